@@ -1,1 +1,3 @@
-//! torc-engine
+//! One shard of Torc.
+pub mod command;
+pub mod segments;

@@ -1,1 +1,3 @@
-//! torc-net
+//! Sessions, transports and the worker loop of Torc.
+pub mod session;
+pub mod transport;

@@ -1,0 +1,323 @@
+//! What a shard is asked and what it answers, in no protocol's words.
+//!
+//! Every protocol's keyed command becomes one [`Command`]; every answer is one [`Outcome`]. A multi-key
+//! command of a protocol is several `Command`s. Values in an `Outcome` borrow the shard's memory: they are
+//! copied or lent (see [`crate::segments::Lent`]) before the shard is asked again.
+//!
+//! Semantics that the protocols share:
+//!
+//! - Times are milliseconds of the Unix epoch ([`Millis`]), an argument of every call, never read here.
+//! - The *token* is what clients see as CAS: the item's version, unless a client set one explicitly.
+//! - *Stale* items and *lease placeholders* are a miss to a reader that does not know leases
+//!   ([`Read::leases`] unset) only for placeholders; a stale value is still a value to everybody.
+
+use crate::segments::Chain;
+
+/// Milliseconds since the Unix epoch.
+pub type Millis = u64;
+
+/// One keyed command. `key` is at most [`crate::item::KEY_BYTES_MAX`] bytes long; sessions check the
+/// configured limit before.
+#[derive(Debug, Clone, Copy)]
+pub struct Command<'a> {
+    pub key: &'a [u8],
+    pub op: Op<'a>,
+}
+
+/// What to do with the key.
+#[derive(Debug, Clone, Copy)]
+pub enum Op<'a> {
+    Read(Read),
+    Write(Write<'a>),
+    Delete(Delete),
+    Arithmetic(Arithmetic),
+    /// Change the expiry of an existing item (touch, EXPIRE family, PERSIST).
+    Expire(Expire),
+    /// Overwrite part of a value, zero-filled up to `offset` (SETRANGE).
+    SetRange {
+        offset: u64,
+        value: &'a [u8],
+    },
+}
+
+/// When an item ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Expiry {
+    /// As it is: an existing item keeps its own, a new one never expires.
+    #[default]
+    Keep,
+    Never,
+    /// The first millisecond at which it is gone. A time in the past makes it gone at once.
+    At(Millis),
+}
+
+/// Look an item up.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Read {
+    /// New expiry given with the read (gat, meta `T`, GETEX).
+    pub expiry: Expiry,
+    /// On a miss, leave an empty placeholder with this expiry and give the reader the lease (meta `N`).
+    pub vivify: Option<Expiry>,
+    /// Give the lease to the first reader that finds less than this to live (meta `R`).
+    pub recache_below_ms: Option<u64>,
+    /// The reader knows leases: it sees placeholders, and wins the lease of a stale item.
+    pub leases: bool,
+    /// No access: neither the frequency nor the fetched mark changes (EXISTS, TTL, TYPE, meta without bump).
+    pub peek: bool,
+}
+
+/// Which presence a write asks for and how it joins the old value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum WriteMode {
+    #[default]
+    Set,
+    /// Only if there is no item.
+    Add,
+    /// Only if there is an item.
+    Replace,
+    /// Behind the existing value; flags and expiry stay the item's own.
+    Append,
+    /// Before the existing value; flags and expiry stay the item's own.
+    Prepend,
+}
+
+/// Where the bytes of a new value are.
+#[derive(Debug, Clone, Copy)]
+pub enum Body<'a> {
+    Bytes(&'a [u8]),
+    /// Already in the shard, received in slices: see [`crate::Shard::upload_begin`].
+    Upload(UploadId),
+}
+
+/// A value under way into the shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct UploadId(pub u32);
+
+/// Store a value.
+#[derive(Debug, Clone, Copy)]
+pub struct Write<'a> {
+    pub mode: WriteMode,
+    pub value: Body<'a>,
+    /// The client's own 32 bits, given back with the value.
+    pub flags: u32,
+    pub expiry: Expiry,
+    /// Only if the item's token is this one (cas, meta `C`); a miss answers [`Outcome::Miss`].
+    pub compare: Option<u64>,
+    /// Explicit token of the new item (meta `E`).
+    pub token: Option<u64>,
+    /// With append and prepend: on a miss, create the item with this expiry (meta `N`, APPEND).
+    pub vivify: Option<Expiry>,
+    /// With `compare`: a token smaller than the item's stores all the same and marks the item stale (meta `I`).
+    pub invalidate: bool,
+    /// Answer with the item that was there before (GETSET, SET GET).
+    pub want_old: bool,
+}
+
+impl<'a> Write<'a> {
+    /// An unconditional write without flags that never expires.
+    pub fn set(value: &'a [u8]) -> Self {
+        Write {
+            mode: WriteMode::Set,
+            value: Body::Bytes(value),
+            flags: 0,
+            expiry: Expiry::Never,
+            compare: None,
+            token: None,
+            vivify: None,
+            invalidate: false,
+            want_old: false,
+        }
+    }
+}
+
+/// Remove an item, or take its value's worth.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Delete {
+    /// Only if the item's token is this one.
+    pub compare: Option<u64>,
+    /// Explicit token of the item that stays (meta `E` with `I` or `x`).
+    pub token: Option<u64>,
+    /// Keep the item and mark it stale, with this expiry (meta `I` and `T`).
+    pub stale: Option<Expiry>,
+    /// Keep the item, without its value and flags (meta `x`).
+    pub value_only: bool,
+    /// Answer with the removed item (GETDEL).
+    pub want_old: bool,
+}
+
+/// Count up or down on a value that is a decimal number.
+#[derive(Debug, Clone, Copy)]
+pub struct Arithmetic {
+    pub delta: Delta,
+    /// On a miss, create the item with this number and expiry (meta `N` and `J`; Redis: zero).
+    pub initial: Option<(Number, Expiry)>,
+    pub expiry: Expiry,
+    pub compare: Option<u64>,
+    pub token: Option<u64>,
+}
+
+/// Step and arithmetic of a counter.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Delta {
+    /// memcached: unsigned 64 bits, wraps.
+    Increment(u64),
+    /// memcached: unsigned 64 bits, stops at 0.
+    Decrement(u64),
+    /// Redis: signed 64 bits, an overflow is refused.
+    Signed(i64),
+    /// Redis INCRBYFLOAT; a result that is not finite is refused.
+    Float(f64),
+}
+
+/// A counter's value.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Number {
+    Unsigned(u64),
+    Signed(i64),
+    Float(f64),
+}
+
+/// Change the expiry of an existing item.
+#[derive(Debug, Clone, Copy)]
+pub struct Expire {
+    pub expiry: Expiry,
+    pub condition: ExpireCondition,
+}
+
+/// The options of Redis' EXPIRE. An item without expiry counts as infinitely far away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ExpireCondition {
+    #[default]
+    Always,
+    /// Only if the item has no expiry.
+    Unset,
+    /// Only if the item has an expiry (PERSIST, XX).
+    Set,
+    /// Only if the new one is later.
+    Later,
+    /// Only if the new one is earlier.
+    Earlier,
+    /// XX and GT together.
+    SetAndLater,
+    /// XX and LT together.
+    SetAndEarlier,
+}
+
+/// The lease as this reader finds it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Lease {
+    #[default]
+    None,
+    /// This reader shall fetch the new value (meta `W`).
+    Won,
+    /// Another reader has been asked to (meta `Z`).
+    Given,
+}
+
+/// What an item is, apart from key and value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Meta {
+    /// The server's own order of changes (hybrid logical clock, see [`crate::version`]).
+    pub version: u64,
+    /// What clients see as CAS.
+    pub token: u64,
+    pub flags: u32,
+    /// `None`: never expires.
+    pub expiry: Option<Millis>,
+    pub value_bytes: u64,
+    pub stale: bool,
+    /// It had been read before this command.
+    pub fetched: bool,
+    pub lease: Lease,
+}
+
+/// An item that is there.
+#[derive(Debug, Clone, Copy)]
+pub struct Found<'s> {
+    pub meta: Meta,
+    pub value: Value<'s>,
+}
+
+/// A value in the shard's memory.
+#[derive(Debug, Clone, Copy)]
+pub enum Value<'s> {
+    Inline(&'s [u8]),
+    /// Longer than an item may be: a chain of chunks.
+    Chained(Chain<'s>),
+}
+
+impl Value<'_> {
+    /// Length in bytes.
+    pub fn len(&self) -> u64 {
+        match self {
+            Value::Inline(bytes) => bytes.len() as u64,
+            Value::Chained(chain) => chain.len(),
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// The answer to a [`Command`].
+#[derive(Debug, Clone, Copy)]
+pub enum Outcome<'s> {
+    /// There is no such item.
+    Miss,
+    /// `Read`: the item. A won lease of a vivified placeholder is here too, with an empty value.
+    Item(Found<'s>),
+    /// `Write`, `SetRange`: done; `meta` is the new item's, `old` only if it was asked for and there was one.
+    Stored {
+        meta: Meta,
+        old: Option<Found<'s>>,
+    },
+    /// `Write`: the item is there (Add) or is not (Replace, Append, Prepend).
+    NotStored {
+        old: Option<Found<'s>>,
+    },
+    /// `compare` named another token.
+    Exists,
+    /// `Delete`: done (removed, marked stale or emptied).
+    Deleted {
+        old: Option<Found<'s>>,
+    },
+    /// `Expire`: done.
+    Touched {
+        meta: Meta,
+    },
+    /// `Expire`: the condition does not hold.
+    Untouched,
+    /// `Arithmetic`: the new number.
+    Counter {
+        number: Number,
+        meta: Meta,
+    },
+    Refused(Refusal),
+    /// The answer comes later, under this ticket: the item is in another tier or a lease is waited for. The
+    /// resumed command starts again at its lookup.
+    Pending(Ticket),
+}
+
+/// Names a command that waits inside the shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Ticket(pub u64);
+
+/// Why a shard refuses a command. No refusal changes anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Longer than `--max-value`.
+    #[error("value longer than --max-value")]
+    ValueTooLarge,
+    #[error("key longer than --max-key")]
+    KeyTooLarge,
+    /// Nothing could be evicted: all memory is pinned, under way, or smaller than the item.
+    #[error("out of memory: nothing can be evicted")]
+    OutOfMemory,
+    /// A counter command on a value that is no number.
+    #[error("value is not a number")]
+    NotANumber,
+    /// A counter would leave its range.
+    #[error("number out of range")]
+    Overflow,
+}

@@ -1,0 +1,3 @@
+//! Segments.
+mod lent;
+pub use lent::{Chain, Lent};

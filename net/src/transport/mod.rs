@@ -1,0 +1,85 @@
+//! The seam between the worker loop and whatever carries bytes. Transports know no commands.
+//!
+//! Siblings with the same face: `uring`, `epoll`, `sim`; later `rdma`. One transport belongs to one shard
+//! thread. A turn of the loop is one [`Transport::turn`]: it hands everything queued to the kernel, waits if
+//! told to, and reports what happened.
+//!
+//! Ownership: received bytes stay the transport's and are looked at by [`Transport::received`] until
+//! [`Transport::recycle`]; a [`Piece`] given to [`Transport::send`] is the transport's until it comes back in
+//! [`Event::Sent`] or [`Event::Closed`]. At most one piece of a connection is on its way.
+
+pub mod epoll;
+pub mod sim;
+pub mod uring;
+
+use crate::session::Piece;
+use std::time::Duration;
+
+/// A connection of this transport; never reused while events about it may come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ConnId {
+    /// Place in the worker's table, dense.
+    pub index: u32,
+    /// Rises each time the place is used again.
+    pub generation: u32,
+}
+
+/// A receive buffer of the transport that holds bytes for the worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BufferId(pub u16);
+
+/// Something that happened.
+#[derive(Debug)]
+pub enum Event {
+    /// A client came through the listener with this number.
+    Accepted { conn: ConnId, listener: u16 },
+    /// `len` bytes from the client lie in `buffer`.
+    Received { conn: ConnId, buffer: BufferId, len: u32 },
+    /// All bytes of the piece are with the kernel.
+    Sent { conn: ConnId, piece: Piece },
+    /// No more bytes will come: the client closed its side. Answers can still be sent.
+    Ended { conn: ConnId },
+    /// The connection is gone; a piece that was on its way comes back.
+    Closed { conn: ConnId, piece: Option<Piece> },
+    /// Somebody else had something for this worker: see [`Waker`].
+    Woken,
+    /// Accepting failed for want of file descriptors or memory; the transport tries again by itself.
+    AcceptFailed { error: i32 },
+}
+
+/// What a transport offers the loop.
+pub trait Transport {
+    /// Submits what is queued, waits at most `wait` for an event (zero: not at all; `None`: without end) and
+    /// appends what happened. At most a bounded number of events a turn.
+    fn turn(&mut self, wait: Option<Duration>, events: &mut Vec<Event>) -> std::io::Result<()>;
+
+    /// The bytes of a [`Event::Received`].
+    fn received(&self, buffer: BufferId, len: u32) -> &[u8];
+
+    /// Gives a receive buffer back.
+    fn recycle(&mut self, buffer: BufferId);
+
+    /// Queues a piece. The connection must have none on its way.
+    fn send(&mut self, conn: ConnId, piece: Piece);
+
+    /// Stops reading from a client that asks more than it takes, and goes on. Bytes that were under way may still come.
+    fn pause(&mut self, conn: ConnId);
+    fn resume(&mut self, conn: ConnId);
+
+    /// Ends a connection; `Closed` follows.
+    fn close(&mut self, conn: ConnId);
+
+    /// Stops accepting (drain).
+    fn stop_accepting(&mut self);
+
+    /// `peer` and `local` address in words, for CLIENT INFO.
+    fn addresses(&self, conn: ConnId) -> (String, String);
+
+    /// `uring`, `epoll`, `sim`.
+    fn name(&self) -> &'static str;
+}
+
+/// Wakes a worker that sleeps in [`Transport::turn`]; any thread may call it.
+pub trait Waker: Send + Sync {
+    fn wake(&self);
+}
