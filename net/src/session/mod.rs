@@ -69,6 +69,8 @@ pub enum Work<'a> {
 pub struct Once {
     pub session: u64,
     pub number: u64,
+    /// It was sent before: the outcome may be on record.
+    pub repeat: bool,
 }
 
 /// How an answer is written: data of the session that asked, copied freely.
