@@ -20,7 +20,7 @@ pub mod resp;
 
 pub use output::{Output, Piece};
 
-use torc_engine::command::{Command, Millis, Outcome};
+use torc_engine::command::{Command, Expiry, Millis, Outcome, WriteMode};
 
 /// One step of a request, in the order of the connection.
 #[derive(Debug)]
@@ -47,6 +47,13 @@ pub enum Work<'a> {
     },
     ValueData(&'a [u8]),
     ValueEnd,
+    /// As `ValueEnd`, for a command whose options come behind the value (Redis' SET): they replace those of
+    /// the `Write` of `ValueBegin`. It gets the answer.
+    ValueEndWith {
+        mode: WriteMode,
+        expiry: Expiry,
+        want_old: bool,
+    },
     /// The value ended wrongly (no line end behind it); nothing is stored. The reply kind says what to answer.
     ValueAbort,
     /// Every shard forgets everything, at once or from `at` on.
