@@ -1,0 +1,97 @@
+//! The memory of the buckets. All `unsafe` of the index is here.
+
+use super::{PROBE_BUCKETS, SLOTS_PER_BUCKET, Slot};
+use torc_pmem::media::memory::MemoryRange;
+
+/// One cache line; all zeros is an empty bucket.
+#[derive(Debug, Clone, Copy)]
+#[repr(C, align(64))]
+pub(super) struct Bucket {
+    /// Items whose home this is and that are elsewhere.
+    away: u32,
+    /// The farthest of them is at most this many buckets on.
+    reach: u8,
+    _reserved: [u8; 3],
+    pub(super) slots: [Slot; SLOTS_PER_BUCKET],
+}
+
+const _: () = assert!(size_of::<Bucket>() == 64);
+const _: () = assert!(PROBE_BUCKETS <= u8::MAX as usize);
+
+impl Bucket {
+    #[inline]
+    pub(super) fn reach(&self) -> usize {
+        self.reach as usize
+    }
+
+    /// Puts a slot into a free place, if there is one.
+    pub(super) fn put(&mut self, slot: Slot) -> bool {
+        match self.slots.iter_mut().find(|place| place.is_empty()) {
+            Some(place) => {
+                *place = slot;
+                true
+            }
+            None => false,
+        }
+    }
+
+    pub(super) fn went_away(&mut self, distance: usize) {
+        self.away += 1;
+        self.reach = self.reach.max(distance as u8);
+    }
+
+    pub(super) fn came_back(&mut self) {
+        self.away -= 1;
+        if self.away == 0 {
+            self.reach = 0;
+        }
+    }
+}
+
+/// Buckets in use at the start of a reserved range.
+#[derive(Debug)]
+pub(super) struct Table {
+    range: MemoryRange,
+    buckets: usize,
+}
+
+impl Table {
+    pub(super) fn reserve(buckets_max: usize) -> std::io::Result<Table> {
+        Ok(Table { range: MemoryRange::reserve(buckets_max * size_of::<Bucket>())?, buckets: 0 })
+    }
+
+    pub(super) fn buckets_max(&self) -> usize {
+        self.range.len() / size_of::<Bucket>()
+    }
+
+    /// # Panics
+    /// If the range is not that long.
+    pub(super) fn extend_to(&mut self, buckets: usize) {
+        assert!(self.buckets <= buckets && buckets <= self.buckets_max(), "the index grows inside its range");
+        self.buckets = buckets;
+    }
+
+    #[inline]
+    pub(super) fn buckets(&self) -> &[Bucket] {
+        // SAFETY: the range is page-aligned and at least `buckets` long (`extend_to`); zeroed memory is a valid
+        // `Bucket`; `&self` keeps writers, who need `&mut self`, away.
+        unsafe { std::slice::from_raw_parts(self.range.as_ptr().cast::<Bucket>(), self.buckets) }
+    }
+
+    #[inline]
+    pub(super) fn bucket(&self, number: usize) -> &Bucket {
+        &self.buckets()[number]
+    }
+
+    #[inline]
+    pub(super) fn bucket_mut(&mut self, number: usize) -> &mut Bucket {
+        assert!(number < self.buckets, "bucket inside the table");
+        // SAFETY: as in `buckets`, inside by the assertion; `&mut self` makes this the only reference.
+        unsafe { &mut *self.range.as_ptr().cast::<Bucket>().add(number) }
+    }
+
+    #[inline]
+    pub(super) fn prefetch(&self, number: usize) {
+        crate::prefetch::line(self.range.as_ptr().wrapping_add(number * size_of::<Bucket>()));
+    }
+}

@@ -1,0 +1,132 @@
+//! The index against a `HashMap`, with hashes as keys: growth, overflow and removal in any order.
+
+use super::*;
+use proptest::prelude::*;
+use std::collections::{HashMap, HashSet};
+
+/// Hashes stand for items: location `n * 8` is the item with `hashes[n]`.
+#[derive(Default)]
+struct Items {
+    hashes: Vec<u64>,
+}
+
+impl Items {
+    fn add(&mut self, hash: u64) -> Slot {
+        self.hashes.push(hash);
+        Slot::new(hash, (self.hashes.len() as u64 - 1) * 8, 100)
+    }
+
+    fn hash_of(&self, slot: Slot) -> u64 {
+        self.hashes[slot.location() as usize / 8]
+    }
+}
+
+fn find(index: &Index, items: &Items, hash: u64) -> Option<Slot> {
+    index.find(hash, |slot| items.hash_of(slot) == hash).map(|(_, slot)| slot)
+}
+
+fn grow_if_wanted(index: &mut Index, items: &Items) {
+    if index.growth_wanted().is_some() {
+        index.grow();
+    }
+    for _ in 0..GROW_STEPS_PER_INSERT {
+        index.grow_step(|slot| items.hash_of(slot), |_| panic!("a table that grows in time drops nothing"));
+    }
+}
+
+#[test]
+fn many_items_stay_findable_while_the_table_grows() {
+    let mut index = Index::new(16, 64 << 20).unwrap();
+    let mut items = Items::default();
+    for number in 0..300_000u64 {
+        let hash = rapidhash::v3::rapidhash_v3(&number.to_le_bytes());
+        grow_if_wanted(&mut index, &items);
+        let slot = items.add(hash);
+        index.insert(hash, slot).unwrap();
+    }
+    for &hash in &items.hashes {
+        assert!(find(&index, &items, hash).is_some());
+    }
+    let bytes_per_item = index.bytes() as f64 / items.hashes.len() as f64;
+    assert!(bytes_per_item < 14.0, "{bytes_per_item} bytes of index an item");
+}
+
+#[test]
+fn a_full_neighbourhood_is_reported_and_names_its_coldest_item() {
+    let mut index = Index::new(1, 0).unwrap();
+    let mut items = Items::default();
+    let capacity = (PROBE_BUCKETS + 1) * SLOTS_PER_BUCKET;
+    for number in 0..capacity as u64 {
+        let slot = items.add(number).with_frequency(if number == 9 { 0 } else { 2 });
+        index.insert(number, slot).unwrap();
+    }
+    assert_eq!(index.insert(1000, Slot::new(1000, 0, 16)), Err(Full));
+    assert_eq!(items.hash_of(index.coldest_near(1000).unwrap()), 9);
+}
+
+#[derive(Debug, Clone)]
+enum Operation {
+    Insert(u64),
+    Remove(usize),
+    Touch(usize),
+}
+
+fn operations() -> impl Strategy<Value = Vec<Operation>> {
+    // Few distinct high bits, so that homes overflow.
+    let hash = (0u64..64, any::<u32>()).prop_map(|(high, low)| high << 58 | u64::from(low));
+    let operation = prop_oneof![
+        4 => hash.prop_map(Operation::Insert),
+        2 => any::<usize>().prop_map(Operation::Remove),
+        1 => any::<usize>().prop_map(Operation::Touch),
+    ];
+    prop::collection::vec(operation, 0..800)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn the_index_is_a_map(operations in operations()) {
+        let mut index = Index::new(4, 1 << 20).unwrap();
+        let mut items = Items::default();
+        let mut model: HashMap<u64, u8> = HashMap::new();
+        for operation in operations {
+            grow_if_wanted(&mut index, &items);
+            let pick = |number: usize| model.keys().copied().nth(number % model.len().max(1));
+            match operation {
+                Operation::Insert(hash) => {
+                    if !model.contains_key(&hash) && index.insert(hash, items.add(hash)).is_ok() {
+                        model.insert(hash, 0);
+                    }
+                }
+                Operation::Remove(number) => {
+                    if let Some(hash) = pick(number) {
+                        let (place, _) = index.find(hash, |slot| items.hash_of(slot) == hash).unwrap();
+                        index.remove(place, hash);
+                        model.remove(&hash);
+                    }
+                }
+                Operation::Touch(number) => {
+                    if let Some(hash) = pick(number) {
+                        let (place, slot) = index.find(hash, |slot| items.hash_of(slot) == hash).unwrap();
+                        index.replace(place, slot.with_frequency(slot.frequency() + 1));
+                        model.entry(hash).and_modify(|count| *count = (*count + 1).min(FREQUENCY_MAX));
+                    }
+                }
+            }
+            prop_assert_eq!(index.items(), model.len() as u64);
+        }
+        for (&hash, &frequency) in &model {
+            prop_assert_eq!(find(&index, &items, hash).map(Slot::frequency), Some(frequency));
+        }
+        for &hash in &items.hashes {
+            prop_assert_eq!(find(&index, &items, hash).is_some(), model.contains_key(&hash));
+        }
+        let mut seen = HashSet::new();
+        let mut cursor = Some(0);
+        while let Some(hash) = cursor {
+            cursor = index.scan_step(hash, |slot| items.hash_of(slot), |slot| { seen.insert(items.hash_of(slot)); });
+            grow_if_wanted(&mut index, &items);
+        }
+        prop_assert_eq!(seen, model.keys().copied().collect::<HashSet<_>>());
+    }
+}

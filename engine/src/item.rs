@@ -1,0 +1,319 @@
+//! The one encoding of an item: in DRAM, on media, on a replication stream, under a one-sided read.
+//!
+//! ```text
+//!  byte 0               8       9         10          12              16
+//!  +--------------------+-------+---------+-----------+---------------+
+//!  | version u64        | state | present | key u16   | value u32     |   lengths in bytes
+//!  +--------------------+-------+---------+-----------+---------------+
+//!  [ expiry u64 ][ token u64 ][ checksum u64 ][ flags u32 ]               each only if announced
+//!  key ... value ... padding to 8 bytes
+//! ```
+//!
+//! All numbers are little endian. Fields are absolute and self-contained: nothing refers to the segment that
+//! holds the item. What changes in place is the state byte (therefore outside any checksum) and a small
+//! counter's digits with the version.
+//!
+//! The value of a *chain head* is a list (see [`crate::chain`]); a *chunk* holds a slice of such a value and
+//! has no key. The checksum is written by the tier, never in DRAM.
+
+use crate::command::{Meta, Millis};
+use crate::version;
+
+/// Bytes before the optional fields.
+pub const HEADER_BYTES: usize = 16;
+/// Items begin at multiples of this.
+pub const ALIGN: usize = 8;
+/// Longest key the encoding can hold.
+pub const KEY_BYTES_MAX: usize = u16::MAX as usize;
+
+/// Bits of the state byte.
+pub mod state {
+    /// Removed or superseded.
+    pub const DEAD: u8 = 1;
+    /// Kept although invalidated, until somebody brings the new value.
+    pub const STALE: u8 = 2;
+    /// Somebody has been asked to bring the new value.
+    pub const LEASE_GIVEN: u8 = 4;
+    /// Read at least once.
+    pub const FETCHED: u8 = 8;
+    /// An empty item that stands for one being fetched.
+    pub const PLACEHOLDER: u8 = 16;
+}
+
+/// Bits of the presence byte.
+pub mod present {
+    pub const EXPIRY: u8 = 1;
+    pub const TOKEN: u8 = 2;
+    pub const CHECKSUM: u8 = 4;
+    pub const FLAGS: u8 = 8;
+    pub const CHAIN_HEAD: u8 = 16;
+    pub const CHUNK: u8 = 32;
+}
+
+/// Where the state byte lies from the start of an item.
+pub const STATE_OFFSET: usize = 8;
+
+/// What is written in front of key and value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Header {
+    pub version: u64,
+    pub state: u8,
+    /// `CHAIN_HEAD` or `CHUNK`; the other bits follow from the options.
+    pub kind: u8,
+    pub expiry: Option<Millis>,
+    pub token: Option<u64>,
+    pub flags: u32,
+}
+
+impl Header {
+    /// Bytes of header and options.
+    pub fn len(&self) -> usize {
+        let options = if self.expiry.is_some() { 8 } else { 0 }
+            + if self.token.is_some() { 8 } else { 0 }
+            + if self.flags != 0 { 4 } else { 0 };
+        HEADER_BYTES + options
+    }
+
+    pub fn is_empty(&self) -> bool {
+        false
+    }
+
+    /// Bytes of the whole item, padding included.
+    pub fn item_len(&self, key_bytes: usize, value_bytes: usize) -> usize {
+        (self.len() + key_bytes + value_bytes).next_multiple_of(ALIGN)
+    }
+
+    /// Writes header, options and key to the start of `out` and returns where the value belongs.
+    ///
+    /// # Panics
+    /// If `out` is shorter than the item or the lengths do not fit their fields; callers check both.
+    pub fn write(&self, key: &[u8], value_bytes: usize, out: &mut [u8]) -> usize {
+        let mut present = self.kind;
+        let mut at = HEADER_BYTES;
+        if let Some(expiry) = self.expiry {
+            present |= present::EXPIRY;
+            out[at..at + 8].copy_from_slice(&expiry.to_le_bytes());
+            at += 8;
+        }
+        if let Some(token) = self.token {
+            present |= present::TOKEN;
+            out[at..at + 8].copy_from_slice(&token.to_le_bytes());
+            at += 8;
+        }
+        if self.flags != 0 {
+            present |= present::FLAGS;
+            out[at..at + 4].copy_from_slice(&self.flags.to_le_bytes());
+            at += 4;
+        }
+        let key_len = u16::try_from(key.len()).expect("keys are checked against the limit");
+        let value_len = u32::try_from(value_bytes).expect("inline values are shorter than a segment");
+        out[..8].copy_from_slice(&self.version.to_le_bytes());
+        out[8] = self.state;
+        out[9] = present;
+        out[10..12].copy_from_slice(&key_len.to_le_bytes());
+        out[12..16].copy_from_slice(&value_len.to_le_bytes());
+        out[at..at + key.len()].copy_from_slice(key);
+        at + key.len()
+    }
+}
+
+/// An item in memory. `bytes` begins at the item and may reach beyond it.
+#[derive(Debug, Clone, Copy)]
+pub struct ItemRef<'s> {
+    bytes: &'s [u8],
+    /// The first 16 bytes, loaded once.
+    version: u64,
+    word: u64,
+}
+
+impl<'s> ItemRef<'s> {
+    /// # Panics
+    /// If `bytes` is shorter than a header: locations in the index only point at whole items.
+    #[inline]
+    pub fn new(bytes: &'s [u8]) -> ItemRef<'s> {
+        let (head, _) = bytes.split_first_chunk::<HEADER_BYTES>().expect("an item has a header");
+        let all = u128::from_le_bytes(*head);
+        ItemRef { bytes, version: all as u64, word: (all >> 64) as u64 }
+    }
+
+    #[inline]
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    #[inline]
+    pub fn state(&self) -> u8 {
+        self.word as u8
+    }
+
+    #[inline]
+    pub fn present(&self) -> u8 {
+        (self.word >> 8) as u8
+    }
+
+    pub fn is(&self, state: u8) -> bool {
+        self.state() & state != 0
+    }
+
+    #[inline]
+    pub fn key_len(&self) -> usize {
+        (self.word >> 16) as u16 as usize
+    }
+
+    #[inline]
+    pub fn value_len(&self) -> usize {
+        (self.word >> 32) as usize
+    }
+
+    #[inline]
+    fn options_len(&self) -> usize {
+        /// Bytes of options by the low four presence bits.
+        const OPTIONS: [u8; 16] = {
+            let mut table = [0; 16];
+            let mut bits = 0;
+            while bits < 16 {
+                table[bits] =
+                    ((bits as u8 & 1) + ((bits as u8 >> 1) & 1) + ((bits as u8 >> 2) & 1)) * 8 + ((bits as u8 >> 3) & 1) * 4;
+                bits += 1;
+            }
+            table
+        };
+        OPTIONS[(self.present() & 15) as usize] as usize
+    }
+
+    #[inline]
+    fn key_at(&self) -> usize {
+        HEADER_BYTES + self.options_len()
+    }
+
+    #[inline]
+    pub fn key(&self) -> &'s [u8] {
+        let at = self.key_at();
+        &self.bytes[at..at + self.key_len()]
+    }
+
+    #[inline]
+    pub fn value(&self) -> &'s [u8] {
+        let at = self.value_at();
+        &self.bytes[at..at + self.value_len()]
+    }
+
+    /// Where the value lies from the start of the item.
+    #[inline]
+    pub fn value_at(&self) -> usize {
+        self.key_at() + self.key_len()
+    }
+
+    /// Bytes of the whole item, padding included.
+    #[inline]
+    pub fn item_len(&self) -> usize {
+        (self.value_at() + self.value_len()).next_multiple_of(ALIGN)
+    }
+
+    fn option_u64(&self, bit: u8) -> Option<u64> {
+        if self.present() & bit == 0 {
+            return None;
+        }
+        let before = (self.present() & (bit - 1) & 7).count_ones() as usize;
+        let at = HEADER_BYTES + before * 8;
+        self.bytes.get(at..at + 8).and_then(|bytes| bytes.try_into().ok()).map(u64::from_le_bytes)
+    }
+
+    #[inline]
+    pub fn expiry(&self) -> Option<Millis> {
+        self.option_u64(present::EXPIRY)
+    }
+
+    /// The explicit token, if a client set one.
+    pub fn explicit_token(&self) -> Option<u64> {
+        self.option_u64(present::TOKEN)
+    }
+
+    /// What clients see as CAS.
+    pub fn token(&self) -> u64 {
+        self.explicit_token().unwrap_or(self.version)
+    }
+
+    pub fn flags(&self) -> u32 {
+        if self.present() & present::FLAGS == 0 {
+            return 0;
+        }
+        let at = self.key_at() - 4;
+        self.bytes.get(at..at + 4).and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_le_bytes)
+    }
+
+    /// Neither dead nor expired nor flushed away.
+    #[inline]
+    pub fn is_live(&self, now: Millis, flushed: u64) -> bool {
+        if self.is(state::DEAD) || self.version <= flushed {
+            return false;
+        }
+        self.expiry().is_none_or(|expiry| expiry > now)
+    }
+
+    /// When it was written.
+    pub fn written_at(&self) -> Millis {
+        version::millis(self.version)
+    }
+
+    /// The header as it would be written again.
+    pub fn header(&self) -> Header {
+        Header {
+            version: self.version,
+            state: self.state(),
+            kind: self.present() & (present::CHAIN_HEAD | present::CHUNK),
+            expiry: self.expiry(),
+            token: self.explicit_token(),
+            flags: self.flags(),
+        }
+    }
+
+    /// What a client may know; `value_bytes` is given, as a chain head's own value is a list.
+    #[inline]
+    pub fn meta(&self, value_bytes: u64) -> Meta {
+        Meta {
+            version: self.version,
+            token: self.token(),
+            flags: self.flags(),
+            expiry: self.expiry(),
+            value_bytes,
+            stale: self.is(state::STALE),
+            fetched: self.is(state::FETCHED),
+            lease: crate::command::Lease::None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_combination_of_options_reads_back() {
+        for bits in 0..8 {
+            let header = Header {
+                version: 0x0102_0304_0506_0708,
+                state: state::FETCHED,
+                kind: 0,
+                expiry: (bits & 1 != 0).then_some(77),
+                token: (bits & 2 != 0).then_some(88),
+                flags: if bits & 4 != 0 { 99 } else { 0 },
+            };
+            let mut bytes = vec![0xEE; header.item_len(3, 5)];
+            let value_at = header.write(b"key", 5, &mut bytes);
+            bytes[value_at..value_at + 5].copy_from_slice(b"value");
+            let item = ItemRef::new(&bytes);
+            assert_eq!(item.header(), header);
+            assert_eq!(item.key(), b"key");
+            assert_eq!(item.value(), b"value");
+            assert_eq!(item.item_len(), bytes.len());
+            assert_eq!(item.token(), header.token.unwrap_or(header.version));
+        }
+    }
+
+    #[test]
+    fn without_options_a_header_is_sixteen_bytes() {
+        assert_eq!(Header::default().len(), 16);
+        assert_eq!(Header::default().item_len(16, 64), 96);
+    }
+}

@@ -1,0 +1,139 @@
+//! Figures of a shard: written by its thread alone, read by any.
+//!
+//! A counter is an atomic that only its owner changes, so a change is a plain load and store, with no locked
+//! instruction; readers see every counter a moment old and whole.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// A figure with one writer.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Only the owner may call it; a second writer would lose counts, nothing worse.
+    #[inline]
+    pub fn add(&self, count: u64) {
+        // Relaxed: counters order nothing.
+        self.0.store(self.0.load(Relaxed).wrapping_add(count), Relaxed);
+    }
+
+    #[inline]
+    pub fn subtract(&self, count: u64) {
+        self.0.store(self.0.load(Relaxed).wrapping_sub(count), Relaxed);
+    }
+
+    pub fn set(&self, value: u64) {
+        self.0.store(value, Relaxed);
+    }
+
+    pub fn read(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+macro_rules! figures {
+    ($($(#[doc = $help:literal])+ $name:ident: $kind:ident,)+) => {
+        /// The figures of one shard.
+        #[derive(Debug, Default)]
+        #[repr(align(128))]
+        pub struct ShardStats {
+            $($(#[doc = $help])+ pub $name: Counter,)+
+        }
+
+        impl ShardStats {
+            /// Every figure: name, kind, help, value.
+            pub fn figures(&self) -> impl Iterator<Item = Figure> + '_ {
+                [$(Figure {
+                    name: stringify!($name),
+                    kind: Kind::$kind,
+                    help: concat!($($help),+),
+                    value: self.$name.read(),
+                }),+].into_iter()
+            }
+        }
+    };
+}
+
+/// Whether a figure only rises.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Counter,
+    Gauge,
+}
+
+/// A figure, named.
+#[derive(Debug, Clone, Copy)]
+pub struct Figure {
+    pub name: &'static str,
+    pub kind: Kind,
+    pub help: &'static str,
+    pub value: u64,
+}
+
+figures! {
+    /// Reads that found an item.
+    hits: Counter,
+    /// Reads that found none.
+    misses: Counter,
+    /// Items stored.
+    writes: Counter,
+    /// Items removed by a client.
+    deletions: Counter,
+    /// Items dropped to make room.
+    evictions: Counter,
+    /// Items dropped because their time was over.
+    expirations: Counter,
+    /// Items dropped because the index had no place near their bucket.
+    index_evictions: Counter,
+    /// Live items copied to another segment (kept by eviction, or moved by compaction).
+    relocations: Counter,
+    /// Writes refused for want of memory.
+    refused_memory: Counter,
+    /// Segments made free by eviction.
+    segments_evicted: Counter,
+    /// Segments made free by compaction or expiry.
+    segments_compacted: Counter,
+    /// Items in the index.
+    items: Gauge,
+    /// Bytes of items that are neither dead nor expired nor flushed.
+    bytes_live: Gauge,
+    /// Bytes of items whose time is over and whose memory is not yet reused.
+    bytes_expired: Gauge,
+    /// Bytes of segments that hold items or did, dead ones included.
+    bytes_segments: Gauge,
+    /// Bytes of segments that may be used at the present size of the index.
+    bytes_segments_max: Gauge,
+    /// Bytes of the index.
+    bytes_index: Gauge,
+    /// Bytes of what eviction remembers and of expiry's calendar.
+    bytes_bookkeeping: Gauge,
+    /// Bytes of values under way into the shard.
+    bytes_uploads: Gauge,
+    /// Bytes of keys and values of live items (chunks included).
+    bytes_payload: Gauge,
+    /// Segments pinned by lent bytes or values under way.
+    segments_pinned: Gauge,
+    /// Segments free to be written.
+    segments_free: Gauge,
+    /// Buckets of the index.
+    index_buckets: Gauge,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_carry_name_kind_and_value() {
+        let stats = ShardStats::default();
+        stats.hits.add(3);
+        stats.items.add(2);
+        stats.items.subtract(1);
+        let figures: Vec<Figure> = stats.figures().collect();
+        let hits = figures.iter().find(|figure| figure.name == "hits").unwrap();
+        assert_eq!((hits.value, hits.kind), (3, Kind::Counter));
+        let items = figures.iter().find(|figure| figure.name == "items").unwrap();
+        assert_eq!((items.value, items.kind), (1, Kind::Gauge));
+        assert!(!hits.help.is_empty());
+    }
+}

@@ -1,0 +1,185 @@
+//! Volatile memory: one reserved address range.
+//!
+//! ```text
+//!  reserved:  |........................................................|   address space only
+//!  touched:   |=====|==|......|====|...................................|   pages of the kernel
+//! ```
+//!
+//! Two ways to back the range. A memfd can be resized live and handed to another process, but its huge pages
+//! are governed by `/sys/kernel/mm/transparent_hugepage/shmem_enabled`, which most kernels set to `never`;
+//! anonymous memory gets huge pages wherever `enabled` is `madvise` or `always`. A lookup in a large shard
+//! costs two page walks less with huge pages, so [`MemoryRange::reserve`] takes the memfd where it can have
+//! huge pages, else anonymous memory where that can, else the memfd.
+
+use memmap2::{Advice, MmapOptions, MmapRaw, UncheckedAdvice};
+use std::fs::File;
+use std::io;
+use std::os::fd::FromRawFd;
+
+/// Size and alignment of a huge page, bytes.
+pub const HUGE_PAGE_BYTES: usize = 2 << 20;
+
+/// What backs a range.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Backing {
+    Memfd,
+    Anonymous,
+}
+
+impl Backing {
+    /// The word for logs and the start banner.
+    pub fn name(self) -> &'static str {
+        match self {
+            Backing::Memfd => "memfd",
+            Backing::Anonymous => "anonymous",
+        }
+    }
+}
+
+/// A reserved range of zeroed memory at a fixed address, aligned to a huge page.
+#[derive(Debug)]
+pub struct MemoryRange {
+    map: MmapRaw,
+    /// Distance of the aligned start from the start of the mapping.
+    skip: usize,
+    len: usize,
+    backing: Backing,
+    huge_pages: bool,
+}
+
+impl MemoryRange {
+    /// Reserves `len` bytes of address space. Nothing is taken from the machine before it is touched.
+    ///
+    /// # Errors
+    /// Those of `memfd_create`, `ftruncate` and `mmap`: no address space, no file descriptor.
+    pub fn reserve(len: usize) -> io::Result<MemoryRange> {
+        let shmem_huge = policy_allows("/sys/kernel/mm/transparent_hugepage/shmem_enabled");
+        let anonymous_huge = policy_allows("/sys/kernel/mm/transparent_hugepage/enabled");
+        let backing = if !shmem_huge && anonymous_huge { Backing::Anonymous } else { Backing::Memfd };
+        let huge_pages = shmem_huge || anonymous_huge;
+        let mapped = len
+            .checked_add(HUGE_PAGE_BYTES)
+            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "range too large"))?;
+        let map: MmapRaw = match backing {
+            Backing::Memfd => {
+                let file = memfd()?;
+                file.set_len(mapped as u64)?;
+                MmapOptions::new().len(mapped).no_reserve_swap().map_raw(&file)?
+            }
+            Backing::Anonymous => MmapOptions::new().len(mapped).no_reserve_swap().map_anon()?.into(),
+        };
+        let address = map.as_ptr() as usize;
+        let skip = address.next_multiple_of(HUGE_PAGE_BYTES) - address;
+        if huge_pages {
+            // A refusal costs speed, not correctness: the range works with small pages.
+            let _ = map.advise_range(Advice::HugePage, skip, len);
+        }
+        Ok(MemoryRange { map, skip, len, backing, huge_pages })
+    }
+
+    /// Start of the range, aligned to [`HUGE_PAGE_BYTES`]. Valid for reads and writes of [`Self::len`] bytes
+    /// as long as `self` lives.
+    pub fn as_ptr(&self) -> *mut u8 {
+        // `skip < HUGE_PAGE_BYTES`, and the mapping is that much longer than the range.
+        self.map.as_mut_ptr().wrapping_add(self.skip)
+    }
+
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    pub fn backing(&self) -> Backing {
+        self.backing
+    }
+
+    /// Whether the kernel was asked for, and may give, huge pages.
+    pub fn huge_pages(&self) -> bool {
+        self.huge_pages
+    }
+
+    /// Gives the memory of `at..at + len` back to the machine; it reads as zeros afterwards. Both multiples of
+    /// the page size, else more or less than asked for may go.
+    ///
+    /// # Panics
+    /// If the part is not inside the range.
+    ///
+    /// # Safety
+    /// Nobody holds a reference into the part, as its bytes change under it.
+    pub unsafe fn discard(&self, at: usize, len: usize) -> io::Result<()> {
+        assert!(at.checked_add(len).is_some_and(|end| end <= self.len), "discard inside the range");
+        let advice = match self.backing {
+            Backing::Memfd => UncheckedAdvice::Remove,
+            Backing::Anonymous => UncheckedAdvice::DontNeed,
+        };
+        // SAFETY: the part lies inside the mapping (checked above); the caller holds no reference into it.
+        unsafe { self.map.unchecked_advise_range(advice, self.skip + at, len) }
+    }
+}
+
+fn memfd() -> io::Result<File> {
+    // SAFETY: the name is a C string that lives through the call.
+    let fd = unsafe { libc::memfd_create(c"torc".as_ptr(), libc::MFD_CLOEXEC) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the descriptor is new and nobody else's.
+    Ok(unsafe { File::from_raw_fd(fd) })
+}
+
+/// Whether the chosen word of a transparent-huge-page policy file lets `madvise` have huge pages.
+fn policy_allows(path: &str) -> bool {
+    std::fs::read_to_string(path).is_ok_and(|text| chosen_word(&text).is_some_and(|word| word_allows(word)))
+}
+
+fn word_allows(word: &str) -> bool {
+    matches!(word, "always" | "madvise" | "advise" | "within_size" | "force")
+}
+
+/// The word in brackets.
+fn chosen_word(text: &str) -> Option<&str> {
+    let (_, rest) = text.split_once('[')?;
+    rest.split_once(']').map(|(word, _)| word)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_is_aligned_zeroed_and_keeps_what_is_written() {
+        let range = MemoryRange::reserve(64 << 20).unwrap();
+        assert_eq!(range.as_ptr() as usize % HUGE_PAGE_BYTES, 0);
+        assert_eq!(range.len(), 64 << 20);
+        let last = range.as_ptr().wrapping_add(range.len() - 1);
+        // SAFETY: `last` is the last byte of a live range that nobody else uses.
+        unsafe {
+            assert_eq!(*last, 0);
+            *last = 7;
+            assert_eq!(*last, 7);
+        }
+    }
+
+    #[test]
+    fn discarded_memory_reads_as_zeros() {
+        let range = MemoryRange::reserve(8 << 20).unwrap();
+        let byte = range.as_ptr().wrapping_add(4 << 20);
+        // SAFETY: `byte` is inside a live range that nobody else uses, and no reference is held.
+        unsafe {
+            *byte = 9;
+            range.discard(4 << 20, 4 << 20).unwrap();
+            assert_eq!(*byte, 0);
+        }
+    }
+
+    #[test]
+    fn policies_name_the_chosen_word() {
+        assert_eq!(chosen_word("always [madvise] never\n"), Some("madvise"));
+        assert_eq!(chosen_word("always"), None);
+        assert!(word_allows("advise"));
+        assert!(!word_allows("never"));
+    }
+}

@@ -1,0 +1,3 @@
+//! One file a medium.
+
+pub mod memory;
