@@ -17,8 +17,10 @@ pub mod memcache;
 pub mod native;
 mod output;
 pub mod resp;
+mod scratch;
 
 pub use output::{Output, Piece};
+pub use scratch::Scratch;
 
 use torc_engine::command::{Command, Expiry, Millis, Outcome, WriteMode};
 
@@ -202,10 +204,12 @@ impl Session {
 
     /// Appends the parts of all complete frames in `input` to `parts`, at most up to `parts_max` in total
     /// (a multi-key command may pass it by its own keys). Never fails: what is wrong with the input becomes a
-    /// part that answers so, and a `Close` where the protocol cannot go on.
+    /// part that answers so, and a `Close` where the protocol cannot go on. Bytes that a part needs and that
+    /// are not in `input` as they are (a key in base64) go to `scratch`.
     pub fn parse<'a>(
         &mut self,
         input: &'a [u8],
+        scratch: &'a Scratch,
         now: Millis,
         limits: &Limits,
         parts: &mut Vec<Part<'a>>,
@@ -224,7 +228,7 @@ impl Session {
         match self {
             Session::Undecided => unreachable!("decided above"),
             Session::Resp(session) => session.parse(input, now, limits, parts, parts_max),
-            Session::Memcache(session) => session.parse(input, now, limits, parts, parts_max),
+            Session::Memcache(session) => session.parse(input, scratch, now, limits, parts, parts_max),
             Session::Native(session) => session.parse(input, now, limits, parts, parts_max),
         }
     }

@@ -1,5 +1,5 @@
 //! Session of one protocol.
-use super::{Answer, ComposeContext, Limits, Output, Parsed, Part};
+use crate::session::{Answer, ComposeContext, Limits, Output, Parsed, Part, Scratch};
 use torc_engine::command::Millis;
 
 /// How a part is answered.
@@ -14,6 +14,7 @@ impl Session {
     pub fn parse<'a>(
         &mut self,
         input: &'a [u8],
+        _scratch: &'a Scratch,
         _now: Millis,
         _limits: &Limits,
         _parts: &mut Vec<Part<'a>>,
