@@ -1,1 +1,34 @@
-fn main() {}
+//! The `torc` program: glue between the command line and the libraries.
+
+mod args;
+mod config;
+mod exit;
+mod logging;
+mod machine;
+mod serve;
+
+use args::{Action, Arguments, ServeArgs};
+use clap::{CommandFactory, Parser};
+use exit::Failure;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let action = arguments.action.unwrap_or_else(|| Action::Serve(ServeArgs::default()));
+    match run(action) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+fn run(action: Action) -> Result<(), Failure> {
+    match action {
+        Action::Serve(args) => serve::run(&args),
+        Action::Doctor(_) => Ok(()),
+        Action::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "torc", &mut script);
+            exit::print(&String::from_utf8_lossy(&script))
+        }
+    }
+}

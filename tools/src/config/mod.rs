@@ -1,0 +1,476 @@
+//! From flags, environment and file to one checked, ready object.
+//!
+//! ```text
+//!   flags ─┐
+//!   env   ─┼─ sources::merge ─> texts by setting ─ Config::from_texts ─> Config ─ serve
+//!   file  ─┘   (who wins)                           (what it means, what it needs)
+//! ```
+//!
+//! The program below sees only [`Config`]: every value parsed, every `auto` replaced by what was found on the
+//! machine, every combination checked. Nothing here opens a socket or starts a thread.
+
+mod error;
+mod file;
+pub(crate) mod settings;
+pub(crate) mod sources;
+pub(crate) mod value;
+
+pub(crate) use error::ConfigError;
+pub(crate) use sources::{Flags, Origin};
+pub(crate) use value::{Address, Listen, Pin, Size};
+
+use crate::machine::Machine;
+use sources::Texts;
+use std::net::SocketAddr;
+use std::time::Duration;
+use value::{show_cpus, show_duration};
+
+/// How bytes move.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TransportChoice {
+    Auto,
+    Uring,
+    Epoll,
+}
+
+/// The shards' own ports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ShardPorts {
+    Off,
+    /// Whatever is free.
+    Any,
+    /// Shard `n` listens on this plus `n`.
+    From(u16),
+}
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
+}
+
+/// All settings, checked.
+#[derive(Debug, Clone)]
+pub(crate) struct Config {
+    pub(crate) listen: Vec<Listen>,
+    pub(crate) shard_ports: ShardPorts,
+    pub(crate) announce_host: Option<String>,
+    pub(crate) transport: TransportChoice,
+    pub(crate) shards: u16,
+    /// At least one; shard `n` is pinned to the `n`-th, counted around.
+    pub(crate) cpus: Vec<usize>,
+    pub(crate) memory_bytes: u64,
+    pub(crate) eviction: String,
+    pub(crate) huge_pages: bool,
+    pub(crate) value_bytes_max: u64,
+    pub(crate) key_bytes_max: usize,
+    pub(crate) connections_max: usize,
+    pub(crate) output_bytes_max: usize,
+    pub(crate) slow_client_timeout: Option<Duration>,
+    pub(crate) idle_timeout: Option<Duration>,
+    pub(crate) drain_timeout: Duration,
+    pub(crate) admin: Option<SocketAddr>,
+    pub(crate) log: LogFormat,
+    pub(crate) log_level: tracing::Level,
+    /// What `--check` prints: every setting as it is used, and why.
+    pub(crate) entries: Vec<Entry>,
+}
+
+/// A setting as it is used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) name: &'static str,
+    pub(crate) value: String,
+    pub(crate) origin: String,
+}
+
+/// Reads everything that is set and checks it against the machine.
+pub(crate) fn load(flags: &Flags, machine: &Machine) -> Result<Config, ConfigError> {
+    let environment = |name: &str| std::env::var(name).ok();
+    let texts = sources::merge(flags, &environment, &|path| std::fs::read_to_string(path))?;
+    Config::from_texts(&texts, machine)
+}
+
+impl Config {
+    pub(crate) fn from_texts(texts: &Texts, machine: &Machine) -> Result<Config, ConfigError> {
+        let mut reader = Reader { texts, entries: Vec::new() };
+        let r = &mut reader;
+
+        let allow_remote = r.one("allow-remote", switch, bool::to_string)?;
+        let listen = r.listen(allow_remote)?;
+        let shard_ports = r.shard_ports(&listen)?;
+        let announce_host = r.one("announce-host", auto(host), |host| match host {
+            Some(host) => host.clone(),
+            None => "the listen address".into(),
+        })?;
+        let transport = r.one("transport", transport, |_| String::new())?;
+        r.show_as_written("transport");
+
+        let cpus = r.cpus(machine)?;
+        let (shards, cpus) = r.shards(cpus, machine)?;
+        let memory_bytes = r.memory(machine, shards)?;
+        let eviction = r.one("eviction", eviction, String::clone)?;
+        let huge_pages = r.one("huge-pages", huge_pages, |on| if *on { "auto" } else { "off" }.into())?;
+
+        let value_bytes_max = r.value_max(memory_bytes)?;
+        let key_bytes_max = r.size("max-key", 1, KEY_BYTES_MAX)? as usize;
+        let connections_max = r.one("max-connections", count::<1, CONNECTIONS_MAX>, u64::to_string)? as usize;
+        let output_bytes_max = r.size("output-limit", 64 << 10, 1 << 40)? as usize;
+        let show = |time: &Option<Duration>| show_duration(*time);
+        let slow_client_timeout = r.one("slow-client-timeout", value::duration, show)?;
+        let idle_timeout = r.one("idle-timeout", value::duration, show)?;
+        let drain_timeout = r.one("drain-timeout", value::duration, show)?.unwrap_or_default();
+
+        let admin = r.admin(allow_remote)?;
+        let log = r.one("log", log_format, |_| String::new())?;
+        r.show_as_written("log");
+        let log_level = r.one("log-level", level, |level| level.to_string().to_ascii_lowercase())?;
+
+        Ok(Config {
+            listen,
+            shard_ports,
+            announce_host,
+            transport,
+            shards,
+            cpus,
+            memory_bytes,
+            eviction,
+            huge_pages,
+            value_bytes_max,
+            key_bytes_max,
+            connections_max,
+            output_bytes_max,
+            slow_client_timeout,
+            idle_timeout,
+            drain_timeout,
+            admin,
+            log,
+            log_level,
+            entries: reader.entries,
+        })
+    }
+}
+
+/// The longest key that an item can hold, bytes.
+const KEY_BYTES_MAX: u64 = 64 << 10;
+const CONNECTIONS_MAX: u64 = 10_000_000;
+/// A shard's number has 16 bits on the wire; 1,024 shards are more than any machine has cores.
+const SHARDS_MAX: u64 = 1024;
+/// A shard with less cannot hold its index, its buffers and enough segments to evict well.
+const SHARD_BYTES_MIN: u64 = 16 << 20;
+/// What `auto` memory is at most.
+const MEMORY_AUTO_MAX: u64 = 1 << 30;
+/// How far the shards' ports lie above the first listener's.
+const SHARD_PORT_DISTANCE: u16 = 100;
+
+/// Parses settings and remembers what came out.
+struct Reader<'t> {
+    texts: &'t Texts,
+    entries: Vec<Entry>,
+}
+
+type Parse<T> = Result<T, String>;
+
+impl Reader<'_> {
+    fn error(&self, name: &'static str, reason: impl Into<String>) -> ConfigError {
+        let raw = &self.texts[name];
+        ConfigError::Value {
+            setting: name,
+            origin: raw.origin.clone(),
+            text: raw.texts.join(","),
+            reason: reason.into(),
+        }
+    }
+
+    fn note(&mut self, name: &'static str, value: String, why: &str) {
+        let origin = self.texts[name].origin.to_string();
+        let origin = if why.is_empty() { origin } else { format!("{origin}: {why}") };
+        self.entries.push(Entry { name, value, origin });
+    }
+
+    /// The last text of a setting.
+    fn text(&self, name: &'static str) -> &str {
+        self.texts[name].texts.last().map_or("", String::as_str)
+    }
+
+    fn is_auto(&self, name: &'static str) -> bool {
+        self.text(name) == "auto"
+    }
+
+    fn parse<T>(&self, name: &'static str, parse: impl Fn(&str) -> Parse<T>) -> Result<T, ConfigError> {
+        parse(self.text(name)).map_err(|reason| ConfigError::Value {
+            setting: name,
+            origin: self.texts[name].origin.clone(),
+            text: self.text(name).to_owned(),
+            reason,
+        })
+    }
+
+    fn one<T>(
+        &mut self,
+        name: &'static str,
+        parse: impl Fn(&str) -> Parse<T>,
+        show: impl Fn(&T) -> String,
+    ) -> Result<T, ConfigError> {
+        let value = self.parse(name, parse)?;
+        self.note(name, show(&value), "");
+        Ok(value)
+    }
+
+    /// For settings whose own words are the best way to show them.
+    fn show_as_written(&mut self, name: &'static str) {
+        let text = self.text(name).to_owned();
+        if let Some(entry) = self.entries.last_mut() {
+            entry.value = text;
+        }
+    }
+
+    fn size(&mut self, name: &'static str, least: u64, most: u64) -> Result<u64, ConfigError> {
+        let Size(bytes) = self.one(name, value::size, Size::to_string)?;
+        if bytes < least {
+            return Err(self.error(name, format!("is too small; the least is {}", Size(least))));
+        }
+        if bytes > most {
+            return Err(self.error(name, format!("is too large; the most is {}", Size(most))));
+        }
+        Ok(bytes)
+    }
+
+    /// A value larger than a quarter of the memory would evict most of the cache for one item.
+    fn value_max(&mut self, memory_bytes: u64) -> Result<u64, ConfigError> {
+        const NAME: &str = "max-value";
+        let most = memory_bytes / 4;
+        let Size(bytes) = self.parse(NAME, value::size)?;
+        let is_default = self.texts[NAME].origin == Origin::Default;
+        if bytes == 0 || (bytes > most && !is_default) {
+            return Err(self.error(NAME, format!("is not from 1 to {}, a quarter of --memory", Size(most))));
+        }
+        let why = if bytes > most { "a quarter of --memory" } else { "" };
+        self.note(NAME, Size(bytes.min(most)).to_string(), why);
+        Ok(bytes.min(most))
+    }
+
+    fn listen(&mut self, allow_remote: bool) -> Result<Vec<Listen>, ConfigError> {
+        let raw = &self.texts["listen"];
+        let mut listen: Vec<Listen> = Vec::new();
+        for text in &raw.texts {
+            let fail = |reason| ConfigError::Value {
+                setting: "listen",
+                origin: raw.origin.clone(),
+                text: text.clone(),
+                reason,
+            };
+            let entry = value::listen(text).map_err(fail)?;
+            if let Address::Tcp(address) = &entry.address {
+                local_or_allowed(*address, allow_remote).map_err(fail)?;
+            }
+            let free_port = matches!(&entry.address, Address::Tcp(address) if address.port() == 0);
+            if !free_port && listen.iter().any(|other| other.address == entry.address) {
+                return Err(fail("is given twice".into()));
+            }
+            listen.push(entry);
+        }
+        if listen.is_empty() {
+            return Err(self.error("listen", "is empty; give at least one address"));
+        }
+        let shown: Vec<String> = listen.iter().map(Listen::to_string).collect();
+        self.note("listen", shown.join(","), "");
+        Ok(listen)
+    }
+
+    fn shard_ports(&mut self, listen: &[Listen]) -> Result<ShardPorts, ConfigError> {
+        const NAME: &str = "shard-port-base";
+        let first = listen.iter().find_map(|entry| match &entry.address {
+            Address::Tcp(address) => Some(address.port()),
+            Address::Unix(_) => None,
+        });
+        let (ports, why) = match self.text(NAME) {
+            "off" => (ShardPorts::Off, ""),
+            "auto" => match first {
+                None => (ShardPorts::Off, "no TCP listener"),
+                Some(0) => (ShardPorts::Any, "the listener's port is any, too"),
+                Some(port) => match port.checked_add(SHARD_PORT_DISTANCE) {
+                    Some(base) => (ShardPorts::From(base), "the first TCP listener's port plus 100"),
+                    None => (ShardPorts::Any, "no room above the listener's port"),
+                },
+            },
+            _ => match self.parse(NAME, count::<0, 65535>)? as u16 {
+                0 => (ShardPorts::Any, ""),
+                base => (ShardPorts::From(base), ""),
+            },
+        };
+        let shown = match ports {
+            ShardPorts::Off => "off".into(),
+            ShardPorts::Any => "0".into(),
+            ShardPorts::From(base) => base.to_string(),
+        };
+        self.note(NAME, shown, why);
+        Ok(ports)
+    }
+
+    /// The CPUs that may be used, and whether the user chose them.
+    fn cpus(&mut self, machine: &Machine) -> Result<Vec<usize>, ConfigError> {
+        if self.is_auto("cpus") {
+            return Ok(machine.cpus_allowed.clone());
+        }
+        let cpus = self.parse("cpus", value::cpu_list)?;
+        match cpus.iter().find(|cpu| !machine.cpus_allowed.contains(cpu)) {
+            None => Ok(cpus),
+            Some(cpu) => Err(self.error(
+                "cpus",
+                format!("names CPU {cpu}; this process may use {}", show_cpus(&machine.cpus_allowed)),
+            )),
+        }
+    }
+
+    fn shards(&mut self, cpus: Vec<usize>, machine: &Machine) -> Result<(u16, Vec<usize>), ConfigError> {
+        let chosen = !self.is_auto("cpus");
+        let quota = machine.cpu_quota.map(|quota| (quota.floor() as usize).max(1));
+        let (shards, why) = if !self.is_auto("shards") {
+            (self.parse("shards", count::<1, SHARDS_MAX>)? as usize, "")
+        } else if chosen {
+            (cpus.len(), "one for each CPU of --cpus")
+        } else if let Some(quota) = quota.filter(|quota| *quota < cpus.len()) {
+            (quota, "as many as the cgroup's CPU quota allows")
+        } else {
+            (cpus.len(), "one for each CPU this process may use")
+        };
+        let shards = shards.clamp(1, SHARDS_MAX as usize);
+        self.note("shards", shards.to_string(), why);
+        let cpus = if chosen { cpus } else { cpus.into_iter().take(shards).collect() };
+        let why = match (chosen, cpus.len() < shards) {
+            (_, true) => "fewer than shards, so shards share CPUs",
+            (false, false) => "the first this process may use",
+            (true, false) => "",
+        };
+        self.note("cpus", show_cpus(&cpus), why);
+        Ok((shards as u16, cpus))
+    }
+
+    fn memory(&mut self, machine: &Machine, shards: u16) -> Result<u64, ConfigError> {
+        let least = SHARD_BYTES_MIN * u64::from(shards);
+        let (bytes, why) = if self.is_auto("memory") {
+            let quarter = machine.memory_bytes / 4;
+            let why = if quarter < MEMORY_AUTO_MAX {
+                format!("a quarter of the {}", machine.memory_source)
+            } else {
+                "the smaller of 1g and a quarter of what there is".into()
+            };
+            // Whole mebibytes: they are shown, divided over shards and cut in segments.
+            (quarter.min(MEMORY_AUTO_MAX) >> 20 << 20, why)
+        } else {
+            (self.parse("memory", value::size)?.0, String::new())
+        };
+        if bytes < least {
+            return Err(self.error(
+                "memory",
+                format!(
+                    "comes to {} and {shards} shards need at least {}; give more memory or fewer --shards",
+                    Size(bytes),
+                    Size(least)
+                ),
+            ));
+        }
+        if bytes > machine.memory_bytes {
+            return Err(self.error(
+                "memory",
+                format!("is more than the {} of {}", machine.memory_source, Size(machine.memory_bytes)),
+            ));
+        }
+        self.note("memory", Size(bytes).to_string(), &why);
+        Ok(bytes)
+    }
+
+    fn admin(&mut self, allow_remote: bool) -> Result<Option<SocketAddr>, ConfigError> {
+        let parse = |text: &str| match text {
+            "off" => Ok(None),
+            _ => {
+                let address = value::socket_address(text.strip_prefix("http://").unwrap_or(text))?;
+                local_or_allowed(address, allow_remote)?;
+                Ok(Some(address))
+            }
+        };
+        self.one("admin", parse, |admin| admin.map_or("off".into(), |address| format!("http://{address}")))
+    }
+}
+
+/// Nobody is asked for a password yet, so reach is the only protection.
+fn local_or_allowed(address: SocketAddr, allow_remote: bool) -> Parse<()> {
+    if allow_remote || address.ip().is_loopback() {
+        return Ok(());
+    }
+    Err("can be reached from other machines, and without authentication whoever reaches it may read and \
+         delete everything; listen on 127.0.0.1, or say --allow-remote if the network is closed"
+        .into())
+}
+
+fn auto<T>(parse: impl Fn(&str) -> Parse<T>) -> impl Fn(&str) -> Parse<Option<T>> {
+    move |text| if text == "auto" { Ok(None) } else { parse(text).map(Some) }
+}
+
+fn count<const LEAST: u64, const MOST: u64>(text: &str) -> Parse<u64> {
+    text.trim()
+        .parse()
+        .ok()
+        .filter(|number| (LEAST..=MOST).contains(number))
+        .ok_or_else(|| format!("is not a number from {LEAST} to {MOST}"))
+}
+
+fn switch(text: &str) -> Parse<bool> {
+    match text.trim().to_ascii_lowercase().as_str() {
+        "true" | "yes" | "1" | "on" => Ok(true),
+        "false" | "no" | "0" | "off" => Ok(false),
+        _ => Err("is neither true nor false".into()),
+    }
+}
+
+fn host(text: &str) -> Parse<String> {
+    let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':' | '_');
+    if text.is_empty() || text.len() > 253 || !text.chars().all(good) {
+        return Err("is not a host name or an IP address without port".into());
+    }
+    Ok(text.into())
+}
+
+fn one_of<T: Clone>(text: &str, choices: &[(&str, T)]) -> Parse<T> {
+    let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
+    let found = choices.iter().find(|(name, _)| *name == text);
+    found.map(|(_, value)| value.clone()).ok_or_else(|| format!("is none of {}", names.join(", ")))
+}
+
+fn transport(text: &str) -> Parse<TransportChoice> {
+    use TransportChoice::*;
+    one_of(text, &[("auto", Auto), ("uring", Uring), ("epoll", Epoll)])
+}
+
+fn eviction(text: &str) -> Parse<String> {
+    let choices: Vec<(&str, String)> =
+        settings::EVICTIONS.iter().map(|name| (*name, (*name).to_owned())).collect();
+    one_of(text, &choices)
+}
+
+fn huge_pages(text: &str) -> Parse<bool> {
+    one_of(text, &[("auto", true), ("off", false)])
+}
+
+fn log_format(text: &str) -> Parse<LogFormat> {
+    one_of(text, &[("text", LogFormat::Text), ("json", LogFormat::Json)])
+}
+
+fn level(text: &str) -> Parse<tracing::Level> {
+    use tracing::Level;
+    one_of(
+        text,
+        &[
+            ("error", Level::ERROR),
+            ("warn", Level::WARN),
+            ("info", Level::INFO),
+            ("debug", Level::DEBUG),
+            ("trace", Level::TRACE),
+        ],
+    )
+}
+
+#[cfg(test)]
+mod tests;

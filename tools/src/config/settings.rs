@@ -1,0 +1,177 @@
+//! The table of all settings: the one place where a setting is defined.
+//!
+//! The flag (`--NAME`), the environment variable (`TORC_NAME`), the key in the TOML file (`NAME`), the help,
+//! the shell completions and `torc serve --check` all come from a row of this table. Defaults are written in
+//! the setting's own grammar and go through the same parser as everything else.
+
+/// How a setting takes values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// One value; given twice as a flag, the last wins.
+    One,
+    /// Several values: the flag repeated, a list in the file, commas in the environment.
+    Many,
+    /// Yes or no; as a flag without a value.
+    Switch,
+}
+
+/// One row: a setting and all that users are told about it.
+#[derive(Debug)]
+pub(crate) struct Setting {
+    pub(crate) name: &'static str,
+    pub(crate) kind: Kind,
+    /// What stands for the value in the help.
+    pub(crate) value: &'static str,
+    pub(crate) default: &'static str,
+    pub(crate) help: &'static str,
+    /// Completed by the shell.
+    pub(crate) choices: &'static [&'static str],
+    pub(crate) group: &'static str,
+}
+
+impl Setting {
+    /// `TORC_SHARD_PORT_BASE` for `shard-port-base`.
+    pub(crate) fn variable(&self) -> String {
+        format!("TORC_{}", self.name.replace('-', "_").to_ascii_uppercase())
+    }
+}
+
+/// The row of a name.
+pub(crate) fn setting(name: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|setting| setting.name == name)
+}
+
+const fn one(
+    group: &'static str,
+    name: &'static str,
+    value: &'static str,
+    default: &'static str,
+    help: &'static str,
+) -> Setting {
+    Setting { name, kind: Kind::One, value, default, help, choices: &[], group }
+}
+
+const fn choice(
+    group: &'static str,
+    name: &'static str,
+    choices: &'static [&'static str],
+    default: &'static str,
+    help: &'static str,
+) -> Setting {
+    Setting { name, kind: Kind::One, value: "NAME", default, help, choices, group }
+}
+
+const NETWORK: &str = "Network";
+const CORES: &str = "Cores";
+const MEMORY: &str = "Memory";
+const LIMITS: &str = "Limits";
+const OPERATION: &str = "Operation";
+
+pub(crate) const EVICTIONS: &[&str] = &["merge", "fifo"];
+
+pub(crate) const SETTINGS: &[Setting] = &[
+    Setting {
+        name: "listen",
+        kind: Kind::Many,
+        value: "ADDRESS",
+        default: "127.0.0.1:7171",
+        help: "Where to serve: 127.0.0.1:7171, [::1]:7171, unix:/path; resp+, memcache+ or native+ before tcp:// or unix: pins the protocol; may be repeated",
+        choices: &[],
+        group: NETWORK,
+    },
+    one(
+        NETWORK,
+        "shard-port-base",
+        "PORT",
+        "auto",
+        "Port of shard 0, the others count up from it; 0: any free ports; auto: the first TCP listen port plus 100; off: no ports of their own",
+    ),
+    one(
+        NETWORK,
+        "announce-host",
+        "HOST",
+        "auto",
+        "Host that cluster clients are told for the shards' ports; auto: the address that is listened on",
+    ),
+    Setting {
+        name: "allow-remote",
+        kind: Kind::Switch,
+        value: "",
+        default: "false",
+        help: "Allow addresses that other machines can reach; there is no authentication yet",
+        choices: &[],
+        group: NETWORK,
+    },
+    choice(
+        NETWORK,
+        "transport",
+        &["auto", "uring", "epoll"],
+        "auto",
+        "How bytes move; auto: io_uring where the kernel lets us, else epoll",
+    ),
+    one(CORES, "shards", "COUNT", "auto", "Shards, one thread each; auto: one for each CPU of --cpus"),
+    one(
+        CORES,
+        "cpus",
+        "LIST",
+        "auto",
+        "CPUs to pin the shards to, as in 0,2-3; auto: those this process may use, within the cgroup's quota",
+    ),
+    one(
+        MEMORY,
+        "memory",
+        "SIZE",
+        "auto",
+        "Memory for data, index and buffers together; auto: the smaller of 1g and a quarter of what the cgroup or machine has",
+    ),
+    choice(MEMORY, "eviction", EVICTIONS, "merge", "Which items go when memory is full"),
+    choice(
+        MEMORY,
+        "huge-pages",
+        &["auto", "off"],
+        "auto",
+        "auto: ask for transparent huge pages; off: never",
+    ),
+    one(LIMITS, "max-value", "SIZE", "64m", "Longest value"),
+    one(LIMITS, "max-key", "SIZE", "1k", "Longest key (memcached text keeps its own limit of 250 bytes)"),
+    one(LIMITS, "max-connections", "COUNT", "10000", "Most connections at a time, over all listeners"),
+    one(LIMITS, "output-limit", "SIZE", "32m", "Most bytes of answers that wait for one connection"),
+    one(
+        LIMITS,
+        "slow-client-timeout",
+        "TIME",
+        "30s",
+        "A client that takes nothing of a waiting answer for so long is disconnected",
+    ),
+    one(LIMITS, "idle-timeout", "TIME", "off", "A client that says nothing for so long is disconnected"),
+    one(OPERATION, "drain-timeout", "TIME", "10s", "How long a stop waits for answers under way"),
+    one(OPERATION, "admin", "ADDRESS", "127.0.0.1:7172", "HTTP for /metrics, /healthz, /readyz; or off"),
+    choice(OPERATION, "log", &["text", "json"], "text", "How log lines are written, to stderr"),
+    choice(
+        OPERATION,
+        "log-level",
+        &["error", "warn", "info", "debug", "trace"],
+        "info",
+        "What is logged: this level and those above",
+    ),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_kebab_case() {
+        for (index, setting) in SETTINGS.iter().enumerate() {
+            assert!(setting.name.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'), "{}", setting.name);
+            assert!(SETTINGS.iter().skip(index + 1).all(|other| other.name != setting.name));
+        }
+    }
+
+    #[test]
+    fn defaults_of_choices_are_choices() {
+        for setting in SETTINGS.iter().filter(|setting| !setting.choices.is_empty()) {
+            assert!(setting.choices.contains(&setting.default), "{}", setting.name);
+        }
+    }
+}

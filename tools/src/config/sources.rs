@@ -1,0 +1,93 @@
+//! Where values come from, and which of them counts: flag before environment before file before default.
+
+use super::error::ConfigError;
+use super::file;
+use super::settings::{Kind, SETTINGS, Setting};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// The place that a value was read from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Origin {
+    Flag,
+    Environment(String),
+    File { path: PathBuf, line: usize },
+    Default,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Origin::Flag => f.write_str("flag"),
+            Origin::Environment(variable) => write!(f, "environment {variable}"),
+            Origin::File { path, line } => write!(f, "{}:{line}", path.display()),
+            Origin::Default => f.write_str("default"),
+        }
+    }
+}
+
+/// A setting's text, not yet understood, and its origin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Raw {
+    pub(crate) texts: Vec<String>,
+    pub(crate) origin: Origin,
+}
+
+/// Texts by setting name.
+pub(crate) type Texts = BTreeMap<&'static str, Raw>;
+
+/// What the command line said.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Flags {
+    pub(crate) values: BTreeMap<&'static str, Vec<String>>,
+    pub(crate) config: Option<PathBuf>,
+}
+
+/// The variable that names the file when `--config` does not.
+pub(crate) const CONFIG_VARIABLE: &str = "TORC_CONFIG";
+
+/// One text a setting, the one that counts.
+pub(crate) fn merge(
+    flags: &Flags,
+    environment: &dyn Fn(&str) -> Option<String>,
+    read_file: &dyn Fn(&Path) -> std::io::Result<String>,
+) -> Result<Texts, ConfigError> {
+    let path = flags.config.clone().or_else(|| environment(CONFIG_VARIABLE).map(PathBuf::from));
+    let mut from_file = match path {
+        None => Texts::new(),
+        Some(path) => {
+            let text = read_file(&path).map_err(|source| ConfigError::Unreadable {
+                path: path.clone(),
+                reason: source.to_string(),
+            })?;
+            file::parse(&path, &text)?
+        }
+    };
+    Ok(SETTINGS
+        .iter()
+        .map(|setting| {
+            let raw = from_flags(setting, flags)
+                .or_else(|| from_environment(setting, environment))
+                .or_else(|| from_file.remove(setting.name))
+                .unwrap_or_else(|| Raw { texts: vec![setting.default.into()], origin: Origin::Default });
+            (setting.name, raw)
+        })
+        .collect())
+}
+
+fn from_flags(setting: &Setting, flags: &Flags) -> Option<Raw> {
+    let texts = flags.values.get(setting.name)?.clone();
+    Some(Raw { texts, origin: Origin::Flag })
+}
+
+/// An empty variable counts as none, as service managers cannot always unset one.
+fn from_environment(setting: &Setting, environment: &dyn Fn(&str) -> Option<String>) -> Option<Raw> {
+    let variable = setting.variable();
+    let text = environment(&variable).filter(|text| !text.is_empty())?;
+    let texts = match setting.kind {
+        Kind::Many => text.split(',').map(|part| part.trim().to_owned()).collect(),
+        Kind::One | Kind::Switch => vec![text],
+    };
+    Some(Raw { texts, origin: Origin::Environment(variable) })
+}

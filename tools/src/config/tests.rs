@@ -1,0 +1,177 @@
+use super::*;
+use crate::machine::tests::machine_of;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+fn machine() -> Machine {
+    machine_of(&[("proc/meminfo", "MemTotal: 16777216 kB\n")], vec![0, 1, 2, 3])
+}
+
+fn small_machine() -> Machine {
+    machine_of(
+        &[
+            ("proc/meminfo", "MemTotal: 16777216 kB\n"),
+            ("proc/self/cgroup", "0::/\n"),
+            ("sys/fs/cgroup/memory.max", "536870912\n"),
+            ("sys/fs/cgroup/cpu.max", "250000 100000\n"),
+        ],
+        vec![0, 1, 2, 3],
+    )
+}
+
+/// `--name=value` for flags, `NAME=value` for the environment, anything else is the file.
+fn load_from(sources: &[&str], machine: &Machine) -> Result<Config, ConfigError> {
+    let mut flags = Flags::default();
+    let mut environment = BTreeMap::new();
+    let mut file = String::new();
+    for source in sources {
+        if let Some((name, value)) = source.strip_prefix("--").and_then(|flag| flag.split_once('=')) {
+            let name = settings::setting(name).expect(name).name;
+            flags.values.entry(name).or_default().push(value.to_owned());
+        } else if let Some((name, value)) = source.strip_prefix("TORC_").and_then(|text| text.split_once('='))
+        {
+            environment.insert(format!("TORC_{name}"), value.to_owned());
+        } else {
+            flags.config = Some("torc.toml".into());
+            file.push_str(source);
+            file.push('\n');
+        }
+    }
+    let texts = sources::merge(&flags, &|name| environment.get(name).cloned(), &|_: &Path| Ok(file.clone()))?;
+    Config::from_texts(&texts, machine)
+}
+
+fn load(sources: &[&str]) -> Result<Config, ConfigError> {
+    load_from(sources, &machine())
+}
+
+fn origin_of(config: &Config, name: &str) -> String {
+    config
+        .entries
+        .iter()
+        .find(|entry| entry.name == name)
+        .map(|entry| entry.origin.clone())
+        .unwrap_or_default()
+}
+
+#[test]
+fn defaults_serve_on_loopback_with_a_shard_a_cpu() {
+    let config = load(&[]).expect("the defaults");
+    assert_eq!(config.listen.len(), 1);
+    assert_eq!(config.listen[0].to_string(), "tcp://127.0.0.1:7171");
+    assert_eq!(config.shard_ports, ShardPorts::From(7271));
+    assert_eq!((config.shards, config.cpus.clone()), (4, vec![0, 1, 2, 3]));
+    assert_eq!(config.memory_bytes, 1 << 30);
+    assert_eq!(config.value_bytes_max, 64 << 20);
+    assert_eq!(config.admin.map(|a| a.to_string()).as_deref(), Some("127.0.0.1:7172"));
+}
+
+#[test]
+fn every_setting_is_shown_once_with_its_origin() {
+    let config = load(&[]).expect("the defaults");
+    let mut shown: Vec<&str> = config.entries.iter().map(|entry| entry.name).collect();
+    let mut known: Vec<&str> = settings::SETTINGS.iter().map(|setting| setting.name).collect();
+    shown.sort_unstable();
+    known.sort_unstable();
+    assert_eq!(shown, known);
+    assert!(config.entries.iter().all(|entry| !entry.value.is_empty() && !entry.origin.is_empty()));
+}
+
+#[test]
+fn flag_beats_environment_beats_file_beats_default() {
+    let all = ["--memory=256m", "TORC_MEMORY=512m", "memory = '768m'"];
+    for (sources, bytes, origin) in [
+        (&all[..], 256 << 20, "flag"),
+        (&all[1..], 512 << 20, "environment TORC_MEMORY"),
+        (&all[2..], 768 << 20, "torc.toml:1"),
+    ] {
+        let config = load(sources).expect("a good configuration");
+        assert_eq!(config.memory_bytes, bytes);
+        assert_eq!(origin_of(&config, "memory"), origin);
+    }
+}
+
+#[test]
+fn a_small_container_gets_a_small_cache() {
+    let config = load_from(&[], &small_machine()).expect("the defaults");
+    assert_eq!(config.memory_bytes, 128 << 20, "a quarter of 512m");
+    assert_eq!((config.shards, config.cpus.clone()), (2, vec![0, 1]), "a quota of 2.5 CPUs");
+    assert!(config.entries.iter().any(|e| e.name == "memory" && e.origin.contains("cgroup")));
+}
+
+#[test]
+fn a_value_limit_by_default_fits_a_small_memory() {
+    let config = load(&["--memory=64m", "--shards=1"]).expect("a small cache");
+    assert_eq!(config.value_bytes_max, 16 << 20);
+}
+
+#[test]
+fn listeners_are_many_in_every_source() {
+    for source in ["TORC_LISTEN=127.0.0.1:1, unix:/tmp/a", "listen = ['127.0.0.1:1', 'unix:/tmp/a']"] {
+        let config = load(&[source]).expect(source);
+        assert_eq!(config.listen.len(), 2, "{source}");
+    }
+    let config = load(&["--listen=127.0.0.1:0", "--listen=127.0.0.1:0"]).expect("free ports twice");
+    assert_eq!(config.shard_ports, ShardPorts::Any);
+}
+
+#[test]
+fn cpus_and_shards_follow_each_other() {
+    for (sources, shards, cpus) in [
+        (&["--cpus=2-3"][..], 2, vec![2, 3]),
+        (&["--shards=1"], 1, vec![0]),
+        (&["--shards=1", "--cpus=3"], 1, vec![3]),
+        (&["--shards=2", "--cpus=1"], 2, vec![1]),
+        (&["--shards=6"], 6, vec![0, 1, 2, 3]),
+    ] {
+        let config = load(sources).expect("a good configuration");
+        assert_eq!((config.shards, config.cpus), (shards, cpus), "{sources:?}");
+    }
+}
+
+#[test]
+fn errors_name_the_setting_its_origin_and_the_cure() {
+    for (sources, parts) in [
+        (&["--memory=2x"][..], &["--memory", "'2x'", "(from flag)", "512m"][..]),
+        (&["TORC_MEMORY=1k"], &["--memory", "environment TORC_MEMORY", "fewer --shards"]),
+        (&["memory = '9999g'"], &["--memory", "torc.toml:1", "machine's memory"]),
+        (&["--cpus=9"], &["--cpus", "CPU 9", "0-3"]),
+        (&["--shards=0"], &["--shards", "from 1 to 1024"]),
+        (&["--listen=0.0.0.0:7171"], &["--listen", "0.0.0.0:7171", "authentication", "--allow-remote"]),
+        (&["--listen=[::]:7171"], &["--allow-remote"]),
+        (&["--admin=0.0.0.0:80"], &["--admin", "--allow-remote"]),
+        (&["--listen=127.0.0.1:1", "--listen=127.0.0.1:1"], &["--listen", "twice"]),
+        (&["--transport=rdma"], &["--transport", "auto, uring, epoll"]),
+        (&["--eviction=best"], &["--eviction", "merge"]),
+        (&["--max-value=1g"], &["--max-value", "a quarter of --memory"]),
+        (&["--max-key=1m"], &["--max-key", "64k"]),
+        (&["--max-connections=0"], &["--max-connections"]),
+        (&["--drain-timeout=5"], &["--drain-timeout", "5s"]),
+        (&["--log=xml"], &["--log", "text, json"]),
+        (&["TORC_LOG_LEVEL=loud"], &["--log-level", "TORC_LOG_LEVEL", "debug"]),
+        (&["--announce-host=a b"], &["--announce-host"]),
+        (&["TORC_ALLOW_REMOTE=maybe"], &["--allow-remote", "TORC_ALLOW_REMOTE"]),
+        (&["--shard-port-base=70000"], &["--shard-port-base", "65535"]),
+        (&["--output-limit=1"], &["--output-limit", "64k"]),
+    ] {
+        let error = load(sources).err().unwrap_or_else(|| panic!("{sources:?} is accepted")).to_string();
+        for part in parts {
+            assert!(error.contains(part), "{sources:?}: {error}");
+        }
+        assert!(!error.contains('\n'), "{error}");
+    }
+}
+
+#[test]
+fn remote_addresses_are_served_when_allowed() {
+    let config = load(&["--listen=0.0.0.0:7171", "--allow-remote=true"]).expect("allowed");
+    assert_eq!(config.listen[0].to_string(), "tcp://0.0.0.0:7171");
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_an_error_with_its_name() {
+    let flags = Flags { config: Some("/no/such".into()), ..Flags::default() };
+    let missing = |_: &Path| Err(std::io::Error::from(std::io::ErrorKind::NotFound));
+    let error = sources::merge(&flags, &|_| None, &missing).expect_err("no file").to_string();
+    assert!(error.contains("--config: /no/such"), "{error}");
+}

@@ -1,0 +1,206 @@
+//! What this machine has and what this process may use of it: facts only, no judgement.
+//!
+//! Everything is read below a root directory, so that tests can lay out a machine of their own. A fact that
+//! cannot be read is absent, never an error: a cache must start in a container that hides half of `/sys`.
+
+mod cgroup;
+
+use std::path::{Path, PathBuf};
+
+/// Facts that settings, banner and doctor go by.
+#[derive(Debug, Clone)]
+pub(crate) struct Machine {
+    root: PathBuf,
+    /// As `uname -r`.
+    pub(crate) kernel: String,
+    /// CPUs in this process's affinity mask, rising.
+    pub(crate) cpus_allowed: Vec<usize>,
+    /// CPUs' worth of time that the cgroup grants.
+    pub(crate) cpu_quota: Option<f64>,
+    /// The smallest of the machine's memory and the cgroups' limits, bytes.
+    pub(crate) memory_bytes: u64,
+    /// In words: which of them it was.
+    pub(crate) memory_source: &'static str,
+    /// Nodes and the CPUs of each; empty where the kernel tells of none.
+    pub(crate) numa_nodes: Vec<(usize, String)>,
+    /// Mode of transparent huge pages for private memory: `always`, `madvise`, `never`.
+    pub(crate) thp: Option<String>,
+    /// The same for shared memory (memfd).
+    pub(crate) thp_shared: Option<String>,
+    /// Reserved huge pages of the default size.
+    pub(crate) hugetlb_pages: u64,
+    /// Bytes that may be locked; `None`: no limit.
+    pub(crate) memlock_bytes: Option<u64>,
+    /// Open files: what is allowed now, and what it may be raised to.
+    pub(crate) files: (u64, u64),
+    pub(crate) somaxconn: Option<u64>,
+    /// The sysctl: 0 open, 1 for members of a group, 2 closed; absent before Linux 6.6.
+    pub(crate) io_uring_disabled: Option<u64>,
+}
+
+impl Machine {
+    /// The machine that we run on.
+    pub(crate) fn here() -> Machine {
+        let mut machine = Machine::read(Path::new("/"), affinity());
+        machine.memlock_bytes = limit(libc::RLIMIT_MEMLOCK).map_or(None, |(soft, _)| finite(soft));
+        machine.files = limit(libc::RLIMIT_NOFILE).unwrap_or((1024, 1024));
+        machine
+    }
+
+    /// A machine whose `/proc` and `/sys` lie below `root`.
+    pub(crate) fn read(root: &Path, cpus_allowed: Vec<usize>) -> Machine {
+        let number = |path: &str| text(root, path).and_then(|text| text.parse().ok());
+        let total = memory_total(root).unwrap_or(u64::MAX);
+        let (memory_bytes, memory_source) = match cgroup::memory_limit(root) {
+            Some(limit) if limit < total => (limit, "cgroup's memory limit"),
+            _ => (total, "machine's memory"),
+        };
+        Machine {
+            root: root.into(),
+            kernel: text(root, "proc/sys/kernel/osrelease").unwrap_or_else(|| "unknown".into()),
+            cpu_quota: cgroup::cpu_quota(root),
+            cpus_allowed,
+            memory_bytes,
+            memory_source,
+            numa_nodes: numa_nodes(root),
+            thp: chosen(root, "sys/kernel/mm/transparent_hugepage/enabled"),
+            thp_shared: chosen(root, "sys/kernel/mm/transparent_hugepage/shmem_enabled"),
+            hugetlb_pages: number("proc/sys/vm/nr_hugepages").unwrap_or(0),
+            memlock_bytes: None,
+            files: (1024, 1024),
+            somaxconn: number("proc/sys/net/core/somaxconn"),
+            io_uring_disabled: number("proc/sys/kernel/io_uring_disabled"),
+        }
+    }
+
+    /// Names in a directory of `/sys` or `/dev`, sorted; none if it is not there.
+    pub(crate) fn names(&self, directory: &str) -> Vec<String> {
+        names(&self.root, directory)
+    }
+}
+
+/// Raises the limit of open files as far as allowed, and says what it is then.
+pub(crate) fn raise_file_limit() -> u64 {
+    let Some((soft, hard)) = limit(libc::RLIMIT_NOFILE) else { return 1024 };
+    let wanted = libc::rlimit { rlim_cur: hard, rlim_max: hard };
+    // SAFETY: the pointer is to a live `rlimit` that the call only reads.
+    let done = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &wanted) } == 0;
+    if done { hard } else { soft }
+}
+
+/// Soft and hard limit of a resource.
+fn limit(resource: libc::__rlimit_resource_t) -> Option<(u64, u64)> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the pointer is to a live `rlimit` that the call fills.
+    let done = unsafe { libc::getrlimit(resource, &mut limit) } == 0;
+    done.then_some((limit.rlim_cur, limit.rlim_max))
+}
+
+fn finite(limit: u64) -> Option<u64> {
+    (limit != libc::RLIM_INFINITY).then_some(limit)
+}
+
+fn affinity() -> Vec<usize> {
+    // SAFETY: `cpu_set_t` is plain bits, for which all zeroes (no CPU) is a value.
+    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    // SAFETY: the size is that of the live set behind the pointer; 0 names this thread.
+    let done = unsafe { libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &mut set) } == 0;
+    if !done {
+        return vec![0];
+    }
+    // SAFETY: every index is below CPU_SETSIZE, the number of bits in the set.
+    let is_set = |cpu: &usize| unsafe { libc::CPU_ISSET(*cpu, &set) };
+    (0..libc::CPU_SETSIZE as usize).filter(is_set).collect()
+}
+
+/// A file's text without its line end.
+fn text(root: &Path, path: &str) -> Option<String> {
+    std::fs::read_to_string(root.join(path)).ok().map(|text| text.trim().to_owned())
+}
+
+fn names(root: &Path, directory: &str) -> Vec<String> {
+    let Ok(entries) = std::fs::read_dir(root.join(directory)) else { return Vec::new() };
+    let mut names: Vec<String> =
+        entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}
+
+fn memory_total(root: &Path) -> Option<u64> {
+    let meminfo = text(root, "proc/meminfo")?;
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kib.checked_mul(1024)
+}
+
+fn numa_nodes(root: &Path) -> Vec<(usize, String)> {
+    const NODES: &str = "sys/devices/system/node";
+    let mut nodes: Vec<(usize, String)> = names(root, NODES)
+        .iter()
+        .filter_map(|name| name.strip_prefix("node")?.parse().ok())
+        .filter_map(|node: usize| Some((node, text(root, &format!("{NODES}/node{node}/cpulist"))?)))
+        .collect();
+    nodes.sort();
+    nodes
+}
+
+/// The word in brackets, as in `always [madvise] never`.
+fn chosen(root: &Path, path: &str) -> Option<String> {
+    let text = text(root, path)?;
+    let (_, rest) = text.split_once('[')?;
+    rest.split_once(']').map(|(word, _)| word.to_owned())
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A machine in a directory: paths and what stands in them.
+    pub(crate) fn machine_of(files: &[(&str, &str)], cpus: Vec<usize>) -> Machine {
+        let root = tempfile::tempdir().expect("a temporary directory");
+        for (path, text) in files {
+            let path = root.path().join(path);
+            std::fs::create_dir_all(path.parent().expect("a parent")).expect("directories");
+            std::fs::write(path, text).expect("a file");
+        }
+        Machine::read(root.path(), cpus)
+    }
+
+    #[test]
+    fn a_bare_directory_is_a_machine_without_facts() {
+        let machine = machine_of(&[], vec![0]);
+        assert_eq!(machine.memory_bytes, u64::MAX);
+        assert_eq!(machine.cpu_quota, None);
+        assert_eq!(machine.kernel, "unknown");
+        assert!(machine.numa_nodes.is_empty());
+    }
+
+    #[test]
+    fn facts_are_read_from_proc_and_sys() {
+        let machine = machine_of(
+            &[
+                ("proc/sys/kernel/osrelease", "6.12.0\n"),
+                ("proc/meminfo", "MemTotal:        2048 kB\nMemFree: 1 kB\n"),
+                ("sys/devices/system/node/node0/cpulist", "0-1\n"),
+                ("sys/devices/system/node/node1/cpulist", "2-3\n"),
+                ("sys/devices/system/node/online", "0-1\n"),
+                ("sys/kernel/mm/transparent_hugepage/enabled", "always [madvise] never\n"),
+                ("proc/sys/kernel/io_uring_disabled", "2\n"),
+            ],
+            vec![0, 1],
+        );
+        assert_eq!(machine.kernel, "6.12.0");
+        assert_eq!(machine.memory_bytes, 2 << 20);
+        assert_eq!(machine.numa_nodes, [(0, "0-1".to_owned()), (1, "2-3".to_owned())]);
+        assert_eq!(machine.thp.as_deref(), Some("madvise"));
+        assert_eq!(machine.io_uring_disabled, Some(2));
+    }
+
+    #[test]
+    fn this_machine_has_a_cpu_and_memory() {
+        let machine = Machine::here();
+        assert!(!machine.cpus_allowed.is_empty());
+        assert!(machine.memory_bytes > 1 << 20 && machine.memory_bytes < u64::MAX);
+        assert!(machine.files.0 > 0);
+    }
+}
