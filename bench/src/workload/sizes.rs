@@ -81,9 +81,7 @@ impl FromStr for SizeDistribution {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (name, rest) = text
-            .split_once(':')
-            .ok_or("expected fixed:N, uniform:A-B or zipf:THETA:A-B")?;
+        let (name, rest) = text.split_once(':').ok_or("expected fixed:N, uniform:A-B or zipf:THETA:A-B")?;
         match name {
             "fixed" => Ok(Self::Fixed(size(rest)?)),
             "uniform" => {
@@ -132,21 +130,24 @@ mod tests {
     #[test]
     fn parses_each_form_and_refuses_the_rest() {
         assert_eq!("fixed:64".parse(), Ok(SizeDistribution::Fixed(64)));
-        assert_eq!(
-            "uniform:1-9".parse(),
-            Ok(SizeDistribution::Uniform { low: 1, high: 9 })
-        );
+        assert_eq!("uniform:1-9".parse(), Ok(SizeDistribution::Uniform { low: 1, high: 9 }));
         assert_eq!(
             "zipf:0.9:10-1000".parse(),
-            Ok(SizeDistribution::Zipf {
-                theta: 0.9,
-                low: 10,
-                high: 1000
-            })
+            Ok(SizeDistribution::Zipf { theta: 0.9, low: 10, high: 1000 })
         );
         for wrong in [
-            "", "64", "fixed:", "fixed:-1", "uniform:9-1", "uniform:5", "zipf:1-2",
-            "zipf:x:1-2", "zipf:nan:1-2", "zipf:11:1-2", "fixed:4294967295", "other:1",
+            "",
+            "64",
+            "fixed:",
+            "fixed:-1",
+            "uniform:9-1",
+            "uniform:5",
+            "zipf:1-2",
+            "zipf:x:1-2",
+            "zipf:nan:1-2",
+            "zipf:11:1-2",
+            "fixed:4294967295",
+            "other:1",
         ] {
             assert!(wrong.parse::<SizeDistribution>().is_err(), "{wrong}");
         }

@@ -1,0 +1,75 @@
+//! Where a server listens: `HOST:PORT`, `tcp://HOST:PORT`, `unix:PATH` or `unix://PATH`.
+
+use std::{
+    fmt, io,
+    net::{SocketAddr, TcpStream, ToSocketAddrs},
+    os::{fd::OwnedFd, unix::net::UnixStream},
+    path::PathBuf,
+    str::FromStr,
+};
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
+}
+
+impl Address {
+    /// A connected, nonblocking socket; TCP without Nagle's delay.
+    pub fn connect(&self) -> io::Result<OwnedFd> {
+        match self {
+            Self::Tcp(address) => {
+                let stream = TcpStream::connect(address)?;
+                stream.set_nodelay(true)?;
+                stream.set_nonblocking(true)?;
+                Ok(stream.into())
+            }
+            Self::Unix(path) => {
+                let stream = UnixStream::connect(path)?;
+                stream.set_nonblocking(true)?;
+                Ok(stream.into())
+            }
+        }
+    }
+}
+
+impl FromStr for Address {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Some(path) = text.strip_prefix("unix:") {
+            return Ok(Self::Unix(path.strip_prefix("//").unwrap_or(path).into()));
+        }
+        let name = text.strip_prefix("tcp://").unwrap_or(text);
+        let resolved = name.to_socket_addrs();
+        let mut addresses = resolved.map_err(|error| format!("'{text}': {error}"))?;
+        let first = addresses.next();
+        first.map(Self::Tcp).ok_or(format!("'{text}' has no address"))
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => write!(f, "{address}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parses_what_it_prints() {
+        for text in ["127.0.0.1:7171", "[::1]:80", "unix:/run/torc.sock"] {
+            assert_eq!(text.parse::<Address>().unwrap().to_string(), text);
+        }
+        let with_scheme: Address = "tcp://127.0.0.1:1".parse().unwrap();
+        assert_eq!(with_scheme.to_string(), "127.0.0.1:1");
+        let path: Address = "unix:///run/torc.sock".parse().unwrap();
+        assert_eq!(path, Address::Unix("/run/torc.sock".into()));
+        assert!("127.0.0.1".parse::<Address>().is_err());
+    }
+}

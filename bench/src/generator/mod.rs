@@ -1,0 +1,479 @@
+//! The load generator: one thread, one epoll, nonblocking sockets.
+//!
+//! Goals: cost so little itself that a server on the only other core is the bottleneck; measure
+//! what a client would feel. Non-goals: sharing a connection, TLS, more than one thread.
+//!
+//! ```text
+//!            fill                  send                     recv             scan
+//!  Source ---------> out buffer ----------> server ------------------> Codec -----> Tally
+//!    ^                   |                                                |
+//!    |                   `--- batch {at, remaining} ---> settle <---------'
+//!    `--- Pace: closed: a batch was answered; open: its intended time has come   `-> histogram
+//! ```
+//!
+//! A *batch* is `depth` requests that are written together on one connection. In the closed loop a
+//! connection writes its next batch when the last one is answered (or, with a sliding window, one
+//! request for each reply). In the open loop batches fall due by a schedule that does not care how
+//! the server is doing, and latency counts from that intended time, so a stall of the server shows
+//! in every request that should have been sent during it (no coordinated omission; Tene, "How not
+//! to measure latency").
+
+pub mod address;
+mod connection;
+mod epoll;
+pub mod measure;
+pub mod pace;
+
+use std::time::{Duration, Instant};
+
+use crate::{
+    codec::{Codec, Tally},
+    error::BenchError,
+    process::probe::{Probe, Sample},
+    workload::Source,
+};
+use address::Address;
+use connection::{Connection, Received};
+use epoll::{Epoll, Ready};
+use measure::{Latency, Outcome};
+use pace::{Pace, Schedule};
+
+/// Bytes asked for by one receive; holds a few thousand small replies.
+const INBOX_BYTES: usize = 256 * 1024;
+
+/// Receives of one connection before the others get their turn.
+const RECEIVES_A_TURN: usize = 16;
+
+/// How long the answers outstanding at the end of a run are waited for.
+const DRAIN: Duration = Duration::from_secs(1);
+
+/// How long no reply may come while some are outstanding.
+const STALL_SECONDS: u64 = 30;
+
+/// Sleep of a generator that does not spin, while nothing is ready.
+const WAIT_MS: i32 = 10;
+
+/// How often the progress callback runs.
+const PROGRESS: Duration = Duration::from_millis(500);
+
+/// How a load is driven.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Connections, spread evenly over the addresses.
+    pub connections: usize,
+    /// Requests written together on a connection.
+    pub depth: u32,
+    /// Closed loop only: a request a reply, instead of a batch a batch.
+    pub window: bool,
+    pub pace: Pace,
+    /// Load before measuring starts.
+    pub warmup: Duration,
+    /// Length of the measurement; `None`: until the source ends.
+    pub duration: Option<Duration>,
+    /// Never sleep. Right when the generator has a core of its own: a sleeping peer's wake-up would
+    /// be charged to the server that sends to it.
+    pub spin: bool,
+    pub seed: u64,
+}
+
+/// What a progress callback is told.
+#[derive(Clone, Copy, Debug)]
+pub struct Progress {
+    pub elapsed: Duration,
+    pub warming_up: bool,
+    /// Replies so far, warm-up included.
+    pub replies: u64,
+    pub misses: u64,
+}
+
+/// Connects, drives the load and returns what was measured.
+pub fn drive<C: Codec, S: Source>(
+    plan: &Plan,
+    servers: &[Address],
+    codec: &C,
+    source: &mut S,
+    probe: Option<&Probe>,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Outcome, BenchError> {
+    let mut driver = Driver::connect(plan, servers, codec, source)?;
+    driver.run(probe, progress)
+}
+
+/// Where a run stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    WarmingUp,
+    Measuring,
+    /// Nothing new is sent.
+    Draining {
+        until_ns: u64,
+    },
+}
+
+struct Driver<'a, C: Codec, S> {
+    plan: &'a Plan,
+    codec: &'a C,
+    source: &'a mut S,
+    connections: Vec<Connection<C::Scanner>>,
+    epoll: Epoll,
+    schedule: Option<Schedule>,
+    /// Connections that got work in this turn of the open loop.
+    touched: Vec<usize>,
+    next_connection: usize,
+    inbox: Box<[u8]>,
+    started: Instant,
+    phase: Phase,
+    source_ended: bool,
+    outstanding: u64,
+    last_reply_ns: u64,
+    idle_ns: u64,
+    tally: Tally,
+    latency: Latency,
+}
+
+impl<'a, C: Codec, S: Source> Driver<'a, C, S> {
+    fn connect(
+        plan: &'a Plan,
+        servers: &[Address],
+        codec: &'a C,
+        source: &'a mut S,
+    ) -> Result<Self, BenchError> {
+        if servers.is_empty() || plan.connections == 0 || plan.depth == 0 {
+            let reason = "a load needs a server, a connection and a depth of at least 1";
+            return Err(BenchError::setting("connections", reason));
+        }
+        let epoll = Epoll::new()?;
+        let mut connections = Vec::with_capacity(plan.connections);
+        for (number, server) in servers.iter().cycle().take(plan.connections).enumerate() {
+            let connection = Connection::open(server)?;
+            epoll.add(connection.fd(), number as u64)?;
+            connections.push(connection);
+        }
+        let schedule = match plan.pace {
+            Pace::Closed => None,
+            Pace::Open(open) => Some(Schedule::new(open, plan.depth, plan.seed)),
+        };
+        Ok(Self {
+            plan,
+            codec,
+            source,
+            connections,
+            epoll,
+            schedule,
+            touched: Vec::with_capacity(plan.connections),
+            next_connection: 0,
+            inbox: vec![0; INBOX_BYTES].into(),
+            started: Instant::now(),
+            phase: Phase::WarmingUp,
+            source_ended: false,
+            outstanding: 0,
+            last_reply_ns: 0,
+            idle_ns: 0,
+            tally: Tally::default(),
+            latency: Latency::new(),
+        })
+    }
+
+    fn now_ns(&self) -> u64 {
+        self.started.elapsed().as_nanos() as u64
+    }
+
+    fn run(
+        &mut self,
+        probe: Option<&Probe>,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Outcome, BenchError> {
+        self.greet()?;
+        self.started = Instant::now();
+        self.last_reply_ns = 0;
+        if self.schedule.is_none() {
+            (0..self.connections.len()).try_for_each(|number| self.refill(number))?;
+        }
+        let mut measurement = Measurement::default();
+        let mut turn_ns = self.now_ns();
+        let mut progress_ns = 0;
+        loop {
+            let ready = self.turn()?;
+            let now_ns = self.now_ns();
+            self.dispatch_due(now_ns)?;
+            if ready == 0 {
+                self.idle_ns += now_ns - turn_ns;
+                self.refuse_stall(now_ns)?;
+            }
+            turn_ns = now_ns;
+            if now_ns >= progress_ns {
+                progress_ns = now_ns + PROGRESS.as_nanos() as u64;
+                progress(self.progress(now_ns));
+            }
+            if self.advance(now_ns, probe, &mut measurement)? {
+                return Ok(self.outcome(measurement));
+            }
+        }
+    }
+
+    /// Sends each connection's opening and waits for what it brings.
+    fn greet(&mut self) -> Result<(), BenchError> {
+        for number in 0..self.connections.len() {
+            let at_ns = self.now_ns();
+            let connection = &mut self.connections[number];
+            let replies = self.codec.open(&mut connection.out);
+            connection.expect(at_ns, replies);
+            self.outstanding += u64::from(replies);
+            self.flush(number)?;
+        }
+        while self.outstanding > 0 {
+            self.turn_without_refill()?;
+            self.refuse_stall(self.now_ns())?;
+        }
+        self.tally.without_refusals()?;
+        self.tally = Tally::default();
+        self.latency.clear();
+        Ok(())
+    }
+
+    /// One wait for events and the work they bring; returns how many there were.
+    fn turn(&mut self) -> Result<usize, BenchError> {
+        let spin = self.plan.spin || self.schedule.is_some();
+        let ready = self.epoll.wait(if spin { 0 } else { WAIT_MS })?;
+        for at in 0..ready {
+            let Ready { number, writable } = self.epoll.ready(at);
+            if writable {
+                self.flush(number)?;
+            }
+            self.receive(number)?;
+            match self.schedule {
+                None => self.refill(number)?,
+                Some(_) => self.pump(number)?,
+            }
+        }
+        Ok(ready)
+    }
+
+    fn turn_without_refill(&mut self) -> Result<(), BenchError> {
+        for at in 0..self.epoll.wait(WAIT_MS)? {
+            let Ready { number, writable } = self.epoll.ready(at);
+            if writable {
+                self.flush(number)?;
+            }
+            self.receive(number)?;
+        }
+        Ok(())
+    }
+
+    /// Takes what a connection has received and settles the requests that it answers.
+    fn receive(&mut self, number: usize) -> Result<(), BenchError> {
+        for _ in 0..RECEIVES_A_TURN {
+            let connection = &mut self.connections[number];
+            let bytes = match connection.receive(&mut self.inbox)? {
+                Received::Nothing => return Ok(()),
+                Received::Closed => {
+                    return Err(BenchError::Closed {
+                        connection: number,
+                        connections: self.connections.len(),
+                    });
+                }
+                Received::Bytes(bytes) => bytes,
+            };
+            let before = self.tally.replies();
+            let scanned = self.codec.scan(&mut connection.scanner, &self.inbox[..bytes], &mut self.tally);
+            scanned.map_err(|detail| self.protocol_error(number, detail))?;
+            let replies = self.tally.replies() - before;
+            if replies > 0 {
+                self.settle(number, replies)?;
+            }
+            if bytes < self.inbox.len() {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn settle(&mut self, number: usize, replies: u64) -> Result<(), BenchError> {
+        let now_ns = self.now_ns();
+        self.last_reply_ns = now_ns;
+        let connection = &mut self.connections[number];
+        let extra = connection.settle(replies, now_ns, &mut self.latency);
+        if extra > 0 {
+            let detail = format!("{extra} replies more than requests");
+            return Err(self.protocol_error(number, detail));
+        }
+        self.outstanding -= replies;
+        Ok(())
+    }
+
+    /// Closed loop: the next requests of a connection, if it may send.
+    #[inline]
+    fn refill(&mut self, number: usize) -> Result<(), BenchError> {
+        let outstanding = self.connections[number].outstanding();
+        let due = match self.plan.window {
+            true => self.plan.depth - outstanding.min(self.plan.depth),
+            false if outstanding == 0 => self.plan.depth,
+            false => 0,
+        };
+        if due == 0 || matches!(self.phase, Phase::Draining { .. }) {
+            return Ok(());
+        }
+        self.write(number, due, None)?;
+        self.flush(number)
+    }
+
+    /// Writes up to `count` requests into a connection's buffer. `intended_ns` is when they should
+    /// be sent; without it, that is now.
+    #[inline]
+    fn write(&mut self, number: usize, count: u32, intended_ns: Option<u64>) -> Result<(), BenchError> {
+        if self.source_ended {
+            return Ok(());
+        }
+        let written = self.source.fill(number, count, &mut self.connections[number].out);
+        self.source_ended = written < count;
+        let at_ns = intended_ns.unwrap_or_else(|| self.now_ns());
+        self.connections[number].expect(at_ns, written);
+        self.outstanding += u64::from(written);
+        Ok(())
+    }
+
+    /// Open loop: hands batches whose time has come to the connections in turn.
+    fn dispatch_due(&mut self, now_ns: u64) -> Result<(), BenchError> {
+        let Some(schedule) = &mut self.schedule else {
+            return Ok(());
+        };
+        if matches!(self.phase, Phase::Draining { .. }) || self.source_ended {
+            return Ok(());
+        }
+        while let Some(intended_ns) = schedule.due(now_ns) {
+            let number = self.next_connection;
+            self.next_connection = (number + 1) % self.connections.len();
+            if self.connections[number].wait(intended_ns) {
+                self.touched.push(number);
+            }
+        }
+        while let Some(number) = self.touched.pop() {
+            self.pump(number)?;
+        }
+        Ok(())
+    }
+
+    /// Open loop: sends what waits on a connection, as far as it may have more in flight.
+    fn pump(&mut self, number: usize) -> Result<(), BenchError> {
+        let mut written = false;
+        while let Some(intended_ns) = self.connections[number].next_waiting() {
+            self.write(number, self.plan.depth, Some(intended_ns))?;
+            written = true;
+        }
+        if written { self.flush(number) } else { Ok(()) }
+    }
+
+    fn flush(&mut self, number: usize) -> Result<(), BenchError> {
+        self.connections[number].flush(&self.epoll, number as u64)
+    }
+
+    fn protocol_error(&self, connection: usize, detail: String) -> BenchError {
+        BenchError::Protocol { connection, protocol: self.codec.name(), detail }
+    }
+
+    fn refuse_stall(&self, now_ns: u64) -> Result<(), BenchError> {
+        let silent_ns = now_ns.saturating_sub(self.last_reply_ns);
+        if self.outstanding > 0 && silent_ns > STALL_SECONDS * 1_000_000_000 {
+            return Err(BenchError::Stalled { seconds: STALL_SECONDS, outstanding: self.outstanding });
+        }
+        Ok(())
+    }
+
+    fn progress(&self, now_ns: u64) -> Progress {
+        Progress {
+            elapsed: Duration::from_nanos(now_ns),
+            warming_up: self.phase == Phase::WarmingUp,
+            replies: self.tally.replies(),
+            misses: self.tally.misses,
+        }
+    }
+
+    /// Moves from phase to phase; true when the run is over.
+    fn advance(
+        &mut self,
+        now_ns: u64,
+        probe: Option<&Probe>,
+        measurement: &mut Measurement,
+    ) -> Result<bool, BenchError> {
+        let answered = self.source_ended && self.outstanding == 0;
+        match self.phase {
+            Phase::WarmingUp => {
+                if now_ns >= self.plan.warmup.as_nanos() as u64 || answered {
+                    self.phase = Phase::Measuring;
+                    // A load without warm-up may have sent and settled already: that counts.
+                    if !self.plan.warmup.is_zero() {
+                        self.latency.clear();
+                        self.tally = Tally::default();
+                    }
+                    self.idle_ns = 0;
+                    measurement.start_ns = now_ns;
+                    measurement.before = Marks::take(probe)?;
+                }
+            }
+            Phase::Measuring => {
+                let length_ns = self.plan.duration.map(|length| length.as_nanos() as u64);
+                let over = length_ns.is_some_and(|ns| now_ns - measurement.start_ns >= ns);
+                if over || answered {
+                    measurement.end_ns = now_ns;
+                    measurement.after = Marks::take(probe)?;
+                    measurement.tally = self.tally.clone();
+                    measurement.idle_ns = self.idle_ns;
+                    let until_ns = now_ns + DRAIN.as_nanos() as u64;
+                    self.phase = Phase::Draining { until_ns };
+                }
+            }
+            Phase::Draining { until_ns } => {
+                let waiting = self.connections.iter().any(Connection::is_waiting);
+                return Ok(now_ns >= until_ns || (self.outstanding == 0 && !waiting));
+            }
+        }
+        Ok(false)
+    }
+
+    /// What is still unanswered enters the histogram with its age: a lower bound of its latency.
+    fn outcome(&mut self, measurement: Measurement) -> Outcome {
+        let now_ns = self.now_ns();
+        let mut unanswered = 0;
+        for connection in &mut self.connections {
+            unanswered += connection.abandon(now_ns, self.plan.depth, &mut self.latency);
+        }
+        let Measurement { before, after, .. } = measurement;
+        Outcome {
+            elapsed: Duration::from_nanos(measurement.end_ns - measurement.start_ns),
+            tally: measurement.tally,
+            unanswered,
+            latency: std::mem::take(&mut self.latency),
+            generator_idle: Duration::from_nanos(measurement.idle_ns),
+            generator: after.generator.since(&before.generator),
+            server: match (after.server, before.server) {
+                (Some(after), Some(before)) => Some(after.since(&before)),
+                _ => None,
+            },
+        }
+    }
+}
+
+/// What is kept of a run until it is over.
+#[derive(Default)]
+struct Measurement {
+    start_ns: u64,
+    end_ns: u64,
+    idle_ns: u64,
+    tally: Tally,
+    before: Marks,
+    after: Marks,
+}
+
+/// Process clocks at one moment.
+#[derive(Default)]
+struct Marks {
+    generator: Sample,
+    server: Option<Sample>,
+}
+
+impl Marks {
+    fn take(probe: Option<&Probe>) -> Result<Self, BenchError> {
+        Ok(Self { generator: Probe::this_process().sample()?, server: probe.map(Probe::sample).transpose()? })
+    }
+}

@@ -1,0 +1,199 @@
+//! Server processes that a comparison starts: pinned, bound to this machine, ended with it.
+
+use std::{
+    ffi::{OsStr, OsString},
+    io::{BufRead, BufReader, Read},
+    net::{SocketAddr, TcpListener, TcpStream},
+    os::unix::process::CommandExt,
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::affinity;
+use crate::error::BenchError;
+
+/// How long a server may take until it accepts connections or says that it is ready.
+const START_SECONDS: u64 = 30;
+
+/// A running server; dropping it ends it.
+#[derive(Debug)]
+pub struct ServerProcess {
+    child: Child,
+    name: String,
+}
+
+/// How to start one.
+pub struct Launch {
+    program: OsString,
+    args: Vec<OsString>,
+    cpu: Option<usize>,
+}
+
+impl Launch {
+    pub fn new(program: impl Into<OsString>) -> Self {
+        Self { program: program.into(), args: Vec::new(), cpu: None }
+    }
+
+    #[must_use]
+    pub fn args(mut self, args: impl IntoIterator<Item = impl Into<OsString>>) -> Self {
+        self.args.extend(args.into_iter().map(Into::into));
+        self
+    }
+
+    /// Pins the process to a core.
+    #[must_use]
+    pub fn cpu(mut self, cpu: usize) -> Self {
+        self.cpu = Some(cpu);
+        self
+    }
+
+    /// The command as a shell would take it.
+    pub fn text(&self) -> String {
+        let words = std::iter::once(&self.program).chain(&self.args);
+        let words = words.map(|word| match word.to_string_lossy() {
+            plain if !plain.is_empty() && !plain.contains(char::is_whitespace) => plain.into(),
+            odd => format!("'{odd}'"),
+        });
+        words.collect::<Vec<String>>().join(" ")
+    }
+
+    fn command(&self, stdout: Stdio) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args(&self.args).stdin(Stdio::null()).stdout(stdout).stderr(Stdio::inherit());
+        let cpu = self.cpu;
+        let prepare = move || {
+            // SAFETY: no memory is passed. The kernel ends the child when its parent's thread ends.
+            unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+            cpu.map_or(Ok(()), affinity::set)
+        };
+        // SAFETY: between fork and exec `prepare` makes two system calls and touches only its own
+        // copy of `cpu`: no lock, no allocation.
+        unsafe { command.pre_exec(prepare) };
+        command
+    }
+
+    fn spawn(&self, stdout: Stdio) -> Result<ServerProcess, BenchError> {
+        let child = self.command(stdout).spawn();
+        Ok(ServerProcess {
+            child: child.map_err(BenchError::io(format!("starting {}", self.text())))?,
+            name: self.program.to_string_lossy().into_owned(),
+        })
+    }
+
+    /// Starts a server and waits until it accepts on `address`.
+    pub fn until_listening(&self, address: SocketAddr) -> Result<ServerProcess, BenchError> {
+        let mut server = self.spawn(Stdio::null())?;
+        let patience = Instant::now() + Duration::from_secs(START_SECONDS);
+        while TcpStream::connect(address).is_err() {
+            server.refuse_ended()?;
+            if Instant::now() > patience {
+                return Err(server.silent("does not listen"));
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        Ok(server)
+    }
+
+    /// Starts a server and returns it with the first line it prints.
+    pub fn until_line(&self) -> Result<(ServerProcess, String), BenchError> {
+        let mut server = self.spawn(Stdio::piped())?;
+        let (sender, receiver) = mpsc::channel();
+        let stdout = server.child.stdout.take();
+        // The thread goes on reading, so that a server that prints more never blocks on a full pipe.
+        thread::spawn(move || {
+            let mut reader = BufReader::new(stdout?);
+            let mut line = String::new();
+            reader.by_ref().take(1 << 20).read_line(&mut line).ok()?;
+            sender.send(line).ok()?;
+            std::io::copy(&mut reader, &mut std::io::sink()).ok()
+        });
+        match receiver.recv_timeout(Duration::from_secs(START_SECONDS)) {
+            Ok(line) if !line.is_empty() => Ok((server, line)),
+            _ => {
+                server.refuse_ended()?;
+                Err(server.silent("prints no ready line"))
+            }
+        }
+    }
+}
+
+impl ServerProcess {
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    fn refuse_ended(&mut self) -> Result<(), BenchError> {
+        match self.child.try_wait() {
+            Ok(Some(status)) => {
+                Err(BenchError::Invalid(format!("{} ended while starting: {status}", self.name)))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn silent(&self, what: &str) -> BenchError {
+        BenchError::Invalid(format!("{} {what} after {START_SECONDS} s", self.name))
+    }
+}
+
+impl Drop for ServerProcess {
+    fn drop(&mut self) {
+        // Failing means that it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A port of 127.0.0.1 that is free now; for servers that cannot choose and tell one themselves.
+pub fn free_port() -> Result<u16, BenchError> {
+    let action = "looking for a free port";
+    let listener = TcpListener::bind("127.0.0.1:0").map_err(BenchError::io(action))?;
+    Ok(listener.local_addr().map_err(BenchError::io(action))?.port())
+}
+
+/// Where `program` is in `PATH`, if installed.
+pub fn installed(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file())
+}
+
+/// The first line that `program` prints, such as its version.
+pub fn first_line(program: impl AsRef<OsStr>, args: &[&str]) -> Option<String> {
+    let output = Command::new(program).args(args).output().ok()?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    text.lines().next().map(|line| line.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_child_tells_its_line_and_ends_with_its_handle() {
+        let launch = Launch::new("sh").args(["-c", "echo ready; exec sleep 60"]);
+        let (server, line) = launch.until_line().unwrap();
+        assert_eq!(line, "ready\n");
+        let folder = format!("/proc/{}", server.pid());
+        assert!(std::path::Path::new(&folder).exists());
+        drop(server);
+        assert!(!std::path::Path::new(&folder).exists());
+    }
+
+    #[test]
+    fn a_child_that_ends_at_once_is_named() {
+        let launch = Launch::new("false");
+        let port = free_port().unwrap();
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        let error = launch.until_listening(address).unwrap_err().to_string();
+        assert!(error.contains("false ended while starting"), "{error}");
+    }
+
+    #[test]
+    fn commands_are_shown_as_typed() {
+        let launch = Launch::new("redis-server").args(["--save", ""]);
+        assert_eq!(launch.text(), "redis-server --save ''");
+    }
+}

@@ -1,0 +1,149 @@
+//! What a process has used, from `/proc/PID`.
+//!
+//! CPU time is the sum of `/proc/PID/task/*/schedstat`: nanoseconds on a core, and nanoseconds
+//! ready but waiting for one (run-queue delay, which belongs beside every tail latency). The ticks
+//! of `/proc/PID/stat` are kept too: coarse, but they include threads that have ended.
+
+use std::{fs, io};
+
+use serde::Serialize;
+
+use crate::error::BenchError;
+
+/// A process to watch.
+#[derive(Clone, Debug)]
+pub struct Probe {
+    folder: String,
+}
+
+/// Totals since a process began, or, by [`Sample::since`], over a time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Sample {
+    /// Time on a core, all threads.
+    pub on_cpu_ns: u64,
+    /// Time ready to run without a core, all threads.
+    pub run_delay_ns: u64,
+    /// User and system time by the kernel's tick accounting.
+    pub ticked_ns: u64,
+    /// Resident set at the later moment.
+    pub rss_bytes: u64,
+}
+
+impl Sample {
+    /// The difference to an earlier sample; the resident set stays the later one.
+    pub fn since(&self, earlier: &Self) -> Self {
+        Self {
+            on_cpu_ns: self.on_cpu_ns.saturating_sub(earlier.on_cpu_ns),
+            run_delay_ns: self.run_delay_ns.saturating_sub(earlier.run_delay_ns),
+            ticked_ns: self.ticked_ns.saturating_sub(earlier.ticked_ns),
+            rss_bytes: self.rss_bytes,
+        }
+    }
+}
+
+impl Probe {
+    /// Watches process `pid`; fails at once if it cannot be read.
+    pub fn new(pid: u32) -> Result<Self, BenchError> {
+        let probe = Self { folder: format!("/proc/{pid}") };
+        probe.sample()?;
+        Ok(probe)
+    }
+
+    pub fn this_process() -> Self {
+        Self { folder: "/proc/self".into() }
+    }
+
+    pub fn sample(&self) -> Result<Sample, BenchError> {
+        self.read().map_err(BenchError::io(format!("reading {}", self.folder)))
+    }
+
+    fn read(&self) -> io::Result<Sample> {
+        let mut sample = Sample::default();
+        for task in fs::read_dir(format!("{}/task", self.folder))? {
+            // A thread may end between the listing and the reading.
+            let Ok(text) = fs::read_to_string(task?.path().join("schedstat")) else {
+                continue;
+            };
+            let (on_cpu_ns, run_delay_ns) = schedstat(&text).ok_or_else(unreadable)?;
+            sample.on_cpu_ns += on_cpu_ns;
+            sample.run_delay_ns += run_delay_ns;
+        }
+        let stat = fs::read_to_string(format!("{}/stat", self.folder))?;
+        let ticks = stat_ticks(&stat).ok_or_else(unreadable)?;
+        sample.ticked_ns = ticks * (1_000_000_000 / ticks_a_second());
+        let status = fs::read_to_string(format!("{}/status", self.folder))?;
+        sample.rss_bytes = status_bytes(&status, "VmRSS:").unwrap_or(0);
+        Ok(sample)
+    }
+
+    /// The process's own folder in `/proc`.
+    pub fn folder(&self) -> &str {
+        &self.folder
+    }
+}
+
+fn unreadable() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "not in the kernel's format")
+}
+
+fn ticks_a_second() -> u64 {
+    // SAFETY: no memory is passed.
+    let ticks = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
+    u64::try_from(ticks).unwrap_or(100).clamp(1, 1_000_000_000)
+}
+
+/// `on_cpu_ns run_delay_ns timeslices`.
+fn schedstat(text: &str) -> Option<(u64, u64)> {
+    let mut fields = text.split_ascii_whitespace();
+    Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
+}
+
+/// utime + stime, fields 14 and 15. The name (field 2) may hold spaces and parentheses, so counting
+/// starts behind its last parenthesis.
+fn stat_ticks(text: &str) -> Option<u64> {
+    let (_, rest) = text.rsplit_once(')')?;
+    let mut fields = rest.split_ascii_whitespace().skip(11);
+    let utime: u64 = fields.next()?.parse().ok()?;
+    let stime: u64 = fields.next()?.parse().ok()?;
+    utime.checked_add(stime)
+}
+
+/// A line `NAME   123 kB` of `/proc/PID/status` or `smaps_rollup`, in bytes.
+pub(crate) fn status_bytes(text: &str, name: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+    let kib: u64 = line.split_ascii_whitespace().next()?.parse().ok()?;
+    kib.checked_mul(1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_the_kernel_s_formats() {
+        assert_eq!(schedstat("805506 82263 2\n"), Some((805_506, 82_263)));
+        assert_eq!(schedstat("805506\n"), None);
+        let stat = "42 (a) b (c)) S 1 42 42 0 -1 4194304 1 2 3 4 700 30 5 6 20 0 1 0 9";
+        assert_eq!(stat_ticks(stat), Some(730));
+        assert_eq!(stat_ticks("42 (x) S 1"), None);
+        let status = "Name:\tx\nVmHWM:\t  99 kB\nVmRSS:\t  12 kB\nThreads:\t1\n";
+        assert_eq!(status_bytes(status, "VmRSS:"), Some(12 * 1024));
+        assert_eq!(status_bytes(status, "VmSwap:"), None);
+    }
+
+    #[test]
+    fn this_process_uses_cpu_and_memory() {
+        let probe = Probe::new(std::process::id()).unwrap();
+        let before = probe.sample().unwrap();
+        let sum = (0..3_000_000u64).fold(0, |sum, i| std::hint::black_box(sum ^ i));
+        std::hint::black_box(sum);
+        let used = probe.sample().unwrap().since(&before);
+        assert!(used.on_cpu_ns > 0);
+        assert!(used.rss_bytes > 100_000);
+    }
+
+    #[test]
+    fn a_process_that_is_not_there_is_an_error() {
+        assert!(Probe::new(u32::MAX).is_err());
+    }
+}
