@@ -2,6 +2,7 @@
 
 mod args;
 mod config;
+mod doctor;
 mod exit;
 mod logging;
 mod machine;
@@ -24,7 +25,7 @@ fn main() -> ExitCode {
 fn run(action: Action) -> Result<(), Failure> {
     match action {
         Action::Serve(args) => serve::run(&args),
-        Action::Doctor(_) => Ok(()),
+        Action::Doctor(args) => doctor::run(&args),
         Action::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "torc", &mut script);

@@ -1,0 +1,310 @@
+//! From facts to advice: each fact found or not, what follows, how to cure it.
+
+use super::uring::Trial;
+use crate::config::value::{Size, show_cpus};
+use crate::machine::Machine;
+use std::io;
+
+/// How a fact stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum State {
+    Found,
+    /// There, but less than the server could use.
+    Limited,
+    Missing,
+}
+
+impl State {
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            State::Found => "found",
+            State::Limited => "limited",
+            State::Missing => "missing",
+        }
+    }
+}
+
+/// One line of the doctor's report.
+#[derive(Debug)]
+pub(crate) struct Check {
+    pub(crate) name: String,
+    pub(crate) state: State,
+    /// What there is.
+    pub(crate) found: String,
+    /// What it means for the server.
+    pub(crate) follows: String,
+    /// What to do; empty if nothing can or need be done.
+    pub(crate) cure: String,
+}
+
+impl Check {
+    fn new(name: &str, state: State, found: impl Into<String>) -> Check {
+        let (follows, cure) = (String::new(), String::new());
+        Check { name: name.into(), state, found: found.into(), follows, cure }
+    }
+
+    fn follows(self, follows: impl Into<String>) -> Check {
+        Check { follows: follows.into(), ..self }
+    }
+
+    fn cure(self, cure: impl Into<String>) -> Check {
+        Check { cure: cure.into(), ..self }
+    }
+}
+
+/// All checks, in the order of their weight.
+pub(crate) fn all(machine: &Machine, trials: &[Trial]) -> Vec<Check> {
+    let mut checks = vec![kernel(machine)];
+    checks.extend(trials.iter().map(|trial| uring(machine, trial)));
+    checks.extend([
+        cpus(machine),
+        quota(machine),
+        numa(machine),
+        memory(machine),
+        memlock(machine),
+        transparent_huge_pages(machine),
+        reserved_huge_pages(machine),
+        files(machine),
+        backlog(machine),
+        rdma(machine),
+        persistent_memory(machine),
+    ]);
+    checks
+}
+
+/// The first kernel with everything that the uring transport uses.
+const KERNEL_MIN: (u32, u32) = (6, 1);
+
+fn kernel(machine: &Machine) -> Check {
+    let mut numbers = machine.kernel.split(['.', '-']).map(|part| part.parse().unwrap_or(0));
+    let version: (u32, u32) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    let new_enough = version >= KERNEL_MIN;
+    let state = if new_enough { State::Found } else { State::Limited };
+    Check::new("kernel", state, format!("Linux {}", machine.kernel))
+        .follows("the uring transport needs Linux 6.1; below that, epoll serves")
+        .cure("a newer kernel")
+}
+
+fn uring(machine: &Machine, trial: &Trial) -> Check {
+    match &trial.result {
+        Ok(()) => Check::new(trial.name, State::Found, trial.used_for),
+        Err(error) => {
+            let follows = if trial.needed {
+                "the epoll transport serves instead: same protocols, more CPU a request"
+            } else {
+                "the server goes without it"
+            };
+            Check::new(
+                trial.name,
+                State::Missing,
+                format!("refused: {error}; it would be {}", trial.used_for),
+            )
+            .follows(follows)
+            .cure(uring_cure(machine, trial, error))
+        }
+    }
+}
+
+fn uring_cure(machine: &Machine, trial: &Trial, error: &io::Error) -> String {
+    match (machine.io_uring_disabled, error.raw_os_error()) {
+        (Some(2), _) => "sysctl -w kernel.io_uring_disabled=0".into(),
+        (Some(1), Some(libc::EPERM)) => {
+            "sysctl -w kernel.io_uring_disabled=0, or put the user in the group of kernel.io_uring_group".into()
+        }
+        (_, Some(libc::EPERM | libc::EACCES | libc::ENOSYS)) => {
+            "in a container: a seccomp profile that allows io_uring_setup, io_uring_enter and io_uring_register"
+                .into()
+        }
+        (_, Some(libc::ENOMEM)) => "raise the limit of locked memory (ulimit -l, LimitMEMLOCK=)".into(),
+        _ => format!("Linux {} or newer", trial.since),
+    }
+}
+
+fn cpus(machine: &Machine) -> Check {
+    let count = machine.cpus_allowed.len();
+    Check::new("CPUs", State::Found, format!("{count}: {}", show_cpus(&machine.cpus_allowed)))
+        .follows("one shard for each, unless --shards or --cpus say otherwise")
+}
+
+fn quota(machine: &Machine) -> Check {
+    match machine.cpu_quota {
+        None => Check::new("CPU quota", State::Found, "none"),
+        Some(quota) => {
+            let whole = quota >= machine.cpus_allowed.len() as f64;
+            let state = if whole { State::Found } else { State::Limited };
+            Check::new("CPU quota", state, format!("{quota:.2} CPUs"))
+                .follows("one shard for each whole CPU; a thread that uses its share up is stopped for the rest of the period, which shows as tail latency")
+                .cure("give whole CPUs by a cpuset instead of a quota")
+        }
+    }
+}
+
+fn numa(machine: &Machine) -> Check {
+    let nodes = &machine.numa_nodes;
+    if nodes.len() < 2 {
+        return Check::new("NUMA", State::Found, "one node");
+    }
+    let shown: Vec<String> = nodes.iter().map(|(node, cpus)| format!("node {node}: CPUs {cpus}")).collect();
+    Check::new("NUMA", State::Limited, shown.join(", "))
+        .follows("a shard's memory is touched first by its pinned thread, so it lies on that thread's node; the network card's queues may not")
+        .cure("--cpus with the CPUs of the network card's node")
+}
+
+fn memory(machine: &Machine) -> Check {
+    let shown = Size(machine.memory_bytes >> 20 << 20);
+    Check::new("memory", State::Found, format!("{shown}, the {}", machine.memory_source))
+        .follows("--memory is a quarter of it by default, at most 1g")
+}
+
+/// Enough for one shard's ring and receive buffers.
+const MEMLOCK_BYTES_MIN: u64 = 8 << 20;
+
+fn memlock(machine: &Machine) -> Check {
+    match machine.memlock_bytes {
+        None => Check::new("locked memory", State::Found, "no limit"),
+        Some(bytes) => {
+            let state = if bytes >= MEMLOCK_BYTES_MIN { State::Found } else { State::Limited };
+            Check::new("locked memory", state, format!("limit of {}", Size(bytes)))
+                .follows(
+                    "rings count against it on kernels before 5.12; memory registered for RDMA will on all",
+                )
+                .cure("ulimit -l unlimited, LimitMEMLOCK=infinity in the unit")
+        }
+    }
+}
+
+fn transparent_huge_pages(machine: &Machine) -> Check {
+    const NAME: &str = "huge pages (transparent)";
+    let mode = |mode: &Option<String>| mode.clone().unwrap_or_else(|| "not there".into());
+    let found = format!("private {}, shared {}", mode(&machine.thp), mode(&machine.thp_shared));
+    let works = |mode: &Option<String>| {
+        matches!(mode.as_deref(), Some("always" | "madvise" | "within_size" | "advise" | "force"))
+    };
+    let state = match (works(&machine.thp), works(&machine.thp_shared)) {
+        (true, true) => State::Found,
+        (false, false) => State::Missing,
+        _ => State::Limited,
+    };
+    Check::new(NAME, state, found)
+        .follows("segments and index on small pages: more TLB misses a request")
+        .cure("echo madvise > /sys/kernel/mm/transparent_hugepage/enabled, and advise into shmem_enabled beside it")
+}
+
+fn reserved_huge_pages(machine: &Machine) -> Check {
+    let found = match machine.hugetlb_pages {
+        0 => "none reserved; transparent ones do".into(),
+        pages => format!("{pages} pages, not used: transparent ones do"),
+    };
+    Check::new("huge pages (reserved)", State::Found, found)
+}
+
+/// Descriptors that the program needs beside its connections.
+pub(crate) const FILES_RESERVED: u64 = 256;
+const CONNECTIONS_DEFAULT: u64 = 10_000;
+
+fn files(machine: &Machine) -> Check {
+    let (soft, hard) = machine.files;
+    let state = if hard >= CONNECTIONS_DEFAULT + FILES_RESERVED { State::Found } else { State::Limited };
+    Check::new("open files", state, format!("{soft}, can be raised to {hard}"))
+        .follows(format!(
+            "--max-connections can be at most {}, and is lowered to that by default",
+            hard.saturating_sub(FILES_RESERVED)
+        ))
+        .cure("ulimit -n 65536, LimitNOFILE=65536 in the unit")
+}
+
+const BACKLOG_MIN: u64 = 1024;
+
+fn backlog(machine: &Machine) -> Check {
+    match machine.somaxconn {
+        None => Check::new("listen backlog", State::Limited, "cannot be read"),
+        Some(backlog) => {
+            let state = if backlog >= BACKLOG_MIN { State::Found } else { State::Limited };
+            Check::new("listen backlog", state, format!("net.core.somaxconn is {backlog}"))
+                .follows("when many clients connect at once, some wait a second for their second try")
+                .cure("sysctl -w net.core.somaxconn=4096")
+        }
+    }
+}
+
+fn rdma(machine: &Machine) -> Check {
+    let devices = machine.names("sys/class/infiniband");
+    if devices.is_empty() {
+        return Check::new("RDMA devices", State::Missing, "none")
+            .follows("clients are served over TCP and Unix sockets");
+    }
+    Check::new("RDMA devices", State::Limited, devices.join(", "))
+        .follows("this release does not use them; clients are served over TCP and Unix sockets")
+}
+
+fn persistent_memory(machine: &Machine) -> Check {
+    let regions: Vec<String> = machine
+        .names("dev")
+        .into_iter()
+        .filter(|name| ["pmem", "dax"].iter().any(|kind| name.starts_with(kind)))
+        .collect();
+    if regions.is_empty() {
+        return Check::new("persistent memory", State::Missing, "none")
+            .follows("the cache lives in DRAM alone");
+    }
+    Check::new("persistent memory", State::Limited, regions.join(", "))
+        .follows("this release does not use it; the cache lives in DRAM alone")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::tests::machine_of;
+
+    fn trial(result: io::Result<()>) -> Trial {
+        Trial { name: "io_uring", used_for: "serving", since: "5.1", needed: true, result }
+    }
+
+    fn named<'c>(checks: &'c [Check], name: &str) -> &'c Check {
+        checks.iter().find(|check| check.name == name).unwrap_or_else(|| panic!("no check {name}"))
+    }
+
+    #[test]
+    fn whatever_is_not_found_says_what_follows() {
+        let machine = machine_of(&[], vec![0]);
+        let checks = all(&machine, &[trial(Err(io::Error::from_raw_os_error(libc::EPERM)))]);
+        for check in checks.iter().filter(|check| check.state == State::Missing) {
+            assert!(!check.follows.is_empty(), "{}", check.name);
+        }
+    }
+
+    #[test]
+    fn the_cure_for_a_refused_ring_depends_on_who_refused() {
+        let refused = |errno| all_with(errno, &[]);
+        assert!(refused(libc::EPERM).contains("seccomp"));
+        assert!(refused(libc::ENOSYS).contains("seccomp"));
+        assert!(refused(libc::EINVAL).contains("Linux 5.1"));
+        let closed = [("proc/sys/kernel/io_uring_disabled", "2")];
+        assert!(all_with(libc::EPERM, &closed).contains("io_uring_disabled=0"));
+        let members = [("proc/sys/kernel/io_uring_disabled", "1")];
+        assert!(all_with(libc::EPERM, &members).contains("io_uring_group"));
+    }
+
+    fn all_with(errno: i32, files: &[(&str, &str)]) -> String {
+        let machine = machine_of(files, vec![0]);
+        let checks = all(&machine, &[trial(Err(io::Error::from_raw_os_error(errno)))]);
+        named(&checks, "io_uring").cure.clone()
+    }
+
+    #[test]
+    fn a_quota_below_the_cpus_is_a_limit() {
+        let files = [("proc/self/cgroup", "0::/"), ("sys/fs/cgroup/cpu.max", "150000 100000")];
+        let checks = all(&machine_of(&files, vec![0, 1]), &[]);
+        assert_eq!(named(&checks, "CPU quota").state, State::Limited);
+        let checks = all(&machine_of(&files, vec![0]), &[]);
+        assert_eq!(named(&checks, "CPU quota").state, State::Found);
+    }
+
+    #[test]
+    fn an_old_kernel_is_named() {
+        let old = machine_of(&[("proc/sys/kernel/osrelease", "5.15.0-91-generic")], vec![0]);
+        assert_eq!(named(&all(&old, &[]), "kernel").state, State::Limited);
+        let new = machine_of(&[("proc/sys/kernel/osrelease", "6.12.0")], vec![0]);
+        assert_eq!(named(&all(&new, &[]), "kernel").state, State::Found);
+    }
+}
