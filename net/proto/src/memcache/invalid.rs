@@ -1,0 +1,84 @@
+//! What is wrong with a request, in memcached's words.
+
+/// Why a command line gave no request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unparsed {
+    /// The line has not ended yet.
+    Incomplete,
+    Invalid {
+        error: Invalid,
+        /// Bytes of the line with its end.
+        consumed: usize,
+        /// Bytes of value, line end not counted, that the line announces in spite of its error. They are to be
+        /// skipped: read as commands they would let a value speak for its sender.
+        value_bytes: Option<u64>,
+        /// The client does not wait for an answer, not even for this one.
+        noreply: bool,
+    },
+}
+
+/// The errors of the protocol that need no shard to be found out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Invalid {
+    /// No such command, or a wrong number of words for it.
+    Command,
+    Format,
+    /// `delete` with a third word that is neither `0` nor `noreply`.
+    DeleteUsage,
+    Exptime,
+    Delta,
+    /// Meta: a flag stands twice.
+    DuplicateFlag,
+    /// Meta: no such flag.
+    Flag,
+    /// `md` and `ma` say this for every wrong flag.
+    FlagOrDuplicate,
+    /// Meta: the number behind a flag is none.
+    Token,
+    Key64,
+    OpaqueTooLong,
+    ModeLength,
+    SetMode,
+    ArithmeticMode,
+    Initial,
+    DeltaFlag,
+    /// The value does not end where its line said.
+    DataChunk,
+    /// The connection ends: where the next command starts is unknown.
+    LineTooLong,
+    TooManyKeys,
+    /// `shutdown`, which a client may not ask for.
+    Shutdown,
+    StatsDetail,
+}
+
+impl Invalid {
+    /// The answer, with its line end.
+    pub fn line(self) -> &'static [u8] {
+        match self {
+            Invalid::Command => b"ERROR\r\n",
+            Invalid::Format => b"CLIENT_ERROR bad command line format\r\n",
+            Invalid::DeleteUsage => {
+                b"CLIENT_ERROR bad command line format.  Usage: delete <key> [noreply]\r\n"
+            }
+            Invalid::Exptime => b"CLIENT_ERROR invalid exptime argument\r\n",
+            Invalid::Delta => b"CLIENT_ERROR invalid numeric delta argument\r\n",
+            Invalid::DuplicateFlag => b"CLIENT_ERROR duplicate flag\r\n",
+            Invalid::Flag => b"CLIENT_ERROR invalid flag\r\n",
+            Invalid::FlagOrDuplicate => b"CLIENT_ERROR invalid or duplicate flag\r\n",
+            Invalid::Token => b"CLIENT_ERROR bad token in command line format\r\n",
+            Invalid::Key64 => b"CLIENT_ERROR error decoding key\r\n",
+            Invalid::OpaqueTooLong => b"CLIENT_ERROR opaque token too long\r\n",
+            Invalid::ModeLength => b"CLIENT_ERROR incorrect length for M token\r\n",
+            Invalid::SetMode => b"CLIENT_ERROR invalid mode for ms M token\r\n",
+            Invalid::ArithmeticMode => b"CLIENT_ERROR invalid mode for ma M token\r\n",
+            Invalid::Initial => b"CLIENT_ERROR invalid numeric initial value\r\n",
+            Invalid::DeltaFlag => b"CLIENT_ERROR invalid numeric delta value\r\n",
+            Invalid::DataChunk => b"CLIENT_ERROR bad data chunk\r\n",
+            Invalid::LineTooLong => b"CLIENT_ERROR line too long\r\n",
+            Invalid::TooManyKeys => b"CLIENT_ERROR too many keys in one command\r\n",
+            Invalid::Shutdown => b"ERROR: shutdown not enabled\r\n",
+            Invalid::StatsDetail => b"CLIENT_ERROR usage: stats detail on|off|dump\r\n",
+        }
+    }
+}

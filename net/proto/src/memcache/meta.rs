@@ -1,0 +1,85 @@
+//! The meta commands: `mg`, `ms`, `md`, `ma`, `me`.
+//!
+//! ```text
+//!   mg <key> <flags>*            ms <key> <bytes> <flags>*  and the value
+//!   md <key> <flags>*            ma <key> <flags>*            me <key> [b]
+//! ```
+
+use super::{Invalid, KEY_BYTES_MAX, MetaFlags, Words, key64, request::LineLimits, unsigned};
+
+/// Which meta command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MetaVerb {
+    /// `mg`
+    Get,
+    /// `ms`
+    Set,
+    /// `md`
+    Delete,
+    /// `ma`
+    Arithmetic,
+    /// `me`
+    Debug,
+}
+
+/// One meta command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Meta<'a> {
+    pub verb: MetaVerb,
+    /// As sent: in base64 with the flag `b`, see [`Meta::decoded_key`].
+    pub key: &'a [u8],
+    pub flags: MetaFlags,
+    /// The flags section as sent; the answer repeats some of it in its order.
+    pub section: &'a [u8],
+    /// Length of the value behind an `ms`.
+    pub bytes: u64,
+}
+
+impl<'a> Meta<'a> {
+    pub(super) fn parse(verb: MetaVerb, mut words: Words<'a>, limits: &LineLimits) -> Result<Self, Invalid> {
+        let Some((key, plain)) = words.checked() else {
+            return Err(if verb == MetaVerb::Debug { Invalid::Format } else { Invalid::Command });
+        };
+        if !plain || key.len() > limits.key_bytes_max {
+            return Err(Invalid::Format);
+        }
+        let bytes = match verb {
+            MetaVerb::Set => words.next().and_then(unsigned).ok_or(Invalid::Format)?,
+            _ => 0,
+        };
+        let section = words.rest();
+        let flags = MetaFlags::parse(section).map_err(|error| said_by(verb, error))?;
+        let meta = Meta { verb, key, flags, section, bytes };
+        meta.check_mode()?;
+        Ok(meta)
+    }
+
+    fn check_mode(&self) -> Result<(), Invalid> {
+        match (self.verb, self.flags.mode()) {
+            (MetaVerb::Set, Some(mode)) if !b"EAPRS".contains(&mode) => Err(Invalid::SetMode),
+            (MetaVerb::Arithmetic, Some(mode)) if !b"I+D-".contains(&mode) => Err(Invalid::ArithmeticMode),
+            _ => Ok(()),
+        }
+    }
+
+    /// The key that is meant: decoded into `buffer` with the flag `b`.
+    pub fn decoded_key<'b>(&self, buffer: &'b mut [u8; KEY_BYTES_MAX]) -> Result<&'b [u8], Invalid>
+    where
+        'a: 'b,
+    {
+        if !self.flags.has(b'b') {
+            return Ok(self.key);
+        }
+        key64::decode(self.key, buffer).ok_or(said_by(self.verb, Invalid::Key64))
+    }
+}
+
+/// memcached has one error for all wrong flags of `md` and `ma`, and one for all of `me`.
+fn said_by(verb: MetaVerb, error: Invalid) -> Invalid {
+    match (verb, error) {
+        (_, Invalid::OpaqueTooLong) => error,
+        (MetaVerb::Delete | MetaVerb::Arithmetic, _) => Invalid::FlagOrDuplicate,
+        (MetaVerb::Debug, _) => Invalid::Format,
+        (MetaVerb::Get | MetaVerb::Set, _) => error,
+    }
+}
