@@ -11,12 +11,23 @@ pub enum Piece {
     Lent(Lent),
 }
 
+impl Piece {
+    pub fn as_slice(&self) -> &[u8] {
+        match self {
+            Piece::Bytes(bytes) => bytes,
+            Piece::Lent(lent) => lent.bytes(),
+        }
+    }
+}
+
 /// The answers of one connection that are not yet given to the transport.
 #[derive(Debug, Default)]
 pub struct Output {
     /// Sent before `tail`.
     pieces: VecDeque<Piece>,
     tail: Vec<u8>,
+    /// Copied bytes in `pieces`: what the connection costs beside its tail.
+    pieces_bytes: usize,
 }
 
 impl Output {
@@ -28,6 +39,7 @@ impl Output {
     /// Puts lent bytes behind all that was appended so far.
     pub fn lend(&mut self, lent: Lent) {
         if !self.tail.is_empty() {
+            self.pieces_bytes += self.tail.len();
             self.pieces.push_back(Piece::Bytes(std::mem::take(&mut self.tail)));
         }
         self.pieces.push_back(Piece::Lent(lent));
@@ -37,14 +49,65 @@ impl Output {
         self.tail.is_empty() && self.pieces.is_empty()
     }
 
+    /// Memory that waits here: copied bytes, and a little for each lent piece, which only pins.
+    pub fn bytes(&self) -> usize {
+        self.pieces_bytes + self.tail.len() + self.pieces.len() * PIECE_BYTES
+    }
+
+    /// Lent pieces, in order.
+    pub fn lent(&self) -> impl DoubleEndedIterator<Item = &Lent> {
+        self.pieces.iter().filter_map(|piece| match piece {
+            Piece::Lent(lent) => Some(lent),
+            Piece::Bytes(_) => None,
+        })
+    }
+
+    /// Gives the tail room from `spare` if it has none yet, so that composing allocates nothing.
+    #[inline]
+    pub fn prepare(&mut self, spare: impl FnOnce() -> Vec<u8>) {
+        if self.tail.capacity() == 0 {
+            self.tail = spare();
+        }
+    }
+
     /// Takes the next piece to send; `spare` becomes the new, empty tail if the tail is taken.
     pub fn take(&mut self, spare: impl FnOnce() -> Vec<u8>) -> Option<Piece> {
         if let Some(piece) = self.pieces.pop_front() {
+            if let Piece::Bytes(bytes) = &piece {
+                self.pieces_bytes -= bytes.len();
+            }
             return Some(piece);
         }
         if self.tail.is_empty() {
             return None;
         }
         Some(Piece::Bytes(std::mem::replace(&mut self.tail, spare())))
+    }
+
+    /// The buffer of a tail that nothing was written to, to be used elsewhere.
+    pub fn unused_tail(&mut self) -> Option<Vec<u8>> {
+        (self.tail.is_empty() && self.tail.capacity() > 0).then(|| std::mem::take(&mut self.tail))
+    }
+}
+
+/// What a piece in the queue costs.
+const PIECE_BYTES: usize = size_of::<Piece>();
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tail_is_taken_whole_and_counted() {
+        let mut output = Output::default();
+        assert!(output.is_empty());
+        assert!(output.take(Vec::new).is_none());
+        output.prepare(|| Vec::with_capacity(100));
+        output.tail().extend_from_slice(b"+OK\r\n");
+        assert_eq!(output.bytes(), 5);
+        let Some(Piece::Bytes(bytes)) = output.take(|| Vec::with_capacity(10)) else { panic!("bytes wait") };
+        assert_eq!((&bytes[..], output.bytes()), (&b"+OK\r\n"[..], 0));
+        assert!(output.is_empty());
+        assert!(output.unused_tail().is_some() && output.unused_tail().is_none());
     }
 }

@@ -8,11 +8,14 @@
 //! [`Transport::recycle`]; a [`Piece`] given to [`Transport::send`] is the transport's until it comes back in
 //! [`Event::Sent`] or [`Event::Closed`]. At most one piece of a connection is on its way.
 
+pub mod choice;
 pub mod epoll;
 pub mod sim;
+pub(crate) mod sockets;
 pub mod uring;
 
 use crate::session::Piece;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A connection of this transport; never reused while events about it may come.
@@ -20,9 +23,12 @@ use std::time::Duration;
 pub struct ConnId {
     /// Place in the worker's table, dense.
     pub index: u32,
-    /// Rises each time the place is used again.
+    /// Rises each time the place is used again; below [`GENERATIONS`].
     pub generation: u32,
 }
+
+/// Generations of a place before they start again. A late event would have to wait for all of them.
+pub const GENERATIONS: u32 = 1 << 24;
 
 /// A receive buffer of the transport that holds bytes for the worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,7 +41,8 @@ pub enum Event {
     Accepted { conn: ConnId, listener: u16 },
     /// `len` bytes from the client lie in `buffer`.
     Received { conn: ConnId, buffer: BufferId, len: u32 },
-    /// All bytes of the piece are with the kernel.
+    /// The transport is done with the piece: its bytes are with the kernel, or the connection is dead and
+    /// `Closed` follows.
     Sent { conn: ConnId, piece: Piece },
     /// No more bytes will come: the client closed its side. Answers can still be sent.
     Ended { conn: ConnId },
@@ -74,6 +81,9 @@ pub trait Transport {
 
     /// `peer` and `local` address in words, for CLIENT INFO.
     fn addresses(&self, conn: ConnId) -> (String, String);
+
+    /// What wakes this transport's [`Transport::turn`] from another thread.
+    fn waker(&self) -> Arc<dyn Waker>;
 
     /// `uring`, `epoll`, `sim`.
     fn name(&self) -> &'static str;

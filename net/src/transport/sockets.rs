@@ -1,0 +1,79 @@
+//! What the socket transports share: settings, the event descriptor that wakes a turn, addresses in words.
+
+use super::Waker;
+use socket2::{SockAddr, SockRef};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::time::Duration;
+
+/// What a socket transport is made of.
+#[derive(Debug)]
+pub struct SocketsConfig {
+    /// Bound and listening, in the order of their numbers.
+    pub listeners: Vec<OwnedFd>,
+    /// Receive buffers; rounded up to a power of two.
+    pub buffers: u16,
+    /// Size of a receive buffer.
+    pub buffer_bytes: u32,
+}
+
+/// Pause before accepting again after file descriptors or memory ran out.
+pub(crate) const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+
+/// Most events that one turn reports, so that no connection waits long for its answers.
+pub(crate) const EVENTS_MAX: usize = 1024;
+
+/// Errors of accept that pass when somebody else gives something back.
+pub(crate) fn is_shortage(error: i32) -> bool {
+    matches!(error, libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM)
+}
+
+/// An `eventfd` that counts wake-ups.
+#[derive(Debug)]
+pub(crate) struct EventFd(OwnedFd);
+
+impl EventFd {
+    /// `flags`: of `eventfd(2)`, beside close-on-exec.
+    pub(crate) fn new(flags: i32) -> io::Result<EventFd> {
+        // SAFETY: eventfd takes no pointers.
+        let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | flags) };
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the call above has just opened `fd` and nobody else knows it.
+        Ok(EventFd(unsafe { OwnedFd::from_raw_fd(fd) }))
+    }
+
+    pub(crate) fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}
+
+impl Waker for EventFd {
+    fn wake(&self) {
+        let one = 1u64.to_ne_bytes();
+        // SAFETY: `one` is eight readable bytes. A failure (the counter is full) means that a wake-up is due already.
+        unsafe { libc::write(self.as_raw_fd(), one.as_ptr().cast(), one.len()) };
+    }
+}
+
+/// Ends both directions: what waits on the socket in the kernel comes back.
+pub(crate) fn shutdown(socket: &impl AsFd) {
+    // Fails only if the peer was faster.
+    let _ = SockRef::from(socket).shutdown(std::net::Shutdown::Both);
+}
+
+/// Peer and local address in words; a Unix socket is its path.
+pub(crate) fn addresses(socket: &impl AsFd) -> (String, String) {
+    let socket = SockRef::from(socket);
+    (in_words(socket.peer_addr()), in_words(socket.local_addr()))
+}
+
+fn in_words(address: io::Result<SockAddr>) -> String {
+    let Ok(address) = address else { return "?:0".into() };
+    match (address.as_socket(), address.as_pathname()) {
+        (Some(socket), _) => socket.to_string(),
+        (None, Some(path)) => path.display().to_string(),
+        (None, None) => "unix:0".into(),
+    }
+}

@@ -1,0 +1,459 @@
+//! The io_uring transport: one ring, one `io_uring_enter` a turn.
+//!
+//! ```text
+//!   listener --multishot accept--> socket --multishot receive--> buffer ring --> Received, recycle
+//!   Piece --send (all of it)--> Sent           eventfd --read--> Woken
+//! ```
+//!
+//! The ring has a single issuer and runs its task work only inside `enter`, so nothing interrupts the loop.
+//! Every turn enters, even with nothing to submit: task work may be pending and only an enter that asks for
+//! events runs it.
+//!
+//! Life of a socket: operations under way keep it. [`Uring::close`] shuts it down, which makes the kernel end
+//! its receive and send; when their last completions have come it is closed, its place is free and `Closed` is
+//! reported. So no completion can be about a reused place; generations are a second fence.
+//!
+//! What the kernel may do at any time, and what is done then:
+//!
+//! | completion | meaning | answer |
+//! |---|---|---|
+//! | receive without `MORE` | the multishot receive ended, for whatever reason | armed again if the client is still read |
+//! | receive `ENOBUFS` | the buffer ring was empty | armed again next turn, when buffers are back |
+//! | receive `ECANCELED` | a pause | armed again at the resume |
+//! | accept `EMFILE`, `ENFILE`, `ENOMEM`, `ENOBUFS` | shortage | armed again after [`ACCEPT_RETRY`] |
+//! | send short | the socket ended, or a signal | the rest is sent |
+//! | enter `EBUSY` | completions overflowed | reap, enter again next turn |
+
+mod buffers;
+mod enter;
+mod probe;
+mod socket;
+mod user_data;
+
+pub use probe::probe;
+
+use super::sockets::{ACCEPT_RETRY, EVENTS_MAX, EventFd, SocketsConfig, addresses, is_shortage, shutdown};
+use super::{BufferId, ConnId, Event, Transport, Waker};
+use crate::session::Piece;
+use buffers::BufferRing;
+use enter::RegisteredRing;
+use io_uring::types::{CancelBuilder, Fd};
+use io_uring::{IoUring, cqueue, opcode, squeue};
+use socket::{Receive, Sockets};
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use user_data::Operation;
+
+/// Entries of the submission queue; when it is full the turn submits early.
+const SUBMISSIONS: u32 = 1024;
+/// Entries of the completion queue; what does not fit waits in the kernel.
+const COMPLETIONS: u32 = 8192;
+
+struct Listening {
+    /// `None`: closed.
+    fd: Option<OwnedFd>,
+    armed: bool,
+}
+
+/// The io_uring transport of one shard thread.
+pub struct Uring {
+    ring: IoUring,
+    registered: RegisteredRing,
+    buffers: BufferRing,
+    sockets: Sockets,
+    listeners: Vec<Listening>,
+    accepting: bool,
+    /// When to arm the listeners that met a shortage.
+    accept_retry: Option<Instant>,
+    /// Sockets whose receive met an empty buffer ring.
+    starved: Vec<ConnId>,
+    waker: Arc<EventFd>,
+    /// Where the kernel writes the count of wake-ups; boxed, as it must not move.
+    wakes: Box<[u8; 8]>,
+    /// Reported at the next turn.
+    pending: Vec<Event>,
+    completions: Vec<cqueue::Entry>,
+    /// Receives, sends and the waker's read that the kernel has: their memory is not ours.
+    in_flight: usize,
+}
+
+impl Uring {
+    /// Opens the ring. Must be called, and the transport used, on one thread: the ring has a single issuer.
+    pub fn new(config: SocketsConfig) -> io::Result<Uring> {
+        let ring = build_ring(SUBMISSIONS, COMPLETIONS)?;
+        let mut uring = Uring {
+            registered: RegisteredRing::new(&ring)?,
+            buffers: BufferRing::new(config.buffers, config.buffer_bytes)?,
+            ring,
+            sockets: Sockets::default(),
+            listeners: config
+                .listeners
+                .into_iter()
+                .map(|fd| Listening { fd: Some(fd), armed: false })
+                .collect(),
+            accepting: true,
+            accept_retry: None,
+            starved: Vec::new(),
+            waker: Arc::new(EventFd::new(0)?),
+            wakes: Box::new([0; 8]),
+            pending: Vec::new(),
+            completions: Vec::with_capacity(EVENTS_MAX),
+            in_flight: 0,
+        };
+        // SAFETY: the mappings of `buffers` do not move with the struct, and `drop` ends all receives, or leaks
+        // the mappings, before they are unmapped.
+        unsafe { uring.buffers.register(&uring.ring.submitter())? };
+        uring.arm_waker();
+        uring.arm_listeners();
+        Ok(uring)
+    }
+
+    /// Queues an entry, submitting early if the queue is full.
+    fn push(&mut self, entry: squeue::Entry) {
+        loop {
+            // SAFETY: every caller's entry names memory and descriptors that stay where they are until its
+            // completion: buffers of the ring, a piece kept in its socket, the boxed wake count.
+            if unsafe { self.ring.submission().push(&entry) }.is_ok() {
+                return;
+            }
+            // On an error the queue stays full and the loop tries again; the kernel refuses only for a
+            // while (EBUSY, EAGAIN, EINTR), and completions it wants reaped are reaped into its overflow list.
+            let _ = self.ring.submit();
+        }
+    }
+
+    fn arm_waker(&mut self) {
+        let fd = Fd(self.waker.as_raw_fd());
+        let read = opcode::Read::new(fd, self.wakes.as_mut_ptr(), self.wakes.len() as u32).build();
+        self.in_flight += 1;
+        self.push(read.user_data(user_data::encode(Operation::Wake, PLACE_NONE)));
+    }
+
+    fn arm_listeners(&mut self) {
+        self.accept_retry = None;
+        for number in 0..self.listeners.len() {
+            let listening = &mut self.listeners[number];
+            let Some(fd) = listening.fd.as_ref().filter(|_| self.accepting && !listening.armed) else {
+                continue;
+            };
+            let accept = opcode::AcceptMulti::new(Fd(fd.as_raw_fd())).flags(libc::SOCK_CLOEXEC).build();
+            listening.armed = true;
+            self.push(accept.user_data(user_data::encode(Operation::Accept, listener_place(number))));
+        }
+    }
+
+    fn arm_receive(&mut self, conn: ConnId) {
+        let Some(socket) = self.sockets.find(conn) else { return };
+        if !socket.wants_receive() {
+            return;
+        }
+        socket.receive = Receive::Armed;
+        let receive = opcode::RecvMulti::new(Fd(socket.fd.as_raw_fd()), buffers::GROUP).build();
+        self.in_flight += 1;
+        self.push(receive.user_data(user_data::encode(Operation::Receive, conn)));
+    }
+
+    /// Sends what the socket's piece still has to send.
+    fn arm_send(&mut self, conn: ConnId) {
+        let Some(socket) = self.sockets.find(conn) else { return };
+        let Some(piece) = &socket.sending else { return };
+        let rest = &piece.as_slice()[socket.sent..];
+        let len = rest.len().min(i32::MAX as usize) as u32;
+        let send = opcode::Send::new(Fd(socket.fd.as_raw_fd()), rest.as_ptr(), len)
+            .flags(libc::MSG_WAITALL | libc::MSG_NOSIGNAL)
+            .build();
+        self.in_flight += 1;
+        self.push(send.user_data(user_data::encode(Operation::Send, conn)));
+    }
+
+    fn enter(&mut self, wait: Option<Duration>) -> io::Result<()> {
+        let submissions = self.ring.submission().len() as u32;
+        self.registered.enter(submissions, wait)
+    }
+
+    fn reap(&mut self, events: &mut Vec<Event>) {
+        let mut completions = std::mem::take(&mut self.completions);
+        completions.extend(self.ring.completion().take(EVENTS_MAX));
+        for completion in completions.drain(..) {
+            self.complete(&completion, events);
+            // At once: a place that is free now may be taken again by the next completion.
+            events.append(&mut self.pending);
+        }
+        self.completions = completions;
+    }
+
+    fn complete(&mut self, completion: &cqueue::Entry, events: &mut Vec<Event>) {
+        let Some((operation, conn)) = user_data::decode(completion.user_data()) else { return };
+        let (result, flags) = (completion.result(), completion.flags());
+        match operation {
+            Operation::Accept => self.accepted(conn.index as usize, result, flags, events),
+            Operation::Receive => self.received(conn, result, flags, events),
+            Operation::Send => self.sent(conn, result, events),
+            Operation::Cancel => {}
+            Operation::Wake => {
+                self.in_flight -= 1;
+                events.push(Event::Woken);
+                self.arm_waker();
+            }
+        }
+    }
+
+    fn accepted(&mut self, number: usize, result: i32, flags: u32, events: &mut Vec<Event>) {
+        if !cqueue::more(flags) {
+            self.listeners[number].armed = false;
+            if !self.accepting {
+                self.listeners[number].fd = None;
+            } else if result < 0 {
+                self.accept_retry = Some(Instant::now() + ACCEPT_RETRY);
+            } else {
+                self.accept_retry = Some(Instant::now());
+            }
+        }
+        if result < 0 {
+            if is_shortage(-result) {
+                events.push(Event::AcceptFailed { error: -result });
+            }
+            return;
+        }
+        // SAFETY: the completion hands over a descriptor that has just been opened for us.
+        let fd = unsafe { OwnedFd::from_raw_fd(result) };
+        if self.accepting {
+            let conn = self.sockets.insert(fd);
+            self.arm_receive(conn);
+            events.push(Event::Accepted { conn, listener: number as u16 });
+        }
+    }
+
+    fn received(&mut self, conn: ConnId, result: i32, flags: u32, events: &mut Vec<Event>) {
+        let buffer = cqueue::buffer_select(flags).inspect(|&id| self.buffers.hold(id));
+        let more = cqueue::more(flags);
+        self.in_flight -= usize::from(!more);
+        let Some(socket) = self.sockets.find(conn) else {
+            buffer.into_iter().for_each(|id| self.buffers.recycle(id));
+            return;
+        };
+        if !more {
+            socket.receive = Receive::Idle;
+        }
+        let closing = socket.closing;
+        match (result, buffer) {
+            (1.., Some(id)) if !closing => {
+                events.push(Event::Received { conn, buffer: BufferId(id), len: result as u32 });
+            }
+            (_, Some(id)) => self.buffers.recycle(id),
+            (0, None) if !closing && !socket.ended => {
+                socket.ended = true;
+                events.push(Event::Ended { conn });
+            }
+            _ => {}
+        }
+        match -result {
+            libc::ENOBUFS => self.starved.push(conn),
+            libc::ECANCELED | libc::EINTR | libc::EAGAIN => self.arm_receive(conn),
+            1.. => self.close(conn),
+            _ => self.arm_receive(conn),
+        }
+        self.close_if_idle(conn);
+    }
+
+    fn sent(&mut self, conn: ConnId, result: i32, events: &mut Vec<Event>) {
+        self.in_flight -= 1;
+        let Some(socket) = self.sockets.find(conn) else { return };
+        if result > 0 {
+            socket.sent += result as usize;
+        }
+        let whole = socket.sending.as_ref().is_some_and(|piece| piece.as_slice().len() <= socket.sent);
+        let again = matches!(-result, libc::EINTR | libc::EAGAIN) || result > 0;
+        if whole {
+            let piece = socket.sending.take().expect("a send completes once");
+            events.push(Event::Sent { conn, piece });
+        } else if again && !socket.closing {
+            self.arm_send(conn);
+            return;
+        } else {
+            socket.send_failed = true;
+            self.close(conn);
+        }
+        self.close_if_idle(conn);
+    }
+
+    /// Frees the place of a closing socket that the kernel is done with.
+    fn close_if_idle(&mut self, conn: ConnId) {
+        if let Some(piece) = self.sockets.remove_if_idle(conn) {
+            self.pending.push(Event::Closed { conn, piece });
+        }
+    }
+
+    fn cancel(&mut self, operation: Operation, conn: ConnId) {
+        let cancel = opcode::AsyncCancel::new(user_data::encode(operation, conn)).build();
+        self.push(cancel.user_data(user_data::encode(Operation::Cancel, conn)));
+    }
+
+    fn prepare_turn(&mut self) -> Option<Duration> {
+        self.buffers.publish();
+        let mut starved = std::mem::take(&mut self.starved);
+        starved.drain(..).for_each(|conn| self.arm_receive(conn));
+        self.starved = starved;
+        let left = self.accept_retry?.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            self.arm_listeners();
+            return None;
+        }
+        Some(left)
+    }
+}
+
+/// The place of what has none.
+const PLACE_NONE: ConnId = ConnId { index: 0, generation: 0 };
+
+fn listener_place(number: usize) -> ConnId {
+    ConnId { index: number as u32, generation: 0 }
+}
+
+/// A ring as this transport needs it.
+fn build_ring(submissions: u32, completions: u32) -> io::Result<IoUring> {
+    IoUring::builder()
+        .setup_single_issuer()
+        .setup_defer_taskrun()
+        .setup_submit_all()
+        .setup_clamp()
+        .setup_cqsize(completions)
+        .dontfork()
+        .build(submissions)
+}
+
+impl Transport for Uring {
+    fn turn(&mut self, wait: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()> {
+        let retry = self.prepare_turn();
+        events.append(&mut self.pending);
+        let wait = match (events.is_empty(), wait, retry) {
+            (false, ..) => Some(Duration::ZERO),
+            (true, Some(wait), Some(retry)) => Some(wait.min(retry)),
+            (true, wait, retry) => wait.or(retry),
+        };
+        self.enter(wait)?;
+        self.reap(events);
+        Ok(())
+    }
+
+    fn received(&self, buffer: BufferId, len: u32) -> &[u8] {
+        self.buffers.bytes(buffer.0, len)
+    }
+
+    fn recycle(&mut self, buffer: BufferId) {
+        self.buffers.recycle(buffer.0);
+    }
+
+    fn send(&mut self, conn: ConnId, piece: Piece) {
+        match self.sockets.find(conn) {
+            Some(socket) if !socket.closing => {
+                assert!(socket.sending.is_none(), "one piece of a connection at a time");
+                socket.sending = Some(piece);
+                socket.sent = 0;
+                self.arm_send(conn);
+            }
+            _ => self.pending.push(Event::Sent { conn, piece }),
+        }
+    }
+
+    fn pause(&mut self, conn: ConnId) {
+        let Some(socket) = self.sockets.find(conn) else { return };
+        socket.reading = false;
+        if socket.receive == Receive::Armed {
+            socket.receive = Receive::Cancelling;
+            self.cancel(Operation::Receive, conn);
+        }
+    }
+
+    fn resume(&mut self, conn: ConnId) {
+        let Some(socket) = self.sockets.find(conn) else { return };
+        socket.reading = true;
+        self.arm_receive(conn);
+    }
+
+    fn close(&mut self, conn: ConnId) {
+        let Some(socket) = self.sockets.find(conn) else { return };
+        if socket.closing {
+            return;
+        }
+        socket.closing = true;
+        shutdown(&socket.fd);
+        self.close_if_idle(conn);
+    }
+
+    fn stop_accepting(&mut self) {
+        self.accepting = false;
+        self.accept_retry = None;
+        for number in 0..self.listeners.len() {
+            if self.listeners[number].armed {
+                self.cancel(Operation::Accept, listener_place(number));
+            } else {
+                self.listeners[number].fd = None;
+            }
+        }
+    }
+
+    fn addresses(&self, conn: ConnId) -> (String, String) {
+        self.sockets.look(conn).map(|socket| addresses(&socket.fd)).unwrap_or_default()
+    }
+
+    fn waker(&self) -> Arc<dyn Waker> {
+        self.waker.clone()
+    }
+
+    fn name(&self) -> &'static str {
+        "uring"
+    }
+}
+
+/// Turns of 10 ms that dropping waits for the kernel to let go of memory.
+const DROP_TURNS_MAX: u32 = 100;
+
+impl Drop for Uring {
+    fn drop(&mut self) {
+        self.accepting = false;
+        self.sockets.iter().for_each(|socket| shutdown(&socket.fd));
+        let mut events = Vec::new();
+        for _ in 0..DROP_TURNS_MAX {
+            if self.in_flight == 0 {
+                break;
+            }
+            let _ = self.ring.submit();
+            let _ = self.ring.submitter().register_sync_cancel(None, CancelBuilder::any());
+            self.sockets.iter_mut().for_each(|socket| socket.closing = true);
+            if self.enter(Some(Duration::from_millis(10))).is_err() {
+                break;
+            }
+            self.reap_for_drop(&mut events);
+        }
+        self.registered.unregister(&self.ring);
+        if self.in_flight > 0 {
+            // The kernel may still read or write them.
+            let buffers = BufferRing::new(1, 1).map(|empty| std::mem::replace(&mut self.buffers, empty));
+            std::mem::forget(buffers);
+            std::mem::forget(std::mem::take(&mut self.sockets));
+            std::mem::forget(std::mem::take(&mut self.wakes));
+        }
+    }
+}
+
+impl Uring {
+    /// Counts what ended; nothing is armed again.
+    fn reap_for_drop(&mut self, events: &mut Vec<Event>) {
+        let completions: Vec<cqueue::Entry> = self.ring.completion().collect();
+        for completion in completions {
+            match user_data::decode(completion.user_data()) {
+                Some((Operation::Wake, _)) => self.in_flight -= 1,
+                Some((Operation::Accept, _)) if completion.result() >= 0 => {
+                    // SAFETY: the completion hands over a descriptor that has just been opened for us.
+                    drop(unsafe { OwnedFd::from_raw_fd(completion.result()) });
+                }
+                Some((Operation::Receive | Operation::Send, _)) => self.complete(&completion, events),
+                _ => {}
+            }
+        }
+        events.clear();
+    }
+}
