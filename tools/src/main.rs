@@ -1,5 +1,6 @@
 //! The `torc` program: glue between the command line and the libraries.
 
+mod admin;
 mod args;
 mod config;
 mod doctor;

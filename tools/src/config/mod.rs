@@ -353,7 +353,7 @@ impl Reader<'_> {
         let (bytes, why) = if self.is_auto("memory") {
             let quarter = machine.memory_bytes / 4;
             let why = if quarter < MEMORY_AUTO_MAX {
-                format!("a quarter of the {}", machine.memory_source)
+                format!("a quarter of the {}'s", machine.memory_source)
             } else {
                 "the smaller of 1g and a quarter of what there is".into()
             };
@@ -375,7 +375,7 @@ impl Reader<'_> {
         if bytes > machine.memory_bytes {
             return Err(self.error(
                 "memory",
-                format!("is more than the {} of {}", machine.memory_source, Size(machine.memory_bytes)),
+                format!("is more than the {}'s {}", machine.memory_source, Size(machine.memory_bytes)),
             ));
         }
         self.note("memory", Size(bytes).to_string(), &why);

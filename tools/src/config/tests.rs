@@ -134,7 +134,7 @@ fn errors_name_the_setting_its_origin_and_the_cure() {
     for (sources, parts) in [
         (&["--memory=2x"][..], &["--memory", "'2x'", "(from flag)", "512m"][..]),
         (&["TORC_MEMORY=1k"], &["--memory", "environment TORC_MEMORY", "fewer --shards"]),
-        (&["memory = '9999g'"], &["--memory", "torc.toml:1", "machine's memory"]),
+        (&["memory = '9999g'"], &["--memory", "torc.toml:1", "machine's"]),
         (&["--cpus=9"], &["--cpus", "CPU 9", "0-3"]),
         (&["--shards=0"], &["--shards", "from 1 to 1024"]),
         (&["--listen=0.0.0.0:7171"], &["--listen", "0.0.0.0:7171", "authentication", "--allow-remote"]),

@@ -2,7 +2,7 @@
 
 use super::uring::Trial;
 use crate::config::value::{Size, show_cpus};
-use crate::machine::Machine;
+use crate::machine::{FILES_RESERVED, Machine};
 use std::io;
 
 /// How a fact stands.
@@ -152,7 +152,7 @@ fn numa(machine: &Machine) -> Check {
 
 fn memory(machine: &Machine) -> Check {
     let shown = Size(machine.memory_bytes >> 20 << 20);
-    Check::new("memory", State::Found, format!("{shown}, the {}", machine.memory_source))
+    Check::new("memory", State::Found, format!("{shown}, the {}'s", machine.memory_source))
         .follows("--memory is a quarter of it by default, at most 1g")
 }
 
@@ -198,8 +198,6 @@ fn reserved_huge_pages(machine: &Machine) -> Check {
     Check::new("huge pages (reserved)", State::Found, found)
 }
 
-/// Descriptors that the program needs beside its connections.
-pub(crate) const FILES_RESERVED: u64 = 256;
 const CONNECTIONS_DEFAULT: u64 = 10_000;
 
 fn files(machine: &Machine) -> Check {

@@ -52,7 +52,7 @@ pub(crate) fn try_all() -> Vec<Trial> {
             "no descriptor look-up at each enter",
             "5.18",
             false,
-            deferred().and_then(|mut ring| ring.submitter().register_ring_fd()),
+            deferred().and_then(|ring| ring.submitter().register_ring_fd()),
         ),
         trial("buffer ring", "receive buffers are shared by all connections", "5.19", true, buffer_ring()),
         trial("multishot receive", "one request receives until the client leaves", "6.0", true, receive()),

@@ -94,7 +94,7 @@ mod tests {
             vec![0],
         );
         assert_eq!(machine.memory_bytes, 1 << 30);
-        assert_eq!(machine.memory_source, "cgroup's memory limit");
+        assert_eq!(machine.memory_source, "cgroup");
         assert_eq!(machine.cpu_quota, Some(1.5));
     }
 

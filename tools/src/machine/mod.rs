@@ -19,7 +19,7 @@ pub(crate) struct Machine {
     pub(crate) cpu_quota: Option<f64>,
     /// The smallest of the machine's memory and the cgroups' limits, bytes.
     pub(crate) memory_bytes: u64,
-    /// In words: which of them it was.
+    /// Which of them it was: `cgroup` or `machine`.
     pub(crate) memory_source: &'static str,
     /// Nodes and the CPUs of each; empty where the kernel tells of none.
     pub(crate) numa_nodes: Vec<(usize, String)>,
@@ -52,8 +52,8 @@ impl Machine {
         let number = |path: &str| text(root, path).and_then(|text| text.parse().ok());
         let total = memory_total(root).unwrap_or(u64::MAX);
         let (memory_bytes, memory_source) = match cgroup::memory_limit(root) {
-            Some(limit) if limit < total => (limit, "cgroup's memory limit"),
-            _ => (total, "machine's memory"),
+            Some(limit) if limit < total => (limit, "cgroup"),
+            _ => (total, "machine"),
         };
         Machine {
             root: root.into(),
@@ -78,6 +78,9 @@ impl Machine {
         names(&self.root, directory)
     }
 }
+
+/// Descriptors that the program needs beside its connections: listeners, rings, log, admin.
+pub(crate) const FILES_RESERVED: u64 = 256;
 
 /// Raises the limit of open files as far as allowed, and says what it is then.
 pub(crate) fn raise_file_limit() -> u64 {

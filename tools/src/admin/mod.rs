@@ -1,0 +1,169 @@
+//! The admin address: HTTP for people, probes and Prometheus, on the control plane's thread.
+//!
+//! | path | answer |
+//! |---|---|
+//! | `/` | this list |
+//! | `/metrics` | all figures in Prometheus' text format 0.0.4 |
+//! | `/healthz` | 200 as long as the process can answer at all |
+//! | `/readyz` | 200 while serving, 503 while starting and draining |
+//!
+//! Non-goals: it changes nothing, and it never waits for a shard (figures are read from shared counters).
+
+mod exposition;
+
+pub(crate) use exposition::{Family, Kind, Sample, Value};
+
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{ALLOW, CONTENT_TYPE};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+
+/// Connections at a time; more wait in the kernel's queue.
+const CONNECTIONS_MAX: usize = 64;
+/// A client that takes longer over a request's head, or over a whole connection, is dropped.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(300);
+/// After a failed accept (no descriptors left), before the next.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Where the server is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Phase {
+    Starting,
+    Ready,
+    Draining,
+}
+
+/// What the admin address knows of the server.
+pub(crate) struct Admin {
+    phase: AtomicU8,
+    figures: Box<dyn Fn() -> Vec<Family> + Send + Sync>,
+}
+
+impl Admin {
+    pub(crate) fn new(figures: impl Fn() -> Vec<Family> + Send + Sync + 'static) -> Arc<Admin> {
+        Arc::new(Admin { phase: AtomicU8::new(Phase::Starting as u8), figures: Box::new(figures) })
+    }
+
+    pub(crate) fn enter(&self, phase: Phase) {
+        // Relaxed: the phase orders nothing else.
+        self.phase.store(phase as u8, Ordering::Relaxed);
+    }
+
+    fn ready(&self) -> (StatusCode, &'static str) {
+        match self.phase.load(Ordering::Relaxed) {
+            phase if phase == Phase::Ready as u8 => (StatusCode::OK, "ready\n"),
+            phase if phase == Phase::Starting as u8 => (StatusCode::SERVICE_UNAVAILABLE, "starting\n"),
+            _ => (StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
+        }
+    }
+
+    fn answer(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
+        if method != Method::GET && method != Method::HEAD {
+            let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
+            response.headers_mut().insert(ALLOW, hyper::header::HeaderValue::from_static("GET, HEAD"));
+            return response;
+        }
+        match path {
+            "/" => plain(StatusCode::OK, INDEX),
+            "/healthz" => plain(StatusCode::OK, "ok\n"),
+            "/readyz" => {
+                let (status, text) = self.ready();
+                plain(status, text)
+            }
+            "/metrics" => match exposition::encode(&(self.figures)()) {
+                Ok(text) => typed(StatusCode::OK, exposition::CONTENT_TYPE, text),
+                Err(error) => plain(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
+            },
+            _ => plain(StatusCode::NOT_FOUND, "there is /metrics, /healthz, /readyz\n"),
+        }
+    }
+}
+
+const INDEX: &str = "Torc's admin address\n\
+    /metrics  all figures, in Prometheus' text format\n\
+    /healthz  200 as long as the process answers\n\
+    /readyz   200 while serving, 503 while starting and draining\n";
+
+fn plain(status: StatusCode, text: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    typed(status, "text/plain; charset=utf-8", text)
+}
+
+fn typed(status: StatusCode, content_type: &'static str, text: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(text.into()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static(content_type));
+    response
+}
+
+/// Answers for ever.
+pub(crate) async fn serve(listener: TcpListener, admin: Arc<Admin>) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    loop {
+        let Ok(place) = places.clone().acquire_owned().await else { return };
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let admin = admin.clone();
+                tokio::spawn(async move {
+                    // A client that breaks off or dawdles is its own matter.
+                    let _ = tokio::time::timeout(CONNECTION_TIMEOUT, connection(stream, admin)).await;
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "admin: accept failed");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn connection(stream: TcpStream, admin: Arc<Admin>) -> Result<(), hyper::Error> {
+    let service = service_fn(|request: Request<Incoming>| {
+        let response = admin.answer(request.method(), request.uri().path());
+        async move { Ok::<_, Infallible>(response) }
+    });
+    http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .serve_connection(TokioIo::new(stream), service)
+        .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(admin: &Admin, method: Method, path: &str) -> u16 {
+        admin.answer(&method, path).status().as_u16()
+    }
+
+    #[test]
+    fn readiness_follows_the_phase_and_health_does_not() {
+        let admin = Admin::new(Vec::new);
+        for (phase, ready) in [(Phase::Starting, 503), (Phase::Ready, 200), (Phase::Draining, 503)] {
+            admin.enter(phase);
+            assert_eq!(status(&admin, Method::GET, "/readyz"), ready, "{phase:?}");
+            assert_eq!(status(&admin, Method::GET, "/healthz"), 200, "{phase:?}");
+        }
+    }
+
+    #[test]
+    fn other_paths_and_methods_are_refused() {
+        let admin = Admin::new(Vec::new);
+        assert_eq!(status(&admin, Method::GET, "/"), 200);
+        assert_eq!(status(&admin, Method::GET, "/etc/passwd"), 404);
+        assert_eq!(status(&admin, Method::POST, "/metrics"), 405);
+        assert_eq!(status(&admin, Method::HEAD, "/metrics"), 200);
+    }
+}

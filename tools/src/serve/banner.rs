@@ -1,0 +1,102 @@
+//! What is told at the start: to people on stderr, to programs on stdout.
+
+use super::running::Running;
+use crate::config::value::{Size, show_cpus};
+use crate::config::{Config, LogFormat};
+use crate::machine::Machine;
+use serde_json::json;
+use std::net::SocketAddr;
+
+/// One line of JSON with every address, written when all of them are bound.
+pub(super) fn ready_line(server: &Running, admin: Option<SocketAddr>) -> String {
+    let line = json!({
+        "ready": true,
+        "pid": std::process::id(),
+        "version": env!("CARGO_PKG_VERSION"),
+        "listen": server.listen(),
+        "shard_listen": server.shard_listen(),
+        "admin": admin.map(|address| format!("http://{address}")),
+        "shards": server.shards(),
+        "transport": server.transport(),
+    });
+    format!("{line}\n")
+}
+
+/// A few lines for people, or one event for machines.
+pub(super) fn show(config: &Config, machine: &Machine, server: &Running, admin: Option<SocketAddr>) {
+    let lines = lines(config, machine, server, admin);
+    match config.log {
+        LogFormat::Text => {
+            let pid = std::process::id();
+            eprintln!("torc {}, pid {pid}, Linux {}", env!("CARGO_PKG_VERSION"), machine.kernel);
+            for (topic, words) in lines {
+                eprintln!("  {topic:<9} {words}");
+            }
+        }
+        LogFormat::Json => {
+            let [listen, cores, memory, transport, limits, admin] = lines.map(|(_, words)| words);
+            tracing::info!(listen, cores, memory, transport, limits, admin, "started");
+        }
+    }
+}
+
+fn lines(
+    config: &Config,
+    machine: &Machine,
+    server: &Running,
+    admin: Option<SocketAddr>,
+) -> [(&'static str, String); 6] {
+    let shard_listen = server.shard_listen();
+    let mut listen = server.listen().join(", ");
+    if let (Some(first), Some(last)) = (shard_listen.first(), shard_listen.last()) {
+        let to = if first == last { String::new() } else { format!(" to {last}") };
+        listen.push_str(&format!("; shards' own: {first}{to}"));
+    }
+    [
+        ("listen", listen),
+        ("cores", cores(config, machine, server)),
+        ("memory", memory(config, machine)),
+        ("transport", server.transport_and_why()),
+        (
+            "limits",
+            format!(
+                "{} connections, keys to {}, values to {}",
+                config.connections_max,
+                Size(config.key_bytes_max as u64),
+                Size(config.value_bytes_max)
+            ),
+        ),
+        ("admin", admin.map_or("off".into(), |address| format!("http://{address}"))),
+    ]
+}
+
+fn cores(config: &Config, machine: &Machine, server: &Running) -> String {
+    let shards = server.shards();
+    let quota = machine.cpu_quota.map_or("no quota".into(), |quota| format!("quota {quota:.2}"));
+    let nodes = match machine.numa_nodes.len() {
+        0 | 1 => "one NUMA node".into(),
+        nodes => format!("{nodes} NUMA nodes"),
+    };
+    let crowded = if config.cpus.len() < usize::from(shards) { " (shards share CPUs)" } else { "" };
+    format!(
+        "{shards} {} on CPU {}{crowded}; allowed {}, {quota}, {nodes}",
+        if shards == 1 { "shard" } else { "shards" },
+        show_cpus(&config.cpus),
+        show_cpus(&machine.cpus_allowed)
+    )
+}
+
+fn memory(config: &Config, machine: &Machine) -> String {
+    let huge = match (config.huge_pages, machine.thp.as_deref()) {
+        (false, _) => "off",
+        (true, Some("always" | "madvise")) => "asked for",
+        (true, _) => "not to be had",
+    };
+    format!(
+        "{} of the {}'s {}, eviction {}, huge pages {huge}",
+        Size(config.memory_bytes),
+        machine.memory_source,
+        Size(machine.memory_bytes >> 20 << 20),
+        config.eviction
+    )
+}

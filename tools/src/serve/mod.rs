@@ -1,0 +1,171 @@
+//! `torc serve`: settings, control plane, shards, and an orderly end.
+//!
+//! ```text
+//!   main thread (control plane, tokio)      shard threads (torc-net)
+//!   ──────────────────────────────────      ────────────────────────
+//!   signals, admin HTTP              
+//!   Server::start ─────────────────────────> bind, pin, loop
+//!   ready line                       
+//!   ... a signal ...                 
+//!   drain ─────────────────────────────────> accept no more, answer what is under way
+//!   join  <───────────────────────────────── end
+//! ```
+//!
+//! Stdout carries one line, when everything is bound; stderr carries banner and log.
+
+mod banner;
+mod running;
+
+use crate::admin::{self, Admin, Phase};
+use crate::args::ServeArgs;
+use crate::config::{self, Config, Origin};
+use crate::exit::{self, Failure};
+use crate::logging;
+use crate::machine::{self, FILES_RESERVED, Machine};
+use running::Running;
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+pub(crate) fn run(args: &ServeArgs) -> Result<(), Failure> {
+    let machine = Machine::here();
+    let mut config = config::load(&args.flags, &machine)?;
+    fit_files(&mut config, machine::raise_file_limit())?;
+    if args.check {
+        return exit::print(&table(&config.entries));
+    }
+    logging::init(&config);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::Failed(format!("the control plane cannot start: {error}")))?;
+    let result = runtime.block_on(serve(config, &machine));
+    // A start or a drain that hangs in a blocking call must not hold the process.
+    runtime.shutdown_background();
+    result
+}
+
+/// Fewer connections than descriptors, or a late and strange failure comes of it.
+fn fit_files(config: &mut Config, files: u64) -> Result<(), Failure> {
+    const NAME: &str = "max-connections";
+    let most = files.saturating_sub(FILES_RESERVED) as usize;
+    if config.connections_max <= most {
+        return Ok(());
+    }
+    let Some(entry) = config.entries.iter_mut().find(|entry| entry.name == NAME) else { return Ok(()) };
+    if most == 0 || entry.origin != Origin::Default.to_string() {
+        return Err(Failure::Usage(format!(
+            "--{NAME}: {} needs {} open files and the limit is {files}; raise it (ulimit -n, LimitNOFILE=) or \
+             allow at most {most} connections (from {})",
+            config.connections_max,
+            config.connections_max as u64 + FILES_RESERVED,
+            entry.origin
+        )));
+    }
+    entry.value = most.to_string();
+    entry.origin = format!("{}: the limit of open files is {files}", entry.origin);
+    config.connections_max = most;
+    Ok(())
+}
+
+async fn serve(config: Config, machine: &Machine) -> Result<(), Failure> {
+    let mut stop = Stop::new()?;
+    let running: Arc<OnceLock<Running>> = Arc::default();
+    let figures = running.clone();
+    let admin = Admin::new(move || figures.get().map(Running::families).unwrap_or_default());
+    let admin_address = start_admin(&config, &admin).await?;
+
+    let drain_timeout = config.drain_timeout;
+    let started = {
+        let config = config.clone();
+        tokio::task::spawn_blocking(move || Running::start(&config))
+    };
+    let server = tokio::select! {
+        started = started => started.map_err(Failure::failed)??,
+        () = stop.wait() => return Ok(()),
+    };
+    let server = running.get_or_init(|| server);
+    banner::show(&config, machine, server, admin_address);
+    announce(&banner::ready_line(server, admin_address))?;
+    admin.enter(Phase::Ready);
+
+    stop.wait().await;
+    admin.enter(Phase::Draining);
+    tracing::info!(timeout = ?drain_timeout, "draining: no new connections, answering what is under way");
+    drain(running, drain_timeout, &mut stop).await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Beyond the drain's own time-out: what a shard may need to notice it.
+const DRAIN_GRACE: Duration = Duration::from_secs(2);
+
+async fn drain(running: Arc<OnceLock<Running>>, timeout: Duration, stop: &mut Stop) {
+    let done = tokio::task::spawn_blocking(move || {
+        if let Some(server) = running.get() {
+            server.drain_and_join();
+        }
+    });
+    tokio::select! {
+        _ = done => {}
+        () = stop.wait() => tracing::warn!("second signal: ending at once"),
+        () = tokio::time::sleep(timeout + DRAIN_GRACE) => tracing::warn!("--drain-timeout is over: ending"),
+    }
+}
+
+async fn start_admin(config: &Config, admin: &Arc<Admin>) -> Result<Option<SocketAddr>, Failure> {
+    let Some(address) = config.admin else { return Ok(None) };
+    let fail = |error: std::io::Error| {
+        let cure = match error.kind() {
+            std::io::ErrorKind::AddrInUse => "; another server has it: give another --admin, or --admin off",
+            _ => "",
+        };
+        Failure::Failed(format!("--admin: {address} cannot be listened on: {error}{cure}"))
+    };
+    let listener = TcpListener::bind(address).await.map_err(fail)?;
+    let bound = listener.local_addr().map_err(fail)?;
+    tokio::spawn(admin::serve(listener, admin.clone()));
+    Ok(Some(bound))
+}
+
+/// Whoever started us may not care for the ready line; the server runs on without its reader.
+fn announce(line: &str) -> Result<(), Failure> {
+    match exit::print(line) {
+        Err(Failure::OutputClosed) => Ok(()),
+        other => other,
+    }
+}
+
+/// SIGTERM and SIGINT, which mean the same.
+struct Stop {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Stop {
+    fn new() -> Result<Stop, Failure> {
+        let fail = |error| Failure::Failed(format!("signals cannot be caught: {error}"));
+        Ok(Stop {
+            terminate: signal(SignalKind::terminate()).map_err(fail)?,
+            interrupt: signal(SignalKind::interrupt()).map_err(fail)?,
+        })
+    }
+
+    async fn wait(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// Settings in columns: name, value, origin.
+fn table(entries: &[config::Entry]) -> String {
+    let width = |text: fn(&config::Entry) -> usize| entries.iter().map(text).max().unwrap_or(0);
+    let (names, values) = (width(|entry| entry.name.len()), width(|entry| entry.value.len()));
+    let line =
+        |entry: &config::Entry| format!("{:names$}  {:values$}  {}\n", entry.name, entry.value, entry.origin);
+    entries.iter().map(line).collect()
+}
