@@ -172,8 +172,8 @@ impl<'s> ItemRef<'s> {
             let mut table = [0; 16];
             let mut bits = 0;
             while bits < 16 {
-                table[bits] =
-                    ((bits as u8 & 1) + ((bits as u8 >> 1) & 1) + ((bits as u8 >> 2) & 1)) * 8 + ((bits as u8 >> 3) & 1) * 4;
+                table[bits] = ((bits as u8 & 1) + ((bits as u8 >> 1) & 1) + ((bits as u8 >> 2) & 1)) * 8
+                    + ((bits as u8 >> 3) & 1) * 4;
                 bits += 1;
             }
             table

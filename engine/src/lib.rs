@@ -1,9 +1,37 @@
-//! One shard of Torc.
+//! One shard of Torc: keys, values and the memory they live in.
+//!
+//! Goals: a GET costs one cache line of index and the item's own lines; no allocation and no lock in the
+//! steady state; memory as it was given; everything that time does (expiry, eviction, growth) in small steps.
+//!
+//! Non-goals: sockets, protocols, the clock. Bytes and times come as arguments, so that the same code runs
+//! under a simulator.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`command`] | what a shard is asked and answers |
+//! | [`shard`] | the public face: start reading here |
+//! | [`item`] | the encoding of an item |
+//! | [`index`] | from a hash to an item |
+//! | [`segments`] | the log that items are appended to |
+//! | [`eviction`] | what stays when room is needed |
+//! | [`slots`] | which shard owns which key |
+//! | [`runtime`] | pinned threads and the mailboxes between them |
+//! | [`stats`] | figures that other threads read |
+//!
+//! Unsafe code is in `index/table.rs`, `segments/arena.rs`, `segments/lent.rs`, `prefetch.rs` and `runtime/`.
+
+mod chain;
 pub mod command;
+pub mod eviction;
+mod expiry;
 pub mod index;
 pub mod item;
 mod prefetch;
+pub mod runtime;
 pub mod segments;
+pub mod shard;
 pub mod slots;
 pub mod stats;
 pub mod version;
+
+pub use shard::{Shard, ShardConfig, StoreError};

@@ -38,7 +38,7 @@ impl Slot {
     pub fn new(hash: u64, at: u64, bytes: usize) -> Slot {
         debug_assert!(at < LOCATION_BYTES_MAX && at.is_multiple_of(8));
         let lines = (bytes.div_ceil(64) as u64).min(15);
-        Slot(at / 8 | lines << LINES_SHIFT | Slot::wanted(hash) << KIND_SHIFT)
+        Slot((at / 8) | (lines << LINES_SHIFT) | Slot::wanted(hash) << KIND_SHIFT)
     }
 
     /// What [`Slot::matches`] compares with: tag and kind of an item with this hash.

@@ -48,7 +48,7 @@ fn many_items_stay_findable_while_the_table_grows() {
         assert!(find(&index, &items, hash).is_some());
     }
     let bytes_per_item = index.bytes() as f64 / items.hashes.len() as f64;
-    assert!(bytes_per_item < 14.0, "{bytes_per_item} bytes of index an item");
+    assert!(bytes_per_item < 14.5, "{bytes_per_item} bytes of index an item");
 }
 
 #[test]

@@ -1,3 +1,387 @@
-//! Segments.
+//! The log of a shard: fixed-size segments in one address range, items appended.
+//!
+//! ```text
+//!  arena   | seg 0          | seg 1          | seg 2          | ...      offsets only, no pointers
+//!          | item|item|it.. | item|item|..   |                |
+//!  open    one segment per queue and write class takes new items
+//!  queues  sealed segments in the order in which they were sealed, the oldest first
+//!  free    segments to take; the last few are kept for relocation, so that making room never needs room
+//! ```
+//!
+//! A *write class* groups items that will end at about the same time (D6: a segment whose items have all
+//! expired is reused whole), with one more class for the chunks of long values.
+
+mod arena;
+mod header;
 mod lent;
+
+pub use header::{Phase, Queue, SegmentHeader};
 pub use lent::{Chain, Lent};
+
+use crate::command::Millis;
+use crate::item::{ItemRef, present};
+use arena::Arena;
+use std::collections::VecDeque;
+use torc_pmem::media::memory::Backing;
+
+/// Write class of items that never expire.
+pub const CLASS_NEVER: u8 = 0;
+/// Write class of chunks.
+pub const CLASS_CHUNK: u8 = 9;
+/// Number of write classes.
+pub const CLASSES: usize = 10;
+/// Free segments that only relocation may take.
+pub const RELOCATION_RESERVE: usize = 1;
+/// Bytes of a chunk's value before its data: the hash of the key whose value it is part of.
+pub(crate) const CHUNK_HASH_BYTES: usize = 8;
+
+/// The write class of an item: by its time to live, in steps of four from 15 s.
+pub fn class_of(expiry: Option<Millis>, now: Millis) -> u8 {
+    let Some(expiry) = expiry else { return CLASS_NEVER };
+    let units = expiry.saturating_sub(now) / 15_000;
+    let steps = (u64::BITS - units.leading_zeros()).div_ceil(2) as u8;
+    (1 + steps).min(CLASS_CHUNK - 1)
+}
+
+/// Segments, their bookkeeping and their bytes.
+#[derive(Debug)]
+pub struct Segments {
+    arena: Arena,
+    headers: Vec<SegmentHeader>,
+    segment_bytes: usize,
+    shard: u16,
+    free: Vec<u32>,
+    /// Segments that may be in use or free.
+    count_max: usize,
+    /// Segments in use or free.
+    count: usize,
+    open: [[Option<u32>; CLASSES]; 2],
+    queues: [VecDeque<u32>; 2],
+    sequence: u64,
+}
+
+impl Segments {
+    /// # Errors
+    /// If the address range cannot be reserved.
+    pub(crate) fn new(segment_bytes: usize, count_max: usize, shard: u16) -> std::io::Result<Segments> {
+        Ok(Segments {
+            arena: Arena::reserve(segment_bytes * count_max)?,
+            headers: Vec::with_capacity(count_max),
+            segment_bytes,
+            shard,
+            free: Vec::with_capacity(count_max),
+            count_max,
+            count: 0,
+            open: [[None; CLASSES]; 2],
+            queues: [VecDeque::new(), VecDeque::new()],
+            sequence: 0,
+        })
+    }
+
+    pub(crate) fn segment_bytes(&self) -> usize {
+        self.segment_bytes
+    }
+
+    /// What backs the arena, and whether it may have huge pages.
+    pub(crate) fn backing(&self) -> (Backing, bool) {
+        self.arena.backing()
+    }
+
+    pub(crate) fn count_max(&self) -> usize {
+        self.count_max
+    }
+
+    /// Lowers the number of segments that may be used; surplus ones go as they become free.
+    pub(crate) fn limit(&mut self, count_max: usize) {
+        self.count_max = count_max;
+        while self.count > self.count_max {
+            let Some(segment) = self.free.pop() else { break };
+            self.retire(segment);
+        }
+    }
+
+    fn retire(&mut self, segment: u32) {
+        self.arena.discard(self.start(segment), self.segment_bytes);
+        self.headers[segment as usize].phase = Phase::Retired;
+        self.count -= 1;
+    }
+
+    /// Segments that can be taken now.
+    pub(crate) fn available(&self) -> usize {
+        self.free.len() + self.count_max.saturating_sub(self.count)
+    }
+
+    /// Segments that hold something.
+    pub(crate) fn in_use(&self) -> usize {
+        self.count - self.free.len()
+    }
+
+    pub(crate) fn header(&self, segment: u32) -> &SegmentHeader {
+        &self.headers[segment as usize]
+    }
+
+    pub(crate) fn header_mut(&mut self, segment: u32) -> &mut SegmentHeader {
+        &mut self.headers[segment as usize]
+    }
+
+    pub(crate) fn headers(&self) -> &[SegmentHeader] {
+        &self.headers
+    }
+
+    #[inline]
+    pub(crate) fn segment_of(&self, at: u64) -> u32 {
+        (at / self.segment_bytes as u64) as u32
+    }
+
+    pub(crate) fn start(&self, segment: u32) -> u64 {
+        u64::from(segment) * self.segment_bytes as u64
+    }
+
+    /// The item at an offset that the index or a list of chunks names.
+    #[inline]
+    pub fn item(&self, at: u64) -> ItemRef<'_> {
+        let segment_bytes = self.segment_bytes as u64;
+        self.arena.item(at, (at / segment_bytes + 1) * segment_bytes)
+    }
+
+    pub(crate) fn bytes_mut(&mut self, at: u64, len: usize) -> &mut [u8] {
+        self.arena.bytes_mut(at, len)
+    }
+
+    pub(crate) fn set_state(&mut self, at: u64, state: u8) {
+        self.arena.set_state(at, state);
+    }
+
+    pub(crate) fn copy(&mut self, from: u64, to: u64, len: usize) {
+        self.arena.copy(from, to, len);
+    }
+
+    #[inline]
+    pub(crate) fn prefetch(&self, at: u64, lines: usize) {
+        self.arena.prefetch(at, lines);
+    }
+
+    /// The data of a chunk.
+    pub(crate) fn chunk(&self, at: u64) -> &[u8] {
+        let item = self.item(at);
+        debug_assert!(item.present() & present::CHUNK != 0, "a chain leads to chunks");
+        &item.value()[CHUNK_HASH_BYTES..]
+    }
+
+    /// Pins the segment of `at` and lends `bytes` out of it.
+    pub(crate) fn lend(&self, at: u64, bytes: &[u8]) -> Lent {
+        let segment = self.segment_of(at);
+        self.pin(segment);
+        Lent::new(bytes, segment, self.shard)
+    }
+
+    pub(crate) fn pin(&self, segment: u32) {
+        let pins = &self.headers[segment as usize].pins;
+        pins.set(pins.get() + 1);
+    }
+
+    pub(crate) fn unpin(&self, segment: u32) {
+        let pins = &self.headers[segment as usize].pins;
+        pins.set(pins.get() - 1);
+    }
+
+    /// Appends room for an item; `None` if the open segment is full and no segment may be taken (`reserve`
+    /// free ones must stay). The item counts as live from here on.
+    #[inline]
+    pub(crate) fn append(
+        &mut self,
+        queue: Queue,
+        class: u8,
+        len: usize,
+        expiry: Option<Millis>,
+        now: Millis,
+        reserve: usize,
+    ) -> Option<u64> {
+        let segment = match self.open[queue as usize][class as usize] {
+            Some(segment) if self.has_room(segment, len) => segment,
+            _ => self.open_new(queue, class, now, reserve)?,
+        };
+        let at = self.start(segment) + u64::from(self.headers[segment as usize].used);
+        self.headers[segment as usize].used += len as u32;
+        self.account(segment, len, expiry);
+        Some(at)
+    }
+
+    fn has_room(&self, segment: u32, len: usize) -> bool {
+        self.headers[segment as usize].used as usize + len <= self.segment_bytes
+    }
+
+    fn open_new(&mut self, queue: Queue, class: u8, now: Millis, reserve: usize) -> Option<u32> {
+        if self.available() <= reserve {
+            return None;
+        }
+        let segment = match self.free.pop() {
+            Some(segment) => segment,
+            None => {
+                self.count += 1;
+                self.headers.push(SegmentHeader::new());
+                self.headers.len() as u32 - 1
+            }
+        };
+        if let Some(full) = self.open[queue as usize][class as usize].replace(segment) {
+            self.seal(full);
+        }
+        self.sequence += 1;
+        let sequence = self.sequence;
+        self.headers[segment as usize] = SegmentHeader {
+            phase: Phase::Open,
+            queue,
+            class,
+            sequence,
+            opened_at: now,
+            ..SegmentHeader::new()
+        };
+        Some(segment)
+    }
+
+    fn seal(&mut self, segment: u32) {
+        let header = &mut self.headers[segment as usize];
+        header.phase = Phase::Sealed;
+        self.queues[header.queue as usize].push_back(segment);
+    }
+
+    /// Seals a certain open segment.
+    pub(crate) fn seal_one(&mut self, segment: u32) {
+        let header = &self.headers[segment as usize];
+        let open = &mut self.open[header.queue as usize][header.class as usize];
+        if *open == Some(segment) {
+            *open = None;
+            self.seal(segment);
+        }
+    }
+
+    /// Seals every open segment, so that a job can take it.
+    pub(crate) fn seal_all(&mut self) {
+        for queue in 0..2 {
+            for class in 0..CLASSES {
+                if let Some(segment) = self.open[queue][class].take() {
+                    self.seal(segment);
+                }
+            }
+        }
+    }
+
+    /// Seals the fullest open segment: the last resort when nothing sealed is left to reclaim.
+    pub(crate) fn seal_fullest(&mut self) -> bool {
+        let fullest = (0..2)
+            .flat_map(|queue| (0..CLASSES).map(move |class| (queue, class)))
+            .filter_map(|(queue, class)| self.open[queue][class].map(|segment| (queue, class, segment)))
+            .filter(|&(.., segment)| self.header(segment).pins.get() == 0)
+            .max_by_key(|&(.., segment)| self.header(segment).used);
+        let Some((queue, class, segment)) = fullest else { return false };
+        self.open[queue][class] = None;
+        self.seal(segment);
+        true
+    }
+
+    /// Counts an item as live in its segment.
+    #[inline]
+    pub(crate) fn account(&mut self, segment: u32, len: usize, expiry: Option<Millis>) {
+        let header = &mut self.headers[segment as usize];
+        header.live_bytes += len as u32;
+        header.live_items += 1;
+        match expiry {
+            None => header.expiry_max = Millis::MAX,
+            Some(expiry) => {
+                header.expiry_max = header.expiry_max.max(expiry);
+                header.expiry_weight += header.expiry_seconds(expiry) * len as u64;
+            }
+        }
+    }
+
+    /// The reverse of [`Self::account`], for an item that died or moved.
+    #[inline]
+    pub(crate) fn discount(&mut self, at: u64, len: usize, expiry: Option<Millis>) {
+        let segment = self.segment_of(at);
+        let header = &mut self.headers[segment as usize];
+        header.live_bytes -= len as u32;
+        header.live_items -= 1;
+        if let Some(expiry) = expiry {
+            let weight = header.expiry_seconds(expiry) * len as u64;
+            header.expiry_weight = header.expiry_weight.saturating_sub(weight);
+        }
+    }
+
+    /// Number of sealed segments in a queue.
+    pub(crate) fn sealed(&self, queue: Queue) -> usize {
+        self.queues[queue as usize].len()
+    }
+
+    /// Takes the oldest sealed segment of a queue that nobody pins; pinned ones go to the back.
+    pub(crate) fn take_oldest(&mut self, queue: Queue) -> Option<u32> {
+        let sealed = &mut self.queues[queue as usize];
+        for _ in 0..sealed.len() {
+            let segment = sealed.pop_front()?;
+            if self.headers[segment as usize].pins.get() == 0 {
+                self.headers[segment as usize].phase = Phase::Draining;
+                return Some(segment);
+            }
+            sealed.push_back(segment);
+        }
+        None
+    }
+
+    /// Takes a certain sealed segment for a job, unless it is pinned or no longer sealed.
+    pub(crate) fn take(&mut self, segment: u32) -> bool {
+        let header = &mut self.headers[segment as usize];
+        if header.phase != Phase::Sealed || header.pins.get() > 0 {
+            return false;
+        }
+        header.phase = Phase::Draining;
+        let sealed = &mut self.queues[header.queue as usize];
+        if let Some(place) = sealed.iter().position(|&other| other == segment) {
+            sealed.remove(place);
+        }
+        true
+    }
+
+    /// Makes a drained segment free again.
+    ///
+    /// # Panics
+    /// If it still holds live items or is pinned.
+    pub(crate) fn make_free(&mut self, segment: u32) {
+        let header = &mut self.headers[segment as usize];
+        assert!(header.live_items == 0 && header.pins.get() == 0, "only an empty segment is free");
+        header.phase = Phase::Free;
+        if self.count > self.count_max {
+            self.retire(segment);
+        } else {
+            self.free.push(segment);
+        }
+    }
+
+    /// Segments that somebody pins.
+    pub(crate) fn pinned(&self) -> usize {
+        self.headers.iter().filter(|header| header.pins.get() > 0).count()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn classes_rise_with_the_time_to_live() {
+        assert_eq!(class_of(None, 0), CLASS_NEVER);
+        let classes: Vec<u8> = [1, 15_000, 59_999, 60_000, 240_000, 960_000, 3_840_000, 86_400_000, u64::MAX]
+            .map(|ttl| class_of(Some(ttl), 0))
+            .into();
+        assert!(classes.is_sorted(), "{classes:?}");
+        assert_eq!(classes[0], 1);
+        assert_eq!(*classes.last().unwrap(), CLASS_CHUNK - 1);
+    }
+
+    #[test]
+    fn relocation_keeps_a_reserve() {
+        let mut segments = Segments::new(64 << 10, 2, 0).unwrap();
+        assert!(segments.append(Queue::Main, 0, 60 << 10, None, 0, 1).is_some());
+        assert!(segments.append(Queue::Main, 0, 60 << 10, None, 0, 1).is_none());
+        assert!(segments.append(Queue::Main, 0, 60 << 10, None, 0, 0).is_some());
+        assert_eq!(segments.sealed(Queue::Main), 1);
+    }
+}

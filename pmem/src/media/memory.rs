@@ -132,7 +132,7 @@ fn memfd() -> io::Result<File> {
 
 /// Whether the chosen word of a transparent-huge-page policy file lets `madvise` have huge pages.
 fn policy_allows(path: &str) -> bool {
-    std::fs::read_to_string(path).is_ok_and(|text| chosen_word(&text).is_some_and(|word| word_allows(word)))
+    std::fs::read_to_string(path).is_ok_and(|text| chosen_word(&text).is_some_and(word_allows))
 }
 
 fn word_allows(word: &str) -> bool {

@@ -1,0 +1,369 @@
+//! Mailboxes between shards: a bounded ring for each ordered pair, and a doorbell for each shard.
+//!
+//! ```text
+//!   Sender                                              Receiver
+//!   send: writes slot[tail]                             receive: takes slot[head]
+//!   publish: tail -->  [ | | |x|x|x| | ]  <-- head
+//!   ring the doorbell if the other side sleeps          before it sleeps: say so, then look once more
+//! ```
+//!
+//! One thread sends, one receives, so there is no locked instruction on either path. A batch is written first
+//! and becomes visible with one store. Positions count up without end; a slot is `position % capacity`.
+//!
+//! Sleeping is Dekker's protocol: the receiver writes "asleep", then reads the rings; the sender writes the
+//! ring, then reads "asleep". A sequentially consistent fence between the two steps on both sides makes it
+//! impossible that both read the old value, so no message is slept over. The loom tests below walk through
+//! all interleavings (`RUSTFLAGS="--cfg loom" cargo test -p torc-engine --release mailbox`).
+//!
+//! Non-goals: several senders, blocking, growing.
+
+use crossbeam_utils::CachePadded;
+use std::mem::MaybeUninit;
+use sync::{Arc, AtomicBool, AtomicUsize, Ordering, UnsafeCell, fence};
+
+#[cfg(not(loom))]
+mod sync {
+    pub(super) use std::sync::Arc;
+    pub(super) use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
+
+    /// The standard cell with loom's face.
+    #[derive(Debug)]
+    pub(super) struct UnsafeCell<T>(std::cell::UnsafeCell<T>);
+
+    impl<T> UnsafeCell<T> {
+        pub(super) fn new(value: T) -> Self {
+            UnsafeCell(std::cell::UnsafeCell::new(value))
+        }
+
+        #[inline]
+        pub(super) fn with_mut<R>(&self, f: impl FnOnce(*mut T) -> R) -> R {
+            f(self.0.get())
+        }
+    }
+}
+
+#[cfg(loom)]
+mod sync {
+    pub(super) use loom::cell::UnsafeCell;
+    pub(super) use loom::sync::Arc;
+    pub(super) use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
+}
+
+struct Shared<T> {
+    /// Next position to take: written by the receiver.
+    head: CachePadded<AtomicUsize>,
+    /// Next position to write: written by the sender.
+    tail: CachePadded<AtomicUsize>,
+    slots: Box<[UnsafeCell<MaybeUninit<T>>]>,
+}
+
+// SAFETY: a slot is touched by the sender alone while its position is outside head..tail and by the receiver
+// alone while inside; the stores of head and tail hand it over. `T: Send` allows the value to change threads.
+unsafe impl<T: Send> Sync for Shared<T> {}
+
+impl<T> Drop for Shared<T> {
+    fn drop(&mut self) {
+        // Relaxed: both sides are gone, and the last owner of an Arc has synchronised with them.
+        let (mut head, tail) = (self.head.load(Ordering::Relaxed), self.tail.load(Ordering::Relaxed));
+        while head != tail {
+            let slot = &self.slots[head % self.slots.len()];
+            // SAFETY: positions from head to tail hold values that nobody has taken.
+            slot.with_mut(|slot| unsafe { (*slot).assume_init_drop() });
+            head = head.wrapping_add(1);
+        }
+    }
+}
+
+/// A ring for at least `capacity` messages (rounded up to a power of two) from one thread to another.
+pub fn ring<T: Send>(capacity: usize) -> (Sender<T>, Receiver<T>) {
+    let capacity = capacity.max(1).next_power_of_two();
+    let shared = Arc::new(Shared {
+        head: CachePadded::new(AtomicUsize::new(0)),
+        tail: CachePadded::new(AtomicUsize::new(0)),
+        slots: (0..capacity).map(|_| UnsafeCell::new(MaybeUninit::uninit())).collect(),
+    });
+    let sender = Sender { shared: shared.clone(), tail: 0, published: 0, head_seen: 0 };
+    (sender, Receiver { shared, head: 0, tail_seen: 0 })
+}
+
+/// The sending side.
+pub struct Sender<T> {
+    shared: Arc<Shared<T>>,
+    /// Next position to write.
+    tail: usize,
+    /// Positions before it are visible to the receiver.
+    published: usize,
+    /// The receiver's head when last looked at.
+    head_seen: usize,
+}
+
+impl<T: Send> Sender<T> {
+    /// Writes a message that [`Sender::publish`] will show.
+    ///
+    /// # Errors
+    /// The ring is full: the message comes back.
+    pub fn send(&mut self, message: T) -> Result<(), T> {
+        let capacity = self.shared.slots.len();
+        if self.tail.wrapping_sub(self.head_seen) == capacity {
+            // Acquire: pairs with the receiver's release of the head, after it took the value out.
+            self.head_seen = self.shared.head.load(Ordering::Acquire);
+            if self.tail.wrapping_sub(self.head_seen) == capacity {
+                return Err(message);
+            }
+        }
+        let slot = &self.shared.slots[self.tail % capacity];
+        slot.with_mut(|slot| {
+            // SAFETY: the position is not yet published and its former value has been taken (see `head_seen`),
+            // so this thread alone touches the slot.
+            unsafe { (*slot).write(message) };
+        });
+        self.tail = self.tail.wrapping_add(1);
+        Ok(())
+    }
+
+    /// Makes all that was sent visible. True if there was anything: then ring the receiver's [`Doorbell`].
+    pub fn publish(&mut self) -> bool {
+        if self.published == self.tail {
+            return false;
+        }
+        // Release: pairs with the receiver's acquire of the tail.
+        self.shared.tail.store(self.tail, Ordering::Release);
+        self.published = self.tail;
+        true
+    }
+
+    /// Messages sent and not yet taken, as far as known without looking at the receiver's line.
+    pub fn depth(&self) -> usize {
+        self.tail.wrapping_sub(self.head_seen)
+    }
+}
+
+impl<T> Drop for Sender<T> {
+    fn drop(&mut self) {
+        // What was written and not published would otherwise never be dropped.
+        self.shared.tail.store(self.tail, Ordering::Release);
+    }
+}
+
+/// The receiving side.
+pub struct Receiver<T> {
+    shared: Arc<Shared<T>>,
+    /// Next position to take.
+    head: usize,
+    /// The sender's tail when last looked at.
+    tail_seen: usize,
+}
+
+impl<T: Send> Receiver<T> {
+    /// Takes the oldest message.
+    #[inline]
+    pub fn receive(&mut self) -> Option<T> {
+        if self.head == self.tail_seen && !self.look() {
+            return None;
+        }
+        let slot = &self.shared.slots[self.head % self.shared.slots.len()];
+        // SAFETY: the position is before the published tail and has not been taken, so it holds a value and
+        // the sender leaves it alone until the head has passed it.
+        let message = slot.with_mut(|slot| unsafe { (*slot).assume_init_read() });
+        self.head = self.head.wrapping_add(1);
+        // Release: pairs with the sender's acquire of the head.
+        self.shared.head.store(self.head, Ordering::Release);
+        Some(message)
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&mut self) -> bool {
+        self.head == self.tail_seen && !self.look()
+    }
+
+    fn look(&mut self) -> bool {
+        // Acquire: pairs with the sender's release of the tail; the slots before it are written.
+        self.tail_seen = self.shared.tail.load(Ordering::Acquire);
+        self.head != self.tail_seen
+    }
+}
+
+/// Whether a receiver sleeps: one for all rings that lead to it.
+#[derive(Debug, Default)]
+pub struct Doorbell {
+    asleep: CachePadded<AtomicBool>,
+}
+
+impl Doorbell {
+    /// The receiver says that it is about to sleep. It must look at its rings once more afterwards.
+    pub fn announce_sleep(&self) {
+        self.asleep.store(true, Ordering::Relaxed);
+        // Pairs with the fence in `ring`.
+        fence(Ordering::SeqCst);
+    }
+
+    /// The receiver is awake again.
+    pub fn awake(&self) {
+        // Relaxed: a sender that still sees "asleep" wakes once too often, nothing worse.
+        self.asleep.store(false, Ordering::Relaxed);
+    }
+
+    /// The sender asks, after it has published, whether the receiver has to be woken. One sender is told yes.
+    pub fn ring(&self) -> bool {
+        // Pairs with the fence in `announce_sleep`.
+        fence(Ordering::SeqCst);
+        self.asleep.load(Ordering::Relaxed) && self.asleep.swap(false, Ordering::Relaxed)
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use std::collections::VecDeque;
+
+    #[test]
+    fn messages_arrive_in_order_when_published() {
+        let (mut sender, mut receiver) = ring(4);
+        for number in 0..4 {
+            sender.send(number).unwrap();
+        }
+        assert_eq!(sender.send(4), Err(4));
+        assert_eq!(receiver.receive(), None);
+        assert!(sender.publish());
+        assert!(!sender.publish());
+        assert_eq!(std::iter::from_fn(|| receiver.receive()).collect::<Vec<_>>(), [0, 1, 2, 3]);
+        assert!(receiver.is_empty());
+        sender.send(5).unwrap();
+        assert_eq!(sender.depth(), 1);
+    }
+
+    #[test]
+    fn what_is_left_is_dropped() {
+        let counter = std::sync::Arc::new(());
+        let (mut sender, mut receiver) = ring(8);
+        (0..5).for_each(|_| sender.send(counter.clone()).unwrap());
+        sender.publish();
+        (0..2).for_each(|_| sender.send(counter.clone()).unwrap());
+        drop(receiver.receive());
+        drop((sender, receiver));
+        assert_eq!(std::sync::Arc::strong_count(&counter), 1);
+    }
+
+    #[test]
+    fn a_ring_is_a_bounded_queue() {
+        // Steps of a small generator: what a `VecDeque` with a bound does, the ring does.
+        let (mut sender, mut receiver) = ring(8);
+        let (mut model, mut unpublished) = (VecDeque::new(), VecDeque::new());
+        let mut state = 1u64;
+        for number in 0..10_000 {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            match state >> 61 {
+                0..4 => {
+                    let full = model.len() + unpublished.len() == 8;
+                    assert_eq!(sender.send(number).is_err(), full);
+                    unpublished.extend((!full).then_some(number));
+                }
+                4 | 5 => {
+                    assert_eq!(sender.publish(), !unpublished.is_empty());
+                    model.append(&mut unpublished);
+                }
+                _ => assert_eq!(receiver.receive(), model.pop_front()),
+            }
+        }
+    }
+
+    #[test]
+    fn two_threads_lose_and_repeat_nothing() {
+        const MESSAGES: usize = 100_000;
+        let (mut sender, mut receiver) = ring(64);
+        let sending = std::thread::spawn(move || {
+            for number in 0..MESSAGES {
+                let mut message = number;
+                while let Err(back) = sender.send(message) {
+                    sender.publish();
+                    message = back;
+                    std::thread::yield_now();
+                }
+                sender.publish();
+            }
+        });
+        for expected in 0..MESSAGES {
+            let message = loop {
+                match receiver.receive() {
+                    Some(message) => break message,
+                    None => std::thread::yield_now(),
+                }
+            };
+            assert_eq!(message, expected);
+        }
+        sending.join().unwrap();
+    }
+
+    #[test]
+    fn one_ring_of_the_bell_wakes_a_sleeper() {
+        let bell = Doorbell::default();
+        assert!(!bell.ring());
+        bell.announce_sleep();
+        assert!(bell.ring());
+        assert!(!bell.ring());
+        bell.announce_sleep();
+        bell.awake();
+        assert!(!bell.ring());
+    }
+}
+
+#[cfg(all(test, loom))]
+mod loom_tests {
+    use super::*;
+
+    #[test]
+    fn mailbox_hands_over_every_message_in_order() {
+        loom::model(|| {
+            let (mut sender, mut receiver) = ring(2);
+            let sending = loom::thread::spawn(move || {
+                for number in 0..3 {
+                    let mut message = Box::new(number);
+                    while let Err(back) = sender.send(message) {
+                        message = back;
+                        loom::thread::yield_now();
+                    }
+                    sender.publish();
+                }
+            });
+            for expected in 0..3 {
+                let message = loop {
+                    match receiver.receive() {
+                        Some(message) => break message,
+                        None => loom::thread::yield_now(),
+                    }
+                };
+                assert_eq!(*message, expected);
+            }
+            sending.join().unwrap();
+        });
+    }
+
+    #[test]
+    fn mailbox_message_is_never_slept_over() {
+        loom::model(|| {
+            let (mut sender, mut receiver) = ring(2);
+            let bell = Arc::new(Doorbell::default());
+            let event = Arc::new(loom::sync::Notify::new());
+            let (other_bell, other_event) = (bell.clone(), event.clone());
+            let sending = loom::thread::spawn(move || {
+                sender.send(7).unwrap();
+                if sender.publish() && other_bell.ring() {
+                    other_event.notify();
+                }
+            });
+            let message = loop {
+                if let Some(message) = receiver.receive() {
+                    break message;
+                }
+                bell.announce_sleep();
+                if receiver.is_empty() {
+                    // Loom reports a deadlock if nobody wakes it.
+                    event.wait();
+                }
+                bell.awake();
+            };
+            assert_eq!(message, 7);
+            sending.join().unwrap();
+        });
+    }
+}

@@ -1,0 +1,77 @@
+//! The bytes of a shard's items. All `unsafe` of the item store is here and in [`super::lent`].
+
+use crate::item::{HEADER_BYTES, ItemRef, STATE_OFFSET};
+use torc_pmem::media::memory::{Backing, MemoryRange};
+
+/// One address range, cut into segments by its owner.
+#[derive(Debug)]
+pub(crate) struct Arena {
+    range: MemoryRange,
+}
+
+impl Arena {
+    pub(crate) fn reserve(bytes: usize) -> std::io::Result<Arena> {
+        Ok(Arena { range: MemoryRange::reserve(bytes)? })
+    }
+
+    pub(crate) fn backing(&self) -> (Backing, bool) {
+        (self.range.backing(), self.range.huge_pages())
+    }
+
+    /// # Panics
+    /// If the bytes are not inside the arena.
+    #[inline]
+    pub(crate) fn bytes(&self, at: u64, len: usize) -> &[u8] {
+        let at = at as usize;
+        assert!(at <= self.range.len() && len <= self.range.len() - at, "bytes inside the arena");
+        // SAFETY: inside the range (checked); the memory is mapped and zeroed by the kernel, so initialised;
+        // writers need `&mut self`. Lent bytes are only read.
+        unsafe { std::slice::from_raw_parts(self.range.as_ptr().add(at), len) }
+    }
+
+    /// # Panics
+    /// If the bytes are not inside the arena.
+    #[inline]
+    pub(crate) fn bytes_mut(&mut self, at: u64, len: usize) -> &mut [u8] {
+        let at = at as usize;
+        assert!(at <= self.range.len() && len <= self.range.len() - at, "bytes inside the arena");
+        // SAFETY: inside the range (checked), and `&mut self` makes this the only reference of this thread; lent
+        // bytes lie in values of pinned segments, which are neither moved nor written while they are pinned.
+        unsafe { std::slice::from_raw_parts_mut(self.range.as_ptr().add(at), len) }
+    }
+
+    /// Copies `len` bytes; the two places do not overlap.
+    pub(crate) fn copy(&mut self, from: u64, to: u64, len: usize) {
+        assert!(from.abs_diff(to) >= len as u64, "a relocation goes to another segment");
+        let source = self.bytes(from, len).as_ptr();
+        let target = self.bytes_mut(to, len).as_mut_ptr();
+        // SAFETY: both places are `len` bytes inside the range (checked by the calls above) and do not overlap.
+        unsafe { std::ptr::copy_nonoverlapping(source, target, len) };
+    }
+
+    /// The item at `at`; the slice behind it goes to the end of its segment at `end`.
+    #[inline]
+    pub(crate) fn item(&self, at: u64, end: u64) -> ItemRef<'_> {
+        ItemRef::new(self.bytes(at, (end - at) as usize))
+    }
+
+    pub(crate) fn set_state(&mut self, at: u64, state: u8) {
+        self.bytes_mut(at, HEADER_BYTES)[STATE_OFFSET] = state;
+    }
+
+    #[inline]
+    pub(crate) fn prefetch(&self, at: u64, lines: usize) {
+        for line in 0..lines {
+            crate::prefetch::line(self.range.as_ptr().wrapping_add(at as usize + line * 64));
+        }
+    }
+
+    /// Gives the memory of a part back to the machine.
+    pub(crate) fn discard(&mut self, at: u64, len: usize) {
+        // SAFETY: `&mut self`: no reference into the arena is alive, and the caller only discards segments that
+        // nobody pins.
+        let discarded = unsafe { self.range.discard(at as usize, len) };
+        // A refusal only means that the memory stays with us.
+        debug_assert!(discarded.is_ok(), "{discarded:?}");
+    }
+}

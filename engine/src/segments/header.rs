@@ -1,0 +1,97 @@
+//! What a shard knows of a segment, outside the segment: 64 bytes, one cache line.
+
+use crate::command::Millis;
+use std::cell::Cell;
+
+/// A segment's place in its life.
+///
+/// ```text
+///  Free --take--> Open --no room--> Sealed --job--> Draining --empty, unpinned--> Free
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    Free,
+    Open,
+    Sealed,
+    /// A job moves or drops its items.
+    Draining,
+    /// Given back to the machine because the index took its memory.
+    Retired,
+}
+
+/// Which of the eviction's queues a segment belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Queue {
+    /// New items, on trial.
+    Small,
+    /// Items that have proved themselves, or all of them if the algorithm has one queue.
+    Main,
+}
+
+/// Bookkeeping of one segment.
+#[derive(Debug, Clone)]
+#[repr(align(64))]
+pub struct SegmentHeader {
+    pub phase: Phase,
+    pub queue: Queue,
+    /// The write class that fills it: see [`super::class_of`].
+    pub class: u8,
+    /// Waits for a job (see `shard/reclaim.rs`).
+    pub queued: bool,
+    /// Bytes written.
+    pub used: u32,
+    /// Bytes of items that are not dead.
+    pub live_bytes: u32,
+    pub live_items: u32,
+    /// Lent slices and uploads that need the bytes where they are.
+    pub pins: Cell<u32>,
+    /// Rises with every segment that is opened: a later one holds later copies.
+    pub sequence: u64,
+    /// No live item expires later; `Millis::MAX` if one never does.
+    pub expiry_max: Millis,
+    /// Sum over live items of bytes times seconds to live at writing, for the mean.
+    pub expiry_weight: u64,
+    /// When it was opened; the weight counts from here.
+    pub opened_at: Millis,
+}
+
+impl SegmentHeader {
+    pub fn new() -> SegmentHeader {
+        SegmentHeader {
+            phase: Phase::Free,
+            queue: Queue::Main,
+            class: 0,
+            queued: false,
+            used: 0,
+            live_bytes: 0,
+            live_items: 0,
+            pins: Cell::new(0),
+            sequence: 0,
+            expiry_max: 0,
+            expiry_weight: 0,
+            opened_at: 0,
+        }
+    }
+
+    /// When half of the live bytes will about have expired: the byte-weighted mean of their expiries.
+    pub fn expiry_mean(&self) -> Millis {
+        if self.expiry_max == Millis::MAX || self.live_bytes == 0 {
+            return Millis::MAX;
+        }
+        self.opened_at + self.expiry_weight * 1000 / u64::from(self.live_bytes)
+    }
+
+    /// Seconds from opening to `expiry`, for the weight.
+    pub fn expiry_seconds(&self, expiry: Millis) -> u64 {
+        // 31 bits: times a live_bytes of at most 32 bits the sum stays below 2^63.
+        (expiry.saturating_sub(self.opened_at) / 1000).min(i32::MAX as u64)
+    }
+}
+
+impl Default for SegmentHeader {
+    fn default() -> Self {
+        SegmentHeader::new()
+    }
+}
+
+const _: () = assert!(size_of::<SegmentHeader>() == 64);

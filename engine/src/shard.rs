@@ -1,0 +1,368 @@
+//! The public face of one shard: commands in, outcomes out.
+//!
+//! The life of a GET: the worker computes [`Shard::hash`], prefetches the bucket, then the item, and calls
+//! [`Shard::execute`], which finds the slot, compares the key in the item, checks that it is live, counts the
+//! access in the slot, and answers with a view of the value. The life of a SET: the old item is looked up
+//! (conditions), room is appended in the open segment of its class, header, key and value are written, the
+//! slot is pointed at it, and the old item is marked dead.
+//!
+//! A shard belongs to one thread. It knows no clock (`now` is an argument; it never goes back), no socket and
+//! no other shard.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `shard/read.rs` | lookups, leases |
+//! | `shard/write.rs` | storing: conditions, room, index |
+//! | `shard/change.rs` | delete, arithmetic, expiry, ranges |
+//! | `shard/upload.rs` | long values in and out |
+//! | `shard/reclaim.rs` | eviction, compaction, expiry, flush: making segments free |
+//! | `shard/scan.rs` | walking the keys |
+
+mod change;
+mod read;
+mod reclaim;
+mod scan;
+#[cfg(test)]
+mod tests;
+mod upload;
+mod write;
+
+use crate::chain::{ChainList, Upload};
+use crate::command::{Command, Found, Meta, Millis, Op, Outcome, Refusal, Value};
+use crate::eviction::{Algorithm, Eviction};
+use crate::expiry::Calendar;
+use crate::index::{Index, Place, Slot};
+use crate::item::{ItemRef, present, state};
+use crate::segments::{Chain, Lent, Segments};
+use crate::stats::ShardStats;
+use crate::version::HybridClock;
+use rapidhash::v3::{RapidSecrets, rapidhash_v3_inline};
+use reclaim::Reclaim;
+use std::sync::Arc;
+
+/// What a shard is made from.
+#[derive(Debug, Clone)]
+pub struct ShardConfig {
+    /// Number of this shard.
+    pub shard: u16,
+    /// For segments, index and bookkeeping together, bytes.
+    pub memory_bytes: u64,
+    /// A power of two, 64 KiB to 16 MiB.
+    pub segment_bytes: usize,
+    /// Longest value, bytes.
+    pub value_bytes_max: u64,
+    pub eviction: Algorithm,
+    /// Seeds the hash; another one every start keeps outsiders from choosing keys that collide.
+    pub seed: u64,
+    /// The time of the start.
+    pub now: Millis,
+}
+
+impl ShardConfig {
+    /// The settings of a server without flags, for `memory_bytes`.
+    pub fn new(memory_bytes: u64) -> ShardConfig {
+        ShardConfig {
+            shard: 0,
+            memory_bytes,
+            segment_bytes: SEGMENT_BYTES,
+            value_bytes_max: 64 << 20,
+            eviction: Algorithm::default(),
+            seed: 0,
+            now: 0,
+        }
+    }
+}
+
+/// Default size of a segment.
+pub const SEGMENT_BYTES: usize = 1 << 20;
+/// A shard needs this many segments to evict sensibly.
+pub const SEGMENTS_MIN: usize = 8;
+/// The index begins at this share of the memory, and grows as items come.
+const INDEX_SHARE: u64 = 512;
+
+/// Why a shard could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error(
+        "memory of {given} bytes a shard is too small: {needed} bytes are needed for {SEGMENTS_MIN} segments of {segment_bytes}"
+    )]
+    TooSmall { given: u64, needed: u64, segment_bytes: usize },
+    #[error("memory of {given} bytes a shard is too large: a shard can address {max}; use more shards")]
+    TooLarge { given: u64, max: u64 },
+    #[error("segment size {0} is not a power of two between 64 KiB and 16 MiB")]
+    SegmentSize(usize),
+    #[error("cannot reserve address space: {0}")]
+    Reserve(#[from] std::io::Error),
+}
+
+/// One shard.
+#[derive(Debug)]
+pub struct Shard {
+    secrets: RapidSecrets,
+    index: Index,
+    segments: Segments,
+    eviction: Box<dyn Eviction>,
+    frequency_max: u8,
+    clock: HybridClock,
+    calendar: Calendar,
+    /// Items up to this version are flushed away.
+    flushed: u64,
+    /// When a flush with a delay takes effect; `Millis::MAX`: none.
+    flush_at: Millis,
+    reclaim: Reclaim,
+    uploads: Vec<Option<Upload>>,
+    scratch: Vec<u8>,
+    memory_bytes: u64,
+    value_bytes_max: u64,
+    stats: Arc<ShardStats>,
+}
+
+impl Shard {
+    /// # Errors
+    /// See [`StoreError`].
+    pub fn new(config: ShardConfig) -> Result<Shard, StoreError> {
+        let segment_bytes = config.segment_bytes;
+        if !segment_bytes.is_power_of_two() || !(64 << 10..=16 << 20).contains(&segment_bytes) {
+            return Err(StoreError::SegmentSize(segment_bytes));
+        }
+        let max = crate::index::LOCATION_BYTES_MAX;
+        if config.memory_bytes > max {
+            return Err(StoreError::TooLarge { given: config.memory_bytes, max });
+        }
+        let index_bytes = (config.memory_bytes / INDEX_SHARE).max(16 << 10);
+        let index = Index::new(index_bytes as usize / 64, config.memory_bytes as usize / 2)?;
+        let count_max = config.memory_bytes.saturating_sub(index.bytes() as u64) as usize / segment_bytes;
+        if count_max < SEGMENTS_MIN {
+            let needed = (SEGMENTS_MIN * segment_bytes + index.bytes()) as u64;
+            return Err(StoreError::TooSmall { given: config.memory_bytes, needed, segment_bytes });
+        }
+        let eviction = config.eviction.instance();
+        let shard = Shard {
+            secrets: RapidSecrets::seed(config.seed),
+            segments: Segments::new(segment_bytes, count_max, config.shard)?,
+            frequency_max: eviction.frequency_max(),
+            index,
+            eviction,
+            clock: HybridClock::default(),
+            calendar: Calendar::new(config.now),
+            flushed: 0,
+            flush_at: Millis::MAX,
+            reclaim: Reclaim::default(),
+            uploads: Vec::new(),
+            scratch: Vec::new(),
+            memory_bytes: config.memory_bytes,
+            value_bytes_max: config.value_bytes_max,
+            stats: Arc::default(),
+        };
+        shard.publish();
+        Ok(shard)
+    }
+
+    /// The hash of a key, as all other calls want it.
+    #[inline]
+    pub fn hash(&self, key: &[u8]) -> u64 {
+        hash_key(&self.secrets, key)
+    }
+
+    /// Starts to fetch the bucket of a hash.
+    #[inline]
+    pub fn prefetch_bucket(&self, hash: u64) {
+        self.index.prefetch(hash);
+    }
+
+    /// Starts to fetch the item that the bucket of a hash names, up to four cache lines.
+    #[inline]
+    pub fn prefetch_item(&self, hash: u64) {
+        if let Some(slot) = self.index.likely(hash) {
+            self.segments.prefetch(slot.location(), slot.lines().clamp(1, PREFETCH_LINES_MAX));
+        }
+    }
+
+    /// Executes one command. `hash` is the key's, `now` never less than before.
+    #[inline]
+    pub fn execute(&mut self, command: &Command<'_>, hash: u64, now: Millis) -> Outcome<'_> {
+        if now >= self.flush_at {
+            self.flush_now(now);
+        }
+        let key = command.key;
+        match &command.op {
+            Op::Read(read) => self.read(key, hash, read, now),
+            Op::Write(write) => self.write(key, hash, write, now),
+            Op::Delete(delete) => self.delete(key, hash, delete, now),
+            Op::Arithmetic(arithmetic) => self.arithmetic(key, hash, arithmetic, now),
+            Op::Expire(expire) => self.expire(key, hash, expire, now),
+            Op::SetRange { offset, value } => self.set_range(key, hash, *offset, value, now),
+        }
+    }
+
+    /// Forgets everything written until now, or until `at` once that has come. Memory is made free by
+    /// [`Shard::maintain`] afterwards.
+    pub fn flush(&mut self, at: Option<Millis>, now: Millis) {
+        match at {
+            Some(at) if at > now => self.flush_at = at,
+            _ => self.flush_now(now),
+        }
+    }
+
+    /// Takes lent bytes back.
+    pub fn release(&mut self, lent: Lent) {
+        self.segments.unpin(lent.segment);
+    }
+
+    /// The figures, which any thread may read.
+    pub fn stats(&self) -> &Arc<ShardStats> {
+        &self.stats
+    }
+
+    /// What backs the items' memory, and whether it may have huge pages.
+    pub fn backing(&self) -> (&'static str, bool) {
+        let (backing, huge_pages) = self.segments.backing();
+        (backing.name(), huge_pages)
+    }
+
+    /// The longest item (header, key and value); what is longer is chained. Four fill a segment, so little is
+    /// lost at its end.
+    fn item_bytes_max(&self) -> usize {
+        self.segments.segment_bytes() / 4
+    }
+
+    /// Finds a key's item, live or not.
+    #[inline]
+    fn find(&self, key: &[u8], hash: u64) -> Option<(Place, Slot)> {
+        self.index.find(hash, |slot| self.segments.item(slot.location()).key() == key)
+    }
+
+    /// Finds a key's live item; one whose time is over is forgotten on the way.
+    #[inline]
+    fn find_live(&mut self, key: &[u8], hash: u64, now: Millis) -> Option<(Place, Slot)> {
+        let (place, slot) = self.find(key, hash)?;
+        if self.segments.item(slot.location()).is_live(now, self.flushed) {
+            return Some((place, slot));
+        }
+        self.forget_over(place, slot, hash);
+        None
+    }
+
+    /// Removes an item whose time is over.
+    #[cold]
+    fn forget_over(&mut self, place: Place, slot: Slot, hash: u64) {
+        if self.segments.item(slot.location()).version() > self.flushed {
+            self.stats.expirations.add(1);
+        }
+        self.index.remove(place, hash);
+        self.kill(slot.location());
+    }
+
+    /// What a client may see of the item at `at`.
+    #[inline]
+    fn found(&self, at: u64) -> Found<'_> {
+        let item = self.segments.item(at);
+        if item.present() & present::CHAIN_HEAD != 0 {
+            let chain = Chain::new(&self.segments, ChainList::new(item.value()));
+            return Found { meta: item.meta(chain.len()), value: Value::Chained(chain) };
+        }
+        Found { meta: item.meta(item.value_len() as u64), value: Value::Inline(item.value()) }
+    }
+
+    fn meta(&self, at: u64) -> Meta {
+        self.found(at).meta
+    }
+
+    /// Marks an item dead, with the chunks of its chain, and takes it out of all accounts. It must have left
+    /// the index.
+    fn kill(&mut self, at: u64) {
+        let item = self.segments.item(at);
+        if item.present() & present::CHAIN_HEAD != 0 {
+            let locations: Vec<u64> = ChainList::new(item.value()).locations().collect();
+            locations.into_iter().for_each(|chunk| self.kill_one(chunk));
+        }
+        self.kill_one(at);
+    }
+
+    /// As [`Shard::kill`], but the chunks live on under another head.
+    fn kill_one(&mut self, at: u64) {
+        let item = self.segments.item(at);
+        let counted = item.version() > self.flushed;
+        let (len, expiry, written_at) = (item.item_len(), item.expiry(), item.written_at());
+        let payload = payload_bytes(&item);
+        let is_chunk = item.present() & present::CHUNK != 0;
+        let dead = item.state() | state::DEAD;
+        self.segments.set_state(at, dead);
+        self.segments.discount(at, len, expiry);
+        self.reclaim.lost(&mut self.segments, at);
+        if counted {
+            self.stats.bytes_payload.subtract(payload);
+            self.stats.bytes_live.subtract(len as u64);
+            if !is_chunk {
+                self.stats.items.subtract(1);
+            }
+            if let Some(expiry) = expiry {
+                self.calendar.remove(len, written_at, expiry);
+            }
+        }
+    }
+
+    /// Counts a new item, which [`Segments::append`] has counted in its segment.
+    fn enter(&mut self, at: u64) {
+        let item = self.segments.item(at);
+        let (len, expiry, written_at) = (item.item_len(), item.expiry(), item.written_at());
+        self.stats.bytes_payload.add(payload_bytes(&item));
+        self.stats.bytes_live.add(len as u64);
+        if item.present() & present::CHUNK == 0 {
+            self.stats.items.add(1);
+        }
+        if let Some(expiry) = expiry {
+            self.calendar.add(len, written_at, expiry);
+        }
+    }
+
+    /// Brings the gauges up to date that are not counted as they change.
+    fn publish(&self) {
+        let segment_bytes = self.segments.segment_bytes() as u64;
+        let stats = &self.stats;
+        stats.bytes_segments.set(self.segments.in_use() as u64 * segment_bytes);
+        stats.bytes_segments_max.set(self.segments.count_max() as u64 * segment_bytes);
+        stats.segments_free.set(self.segments.available() as u64);
+        stats.segments_pinned.set(self.segments.pinned() as u64);
+        stats.bytes_index.set(self.index.bytes() as u64);
+        stats.index_buckets.set(self.index.buckets() as u64);
+        stats.bytes_bookkeeping.set((self.calendar.bytes() + self.eviction.bytes()) as u64);
+        stats.bytes_expired.set(self.calendar.expired());
+        stats.bytes_uploads.set(self.uploads.iter().flatten().map(|upload| upload.bytes).sum());
+    }
+}
+
+impl Drop for Shard {
+    fn drop(&mut self) {
+        let pinned = self.segments.pinned();
+        let uploading = self.uploads.iter().flatten().count();
+        // Lent bytes would dangle. Uploads pin as well, but nobody outside holds their bytes.
+        if pinned > 0 && uploading == 0 && !std::thread::panicking() {
+            debug_assert_eq!(pinned, 0, "lent bytes come home before the shard goes");
+        }
+    }
+}
+
+#[inline]
+fn hash_key(secrets: &RapidSecrets, key: &[u8]) -> u64 {
+    // Avalanche on: the index takes its homes from the high bits and its tags from the low ones.
+    rapidhash_v3_inline::<true, false, false>(key, secrets)
+}
+
+/// Bytes of an item that its client gave.
+fn payload_bytes(item: &ItemRef<'_>) -> u64 {
+    if item.present() & present::CHAIN_HEAD != 0 {
+        return item.key_len() as u64;
+    }
+    let hash = if item.present() & present::CHUNK != 0 { crate::segments::CHUNK_HASH_BYTES } else { 0 };
+    (item.key_len() + item.value_len() - hash) as u64
+}
+
+/// Why room could not be found, as a command's answer.
+fn out_of_memory(stats: &ShardStats) -> Refusal {
+    stats.refused_memory.add(1);
+    Refusal::OutOfMemory
+}
+
+/// Cache lines of an item to prefetch at most; the rest of a longer one streams.
+const PREFETCH_LINES_MAX: usize = 4;

@@ -1,0 +1,328 @@
+//! Changing what is there: delete, arithmetic, expiry, ranges.
+
+use super::Shard;
+use super::write::{New, Stored, absolute, over};
+use crate::command::{
+    Arithmetic, Delete, Delta, Expire, ExpireCondition, Expiry, Meta, Millis, Number, Outcome, Refusal, Value,
+};
+use crate::index::{Place, Slot};
+use crate::item::{Header, STATE_OFFSET, state};
+
+/// Longest text of a number: a float without exponent has up to 309 digits before the point and 17 behind.
+const NUMBER_BYTES_MAX: usize = 340;
+
+impl Shard {
+    /// A key's live item, unless it is a placeholder.
+    fn find_there(&mut self, key: &[u8], hash: u64, now: Millis) -> Option<(Place, Slot)> {
+        let (place, slot) = self.find_live(key, hash, now)?;
+        (!self.segments.item(slot.location()).is(state::PLACEHOLDER)).then_some((place, slot))
+    }
+
+    pub(super) fn delete(&mut self, key: &[u8], hash: u64, delete: &Delete, now: Millis) -> Outcome<'_> {
+        let Some((place, slot)) = self.find_there(key, hash, now) else { return Outcome::Miss };
+        let at = slot.location();
+        let item = self.segments.item(at);
+        if delete.compare.is_some_and(|compare| compare != item.token()) {
+            return Outcome::Exists;
+        }
+        let stays = delete.value_only || delete.stale.is_some();
+        if !stays {
+            self.index.remove(place, hash);
+            self.kill(at);
+            self.stats.deletions.add(1);
+            let old = delete.want_old.then(|| self.found(at));
+            return Outcome::Deleted { old };
+        }
+        let old = item.header();
+        let header = Header {
+            version: self.clock.next(now),
+            state: if delete.stale.is_some() { state::STALE } else { 0 } | old.state & state::FETCHED,
+            expiry: absolute(delete.stale.unwrap_or(Expiry::Keep), old.expiry),
+            token: delete.token,
+            ..old
+        };
+        let result = if delete.value_only {
+            self.store(key, hash, Header { kind: 0, flags: 0, ..header }, &[], now)
+        } else {
+            self.rewrite(key, hash, header, now)
+        };
+        match result {
+            Ok(_) => Outcome::Deleted { old: None },
+            Err(refusal) => Outcome::Refused(refusal),
+        }
+    }
+
+    pub(super) fn expire(&mut self, key: &[u8], hash: u64, expire: &Expire, now: Millis) -> Outcome<'_> {
+        let Some((place, slot)) = self.find_there(key, hash, now) else { return Outcome::Miss };
+        let at = slot.location();
+        let old = self.segments.item(at).expiry();
+        let new = absolute(expire.expiry, old);
+        if !holds(expire.condition, old, new) {
+            return Outcome::Untouched;
+        }
+        if over(expire.expiry, now) {
+            self.index.remove(place, hash);
+            self.kill(at);
+            return Outcome::Touched { meta: Meta { expiry: new, ..self.meta(at) } };
+        }
+        if new == old {
+            return Outcome::Touched { meta: self.meta(at) };
+        }
+        match self.rewrite_expiry(key, hash, expire.expiry, now) {
+            Ok(at) => Outcome::Touched { meta: self.meta(at) },
+            Err(refusal) => Outcome::Refused(refusal),
+        }
+    }
+
+    pub(super) fn arithmetic(&mut self, key: &[u8], hash: u64, ask: &Arithmetic, now: Millis) -> Outcome<'_> {
+        match self.count(key, hash, ask, now) {
+            Ok(outcome) => outcome,
+            Err(refusal) => Outcome::Refused(refusal),
+        }
+    }
+
+    fn count(
+        &mut self,
+        key: &[u8],
+        hash: u64,
+        ask: &Arithmetic,
+        now: Millis,
+    ) -> Result<Outcome<'static>, Refusal> {
+        let Some((_, slot)) = self.find_there(key, hash, now) else {
+            return self.count_from(key, hash, ask, now);
+        };
+        let at = slot.location();
+        let item = self.segments.item(at);
+        if ask.compare.is_some_and(|compare| compare != item.token()) {
+            return Ok(Outcome::Exists);
+        }
+        let Value::Inline(text) = self.found(at).value else { return Err(Refusal::NotANumber) };
+        let number = ask.delta.apply(text)?;
+        let mut buffer = [0; NUMBER_BYTES_MAX];
+        let text = write_number(number, &mut buffer)?;
+        let version = self.clock.next(now);
+        if text.len() == item.value_len()
+            && ask.token.is_none()
+            && ask.expiry == Expiry::Keep
+            && item.explicit_token().is_none()
+        {
+            self.count_in_place(at, version, text);
+            return Ok(Outcome::Counter { number, meta: self.meta(at) });
+        }
+        let old = item.header();
+        let header = Header {
+            version,
+            state: old.state & state::FETCHED,
+            expiry: absolute(ask.expiry, old.expiry),
+            token: ask.token,
+            ..old
+        };
+        if over(ask.expiry, now) {
+            let meta = Meta { version, expiry: header.expiry, ..self.meta(at) };
+            if let Some((place, slot)) = self.find(key, hash) {
+                self.index.remove(place, hash);
+                self.kill(slot.location());
+            }
+            return Ok(Outcome::Counter { number, meta });
+        }
+        let at = self.store(key, hash, header, &[text], now)?;
+        self.stats.writes.add(1);
+        Ok(Outcome::Counter { number, meta: self.meta(at) })
+    }
+
+    /// A counter that keeps its length is changed where it is.
+    fn count_in_place(&mut self, at: u64, version: u64, text: &[u8]) {
+        let item = self.segments.item(at);
+        let (value_at, len) = (item.value_at(), item.item_len());
+        let (written_at, expiry) = (item.written_at(), item.expiry());
+        let state = item.state() & state::FETCHED;
+        let out = self.segments.bytes_mut(at, len);
+        out[..8].copy_from_slice(&version.to_le_bytes());
+        out[STATE_OFFSET] = state;
+        out[value_at..value_at + text.len()].copy_from_slice(text);
+        if let Some(expiry) = expiry {
+            // The calendar knows items by when they were written.
+            self.calendar.remove(len, written_at, expiry);
+            self.calendar.add(len, crate::version::millis(version), expiry);
+        }
+        self.stats.writes.add(1);
+    }
+
+    /// A counter that is not there yet.
+    fn count_from(
+        &mut self,
+        key: &[u8],
+        hash: u64,
+        ask: &Arithmetic,
+        now: Millis,
+    ) -> Result<Outcome<'static>, Refusal> {
+        let Some((number, expiry)) = ask.initial else { return Ok(Outcome::Miss) };
+        if key.len() > self.item_bytes_max() / 2 {
+            return Err(Refusal::KeyTooLarge);
+        }
+        let mut buffer = [0; NUMBER_BYTES_MAX];
+        let text = write_number(number, &mut buffer)?;
+        let version = self.clock.next(now);
+        let header =
+            Header { version, expiry: absolute(expiry, None), token: ask.token, ..Header::default() };
+        if over(expiry, now) {
+            let meta = Meta { version, token: version, expiry: header.expiry, ..Meta::default() };
+            return Ok(Outcome::Counter { number, meta });
+        }
+        let at = self.store(key, hash, header, &[text], now)?;
+        self.stats.writes.add(1);
+        Ok(Outcome::Counter { number, meta: self.meta(at) })
+    }
+
+    pub(super) fn set_range(
+        &mut self,
+        key: &[u8],
+        hash: u64,
+        offset: u64,
+        value: &[u8],
+        now: Millis,
+    ) -> Outcome<'_> {
+        let result = self.write_range(key, hash, offset, value, now);
+        self.stored(result, false)
+    }
+
+    fn write_range(
+        &mut self,
+        key: &[u8],
+        hash: u64,
+        offset: u64,
+        value: &[u8],
+        now: Millis,
+    ) -> Result<Stored, Refusal> {
+        let end = offset.checked_add(value.len() as u64).filter(|&end| end <= self.value_bytes_max);
+        let end = end.ok_or(Refusal::ValueTooLarge)? as usize;
+        if key.len() > self.item_bytes_max() / 2 {
+            return Err(Refusal::KeyTooLarge);
+        }
+        let old =
+            self.find_there(key, hash, now).map(|(_, slot)| self.segments.item(slot.location()).header());
+        let mut copy = if old.is_some() { self.value_copy(key, hash) } else { Vec::new() };
+        if copy.len() < end {
+            copy.resize(end, 0);
+        }
+        copy[offset as usize..end].copy_from_slice(value);
+        let old = old.unwrap_or_default();
+        let header = Header {
+            version: self.clock.next(now),
+            state: old.state & state::FETCHED,
+            kind: 0,
+            token: None,
+            ..old
+        };
+        let at = if header.item_len(key.len(), copy.len()) <= self.item_bytes_max() {
+            self.store(key, hash, header, &[&copy], now)?
+        } else {
+            let upload = self.upload_slices(&[&copy], now)?;
+            self.commit(key, hash, header, upload, now)?
+        };
+        Ok(Stored { new: New::At(at), old: None })
+    }
+}
+
+/// Whether an expiry may be changed. Never expiring counts as infinitely late.
+fn holds(condition: ExpireCondition, old: Option<Millis>, new: Option<Millis>) -> bool {
+    let end = |expiry: Option<Millis>| expiry.unwrap_or(Millis::MAX);
+    match condition {
+        ExpireCondition::Always => true,
+        ExpireCondition::Unset => old.is_none(),
+        ExpireCondition::Set => old.is_some(),
+        ExpireCondition::Later => end(new) > end(old),
+        ExpireCondition::Earlier => end(new) < end(old),
+        ExpireCondition::SetAndLater => old.is_some() && end(new) > end(old),
+        ExpireCondition::SetAndEarlier => old.is_some() && end(new) < end(old),
+    }
+}
+
+impl Delta {
+    /// The number after the step, from the text of the number before.
+    fn apply(self, text: &[u8]) -> Result<Number, Refusal> {
+        let text = std::str::from_utf8(text).map_err(|_| Refusal::NotANumber)?;
+        match self {
+            Delta::Increment(by) => Ok(Number::Unsigned(unsigned(text)?.wrapping_add(by))),
+            Delta::Decrement(by) => Ok(Number::Unsigned(unsigned(text)?.saturating_sub(by))),
+            Delta::Signed(by) => signed(text)?.checked_add(by).map(Number::Signed).ok_or(Refusal::Overflow),
+            Delta::Float(by) => {
+                let sum = float(text)? + by;
+                if sum.is_finite() { Ok(Number::Float(sum)) } else { Err(Refusal::Overflow) }
+            }
+        }
+    }
+}
+
+/// Digits only; memcached's own servers pad with spaces behind.
+fn unsigned(text: &str) -> Result<u64, Refusal> {
+    let digits = text.trim_end_matches(' ');
+    let plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    if plain { digits.parse().map_err(|_| Refusal::NotANumber) } else { Err(Refusal::NotANumber) }
+}
+
+/// As Redis reads one: no plus, no leading zero, no space.
+fn signed(text: &str) -> Result<i64, Refusal> {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    if digits.starts_with('+') || (digits.starts_with('0') && text != "0") {
+        return Err(Refusal::NotANumber);
+    }
+    text.parse().map_err(|_| Refusal::NotANumber)
+}
+
+fn float(text: &str) -> Result<f64, Refusal> {
+    let number: f64 = text.parse().map_err(|_| Refusal::NotANumber)?;
+    if number.is_finite() { Ok(number) } else { Err(Refusal::NotANumber) }
+}
+
+/// Writes a number as its value will be.
+fn write_number(number: Number, buffer: &mut [u8; NUMBER_BYTES_MAX]) -> Result<&[u8], Refusal> {
+    use std::io::Write;
+    let mut rest = &mut buffer[..];
+    let written = match number {
+        Number::Unsigned(number) => rest.write_all(itoa::Buffer::new().format(number).as_bytes()),
+        Number::Signed(number) => rest.write_all(itoa::Buffer::new().format(number).as_bytes()),
+        Number::Float(number) => write!(rest, "{number}"),
+    };
+    let left = rest.len();
+    written.map_err(|_| Refusal::Overflow)?;
+    Ok(&buffer[..NUMBER_BYTES_MAX - left])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_read_as_each_protocol_does() {
+        assert_eq!(unsigned("12 "), Ok(12));
+        assert_eq!(unsigned("18446744073709551615"), Ok(u64::MAX));
+        for bad in ["", " 1", "-1", "+1", "1.0", "18446744073709551616"] {
+            assert_eq!(unsigned(bad), Err(Refusal::NotANumber), "{bad}");
+        }
+        assert_eq!(signed("-9223372036854775808"), Ok(i64::MIN));
+        for bad in ["", "+1", "01", "-0", "1 ", "9223372036854775808"] {
+            assert_eq!(signed(bad), Err(Refusal::NotANumber), "{bad}");
+        }
+    }
+
+    #[test]
+    fn numbers_are_written_without_exponent() {
+        let mut buffer = [0; NUMBER_BYTES_MAX];
+        assert_eq!(write_number(Number::Float(10.6), &mut buffer).unwrap(), b"10.6");
+        assert_eq!(write_number(Number::Float(5e3), &mut buffer).unwrap(), b"5000");
+        assert_eq!(write_number(Number::Float(f64::MAX), &mut buffer).unwrap().len(), 309);
+        assert_eq!(write_number(Number::Signed(-7), &mut buffer).unwrap(), b"-7");
+    }
+
+    #[test]
+    fn conditions_of_expire_treat_never_as_the_latest() {
+        use ExpireCondition::*;
+        assert!(holds(Earlier, None, Some(5)));
+        assert!(!holds(Later, None, Some(5)));
+        assert!(!holds(SetAndEarlier, None, Some(5)));
+        assert!(holds(SetAndLater, Some(4), Some(5)));
+        assert!(!holds(Unset, Some(4), Some(5)));
+        assert!(!holds(Set, None, None));
+    }
+}

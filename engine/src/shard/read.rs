@@ -1,0 +1,124 @@
+//! Lookups and leases.
+
+use super::Shard;
+use crate::command::{Expiry, Found, Lease, Millis, Outcome, Read, Value};
+use crate::index::{Place, Slot};
+use crate::item::{Header, state};
+
+impl Shard {
+    #[inline]
+    pub(super) fn read(&mut self, key: &[u8], hash: u64, read: &Read, now: Millis) -> Outcome<'_> {
+        let Some((place, slot)) = self.find_live(key, hash, now) else {
+            self.stats.misses.add(1);
+            return self.vivify(key, hash, read, now);
+        };
+        let at = slot.location();
+        let state = self.segments.item(at).state();
+        if state & state::PLACEHOLDER != 0 && !read.leases {
+            self.stats.misses.add(1);
+            return Outcome::Miss;
+        }
+        self.stats.hits.add(1);
+        let fetched = state & state::FETCHED != 0 || slot.frequency() > 0;
+        if !read.peek && slot.frequency() < self.frequency_max {
+            self.index.replace(place, slot.with_frequency(slot.frequency() + 1));
+        }
+        let plain = matches!(read.expiry, Expiry::Keep) && !read.leases;
+        if plain {
+            let mut found = self.found(at);
+            found.meta.fetched = fetched;
+            return Outcome::Item(found);
+        }
+        self.read_and_change(key, hash, read, now, slot, fetched)
+    }
+
+    /// The rest of a read that may give a lease or a new expiry.
+    fn read_and_change(
+        &mut self,
+        key: &[u8],
+        hash: u64,
+        read: &Read,
+        now: Millis,
+        slot: Slot,
+        fetched: bool,
+    ) -> Outcome<'_> {
+        let mut at = slot.location();
+        let lease = if read.leases { self.lease(at, read, now) } else { Lease::None };
+        let over = matches!(read.expiry, Expiry::At(end) if end <= now);
+        if read.expiry != Expiry::Keep && !over {
+            match self.rewrite_expiry(key, hash, read.expiry, now) {
+                Ok(moved) => at = moved,
+                Err(refusal) => return Outcome::Refused(refusal),
+            }
+        } else if over && let Some((place, slot)) = self.find(key, hash) {
+            // The answer still shows the value: a dead item keeps its bytes until the next command.
+            self.index.remove(place, hash);
+            self.kill(slot.location());
+        }
+        let mut found = self.found(at);
+        found.meta.fetched = fetched;
+        found.meta.lease = lease;
+        Outcome::Item(found)
+    }
+
+    /// Decides who fetches a new value, as memcached's meta commands do: the first to find the item stale, or
+    /// about to end, wins; until somebody writes, all others are told that the lease is given.
+    fn lease(&mut self, at: u64, read: &Read, now: Millis) -> Lease {
+        let item = self.segments.item(at);
+        if item.is(state::LEASE_GIVEN) {
+            return Lease::Given;
+        }
+        let ending = match (read.recache_below_ms, item.expiry()) {
+            (Some(below), Some(expiry)) => expiry.saturating_sub(now) < below,
+            _ => false,
+        };
+        if !ending && !item.is(state::STALE) {
+            return Lease::None;
+        }
+        let given = item.state() | state::LEASE_GIVEN;
+        self.segments.set_state(at, given);
+        Lease::Won
+    }
+
+    /// A miss that leaves a placeholder, if the reader asks for it.
+    fn vivify(&mut self, key: &[u8], hash: u64, read: &Read, now: Millis) -> Outcome<'_> {
+        let Some(expiry) = read.vivify else { return Outcome::Miss };
+        let header = Header {
+            version: self.clock.next(now),
+            state: state::PLACEHOLDER | state::LEASE_GIVEN,
+            expiry: super::write::absolute(expiry, None),
+            ..Header::default()
+        };
+        match self.store(key, hash, header, &[], now) {
+            Ok(at) => {
+                let mut meta = self.meta(at);
+                meta.lease = Lease::Won;
+                Outcome::Item(Found { meta, value: Value::Inline(&[]) })
+            }
+            Err(refusal) => Outcome::Refused(refusal),
+        }
+    }
+
+    /// Writes an item again with another expiry; its token stays. Returns where it is now.
+    pub(super) fn rewrite_expiry(
+        &mut self,
+        key: &[u8],
+        hash: u64,
+        expiry: Expiry,
+        now: Millis,
+    ) -> Result<u64, crate::command::Refusal> {
+        let Some((_, slot)): Option<(Place, Slot)> = self.find(key, hash) else {
+            unreachable!("the caller has just found it")
+        };
+        let item = self.segments.item(slot.location());
+        let old = item.header();
+        let header = Header {
+            version: self.clock.next(now),
+            state: old.state | if slot.frequency() > 0 { state::FETCHED } else { 0 },
+            expiry: super::write::absolute(expiry, old.expiry),
+            token: Some(item.token()),
+            ..old
+        };
+        self.rewrite(key, hash, header, now)
+    }
+}

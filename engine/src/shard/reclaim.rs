@@ -1,0 +1,381 @@
+//! Making segments free: eviction, compaction, expiry, flush.
+//!
+//! One *job* at a time walks one segment from its start to its end, a few items a step. An item that is dead,
+//! expired or flushed is left behind; a live one is moved to an open segment or dropped. At the end the
+//! segment holds nothing and is free. Two kinds of job:
+//!
+//! - *compact* keeps every live item. Segments that are more than half dead, or whose items have expired, wait
+//!   in a queue for it; the sweep that finds the expired ones passes over all segments once a second.
+//! - *evict* asks the eviction algorithm. It is started when few segments are left to take.
+//!
+//! Writers pay as they go ([`Shard::keep_pace`]): once the free segments run low, every byte written walks
+//! [`PACE`] bytes of a job, so nobody waits for a whole segment. Idle turns work ahead ([`Shard::maintain`]).
+
+use super::Shard;
+use crate::chain::ChainList;
+use crate::command::Millis;
+use crate::eviction::{QueueLengths, Verdict};
+use crate::index::{Place, Slot};
+use crate::item::{present, state};
+use crate::segments::{CHUNK_HASH_BYTES, CLASS_CHUNK, Phase, Queue, RELOCATION_RESERVE, Segments, class_of};
+use std::collections::VecDeque;
+
+/// Bytes of a job to walk for each byte written while segments are few. A walked segment yields a third of
+/// itself at least, as hot items lose an access each time they go round.
+const PACE: usize = 4;
+/// Items of a job that are handled together: their buckets are fetched meanwhile.
+const BATCH: usize = 8;
+/// Segment headers that one call of [`Shard::maintain`] looks at.
+const SWEEP_HEADERS: usize = 1024;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Why {
+    Evict,
+    Compact,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Job {
+    segment: u32,
+    /// Bytes of it that are done.
+    done: u32,
+    why: Why,
+}
+
+/// Jobs, and what leads to them.
+#[derive(Debug, Default)]
+pub(super) struct Reclaim {
+    job: Option<Job>,
+    /// Segments to compact.
+    queue: VecDeque<u32>,
+    /// Walked segments that wait for lent bytes to come back.
+    waiting: Vec<u32>,
+    /// Bytes that writers owe.
+    debt: usize,
+    second: u64,
+    /// Next header of the sweep; none is under way if it is beyond them.
+    sweep: usize,
+}
+
+impl Reclaim {
+    /// An item of this segment died.
+    #[inline]
+    pub(super) fn lost(&mut self, segments: &mut Segments, at: u64) {
+        let segment = segments.segment_of(at);
+        let header = segments.header_mut(segment);
+        if header.phase == Phase::Sealed && !header.queued && header.live_bytes < header.used / 2 {
+            header.queued = true;
+            self.queue.push_back(segment);
+        }
+    }
+}
+
+impl Shard {
+    /// Does background work for at most `budget` items: expiry, compaction, eviction ahead, growth of the
+    /// index. Returns whether there is more to do. To be called every turn, and once a second when idle.
+    pub fn maintain(&mut self, now: Millis, budget: u32) -> bool {
+        if now >= self.flush_at {
+            self.flush_now(now);
+        }
+        if now / 1000 != self.reclaim.second {
+            self.tick(now);
+        }
+        self.sweep(now);
+        let growing = self.index.is_growing() && self.grow_step();
+        if self.reclaim.job.is_none() {
+            self.next_job(self.segments.available() <= self.low());
+        }
+        let mut left = budget as usize;
+        while left > 0 && self.reclaim.job.is_some() {
+            self.step(now);
+            left = left.saturating_sub(BATCH);
+        }
+        growing || self.reclaim.job.is_some() || !self.reclaim.queue.is_empty() || self.sweeping()
+    }
+
+    /// Once a second.
+    fn tick(&mut self, now: Millis) {
+        self.reclaim.second = now / 1000;
+        self.reclaim.sweep = 0;
+        self.calendar.advance(now);
+        self.free_waiting();
+        self.publish();
+    }
+
+    fn sweeping(&self) -> bool {
+        self.reclaim.sweep < self.segments.headers().len()
+    }
+
+    /// Looks for segments that time has emptied.
+    fn sweep(&mut self, now: Millis) {
+        let first = self.reclaim.sweep;
+        let last = (first + SWEEP_HEADERS).min(self.segments.headers().len());
+        self.reclaim.sweep = last;
+        for segment in first as u32..last as u32 {
+            let header = self.segments.header(segment);
+            let over = header.live_items == 0 || header.expiry_max <= now;
+            let half_over = header.live_bytes < header.used / 2 || header.expiry_mean() <= now;
+            match header.phase {
+                Phase::Open if over && header.used > 0 => self.segments.seal_one(segment),
+                Phase::Sealed if !header.queued && (over || half_over) => {}
+                _ => continue,
+            }
+            self.segments.header_mut(segment).queued = true;
+            self.reclaim.queue.push_back(segment);
+        }
+    }
+
+    fn free_waiting(&mut self) {
+        let waiting = std::mem::take(&mut self.reclaim.waiting);
+        for segment in waiting {
+            self.make_free_or_wait(segment);
+        }
+    }
+
+    fn make_free_or_wait(&mut self, segment: u32) {
+        if self.segments.header(segment).pins.get() > 0 {
+            self.reclaim.waiting.push(segment);
+        } else {
+            self.segments.make_free(segment);
+        }
+    }
+
+    /// Segments to take below which room is made ahead.
+    fn low(&self) -> usize {
+        RELOCATION_RESERVE + (self.segments.count_max() / 64).clamp(1, 4)
+    }
+
+    /// Lets a writer of `bytes` pay its share of the room it takes.
+    #[inline]
+    pub(super) fn keep_pace(&mut self, bytes: usize, now: Millis) {
+        if self.segments.available() > self.low() {
+            return;
+        }
+        self.pay(bytes, now);
+    }
+
+    fn pay(&mut self, bytes: usize, now: Millis) {
+        self.reclaim.debt = (self.reclaim.debt + bytes * PACE).min(self.segments.segment_bytes());
+        while self.reclaim.debt > 0 {
+            if self.reclaim.job.is_none() && !self.next_job(true) {
+                return;
+            }
+            self.reclaim.debt = self.reclaim.debt.saturating_sub(self.step(now).max(1));
+        }
+    }
+
+    /// Works until a segment can be taken. `false`: nothing can be reclaimed.
+    #[cold]
+    pub(super) fn make_room(&mut self, now: Millis) -> bool {
+        self.free_waiting();
+        // Every job frees a segment, takes accesses from what it keeps, or both; a few rounds over all of them
+        // must come to an end.
+        for _ in 0..=self.segments.count_max() * 8 {
+            if self.segments.available() > RELOCATION_RESERVE {
+                return true;
+            }
+            if self.reclaim.job.is_none() && !self.next_job(true) && !self.segments.seal_fullest() {
+                return false;
+            }
+            while self.reclaim.job.is_some() {
+                self.step(now);
+            }
+        }
+        false
+    }
+
+    /// Starts a job: a segment to compact, or, if `evict`, the algorithm's next victim.
+    fn next_job(&mut self, evict: bool) -> bool {
+        while let Some(segment) = self.reclaim.queue.pop_front() {
+            self.segments.header_mut(segment).queued = false;
+            // Pinned ones are found again by the sweep.
+            if self.segments.take(segment) {
+                self.reclaim.job = Some(Job { segment, done: 0, why: Why::Compact });
+                return true;
+            }
+        }
+        if !evict {
+            return false;
+        }
+        self.eviction.resize(self.index.items());
+        let lengths = QueueLengths {
+            small: self.segments.sealed(Queue::Small),
+            main: self.segments.sealed(Queue::Main),
+        };
+        let first = self.eviction.victim(lengths);
+        let second = if first == Queue::Small { Queue::Main } else { Queue::Small };
+        let segment = self.segments.take_oldest(first).or_else(|| self.segments.take_oldest(second));
+        self.reclaim.job = segment.map(|segment| Job { segment, done: 0, why: Why::Evict });
+        self.reclaim.job.is_some()
+    }
+
+    /// Handles the next few items of the job; returns the bytes walked.
+    fn step(&mut self, now: Millis) -> usize {
+        let Some(job) = self.reclaim.job else { return 0 };
+        let start = self.segments.start(job.segment);
+        let used = self.segments.header(job.segment).used;
+        let mut batch = [(0u64, 0u64); BATCH];
+        let mut count = 0;
+        let mut done = job.done;
+        while done < used && count < BATCH {
+            let at = start + u64::from(done);
+            let item = self.segments.item(at);
+            done += item.item_len() as u32;
+            if item.is(state::DEAD) {
+                continue;
+            }
+            let hash = if item.present() & present::CHUNK != 0 {
+                chunk_hash(item.value())
+            } else {
+                self.hash(item.key())
+            };
+            self.index.prefetch(hash);
+            batch[count] = (at, hash);
+            count += 1;
+        }
+        for &(at, hash) in &batch[..count] {
+            self.settle(at, hash, job.why, now);
+        }
+        self.reclaim.job = Some(Job { done, ..job });
+        if done == used {
+            self.finish(job);
+        }
+        (done - job.done) as usize
+    }
+
+    fn finish(&mut self, job: Job) {
+        self.reclaim.job = None;
+        match job.why {
+            Why::Evict => self.stats.segments_evicted.add(1),
+            Why::Compact => self.stats.segments_compacted.add(1),
+        }
+        self.make_free_or_wait(job.segment);
+    }
+
+    /// Decides what becomes of one item of the job's segment.
+    fn settle(&mut self, at: u64, hash: u64, why: Why, now: Millis) {
+        let item = self.segments.item(at);
+        if item.is(state::DEAD) {
+            return;
+        }
+        if item.present() & present::CHUNK != 0 {
+            return self.settle_chunk(at, hash, why, now);
+        }
+        let live = item.is_live(now, self.flushed);
+        let Some((place, slot)) = self.index.find(hash, |slot| slot.location() == at) else {
+            unreachable!("an item that is not dead is in the index")
+        };
+        if !live {
+            return self.forget_over(place, slot, hash);
+        }
+        let queue = self.segments.header(self.segments.segment_of(at)).queue;
+        let verdict = match why {
+            Why::Compact => Verdict::Keep(queue, slot.frequency()),
+            Why::Evict => self.eviction.verdict(queue, slot.frequency()),
+        };
+        if let Verdict::Keep(queue, frequency) = verdict
+            && let Some(to) = self.relocate(at, queue, slot.frequency() > 0, now)
+        {
+            let moved = Slot::new(hash, to, self.segments.item(to).item_len());
+            self.index.replace(place, moved.with_frequency(frequency));
+            return;
+        }
+        self.evict(place, slot, hash, queue);
+    }
+
+    fn evict(&mut self, place: Place, slot: Slot, hash: u64, queue: Queue) {
+        self.index.remove(place, hash);
+        self.kill(slot.location());
+        self.eviction.dropped(queue, hash);
+        self.stats.evictions.add(1);
+    }
+
+    /// Drops the item at a location that the index names.
+    pub(super) fn drop_item(&mut self, at: u64) {
+        let hash = self.hash(self.segments.item(at).key());
+        let queue = self.segments.header(self.segments.segment_of(at)).queue;
+        if let Some((place, slot)) = self.index.find(hash, |slot| slot.location() == at) {
+            self.evict(place, slot, hash, queue);
+        }
+    }
+
+    /// A chunk shares the fate of its head: it stays if the head is read often enough, or has moved on before.
+    fn settle_chunk(&mut self, at: u64, hash: u64, why: Why, now: Millis) {
+        let chain = self.segments.item(at).version();
+        let segments = &self.segments;
+        let head = self.index.find(hash, |slot| {
+            let item = segments.item(slot.location());
+            item.present() & present::CHAIN_HEAD != 0 && ChainList::new(item.value()).chain() == chain
+        });
+        let Some((place, slot)) = head else { unreachable!("a chunk that is not dead has a head") };
+        if !self.segments.item(slot.location()).is_live(now, self.flushed) {
+            return self.forget_over(place, slot, hash);
+        }
+        let own = self.segments.header(self.segments.segment_of(at));
+        let heads = self.segments.header(self.segments.segment_of(slot.location()));
+        let (queue, moved_on) = (own.queue, heads.queue == Queue::Main && heads.sequence > own.sequence);
+        let verdict = match why {
+            Why::Compact => Verdict::Keep(queue, 0),
+            Why::Evict if moved_on => Verdict::Keep(Queue::Main, 0),
+            Why::Evict => self.eviction.verdict(queue, slot.frequency()),
+        };
+        if let Verdict::Keep(queue, _) = verdict
+            && let Some(to) = self.relocate(at, queue, false, now)
+        {
+            return self.relist(slot.location(), at, to);
+        }
+        self.evict(place, slot, hash, queue);
+    }
+
+    /// Tells a head that one of its chunks has moved.
+    fn relist(&mut self, head: u64, from: u64, to: u64) {
+        let item = self.segments.item(head);
+        let Some(position) = ChainList::new(item.value()).position(from) else {
+            unreachable!("a head lists its chunks")
+        };
+        let place = head + (item.value_at() + position) as u64;
+        self.segments.bytes_mut(place, 8).copy_from_slice(&to.to_le_bytes());
+    }
+
+    /// Copies an item to the end of a queue and marks the old copy dead; `None` if there is no room.
+    fn relocate(&mut self, at: u64, queue: Queue, fetched: bool, now: Millis) -> Option<u64> {
+        let item = self.segments.item(at);
+        let (len, expiry, old_state) = (item.item_len(), item.expiry(), item.state());
+        let class =
+            if item.present() & present::CHUNK != 0 { CLASS_CHUNK } else { class_of(item.expiry(), now) };
+        let to = self.segments.append(queue, class, len, expiry, now, 0)?;
+        self.segments.copy(at, to, len);
+        if fetched {
+            self.segments.set_state(to, old_state | state::FETCHED);
+        }
+        self.segments.set_state(at, old_state | state::DEAD);
+        self.segments.discount(at, len, expiry);
+        self.stats.relocations.add(1);
+        Some(to)
+    }
+
+    /// Forgets everything written until now. The items stay where they are, as dead to every reader, and jobs
+    /// walk them off.
+    pub(super) fn flush_now(&mut self, now: Millis) {
+        self.flush_at = Millis::MAX;
+        self.flushed = self.clock.next(now);
+        self.calendar.clear();
+        for gauge in [&self.stats.items, &self.stats.bytes_live, &self.stats.bytes_payload] {
+            gauge.set(0);
+        }
+        self.segments.seal_all();
+        for segment in 0..self.segments.headers().len() as u32 {
+            let header = self.segments.header_mut(segment);
+            if header.phase == Phase::Sealed && !header.queued {
+                header.queued = true;
+                self.reclaim.queue.push_back(segment);
+            }
+        }
+        self.publish();
+    }
+}
+
+/// The hash in front of a chunk's data.
+fn chunk_hash(value: &[u8]) -> u64 {
+    value.first_chunk::<CHUNK_HASH_BYTES>().map_or(0, |bytes| u64::from_le_bytes(*bytes))
+}

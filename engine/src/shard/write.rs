@@ -1,0 +1,426 @@
+//! Storing: conditions, room, index.
+
+use super::{Shard, out_of_memory};
+use crate::chain::{ChainList, LIST_HEAD_BYTES};
+use crate::command::{Body, Expiry, Meta, Millis, Outcome, Refusal, Write, WriteMode};
+use crate::index::{GROW_STEPS_PER_INSERT, Place, Slot};
+use crate::item::{Header, KEY_BYTES_MAX, present, state};
+use crate::segments::{CLASS_CHUNK, Queue, RELOCATION_RESERVE, class_of};
+
+/// The expiry to write, given that of the item before.
+pub(super) fn absolute(expiry: Expiry, old: Option<Millis>) -> Option<Millis> {
+    match expiry {
+        Expiry::Keep => old,
+        Expiry::Never => None,
+        Expiry::At(at) => Some(at),
+    }
+}
+
+/// Whether an item with this expiry ends before it begins.
+pub(super) fn over(expiry: Expiry, now: Millis) -> bool {
+    matches!(expiry, Expiry::At(at) if at <= now)
+}
+
+impl Shard {
+    pub(super) fn write(&mut self, key: &[u8], hash: u64, write: &Write<'_>, now: Millis) -> Outcome<'_> {
+        let bytes = match write.value {
+            Body::Bytes(bytes) => bytes.len() as u64,
+            Body::Upload(upload) => self.upload_bytes(upload),
+        };
+        if let Err(refusal) = self.check(key, bytes) {
+            self.upload_drop(write.value);
+            return Outcome::Refused(refusal);
+        }
+        let old = self.find_live(key, hash, now);
+        // A placeholder stands for no item, except that a conditional write may name its token.
+        let there = old.filter(|(_, slot)| {
+            write.compare.is_some() || !self.segments.item(slot.location()).is(state::PLACEHOLDER)
+        });
+        let mut stale = false;
+        let wanted = match write.mode {
+            WriteMode::Set => true,
+            WriteMode::Add => there.is_none(),
+            WriteMode::Replace | WriteMode::Append | WriteMode::Prepend => {
+                there.is_some() || write.vivify.is_some()
+            }
+        };
+        if let Some(compare) = write.compare {
+            let Some((_, slot)) = there else {
+                self.upload_drop(write.value);
+                return Outcome::Miss;
+            };
+            let token = self.segments.item(slot.location()).token();
+            stale = write.invalidate && compare < token;
+            if compare != token && !stale {
+                self.upload_drop(write.value);
+                return Outcome::Exists;
+            }
+        }
+        if !wanted {
+            self.upload_drop(write.value);
+            let old = there.filter(|_| write.want_old).map(|(_, slot)| self.found(slot.location()));
+            return Outcome::NotStored { old };
+        }
+        let result = match (write.mode, there) {
+            (WriteMode::Append, Some(_)) => self.join(key, hash, write, false, now),
+            (WriteMode::Prepend, Some(_)) => self.join(key, hash, write, true, now),
+            _ => self.write_new(key, hash, write, stale, there, now),
+        };
+        self.stored(result, write.want_old)
+    }
+
+    fn check(&self, key: &[u8], value_bytes: u64) -> Result<(), Refusal> {
+        // A head with the longest list must still be an item.
+        if key.len() > KEY_BYTES_MAX || key.len() > self.item_bytes_max() / 2 {
+            return Err(Refusal::KeyTooLarge);
+        }
+        if value_bytes > self.value_bytes_max {
+            return Err(Refusal::ValueTooLarge);
+        }
+        Ok(())
+    }
+
+    /// The answer to a write: where the new item is, and where the old one was.
+    pub(super) fn stored(&mut self, result: Result<Stored, Refusal>, want_old: bool) -> Outcome<'_> {
+        match result {
+            Ok(stored) => {
+                self.stats.writes.add(1);
+                let meta = match stored.new {
+                    New::At(at) => self.meta(at),
+                    New::Over(meta) => meta,
+                };
+                let old = stored.old.filter(|_| want_old).map(|at| self.found(at));
+                Outcome::Stored { meta, old }
+            }
+            Err(refusal) => Outcome::Refused(refusal),
+        }
+    }
+
+    fn write_new(
+        &mut self,
+        key: &[u8],
+        hash: u64,
+        write: &Write<'_>,
+        stale: bool,
+        there: Option<(Place, Slot)>,
+        now: Millis,
+    ) -> Result<Stored, Refusal> {
+        let expiry = match (write.mode, write.vivify) {
+            (WriteMode::Append | WriteMode::Prepend, Some(vivify)) => vivify,
+            _ => write.expiry,
+        };
+        let old_expiry = there.and_then(|(_, slot)| self.segments.item(slot.location()).expiry());
+        if over(expiry, now) {
+            self.upload_drop(write.value);
+            return Ok(self.write_over(key, hash, write, now));
+        }
+        let header = Header {
+            version: self.clock.next(now),
+            state: if stale { state::STALE } else { 0 },
+            kind: 0,
+            expiry: absolute(expiry, old_expiry),
+            token: write.token,
+            flags: write.flags,
+        };
+        let wants_old = write.want_old && there.is_some();
+        let upload = match write.value {
+            Body::Bytes(bytes) if header.item_len(key.len(), bytes.len()) <= self.item_bytes_max() => {
+                let at = self.room(key, hash, &header, bytes.len(), now)?;
+                self.fill(at, &header, key, &[bytes]);
+                let old = if wants_old { self.location(key, hash) } else { None };
+                self.link(key, hash, at, false);
+                return Ok(Stored { new: New::At(at), old });
+            }
+            Body::Bytes(bytes) => self.upload_slices(&[bytes], now)?,
+            Body::Upload(upload) => upload,
+        };
+        // The head's room may cost the old item its place, so it is only answered if it kept it.
+        let before = if wants_old { self.location(key, hash) } else { None };
+        let at = self.commit(key, hash, header, upload, now)?;
+        let old = before.filter(|&old| self.segments.item(old).key() == key);
+        Ok(Stored { new: New::At(at), old })
+    }
+
+    /// Where a key's item is.
+    fn location(&self, key: &[u8], hash: u64) -> Option<u64> {
+        self.find(key, hash).map(|(_, slot)| slot.location())
+    }
+
+    /// A write that is over as it comes: only what was there goes.
+    fn write_over(&mut self, key: &[u8], hash: u64, write: &Write<'_>, now: Millis) -> Stored {
+        let version = self.clock.next(now);
+        let old = self.find(key, hash).map(|(place, slot)| {
+            self.index.remove(place, hash);
+            self.kill(slot.location());
+            slot.location()
+        });
+        let meta = Meta {
+            version,
+            token: write.token.unwrap_or(version),
+            flags: write.flags,
+            expiry: absolute(write.expiry, None),
+            ..Meta::default()
+        };
+        Stored { new: New::Over(meta), old }
+    }
+
+    /// Writes a plain item for a key, in place of whatever it had.
+    pub(super) fn store(
+        &mut self,
+        key: &[u8],
+        hash: u64,
+        header: Header,
+        parts: &[&[u8]],
+        now: Millis,
+    ) -> Result<u64, Refusal> {
+        let value_bytes = parts.iter().map(|part| part.len()).sum();
+        let at = self.room(key, hash, &header, value_bytes, now)?;
+        self.fill(at, &header, key, parts);
+        self.link(key, hash, at, false);
+        Ok(at)
+    }
+
+    /// Writes a key's item again with another header; a chain keeps its chunks.
+    pub(super) fn rewrite(
+        &mut self,
+        key: &[u8],
+        hash: u64,
+        header: Header,
+        now: Millis,
+    ) -> Result<u64, Refusal> {
+        let (_, slot) = self.find(key, hash).ok_or(Refusal::OutOfMemory)?;
+        let value_bytes = self.segments.item(slot.location()).value_len();
+        let at = self.room(key, hash, &header, value_bytes, now)?;
+        // Making room may have moved the item, or dropped it.
+        let Some((_, slot)) = self.find(key, hash) else {
+            self.abandon(at, &header, key, value_bytes);
+            return Err(out_of_memory(&self.stats));
+        };
+        let from = slot.location() + self.segments.item(slot.location()).value_at() as u64;
+        let value_at = self.segments.bytes_mut(at, header.item_len(key.len(), value_bytes));
+        let value_at = at + header.write(key, value_bytes, value_at) as u64;
+        self.segments.copy(from, value_at, value_bytes);
+        self.link(key, hash, at, true);
+        Ok(at)
+    }
+
+    /// Gives room that will not be used back: a dead item fills it.
+    pub(super) fn abandon(&mut self, at: u64, header: &Header, key: &[u8], value_bytes: usize) {
+        let len = header.item_len(key.len(), value_bytes);
+        header.write(key, value_bytes, self.segments.bytes_mut(at, len));
+        self.segments.set_state(at, state::DEAD);
+        self.segments.discount(at, len, header.expiry);
+    }
+
+    /// Finds room for an item in the open segment of its class. May evict, so places found before are void.
+    #[inline]
+    pub(super) fn room(
+        &mut self,
+        key: &[u8],
+        hash: u64,
+        header: &Header,
+        value_bytes: usize,
+        now: Millis,
+    ) -> Result<u64, Refusal> {
+        let queue = match self.find(key, hash) {
+            Some((_, slot)) => self.segments.header(self.segments.segment_of(slot.location())).queue,
+            None => {
+                self.grow_index(now);
+                self.eviction.admit(hash)
+            }
+        };
+        let class = class_of(header.expiry, now);
+        self.append(queue, class, header.item_len(key.len(), value_bytes), header.expiry, now)
+    }
+
+    /// Appends room, making some if there is none.
+    pub(super) fn append(
+        &mut self,
+        queue: Queue,
+        class: u8,
+        len: usize,
+        expiry: Option<Millis>,
+        now: Millis,
+    ) -> Result<u64, Refusal> {
+        self.keep_pace(len, now);
+        loop {
+            if let Some(at) = self.segments.append(queue, class, len, expiry, now, RELOCATION_RESERVE) {
+                return Ok(at);
+            }
+            if !self.make_room(now) {
+                return Err(out_of_memory(&self.stats));
+            }
+        }
+    }
+
+    /// Writes an item into its room.
+    #[inline]
+    pub(super) fn fill(&mut self, at: u64, header: &Header, key: &[u8], parts: &[&[u8]]) {
+        let value_bytes = parts.iter().map(|part| part.len()).sum();
+        let out = self.segments.bytes_mut(at, header.item_len(key.len(), value_bytes));
+        let mut value_at = header.write(key, value_bytes, out);
+        for part in parts {
+            out[value_at..value_at + part.len()].copy_from_slice(part);
+            value_at += part.len();
+        }
+    }
+
+    /// Points the index at a new item, and kills the one it replaces (without its chunks, if they were `adopted`).
+    #[inline]
+    pub(super) fn link(&mut self, key: &[u8], hash: u64, at: u64, adopted: bool) {
+        let slot = Slot::new(hash, at, self.segments.item(at).item_len());
+        match self.find(key, hash) {
+            Some((place, old)) => {
+                self.index.replace(place, slot.with_frequency(old.frequency()));
+                self.enter(at);
+                if adopted { self.kill_one(old.location()) } else { self.kill(old.location()) }
+            }
+            None => {
+                while self.index.insert(hash, slot).is_err() {
+                    self.drop_coldest_near(hash);
+                }
+                self.enter(at);
+            }
+        }
+    }
+
+    #[cold]
+    fn drop_coldest_near(&mut self, hash: u64) {
+        let Some(coldest) = self.index.coldest_near(hash) else {
+            unreachable!("a full neighbourhood has items")
+        };
+        self.drop_item(coldest.location());
+        self.stats.index_evictions.add(1);
+    }
+
+    /// Moves the index on if it is growing, or begins to grow it if it is too full and the memory can be had.
+    #[inline]
+    fn grow_index(&mut self, now: Millis) {
+        if self.index.is_growing() {
+            for _ in 0..GROW_STEPS_PER_INSERT {
+                self.grow_step();
+            }
+        } else if let Some(bytes) = self.index.growth_wanted() {
+            self.begin_growth(bytes, now);
+        }
+    }
+
+    /// One home of the index moves; returns whether there are more.
+    pub(super) fn grow_step(&mut self) -> bool {
+        for slot in self.index.next_step() {
+            self.segments.prefetch(slot.location(), 1);
+        }
+        let (segments, secrets) = (&self.segments, &self.secrets);
+        let hash_of = |slot: Slot| super::hash_key(secrets, segments.item(slot.location()).key());
+        let mut lost = None;
+        self.index.grow_step(hash_of, |slot| lost = Some(slot.location()));
+        if let Some(at) = lost {
+            self.kill(at);
+            self.stats.index_evictions.add(1);
+        }
+        self.index.is_growing()
+    }
+
+    /// The index takes its memory from the segments: they are made fewer first.
+    #[cold]
+    fn begin_growth(&mut self, bytes: usize, now: Millis) {
+        let left = (self.memory_bytes as usize).saturating_sub(bytes + self.eviction.bytes());
+        let count_max = left / self.segments.segment_bytes();
+        if count_max < super::SEGMENTS_MIN {
+            return;
+        }
+        if count_max < self.segments.count_max() {
+            self.segments.limit(count_max);
+        }
+        let _ = now;
+        self.index.grow();
+        self.publish();
+    }
+
+    /// Appends to or prepends before an existing value.
+    fn join(
+        &mut self,
+        key: &[u8],
+        hash: u64,
+        write: &Write<'_>,
+        before: bool,
+        now: Millis,
+    ) -> Result<Stored, Refusal> {
+        let (_, slot) = self.find(key, hash).ok_or(Refusal::OutOfMemory)?;
+        let old = slot.location();
+        let item = self.segments.item(old);
+        let header = Header {
+            version: self.clock.next(now),
+            state: item.state() & state::FETCHED,
+            token: write.token,
+            ..item.header()
+        };
+        let total = self.found(old).value.len()
+            + match write.value {
+                Body::Bytes(bytes) => bytes.len() as u64,
+                Body::Upload(upload) => self.upload_bytes(upload),
+            };
+        if let Err(refusal) = self.check(key, total) {
+            self.upload_drop(write.value);
+            return Err(refusal);
+        }
+        let chained = item.present() & present::CHAIN_HEAD != 0;
+        if let (false, Body::Bytes(bytes)) = (chained, write.value)
+            && header.item_len(key.len(), total as usize) <= self.item_bytes_max()
+        {
+            let mut scratch = std::mem::take(&mut self.scratch);
+            scratch.clear();
+            scratch.extend_from_slice(self.segments.item(old).value());
+            let parts = if before { [bytes, &scratch] } else { [&scratch[..], bytes] };
+            let result = self.store(key, hash, Header { kind: 0, ..header }, &parts, now);
+            self.scratch = scratch;
+            return Ok(Stored { new: New::At(result?), old: None });
+        }
+        let at = self.join_chain(key, hash, header, write.value, before, now)?;
+        Ok(Stored { new: New::At(at), old: None })
+    }
+
+    /// Writes a head for chunks that are already there, and links it.
+    pub(super) fn store_head(
+        &mut self,
+        key: &[u8],
+        hash: u64,
+        header: Header,
+        list: (u64, u64, &[u64]),
+        adopted: bool,
+        now: Millis,
+    ) -> Result<u64, Refusal> {
+        let (value_bytes, chain, locations) = list;
+        let header = Header { kind: present::CHAIN_HEAD, ..header };
+        let list_bytes = LIST_HEAD_BYTES + locations.len() * 8;
+        if header.item_len(key.len(), list_bytes) > self.item_bytes_max() {
+            return Err(Refusal::ValueTooLarge);
+        }
+        let at = self.room(key, hash, &header, list_bytes, now)?;
+        let mut scratch = std::mem::take(&mut self.scratch);
+        scratch.clear();
+        ChainList::write(value_bytes, chain, locations, &mut scratch);
+        self.fill(at, &header, key, &[&scratch]);
+        self.scratch = scratch;
+        self.link(key, hash, at, adopted);
+        Ok(at)
+    }
+
+    /// The write class and queue of chunks that belong to a key.
+    pub(super) fn chunk_room(&mut self, len: usize, now: Millis) -> Result<u64, Refusal> {
+        self.append(Queue::Small, CLASS_CHUNK, len, None, now)
+    }
+}
+
+/// What a write came to.
+pub(super) struct Stored {
+    pub(super) new: New,
+    /// Where the item before was; its bytes are there until the next command.
+    pub(super) old: Option<u64>,
+}
+
+pub(super) enum New {
+    At(u64),
+    /// Its time was over as it came.
+    Over(Meta),
+}
