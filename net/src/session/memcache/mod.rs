@@ -1,36 +1,378 @@
-//! Session of one protocol.
-use crate::session::{Answer, ComposeContext, Limits, Output, Parsed, Part, Scratch};
-use torc_engine::command::Millis;
+//! Session of memcached's text protocol and meta commands.
+//!
+//! ```text
+//!            +----------- line without value, or value inline ----------+
+//!            v                                                           |
+//!   --> [ Lines ] -- value over `value_bytes_inline` --> [ Value ] -- CR LF: ValueEnd,
+//!            |  ^                                                        else ValueAbort
+//!            |  +---- [ Skip ] <-- value refused: too large, or its line is wrong
+//!            +-- line too long, quit --> [ Closed ]: whatever comes is dropped
+//! ```
+//!
+//! What differs from memcached on purpose:
+//!
+//! - The value of a storage command is skipped whenever its length can be read, even if the rest of its line
+//!   is wrong. memcached reads such a value as commands.
+//! - `l` (seconds since the last access) is the time since the item was last written: no access time is kept.
+//!   It is read off the item's version, whose upper 48 bits are milliseconds of the Unix epoch.
+//! - A lease placeholder (`N` of `mg`) is a miss to commands that do not know leases; memcached shows it as
+//!   an empty value. With `T` and `t` in one `mg`, `t` is the new time to live, whatever their order.
+//! - With `q`, `md` and `ma` are silent on a miss too, as in memcached's newer releases.
+//! - `ms` with `I` and without `C`, and `E` with `mg`, mean nothing. A key set in base64 is given back in
+//!   base64 to who asked in base64, not to everybody.
+//! - After a refusal for want of memory the old item stays. After one for size the item goes, as in
+//!   memcached, so that nobody reads a value that its writer believes replaced.
+
+mod compose;
+mod lower;
+mod meta;
+mod stats;
+
+use crate::session::{Answer, ComposeContext, Limits, Output, Parsed, Part, ReplyKind, Scratch, Work};
+use compose::Kind;
+use std::collections::VecDeque;
+use torc_engine::command::{Command, Delete, Millis, Op};
+use torc_proto::memcache::request::{self, Line, LineLimits, Request, Store, StoreVerb};
+use torc_proto::memcache::{Invalid, LINE_END, Meta, MetaVerb, Unparsed, Value};
 
 /// How a part is answered.
 #[derive(Debug, Clone, Copy)]
-pub struct Reply;
+pub struct Reply(Kind);
 
 /// State of one connection.
 #[derive(Debug, Default)]
-pub struct Session {}
+pub struct Session {
+    reading: Reading,
+    /// Bytes of the current line that hold no line end; it is searched on from there.
+    searched: usize,
+    /// What streamed `ms` commands not yet answered want repeated: their lines are long gone then.
+    echoes: VecDeque<meta::Echo>,
+    /// A key of the retrieval being answered failed, and that was said in place of all that follows.
+    retrieval_failed: bool,
+}
+
+/// What the next bytes are.
+#[derive(Debug, Default, Clone, Copy)]
+enum Reading {
+    #[default]
+    Lines,
+    /// A value, line end included, of which `left` bytes are thrown away.
+    Skip { left: u64 },
+    /// A value that is handed on in slices; behind it comes a line end.
+    Value { left: u64, end: Kind, abort: Kind, echo: meta::Echo },
+    /// Nothing is listened to any more.
+    Closed,
+}
+
+/// What came of the next bytes.
+enum Step {
+    /// So many bytes are worked off.
+    Took(usize),
+    /// So many bytes are missing at least.
+    Needs(usize),
+}
+
+/// What parsing looks at beside the bytes.
+#[derive(Clone, Copy)]
+struct Surroundings<'a, 'l> {
+    scratch: &'a Scratch,
+    now: Millis,
+    limits: &'l Limits,
+    lines: LineLimits,
+}
+
+/// A storage command before its value.
+struct Storage<'a> {
+    command: Command<'a>,
+    bytes: u64,
+    /// Answer of the shard's outcome.
+    reply: Kind,
+    /// Answer of a value that does not end where it should.
+    abort: Kind,
+    /// Answer of a value that is too large.
+    too_large: Kind,
+    /// A value that is too large takes the old item with it.
+    removes: bool,
+    echo: &'a [u8],
+}
 
 impl Session {
     pub fn parse<'a>(
         &mut self,
         input: &'a [u8],
-        _scratch: &'a Scratch,
-        _now: Millis,
-        _limits: &Limits,
-        _parts: &mut Vec<Part<'a>>,
-        _parts_max: usize,
+        scratch: &'a Scratch,
+        now: Millis,
+        limits: &Limits,
+        parts: &mut Vec<Part<'a>>,
+        parts_max: usize,
     ) -> Parsed {
-        Parsed { consumed: input.len(), missing: 0 }
+        let lines = LineLimits::new(limits.frame_bytes_max, limits.key_bytes_max, limits.arguments_max);
+        let around = Surroundings { scratch, now, limits, lines };
+        let mut consumed = 0;
+        while parts.len() < parts_max {
+            let Some(rest) = input.get(consumed..).filter(|rest| !rest.is_empty()) else { break };
+            let step = match self.reading {
+                Reading::Lines => self.line(rest, &around, parts),
+                Reading::Skip { left } => self.skip(rest, left),
+                Reading::Value { left, end, abort, echo } => self.value(rest, left, end, abort, echo, parts),
+                Reading::Closed => Step::Took(rest.len()),
+            };
+            match step {
+                Step::Took(bytes) => consumed += bytes,
+                Step::Needs(missing) => return Parsed { consumed, missing },
+            }
+        }
+        Parsed { consumed, missing: 0 }
     }
 
     pub fn compose(
         &mut self,
-        _reply: Reply,
-        _key: &[u8],
-        _echo: &[u8],
-        _answer: &Answer<'_>,
-        _context: &ComposeContext<'_>,
-        _out: &mut Output,
+        reply: Reply,
+        key: &[u8],
+        echo: &[u8],
+        answer: &Answer<'_>,
+        context: &ComposeContext<'_>,
+        out: &mut Output,
     ) {
+        match reply.0 {
+            Kind::Silent => {}
+            Kind::Item { cas, last } => {
+                compose::item(cas, last, &mut self.retrieval_failed, key, answer, out);
+            }
+            Kind::Invalid(error) => out.tail().extend_from_slice(error.line()),
+            Kind::Meta(reply) => meta::compose(reply, key, echo, answer, context, out),
+            Kind::StreamedMeta(reply) => {
+                let echo = self.echoes.pop_front().unwrap_or_default();
+                meta::compose(reply, key, echo.bytes(), answer, context, out);
+            }
+            Kind::Stats(topic) => stats::compose(topic, context, out),
+            Kind::Line(kind) => compose::line(kind, answer, out),
+        }
     }
+
+    /// One command line, and its value if that is inline.
+    #[inline]
+    fn line<'a>(&mut self, rest: &'a [u8], around: &Surroundings<'a, '_>, parts: &mut Vec<Part<'a>>) -> Step {
+        match request::parse(rest, self.searched, &around.lines) {
+            Ok(line) => {
+                self.searched = 0;
+                self.request(line, rest, around, parts)
+            }
+            Err(Unparsed::Incomplete) => {
+                self.searched = rest.len();
+                Step::Needs(1)
+            }
+            Err(Unparsed::Invalid { error, consumed, value_bytes, noreply }) => {
+                self.searched = 0;
+                self.refuse(error, value_bytes, noreply, parts);
+                Step::Took(consumed)
+            }
+        }
+    }
+
+    #[inline]
+    fn request<'a>(
+        &mut self,
+        line: Line<'a>,
+        rest: &'a [u8],
+        around: &Surroundings<'a, '_>,
+        parts: &mut Vec<Part<'a>>,
+    ) -> Step {
+        let consumed = line.consumed;
+        match line.request {
+            Request::Get(get) => lower::get(&get, around.now, parts),
+            Request::Store(store) => {
+                return self.store(storage(&store, around.now), rest, consumed, around.limits, parts);
+            }
+            Request::Meta(meta) => return self.meta(&meta, rest, consumed, around, parts),
+            Request::Quit => {
+                self.reading = Reading::Closed;
+                parts.push(part(Work::Close, Kind::Silent));
+            }
+            other => parts.push(lower::plain(&other, around.now)),
+        }
+        Step::Took(consumed)
+    }
+
+    fn meta<'a>(
+        &mut self,
+        meta: &Meta<'a>,
+        rest: &'a [u8],
+        consumed: usize,
+        around: &Surroundings<'a, '_>,
+        parts: &mut Vec<Part<'a>>,
+    ) -> Step {
+        let mut buffer = [0; torc_proto::memcache::KEY_BYTES_MAX];
+        let key = match meta.decoded_key(&mut buffer) {
+            Ok(_) if !meta.flags.has(b'b') => meta.key,
+            Ok(decoded) => around.scratch.keep(decoded),
+            Err(error) => {
+                self.refuse(error, (meta.verb == MetaVerb::Set).then_some(meta.bytes), false, parts);
+                return Step::Took(consumed);
+            }
+        };
+        let reply = meta::Reply::new(meta);
+        let command = lower::meta(meta, key, around.now);
+        if meta.verb != MetaVerb::Set {
+            let mut part = part(Work::Keyed(command), Kind::Meta(reply));
+            part.echo = meta.section;
+            parts.push(part);
+            return Step::Took(consumed);
+        }
+        let storage = Storage {
+            command,
+            bytes: meta.bytes,
+            reply: Kind::Meta(reply),
+            abort: Kind::Invalid(Invalid::DataChunk),
+            too_large: Kind::Line(compose::LineKind::TooLarge),
+            removes: true,
+            echo: meta.section,
+        };
+        self.store(storage, rest, consumed, around.limits, parts)
+    }
+
+    /// A storage command: its value is inline, streamed or refused.
+    #[inline]
+    fn store<'a>(
+        &mut self,
+        storage: Storage<'a>,
+        rest: &'a [u8],
+        line_bytes: usize,
+        limits: &Limits,
+        parts: &mut Vec<Part<'a>>,
+    ) -> Step {
+        let bytes = storage.bytes;
+        if bytes > limits.value_bytes_max {
+            self.refuse_too_large(&storage, parts);
+            return Step::Took(line_bytes);
+        }
+        let inline = usize::try_from(bytes).ok().filter(|bytes| *bytes <= limits.value_bytes_inline);
+        let Some(bytes) = inline else {
+            self.begin_value(&storage, parts);
+            return Step::Took(line_bytes);
+        };
+        let value_and_rest = rest.get(line_bytes..).unwrap_or_default();
+        match torc_proto::memcache::value(value_and_rest, bytes) {
+            Value::Complete(value) => {
+                let command = lower::with_value(storage.command, value);
+                let mut part = part(Work::Keyed(command), storage.reply);
+                part.echo = storage.echo;
+                parts.push(part);
+            }
+            Value::BadChunk => push_unless_silent(Work::Local, storage.abort, parts),
+            Value::Incomplete(missing) => return Step::Needs(missing),
+        }
+        Step::Took(line_bytes + bytes + LINE_END.len())
+    }
+
+    fn begin_value<'a>(&mut self, storage: &Storage<'a>, parts: &mut Vec<Part<'a>>) {
+        let work = Work::ValueBegin { command: storage.command, bytes: storage.bytes };
+        parts.push(part(work, Kind::Silent));
+        let (end, echo) = match storage.reply {
+            Kind::Meta(reply) => (Kind::StreamedMeta(reply), meta::Echo::new(storage.echo)),
+            other => (other, meta::Echo::default()),
+        };
+        self.reading = Reading::Value { left: storage.bytes, end, abort: storage.abort, echo };
+    }
+
+    fn value<'a>(
+        &mut self,
+        rest: &'a [u8],
+        left: u64,
+        end: Kind,
+        abort: Kind,
+        echo: meta::Echo,
+        parts: &mut Vec<Part<'a>>,
+    ) -> Step {
+        if left > 0 {
+            let slice = &rest[..shorter(rest, left)];
+            parts.push(part(Work::ValueData(slice), Kind::Silent));
+            self.reading = Reading::Value { left: left - slice.len() as u64, end, abort, echo };
+            return Step::Took(slice.len());
+        }
+        let Some(line_end) = rest.get(..LINE_END.len()) else {
+            return Step::Needs(LINE_END.len() - rest.len());
+        };
+        if line_end == LINE_END {
+            if let Kind::StreamedMeta(_) = end {
+                self.echoes.push_back(echo);
+            }
+            parts.push(part(Work::ValueEnd, end));
+        } else {
+            parts.push(part(Work::ValueAbort, abort));
+        }
+        self.reading = Reading::Lines;
+        Step::Took(LINE_END.len())
+    }
+
+    fn skip(&mut self, rest: &[u8], left: u64) -> Step {
+        let bytes = shorter(rest, left);
+        self.reading = match left - bytes as u64 {
+            0 => Reading::Lines,
+            left => Reading::Skip { left },
+        };
+        Step::Took(bytes)
+    }
+
+    /// Says what is wrong with a line, and skips the value behind it.
+    #[cold]
+    fn refuse(&mut self, error: Invalid, value_bytes: Option<u64>, noreply: bool, parts: &mut Vec<Part<'_>>) {
+        if error == Invalid::LineTooLong {
+            self.reading = Reading::Closed;
+            parts.push(part(Work::Close, Kind::Invalid(error)));
+            return;
+        }
+        self.skip_value(value_bytes);
+        if !noreply {
+            parts.push(part(Work::Local, Kind::Invalid(error)));
+        }
+    }
+
+    #[cold]
+    fn refuse_too_large<'a>(&mut self, storage: &Storage<'a>, parts: &mut Vec<Part<'a>>) {
+        self.skip_value(Some(storage.bytes));
+        if storage.removes {
+            let command = Command { key: storage.command.key, op: Op::Delete(Delete::default()) };
+            parts.push(part(Work::Keyed(command), storage.too_large));
+        } else {
+            push_unless_silent(Work::Local, storage.too_large, parts);
+        }
+    }
+
+    /// A length that leaves no room for the line end behind it is no length.
+    fn skip_value(&mut self, value_bytes: Option<u64>) {
+        if let Some(left) = value_bytes.and_then(|bytes| bytes.checked_add(LINE_END.len() as u64)) {
+            self.reading = Reading::Skip { left };
+        }
+    }
+}
+
+#[inline]
+fn part(work: Work<'_>, reply: Kind) -> Part<'_> {
+    Part { work, reply: ReplyKind::Memcache(Reply(reply)), echo: &[], once: None }
+}
+
+/// A part that asks for nothing and answers nothing need not be.
+fn push_unless_silent<'a>(work: Work<'a>, reply: Kind, parts: &mut Vec<Part<'a>>) {
+    if !matches!(reply, Kind::Silent) {
+        parts.push(part(work, reply));
+    }
+}
+
+#[inline]
+fn storage<'a>(store: &Store<'a>, now: Millis) -> Storage<'a> {
+    let said = |kind| if store.noreply { Kind::Silent } else { kind };
+    Storage {
+        command: lower::store(store, now),
+        bytes: store.bytes,
+        reply: said(Kind::Line(compose::LineKind::Store)),
+        abort: said(Kind::Invalid(Invalid::DataChunk)),
+        too_large: said(Kind::Line(compose::LineKind::TooLarge)),
+        removes: store.verb == StoreVerb::Set,
+        echo: &[],
+    }
+}
+
+fn shorter(bytes: &[u8], left: u64) -> usize {
+    usize::try_from(left).map_or(bytes.len(), |left| left.min(bytes.len()))
 }

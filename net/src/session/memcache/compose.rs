@@ -1,0 +1,150 @@
+//! Answers of the text commands, and what all answers share.
+
+use crate::session::{Answer, Output};
+use torc_engine::command::{Found, Number, Outcome, Refusal, Value};
+use torc_proto::memcache::{Invalid, LINE_END};
+
+/// How a part is answered.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Kind {
+    /// Not at all, whatever came of it.
+    Silent,
+    /// One key of a retrieval; the last one writes `END`.
+    Item {
+        cas: bool,
+        last: bool,
+    },
+    /// One line that depends on the outcome.
+    Line(LineKind),
+    Invalid(Invalid),
+    Meta(super::meta::Reply),
+    /// An `ms` whose value was streamed: the session kept what is to be repeated.
+    StreamedMeta(super::meta::Reply),
+    Stats(super::stats::Topic),
+}
+
+/// Which one-line answer.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum LineKind {
+    Store,
+    Delete,
+    Touch,
+    Count,
+    /// `flush_all`, `verbosity`
+    Ok,
+    Version,
+    MetaNoop,
+    /// The value was too large; the outcome is that of the old item's removal and does not matter.
+    TooLarge,
+}
+
+/// The release whose protocol this is, as clients look for it, then our own.
+const VERSION: &str = concat!("VERSION 1.6.18 (torc ", env!("CARGO_PKG_VERSION"), ")\r\n");
+
+/// One key of a retrieval.
+#[inline]
+pub(super) fn item(
+    cas: bool,
+    last: bool,
+    failed: &mut bool,
+    key: &[u8],
+    answer: &Answer<'_>,
+    out: &mut Output,
+) {
+    match answer {
+        Answer::Outcome(Outcome::Item(found)) if !*failed => {
+            item_line(cas, last, key, found, out);
+            return;
+        }
+        Answer::Outcome(Outcome::Item(_) | Outcome::Miss) => {}
+        problem if !*failed => {
+            // A retrieval ends with `END` or with an error; clients read no further than either.
+            self::problem(problem, out);
+            *failed = true;
+        }
+        _ => {}
+    }
+    if last && !std::mem::take(failed) {
+        out.tail().extend_from_slice(b"END\r\n");
+    }
+}
+
+#[inline]
+fn item_line(cas: bool, last: bool, key: &[u8], found: &Found<'_>, out: &mut Output) {
+    let mut number = itoa::Buffer::new();
+    let value_bytes = match found.value {
+        Value::Inline(value) => value.len(),
+        Value::Chained(_) => 0,
+    };
+    let tail = out.tail();
+    // Words, three numbers of at most 20 digits, line ends, END.
+    tail.reserve(key.len() + value_bytes + 96);
+    tail.extend_from_slice(b"VALUE ");
+    tail.extend_from_slice(key);
+    tail.push(b' ');
+    tail.extend_from_slice(number.format(found.meta.flags).as_bytes());
+    tail.push(b' ');
+    tail.extend_from_slice(number.format(found.value.len()).as_bytes());
+    if cas {
+        tail.push(b' ');
+        tail.extend_from_slice(number.format(found.meta.token).as_bytes());
+    }
+    tail.extend_from_slice(LINE_END);
+    value(&found.value, out);
+    out.tail().extend_from_slice(if last { b"\r\nEND\r\n" } else { LINE_END });
+}
+
+/// Copies a value that is in one piece, lends a chained one.
+#[inline]
+pub(super) fn value(value: &Value<'_>, out: &mut Output) {
+    match value {
+        Value::Inline(bytes) => out.tail().extend_from_slice(bytes),
+        Value::Chained(chain) => chain.lend(0..chain.len()).for_each(|lent| out.lend(lent)),
+    }
+}
+
+pub(super) fn line(kind: LineKind, answer: &Answer<'_>, out: &mut Output) {
+    let text: &[u8] = match (kind, answer) {
+        (LineKind::TooLarge, Answer::Outcome(_) | Answer::Local) => TOO_LARGE,
+        (LineKind::Version, _) => VERSION.as_bytes(),
+        (LineKind::MetaNoop, _) => b"MN\r\n",
+        (LineKind::Ok, Answer::Local | Answer::Flushed) => b"OK\r\n",
+        (LineKind::Store, Answer::Outcome(Outcome::Stored { .. })) => b"STORED\r\n",
+        (LineKind::Store, Answer::Outcome(Outcome::NotStored { .. })) => b"NOT_STORED\r\n",
+        (LineKind::Store, Answer::Outcome(Outcome::Exists)) => b"EXISTS\r\n",
+        (LineKind::Delete, Answer::Outcome(Outcome::Deleted { .. })) => b"DELETED\r\n",
+        (LineKind::Touch, Answer::Outcome(Outcome::Touched { .. })) => b"TOUCHED\r\n",
+        (LineKind::Count, Answer::Outcome(Outcome::Counter { number: Number::Unsigned(number), .. })) => {
+            out.tail().extend_from_slice(itoa::Buffer::new().format(*number).as_bytes());
+            LINE_END
+        }
+        (_, Answer::Outcome(Outcome::Miss)) => b"NOT_FOUND\r\n",
+        (_, other) => return problem(other, out),
+    };
+    out.tail().extend_from_slice(text);
+}
+
+const TOO_LARGE: &[u8] = b"SERVER_ERROR object too large for cache\r\n";
+
+/// Says why there is no outcome of the expected kind.
+#[cold]
+pub(super) fn problem(answer: &Answer<'_>, out: &mut Output) {
+    let tail = out.tail();
+    let text: &[u8] = match answer {
+        Answer::Busy { limit } => {
+            tail.extend_from_slice(b"SERVER_ERROR busy: limit --");
+            tail.extend_from_slice(limit.trim_start_matches('-').as_bytes());
+            b" reached\r\n"
+        }
+        Answer::Outcome(Outcome::Refused(refusal)) => match refusal {
+            Refusal::ValueTooLarge => TOO_LARGE,
+            Refusal::KeyTooLarge => Invalid::Format.line(),
+            Refusal::OutOfMemory => b"SERVER_ERROR out of memory storing object\r\n",
+            Refusal::NotANumber | Refusal::Overflow => {
+                b"CLIENT_ERROR cannot increment or decrement non-numeric value\r\n"
+            }
+        },
+        _ => b"SERVER_ERROR unexpected outcome\r\n",
+    };
+    tail.extend_from_slice(text);
+}

@@ -1,0 +1,207 @@
+//! Requests of the protocol in the engine's words.
+
+use super::compose::{Kind, LineKind};
+use super::part;
+use crate::session::{Part, Work};
+use torc_engine::command::{
+    Arithmetic, Body, Command, Delete, Delta, Expire, ExpireCondition, Expiry, Millis, Number, Op, Read,
+    Write, WriteMode,
+};
+use torc_proto::memcache::request::{Get, Request, Store, StoreVerb};
+use torc_proto::memcache::{Meta, MetaFlags, MetaVerb};
+
+/// Longest time that counts from now, seconds; a larger number is a time of the Unix epoch.
+const RELATIVE_SECONDS_MAX: i64 = 60 * 60 * 24 * 30;
+
+/// The protocol's expiry: 0 never, below 0 at once, up to 30 days seconds from now, else Unix seconds.
+#[inline]
+pub(super) fn expiry(exptime: i64, now: Millis) -> Expiry {
+    match exptime {
+        0 => Expiry::Never,
+        i64::MIN..0 => Expiry::At(now),
+        1..=RELATIVE_SECONDS_MAX => Expiry::At(now.saturating_add(millis(exptime))),
+        _ => Expiry::At(millis(exptime)),
+    }
+}
+
+/// Milliseconds of non-negative seconds.
+fn millis(seconds: i64) -> Millis {
+    u64::try_from(seconds).unwrap_or(0).saturating_mul(1000)
+}
+
+/// One part a key; the last one ends the answer.
+#[inline]
+pub(super) fn get<'a>(get: &Get<'a>, now: Millis, parts: &mut Vec<Part<'a>>) {
+    let expiry = get.exptime.map_or(Expiry::Keep, |exptime| expiry(exptime, now));
+    let op = Op::Read(Read { expiry, ..Read::default() });
+    let item = |key, last| part(Work::Keyed(Command { key, op }), Kind::Item { cas: get.cas, last });
+    if get.is_single() {
+        parts.push(item(get.key, true));
+        return;
+    }
+    let mut keys = get.keys().peekable();
+    while let Some(key) = keys.next() {
+        parts.push(item(key, keys.peek().is_none()));
+    }
+}
+
+/// The requests that are one part without value.
+pub(super) fn plain<'a>(request: &Request<'a>, now: Millis) -> Part<'a> {
+    let said = |noreply: bool, kind| if noreply { Kind::Silent } else { Kind::Line(kind) };
+    match *request {
+        Request::Delete { key, noreply } => {
+            let op = Op::Delete(Delete::default());
+            part(Work::Keyed(Command { key, op }), said(noreply, LineKind::Delete))
+        }
+        Request::Touch { key, exptime, noreply } => {
+            let expiry = expiry(exptime, now);
+            let op = Op::Expire(Expire { expiry, condition: ExpireCondition::Always });
+            part(Work::Keyed(Command { key, op }), said(noreply, LineKind::Touch))
+        }
+        Request::Count { key, delta, down, noreply } => {
+            let op = Op::Arithmetic(Arithmetic {
+                delta: if down { Delta::Decrement(delta) } else { Delta::Increment(delta) },
+                initial: None,
+                expiry: Expiry::Keep,
+                compare: None,
+                token: None,
+            });
+            part(Work::Keyed(Command { key, op }), said(noreply, LineKind::Count))
+        }
+        Request::Flush { delay, noreply } => {
+            let at = match expiry(delay, now) {
+                Expiry::At(at) if at > now => Some(at),
+                _ => None,
+            };
+            part(Work::Flush { at }, said(noreply, LineKind::Ok))
+        }
+        Request::Verbosity { noreply } => part(Work::Local, said(noreply, LineKind::Ok)),
+        Request::Version => part(Work::Local, Kind::Line(LineKind::Version)),
+        Request::MetaNoop => part(Work::Local, Kind::Line(LineKind::MetaNoop)),
+        Request::Stats { what } => part(Work::Local, super::stats::kind(what)),
+        Request::Quit | Request::Get(_) | Request::Store(_) | Request::Meta(_) => {
+            part(Work::Local, Kind::Silent)
+        }
+    }
+}
+
+/// A storage command, its value still empty.
+#[inline]
+pub(super) fn store<'a>(store: &Store<'a>, now: Millis) -> Command<'a> {
+    let (mode, compare) = match store.verb {
+        StoreVerb::Set => (WriteMode::Set, None),
+        StoreVerb::Add => (WriteMode::Add, None),
+        StoreVerb::Replace => (WriteMode::Replace, None),
+        StoreVerb::Append => (WriteMode::Append, None),
+        StoreVerb::Prepend => (WriteMode::Prepend, None),
+        StoreVerb::Cas => (WriteMode::Set, Some(store.cas)),
+    };
+    let expiry = match mode {
+        WriteMode::Append | WriteMode::Prepend => Expiry::Keep,
+        _ => expiry(store.exptime, now),
+    };
+    let write = Write { mode, flags: store.flags, expiry, compare, ..Write::set(&[]) };
+    Command { key: store.key, op: Op::Write(write) }
+}
+
+/// Puts the value into a `Write`.
+#[inline]
+pub(super) fn with_value<'a>(mut command: Command<'a>, value: &'a [u8]) -> Command<'a> {
+    if let Op::Write(write) = &mut command.op {
+        write.value = Body::Bytes(value);
+    }
+    command
+}
+
+/// A meta command; `key` is decoded, the value of an `ms` still empty.
+pub(super) fn meta<'a>(meta: &Meta<'a>, key: &'a [u8], now: Millis) -> Command<'a> {
+    let flags = &meta.flags;
+    let op = match meta.verb {
+        MetaVerb::Get => Op::Read(meta_read(flags, now)),
+        MetaVerb::Set => Op::Write(meta_write(flags, now)),
+        MetaVerb::Delete => Op::Delete(Delete {
+            compare: flags.compare(),
+            token: flags.token(),
+            stale: flags.has(b'I').then(|| new_expiry(flags, now).unwrap_or(Expiry::Keep)),
+            value_only: flags.has(b'x'),
+            want_old: false,
+        }),
+        MetaVerb::Arithmetic => Op::Arithmetic(meta_arithmetic(flags, now)),
+        MetaVerb::Debug => Op::Read(Read { peek: true, leases: true, ..Read::default() }),
+    };
+    Command { key, op }
+}
+
+fn new_expiry(flags: &MetaFlags, now: Millis) -> Option<Expiry> {
+    flags.ttl().map(|ttl| expiry(ttl, now))
+}
+
+fn meta_read(flags: &MetaFlags, now: Millis) -> Read {
+    Read {
+        expiry: new_expiry(flags, now).unwrap_or(Expiry::Keep),
+        vivify: flags.vivify().map(|ttl| expiry(ttl, now)),
+        recache_below_ms: flags.recache().map(millis),
+        leases: true,
+        peek: flags.has(b'u'),
+    }
+}
+
+fn meta_write(flags: &MetaFlags, now: Millis) -> Write<'static> {
+    let mode = match flags.mode() {
+        Some(b'E') => WriteMode::Add,
+        Some(b'A') => WriteMode::Append,
+        Some(b'P') => WriteMode::Prepend,
+        Some(b'R') => WriteMode::Replace,
+        _ => WriteMode::Set,
+    };
+    let joins = matches!(mode, WriteMode::Append | WriteMode::Prepend);
+    let expiry_given = new_expiry(flags, now).unwrap_or(Expiry::Never);
+    // memcached's add looks at no token, and a replace with one is a cas.
+    let compare = flags.compare().filter(|_| mode != WriteMode::Add);
+    let mode = if compare.is_some() && mode == WriteMode::Replace { WriteMode::Set } else { mode };
+    Write {
+        mode,
+        flags: flags.client_flags(),
+        expiry: if joins { Expiry::Keep } else { expiry_given },
+        compare,
+        token: flags.token(),
+        vivify: flags.vivify().filter(|_| joins).map(|ttl| expiry(ttl, now)),
+        invalidate: flags.has(b'I') && compare.is_some(),
+        ..Write::set(&[])
+    }
+}
+
+fn meta_arithmetic(flags: &MetaFlags, now: Millis) -> Arithmetic {
+    Arithmetic {
+        delta: match flags.mode() {
+            Some(b'D' | b'-') => Delta::Decrement(flags.delta()),
+            _ => Delta::Increment(flags.delta()),
+        },
+        initial: flags.vivify().map(|ttl| (Number::Unsigned(flags.initial()), expiry(ttl, now))),
+        expiry: new_expiry(flags, now).unwrap_or(Expiry::Keep),
+        compare: flags.compare(),
+        token: flags.token(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn expiry_values_mean_what_memcached_means() {
+        const NOW: Millis = 1_800_000_000_500;
+        for (exptime, expected) in [
+            (0, Expiry::Never),
+            (-1, Expiry::At(NOW)),
+            (i64::MIN, Expiry::At(NOW)),
+            (1, Expiry::At(NOW + 1000)),
+            (2_592_000, Expiry::At(NOW + 2_592_000_000)),
+            (2_592_001, Expiry::At(2_592_001_000)),
+            (1_900_000_000, Expiry::At(1_900_000_000_000)),
+            (i64::MAX, Expiry::At(u64::MAX)),
+        ] {
+            assert_eq!(expiry(exptime, NOW), expected, "{exptime}");
+        }
+    }
+}
