@@ -1,0 +1,97 @@
+#!/usr/bin/env bash
+# The whole check of the project: what this passes, CI passes.
+#
+#   bash tools/ci.sh            everything
+#   bash tools/ci.sh lint       format, clippy, documentation
+#   bash tools/ci.sh test       tests, with real clients
+#
+# It needs a Rust toolchain and a C compiler; what else it needs (Python with venv, redis-cli, libmemcached's
+# tools) it installs with apt where it may, and says so where it may not. Environment:
+#   TORC_SKIP_CLIENTS=1         leave the real clients out (their tests then say that they were skipped)
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+target="${CARGO_TARGET_DIR:-$PWD/target}"
+venv="$target/clients"
+requirements=tools/tests/clients/requirements.txt
+
+say() { printf '\n== %s\n' "$*"; }
+fail() { printf 'ci: %s\n' "$*" >&2; exit 1; }
+
+# Registries have bad minutes.
+retry() {
+    local attempt
+    for attempt in 1 2 3; do
+        "$@" && return 0
+        printf 'ci: attempt %s of 3 failed: %s\n' "$attempt" "$*" >&2
+        sleep $((attempt * 5))
+    done
+    return 1
+}
+
+# Installs the Debian packages whose command (before the colon) is missing.
+install_missing() {
+    local missing=() pair
+    for pair in "$@"; do
+        command -v "${pair%%:*}" >/dev/null || missing+=("${pair#*:}")
+    done
+    # The module is split off Debian's python3.
+    python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
+    [ ${#missing[@]} -eq 0 ] && return 0
+    local cure="install ${missing[*]}, or set TORC_SKIP_CLIENTS=1"
+    command -v apt-get >/dev/null || fail "missing packages and no apt-get: $cure"
+    [ "$(id -u)" -eq 0 ] || fail "missing packages and not root: $cure"
+    say "installing ${missing[*]}"
+    export DEBIAN_FRONTEND=noninteractive
+    retry apt-get -qq update || fail "apt-get update failed three times: $cure"
+    retry apt-get -qq -y --no-install-recommends install "${missing[@]}" >/dev/null \
+        || fail "apt-get install failed three times: $cure"
+}
+
+# A virtual environment with the pinned clients, made again when the pins change.
+clients() {
+    install_missing python3:python3 redis-cli:redis-tools memccat:libmemcached-tools
+    if ! cmp -s "$requirements" "$venv/requirements.txt"; then
+        say "installing the pinned clients"
+        rm -rf "$venv"
+        mkdir -p "$target"
+        python3 -m venv "$venv" || fail "python3 -m venv failed"
+        retry "$venv/bin/pip" -q --disable-pip-version-check install -r "$requirements" \
+            || fail "pip install failed three times: check the network, or set TORC_SKIP_CLIENTS=1"
+        cp "$requirements" "$venv/requirements.txt"
+    fi
+    export TORC_TEST_PYTHON="$venv/bin/python3"
+}
+
+lint() {
+    say "format"
+    cargo fmt --all --check
+    say "clippy"
+    cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
+    say "documentation"
+    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --locked --quiet
+}
+
+tests() {
+    [ "${TORC_SKIP_CLIENTS:-}" = 1 ] || clients
+    say "build"
+    cargo build --workspace --all-targets --locked --quiet
+    say "bench smoke: every benchmark once"
+    cargo test --workspace --benches --locked --quiet
+    say "tests"
+    local log="$target/ci-tests.log" status=0
+    cargo test --workspace --locked --no-fail-fast 2>&1 | tee "$log" || status=$?
+    # One line over all test programs, as the last of them may have run none.
+    awk '/^test result:/ { passed += $4; failed += $6; ignored += $8 }
+         END { printf "\n%d passed, %d failed, %d skipped\n", passed, failed, ignored }' "$log"
+    return "$status"
+}
+
+command -v cargo >/dev/null || fail "there is no cargo: install a Rust toolchain"
+command -v cc >/dev/null || fail "there is no C compiler: install gcc or clang"
+case "${1:-all}" in
+    lint) lint ;;
+    test) tests ;;
+    all) lint; tests ;;
+    *) fail "unknown part '$1': lint, test, or nothing for all" ;;
+esac
