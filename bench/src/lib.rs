@@ -16,9 +16,12 @@
 //!
 //! The `torc` program calls [`run`] for `torc bench ...`.
 
+pub mod ceiling;
 pub mod codec;
+pub mod echo;
 mod error;
 pub mod generator;
+pub mod lab;
 pub mod load;
 pub mod process;
 pub mod report;
@@ -41,7 +44,13 @@ pub struct BenchArgs {
 }
 
 #[derive(Clone, Debug, Subcommand)]
-enum BenchCommand {}
+enum BenchCommand {
+    /// What bare echo servers cost for this workload: the floor under every server's cost
+    Ceiling(Box<ceiling::CeilingArgs>),
+    /// A bare echo server (started by other commands)
+    #[command(hide = true)]
+    Echo(echo::EchoArgs),
+}
 
 /// Runs what the arguments ask for. `own_subcommand` is what the calling program puts before these
 /// arguments (`["bench"]` in `torc`): with it, a command can start this program again as an echo
@@ -49,8 +58,8 @@ enum BenchCommand {}
 pub fn run(args: BenchArgs, own_subcommand: &[&str]) -> Result<ExitCode, BenchError> {
     match args.command {
         None => load::run(&args.load)?,
-        Some(command) => match command {},
+        Some(BenchCommand::Ceiling(args)) => ceiling::run(&args, own_subcommand)?,
+        Some(BenchCommand::Echo(args)) => echo::run(&args)?,
     }
-    let _ = own_subcommand;
     Ok(ExitCode::SUCCESS)
 }

@@ -32,6 +32,8 @@ pub enum Protocol {
 }
 
 impl Protocol {
+    pub const ALL: [Self; 2] = [Self::Resp, Self::Memcache];
+
     pub fn name(self) -> &'static str {
         match self {
             Self::Resp => "resp",
@@ -56,6 +58,8 @@ macro_rules! with_codec {
         }
     };
 }
+
+pub(crate) use with_codec;
 
 /// Flags of `torc bench` without a subcommand.
 #[derive(Args, Clone, Debug)]

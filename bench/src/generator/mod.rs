@@ -20,7 +20,7 @@
 
 pub mod address;
 mod connection;
-mod epoll;
+pub(crate) mod epoll;
 pub mod measure;
 pub mod pace;
 
