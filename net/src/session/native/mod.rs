@@ -1,0 +1,377 @@
+//! Session of the native protocol (`docs/protocol.md`, clauses `[N-...]`).
+//!
+//! ```text
+//!          whole frame                        long value                   refused, or over a limit
+//!   Frames ------------> one part     Frames ------------> Value    Frames ------------------------> Skip
+//!                        (multi-get: one a key)  ValueBegin  | ValueData ...           one part        | no parts
+//!                                     Frames <-------------- ValueEnd     Frames <---------------------
+//!
+//!   Frames --not the magic--> Closed (everything behind it is dropped)
+//! ```
+//!
+//! A deadline counts from the turn in which its frame's first byte was offered ([N-EXT-6]): the session remembers
+//! since when the bytes lie there that it could not take, because a frame was not whole or the turn was full.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `mod.rs` | the state of a connection, framing |
+//! | `request.rs` | one frame to one [`Work`], pure |
+//! | `compose.rs` | an answer to bytes |
+//! | `server.rs` | the answers about the server: hello, topology, statistics |
+//! | `outcomes.rs` | a shard's record of changes done once (D9b) |
+
+mod compose;
+pub mod outcomes;
+mod request;
+mod server;
+
+use super::{Answer, ComposeContext, Limits, Once, Output, Parsed, Part, ReplyKind, Work};
+use request::{Asked, Refusal};
+use torc_engine::command::Millis;
+use torc_proto::native::frame::REQUEST_HEADER_BYTES;
+use torc_proto::native::{self, Hello, Keys, Op, ParseError, Request, RequestHeader, flags};
+
+/// Numbered changes of a session that may be unanswered, W of [N-ONCE-3]; also the outcomes that a shard keeps of a session.
+pub const CREDIT: u32 = 256;
+
+/// How a part is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reply {
+    id: u32,
+    /// Flags of the request.
+    flags: u16,
+    /// Code of the request's operation.
+    op: u8,
+    /// The change was sent before ([N-ONCE-6]).
+    repeat: bool,
+    kind: Kind,
+}
+
+/// What the answer is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// A shard's outcome.
+    Outcome,
+    /// Nothing was executed.
+    Refused(Refusal),
+    Hello,
+    /// The request's own value; also a noop.
+    Echo,
+    Topology,
+    Statistics,
+}
+
+/// State of one connection.
+#[derive(Debug, Default)]
+pub struct Session {
+    state: State,
+    /// Identity from the last hello, 0: none.
+    identity: u64,
+    /// The session began under another boot id: repeats cannot be answered ([N-HELLO-4]).
+    outcomes_lost: bool,
+    /// What the last hello is told of the limits.
+    limits_told: LimitsTold,
+    backlog: Backlog,
+}
+
+#[derive(Debug, Default, Clone, Copy)]
+struct LimitsTold {
+    key_bytes_max: usize,
+    frame_bytes_max: usize,
+    value_bytes_max: u64,
+}
+
+/// Where the next byte belongs.
+#[derive(Debug, Default, Clone, Copy)]
+enum State {
+    #[default]
+    Frames,
+    /// In a value that is received in slices; `remaining` bytes of it are to come.
+    Value {
+        remaining: u32,
+        reply: Reply,
+        once: Option<Once>,
+    },
+    /// In a refused frame.
+    Skip {
+        remaining: u64,
+    },
+    Closed,
+}
+
+/// Since when the first bytes of the input lie there.
+#[derive(Debug, Default, Clone, Copy)]
+struct Backlog {
+    bytes: usize,
+    since: Millis,
+}
+
+impl Backlog {
+    /// When the byte at `offset` of the input came. Never too early: a deadline is rather kept too long than broken.
+    fn arrival(&self, offset: usize, now: Millis) -> Millis {
+        if offset < self.bytes { self.since } else { now }
+    }
+
+    fn advance(&mut self, consumed: usize, offered: usize, now: Millis) {
+        self.bytes = self.bytes.saturating_sub(consumed);
+        if self.bytes == 0 {
+            *self = Backlog { bytes: offered - consumed, since: now };
+        }
+    }
+}
+
+impl Session {
+    pub fn parse<'a>(
+        &mut self,
+        input: &'a [u8],
+        now: Millis,
+        limits: &Limits,
+        parts: &mut Vec<Part<'a>>,
+        parts_max: usize,
+    ) -> Parsed {
+        let mut consumed = 0;
+        let mut missing = 0;
+        while parts.len() < parts_max && consumed < input.len() {
+            let rest = &input[consumed..];
+            match self.state {
+                State::Frames => {
+                    let arrived = self.backlog.arrival(consumed, now);
+                    match self.frame(rest, arrived, now, limits, parts) {
+                        Ok(bytes) => consumed += bytes,
+                        Err(bytes) => {
+                            missing = bytes;
+                            break;
+                        }
+                    }
+                }
+                State::Value { remaining, reply, once } => {
+                    consumed += self.value(rest, remaining, reply, once, parts)
+                }
+                State::Skip { remaining } => {
+                    let taken = rest.len().min(usize::try_from(remaining).unwrap_or(usize::MAX));
+                    consumed += taken;
+                    let remaining = remaining - taken as u64;
+                    self.state = if remaining == 0 { State::Frames } else { State::Skip { remaining } };
+                }
+                State::Closed => consumed = input.len(),
+            }
+        }
+        self.backlog.advance(consumed, input.len(), now);
+        Parsed { consumed, missing }
+    }
+
+    /// Takes one frame, or its head, off `rest`. Says how many bytes it took, or how many are missing.
+    fn frame<'a>(
+        &mut self,
+        rest: &'a [u8],
+        arrived: Millis,
+        now: Millis,
+        limits: &Limits,
+        parts: &mut Vec<Part<'a>>,
+    ) -> Result<usize, usize> {
+        let header = match RequestHeader::parse(rest) {
+            Ok(header) => header,
+            Err(ParseError::Incomplete { missing }) => return Err(missing),
+            Err(ParseError::Invalid(_)) => {
+                self.state = State::Closed;
+                let reply =
+                    Reply { id: 0, flags: 0, op: 0, repeat: false, kind: Kind::Refused(Refusal::Malformed) };
+                parts.push(part(Work::Close, reply, &[], None));
+                return Ok(rest.len());
+            }
+        };
+        let op = match request::check_header(&header, limits) {
+            Ok(op) => op,
+            Err(refusal) => return Ok(self.refuse(&header, refusal, parts)),
+        };
+        let streamed = op.is_write() && header.value_bytes as usize > limits.value_bytes_inline;
+        let wanted_bytes =
+            if streamed { header.head_bytes() } else { header.head_bytes() + header.value_bytes as usize };
+        if rest.len() < wanted_bytes {
+            return Err(wanted_bytes - rest.len());
+        }
+        let (head, value) = rest[..wanted_bytes].split_at(header.head_bytes());
+        let (head, key) = head.split_at(REQUEST_HEADER_BYTES + usize::from(header.extension_bytes));
+        let request = Request { header, extensions: &head[REQUEST_HEADER_BYTES..], key, value };
+        if op == Op::MultiGet {
+            self.multi_get(&request, arrived, now, limits, parts);
+            return Ok(wanted_bytes);
+        }
+        let asked = match request::work(op, &request, arrived, now) {
+            Ok(asked) => asked,
+            Err(refusal) if streamed => return Ok(self.refuse(&header, refusal, parts)),
+            Err(refusal) => {
+                parts.push(part(Work::Local, reply(&header, Kind::Refused(refusal)), &[], None));
+                return Ok(wanted_bytes);
+            }
+        };
+        match self.numbered(&asked) {
+            Ok(once) => self.accept(&request, asked, once, streamed, limits, parts),
+            Err(refusal) if streamed => return Ok(self.refuse(&header, refusal, parts)),
+            Err(refusal) => parts.push(part(Work::Local, reply(&header, Kind::Refused(refusal)), &[], None)),
+        }
+        Ok(wanted_bytes)
+    }
+
+    /// The identity of a numbered change ([N-ONCE-1], [N-ONCE-2], [N-HELLO-4]).
+    fn numbered(&self, asked: &Asked<'_>) -> Result<Option<Once>, Refusal> {
+        match asked.change {
+            None => Ok(None),
+            Some(change) if self.identity == 0 || change.number == 0 => Err(Refusal::NoSession),
+            Some(change) if change.repeat && self.outcomes_lost => Err(Refusal::OutcomeUnknown),
+            Some(change) => {
+                Ok(Some(Once { session: self.identity, number: change.number, repeat: change.repeat }))
+            }
+        }
+    }
+
+    fn accept<'a>(
+        &mut self,
+        request: &Request<'a>,
+        asked: Asked<'a>,
+        once: Option<Once>,
+        streamed: bool,
+        limits: &Limits,
+        parts: &mut Vec<Part<'a>>,
+    ) {
+        let mut reply = reply(&request.header, asked.kind);
+        reply.repeat = once.is_some_and(|once| once.repeat);
+        if asked.kind == Kind::Hello {
+            self.greet(request.value, limits);
+        }
+        let work = match asked.work {
+            Work::Keyed(command) if streamed => {
+                let remaining = request.header.value_bytes;
+                self.state = State::Value { remaining, reply, once };
+                Work::ValueBegin { command, bytes: remaining.into() }
+            }
+            work => work,
+        };
+        parts.push(part(work, reply, asked.echo, once));
+    }
+
+    /// Takes the identity at once, so that changes sent right behind the hello belong to it.
+    fn greet(&mut self, value: &[u8], limits: &Limits) {
+        if let Ok(hello) = Hello::parse(value) {
+            self.identity = hello.session;
+            self.outcomes_lost = false;
+            self.limits_told = LimitsTold {
+                key_bytes_max: limits.key_bytes_max,
+                frame_bytes_max: limits.frame_bytes_max,
+                value_bytes_max: limits.value_bytes_max.min(u32::MAX.into()),
+            };
+        }
+    }
+
+    /// One part a key ([N-MGET-1]); the last one is never quiet ([N-MGET-2]).
+    fn multi_get<'a>(
+        &mut self,
+        request: &Request<'a>,
+        arrived: Millis,
+        now: Millis,
+        limits: &Limits,
+        parts: &mut Vec<Part<'a>>,
+    ) {
+        let header = &request.header;
+        let keys = Keys::parse(request.value, limits.arguments_max);
+        let read = request::read(Op::MultiGet, request, arrived, now);
+        let (keys, count, read) = match (keys, read) {
+            (Ok((keys, count)), Ok(read)) => (keys, count, read),
+            (Err(native::Invalid::TooManyKeys { .. }), _) => {
+                return parts.push(part(
+                    Work::Local,
+                    reply(header, Kind::Refused(Refusal::TooManyKeys)),
+                    &[],
+                    None,
+                ));
+            }
+            (Err(_), _) => {
+                return parts.push(part(Work::Local, reply(header, Kind::Refused(Refusal::Keys)), &[], None));
+            }
+            (_, Err(refusal)) => {
+                return parts.push(part(Work::Local, reply(header, Kind::Refused(refusal)), &[], None));
+            }
+        };
+        for (index, key) in keys.enumerate() {
+            let mut reply = reply(header, Kind::Outcome);
+            reply.id = header.id.wrapping_add(index as u32);
+            if index + 1 == count {
+                reply.flags &= !flags::QUIET_MISS;
+            }
+            let work = match request::check_key(key.len(), limits) {
+                Ok(()) => request::keyed(key, read),
+                Err(refusal) => {
+                    reply.kind = Kind::Refused(refusal);
+                    Work::Local
+                }
+            };
+            parts.push(part(work, reply, &[], None));
+        }
+    }
+
+    /// Answers a frame with a refusal and skips all of it ([N-HDR-9]); takes no byte itself.
+    fn refuse<'a>(&mut self, header: &RequestHeader, refusal: Refusal, parts: &mut Vec<Part<'a>>) -> usize {
+        self.state = State::Skip { remaining: header.frame_bytes() };
+        parts.push(part(Work::Local, reply(header, Kind::Refused(refusal)), &[], None));
+        0
+    }
+
+    /// Passes on a slice of a long value; behind its last byte comes the end.
+    fn value<'a>(
+        &mut self,
+        rest: &'a [u8],
+        remaining: u32,
+        reply: Reply,
+        once: Option<Once>,
+        parts: &mut Vec<Part<'a>>,
+    ) -> usize {
+        let taken = rest.len().min(remaining as usize);
+        let remaining = remaining - taken as u32;
+        parts.push(part(Work::ValueData(&rest[..taken]), reply, &[], None));
+        self.state = if remaining == 0 {
+            parts.push(part(Work::ValueEnd, reply, &[], once));
+            State::Frames
+        } else {
+            State::Value { remaining, reply, once }
+        };
+        taken
+    }
+
+    pub fn compose(
+        &mut self,
+        reply: Reply,
+        key: &[u8],
+        echo: &[u8],
+        answer: &Answer<'_>,
+        context: &ComposeContext<'_>,
+        out: &mut Output,
+    ) {
+        match (reply.kind, answer) {
+            (Kind::Outcome, Answer::Outcome(outcome)) => {
+                compose::outcome(&reply, key, outcome, context.now, out)
+            }
+            (Kind::Outcome, answer) => compose::other(&reply, key, answer, out),
+            (Kind::Refused(refusal), _) => compose::refusal(&reply, key, refusal, out),
+            (Kind::Hello, _) => self.compose_hello(&reply, echo, context, out),
+            (Kind::Echo, _) => compose::small(&reply, native::Status::Ok, echo, out),
+            (Kind::Topology, _) => server::topology(&reply, context.server, out),
+            (Kind::Statistics, _) => server::statistics(&reply, echo, context, out),
+        }
+    }
+
+    fn compose_hello(&mut self, reply: &Reply, echo: &[u8], context: &ComposeContext<'_>, out: &mut Output) {
+        if let Ok(hello) = Hello::parse(echo) {
+            let boot_id = context.server.boot_id();
+            self.outcomes_lost = hello.boot_id != 0 && hello.boot_id != boot_id;
+            server::hello(reply, &hello, &self.limits_told, context, out);
+        }
+    }
+}
+
+fn reply(header: &RequestHeader, kind: Kind) -> Reply {
+    Reply { id: header.id, flags: header.flags, op: header.op, repeat: false, kind }
+}
+
+fn part<'a>(work: Work<'a>, reply: Reply, echo: &'a [u8], once: Option<Once>) -> Part<'a> {
+    Part { work, reply: ReplyKind::Native(reply), echo, once }
+}

@@ -1,0 +1,325 @@
+//! A shard's record of numbered changes, so that a repeat is answered and not done again (D9b; [N-ONCE-1] to [N-ONCE-7]).
+//!
+//! The shard that executes a change records its outcome. Of each session it keeps the W highest numbers: a client
+//! has at most W changes unanswered, so a number below all of those can only come from who breaks the rules. Of
+//! all sessions it keeps the last used ones. Both bounds are given, and memory is taken only as far as used.
+//!
+//! ```text
+//! places:  session identity -> index        sessions:  [ identity | outcomes, by rising number | forgotten ]
+//!                                                       linked from the last used to the least recently used
+//! ```
+//!
+//! What cannot be told is answered so: after a session was dropped from the table, its repeats are
+//! `Unknown`, also when it has come back meanwhile. Until the first session is dropped, a session that the table does not
+//! know has never been here, and its repeats are new (the client checks for restarts by the boot id).
+
+use super::super::Once;
+use std::collections::{HashMap, VecDeque};
+use torc_engine::command::{Meta, Number, Outcome};
+
+/// An outcome as plain data. Old values are not kept ([N-ONCE-6]).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum StoredOutcome {
+    Miss,
+    Stored { meta: Meta },
+    NotStored,
+    Exists,
+    Deleted,
+    Touched { meta: Meta },
+    Untouched,
+    Counter { number: Number, meta: Meta },
+}
+
+impl StoredOutcome {
+    /// What is to be kept of an outcome; `None` if nothing was done ([N-ONCE-7]) or nothing came of it yet.
+    pub fn of(outcome: &Outcome<'_>) -> Option<StoredOutcome> {
+        Some(match outcome {
+            Outcome::Miss => StoredOutcome::Miss,
+            Outcome::Stored { meta, .. } => StoredOutcome::Stored { meta: *meta },
+            Outcome::NotStored { .. } => StoredOutcome::NotStored,
+            Outcome::Exists => StoredOutcome::Exists,
+            Outcome::Deleted { .. } => StoredOutcome::Deleted,
+            Outcome::Touched { meta } => StoredOutcome::Touched { meta: *meta },
+            Outcome::Untouched => StoredOutcome::Untouched,
+            Outcome::Counter { number, meta } => StoredOutcome::Counter { number: *number, meta: *meta },
+            Outcome::Item(_) | Outcome::Refused(_) | Outcome::Pending(_) => return None,
+        })
+    }
+
+    /// The outcome to answer with.
+    pub fn outcome(self) -> Outcome<'static> {
+        match self {
+            StoredOutcome::Miss => Outcome::Miss,
+            StoredOutcome::Stored { meta } => Outcome::Stored { meta, old: None },
+            StoredOutcome::NotStored => Outcome::NotStored { old: None },
+            StoredOutcome::Exists => Outcome::Exists,
+            StoredOutcome::Deleted => Outcome::Deleted { old: None },
+            StoredOutcome::Touched { meta } => Outcome::Touched { meta },
+            StoredOutcome::Untouched => Outcome::Untouched,
+            StoredOutcome::Counter { number, meta } => Outcome::Counter { number, meta },
+        }
+    }
+}
+
+/// What the record says of a change that is about to be executed.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Lookup {
+    /// Execute it, then record it.
+    New,
+    /// It was done, and this came of it.
+    Repeat(StoredOutcome),
+    /// Nobody can tell: answer [`super::super::Answer::OutcomeUnknown`].
+    Unknown,
+}
+
+/// The record of one shard.
+#[derive(Debug)]
+pub struct Outcomes {
+    places: HashMap<u64, u32>,
+    sessions: Vec<SessionOutcomes>,
+    /// Last used, and least recently used; `NONE` if there is no session.
+    newest: u32,
+    oldest: u32,
+    sessions_max: usize,
+    window: usize,
+    /// A session was dropped since the start.
+    dropped: bool,
+}
+
+#[derive(Debug)]
+struct SessionOutcomes {
+    identity: u64,
+    /// By rising number, at most W.
+    outcomes: VecDeque<(u64, StoredOutcome)>,
+    /// Outcomes of numbers up to this one may have been here and are gone; 0: none.
+    forgotten: u64,
+    newer: u32,
+    older: u32,
+}
+
+const NONE: u32 = u32::MAX;
+
+impl Outcomes {
+    /// At most `sessions_max` sessions (at least one) of `window` outcomes each: see [`super::CREDIT`].
+    pub fn new(sessions_max: usize, window: usize) -> Outcomes {
+        Outcomes {
+            places: HashMap::new(),
+            sessions: Vec::new(),
+            newest: NONE,
+            oldest: NONE,
+            sessions_max: sessions_max.clamp(1, NONE as usize),
+            window: window.max(1),
+            dropped: false,
+        }
+    }
+
+    /// Sessions on record.
+    pub fn sessions(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// To be asked before a numbered change is executed. A change that is sent for the first time costs nothing.
+    #[inline]
+    pub fn lookup(&self, once: Once) -> Lookup {
+        if once.repeat { self.lookup_repeat(once) } else { Lookup::New }
+    }
+
+    #[cold]
+    fn lookup_repeat(&self, once: Once) -> Lookup {
+        let Some(&place) = self.places.get(&once.session) else {
+            return if self.dropped { Lookup::Unknown } else { Lookup::New };
+        };
+        let session = &self.sessions[place as usize];
+        match session.outcomes.binary_search_by_key(&once.number, |&(number, _)| number) {
+            Ok(index) => Lookup::Repeat(session.outcomes[index].1),
+            Err(_) if once.number <= session.forgotten => Lookup::Unknown,
+            Err(_) => Lookup::New,
+        }
+    }
+
+    /// To be called when a numbered change was executed. Refusals are not recorded.
+    pub fn record(&mut self, once: Once, outcome: &Outcome<'_>) {
+        let Some(stored) = StoredOutcome::of(outcome) else { return };
+        let place = self.use_session(once);
+        let window = self.window;
+        let session = &mut self.sessions[place as usize];
+        let rank = session.outcomes.iter().rposition(|&(number, _)| number < once.number);
+        let index = rank.map_or(0, |rank| rank + 1);
+        match session.outcomes.get_mut(index) {
+            Some(same) if same.0 == once.number => same.1 = stored,
+            _ => session.outcomes.insert(index, (once.number, stored)),
+        }
+        if session.outcomes.len() > window
+            && let Some((number, _)) = session.outcomes.pop_front()
+        {
+            session.forgotten = session.forgotten.max(number);
+        }
+    }
+
+    /// The session's place, in front of all others; made if it is not there, over the least recently used one if need be.
+    fn use_session(&mut self, once: Once) -> u32 {
+        let place = match self.places.get(&once.session) {
+            Some(&place) => {
+                if place == self.newest {
+                    return place;
+                }
+                self.unlink(place);
+                place
+            }
+            None => self.make_session(once),
+        };
+        self.sessions[place as usize].newer = NONE;
+        self.sessions[place as usize].older = self.newest;
+        match self.newest {
+            NONE => self.oldest = place,
+            newest => self.sessions[newest as usize].newer = place,
+        }
+        self.newest = place;
+        place
+    }
+
+    /// Makes a session that is not linked yet.
+    fn make_session(&mut self, once: Once) -> u32 {
+        // While `number` is unanswered its client has sent none from `number + W` on: all that this session may
+        // have had here before it was dropped lies below.
+        let lost_up_to = once.number.saturating_add(self.window as u64 - 1);
+        let place = if self.sessions.len() < self.sessions_max {
+            self.sessions.push(SessionOutcomes {
+                identity: once.session,
+                outcomes: VecDeque::new(),
+                forgotten: if self.dropped { lost_up_to } else { 0 },
+                newer: NONE,
+                older: NONE,
+            });
+            (self.sessions.len() - 1) as u32
+        } else {
+            let place = self.oldest;
+            self.unlink(place);
+            self.dropped = true;
+            let session = &mut self.sessions[place as usize];
+            self.places.remove(&session.identity);
+            session.identity = once.session;
+            session.outcomes.clear();
+            session.forgotten = lost_up_to;
+            place
+        };
+        self.places.insert(once.session, place);
+        place
+    }
+
+    fn unlink(&mut self, place: u32) {
+        let (newer, older) = (self.sessions[place as usize].newer, self.sessions[place as usize].older);
+        match newer {
+            NONE => self.newest = older,
+            newer => self.sessions[newer as usize].older = older,
+        }
+        match older {
+            NONE => self.oldest = newer,
+            older => self.sessions[older as usize].newer = newer,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn first(session: u64, number: u64) -> Once {
+        Once { session, number, repeat: false }
+    }
+
+    fn again(session: u64, number: u64) -> Once {
+        Once { session, number, repeat: true }
+    }
+
+    fn stored(token: u64) -> Outcome<'static> {
+        Outcome::Stored { meta: Meta { token, ..Meta::default() }, old: None }
+    }
+
+    fn token(lookup: Lookup) -> u64 {
+        match lookup {
+            Lookup::Repeat(StoredOutcome::Stored { meta }) => meta.token,
+            other => panic!("not a repeat: {other:?}"),
+        }
+    }
+
+    /// [N-ONCE-5]
+    #[test]
+    fn a_repeat_gets_the_outcome_and_what_was_never_done_is_new() {
+        let mut outcomes = Outcomes::new(4, 8);
+        assert_eq!(outcomes.lookup(first(7, 1)), Lookup::New);
+        outcomes.record(first(7, 1), &stored(100));
+        outcomes.record(first(7, 3), &Outcome::Exists);
+        assert_eq!(token(outcomes.lookup(again(7, 1))), 100);
+        assert_eq!(outcomes.lookup(again(7, 3)), Lookup::Repeat(StoredOutcome::Exists));
+        assert_eq!(outcomes.lookup(again(7, 2)), Lookup::New);
+        assert_eq!(outcomes.lookup(again(8, 1)), Lookup::New);
+    }
+
+    #[test]
+    fn the_highest_numbers_stay_in_whatever_order_they_come() {
+        let mut outcomes = Outcomes::new(1, 3);
+        for number in [5, 2, 4, 1, 3] {
+            outcomes.record(first(7, number), &stored(number));
+        }
+        for number in 3..=5 {
+            assert_eq!(token(outcomes.lookup(again(7, number))), number);
+        }
+        assert_eq!(outcomes.lookup(again(7, 2)), Lookup::Unknown);
+        assert_eq!(outcomes.lookup(again(7, 6)), Lookup::New);
+    }
+
+    /// [N-ONCE-7]
+    #[test]
+    fn refusals_are_not_on_record() {
+        let mut outcomes = Outcomes::new(1, 3);
+        let refusal = Outcome::Refused(torc_engine::command::Refusal::OutOfMemory);
+        outcomes.record(first(7, 1), &refusal);
+        assert_eq!((outcomes.lookup(again(7, 1)), outcomes.sessions()), (Lookup::New, 0));
+    }
+
+    #[test]
+    fn the_least_recently_used_session_goes_and_is_unknown_from_then_on() {
+        let mut outcomes = Outcomes::new(2, 4);
+        outcomes.record(first(1, 1), &stored(1));
+        outcomes.record(first(2, 1), &stored(2));
+        outcomes.record(first(1, 2), &stored(3));
+        outcomes.record(first(3, 1), &stored(4));
+        assert_eq!(outcomes.sessions(), 2);
+        assert_eq!(token(outcomes.lookup(again(1, 1))), 1);
+        assert_eq!(outcomes.lookup(again(2, 1)), Lookup::Unknown);
+        // It comes back: its old numbers, and all that it may have sent before, stay unknown.
+        outcomes.record(first(2, 6), &stored(5));
+        assert_eq!(token(outcomes.lookup(again(2, 6))), 5);
+        assert_eq!(outcomes.lookup(again(2, 9)), Lookup::Unknown);
+        assert_eq!(outcomes.lookup(again(2, 10)), Lookup::New);
+    }
+
+    /// Against a record that forgets nothing: a change is never called new after it was done.
+    #[test]
+    fn nothing_done_is_ever_called_new() {
+        let mut outcomes = Outcomes::new(3, 4);
+        let mut done = std::collections::HashSet::new();
+        let mut next = [1_u64; 6];
+        let mut random = 1_u64;
+        for _ in 0..20_000 {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let session = (random >> 33) % 6;
+            let number = next[session as usize];
+            // Within the window a client's changes may arrive in another order.
+            let sent = number.saturating_sub((random >> 40) % 4).max(1);
+            next[session as usize] += 1;
+            let once = Once { session, number: sent, repeat: done.contains(&(session, sent)) };
+            let lookup = outcomes.lookup(once);
+            match lookup {
+                Lookup::New => {
+                    assert!(done.insert((session, sent)), "{once:?} done twice");
+                    outcomes.record(once, &stored(sent));
+                }
+                Lookup::Repeat(_) => assert_eq!(token(lookup), sent),
+                Lookup::Unknown => assert!(once.repeat),
+            }
+        }
+        assert!(outcomes.dropped && outcomes.sessions() == 3);
+    }
+}

@@ -1,0 +1,99 @@
+//! Answers about the server: hello, topology, statistics. Never on the path of a get; these may allocate.
+
+use super::super::{ComposeContext, Output, ServerView};
+use super::{CREDIT, LimitsTold, Reply, compose};
+use std::fmt::Write;
+use torc_proto::native::{Hello, HelloAnswer, ShardAddress, SlotRange, Status, Topology, VERSION};
+
+/// The figures of the section `figures`; each is a name of [`ServerView::figure`].
+const FIGURES: [&str; 12] = [
+    "requests",
+    "hits",
+    "misses",
+    "stores",
+    "deletes",
+    "evictions",
+    "expirations",
+    "connections",
+    "connections_total",
+    "bytes_used",
+    "bytes_limit",
+    "refusals",
+];
+
+pub(super) fn hello(
+    reply: &Reply,
+    hello: &Hello,
+    limits: &LimitsTold,
+    context: &ComposeContext<'_>,
+    out: &mut Output,
+) {
+    let server = context.server;
+    let answer = HelloAnswer {
+        version: VERSION,
+        shard: server.shard(),
+        shard_count: server.shard_count(),
+        features: 0,
+        credit: CREDIT,
+        session: hello.session,
+        boot_id: server.boot_id(),
+        epoch: server.slot_epoch(),
+        key_bytes_max: limits.key_bytes_max as u32,
+        frame_bytes_max: u32::try_from(limits.frame_bytes_max).unwrap_or(u32::MAX),
+        value_bytes_max: limits.value_bytes_max,
+        now_ms: context.now,
+    };
+    let mut value = Vec::with_capacity(HelloAnswer::BYTES);
+    answer.compose(&mut value);
+    compose::small(reply, Status::Ok, &value, out);
+}
+
+pub(super) fn topology(reply: &Reply, server: &dyn ServerView, out: &mut Output) {
+    let ranges = server
+        .slot_ranges()
+        .into_iter()
+        .map(|(slots, shard)| SlotRange { first: *slots.start(), last: *slots.end(), shard })
+        .collect();
+    let shards = (0..server.shard_count())
+        .map(|shard| {
+            let (host, port) = server.shard_address(shard);
+            ShardAddress { shard, port, host }
+        })
+        .collect();
+    let map = Topology { epoch: server.slot_epoch(), boot_id: server.boot_id(), ranges, shards };
+    let mut value = Vec::new();
+    map.compose(&mut value);
+    compose::small(reply, Status::Ok, &value, out);
+}
+
+/// [N-STAT-1]
+pub(super) fn statistics(reply: &Reply, section: &[u8], context: &ComposeContext<'_>, out: &mut Output) {
+    let mut lines = String::new();
+    if matches!(section, b"" | b"server") {
+        server_lines(context, &mut lines);
+    }
+    if matches!(section, b"" | b"figures") {
+        for name in FIGURES {
+            line(&mut lines, name, context.server.figure(name));
+        }
+    }
+    let status = if lines.is_empty() { Status::Miss } else { Status::Ok };
+    compose::small(reply, status, lines.as_bytes(), out);
+}
+
+fn server_lines(context: &ComposeContext<'_>, lines: &mut String) {
+    let server = context.server;
+    line(lines, "version", env!("CARGO_PKG_VERSION"));
+    line(lines, "transport", server.transport());
+    line(lines, "boot_id", format_args!("{:016x}", server.boot_id()));
+    line(lines, "uptime_ms", context.now.saturating_sub(server.started_at()));
+    line(lines, "shards", server.shard_count());
+    line(lines, "shard", server.shard());
+    line(lines, "epoch", server.slot_epoch());
+    line(lines, "items", server.items());
+}
+
+fn line(lines: &mut String, name: &str, value: impl std::fmt::Display) {
+    // Writing to a `String` cannot fail.
+    let _ = writeln!(lines, "{name} {value}");
+}
