@@ -1,0 +1,13 @@
+//! The built `torc` program from outside: processes, sockets, signals, exit codes.
+//!
+//! Every server binds to loopback on free ports and is killed when its test ends, whatever comes of it.
+
+mod clients;
+mod config;
+mod doctor;
+mod harness;
+mod limits;
+mod metrics;
+mod ready;
+mod refused;
+mod signals;
