@@ -18,6 +18,7 @@
 
 pub mod ceiling;
 pub mod codec;
+pub mod compare;
 pub mod echo;
 mod error;
 pub mod generator;
@@ -47,6 +48,8 @@ pub struct BenchArgs {
 enum BenchCommand {
     /// What bare echo servers cost for this workload: the floor under every server's cost
     Ceiling(Box<ceiling::CeilingArgs>),
+    /// Torc beside redis-server and memcached, round by round, kept under bench/results
+    Compare(Box<compare::CompareArgs>),
     /// A bare echo server (started by other commands)
     #[command(hide = true)]
     Echo(echo::EchoArgs),
@@ -59,6 +62,7 @@ pub fn run(args: BenchArgs, own_subcommand: &[&str]) -> Result<ExitCode, BenchEr
     match args.command {
         None => load::run(&args.load)?,
         Some(BenchCommand::Ceiling(args)) => ceiling::run(&args, own_subcommand)?,
+        Some(BenchCommand::Compare(args)) => compare::run(&args, own_subcommand)?,
         Some(BenchCommand::Echo(args)) => echo::run(&args)?,
     }
     Ok(ExitCode::SUCCESS)

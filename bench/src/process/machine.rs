@@ -24,7 +24,8 @@ impl Machine {
         Self {
             host: read("/proc/sys/kernel/hostname").trim().to_owned(),
             cpu: field(&cpuinfo, "model name").unwrap_or_default(),
-            cores: std::thread::available_parallelism().map_or(1, usize::from),
+            // Not what this thread may use: a generator is pinned to one.
+            cores: cpuinfo.lines().filter(|line| line.starts_with("processor")).count(),
             memory_gib: (memory as f64 / (1u64 << 30) as f64 * 10.0).round() / 10.0,
             kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
             hypervisor: field(&cpuinfo, "flags")
