@@ -2,57 +2,56 @@
 //!
 //! ```text
 //!  bucket: eight entries of 4 bytes
-//!  | fingerprint 16 | stamp 16 |   stamp: insertions so far / (capacity / STAMPS), wrapping
+//!  | stamp 16 | fingerprint 16 |   stamp: 1 + insertions so far / (capacity / STAMPS), wrapping; 0: empty
 //! ```
 //!
 //! An entry counts as long as at most `capacity` keys were remembered after it, which is what a FIFO queue of
 //! that many ghosts would hold, to within 1/[`STAMPS`]. A full bucket forgets its oldest entry early. A false
-//! memory has a chance of about 8/65,536.
+//! memory has a chance of about 8/65,536. A remembered key costs 5.4 bytes.
 
 const ENTRIES: usize = 8;
+/// Keys that should be remembered per bucket: fewer than its entries, so that buckets seldom forget early.
+const KEYS_PER_BUCKET: u64 = 6;
 /// Stamps that pass while `capacity` keys are remembered.
 const STAMPS: u64 = 64;
-
-#[derive(Debug, Clone, Copy, Default)]
-struct Entry {
-    fingerprint: u16,
-    stamp: u16,
-}
+/// Stamps are told apart up to here.
+const STAMPS_MAX: u64 = u16::MAX as u64;
 
 /// A bounded memory of dropped keys.
 #[derive(Debug, Default)]
 pub(super) struct Ghost {
-    buckets: Vec<[Entry; ENTRIES]>,
+    buckets: Vec<[u32; ENTRIES]>,
     capacity: u64,
     inserted: u64,
 }
 
 impl Ghost {
-    /// Makes room to remember `capacity` keys. Grows by doubling, and forgets everything then.
+    /// Makes room to remember `capacity` keys. Its memory grows by a quarter at least, and forgets everything
+    /// then.
     pub(super) fn resize(&mut self, capacity: u64) {
         self.capacity = capacity.max(STAMPS);
-        // Half full on average, so that buckets seldom forget early.
-        let wanted = (self.capacity as usize * 2 / ENTRIES).next_power_of_two();
+        let wanted = (self.capacity / KEYS_PER_BUCKET) as usize + 1;
         if wanted > self.buckets.len() {
-            self.buckets = vec![[Entry::default(); ENTRIES]; wanted];
+            self.buckets = vec![[0; ENTRIES]; wanted + wanted / 8];
         }
     }
 
-    /// The stamp of a key remembered now; 0 is kept for empty entries.
-    fn stamp(&self) -> u16 {
-        (self.inserted * STAMPS / self.capacity % u64::from(u16::MAX)) as u16 + 1
+    /// The stamp of a key remembered now.
+    fn stamp(&self) -> u64 {
+        self.inserted * STAMPS / self.capacity % STAMPS_MAX + 1
     }
 
-    fn age(&self, entry: Entry) -> u64 {
-        if entry.stamp == 0 {
-            return u64::MAX;
+    fn age(&self, entry: u32) -> u64 {
+        match u64::from(entry >> 16) {
+            0 => u64::MAX,
+            then => (self.stamp() + STAMPS_MAX - then) % STAMPS_MAX,
         }
-        let (now, then) = (u64::from(self.stamp()), u64::from(entry.stamp));
-        (now + u64::from(u16::MAX) - then) % u64::from(u16::MAX)
     }
 
-    fn place(&self, hash: u64) -> (usize, u16) {
-        (hash as usize & (self.buckets.len() - 1), (hash >> 48) as u16)
+    /// The bucket by the high bits of the hash, the fingerprint by the low ones.
+    fn place(&self, hash: u64) -> (usize, u32) {
+        let bucket = ((u128::from(hash) * self.buckets.len() as u128) >> 64) as usize;
+        (bucket, hash as u32 & 0xFFFF)
     }
 
     pub(super) fn remember(&mut self, hash: u64) {
@@ -60,9 +59,9 @@ impl Ghost {
             return;
         }
         let (bucket, fingerprint) = self.place(hash);
-        let stamp = self.stamp();
+        let stamp = self.stamp() as u32;
         let oldest = (0..ENTRIES).max_by_key(|&entry| self.age(self.buckets[bucket][entry])).unwrap_or(0);
-        self.buckets[bucket][oldest] = Entry { fingerprint, stamp };
+        self.buckets[bucket][oldest] = stamp << 16 | fingerprint;
         self.inserted += 1;
     }
 
@@ -72,10 +71,10 @@ impl Ghost {
             return false;
         }
         let (bucket, fingerprint) = self.place(hash);
-        for entry in 0..ENTRIES {
-            let found = self.buckets[bucket][entry];
-            if found.fingerprint == fingerprint && self.age(found) <= STAMPS {
-                self.buckets[bucket][entry] = Entry::default();
+        for number in 0..ENTRIES {
+            let entry = self.buckets[bucket][number];
+            if entry & 0xFFFF == fingerprint && self.age(entry) <= STAMPS {
+                self.buckets[bucket][number] = 0;
                 return true;
             }
         }
@@ -83,7 +82,7 @@ impl Ghost {
     }
 
     pub(super) fn bytes(&self) -> usize {
-        self.buckets.len() * size_of::<[Entry; ENTRIES]>()
+        size_of_val(&self.buckets[..])
     }
 }
 

@@ -198,6 +198,7 @@ impl Shard {
             return false;
         }
         self.eviction.resize(self.index.items());
+        self.fit(self.index.bytes());
         let lengths = QueueLengths {
             small: self.segments.sealed(Queue::Small),
             main: self.segments.sealed(Queue::Main),

@@ -225,7 +225,7 @@ impl Shard {
         let queue = match self.find(key, hash) {
             Some((_, slot)) => self.segments.header(self.segments.segment_of(slot.location())).queue,
             None => {
-                self.grow_index(now);
+                self.grow_index();
                 self.eviction.admit(hash)
             }
         };
@@ -295,13 +295,13 @@ impl Shard {
 
     /// Moves the index on if it is growing, or begins to grow it if it is too full and the memory can be had.
     #[inline]
-    fn grow_index(&mut self, now: Millis) {
+    fn grow_index(&mut self) {
         if self.index.is_growing() {
             for _ in 0..GROW_STEPS_PER_INSERT {
                 self.grow_step();
             }
         } else if let Some(bytes) = self.index.growth_wanted() {
-            self.begin_growth(bytes, now);
+            self.begin_growth(bytes);
         }
     }
 
@@ -323,18 +323,27 @@ impl Shard {
 
     /// The index takes its memory from the segments: they are made fewer first.
     #[cold]
-    fn begin_growth(&mut self, bytes: usize, now: Millis) {
-        let left = (self.memory_bytes as usize).saturating_sub(bytes + self.eviction.bytes());
+    fn begin_growth(&mut self, bytes: usize) {
+        // What eviction will remember has its share before the memory is full, not after.
+        self.eviction.resize(self.index.items());
+        if self.fit(bytes) {
+            self.index.grow();
+            self.publish();
+        }
+    }
+
+    /// Limits the segments to what the memory leaves beside an index of `index_bytes` and what eviction
+    /// remembers. `false`: that would be too few, nothing was changed.
+    pub(super) fn fit(&mut self, index_bytes: usize) -> bool {
+        let left = (self.memory_bytes as usize).saturating_sub(index_bytes + self.eviction.bytes());
         let count_max = left / self.segments.segment_bytes();
         if count_max < super::SEGMENTS_MIN {
-            return;
+            return false;
         }
         if count_max < self.segments.count_max() {
             self.segments.limit(count_max);
         }
-        let _ = now;
-        self.index.grow();
-        self.publish();
+        true
     }
 
     /// Appends to or prepends before an existing value.
