@@ -20,6 +20,8 @@ pub(crate) struct Arguments {
 pub(crate) enum Action {
     /// Run the server
     Serve(ServeArgs),
+    /// Load a server and measure what a request costs it
+    Bench(torc_bench::BenchArgs),
     /// Tell what this machine offers the server, and how to get what is missing
     Doctor(DoctorArgs),
     /// Print a completion script for a shell

@@ -17,20 +17,19 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let action = arguments.action.unwrap_or_else(|| Action::Serve(ServeArgs::default()));
-    match run(action) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.report(),
-    }
+    run(action).unwrap_or_else(|failure| failure.report())
 }
 
-fn run(action: Action) -> Result<(), Failure> {
+fn run(action: Action) -> Result<ExitCode, Failure> {
     match action {
-        Action::Serve(args) => serve::run(&args),
-        Action::Doctor(args) => doctor::run(&args),
+        Action::Serve(args) => serve::run(&args)?,
+        Action::Bench(args) => return torc_bench::run(args, &["bench"]).map_err(Failure::failed),
+        Action::Doctor(args) => doctor::run(&args)?,
         Action::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "torc", &mut script);
-            exit::print(&String::from_utf8_lossy(&script))
+            exit::print(&String::from_utf8_lossy(&script))?;
         }
     }
+    Ok(ExitCode::SUCCESS)
 }

@@ -23,6 +23,8 @@ use crate::machine::Machine;
 use sources::Texts;
 use std::net::SocketAddr;
 use std::time::Duration;
+use torc_engine::eviction::Algorithm;
+use torc_engine::item::KEY_BYTES_MAX;
 use value::{show_cpus, show_duration};
 
 /// How bytes move.
@@ -61,7 +63,7 @@ pub(crate) struct Config {
     /// At least one; shard `n` is pinned to the `n`-th, counted around.
     pub(crate) cpus: Vec<usize>,
     pub(crate) memory_bytes: u64,
-    pub(crate) eviction: String,
+    pub(crate) eviction: Algorithm,
     pub(crate) huge_pages: bool,
     pub(crate) value_bytes_max: u64,
     pub(crate) key_bytes_max: usize,
@@ -110,11 +112,11 @@ impl Config {
         let cpus = r.cpus(machine)?;
         let (shards, cpus) = r.shards(cpus, machine)?;
         let memory_bytes = r.memory(machine, shards)?;
-        let eviction = r.one("eviction", eviction, String::clone)?;
+        let eviction = r.one("eviction", eviction, |algorithm| algorithm.name().into())?;
         let huge_pages = r.one("huge-pages", huge_pages, |on| if *on { "auto" } else { "off" }.into())?;
 
         let value_bytes_max = r.value_max(memory_bytes)?;
-        let key_bytes_max = r.size("max-key", 1, KEY_BYTES_MAX)? as usize;
+        let key_bytes_max = r.size("max-key", 1, KEY_BYTES_MAX as u64)? as usize;
         let connections_max = r.one("max-connections", count::<1, CONNECTIONS_MAX>, u64::to_string)? as usize;
         let output_bytes_max = r.size("output-limit", 64 << 10, 1 << 40)? as usize;
         let show = |time: &Option<Duration>| show_duration(*time);
@@ -152,8 +154,6 @@ impl Config {
     }
 }
 
-/// The longest key that an item can hold, bytes.
-const KEY_BYTES_MAX: u64 = 64 << 10;
 const CONNECTIONS_MAX: u64 = 10_000_000;
 /// A shard's number has 16 bits on the wire; 1,024 shards are more than any machine has cores.
 const SHARDS_MAX: u64 = 1024;
@@ -444,10 +444,8 @@ fn transport(text: &str) -> Parse<TransportChoice> {
     one_of(text, &[("auto", Auto), ("uring", Uring), ("epoll", Epoll)])
 }
 
-fn eviction(text: &str) -> Parse<String> {
-    let choices: Vec<(&str, String)> =
-        settings::EVICTIONS.iter().map(|name| (*name, (*name).to_owned())).collect();
-    one_of(text, &choices)
+fn eviction(text: &str) -> Parse<Algorithm> {
+    Algorithm::by_name(text).ok_or_else(|| format!("is none of {}", settings::EVICTIONS.join(", ")))
 }
 
 fn huge_pages(text: &str) -> Parse<bool> {

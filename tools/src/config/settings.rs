@@ -67,7 +67,7 @@ const MEMORY: &str = "Memory";
 const LIMITS: &str = "Limits";
 const OPERATION: &str = "Operation";
 
-pub(crate) const EVICTIONS: &[&str] = &["merge", "fifo"];
+pub(crate) const EVICTIONS: &[&str] = &["s3-fifo", "fifo-reinsertion"];
 
 pub(crate) const SETTINGS: &[Setting] = &[
     Setting {
@@ -124,7 +124,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "auto",
         "Memory for data, index and buffers together; auto: the smaller of 1g and a quarter of what the cgroup or machine has",
     ),
-    choice(MEMORY, "eviction", EVICTIONS, "merge", "Which items go when memory is full"),
+    choice(MEMORY, "eviction", EVICTIONS, "s3-fifo", "Which items go when memory is full"),
     choice(
         MEMORY,
         "huge-pages",
@@ -133,7 +133,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "auto: ask for transparent huge pages; off: never",
     ),
     one(LIMITS, "max-value", "SIZE", "64m", "Longest value"),
-    one(LIMITS, "max-key", "SIZE", "1k", "Longest key (memcached text keeps its own limit of 250 bytes)"),
+    one(LIMITS, "max-key", "SIZE", "250", "Longest key"),
     one(LIMITS, "max-connections", "COUNT", "10000", "Most connections at a time, over all listeners"),
     one(LIMITS, "output-limit", "SIZE", "32m", "Most bytes of answers that wait for one connection"),
     one(

@@ -1,22 +1,21 @@
 use super::*;
-use crate::machine::tests::machine_of;
+use crate::machine::tests::{machine_of, machine_with};
 use std::collections::BTreeMap;
 use std::path::Path;
+use torc_engine::runtime::topology::Topology;
 
 fn machine() -> Machine {
-    machine_of(&[("proc/meminfo", "MemTotal: 16777216 kB\n")], vec![0, 1, 2, 3])
+    machine_of(&[("proc/meminfo", "MemTotal: 16777216 kB\n")], 4)
 }
 
 fn small_machine() -> Machine {
-    machine_of(
-        &[
-            ("proc/meminfo", "MemTotal: 16777216 kB\n"),
-            ("proc/self/cgroup", "0::/\n"),
-            ("sys/fs/cgroup/memory.max", "536870912\n"),
-            ("sys/fs/cgroup/cpu.max", "250000 100000\n"),
-        ],
-        vec![0, 1, 2, 3],
-    )
+    let topology = Topology {
+        cpus: vec![0, 1, 2, 3],
+        quota: Some(2.5),
+        memory_bytes_max: Some(512 << 20),
+        nodes: Vec::new(),
+    };
+    machine_with(&[("proc/meminfo", "MemTotal: 16777216 kB\n")], topology)
 }
 
 /// `--name=value` for flags, `NAME=value` for the environment, anything else is the file.
@@ -142,9 +141,9 @@ fn errors_name_the_setting_its_origin_and_the_cure() {
         (&["--admin=0.0.0.0:80"], &["--admin", "--allow-remote"]),
         (&["--listen=127.0.0.1:1", "--listen=127.0.0.1:1"], &["--listen", "twice"]),
         (&["--transport=rdma"], &["--transport", "auto, uring, epoll"]),
-        (&["--eviction=best"], &["--eviction", "merge"]),
+        (&["--eviction=best"], &["--eviction", "s3-fifo"]),
         (&["--max-value=1g"], &["--max-value", "a quarter of --memory"]),
-        (&["--max-key=1m"], &["--max-key", "64k"]),
+        (&["--max-key=1m"], &["--max-key", "65535"]),
         (&["--max-connections=0"], &["--max-connections"]),
         (&["--drain-timeout=5"], &["--drain-timeout", "5s"]),
         (&["--log=xml"], &["--log", "text, json"]),
@@ -174,4 +173,10 @@ fn a_file_that_cannot_be_read_is_an_error_with_its_name() {
     let missing = |_: &Path| Err(std::io::Error::from(std::io::ErrorKind::NotFound));
     let error = sources::merge(&flags, &|_| None, &missing).expect_err("no file").to_string();
     assert!(error.contains("--config: /no/such"), "{error}");
+}
+
+#[test]
+fn every_eviction_algorithm_can_be_chosen() {
+    let names: Vec<&str> = torc_engine::eviction::Algorithm::ALL.iter().map(|one| one.name()).collect();
+    assert_eq!(names, settings::EVICTIONS);
 }

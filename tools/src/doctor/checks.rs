@@ -144,7 +144,8 @@ fn numa(machine: &Machine) -> Check {
     if nodes.len() < 2 {
         return Check::new("NUMA", State::Found, "one node");
     }
-    let shown: Vec<String> = nodes.iter().map(|(node, cpus)| format!("node {node}: CPUs {cpus}")).collect();
+    let shown: Vec<String> =
+        nodes.iter().map(|node| format!("node {}: CPUs {}", node.number, show_cpus(&node.cpus))).collect();
     Check::new("NUMA", State::Limited, shown.join(", "))
         .follows("a shard's memory is touched first by its pinned thread, so it lies on that thread's node; the network card's queues may not")
         .cure("--cpus with the CPUs of the network card's node")
@@ -252,7 +253,8 @@ fn persistent_memory(machine: &Machine) -> Check {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::machine::tests::machine_of;
+    use crate::machine::tests::{machine_of, machine_with};
+    use torc_engine::runtime::topology::Topology;
 
     fn trial(result: io::Result<()>) -> Trial {
         Trial { name: "io_uring", used_for: "serving", since: "5.1", needed: true, result }
@@ -264,7 +266,7 @@ mod tests {
 
     #[test]
     fn whatever_is_not_found_says_what_follows() {
-        let machine = machine_of(&[], vec![0]);
+        let machine = machine_of(&[], 1);
         let checks = all(&machine, &[trial(Err(io::Error::from_raw_os_error(libc::EPERM)))]);
         for check in checks.iter().filter(|check| check.state == State::Missing) {
             assert!(!check.follows.is_empty(), "{}", check.name);
@@ -284,25 +286,24 @@ mod tests {
     }
 
     fn all_with(errno: i32, files: &[(&str, &str)]) -> String {
-        let machine = machine_of(files, vec![0]);
+        let machine = machine_of(files, 1);
         let checks = all(&machine, &[trial(Err(io::Error::from_raw_os_error(errno)))]);
         named(&checks, "io_uring").cure.clone()
     }
 
     #[test]
     fn a_quota_below_the_cpus_is_a_limit() {
-        let files = [("proc/self/cgroup", "0::/"), ("sys/fs/cgroup/cpu.max", "150000 100000")];
-        let checks = all(&machine_of(&files, vec![0, 1]), &[]);
-        assert_eq!(named(&checks, "CPU quota").state, State::Limited);
-        let checks = all(&machine_of(&files, vec![0]), &[]);
-        assert_eq!(named(&checks, "CPU quota").state, State::Found);
+        for (cpus, state) in [(vec![0, 1], State::Limited), (vec![0], State::Found)] {
+            let topology = Topology { cpus, quota: Some(1.5), memory_bytes_max: None, nodes: Vec::new() };
+            assert_eq!(named(&all(&machine_with(&[], topology), &[]), "CPU quota").state, state);
+        }
     }
 
     #[test]
     fn an_old_kernel_is_named() {
-        let old = machine_of(&[("proc/sys/kernel/osrelease", "5.15.0-91-generic")], vec![0]);
+        let old = machine_of(&[("proc/sys/kernel/osrelease", "5.15.0-91-generic")], 1);
         assert_eq!(named(&all(&old, &[]), "kernel").state, State::Limited);
-        let new = machine_of(&[("proc/sys/kernel/osrelease", "6.12.0")], vec![0]);
+        let new = machine_of(&[("proc/sys/kernel/osrelease", "6.12.0")], 1);
         assert_eq!(named(&all(&new, &[]), "kernel").state, State::Found);
     }
 }

@@ -3,9 +3,8 @@
 //! Everything is read below a root directory, so that tests can lay out a machine of their own. A fact that
 //! cannot be read is absent, never an error: a cache must start in a container that hides half of `/sys`.
 
-mod cgroup;
-
 use std::path::{Path, PathBuf};
+use torc_engine::runtime::topology::{Node, Topology};
 
 /// Facts that settings, banner and doctor go by.
 #[derive(Debug, Clone)]
@@ -21,8 +20,8 @@ pub(crate) struct Machine {
     pub(crate) memory_bytes: u64,
     /// Which of them it was: `cgroup` or `machine`.
     pub(crate) memory_source: &'static str,
-    /// Nodes and the CPUs of each; empty where the kernel tells of none.
-    pub(crate) numa_nodes: Vec<(usize, String)>,
+    /// Empty where the kernel tells of none.
+    pub(crate) numa_nodes: Vec<Node>,
     /// Mode of transparent huge pages for private memory: `always`, `madvise`, `never`.
     pub(crate) thp: Option<String>,
     /// The same for shared memory (memfd).
@@ -41,28 +40,29 @@ pub(crate) struct Machine {
 impl Machine {
     /// The machine that we run on.
     pub(crate) fn here() -> Machine {
-        let mut machine = Machine::read(Path::new("/"), affinity());
+        let nothing = Topology { cpus: vec![0], quota: None, memory_bytes_max: None, nodes: Vec::new() };
+        let mut machine = Machine::read(Path::new("/"), Topology::discover().unwrap_or(nothing));
         machine.memlock_bytes = limit(libc::RLIMIT_MEMLOCK).map_or(None, |(soft, _)| finite(soft));
         machine.files = limit(libc::RLIMIT_NOFILE).unwrap_or((1024, 1024));
         machine
     }
 
-    /// A machine whose `/proc` and `/sys` lie below `root`.
-    pub(crate) fn read(root: &Path, cpus_allowed: Vec<usize>) -> Machine {
+    /// A machine with these CPUs and limits, whose `/proc` and `/sys` lie below `root`.
+    pub(crate) fn read(root: &Path, topology: Topology) -> Machine {
         let number = |path: &str| text(root, path).and_then(|text| text.parse().ok());
         let total = memory_total(root).unwrap_or(u64::MAX);
-        let (memory_bytes, memory_source) = match cgroup::memory_limit(root) {
+        let (memory_bytes, memory_source) = match topology.memory_bytes_max {
             Some(limit) if limit < total => (limit, "cgroup"),
             _ => (total, "machine"),
         };
         Machine {
             root: root.into(),
             kernel: text(root, "proc/sys/kernel/osrelease").unwrap_or_else(|| "unknown".into()),
-            cpu_quota: cgroup::cpu_quota(root),
-            cpus_allowed,
+            cpu_quota: topology.quota,
+            cpus_allowed: topology.cpus,
             memory_bytes,
             memory_source,
-            numa_nodes: numa_nodes(root),
+            numa_nodes: topology.nodes,
             thp: chosen(root, "sys/kernel/mm/transparent_hugepage/enabled"),
             thp_shared: chosen(root, "sys/kernel/mm/transparent_hugepage/shmem_enabled"),
             hugetlb_pages: number("proc/sys/vm/nr_hugepages").unwrap_or(0),
@@ -103,19 +103,6 @@ fn finite(limit: u64) -> Option<u64> {
     (limit != libc::RLIM_INFINITY).then_some(limit)
 }
 
-fn affinity() -> Vec<usize> {
-    // SAFETY: `cpu_set_t` is plain bits, for which all zeroes (no CPU) is a value.
-    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
-    // SAFETY: the size is that of the live set behind the pointer; 0 names this thread.
-    let done = unsafe { libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &mut set) } == 0;
-    if !done {
-        return vec![0];
-    }
-    // SAFETY: every index is below CPU_SETSIZE, the number of bits in the set.
-    let is_set = |cpu: &usize| unsafe { libc::CPU_ISSET(*cpu, &set) };
-    (0..libc::CPU_SETSIZE as usize).filter(is_set).collect()
-}
-
 /// A file's text without its line end.
 fn text(root: &Path, path: &str) -> Option<String> {
     std::fs::read_to_string(root.join(path)).ok().map(|text| text.trim().to_owned())
@@ -136,17 +123,6 @@ fn memory_total(root: &Path) -> Option<u64> {
     kib.checked_mul(1024)
 }
 
-fn numa_nodes(root: &Path) -> Vec<(usize, String)> {
-    const NODES: &str = "sys/devices/system/node";
-    let mut nodes: Vec<(usize, String)> = names(root, NODES)
-        .iter()
-        .filter_map(|name| name.strip_prefix("node")?.parse().ok())
-        .filter_map(|node: usize| Some((node, text(root, &format!("{NODES}/node{node}/cpulist"))?)))
-        .collect();
-    nodes.sort();
-    nodes
-}
-
 /// The word in brackets, as in `always [madvise] never`.
 fn chosen(root: &Path, path: &str) -> Option<String> {
     let text = text(root, path)?;
@@ -158,24 +134,30 @@ fn chosen(root: &Path, path: &str) -> Option<String> {
 pub(crate) mod tests {
     use super::*;
 
-    /// A machine in a directory: paths and what stands in them.
-    pub(crate) fn machine_of(files: &[(&str, &str)], cpus: Vec<usize>) -> Machine {
+    /// A machine with CPUs 0 to `cpus` - 1 and these files.
+    pub(crate) fn machine_of(files: &[(&str, &str)], cpus: usize) -> Machine {
+        machine_with(
+            files,
+            Topology { cpus: (0..cpus).collect(), quota: None, memory_bytes_max: None, nodes: Vec::new() },
+        )
+    }
+
+    pub(crate) fn machine_with(files: &[(&str, &str)], topology: Topology) -> Machine {
         let root = tempfile::tempdir().expect("a temporary directory");
         for (path, text) in files {
             let path = root.path().join(path);
             std::fs::create_dir_all(path.parent().expect("a parent")).expect("directories");
             std::fs::write(path, text).expect("a file");
         }
-        Machine::read(root.path(), cpus)
+        Machine::read(root.path(), topology)
     }
 
     #[test]
     fn a_bare_directory_is_a_machine_without_facts() {
-        let machine = machine_of(&[], vec![0]);
+        let machine = machine_of(&[], 1);
         assert_eq!(machine.memory_bytes, u64::MAX);
-        assert_eq!(machine.cpu_quota, None);
         assert_eq!(machine.kernel, "unknown");
-        assert!(machine.numa_nodes.is_empty());
+        assert_eq!(machine.thp, None);
     }
 
     #[test]
@@ -184,19 +166,26 @@ pub(crate) mod tests {
             &[
                 ("proc/sys/kernel/osrelease", "6.12.0\n"),
                 ("proc/meminfo", "MemTotal:        2048 kB\nMemFree: 1 kB\n"),
-                ("sys/devices/system/node/node0/cpulist", "0-1\n"),
-                ("sys/devices/system/node/node1/cpulist", "2-3\n"),
-                ("sys/devices/system/node/online", "0-1\n"),
                 ("sys/kernel/mm/transparent_hugepage/enabled", "always [madvise] never\n"),
                 ("proc/sys/kernel/io_uring_disabled", "2\n"),
             ],
-            vec![0, 1],
+            2,
         );
         assert_eq!(machine.kernel, "6.12.0");
-        assert_eq!(machine.memory_bytes, 2 << 20);
-        assert_eq!(machine.numa_nodes, [(0, "0-1".to_owned()), (1, "2-3".to_owned())]);
+        assert_eq!((machine.memory_bytes, machine.memory_source), (2 << 20, "machine"));
         assert_eq!(machine.thp.as_deref(), Some("madvise"));
         assert_eq!(machine.io_uring_disabled, Some(2));
+    }
+
+    #[test]
+    fn the_smaller_of_machine_and_cgroup_counts() {
+        let meminfo = [("proc/meminfo", "MemTotal: 2048 kB\n")];
+        for (limit, bytes, source) in [(1 << 20, 1 << 20, "cgroup"), (1 << 30, 2 << 20, "machine")] {
+            let topology =
+                Topology { cpus: vec![0], quota: None, memory_bytes_max: Some(limit), nodes: Vec::new() };
+            let machine = machine_with(&meminfo, topology);
+            assert_eq!((machine.memory_bytes, machine.memory_source), (bytes, source));
+        }
     }
 
     #[test]

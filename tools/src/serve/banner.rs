@@ -97,6 +97,6 @@ fn memory(config: &Config, machine: &Machine) -> String {
         Size(config.memory_bytes),
         machine.memory_source,
         Size(machine.memory_bytes >> 20 << 20),
-        config.eviction
+        config.eviction.name()
     )
 }
