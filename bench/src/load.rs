@@ -29,15 +29,17 @@ use crate::{
 pub enum Protocol {
     Resp,
     Memcache,
+    Native,
 }
 
 impl Protocol {
-    pub const ALL: [Self; 2] = [Self::Resp, Self::Memcache];
+    pub const ALL: [Self; 3] = [Self::Resp, Self::Memcache, Self::Native];
 
     pub fn name(self) -> &'static str {
         match self {
             Self::Resp => "resp",
             Self::Memcache => "memcache",
+            Self::Native => "native",
         }
     }
 }
@@ -53,6 +55,10 @@ macro_rules! with_codec {
             }
             $crate::load::Protocol::Memcache => {
                 let $codec = &$crate::codec::memcache::Memcache;
+                $body
+            }
+            $crate::load::Protocol::Native => {
+                let $codec = &$crate::codec::native::Native;
                 $body
             }
         }

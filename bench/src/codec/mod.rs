@@ -4,6 +4,7 @@
 //! Non-goals: this is no client library. A reply is known only as hit, miss, done or refused.
 
 pub mod memcache;
+pub mod native;
 pub mod raw;
 pub mod resp;
 
