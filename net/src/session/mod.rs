@@ -227,7 +227,7 @@ impl Session {
         }
         match self {
             Session::Undecided => unreachable!("decided above"),
-            Session::Resp(session) => session.parse(input, now, limits, parts, parts_max),
+            Session::Resp(session) => session.parse(input, scratch, now, limits, parts, parts_max),
             Session::Memcache(session) => session.parse(input, scratch, now, limits, parts, parts_max),
             Session::Native(session) => session.parse(input, now, limits, parts, parts_max),
         }

@@ -1,35 +1,358 @@
-//! Session of one protocol.
-use super::{Answer, ComposeContext, Limits, Output, Parsed, Part};
-use torc_engine::command::Millis;
+//! RESP: the session of a Redis client.
+//!
+//! ```text
+//!            +--------- Skip <------ value or key too long: answered, the rest of the request thrown away
+//!            v            ^
+//!   input -> Request -----+--> Value --> Options      a long value, received in slices
+//!            |   ^                |         |
+//!            |   +----------------+---------+
+//!            +--> Closed                              QUIT, or bytes that are no RESP
+//! ```
+//!
+//! A whole request is found by [`torc_proto::resp::request`], its row by [`table`], and the row's function
+//! appends the parts. Nothing of an unfinished request is kept but how many bytes it lacks, so that a client
+//! that drips bytes costs little. What answers need is in [`reply`]; commands without a key are run when their
+//! answer is due ([`local`]), since HELLO and CLIENT change how later answers look.
+//!
+//! Goals: the words of Redis 7.0 to the byte, errors too; no allocation for GET and SET; the same answers
+//! however the input is cut. Non-goals: transactions, pub/sub, scripts, types other than strings.
 
-/// How a part is answered.
-#[derive(Debug, Clone, Copy)]
-pub struct Reply;
+mod call;
+mod cluster;
+mod connection;
+mod counters;
+mod errors;
+mod expiry;
+mod gather;
+mod info;
+mod introspection;
+mod keyspace;
+mod local;
+mod options;
+mod reply;
+mod stream;
+mod strings;
+mod table;
+
+pub use reply::Reply;
+
+use super::{Limits, Parsed, Part, Scratch, Work};
+use call::{Call, Error, part};
+use gather::Gather;
+use reply::Kind;
+use stream::State;
+use table::{Row, Run, Values};
+use torc_engine::command::Millis;
+use torc_proto::resp::ProtocolError;
+use torc_proto::resp::compose::{self, Version};
+use torc_proto::resp::request::{self, Arguments, SMALL_ARGUMENTS_MAX, Span, Step};
 
 /// State of one connection.
 #[derive(Debug, Default)]
-pub struct Session {}
+pub struct Session {
+    // Of parsing.
+    state: State,
+    /// Memory for the places of arguments.
+    arguments: Arguments,
+    /// Bytes that the input must have before it is worth a look.
+    wanted: usize,
+    // Of composing, which may lag behind.
+    version: Version,
+    gather: Gather,
+    mute: Option<connection::Mute>,
+    name: Vec<u8>,
+    library_name: Vec<u8>,
+    library_version: Vec<u8>,
+}
+
+/// What came of a step of parsing.
+enum Progress {
+    /// So many bytes are worked off.
+    Consumed(usize),
+    /// So many are missing at least.
+    Missing(usize),
+}
 
 impl Session {
+    /// Appends the parts of all complete requests in `input`: see [`super::Session::parse`].
     pub fn parse<'a>(
         &mut self,
         input: &'a [u8],
-        _now: Millis,
-        _limits: &Limits,
-        _parts: &mut Vec<Part<'a>>,
-        _parts_max: usize,
+        scratch: &'a Scratch,
+        now: Millis,
+        limits: &Limits,
+        parts: &mut Vec<Part<'a>>,
+        parts_max: usize,
     ) -> Parsed {
-        Parsed { consumed: input.len(), missing: 0 }
+        if input.len() < self.wanted {
+            return Parsed { consumed: 0, missing: self.wanted - input.len() };
+        }
+        self.wanted = 0;
+        let mut turn = Turn { scratch, now, limits, parts };
+        let mut at = 0;
+        while at < input.len() && turn.parts.len() < parts_max {
+            let rest = &input[at..];
+            if let State::Request = self.state
+                && let Some(consumed) = hot(rest, &mut turn)
+            {
+                at += consumed;
+                continue;
+            }
+            match self.step(rest, &mut turn) {
+                Progress::Consumed(consumed) => at += consumed,
+                Progress::Missing(missing) => {
+                    self.wanted = rest.len().saturating_add(missing);
+                    return Parsed { consumed: at, missing };
+                }
+            }
+        }
+        Parsed { consumed: at, missing: 0 }
     }
 
-    pub fn compose(
-        &mut self,
-        _reply: Reply,
-        _key: &[u8],
-        _echo: &[u8],
-        _answer: &Answer<'_>,
-        _context: &ComposeContext<'_>,
-        _out: &mut Output,
-    ) {
+    fn step<'a>(&mut self, rest: &'a [u8], turn: &mut Turn<'_, 'a>) -> Progress {
+        match self.state {
+            State::Request => self.request(rest, turn),
+            State::Closed => Progress::Consumed(rest.len()),
+            _ => self.stream(rest, turn),
+        }
     }
+
+    /// The request at the start of `rest`.
+    fn request<'a>(&mut self, rest: &'a [u8], turn: &mut Turn<'_, 'a>) -> Progress {
+        let mut arguments = std::mem::take(&mut self.arguments);
+        let progress = match request::parse(rest, turn.limits.arguments_max, &mut arguments) {
+            Step::Empty { consumed } => Progress::Consumed(consumed),
+            Step::Complete { consumed } if rest[0] != b'*' && !is_array_alike(consumed, &arguments, turn) => {
+                self.inline(&rest[..consumed], &arguments, turn);
+                Progress::Consumed(consumed)
+            }
+            Step::Complete { consumed } => {
+                Progress::Consumed(self.dispatch(&rest[..consumed], &arguments, turn))
+            }
+            Step::Incomplete { missing } => self.incomplete(rest, missing, &arguments, turn),
+            Step::Invalid(error) => self.invalid(error, rest, &arguments, turn),
+        };
+        self.arguments = arguments;
+        progress
+    }
+
+    /// An inline request whose words are not slices of it, or may be too long for one part: worked off as the
+    /// array that the client could have sent.
+    fn inline<'a>(&mut self, line: &[u8], arguments: &Arguments, turn: &mut Turn<'_, 'a>) {
+        let mut array = Vec::new();
+        compose::request(&mut array, &request::inline_words(line, arguments));
+        let array = turn.scratch.keep(&array);
+        let mut at = 0;
+        while at < array.len() {
+            match self.step(&array[at..], turn) {
+                Progress::Consumed(consumed) => at += consumed,
+                Progress::Missing(_) => break,
+            }
+        }
+    }
+
+    /// Works a whole request off, and says how many of its bytes: less than all if it has a long value.
+    fn dispatch<'a>(&mut self, frame: &'a [u8], arguments: &Arguments, turn: &mut Turn<'_, 'a>) -> usize {
+        let consumed = frame.len();
+        let row = arguments.spans.first().and_then(|name| table::lookup(name.of(frame)));
+        if exceeds(row.map(|(_, row)| row), arguments, consumed, consumed, turn.limits) {
+            self.close(Error::FrameTooLong, consumed, turn);
+            return consumed;
+        }
+        let Some((index, row)) = row else {
+            turn.error(Error::UnknownCommand, frame);
+            return consumed;
+        };
+        if !row.takes(arguments.spans.len()) {
+            turn.error(Error::WrongArguments(row.name), frame);
+            return consumed;
+        }
+        if let Some((start, len)) = long_value(row, arguments, turn.limits) {
+            self.begin(row, frame, arguments, (start, len), turn);
+            return start;
+        }
+        self.run(index, row, frame, &arguments.spans, turn);
+        consumed
+    }
+
+    /// Works off a request that needs no streaming.
+    fn run<'a>(
+        &mut self,
+        index: usize,
+        row: &'static Row,
+        frame: &'a [u8],
+        spans: &[Span],
+        turn: &mut Turn<'_, 'a>,
+    ) {
+        let call = Call { row, frame, spans, now: turn.now, limits: turn.limits };
+        let result = match (row.run, row.values) {
+            (Run::Parts(parts), _) => parts(&call, turn.parts),
+            (Run::Store(plan), Values::Streamed(value)) => {
+                plan(&call).and_then(|plan| strings::store_one(&call, turn.parts, plan, value))
+            }
+            (Run::Quit, _) => {
+                turn.parts.push(part(Work::Close, Kind::Ok, &[]));
+                self.state = State::Closed;
+                Ok(())
+            }
+            // The table has fewer than 256 rows.
+            _ => {
+                turn.parts.push(call::local(Kind::Local(index as u8), frame));
+                Ok(())
+            }
+        };
+        if let Err(error) = result {
+            turn.error(error, frame);
+        }
+    }
+
+    /// What can be done about a request that is not all there: begin a long value, or refuse it early.
+    fn incomplete<'a>(
+        &mut self,
+        rest: &'a [u8],
+        missing: usize,
+        arguments: &Arguments,
+        turn: &mut Turn<'_, 'a>,
+    ) -> Progress {
+        let total = rest.len().saturating_add(missing);
+        let row = arguments.spans.first().and_then(|name| table::lookup(name.of(rest))).map(|(_, row)| row);
+        if exceeds(row, arguments, rest.len(), total, turn.limits) {
+            return self.close(Error::FrameTooLong, rest.len(), turn);
+        }
+        self.begin_early(row, rest, arguments, turn).unwrap_or(Progress::Missing(missing))
+    }
+
+    /// A long value before the place where the request goes wrong was begun if the input had ended there.
+    fn invalid<'a>(
+        &mut self,
+        error: ProtocolError,
+        rest: &'a [u8],
+        arguments: &Arguments,
+        turn: &mut Turn<'_, 'a>,
+    ) -> Progress {
+        let row = arguments.spans.first().and_then(|name| table::lookup(name.of(rest))).map(|(_, row)| row);
+        match self.begin_early(row, rest, arguments, turn) {
+            Some(progress) => progress,
+            None => self.close(Error::Protocol(error), rest.len(), turn),
+        }
+    }
+
+    /// Begins a long value of a request whose end is not here.
+    fn begin_early<'a>(
+        &mut self,
+        row: Option<&'static Row>,
+        rest: &'a [u8],
+        arguments: &Arguments,
+        turn: &mut Turn<'_, 'a>,
+    ) -> Option<Progress> {
+        let row = row.filter(|row| row.takes(arguments.announced))?;
+        let (start, len) = long_value(row, arguments, turn.limits)?;
+        self.begin(row, rest, arguments, (start, len), turn);
+        Some(Progress::Consumed(start))
+    }
+
+    /// Answers with an error and ends the connection.
+    fn close(&mut self, error: Error, consumed: usize, turn: &mut Turn<'_, '_>) -> Progress {
+        turn.parts.push(part(Work::Close, Kind::Error(error), &[]));
+        self.state = State::Closed;
+        Progress::Consumed(consumed)
+    }
+}
+
+/// What one call of `parse` works with.
+struct Turn<'t, 'a> {
+    scratch: &'a Scratch,
+    now: Millis,
+    limits: &'t Limits,
+    parts: &'t mut Vec<Part<'a>>,
+}
+
+impl<'a> Turn<'_, 'a> {
+    fn error(&mut self, error: Error, frame: &'a [u8]) {
+        self.parts.push(call::local(Kind::Error(error), frame));
+    }
+}
+
+/// Whether an inline request can be worked off where it lies.
+fn is_array_alike(consumed: usize, arguments: &Arguments, turn: &Turn<'_, '_>) -> bool {
+    !arguments.escaped && consumed <= turn.limits.value_bytes_inline
+}
+
+/// `GET key` and `SET key value` as clients send them all day: bytes consumed if the input starts with one, or
+/// with any short array, that is whole.
+#[inline]
+fn hot<'a>(rest: &'a [u8], turn: &mut Turn<'_, 'a>) -> Option<usize> {
+    let mut spans = [Span::default(); SMALL_ARGUMENTS_MAX];
+    let (count, consumed) = request::parse_small(rest, &mut spans)?;
+    let limits = turn.limits;
+    let [name, key, value] = [spans[0].of(rest), spans[1].of(rest), spans[2].of(rest)];
+    let short = value.len() <= limits.value_bytes_inline
+        && value.len() as u64 <= limits.value_bytes_max
+        && key.len() <= limits.key_bytes_max
+        && consumed <= limits.frame_bytes_max
+        && count <= limits.arguments_max;
+    if !short || name.len() != 3 {
+        return None;
+    }
+    if count == 2 && name.eq_ignore_ascii_case(b"get") {
+        turn.parts.push(call::keyed(key, strings::READ, Kind::Value));
+    } else if count == 3 && name.eq_ignore_ascii_case(b"set") {
+        turn.parts.push(strings::plain_set(key, value));
+    } else {
+        return None;
+    }
+    Some(consumed)
+}
+
+/// Whether a request of which `have` bytes are here, and which has at least `total`, is longer than allowed. A
+/// value that may be long counts for itself: what stands before and behind it must each keep the limit.
+fn exceeds(row: Option<&Row>, arguments: &Arguments, have: usize, total: usize, limits: &Limits) -> bool {
+    let frame_max = limits.frame_bytes_max;
+    match values(row, arguments) {
+        Values::None => total > frame_max,
+        Values::Pairs => {
+            let value_max = usize::try_from(limits.value_bytes_max).unwrap_or(usize::MAX);
+            total > frame_max.saturating_add(value_max)
+        }
+        Values::Streamed(index) | Values::Buffered(index) => {
+            if let Some((start, len)) = place(arguments, index) {
+                let behind = (total as u64).saturating_sub(start as u64 + len + 2);
+                let long = row.is_some_and(|row| is_long(row, len, limits));
+                start > frame_max || (!long && behind > frame_max as u64)
+            } else if let Some((start, len)) = arguments.unfinished {
+                start as u64 + len > frame_max as u64
+            } else {
+                have > frame_max
+            }
+        }
+    }
+}
+
+/// Which arguments may be long; none if their number is wrong.
+fn values(row: Option<&Row>, arguments: &Arguments) -> Values {
+    match row {
+        Some(row) if row.takes(arguments.announced) => row.values,
+        _ => Values::None,
+    }
+}
+
+/// Where the bytes of an argument start and how many they are, if its length is here.
+fn place(arguments: &Arguments, index: usize) -> Option<(usize, u64)> {
+    match arguments.spans.get(index) {
+        Some(span) => Some((span.start as usize, u64::from(span.len))),
+        None if arguments.spans.len() == index => arguments.unfinished,
+        None => None,
+    }
+}
+
+/// Whether a value of `len` bytes is received in slices, or not at all.
+fn is_long(row: &Row, len: u64, limits: &Limits) -> bool {
+    len > limits.value_bytes_max
+        || (matches!(row.values, Values::Streamed(_)) && len > limits.value_bytes_inline as u64)
+}
+
+/// The place of a value that is received in slices, or not at all.
+fn long_value(row: &Row, arguments: &Arguments, limits: &Limits) -> Option<(usize, u64)> {
+    let (Values::Streamed(index) | Values::Buffered(index)) = row.values else { return None };
+    place(arguments, index).filter(|&(_, len)| is_long(row, len, limits))
 }

@@ -1,0 +1,157 @@
+//! One request under work, and what can be wrong with it.
+
+use super::reply::{Kind, Reply};
+use super::table::Row;
+use crate::session::{Limits, Once, Part, ReplyKind, Work};
+use torc_engine::command::{Body, Command, Expiry, Millis, Op, Write, WriteMode};
+use torc_proto::resp::{ProtocolError, Span, parse_i64};
+
+/// A request whose command is known and whose number of arguments is right.
+pub(super) struct Call<'r, 'a> {
+    pub row: &'static Row,
+    /// The request, or its start as far as it is here.
+    pub frame: &'a [u8],
+    pub spans: &'r [Span],
+    pub now: Millis,
+    pub limits: &'r Limits,
+}
+
+impl<'r, 'a> Call<'r, 'a> {
+    /// Number of arguments, the name among them.
+    pub(super) fn len(&self) -> usize {
+        self.spans.len()
+    }
+
+    /// An argument; 0 is the name. Empty beyond the last.
+    #[inline]
+    pub(super) fn argument(&self, index: usize) -> &'a [u8] {
+        self.spans.get(index).map(|span| span.of(self.frame)).unwrap_or_default()
+    }
+
+    /// The arguments from `index` on.
+    pub(super) fn arguments_from(&self, index: usize) -> impl ExactSizeIterator<Item = &'a [u8]> {
+        let frame = self.frame;
+        self.spans.get(index..).unwrap_or_default().iter().map(move |span| span.of(frame))
+    }
+
+    /// An argument that is a key.
+    pub(super) fn key(&self, index: usize) -> Result<&'a [u8], Error> {
+        let key = self.argument(index);
+        if key.len() > self.limits.key_bytes_max { Err(Error::KeyTooLong) } else { Ok(key) }
+    }
+
+    pub(super) fn integer(&self, index: usize) -> Result<i64, Error> {
+        parse_i64(self.argument(index)).ok_or(Error::NotAnInteger)
+    }
+
+    /// The keys of a command that is nothing but keys; none is given out if one is too long.
+    pub(super) fn keys(&self) -> Result<impl Iterator<Item = (&'a [u8], Position)>, Error> {
+        for index in 1..self.len() {
+            self.key(index)?;
+        }
+        let count = self.len() - 1;
+        Ok(self.arguments_from(1).enumerate().map(move |(index, key)| (key, Position::of(index, count))))
+    }
+}
+
+/// Where a part stands among those of its command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Position {
+    pub first: bool,
+    pub last: bool,
+}
+
+impl Position {
+    pub(super) fn of(index: usize, count: usize) -> Position {
+        Position { first: index == 0, last: index + 1 == count }
+    }
+}
+
+/// What a command that stores one value says before the value.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Plan<'a> {
+    pub key: &'a [u8],
+    pub mode: WriteMode,
+    pub want_old: bool,
+    pub vivify: Option<Expiry>,
+    /// Milliseconds to live, counted from when the command is whole.
+    pub to_live_ms: Option<i64>,
+    /// Options may follow behind the value.
+    pub options: bool,
+    pub kind: Kind,
+}
+
+impl<'a> Plan<'a> {
+    /// An unconditional write that never expires.
+    pub(super) fn new(key: &'a [u8], kind: Kind) -> Plan<'a> {
+        Plan {
+            key,
+            mode: WriteMode::Set,
+            want_old: false,
+            vivify: None,
+            to_live_ms: None,
+            options: false,
+            kind,
+        }
+    }
+
+    /// The command, for a value that is `value`.
+    pub(super) fn command(&self, value: &'a [u8], expiry: Expiry) -> Command<'a> {
+        Command {
+            key: self.key,
+            op: Op::Write(Write {
+                mode: self.mode,
+                value: Body::Bytes(value),
+                expiry,
+                vivify: self.vivify,
+                want_old: self.want_old,
+                ..Write::set(value)
+            }),
+        }
+    }
+}
+
+/// Why a request is refused. The words are Redis' own where it has some.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Error {
+    /// The frame says which, and with what arguments.
+    UnknownCommand,
+    /// Of the command with this name.
+    WrongArguments(&'static str),
+    Syntax,
+    NotAnInteger,
+    NotAFloat,
+    NotFinite,
+    /// Of the command with this name.
+    InvalidExpire(&'static str),
+    OffsetOutOfRange,
+    DecrementOverflow,
+    StringTooLong,
+    KeyTooLong,
+    ValueTooLong,
+    /// EXPIRE: the argument with this number.
+    UnsupportedOption(u32),
+    IncompatibleNx,
+    IncompatibleGtLt,
+    InvalidCursor,
+    Protocol(ProtocolError),
+    /// The frame is longer than `--max-frame`.
+    FrameTooLong,
+}
+
+/// A part for the shard that owns the key.
+#[inline]
+pub(super) fn keyed<'a>(key: &'a [u8], op: Op<'a>, kind: Kind) -> Part<'a> {
+    part(Work::Keyed(Command { key, op }), kind, &[])
+}
+
+/// A part that is answered here.
+pub(super) fn local<'a>(kind: Kind, echo: &'a [u8]) -> Part<'a> {
+    part(Work::Local, kind, echo)
+}
+
+#[inline]
+pub(super) fn part<'a>(work: Work<'a>, kind: Kind, echo: &'a [u8]) -> Part<'a> {
+    const ONCE: Option<Once> = None;
+    Part { work, reply: ReplyKind::Resp(Reply(kind)), echo, once: ONCE }
+}

@@ -1,0 +1,132 @@
+//! CLUSTER: each shard is what Redis Cluster calls a node.
+
+use super::Session;
+use super::local::{LocalCall, Subcommand};
+use crate::session::ServerView;
+use std::fmt::Write;
+use torc_engine::slots;
+use torc_proto::resp::compose::{self, Version};
+
+pub(super) fn cluster(session: &mut Session, call: &LocalCall<'_>, out: &mut Vec<u8>) {
+    if let Some(run) = call.subcommand(CLUSTER, out) {
+        run(session, call, out);
+    }
+}
+
+const CLUSTER: &[Subcommand] = &[
+    Subcommand { name: "slots", arity: 2, run: slot_ranges },
+    Subcommand { name: "shards", arity: 2, run: shards },
+    Subcommand { name: "nodes", arity: 2, run: nodes },
+    Subcommand { name: "info", arity: 2, run: info },
+    Subcommand { name: "myid", arity: 2, run: my_id },
+    Subcommand { name: "keyslot", arity: 3, run: key_slot },
+    Subcommand { name: "countkeysinslot", arity: 3, run: count_keys },
+];
+
+fn bulk(out: &mut Vec<u8>, text: &str) {
+    compose::bulk(out, text.as_bytes());
+}
+
+/// An array of first slot, last slot, and the node: host, port, name, nothing more to tell.
+fn slot_ranges(session: &mut Session, call: &LocalCall<'_>, out: &mut Vec<u8>) {
+    let server = call.context.server;
+    let ranges = server.slot_ranges();
+    compose::array(out, ranges.len());
+    for (range, shard) in ranges {
+        let (host, port) = server.shard_address(shard);
+        compose::array(out, 3);
+        compose::integer(out, (*range.start()).into());
+        compose::integer(out, (*range.end()).into());
+        compose::array(out, 4);
+        bulk(out, &host);
+        compose::integer(out, port.into());
+        bulk(out, &server.node_id(shard));
+        compose::map(out, 0, session.version);
+    }
+}
+
+fn shards(session: &mut Session, call: &LocalCall<'_>, out: &mut Vec<u8>) {
+    let server = call.context.server;
+    compose::array(out, server.shard_count().into());
+    for shard in 0..server.shard_count() {
+        compose::map(out, 2, session.version);
+        bulk(out, "slots");
+        let ranges = ranges_of(server, shard);
+        compose::array(out, ranges.len() * 2);
+        for (first, last) in ranges {
+            compose::integer(out, first.into());
+            compose::integer(out, last.into());
+        }
+        bulk(out, "nodes");
+        compose::array(out, 1);
+        node(server, shard, session.version, out);
+    }
+}
+
+fn node(server: &dyn ServerView, shard: u16, version: Version, out: &mut Vec<u8>) {
+    let (host, port) = server.shard_address(shard);
+    compose::map(out, 7, version);
+    bulk(out, "id");
+    bulk(out, &server.node_id(shard));
+    bulk(out, "port");
+    compose::integer(out, port.into());
+    for (name, value) in [("ip", &*host), ("endpoint", &*host), ("role", "master")] {
+        bulk(out, name);
+        bulk(out, value);
+    }
+    bulk(out, "replication-offset");
+    compose::integer(out, 0);
+    bulk(out, "health");
+    bulk(out, "online");
+}
+
+fn ranges_of(server: &dyn ServerView, shard: u16) -> Vec<(u16, u16)> {
+    let ranges = server.slot_ranges().into_iter();
+    ranges.filter(|(_, owner)| *owner == shard).map(|(range, _)| (*range.start(), *range.end())).collect()
+}
+
+/// One line a node: name, address, flags, primary, ping, pong, epoch, link, slots.
+fn nodes(session: &mut Session, call: &LocalCall<'_>, out: &mut Vec<u8>) {
+    let server = call.context.server;
+    let mut text = String::new();
+    for shard in 0..server.shard_count() {
+        let (host, port) = server.shard_address(shard);
+        let flags = if shard == server.shard() { "myself,master" } else { "master" };
+        let (id, epoch) = (server.node_id(shard), server.slot_epoch());
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{id} {host}:{port}@0 {flags} - 0 0 {epoch} connected");
+        for (first, last) in ranges_of(server, shard) {
+            let _ = if first == last { write!(text, " {first}") } else { write!(text, " {first}-{last}") };
+        }
+        text.push('\n');
+    }
+    compose::verbatim(out, &text, session.version);
+}
+
+fn info(session: &mut Session, call: &LocalCall<'_>, out: &mut Vec<u8>) {
+    let server = call.context.server;
+    let assigned: u32 =
+        server.slot_ranges().iter().map(|(range, _)| u32::from(range.end() - range.start()) + 1).sum();
+    let (count, epoch) = (server.shard_count(), server.slot_epoch());
+    let state = if assigned == u32::from(slots::SLOTS) { "ok" } else { "fail" };
+    let text = format!(
+        "cluster_enabled:1\r\ncluster_state:{state}\r\ncluster_slots_assigned:{assigned}\r\n\
+         cluster_slots_ok:{assigned}\r\ncluster_slots_pfail:0\r\ncluster_slots_fail:0\r\n\
+         cluster_known_nodes:{count}\r\ncluster_size:{count}\r\ncluster_current_epoch:{epoch}\r\n\
+         cluster_my_epoch:{epoch}\r\n"
+    );
+    compose::verbatim(out, &text, session.version);
+}
+
+fn my_id(_: &mut Session, call: &LocalCall<'_>, out: &mut Vec<u8>) {
+    let server = call.context.server;
+    bulk(out, &server.node_id(server.shard()));
+}
+
+fn key_slot(_: &mut Session, call: &LocalCall<'_>, out: &mut Vec<u8>) {
+    compose::integer(out, slots::slot_of(call.word(2)).into());
+}
+
+fn count_keys(_: &mut Session, _: &LocalCall<'_>, out: &mut Vec<u8>) {
+    compose::error(out, b"ERR keys are not counted by slot");
+}

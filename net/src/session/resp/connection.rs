@@ -1,0 +1,274 @@
+//! The connection's own affairs: HELLO, CLIENT, PING and their like.
+
+use super::Session;
+use super::call::{Call, Error, local};
+use super::local::{LocalCall, Subcommand};
+use super::reply::Kind;
+use crate::session::{ComposeContext, Output, Part};
+use torc_proto::resp::compose::{self, Version};
+use torc_proto::resp::parse_i64;
+
+/// The release of Redis whose commands and words are spoken.
+pub(super) const REDIS_VERSION: &str = "7.0.15";
+
+/// Answers that the client does not want: CLIENT REPLY.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mute {
+    /// Until it is turned on again.
+    Off,
+    /// Of the next command.
+    Skip,
+}
+
+type Parts<'p, 'a> = &'p mut Vec<Part<'a>>;
+
+pub(super) fn ping<'a>(call: &Call<'_, 'a>, parts: Parts<'_, 'a>) -> Result<(), Error> {
+    parts.push(match call.len() {
+        1 => local(Kind::Pong, &[]),
+        2 => local(Kind::Message, call.argument(1)),
+        _ => return Err(Error::WrongArguments(call.row.name)),
+    });
+    Ok(())
+}
+
+pub(super) fn echo<'a>(call: &Call<'_, 'a>, parts: Parts<'_, 'a>) -> Result<(), Error> {
+    parts.push(local(Kind::Message, call.argument(1)));
+    Ok(())
+}
+
+pub(super) fn accepted(_: &mut Session, _: &LocalCall<'_>, out: &mut Vec<u8>) {
+    compose::simple(out, "OK");
+}
+
+pub(super) fn select(_: &mut Session, call: &LocalCall<'_>, out: &mut Vec<u8>) {
+    match parse_i64(call.word(1)).and_then(|number| i32::try_from(number).ok()) {
+        None => compose::error(out, b"ERR value is not an integer or out of range"),
+        Some(0) => compose::simple(out, "OK"),
+        Some(_) => compose::error(out, b"ERR DB index is out of range"),
+    }
+}
+
+pub(super) fn auth(_: &mut Session, call: &LocalCall<'_>, out: &mut Vec<u8>) {
+    match call.words.len() {
+        2 => compose::error(
+            out,
+            b"ERR AUTH <password> called without any password configured for the default user. \
+              Are you sure your configuration is correct?",
+        ),
+        3 if call.word(1) == b"default" => compose::simple(out, "OK"),
+        3 => compose::error(out, WRONG_PASSWORD),
+        _ => compose::error(out, b"ERR syntax error"),
+    }
+}
+
+const WRONG_PASSWORD: &[u8] = b"WRONGPASS invalid username-password pair or user is disabled.";
+
+pub(super) fn hello(session: &mut Session, call: &LocalCall<'_>, out: &mut Vec<u8>) {
+    let mut version = None;
+    if call.words.len() > 1 {
+        version = match parse_i64(call.word(1)) {
+            None => {
+                return compose::error(out, b"ERR Protocol version is not an integer or out of range");
+            }
+            Some(2) => Some(Version::Resp2),
+            Some(3) => Some(Version::Resp3),
+            Some(_) => return compose::error(out, b"NOPROTO unsupported protocol version"),
+        };
+    }
+    let mut index = 2;
+    while index < call.words.len() {
+        let behind = call.words.len() - 1 - index;
+        if call.is(index, "AUTH") && behind >= 2 {
+            // Without passwords the default user gets in with any, as in Redis.
+            if call.word(index + 1) != b"default" {
+                return compose::error(out, WRONG_PASSWORD);
+            }
+            index += 3;
+        } else if call.is(index, "SETNAME") && behind >= 1 {
+            if !rename(&mut session.name, call.word(index + 1), "Client names", out) {
+                return;
+            }
+            index += 2;
+        } else {
+            let text = [b"ERR Syntax error in HELLO option '", call.word(index), b"'"].concat();
+            return compose::error(out, &text);
+        }
+    }
+    session.version = version.unwrap_or(session.version);
+    greet(session, call.context, out);
+}
+
+fn greet(session: &Session, context: &ComposeContext<'_>, out: &mut Vec<u8>) {
+    let bulk = |out: &mut Vec<u8>, text: &str| compose::bulk(out, text.as_bytes());
+    compose::map(out, 7, session.version);
+    for (name, value) in [("server", "torc"), ("version", REDIS_VERSION)] {
+        bulk(out, name);
+        bulk(out, value);
+    }
+    bulk(out, "proto");
+    compose::integer(out, version_number(session.version));
+    bulk(out, "id");
+    compose::integer(out, id(context));
+    for (name, value) in [("mode", "cluster"), ("role", "master")] {
+        bulk(out, name);
+        bulk(out, value);
+    }
+    bulk(out, "modules");
+    compose::array(out, 0);
+}
+
+fn version_number(version: Version) -> i64 {
+    match version {
+        Version::Resp2 => 2,
+        Version::Resp3 => 3,
+    }
+}
+
+fn id(context: &ComposeContext<'_>) -> i64 {
+    i64::try_from(context.connection).unwrap_or(i64::MAX)
+}
+
+pub(super) fn reset(session: &mut Session, _: &LocalCall<'_>, out: &mut Vec<u8>) {
+    session.version = Version::Resp2;
+    session.mute = None;
+    session.name.clear();
+    compose::simple(out, "RESET");
+}
+
+pub(super) fn client(session: &mut Session, call: &LocalCall<'_>, out: &mut Vec<u8>) {
+    if let Some(run) = call.subcommand(CLIENT, out) {
+        run(session, call, out);
+    }
+}
+
+const CLIENT: &[Subcommand] = &[
+    Subcommand { name: "id", arity: 2, run: |_, call, out| compose::integer(out, id(call.context)) },
+    Subcommand { name: "info", arity: 2, run: describe },
+    Subcommand { name: "list", arity: -2, run: list },
+    Subcommand { name: "setname", arity: 3, run: set_name },
+    Subcommand { name: "getname", arity: 2, run: name },
+    Subcommand { name: "setinfo", arity: 4, run: set_info },
+    Subcommand { name: "reply", arity: 3, run: reply },
+    Subcommand { name: "no-evict", arity: 3, run: no_evict },
+    Subcommand { name: "getredir", arity: 2, run: |_, _, out| compose::integer(out, -1) },
+];
+
+fn describe(session: &mut Session, call: &LocalCall<'_>, out: &mut Vec<u8>) {
+    let line = description(session, call);
+    compose::verbatim(out, &line, session.version);
+}
+
+/// This connection alone: the others belong to other shards.
+fn list(session: &mut Session, call: &LocalCall<'_>, out: &mut Vec<u8>) {
+    if call.words.len() > 2 {
+        return compose::error(out, b"ERR syntax error");
+    }
+    describe(session, call, out);
+}
+
+fn description(session: &Session, call: &LocalCall<'_>) -> String {
+    let context = call.context;
+    format!(
+        "id={} addr={} laddr={} fd=0 name={} age=0 idle=0 flags=N db=0 sub=0 psub=0 ssub=0 multi=-1 qbuf=0 \
+         qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem=0 tot-mem=0 events=r cmd=client|{} \
+         user=default redir=-1 resp={} lib-name={} lib-ver={}\n",
+        id(context),
+        context.peer,
+        context.local,
+        String::from_utf8_lossy(&session.name),
+        String::from_utf8_lossy(call.word(1)).to_lowercase(),
+        version_number(session.version),
+        String::from_utf8_lossy(&session.library_name),
+        String::from_utf8_lossy(&session.library_version),
+    )
+}
+
+fn set_name(session: &mut Session, call: &LocalCall<'_>, out: &mut Vec<u8>) {
+    if rename(&mut session.name, call.word(2), "Client names", out) {
+        compose::simple(out, "OK");
+    }
+}
+
+fn name(session: &mut Session, _: &LocalCall<'_>, out: &mut Vec<u8>) {
+    if session.name.is_empty() {
+        compose::null(out, session.version);
+    } else {
+        compose::bulk(out, &session.name);
+    }
+}
+
+/// Longest name of a client or library, bytes: it is kept as long as the connection.
+const NAME_BYTES_MAX: usize = 256;
+
+/// Takes a name that can stand in a line of CLIENT LIST; else the error is written.
+fn rename(kept: &mut Vec<u8>, name: &[u8], what: &str, out: &mut Vec<u8>) -> bool {
+    let printable = name.iter().all(|byte| (b'!'..=b'~').contains(byte));
+    if !printable {
+        let text = format!("ERR {what} cannot contain spaces, newlines or special characters.");
+        compose::error(out, text.as_bytes());
+    } else if name.len() > NAME_BYTES_MAX {
+        compose::error(out, format!("ERR {what} cannot be longer than {NAME_BYTES_MAX} bytes").as_bytes());
+    } else {
+        name.clone_into(kept);
+        return true;
+    }
+    false
+}
+
+fn set_info(session: &mut Session, call: &LocalCall<'_>, out: &mut Vec<u8>) {
+    let (kept, what) = if call.is(2, "LIB-NAME") {
+        (&mut session.library_name, "lib-name")
+    } else if call.is(2, "LIB-VER") {
+        (&mut session.library_version, "lib-ver")
+    } else {
+        let text = [b"ERR Unrecognized option '", call.word(2), b"'"].concat();
+        return compose::error(out, &text);
+    };
+    if rename(kept, call.word(3), what, out) {
+        compose::simple(out, "OK");
+    }
+}
+
+fn reply(session: &mut Session, call: &LocalCall<'_>, out: &mut Vec<u8>) {
+    if call.is(2, "ON") {
+        session.mute = None;
+        compose::simple(out, "OK");
+    } else if call.is(2, "OFF") {
+        session.mute = Some(Mute::Off);
+    } else if call.is(2, "SKIP") {
+        session.mute.get_or_insert(Mute::Skip);
+    } else {
+        compose::error(out, b"ERR syntax error");
+    }
+}
+
+fn no_evict(_: &mut Session, call: &LocalCall<'_>, out: &mut Vec<u8>) {
+    if call.is(2, "ON") || call.is(2, "OFF") {
+        compose::simple(out, "OK");
+    } else {
+        compose::error(out, b"ERR syntax error");
+    }
+}
+
+impl Session {
+    /// The answer to a client that does not want any: only what changes the connection is done.
+    pub(super) fn compose_muted(
+        &mut self,
+        kind: Kind,
+        echo: &[u8],
+        context: &ComposeContext<'_>,
+        out: &mut Output,
+    ) {
+        let skip = self.mute == Some(Mute::Skip);
+        if skip && kind.ends_command() {
+            self.mute = None;
+        }
+        if let Kind::Local(row) = kind {
+            let mut unsent = Vec::new();
+            super::local::run(self, row, echo, context, &mut unsent);
+            if !skip && self.mute.is_none() {
+                out.tail().extend_from_slice(&unsent);
+            }
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! The words of errors: Redis 7.0's own wherever it has some, since clients look at them.
+
+use super::call::Error;
+use super::reply::Kind;
+use torc_engine::command::Refusal;
+use torc_proto::resp::request::{self, Arguments};
+use torc_proto::resp::{ProtocolError, compose};
+
+/// What an unknown command repeats of its name, and of all its arguments together, bytes.
+const REPEATED_BYTES_MAX: usize = 128;
+
+/// Writes an error. `frame` is the request, for those errors that repeat some of it.
+pub(super) fn write(error: Error, frame: &[u8], out: &mut Vec<u8>) {
+    match error {
+        Error::UnknownCommand => compose::error(out, &unknown_command(&words(frame))),
+        Error::UnsupportedOption(index) => {
+            let words = words(frame);
+            let option = words.get(index as usize).map(|word| c_string(word)).unwrap_or_default();
+            compose::error(out, &[b"ERR Unsupported option ", option].concat());
+        }
+        Error::WrongArguments(command) => wrong_arguments(command, out),
+        Error::InvalidExpire(command) => {
+            compose::error(out, format!("ERR invalid expire time in '{command}' command").as_bytes());
+        }
+        // A byte beyond ASCII goes out as it came in.
+        Error::Protocol(ProtocolError::ExpectedBulk { got }) => {
+            let mut text = b"ERR Protocol error: expected '$', got '".to_vec();
+            text.extend_from_slice(&[got, b'\'']);
+            compose::error(out, &text);
+        }
+        Error::Protocol(error) => compose::error(out, format!("ERR {error}").as_bytes()),
+        other => compose::error(out, fixed(other).as_bytes()),
+    }
+}
+
+pub(super) fn wrong_arguments(command: &str, out: &mut Vec<u8>) {
+    compose::error(out, format!("ERR wrong number of arguments for '{command}' command").as_bytes());
+}
+
+fn fixed(error: Error) -> &'static str {
+    match error {
+        Error::Syntax => "ERR syntax error",
+        Error::NotAnInteger => "ERR value is not an integer or out of range",
+        Error::NotAFloat => "ERR value is not a valid float",
+        Error::NotFinite => "ERR increment would produce NaN or Infinity",
+        Error::OffsetOutOfRange => "ERR offset is out of range",
+        Error::DecrementOverflow => "ERR decrement would overflow",
+        Error::StringTooLong => "ERR string exceeds maximum allowed size (proto-max-bulk-len)",
+        Error::KeyTooLong => "ERR key longer than --max-key",
+        Error::ValueTooLong => "ERR string exceeds maximum allowed size (--max-value)",
+        Error::IncompatibleNx => "ERR NX and XX, GT or LT options at the same time are not compatible",
+        Error::IncompatibleGtLt => "ERR GT and LT options at the same time are not compatible",
+        Error::InvalidCursor => "ERR invalid cursor",
+        Error::FrameTooLong => "ERR Protocol error: request longer than --max-frame",
+        // Written with their details above.
+        Error::UnknownCommand
+        | Error::UnsupportedOption(_)
+        | Error::WrongArguments(_)
+        | Error::InvalidExpire(_)
+        | Error::Protocol(_) => "ERR",
+    }
+}
+
+/// What the shard refuses, in the words of the command that asked.
+pub(super) fn refusal(refusal: Refusal, kind: Kind) -> &'static str {
+    match refusal {
+        Refusal::ValueTooLarge => fixed(Error::ValueTooLong),
+        Refusal::KeyTooLarge => fixed(Error::KeyTooLong),
+        Refusal::OutOfMemory => "OOM command not allowed when used memory > 'maxmemory'.",
+        Refusal::NotANumber if kind == Kind::Float => fixed(Error::NotAFloat),
+        Refusal::NotANumber => fixed(Error::NotAnInteger),
+        Refusal::Overflow if kind == Kind::Float => fixed(Error::NotFinite),
+        Refusal::Overflow => "ERR increment or decrement would overflow",
+    }
+}
+
+/// The arguments of a request, or as many as are there.
+pub(super) fn words(frame: &[u8]) -> Vec<Vec<u8>> {
+    let mut arguments = Arguments::default();
+    request::parse(frame, usize::MAX / 16, &mut arguments);
+    request::inline_words(frame, &arguments)
+}
+
+/// Redis takes arguments for C strings when it repeats them: a zero byte ends them.
+fn c_string(bytes: &[u8]) -> &[u8] {
+    bytes.split(|&byte| byte == 0).next().unwrap_or_default()
+}
+
+fn clipped(bytes: &[u8], len_max: usize) -> &[u8] {
+    let bytes = c_string(bytes);
+    &bytes[..bytes.len().min(len_max)]
+}
+
+fn unknown_command(words: &[Vec<u8>]) -> Vec<u8> {
+    let (name, arguments) = words.split_first().map(|(name, rest)| (&name[..], rest)).unwrap_or_default();
+    let mut repeated = Vec::new();
+    for argument in arguments {
+        if repeated.len() >= REPEATED_BYTES_MAX {
+            break;
+        }
+        let clipped = clipped(argument, REPEATED_BYTES_MAX - repeated.len());
+        repeated.extend_from_slice(&[b"'", clipped, b"' "].concat());
+    }
+    let mut text = b"ERR unknown command '".to_vec();
+    text.extend_from_slice(clipped(name, REPEATED_BYTES_MAX));
+    text.extend_from_slice(b"', with args beginning with: ");
+    text.extend_from_slice(&repeated);
+    text
+}

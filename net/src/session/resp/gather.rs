@@ -1,0 +1,80 @@
+//! What several parts of one command come to, and answers that are no result.
+
+use super::call::Position;
+use super::errors;
+use super::reply::Kind;
+use crate::session::{Answer, ComposeContext};
+use torc_engine::command::{Outcome, Refusal};
+use torc_proto::resp::compose;
+
+/// State of a multi-key command over the answers of its parts, which come in order.
+#[derive(Debug, Default)]
+pub(super) struct Gather {
+    sum: i64,
+    failure: Option<Failure>,
+    /// MGET: an error was the answer, so its other parts say nothing.
+    pub abandoned: bool,
+}
+
+impl Gather {
+    /// Takes one part's count; with the last part comes the sum, or the first failure.
+    pub(super) fn add(
+        &mut self,
+        position: Position,
+        count: i64,
+        failure: Option<Failure>,
+    ) -> Option<Result<i64, Failure>> {
+        if position.first {
+            (self.sum, self.failure) = (0, None);
+        }
+        match failure {
+            None => self.sum += count,
+            Some(failure) => {
+                self.failure.get_or_insert(failure);
+            }
+        }
+        position.last.then_some(match self.failure {
+            None => Ok(self.sum),
+            Some(failure) => Err(failure),
+        })
+    }
+}
+
+/// An answer that says why there is no result.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Failure {
+    Refused(Refusal),
+    Moved { slot: u16, shard: u16 },
+    Busy { limit: &'static str },
+    OutcomeUnknown,
+}
+
+impl Failure {
+    #[inline]
+    pub(super) fn of(answer: &Answer<'_>) -> Option<Failure> {
+        match *answer {
+            Answer::Outcome(Outcome::Refused(refusal)) => Some(Failure::Refused(refusal)),
+            // A ticket is the worker's affair; nobody is told of it.
+            Answer::Outcome(Outcome::Pending(_)) => Some(Failure::OutcomeUnknown),
+            Answer::Moved { slot, shard, .. } => Some(Failure::Moved { slot, shard }),
+            Answer::Busy { limit } => Some(Failure::Busy { limit }),
+            Answer::OutcomeUnknown => Some(Failure::OutcomeUnknown),
+            _ => None,
+        }
+    }
+
+    pub(super) fn write(self, kind: Kind, context: &ComposeContext<'_>, out: &mut Vec<u8>) {
+        match self {
+            Failure::Refused(refusal) => compose::error(out, errors::refusal(refusal, kind).as_bytes()),
+            Failure::Moved { slot, shard } => {
+                let (host, port) = context.server.shard_address(shard);
+                compose::error(out, format!("MOVED {slot} {host}:{port}").as_bytes());
+            }
+            Failure::Busy { limit } => {
+                let limit = limit.trim_start_matches('-');
+                compose::error(out, format!("ERR busy: limit --{limit} reached").as_bytes());
+            }
+            Failure::OutcomeUnknown => compose::error(out, b"ERR outcome unknown"),
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! INFO: sections of `name:value` lines, in Redis' names where the thing is the same.
+
+use super::Session;
+use super::connection::REDIS_VERSION;
+use super::local::LocalCall;
+use crate::session::ComposeContext;
+use std::fmt::Write;
+use torc_proto::resp::compose;
+
+/// Writes the lines of a section.
+type Lines = fn(&ComposeContext<'_>, &mut String);
+
+const SECTIONS: [(&str, Lines); 7] = [
+    ("Server", server),
+    ("Clients", clients),
+    ("Memory", memory),
+    ("Stats", stats),
+    ("Replication", replication),
+    ("Cluster", cluster),
+    ("Keyspace", keyspace),
+];
+
+pub(super) fn info(session: &mut Session, call: &LocalCall<'_>, out: &mut Vec<u8>) {
+    let asked = call.words.get(1..).unwrap_or_default();
+    let wanted = |name: &str| {
+        asked.is_empty()
+            || asked.iter().any(|word| {
+                word.eq_ignore_ascii_case(name.as_bytes())
+                    || ["all", "default", "everything"]
+                        .iter()
+                        .any(|every| word.eq_ignore_ascii_case(every.as_bytes()))
+            })
+    };
+    let mut text = String::new();
+    for (name, lines) in SECTIONS {
+        if wanted(name) {
+            if !text.is_empty() {
+                text.push_str("\r\n");
+            }
+            line(&mut text, format_args!("# {name}"));
+            lines(call.context, &mut text);
+        }
+    }
+    compose::verbatim(out, &text, session.version);
+}
+
+fn line(text: &mut String, line: std::fmt::Arguments<'_>) {
+    // Writing to a String cannot fail.
+    let _ = write!(text, "{line}\r\n");
+}
+
+fn server(context: &ComposeContext<'_>, text: &mut String) {
+    let server = context.server;
+    let uptime_seconds = context.now.saturating_sub(server.started_at()) / 1000;
+    line(text, format_args!("redis_version:{REDIS_VERSION}"));
+    line(text, format_args!("redis_mode:cluster"));
+    line(text, format_args!("server_name:torc"));
+    line(text, format_args!("torc_version:{}", env!("CARGO_PKG_VERSION")));
+    line(text, format_args!("os:{} {}", std::env::consts::OS, std::env::consts::ARCH));
+    line(text, format_args!("arch_bits:{}", usize::BITS));
+    line(text, format_args!("multiplexing_api:{}", server.transport()));
+    line(text, format_args!("process_id:{}", std::process::id()));
+    line(text, format_args!("run_id:{}", server.node_id(server.shard())));
+    line(text, format_args!("tcp_port:{}", context.local.rsplit(':').next().unwrap_or("0")));
+    line(text, format_args!("server_time_usec:{}", context.now.saturating_mul(1000)));
+    line(text, format_args!("uptime_in_seconds:{uptime_seconds}"));
+    line(text, format_args!("uptime_in_days:{}", uptime_seconds / 86_400));
+    line(text, format_args!("shards:{}", server.shard_count()));
+}
+
+fn clients(context: &ComposeContext<'_>, text: &mut String) {
+    figures(context, text, &[("connected_clients", "connections")]);
+}
+
+fn memory(context: &ComposeContext<'_>, text: &mut String) {
+    figures(
+        context,
+        text,
+        &[
+            ("used_memory", "memory_used_bytes"),
+            ("used_memory_dataset", "bytes_live"),
+            ("used_memory_index", "bytes_index"),
+            ("used_memory_segments", "bytes_segments"),
+            ("maxmemory", "memory_max_bytes"),
+        ],
+    );
+}
+
+fn stats(context: &ComposeContext<'_>, text: &mut String) {
+    figures(
+        context,
+        text,
+        &[
+            ("total_connections_received", "connections_total"),
+            ("rejected_connections", "connections_refused"),
+            ("total_commands_processed", "commands"),
+            ("total_net_input_bytes", "bytes_received"),
+            ("total_net_output_bytes", "bytes_sent"),
+            ("keyspace_hits", "hits"),
+            ("keyspace_misses", "misses"),
+            ("expired_keys", "expirations"),
+            ("evicted_keys", "evictions"),
+        ],
+    );
+}
+
+fn figures(context: &ComposeContext<'_>, text: &mut String, names: &[(&str, &str)]) {
+    for (redis, ours) in names {
+        line(text, format_args!("{redis}:{}", context.server.figure(ours)));
+    }
+}
+
+fn replication(_: &ComposeContext<'_>, text: &mut String) {
+    line(text, format_args!("role:master"));
+    line(text, format_args!("connected_slaves:0"));
+}
+
+fn cluster(_: &ComposeContext<'_>, text: &mut String) {
+    line(text, format_args!("cluster_enabled:1"));
+}
+
+fn keyspace(context: &ComposeContext<'_>, text: &mut String) {
+    match context.server.items() {
+        0 => {}
+        items => line(text, format_args!("db0:keys={items},expires=0,avg_ttl=0")),
+    }
+}

@@ -1,0 +1,134 @@
+//! COMMAND and DBSIZE: what the server says of its commands and its keys.
+
+use super::Session;
+use super::local::{LocalCall, Subcommand};
+use super::table::{Class, ROWS, Row, lookup};
+use torc_proto::resp::compose::{self, Version};
+use torc_proto::resp::glob;
+
+pub(super) fn dbsize(_: &mut Session, call: &LocalCall<'_>, out: &mut Vec<u8>) {
+    let items = call.context.server.items();
+    compose::integer(out, i64::try_from(items).unwrap_or(i64::MAX));
+}
+
+pub(super) fn command(session: &mut Session, call: &LocalCall<'_>, out: &mut Vec<u8>) {
+    if call.words.len() == 1 {
+        compose::array(out, ROWS.len());
+        return ROWS.iter().for_each(|row| describe(row, session.version, out));
+    }
+    if let Some(run) = call.subcommand(COMMAND, out) {
+        run(session, call, out);
+    }
+}
+
+const COMMAND: &[Subcommand] = &[
+    Subcommand { name: "count", arity: 2, run: |_, _, out| compose::integer(out, ROWS.len() as i64) },
+    Subcommand { name: "info", arity: -2, run: info },
+    Subcommand { name: "docs", arity: -2, run: docs },
+    Subcommand { name: "list", arity: -2, run: list },
+    Subcommand { name: "getkeys", arity: -4, run: keys },
+];
+
+fn describe(row: &Row, version: Version, out: &mut Vec<u8>) {
+    compose::array(out, 10);
+    compose::bulk(out, row.name.as_bytes());
+    compose::integer(out, row.arity.into());
+    compose::set(out, row.flags.len(), version);
+    row.flags.iter().for_each(|flag| compose::simple(out, flag));
+    for position in [row.keys.first, row.keys.last, row.keys.step] {
+        compose::integer(out, position.into());
+    }
+    let categories = categories(row);
+    compose::set(out, categories.len(), version);
+    categories.iter().for_each(|category| compose::simple(out, category));
+    // Tips, key specifications and subcommands: the positions above say all there is.
+    (0..3).for_each(|_| compose::array(out, 0));
+}
+
+/// The ACL categories, as Redis would put the command.
+fn categories(row: &Row) -> Vec<&'static str> {
+    let mut categories = match row.class {
+        Class::Read => vec!["@read"],
+        Class::Write => vec!["@write"],
+        Class::Connection => vec!["@connection"],
+        Class::Server => vec![],
+        Class::Dangerous => vec!["@keyspace", "@write", "@dangerous"],
+    };
+    match row.group {
+        "string" => categories.push("@string"),
+        "generic" => categories.push("@keyspace"),
+        _ => {}
+    }
+    categories.push(if row.flags.contains(&"fast") { "@fast" } else { "@slow" });
+    categories
+}
+
+fn info(session: &mut Session, call: &LocalCall<'_>, out: &mut Vec<u8>) {
+    let version = session.version;
+    if call.words.len() == 2 {
+        compose::array(out, ROWS.len());
+        return ROWS.iter().for_each(|row| describe(row, version, out));
+    }
+    compose::array(out, call.words.len() - 2);
+    for name in &call.words[2..] {
+        match lookup(name) {
+            Some((_, row)) => describe(row, version, out),
+            None => compose::null_array(out, version),
+        }
+    }
+}
+
+fn docs(session: &mut Session, call: &LocalCall<'_>, out: &mut Vec<u8>) {
+    let rows: Vec<&Row> = match call.words.get(2..) {
+        Some(names @ [_, ..]) => names.iter().filter_map(|name| lookup(name)).map(|(_, row)| row).collect(),
+        _ => ROWS.iter().collect(),
+    };
+    compose::map(out, rows.len(), session.version);
+    for row in rows {
+        compose::bulk(out, row.name.as_bytes());
+        compose::map(out, 3, session.version);
+        for (name, value) in [("summary", row.summary), ("since", row.since), ("group", row.group)] {
+            compose::bulk(out, name.as_bytes());
+            compose::bulk(out, value.as_bytes());
+        }
+    }
+}
+
+fn list(session: &mut Session, call: &LocalCall<'_>, out: &mut Vec<u8>) {
+    let filter: Box<dyn Fn(&Row) -> bool> = match call.words.len() {
+        2 => Box::new(|_| true),
+        5 if call.is(2, "FILTERBY") && call.is(3, "MODULE") => Box::new(|_| false),
+        5 if call.is(2, "FILTERBY") && call.is(3, "ACLCAT") => {
+            let category = [b"@", call.word(4)].concat();
+            Box::new(move |row| {
+                categories(row).iter().any(|name| name.as_bytes().eq_ignore_ascii_case(&category))
+            })
+        }
+        5 if call.is(2, "FILTERBY") && call.is(3, "PATTERN") => {
+            let pattern = call.word(4).to_ascii_lowercase();
+            Box::new(move |row| glob::matches(&pattern, row.name.as_bytes()))
+        }
+        _ => return compose::error(out, b"ERR syntax error"),
+    };
+    let rows: Vec<&Row> = ROWS.iter().filter(|row| filter(row)).collect();
+    compose::set(out, rows.len(), session.version);
+    rows.iter().for_each(|row| compose::bulk(out, row.name.as_bytes()));
+}
+
+fn keys(_: &mut Session, call: &LocalCall<'_>, out: &mut Vec<u8>) {
+    let asked = call.words.get(2..).unwrap_or_default();
+    let Some((_, row)) = asked.first().and_then(|name| lookup(name)) else {
+        return compose::error(out, b"ERR Invalid command specified");
+    };
+    if row.keys.step == 0 {
+        return compose::error(out, b"ERR The command has no key arguments");
+    }
+    if !row.takes(asked.len()) {
+        return compose::error(out, b"ERR Invalid number of arguments specified for command");
+    }
+    let (first, step) = (row.keys.first as usize, row.keys.step as usize);
+    let last = if row.keys.last < 0 { asked.len() - 1 } else { row.keys.last as usize };
+    let keys: Vec<&Vec<u8>> = asked[..=last].iter().skip(first).step_by(step).collect();
+    compose::array(out, keys.len());
+    keys.iter().for_each(|key| compose::bulk(out, key));
+}

@@ -1,0 +1,80 @@
+//! Commands on keys, whatever their values are.
+
+use super::call::{Call, Error, keyed, part};
+use super::reply::Kind;
+use crate::session::{Part, Work};
+use torc_engine::command::{Delete, Op, Read};
+
+type Parts<'p, 'a> = &'p mut Vec<Part<'a>>;
+
+pub(super) fn del<'a>(call: &Call<'_, 'a>, parts: Parts<'_, 'a>) -> Result<(), Error> {
+    for (key, position) in call.keys()? {
+        parts.push(keyed(key, Op::Delete(Delete::default()), Kind::Count(position)));
+    }
+    Ok(())
+}
+
+pub(super) fn exists<'a>(call: &Call<'_, 'a>, parts: Parts<'_, 'a>) -> Result<(), Error> {
+    count(call, parts, Read { peek: true, ..Read::default() })
+}
+
+pub(super) fn touch<'a>(call: &Call<'_, 'a>, parts: Parts<'_, 'a>) -> Result<(), Error> {
+    count(call, parts, Read::default())
+}
+
+fn count<'a>(call: &Call<'_, 'a>, parts: Parts<'_, 'a>, read: Read) -> Result<(), Error> {
+    for (key, position) in call.keys()? {
+        parts.push(keyed(key, Op::Read(read), Kind::Count(position)));
+    }
+    Ok(())
+}
+
+pub(super) fn type_of<'a>(call: &Call<'_, 'a>, parts: Parts<'_, 'a>) -> Result<(), Error> {
+    parts.push(keyed(call.key(1)?, Op::Read(Read { peek: true, ..Read::default() }), Kind::Type));
+    Ok(())
+}
+
+pub(super) fn flush<'a>(call: &Call<'_, 'a>, parts: Parts<'_, 'a>) -> Result<(), Error> {
+    let word = call.argument(1);
+    let known = word.eq_ignore_ascii_case(b"ASYNC") || word.eq_ignore_ascii_case(b"SYNC");
+    if call.len() > 2 || (call.len() == 2 && !known) {
+        return Err(Error::Syntax);
+    }
+    parts.push(part(Work::Flush { at: None }, Kind::Flushed, &[]));
+    Ok(())
+}
+
+/// Keys that one step of a SCAN looks at when the client says nothing.
+const SCAN_COUNT: u32 = 10;
+
+pub(super) fn scan<'a>(call: &Call<'_, 'a>, parts: Parts<'_, 'a>) -> Result<(), Error> {
+    let cursor = cursor(call.argument(1)).ok_or(Error::InvalidCursor)?;
+    let mut count = SCAN_COUNT;
+    let mut pattern = None;
+    let mut strings = true;
+    for index in (2..call.len()).step_by(2) {
+        let option = call.argument(index);
+        if index + 1 == call.len() {
+            return Err(Error::Syntax);
+        }
+        if option.eq_ignore_ascii_case(b"COUNT") {
+            count = match call.integer(index + 1)? {
+                number @ 1.. => u32::try_from(number).unwrap_or(u32::MAX),
+                _ => return Err(Error::Syntax),
+            };
+        } else if option.eq_ignore_ascii_case(b"MATCH") {
+            pattern = Some(call.argument(index + 1));
+        } else if option.eq_ignore_ascii_case(b"TYPE") {
+            strings = call.argument(index + 1).eq_ignore_ascii_case(b"string");
+        } else {
+            return Err(Error::Syntax);
+        }
+    }
+    let kind = Kind::Keys { pattern: pattern.is_some(), strings };
+    parts.push(part(Work::Scan { cursor, count }, kind, pattern.unwrap_or_default()));
+    Ok(())
+}
+
+fn cursor(digits: &[u8]) -> Option<u64> {
+    std::str::from_utf8(digits).ok()?.parse().ok()
+}

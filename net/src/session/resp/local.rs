@@ -1,0 +1,70 @@
+//! Commands that need no shard: run when their answer is due.
+
+use super::table::{Row, Run};
+use super::{Session, errors, table};
+use crate::session::ComposeContext;
+use torc_proto::resp::compose;
+
+/// One such command.
+pub(super) struct LocalCall<'c> {
+    pub row: &'static Row,
+    /// The arguments, the name first.
+    pub words: Vec<Vec<u8>>,
+    pub context: &'c ComposeContext<'c>,
+}
+
+impl LocalCall<'_> {
+    /// An argument; empty beyond the last.
+    pub(super) fn word(&self, index: usize) -> &[u8] {
+        self.words.get(index).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    pub(super) fn is(&self, index: usize, name: &str) -> bool {
+        self.word(index).eq_ignore_ascii_case(name.as_bytes())
+    }
+
+    /// The function of the subcommand that is asked for, if there is one and the number of arguments is
+    /// right; else the error is written.
+    pub(super) fn subcommand(
+        &self,
+        subcommands: &'static [Subcommand],
+        out: &mut Vec<u8>,
+    ) -> Option<fn(&mut Session, &LocalCall<'_>, &mut Vec<u8>)> {
+        let Some(subcommand) = subcommands.iter().find(|subcommand| self.is(1, subcommand.name)) else {
+            let asked = String::from_utf8_lossy(self.word(1));
+            let asked: String = asked.chars().take(128).collect();
+            let command = self.row.name.to_uppercase();
+            let text = format!("ERR unknown subcommand '{asked}'. Try {command} HELP.");
+            compose::error(out, text.as_bytes());
+            return None;
+        };
+        let count = i32::try_from(self.words.len()).unwrap_or(i32::MAX);
+        let arity = subcommand.arity;
+        if (arity >= 0 && count != arity) || (arity < 0 && count < -arity) {
+            errors::wrong_arguments(&format!("{}|{}", self.row.name, subcommand.name), out);
+            return None;
+        }
+        Some(subcommand.run)
+    }
+}
+
+/// A command within a command. Arity as in [`Row`].
+pub(super) struct Subcommand {
+    pub name: &'static str,
+    pub arity: i32,
+    pub run: fn(&mut Session, &LocalCall<'_>, &mut Vec<u8>),
+}
+
+/// Runs the command in row `index`, which came as `frame`.
+pub(super) fn run(
+    session: &mut Session,
+    index: u8,
+    frame: &[u8],
+    context: &ComposeContext<'_>,
+    out: &mut Vec<u8>,
+) {
+    let Some(row) = table::ROWS.get(usize::from(index)) else { return };
+    let Run::Local(function) = row.run else { return };
+    let call = LocalCall { row, words: errors::words(frame), context };
+    function(session, &call, out);
+}

@@ -1,0 +1,359 @@
+//! How parts are answered: plain data kept with the part, and the words on the wire.
+
+use super::call::{Error, Position};
+use super::gather::Failure;
+use super::{Session, errors, local};
+use crate::session::{Answer, ComposeContext, Output};
+use torc_engine::command::{Found, Meta, Millis, Number, Outcome, Value};
+use torc_proto::resp::{compose, glob};
+
+/// How a part is answered.
+#[derive(Debug, Clone, Copy)]
+pub struct Reply(pub(super) Kind);
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Kind {
+    /// The value or null: GET, GETEX, GETDEL.
+    Value,
+    /// Part of the value: GETRANGE.
+    Range {
+        start: i64,
+        end: i64,
+    },
+    /// Length of the value: STRLEN.
+    Length,
+    /// `OK` or null: SET.
+    Stored,
+    /// The old value or null: GETSET, SET with GET.
+    StoredOld,
+    /// 1 or 0: SETNX.
+    StoredFlag,
+    /// Length of the new value: APPEND, SETRANGE.
+    StoredLength,
+    /// `OK` behind the last of several: MSET.
+    StoredAll(Position),
+    /// One of several values, the first with the array's header: MGET. `header` is 0 for the others.
+    Element {
+        header: u32,
+        last: bool,
+    },
+    /// How many of several keys were there: DEL, EXISTS, TOUCH.
+    Count(Position),
+    Number,
+    Float,
+    /// 1 or 0: EXPIRE family, PERSIST.
+    Changed,
+    Expiry(Clock),
+    Type,
+    Flushed,
+    /// SCAN: whether the echo is a pattern, and whether strings are asked for at all.
+    Keys {
+        pattern: bool,
+        strings: bool,
+    },
+    /// Null without a key, else the error.
+    NullOr(Error),
+    /// `OK`.
+    Ok,
+    /// `PONG`.
+    Pong,
+    /// The echo, as a bulk string.
+    Message,
+    /// The command in this row of the table; the echo is the request.
+    Local(u8),
+    /// The echo is the request.
+    Error(Error),
+    /// Nothing at all.
+    Silent,
+}
+
+impl Kind {
+    /// Whether the command has no part behind this one.
+    pub(super) fn ends_command(self) -> bool {
+        match self {
+            Kind::Element { last, .. } => last,
+            Kind::Count(position) | Kind::StoredAll(position) => position.last,
+            _ => true,
+        }
+    }
+}
+
+/// How an expiry is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Clock {
+    /// Since the Unix epoch, else from now on.
+    pub absolute: bool,
+    pub seconds: bool,
+}
+
+impl Session {
+    /// Writes the answer to one part.
+    #[inline]
+    pub fn compose(
+        &mut self,
+        reply: Reply,
+        _key: &[u8],
+        echo: &[u8],
+        answer: &Answer<'_>,
+        context: &ComposeContext<'_>,
+        out: &mut Output,
+    ) {
+        if self.mute.is_some() {
+            return self.compose_muted(reply.0, echo, context, out);
+        }
+        match (reply.0, answer) {
+            (Kind::Value, Answer::Outcome(Outcome::Item(Found { value: Value::Inline(bytes), .. }))) => {
+                compose::bulk(out.tail(), bytes);
+            }
+            (Kind::Stored, Answer::Outcome(Outcome::Stored { .. })) => {
+                out.tail().extend_from_slice(b"+OK\r\n");
+            }
+            (kind, _) => self.compose_any(kind, echo, answer, context, out),
+        }
+    }
+
+    fn compose_any(
+        &mut self,
+        kind: Kind,
+        echo: &[u8],
+        answer: &Answer<'_>,
+        context: &ComposeContext<'_>,
+        out: &mut Output,
+    ) {
+        let failure = Failure::of(answer);
+        match (kind, failure) {
+            (Kind::Local(row), _) => local::run(self, row, echo, context, out.tail()),
+            (Kind::Ok, _) => compose::simple(out.tail(), "OK"),
+            (Kind::Pong, _) => compose::simple(out.tail(), "PONG"),
+            (Kind::Message, _) => compose::bulk(out.tail(), echo),
+            (Kind::Error(error), _) => errors::write(error, echo, out.tail()),
+            (Kind::Silent, _) => {}
+            (Kind::Element { header, last }, _) => self.element(header, last, answer, failure, context, out),
+            (Kind::Count(position), _) => {
+                let found = matches!(answer, Answer::Outcome(Outcome::Deleted { .. } | Outcome::Item(_)));
+                if let Some(result) = self.gather.add(position, found.into(), failure) {
+                    match result {
+                        Ok(sum) => compose::integer(out.tail(), sum),
+                        Err(failure) => failure.write(kind, context, out.tail()),
+                    }
+                }
+            }
+            (Kind::StoredAll(position), _) => match self.gather.add(position, 1, failure) {
+                Some(Ok(_)) => compose::simple(out.tail(), "OK"),
+                Some(Err(failure)) => failure.write(kind, context, out.tail()),
+                None => {}
+            },
+            (_, Some(failure)) => failure.write(kind, context, out.tail()),
+            (_, None) => self.single(kind, echo, answer, context, out),
+        }
+    }
+
+    /// One value of an MGET. A failure of the first stands for all, as keys of one slot fail together; a
+    /// later one is an element.
+    fn element(
+        &mut self,
+        header: u32,
+        last: bool,
+        answer: &Answer<'_>,
+        failure: Option<Failure>,
+        context: &ComposeContext<'_>,
+        out: &mut Output,
+    ) {
+        let kind = Kind::Element { header, last };
+        if header > 0 {
+            self.gather.abandoned = failure.is_some();
+            match failure {
+                None => compose::array(out.tail(), header as usize),
+                Some(failure) => failure.write(kind, context, out.tail()),
+            }
+        }
+        if !self.gather.abandoned {
+            match failure {
+                None => self.single(Kind::Value, &[], answer, context, out),
+                Some(failure) => failure.write(kind, context, out.tail()),
+            }
+        }
+    }
+
+    /// An answer that is no failure, to a part that is a whole command.
+    fn single(
+        &mut self,
+        kind: Kind,
+        echo: &[u8],
+        answer: &Answer<'_>,
+        context: &ComposeContext<'_>,
+        out: &mut Output,
+    ) {
+        let version = self.version;
+        let outcome = match answer {
+            Answer::Outcome(outcome) => outcome,
+            Answer::Scanned { cursor, keys } => return scanned(kind, echo, *cursor, keys, out.tail()),
+            _ => return compose::simple(out.tail(), "OK"),
+        };
+        match (kind, outcome) {
+            (Kind::Value, Outcome::Item(found)) => value(found.value, out),
+            (Kind::Value | Kind::StoredOld, Outcome::Deleted { old } | Outcome::Stored { old, .. })
+            | (Kind::StoredOld, Outcome::NotStored { old }) => match old {
+                Some(found) => value(found.value, out),
+                None => compose::null(out.tail(), version),
+            },
+            (Kind::Value | Kind::StoredOld | Kind::Stored | Kind::NullOr(_), Outcome::Miss)
+            | (Kind::Stored, Outcome::NotStored { .. }) => compose::null(out.tail(), version),
+            (Kind::NullOr(error), _) => errors::write(error, &[], out.tail()),
+            (Kind::Stored, _) => compose::simple(out.tail(), "OK"),
+            (Kind::Range { start, end }, Outcome::Item(found)) => range(found.value, start, end, out),
+            (Kind::Range { .. }, _) => compose::bulk(out.tail(), &[]),
+            (Kind::Length | Kind::StoredLength, Outcome::Item(Found { meta, .. }))
+            | (Kind::Length | Kind::StoredLength, Outcome::Stored { meta, .. }) => {
+                compose::integer(out.tail(), signed(meta.value_bytes));
+            }
+            (Kind::Number, Outcome::Counter { number, .. }) => compose::integer(out.tail(), integer(*number)),
+            (Kind::Float, Outcome::Counter { number, .. }) => float(*number, out.tail()),
+            (Kind::StoredFlag, Outcome::Stored { .. }) | (Kind::Changed, Outcome::Touched { .. }) => {
+                compose::integer(out.tail(), 1);
+            }
+            (Kind::Expiry(clock), Outcome::Item(found)) => {
+                compose::integer(out.tail(), expiry(clock, &found.meta, context.now));
+            }
+            (Kind::Expiry(_), _) => compose::integer(out.tail(), -2),
+            (Kind::Type, Outcome::Item(_)) => compose::simple(out.tail(), "string"),
+            (Kind::Type, _) => compose::simple(out.tail(), "none"),
+            _ => compose::integer(out.tail(), 0),
+        }
+    }
+}
+
+/// A value as a bulk string: copied if it is in one piece, lent if it is a chain.
+fn value(value: Value<'_>, out: &mut Output) {
+    match value {
+        Value::Inline(bytes) => compose::bulk(out.tail(), bytes),
+        Value::Chained(chain) => {
+            compose::bulk_header(out.tail(), chain.len());
+            for lent in chain.lend(0..chain.len()) {
+                out.lend(lent);
+            }
+            out.tail().extend_from_slice(b"\r\n");
+        }
+    }
+}
+
+/// The bytes `start..=end` of a value, both counted from its end if they are negative.
+fn range(value: Value<'_>, start: i64, end: i64, out: &mut Output) {
+    let Some((from, to)) = absolute_range(start, end, value.len()) else {
+        return compose::bulk(out.tail(), &[]);
+    };
+    match value {
+        Value::Inline(bytes) => {
+            compose::bulk(out.tail(), bytes.get(from as usize..to as usize).unwrap_or_default());
+        }
+        Value::Chained(chain) => {
+            compose::bulk_header(out.tail(), to - from);
+            for lent in chain.lend(from..to) {
+                out.lend(lent);
+            }
+            out.tail().extend_from_slice(b"\r\n");
+        }
+    }
+}
+
+/// First byte and the one behind the last; `None` if nothing is asked for.
+fn absolute_range(start: i64, end: i64, len: u64) -> Option<(u64, u64)> {
+    if start < 0 && end < 0 && start > end {
+        return None;
+    }
+    let place = |index: i64| match u64::try_from(index) {
+        Ok(index) => index,
+        Err(_) => len.saturating_sub(index.unsigned_abs()),
+    };
+    let (from, to) = (place(start), place(end).saturating_add(1).min(len));
+    (from < to).then_some((from, to))
+}
+
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+fn integer(number: Number) -> i64 {
+    match number {
+        Number::Signed(number) => number,
+        Number::Unsigned(number) => signed(number),
+        Number::Float(number) => number as i64,
+    }
+}
+
+fn float(number: Number, out: &mut Vec<u8>) {
+    match number {
+        Number::Float(number) => compose::bulk(out, number.to_string().as_bytes()),
+        other => compose::bulk(out, integer(other).to_string().as_bytes()),
+    }
+}
+
+/// -1 without an expiry. Seconds are rounded to the nearest, as in Redis.
+fn expiry(clock: Clock, meta: &Meta, now: Millis) -> i64 {
+    let Some(moment) = meta.expiry else { return -1 };
+    let millis = if clock.absolute { moment } else { moment.saturating_sub(now) };
+    signed(if clock.seconds { millis.saturating_add(500) / 1000 } else { millis })
+}
+
+/// The next cursor and those keys that match.
+fn scanned(kind: Kind, pattern: &[u8], cursor: u64, keys: &[u8], out: &mut Vec<u8>) {
+    let Kind::Keys { pattern: filtered, strings } = kind else { return };
+    let wanted = |key: &&[u8]| strings && (!filtered || glob::matches(pattern, key));
+    compose::array(out, 2);
+    compose::bulk(out, itoa::Buffer::new().format(cursor).as_bytes());
+    compose::array(out, scan_keys(keys).filter(wanted).count());
+    for key in scan_keys(keys).filter(wanted) {
+        compose::bulk(out, key);
+    }
+}
+
+/// The keys in an [`Answer::Scanned`].
+fn scan_keys(mut keys: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let (len, rest) = keys.split_first_chunk::<4>()?;
+        let (key, rest) = rest.split_at_checked(u32::from_le_bytes(*len) as usize)?;
+        keys = rest;
+        Some(key)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_count_from_both_ends() {
+        let table = [
+            (0, -1, 5, Some((0, 5))),
+            (0, 0, 5, Some((0, 1))),
+            (-3, -1, 5, Some((2, 5))),
+            (-1, -3, 5, None),
+            (-100, 100, 5, Some((0, 5))),
+            (3, 1, 5, None),
+            (5, 10, 5, None),
+            (0, -100, 5, Some((0, 1))),
+            (-100, -100, 5, Some((0, 1))),
+            (i64::MIN, i64::MAX, 5, Some((0, 5))),
+            (0, -1, 0, None),
+        ];
+        for (start, end, len, expected) in table {
+            assert_eq!(absolute_range(start, end, len), expected, "{start} {end} {len}");
+        }
+    }
+
+    #[test]
+    fn times_left_are_rounded_to_the_nearest_second() {
+        let left = Clock { absolute: false, seconds: true };
+        let meta = |expiry| Meta { expiry, ..Meta::default() };
+        assert_eq!(expiry(left, &meta(None), 0), -1);
+        assert_eq!(expiry(left, &meta(Some(10_499)), 0), 10);
+        assert_eq!(expiry(left, &meta(Some(10_500)), 0), 11);
+        assert_eq!(expiry(left, &meta(Some(5)), 10), 0);
+        assert_eq!(expiry(Clock { absolute: true, seconds: false }, &meta(Some(1_234)), 1_000), 1_234);
+    }
+
+    #[test]
+    fn a_part_keeps_little_for_its_answer() {
+        assert!(size_of::<Reply>() <= 32, "{}", size_of::<Reply>());
+    }
+}

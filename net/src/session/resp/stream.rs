@@ -1,0 +1,203 @@
+//! Values too long to be buffered, and requests whose rest is thrown away: what lasts over many inputs.
+
+use super::call::{Call, Error, Plan, part};
+use super::options::{Dialect, Options, Unit};
+use super::reply::Kind;
+use super::strings::set_kind;
+use super::table::{Row, Run, Values};
+use super::{Progress, Session, Turn};
+use crate::session::Work;
+use torc_engine::command::{Expiry, WriteMode};
+use torc_proto::resp::request::{self, Arguments, Step};
+
+/// Where in the input the session stands.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) enum State {
+    /// Before a request.
+    #[default]
+    Request,
+    /// Within a value that is received in slices.
+    Value(Value),
+    /// Behind such a value, before the options that follow it.
+    Options(Value),
+    /// Within a request that was already answered: `bytes` of an argument, then whole arguments.
+    Skip { bytes: u64, arguments: usize },
+    /// Nothing more is looked at.
+    Closed,
+}
+
+/// A value under way.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Value {
+    /// Bytes of the value that are not here yet.
+    left: u64,
+    /// Bytes of its line end that are not here yet.
+    line_end: u64,
+    /// Arguments behind it.
+    arguments: usize,
+    mode: WriteMode,
+    want_old: bool,
+    to_live_ms: Option<i64>,
+    kind: Kind,
+    command: &'static str,
+}
+
+impl Session {
+    /// Begins a long value of `len` bytes at `start` of the frame, or refuses its request.
+    pub(super) fn begin<'a>(
+        &mut self,
+        row: &'static Row,
+        frame: &'a [u8],
+        arguments: &Arguments,
+        (start, len): (usize, u64),
+        turn: &mut Turn<'_, 'a>,
+    ) {
+        let (Values::Streamed(index) | Values::Buffered(index)) = row.values else { return };
+        let spans = arguments.spans.get(..index).unwrap_or_default();
+        let behind = arguments.announced.saturating_sub(index + 1);
+        let call = Call { row, frame, spans, now: turn.now, limits: turn.limits };
+        match plan(&call, len) {
+            Err(error) => {
+                turn.error(error, &frame[..start]);
+                self.state = State::Skip { bytes: len + 2, arguments: behind };
+            }
+            Ok(plan) => {
+                let work = Work::ValueBegin { command: plan.command(&[], Expiry::Never), bytes: len };
+                turn.parts.push(part(work, plan.kind, &[]));
+                self.state = State::Value(Value {
+                    left: len,
+                    line_end: 2,
+                    arguments: behind,
+                    mode: plan.mode,
+                    want_old: plan.want_old,
+                    to_live_ms: plan.to_live_ms,
+                    kind: plan.kind,
+                    command: row.name,
+                });
+            }
+        }
+    }
+
+    /// Goes on where the last input ended.
+    pub(super) fn stream<'a>(&mut self, rest: &'a [u8], turn: &mut Turn<'_, 'a>) -> Progress {
+        match self.state {
+            State::Value(value) if value.left > 0 => {
+                let len = rest.len().min(usize::try_from(value.left).unwrap_or(usize::MAX));
+                turn.parts.push(part(Work::ValueData(&rest[..len]), value.kind, &[]));
+                self.state = State::Value(Value { left: value.left - len as u64, ..value });
+                Progress::Consumed(len)
+            }
+            State::Value(mut value) => {
+                let len = rest.len().min(value.line_end as usize);
+                value.line_end -= len as u64;
+                self.state = match value {
+                    Value { line_end: 1.., .. } => State::Value(value),
+                    Value { arguments: 1.., .. } => State::Options(value),
+                    _ => {
+                        end(&value, Ok(Options::default()), turn);
+                        State::Request
+                    }
+                };
+                Progress::Consumed(len)
+            }
+            State::Options(value) => self.options(value, rest, turn),
+            State::Skip { bytes, arguments } => self.skip(bytes, arguments, rest, turn),
+            State::Request | State::Closed => Progress::Consumed(0),
+        }
+    }
+
+    /// The options behind a value: the value ends when all are here.
+    fn options<'a>(&mut self, value: Value, rest: &'a [u8], turn: &mut Turn<'_, 'a>) -> Progress {
+        let mut arguments = std::mem::take(&mut self.arguments);
+        let step = request::parse_bulks(rest, 0, value.arguments, &mut arguments);
+        let frame_max = turn.limits.frame_bytes_max;
+        let progress = match step {
+            Step::Incomplete { missing } if rest.len().saturating_add(missing) <= frame_max => {
+                Progress::Missing(missing)
+            }
+            Step::Complete { consumed } | Step::Empty { consumed } if consumed <= frame_max => {
+                let words = arguments.spans.iter().map(|span| span.of(rest));
+                end(&value, Options::parse(words, Dialect::Set), turn);
+                self.state = State::Request;
+                Progress::Consumed(consumed)
+            }
+            step => {
+                turn.parts.push(part(Work::ValueAbort, Kind::Silent, &[]));
+                let error = match step {
+                    Step::Invalid(error) => Error::Protocol(error),
+                    _ => Error::FrameTooLong,
+                };
+                self.close(error, rest.len(), turn)
+            }
+        };
+        self.arguments = arguments;
+        progress
+    }
+
+    fn skip(&mut self, bytes: u64, arguments: usize, rest: &[u8], turn: &mut Turn<'_, '_>) -> Progress {
+        if bytes > 0 {
+            let len = rest.len().min(usize::try_from(bytes).unwrap_or(usize::MAX));
+            self.state = State::Skip { bytes: bytes - len as u64, arguments };
+            self.leave_skip();
+            return Progress::Consumed(len);
+        }
+        match request::bulk_header(rest) {
+            Ok(None) => Progress::Missing(1),
+            Ok(Some((header, len))) => {
+                self.state = State::Skip { bytes: len + 2, arguments: arguments.saturating_sub(1) };
+                Progress::Consumed(header)
+            }
+            Err(error) => self.close(Error::Protocol(error), rest.len(), turn),
+        }
+    }
+
+    fn leave_skip(&mut self) {
+        if let State::Skip { bytes: 0, arguments: 0 } = self.state {
+            self.state = State::Request;
+        }
+    }
+}
+
+/// What stands before the value.
+fn plan<'a>(call: &Call<'_, 'a>, len: u64) -> Result<Plan<'a>, Error> {
+    match call.row.run {
+        _ if len > call.limits.value_bytes_max => Err(Error::ValueTooLong),
+        Run::Store(plan) => plan(call),
+        _ => Err(Error::ValueTooLong),
+    }
+}
+
+/// The end of a value: it is stored as its options say, or dropped if they are wrong.
+fn end(value: &Value, options: Result<Options<'_>, Error>, turn: &mut Turn<'_, '_>) {
+    match finished(value, options, turn.now) {
+        Ok((work, kind)) => turn.parts.push(part(work, kind, &[])),
+        Err(error) => turn.parts.push(part(Work::ValueAbort, Kind::Error(error), &[])),
+    }
+}
+
+fn finished<'a>(
+    value: &Value,
+    options: Result<Options<'_>, Error>,
+    now: u64,
+) -> Result<(Work<'a>, Kind), Error> {
+    let options = options?;
+    if value.arguments > 0 {
+        let work = Work::ValueEndWith {
+            mode: options.mode(),
+            expiry: options.set_expiry(now)?,
+            want_old: options.get,
+        };
+        return Ok((work, set_kind(options.get)));
+    }
+    let Some(ms) = value.to_live_ms else {
+        return Ok((Work::ValueEnd, value.kind));
+    };
+    // Time to live runs from when the value is whole.
+    let moment = Unit::Millis.moment(ms, now).ok_or(Error::InvalidExpire(value.command))?;
+    let work = Work::ValueEndWith {
+        mode: value.mode,
+        expiry: Expiry::At(moment.unsigned_abs()),
+        want_old: value.want_old,
+    };
+    Ok((work, value.kind))
+}

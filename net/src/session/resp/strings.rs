@@ -1,0 +1,195 @@
+//! Commands on one value, or on several: GET, SET and their relatives.
+
+use super::call::{Call, Error, Plan, Position, keyed, part};
+use super::options::{Dialect, Options, Time, Unit};
+use super::reply::Kind;
+use crate::session::{Part, Work};
+use torc_engine::command::{Delete, Expiry, Op, Read, Write, WriteMode};
+use torc_proto::resp::BULK_BYTES_MAX;
+
+/// How GET looks.
+pub(super) const READ: Op<'static> =
+    Op::Read(Read { expiry: Expiry::Keep, vivify: None, recache_below_ms: None, leases: false, peek: false });
+
+type Parts<'p, 'a> = &'p mut Vec<Part<'a>>;
+
+pub(super) fn value<'a>(call: &Call<'_, 'a>, parts: Parts<'_, 'a>) -> Result<(), Error> {
+    parts.push(keyed(call.key(1)?, Op::Read(Read::default()), Kind::Value));
+    Ok(())
+}
+
+pub(super) fn strlen<'a>(call: &Call<'_, 'a>, parts: Parts<'_, 'a>) -> Result<(), Error> {
+    parts.push(keyed(call.key(1)?, Op::Read(Read::default()), Kind::Length));
+    Ok(())
+}
+
+pub(super) fn getrange<'a>(call: &Call<'_, 'a>, parts: Parts<'_, 'a>) -> Result<(), Error> {
+    let key = call.key(1)?;
+    let kind = Kind::Range { start: call.integer(2)?, end: call.integer(3)? };
+    parts.push(keyed(key, Op::Read(Read::default()), kind));
+    Ok(())
+}
+
+pub(super) fn getdel<'a>(call: &Call<'_, 'a>, parts: Parts<'_, 'a>) -> Result<(), Error> {
+    let op = Op::Delete(Delete { want_old: true, ..Delete::default() });
+    parts.push(keyed(call.key(1)?, op, Kind::Value));
+    Ok(())
+}
+
+pub(super) fn getex<'a>(call: &Call<'_, 'a>, parts: Parts<'_, 'a>) -> Result<(), Error> {
+    let key = call.key(1)?;
+    let options = Options::parse(call.arguments_from(2), Dialect::GetEx)?;
+    let expiry = match options.time {
+        Some(time) => time.expiry(call.now, call.row.name),
+        None if options.persist => Ok(Expiry::Never),
+        None => Ok(Expiry::Keep),
+    };
+    parts.push(match expiry {
+        Ok(expiry) => keyed(key, Op::Read(Read { expiry, ..Read::default() }), Kind::Value),
+        // Redis looks for the key first: without one, a wrong time is no error.
+        Err(error) => keyed(key, Op::Read(Read { peek: true, ..Read::default() }), Kind::NullOr(error)),
+    });
+    Ok(())
+}
+
+pub(super) fn mget<'a>(call: &Call<'_, 'a>, parts: Parts<'_, 'a>) -> Result<(), Error> {
+    let count = call.len() - 1;
+    for (key, position) in call.keys()? {
+        // The count is at most `arguments_max`, which is an `int` in the protocol.
+        let header = if position.first { count as u32 } else { 0 };
+        let kind = Kind::Element { header, last: position.last };
+        parts.push(keyed(key, Op::Read(Read::default()), kind));
+    }
+    Ok(())
+}
+
+pub(super) fn mset<'a>(call: &Call<'_, 'a>, parts: Parts<'_, 'a>) -> Result<(), Error> {
+    if call.len().is_multiple_of(2) {
+        return Err(Error::WrongArguments(call.row.name));
+    }
+    for index in (1..call.len()).step_by(2) {
+        call.key(index)?;
+        if call.argument(index + 1).len() as u64 > call.limits.value_bytes_max {
+            return Err(Error::ValueTooLong);
+        }
+    }
+    let pairs = call.len() / 2;
+    for pair in 0..pairs {
+        let kind = Kind::StoredAll(Position::of(pair, pairs));
+        store(
+            call,
+            parts,
+            Plan::new(call.key(1 + pair * 2)?, kind),
+            call.argument(2 + pair * 2),
+            Expiry::Never,
+        );
+    }
+    Ok(())
+}
+
+/// A whole value: in one part, or as an upload if it is long.
+fn store<'a>(call: &Call<'_, 'a>, parts: Parts<'_, 'a>, plan: Plan<'a>, value: &'a [u8], expiry: Expiry) {
+    if value.len() <= call.limits.value_bytes_inline {
+        let command = plan.command(value, expiry);
+        parts.push(keyed(command.key, command.op, plan.kind));
+        return;
+    }
+    let begin = Work::ValueBegin { command: plan.command(&[], expiry), bytes: value.len() as u64 };
+    for work in [begin, Work::ValueData(value), Work::ValueEnd] {
+        parts.push(part(work, plan.kind, &[]));
+    }
+}
+
+/// A value that is here, short enough for one part, behind what `plan` says.
+pub(super) fn store_one<'a>(
+    call: &Call<'_, 'a>,
+    parts: Parts<'_, 'a>,
+    mut plan: Plan<'a>,
+    value_index: usize,
+) -> Result<(), Error> {
+    let mut expiry = Expiry::Never;
+    if plan.options && call.len() > value_index + 1 {
+        let options = Options::parse(call.arguments_from(value_index + 1), Dialect::Set)?;
+        expiry = options.set_expiry(call.now)?;
+        plan.mode = options.mode();
+        plan.want_old = options.get;
+        plan.kind = set_kind(options.get);
+    } else if let Some(ms) = plan.to_live_ms {
+        expiry = moment(ms, call)?;
+    }
+    let command = plan.command(call.argument(value_index), expiry);
+    parts.push(keyed(command.key, command.op, plan.kind));
+    Ok(())
+}
+
+fn moment(to_live_ms: i64, call: &Call<'_, '_>) -> Result<Expiry, Error> {
+    Unit::Millis
+        .moment(to_live_ms, call.now)
+        .map(|moment| Expiry::At(moment.unsigned_abs()))
+        .ok_or(Error::InvalidExpire(call.row.name))
+}
+
+/// How SET is answered.
+pub(super) fn set_kind(get: bool) -> Kind {
+    if get { Kind::StoredOld } else { Kind::Stored }
+}
+
+pub(super) fn set<'a>(call: &Call<'_, 'a>) -> Result<Plan<'a>, Error> {
+    Ok(Plan { options: true, ..Plan::new(call.key(1)?, Kind::Stored) })
+}
+
+pub(super) fn setex<'a>(call: &Call<'_, 'a>) -> Result<Plan<'a>, Error> {
+    set_to_live(call, Unit::Seconds)
+}
+
+pub(super) fn psetex<'a>(call: &Call<'_, 'a>) -> Result<Plan<'a>, Error> {
+    set_to_live(call, Unit::Millis)
+}
+
+fn set_to_live<'a>(call: &Call<'_, 'a>, unit: Unit) -> Result<Plan<'a>, Error> {
+    let key = call.key(1)?;
+    let time = Time { unit, digits: call.argument(2) };
+    let Expiry::At(moment) = time.expiry(call.now, call.row.name)? else {
+        return Err(Error::InvalidExpire(call.row.name));
+    };
+    let to_live_ms = i64::try_from(moment.saturating_sub(call.now)).ok();
+    Ok(Plan { to_live_ms, ..Plan::new(key, Kind::Stored) })
+}
+
+pub(super) fn setnx<'a>(call: &Call<'_, 'a>) -> Result<Plan<'a>, Error> {
+    Ok(Plan { mode: WriteMode::Add, ..Plan::new(call.key(1)?, Kind::StoredFlag) })
+}
+
+pub(super) fn getset<'a>(call: &Call<'_, 'a>) -> Result<Plan<'a>, Error> {
+    Ok(Plan { want_old: true, ..Plan::new(call.key(1)?, Kind::StoredOld) })
+}
+
+pub(super) fn append<'a>(call: &Call<'_, 'a>) -> Result<Plan<'a>, Error> {
+    let vivify = Some(Expiry::Never);
+    Ok(Plan { mode: WriteMode::Append, vivify, ..Plan::new(call.key(1)?, Kind::StoredLength) })
+}
+
+pub(super) fn setrange<'a>(call: &Call<'_, 'a>, parts: Parts<'_, 'a>) -> Result<(), Error> {
+    let key = call.key(1)?;
+    let offset = u64::try_from(call.integer(2)?).map_err(|_| Error::OffsetOutOfRange)?;
+    let value = call.argument(3);
+    if value.is_empty() {
+        parts.push(keyed(key, Op::Read(Read { peek: true, ..Read::default() }), Kind::Length));
+        return Ok(());
+    }
+    let end = offset.saturating_add(value.len() as u64);
+    if end > BULK_BYTES_MAX {
+        return Err(Error::StringTooLong);
+    }
+    if end > call.limits.value_bytes_max {
+        return Err(Error::ValueTooLong);
+    }
+    parts.push(keyed(key, Op::SetRange { offset, value }, Kind::StoredLength));
+    Ok(())
+}
+
+/// The part of a `SET key value` without options.
+#[inline]
+pub(super) fn plain_set<'a>(key: &'a [u8], value: &'a [u8]) -> Part<'a> {
+    keyed(key, Op::Write(Write::set(value)), Kind::Stored)
+}
