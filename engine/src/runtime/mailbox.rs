@@ -132,8 +132,10 @@ impl<T: Send> Sender<T> {
         true
     }
 
-    /// Messages sent and not yet taken, as far as known without looking at the receiver's line.
-    pub fn depth(&self) -> usize {
+    /// Messages sent and not yet taken.
+    pub fn depth(&mut self) -> usize {
+        // Acquire: as in `send`.
+        self.head_seen = self.shared.head.load(Ordering::Acquire);
         self.tail.wrapping_sub(self.head_seen)
     }
 }

@@ -50,6 +50,8 @@ pub(super) struct Reclaim {
     queue: VecDeque<u32>,
     /// Walked segments that wait for lent bytes to come back.
     waiting: Vec<u32>,
+    /// Steps of jobs so far: as long as it stays, no item has moved.
+    steps: u64,
     /// Bytes that writers owe.
     debt: usize,
     second: u64,
@@ -58,6 +60,11 @@ pub(super) struct Reclaim {
 }
 
 impl Reclaim {
+    /// Changes with every step that may have moved items.
+    pub(super) fn steps(&self) -> u64 {
+        self.steps
+    }
+
     /// An item of this segment died.
     #[inline]
     pub(super) fn lost(&mut self, segments: &mut Segments, at: u64) {
@@ -213,6 +220,7 @@ impl Shard {
     /// Handles the next few items of the job; returns the bytes walked.
     fn step(&mut self, now: Millis) -> usize {
         let Some(job) = self.reclaim.job else { return 0 };
+        self.reclaim.steps += 1;
         let start = self.segments.start(job.segment);
         let used = self.segments.header(job.segment).used;
         let mut batch = [(0u64, 0u64); BATCH];

@@ -31,11 +31,8 @@ impl Shard {
             self.upload_drop(write.value);
             return Outcome::Refused(refusal);
         }
-        let old = self.find_live(key, hash, now);
-        // A placeholder stands for no item, except that a conditional write may name its token.
-        let there = old.filter(|(_, slot)| {
-            write.compare.is_some() || !self.segments.item(slot.location()).is(state::PLACEHOLDER)
-        });
+        let found = self.find_live(key, hash, now);
+        let there = found.filter(|&(_, slot)| self.stands(slot, write));
         let mut stale = false;
         let wanted = match write.mode {
             WriteMode::Set => true,
@@ -64,9 +61,14 @@ impl Shard {
         let result = match (write.mode, there) {
             (WriteMode::Append, Some(_)) => self.join(key, hash, write, false, now),
             (WriteMode::Prepend, Some(_)) => self.join(key, hash, write, true, now),
-            _ => self.write_new(key, hash, write, stale, there, now),
+            _ => self.write_new(key, hash, write, stale, found, now),
         };
         self.stored(result, write.want_old)
+    }
+
+    /// A placeholder stands for no item, except that a conditional write may name its token.
+    fn stands(&self, slot: Slot, write: &Write<'_>) -> bool {
+        write.compare.is_some() || !self.segments.item(slot.location()).is(state::PLACEHOLDER)
     }
 
     fn check(&self, key: &[u8], value_bytes: u64) -> Result<(), Refusal> {
@@ -102,9 +104,10 @@ impl Shard {
         hash: u64,
         write: &Write<'_>,
         stale: bool,
-        there: Option<(Place, Slot)>,
+        found: Option<(Place, Slot)>,
         now: Millis,
     ) -> Result<Stored, Refusal> {
+        let there = found.filter(|&(_, slot)| self.stands(slot, write));
         let expiry = match (write.mode, write.vivify) {
             (WriteMode::Append | WriteMode::Prepend, Some(vivify)) => vivify,
             _ => write.expiry,
@@ -125,10 +128,13 @@ impl Shard {
         let wants_old = write.want_old && there.is_some();
         let upload = match write.value {
             Body::Bytes(bytes) if header.item_len(key.len(), bytes.len()) <= self.item_bytes_max() => {
-                let at = self.room(key, hash, &header, bytes.len(), now)?;
+                let steps = self.reclaim.steps();
+                let at = self.room_beside(found, key, hash, &header, bytes.len(), now)?;
                 self.fill(at, &header, key, &[bytes]);
-                let old = if wants_old { self.location(key, hash) } else { None };
-                self.link(key, hash, at, false);
+                // Making room moves items; most writes make none.
+                let found = if steps == self.reclaim.steps() { found } else { self.find(key, hash) };
+                let old = found.filter(|_| wants_old).map(|(_, slot)| slot.location());
+                self.link_over(found, hash, at, false);
                 return Ok(Stored { new: New::At(at), old });
             }
             Body::Bytes(bytes) => self.upload_slices(&[bytes], now)?,
@@ -222,7 +228,21 @@ impl Shard {
         value_bytes: usize,
         now: Millis,
     ) -> Result<u64, Refusal> {
-        let queue = match self.find(key, hash) {
+        self.room_beside(self.find(key, hash), key, hash, header, value_bytes, now)
+    }
+
+    /// As [`Shard::room`], for a key whose item has been looked up already.
+    #[inline]
+    fn room_beside(
+        &mut self,
+        there: Option<(Place, Slot)>,
+        key: &[u8],
+        hash: u64,
+        header: &Header,
+        value_bytes: usize,
+        now: Millis,
+    ) -> Result<u64, Refusal> {
+        let queue = match there {
             Some((_, slot)) => self.segments.header(self.segments.segment_of(slot.location())).queue,
             None => {
                 self.grow_index();
@@ -268,8 +288,14 @@ impl Shard {
     /// Points the index at a new item, and kills the one it replaces (without its chunks, if they were `adopted`).
     #[inline]
     pub(super) fn link(&mut self, key: &[u8], hash: u64, at: u64, adopted: bool) {
+        self.link_over(self.find(key, hash), hash, at, adopted);
+    }
+
+    /// As [`Shard::link`], for a key whose old item has been looked up already.
+    #[inline]
+    fn link_over(&mut self, there: Option<(Place, Slot)>, hash: u64, at: u64, adopted: bool) {
         let slot = Slot::new(hash, at, self.segments.item(at).item_len());
-        match self.find(key, hash) {
+        match there {
             Some((place, old)) => {
                 self.index.replace(place, slot.with_frequency(old.frequency()));
                 self.enter(at);
