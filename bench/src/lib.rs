@@ -25,6 +25,7 @@ pub mod generator;
 pub mod lab;
 pub mod load;
 pub mod process;
+pub mod replay;
 pub mod report;
 pub mod workload;
 
@@ -50,6 +51,8 @@ enum BenchCommand {
     Ceiling(Box<ceiling::CeilingArgs>),
     /// Torc beside redis-server and memcached, round by round, kept under bench/results
     Compare(Box<compare::CompareArgs>),
+    /// The miss ratio on a real request trace
+    Trace(Box<replay::TraceArgs>),
     /// A bare echo server (started by other commands)
     #[command(hide = true)]
     Echo(echo::EchoArgs),
@@ -63,6 +66,7 @@ pub fn run(args: BenchArgs, own_subcommand: &[&str]) -> Result<ExitCode, BenchEr
         None => load::run(&args.load)?,
         Some(BenchCommand::Ceiling(args)) => ceiling::run(&args, own_subcommand)?,
         Some(BenchCommand::Compare(args)) => compare::run(&args, own_subcommand)?,
+        Some(BenchCommand::Trace(args)) => replay::run(&args)?,
         Some(BenchCommand::Echo(args)) => echo::run(&args)?,
     }
     Ok(ExitCode::SUCCESS)

@@ -2,13 +2,12 @@
 //!
 //! Answers may come in any order; a load needs only their number, so request ids all are 0.
 
-use torc_proto::native::{AnswerHeader, Op, RequestHeader, Status};
+use torc_proto::native::{
+    AnswerHeader, Op, RequestHeader, Status,
+    frame::{ANSWER_HEADER_BYTES, REQUEST_HEADER_BYTES},
+};
 
 use super::{Codec, Tally};
-
-/// Header sizes, [N-HDR-1].
-const REQUEST_HEADER_BYTES: usize = 16;
-const ANSWER_HEADER_BYTES: usize = 24;
 
 /// The codec; it has no state.
 #[derive(Clone, Copy, Debug)]

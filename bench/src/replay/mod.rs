@@ -1,0 +1,348 @@
+//! `torc bench trace`: the miss ratio of a cache on a real request trace. Each request reads its key
+//! and writes it on a miss; nothing else touches the cache.
+//!
+//! Capacity is what the cache really held: the *peak number of live items* seen during the replay.
+//! Its share of the trace's distinct objects is what simulators sweep, so the memory is searched
+//! that gives the wanted share and not more. With `--real-sizes` objects keep their sizes and the
+//! memory is a share of the bytes of all objects, overhead included.
+
+pub mod cache;
+mod reference;
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde::Serialize;
+
+use crate::{
+    error::BenchError,
+    lab::{
+        contender::Contender,
+        peers::{self, ServerSettings},
+    },
+    load::{Protocol, with_codec},
+    process::affinity,
+    report::write_json,
+    workload::{
+        Objects,
+        keys::KeySpace,
+        sizes::{SIZE_BYTES_MAX, SizeDistribution},
+        trace::Trace,
+    },
+};
+use cache::{Cache, InProcess, Remote};
+
+/// Flags of `torc bench trace`.
+#[derive(Args, Clone, Debug)]
+pub struct TraceArgs {
+    /// The trace: lines of key,size, plain or gzip
+    #[arg(long, value_name = "FILE")]
+    trace: PathBuf,
+    /// Capacities as percent of the trace's distinct objects (of their bytes with --real-sizes)
+    #[arg(long, value_delimiter = ',', default_value = "5,10,20,40", value_name = "PERCENT")]
+    shares: Vec<f64>,
+    /// One value size for all objects, bytes; by default such that the smallest capacity fills
+    /// --segments segments
+    #[arg(long, value_name = "BYTES", conflicts_with = "real_sizes")]
+    value_size: Option<u32>,
+    /// Segments that the smallest capacity has to fill, if --value-size is not given
+    #[arg(long, default_value_t = 100, value_name = "N")]
+    segments: u32,
+    /// Each object has the size that the trace gives
+    #[arg(long)]
+    real_sizes: bool,
+    /// Replays through a shard in this process, without a server
+    #[arg(long)]
+    in_process: bool,
+    /// In process: size of a segment, bytes
+    #[arg(long, default_value_t = torc_engine::shard::SEGMENT_BYTES, value_name = "BYTES")]
+    segment_bytes: usize,
+    /// What the server is asked in
+    #[arg(long, value_enum, default_value_t = Protocol::Resp)]
+    protocol: Protocol,
+    /// The torc program; this program by default
+    #[arg(long, value_name = "FILE")]
+    torc: Option<PathBuf>,
+    /// A further argument of `torc serve`; may be repeated
+    #[arg(long, value_name = "ARG", allow_hyphen_values = true)]
+    torc_arg: Vec<String>,
+    /// Writes the results to this file
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+/// One capacity's result.
+#[derive(Clone, Debug, Serialize)]
+pub struct Replay {
+    pub wanted_percent: f64,
+    /// Peak live items as percent of the distinct objects.
+    pub percent: f64,
+    pub items_peak: u64,
+    pub memory_bytes: u64,
+    pub requests: u64,
+    pub misses: u64,
+    pub miss_ratio: f64,
+    /// Bytes of the missed requests' objects over bytes of all requests' objects.
+    pub byte_miss_ratio: f64,
+}
+
+#[derive(Serialize)]
+struct TraceReport {
+    trace: String,
+    requests: usize,
+    distinct: u32,
+    value_bytes: Option<u32>,
+    cache: String,
+    replays: Vec<Replay>,
+}
+
+/// Replays the trace at each capacity and prints the miss ratios.
+pub fn run(args: &TraceArgs) -> Result<(), BenchError> {
+    if !args.shares.iter().all(|share| (0.01..=100.0).contains(share)) {
+        return Err(BenchError::setting("shares", "expected percents from 0.01 to 100"));
+    }
+    let trace = Trace::read(&args.trace)?;
+    let bench = Bench::new(args, &trace)?;
+    let mut replays = Vec::new();
+    println!(
+        "{}: {} requests, {} objects, {}, {}",
+        args.trace.display(),
+        trace.objects.len(),
+        trace.distinct,
+        match bench.value_bytes {
+            Some(bytes) => format!("values of {bytes} B"),
+            None => "real sizes".into(),
+        },
+        bench.cache_name(),
+    );
+    println!("wanted %   held %      items   memory MiB   miss ratio   by bytes   S3-FIFO   difference");
+    for &share in &args.shares {
+        let replay = match args.real_sizes {
+            true => bench.at_bytes(share)?,
+            false => bench.at_items(share)?,
+        };
+        let reference = reference::s3_fifo(&trace, share).filter(|_| !args.real_sizes);
+        let text = |number: Option<f64>| number.map_or("-".into(), |n| format!("{n:.4}"));
+        println!(
+            "{:>8} {:>8.2} {:>10} {:>12.1} {:>12.4} {:>10.4} {:>9} {:>12}",
+            replay.wanted_percent,
+            replay.percent,
+            replay.items_peak,
+            replay.memory_bytes as f64 / f64::from(1 << 20),
+            replay.miss_ratio,
+            replay.byte_miss_ratio,
+            text(reference),
+            text(reference.map(|reference| replay.miss_ratio - reference)),
+        );
+        replays.push(replay);
+    }
+    let report = TraceReport {
+        trace: file_name(&args.trace),
+        requests: trace.objects.len(),
+        distinct: trace.distinct,
+        value_bytes: bench.value_bytes,
+        cache: bench.cache_name(),
+        replays,
+    };
+    match &args.json {
+        Some(path) => write_json(path, &report),
+        None => Ok(()),
+    }
+}
+
+fn file_name(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default();
+    name.to_string_lossy().into_owned()
+}
+
+/// How near below the wanted capacity is near enough, and how many tries that may take.
+const TOLERANCE: f64 = 0.01;
+const TRIES_MAX: u32 = 10;
+
+/// Bytes of a key in a replay.
+const KEY_BYTES: u32 = 16;
+
+/// What an item takes beside key and value, for the first guess only.
+const OVERHEAD_GUESS_BYTES: f64 = 40.0;
+
+/// How often the number of live items is asked for, requests.
+const ITEMS_EVERY: usize = 512;
+
+struct Bench<'a> {
+    args: &'a TraceArgs,
+    trace: &'a Trace,
+    objects: Objects,
+    value_bytes: Option<u32>,
+}
+
+impl<'a> Bench<'a> {
+    fn new(args: &'a TraceArgs, trace: &'a Trace) -> Result<Self, BenchError> {
+        let largest = trace.sizes.iter().copied().max().unwrap_or(0);
+        if args.real_sizes && largest > SIZE_BYTES_MAX {
+            let reason = format!("the trace has an object of {largest} bytes");
+            return Err(BenchError::setting("real-sizes", reason));
+        }
+        let value_bytes =
+            (!args.real_sizes).then(|| args.value_size.unwrap_or_else(|| fitting_value_bytes(args, trace)));
+        let sizes = SizeDistribution::Fixed(value_bytes.unwrap_or(largest));
+        let keys = SizeDistribution::Fixed(KEY_BYTES);
+        let keys = KeySpace::new(u64::from(trace.distinct), keys)?;
+        Ok(Self { args, trace, objects: Objects::new(keys, sizes), value_bytes })
+    }
+
+    fn cache_name(&self) -> String {
+        match self.args.in_process {
+            true => format!("shard in process, segments of {} B", self.args.segment_bytes),
+            false => format!("server over {}", self.args.protocol.name()),
+        }
+    }
+
+    /// Memory as a share of the bytes of all objects at their largest.
+    fn at_bytes(&self, share: f64) -> Result<Replay, BenchError> {
+        let mut largest = vec![0u32; self.trace.distinct as usize];
+        for (&object, &size) in self.trace.objects.iter().zip(&self.trace.sizes) {
+            largest[object as usize] = largest[object as usize].max(size);
+        }
+        let bytes: u64 = largest.iter().map(|&size| u64::from(size)).sum();
+        let memory_bytes = (bytes as f64 * share / 100.0) as u64;
+        self.replay(share, memory_bytes)
+    }
+
+    /// Searches the memory whose peak of live items is the wanted one or a little less: each try
+    /// scales by how far the last one was off.
+    fn at_items(&self, share: f64) -> Result<Replay, BenchError> {
+        let wanted = f64::from(self.trace.distinct) * share / 100.0;
+        let item = f64::from(KEY_BYTES + self.value_bytes.unwrap_or(0)) + OVERHEAD_GUESS_BYTES;
+        let mut memory_bytes = wanted * item;
+        let mut best: Option<Replay> = None;
+        for _ in 0..TRIES_MAX {
+            let replay = self.replay(share, memory_bytes as u64)?;
+            let held = replay.items_peak as f64;
+            let better = best.as_ref().is_none_or(|best| best.items_peak < replay.items_peak);
+            if held <= wanted && better {
+                best = Some(replay);
+            }
+            if held <= wanted && held >= wanted * (1.0 - TOLERANCE) {
+                break;
+            }
+            // Aims at the middle of the tolerated range.
+            memory_bytes += (wanted * (1.0 - TOLERANCE / 2.0) - held) * item;
+        }
+        best.ok_or_else(|| {
+            let reason = format!("no memory gives {share} % of the objects; take larger values");
+            BenchError::setting("shares", reason)
+        })
+    }
+
+    fn replay(&self, share: f64, memory_bytes: u64) -> Result<Replay, BenchError> {
+        if self.args.in_process {
+            let mut cache = InProcess::new(memory_bytes, self.args.segment_bytes)?;
+            return self.through(&mut cache, share, memory_bytes);
+        }
+        let settings = ServerSettings {
+            cpu: affinity::allowed()?.first().copied().unwrap_or(0),
+            memory_mib: memory_bytes.div_ceil(1 << 20),
+        };
+        let own = std::env::current_exe();
+        let own = own.map_err(BenchError::io("looking for this program's own file"))?;
+        let program = self.args.torc.clone().unwrap_or(own);
+        let server: Contender = peers::torc(&program, settings, &self.args.torc_arg)?;
+        with_codec!(self.args.protocol, |codec| {
+            let mut cache = Remote::connect(codec, &server.address)?;
+            self.through(&mut cache, share, settings.memory_mib << 20)
+        })
+    }
+
+    fn through(&self, cache: &mut impl Cache, share: f64, memory_bytes: u64) -> Result<Replay, BenchError> {
+        let mut key = [0; crate::workload::keys::KEY_BYTES_MAX];
+        let (mut misses, mut bytes, mut missed_bytes, mut items_peak) = (0, 0u64, 0u64, 0);
+        for (at, (&object, &size)) in self.trace.objects.iter().zip(&self.trace.sizes).enumerate() {
+            let object = u64::from(object);
+            let size = self.value_bytes.unwrap_or(size);
+            bytes += u64::from(size);
+            let key = self.objects.key(object, &mut key);
+            if !cache.get(key)? {
+                misses += 1;
+                missed_bytes += u64::from(size);
+                let value = self.objects.value(object);
+                cache.set(key, &value[..value.len().min(size as usize)])?;
+            }
+            if at % ITEMS_EVERY == 0 {
+                items_peak = items_peak.max(cache.items()?);
+            }
+        }
+        items_peak = items_peak.max(cache.items()?);
+        let requests = self.trace.objects.len() as u64;
+        Ok(Replay {
+            wanted_percent: share,
+            percent: 100.0 * items_peak as f64 / f64::from(self.trace.distinct),
+            items_peak,
+            memory_bytes,
+            requests,
+            misses,
+            miss_ratio: misses as f64 / requests as f64,
+            byte_miss_ratio: missed_bytes as f64 / bytes.max(1) as f64,
+        })
+    }
+}
+
+/// A value size with which the smallest capacity fills the wanted number of segments.
+fn fitting_value_bytes(args: &TraceArgs, trace: &Trace) -> u32 {
+    let share = args.shares.iter().copied().fold(100.0, f64::min);
+    let items = (f64::from(trace.distinct) * share / 100.0).max(1.0);
+    let memory = f64::from(args.segments) * args.segment_bytes as f64;
+    let item = memory / items - f64::from(KEY_BYTES) - OVERHEAD_GUESS_BYTES;
+    item.clamp(1.0, 1e6) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn args(extra: &[&str]) -> TraceArgs {
+        #[derive(clap::Parser)]
+        struct Program {
+            #[command(flatten)]
+            trace: TraceArgs,
+        }
+        let words = ["x", "--trace", "x.csv"].iter().chain(extra);
+        <Program as clap::Parser>::parse_from(words).trace
+    }
+
+    fn scan_and_loop() -> Trace {
+        // Every object twice in a row: half of the requests hit in any cache that holds one item.
+        let objects: Vec<u32> = (0..4_000u32).flat_map(|object| [object, object]).collect();
+        Trace { sizes: vec![100; objects.len()], objects, distinct: 4_000 }
+    }
+
+    #[test]
+    fn a_replay_through_the_shard_misses_what_it_must() {
+        let args = args(&["--in-process", "--segment-bytes", "65536", "--value-size", "4000"]);
+        let trace = scan_and_loop();
+        let bench = Bench::new(&args, &trace).unwrap();
+        let replay = bench.at_items(20.0).unwrap();
+        assert_eq!(replay.misses, 4_000);
+        assert_eq!(replay.miss_ratio, 0.5);
+        assert!(replay.items_peak <= 800, "{}", replay.items_peak);
+        assert!(replay.items_peak >= 700, "{}", replay.items_peak);
+    }
+
+    #[test]
+    fn real_sizes_count_bytes() {
+        let args = args(&["--in-process", "--segment-bytes", "65536", "--real-sizes"]);
+        let trace = Trace { objects: vec![0, 1, 0, 1], sizes: vec![10, 30, 10, 30], distinct: 2 };
+        let bench = Bench::new(&args, &trace).unwrap();
+        let replay = bench.replay(100.0, 4 << 20).unwrap();
+        assert_eq!((replay.misses, replay.miss_ratio), (2, 0.5));
+        assert_eq!(replay.byte_miss_ratio, 0.5);
+    }
+
+    #[test]
+    fn the_value_size_fills_the_segments() {
+        let args = args(&["--in-process", "--shares", "10,20"]);
+        let trace = scan_and_loop();
+        // 400 items in 100 MiB.
+        let expected = (100.0 * f64::from(1 << 20) / 400.0 - 56.0) as u32;
+        assert_eq!(fitting_value_bytes(&args, &trace), expected);
+    }
+}
