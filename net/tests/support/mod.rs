@@ -1,0 +1,273 @@
+//! A session with a store behind it, and nothing else: what a worker does, one part at a time.
+//!
+//! Each test binary compiles this for itself and uses a part of it.
+#![allow(dead_code, unreachable_pub, reason = "every test binary has its own copy and uses another part")]
+
+pub mod model;
+pub mod vectors;
+
+use torc_engine::command::{Body, Command, Millis, Op, Outcome, Refusal, UploadId, Write};
+use torc_engine::segments::Lent;
+use torc_engine::{Shard, ShardConfig};
+use torc_net::session::{
+    Answer, ComposeContext, Limits, Output, Piece, Protocol, ReplyKind, Scratch, ServerView, Session, Work,
+};
+
+/// What executes commands: the model or a real shard.
+pub trait Store {
+    fn execute(&mut self, command: &Command<'_>, now: Millis) -> Outcome<'_>;
+    fn flush(&mut self, at: Option<Millis>, now: Millis);
+    fn upload_begin(&mut self, bytes: u64, now: Millis) -> Result<UploadId, Refusal>;
+    fn upload_append(&mut self, id: UploadId, bytes: &[u8], now: Millis) -> Result<(), Refusal>;
+    fn upload_abort(&mut self, id: UploadId);
+    fn release(&mut self, lent: Lent);
+}
+
+impl Store for Shard {
+    fn execute(&mut self, command: &Command<'_>, now: Millis) -> Outcome<'_> {
+        let hash = self.hash(command.key);
+        Shard::execute(self, command, hash, now)
+    }
+    fn flush(&mut self, at: Option<Millis>, now: Millis) {
+        Shard::flush(self, at, now);
+    }
+    fn upload_begin(&mut self, bytes: u64, now: Millis) -> Result<UploadId, Refusal> {
+        Shard::upload_begin(self, bytes, now)
+    }
+    fn upload_append(&mut self, id: UploadId, bytes: &[u8], now: Millis) -> Result<(), Refusal> {
+        Shard::upload_append(self, id, bytes, now)
+    }
+    fn upload_abort(&mut self, id: UploadId) {
+        Shard::upload_abort(self, id);
+    }
+    fn release(&mut self, lent: Lent) {
+        Shard::release(self, lent);
+    }
+}
+
+/// A small shard.
+pub fn shard(now: Millis) -> Shard {
+    Shard::new(ShardConfig { now, value_bytes_max: 1 << 20, ..ShardConfig::new(64 << 20) })
+        .expect("64 MiB of address space")
+}
+
+/// Limits small enough to be met in tests.
+pub const LIMITS: Limits = Limits {
+    key_bytes_max: 250,
+    value_bytes_max: 1 << 20,
+    value_bytes_inline: 16 << 10,
+    frame_bytes_max: 64 << 10,
+    arguments_max: 1024,
+};
+
+/// One connection.
+pub struct Connection {
+    session: Session,
+    /// Received and not worked off.
+    input: Vec<u8>,
+    upload: Option<Upload>,
+    output: Output,
+    pub limits: Limits,
+    pub closed: bool,
+}
+
+/// A value under way; `id` says why there is none.
+struct Upload {
+    key: Vec<u8>,
+    write: Write<'static>,
+    id: Result<UploadId, Refusal>,
+}
+
+impl Connection {
+    pub fn new(protocol: Option<Protocol>) -> Connection {
+        Connection {
+            session: Session::new(protocol),
+            input: Vec::new(),
+            upload: None,
+            output: Output::default(),
+            limits: LIMITS,
+            closed: false,
+        }
+    }
+
+    /// Receives bytes and gives back what is answered to them.
+    pub fn send(&mut self, bytes: &[u8], store: &mut impl Store, now: Millis) -> Vec<u8> {
+        self.input.extend_from_slice(bytes);
+        let input = std::mem::take(&mut self.input);
+        let scratch = Scratch::default();
+        let mut at = 0;
+        while !self.closed {
+            let mut parts = Vec::new();
+            let rest = &input[at..];
+            let parsed = self.session.parse(rest, &scratch, now, &self.limits, &mut parts, 64);
+            assert!(parsed.consumed <= rest.len(), "more consumed than there is");
+            at += parsed.consumed;
+            let idle = parts.is_empty() && parsed.consumed == 0;
+            for part in parts {
+                self.execute(&part.work, part.reply, part.echo, store, now);
+            }
+            if idle {
+                break;
+            }
+        }
+        self.input = input[at..].to_vec();
+        self.sent(store)
+    }
+
+    /// Bytes received and not worked off.
+    pub fn buffered(&self) -> usize {
+        self.input.len()
+    }
+
+    fn execute(
+        &mut self,
+        work: &Work<'_>,
+        reply: ReplyKind,
+        echo: &[u8],
+        store: &mut impl Store,
+        now: Millis,
+    ) {
+        match work {
+            Work::Keyed(command) => {
+                let answer = Answer::Outcome(store.execute(command, now));
+                self.compose(reply, command.key, echo, &answer, now);
+            }
+            Work::ValueBegin { command, bytes } => {
+                let Op::Write(write) = &command.op else { panic!("only writes have values: {command:?}") };
+                let id = store.upload_begin(*bytes, now);
+                self.upload = Some(Upload { key: command.key.to_vec(), write: without_value(write), id });
+            }
+            Work::ValueData(bytes) => {
+                let upload = self.upload.as_mut().expect("a value has begun");
+                if let Ok(id) = upload.id
+                    && let Err(refusal) = store.upload_append(id, bytes, now)
+                {
+                    upload.id = Err(refusal);
+                }
+            }
+            Work::ValueEnd => self.end_value(None, reply, echo, store, now),
+            Work::ValueEndWith { mode, expiry, want_old } => {
+                self.end_value(Some((*mode, *expiry, *want_old)), reply, echo, store, now);
+            }
+            Work::ValueAbort => {
+                let upload = self.upload.take().expect("a value has begun");
+                if let Ok(id) = upload.id {
+                    store.upload_abort(id);
+                }
+                self.compose(reply, &upload.key, echo, &Answer::Local, now);
+            }
+            Work::Flush { at } => {
+                store.flush(*at, now);
+                self.compose(reply, &[], echo, &Answer::Flushed, now);
+            }
+            Work::Scan { .. } => {
+                self.compose(reply, &[], echo, &Answer::Scanned { cursor: 0, keys: &[] }, now);
+            }
+            Work::Local => self.compose(reply, &[], echo, &Answer::Local, now),
+            Work::Close => {
+                self.compose(reply, &[], echo, &Answer::Local, now);
+                self.closed = true;
+            }
+        }
+    }
+
+    fn end_value(
+        &mut self,
+        options: Option<(torc_engine::command::WriteMode, torc_engine::command::Expiry, bool)>,
+        reply: ReplyKind,
+        echo: &[u8],
+        store: &mut impl Store,
+        now: Millis,
+    ) {
+        let mut upload = self.upload.take().expect("a value has begun");
+        if let Some((mode, expiry, want_old)) = options {
+            upload.write = Write { mode, expiry, want_old, ..upload.write };
+        }
+        let outcome = match upload.id {
+            Err(refusal) => Outcome::Refused(refusal),
+            Ok(id) => {
+                upload.write.value = Body::Upload(id);
+                store.execute(&Command { key: &upload.key, op: Op::Write(upload.write) }, now)
+            }
+        };
+        self.compose(reply, &upload.key, echo, &Answer::Outcome(outcome), now);
+    }
+
+    fn compose(&mut self, reply: ReplyKind, key: &[u8], echo: &[u8], answer: &Answer<'_>, now: Millis) {
+        let context = ComposeContext {
+            now,
+            server: &View,
+            connection: 7,
+            peer: "127.0.0.1:5",
+            local: "127.0.0.1:7171",
+        };
+        self.session.compose(reply, key, echo, answer, &context, &mut self.output);
+    }
+
+    fn sent(&mut self, store: &mut impl Store) -> Vec<u8> {
+        let mut sent = Vec::new();
+        while let Some(piece) = self.output.take(Vec::new) {
+            match piece {
+                Piece::Bytes(bytes) => sent.extend_from_slice(&bytes),
+                Piece::Lent(lent) => {
+                    sent.extend_from_slice(lent.bytes());
+                    store.release(lent);
+                }
+            }
+        }
+        sent
+    }
+}
+
+fn without_value(write: &Write<'_>) -> Write<'static> {
+    Write {
+        mode: write.mode,
+        value: Body::Bytes(&[]),
+        flags: write.flags,
+        expiry: write.expiry,
+        compare: write.compare,
+        token: write.token,
+        vivify: write.vivify,
+        invalidate: write.invalidate,
+        want_old: write.want_old,
+    }
+}
+
+/// A server of one shard, started one second after the epoch.
+pub struct View;
+
+impl ServerView for View {
+    fn slot_ranges(&self) -> Vec<(std::ops::RangeInclusive<u16>, u16)> {
+        vec![(0..=16383, 0)]
+    }
+    fn slot_epoch(&self) -> u64 {
+        1
+    }
+    fn shard_address(&self, shard: u16) -> (String, u16) {
+        ("127.0.0.1".into(), 7200 + shard)
+    }
+    fn shard_count(&self) -> u16 {
+        1
+    }
+    fn shard(&self) -> u16 {
+        0
+    }
+    fn node_id(&self, shard: u16) -> String {
+        format!("{shard:040x}")
+    }
+    fn items(&self) -> u64 {
+        3
+    }
+    fn figure(&self, name: &str) -> u64 {
+        name.len() as u64
+    }
+    fn started_at(&self) -> Millis {
+        1000
+    }
+    fn boot_id(&self) -> u64 {
+        42
+    }
+    fn transport(&self) -> &'static str {
+        "test"
+    }
+}

@@ -1,0 +1,335 @@
+//! The engine's semantics over a `HashMap`: the plainest thing that answers commands rightly.
+//!
+//! No memory limit, no eviction; times are arguments as everywhere.
+
+use super::Store;
+use std::collections::HashMap;
+use torc_engine::command::{
+    Arithmetic, Body, Command, Delete, Delta, Expire, ExpireCondition, Expiry, Found, Lease, Meta, Millis,
+    Number, Op, Outcome, Read, Refusal, UploadId, Value, Write, WriteMode,
+};
+use torc_engine::segments::Lent;
+
+#[derive(Debug, Clone, Default)]
+struct Item {
+    value: Vec<u8>,
+    flags: u32,
+    expiry: Option<Millis>,
+    version: u64,
+    token: u64,
+    stale: bool,
+    fetched: bool,
+    lease_given: bool,
+    placeholder: bool,
+}
+
+#[derive(Debug, Default)]
+pub struct Model {
+    items: HashMap<Vec<u8>, Item>,
+    /// The last removed or overwritten item, for answers that show it.
+    old: Item,
+    version: u64,
+    flush_at: Option<Millis>,
+    uploads: Vec<Vec<u8>>,
+}
+
+impl Store for Model {
+    fn execute(&mut self, command: &Command<'_>, now: Millis) -> Outcome<'_> {
+        if self.flush_at.is_some_and(|at| at <= now) {
+            self.flush(None, now);
+        }
+        let key = command.key;
+        if self.items.get(key).is_some_and(|item| item.expiry.is_some_and(|end| end <= now)) {
+            self.items.remove(key);
+        }
+        self.version = (self.version + 1).max(now << 16);
+        match &command.op {
+            Op::Read(read) => self.read(key, read, now),
+            Op::Write(write) => self.write(key, write, now),
+            Op::Delete(delete) => self.delete(key, delete),
+            Op::Arithmetic(arithmetic) => self.count(key, arithmetic),
+            Op::Expire(expire) => self.expire(key, expire),
+            Op::SetRange { offset, value } => self.set_range(key, *offset as usize, value),
+        }
+    }
+
+    fn flush(&mut self, at: Option<Millis>, now: Millis) {
+        match at {
+            Some(at) if at > now => self.flush_at = Some(at),
+            _ => {
+                self.items.clear();
+                self.flush_at = None;
+            }
+        }
+    }
+
+    fn upload_begin(&mut self, _bytes: u64, _now: Millis) -> Result<UploadId, Refusal> {
+        self.uploads.push(Vec::new());
+        Ok(UploadId(self.uploads.len() as u32 - 1))
+    }
+
+    fn upload_append(&mut self, id: UploadId, bytes: &[u8], _now: Millis) -> Result<(), Refusal> {
+        self.uploads[id.0 as usize].extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn upload_abort(&mut self, id: UploadId) {
+        self.uploads[id.0 as usize].clear();
+    }
+
+    fn release(&mut self, _lent: Lent) {
+        unreachable!("the model lends nothing");
+    }
+}
+
+impl Model {
+    fn read(&mut self, key: &[u8], read: &Read, now: Millis) -> Outcome<'_> {
+        let version = self.version;
+        if !self.items.contains_key(key) {
+            let Some(expiry) = read.vivify else { return Outcome::Miss };
+            let expiry = until(expiry, None);
+            let placeholder = Item {
+                expiry,
+                version,
+                token: version,
+                placeholder: true,
+                lease_given: true,
+                ..Item::default()
+            };
+            let item = self.items.entry(key.to_vec()).or_insert(placeholder);
+            return Outcome::Item(found(item, Lease::Won, false));
+        }
+        let item = self.items.get_mut(key).expect("it is there");
+        if item.placeholder && !read.leases {
+            return Outcome::Miss;
+        }
+        let ends_soon = match (read.recache_below_ms, item.expiry) {
+            (Some(below), Some(end)) => end.saturating_sub(now) < below,
+            _ => false,
+        };
+        let lease = match (read.leases, item.lease_given) {
+            (false, _) => Lease::None,
+            (true, true) => Lease::Given,
+            (true, false) if item.stale || ends_soon => Lease::Won,
+            (true, false) => Lease::None,
+        };
+        item.lease_given |= lease == Lease::Won;
+        item.expiry = until(read.expiry, item.expiry);
+        let fetched = item.fetched;
+        item.fetched |= !read.peek;
+        Outcome::Item(found(item, lease, fetched))
+    }
+
+    /// The item, unless it is a placeholder.
+    fn there(&self, key: &[u8]) -> Option<&Item> {
+        self.items.get(key).filter(|item| !item.placeholder)
+    }
+
+    fn write(&mut self, key: &[u8], write: &Write<'_>, now: Millis) -> Outcome<'_> {
+        let value = match write.value {
+            Body::Bytes(bytes) => bytes.to_vec(),
+            Body::Upload(id) => std::mem::take(&mut self.uploads[id.0 as usize]),
+        };
+        let there = match write.compare {
+            Some(_) => self.items.get(key),
+            None => self.there(key),
+        };
+        let mut stale = false;
+        if let Some(compare) = write.compare {
+            let Some(item) = there else { return Outcome::Miss };
+            stale = write.invalidate && compare < item.token;
+            if compare != item.token && !stale {
+                return Outcome::Exists;
+            }
+        }
+        let wanted = match write.mode {
+            WriteMode::Set => true,
+            WriteMode::Add => there.is_none(),
+            _ => there.is_some() || write.vivify.is_some(),
+        };
+        let old = there.cloned();
+        if !wanted {
+            self.old = old.clone().unwrap_or_default();
+            let old = (write.want_old && old.is_some()).then(|| found(&self.old, Lease::None, false));
+            return Outcome::NotStored { old };
+        }
+        let version = self.version;
+        let fresh = Item {
+            value,
+            flags: write.flags,
+            expiry: until(write.expiry, old.as_ref().and_then(|old| old.expiry)),
+            version,
+            token: write.token.unwrap_or(version),
+            stale,
+            ..Item::default()
+        };
+        let joined = match (&old, write.mode) {
+            (Some(old), WriteMode::Append) => Some((old, [&old.value[..], &fresh.value].concat())),
+            (Some(old), WriteMode::Prepend) => Some((old, [&fresh.value[..], &old.value].concat())),
+            _ => None,
+        };
+        let item = match joined {
+            Some((old, value)) => {
+                Item { value, flags: old.flags, expiry: old.expiry, fetched: old.fetched, ..fresh }
+            }
+            None => match (write.mode, write.vivify) {
+                (WriteMode::Append | WriteMode::Prepend, Some(expiry)) => {
+                    Item { expiry: until(expiry, None), ..fresh }
+                }
+                _ => fresh,
+            },
+        };
+        let meta = found(&item, Lease::None, item.fetched).meta;
+        if item.expiry.is_some_and(|end| end <= now) {
+            self.items.remove(key);
+        } else {
+            self.items.insert(key.to_vec(), item);
+        }
+        self.old = old.clone().unwrap_or_default();
+        let old = (write.want_old && old.is_some()).then(|| found(&self.old, Lease::None, false));
+        Outcome::Stored { meta, old }
+    }
+
+    fn delete(&mut self, key: &[u8], delete: &Delete) -> Outcome<'_> {
+        let version = self.version;
+        let Some(item) = self.items.get_mut(key).filter(|item| !item.placeholder) else {
+            return Outcome::Miss;
+        };
+        if delete.compare.is_some_and(|compare| compare != item.token) {
+            return Outcome::Exists;
+        }
+        if delete.stale.is_none() && !delete.value_only {
+            self.old = self.items.remove(key).unwrap_or_default();
+            return Outcome::Deleted { old: delete.want_old.then(|| found(&self.old, Lease::None, false)) };
+        }
+        if let Some(expiry) = delete.stale {
+            item.stale = true;
+            item.expiry = until(expiry, item.expiry);
+        }
+        if delete.value_only {
+            item.value.clear();
+            item.flags = 0;
+        }
+        item.lease_given = false;
+        item.version = version;
+        item.token = delete.token.unwrap_or(version);
+        Outcome::Deleted { old: None }
+    }
+
+    fn count(&mut self, key: &[u8], ask: &Arithmetic) -> Outcome<'_> {
+        let version = self.version;
+        let token = ask.token.unwrap_or(version);
+        let (number, expiry, base) = match (self.there(key), ask.initial) {
+            (None, None) => return Outcome::Miss,
+            (None, Some((number, expiry))) => (number, until(expiry, None), Item::default()),
+            (Some(item), _) if ask.compare.is_some_and(|compare| compare != item.token) => {
+                return Outcome::Exists;
+            }
+            (Some(item), _) => match apply(ask.delta, &item.value) {
+                Ok(number) => (number, until(ask.expiry, item.expiry), item.clone()),
+                Err(refusal) => return Outcome::Refused(refusal),
+            },
+        };
+        let value = match number {
+            Number::Unsigned(number) => number.to_string(),
+            Number::Signed(number) => number.to_string(),
+            Number::Float(number) => number.to_string(),
+        };
+        let item = Item {
+            value: value.into_bytes(),
+            expiry,
+            version,
+            token,
+            stale: false,
+            lease_given: false,
+            ..base
+        };
+        let meta = found(&item, Lease::None, item.fetched).meta;
+        self.items.insert(key.to_vec(), item);
+        Outcome::Counter { number, meta }
+    }
+
+    fn expire(&mut self, key: &[u8], expire: &Expire) -> Outcome<'_> {
+        let version = self.version;
+        let Some(item) = self.items.get_mut(key).filter(|item| !item.placeholder) else {
+            return Outcome::Miss;
+        };
+        let new = until(expire.expiry, item.expiry);
+        let end = |expiry: Option<Millis>| expiry.unwrap_or(Millis::MAX);
+        let holds = match expire.condition {
+            ExpireCondition::Always => true,
+            ExpireCondition::Unset => item.expiry.is_none(),
+            ExpireCondition::Set => item.expiry.is_some(),
+            ExpireCondition::Later => end(new) > end(item.expiry),
+            ExpireCondition::Earlier => end(new) < end(item.expiry),
+            ExpireCondition::SetAndLater => item.expiry.is_some() && end(new) > end(item.expiry),
+            ExpireCondition::SetAndEarlier => item.expiry.is_some() && end(new) < end(item.expiry),
+        };
+        if !holds {
+            return Outcome::Untouched;
+        }
+        item.expiry = new;
+        item.version = version;
+        Outcome::Touched { meta: found(item, Lease::None, item.fetched).meta }
+    }
+
+    fn set_range(&mut self, key: &[u8], offset: usize, value: &[u8]) -> Outcome<'_> {
+        let version = self.version;
+        let mut item = self.there(key).cloned().unwrap_or_default();
+        let end = offset + value.len();
+        if item.value.len() < end {
+            item.value.resize(end, 0);
+        }
+        item.value[offset..end].copy_from_slice(value);
+        item.version = version;
+        item.token = version;
+        let meta = found(&item, Lease::None, item.fetched).meta;
+        self.items.insert(key.to_vec(), item);
+        Outcome::Stored { meta, old: None }
+    }
+}
+
+fn until(expiry: Expiry, old: Option<Millis>) -> Option<Millis> {
+    match expiry {
+        Expiry::Keep => old,
+        Expiry::Never => None,
+        Expiry::At(end) => Some(end),
+    }
+}
+
+fn found(item: &Item, lease: Lease, fetched: bool) -> Found<'_> {
+    let meta = Meta {
+        version: item.version,
+        token: item.token,
+        flags: item.flags,
+        expiry: item.expiry,
+        value_bytes: item.value.len() as u64,
+        stale: item.stale,
+        fetched,
+        lease,
+    };
+    Found { meta, value: Value::Inline(&item.value) }
+}
+
+fn apply(delta: Delta, value: &[u8]) -> Result<Number, Refusal> {
+    let text = std::str::from_utf8(value).map_err(|_| Refusal::NotANumber)?;
+    match delta {
+        Delta::Increment(step) => {
+            let number: u64 = text.parse().map_err(|_| Refusal::NotANumber)?;
+            Ok(Number::Unsigned(number.wrapping_add(step)))
+        }
+        Delta::Decrement(step) => {
+            let number: u64 = text.parse().map_err(|_| Refusal::NotANumber)?;
+            Ok(Number::Unsigned(number.saturating_sub(step)))
+        }
+        Delta::Signed(step) => {
+            let number: i64 = text.parse().map_err(|_| Refusal::NotANumber)?;
+            number.checked_add(step).map(Number::Signed).ok_or(Refusal::Overflow)
+        }
+        Delta::Float(step) => {
+            let number: f64 = text.parse().map_err(|_| Refusal::NotANumber)?;
+            let sum = number + step;
+            if sum.is_finite() { Ok(Number::Float(sum)) } else { Err(Refusal::Overflow) }
+        }
+    }
+}
