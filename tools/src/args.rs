@@ -20,6 +20,8 @@ pub(crate) struct Arguments {
 pub(crate) enum Action {
     /// Run the server
     Serve(ServeArgs),
+    /// Ask a server: one command, or a prompt
+    Cli(crate::cli::CliArgs),
     /// Load a server and measure what a request costs it
     Bench(torc_bench::BenchArgs),
     /// Tell what this machine offers the server, and how to get what is missing

@@ -2,6 +2,7 @@
 
 mod admin;
 mod args;
+mod cli;
 mod config;
 mod doctor;
 mod exit;
@@ -23,6 +24,7 @@ fn main() -> ExitCode {
 fn run(action: Action) -> Result<ExitCode, Failure> {
     match action {
         Action::Serve(args) => serve::run(&args)?,
+        Action::Cli(args) => return cli::run(&args),
         Action::Bench(args) => return torc_bench::run(args, &["bench"]).map_err(Failure::failed),
         Action::Doctor(args) => doctor::run(&args)?,
         Action::Completions { shell } => {

@@ -1,0 +1,69 @@
+//! `torc cli`: one command from the arguments, lines from a pipe, or a prompt.
+
+pub(crate) mod print;
+mod prompt;
+mod resp;
+mod stream;
+mod words;
+
+use crate::exit::{self, Failure};
+use clap::{Args, ValueEnum};
+use std::io::IsTerminal;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// What `torc cli` is told.
+#[derive(Debug, Args)]
+pub(crate) struct CliArgs {
+    /// Where the server is: host:port or unix:/path
+    #[arg(long, short, default_value = "127.0.0.1:7171", env = "TORC_SERVER")]
+    server: String,
+    /// What to speak: native knows Torc's own verbs, resp any Redis command
+    #[arg(long, short, value_enum, default_value_t = Protocol::Resp)]
+    protocol: Protocol,
+    /// Seconds to wait for an answer
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    timeout: u64,
+    /// The command; without one, lines are read from the terminal or from stdin
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    command: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Protocol {
+    Resp,
+}
+
+/// One side of a conversation with a server.
+trait Speaker {
+    /// Asks and waits. A refusal by the server is an answer; a broken connection is an error.
+    fn ask(&mut self, words: &[Vec<u8>]) -> Result<Answered, Failure>;
+
+    /// What a line can start with.
+    fn verbs(&self) -> &'static [&'static str];
+}
+
+/// An answer in words, ended by a line end.
+struct Answered {
+    text: String,
+    is_error: bool,
+}
+
+pub(crate) fn run(args: &CliArgs) -> Result<ExitCode, Failure> {
+    let timeout = Duration::from_secs(args.timeout);
+    let mut speaker: Box<dyn Speaker> = match args.protocol {
+        Protocol::Resp => Box::new(resp::Resp::new(stream::connect(&args.server, timeout)?)),
+    };
+    let well = if !args.command.is_empty() {
+        let words: Vec<Vec<u8>> = args.command.iter().map(|word| word.clone().into_bytes()).collect();
+        let answered = speaker.ask(&words)?;
+        exit::print(&answered.text)?;
+        !answered.is_error
+    } else if std::io::stdin().is_terminal() {
+        prompt::from_terminal(speaker.as_mut(), &args.server)?;
+        true
+    } else {
+        prompt::from_pipe(speaker.as_mut())?
+    };
+    Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
