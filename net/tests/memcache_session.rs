@@ -6,10 +6,10 @@
 mod support;
 
 use proptest::prelude::*;
-use std::path::PathBuf;
+use std::path::Path;
 use support::model::Model;
-use support::vectors::{Case, Numbers, Step, read};
-use support::{Connection, Store, shard};
+use support::vectors::{Case, Numbers, Step, read_folder};
+use support::{Connection, Store, shard, shown};
 use torc_net::session::Protocol;
 
 const NOW: u64 = 1_800_000_000_000;
@@ -23,18 +23,7 @@ enum Cut {
 }
 
 fn cases() -> Vec<(String, Case)> {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("proto/vectors/memcache");
-    let mut files: Vec<_> = std::fs::read_dir(folder)
-        .expect("the vectors' folder")
-        .map(|entry| entry.expect("an entry").path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "txt"))
-        .collect();
-    files.sort();
-    let named = |file: PathBuf| {
-        let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        read(&file).into_iter().map(move |case| (format!("{name}: {}", case.name), case))
-    };
-    files.into_iter().flat_map(named).collect()
+    read_folder(&Path::new(env!("CARGO_MANIFEST_DIR")).join("proto/vectors/memcache"))
 }
 
 fn replay(name: &str, case: &Case, store: &mut impl Store, cut: Cut) {
@@ -72,11 +61,6 @@ fn open(numbers: &Numbers) -> Numbers {
         numbers.entry(name.into()).or_insert_with(|| format!("<{name}>").into_bytes());
     }
     numbers
-}
-
-fn shown(bytes: &[u8]) -> String {
-    let text = bytes.escape_ascii().to_string();
-    if text.len() > 600 { format!("{}... ({} bytes)", &text[..600], bytes.len()) } else { text }
 }
 
 fn pieces(bytes: &[u8], sent_before: usize, cut: Cut) -> Vec<&[u8]> {

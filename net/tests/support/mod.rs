@@ -271,3 +271,9 @@ impl ServerView for View {
         "test"
     }
 }
+
+/// Bytes for a message.
+pub fn shown(bytes: &[u8]) -> String {
+    let text = bytes.escape_ascii().to_string();
+    if text.len() > 600 { format!("{}... ({} bytes)", &text[..600], bytes.len()) } else { text }
+}

@@ -324,6 +324,9 @@ fn apply(delta: Delta, value: &[u8]) -> Result<Number, Refusal> {
         }
         Delta::Signed(step) => {
             let number: i64 = text.parse().map_err(|_| Refusal::NotANumber)?;
+            if number.to_string() != text {
+                return Err(Refusal::NotANumber);
+            }
             number.checked_add(step).map(Number::Signed).ok_or(Refusal::Overflow)
         }
         Delta::Float(step) => {

@@ -2,7 +2,7 @@
 //! format.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// One case: a new connection, an empty store.
 #[derive(Debug, Default)]
@@ -31,6 +31,8 @@ pub enum Peer {
     Same,
     Other(Template),
     NotCompared,
+    /// The case ends here for it.
+    NotSent,
 }
 
 /// Bytes with numbers left open.
@@ -52,6 +54,21 @@ pub fn read(path: &Path) -> Vec<Case> {
     text.split("\n\n").map(case).filter(|case| !case.steps.is_empty()).collect()
 }
 
+/// All cases of a folder's `.txt` files, each with its file and name.
+pub fn read_folder(folder: &Path) -> Vec<(String, Case)> {
+    let mut files: Vec<_> = std::fs::read_dir(folder)
+        .unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "txt"))
+        .collect();
+    files.sort();
+    let named = |file: PathBuf| {
+        let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        read(&file).into_iter().map(move |case| (format!("{name}: {}", case.name), case))
+    };
+    files.into_iter().flat_map(named).collect()
+}
+
 fn case(text: &str) -> Case {
     let mut case = Case::default();
     let mut last = "";
@@ -70,6 +87,7 @@ fn case(text: &str) -> Case {
             }),
             "<" => case.exchange().1.0.extend(template(rest).0),
             "m<" => *case.exchange().2 = Peer::Other(template(rest)),
+            "m-" => *case.exchange().2 = Peer::NotSent,
             "m*" => *case.exchange().2 = Peer::NotCompared,
             other => panic!("line of kind {other:?} in {line:?}"),
         }
