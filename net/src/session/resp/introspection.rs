@@ -73,7 +73,7 @@ fn info(session: &mut Session, call: &LocalCall<'_>, out: &mut Vec<u8>) {
     for name in &call.words[2..] {
         match lookup(name) {
             Some((_, row)) => describe(row, version, out),
-            None => compose::null_array(out, version),
+            None => compose::null(out, version),
         }
     }
 }
