@@ -202,8 +202,8 @@ impl Model {
             self.old = self.items.remove(key).unwrap_or_default();
             return Outcome::Deleted { old: delete.want_old.then(|| found(&self.old, Lease::None, false)) };
         }
+        item.stale = delete.stale.is_some();
         if let Some(expiry) = delete.stale {
-            item.stale = true;
             item.expiry = until(expiry, item.expiry);
         }
         if delete.value_only {
