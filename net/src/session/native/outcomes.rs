@@ -5,7 +5,7 @@
 //! all sessions it keeps the last used ones. Both bounds are given, and memory is taken only as far as used.
 //!
 //! ```text
-//! places:  session identity -> index        sessions:  [ identity | outcomes, by rising number | forgotten ]
+//! places:  session identity -> index        sessions:  [ identity | outcomes, by rising number | horizons ]
 //!                                                       linked from the last used to the least recently used
 //! ```
 //!
@@ -91,13 +91,23 @@ struct SessionOutcomes {
     identity: u64,
     /// By rising number, at most W.
     outcomes: VecDeque<(u64, StoredOutcome)>,
-    /// Outcomes of numbers up to this one may have been here and are gone; 0: none.
+    /// The highest number whose outcome was here and gave way; 0: none.
     forgotten: u64,
+    /// The highest number that may have been here before the session was dropped; 0: none.
+    dropped: u64,
     newer: u32,
     older: u32,
 }
 
 const NONE: u32 = u32::MAX;
+
+impl SessionOutcomes {
+    /// What a number that is not on record is.
+    fn unseen(&self, once: Once) -> Lookup {
+        let unknown = once.number <= self.forgotten || (once.repeat && once.number <= self.dropped);
+        if unknown { Lookup::Unknown } else { Lookup::New }
+    }
+}
 
 impl Outcomes {
     /// At most `sessions_max` sessions (at least one) of `window` outcomes each: see [`super::CREDIT`].
@@ -118,22 +128,19 @@ impl Outcomes {
         self.sessions.len()
     }
 
-    /// To be asked before a numbered change is executed. A change that is sent for the first time costs nothing.
-    #[inline]
+    /// To be asked before a numbered change is executed. One that is not marked as a repeat is looked for, too: it
+    /// may have lain in a dead connection while its repeat was done.
     pub fn lookup(&self, once: Once) -> Lookup {
-        if once.repeat { self.lookup_repeat(once) } else { Lookup::New }
-    }
-
-    #[cold]
-    fn lookup_repeat(&self, once: Once) -> Lookup {
         let Some(&place) = self.places.get(&once.session) else {
-            return if self.dropped { Lookup::Unknown } else { Lookup::New };
+            return if once.repeat && self.dropped { Lookup::Unknown } else { Lookup::New };
         };
         let session = &self.sessions[place as usize];
+        if session.outcomes.back().is_none_or(|&(highest, _)| highest < once.number) {
+            return session.unseen(once);
+        }
         match session.outcomes.binary_search_by_key(&once.number, |&(number, _)| number) {
             Ok(index) => Lookup::Repeat(session.outcomes[index].1),
-            Err(_) if once.number <= session.forgotten => Lookup::Unknown,
-            Err(_) => Lookup::New,
+            Err(_) => session.unseen(once),
         }
     }
 
@@ -187,7 +194,8 @@ impl Outcomes {
             self.sessions.push(SessionOutcomes {
                 identity: once.session,
                 outcomes: VecDeque::new(),
-                forgotten: if self.dropped { lost_up_to } else { 0 },
+                forgotten: 0,
+                dropped: if self.dropped { lost_up_to } else { 0 },
                 newer: NONE,
                 older: NONE,
             });
@@ -200,7 +208,8 @@ impl Outcomes {
             self.places.remove(&session.identity);
             session.identity = once.session;
             session.outcomes.clear();
-            session.forgotten = lost_up_to;
+            session.forgotten = 0;
+            session.dropped = lost_up_to;
             place
         };
         self.places.insert(once.session, place);
@@ -293,6 +302,19 @@ mod tests {
         assert_eq!(token(outcomes.lookup(again(2, 6))), 5);
         assert_eq!(outcomes.lookup(again(2, 9)), Lookup::Unknown);
         assert_eq!(outcomes.lookup(again(2, 10)), Lookup::New);
+    }
+
+    /// The bytes of a change may lie in a dead connection while its repeat is done over the next one.
+    #[test]
+    fn a_first_sending_that_comes_after_its_repeat_is_not_done_again() {
+        let mut outcomes = Outcomes::new(1, 3);
+        assert_eq!(outcomes.lookup(again(7, 1)), Lookup::New);
+        outcomes.record(again(7, 1), &stored(5));
+        assert_eq!(token(outcomes.lookup(first(7, 1))), 5);
+        for number in 2..=4 {
+            outcomes.record(first(7, number), &stored(number));
+        }
+        assert_eq!(outcomes.lookup(first(7, 1)), Lookup::Unknown);
     }
 
     /// Against a record that forgets nothing: a change is never called new after it was done.
