@@ -4,8 +4,11 @@ mod support;
 #[path = "support/resp_vectors.rs"]
 mod vectors;
 
+use proptest::prelude::*;
 use support::{Connection, Store, model::Model};
-use torc_net::session::Protocol;
+use torc_engine::command::{Outcome, Refusal};
+use torc_net::session::{Answer, ComposeContext, Limits, Output, Protocol, Scratch, Session};
+use torc_proto::resp::reply::{Parsed, parse};
 use vectors::{Case, cases};
 
 /// Milliseconds since the epoch when a case starts.
@@ -80,4 +83,265 @@ fn vectors_hold_byte_by_byte() {
     assert_all(cases().iter().filter(short).map(|case| {
         play(case, &mut Model::default(), |bytes| bytes.iter().map(|&byte| vec![byte]).collect())
     }));
+}
+
+/// Parses all of `input` with small steps, and counts the parts.
+fn parse_in_steps(input: &[u8], parts_max: usize) -> (usize, usize) {
+    let mut session = Session::new(Some(Protocol::Resp));
+    let scratch = Scratch::default();
+    let (mut at, mut parts_count, mut longest) = (0, 0, 0);
+    while at < input.len() {
+        let mut parts = Vec::new();
+        let parsed = session.parse(&input[at..], &scratch, START, &support::LIMITS, &mut parts, parts_max);
+        assert!(parsed.consumed > 0, "no progress at {at}");
+        at += parsed.consumed;
+        parts_count += parts.len();
+        longest = longest.max(parts.len());
+    }
+    (parts_count, longest)
+}
+
+#[test]
+fn a_pipeline_stops_at_the_most_parts_and_goes_on() {
+    let input = array(&["GET", "k"]).repeat(100);
+    assert_eq!(parse_in_steps(&input, 64), (100, 64));
+    assert_eq!(parse_in_steps(&input, 1), (100, 1));
+    // A command of many keys is never torn apart.
+    let input = array(&["MGET", "a", "b", "c", "d"]).repeat(10);
+    assert_eq!(parse_in_steps(&input, 6), (40, 8));
+}
+
+fn array(words: &[&str]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    torc_proto::resp::compose::request(&mut bytes, words);
+    bytes
+}
+
+/// Parses one request and answers each of its parts.
+fn answered(session: &mut Session, request: &[&str], answers: &[Answer<'_>]) -> String {
+    let input = array(request);
+    let scratch = Scratch::default();
+    let mut parts = Vec::new();
+    let parsed = session.parse(&input, &scratch, START, &support::LIMITS, &mut parts, 64);
+    assert_eq!(parsed.consumed, input.len());
+    assert_eq!(parts.len(), answers.len());
+    let mut out = Output::default();
+    let context = ComposeContext { now: START, server: &support::View, connection: 7, peer: "", local: "" };
+    for (part, answer) in parts.iter().zip(answers) {
+        session.compose(part.reply, &[], part.echo, answer, &context, &mut out);
+    }
+    String::from_utf8_lossy(out.tail()).into_owned()
+}
+
+fn session() -> Session {
+    Session::new(Some(Protocol::Resp))
+}
+
+const MOVED: Answer<'static> = Answer::Moved { slot: 42, shard: 1, epoch: 1 };
+const BUSY: Answer<'static> = Answer::Busy { limit: "max-mailbox" };
+const MISS: Answer<'static> = Answer::Outcome(Outcome::Miss);
+
+fn refused(refusal: Refusal) -> Answer<'static> {
+    Answer::Outcome(Outcome::Refused(refusal))
+}
+
+#[test]
+fn a_slot_that_is_elsewhere_is_pointed_to() {
+    let moved = "-MOVED 42 127.0.0.1:7201\r\n";
+    let mut session = session();
+    assert_eq!(answered(&mut session, &["GET", "k"], &[MOVED]), moved);
+    assert_eq!(answered(&mut session, &["SET", "k", "v"], &[MOVED]), moved);
+    assert_eq!(answered(&mut session, &["MGET", "a", "b"], &[MOVED, MOVED]), moved);
+    assert_eq!(answered(&mut session, &["DEL", "a", "b"], &[MISS, MOVED]), moved);
+    assert_eq!(answered(&mut session, &["MSET", "a", "1", "b", "2"], &[MOVED, MOVED]), moved);
+}
+
+#[test]
+fn a_failure_of_one_key_does_not_leak_into_the_next_command() {
+    let mut session = session();
+    let busy = "-ERR busy: limit --max-mailbox reached\r\n";
+    assert_eq!(answered(&mut session, &["MGET", "a", "b"], &[BUSY, MISS]), busy);
+    assert_eq!(answered(&mut session, &["MGET", "a", "b"], &[MISS, BUSY]), format!("*2\r\n$-1\r\n{busy}"));
+    assert_eq!(answered(&mut session, &["MGET", "a", "b"], &[MISS, MISS]), "*2\r\n$-1\r\n$-1\r\n");
+    assert_eq!(answered(&mut session, &["DEL", "a", "b"], &[BUSY, MISS]), busy);
+    assert_eq!(answered(&mut session, &["DEL", "a", "b"], &[MISS, MISS]), ":0\r\n");
+}
+
+#[test]
+fn refusals_are_said_in_the_words_of_the_command() {
+    let mut session = session();
+    let table: [(&[&str], Refusal, &str); 8] = [
+        (&["SET", "k", "v"], Refusal::OutOfMemory, "OOM command not allowed when used memory > 'maxmemory'."),
+        (
+            &["APPEND", "k", "v"],
+            Refusal::ValueTooLarge,
+            "ERR string exceeds maximum allowed size (--max-value)",
+        ),
+        (&["SET", "k", "v"], Refusal::KeyTooLarge, "ERR key longer than --max-key"),
+        (&["INCR", "k"], Refusal::NotANumber, "ERR value is not an integer or out of range"),
+        (&["INCR", "k"], Refusal::Overflow, "ERR increment or decrement would overflow"),
+        (&["INCRBYFLOAT", "k", "1"], Refusal::NotANumber, "ERR value is not a valid float"),
+        (&["INCRBYFLOAT", "k", "1"], Refusal::Overflow, "ERR increment would produce NaN or Infinity"),
+        (
+            &["EXPIRE", "k", "1"],
+            Refusal::OutOfMemory,
+            "OOM command not allowed when used memory > 'maxmemory'.",
+        ),
+    ];
+    for (request, refusal, words) in table {
+        assert_eq!(answered(&mut session, request, &[refused(refusal)]), format!("-{words}\r\n"));
+    }
+    let unknown = answered(&mut session, &["GET", "k"], &[Answer::OutcomeUnknown]);
+    assert_eq!(unknown, "-ERR outcome unknown\r\n");
+}
+
+#[test]
+fn scan_gives_the_keys_that_match() {
+    let mut keys = Vec::new();
+    for key in ["user:1", "user:2", "", "other"] {
+        keys.extend_from_slice(&(key.len() as u32).to_le_bytes());
+        keys.extend_from_slice(key.as_bytes());
+    }
+    let scanned = Answer::Scanned { cursor: 7, keys: &keys };
+    let mut session = session();
+    let all = answered(&mut session, &["SCAN", "0"], &[scanned]);
+    assert_eq!(all, "*2\r\n$1\r\n7\r\n*4\r\n$6\r\nuser:1\r\n$6\r\nuser:2\r\n$0\r\n\r\n$5\r\nother\r\n");
+    let scanned = Answer::Scanned { cursor: 0, keys: &keys };
+    let some = answered(&mut session, &["SCAN", "7", "match", "user:*", "COUNT", "5"], &[scanned]);
+    assert_eq!(some, "*2\r\n$1\r\n0\r\n*2\r\n$6\r\nuser:1\r\n$6\r\nuser:2\r\n");
+    let scanned = Answer::Scanned { cursor: 0, keys: &keys };
+    let none = answered(&mut session, &["SCAN", "0", "TYPE", "list"], &[scanned]);
+    assert_eq!(none, "*2\r\n$1\r\n0\r\n*0\r\n");
+}
+
+#[test]
+fn what_the_server_says_of_itself_is_well_formed() {
+    let table: [(&[&str], &str); 7] = [
+        (&["INFO"], "redis_version:7.0.15\r\n"),
+        (&["INFO", "stats", "keyspace"], "keyspace_hits:4\r\n"),
+        (&["COMMAND"], "$6\r\nincrby\r\n:3\r\n"),
+        (&["COMMAND", "DOCS", "get"], "$6\r\nstring\r\n"),
+        (&["CLIENT", "INFO"], "id=7 addr="),
+        (&["CLIENT", "LIST"], "resp="),
+        (&["DBSIZE"], ":3\r\n"),
+    ];
+    for version in ["2", "3"] {
+        let mut session = session();
+        answered(&mut session, &["HELLO", version], &[Answer::Local]);
+        for (request, part) in table {
+            let answer = answered(&mut session, request, &[Answer::Local]);
+            assert!(answer.contains(part), "{request:?}: {answer}");
+            match parse(answer.as_bytes()) {
+                Parsed::Complete { consumed, .. } => assert_eq!(consumed, answer.len(), "{request:?}"),
+                other => panic!("{request:?}: {other:?}"),
+            }
+        }
+    }
+    let stats = answered(&mut session(), &["INFO", "stats"], &[Answer::Local]);
+    assert!(!stats.contains("redis_version"));
+}
+
+#[test]
+fn a_request_in_drips_asks_for_as_much_as_it_lacks() {
+    let words: Vec<String> = (0..1000).map(|number| format!("key:{number:04}")).collect();
+    let mut request: Vec<&str> = vec!["MGET"];
+    request.extend(words.iter().map(String::as_str));
+    let input = array(&request);
+    let mut session = session();
+    let scratch = Scratch::default();
+    let (mut have, mut looks) = (1, 0);
+    loop {
+        let mut parts = Vec::new();
+        let parsed = session.parse(&input[..have], &scratch, START, &support::LIMITS, &mut parts, 64);
+        looks += 1;
+        if parsed.consumed > 0 {
+            assert_eq!((parsed.consumed, parts.len()), (input.len(), 1000));
+            break;
+        }
+        assert!(parsed.missing > 0 && have + parsed.missing <= input.len());
+        have += parsed.missing;
+    }
+    // A few looks for each argument, none for a byte that tells nothing.
+    assert!(looks <= 4 * 1001, "{looks}");
+}
+
+#[test]
+fn a_client_that_leaves_within_a_value_leaves_nothing_behind() {
+    let mut store = support::shard(START);
+    let request = array(&["SET", "k", &"v".repeat(100_000)]);
+    let mut leaver = connection();
+    assert_eq!(leaver.send(&request[..50_000], &mut store, START), b"");
+    assert_eq!(leaver.buffered(), 0, "a value under way is not buffered");
+    assert_eq!(connection().send(&array(&["GET", "k"]), &mut store, START), b"$-1\r\n");
+}
+
+/// Bytes of a client that knows the protocol roughly: words of requests, in order and out of it.
+fn rough_requests() -> impl Strategy<Value = Vec<u8>> {
+    let word = prop_oneof![
+        4 => proptest::sample::select(vec![
+            "GET", "SET", "DEL", "MGET", "MSET", "INCR", "APPEND", "SETEX", "GETRANGE", "SETRANGE", "PING", "EXPIRE",
+            "TTL", "k", "l", "m", "1", "-1", "100", "EX", "NX", "XX", "GET", "", "HELLO", "3", "FOO", "QUIT",
+        ]).prop_map(|word| word.as_bytes().to_vec()),
+        1 => (0usize..200).prop_map(|len| vec![b'v'; len]),
+    ];
+    let request = prop_oneof![
+        8 => proptest::collection::vec(word.clone(), 1..6).prop_map(|words| {
+            let mut bytes = Vec::new();
+            torc_proto::resp::compose::request(&mut bytes, &words);
+            bytes
+        }),
+        2 => proptest::collection::vec(word, 1..5).prop_map(|words| [words.join(&b' '), b"\r\n".to_vec()].concat()),
+        1 => proptest::collection::vec(any::<u8>(), 1..8),
+        1 => proptest::sample::select(vec![
+            &b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$9\r\n"[..], b"*2\r\n", b"$3\r\n", b"*1\r\n$999\r\n", b"\r\n",
+        ]).prop_map(<[u8]>::to_vec),
+    ];
+    proptest::collection::vec(request, 1..12).prop_map(|requests| requests.concat())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+
+    /// The answers do not depend on how the input is cut, nor on what executes the commands.
+    #[test]
+    fn answers_are_the_same_however_the_input_is_cut(
+        input in rough_requests(),
+        cuts in proptest::collection::vec(1usize..40, 1..20),
+    ) {
+        // Small limits, so that values are streamed and refused.
+        let limits = Limits { value_bytes_inline: 60, value_bytes_max: 150, key_bytes_max: 20, ..support::LIMITS };
+        let mut whole = connection();
+        whole.limits = limits;
+        let mut model = Model::default();
+        let expected = whole.send(&input, &mut model, START);
+        let mut drip = connection();
+        drip.limits = limits;
+        let mut store = Model::default();
+        let mut received = Vec::new();
+        let mut rest = &input[..];
+        for len in cuts.iter().cycle() {
+            if rest.is_empty() {
+                break;
+            }
+            let (piece, behind) = rest.split_at((*len).min(rest.len()));
+            received.extend_from_slice(&drip.send(piece, &mut store, START));
+            rest = behind;
+        }
+        prop_assert_eq!(
+            received.escape_ascii().to_string(),
+            expected.escape_ascii().to_string(),
+            "{}", input.escape_ascii()
+        );
+        prop_assert_eq!(whole.closed, drip.closed);
+        replies_are_well_formed(&expected);
+    }
+}
+
+fn replies_are_well_formed(mut bytes: &[u8]) {
+    while !bytes.is_empty() {
+        match parse(bytes) {
+            Parsed::Complete { consumed, .. } => bytes = &bytes[consumed..],
+            other => panic!("{other:?}: {}", bytes.escape_ascii()),
+        }
+    }
 }

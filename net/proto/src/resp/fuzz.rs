@@ -49,16 +49,21 @@ fn check_small(rest: &[u8], arguments: &Arguments, step: Step) {
     }
 }
 
-/// A request that is whole is incomplete in each of its prefixes, and never lacks more than is to come.
+/// A request that is whole is incomplete in each of its prefixes, never lacks more than is to come, and comes
+/// to the same when it is taken up again.
 fn check_prefixes(rest: &[u8], consumed: usize, step: Step, arguments_max: usize) {
     let mut arguments = Arguments::default();
     // Short requests at every cut, long ones at some.
     for cut in (0..consumed).step_by(1 + consumed / 256) {
-        match request::parse(&rest[..cut], arguments_max, &mut arguments) {
+        match request::resume(&rest[..cut], arguments_max, &mut arguments) {
             Step::Incomplete { missing } => {
                 assert!(cut + missing <= consumed, "{missing} missing at {cut} of {step:?}");
             }
             other => panic!("{other:?} of a prefix of {step:?}"),
         }
     }
+    assert_eq!(request::resume(&rest[..consumed], arguments_max, &mut arguments), step);
+    let mut whole = Arguments::default();
+    request::parse(rest, arguments_max, &mut whole);
+    assert_eq!((whole.spans, whole.escaped), (arguments.spans, arguments.escaped));
 }

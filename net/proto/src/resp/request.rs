@@ -1,8 +1,8 @@
 //! Requests: where the arguments of one lie in the input.
 //!
-//! The parser keeps nothing between calls: an unfinished request is offered again from its start with more
-//! behind it. [`Step::Incomplete`] says how many bytes are missing at least, so a caller that waits for them
-//! looks at a request a few times only, however it is cut. What follows a `\r` is not looked at, as in Redis.
+//! An unfinished request is offered again from its start with more behind it, and [`resume`] goes on where the
+//! parser stopped: each argument is looked at once, however the request is cut. [`Step::Incomplete`] says how
+//! many bytes are missing before anything more can be said. What follows a `\r` is not looked at, as in Redis.
 
 use super::inline;
 use super::number::parse_i64;
@@ -35,6 +35,8 @@ pub struct Arguments {
     /// An argument of an inline request has escapes or joined quotes: its span is the raw text of the word, to
     /// be read with [`inline_words`].
     pub escaped: bool,
+    /// Where the argument behind `spans` starts; 0 while the request has not even begun.
+    next: usize,
 }
 
 impl Arguments {
@@ -43,6 +45,7 @@ impl Arguments {
         self.announced = 0;
         self.unfinished = None;
         self.escaped = false;
+        self.next = 0;
     }
 
     pub(super) fn push(&mut self, start: usize, len: usize) {
@@ -62,7 +65,7 @@ pub enum Step {
     Empty {
         consumed: usize,
     },
-    /// At least `missing` bytes (never 0) are not there yet. `Arguments` holds what is.
+    /// Nothing more can be said before `missing` bytes (never 0) are there. `Arguments` holds what is known.
     Incomplete {
         missing: usize,
     },
@@ -108,9 +111,6 @@ impl std::fmt::Display for ProtocolError {
 
 impl std::error::Error for ProtocolError {}
 
-/// Fewest bytes of an argument on the wire: `$0\r\n\r\n`.
-const BULK_BYTES_MIN: usize = 6;
-
 /// Finds the arguments of the request at the start of `input`. At most `arguments_max` are allowed.
 pub fn parse(input: &[u8], arguments_max: usize, arguments: &mut Arguments) -> Step {
     arguments.clear();
@@ -121,6 +121,14 @@ pub fn parse(input: &[u8], arguments_max: usize, arguments: &mut Arguments) -> S
         Some(b'*') => parse_array(input, arguments_max, arguments),
         Some(_) => parse_inline(input, arguments_max, arguments),
     }
+}
+
+/// Goes on after [`Step::Incomplete`]: `input` starts with the same bytes, and has more behind them.
+pub fn resume(input: &[u8], arguments_max: usize, arguments: &mut Arguments) -> Step {
+    if arguments.next == 0 {
+        return parse(input, arguments_max, arguments);
+    }
+    bulks(&input[..input.len().min(u32::MAX as usize)], arguments)
 }
 
 fn parse_array(input: &[u8], arguments_max: usize, arguments: &mut Arguments) -> Step {
@@ -139,32 +147,40 @@ fn parse_array(input: &[u8], arguments_max: usize, arguments: &mut Arguments) ->
     if count > arguments_max {
         return Step::Invalid(ProtocolError::TooManyArguments);
     }
-    parse_bulks(input, body, count, arguments)
+    arguments.announced = count;
+    arguments.next = body;
+    bulks(input, arguments)
 }
 
-/// Finds `count` bulk strings of `input` from `from` on: the body of an array, or what is left of one.
-pub fn parse_bulks(input: &[u8], from: usize, count: usize, arguments: &mut Arguments) -> Step {
+/// Finds `count` bulk strings at the start of `input`: what is left of an array.
+pub fn parse_bulks(input: &[u8], count: usize, arguments: &mut Arguments) -> Step {
     arguments.clear();
     arguments.announced = count;
-    let mut at = from;
-    while arguments.spans.len() < count {
-        let behind = (count - arguments.spans.len() - 1) * BULK_BYTES_MIN;
-        let (start, len) = match bulk_header(&input[at..]) {
+    bulks(&input[..input.len().min(u32::MAX as usize)], arguments)
+}
+
+fn bulks(input: &[u8], arguments: &mut Arguments) -> Step {
+    arguments.unfinished = None;
+    while arguments.spans.len() < arguments.announced {
+        let at = arguments.next;
+        let (start, len) = match bulk_header(input.get(at..).unwrap_or_default()) {
             Ok(Some((header, len))) => (at + header, len),
-            Ok(None) => return Step::Incomplete { missing: 1 + behind },
+            Ok(None) => return Step::Incomplete { missing: 1 },
             Err(error) => return Step::Invalid(error),
         };
         let end = start as u64 + len + 2;
         let have = input.len() as u64;
         if end > have {
             arguments.unfinished = Some((start, len));
+            // The shortest line of another argument, right or wrong.
+            let line = if arguments.spans.len() + 1 < arguments.announced { 2 } else { 0 };
             let missing = usize::try_from(end - have).unwrap_or(usize::MAX);
-            return Step::Incomplete { missing: missing.saturating_add(behind) };
+            return Step::Incomplete { missing: missing.saturating_add(line) };
         }
         arguments.push(start, len as usize);
-        at = end as usize;
+        arguments.next = end as usize;
     }
-    Step::Complete { consumed: at }
+    Step::Complete { consumed: arguments.next }
 }
 
 /// Reads `$len\r\n`: bytes of the header, and the length; `None` if it is not all there.
@@ -307,9 +323,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_at_least_is_told() {
+    fn what_is_missing_is_told() {
         let mut arguments = Arguments::default();
-        assert_eq!(parse(b"*3\r\n", 10, &mut arguments), Step::Incomplete { missing: 13 });
+        assert_eq!(parse(b"*3\r\n", 10, &mut arguments), Step::Incomplete { missing: 1 });
+        assert_eq!(parse(b"*3\r\n$3\r\n", 10, &mut arguments), Step::Incomplete { missing: 7 });
         let input = b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$100\r\nabc";
         assert_eq!(parse(input, 10, &mut arguments), Step::Incomplete { missing: 99 });
         assert_eq!(arguments.unfinished, Some((input.len() - 3, 100)));

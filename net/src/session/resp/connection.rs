@@ -44,10 +44,9 @@ pub(super) fn select(_: &mut Session, call: &LocalCall<'_>, out: &mut Vec<u8>) {
     match parse_i64(call.word(1)) {
         None => compose::error(out, b"ERR value is not an integer or out of range"),
         Some(0) => compose::simple(out, "OK"),
-        Some(number) if i32::try_from(number).is_err() => compose::error(
-            out,
-            b"ERR value is out of range, value must between -2147483648 and 2147483647",
-        ),
+        Some(number) if i32::try_from(number).is_err() => {
+            compose::error(out, b"ERR value is out of range, value must between -2147483648 and 2147483647")
+        }
         Some(_) => compose::error(out, b"ERR DB index is out of range"),
     }
 }

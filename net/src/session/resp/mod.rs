@@ -10,8 +10,8 @@
 //! ```
 //!
 //! A whole request is found by [`torc_proto::resp::request`], its row by [`table`], and the row's function
-//! appends the parts. Nothing of an unfinished request is kept but how many bytes it lacks, so that a client
-//! that drips bytes costs little. What answers need is in [`reply`]; commands without a key are run when their
+//! appends the parts. Of an unfinished request the places of its arguments are kept, and how many bytes it
+//! lacks, so that a client that drips bytes costs little. What answers need is in [`reply`]; commands without a key are run when their
 //! answer is due ([`local`]), since HELLO and CLIENT change how later answers look.
 //!
 //! Goals: the words of Redis 7.0 to the byte, errors too; no allocation for GET and SET; the same answers
@@ -52,7 +52,7 @@ use torc_proto::resp::request::{self, Arguments, SMALL_ARGUMENTS_MAX, Span, Step
 pub struct Session {
     // Of parsing.
     state: State,
-    /// Memory for the places of arguments.
+    /// The places of arguments, of an unfinished request too.
     arguments: Arguments,
     /// Bytes that the input must have before it is worth a look.
     wanted: usize,
@@ -87,7 +87,7 @@ impl Session {
         if input.len() < self.wanted {
             return Parsed { consumed: 0, missing: self.wanted - input.len() };
         }
-        self.wanted = 0;
+        let mut resumed = std::mem::take(&mut self.wanted) > 0;
         let mut turn = Turn { scratch, now, limits, parts };
         let mut at = 0;
         while at < input.len() && turn.parts.len() < parts_max {
@@ -96,9 +96,10 @@ impl Session {
                 && let Some(consumed) = hot(rest, &mut turn)
             {
                 at += consumed;
+                resumed = false;
                 continue;
             }
-            match self.step(rest, &mut turn) {
+            match self.step(rest, std::mem::take(&mut resumed), &mut turn) {
                 Progress::Consumed(consumed) => at += consumed,
                 Progress::Missing(missing) => {
                     self.wanted = rest.len().saturating_add(missing);
@@ -109,18 +110,20 @@ impl Session {
         Parsed { consumed: at, missing: 0 }
     }
 
-    fn step<'a>(&mut self, rest: &'a [u8], turn: &mut Turn<'_, 'a>) -> Progress {
+    /// One step. `resumed`: the input ended here before, and has grown.
+    fn step<'a>(&mut self, rest: &'a [u8], resumed: bool, turn: &mut Turn<'_, 'a>) -> Progress {
         match self.state {
-            State::Request => self.request(rest, turn),
+            State::Request => self.request(rest, resumed, turn),
             State::Closed => Progress::Consumed(rest.len()),
             _ => self.stream(rest, turn),
         }
     }
 
     /// The request at the start of `rest`.
-    fn request<'a>(&mut self, rest: &'a [u8], turn: &mut Turn<'_, 'a>) -> Progress {
+    fn request<'a>(&mut self, rest: &'a [u8], resumed: bool, turn: &mut Turn<'_, 'a>) -> Progress {
         let mut arguments = std::mem::take(&mut self.arguments);
-        let progress = match request::parse(rest, turn.limits.arguments_max, &mut arguments) {
+        let find = if resumed { request::resume } else { request::parse };
+        let progress = match find(rest, turn.limits.arguments_max, &mut arguments) {
             Step::Empty { consumed } => Progress::Consumed(consumed),
             Step::Complete { consumed } if rest[0] != b'*' && !is_array_alike(consumed, &arguments, turn) => {
                 self.inline(&rest[..consumed], &arguments, turn);
@@ -144,7 +147,7 @@ impl Session {
         let array = turn.scratch.keep(&array);
         let mut at = 0;
         while at < array.len() {
-            match self.step(&array[at..], turn) {
+            match self.step(&array[at..], false, turn) {
                 Progress::Consumed(consumed) => at += consumed,
                 Progress::Missing(_) => break,
             }

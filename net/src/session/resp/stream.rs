@@ -109,7 +109,7 @@ impl Session {
     /// The options behind a value: the value ends when all are here.
     fn options<'a>(&mut self, value: Value, rest: &'a [u8], turn: &mut Turn<'_, 'a>) -> Progress {
         let mut arguments = std::mem::take(&mut self.arguments);
-        let step = request::parse_bulks(rest, 0, value.arguments, &mut arguments);
+        let step = request::parse_bulks(rest, value.arguments, &mut arguments);
         let frame_max = turn.limits.frame_bytes_max;
         let progress = match step {
             Step::Incomplete { missing } if rest.len().saturating_add(missing) <= frame_max => {
