@@ -27,6 +27,8 @@ pub mod load;
 pub mod process;
 pub mod replay;
 pub mod report;
+pub mod results;
+pub mod tail;
 pub mod workload;
 
 use std::process::ExitCode;
@@ -53,6 +55,8 @@ enum BenchCommand {
     Compare(Box<compare::CompareArgs>),
     /// The miss ratio on a real request trace
     Trace(Box<replay::TraceArgs>),
+    /// The tail of the latency while the server evicts, or serves long values to a neighbour
+    Tail(Box<tail::TailArgs>),
     /// A bare echo server (started by other commands)
     #[command(hide = true)]
     Echo(echo::EchoArgs),
@@ -67,6 +71,7 @@ pub fn run(args: BenchArgs, own_subcommand: &[&str]) -> Result<ExitCode, BenchEr
         Some(BenchCommand::Ceiling(args)) => ceiling::run(&args, own_subcommand)?,
         Some(BenchCommand::Compare(args)) => compare::run(&args, own_subcommand)?,
         Some(BenchCommand::Trace(args)) => replay::run(&args)?,
+        Some(BenchCommand::Tail(args)) => tail::run(&args)?,
         Some(BenchCommand::Echo(args)) => echo::run(&args)?,
     }
     Ok(ExitCode::SUCCESS)

@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::{
     error::BenchError,
     generator::{
-        Plan, Progress,
+        Plan, Progress, TURN_BYTES,
         address::Address,
         drive,
         measure::Outcome,
@@ -196,6 +196,7 @@ impl LoadArgs {
             },
             duration: self.requests.is_none().then_some(duration),
             spin: self.cpu.is_some(),
+            turn_bytes: TURN_BYTES,
             seed: self.workload.seed,
         })
     }
@@ -282,6 +283,7 @@ fn sweep(
         warmup: Duration::ZERO,
         duration: None,
         spin: false,
+        turn_bytes: TURN_BYTES,
         seed: workload.seed,
     };
     with_codec!(protocol, |codec| {

@@ -6,7 +6,7 @@
 //! and at one fixed offered load (open loop), which is the same for all.
 
 pub mod bars;
-mod folder;
+mod page;
 pub mod verdict;
 
 use std::path::PathBuf;
@@ -27,8 +27,8 @@ use crate::{
         shape::{Shape, Timing},
     },
     load::{Protocol, preload, seconds},
-    process::machine::Machine,
     report::Figures,
+    results::{Folder, OutArgs, Setting},
     workload::args::{Workload, WorkloadArgs, WorkloadText},
 };
 
@@ -74,12 +74,8 @@ pub struct CompareArgs {
     /// Memory of each server, MiB
     #[arg(long, default_value_t = 2048, value_name = "MIB")]
     memory_mib: u64,
-    /// Folder to keep the results in; a new one under bench/results by default
-    #[arg(long, value_name = "FOLDER")]
-    out: Option<PathBuf>,
-    /// Last word of the default folder's name
-    #[arg(long, default_value = "compare", value_name = "WORD")]
-    topic: String,
+    #[command(flatten)]
+    out: OutArgs,
     #[command(flatten)]
     cores: CoreArgs,
     #[command(flatten)]
@@ -112,11 +108,7 @@ pub struct Run {
 /// Everything that is kept of a comparison.
 #[derive(Serialize)]
 struct Comparison {
-    date: String,
-    machine: Machine,
-    command: String,
-    cores: Cores,
-    servers: Vec<ServerText>,
+    setting: Setting,
     workload: WorkloadText,
     rounds: u32,
     seconds: f64,
@@ -126,19 +118,12 @@ struct Comparison {
     runs: Vec<Run>,
 }
 
-#[derive(Serialize)]
-struct ServerText {
-    name: String,
-    version: String,
-    command: String,
-}
-
 /// Runs the comparison, prints its tables and keeps its folder.
 pub fn run(args: &CompareArgs, own_subcommand: &[&str]) -> Result<(), BenchError> {
     if !(0.0..=0.9).contains(&args.offered_share) {
         return Err(BenchError::setting("offered-share", "expected 0 to 0.9"));
     }
-    let folder = folder::create(args.out.as_deref(), &args.topic)?;
+    let folder = Folder::create(&args.out, "compare")?;
     let mut field = Field::set_up(args, own_subcommand)?;
     field.preload()?;
     for round in 0..args.rounds {
@@ -149,7 +134,7 @@ pub fn run(args: &CompareArgs, own_subcommand: &[&str]) -> Result<(), BenchError
         eprintln!("round {} of {} done", round + 1, args.rounds);
     }
     let comparison = field.comparison(args);
-    folder::write(&folder, &comparison)
+    folder.write(&page::page(&comparison), &comparison)
 }
 
 /// The servers that take part and what was measured so far.
@@ -319,17 +304,8 @@ impl Field {
     }
 
     fn comparison(self, args: &CompareArgs) -> Comparison {
-        let servers = self.servers.iter().map(|server| ServerText {
-            name: server.name.clone(),
-            version: server.version.clone(),
-            command: server.command.clone(),
-        });
         Comparison {
-            date: folder::today(),
-            machine: Machine::read(),
-            command: std::env::args().collect::<Vec<_>>().join(" "),
-            cores: self.cores,
-            servers: servers.collect(),
+            setting: Setting::new(self.cores, &self.servers),
             workload: self.workload.text,
             rounds: args.rounds,
             seconds: args.seconds,

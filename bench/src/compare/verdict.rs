@@ -6,7 +6,7 @@
 use serde::Serialize;
 
 use super::{Load, Run, bars};
-use crate::{lab::shape::Shape, load::Protocol};
+use crate::{lab::shape::Shape, load::Protocol, results::median};
 
 /// Torc in one protocol against the measure at one shape and load.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -137,7 +137,7 @@ fn verdict(torc: &[&Run], rounds: Vec<Round>, against: String, bar: Option<f64>)
             [one] => one.into(),
             _ => against,
         },
-        ratio: median(&ratios),
+        ratio: median(ratios.clone()),
         ratio_min: ratios.first().copied(),
         ratio_max: ratios.last().copied(),
         rounds_counted: ratios.len(),
@@ -145,16 +145,6 @@ fn verdict(torc: &[&Run], rounds: Vec<Round>, against: String, bar: Option<f64>)
         reasons,
         bar,
     })
-}
-
-/// The median of ascending numbers.
-pub(crate) fn median(sorted: &[f64]) -> Option<f64> {
-    let middle = sorted.len() / 2;
-    match sorted.len() {
-        0 => None,
-        len if len % 2 == 1 => Some(sorted[middle]),
-        _ => Some(f64::midpoint(sorted[middle - 1], sorted[middle])),
-    }
 }
 
 #[cfg(test)]
@@ -257,12 +247,5 @@ mod tests {
         let verdict = &verdicts(&runs)[0];
         assert_eq!(verdict.ratio, None);
         assert_eq!(verdict.passes(), Some(false));
-    }
-
-    #[test]
-    fn medians() {
-        assert_eq!(median(&[]), None);
-        assert_eq!(median(&[1.0, 2.0, 9.0]), Some(2.0));
-        assert_eq!(median(&[1.0, 2.0, 4.0, 9.0]), Some(3.0));
     }
 }

@@ -143,11 +143,12 @@ impl<S> Connection<S> {
         }
     }
 
-    /// Sends what is written; what the socket does not take goes when epoll says so.
+    /// Sends what is written, at most `turn_bytes` of it; the rest goes when epoll says so.
     #[inline]
-    pub(super) fn flush(&mut self, epoll: &Epoll, number: u64) -> Result<(), BenchError> {
-        while self.sent < self.out.len() {
-            let unsent = &self.out[self.sent..];
+    pub(super) fn flush(&mut self, epoll: &Epoll, number: u64, turn_bytes: usize) -> Result<(), BenchError> {
+        let end = self.out.len().min(self.sent + turn_bytes);
+        while self.sent < end {
+            let unsent = &self.out[self.sent..end];
             // SAFETY: the descriptor is open as long as `self.socket` lives, and the kernel reads
             // `unsent.len()` bytes of memory that `unsent` borrows.
             let sent = unsafe {
@@ -168,6 +169,9 @@ impl<S> Connection<S> {
                     return self.watch_room(true, epoll, number);
                 }
             }
+        }
+        if end < self.out.len() {
+            return self.watch_room(true, epoll, number);
         }
         self.out.clear();
         self.sent = 0;

@@ -38,11 +38,8 @@ use epoll::{Epoll, Ready};
 use measure::{Latency, Outcome};
 use pace::{Pace, Schedule};
 
-/// Bytes asked for by one receive; holds a few thousand small replies.
-const INBOX_BYTES: usize = 256 * 1024;
-
-/// Receives of one connection before the others get their turn.
-const RECEIVES_A_TURN: usize = 16;
+/// Default of [`Plan::turn_bytes`]; holds a few thousand small replies.
+pub const TURN_BYTES: usize = 256 * 1024;
 
 /// How long the answers outstanding at the end of a run are waited for.
 const DRAIN: Duration = Duration::from_secs(1);
@@ -73,6 +70,8 @@ pub struct Plan {
     /// Never sleep. Right when the generator has a core of its own: a sleeping peer's wake-up would
     /// be charged to the server that sends to it.
     pub spin: bool,
+    /// Most bytes that one connection receives, and sends, before the others get their turn.
+    pub turn_bytes: usize,
     pub seed: u64,
 }
 
@@ -95,8 +94,12 @@ pub fn drive<C: Codec, S: Source>(
     probe: Option<&Probe>,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Outcome, BenchError> {
-    let mut driver = Driver::connect(plan, servers, codec, source)?;
-    driver.run(probe, progress)
+    let mut driver = Driver::start(plan, servers, codec, source)?;
+    loop {
+        if let Some(outcome) = driver.step(probe, progress)? {
+            return Ok(outcome);
+        }
+    }
 }
 
 /// Where a run stands.
@@ -110,7 +113,9 @@ enum Phase {
     },
 }
 
-struct Driver<'a, C: Codec, S> {
+/// A load under way. [`drive`] is the usual way to run one; stepping by hand lets two loads share
+/// the thread.
+pub struct Driver<'a, C: Codec, S> {
     plan: &'a Plan,
     codec: &'a C,
     source: &'a mut S,
@@ -127,11 +132,53 @@ struct Driver<'a, C: Codec, S> {
     outstanding: u64,
     last_reply_ns: u64,
     idle_ns: u64,
+    turn_ns: u64,
+    progress_ns: u64,
     tally: Tally,
     latency: Latency,
+    measurement: Measurement,
 }
 
 impl<'a, C: Codec, S: Source> Driver<'a, C, S> {
+    /// Connects, and in the closed loop sends each connection's first requests.
+    pub fn start(
+        plan: &'a Plan,
+        servers: &[Address],
+        codec: &'a C,
+        source: &'a mut S,
+    ) -> Result<Self, BenchError> {
+        let mut driver = Self::connect(plan, servers, codec, source)?;
+        driver.greet()?;
+        driver.started = Instant::now();
+        driver.last_reply_ns = 0;
+        if driver.schedule.is_none() {
+            (0..driver.connections.len()).try_for_each(|number| driver.refill(number))?;
+        }
+        Ok(driver)
+    }
+
+    /// One turn of the loop; the outcome when the run is over.
+    pub fn step(
+        &mut self,
+        probe: Option<&Probe>,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Option<Outcome>, BenchError> {
+        let ready = self.turn()?;
+        let now_ns = self.now_ns();
+        self.dispatch_due(now_ns)?;
+        if ready == 0 {
+            self.idle_ns += now_ns - self.turn_ns;
+            self.refuse_stall(now_ns)?;
+        }
+        self.turn_ns = now_ns;
+        if now_ns >= self.progress_ns {
+            self.progress_ns = now_ns + PROGRESS.as_nanos() as u64;
+            progress(self.progress(now_ns));
+        }
+        let over = self.advance(now_ns, probe)?;
+        Ok(over.then(|| self.outcome()))
+    }
+
     fn connect(
         plan: &'a Plan,
         servers: &[Address],
@@ -162,53 +209,23 @@ impl<'a, C: Codec, S: Source> Driver<'a, C, S> {
             schedule,
             touched: Vec::with_capacity(plan.connections),
             next_connection: 0,
-            inbox: vec![0; INBOX_BYTES].into(),
+            inbox: vec![0; plan.turn_bytes.max(1)].into(),
             started: Instant::now(),
             phase: Phase::WarmingUp,
             source_ended: false,
             outstanding: 0,
             last_reply_ns: 0,
             idle_ns: 0,
+            turn_ns: 0,
+            progress_ns: 0,
             tally: Tally::default(),
             latency: Latency::new(),
+            measurement: Measurement::default(),
         })
     }
 
     fn now_ns(&self) -> u64 {
         self.started.elapsed().as_nanos() as u64
-    }
-
-    fn run(
-        &mut self,
-        probe: Option<&Probe>,
-        progress: &mut dyn FnMut(Progress),
-    ) -> Result<Outcome, BenchError> {
-        self.greet()?;
-        self.started = Instant::now();
-        self.last_reply_ns = 0;
-        if self.schedule.is_none() {
-            (0..self.connections.len()).try_for_each(|number| self.refill(number))?;
-        }
-        let mut measurement = Measurement::default();
-        let mut turn_ns = self.now_ns();
-        let mut progress_ns = 0;
-        loop {
-            let ready = self.turn()?;
-            let now_ns = self.now_ns();
-            self.dispatch_due(now_ns)?;
-            if ready == 0 {
-                self.idle_ns += now_ns - turn_ns;
-                self.refuse_stall(now_ns)?;
-            }
-            turn_ns = now_ns;
-            if now_ns >= progress_ns {
-                progress_ns = now_ns + PROGRESS.as_nanos() as u64;
-                progress(self.progress(now_ns));
-            }
-            if self.advance(now_ns, probe, &mut measurement)? {
-                return Ok(self.outcome(measurement));
-            }
-        }
     }
 
     /// Sends each connection's opening and waits for what it brings.
@@ -262,30 +279,21 @@ impl<'a, C: Codec, S: Source> Driver<'a, C, S> {
 
     /// Takes what a connection has received and settles the requests that it answers.
     fn receive(&mut self, number: usize) -> Result<(), BenchError> {
-        for _ in 0..RECEIVES_A_TURN {
-            let connection = &mut self.connections[number];
-            let bytes = match connection.receive(&mut self.inbox)? {
-                Received::Nothing => return Ok(()),
-                Received::Closed => {
-                    return Err(BenchError::Closed {
-                        connection: number,
-                        connections: self.connections.len(),
-                    });
-                }
-                Received::Bytes(bytes) => bytes,
-            };
-            let before = self.tally.replies();
-            let scanned = self.codec.scan(&mut connection.scanner, &self.inbox[..bytes], &mut self.tally);
-            scanned.map_err(|detail| self.protocol_error(number, detail))?;
-            let replies = self.tally.replies() - before;
-            if replies > 0 {
-                self.settle(number, replies)?;
+        let connection = &mut self.connections[number];
+        let bytes = match connection.receive(&mut self.inbox)? {
+            Received::Nothing => return Ok(()),
+            Received::Closed => {
+                return Err(BenchError::Closed { connection: number, connections: self.connections.len() });
             }
-            if bytes < self.inbox.len() {
-                return Ok(());
-            }
+            Received::Bytes(bytes) => &self.inbox[..bytes],
+        };
+        let before = self.tally.replies();
+        let scanned = self.codec.scan(&mut connection.scanner, bytes, &mut self.tally);
+        scanned.map_err(|detail| self.protocol_error(number, detail))?;
+        match self.tally.replies() - before {
+            0 => Ok(()),
+            replies => self.settle(number, replies),
         }
-        Ok(())
     }
 
     #[inline]
@@ -365,7 +373,8 @@ impl<'a, C: Codec, S: Source> Driver<'a, C, S> {
     }
 
     fn flush(&mut self, number: usize) -> Result<(), BenchError> {
-        self.connections[number].flush(&self.epoll, number as u64)
+        let turn_bytes = self.inbox.len();
+        self.connections[number].flush(&self.epoll, number as u64, turn_bytes)
     }
 
     fn protocol_error(&self, connection: usize, detail: String) -> BenchError {
@@ -390,12 +399,8 @@ impl<'a, C: Codec, S: Source> Driver<'a, C, S> {
     }
 
     /// Moves from phase to phase; true when the run is over.
-    fn advance(
-        &mut self,
-        now_ns: u64,
-        probe: Option<&Probe>,
-        measurement: &mut Measurement,
-    ) -> Result<bool, BenchError> {
+    fn advance(&mut self, now_ns: u64, probe: Option<&Probe>) -> Result<bool, BenchError> {
+        let measurement = &mut self.measurement;
         let answered = self.source_ended && self.outstanding == 0;
         match self.phase {
             Phase::WarmingUp => {
@@ -432,7 +437,8 @@ impl<'a, C: Codec, S: Source> Driver<'a, C, S> {
     }
 
     /// What is still unanswered enters the histogram with its age: a lower bound of its latency.
-    fn outcome(&mut self, measurement: Measurement) -> Outcome {
+    fn outcome(&mut self) -> Outcome {
+        let measurement = std::mem::take(&mut self.measurement);
         let now_ns = self.now_ns();
         let mut unanswered = 0;
         for connection in &mut self.connections {

@@ -2,6 +2,7 @@
 //! the load.
 
 pub mod contender;
+pub mod info;
 pub mod peers;
 pub mod shape;
 

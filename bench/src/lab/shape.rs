@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr, time::Duration};
 use serde::Serialize;
 
 use crate::generator::{
-    Plan,
+    Plan, TURN_BYTES,
     pace::{Arrivals, OpenLoop, Pace},
 };
 
@@ -68,6 +68,7 @@ impl Shape {
             warmup: timing.warmup,
             duration: Some(timing.duration),
             spin: true,
+            turn_bytes: TURN_BYTES,
             seed,
         }
     }

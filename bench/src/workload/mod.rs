@@ -7,7 +7,7 @@ pub mod mix;
 pub mod sizes;
 pub mod trace;
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use rand::{Rng, SeedableRng, rngs::SmallRng};
 
@@ -105,25 +105,31 @@ impl<C: Codec> Source for Mixed<'_, C> {
     }
 }
 
-/// Every key once, in order: writes them (preload) or reads them (its verification).
+/// Each key once, in order: writes them (preload) or reads them (its verification).
 pub struct Sweep<'a, C> {
     codec: &'a C,
     objects: &'a Objects,
     operation: Operation,
-    next: u64,
+    left: Range<u64>,
 }
 
 impl<'a, C: Codec> Sweep<'a, C> {
+    /// Over all objects.
     pub fn new(codec: &'a C, objects: &'a Objects, operation: Operation) -> Self {
-        Self { codec, objects, operation, next: 0 }
+        Self::over(codec, objects, operation, 0..objects.count())
+    }
+
+    /// Over some objects.
+    pub fn over(codec: &'a C, objects: &'a Objects, operation: Operation, numbers: Range<u64>) -> Self {
+        Self { codec, objects, operation, left: numbers }
     }
 }
 
 impl<C: Codec> Source for Sweep<'_, C> {
     fn fill(&mut self, _connection: usize, count: u32, out: &mut Vec<u8>) -> u32 {
-        let count = u64::from(count).min(self.objects.count() - self.next) as u32;
+        let count = u64::from(count).min(self.left.end - self.left.start) as u32;
         let mut buffer = [0; KEY_BYTES_MAX];
-        for index in self.next..self.next + u64::from(count) {
+        for index in self.left.by_ref().take(count as usize) {
             let key = self.objects.key(index, &mut buffer);
             match self.operation {
                 Operation::Get => self.codec.get(out, key),
@@ -131,7 +137,6 @@ impl<C: Codec> Source for Sweep<'_, C> {
                 Operation::Delete => self.codec.delete(out, key),
             }
         }
-        self.next += u64::from(count);
         count
     }
 }

@@ -1,0 +1,315 @@
+//! `torc bench tail`: how the tail of the latency holds while the server has other work. Each
+//! experiment measures pairs, quiet and busy in alternating order, in the open loop at a share of
+//! the peak; the figure is the median of the pairs' ratios of p99.9.
+//!
+//! | experiment | quiet | busy |
+//! |---|---|---|
+//! | eviction | writes overwrite keys that fit in memory | each write is a new key and memory is full |
+//! | neighbour | small reads alone | another client reads and writes long values |
+//!
+//! The neighbour runs in the generator's own thread, a small piece of a value a turn, so that the
+//! small reads' clock is not held up by it for long.
+
+mod churn;
+mod eviction;
+mod neighbour;
+
+use std::{fmt::Write, path::PathBuf};
+
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+
+use crate::{
+    error::BenchError,
+    generator::measure::Outcome,
+    lab::{
+        CoreArgs, Cores,
+        contender::Contender,
+        peers::{self, ServerSettings},
+        shape::{Shape, Timing},
+    },
+    load::{Protocol, seconds},
+    report::Figures,
+    results::{Folder, OutArgs, Setting, median},
+};
+
+/// What the server is busy with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Experiment {
+    Eviction,
+    Neighbour,
+}
+
+/// Flags of `torc bench tail`.
+#[derive(Args, Clone, Debug)]
+pub struct TailArgs {
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "eviction,neighbour")]
+    experiments: Vec<Experiment>,
+    /// The torc program; this program by default
+    #[arg(long, value_name = "FILE")]
+    torc: Option<PathBuf>,
+    /// A further argument of `torc serve`; may be repeated
+    #[arg(long, value_name = "ARG", allow_hyphen_values = true)]
+    torc_arg: Vec<String>,
+    #[arg(long, value_enum, default_value_t = Protocol::Resp)]
+    protocol: Protocol,
+    /// DEPTH or DEPTH@CONNECTIONS of the measured load
+    #[arg(long, default_value = "1")]
+    depth: Shape,
+    /// Pairs of quiet and busy
+    #[arg(long, default_value_t = 7, value_name = "N")]
+    pairs: u32,
+    /// Length of one measurement, seconds
+    #[arg(long, default_value_t = 5.0, value_name = "S")]
+    seconds: f64,
+    /// Load before each measurement, seconds
+    #[arg(long, default_value_t = 0.5, value_name = "S")]
+    warmup: f64,
+    /// Offered load as a share of the peak
+    #[arg(long, default_value_t = 0.5, value_name = "SHARE")]
+    offered_share: f64,
+    /// Keys that are read
+    #[arg(long, default_value_t = 500_000, value_name = "N")]
+    keys: u64,
+    /// Bytes of a small value
+    #[arg(long, default_value_t = 64, value_name = "BYTES")]
+    value_size: u32,
+    /// Memory of the server in the eviction experiment, MiB
+    #[arg(long, default_value_t = 256, value_name = "MIB")]
+    memory_mib: u64,
+    /// Bytes of a long value in the neighbour experiment
+    #[arg(long, default_value_t = 10_000_000, value_name = "BYTES")]
+    long_size: u32,
+    #[command(flatten)]
+    cores: CoreArgs,
+    #[command(flatten)]
+    out: OutArgs,
+}
+
+/// One measurement.
+#[derive(Clone, Debug, Serialize)]
+struct Run {
+    experiment: Experiment,
+    pair: u32,
+    busy: bool,
+    offered_per_second: f64,
+    /// Items evicted, or long values moved, meanwhile.
+    other_work: u64,
+    figures: Figures,
+}
+
+#[derive(Serialize)]
+struct Tails {
+    setting: Setting,
+    protocol: Protocol,
+    shape: Shape,
+    seconds: f64,
+    ratios: Vec<Ratio>,
+    runs: Vec<Run>,
+}
+
+/// Medians of one experiment.
+#[derive(Clone, Debug, Serialize)]
+struct Ratio {
+    experiment: Experiment,
+    pairs: usize,
+    /// Median over the pairs of busy p99.9 over quiet p99.9.
+    p99_9: f64,
+    /// The same of p99.
+    p99: f64,
+    /// The bar of the first release.
+    bar: f64,
+}
+
+/// Runs the experiments, prints their tables and keeps them.
+pub fn run(args: &TailArgs) -> Result<(), BenchError> {
+    if !(0.01..=0.9).contains(&args.offered_share) {
+        return Err(BenchError::setting("offered-share", "expected 0.01 to 0.9"));
+    }
+    let folder = Folder::create(&args.out, "tail")?;
+    let stage = Stage {
+        args,
+        cores: args.cores.claim()?,
+        timing: Timing {
+            warmup: seconds("warmup", args.warmup)?,
+            duration: seconds("seconds", args.seconds)?,
+        },
+    };
+    let mut runs = Vec::new();
+    let mut servers = Vec::new();
+    for experiment in &args.experiments {
+        servers.extend(match experiment {
+            Experiment::Eviction => eviction::run(&stage, &mut runs)?,
+            Experiment::Neighbour => neighbour::run(&stage, &mut runs)?,
+        });
+    }
+    let tails = Tails {
+        setting: Setting::new(stage.cores, &servers),
+        protocol: args.protocol,
+        shape: args.depth,
+        seconds: args.seconds,
+        ratios: args.experiments.iter().filter_map(|e| ratio(*e, &runs)).collect(),
+        runs,
+    };
+    folder.write(&page(&tails), &tails)
+}
+
+/// What the experiments share.
+struct Stage<'a> {
+    args: &'a TailArgs,
+    cores: Cores,
+    timing: Timing,
+}
+
+impl Stage<'_> {
+    fn server(&self, memory_mib: u64) -> Result<Contender, BenchError> {
+        let own = std::env::current_exe();
+        let own = own.map_err(BenchError::io("looking for this program's own file"))?;
+        let program = self.args.torc.clone().unwrap_or(own);
+        let settings = ServerSettings { cpu: self.cores.server, memory_mib };
+        peers::torc(&program, settings, &self.args.torc_arg)
+    }
+
+    /// Measures pairs in alternating order. `measure(busy, rate, pair)` returns the outcome and how
+    /// much other work there was.
+    fn pairs(
+        &self,
+        experiment: Experiment,
+        rate: f64,
+        runs: &mut Vec<Run>,
+        mut measure: impl FnMut(bool, f64, u64) -> Result<(Outcome, u64), BenchError>,
+    ) -> Result<(), BenchError> {
+        for pair in 0..self.args.pairs {
+            let busy_first = pair % 2 == 1;
+            for busy in [busy_first, !busy_first] {
+                let (outcome, other_work) = measure(busy, rate, u64::from(pair) + 1)?;
+                outcome.tally.without_refusals()?;
+                let figures = Figures::from(&outcome);
+                eprintln!(
+                    "{experiment:?} {}: {:.0}/s, p99 {:.0} us, p99.9 {:.0} us, {} misses, other work {other_work}",
+                    if busy { "busy " } else { "quiet" },
+                    figures.operations_per_second,
+                    figures.latency_us.p99,
+                    figures.latency_us.p99_9,
+                    figures.misses,
+                );
+                runs.push(Run { experiment, pair, busy, offered_per_second: rate, other_work, figures });
+            }
+        }
+        Ok(())
+    }
+}
+
+fn ratio(experiment: Experiment, runs: &[Run]) -> Option<Ratio> {
+    let of = |busy: bool| {
+        let mut of: Vec<&Run> =
+            runs.iter().filter(|run| run.experiment == experiment && run.busy == busy).collect();
+        of.sort_by_key(|run| run.pair);
+        of
+    };
+    let pairs: Vec<(&Run, &Run)> = of(true).into_iter().zip(of(false)).collect();
+    let over = |value: fn(&Run) -> f64| {
+        median(pairs.iter().map(|(busy, quiet)| value(busy) / value(quiet)).collect())
+    };
+    Some(Ratio {
+        experiment,
+        pairs: pairs.len(),
+        p99_9: over(|run| run.figures.latency_us.p99_9)?,
+        p99: over(|run| run.figures.latency_us.p99)?,
+        bar: match experiment {
+            Experiment::Eviction => 2.0,
+            Experiment::Neighbour => 4.0,
+        },
+    })
+}
+
+/// The page. Writing to a string cannot fail, so its results are dropped.
+fn page(tails: &Tails) -> String {
+    let mut page = tails.setting.page("Tail latency beside other work");
+    let _ = writeln!(
+        page,
+        "\n{}, {}; open loop, {} s a measurement.\n\n\
+         | experiment | pairs | p99.9 busy / quiet | p99 busy / quiet | bar (p99.9) |\n\
+         |---|---|---|---|---|",
+        tails.protocol.name(),
+        tails.shape,
+        tails.seconds,
+    );
+    for ratio in &tails.ratios {
+        let _ = writeln!(
+            page,
+            "| {:?} | {} | {:.2} | {:.2} | {:.1} |",
+            ratio.experiment, ratio.pairs, ratio.p99_9, ratio.p99, ratio.bar
+        );
+    }
+    let _ = writeln!(
+        page,
+        "\nLatencies and run-queue delays in us; other work: items evicted, or long values moved.\n\n\
+         | experiment | pair | | offered/s | p50 | p99 | p99.9 | max | misses | server run delay | generator run delay | other work |\n\
+         |---|---|---|---|---|---|---|---|---|---|---|---|"
+    );
+    for run in &tails.runs {
+        let latency = &run.figures.latency_us;
+        let _ = writeln!(
+            page,
+            "| {:?} | {} | {} | {:.0} | {:.0} | {:.0} | {:.0} | {:.0} | {} | {:.0} | {:.0} | {} |",
+            run.experiment,
+            run.pair + 1,
+            if run.busy { "busy" } else { "quiet" },
+            run.offered_per_second,
+            latency.p50,
+            latency.p99,
+            latency.p99_9,
+            latency.max,
+            run.figures.misses,
+            run.figures.server.as_ref().map_or(0.0, |server| server.run_delay_us),
+            run.figures.generator_run_delay_us,
+            run.other_work,
+        );
+    }
+    page
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::generator::measure::Outcome;
+
+    fn run(pair: u32, busy: bool, p99_9_us: u64) -> Run {
+        let mut outcome = Outcome {
+            elapsed: std::time::Duration::from_secs(1),
+            tally: crate::codec::Tally::default(),
+            unanswered: 0,
+            latency: crate::generator::measure::Latency::new(),
+            generator_idle: std::time::Duration::ZERO,
+            generator: crate::process::probe::Sample::default(),
+            server: None,
+        };
+        outcome.latency.record(p99_9_us * 1_000, 1);
+        Run {
+            experiment: Experiment::Eviction,
+            pair,
+            busy,
+            offered_per_second: 1.0,
+            other_work: 0,
+            figures: Figures::from(&outcome),
+        }
+    }
+
+    #[test]
+    fn pairs_are_matched_whatever_their_order() {
+        let runs = [
+            run(0, false, 100),
+            run(0, true, 200),
+            run(1, true, 900),
+            run(1, false, 300),
+            run(2, false, 100),
+            run(2, true, 100),
+        ];
+        let ratio = ratio(Experiment::Eviction, &runs).unwrap();
+        assert_eq!(ratio.pairs, 3);
+        assert!((1.99..2.01).contains(&ratio.p99_9), "{}", ratio.p99_9);
+        assert!(super::ratio(Experiment::Neighbour, &runs).is_none());
+    }
+}
