@@ -1,1 +1,54 @@
-//! torc-client
+//! Client of Torc: async on any runtime, and blocking, over the same pipelined connections.
+//!
+//! ```no_run
+//! use std::time::Duration;
+//! # async fn example() -> Result<(), torc_client::Error> {
+//! let cache = torc_client::Client::new("127.0.0.1:7171")?;
+//! cache.set("greeting", "hello").ttl(Duration::from_secs(60)).await?;
+//! if let Some(item) = cache.get("greeting").await? {
+//!     println!("{}", String::from_utf8_lossy(&item.value));
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Every request can be awaited, on whatever runtime; `wait()` instead of `.await` blocks the thread. A [`Client`]
+//! is cheap to clone and to share. What it does by itself:
+//!
+//! - requests of all threads and tasks share one connection a shard, many at a time;
+//! - it asks for the slot map and goes straight to the shard that owns a key;
+//! - it connects when it is needed, again when a connection is lost, with growing waits;
+//! - it numbers changes, and sends unanswered ones again over the next connection: each is done once. If the server was
+//!   restarted in between, the change ends with [`Error::OutcomeUnknown`], and nothing is repeated silently.
+//!
+//! Requests on one key take effect in the order in which they were sent. A request ends within its
+//! [`Request::deadline`], or [`Config::timeout`].
+//!
+//! Non-goals: caching on the client's side, and pools of connections (one a shard is enough: it never waits for an answer).
+//!
+//! | module | holds |
+//! |---|---|
+//! | `client` | the operations |
+//! | `request` | options of each, futures |
+//! | `core` | connections, routing, repeating: no socket, no clock |
+//! | `driver` | the I/O thread: sockets and the clock |
+#![forbid(unsafe_code)]
+#![allow(clippy::vec_box, reason = "calls move from queue to queue one by one: a pointer, not 350 bytes")]
+
+mod call;
+mod client;
+mod completion;
+mod config;
+mod core;
+mod driver;
+mod error;
+mod item;
+pub mod request;
+
+pub use client::Client;
+pub use config::Config;
+pub use error::Error;
+pub use item::{Changed, Done, Item, Lease};
+pub use request::{Pending, Request, TouchIf};
+pub use torc_proto::native::extension::ItemMeta;
+pub use torc_proto::native::{Expiry, Status, Topology};

@@ -1,0 +1,44 @@
+//! Settings of a client.
+
+use std::time::Duration;
+
+/// How a client connects and how long it waits. Make one with [`Config::new`] and change fields.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where to connect first: `host:port`, or `unix:/path`. Of several, the next one is tried when one fails. The shards'
+    /// own addresses are learnt from the server.
+    pub addresses: Vec<String>,
+    /// How long a request may take if it has no deadline of its own, reconnecting and repeating included.
+    pub timeout: Duration,
+    /// How long connecting and the hello may take.
+    pub connect_timeout: Duration,
+    /// Wait between two tries to connect: the first, doubled up to the last, each with random jitter.
+    pub backoff_min: Duration,
+    pub backoff_max: Duration,
+    /// Most requests that are unanswered; more are refused at once.
+    pub requests_max: usize,
+    /// Longest value that an answer may have, bytes.
+    pub value_bytes_max: u32,
+    /// Number the changes, so that each is done once even if its connection is lost. Without it such a change ends
+    /// with [`crate::Error::OutcomeUnknown`].
+    pub session: bool,
+    /// Told to the server.
+    pub name: String,
+}
+
+impl Config {
+    /// The defaults, for a server at `address`.
+    pub fn new(address: impl Into<String>) -> Config {
+        Config {
+            addresses: vec![address.into()],
+            timeout: Duration::from_secs(5),
+            connect_timeout: Duration::from_secs(1),
+            backoff_min: Duration::from_millis(10),
+            backoff_max: Duration::from_secs(1),
+            requests_max: 65_536,
+            value_bytes_max: 256 << 20,
+            session: true,
+            name: "torc-client".into(),
+        }
+    }
+}

@@ -1,0 +1,337 @@
+//! The I/O thread of a client: sockets and a clock for [`Core`].
+//!
+//! ```text
+//!  futures, threads --calls--> queue --wake if it sleeps--> [ poll | read | core | write ] --answers--> completions
+//! ```
+//!
+//! One thread a client; it depends on no async runtime, and whoever awaits an answer may run on any. It ends when
+//! the last handle is dropped.
+
+use crate::call::Call;
+use crate::core::Core;
+use crate::core::peer::State;
+use crate::{Config, Error};
+use mio::net::{TcpStream, UnixStream};
+use mio::{Events, Interest, Poll, Registry, Token, Waker};
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::ToSocketAddrs;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Bytes read at once.
+const READ_BYTES: usize = 64 << 10;
+/// Reads of one connection a turn, so that one that sends much does not keep the others waiting.
+const READS_MAX: usize = 16;
+/// Token of the queue's waker; peers have their index.
+const QUEUE: Token = Token(usize::MAX);
+
+/// The callers' end: hands calls to the thread.
+#[derive(Debug)]
+pub(crate) struct Handle {
+    calls: Mutex<Sender<Vec<Box<Call>>>>,
+    waker: Waker,
+    /// The thread sleeps, or is about to.
+    asleep: Arc<AtomicBool>,
+}
+
+impl Handle {
+    /// Starts the thread. The first connection is made when the first call comes.
+    pub(crate) fn start(config: Config) -> Result<Handle, Error> {
+        let failed = |error: io::Error| Error::Start(error.to_string());
+        let poll = Poll::new().map_err(failed)?;
+        let waker = Waker::new(poll.registry(), QUEUE).map_err(failed)?;
+        let (calls, queue) = channel();
+        let asleep = Arc::new(AtomicBool::new(false));
+        let core = Core::new(config, random_bits(), Instant::now());
+        let driver = Driver { poll, core, queue, asleep: asleep.clone(), sockets: Vec::new() };
+        std::thread::Builder::new().name("torc-client".into()).spawn(move || driver.run()).map_err(failed)?;
+        Ok(Handle { calls: Mutex::new(calls), waker, asleep })
+    }
+
+    /// Calls in their order; neighbouring gets may share a frame.
+    pub(crate) fn submit(&self, calls: Vec<Box<Call>>) {
+        // If the thread is gone the calls are dropped here, and that completes them.
+        let _ = self.calls.lock().unwrap_or_else(PoisonError::into_inner).send(calls);
+        // Pairs with the swap in `Driver::sleep`: either it sees the call, or we see it asleep.
+        if self.asleep.swap(false, Ordering::SeqCst) {
+            let _ = self.waker.wake();
+        }
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        // The sender goes first, so that the thread finds the queue closed when it wakes.
+        let (closed, _) = channel();
+        *self.calls.lock().unwrap_or_else(PoisonError::into_inner) = closed;
+        let _ = self.waker.wake();
+    }
+}
+
+/// 64 bits from the operating system's randomness: the standard library seeds its hash maps with it.
+fn random_bits() -> u64 {
+    use std::hash::{BuildHasher, Hasher};
+    std::collections::hash_map::RandomState::new().build_hasher().finish()
+}
+
+struct Driver {
+    poll: Poll,
+    core: Core,
+    queue: Receiver<Vec<Box<Call>>>,
+    asleep: Arc<AtomicBool>,
+    /// By peer.
+    sockets: Vec<Option<Socket>>,
+}
+
+struct Socket {
+    stream: Stream,
+    /// Bytes taken from the peer's `out`, and how many of them are with the kernel.
+    sending: Vec<u8>,
+    sent: usize,
+    /// The kernel takes no more until it says so.
+    blocked: bool,
+}
+
+enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Driver {
+    fn run(mut self) {
+        let mut events = Events::with_capacity(256);
+        let mut buffer = vec![0; READ_BYTES];
+        loop {
+            match self.take_calls() {
+                Ok(()) => {}
+                // All handles are gone, and with them all who could wait for an answer.
+                Err(Closed) => return,
+            }
+            self.core.tick(Instant::now());
+            self.serve_peers();
+            if self.sleep(&mut events).is_err() {
+                return;
+            }
+            for event in &events {
+                if event.token() != QUEUE {
+                    self.socket_event(event.token().0, event.is_writable(), &mut buffer);
+                }
+            }
+        }
+    }
+
+    fn take_calls(&mut self) -> Result<(), Closed> {
+        loop {
+            match self.queue.try_recv() {
+                Ok(calls) => self.core.submit(calls, Instant::now()),
+                Err(TryRecvError::Empty) => return Ok(()),
+                Err(TryRecvError::Disconnected) => return Err(Closed),
+            }
+        }
+    }
+
+    /// Waits for a socket, a call or a time.
+    fn sleep(&mut self, events: &mut Events) -> io::Result<()> {
+        self.asleep.store(true, Ordering::SeqCst);
+        // Calls that came before the flag was set did not wake us.
+        let waiting = match self.queue.try_recv() {
+            Ok(calls) => {
+                self.core.submit(calls, Instant::now());
+                self.serve_peers();
+                true
+            }
+            Err(_) => false,
+        };
+        let timeout = match self.core.next_timeout() {
+            _ if waiting => Some(Duration::ZERO),
+            // A little late rather than early, or the loop would spin until the time has come.
+            Some(at) => Some(at.saturating_duration_since(Instant::now()) + Duration::from_micros(100)),
+            None => None,
+        };
+        let polled = self.poll.poll(events, timeout);
+        self.asleep.store(false, Ordering::SeqCst);
+        match polled {
+            Err(error) if error.kind() == ErrorKind::Interrupted => Ok(()),
+            polled => polled,
+        }
+    }
+
+    /// Opens what is wanted, ends what takes too long, sends what is there.
+    fn serve_peers(&mut self) {
+        let now = Instant::now();
+        let timeout = self.core.connect_timeout();
+        self.sockets.resize_with(self.core.peer_count(), || None);
+        for index in 0..self.core.peer_count() {
+            let state = self.core.peer_mut(index).state;
+            match state {
+                State::Wanted => self.open(index, now),
+                State::Connecting { since } | State::Greeting { since }
+                    if now.saturating_duration_since(since) > timeout =>
+                {
+                    self.close(index, "it does not answer");
+                }
+                State::Ready if self.core.is_silent(index, now) => self.close(index, "it has gone silent"),
+                _ => {}
+            }
+            self.send(index);
+        }
+    }
+
+    fn open(&mut self, index: usize, now: Instant) {
+        let address = self.core.peer_mut(index).address.clone();
+        let opened = Stream::open(&address).and_then(|mut stream| {
+            stream.register(self.poll.registry(), Token(index))?;
+            Ok(stream)
+        });
+        match opened {
+            Ok(stream) => {
+                self.core.peer_mut(index).state = State::Connecting { since: now };
+                self.sockets[index] = Some(Socket { stream, sending: Vec::new(), sent: 0, blocked: false });
+            }
+            Err(error) => self.close(index, &error.to_string()),
+        }
+    }
+
+    fn close(&mut self, index: usize, cause: &str) {
+        self.sockets[index] = None;
+        self.core.lost(index, cause, Instant::now());
+    }
+
+    fn socket_event(&mut self, index: usize, writable: bool, buffer: &mut [u8]) {
+        let Some(Some(socket)) = self.sockets.get_mut(index) else { return };
+        if let State::Connecting { .. } = self.core.peer_mut(index).state {
+            match socket.stream.connected() {
+                Ok(true) => self.core.connected(index, Instant::now()),
+                Ok(false) => return,
+                Err(error) => return self.close(index, &error.to_string()),
+            }
+        }
+        if writable && let Some(Some(socket)) = self.sockets.get_mut(index) {
+            socket.blocked = false;
+        }
+        self.send(index);
+        self.receive(index, buffer);
+    }
+
+    fn receive(&mut self, index: usize, buffer: &mut [u8]) {
+        for read in 0.. {
+            let Some(Some(socket)) = self.sockets.get_mut(index) else { return };
+            match socket.stream.read(buffer) {
+                Ok(0) => return self.close(index, "the server closed the connection"),
+                Ok(count) => {
+                    if let Err(why) = self.core.received(index, &buffer[..count], Instant::now()) {
+                        return self.close(index, &why);
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return self.close(index, &error.to_string()),
+            }
+            if read >= READS_MAX {
+                // Registering anew makes the poll report what is still there.
+                let Some(Some(socket)) = self.sockets.get_mut(index) else { return };
+                if let Err(error) = socket.stream.reregister(self.poll.registry(), Token(index)) {
+                    self.close(index, &error.to_string());
+                }
+                return;
+            }
+        }
+    }
+
+    fn send(&mut self, index: usize) {
+        let Some(Some(socket)) = self.sockets.get_mut(index) else { return };
+        let peer = self.core.peer_mut(index);
+        if matches!(peer.state, State::Connecting { .. }) {
+            return;
+        }
+        while !socket.blocked {
+            if socket.sent == socket.sending.len() {
+                socket.sending.clear();
+                socket.sent = 0;
+                std::mem::swap(&mut socket.sending, &mut peer.out);
+                if socket.sending.is_empty() {
+                    return;
+                }
+            }
+            match socket.stream.write(&socket.sending[socket.sent..]) {
+                Ok(count) => socket.sent += count,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => socket.blocked = true,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return self.close(index, &error.to_string()),
+            }
+        }
+    }
+}
+
+/// Every handle is dropped.
+struct Closed;
+
+impl Stream {
+    /// Begins to connect. Names are looked up here, which may block the thread.
+    fn open(address: &str) -> io::Result<Stream> {
+        if let Some(path) = address.strip_prefix("unix:") {
+            return UnixStream::connect(path).map(Stream::Unix);
+        }
+        let mut last = io::Error::new(ErrorKind::NotFound, "the name has no address");
+        for resolved in address.to_socket_addrs()? {
+            match TcpStream::connect(resolved) {
+                Ok(stream) => {
+                    // Requests are small and gathered already; waiting for more would only delay them.
+                    stream.set_nodelay(true)?;
+                    return Ok(Stream::Tcp(stream));
+                }
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        match self {
+            Stream::Tcp(stream) => registry.register(stream, token, interest),
+            Stream::Unix(stream) => registry.register(stream, token, interest),
+        }
+    }
+
+    fn reregister(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        match self {
+            Stream::Tcp(stream) => registry.reregister(stream, token, interest),
+            Stream::Unix(stream) => registry.reregister(stream, token, interest),
+        }
+    }
+
+    /// Whether the connection is up; an error if it could not be made.
+    fn connected(&self) -> io::Result<bool> {
+        match self {
+            Stream::Tcp(stream) => {
+                if let Some(error) = stream.take_error()? {
+                    return Err(error);
+                }
+                match stream.peer_addr() {
+                    Ok(_) => Ok(true),
+                    Err(error) if error.kind() == ErrorKind::NotConnected => Ok(false),
+                    Err(error) => Err(error),
+                }
+            }
+            Stream::Unix(stream) => stream.take_error()?.map_or(Ok(true), Err),
+        }
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Stream::Tcp(stream) => stream.read(buffer),
+            Stream::Unix(stream) => stream.read(buffer),
+        }
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Stream::Tcp(stream) => stream.write(bytes),
+            Stream::Unix(stream) => stream.write(bytes),
+        }
+    }
+}

@@ -1,0 +1,550 @@
+//! Requests being built: options by name, then `.await` on any runtime, or [`Request::wait`].
+
+use crate::Error;
+use crate::call::{Call, Progress, Reply};
+use crate::completion::{self, Answered};
+use crate::driver::Handle;
+use crate::item::{self, Changed, Item};
+use std::future::{Future, IntoFuture};
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+use torc_proto::native::{Expiry, Initial, Invalid, Op, Options, Topology, flags};
+
+/// A request of the operation `A`. Nothing is sent before it is awaited or waited for.
+#[must_use = "nothing is sent before it is awaited or waited for"]
+#[derive(Debug)]
+pub struct Request<A> {
+    handle: Arc<Handle>,
+    parts: Parts,
+    operation: PhantomData<A>,
+}
+
+#[derive(Debug)]
+struct Parts {
+    op: Op,
+    flags: u16,
+    options: Options,
+    key: Vec<u8>,
+    value: Vec<u8>,
+    allowed: Duration,
+    tell_deadline: bool,
+}
+
+/// An operation and what its answer is read as. Its implementations are the marker types of this module.
+pub trait Operation: sealed::Sealed {
+    type Output;
+    #[doc(hidden)]
+    fn read(reply: sealed::Hidden) -> Result<Self::Output, Error>;
+}
+
+mod sealed {
+    pub trait Sealed {}
+    /// An answer, without making its type public.
+    #[derive(Debug)]
+    pub struct Hidden(pub(crate) crate::call::Reply);
+}
+
+macro_rules! operations {
+    ($($(#[$doc:meta])* $name:ident -> $output:ty = $read:expr;)*) => {$(
+        $(#[$doc])*
+        #[derive(Debug)]
+        pub struct $name;
+        impl sealed::Sealed for $name {}
+        impl Operation for $name {
+            type Output = $output;
+            fn read(reply: sealed::Hidden) -> Result<$output, Error> {
+                let read: fn(Reply) -> Result<$output, Error> = $read;
+                read(reply.0)
+            }
+        }
+    )*};
+}
+
+operations! {
+    /// Look an item up.
+    Get -> Option<Item> = item::found;
+    /// Store a value.
+    Set -> Changed = item::changed;
+    /// Join bytes to a value.
+    Join -> Changed = item::changed;
+    /// Remove an item.
+    Delete -> Changed = item::changed;
+    /// Change an item's expiry.
+    Touch -> Changed = item::changed;
+    /// Count on an unsigned number; `None`: there is no such item.
+    Count -> Option<u64> = item::counted;
+    /// Count on a signed number.
+    CountSigned -> Option<i64> = |reply| Ok(item::counted(reply)?.map(|raw| raw as i64));
+    /// Count on a floating-point number.
+    CountFloat -> Option<f64> = |reply| Ok(item::counted(reply)?.map(f64::from_bits));
+    /// Remove every item.
+    Flush -> () = |reply| reply.accepted().map(|_| ());
+    /// Ask whether the server is there.
+    Ping -> () = |reply| reply.accepted().map(|_| ());
+    /// Ask for names and values; empty if the section is not known.
+    Statistics -> Vec<(String, String)> = |reply| {
+        reply.accepted()?;
+        let text = String::from_utf8_lossy(&reply.value).into_owned();
+        Ok(text.lines().filter_map(|line| line.split_once(' ')).map(|(name, value)| (name.into(), value.into())).collect())
+    };
+    /// Ask who owns which slot.
+    AskTopology -> Topology = |reply| {
+        reply.accepted()?;
+        Topology::parse(&reply.value).map_err(|invalid| Error::Protocol(invalid.to_string()))
+    };
+}
+
+impl<A: Operation> Request<A> {
+    pub(crate) fn new(
+        handle: &Arc<Handle>,
+        allowed: Duration,
+        op: Op,
+        key: &[u8],
+        value: Vec<u8>,
+    ) -> Request<A> {
+        let parts = Parts {
+            op,
+            flags: 0,
+            options: Options::NONE,
+            key: key.to_vec(),
+            value,
+            allowed,
+            tell_deadline: false,
+        };
+        Request { handle: handle.clone(), parts, operation: PhantomData }
+    }
+
+    /// How long it may take in all. The server is told, and does not begin what is late.
+    pub fn deadline(mut self, allowed: Duration) -> Self {
+        self.parts.allowed = allowed;
+        self.parts.tell_deadline = true;
+        self
+    }
+
+    /// Sends it; the answer comes later. Requests are sent in the order of these calls.
+    pub fn send(self) -> Pending<A> {
+        let (calls, mut pending) = prepare(vec![self.parts]);
+        self.handle.submit(calls);
+        match pending.pop() {
+            Some(answer) => Pending { answer, handle: self.handle, operation: PhantomData },
+            None => unreachable!("one request has one answer"),
+        }
+    }
+
+    /// Sends it and blocks this thread until the answer is there. Not for async code: `.await` the request there.
+    pub fn wait(self) -> Result<A::Output, Error> {
+        self.send().wait()
+    }
+}
+
+impl<A: Operation> IntoFuture for Request<A> {
+    type Output = Result<A::Output, Error>;
+    type IntoFuture = Pending<A>;
+
+    fn into_future(self) -> Pending<A> {
+        self.send()
+    }
+}
+
+/// A request on its way: a future for any runtime.
+#[must_use = "the answer is only seen when it is awaited or waited for"]
+#[derive(Debug)]
+pub struct Pending<A> {
+    answer: Answer,
+    /// Keeps the client's thread alive.
+    handle: Arc<Handle>,
+    operation: PhantomData<fn() -> A>,
+}
+
+impl<A: Operation> Pending<A> {
+    /// Blocks this thread until the answer is there.
+    pub fn wait(self) -> Result<A::Output, Error> {
+        let reply = self.answer.wait()?;
+        drop(self.handle);
+        A::read(sealed::Hidden(reply))
+    }
+}
+
+impl<A: Operation> Future for Pending<A> {
+    type Output = Result<A::Output, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        self.answer.poll(context).map(|reply| A::read(sealed::Hidden(reply?)))
+    }
+}
+
+/// Many gets in one go: see [`crate::Client::get_many`].
+#[must_use = "nothing is sent before it is awaited or waited for"]
+#[derive(Debug)]
+pub struct GetMany {
+    handle: Arc<Handle>,
+    parts: Vec<Parts>,
+}
+
+impl GetMany {
+    pub(crate) fn new<K: AsRef<[u8]>>(
+        handle: &Arc<Handle>,
+        allowed: Duration,
+        keys: impl IntoIterator<Item = K>,
+    ) -> GetMany {
+        let part = |key: K| Request::<Get>::new(handle, allowed, Op::Get, key.as_ref(), Vec::new()).parts;
+        GetMany { handle: handle.clone(), parts: keys.into_iter().map(part).collect() }
+    }
+
+    /// How long all of it may take.
+    pub fn deadline(mut self, allowed: Duration) -> Self {
+        for parts in &mut self.parts {
+            parts.allowed = allowed;
+            parts.tell_deadline = true;
+        }
+        self
+    }
+
+    /// Sends it; the answers come later.
+    pub fn send(self) -> PendingMany {
+        let (calls, pending) = prepare(self.parts);
+        self.handle.submit(calls);
+        PendingMany {
+            items: Vec::with_capacity(pending.len()),
+            pending: pending.into_iter(),
+            current: None,
+            handle: self.handle,
+        }
+    }
+
+    /// Sends it and blocks this thread until the answers are there.
+    pub fn wait(self) -> Result<Vec<Option<Item>>, Error> {
+        let many = self.send();
+        let items = many.pending.map(|answer| item::found(answer.wait()?)).collect();
+        drop(many.handle);
+        items
+    }
+}
+
+impl IntoFuture for GetMany {
+    type Output = Result<Vec<Option<Item>>, Error>;
+    type IntoFuture = PendingMany;
+
+    fn into_future(self) -> PendingMany {
+        self.send()
+    }
+}
+
+/// Many gets on their way. The first error ends it.
+#[must_use = "the answers are only seen when they are awaited"]
+#[derive(Debug)]
+pub struct PendingMany {
+    pending: std::vec::IntoIter<Answer>,
+    current: Option<Answer>,
+    items: Vec<Option<Item>>,
+    handle: Arc<Handle>,
+}
+
+impl Future for PendingMany {
+    type Output = Result<Vec<Option<Item>>, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let many = &mut *self;
+        loop {
+            if many.current.is_none() {
+                many.current = many.pending.next();
+            }
+            let Some(answer) = &mut many.current else {
+                return Poll::Ready(Ok(std::mem::take(&mut many.items)));
+            };
+            match answer.poll(context) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(reply) => match reply.and_then(item::found) {
+                    Ok(item) => many.items.push(item),
+                    Err(error) => return Poll::Ready(Err(error)),
+                },
+            }
+            many.current = None;
+        }
+    }
+}
+
+/// The answer to a request that was sent, or why it was not.
+#[derive(Debug)]
+enum Answer {
+    Awaited(Answered),
+    Failed(Option<Error>),
+}
+
+impl Answer {
+    fn wait(self) -> Result<Reply, Error> {
+        match self {
+            Answer::Awaited(answered) => answered.wait(),
+            Answer::Failed(error) => Err(error.unwrap_or(Error::Closed)),
+        }
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<Reply, Error>> {
+        match self {
+            Answer::Awaited(answered) => Pin::new(answered).poll(context),
+            Answer::Failed(error) => Poll::Ready(Err(error.take().unwrap_or(Error::Closed))),
+        }
+    }
+}
+
+/// Makes calls of requests. What no frame can hold fails here.
+fn prepare(requests: Vec<Parts>) -> (Vec<Box<Call>>, Vec<Answer>) {
+    let now = Instant::now();
+    let mut calls = Vec::with_capacity(requests.len());
+    let mut answers = Vec::with_capacity(requests.len());
+    for parts in requests {
+        if let Err(invalid) = check_lengths(&parts) {
+            answers.push(Answer::Failed(Some(invalid.into())));
+            continue;
+        }
+        let (completion, answered) = completion::pair();
+        let Parts { op, flags, options, key, value, allowed, tell_deadline } = parts;
+        // A time beyond the clock's range is as good as never.
+        let due = now.checked_add(allowed).unwrap_or(now + Duration::from_secs(86_400 * 365));
+        let progress = Progress::default();
+        calls.push(Box::new(Call {
+            op,
+            flags,
+            options,
+            key,
+            value,
+            due,
+            allowed,
+            tell_deadline,
+            completion,
+            progress,
+        }));
+        answers.push(Answer::Awaited(answered));
+    }
+    (calls, answers)
+}
+
+fn check_lengths(parts: &Parts) -> Result<(), Invalid> {
+    if parts.key.len() > usize::from(u16::MAX) {
+        return Err(Invalid::KeyTooLong { key_bytes: parts.key.len(), limit: u16::MAX.into() });
+    }
+    match u32::try_from(parts.value.len()) {
+        Ok(_) => Ok(()),
+        Err(_) => {
+            Err(Invalid::ValueTooLong { value_bytes: parts.value.len() as u64, limit: u32::MAX.into() })
+        }
+    }
+}
+
+fn in_ms(time: Duration) -> Expiry {
+    Expiry::In(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
+}
+
+impl<A> Request<A> {
+    fn flag(mut self, flag: u16) -> Self {
+        self.parts.flags |= flag;
+        self
+    }
+
+    fn option(mut self, change: impl FnOnce(&mut Options)) -> Self {
+        change(&mut self.parts.options);
+        self
+    }
+}
+
+impl Request<Get> {
+    /// Give the item this long to live (get-and-touch).
+    pub fn touch(self, ttl: Duration) -> Self {
+        self.expiry(in_ms(ttl))
+    }
+
+    /// Give the item this expiry.
+    pub fn expiry(self, expiry: Expiry) -> Self {
+        self.option(|options| options.expiry = Some(expiry))
+    }
+
+    /// Only the item's facts.
+    pub fn without_value(self) -> Self {
+        self.flag(flags::NO_VALUE)
+    }
+
+    /// Remaining time, length and version, too.
+    pub fn with_meta(self) -> Self {
+        self.flag(flags::WANT_META)
+    }
+
+    /// Look without touching: neither recency nor the fetched mark changes.
+    pub fn peek(self) -> Self {
+        self.flag(flags::PEEK)
+    }
+
+    /// Take the lease of a stale item, and see placeholders.
+    pub fn leases(self) -> Self {
+        self.flag(flags::LEASES)
+    }
+
+    /// On a miss, leave a placeholder that lives this long and win its lease.
+    pub fn vivify(self, ttl: Duration) -> Self {
+        self.option(|options| options.vivify = Some(in_ms(ttl)))
+    }
+
+    /// Win the lease if less than this is left to live.
+    pub fn recache(self, below: Duration) -> Self {
+        let ms = u64::try_from(below.as_millis()).unwrap_or(u64::MAX);
+        self.option(|options| options.recache_below_ms = Some(ms))
+    }
+}
+
+impl Request<Set> {
+    /// How long it lives; without it, for ever.
+    pub fn ttl(self, ttl: Duration) -> Self {
+        self.expiry(in_ms(ttl))
+    }
+
+    pub fn expiry(self, expiry: Expiry) -> Self {
+        self.option(|options| options.expiry = Some(expiry))
+    }
+
+    /// Keep the expiry of the item that is there.
+    pub fn keep_ttl(self) -> Self {
+        self.expiry(Expiry::Keep)
+    }
+
+    /// 32 bits of the client's own, given back with the item.
+    pub fn flags(self, client_flags: u32) -> Self {
+        self.option(|options| options.client_flags = Some(client_flags))
+    }
+
+    /// Only if there is no item.
+    pub fn add(mut self) -> Self {
+        self.parts.op = Op::Add;
+        self
+    }
+
+    /// Only if there is an item.
+    pub fn replace(mut self) -> Self {
+        self.parts.op = Op::Replace;
+        self
+    }
+
+    /// Only if the item's token is this one.
+    pub fn compare(self, token: u64) -> Self {
+        self.option(|options| options.compare = Some(token))
+    }
+
+    /// With `compare`: a token smaller than the item's stores all the same, marked stale.
+    pub fn invalidate(self) -> Self {
+        self.flag(flags::INVALIDATE)
+    }
+
+    /// Choose the new item's token.
+    pub fn token(self, token: u64) -> Self {
+        self.option(|options| options.token = Some(token))
+    }
+
+    /// Answer with the item that was there before.
+    pub fn want_old(self) -> Self {
+        self.flag(flags::WANT_OLD)
+    }
+
+    /// Answer with the new item's facts.
+    pub fn with_meta(self) -> Self {
+        self.flag(flags::WANT_META)
+    }
+}
+
+impl Request<Join> {
+    /// On a miss, create the item with this time to live.
+    pub fn vivify(self, expiry: Expiry) -> Self {
+        self.option(|options| options.vivify = Some(expiry))
+    }
+
+    /// Only if the item's token is this one.
+    pub fn compare(self, token: u64) -> Self {
+        self.option(|options| options.compare = Some(token))
+    }
+}
+
+impl Request<Delete> {
+    /// Only if the item's token is this one.
+    pub fn compare(self, token: u64) -> Self {
+        self.option(|options| options.compare = Some(token))
+    }
+
+    /// Keep it for so long, marked stale: the next reader that knows leases wins the lease.
+    pub fn stale(self, ttl: Duration) -> Self {
+        self.option(|options| options.expiry = Some(in_ms(ttl))).flag(flags::STALE)
+    }
+
+    /// Keep the item, without its value and flags.
+    pub fn value_only(self) -> Self {
+        self.flag(flags::VALUE_ONLY)
+    }
+
+    /// Answer with the removed item.
+    pub fn want_old(self) -> Self {
+        self.flag(flags::WANT_OLD)
+    }
+}
+
+/// When a touch is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TouchIf {
+    /// The item has no expiry.
+    Unset,
+    /// It has one.
+    Set,
+    /// The new one is later.
+    Later,
+    /// The new one is earlier.
+    Earlier,
+    SetAndLater,
+    SetAndEarlier,
+}
+
+impl Request<Touch> {
+    pub(crate) fn to(self, expiry: Expiry) -> Self {
+        self.option(|options| options.expiry = Some(expiry))
+    }
+
+    /// Only if this holds.
+    pub fn only_if(mut self, condition: TouchIf) -> Self {
+        let number = condition as u16 + 1;
+        self.parts.flags = (self.parts.flags & !flags::CONDITION) | number << flags::CONDITION_SHIFT;
+        self
+    }
+}
+
+macro_rules! counters {
+    ($($name:ident, $number:ty, $bits:expr;)*) => {$(
+        impl Request<$name> {
+            /// On a miss, create the item with this number.
+            pub fn initial(self, number: $number, expiry: Expiry) -> Self {
+                let bits: fn($number) -> u64 = $bits;
+                let initial = Initial { number: bits(number), expiry };
+                self.option(|options| options.initial = Some(initial))
+            }
+
+            /// Give the item this long to live.
+            pub fn ttl(self, ttl: Duration) -> Self {
+                self.option(|options| options.expiry = Some(in_ms(ttl)))
+            }
+
+            /// Only if the item's token is this one, else [`Error::TokenMismatch`].
+            pub fn compare(self, token: u64) -> Self {
+                self.option(|options| options.compare = Some(token))
+            }
+        }
+    )*};
+}
+
+counters! {
+    Count, u64, |number| number;
+    CountSigned, i64, |number| number as u64;
+    CountFloat, f64, f64::to_bits;
+}
+
+impl Request<Flush> {
+    /// Not now, but after this time.
+    pub fn after(self, time: Duration) -> Self {
+        self.option(|options| options.expiry = Some(in_ms(time)))
+    }
+}
