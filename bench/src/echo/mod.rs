@@ -117,22 +117,23 @@ impl Counter {
     }
 }
 
+/// An echo in a thread that serves until the process ends.
+#[cfg(test)]
+pub(crate) fn start_in_thread(engine: Engine) -> SocketAddr {
+    let (listener, address) = listen().unwrap();
+    // A refused ring shows as a refused connection.
+    std::thread::spawn(move || serve(engine, &listener));
+    address
+}
+
 #[cfg(test)]
 mod tests {
     use std::{
         io::{Read, Write},
         net::TcpStream,
-        thread,
     };
 
     use super::*;
-
-    fn start(engine: Engine) -> SocketAddr {
-        let (listener, address) = listen().unwrap();
-        // Serves until the test process ends; a refused ring shows as a refused connection below.
-        thread::spawn(move || serve(engine, &listener));
-        address
-    }
 
     fn available(engine: Engine) -> bool {
         engine == Engine::Epoll || io_uring::IoUring::new(2).is_ok()
@@ -141,7 +142,7 @@ mod tests {
     #[test]
     fn each_engine_answers_each_full_request() {
         for engine in Engine::ALL.into_iter().filter(|engine| available(*engine)) {
-            let address = start(engine);
+            let address = start_in_thread(engine);
             for (request_bytes, reply_bytes) in [(3, 5), (100_000, 1), (1, 100_000)] {
                 let mut stream = TcpStream::connect(address).unwrap();
                 let mut out = Vec::new();
@@ -164,7 +165,7 @@ mod tests {
     #[test]
     fn a_wrong_preamble_closes_the_connection() {
         for engine in Engine::ALL.into_iter().filter(|engine| available(*engine)) {
-            let mut stream = TcpStream::connect(start(engine)).unwrap();
+            let mut stream = TcpStream::connect(start_in_thread(engine)).unwrap();
             stream.write_all(&[0; 16]).unwrap();
             // An end or a reset, as bytes were left unread or not.
             assert!(!matches!(stream.read(&mut [0; 1]), Ok(1..)));

@@ -47,6 +47,13 @@ impl Latency {
         self.0.len()
     }
 
+    /// How many requests took longer than `limit`.
+    pub fn count_above(&self, limit: Duration) -> u64 {
+        let limit_ns = limit.as_nanos().min(u128::from(u64::MAX)) as u64;
+        let above = self.0.iter_recorded().filter(|step| step.value_iterated_to() > limit_ns);
+        above.map(|step| step.count_since_last_iteration()).sum()
+    }
+
     pub fn percentiles(&self) -> Percentiles {
         let us = |quantile: f64| self.0.value_at_quantile(quantile) as f64 / 1e3;
         Percentiles {

@@ -23,6 +23,8 @@ mod connection;
 pub(crate) mod epoll;
 pub mod measure;
 pub mod pace;
+#[cfg(test)]
+mod tests;
 
 use std::time::{Duration, Instant};
 

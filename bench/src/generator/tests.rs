@@ -1,0 +1,174 @@
+//! The whole loop against an echo in this process and against small servers that behave as told.
+
+use std::{
+    io::{Read, Write},
+    net::{SocketAddr, TcpListener},
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::{
+    pace::{Arrivals, OpenLoop},
+    *,
+};
+use crate::{
+    codec::{memcache::Memcache, raw::Raw, raw::RawSource, resp::Resp},
+    echo,
+    workload::{
+        Mixed, Objects, Sweep,
+        keys::{KeyDistribution, KeyPicker, KeySpace},
+        mix::Operation,
+        sizes::SizeDistribution,
+    },
+};
+
+fn plan(connections: usize, depth: u32) -> Plan {
+    Plan {
+        connections,
+        depth,
+        window: false,
+        pace: Pace::Closed,
+        warmup: Duration::ZERO,
+        duration: None,
+        spin: false,
+        turn_bytes: TURN_BYTES,
+        seed: 1,
+    }
+}
+
+fn objects(count: u64, value_bytes: u32) -> Objects {
+    let keys = KeySpace::new(count, SizeDistribution::Fixed(16)).unwrap();
+    Objects::new(keys, SizeDistribution::Fixed(value_bytes))
+}
+
+/// Serves each connection in a thread of its own: `serve(bytes so far unanswered) -> replies`.
+fn fake_server(serve: impl Fn(&mut Vec<u8>) -> Vec<u8> + Clone + Send + 'static) -> Address {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (mut stream, serve) = (stream.unwrap(), serve.clone());
+            thread::spawn(move || {
+                let (mut unanswered, mut inbox) = (Vec::new(), [0; 4096]);
+                while let Ok(bytes @ 1..) = stream.read(&mut inbox) {
+                    unanswered.extend_from_slice(&inbox[..bytes]);
+                    let replies = serve(&mut unanswered);
+                    if stream.write_all(&replies).is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+    });
+    Address::Tcp(address)
+}
+
+/// memcached's answers to gets: keys that end in an even digit are there.
+fn even_keys(unanswered: &mut Vec<u8>) -> Vec<u8> {
+    let mut replies = Vec::new();
+    while let Some(end) = unanswered.iter().position(|&byte| byte == b'\n') {
+        let line: Vec<u8> = unanswered.drain(..=end).collect();
+        let last = line[line.len() - 3];
+        if last.is_multiple_of(2) {
+            replies.extend_from_slice(b"VALUE k 0 2\r\nhi\r\n");
+        }
+        replies.extend_from_slice(b"END\r\n");
+    }
+    replies
+}
+
+#[test]
+fn an_echo_answers_every_request_of_a_counted_load() {
+    let address: SocketAddr = echo::start_in_thread(echo::Engine::Epoll);
+    let raw = Raw { request_bytes: 43, reply_bytes: 64 };
+    let mut plan = plan(3, 7);
+    plan.duration = Some(Duration::from_millis(100));
+    plan.warmup = Duration::from_millis(20);
+    let servers = [Address::Tcp(address)];
+    let outcome = drive(&plan, &servers, &raw, &mut RawSource(raw), None, &mut |_| ()).unwrap();
+    assert!(outcome.tally.done > 0);
+    assert_eq!(outcome.unanswered, 0);
+    assert!(outcome.elapsed >= Duration::from_millis(100));
+    // Latencies hold what was answered in the measurement, and the answers just after it.
+    let late = outcome.latency.count() - outcome.tally.done;
+    assert!(late <= 3 * 7, "{late}");
+}
+
+#[test]
+fn hits_and_misses_are_counted_and_a_sweep_ends() {
+    let server = [fake_server(even_keys)];
+    let objects = objects(1_000, 2);
+    for window in [false, true] {
+        let mut sweep = Sweep::new(&Memcache, &objects, Operation::Get);
+        let plan = Plan { window, ..plan(4, 16) };
+        let outcome = drive(&plan, &server, &Memcache, &mut sweep, None, &mut |_| ()).unwrap();
+        // Of 1000 hexadecimal numbers the last digits 0 2 4 6 8 b d f are even bytes; a c e are odd.
+        let even = (0..1_000u32).filter(|n| format!("{n:x}").as_bytes().last().unwrap() % 2 == 0);
+        let even = even.count() as u64;
+        assert_eq!((outcome.tally.hits, outcome.tally.misses), (even, 1_000 - even));
+        assert_eq!(outcome.tally.value_bytes, 2 * even);
+        assert_eq!(outcome.latency.count(), 1_000);
+    }
+}
+
+#[test]
+fn a_stall_shows_in_every_request_of_the_open_loop_that_was_due_meanwhile() {
+    const STALL: Duration = Duration::from_millis(200);
+    let started = Instant::now();
+    let server = [fake_server(move |unanswered| {
+        // One pause, 100 ms after the start; everything that is due meanwhile has to wait.
+        let since = started.elapsed();
+        if since > Duration::from_millis(100) && since < Duration::from_millis(150) {
+            thread::sleep(STALL);
+        }
+        even_keys(unanswered)
+    })];
+    let objects = objects(100, 2);
+    let picker = KeyPicker::new(KeyDistribution::Uniform, 100, 1);
+    let mix = "get=1".parse().unwrap();
+    let mut load = Mixed::new(&Memcache, &objects, picker, mix, u64::MAX);
+    let mut plan = plan(1, 1);
+    plan.pace = Pace::Open(OpenLoop { rate: 1_000.0, arrivals: Arrivals::Even });
+    plan.duration = Some(Duration::from_millis(600));
+    let outcome = drive(&plan, &server, &Memcache, &mut load, None, &mut |_| ()).unwrap();
+    // About 600 requests were due. A closed loop would show one slow request; here those due in the
+    // first half of the stall waited for at least its other half.
+    assert!(outcome.latency.count() >= 550, "{}", outcome.latency.count());
+    let slow = outcome.latency.count_above(STALL / 2);
+    assert!(slow >= 80, "{slow} slow requests");
+    assert!(outcome.latency.percentiles().max >= 150_000.0);
+}
+
+#[test]
+fn long_values_pass_in_small_pieces() {
+    let mut request = Vec::new();
+    Resp.set(&mut request, &[0; 16], &[0; 1_000_000]);
+    let server = [fake_server(move |unanswered| {
+        let whole = unanswered.len() / request.len();
+        unanswered.drain(..whole * request.len());
+        b"+OK\r\n".repeat(whole)
+    })];
+    let objects = objects(5, 1_000_000);
+    let mut sweep = Sweep::new(&Resp, &objects, Operation::Set);
+    let plan = Plan { turn_bytes: 10_000, ..plan(1, 1) };
+    let outcome = drive(&plan, &server, &Resp, &mut sweep, None, &mut |_| ()).unwrap();
+    assert_eq!(outcome.tally.done, 5);
+}
+
+#[test]
+fn what_a_server_does_wrong_is_an_error_that_says_so() {
+    let objects = objects(10, 2);
+    let run = |server: Address| {
+        let mut sweep = Sweep::new(&Memcache, &objects, Operation::Get);
+        let outcome = drive(&plan(1, 1), &[server], &Memcache, &mut sweep, None, &mut |_| ());
+        outcome.unwrap_err().to_string()
+    };
+    let nonsense = run(fake_server(|_| b"nonsense\r\n".to_vec()));
+    assert!(nonsense.contains("no memcache: 'nonsense'"), "{nonsense}");
+    let extra = run(fake_server(|_| b"END\r\nEND\r\n".to_vec()));
+    assert!(extra.contains("1 replies more than requests"), "{extra}");
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let closing = Address::Tcp(listener.local_addr().unwrap());
+    thread::spawn(move || drop(listener.accept()));
+    assert!(run(closing).contains("closed by the server"));
+}
