@@ -1,0 +1,141 @@
+//! The wire vectors of RESP against an installed redis-server: the words that we promise are Redis' own.
+//!
+//! Skipped, loudly, where there is no redis-server 7.0. Cases with waits are left out: real time is not exact.
+
+#[path = "support/resp_vectors.rs"]
+mod vectors;
+
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+use vectors::{Case, array, cases};
+
+/// A server of this test alone, on a Unix socket in a folder of its own.
+struct Redis {
+    child: Child,
+    folder: PathBuf,
+}
+
+impl Redis {
+    /// `None` if there is no redis-server of the release whose words we speak.
+    fn start() -> Option<Redis> {
+        let version = Command::new("redis-server").arg("--version").output().ok()?;
+        if !String::from_utf8_lossy(&version.stdout).contains("v=7.0.") {
+            return None;
+        }
+        let folder = std::env::temp_dir().join(format!("torc-resp-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("a temporary folder");
+        let child = Command::new("redis-server")
+            .args(["--port", "0", "--save", "", "--appendonly", "no", "--unixsocket"])
+            .arg(folder.join("socket"))
+            .arg("--dir")
+            .arg(&folder)
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("redis-server starts");
+        Some(Redis { child, folder })
+    }
+
+    fn connect(&self) -> UnixStream {
+        for _ in 0..500 {
+            if let Ok(stream) = UnixStream::connect(self.folder.join("socket")) {
+                stream.set_read_timeout(Some(Duration::from_secs(5))).expect("a socket");
+                return stream;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        panic!("redis-server does not listen");
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// Reads as many bytes as are expected, or less if the server says less. What it says more shows up later.
+fn receive(stream: &mut UnixStream, expected: &[u8]) -> Vec<u8> {
+    let mut received = vec![0; expected.len()];
+    let mut len = 0;
+    while len < received.len() {
+        match stream.read(&mut received[len..]) {
+            Ok(0) => break,
+            Ok(count) => len += count,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(_) => break,
+        }
+    }
+    received.truncate(len);
+    received
+}
+
+/// Takes whatever is answered to what was sent.
+fn drain(stream: &mut UnixStream) -> Vec<u8> {
+    let marker = b"all of it is here";
+    stream.write_all(&array(&[b"ECHO".to_vec(), marker.to_vec()])).expect("an open connection");
+    let (mut received, mut buffer) = (Vec::new(), [0; 4096]);
+    let end = b"$17\r\nall of it is here\r\n";
+    while !received.ends_with(end) {
+        let count = stream.read(&mut buffer).expect("an answer");
+        assert!(count > 0, "closed");
+        received.extend_from_slice(&buffer[..count]);
+    }
+    received.truncate(received.len() - end.len());
+    received
+}
+
+fn play(case: &Case, redis: &Redis) -> Result<(), String> {
+    let mut cleaner = redis.connect();
+    cleaner.write_all(b"FLUSHALL\r\n").map_err(|error| error.to_string())?;
+    receive(&mut cleaner, b"+OK\r\n");
+    let mut stream = redis.connect();
+    for step in &case.steps {
+        // A server that closes early does not take all of it.
+        let written = stream.write_all(&step.send);
+        match &step.redis {
+            None if case.close => return Ok(()),
+            None => drop(drain(&mut stream)),
+            Some(expected) => {
+                let received = receive(&mut stream, expected);
+                if received != *expected {
+                    return Err(format!(
+                        "{}\n   redis {}\nexpected {}\n{written:?}",
+                        case.name,
+                        received.escape_ascii(),
+                        expected.escape_ascii()
+                    ));
+                }
+            }
+        }
+    }
+    if case.close {
+        let end = stream.read(&mut [0]);
+        return match end {
+            Ok(0) => Ok(()),
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => Ok(()),
+            other => Err(format!("{}: redis does not close: {other:?}", case.name)),
+        };
+    }
+    match &drain(&mut stream)[..] {
+        [] => Ok(()),
+        more => Err(format!("{}: redis says more: {}", case.name, more.escape_ascii())),
+    }
+}
+
+#[test]
+fn redis_answers_as_the_vectors_say() {
+    let Some(redis) = Redis::start() else {
+        eprintln!("SKIPPED: no redis-server 7.0 is installed; the vectors were not compared with it");
+        return;
+    };
+    let cases: Vec<Case> =
+        cases().into_iter().filter(|case| case.steps.iter().all(|step| step.wait_ms == 0)).collect();
+    let failures: Vec<String> = cases.iter().filter_map(|case| play(case, &redis).err()).collect();
+    assert!(failures.is_empty(), "{} of {} failed:\n{}", failures.len(), cases.len(), failures.join("\n"));
+    assert!(cases.len() > 60, "{} cases", cases.len());
+}
