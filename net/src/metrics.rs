@@ -1,0 +1,320 @@
+//! Figures of a worker: written by its thread alone, read by any (see [`torc_engine::stats`]).
+//!
+//! [`WorkerStats::samples`] names them all, for `/metrics`, INFO and stats.
+
+use torc_engine::command::{Op, Outcome};
+use torc_engine::stats::{Counter, Kind};
+
+/// What a request asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CommandClass {
+    Read,
+    Write,
+    Delete,
+    Arithmetic,
+    Expire,
+    SetRange,
+    Flush,
+    Scan,
+    /// Answered without a shard (PING, INFO, errors).
+    Local,
+}
+
+const COMMANDS: [&str; 9] =
+    ["read", "write", "delete", "arithmetic", "expire", "set_range", "flush", "scan", "local"];
+
+impl CommandClass {
+    #[inline]
+    pub fn of(op: &Op<'_>) -> CommandClass {
+        match op {
+            Op::Read(_) => CommandClass::Read,
+            Op::Write(_) => CommandClass::Write,
+            Op::Delete(_) => CommandClass::Delete,
+            Op::Arithmetic(_) => CommandClass::Arithmetic,
+            Op::Expire(_) => CommandClass::Expire,
+            Op::SetRange { .. } => CommandClass::SetRange,
+        }
+    }
+}
+
+/// What came of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OutcomeClass {
+    Hit,
+    Miss,
+    /// Stored, deleted, touched, counted, flushed, scanned, answered.
+    Done,
+    /// A condition did not hold.
+    NotDone,
+    /// A limit or a wrong value.
+    Refused,
+    /// The key is served elsewhere.
+    Moved,
+}
+
+const OUTCOMES: [&str; 6] = ["hit", "miss", "done", "not_done", "refused", "moved"];
+
+impl OutcomeClass {
+    #[inline]
+    pub fn of(outcome: &Outcome<'_>) -> OutcomeClass {
+        match outcome {
+            Outcome::Item(_) => OutcomeClass::Hit,
+            Outcome::Miss => OutcomeClass::Miss,
+            Outcome::Stored { .. }
+            | Outcome::Deleted { .. }
+            | Outcome::Touched { .. }
+            | Outcome::Counter { .. }
+            | Outcome::Pending(_) => OutcomeClass::Done,
+            Outcome::NotStored { .. } | Outcome::Exists | Outcome::Untouched => OutcomeClass::NotDone,
+            Outcome::Refused(_) => OutcomeClass::Refused,
+        }
+    }
+}
+
+/// Why a connection ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CloseReason {
+    /// The client closed it, or its machine is gone.
+    Client,
+    /// QUIT, or bytes that the protocol cannot go on from; answered first.
+    Answered,
+    /// It took its answers too slowly for too long.
+    Slow,
+    /// It was silent for too long.
+    Idle,
+    /// `--max-connections` were there already.
+    TooMany,
+    /// Bytes without end that are no request.
+    Garbage,
+    /// The server ends.
+    Drained,
+}
+
+const CLOSE_REASONS: [&str; 7] = ["client", "answered", "slow", "idle", "too_many", "garbage", "drained"];
+
+/// Sub-buckets for each doubling of a duration.
+const LINEAR: u64 = 4;
+/// Doublings from 256 ns on.
+const DOUBLINGS: usize = 28;
+/// Buckets of a histogram, the last one open.
+pub const BUCKETS: usize = DOUBLINGS * LINEAR as usize;
+const FIRST_SHIFT: u32 = 8;
+
+/// Durations in log-linear buckets: each doubling is cut in four, so a bucket is at most a quarter wide.
+#[derive(Debug)]
+pub struct Histogram {
+    buckets: [Counter; BUCKETS],
+    sum_ns: Counter,
+}
+
+impl Default for Histogram {
+    fn default() -> Self {
+        Histogram { buckets: std::array::from_fn(|_| Counter::default()), sum_ns: Counter::default() }
+    }
+}
+
+impl Histogram {
+    #[inline]
+    pub fn record(&self, ns: u64) {
+        self.buckets[bucket_of(ns)].add(1);
+        self.sum_ns.add(ns);
+    }
+
+    /// Upper bound (exclusive, nanoseconds) and count of each bucket, ascending; the last bound is `u64::MAX`.
+    pub fn buckets(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
+        self.buckets.iter().enumerate().map(|(number, count)| (bucket_end(number), count.read()))
+    }
+
+    pub fn sum_ns(&self) -> u64 {
+        self.sum_ns.read()
+    }
+}
+
+/// Bucket 0 to 3 cut 0..512 ns... in four of 64 ns above 256; each next four cut the next doubling.
+fn bucket_of(ns: u64) -> usize {
+    let Some(doubling) = ns.checked_ilog2().and_then(|log| log.checked_sub(FIRST_SHIFT)) else { return 0 };
+    let linear = (ns >> (doubling + FIRST_SHIFT - LINEAR.ilog2())) & (LINEAR - 1);
+    (doubling as usize * LINEAR as usize + linear as usize).min(BUCKETS - 1)
+}
+
+fn bucket_end(number: usize) -> u64 {
+    if number == BUCKETS - 1 {
+        return u64::MAX;
+    }
+    let (doubling, linear) = (number as u32 / LINEAR as u32, number as u64 % LINEAR);
+    (LINEAR + linear + 1) << (doubling + FIRST_SHIFT - LINEAR.ilog2())
+}
+
+/// The figures of one worker.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct WorkerStats {
+    requests: [[Counter; OUTCOMES.len()]; COMMANDS.len()],
+    closes: [Counter; CLOSE_REASONS.len()],
+    pub connections: Counter,
+    pub accepted: Counter,
+    pub accept_failures: Counter,
+    pub received_bytes: Counter,
+    pub sent_bytes: Counter,
+    pub protocol_refusals: Counter,
+    pub parked: Counter,
+    pub parks: Counter,
+    pub forwarded: Counter,
+    pub served_for_others: Counter,
+    pub mailbox_waiting: Counter,
+    pub turns: Counter,
+    pub rounds: Counter,
+    /// From the end of the wait to the last answer handed over: what a request that has arrived waits at most.
+    pub turn_time: Histogram,
+}
+
+/// One figure, named for a reader.
+#[derive(Debug, Clone, Copy)]
+pub struct Sample {
+    pub name: &'static str,
+    pub kind: Kind,
+    pub help: &'static str,
+    /// Name and value of each label.
+    pub labels: [Option<(&'static str, &'static str)>; 2],
+    pub value: u64,
+}
+
+impl WorkerStats {
+    #[inline]
+    pub fn request(&self, command: CommandClass, outcome: OutcomeClass) {
+        self.requests[command as usize][outcome as usize].add(1);
+    }
+
+    pub fn close(&self, reason: CloseReason) {
+        self.closes[reason as usize].add(1);
+    }
+
+    pub fn closes(&self, reason: CloseReason) -> u64 {
+        self.closes[reason as usize].read()
+    }
+
+    /// Requests of one command, by its name.
+    pub fn commands(&self, command: &str) -> u64 {
+        self.sum(|name, _| name == command)
+    }
+
+    /// Requests with one outcome, by its name.
+    pub fn outcomes(&self, outcome: &str) -> u64 {
+        self.sum(|_, name| name == outcome)
+    }
+
+    /// Requests of one command with one outcome, by their names.
+    pub fn command_outcome(&self, command: &str, outcome: &str) -> u64 {
+        self.sum(|first, second| first == command && second == outcome)
+    }
+
+    fn sum(&self, counts: impl Fn(&str, &str) -> bool) -> u64 {
+        let rows = COMMANDS.iter().zip(&self.requests);
+        rows.flat_map(|(command, outcomes)| {
+            OUTCOMES.iter().zip(outcomes).map(move |(outcome, count)| (command, outcome, count))
+        })
+        .filter(|(command, outcome, _)| counts(command, outcome))
+        .map(|(_, _, count)| count.read())
+        .sum()
+    }
+
+    /// Requests of all commands and outcomes.
+    pub fn requests_total(&self) -> u64 {
+        self.requests.iter().flatten().map(Counter::read).sum()
+    }
+
+    /// All figures but the histogram.
+    pub fn samples(&self) -> impl Iterator<Item = Sample> + '_ {
+        let requests = COMMANDS.iter().zip(&self.requests).flat_map(|(command, outcomes)| {
+            OUTCOMES.iter().zip(outcomes).map(|(outcome, count)| Sample {
+                name: "requests",
+                kind: Kind::Counter,
+                help: "Requests by command and outcome.",
+                labels: [Some(("command", command)), Some(("outcome", outcome))],
+                value: count.read(),
+            })
+        });
+        let closes = CLOSE_REASONS.iter().zip(&self.closes).map(|(reason, count)| Sample {
+            name: "connections_closed",
+            kind: Kind::Counter,
+            help: "Connections ended, by reason.",
+            labels: [Some(("reason", reason)), None],
+            value: count.read(),
+        });
+        requests.chain(closes).chain(self.plain())
+    }
+
+    fn plain(&self) -> impl Iterator<Item = Sample> + '_ {
+        let gauge = |name, help, counter: &Counter| (name, Kind::Gauge, help, counter.read());
+        let counter = |name, help, counter: &Counter| (name, Kind::Counter, help, counter.read());
+        [
+            gauge("connections", "Connections that are open.", &self.connections),
+            counter("connections_accepted", "Connections accepted, refused ones included.", &self.accepted),
+            counter(
+                "accept_failures",
+                "Accepts that failed for want of descriptors or memory.",
+                &self.accept_failures,
+            ),
+            counter("received_bytes", "Bytes received from clients.", &self.received_bytes),
+            counter("sent_bytes", "Bytes sent to clients.", &self.sent_bytes),
+            counter(
+                "protocol_refusals",
+                "Connections that spoke a protocol which is not served.",
+                &self.protocol_refusals,
+            ),
+            gauge("connections_parked", "Connections that are not read because answers wait.", &self.parked),
+            counter("connection_parks", "Times that a connection was parked.", &self.parks),
+            counter("forwarded", "Requests sent to other shards.", &self.forwarded),
+            counter("served_for_others", "Requests executed for other shards.", &self.served_for_others),
+            gauge(
+                "mailbox_waiting",
+                "Requests at other shards that are not answered yet.",
+                &self.mailbox_waiting,
+            ),
+            counter("turns", "Turns of the loop.", &self.turns),
+            counter("rounds", "Batches executed.", &self.rounds),
+        ]
+        .into_iter()
+        .map(|(name, kind, help, value)| Sample { name, kind, help, labels: [None, None], value })
+    }
+
+    /// Sum of the samples with this name.
+    pub fn figure(&self, name: &str) -> Option<u64> {
+        let mut values = self.samples().filter(|sample| sample.name == name).map(|sample| sample.value);
+        values.next().map(|first| first + values.sum::<u64>())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buckets_are_a_quarter_wide_and_leave_no_gap() {
+        let mut start = 0;
+        for number in 0..BUCKETS - 1 {
+            let end = bucket_end(number);
+            assert_eq!((bucket_of(start), bucket_of(end - 1)), (number, number), "bucket {number}");
+            assert!(number < LINEAR as usize || (end - start) * LINEAR <= start, "bucket {number}");
+            start = end;
+        }
+        assert_eq!((bucket_of(start), bucket_of(u64::MAX), bucket_of(0)), (BUCKETS - 1, BUCKETS - 1, 0));
+    }
+
+    #[test]
+    fn samples_name_every_figure_once() {
+        let stats = WorkerStats::default();
+        stats.request(CommandClass::Read, OutcomeClass::Hit);
+        stats.request(CommandClass::Read, OutcomeClass::Miss);
+        stats.close(CloseReason::Slow);
+        let mut seen = std::collections::HashSet::new();
+        for sample in stats.samples() {
+            assert!(seen.insert((sample.name, sample.labels)), "{} twice", sample.name);
+            assert!(!sample.help.is_empty());
+        }
+        assert_eq!(stats.figure("requests"), Some(2));
+        assert_eq!(stats.figure("connections_closed"), Some(1));
+        assert_eq!(stats.figure("no_such_figure"), None);
+        assert_eq!(stats.requests_total(), 2);
+    }
+}

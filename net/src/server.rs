@@ -1,0 +1,384 @@
+//! The server: binds, starts a thread for each shard, drains, ends.
+//!
+//! ```text
+//!   Server::start   bind all --> one thread a shard: pin, make the store, open the transport
+//!                   <-- each says that it is ready, or why not
+//!                   --> all get the others' wakers and turn
+//!   drain           no more clients; what came is answered, then closed
+//!   join            waits for the threads
+//! ```
+
+mod config;
+mod limits;
+mod listen;
+mod shared;
+
+pub use config::{Endpoint, Listen, ServerConfig, StartError};
+pub(crate) use shared::Shared;
+
+use crate::clock::MachineClock;
+use crate::metrics::WorkerStats;
+use crate::session::Limits;
+use crate::transport::choice::{Chosen, choose};
+use crate::transport::epoll::Epoll;
+use crate::transport::sockets::SocketsConfig;
+use crate::transport::uring::Uring;
+use crate::transport::{Transport, Waker};
+use crate::worker::mail::Mail;
+use crate::worker::{Core, CoreParts, Settings, Worker};
+use listen::{Bound, SocketFile};
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use torc_engine::runtime::pin::pin_to;
+use torc_engine::slots::SlotMap;
+use torc_engine::stats::ShardStats;
+use torc_engine::{Shard, ShardConfig};
+
+/// Size of a receive buffer.
+const RECEIVE_BYTES: u32 = 16 << 10;
+/// Receive buffers take this share of a shard's memory, within [`RECEIVE_BUFFERS`].
+const RECEIVE_SHARE: u64 = 64;
+const RECEIVE_BUFFERS: std::ops::RangeInclusive<u64> = 64..=1024;
+/// Kept back for code, stacks and connections, of each shard.
+const SHARD_OVERHEAD_BYTES: u64 = 2 << 20;
+/// A shard has at least this many segments; small memories get small segments.
+const SEGMENTS_MIN: u64 = 32;
+
+/// A running server.
+#[derive(Debug)]
+pub struct Server {
+    shared: Arc<Shared>,
+    chosen: Chosen,
+    addresses: Vec<Endpoint>,
+    shard_addresses: Vec<SocketAddr>,
+    wakers: Wakers,
+    threads: Mutex<Vec<ShardThread>>,
+    /// Removed when the server is gone.
+    _files: Vec<SocketFile>,
+}
+
+struct Wakers(Vec<Arc<dyn Waker>>);
+
+impl std::fmt::Debug for Wakers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} wakers", self.0.len())
+    }
+}
+
+/// Figures of one shard.
+#[derive(Debug, Clone)]
+pub struct Stats {
+    pub shard: Arc<ShardStats>,
+    pub worker: Arc<WorkerStats>,
+}
+
+impl Server {
+    /// Starts a server. When this returns it serves.
+    ///
+    /// # Errors
+    /// See [`StartError`]; nothing is left behind.
+    pub fn start(config: ServerConfig) -> Result<Server, StartError> {
+        if config.shards == 0 {
+            return Err(StartError::NoShards);
+        }
+        let chosen = choose(config.transport).map_err(StartError::Transport)?;
+        limits::raise_files(config.connections_max);
+        let bound = listen::bind(&config)?;
+        let clock = MachineClock::new();
+        let shared = Arc::new(shared(&config, &bound, &chosen, clock));
+        let Bound { shards, kinds, addresses, shard_addresses, files } = bound;
+        let settings = settings(&config, kinds);
+        let seed = random();
+        let mails = Mail::among(config.shards);
+        let mut starting = Starting::default();
+        for (number, (listeners, mail)) in shards.into_iter().zip(mails).enumerate() {
+            let plan = Plan {
+                number: number as u16,
+                listeners,
+                mail,
+                chosen: chosen.clone(),
+                shared: shared.clone(),
+                settings: settings.clone(),
+                store: store_config(&config, number as u16, seed, clock),
+                cpu: config.cpus.get(number % config.cpus.len().max(1)).copied(),
+                receive_buffers: receive_buffers(&config),
+                clock,
+            };
+            starting.spawn(plan)?;
+        }
+        let (threads, wakers) = starting.finish(&shared)?;
+        Ok(Server {
+            shared,
+            chosen,
+            addresses,
+            shard_addresses,
+            wakers: Wakers(wakers),
+            threads: Mutex::new(threads),
+            _files: files,
+        })
+    }
+
+    /// The common addresses, with the ports that were chosen, in the order of `listen`.
+    pub fn addresses(&self) -> &[Endpoint] {
+        &self.addresses
+    }
+
+    /// The shards' own addresses; empty if they have none.
+    pub fn shard_addresses(&self) -> &[SocketAddr] {
+        &self.shard_addresses
+    }
+
+    /// The transport that serves, and why it is not io_uring if it is not.
+    pub fn transport(&self) -> &Chosen {
+        &self.chosen
+    }
+
+    /// Figures of each shard.
+    pub fn stats(&self) -> Vec<Stats> {
+        let shards = self.shared.shard_stats.get().into_iter().flatten();
+        shards
+            .zip(&self.shared.worker_stats)
+            .map(|(shard, worker)| Stats { shard: shard.clone(), worker: worker.clone() })
+            .collect()
+    }
+
+    /// Stops accepting; what has come is answered, then connections are closed and the shards end, at the
+    /// latest after the drain time-out. Returns at once; see [`Server::join`].
+    pub fn drain(&self) {
+        // Relaxed: the flag orders nothing; the wake-up makes the shards look.
+        self.shared.draining.store(true, Ordering::Relaxed);
+        self.wakers.0.iter().for_each(|waker| waker.wake());
+    }
+
+    /// Waits for the shards to end.
+    ///
+    /// # Errors
+    /// A shard's transport failed, or its thread panicked: what is known of it.
+    pub fn join(&self) -> Result<(), String> {
+        let threads =
+            std::mem::take(&mut *self.threads.lock().unwrap_or_else(|poisoned| poisoned.into_inner()));
+        let mut result = Ok(());
+        for thread in threads {
+            match thread.join() {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => result = Err(format!("a shard's transport failed: {error}")),
+                Err(_) => result = Err("a shard's thread panicked".into()),
+            }
+        }
+        result
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.drain();
+        // Whoever wants to know joins before.
+        let _ = self.join();
+    }
+}
+
+fn shared(config: &ServerConfig, bound: &Bound, chosen: &Chosen, clock: MachineClock) -> Shared {
+    let common = bound.addresses.iter().find_map(|address| match address {
+        Endpoint::Tcp(address) => Some(*address),
+        Endpoint::Unix(_) => None,
+    });
+    let host = config.announce_host.clone().or(common.map(|address| address.ip().to_string()));
+    let ports = (0..config.shards as usize).map(|shard| {
+        let own = bound.shard_addresses.get(shard).or(common.as_ref());
+        own.map(SocketAddr::port).unwrap_or_default()
+    });
+    Shared {
+        slots: SlotMap::even(config.shards),
+        started_at: clock.millis(),
+        boot_id: random(),
+        transport: chosen.name(),
+        announce_host: host.unwrap_or_else(|| "127.0.0.1".into()),
+        ports: ports.collect(),
+        worker_stats: (0..config.shards).map(|_| Arc::default()).collect(),
+        shard_stats: OnceLock::new(),
+        memory_bytes: config.memory_bytes,
+        connections_max: config.connections_max,
+        value_bytes_max: config.value_bytes_max,
+        connections: 0.into(),
+        draining: false.into(),
+        drained: 0.into(),
+    }
+}
+
+fn settings(config: &ServerConfig, listeners: Vec<crate::worker::ListenerKind>) -> Settings {
+    let ms = |time: Option<Duration>| time.map_or(0, |time| (time.as_millis() as u64).max(1));
+    Settings {
+        limits: Limits {
+            key_bytes_max: config.key_bytes_max,
+            value_bytes_max: config.value_bytes_max,
+            value_bytes_inline: config.value_bytes_inline,
+            frame_bytes_max: config.frame_bytes_max,
+            arguments_max: config.arguments_max,
+        },
+        listeners,
+        connections_max: config.connections_max,
+        output_bytes_max: config.output_bytes_max,
+        queue_parts_max: config.queue_parts_max.max(1),
+        input_bytes_max: 2 * config.frame_bytes_max + config.value_bytes_inline + RECEIVE_BYTES as usize,
+        idle_ms_max: ms(config.idle_timeout),
+        slow_ms_max: ms(config.slow_client_timeout),
+        drain_ms_max: config.drain_timeout.as_millis() as u64,
+    }
+}
+
+fn receive_buffers(config: &ServerConfig) -> u16 {
+    let share = config.memory_bytes / u64::from(config.shards) / RECEIVE_SHARE / u64::from(RECEIVE_BYTES);
+    config.receive_buffers.unwrap_or(share.clamp(*RECEIVE_BUFFERS.start(), *RECEIVE_BUFFERS.end()) as u16)
+}
+
+fn store_config(config: &ServerConfig, shard: u16, seed: u64, clock: MachineClock) -> ShardConfig {
+    let buffers = u64::from(receive_buffers(config)) * u64::from(RECEIVE_BYTES);
+    let share = config.memory_bytes / u64::from(config.shards);
+    let memory_bytes = share.saturating_sub(buffers + SHARD_OVERHEAD_BYTES);
+    let mut store = ShardConfig::new(memory_bytes);
+    let fitting = (memory_bytes / SEGMENTS_MIN).max(1).ilog2();
+    let fitting = (1usize << fitting).clamp(64 << 10, store.segment_bytes);
+    store.segment_bytes = config.segment_bytes.unwrap_or(fitting);
+    store.shard = shard;
+    store.value_bytes_max = config.value_bytes_max;
+    store.eviction = config.eviction;
+    store.seed = seed;
+    store.now = clock.millis();
+    store
+}
+
+/// 64 bits that nobody outside can guess.
+fn random() -> u64 {
+    RandomState::new().build_hasher().finish()
+}
+
+/// What a shard's thread is told.
+struct Plan {
+    number: u16,
+    listeners: Vec<OwnedFd>,
+    mail: Mail,
+    chosen: Chosen,
+    shared: Arc<Shared>,
+    settings: Settings,
+    store: ShardConfig,
+    cpu: Option<usize>,
+    receive_buffers: u16,
+    clock: MachineClock,
+}
+
+/// What a shard's thread says when it could turn.
+struct Ready {
+    stats: Arc<ShardStats>,
+    waker: Arc<dyn Waker>,
+}
+
+type Go = Vec<Arc<dyn Waker>>;
+
+type ShardThread = JoinHandle<std::io::Result<()>>;
+
+/// Threads under way; dropped early, they end without serving.
+#[derive(Default)]
+struct Starting {
+    threads: Vec<ShardThread>,
+    ready: Vec<Receiver<Result<Ready, StartError>>>,
+    go: Vec<SyncSender<Go>>,
+}
+
+impl Starting {
+    fn spawn(&mut self, plan: Plan) -> Result<(), StartError> {
+        let (ready_sender, ready) = sync_channel(1);
+        let (go, go_receiver) = sync_channel(1);
+        let shard = plan.number;
+        let thread = std::thread::Builder::new()
+            .name(format!("torc-shard-{shard}"))
+            .spawn(move || plan.run(&ready_sender, &go_receiver))
+            .map_err(|cause| StartError::Thread { shard, cause })?;
+        self.threads.push(thread);
+        self.ready.push(ready);
+        self.go.push(go);
+        Ok(())
+    }
+
+    fn finish(self, shared: &Shared) -> Result<(Vec<ShardThread>, Go), StartError> {
+        let mut stats = Vec::new();
+        let mut wakers = Vec::new();
+        for (shard, ready) in self.ready.iter().enumerate() {
+            let gone = || std::io::Error::other("it ended while starting");
+            let ready = ready
+                .recv()
+                .unwrap_or_else(|_| Err(StartError::Thread { shard: shard as u16, cause: gone() }))?;
+            stats.push(ready.stats);
+            wakers.push(ready.waker);
+        }
+        // Set once: this is the only place, and a start happens once.
+        let _ = shared.shard_stats.set(stats);
+        for go in &self.go {
+            // A thread that is gone meanwhile is found by join.
+            let _ = go.send(wakers.clone());
+        }
+        Ok((self.threads, wakers))
+    }
+}
+
+impl Plan {
+    /// Runs on the shard's thread.
+    fn run(self, ready: &SyncSender<Result<Ready, StartError>>, go: &Receiver<Go>) -> std::io::Result<()> {
+        let shard = self.number;
+        let transport = self.chosen.name();
+        if let Some(cpu) = self.cpu
+            && let Err(cause) = pin_to(cpu)
+        {
+            let _ = ready.send(Err(StartError::Pin { shard, cpu, cause }));
+            return Ok(());
+        }
+        let store = match Shard::new(self.store.clone()) {
+            Ok(store) => store,
+            Err(error) => {
+                let _ = ready.send(Err(error.into()));
+                return Ok(());
+            }
+        };
+        let chosen = self.chosen.clone();
+        let mut plan = self;
+        let sockets = SocketsConfig {
+            listeners: std::mem::take(&mut plan.listeners),
+            buffers: plan.receive_buffers,
+            buffer_bytes: RECEIVE_BYTES,
+        };
+        let open = |cause| StartError::Open { shard, transport, cause };
+        match chosen {
+            Chosen::Uring => plan.serve(store, Uring::new(sockets).map_err(open), ready, go),
+            Chosen::Epoll(_) => plan.serve(store, Epoll::new(sockets).map_err(open), ready, go),
+        }
+    }
+
+    fn serve<T: Transport>(
+        self,
+        shard: Shard,
+        transport: Result<T, StartError>,
+        ready: &SyncSender<Result<Ready, StartError>>,
+        go: &Receiver<Go>,
+    ) -> std::io::Result<()> {
+        let transport = match transport {
+            Ok(transport) => transport,
+            Err(error) => {
+                // The starter waits for it; if it is gone there is nobody to tell.
+                let _ = ready.send(Err(error));
+                return Ok(());
+            }
+        };
+        let _ = ready.send(Ok(Ready { stats: shard.stats().clone(), waker: transport.waker() }));
+        let Ok(wakers) = go.recv() else { return Ok(()) };
+        let Plan { number, mut mail, shared, settings, clock, .. } = self;
+        mail.connect(&wakers);
+        let now = clock.millis();
+        let core = Core::new(CoreParts { shard, mail, shared, number, settings, now });
+        Worker::new(transport, clock, core).run()
+    }
+}

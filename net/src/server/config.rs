@@ -1,0 +1,137 @@
+//! What a server is made from, and why it cannot start.
+
+use crate::session::Protocol;
+use crate::transport::choice::TransportChoice;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+use torc_engine::eviction::Algorithm;
+
+/// Where clients come in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Endpoint {
+    /// Port 0: any free one.
+    Tcp(SocketAddr),
+    Unix(PathBuf),
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Endpoint::Tcp(address) => address.fmt(f),
+            Endpoint::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// One listener of the server; every shard accepts from it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listen {
+    pub endpoint: Endpoint,
+    /// `None`: the first bytes decide.
+    pub protocol: Option<Protocol>,
+}
+
+/// All settings of a server; the defaults are those of `torc serve` without flags.
+#[derive(Debug, Clone)]
+pub struct ServerConfig {
+    /// `--listen`. Default: 127.0.0.1:7171.
+    pub listen: Vec<Listen>,
+    /// `--shard-port-base`: shard `n` listens on this plus `n`; 0: any free ports. Default: no ports of their own.
+    pub shard_port_base: Option<u16>,
+    /// `--announce-host`: what clients are told. Default: the first TCP address.
+    pub announce_host: Option<String>,
+    /// `--shards`. Default: 1.
+    pub shards: u16,
+    /// `--cpus`: shard `n` is pinned to the `n`-th, counted around. Default, empty: not pinned.
+    pub cpus: Vec<usize>,
+    /// `--memory`: data, index and buffers of all shards, bytes. Default: 1 GiB.
+    pub memory_bytes: u64,
+    /// Size of a segment, bytes. Default: 1 MiB, less if memory is small.
+    pub segment_bytes: Option<usize>,
+    /// `--eviction`.
+    pub eviction: Algorithm,
+    /// `--max-value`, bytes. Default: 64 MiB.
+    pub value_bytes_max: u64,
+    /// `--max-key`, bytes. Default: 250.
+    pub key_bytes_max: usize,
+    /// Values longer than this are received in slices, bytes. Default: 64 KiB.
+    pub value_bytes_inline: usize,
+    /// Longest request without its value, bytes. Default: 1 MiB.
+    pub frame_bytes_max: usize,
+    /// Most keys or arguments of a request. Default: 65,536.
+    pub arguments_max: usize,
+    /// `--max-connections`, over all listeners and shards. Default: 10,000.
+    pub connections_max: usize,
+    /// `--transport`. Default: auto.
+    pub transport: TransportChoice,
+    /// `--output-limit`: answers that wait for one connection, bytes; lent values count a sixteenth. Default: 1 MiB.
+    pub output_bytes_max: usize,
+    /// Requests of one connection that wait for other shards. Default: 512.
+    pub queue_parts_max: usize,
+    /// Receive buffers of a shard. Default: by its memory, a 64th of it in buffers of 16 KiB, 64 to 1024.
+    pub receive_buffers: Option<u16>,
+    /// `--idle-timeout`: silent clients are closed. Default: never.
+    pub idle_timeout: Option<Duration>,
+    /// `--slow-client-timeout`: clients that take no bytes are closed. Default: 30 s.
+    pub slow_client_timeout: Option<Duration>,
+    /// `--drain-timeout`. Default: 10 s.
+    pub drain_timeout: Duration,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        ServerConfig {
+            listen: vec![Listen {
+                endpoint: Endpoint::Tcp(SocketAddr::from(([127, 0, 0, 1], 7171))),
+                protocol: None,
+            }],
+            shard_port_base: None,
+            announce_host: None,
+            shards: 1,
+            cpus: Vec::new(),
+            memory_bytes: 1 << 30,
+            segment_bytes: None,
+            eviction: Algorithm::default(),
+            value_bytes_max: 64 << 20,
+            key_bytes_max: 250,
+            value_bytes_inline: 64 << 10,
+            frame_bytes_max: 1 << 20,
+            arguments_max: 1 << 16,
+            connections_max: 10_000,
+            transport: TransportChoice::Auto,
+            output_bytes_max: 1 << 20,
+            queue_parts_max: 512,
+            receive_buffers: None,
+            idle_timeout: None,
+            slow_client_timeout: Some(Duration::from_secs(30)),
+            drain_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Why a server did not start: the setting, the cause, the cure.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("--listen: there is no address to listen on")]
+    NoListen,
+    #[error("--shards: a server needs at least one shard")]
+    NoShards,
+    #[error("{setting}: {endpoint} cannot be listened on: {cause}{cure}")]
+    Listen { setting: &'static str, endpoint: String, cause: std::io::Error, cure: &'static str },
+    #[error("--shard-port-base: {base} leaves no port for shard {shard}; choose a lower one")]
+    ShardPort { base: u16, shard: u16 },
+    #[error("--shard-port-base: shards need a TCP address in --listen for their own ports")]
+    ShardPortHost,
+    #[error("--transport uring: {0}")]
+    Transport(String),
+    #[error("--cpus: shard {shard} cannot be pinned to CPU {cpu}: {cause}")]
+    Pin { shard: u16, cpu: usize, cause: std::io::Error },
+    #[error("--memory: {0}")]
+    Memory(#[from] torc_engine::StoreError),
+    #[error("shard {shard}: its {transport} transport cannot be opened: {cause}")]
+    Open { shard: u16, transport: &'static str, cause: std::io::Error },
+    #[error("shard {shard}: its thread cannot be started: {cause}")]
+    Thread { shard: u16, cause: std::io::Error },
+}

@@ -1,0 +1,173 @@
+//! Binds everything before anything starts, so that what cannot be bound is said at once.
+//!
+//! Every shard accepts from every common listener. For TCP each shard has a socket of its own on the same port
+//! (`SO_REUSEPORT`), and the kernel spreads the clients; a Unix socket is shared.
+
+use super::config::{Endpoint, Listen, ServerConfig, StartError};
+use crate::worker::ListenerKind;
+use socket2::{Domain, SockAddr, Socket, Type};
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
+
+/// Clients that the kernel keeps waiting to be accepted.
+const BACKLOG: i32 = 1024;
+
+/// All that is listened on.
+#[derive(Debug)]
+pub(super) struct Bound {
+    /// Of each shard, in the order of `kinds`.
+    pub(super) shards: Vec<Vec<OwnedFd>>,
+    pub(super) kinds: Vec<ListenerKind>,
+    /// The common addresses, with the ports that were chosen.
+    pub(super) addresses: Vec<Endpoint>,
+    pub(super) shard_addresses: Vec<SocketAddr>,
+    /// Socket files, to be removed at the end.
+    pub(super) files: Vec<SocketFile>,
+}
+
+/// A socket file of ours, removed when dropped.
+#[derive(Debug)]
+pub(super) struct SocketFile(PathBuf);
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        // It may be gone already; nothing is lost then.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+pub(super) fn bind(config: &ServerConfig) -> Result<Bound, StartError> {
+    if config.listen.is_empty() {
+        return Err(StartError::NoListen);
+    }
+    let mut bound = Bound {
+        shards: (0..config.shards).map(|_| Vec::new()).collect(),
+        kinds: Vec::new(),
+        addresses: Vec::new(),
+        shard_addresses: Vec::new(),
+        files: Vec::new(),
+    };
+    for listen in &config.listen {
+        bound.add(listen)?;
+    }
+    if let Some(base) = config.shard_port_base {
+        bound.add_shard_ports(base)?;
+    }
+    Ok(bound)
+}
+
+impl Bound {
+    fn add(&mut self, listen: &Listen) -> Result<(), StartError> {
+        let endpoint = match &listen.endpoint {
+            Endpoint::Tcp(address) => self.add_tcp(*address),
+            Endpoint::Unix(path) => self.add_unix(path),
+        };
+        let endpoint =
+            endpoint.map_err(|cause| listen_error("--listen", listen.endpoint.to_string(), cause))?;
+        self.addresses.push(endpoint);
+        self.kinds.push(ListenerKind { protocol: listen.protocol, shard_port: false });
+        Ok(())
+    }
+
+    fn add_tcp(&mut self, address: SocketAddr) -> io::Result<Endpoint> {
+        let several = self.shards.len() > 1;
+        if several && address.port() != 0 {
+            // Another server that shares its port with us would steal half of the clients: refuse to share.
+            drop(tcp(address, false)?);
+        }
+        let mut address = address;
+        for shard in &mut self.shards {
+            let socket = tcp(address, several)?;
+            address = socket.local_addr()?.as_socket().unwrap_or(address);
+            shard.push(socket.into());
+        }
+        Ok(Endpoint::Tcp(address))
+    }
+
+    fn add_unix(&mut self, path: &Path) -> io::Result<Endpoint> {
+        let socket = unix(path)?;
+        self.files.push(SocketFile(path.to_owned()));
+        for shard in &mut self.shards {
+            shard.push(socket.try_clone()?.into());
+        }
+        Ok(Endpoint::Unix(path.to_owned()))
+    }
+
+    fn add_shard_ports(&mut self, base: u16) -> Result<(), StartError> {
+        let host = self.addresses.iter().find_map(|address| match address {
+            Endpoint::Tcp(address) => Some(address.ip()),
+            Endpoint::Unix(_) => None,
+        });
+        let host = host.ok_or(StartError::ShardPortHost)?;
+        for (number, shard) in self.shards.iter_mut().enumerate() {
+            let number = number as u16;
+            let port = match base {
+                0 => 0,
+                _ => base.checked_add(number).ok_or(StartError::ShardPort { base, shard: number })?,
+            };
+            let address = SocketAddr::new(host, port);
+            let error = |cause| listen_error("--shard-port-base", address.to_string(), cause);
+            let socket = tcp(address, false).map_err(error)?;
+            let address = socket.local_addr().map_err(error)?.as_socket().unwrap_or(address);
+            self.shard_addresses.push(address);
+            shard.push(socket.into());
+        }
+        self.kinds.push(ListenerKind { protocol: None, shard_port: true });
+        Ok(())
+    }
+}
+
+fn tcp(address: SocketAddr, shared: bool) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_reuse_address(true)?;
+    if shared {
+        socket.set_reuse_port(true)?;
+    }
+    // Accepted sockets inherit it.
+    socket.set_tcp_nodelay(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket)
+}
+
+/// A socket file that nobody answers at is left over from a server that was killed: it is replaced.
+fn unix(path: &Path) -> io::Result<Socket> {
+    let address = SockAddr::unix(path)?;
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    match socket.bind(&address) {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_stale(path, &address) => {
+            std::fs::remove_file(path)?;
+            socket.bind(&address)?;
+        }
+        other => other?,
+    }
+    socket.listen(BACKLOG)?;
+    Ok(socket)
+}
+
+fn is_stale(path: &Path, address: &SockAddr) -> bool {
+    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
+    let refused = Socket::new(Domain::UNIX, Type::STREAM, None)
+        .and_then(|socket| socket.connect(address))
+        .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
+    is_socket && refused
+}
+
+fn listen_error(setting: &'static str, endpoint: String, cause: io::Error) -> StartError {
+    let cure = match cause.kind() {
+        io::ErrorKind::AddrInUse => "; another process has it: choose another, or end that process",
+        io::ErrorKind::PermissionDenied => {
+            "; ports below 1024 and other users' folders need more rights: choose another"
+        }
+        io::ErrorKind::AddrNotAvailable => "; no interface of this machine has that address",
+        io::ErrorKind::NotFound => "; its folder does not exist",
+        _ => "",
+    };
+    StartError::Listen { setting, endpoint, cause, cure }
+}

@@ -1,0 +1,298 @@
+//! THE LOOP of a core. One worker is one shard: one thread, one store, one transport.
+//!
+//! ```text
+//!   transport.turn            one system call: hands over what is queued, waits, reports
+//!     |
+//!   events                    accepted, sent, ended, closed; received bytes become arrivals
+//!   mail                      answers from other shards; their requests, executed in batches
+//!   rounds of arrivals        parse all -> hash, prefetch buckets -> prefetch items -> execute in order, compose
+//!   settle                    one send for each connection with answers; park, resume, close
+//!   mail.publish              one store for each shard that gets something; wake who sleeps
+//!   maintain                  expiry, eviction ahead, compaction: a little, more when idle
+//! ```
+//!
+//! Bytes are parsed where the transport received them; only an incomplete tail is copied. In the steady state
+//! a turn allocates nothing, takes no lock and makes no other system call.
+//!
+//! Everything is bounded: events of a turn (by the transport), parts of a connection in a round, answers that
+//! wait in a connection. Who does not take its answers is parked, that is not read, and closed after a while.
+//!
+//! A part that can be answered at once is, in [`Core::execute`]. All others (keys of another shard, clients that
+//! are slow) go the long way over the connection's queue: see [`connection`] and [`Core::advance`].
+
+pub(crate) mod connection;
+mod core;
+mod exchange;
+pub(crate) mod mail;
+mod owned;
+mod pool;
+mod settle;
+pub(crate) mod view;
+
+pub(crate) use self::core::{Core, CoreParts, ListenerKind, Settings};
+
+use crate::clock::Clock;
+use crate::session::{Parsed, Part, Scratch, Work};
+use crate::transport::{BufferId, ConnId, Event, Transport};
+use std::collections::VecDeque;
+use std::io;
+use std::time::Duration;
+
+/// Connections parsed in one round.
+const ROUND_CONNECTIONS: usize = 64;
+/// Parts of one connection in a round; what is behind them waits for the next turn.
+const CONNECTION_PARTS: usize = 512;
+/// Parts whose buckets and items are fetched ahead together: few enough that they are still in the cache.
+const BATCH_PARTS: usize = 64;
+/// Items of background work in a busy turn, and in an idle one.
+const MAINTAIN_BUSY: u32 = 32;
+const MAINTAIN_IDLE: u32 = 512;
+/// An idle worker looks after its shard and its clients this often.
+const TICK: Duration = Duration::from_millis(1000);
+/// A draining worker looks whether it is done this often.
+const DRAIN_TICK: Duration = Duration::from_millis(10);
+
+/// Bytes to parse.
+#[derive(Debug)]
+enum Arrival {
+    Received {
+        conn: ConnId,
+        buffer: BufferId,
+        len: u32,
+    },
+    /// What an earlier round left of the connection's input.
+    Left {
+        conn: ConnId,
+    },
+}
+
+/// What a connection parses in a round.
+#[derive(Debug)]
+struct Source {
+    conn: ConnId,
+    bytes: SourceBytes,
+}
+
+#[derive(Debug)]
+enum SourceBytes {
+    Buffer(BufferId, u32),
+    /// The connection's input, taken from it for the round.
+    Own(Vec<u8>),
+}
+
+/// What parsing a source came to.
+#[derive(Debug)]
+pub(crate) struct Span {
+    conn: ConnId,
+    parsed: Parsed,
+    /// Its parts end before this place of the round's parts.
+    parts_end: usize,
+    /// It has as many parts as a round allows: there may be more in its bytes.
+    cut: bool,
+}
+
+/// Where a part goes, found out ahead of its execution.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Prepared {
+    pub(crate) hash: u64,
+    pub(crate) shard: u16,
+}
+
+/// A shard's loop over a transport.
+pub(crate) struct Worker<T: Transport, C: Clock> {
+    transport: T,
+    clock: C,
+    core: Core,
+    events: Vec<Event>,
+    arrivals: VecDeque<Arrival>,
+    sources: Vec<Source>,
+    spans: Vec<Span>,
+    prepared: Vec<Prepared>,
+    /// Empty between rounds; kept for its room.
+    parts: Vec<Part<'static>>,
+    scratch: Scratch,
+    /// Background work was left over.
+    more_to_maintain: bool,
+}
+
+impl<T: Transport, C: Clock> Worker<T, C> {
+    pub(crate) fn new(transport: T, clock: C, core: Core) -> Self {
+        Worker {
+            transport,
+            clock,
+            core,
+            events: Vec::new(),
+            arrivals: VecDeque::new(),
+            sources: Vec::new(),
+            spans: Vec::new(),
+            prepared: vec![Prepared::default(); BATCH_PARTS],
+            parts: Vec::new(),
+            scratch: Scratch::default(),
+            more_to_maintain: false,
+        }
+    }
+
+    /// Turns until the server is drained.
+    ///
+    /// # Errors
+    /// The transport failed as a whole.
+    pub(crate) fn run(mut self) -> io::Result<()> {
+        while !self.core.is_over() {
+            let wait = self.patience();
+            self.turn(wait)?;
+        }
+        Ok(())
+    }
+
+    /// One turn of the loop, waiting at most `wait` for something to do.
+    pub(crate) fn turn(&mut self, wait: Duration) -> io::Result<()> {
+        self.transport.turn(Some(wait), &mut self.events)?;
+        let began_ns = self.clock.nanos();
+        self.core.begin_turn(self.clock.now());
+        let busy = !self.events.is_empty();
+        self.take_events();
+        self.core.read_mail();
+        self.core.drain(&mut self.transport);
+        while !self.arrivals.is_empty() {
+            self.round();
+        }
+        self.core.settle(&mut self.transport);
+        self.core.publish_mail();
+        let budget = if busy { MAINTAIN_BUSY } else { MAINTAIN_IDLE };
+        self.more_to_maintain = self.core.maintain(budget);
+        self.core.end_turn(self.clock.nanos() - began_ns);
+        Ok(())
+    }
+
+    /// How long the next turn may wait.
+    pub(crate) fn patience(&mut self) -> Duration {
+        let left = self.core.take_left();
+        self.arrivals.extend(left.map(|conn| Arrival::Left { conn }));
+        if !self.arrivals.is_empty() || self.more_to_maintain || !self.core.announce_sleep() {
+            return Duration::ZERO;
+        }
+        if self.core.is_draining() { DRAIN_TICK } else { TICK }
+    }
+
+    fn take_events(&mut self) {
+        for event in self.events.drain(..) {
+            match event {
+                Event::Received { conn, buffer, len } => {
+                    self.core.received(conn, len);
+                    self.arrivals.push_back(Arrival::Received { conn, buffer, len });
+                }
+                Event::Sent { conn, piece } => self.core.sent(conn, piece),
+                Event::Accepted { conn, listener } => {
+                    self.core.accepted(conn, listener, || self.transport.addresses(conn));
+                }
+                Event::Ended { conn } => self.core.ended(conn),
+                Event::Closed { conn, piece } => self.core.closed(conn, piece),
+                Event::AcceptFailed { error } => self.core.accept_failed(error),
+                Event::Woken => {}
+            }
+        }
+    }
+
+    /// Parses what up to [`ROUND_CONNECTIONS`] connections sent, then executes all of it.
+    fn round(&mut self) {
+        self.gather();
+        let mut parts = recycled(std::mem::take(&mut self.parts));
+        for source in &self.sources {
+            let bytes = match &source.bytes {
+                SourceBytes::Buffer(buffer, len) => self.transport.received(*buffer, *len),
+                SourceBytes::Own(bytes) => bytes,
+            };
+            let parts_begin = parts.len();
+            let parts_max = parts_begin + CONNECTION_PARTS;
+            let parsed = self.core.parse(source.conn, bytes, &self.scratch, &mut parts, parts_max);
+            let (parts_end, cut) = (parts.len(), parts.len() >= parts_max);
+            self.spans.push(Span { conn: source.conn, parsed, parts_end, cut });
+        }
+        execute(&mut self.core, &parts, &self.spans, &mut self.prepared);
+        self.parts = recycled(parts);
+        self.scratch.reset();
+        self.put_back();
+    }
+
+    /// Chooses the sources of a round: each connection once, so that its bytes are parsed in their order.
+    fn gather(&mut self) {
+        self.core.begin_round();
+        while self.sources.len() < ROUND_CONNECTIONS {
+            let (conn, received) = match self.arrivals.front() {
+                Some(&Arrival::Received { conn, buffer, len }) => (conn, Some((buffer, len))),
+                Some(&Arrival::Left { conn }) => (conn, None),
+                None => break,
+            };
+            if self.core.is_in_round(conn) {
+                break;
+            }
+            self.arrivals.pop_front();
+            if let Some(bytes) = self.admit(conn, received) {
+                self.sources.push(Source { conn, bytes });
+            }
+        }
+    }
+
+    /// Decides what a connection parses: received bytes where they are, or its input with them behind it.
+    fn admit(&mut self, conn: ConnId, received: Option<(BufferId, u32)>) -> Option<SourceBytes> {
+        if let Some((buffer, len)) = received {
+            if self.core.takes_in_place(conn) {
+                self.core.mark_in_round(conn);
+                return Some(SourceBytes::Buffer(buffer, len));
+            }
+            self.core.append_input(conn, self.transport.received(buffer, len));
+            self.transport.recycle(buffer);
+        }
+        let input = self.core.take_input(conn)?;
+        self.core.mark_in_round(conn);
+        Some(SourceBytes::Own(input))
+    }
+
+    /// Gives buffers back; what is not parsed yet becomes the connections' input.
+    fn put_back(&mut self) {
+        for (source, span) in self.sources.drain(..).zip(self.spans.drain(..)) {
+            match source.bytes {
+                SourceBytes::Buffer(buffer, len) => {
+                    self.core.keep_rest(&span, &self.transport.received(buffer, len)[span.parsed.consumed..]);
+                    self.transport.recycle(buffer);
+                }
+                SourceBytes::Own(input) => self.core.keep_input(&span, input),
+            }
+        }
+    }
+}
+
+/// Executes a round's parts in order, batch by batch: all hashes and buckets first, then the items, then the
+/// commands, so that the cache misses of a batch overlap.
+fn execute(core: &mut Core, parts: &[Part<'_>], spans: &[Span], prepared: &mut [Prepared]) {
+    let mut span = 0;
+    for (number, batch) in parts.chunks(BATCH_PARTS).enumerate() {
+        for (part, prepared) in batch.iter().zip(&mut *prepared) {
+            *prepared = match &part.work {
+                Work::Keyed(command) => core.prepare(command.key),
+                _ => Prepared::default(),
+            };
+        }
+        batch.iter().zip(&*prepared).for_each(|(part, prepared)| {
+            if let Work::Keyed(_) = part.work {
+                core.prefetch_item(*prepared);
+            }
+        });
+        let (mut at, end) = (number * BATCH_PARTS, number * BATCH_PARTS + batch.len());
+        while at < end {
+            while spans[span].parts_end <= at {
+                span += 1;
+            }
+            let stop = end.min(spans[span].parts_end);
+            let within = at - number * BATCH_PARTS..stop - number * BATCH_PARTS;
+            core.execute(spans[span].conn, &batch[within.clone()], &prepared[within]);
+            at = stop;
+        }
+    }
+}
+
+/// The same allocation for parts of another lifetime: the vector is empty, so no part changes its type.
+fn recycled<'a>(mut parts: Vec<Part<'_>>) -> Vec<Part<'a>> {
+    parts.clear();
+    parts.into_iter().map(|_| unreachable!("the vector is empty")).collect()
+}

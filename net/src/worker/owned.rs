@@ -1,0 +1,264 @@
+//! Requests and answers that own their bytes: to wait in a connection's queue, to travel to another shard.
+//!
+//! The plain data of a command or an outcome is kept with empty slices in it; its bytes lie one behind the
+//! other in a buffer. `fill` puts slices of the buffer back.
+
+use super::pool::Pool;
+use crate::session::{Answer, Once, Part, ReplyKind, Work};
+use torc_engine::command::{
+    Body, Command, Expiry, Found, Meta, Millis, Number, Op, Outcome, Refusal, Ticket, Value, Write, WriteMode,
+};
+
+/// A [`Work`] without its bytes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum OwnedWork {
+    Keyed(Op<'static>),
+    ValueBegin { op: Op<'static>, bytes: u64 },
+    ValueData,
+    ValueEnd(Option<Options>),
+    ValueAbort,
+    Flush { at: Option<Millis> },
+    Scan { cursor: u64, count: u32 },
+    Local,
+    Close,
+}
+
+/// Options of a write that come behind its value.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Options {
+    pub(crate) mode: WriteMode,
+    pub(crate) expiry: Expiry,
+    pub(crate) want_old: bool,
+}
+
+impl Options {
+    pub(crate) fn apply(self, op: Op<'static>) -> Op<'static> {
+        match op {
+            Op::Write(write) => {
+                Op::Write(Write { mode: self.mode, expiry: self.expiry, want_old: self.want_old, ..write })
+            }
+            other => other,
+        }
+    }
+}
+
+/// A [`Part`] that owns its bytes: `key`, then `value` (or data), then `echo`.
+#[derive(Debug)]
+pub(crate) struct OwnedPart {
+    pub(crate) work: OwnedWork,
+    pub(crate) reply: ReplyKind,
+    pub(crate) once: Option<Once>,
+    bytes: Vec<u8>,
+    key_end: usize,
+    value_end: usize,
+}
+
+impl OwnedPart {
+    pub(crate) fn copy(part: &Part<'_>, pool: &mut Pool) -> OwnedPart {
+        let (work, key, value) = match part.work {
+            Work::Keyed(command) => {
+                (OwnedWork::Keyed(strip_op(command.op)), command.key, op_value(&command.op))
+            }
+            Work::ValueBegin { command, bytes } => {
+                (OwnedWork::ValueBegin { op: strip_op(command.op), bytes }, command.key, &b""[..])
+            }
+            Work::ValueData(data) => (OwnedWork::ValueData, &b""[..], data),
+            Work::ValueEnd => (OwnedWork::ValueEnd(None), &b""[..], &b""[..]),
+            Work::ValueEndWith { mode, expiry, want_old } => {
+                (OwnedWork::ValueEnd(Some(Options { mode, expiry, want_old })), &b""[..], &b""[..])
+            }
+            Work::ValueAbort => (OwnedWork::ValueAbort, &b""[..], &b""[..]),
+            Work::Flush { at } => (OwnedWork::Flush { at }, &b""[..], &b""[..]),
+            Work::Scan { cursor, count } => (OwnedWork::Scan { cursor, count }, &b""[..], &b""[..]),
+            Work::Local => (OwnedWork::Local, &b""[..], &b""[..]),
+            Work::Close => (OwnedWork::Close, &b""[..], &b""[..]),
+        };
+        OwnedPart {
+            work,
+            reply: part.reply,
+            once: part.once,
+            bytes: pool.copy(&[key, value, part.echo]),
+            key_end: key.len(),
+            value_end: key.len() + value.len(),
+        }
+    }
+
+    pub(crate) fn key(&self) -> &[u8] {
+        &self.bytes[..self.key_end]
+    }
+
+    pub(crate) fn value(&self) -> &[u8] {
+        &self.bytes[self.key_end..self.value_end]
+    }
+
+    pub(crate) fn echo(&self) -> &[u8] {
+        &self.bytes[self.value_end..]
+    }
+
+    pub(crate) fn into_bytes(self) -> Vec<u8> {
+        self.bytes
+    }
+
+    /// Puts a key and an echo in place of the part's own, for the end of a value that was begun with them.
+    pub(crate) fn adopt(&mut self, key: &[u8], echo: &[u8]) {
+        if self.echo().is_empty() {
+            self.bytes.clear();
+            self.bytes.extend_from_slice(key);
+            self.bytes.extend_from_slice(echo);
+        } else {
+            let own = self.bytes.split_off(self.value_end);
+            self.bytes.clear();
+            self.bytes.extend_from_slice(key);
+            self.bytes.extend_from_slice(&own);
+        }
+        self.key_end = key.len();
+        self.value_end = key.len();
+    }
+}
+
+/// The value in an operation.
+pub(crate) fn op_value<'a>(op: &Op<'a>) -> &'a [u8] {
+    match op {
+        Op::Write(Write { value: Body::Bytes(bytes), .. }) => bytes,
+        Op::SetRange { value, .. } => value,
+        _ => b"",
+    }
+}
+
+/// The operation without its value.
+pub(crate) fn strip_op(op: Op<'_>) -> Op<'static> {
+    match op {
+        Op::Read(read) => Op::Read(read),
+        Op::Write(write) => Op::Write(strip_write(write)),
+        Op::Delete(delete) => Op::Delete(delete),
+        Op::Arithmetic(arithmetic) => Op::Arithmetic(arithmetic),
+        Op::Expire(expire) => Op::Expire(expire),
+        Op::SetRange { offset, .. } => Op::SetRange { offset, value: &[] },
+    }
+}
+
+fn strip_write(write: Write<'_>) -> Write<'static> {
+    let value = match write.value {
+        Body::Bytes(_) => Body::Bytes(&[]),
+        Body::Upload(upload) => Body::Upload(upload),
+    };
+    Write {
+        mode: write.mode,
+        value,
+        flags: write.flags,
+        expiry: write.expiry,
+        compare: write.compare,
+        token: write.token,
+        vivify: write.vivify,
+        invalidate: write.invalidate,
+        want_old: write.want_old,
+    }
+}
+
+/// The command of a key, an operation and its value.
+pub(crate) fn fill_command<'a>(key: &'a [u8], op: Op<'static>, value: &'a [u8]) -> Command<'a> {
+    let op = match op {
+        Op::Write(write @ Write { value: Body::Bytes(_), .. }) => {
+            Op::Write(Write { value: Body::Bytes(value), ..write })
+        }
+        Op::SetRange { offset, .. } => Op::SetRange { offset, value },
+        other => other,
+    };
+    Command { key, op }
+}
+
+/// An [`Outcome`] without its value, free to change threads.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum OwnedOutcome {
+    Miss,
+    Item(Meta),
+    Stored { meta: Meta, old: Option<Meta> },
+    NotStored { old: Option<Meta> },
+    Exists,
+    Deleted { old: Option<Meta> },
+    Touched(Meta),
+    Untouched,
+    Counter { number: Number, meta: Meta },
+    Refused(Refusal),
+    Pending(Ticket),
+}
+
+/// An [`Answer`] without its bytes.
+#[derive(Debug)]
+pub(crate) enum OwnedAnswer {
+    Outcome(OwnedOutcome),
+    Moved { slot: u16, shard: u16, epoch: u64 },
+    Flushed,
+    Scanned { cursor: u64 },
+    Busy { limit: &'static str },
+    OutcomeUnknown,
+    Local,
+}
+
+/// What came back for a part: the plain answer, and its value or keys.
+#[derive(Debug)]
+pub(crate) struct OwnedReply {
+    pub(crate) answer: OwnedAnswer,
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl OwnedReply {
+    pub(crate) fn plain(answer: OwnedAnswer) -> OwnedReply {
+        OwnedReply { answer, bytes: Vec::new() }
+    }
+
+    /// Takes an outcome over; its value is copied to `bytes`, which is empty.
+    pub(crate) fn take_over(outcome: Outcome<'_>, mut bytes: Vec<u8>) -> OwnedReply {
+        let mut keep = |found: Found<'_>| {
+            match found.value {
+                Value::Inline(value) => bytes.extend_from_slice(value),
+                Value::Chained(chain) => chain.slices().for_each(|slice| bytes.extend_from_slice(slice)),
+            }
+            found.meta
+        };
+        let outcome = match outcome {
+            Outcome::Miss => OwnedOutcome::Miss,
+            Outcome::Item(found) => OwnedOutcome::Item(keep(found)),
+            Outcome::Stored { meta, old } => OwnedOutcome::Stored { meta, old: old.map(keep) },
+            Outcome::NotStored { old } => OwnedOutcome::NotStored { old: old.map(keep) },
+            Outcome::Exists => OwnedOutcome::Exists,
+            Outcome::Deleted { old } => OwnedOutcome::Deleted { old: old.map(keep) },
+            Outcome::Touched { meta } => OwnedOutcome::Touched(meta),
+            Outcome::Untouched => OwnedOutcome::Untouched,
+            Outcome::Counter { number, meta } => OwnedOutcome::Counter { number, meta },
+            Outcome::Refused(refusal) => OwnedOutcome::Refused(refusal),
+            Outcome::Pending(ticket) => OwnedOutcome::Pending(ticket),
+        };
+        OwnedReply { answer: OwnedAnswer::Outcome(outcome), bytes }
+    }
+
+    /// The answer, with its bytes in place.
+    pub(crate) fn answer(&self) -> Answer<'_> {
+        match self.answer {
+            OwnedAnswer::Outcome(outcome) => Answer::Outcome(self.outcome(outcome)),
+            OwnedAnswer::Moved { slot, shard, epoch } => Answer::Moved { slot, shard, epoch },
+            OwnedAnswer::Flushed => Answer::Flushed,
+            OwnedAnswer::Scanned { cursor } => Answer::Scanned { cursor, keys: &self.bytes },
+            OwnedAnswer::Busy { limit } => Answer::Busy { limit },
+            OwnedAnswer::OutcomeUnknown => Answer::OutcomeUnknown,
+            OwnedAnswer::Local => Answer::Local,
+        }
+    }
+
+    fn outcome(&self, outcome: OwnedOutcome) -> Outcome<'_> {
+        let found = |meta: Meta| Found { meta, value: Value::Inline(&self.bytes) };
+        match outcome {
+            OwnedOutcome::Miss => Outcome::Miss,
+            OwnedOutcome::Item(meta) => Outcome::Item(found(meta)),
+            OwnedOutcome::Stored { meta, old } => Outcome::Stored { meta, old: old.map(found) },
+            OwnedOutcome::NotStored { old } => Outcome::NotStored { old: old.map(found) },
+            OwnedOutcome::Exists => Outcome::Exists,
+            OwnedOutcome::Deleted { old } => Outcome::Deleted { old: old.map(found) },
+            OwnedOutcome::Touched(meta) => Outcome::Touched { meta },
+            OwnedOutcome::Untouched => Outcome::Untouched,
+            OwnedOutcome::Counter { number, meta } => Outcome::Counter { number, meta },
+            OwnedOutcome::Refused(refusal) => Outcome::Refused(refusal),
+            OwnedOutcome::Pending(ticket) => Outcome::Pending(ticket),
+        }
+    }
+}

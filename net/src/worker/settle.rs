@@ -1,0 +1,326 @@
+//! The life of connections: accepted, looked after at the end of a turn, closed; idle work; the drain.
+
+use super::connection::{Connection, Phase, WaitState};
+use super::core::{Core, ListenerKind};
+use crate::metrics::CloseReason;
+use crate::session::{Piece, Session};
+use crate::transport::{ConnId, Transport};
+use std::sync::atomic::Ordering::Relaxed;
+
+/// Connections looked at for their time-outs in one tick.
+const SWEEP_PLACES: usize = 4096;
+/// Milliseconds between two such looks.
+const SWEEP_MS: u64 = 1000;
+/// Slices of a value that may be under way to another shard.
+const SLICES_MAX: usize = 64;
+/// Said to a client that comes when the server is full, in words that no protocol takes for an answer.
+const TOO_MANY: &[u8] = b"-ERR max number of clients reached\r\n";
+/// Turns that a drain waits for what has been sent to the server before.
+const DRAIN_TURNS: u32 = 2;
+
+impl Core {
+    pub(super) fn accepted(
+        &mut self,
+        id: ConnId,
+        listener: u16,
+        addresses: impl FnOnce() -> (String, String),
+    ) {
+        self.stats.accepted.add(1);
+        self.connections_total += 1;
+        let kind = self.settings.listeners.get(listener as usize).copied();
+        let ListenerKind { protocol, shard_port } =
+            kind.unwrap_or(ListenerKind { protocol: None, shard_port: false });
+        // Connections of all shards get different numbers.
+        let number = self.connections_total * u64::from(self.mail.shards()) + u64::from(self.number);
+        let mut conn = Connection::new(id, number, Session::new(protocol), self.now);
+        conn.on_shard_port = shard_port;
+        let (peer, local) = addresses();
+        (conn.peer, conn.local) = (peer.into(), local.into());
+        // Relaxed: a count that orders nothing.
+        if self.shared.connections.fetch_add(1, Relaxed) >= self.settings.connections_max {
+            conn.output.tail().extend_from_slice(TOO_MANY);
+            conn.phase = Phase::Finishing(CloseReason::TooMany);
+        } else if self.draining_since.is_some() {
+            conn.phase = Phase::Finishing(CloseReason::Drained);
+        }
+        self.connections.insert(conn);
+        self.stats.connections.set(self.connections.len() as u64);
+        self.mark_dirty(id);
+    }
+
+    pub(super) fn accept_failed(&mut self, error: i32) {
+        self.stats.accept_failures.add(1);
+        if !self.accept_failure_logged {
+            self.accept_failure_logged = true;
+            let cause = std::io::Error::from_raw_os_error(error);
+            tracing::warn!(
+                shard = self.number,
+                "accepting clients failed: {cause}; trying again every 100 ms (raise the limit of open files, ulimit -n)"
+            );
+        }
+    }
+
+    pub(super) fn sent(&mut self, id: ConnId, piece: Piece) {
+        self.stats.sent_bytes.add(piece.as_slice().len() as u64);
+        self.take_back(piece);
+        let now = self.now;
+        if let Some(conn) = self.connections.find(id) {
+            conn.sending = false;
+            conn.sent_at = now;
+            self.mark_dirty(id);
+        }
+    }
+
+    /// A piece is not needed any more: its buffer is used again, its segment released.
+    fn take_back(&mut self, piece: Piece) {
+        match piece {
+            Piece::Bytes(bytes) => self.pool.give(bytes),
+            Piece::Lent(lent) if lent.shard == self.number => self.shard.release(lent),
+            Piece::Lent(lent) => {
+                if let Some(peer) = self.mail.peer(lent.shard) {
+                    peer.release(lent);
+                }
+            }
+        }
+    }
+
+    #[inline]
+    pub(super) fn received(&mut self, id: ConnId, len: u32) {
+        self.stats.received_bytes.add(u64::from(len));
+        let now = self.now;
+        if let Some(conn) = self.connections.find(id) {
+            conn.received_at = now;
+        }
+    }
+
+    pub(super) fn ended(&mut self, id: ConnId) {
+        self.connections.find(id).into_iter().for_each(|conn| conn.ended = true);
+        self.mark_dirty(id);
+    }
+
+    pub(super) fn closed(&mut self, id: ConnId, piece: Option<Piece>) {
+        piece.into_iter().for_each(|piece| self.take_back(piece));
+        let Some(mut conn) = self.connections.remove(id) else { return };
+        // Relaxed: as in `accepted`.
+        self.shared.connections.fetch_sub(1, Relaxed);
+        self.stats.connections.set(self.connections.len() as u64);
+        if conn.phase != Phase::Closing {
+            self.stats.close(CloseReason::Client);
+        }
+        if conn.parked {
+            self.stats.parked.subtract(1);
+        }
+        self.abandon_upload(&mut conn);
+        while let Some(piece) = conn.output.take(Vec::new) {
+            self.take_back(piece);
+        }
+        for waiting in conn.queue.drain(..) {
+            if let WaitState::Ready(reply) = waiting.state {
+                self.pool.give(reply.bytes);
+            }
+            self.pool.give(waiting.part.into_bytes());
+        }
+        self.pool.give(conn.input);
+    }
+
+    /// Looks after every connection that something happened to: one send each, then parking and closing.
+    pub(super) fn settle(&mut self, transport: &mut impl Transport) {
+        let mut dirty = std::mem::take(&mut self.dirty);
+        for id in dirty.drain(..) {
+            let Some(mut conn) = self.connections.take(id) else { continue };
+            conn.dirty = false;
+            self.settle_one(&mut conn, transport);
+            self.connections.put(conn);
+        }
+        // What settling marked in turn (nothing today) is looked after next turn.
+        dirty.append(&mut self.dirty);
+        self.dirty = dirty;
+    }
+
+    fn settle_one(&mut self, conn: &mut Connection, transport: &mut impl Transport) {
+        if conn.phase == Phase::Closing {
+            return;
+        }
+        if !conn.queue.is_empty() {
+            self.advance(conn);
+        }
+        self.send_next(conn, transport);
+        self.park_or_resume(conn, transport);
+        if let Phase::Finishing(reason) = conn.phase {
+            if conn.output.is_empty() && !conn.sending {
+                self.close(conn, reason, transport);
+            }
+        } else if conn.ended && conn.is_idle() && !self.has_more_to_parse(conn) {
+            self.close(conn, CloseReason::Client, transport);
+        }
+    }
+
+    fn send_next(&mut self, conn: &mut Connection, transport: &mut impl Transport) {
+        if conn.sending {
+            return;
+        }
+        if let Some(piece) = conn.output.take(Vec::new) {
+            conn.sending = true;
+            conn.sent_at = self.now;
+            transport.send(conn.id, piece);
+        }
+        conn.output.unused_tail().into_iter().for_each(|tail| self.pool.give(tail));
+    }
+
+    /// A client is not read while too much waits for it. It is read again when half of that is gone.
+    fn park_or_resume(&mut self, conn: &mut Connection, transport: &mut impl Transport) {
+        let waits = conn.next_deferred().is_some();
+        let (bytes, parts) = (conn.output.bytes(), conn.queue.len());
+        let (bytes_max, parts_max) = (self.settings.output_bytes_max, self.settings.queue_parts_max);
+        if !conn.parked {
+            let full = bytes > bytes_max || parts >= parts_max || conn.slices_under_way > SLICES_MAX;
+            if (waits || full) && conn.phase == Phase::Open {
+                conn.parked = true;
+                self.stats.parked.add(1);
+                self.stats.parks.add(1);
+                transport.pause(conn.id);
+            }
+        } else if !waits
+            && bytes <= bytes_max / 2
+            && parts <= parts_max / 2
+            && conn.slices_under_way <= SLICES_MAX / 2
+        {
+            conn.parked = false;
+            self.stats.parked.subtract(1);
+            transport.resume(conn.id);
+            if !conn.input.is_empty() {
+                conn.input_needed = 0;
+                self.left.push_back(conn.id);
+            }
+        }
+    }
+
+    /// Whether a client that sends no more has sent more than was parsed.
+    fn has_more_to_parse(&self, conn: &Connection) -> bool {
+        !conn.input.is_empty() && (conn.parked || self.left.contains(&conn.id))
+    }
+
+    fn close(&mut self, conn: &mut Connection, reason: CloseReason, transport: &mut impl Transport) {
+        self.stats.close(reason);
+        conn.phase = Phase::Closing;
+        transport.close(conn.id);
+    }
+
+    /// Background work of the shard, and clients that are silent or slow. True if the shard has more to do.
+    pub(super) fn maintain(&mut self, budget: u32) -> bool {
+        if self.now - self.swept_at >= SWEEP_MS {
+            self.swept_at = self.now;
+            self.sweep();
+        }
+        self.shard.maintain(self.now, budget)
+    }
+
+    fn sweep(&mut self) {
+        let (now, settings) = (self.now, &self.settings);
+        let (idle_ms_max, slow_ms_max) = (settings.idle_ms_max, settings.slow_ms_max);
+        let places = self.connections.places();
+        for _ in 0..places.min(SWEEP_PLACES) {
+            self.sweep_at = (self.sweep_at + 1) % places;
+            let Some(conn) = self.connections.at(self.sweep_at) else { continue };
+            let slow = slow_ms_max > 0 && conn.sending && now - conn.sent_at > slow_ms_max;
+            let silent_ms = now - conn.received_at.max(conn.sent_at);
+            let idle = idle_ms_max > 0 && conn.is_idle() && silent_ms > idle_ms_max;
+            let id = conn.id;
+            if slow && conn.phase != Phase::Closing {
+                tracing::info!(
+                    shard = self.number,
+                    peer = %conn.peer,
+                    "closed a client that took no bytes for {slow_ms_max} ms (--slow-client-timeout)"
+                );
+                self.too_slow.push(id);
+            } else if idle && conn.phase == Phase::Open {
+                conn.phase = Phase::Finishing(CloseReason::Idle);
+                self.mark_dirty(id);
+            }
+        }
+    }
+
+    /// Closes clients that the sweep has found too slow, and does what a drain asks.
+    pub(super) fn drain(&mut self, transport: &mut impl Transport) {
+        while let Some(id) = self.too_slow.pop() {
+            let Some(mut conn) = self.connections.take(id) else { continue };
+            if conn.phase != Phase::Closing {
+                self.close(&mut conn, CloseReason::Slow, transport);
+            }
+            self.connections.put(conn);
+        }
+        // Relaxed: the flag orders nothing, and a turn later is soon enough.
+        if !self.shared.draining.load(Relaxed) {
+            return;
+        }
+        if self.draining_since.is_none() {
+            self.draining_since = Some(self.now);
+            transport.stop_accepting();
+        }
+        self.drain_turns += 1;
+        if self.drain_turns >= DRAIN_TURNS {
+            self.finish_all();
+        }
+        if self.is_past_drain() {
+            self.close_all(transport);
+        }
+        if self.connections.len() == 0 && !self.drained {
+            self.drained = true;
+            // Relaxed: shards only count each other.
+            self.shared.drained.fetch_add(1, Relaxed);
+        }
+    }
+
+    fn finish_all(&mut self) {
+        for place in 0..self.connections.places() {
+            let Some(conn) = self.connections.at(place) else { continue };
+            if conn.phase == Phase::Open && conn.queue.is_empty() && conn.slices_under_way == 0 {
+                conn.phase = Phase::Finishing(CloseReason::Drained);
+                let id = conn.id;
+                self.mark_dirty(id);
+            }
+        }
+    }
+
+    fn close_all(&mut self, transport: &mut impl Transport) {
+        for place in 0..self.connections.places() {
+            let Some(id) = self.connections.at(place).map(|conn| conn.id) else { continue };
+            let Some(mut conn) = self.connections.take(id) else { continue };
+            if conn.phase != Phase::Closing {
+                self.close(&mut conn, CloseReason::Drained, transport);
+            }
+            self.connections.put(conn);
+        }
+    }
+
+    fn is_past_drain(&self) -> bool {
+        self.draining_since.is_some_and(|since| self.now - since > self.settings.drain_ms_max)
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining_since.is_some()
+    }
+
+    /// Whether this worker may end: all shards are done, as they still ask each other, or time is up.
+    pub(super) fn is_over(&self) -> bool {
+        // Relaxed: as in `drain`.
+        let all = self.shared.drained.load(Relaxed) >= self.mail.shards() as usize;
+        self.drained && (all || self.is_past_drain())
+    }
+
+    pub(super) fn announce_sleep(&mut self) -> bool {
+        self.left.is_empty() && self.dirty.is_empty() && (self.mail.is_alone() || self.mail.announce_sleep())
+    }
+
+    pub(super) fn publish_mail(&mut self) {
+        if !self.mail.is_alone() {
+            self.mail.publish();
+            self.stats.mailbox_waiting.set(self.mail.under_way() as u64);
+        }
+    }
+
+    pub(super) fn end_turn(&mut self, ns: u64) {
+        self.stats.turns.add(1);
+        self.stats.turn_time.record(ns);
+    }
+}

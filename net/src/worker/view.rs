@@ -1,0 +1,66 @@
+//! What sessions see of the server.
+
+use crate::server::Shared;
+use crate::session::ServerView;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use torc_engine::command::Millis;
+
+/// The server as one shard's sessions see it.
+pub(crate) struct View {
+    shared: Arc<Shared>,
+    shard: u16,
+}
+
+impl View {
+    pub(crate) fn new(shared: Arc<Shared>, shard: u16) -> View {
+        View { shared, shard }
+    }
+}
+
+impl ServerView for View {
+    fn slot_ranges(&self) -> Vec<(RangeInclusive<u16>, u16)> {
+        self.shared.slots.ranges()
+    }
+
+    fn slot_epoch(&self) -> u64 {
+        self.shared.slots.epoch()
+    }
+
+    fn shard_address(&self, shard: u16) -> (String, u16) {
+        let port = self.shared.ports.get(shard as usize).copied().unwrap_or_default();
+        (self.shared.announce_host.clone(), port)
+    }
+
+    fn shard_count(&self) -> u16 {
+        self.shared.worker_stats.len() as u16
+    }
+
+    fn shard(&self) -> u16 {
+        self.shard
+    }
+
+    fn node_id(&self, shard: u16) -> String {
+        self.shared.node_id(shard)
+    }
+
+    fn items(&self) -> u64 {
+        self.shared.figure("items")
+    }
+
+    fn figure(&self, name: &str) -> u64 {
+        self.shared.figure(name)
+    }
+
+    fn started_at(&self) -> Millis {
+        self.shared.started_at
+    }
+
+    fn boot_id(&self) -> u64 {
+        self.shared.boot_id
+    }
+
+    fn transport(&self) -> &'static str {
+        self.shared.transport
+    }
+}
