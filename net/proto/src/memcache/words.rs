@@ -60,7 +60,7 @@ pub fn is_key(word: &[u8]) -> bool {
 /// to 0x7f is zero after the exclusive or ("bytes less than n" in Anderson's Bit Twiddling Hacks). A borrow
 /// may mark bytes above the first hit wrongly, never below it, and only the first is looked at.
 #[inline]
-fn plain_bytes(bytes: &[u8]) -> usize {
+pub(super) fn plain_bytes(bytes: &[u8]) -> usize {
     const ONES: u64 = u64::from_ne_bytes([1; 8]);
     const HIGH: u64 = ONES << 7;
     let mut at = 0;
