@@ -9,6 +9,8 @@
 //! and knows it by the number. A new head may take over the chunks of the old one (touch, append): only the
 //! list is written again. Locations in the list change when chunks are moved.
 
+use crate::command::UploadId;
+
 /// Bytes of the list before the locations.
 pub(crate) const LIST_HEAD_BYTES: usize = 16;
 
@@ -57,6 +59,7 @@ impl<'s> ChainList<'s> {
 /// pinned.
 #[derive(Debug)]
 pub(crate) struct Upload {
+    pub(crate) id: UploadId,
     /// Bytes that will have come in the end.
     pub(crate) bytes: u64,
     pub(crate) received: u64,

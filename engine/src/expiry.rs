@@ -80,6 +80,11 @@ impl Calendar {
         }
     }
 
+    /// Whether the bytes of such an item are among [`Calendar::expired`].
+    pub(crate) fn counts_as_expired(&self, written_at: Millis, expiry: Millis) -> bool {
+        Calendar::holds(written_at, expiry) && expiry / 1000 < self.second
+    }
+
     /// Bytes whose time is over and that were not removed.
     pub(crate) fn expired(&self) -> u64 {
         self.expired

@@ -20,6 +20,10 @@ impl Eviction for FifoReinsertion {
         Queue::Main
     }
 
+    fn trial(&self) -> Queue {
+        Queue::Main
+    }
+
     fn victim(&self, _lengths: QueueLengths) -> Queue {
         Queue::Main
     }

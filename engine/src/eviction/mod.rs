@@ -40,6 +40,9 @@ pub trait Eviction: std::fmt::Debug + Send {
     /// The queue of an item that was not there before.
     fn admit(&mut self, hash: u64) -> Queue;
 
+    /// The queue of bytes whose key is not known yet (chunks of a long value).
+    fn trial(&self) -> Queue;
+
     /// The queue whose oldest segment is evicted next.
     fn victim(&self, lengths: QueueLengths) -> Queue;
 

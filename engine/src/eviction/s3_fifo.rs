@@ -38,6 +38,10 @@ impl Eviction for S3Fifo {
         if self.ghost.recall(hash) { Queue::Main } else { Queue::Small }
     }
 
+    fn trial(&self) -> Queue {
+        Queue::Small
+    }
+
     fn victim(&self, lengths: QueueLengths) -> Queue {
         if lengths.small * 100 >= (lengths.small + lengths.main) * SMALL_PERCENT {
             Queue::Small

@@ -1,17 +1,20 @@
 //! The bytes of a shard's items. All `unsafe` of the item store is here and in [`super::lent`].
 
 use crate::item::{HEADER_BYTES, ItemRef, STATE_OFFSET};
+use std::mem::ManuallyDrop;
 use torc_pmem::media::memory::{Backing, MemoryRange};
 
 /// One address range, cut into segments by its owner.
 #[derive(Debug)]
 pub(crate) struct Arena {
-    range: MemoryRange,
+    range: ManuallyDrop<MemoryRange>,
+    /// Stays mapped for good.
+    leaked: bool,
 }
 
 impl Arena {
     pub(crate) fn reserve(bytes: usize) -> std::io::Result<Arena> {
-        Ok(Arena { range: MemoryRange::reserve(bytes)? })
+        Ok(Arena { range: ManuallyDrop::new(MemoryRange::reserve(bytes)?), leaked: false })
     }
 
     pub(crate) fn backing(&self) -> (Backing, bool) {
@@ -66,6 +69,17 @@ impl Arena {
         }
     }
 
+    /// Keeps the memory mapped beyond the life of the arena: somebody still reads it.
+    pub(crate) fn leak(&mut self) {
+        self.leaked = true;
+    }
+
+    /// Whether an address lies in the arena.
+    pub(crate) fn contains(&self, address: *const u8) -> bool {
+        let start = self.range.as_ptr() as usize;
+        (start..start + self.range.len()).contains(&(address as usize))
+    }
+
     /// Gives the memory of a part back to the machine.
     pub(crate) fn discard(&mut self, at: u64, len: usize) {
         // SAFETY: `&mut self`: no reference into the arena is alive, and the caller only discards segments that
@@ -73,5 +87,15 @@ impl Arena {
         let discarded = unsafe { self.range.discard(at as usize, len) };
         // A refusal only means that the memory stays with us.
         debug_assert!(discarded.is_ok(), "{discarded:?}");
+    }
+}
+
+impl Drop for Arena {
+    fn drop(&mut self) {
+        if !self.leaked {
+            // SAFETY: dropped once, here, and not used after; nobody reads the memory any more, else the owner
+            // had called `leak`.
+            unsafe { ManuallyDrop::drop(&mut self.range) };
+        }
     }
 }

@@ -78,7 +78,7 @@ impl SegmentHeader {
         if self.expiry_max == Millis::MAX || self.live_bytes == 0 {
             return Millis::MAX;
         }
-        self.opened_at + self.expiry_weight * 1000 / u64::from(self.live_bytes)
+        self.opened_at + self.expiry_weight / u64::from(self.live_bytes) * 1000
     }
 
     /// Seconds from opening to `expiry`, for the weight.

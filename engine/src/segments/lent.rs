@@ -16,14 +16,19 @@ pub struct Lent {
     pub shard: u16,
 }
 
-// SAFETY: the bytes are only read, are not written while the segment is pinned, and the shard that owns them
-// outlives every `Lent`: it refuses to be dropped while segments are pinned.
+// SAFETY: the bytes are only read, are not written while the segment is pinned, and stay mapped: an arena with
+// pinned segments is never unmapped, even if its shard goes (`Drop` of `Segments`).
 unsafe impl Send for Lent {}
 
 impl Lent {
     pub(super) fn new(bytes: &[u8], segment: u32, shard: u16) -> Lent {
         let len = u32::try_from(bytes.len()).expect("a segment is shorter than 4 GiB");
         Lent { bytes: bytes.as_ptr(), len, segment, shard }
+    }
+
+    /// Where the bytes are; a mapping that lent something keeps its addresses for itself.
+    pub(super) fn address(&self) -> *const u8 {
+        self.bytes
     }
 
     /// The lent bytes.

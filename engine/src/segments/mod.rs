@@ -175,14 +175,22 @@ impl Segments {
         Lent::new(bytes, segment, self.shard)
     }
 
+    /// # Panics
+    /// If another arena lent the bytes: its segment would stay pinned, and one of this arena would lose a pin
+    /// that somebody still counts on.
+    pub(crate) fn take_back(&self, lent: Lent) {
+        assert!(self.arena.contains(lent.address()), "lent bytes go back to the shard that lent them");
+        self.unpin(lent.segment);
+    }
+
     pub(crate) fn pin(&self, segment: u32) {
         let pins = &self.headers[segment as usize].pins;
-        pins.set(pins.get() + 1);
+        pins.set(pins.get().checked_add(1).expect("fewer lent slices than 2^32"));
     }
 
     pub(crate) fn unpin(&self, segment: u32) {
         let pins = &self.headers[segment as usize].pins;
-        pins.set(pins.get() - 1);
+        pins.set(pins.get().checked_sub(1).expect("a pin for every unpin"));
     }
 
     /// Appends room for an item; `None` if the open segment is full and no segment may be taken (`reserve`
@@ -358,6 +366,15 @@ impl Segments {
     /// Segments that somebody pins.
     pub(crate) fn pinned(&self) -> usize {
         self.headers.iter().filter(|header| header.pins.get() > 0).count()
+    }
+}
+
+impl Drop for Segments {
+    fn drop(&mut self) {
+        // Whoever holds lent bytes reads on; at worst an upload's pin keeps a mapping for nothing.
+        if self.pinned() > 0 {
+            self.arena.leak();
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Changing what is there: delete, arithmetic, expiry, ranges.
 
 use super::Shard;
-use super::write::{New, Stored, absolute, over};
+use super::write::{Stored, absolute, over};
 use crate::command::{
     Arithmetic, Delete, Delta, Expire, ExpireCondition, Expiry, Meta, Millis, Number, Outcome, Refusal, Value,
 };
@@ -43,11 +43,13 @@ impl Shard {
         };
         let result = if delete.value_only {
             self.store(key, hash, Header { kind: 0, flags: 0, ..header }, &[], now)
+                .map(|linked| Some(linked.at))
         } else {
             self.rewrite(key, hash, header, now)
         };
         match result {
-            Ok(_) => Outcome::Deleted { old: None },
+            Ok(Some(_)) => Outcome::Deleted { old: None },
+            Ok(None) => Outcome::Miss,
             Err(refusal) => Outcome::Refused(refusal),
         }
     }
@@ -69,7 +71,8 @@ impl Shard {
             return Outcome::Touched { meta: self.meta(at) };
         }
         match self.rewrite_expiry(key, hash, expire.expiry, now) {
-            Ok(at) => Outcome::Touched { meta: self.meta(at) },
+            Ok(Some(at)) => Outcome::Touched { meta: self.meta(at) },
+            Ok(None) => Outcome::Miss,
             Err(refusal) => Outcome::Refused(refusal),
         }
     }
@@ -118,14 +121,15 @@ impl Shard {
             ..old
         };
         if over(ask.expiry, now) {
-            let meta = Meta { version, expiry: header.expiry, ..self.meta(at) };
+            let token = ask.token.unwrap_or(version);
+            let meta = Meta { version, token, expiry: header.expiry, ..self.meta(at) };
             if let Some((place, slot)) = self.find(key, hash) {
                 self.index.remove(place, hash);
                 self.kill(slot.location());
             }
             return Ok(Outcome::Counter { number, meta });
         }
-        let at = self.store(key, hash, header, &[text], now)?;
+        let at = self.store(key, hash, header, &[text], now)?.at;
         self.stats.writes.add(1);
         Ok(Outcome::Counter { number, meta: self.meta(at) })
     }
@@ -166,10 +170,15 @@ impl Shard {
         let header =
             Header { version, expiry: absolute(expiry, None), token: ask.token, ..Header::default() };
         if over(expiry, now) {
-            let meta = Meta { version, token: version, expiry: header.expiry, ..Meta::default() };
+            let token = ask.token.unwrap_or(version);
+            let meta = Meta { version, token, expiry: header.expiry, ..Meta::default() };
+            if let Some((place, slot)) = self.find(key, hash) {
+                self.index.remove(place, hash);
+                self.kill(slot.location());
+            }
             return Ok(Outcome::Counter { number, meta });
         }
-        let at = self.store(key, hash, header, &[text], now)?;
+        let at = self.store(key, hash, header, &[text], now)?.at;
         self.stats.writes.add(1);
         Ok(Outcome::Counter { number, meta: self.meta(at) })
     }
@@ -214,13 +223,13 @@ impl Shard {
             token: None,
             ..old
         };
-        let at = if header.item_len(key.len(), copy.len()) <= self.item_bytes_max() {
+        let linked = if header.item_len(key.len(), copy.len()) <= self.item_bytes_max() {
             self.store(key, hash, header, &[&copy], now)?
         } else {
             let upload = self.upload_slices(&[&copy], now)?;
             self.commit(key, hash, header, upload, now)?
         };
-        Ok(Stored { new: New::At(at), old: None })
+        Ok(linked.into())
     }
 }
 

@@ -47,7 +47,8 @@ impl Shard {
         let over = matches!(read.expiry, Expiry::At(end) if end <= now);
         if read.expiry != Expiry::Keep && !over {
             match self.rewrite_expiry(key, hash, read.expiry, now) {
-                Ok(moved) => at = moved,
+                Ok(Some(moved)) => at = moved,
+                Ok(None) => return Outcome::Miss,
                 Err(refusal) => return Outcome::Refused(refusal),
             }
         } else if over && let Some((place, slot)) = self.find(key, hash) {
@@ -90,8 +91,8 @@ impl Shard {
             ..Header::default()
         };
         match self.store(key, hash, header, &[], now) {
-            Ok(at) => {
-                let mut meta = self.meta(at);
+            Ok(linked) => {
+                let mut meta = self.meta(linked.at);
                 meta.lease = Lease::Won;
                 Outcome::Item(Found { meta, value: Value::Inline(&[]) })
             }
@@ -99,14 +100,14 @@ impl Shard {
         }
     }
 
-    /// Writes an item again with another expiry; its token stays. Returns where it is now.
+    /// Writes an item again with another expiry; its token stays. Returns where it is now, as [`Shard::rewrite`].
     pub(super) fn rewrite_expiry(
         &mut self,
         key: &[u8],
         hash: u64,
         expiry: Expiry,
         now: Millis,
-    ) -> Result<u64, crate::command::Refusal> {
+    ) -> Result<Option<u64>, crate::command::Refusal> {
         let Some((_, slot)): Option<(Place, Slot)> = self.find(key, hash) else {
             unreachable!("the caller has just found it")
         };

@@ -48,6 +48,8 @@ pub(super) struct Reclaim {
     job: Option<Job>,
     /// Segments to compact.
     queue: VecDeque<u32>,
+    /// Of those, the ones that were pinned when their turn came.
+    pinned: Vec<u32>,
     /// Walked segments that wait for lent bytes to come back.
     waiting: Vec<u32>,
     /// Steps of jobs so far: as long as it stays, no item has moved.
@@ -105,6 +107,7 @@ impl Shard {
         self.reclaim.second = now / 1000;
         self.reclaim.sweep = 0;
         self.calendar.advance(now);
+        self.reclaim.queue.extend(self.reclaim.pinned.drain(..));
         self.free_waiting();
         self.publish();
     }
@@ -121,10 +124,11 @@ impl Shard {
         for segment in first as u32..last as u32 {
             let header = self.segments.header(segment);
             let over = header.live_items == 0 || header.expiry_max <= now;
-            let half_over = header.live_bytes < header.used / 2 || header.expiry_mean() <= now;
+            let half_over = header.expiry_mean() <= now;
+            let half_dead = header.live_bytes < header.used / 2;
             match header.phase {
-                Phase::Open if over && header.used > 0 => self.segments.seal_one(segment),
-                Phase::Sealed if !header.queued && (over || half_over) => {}
+                Phase::Open if header.used > 0 && (over || half_over) => self.segments.seal_one(segment),
+                Phase::Sealed if !header.queued && (over || half_over || half_dead) => {}
                 _ => continue,
             }
             self.segments.header_mut(segment).queued = true;
@@ -195,8 +199,11 @@ impl Shard {
     fn next_job(&mut self, evict: bool) -> bool {
         while let Some(segment) = self.reclaim.queue.pop_front() {
             self.segments.header_mut(segment).queued = false;
-            // Pinned ones are found again by the sweep.
-            if self.segments.take(segment) {
+            if self.segments.header(segment).pins.get() > 0 {
+                // Asked again once a second.
+                self.segments.header_mut(segment).queued = true;
+                self.reclaim.pinned.push(segment);
+            } else if self.segments.take(segment) {
                 self.reclaim.job = Some(Job { segment, done: 0, why: Why::Compact });
                 return true;
             }

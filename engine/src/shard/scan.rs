@@ -16,6 +16,8 @@ impl Shard {
     /// Every key that is there from the first to the last step is returned at least once; the order is that of
     /// the hashes, which growth does not change.
     pub fn scan(&self, cursor: u64, count: u32, now: Millis, keys: &mut Vec<u8>) -> u64 {
+        // A flush that is due has happened, whether a command has come since or not.
+        let flushed = if now >= self.flush_at { u64::MAX } else { self.flushed };
         let hash_of = |slot: Slot| hash_key(&self.secrets, self.segments.item(slot.location()).key());
         let mut hash = cursor << CURSOR_SHIFT;
         let mut found = 0;
@@ -24,7 +26,7 @@ impl Shard {
         loop {
             let next = self.index.scan_step(hash, hash_of, |slot| {
                 let item = self.segments.item(slot.location());
-                if item.is_live(now, self.flushed) && !item.is(state::PLACEHOLDER) {
+                if item.is_live(now, flushed) && !item.is(state::PLACEHOLDER) {
                     keys.extend_from_slice(&(item.key_len() as u32).to_le_bytes());
                     keys.extend_from_slice(item.key());
                     found += 1;

@@ -1,5 +1,6 @@
 //! Long values: received in slices, chained, joined.
 
+use super::write::Linked;
 use super::{Shard, out_of_memory};
 use crate::chain::{ChainList, LIST_HEAD_BYTES, Upload};
 use crate::command::{Body, Millis, Refusal, UploadId};
@@ -7,7 +8,8 @@ use crate::item::{Header, present};
 use crate::segments::CHUNK_HASH_BYTES;
 
 /// Uploads under way in a shard, at most.
-const UPLOADS_MAX: usize = 4096;
+const UPLOADS_MAX: usize = 1 << UPLOADS_BITS;
+const UPLOADS_BITS: u32 = 12;
 /// Share of the segments that uploads under way may fill: they cannot be evicted.
 const UPLOADS_SHARE: u64 = 4;
 /// Chunks of a value after which an append writes it anew instead of adding one more.
@@ -28,7 +30,6 @@ impl Shard {
             return Err(out_of_memory(&self.stats));
         }
         let chain = self.clock.next(now);
-        let upload = Upload { bytes, received: 0, chain, locations: Vec::new(), room: 0, room_at: 0 };
         let free = self.uploads.iter().position(Option::is_none);
         let place = match free {
             Some(place) => place,
@@ -38,8 +39,11 @@ impl Shard {
             }
             None => return Err(out_of_memory(&self.stats)),
         };
+        // The number of the beginning tells a late caller's id from that of the place's next upload.
+        let id = UploadId((chain as u32) << UPLOADS_BITS | place as u32);
+        let upload = Upload { id, bytes, received: 0, chain, locations: Vec::new(), room: 0, room_at: 0 };
         self.uploads[place] = Some(upload);
-        Ok(UploadId(place as u32))
+        Ok(id)
     }
 
     /// Adds the next bytes of a value under way.
@@ -48,7 +52,7 @@ impl Shard {
     /// [`Refusal::OutOfMemory`]; [`Refusal::ValueTooLarge`] if there are more bytes than were announced. The
     /// upload is gone then.
     pub fn upload_append(&mut self, id: UploadId, mut bytes: &[u8], now: Millis) -> Result<(), Refusal> {
-        let Some(mut upload) = self.uploads.get_mut(id.0 as usize).and_then(Option::take) else {
+        let Some(mut upload) = self.upload_take(id) else {
             return Err(Refusal::OutOfMemory);
         };
         let mut result = Ok(());
@@ -70,16 +74,25 @@ impl Shard {
         if result.is_err() {
             self.discard(upload);
         } else {
-            self.uploads[id.0 as usize] = Some(upload);
+            self.upload_put(upload);
         }
         result
     }
 
     /// Ends an upload without storing it.
     pub fn upload_abort(&mut self, id: UploadId) {
-        if let Some(upload) = self.uploads.get_mut(id.0 as usize).and_then(Option::take) {
+        if let Some(upload) = self.upload_take(id) {
             self.discard(upload);
         }
+    }
+
+    fn upload_take(&mut self, id: UploadId) -> Option<Upload> {
+        self.uploads.get_mut(place_of(id))?.take_if(|upload| upload.id == id)
+    }
+
+    fn upload_put(&mut self, upload: Upload) {
+        let place = place_of(upload.id);
+        self.uploads[place] = Some(upload);
     }
 
     /// Bytes of data in a chunk at most: eight chunks fill a segment.
@@ -113,7 +126,8 @@ impl Shard {
 
     /// Length of the value that an upload will be.
     pub(super) fn upload_bytes(&self, id: UploadId) -> u64 {
-        self.uploads.get(id.0 as usize).and_then(Option::as_ref).map_or(0, |upload| upload.bytes)
+        let upload = self.uploads.get(place_of(id)).and_then(Option::as_ref);
+        upload.filter(|upload| upload.id == id).map_or(0, |upload| upload.bytes)
     }
 
     /// Ends the upload of a write that is not done.
@@ -131,18 +145,18 @@ impl Shard {
         header: Header,
         id: UploadId,
         now: Millis,
-    ) -> Result<u64, Refusal> {
-        let upload = self.complete(id)?;
+    ) -> Result<Linked, Refusal> {
+        // The chain is as old as its head, not as its first byte: a flush may lie between.
+        let upload = Upload { chain: header.version, ..self.complete(id)? };
         let list = (upload.bytes, upload.chain, &upload.locations[..]);
-        let result = self.store_head(key, hash, header, list, false, now);
+        let result = self.store_head(key, hash, header, list, now);
         self.settle_upload(upload, hash, result.is_ok());
         result
     }
 
     /// Takes an upload all of whose bytes have come.
     fn complete(&mut self, id: UploadId) -> Result<Upload, Refusal> {
-        let upload =
-            self.uploads.get_mut(id.0 as usize).and_then(Option::take).ok_or(Refusal::OutOfMemory)?;
+        let upload = self.upload_take(id).ok_or(Refusal::OutOfMemory)?;
         if upload.received != upload.bytes {
             self.discard(upload);
             return Err(Refusal::ValueTooLarge);
@@ -163,7 +177,12 @@ impl Shard {
 
     /// Writes into a chunk whose it is.
     fn adopt(&mut self, at: u64, chain: u64, hash: u64) {
+        let counted = self.segments.item(at).version() > self.flushed;
         self.segments.bytes_mut(at, 8).copy_from_slice(&chain.to_le_bytes());
+        if !counted {
+            // Begun before a flush, which has taken it out of the accounts.
+            self.enter(at);
+        }
         let value_at = self.segments.item(at).value_at() as u64;
         self.segments.bytes_mut(at + value_at, CHUNK_HASH_BYTES).copy_from_slice(&hash.to_le_bytes());
     }
@@ -178,20 +197,27 @@ impl Shard {
         added: Body<'_>,
         before: bool,
         now: Millis,
-    ) -> Result<u64, Refusal> {
+    ) -> Result<Linked, Refusal> {
         let added = match added {
             Body::Upload(id) => id,
             Body::Bytes(bytes) => self.upload_slices(&[bytes], now)?,
         };
-        if !self.is_chain(key, hash) || self.chain_chunks(key, hash) >= CHUNKS_MAX {
+        let added = self.complete(added)?;
+        let chunks = self.chain_chunks(key, hash) + added.locations.len();
+        let list_bytes = header.item_len(key.len(), LIST_HEAD_BYTES + chunks * 8);
+        let long = chunks > CHUNKS_MAX || list_bytes > self.item_bytes_max();
+        if !self.is_chain(key, hash) || long {
             // Short so far, or in too many pieces: written anew, once.
             let old = self.value_copy(key, hash);
-            let value = self.upload_slices(&[&old], now);
-            let value = value.inspect_err(|_| self.upload_abort(added))?;
-            let (value, added) = (self.complete(value)?, self.complete(added)?);
-            return self.store_joined(key, hash, header, value, added, before, now);
+            let value = self.upload_slices(&[&old], now).and_then(|value| self.complete(value));
+            return match value {
+                Ok(value) => self.store_joined(key, hash, header, value, added, before, now),
+                Err(refusal) => {
+                    self.discard(added);
+                    Err(refusal)
+                }
+            };
         }
-        let added = self.complete(added)?;
         self.join_to_chain(key, hash, header, added, before, now)
     }
 
@@ -201,8 +227,9 @@ impl Shard {
     }
 
     fn chain_chunks(&self, key: &[u8], hash: u64) -> usize {
-        self.find(key, hash).map_or(0, |(_, slot)| {
-            ChainList::new(self.segments.item(slot.location()).value()).locations().count()
+        self.find(key, hash).map(|(_, slot)| self.segments.item(slot.location())).map_or(0, |item| {
+            let chained = item.present() & present::CHAIN_HEAD != 0;
+            if chained { ChainList::new(item.value()).locations().count() } else { 0 }
         })
     }
 
@@ -241,12 +268,12 @@ impl Shard {
         added: Upload,
         before: bool,
         now: Millis,
-    ) -> Result<u64, Refusal> {
-        let chain = value.chain;
+    ) -> Result<Linked, Refusal> {
+        let chain = header.version;
         let bytes = value.bytes + added.bytes;
         let locations = joined(&value.locations, &added.locations, before);
-        let result = self.store_head(key, hash, header, (bytes, chain, &locations), false, now);
-        self.settle_upload(value, hash, result.is_ok());
+        let result = self.store_head(key, hash, header, (bytes, chain, &locations), now);
+        self.settle_upload(Upload { chain, ..value }, hash, result.is_ok());
         self.settle_upload(Upload { chain, ..added }, hash, result.is_ok());
         result
     }
@@ -260,7 +287,7 @@ impl Shard {
         added: Upload,
         before: bool,
         now: Millis,
-    ) -> Result<u64, Refusal> {
+    ) -> Result<Linked, Refusal> {
         // Room first: making it may move chunks, which changes the list, or drop the value.
         let header = Header { kind: present::CHAIN_HEAD, ..header };
         let chunks = self.chain_chunks(key, hash) + added.locations.len();
@@ -285,10 +312,15 @@ impl Shard {
         ChainList::write(bytes, chain, &joined(&old, &added.locations, before), &mut scratch);
         self.fill(at, &header, key, &[&scratch]);
         self.scratch = scratch;
-        self.link(key, hash, at, true);
+        let old = self.link(key, hash, at, true);
         self.settle_upload(Upload { chain, ..added }, hash, true);
-        Ok(at)
+        Ok(Linked { at, old })
     }
+}
+
+/// The place in the list of uploads.
+fn place_of(id: UploadId) -> usize {
+    id.0 as usize & (UPLOADS_MAX - 1)
 }
 
 fn joined(value: &[u64], added: &[u64], before: bool) -> Vec<u64> {

@@ -2,7 +2,7 @@
 
 use super::{Shard, out_of_memory};
 use crate::chain::{ChainList, LIST_HEAD_BYTES};
-use crate::command::{Body, Expiry, Meta, Millis, Outcome, Refusal, Write, WriteMode};
+use crate::command::{Body, Expiry, Found, Meta, Millis, Outcome, Refusal, Write, WriteMode};
 use crate::index::{GROW_STEPS_PER_INSERT, Place, Slot};
 use crate::item::{Header, KEY_BYTES_MAX, present, state};
 use crate::segments::{CLASS_CHUNK, Queue, RELOCATION_RESERVE, class_of};
@@ -55,7 +55,7 @@ impl Shard {
         }
         if !wanted {
             self.upload_drop(write.value);
-            let old = there.filter(|_| write.want_old).map(|(_, slot)| self.found(slot.location()));
+            let old = self.shown(there.filter(|_| write.want_old).map(|(_, slot)| slot.location()));
             return Outcome::NotStored { old };
         }
         let result = match (write.mode, there) {
@@ -91,11 +91,16 @@ impl Shard {
                     New::At(at) => self.meta(at),
                     New::Over(meta) => meta,
                 };
-                let old = stored.old.filter(|_| want_old).map(|at| self.found(at));
+                let old = self.shown(stored.old.filter(|_| want_old));
                 Outcome::Stored { meta, old }
             }
             Err(refusal) => Outcome::Refused(refusal),
         }
+    }
+
+    /// An item that was there, for the answer; a placeholder was none.
+    fn shown(&self, old: Option<u64>) -> Option<Found<'_>> {
+        old.filter(|&at| !self.segments.item(at).is(state::PLACEHOLDER)).map(|at| self.found(at))
     }
 
     fn write_new(
@@ -125,7 +130,6 @@ impl Shard {
             token: write.token,
             flags: write.flags,
         };
-        let wants_old = write.want_old && there.is_some();
         let upload = match write.value {
             Body::Bytes(bytes) if header.item_len(key.len(), bytes.len()) <= self.item_bytes_max() => {
                 let steps = self.reclaim.steps();
@@ -133,23 +137,13 @@ impl Shard {
                 self.fill(at, &header, key, &[bytes]);
                 // Making room moves items; most writes make none.
                 let found = if steps == self.reclaim.steps() { found } else { self.find(key, hash) };
-                let old = found.filter(|_| wants_old).map(|(_, slot)| slot.location());
-                self.link_over(found, hash, at, false);
+                let old = self.link_over(found, hash, at, false);
                 return Ok(Stored { new: New::At(at), old });
             }
             Body::Bytes(bytes) => self.upload_slices(&[bytes], now)?,
             Body::Upload(upload) => upload,
         };
-        // The head's room may cost the old item its place, so it is only answered if it kept it.
-        let before = if wants_old { self.location(key, hash) } else { None };
-        let at = self.commit(key, hash, header, upload, now)?;
-        let old = before.filter(|&old| self.segments.item(old).key() == key);
-        Ok(Stored { new: New::At(at), old })
-    }
-
-    /// Where a key's item is.
-    fn location(&self, key: &[u8], hash: u64) -> Option<u64> {
-        self.find(key, hash).map(|(_, slot)| slot.location())
+        self.commit(key, hash, header, upload, now).map(Stored::from)
     }
 
     /// A write that is over as it comes: only what was there goes.
@@ -178,36 +172,37 @@ impl Shard {
         header: Header,
         parts: &[&[u8]],
         now: Millis,
-    ) -> Result<u64, Refusal> {
+    ) -> Result<Linked, Refusal> {
         let value_bytes = parts.iter().map(|part| part.len()).sum();
         let at = self.room(key, hash, &header, value_bytes, now)?;
         self.fill(at, &header, key, parts);
-        self.link(key, hash, at, false);
-        Ok(at)
+        let old = self.link(key, hash, at, false);
+        Ok(Linked { at, old })
     }
 
-    /// Writes a key's item again with another header; a chain keeps its chunks.
+    /// Writes a key's item again with another header; a chain keeps its chunks. `None`: making room cost the
+    /// item its place, it is gone.
     pub(super) fn rewrite(
         &mut self,
         key: &[u8],
         hash: u64,
         header: Header,
         now: Millis,
-    ) -> Result<u64, Refusal> {
-        let (_, slot) = self.find(key, hash).ok_or(Refusal::OutOfMemory)?;
+    ) -> Result<Option<u64>, Refusal> {
+        let Some((_, slot)) = self.find(key, hash) else { return Ok(None) };
         let value_bytes = self.segments.item(slot.location()).value_len();
         let at = self.room(key, hash, &header, value_bytes, now)?;
         // Making room may have moved the item, or dropped it.
         let Some((_, slot)) = self.find(key, hash) else {
             self.abandon(at, &header, key, value_bytes);
-            return Err(out_of_memory(&self.stats));
+            return Ok(None);
         };
         let from = slot.location() + self.segments.item(slot.location()).value_at() as u64;
         let value_at = self.segments.bytes_mut(at, header.item_len(key.len(), value_bytes));
         let value_at = at + header.write(key, value_bytes, value_at) as u64;
         self.segments.copy(from, value_at, value_bytes);
         self.link(key, hash, at, true);
-        Ok(at)
+        Ok(Some(at))
     }
 
     /// Gives room that will not be used back: a dead item fills it.
@@ -285,27 +280,34 @@ impl Shard {
         }
     }
 
-    /// Points the index at a new item, and kills the one it replaces (without its chunks, if they were `adopted`).
+    /// Points the index at a new item, and kills the one it replaces (without its chunks, if they were
+    /// `adopted`). Returns where that one lies: its bytes are there until the next command.
     #[inline]
-    pub(super) fn link(&mut self, key: &[u8], hash: u64, at: u64, adopted: bool) {
-        self.link_over(self.find(key, hash), hash, at, adopted);
+    pub(super) fn link(&mut self, key: &[u8], hash: u64, at: u64, adopted: bool) -> Option<u64> {
+        self.link_over(self.find(key, hash), hash, at, adopted)
     }
 
     /// As [`Shard::link`], for a key whose old item has been looked up already.
     #[inline]
-    fn link_over(&mut self, there: Option<(Place, Slot)>, hash: u64, at: u64, adopted: bool) {
+    fn link_over(&mut self, there: Option<(Place, Slot)>, hash: u64, at: u64, adopted: bool) -> Option<u64> {
         let slot = Slot::new(hash, at, self.segments.item(at).item_len());
         match there {
             Some((place, old)) => {
                 self.index.replace(place, slot.with_frequency(old.frequency()));
                 self.enter(at);
-                if adopted { self.kill_one(old.location()) } else { self.kill(old.location()) }
+                if adopted {
+                    self.kill_one(old.location())
+                } else {
+                    self.kill(old.location())
+                }
+                Some(old.location())
             }
             None => {
                 while self.index.insert(hash, slot).is_err() {
                     self.drop_coldest_near(hash);
                 }
                 self.enter(at);
+                None
             }
         }
     }
@@ -338,9 +340,10 @@ impl Shard {
         }
         let (segments, secrets) = (&self.segments, &self.secrets);
         let hash_of = |slot: Slot| super::hash_key(secrets, segments.item(slot.location()).key());
-        let mut lost = None;
-        self.index.grow_step(hash_of, |slot| lost = Some(slot.location()));
-        if let Some(at) = lost {
+        // Next to never any: a vector without elements allocates nothing.
+        let mut lost = Vec::new();
+        self.index.grow_step(hash_of, |slot| lost.push(slot.location()));
+        for at in lost {
             self.kill(at);
             self.stats.index_evictions.add(1);
         }
@@ -409,10 +412,9 @@ impl Shard {
             let parts = if before { [bytes, &scratch] } else { [&scratch[..], bytes] };
             let result = self.store(key, hash, Header { kind: 0, ..header }, &parts, now);
             self.scratch = scratch;
-            return Ok(Stored { new: New::At(result?), old: None });
+            return result.map(Stored::from);
         }
-        let at = self.join_chain(key, hash, header, write.value, before, now)?;
-        Ok(Stored { new: New::At(at), old: None })
+        self.join_chain(key, hash, header, write.value, before, now).map(Stored::from)
     }
 
     /// Writes a head for chunks that are already there, and links it.
@@ -422,9 +424,8 @@ impl Shard {
         hash: u64,
         header: Header,
         list: (u64, u64, &[u64]),
-        adopted: bool,
         now: Millis,
-    ) -> Result<u64, Refusal> {
+    ) -> Result<Linked, Refusal> {
         let (value_bytes, chain, locations) = list;
         let header = Header { kind: present::CHAIN_HEAD, ..header };
         let list_bytes = LIST_HEAD_BYTES + locations.len() * 8;
@@ -437,13 +438,28 @@ impl Shard {
         ChainList::write(value_bytes, chain, locations, &mut scratch);
         self.fill(at, &header, key, &[&scratch]);
         self.scratch = scratch;
-        self.link(key, hash, at, adopted);
-        Ok(at)
+        let old = self.link(key, hash, at, false);
+        Ok(Linked { at, old })
     }
 
     /// The write class and queue of chunks that belong to a key.
     pub(super) fn chunk_room(&mut self, len: usize, now: Millis) -> Result<u64, Refusal> {
-        self.append(Queue::Small, CLASS_CHUNK, len, None, now)
+        let queue = self.eviction.trial();
+        self.append(queue, CLASS_CHUNK, len, None, now)
+    }
+}
+
+/// A new item, linked.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Linked {
+    pub(super) at: u64,
+    /// Where the item before was; its bytes are there until the next command.
+    pub(super) old: Option<u64>,
+}
+
+impl From<Linked> for Stored {
+    fn from(linked: Linked) -> Stored {
+        Stored { new: New::At(linked.at), old: linked.old }
     }
 }
 

@@ -1,0 +1,121 @@
+//! A full recount of a shard, for tests: whether its books agree with its bytes.
+//!
+//! Walks every segment and every item, so a call costs as much as the shard is large. No server calls it.
+
+use super::{Shard, chunk_expiry_bytes, hash_key, payload_bytes};
+use crate::chain::ChainList;
+use crate::item::{ItemRef, present, state};
+use crate::segments::{CHUNK_HASH_BYTES, Phase};
+
+/// What a recount has found.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Recount {
+    items: u64,
+    bytes_live: u64,
+    bytes_payload: u64,
+    bytes_expired: u64,
+}
+
+impl Shard {
+    /// Compares every account with a recount.
+    ///
+    /// # Errors
+    /// The first disagreement, in words.
+    #[doc(hidden)]
+    pub fn audit(&self) -> Result<(), String> {
+        let mut recount = Recount::default();
+        let mut in_index = 0;
+        for segment in 0..self.segments.headers().len() as u32 {
+            let header = self.segments.header(segment);
+            if matches!(header.phase, Phase::Free | Phase::Retired) {
+                check(header.pins.get() == 0, || format!("free segment {segment} is pinned"))?;
+                continue;
+            }
+            check(header.used as usize <= self.segments.segment_bytes(), || "a segment overflows".into())?;
+            let start = self.segments.start(segment);
+            let (mut done, mut live_bytes, mut live_items) = (0, 0, 0);
+            while done < header.used {
+                let at = start + u64::from(done);
+                let item = self.segments.item(at);
+                done += item.item_len() as u32;
+                if item.is(state::DEAD) {
+                    continue;
+                }
+                live_bytes += item.item_len() as u32;
+                live_items += 1;
+                if item.present() & present::CHUNK != 0 {
+                    self.audit_chunk(at, &item)?;
+                } else {
+                    in_index += 1;
+                    let hash = hash_key(&self.secrets, item.key());
+                    let there = self.index.find(hash, |slot| slot.location() == at);
+                    check(there.is_some(), || format!("a live item at {at} is not in the index"))?;
+                }
+                self.count_item(&item, &mut recount);
+            }
+            check(done == header.used, || format!("segment {segment} does not end with an item"))?;
+            let told = (header.live_bytes, header.live_items);
+            check((live_bytes, live_items) == told, || {
+                format!("segment {segment} holds {live_bytes} bytes, {live_items} items; its header {told:?}")
+            })?;
+        }
+        check(in_index == self.index.items(), || {
+            format!("the index holds {} items, the segments {in_index}", self.index.items())
+        })?;
+        let told = Recount {
+            items: self.stats.items.read(),
+            bytes_live: self.stats.bytes_live.read(),
+            bytes_payload: self.stats.bytes_payload.read(),
+            bytes_expired: self.calendar.expired(),
+        };
+        check(recount == told, || format!("recount {recount:?}, gauges {told:?}"))?;
+        self.audit_memory()
+    }
+
+    fn count_item(&self, item: &ItemRef<'_>, recount: &mut Recount) {
+        if item.version() <= self.flushed {
+            return;
+        }
+        recount.bytes_live += item.item_len() as u64;
+        recount.bytes_payload += payload_bytes(item);
+        recount.items += u64::from(item.present() & present::CHUNK == 0);
+        if let Some(expiry) = item.expiry()
+            && self.calendar.counts_as_expired(item.written_at(), expiry)
+        {
+            recount.bytes_expired += (item.item_len() + chunk_expiry_bytes(item)) as u64;
+        }
+    }
+
+    /// A chunk belongs to an upload under way, or to a head that lists it.
+    fn audit_chunk(&self, at: u64, item: &ItemRef<'_>) -> Result<(), String> {
+        if self.uploads.iter().flatten().any(|upload| upload.locations.contains(&at)) {
+            return Ok(());
+        }
+        let hash = item.value().first_chunk::<CHUNK_HASH_BYTES>().map_or(0, |hash| u64::from_le_bytes(*hash));
+        let head = self.index.find(hash, |slot| {
+            let head = self.segments.item(slot.location());
+            head.present() & present::CHAIN_HEAD != 0
+                && ChainList::new(head.value()).chain() == item.version()
+                && ChainList::new(head.value()).position(at).is_some()
+        });
+        check(head.is_some(), || format!("a live chunk at {at} has no head that lists it"))
+    }
+
+    fn audit_memory(&self) -> Result<(), String> {
+        let segments = self.segments.in_use() * self.segments.segment_bytes();
+        let all = segments + self.index.bytes() + self.eviction.bytes() + self.calendar.bytes();
+        check(all as u64 <= self.memory_bytes, || {
+            format!(
+                "segments {segments}, index {}, eviction {}, calendar {}: more than {}",
+                self.index.bytes(),
+                self.eviction.bytes(),
+                self.calendar.bytes(),
+                self.memory_bytes
+            )
+        })
+    }
+}
+
+fn check(holds: bool, what: impl FnOnce() -> String) -> Result<(), String> {
+    if holds { Ok(()) } else { Err(what()) }
+}

@@ -1,0 +1,64 @@
+//! Sequences of operations, decoded from bytes, run against a shard and a simple model beside it.
+//!
+//! ```text
+//!  bytes --decode--> Step, Step, ... --> Shard  --outcome--+
+//!                            |                             +--> must agree
+//!                            +---------> Model  --expected-+
+//! ```
+//!
+//! Two grades: on a shard that never has to evict (`exact`) every outcome is known; on a tiny one an item may
+//! be gone at any time, but what is read is the newest value or nothing. After every step the shard's books
+//! are recounted ([`Shard::audit`]).
+
+#![allow(dead_code, reason = "each test program uses a part of it")]
+
+pub(crate) mod model;
+pub(crate) mod run;
+pub(crate) mod step;
+
+use run::Run;
+use torc_engine::eviction::Algorithm;
+use torc_engine::{Shard, ShardConfig};
+
+pub(crate) const NOW: u64 = 1_700_000_000_000;
+pub(crate) const SEGMENT_BYTES: usize = 64 << 10;
+/// Longest value of these shards.
+pub(crate) const VALUE_BYTES_MAX: u64 = 150_000;
+
+/// A shard of `segments` segments and an index of 16 KiB.
+pub(crate) fn shard(segments: u64, eviction: Algorithm) -> Shard {
+    let memory_bytes = segments * SEGMENT_BYTES as u64 + (24 << 10);
+    Shard::new(ShardConfig {
+        now: NOW,
+        segment_bytes: SEGMENT_BYTES,
+        value_bytes_max: VALUE_BYTES_MAX,
+        eviction,
+        ..ShardConfig::new(memory_bytes)
+    })
+    .expect("a shard of that size")
+}
+
+/// Runs the steps on a shard that has room for all of them: every outcome is exact.
+pub(crate) fn exact(bytes: &[u8], eviction: Algorithm) {
+    let mut run = Run::new(shard(2048, eviction), true);
+    step::decode(bytes).for_each(|step| run.step(&step));
+    run.finish();
+}
+
+/// Runs the steps on a shard of few segments that is full to begin with.
+pub(crate) fn crowded(bytes: &[u8], segments: u64, eviction: Algorithm) {
+    let mut run = Run::new(shard(segments, eviction), false);
+    run.fill();
+    step::decode(bytes).for_each(|step| run.step(&step));
+    run.finish();
+}
+
+/// The fuzz body of the store: any bytes are a sequence of operations, and none may panic or disagree.
+pub(crate) fn fuzz_store(bytes: &[u8]) {
+    let Some((&first, rest)) = bytes.split_first() else { return };
+    let eviction = Algorithm::ALL[usize::from(first & 1)];
+    match first >> 1 & 3 {
+        0 => exact(rest, eviction),
+        size => crowded(rest, [8, 16, 40][usize::from(size) - 1], eviction),
+    }
+}
