@@ -4,9 +4,12 @@
 //! |---|---|
 //! | `*` | RESP |
 //! | the native magic | native |
-//! | `PING`, `HELLO`, `AUTH`, `INFO`, `QUIT` as the first word (any case) | RESP, inline |
-//! | an HTTP request line, memcached's binary magic (0x80, 0x81) | refused by name |
+//! | `PING`, `HELLO`, `AUTH`, `INFO`, `QUIT` as the first word (any case, but for memcached's own `quit`) | RESP, inline |
+//! | an HTTP method in capitals, memcached's binary magic (0x80, 0x81), a TLS record (0x16) | refused by name |
 //! | other text | memcached |
+//!
+//! At most [`WORD_BYTES_MAX`] bytes are waited for. memcached's words are in small letters, so a method in
+//! capitals is none of them.
 
 use super::{Output, Part, Protocol, ReplyKind, Work};
 
@@ -24,6 +27,7 @@ pub enum Detected {
 pub enum Refused {
     Http,
     MemcacheBinary,
+    Tls,
 }
 
 impl Refused {
@@ -32,12 +36,28 @@ impl Refused {
     }
 
     pub(super) fn compose(self, out: &mut Output) {
-        out.tail().extend_from_slice(match self {
-            Refused::Http => b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\nContent-Length: 77\r\n\r\nThis port serves RESP, memcached text and Torc; HTTP is on the admin address\n",
-            Refused::MemcacheBinary => b"SERVER_ERROR the binary protocol is not served, use the text protocol\r\n",
-        });
+        match self {
+            Refused::Http => {
+                let head = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n";
+                let len = HTTP_ANSWER.len();
+                let answer = format!("{head}Content-Length: {len}\r\n\r\n{HTTP_ANSWER}");
+                out.tail().extend_from_slice(answer.as_bytes());
+            }
+            Refused::MemcacheBinary => out.tail().extend_from_slice(
+                b"SERVER_ERROR the binary protocol is not served, use the text protocol\r\n",
+            ),
+            Refused::Tls => out.tail().extend_from_slice(TLS_ALERT),
+        }
     }
 }
+
+const HTTP_ANSWER: &str = "This port serves RESP, memcached text and Torc's own protocol. HTTP is on the admin address (--admin).\n";
+
+/// RFC 8446, section 6: an alert record of two bytes, fatal, `handshake_failure`.
+const TLS_ALERT: &[u8] = &[0x15, 0x03, 0x03, 0x00, 0x02, 0x02, 0x28];
+
+/// First byte of a TLS handshake record (RFC 8446, section 5.1).
+const TLS_HANDSHAKE: u8 = 0x16;
 
 /// Decides by the first bytes of a connection.
 pub fn detect(input: &[u8]) -> Detected {
@@ -46,32 +66,110 @@ pub fn detect(input: &[u8]) -> Detected {
         Some(b'*') => Detected::Protocol(Protocol::Resp),
         Some(&torc_proto::native::MAGIC) => Detected::Protocol(Protocol::Native),
         Some(0x80 | 0x81) => Detected::Refused(Refused::MemcacheBinary),
+        Some(&TLS_HANDSHAKE) => Detected::Refused(Refused::Tls),
         Some(_) => detect_text(input),
     }
 }
 
-/// The longest first word that decides: `OPTIONS` of HTTP.
+/// The longest first word that decides, and the byte behind it: `OPTIONS` of HTTP.
 const WORD_BYTES_MAX: usize = 8;
 
 fn detect_text(input: &[u8]) -> Detected {
     let window = &input[..input.len().min(WORD_BYTES_MAX)];
-    let end = window.iter().position(|byte| matches!(byte, b' ' | b'\r' | b'\n'));
-    let Some(end) = end else {
-        if input.len() < WORD_BYTES_MAX {
-            return Detected::Unclear;
-        }
-        return Detected::Protocol(Protocol::Memcache);
+    let Some(end) = window.iter().position(|byte| matches!(byte, b' ' | b'\r' | b'\n')) else {
+        return match input.len() < WORD_BYTES_MAX {
+            true => Detected::Unclear,
+            false => Detected::Protocol(Protocol::Memcache),
+        };
     };
-    let word = &window[..end];
-    let is = |name: &&str| word.eq_ignore_ascii_case(name.as_bytes());
-    if ["PING", "HELLO", "AUTH", "INFO", "QUIT"].iter().any(is) && word != b"quit" {
-        return Detected::Protocol(Protocol::Resp);
+    let (word, behind) = (&window[..end], window[end]);
+    if INLINE.iter().any(|name| word.eq_ignore_ascii_case(name)) && word != b"quit" {
+        Detected::Protocol(Protocol::Resp)
+    } else if HTTP_METHODS.contains(&word) && behind == b' ' {
+        Detected::Refused(Refused::Http)
+    } else {
+        Detected::Protocol(Protocol::Memcache)
     }
-    if [&b"GET"[..], b"POST", b"PUT", b"HEAD", b"OPTIONS", b"DELETE", b"PATCH", b"CONNECT", b"TRACE"]
-        .contains(&word)
-        && input[end] == b' '
-    {
-        return Detected::Refused(Refused::Http);
+}
+
+/// Inline commands of RESP that no memcached client sends.
+const INLINE: [&[u8]; 5] = [b"PING", b"HELLO", b"AUTH", b"INFO", b"QUIT"];
+
+const HTTP_METHODS: [&[u8]; 9] =
+    [b"GET", b"POST", b"PUT", b"HEAD", b"OPTIONS", b"DELETE", b"PATCH", b"CONNECT", b"TRACE"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RESP: Detected = Detected::Protocol(Protocol::Resp);
+    const MEMCACHE: Detected = Detected::Protocol(Protocol::Memcache);
+    const HTTP: Detected = Detected::Refused(Refused::Http);
+
+    #[test]
+    fn the_first_bytes_decide() {
+        let table: [(&[u8], Detected); 26] = [
+            (b"*1\r\n", RESP),
+            (b"*", RESP),
+            (&[torc_proto::native::MAGIC], Detected::Protocol(Protocol::Native)),
+            (b"PING\r\n", RESP),
+            (b"ping\n", RESP),
+            (b"hello 3\r\n", RESP),
+            (b"AUTH x\r\n", RESP),
+            (b"info\r\n", RESP),
+            (b"QUIT\r\n", RESP),
+            (b"quit\r\n", MEMCACHE),
+            (b"get k\r\n", MEMCACHE),
+            (b"mg k v\r\n", MEMCACHE),
+            (b"mn\r\n", MEMCACHE),
+            (b"version\r\n", MEMCACHE),
+            (b"flush_all\r\n", MEMCACHE),
+            (b"verbosity 1\r\n", MEMCACHE),
+            (b"pingpong\r\n", MEMCACHE),
+            (b"\r\n", MEMCACHE),
+            (b"GET / HTTP/1.1\r\n", HTTP),
+            (b"OPTIONS * HTTP/1.1\r\n", HTTP),
+            (b"CONNECT a:1 HTTP/1.1\r\n", HTTP),
+            (b"GET\r\n", MEMCACHE),
+            (b"GETS k\r\n", MEMCACHE),
+            (b"\x80\x00", Detected::Refused(Refused::MemcacheBinary)),
+            (b"\x81", Detected::Refused(Refused::MemcacheBinary)),
+            (b"\x16\x03\x01", Detected::Refused(Refused::Tls)),
+        ];
+        for (input, expected) in table {
+            assert_eq!(detect(input), expected, "{}", input.escape_ascii());
+            // No start of it decides otherwise.
+            for cut in 0..input.len() {
+                let detected = detect(&input[..cut]);
+                assert!(detected == Detected::Unclear || detected == expected, "{}", input.escape_ascii());
+            }
+        }
     }
-    Detected::Protocol(Protocol::Memcache)
+
+    #[test]
+    fn no_more_is_waited_for_than_decides() {
+        for first in 0..=u8::MAX {
+            for rest in [b'a', 0, 0xFF] {
+                let input = [&[first][..], &[rest; WORD_BYTES_MAX - 1]].concat();
+                assert_ne!(detect(&input), Detected::Unclear, "{first}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_refused_is_told_in_its_own_words() {
+        let said = |refused: Refused| {
+            let mut out = Output::default();
+            refused.compose(&mut out);
+            out.tail().clone()
+        };
+        let http = String::from_utf8(said(Refused::Http)).unwrap();
+        let (head, body) = http.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 400 "));
+        assert!(head.contains(&format!("Content-Length: {}", body.len())));
+        assert!(body.contains("--admin") && body.ends_with('\n'));
+        assert!(said(Refused::MemcacheBinary).starts_with(b"SERVER_ERROR "));
+        let alert = said(Refused::Tls);
+        assert_eq!(usize::from(u16::from_be_bytes([alert[3], alert[4]])), alert.len() - 5);
+    }
 }
