@@ -440,8 +440,7 @@ impl Core {
             } else {
                 format!("{host}:{}", shard.port)
             };
-            let known =
-                self.peers.iter().skip(1).position(|peer| peer.address == address).map(|index| index + 1);
+            let known = self.peers.iter().position(|peer| peer.address == address);
             let index = known.unwrap_or_else(|| {
                 self.peers.push(Peer::new(address, now));
                 self.peers.len() - 1
