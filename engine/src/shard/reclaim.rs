@@ -109,6 +109,7 @@ impl Shard {
         self.calendar.advance(now);
         self.reclaim.queue.extend(self.reclaim.pinned.drain(..));
         self.free_waiting();
+        self.fit(self.index.bytes());
         self.publish();
     }
 

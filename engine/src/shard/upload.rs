@@ -203,6 +203,11 @@ impl Shard {
             Body::Bytes(bytes) => self.upload_slices(&[bytes], now)?,
         };
         let added = self.complete(added)?;
+        if self.find(key, hash).is_none() {
+            // Room for the new bytes has cost the value its place; alone they are not the value.
+            self.discard(added);
+            return Err(out_of_memory(&self.stats));
+        }
         let chunks = self.chain_chunks(key, hash) + added.locations.len();
         let list_bytes = header.item_len(key.len(), LIST_HEAD_BYTES + chunks * 8);
         let long = chunks > CHUNKS_MAX || list_bytes > self.item_bytes_max();

@@ -361,16 +361,21 @@ impl Shard {
         }
     }
 
-    /// Limits the segments to what the memory leaves beside an index of `index_bytes` and what eviction
-    /// remembers. `false`: that would be too few, nothing was changed.
+    /// Limits the segments to what the memory leaves beside an index of `index_bytes`, what eviction remembers
+    /// and the calendar: free ones go at once, others as they become free, so that no writer waits for more
+    /// than one. `false`: not there yet, or that would be too few.
     pub(super) fn fit(&mut self, index_bytes: usize) -> bool {
-        let left = (self.memory_bytes as usize).saturating_sub(index_bytes + self.eviction.bytes());
+        let beside = index_bytes + self.eviction.bytes() + self.calendar.bytes();
+        let left = (self.memory_bytes as usize).saturating_sub(beside);
         let count_max = left / self.segments.segment_bytes();
         if count_max < super::SEGMENTS_MIN {
             return false;
         }
-        if count_max < self.segments.count_max() {
-            self.segments.limit(count_max);
+        while count_max < self.segments.count_max() {
+            if self.segments.available() <= RELOCATION_RESERVE {
+                return false;
+            }
+            self.segments.limit(self.segments.count_max() - 1);
         }
         true
     }

@@ -25,9 +25,14 @@ pub(crate) const SEGMENT_BYTES: usize = 64 << 10;
 /// Longest value of these shards.
 pub(crate) const VALUE_BYTES_MAX: u64 = 150_000;
 
+/// With index and bookkeeping.
+fn memory_bytes(segments: u64) -> u64 {
+    segments * SEGMENT_BYTES as u64 + (24 << 10)
+}
+
 /// A shard of `segments` segments and an index of 16 KiB.
 pub(crate) fn shard(segments: u64, eviction: Algorithm) -> Shard {
-    let memory_bytes = segments * SEGMENT_BYTES as u64 + (24 << 10);
+    let memory_bytes = memory_bytes(segments);
     Shard::new(ShardConfig {
         now: NOW,
         segment_bytes: SEGMENT_BYTES,
@@ -40,14 +45,14 @@ pub(crate) fn shard(segments: u64, eviction: Algorithm) -> Shard {
 
 /// Runs the steps on a shard that has room for all of them: every outcome is exact.
 pub(crate) fn exact(bytes: &[u8], eviction: Algorithm) {
-    let mut run = Run::new(shard(2048, eviction), true);
+    let mut run = Run::new(shard(2048, eviction), memory_bytes(2048), true);
     step::decode(bytes).for_each(|step| run.step(&step));
     run.finish();
 }
 
 /// Runs the steps on a shard of few segments that is full to begin with.
 pub(crate) fn crowded(bytes: &[u8], segments: u64, eviction: Algorithm) {
-    let mut run = Run::new(shard(segments, eviction), false);
+    let mut run = Run::new(shard(segments, eviction), memory_bytes(segments), false);
     run.fill();
     step::decode(bytes).for_each(|step| run.step(&step));
     run.finish();
