@@ -23,7 +23,7 @@ pub(crate) enum Action {
     /// Ask a server: one command, or a prompt
     Cli(crate::cli::CliArgs),
     /// Load a server and measure what a request costs it
-    Bench(torc_bench::BenchArgs),
+    Bench(Box<torc_bench::BenchArgs>),
     /// Tell what this machine offers the server, and how to get what is missing
     Doctor(DoctorArgs),
     /// Print a completion script for a shell

@@ -21,7 +21,7 @@ pub(crate) fn words(line: &str) -> Result<Vec<Vec<u8>>, WordsError> {
             '\'' => single(&rest[1..])?,
             _ => {
                 let end = rest.find(char::is_whitespace).unwrap_or(rest.len());
-                (rest[..end].as_bytes().to_vec(), &rest[end..])
+                (rest.as_bytes()[..end].to_vec(), &rest[end..])
             }
         };
         if !behind.is_empty() && !behind.starts_with(char::is_whitespace) {

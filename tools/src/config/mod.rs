@@ -17,7 +17,7 @@ pub(crate) mod value;
 
 pub(crate) use error::ConfigError;
 pub(crate) use sources::{Flags, Origin};
-pub(crate) use value::{Address, Listen, Pin, Size};
+pub(crate) use value::Size;
 
 use crate::machine::Machine;
 use sources::Texts;
@@ -25,25 +25,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 use torc_engine::eviction::Algorithm;
 use torc_engine::item::KEY_BYTES_MAX;
-use value::{show_cpus, show_duration};
-
-/// How bytes move.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum TransportChoice {
-    Auto,
-    Uring,
-    Epoll,
-}
-
-/// The shards' own ports.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ShardPorts {
-    Off,
-    /// Whatever is free.
-    Any,
-    /// Shard `n` listens on this plus `n`.
-    From(u16),
-}
+use torc_net::server::{Endpoint, Listen, ServerConfig};
+use value::{show_cpus, show_duration, show_listen};
 
 /// How log lines are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,23 +38,7 @@ pub(crate) enum LogFormat {
 /// All settings, checked.
 #[derive(Debug, Clone)]
 pub(crate) struct Config {
-    pub(crate) listen: Vec<Listen>,
-    pub(crate) shard_ports: ShardPorts,
-    pub(crate) announce_host: Option<String>,
-    pub(crate) transport: TransportChoice,
-    pub(crate) shards: u16,
-    /// At least one; shard `n` is pinned to the `n`-th, counted around.
-    pub(crate) cpus: Vec<usize>,
-    pub(crate) memory_bytes: u64,
-    pub(crate) eviction: Algorithm,
-    pub(crate) huge_pages: bool,
-    pub(crate) value_bytes_max: u64,
-    pub(crate) key_bytes_max: usize,
-    pub(crate) connections_max: usize,
-    pub(crate) output_bytes_max: usize,
-    pub(crate) slow_client_timeout: Option<Duration>,
-    pub(crate) idle_timeout: Option<Duration>,
-    pub(crate) drain_timeout: Duration,
+    pub(crate) server: ServerConfig,
     pub(crate) admin: Option<SocketAddr>,
     pub(crate) log: LogFormat,
     pub(crate) log_level: tracing::Level,
@@ -101,24 +68,34 @@ impl Config {
 
         let allow_remote = r.one("allow-remote", switch, bool::to_string)?;
         let listen = r.listen(allow_remote)?;
-        let shard_ports = r.shard_ports(&listen)?;
         let announce_host = r.one("announce-host", auto(host), |host| match host {
             Some(host) => host.clone(),
             None => "the listen address".into(),
         })?;
-        let transport = r.one("transport", transport, |_| String::new())?;
-        r.show_as_written("transport");
-
+        let transport = r.one("transport", |text| text.parse(), ToString::to_string)?;
         let cpus = r.cpus(machine)?;
         let (shards, cpus) = r.shards(cpus, machine)?;
+        let shard_port_base = r.shard_ports(&listen, shards)?;
+
         let memory_bytes = r.memory(machine, shards)?;
         let eviction = r.one("eviction", eviction, |algorithm| algorithm.name().into())?;
-        let huge_pages = r.one("huge-pages", huge_pages, |on| if *on { "auto" } else { "off" }.into())?;
+        let segment_bytes = r.one("segment-size", auto(segment_size), |size| match size {
+            Some(size) => size.to_string(),
+            None => "auto".into(),
+        })?;
+        let receive_buffers = r.one("receive-buffers", auto(count::<16, 32768>), |count| match count {
+            Some(count) => count.to_string(),
+            None => "auto".into(),
+        })?;
 
         let value_bytes_max = r.value_max(memory_bytes)?;
         let key_bytes_max = r.size("max-key", 1, KEY_BYTES_MAX as u64)? as usize;
         let connections_max = r.one("max-connections", count::<1, CONNECTIONS_MAX>, u64::to_string)? as usize;
         let output_bytes_max = r.size("output-limit", 64 << 10, 1 << 40)? as usize;
+        let frame_bytes_max = r.size("max-frame", 4 << 10, 64 << 20)? as usize;
+        let arguments_max = r.one("max-arguments", count::<16, 1_048_576>, u64::to_string)? as usize;
+        let queue_parts_max = r.one("max-waiting", count::<1, 65536>, u64::to_string)? as usize;
+        let value_bytes_inline = r.size("stream-above", 1 << 10, 1 << 20)? as usize;
         let show = |time: &Option<Duration>| show_duration(*time);
         let slow_client_timeout = r.one("slow-client-timeout", value::duration, show)?;
         let idle_timeout = r.one("idle-timeout", value::duration, show)?;
@@ -129,28 +106,30 @@ impl Config {
         r.show_as_written("log");
         let log_level = r.one("log-level", level, |level| level.to_string().to_ascii_lowercase())?;
 
-        Ok(Config {
+        let server = ServerConfig {
             listen,
-            shard_ports,
+            shard_port_base,
             announce_host,
-            transport,
             shards,
             cpus,
             memory_bytes,
+            segment_bytes: segment_bytes.map(|Size(bytes)| bytes as usize),
             eviction,
-            huge_pages,
             value_bytes_max,
             key_bytes_max,
+            value_bytes_inline,
+            frame_bytes_max,
+            arguments_max,
             connections_max,
+            transport,
             output_bytes_max,
-            slow_client_timeout,
+            queue_parts_max,
+            receive_buffers: receive_buffers.map(|count| count as u16),
             idle_timeout,
+            slow_client_timeout,
             drain_timeout,
-            admin,
-            log,
-            log_level,
-            entries: reader.entries,
-        })
+        };
+        Ok(Config { server, admin, log, log_level, entries: reader.entries })
     }
 }
 
@@ -262,11 +241,11 @@ impl Reader<'_> {
                 reason,
             };
             let entry = value::listen(text).map_err(fail)?;
-            if let Address::Tcp(address) = &entry.address {
+            if let Endpoint::Tcp(address) = &entry.endpoint {
                 local_or_allowed(*address, allow_remote).map_err(fail)?;
             }
-            let free_port = matches!(&entry.address, Address::Tcp(address) if address.port() == 0);
-            if !free_port && listen.iter().any(|other| other.address == entry.address) {
+            let free_port = matches!(&entry.endpoint, Endpoint::Tcp(address) if address.port() == 0);
+            if !free_port && listen.iter().any(|other| other.endpoint == entry.endpoint) {
                 return Err(fail("is given twice".into()));
             }
             listen.push(entry);
@@ -274,39 +253,33 @@ impl Reader<'_> {
         if listen.is_empty() {
             return Err(self.error("listen", "is empty; give at least one address"));
         }
-        let shown: Vec<String> = listen.iter().map(Listen::to_string).collect();
+        let shown: Vec<String> = listen.iter().map(show_listen).collect();
         self.note("listen", shown.join(","), "");
         Ok(listen)
     }
 
-    fn shard_ports(&mut self, listen: &[Listen]) -> Result<ShardPorts, ConfigError> {
+    /// The port of shard 0; 0: any.
+    fn shard_ports(&mut self, listen: &[Listen], shards: u16) -> Result<Option<u16>, ConfigError> {
         const NAME: &str = "shard-port-base";
-        let first = listen.iter().find_map(|entry| match &entry.address {
-            Address::Tcp(address) => Some(address.port()),
-            Address::Unix(_) => None,
+        let first = listen.iter().find_map(|entry| match &entry.endpoint {
+            Endpoint::Tcp(address) => Some(address.port()),
+            Endpoint::Unix(_) => None,
         });
-        let (ports, why) = match self.text(NAME) {
-            "off" => (ShardPorts::Off, ""),
+        let (base, why) = match self.text(NAME) {
+            "off" => (None, ""),
+            "auto" if shards == 1 => (None, "the common port is the only shard's own"),
             "auto" => match first {
-                None => (ShardPorts::Off, "no TCP listener"),
-                Some(0) => (ShardPorts::Any, "the listener's port is any, too"),
+                None => (None, "no TCP listener"),
+                Some(0) => (Some(0), "the listener's port is any, too"),
                 Some(port) => match port.checked_add(SHARD_PORT_DISTANCE) {
-                    Some(base) => (ShardPorts::From(base), "the first TCP listener's port plus 100"),
-                    None => (ShardPorts::Any, "no room above the listener's port"),
+                    Some(base) => (Some(base), "the first TCP listener's port plus 100"),
+                    None => (Some(0), "no room above the listener's port"),
                 },
             },
-            _ => match self.parse(NAME, count::<0, 65535>)? as u16 {
-                0 => (ShardPorts::Any, ""),
-                base => (ShardPorts::From(base), ""),
-            },
+            _ => (Some(self.parse(NAME, count::<0, 65535>)? as u16), ""),
         };
-        let shown = match ports {
-            ShardPorts::Off => "off".into(),
-            ShardPorts::Any => "0".into(),
-            ShardPorts::From(base) => base.to_string(),
-        };
-        self.note(NAME, shown, why);
-        Ok(ports)
+        self.note(NAME, base.map_or("off".into(), |base| base.to_string()), why);
+        Ok(base)
     }
 
     /// The CPUs that may be used, and whether the user chose them.
@@ -439,17 +412,14 @@ fn one_of<T: Clone>(text: &str, choices: &[(&str, T)]) -> Parse<T> {
     found.map(|(_, value)| value.clone()).ok_or_else(|| format!("is none of {}", names.join(", ")))
 }
 
-fn transport(text: &str) -> Parse<TransportChoice> {
-    use TransportChoice::*;
-    one_of(text, &[("auto", Auto), ("uring", Uring), ("epoll", Epoll)])
-}
-
 fn eviction(text: &str) -> Parse<Algorithm> {
     Algorithm::by_name(text).ok_or_else(|| format!("is none of {}", settings::EVICTIONS.join(", ")))
 }
 
-fn huge_pages(text: &str) -> Parse<bool> {
-    one_of(text, &[("auto", true), ("off", false)])
+fn segment_size(text: &str) -> Parse<Size> {
+    let size = value::size(text)?;
+    let good = size.0.is_power_of_two() && (64 << 10..=16 << 20).contains(&size.0);
+    if good { Ok(size) } else { Err("is not a power of two from 64k to 16m".into()) }
 }
 
 fn log_format(text: &str) -> Parse<LogFormat> {

@@ -56,12 +56,12 @@ fn origin_of(config: &Config, name: &str) -> String {
 #[test]
 fn defaults_serve_on_loopback_with_a_shard_a_cpu() {
     let config = load(&[]).expect("the defaults");
-    assert_eq!(config.listen.len(), 1);
-    assert_eq!(config.listen[0].to_string(), "tcp://127.0.0.1:7171");
-    assert_eq!(config.shard_ports, ShardPorts::From(7271));
-    assert_eq!((config.shards, config.cpus.clone()), (4, vec![0, 1, 2, 3]));
-    assert_eq!(config.memory_bytes, 1 << 30);
-    assert_eq!(config.value_bytes_max, 64 << 20);
+    assert_eq!(config.server.listen.len(), 1);
+    assert_eq!(value::show_listen(&config.server.listen[0]), "tcp://127.0.0.1:7171");
+    assert_eq!(config.server.shard_port_base, Some(7271));
+    assert_eq!((config.server.shards, config.server.cpus.clone()), (4, vec![0, 1, 2, 3]));
+    assert_eq!(config.server.memory_bytes, 1 << 30);
+    assert_eq!(config.server.value_bytes_max, 64 << 20);
     assert_eq!(config.admin.map(|a| a.to_string()).as_deref(), Some("127.0.0.1:7172"));
 }
 
@@ -85,7 +85,7 @@ fn flag_beats_environment_beats_file_beats_default() {
         (&all[2..], 768 << 20, "torc.toml:1"),
     ] {
         let config = load(sources).expect("a good configuration");
-        assert_eq!(config.memory_bytes, bytes);
+        assert_eq!(config.server.memory_bytes, bytes);
         assert_eq!(origin_of(&config, "memory"), origin);
     }
 }
@@ -93,25 +93,25 @@ fn flag_beats_environment_beats_file_beats_default() {
 #[test]
 fn a_small_container_gets_a_small_cache() {
     let config = load_from(&[], &small_machine()).expect("the defaults");
-    assert_eq!(config.memory_bytes, 128 << 20, "a quarter of 512m");
-    assert_eq!((config.shards, config.cpus.clone()), (2, vec![0, 1]), "a quota of 2.5 CPUs");
+    assert_eq!(config.server.memory_bytes, 128 << 20, "a quarter of 512m");
+    assert_eq!((config.server.shards, config.server.cpus.clone()), (2, vec![0, 1]), "a quota of 2.5 CPUs");
     assert!(config.entries.iter().any(|e| e.name == "memory" && e.origin.contains("cgroup")));
 }
 
 #[test]
 fn a_value_limit_by_default_fits_a_small_memory() {
     let config = load(&["--memory=64m", "--shards=1"]).expect("a small cache");
-    assert_eq!(config.value_bytes_max, 16 << 20);
+    assert_eq!(config.server.value_bytes_max, 16 << 20);
 }
 
 #[test]
 fn listeners_are_many_in_every_source() {
     for source in ["TORC_LISTEN=127.0.0.1:1, unix:/tmp/a", "listen = ['127.0.0.1:1', 'unix:/tmp/a']"] {
         let config = load(&[source]).expect(source);
-        assert_eq!(config.listen.len(), 2, "{source}");
+        assert_eq!(config.server.listen.len(), 2, "{source}");
     }
     let config = load(&["--listen=127.0.0.1:0", "--listen=127.0.0.1:0"]).expect("free ports twice");
-    assert_eq!(config.shard_ports, ShardPorts::Any);
+    assert_eq!(config.server.shard_port_base, Some(0));
 }
 
 #[test]
@@ -124,7 +124,7 @@ fn cpus_and_shards_follow_each_other() {
         (&["--shards=6"], 6, vec![0, 1, 2, 3]),
     ] {
         let config = load(sources).expect("a good configuration");
-        assert_eq!((config.shards, config.cpus), (shards, cpus), "{sources:?}");
+        assert_eq!((config.server.shards, config.server.cpus), (shards, cpus), "{sources:?}");
     }
 }
 
@@ -140,7 +140,7 @@ fn errors_name_the_setting_its_origin_and_the_cure() {
         (&["--listen=[::]:7171"], &["--allow-remote"]),
         (&["--admin=0.0.0.0:80"], &["--admin", "--allow-remote"]),
         (&["--listen=127.0.0.1:1", "--listen=127.0.0.1:1"], &["--listen", "twice"]),
-        (&["--transport=rdma"], &["--transport", "auto, uring, epoll"]),
+        (&["--transport=rdma"], &["--transport", "auto, uring or epoll"]),
         (&["--eviction=best"], &["--eviction", "s3-fifo"]),
         (&["--max-value=1g"], &["--max-value", "a quarter of --memory"]),
         (&["--max-key=1m"], &["--max-key", "65535"]),
@@ -151,6 +151,9 @@ fn errors_name_the_setting_its_origin_and_the_cure() {
         (&["--announce-host=a b"], &["--announce-host"]),
         (&["TORC_ALLOW_REMOTE=maybe"], &["--allow-remote", "TORC_ALLOW_REMOTE"]),
         (&["--shard-port-base=70000"], &["--shard-port-base", "65535"]),
+        (&["--segment-size=3m"], &["--segment-size", "power of two"]),
+        (&["--receive-buffers=1"], &["--receive-buffers"]),
+        (&["--stream-above=2m"], &["--stream-above", "1m"]),
         (&["--output-limit=1"], &["--output-limit", "64k"]),
     ] {
         let error = load(sources).err().unwrap_or_else(|| panic!("{sources:?} is accepted")).to_string();
@@ -162,9 +165,16 @@ fn errors_name_the_setting_its_origin_and_the_cure() {
 }
 
 #[test]
+fn the_defaults_are_those_of_the_server() {
+    let server = load(&["--shards=1", "--memory=1g"]).expect("the defaults").server;
+    let default = ServerConfig { cpus: server.cpus.clone(), ..ServerConfig::default() };
+    assert_eq!(format!("{server:?}"), format!("{default:?}"));
+}
+
+#[test]
 fn remote_addresses_are_served_when_allowed() {
     let config = load(&["--listen=0.0.0.0:7171", "--allow-remote=true"]).expect("allowed");
-    assert_eq!(config.listen[0].to_string(), "tcp://0.0.0.0:7171");
+    assert_eq!(value::show_listen(&config.server.listen[0]), "tcp://0.0.0.0:7171");
 }
 
 #[test]

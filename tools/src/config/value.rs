@@ -11,6 +11,8 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
+use torc_net::server::{Endpoint, Listen};
+use torc_net::session::Protocol;
 
 /// Bytes, shown with the largest binary unit that divides them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -121,59 +123,35 @@ pub(crate) fn show_cpus(cpus: &[usize]) -> String {
     out
 }
 
-/// The protocol that a listener is pinned to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Pin {
-    Resp,
-    Memcache,
-    Native,
+/// The names that pin a listener to a protocol.
+const PINS: [(&str, Protocol); 3] =
+    [("resp", Protocol::Resp), ("memcache", Protocol::Memcache), ("native", Protocol::Native)];
+
+/// Shows a listener as [`listen`] reads it, in full.
+pub(crate) fn show_listen(listen: &Listen) -> String {
+    let pin = PINS.iter().find(|(_, protocol)| Some(*protocol) == listen.protocol);
+    let pin = pin.map_or(String::new(), |(name, _)| format!("{name}+"));
+    format!("{pin}{}", show_endpoint(&listen.endpoint))
 }
 
-impl Pin {
-    fn name(self) -> &'static str {
-        match self {
-            Pin::Resp => "resp",
-            Pin::Memcache => "memcache",
-            Pin::Native => "native",
-        }
-    }
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Address {
-    Tcp(SocketAddr),
-    Unix(PathBuf),
-}
-
-/// Where to listen, and which protocol is spoken there (all three if none is pinned).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Listen {
-    pub(crate) address: Address,
-    pub(crate) pin: Option<Pin>,
-}
-
-impl fmt::Display for Listen {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(pin) = self.pin {
-            write!(f, "{}+", pin.name())?;
-        }
-        match &self.address {
-            Address::Tcp(address) => write!(f, "tcp://{address}"),
-            Address::Unix(path) => write!(f, "unix:{}", path.display()),
-        }
+/// An address with its scheme.
+pub(crate) fn show_endpoint(endpoint: &Endpoint) -> String {
+    match endpoint {
+        Endpoint::Tcp(address) => format!("tcp://{address}"),
+        Endpoint::Unix(path) => format!("unix:{}", path.display()),
     }
 }
 
 pub(crate) fn listen(text: &str) -> Result<Listen, String> {
     let mut rest = text.trim();
-    let mut pin = None;
-    for candidate in [Pin::Resp, Pin::Memcache, Pin::Native] {
-        if let Some(tail) = rest.strip_prefix(candidate.name()).and_then(|tail| tail.strip_prefix('+')) {
-            (rest, pin) = (tail, Some(candidate));
+    let mut protocol = None;
+    for (name, pinned) in PINS {
+        if let Some(tail) = rest.strip_prefix(name).and_then(|tail| tail.strip_prefix('+')) {
+            (rest, protocol) = (tail, Some(pinned));
         }
     }
     if let Some(path) = rest.strip_prefix("unix:") {
-        return Ok(Listen { address: Address::Unix(unix_path(path)?), pin });
+        return Ok(Listen { endpoint: Endpoint::Unix(unix_path(path)?), protocol });
     }
     if let Some((scheme, _)) = rest.split_once("://").filter(|(scheme, _)| *scheme != "tcp") {
         return Err(format!(
@@ -181,7 +159,7 @@ pub(crate) fn listen(text: &str) -> Result<Listen, String> {
         ));
     }
     let address = socket_address(rest.strip_prefix("tcp://").unwrap_or(rest))?;
-    Ok(Listen { address: Address::Tcp(address), pin })
+    Ok(Listen { endpoint: Endpoint::Tcp(address), protocol })
 }
 
 /// The longest path that a Unix socket address holds, bytes.
@@ -277,7 +255,7 @@ mod tests {
             ("memcache+127.0.0.1:11211", "memcache+tcp://127.0.0.1:11211"),
             ("native+unix:/n", "native+unix:/n"),
         ] {
-            assert_eq!(listen(text).map(|l| l.to_string()), Ok(shown.to_owned()), "{text}");
+            assert_eq!(listen(text).map(|l| show_listen(&l)), Ok(shown.to_owned()), "{text}");
         }
     }
 

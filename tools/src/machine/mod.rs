@@ -42,7 +42,7 @@ impl Machine {
     pub(crate) fn here() -> Machine {
         let nothing = Topology { cpus: vec![0], quota: None, memory_bytes_max: None, nodes: Vec::new() };
         let mut machine = Machine::read(Path::new("/"), Topology::discover().unwrap_or(nothing));
-        machine.memlock_bytes = limit(libc::RLIMIT_MEMLOCK).map_or(None, |(soft, _)| finite(soft));
+        machine.memlock_bytes = limit(libc::RLIMIT_MEMLOCK).and_then(|(soft, _)| finite(soft));
         machine.files = limit(libc::RLIMIT_NOFILE).unwrap_or((1024, 1024));
         machine
     }

@@ -8,7 +8,7 @@ use serde_json::json;
 use std::net::SocketAddr;
 
 /// One line of JSON with every address, written when all of them are bound.
-pub(super) fn ready_line(server: &Running, admin: Option<SocketAddr>) -> String {
+pub(super) fn ready_line(config: &Config, server: &Running, admin: Option<SocketAddr>) -> String {
     let line = json!({
         "ready": true,
         "pid": std::process::id(),
@@ -16,7 +16,7 @@ pub(super) fn ready_line(server: &Running, admin: Option<SocketAddr>) -> String 
         "listen": server.listen(),
         "shard_listen": server.shard_listen(),
         "admin": admin.map(|address| format!("http://{address}")),
-        "shards": server.shards(),
+        "shards": config.server.shards,
         "transport": server.transport(),
     });
     format!("{line}\n")
@@ -54,49 +54,48 @@ fn lines(
     }
     [
         ("listen", listen),
-        ("cores", cores(config, machine, server)),
+        ("cores", cores(config, machine)),
         ("memory", memory(config, machine)),
         ("transport", server.transport_and_why()),
         (
             "limits",
             format!(
                 "{} connections, keys to {}, values to {}",
-                config.connections_max,
-                Size(config.key_bytes_max as u64),
-                Size(config.value_bytes_max)
+                config.server.connections_max,
+                Size(config.server.key_bytes_max as u64),
+                Size(config.server.value_bytes_max)
             ),
         ),
         ("admin", admin.map_or("off".into(), |address| format!("http://{address}"))),
     ]
 }
 
-fn cores(config: &Config, machine: &Machine, server: &Running) -> String {
-    let shards = server.shards();
+fn cores(config: &Config, machine: &Machine) -> String {
+    let shards = config.server.shards;
     let quota = machine.cpu_quota.map_or("no quota".into(), |quota| format!("quota {quota:.2}"));
     let nodes = match machine.numa_nodes.len() {
         0 | 1 => "one NUMA node".into(),
         nodes => format!("{nodes} NUMA nodes"),
     };
-    let crowded = if config.cpus.len() < usize::from(shards) { " (shards share CPUs)" } else { "" };
+    let crowded = if config.server.cpus.len() < usize::from(shards) { " (shards share CPUs)" } else { "" };
     format!(
         "{shards} {} on CPU {}{crowded}; allowed {}, {quota}, {nodes}",
         if shards == 1 { "shard" } else { "shards" },
-        show_cpus(&config.cpus),
+        show_cpus(&config.server.cpus),
         show_cpus(&machine.cpus_allowed)
     )
 }
 
 fn memory(config: &Config, machine: &Machine) -> String {
-    let huge = match (config.huge_pages, machine.thp.as_deref()) {
-        (false, _) => "off",
-        (true, Some("always" | "madvise")) => "asked for",
-        (true, _) => "not to be had",
+    let huge = match machine.thp.as_deref() {
+        Some("always" | "madvise") => "asked for",
+        _ => "not to be had",
     };
     format!(
         "{} of the {}'s {}, eviction {}, huge pages {huge}",
-        Size(config.memory_bytes),
+        Size(config.server.memory_bytes),
         machine.memory_source,
         Size(machine.memory_bytes >> 20 << 20),
-        config.eviction.name()
+        config.server.eviction.name()
     )
 }

@@ -51,7 +51,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<(), Failure> {
 fn fit_files(config: &mut Config, files: u64) -> Result<(), Failure> {
     const NAME: &str = "max-connections";
     let most = files.saturating_sub(FILES_RESERVED) as usize;
-    if config.connections_max <= most {
+    if config.server.connections_max <= most {
         return Ok(());
     }
     let Some(entry) = config.entries.iter_mut().find(|entry| entry.name == NAME) else { return Ok(()) };
@@ -59,14 +59,14 @@ fn fit_files(config: &mut Config, files: u64) -> Result<(), Failure> {
         return Err(Failure::Usage(format!(
             "--{NAME}: {} needs {} open files and the limit is {files}; raise it (ulimit -n, LimitNOFILE=) or \
              allow at most {most} connections (from {})",
-            config.connections_max,
-            config.connections_max as u64 + FILES_RESERVED,
+            config.server.connections_max,
+            config.server.connections_max as u64 + FILES_RESERVED,
             entry.origin
         )));
     }
     entry.value = most.to_string();
     entry.origin = format!("{}: the limit of open files is {files}", entry.origin);
-    config.connections_max = most;
+    config.server.connections_max = most;
     Ok(())
 }
 
@@ -77,7 +77,7 @@ async fn serve(config: Config, machine: &Machine) -> Result<(), Failure> {
     let admin = Admin::new(move || figures.get().map(Running::families).unwrap_or_default());
     let admin_address = start_admin(&config, &admin).await?;
 
-    let drain_timeout = config.drain_timeout;
+    let drain_timeout = config.server.drain_timeout;
     let started = {
         let config = config.clone();
         tokio::task::spawn_blocking(move || Running::start(&config))
@@ -88,7 +88,7 @@ async fn serve(config: Config, machine: &Machine) -> Result<(), Failure> {
     };
     let server = running.get_or_init(|| server);
     banner::show(&config, machine, server, admin_address);
-    announce(&banner::ready_line(server, admin_address))?;
+    announce(&banner::ready_line(&config, server, admin_address))?;
     admin.enter(Phase::Ready);
 
     stop.wait().await;
@@ -103,13 +103,11 @@ async fn serve(config: Config, machine: &Machine) -> Result<(), Failure> {
 const DRAIN_GRACE: Duration = Duration::from_secs(2);
 
 async fn drain(running: Arc<OnceLock<Running>>, timeout: Duration, stop: &mut Stop) {
-    let done = tokio::task::spawn_blocking(move || {
-        if let Some(server) = running.get() {
-            server.drain_and_join();
-        }
-    });
+    let done = tokio::task::spawn_blocking(move || running.get().map_or(Ok(()), Running::drain_and_join));
     tokio::select! {
-        _ = done => {}
+        done = done => if let Ok(Err(error)) = done {
+            tracing::error!(error, "a shard did not end well");
+        },
         () = stop.wait() => tracing::warn!("second signal: ending at once"),
         () = tokio::time::sleep(timeout + DRAIN_GRACE) => tracing::warn!("--drain-timeout is over: ending"),
     }

@@ -4,7 +4,9 @@ use crate::harness::{finish, stderr_of, torc};
 
 #[test]
 fn wrong_settings_end_with_one_line_and_code_two() {
-    let table: &[(&[&str], &[(&str, &str)], &[&str])] = &[
+    // Flags, environment, parts of the error.
+    type Row = (&'static [&'static str], &'static [(&'static str, &'static str)], &'static [&'static str]);
+    let table: &[Row] = &[
         (&["--memory", "2x"], &[], &["--memory", "2x", "flag"]),
         (&[], &[("TORC_MEMORY", "lots")], &["--memory", "TORC_MEMORY"]),
         (&["--listen", "0.0.0.0:0"], &[], &["--allow-remote", "authentication"]),

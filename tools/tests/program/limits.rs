@@ -20,7 +20,7 @@ fn one_connection_too_many_is_refused_and_the_others_go_on() {
     assert!(inside.iter_mut().all(Client::try_ping));
     assert!(!server.connect().try_ping(), "a fourth is not served");
     assert!(inside.iter_mut().all(Client::try_ping));
-    assert!(server.metric("torc_connections_refused_total", "") >= 1.0);
+    assert!(server.metric("torc_connections_closed_total", "too_many") >= 1.0);
     inside.pop();
     wait_until("the place is free again", || server.connect().try_ping());
 }

@@ -5,6 +5,7 @@
 mod clients;
 mod config;
 mod doctor;
+mod documents;
 mod harness;
 mod limits;
 mod metrics;

@@ -17,7 +17,7 @@ fn metrics_count_what_was_asked() {
     for shard in ["0", "1"] {
         assert!(server.metric("torc_items", &format!("shard=\"{shard}\"")) > 0.0);
     }
-    assert!(server.metric("torc_bytes", "") > 0.0);
+    assert!(server.metric("torc_segments_bytes", "") > 0.0);
 }
 
 #[test]
