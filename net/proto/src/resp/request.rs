@@ -48,6 +48,14 @@ impl Arguments {
         self.next = 0;
     }
 
+    /// Takes the arguments that [`parse_small`] found.
+    #[inline]
+    pub fn take_small(&mut self, spans: &[Span]) {
+        self.clear();
+        self.spans.extend_from_slice(spans);
+        self.announced = spans.len();
+    }
+
     pub(super) fn push(&mut self, start: usize, len: usize) {
         // Both fit: `parse` refuses to look behind the first 4 GiB.
         self.spans.push(Span { start: start as u32, len: len as u32 });
@@ -163,10 +171,13 @@ fn bulks(input: &[u8], arguments: &mut Arguments) -> Step {
     arguments.unfinished = None;
     while arguments.spans.len() < arguments.announced {
         let at = arguments.next;
-        let (start, len) = match bulk_header(input.get(at..).unwrap_or_default()) {
-            Ok(Some((header, len))) => (at + header, len),
-            Ok(None) => return Step::Incomplete { missing: 1 },
-            Err(error) => return Step::Invalid(error),
+        let (start, len) = match small_header(input, at) {
+            Some((start, len)) if start <= input.len() => (start, len as u64),
+            _ => match bulk_header(input.get(at..).unwrap_or_default()) {
+                Ok(Some((header, len))) => (at + header, len),
+                Ok(None) => return Step::Incomplete { missing: 1 },
+                Err(error) => return Step::Invalid(error),
+            },
         };
         let end = start as u64 + len + 2;
         let have = input.len() as u64;
@@ -258,7 +269,7 @@ pub fn inline_words(input: &[u8], arguments: &Arguments) -> Vec<Vec<u8>> {
 }
 
 /// Most arguments that [`parse_small`] takes.
-pub const SMALL_ARGUMENTS_MAX: usize = 4;
+pub const SMALL_ARGUMENTS_MAX: usize = 8;
 
 /// The fast path: a whole array of at most [`SMALL_ARGUMENTS_MAX`] arguments, each under 10,000 bytes. Gives the
 /// number of arguments and the bytes consumed; `None` is for [`parse`] to look into.

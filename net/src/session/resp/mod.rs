@@ -93,7 +93,7 @@ impl Session {
         while at < input.len() && turn.parts.len() < parts_max {
             let rest = &input[at..];
             if let State::Request = self.state
-                && let Some(consumed) = hot(rest, &mut turn)
+                && let Some(consumed) = self.small(rest, &mut turn)
             {
                 at += consumed;
                 resumed = false;
@@ -108,6 +108,40 @@ impl Session {
             }
         }
         Parsed { consumed: at, missing: 0 }
+    }
+
+    /// A whole array of few short arguments, which is what clients send all day: bytes consumed.
+    #[inline]
+    fn small<'a>(&mut self, rest: &'a [u8], turn: &mut Turn<'_, 'a>) -> Option<usize> {
+        let mut spans = [Span::default(); SMALL_ARGUMENTS_MAX];
+        let (count, consumed) = request::parse_small(rest, &mut spans)?;
+        let limits = turn.limits;
+        if count > limits.arguments_max {
+            return None;
+        }
+        let [name, key, value] = [spans[0].of(rest), spans[1].of(rest), spans[2].of(rest)];
+        let short = name.len() == 3
+            && key.len() <= limits.key_bytes_max
+            && value.len() <= limits.value_bytes_inline
+            && value.len() as u64 <= limits.value_bytes_max
+            && consumed <= limits.frame_bytes_max;
+        if short && count == 2 && name.eq_ignore_ascii_case(b"get") {
+            turn.parts.push(call::keyed(key, strings::READ, Kind::Value));
+        } else if short && count == 3 && name.eq_ignore_ascii_case(b"set") {
+            turn.parts.push(strings::plain_set(key, value));
+        } else {
+            return Some(self.any_small(&rest[..consumed], &spans[..count], turn));
+        }
+        Some(consumed)
+    }
+
+    #[inline(never)]
+    fn any_small<'a>(&mut self, frame: &'a [u8], spans: &[Span], turn: &mut Turn<'_, 'a>) -> usize {
+        let mut arguments = std::mem::take(&mut self.arguments);
+        arguments.take_small(spans);
+        let consumed = self.dispatch(frame, &arguments, turn);
+        self.arguments = arguments;
+        consumed
     }
 
     /// One step. `resumed`: the input ended here before, and has grown.
@@ -279,32 +313,6 @@ impl<'a> Turn<'_, 'a> {
 /// Whether an inline request can be worked off where it lies.
 fn is_array_alike(consumed: usize, arguments: &Arguments, turn: &Turn<'_, '_>) -> bool {
     !arguments.escaped && consumed <= turn.limits.value_bytes_inline
-}
-
-/// `GET key` and `SET key value` as clients send them all day: bytes consumed if the input starts with one, or
-/// with any short array, that is whole.
-#[inline]
-fn hot<'a>(rest: &'a [u8], turn: &mut Turn<'_, 'a>) -> Option<usize> {
-    let mut spans = [Span::default(); SMALL_ARGUMENTS_MAX];
-    let (count, consumed) = request::parse_small(rest, &mut spans)?;
-    let limits = turn.limits;
-    let [name, key, value] = [spans[0].of(rest), spans[1].of(rest), spans[2].of(rest)];
-    let short = value.len() <= limits.value_bytes_inline
-        && value.len() as u64 <= limits.value_bytes_max
-        && key.len() <= limits.key_bytes_max
-        && consumed <= limits.frame_bytes_max
-        && count <= limits.arguments_max;
-    if !short || name.len() != 3 {
-        return None;
-    }
-    if count == 2 && name.eq_ignore_ascii_case(b"get") {
-        turn.parts.push(call::keyed(key, strings::READ, Kind::Value));
-    } else if count == 3 && name.eq_ignore_ascii_case(b"set") {
-        turn.parts.push(strings::plain_set(key, value));
-    } else {
-        return None;
-    }
-    Some(consumed)
 }
 
 /// Whether a request of which `have` bytes are here, and which has at least `total`, is longer than allowed. A
