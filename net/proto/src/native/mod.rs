@@ -20,7 +20,7 @@ pub mod op;
 pub mod slot;
 pub mod topology;
 
-pub use extension::{Change, Expiry, Initial, ItemFacts, Options, Trace};
+pub use extension::{Change, Expiry, Initial, ItemFacts, ItemMeta, Options, Trace};
 pub use frame::{Answer, AnswerHeader, FrameLimits, Request, RequestHeader};
 pub use hello::{Hello, HelloAnswer};
 pub use keys::Keys;
