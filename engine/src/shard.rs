@@ -200,6 +200,10 @@ impl Shard {
     /// Forgets everything written until now, or until `at` once that has come. Memory is made free by
     /// [`Shard::maintain`] afterwards.
     pub fn flush(&mut self, at: Option<Millis>, now: Millis) {
+        if now >= self.flush_at {
+            // One that is due has happened, before another takes its place.
+            self.flush_now(now);
+        }
         match at {
             Some(at) if at > now => self.flush_at = at,
             _ => self.flush_now(now),
