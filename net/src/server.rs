@@ -45,8 +45,10 @@ const RECEIVE_BYTES: u32 = 16 << 10;
 /// Receive buffers take this share of a shard's memory, within [`RECEIVE_BUFFERS`].
 const RECEIVE_SHARE: u64 = 64;
 const RECEIVE_BUFFERS: std::ops::RangeInclusive<u64> = 64..=1024;
-/// Kept back for code, stacks and connections, of each shard.
-const SHARD_OVERHEAD_BYTES: u64 = 2 << 20;
+/// Kept back of each shard's memory for its ring, mail, connections and their answers.
+const SHARD_OVERHEAD_BYTES: u64 = 4 << 20;
+/// Kept back once for code, stacks and the control plane.
+const PROCESS_OVERHEAD_BYTES: u64 = 8 << 20;
 /// A shard has at least this many segments; small memories get small segments.
 const SEGMENTS_MIN: u64 = 32;
 
@@ -240,7 +242,8 @@ fn receive_buffers(config: &ServerConfig) -> u16 {
 fn store_config(config: &ServerConfig, shard: u16, seed: u64, clock: MachineClock) -> ShardConfig {
     let buffers = u64::from(receive_buffers(config)) * u64::from(RECEIVE_BYTES);
     let share = config.memory_bytes / u64::from(config.shards);
-    let memory_bytes = share.saturating_sub(buffers + SHARD_OVERHEAD_BYTES);
+    let overhead = SHARD_OVERHEAD_BYTES + PROCESS_OVERHEAD_BYTES / u64::from(config.shards);
+    let memory_bytes = share.saturating_sub(buffers + overhead);
     let mut store = ShardConfig::new(memory_bytes);
     let fitting = (memory_bytes / SEGMENTS_MIN).max(1).ilog2();
     let fitting = (1usize << fitting).clamp(64 << 10, store.segment_bytes);
