@@ -114,7 +114,8 @@ fn replay(name: &str, case: &Case, memcached: &Memcached) -> usize {
                 let (mut answer, closed) = receive(&mut stream, |bytes| {
                     let answer = bytes.strip_suffix(SENTINEL);
                     answer.is_some_and(|answer| {
-                        expected(expect, peer).is_none_or(|expected| expected.matches(answer, &mut numbers.clone()))
+                        expected(expect, peer)
+                            .is_none_or(|expected| expected.matches(answer, &mut numbers.clone()))
                     })
                 });
                 if !closed && answer.ends_with(SENTINEL) {
@@ -145,7 +146,6 @@ fn memcached_itself_answers_the_vectors_as_they_say() {
         return;
     };
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("proto/vectors/memcache");
-    let count: usize =
-        read_folder(&folder).iter().map(|(name, case)| replay(name, case, &memcached)).sum();
+    let count: usize = read_folder(&folder).iter().map(|(name, case)| replay(name, case, &memcached)).sum();
     assert!(count > 60, "only {count} answers were compared");
 }

@@ -35,6 +35,7 @@ impl MetaFlags {
 
     /// Reads the flags section. Any flag may stand with any command, as in memcached; those that mean nothing
     /// to it are ignored, and so is what stands behind a flag that takes no token.
+    #[inline]
     pub(super) fn parse(section: &[u8]) -> Result<MetaFlags, Invalid> {
         let mut flags = MetaFlags::NONE;
         for word in Words::new(section) {
@@ -49,6 +50,7 @@ impl MetaFlags {
         Ok(flags)
     }
 
+    #[inline]
     fn take(&mut self, letter: u8, token: &[u8]) -> Result<(), Invalid> {
         match letter {
             b'T' => self.ttl = signed(token).ok_or(Invalid::Token)?,

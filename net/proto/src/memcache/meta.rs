@@ -22,20 +22,20 @@ pub enum MetaVerb {
     Debug,
 }
 
-/// One meta command.
+/// One meta command, its flags not read yet: see [`Meta::flags`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Meta<'a> {
     pub verb: MetaVerb,
     /// As sent: in base64 with the flag `b`, see [`Meta::decoded_key`].
     pub key: &'a [u8],
-    pub flags: MetaFlags,
     /// The flags section as sent; the answer repeats some of it in its order.
     pub section: &'a [u8],
-    /// Length of the value behind an `ms`.
+    /// Length of the value behind an `ms`, which is to be read or skipped whatever the flags are.
     pub bytes: u64,
 }
 
 impl<'a> Meta<'a> {
+    #[inline]
     pub(super) fn parse(verb: MetaVerb, mut words: Words<'a>, limits: &LineLimits) -> Result<Self, Invalid> {
         let Some((key, plain)) = words.checked() else {
             return Err(if verb == MetaVerb::Debug { Invalid::Format } else { Invalid::Command });
@@ -47,29 +47,28 @@ impl<'a> Meta<'a> {
             MetaVerb::Set => words.next().and_then(unsigned).ok_or(Invalid::Format)?,
             _ => 0,
         };
-        let section = words.rest();
-        let flags = MetaFlags::parse(section).map_err(|error| said_by(verb, error))?;
-        let meta = Meta { verb, key, flags, section, bytes };
-        meta.check_mode()?;
-        Ok(meta)
+        Ok(Meta { verb, key, section: words.rest(), bytes })
     }
 
-    fn check_mode(&self) -> Result<(), Invalid> {
-        match (self.verb, self.flags.mode()) {
+    /// Reads the flags.
+    ///
+    /// # Errors
+    /// A flag that is none, stands twice, or has no or a wrong token.
+    #[inline]
+    pub fn flags(&self) -> Result<MetaFlags, Invalid> {
+        let flags = MetaFlags::parse(self.section).map_err(|error| said_by(self.verb, error))?;
+        match (self.verb, flags.mode()) {
             (MetaVerb::Set, Some(mode)) if !b"EAPRS".contains(&mode) => Err(Invalid::SetMode),
             (MetaVerb::Arithmetic, Some(mode)) if !b"I+D-".contains(&mode) => Err(Invalid::ArithmeticMode),
-            _ => Ok(()),
+            _ => Ok(flags),
         }
     }
 
-    /// The key that is meant: decoded into `buffer` with the flag `b`.
-    pub fn decoded_key<'b>(&self, buffer: &'b mut [u8; KEY_BYTES_MAX]) -> Result<&'b [u8], Invalid>
-    where
-        'a: 'b,
-    {
-        if !self.flags.has(b'b') {
-            return Ok(self.key);
-        }
+    /// The key that a command with the flag `b` means, decoded into `buffer`.
+    ///
+    /// # Errors
+    /// It is no base64.
+    pub fn decoded_key<'b>(&self, buffer: &'b mut [u8; KEY_BYTES_MAX]) -> Result<&'b [u8], Invalid> {
         key64::decode(self.key, buffer).ok_or(said_by(self.verb, Invalid::Key64))
     }
 }

@@ -121,7 +121,9 @@ fn check_request(request: &request::Request<'_>) -> Option<u64> {
         Request::Meta(meta) => {
             check_key(meta.key);
             let mut buffer = [0; KEY_BYTES_MAX];
-            if let Ok(key) = meta.decoded_key(&mut buffer) {
+            if meta.flags().is_ok_and(|flags| flags.has(b'b'))
+                && let Ok(key) = meta.decoded_key(&mut buffer)
+            {
                 assert!(!key.is_empty() && key.len() <= meta.key.len());
             }
             return (meta.verb == MetaVerb::Set).then_some(meta.bytes);

@@ -81,9 +81,13 @@ fn item_line(cas: bool, last: bool, key: &[u8], found: &Found<'_>, out: &mut Out
     tail.reserve(key.len() + value_bytes + 96);
     tail.extend_from_slice(b"VALUE ");
     tail.extend_from_slice(key);
-    tail.push(b' ');
-    tail.extend_from_slice(number.format(found.meta.flags).as_bytes());
-    tail.push(b' ');
+    if found.meta.flags == 0 {
+        tail.extend_from_slice(b" 0 ");
+    } else {
+        tail.push(b' ');
+        tail.extend_from_slice(number.format(found.meta.flags).as_bytes());
+        tail.push(b' ');
+    }
     tail.extend_from_slice(number.format(found.value.len()).as_bytes());
     if cas {
         tail.push(b' ');

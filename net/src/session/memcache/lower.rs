@@ -8,7 +8,7 @@ use torc_engine::command::{
     Write, WriteMode,
 };
 use torc_proto::memcache::request::{Get, Request, Store, StoreVerb};
-use torc_proto::memcache::{Meta, MetaFlags, MetaVerb};
+use torc_proto::memcache::{MetaFlags, MetaVerb};
 
 /// Longest time that counts from now, seconds; a larger number is a time of the Unix epoch.
 const RELATIVE_SECONDS_MAX: i64 = 60 * 60 * 24 * 30;
@@ -114,9 +114,9 @@ pub(super) fn with_value<'a>(mut command: Command<'a>, value: &'a [u8]) -> Comma
 }
 
 /// A meta command; `key` is decoded, the value of an `ms` still empty.
-pub(super) fn meta<'a>(meta: &Meta<'a>, key: &'a [u8], now: Millis) -> Command<'a> {
-    let flags = &meta.flags;
-    let op = match meta.verb {
+#[inline]
+pub(super) fn meta<'a>(verb: MetaVerb, key: &'a [u8], flags: &MetaFlags, now: Millis) -> Command<'a> {
+    let op = match verb {
         MetaVerb::Get => Op::Read(meta_read(flags, now)),
         MetaVerb::Set => Op::Write(meta_write(flags, now)),
         MetaVerb::Delete => Op::Delete(Delete {
@@ -136,6 +136,7 @@ fn new_expiry(flags: &MetaFlags, now: Millis) -> Option<Expiry> {
     flags.ttl().map(|ttl| expiry(ttl, now))
 }
 
+#[inline]
 fn meta_read(flags: &MetaFlags, now: Millis) -> Read {
     Read {
         expiry: new_expiry(flags, now).unwrap_or(Expiry::Keep),
@@ -146,6 +147,7 @@ fn meta_read(flags: &MetaFlags, now: Millis) -> Read {
     }
 }
 
+#[inline]
 fn meta_write(flags: &MetaFlags, now: Millis) -> Write<'static> {
     let mode = match flags.mode() {
         Some(b'E') => WriteMode::Add,

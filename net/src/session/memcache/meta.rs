@@ -10,7 +10,7 @@
 use super::compose::{problem, value};
 use crate::session::{Answer, ComposeContext, Output};
 use torc_engine::command::{Found, Lease, Meta as ItemMeta, Millis, Number, Outcome, Value};
-use torc_proto::memcache::{LINE_END, Meta, MetaVerb, Words, key64};
+use torc_proto::memcache::{LINE_END, MetaFlags, MetaVerb, Words, key64};
 
 /// How a meta command is answered.
 #[derive(Debug, Clone, Copy)]
@@ -27,14 +27,13 @@ pub(super) struct Reply {
 }
 
 impl Reply {
-    pub(super) fn new(meta: &Meta<'_>) -> Reply {
-        let flags = &meta.flags;
+    pub(super) fn new(verb: MetaVerb, flags: &MetaFlags) -> Reply {
         Reply {
-            verb: meta.verb,
+            verb,
             quiet: flags.has(b'q'),
             base64: flags.has(b'b'),
             value: flags.has(b'v'),
-            joins: meta.verb == MetaVerb::Set && matches!(flags.mode(), Some(b'A' | b'P')),
+            joins: verb == MetaVerb::Set && matches!(flags.mode(), Some(b'A' | b'P')),
         }
     }
 }

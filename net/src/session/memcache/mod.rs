@@ -33,7 +33,7 @@ use compose::Kind;
 use std::collections::VecDeque;
 use torc_engine::command::{Command, Delete, Millis, Op};
 use torc_proto::memcache::request::{self, Line, LineLimits, Request, Store, StoreVerb};
-use torc_proto::memcache::{Invalid, LINE_END, Meta, MetaVerb, Unparsed, Value};
+use torc_proto::memcache::{Invalid, KEY_BYTES_MAX, LINE_END, Meta, MetaVerb, Unparsed, Value};
 
 /// How a part is answered.
 #[derive(Debug, Clone, Copy)]
@@ -194,6 +194,7 @@ impl Session {
         Step::Took(consumed)
     }
 
+    #[inline]
     fn meta<'a>(
         &mut self,
         meta: &Meta<'a>,
@@ -202,17 +203,17 @@ impl Session {
         around: &Surroundings<'a, '_>,
         parts: &mut Vec<Part<'a>>,
     ) -> Step {
-        let mut buffer = [0; torc_proto::memcache::KEY_BYTES_MAX];
-        let key = match meta.decoded_key(&mut buffer) {
-            Ok(_) if !meta.flags.has(b'b') => meta.key,
-            Ok(decoded) => around.scratch.keep(decoded),
+        let read = meta.flags().and_then(|flags| {
+            let key = if flags.has(b'b') { decode_key(meta, around.scratch)? } else { meta.key };
+            Ok((lower::meta(meta.verb, key, &flags, around.now), meta::Reply::new(meta.verb, &flags)))
+        });
+        let (command, reply) = match read {
+            Ok(read) => read,
             Err(error) => {
                 self.refuse(error, (meta.verb == MetaVerb::Set).then_some(meta.bytes), false, parts);
                 return Step::Took(consumed);
             }
         };
-        let reply = meta::Reply::new(meta);
-        let command = lower::meta(meta, key, around.now);
         if meta.verb != MetaVerb::Set {
             let mut part = part(Work::Keyed(command), Kind::Meta(reply));
             part.echo = meta.section;
@@ -265,6 +266,7 @@ impl Session {
         Step::Took(line_bytes + bytes + LINE_END.len())
     }
 
+    #[cold]
     fn begin_value<'a>(&mut self, storage: &Storage<'a>, parts: &mut Vec<Part<'a>>) {
         let work = Work::ValueBegin { command: storage.command, bytes: storage.bytes };
         parts.push(part(work, Kind::Silent));
@@ -345,6 +347,13 @@ impl Session {
             self.reading = Reading::Skip { left };
         }
     }
+}
+
+/// The key that base64 stands for.
+#[cold]
+fn decode_key<'a>(meta: &Meta<'a>, scratch: &'a Scratch) -> Result<&'a [u8], Invalid> {
+    let mut buffer = [0; KEY_BYTES_MAX];
+    meta.decoded_key(&mut buffer).map(|key| scratch.keep(key))
 }
 
 #[inline]
