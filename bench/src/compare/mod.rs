@@ -9,8 +9,6 @@ pub mod bars;
 mod page;
 pub mod verdict;
 
-use std::path::PathBuf;
-
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
@@ -23,7 +21,7 @@ use crate::{
     lab::{
         CoreArgs, Cores,
         contender::Contender,
-        peers::{self, ServerSettings},
+        peers::{self, ServerSettings, TorcArgs},
         shape::{Shape, Timing},
     },
     load::{Protocol, preload, seconds},
@@ -42,12 +40,8 @@ pub enum Peer {
 /// Flags of `torc bench compare`.
 #[derive(Args, Clone, Debug)]
 pub struct CompareArgs {
-    /// The torc program; this program by default
-    #[arg(long, value_name = "FILE")]
-    torc: Option<PathBuf>,
-    /// A further argument of `torc serve`; may be repeated
-    #[arg(long, value_name = "ARG", allow_hyphen_values = true)]
-    torc_arg: Vec<String>,
+    #[command(flatten)]
+    torc: TorcArgs,
     /// Compares the peers alone
     #[arg(long, conflicts_with = "torc")]
     without_torc: bool,
@@ -159,10 +153,7 @@ impl Field {
         let settings = ServerSettings { cpu: cores.server, memory_mib: args.memory_mib };
         let mut servers = Vec::new();
         if !args.without_torc {
-            let own = std::env::current_exe();
-            let own = own.map_err(BenchError::io("looking for this program's own file"))?;
-            let program = args.torc.clone().unwrap_or(own);
-            servers.push(peers::torc(&program, settings, &args.torc_arg)?);
+            servers.push(args.torc.start(settings)?);
         }
         for peer in &args.peers {
             servers.extend(match peer {

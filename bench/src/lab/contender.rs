@@ -25,6 +25,10 @@ pub struct Contender {
     pub command: String,
     pub protocols: Vec<Protocol>,
     pub address: Address,
+    /// One address a shard, where there are several.
+    pub shard_addresses: Vec<Address>,
+    /// Where `/metrics` is, if served.
+    pub admin: Option<String>,
     pub probe: Probe,
     _process: ServerProcess,
 }
@@ -34,9 +38,10 @@ pub struct Contender {
 pub struct ReadyLine {
     ready: bool,
     listen: Vec<String>,
-    /// Where `/metrics` is, if served.
     #[serde(default)]
-    pub admin: Option<String>,
+    shard_listen: Vec<String>,
+    #[serde(default)]
+    admin: Option<String>,
 }
 
 impl ReadyLine {
@@ -63,12 +68,15 @@ impl Contender {
         protocols: Vec<Protocol>,
     ) -> Result<Self, BenchError> {
         let (process, line) = launch.until_line()?;
+        let ready = ReadyLine::parse(&line)?;
         Ok(Self {
             name: name.into(),
             version,
             command: launch.text(),
             protocols,
-            address: ReadyLine::parse(&line)?.address()?,
+            address: ready.address()?,
+            shard_addresses: ready.shard_listen.iter().filter_map(|text| text.parse().ok()).collect(),
+            admin: ready.admin,
             probe: Probe::new(process.pid())?,
             _process: process,
         })
@@ -90,6 +98,8 @@ impl Contender {
             command: launch.text(),
             protocols,
             address: Address::Tcp(address),
+            shard_addresses: Vec::new(),
+            admin: None,
             probe: Probe::new(process.pid())?,
             _process: process,
         })
@@ -100,7 +110,7 @@ impl Contender {
         let program = std::env::current_exe();
         let program = program.map_err(BenchError::io("looking for this program's own file"))?;
         let kind = engine.name().trim_start_matches("echo-");
-        let launch = Launch::new(program).args(own_subcommand).args(["echo", "--engine", kind]).cpu(cpu);
+        let launch = Launch::new(program).args(own_subcommand).args(["echo", "--engine", kind]).cpus(&[cpu]);
         let version = env!("CARGO_PKG_VERSION").into();
         Self::by_ready_line(engine.name(), version, &launch, Vec::new())
     }

@@ -1,6 +1,8 @@
 //! How Torc and its peers are started: each on one core, in memory only, on a port of 127.0.0.1.
 
-use std::{fs, path::Path};
+use std::{fs, path::PathBuf};
+
+use clap::Args;
 
 use super::contender::Contender;
 use crate::{
@@ -28,7 +30,7 @@ pub fn redis(settings: ServerSettings) -> Result<Option<Contender>, BenchError> 
         .args(["--save", "", "--appendonly", "no", "--io-threads", "1"])
         .args(["--maxmemory", &format!("{}mb", settings.memory_mib)])
         .args(["--maxmemory-policy", "allkeys-lru", "--loglevel", "warning"])
-        .cpu(settings.cpu);
+        .cpus(&[settings.cpu]);
     let protocols = vec![Protocol::Resp];
     Contender::by_port("redis", version, &launch, port, protocols).map(Some)
 }
@@ -43,7 +45,7 @@ pub fn memcached(settings: ServerSettings) -> Result<Option<Contender>, BenchErr
     let mut launch = Launch::new(program)
         .args(["-l", "127.0.0.1", "-p", &port.to_string(), "-U", "0"])
         .args(["-t", "1", "-m", &settings.memory_mib.to_string(), "-c", "2048"])
-        .cpu(settings.cpu);
+        .cpus(&[settings.cpu]);
     // memcached refuses to run as root unless told to; to stay root keeps /proc/PID readable.
     if is_root() {
         launch = launch.args(["-u", "root"]);
@@ -52,18 +54,41 @@ pub fn memcached(settings: ServerSettings) -> Result<Option<Contender>, BenchErr
     Contender::by_port("memcached", version, &launch, port, protocols).map(Some)
 }
 
-/// Torc from the program file `program`; `extra` are further flags of `torc serve`.
-pub fn torc(program: &Path, settings: ServerSettings, extra: &[String]) -> Result<Contender, BenchError> {
-    let version = first_line(program, &["--version"]).unwrap_or_default();
-    let launch = Launch::new(program)
-        .args(["serve", "--listen", "127.0.0.1:0", "--shards", "1"])
-        .args(["--cpus", &settings.cpu.to_string()])
-        .args(["--memory", &format!("{}m", settings.memory_mib)])
-        .args(["--admin", "127.0.0.1:0"])
-        .args(extra)
-        .cpu(settings.cpu);
-    let protocols = Protocol::ALL.to_vec();
-    Contender::by_ready_line("torc", version, &launch, protocols)
+/// Flags that say which Torc is measured.
+#[derive(Args, Clone, Debug)]
+pub struct TorcArgs {
+    /// The torc program; this program by default
+    #[arg(long, value_name = "FILE")]
+    torc: Option<PathBuf>,
+    /// A further argument of `torc serve`; may be repeated
+    #[arg(long, value_name = "ARG", allow_hyphen_values = true)]
+    torc_arg: Vec<String>,
+}
+
+impl TorcArgs {
+    /// Starts Torc with one shard.
+    pub fn start(&self, settings: ServerSettings) -> Result<Contender, BenchError> {
+        self.start_on(&[settings.cpu], settings.memory_mib)
+    }
+
+    /// Starts Torc with a shard on each of `cpus`.
+    pub fn start_on(&self, cpus: &[usize], memory_mib: u64) -> Result<Contender, BenchError> {
+        let own = std::env::current_exe();
+        let own = own.map_err(BenchError::io("looking for this program's own file"))?;
+        let program = self.torc.clone().unwrap_or(own);
+        let version = first_line(&program, &["--version"]).unwrap_or_default();
+        let cpu_list = cpus.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+        // Several shards get ports of their own, for clients that know the slots.
+        let shard_ports = if cpus.len() > 1 { "0" } else { "off" };
+        let launch = Launch::new(program)
+            .args(["serve", "--listen", "127.0.0.1:0", "--shards", &cpus.len().to_string()])
+            .args(["--shard-port-base", shard_ports, "--cpus", &cpu_list])
+            .args(["--memory", &format!("{memory_mib}m"), "--admin", "127.0.0.1:0"])
+            .args(&self.torc_arg)
+            .cpus(cpus);
+        let protocols = Protocol::ALL.to_vec();
+        Contender::by_ready_line("torc", version, &launch, protocols)
+    }
 }
 
 fn is_root() -> bool {

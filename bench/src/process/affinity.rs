@@ -6,23 +6,35 @@ use crate::error::BenchError;
 
 /// Pins the calling thread (and what it starts afterwards) to core `cpu`.
 pub fn pin(cpu: usize) -> Result<(), BenchError> {
-    set(cpu).map_err(BenchError::io(format!("pinning to core {cpu}")))
+    CoreSet::new(&[cpu])?.apply().map_err(BenchError::io(format!("pinning to core {cpu}")))
 }
 
-/// As [`pin`]; makes only one system call and allocates nothing, so that it may run between fork
-/// and exec.
-pub(super) fn set(cpu: usize) -> io::Result<()> {
-    if cpu >= libc::CPU_SETSIZE as usize {
-        return Err(io::Error::from_raw_os_error(libc::EINVAL));
+/// Some cores.
+#[derive(Clone, Copy)]
+pub struct CoreSet(libc::cpu_set_t);
+
+impl CoreSet {
+    pub fn new(cpus: &[usize]) -> Result<Self, BenchError> {
+        // SAFETY: `cpu_set_t` is an array of integers; all zeros is the empty set.
+        let mut set: libc::cpu_set_t = unsafe { mem::zeroed() };
+        for &cpu in cpus {
+            if cpu >= libc::CPU_SETSIZE as usize {
+                return Err(BenchError::setting("cpu", format!("there is no core {cpu}")));
+            }
+            // SAFETY: `cpu` is below CPU_SETSIZE, which is how many bits the set has.
+            unsafe { libc::CPU_SET(cpu, &mut set) };
+        }
+        Ok(Self(set))
     }
-    // SAFETY: `cpu_set_t` is an array of integers; all zeros is the empty set.
-    let mut set: libc::cpu_set_t = unsafe { mem::zeroed() };
-    // SAFETY: `cpu` is below CPU_SETSIZE, which is how many bits the set has.
-    unsafe { libc::CPU_SET(cpu, &mut set) };
-    // SAFETY: the kernel reads `size_of_val(&set)` bytes of `set`, which lives through the call.
-    match unsafe { libc::sched_setaffinity(0, mem::size_of_val(&set), &raw const set) } {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
+
+    /// Binds the calling thread. One system call and no allocation, so that it may run between
+    /// fork and exec.
+    pub fn apply(&self) -> io::Result<()> {
+        // SAFETY: the kernel reads `size_of_val(&self.0)` bytes, which `self` borrows.
+        match unsafe { libc::sched_setaffinity(0, mem::size_of_val(&self.0), &raw const self.0) } {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
     }
 }
 

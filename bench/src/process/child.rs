@@ -7,12 +7,12 @@ use std::{
     os::unix::process::CommandExt,
     path::PathBuf,
     process::{Child, Command, Stdio},
-    sync::mpsc,
+    sync::{Arc, Mutex, PoisonError, mpsc},
     thread,
     time::{Duration, Instant},
 };
 
-use super::affinity;
+use super::affinity::CoreSet;
 use crate::error::BenchError;
 
 /// How long a server may take until it accepts connections or says that it is ready.
@@ -23,18 +23,34 @@ const START_SECONDS: u64 = 30;
 pub struct ServerProcess {
     child: Child,
     name: String,
+    /// The end of what it wrote to stderr.
+    words: Arc<Mutex<Vec<u8>>>,
+}
+
+/// How much of a server's stderr is kept, bytes.
+const WORDS_BYTES_MAX: usize = 4096;
+
+/// Reads to the end, so that a server that writes much never blocks, and keeps the last part.
+fn keep_last_words(mut stderr: impl Read, words: &Mutex<Vec<u8>>) {
+    let mut piece = [0; WORDS_BYTES_MAX];
+    while let Ok(bytes @ 1..) = stderr.read(&mut piece) {
+        let mut words = words.lock().unwrap_or_else(PoisonError::into_inner);
+        words.extend_from_slice(&piece[..bytes]);
+        let surplus = words.len().saturating_sub(WORDS_BYTES_MAX);
+        words.drain(..surplus);
+    }
 }
 
 /// How to start one.
 pub struct Launch {
     program: OsString,
     args: Vec<OsString>,
-    cpu: Option<usize>,
+    cpus: Vec<usize>,
 }
 
 impl Launch {
     pub fn new(program: impl Into<OsString>) -> Self {
-        Self { program: program.into(), args: Vec::new(), cpu: None }
+        Self { program: program.into(), args: Vec::new(), cpus: Vec::new() }
     }
 
     #[must_use]
@@ -43,10 +59,10 @@ impl Launch {
         self
     }
 
-    /// Pins the process to a core.
+    /// Lets the process run on these cores only; without any, on those of this thread.
     #[must_use]
-    pub fn cpu(mut self, cpu: usize) -> Self {
-        self.cpu = Some(cpu);
+    pub fn cpus(mut self, cpus: &[usize]) -> Self {
+        self.cpus = cpus.to_vec();
         self
     }
 
@@ -60,27 +76,34 @@ impl Launch {
         words.collect::<Vec<String>>().join(" ")
     }
 
-    fn command(&self, stdout: Stdio) -> Command {
+    fn command(&self, stdout: Stdio) -> Result<Command, BenchError> {
         let mut command = Command::new(&self.program);
-        command.args(&self.args).stdin(Stdio::null()).stdout(stdout).stderr(Stdio::inherit());
-        let cpu = self.cpu;
+        command.args(&self.args).stdin(Stdio::null()).stdout(stdout).stderr(Stdio::piped());
+        let cores = match &self.cpus[..] {
+            [] => None,
+            cpus => Some(CoreSet::new(cpus)?),
+        };
         let prepare = move || {
             // SAFETY: no memory is passed. The kernel ends the child when its parent's thread ends.
             unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
-            cpu.map_or(Ok(()), affinity::set)
+            cores.map_or(Ok(()), |cores| cores.apply())
         };
         // SAFETY: between fork and exec `prepare` makes two system calls and touches only its own
-        // copy of `cpu`: no lock, no allocation.
+        // copy of `cores`: no lock, no allocation.
         unsafe { command.pre_exec(prepare) };
-        command
+        Ok(command)
     }
 
     fn spawn(&self, stdout: Stdio) -> Result<ServerProcess, BenchError> {
-        let child = self.command(stdout).spawn();
-        Ok(ServerProcess {
-            child: child.map_err(BenchError::io(format!("starting {}", self.text())))?,
-            name: self.program.to_string_lossy().into_owned(),
-        })
+        let child = self.command(stdout)?.spawn();
+        let mut child = child.map_err(BenchError::io(format!("starting {}", self.text())))?;
+        let words = Arc::new(Mutex::new(Vec::new()));
+        if let Some(stderr) = child.stderr.take() {
+            let words = Arc::clone(&words);
+            thread::spawn(move || keep_last_words(stderr, &words));
+        }
+        let name = self.program.to_string_lossy().into_owned();
+        Ok(ServerProcess { child, name, words })
     }
 
     /// Starts a server and waits until it accepts on `address`.
@@ -134,6 +157,11 @@ impl ServerProcess {
         }
     }
 
+    fn last_words(&self) -> String {
+        let words = self.words.lock().unwrap_or_else(PoisonError::into_inner);
+        String::from_utf8_lossy(&words).trim_end().to_owned()
+    }
+
     fn silent(&self, what: &str) -> BenchError {
         BenchError::Invalid(format!("{} {what} after {START_SECONDS} s", self.name))
     }
@@ -141,6 +169,9 @@ impl ServerProcess {
 
 impl Drop for ServerProcess {
     fn drop(&mut self) {
+        if let Ok(Some(status)) = self.child.try_wait() {
+            eprintln!("{} ended by itself: {status}\n{}", self.name, self.last_words());
+        }
         // Failing means that it has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();

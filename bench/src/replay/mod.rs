@@ -16,10 +16,7 @@ use serde::Serialize;
 
 use crate::{
     error::BenchError,
-    lab::{
-        contender::Contender,
-        peers::{self, ServerSettings},
-    },
+    lab::peers::{ServerSettings, TorcArgs},
     load::{Protocol, with_codec},
     process::affinity,
     report::write_json,
@@ -60,12 +57,8 @@ pub struct TraceArgs {
     /// What the server is asked in
     #[arg(long, value_enum, default_value_t = Protocol::Resp)]
     protocol: Protocol,
-    /// The torc program; this program by default
-    #[arg(long, value_name = "FILE")]
-    torc: Option<PathBuf>,
-    /// A further argument of `torc serve`; may be repeated
-    #[arg(long, value_name = "ARG", allow_hyphen_values = true)]
-    torc_arg: Vec<String>,
+    #[command(flatten)]
+    torc: TorcArgs,
     /// Writes the results to this file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -243,10 +236,7 @@ impl<'a> Bench<'a> {
             cpu: affinity::allowed()?.first().copied().unwrap_or(0),
             memory_mib: memory_bytes.div_ceil(1 << 20),
         };
-        let own = std::env::current_exe();
-        let own = own.map_err(BenchError::io("looking for this program's own file"))?;
-        let program = self.args.torc.clone().unwrap_or(own);
-        let server: Contender = peers::torc(&program, settings, &self.args.torc_arg)?;
+        let server = self.args.torc.start(settings)?;
         with_codec!(self.args.protocol, |codec| {
             let mut cache = Remote::connect(codec, &server.address)?;
             self.through(&mut cache, share, settings.memory_mib << 20)

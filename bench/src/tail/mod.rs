@@ -14,7 +14,7 @@ mod churn;
 mod eviction;
 mod neighbour;
 
-use std::{fmt::Write, path::PathBuf};
+use std::fmt::Write;
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
@@ -25,7 +25,7 @@ use crate::{
     lab::{
         CoreArgs, Cores,
         contender::Contender,
-        peers::{self, ServerSettings},
+        peers::{ServerSettings, TorcArgs},
         shape::{Shape, Timing},
     },
     load::{Protocol, seconds},
@@ -46,12 +46,8 @@ pub enum Experiment {
 pub struct TailArgs {
     #[arg(long, value_enum, value_delimiter = ',', default_value = "eviction,neighbour")]
     experiments: Vec<Experiment>,
-    /// The torc program; this program by default
-    #[arg(long, value_name = "FILE")]
-    torc: Option<PathBuf>,
-    /// A further argument of `torc serve`; may be repeated
-    #[arg(long, value_name = "ARG", allow_hyphen_values = true)]
-    torc_arg: Vec<String>,
+    #[command(flatten)]
+    torc: TorcArgs,
     #[arg(long, value_enum, default_value_t = Protocol::Resp)]
     protocol: Protocol,
     /// DEPTH or DEPTH@CONNECTIONS of the measured load
@@ -164,11 +160,8 @@ struct Stage<'a> {
 
 impl Stage<'_> {
     fn server(&self, memory_mib: u64) -> Result<Contender, BenchError> {
-        let own = std::env::current_exe();
-        let own = own.map_err(BenchError::io("looking for this program's own file"))?;
-        let program = self.args.torc.clone().unwrap_or(own);
         let settings = ServerSettings { cpu: self.cores.server, memory_mib };
-        peers::torc(&program, settings, &self.args.torc_arg)
+        self.args.torc.start(settings)
     }
 
     /// Measures pairs in alternating order. `measure(busy, rate, pair)` returns the outcome and how
