@@ -5,8 +5,8 @@
 //!  chunk, an item without key; its value:   | hash of the key u64 | data ...
 //! ```
 //!
-//! A chunk's version is the chain's number, so a chunk that is met in its segment finds its head by the hash
-//! and knows it by the number. A new head may take over the chunks of the old one (touch, append): only the
+//! The chain's number is the version of its first head, and that of every chunk once it has a head; so a
+//! chunk that is met in its segment finds its head by the hash and knows it by the number. A new head may take over the chunks of the old one (touch, append): only the
 //! list is written again. Locations in the list change when chunks are moved.
 
 use crate::command::UploadId;

@@ -95,7 +95,7 @@ figures! {
     segments_compacted: Counter,
     /// Items in the index.
     items: Gauge,
-    /// Bytes of items that are neither dead nor expired nor flushed.
+    /// Bytes of items that are neither removed nor flushed; those of `bytes_expired` are among them.
     bytes_live: Gauge,
     /// Bytes of items whose time is over and whose memory is not yet reused.
     bytes_expired: Gauge,

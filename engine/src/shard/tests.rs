@@ -263,3 +263,263 @@ fn uploads_are_bounded_and_an_aborted_one_leaves_nothing() {
     let write = Write { value: Body::Upload(short), ..Write::set(b"") };
     assert!(matches!(ask(&mut shard, b"k", Op::Write(write), NOW), Outcome::Refused(Refusal::ValueTooLarge)));
 }
+
+fn drain(shard: &mut Shard, now: Millis) {
+    for second in 1..=3 {
+        let steps = (0..10_000).take_while(|_| shard.maintain(now + second * 1000, 1000)).count();
+        assert!(steps < 10_000, "maintenance comes to an end");
+    }
+    shard.audit().unwrap();
+}
+
+fn lend_all(shard: &mut Shard, key: &[u8], now: Millis) -> Vec<Lent> {
+    match ask(shard, key, Op::Read(Read::default()), now) {
+        Outcome::Item(Found { value: Value::Chained(chain), .. }) => chain.lend(0..u64::MAX).collect(),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn old_of(outcome: Outcome<'_>) -> Option<Vec<u8>> {
+    match outcome {
+        Outcome::Stored { old, .. } | Outcome::NotStored { old } | Outcome::Deleted { old } => {
+            old.map(|found| bytes_of(found.value))
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_flush_that_is_due_is_neither_put_off_nor_overlooked() {
+    let mut shard = shard();
+    set(&mut shard, b"k", b"v");
+    shard.flush(Some(NOW + 1000), NOW);
+    let mut keys = Vec::new();
+    shard.scan(0, 1000, NOW + 1000, &mut keys);
+    assert!(keys.is_empty(), "a scan sees the flush that no command has met yet");
+    shard.flush(Some(NOW + 9000), NOW + 1000);
+    assert_eq!(get(&mut shard, b"k", NOW + 1000), None);
+}
+
+#[test]
+fn the_old_value_is_answered_whatever_old_and_new_are() {
+    let long = vec![7; 100_000];
+    for (old, new) in [(&b"old"[..], &b"new"[..]), (b"old", &long), (&long, b"new"), (&long, &long)] {
+        for mode in [WriteMode::Set, WriteMode::Append, WriteMode::Prepend, WriteMode::Add] {
+            let mut shard = shard();
+            set(&mut shard, b"k", old);
+            let write = Write { mode, want_old: true, ..Write::set(new) };
+            assert_eq!(old_of(ask(&mut shard, b"k", Op::Write(write), NOW)).unwrap(), old);
+            set(&mut shard, b"k", old);
+            let upload = shard.upload_begin(new.len() as u64, NOW).unwrap();
+            shard.upload_append(upload, new, NOW).unwrap();
+            let write = Write { value: Body::Upload(upload), ..write };
+            assert_eq!(old_of(ask(&mut shard, b"k", Op::Write(write), NOW)).unwrap(), old);
+            set(&mut shard, b"k", old);
+            let over = Write { mode: WriteMode::Set, expiry: Expiry::At(NOW), ..write };
+            let over = Op::Write(Write { value: Body::Bytes(new), ..over });
+            assert_eq!(old_of(ask(&mut shard, b"k", over, NOW)).unwrap(), old);
+            set(&mut shard, b"k", old);
+            let delete = Op::Delete(Delete { want_old: true, ..Delete::default() });
+            assert_eq!(old_of(ask(&mut shard, b"k", delete, NOW)).unwrap(), old);
+        }
+    }
+}
+
+#[test]
+fn a_placeholder_is_no_old_value() {
+    let mut shard = shard();
+    let vivify = Read { leases: true, vivify: Some(Expiry::Never), ..Read::default() };
+    for expiry in [Expiry::Never, Expiry::At(NOW)] {
+        ask(&mut shard, b"k", Op::Read(vivify), NOW);
+        let write = Write { want_old: true, expiry, ..Write::set(b"v") };
+        assert_eq!(old_of(ask(&mut shard, b"k", Op::Write(write), NOW)), None);
+        ask(&mut shard, b"k", Op::Delete(Delete::default()), NOW);
+    }
+}
+
+#[test]
+fn lent_bytes_outlive_their_shard() {
+    let mut shard = shard();
+    set(&mut shard, b"long", &[0xCD; 100_000]);
+    let lent = lend_all(&mut shard, b"long", NOW);
+    drop(shard);
+    assert!(lent.iter().all(|lent| lent.bytes().iter().all(|&byte| byte == 0xCD)));
+}
+
+#[test]
+#[should_panic(expected = "lent bytes go back to the shard that lent them")]
+fn lent_bytes_go_home() {
+    let (mut one, mut other) = (shard(), shard());
+    set(&mut one, b"long", &[0xCD; 100_000]);
+    for lent in lend_all(&mut one, b"long", NOW) {
+        other.release(lent);
+    }
+}
+
+#[test]
+fn when_everything_is_lent_writes_are_refused_until_it_comes_back() {
+    for eviction in crate::eviction::Algorithm::ALL {
+        let config = ShardConfig::new(1 << 20);
+        let config = ShardConfig { now: NOW, segment_bytes: 64 << 10, eviction, ..config };
+        let mut shard = Shard::new(config).unwrap();
+        let mut lent = Vec::new();
+        let refused = (0..100u32).any(|number| {
+            let outcome = ask(&mut shard, &number.to_le_bytes(), Op::Write(Write::set(&[1; 50_000])), NOW);
+            if matches!(outcome, Outcome::Refused(Refusal::OutOfMemory)) {
+                return true;
+            }
+            lent.extend(lend_all(&mut shard, &number.to_le_bytes(), NOW));
+            false
+        });
+        assert!(refused, "a shard of 1 MiB cannot hold 5 MB that nobody gives back");
+        shard.audit().unwrap();
+        assert!(shard.stats().refused_memory.read() > 0);
+        lent.drain(..).for_each(|lent| shard.release(lent));
+        set(&mut shard, b"after", &[2; 50_000]);
+        assert_eq!(get(&mut shard, b"after", NOW).unwrap(), [2; 50_000]);
+    }
+}
+
+#[test]
+fn what_was_lent_at_a_flush_is_free_once_it_is_back() {
+    let mut shard = shard();
+    set(&mut shard, b"long", &[3; 100_000]);
+    let lent = lend_all(&mut shard, b"long", NOW);
+    shard.flush(None, NOW);
+    drain(&mut shard, NOW);
+    assert!(shard.stats().segments_pinned.read() > 0);
+    lent.into_iter().for_each(|lent| shard.release(lent));
+    drain(&mut shard, NOW + 10_000);
+    assert_eq!(shard.stats().bytes_segments.read(), 0);
+}
+
+#[test]
+fn a_long_value_counts_as_expired_with_all_its_chunks() {
+    let mut shard = shard();
+    let write = Write { expiry: Expiry::At(NOW + 500), ..Write::set(&[1; 200_000]) };
+    ask(&mut shard, b"long", Op::Write(write), NOW);
+    shard.maintain(NOW + 1000, 0);
+    assert!(shard.stats().bytes_expired.read() >= 200_000);
+    drain(&mut shard, NOW + 1000);
+    assert_eq!(shard.stats().bytes_expired.read(), 0);
+    assert_eq!(shard.stats().bytes_segments.read(), 0);
+}
+
+#[test]
+fn a_late_upload_id_touches_nobody_elses_upload() {
+    let mut shard = shard();
+    let late = shard.upload_begin(10, NOW).unwrap();
+    shard.upload_abort(late);
+    let other = shard.upload_begin(4, NOW).unwrap();
+    assert_eq!(shard.upload_append(late, b"late", NOW), Err(Refusal::OutOfMemory));
+    shard.upload_abort(late);
+    shard.upload_append(other, b"mine", NOW).unwrap();
+    ask(&mut shard, b"k", Op::Write(Write { value: Body::Upload(other), ..Write::set(b"") }), NOW);
+    assert_eq!(get(&mut shard, b"k", NOW).unwrap(), b"mine");
+}
+
+#[test]
+fn an_upload_may_have_a_flush_in_its_middle() {
+    let mut shard = shard();
+    let upload = shard.upload_begin(30_000, NOW).unwrap();
+    shard.upload_append(upload, &[1; 20_000], NOW).unwrap();
+    shard.flush(None, NOW);
+    shard.upload_append(upload, &[2; 10_000], NOW).unwrap();
+    ask(&mut shard, b"k", Op::Write(Write { value: Body::Upload(upload), ..Write::set(b"") }), NOW);
+    shard.audit().unwrap();
+    assert_eq!(get(&mut shard, b"k", NOW).unwrap().len(), 30_000);
+    ask(&mut shard, b"k", Op::Delete(Delete::default()), NOW);
+    shard.audit().unwrap();
+    assert_eq!(shard.stats().bytes_live.read(), 0);
+}
+
+#[test]
+fn a_chain_of_many_small_pieces_stays_whole() {
+    let mut shard = shard();
+    let mut whole = vec![9; 20_000];
+    set(&mut shard, b"k", &whole);
+    for piece in 0..5_000u32 {
+        let piece = piece.to_le_bytes();
+        let write = Write { mode: WriteMode::Append, ..Write::set(&piece) };
+        let outcome = ask(&mut shard, b"k", Op::Write(write), NOW);
+        assert!(matches!(outcome, Outcome::Stored { .. }), "{outcome:?}");
+        whole.extend(piece);
+    }
+    assert_eq!(get(&mut shard, b"k", NOW).unwrap(), whole);
+    shard.audit().unwrap();
+}
+
+#[test]
+fn long_values_are_evicted_as_short_ones_are() {
+    for eviction in crate::eviction::Algorithm::ALL {
+        let config = ShardConfig { now: NOW, segment_bytes: 64 << 10, eviction, ..ShardConfig::new(2 << 20) };
+        let mut shard = Shard::new(config).unwrap();
+        for number in 0..8u32 {
+            set(&mut shard, format!("long{number}").as_bytes(), &[1; 100_000]);
+        }
+        for number in 0..10_000u32 {
+            set(&mut shard, &number.to_le_bytes(), &[1; 1000]);
+        }
+        let left = (0..8).filter(|n| get(&mut shard, format!("long{n}").as_bytes(), NOW).is_some()).count();
+        assert_eq!(left, 0, "{eviction:?}: five times the memory was written since");
+    }
+}
+
+#[test]
+fn the_index_grows_inside_the_memory() {
+    for eviction in crate::eviction::Algorithm::ALL {
+        let config = ShardConfig { now: NOW, segment_bytes: 64 << 10, eviction, ..ShardConfig::new(3 << 20) };
+        let mut shard = Shard::new(config).unwrap();
+        let buckets = shard.index.buckets();
+        for number in 0..150_000u32 {
+            set(&mut shard, &number.to_le_bytes(), b"v");
+            if number % 1000 == 0 {
+                shard.audit().unwrap();
+                shard.maintain(NOW + u64::from(number), 0);
+            }
+        }
+        assert!(shard.index.buckets() > 4 * buckets, "the index has grown");
+        let stats = shard.stats();
+        let told =
+            stats.bytes_segments_max.read() + stats.bytes_index.read() + stats.bytes_bookkeeping.read();
+        assert!(told <= 3 << 20, "{told} bytes of 3 MiB");
+    }
+}
+
+#[test]
+fn a_segment_more_than_half_dead_is_compacted() {
+    let mut shard = shard();
+    for number in 0..10_000u32 {
+        set(&mut shard, &number.to_le_bytes(), &[1; 100]);
+    }
+    for number in (0..10_000u32).filter(|number| number % 5 != 0) {
+        ask(&mut shard, &number.to_le_bytes(), Op::Delete(Delete::default()), NOW);
+    }
+    drain(&mut shard, NOW);
+    let stats = shard.stats();
+    assert!(stats.bytes_segments.read() < 2 * stats.bytes_live.read());
+    assert_eq!(stats.items.read(), 2_000);
+    assert!((0..2_000u32).all(|number| get(&mut shard, &(number * 5).to_le_bytes(), NOW).is_some()));
+}
+
+#[test]
+fn a_counter_in_place_keeps_its_expiry_and_its_books() {
+    let mut shard = shard();
+    let write = Write { expiry: Expiry::At(NOW + 5_000), ..Write::set(b"10") };
+    ask(&mut shard, b"n", Op::Write(write), NOW);
+    let count = Arithmetic {
+        delta: Delta::Increment(1),
+        initial: None,
+        expiry: Expiry::Keep,
+        compare: None,
+        token: None,
+    };
+    for step in 1..=60 {
+        ask(&mut shard, b"n", Op::Arithmetic(count), NOW + step * 10);
+        shard.audit().unwrap();
+    }
+    assert_eq!(get(&mut shard, b"n", NOW + 4_999).unwrap(), b"70");
+    assert_eq!(get(&mut shard, b"n", NOW + 5_000), None);
+    drain(&mut shard, NOW + 6_000);
+    assert_eq!(shard.stats().bytes_segments.read(), 0);
+}

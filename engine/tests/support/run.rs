@@ -116,7 +116,8 @@ impl Run {
         while bytes < self.shard.stats().bytes_segments_max.read() as usize * 5 / 4 {
             let number = self.written;
             let source = Source::Pattern(500 + number as usize * 811 % 3_500);
-            let expiry = if number.is_multiple_of(3) { When::In(2_000 + number as i64 * 50) } else { When::Never };
+            let expiry =
+                if number.is_multiple_of(3) { When::In(2_000 + number as i64 * 50) } else { When::Never };
             let key = format!("fill-{number}").into_bytes();
             bytes += 500 + number as usize * 811 % 3_500;
             self.write(&key, WriteMode::Set, source, expiry);
@@ -403,7 +404,9 @@ impl Run {
         }
         let moves = matches!(
             expected,
-            Expected::Touched { changed: true, .. } | Expected::Item { changed: true, .. } | Expected::Deleted { .. }
+            Expected::Touched { changed: true, .. }
+                | Expected::Item { changed: true, .. }
+                | Expected::Deleted { .. }
         );
         if !self.exact && moves && matches!(seen, Seen::Miss) {
             // Room for the new header has cost the item its place.
@@ -580,7 +583,8 @@ impl Run {
         }
         self.audit();
         let stats = self.shard.stats();
-        let kept = stats.bytes_segments_max.read() + stats.bytes_index.read() + stats.bytes_bookkeeping.read();
+        let kept =
+            stats.bytes_segments_max.read() + stats.bytes_index.read() + stats.bytes_bookkeeping.read();
         // The least number of segments is kept whatever the rest takes.
         let least = stats.bytes_segments_max.read() <= (SEGMENTS_MIN * SEGMENT_BYTES) as u64;
         assert!(least || kept <= self.memory_bytes, "{kept} bytes of {}", self.memory_bytes);
