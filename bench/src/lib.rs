@@ -21,13 +21,16 @@ pub mod codec;
 pub mod compare;
 pub mod echo;
 mod error;
+pub mod footprint;
 pub mod generator;
+pub mod idle;
 pub mod lab;
 pub mod load;
 pub mod process;
 pub mod replay;
 pub mod report;
 pub mod results;
+pub mod shards;
 pub mod tail;
 pub mod workload;
 
@@ -57,6 +60,12 @@ enum BenchCommand {
     Trace(Box<replay::TraceArgs>),
     /// The tail of the latency while the server evicts, or serves long values to a neighbour
     Tail(Box<tail::TailArgs>),
+    /// What an item costs beside its own bytes, and whether a full server keeps to its memory
+    Memory(Box<footprint::MemoryArgs>),
+    /// CPU of a server with nothing to do
+    Idle(Box<idle::IdleArgs>),
+    /// Two shards against one: shard-aware clients, and the hop on the common port
+    Shards(Box<shards::ShardsArgs>),
     /// A bare echo server (started by other commands)
     #[command(hide = true)]
     Echo(echo::EchoArgs),
@@ -72,6 +81,9 @@ pub fn run(args: BenchArgs, own_subcommand: &[&str]) -> Result<ExitCode, BenchEr
         Some(BenchCommand::Compare(args)) => compare::run(&args, own_subcommand)?,
         Some(BenchCommand::Trace(args)) => replay::run(&args)?,
         Some(BenchCommand::Tail(args)) => tail::run(&args)?,
+        Some(BenchCommand::Memory(args)) => footprint::run(&args)?,
+        Some(BenchCommand::Idle(args)) => idle::run(&args)?,
+        Some(BenchCommand::Shards(args)) => shards::run(&args)?,
         Some(BenchCommand::Echo(args)) => echo::run(&args)?,
     }
     Ok(ExitCode::SUCCESS)
