@@ -8,6 +8,7 @@
 use super::sockets::{ACCEPT_RETRY, EVENTS_MAX, EventFd, SocketsConfig, addresses, is_shortage, shutdown};
 use super::{BufferId, ConnId, Event, GENERATIONS, Transport, Waker};
 use crate::session::Piece;
+use socket2::SockRef;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
@@ -116,6 +117,10 @@ impl Epoll {
             libc::EPOLLIN as u32,
             KIND_WAKER << KIND_SHIFT,
         )?;
+        for listener in &epoll.listeners {
+            // Accepting goes on until nobody waits; that must not wait for the next.
+            socket2::SockRef::from(listener).set_nonblocking(true)?;
+        }
         epoll.watch_listeners(libc::EPOLL_CTL_ADD)?;
         Ok(epoll)
     }
