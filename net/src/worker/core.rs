@@ -17,7 +17,7 @@ use crate::transport::ConnId;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use torc_engine::Shard;
-use torc_engine::command::{Command, Millis, Op, Outcome};
+use torc_engine::command::{Body, Command, Millis, Op, Outcome, Write};
 use torc_engine::slots::slot_of;
 
 /// What a listener is for.
@@ -442,8 +442,14 @@ fn perform<'s>(
                 outcomes.record(once, &outcome);
                 outcome
             }
-            Lookup::Repeat(stored) => stored.outcome(),
-            Lookup::Unknown => return Answer::OutcomeUnknown,
+            Lookup::Repeat(stored) => {
+                drop_upload(shard, command);
+                stored.outcome()
+            }
+            Lookup::Unknown => {
+                drop_upload(shard, command);
+                return Answer::OutcomeUnknown;
+            }
         },
     };
     stats.request(CommandClass::of(&command.op), OutcomeClass::of(&outcome));
@@ -451,6 +457,14 @@ fn perform<'s>(
         // No shard has a second tier yet, so nothing is ever pending.
         Outcome::Pending(_) => Answer::Busy { limit: "pending" },
         outcome => Answer::Outcome(outcome),
+    }
+}
+
+/// A long value that came again for a change that is not done again.
+#[cold]
+fn drop_upload(shard: &mut Shard, command: &Command<'_>) {
+    if let Op::Write(Write { value: Body::Upload(id), .. }) = command.op {
+        shard.upload_abort(id);
     }
 }
 
