@@ -54,7 +54,7 @@ pub struct ServerConfig {
     pub eviction: Algorithm,
     /// `--max-value`, bytes. Default: 64 MiB.
     pub value_bytes_max: u64,
-    /// `--max-key`, bytes. Default: 250.
+    /// `--max-key`, bytes; memcached has its own limit of 250. Default: 4 KiB.
     pub key_bytes_max: usize,
     /// Values longer than this are received in slices, bytes. Default: 64 KiB.
     pub value_bytes_inline: usize,
@@ -95,7 +95,7 @@ impl Default for ServerConfig {
             segment_bytes: None,
             eviction: Algorithm::default(),
             value_bytes_max: 64 << 20,
-            key_bytes_max: 250,
+            key_bytes_max: 4 << 10,
             value_bytes_inline: 64 << 10,
             frame_bytes_max: 1 << 20,
             arguments_max: 1 << 16,

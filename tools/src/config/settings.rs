@@ -140,7 +140,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "Receive buffers of a shard, 16k each; auto: by its memory",
     ),
     one(LIMITS, "max-value", "SIZE", "64m", "Longest value"),
-    one(LIMITS, "max-key", "SIZE", "250", "Longest key"),
+    one(LIMITS, "max-key", "SIZE", "4k", "Longest key"),
     one(LIMITS, "max-connections", "COUNT", "10000", "Most connections at a time, over all listeners"),
     one(
         LIMITS,
