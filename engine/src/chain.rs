@@ -6,8 +6,9 @@
 //! ```
 //!
 //! The chain's number is the version of its first head, and that of every chunk once it has a head; so a
-//! chunk that is met in its segment finds its head by the hash and knows it by the number. A new head may take over the chunks of the old one (touch, append): only the
-//! list is written again. Locations in the list change when chunks are moved.
+//! chunk that is met in its segment finds its head by the hash and knows it by the number. A new head may
+//! take over the chunks of the old one (touch, append): only the list is written again. Locations in the list
+//! change when chunks are moved.
 
 use crate::command::UploadId;
 

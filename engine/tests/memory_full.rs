@@ -17,3 +17,17 @@ proptest! {
         support::crowded(&steps.concat(), segments, algorithm);
     }
 }
+
+#[test]
+fn a_hot_long_value_whose_head_is_in_an_open_segment_does_not_block_eviction() {
+    // Set a long value, read it, store and set more: one sealed segment, all chunks of the hot value.
+    let steps: [[u8; STEP_BYTES]; 6] = [
+        [231, 19, 96, 14, 0, 0, 0, 24, 0, 0, 0, 0],
+        [32, 139, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+        [211, 44, 0, 0, 45, 0, 0, 0, 0, 0, 0, 0],
+        [39, 219, 0, 48, 14, 117, 0, 8, 1, 77, 209, 196],
+        [96, 219, 63, 175, 231, 123, 69, 72, 23, 92, 127, 199],
+        [115, 3, 90, 233, 237, 69, 233, 180, 6, 63, 215, 100],
+    ];
+    support::crowded(&steps.concat(), 13, Algorithm::S3Fifo);
+}

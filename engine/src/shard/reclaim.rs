@@ -189,8 +189,13 @@ impl Shard {
             if self.reclaim.job.is_none() && !self.next_job(true) && !self.segments.seal_fullest() {
                 return false;
             }
+            let before = self.segments.available();
             while self.reclaim.job.is_some() {
                 self.step(now);
+            }
+            if self.segments.available() <= before {
+                // Everything was kept. What could go may lie in open segments, or hang on a head that does.
+                self.segments.seal_fullest();
             }
         }
         false
