@@ -1,5 +1,6 @@
 //! `torc cli`: one command from the arguments, lines from a pipe, or a prompt.
 
+mod native;
 pub(crate) mod print;
 mod prompt;
 mod resp;
@@ -19,7 +20,7 @@ pub(crate) struct CliArgs {
     #[arg(long, short, default_value = "127.0.0.1:7171", env = "TORC_SERVER")]
     server: String,
     /// What to speak: native knows Torc's own verbs, resp any Redis command
-    #[arg(long, short, value_enum, default_value_t = Protocol::Resp)]
+    #[arg(long, short, value_enum, default_value_t = Protocol::Native)]
     protocol: Protocol,
     /// Seconds to wait for an answer
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=86_400))]
@@ -31,6 +32,7 @@ pub(crate) struct CliArgs {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Protocol {
+    Native,
     Resp,
 }
 
@@ -52,6 +54,7 @@ struct Answered {
 pub(crate) fn run(args: &CliArgs) -> Result<ExitCode, Failure> {
     let timeout = Duration::from_secs(args.timeout);
     let mut speaker: Box<dyn Speaker> = match args.protocol {
+        Protocol::Native => Box::new(native::Native::new(&args.server, timeout)?),
         Protocol::Resp => Box::new(resp::Resp::new(stream::connect(&args.server, timeout)?)),
     };
     let well = if !args.command.is_empty() {

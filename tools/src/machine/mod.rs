@@ -91,6 +91,12 @@ pub(crate) fn raise_file_limit() -> u64 {
     if done { hard } else { soft }
 }
 
+/// Resident memory of this process; 0 where `/proc` does not say.
+pub(crate) fn resident_bytes() -> u64 {
+    let status = text(Path::new("/"), "proc/self/status").unwrap_or_default();
+    kib_of(&status, "VmRSS:").unwrap_or(0)
+}
+
 /// Soft and hard limit of a resource.
 fn limit(resource: libc::__rlimit_resource_t) -> Option<(u64, u64)> {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
@@ -117,8 +123,12 @@ fn names(root: &Path, directory: &str) -> Vec<String> {
 }
 
 fn memory_total(root: &Path) -> Option<u64> {
-    let meminfo = text(root, "proc/meminfo")?;
-    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    kib_of(&text(root, "proc/meminfo")?, "MemTotal:")
+}
+
+/// The bytes behind a name in the tables of `/proc`, which are in KiB.
+fn kib_of(table: &str, name: &str) -> Option<u64> {
+    let line = table.lines().find_map(|line| line.strip_prefix(name))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     kib.checked_mul(1024)
 }

@@ -4,19 +4,49 @@ use crate::admin::{Family, Kind, Sample, Value};
 use crate::config::Config;
 use crate::config::value::show_endpoint;
 use crate::exit::Failure;
+use crate::machine;
+use std::io::ErrorKind;
+use std::time::{Duration, Instant};
 use torc_engine::stats;
 use torc_net::metrics::BUCKETS;
-use torc_net::server::{Server, Stats};
+use torc_net::server::{Server, ServerConfig, StartError, Stats};
 use torc_net::transport::choice::Chosen;
+
+/// A server that was killed keeps its sockets for a moment, until the kernel has taken its rings down; whoever
+/// starts the next one at once shall not have to try twice.
+const TAKEN_PATIENCE: Duration = Duration::from_secs(1);
+const TAKEN_RETRY: Duration = Duration::from_millis(50);
+
+fn explain(error: &StartError) -> Failure {
+    match error {
+        StartError::Transport(_) => {
+            Failure::Failed(format!("{error}; or say --transport auto, which serves over epoll then"))
+        }
+        _ => Failure::failed(error),
+    }
+}
 
 /// A server that has bound everything.
 pub(super) struct Running {
     server: Server,
+    /// Of the process, not of a shard; they do not change.
+    limits: Family,
 }
 
 impl Running {
     pub(super) fn start(config: &Config) -> Result<Running, Failure> {
-        Server::start(config.server.clone()).map(|server| Running { server }).map_err(Failure::failed)
+        let end = Instant::now() + TAKEN_PATIENCE;
+        loop {
+            match Server::start(config.server.clone()) {
+                Ok(server) => return Ok(Running { server, limits: limits(&config.server) }),
+                Err(StartError::Listen { cause, .. })
+                    if cause.kind() == ErrorKind::AddrInUse && Instant::now() < end =>
+                {
+                    std::thread::sleep(TAKEN_RETRY);
+                }
+                Err(error) => return Err(explain(&error)),
+            }
+        }
     }
 
     pub(super) fn listen(&self) -> Vec<String> {
@@ -46,7 +76,7 @@ impl Running {
 
     /// Every figure of every shard.
     pub(super) fn families(&self) -> Vec<Family> {
-        let mut families = vec![info(self.transport())];
+        let mut families = vec![info(self.transport()), self.limits.clone(), resident()];
         for (shard, stats) in self.server.stats().iter().enumerate() {
             let shard = shard.to_string();
             add_figures(&shard, stats, &mut families);
@@ -66,6 +96,42 @@ fn info(transport: &str) -> Family {
             labels: labels.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(),
             value: Value::Number(1.0),
         }],
+    }
+}
+
+/// The numeric settings as they are used.
+fn limits(config: &ServerConfig) -> Family {
+    let limits = [
+        ("shards", u64::from(config.shards)),
+        ("memory", config.memory_bytes),
+        ("max-value", config.value_bytes_max),
+        ("max-key", config.key_bytes_max as u64),
+        ("max-connections", config.connections_max as u64),
+        ("max-frame", config.frame_bytes_max as u64),
+        ("max-arguments", config.arguments_max as u64),
+        ("max-waiting", config.queue_parts_max as u64),
+        ("output-limit", config.output_bytes_max as u64),
+        ("stream-above", config.value_bytes_inline as u64),
+    ];
+    let sample = |(name, value): (&str, u64)| Sample {
+        labels: vec![("setting".to_owned(), name.to_owned())],
+        value: Value::Number(value as f64),
+    };
+    Family {
+        name: "limit".into(),
+        help: "The numeric settings as they are used, by setting; bytes, or a count.".into(),
+        kind: Kind::Gauge,
+        samples: limits.into_iter().map(sample).collect(),
+    }
+}
+
+fn resident() -> Family {
+    let sample = Sample { labels: Vec::new(), value: Value::Number(machine::resident_bytes() as f64) };
+    Family {
+        name: "resident_bytes".into(),
+        help: "Resident memory of the process.".into(),
+        kind: Kind::Gauge,
+        samples: vec![sample],
     }
 }
 

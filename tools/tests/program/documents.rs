@@ -48,6 +48,16 @@ fn every_setting_and_its_default_is_documented() {
 }
 
 #[test]
+fn every_metric_is_documented() {
+    let operating = read(&root().join("docs/operating.md"));
+    let (_, metrics) = crate::harness::Server::start(&[]).admin("/metrics");
+    let names = metrics.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
+    for name in names {
+        assert!(operating.contains(&format!("| `{name}` |")), "{name}");
+    }
+}
+
+#[test]
 fn the_readme_shows_the_example_that_is_compiled() {
     let readme = read(&root().join("README.md"));
     let shown =

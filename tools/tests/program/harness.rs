@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
@@ -173,8 +174,22 @@ pub(crate) struct Client {
     stream: Box<dyn Stream>,
 }
 
-pub(crate) trait Stream: Read + Write + Send {}
-impl<T: Read + Write + Send> Stream for T {}
+pub(crate) trait Stream: Read + Write + Send {
+    /// Says that nothing more will be sent.
+    fn end(&self) -> std::io::Result<()>;
+}
+
+impl Stream for TcpStream {
+    fn end(&self) -> std::io::Result<()> {
+        self.shutdown(Shutdown::Write)
+    }
+}
+
+impl Stream for UnixStream {
+    fn end(&self) -> std::io::Result<()> {
+        self.shutdown(Shutdown::Write)
+    }
+}
 
 impl Client {
     pub(crate) fn new(stream: TcpStream) -> Client {
@@ -184,7 +199,7 @@ impl Client {
     }
 
     pub(crate) fn unix(path: &std::path::Path) -> Client {
-        let stream = std::os::unix::net::UnixStream::connect(path).expect("the server accepts");
+        let stream = UnixStream::connect(path).expect("the server accepts");
         stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
         Client { stream: Box::new(stream) }
     }
@@ -222,6 +237,13 @@ impl Client {
         let mut bytes = [0; 4096];
         let count = self.stream.read(&mut bytes).unwrap_or(0);
         bytes[..count].to_vec()
+    }
+
+    /// Says that nothing more will be sent; then everything until the server closes.
+    pub(crate) fn end(&mut self) -> Vec<u8> {
+        // It may have closed already.
+        let _ = self.stream.end();
+        self.rest()
     }
 
     /// Everything until the server closes.
