@@ -2,8 +2,9 @@
 
 use super::super::{Answer, Output};
 use super::Reply;
+use super::plain::marks_of;
 use super::request::Refusal;
-use torc_engine::command::{Found, Lease, Meta, Millis, Number, Outcome, Refusal as ShardRefusal, Value};
+use torc_engine::command::{Found, Meta, Millis, Number, Outcome, Refusal as ShardRefusal, Value};
 use torc_proto::native::extension::ItemMeta;
 use torc_proto::native::topology::WrongOwner;
 use torc_proto::native::{AnswerHeader, ItemFacts, Status, flags, marks};
@@ -222,18 +223,6 @@ fn facts(reply: &Reply, meta: &Meta, now: Millis) -> ItemFacts {
         version: meta.version,
     });
     ItemFacts { client_flags: meta.flags, item, access_age_s: None }
-}
-
-#[inline]
-fn marks_of(meta: &Meta) -> u8 {
-    let lease = match meta.lease {
-        Lease::None => 0,
-        Lease::Won => marks::WON,
-        Lease::Given => marks::GIVEN,
-    };
-    let stale = if meta.stale { marks::STALE } else { 0 };
-    let fetched = if meta.fetched { marks::FETCHED } else { 0 };
-    lease | stale | fetched
 }
 
 fn shard_refusal(refusal: ShardRefusal) -> Status {

@@ -15,13 +15,15 @@
 //! | file | holds |
 //! |---|---|
 //! | `mod.rs` | the state of a connection, framing |
-//! | `request.rs` | one frame to one [`Work`], pure |
+//! | `plain.rs` | gets and sets without options, in one pass |
+//! | `request.rs` | any frame to its [`Work`], pure |
 //! | `compose.rs` | an answer to bytes |
 //! | `server.rs` | the answers about the server: hello, topology, statistics |
 //! | `outcomes.rs` | a shard's record of changes done once (D9b) |
 
 mod compose;
 pub mod outcomes;
+mod plain;
 mod request;
 mod server;
 
@@ -135,6 +137,11 @@ impl Session {
             let rest = &input[consumed..];
             match self.state {
                 State::Frames => {
+                    if let Some((part, bytes)) = plain::request(rest, limits) {
+                        parts.push(part);
+                        consumed += bytes;
+                        continue;
+                    }
                     let arrived = self.backlog.arrival(consumed, now);
                     match self.frame(rest, arrived, now, limits, parts) {
                         Ok(bytes) => consumed += bytes,
@@ -347,6 +354,7 @@ impl Session {
         out: &mut Output,
     ) {
         match (reply.kind, answer) {
+            (Kind::Outcome, Answer::Outcome(outcome)) if plain::answer(&reply, outcome, out) => {}
             (Kind::Outcome, Answer::Outcome(outcome)) => {
                 compose::outcome(&reply, key, outcome, context.now, out)
             }
