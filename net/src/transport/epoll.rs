@@ -119,7 +119,7 @@ impl Epoll {
         )?;
         for listener in &epoll.listeners {
             // Accepting goes on until nobody waits; that must not wait for the next.
-            socket2::SockRef::from(listener).set_nonblocking(true)?;
+            SockRef::from(listener).set_nonblocking(true)?;
         }
         epoll.watch_listeners(libc::EPOLL_CTL_ADD)?;
         Ok(epoll)

@@ -367,7 +367,9 @@ impl Core {
         let part = &conn.queue[place].part;
         match self.destination(conn, part.key()) {
             Destination::Here => {
-                Some(WaitState::Ready(self.perform_owned(part.key(), op, part.value(), once)))
+                let bytes = self.pool.copy(&[part.key(), part.value()]);
+                let room = Room { bytes, key_end: part.key().len() };
+                Some(WaitState::Ready(self.perform_owned(op, once, room)))
             }
             Destination::There(shard) => self
                 .ask_keyed(shard, address, op, part.key(), part.value(), once)
@@ -379,22 +381,19 @@ impl Core {
         }
     }
 
-    /// Executes a command here and takes its answer over.
-    pub(super) fn perform_owned(
-        &mut self,
-        key: &[u8],
-        op: Op<'static>,
-        value: &[u8],
-        once: Option<Once>,
-    ) -> OwnedReply {
+    /// Executes a command here and takes its answer over; its value goes to `room`, which may hold the command.
+    pub(super) fn perform_owned(&mut self, op: Op<'static>, once: Option<Once>, room: Room) -> OwnedReply {
+        let (key, value) = room.bytes.split_at(room.key_end);
         let hash = self.shard.hash(key);
         let command = fill_command(key, op, value);
         let answer =
             perform(&mut self.shard, &mut self.outcomes, &self.stats, &command, hash, once, self.now);
+        let mut bytes = room.bytes;
+        bytes.clear();
         match answer {
-            Answer::Outcome(outcome) => OwnedReply::take_over(outcome, self.pool.take()),
-            Answer::Busy { limit } => OwnedReply::plain(OwnedAnswer::Busy { limit }),
-            _ => OwnedReply::plain(OwnedAnswer::OutcomeUnknown),
+            Answer::Outcome(outcome) => OwnedReply::take_over(outcome, bytes),
+            Answer::Busy { limit } => OwnedReply { answer: OwnedAnswer::Busy { limit }, bytes },
+            _ => OwnedReply { answer: OwnedAnswer::OutcomeUnknown, bytes },
         }
     }
 
@@ -413,6 +412,12 @@ impl Core {
             Destination::There(shard)
         }
     }
+}
+
+/// A buffer with a key and a value in it, and room for an answer.
+pub(super) struct Room {
+    pub(super) bytes: Vec<u8>,
+    pub(super) key_end: usize,
 }
 
 /// Where a key is served.

@@ -1,7 +1,7 @@
 //! What needs more than a look-up on the own shard: other shards' keys, all shards, long values.
 
 use super::connection::{Connection, Upload, UploadPlace, WaitState, end_options};
-use super::core::{Core, Destination};
+use super::core::{Core, Destination, Room};
 use super::mail::{Address, Ask, Back, Letter, What};
 use super::owned::{Options, OwnedAnswer, OwnedOutcome, OwnedReply, OwnedWork, fill_command};
 use crate::metrics::{CommandClass, OutcomeClass};
@@ -115,7 +115,7 @@ impl Core {
         }
         let number = self.number;
         for shard in (0..shards).filter(|&shard| shard != number) {
-            let bytes = self.pool.take();
+            let bytes = self.pool.copy(&[]);
             self.ask(shard, Ask { from, what: What::Flush { at }, bytes, key_end: 0, once: None });
         }
         Some(WaitState::Asked(others))
@@ -136,18 +136,18 @@ impl Core {
         let local = cursor & ((1 << CURSOR_BITS) - 1);
         self.stats.request(CommandClass::Scan, OutcomeClass::Done);
         if shard == self.number {
-            return Some(WaitState::Ready(self.scan(local, count, conn.on_shard_port)));
+            let keys = self.pool.take();
+            return Some(WaitState::Ready(self.scan(local, count, conn.on_shard_port, keys)));
         }
         if shard >= self.mail.shards() || conn.on_shard_port {
             return Some(WaitState::Ready(OwnedReply::plain(OwnedAnswer::Scanned { cursor: 0 })));
         }
-        let bytes = self.pool.take();
+        let bytes = self.pool.copy(&[]);
         let what = What::Scan { cursor: local, count };
         self.ask(shard, Ask { from, what, bytes, key_end: 0, once: None }).then_some(WaitState::Asked(1))
     }
 
-    fn scan(&mut self, local: u64, count: u32, only_here: bool) -> OwnedReply {
-        let mut keys = self.pool.take();
+    fn scan(&mut self, local: u64, count: u32, only_here: bool, mut keys: Vec<u8>) -> OwnedReply {
         let next = self.shard.scan(local, count, self.now, &mut keys);
         let here = u64::from(self.number) << CURSOR_BITS;
         let cursor = match next {
@@ -257,7 +257,7 @@ impl Core {
         };
         let state = match upload.place {
             UploadPlace::There(shard) => {
-                let bytes = self.pool.take();
+                let bytes = self.pool.copy(&[]);
                 let what = if abort { What::UploadAbort } else { What::UploadEnd(options) };
                 if !self.ask(shard, Ask { from, what, bytes, key_end: 0, once: None }) {
                     conn.upload = Some(upload);
@@ -272,7 +272,8 @@ impl Core {
             _ if abort => WaitState::Ready(OwnedReply::plain(OwnedAnswer::Local)),
             UploadPlace::Here(id) => {
                 let op = with_upload(upload.op, options, id);
-                WaitState::Ready(self.perform_owned(&upload.key, op, &[], upload.once))
+                let room = Room { bytes: self.pool.copy(&[&upload.key]), key_end: upload.key.len() };
+                WaitState::Ready(self.perform_owned(op, upload.once, room))
             }
             UploadPlace::Refused(refusal) => {
                 self.stats.request(CommandClass::Write, OutcomeClass::Refused);
@@ -338,17 +339,15 @@ impl Core {
     fn answer(&mut self, shard: u16, ask: Ask) -> Back {
         let Ask { from: to, what, bytes, key_end, once } = ask;
         let upload = (shard, to.conn);
+        // The answer travels in the buffer of the request, so that no shard's stock flows to another.
         let reply = match what {
-            What::Keyed(op) => {
-                let (key, value) = bytes.split_at(key_end);
-                Some(self.perform_owned(key, op, value, once))
-            }
+            What::Keyed(op) => self.perform_owned(op, once, Room { bytes, key_end }),
             What::UploadBegin { op, bytes: length } => {
                 self.forget_upload(shard, to.conn);
                 let place = self.shard.upload_begin(length, self.now);
                 let key = self.pool.copy(&[&bytes]);
                 self.foreign_uploads.insert(upload, ForeignUpload { place, op, key, once });
-                None
+                return Back { to, reply: None, buffer: bytes };
             }
             What::UploadData => {
                 if let Some(foreign) = self.foreign_uploads.get_mut(&upload)
@@ -357,30 +356,36 @@ impl Core {
                 {
                     foreign.place = Err(refusal);
                 }
-                None
+                return Back { to, reply: None, buffer: bytes };
             }
-            What::UploadEnd(options) => Some(self.end_foreign(upload, options)),
+            What::UploadEnd(options) => self.end_foreign(upload, options, bytes),
             What::UploadAbort => {
                 self.forget_upload(shard, to.conn);
-                Some(OwnedReply::plain(OwnedAnswer::Local))
+                OwnedReply { answer: OwnedAnswer::Local, bytes }
             }
             What::Flush { at } => {
                 self.shard.flush(at, self.now);
-                Some(OwnedReply::plain(OwnedAnswer::Flushed))
+                OwnedReply { answer: OwnedAnswer::Flushed, bytes }
             }
-            What::Scan { cursor, count } => Some(self.scan(cursor, count, false)),
+            What::Scan { cursor, count } => self.scan(cursor, count, false, bytes),
         };
-        Back { to, reply, buffer: bytes }
+        Back { to, reply: Some(reply), buffer: Vec::new() }
     }
 
-    fn end_foreign(&mut self, upload: (u16, ConnId), options: Option<Options>) -> OwnedReply {
+    fn end_foreign(
+        &mut self,
+        upload: (u16, ConnId),
+        options: Option<Options>,
+        mut bytes: Vec<u8>,
+    ) -> OwnedReply {
         let Some(foreign) = self.foreign_uploads.remove(&upload) else {
             return refused(Refusal::OutOfMemory);
         };
         let reply = match foreign.place {
             Ok(id) => {
-                let op = with_upload(foreign.op, options, id);
-                self.perform_owned(&foreign.key, op, &[], foreign.once)
+                bytes.extend_from_slice(&foreign.key);
+                let room = Room { bytes, key_end: foreign.key.len() };
+                self.perform_owned(with_upload(foreign.op, options, id), foreign.once, room)
             }
             Err(refusal) => {
                 self.stats.request(CommandClass::Write, OutcomeClass::Refused);

@@ -1,0 +1,109 @@
+//! Starts real servers for tests: on loopback, on any free port, on each transport and with one and two shards.
+#![allow(dead_code, reason = "every test file uses a part of it")]
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+use torc_net::metrics::{CloseReason, WorkerStats};
+use torc_net::server::{Endpoint, Listen, Server, ServerConfig};
+use torc_net::transport::choice::{TransportChoice, choose};
+
+/// What a test waits for before it calls a thing hung.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A small server on a free port.
+pub(crate) fn config(transport: TransportChoice, shards: u16) -> ServerConfig {
+    ServerConfig {
+        listen: vec![Listen { endpoint: Endpoint::Tcp(([127, 0, 0, 1], 0).into()), protocol: None }],
+        transport,
+        shards,
+        memory_bytes: 64 << 20,
+        drain_timeout: Duration::from_secs(5),
+        ..ServerConfig::default()
+    }
+}
+
+/// Every kind of server that this machine can run.
+pub(crate) fn kinds() -> Vec<ServerConfig> {
+    let mut kinds = Vec::new();
+    for shards in [1, 2] {
+        kinds.push(config(TransportChoice::Epoll, shards));
+        match choose(TransportChoice::Uring) {
+            Ok(_) => kinds.push(config(TransportChoice::Uring, shards)),
+            Err(reason) => eprintln!("io_uring is left out: {reason}"),
+        }
+    }
+    kinds
+}
+
+pub(crate) fn start(config: ServerConfig) -> Server {
+    Server::start(config).expect("a server on a free port starts")
+}
+
+pub(crate) fn address(server: &Server) -> SocketAddr {
+    match &server.addresses()[0] {
+        Endpoint::Tcp(address) => *address,
+        Endpoint::Unix(path) => panic!("{} is no TCP address", path.display()),
+    }
+}
+
+/// A client that gives up after [`PATIENCE`].
+pub(crate) fn connect(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).expect("the server accepts");
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_write_timeout(Some(PATIENCE)).unwrap();
+    stream.set_nodelay(true).unwrap();
+    stream
+}
+
+/// Sends a request and reads exactly the expected answer.
+pub(crate) fn exchange(stream: &mut TcpStream, request: &[u8], expected: &[u8]) {
+    stream.write_all(request).unwrap();
+    expect(stream, expected);
+}
+
+pub(crate) fn expect(stream: &mut TcpStream, expected: &[u8]) {
+    let mut answer = vec![0; expected.len()];
+    stream
+        .read_exact(&mut answer)
+        .unwrap_or_else(|error| panic!("{error} while waiting for {:?}", String::from_utf8_lossy(expected)));
+    assert_eq!(String::from_utf8_lossy(&answer), String::from_utf8_lossy(expected));
+}
+
+/// Reads until the server closes. A reset counts as closed.
+pub(crate) fn read_to_close(stream: &mut TcpStream) -> Vec<u8> {
+    let mut answer = Vec::new();
+    let mut chunk = [0; 4096];
+    loop {
+        match stream.read(&mut chunk) {
+            Ok(0) => return answer,
+            Ok(count) => answer.extend_from_slice(&chunk[..count]),
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return answer,
+            Err(error) => panic!("{error} while waiting for the server to close"),
+        }
+    }
+}
+
+/// Looks again and again until `done`.
+pub(crate) fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !done() {
+        assert!(start.elapsed() < PATIENCE, "still waiting: {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// A figure of all workers.
+pub(crate) fn sum(server: &Server, figure: impl Fn(&WorkerStats) -> u64) -> u64 {
+    server.stats().iter().map(|stats| figure(&stats.worker)).sum()
+}
+
+pub(crate) fn closes(server: &Server, reason: CloseReason) -> u64 {
+    sum(server, |stats| stats.closes(reason))
+}
+
+/// Ends a server and checks that it ends well.
+pub(crate) fn end(server: Server) {
+    server.drain();
+    assert_eq!(server.join(), Ok(()));
+}
