@@ -82,7 +82,9 @@ fn flag(setting: &'static Setting) -> Arg {
         .allow_hyphen_values(true);
     let arg = match setting.kind {
         // A flag may be taken back from the environment or the file with =false.
-        Kind::Switch => arg.num_args(0..=1).require_equals(true).default_missing_value("true"),
+        Kind::Switch => {
+            arg.value_name("false").num_args(0..=1).require_equals(true).default_missing_value("true")
+        }
         Kind::One | Kind::Many => arg.value_name(setting.value).action(ArgAction::Append),
     };
     if setting.choices.is_empty() {

@@ -68,10 +68,7 @@ impl Config {
 
         let allow_remote = r.one("allow-remote", switch, bool::to_string)?;
         let listen = r.listen(allow_remote)?;
-        let announce_host = r.one("announce-host", auto(host), |host| match host {
-            Some(host) => host.clone(),
-            None => "the listen address".into(),
-        })?;
+        let announce_host = r.announce_host(&listen)?;
         let transport = r.one("transport", |text| text.parse(), ToString::to_string)?;
         let cpus = r.cpus(machine)?;
         let (shards, cpus) = r.shards(cpus, machine)?;
@@ -256,6 +253,28 @@ impl Reader<'_> {
         let shown: Vec<String> = listen.iter().map(show_listen).collect();
         self.note("listen", shown.join(","), "");
         Ok(listen)
+    }
+
+    /// An empty host is the protocols' way to say: the one that you are connected to.
+    fn announce_host(&mut self, listen: &[Listen]) -> Result<Option<String>, ConfigError> {
+        const NAME: &str = "announce-host";
+        let everywhere = listen.iter().find_map(|entry| match &entry.endpoint {
+            Endpoint::Tcp(address) => Some(address.ip().is_unspecified()),
+            Endpoint::Unix(_) => None,
+        });
+        let (host, shown, why) = match self.text(NAME) {
+            "same" => (Some(String::new()), "same".into(), ""),
+            "auto" if everywhere == Some(true) => {
+                (Some(String::new()), "same".into(), "the listen address is every address")
+            }
+            "auto" => (None, "the listen address".into(), ""),
+            _ => {
+                let host = self.parse(NAME, host)?;
+                (Some(host.clone()), host, "")
+            }
+        };
+        self.note(NAME, shown, why);
+        Ok(host)
     }
 
     /// The port of shard 0; 0: any.

@@ -91,7 +91,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "announce-host",
         "HOST",
         "auto",
-        "Host that cluster clients are told for the shards' ports; auto: the address that is listened on",
+        "Host that cluster clients are told for the shards; same: the one that they are connected to; auto: the listen address, or same if that is 0.0.0.0 or [::]",
     ),
     Setting {
         name: "allow-remote",

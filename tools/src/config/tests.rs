@@ -175,6 +175,7 @@ fn the_defaults_are_those_of_the_server() {
 fn remote_addresses_are_served_when_allowed() {
     let config = load(&["--listen=0.0.0.0:7171", "--allow-remote=true"]).expect("allowed");
     assert_eq!(value::show_listen(&config.server.listen[0]), "tcp://0.0.0.0:7171");
+    assert_eq!(config.server.announce_host.as_deref(), Some(""), "nobody can connect to 0.0.0.0");
 }
 
 #[test]

@@ -74,6 +74,12 @@ fn the_cluster_client_of_redis_py_goes_straight_to_the_shards() {
 }
 
 #[test]
+fn a_cluster_client_can_be_told_to_keep_its_host() {
+    let server = Server::start(&["--shards=2", "--announce-host=same"]);
+    script("redis_cluster.py", &["127.0.0.1", &server.address().port().to_string(), "2"]);
+}
+
+#[test]
 fn pymemcache_speaks_memcached_text() {
     for transport in ["auto", "epoll"] {
         let server = Server::start(&["--shards=2", "--transport", transport]);
