@@ -63,7 +63,7 @@ impl Running {
 
     pub(super) fn transport_and_why(&self) -> String {
         match self.server.transport() {
-            Chosen::Uring => "uring".into(),
+            Chosen::Uring => "uring: the kernel grants io_uring and all that is used of it".into(),
             Chosen::Epoll(reason) => format!("epoll: {reason}; see `torc doctor`"),
         }
     }
