@@ -44,13 +44,17 @@ install_missing() {
     say "installing ${missing[*]}"
     export DEBIAN_FRONTEND=noninteractive
     retry apt-get -qq update || fail "apt-get update failed three times: $cure"
-    retry apt-get -qq -y --no-install-recommends install "${missing[@]}" >/dev/null \
+    # At run level 1 packages do not start the servers that they bring.
+    RUNLEVEL=1 retry apt-get -qq -y --no-install-recommends install "${missing[@]}" >/dev/null \
         || fail "apt-get install failed three times: $cure"
 }
 
 # A virtual environment with the pinned clients, made again when the pins change.
 clients() {
-    install_missing python3:python3 redis-cli:redis-tools memccat:libmemcached-tools
+    local packages=(python3:python3 redis-cli:redis-tools memccat:libmemcached-tools)
+    # The servers that the wire vectors are compared with; on a person's machine, installed if they want it.
+    [ -z "${CI:-}" ] || packages+=(redis-server:redis-server memcached:memcached)
+    install_missing "${packages[@]}"
     if ! cmp -s "$requirements" "$venv/requirements.txt"; then
         say "installing the pinned clients"
         rm -rf "$venv"
