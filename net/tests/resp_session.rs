@@ -337,6 +337,33 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1000, ..ProptestConfig::default() })]
+
+    /// With limits that most requests break, answers are still replies, and nothing is kept that was refused.
+    #[test]
+    fn limits_that_are_always_met_do_no_harm(
+        input in rough_requests(),
+        piece in 1usize..60,
+        frame_bytes_max in 10usize..120,
+        arguments_max in 1usize..6,
+    ) {
+        let mut connection = connection();
+        connection.limits = Limits {
+            value_bytes_inline: 10,
+            value_bytes_max: 50,
+            key_bytes_max: 3,
+            frame_bytes_max,
+            arguments_max,
+        };
+        let mut model = Model::default();
+        for piece in input.chunks(piece) {
+            replies_are_well_formed(&connection.send(piece, &mut model, START));
+            prop_assert!(connection.closed || connection.buffered() <= 2 * frame_bytes_max + 50 + 60);
+        }
+    }
+}
+
 fn replies_are_well_formed(mut bytes: &[u8]) {
     while !bytes.is_empty() {
         match parse(bytes) {

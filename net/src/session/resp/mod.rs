@@ -65,6 +65,9 @@ pub struct Session {
     library_version: Vec<u8>,
 }
 
+/// A connection keeps the memory for so many arguments (8 bytes each); what a longer request took is given back.
+const ARGUMENTS_KEPT: usize = 512;
+
 /// What came of a step of parsing.
 enum Progress {
     /// So many bytes are worked off.
@@ -169,7 +172,9 @@ impl Session {
             Step::Incomplete { missing } => self.incomplete(rest, missing, &arguments, turn),
             Step::Invalid(error) => self.invalid(error, rest, &arguments, turn),
         };
-        self.arguments = arguments;
+        if arguments.spans.capacity() <= ARGUMENTS_KEPT || matches!(progress, Progress::Missing(_)) {
+            self.arguments = arguments;
+        }
         progress
     }
 
@@ -306,7 +311,12 @@ struct Turn<'t, 'a> {
 
 impl<'a> Turn<'_, 'a> {
     fn error(&mut self, error: Error, frame: &'a [u8]) {
-        self.parts.push(call::local(Kind::Error(error), frame));
+        // A part that has to wait is copied with its echo, so only errors that repeat the request have one.
+        let echo = match error {
+            Error::UnknownCommand | Error::UnsupportedOption(_) => frame,
+            _ => &[],
+        };
+        self.parts.push(call::local(Kind::Error(error), echo));
     }
 }
 
