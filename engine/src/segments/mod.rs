@@ -21,6 +21,7 @@ pub use lent::{Chain, Lent};
 use crate::command::Millis;
 use crate::item::{ItemRef, present};
 use arena::Arena;
+use std::cell::Cell;
 use std::collections::VecDeque;
 use torc_pmem::media::memory::Backing;
 
@@ -58,6 +59,8 @@ pub struct Segments {
     open: [[Option<u32>; CLASSES]; 2],
     queues: [VecDeque<u32>; 2],
     sequence: u64,
+    /// Headers with pins.
+    pinned: Cell<usize>,
 }
 
 impl Segments {
@@ -75,6 +78,7 @@ impl Segments {
             open: [[None; CLASSES]; 2],
             queues: [VecDeque::new(), VecDeque::new()],
             sequence: 0,
+            pinned: Cell::new(0),
         })
     }
 
@@ -185,12 +189,14 @@ impl Segments {
 
     pub(crate) fn pin(&self, segment: u32) {
         let pins = &self.headers[segment as usize].pins;
+        self.pinned.set(self.pinned.get() + usize::from(pins.get() == 0));
         pins.set(pins.get().checked_add(1).expect("fewer lent slices than 2^32"));
     }
 
     pub(crate) fn unpin(&self, segment: u32) {
         let pins = &self.headers[segment as usize].pins;
         pins.set(pins.get().checked_sub(1).expect("a pin for every unpin"));
+        self.pinned.set(self.pinned.get() - usize::from(pins.get() == 0));
     }
 
     /// Appends room for an item; `None` if the open segment is full and no segment may be taken (`reserve`
@@ -365,7 +371,7 @@ impl Segments {
 
     /// Segments that somebody pins.
     pub(crate) fn pinned(&self) -> usize {
-        self.headers.iter().filter(|header| header.pins.get() > 0).count()
+        self.pinned.get()
     }
 }
 

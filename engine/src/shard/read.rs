@@ -19,9 +19,15 @@ impl Shard {
             return Outcome::Miss;
         }
         self.stats.hits.add(1);
-        let fetched = state & state::FETCHED != 0 || slot.frequency() > 0;
-        if !read.peek && slot.frequency() < self.frequency_max {
-            self.index.replace(place, slot.with_frequency(slot.frequency() + 1));
+        let fetched = state & state::FETCHED != 0;
+        if !read.peek {
+            // Both stop writing after a few reads, so a hot item's lines stay clean.
+            if !fetched {
+                self.segments.set_state(at, state | state::FETCHED);
+            }
+            if slot.frequency() < self.frequency_max {
+                self.index.replace(place, slot.with_frequency(slot.frequency() + 1));
+            }
         }
         let plain = matches!(read.expiry, Expiry::Keep) && !read.leases;
         if plain {
@@ -49,7 +55,12 @@ impl Shard {
             match self.rewrite_expiry(key, hash, read.expiry, now) {
                 Ok(Some(moved)) => at = moved,
                 Ok(None) => return Outcome::Miss,
-                Err(refusal) => return Outcome::Refused(refusal),
+                // The value is here all the same, and the reader may have won its lease: a touch that finds no
+                // memory is left undone. Making room may have moved the item.
+                Err(_) => match self.find(key, hash) {
+                    Some((_, slot)) => at = slot.location(),
+                    None => return Outcome::Miss,
+                },
             }
         } else if over && let Some((place, slot)) = self.find(key, hash) {
             // The answer still shows the value: a dead item keeps its bytes until the next command.
@@ -115,7 +126,7 @@ impl Shard {
         let old = item.header();
         let header = Header {
             version: self.clock.next(now),
-            state: old.state | if slot.frequency() > 0 { state::FETCHED } else { 0 },
+            state: old.state,
             expiry: super::write::absolute(expiry, old.expiry),
             token: Some(item.token()),
             ..old

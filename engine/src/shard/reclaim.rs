@@ -296,7 +296,7 @@ impl Shard {
             Why::Evict => self.eviction.verdict(queue, slot.frequency()),
         };
         if let Verdict::Keep(queue, frequency) = verdict
-            && let Some(to) = self.relocate(at, queue, slot.frequency() > 0, now)
+            && let Some(to) = self.relocate(at, queue, now)
         {
             let moved = Slot::new(hash, to, self.segments.item(to).item_len());
             self.index.replace(place, moved.with_frequency(frequency));
@@ -342,7 +342,7 @@ impl Shard {
             Why::Evict => self.eviction.verdict(queue, slot.frequency()),
         };
         if let Verdict::Keep(queue, _) = verdict
-            && let Some(to) = self.relocate(at, queue, false, now)
+            && let Some(to) = self.relocate(at, queue, now)
         {
             return self.relist(slot.location(), at, to);
         }
@@ -360,16 +360,13 @@ impl Shard {
     }
 
     /// Copies an item to the end of a queue and marks the old copy dead; `None` if there is no room.
-    fn relocate(&mut self, at: u64, queue: Queue, fetched: bool, now: Millis) -> Option<u64> {
+    fn relocate(&mut self, at: u64, queue: Queue, now: Millis) -> Option<u64> {
         let item = self.segments.item(at);
         let (len, expiry, old_state) = (item.item_len(), item.expiry(), item.state());
         let class =
             if item.present() & present::CHUNK != 0 { CLASS_CHUNK } else { class_of(item.expiry(), now) };
         let to = self.segments.append(queue, class, len, expiry, now, 0)?;
         self.segments.copy(at, to, len);
-        if fetched {
-            self.segments.set_state(to, old_state | state::FETCHED);
-        }
         self.segments.set_state(at, old_state | state::DEAD);
         self.segments.discount(at, len, expiry);
         self.stats.relocations.add(1);

@@ -523,3 +523,16 @@ fn a_counter_in_place_keeps_its_expiry_and_its_books() {
     drain(&mut shard, NOW + 6_000);
     assert_eq!(shard.stats().bytes_segments.read(), 0);
 }
+
+#[test]
+fn a_new_value_has_not_been_read() {
+    let mut shard = shard();
+    let fetched = |shard: &mut Shard| match ask(shard, b"k", Op::Read(Read::default()), NOW) {
+        Outcome::Item(found) => found.meta.fetched,
+        other => panic!("{other:?}"),
+    };
+    set(&mut shard, b"k", b"1");
+    assert_eq!((fetched(&mut shard), fetched(&mut shard)), (false, true));
+    set(&mut shard, b"k", b"2");
+    assert_eq!((fetched(&mut shard), fetched(&mut shard)), (false, true));
+}

@@ -12,6 +12,9 @@ const UPLOADS_MAX: usize = 1 << UPLOADS_BITS;
 const UPLOADS_BITS: u32 = 12;
 /// Share of the segments that uploads under way may fill: they cannot be evicted.
 const UPLOADS_SHARE: u64 = 4;
+/// Share of the segments that may be pinned for a new upload to begin: a slow one pins whole segments for a
+/// chunk each, and so does a client that takes its long answers slowly.
+const PINNED_SHARE: u64 = 2;
 /// Chunks of a value after which an append writes it anew instead of adding one more.
 const CHUNKS_MAX: usize = 2048;
 
@@ -24,9 +27,11 @@ impl Shard {
         if bytes > self.value_bytes_max {
             return Err(Refusal::ValueTooLarge);
         }
-        let room = self.segments.count_max() as u64 * self.segments.segment_bytes() as u64 / UPLOADS_SHARE;
+        let segment_bytes = self.segments.segment_bytes() as u64;
+        let capacity = self.segments.count_max() as u64 * segment_bytes;
         let under_way: u64 = self.uploads.iter().flatten().map(|upload| upload.bytes).sum();
-        if under_way + bytes > room {
+        let pinned = self.segments.pinned() as u64 * segment_bytes;
+        if under_way + bytes > capacity / UPLOADS_SHARE || pinned + bytes > capacity / PINNED_SHARE {
             return Err(out_of_memory(&self.stats));
         }
         let chain = self.clock.next(now);
