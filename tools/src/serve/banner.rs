@@ -5,6 +5,7 @@ use crate::config::value::{Size, show_cpus};
 use crate::config::{Config, LogFormat};
 use crate::machine::Machine;
 use serde_json::json;
+use std::io::Write;
 use std::net::SocketAddr;
 
 /// One line of JSON with every address, written when all of them are bound.
@@ -28,10 +29,13 @@ pub(super) fn show(config: &Config, machine: &Machine, server: &Running, admin: 
     match config.log {
         LogFormat::Text => {
             let pid = std::process::id();
-            eprintln!("torc {}, pid {pid}, Linux {}", env!("CARGO_PKG_VERSION"), machine.kernel);
+            let mut text =
+                format!("torc {}, pid {pid}, Linux {}\n", env!("CARGO_PKG_VERSION"), machine.kernel);
             for (topic, words) in lines {
-                eprintln!("  {topic:<9} {words}");
+                text.push_str(&format!("  {topic:<9} {words}\n"));
             }
+            // Where nobody reads it, the server serves all the same.
+            let _ = std::io::stderr().write_all(text.as_bytes());
         }
         LogFormat::Json => {
             let [listen, cores, memory, transport, limits, admin] = lines.map(|(_, words)| words);

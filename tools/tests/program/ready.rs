@@ -2,6 +2,7 @@
 
 use crate::harness::{Client, Server, finish, serve, stderr_of};
 use std::net::TcpListener;
+use std::process::Command;
 
 const PING: &[u8] = b"*1\r\n$4\r\nPING\r\n";
 const PONG: &[u8] = b"+PONG\r\n";
@@ -100,16 +101,17 @@ fn a_port_that_is_taken_is_named_with_the_cure() {
 }
 
 #[test]
-fn nobody_has_to_read_the_ready_line() {
+fn nobody_has_to_read_ready_line_or_log() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("an address");
     drop(taken);
     let mut child = serve(&[&format!("--listen={address}")])
         .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::null())
+        .stderr(std::process::Stdio::piped())
         .spawn()
         .expect("torc starts");
     drop(child.stdout.take());
+    drop(child.stderr.take());
     let end = std::time::Instant::now() + crate::harness::PATIENCE;
     let served = loop {
         if let Ok(stream) = std::net::TcpStream::connect(address) {
@@ -120,9 +122,11 @@ fn nobody_has_to_read_the_ready_line() {
         }
         std::thread::sleep(std::time::Duration::from_millis(10));
     };
-    child.kill().expect("killed");
-    child.wait().expect("waited for");
+    // Its last log lines find no reader, either.
+    Command::new("kill").args(["-TERM", &child.id().to_string()]).status().expect("signalled");
+    let status = child.wait().expect("waited for");
     assert!(served);
+    assert!(status.success(), "{status}");
 }
 
 #[test]
