@@ -115,7 +115,7 @@ fn a_plain_hit_is_24_bytes_and_the_value() {
     assert_eq!(client.get(b"nothing").status(), Status::Miss);
 }
 
-/// [N-EXT-8], [N-GET-2], [N-EXT-5], [N-ANS-5]
+/// [N-EXT-8], [N-GET-2], [N-EXT-5], [N-ANS-5], [N-GEN-2]
 #[test]
 fn flags_expiry_and_meta_come_back() {
     let mut client = Client::new();
@@ -245,6 +245,38 @@ fn counters_count_in_three_types() {
     assert_eq!(client.get(b"f").value, b"1.75");
 }
 
+/// [N-NUM-4]
+#[test]
+fn counters_keep_their_expiry_unless_told_and_compare_tokens() {
+    let mut client = Client::new();
+    let minute = Options { expiry: Some(Expiry::In(60_000)), ..Options::NONE };
+    let token = client.ask(Op::Set, 0, &minute, b"n", b"1").header.token;
+    let step = 1_u64.to_le_bytes();
+    let kept = client.ask(Op::Increment, flags::WANT_META, &Options::NONE, b"n", &step);
+    assert_eq!(kept.facts.item.unwrap().remaining_ms, Some(60_000));
+    let hour = Options { expiry: Some(Expiry::In(3_600_000)), token: Some(77), ..Options::NONE };
+    let changed = client.ask(Op::AddSigned, flags::WANT_META, &hour, b"n", &step);
+    assert_eq!((changed.facts.item.unwrap().remaining_ms, changed.header.token), (Some(3_600_000), 77));
+    let compare = |token| Options { compare: Some(token), ..Options::NONE };
+    assert_eq!(client.ask(Op::Decrement, 0, &compare(token), b"n", &step).status(), Status::Exists);
+    assert_eq!(client.ask(Op::Decrement, 0, &compare(77), b"n", &step).status(), Status::Ok);
+    assert_eq!(client.get(b"n").value, b"2");
+}
+
+/// [N-GEN-4], [N-HDR-5]: as many as the client likes, under ids that the server does not look at.
+#[test]
+fn a_long_pipeline_is_answered_in_full() {
+    let mut client = Client::new();
+    client.set(b"k", b"v");
+    let mut wire = Vec::new();
+    for number in 0..5_000_u32 {
+        wire.extend(request(Op::Get, 0, number / 2, &Options::NONE, b"k", b""));
+    }
+    let got = client.raw(&wire);
+    assert!(got.iter().map(|got| got.header.id).eq((0..5_000).map(|number| number / 2)));
+    assert!(got.iter().all(|got| got.value == b"v"));
+}
+
 fn keys_value(list: &[&[u8]]) -> Vec<u8> {
     let mut value = Vec::new();
     for key in list {
@@ -284,7 +316,7 @@ fn a_multi_get_answers_each_key_under_its_own_id() {
     }
 }
 
-/// [N-QUIET-1], [N-QUIET-2], [N-NOOP-1]
+/// [N-QUIET-1], [N-QUIET-2], [N-QUIET-3], [N-NOOP-1]
 #[test]
 fn quiet_requests_are_done_without_a_word() {
     let mut client = Client::new();
@@ -337,7 +369,7 @@ fn a_flush_is_done_at_once_or_at_its_time() {
     assert_eq!(client.ask(Op::Flush, 0, &never, b"", b"").status(), Status::BadArgument);
 }
 
-/// [N-HDR-4], [N-HDR-8], [N-HDR-9], [N-EXT-1], [N-EXT-2], [N-EXT-3], [N-GEN-6]: what is refused is skipped, and the next
+/// [N-HDR-4], [N-HDR-6], [N-HDR-8], [N-HDR-9], [N-EXT-1], [N-EXT-2], [N-EXT-3], [N-GEN-6]: what is refused is skipped, and the next
 /// request served.
 #[test]
 fn a_refused_frame_leaves_the_next_one_alone() {

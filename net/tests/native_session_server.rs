@@ -6,7 +6,7 @@ use std::time::Duration;
 use torc_client::{Client, Config, Done, Error, Expiry, Lease, Status, TouchIf};
 use torc_net::server::{Endpoint, Listen, Server, ServerConfig};
 use torc_proto::native::frame::compose_request;
-use torc_proto::native::{Answer, Change, FrameLimits, Hello, Op, Options, marks, slot_of};
+use torc_proto::native::{Answer, Change, FrameLimits, Hello, Op, Options, ParseError, marks, slot_of};
 
 fn start(change: impl FnOnce(&mut ServerConfig)) -> Server {
     let mut config = ServerConfig {
@@ -162,14 +162,19 @@ impl Raw {
         let mut bytes = Vec::new();
         compose_request(&mut bytes, op, flags, 1, options, key, value).unwrap();
         self.0.write_all(&bytes).unwrap();
+        self.answer()
+    }
+
+    fn answer(&mut self) -> (Status, u8, Vec<u8>) {
         loop {
-            if let Ok((answer, consumed)) = Answer::parse(&self.1, &FrameLimits { value_bytes_max: 1 << 26 })
-            {
+            let parsed = Answer::parse(&self.1, &FrameLimits { value_bytes_max: 1 << 26 });
+            assert!(!matches!(parsed, Err(ParseError::Invalid(_))), "{parsed:?}");
+            if let Ok((answer, consumed)) = parsed {
                 let got = (answer.header.status(), answer.header.marks, answer.value.to_vec());
                 self.1.drain(..consumed);
                 return got;
             }
-            let mut buffer = [0; 4096];
+            let mut buffer = [0; 65_536];
             let count = match self.0.read(&mut buffer) {
                 // A server in the same process lets io_uring interrupt its threads.
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
@@ -217,6 +222,35 @@ fn a_repeated_change_is_done_once() {
         }
         let mut other_boot = Raw::connect(&address(&server), 77, 1);
         assert_eq!(other_boot.ask(Op::Set, 0, &change(1, true), b"a", b"").0, Status::OutcomeUnknown);
+    }
+}
+
+/// [N-GEN-4]: the server stops reading from who does not read, answers all of it later, and others notice nothing.
+#[test]
+fn a_client_that_does_not_read_is_not_read_either() {
+    let server = start(|_| {});
+    let client = client(&server);
+    client.set("k", vec![9; 1 << 20]).wait().unwrap();
+    let mut raw = Raw::connect(&address(&server), 0, 0);
+    let mut get = Vec::new();
+    compose_request(&mut get, Op::Get, 0, 5, &Options::NONE, b"k", b"").unwrap();
+    let wire: Vec<u8> = get.repeat(2_000_000);
+    raw.0.set_write_timeout(Some(Duration::from_millis(300))).unwrap();
+    let mut sent = 0;
+    // Each of these requests asks for a MiB.
+    while sent < wire.len() {
+        match raw.0.write(&wire[sent..]) {
+            Ok(count) => sent += count,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert!(sent < wire.len(), "the server read everything");
+    assert_eq!(client.get("none").wait().unwrap(), None);
+    for _ in 0..100 {
+        let (status, _, value) = raw.answer();
+        assert_eq!((status, value.len()), (Status::Ok, 1 << 20));
     }
 }
 

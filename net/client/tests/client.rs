@@ -356,3 +356,14 @@ fn tasks_on_several_threads_share_a_client() {
     });
     assert_eq!(fake.lock().store.len(), 800);
 }
+
+/// The program of the README is the example, which is compiled with the tests.
+#[test]
+fn the_readme_shows_the_example() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |path: &str| std::fs::read_to_string(root.join(path)).expect("a readable file");
+    let readme = read("../../README.md");
+    let shown =
+        readme.split("```rust\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a program");
+    assert!(read("examples/hello.rs").contains(shown.trim()), "README.md and examples/hello.rs differ");
+}

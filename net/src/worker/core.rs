@@ -302,13 +302,14 @@ impl Core {
     /// Begins what waits in the connection's queue as far as it may be begun, and composes what is ready.
     pub(super) fn advance(&mut self, conn: &mut Connection) {
         loop {
-            while conn.output.bytes() <= self.settings.output_bytes_max && self.begin_next(conn) {}
+            // One at a time, so that the output grows by its answer before the next is begun.
+            let begun = conn.output.bytes() <= self.settings.output_bytes_max && self.begin_next(conn);
             let mut composed = 0;
             while let Some(waiting) = conn.pop_ready() {
                 composed += 1;
                 self.finish_part(conn, waiting.part, waiting.state);
             }
-            if composed == 0 {
+            if !begun && composed == 0 {
                 return;
             }
         }
