@@ -10,7 +10,8 @@ use std::path::Path;
 use support::model::Model;
 use support::vectors::{Case, Numbers, Step, read_folder};
 use support::{Connection, Store, shard, shown};
-use torc_net::session::Protocol;
+use torc_engine::command::{Found, Meta, Outcome, Refusal, Value};
+use torc_net::session::{Answer, ComposeContext, Output, Protocol, Scratch, Session, Work};
 
 const NOW: u64 = 1_800_000_000_000;
 
@@ -155,6 +156,61 @@ fn statistics_are_named_as_memcached_names_them() {
     );
     let version = connection.send(b"version\r\n", &mut Model::default(), NOW);
     assert!(version.starts_with(b"VERSION 1.6.18 (torc ") && version.ends_with(b")\r\n"));
+}
+
+/// Parses one request and answers its parts with what is given, in order.
+fn answered(session: &mut Session, request: &str, answers: &[Answer<'_>]) -> String {
+    let scratch = Scratch::default();
+    let mut parts = Vec::new();
+    let parsed = session.parse(request.as_bytes(), &scratch, NOW, &support::LIMITS, &mut parts, 64);
+    assert_eq!((parsed.consumed, parts.len()), (request.len(), answers.len()), "{request}");
+    let context = ComposeContext { now: NOW, server: &support::View, connection: 1, peer: "", local: "" };
+    let mut out = Output::default();
+    for (part, answer) in parts.iter().zip(answers) {
+        let key = match &part.work {
+            Work::Keyed(command) => command.key,
+            _ => &[],
+        };
+        session.compose(part.reply, key, part.echo, answer, &context, &mut out);
+    }
+    String::from_utf8(std::mem::take(out.tail())).expect("text")
+}
+
+#[test]
+fn limits_and_refusals_are_said_in_one_line() {
+    let session = &mut Session::new(Some(Protocol::Memcache));
+    let busy = || Answer::Busy { limit: "queue-length" };
+    let refused = |refusal| Answer::Outcome(Outcome::Refused(refusal));
+    let said = "SERVER_ERROR busy: limit --queue-length reached\r\n";
+    for request in
+        ["get a\r\n", "set a 0 0 1\r\nx\r\n", "mg a q\r\n", "incr a 1\r\n", "flush_all\r\n", "md a q k\r\n"]
+    {
+        assert_eq!(answered(session, request, &[busy()]), said, "{request}");
+    }
+    assert_eq!(answered(session, "delete a noreply\r\n", &[busy()]), "");
+    let full = "SERVER_ERROR out of memory storing object\r\n";
+    assert_eq!(answered(session, "set a 0 0 1\r\nx\r\n", &[refused(Refusal::OutOfMemory)]), full);
+    assert_eq!(answered(session, "ms a 1 q\r\nx\r\n", &[refused(Refusal::OutOfMemory)]), full);
+    assert_eq!(answered(session, "mg a N3 q\r\n", &[refused(Refusal::OutOfMemory)]), full);
+    let large = "SERVER_ERROR object too large for cache\r\n";
+    assert_eq!(answered(session, "append a 0 0 1\r\nx\r\n", &[refused(Refusal::ValueTooLarge)]), large);
+}
+
+#[test]
+fn a_retrieval_that_fails_for_one_key_ends_there() {
+    let session = &mut Session::new(Some(Protocol::Memcache));
+    let found = || {
+        let meta = Meta { flags: 3, value_bytes: 2, ..Meta::default() };
+        Answer::Outcome(Outcome::Item(Found { meta, value: Value::Inline(b"hi") }))
+    };
+    let miss = || Answer::Outcome(Outcome::Miss);
+    let busy = || Answer::Busy { limit: "queue-length" };
+    let failed = "SERVER_ERROR busy: limit --queue-length reached\r\n";
+    let hit = "VALUE a 3 2\r\nhi\r\n";
+    assert_eq!(answered(session, "get a a a\r\n", &[found(), busy(), found()]), format!("{hit}{failed}"));
+    assert_eq!(answered(session, "get a a a\r\n", &[busy(), busy(), miss()]), failed);
+    assert_eq!(answered(session, "get a a\r\n", &[miss(), busy()]), failed);
+    assert_eq!(answered(session, "get a a\r\n", &[miss(), found()]), format!("{hit}END\r\n"));
 }
 
 proptest! {

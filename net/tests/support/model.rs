@@ -54,13 +54,11 @@ impl Store for Model {
     }
 
     fn flush(&mut self, at: Option<Millis>, now: Millis) {
-        match at {
-            Some(at) if at > now => self.flush_at = Some(at),
-            _ => {
-                self.items.clear();
-                self.flush_at = None;
-            }
+        if self.flush_at.is_some_and(|due| due <= now) || at.is_none_or(|at| at <= now) {
+            self.items.clear();
+            self.flush_at = None;
         }
+        self.flush_at = at.filter(|at| *at > now).or(self.flush_at);
     }
 
     fn upload_begin(&mut self, _bytes: u64, _now: Millis) -> Result<UploadId, Refusal> {

@@ -38,8 +38,8 @@ pub(super) enum LineKind {
     TooLarge,
 }
 
-/// The release whose protocol this is, as clients look for it, then our own.
-const VERSION: &str = concat!("VERSION 1.6.18 (torc ", env!("CARGO_PKG_VERSION"), ")\r\n");
+/// The release whose protocol this is, as clients look for it.
+pub(super) const PROTOCOL_VERSION: &str = "1.6.18";
 
 /// One key of a retrieval.
 #[inline]
@@ -110,7 +110,13 @@ pub(super) fn value(value: &Value<'_>, out: &mut Output) {
 pub(super) fn line(kind: LineKind, answer: &Answer<'_>, out: &mut Output) {
     let text: &[u8] = match (kind, answer) {
         (LineKind::TooLarge, Answer::Outcome(_) | Answer::Local) => TOO_LARGE,
-        (LineKind::Version, _) => VERSION.as_bytes(),
+        (LineKind::Version, _) => {
+            let tail = out.tail();
+            for text in ["VERSION ", PROTOCOL_VERSION, " (torc ", env!("CARGO_PKG_VERSION")] {
+                tail.extend_from_slice(text.as_bytes());
+            }
+            b")\r\n"
+        }
         (LineKind::MetaNoop, _) => b"MN\r\n",
         (LineKind::Ok, Answer::Local | Answer::Flushed) => b"OK\r\n",
         (LineKind::Store, Answer::Outcome(Outcome::Stored { .. })) => b"STORED\r\n",

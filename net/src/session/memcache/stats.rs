@@ -32,7 +32,8 @@ pub(super) fn kind(what: Option<&[u8]>) -> Kind {
     })
 }
 
-/// memcached's name and the server's figure.
+/// memcached's name and the server's figure. Programs that watch memcached want all of them; one that the
+/// server does not keep reads 0.
 const FIGURES: &[(&str, &str)] = &[
     ("max_connections", "connections_max"),
     ("curr_connections", "connections"),
@@ -86,7 +87,8 @@ fn general(context: &ComposeContext<'_>, tail: &mut Vec<u8>) {
     stat("pid", std::process::id(), tail);
     stat("uptime", context.now.saturating_sub(server.started_at()) / 1000, tail);
     stat("time", context.now / 1000, tail);
-    stat("version", concat!("torc-", env!("CARGO_PKG_VERSION")), tail);
+    stat("version", super::compose::PROTOCOL_VERSION, tail);
+    stat("torc_version", env!("CARGO_PKG_VERSION"), tail);
     stat("pointer_size", usize::BITS, tail);
     stat("threads", server.shard_count(), tail);
     stat("accepting_conns", 1, tail);
