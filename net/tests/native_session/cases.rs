@@ -1,11 +1,10 @@
-//! The native session over the model store: each clause's promise as bytes in and bytes out.
+//! Each clause's promise as bytes in and bytes out, over whatever store the module around this one gives.
 //!
 //! Method: requests are composed with the codec, whose bytes have vectors of their own; answers are parsed and compared.
 
-mod support;
-
+use super::Backing;
+use crate::support::{Connection, LIMITS};
 use proptest::prelude::*;
-use support::{Connection, LIMITS, model::Model};
 use torc_net::session::{Protocol, native::CREDIT};
 use torc_proto::native::extension::ItemMeta;
 use torc_proto::native::frame::compose_request;
@@ -50,14 +49,14 @@ fn answers(mut bytes: &[u8]) -> Vec<Got> {
 /// A connection with the store behind it.
 struct Client {
     connection: Connection,
-    store: Model,
+    store: Backing,
     now: u64,
     id: u32,
 }
 
 impl Client {
     fn new() -> Client {
-        Client { connection: Connection::new(None), store: Model::default(), now: NOW, id: 0 }
+        Client { connection: Connection::new(None), store: super::backing(NOW), now: NOW, id: 0 }
     }
 
     fn raw(&mut self, bytes: &[u8]) -> Vec<Got> {
@@ -175,7 +174,7 @@ fn old_values_come_back_when_asked_for() {
     assert_eq!(client.ask(Op::Delete, 0, &Options::NONE, b"k", b"").status(), Status::Miss);
 }
 
-/// [N-GET-3], [N-GET-4], [N-DEL-2], [N-SET-6]
+/// [N-GET-3], [N-GET-4], [N-GET-5], [N-DEL-2]
 #[test]
 fn leases_go_to_one_reader() {
     let mut client = Client::new();
@@ -195,6 +194,23 @@ fn leases_go_to_one_reader() {
     client.ask(Op::Set, 0, &expiring, b"k", b"new");
     let recache = Options { recache_below_ms: Some(1000), ..Options::NONE };
     assert_eq!(lease(&client.ask(Op::Get, 0, &recache, b"k", b"")), marks::WON);
+}
+
+/// [N-SET-6]
+#[test]
+fn a_placeholder_is_seen_only_by_who_compares() {
+    let mut client = Client::new();
+    let vivify = Options { vivify: Some(Expiry::In(30_000)), ..Options::NONE };
+    let token = client.ask(Op::Get, 0, &vivify, b"k", b"").header.token;
+    assert_eq!(client.ask(Op::Replace, 0, &Options::NONE, b"k", b"v").status(), Status::NotStored);
+    assert_eq!(client.ask(Op::Append, 0, &Options::NONE, b"k", b"v").status(), Status::NotStored);
+    assert_eq!(client.ask(Op::Delete, 0, &Options::NONE, b"k", b"").status(), Status::Miss);
+    let compare = Options { compare: Some(token), ..Options::NONE };
+    assert_eq!(client.ask(Op::Set, 0, &compare, b"k", b"fetched").status(), Status::Ok);
+    assert_eq!(client.ask(Op::Set, 0, &compare, b"k", b"too late").status(), Status::Exists);
+    assert_eq!(client.get(b"k").value, b"fetched");
+    client.ask(Op::Get, 0, &vivify, b"other", b"");
+    assert_eq!(client.ask(Op::Add, 0, &Options::NONE, b"other", b"v").status(), Status::Ok);
 }
 
 /// [N-EXP-1]
@@ -520,7 +536,7 @@ fn bytes_may_come_in_any_slices() {
 #[test]
 fn the_first_byte_chooses_the_protocol() {
     let mut pinned = Connection::new(Some(Protocol::Native));
-    let mut store = Model::default();
+    let mut store = super::backing(NOW);
     let refused = pinned.send(b"PING\r\n", &mut store, NOW);
     assert_eq!(answers(&refused)[0].status(), Status::Malformed);
     assert!(pinned.closed);

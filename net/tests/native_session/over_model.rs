@@ -1,0 +1,12 @@
+//! The cases over the plain model.
+
+use crate::support::model::Model;
+
+type Backing = Model;
+
+fn backing(_now: u64) -> Backing {
+    Model::default()
+}
+
+#[path = "cases.rs"]
+mod cases;
