@@ -9,17 +9,19 @@
 pub mod cache;
 mod reference;
 
-use std::path::{Path, PathBuf};
+use std::{fmt::Write, path::PathBuf};
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use crate::{
     error::BenchError,
-    lab::peers::{ServerSettings, TorcArgs},
+    lab::{
+        CoreArgs, Cores,
+        peers::{ServerSettings, TorcArgs},
+    },
     load::{Protocol, with_codec},
-    process::affinity,
-    report::write_json,
+    results::{Folder, OutArgs, Setting},
     workload::{
         Objects,
         keys::KeySpace,
@@ -32,9 +34,9 @@ use cache::{Cache, InProcess, Remote};
 /// Flags of `torc bench trace`.
 #[derive(Args, Clone, Debug)]
 pub struct TraceArgs {
-    /// The trace: lines of key,size, plain or gzip
-    #[arg(long, value_name = "FILE")]
-    trace: PathBuf,
+    /// A trace: lines of key,size, plain or gzip; may be repeated
+    #[arg(long, value_name = "FILE", required = true)]
+    trace: Vec<PathBuf>,
     /// Capacities as percent of the trace's distinct objects (of their bytes with --real-sizes)
     #[arg(long, value_delimiter = ',', default_value = "5,10,20,40", value_name = "PERCENT")]
     shares: Vec<f64>,
@@ -48,104 +50,128 @@ pub struct TraceArgs {
     /// Each object has the size that the trace gives
     #[arg(long)]
     real_sizes: bool,
-    /// Replays through a shard in this process, without a server
-    #[arg(long)]
-    in_process: bool,
+    /// What the traces are replayed through
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "in-process")]
+    through: Vec<Through>,
     /// In process: size of a segment, bytes
     #[arg(long, default_value_t = torc_engine::shard::SEGMENT_BYTES, value_name = "BYTES")]
     segment_bytes: usize,
-    /// What the server is asked in
-    #[arg(long, value_enum, default_value_t = Protocol::Resp)]
-    protocol: Protocol,
     #[command(flatten)]
     torc: TorcArgs,
-    /// Writes the results to this file
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    cores: CoreArgs,
+    #[command(flatten)]
+    out: OutArgs,
+}
+
+/// A shard without a server around it, or a server and its protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum Through {
+    InProcess,
+    Resp,
+    Memcache,
+    Native,
+}
+
+impl Through {
+    /// `None`: in process.
+    fn protocol(self) -> Option<Protocol> {
+        match self {
+            Self::InProcess => None,
+            Self::Resp => Some(Protocol::Resp),
+            Self::Memcache => Some(Protocol::Memcache),
+            Self::Native => Some(Protocol::Native),
+        }
+    }
+
+    fn name(self) -> &'static str {
+        self.protocol().map_or("in process", Protocol::name)
+    }
 }
 
 /// One capacity's result.
 #[derive(Clone, Debug, Serialize)]
-pub struct Replay {
-    pub wanted_percent: f64,
+struct Replay {
+    trace: String,
+    through: Through,
+    /// `None`: the trace's own sizes.
+    value_bytes: Option<u32>,
+    wanted_percent: f64,
     /// Peak live items as percent of the distinct objects.
-    pub percent: f64,
-    pub items_peak: u64,
-    pub memory_bytes: u64,
-    pub requests: u64,
-    pub misses: u64,
-    pub miss_ratio: f64,
+    percent: f64,
+    items_peak: u64,
+    memory_bytes: u64,
+    requests: u64,
+    misses: u64,
+    miss_ratio: f64,
     /// Bytes of the missed requests' objects over bytes of all requests' objects.
-    pub byte_miss_ratio: f64,
+    byte_miss_ratio: f64,
+    /// Of S3-FIFO on this trace at the wanted share, if known.
+    s3_fifo: Option<f64>,
 }
 
 #[derive(Serialize)]
-struct TraceReport {
-    trace: String,
-    requests: usize,
-    distinct: u32,
-    value_bytes: Option<u32>,
-    cache: String,
+struct Replays {
+    setting: Setting,
     replays: Vec<Replay>,
 }
 
-/// Replays the trace at each capacity and prints the miss ratios.
+/// Replays each trace through each cache at each capacity, prints the miss ratios and keeps them.
 pub fn run(args: &TraceArgs) -> Result<(), BenchError> {
     if !args.shares.iter().all(|share| (0.01..=100.0).contains(share)) {
         return Err(BenchError::setting("shares", "expected percents from 0.01 to 100"));
     }
-    let trace = Trace::read(&args.trace)?;
-    let bench = Bench::new(args, &trace)?;
+    let folder = Folder::create(&args.out, "trace")?;
+    let cores = args.cores.claim()?;
     let mut replays = Vec::new();
-    println!(
-        "{}: {} requests, {} objects, {}, {}",
-        args.trace.display(),
-        trace.objects.len(),
-        trace.distinct,
-        match bench.value_bytes {
-            Some(bytes) => format!("values of {bytes} B"),
-            None => "real sizes".into(),
-        },
-        bench.cache_name(),
+    for path in &args.trace {
+        let trace = Trace::read(path)?;
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        for &through in &args.through {
+            let bench = Bench::new(args, &trace, &name, through, cores)?;
+            for &share in &args.shares {
+                let replay = match args.real_sizes {
+                    true => bench.at_bytes(share)?,
+                    false => bench.at_items(share)?,
+                };
+                eprintln!("{name} {} {share} %: miss ratio {:.4}", through.name(), replay.miss_ratio);
+                replays.push(replay);
+            }
+        }
+    }
+    let replays = Replays { setting: Setting::new(cores, []), replays };
+    folder.write(&page(&replays), &replays)
+}
+
+/// The page. Writing to a string cannot fail, so its results are dropped.
+fn page(replays: &Replays) -> String {
+    let mut page = replays.setting.page("Miss ratios");
+    let _ = writeln!(
+        page,
+        "\nCapacity: peak of live items as a share of the distinct objects; of their bytes with real sizes.\n\n\
+         | trace | through | value bytes | wanted % | held % | items | memory MiB | miss ratio | by bytes | S3-FIFO | difference |\n\
+         |---|---|---|---|---|---|---|---|---|---|---|"
     );
-    println!("wanted %   held %      items   memory MiB   miss ratio   by bytes   S3-FIFO   difference");
-    for &share in &args.shares {
-        let replay = match args.real_sizes {
-            true => bench.at_bytes(share)?,
-            false => bench.at_items(share)?,
-        };
-        let reference = reference::s3_fifo(&trace, share).filter(|_| !args.real_sizes);
+    for replay in &replays.replays {
         let text = |number: Option<f64>| number.map_or("-".into(), |n| format!("{n:.4}"));
-        println!(
-            "{:>8} {:>8.2} {:>10} {:>12.1} {:>12.4} {:>10.4} {:>9} {:>12}",
+        let _ = writeln!(
+            page,
+            "| {} | {} | {} | {} | {:.2} | {} | {:.1} | {:.4} | {:.4} | {} | {} |",
+            replay.trace,
+            replay.through.name(),
+            replay.value_bytes.map_or("real".into(), |bytes| bytes.to_string()),
             replay.wanted_percent,
             replay.percent,
             replay.items_peak,
             replay.memory_bytes as f64 / f64::from(1 << 20),
             replay.miss_ratio,
             replay.byte_miss_ratio,
-            text(reference),
-            text(reference.map(|reference| replay.miss_ratio - reference)),
+            text(replay.s3_fifo),
+            text(replay.s3_fifo.map(|known| replay.miss_ratio - known)),
         );
-        replays.push(replay);
     }
-    let report = TraceReport {
-        trace: file_name(&args.trace),
-        requests: trace.objects.len(),
-        distinct: trace.distinct,
-        value_bytes: bench.value_bytes,
-        cache: bench.cache_name(),
-        replays,
-    };
-    match &args.json {
-        Some(path) => write_json(path, &report),
-        None => Ok(()),
-    }
-}
-
-fn file_name(path: &Path) -> String {
-    let name = path.file_name().unwrap_or_default();
-    name.to_string_lossy().into_owned()
+    page
 }
 
 /// How near below the wanted capacity is near enough, and how many tries that may take.
@@ -164,12 +190,21 @@ const ITEMS_EVERY: usize = 512;
 struct Bench<'a> {
     args: &'a TraceArgs,
     trace: &'a Trace,
+    name: &'a str,
+    through: Through,
+    cores: Cores,
     objects: Objects,
     value_bytes: Option<u32>,
 }
 
 impl<'a> Bench<'a> {
-    fn new(args: &'a TraceArgs, trace: &'a Trace) -> Result<Self, BenchError> {
+    fn new(
+        args: &'a TraceArgs,
+        trace: &'a Trace,
+        name: &'a str,
+        through: Through,
+        cores: Cores,
+    ) -> Result<Self, BenchError> {
         let largest = trace.sizes.iter().copied().max().unwrap_or(0);
         if args.real_sizes && largest > SIZE_BYTES_MAX {
             let reason = format!("the trace has an object of {largest} bytes");
@@ -180,14 +215,7 @@ impl<'a> Bench<'a> {
         let sizes = SizeDistribution::Fixed(value_bytes.unwrap_or(largest));
         let keys = SizeDistribution::Fixed(KEY_BYTES);
         let keys = KeySpace::new(u64::from(trace.distinct), keys)?;
-        Ok(Self { args, trace, objects: Objects::new(keys, sizes), value_bytes })
-    }
-
-    fn cache_name(&self) -> String {
-        match self.args.in_process {
-            true => format!("shard in process, segments of {} B", self.args.segment_bytes),
-            false => format!("server over {}", self.args.protocol.name()),
-        }
+        Ok(Self { args, trace, name, through, cores, objects: Objects::new(keys, sizes), value_bytes })
     }
 
     /// Memory as a share of the bytes of all objects at their largest.
@@ -228,22 +256,20 @@ impl<'a> Bench<'a> {
     }
 
     fn replay(&self, share: f64, memory_bytes: u64) -> Result<Replay, BenchError> {
-        if self.args.in_process {
+        let Some(protocol) = self.through.protocol() else {
             let mut cache = InProcess::new(memory_bytes, self.args.segment_bytes)?;
-            return self.through(&mut cache, share, memory_bytes);
-        }
-        let settings = ServerSettings {
-            cpu: affinity::allowed()?.first().copied().unwrap_or(0),
-            memory_mib: memory_bytes.div_ceil(1 << 20),
+            return self.pass(&mut cache, share, memory_bytes);
         };
-        let server = self.args.torc.start(settings)?;
-        with_codec!(self.args.protocol, |codec| {
+        let memory_mib = memory_bytes.div_ceil(1 << 20);
+        let server = self.args.torc.start(ServerSettings { cpu: self.cores.server, memory_mib })?;
+        with_codec!(protocol, |codec| {
             let mut cache = Remote::connect(codec, &server.address)?;
-            self.through(&mut cache, share, settings.memory_mib << 20)
+            self.pass(&mut cache, share, memory_mib << 20)
         })
     }
 
-    fn through(&self, cache: &mut impl Cache, share: f64, memory_bytes: u64) -> Result<Replay, BenchError> {
+    /// The whole trace, once.
+    fn pass(&self, cache: &mut impl Cache, share: f64, memory_bytes: u64) -> Result<Replay, BenchError> {
         let mut key = [0; crate::workload::keys::KEY_BYTES_MAX];
         let (mut misses, mut bytes, mut missed_bytes, mut items_peak) = (0, 0u64, 0u64, 0);
         for (at, (&object, &size)) in self.trace.objects.iter().zip(&self.trace.sizes).enumerate() {
@@ -264,6 +290,9 @@ impl<'a> Bench<'a> {
         items_peak = items_peak.max(cache.items()?);
         let requests = self.trace.objects.len() as u64;
         Ok(Replay {
+            trace: self.name.into(),
+            through: self.through,
+            value_bytes: self.value_bytes,
             wanted_percent: share,
             percent: 100.0 * items_peak as f64 / f64::from(self.trace.distinct),
             items_peak,
@@ -272,6 +301,7 @@ impl<'a> Bench<'a> {
             misses,
             miss_ratio: misses as f64 / requests as f64,
             byte_miss_ratio: missed_bytes as f64 / bytes.max(1) as f64,
+            s3_fifo: reference::s3_fifo(self.trace, share).filter(|_| !self.args.real_sizes),
         })
     }
 }
@@ -299,6 +329,11 @@ mod tests {
         <Program as clap::Parser>::parse_from(words).trace
     }
 
+    fn bench<'a>(args: &'a TraceArgs, trace: &'a Trace) -> Bench<'a> {
+        let cores = Cores { server: 0, generator: 1 };
+        Bench::new(args, trace, "t", Through::InProcess, cores).unwrap()
+    }
+
     fn scan_and_loop() -> Trace {
         // Every object twice in a row: half of the requests hit in any cache that holds one item.
         let objects: Vec<u32> = (0..4_000u32).flat_map(|object| [object, object]).collect();
@@ -307,9 +342,9 @@ mod tests {
 
     #[test]
     fn a_replay_through_the_shard_misses_what_it_must() {
-        let args = args(&["--in-process", "--segment-bytes", "65536", "--value-size", "4000"]);
+        let args = args(&["--segment-bytes", "65536", "--value-size", "4000"]);
         let trace = scan_and_loop();
-        let bench = Bench::new(&args, &trace).unwrap();
+        let bench = bench(&args, &trace);
         let replay = bench.at_items(20.0).unwrap();
         assert_eq!(replay.misses, 4_000);
         assert_eq!(replay.miss_ratio, 0.5);
@@ -319,9 +354,9 @@ mod tests {
 
     #[test]
     fn real_sizes_count_bytes() {
-        let args = args(&["--in-process", "--segment-bytes", "65536", "--real-sizes"]);
+        let args = args(&["--segment-bytes", "65536", "--real-sizes"]);
         let trace = Trace { objects: vec![0, 1, 0, 1], sizes: vec![10, 30, 10, 30], distinct: 2 };
-        let bench = Bench::new(&args, &trace).unwrap();
+        let bench = bench(&args, &trace);
         let replay = bench.replay(100.0, 4 << 20).unwrap();
         assert_eq!((replay.misses, replay.miss_ratio), (2, 0.5));
         assert_eq!(replay.byte_miss_ratio, 0.5);
@@ -329,7 +364,7 @@ mod tests {
 
     #[test]
     fn the_value_size_fills_the_segments() {
-        let args = args(&["--in-process", "--shares", "10,20"]);
+        let args = args(&["--shares", "10,20"]);
         let trace = scan_and_loop();
         // 400 items in 100 MiB.
         let expected = (100.0 * f64::from(1 << 20) / 400.0 - 56.0) as u32;
