@@ -399,6 +399,7 @@ impl Request<Set> {
         self.expiry(in_ms(ttl))
     }
 
+    /// When it ends.
     pub fn expiry(self, expiry: Expiry) -> Self {
         self.option(|options| options.expiry = Some(expiry))
     }
@@ -496,7 +497,9 @@ pub enum TouchIf {
     Later,
     /// The new one is earlier.
     Earlier,
+    /// It has one, and the new one is later.
     SetAndLater,
+    /// It has one, and the new one is earlier.
     SetAndEarlier,
 }
 

@@ -235,6 +235,62 @@ fn a_wrong_owner_is_followed_and_a_newer_map_is_fetched() {
     assert!(matches!(refused, Err(Error::Refused { status: Status::WrongOwner, .. })), "{refused:?}");
 }
 
+/// The common port serves every key, so it stands in.
+#[test]
+fn a_shard_that_cannot_be_reached_is_served_by_the_common_port() {
+    let fake = Fake::start(2);
+    fake.hide_last_shard();
+    let client = client(&fake);
+    for number in 0..20 {
+        assert!(client.set(format!("key{number}"), "v").wait().unwrap().is_done());
+    }
+    let seen = fake.seen(Op::Set);
+    assert!(seen.iter().all(|set| set.shard == 0) && seen.iter().any(|set| slot_of(&set.key) >= 8192));
+}
+
+/// Whatever happens to connections and owners: what was answered was done once, and what was not, at most once.
+#[test]
+fn changes_are_counted_right_in_bad_times() {
+    for seed in 1..=4_u64 {
+        let fake = Fake::start(2);
+        let client = client(&fake);
+        let mut random = seed;
+        fake.behave(move |seen| {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            match (random >> 33) % 100 {
+                0 | 2 => Action::CloseAfter,
+                1 => Action::CloseBefore,
+                3 => Action::WrongOwner { shard: 1 - seen.shard, epoch: 1 },
+                4 => Action::Say(Status::Busy),
+                _ => Action::Serve,
+            }
+        });
+        let send = |number: u32| client.increment(format!("n{}", number % 7), 1).send();
+        let mut answered = [0; 7];
+        let mut unanswered = [0; 7];
+        for round in 0..20 {
+            if round == 10 {
+                fake.restart();
+            }
+            let pending: Vec<_> = (0..70).map(send).collect();
+            for (number, answer) in pending.into_iter().enumerate() {
+                match answer.wait() {
+                    Ok(_) => answered[number % 7] += 1,
+                    Err(Error::Busy { .. } | Error::OutcomeUnknown) => unanswered[number % 7] += 1,
+                    Err(error) => panic!("seed {seed}: {error}"),
+                }
+            }
+        }
+        for (number, (answered, unanswered)) in answered.into_iter().zip(unanswered).enumerate() {
+            let done = fake.lock().changes[format!("n{number}").as_bytes()];
+            assert!(
+                done >= answered && done <= answered + unanswered,
+                "seed {seed}: {done} of {answered} answered"
+            );
+        }
+    }
+}
+
 /// [N-EXT-6]
 #[test]
 fn a_deadline_ends_a_request_and_is_told_to_the_server() {

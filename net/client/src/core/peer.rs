@@ -219,4 +219,46 @@ mod tests {
         assert!(matches!(peer.answered(0), Some(Entry::Abandoned { number: 1 })));
         assert_eq!(peer.next_id(), 2);
     }
+
+    fn answers(slices: &[&[u8]]) -> Result<Vec<(u32, Vec<u8>)>, String> {
+        let mut input = Vec::new();
+        let mut got = Vec::new();
+        for bytes in slices {
+            Peer::frames(&mut input, bytes, 100, |answer| {
+                got.push((answer.header.id, answer.value.to_vec()));
+                Ok(())
+            })?;
+        }
+        assert!(input.is_empty(), "whole frames leave nothing behind");
+        Ok(got)
+    }
+
+    #[test]
+    fn answers_are_the_same_however_they_are_cut() {
+        let mut wire = Vec::new();
+        for (id, value) in [(1, &b""[..]), (2, b"value"), (3, &[7; 100])] {
+            let header = torc_proto::native::AnswerHeader { op: 0x10, id, ..Default::default() };
+            Answer { header, extensions: &[], key: b"k", value }.compose(&mut wire).expect("short");
+        }
+        let whole = answers(&[&wire]).expect("frames");
+        assert_eq!(
+            whole.iter().map(|(id, value)| (*id, value.len())).collect::<Vec<_>>(),
+            [(1, 0), (2, 5), (3, 100)]
+        );
+        for cut in 1..wire.len() {
+            let (first, second) = wire.split_at(cut);
+            assert_eq!(answers(&[first, second]).as_ref(), Ok(&whole), "cut at {cut}");
+        }
+        let bytes: Vec<_> = wire.chunks(1).collect();
+        assert_eq!(answers(&bytes), Ok(whole));
+    }
+
+    #[test]
+    fn a_value_over_the_limit_and_garbage_end_the_connection() {
+        let mut wire = Vec::new();
+        let header = torc_proto::native::AnswerHeader { op: 0x10, ..Default::default() };
+        Answer { header, extensions: &[], key: b"", value: &[7; 101] }.compose(&mut wire).expect("short");
+        assert!(answers(&[&wire[..24]]).expect_err("too long").contains("longer than the limit"));
+        assert!(answers(&[b"+OK\r\n"]).is_err());
+    }
 }

@@ -107,6 +107,14 @@ impl Fake {
         self.lock().behaviour = Box::new(behaviour);
     }
 
+    /// Tells clients of a port for the last shard on which nobody listens.
+    pub(crate) fn hide_last_shard(&self) {
+        let closed = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+        if let (Some(last), Ok(closed)) = (self.lock().shards.last_mut(), closed) {
+            *last = closed;
+        }
+    }
+
     /// Like a restart: everything forgotten, all connections closed, another boot id.
     pub(crate) fn restart(&self) {
         let mut state = self.lock();
@@ -125,6 +133,8 @@ impl Fake {
     fn accept(&self, shard: u16, listener: &TcpListener) {
         for stream in listener.incoming() {
             let Ok(stream) = stream else { return };
+            // Answers are written one by one.
+            let _ = stream.set_nodelay(true);
             self.lock().connections.push(stream.try_clone().expect("a descriptor"));
             let fake = self.clone();
             std::thread::spawn(move || {
