@@ -26,7 +26,7 @@ pub(crate) enum Action {
     Ignore,
     /// Executed; the answer is sent behind that of the next request.
     Later,
-    /// Executed; this status is answered.
+    /// Not executed; this status is answered.
     Say(Status),
     /// The slot is another shard's, by the map of this epoch.
     WrongOwner {
@@ -220,7 +220,7 @@ impl State {
         let action = (self.behaviour)(&seen);
         let first = options.change.is_none_or(|change| self.done.insert((*session, change.number)));
         match action {
-            Action::Ignore | Action::CloseBefore | Action::WrongOwner { .. } => {
+            Action::Ignore | Action::CloseBefore | Action::WrongOwner { .. } | Action::Say(_) => {
                 if let (true, Some(change)) = (first, options.change) {
                     self.done.remove(&(*session, change.number));
                 }
