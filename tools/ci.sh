@@ -81,7 +81,7 @@ tests() {
     say "build"
     cargo build --workspace --all-targets --locked --quiet
     say "bench smoke: every benchmark once"
-    cargo test --workspace --benches --locked --quiet
+    cargo test --workspace --bench '*' --locked --quiet
     say "tests"
     local log="$target/ci-tests.log" status=0
     cargo test --workspace --locked --no-fail-fast 2>&1 | tee "$log" || status=$?
