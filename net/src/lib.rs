@@ -3,5 +3,7 @@ pub mod clock;
 pub mod metrics;
 pub mod server;
 pub mod session;
+#[cfg(test)]
+mod simulation;
 pub mod transport;
 mod worker;

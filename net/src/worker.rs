@@ -29,6 +29,8 @@ mod pool;
 mod settle;
 pub(crate) mod view;
 
+#[cfg(test)]
+pub(crate) use self::core::Bug;
 pub(crate) use self::core::{Core, CoreParts, ListenerKind, Settings};
 
 use crate::clock::Clock;
@@ -142,6 +144,11 @@ impl<T: Transport, C: Clock> Worker<T, C> {
             self.turn(wait)?;
         }
         Ok(())
+    }
+
+    #[cfg(test)]
+    pub(crate) fn is_over(&self) -> bool {
+        self.core.is_over()
     }
 
     /// One turn of the loop, waiting at most `wait` for something to do.

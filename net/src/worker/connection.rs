@@ -168,6 +168,18 @@ impl Connection {
         self.queue.pop_front()
     }
 
+    /// What [`super::core::Bug::SwappedAnswers`] does.
+    #[cfg(test)]
+    pub(crate) fn swap_two_answers(&mut self) {
+        let ready = |place: &usize| matches!(self.queue[*place].state, WaitState::Ready(_));
+        let places: Vec<usize> = (0..self.queue.len()).filter(ready).take(2).collect();
+        if let [first, second] = places[..] {
+            let state = std::mem::replace(&mut self.queue[first].state, WaitState::Silent);
+            let state = std::mem::replace(&mut self.queue[second].state, state);
+            self.queue[first].state = state;
+        }
+    }
+
     /// Nothing waits, neither in nor out.
     pub(crate) fn is_idle(&self) -> bool {
         self.queue.is_empty() && self.output.is_empty() && !self.sending && self.slices_under_way == 0

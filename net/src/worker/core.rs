@@ -87,7 +87,29 @@ pub(crate) struct Core {
     pub(super) drain_turns: u32,
     pub(super) drained: bool,
     pub(super) accept_failure_logged: bool,
+    #[cfg(test)]
+    bug: (Bug, u64),
 }
+
+/// A bug that the simulator puts in, to see that it is caught.
+#[cfg(test)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Bug {
+    #[default]
+    None,
+    /// Now and then another shard's answer is dropped.
+    LostAnswer,
+    /// Now and then two answers that are ready change places.
+    SwappedAnswers,
+    /// Expiry stands still.
+    MissedExpiry,
+    /// Now and then a slice of a long value is dropped.
+    LostSlice,
+}
+
+/// One in so many chances for a bug is taken.
+#[cfg(test)]
+const BUG_EVERY: u64 = 50;
 
 /// Sessions whose changes are remembered, in one shard.
 const ONCE_SESSIONS_MAX: usize = 4096;
@@ -121,11 +143,29 @@ impl Core {
             drain_turns: 0,
             drained: false,
             accept_failure_logged: false,
+            #[cfg(test)]
+            bug: (Bug::None, 0),
         }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn put_in(&mut self, bug: Bug) {
+        self.bug = (bug, 0);
+    }
+
+    /// Whether the simulator's bug strikes here.
+    #[cfg(test)]
+    pub(super) fn strikes(&mut self, bug: Bug) -> bool {
+        self.bug.1 += u64::from(self.bug.0 == bug);
+        self.bug.0 == bug && self.bug.1.is_multiple_of(BUG_EVERY)
     }
 
     pub(super) fn begin_turn(&mut self, now: Millis) {
         self.mail.awake();
+        #[cfg(test)]
+        if self.bug.0 == Bug::MissedExpiry {
+            return;
+        }
         self.now = now;
     }
 

@@ -48,6 +48,10 @@ impl Core {
 
     fn deliver(&mut self, back: Back) {
         let id = back.to.conn;
+        #[cfg(test)]
+        if back.reply.is_some() && self.strikes(super::core::Bug::LostAnswer) {
+            return;
+        }
         self.pool.give(back.buffer);
         let Some(mut conn) = self.connections.take(id) else {
             back.reply.into_iter().for_each(|reply| self.pool.give(reply.bytes));
@@ -60,6 +64,10 @@ impl Core {
                 state => *state = WaitState::Ready(reply),
             },
             (Some(_), None) => {}
+        }
+        #[cfg(test)]
+        if self.strikes(super::core::Bug::SwappedAnswers) {
+            conn.swap_two_answers();
         }
         self.advance(&mut conn);
         self.connections.put(conn);
@@ -160,6 +168,10 @@ impl Core {
 
     /// Adds a slice to a value that is received here. False: it goes the long way.
     pub(super) fn append_upload(&mut self, conn: &mut Connection, data: &[u8]) -> bool {
+        #[cfg(test)]
+        if conn.upload.is_some() && self.strikes(super::core::Bug::LostSlice) {
+            return true;
+        }
         let Some(upload) = &mut conn.upload else { return false };
         match upload.place {
             UploadPlace::Here(id) => {
