@@ -2,6 +2,7 @@
 
 use super::Segments;
 use crate::chain::ChainList;
+use std::cell::RefCell;
 use std::ops::Range;
 
 /// Bytes lent out of the arena: to a send, to another shard. Their segment is pinned, that is neither moved
@@ -41,40 +42,114 @@ impl Lent {
 /// A value in chunks, in the order of its bytes.
 #[derive(Debug, Clone, Copy)]
 pub struct Chain<'s> {
-    segments: &'s Segments,
-    list: ChainList<'s>,
+    source: Source<'s>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Source<'s> {
+    /// In the shard's memory.
+    Stored { segments: &'s Segments, list: ChainList<'s> },
+    /// In another shard's memory, lent as a whole.
+    Lent(&'s LentChain),
+}
+
+/// A chained value that a shard has lent to another as a whole. Its slices can be handed on once.
+#[derive(Debug, Default)]
+pub struct LentChain {
+    /// Each slice with its offset in the value; `None`: handed on.
+    slices: Vec<(u64, RefCell<Option<Lent>>)>,
+    len: u64,
+}
+
+impl LentChain {
+    /// Lends all of a chain.
+    pub fn of(chain: &Chain<'_>) -> LentChain {
+        let mut lent = LentChain::default();
+        for slice in chain.lend(0..chain.len()) {
+            let offset = lent.len;
+            lent.len += u64::from(slice.len);
+            lent.slices.push((offset, RefCell::new(Some(slice))));
+        }
+        lent
+    }
+
+    /// The value; what is lent from it is not here any more.
+    pub fn chain(&self) -> Chain<'_> {
+        Chain { source: Source::Lent(self) }
+    }
+
+    /// What was not handed on, to be released.
+    pub fn into_rest(self) -> impl Iterator<Item = Lent> {
+        self.slices.into_iter().filter_map(|(_, slice)| slice.into_inner())
+    }
+
+    /// Hands on the part of a slice that lies in `range`.
+    fn hand_on(offset: u64, slice: &RefCell<Option<Lent>>, range: &Range<u64>) -> Option<Lent> {
+        let mut lent = slice.take()?;
+        let (from, to) = within(offset, lent.len as usize, range);
+        if from >= to {
+            slice.replace(Some(lent));
+            return None;
+        }
+        lent.bytes = lent.bytes()[from..to].as_ptr();
+        lent.len = (to - from) as u32;
+        Some(lent)
+    }
+}
+
+/// The part of a slice at `offset` that lies in `range`, counted from the slice's start.
+fn within(offset: u64, len: usize, range: &Range<u64>) -> (usize, usize) {
+    let from = range.start.saturating_sub(offset).min(len as u64) as usize;
+    let to = range.end.saturating_sub(offset).min(len as u64) as usize;
+    (from, to)
 }
 
 impl<'s> Chain<'s> {
     pub(crate) fn new(segments: &'s Segments, list: ChainList<'s>) -> Chain<'s> {
-        Chain { segments, list }
+        Chain { source: Source::Stored { segments, list } }
     }
 
     /// Length of the value in bytes.
     pub fn len(&self) -> u64 {
-        self.list.value_bytes()
+        match self.source {
+            Source::Stored { list, .. } => list.value_bytes(),
+            Source::Lent(chain) => chain.len,
+        }
     }
 
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The slices of the value, in order.
+    /// The slices of a value in the shard's own memory, in order. A value that another shard has lent can only
+    /// be lent on.
     pub fn slices(&self) -> impl Iterator<Item = &'s [u8]> + 's {
-        let segments = self.segments;
-        self.list.locations().map(move |at| segments.chunk(at))
+        let stored = match self.source {
+            Source::Stored { segments, list } => Some((segments, list)),
+            Source::Lent(_) => None,
+        };
+        debug_assert!(stored.is_some(), "slices of a lent chain");
+        stored.into_iter().flat_map(|(segments, list)| list.locations().map(move |at| segments.chunk(at)))
     }
 
     /// Lends the slices that cover `range` of the value, in order. Bytes beyond the value are not there.
     pub fn lend(&self, range: Range<u64>) -> impl Iterator<Item = Lent> + 's {
-        let segments = self.segments;
-        let mut start = 0u64;
-        self.list.locations().filter_map(move |at| {
-            let chunk = segments.chunk(at);
-            let from = range.start.saturating_sub(start).min(chunk.len() as u64) as usize;
-            let to = range.end.saturating_sub(start).min(chunk.len() as u64) as usize;
-            start += chunk.len() as u64;
-            (from < to).then(|| segments.lend(at, &chunk[from..to]))
-        })
+        let (stored, lent) = match self.source {
+            Source::Stored { segments, list } => (Some((segments, list)), None),
+            Source::Lent(chain) => (None, Some(chain)),
+        };
+        let lent_range = range.clone();
+        let stored = stored.into_iter().flat_map(move |(segments, list)| {
+            let range = range.clone();
+            let mut offset = 0u64;
+            list.locations().filter_map(move |at| {
+                let chunk = segments.chunk(at);
+                let (from, to) = within(offset, chunk.len(), &range);
+                offset += chunk.len() as u64;
+                (from < to).then(|| segments.lend(at, &chunk[from..to]))
+            })
+        });
+        let lent = lent.into_iter().flat_map(|chain| &chain.slices);
+        stored.chain(lent.filter_map(move |(offset, slice)| LentChain::hand_on(*offset, slice, &lent_range)))
     }
 }

@@ -16,7 +16,7 @@ mod header;
 mod lent;
 
 pub use header::{Phase, Queue, SegmentHeader};
-pub use lent::{Chain, Lent};
+pub use lent::{Chain, Lent, LentChain};
 
 use crate::command::Millis;
 use crate::item::{ItemRef, present};

@@ -110,7 +110,7 @@ impl Client {
     fn value(&mut self, random: &mut Random) -> Vec<u8> {
         self.values += 1;
         let mut value = format!("{}-{}-", self.number, self.values).into_bytes();
-        let bytes = if random.chance(10) { random.below(20_000) } else { random.below(200) };
+        let bytes = if random.chance(10) { random.below(60_000) } else { random.below(200) };
         value.resize(value.len() + bytes, b'x');
         value
     }

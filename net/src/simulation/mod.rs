@@ -44,6 +44,8 @@ impl Clock for SimClock {
 }
 
 const START: Millis = 1_700_000_000_000;
+/// Steps with faults, at most.
+const FAULT_STEPS: u32 = 20_000;
 /// Steps in which a healed network must bring every answer.
 const HEAL_STEPS: u32 = 20_000;
 const DRAIN_STEPS: u32 = 2_000;
@@ -99,7 +101,10 @@ impl Simulation {
     /// # Errors
     /// What went wrong, in words.
     fn run(mut self) -> Result<u64, String> {
-        while self.clients.iter().any(|client| client.left > 0) {
+        for _ in 0..FAULT_STEPS {
+            if self.clients.iter().all(|client| client.left == 0) {
+                break;
+            }
             self.step()?;
         }
         self.network.borrow_mut().faults = Faults::default();

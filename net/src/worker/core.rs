@@ -86,6 +86,8 @@ pub(crate) struct Core {
     pub(super) draining_since: Option<Millis>,
     pub(super) drain_turns: u32,
     pub(super) drained: bool,
+    /// Turns since all shards were seen to be drained.
+    pub(super) turns_since_all: u32,
     pub(super) accept_failure_logged: bool,
     #[cfg(test)]
     bug: (Bug, u64),
@@ -142,6 +144,7 @@ impl Core {
             draining_since: None,
             drain_turns: 0,
             drained: false,
+            turns_since_all: 0,
             accept_failure_logged: false,
             #[cfg(test)]
             bug: (Bug::None, 0),
@@ -365,7 +368,7 @@ impl Core {
                     conn.phase = Phase::Finishing(CloseReason::Answered);
                 }
             }
-            self.pool.give(reply.bytes);
+            self.discard(reply);
         }
         self.pool.give(part.into_bytes());
     }
@@ -433,8 +436,8 @@ impl Core {
         bytes.clear();
         match answer {
             Answer::Outcome(outcome) => OwnedReply::take_over(outcome, bytes),
-            Answer::Busy { limit } => OwnedReply { answer: OwnedAnswer::Busy { limit }, bytes },
-            _ => OwnedReply { answer: OwnedAnswer::OutcomeUnknown, bytes },
+            Answer::Busy { limit } => OwnedReply::with(OwnedAnswer::Busy { limit }, bytes),
+            _ => OwnedReply::with(OwnedAnswer::OutcomeUnknown, bytes),
         }
     }
 

@@ -50,11 +50,11 @@ impl Core {
         let id = back.to.conn;
         #[cfg(test)]
         if back.reply.is_some() && self.strikes(super::core::Bug::LostAnswer) {
-            return;
+            return back.reply.into_iter().for_each(|reply| self.discard(reply));
         }
         self.pool.give(back.buffer);
         let Some(mut conn) = self.connections.take(id) else {
-            back.reply.into_iter().for_each(|reply| self.pool.give(reply.bytes));
+            back.reply.into_iter().for_each(|reply| self.discard(reply));
             return;
         };
         match (back.reply, conn.waiting(back.to.sequence)) {
@@ -63,7 +63,7 @@ impl Core {
                 WaitState::Asked(left) if *left > 1 => *left -= 1,
                 state => *state = WaitState::Ready(reply),
             },
-            (Some(_), None) => {}
+            (Some(reply), None) => self.discard(reply),
         }
         #[cfg(test)]
         if self.strikes(super::core::Bug::SwappedAnswers) {
@@ -163,7 +163,7 @@ impl Core {
             0 => here + (1 << CURSOR_BITS),
             next => here | next,
         };
-        OwnedReply { answer: OwnedAnswer::Scanned { cursor }, bytes: keys }
+        OwnedReply::with(OwnedAnswer::Scanned { cursor }, keys)
     }
 
     /// Adds a slice to a value that is received here. False: it goes the long way.
@@ -373,11 +373,11 @@ impl Core {
             What::UploadEnd(options) => self.end_foreign(upload, options, bytes),
             What::UploadAbort => {
                 self.forget_upload(shard, to.conn);
-                OwnedReply { answer: OwnedAnswer::Local, bytes }
+                OwnedReply::with(OwnedAnswer::Local, bytes)
             }
             What::Flush { at } => {
                 self.shard.flush(at, self.now);
-                OwnedReply { answer: OwnedAnswer::Flushed, bytes }
+                OwnedReply::with(OwnedAnswer::Flushed, bytes)
             }
             What::Scan { cursor, count } => self.scan(cursor, count, false, bytes),
         };

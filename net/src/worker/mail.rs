@@ -218,6 +218,11 @@ impl Mail {
         self.bell.awake();
     }
 
+    /// Whether every note has gone.
+    pub(crate) fn has_sent_all(&self) -> bool {
+        self.peers.iter().flatten().all(|peer| peer.notes.is_empty())
+    }
+
     /// Requests at other shards.
     pub(crate) fn under_way(&self) -> usize {
         self.peers.iter().flatten().map(Peer::under_way).sum()

@@ -8,6 +8,7 @@ use crate::session::{Answer, Once, Part, ReplyKind, Work};
 use torc_engine::command::{
     Body, Command, Expiry, Found, Meta, Millis, Number, Op, Outcome, Refusal, Ticket, Value, Write, WriteMode,
 };
+use torc_engine::segments::LentChain;
 
 /// A [`Work`] without its bytes.
 #[derive(Debug, Clone, Copy)]
@@ -200,19 +201,26 @@ pub(crate) enum OwnedAnswer {
 pub(crate) struct OwnedReply {
     pub(crate) answer: OwnedAnswer,
     pub(crate) bytes: Vec<u8>,
+    /// The value if it is a chain: lent, in place of `bytes`.
+    pub(crate) chain: Option<LentChain>,
 }
 
 impl OwnedReply {
     pub(crate) fn plain(answer: OwnedAnswer) -> OwnedReply {
-        OwnedReply { answer, bytes: Vec::new() }
+        OwnedReply::with(answer, Vec::new())
     }
 
-    /// Takes an outcome over; its value is copied to `bytes`, which is empty.
+    pub(crate) fn with(answer: OwnedAnswer, bytes: Vec<u8>) -> OwnedReply {
+        OwnedReply { answer, bytes, chain: None }
+    }
+
+    /// Takes an outcome over; its value is copied to `bytes`, which is empty, or lent if it is a chain.
     pub(crate) fn take_over(outcome: Outcome<'_>, mut bytes: Vec<u8>) -> OwnedReply {
+        let mut lent = None;
         let mut keep = |found: Found<'_>| {
             match found.value {
                 Value::Inline(value) => bytes.extend_from_slice(value),
-                Value::Chained(chain) => chain.slices().for_each(|slice| bytes.extend_from_slice(slice)),
+                Value::Chained(chain) => lent = Some(LentChain::of(&chain)),
             }
             found.meta
         };
@@ -229,7 +237,7 @@ impl OwnedReply {
             Outcome::Refused(refusal) => OwnedOutcome::Refused(refusal),
             Outcome::Pending(ticket) => OwnedOutcome::Pending(ticket),
         };
-        OwnedReply { answer: OwnedAnswer::Outcome(outcome), bytes }
+        OwnedReply { answer: OwnedAnswer::Outcome(outcome), bytes, chain: lent }
     }
 
     /// The answer, with its bytes in place.
@@ -246,7 +254,11 @@ impl OwnedReply {
     }
 
     fn outcome(&self, outcome: OwnedOutcome) -> Outcome<'_> {
-        let found = |meta: Meta| Found { meta, value: Value::Inline(&self.bytes) };
+        let value = match &self.chain {
+            Some(chain) => Value::Chained(chain.chain()),
+            None => Value::Inline(&self.bytes),
+        };
+        let found = |meta: Meta| Found { meta, value };
         match outcome {
             OwnedOutcome::Miss => Outcome::Miss,
             OwnedOutcome::Item(meta) => Outcome::Item(found(meta)),

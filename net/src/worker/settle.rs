@@ -2,10 +2,12 @@
 
 use super::connection::{Connection, Phase, WaitState};
 use super::core::{Core, ListenerKind};
+use super::owned::OwnedReply;
 use crate::metrics::CloseReason;
 use crate::session::{Piece, Session};
 use crate::transport::{ConnId, Transport};
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use torc_engine::segments::{Lent, LentChain};
 
 /// Connections looked at for their time-outs in one tick.
 const SWEEP_PLACES: usize = 4096;
@@ -15,6 +17,8 @@ const SWEEP_MS: u64 = 1000;
 const SLICES_MAX: usize = 64;
 /// Said to a client that comes when the server is full, in words that no protocol takes for an answer.
 const TOO_MANY: &[u8] = b"-ERR max number of clients reached\r\n";
+/// Turns after all shards are drained: one that sees it, one that reads the last mail.
+const LAST_TURNS: u32 = 2;
 /// Turns that a drain waits for what has been sent to the server before.
 const DRAIN_TURNS: u32 = 2;
 
@@ -75,13 +79,22 @@ impl Core {
     fn take_back(&mut self, piece: Piece) {
         match piece {
             Piece::Bytes(bytes) => self.pool.give(bytes),
-            Piece::Lent(lent) if lent.shard == self.number => self.shard.release(lent),
-            Piece::Lent(lent) => {
-                if let Some(peer) = self.mail.peer(lent.shard) {
-                    peer.release(lent);
-                }
-            }
+            Piece::Lent(lent) => self.release(lent),
         }
+    }
+
+    fn release(&mut self, lent: Lent) {
+        if lent.shard == self.number {
+            self.shard.release(lent);
+        } else if let Some(peer) = self.mail.peer(lent.shard) {
+            peer.release(lent);
+        }
+    }
+
+    /// A reply is composed, or nobody wants it: its buffer is used again, what was not handed on is released.
+    pub(super) fn discard(&mut self, reply: OwnedReply) {
+        self.pool.give(reply.bytes);
+        reply.chain.into_iter().flat_map(LentChain::into_rest).for_each(|lent| self.release(lent));
     }
 
     #[inline]
@@ -116,7 +129,7 @@ impl Core {
         }
         for waiting in conn.queue.drain(..) {
             if let WaitState::Ready(reply) = waiting.state {
-                self.pool.give(reply.bytes);
+                self.discard(reply);
             }
             self.pool.give(waiting.part.into_bytes());
         }
@@ -264,11 +277,6 @@ impl Core {
         if self.is_past_drain() {
             self.close_all(transport);
         }
-        if self.connections.len() == 0 && !self.drained {
-            self.drained = true;
-            // Relaxed: shards only count each other.
-            self.shared.drained.fetch_add(1, Relaxed);
-        }
     }
 
     fn finish_all(&mut self) {
@@ -301,11 +309,26 @@ impl Core {
         self.draining_since.is_some()
     }
 
-    /// Whether this worker may end: all shards are done, as they still ask each other, or time is up.
+    /// Whether this worker may end: all shards are done, as they still ask each other, and what they sent last
+    /// has been read; or time is up.
     pub(super) fn is_over(&self) -> bool {
-        // Relaxed: as in `drain`.
-        let all = self.shared.drained.load(Relaxed) >= self.mail.shards() as usize;
-        self.drained && (all || self.is_past_drain())
+        self.drained && (self.turns_since_all >= LAST_TURNS || self.is_past_drain())
+    }
+
+    /// Counts this shard as drained when its clients are gone and all that it lent on is on its way home.
+    fn report_drained(&mut self) {
+        if self.draining_since.is_none() {
+            return;
+        }
+        if !self.drained && self.connections.len() == 0 && self.mail.has_sent_all() {
+            self.drained = true;
+            // Release: pairs with the acquire below; the mail was published before.
+            self.shared.drained.fetch_add(1, Release);
+        }
+        // Acquire: who sees all shards drained sees their last mail in its next turn.
+        if self.drained && self.shared.drained.load(Acquire) >= self.mail.shards() as usize {
+            self.turns_since_all += 1;
+        }
     }
 
     pub(super) fn announce_sleep(&mut self) -> bool {
@@ -320,6 +343,7 @@ impl Core {
     }
 
     pub(super) fn end_turn(&mut self, ns: u64) {
+        self.report_drained();
         self.stats.turns.add(1);
         self.stats.turn_time.record(ns);
     }
