@@ -25,9 +25,9 @@ pub(crate) const SEGMENT_BYTES: usize = 64 << 10;
 /// Longest value of these shards.
 pub(crate) const VALUE_BYTES_MAX: u64 = 150_000;
 
-/// With index and bookkeeping.
+/// With index (and the buckets beyond its last home) and bookkeeping.
 fn memory_bytes(segments: u64) -> u64 {
-    segments * SEGMENT_BYTES as u64 + (24 << 10)
+    segments * SEGMENT_BYTES as u64 + (32 << 10)
 }
 
 /// A shard of `segments` segments and an index of 16 KiB.
