@@ -135,6 +135,9 @@ pub fn run(args: &MemoryArgs) -> Result<(), BenchError> {
     folder.write(&page(&footprints), &footprints)
 }
 
+/// At least this share of the items must be there for a figure an item.
+const HELD_SHARE_MIN: f64 = 0.999;
+
 /// Longer than the second after which a server's figures are published again.
 const SETTLE: Duration = Duration::from_millis(2_500);
 
@@ -190,12 +193,13 @@ fn inside(page: &str, items: u64) -> Result<Inside, BenchError> {
         info::metric(page, name).ok_or_else(|| BenchError::Invalid(format!("/metrics has no {name}")))
     };
     let held = metric("torc_items")?;
-    if held != items as f64 {
+    // A crowded index may drop a few; fewer items would make each look dearer or cheaper.
+    if held > items as f64 || held < items as f64 * HELD_SHARE_MIN {
         return Err(BenchError::Invalid(format!(
             "{held} of {items} items are held: give the servers more --memory-mib"
         )));
     }
-    let an_item = |name| Ok::<f64, BenchError>(metric(name)? / items as f64);
+    let an_item = |name| Ok::<f64, BenchError>(metric(name)? / held);
     let (segments, index) = (an_item("torc_segments_bytes")?, an_item("torc_index_bytes")?);
     let (bookkeeping, payload) = (an_item("torc_bookkeeping_bytes")?, an_item("torc_payload_bytes")?);
     Ok(Inside { overhead: segments + index - payload, segments, index, bookkeeping, payload })
@@ -278,7 +282,7 @@ mod tests {
             torc_payload_bytes{shard=\"0\"} 800\n";
         let sum = inside(page, 10).unwrap();
         assert_eq!((sum.overhead, sum.bookkeeping), (32.0, 1.0));
-        assert!(inside(page, 11).is_err(), "a lost item");
+        assert!(inside(page, 11).is_err(), "an item of eleven is lost");
         assert!(inside("", 10).is_err());
     }
 }

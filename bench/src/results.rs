@@ -80,6 +80,9 @@ impl Setting {
             self.cores.generator,
         );
         let _ = writeln!(page, "```\n{}\n```\n", self.command);
+        if self.servers.is_empty() {
+            return page;
+        }
         let _ = writeln!(page, "| server | version | command |\n|---|---|---|");
         for server in &self.servers {
             let ServerText { name, version, command } = server;
