@@ -107,7 +107,8 @@ impl Simulation {
             }
             self.step()?;
         }
-        self.network.borrow_mut().faults = Faults::default();
+        self.network.borrow_mut().heal();
+        self.clients.iter_mut().for_each(Client::read_fast);
         let mut steps = 0;
         while self.clients.iter().any(|client| !client.is_done()) {
             steps += 1;

@@ -55,6 +55,8 @@ pub struct Faults {
     pub reset: u32,
 }
 
+const HEALED_WINDOW_BYTES: usize = 64 << 10;
+
 /// Names a link between a client and the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LinkId(usize);
@@ -80,7 +82,7 @@ struct Link {
 #[derive(Debug)]
 pub struct Network {
     random: Random,
-    pub faults: Faults,
+    faults: Faults,
     /// Bytes that a client's side takes before the client reads them.
     window_bytes: usize,
     links: Vec<Link>,
@@ -90,6 +92,12 @@ impl Network {
     pub fn new(seed: u64, faults: Faults, window_bytes: usize) -> Rc<RefCell<Network>> {
         let network = Network { random: Random::new(seed), faults, window_bytes, links: Vec::new() };
         Rc::new(RefCell::new(network))
+    }
+
+    /// No faults any more, and wide windows.
+    pub fn heal(&mut self) {
+        self.faults = Faults::default();
+        self.window_bytes = self.window_bytes.max(HEALED_WINDOW_BYTES);
     }
 
     /// A client comes to a shard's listener.
