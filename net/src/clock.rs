@@ -5,11 +5,11 @@ use torc_engine::command::Millis;
 
 /// Where the loop has its time from.
 pub trait Clock {
-    /// Milliseconds since the Unix epoch; never less than before.
-    fn now(&mut self) -> Millis;
-
-    /// Nanoseconds since any fixed point, for durations.
+    /// Nanoseconds since a fixed point; never less than before.
     fn nanos(&self) -> u64;
+
+    /// Milliseconds since the Unix epoch at that moment.
+    fn millis_at(&self, nanos: u64) -> Millis;
 }
 
 /// The machine's time: the wall clock once, then only the monotone one, so that it never steps back and a
@@ -27,7 +27,7 @@ impl MachineClock {
     }
 
     pub fn millis(&self) -> Millis {
-        self.epoch_ms + self.start.elapsed().as_millis() as Millis
+        self.millis_at(self.nanos())
     }
 }
 
@@ -38,12 +38,12 @@ impl Default for MachineClock {
 }
 
 impl Clock for MachineClock {
-    fn now(&mut self) -> Millis {
-        self.millis()
-    }
-
     fn nanos(&self) -> u64 {
         self.start.elapsed().as_nanos() as u64
+    }
+
+    fn millis_at(&self, nanos: u64) -> Millis {
+        self.epoch_ms + nanos / 1_000_000
     }
 }
 
@@ -53,12 +53,12 @@ mod tests {
 
     #[test]
     fn the_clock_starts_at_the_wall_clock_and_never_steps_back() {
-        let mut clock = MachineClock::new();
+        let clock = MachineClock::new();
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as Millis;
-        let mut before = clock.now();
+        let mut before = clock.millis();
         assert!(before.abs_diff(wall) < 60_000);
         for _ in 0..1000 {
-            let now = clock.now();
+            let now = clock.millis();
             assert!(now >= before);
             before = now;
         }

@@ -155,7 +155,7 @@ impl<T: Transport, C: Clock> Worker<T, C> {
     pub(crate) fn turn(&mut self, wait: Duration) -> io::Result<()> {
         self.transport.turn(Some(wait), &mut self.events)?;
         let began_ns = self.clock.nanos();
-        self.core.begin_turn(self.clock.now());
+        self.core.begin_turn(self.clock.millis_at(began_ns));
         let busy = !self.events.is_empty();
         self.take_events();
         self.core.read_mail();

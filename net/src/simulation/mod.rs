@@ -34,12 +34,12 @@ use torc_engine::{Shard, ShardConfig};
 struct SimClock(Rc<Cell<Millis>>);
 
 impl Clock for SimClock {
-    fn now(&mut self) -> Millis {
-        self.0.get()
-    }
-
     fn nanos(&self) -> u64 {
         self.0.get() * 1_000_000
+    }
+
+    fn millis_at(&self, nanos: u64) -> Millis {
+        nanos / 1_000_000
     }
 }
 
