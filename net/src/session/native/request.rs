@@ -45,7 +45,7 @@ impl Refusal {
     pub(super) fn wire(self) -> (Status, &'static str) {
         use Status::*;
         match self {
-            Refusal::Malformed => (Malformed, "not a native frame: it begins with 0xC7"),
+            Refusal::Malformed => (Malformed, "not a native frame: every frame begins with 0xC7"),
             Refusal::Extension => (Malformed, "an extension has a wrong length"),
             Refusal::UnknownExtension => {
                 (UnknownExtension, "a critical extension is unknown or means nothing to this operation")
