@@ -73,7 +73,11 @@ fn receive(stream: &mut UnixStream, enough: impl Fn(&[u8]) -> bool) -> (Vec<u8>,
         match stream.read(&mut buffer) {
             Ok(0) => return (bytes, true),
             Ok(count) => bytes.extend_from_slice(&buffer[..count]),
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted
+                ) => {}
             Err(error) => panic!("reading from memcached: {error}"),
         }
     }

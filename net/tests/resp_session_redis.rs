@@ -74,6 +74,16 @@ fn receive(stream: &mut UnixStream, expected: &[u8]) -> Vec<u8> {
     received
 }
 
+/// A read with a time-out is not restarted when the thread is stopped for a moment (signal(7)).
+fn read_some(stream: &mut UnixStream, buffer: &mut [u8]) -> std::io::Result<usize> {
+    loop {
+        match stream.read(buffer) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            read => return read,
+        }
+    }
+}
+
 /// Takes whatever is answered to what was sent.
 fn drain(stream: &mut UnixStream) -> Vec<u8> {
     let marker = b"all of it is here";
@@ -81,7 +91,7 @@ fn drain(stream: &mut UnixStream) -> Vec<u8> {
     let (mut received, mut buffer) = (Vec::new(), [0; 4096]);
     let end = b"$17\r\nall of it is here\r\n";
     while !received.ends_with(end) {
-        let count = stream.read(&mut buffer).expect("an answer");
+        let count = read_some(stream, &mut buffer).expect("an answer");
         assert!(count > 0, "closed");
         received.extend_from_slice(&buffer[..count]);
     }
@@ -114,7 +124,7 @@ fn play(case: &Case, redis: &Redis) -> Result<(), String> {
         }
     }
     if case.close {
-        let end = stream.read(&mut [0]);
+        let end = read_some(&mut stream, &mut [0]);
         return match end {
             Ok(0) => Ok(()),
             Err(error) if error.kind() == ErrorKind::ConnectionReset => Ok(()),

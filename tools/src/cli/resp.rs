@@ -4,6 +4,7 @@ use super::print;
 use super::stream::Stream;
 use super::{Answered, Speaker};
 use crate::exit::Failure;
+use std::io::ErrorKind;
 use torc_proto::resp::reply::{self, Parsed, Reply};
 
 /// A connection that speaks RESP.
@@ -40,6 +41,8 @@ impl Resp {
                 self.input.extend(&bytes[..count]);
                 Ok(())
             }
+            // The caller reads until it has enough.
+            Err(error) if error.kind() == ErrorKind::Interrupted => Ok(()),
             Err(error) => Err(Failure::Failed(format!("no answer: {error}"))),
         }
     }

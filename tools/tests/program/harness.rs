@@ -1,7 +1,7 @@
 //! Starts servers, talks to them, and never waits without end.
 
 use serde_json::Value;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
@@ -220,6 +220,7 @@ impl Client {
             match self.stream.read(&mut got[filled..]) {
                 Ok(0) => break,
                 Ok(count) => filled += count,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => panic!("{error} after {:?}", String::from_utf8_lossy(&got[..filled])),
             }
         }
@@ -235,8 +236,12 @@ impl Client {
     /// One read; an end or a broken connection is none.
     pub(crate) fn read_some(&mut self) -> Vec<u8> {
         let mut bytes = [0; 4096];
-        let count = self.stream.read(&mut bytes).unwrap_or(0);
-        bytes[..count].to_vec()
+        loop {
+            match self.stream.read(&mut bytes) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                read => return bytes[..read.unwrap_or(0)].to_vec(),
+            }
+        }
     }
 
     /// Says that nothing more will be sent; then everything until the server closes.

@@ -2,7 +2,7 @@
 #![allow(dead_code, reason = "every test binary uses another part")]
 
 use std::collections::{HashMap, HashSet};
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard};
 use torc_proto::native::frame::ANSWER_BIT;
@@ -161,6 +161,7 @@ impl Fake {
                 }
             }
             match stream.read(&mut buffer) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Ok(0) | Err(_) => return,
                 Ok(count) => input.extend_from_slice(&buffer[..count]),
             }
