@@ -6,7 +6,7 @@
 //! waited for only if the socket is full.
 
 use super::sockets::{ACCEPT_RETRY, EVENTS_MAX, EventFd, SocketsConfig, addresses, is_shortage, shutdown};
-use super::{BufferId, ConnId, Event, GENERATIONS, Transport, Waker};
+use super::{BufferId, ConnId, Event, GENERATIONS, Notice, Transport, Waker};
 use crate::session::Piece;
 use socket2::SockRef;
 use std::io;
@@ -64,7 +64,7 @@ pub struct Epoll {
     free: Vec<u32>,
     buffers: Buffers,
     /// Pieces to try at the next turn.
-    sends: Vec<ConnId>,
+    sends: Vec<(ConnId, Notice)>,
     /// When to watch the listeners again after a shortage.
     accept_retry: Option<Instant>,
     pending: Vec<Event>,
@@ -162,10 +162,17 @@ impl Epoll {
         }
     }
 
-    fn send_queued(&mut self, events: &mut Vec<Event>) {
+    /// Tries all that is queued. True: something was sent that the worker wants to hear of soon.
+    fn send_queued(&mut self, events: &mut Vec<Event>) -> bool {
         let mut sends = std::mem::take(&mut self.sends);
-        sends.drain(..).for_each(|conn| self.send_some(conn, events));
+        let mut soon = false;
+        for (conn, notice) in sends.drain(..) {
+            let before = events.len();
+            self.send_some(conn, events);
+            soon |= notice == Notice::Soon && events.len() > before;
+        }
         self.sends = sends;
+        soon
     }
 
     fn send_some(&mut self, conn: ConnId, events: &mut Vec<Event>) {
@@ -336,12 +343,12 @@ fn is_transient(error: &io::Error) -> bool {
 impl Transport for Epoll {
     fn turn(&mut self, wait: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()> {
         let retry = self.watch_listeners_if_due();
-        self.send_queued(events);
+        let soon = self.send_queued(events) || !self.pending.is_empty();
         events.append(&mut self.pending);
-        let wait = match (events.is_empty(), wait, retry) {
-            (false, ..) => Some(Duration::ZERO),
-            (true, Some(wait), Some(retry)) => Some(wait.min(retry)),
-            (true, wait, retry) => wait.or(retry),
+        let wait = match (soon, wait, retry) {
+            (true, ..) => Some(Duration::ZERO),
+            (false, Some(wait), Some(retry)) => Some(wait.min(retry)),
+            (false, wait, retry) => wait.or(retry),
         };
         for number in 0..self.wait(wait)? {
             let ready = self.ready[number];
@@ -360,13 +367,13 @@ impl Transport for Epoll {
         self.buffers.free.push(buffer.0);
     }
 
-    fn send(&mut self, conn: ConnId, piece: Piece) {
+    fn send(&mut self, conn: ConnId, piece: Piece, notice: Notice) {
         match self.find(conn) {
             Some(socket) if !socket.closing => {
                 assert!(socket.sending.is_none(), "one piece of a connection at a time");
                 socket.sending = Some(piece);
                 socket.sent = 0;
-                self.sends.push(conn);
+                self.sends.push((conn, notice));
             }
             _ => self.pending.push(Event::Sent { conn, piece }),
         }

@@ -7,11 +7,16 @@
 //! Ownership: received bytes stay the transport's and are looked at by [`Transport::received`] until
 //! [`Transport::recycle`]; a [`Piece`] given to [`Transport::send`] is the transport's until it comes back in
 //! [`Event::Sent`] or [`Event::Closed`]. At most one piece of a connection is on its way.
+//!
+//! A send that nothing depends on is reported with the next event ([`Notice::WithNext`]): a loop that would turn
+//! once more only to hear of it makes two system calls for each lone request.
 
 pub mod choice;
 pub mod epoll;
 pub mod sim;
 pub(crate) mod sockets;
+#[cfg(test)]
+mod tests;
 pub mod uring;
 
 use crate::session::Piece;
@@ -33,6 +38,15 @@ pub const GENERATIONS: u32 = 1 << 24;
 /// A receive buffer of the transport that holds bytes for the worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BufferId(pub u16);
+
+/// When the loop wants to hear that a piece was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Notice {
+    /// As soon as it is: more waits to be sent, or to be done.
+    Soon,
+    /// Together with the next event, and at the end of the wait at the latest: it does not end the wait itself.
+    WithNext,
+}
 
 /// Something that happened.
 #[derive(Debug)]
@@ -67,7 +81,7 @@ pub trait Transport {
     fn recycle(&mut self, buffer: BufferId);
 
     /// Queues a piece. The connection must have none on its way.
-    fn send(&mut self, conn: ConnId, piece: Piece);
+    fn send(&mut self, conn: ConnId, piece: Piece, notice: Notice);
 
     /// Stops reading from a client that asks more than it takes, and goes on. Bytes that were under way may still come.
     fn pause(&mut self, conn: ConnId);

@@ -9,7 +9,7 @@
 //! a send, a reset. Nothing is lost or reordered within a link, as over TCP. A client that does not read
 //! fills its window, and sends to it stand still.
 
-use super::{BufferId, ConnId, Event, GENERATIONS, Transport, Waker};
+use super::{BufferId, ConnId, Event, GENERATIONS, Notice, Transport, Waker};
 use crate::session::Piece;
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -55,6 +55,8 @@ pub struct Faults {
     pub reset: u32,
 }
 
+/// How often a wait ends though nothing happened.
+const WAIT_ENDS_PERCENT: u32 = 10;
 const HEALED_WINDOW_BYTES: usize = 64 << 10;
 
 /// Names a link between a client and the server.
@@ -74,7 +76,7 @@ struct Link {
     /// Gone on both sides.
     dead: bool,
     paused: bool,
-    sending: Option<Piece>,
+    sending: Option<(Piece, Notice)>,
     sent: usize,
 }
 
@@ -140,6 +142,8 @@ pub struct Sim {
     buffer_bytes: usize,
     accepting: bool,
     pending: Vec<Event>,
+    /// Sends that are reported with the next event.
+    with_next: Vec<Event>,
 }
 
 impl Sim {
@@ -153,6 +157,7 @@ impl Sim {
             buffer_bytes,
             accepting: true,
             pending: Vec::new(),
+            with_next: Vec::new(),
         }
     }
 
@@ -200,6 +205,7 @@ impl Sim {
     }
 
     fn progress_send(
+        &mut self,
         conn: ConnId,
         link: &mut Link,
         window_bytes: usize,
@@ -207,7 +213,7 @@ impl Sim {
         random: &mut Random,
         events: &mut Vec<Event>,
     ) {
-        let Some(piece) = &link.sending else { return };
+        let Some((piece, notice)) = &link.sending else { return };
         let rest = &piece.as_slice()[link.sent..];
         let mut count = rest.len().min(window_bytes.saturating_sub(link.to_client.len()));
         if cut && count > 0 {
@@ -216,7 +222,8 @@ impl Sim {
         link.to_client.extend(&rest[..count]);
         link.sent += count;
         if link.sent == piece.as_slice().len() {
-            events.extend(link.sending.take().map(|piece| Event::Sent { conn, piece }));
+            let events = if *notice == Notice::Soon { events } else { &mut self.with_next };
+            events.extend(link.sending.take().map(|(piece, _)| Event::Sent { conn, piece }));
         }
     }
 
@@ -225,7 +232,7 @@ impl Sim {
         link.to_server.clear();
         let place = &mut self.places[conn.index as usize];
         *place = (None, (place.1 + 1) % GENERATIONS);
-        events.push(Event::Closed { conn, piece: link.sending.take() });
+        events.push(Event::Closed { conn, piece: link.sending.take().map(|(piece, _)| piece) });
     }
 }
 
@@ -252,8 +259,12 @@ impl Transport for Sim {
                 continue;
             }
             let cut = random.chance(faults.fragment);
-            Sim::progress_send(conn, link, *window_bytes, cut, random, events);
+            self.progress_send(conn, link, *window_bytes, cut, random, events);
             self.deliver(conn, link, cut, random, events);
+        }
+        if !events.is_empty() || random.chance(WAIT_ENDS_PERCENT) {
+            // Ahead of a `Closed` of the same connection.
+            events.splice(0..0, self.with_next.drain(..));
         }
         Ok(())
     }
@@ -266,11 +277,11 @@ impl Transport for Sim {
         self.free.push(buffer.0);
     }
 
-    fn send(&mut self, conn: ConnId, piece: Piece) {
+    fn send(&mut self, conn: ConnId, piece: Piece, notice: Notice) {
         let Some(link) = self.link_of(conn) else { return self.pending.push(Event::Sent { conn, piece }) };
         let link = &mut self.network.borrow_mut().links[link];
         assert!(link.sending.is_none(), "one piece of a connection at a time");
-        link.sending = Some(piece);
+        link.sending = Some((piece, notice));
         link.sent = 0;
     }
 
@@ -354,7 +365,7 @@ mod tests {
         let mut events = Vec::new();
         sim.turn(None, &mut events).unwrap();
         let Event::Accepted { conn, .. } = events[0] else { panic!("{:?}", events[0]) };
-        sim.send(conn, Piece::Bytes(vec![1; 150]));
+        sim.send(conn, Piece::Bytes(vec![1; 150]), Notice::Soon);
         events.clear();
         (0..5).for_each(|_| sim.turn(None, &mut events).unwrap());
         assert!(events.is_empty());

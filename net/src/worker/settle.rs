@@ -5,7 +5,7 @@ use super::core::{Core, ListenerKind};
 use super::owned::OwnedReply;
 use crate::metrics::CloseReason;
 use crate::session::{Piece, Session};
-use crate::transport::{ConnId, Transport};
+use crate::transport::{ConnId, Notice, Transport};
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use torc_engine::segments::{Lent, LentChain};
 
@@ -168,6 +168,7 @@ impl Core {
         }
     }
 
+    /// Sends what is next, if nothing is on its way.
     fn send_next(&mut self, conn: &mut Connection, transport: &mut impl Transport) {
         if conn.sending {
             return;
@@ -175,7 +176,8 @@ impl Core {
         if let Some(piece) = conn.output.take(Vec::new) {
             conn.sending = true;
             conn.sent_at = self.now;
-            transport.send(conn.id, piece);
+            let notice = notice(conn, &piece);
+            transport.send(conn.id, piece, notice);
         }
         conn.output.unused_tail().into_iter().for_each(|tail| self.pool.give(tail));
     }
@@ -346,5 +348,16 @@ impl Core {
         self.report_drained();
         self.stats.turns.add(1);
         self.stats.turn_time.record(ns);
+    }
+}
+
+/// Nothing depends on the end of a send that is the last of an open connection whose requests are all answered.
+/// A lent piece pins its segment until it comes back.
+fn notice(conn: &Connection, piece: &Piece) -> Notice {
+    let last = conn.output.is_empty() && conn.queue.is_empty() && !conn.parked;
+    let open = conn.phase == Phase::Open && !conn.ended;
+    match piece {
+        Piece::Bytes(_) if last && open => Notice::WithNext,
+        _ => Notice::Soon,
     }
 }

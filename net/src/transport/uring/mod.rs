@@ -5,6 +5,11 @@
 //!   Piece --send (all of it)--> Sent           eventfd --read--> Woken
 //! ```
 //!
+//! A *quick send* serves [`Notice::WithNext`]. It never waits (`MSG_DONTWAIT`) and posts a completion only when it
+//! did not send everything (`IOSQE_CQE_SKIP_SUCCESS`), and it posts it while it is submitted. So once the kernel has
+//! taken the whole submission queue and the completion queue is read to its end, every quick send without a
+//! completion has sent all. The rest of one that failed for want of room goes by an ordinary send.
+//!
 //! The ring has a single issuer and runs its task work only inside `enter`, so nothing interrupts the loop.
 //! Every turn enters, even with nothing to submit: task work may be pending and only an enter that asks for
 //! events runs it.
@@ -21,7 +26,7 @@
 //! | receive `ENOBUFS` | the buffer ring was empty | armed again next turn, when buffers are back |
 //! | receive `ECANCELED` | a pause | armed again at the resume |
 //! | accept `EMFILE`, `ENFILE`, `ENOMEM`, `ENOBUFS` | shortage | armed again after [`ACCEPT_RETRY`] |
-//! | send short | the socket ended, or a signal | the rest is sent |
+//! | send short | the socket ended, or a signal; a quick send: the socket was full | the rest is sent |
 //! | enter `EBUSY` | completions overflowed | reap, enter again next turn |
 
 mod buffers;
@@ -33,13 +38,13 @@ mod user_data;
 pub use probe::probe;
 
 use super::sockets::{ACCEPT_RETRY, EVENTS_MAX, EventFd, SocketsConfig, addresses, is_shortage, shutdown};
-use super::{BufferId, ConnId, Event, Transport, Waker};
+use super::{BufferId, ConnId, Event, Notice, Transport, Waker};
 use crate::session::Piece;
 use buffers::BufferRing;
 use enter::RegisteredRing;
 use io_uring::types::{CancelBuilder, Fd};
 use io_uring::{IoUring, cqueue, opcode, squeue};
-use socket::{Receive, Sockets};
+use socket::{Receive, Socket, Sockets};
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::Arc;
@@ -50,6 +55,8 @@ use user_data::Operation;
 const SUBMISSIONS: u32 = 1024;
 /// Entries of the completion queue; what does not fit waits in the kernel.
 const COMPLETIONS: u32 = 8192;
+/// Longer pieces are not sent quickly: they may not fit into the socket.
+const QUICK_SEND_BYTES_MAX: usize = 16 << 10;
 
 struct Listening {
     /// `None`: closed.
@@ -69,6 +76,8 @@ pub struct Uring {
     accept_retry: Option<Instant>,
     /// Sockets whose receive met an empty buffer ring.
     starved: Vec<ConnId>,
+    /// Sockets with a quick send that is not known to be over.
+    quick: Vec<ConnId>,
     waker: Arc<EventFd>,
     /// Where the kernel writes the count of wake-ups; boxed, as it must not move.
     wakes: Box<[u8; 8]>,
@@ -96,6 +105,7 @@ impl Uring {
             accepting: true,
             accept_retry: None,
             starved: Vec::new(),
+            quick: Vec::new(),
             waker: Arc::new(EventFd::new(0)?),
             wakes: Box::new([0; 8]),
             pending: Vec::new(),
@@ -158,14 +168,20 @@ impl Uring {
     /// Sends what the socket's piece still has to send.
     fn arm_send(&mut self, conn: ConnId) {
         let Some(socket) = self.sockets.find(conn) else { return };
-        let Some(piece) = &socket.sending else { return };
-        let rest = &piece.as_slice()[socket.sent..];
-        let len = rest.len().min(i32::MAX as usize) as u32;
-        let send = opcode::Send::new(Fd(socket.fd.as_raw_fd()), rest.as_ptr(), len)
-            .flags(libc::MSG_WAITALL | libc::MSG_NOSIGNAL)
-            .build();
+        let Some(send) = send_rest(socket, libc::MSG_WAITALL) else { return };
         self.in_flight += 1;
-        self.push(send.user_data(user_data::encode(Operation::Send, conn)));
+        self.push(send.build().user_data(user_data::encode(Operation::Send, conn)));
+    }
+
+    /// As [`Uring::arm_send`], by a quick send. It is over when it is submitted, so it is not in flight.
+    fn arm_quick_send(&mut self, conn: ConnId) {
+        let Some(socket) = self.sockets.find(conn) else { return };
+        // Without WAITALL a short send would be a success, and skip its completion.
+        let Some(send) = send_rest(socket, libc::MSG_WAITALL | libc::MSG_DONTWAIT) else { return };
+        socket.quick = true;
+        self.quick.push(conn);
+        let send = send.build().flags(squeue::Flags::SKIP_SUCCESS);
+        self.push(send.user_data(user_data::encode(Operation::QuickSend, conn)));
     }
 
     fn enter(&mut self, wait: Option<Duration>) -> io::Result<()> {
@@ -182,6 +198,32 @@ impl Uring {
             events.append(&mut self.pending);
         }
         self.completions = completions;
+        self.end_quick_sends(events);
+    }
+
+    /// Reports the quick sends that are over: see the module's text.
+    fn end_quick_sends(&mut self, events: &mut Vec<Event>) {
+        if self.quick.is_empty() {
+            return;
+        }
+        let submissions = self.ring.submission();
+        let all_taken = submissions.is_empty() && !submissions.cq_overflow();
+        drop(submissions);
+        if !all_taken || !self.ring.completion().is_empty() {
+            return;
+        }
+        let mut quick = std::mem::take(&mut self.quick);
+        for conn in quick.drain(..) {
+            let Some(socket) = self.sockets.find(conn).filter(|socket| socket.quick) else { continue };
+            socket.quick = false;
+            let closing = socket.closing;
+            events.extend(socket.sending.take().map(|piece| Event::Sent { conn, piece }));
+            if closing {
+                self.close_if_idle(conn);
+            }
+        }
+        events.append(&mut self.pending);
+        self.quick = quick;
     }
 
     fn complete(&mut self, completion: &cqueue::Entry, events: &mut Vec<Event>) {
@@ -190,7 +232,11 @@ impl Uring {
         match operation {
             Operation::Accept => self.accepted(conn.index as usize, result, flags, events),
             Operation::Receive => self.received(conn, result, flags, events),
-            Operation::Send => self.sent(conn, result, events),
+            Operation::Send => {
+                self.in_flight -= 1;
+                self.sent(conn, result, events);
+            }
+            Operation::QuickSend => self.sent(conn, result, events),
             Operation::Cancel => {}
             Operation::Wake => {
                 self.in_flight -= 1;
@@ -259,8 +305,8 @@ impl Uring {
     }
 
     fn sent(&mut self, conn: ConnId, result: i32, events: &mut Vec<Event>) {
-        self.in_flight -= 1;
         let Some(socket) = self.sockets.find(conn) else { return };
+        socket.quick = false;
         if result > 0 {
             socket.sent += result as usize;
         }
@@ -305,6 +351,14 @@ impl Uring {
     }
 }
 
+/// The send of what a socket's piece still has to send.
+fn send_rest(socket: &Socket, flags: i32) -> Option<opcode::Send> {
+    let rest = &socket.sending.as_ref()?.as_slice()[socket.sent..];
+    let len = rest.len().min(i32::MAX as usize) as u32;
+    let send = opcode::Send::new(Fd(socket.fd.as_raw_fd()), rest.as_ptr(), len);
+    Some(send.flags(flags | libc::MSG_NOSIGNAL))
+}
+
 /// The place of what has none.
 const PLACE_NONE: ConnId = ConnId { index: 0, generation: 0 };
 
@@ -346,13 +400,14 @@ impl Transport for Uring {
         self.buffers.recycle(buffer.0);
     }
 
-    fn send(&mut self, conn: ConnId, piece: Piece) {
+    fn send(&mut self, conn: ConnId, piece: Piece, notice: Notice) {
         match self.sockets.find(conn) {
             Some(socket) if !socket.closing => {
                 assert!(socket.sending.is_none(), "one piece of a connection at a time");
+                let quick = notice == Notice::WithNext && piece.as_slice().len() <= QUICK_SEND_BYTES_MAX;
                 socket.sending = Some(piece);
                 socket.sent = 0;
-                self.arm_send(conn);
+                if quick { self.arm_quick_send(conn) } else { self.arm_send(conn) }
             }
             _ => self.pending.push(Event::Sent { conn, piece }),
         }
@@ -450,7 +505,9 @@ impl Uring {
                     // SAFETY: the completion hands over a descriptor that has just been opened for us.
                     drop(unsafe { OwnedFd::from_raw_fd(completion.result()) });
                 }
-                Some((Operation::Receive | Operation::Send, _)) => self.complete(&completion, events),
+                Some((Operation::Receive | Operation::Send | Operation::QuickSend, _)) => {
+                    self.complete(&completion, events)
+                }
                 _ => {}
             }
         }

@@ -26,6 +26,8 @@ pub(super) struct Socket {
     /// The piece at the kernel, of which `sent` bytes are known to be sent.
     pub(super) sending: Option<Piece>,
     pub(super) sent: usize,
+    /// The piece went by a quick send that is not known to have failed.
+    pub(super) quick: bool,
     /// The send is over, and `sending` was not sent whole.
     pub(super) send_failed: bool,
 }
@@ -64,6 +66,7 @@ impl Sockets {
             closing: false,
             sending: None,
             sent: 0,
+            quick: false,
             send_failed: false,
         });
         let index = self.free.pop().unwrap_or_else(|| {

@@ -21,10 +21,17 @@ pub(super) enum Operation {
     Send = 3,
     Cancel = 4,
     Wake = 5,
+    QuickSend = 6,
 }
 
-const OPERATIONS: [Operation; 5] =
-    [Operation::Accept, Operation::Receive, Operation::Send, Operation::Cancel, Operation::Wake];
+const OPERATIONS: [Operation; 6] = [
+    Operation::Accept,
+    Operation::Receive,
+    Operation::Send,
+    Operation::Cancel,
+    Operation::Wake,
+    Operation::QuickSend,
+];
 
 pub(super) fn encode(operation: Operation, conn: ConnId) -> u64 {
     debug_assert!(conn.generation < GENERATIONS);
@@ -53,6 +60,6 @@ mod tests {
             }
         }
         assert_eq!(decode(0), None);
-        assert_eq!(decode(6), None);
+        assert_eq!(decode(7), None);
     }
 }

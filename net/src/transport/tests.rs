@@ -1,0 +1,165 @@
+//! What every transport over sockets keeps to.
+
+use super::epoll::Epoll;
+use super::sim::Random;
+use super::sockets::SocketsConfig;
+use super::uring::{self, Uring};
+use super::*;
+use socket2::SockRef;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::thread;
+
+const BUFFERS: u16 = 8;
+const BUFFER_BYTES: u32 = 1024;
+const TURN: Duration = Duration::from_millis(20);
+/// Turns in which a test must be done.
+const TURNS_MAX: usize = 20_000;
+
+/// Runs `check` on a connection of each transport that this machine has.
+fn on_each(check: impl Fn(&mut dyn Face, ConnId, TcpStream)) {
+    let open = |make: &dyn Fn(SocketsConfig) -> Box<dyn Face>| {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut transport = make(SocketsConfig {
+            listeners: vec![listener.into()],
+            buffers: BUFFERS,
+            buffer_bytes: BUFFER_BYTES,
+        });
+        let client = TcpStream::connect(address).unwrap();
+        let conn = accept(&mut *transport);
+        check(&mut *transport, conn, client);
+    };
+    open(&|config| Box::new(Epoll::new(config).unwrap()));
+    if uring::probe().is_ok() {
+        open(&|config| Box::new(Uring::new(config).unwrap()));
+    }
+}
+
+/// [`Transport`], as far as the tests need it, behind a pointer.
+trait Face {
+    fn turn(&mut self, wait: Duration) -> Vec<Event>;
+    fn send(&mut self, conn: ConnId, bytes: Vec<u8>, notice: Notice);
+    fn close(&mut self, conn: ConnId);
+}
+
+impl<T: Transport> Face for T {
+    fn turn(&mut self, wait: Duration) -> Vec<Event> {
+        let mut events = Vec::new();
+        Transport::turn(self, Some(wait), &mut events).unwrap();
+        events
+    }
+
+    fn send(&mut self, conn: ConnId, bytes: Vec<u8>, notice: Notice) {
+        Transport::send(self, conn, Piece::Bytes(bytes), notice);
+    }
+
+    fn close(&mut self, conn: ConnId) {
+        Transport::close(self, conn);
+    }
+}
+
+fn accept(transport: &mut dyn Face) -> ConnId {
+    for _ in 0..TURNS_MAX {
+        for event in transport.turn(TURN) {
+            if let Event::Accepted { conn, .. } = event {
+                return conn;
+            }
+        }
+    }
+    panic!("nobody was accepted");
+}
+
+/// Takes what has come, up to the end of it if `wait`.
+fn drain(client: &mut TcpStream, wait: bool, bytes: &mut Vec<u8>) {
+    client.set_nonblocking(!wait).unwrap();
+    let mut chunk = vec![0; 64 << 10];
+    loop {
+        match client.read(&mut chunk) {
+            Ok(0) => return,
+            Ok(count) => bytes.extend_from_slice(&chunk[..count]),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+#[test]
+fn pieces_arrive_whole_and_in_order_however_they_are_sent() {
+    on_each(|transport, conn, mut client| {
+        let mut random = Random::new(11);
+        let (mut sent, mut received, mut stops) = (Vec::new(), Vec::new(), 0);
+        for number in 0..3000u32 {
+            let len = 1 + random.below(20_000);
+            let bytes: Vec<u8> = (0..len).map(|at| (number as usize * 31 + at) as u8).collect();
+            sent.extend_from_slice(&bytes);
+            let notice = if random.chance(80) { Notice::WithNext } else { Notice::Soon };
+            transport.send(conn, bytes, notice);
+            let reported = (0..TURNS_MAX).any(|turn| {
+                if turn > 2 {
+                    // The socket is full: only now the client reads.
+                    stops += usize::from(turn == 3);
+                    drain(&mut client, false, &mut received);
+                }
+                let events = transport.turn(Duration::from_millis(1));
+                assert!(events.len() <= 1, "{events:?}");
+                matches!(events[..], [Event::Sent { .. }])
+            });
+            assert!(reported, "piece {number} is not reported");
+        }
+        transport.close(conn);
+        let closed = (0..TURNS_MAX).any(|_| matches!(transport.turn(TURN)[..], [Event::Closed { .. }]));
+        assert!(closed);
+        drain(&mut client, true, &mut received);
+        assert!(received == sent, "what arrived is not what was sent");
+        assert!(stops > 1, "the socket was never full");
+    });
+}
+
+#[test]
+fn a_piece_to_a_client_that_is_gone_comes_back() {
+    on_each(|transport, conn, client| {
+        SockRef::from(&client).set_linger(Some(Duration::ZERO)).unwrap();
+        drop(client);
+        transport.send(conn, vec![1; 1000], Notice::WithNext);
+        let (mut pieces, mut closed) = (0, false);
+        for _ in 0..TURNS_MAX {
+            for event in transport.turn(TURN) {
+                match event {
+                    Event::Sent { .. } => pieces += 1,
+                    Event::Closed { piece, .. } => {
+                        pieces += usize::from(piece.is_some());
+                        closed = true;
+                    }
+                    _ => {}
+                }
+            }
+            if closed {
+                break;
+            }
+        }
+        assert_eq!((pieces, closed), (1, true));
+    });
+}
+
+#[test]
+fn a_send_that_nothing_depends_on_does_not_end_the_wait() {
+    on_each(|transport, conn, mut client| {
+        for _ in 0..usize::from(BUFFERS) {
+            transport.send(conn, b"answer".to_vec(), Notice::WithNext);
+            // One turn, one event: had the send ended the wait, the turn would not have seen the request.
+            let asking = thread::spawn(move || {
+                let mut answer = [0; 6];
+                client.read_exact(&mut answer).unwrap();
+                client.write_all(b"request").unwrap();
+                client
+            });
+            let events = transport.turn(Duration::from_secs(20));
+            client = asking.join().unwrap();
+            let received = events.iter().any(|event| matches!(event, Event::Received { .. }));
+            let sent = events.iter().any(|event| matches!(event, Event::Sent { .. }));
+            assert!(received && sent, "{events:?}");
+        }
+    });
+}
