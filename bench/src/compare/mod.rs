@@ -17,7 +17,7 @@ use crate::{
     codec::raw::Raw,
     echo::Engine,
     error::BenchError,
-    generator::measure::Outcome,
+    generator::{Plan, measure::Outcome},
     lab::{
         CoreArgs, Cores,
         contender::Contender,
@@ -209,13 +209,18 @@ impl Field {
             let name = server.name.clone();
             self.keep(round, name, protocol, shape, None, &outcome);
         }
+        self.echo(round, shape, &plan, None)
+    }
+
+    /// The ceilings beside a measurement: what the kernel's path costs at the same load.
+    fn echo(&mut self, round: u32, shape: Shape, plan: &Plan, rate: Option<f64>) -> Result<(), BenchError> {
         for at in 0..self.echoes.len() {
             for protocol in self.protocols.clone() {
                 let raw: Raw = ceiling::raw(protocol, &self.workload)?;
                 let (engine, echo) = &self.echoes[at];
                 let name = engine.name().to_owned();
-                let outcome = echo.measure_raw(&plan, raw)?;
-                self.keep(round, name, protocol, shape, None, &outcome);
+                let outcome = echo.measure_raw(plan, raw)?;
+                self.keep(round, name, protocol, shape, rate, &outcome);
             }
         }
         Ok(())
@@ -237,7 +242,7 @@ impl Field {
             let name = server.name.clone();
             self.keep(round, name, protocol, shape, Some(rate), &outcome);
         }
-        Ok(())
+        self.echo(round, shape, &plan, Some(rate))
     }
 
     /// The offered load at a shape: a share of the slowest peak of those that matter there, fixed

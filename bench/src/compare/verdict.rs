@@ -49,9 +49,7 @@ pub fn verdicts(runs: &[Run]) -> Vec<Verdict> {
         let cell_runs: Vec<&Run> =
             torc.iter().copied().filter(|run| (run.protocol, run.shape, run.load) == cell).collect();
         verdicts.extend(against_peers(&cell_runs, runs));
-        if run.load == Load::Saturation {
-            verdicts.extend(against_ceiling(&cell_runs, runs));
-        }
+        verdicts.extend(against_ceiling(&cell_runs, runs));
     }
     verdicts
 }

@@ -1,5 +1,6 @@
 //! The echo over io_uring: single issuer, deferred task run, multishot accept and receive into a
-//! provided-buffer ring, at most one send a connection in flight, one enter a turn.
+//! provided-buffer ring, one enter a turn. Short replies go by sends that never wait and complete only if they
+//! fail, so they cost neither a completion nor a turn; long ones by one send a connection at a time.
 
 use std::{
     alloc::{Layout, alloc_zeroed, handle_alloc_error},
@@ -27,12 +28,21 @@ const BUFFER_BYTES: usize = 16 * 1024;
 const ACCEPT: u64 = 1 << 32;
 const RECEIVE: u64 = 2 << 32;
 const SEND: u64 = 3 << 32;
+/// A send that completes only if it did not send all; its length is above.
+const QUICK_SEND: u64 = 4 << 32;
+const OPERATION_MASK: u64 = 7 << 32;
+const LEN_SHIFT: u32 = 40;
+/// Most bytes of a quick send: they fit into the socket of a client that reads.
+const QUICK_SEND_BYTES_MAX: usize = 16 * 1024;
 
 #[derive(Default)]
 struct Connection {
     stream: Option<TcpStream>,
     counter: Counter,
+    /// A send that completes is with the kernel.
     sending: bool,
+    /// A quick send failed: this client does not always take its replies.
+    slow: bool,
     /// The receive has ended: the connection goes when its send has, too.
     ended: bool,
 }
@@ -54,11 +64,18 @@ pub(super) fn serve(listener: &TcpListener) -> Result<(), BenchError> {
     }
     let (mut submitter, queue, mut completions) = ring.split();
     submitter.register_ring_fd().map_err(BenchError::io("registering the ring's descriptor"))?;
-    let mut echo = Echo { queue, connections: Vec::new(), free: Vec::new(), listener: listener.as_raw_fd() };
+    let mut echo = Echo {
+        queue,
+        connections: Vec::new(),
+        free: Vec::new(),
+        done: Vec::new(),
+        listener: listener.as_raw_fd(),
+    };
     echo.accept();
     loop {
         echo.queue.sync();
         submitter.submit_and_wait(1).map_err(BenchError::io("waiting for completions"))?;
+        echo.close_done();
         completions.sync();
         for completion in &mut completions {
             echo.complete(&completion, &mut buffers);
@@ -71,6 +88,8 @@ struct Echo<'a> {
     queue: SubmissionQueue<'a>,
     connections: Vec<Connection>,
     free: Vec<u32>,
+    /// Closed after the next enter: what is queued may still name their sockets.
+    done: Vec<u32>,
     listener: RawFd,
 }
 
@@ -98,9 +117,10 @@ impl Echo<'_> {
     fn complete(&mut self, completion: &cqueue::Entry, buffers: &mut Buffers) {
         let data = completion.user_data();
         let number = data as u32;
-        match data & !u64::from(u32::MAX) {
+        match data & OPERATION_MASK {
             ACCEPT => self.accepted(completion),
             RECEIVE => self.received(number, completion, buffers),
+            QUICK_SEND => self.sent_short(number, completion.result(), data >> LEN_SHIFT),
             _ => self.sent(number, completion.result()),
         }
     }
@@ -162,11 +182,27 @@ impl Echo<'_> {
         if connection.sending || due.is_empty() {
             return;
         }
-        connection.sending = true;
-        let send = opcode::Send::new(Fd(stream.as_raw_fd()), due.as_ptr(), due.len() as u32)
-            .flags(libc::MSG_NOSIGNAL | libc::MSG_WAITALL)
-            .build();
-        self.push(send.user_data(SEND | u64::from(number)));
+        let send = opcode::Send::new(Fd(stream.as_raw_fd()), due.as_ptr(), due.len() as u32);
+        let flags = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
+        if due.len() > QUICK_SEND_BYTES_MAX || connection.slow {
+            connection.sending = true;
+            return self.push(send.flags(flags).build().user_data(SEND | u64::from(number)));
+        }
+        let len = due.len() as u64;
+        connection.counter.owed -= len;
+        let send = send.flags(flags | libc::MSG_DONTWAIT).build().flags(squeue::Flags::SKIP_SUCCESS);
+        self.push(send.user_data(QUICK_SEND | len << LEN_SHIFT | u64::from(number)));
+    }
+
+    /// What a quick send left goes by a send that waits, in whatever order: every byte of a reply is the same.
+    fn sent_short(&mut self, number: u32, result: i32, len: u64) {
+        let connection = &mut self.connections[number as usize];
+        if connection.ended || (result < 0 && -result != libc::EAGAIN) {
+            return;
+        }
+        connection.slow = true;
+        connection.counter.owed += len - result.max(0) as u64;
+        self.send(number);
     }
 
     fn sent(&mut self, number: u32, result: i32) {
@@ -182,8 +218,14 @@ impl Echo<'_> {
 
     fn close_if_done(&mut self, number: u32) {
         let connection = &mut self.connections[number as usize];
-        if connection.ended && !connection.sending {
-            *connection = Connection::default();
+        if connection.ended && !connection.sending && connection.stream.is_some() {
+            self.done.push(number);
+        }
+    }
+
+    fn close_done(&mut self) {
+        for number in self.done.drain(..) {
+            self.connections[number as usize] = Connection::default();
             self.free.push(number);
         }
     }
