@@ -4,10 +4,15 @@
 //!  ring:    | entry: address, length, buffer | entry | ... |   entries = count, tail in entry 0
 //!  memory:  | buffer 0 | gap | buffer 1 | gap | ...
 //!  held:    which buffers are the worker's: the kernel gave them in a completion, and they are not recycled
+//!  spare:   recycled buffers that are not in the ring
 //! ```
 //!
-//! A buffer is either held or in the ring, never both. The gap keeps the starts of the buffers, which are
-//! their only hot lines when requests are short, from falling into the same sets of the CPU's caches.
+//! A buffer is held, in the ring or spare. The kernel takes the buffer that has been in the ring longest, which is
+//! the coldest; so the ring is kept short, and is filled with the buffers that were used last. When it ran empty it
+//! is kept longer from then on.
+//!
+//! The gap keeps the starts of the buffers, which are their only hot lines when requests are short, from falling
+//! into the same sets of the CPU's caches.
 
 use io_uring::Submitter;
 use io_uring::types::BufRingEntry;
@@ -21,6 +26,9 @@ pub(super) const GROUP: u16 = 0;
 /// Bytes between two buffers: an odd number of cache lines.
 const GAP_BYTES: usize = 3 * 64;
 
+/// Buffers in the ring as long as it never ran empty.
+const LEVEL_MIN: usize = 64;
+
 /// The kernel's own bound is 32,768.
 const COUNT_MAX: u16 = 1 << 15;
 
@@ -28,8 +36,14 @@ pub(super) struct BufferRing {
     ring: MmapMut,
     memory: MmapMut,
     held: Box<[bool]>,
+    /// Used last on top.
+    spare: Vec<u16>,
+    /// Buffers in the ring.
+    ready: usize,
+    /// Buffers that [`Self::publish`] fills the ring up to.
+    level: usize,
     bytes: usize,
-    /// Where the next recycled buffer goes; the kernel sees it at the next [`Self::publish`].
+    /// Where the next buffer goes; the kernel sees it at the next [`Self::publish`].
     tail: u16,
 }
 
@@ -42,10 +56,12 @@ impl BufferRing {
             ring: MmapMut::map_anon(count * size_of::<BufRingEntry>())?,
             memory: MmapMut::map_anon(count * (bytes + GAP_BYTES))?,
             held: vec![false; count].into(),
+            spare: (0..count).rev().map(|id| id as u16).collect(),
+            ready: 0,
+            level: count.min(LEVEL_MIN),
             bytes,
             tail: 0,
         };
-        (0..count).for_each(|id| buffers.push(id as u16));
         buffers.publish();
         Ok(buffers)
     }
@@ -64,6 +80,12 @@ impl BufferRing {
     pub(super) fn hold(&mut self, id: u16) {
         assert!(!self.held[id as usize], "the kernel gave buffer {id} twice");
         self.held[id as usize] = true;
+        self.ready -= 1;
+    }
+
+    /// Receives of a turn found the ring empty.
+    pub(super) fn ran_empty(&mut self) {
+        self.level = (2 * self.level).min(self.held.len());
     }
 
     pub(super) fn bytes(&self, id: u16, len: u32) -> &[u8] {
@@ -77,11 +99,17 @@ impl BufferRing {
     pub(super) fn recycle(&mut self, id: u16) {
         assert!(self.held[id as usize], "buffer {id} is not the worker's");
         self.held[id as usize] = false;
-        self.push(id);
+        self.spare.push(id);
     }
 
-    /// Shows the kernel all recycled buffers with one store.
+    /// Fills the ring up to its level and shows it to the kernel with one store.
     pub(super) fn publish(&mut self) {
+        while self.ready < self.level
+            && let Some(id) = self.spare.pop()
+        {
+            self.push(id);
+            self.ready += 1;
+        }
         let first = self.ring.as_ptr().cast::<BufRingEntry>();
         // SAFETY: `first` is the page-aligned start of the ring's entries.
         let tail = unsafe { BufRingEntry::tail(first) }.cast_mut();
@@ -117,7 +145,22 @@ mod tests {
         buffers.hold(2);
         assert_eq!(buffers.bytes(2, 100).len(), 100);
         buffers.recycle(2);
-        assert_eq!(buffers.tail, 5);
+        buffers.publish();
+        assert_eq!((buffers.tail, buffers.ready), (5, 4));
+    }
+
+    #[test]
+    fn the_ring_is_short_until_it_runs_empty_and_takes_the_buffer_used_last() {
+        let mut buffers = BufferRing::new(256, 100).unwrap();
+        assert_eq!((buffers.ready, buffers.spare.len()), (64, 192));
+        buffers.hold(3);
+        buffers.recycle(3);
+        assert_eq!(buffers.spare.last(), Some(&3));
+        buffers.publish();
+        assert_eq!((buffers.ready, buffers.spare.len()), (64, 192));
+        (0..3).for_each(|_| buffers.ran_empty());
+        buffers.publish();
+        assert_eq!((buffers.ready, buffers.spare.len()), (256, 0));
     }
 
     #[test]

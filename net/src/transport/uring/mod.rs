@@ -338,6 +338,9 @@ impl Uring {
     }
 
     fn prepare_turn(&mut self) -> Option<Duration> {
+        if !self.starved.is_empty() {
+            self.buffers.ran_empty();
+        }
         self.buffers.publish();
         let mut starved = std::mem::take(&mut self.starved);
         starved.drain(..).for_each(|conn| self.arm_receive(conn));
