@@ -98,8 +98,8 @@ pub fn run(args: &ShardsArgs) -> Result<(), BenchError> {
     let workload = args.workload.build()?;
     let folder = Folder::create(&args.out, "shards")?;
     let cores = args.cores.claim()?;
-    let one = args.torc.start_on(&[cores.server], args.memory_mib)?;
-    let two = args.torc.start_on(&[cores.server, cores.generator], args.memory_mib)?;
+    let one = args.torc.start_on(&[cores.server], args.memory_mib << 20)?;
+    let two = args.torc.start_on(&[cores.server, cores.generator], args.memory_mib << 20)?;
     for server in [&one, &two] {
         preload(args.protocol, std::slice::from_ref(&server.address), &workload, &mut |_| ())?;
     }

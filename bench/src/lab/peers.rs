@@ -68,11 +68,11 @@ pub struct TorcArgs {
 impl TorcArgs {
     /// Starts Torc with one shard.
     pub fn start(&self, settings: ServerSettings) -> Result<Contender, BenchError> {
-        self.start_on(&[settings.cpu], settings.memory_mib)
+        self.start_on(&[settings.cpu], settings.memory_mib << 20)
     }
 
     /// Starts Torc with a shard on each of `cpus`.
-    pub fn start_on(&self, cpus: &[usize], memory_mib: u64) -> Result<Contender, BenchError> {
+    pub fn start_on(&self, cpus: &[usize], memory_bytes: u64) -> Result<Contender, BenchError> {
         let own = std::env::current_exe();
         let own = own.map_err(BenchError::io("looking for this program's own file"))?;
         let program = self.torc.clone().unwrap_or(own);
@@ -83,7 +83,7 @@ impl TorcArgs {
         let launch = Launch::new(program)
             .args(["serve", "--listen", "127.0.0.1:0", "--shards", &cpus.len().to_string()])
             .args(["--shard-port-base", shard_ports, "--cpus", &cpu_list])
-            .args(["--memory", &format!("{memory_mib}m"), "--admin", "127.0.0.1:0"])
+            .args(["--memory", &format!("{}k", memory_bytes.div_ceil(1 << 10)), "--admin", "127.0.0.1:0"])
             .args(&self.torc_arg)
             .cpus(cpus);
         let protocols = Protocol::ALL.to_vec();

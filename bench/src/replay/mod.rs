@@ -16,10 +16,7 @@ use serde::Serialize;
 
 use crate::{
     error::BenchError,
-    lab::{
-        CoreArgs, Cores,
-        peers::{ServerSettings, TorcArgs},
-    },
+    lab::{CoreArgs, Cores, peers::TorcArgs},
     load::{Protocol, with_codec},
     results::{Folder, OutArgs, Setting},
     workload::{
@@ -260,11 +257,10 @@ impl<'a> Bench<'a> {
             let mut cache = InProcess::new(memory_bytes, self.args.segment_bytes)?;
             return self.pass(&mut cache, share, memory_bytes);
         };
-        let memory_mib = memory_bytes.div_ceil(1 << 20);
-        let server = self.args.torc.start(ServerSettings { cpu: self.cores.server, memory_mib })?;
+        let server = self.args.torc.start_on(&[self.cores.server], memory_bytes)?;
         with_codec!(protocol, |codec| {
             let mut cache = Remote::connect(codec, &server.address)?;
-            self.pass(&mut cache, share, memory_mib << 20)
+            self.pass(&mut cache, share, memory_bytes)
         })
     }
 
