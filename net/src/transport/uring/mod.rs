@@ -5,10 +5,7 @@
 //!   Piece --send (all of it)--> Sent           eventfd --read--> Woken
 //! ```
 //!
-//! A *quick send* serves [`Notice::WithNext`]. It never waits (`MSG_DONTWAIT`) and posts a completion only when it
-//! did not send everything (`IOSQE_CQE_SKIP_SUCCESS`), and it posts it while it is submitted. So once the kernel has
-//! taken the whole submission queue and the completion queue is read to its end, every quick send without a
-//! completion has sent all. The rest of one that failed for want of room goes by an ordinary send.
+//! [`Notice::WithNext`] is served by [`quick`] sends, which complete only if they fail.
 //!
 //! The ring has a single issuer and runs its task work only inside `enter`, so nothing interrupts the loop.
 //! Every turn enters, even with nothing to submit: task work may be pending and only an enter that asks for
@@ -30,8 +27,10 @@
 //! | enter `EBUSY` | completions overflowed | reap, enter again next turn |
 
 mod buffers;
+mod end;
 mod enter;
 mod probe;
+mod quick;
 mod socket;
 mod user_data;
 
@@ -42,7 +41,7 @@ use super::{BufferId, ConnId, Event, Notice, Transport, Waker};
 use crate::session::Piece;
 use buffers::BufferRing;
 use enter::RegisteredRing;
-use io_uring::types::{CancelBuilder, Fd};
+use io_uring::types::Fd;
 use io_uring::{IoUring, cqueue, opcode, squeue};
 use socket::{Receive, Socket, Sockets};
 use std::io;
@@ -76,6 +75,8 @@ pub struct Uring {
     accept_retry: Option<Instant>,
     /// Sockets whose receive met an empty buffer ring.
     starved: Vec<ConnId>,
+    /// Whether quick sends can be relied on.
+    quick_sends: bool,
     /// Sockets with a quick send that is not known to be over.
     quick: Vec<ConnId>,
     waker: Arc<EventFd>,
@@ -91,7 +92,8 @@ pub struct Uring {
 impl Uring {
     /// Opens the ring. Must be called, and the transport used, on one thread: the ring has a single issuer.
     pub fn new(config: SocketsConfig) -> io::Result<Uring> {
-        let ring = build_ring(SUBMISSIONS, COMPLETIONS)?;
+        let mut ring = build_ring(SUBMISSIONS, COMPLETIONS)?;
+        let quick_sends = quick::is_told_when_short(&mut ring)?;
         let mut uring = Uring {
             registered: RegisteredRing::new(&ring)?,
             buffers: BufferRing::new(config.buffers, config.buffer_bytes)?,
@@ -105,6 +107,7 @@ impl Uring {
             accepting: true,
             accept_retry: None,
             starved: Vec::new(),
+            quick_sends,
             quick: Vec::new(),
             waker: Arc::new(EventFd::new(0)?),
             wakes: Box::new([0; 8]),
@@ -173,17 +176,6 @@ impl Uring {
         self.push(send.build().user_data(user_data::encode(Operation::Send, conn)));
     }
 
-    /// As [`Uring::arm_send`], by a quick send. It is over when it is submitted, so it is not in flight.
-    fn arm_quick_send(&mut self, conn: ConnId) {
-        let Some(socket) = self.sockets.find(conn) else { return };
-        // Without WAITALL a short send would be a success, and skip its completion.
-        let Some(send) = send_rest(socket, libc::MSG_WAITALL | libc::MSG_DONTWAIT) else { return };
-        socket.quick = true;
-        self.quick.push(conn);
-        let send = send.build().flags(squeue::Flags::SKIP_SUCCESS);
-        self.push(send.user_data(user_data::encode(Operation::QuickSend, conn)));
-    }
-
     fn enter(&mut self, wait: Option<Duration>) -> io::Result<()> {
         let submissions = self.ring.submission().len() as u32;
         self.registered.enter(submissions, wait)
@@ -199,31 +191,6 @@ impl Uring {
         }
         self.completions = completions;
         self.end_quick_sends(events);
-    }
-
-    /// Reports the quick sends that are over: see the module's text.
-    fn end_quick_sends(&mut self, events: &mut Vec<Event>) {
-        if self.quick.is_empty() {
-            return;
-        }
-        let submissions = self.ring.submission();
-        let all_taken = submissions.is_empty() && !submissions.cq_overflow();
-        drop(submissions);
-        if !all_taken || !self.ring.completion().is_empty() {
-            return;
-        }
-        let mut quick = std::mem::take(&mut self.quick);
-        for conn in quick.drain(..) {
-            let Some(socket) = self.sockets.find(conn).filter(|socket| socket.quick) else { continue };
-            socket.quick = false;
-            let closing = socket.closing;
-            events.extend(socket.sending.take().map(|piece| Event::Sent { conn, piece }));
-            if closing {
-                self.close_if_idle(conn);
-            }
-        }
-        events.append(&mut self.pending);
-        self.quick = quick;
     }
 
     fn complete(&mut self, completion: &cqueue::Entry, events: &mut Vec<Event>) {
@@ -407,7 +374,9 @@ impl Transport for Uring {
         match self.sockets.find(conn) {
             Some(socket) if !socket.closing => {
                 assert!(socket.sending.is_none(), "one piece of a connection at a time");
-                let quick = notice == Notice::WithNext && piece.as_slice().len() <= QUICK_SEND_BYTES_MAX;
+                let quick = self.quick_sends
+                    && notice == Notice::WithNext
+                    && piece.as_slice().len() <= QUICK_SEND_BYTES_MAX;
                 socket.sending = Some(piece);
                 socket.sent = 0;
                 if quick { self.arm_quick_send(conn) } else { self.arm_send(conn) }
@@ -463,57 +432,5 @@ impl Transport for Uring {
 
     fn name(&self) -> &'static str {
         "uring"
-    }
-}
-
-/// Turns of 10 ms that dropping waits for the kernel to let go of memory.
-const DROP_TURNS_MAX: u32 = 100;
-
-impl Drop for Uring {
-    fn drop(&mut self) {
-        self.accepting = false;
-        self.sockets.iter().for_each(|socket| shutdown(&socket.fd));
-        let mut events = Vec::new();
-        for _ in 0..DROP_TURNS_MAX {
-            if self.in_flight == 0 {
-                break;
-            }
-            let _ = self.ring.submit();
-            let _ = self.ring.submitter().register_sync_cancel(None, CancelBuilder::any());
-            self.sockets.iter_mut().for_each(|socket| socket.closing = true);
-            if self.enter(Some(Duration::from_millis(10))).is_err() {
-                break;
-            }
-            self.reap_for_drop(&mut events);
-        }
-        self.registered.unregister(&self.ring);
-        if self.in_flight > 0 {
-            // The kernel may still read or write them.
-            let buffers = BufferRing::new(1, 1).map(|empty| std::mem::replace(&mut self.buffers, empty));
-            std::mem::forget(buffers);
-            std::mem::forget(std::mem::take(&mut self.sockets));
-            std::mem::forget(std::mem::take(&mut self.wakes));
-        }
-    }
-}
-
-impl Uring {
-    /// Counts what ended; nothing is armed again.
-    fn reap_for_drop(&mut self, events: &mut Vec<Event>) {
-        let completions: Vec<cqueue::Entry> = self.ring.completion().collect();
-        for completion in completions {
-            match user_data::decode(completion.user_data()) {
-                Some((Operation::Wake, _)) => self.in_flight -= 1,
-                Some((Operation::Accept, _)) if completion.result() >= 0 => {
-                    // SAFETY: the completion hands over a descriptor that has just been opened for us.
-                    drop(unsafe { OwnedFd::from_raw_fd(completion.result()) });
-                }
-                Some((Operation::Receive | Operation::Send | Operation::QuickSend, _)) => {
-                    self.complete(&completion, events)
-                }
-                _ => {}
-            }
-        }
-        events.clear();
     }
 }

@@ -1,0 +1,98 @@
+//! Quick sends: of answers that nothing waits behind.
+//!
+//! A quick send never waits (`MSG_DONTWAIT`), and posts a completion only when it did not send everything
+//! (`IOSQE_CQE_SKIP_SUCCESS`), while it is submitted. So once the kernel has taken the whole submission queue and the
+//! completion queue is read to its end, every quick send without a completion has sent all. The rest of one that failed
+//! for want of room goes by an ordinary send.
+//!
+//! It rests on this: a short send counts as failed. With `MSG_WAITALL` it does, for the sake of what may be linked
+//! behind it (Linux commit 0031275d119e, since 5.13); but that stands in no manual page, and an answer cut short
+//! unnoticed would break its connection. So each ring tries it once, and if the kernel does not tell, all sends are
+//! ordinary ones.
+
+use super::user_data::{self, Operation};
+use super::{Uring, send_rest};
+use crate::transport::{ConnId, Event};
+use io_uring::types::Fd;
+use io_uring::{IoUring, opcode, squeue};
+use socket2::SockRef;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
+
+/// Room of the socket that is tried, roughly, and what does not fit into it.
+const ROOM_BYTES: usize = 4 << 10;
+const BYTES: usize = 1 << 20;
+
+/// Flags of a quick send. Without `WAITALL` a short send would be a success, and skip its completion.
+const MESSAGE_FLAGS: i32 = libc::MSG_WAITALL | libc::MSG_DONTWAIT;
+const ENTRY_FLAGS: squeue::Flags = squeue::Flags::SKIP_SUCCESS;
+
+/// Tries a quick send that does not fit; nothing else may be in the ring.
+///
+/// # Errors
+/// The kernel refused a socket or the submission.
+pub(super) fn is_told_when_short(ring: &mut IoUring) -> io::Result<bool> {
+    let (socket, _peer) = UnixStream::pair()?;
+    SockRef::from(&socket).set_send_buffer_size(ROOM_BYTES)?;
+    let bytes = vec![0u8; BYTES];
+    let send = opcode::Send::new(Fd(socket.as_raw_fd()), bytes.as_ptr(), bytes.len() as u32)
+        .flags(MESSAGE_FLAGS | libc::MSG_NOSIGNAL)
+        .build()
+        .flags(ENTRY_FLAGS);
+    // SAFETY: the socket and `bytes` outlive the send: it never waits, so it is over when `submit` returns.
+    let pushed = unsafe { ring.submission().push(&send) };
+    pushed.map_err(|_| io::Error::other("a new ring is full"))?;
+    ring.submit()?;
+    Ok(ring.completion().next().is_some_and(|completion| completion.result() < BYTES as i32))
+}
+
+impl Uring {
+    /// As [`Uring::arm_send`], by a quick send. It is over when it is submitted, so it is not in flight.
+    pub(super) fn arm_quick_send(&mut self, conn: ConnId) {
+        let Some(socket) = self.sockets.find(conn) else { return };
+        let Some(send) = send_rest(socket, MESSAGE_FLAGS) else { return };
+        socket.quick = true;
+        self.quick.push(conn);
+        let send = send.build().flags(ENTRY_FLAGS);
+        self.push(send.user_data(user_data::encode(Operation::QuickSend, conn)));
+    }
+
+    /// Reports the quick sends that are over: see the module's text.
+    pub(super) fn end_quick_sends(&mut self, events: &mut Vec<Event>) {
+        if self.quick.is_empty() {
+            return;
+        }
+        let submissions = self.ring.submission();
+        let all_taken = submissions.is_empty() && !submissions.cq_overflow();
+        drop(submissions);
+        if !all_taken || !self.ring.completion().is_empty() {
+            return;
+        }
+        let mut quick = std::mem::take(&mut self.quick);
+        for conn in quick.drain(..) {
+            let Some(socket) = self.sockets.find(conn).filter(|socket| socket.quick) else { continue };
+            socket.quick = false;
+            let closing = socket.closing;
+            events.extend(socket.sending.take().map(|piece| Event::Sent { conn, piece }));
+            if closing {
+                self.close_if_idle(conn);
+            }
+        }
+        events.append(&mut self.pending);
+        self.quick = quick;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{build_ring, probe};
+    use super::*;
+
+    #[test]
+    fn kernels_of_today_tell() {
+        if probe().is_ok() {
+            assert!(is_told_when_short(&mut build_ring(8, 16).unwrap()).unwrap());
+        }
+    }
+}
