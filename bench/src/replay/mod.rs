@@ -181,6 +181,9 @@ const KEY_BYTES: u32 = 16;
 /// What an item takes beside key and value, for the first guess only.
 const OVERHEAD_GUESS_BYTES: f64 = 40.0;
 
+/// What a server takes of its memory for other things than items, for the first guess only.
+const SERVER_GUESS_BYTES: f64 = 12.0 * (1 << 20) as f64;
+
 /// How often the number of live items is asked for, requests.
 const ITEMS_EVERY: usize = 512;
 
@@ -231,7 +234,8 @@ impl<'a> Bench<'a> {
     fn at_items(&self, share: f64) -> Result<Replay, BenchError> {
         let wanted = f64::from(self.trace.distinct) * share / 100.0;
         let item = f64::from(KEY_BYTES + self.value_bytes.unwrap_or(0)) + OVERHEAD_GUESS_BYTES;
-        let mut memory_bytes = wanted * item;
+        let beside = if self.through.protocol().is_some() { SERVER_GUESS_BYTES } else { 0.0 };
+        let mut memory_bytes = wanted * item + beside;
         let mut best: Option<Replay> = None;
         for _ in 0..TRIES_MAX {
             let replay = self.replay(share, memory_bytes as u64)?;
