@@ -22,6 +22,7 @@
 
 pub(crate) mod connection;
 mod core;
+mod durations;
 mod exchange;
 pub(crate) mod mail;
 mod owned;
@@ -155,7 +156,7 @@ impl<T: Transport, C: Clock> Worker<T, C> {
     pub(crate) fn turn(&mut self, wait: Duration) -> io::Result<()> {
         self.transport.turn(Some(wait), &mut self.events)?;
         let began_ns = self.clock.nanos();
-        self.core.begin_turn(self.clock.millis_at(began_ns));
+        self.core.begin_turn(began_ns, self.clock.millis_at(began_ns));
         let busy = !self.events.is_empty();
         self.take_events();
         self.core.read_mail();

@@ -21,14 +21,16 @@ use torc_engine::command::{Millis, Op, Refusal, UploadId};
 pub(crate) struct Waiting {
     pub(crate) part: OwnedPart,
     pub(crate) state: WaitState,
+    /// The turn that read it, nanoseconds.
+    pub(crate) read_ns: u64,
 }
 
 #[derive(Debug)]
 pub(crate) enum WaitState {
     /// Not begun: the client does not take its answers, or another shard has no place.
     Deferred,
-    /// Begun at this many shards.
-    Asked(u16),
+    /// Begun at so many shards, in the turn that began then.
+    Asked { shards: u16, asked_ns: u64 },
     /// Answered, but something before it is not.
     Ready(OwnedReply),
     /// It gets no answer (a slice of a value).
@@ -141,8 +143,8 @@ impl Connection {
     }
 
     /// Puts a part behind all that waits.
-    pub(crate) fn enqueue(&mut self, part: OwnedPart) {
-        self.queue.push_back(Waiting { part, state: WaitState::Deferred });
+    pub(crate) fn enqueue(&mut self, part: OwnedPart, read_ns: u64) {
+        self.queue.push_back(Waiting { part, state: WaitState::Deferred, read_ns });
     }
 
     /// The first part that is not begun, and where its answer goes.
@@ -161,7 +163,7 @@ impl Connection {
     pub(crate) fn pop_ready(&mut self) -> Option<Waiting> {
         match self.queue.front()?.state {
             WaitState::Ready(_) | WaitState::Silent => {}
-            WaitState::Deferred | WaitState::Asked(_) => return None,
+            WaitState::Deferred | WaitState::Asked { .. } => return None,
         }
         self.queue_base = self.queue_base.wrapping_add(1);
         self.begun = self.begun.saturating_sub(1);

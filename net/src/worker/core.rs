@@ -1,6 +1,7 @@
 //! The worker without its transport: shard, connections, mail, and how a part is executed.
 
-use super::connection::{Connection, Connections, Phase, WaitState, closes, is_protocol_refusal};
+use super::connection::{Connection, Connections, Phase, WaitState, Waiting, closes, is_protocol_refusal};
+use super::durations::Durations;
 use super::mail::{Address, Mail};
 use super::owned::{OwnedAnswer, OwnedPart, OwnedReply, OwnedWork, fill_command};
 use super::pool::Pool;
@@ -69,6 +70,14 @@ pub(crate) struct Core {
     pub(super) outcomes: Outcomes,
     pub(super) pool: Pool,
     pub(super) now: Millis,
+    /// When the turn began, by the clock's nanoseconds.
+    pub(super) turn_began_ns: u64,
+    /// Requests that this turn read and answered.
+    pub(super) answered: u64,
+    /// Requests of earlier turns that this one answered.
+    pub(super) waited: Durations,
+    /// Requests that other shards answered in this turn.
+    pub(super) forwarded: Durations,
     pub(super) round: u64,
     /// Connections to look after at the end of the turn.
     pub(super) dirty: Vec<ConnId>,
@@ -131,6 +140,10 @@ impl Core {
             outcomes: Outcomes::new(ONCE_SESSIONS_MAX, crate::session::native::CREDIT as usize),
             pool: Pool::default(),
             now,
+            turn_began_ns: 0,
+            answered: 0,
+            waited: Durations::default(),
+            forwarded: Durations::default(),
             round: 0,
             dirty: Vec::new(),
             left: VecDeque::new(),
@@ -163,8 +176,9 @@ impl Core {
         self.bug.0 == bug && self.bug.1.is_multiple_of(BUG_EVERY)
     }
 
-    pub(super) fn begin_turn(&mut self, now: Millis) {
+    pub(super) fn begin_turn(&mut self, began_ns: u64, now: Millis) {
         self.mail.awake();
+        self.turn_began_ns = began_ns;
         #[cfg(test)]
         if self.bug.0 == Bug::MissedExpiry {
             return;
@@ -302,6 +316,7 @@ impl Core {
     pub(super) fn execute(&mut self, id: ConnId, parts: &[Part<'_>], prepared: &[Prepared]) {
         let Some(mut conn) = self.connections.take(id) else { return };
         conn.output.prepare(|| self.pool.take());
+        let mut answered = 0;
         for (part, prepared) in parts.iter().zip(prepared) {
             if conn.phase != Phase::Open {
                 break;
@@ -310,18 +325,21 @@ impl Core {
             match &part.work {
                 Work::Keyed(command) if direct && prepared.shard == self.number => {
                     self.execute_keyed(&mut conn, part, command, prepared.hash);
+                    answered += 1;
                 }
                 Work::ValueData(data) if direct && self.append_upload(&mut conn, data) => {}
                 Work::Local if direct => {
                     self.stats.request(CommandClass::Local, OutcomeClass::Done);
                     self.compose(&mut conn, part.reply, &[], part.echo, &Answer::Local);
+                    answered += 1;
                 }
                 _ => {
-                    conn.enqueue(OwnedPart::copy(part, &mut self.pool));
+                    conn.enqueue(OwnedPart::copy(part, &mut self.pool), self.turn_began_ns);
                     self.advance(&mut conn);
                 }
             }
         }
+        self.answered += answered;
         if !conn.dirty {
             conn.dirty = true;
             self.dirty.push(id);
@@ -350,7 +368,7 @@ impl Core {
             let mut composed = 0;
             while let Some(waiting) = conn.pop_ready() {
                 composed += 1;
-                self.finish_part(conn, waiting.part, waiting.state);
+                self.finish_part(conn, waiting);
             }
             if !begun && composed == 0 {
                 return;
@@ -358,9 +376,11 @@ impl Core {
         }
     }
 
-    fn finish_part(&mut self, conn: &mut Connection, part: OwnedPart, state: WaitState) {
+    fn finish_part(&mut self, conn: &mut Connection, waiting: Waiting) {
+        let Waiting { part, state, read_ns } = waiting;
         if let WaitState::Ready(reply) = state {
             if conn.phase == Phase::Open {
+                self.waited.add(read_ns);
                 conn.output.prepare(|| self.pool.take());
                 self.compose(conn, part.reply, part.key(), part.echo(), &reply.answer());
                 if closes(&part) {
@@ -415,9 +435,9 @@ impl Core {
                 let room = Room { bytes, key_end: part.key().len() };
                 Some(WaitState::Ready(self.perform_owned(op, once, room)))
             }
-            Destination::There(shard) => self
-                .ask_keyed(shard, address, op, part.key(), part.value(), once)
-                .then_some(WaitState::Asked(1)),
+            Destination::There(shard) => {
+                self.ask_keyed(shard, address, op, part.key(), part.value(), once).then(|| self.asked(1))
+            }
             Destination::Moved(answer) => {
                 self.stats.request(CommandClass::of(&op), OutcomeClass::Moved);
                 Some(WaitState::Ready(OwnedReply::plain(answer)))

@@ -60,8 +60,13 @@ impl Core {
         match (back.reply, conn.waiting(back.to.sequence)) {
             (None, _) => conn.slices_under_way -= 1,
             (Some(reply), Some(waiting)) => match &mut waiting.state {
-                WaitState::Asked(left) if *left > 1 => *left -= 1,
-                state => *state = WaitState::Ready(reply),
+                WaitState::Asked { shards, .. } if *shards > 1 => *shards -= 1,
+                state => {
+                    if let WaitState::Asked { asked_ns, .. } = *state {
+                        self.forwarded.add(asked_ns);
+                    }
+                    *state = WaitState::Ready(reply);
+                }
             },
             (Some(reply), None) => self.discard(reply),
         }
@@ -86,6 +91,11 @@ impl Core {
     ) -> bool {
         let bytes = self.pool.copy(&[key, value]);
         self.ask(shard, Ask { from, what: What::Keyed(op), bytes, key_end: key.len(), once })
+    }
+
+    /// The state of a part that so many shards have been asked for.
+    pub(super) fn asked(&self, shards: u16) -> WaitState {
+        WaitState::Asked { shards, asked_ns: self.turn_began_ns }
     }
 
     fn ask(&mut self, shard: u16, ask: Ask) -> bool {
@@ -126,7 +136,7 @@ impl Core {
             let bytes = self.pool.copy(&[]);
             self.ask(shard, Ask { from, what: What::Flush { at }, bytes, key_end: 0, once: None });
         }
-        Some(WaitState::Asked(others))
+        Some(self.asked(others))
     }
 
     /// One step of a scan, at the shard that the cursor names. On a shard's own port only that shard is walked.
@@ -152,7 +162,7 @@ impl Core {
         }
         let bytes = self.pool.copy(&[]);
         let what = What::Scan { cursor: local, count };
-        self.ask(shard, Ask { from, what, bytes, key_end: 0, once: None }).then_some(WaitState::Asked(1))
+        self.ask(shard, Ask { from, what, bytes, key_end: 0, once: None }).then(|| self.asked(1))
     }
 
     fn scan(&mut self, local: u64, count: u32, only_here: bool, mut keys: Vec<u8>) -> OwnedReply {
@@ -275,7 +285,7 @@ impl Core {
                     conn.upload = Some(upload);
                     return None;
                 }
-                WaitState::Asked(1)
+                self.asked(1)
             }
             UploadPlace::Here(id) if abort => {
                 self.shard.upload_abort(id);

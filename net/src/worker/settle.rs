@@ -348,6 +348,10 @@ impl Core {
         self.report_drained();
         self.stats.turns.add(1);
         self.stats.turn_time.record(ns);
+        // What was answered goes out with the next system call, which comes at once.
+        self.stats.request_time.record_many(ns, std::mem::take(&mut self.answered));
+        self.waited.record(self.turn_began_ns + ns, &self.stats.request_time);
+        self.forwarded.record(self.turn_began_ns, &self.stats.forwarded_time);
     }
 }
 

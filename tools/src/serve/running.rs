@@ -8,7 +8,7 @@ use crate::machine;
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 use torc_engine::stats;
-use torc_net::metrics::BUCKETS;
+use torc_net::metrics::{BUCKETS, Histogram};
 use torc_net::server::{Server, ServerConfig, StartError, Stats};
 use torc_net::transport::choice::Chosen;
 
@@ -80,7 +80,7 @@ impl Running {
         for (shard, stats) in self.server.stats().iter().enumerate() {
             let shard = shard.to_string();
             add_figures(&shard, stats, &mut families);
-            add_turn_time(&shard, stats, &mut families);
+            add_durations(&shard, stats, &mut families);
         }
         families
     }
@@ -159,17 +159,30 @@ fn add(families: &mut Vec<Family>, name: &str, kind: stats::Kind, help: &str, sa
         stats::Kind::Counter => (format!("{name}_total"), Kind::Counter),
         stats::Kind::Gauge => (name, Kind::Gauge),
     };
+    add_sample(families, &name, kind, help.trim(), sample);
+}
+
+fn add_sample(families: &mut Vec<Family>, name: &str, kind: Kind, help: &str, sample: Sample) {
     match families.iter_mut().find(|family| family.name == name) {
         Some(family) => family.samples.push(sample),
-        None => families.push(Family { name, help: help.trim().into(), kind, samples: vec![sample] }),
+        None => {
+            families.push(Family { name: name.into(), help: help.into(), kind, samples: vec![sample] });
+        }
     }
 }
 
 /// Sub-buckets of a doubling that become one bucket here: scrapers keep every bucket of every shard.
 const MERGED: usize = 4;
 
-fn add_turn_time(shard: &str, stats: &Stats, families: &mut Vec<Family>) {
-    let histogram = &stats.worker.turn_time;
+fn add_durations(shard: &str, stats: &Stats, families: &mut Vec<Family>) {
+    for (name, help, histogram) in stats.worker.histograms() {
+        let labels = vec![("shard".to_owned(), shard.to_owned())];
+        let sample = Sample { labels, value: durations(histogram) };
+        add_sample(families, name, Kind::Histogram, help, sample);
+    }
+}
+
+fn durations(histogram: &Histogram) -> Value {
     let mut count = 0;
     let mut buckets = Vec::with_capacity(BUCKETS / MERGED);
     for (index, (bound_ns, observed)) in histogram.buckets().enumerate() {
@@ -179,19 +192,5 @@ fn add_turn_time(shard: &str, stats: &Stats, families: &mut Vec<Family>) {
             buckets.push((bound_ns as f64 / 1e9, count));
         }
     }
-    let sample = Sample {
-        labels: vec![("shard".to_owned(), shard.to_owned())],
-        value: Value::Histogram { buckets, sum: histogram.sum_ns() as f64 / 1e9, count },
-    };
-    const NAME: &str = "turn_seconds";
-    match families.iter_mut().find(|family| family.name == NAME) {
-        Some(family) => family.samples.push(sample),
-        None => families.push(Family {
-            name: NAME.into(),
-            help: "Time of a turn of the loop, from the end of its wait: what a request that has arrived waits at most."
-                .into(),
-            kind: Kind::Histogram,
-            samples: vec![sample],
-        }),
-    }
+    Value::Histogram { buckets, sum: histogram.sum_ns() as f64 / 1e9, count }
 }

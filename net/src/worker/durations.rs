@@ -1,0 +1,43 @@
+//! Durations of requests, without a look at the clock for each: those that began in one turn took equally long.
+
+use crate::metrics::Histogram;
+
+/// When requests began, until their end is known.
+#[derive(Debug, Default)]
+pub(crate) struct Durations {
+    /// Nanoseconds of a beginning, and how many began then. Neighbours differ; the room is kept.
+    begun: Vec<(u64, u64)>,
+}
+
+impl Durations {
+    /// One request that began at `begun_ns`.
+    #[inline]
+    pub(crate) fn add(&mut self, begun_ns: u64) {
+        match self.begun.last_mut() {
+            Some((same_ns, count)) if *same_ns == begun_ns => *count += 1,
+            _ => self.begun.push((begun_ns, 1)),
+        }
+    }
+
+    /// All of them ended at `end_ns`.
+    pub(crate) fn record(&mut self, end_ns: u64, histogram: &Histogram) {
+        for (begun_ns, count) in self.begun.drain(..) {
+            histogram.record_many(end_ns.saturating_sub(begun_ns), count);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_of_one_turn_are_recorded_together_and_once() {
+        let (mut durations, histogram) = (Durations::default(), Histogram::default());
+        [100, 100, 400, 400, 400, 100].into_iter().for_each(|begun_ns| durations.add(begun_ns));
+        assert_eq!(durations.begun, [(100, 2), (400, 3), (100, 1)]);
+        durations.record(1000, &histogram);
+        durations.record(2000, &histogram);
+        assert_eq!(histogram.sum_ns(), 3 * 900 + 3 * 600);
+    }
+}
