@@ -75,6 +75,10 @@ figures! {
     hits: Counter,
     /// Reads that found none.
     misses: Counter,
+    /// Reads among the misses that met an item whose time was over.
+    misses_expired: Counter,
+    /// Reads among the misses that met an item which had been flushed.
+    misses_flushed: Counter,
     /// Items stored.
     writes: Counter,
     /// Items removed by a client.

@@ -2,16 +2,21 @@
 //!
 //! [`WorkerStats::samples`] names them all, for `/metrics`, INFO and stats.
 
-use torc_engine::command::{Op, Outcome};
+use torc_engine::command::{Delta, Expiry, Op, Outcome, Read, Write};
 use torc_engine::stats::{Counter, Kind};
 
 /// What a request asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CommandClass {
     Read,
+    /// A read that gives a new expiry (gat, GETEX).
+    ReadAndExpire,
     Write,
+    /// A write that names the token of the item it is for (cas).
+    CompareAndSet,
     Delete,
-    Arithmetic,
+    Increment,
+    Decrement,
     Expire,
     SetRange,
     Flush,
@@ -20,17 +25,34 @@ pub enum CommandClass {
     Local,
 }
 
-const COMMANDS: [&str; 9] =
-    ["read", "write", "delete", "arithmetic", "expire", "set_range", "flush", "scan", "local"];
+const COMMANDS: [&str; 12] = [
+    "read",
+    "read_and_expire",
+    "write",
+    "compare_and_set",
+    "delete",
+    "increment",
+    "decrement",
+    "expire",
+    "set_range",
+    "flush",
+    "scan",
+    "local",
+];
 
 impl CommandClass {
     #[inline]
     pub fn of(op: &Op<'_>) -> CommandClass {
         match op {
-            Op::Read(_) => CommandClass::Read,
-            Op::Write(_) => CommandClass::Write,
+            Op::Read(Read { expiry: Expiry::Keep, .. }) => CommandClass::Read,
+            Op::Read(_) => CommandClass::ReadAndExpire,
+            Op::Write(Write { compare: None, .. }) => CommandClass::Write,
+            Op::Write(_) => CommandClass::CompareAndSet,
             Op::Delete(_) => CommandClass::Delete,
-            Op::Arithmetic(_) => CommandClass::Arithmetic,
+            Op::Arithmetic(arithmetic) => match arithmetic.delta {
+                Delta::Decrement(_) | Delta::Signed(i64::MIN..0) => CommandClass::Decrement,
+                Delta::Increment(_) | Delta::Signed(_) | Delta::Float(_) => CommandClass::Increment,
+            },
             Op::Expire(_) => CommandClass::Expire,
             Op::SetRange { .. } => CommandClass::SetRange,
         }

@@ -207,6 +207,7 @@ fn shared(config: &ServerConfig, bound: &Bound, chosen: &Chosen, clock: MachineC
         memory_bytes: config.memory_bytes,
         connections_max: config.connections_max,
         value_bytes_max: config.value_bytes_max,
+        baseline: Mutex::default(),
         connections: 0.into(),
         draining: false.into(),
         drained: 0.into(),

@@ -151,7 +151,7 @@ fn statistics_are_named_as_memcached_names_them() {
     let settings = connection.send(b"stats settings\r\nstats slabs\r\n", &mut Model::default(), NOW);
     let settings = String::from_utf8(settings).expect("text");
     assert!(
-        settings.starts_with("STAT maxbytes ") && settings.contains("STAT active_slabs 0\r\n"),
+        settings.starts_with("STAT maxbytes ") && settings.contains("STAT active_slabs 1\r\n"),
         "{settings}"
     );
     let version = connection.send(b"version\r\n", &mut Model::default(), NOW);

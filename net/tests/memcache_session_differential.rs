@@ -8,61 +8,13 @@ mod support;
 
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
 use std::time::{Duration, Instant};
+use support::memcached::{Memcached, PATIENCE, VERSION};
 use support::vectors::{Case, Numbers, Peer, Step, Template, read_folder};
 
-const VERSION: &str = "1.6.18";
-const PATIENCE: Duration = Duration::from_secs(10);
 /// Ends every answer.
 const SENTINEL: &[u8] = b"MN\r\n";
-
-struct Memcached {
-    process: Child,
-    socket: PathBuf,
-}
-
-impl Memcached {
-    /// `None` if the release to compare with is not installed.
-    fn start() -> Option<Memcached> {
-        let version = Command::new("memcached").arg("--version").output().ok()?;
-        if String::from_utf8_lossy(&version.stdout).trim() != format!("memcached {VERSION}") {
-            return None;
-        }
-        let socket = std::env::temp_dir().join(format!("torc-memcached-{}.sock", std::process::id()));
-        let process = Command::new("memcached")
-            .arg("-s")
-            .arg(&socket)
-            .args(["-m", "64", "-t", "1", "-u", "root"])
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("memcached starts");
-        Some(Memcached { process, socket })
-    }
-
-    fn connect(&self) -> UnixStream {
-        let begun = Instant::now();
-        loop {
-            match UnixStream::connect(&self.socket) {
-                Ok(stream) => {
-                    stream.set_read_timeout(Some(Duration::from_millis(100))).expect("a timeout");
-                    return stream;
-                }
-                Err(error) => assert!(begun.elapsed() < PATIENCE, "{}: {error}", self.socket.display()),
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
-    }
-}
-
-impl Drop for Memcached {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-        let _ = std::fs::remove_file(&self.socket);
-    }
-}
 
 /// Reads until `enough` says so; `None` at the end of the connection.
 fn receive(stream: &mut UnixStream, enough: impl Fn(&[u8]) -> bool) -> (Vec<u8>, bool) {
@@ -145,7 +97,7 @@ fn replay(name: &str, case: &Case, memcached: &Memcached) -> usize {
 
 #[test]
 fn memcached_itself_answers_the_vectors_as_they_say() {
-    let Some(memcached) = Memcached::start() else {
+    let Some(memcached) = Memcached::start("vectors") else {
         eprintln!("SKIPPED: memcached {VERSION} is not installed, so the vectors were not compared with it");
         return;
     };

@@ -8,11 +8,16 @@ use crate::item::{Header, state};
 impl Shard {
     #[inline]
     pub(super) fn read(&mut self, key: &[u8], hash: u64, read: &Read, now: Millis) -> Outcome<'_> {
-        let Some((place, slot)) = self.find_live(key, hash, now) else {
+        let Some((place, slot)) = self.find(key, hash) else {
             self.stats.misses.add(1);
             return self.vivify(key, hash, read, now);
         };
         let at = slot.location();
+        if !self.segments.item(at).is_live(now, self.flushed) {
+            self.count_over(at);
+            self.forget_over(place, slot, hash);
+            return self.vivify(key, hash, read, now);
+        }
         let state = self.segments.item(at).state();
         if state & state::PLACEHOLDER != 0 && !read.leases {
             self.stats.misses.add(1);
@@ -36,6 +41,14 @@ impl Shard {
             return Outcome::Item(found);
         }
         self.read_and_change(key, hash, read, now, slot, fetched)
+    }
+
+    /// Counts a miss on an item whose time is over.
+    #[cold]
+    fn count_over(&self, at: u64) {
+        self.stats.misses.add(1);
+        let flushed = self.segments.item(at).version() <= self.flushed;
+        if flushed { &self.stats.misses_flushed } else { &self.stats.misses_expired }.add(1);
     }
 
     /// The rest of a read that may give a lease or a new expiry.

@@ -59,6 +59,26 @@ fn expiry_is_exact_to_the_millisecond() {
 }
 
 #[test]
+fn a_miss_says_what_became_of_the_item() {
+    let mut shard = shard();
+    let write = Write { expiry: Expiry::At(NOW + 1500), ..Write::set(b"v") };
+    ask(&mut shard, b"expired", Op::Write(write), NOW);
+    set(&mut shard, b"flushed", b"v");
+    let counts = |shard: &Shard| {
+        let stats = shard.stats();
+        (stats.misses.read(), stats.misses_expired.read(), stats.misses_flushed.read())
+    };
+    get(&mut shard, b"expired", NOW + 1500);
+    assert_eq!(counts(&shard), (1, 1, 0));
+    // It has been forgotten on the way.
+    get(&mut shard, b"expired", NOW + 1500);
+    assert_eq!(counts(&shard), (2, 1, 0));
+    shard.flush(None, NOW + 1600);
+    get(&mut shard, b"flushed", NOW + 1600);
+    assert_eq!(counts(&shard), (3, 1, 1));
+}
+
+#[test]
 fn a_long_value_is_chained_lent_and_survives_touch_and_append() {
     let mut shard = shard();
     let long: Vec<u8> = (0..300_000u32).map(|i| (i * 7) as u8).collect();

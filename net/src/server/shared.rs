@@ -4,7 +4,7 @@ use crate::metrics::WorkerStats;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicBool, AtomicUsize};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use torc_engine::command::Millis;
 use torc_engine::slots::SlotMap;
 use torc_engine::stats::ShardStats;
@@ -25,6 +25,8 @@ pub(crate) struct Shared {
     pub(crate) memory_bytes: u64,
     pub(crate) connections_max: usize,
     pub(crate) value_bytes_max: u64,
+    /// Figures as they were when a client reset them; only `stats` takes the lock.
+    pub(crate) baseline: Mutex<Vec<(&'static str, u64)>>,
     /// Connections of all shards.
     pub(crate) connections: AtomicUsize,
     pub(crate) draining: AtomicBool,
@@ -48,8 +50,37 @@ impl Shared {
 
     /// A figure for INFO and stats, summed over the shards; 0 if nothing has that name.
     pub(crate) fn figure(&self, name: &str) -> u64 {
+        self.lookup(name).unwrap_or_default()
+    }
+
+    /// As [`Shared::figure`], counted from the last [`Shared::reset`] of that name.
+    pub(crate) fn figure_since_reset(&self, name: &str) -> u64 {
+        let baseline = self.baseline();
+        let before = baseline.iter().find(|(reset, _)| *reset == name).map_or(0, |(_, value)| *value);
+        self.figure(name).saturating_sub(before)
+    }
+
+    /// Counts these figures from now on, for who asks for them since their reset. The counters run on.
+    pub(crate) fn reset(&self, names: &[&'static str]) {
+        let now: Vec<(&'static str, u64)> = names.iter().map(|name| (*name, self.figure(name))).collect();
+        let mut baseline = self.baseline();
+        baseline.retain(|(name, _)| !names.contains(name));
+        baseline.extend(now);
+    }
+
+    fn baseline(&self) -> MutexGuard<'_, Vec<(&'static str, u64)>> {
+        // Nothing panics while it is held, and a list of numbers is whole at every moment.
+        self.baseline.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lookup(&self, name: &str) -> Option<u64> {
         let of_shards = |names: &[&str]| names.iter().map(|name| self.of_shards(name)).sum();
-        match name {
+        let done = |command| self.of_workers(|stats| stats.command_outcome(command, "done"));
+        let hits = |command| self.of_workers(|stats| stats.command_outcome(command, "hit"));
+        let misses = |command| self.of_workers(|stats| stats.command_outcome(command, "miss"));
+        let not_done = |command| self.of_workers(|stats| stats.command_outcome(command, "not_done"));
+        let commands = |command| self.of_workers(|stats| stats.commands(command));
+        Some(match name {
             "memory_max" | "memory_max_bytes" | "bytes_limit" => self.memory_bytes,
             "connections_max" => self.connections_max as u64,
             "value_bytes_max" => self.value_bytes_max,
@@ -67,18 +98,33 @@ impl Shared {
             }
             "bytes_received" => self.of_workers(|stats| stats.received_bytes.read()),
             "bytes_sent" => self.of_workers(|stats| stats.sent_bytes.read()),
-            "commands_get" => self.of_workers(|stats| stats.commands("read")),
-            "commands_set" => self.of_workers(|stats| stats.commands("write")),
-            "commands_flush" => self.of_workers(|stats| stats.commands("flush")),
-            "commands_touch" => self.of_workers(|stats| stats.commands("expire")),
-            "delete_hits" => self.of_workers(|stats| stats.command_outcome("delete", "done")),
-            "delete_misses" => self.of_workers(|stats| stats.command_outcome("delete", "miss")),
-            "touch_hits" => self.of_workers(|stats| stats.command_outcome("expire", "done")),
-            "touch_misses" => self.of_workers(|stats| stats.command_outcome("expire", "miss")),
-            "increment_hits" => self.of_workers(|stats| stats.command_outcome("arithmetic", "done")),
-            "increment_misses" => self.of_workers(|stats| stats.command_outcome("arithmetic", "miss")),
-            name => self.of_shards(name) + self.of_workers(|stats| stats.figure(name).unwrap_or_default()),
-        }
+            "commands_get" => commands("read"),
+            "get_hits" => hits("read"),
+            "get_misses" => misses("read"),
+            "commands_set" => commands("write") + commands("compare_and_set"),
+            "cas_hits" => done("compare_and_set"),
+            "cas_misses" => misses("compare_and_set"),
+            "cas_mismatches" => not_done("compare_and_set"),
+            "commands_flush" => commands("flush"),
+            // A get that touches is a touch to memcached.
+            "commands_touch" => commands("expire") + commands("read_and_expire"),
+            "touch_hits" => done("expire") + hits("read_and_expire"),
+            "touch_misses" => misses("expire") + misses("read_and_expire"),
+            "delete_hits" => done("delete"),
+            "delete_misses" => misses("delete") + not_done("delete"),
+            "increment_hits" => done("increment"),
+            "increment_misses" => misses("increment"),
+            "decrement_hits" => done("decrement"),
+            "decrement_misses" => misses("decrement"),
+            name => self.of_shard_or_worker(name)?,
+        })
+    }
+
+    fn of_shard_or_worker(&self, name: &str) -> Option<u64> {
+        // The names of a shard's figures and of a worker's are known before there is any.
+        let shard = ShardStats::default().figures().any(|figure| figure.name == name);
+        let worker = || self.worker_stats.iter().filter_map(|stats| stats.figure(name));
+        if shard { Some(self.of_shards(name)) } else { worker().reduce(|sum, value| sum + value) }
     }
 
     fn of_shards(&self, name: &str) -> u64 {
@@ -88,5 +134,38 @@ impl Shared {
 
     fn of_workers(&self, figure: impl Fn(&WorkerStats) -> u64) -> u64 {
         self.worker_stats.iter().map(|stats| figure(stats)).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::session::{memcache::stats, native, resp::info};
+    use crate::simulation::shared;
+
+    #[test]
+    fn every_figure_that_a_protocol_shows_has_a_source() {
+        let shared = shared(1);
+        let lists = [stats::GAUGES, stats::COUNTERS, info::CLIENTS, info::MEMORY, info::STATS];
+        let named = lists.into_iter().flatten().map(|(_, figure)| *figure);
+        for figure in named.chain(native::server::FIGURES) {
+            assert!(shared.lookup(figure).is_some(), "{figure}");
+        }
+        assert_eq!(shared.lookup("no_such_figure"), None);
+    }
+
+    #[test]
+    fn a_reset_is_for_the_names_that_it_gives() {
+        let shared = shared(1);
+        shared.worker_stats[0].accepted.add(5);
+        shared.worker_stats[0].turns.add(7);
+        shared.reset(&["connections_total"]);
+        shared.worker_stats[0].accepted.add(2);
+        assert_eq!(
+            (shared.figure_since_reset("connections_total"), shared.figure("connections_total")),
+            (2, 7)
+        );
+        assert_eq!(shared.figure_since_reset("turns"), 7);
+        shared.reset(&["connections_total"]);
+        assert_eq!(shared.figure_since_reset("connections_total"), 0);
     }
 }

@@ -167,6 +167,10 @@ pub trait ServerView {
     fn items(&self) -> u64;
     /// Named figures for INFO and stats, summed over the shards: see `crate::metrics`.
     fn figure(&self, name: &str) -> u64;
+    /// As `figure`, counted from the last `reset_figures` that named it.
+    fn figure_since_reset(&self, name: &str) -> u64;
+    /// Counts these from now on, for the calls since their reset; all other readers see them run on.
+    fn reset_figures(&self, names: &[&'static str]);
     fn started_at(&self) -> Millis;
     /// 64 random bits of this start: a client that sees another number knows of a restart.
     fn boot_id(&self) -> u64;

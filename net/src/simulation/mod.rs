@@ -24,7 +24,7 @@ use model::Model;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 use torc_engine::command::Millis;
 use torc_engine::slots::SlotMap;
@@ -181,7 +181,7 @@ fn settings(random: &mut Random) -> Settings {
     }
 }
 
-fn shared(shards: u16) -> Shared {
+pub(crate) fn shared(shards: u16) -> Shared {
     let worker_stats = (0..shards).map(|_| Arc::<WorkerStats>::default()).collect();
     Shared {
         slots: SlotMap::even(shards),
@@ -195,6 +195,7 @@ fn shared(shards: u16) -> Shared {
         memory_bytes: 0,
         connections_max: 100,
         value_bytes_max: 1 << 20,
+        baseline: Mutex::default(),
         connections: 0.into(),
         draining: false.into(),
         drained: 0.into(),

@@ -52,6 +52,14 @@ impl ServerView for View {
         self.shared.figure(name)
     }
 
+    fn figure_since_reset(&self, name: &str) -> u64 {
+        self.shared.figure_since_reset(name)
+    }
+
+    fn reset_figures(&self, names: &[&'static str]) {
+        self.shared.reset(names);
+    }
+
     fn started_at(&self) -> Millis {
         self.shared.started_at
     }

@@ -3,6 +3,7 @@
 //! Each test binary compiles this for itself and uses a part of it.
 #![allow(dead_code, unreachable_pub, reason = "every test binary has its own copy and uses another part")]
 
+pub mod memcached;
 pub mod model;
 pub mod vectors;
 
@@ -261,6 +262,10 @@ impl ServerView for View {
     fn figure(&self, name: &str) -> u64 {
         name.len() as u64
     }
+    fn figure_since_reset(&self, name: &str) -> u64 {
+        name.len() as u64
+    }
+    fn reset_figures(&self, _names: &[&'static str]) {}
     fn started_at(&self) -> Millis {
         1000
     }

@@ -26,7 +26,7 @@
 mod compose;
 mod lower;
 mod meta;
-mod stats;
+pub(crate) mod stats;
 
 use crate::session::{Answer, ComposeContext, Limits, Output, Parsed, Part, ReplyKind, Scratch, Work};
 use compose::Kind;

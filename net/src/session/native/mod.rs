@@ -25,7 +25,7 @@ mod compose;
 pub mod outcomes;
 mod plain;
 mod request;
-mod server;
+pub(crate) mod server;
 
 use super::{Answer, ComposeContext, Limits, Once, Output, Parsed, Part, ReplyKind, Work};
 use request::{Asked, Refusal};

@@ -6,7 +6,7 @@ use std::fmt::Write;
 use torc_proto::native::{Hello, HelloAnswer, ShardAddress, SlotRange, Status, Topology, VERSION};
 
 /// The figures of the section `figures`; each is a name of [`ServerView::figure`].
-const FIGURES: [&str; 12] = [
+pub(crate) const FIGURES: [&str; 12] = [
     "requests",
     "hits",
     "misses",

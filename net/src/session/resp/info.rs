@@ -68,40 +68,39 @@ fn server(context: &ComposeContext<'_>, text: &mut String) {
     line(text, format_args!("shards:{}", server.shard_count()));
 }
 
+/// Redis' names, each with the server's figure.
+pub(crate) const CLIENTS: &[(&str, &str)] = &[("connected_clients", "connections")];
+
+pub(crate) const MEMORY: &[(&str, &str)] = &[
+    ("used_memory", "memory_used_bytes"),
+    ("used_memory_dataset", "bytes_live"),
+    ("used_memory_index", "bytes_index"),
+    ("used_memory_segments", "bytes_segments"),
+    ("maxmemory", "memory_max_bytes"),
+];
+
+pub(crate) const STATS: &[(&str, &str)] = &[
+    ("total_connections_received", "connections_total"),
+    ("rejected_connections", "connections_refused"),
+    ("total_commands_processed", "commands"),
+    ("total_net_input_bytes", "bytes_received"),
+    ("total_net_output_bytes", "bytes_sent"),
+    ("keyspace_hits", "hits"),
+    ("keyspace_misses", "misses"),
+    ("expired_keys", "expirations"),
+    ("evicted_keys", "evictions"),
+];
+
 fn clients(context: &ComposeContext<'_>, text: &mut String) {
-    figures(context, text, &[("connected_clients", "connections")]);
+    figures(context, text, CLIENTS);
 }
 
 fn memory(context: &ComposeContext<'_>, text: &mut String) {
-    figures(
-        context,
-        text,
-        &[
-            ("used_memory", "memory_used_bytes"),
-            ("used_memory_dataset", "bytes_live"),
-            ("used_memory_index", "bytes_index"),
-            ("used_memory_segments", "bytes_segments"),
-            ("maxmemory", "memory_max_bytes"),
-        ],
-    );
+    figures(context, text, MEMORY);
 }
 
 fn stats(context: &ComposeContext<'_>, text: &mut String) {
-    figures(
-        context,
-        text,
-        &[
-            ("total_connections_received", "connections_total"),
-            ("rejected_connections", "connections_refused"),
-            ("total_commands_processed", "commands"),
-            ("total_net_input_bytes", "bytes_received"),
-            ("total_net_output_bytes", "bytes_sent"),
-            ("keyspace_hits", "hits"),
-            ("keyspace_misses", "misses"),
-            ("expired_keys", "expirations"),
-            ("evicted_keys", "evictions"),
-        ],
-    );
+    figures(context, text, STATS);
 }
 
 fn figures(context: &ComposeContext<'_>, text: &mut String, names: &[(&str, &str)]) {

@@ -24,7 +24,7 @@ mod counters;
 mod errors;
 mod expiry;
 mod gather;
-mod info;
+pub(crate) mod info;
 mod introspection;
 mod keyspace;
 mod local;
