@@ -58,6 +58,8 @@ pub struct Read {
     pub expiry: Expiry,
     /// On a miss, leave an empty placeholder with this expiry and give the reader the lease (meta `N`).
     pub vivify: Option<Expiry>,
+    /// With `vivify`: explicit token of the placeholder (meta `E`).
+    pub token: Option<u64>,
     /// Give the lease to the first reader that finds less than this to live (meta `R`).
     pub recache_below_ms: Option<u64>,
     /// The reader knows leases: it sees placeholders, and wins the lease of a stale item.

@@ -112,6 +112,7 @@ impl Shard {
             version: self.clock.next(now),
             state: state::PLACEHOLDER | state::LEASE_GIVEN,
             expiry: super::write::absolute(expiry, None),
+            token: read.token,
             ..Header::default()
         };
         match self.store(key, hash, header, &[], now) {

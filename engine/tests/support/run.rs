@@ -203,7 +203,7 @@ impl Run {
         match *step {
             Step::Read { expiry, vivify, recache, leases, peek, .. } => {
                 let (expiry, vivify) = (self.expiry(expiry), vivify.map(|when| self.expiry(when)));
-                let read = Read { expiry, vivify, recache_below_ms: recache, leases, peek };
+                let read = Read { expiry, vivify, token: None, recache_below_ms: recache, leases, peek };
                 let before = self.model.entries.get(&key).cloned();
                 let expected = self.model.read(&key, expiry, vivify, recache, leases, peek, self.now);
                 self.compare_with(&key, Op::Read(read), expected, before);

@@ -472,9 +472,17 @@ fn a_passed_deadline_is_not_executed() {
 
 /// [N-GET-6]
 #[test]
-fn the_token_of_a_placeholder_is_not_served() {
-    let options = Options { vivify: Some(Expiry::Never), token: Some(1), ..Options::NONE };
-    assert_eq!(Client::new().ask(Op::Get, 0, &options, b"k", b"").status(), Status::NotSupported);
+fn a_placeholder_has_the_token_that_its_reader_gives() {
+    let mut client = Client::new();
+    let options = Options { vivify: Some(Expiry::Never), token: Some(77), ..Options::NONE };
+    let won = client.ask(Op::Get, 0, &options, b"k", b"");
+    assert_eq!((won.status(), won.header.marks & marks::WON, won.header.token), (Status::Ok, marks::WON, 77));
+    let given = client.ask(Op::Get, 0, &Options { token: Some(78), ..options }, b"k", b"");
+    assert_eq!((given.header.marks & marks::GIVEN, given.header.token), (marks::GIVEN, 77));
+    let compare = |token| Options { compare: Some(token), ..Options::NONE };
+    assert_eq!(client.ask(Op::Set, 0, &compare(78), b"k", b"x").status(), Status::Exists);
+    assert_eq!(client.ask(Op::Set, 0, &compare(77), b"k", b"fetched").status(), Status::Ok);
+    assert_eq!(client.get(b"k").value, b"fetched");
 }
 
 /// [N-ONCE-2], [N-ONCE-1], [N-HELLO-4]

@@ -89,7 +89,7 @@ impl Model {
             let placeholder = Item {
                 expiry,
                 version,
-                token: version,
+                token: read.token.unwrap_or(version),
                 placeholder: true,
                 lease_given: true,
                 ..Item::default()

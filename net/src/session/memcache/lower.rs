@@ -141,6 +141,7 @@ fn meta_read(flags: &MetaFlags, now: Millis) -> Read {
     Read {
         expiry: new_expiry(flags, now).unwrap_or(Expiry::Keep),
         vivify: flags.vivify().map(|ttl| expiry(ttl, now)),
+        token: flags.token(),
         recache_below_ms: flags.recache().map(millis),
         leases: true,
         peek: flags.has(b'u'),

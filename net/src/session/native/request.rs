@@ -37,7 +37,6 @@ pub(super) enum Refusal {
     Deadline,
     NoSession,
     OutcomeUnknown,
-    PlaceholderToken,
 }
 
 impl Refusal {
@@ -72,7 +71,6 @@ impl Refusal {
                 (BadArgument, "a numbered change needs a hello with a session, and a number from 1 on")
             }
             Refusal::OutcomeUnknown => (OutcomeUnknown, "the server was restarted since"),
-            Refusal::PlaceholderToken => (NotSupported, "the token of a placeholder cannot be chosen"),
         }
     }
 }
@@ -177,11 +175,9 @@ pub(super) fn read(op: Op, request: &Request<'_>, arrived: Millis, now: Millis) 
         Read { leases: flags & flags::LEASES != 0, peek: flags & flags::PEEK != 0, ..Read::default() };
     if !request.extensions.is_empty() {
         let options = options(op, request, arrived, now)?;
-        if options.vivify.is_some() && options.token.is_some() {
-            return Err(Refusal::PlaceholderToken);
-        }
         read.expiry = options.expiry.map_or(Expiry::Keep, |expiry| absolute(expiry, now));
         read.vivify = options.vivify.map(|expiry| absolute(expiry, now));
+        read.token = options.token;
         read.recache_below_ms = options.recache_below_ms;
         read.leases |= options.vivify.is_some() || options.recache_below_ms.is_some();
     }

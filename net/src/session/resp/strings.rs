@@ -8,8 +8,14 @@ use torc_engine::command::{Delete, Expiry, Op, Read, Write, WriteMode};
 use torc_proto::resp::BULK_BYTES_MAX;
 
 /// How GET looks.
-pub(super) const READ: Op<'static> =
-    Op::Read(Read { expiry: Expiry::Keep, vivify: None, recache_below_ms: None, leases: false, peek: false });
+pub(super) const READ: Op<'static> = Op::Read(Read {
+    expiry: Expiry::Keep,
+    vivify: None,
+    token: None,
+    recache_below_ms: None,
+    leases: false,
+    peek: false,
+});
 
 type Parts<'p, 'a> = &'p mut Vec<Part<'a>>;
 
