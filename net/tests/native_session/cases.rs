@@ -332,6 +332,26 @@ fn a_multi_get_answers_each_key_under_its_own_id() {
     }
 }
 
+/// [N-HDR-8], [N-MGET-3], [N-ANS-2]
+#[test]
+fn a_limit_that_is_met_is_named_by_its_setting() {
+    let many = keys_value(&[&b"k"[..]; 1025]);
+    let long_key = vec![b'k'; LIMITS.key_bytes_max + 1];
+    let long_frame = vec![0; LIMITS.frame_bytes_max + 1];
+    let long_value = vec![0; LIMITS.value_bytes_max as usize + 1];
+    for (op, key, value, setting) in [
+        (Op::MultiGet, &b""[..], &many[..], "--max-arguments"),
+        (Op::Get, &long_key, b"", "--max-key"),
+        (Op::Ping, b"", &long_frame, "--max-frame"),
+        (Op::MultiGet, b"", &long_frame, "--max-frame"),
+        (Op::Set, b"k", &long_value, "--max-value"),
+    ] {
+        let got = Client::new().ask(op, 0, &Options::NONE, key, value);
+        let words = String::from_utf8(got.value).expect("text");
+        assert!(words.ends_with(setting), "{op:?}: {words}");
+    }
+}
+
 /// [N-QUIET-1], [N-QUIET-2], [N-QUIET-3], [N-NOOP-1]
 #[test]
 fn quiet_requests_are_done_without_a_word() {

@@ -44,8 +44,11 @@ pub enum Invalid {
     DeltaFlag,
     /// The value does not end where its line said.
     DataChunk,
-    /// The connection ends: where the next command starts is unknown.
+    /// A line other than a retrieval, over [`super::LINE_BYTES_MAX`].
     LineTooLong,
+    /// A line over the server's own limit, `--max-frame`.
+    FrameTooLong,
+    /// Over the server's `--max-arguments`.
     TooManyKeys,
     /// `shutdown`, which a client may not ask for.
     Shutdown,
@@ -53,6 +56,11 @@ pub enum Invalid {
 }
 
 impl Invalid {
+    /// Whether the connection ends: where the next command starts is unknown.
+    pub fn ends_connection(self) -> bool {
+        matches!(self, Invalid::LineTooLong | Invalid::FrameTooLong)
+    }
+
     /// The answer, with its line end.
     pub fn line(self) -> &'static [u8] {
         match self {
@@ -75,8 +83,9 @@ impl Invalid {
             Invalid::Initial => b"CLIENT_ERROR invalid numeric initial value\r\n",
             Invalid::DeltaFlag => b"CLIENT_ERROR invalid numeric delta value\r\n",
             Invalid::DataChunk => b"CLIENT_ERROR bad data chunk\r\n",
-            Invalid::LineTooLong => b"CLIENT_ERROR line too long\r\n",
-            Invalid::TooManyKeys => b"CLIENT_ERROR too many keys in one command\r\n",
+            Invalid::LineTooLong => b"CLIENT_ERROR line too long: 2048 bytes are the most\r\n",
+            Invalid::FrameTooLong => b"CLIENT_ERROR request longer than --max-frame\r\n",
+            Invalid::TooManyKeys => b"CLIENT_ERROR more keys in one request than --max-arguments\r\n",
             Invalid::Shutdown => b"ERROR: shutdown not enabled\r\n",
             Invalid::StatsDetail => b"CLIENT_ERROR usage: stats detail on|off|dump\r\n",
         }

@@ -198,14 +198,15 @@ fn usual_number(bytes: &[u8]) -> Option<(u32, &[u8])> {
 fn any<'a>(input: &'a [u8], searched: usize, limits: &LineLimits) -> Result<Line<'a>, Unparsed> {
     let unseen = input.get(searched..).unwrap_or_default();
     let Some(end) = memchr::memchr(b'\n', unseen).map(|at| at + searched.min(input.len())) else {
-        if input.len() > line_bytes_max(input, limits) {
-            return Err(too_long(input.len()));
-        }
-        return Err(Unparsed::Incomplete);
+        let max = line_bytes_max(input, limits);
+        return Err(if input.len() > max { too_long(input, max, limits) } else { Unparsed::Incomplete });
     };
     let consumed = end + 1;
-    if consumed > LINE_BYTES_MAX.min(limits.line_bytes_max) && consumed > line_bytes_max(input, limits) {
-        return Err(too_long(input.len()));
+    if consumed > LINE_BYTES_MAX.min(limits.line_bytes_max) {
+        let max = line_bytes_max(input, limits);
+        if consumed > max {
+            return Err(too_long(input, max, limits));
+        }
     }
     let line = match &input[..end] {
         [line @ .., b'\r'] => line,
@@ -219,13 +220,9 @@ fn any<'a>(input: &'a [u8], searched: usize, limits: &LineLimits) -> Result<Line
 
 /// Nothing behind a line that is too long can be believed.
 #[cold]
-fn too_long(input_bytes: usize) -> Unparsed {
-    Unparsed::Invalid {
-        error: Invalid::LineTooLong,
-        consumed: input_bytes,
-        value_bytes: None,
-        noreply: false,
-    }
+fn too_long(input: &[u8], max: usize, limits: &LineLimits) -> Unparsed {
+    let error = if max == limits.line_bytes_max { Invalid::FrameTooLong } else { Invalid::LineTooLong };
+    Unparsed::Invalid { error, consumed: input.len(), value_bytes: None, noreply: false }
 }
 
 fn line_bytes_max(input: &[u8], limits: &LineLimits) -> usize {
@@ -554,7 +551,13 @@ mod tests {
         let spaces = [&b"get k"[..], &b" ".repeat(8192 - 7), b"\r\n"].concat();
         assert!(matches!(request(&spaces), Request::Get(_)));
         let spaces = [&b"get k"[..], &b" ".repeat(8192 - 6), b"\r\n"].concat();
-        assert_eq!(error(&spaces).0, Invalid::LineTooLong);
+        assert_eq!(error(&spaces).0, Invalid::FrameTooLong);
+        let small = LineLimits { line_bytes_max: 100, ..LIMITS };
+        for end in ["", "\r\n"] {
+            let line = format!("{}{end}", "x".repeat(101));
+            let Err(Unparsed::Invalid { error, .. }) = parse(line.as_bytes(), 0, &small) else { panic!() };
+            assert_eq!(error, Invalid::FrameTooLong);
+        }
     }
 
     #[test]

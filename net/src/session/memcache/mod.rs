@@ -321,7 +321,7 @@ impl Session {
     /// Says what is wrong with a line, and skips the value behind it.
     #[cold]
     fn refuse(&mut self, error: Invalid, value_bytes: Option<u64>, noreply: bool, parts: &mut Vec<Part<'_>>) {
-        if error == Invalid::LineTooLong {
+        if error.ends_connection() {
             self.reading = Reading::Closed;
             parts.push(part(Work::Close, Kind::Invalid(error)));
             return;

@@ -33,6 +33,8 @@ pub(super) enum Refusal {
     HelloTooShort,
     KeyLength,
     ValueLength,
+    /// A value that is no item's.
+    ValueOverFrame,
     FrameLength,
     Deadline,
     NoSession,
@@ -60,12 +62,13 @@ impl Refusal {
             Refusal::UnexpectedKey => (BadArgument, "this operation has no key"),
             Refusal::UnexpectedValue => (BadArgument, "this operation has no value"),
             Refusal::Keys => (BadArgument, "a multi-get's value is one or more keys, each with its length"),
-            Refusal::TooManyKeys => (BadArgument, "more keys than one request may have"),
+            Refusal::TooManyKeys => (BadArgument, "more keys in one request than --max-arguments"),
             Refusal::Version => (UnsupportedVersion, "this server speaks version 1"),
             Refusal::HelloTooShort => (BadArgument, "a hello's value is 24 bytes"),
             Refusal::KeyLength => (KeyTooLong, "the key is empty or longer than --max-key"),
             Refusal::ValueLength => (ValueTooLong, "value longer than --max-value"),
-            Refusal::FrameLength => (BadArgument, "the frame without its value is too long"),
+            Refusal::ValueOverFrame => (ValueTooLong, "value longer than --max-frame"),
+            Refusal::FrameLength => (BadArgument, "request without its value longer than --max-frame"),
             Refusal::Deadline => (DeadlineExceeded, ""),
             Refusal::NoSession => {
                 (BadArgument, "a numbered change needs a hello with a session, and a number from 1 on")
@@ -132,7 +135,11 @@ fn check_value(op: Op, value_bytes: u32, limits: &Limits) -> Result<(), Refusal>
         Op::Increment | Op::Decrement | Op::AddSigned | Op::AddFloat => return Err(Refusal::Step),
         _ => return Err(Refusal::UnexpectedValue),
     };
-    if u64::from(value_bytes) > allowed { Err(Refusal::ValueLength) } else { Ok(()) }
+    match u64::from(value_bytes) > allowed {
+        false => Ok(()),
+        true if op.is_write() => Err(Refusal::ValueLength),
+        true => Err(Refusal::ValueOverFrame),
+    }
 }
 
 /// [N-GEN-6]
