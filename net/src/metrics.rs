@@ -2,6 +2,7 @@
 //!
 //! [`WorkerStats::samples`] names them all, for `/metrics`, INFO and stats.
 
+use crate::session::{BAD_INPUTS, PROTOCOLS, Protocol};
 use torc_engine::command::{Delta, Expiry, Op, Outcome, Read, Write};
 use torc_engine::stats::{Counter, Kind};
 
@@ -181,6 +182,7 @@ fn bucket_end(number: usize) -> u64 {
 pub struct WorkerStats {
     requests: [[Counter; OUTCOMES.len()]; COMMANDS.len()],
     closes: [Counter; CLOSE_REASONS.len()],
+    errors: [[Counter; BAD_INPUTS.len()]; PROTOCOLS.len()],
     pub connections: Counter,
     pub accepted: Counter,
     pub accept_failures: Counter,
@@ -221,6 +223,19 @@ impl WorkerStats {
 
     pub fn close(&self, reason: CloseReason) {
         self.closes[reason as usize].add(1);
+    }
+
+    /// Counts errors that were answered, by kind.
+    pub fn errors_answered(&self, protocol: Protocol, counts: [u32; BAD_INPUTS.len()]) {
+        for (counter, count) in self.errors[protocol as usize].iter().zip(counts) {
+            counter.add(u64::from(count));
+        }
+    }
+
+    /// Errors of one kind that were answered in one protocol, by the kind's name.
+    pub fn errors(&self, protocol: Protocol, kind: &str) -> u64 {
+        let kinds = BAD_INPUTS.iter().zip(&self.errors[protocol as usize]);
+        kinds.filter(|(name, _)| **name == kind).map(|(_, count)| count.read()).sum()
     }
 
     pub fn closes(&self, reason: CloseReason) -> u64 {
@@ -296,7 +311,19 @@ impl WorkerStats {
             labels: [Some(("reason", reason)), None],
             value: count.read(),
         });
-        requests.chain(closes).chain(self.plain())
+        requests.chain(closes).chain(self.error_samples()).chain(self.plain())
+    }
+
+    fn error_samples(&self) -> impl Iterator<Item = Sample> + '_ {
+        PROTOCOLS.iter().zip(&self.errors).flat_map(|(protocol, kinds)| {
+            BAD_INPUTS.iter().zip(kinds).map(|(kind, count)| Sample {
+                name: "protocol_errors",
+                kind: Kind::Counter,
+                help: "Errors answered to bad input, by protocol and kind.",
+                labels: [Some(("protocol", protocol)), Some(("kind", kind))],
+                value: count.read(),
+            })
+        })
     }
 
     fn plain(&self) -> impl Iterator<Item = Sample> + '_ {

@@ -9,6 +9,9 @@ use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 use torc_net::metrics::CloseReason;
 use torc_net::server::{Server, ServerConfig};
+use torc_net::session::Protocol;
+use torc_proto::native::frame::compose_request;
+use torc_proto::native::{Op, Options};
 
 /// A well-behaved client whose every answer is checked.
 struct Witness {
@@ -290,4 +293,82 @@ fn a_drain_answers_what_came_and_closes() {
         let refused = TcpStream::connect(address(&server)).is_err();
         assert!(refused, "nobody listens any more");
     }
+}
+
+/// What is sent, and how the error that comes back is counted.
+fn bad_input() -> Vec<(Vec<u8>, Protocol, &'static str)> {
+    let native = |op, flags, key: &[u8], value: &[u8]| {
+        let mut bytes = Vec::new();
+        compose_request(&mut bytes, op, flags, 1, &Options::NONE, key, value).expect("short parts");
+        bytes
+    };
+    let mut unknown_op = native(Op::Ping, 0, b"", b"");
+    unknown_op[1] = 0x7F;
+    let long = "x".repeat(300);
+    let text = |text: &str| text.as_bytes().to_vec();
+    vec![
+        (text("*1\r\n+PING\r\n"), Protocol::Resp, "malformed"),
+        (resp(&["NOTHING"]), Protocol::Resp, "unknown_command"),
+        (resp(&["GET"]), Protocol::Resp, "arguments"),
+        (resp(&["SELECT", "99"]), Protocol::Resp, "arguments"),
+        (resp(&["SET", "k", "v", "EX", "0"]), Protocol::Resp, "arguments"),
+        (resp(&["GET", &long]), Protocol::Resp, "key"),
+        (resp(&["SET", "k", &"v".repeat(200_000)]), Protocol::Resp, "value_too_long"),
+        (text("*99999\r\n"), Protocol::Resp, "limit"),
+        (text("nothing\r\n"), Protocol::Memcache, "unknown_command"),
+        (text("incr k x\r\n"), Protocol::Memcache, "arguments"),
+        (text("mg k Z\r\n"), Protocol::Memcache, "arguments"),
+        (text(&format!("get {long}\r\n")), Protocol::Memcache, "key"),
+        (text("set k 0 0 4\r\nlong??"), Protocol::Memcache, "malformed"),
+        (
+            text(&format!("set k 0 0 200000\r\n{}\r\n", "v".repeat(200_000))),
+            Protocol::Memcache,
+            "value_too_long",
+        ),
+        (text(&format!("get{}\r\n", " k".repeat(101))), Protocol::Memcache, "limit"),
+        (text(&"x".repeat(3000)), Protocol::Memcache, "limit"),
+        (unknown_op, Protocol::Native, "unknown_command"),
+        (native(Op::Get, 1 << 15, b"k", b""), Protocol::Native, "arguments"),
+        (native(Op::Get, 0, b"", b""), Protocol::Native, "key"),
+        (native(Op::Set, 0, b"k", &[0; 200_000]), Protocol::Native, "value_too_long"),
+        (native(Op::Ping, 0, b"", &[0; 20_000]), Protocol::Native, "limit"),
+        ([native(Op::Ping, 0, b"", b""), vec![0; 16]].concat(), Protocol::Native, "malformed"),
+    ]
+}
+
+#[test]
+fn every_error_is_counted_by_protocol_and_kind() {
+    on_each(
+        |config| {
+            config.key_bytes_max = 200;
+            config.value_bytes_max = 100_000;
+            config.value_bytes_inline = 16 << 10;
+            config.frame_bytes_max = 16 << 10;
+            config.arguments_max = 100;
+        },
+        |server, witness| {
+            let errors = |protocol, kind: &str| sum(server, |stats| stats.errors(protocol, kind));
+            let all = || sum(server, |stats| stats.figure("protocol_errors").unwrap_or_default());
+            for (bytes, protocol, kind) in bad_input() {
+                let shown = bytes[..bytes.len().min(60)].escape_ascii().to_string();
+                let before = (errors(protocol, kind), all());
+                let mut stream = connect(address(server));
+                // The server may have closed before all was written.
+                let _ = stream.write_all(&bytes);
+                let _ = stream.shutdown(Shutdown::Write);
+                read_to_close(&mut stream);
+                assert_eq!(
+                    (errors(protocol, kind), all()),
+                    (before.0 + 1, before.1 + 1),
+                    "{shown} as {kind}"
+                );
+            }
+            witness.check();
+            // One that waits behind other shards' answers.
+            let before = errors(Protocol::Memcache, "unknown_command");
+            let mut stream = connect(address(server));
+            exchange(&mut stream, b"get a b c d e f g h\r\nnothing\r\nmn\r\n", b"END\r\nERROR\r\nMN\r\n");
+            assert_eq!(errors(Protocol::Memcache, "unknown_command"), before + 1);
+        },
+    );
 }

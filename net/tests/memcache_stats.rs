@@ -7,9 +7,10 @@ use servers::*;
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use support::memcached::{Memcached, VERSION};
+use torc_net::server::ServerConfig;
 
 /// Counters that mean the same in both.
-const COUNTERS: [&str; 20] = [
+const COUNTERS: [&str; 21] = [
     "cmd_get",
     "cmd_set",
     "cmd_flush",
@@ -30,6 +31,7 @@ const COUNTERS: [&str; 20] = [
     "touch_misses",
     "rejected_connections",
     "store_no_memory",
+    "store_too_large",
 ];
 
 type Counts = HashMap<String, u64>;
@@ -65,6 +67,7 @@ const STEPS: &[(&str, &[(&str, u64)])] = &[
     ("md a", &[("delete_hits", 1)]),
     ("delete a", &[("delete_misses", 1)]),
     ("set e 0 0 1\r\n1\r\ntouch e -1", &[("cmd_set", 1), ("cmd_touch", 1), ("touch_hits", 1)]),
+    ("add big 0 0 {too long}", &[("store_too_large", 1)]),
     ("version", &[]),
 ];
 
@@ -117,6 +120,9 @@ fn check<S: Read + Write>(who: &str, client: &mut Client<S>) {
             request = request.replace("{token}", token);
             before = client.counts();
         }
+        if request.contains("{too long}") {
+            request = request.replace("{too long}", &format!("2000000\r\n{}", "x".repeat(2_000_000)));
+        }
         let answer = client.ask(&request);
         let after = client.counts();
         let differences: Vec<(&str, u64)> = COUNTERS
@@ -126,7 +132,7 @@ fn check<S: Read + Write>(who: &str, client: &mut Client<S>) {
             .collect();
         let mut expected = added.to_vec();
         expected.sort_by_key(|(name, _)| COUNTERS.iter().position(|counter| counter == name));
-        assert_eq!(differences, expected, "{who}: {request:?} was answered {answer:?}");
+        assert_eq!(differences, expected, "{who}: {request:.99} was answered {answer:?}");
         before = after;
     }
     assert_eq!(client.ask("stats reset"), ["RESET"], "{who}");
@@ -137,7 +143,7 @@ fn check<S: Read + Write>(who: &str, client: &mut Client<S>) {
 #[test]
 fn requests_count_here_as_they_do_in_memcached() {
     for config in kinds() {
-        let server = start(config);
+        let server = start(ServerConfig { value_bytes_max: 1 << 20, ..config });
         check("torc", &mut Client::new(connect(address(&server))));
     }
     match Memcached::start("stats") {

@@ -1,6 +1,7 @@
 //! What all threads of a server know of it.
 
 use crate::metrics::WorkerStats;
+use crate::session::Protocol;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicBool, AtomicUsize};
@@ -98,6 +99,7 @@ impl Shared {
             }
             "bytes_received" => self.of_workers(|stats| stats.received_bytes.read()),
             "bytes_sent" => self.of_workers(|stats| stats.sent_bytes.read()),
+            "values_too_long" => self.of_workers(|stats| stats.errors(Protocol::Memcache, "value_too_long")),
             "commands_get" => commands("read"),
             "get_hits" => hits("read"),
             "get_misses" => misses("read"),

@@ -12,6 +12,7 @@
 //! A part that has to wait (another shard) is kept by the worker as its [`ReplyKind`] (plain data) and copies
 //! of `key` and `echo`; nothing else of the request survives the turn.
 
+mod bad_input;
 pub mod detect;
 pub mod memcache;
 pub mod native;
@@ -19,6 +20,7 @@ mod output;
 pub mod resp;
 mod scratch;
 
+pub use bad_input::{BAD_INPUTS, BadInput, Errors};
 pub use output::{Output, Piece};
 pub use scratch::Scratch;
 
@@ -185,6 +187,9 @@ pub enum Protocol {
     Native,
 }
 
+/// Names of the protocols, in their order.
+pub const PROTOCOLS: [&str; 3] = ["resp", "memcache", "native"];
+
 /// The protocol of one connection and its state. Each variant offers the same two calls.
 #[derive(Debug)]
 pub enum Session {
@@ -203,6 +208,16 @@ impl Session {
             Some(Protocol::Resp) => Session::Resp(resp::Session::default()),
             Some(Protocol::Memcache) => Session::Memcache(memcache::Session::default()),
             Some(Protocol::Native) => Session::Native(native::Session::default()),
+        }
+    }
+
+    /// Which protocol is spoken, if that is known.
+    pub fn protocol(&self) -> Option<Protocol> {
+        match self {
+            Session::Undecided => None,
+            Session::Resp(_) => Some(Protocol::Resp),
+            Session::Memcache(_) => Some(Protocol::Memcache),
+            Session::Native(_) => Some(Protocol::Native),
         }
     }
 

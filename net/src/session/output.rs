@@ -1,5 +1,6 @@
 //! Answers on their way out: small ones copied together, large values lent.
 
+use super::bad_input::{BadInput, Errors};
 use std::collections::VecDeque;
 use torc_engine::segments::Lent;
 
@@ -28,9 +29,21 @@ pub struct Output {
     tail: Vec<u8>,
     /// Copied bytes in `pieces`: what the connection costs beside its tail.
     pieces_bytes: usize,
+    /// Errors among the answers.
+    errors: Errors,
 }
 
 impl Output {
+    /// Says that an error which is written here answers bad input.
+    pub(super) fn count_error(&mut self, what: BadInput) {
+        self.errors.add(what);
+    }
+
+    /// Errors that were written since the last call.
+    pub fn errors(&mut self) -> &mut Errors {
+        &mut self.errors
+    }
+
     /// Where small answers are appended.
     pub fn tail(&mut self) -> &mut Vec<u8> {
         &mut self.tail

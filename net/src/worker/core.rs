@@ -340,6 +340,7 @@ impl Core {
             }
         }
         self.answered += answered;
+        self.count_errors(&mut conn);
         if !conn.dirty {
             conn.dirty = true;
             self.dirty.push(id);
@@ -371,8 +372,17 @@ impl Core {
                 self.finish_part(conn, waiting);
             }
             if !begun && composed == 0 {
+                self.count_errors(conn);
                 return;
             }
+        }
+    }
+
+    fn count_errors(&self, conn: &mut Connection) {
+        if let Some(counts) = conn.output.errors().take()
+            && let Some(protocol) = conn.session.protocol()
+        {
+            self.stats.errors_answered(protocol, counts);
         }
     }
 

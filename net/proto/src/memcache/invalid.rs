@@ -23,6 +23,8 @@ pub enum Invalid {
     /// No such command, or a wrong number of words for it.
     Command,
     Format,
+    /// No key: too long, or with bytes that none may have. Said as `Format`.
+    Key,
     /// `delete` with a third word that is neither `0` nor `noreply`.
     DeleteUsage,
     Exptime,
@@ -65,7 +67,7 @@ impl Invalid {
     pub fn line(self) -> &'static [u8] {
         match self {
             Invalid::Command => b"ERROR\r\n",
-            Invalid::Format => b"CLIENT_ERROR bad command line format\r\n",
+            Invalid::Format | Invalid::Key => b"CLIENT_ERROR bad command line format\r\n",
             Invalid::DeleteUsage => {
                 b"CLIENT_ERROR bad command line format.  Usage: delete <key> [noreply]\r\n"
             }

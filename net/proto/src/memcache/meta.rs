@@ -41,7 +41,7 @@ impl<'a> Meta<'a> {
             return Err(if verb == MetaVerb::Debug { Invalid::Format } else { Invalid::Command });
         };
         if !plain || key.len() > limits.key_bytes_max {
-            return Err(Invalid::Format);
+            return Err(Invalid::Key);
         }
         let bytes = match verb {
             MetaVerb::Set => words.next().and_then(unsigned).ok_or(Invalid::Format)?,

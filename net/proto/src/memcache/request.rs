@@ -300,7 +300,7 @@ fn meta<'a>(verb: MetaVerb, words: Words<'a>, limits: &LineLimits) -> Result<Req
 #[inline]
 fn key<'a>(words: &mut Words<'a>, limits: &LineLimits) -> Result<&'a [u8], Invalid> {
     let (key, plain) = words.checked().ok_or(Invalid::Command)?;
-    (plain && key.len() <= limits.key_bytes_max).then_some(key).ok_or(Invalid::Format)
+    (plain && key.len() <= limits.key_bytes_max).then_some(key).ok_or(Invalid::Key)
 }
 
 #[inline]
@@ -316,7 +316,7 @@ fn get<'a>(
         let mut count = 1;
         while let Some((key, plain)) = words.checked() {
             if !plain || key.len() > limits.key_bytes_max {
-                return Err(Invalid::Format);
+                return Err(Invalid::Key);
             }
             count += 1;
             if count > limits.keys_max {
@@ -470,10 +470,10 @@ mod tests {
     fn a_wrong_line_tells_how_much_value_to_skip() {
         assert_eq!(error(b"set k x 0 5\r\n"), (Invalid::Format, Some(5), false));
         assert_eq!(error(b"set k 0 0 5 noreply more\r\n"), (Invalid::Command, Some(5), false));
-        assert_eq!(error(b"set k\x01 0 0 5 noreply\r\n"), (Invalid::Format, Some(5), true));
+        assert_eq!(error(b"set k\x01 0 0 5 noreply\r\n"), (Invalid::Key, Some(5), true));
         assert_eq!(error(b"set k 0 0 -5\r\n"), (Invalid::Format, None, false));
         assert_eq!(error(b"set k 0 0\r\n"), (Invalid::Command, None, false));
-        assert_eq!(error(b"ms k\x02 5\r\n"), (Invalid::Format, Some(5), false));
+        assert_eq!(error(b"ms k\x02 5\r\n"), (Invalid::Key, Some(5), false));
         assert_eq!(error(b"ms k\r\n"), (Invalid::Format, None, false));
         assert_eq!(error(b"cas k 0 0 5\r\n"), (Invalid::Command, Some(5), false));
     }
@@ -483,11 +483,11 @@ mod tests {
         for line in [&b"\r\n"[..], b"\n", b"GET a\r\n", b"get\r\n", b"mg\r\n", b"delete k 0 0 0\r\n"] {
             assert_eq!(error(line).0, Invalid::Command);
         }
-        assert_eq!(error(b"get a\tb\r\n").0, Invalid::Format);
+        assert_eq!(error(b"get a\tb\r\n").0, Invalid::Key);
         assert_eq!(error(b"get 1 2 3 4 5\r\n").0, Invalid::TooManyKeys);
         assert_eq!(error(b"me\r\n").0, Invalid::Format);
         let long = [b"get ", &b"k".repeat(251)[..], b"\r\n"].concat();
-        assert_eq!(error(&long).0, Invalid::Format);
+        assert_eq!(error(&long).0, Invalid::Key);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Answers of the text commands, and what all answers share.
 
-use crate::session::{Answer, Output};
+use crate::session::{Answer, BadInput, Output};
 use torc_engine::command::{Found, Number, Outcome, Refusal, Value};
 use torc_proto::memcache::{Invalid, LINE_END};
 
@@ -109,7 +109,10 @@ pub(super) fn value(value: &Value<'_>, out: &mut Output) {
 
 pub(super) fn line(kind: LineKind, answer: &Answer<'_>, out: &mut Output) {
     let text: &[u8] = match (kind, answer) {
-        (LineKind::TooLarge, Answer::Outcome(_) | Answer::Local) => TOO_LARGE,
+        (LineKind::TooLarge, Answer::Outcome(_) | Answer::Local) => {
+            out.count_error(BadInput::ValueTooLong);
+            TOO_LARGE
+        }
         (LineKind::Version, _) => {
             let tail = out.tail();
             for text in ["VERSION ", PROTOCOL_VERSION, " (torc ", env!("CARGO_PKG_VERSION")] {
@@ -132,6 +135,19 @@ pub(super) fn line(kind: LineKind, answer: &Answer<'_>, out: &mut Output) {
         (_, other) => return problem(other, out),
     };
     out.tail().extend_from_slice(text);
+}
+
+/// An error that the session has found itself.
+#[cold]
+pub(super) fn invalid(error: Invalid, out: &mut Output) {
+    out.count_error(match error {
+        Invalid::Command | Invalid::Shutdown => BadInput::UnknownCommand,
+        Invalid::Key | Invalid::Key64 => BadInput::Key,
+        Invalid::DataChunk => BadInput::Malformed,
+        Invalid::LineTooLong | Invalid::FrameTooLong | Invalid::TooManyKeys => BadInput::Limit,
+        _ => BadInput::Arguments,
+    });
+    out.tail().extend_from_slice(error.line());
 }
 
 const TOO_LARGE: &[u8] = b"SERVER_ERROR object too large for cache\r\n";

@@ -141,7 +141,7 @@ impl Session {
             Kind::Item { cas, last } => {
                 compose::item(cas, last, &mut self.retrieval_failed, key, answer, out);
             }
-            Kind::Invalid(error) => out.tail().extend_from_slice(error.line()),
+            Kind::Invalid(error) => compose::invalid(error, out),
             Kind::Meta(reply) => meta::compose(reply, key, echo, answer, context, out),
             Kind::StreamedMeta(reply) => {
                 let echo = self.echoes.pop_front().unwrap_or_default();

@@ -65,6 +65,7 @@ pub(crate) const COUNTERS: &[(&str, &str)] = &[
     ("cas_badval", "cas_mismatches"),
     ("touch_hits", "touch_hits"),
     ("touch_misses", "touch_misses"),
+    ("store_too_large", "values_too_long"),
     ("store_no_memory", "refused_memory"),
     ("bytes_read", "bytes_received"),
     ("bytes_written", "bytes_sent"),

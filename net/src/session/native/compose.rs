@@ -60,6 +60,7 @@ pub(super) fn other(reply: &Reply, key: &[u8], answer: &Answer<'_>, out: &mut Ou
 /// A request that no shard has seen.
 pub(super) fn refusal(reply: &Reply, key: &[u8], refusal: Refusal, out: &mut Output) {
     let (status, words) = refusal.wire();
+    refusal.bad_input().into_iter().for_each(|what| out.count_error(what));
     text(reply, status, key, words, out);
 }
 

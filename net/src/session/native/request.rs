@@ -1,6 +1,6 @@
 //! One native frame to what the worker does for it. Pure: no state of a connection.
 
-use super::super::{Limits, Work};
+use super::super::{BadInput, Limits, Work};
 use super::{CREDIT, Kind};
 use torc_engine::command::{
     Arithmetic, Body, Command, Delete, Delta, Expire, ExpireCondition, Expiry, Millis, Number, Op as Do,
@@ -75,6 +75,21 @@ impl Refusal {
             }
             Refusal::OutcomeUnknown => (OutcomeUnknown, "the server was restarted since"),
         }
+    }
+}
+
+impl Refusal {
+    /// What kind of bad input it answers; `None`: nothing was wrong with it.
+    pub(super) fn bad_input(self) -> Option<BadInput> {
+        Some(match self {
+            Refusal::Deadline | Refusal::OutcomeUnknown => return None,
+            Refusal::Malformed | Refusal::Extension => BadInput::Malformed,
+            Refusal::UnknownOperation | Refusal::UnknownExtension => BadInput::UnknownCommand,
+            Refusal::KeyLength => BadInput::Key,
+            Refusal::ValueLength => BadInput::ValueTooLong,
+            Refusal::ValueOverFrame | Refusal::FrameLength | Refusal::TooManyKeys => BadInput::Limit,
+            _ => BadInput::Arguments,
+        })
     }
 }
 

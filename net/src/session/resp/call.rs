@@ -2,7 +2,7 @@
 
 use super::reply::{Kind, Reply};
 use super::table::Row;
-use crate::session::{Limits, Once, Part, ReplyKind, Work};
+use crate::session::{BadInput, Limits, Once, Part, ReplyKind, Work};
 use torc_engine::command::{Body, Command, Expiry, Millis, Op, Write, WriteMode};
 use torc_proto::resp::{ProtocolError, Span, parse_i64};
 
@@ -137,6 +137,23 @@ pub(super) enum Error {
     Protocol(ProtocolError),
     /// The frame is longer than `--max-frame`.
     FrameTooLong,
+}
+
+impl Error {
+    /// What kind of bad input it answers.
+    pub(super) fn kind(self) -> BadInput {
+        match self {
+            Error::UnknownCommand => BadInput::UnknownCommand,
+            Error::KeyTooLong => BadInput::Key,
+            Error::ValueTooLong | Error::StringTooLong => BadInput::ValueTooLong,
+            Error::FrameTooLong
+            | Error::Protocol(ProtocolError::TooManyArguments | ProtocolError::TooBigInline) => {
+                BadInput::Limit
+            }
+            Error::Protocol(_) => BadInput::Malformed,
+            _ => BadInput::Arguments,
+        }
+    }
 }
 
 /// A part for the shard that owns the key.

@@ -3,7 +3,7 @@
 use super::call::{Error, Position};
 use super::gather::Failure;
 use super::{Session, errors, local};
-use crate::session::{Answer, ComposeContext, Output};
+use crate::session::{Answer, BadInput, ComposeContext, Output};
 use torc_engine::command::{Found, Meta, Millis, Number, Outcome, Value};
 use torc_proto::resp::{compose, glob};
 
@@ -122,11 +122,11 @@ impl Session {
     ) {
         let failure = Failure::of(answer);
         match (kind, failure) {
-            (Kind::Local(row), _) => local::run(self, row, echo, context, out.tail()),
+            (Kind::Local(row), _) => self.local(row, echo, context, out),
             (Kind::Ok, _) => compose::simple(out.tail(), "OK"),
             (Kind::Pong, _) => compose::simple(out.tail(), "PONG"),
             (Kind::Message, _) => compose::bulk(out.tail(), echo),
-            (Kind::Error(error), _) => errors::write(error, echo, out.tail()),
+            (Kind::Error(error), _) => failed(error, echo, out),
             (Kind::Silent, _) => {}
             (Kind::Element { header, last }, _) => self.element(header, last, answer, failure, context, out),
             (Kind::Count(position), _) => {
@@ -145,6 +145,15 @@ impl Session {
             },
             (_, Some(failure)) => failure.write(kind, context, out.tail()),
             (_, None) => self.single(kind, echo, answer, context, out),
+        }
+    }
+
+    /// A command that needs no shard. Its errors are all about its arguments.
+    fn local(&mut self, row: u8, frame: &[u8], context: &ComposeContext<'_>, out: &mut Output) {
+        let start = out.tail().len();
+        local::run(self, row, frame, context, out.tail());
+        if out.tail().get(start) == Some(&b'-') {
+            out.count_error(BadInput::Arguments);
         }
     }
 
@@ -199,7 +208,7 @@ impl Session {
             },
             (Kind::Value | Kind::StoredOld | Kind::Stored | Kind::NullOr(_), Outcome::Miss)
             | (Kind::Stored, Outcome::NotStored { .. }) => compose::null(out.tail(), version),
-            (Kind::NullOr(error), _) => errors::write(error, &[], out.tail()),
+            (Kind::NullOr(error), _) => failed(error, &[], out),
             (Kind::Stored, _) => compose::simple(out.tail(), "OK"),
             (Kind::Range { start, end }, Outcome::Item(found)) => range(found.value, start, end, out),
             (Kind::Range { .. }, _) => compose::bulk(out.tail(), &[]),
@@ -221,6 +230,12 @@ impl Session {
             _ => compose::integer(out.tail(), 0),
         }
     }
+}
+
+/// An error that the session has found itself.
+fn failed(error: Error, frame: &[u8], out: &mut Output) {
+    out.count_error(error.kind());
+    errors::write(error, frame, out.tail());
 }
 
 /// A value as a bulk string: copied if it is in one piece, lent if it is a chain.

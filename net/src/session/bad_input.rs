@@ -1,0 +1,58 @@
+//! What is wrong with what clients send, counted where the error is written.
+
+/// Kinds of bad input, the same for all protocols. What a shard refuses (a value that is no number, memory
+/// that is full) is an outcome of its request, not bad input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BadInput {
+    /// No frame of the protocol.
+    Malformed,
+    /// No such command, operation or extension.
+    UnknownCommand,
+    /// A known command with a wrong number of arguments, or wrong ones.
+    Arguments,
+    /// A key that is too long, or with bytes that the protocol does not allow.
+    Key,
+    /// Over `--max-value`.
+    ValueTooLong,
+    /// Over another limit: `--max-frame`, `--max-arguments`, the protocol's own.
+    Limit,
+}
+
+/// Names of the kinds, in their order.
+pub const BAD_INPUTS: [&str; 6] =
+    ["malformed", "unknown_command", "arguments", "key", "value_too_long", "limit"];
+
+/// Errors that were answered and are not yet counted in the figures.
+#[derive(Debug, Default)]
+pub struct Errors {
+    counts: [u32; BAD_INPUTS.len()],
+    any: bool,
+}
+
+impl Errors {
+    #[cold]
+    pub fn add(&mut self, what: BadInput) {
+        self.counts[what as usize] = self.counts[what as usize].saturating_add(1);
+        self.any = true;
+    }
+
+    /// Gives them out by kind, and starts anew. `None`: there are none.
+    #[inline]
+    pub fn take(&mut self) -> Option<[u32; BAD_INPUTS.len()]> {
+        self.any.then(|| std::mem::take(self).counts)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_are_given_out_once() {
+        let mut errors = Errors::default();
+        assert_eq!(errors.take(), None);
+        [BadInput::Malformed, BadInput::Limit, BadInput::Limit].into_iter().for_each(|what| errors.add(what));
+        assert_eq!(errors.take(), Some([1, 0, 0, 0, 0, 2]));
+        assert_eq!(errors.take(), None);
+    }
+}
