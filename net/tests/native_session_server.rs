@@ -254,6 +254,32 @@ fn a_client_that_does_not_read_is_not_read_either() {
     }
 }
 
+/// [N-EXT-6]: also when the time passes behind answers that the client does not take.
+#[test]
+fn a_request_that_waited_past_its_deadline_is_not_executed() {
+    const COUNT: usize = 400;
+    let server = start(|config| config.output_bytes_max = 64 << 10);
+    let client = client(&server);
+    client.set("k", vec![9; 60_000]).wait().unwrap();
+    let soon = Options { deadline_us: Some(500_000), ..Options::NONE };
+    let mut wire = Vec::new();
+    // All in one receive buffer, and more answers than the kernel's buffers take.
+    for _ in 0..COUNT {
+        compose_request(&mut wire, Op::Get, 0, 5, &soon, b"k", b"").unwrap();
+    }
+    compose_request(&mut wire, Op::Set, 0, 5, &soon, b"late", b"v").unwrap();
+    assert!(wire.len() < 16 << 10);
+    let mut raw = Raw::connect(&address(&server), 0, 0);
+    raw.0.write_all(&wire).unwrap();
+    std::thread::sleep(Duration::from_millis(1500));
+    let statuses: Vec<Status> = (0..=COUNT).map(|_| raw.answer().0).collect();
+    let in_time = statuses.iter().take_while(|status| **status == Status::Ok).count();
+    assert!(in_time > 0, "the first are answered at once");
+    assert!(statuses[in_time..].iter().all(|status| *status == Status::DeadlineExceeded), "{statuses:?}");
+    assert_eq!(statuses.last(), Some(&Status::DeadlineExceeded));
+    assert_eq!(client.get("late").wait().unwrap(), None);
+}
+
 #[test]
 fn a_restarted_server_is_found_out() {
     let server = start(|_| {});

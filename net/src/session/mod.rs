@@ -13,6 +13,7 @@
 //! of `key` and `echo`; nothing else of the request survives the turn.
 
 mod bad_input;
+mod deadline;
 pub mod detect;
 pub mod memcache;
 pub mod native;
@@ -21,6 +22,7 @@ pub mod resp;
 mod scratch;
 
 pub use bad_input::{BAD_INPUTS, BadInput, Errors};
+pub use deadline::Deadline;
 pub use output::{Output, Piece};
 pub use scratch::Scratch;
 
@@ -94,6 +96,17 @@ pub enum ReplyKind {
     Refused(detect::Refused),
 }
 
+impl ReplyKind {
+    /// Until when the part may be begun. Parsing has looked at it; who lets the part wait looks again.
+    #[inline]
+    pub fn deadline(&self) -> Deadline {
+        match self {
+            ReplyKind::Native(reply) => reply.deadline(),
+            _ => Deadline::NONE,
+        }
+    }
+}
+
 /// What came of a part.
 #[derive(Debug)]
 pub enum Answer<'s> {
@@ -116,6 +129,8 @@ pub enum Answer<'s> {
     },
     /// A change repeated after a restart: nobody knows whether it was done.
     OutcomeUnknown,
+    /// Not executed: the part's [`ReplyKind::deadline`] was over before.
+    DeadlineExceeded,
     Local,
 }
 

@@ -408,7 +408,11 @@ impl Core {
         let place = conn.begun;
         let Some((address, waiting)) = conn.next_deferred() else { return false };
         let (work, once) = (waiting.part.work, waiting.part.once);
+        let over = waiting.part.reply.deadline().is_over(self.now);
         let state = match work {
+            OwnedWork::Keyed(_) | OwnedWork::Flush { .. } | OwnedWork::Local if over => {
+                Some(self.too_late(work))
+            }
             OwnedWork::Keyed(op) => self.begin_keyed(conn, place, address, op, once),
             OwnedWork::Flush { at } => self.begin_flush(conn, address, at),
             OwnedWork::Scan { cursor, count } => self.begin_scan(conn, address, cursor, count),
@@ -445,14 +449,24 @@ impl Core {
                 let room = Room { bytes, key_end: part.key().len() };
                 Some(WaitState::Ready(self.perform_owned(op, once, room)))
             }
-            Destination::There(shard) => {
-                self.ask_keyed(shard, address, op, part.key(), part.value(), once).then(|| self.asked(1))
-            }
+            Destination::There(shard) => self.ask_keyed(shard, address, op, part).then(|| self.asked(1)),
             Destination::Moved(answer) => {
                 self.stats.request(CommandClass::of(&op), OutcomeClass::Moved);
                 Some(WaitState::Ready(OwnedReply::plain(answer)))
             }
         }
+    }
+
+    /// The answer to a part whose deadline was over before it was begun.
+    pub(super) fn too_late(&self, work: OwnedWork) -> WaitState {
+        let class = match work {
+            OwnedWork::Keyed(op) => CommandClass::of(&op),
+            OwnedWork::Flush { .. } => CommandClass::Flush,
+            OwnedWork::ValueEnd(_) => CommandClass::Write,
+            _ => CommandClass::Local,
+        };
+        self.stats.request(class, OutcomeClass::Refused);
+        WaitState::Ready(OwnedReply::plain(OwnedAnswer::DeadlineExceeded))
     }
 
     /// Executes a command here and takes its answer over; its value goes to `room`, which may hold the command.

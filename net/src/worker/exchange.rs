@@ -3,7 +3,7 @@
 use super::connection::{Connection, Upload, UploadPlace, WaitState, end_options};
 use super::core::{Core, Destination, Room};
 use super::mail::{Address, Ask, Back, Letter, What};
-use super::owned::{Options, OwnedAnswer, OwnedOutcome, OwnedReply, OwnedWork, fill_command};
+use super::owned::{Options, OwnedAnswer, OwnedOutcome, OwnedPart, OwnedReply, OwnedWork, fill_command};
 use crate::metrics::{CommandClass, OutcomeClass};
 use crate::session::{Once, Session};
 use crate::transport::ConnId;
@@ -80,17 +80,10 @@ impl Core {
     }
 
     /// Asks another shard for a keyed command. False: it has no place for the answer yet.
-    pub(super) fn ask_keyed(
-        &mut self,
-        shard: u16,
-        from: Address,
-        op: Op<'static>,
-        key: &[u8],
-        value: &[u8],
-        once: Option<Once>,
-    ) -> bool {
-        let bytes = self.pool.copy(&[key, value]);
-        self.ask(shard, Ask { from, what: What::Keyed(op), bytes, key_end: key.len(), once })
+    pub(super) fn ask_keyed(&mut self, shard: u16, from: Address, op: Op<'static>, part: &OwnedPart) -> bool {
+        let bytes = self.pool.copy(&[part.key(), part.value()]);
+        let (key_end, once, deadline) = (part.key().len(), part.once, part.reply.deadline());
+        self.ask(shard, Ask { from, what: What::Keyed(op), bytes, key_end, once, deadline })
     }
 
     /// The state of a part that so many shards have been asked for.
@@ -134,7 +127,7 @@ impl Core {
         let number = self.number;
         for shard in (0..shards).filter(|&shard| shard != number) {
             let bytes = self.pool.copy(&[]);
-            self.ask(shard, Ask { from, what: What::Flush { at }, bytes, key_end: 0, once: None });
+            self.ask(shard, Ask::plain(from, What::Flush { at }, bytes));
         }
         Some(self.asked(others))
     }
@@ -162,7 +155,7 @@ impl Core {
         }
         let bytes = self.pool.copy(&[]);
         let what = What::Scan { cursor: local, count };
-        self.ask(shard, Ask { from, what, bytes, key_end: 0, once: None }).then(|| self.asked(1))
+        self.ask(shard, Ask::plain(from, what, bytes)).then(|| self.asked(1))
     }
 
     fn scan(&mut self, local: u64, count: u32, only_here: bool, mut keys: Vec<u8>) -> OwnedReply {
@@ -228,7 +221,7 @@ impl Core {
             Destination::There(shard) => {
                 let key = self.pool.copy(&[part.key()]);
                 let what = What::UploadBegin { op, bytes };
-                let ask = Ask { from, what, key_end: key.len(), bytes: key, once: part.once };
+                let ask = Ask { key_end: key.len(), once: part.once, ..Ask::plain(from, what, key) };
                 if !self.ask(shard, ask) {
                     return None;
                 }
@@ -259,7 +252,7 @@ impl Core {
             return Some(WaitState::Silent);
         };
         let bytes = self.pool.copy(&[conn.queue[place].part.value()]);
-        if !self.ask(shard, Ask { from, what: What::UploadData, bytes, key_end: 0, once: None }) {
+        if !self.ask(shard, Ask::plain(from, What::UploadData, bytes)) {
             return None;
         }
         conn.slices_under_way += 1;
@@ -281,7 +274,9 @@ impl Core {
             UploadPlace::There(shard) => {
                 let bytes = self.pool.copy(&[]);
                 let what = if abort { What::UploadAbort } else { What::UploadEnd(options) };
-                if !self.ask(shard, Ask { from, what, bytes, key_end: 0, once: None }) {
+                // Its owner looks at the deadline: whatever comes of that, it lets go of the value.
+                let deadline = conn.queue[place].part.reply.deadline();
+                if !self.ask(shard, Ask { deadline, ..Ask::plain(from, what, bytes) }) {
                     conn.upload = Some(upload);
                     return None;
                 }
@@ -292,6 +287,10 @@ impl Core {
                 WaitState::Ready(OwnedReply::plain(OwnedAnswer::Local))
             }
             _ if abort => WaitState::Ready(OwnedReply::plain(OwnedAnswer::Local)),
+            UploadPlace::Here(id) if conn.queue[place].part.reply.deadline().is_over(self.now) => {
+                self.shard.upload_abort(id);
+                self.too_late(conn.queue[place].part.work)
+            }
             UploadPlace::Here(id) => {
                 let op = with_upload(upload.op, options, id);
                 let room = Room { bytes: self.pool.copy(&[&upload.key]), key_end: upload.key.len() };
@@ -359,10 +358,15 @@ impl Core {
     }
 
     fn answer(&mut self, shard: u16, ask: Ask) -> Back {
-        let Ask { from: to, what, bytes, key_end, once } = ask;
+        let Ask { from: to, what, bytes, key_end, once, deadline } = ask;
         let upload = (shard, to.conn);
+        let over = deadline.is_over(self.now);
         // The answer travels in the buffer of the request, so that no shard's stock flows to another.
         let reply = match what {
+            What::Keyed(op) if over => {
+                self.stats.request(CommandClass::of(&op), OutcomeClass::Refused);
+                too_late(bytes)
+            }
             What::Keyed(op) => self.perform_owned(op, once, Room { bytes, key_end }),
             What::UploadBegin { op, bytes: length } => {
                 self.forget_upload(shard, to.conn);
@@ -379,6 +383,11 @@ impl Core {
                     foreign.place = Err(refusal);
                 }
                 return Back { to, reply: None, buffer: bytes };
+            }
+            What::UploadEnd(_) if over => {
+                self.stats.request(CommandClass::Write, OutcomeClass::Refused);
+                self.forget_upload(shard, to.conn);
+                too_late(bytes)
             }
             What::UploadEnd(options) => self.end_foreign(upload, options, bytes),
             What::UploadAbort => {
@@ -431,11 +440,82 @@ fn refused(refusal: Refusal) -> OwnedReply {
     OwnedReply::plain(OwnedAnswer::Outcome(OwnedOutcome::Refused(refusal)))
 }
 
+fn too_late(mut bytes: Vec<u8>) -> OwnedReply {
+    bytes.clear();
+    OwnedReply::with(OwnedAnswer::DeadlineExceeded, bytes)
+}
+
 /// The write of a value that has arrived.
 fn with_upload(op: Op<'static>, options: Option<Options>, id: UploadId) -> Op<'static> {
     let op = options.map_or(op, |options| options.apply(op));
     match fill_command(&[], op, &[]).op {
         Op::Write(write) => Op::Write(Write { value: Body::Upload(id), ..write }),
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::{Deadline, Limits};
+    use crate::worker::{CoreParts, Settings};
+    use std::sync::Arc;
+    use torc_engine::{Shard, ShardConfig};
+
+    const NOW: Millis = 1_790_000_000_000;
+
+    /// The first of two shards.
+    fn core() -> Core {
+        let limits = Limits {
+            key_bytes_max: 250,
+            value_bytes_max: 1 << 20,
+            value_bytes_inline: 1000,
+            frame_bytes_max: 1000,
+            arguments_max: 10,
+        };
+        let settings = Settings {
+            limits,
+            listeners: Vec::new(),
+            connections_max: 1,
+            output_bytes_max: 1000,
+            queue_parts_max: 10,
+            input_bytes_max: 1000,
+            idle_ms_max: 0,
+            slow_ms_max: 0,
+            drain_ms_max: 0,
+        };
+        let shard = Shard::new(ShardConfig { now: NOW, ..ShardConfig::new(16 << 20) }).expect("16 MiB");
+        let shared = Arc::new(crate::simulation::shared(2));
+        let mail = crate::worker::mail::Mail::among(2).swap_remove(0);
+        Core::new(CoreParts { shard, mail, shared, number: 0, settings, now: NOW })
+    }
+
+    /// What this shard answers to the other.
+    fn answer(core: &mut Core, what: What, bytes: &[u8], deadline: Deadline) -> Option<OwnedAnswer> {
+        let from = Address { conn: ConnId { index: 0, generation: 0 }, sequence: 0 };
+        let ask = Ask { key_end: bytes.len(), deadline, ..Ask::plain(from, what, bytes.to_vec()) };
+        core.answer(1, ask).reply.map(|reply| reply.answer)
+    }
+
+    /// [N-EXT-6]: the time may pass between two shards.
+    #[test]
+    fn what_another_shard_asks_too_late_is_not_executed() {
+        let mut core = core();
+        let set = Op::Write(Write::set(&[]));
+        let (in_time, over) = (Deadline::at(NOW), Deadline::at(NOW - 1));
+        let late = answer(&mut core, What::Keyed(set), b"k", over);
+        assert!(matches!(late, Some(OwnedAnswer::DeadlineExceeded)), "{late:?}");
+        let get = What::Keyed(Op::Read(Default::default()));
+        let miss = answer(&mut core, get, b"k", Deadline::NONE);
+        assert!(matches!(miss, Some(OwnedAnswer::Outcome(OwnedOutcome::Miss))), "{miss:?}");
+        let stored = answer(&mut core, What::Keyed(set), b"k", in_time);
+        assert!(matches!(stored, Some(OwnedAnswer::Outcome(OwnedOutcome::Stored { .. }))), "{stored:?}");
+        answer(&mut core, What::UploadBegin { op: set, bytes: 3 }, b"long", in_time);
+        answer(&mut core, What::UploadData, b"abc", Deadline::NONE);
+        let late = answer(&mut core, What::UploadEnd(None), b"", over);
+        assert!(matches!(late, Some(OwnedAnswer::DeadlineExceeded)), "{late:?}");
+        assert!(core.foreign_uploads.is_empty());
+        let miss = answer(&mut core, get, b"long", Deadline::NONE);
+        assert!(matches!(miss, Some(OwnedAnswer::Outcome(OwnedOutcome::Miss))), "{miss:?}");
     }
 }

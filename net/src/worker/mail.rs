@@ -13,7 +13,7 @@
 //! Buffers travel with the request and come back with the answer.
 
 use super::owned::{Options, OwnedReply};
-use crate::session::Once;
+use crate::session::{Deadline, Once};
 use crate::transport::{ConnId, Waker};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -51,6 +51,15 @@ pub(crate) struct Ask {
     pub(crate) bytes: Vec<u8>,
     pub(crate) key_end: usize,
     pub(crate) once: Option<Once>,
+    /// Not begun after it.
+    pub(crate) deadline: Deadline,
+}
+
+impl Ask {
+    /// A request without key, number and deadline.
+    pub(crate) fn plain(from: Address, what: What, bytes: Vec<u8>) -> Ask {
+        Ask { from, what, bytes, key_end: 0, once: None, deadline: Deadline::NONE }
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -235,7 +244,7 @@ mod tests {
 
     fn ask(sequence: u32) -> Ask {
         let from = Address { conn: ConnId { index: 1, generation: 2 }, sequence };
-        Ask { from, what: What::Flush { at: None }, bytes: Vec::new(), key_end: 0, once: None }
+        Ask::plain(from, What::Flush { at: None }, Vec::new())
     }
 
     #[test]

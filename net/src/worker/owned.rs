@@ -193,6 +193,7 @@ pub(crate) enum OwnedAnswer {
     Scanned { cursor: u64 },
     Busy { limit: &'static str },
     OutcomeUnknown,
+    DeadlineExceeded,
     Local,
 }
 
@@ -249,6 +250,7 @@ impl OwnedReply {
             OwnedAnswer::Scanned { cursor } => Answer::Scanned { cursor, keys: &self.bytes },
             OwnedAnswer::Busy { limit } => Answer::Busy { limit },
             OwnedAnswer::OutcomeUnknown => Answer::OutcomeUnknown,
+            OwnedAnswer::DeadlineExceeded => Answer::DeadlineExceeded,
             OwnedAnswer::Local => Answer::Local,
         }
     }

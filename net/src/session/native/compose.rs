@@ -50,6 +50,7 @@ pub(super) fn other(reply: &Reply, key: &[u8], answer: &Answer<'_>, out: &mut Ou
         Answer::OutcomeUnknown => {
             text(reply, Status::OutcomeUnknown, key, "the outcome is not on record any more", out)
         }
+        Answer::DeadlineExceeded => text(reply, Status::DeadlineExceeded, key, "", out),
         Answer::Flushed => bare(reply, Status::Ok, key, out),
         Answer::Outcome(_) | Answer::Scanned { .. } | Answer::Local => {
             text(reply, Status::NotSupported, key, "no answer to this operation", out)

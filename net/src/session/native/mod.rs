@@ -27,7 +27,7 @@ mod plain;
 mod request;
 pub(crate) mod server;
 
-use super::{Answer, ComposeContext, Limits, Once, Output, Parsed, Part, ReplyKind, Work};
+use super::{Answer, ComposeContext, Deadline, Limits, Once, Output, Parsed, Part, ReplyKind, Work};
 use request::{Asked, Refusal};
 use torc_engine::command::Millis;
 use torc_proto::native::frame::REQUEST_HEADER_BYTES;
@@ -47,6 +47,14 @@ pub struct Reply {
     /// The change was sent before ([N-ONCE-6]).
     repeat: bool,
     kind: Kind,
+    /// [N-EXT-6]
+    deadline: Deadline,
+}
+
+impl Reply {
+    pub(super) fn deadline(&self) -> Deadline {
+        self.deadline
+    }
 }
 
 /// What the answer is made of.
@@ -181,8 +189,8 @@ impl Session {
             Err(ParseError::Incomplete { missing }) => return Err(missing),
             Err(ParseError::Invalid(_)) => {
                 self.state = State::Closed;
-                let reply =
-                    Reply { id: 0, flags: 0, op: 0, repeat: false, kind: Kind::Refused(Refusal::Malformed) };
+                let kind = Kind::Refused(Refusal::Malformed);
+                let reply = Reply { id: 0, flags: 0, op: 0, repeat: false, kind, deadline: Deadline::NONE };
                 parts.push(part(Work::Close, reply, &[], None));
                 return Ok(rest.len());
             }
@@ -244,7 +252,10 @@ impl Session {
         let mut reply = reply(&request.header, asked.kind);
         reply.repeat = once.is_some_and(|once| once.repeat);
         if asked.kind == Kind::Hello {
+            // Taken here and now; no deadline can be missed any more.
             self.greet(request.value, limits);
+        } else {
+            reply.deadline = asked.deadline;
         }
         let work = match asked.work {
             Work::Keyed(command) if streamed => {
@@ -282,7 +293,7 @@ impl Session {
         let header = &request.header;
         let keys = Keys::parse(request.value, limits.arguments_max);
         let read = request::read(Op::MultiGet, request, arrived, now);
-        let (keys, count, read) = match (keys, read) {
+        let (keys, count, (read, deadline)) = match (keys, read) {
             (Ok((keys, count)), Ok(read)) => (keys, count, read),
             (Err(native::Invalid::TooManyKeys { .. }), _) => {
                 return parts.push(part(
@@ -302,6 +313,7 @@ impl Session {
         for (index, key) in keys.enumerate() {
             let mut reply = reply(header, Kind::Outcome);
             reply.id = header.id.wrapping_add(index as u32);
+            reply.deadline = deadline;
             if index + 1 == count {
                 reply.flags &= !flags::QUIET_MISS;
             }
@@ -377,7 +389,8 @@ impl Session {
 }
 
 fn reply(header: &RequestHeader, kind: Kind) -> Reply {
-    Reply { id: header.id, flags: header.flags, op: header.op, repeat: false, kind }
+    let deadline = Deadline::NONE;
+    Reply { id: header.id, flags: header.flags, op: header.op, repeat: false, kind, deadline }
 }
 
 fn part<'a>(work: Work<'a>, reply: Reply, echo: &'a [u8], once: Option<Once>) -> Part<'a> {

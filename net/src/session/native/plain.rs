@@ -3,7 +3,7 @@
 //! The same as what `request.rs` and `compose.rs` do with them, without the detours of the general case; whatever is
 //! not plain is left to those. A test holds both to the same parts and bytes.
 
-use super::super::{Limits, Output, Part, ReplyKind, Work};
+use super::super::{Deadline, Limits, Output, Part, ReplyKind, Work};
 use super::{Kind, Reply};
 use torc_engine::command::{Command, Found, Lease, Meta, Op as Do, Outcome, Read, Value, Write};
 use torc_proto::native::frame::REQUEST_HEADER_BYTES;
@@ -31,7 +31,8 @@ pub(super) fn request<'a>(input: &'a [u8], limits: &Limits) -> Option<(Part<'a>,
     } else {
         return None;
     };
-    let reply = Reply { id: header.id, flags: 0, op: header.op, repeat: false, kind: Kind::Outcome };
+    let (kind, deadline) = (Kind::Outcome, Deadline::NONE);
+    let reply = Reply { id: header.id, flags: 0, op: header.op, repeat: false, kind, deadline };
     let part = Part {
         work: Work::Keyed(Command { key, op }),
         reply: ReplyKind::Native(reply),
@@ -165,7 +166,8 @@ mod tests {
             Outcome::Exists,
         ] {
             for flags in [0, flags::RETURN_KEY, flags::QUIET_MISS, flags::WANT_META] {
-                let reply = Reply { id: 9, flags, op: 0x20, repeat: false, kind: Kind::Outcome };
+                let (kind, deadline) = (Kind::Outcome, Deadline::NONE);
+                let reply = Reply { id: 9, flags, op: 0x20, repeat: false, kind, deadline };
                 let (mut plain, mut general) = (Output::default(), Output::default());
                 if answer(&reply, &outcome, &mut plain) {
                     compose::outcome(&reply, b"key", &outcome, 0, &mut general);

@@ -1,6 +1,6 @@
 //! One native frame to what the worker does for it. Pure: no state of a connection.
 
-use super::super::{BadInput, Limits, Work};
+use super::super::{BadInput, Deadline, Limits, Work};
 use super::{CREDIT, Kind};
 use torc_engine::command::{
     Arithmetic, Body, Command, Delete, Delta, Expire, ExpireCondition, Expiry, Millis, Number, Op as Do,
@@ -109,11 +109,12 @@ pub(super) struct Asked<'a> {
     pub kind: Kind,
     pub echo: &'a [u8],
     pub change: Option<Change>,
+    pub deadline: Deadline,
 }
 
 impl<'a> Asked<'a> {
     fn local(kind: Kind, echo: &'a [u8]) -> Self {
-        Asked { work: Work::Local, kind, echo, change: None }
+        Asked { work: Work::Local, kind, echo, change: None, deadline: Deadline::NONE }
     }
 }
 
@@ -172,16 +173,18 @@ pub(super) fn work<'a>(
     now: Millis,
 ) -> Result<Asked<'a>, Refusal> {
     if op == Op::Get {
-        let read = read(op, request, arrived, now)?;
-        return Ok(Asked { work: keyed(request.key, read), kind: Kind::Outcome, echo: &[], change: None });
+        let (read, deadline) = read(op, request, arrived, now)?;
+        let work = keyed(request.key, read);
+        return Ok(Asked { work, kind: Kind::Outcome, echo: &[], change: None, deadline });
     }
     let options = options(op, request, arrived, now)?;
+    let deadline = deadline(&options, arrived);
     if op.is_change() {
         let command = change(op, request, &options, now)?;
         let work = Work::Keyed(Command { key: request.key, op: command });
-        return Ok(Asked { work, kind: Kind::Outcome, echo: &[], change: options.change });
+        return Ok(Asked { work, kind: Kind::Outcome, echo: &[], change: options.change, deadline });
     }
-    about_server(op, request, &options, now)
+    Ok(Asked { deadline, ..about_server(op, request, &options, now)? })
 }
 
 #[inline]
@@ -189,14 +192,21 @@ pub(super) fn keyed(key: &[u8], read: Read) -> Work<'_> {
     Work::Keyed(Command { key, op: Do::Read(read) })
 }
 
-/// The lookup of a get or of each key of a multi-get.
+/// The lookup of a get or of each key of a multi-get, and its deadline.
 #[inline]
-pub(super) fn read(op: Op, request: &Request<'_>, arrived: Millis, now: Millis) -> Result<Read, Refusal> {
+pub(super) fn read(
+    op: Op,
+    request: &Request<'_>,
+    arrived: Millis,
+    now: Millis,
+) -> Result<(Read, Deadline), Refusal> {
+    let mut until = Deadline::NONE;
     let flags = request.header.flags;
     let mut read =
         Read { leases: flags & flags::LEASES != 0, peek: flags & flags::PEEK != 0, ..Read::default() };
     if !request.extensions.is_empty() {
         let options = options(op, request, arrived, now)?;
+        until = deadline(&options, arrived);
         read.expiry = options.expiry.map_or(Expiry::Keep, |expiry| absolute(expiry, now));
         read.vivify = options.vivify.map(|expiry| absolute(expiry, now));
         read.token = options.token;
@@ -206,7 +216,16 @@ pub(super) fn read(op: Op, request: &Request<'_>, arrived: Millis, now: Millis) 
     if op == Op::MultiGet && !request.key.is_empty() {
         return Err(Refusal::UnexpectedKey);
     }
-    Ok(read)
+    Ok((read, until))
+}
+
+fn deadline(options: &Options, arrived: Millis) -> Deadline {
+    options.deadline_us.map_or(Deadline::NONE, |us| Deadline::at(last_ms(us, arrived)))
+}
+
+/// [N-EXT-6]: whole milliseconds, rounded up.
+fn last_ms(deadline_us: u32, arrived: Millis) -> Millis {
+    arrived.saturating_add(u64::from(deadline_us).div_ceil(1000))
 }
 
 /// Decodes the extensions; refuses critical ones without a meaning ([N-EXT-3]) and a passed deadline ([N-EXT-6]).
@@ -219,7 +238,7 @@ fn options(op: Op, request: &Request<'_>, arrived: Millis, now: Millis) -> Resul
         return Err(Refusal::UnknownExtension);
     }
     if let Some(us) = options.deadline_us
-        && (us == 0 || now > arrived.saturating_add(u64::from(us).div_ceil(1000)))
+        && (us == 0 || now > last_ms(us, arrived))
     {
         return Err(Refusal::Deadline);
     }
@@ -376,7 +395,7 @@ fn about_server<'a>(
                 }
                 Some(_) => return Err(Refusal::FlushTime),
             };
-            Asked { work: Work::Flush { at }, kind: Kind::Outcome, echo: &[], change: None }
+            Asked { work: Work::Flush { at }, ..Asked::local(Kind::Outcome, &[]) }
         }
         _ => Asked::local(Kind::Echo, request.value),
     })

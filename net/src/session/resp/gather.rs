@@ -58,7 +58,8 @@ impl Failure {
             Answer::Outcome(Outcome::Pending(_)) => Some(Failure::OutcomeUnknown),
             Answer::Moved { slot, shard, .. } => Some(Failure::Moved { slot, shard }),
             Answer::Busy { limit } => Some(Failure::Busy { limit }),
-            Answer::OutcomeUnknown => Some(Failure::OutcomeUnknown),
+            // Only native clients give deadlines.
+            Answer::OutcomeUnknown | Answer::DeadlineExceeded => Some(Failure::OutcomeUnknown),
             _ => None,
         }
     }

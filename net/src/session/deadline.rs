@@ -1,0 +1,41 @@
+//! When a request is not worth executing any more.
+
+use torc_engine::command::Millis;
+
+/// A millisecond, or none. Kept in few bits, since every part that waits has room for one: it is told from now
+/// by less than half of 2^32 ms, and none lies further ahead than 2^32 us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Deadline(u32);
+
+impl Deadline {
+    pub const NONE: Deadline = Deadline(0);
+
+    /// The last millisecond at which the request may be executed.
+    pub fn at(ms: Millis) -> Deadline {
+        // 0 is none; a millisecond more in 50 days is kept, not broken.
+        Deadline((ms as u32).max(1))
+    }
+
+    /// Whether it is past.
+    #[inline]
+    pub fn is_over(self, now: Millis) -> bool {
+        self != Deadline::NONE && (now as u32).wrapping_sub(self.0).cast_signed() > 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deadline_is_over_a_millisecond_after_it() {
+        for at in [1, 5, 1_790_000_000_000, u64::from(u32::MAX), 1 << 32, (1 << 32) + 1] {
+            let deadline = Deadline::at(at);
+            assert!(!deadline.is_over(at) && !deadline.is_over(at - 1), "{at}");
+            assert!(deadline.is_over(at + 2) && deadline.is_over(at + 1_000_000_000), "{at}");
+            assert!(!deadline.is_over(at.saturating_sub(4_294_968)), "{at}");
+        }
+        assert!(Deadline::at(5).is_over(6));
+        assert!(!Deadline::NONE.is_over(0) && !Deadline::NONE.is_over(u64::MAX));
+    }
+}
