@@ -23,6 +23,7 @@ mod scratch;
 
 pub use bad_input::{BAD_INPUTS, BadInput, Errors};
 pub use deadline::Deadline;
+pub(crate) use output::lent_cost;
 pub use output::{Output, Piece};
 pub use scratch::Scratch;
 

@@ -27,7 +27,7 @@ pub struct Output {
     /// Sent before `tail`.
     pieces: VecDeque<Piece>,
     tail: Vec<u8>,
-    /// Copied bytes in `pieces`: what the connection costs beside its tail.
+    /// What `pieces` cost, see [`cost`].
     pieces_bytes: usize,
     /// Errors among the answers.
     errors: Errors,
@@ -52,19 +52,24 @@ impl Output {
     /// Puts lent bytes behind all that was appended so far.
     pub fn lend(&mut self, lent: Lent) {
         if !self.tail.is_empty() {
-            self.pieces_bytes += self.tail.len();
-            self.pieces.push_back(Piece::Bytes(std::mem::take(&mut self.tail)));
+            let tail = std::mem::take(&mut self.tail);
+            self.push(Piece::Bytes(tail));
         }
-        self.pieces.push_back(Piece::Lent(lent));
+        self.push(Piece::Lent(lent));
+    }
+
+    fn push(&mut self, piece: Piece) {
+        self.pieces_bytes += cost(&piece);
+        self.pieces.push_back(piece);
     }
 
     pub fn is_empty(&self) -> bool {
         self.tail.is_empty() && self.pieces.is_empty()
     }
 
-    /// Memory that waits here: copied bytes, and a little for each lent piece, which only pins.
+    /// What waits here: copied bytes, and a share of lent ones, which only pin.
     pub fn bytes(&self) -> usize {
-        self.pieces_bytes + self.tail.len() + self.pieces.len() * PIECE_BYTES
+        self.pieces_bytes + self.tail.len()
     }
 
     /// Lent pieces, in order.
@@ -86,9 +91,7 @@ impl Output {
     /// Takes the next piece to send; `spare` becomes the new, empty tail if the tail is taken.
     pub fn take(&mut self, spare: impl FnOnce() -> Vec<u8>) -> Option<Piece> {
         if let Some(piece) = self.pieces.pop_front() {
-            if let Piece::Bytes(bytes) = &piece {
-                self.pieces_bytes -= bytes.len();
-            }
+            self.pieces_bytes -= cost(&piece);
             return Some(piece);
         }
         if self.tail.is_empty() {
@@ -103,12 +106,53 @@ impl Output {
     }
 }
 
-/// What a piece in the queue costs.
-const PIECE_BYTES: usize = size_of::<Piece>();
+/// One byte in so many of a lent value counts against the limit of waiting answers.
+const LENT_SHARE: u64 = 16;
+
+/// What lent bytes count against the limit of waiting answers.
+pub(crate) fn lent_cost(bytes: u64) -> usize {
+    usize::try_from(bytes / LENT_SHARE).unwrap_or(usize::MAX)
+}
+
+/// What a piece in the queue costs, in bytes.
+fn cost(piece: &Piece) -> usize {
+    let bytes = match piece {
+        Piece::Bytes(bytes) => bytes.len(),
+        Piece::Lent(lent) => lent_cost(lent.bytes().len() as u64),
+    };
+    bytes + size_of::<Piece>()
+}
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lent_values_count_a_sixteenth() {
+        use torc_engine::command::{Command, Op, Outcome, Read, Value, Write};
+        let mut shard = torc_engine::Shard::new(torc_engine::ShardConfig::new(16 << 20)).expect("16 MiB");
+        let hash = shard.hash(b"k");
+        let set = Command { key: b"k", op: Op::Write(Write::set(&[7; 1 << 20])) };
+        assert!(matches!(shard.execute(&set, hash, 1), Outcome::Stored { .. }));
+        let get = Command { key: b"k", op: Op::Read(Read::default()) };
+        let Outcome::Item(found) = shard.execute(&get, hash, 1) else { panic!("it is there") };
+        let Value::Chained(chain) = found.value else { panic!("a long value is a chain") };
+        let mut output = Output::default();
+        output.tail().extend_from_slice(b"head");
+        chain.lend(0..chain.len()).for_each(|lent| output.lend(lent));
+        let pieces = output.pieces.len();
+        let expected = (1 << 20) / 16 + 4 + pieces * size_of::<Piece>();
+        assert!(output.bytes().abs_diff(expected) < pieces, "{} of {pieces}", output.bytes());
+        let mut lent = Vec::new();
+        while let Some(piece) = output.take(Vec::new) {
+            lent.extend(match piece {
+                Piece::Lent(lent) => Some(lent),
+                Piece::Bytes(_) => None,
+            });
+        }
+        assert_eq!(output.bytes(), 0);
+        lent.into_iter().for_each(|lent| shard.release(lent));
+    }
 
     #[test]
     fn the_tail_is_taken_whole_and_counted() {

@@ -37,6 +37,15 @@ pub(crate) enum WaitState {
     Silent,
 }
 
+/// What became of another shard's answer.
+#[derive(Debug)]
+pub(crate) enum Delivered {
+    /// The part has its answer; the turn that asked for it began then.
+    Kept { asked_ns: u64 },
+    /// More shards are to answer, or nobody waits for it.
+    NotNeeded(OwnedReply),
+}
+
 /// A long value that is being received.
 #[derive(Debug)]
 pub(crate) struct Upload {
@@ -100,6 +109,12 @@ pub(crate) struct Connection {
     pub(crate) queue_base: u32,
     /// Entries of `queue` before this place are begun.
     pub(crate) begun: usize,
+    /// Entries of `queue` that other shards have been asked for.
+    asked: usize,
+    /// What the ready answers in `queue` cost.
+    ready_bytes: usize,
+    /// What another shard's answer cost at most of late.
+    answer_bytes_high: usize,
     pub(crate) upload: Option<Upload>,
     /// Slices of a value at another shard that have not come back.
     pub(crate) slices_under_way: usize,
@@ -129,6 +144,9 @@ impl Connection {
             queue: VecDeque::new(),
             queue_base: 0,
             begun: 0,
+            asked: 0,
+            ready_bytes: 0,
+            answer_bytes_high: 0,
             upload: None,
             slices_under_way: 0,
             parked: false,
@@ -154,6 +172,47 @@ impl Connection {
         self.queue.get_mut(self.begun).map(|waiting| (address, waiting))
     }
 
+    /// Whether another part may be begun: what waits, and what may come of the parts under way, keeps the limit
+    /// of waiting answers.
+    pub(crate) fn has_room(&self, output_bytes_max: usize) -> bool {
+        let expected = self.answer_bytes_high.max(output_bytes_max / ASKED_MAX);
+        let waiting = self.output.bytes() + self.ready_bytes + self.asked.saturating_mul(expected);
+        waiting <= output_bytes_max
+    }
+
+    /// The first part that was not begun is, and this came of it.
+    pub(crate) fn begin(&mut self, state: WaitState) {
+        match &state {
+            WaitState::Ready(reply) => self.ready_bytes += reply.cost(),
+            WaitState::Asked { .. } => self.asked += 1,
+            WaitState::Deferred | WaitState::Silent => {}
+        }
+        self.queue[self.begun].state = state;
+        self.begun += 1;
+    }
+
+    /// Takes another shard's answer to a part.
+    pub(crate) fn answered(&mut self, sequence: u32, reply: OwnedReply) -> Delivered {
+        let cost = reply.cost();
+        let Some(waiting) = self.waiting(sequence) else { return Delivered::NotNeeded(reply) };
+        match &mut waiting.state {
+            WaitState::Asked { shards, .. } if *shards > 1 => {
+                *shards -= 1;
+                Delivered::NotNeeded(reply)
+            }
+            WaitState::Asked { asked_ns, .. } => {
+                let asked_ns = *asked_ns;
+                waiting.state = WaitState::Ready(reply);
+                self.asked -= 1;
+                self.ready_bytes += cost;
+                let fading = self.answer_bytes_high - self.answer_bytes_high / 8;
+                self.answer_bytes_high = cost.max(fading);
+                Delivered::Kept { asked_ns }
+            }
+            WaitState::Deferred | WaitState::Ready(_) | WaitState::Silent => Delivered::NotNeeded(reply),
+        }
+    }
+
     /// The part that an answer is for.
     pub(crate) fn waiting(&mut self, sequence: u32) -> Option<&mut Waiting> {
         self.queue.get_mut(sequence.wrapping_sub(self.queue_base) as usize)
@@ -161,8 +220,9 @@ impl Connection {
 
     /// Takes the front of the queue if it needs no more waiting.
     pub(crate) fn pop_ready(&mut self) -> Option<Waiting> {
-        match self.queue.front()?.state {
-            WaitState::Ready(_) | WaitState::Silent => {}
+        match &self.queue.front()?.state {
+            WaitState::Ready(reply) => self.ready_bytes -= reply.cost(),
+            WaitState::Silent => {}
             WaitState::Deferred | WaitState::Asked { .. } => return None,
         }
         self.queue_base = self.queue_base.wrapping_add(1);
@@ -187,6 +247,10 @@ impl Connection {
         self.queue.is_empty() && self.output.is_empty() && !self.sending && self.slices_under_way == 0
     }
 }
+
+/// As many parts of a connection are asked for at most while the limit of waiting answers allows no more: each
+/// may be answered with a value as long as an item may be, or lend a longer one.
+const ASKED_MAX: usize = 256;
 
 /// Whether the worker has to close after this part.
 pub(crate) fn closes(part: &OwnedPart) -> bool {

@@ -365,7 +365,7 @@ impl Core {
     pub(super) fn advance(&mut self, conn: &mut Connection) {
         loop {
             // One at a time, so that the output grows by its answer before the next is begun.
-            let begun = conn.output.bytes() <= self.settings.output_bytes_max && self.begin_next(conn);
+            let begun = conn.has_room(self.settings.output_bytes_max) && self.begin_next(conn);
             let mut composed = 0;
             while let Some(waiting) = conn.pop_ready() {
                 composed += 1;
@@ -429,8 +429,7 @@ impl Core {
             self.stalled.push_back(conn.id);
             return false;
         };
-        conn.queue[place].state = state;
-        conn.begun += 1;
+        conn.begin(state);
         true
     }
 

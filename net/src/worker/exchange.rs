@@ -1,6 +1,6 @@
 //! What needs more than a look-up on the own shard: other shards' keys, all shards, long values.
 
-use super::connection::{Connection, Upload, UploadPlace, WaitState, end_options};
+use super::connection::{Connection, Delivered, Upload, UploadPlace, WaitState, end_options};
 use super::core::{Core, Destination, Room};
 use super::mail::{Address, Ask, Back, Letter, What};
 use super::owned::{Options, OwnedAnswer, OwnedOutcome, OwnedPart, OwnedReply, OwnedWork, fill_command};
@@ -57,18 +57,12 @@ impl Core {
             back.reply.into_iter().for_each(|reply| self.discard(reply));
             return;
         };
-        match (back.reply, conn.waiting(back.to.sequence)) {
-            (None, _) => conn.slices_under_way -= 1,
-            (Some(reply), Some(waiting)) => match &mut waiting.state {
-                WaitState::Asked { shards, .. } if *shards > 1 => *shards -= 1,
-                state => {
-                    if let WaitState::Asked { asked_ns, .. } = *state {
-                        self.forwarded.add(asked_ns);
-                    }
-                    *state = WaitState::Ready(reply);
-                }
+        match back.reply {
+            None => conn.slices_under_way -= 1,
+            Some(reply) => match conn.answered(back.to.sequence, reply) {
+                Delivered::Kept { asked_ns } => self.forwarded.add(asked_ns),
+                Delivered::NotNeeded(reply) => self.discard(reply),
             },
-            (Some(reply), None) => self.discard(reply),
         }
         #[cfg(test)]
         if self.strikes(super::core::Bug::SwappedAnswers) {
@@ -455,67 +449,4 @@ fn with_upload(op: Op<'static>, options: Option<Options>, id: UploadId) -> Op<'s
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::session::{Deadline, Limits};
-    use crate::worker::{CoreParts, Settings};
-    use std::sync::Arc;
-    use torc_engine::{Shard, ShardConfig};
-
-    const NOW: Millis = 1_790_000_000_000;
-
-    /// The first of two shards.
-    fn core() -> Core {
-        let limits = Limits {
-            key_bytes_max: 250,
-            value_bytes_max: 1 << 20,
-            value_bytes_inline: 1000,
-            frame_bytes_max: 1000,
-            arguments_max: 10,
-        };
-        let settings = Settings {
-            limits,
-            listeners: Vec::new(),
-            connections_max: 1,
-            output_bytes_max: 1000,
-            queue_parts_max: 10,
-            input_bytes_max: 1000,
-            idle_ms_max: 0,
-            slow_ms_max: 0,
-            drain_ms_max: 0,
-        };
-        let shard = Shard::new(ShardConfig { now: NOW, ..ShardConfig::new(16 << 20) }).expect("16 MiB");
-        let shared = Arc::new(crate::simulation::shared(2));
-        let mail = crate::worker::mail::Mail::among(2).swap_remove(0);
-        Core::new(CoreParts { shard, mail, shared, number: 0, settings, now: NOW })
-    }
-
-    /// What this shard answers to the other.
-    fn answer(core: &mut Core, what: What, bytes: &[u8], deadline: Deadline) -> Option<OwnedAnswer> {
-        let from = Address { conn: ConnId { index: 0, generation: 0 }, sequence: 0 };
-        let ask = Ask { key_end: bytes.len(), deadline, ..Ask::plain(from, what, bytes.to_vec()) };
-        core.answer(1, ask).reply.map(|reply| reply.answer)
-    }
-
-    /// [N-EXT-6]: the time may pass between two shards.
-    #[test]
-    fn what_another_shard_asks_too_late_is_not_executed() {
-        let mut core = core();
-        let set = Op::Write(Write::set(&[]));
-        let (in_time, over) = (Deadline::at(NOW), Deadline::at(NOW - 1));
-        let late = answer(&mut core, What::Keyed(set), b"k", over);
-        assert!(matches!(late, Some(OwnedAnswer::DeadlineExceeded)), "{late:?}");
-        let get = What::Keyed(Op::Read(Default::default()));
-        let miss = answer(&mut core, get, b"k", Deadline::NONE);
-        assert!(matches!(miss, Some(OwnedAnswer::Outcome(OwnedOutcome::Miss))), "{miss:?}");
-        let stored = answer(&mut core, What::Keyed(set), b"k", in_time);
-        assert!(matches!(stored, Some(OwnedAnswer::Outcome(OwnedOutcome::Stored { .. }))), "{stored:?}");
-        answer(&mut core, What::UploadBegin { op: set, bytes: 3 }, b"long", in_time);
-        answer(&mut core, What::UploadData, b"abc", Deadline::NONE);
-        let late = answer(&mut core, What::UploadEnd(None), b"", over);
-        assert!(matches!(late, Some(OwnedAnswer::DeadlineExceeded)), "{late:?}");
-        assert!(core.foreign_uploads.is_empty());
-        let miss = answer(&mut core, get, b"long", Deadline::NONE);
-        assert!(matches!(miss, Some(OwnedAnswer::Outcome(OwnedOutcome::Miss))), "{miss:?}");
-    }
-}
+mod tests;

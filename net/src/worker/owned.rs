@@ -4,7 +4,7 @@
 //! other in a buffer. `fill` puts slices of the buffer back.
 
 use super::pool::Pool;
-use crate::session::{Answer, Once, Part, ReplyKind, Work};
+use crate::session::{Answer, Once, Part, ReplyKind, Work, lent_cost};
 use torc_engine::command::{
     Body, Command, Expiry, Found, Meta, Millis, Number, Op, Outcome, Refusal, Ticket, Value, Write, WriteMode,
 };
@@ -213,6 +213,11 @@ impl OwnedReply {
 
     pub(crate) fn with(answer: OwnedAnswer, bytes: Vec<u8>) -> OwnedReply {
         OwnedReply { answer, bytes, chain: None }
+    }
+
+    /// What it counts against the limit of waiting answers, bytes.
+    pub(crate) fn cost(&self) -> usize {
+        self.bytes.len() + self.chain.as_ref().map_or(0, |chain| lent_cost(chain.chain().len()))
     }
 
     /// Takes an outcome over; its value is copied to `bytes`, which is empty, or lent if it is a chain.
