@@ -194,6 +194,7 @@ pub struct WorkerStats {
     pub forwarded: Counter,
     pub served_for_others: Counter,
     pub mailbox_waiting: Counter,
+    pub outcomes_bytes: Counter,
     pub turns: Counter,
     pub rounds: Counter,
     /// From the end of the wait to the last answer handed over: what a request that has arrived waits at most.
@@ -352,6 +353,11 @@ impl WorkerStats {
                 "mailbox_waiting",
                 "Requests at other shards that are not answered yet.",
                 &self.mailbox_waiting,
+            ),
+            gauge(
+                "bytes_outcomes",
+                "Bytes of the outcomes kept for changes that may be repeated.",
+                &self.outcomes_bytes,
             ),
             counter("turns", "Turns of the loop.", &self.turns),
             counter("rounds", "Batches executed.", &self.rounds),

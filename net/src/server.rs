@@ -45,6 +45,9 @@ const RECEIVE_BYTES: u32 = 16 << 10;
 /// Receive buffers take this share of a shard's memory, within [`RECEIVE_BUFFERS`].
 const RECEIVE_SHARE: u64 = 64;
 const RECEIVE_BUFFERS: std::ops::RangeInclusive<u64> = 64..=1024;
+/// Outcomes of changes that may be repeated take this share of a shard's memory, within [`OUTCOMES_BYTES`].
+const OUTCOMES_SHARE: u64 = 128;
+const OUTCOMES_BYTES: std::ops::RangeInclusive<u64> = 128 << 10..=64 << 20;
 /// Kept back of each shard's memory for its ring, mail, connections and their answers.
 const SHARD_OVERHEAD_BYTES: u64 = 4 << 20;
 /// Kept back once for code, stacks and the control plane.
@@ -232,6 +235,7 @@ fn settings(config: &ServerConfig, listeners: Vec<crate::worker::ListenerKind>) 
         idle_ms_max: ms(config.idle_timeout),
         slow_ms_max: ms(config.slow_client_timeout),
         drain_ms_max: config.drain_timeout.as_millis() as u64,
+        outcomes_bytes_max: outcomes_bytes(config) as usize,
     }
 }
 
@@ -240,11 +244,16 @@ fn receive_buffers(config: &ServerConfig) -> u16 {
     config.receive_buffers.unwrap_or(share.clamp(*RECEIVE_BUFFERS.start(), *RECEIVE_BUFFERS.end()) as u16)
 }
 
+fn outcomes_bytes(config: &ServerConfig) -> u64 {
+    let share = config.memory_bytes / u64::from(config.shards) / OUTCOMES_SHARE;
+    share.clamp(*OUTCOMES_BYTES.start(), *OUTCOMES_BYTES.end())
+}
+
 fn store_config(config: &ServerConfig, shard: u16, seed: u64, clock: MachineClock) -> ShardConfig {
     let buffers = u64::from(receive_buffers(config)) * u64::from(RECEIVE_BYTES);
     let share = config.memory_bytes / u64::from(config.shards);
     let overhead = SHARD_OVERHEAD_BYTES + PROCESS_OVERHEAD_BYTES / u64::from(config.shards);
-    let memory_bytes = share.saturating_sub(buffers + overhead);
+    let memory_bytes = share.saturating_sub(buffers + overhead + outcomes_bytes(config));
     let mut store = ShardConfig::new(memory_bytes);
     let fitting = (memory_bytes / SEGMENTS_MIN).max(1).ilog2();
     let fitting = (1usize << fitting).clamp(64 << 10, store.segment_bytes);

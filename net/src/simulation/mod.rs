@@ -178,6 +178,7 @@ fn settings(random: &mut Random) -> Settings {
         idle_ms_max: 0,
         slow_ms_max: 0,
         drain_ms_max: 1000,
+        outcomes_bytes_max: 1 << 20,
     }
 }
 

@@ -45,6 +45,8 @@ pub(crate) struct Settings {
     pub(crate) idle_ms_max: u64,
     pub(crate) slow_ms_max: u64,
     pub(crate) drain_ms_max: u64,
+    /// For the outcomes of numbered changes.
+    pub(crate) outcomes_bytes_max: usize,
 }
 
 /// What a core is made of.
@@ -135,9 +137,13 @@ impl Core {
             number,
             mail,
             shared,
-            settings,
             connections: Connections::default(),
-            outcomes: Outcomes::new(ONCE_SESSIONS_MAX, crate::session::native::CREDIT as usize),
+            outcomes: Outcomes::new(
+                ONCE_SESSIONS_MAX,
+                crate::session::native::CREDIT as usize,
+                settings.outcomes_bytes_max,
+            ),
+            settings,
             pool: Pool::default(),
             now,
             turn_began_ns: 0,
@@ -532,6 +538,7 @@ fn perform<'s>(
             Lookup::New => {
                 let outcome = shard.execute(command, hash, now);
                 outcomes.record(once, &outcome);
+                stats.outcomes_bytes.set(outcomes.bytes() as u64);
                 outcome
             }
             Lookup::Repeat(stored) => {

@@ -2,7 +2,8 @@
 //!
 //! The shard that executes a change records its outcome. Of each session it keeps the W highest numbers: a client
 //! has at most W changes unanswered, so a number below all of those can only come from who breaks the rules. Of
-//! all sessions it keeps the last used ones. Both bounds are given, and memory is taken only as far as used.
+//! all sessions it keeps the last used ones: so many, and as fit in so many bytes. Memory is taken only as far as
+//! used.
 //!
 //! ```text
 //! places:  session identity -> index        sessions:  [ identity | outcomes, by rising number | horizons ]
@@ -77,11 +78,15 @@ pub enum Lookup {
 pub struct Outcomes {
     places: HashMap<u64, u32>,
     sessions: Vec<SessionOutcomes>,
+    /// Places in `sessions` that nobody has.
+    free: Vec<u32>,
     /// Last used, and least recently used; `NONE` if there is no session.
     newest: u32,
     oldest: u32,
     sessions_max: usize,
     window: usize,
+    bytes: usize,
+    bytes_max: usize,
     /// A session was dropped since the start.
     dropped: bool,
 }
@@ -101,7 +106,35 @@ struct SessionOutcomes {
 
 const NONE: u32 = u32::MAX;
 
+/// What a session costs without its outcomes: its places in the list and, with room to spare, in the map.
+const SESSION_BYTES: usize = size_of::<SessionOutcomes>() + 3 * size_of::<(u64, u32)>();
+
 impl SessionOutcomes {
+    /// Memory of the outcomes.
+    fn bytes(&self) -> usize {
+        self.outcomes.capacity() * size_of::<(u64, StoredOutcome)>()
+    }
+
+    /// Puts an outcome in its place; the lowest number gives way if there are `window` already.
+    fn insert(&mut self, number: u64, stored: StoredOutcome, window: usize) {
+        let rank = self.outcomes.iter().rposition(|&(before, _)| before < number);
+        let mut index = rank.map_or(0, |rank| rank + 1);
+        if let Some(same) = self.outcomes.get_mut(index).filter(|(same, _)| *same == number) {
+            same.1 = stored;
+            return;
+        }
+        if self.outcomes.len() >= window {
+            // Before the insertion, so that the room need not grow beyond the window.
+            let lowest = if index == 0 { None } else { self.outcomes.pop_front() };
+            self.forgotten = self.forgotten.max(lowest.map_or(number, |(lowest, _)| lowest));
+            if index == 0 {
+                return;
+            }
+            index -= 1;
+        }
+        self.outcomes.insert(index, (number, stored));
+    }
+
     /// What a number that is not on record is.
     fn unseen(&self, once: Once) -> Lookup {
         let unknown = once.number <= self.forgotten || (once.repeat && once.number <= self.dropped);
@@ -110,22 +143,31 @@ impl SessionOutcomes {
 }
 
 impl Outcomes {
-    /// At most `sessions_max` sessions (at least one) of `window` outcomes each: see [`super::CREDIT`].
-    pub fn new(sessions_max: usize, window: usize) -> Outcomes {
+    /// At most `sessions_max` sessions (at least one) of `window` outcomes each (see [`super::CREDIT`]), in
+    /// `bytes_max` bytes; the session that was used last stays, whatever it takes.
+    pub fn new(sessions_max: usize, window: usize, bytes_max: usize) -> Outcomes {
         Outcomes {
             places: HashMap::new(),
             sessions: Vec::new(),
+            free: Vec::new(),
             newest: NONE,
             oldest: NONE,
             sessions_max: sessions_max.clamp(1, NONE as usize),
             window: window.max(1),
+            bytes: 0,
+            bytes_max,
             dropped: false,
         }
     }
 
     /// Sessions on record.
     pub fn sessions(&self) -> usize {
-        self.sessions.len()
+        self.places.len()
+    }
+
+    /// Memory of the record.
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// To be asked before a numbered change is executed. One that is not marked as a repeat is looked for, too: it
@@ -148,19 +190,25 @@ impl Outcomes {
     pub fn record(&mut self, once: Once, outcome: &Outcome<'_>) {
         let Some(stored) = StoredOutcome::of(outcome) else { return };
         let place = self.use_session(once);
-        let window = self.window;
         let session = &mut self.sessions[place as usize];
-        let rank = session.outcomes.iter().rposition(|&(number, _)| number < once.number);
-        let index = rank.map_or(0, |rank| rank + 1);
-        match session.outcomes.get_mut(index) {
-            Some(same) if same.0 == once.number => same.1 = stored,
-            _ => session.outcomes.insert(index, (once.number, stored)),
+        let before = session.bytes();
+        session.insert(once.number, stored, self.window);
+        self.bytes += session.bytes() - before;
+        while self.bytes > self.bytes_max && self.oldest != self.newest {
+            self.drop_oldest();
         }
-        if session.outcomes.len() > window
-            && let Some((number, _)) = session.outcomes.pop_front()
-        {
-            session.forgotten = session.forgotten.max(number);
-        }
+    }
+
+    /// Lets go of the session that was used longest ago.
+    fn drop_oldest(&mut self) {
+        let place = self.oldest;
+        self.unlink(place);
+        self.dropped = true;
+        let session = &mut self.sessions[place as usize];
+        self.bytes -= session.bytes() + SESSION_BYTES;
+        self.places.remove(&session.identity);
+        session.outcomes = VecDeque::new();
+        self.free.push(place);
     }
 
     /// The session's place, in front of all others; made if it is not there, over the least recently used one if need be.
@@ -190,27 +238,27 @@ impl Outcomes {
         // While `number` is unanswered its client has sent none from `number + W` on: all that this session may
         // have had here before it was dropped lies below.
         let lost_up_to = once.number.saturating_add(self.window as u64 - 1);
-        let place = if self.sessions.len() < self.sessions_max {
-            self.sessions.push(SessionOutcomes {
-                identity: once.session,
-                outcomes: VecDeque::new(),
-                forgotten: 0,
-                dropped: if self.dropped { lost_up_to } else { 0 },
-                newer: NONE,
-                older: NONE,
-            });
-            (self.sessions.len() - 1) as u32
-        } else {
-            let place = self.oldest;
-            self.unlink(place);
-            self.dropped = true;
-            let session = &mut self.sessions[place as usize];
-            self.places.remove(&session.identity);
-            session.identity = once.session;
-            session.outcomes.clear();
-            session.forgotten = 0;
-            session.dropped = lost_up_to;
-            place
+        if self.places.len() >= self.sessions_max {
+            self.drop_oldest();
+        }
+        let session = SessionOutcomes {
+            identity: once.session,
+            outcomes: VecDeque::new(),
+            forgotten: 0,
+            dropped: if self.dropped { lost_up_to } else { 0 },
+            newer: NONE,
+            older: NONE,
+        };
+        self.bytes += SESSION_BYTES;
+        let place = match self.free.pop() {
+            Some(place) => {
+                self.sessions[place as usize] = session;
+                place
+            }
+            None => {
+                self.sessions.push(session);
+                (self.sessions.len() - 1) as u32
+            }
         };
         self.places.insert(once.session, place);
         place
@@ -255,7 +303,7 @@ mod tests {
     /// [N-ONCE-5]
     #[test]
     fn a_repeat_gets_the_outcome_and_what_was_never_done_is_new() {
-        let mut outcomes = Outcomes::new(4, 8);
+        let mut outcomes = Outcomes::new(4, 8, usize::MAX);
         assert_eq!(outcomes.lookup(first(7, 1)), Lookup::New);
         outcomes.record(first(7, 1), &stored(100));
         outcomes.record(first(7, 3), &Outcome::Exists);
@@ -267,7 +315,7 @@ mod tests {
 
     #[test]
     fn the_highest_numbers_stay_in_whatever_order_they_come() {
-        let mut outcomes = Outcomes::new(1, 3);
+        let mut outcomes = Outcomes::new(1, 3, usize::MAX);
         for number in [5, 2, 4, 1, 3] {
             outcomes.record(first(7, number), &stored(number));
         }
@@ -278,10 +326,41 @@ mod tests {
         assert_eq!(outcomes.lookup(again(7, 6)), Lookup::New);
     }
 
+    #[test]
+    fn sessions_give_way_when_the_bytes_are_used_up() {
+        let bytes_max = 64 << 10;
+        let mut outcomes = Outcomes::new(1000, 64, bytes_max);
+        for session in 1..=1000 {
+            for number in 1..=session % 64 + 1 {
+                outcomes.record(first(session, number), &stored(number));
+                let recount = |session: &SessionOutcomes| session.bytes() + SESSION_BYTES;
+                let free = outcomes.free.len() * SESSION_BYTES;
+                assert_eq!(outcomes.bytes(), outcomes.sessions.iter().map(recount).sum::<usize>() - free);
+                assert!(outcomes.bytes() <= bytes_max);
+            }
+        }
+        assert!((5..100).contains(&outcomes.sessions()), "{}", outcomes.sessions());
+        assert!(outcomes.sessions.len() < 1000, "places are used again");
+        assert_eq!(token(outcomes.lookup(again(1000, 1))), 1);
+        assert_eq!(outcomes.lookup(again(1, 1)), Lookup::Unknown);
+        // One that alone is over the bound stays.
+        let mut outcomes = Outcomes::new(2, 64, 1);
+        outcomes.record(first(7, 1), &stored(1));
+        outcomes.record(first(8, 1), &stored(2));
+        assert_eq!((outcomes.sessions(), token(outcomes.lookup(again(8, 1)))), (1, 2));
+    }
+
+    #[test]
+    fn a_session_takes_no_more_than_its_window() {
+        let mut outcomes = Outcomes::new(1, 256, usize::MAX);
+        (1..=1000).for_each(|number| outcomes.record(first(7, number), &stored(number)));
+        assert_eq!(outcomes.sessions[0].outcomes.capacity(), 256);
+    }
+
     /// [N-ONCE-7]
     #[test]
     fn refusals_are_not_on_record() {
-        let mut outcomes = Outcomes::new(1, 3);
+        let mut outcomes = Outcomes::new(1, 3, usize::MAX);
         let refusal = Outcome::Refused(torc_engine::command::Refusal::OutOfMemory);
         outcomes.record(first(7, 1), &refusal);
         assert_eq!((outcomes.lookup(again(7, 1)), outcomes.sessions()), (Lookup::New, 0));
@@ -289,7 +368,7 @@ mod tests {
 
     #[test]
     fn the_least_recently_used_session_goes_and_is_unknown_from_then_on() {
-        let mut outcomes = Outcomes::new(2, 4);
+        let mut outcomes = Outcomes::new(2, 4, usize::MAX);
         outcomes.record(first(1, 1), &stored(1));
         outcomes.record(first(2, 1), &stored(2));
         outcomes.record(first(1, 2), &stored(3));
@@ -307,7 +386,7 @@ mod tests {
     /// The bytes of a change may lie in a dead connection while its repeat is done over the next one.
     #[test]
     fn a_first_sending_that_comes_after_its_repeat_is_not_done_again() {
-        let mut outcomes = Outcomes::new(1, 3);
+        let mut outcomes = Outcomes::new(1, 3, usize::MAX);
         assert_eq!(outcomes.lookup(again(7, 1)), Lookup::New);
         outcomes.record(again(7, 1), &stored(5));
         assert_eq!(token(outcomes.lookup(first(7, 1))), 5);
@@ -320,7 +399,7 @@ mod tests {
     /// Against a record that forgets nothing: a change is never called new after it was done.
     #[test]
     fn nothing_done_is_ever_called_new() {
-        let mut outcomes = Outcomes::new(3, 4);
+        let mut outcomes = Outcomes::new(3, 4, usize::MAX);
         let mut done = std::collections::HashSet::new();
         let mut next = [1_u64; 6];
         let mut random = 1_u64;

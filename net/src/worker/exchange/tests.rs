@@ -28,6 +28,7 @@ fn core() -> Core {
         idle_ms_max: 0,
         slow_ms_max: 0,
         drain_ms_max: 0,
+        outcomes_bytes_max: 0,
     };
     let shard = Shard::new(ShardConfig { now: NOW, ..ShardConfig::new(16 << 20) }).expect("16 MiB");
     let shared = Arc::new(crate::simulation::shared(2));
