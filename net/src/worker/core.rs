@@ -522,6 +522,13 @@ pub(super) enum Destination {
 }
 
 /// Executes a command on the shard, once if it is a numbered change.
+///
+/// The seam of a second tier is here. No shard gives [`Outcome::Pending`] yet, and one that did would be answered
+/// as having no place to wait. With a tier the part waits in its connection's queue as one that another shard has
+/// been asked for ([`WaitState::Asked`]): the ticket takes the place of the shard, the answer is
+/// delivered as mail is ([`Core::read_mail`]), and the command is executed again from its lookup. For another
+/// shard's request the answer ([`super::mail::Back`]) is sent when that has happened: its place is reserved
+/// already. Nothing is recorded of a pending change, so a repeat of it finds nothing and waits, too.
 #[inline]
 fn perform<'s>(
     shard: &'s mut Shard,
@@ -553,8 +560,7 @@ fn perform<'s>(
     };
     stats.request(CommandClass::of(&command.op), OutcomeClass::of(&outcome));
     match outcome {
-        // No shard has a second tier yet, so nothing is ever pending.
-        Outcome::Pending(_) => Answer::Busy { limit: "pending" },
+        Outcome::Pending(_) => Answer::Busy { limit: "max-waiting" },
         outcome => Answer::Outcome(outcome),
     }
 }
