@@ -14,22 +14,26 @@
 //! | `shard/read.rs` | lookups, leases |
 //! | `shard/write.rs` | storing: conditions, room, index |
 //! | `shard/change.rs` | delete, arithmetic, expiry, ranges |
-//! | `shard/upload.rs` | long values in and out |
+//! | `shard/upload.rs`, `shard/uploads.rs` | long values, received in slices |
+//! | `shard/edit.rs`, `shard/plan.rs` | a part of a long value changes |
 //! | `shard/reclaim.rs` | eviction, compaction, expiry, flush: making segments free |
 //! | `shard/scan.rs` | walking the keys |
 //! | `shard/audit.rs` | a full recount, for tests |
 
 mod audit;
 mod change;
+mod edit;
+mod plan;
 mod read;
 mod reclaim;
 mod scan;
 #[cfg(test)]
 mod tests;
 mod upload;
+mod uploads;
 mod write;
 
-use crate::chain::{ChainList, Upload};
+use crate::chain::ChainList;
 use crate::command::{Command, Found, Meta, Millis, Op, Outcome, Refusal, Value};
 use crate::eviction::{Algorithm, Eviction};
 use crate::expiry::Calendar;
@@ -41,6 +45,7 @@ use crate::version::HybridClock;
 use rapidhash::v3::{RapidSecrets, rapidhash_v3_inline};
 use reclaim::Reclaim;
 use std::sync::Arc;
+use uploads::Uploads;
 
 /// What a shard is made from.
 #[derive(Debug, Clone)]
@@ -112,8 +117,7 @@ pub struct Shard {
     /// When a flush with a delay takes effect; `Millis::MAX`: none.
     flush_at: Millis,
     reclaim: Reclaim,
-    uploads: Vec<Option<Upload>>,
-    scratch: Vec<u8>,
+    uploads: Uploads,
     memory_bytes: u64,
     value_bytes_max: u64,
     stats: Arc<ShardStats>,
@@ -150,8 +154,7 @@ impl Shard {
             flushed: 0,
             flush_at: Millis::MAX,
             reclaim: Reclaim::default(),
-            uploads: Vec::new(),
-            scratch: Vec::new(),
+            uploads: Uploads::default(),
             memory_bytes: config.memory_bytes,
             value_bytes_max: config.value_bytes_max,
             stats: Arc::default(),
@@ -282,8 +285,12 @@ impl Shard {
     fn kill(&mut self, at: u64) {
         let item = self.segments.item(at);
         if item.present() & present::CHAIN_HEAD != 0 {
-            let locations: Vec<u64> = ChainList::new(item.value()).locations().collect();
-            locations.into_iter().for_each(|chunk| self.kill_one(chunk));
+            for number in 0..ChainList::new(item.value()).len() {
+                let list = ChainList::new(self.segments.item(at).value());
+                if let Some(chunk) = list.extent(number).location() {
+                    self.kill_one(chunk);
+                }
+            }
         }
         self.kill_one(at);
     }
@@ -330,6 +337,11 @@ impl Shard {
         }
     }
 
+    /// Memory beside segments and index.
+    fn bookkeeping_bytes(&self) -> usize {
+        self.calendar.bytes() + self.eviction.bytes() + self.uploads.table_bytes()
+    }
+
     /// Brings the gauges up to date that are not counted as they change.
     fn publish(&self) {
         let segment_bytes = self.segments.segment_bytes() as u64;
@@ -340,9 +352,9 @@ impl Shard {
         stats.segments_pinned.set(self.segments.pinned() as u64);
         stats.bytes_index.set(self.index.bytes() as u64);
         stats.index_buckets.set(self.index.buckets() as u64);
-        stats.bytes_bookkeeping.set((self.calendar.bytes() + self.eviction.bytes()) as u64);
+        stats.bytes_bookkeeping.set(self.bookkeeping_bytes() as u64);
         stats.bytes_expired.set(self.calendar.expired());
-        stats.bytes_uploads.set(self.uploads.iter().flatten().map(|upload| upload.bytes).sum());
+        stats.bytes_uploads.set(self.uploads.bytes());
     }
 }
 
@@ -367,7 +379,7 @@ fn chunk_expiry_bytes(item: &ItemRef<'_>) -> usize {
     if item.present() & present::CHAIN_HEAD == 0 {
         return 0;
     }
-    ChainList::new(item.value()).value_bytes() as usize
+    ChainList::new(item.value()).stored_bytes() as usize
 }
 
 /// Why room could not be found, as a command's answer.

@@ -39,7 +39,8 @@ impl Arena {
         let at = at as usize;
         assert!(at <= self.range.len() && len <= self.range.len() - at, "bytes inside the arena");
         // SAFETY: inside the range (checked), and `&mut self` makes this the only reference of this thread; lent
-        // bytes lie in values of pinned segments, which are neither moved nor written while they are pinned.
+        // bytes are data of chunks, which are written once, before anybody can find them; the memory of one that was
+        // lent is not written before its segment's last pin is gone.
         unsafe { std::slice::from_raw_parts_mut(self.range.as_ptr().add(at), len) }
     }
 

@@ -1,12 +1,18 @@
 //! Bytes of the arena that somebody outside the shard still reads.
 
 use super::Segments;
-use crate::chain::ChainList;
+use crate::chain::{ChainList, Extent};
 use std::cell::RefCell;
 use std::ops::Range;
 
+/// What holes are lent from, a slice of it at a time.
+static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+
+/// The segment of bytes that lie in none.
+pub(super) const NO_SEGMENT: u32 = u32::MAX;
+
 /// Bytes lent out of the arena: to a send, to another shard. Their segment is pinned, that is neither moved
-/// nor reused, until the `Lent` comes back through [`crate::Shard::release`].
+/// nor reused, until the `Lent` comes back through [`crate::Shard::release`]. Zeros that are stored nowhere pin nothing.
 #[derive(Debug)]
 #[must_use = "a lent slice pins its segment until it is released"]
 pub struct Lent {
@@ -17,14 +23,19 @@ pub struct Lent {
     pub shard: u16,
 }
 
-// SAFETY: the bytes are only read, are not written while the segment is pinned, and stay mapped: an arena with
-// pinned segments is never unmapped, even if its shard goes (`Drop` of `Segments`).
+// SAFETY: the bytes are only read. They are the static zeros, or those of an item in a pinned segment: such a
+// segment is not reused, a value's bytes are never written again, and an arena with pinned segments is never unmapped,
+// even if its shard goes (`Drop` of `Segments`).
 unsafe impl Send for Lent {}
 
 impl Lent {
     pub(super) fn new(bytes: &[u8], segment: u32, shard: u16) -> Lent {
         let len = u32::try_from(bytes.len()).expect("a segment is shorter than 4 GiB");
         Lent { bytes: bytes.as_ptr(), len, segment, shard }
+    }
+
+    fn zeros(bytes: &'static [u8], shard: u16) -> Lent {
+        Lent::new(bytes, NO_SEGMENT, shard)
     }
 
     /// Where the bytes are; a mapping that lent something keeps its addresses for itself.
@@ -34,7 +45,8 @@ impl Lent {
 
     /// The lent bytes.
     pub fn bytes(&self) -> &[u8] {
-        // SAFETY: made from a slice of the arena, which stays mapped and unwritten while this pins its segment.
+        // SAFETY: made from a slice of the static zeros, or of the arena, which stays mapped and unwritten there
+        // while this pins its segment.
         unsafe { std::slice::from_raw_parts(self.bytes, self.len as usize) }
     }
 }
@@ -129,7 +141,9 @@ impl<'s> Chain<'s> {
             Source::Lent(_) => None,
         };
         debug_assert!(stored.is_some(), "slices of a lent chain");
-        stored.into_iter().flat_map(|(segments, list)| list.locations().map(move |at| segments.chunk(at)))
+        stored
+            .into_iter()
+            .flat_map(|(segments, list)| list.extents().flat_map(move |extent| slices(segments, extent)))
     }
 
     /// Lends the slices that cover `range` of the value, in order. Bytes beyond the value are not there.
@@ -142,14 +156,46 @@ impl<'s> Chain<'s> {
         let stored = stored.into_iter().flat_map(move |(segments, list)| {
             let range = range.clone();
             let mut offset = 0u64;
-            list.locations().filter_map(move |at| {
-                let chunk = segments.chunk(at);
-                let (from, to) = within(offset, chunk.len(), &range);
-                offset += chunk.len() as u64;
-                (from < to).then(|| segments.lend(at, &chunk[from..to]))
-            })
+            let extents = list.extents().filter_map(move |extent| {
+                let at = offset;
+                offset += extent.len();
+                (at < range.end && offset > range.start).then(|| (at, extent, range.clone()))
+            });
+            extents.flat_map(move |(at, extent, range)| lend_extent(segments, extent, at, range))
         });
         let lent = lent.into_iter().flat_map(|chain| &chain.slices);
         stored.chain(lent.filter_map(move |(offset, slice)| LentChain::hand_on(*offset, slice, &lent_range)))
     }
+}
+
+/// The bytes of an extent; a hole's are many slices of the same zeros.
+fn slices(segments: &Segments, extent: Extent) -> impl Iterator<Item = &[u8]> {
+    let mut left = extent.len();
+    std::iter::from_fn(move || {
+        let slice = match extent.location() {
+            Some(at) => segments.chunk(at),
+            None => &ZEROS[..left.min(ZEROS.len() as u64) as usize],
+        };
+        left = left.checked_sub(slice.len() as u64).filter(|_| left > 0)?;
+        Some(slice)
+    })
+}
+
+/// Lends the part of an extent at `offset` that lies in `range`.
+fn lend_extent(
+    segments: &Segments,
+    extent: Extent,
+    offset: u64,
+    range: Range<u64>,
+) -> impl Iterator<Item = Lent> {
+    let mut at = offset;
+    slices(segments, extent).filter_map(move |slice| {
+        let (from, to) = within(at, slice.len(), &range);
+        at += slice.len() as u64;
+        let slice = (from < to).then(|| &slice[from..to])?;
+        Some(match extent.location() {
+            Some(chunk) => segments.lend(chunk, slice),
+            None => Lent::zeros(&ZEROS[..slice.len()], segments.shard),
+        })
+    })
 }

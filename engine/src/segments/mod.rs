@@ -183,6 +183,9 @@ impl Segments {
     /// If another arena lent the bytes: its segment would stay pinned, and one of this arena would lose a pin
     /// that somebody still counts on.
     pub(crate) fn take_back(&self, lent: Lent) {
+        if lent.segment == lent::NO_SEGMENT {
+            return;
+        }
         assert!(self.arena.contains(lent.address()), "lent bytes go back to the shard that lent them");
         self.unpin(lent.segment);
     }

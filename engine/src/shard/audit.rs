@@ -50,6 +50,7 @@ impl Shard {
                     let hash = hash_key(&self.secrets, item.key());
                     let there = self.index.find(hash, |slot| slot.location() == at);
                     check(there.is_some(), || format!("a live item at {at} is not in the index"))?;
+                    self.audit_list(at, &item)?;
                 }
                 self.count_item(&item, &mut recount);
             }
@@ -88,7 +89,7 @@ impl Shard {
 
     /// A chunk belongs to an upload under way, or to a head that lists it.
     fn audit_chunk(&self, at: u64, item: &ItemRef<'_>) -> Result<(), String> {
-        if self.uploads.iter().flatten().any(|upload| upload.locations.contains(&at)) {
+        if self.uploads.iter().any(|upload| upload.locations().any(|chunk| chunk == at)) {
             return Ok(());
         }
         let hash = item.value().first_chunk::<CHUNK_HASH_BYTES>().map_or(0, |hash| u64::from_le_bytes(*hash));
@@ -99,6 +100,32 @@ impl Shard {
                 && ChainList::new(head.value()).position(at).is_some()
         });
         check(head.is_some(), || format!("a live chunk at {at} has no head that lists it"))
+    }
+
+    /// A head's list adds up, and each of its chunks is one of this chain, as long as the list says.
+    fn audit_list(&self, at: u64, item: &ItemRef<'_>) -> Result<(), String> {
+        if item.present() & present::CHAIN_HEAD == 0 {
+            return Ok(());
+        }
+        let list = ChainList::new(item.value());
+        let (mut bytes, mut stored) = (0, 0);
+        for extent in list.extents() {
+            bytes += extent.len();
+            let Some(chunk) = extent.location() else { continue };
+            stored += extent.len();
+            let chunk = self.segments.item(chunk);
+            let len = chunk.value_len() - CHUNK_HASH_BYTES;
+            let is_ours = chunk.present() & present::CHUNK != 0 && chunk.version() == list.chain();
+            check(is_ours && !chunk.is(state::DEAD), || {
+                format!("the head at {at} lists a chunk that is not its own")
+            })?;
+            check(len as u64 == extent.len(), || {
+                format!("the head at {at} has a chunk of {len} as {}", extent.len())
+            })?;
+        }
+        check((bytes, stored) == (list.value_bytes(), list.stored_bytes()), || {
+            format!("the head at {at} holds {bytes} bytes, {stored} stored; it tells others")
+        })
     }
 
     fn audit_memory(&self) -> Result<(), String> {

@@ -1,7 +1,7 @@
 //! Changing what is there: delete, arithmetic, expiry, ranges.
 
 use super::Shard;
-use super::write::{Stored, absolute, over};
+use super::write::{Linked, Stored, absolute, over};
 use crate::command::{
     Arithmetic, Delete, Delta, Expire, ExpireCondition, Expiry, Meta, Millis, Number, Outcome, Refusal, Value,
 };
@@ -191,45 +191,38 @@ impl Shard {
         value: &[u8],
         now: Millis,
     ) -> Outcome<'_> {
-        let result = self.write_range(key, hash, offset, value, now);
-        self.stored(result, false)
+        let result = self.change_range(key, hash, offset, value, now);
+        self.stored(result.map(Stored::from), false)
     }
 
-    fn write_range(
+    fn change_range(
         &mut self,
         key: &[u8],
         hash: u64,
         offset: u64,
         value: &[u8],
         now: Millis,
-    ) -> Result<Stored, Refusal> {
-        let end = offset.checked_add(value.len() as u64).filter(|&end| end <= self.value_bytes_max);
-        let end = end.ok_or(Refusal::ValueTooLarge)? as usize;
+    ) -> Result<Linked, Refusal> {
+        let end = offset.checked_add(value.len() as u64);
+        if end.is_none_or(|end| end > self.value_bytes_max) {
+            return Err(Refusal::ValueTooLarge);
+        }
         if key.len() > self.item_bytes_max() / 2 {
             return Err(Refusal::KeyTooLarge);
         }
-        let old =
-            self.find_there(key, hash, now).map(|(_, slot)| self.segments.item(slot.location()).header());
-        let mut copy = if old.is_some() { self.value_copy(key, hash) } else { Vec::new() };
-        if copy.len() < end {
-            copy.resize(end, 0);
-        }
-        copy[offset as usize..end].copy_from_slice(value);
-        let old = old.unwrap_or_default();
+        let at = self.find_there(key, hash, now).map(|(_, slot)| slot.location());
+        let header = at.map(|at| self.segments.item(at).header()).unwrap_or_default();
         let header = Header {
             version: self.clock.next(now),
-            state: old.state & state::FETCHED,
+            state: header.state & state::FETCHED,
             kind: 0,
             token: None,
-            ..old
+            ..header
         };
-        let linked = if header.item_len(key.len(), copy.len()) <= self.item_bytes_max() {
-            self.store(key, hash, header, &[&copy], now)?
-        } else {
-            let upload = self.upload_slices(&[&copy], now)?;
-            self.commit(key, hash, header, upload, now)?
-        };
-        Ok(linked.into())
+        let old = self.hold(at);
+        let result = self.write_range(key, hash, header, old, (offset, value), now);
+        self.let_go(at, old);
+        result
     }
 }
 

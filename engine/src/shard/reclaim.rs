@@ -12,7 +12,7 @@
 //! [`PACE`] bytes of a job, so nobody waits for a whole segment. Idle turns work ahead ([`Shard::maintain`]).
 
 use super::Shard;
-use crate::chain::ChainList;
+use crate::chain::{ChainList, Extent};
 use crate::command::Millis;
 use crate::eviction::{QueueLengths, Verdict};
 use crate::index::{Place, Slot};
@@ -135,6 +135,12 @@ impl Shard {
             self.segments.header_mut(segment).queued = true;
             self.reclaim.queue.push_back(segment);
         }
+    }
+
+    /// An item's bytes are not needed any more where they are.
+    pub(super) fn unpin(&mut self, at: u64) {
+        let segment = self.segments.segment_of(at);
+        self.segments.unpin(segment);
     }
 
     fn free_waiting(&mut self) {
@@ -352,11 +358,12 @@ impl Shard {
     /// Tells a head that one of its chunks has moved.
     fn relist(&mut self, head: u64, from: u64, to: u64) {
         let item = self.segments.item(head);
-        let Some(position) = ChainList::new(item.value()).position(from) else {
+        let Some((position, extent)) = ChainList::new(item.value()).position(from) else {
             unreachable!("a head lists its chunks")
         };
         let place = head + (item.value_at() + position) as u64;
-        self.segments.bytes_mut(place, 8).copy_from_slice(&to.to_le_bytes());
+        let moved = Extent::chunk(to, extent.len() as usize).encoded();
+        self.segments.bytes_mut(place, moved.len()).copy_from_slice(&moved);
     }
 
     /// Copies an item to the end of a queue and marks the old copy dead; `None` if there is no room.

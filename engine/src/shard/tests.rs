@@ -1,5 +1,7 @@
 //! What a shard promises, case by case. The model test is in `engine/tests/model.rs`.
 
+mod long_values;
+
 use super::*;
 use crate::command::*;
 

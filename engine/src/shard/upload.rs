@@ -1,22 +1,17 @@
-//! Long values: received in slices, chained, joined.
+//! Long values, received in slices.
 
 use super::write::Linked;
 use super::{Shard, out_of_memory};
-use crate::chain::{ChainList, LIST_HEAD_BYTES, Upload};
+use crate::chain::{EXTENT_BYTES, Extent, LIST_HEAD_BYTES, ListWriter, Upload};
 use crate::command::{Body, Millis, Refusal, UploadId};
 use crate::item::{Header, present};
-use crate::segments::CHUNK_HASH_BYTES;
+use crate::segments::{CHUNK_HASH_BYTES, CLASS_CHUNK};
 
-/// Uploads under way in a shard, at most.
-const UPLOADS_MAX: usize = 1 << UPLOADS_BITS;
-const UPLOADS_BITS: u32 = 12;
 /// Share of the segments that uploads under way may fill: they cannot be evicted.
 const UPLOADS_SHARE: u64 = 4;
 /// Share of the segments that may be pinned for a new upload to begin: a slow one pins whole segments for a
 /// chunk each, and so does a client that takes its long answers slowly.
 const PINNED_SHARE: u64 = 2;
-/// Chunks of a value after which an append writes it anew instead of adding one more.
-const CHUNKS_MAX: usize = 2048;
 
 impl Shard {
     /// Begins to receive a value of `bytes` bytes, to be stored by a write with [`Body::Upload`].
@@ -29,26 +24,14 @@ impl Shard {
         }
         let segment_bytes = self.segments.segment_bytes() as u64;
         let capacity = self.segments.count_max() as u64 * segment_bytes;
-        let under_way: u64 = self.uploads.iter().flatten().map(|upload| upload.bytes).sum();
+        let under_way = self.uploads.bytes();
         let pinned = self.segments.pinned() as u64 * segment_bytes;
         if under_way + bytes > capacity / UPLOADS_SHARE || pinned + bytes > capacity / PINNED_SHARE {
             return Err(out_of_memory(&self.stats));
         }
         let chain = self.clock.next(now);
-        let free = self.uploads.iter().position(Option::is_none);
-        let place = match free {
-            Some(place) => place,
-            None if self.uploads.len() < UPLOADS_MAX => {
-                self.uploads.push(None);
-                self.uploads.len() - 1
-            }
-            None => return Err(out_of_memory(&self.stats)),
-        };
-        // The number of the beginning tells a late caller's id from that of the place's next upload.
-        let id = UploadId((chain as u32) << UPLOADS_BITS | place as u32);
-        let upload = Upload { id, bytes, received: 0, chain, locations: Vec::new(), room: 0, room_at: 0 };
-        self.uploads[place] = Some(upload);
-        Ok(id)
+        let chunks = bytes.div_ceil(self.chunk_bytes() as u64) as usize;
+        self.uploads.begin(bytes, chain, chunks).ok_or_else(|| out_of_memory(&self.stats))
     }
 
     /// Adds the next bytes of a value under way.
@@ -57,7 +40,7 @@ impl Shard {
     /// [`Refusal::OutOfMemory`]; [`Refusal::ValueTooLarge`] if there are more bytes than were announced. The
     /// upload is gone then.
     pub fn upload_append(&mut self, id: UploadId, mut bytes: &[u8], now: Millis) -> Result<(), Refusal> {
-        let Some(mut upload) = self.upload_take(id) else {
+        let Some(mut upload) = self.uploads.take(id) else {
             return Err(Refusal::OutOfMemory);
         };
         let mut result = Ok(());
@@ -77,62 +60,65 @@ impl Shard {
             bytes = rest;
         }
         if result.is_err() {
+            self.uploads.end(&upload);
             self.discard(upload);
         } else {
-            self.upload_put(upload);
+            self.uploads.put_back(upload);
         }
         result
     }
 
     /// Ends an upload without storing it.
     pub fn upload_abort(&mut self, id: UploadId) {
-        if let Some(upload) = self.upload_take(id) {
+        if let Some(upload) = self.uploads.take(id) {
+            self.uploads.end(&upload);
             self.discard(upload);
         }
     }
 
-    fn upload_take(&mut self, id: UploadId) -> Option<Upload> {
-        self.uploads.get_mut(place_of(id))?.take_if(|upload| upload.id == id)
-    }
-
-    fn upload_put(&mut self, upload: Upload) {
-        let place = place_of(upload.id);
-        self.uploads[place] = Some(upload);
-    }
-
     /// Bytes of data in a chunk at most: eight chunks fill a segment.
-    fn chunk_bytes(&self) -> usize {
+    pub(super) fn chunk_bytes(&self) -> usize {
         self.segments.segment_bytes() / 8 - Header::default().len() - CHUNK_HASH_BYTES
     }
 
     fn next_chunk(&mut self, upload: &mut Upload, now: Millis) -> Result<(), Refusal> {
         let left = upload.bytes - upload.received;
         let data = left.min(self.chunk_bytes() as u64) as usize;
+        upload.room_at = self.add_chunk(upload, data, now)?;
+        upload.room = data;
+        Ok(())
+    }
+
+    /// Adds a chunk for `data` bytes to an upload, pinned until it has a head. Returns where the data belong.
+    pub(super) fn add_chunk(
+        &mut self,
+        upload: &mut Upload,
+        data: usize,
+        now: Millis,
+    ) -> Result<u64, Refusal> {
         let header = Header { version: upload.chain, kind: present::CHUNK, ..Header::default() };
         let value_bytes = CHUNK_HASH_BYTES + data;
         let len = header.item_len(0, value_bytes);
-        let at = self.chunk_room(len, now)?;
+        let at = self.append(self.eviction.trial(), CLASS_CHUNK, len, None, now)?;
         let out = self.segments.bytes_mut(at, len);
         let value_at = header.write(&[], value_bytes, out);
         self.enter(at);
         self.segments.pin(self.segments.segment_of(at));
-        upload.locations.push(at);
-        upload.room = data;
-        upload.room_at = at + (value_at + CHUNK_HASH_BYTES) as u64;
-        Ok(())
+        upload.extents.push(Extent::chunk(at, data));
+        Ok(at + (value_at + CHUNK_HASH_BYTES) as u64)
     }
 
-    fn discard(&mut self, upload: Upload) {
-        for at in upload.locations {
-            self.segments.unpin(self.segments.segment_of(at));
+    /// The chunks of an upload that will have no head die.
+    pub(super) fn discard(&mut self, upload: Upload) {
+        for at in upload.locations() {
             self.kill_one(at);
+            self.unpin(at);
         }
     }
 
     /// Length of the value that an upload will be.
     pub(super) fn upload_bytes(&self, id: UploadId) -> u64 {
-        let upload = self.uploads.get(place_of(id)).and_then(Option::as_ref);
-        upload.filter(|upload| upload.id == id).map_or(0, |upload| upload.bytes)
+        self.uploads.find(id).map_or(0, |upload| upload.bytes)
     }
 
     /// Ends the upload of a write that is not done.
@@ -142,7 +128,7 @@ impl Shard {
         }
     }
 
-    /// Stores a received value under its key. Returns where the head is.
+    /// Stores a received value under its key.
     pub(super) fn commit(
         &mut self,
         key: &[u8],
@@ -151,17 +137,45 @@ impl Shard {
         id: UploadId,
         now: Millis,
     ) -> Result<Linked, Refusal> {
-        // The chain is as old as its head, not as its first byte: a flush may lie between.
-        let upload = Upload { chain: header.version, ..self.complete(id)? };
-        let list = (upload.bytes, upload.chain, &upload.locations[..]);
-        let result = self.store_head(key, hash, header, list, now);
-        self.settle_upload(upload, hash, result.is_ok());
+        let upload = self.complete(id)?;
+        let result = self.store_head(key, hash, header, &upload, now);
+        match result {
+            // The chain is as old as its head, not as its first byte: a flush may lie between.
+            Ok(_) => self.settle_upload(upload, header.version, hash),
+            Err(_) => self.discard(upload),
+        }
         result
     }
 
+    /// Writes a head for the chunks of an upload, and links it.
+    fn store_head(
+        &mut self,
+        key: &[u8],
+        hash: u64,
+        header: Header,
+        upload: &Upload,
+        now: Millis,
+    ) -> Result<Linked, Refusal> {
+        let header = Header { kind: present::CHAIN_HEAD, ..header };
+        let list_bytes = LIST_HEAD_BYTES + upload.extents.len() * EXTENT_BYTES;
+        if header.item_len(key.len(), list_bytes) > self.item_bytes_max() {
+            return Err(Refusal::ValueTooLarge);
+        }
+        let at = self.room(key, hash, &header, list_bytes, now)?;
+        let item = self.segments.bytes_mut(at, header.item_len(key.len(), list_bytes));
+        let value_at = header.write(key, list_bytes, item);
+        let list = &mut item[value_at..value_at + list_bytes];
+        let mut writer = ListWriter::default();
+        upload.extents.iter().for_each(|&extent| writer.push(list, extent));
+        writer.finish(list, header.version);
+        let old = self.link(key, hash, at, false);
+        Ok(Linked { at, old })
+    }
+
     /// Takes an upload all of whose bytes have come.
-    fn complete(&mut self, id: UploadId) -> Result<Upload, Refusal> {
-        let upload = self.upload_take(id).ok_or(Refusal::OutOfMemory)?;
+    pub(super) fn complete(&mut self, id: UploadId) -> Result<Upload, Refusal> {
+        let upload = self.uploads.take(id).ok_or(Refusal::OutOfMemory)?;
+        self.uploads.end(&upload);
         if upload.received != upload.bytes {
             self.discard(upload);
             return Err(Refusal::ValueTooLarge);
@@ -169,14 +183,11 @@ impl Shard {
         Ok(upload)
     }
 
-    /// Chunks that have a head now get its hash and lose their pin; those that have none die.
-    fn settle_upload(&mut self, upload: Upload, hash: u64, stored: bool) {
-        if !stored {
-            return self.discard(upload);
-        }
-        for at in upload.locations {
-            self.adopt(at, upload.chain, hash);
-            self.segments.unpin(self.segments.segment_of(at));
+    /// Chunks that have a head now get its chain's number and its hash, and lose their pin.
+    pub(super) fn settle_upload(&mut self, upload: Upload, chain: u64, hash: u64) {
+        for at in upload.locations() {
+            self.adopt(at, chain, hash);
+            self.unpin(at);
         }
     }
 
@@ -192,148 +203,10 @@ impl Shard {
         self.segments.bytes_mut(at + value_at, CHUNK_HASH_BYTES).copy_from_slice(&hash.to_le_bytes());
     }
 
-    /// Joins new bytes to a value where one of them or both are long. The old chunks are taken over where they
-    /// are, as long as there are not too many.
-    pub(super) fn join_chain(
-        &mut self,
-        key: &[u8],
-        hash: u64,
-        header: Header,
-        added: Body<'_>,
-        before: bool,
-        now: Millis,
-    ) -> Result<Linked, Refusal> {
-        let added = match added {
-            Body::Upload(id) => id,
-            Body::Bytes(bytes) => self.upload_slices(&[bytes], now)?,
-        };
-        let added = self.complete(added)?;
-        if self.find(key, hash).is_none() {
-            // Room for the new bytes has cost the value its place; alone they are not the value.
-            self.discard(added);
-            return Err(out_of_memory(&self.stats));
-        }
-        let chunks = self.chain_chunks(key, hash) + added.locations.len();
-        let list_bytes = header.item_len(key.len(), LIST_HEAD_BYTES + chunks * 8);
-        let long = chunks > CHUNKS_MAX || list_bytes > self.item_bytes_max();
-        if !self.is_chain(key, hash) || long {
-            // Short so far, or in too many pieces: written anew, once.
-            let old = self.value_copy(key, hash);
-            let value = self.upload_slices(&[&old], now).and_then(|value| self.complete(value));
-            return match value {
-                Ok(value) => self.store_joined(key, hash, header, value, added, before, now),
-                Err(refusal) => {
-                    self.discard(added);
-                    Err(refusal)
-                }
-            };
-        }
-        self.join_to_chain(key, hash, header, added, before, now)
-    }
-
-    fn is_chain(&self, key: &[u8], hash: u64) -> bool {
-        self.find(key, hash)
-            .is_some_and(|(_, slot)| self.segments.item(slot.location()).present() & present::CHAIN_HEAD != 0)
-    }
-
-    fn chain_chunks(&self, key: &[u8], hash: u64) -> usize {
-        self.find(key, hash).map(|(_, slot)| self.segments.item(slot.location())).map_or(0, |item| {
-            let chained = item.present() & present::CHAIN_HEAD != 0;
-            if chained { ChainList::new(item.value()).locations().count() } else { 0 }
-        })
-    }
-
-    /// The whole value of a key, copied out.
-    pub(super) fn value_copy(&self, key: &[u8], hash: u64) -> Vec<u8> {
-        let mut copy = Vec::new();
-        if let Some((_, slot)) = self.find(key, hash) {
-            match self.found(slot.location()).value {
-                crate::command::Value::Inline(bytes) => copy.extend_from_slice(bytes),
-                crate::command::Value::Chained(chain) => {
-                    chain.slices().for_each(|slice| copy.extend_from_slice(slice))
-                }
-            }
-        }
-        copy
-    }
-
-    /// Uploads slices as one value.
-    pub(super) fn upload_slices(&mut self, slices: &[&[u8]], now: Millis) -> Result<UploadId, Refusal> {
-        let bytes = slices.iter().map(|slice| slice.len() as u64).sum();
-        let id = self.upload_begin(bytes, now)?;
-        for slice in slices {
-            self.upload_append(id, slice, now)?;
-        }
+    /// Uploads bytes as one value.
+    pub(super) fn upload_whole(&mut self, bytes: &[u8], now: Millis) -> Result<UploadId, Refusal> {
+        let id = self.upload_begin(bytes.len() as u64, now)?;
+        self.upload_append(id, bytes, now)?;
         Ok(id)
     }
-
-    /// Stores two complete uploads as one value.
-    #[expect(clippy::too_many_arguments, reason = "the parts of one item")]
-    fn store_joined(
-        &mut self,
-        key: &[u8],
-        hash: u64,
-        header: Header,
-        value: Upload,
-        added: Upload,
-        before: bool,
-        now: Millis,
-    ) -> Result<Linked, Refusal> {
-        let chain = header.version;
-        let bytes = value.bytes + added.bytes;
-        let locations = joined(&value.locations, &added.locations, before);
-        let result = self.store_head(key, hash, header, (bytes, chain, &locations), now);
-        self.settle_upload(Upload { chain, ..value }, hash, result.is_ok());
-        self.settle_upload(Upload { chain, ..added }, hash, result.is_ok());
-        result
-    }
-
-    /// Adds a complete upload to a chain, whose chunks go over to the new head.
-    fn join_to_chain(
-        &mut self,
-        key: &[u8],
-        hash: u64,
-        header: Header,
-        added: Upload,
-        before: bool,
-        now: Millis,
-    ) -> Result<Linked, Refusal> {
-        // Room first: making it may move chunks, which changes the list, or drop the value.
-        let header = Header { kind: present::CHAIN_HEAD, ..header };
-        let chunks = self.chain_chunks(key, hash) + added.locations.len();
-        let list_bytes = LIST_HEAD_BYTES + chunks * 8;
-        let at = match self.room(key, hash, &header, list_bytes, now) {
-            Ok(at) => at,
-            Err(refusal) => {
-                self.discard(added);
-                return Err(refusal);
-            }
-        };
-        let Some((_, slot)) = self.find(key, hash) else {
-            self.abandon(at, &header, key, list_bytes);
-            self.discard(added);
-            return Err(out_of_memory(&self.stats));
-        };
-        let list = ChainList::new(self.segments.item(slot.location()).value());
-        let (bytes, chain) = (list.value_bytes() + added.bytes, list.chain());
-        let old: Vec<u64> = list.locations().collect();
-        let mut scratch = std::mem::take(&mut self.scratch);
-        scratch.clear();
-        ChainList::write(bytes, chain, &joined(&old, &added.locations, before), &mut scratch);
-        self.fill(at, &header, key, &[&scratch]);
-        self.scratch = scratch;
-        let old = self.link(key, hash, at, true);
-        self.settle_upload(Upload { chain, ..added }, hash, true);
-        Ok(Linked { at, old })
-    }
-}
-
-/// The place in the list of uploads.
-fn place_of(id: UploadId) -> usize {
-    id.0 as usize & (UPLOADS_MAX - 1)
-}
-
-fn joined(value: &[u64], added: &[u64], before: bool) -> Vec<u64> {
-    let (first, second) = if before { (added, value) } else { (value, added) };
-    first.iter().chain(second).copied().collect()
 }

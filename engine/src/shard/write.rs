@@ -1,11 +1,10 @@
 //! Storing: conditions, room, index.
 
 use super::{Shard, out_of_memory};
-use crate::chain::{ChainList, LIST_HEAD_BYTES};
 use crate::command::{Body, Expiry, Found, Meta, Millis, Outcome, Refusal, Write, WriteMode};
 use crate::index::{GROW_STEPS_PER_INSERT, Place, Slot};
-use crate::item::{Header, KEY_BYTES_MAX, present, state};
-use crate::segments::{CLASS_CHUNK, Queue, RELOCATION_RESERVE, class_of};
+use crate::item::{Header, KEY_BYTES_MAX, state};
+use crate::segments::{Queue, RELOCATION_RESERVE, class_of};
 
 /// The expiry to write, given that of the item before.
 pub(super) fn absolute(expiry: Expiry, old: Option<Millis>) -> Option<Millis> {
@@ -59,8 +58,9 @@ impl Shard {
             return Outcome::NotStored { old };
         }
         let result = match (write.mode, there) {
-            (WriteMode::Append, Some(_)) => self.join(key, hash, write, false, now),
-            (WriteMode::Prepend, Some(_)) => self.join(key, hash, write, true, now),
+            (WriteMode::Append | WriteMode::Prepend, Some((_, slot))) => {
+                self.join(key, hash, write, slot.location(), now)
+            }
             _ => self.write_new(key, hash, write, stale, found, now),
         };
         self.stored(result, write.want_old)
@@ -140,7 +140,7 @@ impl Shard {
                 let old = self.link_over(found, hash, at, false);
                 return Ok(Stored { new: New::At(at), old });
             }
-            Body::Bytes(bytes) => self.upload_slices(&[bytes], now)?,
+            Body::Bytes(bytes) => self.upload_whole(bytes, now)?,
             Body::Upload(upload) => upload,
         };
         self.commit(key, hash, header, upload, now).map(Stored::from)
@@ -361,11 +361,11 @@ impl Shard {
         }
     }
 
-    /// Limits the segments to what the memory leaves beside an index of `index_bytes`, what eviction remembers
-    /// and the calendar: free ones go at once, others as they become free, so that no writer waits for more
+    /// Limits the segments to what the memory leaves beside an index of `index_bytes` and the
+    /// bookkeeping: free ones go at once, others as they become free, so that no writer waits for more
     /// than one. `false`: not there yet, or that would be too few.
     pub(super) fn fit(&mut self, index_bytes: usize) -> bool {
-        let beside = index_bytes + self.eviction.bytes() + self.calendar.bytes();
+        let beside = index_bytes + self.bookkeeping_bytes();
         let left = (self.memory_bytes as usize).saturating_sub(beside);
         let count_max = left / self.segments.segment_bytes();
         if count_max < super::SEGMENTS_MIN {
@@ -380,77 +380,38 @@ impl Shard {
         true
     }
 
-    /// Appends to or prepends before an existing value.
+    /// Appends to or prepends before an existing value, which lies at `at`.
     fn join(
         &mut self,
         key: &[u8],
         hash: u64,
         write: &Write<'_>,
-        before: bool,
+        at: u64,
         now: Millis,
     ) -> Result<Stored, Refusal> {
-        let (_, slot) = self.find(key, hash).ok_or(Refusal::OutOfMemory)?;
-        let old = slot.location();
-        let item = self.segments.item(old);
+        let added = match write.value {
+            Body::Bytes(bytes) => bytes.len() as u64,
+            Body::Upload(upload) => self.upload_bytes(upload),
+        };
+        if let Err(refusal) = self.check(key, self.found(at).value.len() + added) {
+            self.upload_drop(write.value);
+            return Err(refusal);
+        }
+        let item = self.segments.item(at);
         let header = Header {
             version: self.clock.next(now),
             state: item.state() & state::FETCHED,
             token: write.token,
             ..item.header()
         };
-        let total = self.found(old).value.len()
-            + match write.value {
-                Body::Bytes(bytes) => bytes.len() as u64,
-                Body::Upload(upload) => self.upload_bytes(upload),
-            };
-        if let Err(refusal) = self.check(key, total) {
-            self.upload_drop(write.value);
-            return Err(refusal);
-        }
-        let chained = item.present() & present::CHAIN_HEAD != 0;
-        if let (false, Body::Bytes(bytes)) = (chained, write.value)
-            && header.item_len(key.len(), total as usize) <= self.item_bytes_max()
-        {
-            let mut scratch = std::mem::take(&mut self.scratch);
-            scratch.clear();
-            scratch.extend_from_slice(self.segments.item(old).value());
-            let parts = if before { [bytes, &scratch] } else { [&scratch[..], bytes] };
-            let result = self.store(key, hash, Header { kind: 0, ..header }, &parts, now);
-            self.scratch = scratch;
-            return result.map(Stored::from);
-        }
-        self.join_chain(key, hash, header, write.value, before, now).map(Stored::from)
-    }
-
-    /// Writes a head for chunks that are already there, and links it.
-    pub(super) fn store_head(
-        &mut self,
-        key: &[u8],
-        hash: u64,
-        header: Header,
-        list: (u64, u64, &[u64]),
-        now: Millis,
-    ) -> Result<Linked, Refusal> {
-        let (value_bytes, chain, locations) = list;
-        let header = Header { kind: present::CHAIN_HEAD, ..header };
-        let list_bytes = LIST_HEAD_BYTES + locations.len() * 8;
-        if header.item_len(key.len(), list_bytes) > self.item_bytes_max() {
-            return Err(Refusal::ValueTooLarge);
-        }
-        let at = self.room(key, hash, &header, list_bytes, now)?;
-        let mut scratch = std::mem::take(&mut self.scratch);
-        scratch.clear();
-        ChainList::write(value_bytes, chain, locations, &mut scratch);
-        self.fill(at, &header, key, &[&scratch]);
-        self.scratch = scratch;
-        let old = self.link(key, hash, at, false);
-        Ok(Linked { at, old })
-    }
-
-    /// The write class and queue of chunks that belong to a key.
-    pub(super) fn chunk_room(&mut self, len: usize, now: Millis) -> Result<u64, Refusal> {
-        let queue = self.eviction.trial();
-        self.append(queue, CLASS_CHUNK, len, None, now)
+        let before = write.mode == WriteMode::Prepend;
+        let old = self.hold(Some(at));
+        let result = match write.value {
+            Body::Bytes(bytes) => self.join_bytes(key, hash, header, old, (bytes, before), now),
+            Body::Upload(upload) => self.join_upload(key, hash, header, old, (upload, before), now),
+        };
+        self.let_go(Some(at), old);
+        result.map(Stored::from)
     }
 }
 

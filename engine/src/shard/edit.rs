@@ -1,0 +1,411 @@
+//! Changing a part of a long value: ranges written, bytes joined to either end.
+//!
+//! ```text
+//!  old   | head: a b c d e |                 the bytes of c change
+//!  new   | head: a b C d e |                 C is a new chunk; a, b, d, e stay where they are; c dies
+//! ```
+//!
+//! A change costs its own bytes, the chunks it touches and the list, however long the value is ([`super::plan`] says
+//! what it touches). A chunk that is in a list never changes, so what is lent of it stays as it was. New chunks are
+//! the arena's from the start, and everything that can fail has happened before anything is changed.
+
+use super::plan::{self, Part, Shape};
+use super::write::Linked;
+use super::{Shard, out_of_memory};
+use crate::chain::{ChainList, EXTENT_BYTES, Extent, LIST_HEAD_BYTES, ListWriter, Upload};
+use crate::command::{Millis, Refusal, UploadId};
+use crate::item::{Header, present};
+use std::ops::Range;
+
+/// The value that a change begins with.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Old {
+    /// Bytes in the arena, whose segment is pinned meanwhile; none if there is no value.
+    Plain { at: u64, len: u64 },
+    /// A chain; its head may move meanwhile, or go.
+    Chain { version: u64 },
+}
+
+/// A value to be: bytes of the old one, zeros where there are none, and over both of them the new bytes.
+#[derive(Debug, Clone, Copy)]
+struct Overlay<'a> {
+    old: Old,
+    /// Where the old value begins in the new one.
+    old_at: u64,
+    new: &'a [u8],
+    new_at: u64,
+}
+
+impl Shard {
+    /// What a key has, for a change of it. The bytes of an inline value stay where they are until
+    /// [`Shard::let_go`], even if room for the new ones costs the item its place.
+    pub(super) fn hold(&mut self, at: Option<u64>) -> Old {
+        let Some(at) = at else { return Old::Plain { at: 0, len: 0 } };
+        let item = self.segments.item(at);
+        if item.present() & present::CHAIN_HEAD != 0 {
+            return Old::Chain { version: item.version() };
+        }
+        let old = Old::Plain { at: at + item.value_at() as u64, len: item.value_len() as u64 };
+        self.segments.pin(self.segments.segment_of(at));
+        old
+    }
+
+    pub(super) fn let_go(&mut self, at: Option<u64>, old: Old) {
+        if let (Some(at), Old::Plain { .. }) = (at, old) {
+            self.unpin(at);
+        }
+    }
+
+    /// Writes `value` at `offset` of what `old` has; between the two lie zeros.
+    pub(super) fn write_range(
+        &mut self,
+        key: &[u8],
+        hash: u64,
+        header: Header,
+        old: Old,
+        (offset, value): (u64, &[u8]),
+        now: Millis,
+    ) -> Result<Linked, Refusal> {
+        let overlay = Overlay { old, old_at: 0, new: value, new_at: offset };
+        let end = offset + value.len() as u64;
+        if let Old::Plain { len, .. } = old
+            && header.item_len(key.len(), end.max(len) as usize) <= self.item_bytes_max()
+        {
+            return self.store_inline(key, hash, header, overlay, end.max(len), now);
+        }
+        let chunk_bytes = self.chunk_bytes() as u64;
+        let parts = plan::range(self.shape(key, hash, old)?, offset, end, chunk_bytes);
+        self.edit(key, hash, header, overlay, (parts, None), now)
+    }
+
+    /// Puts bytes behind or before what `old` has.
+    pub(super) fn join_bytes(
+        &mut self,
+        key: &[u8],
+        hash: u64,
+        header: Header,
+        old: Old,
+        (bytes, before): (&[u8], bool),
+        now: Millis,
+    ) -> Result<Linked, Refusal> {
+        let shape = self.shape(key, hash, old)?;
+        let (added, len) = (bytes.len() as u64, shape.len());
+        let (old_at, new_at) = if before { (added, 0) } else { (0, len) };
+        let overlay = Overlay { old, old_at, new: bytes, new_at };
+        let is_short = header.item_len(key.len(), (len + added) as usize) <= self.item_bytes_max();
+        if is_short && matches!(old, Old::Plain { .. }) {
+            return self.store_inline(key, hash, header, overlay, len + added, now);
+        }
+        let parts = plan::join(shape, added, before, self.chunk_bytes() as u64);
+        self.edit(key, hash, header, overlay, (parts, None), now)
+    }
+
+    /// Puts an upload behind or before what `old` has.
+    pub(super) fn join_upload(
+        &mut self,
+        key: &[u8],
+        hash: u64,
+        header: Header,
+        old: Old,
+        (upload, before): (UploadId, bool),
+        now: Millis,
+    ) -> Result<Linked, Refusal> {
+        let upload = self.complete(upload)?;
+        let shape = match self.shape(key, hash, old) {
+            Ok(shape) => shape,
+            Err(refusal) => {
+                self.discard(upload);
+                return Err(refusal);
+            }
+        };
+        let parts = plan::join_upload(shape, upload.bytes, before);
+        let old_at = if before { upload.bytes } else { 0 };
+        let overlay = Overlay { old, old_at, new: &[], new_at: old_at };
+        self.edit(key, hash, header, overlay, (parts, Some(upload)), now)
+    }
+
+    /// The chain that a change began with, where it is now.
+    fn chain_head(&self, key: &[u8], hash: u64, version: u64) -> Result<u64, Refusal> {
+        let there = self.find(key, hash).map(|(_, slot)| slot.location());
+        let there = there.filter(|&at| self.segments.item(at).version() == version);
+        // Room for the new bytes has cost the value its place; alone they are not the value.
+        there.ok_or_else(|| out_of_memory(&self.stats))
+    }
+
+    fn list(&self, head: u64) -> ChainList<'_> {
+        ChainList::new(self.segments.item(head).value())
+    }
+
+    fn shape(&self, key: &[u8], hash: u64, old: Old) -> Result<Shape<'_>, Refusal> {
+        match old {
+            Old::Plain { len, .. } => Ok(Shape::Plain(len)),
+            Old::Chain { version } => Ok(Shape::Chain(self.list(self.chain_head(key, hash, version)?))),
+        }
+    }
+
+    /// Stores a value that is short enough as a plain item.
+    fn store_inline(
+        &mut self,
+        key: &[u8],
+        hash: u64,
+        header: Header,
+        overlay: Overlay<'_>,
+        len: u64,
+        now: Millis,
+    ) -> Result<Linked, Refusal> {
+        let header = Header { kind: 0, ..header };
+        let at = self.room(key, hash, &header, len as usize, now)?;
+        let item = self.segments.bytes_mut(at, header.item_len(key.len(), len as usize));
+        let value_at = at + header.write(key, len as usize, item) as u64;
+        self.compose(overlay, None, 0..len, value_at);
+        let old = self.link(key, hash, at, false);
+        Ok(Linked { at, old })
+    }
+
+    /// Makes a value of parts.
+    fn edit(
+        &mut self,
+        key: &[u8],
+        hash: u64,
+        header: Header,
+        overlay: Overlay<'_>,
+        (mut parts, upload): (Vec<Part>, Option<Upload>),
+        now: Millis,
+    ) -> Result<Linked, Refusal> {
+        let mut fresh = Upload::new(UploadId(0), 0, header.version, 0);
+        let header = Header { kind: present::CHAIN_HEAD, ..header };
+        let result =
+            self.fit_list(key, hash, &header, &overlay, &mut parts, upload.as_ref()).and_then(|extents| {
+                self.add_fresh(&parts, &mut fresh, now)?;
+                self.room_for_list(key, hash, &header, overlay.old, extents, now)
+            });
+        let (at, head) = match result {
+            Ok(places) => places,
+            Err(refusal) => {
+                upload.into_iter().chain([fresh]).for_each(|upload| self.discard(upload));
+                return Err(refusal);
+            }
+        };
+        // Nothing can fail from here on.
+        self.compose_fresh(&parts, &fresh, overlay, head);
+        let chain = head.map_or(header.version, |head| self.list(head).chain());
+        let uploaded = upload.as_ref().map_or(&[][..], |upload| &upload.extents);
+        self.write_list(at, chain, &parts, (head, &fresh.extents, uploaded));
+        let old = self.link(key, hash, at, head.is_some());
+        if let Some(head) = head {
+            self.kill_replaced(head, &parts);
+        }
+        upload.into_iter().chain([fresh]).for_each(|upload| self.settle_upload(upload, chain, hash));
+        Ok(Linked { at, old })
+    }
+
+    /// Number of extents of the new list; where there would be too many, runs of short ones are written anew.
+    fn fit_list(
+        &self,
+        key: &[u8],
+        hash: u64,
+        header: &Header,
+        overlay: &Overlay<'_>,
+        parts: &mut Vec<Part>,
+        upload: Option<&Upload>,
+    ) -> Result<usize, Refusal> {
+        let chunk_bytes = self.chunk_bytes() as u64;
+        let uploaded = upload.map_or(0, |upload| upload.extents.len());
+        let room = self.item_bytes_max().saturating_sub(header.len() + key.len() + LIST_HEAD_BYTES);
+        let extents_max = room / EXTENT_BYTES;
+        let count = plan::extents(parts, uploaded, chunk_bytes);
+        let shape = self.shape(key, hash, overlay.old)?;
+        let bytes = shape.len() + overlay.new.len() as u64 + upload.map_or(0, |upload| upload.bytes);
+        let wanted = plan::extents_wanted(bytes, chunk_bytes).min(extents_max);
+        if let Shape::Chain(list) = shape
+            && count > wanted
+        {
+            plan::shorten(parts, list, overlay.old_at, chunk_bytes, count - wanted);
+        }
+        let count = plan::extents(parts, uploaded, chunk_bytes);
+        if count <= extents_max { Ok(count) } else { Err(Refusal::ValueTooLarge) }
+    }
+
+    /// Adds the chunks of all fresh parts, without data.
+    fn add_fresh(&mut self, parts: &[Part], fresh: &mut Upload, now: Millis) -> Result<(), Refusal> {
+        for part in parts {
+            let Part::Fresh(range) = part else { continue };
+            let mut left = range.end - range.start;
+            while left > 0 {
+                let data = left.min(self.chunk_bytes() as u64);
+                self.add_chunk(fresh, data as usize, now)?;
+                left -= data;
+            }
+        }
+        Ok(())
+    }
+
+    /// Room for a head with so many extents. Returns it with the old head, which is where it says until something
+    /// else is appended.
+    fn room_for_list(
+        &mut self,
+        key: &[u8],
+        hash: u64,
+        header: &Header,
+        old: Old,
+        extents: usize,
+        now: Millis,
+    ) -> Result<(u64, Option<u64>), Refusal> {
+        let list_bytes = LIST_HEAD_BYTES + extents * EXTENT_BYTES;
+        let at = self.room(key, hash, header, list_bytes, now)?;
+        let item = self.segments.bytes_mut(at, header.item_len(key.len(), list_bytes));
+        header.write(key, list_bytes, item);
+        let Old::Chain { version } = old else { return Ok((at, None)) };
+        match self.chain_head(key, hash, version) {
+            Ok(head) => Ok((at, Some(head))),
+            Err(refusal) => {
+                self.abandon(at, header, key, list_bytes);
+                Err(refusal)
+            }
+        }
+    }
+
+    /// Writes the bytes of all fresh parts.
+    fn compose_fresh(&mut self, parts: &[Part], fresh: &Upload, overlay: Overlay<'_>, head: Option<u64>) {
+        let mut chunks = fresh.extents.iter();
+        for part in parts {
+            let Part::Fresh(range) = part else { continue };
+            let mut at = range.start;
+            while at < range.end {
+                let chunk = chunks.next().copied().expect("a chunk for every part of the plan");
+                let data_at = self.data_at(chunk).expect("fresh extents are chunks");
+                self.compose(overlay, head, at..at + chunk.len(), data_at);
+                at += chunk.len();
+            }
+        }
+    }
+
+    /// Where the data of a chunk lie.
+    fn data_at(&self, extent: Extent) -> Option<u64> {
+        let at = extent.location()?;
+        Some(at + (self.segments.item(at).value_at() + crate::segments::CHUNK_HASH_BYTES) as u64)
+    }
+
+    /// Writes a range of the value to be to `to`.
+    fn compose(&mut self, overlay: Overlay<'_>, head: Option<u64>, range: Range<u64>, to: u64) {
+        let Overlay { old, old_at, new, new_at } = overlay;
+        let new_end = new_at + new.len() as u64;
+        let old_len = match (old, head) {
+            (Old::Plain { len, .. }, _) => len,
+            (_, Some(head)) => self.list(head).value_bytes(),
+            _ => 0,
+        };
+        let place = |at: u64| to + (at - range.start);
+        let gap = common(&range, old_at + old_len..new_at);
+        self.segments.bytes_mut(place(gap.start), (gap.end - gap.start) as usize).fill(0);
+        for side in [0..new_at, new_end..u64::MAX] {
+            let part = common(&common(&range, side), old_at..old_at + old_len);
+            if !part.is_empty() {
+                self.copy_old(old, head, part.start - old_at..part.end - old_at, place(part.start));
+            }
+        }
+        let part = common(&range, new_at..new_end);
+        if !part.is_empty() {
+            let bytes = &new[(part.start - new_at) as usize..(part.end - new_at) as usize];
+            self.segments.bytes_mut(place(part.start), bytes.len()).copy_from_slice(bytes);
+        }
+    }
+
+    /// Copies a range of the old value to `to`.
+    fn copy_old(&mut self, old: Old, head: Option<u64>, range: Range<u64>, to: u64) {
+        let Some(head) = head else {
+            let Old::Plain { at, .. } = old else { unreachable!("a chain has a head") };
+            return self.segments.copy(at + range.start, to, (range.end - range.start) as usize);
+        };
+        let mut at = 0;
+        for number in 0..self.list(head).len() {
+            let extent = self.list(head).extent(number);
+            let part = common(&range, at..at + extent.len());
+            if !part.is_empty() {
+                let (to, len) = (to + (part.start - range.start), (part.end - part.start) as usize);
+                match self.data_at(extent) {
+                    Some(data) => self.segments.copy(data + (part.start - at), to, len),
+                    None => self.segments.bytes_mut(to, len).fill(0),
+                }
+            }
+            at += extent.len();
+            if at >= range.end {
+                return;
+            }
+        }
+    }
+
+    /// Writes the list of a new head.
+    fn write_list(
+        &mut self,
+        at: u64,
+        chain: u64,
+        parts: &[Part],
+        (head, fresh, uploaded): (Option<u64>, &[Extent], &[Extent]),
+    ) {
+        let item = self.segments.item(at);
+        let (list_at, list_bytes) = (at + item.value_at() as u64, item.value_len());
+        let chunk_bytes = self.chunk_bytes() as u64;
+        let mut fresh = fresh.iter();
+        let mut writer = ListWriter::default();
+        for part in parts {
+            match part {
+                Part::Keep(range) => {
+                    for number in range.clone() {
+                        let extent = self.list(head.expect("only a chain is kept")).extent(number);
+                        writer.push(self.segments.bytes_mut(list_at, list_bytes), extent);
+                    }
+                }
+                Part::Hole(len) => {
+                    let list = self.segments.bytes_mut(list_at, list_bytes);
+                    holes(*len).for_each(|extent| writer.push(list, extent));
+                }
+                Part::Fresh(range) => {
+                    let count = (range.end - range.start).div_ceil(chunk_bytes) as usize;
+                    let list = self.segments.bytes_mut(list_at, list_bytes);
+                    fresh.by_ref().take(count).for_each(|&extent| writer.push(list, extent));
+                }
+                Part::Upload => {
+                    let list = self.segments.bytes_mut(list_at, list_bytes);
+                    uploaded.iter().for_each(|&extent| writer.push(list, extent));
+                }
+            }
+        }
+        writer.finish(self.segments.bytes_mut(list_at, list_bytes), chain);
+    }
+
+    /// Chunks of the old list that the new one does not have die.
+    fn kill_replaced(&mut self, head: u64, parts: &[Part]) {
+        let mut next = 0;
+        for part in parts {
+            let Part::Keep(kept) = part else { continue };
+            self.kill_chunks(head, next..kept.start);
+            next = kept.end;
+        }
+        self.kill_chunks(head, next..self.list(head).len());
+    }
+
+    fn kill_chunks(&mut self, head: u64, numbers: Range<usize>) {
+        for number in numbers {
+            if let Some(at) = self.list(head).extent(number).location() {
+                self.kill_one(at);
+            }
+        }
+    }
+}
+
+/// The part of two ranges that is in both; empty, and inside the first one, if there is none.
+fn common(range: &Range<u64>, other: Range<u64>) -> Range<u64> {
+    let start = other.start.clamp(range.start, range.end);
+    start..other.end.clamp(start, range.end)
+}
+
+fn holes(len: u64) -> impl Iterator<Item = Extent> {
+    use crate::chain::EXTENT_LEN_MAX;
+    let mut left = len;
+    std::iter::from_fn(move || {
+        let len = left.min(EXTENT_LEN_MAX);
+        left -= len;
+        (len > 0).then(|| Extent::hole(len))
+    })
+}

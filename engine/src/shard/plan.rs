@@ -1,0 +1,333 @@
+//! What becomes of a long value's extents when a part of it changes: pure arithmetic, no memory.
+//!
+//! Only what a change touches is written anew; everything else is kept where it lies. Neighbours of the change that
+//! are short are written with it, so that a value that grows by small pieces stays a short list: a neighbour is
+//! taken along if it is at most twice as long as what is written anyway and saves a chunk. So the lengths at a grown
+//! end fall geometrically, and a byte is copied as often as they double until a chunk is full.
+
+use crate::chain::{ChainList, EXTENT_LEN_MAX, Extent};
+use std::ops::Range;
+
+/// Shorter gaps are written as zeros, longer ones are holes.
+const GAP_BYTES_MIN: u64 = 4096;
+/// Extents that a list may always have before runs of short ones are joined.
+const EXTENTS_MIN: usize = 2048;
+/// Chunks of a run of short extents that are written anew at once, at most.
+const RUN_CHUNKS: u64 = 4;
+
+/// A value as it is before a change.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Shape<'s> {
+    /// Inline, with so many bytes; or none, with 0.
+    Plain(u64),
+    Chain(ChainList<'s>),
+}
+
+impl Shape<'_> {
+    /// Length of the value, bytes.
+    pub(super) fn len(&self) -> u64 {
+        match self {
+            Shape::Plain(len) => *len,
+            Shape::Chain(list) => list.value_bytes(),
+        }
+    }
+}
+
+/// A part of a value as it will be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Part {
+    /// Extents of the old list, by number.
+    Keep(Range<usize>),
+    /// So many zeros that are stored nowhere.
+    Hole(u64),
+    /// Bytes of the new value that are written into new chunks.
+    Fresh(Range<u64>),
+    /// All chunks of an upload.
+    Upload,
+}
+
+/// The parts when the bytes from `offset` to `end` are written, in chunks of `chunk_bytes`.
+pub(super) fn range(shape: Shape<'_>, offset: u64, end: u64, chunk_bytes: u64) -> Vec<Part> {
+    let len = shape.len();
+    let gap = offset.saturating_sub(len);
+    match shape {
+        Shape::Chain(list) if offset == end && gap == 0 => vec![Part::Keep(0..list.len())],
+        Shape::Plain(_) if gap < GAP_BYTES_MIN => vec![Part::Fresh(0..end.max(len))],
+        Shape::Plain(_) => vec![Part::Fresh(0..len), Part::Hole(gap), Part::Fresh(offset..end)],
+        Shape::Chain(list) if offset < len => overwrite(list, offset, end),
+        Shape::Chain(list) if gap < GAP_BYTES_MIN => {
+            let run = short_run(list.extents().rev(), end - len, chunk_bytes);
+            vec![Part::Keep(0..list.len() - run.extents), Part::Fresh(len - run.bytes..end)]
+        }
+        Shape::Chain(list) => {
+            vec![Part::Keep(0..list.len()), Part::Hole(gap), Part::Fresh(offset..end)]
+        }
+    }
+}
+
+/// The parts when `offset..end` is written and begins inside the value.
+fn overwrite(list: ChainList<'_>, offset: u64, end: u64) -> Vec<Part> {
+    let mut extents = list.extents().enumerate();
+    let mut at = 0;
+    // What lies before the first extent that is touched.
+    let mut keep = 0;
+    let mut from = offset;
+    let mut hole_before = 0;
+    for (number, extent) in extents.by_ref() {
+        at += extent.len();
+        if at > offset {
+            let begin = at - extent.len();
+            keep = number;
+            match extent.location() {
+                Some(_) => from = begin,
+                None => hole_before = offset - begin,
+            }
+            break;
+        }
+    }
+    // From the same extent on to the last one that is touched.
+    let (mut rest, mut last_is_hole) = (keep + 1, hole_before > 0 || list.extent(keep).location().is_none());
+    for (number, extent) in extents {
+        if at >= end {
+            break;
+        }
+        at += extent.len();
+        (rest, last_is_hole) = (number + 1, extent.location().is_none());
+    }
+    let (to, hole_after) = if at > end && last_is_hole { (end, at - end) } else { (at.max(end), 0) };
+    vec![
+        Part::Keep(0..keep),
+        Part::Hole(hole_before),
+        Part::Fresh(from..to),
+        Part::Hole(hole_after),
+        Part::Keep(rest..list.len()),
+    ]
+}
+
+/// The parts when `added` bytes are put behind or before the value.
+pub(super) fn join(shape: Shape<'_>, added: u64, before: bool, chunk_bytes: u64) -> Vec<Part> {
+    match (shape, before) {
+        (Shape::Plain(len), _) => vec![Part::Fresh(0..len + added)],
+        (Shape::Chain(list), false) => {
+            let len = list.value_bytes();
+            let run = short_run(list.extents().rev(), added, chunk_bytes);
+            vec![Part::Keep(0..list.len() - run.extents), Part::Fresh(len - run.bytes..len + added)]
+        }
+        (Shape::Chain(list), true) => {
+            let run = short_run(list.extents(), added, chunk_bytes);
+            vec![Part::Fresh(0..added + run.bytes), Part::Keep(run.extents..list.len())]
+        }
+    }
+}
+
+/// The parts when an upload of `added` bytes is put behind or before the value.
+pub(super) fn join_upload(shape: Shape<'_>, added: u64, before: bool) -> Vec<Part> {
+    let old = match shape {
+        Shape::Plain(len) if before => Part::Fresh(added..added + len),
+        Shape::Plain(len) => Part::Fresh(0..len),
+        Shape::Chain(list) => Part::Keep(0..list.len()),
+    };
+    if before { vec![Part::Upload, old] } else { vec![old, Part::Upload] }
+}
+
+struct Run {
+    extents: usize,
+    bytes: u64,
+}
+
+/// How many chunks, the nearest to a change of `added` bytes first, are written anew with it.
+fn short_run(nearest: impl Iterator<Item = Extent>, added: u64, chunk_bytes: u64) -> Run {
+    let mut run = Run { extents: 0, bytes: 0 };
+    for extent in nearest {
+        let len = extent.len();
+        let bytes = added + run.bytes;
+        let saves = (bytes + len).div_ceil(chunk_bytes) == bytes.div_ceil(chunk_bytes);
+        if extent.location().is_none() || len > 2 * bytes || !saves {
+            break;
+        }
+        run = Run { extents: run.extents + 1, bytes: run.bytes + len };
+    }
+    run
+}
+
+/// Number of extents that the parts come to; `upload`: those of the upload.
+pub(super) fn extents(parts: &[Part], upload: usize, chunk_bytes: u64) -> usize {
+    let of = |part: &Part| match part {
+        Part::Keep(range) => range.len(),
+        Part::Hole(len) => len.div_ceil(EXTENT_LEN_MAX) as usize,
+        Part::Fresh(range) => (range.end - range.start).div_ceil(chunk_bytes) as usize,
+        Part::Upload => upload,
+    };
+    parts.iter().map(of).sum()
+}
+
+/// Extents that a value of `bytes` bytes should have at most: twice as many as it needs, and some.
+pub(super) fn extents_wanted(bytes: u64, chunk_bytes: u64) -> usize {
+    EXTENTS_MIN.max(2 * bytes.div_ceil(chunk_bytes) as usize)
+}
+
+/// Writes runs of short kept extents anew until `surplus` extents less are left, or none can be saved.
+/// `old_at` is where the old value begins in the new one.
+pub(super) fn shorten(
+    parts: &mut Vec<Part>,
+    list: ChainList<'_>,
+    old_at: u64,
+    chunk_bytes: u64,
+    mut surplus: usize,
+) {
+    while surplus > 0 {
+        let kept = parts.iter().enumerate().filter_map(|(number, part)| match part {
+            Part::Keep(range) => Some((number, range.clone())),
+            _ => None,
+        });
+        let run_in = |cap: u64| {
+            let runs = kept.clone().filter_map(move |(number, range)| {
+                let (run, saved) = best_run(list, range, cap, chunk_bytes)?;
+                Some((saved, number, run))
+            });
+            runs.max_by_key(|&(saved, ..)| saved)
+        };
+        let Some((saved, number, run)) = run_in(chunk_bytes).or_else(|| run_in(RUN_CHUNKS * chunk_bytes))
+        else {
+            return;
+        };
+        let len_of = |range: Range<usize>| range.map(|number| list.extent(number).len()).sum::<u64>();
+        let from = old_at + len_of(0..run.start);
+        let to = from + len_of(run.clone());
+        let Part::Keep(range) = parts[number].clone() else { unreachable!("the run lies in kept extents") };
+        let three =
+            [Part::Keep(range.start..run.start), Part::Fresh(from..to), Part::Keep(run.end..range.end)];
+        parts.splice(number..=number, three);
+        surplus = surplus.saturating_sub(saved);
+    }
+}
+
+/// The run of at most `cap` bytes that saves the most extents when it is written anew, and how many.
+fn best_run(
+    list: ChainList<'_>,
+    range: Range<usize>,
+    cap: u64,
+    chunk_bytes: u64,
+) -> Option<(Range<usize>, usize)> {
+    let (mut from, mut bytes) = (range.start, 0);
+    let mut best: Option<(Range<usize>, usize)> = None;
+    for to in range {
+        bytes += list.extent(to).len();
+        while bytes > cap {
+            bytes -= list.extent(from).len();
+            from += 1;
+        }
+        let saved = (to + 1 - from).saturating_sub(bytes.div_ceil(chunk_bytes) as usize);
+        if saved > best.as_ref().map_or(0, |&(_, saved)| saved) {
+            best = Some((from..to + 1, saved));
+        }
+    }
+    best
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chain::{EXTENT_BYTES, LIST_HEAD_BYTES, ListWriter};
+
+    const CHUNK: u64 = 1000;
+
+    /// A list: positive lengths are chunks, negative ones holes.
+    fn list(lengths: &[i64]) -> Vec<u8> {
+        let mut bytes = vec![0; LIST_HEAD_BYTES + lengths.len() * EXTENT_BYTES];
+        let mut writer = ListWriter::default();
+        for (number, &len) in lengths.iter().enumerate() {
+            let extent = match u64::try_from(len) {
+                Ok(len) => Extent::chunk(number as u64 * 8, len as usize),
+                Err(_) => Extent::hole(len.unsigned_abs()),
+            };
+            writer.push(&mut bytes, extent);
+        }
+        writer.finish(&mut bytes, 1);
+        bytes
+    }
+
+    fn drop_empty(parts: Vec<Part>) -> Vec<Part> {
+        let empty = |part: &Part| match part {
+            Part::Keep(range) => range.is_empty(),
+            Part::Fresh(range) => range.is_empty(),
+            Part::Hole(len) => *len == 0,
+            Part::Upload => false,
+        };
+        parts.into_iter().filter(|part| !empty(part)).collect()
+    }
+
+    #[test]
+    fn a_range_touches_the_chunks_that_it_lies_in_and_no_others() {
+        use Part::*;
+        let bytes = list(&[1000, 1000, 1000, -5000, 1000]);
+        let shape = Shape::Chain(ChainList::new(&bytes));
+        let parts = |offset, end| drop_empty(range(shape, offset, end, CHUNK));
+        assert_eq!(parts(1500, 1501), [Keep(0..1), Fresh(1000..2000), Keep(2..5)]);
+        assert_eq!(parts(0, 1001), [Fresh(0..2000), Keep(2..5)]);
+        assert_eq!(parts(2999, 3001), [Keep(0..2), Fresh(2000..3001), Hole(4999), Keep(4..5)]);
+        assert_eq!(parts(4000, 4001), [Keep(0..3), Hole(1000), Fresh(4000..4001), Hole(3999), Keep(4..5)]);
+        assert_eq!(parts(3000, 8000), [Keep(0..3), Fresh(3000..8000), Keep(4..5)]);
+        assert_eq!(parts(7999, 8001), [Keep(0..3), Hole(4999), Fresh(7999..9000)]);
+        assert_eq!(parts(8500, 9500), [Keep(0..4), Fresh(8000..9500)]);
+        assert_eq!(parts(9000, 9500), [Keep(0..5), Fresh(9000..9500)]);
+        assert_eq!(parts(100_000, 100_001), [Keep(0..5), Hole(91_000), Fresh(100_000..100_001)]);
+        assert_eq!(
+            drop_empty(range(Shape::Plain(10), 7000, 7001, CHUNK)),
+            [Fresh(0..10), Hole(6990), Fresh(7000..7001)]
+        );
+    }
+
+    #[test]
+    fn a_value_that_grows_by_small_pieces_stays_a_short_list() {
+        for before in [false, true] {
+            let (mut lengths, mut copied) = (vec![1000i64, 1000], 0);
+            for _ in 0..20_000 {
+                let bytes = list(&lengths);
+                let chain = ChainList::new(&bytes);
+                let mut next: Vec<i64> = Vec::new();
+                for part in join(Shape::Chain(chain), 7, before, CHUNK) {
+                    match part {
+                        Part::Keep(range) => next.extend(&lengths[range]),
+                        Part::Fresh(range) => {
+                            copied += range.end - range.start;
+                            let len = (range.end - range.start) as i64;
+                            next.extend(
+                                (0..len / 1000).map(|_| 1000).chain((len % 1000 > 0).then_some(len % 1000)),
+                            );
+                        }
+                        other => panic!("{other:?}"),
+                    }
+                }
+                lengths = next;
+                // Twice as many as full chunks, and those that are growing.
+                assert!(lengths.len() as i64 <= 2 * lengths.iter().sum::<i64>() / 1000 + 10, "{lengths:?}");
+            }
+            assert_eq!(lengths.iter().sum::<i64>(), 2000 + 7 * 20_000);
+            assert!(copied < 8 * 7 * 20_000, "{copied} bytes copied");
+        }
+    }
+
+    #[test]
+    fn a_list_that_is_too_long_loses_its_shortest_runs() {
+        let mut lengths = vec![1000; 10];
+        lengths.extend([10; 50]);
+        lengths.extend([600; 10]);
+        let bytes = list(&lengths);
+        let chain = ChainList::new(&bytes);
+        let mut parts = vec![Part::Fresh(0..5), Part::Keep(0..70)];
+        shorten(&mut parts, chain, 5, CHUNK, 45);
+        assert_eq!(
+            drop_empty(parts.clone()),
+            [Part::Fresh(0..5), Part::Keep(0..10), Part::Fresh(10_005..10_505), Part::Keep(60..70)]
+        );
+        shorten(&mut parts, chain, 5, CHUNK, 2);
+        assert_eq!(
+            extents(&parts, 0, CHUNK),
+            1 + 10 + 1 + 10 - 2,
+            "runs of 600 are joined, several at a time"
+        );
+        shorten(&mut parts, chain, 5, CHUNK, 1000);
+        assert!(extents(&parts, 0, CHUNK) >= 17, "full chunks are left alone");
+    }
+}

@@ -1,0 +1,190 @@
+//! Values in chains: parts of them change, others read them meanwhile.
+
+use super::*;
+use crate::segments::CHUNK_HASH_BYTES;
+
+/// Data of a chunk in these shards.
+const CHUNK: usize = (64 << 10) / 8 - 16 - CHUNK_HASH_BYTES;
+
+fn set_range(shard: &mut Shard, key: &[u8], offset: u64, value: &[u8]) {
+    let outcome = ask(shard, key, Op::SetRange { offset, value }, NOW);
+    assert!(matches!(outcome, Outcome::Stored { .. }), "{outcome:?}");
+}
+
+fn append(shard: &mut Shard, key: &[u8], value: &[u8]) {
+    let write = Write { mode: WriteMode::Append, ..Write::set(value) };
+    let outcome = ask(shard, key, Op::Write(write), NOW);
+    assert!(matches!(outcome, Outcome::Stored { .. }), "{outcome:?}");
+}
+
+/// Bytes that were ever appended to the segments that are in use.
+fn written(shard: &Shard) -> usize {
+    shard.segments.headers().iter().map(|header| header.used as usize).sum()
+}
+
+fn some_bytes(len: usize) -> Vec<u8> {
+    (0..len).map(|at| (at * 7 + at / 251) as u8).collect()
+}
+
+/// Once every change of a long value wrote all of it anew.
+#[test]
+fn a_change_of_a_long_value_writes_the_chunks_that_it_touches_and_no_others() {
+    let mut shard = shard_of(16 << 20);
+    let mut value = some_bytes(2_000_000);
+    set(&mut shard, b"k", &value);
+    let list_bytes = value.len().div_ceil(CHUNK) * 8 + 64;
+    for (offset, bytes) in [(0, 1), (1_000_000, 1), (CHUNK * 50 - 1, 2), (1_999_999, 1), (700_000, 3 * CHUNK)]
+    {
+        let before = written(&shard);
+        let new = vec![0xEE; bytes];
+        set_range(&mut shard, b"k", offset as u64, &new);
+        value[offset..offset + bytes].copy_from_slice(&new);
+        let cost = written(&shard) - before;
+        assert!(cost <= bytes + 2 * (8 << 10) + list_bytes, "{cost} bytes written for {bytes} at {offset}");
+        assert!(get(&mut shard, b"k", NOW).unwrap() == value);
+        shard.audit().unwrap();
+    }
+    let before = written(&shard);
+    append(&mut shard, b"k", b"tail");
+    value.extend(b"tail");
+    assert!(written(&shard) - before <= 4 * CHUNK);
+    assert!(get(&mut shard, b"k", NOW).unwrap() == value);
+}
+
+/// Once the 2049th piece wrote the whole value anew, and each one before it a list of all.
+#[test]
+fn a_value_that_grows_by_small_pieces_is_never_written_anew() {
+    for mode in [WriteMode::Append, WriteMode::Prepend] {
+        let mut shard = shard_of(16 << 20);
+        set(&mut shard, b"k", &[1; 1_500_000]);
+        for _ in 0..3_000u32 {
+            let before = written(&shard);
+            let write = Write { mode, ..Write::set(b"piece of it") };
+            ask(&mut shard, b"k", Op::Write(write), NOW);
+            let cost = written(&shard).saturating_sub(before);
+            assert!(cost < 4 * CHUNK, "{cost} bytes written for a piece of 11");
+            shard.maintain(NOW, 8);
+        }
+        assert_eq!(get(&mut shard, b"k", NOW).unwrap().len(), 1_500_000 + 3_000 * 11);
+        shard.audit().unwrap();
+    }
+}
+
+/// Once the gap was written: 64 MiB of zeros in one command.
+#[test]
+fn a_gap_before_a_range_takes_no_memory_and_reads_as_zeros() {
+    let mut shard = shard_of(8 << 20);
+    for base in [0, 100, 50_000] {
+        let mut value = some_bytes(base);
+        set(&mut shard, b"k", &value);
+        let before = written(&shard);
+        set_range(&mut shard, b"k", 50_000_000, b"end");
+        assert!(written(&shard) - before < base + 4 * CHUNK);
+        value.resize(50_000_000, 0);
+        value.extend(b"end");
+        assert!(get(&mut shard, b"k", NOW).unwrap() == value);
+        for (offset, bytes) in [(20_000_000, 5), (49_999_998, 4), (base, 1), (30_000_000, 20_000)] {
+            set_range(&mut shard, b"k", offset as u64, &vec![9; bytes]);
+            value[offset..offset + bytes].fill(9);
+        }
+        append(&mut shard, b"k", b"more");
+        value.extend(b"more");
+        assert!(get(&mut shard, b"k", NOW).unwrap() == value);
+        shard.audit().unwrap();
+        assert!(shard.stats().bytes_live.read() < base as u64 + 200_000);
+
+        let lent = lend_all(&mut shard, b"k", NOW);
+        let bytes: Vec<u8> = lent.iter().flat_map(|lent| lent.bytes()).copied().collect();
+        assert!(bytes == value);
+        lent.into_iter().for_each(|lent| shard.release(lent));
+    }
+    ask(&mut shard, b"k", Op::Delete(Delete::default()), NOW);
+    drain(&mut shard, NOW);
+    assert_eq!(shard.stats().segments_pinned.read() + shard.stats().bytes_segments.read(), 0);
+}
+
+#[test]
+fn who_reads_a_value_keeps_its_bytes_while_parts_of_it_change() {
+    let mut shard = shard_of(8 << 20);
+    let before = some_bytes(300_000);
+    set(&mut shard, b"k", &before);
+    let lent = lend_all(&mut shard, b"k", NOW);
+    let mut after = before.clone();
+    for number in 0..60 {
+        let offset = number * 4_999;
+        set_range(&mut shard, b"k", offset as u64, &[number as u8; 3]);
+        after[offset..offset + 3].fill(number as u8);
+        append(&mut shard, b"k", &[number as u8; 100]);
+        after.extend([number as u8; 100]);
+        set(&mut shard, &number.to_le_bytes(), &some_bytes(60_000));
+        shard.maintain(NOW, 1000);
+    }
+    assert!(get(&mut shard, b"k", NOW).unwrap() == after);
+    let bytes: Vec<u8> = lent.iter().flat_map(|lent| lent.bytes()).copied().collect();
+    assert!(bytes == before, "lent bytes have changed");
+    lent.into_iter().for_each(|lent| shard.release(lent));
+    shard.audit().unwrap();
+}
+
+/// Once the old value waited in memory of its own while room was made, and a refusal lost it.
+#[test]
+fn an_append_to_an_inline_value_survives_its_own_eviction() {
+    let mut shard = shard_of(1 << 20);
+    let mut value = some_bytes(2_000);
+    set(&mut shard, b"k", &value);
+    for number in 0..400u32 {
+        for other in 0..40u32 {
+            set(&mut shard, &(number * 40 + other).to_le_bytes(), &[1; 1_000]);
+        }
+        match ask(&mut shard, b"k", Op::Write(Write { mode: WriteMode::Append, ..Write::set(b"+") }), NOW) {
+            Outcome::Stored { .. } => value.push(b'+'),
+            Outcome::NotStored { .. } => {
+                value = some_bytes(2_000);
+                set(&mut shard, b"k", &value);
+            }
+            other => panic!("{other:?}"),
+        }
+        assert!(get(&mut shard, b"k", NOW).unwrap() == value);
+    }
+    shard.audit().unwrap();
+    assert_eq!(shard.segments.pinned(), 0);
+}
+
+/// Once the chunks of such an upload stayed pinned for good.
+#[test]
+fn an_append_of_an_incomplete_upload_is_refused_and_leaves_nothing_pinned() {
+    for base in [&b"short"[..], &[5; 100_000]] {
+        for mode in [WriteMode::Append, WriteMode::Prepend, WriteMode::Set] {
+            let mut shard = shard();
+            set(&mut shard, b"k", base);
+            let upload = shard.upload_begin(50_000, NOW).unwrap();
+            shard.upload_append(upload, &[1; 49_999], NOW).unwrap();
+            let write = Write { mode, value: Body::Upload(upload), ..Write::set(b"") };
+            let outcome = ask(&mut shard, b"k", Op::Write(write), NOW);
+            assert!(matches!(outcome, Outcome::Refused(Refusal::ValueTooLarge)), "{outcome:?}");
+            assert_eq!(shard.segments.pinned(), 0);
+            assert_eq!(get(&mut shard, b"k", NOW).unwrap(), base);
+            shard.audit().unwrap();
+        }
+    }
+}
+
+/// Each upload leaves a chunk of one byte behind; the list of them must fit into an item all the same.
+#[test]
+fn a_list_that_would_be_too_long_is_shortened() {
+    let mut shard = shard_of(64 << 20);
+    let key = vec![b'k'; 8_000];
+    let mut value = Vec::new();
+    set(&mut shard, &key, b"");
+    for number in 0..700u32 {
+        let piece = vec![number as u8; CHUNK + 1];
+        let upload = shard.upload_begin(piece.len() as u64, NOW).unwrap();
+        shard.upload_append(upload, &piece, NOW).unwrap();
+        let write = Write { mode: WriteMode::Append, value: Body::Upload(upload), ..Write::set(b"") };
+        let outcome = ask(&mut shard, &key, Op::Write(write), NOW);
+        assert!(matches!(outcome, Outcome::Stored { .. }), "{number}: {outcome:?}");
+        value.extend(piece);
+    }
+    assert!(get(&mut shard, &key, NOW).unwrap() == value);
+    shard.audit().unwrap();
+}

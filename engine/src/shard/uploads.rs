@@ -1,0 +1,104 @@
+//! The table of values under way into a shard.
+
+use crate::chain::{EXTENT_BYTES, Upload};
+use crate::command::UploadId;
+
+/// Values under way at a time, at most.
+const UPLOADS_MAX: usize = 1 << UPLOADS_BITS;
+const UPLOADS_BITS: u32 = 12;
+
+/// Values under way, each in a place of its own. Every call takes the same time, however many there are.
+#[derive(Debug, Default)]
+pub(super) struct Uploads {
+    places: Vec<Option<Upload>>,
+    /// Places that nobody has.
+    free: Vec<u16>,
+    /// Bytes that all of them will be in the end.
+    bytes: u64,
+    /// Memory of their lists of extents.
+    list_bytes: usize,
+}
+
+impl Uploads {
+    /// Begins one that will be `bytes` long, in at most `chunks` chunks. `None`: there are too many already.
+    pub(super) fn begin(&mut self, bytes: u64, chain: u64, chunks: usize) -> Option<UploadId> {
+        let place = match self.free.pop() {
+            Some(place) => usize::from(place),
+            None if self.places.len() < UPLOADS_MAX => {
+                self.places.push(None);
+                self.places.len() - 1
+            }
+            None => return None,
+        };
+        // The number of the beginning tells a late caller's id from that of the place's next upload.
+        let id = UploadId((chain as u32) << UPLOADS_BITS | place as u32);
+        let upload = Upload::new(id, bytes, chain, chunks);
+        self.bytes += bytes;
+        self.list_bytes += upload.extents.capacity() * EXTENT_BYTES;
+        self.places[place] = Some(upload);
+        Some(id)
+    }
+
+    pub(super) fn find(&self, id: UploadId) -> Option<&Upload> {
+        self.places.get(place_of(id))?.as_ref().filter(|upload| upload.id == id)
+    }
+
+    /// Takes one out, to be put back or [ended](Uploads::end).
+    pub(super) fn take(&mut self, id: UploadId) -> Option<Upload> {
+        self.places.get_mut(place_of(id))?.take_if(|upload| upload.id == id)
+    }
+
+    pub(super) fn put_back(&mut self, upload: Upload) {
+        let place = place_of(upload.id);
+        self.places[place] = Some(upload);
+    }
+
+    /// One that was taken out does not come back.
+    pub(super) fn end(&mut self, upload: &Upload) {
+        self.bytes -= upload.bytes;
+        self.list_bytes -= upload.extents.capacity() * EXTENT_BYTES;
+        self.free.push(place_of(upload.id) as u16);
+    }
+
+    /// Bytes that the values under way will be in the end.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Memory of the table and of the lists.
+    pub(super) fn table_bytes(&self) -> usize {
+        self.places.capacity() * size_of::<Option<Upload>>() + self.free.capacity() * 2 + self.list_bytes
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Upload> {
+        self.places.iter().flatten()
+    }
+}
+
+/// The place in the table.
+fn place_of(id: UploadId) -> usize {
+    id.0 as usize & (UPLOADS_MAX - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_used_again_and_counted() {
+        let mut uploads = Uploads::default();
+        let ids: Vec<UploadId> =
+            (0..UPLOADS_MAX as u64).map(|chain| uploads.begin(10, chain, 2).unwrap()).collect();
+        assert_eq!(uploads.begin(10, 9999, 2), None);
+        assert_eq!(uploads.bytes(), 10 * UPLOADS_MAX as u64);
+        let upload = uploads.take(ids[7]).unwrap();
+        assert!(uploads.take(ids[7]).is_none());
+        uploads.end(&upload);
+        let again = uploads.begin(5, 5000, 1).unwrap();
+        assert!(again != ids[7] && uploads.find(ids[7]).is_none() && uploads.find(again).is_some());
+        for id in ids.into_iter().chain([again]) {
+            uploads.take(id).iter().for_each(|upload| uploads.end(upload));
+        }
+        assert_eq!((uploads.bytes(), uploads.list_bytes, uploads.free.len()), (0, 0, UPLOADS_MAX));
+    }
+}
