@@ -18,7 +18,7 @@
 //! | [`runtime`] | pinned threads and the mailboxes between them |
 //! | [`stats`] | figures that other threads read |
 //!
-//! Unsafe code is in `index/table.rs`, `segments/arena.rs`, `segments/lent.rs`, `prefetch.rs` and `runtime/`.
+//! Unsafe code is in `reserved.rs`, `index/table.rs`, `segments/arena.rs`, `segments/lent.rs`, `prefetch.rs` and `runtime/`.
 
 mod chain;
 pub mod command;
@@ -27,6 +27,7 @@ mod expiry;
 pub mod index;
 pub mod item;
 mod prefetch;
+mod reserved;
 pub mod runtime;
 pub mod segments;
 pub mod shard;

@@ -142,7 +142,7 @@ impl Shard {
             let needed = (SEGMENTS_MIN * segment_bytes + index.bytes()) as u64;
             return Err(StoreError::TooSmall { given: config.memory_bytes, needed, segment_bytes });
         }
-        let eviction = config.eviction.instance();
+        let eviction = config.eviction.instance(config.memory_bytes as usize)?;
         let shard = Shard {
             secrets: RapidSecrets::seed(config.seed),
             segments: Segments::new(segment_bytes, count_max, config.shard)?,
@@ -285,12 +285,7 @@ impl Shard {
     fn kill(&mut self, at: u64) {
         let item = self.segments.item(at);
         if item.present() & present::CHAIN_HEAD != 0 {
-            for number in 0..ChainList::new(item.value()).len() {
-                let list = ChainList::new(self.segments.item(at).value());
-                if let Some(chunk) = list.extent(number).location() {
-                    self.kill_one(chunk);
-                }
-            }
+            self.kill_chunks(at, 0..ChainList::new(item.value()).len());
         }
         self.kill_one(at);
     }

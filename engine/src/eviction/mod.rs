@@ -14,6 +14,9 @@ pub use s3_fifo::S3Fifo;
 
 use crate::segments::Queue;
 
+/// Share of a shard's memory that a memory of dropped keys may take: as much as it can want, with the smallest items.
+const GHOST_SHARE: usize = 4;
+
 /// What becomes of an item of a segment that is being evicted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
@@ -81,10 +84,11 @@ impl Algorithm {
         Algorithm::ALL.into_iter().find(|algorithm| algorithm.name() == name)
     }
 
-    pub(crate) fn instance(self) -> Box<dyn Eviction> {
-        match self {
-            Algorithm::S3Fifo => Box::new(S3Fifo::default()),
+    /// One for a shard that may take `memory_bytes` bytes in all.
+    pub(crate) fn instance(self, memory_bytes: usize) -> std::io::Result<Box<dyn Eviction>> {
+        Ok(match self {
+            Algorithm::S3Fifo => Box::new(S3Fifo::new(memory_bytes / GHOST_SHARE)?),
             Algorithm::FifoReinsertion => Box::new(FifoReinsertion),
-        }
+        })
     }
 }

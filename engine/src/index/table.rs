@@ -1,6 +1,7 @@
-//! The memory of the buckets. All `unsafe` of the index is here.
+//! The memory of the buckets.
 
 use super::{PROBE_BUCKETS, SLOTS_PER_BUCKET, Slot};
+use crate::reserved::{ReservedArray, Zeroed};
 use torc_pmem::media::memory::MemoryRange;
 
 /// One cache line; all zeros is an empty bucket.
@@ -48,34 +49,32 @@ impl Bucket {
     }
 }
 
+// SAFETY: integers; zeros are an empty bucket. Aligned to a cache line.
+unsafe impl Zeroed for Bucket {}
+
 /// Buckets in use at the start of a reserved range.
 #[derive(Debug)]
-pub(super) struct Table {
-    range: MemoryRange,
-    buckets: usize,
-}
+pub(super) struct Table(ReservedArray<Bucket>);
 
 impl Table {
     pub(super) fn reserve(buckets_max: usize) -> std::io::Result<Table> {
-        Ok(Table { range: MemoryRange::reserve(buckets_max * size_of::<Bucket>())?, buckets: 0 })
+        let range = MemoryRange::reserve(buckets_max * size_of::<Bucket>())?;
+        Ok(Table(ReservedArray::new(range)))
     }
 
     pub(super) fn buckets_max(&self) -> usize {
-        self.range.len() / size_of::<Bucket>()
+        self.0.len_max()
     }
 
     /// # Panics
     /// If the range is not that long.
     pub(super) fn extend_to(&mut self, buckets: usize) {
-        assert!(self.buckets <= buckets && buckets <= self.buckets_max(), "the index grows inside its range");
-        self.buckets = buckets;
+        self.0.extend_to(buckets);
     }
 
     #[inline]
     pub(super) fn buckets(&self) -> &[Bucket] {
-        // SAFETY: the range is page-aligned and at least `buckets` long (`extend_to`); zeroed memory is a valid
-        // `Bucket`; `&self` keeps writers, who need `&mut self`, away.
-        unsafe { std::slice::from_raw_parts(self.range.as_ptr().cast::<Bucket>(), self.buckets) }
+        self.0.as_slice()
     }
 
     #[inline]
@@ -85,13 +84,11 @@ impl Table {
 
     #[inline]
     pub(super) fn bucket_mut(&mut self, number: usize) -> &mut Bucket {
-        assert!(number < self.buckets, "bucket inside the table");
-        // SAFETY: as in `buckets`, inside by the assertion; `&mut self` makes this the only reference.
-        unsafe { &mut *self.range.as_ptr().cast::<Bucket>().add(number) }
+        &mut self.0.as_mut_slice()[number]
     }
 
     #[inline]
     pub(super) fn prefetch(&self, number: usize) {
-        crate::prefetch::line(self.range.as_ptr().wrapping_add(number * size_of::<Bucket>()));
+        self.0.prefetch(number);
     }
 }

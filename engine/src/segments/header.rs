@@ -6,15 +6,22 @@ use std::cell::Cell;
 /// A segment's place in its life.
 ///
 /// ```text
-///  Free --take--> Open --no room--> Sealed --job--> Draining --empty, unpinned--> Free
+///  Free --take--> Open --no room--> Sealed --job--> Draining --empty--> Free
+///                                     |  ^              |              ^
+///                          its turn,  v  | unpinned     | pinned       | unpinned
+///                          but pinned Parked            +--> Drained --+
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
     Free,
     Open,
     Sealed,
+    /// Sealed, but passed over when its turn came, as it is pinned: in no queue until it is not.
+    Parked,
     /// A job moves or drops its items.
     Draining,
+    /// Holds nothing any more, but is pinned.
+    Drained,
     /// Given back to the machine because the index took its memory.
     Retired,
 }
@@ -28,6 +35,9 @@ pub enum Queue {
     Main,
 }
 
+/// No segment, in a link.
+pub(super) const NO_SEGMENT: u32 = u32::MAX;
+
 /// Bookkeeping of one segment.
 #[derive(Debug, Clone)]
 #[repr(align(64))]
@@ -36,7 +46,7 @@ pub struct SegmentHeader {
     pub queue: Queue,
     /// The write class that fills it: see [`super::class_of`].
     pub class: u8,
-    /// Waits for a job (see `shard/reclaim.rs`).
+    /// Waits for a job (see `shard/reclaim.rs`), before the one `behind` it.
     pub queued: bool,
     /// Bytes written.
     pub used: u32,
@@ -45,6 +55,10 @@ pub struct SegmentHeader {
     pub live_items: u32,
     /// Lent slices and uploads that need the bytes where they are.
     pub pins: Cell<u32>,
+    /// Neighbours in the eviction's queue, or in the list of free segments.
+    pub(super) previous: u32,
+    pub(super) next: u32,
+    pub(super) behind: u32,
     /// Rises with every segment that is opened: a later one holds later copies.
     pub sequence: u64,
     /// No live item expires later; `Millis::MAX` if one never does.
@@ -66,11 +80,19 @@ impl SegmentHeader {
             live_bytes: 0,
             live_items: 0,
             pins: Cell::new(0),
+            previous: NO_SEGMENT,
+            next: NO_SEGMENT,
+            behind: NO_SEGMENT,
             sequence: 0,
             expiry_max: 0,
             expiry_weight: 0,
             opened_at: 0,
         }
+    }
+
+    /// Whether compacting it yields more than it costs.
+    pub fn is_half_dead(&self) -> bool {
+        self.live_bytes < self.used / 2
     }
 
     /// When half of the live bytes will about have expired: the byte-weighted mean of their expiries.

@@ -1,15 +1,13 @@
 //! Bytes of the arena that somebody outside the shard still reads.
 
 use super::Segments;
+use super::header::NO_SEGMENT;
 use crate::chain::{ChainList, Extent};
 use std::cell::RefCell;
 use std::ops::Range;
 
 /// What holes are lent from, a slice of it at a time.
 static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
-
-/// The segment of bytes that lie in none.
-pub(super) const NO_SEGMENT: u32 = u32::MAX;
 
 /// Bytes lent out of the arena: to a send, to another shard. Their segment is pinned, that is neither moved
 /// nor reused, until the `Lent` comes back through [`crate::Shard::release`]. Zeros that are stored nowhere pin nothing.

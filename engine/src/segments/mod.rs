@@ -4,7 +4,8 @@
 //!  arena   | seg 0          | seg 1          | seg 2          | ...      offsets only, no pointers
 //!          | item|item|it.. | item|item|..   |                |
 //!  open    one segment per queue and write class takes new items
-//!  queues  sealed segments in the order in which they were sealed, the oldest first
+//!  queues  sealed segments in the order in which they were sealed, the oldest first; pinned ones leave them when
+//!          their turn comes, and come back with the last pin
 //!  free    segments to take; the last few are kept for relocation, so that making room never needs room
 //! ```
 //!
@@ -14,6 +15,7 @@
 mod arena;
 mod header;
 mod lent;
+mod list;
 
 pub use header::{Phase, Queue, SegmentHeader};
 pub use lent::{Chain, Lent, LentChain};
@@ -21,8 +23,8 @@ pub use lent::{Chain, Lent, LentChain};
 use crate::command::Millis;
 use crate::item::{ItemRef, present};
 use arena::Arena;
+use list::{Line, List};
 use std::cell::Cell;
-use std::collections::VecDeque;
 use torc_pmem::media::memory::Backing;
 
 /// Write class of items that never expire.
@@ -33,6 +35,8 @@ pub const CLASS_CHUNK: u8 = 9;
 pub const CLASSES: usize = 10;
 /// Free segments that only relocation may take.
 pub const RELOCATION_RESERVE: usize = 1;
+/// Pinned segments that a search for one to take passes over, at most.
+pub(crate) const PARKED_MAX: usize = 64;
 /// Bytes of a chunk's value before its data: the hash of the key whose value it is part of.
 pub(crate) const CHUNK_HASH_BYTES: usize = 8;
 
@@ -51,14 +55,18 @@ pub struct Segments {
     headers: Vec<SegmentHeader>,
     segment_bytes: usize,
     shard: u16,
-    free: Vec<u32>,
+    free: List,
     /// Segments that may be in use or free.
     count_max: usize,
     /// Segments in use or free.
     count: usize,
     open: [[Option<u32>; CLASSES]; 2],
-    queues: [VecDeque<u32>; 2],
+    queues: [List; 2],
+    /// Segments that wait for a job that compacts them.
+    line: Line,
     sequence: u64,
+    /// Segments up to this sequence were written before the last flush.
+    flushed_sequence: u64,
     /// Headers with pins.
     pinned: Cell<usize>,
 }
@@ -72,12 +80,14 @@ impl Segments {
             headers: Vec::with_capacity(count_max),
             segment_bytes,
             shard,
-            free: Vec::with_capacity(count_max),
+            free: List::EMPTY,
             count_max,
             count: 0,
             open: [[None; CLASSES]; 2],
-            queues: [VecDeque::new(), VecDeque::new()],
+            queues: [List::EMPTY, List::EMPTY],
+            line: Line::EMPTY,
             sequence: 0,
+            flushed_sequence: 0,
             pinned: Cell::new(0),
         })
     }
@@ -99,7 +109,7 @@ impl Segments {
     pub(crate) fn limit(&mut self, count_max: usize) {
         self.count_max = count_max;
         while self.count > self.count_max {
-            let Some(segment) = self.free.pop() else { break };
+            let Some(segment) = self.free.pop_front(&mut self.headers) else { break };
             self.retire(segment);
         }
     }
@@ -115,17 +125,18 @@ impl Segments {
         self.free.len() + self.count_max.saturating_sub(self.count)
     }
 
+    /// Segments that are free and have been used before.
+    pub(crate) fn free(&self) -> usize {
+        self.free.len()
+    }
+
     /// Segments that hold something.
     pub(crate) fn in_use(&self) -> usize {
-        self.count - self.free.len()
+        self.count - self.free()
     }
 
     pub(crate) fn header(&self, segment: u32) -> &SegmentHeader {
         &self.headers[segment as usize]
-    }
-
-    pub(crate) fn header_mut(&mut self, segment: u32) -> &mut SegmentHeader {
-        &mut self.headers[segment as usize]
     }
 
     pub(crate) fn headers(&self) -> &[SegmentHeader] {
@@ -182,8 +193,8 @@ impl Segments {
     /// # Panics
     /// If another arena lent the bytes: its segment would stay pinned, and one of this arena would lose a pin
     /// that somebody still counts on.
-    pub(crate) fn take_back(&self, lent: Lent) {
-        if lent.segment == lent::NO_SEGMENT {
+    pub(crate) fn take_back(&mut self, lent: Lent) {
+        if lent.segment == header::NO_SEGMENT {
             return;
         }
         assert!(self.arena.contains(lent.address()), "lent bytes go back to the shard that lent them");
@@ -196,10 +207,29 @@ impl Segments {
         pins.set(pins.get().checked_add(1).expect("fewer lent slices than 2^32"));
     }
 
-    pub(crate) fn unpin(&self, segment: u32) {
-        let pins = &self.headers[segment as usize].pins;
-        pins.set(pins.get().checked_sub(1).expect("a pin for every unpin"));
-        self.pinned.set(self.pinned.get() - usize::from(pins.get() == 0));
+    /// The last pin that goes brings a segment back to where it belongs.
+    pub(crate) fn unpin(&mut self, segment: u32) {
+        let header = &mut self.headers[segment as usize];
+        let left = header.pins.get().checked_sub(1).expect("a pin for every unpin");
+        header.pins.set(left);
+        if left > 0 {
+            return;
+        }
+        self.pinned.set(self.pinned.get() - 1);
+        match header.phase {
+            Phase::Drained => self.make_free(segment),
+            Phase::Parked => {
+                header.phase = Phase::Sealed;
+                let (queue, half_dead) = (header.queue as usize, header.is_half_dead());
+                // Its turn had come already.
+                self.queues[queue].push_front(&mut self.headers, segment);
+                if half_dead {
+                    self.enqueue(segment);
+                }
+            }
+            Phase::Sealed if header.is_half_dead() => self.enqueue(segment),
+            _ => {}
+        }
     }
 
     /// Appends room for an item; `None` if the open segment is full and no segment may be taken (`reserve`
@@ -232,7 +262,7 @@ impl Segments {
         if self.available() <= reserve {
             return None;
         }
-        let segment = match self.free.pop() {
+        let segment = match self.free.pop_front(&mut self.headers) {
             Some(segment) => segment,
             None => {
                 self.count += 1;
@@ -245,12 +275,16 @@ impl Segments {
         }
         self.sequence += 1;
         let sequence = self.sequence;
+        // It may still wait for a job from its life before.
+        let SegmentHeader { queued, behind, .. } = self.headers[segment as usize];
         self.headers[segment as usize] = SegmentHeader {
             phase: Phase::Open,
             queue,
             class,
             sequence,
             opened_at: now,
+            queued,
+            behind,
             ..SegmentHeader::new()
         };
         Some(segment)
@@ -259,7 +293,7 @@ impl Segments {
     fn seal(&mut self, segment: u32) {
         let header = &mut self.headers[segment as usize];
         header.phase = Phase::Sealed;
-        self.queues[header.queue as usize].push_back(segment);
+        self.queues[header.queue as usize].push_back(&mut self.headers, segment);
     }
 
     /// Seals a certain open segment.
@@ -273,7 +307,7 @@ impl Segments {
     }
 
     /// Seals every open segment, so that a job can take it.
-    pub(crate) fn seal_all(&mut self) {
+    fn seal_all(&mut self) {
         for queue in 0..2 {
             for class in 0..CLASSES {
                 if let Some(segment) = self.open[queue][class].take() {
@@ -329,16 +363,17 @@ impl Segments {
         self.queues[queue as usize].len()
     }
 
-    /// Takes the oldest sealed segment of a queue that nobody pins; pinned ones go to the back.
+    /// Takes the oldest sealed segment of a queue that nobody pins. Pinned ones on the way leave the queue until
+    /// they are not; after [`PARKED_MAX`] of them the search ends for this time.
     pub(crate) fn take_oldest(&mut self, queue: Queue) -> Option<u32> {
-        let sealed = &mut self.queues[queue as usize];
-        for _ in 0..sealed.len() {
-            let segment = sealed.pop_front()?;
-            if self.headers[segment as usize].pins.get() == 0 {
-                self.headers[segment as usize].phase = Phase::Draining;
+        for _ in 0..=PARKED_MAX {
+            let segment = self.queues[queue as usize].pop_front(&mut self.headers)?;
+            let header = &mut self.headers[segment as usize];
+            if header.pins.get() == 0 {
+                header.phase = Phase::Draining;
                 return Some(segment);
             }
-            sealed.push_back(segment);
+            header.phase = Phase::Parked;
         }
         None
     }
@@ -350,25 +385,64 @@ impl Segments {
             return false;
         }
         header.phase = Phase::Draining;
-        let sealed = &mut self.queues[header.queue as usize];
-        if let Some(place) = sealed.iter().position(|&other| other == segment) {
-            sealed.remove(place);
-        }
+        let queue = header.queue as usize;
+        self.queues[queue].remove(&mut self.headers, segment);
         true
+    }
+
+    /// Lets a sealed segment wait for a job that compacts it.
+    pub(crate) fn enqueue(&mut self, segment: u32) {
+        self.line.push(&mut self.headers, segment);
+    }
+
+    /// Takes the next segment that waits for such a job and can have it.
+    pub(crate) fn take_queued(&mut self) -> Option<u32> {
+        for _ in 0..=PARKED_MAX {
+            let segment = self.line.pop(&mut self.headers)?;
+            if self.take(segment) {
+                return Some(segment);
+            }
+        }
+        None
+    }
+
+    /// Whether segments wait for such a job.
+    pub(crate) fn has_queued(&self) -> bool {
+        !self.line.is_empty()
+    }
+
+    /// Everything written so far is flushed.
+    pub(crate) fn flush(&mut self) {
+        self.seal_all();
+        self.flushed_sequence = self.sequence;
+    }
+
+    /// Whether a segment was written before the last flush.
+    pub(crate) fn is_flushed(&self, header: &SegmentHeader) -> bool {
+        header.sequence <= self.flushed_sequence
+    }
+
+    /// Makes a segment that a job has walked free, as soon as nobody pins it.
+    pub(crate) fn end_draining(&mut self, segment: u32) {
+        if self.headers[segment as usize].pins.get() > 0 {
+            self.headers[segment as usize].phase = Phase::Drained;
+        } else {
+            self.make_free(segment);
+        }
     }
 
     /// Makes a drained segment free again.
     ///
     /// # Panics
     /// If it still holds live items or is pinned.
-    pub(crate) fn make_free(&mut self, segment: u32) {
+    fn make_free(&mut self, segment: u32) {
         let header = &mut self.headers[segment as usize];
         assert!(header.live_items == 0 && header.pins.get() == 0, "only an empty segment is free");
         header.phase = Phase::Free;
         if self.count > self.count_max {
             self.retire(segment);
         } else {
-            self.free.push(segment);
+            self.free.push_front(&mut self.headers, segment);
         }
     }
 

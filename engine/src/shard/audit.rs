@@ -5,7 +5,7 @@
 use super::{Shard, chunk_expiry_bytes, hash_key, payload_bytes};
 use crate::chain::ChainList;
 use crate::item::{ItemRef, present, state};
-use crate::segments::{CHUNK_HASH_BYTES, Phase};
+use crate::segments::{CHUNK_HASH_BYTES, Phase, Queue};
 
 /// What a recount has found.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -60,6 +60,11 @@ impl Shard {
                 format!("segment {segment} holds {live_bytes} bytes, {live_items} items; its header {told:?}")
             })?;
         }
+        let count = |phase| self.segments.headers().iter().filter(|header| header.phase == phase).count();
+        let told =
+            (self.segments.sealed(Queue::Small) + self.segments.sealed(Queue::Main), self.segments.free());
+        let counted = (count(Phase::Sealed), count(Phase::Free));
+        check(counted == told, || format!("{counted:?} segments are sealed, free; the lists hold {told:?}"))?;
         check(in_index == self.index.items(), || {
             format!("the index holds {} items, the segments {in_index}", self.index.items())
         })?;

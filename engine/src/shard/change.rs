@@ -129,7 +129,7 @@ impl Shard {
             }
             return Ok(Outcome::Counter { number, meta });
         }
-        let at = self.store(key, hash, header, &[text], now)?.at;
+        let at = self.store(key, hash, header, text, now)?.at;
         self.stats.writes.add(1);
         Ok(Outcome::Counter { number, meta: self.meta(at) })
     }
@@ -178,7 +178,7 @@ impl Shard {
             }
             return Ok(Outcome::Counter { number, meta });
         }
-        let at = self.store(key, hash, header, &[text], now)?.at;
+        let at = self.store(key, hash, header, text, now)?.at;
         self.stats.writes.add(1);
         Ok(Outcome::Counter { number, meta: self.meta(at) })
     }

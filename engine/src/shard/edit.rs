@@ -385,7 +385,9 @@ impl Shard {
         self.kill_chunks(head, next..self.list(head).len());
     }
 
-    fn kill_chunks(&mut self, head: u64, numbers: Range<usize>) {
+    /// Marks the chunks of some extents dead.
+    #[cold]
+    pub(super) fn kill_chunks(&mut self, head: u64, numbers: Range<usize>) {
         for number in numbers {
             if let Some(at) = self.list(head).extent(number).location() {
                 self.kill_one(at);

@@ -10,23 +10,37 @@
 //!
 //! Writers pay as they go ([`Shard::keep_pace`]): once the free segments run low, every byte written walks
 //! [`PACE`] bytes of a job, so nobody waits for a whole segment. Idle turns work ahead ([`Shard::maintain`]).
+//!
+//! Nothing here depends on the number of segments. Where eviction yields less than a [`PACE`]th of what it walks, as
+//! nearly all items are hot, accesses count for less until it does (*hardness*: every few segments walked without yield
+//! take one access from whatever is met then), and a command that finds no room is patient for [`PATIENT_JOBS`] only.
+//! Segments that are pinned when their turn comes leave their queue
+//! and return with the last pin. A flush is a mark, and the sweep finds what lies before it.
 
 use super::Shard;
 use crate::chain::{ChainList, Extent};
 use crate::command::Millis;
 use crate::eviction::{QueueLengths, Verdict};
-use crate::index::{Place, Slot};
+use crate::index::{FREQUENCY_MAX, Place, Slot};
 use crate::item::{present, state};
 use crate::segments::{CHUNK_HASH_BYTES, CLASS_CHUNK, Phase, Queue, RELOCATION_RESERVE, Segments, class_of};
-use std::collections::VecDeque;
 
-/// Bytes of a job to walk for each byte written while segments are few. A walked segment yields a third of
-/// itself at least, as hot items lose an access each time they go round.
+/// Bytes of a job to walk for each byte written while segments are few. In the long run eviction is made to
+/// yield that much.
 const PACE: usize = 4;
 /// Items of a job that are handled together: their buckets are fetched meanwhile.
 const BATCH: usize = 8;
+/// Bytes of a job, dead ones included, that are walked in a step; one item is whatever its length.
+const STEP_BYTES: usize = 64 << 10;
 /// Segment headers that one call of [`Shard::maintain`] looks at.
-const SWEEP_HEADERS: usize = 1024;
+const SWEEP_HEADERS: usize = 256;
+/// Segments' worth of shortfall after which an access counts for nothing; fewer cost hits on traces whose hot items
+/// come in waves.
+const HARDENING_SEGMENTS: usize = 16;
+/// Jobs after which a command that finds no room has eviction drop whatever it meets.
+const PATIENT_JOBS: usize = 2;
+/// Jobs that a command may run to find room.
+const JOBS_MAX: usize = 16;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Why {
@@ -46,12 +60,14 @@ struct Job {
 #[derive(Debug, Default)]
 pub(super) struct Reclaim {
     job: Option<Job>,
-    /// Segments to compact.
-    queue: VecDeque<u32>,
-    /// Of those, the ones that were pinned when their turn came.
-    pinned: Vec<u32>,
-    /// Walked segments that wait for lent bytes to come back.
-    waiting: Vec<u32>,
+    /// Bytes that the job has moved elsewhere.
+    moved: usize,
+    /// Bytes that eviction has walked beyond [`PACE`] times what it has yielded.
+    shortfall: usize,
+    /// Accesses that every item has less for it.
+    hardness: u8,
+    /// Whatever eviction meets is dropped.
+    force: bool,
     /// Steps of jobs so far: as long as it stays, no item has moved.
     steps: u64,
     /// Bytes that writers owe.
@@ -69,13 +85,25 @@ impl Reclaim {
 
     /// An item of this segment died.
     #[inline]
-    pub(super) fn lost(&mut self, segments: &mut Segments, at: u64) {
+    pub(super) fn lost(&self, segments: &mut Segments, at: u64) {
         let segment = segments.segment_of(at);
-        let header = segments.header_mut(segment);
-        if header.phase == Phase::Sealed && !header.queued && header.live_bytes < header.used / 2 {
-            header.queued = true;
-            self.queue.push_back(segment);
+        let header = segments.header(segment);
+        if header.phase == Phase::Sealed && !header.queued && header.is_half_dead() {
+            segments.enqueue(segment);
         }
+    }
+
+    /// An eviction job has walked `used` bytes.
+    fn evicted(&mut self, used: usize, segment_bytes: usize) {
+        let yielded = used - self.moved.min(used);
+        self.shortfall = (self.shortfall + used).saturating_sub(PACE * yielded);
+        let hardness = self.shortfall / (HARDENING_SEGMENTS * segment_bytes);
+        self.hardness = hardness.min(usize::from(FREQUENCY_MAX)) as u8;
+    }
+
+    /// What an item's accesses count for while eviction yields too little.
+    fn hardened(&self, frequency: u8) -> u8 {
+        if self.force { 0 } else { frequency.saturating_sub(self.hardness) }
     }
 }
 
@@ -99,7 +127,7 @@ impl Shard {
             self.step(now);
             left = left.saturating_sub(BATCH);
         }
-        growing || self.reclaim.job.is_some() || !self.reclaim.queue.is_empty() || self.sweeping()
+        growing || self.reclaim.job.is_some() || self.segments.has_queued() || self.sweeping()
     }
 
     /// Once a second.
@@ -107,8 +135,6 @@ impl Shard {
         self.reclaim.second = now / 1000;
         self.reclaim.sweep = 0;
         self.calendar.advance(now);
-        self.reclaim.queue.extend(self.reclaim.pinned.drain(..));
-        self.free_waiting();
         self.fit(self.index.bytes());
         self.publish();
     }
@@ -117,45 +143,31 @@ impl Shard {
         self.reclaim.sweep < self.segments.headers().len()
     }
 
-    /// Looks for segments that time has emptied.
+    /// Looks for segments that time or a flush has emptied.
     fn sweep(&mut self, now: Millis) {
         let first = self.reclaim.sweep;
         let last = (first + SWEEP_HEADERS).min(self.segments.headers().len());
         self.reclaim.sweep = last;
         for segment in first as u32..last as u32 {
             let header = self.segments.header(segment);
+            if header.pins.get() > 0 || header.queued {
+                continue;
+            }
             let over = header.live_items == 0 || header.expiry_max <= now;
             let half_over = header.expiry_mean() <= now;
-            let half_dead = header.live_bytes < header.used / 2;
             match header.phase {
                 Phase::Open if header.used > 0 && (over || half_over) => self.segments.seal_one(segment),
-                Phase::Sealed if !header.queued && (over || half_over || half_dead) => {}
+                Phase::Sealed
+                    if over || half_over || header.is_half_dead() || self.segments.is_flushed(header) => {}
                 _ => continue,
             }
-            self.segments.header_mut(segment).queued = true;
-            self.reclaim.queue.push_back(segment);
+            self.segments.enqueue(segment);
         }
     }
 
     /// An item's bytes are not needed any more where they are.
     pub(super) fn unpin(&mut self, at: u64) {
-        let segment = self.segments.segment_of(at);
-        self.segments.unpin(segment);
-    }
-
-    fn free_waiting(&mut self) {
-        let waiting = std::mem::take(&mut self.reclaim.waiting);
-        for segment in waiting {
-            self.make_free_or_wait(segment);
-        }
-    }
-
-    fn make_free_or_wait(&mut self, segment: u32) {
-        if self.segments.header(segment).pins.get() > 0 {
-            self.reclaim.waiting.push(segment);
-        } else {
-            self.segments.make_free(segment);
-        }
+        self.segments.unpin(self.segments.segment_of(at));
     }
 
     /// Segments to take below which room is made ahead.
@@ -182,47 +194,48 @@ impl Shard {
         }
     }
 
-    /// Works until a segment can be taken. `false`: nothing can be reclaimed.
+    /// Works until a segment can be taken, for [`JOBS_MAX`] jobs at most. `false`: nothing was found to reclaim.
     #[cold]
     pub(super) fn make_room(&mut self, now: Millis) -> bool {
-        self.free_waiting();
-        // Every job frees a segment, takes accesses from what it keeps, or both; a few rounds over all of them
-        // must come to an end.
-        for _ in 0..=self.segments.count_max() * 8 {
+        for jobs in 0..JOBS_MAX {
             if self.segments.available() > RELOCATION_RESERVE {
-                return true;
+                break;
             }
-            if self.reclaim.job.is_none() && !self.next_job(true) && !self.segments.seal_fullest() {
-                return false;
-            }
+            self.reclaim.force = jobs >= PATIENT_JOBS;
             let before = self.segments.available();
-            while self.reclaim.job.is_some() {
-                self.step(now);
+            if self.reclaim.job.is_some() || self.next_job(true) {
+                while self.reclaim.job.is_some() {
+                    self.step(now);
+                }
             }
             if self.segments.available() <= before {
-                // Everything was kept. What could go may lie in open segments, or hang on a head that does.
+                // Everything was kept or is pinned. What could go may lie in open segments, or hang on a head that
+                // does.
                 self.segments.seal_fullest();
             }
         }
-        false
+        self.reclaim.force = false;
+        self.segments.available() > RELOCATION_RESERVE
     }
 
     /// Starts a job: a segment to compact, or, if `evict`, the algorithm's next victim.
     fn next_job(&mut self, evict: bool) -> bool {
-        while let Some(segment) = self.reclaim.queue.pop_front() {
-            self.segments.header_mut(segment).queued = false;
-            if self.segments.header(segment).pins.get() > 0 {
-                // Asked again once a second.
-                self.segments.header_mut(segment).queued = true;
-                self.reclaim.pinned.push(segment);
-            } else if self.segments.take(segment) {
-                self.reclaim.job = Some(Job { segment, done: 0, why: Why::Compact });
-                return true;
-            }
-        }
-        if !evict {
-            return false;
-        }
+        let job = if self.reclaim.force {
+            self.victim().or_else(|| self.compactable())
+        } else {
+            self.compactable().or_else(|| if evict { self.victim() } else { None })
+        };
+        self.reclaim.job = job;
+        self.reclaim.moved = 0;
+        job.is_some()
+    }
+
+    fn compactable(&mut self) -> Option<Job> {
+        let segment = self.segments.take_queued()?;
+        Some(Job { segment, done: 0, why: Why::Compact })
+    }
+
+    fn victim(&mut self) -> Option<Job> {
         self.eviction.resize(self.index.items());
         self.fit(self.index.bytes());
         let lengths = QueueLengths {
@@ -231,9 +244,8 @@ impl Shard {
         };
         let first = self.eviction.victim(lengths);
         let second = if first == Queue::Small { Queue::Main } else { Queue::Small };
-        let segment = self.segments.take_oldest(first).or_else(|| self.segments.take_oldest(second));
-        self.reclaim.job = segment.map(|segment| Job { segment, done: 0, why: Why::Evict });
-        self.reclaim.job.is_some()
+        let segment = self.segments.take_oldest(first).or_else(|| self.segments.take_oldest(second))?;
+        Some(Job { segment, done: 0, why: Why::Evict })
     }
 
     /// Handles the next few items of the job; returns the bytes walked.
@@ -241,11 +253,14 @@ impl Shard {
         let Some(job) = self.reclaim.job else { return 0 };
         self.reclaim.steps += 1;
         let start = self.segments.start(job.segment);
-        let used = self.segments.header(job.segment).used;
+        let header = self.segments.header(job.segment);
+        let used = header.used;
         let mut batch = [(0u64, 0u64); BATCH];
         let mut count = 0;
-        let mut done = job.done;
-        while done < used && count < BATCH {
+        // Of nothing but dead items there is nothing to see.
+        let mut done = if header.live_items == 0 { used } else { job.done };
+        let enough = job.done.saturating_add(STEP_BYTES as u32).min(used);
+        while done < enough && count < BATCH {
             let at = start + u64::from(done);
             let item = self.segments.item(at);
             done += item.item_len() as u32;
@@ -274,10 +289,14 @@ impl Shard {
     fn finish(&mut self, job: Job) {
         self.reclaim.job = None;
         match job.why {
-            Why::Evict => self.stats.segments_evicted.add(1),
+            Why::Evict => {
+                let used = self.segments.header(job.segment).used as usize;
+                self.reclaim.evicted(used, self.segments.segment_bytes());
+                self.stats.segments_evicted.add(1);
+            }
             Why::Compact => self.stats.segments_compacted.add(1),
         }
-        self.make_free_or_wait(job.segment);
+        self.segments.end_draining(job.segment);
     }
 
     /// Decides what becomes of one item of the job's segment.
@@ -299,7 +318,7 @@ impl Shard {
         let queue = self.segments.header(self.segments.segment_of(at)).queue;
         let verdict = match why {
             Why::Compact => Verdict::Keep(queue, slot.frequency()),
-            Why::Evict => self.eviction.verdict(queue, slot.frequency()),
+            Why::Evict => self.eviction.verdict(queue, self.reclaim.hardened(slot.frequency())),
         };
         if let Verdict::Keep(queue, frequency) = verdict
             && let Some(to) = self.relocate(at, queue, now)
@@ -344,8 +363,8 @@ impl Shard {
         let (queue, moved_on) = (own.queue, heads.queue == Queue::Main && heads.sequence > own.sequence);
         let verdict = match why {
             Why::Compact => Verdict::Keep(queue, 0),
-            Why::Evict if moved_on => Verdict::Keep(Queue::Main, 0),
-            Why::Evict => self.eviction.verdict(queue, slot.frequency()),
+            Why::Evict if moved_on && !self.reclaim.force => Verdict::Keep(Queue::Main, 0),
+            Why::Evict => self.eviction.verdict(queue, self.reclaim.hardened(slot.frequency())),
         };
         if let Verdict::Keep(queue, _) = verdict
             && let Some(to) = self.relocate(at, queue, now)
@@ -377,6 +396,7 @@ impl Shard {
         self.segments.set_state(at, old_state | state::DEAD);
         self.segments.discount(at, len, expiry);
         self.stats.relocations.add(1);
+        self.reclaim.moved += len;
         Some(to)
     }
 
@@ -389,14 +409,8 @@ impl Shard {
         for gauge in [&self.stats.items, &self.stats.bytes_live, &self.stats.bytes_payload] {
             gauge.set(0);
         }
-        self.segments.seal_all();
-        for segment in 0..self.segments.headers().len() as u32 {
-            let header = self.segments.header_mut(segment);
-            if header.phase == Phase::Sealed && !header.queued {
-                header.queued = true;
-                self.reclaim.queue.push_back(segment);
-            }
-        }
+        self.segments.flush();
+        self.reclaim.sweep = 0;
         self.publish();
     }
 }

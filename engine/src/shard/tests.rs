@@ -1,5 +1,6 @@
 //! What a shard promises, case by case. The model test is in `engine/tests/model.rs`.
 
+mod bounds;
 mod long_values;
 
 use super::*;

@@ -31,6 +31,22 @@ impl Shard {
             return Outcome::Refused(refusal);
         }
         let found = self.find_live(key, hash, now);
+        if write.mode == WriteMode::Set && write.compare.is_none() {
+            let result = self.write_new(key, hash, write, false, found, now);
+            return self.stored(result, write.want_old);
+        }
+        self.write_if(key, hash, write, found, now)
+    }
+
+    /// A write with a condition, or one that joins.
+    fn write_if(
+        &mut self,
+        key: &[u8],
+        hash: u64,
+        write: &Write<'_>,
+        found: Option<(Place, Slot)>,
+        now: Millis,
+    ) -> Outcome<'_> {
         let there = found.filter(|&(_, slot)| self.stands(slot, write));
         let mut stale = false;
         let wanted = match write.mode {
@@ -112,12 +128,10 @@ impl Shard {
         found: Option<(Place, Slot)>,
         now: Millis,
     ) -> Result<Stored, Refusal> {
-        let there = found.filter(|&(_, slot)| self.stands(slot, write));
         let expiry = match (write.mode, write.vivify) {
             (WriteMode::Append | WriteMode::Prepend, Some(vivify)) => vivify,
             _ => write.expiry,
         };
-        let old_expiry = there.and_then(|(_, slot)| self.segments.item(slot.location()).expiry());
         if over(expiry, now) {
             self.upload_drop(write.value);
             return Ok(self.write_over(key, hash, write, now));
@@ -126,20 +140,47 @@ impl Shard {
             version: self.clock.next(now),
             state: if stale { state::STALE } else { 0 },
             kind: 0,
-            expiry: absolute(expiry, old_expiry),
+            expiry: match expiry {
+                Expiry::Keep => self.expiry_before(found, write),
+                other => absolute(other, None),
+            },
             token: write.token,
             flags: write.flags,
         };
-        let upload = match write.value {
-            Body::Bytes(bytes) if header.item_len(key.len(), bytes.len()) <= self.item_bytes_max() => {
-                let steps = self.reclaim.steps();
-                let at = self.room_beside(found, key, hash, &header, bytes.len(), now)?;
-                self.fill(at, &header, key, &[bytes]);
-                // Making room moves items; most writes make none.
-                let found = if steps == self.reclaim.steps() { found } else { self.find(key, hash) };
-                let old = self.link_over(found, hash, at, false);
-                return Ok(Stored { new: New::At(at), old });
-            }
+        let Body::Bytes(bytes) = write.value else {
+            return self.write_long(key, hash, header, write.value, now);
+        };
+        if header.item_len(key.len(), bytes.len()) > self.item_bytes_max() {
+            return self.write_long(key, hash, header, write.value, now);
+        }
+        let steps = self.reclaim.steps();
+        let at = self.room_beside(found, key, hash, &header, bytes.len(), now)?;
+        self.fill(at, &header, key, bytes);
+        // Making room moves items; most writes make none.
+        let found = if steps == self.reclaim.steps() { found } else { self.find(key, hash) };
+        let old = self.link_over(found, hash, at, false);
+        Ok(Stored { new: New::At(at), old })
+    }
+
+    /// The expiry of the item that a write replaces.
+    #[cold]
+    fn expiry_before(&self, found: Option<(Place, Slot)>, write: &Write<'_>) -> Option<Millis> {
+        let (_, slot) = found.filter(|&(_, slot)| self.stands(slot, write))?;
+        self.segments.item(slot.location()).expiry()
+    }
+
+    /// A value that is longer than an item may be, or was uploaded.
+    // Apart from plain writes, whose code stays short.
+    #[inline(never)]
+    fn write_long(
+        &mut self,
+        key: &[u8],
+        hash: u64,
+        header: Header,
+        value: Body<'_>,
+        now: Millis,
+    ) -> Result<Stored, Refusal> {
+        let upload = match value {
             Body::Bytes(bytes) => self.upload_whole(bytes, now)?,
             Body::Upload(upload) => upload,
         };
@@ -147,6 +188,7 @@ impl Shard {
     }
 
     /// A write that is over as it comes: only what was there goes.
+    #[cold]
     fn write_over(&mut self, key: &[u8], hash: u64, write: &Write<'_>, now: Millis) -> Stored {
         let version = self.clock.next(now);
         let old = self.find(key, hash).map(|(place, slot)| {
@@ -170,12 +212,11 @@ impl Shard {
         key: &[u8],
         hash: u64,
         header: Header,
-        parts: &[&[u8]],
+        value: &[u8],
         now: Millis,
     ) -> Result<Linked, Refusal> {
-        let value_bytes = parts.iter().map(|part| part.len()).sum();
-        let at = self.room(key, hash, &header, value_bytes, now)?;
-        self.fill(at, &header, key, parts);
+        let at = self.room(key, hash, &header, value.len(), now)?;
+        self.fill(at, &header, key, value);
         let old = self.link(key, hash, at, false);
         Ok(Linked { at, old })
     }
@@ -270,14 +311,10 @@ impl Shard {
 
     /// Writes an item into its room.
     #[inline]
-    pub(super) fn fill(&mut self, at: u64, header: &Header, key: &[u8], parts: &[&[u8]]) {
-        let value_bytes = parts.iter().map(|part| part.len()).sum();
-        let out = self.segments.bytes_mut(at, header.item_len(key.len(), value_bytes));
-        let mut value_at = header.write(key, value_bytes, out);
-        for part in parts {
-            out[value_at..value_at + part.len()].copy_from_slice(part);
-            value_at += part.len();
-        }
+    fn fill(&mut self, at: u64, header: &Header, key: &[u8], value: &[u8]) {
+        let out = self.segments.bytes_mut(at, header.item_len(key.len(), value.len()));
+        let value_at = header.write(key, value.len(), out);
+        out[value_at..value_at + value.len()].copy_from_slice(value);
     }
 
     /// Points the index at a new item, and kills the one it replaces (without its chunks, if they were
@@ -371,16 +408,15 @@ impl Shard {
         if count_max < super::SEGMENTS_MIN {
             return false;
         }
-        while count_max < self.segments.count_max() {
-            if self.segments.available() <= RELOCATION_RESERVE {
-                return false;
-            }
+        if count_max < self.segments.count_max() && self.segments.available() > RELOCATION_RESERVE {
             self.segments.limit(self.segments.count_max() - 1);
         }
-        true
+        count_max >= self.segments.count_max()
     }
 
     /// Appends to or prepends before an existing value, which lies at `at`.
+    // Apart from plain writes, whose code stays short.
+    #[inline(never)]
     fn join(
         &mut self,
         key: &[u8],

@@ -77,7 +77,19 @@ impl MemoryRange {
         Ok(MemoryRange { map, skip, len, backing, huge_pages })
     }
 
-    /// Start of the range, aligned to [`HUGE_PAGE_BYTES`]. Valid for reads and writes of [`Self::len`] bytes
+    /// As [`MemoryRange::reserve`], for what is small or touched here and there: pages are never huge, so no more
+    /// memory is taken than is touched.
+    ///
+    /// # Errors
+    /// Those of `mmap`: no address space.
+    pub fn reserve_small_pages(len: usize) -> io::Result<MemoryRange> {
+        let map: MmapRaw = MmapOptions::new().len(len.max(1)).no_reserve_swap().map_anon()?.into();
+        // A refusal (a kernel without huge pages) changes nothing.
+        let _ = map.advise(Advice::NoHugePage);
+        Ok(MemoryRange { map, skip: 0, len, backing: Backing::Anonymous, huge_pages: false })
+    }
+
+    /// Start of the range, aligned to [`HUGE_PAGE_BYTES`] (to a page if those are small). Valid for reads and writes of [`Self::len`] bytes
     /// as long as `self` lives.
     pub fn as_ptr(&self) -> *mut u8 {
         // `skip < HUGE_PAGE_BYTES`, and the mapping is that much longer than the range.
@@ -154,6 +166,19 @@ mod tests {
         let range = MemoryRange::reserve(64 << 20).unwrap();
         assert_eq!(range.as_ptr() as usize % HUGE_PAGE_BYTES, 0);
         assert_eq!(range.len(), 64 << 20);
+        let last = range.as_ptr().wrapping_add(range.len() - 1);
+        // SAFETY: `last` is the last byte of a live range that nobody else uses.
+        unsafe {
+            assert_eq!(*last, 0);
+            *last = 7;
+            assert_eq!(*last, 7);
+        }
+    }
+
+    #[test]
+    fn a_range_of_small_pages_is_zeroed_and_takes_what_is_touched() {
+        let range = MemoryRange::reserve_small_pages(64 << 20).unwrap();
+        assert_eq!((range.len(), range.huge_pages()), (64 << 20, false));
         let last = range.as_ptr().wrapping_add(range.len() - 1);
         // SAFETY: `last` is the last byte of a live range that nobody else uses.
         unsafe {

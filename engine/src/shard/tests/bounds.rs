@@ -1,0 +1,110 @@
+//! What one call may cost, however large the shard is and whatever is in it.
+
+use super::*;
+use crate::segments::Queue;
+
+const SEGMENT: usize = 64 << 10;
+
+fn keys(count: u32) -> impl Iterator<Item = [u8; 4]> {
+    (0..count).map(u32::to_le_bytes)
+}
+
+/// Once a write into a shard of hot items moved all of them, several times over.
+#[test]
+fn a_write_moves_a_few_segments_at_most_when_everything_is_hot() {
+    for eviction in crate::eviction::Algorithm::ALL {
+        let config = ShardConfig { now: NOW, segment_bytes: SEGMENT, eviction, ..ShardConfig::new(16 << 20) };
+        let mut shard = Shard::new(config).unwrap();
+        keys(15_000).for_each(|key| set(&mut shard, &key, &[1; 1000]));
+        let mut worst = 0;
+        for number in 0..3_000u32 {
+            if number.is_multiple_of(100) {
+                (0..4).for_each(|_| keys(15_000 + number).for_each(|key| drop(get(&mut shard, &key, NOW))));
+            }
+            let before = shard.stats().relocations.read();
+            set(&mut shard, &(15_000 + number).to_le_bytes(), &[2; 1000]);
+            worst = worst.max(shard.stats().relocations.read() - before);
+        }
+        assert!(shard.stats().evictions.read() > 0, "the shard is full");
+        // An item of 1000 bytes pays for about 4; where no room is left, the rest of a job and a few whole ones.
+        assert!(worst * 1024 <= 6 * SEGMENT as u64, "{eviction:?}: one write moved {worst} items");
+        shard.audit().unwrap();
+    }
+}
+
+/// Once each search for a segment passed over all that were pinned.
+#[test]
+fn a_search_passes_over_a_bounded_number_of_pinned_segments_and_finds_the_free_one() {
+    let mut segments = Segments::new(SEGMENT, 300, 0).unwrap();
+    let appended: Vec<u64> =
+        (0..202).map(|_| segments.append(Queue::Main, 0, 60 << 10, None, NOW, 1).unwrap()).collect();
+    assert_eq!(segments.sealed(Queue::Main), 201);
+    appended[..200].iter().for_each(|&at| segments.pin(segments.segment_of(at)));
+    let mut searches = 1;
+    let found = loop {
+        let before = segments.sealed(Queue::Main);
+        let found = segments.take_oldest(Queue::Main);
+        assert!(before - segments.sealed(Queue::Main) <= crate::segments::PARKED_MAX + 1);
+        match found {
+            Some(segment) => break segment,
+            None => searches += 1,
+        }
+    };
+    assert_eq!((found, searches), (200, 4));
+    // Those that are unpinned are the oldest again.
+    segments.unpin(7);
+    assert_eq!(segments.take_oldest(Queue::Main), Some(7));
+    assert_eq!(segments.take_oldest(Queue::Main), None);
+}
+
+#[test]
+fn segments_that_were_pinned_when_their_turn_came_are_evicted_when_they_are_not() {
+    let mut shard = shard_of(8 << 20);
+    let mut lent = Vec::new();
+    for number in 0..40u32 {
+        set(&mut shard, &number.to_le_bytes(), &[1; 60_000]);
+        lent.extend(lend_all(&mut shard, &number.to_le_bytes(), NOW));
+    }
+    keys(40_000).for_each(|key| set(&mut shard, &key, &[2; 500]));
+    let pinned = shard.segments.pinned();
+    assert!(pinned >= 35, "{pinned}");
+    lent.into_iter().for_each(|lent| shard.release(lent));
+    shard.audit().unwrap();
+    keys(40_000).for_each(|key| set(&mut shard, &key, &[3; 500]));
+    drain(&mut shard, NOW);
+    let stats = shard.stats();
+    // All chunks have gone, whether their values had been dropped while they were pinned or not.
+    assert!(stats.bytes_payload.read() < stats.items.read() * 505, "{} bytes", stats.bytes_payload.read());
+    assert!(stats.bytes_live.read() > stats.bytes_segments.read() / 2);
+}
+
+/// Once a flush looked at every segment there is.
+#[test]
+fn a_flush_is_a_mark_and_its_segments_are_found_in_slices() {
+    let mut shard = shard_of(40 << 20);
+    keys(32_000).for_each(|key| set(&mut shard, &key, &[1; 1000]));
+    assert!(shard.segments.in_use() > 450);
+    shard.flush(None, NOW + 1);
+    assert_eq!(get(&mut shard, &7u32.to_le_bytes(), NOW + 1), None);
+    let queued = |shard: &Shard| shard.segments.headers().iter().filter(|header| header.queued).count();
+    assert_eq!(queued(&shard), 0);
+    let before = shard.segments.in_use();
+    while shard.maintain(NOW + 1, 0) && queued(&shard) < 200 {}
+    assert!(queued(&shard) <= 257, "{} in one call", queued(&shard));
+    drain(&mut shard, NOW + 1);
+    assert!(before > 450 && shard.segments.in_use() == 0);
+}
+
+/// Once such a segment was walked item by item.
+#[test]
+fn a_segment_of_dead_items_is_free_in_a_step() {
+    let mut shard = shard_of(8 << 20);
+    keys(50_000).for_each(|key| set(&mut shard, &key, b"v"));
+    for key in keys(50_000) {
+        ask(&mut shard, &key, Op::Delete(Delete::default()), NOW);
+    }
+    let (steps, segments) = (shard.reclaim.steps(), shard.segments.in_use() as u64);
+    drain(&mut shard, NOW);
+    assert!(segments > 15 && shard.segments.in_use() == 0);
+    assert!(shard.reclaim.steps() - steps <= segments + 1);
+}
