@@ -150,7 +150,7 @@ impl Shard {
             index,
             eviction,
             clock: HybridClock::default(),
-            calendar: Calendar::new(config.now),
+            calendar: Calendar::new(config.now, config.memory_bytes),
             flushed: 0,
             flush_at: Millis::MAX,
             reclaim: Reclaim::default(),
