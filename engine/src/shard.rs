@@ -137,9 +137,12 @@ impl Shard {
         }
         let index_bytes = (config.memory_bytes / INDEX_SHARE).max(16 << 10);
         let index = Index::new(index_bytes as usize / 64, config.memory_bytes as usize / 2)?;
-        let count_max = config.memory_bytes.saturating_sub(index.bytes() as u64) as usize / segment_bytes;
+        let calendar = Calendar::new(config.now, config.memory_bytes);
+        let beside = (index.bytes() + calendar.bytes()) as u64;
+        let each = (segment_bytes + Segments::headers_bytes(1)) as u64;
+        let count_max = (config.memory_bytes.saturating_sub(beside) / each) as usize;
         if count_max < SEGMENTS_MIN {
-            let needed = (SEGMENTS_MIN * segment_bytes + index.bytes()) as u64;
+            let needed = SEGMENTS_MIN as u64 * each + beside;
             return Err(StoreError::TooSmall { given: config.memory_bytes, needed, segment_bytes });
         }
         let eviction = config.eviction.instance(config.memory_bytes as usize)?;
@@ -150,7 +153,7 @@ impl Shard {
             index,
             eviction,
             clock: HybridClock::default(),
-            calendar: Calendar::new(config.now, config.memory_bytes),
+            calendar,
             flushed: 0,
             flush_at: Millis::MAX,
             reclaim: Reclaim::default(),
@@ -334,7 +337,10 @@ impl Shard {
 
     /// Memory beside segments and index.
     fn bookkeeping_bytes(&self) -> usize {
-        self.calendar.bytes() + self.eviction.bytes() + self.uploads.table_bytes()
+        self.segments.table_bytes()
+            + self.calendar.bytes()
+            + self.eviction.bytes()
+            + self.uploads.table_bytes()
     }
 
     /// Brings the gauges up to date that are not counted as they change.

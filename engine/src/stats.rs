@@ -109,7 +109,7 @@ figures! {
     bytes_segments_max: Gauge,
     /// Bytes of the index.
     bytes_index: Gauge,
-    /// Bytes of what eviction remembers and of expiry's calendar.
+    /// Bytes of what eviction remembers, of expiry's calendar, and of the tables of segments and uploads.
     bytes_bookkeeping: Gauge,
     /// Bytes of values under way into the shard.
     bytes_uploads: Gauge,

@@ -96,6 +96,16 @@ impl Segments {
         self.segment_bytes
     }
 
+    /// Memory of the headers of so many segments, which is taken at the start.
+    pub(crate) fn headers_bytes(count_max: usize) -> usize {
+        count_max * size_of::<SegmentHeader>()
+    }
+
+    /// Memory beside the arena.
+    pub(crate) fn table_bytes(&self) -> usize {
+        Segments::headers_bytes(self.headers.capacity())
+    }
+
     /// What backs the arena, and whether it may have huge pages.
     pub(crate) fn backing(&self) -> (Backing, bool) {
         self.arena.backing()

@@ -134,8 +134,8 @@ impl Shard {
     }
 
     fn audit_memory(&self) -> Result<(), String> {
-        let segments = self.segments.in_use() * self.segments.segment_bytes();
-        // What eviction and the calendar hold is made room for within a second.
+        let segments = self.segments.in_use() * self.segments.segment_bytes() + self.segments.table_bytes();
+        // What grows of the rest of the bookkeeping is made room for within a second.
         let all = (segments + self.index.bytes()) as u64;
         check(all <= self.memory_bytes, || {
             format!("segments {segments}, index {}: more than {}", self.index.bytes(), self.memory_bytes)

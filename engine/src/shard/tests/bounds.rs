@@ -18,7 +18,7 @@ fn a_write_moves_a_few_segments_at_most_when_everything_is_hot() {
         keys(15_000).for_each(|key| set(&mut shard, &key, &[1; 1000]));
         let mut worst = 0;
         for number in 0..3_000u32 {
-            if number.is_multiple_of(100) {
+            if number.is_multiple_of(500) {
                 (0..4).for_each(|_| keys(15_000 + number).for_each(|key| drop(get(&mut shard, &key, NOW))));
             }
             let before = shard.stats().relocations.read();
@@ -107,4 +107,30 @@ fn a_segment_of_dead_items_is_free_in_a_step() {
     drain(&mut shard, NOW);
     assert!(segments > 15 && shard.segments.in_use() == 0);
     assert!(shard.reclaim.steps() - steps <= segments + 1);
+}
+
+/// Once the table of segments and the lists of uploads were beside the memory that was given.
+#[test]
+fn all_tables_are_inside_the_memory_and_told() {
+    for memory_bytes in [1 << 20, 8 << 20, 100 << 20] {
+        let shard = shard_of(memory_bytes);
+        let stats = shard.stats();
+        let segments = stats.bytes_segments_max.read() / SEGMENT as u64;
+        assert!(stats.bytes_bookkeeping.read() >= segments * 64);
+        let told =
+            stats.bytes_segments_max.read() + stats.bytes_index.read() + stats.bytes_bookkeeping.read();
+        assert!(told <= memory_bytes && memory_bytes - told < 2 * SEGMENT as u64, "{told} of {memory_bytes}");
+    }
+    let mut shard = shard_of(64 << 20);
+    let told = |shard: &mut Shard, second: u64| {
+        shard.maintain(NOW + second * 1000, 0);
+        shard.stats().bytes_bookkeeping.read()
+    };
+    let before = told(&mut shard, 1);
+    let ids: Vec<UploadId> = (0..4096).map(|_| shard.upload_begin(4000, NOW).unwrap()).collect();
+    assert!(told(&mut shard, 2) >= before + 4096 * 80);
+    ids.into_iter().for_each(|id| shard.upload_abort(id));
+    let long = shard.upload_begin(10 << 20, NOW).unwrap();
+    assert!(told(&mut shard, 3) >= before + 4096 * 72 + (10 << 20) / 8192 * 8);
+    shard.upload_abort(long);
 }
