@@ -64,6 +64,29 @@ fn a_full_neighbourhood_is_reported_and_names_its_coldest_item() {
     assert_eq!(items.hash_of(index.coldest_near(1000).unwrap()), 9);
 }
 
+/// Two full homes become one: their overflow reaches a bucket less far then, and that bucket's items have no place.
+#[test]
+fn growth_names_every_item_that_finds_no_place() {
+    let mut index = Index::new(2, 1 << 20).unwrap();
+    let mut items = Items::default();
+    let per_home = (PROBE_BUCKETS + 1) * SLOTS_PER_BUCKET;
+    let (low, high) = ((1u64 << 63) - 1, 1u64 << 63);
+    let hashes = (0..per_home as u64).map(|number| low - number);
+    let hashes: Vec<u64> = hashes.chain((0..SLOTS_PER_BUCKET as u64).map(|number| high + number)).collect();
+    for &hash in &hashes {
+        let slot = items.add(hash);
+        index.insert(hash, slot).unwrap();
+    }
+    index.grow();
+    let mut lost = HashSet::new();
+    while index.is_growing() {
+        index.grow_step(|slot| items.hash_of(slot), |slot| assert!(lost.insert(items.hash_of(slot))));
+    }
+    assert_eq!(lost.len(), SLOTS_PER_BUCKET);
+    assert_eq!(index.items() as usize, hashes.len() - lost.len());
+    assert!(hashes.iter().all(|&hash| find(&index, &items, hash).is_some() != lost.contains(&hash)));
+}
+
 #[derive(Debug, Clone)]
 enum Operation {
     Insert(u64),
