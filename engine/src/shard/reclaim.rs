@@ -39,8 +39,8 @@ const SWEEP_HEADERS: usize = 256;
 const HARDENING_SEGMENTS: usize = 16;
 /// Jobs after which a command that finds no room has eviction drop whatever it meets.
 const PATIENT_JOBS: usize = 2;
-/// Jobs that a command may run to find room.
-const JOBS_MAX: usize = 16;
+/// Attempts of a command to find room: jobs, or searches that met nothing but pinned segments.
+const ATTEMPTS_MAX: usize = 64;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Why {
@@ -194,14 +194,15 @@ impl Shard {
         }
     }
 
-    /// Works until a segment can be taken, for [`JOBS_MAX`] jobs at most. `false`: nothing was found to reclaim.
+    /// Works until a segment can be taken, for [`ATTEMPTS_MAX`] attempts at most. `false`: nothing was found to reclaim.
+    /// After [`PATIENT_JOBS`] each job frees its segment, unless that has been pinned since it began.
     #[cold]
     pub(super) fn make_room(&mut self, now: Millis) -> bool {
-        for jobs in 0..JOBS_MAX {
+        for attempt in 0..ATTEMPTS_MAX {
             if self.segments.available() > RELOCATION_RESERVE {
                 break;
             }
-            self.reclaim.force = jobs >= PATIENT_JOBS;
+            self.reclaim.force = attempt >= PATIENT_JOBS;
             let before = self.segments.available();
             if self.reclaim.job.is_some() || self.next_job(true) {
                 while self.reclaim.job.is_some() {
