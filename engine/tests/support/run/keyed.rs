@@ -1,0 +1,206 @@
+//! Steps with a key.
+
+use super::super::model::Write;
+use super::super::step::{Compare, Count, Source, Step, When};
+use super::{Run, pattern};
+use torc_engine::command::{
+    Arithmetic, Body, Delete, Delta, Expire, Number, Op, Read, Refusal, UploadId, WriteMode,
+};
+
+impl Run {
+    pub(super) fn keyed(&mut self, step: &Step) {
+        let number = match *step {
+            Step::Read { key, .. }
+            | Step::Write { key, .. }
+            | Step::Delete { key, .. }
+            | Step::Count { key, .. }
+            | Step::Expire { key, .. }
+            | Step::SetRange { key, .. }
+            | Step::Lend { key, .. } => key,
+            _ => unreachable!("the caller has the others"),
+        };
+        let key = self.keys[number % self.keys.len()].clone();
+        if !self.exact && self.model.live(&key, self.now).is_some() {
+            self.sync(&key);
+        }
+        match *step {
+            Step::Read { expiry, vivify, recache, leases, peek, .. } => {
+                let (expiry, vivify) = (self.expiry(expiry), vivify.map(|when| self.expiry(when)));
+                let read = Read { expiry, vivify, token: None, recache_below_ms: recache, leases, peek };
+                let before = self.model.entries.get(&key).cloned();
+                let expected = self.model.read(&key, expiry, vivify, recache, leases, peek, self.now);
+                self.compare_with(&key, Op::Read(read), expected, before);
+                if let Some(entry) = self.model.entries.get_mut(&key)
+                    && !peek
+                    && (!entry.placeholder || leases)
+                {
+                    // A refused touch has counted as an access.
+                    entry.fetched = entry.fetched.filter(|&fetched| fetched);
+                    if !entry.placeholder {
+                        entry.fetched = Some(true);
+                    }
+                }
+            }
+            Step::Write {
+                mode, source, flags, expiry, compare, token, vivify, invalidate, want_old, ..
+            } => {
+                let rest = (vivify, invalidate, want_old);
+                self.write_step(&key, (mode, source), flags, expiry, (compare, token), rest);
+            }
+            Step::Delete { compare, token, stale, value_only, want_old, .. } => {
+                let compare = self.token(&key, compare);
+                let stale = stale.map(|when| self.expiry(when));
+                let before = self.model.entries.get(&key).cloned();
+                let expected = self.model.delete(&key, compare, token, stale, value_only, want_old, self.now);
+                let op = Op::Delete(Delete { compare, token, stale, value_only, want_old });
+                self.compare_with(&key, op, expected, before);
+            }
+            Step::Count { count, initial, expiry, compare, token, .. } => {
+                let compare = self.token(&key, compare);
+                let expiry = self.expiry(expiry);
+                let initial = initial.map(|(number, when)| (Number::Unsigned(number), self.expiry(when)));
+                let before = self.model.entries.get(&key).cloned();
+                let expected = self.model.count(
+                    &key,
+                    |text| apply(count, text),
+                    initial,
+                    expiry,
+                    compare,
+                    token,
+                    self.now,
+                );
+                let delta = match count {
+                    Count::Increment(by) => Delta::Increment(by),
+                    Count::Decrement(by) => Delta::Decrement(by),
+                    Count::Signed(by) => Delta::Signed(by),
+                    Count::Float(by) => Delta::Float(by),
+                };
+                let op = Op::Arithmetic(Arithmetic { delta, initial, expiry, compare, token });
+                self.compare_with(&key, op, expected, before);
+            }
+            Step::Expire { expiry, condition, .. } => {
+                let expiry = self.expiry(expiry);
+                let before = self.model.entries.get(&key).cloned();
+                let expected = self.model.expire(&key, expiry, condition, self.now);
+                self.compare_with(&key, Op::Expire(Expire { expiry, condition }), expected, before);
+            }
+            Step::SetRange { offset, len, .. } => {
+                self.written += 1;
+                let bytes = pattern(self.written, len);
+                let before = self.model.entries.get(&key).cloned();
+                let expected = self.model.set_range(&key, offset, &bytes, self.now);
+                self.compare_with(&key, Op::SetRange { offset, value: &bytes }, expected, before);
+            }
+            Step::Lend { from, to, .. } => self.lend(&key, from, to),
+            _ => unreachable!("the caller has the others"),
+        }
+        self.sync(&key);
+    }
+
+    pub(super) fn write_step(
+        &mut self,
+        key: &[u8],
+        (mode, source): (WriteMode, Source),
+        flags: u32,
+        expiry: When,
+        (compare, token): (Compare, Option<u64>),
+        (vivify, invalidate, want_old): (Option<When>, bool, bool),
+    ) {
+        self.written += 1;
+        let Some((value, upload, complete)) = self.value(source) else { return };
+        if !self.exact && self.model.live(key, self.now).is_some() {
+            // The upload may have cost the item its place.
+            self.sync(key);
+        }
+        let write = Write {
+            mode,
+            value,
+            complete,
+            flags,
+            expiry: self.expiry(expiry),
+            compare: self.token(key, compare),
+            token,
+            vivify: vivify.map(|when| self.expiry(when)),
+            invalidate,
+            want_old,
+        };
+        let value = write.value.clone();
+        let op = torc_engine::command::Write {
+            mode,
+            value: upload.map_or(Body::Bytes(&value), Body::Upload),
+            flags,
+            expiry: write.expiry,
+            compare: write.compare,
+            token,
+            vivify: write.vivify,
+            invalidate,
+            want_old,
+        };
+        let before = self.model.entries.get(key).cloned();
+        let expected = self.model.write(key, write, self.now);
+        self.compare_with(key, Op::Write(op), expected, before);
+    }
+
+    /// The value to write; `None` if its upload was refused.
+    pub(super) fn value(&mut self, source: Source) -> Option<(Vec<u8>, Option<UploadId>, bool)> {
+        match source {
+            Source::Pattern(len) => Some((pattern(self.written, len), None, true)),
+            Source::Number(number) => Some((number.to_string().into_bytes(), None, true)),
+            Source::Upload(len) => {
+                let value = pattern(self.written, len);
+                let id = self.begun(len)?;
+                let (first, second) = value.split_at(len / 3);
+                for slice in [first, second] {
+                    if let Err(refusal) = self.shard.upload_append(id, slice, self.now) {
+                        assert!(!self.exact && refusal == Refusal::OutOfMemory, "{refusal:?}");
+                        return None;
+                    }
+                }
+                Some((value, Some(id), true))
+            }
+            Source::Held(slot) => match self.uploads[slot].take() {
+                None => Some((pattern(self.written, 33), None, true)),
+                Some(upload) => {
+                    let complete = upload.received == upload.value.len();
+                    Some((upload.value, Some(upload.id), complete))
+                }
+            },
+        }
+    }
+
+    pub(super) fn token(&mut self, key: &[u8], compare: Compare) -> Option<u64> {
+        let token = self.model.live(key, self.now).map_or(77, |entry| entry.token());
+        match compare {
+            Compare::Nothing => None,
+            Compare::Right => Some(token),
+            Compare::Lower => Some(token - 1),
+            Compare::Higher => Some(token + 1),
+        }
+    }
+}
+
+/// The number after a step, as each protocol counts.
+fn apply(count: Count, text: &[u8]) -> Result<Number, Refusal> {
+    let text = std::str::from_utf8(text).map_err(|_| Refusal::NotANumber)?;
+    let unsigned = || {
+        let digits = text.trim_end_matches(' ');
+        let plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+        digits.parse::<u64>().ok().filter(|_| plain).ok_or(Refusal::NotANumber)
+    };
+    match count {
+        Count::Increment(by) => Ok(Number::Unsigned(unsigned()?.wrapping_add(by))),
+        Count::Decrement(by) => Ok(Number::Unsigned(unsigned()?.saturating_sub(by))),
+        Count::Signed(by) => {
+            let number = text.parse::<i64>().ok().filter(|number| number.to_string() == text);
+            let number = number.ok_or(Refusal::NotANumber)?;
+            number.checked_add(by).map(Number::Signed).ok_or(Refusal::Overflow)
+        }
+        Count::Float(by) => {
+            let number = text.parse::<f64>().map_err(|_| Refusal::NotANumber)?;
+            if !number.is_finite() {
+                return Err(Refusal::NotANumber);
+            }
+            Ok(Number::Float(number + by))
+        }
+    }
+}
