@@ -34,9 +34,12 @@ const BATCH: usize = 8;
 const STEP_BYTES: usize = 64 << 10;
 /// Segment headers that one call of [`Shard::maintain`] looks at.
 const SWEEP_HEADERS: usize = 256;
-/// Segments' worth of shortfall after which an access counts for nothing; fewer cost hits on traces whose hot items
-/// come in waves.
-const HARDENING_SEGMENTS: usize = 16;
+/// Share of the shard's bytes that the shortfall must reach before an access counts for one less: 1/4. With less of
+/// it, and so with a fixed number of segments in a large shard, traces whose hot items come in waves lose hits (0.4
+/// points with 1/51).
+const HARDENING_SHARE: usize = 4;
+/// The same, at least, segments' worth.
+const HARDENING_SEGMENTS_MIN: usize = 16;
 /// Jobs after which a command that finds no room has eviction drop whatever it meets.
 const PATIENT_JOBS: usize = 2;
 /// Attempts of a command to find room: jobs, or searches that met nothing but pinned segments.
@@ -93,11 +96,12 @@ impl Reclaim {
         }
     }
 
-    /// An eviction job has walked `used` bytes.
-    fn evicted(&mut self, used: usize, segment_bytes: usize) {
+    /// An eviction job has walked `used` bytes of a shard of `segments` segments.
+    fn evicted(&mut self, used: usize, segments: usize, segment_bytes: usize) {
         let yielded = used - self.moved.min(used);
         self.shortfall = (self.shortfall + used).saturating_sub(PACE * yielded);
-        let hardness = self.shortfall / (HARDENING_SEGMENTS * segment_bytes);
+        let patience = (segments / HARDENING_SHARE).max(HARDENING_SEGMENTS_MIN);
+        let hardness = self.shortfall / (patience * segment_bytes);
         self.hardness = hardness.min(usize::from(FREQUENCY_MAX)) as u8;
     }
 
@@ -292,7 +296,7 @@ impl Shard {
         match job.why {
             Why::Evict => {
                 let used = self.segments.header(job.segment).used as usize;
-                self.reclaim.evicted(used, self.segments.segment_bytes());
+                self.reclaim.evicted(used, self.segments.count_max(), self.segments.segment_bytes());
                 self.stats.segments_evicted.add(1);
             }
             Why::Compact => self.stats.segments_compacted.add(1),
