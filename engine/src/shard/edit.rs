@@ -12,7 +12,7 @@
 use super::plan::{self, Part, Shape};
 use super::write::Linked;
 use super::{Shard, out_of_memory};
-use crate::chain::{ChainList, EXTENT_BYTES, Extent, LIST_HEAD_BYTES, ListWriter, Upload};
+use crate::chain::{ChainList, EXTENT_BYTES, EXTENT_LEN_MAX, Extent, LIST_HEAD_BYTES, ListWriter, Upload};
 use crate::command::{Millis, Refusal, UploadId};
 use crate::item::{Header, present};
 use std::ops::Range;
@@ -403,7 +403,6 @@ fn common(range: &Range<u64>, other: Range<u64>) -> Range<u64> {
 }
 
 fn holes(len: u64) -> impl Iterator<Item = Extent> {
-    use crate::chain::EXTENT_LEN_MAX;
     let mut left = len;
     std::iter::from_fn(move || {
         let len = left.min(EXTENT_LEN_MAX);

@@ -127,7 +127,8 @@ impl Uring {
     fn push(&mut self, entry: squeue::Entry) {
         loop {
             // SAFETY: every caller's entry names memory and descriptors that stay where they are until its
-            // completion: buffers of the ring, a piece kept in its socket, the boxed wake count.
+            // completion: buffers of the ring, a piece kept in its socket, the boxed wake count. A quick send may
+            // have none; its piece stays until the kernel has taken the entry, which is when it is over.
             if unsafe { self.ring.submission().push(&entry) }.is_ok() {
                 return;
             }
