@@ -93,6 +93,20 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// A run in which nothing was asked.
+    #[cfg(test)]
+    pub(crate) fn empty(elapsed: Duration) -> Self {
+        Self {
+            elapsed,
+            tally: Tally::default(),
+            unanswered: 0,
+            latency: Latency::new(),
+            generator_idle: Duration::ZERO,
+            generator: Sample::default(),
+            server: None,
+        }
+    }
+
     /// Replies a second.
     pub fn throughput(&self) -> f64 {
         self.tally.replies() as f64 / self.elapsed.as_secs_f64().max(1e-9)

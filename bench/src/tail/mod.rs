@@ -1,23 +1,28 @@
-//! `torc bench tail`: how the tail of the latency holds while the server has other work. Each
-//! experiment measures pairs, quiet and busy in alternating order, in the open loop at a share of
-//! the peak; the figure is the median of the pairs' ratios of p99.9.
+//! `torc bench tail`: how the tail of the latency holds while the server has other work. Two
+//! experiments measure pairs, quiet and busy in alternating order, in the open loop at a share of
+//! the peak; the figure is the median of the pairs' ratios of p99.9. The third, the floods, measures
+//! Torc and its peers in turn; the figure is Torc's p99.9 over the better peer's.
 //!
 //! | experiment | quiet | busy |
 //! |---|---|---|
 //! | eviction | writes overwrite keys that fit in memory | each write is a new key and memory is full |
 //! | neighbour | small reads alone | another client reads and writes long values |
+//! | flood | - | other clients pipeline without end |
 //!
-//! The neighbour runs in the generator's own thread, a small piece of a value a turn, so that the
-//! small reads' clock is not held up by it for long.
+//! The neighbour and the flooders run in the generator's own thread, a small piece a turn, so that
+//! the small reads' clock is not held up by them for long.
 
 mod churn;
 mod eviction;
+mod flood;
 mod neighbour;
 
 use std::fmt::Write;
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
+
+use flood::{Flood, FloodRatio, FloodRun};
 
 use crate::{
     error::BenchError,
@@ -39,13 +44,17 @@ use crate::{
 pub enum Experiment {
     Eviction,
     Neighbour,
+    Flood,
 }
 
 /// Flags of `torc bench tail`.
 #[derive(Args, Clone, Debug)]
 pub struct TailArgs {
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "eviction,neighbour")]
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "eviction,neighbour,flood")]
     experiments: Vec<Experiment>,
+    /// What the floods pipeline, each in all protocols that have it
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "get,set,mn,ping,mget")]
+    floods: Vec<Flood>,
     #[command(flatten)]
     torc: TorcArgs,
     #[arg(long, value_enum, default_value_t = Protocol::Resp)]
@@ -53,7 +62,7 @@ pub struct TailArgs {
     /// DEPTH or DEPTH@CONNECTIONS of the measured load
     #[arg(long, default_value = "1")]
     depth: Shape,
-    /// Pairs of quiet and busy
+    /// Pairs of quiet and busy, and rounds of the floods
     #[arg(long, default_value_t = 7, value_name = "N")]
     pairs: u32,
     /// Length of one measurement, seconds
@@ -103,6 +112,8 @@ struct Tails {
     seconds: f64,
     ratios: Vec<Ratio>,
     runs: Vec<Run>,
+    flood_ratios: Vec<FloodRatio>,
+    flood_runs: Vec<FloodRun>,
 }
 
 /// Medians of one experiment.
@@ -132,12 +143,13 @@ pub fn run(args: &TailArgs) -> Result<(), BenchError> {
             duration: seconds("seconds", args.seconds)?,
         },
     };
-    let mut runs = Vec::new();
+    let (mut runs, mut flood_runs) = (Vec::new(), Vec::new());
     let mut servers = Vec::new();
     for experiment in &args.experiments {
         servers.extend(match experiment {
             Experiment::Eviction => eviction::run(&stage, &mut runs)?,
             Experiment::Neighbour => neighbour::run(&stage, &mut runs)?,
+            Experiment::Flood => flood::run(&stage, &args.floods, &mut flood_runs)?,
         });
     }
     let tails = Tails {
@@ -147,6 +159,8 @@ pub fn run(args: &TailArgs) -> Result<(), BenchError> {
         seconds: args.seconds,
         ratios: args.experiments.iter().filter_map(|e| ratio(*e, &runs)).collect(),
         runs,
+        flood_ratios: flood::ratios(&flood_runs),
+        flood_runs,
     };
     folder.write(&page(&tails), &tails)
 }
@@ -213,13 +227,24 @@ fn ratio(experiment: Experiment, runs: &[Run]) -> Option<Ratio> {
         bar: match experiment {
             Experiment::Eviction => 2.0,
             Experiment::Neighbour => 4.0,
+            Experiment::Flood => return None,
         },
     })
 }
 
-/// The page. Writing to a string cannot fail, so its results are dropped.
 fn page(tails: &Tails) -> String {
     let mut page = tails.setting.page("Tail latency beside other work");
+    if !tails.runs.is_empty() {
+        pairs_page(&mut page, tails);
+    }
+    if !tails.flood_runs.is_empty() {
+        flood::page(&mut page, &tails.flood_ratios, &tails.flood_runs);
+    }
+    page
+}
+
+/// The tables of the pairs. Writing to a string cannot fail, so its results are dropped.
+fn pairs_page(page: &mut String, tails: &Tails) {
     let _ = writeln!(
         page,
         "\n{}, {}; open loop, {} s a measurement.\n\n\
@@ -261,24 +286,14 @@ fn page(tails: &Tails) -> String {
             run.other_work,
         );
     }
-    page
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::generator::measure::Outcome;
 
     fn run(pair: u32, busy: bool, p99_9_us: u64) -> Run {
-        let mut outcome = Outcome {
-            elapsed: std::time::Duration::from_secs(1),
-            tally: crate::codec::Tally::default(),
-            unanswered: 0,
-            latency: crate::generator::measure::Latency::new(),
-            generator_idle: std::time::Duration::ZERO,
-            generator: crate::process::probe::Sample::default(),
-            server: None,
-        };
+        let mut outcome = Outcome::empty(std::time::Duration::from_secs(1));
         outcome.latency.record(p99_9_us * 1_000, 1);
         Run {
             experiment: Experiment::Eviction,

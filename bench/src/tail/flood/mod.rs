@@ -1,0 +1,264 @@
+//! The tail of ten clients at depth 1 while eight others pipeline without end, on Torc and on the peers.
+
+mod flooder;
+mod page;
+
+use std::time::{Duration, Instant};
+
+use clap::ValueEnum;
+use serde::Serialize;
+
+use super::Stage;
+use crate::{
+    codec::Codec,
+    error::BenchError,
+    generator::{Driver, drive, measure::Outcome},
+    lab::{
+        contender::Contender,
+        peers::{self, ServerSettings},
+        shape::Shape,
+    },
+    load::{Protocol, with_codec},
+    report::Figures,
+    results::median,
+    workload::{
+        Mixed, Objects, Sweep,
+        keys::{KeyDistribution, KeyPicker, KeySpace},
+        mix::{Mix, Operation},
+        sizes::SizeDistribution,
+    },
+};
+use flooder::{BLOCK_KEYS, Block, Flooder};
+pub(super) use page::page;
+
+/// What the flooders ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Flood {
+    Get,
+    Set,
+    /// The shortest command of memcached's meta protocol
+    Mn,
+    Ping,
+    /// MGET of 1,000 keys
+    Mget,
+}
+
+/// The measured clients: a closed loop.
+const CLIENTS: Shape = Shape { depth: 1, connections: 10 };
+const FLOODERS: usize = 8;
+const READS: Mix = Mix { get: 1, set: 0, delete: 0 };
+
+const KEY_BYTES: u32 = 16;
+const MEMORY_MIB: u64 = 1024;
+
+/// Most that Torc's p99.9 may be of the better peer's.
+const BAR: f64 = 2.0;
+
+/// How long a server may still work on a flood whose clients have left.
+const QUIET_MAX: Duration = Duration::from_secs(10);
+/// A server that uses less of this time than [`QUIET_SHARE`] has come to rest.
+const QUIET_PROBE: Duration = Duration::from_millis(50);
+const QUIET_SHARE: f64 = 0.1;
+
+impl Flood {
+    /// The protocols that have the command.
+    fn protocols(self) -> &'static [Protocol] {
+        match self {
+            Self::Get | Self::Set => &[Protocol::Resp, Protocol::Memcache],
+            Self::Mn => &[Protocol::Memcache],
+            Self::Ping | Self::Mget => &[Protocol::Resp],
+        }
+    }
+}
+
+/// One measurement.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct FloodRun {
+    flood: Flood,
+    round: u32,
+    server: String,
+    protocol: Protocol,
+    /// Requests of the flooders that were answered, a second.
+    flood_per_second: f64,
+    figures: Figures,
+}
+
+/// Torc in one protocol beside the peer with the lower p99.9 of the same round, over all protocols.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct FloodRatio {
+    flood: Flood,
+    protocol: Protocol,
+    rounds: usize,
+    /// Median over the rounds.
+    p99_9: f64,
+    p99: f64,
+    bar: f64,
+}
+
+/// Measures every flood on every server that speaks it; each round begins with another server.
+pub(super) fn run(
+    stage: &Stage,
+    floods: &[Flood],
+    runs: &mut Vec<FloodRun>,
+) -> Result<Vec<Contender>, BenchError> {
+    let settings = ServerSettings { cpu: stage.cores.server, memory_mib: MEMORY_MIB };
+    let mut servers = vec![stage.server(MEMORY_MIB)?];
+    servers.extend(peers::redis(settings)?);
+    servers.extend(peers::memcached(settings)?);
+    let keys = KeySpace::new(stage.args.keys.max(BLOCK_KEYS), SizeDistribution::Fixed(KEY_BYTES))?;
+    let objects = Objects::new(keys, SizeDistribution::Fixed(stage.args.value_size));
+    for server in &servers {
+        let first = server.protocols.first().copied().unwrap_or(Protocol::Resp);
+        with_codec!(first, |codec| fill(stage, codec, server, &objects))?;
+    }
+    for round in 0..stage.args.pairs {
+        for &flood in floods {
+            let speaks = |server: &&Contender, protocol| server.protocols.contains(protocol);
+            let mut jobs: Vec<(&Contender, Protocol)> = Vec::new();
+            for protocol in flood.protocols() {
+                jobs.extend(servers.iter().filter(|s| speaks(s, protocol)).map(|s| (s, *protocol)));
+            }
+            let turn = round as usize % jobs.len();
+            jobs.rotate_left(turn);
+            for (server, protocol) in jobs {
+                let seed = u64::from(round) + 1;
+                let (outcome, flood_per_second) = with_codec!(protocol, |codec| {
+                    let block = Block::new(flood, protocol, &objects);
+                    measure(stage, codec, server, &objects, &block, seed)
+                })?;
+                outcome.tally.without_refusals()?;
+                let run = FloodRun {
+                    flood,
+                    round,
+                    server: server.name.clone(),
+                    protocol,
+                    flood_per_second,
+                    figures: Figures::from(&outcome),
+                };
+                eprintln!("{}", page::line(&run));
+                runs.push(run);
+                rest(server)?;
+            }
+        }
+    }
+    Ok(servers)
+}
+
+fn fill<C: Codec>(stage: &Stage, codec: &C, server: &Contender, objects: &Objects) -> Result<(), BenchError> {
+    let mut plan = Shape { depth: 64, connections: 2 }.plan(stage.timing, None, 0);
+    plan.duration = None;
+    plan.warmup = Duration::ZERO;
+    let mut sweep = Sweep::new(codec, objects, Operation::Set);
+    let servers = std::slice::from_ref(&server.address);
+    let outcome = drive(&plan, servers, codec, &mut sweep, None, &mut |_| ())?;
+    outcome.tally.without_refusals()
+}
+
+/// Measures small reads beside the flood; returns also how much of the flood was answered a second. The flooders live
+/// in the generator's thread and take turns, one between two looks at the measured clients.
+fn measure<C: Codec>(
+    stage: &Stage,
+    codec: &C,
+    server: &Contender,
+    objects: &Objects,
+    block: &Block,
+    seed: u64,
+) -> Result<(Outcome, f64), BenchError> {
+    let plan = CLIENTS.plan(stage.timing, None, seed);
+    let picker = KeyPicker::new(KeyDistribution::Uniform, objects.count(), seed);
+    let mut source = Mixed::new(codec, objects, picker, READS, u64::MAX);
+    let mut flooders = (0..FLOODERS)
+        .map(|_| Flooder::open(&server.address, block))
+        .collect::<Result<Vec<Flooder>, BenchError>>()?;
+    let servers = std::slice::from_ref(&server.address);
+    let mut measured = Driver::start(&plan, servers, codec, &mut source)?;
+    let began = Instant::now();
+    for at in (0..FLOODERS).cycle() {
+        flooders[at].step()?;
+        if let Some(outcome) = measured.step(Some(&server.probe), &mut |_| ())? {
+            let answered: u64 = flooders.iter().map(Flooder::answered).sum();
+            return Ok((outcome, answered as f64 / began.elapsed().as_secs_f64()));
+        }
+    }
+    unreachable!("the cycle has no end")
+}
+
+/// Waits until the server has nothing to do any more: what it still works on would slow the next one down, which
+/// shares its core.
+fn rest(server: &Contender) -> Result<(), BenchError> {
+    let began = Instant::now();
+    while began.elapsed() < QUIET_MAX {
+        let before = server.probe.sample()?;
+        std::thread::sleep(QUIET_PROBE);
+        let used = server.probe.sample()?.since(&before);
+        if (used.on_cpu_ns as f64) < QUIET_SHARE * QUIET_PROBE.as_nanos() as f64 {
+            return Ok(());
+        }
+    }
+    eprintln!("{} is still busy {} s after a flood", server.name, QUIET_MAX.as_secs());
+    Ok(())
+}
+
+/// Torc's ratios, one for each flood and protocol; none where no peer was measured.
+pub(super) fn ratios(runs: &[FloodRun]) -> Vec<FloodRatio> {
+    let mut ratios: Vec<FloodRatio> = Vec::new();
+    for run in runs.iter().filter(|run| run.server == "torc") {
+        if ratios.iter().any(|known| (known.flood, known.protocol) == (run.flood, run.protocol)) {
+            continue;
+        }
+        let torc: Vec<&FloodRun> = runs
+            .iter()
+            .filter(|other| other.server == "torc")
+            .filter(|other| (other.flood, other.protocol) == (run.flood, run.protocol))
+            .collect();
+        let over = |value: fn(&FloodRun) -> f64| {
+            let ratios = torc.iter().filter_map(|run| Some(value(run) / value(better_peer(runs, run)?)));
+            median(ratios.collect())
+        };
+        if let (Some(p99_9), Some(p99)) =
+            (over(|run| run.figures.latency_us.p99_9), over(|run| run.figures.latency_us.p99))
+        {
+            let (flood, protocol, rounds) = (run.flood, run.protocol, torc.len());
+            ratios.push(FloodRatio { flood, protocol, rounds, p99_9, p99, bar: BAR });
+        }
+    }
+    ratios
+}
+
+fn better_peer<'a>(runs: &'a [FloodRun], torc: &FloodRun) -> Option<&'a FloodRun> {
+    let peers =
+        runs.iter().filter(|run| run.server != "torc" && (run.flood, run.round) == (torc.flood, torc.round));
+    peers.min_by(|a, b| a.figures.latency_us.p99_9.total_cmp(&b.figures.latency_us.p99_9))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(server: &str, protocol: Protocol, round: u32, p99_9_us: u64) -> FloodRun {
+        let mut outcome = Outcome::empty(Duration::from_secs(1));
+        outcome.latency.record(p99_9_us * 1_000, 1);
+        let figures = Figures::from(&outcome);
+        FloodRun { flood: Flood::Get, round, server: server.into(), protocol, flood_per_second: 1.0, figures }
+    }
+
+    #[test]
+    fn torc_is_held_against_the_better_peer_of_the_round() {
+        let (resp, memcache) = (Protocol::Resp, Protocol::Memcache);
+        let runs = [
+            run("torc", resp, 0, 300),
+            run("torc", memcache, 0, 600),
+            run("redis", resp, 0, 100),
+            run("memcached", memcache, 0, 200),
+            run("redis", resp, 1, 400),
+            run("memcached", memcache, 1, 300),
+            run("torc", resp, 1, 300),
+            run("torc", memcache, 1, 600),
+        ];
+        let ratios = ratios(&runs);
+        let found: Vec<_> = ratios.iter().map(|r| (r.protocol, (r.p99_9 * 10.0).round())).collect();
+        assert_eq!(found, [(resp, 20.0), (memcache, 40.0)]);
+        assert!(super::ratios(&runs[..2]).is_empty(), "no peer, no ratio");
+    }
+}
