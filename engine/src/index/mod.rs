@@ -30,6 +30,7 @@ mod table;
 
 pub use slot::{FREQUENCY_MAX, LOCATION_BYTES_MAX, Slot};
 
+use std::ops::ControlFlow;
 use table::{Bucket, Table};
 
 /// Buckets after the home where an item may be. At 64, loading a million items dropped one or two of them under one
@@ -266,26 +267,65 @@ impl Index {
         self.moving = moving;
     }
 
-    /// Visits the slots of the home of `hash`, and returns the first hash of the next home, if there is one.
-    /// `hash_of` as in [`Index::grow_step`].
-    pub fn scan_step(
+    /// Visits the slots of the homes from that of `hash` on, until a visit breaks off or `homes_max` homes are done; a
+    /// home that was begun is finished. Returns the first hash of the next home, if there is one. `hash_of` as in
+    /// [`Index::grow_step`].
+    pub fn scan(
         &self,
         hash: u64,
+        homes_max: usize,
         mut hash_of: impl FnMut(Slot) -> u64,
-        mut visit: impl FnMut(Slot),
+        mut visit: impl FnMut(Slot) -> ControlFlow<()>,
     ) -> Option<u64> {
-        let home = self.home(hash);
-        let last = home + self.table.bucket(home).reach();
+        let mut next = Some(hash);
+        let mut homes_left = homes_max;
+        let mut flow = ControlFlow::Continue(());
+        while let Some(hash) = next
+            && homes_left > 0
+            && flow.is_continue()
+        {
+            let (homes, end) = self.stretch(hash);
+            let mut home = scale(hash, homes);
+            while home < end && homes_left > 0 && flow.is_continue() {
+                flow = self.scan_home(home as usize, &mut hash_of, &mut visit);
+                home += 1;
+                homes_left -= 1;
+            }
+            next = first_hash(home, homes);
+        }
+        next
+    }
+
+    /// By how many homes the neighbours of `hash` live, and the first of those homes for which that does not hold.
+    fn stretch(&self, hash: u64) -> (u64, u64) {
+        match self.growing {
+            Some(growing) if scale(hash, growing.homes) < growing.boundary => {
+                (growing.homes, growing.boundary)
+            }
+            _ => (self.homes, self.homes),
+        }
+    }
+
+    /// Visits the slots of one home, all of them; breaks off if one of the visits did.
+    fn scan_home(
+        &self,
+        home: usize,
+        hash_of: &mut impl FnMut(Slot) -> u64,
+        visit: &mut impl FnMut(Slot) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        let mut flow = ControlFlow::Continue(());
+        let bucket = self.table.bucket(home);
+        // Without a branch for each slot: most homes of a large index may be empty.
+        if bucket.reach() == 0 && bucket.slots.iter().fold(true, |empty, slot| empty & slot.is_empty()) {
+            return flow;
+        }
+        let last = home + bucket.reach();
         for slot in self.table.buckets()[home..=last].iter().flat_map(|bucket| bucket.slots) {
-            if !slot.is_empty() && self.home(hash_of(slot)) == home {
-                visit(slot);
+            if !slot.is_empty() && self.home(hash_of(slot)) == home && visit(slot).is_break() {
+                flow = ControlFlow::Break(());
             }
         }
-        let homes = match self.growing {
-            Some(growing) if scale(hash, growing.homes) < growing.boundary => growing.homes,
-            _ => self.homes,
-        };
-        first_hash(home as u64 + 1, homes)
+        flow
     }
 }
 

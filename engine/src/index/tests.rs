@@ -108,7 +108,7 @@ fn operations() -> impl Strategy<Value = Vec<Operation>> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
-    fn the_index_is_a_map(operations in operations()) {
+    fn the_index_is_a_map(operations in operations(), homes_a_step in 1usize..20) {
         let mut index = Index::new(4, 1 << 20).unwrap();
         let mut items = Items::default();
         let mut model: HashMap<u64, u8> = HashMap::new();
@@ -147,7 +147,11 @@ proptest! {
         let mut seen = HashSet::new();
         let mut cursor = Some(0);
         while let Some(hash) = cursor {
-            cursor = index.scan_step(hash, |slot| items.hash_of(slot), |slot| { seen.insert(items.hash_of(slot)); });
+            let visit = |slot| {
+                seen.insert(items.hash_of(slot));
+                if seen.len().is_multiple_of(3) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            };
+            cursor = index.scan(hash, homes_a_step, |slot| items.hash_of(slot), visit);
             grow_if_wanted(&mut index, &items);
         }
         prop_assert_eq!(seen, model.keys().copied().collect::<HashSet<_>>());

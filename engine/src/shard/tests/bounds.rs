@@ -134,3 +134,76 @@ fn all_tables_are_inside_the_memory_and_told() {
     assert!(told(&mut shard, 3) >= before + 4096 * 72 + (10 << 20) / 8192 * 8);
     shard.upload_abort(long);
 }
+
+fn scan_all(shard: &Shard, count: u32) -> (usize, usize, usize) {
+    let (mut cursor, mut steps, mut seen, mut longest) = (0, 0, std::collections::HashSet::new(), 0);
+    loop {
+        let mut keys = Vec::new();
+        cursor = shard.scan(cursor, count, NOW, &mut keys);
+        steps += 1;
+        longest = longest.max(keys.len());
+        let mut rest = &keys[..];
+        while let Some((len, tail)) = rest.split_first_chunk::<4>() {
+            let (key, tail) = tail.split_at(u32::from_le_bytes(*len) as usize);
+            seen.insert(key.to_vec());
+            rest = tail;
+        }
+        if cursor == 0 {
+            return (steps, seen.len(), longest);
+        }
+    }
+}
+
+/// Once five keys in the index of a server without flags took 157 steps.
+#[test]
+fn a_scan_of_few_keys_in_a_large_index_is_one_step() {
+    let mut shard = shard_of(1 << 30);
+    keys(5).for_each(|key| set(&mut shard, &key, b"v"));
+    assert_eq!(scan_all(&shard, 10).0, 1);
+    let (steps, seen, _) = scan_all(&shard, 2);
+    assert!(steps <= 4 && seen == 5, "{steps} steps, {seen} keys");
+}
+
+/// Once a client that asked for four billion keys got all that there were in one answer.
+#[test]
+fn a_step_of_a_scan_is_bounded_in_items_and_bytes_whatever_is_asked_for() {
+    use super::super::scan::{SCAN_BYTES_MAX, SCAN_ITEMS_MAX};
+    let mut shard = shard_of(64 << 20);
+    keys(20_000).for_each(|key| set(&mut shard, &key, b"v"));
+    let (steps, seen, longest) = scan_all(&shard, u32::MAX);
+    assert_eq!(seen, 20_000);
+    assert!(steps >= 20_000 / (SCAN_ITEMS_MAX as usize + 50), "{steps} steps");
+    assert!(longest <= (SCAN_ITEMS_MAX as usize + 50) * 8, "{longest} bytes");
+    // Keys that are not live are work, too, although none is found.
+    let mut found = Vec::new();
+    shard.flush(None, NOW);
+    assert_ne!(shard.scan(0, 10, NOW, &mut found), 0);
+    assert!(found.is_empty());
+    let mut shard = shard_of(64 << 20);
+    (0..300u32).for_each(|number| set(&mut shard, &number.to_le_bytes().repeat(1000), b"v"));
+    let (_, seen, longest) = scan_all(&shard, u32::MAX);
+    assert_eq!(seen, 300);
+    assert!(longest <= SCAN_BYTES_MAX + 50 * 4004, "{longest} bytes");
+}
+
+/// Once an almost empty index cost a division of 128 bits a home.
+#[test]
+fn a_step_of_a_scan_walks_a_bounded_part_of_an_empty_index() {
+    use super::super::scan::SCAN_HOMES_MAX;
+    let mut index = crate::index::Index::new(3 * SCAN_HOMES_MAX, 1 << 30).unwrap();
+    index.insert(u64::MAX, crate::index::Slot::new(u64::MAX, 0, 8)).unwrap();
+    let (mut hash, mut steps, mut seen) = (Some(0), 0, 0);
+    while let Some(from) = hash {
+        steps += 1;
+        hash = index.scan(
+            from,
+            SCAN_HOMES_MAX,
+            |_| u64::MAX,
+            |_| {
+                seen += 1;
+                std::ops::ControlFlow::Continue(())
+            },
+        );
+    }
+    assert_eq!((steps, seen), (3, 1));
+}
