@@ -41,6 +41,7 @@ trait Face {
     fn turn(&mut self, wait: Duration) -> Vec<Event>;
     fn send(&mut self, conn: ConnId, bytes: Vec<u8>, notice: Notice);
     fn close(&mut self, conn: ConnId);
+    fn wake(&self);
 }
 
 impl<T: Transport> Face for T {
@@ -56,6 +57,10 @@ impl<T: Transport> Face for T {
 
     fn close(&mut self, conn: ConnId) {
         Transport::close(self, conn);
+    }
+
+    fn wake(&self) {
+        Transport::waker(self).wake();
     }
 }
 
@@ -160,6 +165,20 @@ fn a_send_that_nothing_depends_on_does_not_end_the_wait() {
             let received = events.iter().any(|event| matches!(event, Event::Received { .. }));
             let sent = events.iter().any(|event| matches!(event, Event::Sent { .. }));
             assert!(received && sent, "{events:?}");
+        }
+    });
+}
+
+#[test]
+fn a_wake_up_brings_the_report_of_a_send_with_it() {
+    on_each(|transport, conn, _client| {
+        for _ in 0..3 {
+            transport.send(conn, b"answer".to_vec(), Notice::WithNext);
+            transport.wake();
+            let events = transport.turn(Duration::from_secs(20));
+            let woken = events.iter().any(|event| matches!(event, Event::Woken));
+            let sent = events.iter().any(|event| matches!(event, Event::Sent { .. }));
+            assert!(woken && sent, "{events:?}");
         }
     });
 }

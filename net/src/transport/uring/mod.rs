@@ -24,6 +24,7 @@
 //! | receive `ECANCELED` | a pause | armed again at the resume |
 //! | accept `EMFILE`, `ENFILE`, `ENOMEM`, `ENOBUFS` | shortage | armed again after [`ACCEPT_RETRY`] |
 //! | send short | the socket ended, or a signal; a quick send: the socket was full | the rest is sent |
+//! | cancel fails | the receive is over, or was being worked on | asked back again if it is armed and not wanted |
 //! | enter `EBUSY` | completions overflowed | reap, enter again next turn |
 
 mod buffers;
@@ -79,6 +80,8 @@ pub struct Uring {
     quick_sends: bool,
     /// Sockets with a quick send that is not known to be over.
     quick: Vec<ConnId>,
+    /// Some of them were submitted in an earlier turn.
+    quick_overdue: bool,
     waker: Arc<EventFd>,
     /// Where the kernel writes the count of wake-ups; boxed, as it must not move.
     wakes: Box<[u8; 8]>,
@@ -109,6 +112,7 @@ impl Uring {
             starved: Vec::new(),
             quick_sends,
             quick: Vec::new(),
+            quick_overdue: false,
             waker: Arc::new(EventFd::new(0)?),
             wakes: Box::new([0; 8]),
             pending: Vec::new(),
@@ -183,6 +187,8 @@ impl Uring {
     }
 
     fn reap(&mut self, events: &mut Vec<Event>) {
+        // Looked at first: completions make the transport queue more.
+        let all_taken = self.ring.submission().is_empty();
         let mut completions = std::mem::take(&mut self.completions);
         completions.extend(self.ring.completion().take(EVENTS_MAX));
         for completion in completions.drain(..) {
@@ -191,7 +197,7 @@ impl Uring {
             events.append(&mut self.pending);
         }
         self.completions = completions;
-        self.end_quick_sends(events);
+        self.end_quick_sends(all_taken, events);
     }
 
     fn complete(&mut self, completion: &cqueue::Entry, events: &mut Vec<Event>) {
@@ -205,7 +211,7 @@ impl Uring {
                 self.sent(conn, result, events);
             }
             Operation::QuickSend => self.sent(conn, result, events),
-            Operation::Cancel => {}
+            Operation::Cancel => self.cancelled(conn, result),
             Operation::Wake => {
                 self.in_flight -= 1;
                 events.push(Event::Woken);
@@ -302,7 +308,23 @@ impl Uring {
 
     fn cancel(&mut self, operation: Operation, conn: ConnId) {
         let cancel = opcode::AsyncCancel::new(user_data::encode(operation, conn)).build();
-        self.push(cancel.user_data(user_data::encode(Operation::Cancel, conn)));
+        // A listener's place is no connection's: nobody asks whether it was found.
+        let user_data = match operation {
+            Operation::Receive => user_data::encode(Operation::Cancel, conn),
+            _ => user_data::NONE,
+        };
+        self.push(cancel.user_data(user_data));
+    }
+
+    /// The kernel does not find a receive that it is just working on, which may go on then.
+    fn cancelled(&mut self, conn: ConnId, result: i32) {
+        let Some(socket) = self.sockets.find(conn).filter(|_| result < 0) else { return };
+        if socket.receive == Receive::Cancelling {
+            socket.receive = Receive::Armed;
+            if !socket.reading {
+                self.pause(conn);
+            }
+        }
     }
 
     fn prepare_turn(&mut self) -> Option<Duration> {
@@ -353,7 +375,7 @@ impl Transport for Uring {
     fn turn(&mut self, wait: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()> {
         let retry = self.prepare_turn();
         events.append(&mut self.pending);
-        let wait = match (events.is_empty(), wait, retry) {
+        let wait = match (events.is_empty() && !self.quick_overdue, wait, retry) {
             (false, ..) => Some(Duration::ZERO),
             (true, Some(wait), Some(retry)) => Some(wait.min(retry)),
             (true, wait, retry) => wait.or(retry),

@@ -58,15 +58,16 @@ impl Uring {
         self.push(send.user_data(user_data::encode(Operation::QuickSend, conn)));
     }
 
-    /// Reports the quick sends that are over: see the module's text.
-    pub(super) fn end_quick_sends(&mut self, events: &mut Vec<Event>) {
-        if self.quick.is_empty() {
+    /// Reports the quick sends that are over: see the module's text. `all_taken`: the kernel had taken the whole
+    /// submission queue when it was entered, so that what reaping has queued since does not count. What cannot be
+    /// reported yet is overdue: the next turn does not wait.
+    pub(super) fn end_quick_sends(&mut self, all_taken: bool, events: &mut Vec<Event>) {
+        self.quick_overdue = !self.quick.is_empty();
+        if !self.quick_overdue {
             return;
         }
-        let submissions = self.ring.submission();
-        let all_taken = submissions.is_empty() && !submissions.cq_overflow();
-        drop(submissions);
-        if !all_taken || !self.ring.completion().is_empty() {
+        let overflowed = self.ring.submission().cq_overflow();
+        if !all_taken || overflowed || !self.ring.completion().is_empty() {
             return;
         }
         let mut quick = std::mem::take(&mut self.quick);
@@ -81,6 +82,7 @@ impl Uring {
         }
         events.append(&mut self.pending);
         self.quick = quick;
+        self.quick_overdue = false;
     }
 }
 

@@ -33,6 +33,9 @@ const OPERATIONS: [Operation; 6] = [
     Operation::QuickSend,
 ];
 
+/// Of an operation whose completion tells nothing.
+pub(super) const NONE: u64 = 0;
+
 pub(super) fn encode(operation: Operation, conn: ConnId) -> u64 {
     debug_assert!(conn.generation < GENERATIONS);
     u64::from(conn.index) << 32 | u64::from(conn.generation) << 8 | operation as u64
@@ -59,7 +62,7 @@ mod tests {
                 }
             }
         }
-        assert_eq!(decode(0), None);
+        assert_eq!(decode(NONE), None);
         assert_eq!(decode(7), None);
     }
 }
