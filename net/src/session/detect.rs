@@ -5,11 +5,11 @@
 //! | `*` | RESP |
 //! | the native magic | native |
 //! | `PING`, `HELLO`, `AUTH`, `INFO`, `QUIT` as the first word (any case, but for memcached's own `quit`) | RESP, inline |
-//! | an HTTP method in capitals, memcached's binary magic (0x80, 0x81), a TLS record (0x16) | refused by name |
+//! | an HTTP request line, memcached's binary magic (0x80, 0x81), a TLS record (0x16) | refused by name |
 //! | other text | memcached |
 //!
-//! At most [`WORD_BYTES_MAX`] bytes are waited for. memcached's words are in small letters, so a method in
-//! capitals is none of them.
+//! At most [`WORD_BYTES_MAX`] bytes are waited for, and behind an HTTP method in capitals the end of the line, up to
+//! [`HTTP_LINE_BYTES_MAX`]. memcached's words are in small letters, so a method in capitals is none of them.
 
 use super::{Output, Part, Protocol, ReplyKind, Work};
 
@@ -86,10 +86,37 @@ fn detect_text(input: &[u8]) -> Detected {
     if INLINE.iter().any(|name| word.eq_ignore_ascii_case(name)) && word != b"quit" {
         Detected::Protocol(Protocol::Resp)
     } else if HTTP_METHODS.contains(&word) && behind == b' ' {
-        Detected::Refused(Refused::Http)
+        detect_http(input)
     } else {
         Detected::Protocol(Protocol::Memcache)
     }
+}
+
+/// Longest request line that is looked at whole; memcached's lines are shorter.
+const HTTP_LINE_BYTES_MAX: usize = 4096;
+
+/// A method is there: a request line has a target and a version behind it (RFC 9112, section 3).
+fn detect_http(input: &[u8]) -> Detected {
+    let end = input.iter().take(HTTP_LINE_BYTES_MAX).position(|&byte| byte == b'\n');
+    let line = match end {
+        Some(end) => &input[..end],
+        None if input.len() < HTTP_LINE_BYTES_MAX => return Detected::Unclear,
+        None => input,
+    };
+    let mut words = line.split(|&byte| byte == b' ').skip(1);
+    let is_target = words.next().is_some_and(is_http_target);
+    // What is too long to be looked at whole is judged by its target.
+    let is_version = end.is_none()
+        || words.next().is_some_and(|word| word.starts_with(b"HTTP/")) && words.next().is_none();
+    match is_target && is_version {
+        true => Detected::Refused(Refused::Http),
+        false => Detected::Protocol(Protocol::Memcache),
+    }
+}
+
+/// A path, a URI, `*` of OPTIONS, or host and port of CONNECT.
+fn is_http_target(word: &[u8]) -> bool {
+    word.starts_with(b"/") || word == b"*" || word.contains(&b':')
 }
 
 /// Inline commands of RESP that no memcached client sends.
@@ -108,7 +135,7 @@ mod tests {
 
     #[test]
     fn the_first_bytes_decide() {
-        let table: [(&[u8], Detected); 26] = [
+        let table: [(&[u8], Detected); 35] = [
             (b"*1\r\n", RESP),
             (b"*", RESP),
             (&[torc_proto::native::MAGIC], Detected::Protocol(Protocol::Native)),
@@ -132,6 +159,15 @@ mod tests {
             (b"CONNECT a:1 HTTP/1.1\r\n", HTTP),
             (b"GET\r\n", MEMCACHE),
             (b"GETS k\r\n", MEMCACHE),
+            (b"GET k\r\n", MEMCACHE),
+            (b"GET k k\r\n", MEMCACHE),
+            (b"GET /k\r\n", MEMCACHE),
+            (b"GET / HTTP\r\n", MEMCACHE),
+            (b"GET / HTTP/1.1 x\r\n", MEMCACHE),
+            (b"GET k HTTP/1.1\r\n", MEMCACHE),
+            (b"DELETE a:1 2\n", MEMCACHE),
+            (b"GET http://a/ HTTP/1.0\n", HTTP),
+            (b"POST /?a=b HTTP/2\r\n", HTTP),
             (b"\x80\x00", Detected::Refused(Refused::MemcacheBinary)),
             (b"\x81", Detected::Refused(Refused::MemcacheBinary)),
             (b"\x16\x03\x01", Detected::Refused(Refused::Tls)),
@@ -153,6 +189,15 @@ mod tests {
                 let input = [&[first][..], &[rest; WORD_BYTES_MAX - 1]].concat();
                 assert_ne!(detect(&input), Detected::Unclear, "{first}");
             }
+        }
+    }
+
+    #[test]
+    fn the_line_of_a_method_is_waited_for_up_to_a_bound() {
+        for (start, expected) in [(&b"GET /"[..], HTTP), (b"GET k", MEMCACHE)] {
+            let input = [start, &[b'a'; HTTP_LINE_BYTES_MAX]].concat();
+            assert_eq!(detect(&input[..HTTP_LINE_BYTES_MAX - 1]), Detected::Unclear);
+            assert_eq!(detect(&input), expected);
         }
     }
 
