@@ -96,7 +96,7 @@ impl Server {
         limits::raise_files(config.connections_max);
         let bound = listen::bind(&config)?;
         let clock = MachineClock::new();
-        let shared = Arc::new(shared(&config, &bound, &chosen, clock));
+        let shared = Arc::new(shared(&config, &bound, &chosen, &clock));
         let Bound { shards, kinds, addresses, shard_addresses, files } = bound;
         let settings = settings(&config, kinds);
         let seed = random();
@@ -110,10 +110,10 @@ impl Server {
                 chosen: chosen.clone(),
                 shared: shared.clone(),
                 settings: settings.clone(),
-                store: store_config(&config, number as u16, seed, clock),
+                store: store_config(&config, number as u16, seed, &clock),
                 cpu: config.cpus.get(number % config.cpus.len().max(1)).copied(),
                 receive_buffers: receive_buffers(&config),
-                clock,
+                clock: clock.clone(),
             };
             starting.spawn(plan)?;
         }
@@ -188,7 +188,7 @@ impl Drop for Server {
     }
 }
 
-fn shared(config: &ServerConfig, bound: &Bound, chosen: &Chosen, clock: MachineClock) -> Shared {
+fn shared(config: &ServerConfig, bound: &Bound, chosen: &Chosen, clock: &MachineClock) -> Shared {
     let common = bound.addresses.iter().find_map(|address| match address {
         Endpoint::Tcp(address) => Some(*address),
         Endpoint::Unix(_) => None,
@@ -200,7 +200,7 @@ fn shared(config: &ServerConfig, bound: &Bound, chosen: &Chosen, clock: MachineC
     });
     Shared {
         slots: SlotMap::even(config.shards),
-        started_at: clock.millis(),
+        wall: clock.wall(),
         boot_id: random(),
         transport: chosen.name(),
         announce_host: host.unwrap_or_else(|| "127.0.0.1".into()),
@@ -249,7 +249,7 @@ fn outcomes_bytes(config: &ServerConfig) -> u64 {
     share.clamp(*OUTCOMES_BYTES.start(), *OUTCOMES_BYTES.end())
 }
 
-fn store_config(config: &ServerConfig, shard: u16, seed: u64, clock: MachineClock) -> ShardConfig {
+fn store_config(config: &ServerConfig, shard: u16, seed: u64, clock: &MachineClock) -> ShardConfig {
     let buffers = u64::from(receive_buffers(config)) * u64::from(RECEIVE_BYTES);
     let share = config.memory_bytes / u64::from(config.shards);
     let overhead = SHARD_OVERHEAD_BYTES + PROCESS_OVERHEAD_BYTES / u64::from(config.shards);

@@ -1,12 +1,12 @@
 //! What all threads of a server know of it.
 
+use crate::clock::Wall;
 use crate::metrics::WorkerStats;
 use crate::session::Protocol;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use torc_engine::command::Millis;
 use torc_engine::slots::SlotMap;
 use torc_engine::stats::ShardStats;
 
@@ -14,7 +14,8 @@ use torc_engine::stats::ShardStats;
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) slots: SlotMap,
-    pub(crate) started_at: Millis,
+    /// It says when the server started.
+    pub(crate) wall: Arc<Wall>,
     pub(crate) boot_id: u64,
     pub(crate) transport: &'static str,
     pub(crate) announce_host: String,

@@ -11,7 +11,7 @@
 mod client;
 mod model;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Wall};
 use crate::metrics::WorkerStats;
 use crate::server::Shared;
 use crate::session::Limits;
@@ -186,7 +186,7 @@ pub(crate) fn shared(shards: u16) -> Shared {
     let worker_stats = (0..shards).map(|_| Arc::<WorkerStats>::default()).collect();
     Shared {
         slots: SlotMap::even(shards),
-        started_at: START,
+        wall: Arc::new(Wall::new(START * 1_000_000)),
         boot_id: 1,
         transport: "sim",
         announce_host: "sim".into(),

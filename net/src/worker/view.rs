@@ -61,7 +61,7 @@ impl ServerView for View {
     }
 
     fn started_at(&self) -> Millis {
-        self.shared.started_at
+        self.shared.wall.began()
     }
 
     fn boot_id(&self) -> u64 {
