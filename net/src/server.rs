@@ -231,12 +231,20 @@ fn settings(config: &ServerConfig, listeners: Vec<crate::worker::ListenerKind>) 
         connections_max: config.connections_max,
         output_bytes_max: config.output_bytes_max,
         queue_parts_max: config.queue_parts_max.max(1),
-        input_bytes_max: 2 * config.frame_bytes_max + config.value_bytes_inline + RECEIVE_BYTES as usize,
+        input_bytes_max: input_bytes_max(config),
         idle_ms_max: ms(config.idle_timeout),
         slow_ms_max: ms(config.slow_client_timeout),
         drain_ms_max: config.drain_timeout.as_millis() as u64,
         outcomes_bytes_max: outcomes_bytes(config) as usize,
     }
+}
+
+/// Sessions answer what is longer than their limits before that much of it waits: a command with what stands before and
+/// behind its value, and values as long as one may be, which MSET and SETRANGE have buffered.
+fn input_bytes_max(config: &ServerConfig) -> usize {
+    let value_max =
+        usize::try_from(config.value_bytes_max).unwrap_or(usize::MAX).max(config.value_bytes_inline);
+    (2 * config.frame_bytes_max + RECEIVE_BYTES as usize).saturating_add(value_max)
 }
 
 fn receive_buffers(config: &ServerConfig) -> u16 {

@@ -372,3 +372,26 @@ fn every_error_is_counted_by_protocol_and_kind() {
         },
     );
 }
+
+/// Once a connection was closed without a word when more than two frames of it were not parsed yet.
+#[test]
+fn several_values_that_the_limits_allow_are_stored_and_those_that_they_do_not_are_refused_by_name() {
+    on_each(
+        |config| config.value_bytes_max = 4 << 20,
+        |server, _| {
+            let mset = |count: usize| {
+                let value = "v".repeat(60_000);
+                let keys: Vec<String> = (0..count).map(|number| format!("m{number}")).collect();
+                let mut words = vec!["MSET"];
+                keys.iter().for_each(|key| words.extend([key.as_str(), value.as_str()]));
+                resp(&words)
+            };
+            let mut stream = connect(address(server));
+            exchange(&mut stream, &mset(60), b"+OK\r\n");
+            exchange(&mut stream, &resp(&["STRLEN", "m59"]), b":60000\r\n");
+            let refused = b"-ERR values together exceed maximum allowed size (--max-value)\r\n";
+            exchange(&mut stream, &mset(100), refused);
+            exchange(&mut stream, &resp(&["EXISTS", "m99"]), b":0\r\n");
+        },
+    );
+}

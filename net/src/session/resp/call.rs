@@ -138,6 +138,8 @@ pub(super) enum Error {
     /// The frame is longer than `--max-frame`.
     FrameTooLong,
 }
+    /// MSET: all of it is longer than `--max-frame` and `--max-value` together.
+    PairsTooLong,
 
 impl Error {
     /// What kind of bad input it answers.
@@ -145,7 +147,7 @@ impl Error {
         match self {
             Error::UnknownCommand => BadInput::UnknownCommand,
             Error::KeyTooLong => BadInput::Key,
-            Error::ValueTooLong | Error::StringTooLong => BadInput::ValueTooLong,
+            Error::ValueTooLong | Error::PairsTooLong | Error::StringTooLong => BadInput::ValueTooLong,
             Error::FrameTooLong
             | Error::Protocol(ProtocolError::TooManyArguments | ProtocolError::TooBigInline) => {
                 BadInput::Limit

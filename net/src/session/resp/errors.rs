@@ -49,6 +49,7 @@ fn fixed(error: Error) -> &'static str {
         Error::KeyTooLong => "ERR key longer than --max-key",
         Error::ValueTooLong => "ERR string exceeds maximum allowed size (--max-value)",
         Error::IncompatibleNx => "ERR NX and XX, GT or LT options at the same time are not compatible",
+        Error::PairsTooLong => "ERR values together exceed maximum allowed size (--max-value)",
         Error::IncompatibleGtLt => "ERR GT and LT options at the same time are not compatible",
         Error::InvalidCursor => "ERR invalid cursor",
         Error::FrameTooLong => "ERR Protocol error: request longer than --max-frame",

@@ -209,9 +209,13 @@ impl Session {
             turn.error(Error::WrongArguments(row.name), frame);
             return consumed;
         }
-        if let Some((start, len)) = long_value(row, arguments, turn.limits) {
-            self.begin(row, frame, arguments, (start, len), turn);
-            return start;
+        if row.values == Values::Pairs && consumed > pairs_bytes_max(turn.limits) {
+            turn.error(Error::PairsTooLong, frame);
+            return consumed;
+        }
+        if let Some(place) = long_value(row, arguments, turn.limits) {
+            self.begin(row, frame, arguments, place, turn);
+            return place.start;
         }
         self.run(index, row, frame, &arguments.spans, turn);
         consumed
@@ -288,9 +292,9 @@ impl Session {
         turn: &mut Turn<'_, 'a>,
     ) -> Option<Progress> {
         let row = row.filter(|row| row.takes(arguments.announced))?;
-        let (start, len) = long_value(row, arguments, turn.limits)?;
-        self.begin(row, rest, arguments, (start, len), turn);
-        Some(Progress::Consumed(start))
+        let place = long_value(row, arguments, turn.limits)?;
+        self.begin(row, rest, arguments, place, turn);
+        Some(Progress::Consumed(place.start))
     }
 
     /// Answers with an error and ends the connection.
@@ -331,12 +335,10 @@ fn exceeds(row: Option<&Row>, arguments: &Arguments, have: usize, total: usize, 
     let frame_max = limits.frame_bytes_max;
     match values(row, arguments) {
         Values::None => total > frame_max,
-        Values::Pairs => {
-            let value_max = usize::try_from(limits.value_bytes_max).unwrap_or(usize::MAX);
-            total > frame_max.saturating_add(value_max)
-        }
+        // What is too long is thrown away: see `long_value`.
+        Values::Pairs => false,
         Values::Streamed(index) | Values::Buffered(index) => {
-            if let Some((start, len)) = place(arguments, index) {
+            if let Some(Place { start, len, .. }) = place(arguments, index) {
                 let behind = (total as u64).saturating_sub(start as u64 + len + 2);
                 let long = row.is_some_and(|row| is_long(row, len, limits));
                 start > frame_max || (!long && behind > frame_max as u64)
@@ -357,13 +359,27 @@ fn values(row: Option<&Row>, arguments: &Arguments) -> Values {
     }
 }
 
-/// Where the bytes of an argument start and how many they are, if its length is here.
-fn place(arguments: &Arguments, index: usize) -> Option<(usize, u64)> {
-    match arguments.spans.get(index) {
-        Some(span) => Some((span.start as usize, u64::from(span.len))),
-        None if arguments.spans.len() == index => arguments.unfinished,
-        None => None,
-    }
+/// Longest request of several values, all of it buffered: as long as a command and one value may be.
+fn pairs_bytes_max(limits: &Limits) -> usize {
+    usize::try_from(limits.value_bytes_max).unwrap_or(usize::MAX).saturating_add(limits.frame_bytes_max)
+}
+
+/// Where an argument is: its number, where its bytes start, and how many they are.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    index: usize,
+    start: usize,
+    len: u64,
+}
+
+/// The place of an argument, if its length is here.
+fn place(arguments: &Arguments, index: usize) -> Option<Place> {
+    let (start, len) = match arguments.spans.get(index) {
+        Some(span) => (span.start as usize, u64::from(span.len)),
+        None if arguments.spans.len() == index => arguments.unfinished?,
+        None => return None,
+    };
+    Some(Place { index, start, len })
 }
 
 /// Whether a value of `len` bytes is received in slices, or not at all.
@@ -372,8 +388,14 @@ fn is_long(row: &Row, len: u64, limits: &Limits) -> bool {
         || (matches!(row.values, Values::Streamed(_)) && len > limits.value_bytes_inline as u64)
 }
 
-/// The place of a value that is received in slices, or not at all.
-fn long_value(row: &Row, arguments: &Arguments, limits: &Limits) -> Option<(usize, u64)> {
-    let (Values::Streamed(index) | Values::Buffered(index)) = row.values else { return None };
-    place(arguments, index).filter(|&(_, len)| is_long(row, len, limits))
+/// The place of an argument that is received in slices, or not at all.
+fn long_value(row: &Row, arguments: &Arguments, limits: &Limits) -> Option<Place> {
+    match row.values {
+        Values::Streamed(index) | Values::Buffered(index) => {
+            place(arguments, index).filter(|place| is_long(row, place.len, limits))
+        }
+        Values::Pairs => place(arguments, arguments.spans.len())
+            .filter(|place| place.start as u64 + place.len > pairs_bytes_max(limits) as u64),
+        Values::None => None,
+    }
 }

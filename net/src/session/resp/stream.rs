@@ -5,7 +5,7 @@ use super::options::{Dialect, Options, Unit};
 use super::reply::Kind;
 use super::strings::set_kind;
 use super::table::{Row, Run, Values};
-use super::{Progress, Session, Turn};
+use super::{Place, Progress, Session, Turn};
 use crate::session::Work;
 use torc_engine::command::{Expiry, WriteMode};
 use torc_proto::resp::request::{self, Arguments, Step};
@@ -43,16 +43,15 @@ pub(super) struct Value {
 }
 
 impl Session {
-    /// Begins a long value of `len` bytes at `start` of the frame, or refuses its request.
+    /// Begins a long value at its place in the frame, or refuses its request and throws away the rest of it.
     pub(super) fn begin<'a>(
         &mut self,
         row: &'static Row,
         frame: &'a [u8],
         arguments: &Arguments,
-        (start, len): (usize, u64),
+        Place { index, start, len }: Place,
         turn: &mut Turn<'_, 'a>,
     ) {
-        let (Values::Streamed(index) | Values::Buffered(index)) = row.values else { return };
         let spans = arguments.spans.get(..index).unwrap_or_default();
         let behind = arguments.announced.saturating_sub(index + 1);
         let call = Call { row, frame, spans, now: turn.now, limits: turn.limits };
@@ -161,6 +160,7 @@ impl Session {
 /// What stands before the value.
 fn plan<'a>(call: &Call<'_, 'a>, len: u64) -> Result<Plan<'a>, Error> {
     match call.row.run {
+        _ if call.row.values == Values::Pairs => Err(Error::PairsTooLong),
         _ if len > call.limits.value_bytes_max => Err(Error::ValueTooLong),
         Run::Store(plan) => plan(call),
         _ => Err(Error::ValueTooLong),
