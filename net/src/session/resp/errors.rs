@@ -87,24 +87,29 @@ fn c_string(bytes: &[u8]) -> &[u8] {
     bytes.split(|&byte| byte == 0).next().unwrap_or_default()
 }
 
-fn clipped(bytes: &[u8], len_max: usize) -> &[u8] {
+/// What an error repeats of an argument.
+pub(super) fn repeated(bytes: &[u8]) -> &[u8] {
+    clipped(bytes, REPEATED_BYTES_MAX)
+}
+
     let bytes = c_string(bytes);
+fn clipped(bytes: &[u8], len_max: usize) -> &[u8] {
     &bytes[..bytes.len().min(len_max)]
 }
 
 fn unknown_command(words: &[Vec<u8>]) -> Vec<u8> {
     let (name, arguments) = words.split_first().map(|(name, rest)| (&name[..], rest)).unwrap_or_default();
-    let mut repeated = Vec::new();
+    let mut others = Vec::new();
     for argument in arguments {
-        if repeated.len() >= REPEATED_BYTES_MAX {
+        if others.len() >= REPEATED_BYTES_MAX {
             break;
         }
-        let clipped = clipped(argument, REPEATED_BYTES_MAX - repeated.len());
-        repeated.extend_from_slice(&[b"'", clipped, b"' "].concat());
+        let clipped = clipped(argument, REPEATED_BYTES_MAX - others.len());
+        others.extend_from_slice(&[b"'", clipped, b"' "].concat());
     }
     let mut text = b"ERR unknown command '".to_vec();
-    text.extend_from_slice(clipped(name, REPEATED_BYTES_MAX));
+    text.extend_from_slice(repeated(name));
     text.extend_from_slice(b"', with args beginning with: ");
-    text.extend_from_slice(&repeated);
+    text.extend_from_slice(&others);
     text
 }

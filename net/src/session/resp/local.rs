@@ -31,11 +31,9 @@ impl LocalCall<'_> {
         out: &mut Vec<u8>,
     ) -> Option<fn(&mut Session, &LocalCall<'_>, &mut Vec<u8>)> {
         let Some(subcommand) = subcommands.iter().find(|subcommand| self.is(1, subcommand.name)) else {
-            let asked = String::from_utf8_lossy(self.word(1));
-            let asked: String = asked.chars().take(128).collect();
-            let command = self.row.name.to_uppercase();
-            let text = format!("ERR unknown subcommand '{asked}'. Try {command} HELP.");
-            compose::error(out, text.as_bytes());
+            let asked = errors::repeated(self.word(1));
+            let help = format!("'. Try {} HELP.", self.row.name.to_uppercase());
+            compose::error(out, &[b"ERR unknown subcommand '", asked, help.as_bytes()].concat());
             return None;
         };
         let count = i32::try_from(self.words.len()).unwrap_or(i32::MAX);
