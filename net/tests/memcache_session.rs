@@ -11,7 +11,7 @@ use support::model::Model;
 use support::vectors::{Case, Numbers, Step, read_folder};
 use support::{Connection, Store, shard, shown};
 use torc_engine::command::{Found, Meta, Outcome, Refusal, Value};
-use torc_net::session::{Answer, ComposeContext, Output, Protocol, Scratch, Session, Work};
+use torc_net::session::{Answer, ComposeContext, Output, Port, Protocol, Scratch, Session, Work};
 
 const NOW: u64 = 1_800_000_000_000;
 
@@ -178,7 +178,7 @@ fn answered(session: &mut Session, request: &str, answers: &[Answer<'_>]) -> Str
 
 #[test]
 fn limits_and_refusals_are_said_in_one_line() {
-    let session = &mut Session::new(Some(Protocol::Memcache));
+    let session = &mut Session::new(Some(Protocol::Memcache), Port::Common);
     let busy = || Answer::Busy { limit: "queue-length" };
     let refused = |refusal| Answer::Outcome(Outcome::Refused(refusal));
     let said = "SERVER_ERROR busy: limit --queue-length reached\r\n";
@@ -198,7 +198,7 @@ fn limits_and_refusals_are_said_in_one_line() {
 
 #[test]
 fn a_retrieval_that_fails_for_one_key_ends_there() {
-    let session = &mut Session::new(Some(Protocol::Memcache));
+    let session = &mut Session::new(Some(Protocol::Memcache), Port::Common);
     let found = || {
         let meta = Meta { flags: 3, value_bytes: 2, ..Meta::default() };
         Answer::Outcome(Outcome::Item(Found { meta, value: Value::Inline(b"hi") }))

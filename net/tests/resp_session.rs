@@ -7,7 +7,7 @@ mod vectors;
 use proptest::prelude::*;
 use support::{Connection, Store, model::Model};
 use torc_engine::command::{Outcome, Refusal};
-use torc_net::session::{Answer, ComposeContext, Limits, Output, Protocol, Scratch, Session};
+use torc_net::session::{Answer, ComposeContext, Limits, Output, Port, Protocol, Scratch, Session};
 use torc_proto::resp::reply::{Parsed, parse};
 use vectors::{Case, cases};
 
@@ -87,7 +87,7 @@ fn vectors_hold_byte_by_byte() {
 
 /// Parses all of `input` with small steps, and counts the parts.
 fn parse_in_steps(input: &[u8], parts_max: usize) -> (usize, usize) {
-    let mut session = Session::new(Some(Protocol::Resp));
+    let mut session = Session::new(Some(Protocol::Resp), Port::Common);
     let scratch = Scratch::default();
     let (mut at, mut parts_count, mut longest) = (0, 0, 0);
     while at < input.len() {
@@ -134,7 +134,7 @@ fn answered(session: &mut Session, request: &[&str], answers: &[Answer<'_>]) -> 
 }
 
 fn session() -> Session {
-    Session::new(Some(Protocol::Resp))
+    Session::new(Some(Protocol::Resp), Port::Common)
 }
 
 const MOVED: Answer<'static> = Answer::Moved { slot: 42, shard: 1, epoch: 1 };

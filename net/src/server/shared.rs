@@ -5,6 +5,7 @@ use crate::metrics::WorkerStats;
 use crate::session::Protocol;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use torc_engine::slots::SlotMap;
@@ -52,7 +53,17 @@ impl Shared {
 
     /// A figure for INFO and stats, summed over the shards; 0 if nothing has that name.
     pub(crate) fn figure(&self, name: &str) -> u64 {
-        self.lookup(name).unwrap_or_default()
+        self.all().lookup(name).unwrap_or_default()
+    }
+
+    /// As [`Shared::figure`], of one shard.
+    pub(crate) fn own_figure(&self, shard: u16, name: &str) -> u64 {
+        let shard = usize::from(shard);
+        Figures { shared: self, shards: shard..shard + 1 }.lookup(name).unwrap_or_default()
+    }
+
+    fn all(&self) -> Figures<'_> {
+        Figures { shared: self, shards: 0..self.worker_stats.len() }
     }
 
     /// As [`Shared::figure`], counted from the last [`Shared::reset`] of that name.
@@ -74,7 +85,15 @@ impl Shared {
         // Nothing panics while it is held, and a list of numbers is whole at every moment.
         self.baseline.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
+/// The figures of some shards, added up.
+struct Figures<'s> {
+    shared: &'s Shared,
+    shards: Range<usize>,
+}
+
+impl Figures<'_> {
     fn lookup(&self, name: &str) -> Option<u64> {
         let of_shards = |names: &[&str]| names.iter().map(|name| self.of_shards(name)).sum();
         let done = |command| self.of_workers(|stats| stats.command_outcome(command, "done"));
@@ -83,9 +102,11 @@ impl Shared {
         let not_done = |command| self.of_workers(|stats| stats.command_outcome(command, "not_done"));
         let commands = |command| self.of_workers(|stats| stats.commands(command));
         Some(match name {
-            "memory_max" | "memory_max_bytes" | "bytes_limit" => self.memory_bytes,
-            "connections_max" => self.connections_max as u64,
-            "value_bytes_max" => self.value_bytes_max,
+            "memory_max" | "memory_max_bytes" | "bytes_limit" => {
+                self.shared.memory_bytes / self.shared.worker_stats.len() as u64 * self.shards.len() as u64
+            }
+            "connections_max" => self.shared.connections_max as u64,
+            "value_bytes_max" => self.shared.value_bytes_max,
             "memory_used_bytes" | "bytes_used" => {
                 of_shards(&["bytes_segments", "bytes_index", "bytes_bookkeeping"])
             }
@@ -126,22 +147,29 @@ impl Shared {
     fn of_shard_or_worker(&self, name: &str) -> Option<u64> {
         // The names of a shard's figures and of a worker's are known before there is any.
         let shard = ShardStats::default().figures().any(|figure| figure.name == name);
-        let worker = || self.worker_stats.iter().filter_map(|stats| stats.figure(name));
+        let worker = || self.workers().filter_map(|stats| stats.figure(name));
         if shard { Some(self.of_shards(name)) } else { worker().reduce(|sum, value| sum + value) }
     }
 
     fn of_shards(&self, name: &str) -> u64 {
-        let shards = self.shard_stats.get().into_iter().flatten();
-        shards.flat_map(|stats| stats.figures()).filter(|figure| figure.name == name).map(|f| f.value).sum()
+        let shards = self.shared.shard_stats.get().and_then(|stats| stats.get(self.shards.clone()));
+        let figures = shards.into_iter().flatten().flat_map(|stats| stats.figures());
+        figures.filter(|figure| figure.name == name).map(|f| f.value).sum()
     }
 
     fn of_workers(&self, figure: impl Fn(&WorkerStats) -> u64) -> u64 {
-        self.worker_stats.iter().map(|stats| figure(stats)).sum()
+        self.workers().map(figure).sum()
+    }
+
+    fn workers(&self) -> impl Iterator<Item = &WorkerStats> {
+        let workers = self.shared.worker_stats.get(self.shards.clone());
+        workers.into_iter().flatten().map(|stats| &**stats)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::Shared;
     use crate::session::{memcache::stats, native, resp::info};
     use crate::simulation::shared;
 
@@ -151,9 +179,20 @@ mod tests {
         let lists = [stats::GAUGES, stats::COUNTERS, info::CLIENTS, info::MEMORY, info::STATS];
         let named = lists.into_iter().flatten().map(|(_, figure)| *figure);
         for figure in named.chain(native::server::FIGURES) {
-            assert!(shared.lookup(figure).is_some(), "{figure}");
+            assert!(shared.all().lookup(figure).is_some(), "{figure}");
         }
-        assert_eq!(shared.lookup("no_such_figure"), None);
+        assert_eq!(shared.all().lookup("no_such_figure"), None);
+    }
+
+    #[test]
+    fn the_figures_of_the_shards_add_up() {
+        let shared = Shared { memory_bytes: 64 << 20, ..shared(2) };
+        shared.worker_stats[0].accepted.add(5);
+        shared.worker_stats[1].accepted.add(2);
+        for (name, figures) in [("connections_total", [5, 2]), ("memory_max_bytes", [32 << 20, 32 << 20])] {
+            assert_eq!([0, 1].map(|shard| shared.own_figure(shard, name)), figures, "{name}");
+            assert_eq!(shared.figure(name), figures.iter().sum::<u64>(), "{name}");
+        }
     }
 
     #[test]

@@ -185,6 +185,8 @@ pub trait ServerView {
     fn items(&self) -> u64;
     /// Named figures for INFO and stats, summed over the shards: see `crate::metrics`.
     fn figure(&self, name: &str) -> u64;
+    /// As `figure`, of this shard alone.
+    fn own_figure(&self, name: &str) -> u64;
     /// As `figure`, counted from the last `reset_figures` that named it.
     fn figure_since_reset(&self, name: &str) -> u64;
     /// Counts these from now on, for the calls since their reset; all other readers see them run on.
@@ -203,6 +205,16 @@ pub enum Protocol {
     Native,
 }
 
+/// By what kind of port a client came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Port {
+    /// Every key is served there, by whichever shard accepts.
+    #[default]
+    Common,
+    /// A shard's own: to a cluster client, a node that has this shard's slots and no others.
+    Shard,
+}
+
 /// Names of the protocols, in their order.
 pub const PROTOCOLS: [&str; 3] = ["resp", "memcache", "native"];
 
@@ -210,7 +222,7 @@ pub const PROTOCOLS: [&str; 3] = ["resp", "memcache", "native"];
 #[derive(Debug)]
 pub enum Session {
     /// The first bytes decide; see [`detect`].
-    Undecided,
+    Undecided(Port),
     Resp(resp::Session),
     Memcache(memcache::Session),
     Native(native::Session),
@@ -218,10 +230,10 @@ pub enum Session {
 
 impl Session {
     /// A session that speaks `protocol`, or finds out by the first bytes.
-    pub fn new(protocol: Option<Protocol>) -> Session {
+    pub fn new(protocol: Option<Protocol>, port: Port) -> Session {
         match protocol {
-            None => Session::Undecided,
-            Some(Protocol::Resp) => Session::Resp(resp::Session::default()),
+            None => Session::Undecided(port),
+            Some(Protocol::Resp) => Session::Resp(resp::Session::new(port)),
             Some(Protocol::Memcache) => Session::Memcache(memcache::Session::default()),
             Some(Protocol::Native) => Session::Native(native::Session::default()),
         }
@@ -230,7 +242,7 @@ impl Session {
     /// Which protocol is spoken, if that is known.
     pub fn protocol(&self) -> Option<Protocol> {
         match self {
-            Session::Undecided => None,
+            Session::Undecided(_) => None,
             Session::Resp(_) => Some(Protocol::Resp),
             Session::Memcache(_) => Some(Protocol::Memcache),
             Session::Native(_) => Some(Protocol::Native),
@@ -250,10 +262,10 @@ impl Session {
         parts: &mut Vec<Part<'a>>,
         parts_max: usize,
     ) -> Parsed {
-        if let Session::Undecided = self {
+        if let Session::Undecided(port) = *self {
             match detect::detect(input) {
                 detect::Detected::Unclear => return Parsed { consumed: 0, missing: 1 },
-                detect::Detected::Protocol(protocol) => *self = Session::new(Some(protocol)),
+                detect::Detected::Protocol(protocol) => *self = Session::new(Some(protocol), port),
                 detect::Detected::Refused(reply) => {
                     parts.push(reply.into_part());
                     return Parsed { consumed: input.len(), missing: 0 };
@@ -261,7 +273,7 @@ impl Session {
             }
         }
         match self {
-            Session::Undecided => unreachable!("decided above"),
+            Session::Undecided(_) => unreachable!("decided above"),
             Session::Resp(session) => session.parse(input, scratch, now, limits, parts, parts_max),
             Session::Memcache(session) => session.parse(input, scratch, now, limits, parts, parts_max),
             Session::Native(session) => session.parse(input, now, limits, parts, parts_max),

@@ -4,7 +4,7 @@ use super::connection::{Connection, Phase, WaitState};
 use super::core::{Core, ListenerKind};
 use super::owned::OwnedReply;
 use crate::metrics::CloseReason;
-use crate::session::{Piece, Session};
+use crate::session::{Piece, Port, Session};
 use crate::transport::{ConnId, Notice, Transport};
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use torc_engine::segments::{Lent, LentChain};
@@ -36,7 +36,8 @@ impl Core {
             kind.unwrap_or(ListenerKind { protocol: None, shard_port: false });
         // Connections of all shards get different numbers.
         let number = self.connections_total * u64::from(self.mail.shards()) + u64::from(self.number);
-        let mut conn = Connection::new(id, number, Session::new(protocol), self.now);
+        let port = if shard_port { Port::Shard } else { Port::Common };
+        let mut conn = Connection::new(id, number, Session::new(protocol, port), self.now);
         conn.on_shard_port = shard_port;
         let (peer, local) = addresses();
         (conn.peer, conn.local) = (peer.into(), local.into());

@@ -52,6 +52,10 @@ impl ServerView for View {
         self.shared.figure(name)
     }
 
+    fn own_figure(&self, name: &str) -> u64 {
+        self.shared.own_figure(self.shard, name)
+    }
+
     fn figure_since_reset(&self, name: &str) -> u64 {
         self.shared.figure_since_reset(name)
     }

@@ -11,7 +11,8 @@ use torc_engine::command::{Body, Command, Millis, Op, Outcome, Refusal, UploadId
 use torc_engine::segments::Lent;
 use torc_engine::{Shard, ShardConfig};
 use torc_net::session::{
-    Answer, ComposeContext, Limits, Output, Piece, Protocol, ReplyKind, Scratch, ServerView, Session, Work,
+    Answer, ComposeContext, Limits, Output, Piece, Port, Protocol, ReplyKind, Scratch, ServerView, Session,
+    Work,
 };
 
 /// What executes commands: the model or a real shard.
@@ -82,7 +83,7 @@ struct Upload {
 impl Connection {
     pub fn new(protocol: Option<Protocol>) -> Connection {
         Connection {
-            session: Session::new(protocol),
+            session: Session::new(protocol, Port::Common),
             input: Vec::new(),
             upload: None,
             output: Output::default(),
@@ -260,7 +261,10 @@ impl ServerView for View {
         3
     }
     fn figure(&self, name: &str) -> u64 {
-        name.len() as u64
+        if name == "items" { self.items() } else { name.len() as u64 }
+    }
+    fn own_figure(&self, name: &str) -> u64 {
+        1000 + name.len() as u64
     }
     fn figure_since_reset(&self, name: &str) -> u64 {
         name.len() as u64

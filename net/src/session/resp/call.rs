@@ -4,6 +4,7 @@ use super::reply::{Kind, Reply};
 use super::table::Row;
 use crate::session::{BadInput, Limits, Once, Part, ReplyKind, Work};
 use torc_engine::command::{Body, Command, Expiry, Millis, Op, Write, WriteMode};
+use torc_engine::slots::slot_of;
 use torc_proto::resp::{ProtocolError, Span, parse_i64};
 
 /// A request whose command is known and whose number of arguments is right.
@@ -42,6 +43,12 @@ impl<'r, 'a> Call<'r, 'a> {
 
     pub(super) fn integer(&self, index: usize) -> Result<i64, Error> {
         parse_i64(self.argument(index)).ok_or(Error::NotAnInteger)
+    }
+
+    /// Whether all keys are of one slot, so that one node can do all of the command.
+    pub(super) fn has_one_slot(&self) -> bool {
+        let mut slots = self.row.keys.of(self.len()).map(|index| slot_of(self.argument(index)));
+        slots.next().is_none_or(|first| slots.all(|slot| slot == first))
     }
 
     /// The keys of a command that is nothing but keys; none is given out if one is too long.
@@ -125,10 +132,14 @@ pub(super) enum Error {
     /// Of the command with this name.
     InvalidExpire(&'static str),
     OffsetOutOfRange,
+    /// On a shard's own port: keys of several slots.
+    CrossSlot,
     DecrementOverflow,
     StringTooLong,
     KeyTooLong,
     ValueTooLong,
+    /// MSET: all of it is longer than `--max-frame` and `--max-value` together.
+    PairsTooLong,
     /// EXPIRE: the argument with this number.
     UnsupportedOption(u32),
     IncompatibleNx,
@@ -138,8 +149,6 @@ pub(super) enum Error {
     /// The frame is longer than `--max-frame`.
     FrameTooLong,
 }
-    /// MSET: all of it is longer than `--max-frame` and `--max-value` together.
-    PairsTooLong,
 
 impl Error {
     /// What kind of bad input it answers.

@@ -91,7 +91,7 @@ fn nodes(session: &mut Session, call: &LocalCall<'_>, out: &mut Vec<u8>) {
     let mut text = String::new();
     for shard in 0..server.shard_count() {
         let (host, port) = server.shard_address(shard);
-        let flags = if shard == server.shard() { "myself,master" } else { "master" };
+        let flags = if shard == call.node() { "myself,master" } else { "master" };
         let (id, epoch) = (server.node_id(shard), server.slot_epoch());
         // Writing to a String cannot fail.
         let _ = write!(text, "{id} {host}:{port}@0 {flags} - 0 0 {epoch} connected");
@@ -119,8 +119,7 @@ fn info(session: &mut Session, call: &LocalCall<'_>, out: &mut Vec<u8>) {
 }
 
 fn my_id(_: &mut Session, call: &LocalCall<'_>, out: &mut Vec<u8>) {
-    let server = call.context.server;
-    bulk(out, &server.node_id(server.shard()));
+    bulk(out, &call.context.server.node_id(call.node()));
 }
 
 fn key_slot(_: &mut Session, call: &LocalCall<'_>, out: &mut Vec<u8>) {

@@ -43,13 +43,14 @@ fn fixed(error: Error) -> &'static str {
         Error::NotAnInteger => "ERR value is not an integer or out of range",
         Error::NotAFloat => "ERR value is not a valid float",
         Error::NotFinite => "ERR increment would produce NaN or Infinity",
+        Error::CrossSlot => "CROSSSLOT Keys in request don't hash to the same slot",
         Error::OffsetOutOfRange => "ERR offset is out of range",
         Error::DecrementOverflow => "ERR decrement would overflow",
         Error::StringTooLong => "ERR string exceeds maximum allowed size (proto-max-bulk-len)",
         Error::KeyTooLong => "ERR key longer than --max-key",
         Error::ValueTooLong => "ERR string exceeds maximum allowed size (--max-value)",
-        Error::IncompatibleNx => "ERR NX and XX, GT or LT options at the same time are not compatible",
         Error::PairsTooLong => "ERR values together exceed maximum allowed size (--max-value)",
+        Error::IncompatibleNx => "ERR NX and XX, GT or LT options at the same time are not compatible",
         Error::IncompatibleGtLt => "ERR GT and LT options at the same time are not compatible",
         Error::InvalidCursor => "ERR invalid cursor",
         Error::FrameTooLong => "ERR Protocol error: request longer than --max-frame",
@@ -92,8 +93,8 @@ pub(super) fn repeated(bytes: &[u8]) -> &[u8] {
     clipped(bytes, REPEATED_BYTES_MAX)
 }
 
-    let bytes = c_string(bytes);
 fn clipped(bytes: &[u8], len_max: usize) -> &[u8] {
+    let bytes = c_string(bytes);
     &bytes[..bytes.len().min(len_max)]
 }
 

@@ -3,12 +3,11 @@
 use super::Session;
 use super::connection::REDIS_VERSION;
 use super::local::LocalCall;
-use crate::session::ComposeContext;
 use std::fmt::Write;
 use torc_proto::resp::compose;
 
 /// Writes the lines of a section.
-type Lines = fn(&ComposeContext<'_>, &mut String);
+type Lines = fn(&LocalCall<'_>, &mut String);
 
 const SECTIONS: [(&str, Lines); 7] = [
     ("Server", server),
@@ -38,7 +37,7 @@ pub(super) fn info(session: &mut Session, call: &LocalCall<'_>, out: &mut Vec<u8
                 text.push_str("\r\n");
             }
             line(&mut text, format_args!("# {name}"));
-            lines(call.context, &mut text);
+            lines(call, &mut text);
         }
     }
     compose::verbatim(out, &text, session.version);
@@ -49,7 +48,8 @@ fn line(text: &mut String, line: std::fmt::Arguments<'_>) {
     let _ = write!(text, "{line}\r\n");
 }
 
-fn server(context: &ComposeContext<'_>, text: &mut String) {
+fn server(call: &LocalCall<'_>, text: &mut String) {
+    let context = call.context;
     let server = context.server;
     let uptime_seconds = context.now.saturating_sub(server.started_at()) / 1000;
     line(text, format_args!("redis_version:{REDIS_VERSION}"));
@@ -60,7 +60,7 @@ fn server(context: &ComposeContext<'_>, text: &mut String) {
     line(text, format_args!("arch_bits:{}", usize::BITS));
     line(text, format_args!("multiplexing_api:{}", server.transport()));
     line(text, format_args!("process_id:{}", std::process::id()));
-    line(text, format_args!("run_id:{}", server.node_id(server.shard())));
+    line(text, format_args!("run_id:{}", server.node_id(call.node())));
     line(text, format_args!("tcp_port:{}", context.local.rsplit(':').next().unwrap_or("0")));
     line(text, format_args!("server_time_usec:{}", context.now.saturating_mul(1000)));
     line(text, format_args!("uptime_in_seconds:{uptime_seconds}"));
@@ -91,35 +91,35 @@ pub(crate) const STATS: &[(&str, &str)] = &[
     ("evicted_keys", "evictions"),
 ];
 
-fn clients(context: &ComposeContext<'_>, text: &mut String) {
-    figures(context, text, CLIENTS);
+fn clients(call: &LocalCall<'_>, text: &mut String) {
+    figures(call, text, CLIENTS);
 }
 
-fn memory(context: &ComposeContext<'_>, text: &mut String) {
-    figures(context, text, MEMORY);
+fn memory(call: &LocalCall<'_>, text: &mut String) {
+    figures(call, text, MEMORY);
 }
 
-fn stats(context: &ComposeContext<'_>, text: &mut String) {
-    figures(context, text, STATS);
+fn stats(call: &LocalCall<'_>, text: &mut String) {
+    figures(call, text, STATS);
 }
 
-fn figures(context: &ComposeContext<'_>, text: &mut String, names: &[(&str, &str)]) {
+fn figures(call: &LocalCall<'_>, text: &mut String, names: &[(&str, &str)]) {
     for (redis, ours) in names {
-        line(text, format_args!("{redis}:{}", context.server.figure(ours)));
+        line(text, format_args!("{redis}:{}", call.figure(ours)));
     }
 }
 
-fn replication(_: &ComposeContext<'_>, text: &mut String) {
+fn replication(_: &LocalCall<'_>, text: &mut String) {
     line(text, format_args!("role:master"));
     line(text, format_args!("connected_slaves:0"));
 }
 
-fn cluster(_: &ComposeContext<'_>, text: &mut String) {
+fn cluster(_: &LocalCall<'_>, text: &mut String) {
     line(text, format_args!("cluster_enabled:1"));
 }
 
-fn keyspace(context: &ComposeContext<'_>, text: &mut String) {
-    match context.server.items() {
+fn keyspace(call: &LocalCall<'_>, text: &mut String) {
+    match call.figure("items") {
         0 => {}
         items => line(text, format_args!("db0:keys={items},expires=0,avg_ttl=0")),
     }

@@ -7,7 +7,7 @@ use torc_proto::resp::compose::{self, Version};
 use torc_proto::resp::glob;
 
 pub(super) fn dbsize(_: &mut Session, call: &LocalCall<'_>, out: &mut Vec<u8>) {
-    let items = call.context.server.items();
+    let items = call.figure("items");
     compose::integer(out, i64::try_from(items).unwrap_or(i64::MAX));
 }
 
@@ -126,9 +126,6 @@ fn keys(_: &mut Session, call: &LocalCall<'_>, out: &mut Vec<u8>) {
     if !row.takes(asked.len()) {
         return compose::error(out, b"ERR Invalid number of arguments specified for command");
     }
-    let (first, step) = (row.keys.first as usize, row.keys.step as usize);
-    let last = if row.keys.last < 0 { asked.len() - 1 } else { row.keys.last as usize };
-    let keys: Vec<&Vec<u8>> = asked[..=last].iter().skip(first).step_by(step).collect();
-    compose::array(out, keys.len());
-    keys.iter().for_each(|key| compose::bulk(out, key));
+    compose::array(out, row.keys.of(asked.len()).count());
+    row.keys.of(asked.len()).for_each(|index| compose::bulk(out, &asked[index]));
 }

@@ -2,7 +2,7 @@
 
 use super::table::{Row, Run};
 use super::{Session, errors, table};
-use crate::session::ComposeContext;
+use crate::session::{ComposeContext, Port};
 use torc_proto::resp::compose;
 
 /// One such command.
@@ -11,9 +11,27 @@ pub(super) struct LocalCall<'c> {
     /// The arguments, the name first.
     pub words: Vec<Vec<u8>>,
     pub context: &'c ComposeContext<'c>,
+    /// By which the client came: it says which server is asked, one shard or all.
+    pub port: Port,
 }
 
 impl LocalCall<'_> {
+    /// A figure of the server that is asked. Cluster clients add up what the shards' ports tell.
+    pub(super) fn figure(&self, name: &str) -> u64 {
+        match self.port {
+            Port::Common => self.context.server.figure(name),
+            Port::Shard => self.context.server.own_figure(name),
+        }
+    }
+
+    /// The node that is asked. The common port is one and the same, whichever shard has accepted.
+    pub(super) fn node(&self) -> u16 {
+        match self.port {
+            Port::Common => 0,
+            Port::Shard => self.context.server.shard(),
+        }
+    }
+
     /// An argument; empty beyond the last.
     pub(super) fn word(&self, index: usize) -> &[u8] {
         self.words.get(index).map(Vec::as_slice).unwrap_or_default()
@@ -63,6 +81,6 @@ pub(super) fn run(
 ) {
     let Some(row) = table::ROWS.get(usize::from(index)) else { return };
     let Run::Local(function) = row.run else { return };
-    let call = LocalCall { row, words: errors::words(frame), context };
+    let call = LocalCall { row, words: errors::words(frame), context, port: session.port };
     function(session, &call, out);
 }

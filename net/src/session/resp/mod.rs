@@ -36,7 +36,7 @@ mod table;
 
 pub use reply::Reply;
 
-use super::{Limits, Parsed, Part, Scratch, Work};
+use super::{Limits, Parsed, Part, Port, Scratch, Work};
 use call::{Call, Error, part};
 use gather::Gather;
 use reply::Kind;
@@ -50,6 +50,7 @@ use torc_proto::resp::request::{self, Arguments, SMALL_ARGUMENTS_MAX, Span, Step
 /// State of one connection.
 #[derive(Debug, Default)]
 pub struct Session {
+    port: Port,
     // Of parsing.
     state: State,
     /// The places of arguments, of an unfinished request too.
@@ -77,6 +78,11 @@ enum Progress {
 }
 
 impl Session {
+    /// A session of a client that came by such a port.
+    pub fn new(port: Port) -> Session {
+        Session { port, ..Session::default() }
+    }
+
     /// Appends the parts of all complete requests in `input`: see [`super::Session::parse`].
     pub fn parse<'a>(
         &mut self,
@@ -232,6 +238,7 @@ impl Session {
     ) {
         let call = Call { row, frame, spans, now: turn.now, limits: turn.limits };
         let result = match (row.run, row.values) {
+            _ if self.port == Port::Shard && !call.has_one_slot() => Err(Error::CrossSlot),
             (Run::Parts(parts), _) => parts(&call, turn.parts),
             (Run::Store(plan), Values::Streamed(value)) => {
                 plan(&call).and_then(|plan| strings::store_one(&call, turn.parts, plan, value))

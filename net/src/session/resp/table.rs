@@ -41,6 +41,16 @@ pub(super) struct Keys {
     pub step: i32,
 }
 
+impl Keys {
+    /// The numbers of the arguments that are keys, of `count` arguments with the name.
+    pub(super) fn of(self, count: usize) -> impl Iterator<Item = usize> {
+        let place = |at: i32| usize::try_from(at).unwrap_or(count.saturating_sub(at.unsigned_abs() as usize));
+        // Without keys the step is zero.
+        let end = if self.step > 0 { place(self.last) + 1 } else { 0 };
+        (place(self.first)..end.min(count)).step_by((self.step as usize).max(1))
+    }
+}
+
 const NONE: Keys = Keys { first: 0, last: 0, step: 0 };
 const ONE: Keys = Keys { first: 1, last: 1, step: 1 };
 const ALL: Keys = Keys { first: 1, last: -1, step: 1 };

@@ -1,7 +1,7 @@
 //! Two shards, one of them played by the test.
 
 use super::*;
-use crate::session::{Deadline, Limits, Protocol, Scratch};
+use crate::session::{Deadline, Limits, Port, Protocol, Scratch};
 use crate::worker::{CoreParts, Settings};
 use std::sync::Arc;
 use torc_engine::command::{Found, Meta, Outcome, Value};
@@ -40,7 +40,7 @@ fn core() -> Core {
 fn connection(core: &mut Core, count: usize) -> Connection {
     let owned = |key: &String| core.shared.slots.owner(slot_of(key.as_bytes())) == 1;
     let key = (0..).map(|number| format!("key{number}")).find(owned).expect("half of all keys");
-    let mut session = Session::new(Some(Protocol::Memcache));
+    let mut session = Session::new(Some(Protocol::Memcache), Port::Common);
     let (request, scratch) = (format!("get {key}\r\n"), Scratch::default());
     let mut parts = Vec::new();
     session.parse(request.as_bytes(), &scratch, NOW, &core.settings.limits, &mut parts, 1);
