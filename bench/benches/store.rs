@@ -83,13 +83,13 @@ fn set(shard: &mut Shard, objects: &Objects, number: u64) {
     let mut buffer = [0; KEY_BYTES_MAX];
     let key = objects.key(number, &mut buffer);
     let op = Op::Write(Write::set(objects.value(number)));
-    let hash = shard.hash(key);
-    assert!(matches!(shard.execute(&Command { key, op }, hash, NOW), Outcome::Stored { .. }));
+    let hash = shard.hash(0, key);
+    assert!(matches!(shard.execute(&Command { space: 0, key, op }, hash, NOW), Outcome::Stored { .. }));
 }
 
 fn is_hit(shard: &mut Shard, key: &[u8], hash: u64) -> bool {
     let op = Op::Read(Read::default());
-    matches!(black_box(shard.execute(&Command { key, op }, hash, NOW)), Outcome::Item(_))
+    matches!(black_box(shard.execute(&Command { space: 0, key, op }, hash, NOW)), Outcome::Item(_))
 }
 
 fn shard(criterion: &mut Criterion) {
@@ -102,7 +102,7 @@ fn shard(criterion: &mut Criterion) {
         bencher.iter(|| {
             let mut buffer = [0; KEY_BYTES_MAX];
             let key = objects.key(order.pick(), &mut buffer);
-            let hash = shard.hash(key);
+            let hash = shard.hash(0, key);
             assert!(is_hit(&mut shard, key, hash));
         });
     });
@@ -110,7 +110,7 @@ fn shard(criterion: &mut Criterion) {
         bencher.iter(|| {
             let mut buffer = [0; KEY_BYTES_MAX];
             let key = objects.key(count + order.pick(), &mut buffer);
-            let hash = shard.hash(key);
+            let hash = shard.hash(0, key);
             assert!(!is_hit(&mut shard, key, hash));
         });
     });
@@ -133,7 +133,7 @@ fn batch(shard: &mut Shard, objects: &Objects, order: &mut Scattered) {
     let mut hashes = [0; BATCH];
     for (key, hash) in keys.iter_mut().zip(&mut hashes) {
         key.copy_from_slice(objects.key(order.pick(), &mut [0; KEY_BYTES_MAX]));
-        *hash = shard.hash(key);
+        *hash = shard.hash(0, key);
         shard.prefetch_bucket(*hash);
     }
     hashes.iter().for_each(|hash| shard.prefetch_item(*hash));

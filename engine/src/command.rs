@@ -20,6 +20,8 @@ pub type Millis = u64;
 /// configured limit before.
 #[derive(Debug, Clone, Copy)]
 pub struct Command<'a> {
+    /// Where the key is looked for: the same bytes in two spaces are two keys.
+    pub space: u16,
     pub key: &'a [u8],
     pub op: Op<'a>,
 }

@@ -5,7 +5,7 @@
 //!  +--------------------+-------+---------+-----------+---------------+
 //!  | version u64        | state | present | key u16   | value u32     |   lengths in bytes
 //!  +--------------------+-------+---------+-----------+---------------+
-//!  [ expiry u64 ][ token u64 ][ checksum u64 ][ flags u32 ]               each only if announced
+//!  [ expiry u64 ][ token u64 ][ checksum u64 ][ flags u32 ][ space u16 ]  each only if announced
 //!  key ... value ... padding to 8 bytes
 //! ```
 //!
@@ -46,8 +46,10 @@ pub mod present {
     pub const TOKEN: u8 = 2;
     pub const CHECKSUM: u8 = 4;
     pub const FLAGS: u8 = 8;
-    pub const CHAIN_HEAD: u8 = 16;
-    pub const CHUNK: u8 = 32;
+    /// The key space, if it is not 0.
+    pub const SPACE: u8 = 16;
+    pub const CHAIN_HEAD: u8 = 32;
+    pub const CHUNK: u8 = 64;
 }
 
 /// Where the state byte lies from the start of an item.
@@ -63,6 +65,7 @@ pub struct Header {
     pub expiry: Option<Millis>,
     pub token: Option<u64>,
     pub flags: u32,
+    pub space: u16,
 }
 
 impl Header {
@@ -70,7 +73,8 @@ impl Header {
     pub fn len(&self) -> usize {
         let options = if self.expiry.is_some() { 8 } else { 0 }
             + if self.token.is_some() { 8 } else { 0 }
-            + if self.flags != 0 { 4 } else { 0 };
+            + if self.flags != 0 { 4 } else { 0 }
+            + if self.space != 0 { 2 } else { 0 };
         HEADER_BYTES + options
     }
 
@@ -104,6 +108,11 @@ impl Header {
             present |= present::FLAGS;
             out[at..at + 4].copy_from_slice(&self.flags.to_le_bytes());
             at += 4;
+        }
+        if self.space != 0 {
+            present |= present::SPACE;
+            out[at..at + 2].copy_from_slice(&self.space.to_le_bytes());
+            at += 2;
         }
         let key_len = u16::try_from(key.len()).expect("keys are checked against the limit");
         let value_len = u32::try_from(value_bytes).expect("inline values are shorter than a segment");
@@ -167,18 +176,19 @@ impl<'s> ItemRef<'s> {
 
     #[inline]
     fn options_len(&self) -> usize {
-        /// Bytes of options by the low four presence bits.
-        const OPTIONS: [u8; 16] = {
-            let mut table = [0; 16];
+        /// Bytes of options by the low five presence bits.
+        const OPTIONS: [u8; 32] = {
+            let mut table = [0; 32];
             let mut bits = 0;
-            while bits < 16 {
+            while bits < 32 {
                 table[bits] = ((bits as u8 & 1) + ((bits as u8 >> 1) & 1) + ((bits as u8 >> 2) & 1)) * 8
-                    + ((bits as u8 >> 3) & 1) * 4;
+                    + ((bits as u8 >> 3) & 1) * 4
+                    + ((bits as u8 >> 4) & 1) * 2;
                 bits += 1;
             }
             table
         };
-        OPTIONS[(self.present() & 15) as usize] as usize
+        OPTIONS[(self.present() & 31) as usize] as usize
     }
 
     #[inline]
@@ -238,8 +248,19 @@ impl<'s> ItemRef<'s> {
         if self.present() & present::FLAGS == 0 {
             return 0;
         }
-        let at = self.key_at() - 4;
+        let space = if self.present() & present::SPACE != 0 { 2 } else { 0 };
+        let at = self.key_at() - space - 4;
         self.bytes.get(at..at + 4).and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_le_bytes)
+    }
+
+    /// The key space.
+    #[inline]
+    pub fn space(&self) -> u16 {
+        if self.present() & present::SPACE == 0 {
+            return 0;
+        }
+        let at = self.key_at() - 2;
+        self.bytes.get(at..at + 2).and_then(|bytes| bytes.try_into().ok()).map_or(0, u16::from_le_bytes)
     }
 
     /// Neither dead nor expired nor flushed away.
@@ -265,6 +286,7 @@ impl<'s> ItemRef<'s> {
             expiry: self.expiry(),
             token: self.explicit_token(),
             flags: self.flags(),
+            space: self.space(),
         }
     }
 
@@ -290,7 +312,7 @@ mod tests {
 
     #[test]
     fn every_combination_of_options_reads_back() {
-        for bits in 0..8 {
+        for bits in 0..16 {
             let header = Header {
                 version: 0x0102_0304_0506_0708,
                 state: state::FETCHED,
@@ -298,6 +320,7 @@ mod tests {
                 expiry: (bits & 1 != 0).then_some(77),
                 token: (bits & 2 != 0).then_some(88),
                 flags: if bits & 4 != 0 { 99 } else { 0 },
+                space: if bits & 8 != 0 { 513 } else { 0 },
             };
             let mut bytes = vec![0xEE; header.item_len(3, 5)];
             let value_at = header.write(b"key", 5, &mut bytes);

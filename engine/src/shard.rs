@@ -84,6 +84,8 @@ impl ShardConfig {
 pub const SEGMENT_BYTES: usize = 1 << 20;
 /// A shard needs this many segments to evict sensibly.
 pub const SEGMENTS_MIN: usize = 8;
+/// The golden ratio's 64 bits: odd, and without a pattern.
+const SPACE_FACTOR: u64 = 0x9E37_79B9_7F4A_7C15;
 /// The index begins at this share of the memory, and grows as items come.
 const INDEX_SHARE: u64 = 512;
 
@@ -166,10 +168,10 @@ impl Shard {
         Ok(shard)
     }
 
-    /// The hash of a key, as all other calls want it.
+    /// The hash of a key in a key space, as all other calls want it.
     #[inline]
-    pub fn hash(&self, key: &[u8]) -> u64 {
-        hash_key(&self.secrets, key)
+    pub fn hash(&self, space: u16, key: &[u8]) -> u64 {
+        hash_key(&self.secrets, space, key)
     }
 
     /// Starts to fetch the bucket of a hash.
@@ -192,14 +194,14 @@ impl Shard {
         if now >= self.flush_at {
             self.flush_now(now);
         }
-        let key = command.key;
+        let key = Key { bytes: command.key, space: command.space, hash };
         match &command.op {
-            Op::Read(read) => self.read(key, hash, read, now),
-            Op::Write(write) => self.write(key, hash, write, now),
-            Op::Delete(delete) => self.delete(key, hash, delete, now),
-            Op::Arithmetic(arithmetic) => self.arithmetic(key, hash, arithmetic, now),
-            Op::Expire(expire) => self.expire(key, hash, expire, now),
-            Op::SetRange { offset, value } => self.set_range(key, hash, *offset, value, now),
+            Op::Read(read) => self.read(key, read, now),
+            Op::Write(write) => self.write(key, write, now),
+            Op::Delete(delete) => self.delete(key, delete, now),
+            Op::Arithmetic(arithmetic) => self.arithmetic(key, arithmetic, now),
+            Op::Expire(expire) => self.expire(key, expire, now),
+            Op::SetRange { offset, value } => self.set_range(key, *offset, value, now),
         }
     }
 
@@ -243,18 +245,18 @@ impl Shard {
 
     /// Finds a key's item, live or not.
     #[inline]
-    fn find(&self, key: &[u8], hash: u64) -> Option<(Place, Slot)> {
-        self.index.find(hash, |slot| self.segments.item(slot.location()).key() == key)
+    fn find(&self, key: Key<'_>) -> Option<(Place, Slot)> {
+        self.index.find(key.hash, |slot| key.is_of(&self.segments.item(slot.location())))
     }
 
     /// Finds a key's live item; one whose time is over is forgotten on the way.
     #[inline]
-    fn find_live(&mut self, key: &[u8], hash: u64, now: Millis) -> Option<(Place, Slot)> {
-        let (place, slot) = self.find(key, hash)?;
+    fn find_live(&mut self, key: Key<'_>, now: Millis) -> Option<(Place, Slot)> {
+        let (place, slot) = self.find(key)?;
         if self.segments.item(slot.location()).is_live(now, self.flushed) {
             return Some((place, slot));
         }
-        self.forget_over(place, slot, hash);
+        self.forget_over(place, slot, key.hash);
         None
     }
 
@@ -359,10 +361,33 @@ impl Shard {
     }
 }
 
+/// A key with what a shard knows of it.
+#[derive(Debug, Clone, Copy)]
+struct Key<'a> {
+    bytes: &'a [u8],
+    space: u16,
+    hash: u64,
+}
+
+impl Key<'_> {
+    /// Whether an item is this key's.
+    #[inline]
+    fn is_of(&self, item: &ItemRef<'_>) -> bool {
+        item.space() == self.space && item.key() == self.bytes
+    }
+}
+
 #[inline]
-fn hash_key(secrets: &RapidSecrets, key: &[u8]) -> u64 {
-    // Avalanche on: the index takes its homes from the high bits and its tags from the low ones.
-    rapidhash_v3_inline::<true, false, false>(key, secrets)
+fn hash_key(secrets: &RapidSecrets, space: u16, key: &[u8]) -> u64 {
+    // Avalanche on: the index takes its homes from the high bits and its tags from the low ones. The odd factor gives a
+    // key another home and another tag in each space.
+    rapidhash_v3_inline::<true, false, false>(key, secrets) ^ u64::from(space).wrapping_mul(SPACE_FACTOR)
+}
+
+/// The hash of an item's key.
+#[inline]
+fn hash_of(secrets: &RapidSecrets, item: &ItemRef<'_>) -> u64 {
+    hash_key(secrets, item.space(), item.key())
 }
 
 /// Bytes of an item that its client gave.

@@ -51,9 +51,9 @@ impl Cache for InProcess {
     fn get(&mut self, key: &[u8]) -> Result<bool, BenchError> {
         self.now += 1;
         self.shard.maintain(self.now, MAINTAIN_BUDGET);
-        let hash = self.shard.hash(key);
+        let hash = self.shard.hash(0, key);
         let op = Op::Read(ReadOp::default());
-        let outcome = self.shard.execute(&Command { key, op }, hash, self.now);
+        let outcome = self.shard.execute(&Command { space: 0, key, op }, hash, self.now);
         match outcome {
             Outcome::Item(_) => Ok(true),
             Outcome::Miss => Ok(false),
@@ -62,9 +62,9 @@ impl Cache for InProcess {
     }
 
     fn set(&mut self, key: &[u8], value: &[u8]) -> Result<(), BenchError> {
-        let hash = self.shard.hash(key);
+        let hash = self.shard.hash(0, key);
         let op = Op::Write(WriteOp::set(value));
-        let outcome = self.shard.execute(&Command { key, op }, hash, self.now);
+        let outcome = self.shard.execute(&Command { space: 0, key, op }, hash, self.now);
         match outcome {
             Outcome::Stored { .. } => Ok(()),
             other => Err(BenchError::Invalid(format!("the shard answered {other:?}"))),

@@ -2,7 +2,7 @@
 //!
 //! Walks every segment and every item, so a call costs as much as the shard is large. No server calls it.
 
-use super::{Shard, chunk_expiry_bytes, hash_key, payload_bytes};
+use super::{Shard, chunk_expiry_bytes, hash_of, payload_bytes};
 use crate::chain::ChainList;
 use crate::item::{ItemRef, present, state};
 use crate::segments::{CHUNK_HASH_BYTES, Phase, Queue};
@@ -47,7 +47,7 @@ impl Shard {
                     self.audit_chunk(at, &item)?;
                 } else {
                     in_index += 1;
-                    let hash = hash_key(&self.secrets, item.key());
+                    let hash = hash_of(&self.secrets, &item);
                     let there = self.index.find(hash, |slot| slot.location() == at);
                     check(there.is_some(), || format!("a live item at {at} is not in the index"))?;
                     self.audit_list(at, &item)?;

@@ -1,7 +1,7 @@
 //! Changing what is there: delete, arithmetic, expiry, ranges.
 
-use super::Shard;
 use super::write::{Linked, Stored, absolute, over};
+use super::{Key, Shard};
 use crate::command::{
     Arithmetic, Delete, Delta, Expire, ExpireCondition, Expiry, Meta, Millis, Number, Outcome, Refusal, Value,
 };
@@ -13,13 +13,13 @@ const NUMBER_BYTES_MAX: usize = 340;
 
 impl Shard {
     /// A key's live item, unless it is a placeholder.
-    fn find_there(&mut self, key: &[u8], hash: u64, now: Millis) -> Option<(Place, Slot)> {
-        let (place, slot) = self.find_live(key, hash, now)?;
+    fn find_there(&mut self, key: Key<'_>, now: Millis) -> Option<(Place, Slot)> {
+        let (place, slot) = self.find_live(key, now)?;
         (!self.segments.item(slot.location()).is(state::PLACEHOLDER)).then_some((place, slot))
     }
 
-    pub(super) fn delete(&mut self, key: &[u8], hash: u64, delete: &Delete, now: Millis) -> Outcome<'_> {
-        let Some((place, slot)) = self.find_there(key, hash, now) else { return Outcome::Miss };
+    pub(super) fn delete(&mut self, key: Key<'_>, delete: &Delete, now: Millis) -> Outcome<'_> {
+        let Some((place, slot)) = self.find_there(key, now) else { return Outcome::Miss };
         let at = slot.location();
         let item = self.segments.item(at);
         if delete.compare.is_some_and(|compare| compare != item.token()) {
@@ -27,7 +27,7 @@ impl Shard {
         }
         let stays = delete.value_only || delete.stale.is_some();
         if !stays {
-            self.index.remove(place, hash);
+            self.index.remove(place, key.hash);
             self.kill(at);
             self.stats.deletions.add(1);
             let old = delete.want_old.then(|| self.found(at));
@@ -42,10 +42,9 @@ impl Shard {
             ..old
         };
         let result = if delete.value_only {
-            self.store(key, hash, Header { kind: 0, flags: 0, ..header }, &[], now)
-                .map(|linked| Some(linked.at))
+            self.store(key, Header { kind: 0, flags: 0, ..header }, &[], now).map(|linked| Some(linked.at))
         } else {
-            self.rewrite(key, hash, header, now)
+            self.rewrite(key, header, now)
         };
         match result {
             Ok(Some(_)) => Outcome::Deleted { old: None },
@@ -54,8 +53,8 @@ impl Shard {
         }
     }
 
-    pub(super) fn expire(&mut self, key: &[u8], hash: u64, expire: &Expire, now: Millis) -> Outcome<'_> {
-        let Some((place, slot)) = self.find_there(key, hash, now) else { return Outcome::Miss };
+    pub(super) fn expire(&mut self, key: Key<'_>, expire: &Expire, now: Millis) -> Outcome<'_> {
+        let Some((place, slot)) = self.find_there(key, now) else { return Outcome::Miss };
         let at = slot.location();
         let old = self.segments.item(at).expiry();
         let new = absolute(expire.expiry, old);
@@ -63,36 +62,30 @@ impl Shard {
             return Outcome::Untouched;
         }
         if over(expire.expiry, now) {
-            self.index.remove(place, hash);
+            self.index.remove(place, key.hash);
             self.kill(at);
             return Outcome::Touched { meta: Meta { expiry: new, ..self.meta(at) } };
         }
         if new == old {
             return Outcome::Touched { meta: self.meta(at) };
         }
-        match self.rewrite_expiry(key, hash, expire.expiry, now) {
+        match self.rewrite_expiry(key, expire.expiry, now) {
             Ok(Some(at)) => Outcome::Touched { meta: self.meta(at) },
             Ok(None) => Outcome::Miss,
             Err(refusal) => Outcome::Refused(refusal),
         }
     }
 
-    pub(super) fn arithmetic(&mut self, key: &[u8], hash: u64, ask: &Arithmetic, now: Millis) -> Outcome<'_> {
-        match self.count(key, hash, ask, now) {
+    pub(super) fn arithmetic(&mut self, key: Key<'_>, ask: &Arithmetic, now: Millis) -> Outcome<'_> {
+        match self.count(key, ask, now) {
             Ok(outcome) => outcome,
             Err(refusal) => Outcome::Refused(refusal),
         }
     }
 
-    fn count(
-        &mut self,
-        key: &[u8],
-        hash: u64,
-        ask: &Arithmetic,
-        now: Millis,
-    ) -> Result<Outcome<'static>, Refusal> {
-        let Some((_, slot)) = self.find_there(key, hash, now) else {
-            return self.count_from(key, hash, ask, now);
+    fn count(&mut self, key: Key<'_>, ask: &Arithmetic, now: Millis) -> Result<Outcome<'static>, Refusal> {
+        let Some((_, slot)) = self.find_there(key, now) else {
+            return self.count_from(key, ask, now);
         };
         let at = slot.location();
         let item = self.segments.item(at);
@@ -123,13 +116,13 @@ impl Shard {
         if over(ask.expiry, now) {
             let token = ask.token.unwrap_or(version);
             let meta = Meta { version, token, expiry: header.expiry, ..self.meta(at) };
-            if let Some((place, slot)) = self.find(key, hash) {
-                self.index.remove(place, hash);
+            if let Some((place, slot)) = self.find(key) {
+                self.index.remove(place, key.hash);
                 self.kill(slot.location());
             }
             return Ok(Outcome::Counter { number, meta });
         }
-        let at = self.store(key, hash, header, text, now)?.at;
+        let at = self.store(key, header, text, now)?.at;
         self.stats.writes.add(1);
         Ok(Outcome::Counter { number, meta: self.meta(at) })
     }
@@ -155,50 +148,46 @@ impl Shard {
     /// A counter that is not there yet.
     fn count_from(
         &mut self,
-        key: &[u8],
-        hash: u64,
+        key: Key<'_>,
         ask: &Arithmetic,
         now: Millis,
     ) -> Result<Outcome<'static>, Refusal> {
         let Some((number, expiry)) = ask.initial else { return Ok(Outcome::Miss) };
-        if key.len() > self.item_bytes_max() / 2 {
+        if key.bytes.len() > self.item_bytes_max() / 2 {
             return Err(Refusal::KeyTooLarge);
         }
         let mut buffer = [0; NUMBER_BYTES_MAX];
         let text = write_number(number, &mut buffer)?;
         let version = self.clock.next(now);
-        let header =
-            Header { version, expiry: absolute(expiry, None), token: ask.token, ..Header::default() };
+        let header = Header {
+            version,
+            expiry: absolute(expiry, None),
+            token: ask.token,
+            space: key.space,
+            ..Header::default()
+        };
         if over(expiry, now) {
             let token = ask.token.unwrap_or(version);
             let meta = Meta { version, token, expiry: header.expiry, ..Meta::default() };
-            if let Some((place, slot)) = self.find(key, hash) {
-                self.index.remove(place, hash);
+            if let Some((place, slot)) = self.find(key) {
+                self.index.remove(place, key.hash);
                 self.kill(slot.location());
             }
             return Ok(Outcome::Counter { number, meta });
         }
-        let at = self.store(key, hash, header, text, now)?.at;
+        let at = self.store(key, header, text, now)?.at;
         self.stats.writes.add(1);
         Ok(Outcome::Counter { number, meta: self.meta(at) })
     }
 
-    pub(super) fn set_range(
-        &mut self,
-        key: &[u8],
-        hash: u64,
-        offset: u64,
-        value: &[u8],
-        now: Millis,
-    ) -> Outcome<'_> {
-        let result = self.change_range(key, hash, offset, value, now);
+    pub(super) fn set_range(&mut self, key: Key<'_>, offset: u64, value: &[u8], now: Millis) -> Outcome<'_> {
+        let result = self.change_range(key, offset, value, now);
         self.stored(result.map(Stored::from), false)
     }
 
     fn change_range(
         &mut self,
-        key: &[u8],
-        hash: u64,
+        key: Key<'_>,
         offset: u64,
         value: &[u8],
         now: Millis,
@@ -207,20 +196,21 @@ impl Shard {
         if end.is_none_or(|end| end > self.value_bytes_max) {
             return Err(Refusal::ValueTooLarge);
         }
-        if key.len() > self.item_bytes_max() / 2 {
+        if key.bytes.len() > self.item_bytes_max() / 2 {
             return Err(Refusal::KeyTooLarge);
         }
-        let at = self.find_there(key, hash, now).map(|(_, slot)| slot.location());
+        let at = self.find_there(key, now).map(|(_, slot)| slot.location());
         let header = at.map(|at| self.segments.item(at).header()).unwrap_or_default();
         let header = Header {
             version: self.clock.next(now),
             state: header.state & state::FETCHED,
             kind: 0,
             token: None,
+            space: key.space,
             ..header
         };
         let old = self.hold(at);
-        let result = self.write_range(key, hash, header, old, (offset, value), now);
+        let result = self.write_range(key, header, old, (offset, value), now);
         self.let_go(at, old);
         result
     }

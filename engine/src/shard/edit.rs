@@ -11,7 +11,7 @@
 
 use super::plan::{self, Part, Shape};
 use super::write::Linked;
-use super::{Shard, out_of_memory};
+use super::{Key, Shard, out_of_memory};
 use crate::chain::{ChainList, EXTENT_BYTES, EXTENT_LEN_MAX, Extent, LIST_HEAD_BYTES, ListWriter, Upload};
 use crate::command::{Millis, Refusal, UploadId};
 use crate::item::{Header, present};
@@ -59,8 +59,7 @@ impl Shard {
     /// Writes `value` at `offset` of what `old` has; between the two lie zeros.
     pub(super) fn write_range(
         &mut self,
-        key: &[u8],
-        hash: u64,
+        key: Key<'_>,
         header: Header,
         old: Old,
         (offset, value): (u64, &[u8]),
@@ -69,49 +68,47 @@ impl Shard {
         let overlay = Overlay { old, old_at: 0, new: value, new_at: offset };
         let end = offset + value.len() as u64;
         if let Old::Plain { len, .. } = old
-            && header.item_len(key.len(), end.max(len) as usize) <= self.item_bytes_max()
+            && header.item_len(key.bytes.len(), end.max(len) as usize) <= self.item_bytes_max()
         {
-            return self.store_inline(key, hash, header, overlay, end.max(len), now);
+            return self.store_inline(key, header, overlay, end.max(len), now);
         }
         let chunk_bytes = self.chunk_bytes() as u64;
-        let parts = plan::range(self.shape(key, hash, old)?, offset, end, chunk_bytes);
-        self.edit(key, hash, header, overlay, (parts, None), now)
+        let parts = plan::range(self.shape(key, old)?, offset, end, chunk_bytes);
+        self.edit(key, header, overlay, (parts, None), now)
     }
 
     /// Puts bytes behind or before what `old` has.
     pub(super) fn join_bytes(
         &mut self,
-        key: &[u8],
-        hash: u64,
+        key: Key<'_>,
         header: Header,
         old: Old,
         (bytes, before): (&[u8], bool),
         now: Millis,
     ) -> Result<Linked, Refusal> {
-        let shape = self.shape(key, hash, old)?;
+        let shape = self.shape(key, old)?;
         let (added, len) = (bytes.len() as u64, shape.len());
         let (old_at, new_at) = if before { (added, 0) } else { (0, len) };
         let overlay = Overlay { old, old_at, new: bytes, new_at };
-        let is_short = header.item_len(key.len(), (len + added) as usize) <= self.item_bytes_max();
+        let is_short = header.item_len(key.bytes.len(), (len + added) as usize) <= self.item_bytes_max();
         if is_short && matches!(old, Old::Plain { .. }) {
-            return self.store_inline(key, hash, header, overlay, len + added, now);
+            return self.store_inline(key, header, overlay, len + added, now);
         }
         let parts = plan::join(shape, added, before, self.chunk_bytes() as u64);
-        self.edit(key, hash, header, overlay, (parts, None), now)
+        self.edit(key, header, overlay, (parts, None), now)
     }
 
     /// Puts an upload behind or before what `old` has.
     pub(super) fn join_upload(
         &mut self,
-        key: &[u8],
-        hash: u64,
+        key: Key<'_>,
         header: Header,
         old: Old,
         (upload, before): (UploadId, bool),
         now: Millis,
     ) -> Result<Linked, Refusal> {
         let upload = self.complete(upload)?;
-        let shape = match self.shape(key, hash, old) {
+        let shape = match self.shape(key, old) {
             Ok(shape) => shape,
             Err(refusal) => {
                 self.discard(upload);
@@ -121,12 +118,12 @@ impl Shard {
         let parts = plan::join_upload(shape, upload.bytes, before);
         let old_at = if before { upload.bytes } else { 0 };
         let overlay = Overlay { old, old_at, new: &[], new_at: old_at };
-        self.edit(key, hash, header, overlay, (parts, Some(upload)), now)
+        self.edit(key, header, overlay, (parts, Some(upload)), now)
     }
 
     /// The chain that a change began with, where it is now.
-    fn chain_head(&self, key: &[u8], hash: u64, version: u64) -> Result<u64, Refusal> {
-        let there = self.find(key, hash).map(|(_, slot)| slot.location());
+    fn chain_head(&self, key: Key<'_>, version: u64) -> Result<u64, Refusal> {
+        let there = self.find(key).map(|(_, slot)| slot.location());
         let there = there.filter(|&at| self.segments.item(at).version() == version);
         // Room for the new bytes has cost the value its place; alone they are not the value.
         there.ok_or_else(|| out_of_memory(&self.stats))
@@ -136,37 +133,35 @@ impl Shard {
         ChainList::new(self.segments.item(head).value())
     }
 
-    fn shape(&self, key: &[u8], hash: u64, old: Old) -> Result<Shape<'_>, Refusal> {
+    fn shape(&self, key: Key<'_>, old: Old) -> Result<Shape<'_>, Refusal> {
         match old {
             Old::Plain { len, .. } => Ok(Shape::Plain(len)),
-            Old::Chain { version } => Ok(Shape::Chain(self.list(self.chain_head(key, hash, version)?))),
+            Old::Chain { version } => Ok(Shape::Chain(self.list(self.chain_head(key, version)?))),
         }
     }
 
     /// Stores a value that is short enough as a plain item.
     fn store_inline(
         &mut self,
-        key: &[u8],
-        hash: u64,
+        key: Key<'_>,
         header: Header,
         overlay: Overlay<'_>,
         len: u64,
         now: Millis,
     ) -> Result<Linked, Refusal> {
         let header = Header { kind: 0, ..header };
-        let at = self.room(key, hash, &header, len as usize, now)?;
-        let item = self.segments.bytes_mut(at, header.item_len(key.len(), len as usize));
-        let value_at = at + header.write(key, len as usize, item) as u64;
+        let at = self.room(key, &header, len as usize, now)?;
+        let item = self.segments.bytes_mut(at, header.item_len(key.bytes.len(), len as usize));
+        let value_at = at + header.write(key.bytes, len as usize, item) as u64;
         self.compose(overlay, None, 0..len, value_at);
-        let old = self.link(key, hash, at, false);
+        let old = self.link(key, at, false);
         Ok(Linked { at, old })
     }
 
     /// Makes a value of parts.
     fn edit(
         &mut self,
-        key: &[u8],
-        hash: u64,
+        key: Key<'_>,
         header: Header,
         overlay: Overlay<'_>,
         (mut parts, upload): (Vec<Part>, Option<Upload>),
@@ -174,11 +169,10 @@ impl Shard {
     ) -> Result<Linked, Refusal> {
         let mut fresh = Upload::new(UploadId(0), 0, header.version, 0);
         let header = Header { kind: present::CHAIN_HEAD, ..header };
-        let result =
-            self.fit_list(key, hash, &header, &overlay, &mut parts, upload.as_ref()).and_then(|extents| {
-                self.add_fresh(&parts, &mut fresh, now)?;
-                self.room_for_list(key, hash, &header, overlay.old, extents, now)
-            });
+        let result = self.fit_list(key, &header, &overlay, &mut parts, upload.as_ref()).and_then(|extents| {
+            self.add_fresh(&parts, &mut fresh, now)?;
+            self.room_for_list(key, &header, overlay.old, extents, now)
+        });
         let (at, head) = match result {
             Ok(places) => places,
             Err(refusal) => {
@@ -191,19 +185,18 @@ impl Shard {
         let chain = head.map_or(header.version, |head| self.list(head).chain());
         let uploaded = upload.as_ref().map_or(&[][..], |upload| &upload.extents);
         self.write_list(at, chain, &parts, (head, &fresh.extents, uploaded));
-        let old = self.link(key, hash, at, head.is_some());
+        let old = self.link(key, at, head.is_some());
         if let Some(head) = head {
             self.kill_replaced(head, &parts);
         }
-        upload.into_iter().chain([fresh]).for_each(|upload| self.settle_upload(upload, chain, hash));
+        upload.into_iter().chain([fresh]).for_each(|upload| self.settle_upload(upload, chain, key.hash));
         Ok(Linked { at, old })
     }
 
     /// Number of extents of the new list; where there would be too many, runs of short ones are written anew.
     fn fit_list(
         &self,
-        key: &[u8],
-        hash: u64,
+        key: Key<'_>,
         header: &Header,
         overlay: &Overlay<'_>,
         parts: &mut Vec<Part>,
@@ -211,10 +204,10 @@ impl Shard {
     ) -> Result<usize, Refusal> {
         let chunk_bytes = self.chunk_bytes() as u64;
         let uploaded = upload.map_or(0, |upload| upload.extents.len());
-        let room = self.item_bytes_max().saturating_sub(header.len() + key.len() + LIST_HEAD_BYTES);
+        let room = self.item_bytes_max().saturating_sub(header.len() + key.bytes.len() + LIST_HEAD_BYTES);
         let extents_max = room / EXTENT_BYTES;
         let count = plan::extents(parts, uploaded, chunk_bytes);
-        let shape = self.shape(key, hash, overlay.old)?;
+        let shape = self.shape(key, overlay.old)?;
         let bytes = shape.len() + overlay.new.len() as u64 + upload.map_or(0, |upload| upload.bytes);
         let wanted = plan::extents_wanted(bytes, chunk_bytes).min(extents_max);
         if let Shape::Chain(list) = shape
@@ -244,19 +237,18 @@ impl Shard {
     /// else is appended.
     fn room_for_list(
         &mut self,
-        key: &[u8],
-        hash: u64,
+        key: Key<'_>,
         header: &Header,
         old: Old,
         extents: usize,
         now: Millis,
     ) -> Result<(u64, Option<u64>), Refusal> {
         let list_bytes = LIST_HEAD_BYTES + extents * EXTENT_BYTES;
-        let at = self.room(key, hash, header, list_bytes, now)?;
-        let item = self.segments.bytes_mut(at, header.item_len(key.len(), list_bytes));
-        header.write(key, list_bytes, item);
+        let at = self.room(key, header, list_bytes, now)?;
+        let item = self.segments.bytes_mut(at, header.item_len(key.bytes.len(), list_bytes));
+        header.write(key.bytes, list_bytes, item);
         let Old::Chain { version } = old else { return Ok((at, None)) };
-        match self.chain_head(key, hash, version) {
+        match self.chain_head(key, version) {
             Ok(head) => Ok((at, Some(head))),
             Err(refusal) => {
                 self.abandon(at, header, key, list_bytes);

@@ -1,22 +1,22 @@
 //! Lookups and leases.
 
-use super::Shard;
+use super::{Key, Shard};
 use crate::command::{Expiry, Found, Lease, Millis, Outcome, Read, Value};
 use crate::index::{Place, Slot};
 use crate::item::{Header, state};
 
 impl Shard {
     #[inline]
-    pub(super) fn read(&mut self, key: &[u8], hash: u64, read: &Read, now: Millis) -> Outcome<'_> {
-        let Some((place, slot)) = self.find(key, hash) else {
+    pub(super) fn read(&mut self, key: Key<'_>, read: &Read, now: Millis) -> Outcome<'_> {
+        let Some((place, slot)) = self.find(key) else {
             self.stats.misses.add(1);
-            return self.vivify(key, hash, read, now);
+            return self.vivify(key, read, now);
         };
         let at = slot.location();
         if !self.segments.item(at).is_live(now, self.flushed) {
             self.count_over(at);
-            self.forget_over(place, slot, hash);
-            return self.vivify(key, hash, read, now);
+            self.forget_over(place, slot, key.hash);
+            return self.vivify(key, read, now);
         }
         let state = self.segments.item(at).state();
         if state & state::PLACEHOLDER != 0 && !read.leases {
@@ -40,7 +40,7 @@ impl Shard {
             found.meta.fetched = fetched;
             return Outcome::Item(found);
         }
-        self.read_and_change(key, hash, read, now, slot, fetched)
+        self.read_and_change(key, read, now, slot, fetched)
     }
 
     /// Counts a miss on an item whose time is over.
@@ -54,8 +54,7 @@ impl Shard {
     /// The rest of a read that may give a lease or a new expiry.
     fn read_and_change(
         &mut self,
-        key: &[u8],
-        hash: u64,
+        key: Key<'_>,
         read: &Read,
         now: Millis,
         slot: Slot,
@@ -65,19 +64,19 @@ impl Shard {
         let lease = if read.leases { self.lease(at, read, now) } else { Lease::None };
         let over = matches!(read.expiry, Expiry::At(end) if end <= now);
         if read.expiry != Expiry::Keep && !over {
-            match self.rewrite_expiry(key, hash, read.expiry, now) {
+            match self.rewrite_expiry(key, read.expiry, now) {
                 Ok(Some(moved)) => at = moved,
                 Ok(None) => return Outcome::Miss,
                 // The value is here all the same, and the reader may have won its lease: a touch that finds no
                 // memory is left undone. Making room may have moved the item.
-                Err(_) => match self.find(key, hash) {
+                Err(_) => match self.find(key) {
                     Some((_, slot)) => at = slot.location(),
                     None => return Outcome::Miss,
                 },
             }
-        } else if over && let Some((place, slot)) = self.find(key, hash) {
+        } else if over && let Some((place, slot)) = self.find(key) {
             // The answer still shows the value: a dead item keeps its bytes until the next command.
-            self.index.remove(place, hash);
+            self.index.remove(place, key.hash);
             self.kill(slot.location());
         }
         let mut found = self.found(at);
@@ -106,16 +105,17 @@ impl Shard {
     }
 
     /// A miss that leaves a placeholder, if the reader asks for it.
-    fn vivify(&mut self, key: &[u8], hash: u64, read: &Read, now: Millis) -> Outcome<'_> {
+    fn vivify(&mut self, key: Key<'_>, read: &Read, now: Millis) -> Outcome<'_> {
         let Some(expiry) = read.vivify else { return Outcome::Miss };
         let header = Header {
             version: self.clock.next(now),
             state: state::PLACEHOLDER | state::LEASE_GIVEN,
             expiry: super::write::absolute(expiry, None),
             token: read.token,
+            space: key.space,
             ..Header::default()
         };
-        match self.store(key, hash, header, &[], now) {
+        match self.store(key, header, &[], now) {
             Ok(linked) => {
                 let mut meta = self.meta(linked.at);
                 meta.lease = Lease::Won;
@@ -128,12 +128,11 @@ impl Shard {
     /// Writes an item again with another expiry; its token stays. Returns where it is now, as [`Shard::rewrite`].
     pub(super) fn rewrite_expiry(
         &mut self,
-        key: &[u8],
-        hash: u64,
+        key: Key<'_>,
         expiry: Expiry,
         now: Millis,
     ) -> Result<Option<u64>, crate::command::Refusal> {
-        let Some((_, slot)): Option<(Place, Slot)> = self.find(key, hash) else {
+        let Some((_, slot)): Option<(Place, Slot)> = self.find(key) else {
             unreachable!("the caller has just found it")
         };
         let item = self.segments.item(slot.location());
@@ -145,6 +144,6 @@ impl Shard {
             token: Some(item.token()),
             ..old
         };
-        self.rewrite(key, hash, header, now)
+        self.rewrite(key, header, now)
     }
 }

@@ -17,7 +17,7 @@
 //! Segments that are pinned when their turn comes leave their queue
 //! and return with the last pin. A flush is a mark, and the sweep finds what lies before it.
 
-use super::Shard;
+use super::{Shard, hash_of};
 use crate::chain::{ChainList, Extent};
 use crate::command::Millis;
 use crate::eviction::{QueueLengths, Verdict};
@@ -275,7 +275,7 @@ impl Shard {
             let hash = if item.present() & present::CHUNK != 0 {
                 chunk_hash(item.value())
             } else {
-                self.hash(item.key())
+                hash_of(&self.secrets, &item)
             };
             self.index.prefetch(hash);
             batch[count] = (at, hash);
@@ -344,7 +344,7 @@ impl Shard {
 
     /// Drops the item at a location that the index names.
     pub(super) fn drop_item(&mut self, at: u64) {
-        let hash = self.hash(self.segments.item(at).key());
+        let hash = hash_of(&self.secrets, &self.segments.item(at));
         let queue = self.segments.header(self.segments.segment_of(at)).queue;
         if let Some((place, slot)) = self.index.find(hash, |slot| slot.location() == at) {
             self.evict(place, slot, hash, queue);

@@ -1,6 +1,6 @@
 //! Walking the keys.
 
-use super::{Shard, hash_key};
+use super::{Shard, hash_of};
 use crate::command::Millis;
 use crate::index::Slot;
 use crate::item::state;
@@ -18,22 +18,22 @@ pub(super) const SCAN_BYTES_MAX: usize = 256 << 10;
 pub(super) const SCAN_HOMES_MAX: usize = 64 << 10;
 
 impl Shard {
-    /// One step over the keys: appends live keys to `keys` until they are `count`, the bound of a step is met or there
+    /// One step over the keys of a space: appends live keys to `keys` until they are `count`, the bound of a step is met or there
     /// are no more, each as its length (`u32`, little endian) and its bytes. The rest of the last home comes with them.
     /// Returns the next cursor, 48 bits wide, 0 at the end; a scan begins with 0.
     ///
     /// Every key that is there from the first to the last step is returned at least once; the order is that of
     /// the hashes, which growth does not change.
-    pub fn scan(&self, cursor: u64, count: u32, now: Millis, keys: &mut Vec<u8>) -> u64 {
+    pub fn scan(&self, space: u16, cursor: u64, count: u32, now: Millis, keys: &mut Vec<u8>) -> u64 {
         // A flush that is due has happened, whether a command has come since or not.
         let flushed = if now >= self.flush_at { u64::MAX } else { self.flushed };
-        let hash_of = |slot: Slot| hash_key(&self.secrets, self.segments.item(slot.location()).key());
+        let hash_of = |slot: Slot| hash_of(&self.secrets, &self.segments.item(slot.location()));
         let (mut found, mut looked_at) = (0, 0);
         let bytes_max = keys.len() + SCAN_BYTES_MAX;
         let next = self.index.scan(cursor << CURSOR_SHIFT, SCAN_HOMES_MAX, hash_of, |slot| {
             let item = self.segments.item(slot.location());
             looked_at += 1;
-            if item.is_live(now, flushed) && !item.is(state::PLACEHOLDER) {
+            if item.space() == space && item.is_live(now, flushed) && !item.is(state::PLACEHOLDER) {
                 keys.extend_from_slice(&(item.key_len() as u32).to_le_bytes());
                 keys.extend_from_slice(item.key());
                 found += 1;

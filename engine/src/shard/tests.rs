@@ -18,8 +18,8 @@ fn shard() -> Shard {
 }
 
 fn ask<'s>(shard: &'s mut Shard, key: &[u8], op: Op<'_>, now: Millis) -> Outcome<'s> {
-    let hash = shard.hash(key);
-    shard.execute(&Command { key, op }, hash, now)
+    let hash = shard.hash(0, key);
+    shard.execute(&Command { space: 0, key, op }, hash, now)
 }
 
 fn set(shard: &mut Shard, key: &[u8], value: &[u8]) {
@@ -255,7 +255,7 @@ fn a_scan_over_a_growing_index_sees_every_key() {
     let (mut cursor, mut seen, mut more) = (0, std::collections::HashSet::new(), 5_000u32);
     loop {
         let mut keys = Vec::new();
-        cursor = shard.scan(cursor, 50, NOW, &mut keys);
+        cursor = shard.scan(0, cursor, 50, NOW, &mut keys);
         let mut rest = &keys[..];
         while let Some((len, tail)) = rest.split_first_chunk::<4>() {
             let (key, tail) = tail.split_at(u32::from_le_bytes(*len) as usize);
@@ -271,6 +271,41 @@ fn a_scan_over_a_growing_index_sees_every_key() {
         }
     }
     assert!((0..5_000u32).all(|number| seen.contains(format!("key{number}").as_bytes())));
+}
+
+#[test]
+fn a_key_in_two_spaces_is_two_items() {
+    let mut shard = shard();
+    let in_space = |shard: &mut Shard, space: u16, op: Op<'_>| -> Option<Vec<u8>> {
+        let hash = shard.hash(space, b"key");
+        match shard.execute(&Command { space, key: b"key", op }, hash, NOW) {
+            Outcome::Item(found) => Some(bytes_of(found.value)),
+            _ => None,
+        }
+    };
+    let get = Op::Read(Read::default());
+    let long = vec![2; 100_000];
+    in_space(&mut shard, 0, Op::Write(Write::set(b"none")));
+    in_space(&mut shard, 1, Op::Write(Write { flags: 9, ..Write::set(&long) }));
+    in_space(&mut shard, u16::MAX, Op::Write(Write::set(b"last")));
+    assert_eq!(in_space(&mut shard, 0, get).unwrap(), b"none");
+    assert_eq!(in_space(&mut shard, 1, get).unwrap(), long);
+    assert_eq!(in_space(&mut shard, 2, get), None);
+    in_space(&mut shard, 0, Op::Delete(Delete::default()));
+    assert_eq!(in_space(&mut shard, u16::MAX, get).unwrap(), b"last");
+    let touch = Expire { expiry: Expiry::At(NOW + 1), condition: ExpireCondition::Always };
+    in_space(&mut shard, 1, Op::Expire(touch));
+    assert_eq!(in_space(&mut shard, 1, get).unwrap(), long);
+    shard.audit().unwrap();
+    // Options in front of the key are as they were, and space 0 takes no byte.
+    let item = |shard: &Shard, space| {
+        let key = Key { bytes: b"key", space, hash: shard.hash(space, b"key") };
+        let (_, slot) = shard.find(key).unwrap();
+        shard.segments.item(slot.location()).header()
+    };
+    assert_eq!((item(&shard, 1).flags, item(&shard, 1).space), (9, 1));
+    shard.flush(None, NOW);
+    assert!([0, 1, u16::MAX].into_iter().all(|space| in_space(&mut shard, space, get).is_none()));
 }
 
 #[test]
@@ -318,7 +353,7 @@ fn a_flush_that_is_due_is_neither_put_off_nor_overlooked() {
     set(&mut shard, b"k", b"v");
     shard.flush(Some(NOW + 1000), NOW);
     let mut keys = Vec::new();
-    shard.scan(0, 1000, NOW + 1000, &mut keys);
+    shard.scan(0, 0, 1000, NOW + 1000, &mut keys);
     assert!(keys.is_empty(), "a scan sees the flush that no command has met yet");
     shard.flush(Some(NOW + 9000), NOW + 1000);
     assert_eq!(get(&mut shard, b"k", NOW + 1000), None);

@@ -1,7 +1,7 @@
 //! Long values, received in slices.
 
 use super::write::Linked;
-use super::{Shard, out_of_memory};
+use super::{Key, Shard, out_of_memory};
 use crate::chain::{EXTENT_BYTES, Extent, LIST_HEAD_BYTES, ListWriter, Upload};
 use crate::command::{Body, Millis, Refusal, UploadId};
 use crate::item::{Header, present};
@@ -131,17 +131,16 @@ impl Shard {
     /// Stores a received value under its key.
     pub(super) fn commit(
         &mut self,
-        key: &[u8],
-        hash: u64,
+        key: Key<'_>,
         header: Header,
         id: UploadId,
         now: Millis,
     ) -> Result<Linked, Refusal> {
         let upload = self.complete(id)?;
-        let result = self.store_head(key, hash, header, &upload, now);
+        let result = self.store_head(key, header, &upload, now);
         match result {
             // The chain is as old as its head, not as its first byte: a flush may lie between.
-            Ok(_) => self.settle_upload(upload, header.version, hash),
+            Ok(_) => self.settle_upload(upload, header.version, key.hash),
             Err(_) => self.discard(upload),
         }
         result
@@ -150,25 +149,24 @@ impl Shard {
     /// Writes a head for the chunks of an upload, and links it.
     fn store_head(
         &mut self,
-        key: &[u8],
-        hash: u64,
+        key: Key<'_>,
         header: Header,
         upload: &Upload,
         now: Millis,
     ) -> Result<Linked, Refusal> {
         let header = Header { kind: present::CHAIN_HEAD, ..header };
         let list_bytes = LIST_HEAD_BYTES + upload.extents.len() * EXTENT_BYTES;
-        if header.item_len(key.len(), list_bytes) > self.item_bytes_max() {
+        if header.item_len(key.bytes.len(), list_bytes) > self.item_bytes_max() {
             return Err(Refusal::ValueTooLarge);
         }
-        let at = self.room(key, hash, &header, list_bytes, now)?;
-        let item = self.segments.bytes_mut(at, header.item_len(key.len(), list_bytes));
-        let value_at = header.write(key, list_bytes, item);
+        let at = self.room(key, &header, list_bytes, now)?;
+        let item = self.segments.bytes_mut(at, header.item_len(key.bytes.len(), list_bytes));
+        let value_at = header.write(key.bytes, list_bytes, item);
         let list = &mut item[value_at..value_at + list_bytes];
         let mut writer = ListWriter::default();
         upload.extents.iter().for_each(|&extent| writer.push(list, extent));
         writer.finish(list, header.version);
-        let old = self.link(key, hash, at, false);
+        let old = self.link(key, at, false);
         Ok(Linked { at, old })
     }
 

@@ -1,6 +1,6 @@
 //! Storing: conditions, room, index.
 
-use super::{Shard, out_of_memory};
+use super::{Key, Shard, out_of_memory};
 use crate::command::{Body, Expiry, Found, Meta, Millis, Outcome, Refusal, Write, WriteMode};
 use crate::index::{GROW_STEPS_PER_INSERT, Place, Slot};
 use crate::item::{Header, KEY_BYTES_MAX, state};
@@ -21,7 +21,7 @@ pub(super) fn over(expiry: Expiry, now: Millis) -> bool {
 }
 
 impl Shard {
-    pub(super) fn write(&mut self, key: &[u8], hash: u64, write: &Write<'_>, now: Millis) -> Outcome<'_> {
+    pub(super) fn write(&mut self, key: Key<'_>, write: &Write<'_>, now: Millis) -> Outcome<'_> {
         let bytes = match write.value {
             Body::Bytes(bytes) => bytes.len() as u64,
             Body::Upload(upload) => self.upload_bytes(upload),
@@ -30,19 +30,18 @@ impl Shard {
             self.upload_drop(write.value);
             return Outcome::Refused(refusal);
         }
-        let found = self.find_live(key, hash, now);
+        let found = self.find_live(key, now);
         if write.mode == WriteMode::Set && write.compare.is_none() {
-            let result = self.write_new(key, hash, write, false, found, now);
+            let result = self.write_new(key, write, false, found, now);
             return self.stored(result, write.want_old);
         }
-        self.write_if(key, hash, write, found, now)
+        self.write_if(key, write, found, now)
     }
 
     /// A write with a condition, or one that joins.
     fn write_if(
         &mut self,
-        key: &[u8],
-        hash: u64,
+        key: Key<'_>,
         write: &Write<'_>,
         found: Option<(Place, Slot)>,
         now: Millis,
@@ -75,9 +74,9 @@ impl Shard {
         }
         let result = match (write.mode, there) {
             (WriteMode::Append | WriteMode::Prepend, Some((_, slot))) => {
-                self.join(key, hash, write, slot.location(), now)
+                self.join(key, write, slot.location(), now)
             }
-            _ => self.write_new(key, hash, write, stale, found, now),
+            _ => self.write_new(key, write, stale, found, now),
         };
         self.stored(result, write.want_old)
     }
@@ -87,9 +86,9 @@ impl Shard {
         write.compare.is_some() || !self.segments.item(slot.location()).is(state::PLACEHOLDER)
     }
 
-    fn check(&self, key: &[u8], value_bytes: u64) -> Result<(), Refusal> {
+    fn check(&self, key: Key<'_>, value_bytes: u64) -> Result<(), Refusal> {
         // A head with the longest list must still be an item.
-        if key.len() > KEY_BYTES_MAX || key.len() > self.item_bytes_max() / 2 {
+        if key.bytes.len() > KEY_BYTES_MAX || key.bytes.len() > self.item_bytes_max() / 2 {
             return Err(Refusal::KeyTooLarge);
         }
         if value_bytes > self.value_bytes_max {
@@ -121,8 +120,7 @@ impl Shard {
 
     fn write_new(
         &mut self,
-        key: &[u8],
-        hash: u64,
+        key: Key<'_>,
         write: &Write<'_>,
         stale: bool,
         found: Option<(Place, Slot)>,
@@ -134,7 +132,7 @@ impl Shard {
         };
         if over(expiry, now) {
             self.upload_drop(write.value);
-            return Ok(self.write_over(key, hash, write, now));
+            return Ok(self.write_over(key, write, now));
         }
         let header = Header {
             version: self.clock.next(now),
@@ -146,19 +144,20 @@ impl Shard {
             },
             token: write.token,
             flags: write.flags,
+            space: key.space,
         };
         let Body::Bytes(bytes) = write.value else {
-            return self.write_long(key, hash, header, write.value, now);
+            return self.write_long(key, header, write.value, now);
         };
-        if header.item_len(key.len(), bytes.len()) > self.item_bytes_max() {
-            return self.write_long(key, hash, header, write.value, now);
+        if header.item_len(key.bytes.len(), bytes.len()) > self.item_bytes_max() {
+            return self.write_long(key, header, write.value, now);
         }
         let steps = self.reclaim.steps();
-        let at = self.room_beside(found, key, hash, &header, bytes.len(), now)?;
+        let at = self.room_beside(found, key, &header, bytes.len(), now)?;
         self.fill(at, &header, key, bytes);
         // Making room moves items; most writes make none.
-        let found = if steps == self.reclaim.steps() { found } else { self.find(key, hash) };
-        let old = self.link_over(found, hash, at, false);
+        let found = if steps == self.reclaim.steps() { found } else { self.find(key) };
+        let old = self.link_over(found, key.hash, at, false);
         Ok(Stored { new: New::At(at), old })
     }
 
@@ -174,8 +173,7 @@ impl Shard {
     #[inline(never)]
     fn write_long(
         &mut self,
-        key: &[u8],
-        hash: u64,
+        key: Key<'_>,
         header: Header,
         value: Body<'_>,
         now: Millis,
@@ -184,15 +182,15 @@ impl Shard {
             Body::Bytes(bytes) => self.upload_whole(bytes, now)?,
             Body::Upload(upload) => upload,
         };
-        self.commit(key, hash, header, upload, now).map(Stored::from)
+        self.commit(key, header, upload, now).map(Stored::from)
     }
 
     /// A write that is over as it comes: only what was there goes.
     #[cold]
-    fn write_over(&mut self, key: &[u8], hash: u64, write: &Write<'_>, now: Millis) -> Stored {
+    fn write_over(&mut self, key: Key<'_>, write: &Write<'_>, now: Millis) -> Stored {
         let version = self.clock.next(now);
-        let old = self.find(key, hash).map(|(place, slot)| {
-            self.index.remove(place, hash);
+        let old = self.find(key).map(|(place, slot)| {
+            self.index.remove(place, key.hash);
             self.kill(slot.location());
             slot.location()
         });
@@ -209,15 +207,14 @@ impl Shard {
     /// Writes a plain item for a key, in place of whatever it had.
     pub(super) fn store(
         &mut self,
-        key: &[u8],
-        hash: u64,
+        key: Key<'_>,
         header: Header,
         value: &[u8],
         now: Millis,
     ) -> Result<Linked, Refusal> {
-        let at = self.room(key, hash, &header, value.len(), now)?;
+        let at = self.room(key, &header, value.len(), now)?;
         self.fill(at, &header, key, value);
-        let old = self.link(key, hash, at, false);
+        let old = self.link(key, at, false);
         Ok(Linked { at, old })
     }
 
@@ -225,31 +222,30 @@ impl Shard {
     /// item its place, it is gone.
     pub(super) fn rewrite(
         &mut self,
-        key: &[u8],
-        hash: u64,
+        key: Key<'_>,
         header: Header,
         now: Millis,
     ) -> Result<Option<u64>, Refusal> {
-        let Some((_, slot)) = self.find(key, hash) else { return Ok(None) };
+        let Some((_, slot)) = self.find(key) else { return Ok(None) };
         let value_bytes = self.segments.item(slot.location()).value_len();
-        let at = self.room(key, hash, &header, value_bytes, now)?;
+        let at = self.room(key, &header, value_bytes, now)?;
         // Making room may have moved the item, or dropped it.
-        let Some((_, slot)) = self.find(key, hash) else {
+        let Some((_, slot)) = self.find(key) else {
             self.abandon(at, &header, key, value_bytes);
             return Ok(None);
         };
         let from = slot.location() + self.segments.item(slot.location()).value_at() as u64;
-        let value_at = self.segments.bytes_mut(at, header.item_len(key.len(), value_bytes));
-        let value_at = at + header.write(key, value_bytes, value_at) as u64;
+        let value_at = self.segments.bytes_mut(at, header.item_len(key.bytes.len(), value_bytes));
+        let value_at = at + header.write(key.bytes, value_bytes, value_at) as u64;
         self.segments.copy(from, value_at, value_bytes);
-        self.link(key, hash, at, true);
+        self.link(key, at, true);
         Ok(Some(at))
     }
 
     /// Gives room that will not be used back: a dead item fills it.
-    pub(super) fn abandon(&mut self, at: u64, header: &Header, key: &[u8], value_bytes: usize) {
-        let len = header.item_len(key.len(), value_bytes);
-        header.write(key, value_bytes, self.segments.bytes_mut(at, len));
+    pub(super) fn abandon(&mut self, at: u64, header: &Header, key: Key<'_>, value_bytes: usize) {
+        let len = header.item_len(key.bytes.len(), value_bytes);
+        header.write(key.bytes, value_bytes, self.segments.bytes_mut(at, len));
         self.segments.set_state(at, state::DEAD);
         self.segments.discount(at, len, header.expiry);
     }
@@ -258,13 +254,12 @@ impl Shard {
     #[inline]
     pub(super) fn room(
         &mut self,
-        key: &[u8],
-        hash: u64,
+        key: Key<'_>,
         header: &Header,
         value_bytes: usize,
         now: Millis,
     ) -> Result<u64, Refusal> {
-        self.room_beside(self.find(key, hash), key, hash, header, value_bytes, now)
+        self.room_beside(self.find(key), key, header, value_bytes, now)
     }
 
     /// As [`Shard::room`], for a key whose item has been looked up already.
@@ -272,8 +267,7 @@ impl Shard {
     fn room_beside(
         &mut self,
         there: Option<(Place, Slot)>,
-        key: &[u8],
-        hash: u64,
+        key: Key<'_>,
         header: &Header,
         value_bytes: usize,
         now: Millis,
@@ -282,11 +276,11 @@ impl Shard {
             Some((_, slot)) => self.segments.header(self.segments.segment_of(slot.location())).queue,
             None => {
                 self.grow_index();
-                self.eviction.admit(hash)
+                self.eviction.admit(key.hash)
             }
         };
         let class = class_of(header.expiry, now);
-        self.append(queue, class, header.item_len(key.len(), value_bytes), header.expiry, now)
+        self.append(queue, class, header.item_len(key.bytes.len(), value_bytes), header.expiry, now)
     }
 
     /// Appends room, making some if there is none.
@@ -311,17 +305,17 @@ impl Shard {
 
     /// Writes an item into its room.
     #[inline]
-    fn fill(&mut self, at: u64, header: &Header, key: &[u8], value: &[u8]) {
-        let out = self.segments.bytes_mut(at, header.item_len(key.len(), value.len()));
-        let value_at = header.write(key, value.len(), out);
+    fn fill(&mut self, at: u64, header: &Header, key: Key<'_>, value: &[u8]) {
+        let out = self.segments.bytes_mut(at, header.item_len(key.bytes.len(), value.len()));
+        let value_at = header.write(key.bytes, value.len(), out);
         out[value_at..value_at + value.len()].copy_from_slice(value);
     }
 
     /// Points the index at a new item, and kills the one it replaces (without its chunks, if they were
     /// `adopted`). Returns where that one lies: its bytes are there until the next command.
     #[inline]
-    pub(super) fn link(&mut self, key: &[u8], hash: u64, at: u64, adopted: bool) -> Option<u64> {
-        self.link_over(self.find(key, hash), hash, at, adopted)
+    pub(super) fn link(&mut self, key: Key<'_>, at: u64, adopted: bool) -> Option<u64> {
+        self.link_over(self.find(key), key.hash, at, adopted)
     }
 
     /// As [`Shard::link`], for a key whose old item has been looked up already.
@@ -376,7 +370,7 @@ impl Shard {
             self.segments.prefetch(slot.location(), 1);
         }
         let (segments, secrets) = (&self.segments, &self.secrets);
-        let hash_of = |slot: Slot| super::hash_key(secrets, segments.item(slot.location()).key());
+        let hash_of = |slot: Slot| super::hash_of(secrets, &segments.item(slot.location()));
         // Next to never any: a vector without elements allocates nothing.
         let mut lost = Vec::new();
         self.index.grow_step(hash_of, |slot| lost.push(slot.location()));
@@ -417,14 +411,7 @@ impl Shard {
     /// Appends to or prepends before an existing value, which lies at `at`.
     // Apart from plain writes, whose code stays short.
     #[inline(never)]
-    fn join(
-        &mut self,
-        key: &[u8],
-        hash: u64,
-        write: &Write<'_>,
-        at: u64,
-        now: Millis,
-    ) -> Result<Stored, Refusal> {
+    fn join(&mut self, key: Key<'_>, write: &Write<'_>, at: u64, now: Millis) -> Result<Stored, Refusal> {
         let added = match write.value {
             Body::Bytes(bytes) => bytes.len() as u64,
             Body::Upload(upload) => self.upload_bytes(upload),
@@ -443,8 +430,8 @@ impl Shard {
         let before = write.mode == WriteMode::Prepend;
         let old = self.hold(Some(at));
         let result = match write.value {
-            Body::Bytes(bytes) => self.join_bytes(key, hash, header, old, (bytes, before), now),
-            Body::Upload(upload) => self.join_upload(key, hash, header, old, (upload, before), now),
+            Body::Bytes(bytes) => self.join_bytes(key, header, old, (bytes, before), now),
+            Body::Upload(upload) => self.join_upload(key, header, old, (upload, before), now),
         };
         self.let_go(Some(at), old);
         result.map(Stored::from)

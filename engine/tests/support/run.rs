@@ -23,7 +23,9 @@ use torc_engine::shard::SEGMENTS_MIN;
 
 /// Keys that share a few homes of the index, so that they overflow into each other's.
 const COLLIDING_KEYS: usize = 30;
-const OTHER_KEYS: usize = 10;
+/// Keys that are in each of the spaces.
+const OTHER_KEYS: usize = 5;
+const SPACES: [u16; 2] = [0, 513];
 const UPLOADS: usize = 4;
 
 pub(crate) struct Run {
@@ -45,12 +47,30 @@ fn pattern(write: u64, len: usize) -> Vec<u8> {
     (0..len).map(|at| (write * 37 + at as u64 * 7 + (at >> 8) as u64) as u8).collect()
 }
 
+/// Keys of several spaces, each as its space and its bytes.
 fn keys(shard: &Shard) -> Vec<Vec<u8>> {
-    let candidates = || (0u64..).map(|number| format!("key-{number}").into_bytes());
+    let candidates = || (0u64..).map(|number| in_space(0, format!("key-{number}").as_bytes()));
     // The index has 256 homes, by the high bits of the hash; the last home overflows behind the table.
-    let colliding = candidates().filter(|key| matches!(shard.hash(key) >> 56, 7 | 255)).take(COLLIDING_KEYS);
-    let other = candidates().filter(|key| shard.hash(key) >> 56 < 7).take(OTHER_KEYS);
-    colliding.chain(other).collect()
+    let colliding = candidates().filter(|key| matches!(hash(shard, key) >> 56, 7 | 255)).take(COLLIDING_KEYS);
+    let other = candidates().filter(|key| hash(shard, key) >> 56 < 7).take(OTHER_KEYS);
+    let twins = |key: Vec<u8>| SPACES.map(|space| in_space(space, &key[2..]));
+    colliding.chain(other.flat_map(twins)).collect()
+}
+
+/// A key of the model: the space, little endian, and the bytes.
+fn in_space(space: u16, key: &[u8]) -> Vec<u8> {
+    [&space.to_le_bytes(), key].concat()
+}
+
+/// Space and bytes of a key of the model.
+fn split(key: &[u8]) -> (u16, &[u8]) {
+    let (space, key) = key.split_first_chunk().expect("a key of the model names its space");
+    (u16::from_le_bytes(*space), key)
+}
+
+fn hash(shard: &Shard, key: &[u8]) -> u64 {
+    let (space, key) = split(key);
+    shard.hash(space, key)
 }
 
 impl Run {
@@ -78,7 +98,8 @@ impl Run {
             let source = Source::Pattern(500 + number as usize * 811 % 3_500);
             let expiry =
                 if number.is_multiple_of(3) { When::In(2_000 + number as i64 * 50) } else { When::Never };
-            let key = format!("fill-{number}").into_bytes();
+            let space = SPACES[usize::from(number.is_multiple_of(7))];
+            let key = in_space(space, format!("fill-{number}").as_bytes());
             bytes += 500 + number as usize * 811 % 3_500;
             self.write(&key, WriteMode::Set, source, expiry);
             if number.is_multiple_of(5) {
@@ -107,8 +128,9 @@ impl Run {
     }
 
     fn ask(&mut self, key: &[u8], op: Op<'_>) -> Seen {
-        let hash = self.shard.hash(key);
-        seen(self.shard.execute(&Command { key, op }, hash, self.now))
+        let hash = hash(&self.shard, key);
+        let (space, key) = split(key);
+        seen(self.shard.execute(&Command { space, key, op }, hash, self.now))
     }
 
     fn expiry(&self, when: When) -> Expiry {
@@ -146,26 +168,31 @@ impl Run {
     }
 
     fn scan(&mut self, count: u32) {
-        let (mut cursor, mut keys) = (0, BTreeSet::new());
-        for _ in 0..100_000 {
-            let mut found = Vec::new();
-            cursor = self.shard.scan(cursor, count, self.now, &mut found);
-            let mut rest = &found[..];
-            while let Some((len, tail)) = rest.split_first_chunk::<4>() {
-                let (key, tail) = tail.split_at(u32::from_le_bytes(*len) as usize);
-                keys.insert(key.to_vec());
-                rest = tail;
-            }
-            if cursor == 0 {
-                break;
-            }
-        }
-        assert_eq!(cursor, 0, "a scan ends");
+        let mut keys = BTreeSet::new();
+        SPACES.into_iter().for_each(|space| self.scan_space(space, count, &mut keys));
         let live = |entry: &Entry| !entry.placeholder && entry.expiry.is_none_or(|expiry| expiry > self.now);
         let expected: BTreeSet<Vec<u8>> =
             self.model.entries.iter().filter(|(_, entry)| live(entry)).map(|(key, _)| key.clone()).collect();
         assert!(keys.is_subset(&expected), "a scan shows what is not there");
         assert!(!self.exact || keys == expected, "a scan misses keys");
+    }
+
+    fn scan_space(&self, space: u16, count: u32, keys: &mut BTreeSet<Vec<u8>>) {
+        let mut cursor = 0;
+        for _ in 0..100_000 {
+            let mut found = Vec::new();
+            cursor = self.shard.scan(space, cursor, count, self.now, &mut found);
+            let mut rest = &found[..];
+            while let Some((len, tail)) = rest.split_first_chunk::<4>() {
+                let (key, tail) = tail.split_at(u32::from_le_bytes(*len) as usize);
+                keys.insert(in_space(space, key));
+                rest = tail;
+            }
+            if cursor == 0 {
+                return;
+            }
+        }
+        panic!("a scan ends");
     }
 
     /// Reads everything once more, then lets go of everything: no byte stays in use.

@@ -298,7 +298,7 @@ impl Core {
     #[inline]
     pub(super) fn prepare(&self, key: &[u8]) -> Prepared {
         let shard = self.owner(key);
-        let hash = self.shard.hash(key);
+        let hash = self.shard.hash(0, key);
         if shard == self.number {
             self.shard.prefetch_bucket(hash);
         }
@@ -477,7 +477,7 @@ impl Core {
     /// Executes a command here and takes its answer over; its value goes to `room`, which may hold the command.
     pub(super) fn perform_owned(&mut self, op: Op<'static>, once: Option<Once>, room: Room) -> OwnedReply {
         let (key, value) = room.bytes.split_at(room.key_end);
-        let hash = self.shard.hash(key);
+        let hash = self.shard.hash(0, key);
         let command = fill_command(key, op, value);
         let answer =
             perform(&mut self.shard, &mut self.outcomes, &self.stats, &command, hash, once, self.now);

@@ -153,7 +153,7 @@ impl Core {
     }
 
     fn scan(&mut self, local: u64, count: u32, only_here: bool, mut keys: Vec<u8>) -> OwnedReply {
-        let next = self.shard.scan(local, count, self.now, &mut keys);
+        let next = self.shard.scan(0, local, count, self.now, &mut keys);
         let here = u64::from(self.number) << CURSOR_BITS;
         let cursor = match next {
             0 if only_here || self.number + 1 == self.mail.shards() => 0,
@@ -336,10 +336,10 @@ impl Core {
         }
         let keyed = |ask: &&Ask| matches!(ask.what, What::Keyed(_));
         for ask in letters.iter().filter(keyed) {
-            self.shard.prefetch_bucket(self.shard.hash(&ask.bytes[..ask.key_end]));
+            self.shard.prefetch_bucket(self.shard.hash(0, &ask.bytes[..ask.key_end]));
         }
         for ask in letters.iter().filter(keyed) {
-            self.shard.prefetch_item(self.shard.hash(&ask.bytes[..ask.key_end]));
+            self.shard.prefetch_item(self.shard.hash(0, &ask.bytes[..ask.key_end]));
         }
         self.stats.served_for_others.add(letters.len() as u64);
         for ask in letters.drain(..) {

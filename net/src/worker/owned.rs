@@ -165,7 +165,7 @@ pub(crate) fn fill_command<'a>(key: &'a [u8], op: Op<'static>, value: &'a [u8]) 
         Op::SetRange { offset, .. } => Op::SetRange { offset, value },
         other => other,
     };
-    Command { key, op }
+    Command { space: 0, key, op }
 }
 
 /// An [`Outcome`] without its value, free to change threads.

@@ -27,7 +27,7 @@ pub trait Store {
 
 impl Store for Shard {
     fn execute(&mut self, command: &Command<'_>, now: Millis) -> Outcome<'_> {
-        let hash = self.hash(command.key);
+        let hash = self.hash(command.space, command.key);
         Shard::execute(self, command, hash, now)
     }
     fn flush(&mut self, at: Option<Millis>, now: Millis) {
@@ -189,7 +189,7 @@ impl Connection {
             Err(refusal) => Outcome::Refused(refusal),
             Ok(id) => {
                 upload.write.value = Body::Upload(id);
-                store.execute(&Command { key: &upload.key, op: Op::Write(upload.write) }, now)
+                store.execute(&Command { space: 0, key: &upload.key, op: Op::Write(upload.write) }, now)
             }
         };
         self.compose(reply, &upload.key, echo, &Answer::Outcome(outcome), now);

@@ -11,7 +11,7 @@ fn all_items_that_growth_of_the_index_loses_leave_the_accounts() {
     let at = |hundredths: u64| ((u128::from(hundredths) << 64) / 32_000) as u64;
     let candidates = |shard: &Shard, range: std::ops::Range<u64>, count: usize| -> Vec<[u8; 4]> {
         let keys = (0..u32::MAX).map(u32::to_le_bytes);
-        keys.filter(|key| range.contains(&shard.hash(key))).take(count).collect()
+        keys.filter(|key| range.contains(&shard.hash(0, key))).take(count).collect()
     };
     let mut crowd = candidates(&shard, at(100)..at(124), (PROBE_BUCKETS + 1) * SLOTS_PER_BUCKET);
     crowd.extend(candidates(&shard, at(126)..at(199), SLOTS_PER_BUCKET));

@@ -61,9 +61,10 @@ impl Run {
         if self.lent.len() >= LENT_MAX {
             self.release();
         }
-        let hash = self.shard.hash(key);
+        let hash = super::hash(&self.shard, key);
+        let (space, key) = super::split(key);
         let op = Op::Read(Read { peek: true, ..Read::default() });
-        let outcome = self.shard.execute(&Command { key, op }, hash, self.now);
+        let outcome = self.shard.execute(&Command { space, key, op }, hash, self.now);
         if let Outcome::Item(Found { value: Value::Chained(chain), .. }) = outcome {
             let lent: Vec<Lent> = chain.lend(from..to).collect();
             let end = |at: u64| (at as usize).min(value.len());

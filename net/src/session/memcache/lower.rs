@@ -34,7 +34,8 @@ fn millis(seconds: i64) -> Millis {
 pub(super) fn get<'a>(get: &Get<'a>, now: Millis, parts: &mut Vec<Part<'a>>) {
     let expiry = get.exptime.map_or(Expiry::Keep, |exptime| expiry(exptime, now));
     let op = Op::Read(Read { expiry, ..Read::default() });
-    let item = |key, last| part(Work::Keyed(Command { key, op }), Kind::Item { cas: get.cas, last });
+    let item =
+        |key, last| part(Work::Keyed(Command { space: 0, key, op }), Kind::Item { cas: get.cas, last });
     if get.is_single() {
         parts.push(item(get.key, true));
         return;
@@ -51,12 +52,12 @@ pub(super) fn plain<'a>(request: &Request<'a>, now: Millis) -> Part<'a> {
     match *request {
         Request::Delete { key, noreply } => {
             let op = Op::Delete(Delete::default());
-            part(Work::Keyed(Command { key, op }), said(noreply, LineKind::Delete))
+            part(Work::Keyed(Command { space: 0, key, op }), said(noreply, LineKind::Delete))
         }
         Request::Touch { key, exptime, noreply } => {
             let expiry = expiry(exptime, now);
             let op = Op::Expire(Expire { expiry, condition: ExpireCondition::Always });
-            part(Work::Keyed(Command { key, op }), said(noreply, LineKind::Touch))
+            part(Work::Keyed(Command { space: 0, key, op }), said(noreply, LineKind::Touch))
         }
         Request::Count { key, delta, down, noreply } => {
             let op = Op::Arithmetic(Arithmetic {
@@ -66,7 +67,7 @@ pub(super) fn plain<'a>(request: &Request<'a>, now: Millis) -> Part<'a> {
                 compare: None,
                 token: None,
             });
-            part(Work::Keyed(Command { key, op }), said(noreply, LineKind::Count))
+            part(Work::Keyed(Command { space: 0, key, op }), said(noreply, LineKind::Count))
         }
         Request::Flush { delay, noreply } => {
             let at = match expiry(delay, now) {
@@ -101,7 +102,7 @@ pub(super) fn store<'a>(store: &Store<'a>, now: Millis) -> Command<'a> {
         _ => expiry(store.exptime, now),
     };
     let write = Write { mode, flags: store.flags, expiry, compare, ..Write::set(&[]) };
-    Command { key: store.key, op: Op::Write(write) }
+    Command { space: 0, key: store.key, op: Op::Write(write) }
 }
 
 /// Puts the value into a `Write`.
@@ -129,7 +130,7 @@ pub(super) fn meta<'a>(verb: MetaVerb, key: &'a [u8], flags: &MetaFlags, now: Mi
         MetaVerb::Arithmetic => Op::Arithmetic(meta_arithmetic(flags, now)),
         MetaVerb::Debug => Op::Read(Read { peek: true, leases: true, ..Read::default() }),
     };
-    Command { key, op }
+    Command { space: 0, key, op }
 }
 
 fn new_expiry(flags: &MetaFlags, now: Millis) -> Option<Expiry> {

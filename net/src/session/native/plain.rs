@@ -34,7 +34,7 @@ pub(super) fn request<'a>(input: &'a [u8], limits: &Limits) -> Option<(Part<'a>,
     let (kind, deadline) = (Kind::Outcome, Deadline::NONE);
     let reply = Reply { id: header.id, flags: 0, op: header.op, repeat: false, kind, deadline };
     let part = Part {
-        work: Work::Keyed(Command { key, op }),
+        work: Work::Keyed(Command { space: 0, key, op }),
         reply: ReplyKind::Native(reply),
         echo: &[],
         once: None,

@@ -105,6 +105,7 @@ impl<'a> Plan<'a> {
     /// The command, for a value that is `value`.
     pub(super) fn command(&self, value: &'a [u8], expiry: Expiry) -> Command<'a> {
         Command {
+            space: 0,
             key: self.key,
             op: Op::Write(Write {
                 mode: self.mode,
@@ -170,7 +171,7 @@ impl Error {
 /// A part for the shard that owns the key.
 #[inline]
 pub(super) fn keyed<'a>(key: &'a [u8], op: Op<'a>, kind: Kind) -> Part<'a> {
-    part(Work::Keyed(Command { key, op }), kind, &[])
+    part(Work::Keyed(Command { space: 0, key, op }), kind, &[])
 }
 
 /// A part that is answered here.
