@@ -17,6 +17,7 @@
 //! take over chunks of the old one (touch, append, a range written): only the list is written again. A chunk itself
 //! never changes once it is in a list, so whoever reads it from afar reads on; where it lies changes when it is moved.
 
+use crate::bytes::Bytes;
 use crate::command::UploadId;
 use crate::index::LOCATION_BYTES_MAX;
 
@@ -68,31 +69,27 @@ impl Extent {
 
 /// The value of a chain head.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct ChainList<'s>(&'s [u8]);
+pub(crate) struct ChainList<'s>(Bytes<'s>);
 
 impl<'s> ChainList<'s> {
-    pub(crate) fn new(bytes: &'s [u8]) -> ChainList<'s> {
+    pub(crate) fn new(bytes: Bytes<'s>) -> ChainList<'s> {
         debug_assert!(bytes.len() >= LIST_HEAD_BYTES, "a chain head has a list");
         ChainList(bytes)
     }
 
-    fn word(&self, at: usize) -> u64 {
-        self.0.get(at..at + 8).and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_le_bytes)
-    }
-
     /// Length of the whole value.
     pub(crate) fn value_bytes(&self) -> u64 {
-        self.word(0)
+        self.0.word(0)
     }
 
     /// The chain's number: its chunks have it as version.
     pub(crate) fn chain(&self) -> u64 {
-        self.word(8)
+        self.0.word(8)
     }
 
     /// Bytes of the value that lie in chunks.
     pub(crate) fn stored_bytes(&self) -> u64 {
-        self.word(16)
+        self.0.word(16)
     }
 
     /// Number of extents.
@@ -101,11 +98,11 @@ impl<'s> ChainList<'s> {
     }
 
     pub(crate) fn extent(&self, number: usize) -> Extent {
-        Extent(self.word(LIST_HEAD_BYTES + number * EXTENT_BYTES))
+        Extent(self.0.word(LIST_HEAD_BYTES + number * EXTENT_BYTES))
     }
 
     pub(crate) fn extents(self) -> impl DoubleEndedIterator<Item = Extent> + ExactSizeIterator + 's {
-        self.0[LIST_HEAD_BYTES..].as_chunks().0.iter().map(|bytes| Extent(u64::from_le_bytes(*bytes)))
+        (0..self.len()).map(move |number| self.extent(number))
     }
 
     /// The number of the extent whose chunk lies at a location, and where it stands from the start of the list.
@@ -181,7 +178,7 @@ mod tests {
         let mut writer = ListWriter::default();
         extents.into_iter().for_each(|extent| writer.push(&mut bytes, extent));
         writer.finish(&mut bytes, 7);
-        let list = ChainList::new(&bytes);
+        let list = ChainList::new(Bytes::from(&bytes));
         assert_eq!((list.value_bytes(), list.chain(), list.stored_bytes()), (EXTENT_LEN_MAX + 107, 7, 107));
         assert_eq!(list.extents().collect::<Vec<_>>(), extents);
         assert_eq!((list.len(), list.extent(2)), (3, extents[2]));

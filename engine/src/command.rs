@@ -11,6 +11,7 @@
 //! - *Stale* items and *lease placeholders* are a miss to a reader that does not know leases
 //!   ([`Read::leases`] unset) only for placeholders; a stale value is still a value to everybody.
 
+use crate::bytes::Bytes;
 use crate::segments::Chain;
 
 /// Milliseconds since the Unix epoch.
@@ -245,7 +246,7 @@ pub struct Found<'s> {
 /// A value in the shard's memory.
 #[derive(Debug, Clone, Copy)]
 pub enum Value<'s> {
-    Inline(&'s [u8]),
+    Inline(Bytes<'s>),
     /// Longer than an item may be: a chain of chunks.
     Chained(Chain<'s>),
 }

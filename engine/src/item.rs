@@ -16,6 +16,7 @@
 //! The value of a *chain head* is a list (see [`crate::chain`]); a *chunk* holds a slice of such a value and
 //! has no key. The checksum is written by the tier, never in DRAM.
 
+use crate::bytes::Bytes;
 use crate::command::{Meta, Millis};
 use crate::version;
 
@@ -129,7 +130,7 @@ impl Header {
 /// An item in memory. `bytes` begins at the item and may reach beyond it.
 #[derive(Debug, Clone, Copy)]
 pub struct ItemRef<'s> {
-    bytes: &'s [u8],
+    bytes: Bytes<'s>,
     /// The first 16 bytes, loaded once.
     version: u64,
     word: u64,
@@ -139,10 +140,8 @@ impl<'s> ItemRef<'s> {
     /// # Panics
     /// If `bytes` is shorter than a header: locations in the index only point at whole items.
     #[inline]
-    pub fn new(bytes: &'s [u8]) -> ItemRef<'s> {
-        let (head, _) = bytes.split_first_chunk::<HEADER_BYTES>().expect("an item has a header");
-        let all = u128::from_le_bytes(*head);
-        ItemRef { bytes, version: all as u64, word: (all >> 64) as u64 }
+    pub fn new(bytes: Bytes<'s>) -> ItemRef<'s> {
+        ItemRef { bytes, version: bytes.word(0), word: bytes.word(8) }
     }
 
     #[inline]
@@ -197,15 +196,15 @@ impl<'s> ItemRef<'s> {
     }
 
     #[inline]
-    pub fn key(&self) -> &'s [u8] {
+    pub fn key(&self) -> Bytes<'s> {
         let at = self.key_at();
-        &self.bytes[at..at + self.key_len()]
+        self.bytes.slice(at..at + self.key_len())
     }
 
     #[inline]
-    pub fn value(&self) -> &'s [u8] {
+    pub fn value(&self) -> Bytes<'s> {
         let at = self.value_at();
-        &self.bytes[at..at + self.value_len()]
+        self.bytes.slice(at..at + self.value_len())
     }
 
     /// Where the value lies from the start of the item.
@@ -225,8 +224,7 @@ impl<'s> ItemRef<'s> {
             return None;
         }
         let before = (self.present() & (bit - 1) & 7).count_ones() as usize;
-        let at = HEADER_BYTES + before * 8;
-        self.bytes.get(at..at + 8).and_then(|bytes| bytes.try_into().ok()).map(u64::from_le_bytes)
+        Some(self.bytes.word(HEADER_BYTES + before * 8))
     }
 
     #[inline]
@@ -249,8 +247,8 @@ impl<'s> ItemRef<'s> {
             return 0;
         }
         let space = if self.present() & present::SPACE != 0 { 2 } else { 0 };
-        let at = self.key_at() - space - 4;
-        self.bytes.get(at..at + 4).and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_le_bytes)
+        // Bytes of the header stand before them in any case.
+        (self.bytes.word(self.key_at() - space - 8) >> 32) as u32
     }
 
     /// The key space.
@@ -259,8 +257,7 @@ impl<'s> ItemRef<'s> {
         if self.present() & present::SPACE == 0 {
             return 0;
         }
-        let at = self.key_at() - 2;
-        self.bytes.get(at..at + 2).and_then(|bytes| bytes.try_into().ok()).map_or(0, u16::from_le_bytes)
+        (self.bytes.word(self.key_at() - 8) >> 48) as u16
     }
 
     /// Neither dead nor expired nor flushed away.
@@ -325,10 +322,10 @@ mod tests {
             let mut bytes = vec![0xEE; header.item_len(3, 5)];
             let value_at = header.write(b"key", 5, &mut bytes);
             bytes[value_at..value_at + 5].copy_from_slice(b"value");
-            let item = ItemRef::new(&bytes);
+            let item = ItemRef::new(Bytes::from(&bytes[..]));
             assert_eq!(item.header(), header);
-            assert_eq!(item.key(), b"key");
-            assert_eq!(item.value(), b"value");
+            assert_eq!(item.key().to_vec(), b"key");
+            assert_eq!(item.value().to_vec(), b"value");
             assert_eq!(item.item_len(), bytes.len());
             assert_eq!(item.token(), header.token.unwrap_or(header.version));
         }

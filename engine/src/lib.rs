@@ -9,6 +9,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`command`] | what a shard is asked and answers |
+//! | [`bytes`] | bytes that are read without a reference |
 //! | [`shard`] | the public face: start reading here |
 //! | [`item`] | the encoding of an item |
 //! | [`index`] | from a hash to an item |
@@ -18,8 +19,9 @@
 //! | [`runtime`] | pinned threads and the mailboxes between them |
 //! | [`stats`] | figures that other threads read |
 //!
-//! Unsafe code is in `reserved.rs`, `index/table.rs`, `segments/arena.rs`, `segments/lent.rs`, `prefetch.rs` and `runtime/`.
+//! Unsafe code is in `bytes.rs`, `reserved.rs`, `index/table.rs`, `segments/arena.rs`, `segments/lent.rs`, `prefetch.rs` and `runtime/`.
 
+pub mod bytes;
 mod chain;
 pub mod command;
 pub mod eviction;

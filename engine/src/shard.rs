@@ -373,7 +373,7 @@ impl Key<'_> {
     /// Whether an item is this key's.
     #[inline]
     fn is_of(&self, item: &ItemRef<'_>) -> bool {
-        item.space() == self.space && item.key() == self.bytes
+        item.space() == self.space && item.key() == *self.bytes
     }
 }
 
@@ -387,7 +387,7 @@ fn hash_key(secrets: &RapidSecrets, space: u16, key: &[u8]) -> u64 {
 /// The hash of an item's key.
 #[inline]
 fn hash_of(secrets: &RapidSecrets, item: &ItemRef<'_>) -> u64 {
-    hash_key(secrets, item.space(), item.key())
+    item.key().with_copy(|key| hash_key(secrets, item.space(), key))
 }
 
 /// Bytes of an item that its client gave.

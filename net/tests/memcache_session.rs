@@ -201,7 +201,7 @@ fn a_retrieval_that_fails_for_one_key_ends_there() {
     let session = &mut Session::new(Some(Protocol::Memcache), Port::Common);
     let found = || {
         let meta = Meta { flags: 3, value_bytes: 2, ..Meta::default() };
-        Answer::Outcome(Outcome::Item(Found { meta, value: Value::Inline(b"hi") }))
+        Answer::Outcome(Outcome::Item(Found { meta, value: Value::Inline(b"hi".into()) }))
     };
     let miss = || Answer::Outcome(Outcome::Miss);
     let busy = || Answer::Busy { limit: "queue-length" };

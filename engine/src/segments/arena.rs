@@ -1,5 +1,6 @@
 //! The bytes of a shard's items. All `unsafe` of the item store is here and in [`super::lent`].
 
+use crate::bytes::Bytes;
 use crate::item::{HEADER_BYTES, ItemRef, STATE_OFFSET};
 use std::mem::ManuallyDrop;
 use torc_pmem::media::memory::{Backing, MemoryRange};
@@ -24,12 +25,12 @@ impl Arena {
     /// # Panics
     /// If the bytes are not inside the arena.
     #[inline]
-    pub(crate) fn bytes(&self, at: u64, len: usize) -> &[u8] {
+    fn bytes(&self, at: u64, len: usize) -> Bytes<'_> {
         let at = at as usize;
         assert!(at <= self.range.len() && len <= self.range.len() - at, "bytes inside the arena");
-        // SAFETY: inside the range (checked); the memory is mapped and zeroed by the kernel, so initialised;
-        // writers need `&mut self`. Lent bytes are only read.
-        unsafe { std::slice::from_raw_parts(self.range.as_ptr().add(at), len) }
+        // SAFETY: inside the range (checked), which lives as long as `self`; the memory was zeroed by the kernel, so it is
+        // initialised; whoever writes needs `&mut self`.
+        unsafe { Bytes::new(self.range.as_ptr().add(at), len) }
     }
 
     /// # Panics
@@ -53,10 +54,10 @@ impl Arena {
         unsafe { std::ptr::copy_nonoverlapping(source, target, len) };
     }
 
-    /// The item at `at`; the slice behind it goes to the end of its segment at `end`.
+    /// The item at `at`.
     #[inline]
-    pub(crate) fn item(&self, at: u64, end: u64) -> ItemRef<'_> {
-        ItemRef::new(self.bytes(at, (end - at) as usize))
+    pub(crate) fn item(&self, at: u64) -> ItemRef<'_> {
+        ItemRef::new(self.bytes(at, self.range.len().saturating_sub(at as usize)))
     }
 
     pub(crate) fn set_state(&mut self, at: u64, state: u8) {

@@ -2,6 +2,7 @@
 
 use super::Segments;
 use super::header::NO_SEGMENT;
+use crate::bytes::Bytes;
 use crate::chain::{ChainList, Extent};
 use std::cell::RefCell;
 use std::ops::Range;
@@ -14,7 +15,7 @@ static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 #[derive(Debug)]
 #[must_use = "a lent slice pins its segment until it is released"]
 pub struct Lent {
-    bytes: *const u8,
+    start: *const u8,
     len: u32,
     pub(crate) segment: u32,
     /// The shard that lent it, so that a release finds its way home.
@@ -27,25 +28,17 @@ pub struct Lent {
 unsafe impl Send for Lent {}
 
 impl Lent {
-    pub(super) fn new(bytes: &[u8], segment: u32, shard: u16) -> Lent {
+    pub(super) fn new(bytes: Bytes<'_>, segment: u32, shard: u16) -> Lent {
         let len = u32::try_from(bytes.len()).expect("a segment is shorter than 4 GiB");
-        Lent { bytes: bytes.as_ptr(), len, segment, shard }
-    }
-
-    fn zeros(bytes: &'static [u8], shard: u16) -> Lent {
-        Lent::new(bytes, NO_SEGMENT, shard)
-    }
-
-    /// Where the bytes are; a mapping that lent something keeps its addresses for itself.
-    pub(super) fn address(&self) -> *const u8 {
-        self.bytes
+        Lent { start: bytes.as_ptr(), len, segment, shard }
     }
 
     /// The lent bytes.
-    pub fn bytes(&self) -> &[u8] {
-        // SAFETY: made from a slice of the static zeros, or of the arena, which stays mapped and unwritten there
+    #[inline]
+    pub fn bytes(&self) -> Bytes<'_> {
+        // SAFETY: made from the static zeros, or from a value in the arena, which stays mapped and unwritten there
         // while this pins its segment.
-        unsafe { std::slice::from_raw_parts(self.bytes, self.len as usize) }
+        unsafe { Bytes::new(self.start, self.len as usize) }
     }
 }
 
@@ -101,7 +94,7 @@ impl LentChain {
             slice.replace(Some(lent));
             return None;
         }
-        lent.bytes = lent.bytes()[from..to].as_ptr();
+        lent.start = lent.bytes().slice(from..to).as_ptr();
         lent.len = (to - from) as u32;
         Some(lent)
     }
@@ -133,7 +126,7 @@ impl<'s> Chain<'s> {
 
     /// The slices of a value in the shard's own memory, in order. A value that another shard has lent can only
     /// be lent on.
-    pub fn slices(&self) -> impl Iterator<Item = &'s [u8]> + 's {
+    pub fn slices(&self) -> impl Iterator<Item = Bytes<'s>> + 's {
         let stored = match self.source {
             Source::Stored { segments, list } => Some((segments, list)),
             Source::Lent(_) => None,
@@ -167,12 +160,12 @@ impl<'s> Chain<'s> {
 }
 
 /// The bytes of an extent; a hole's are many slices of the same zeros.
-fn slices(segments: &Segments, extent: Extent) -> impl Iterator<Item = &[u8]> {
+fn slices(segments: &Segments, extent: Extent) -> impl Iterator<Item = Bytes<'_>> {
     let mut left = extent.len();
     std::iter::from_fn(move || {
         let slice = match extent.location() {
             Some(at) => segments.chunk(at),
-            None => &ZEROS[..left.min(ZEROS.len() as u64) as usize],
+            None => Bytes::from(&ZEROS[..left.min(ZEROS.len() as u64) as usize]),
         };
         left = left.checked_sub(slice.len() as u64).filter(|_| left > 0)?;
         Some(slice)
@@ -190,10 +183,10 @@ fn lend_extent(
     slices(segments, extent).filter_map(move |slice| {
         let (from, to) = within(at, slice.len(), &range);
         at += slice.len() as u64;
-        let slice = (from < to).then(|| &slice[from..to])?;
+        let slice = (from < to).then(|| slice.slice(from..to))?;
         Some(match extent.location() {
             Some(chunk) => segments.lend(chunk, slice),
-            None => Lent::zeros(&ZEROS[..slice.len()], segments.shard),
+            None => Lent::new(slice, NO_SEGMENT, segments.shard),
         })
     })
 }

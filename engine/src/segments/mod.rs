@@ -20,6 +20,7 @@ mod list;
 pub use header::{Phase, Queue, SegmentHeader};
 pub use lent::{Chain, Lent, LentChain};
 
+use crate::bytes::Bytes;
 use crate::command::Millis;
 use crate::item::{ItemRef, present};
 use arena::Arena;
@@ -164,9 +165,8 @@ impl Segments {
 
     /// The item at an offset that the index or a list of chunks names.
     #[inline]
-    pub fn item(&self, at: u64) -> ItemRef<'_> {
-        let segment_bytes = self.segment_bytes as u64;
-        self.arena.item(at, (at / segment_bytes + 1) * segment_bytes)
+    pub(crate) fn item(&self, at: u64) -> ItemRef<'_> {
+        self.arena.item(at)
     }
 
     pub(crate) fn bytes_mut(&mut self, at: u64, len: usize) -> &mut [u8] {
@@ -187,14 +187,14 @@ impl Segments {
     }
 
     /// The data of a chunk.
-    pub(crate) fn chunk(&self, at: u64) -> &[u8] {
+    pub(crate) fn chunk(&self, at: u64) -> Bytes<'_> {
         let item = self.item(at);
         debug_assert!(item.present() & present::CHUNK != 0, "a chain leads to chunks");
-        &item.value()[CHUNK_HASH_BYTES..]
+        item.value().behind(CHUNK_HASH_BYTES)
     }
 
     /// Pins the segment of `at` and lends `bytes` out of it.
-    pub(crate) fn lend(&self, at: u64, bytes: &[u8]) -> Lent {
+    pub(crate) fn lend(&self, at: u64, bytes: Bytes<'_>) -> Lent {
         let segment = self.segment_of(at);
         self.pin(segment);
         Lent::new(bytes, segment, self.shard)
@@ -207,7 +207,7 @@ impl Segments {
         if lent.segment == header::NO_SEGMENT {
             return;
         }
-        assert!(self.arena.contains(lent.address()), "lent bytes go back to the shard that lent them");
+        assert!(self.arena.contains(lent.bytes().as_ptr()), "lent bytes go back to the shard that lent them");
         self.unpin(lent.segment);
     }
 

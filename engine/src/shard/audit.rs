@@ -2,6 +2,7 @@
 //!
 //! Walks every segment and every item, so a call costs as much as the shard is large. No server calls it.
 
+use super::reclaim::chunk_hash;
 use super::{Shard, chunk_expiry_bytes, hash_of, payload_bytes};
 use crate::chain::ChainList;
 use crate::item::{ItemRef, present, state};
@@ -97,7 +98,7 @@ impl Shard {
         if self.uploads.iter().any(|upload| upload.locations().any(|chunk| chunk == at)) {
             return Ok(());
         }
-        let hash = item.value().first_chunk::<CHUNK_HASH_BYTES>().map_or(0, |hash| u64::from_le_bytes(*hash));
+        let hash = chunk_hash(item);
         let head = self.index.find(hash, |slot| {
             let head = self.segments.item(slot.location());
             head.present() & present::CHAIN_HEAD != 0

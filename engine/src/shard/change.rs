@@ -93,7 +93,7 @@ impl Shard {
             return Ok(Outcome::Exists);
         }
         let Value::Inline(text) = self.found(at).value else { return Err(Refusal::NotANumber) };
-        let number = ask.delta.apply(text)?;
+        let number = text.with_copy(|text| ask.delta.apply(text))?;
         let mut buffer = [0; NUMBER_BYTES_MAX];
         let text = write_number(number, &mut buffer)?;
         let version = self.clock.next(now);

@@ -228,6 +228,7 @@ fn best_run(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bytes::Bytes;
     use crate::chain::{EXTENT_BYTES, LIST_HEAD_BYTES, ListWriter};
 
     const CHUNK: u64 = 1000;
@@ -261,7 +262,7 @@ mod tests {
     fn a_range_touches_the_chunks_that_it_lies_in_and_no_others() {
         use Part::*;
         let bytes = list(&[1000, 1000, 1000, -5000, 1000]);
-        let shape = Shape::Chain(ChainList::new(&bytes));
+        let shape = Shape::Chain(ChainList::new(Bytes::from(&bytes[..])));
         let parts = |offset, end| drop_empty(range(shape, offset, end, CHUNK));
         assert_eq!(parts(1500, 1501), [Keep(0..1), Fresh(1000..2000), Keep(2..5)]);
         assert_eq!(parts(0, 1001), [Fresh(0..2000), Keep(2..5)]);
@@ -284,7 +285,7 @@ mod tests {
             let (mut lengths, mut copied) = (vec![1000i64, 1000], 0);
             for _ in 0..20_000 {
                 let bytes = list(&lengths);
-                let chain = ChainList::new(&bytes);
+                let chain = ChainList::new(Bytes::from(&bytes[..]));
                 let mut next: Vec<i64> = Vec::new();
                 for part in join(Shape::Chain(chain), 7, before, CHUNK) {
                     match part {
@@ -314,7 +315,7 @@ mod tests {
         lengths.extend([10; 50]);
         lengths.extend([600; 10]);
         let bytes = list(&lengths);
-        let chain = ChainList::new(&bytes);
+        let chain = ChainList::new(Bytes::from(&bytes[..]));
         let mut parts = vec![Part::Fresh(0..5), Part::Keep(0..70)];
         shorten(&mut parts, chain, 5, CHUNK, 45);
         assert_eq!(

@@ -1,6 +1,7 @@
 //! Lookups and leases.
 
 use super::{Key, Shard};
+use crate::bytes::Bytes;
 use crate::command::{Expiry, Found, Lease, Millis, Outcome, Read, Value};
 use crate::index::{Place, Slot};
 use crate::item::{Header, state};
@@ -119,7 +120,7 @@ impl Shard {
             Ok(linked) => {
                 let mut meta = self.meta(linked.at);
                 meta.lease = Lease::Won;
-                Outcome::Item(Found { meta, value: Value::Inline(&[]) })
+                Outcome::Item(Found { meta, value: Value::Inline(Bytes::default()) })
             }
             Err(refusal) => Outcome::Refused(refusal),
         }

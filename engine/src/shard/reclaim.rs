@@ -22,8 +22,8 @@ use crate::chain::{ChainList, Extent};
 use crate::command::Millis;
 use crate::eviction::{QueueLengths, Verdict};
 use crate::index::{FREQUENCY_MAX, Place, Slot};
-use crate::item::{present, state};
-use crate::segments::{CHUNK_HASH_BYTES, CLASS_CHUNK, Phase, Queue, RELOCATION_RESERVE, Segments, class_of};
+use crate::item::{ItemRef, present, state};
+use crate::segments::{CLASS_CHUNK, Phase, Queue, RELOCATION_RESERVE, Segments, class_of};
 
 /// Bytes of a job to walk for each byte written while segments are few. In the long run eviction is made to
 /// yield that much.
@@ -273,7 +273,7 @@ impl Shard {
                 continue;
             }
             let hash = if item.present() & present::CHUNK != 0 {
-                chunk_hash(item.value())
+                chunk_hash(&item)
             } else {
                 hash_of(&self.secrets, &item)
             };
@@ -421,6 +421,6 @@ impl Shard {
 }
 
 /// The hash in front of a chunk's data.
-fn chunk_hash(value: &[u8]) -> u64 {
-    value.first_chunk::<CHUNK_HASH_BYTES>().map_or(0, |bytes| u64::from_le_bytes(*bytes))
+pub(super) fn chunk_hash(chunk: &ItemRef<'_>) -> u64 {
+    chunk.value().word(0)
 }

@@ -35,7 +35,7 @@ impl Shard {
             looked_at += 1;
             if item.space() == space && item.is_live(now, flushed) && !item.is(state::PLACEHOLDER) {
                 keys.extend_from_slice(&(item.key_len() as u32).to_le_bytes());
-                keys.extend_from_slice(item.key());
+                item.key().append_to(keys);
                 found += 1;
             }
             if found >= count || looked_at >= SCAN_ITEMS_MAX || keys.len() >= bytes_max {

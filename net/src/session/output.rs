@@ -2,6 +2,7 @@
 
 use super::bad_input::{BadInput, Errors};
 use std::collections::VecDeque;
+use torc_engine::bytes::Bytes;
 use torc_engine::segments::Lent;
 
 /// One thing to send.
@@ -13,9 +14,9 @@ pub enum Piece {
 }
 
 impl Piece {
-    pub fn as_slice(&self) -> &[u8] {
+    pub fn bytes(&self) -> Bytes<'_> {
         match self {
-            Piece::Bytes(bytes) => bytes,
+            Piece::Bytes(bytes) => Bytes::from(&bytes[..]),
             Piece::Lent(lent) => lent.bytes(),
         }
     }

@@ -178,7 +178,7 @@ impl Epoll {
     fn send_some(&mut self, conn: ConnId, events: &mut Vec<Event>) {
         let Some(socket) = self.find(conn).filter(|socket| !socket.closing) else { return };
         let Some(piece) = socket.sending.as_ref() else { return };
-        let rest = &piece.as_slice()[socket.sent..];
+        let rest = piece.bytes().behind(socket.sent);
         let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
         // SAFETY: `rest` is readable for its length during the call.
         let sent = unsafe { libc::send(socket.fd.as_raw_fd(), rest.as_ptr().cast(), rest.len(), flags) };

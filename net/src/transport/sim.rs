@@ -214,14 +214,14 @@ impl Sim {
         events: &mut Vec<Event>,
     ) {
         let Some((piece, notice)) = &link.sending else { return };
-        let rest = &piece.as_slice()[link.sent..];
+        let rest = piece.bytes().behind(link.sent);
         let mut count = rest.len().min(window_bytes.saturating_sub(link.to_client.len()));
         if cut && count > 0 {
             count = 1 + random.below(count);
         }
-        link.to_client.extend(&rest[..count]);
+        link.to_client.extend(rest.slice(0..count).to_vec());
         link.sent += count;
-        if link.sent == piece.as_slice().len() {
+        if link.sent == piece.bytes().len() {
             let events = if *notice == Notice::Soon { events } else { &mut self.with_next };
             events.extend(link.sending.take().map(|(piece, _)| Event::Sent { conn, piece }));
         }

@@ -5,6 +5,7 @@
 
 use super::pool::Pool;
 use crate::session::{Answer, Once, Part, ReplyKind, Work, lent_cost};
+use torc_engine::bytes::Bytes;
 use torc_engine::command::{
     Body, Command, Expiry, Found, Meta, Millis, Number, Op, Outcome, Refusal, Ticket, Value, Write, WriteMode,
 };
@@ -225,7 +226,7 @@ impl OwnedReply {
         let mut lent = None;
         let mut keep = |found: Found<'_>| {
             match found.value {
-                Value::Inline(value) => bytes.extend_from_slice(value),
+                Value::Inline(value) => value.append_to(&mut bytes),
                 Value::Chained(chain) => lent = Some(LentChain::of(&chain)),
             }
             found.meta
@@ -263,7 +264,7 @@ impl OwnedReply {
     fn outcome(&self, outcome: OwnedOutcome) -> Outcome<'_> {
         let value = match &self.chain {
             Some(chain) => Value::Chained(chain.chain()),
-            None => Value::Inline(&self.bytes),
+            None => Value::Inline(Bytes::from(&self.bytes[..])),
         };
         let found = |meta: Meta| Found { meta, value };
         match outcome {

@@ -66,7 +66,7 @@ impl Core {
     }
 
     pub(super) fn sent(&mut self, id: ConnId, piece: Piece) {
-        self.stats.sent_bytes.add(piece.as_slice().len() as u64);
+        self.stats.sent_bytes.add(piece.bytes().len() as u64);
         self.take_back(piece);
         let now = self.now;
         if let Some(conn) = self.connections.find(id) {

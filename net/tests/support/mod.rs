@@ -212,7 +212,7 @@ impl Connection {
             match piece {
                 Piece::Bytes(bytes) => sent.extend_from_slice(&bytes),
                 Piece::Lent(lent) => {
-                    sent.extend_from_slice(lent.bytes());
+                    lent.bytes().append_to(&mut sent);
                     store.release(lent);
                 }
             }

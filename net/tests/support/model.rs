@@ -306,7 +306,7 @@ fn found(item: &Item, lease: Lease, fetched: bool) -> Found<'_> {
         fetched,
         lease,
     };
-    Found { meta, value: Value::Inline(&item.value) }
+    Found { meta, value: Value::Inline(item.value[..].into()) }
 }
 
 fn apply(delta: Delta, value: &[u8]) -> Result<Number, Refusal> {

@@ -94,7 +94,7 @@ fn a_gap_before_a_range_takes_no_memory_and_reads_as_zeros() {
         assert!(shard.stats().bytes_live.read() < base as u64 + 200_000);
 
         let lent = lend_all(&mut shard, b"k", NOW);
-        let bytes: Vec<u8> = lent.iter().flat_map(|lent| lent.bytes()).copied().collect();
+        let bytes: Vec<u8> = lent.iter().flat_map(|lent| lent.bytes().to_vec()).collect();
         assert!(bytes == value);
         lent.into_iter().for_each(|lent| shard.release(lent));
     }
@@ -120,7 +120,7 @@ fn who_reads_a_value_keeps_its_bytes_while_parts_of_it_change() {
         shard.maintain(NOW, 1000);
     }
     assert!(get(&mut shard, b"k", NOW).unwrap() == after);
-    let bytes: Vec<u8> = lent.iter().flat_map(|lent| lent.bytes()).copied().collect();
+    let bytes: Vec<u8> = lent.iter().flat_map(|lent| lent.bytes().to_vec()).collect();
     assert!(bytes == before, "lent bytes have changed");
     lent.into_iter().for_each(|lent| shard.release(lent));
     shard.audit().unwrap();

@@ -22,7 +22,7 @@ pub(super) enum Seen {
 fn bytes_of(found: &Found<'_>) -> Vec<u8> {
     let bytes: Vec<u8> = match found.value {
         Value::Inline(bytes) => bytes.to_vec(),
-        Value::Chained(chain) => chain.slices().flatten().copied().collect(),
+        Value::Chained(chain) => chain.slices().flat_map(|slice| slice.to_vec()).collect(),
     };
     assert_eq!(bytes.len() as u64, found.meta.value_bytes, "a value is as long as its item says");
     bytes

@@ -74,7 +74,7 @@ impl Run {
 
     pub(super) fn release(&mut self) {
         let Some((lent, expected)) = self.lent.pop_front() else { return };
-        let bytes: Vec<u8> = lent.iter().flat_map(|lent| lent.bytes()).copied().collect();
+        let bytes: Vec<u8> = lent.iter().flat_map(|lent| lent.bytes().to_vec()).collect();
         assert!(bytes == expected, "lent bytes have changed");
         lent.into_iter().for_each(|lent| self.shard.release(lent));
     }

@@ -31,11 +31,18 @@ pub fn integer(out: &mut Vec<u8>, number: i64) {
     line(out, b':', itoa::Buffer::new().format(number).as_bytes());
 }
 
-/// A bulk string: what a GET costs.
+/// A bulk string.
 #[inline]
 pub fn bulk(out: &mut Vec<u8>, bytes: &[u8]) {
-    out.reserve(bytes.len() + BULK_FRAME_BYTES_MAX);
-    let len = bytes.len();
+    bulk_begin(out, bytes.len());
+    out.extend_from_slice(bytes);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// What stands before the `len` bytes of a bulk string, and room for them and for the line end: what a GET costs.
+#[inline]
+pub fn bulk_begin(out: &mut Vec<u8>, len: usize) {
+    out.reserve(len + BULK_FRAME_BYTES_MAX);
     if len < 1000 {
         // All of eight bytes is copied at once, and what is too much cut off: far cheaper than copying as many
         // as there are.
@@ -51,8 +58,6 @@ pub fn bulk(out: &mut Vec<u8>, bytes: &[u8]) {
     } else {
         bulk_header(out, len as u64);
     }
-    out.extend_from_slice(bytes);
-    out.extend_from_slice(b"\r\n");
 }
 
 /// `$`, 20 digits and two line ends; more than the eight bytes of a short head.

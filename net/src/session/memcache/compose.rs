@@ -102,7 +102,7 @@ fn item_line(cas: bool, last: bool, key: &[u8], found: &Found<'_>, out: &mut Out
 #[inline]
 pub(super) fn value(value: &Value<'_>, out: &mut Output) {
     match value {
-        Value::Inline(bytes) => out.tail().extend_from_slice(bytes),
+        Value::Inline(bytes) => bytes.append_to(out.tail()),
         Value::Chained(chain) => chain.lend(0..chain.len()).for_each(|lent| out.lend(lent)),
     }
 }

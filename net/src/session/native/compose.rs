@@ -173,7 +173,12 @@ fn with_value(
     out: &mut Output,
 ) {
     match value {
-        Value::Inline(bytes) => frame(reply, status, marks, token, facts, key, bytes, out),
+        Value::Inline(_) if quiet(reply, status) => {}
+        Value::Inline(bytes) => {
+            let tail = out.tail();
+            head(reply, status, marks, token, facts, key, bytes.len() as u32, tail);
+            bytes.append_to(tail);
+        }
         Value::Chained(chain) => {
             // A value is stored only up to --max-value, which the settings keep under 4 GiB.
             head(reply, status, marks, token, facts, key, chain.len() as u32, out.tail());

@@ -53,7 +53,7 @@ pub(super) fn answer(reply: &Reply, outcome: &Outcome<'_>, out: &mut Output) -> 
             let tail = out.tail();
             tail.reserve(24 + value.len());
             header(reply, Status::Ok, meta, value.len()).compose(tail);
-            tail.extend_from_slice(value);
+            value.append_to(tail);
         }
         Outcome::Stored { meta, old: None } => {
             let marks = 0;
@@ -95,6 +95,7 @@ pub(super) fn marks_of(meta: &Meta) -> u8 {
 mod tests {
     use super::super::{Session, compose};
     use super::*;
+    use torc_engine::bytes::Bytes;
     use torc_engine::command::Lease;
     use torc_proto::native::frame::compose_request;
     use torc_proto::native::{Expiry, Options, flags};
@@ -152,8 +153,9 @@ mod tests {
             fetched: stale,
             ..Meta::default()
         };
-        let item = |meta| Outcome::Item(Found { meta, value: Value::Inline(b"value") });
-        let old = Some(Found { meta: meta(0, false, Lease::None), value: Value::Inline(b"old") });
+        let item = |meta| Outcome::Item(Found { meta, value: Value::Inline(Bytes::from(b"value")) });
+        let old =
+            Some(Found { meta: meta(0, false, Lease::None), value: Value::Inline(Bytes::from(b"old")) });
         let mut taken = 0;
         for outcome in [
             item(meta(0, false, Lease::None)),

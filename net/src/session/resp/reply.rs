@@ -4,6 +4,7 @@ use super::call::{Error, Position};
 use super::gather::Failure;
 use super::{Session, errors, local};
 use crate::session::{Answer, BadInput, ComposeContext, Output};
+use torc_engine::bytes::Bytes;
 use torc_engine::command::{Found, Meta, Millis, Number, Outcome, Value};
 use torc_proto::resp::{compose, glob};
 
@@ -103,7 +104,7 @@ impl Session {
         }
         match (reply.0, answer) {
             (Kind::Value, Answer::Outcome(Outcome::Item(Found { value: Value::Inline(bytes), .. }))) => {
-                compose::bulk(out.tail(), bytes);
+                bulk(*bytes, out);
             }
             (Kind::Stored, Answer::Outcome(Outcome::Stored { .. })) => {
                 out.tail().extend_from_slice(b"+OK\r\n");
@@ -241,7 +242,7 @@ fn failed(error: Error, frame: &[u8], out: &mut Output) {
 /// A value as a bulk string: copied if it is in one piece, lent if it is a chain.
 fn value(value: Value<'_>, out: &mut Output) {
     match value {
-        Value::Inline(bytes) => compose::bulk(out.tail(), bytes),
+        Value::Inline(bytes) => bulk(bytes, out),
         Value::Chained(chain) => {
             compose::bulk_header(out.tail(), chain.len());
             for lent in chain.lend(0..chain.len()) {
@@ -252,6 +253,14 @@ fn value(value: Value<'_>, out: &mut Output) {
     }
 }
 
+#[inline]
+fn bulk(bytes: Bytes<'_>, out: &mut Output) {
+    let tail = out.tail();
+    compose::bulk_begin(tail, bytes.len());
+    bytes.append_to(tail);
+    tail.extend_from_slice(b"\r\n");
+}
+
 /// The bytes `start..=end` of a value, both counted from its end if they are negative.
 fn range(value: Value<'_>, start: i64, end: i64, out: &mut Output) {
     let Some((from, to)) = absolute_range(start, end, value.len()) else {
@@ -259,7 +268,7 @@ fn range(value: Value<'_>, start: i64, end: i64, out: &mut Output) {
     };
     match value {
         Value::Inline(bytes) => {
-            compose::bulk(out.tail(), bytes.get(from as usize..to as usize).unwrap_or_default());
+            bulk(bytes.slice(from as usize..to as usize), out);
         }
         Value::Chained(chain) => {
             compose::bulk_header(out.tail(), to - from);

@@ -284,7 +284,7 @@ impl Uring {
         if result > 0 {
             socket.sent += result as usize;
         }
-        let whole = socket.sending.as_ref().is_some_and(|piece| piece.as_slice().len() <= socket.sent);
+        let whole = socket.sending.as_ref().is_some_and(|piece| piece.bytes().len() <= socket.sent);
         let again = matches!(-result, libc::EINTR | libc::EAGAIN) || result > 0;
         if whole {
             let piece = socket.sending.take().expect("a send completes once");
@@ -346,7 +346,7 @@ impl Uring {
 
 /// The send of what a socket's piece still has to send.
 fn send_rest(socket: &Socket, flags: i32) -> Option<opcode::Send> {
-    let rest = &socket.sending.as_ref()?.as_slice()[socket.sent..];
+    let rest = socket.sending.as_ref()?.bytes().behind(socket.sent);
     let len = rest.len().min(i32::MAX as usize) as u32;
     let send = opcode::Send::new(Fd(socket.fd.as_raw_fd()), rest.as_ptr(), len);
     Some(send.flags(flags | libc::MSG_NOSIGNAL))
@@ -399,7 +399,7 @@ impl Transport for Uring {
                 assert!(socket.sending.is_none(), "one piece of a connection at a time");
                 let quick = self.quick_sends
                     && notice == Notice::WithNext
-                    && piece.as_slice().len() <= QUICK_SEND_BYTES_MAX;
+                    && piece.bytes().len() <= QUICK_SEND_BYTES_MAX;
                 socket.sending = Some(piece);
                 socket.sent = 0;
                 if quick { self.arm_quick_send(conn) } else { self.arm_send(conn) }

@@ -4,6 +4,7 @@ use super::*;
 use crate::session::{Deadline, Limits, Port, Protocol, Scratch};
 use crate::worker::{CoreParts, Settings};
 use std::sync::Arc;
+use torc_engine::bytes::Bytes;
 use torc_engine::command::{Found, Meta, Outcome, Value};
 use torc_engine::{Shard, ShardConfig};
 
@@ -65,7 +66,7 @@ fn answers_that_wait_for_one_before_them_are_bounded_by_their_bytes() {
     let deliver = |core: &mut Core, sequences: std::ops::Range<usize>| {
         for sequence in sequences {
             let to = Address { conn: ConnId { index: 0, generation: 0 }, sequence: sequence as u32 };
-            let found = Found { meta: Meta::default(), value: Value::Inline(VALUE) };
+            let found = Found { meta: Meta::default(), value: Value::Inline(Bytes::from(VALUE)) };
             let reply = OwnedReply::take_over(Outcome::Item(found), Vec::new());
             core.deliver(Back { to, reply: Some(reply), buffer: Vec::new() });
         }
