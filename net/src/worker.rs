@@ -14,19 +14,22 @@
 //! Bytes are parsed where the transport received them; only an incomplete tail is copied. In the steady state
 //! a turn allocates nothing, takes no lock and makes no other system call.
 //!
-//! Everything is bounded: events of a turn (by the transport), parts of a connection in a round, answers that
-//! wait in a connection. Who does not take its answers is parked, that is not read, and closed after a while.
+//! Everything is bounded: events of a turn (by the transport), parts and bytes of a round and of a turn, for each
+//! connection and for all ([`ready`]); answers and requests that wait in a connection. Who does not take its answers is
+//! parked, that is not parsed and not read, and closed after a while.
 //!
 //! A part that can be answered at once is, in [`Core::execute`]. All others (keys of another shard, clients that
-//! are slow) go the long way over the connection's queue: see [`connection`] and [`Core::advance`].
+//! are slow) go the long way over the connection's queue: see [`connection`], [`mail`] and [`Core::advance`].
 
 pub(crate) mod connection;
 mod core;
 mod durations;
 mod exchange;
+mod input;
 pub(crate) mod mail;
 mod owned;
 mod pool;
+mod ready;
 mod settle;
 pub(crate) mod view;
 
@@ -37,14 +40,21 @@ pub(crate) use self::core::{Core, CoreParts, ListenerKind, Settings};
 use crate::clock::Clock;
 use crate::session::{Parsed, Part, Scratch, Work};
 use crate::transport::{BufferId, ConnId, Event, Transport};
+use input::Input;
 use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
 
 /// Connections parsed in one round.
 const ROUND_CONNECTIONS: usize = 64;
-/// Parts of one connection in a round; what is behind them waits for the next turn.
-const CONNECTION_PARTS: usize = 512;
+/// Of them, those that wait with input of earlier rounds, if there are others as well.
+const ROUND_READY: usize = ROUND_CONNECTIONS / 2;
+/// Parts of one connection in a round, and in a turn; what is behind them waits for its next turn.
+const CONNECTION_PARTS: usize = 128;
+const TURN_CONNECTION_PARTS: usize = 512;
+/// Parts and parsed bytes after which a turn begins no other round.
+const TURN_PARTS: usize = 4096;
+const TURN_BYTES: usize = 1 << 20;
 /// Parts whose buckets and items are fetched ahead together: few enough that they are still in the cache.
 const BATCH_PARTS: usize = 64;
 /// Items of background work in a busy turn, and in an idle one.
@@ -55,18 +65,12 @@ const TICK: Duration = Duration::from_millis(1000);
 /// A draining worker looks whether it is done this often.
 const DRAIN_TICK: Duration = Duration::from_millis(10);
 
-/// Bytes to parse.
+/// Received bytes that nobody has looked at.
 #[derive(Debug)]
-enum Arrival {
-    Received {
-        conn: ConnId,
-        buffer: BufferId,
-        len: u32,
-    },
-    /// What an earlier round left of the connection's input.
-    Left {
-        conn: ConnId,
-    },
+struct Arrival {
+    conn: ConnId,
+    buffer: BufferId,
+    len: u32,
 }
 
 /// What a connection parses in a round.
@@ -80,7 +84,7 @@ struct Source {
 enum SourceBytes {
     Buffer(BufferId, u32),
     /// The connection's input, taken from it for the round.
-    Own(Vec<u8>),
+    Own(Input),
 }
 
 /// What parsing a source came to.
@@ -161,9 +165,7 @@ impl<T: Transport, C: Clock> Worker<T, C> {
         self.take_events();
         self.core.read_mail();
         self.core.drain(&mut self.transport);
-        while !self.arrivals.is_empty() {
-            self.round();
-        }
+        self.rounds();
         self.core.settle(&mut self.transport);
         self.core.publish_mail();
         let budget = if busy { MAINTAIN_BUSY } else { MAINTAIN_IDLE };
@@ -174,8 +176,6 @@ impl<T: Transport, C: Clock> Worker<T, C> {
 
     /// How long the next turn may wait.
     pub(crate) fn patience(&mut self) -> Duration {
-        let left = self.core.take_left();
-        self.arrivals.extend(left.map(|conn| Arrival::Left { conn }));
         if !self.arrivals.is_empty() || self.more_to_maintain || !self.core.announce_sleep() {
             return Duration::ZERO;
         }
@@ -187,7 +187,7 @@ impl<T: Transport, C: Clock> Worker<T, C> {
             match event {
                 Event::Received { conn, buffer, len } => {
                     self.core.received(conn, len);
-                    self.arrivals.push_back(Arrival::Received { conn, buffer, len });
+                    self.arrivals.push_back(Arrival { conn, buffer, len });
                 }
                 Event::Sent { conn, piece } => self.core.sent(conn, piece),
                 Event::Accepted { conn, listener } => {
@@ -201,59 +201,74 @@ impl<T: Transport, C: Clock> Worker<T, C> {
         }
     }
 
-    /// Parses what up to [`ROUND_CONNECTIONS`] connections sent, then executes all of it.
-    fn round(&mut self) {
+    /// Parses and executes until nothing is left, or the turn has had its share.
+    fn rounds(&mut self) {
+        let (mut parts, mut bytes) = (0, 0);
+        while parts < TURN_PARTS
+            && bytes < TURN_BYTES
+            && !(self.arrivals.is_empty() && self.core.ready.is_done())
+        {
+            let (round_parts, round_bytes) = self.round();
+            parts += round_parts;
+            bytes += round_bytes;
+        }
+    }
+
+    /// Parses what up to [`ROUND_CONNECTIONS`] connections sent, then executes all of it. Returns how many parts and bytes
+    /// that were.
+    fn round(&mut self) -> (usize, usize) {
         self.gather();
         let mut parts = recycled(std::mem::take(&mut self.parts));
+        let mut parsed_bytes = 0;
         for source in &self.sources {
             let bytes = match &source.bytes {
                 SourceBytes::Buffer(buffer, len) => self.transport.received(*buffer, *len),
-                SourceBytes::Own(bytes) => bytes,
+                SourceBytes::Own(input) => input.unparsed(),
             };
-            let parts_begin = parts.len();
-            let parts_max = parts_begin + CONNECTION_PARTS;
-            let parsed = self.core.parse(source.conn, bytes, &self.scratch, &mut parts, parts_max);
-            let (parts_end, cut) = (parts.len(), parts.len() >= parts_max);
-            self.spans.push(Span { conn: source.conn, parsed, parts_end, cut });
+            let (parsed, cut) = self.core.parse(source.conn, bytes, &self.scratch, &mut parts);
+            parsed_bytes += parsed.consumed;
+            self.spans.push(Span { conn: source.conn, parsed, parts_end: parts.len(), cut });
         }
         execute(&mut self.core, &parts, &self.spans, &mut self.prepared);
+        let parsed_parts = parts.len();
         self.parts = recycled(parts);
         self.scratch.reset();
         self.put_back();
+        (parsed_parts, parsed_bytes)
     }
 
-    /// Chooses the sources of a round: each connection once, so that its bytes are parsed in their order.
+    /// Chooses the sources of a round: each connection once, so that its bytes are parsed in their order. Those that
+    /// have waited with input of earlier rounds have half of the places, so that nobody can keep the others out.
     fn gather(&mut self) {
         self.core.begin_round();
-        while self.sources.len() < ROUND_CONNECTIONS {
-            let (conn, received) = match self.arrivals.front() {
-                Some(&Arrival::Received { conn, buffer, len }) => (conn, Some((buffer, len))),
-                Some(&Arrival::Left { conn }) => (conn, None),
-                None => break,
-            };
-            if self.core.is_in_round(conn) {
-                break;
-            }
+        self.gather_arrivals(ROUND_CONNECTIONS - ROUND_READY);
+        self.gather_ready();
+        self.gather_arrivals(ROUND_CONNECTIONS);
+    }
+
+    /// Adds sources until there are `count`: received bytes where they are. Behind other input of their connection they
+    /// are copied.
+    fn gather_arrivals(&mut self, count: usize) {
+        while self.sources.len() < count
+            && let Some(&Arrival { conn, buffer, len }) = self.arrivals.front()
+            && !self.core.is_in_round(conn)
+        {
             self.arrivals.pop_front();
-            if let Some(bytes) = self.admit(conn, received) {
-                self.sources.push(Source { conn, bytes });
+            if self.core.takes_in_place(conn, len) {
+                self.sources.push(Source { conn, bytes: SourceBytes::Buffer(buffer, len) });
+            } else {
+                self.core.append_input(conn, self.transport.received(buffer, len));
+                self.transport.recycle(buffer);
             }
         }
     }
 
-    /// Decides what a connection parses: received bytes where they are, or its input with them behind it.
-    fn admit(&mut self, conn: ConnId, received: Option<(BufferId, u32)>) -> Option<SourceBytes> {
-        if let Some((buffer, len)) = received {
-            if self.core.takes_in_place(conn) {
-                self.core.mark_in_round(conn);
-                return Some(SourceBytes::Buffer(buffer, len));
-            }
-            self.core.append_input(conn, self.transport.received(buffer, len));
-            self.transport.recycle(buffer);
+    fn gather_ready(&mut self) {
+        while self.sources.len() < ROUND_CONNECTIONS
+            && let Some((conn, input)) = self.core.next_ready()
+        {
+            self.sources.push(Source { conn, bytes: SourceBytes::Own(input) });
         }
-        let input = self.core.take_input(conn)?;
-        self.core.mark_in_round(conn);
-        Some(SourceBytes::Own(input))
     }
 
     /// Gives buffers back; what is not parsed yet becomes the connections' input.

@@ -42,7 +42,7 @@ pub struct Part<'a> {
 }
 
 /// What the worker does for a part.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub enum Work<'a> {
     /// For the shard that owns the key.
     Keyed(Command<'a>),

@@ -1,49 +1,50 @@
 //! One client: its session, what it sent that is not parsed, and the answers that wait.
 //!
 //! ```text
-//!   bytes --> [input: an incomplete tail] --> session --> parts
-//!   parts that cannot be answered at once --> [queue: Deferred | Asked | Ready] --> output --> transport
+//!   bytes --> [input] --> session --> parts --> begun: here, or asked of another shard
+//!                                       |          |
+//!              cannot be begun yet: [deferred]     +--> [queue: Asked | Ready] --> output --> transport
 //! ```
 //!
-//! The queue keeps the order of the answers. Everything behind something that waits waits too; nothing waits,
-//! and the queue is not touched, as long as keys are this shard's own and the client takes its answers.
-//! Deferred parts are begun in their order, so commands of one connection on one key take effect in theirs.
+//! The queue keeps the order of the answers: what is behind a question to another shard waits for its answer. As long as
+//! keys are this shard's own nothing waits, and the queue is not touched. Parts are begun in their order, so commands
+//! of one connection on one key take effect in theirs: behind a deferred part everything is deferred.
 
+use super::input::Input;
 use super::mail::Address;
-use super::owned::{Options, OwnedPart, OwnedReply, OwnedWork};
-use crate::session::{Once, Output, ReplyKind, Session};
+use super::owned::{Kept, OwnedPart};
+use crate::session::{Once, Output, Part, ReplyKind, Session, Work};
 use crate::transport::ConnId;
 use std::collections::VecDeque;
 use torc_engine::command::{Millis, Op, Refusal, UploadId};
 
-/// A part in the queue.
+/// A part that is begun, and whose answer is due.
 #[derive(Debug)]
 pub(crate) struct Waiting {
-    pub(crate) part: OwnedPart,
-    pub(crate) state: WaitState,
+    pub(crate) reply: ReplyKind,
+    /// The connection ends with this answer.
+    pub(crate) closes: bool,
     /// The turn that read it, nanoseconds.
     pub(crate) read_ns: u64,
+    pub(crate) state: WaitState,
 }
 
 #[derive(Debug)]
 pub(crate) enum WaitState {
-    /// Not begun: the client does not take its answers, or another shard has no place.
-    Deferred,
-    /// Begun at so many shards, in the turn that began then.
-    Asked { shards: u16, asked_ns: u64 },
+    /// So many shards are to answer, since the turn that began then. `room` bytes are set aside for the answer.
+    Asked { shards: u16, asked_ns: u64, room: u32 },
     /// Answered, but something before it is not.
-    Ready(OwnedReply),
-    /// It gets no answer (a slice of a value).
-    Silent,
+    Ready(Kept),
 }
 
-/// What became of another shard's answer.
-#[derive(Debug)]
-pub(crate) enum Delivered {
-    /// The part has its answer; the turn that asked for it began then.
-    Kept { asked_ns: u64 },
+/// What another shard's answer is to its connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// Nothing is before it: it can be composed.
+    First,
+    Behind,
     /// More shards are to answer, or nobody waits for it.
-    NotNeeded(OwnedReply),
+    None,
 }
 
 /// A long value that is being received.
@@ -93,8 +94,7 @@ pub(crate) struct Connection {
     pub(crate) phase: Phase,
     /// The client will send no more.
     pub(crate) ended: bool,
-    /// Received, and not parsed yet.
-    pub(crate) input: Vec<u8>,
+    pub(crate) input: Input,
     /// `input` is not worth parsing before it is this long.
     pub(crate) input_needed: usize,
     pub(crate) output: Output,
@@ -102,23 +102,34 @@ pub(crate) struct Connection {
     pub(crate) sending: bool,
     /// In the worker's list of connections to look after at the end of the turn.
     pub(crate) dirty: bool,
+    /// In the worker's queue of connections with input to parse.
+    pub(crate) ready: bool,
+    /// In the line of a lane.
+    pub(crate) stalled: bool,
     /// The round that parsed it last.
     pub(crate) round: u64,
+    /// The turn that parsed it last, and how many parts of it.
+    pub(crate) parsed_turn: u64,
+    pub(crate) parsed_parts: usize,
+    /// Begun, and not answered.
     pub(crate) queue: VecDeque<Waiting>,
     /// Sequence number of the front of `queue`.
-    pub(crate) queue_base: u32,
-    /// Entries of `queue` before this place are begun.
-    pub(crate) begun: usize,
-    /// Entries of `queue` that other shards have been asked for.
-    asked: usize,
+    queue_base: u32,
+    /// Not begun.
+    pub(crate) deferred: VecDeque<OwnedPart>,
+    /// Bytes set aside for other shards' answers.
+    room: usize,
     /// What the ready answers in `queue` cost.
     ready_bytes: usize,
-    /// What another shard's answer cost at most of late.
+    /// What a value of another shard's answer took at most of late.
     answer_bytes_high: usize,
     pub(crate) upload: Option<Upload>,
     /// Slices of a value at another shard that have not come back.
     pub(crate) slices_under_way: usize,
+    /// Nothing of it is parsed: too much of it waits.
     pub(crate) parked: bool,
+    /// The transport does not read from it.
+    pub(crate) paused: bool,
     pub(crate) received_at: Millis,
     /// When the transport last took or finished a piece.
     pub(crate) sent_at: Millis,
@@ -135,21 +146,26 @@ impl Connection {
             session,
             phase: Phase::Open,
             ended: false,
-            input: Vec::new(),
+            input: Input::default(),
             input_needed: 0,
             output: Output::default(),
             sending: false,
             dirty: false,
+            ready: false,
+            stalled: false,
             round: 0,
+            parsed_turn: 0,
+            parsed_parts: 0,
             queue: VecDeque::new(),
             queue_base: 0,
-            begun: 0,
-            asked: 0,
+            deferred: VecDeque::new(),
+            room: 0,
             ready_bytes: 0,
             answer_bytes_high: 0,
             upload: None,
             slices_under_way: 0,
             parked: false,
+            paused: false,
             received_at: now,
             sent_at: now,
         }
@@ -160,74 +176,86 @@ impl Connection {
         self.phase == Phase::Open && !self.parked
     }
 
-    /// Puts a part behind all that waits.
-    pub(crate) fn enqueue(&mut self, part: OwnedPart, read_ns: u64) {
-        self.queue.push_back(Waiting { part, state: WaitState::Deferred, read_ns });
+    /// Whether its input is worth parsing.
+    pub(crate) fn has_input(&self) -> bool {
+        !self.input.is_empty() && self.input.len() >= self.input_needed
     }
 
-    /// The first part that is not begun, and where its answer goes.
-    pub(crate) fn next_deferred(&mut self) -> Option<(Address, &mut Waiting)> {
-        let sequence = self.queue_base.wrapping_add(self.begun as u32);
-        let address = Address { conn: self.id, sequence };
-        self.queue.get_mut(self.begun).map(|waiting| (address, waiting))
+    /// Where the answer of the next part that is begun goes.
+    pub(crate) fn next_address(&self) -> Address {
+        Address { conn: self.id, sequence: self.queue_base.wrapping_add(self.queue.len() as u32) }
     }
 
     /// Whether another part may be begun: what waits, and what may come of the parts under way, keeps the limit
     /// of waiting answers.
     pub(crate) fn has_room(&self, output_bytes_max: usize) -> bool {
-        let expected = self.answer_bytes_high.max(output_bytes_max / ASKED_MAX);
-        let waiting = self.output.bytes() + self.ready_bytes + self.asked.saturating_mul(expected);
-        waiting <= output_bytes_max
+        self.output.bytes() + self.ready_bytes + self.room <= output_bytes_max
     }
 
-    /// The first part that was not begun is, and this came of it.
-    pub(crate) fn begin(&mut self, state: WaitState) {
-        match &state {
-            WaitState::Ready(reply) => self.ready_bytes += reply.cost(),
-            WaitState::Asked { .. } => self.asked += 1,
-            WaitState::Deferred | WaitState::Silent => {}
+    /// Bytes to set aside for the value of another shard's answer.
+    pub(crate) fn answer_room(&self) -> u32 {
+        self.answer_bytes_high.clamp(ROOM_MIN, ROOM_MAX) as u32
+    }
+
+    /// A part is begun at other shards.
+    pub(crate) fn asked(&mut self, part: &Part<'_>, read_ns: u64, state: WaitState) {
+        if let WaitState::Asked { room, .. } = state {
+            self.room += room as usize;
         }
-        self.queue[self.begun].state = state;
-        self.begun += 1;
+        self.queue.push_back(Waiting { reply: part.reply, closes: false, read_ns, state });
     }
 
-    /// Takes another shard's answer to a part.
-    pub(crate) fn answered(&mut self, sequence: u32, reply: OwnedReply) -> Delivered {
-        let cost = reply.cost();
-        let Some(waiting) = self.waiting(sequence) else { return Delivered::NotNeeded(reply) };
+    /// A part is answered, behind others that are not.
+    pub(crate) fn keep(&mut self, part: &Part<'_>, read_ns: u64, kept: Kept) {
+        self.ready_bytes += kept.cost();
+        let closes = matches!(part.work, Work::Close);
+        self.queue.push_back(Waiting { reply: part.reply, closes, read_ns, state: WaitState::Ready(kept) });
+    }
+
+    /// Another shard has answered a part, with a value of `bytes` bytes. Says where its place is, and the turn that asked.
+    pub(crate) fn answered(&mut self, sequence: u32, bytes: usize) -> (Place, u64) {
+        let index = sequence.wrapping_sub(self.queue_base) as usize;
+        let Some(waiting) = self.queue.get_mut(index) else { return (Place::None, 0) };
         match &mut waiting.state {
-            WaitState::Asked { shards, .. } if *shards > 1 => {
+            WaitState::Asked { shards, asked_ns, .. } if *shards > 1 => {
                 *shards -= 1;
-                Delivered::NotNeeded(reply)
+                (Place::None, *asked_ns)
             }
-            WaitState::Asked { asked_ns, .. } => {
-                let asked_ns = *asked_ns;
-                waiting.state = WaitState::Ready(reply);
-                self.asked -= 1;
-                self.ready_bytes += cost;
+            WaitState::Asked { asked_ns, room, .. } => {
+                self.room -= *room as usize;
                 let fading = self.answer_bytes_high - self.answer_bytes_high / 8;
-                self.answer_bytes_high = cost.max(fading);
-                Delivered::Kept { asked_ns }
+                self.answer_bytes_high = bytes.max(fading);
+                (if index == 0 { Place::First } else { Place::Behind }, *asked_ns)
             }
-            WaitState::Deferred | WaitState::Ready(_) | WaitState::Silent => Delivered::NotNeeded(reply),
+            WaitState::Ready(_) => (Place::None, 0),
         }
     }
 
-    /// The part that an answer is for.
-    pub(crate) fn waiting(&mut self, sequence: u32) -> Option<&mut Waiting> {
-        self.queue.get_mut(sequence.wrapping_sub(self.queue_base) as usize)
+    /// Keeps another shard's answer to a part that is not the first.
+    pub(crate) fn fill(&mut self, sequence: u32, kept: Kept) {
+        let index = sequence.wrapping_sub(self.queue_base) as usize;
+        if let Some(waiting) = self.queue.get_mut(index) {
+            self.ready_bytes += kept.cost();
+            waiting.state = WaitState::Ready(kept);
+        }
     }
 
-    /// Takes the front of the queue if it needs no more waiting.
-    pub(crate) fn pop_ready(&mut self) -> Option<Waiting> {
-        match &self.queue.front()?.state {
-            WaitState::Ready(reply) => self.ready_bytes -= reply.cost(),
-            WaitState::Silent => {}
-            WaitState::Deferred | WaitState::Asked { .. } => return None,
-        }
+    /// Takes the front of the queue, whatever its state.
+    pub(crate) fn pop(&mut self) -> Option<Waiting> {
+        let waiting = self.queue.pop_front()?;
         self.queue_base = self.queue_base.wrapping_add(1);
-        self.begun = self.begun.saturating_sub(1);
-        self.queue.pop_front()
+        if let WaitState::Ready(kept) = &waiting.state {
+            self.ready_bytes -= kept.cost();
+        }
+        Some(waiting)
+    }
+
+    /// Takes the front of the queue if it is answered.
+    pub(crate) fn pop_ready(&mut self) -> Option<Waiting> {
+        match self.queue.front()?.state {
+            WaitState::Ready(_) => self.pop(),
+            WaitState::Asked { .. } => None,
+        }
     }
 
     /// What [`super::core::Bug::SwappedAnswers`] does.
@@ -236,34 +264,24 @@ impl Connection {
         let ready = |place: &usize| matches!(self.queue[*place].state, WaitState::Ready(_));
         let places: Vec<usize> = (0..self.queue.len()).filter(ready).take(2).collect();
         if let [first, second] = places[..] {
-            let state = std::mem::replace(&mut self.queue[first].state, WaitState::Silent);
-            let state = std::mem::replace(&mut self.queue[second].state, state);
-            self.queue[first].state = state;
+            let (front, back) = self.queue.make_contiguous().split_at_mut(second);
+            std::mem::swap(&mut front[first].state, &mut back[0].state);
         }
     }
 
     /// Nothing waits, neither in nor out.
     pub(crate) fn is_idle(&self) -> bool {
-        self.queue.is_empty() && self.output.is_empty() && !self.sending && self.slices_under_way == 0
+        self.queue.is_empty()
+            && self.deferred.is_empty()
+            && self.output.is_empty()
+            && !self.sending
+            && self.slices_under_way == 0
     }
 }
 
-/// As many parts of a connection are asked for at most while the limit of waiting answers allows no more: each
-/// may be answered with a value as long as an item may be, or lend a longer one.
-const ASKED_MAX: usize = 256;
-
-/// Whether the worker has to close after this part.
-pub(crate) fn closes(part: &OwnedPart) -> bool {
-    matches!(part.work, OwnedWork::Close)
-}
-
-/// What the end of a value is: with options behind it or without.
-pub(crate) fn end_options(work: OwnedWork) -> Option<Options> {
-    match work {
-        OwnedWork::ValueEnd(options) => options,
-        _ => None,
-    }
-}
+/// Bytes that are set aside at least, and at most, for the value of an answer.
+const ROOM_MIN: usize = 512;
+const ROOM_MAX: usize = 256 << 10;
 
 /// Refused protocols are counted.
 pub(crate) fn is_protocol_refusal(reply: &ReplyKind) -> bool {

@@ -1,21 +1,21 @@
 //! The worker without its transport: shard, connections, mail, and how a part is executed.
 
-use super::connection::{Connection, Connections, Phase, WaitState, Waiting, closes, is_protocol_refusal};
+use super::Prepared;
+use super::connection::{Connection, Connections, Phase, WaitState, Waiting, is_protocol_refusal};
 use super::durations::Durations;
-use super::mail::{Address, Mail};
-use super::owned::{OwnedAnswer, OwnedPart, OwnedReply, OwnedWork, fill_command};
+use super::mail::Mail;
+use super::owned::{Kept, OwnedPart};
 use super::pool::Pool;
+use super::ready::Ready;
 use super::view::View;
-use super::{Prepared, Span};
 use crate::metrics::{CloseReason, CommandClass, OutcomeClass, WorkerStats};
 use crate::server::Shared;
 use crate::session::native::outcomes::{Lookup, Outcomes};
 use crate::session::{
-    Answer, ComposeContext, Limits, Once, Parsed, Part, Protocol, ReplyKind, Scratch, ServerView, Session,
-    Work,
+    Answer, ComposeContext, Limits, Once, Part, Protocol, ReplyKind, ServerView, Session, Work,
 };
 use crate::transport::ConnId;
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
 use torc_engine::Shard;
 use torc_engine::command::{Body, Command, Millis, Op, Outcome, Write};
@@ -83,14 +83,12 @@ pub(crate) struct Core {
     pub(super) round: u64,
     /// Connections to look after at the end of the turn.
     pub(super) dirty: Vec<ConnId>,
-    /// Connections with input that a round has left.
-    pub(super) left: VecDeque<ConnId>,
-    /// Connections that wait for a place at another shard.
-    pub(super) stalled: VecDeque<ConnId>,
+    pub(super) ready: Ready,
+    /// Connections for which there are places at other shards again; kept for its room.
+    pub(super) resumed: Vec<ConnId>,
     /// Connections to be closed as too slow.
     pub(super) too_slow: Vec<ConnId>,
     pub(super) foreign_uploads: HashMap<(u16, ConnId), super::exchange::ForeignUpload>,
-    pub(super) letters: Vec<super::mail::Ask>,
     pub(super) connections_total: u64,
     pub(super) sweep_at: usize,
     pub(super) swept_at: Millis,
@@ -152,11 +150,10 @@ impl Core {
             forwarded: Durations::default(),
             round: 0,
             dirty: Vec::new(),
-            left: VecDeque::new(),
-            stalled: VecDeque::new(),
+            ready: Ready::default(),
+            resumed: Vec::new(),
             too_slow: Vec::new(),
             foreign_uploads: HashMap::new(),
-            letters: Vec::new(),
             connections_total: 0,
             sweep_at: 0,
             swept_at: now,
@@ -184,6 +181,7 @@ impl Core {
 
     pub(super) fn begin_turn(&mut self, began_ns: u64, now: Millis) {
         self.mail.awake();
+        self.ready.begin_turn();
         self.turn_began_ns = began_ns;
         #[cfg(test)]
         if self.bug.0 == Bug::MissedExpiry {
@@ -192,105 +190,10 @@ impl Core {
         self.now = now;
     }
 
-    pub(super) fn begin_round(&mut self) {
-        self.round += 1;
-        self.stats.rounds.add(1);
-    }
-
-    pub(super) fn is_in_round(&mut self, id: ConnId) -> bool {
-        let round = self.round;
-        self.connections.find(id).is_some_and(|conn| conn.round == round)
-    }
-
-    pub(super) fn mark_in_round(&mut self, id: ConnId) {
-        let round = self.round;
-        self.connections.find(id).into_iter().for_each(|conn| conn.round = round);
-    }
-
-    /// Whether bytes for this connection can be parsed where they are.
-    pub(super) fn takes_in_place(&mut self, id: ConnId) -> bool {
-        self.connections.find(id).is_some_and(|conn| conn.is_parsed() && conn.input.is_empty())
-    }
-
-    /// Puts received bytes behind the connection's input; they are dropped if it is not read any more.
-    pub(super) fn append_input(&mut self, id: ConnId, bytes: &[u8]) {
-        let Some(conn) = self.connections.find(id).filter(|conn| conn.phase == Phase::Open) else { return };
-        if conn.input.capacity() == 0 {
-            conn.input = self.pool.take();
-        }
-        conn.input.extend_from_slice(bytes);
-    }
-
-    /// Takes the input if it is worth parsing.
-    pub(super) fn take_input(&mut self, id: ConnId) -> Option<Vec<u8>> {
-        let conn = self.connections.find(id).filter(|conn| conn.is_parsed())?;
-        let worth = !conn.input.is_empty() && conn.input.len() >= conn.input_needed;
-        worth.then(|| std::mem::take(&mut conn.input))
-    }
-
-    /// Keeps what was not parsed of bytes in the transport's buffer.
-    pub(super) fn keep_rest(&mut self, span: &Span, rest: &[u8]) {
-        if rest.is_empty() {
-            return;
-        }
-        let input = self.pool.copy(&[rest]);
-        self.keep(span, input);
-    }
-
-    /// Gives the input back to its connection, without what was parsed of it.
-    pub(super) fn keep_input(&mut self, span: &Span, mut input: Vec<u8>) {
-        input.drain(..span.parsed.consumed);
-        if input.is_empty() {
-            return self.pool.give(input);
-        }
-        self.keep(span, input);
-    }
-
-    fn keep(&mut self, span: &Span, input: Vec<u8>) {
-        let limit = self.settings.input_bytes_max;
-        let Some(conn) = self.connections.find(span.conn).filter(|conn| conn.phase == Phase::Open) else {
-            return self.pool.give(input);
-        };
-        if span.cut {
-            conn.input_needed = 0;
-            self.left.push_back(span.conn);
-        } else {
-            conn.input_needed = input.len() + span.parsed.missing.max(1);
-        }
-        let endless = !span.cut && input.len() > limit;
-        conn.input = input;
-        if endless {
-            conn.phase = Phase::Finishing(CloseReason::Garbage);
-            self.mark_dirty(span.conn);
-        }
-    }
-
-    /// Connections whose input goes on to be parsed.
-    pub(super) fn take_left(&mut self) -> impl Iterator<Item = ConnId> + '_ {
-        self.left.drain(..)
-    }
-
     pub(super) fn mark_dirty(&mut self, id: ConnId) {
         if let Some(conn) = self.connections.find(id).filter(|conn| !conn.dirty) {
             conn.dirty = true;
             self.dirty.push(id);
-        }
-    }
-
-    #[inline]
-    pub(super) fn parse<'a>(
-        &mut self,
-        id: ConnId,
-        bytes: &'a [u8],
-        scratch: &'a Scratch,
-        parts: &mut Vec<Part<'a>>,
-        parts_max: usize,
-    ) -> Parsed {
-        match self.connections.find(id) {
-            Some(conn) => {
-                conn.session.parse(bytes, scratch, self.now, &self.settings.limits, parts, parts_max)
-            }
-            None => Parsed { consumed: bytes.len(), missing: 0 },
         }
     }
 
@@ -318,7 +221,7 @@ impl Core {
     }
 
     /// Executes parts of one connection in order. The fast way, for keys of this shard while nothing waits, is
-    /// all in here; every other part goes by the connection's queue.
+    /// all in here; every other part is begun, or deferred.
     pub(super) fn execute(&mut self, id: ConnId, parts: &[Part<'_>], prepared: &[Prepared]) {
         let Some(mut conn) = self.connections.take(id) else { return };
         conn.output.prepare(|| self.pool.take());
@@ -327,7 +230,9 @@ impl Core {
             if conn.phase != Phase::Open {
                 break;
             }
-            let direct = conn.queue.is_empty() && conn.output.bytes() <= self.settings.output_bytes_max;
+            let direct = conn.queue.is_empty()
+                && conn.deferred.is_empty()
+                && conn.output.bytes() <= self.settings.output_bytes_max;
             match &part.work {
                 Work::Keyed(command) if direct && prepared.shard == self.number => {
                     self.execute_keyed(&mut conn, part, command, prepared.hash);
@@ -336,17 +241,15 @@ impl Core {
                 Work::ValueData(data) if direct && self.append_upload(&mut conn, data) => {}
                 Work::Local if direct => {
                     self.stats.request(CommandClass::Local, OutcomeClass::Done);
-                    self.compose(&mut conn, part.reply, &[], part.echo, &Answer::Local);
+                    self.compose(&mut conn, part, &[], &Answer::Local);
                     answered += 1;
                 }
-                _ => {
-                    conn.enqueue(OwnedPart::copy(part, &mut self.pool), self.turn_began_ns);
-                    self.advance(&mut conn);
-                }
+                _ => self.begin_or_defer(&mut conn, part),
             }
         }
         self.answered += answered;
         self.count_errors(&mut conn);
+        self.park_if_full(&mut conn);
         if !conn.dirty {
             conn.dirty = true;
             self.dirty.push(id);
@@ -362,29 +265,38 @@ impl Core {
         conn.session.compose(part.reply, command.key, part.echo, &answer, &context, &mut conn.output);
     }
 
-    fn compose(&self, conn: &mut Connection, reply: ReplyKind, key: &[u8], echo: &[u8], answer: &Answer<'_>) {
+    fn compose(&self, conn: &mut Connection, part: &Part<'_>, key: &[u8], answer: &Answer<'_>) {
         let context = context(conn.number, &conn.peer, &conn.local, self.now, &self.view);
-        conn.session.compose(reply, key, echo, answer, &context, &mut conn.output);
+        conn.session.compose(part.reply, key, part.echo, answer, &context, &mut conn.output);
     }
 
-    /// Begins what waits in the connection's queue as far as it may be begun, and composes what is ready.
-    pub(super) fn advance(&mut self, conn: &mut Connection) {
-        loop {
-            // One at a time, so that the output grows by its answer before the next is begun.
-            let begun = conn.has_room(self.settings.output_bytes_max) && self.begin_next(conn);
-            let mut composed = 0;
-            while let Some(waiting) = conn.pop_ready() {
-                composed += 1;
-                self.finish_part(conn, waiting);
-            }
-            if !begun && composed == 0 {
-                self.count_errors(conn);
-                return;
-            }
+    fn begin_or_defer(&mut self, conn: &mut Connection, part: &Part<'_>) {
+        let read_ns = self.turn_began_ns;
+        if !conn.deferred.is_empty() || !self.begin(conn, part, read_ns) {
+            conn.deferred.push_back(OwnedPart::copy(part, read_ns, &mut self.pool));
         }
     }
 
-    fn count_errors(&self, conn: &mut Connection) {
+    /// Begins what is deferred as far as it may be begun.
+    pub(super) fn advance(&mut self, conn: &mut Connection) {
+        while let Some(deferred) = conn.deferred.pop_front() {
+            let part = deferred.part();
+            let begun = if part.reply.deadline().is_over(self.now) && is_refused_late(&part.work) {
+                self.refuse_late(conn, &part, deferred.read_ns);
+                true
+            } else {
+                self.begin(conn, &part, deferred.read_ns)
+            };
+            if !begun {
+                conn.deferred.push_front(deferred);
+                break;
+            }
+            self.pool.give(deferred.into_bytes());
+        }
+        self.count_errors(conn);
+    }
+
+    pub(super) fn count_errors(&self, conn: &mut Connection) {
         if let Some(counts) = conn.output.errors().take()
             && let Some(protocol) = conn.session.protocol()
         {
@@ -392,102 +304,125 @@ impl Core {
         }
     }
 
-    fn finish_part(&mut self, conn: &mut Connection, waiting: Waiting) {
-        let Waiting { part, state, read_ns } = waiting;
-        if let WaitState::Ready(reply) = state {
-            if conn.phase == Phase::Open {
-                self.waited.add(read_ns);
-                conn.output.prepare(|| self.pool.take());
-                self.compose(conn, part.reply, part.key(), part.echo(), &reply.answer());
-                if closes(&part) {
-                    self.stats.protocol_refusals.add(u64::from(is_protocol_refusal(&part.reply)));
-                    conn.phase = Phase::Finishing(CloseReason::Answered);
-                }
-            }
-            self.discard(reply);
-        }
-        self.pool.give(part.into_bytes());
-    }
-
-    /// Begins the first part that is not begun. False: there is none, or no place for it yet.
-    fn begin_next(&mut self, conn: &mut Connection) -> bool {
-        let place = conn.begun;
-        let Some((address, waiting)) = conn.next_deferred() else { return false };
-        let (work, once) = (waiting.part.work, waiting.part.once);
-        let over = waiting.part.reply.deadline().is_over(self.now);
-        let state = match work {
-            OwnedWork::Keyed(_) | OwnedWork::Flush { .. } | OwnedWork::Local if over => {
-                Some(self.too_late(work))
-            }
-            OwnedWork::Keyed(op) => self.begin_keyed(conn, place, address, op, once),
-            OwnedWork::Flush { at } => self.begin_flush(conn, address, at),
-            OwnedWork::Scan { cursor, count } => self.begin_scan(conn, address, cursor, count),
-            OwnedWork::Local | OwnedWork::Close => {
-                self.stats.request(CommandClass::Local, OutcomeClass::Done);
-                Some(WaitState::Ready(OwnedReply::plain(OwnedAnswer::Local)))
-            }
-            OwnedWork::ValueBegin { .. }
-            | OwnedWork::ValueData
-            | OwnedWork::ValueEnd(_)
-            | OwnedWork::ValueAbort => self.begin_value_part(conn, place, address),
-        };
-        let Some(state) = state else {
-            self.stalled.push_back(conn.id);
+    /// Begins a part. False: there is no room for its answer, or no place at the shard that has to give it.
+    fn begin(&mut self, conn: &mut Connection, part: &Part<'_>, read_ns: u64) -> bool {
+        if !conn.has_room(self.settings.output_bytes_max) {
             return false;
-        };
-        conn.begin(state);
-        true
-    }
-
-    fn begin_keyed(
-        &mut self,
-        conn: &Connection,
-        place: usize,
-        address: Address,
-        op: Op<'static>,
-        once: Option<Once>,
-    ) -> Option<WaitState> {
-        let part = &conn.queue[place].part;
-        match self.destination(conn, part.key()) {
-            Destination::Here => {
-                let bytes = self.pool.copy(&[part.key(), part.value()]);
-                let room = Room { bytes, key_end: part.key().len() };
-                Some(WaitState::Ready(self.perform_owned(op, once, room)))
+        }
+        match &part.work {
+            Work::Keyed(command) => match self.destination(conn, command.key) {
+                Destination::Here => {
+                    self.perform_here(conn, part, command, read_ns);
+                    true
+                }
+                Destination::There(shard) => self.ask_keyed(conn, shard, part, command, read_ns),
+                Destination::Moved(answer) => {
+                    self.stats.request(CommandClass::of(&command.op), OutcomeClass::Moved);
+                    self.finish(conn, part, command.key, read_ns, answer);
+                    true
+                }
+            },
+            Work::Flush { at } => self.begin_flush(conn, part, *at, read_ns),
+            Work::Scan { cursor, count } => self.begin_scan(conn, part, (*cursor, *count), read_ns),
+            Work::Local | Work::Close => {
+                self.stats.request(CommandClass::Local, OutcomeClass::Done);
+                self.finish(conn, part, &[], read_ns, Answer::Local);
+                true
             }
-            Destination::There(shard) => self.ask_keyed(shard, address, op, part).then(|| self.asked(1)),
-            Destination::Moved(answer) => {
-                self.stats.request(CommandClass::of(&op), OutcomeClass::Moved);
-                Some(WaitState::Ready(OwnedReply::plain(answer)))
-            }
+            _ => self.begin_value_part(conn, part, read_ns),
         }
     }
 
-    /// The answer to a part whose deadline was over before it was begun.
-    pub(super) fn too_late(&self, work: OwnedWork) -> WaitState {
-        let class = match work {
-            OwnedWork::Keyed(op) => CommandClass::of(&op),
-            OwnedWork::Flush { .. } => CommandClass::Flush,
-            OwnedWork::ValueEnd(_) => CommandClass::Write,
-            _ => CommandClass::Local,
+    /// Executes a part's command on this shard.
+    pub(super) fn perform_here(
+        &mut self,
+        conn: &mut Connection,
+        part: &Part<'_>,
+        command: &Command<'_>,
+        read_ns: u64,
+    ) {
+        let hash = self.shard.hash(command.space, command.key);
+        let answer =
+            perform(&mut self.shard, &mut self.outcomes, &self.stats, command, hash, part.once, self.now);
+        if !conn.queue.is_empty() {
+            let kept = Kept::take_over(command.key, part.echo, answer, &mut self.pool);
+            return conn.keep(part, read_ns, kept);
+        }
+        conn.output.prepare(|| self.pool.take());
+        let context = context(conn.number, &conn.peer, &conn.local, self.now, &self.view);
+        conn.session.compose(part.reply, command.key, part.echo, &answer, &context, &mut conn.output);
+        self.waited.add(read_ns);
+    }
+
+    /// Answers a part with what needs no shard's memory: now, or behind what waits.
+    pub(super) fn finish(
+        &mut self,
+        conn: &mut Connection,
+        part: &Part<'_>,
+        key: &[u8],
+        read_ns: u64,
+        answer: Answer<'_>,
+    ) {
+        if !conn.queue.is_empty() {
+            let kept = Kept::take_over(key, part.echo, answer, &mut self.pool);
+            return conn.keep(part, read_ns, kept);
+        }
+        if conn.phase != Phase::Open {
+            return;
+        }
+        conn.output.prepare(|| self.pool.take());
+        self.compose(conn, part, key, &answer);
+        self.waited.add(read_ns);
+        if matches!(part.work, Work::Close) {
+            self.end_by_answer(conn, &part.reply);
+        }
+    }
+
+    fn end_by_answer(&mut self, conn: &mut Connection, reply: &ReplyKind) {
+        self.stats.protocol_refusals.add(u64::from(is_protocol_refusal(reply)));
+        conn.phase = Phase::Finishing(CloseReason::Answered);
+    }
+
+    /// Composes the first waiting part's answer.
+    pub(super) fn compose_first(
+        &mut self,
+        conn: &mut Connection,
+        waiting: &Waiting,
+        (key, echo): (&[u8], &[u8]),
+        answer: &Answer<'_>,
+    ) {
+        if conn.phase != Phase::Open {
+            return;
+        }
+        self.waited.add(waiting.read_ns);
+        conn.output.prepare(|| self.pool.take());
+        let context = context(conn.number, &conn.peer, &conn.local, self.now, &self.view);
+        conn.session.compose(waiting.reply, key, echo, answer, &context, &mut conn.output);
+        if waiting.closes {
+            self.end_by_answer(conn, &waiting.reply);
+        }
+    }
+
+    /// Composes what is answered and waits for nothing any more.
+    pub(super) fn compose_ready(&mut self, conn: &mut Connection) {
+        while let Some(waiting) = conn.pop_ready() {
+            if let WaitState::Ready(kept) = &waiting.state {
+                self.compose_first(conn, &waiting, (kept.key(), kept.echo()), &kept.answer());
+            }
+            self.drop_waiting(waiting);
+        }
+    }
+
+    /// Answers a part whose deadline was over before it was begun.
+    pub(super) fn refuse_late(&mut self, conn: &mut Connection, part: &Part<'_>, read_ns: u64) {
+        let (class, key) = match &part.work {
+            Work::Keyed(command) => (CommandClass::of(&command.op), command.key),
+            Work::Flush { .. } => (CommandClass::Flush, &[][..]),
+            Work::ValueEnd | Work::ValueEndWith { .. } => (CommandClass::Write, &[][..]),
+            _ => (CommandClass::Local, &[][..]),
         };
         self.stats.request(class, OutcomeClass::Refused);
-        WaitState::Ready(OwnedReply::plain(OwnedAnswer::DeadlineExceeded))
-    }
-
-    /// Executes a command here and takes its answer over; its value goes to `room`, which may hold the command.
-    pub(super) fn perform_owned(&mut self, op: Op<'static>, once: Option<Once>, room: Room) -> OwnedReply {
-        let (key, value) = room.bytes.split_at(room.key_end);
-        let hash = self.shard.hash(0, key);
-        let command = fill_command(key, op, value);
-        let answer =
-            perform(&mut self.shard, &mut self.outcomes, &self.stats, &command, hash, once, self.now);
-        let mut bytes = room.bytes;
-        bytes.clear();
-        match answer {
-            Answer::Outcome(outcome) => OwnedReply::take_over(outcome, bytes),
-            Answer::Busy { limit } => OwnedReply::with(OwnedAnswer::Busy { limit }, bytes),
-            _ => OwnedReply::with(OwnedAnswer::OutcomeUnknown, bytes),
-        }
+        self.finish(conn, part, key, read_ns, Answer::DeadlineExceeded);
     }
 
     /// Where a key of this connection is served.
@@ -500,17 +435,11 @@ impl Core {
         if shard == self.number {
             Destination::Here
         } else if conn.on_shard_port && !matches!(conn.session, Session::Memcache(_)) {
-            Destination::Moved(OwnedAnswer::Moved { slot, shard, epoch: self.shared.slots.epoch() })
+            Destination::Moved(Answer::Moved { slot, shard, epoch: self.shared.slots.epoch() })
         } else {
             Destination::There(shard)
         }
     }
-}
-
-/// A buffer with a key and a value in it, and room for an answer.
-pub(super) struct Room {
-    pub(super) bytes: Vec<u8>,
-    pub(super) key_end: usize,
 }
 
 /// Where a key is served.
@@ -518,7 +447,12 @@ pub(super) enum Destination {
     Here,
     There(u16),
     /// Elsewhere, and the client is told so.
-    Moved(OwnedAnswer),
+    Moved(Answer<'static>),
+}
+
+/// Whether a part is answered by its deadline alone; the end of a value has a value to let go of.
+fn is_refused_late(work: &Work<'_>) -> bool {
+    matches!(work, Work::Keyed(_) | Work::Flush { .. } | Work::Local)
 }
 
 /// Executes a command on the shard, once if it is a numbered change.
@@ -526,11 +460,10 @@ pub(super) enum Destination {
 /// The seam of a second tier is here. No shard gives [`Outcome::Pending`] yet, and one that did would be answered
 /// as having no place to wait. With a tier the part waits in its connection's queue as one that another shard has
 /// been asked for ([`WaitState::Asked`]): the ticket takes the place of the shard, the answer is
-/// delivered as mail is ([`Core::read_mail`]), and the command is executed again from its lookup. For another
-/// shard's request the answer ([`super::mail::Back`]) is sent when that has happened: its place is reserved
-/// already. Nothing is recorded of a pending change, so a repeat of it finds nothing and waits, too.
+/// delivered as mail is ([`Core::read_mail`]), and the command is executed again from its lookup. Another shard's
+/// batch goes home when that has happened: its place is reserved already. Nothing is recorded of a pending change, so a repeat of it finds nothing and waits, too.
 #[inline]
-fn perform<'s>(
+pub(super) fn perform<'s>(
     shard: &'s mut Shard,
     outcomes: &mut Outcomes,
     stats: &WorkerStats,

@@ -1,13 +1,14 @@
 //! What needs more than a look-up on the own shard: other shards' keys, all shards, long values.
 
-use super::connection::{Connection, Delivered, Upload, UploadPlace, WaitState, end_options};
-use super::core::{Core, Destination, Room};
-use super::mail::{Address, Ask, Back, Letter, What};
-use super::owned::{Options, OwnedAnswer, OwnedOutcome, OwnedPart, OwnedReply, OwnedWork, fill_command};
+use super::connection::{Connection, Place, Upload, UploadPlace, WaitState, Waiting};
+use super::core::{Core, Destination, perform};
+use super::mail::{Answered, Ask, AskBytes, Batch, Note, What};
+use super::owned::{Kept, Options, OwnedAnswer, fill_command, op_value, strip_op};
 use crate::metrics::{CommandClass, OutcomeClass};
-use crate::session::{Once, Session};
+use crate::session::{Answer, Once, Part, Session, Work};
 use crate::transport::ConnId;
-use torc_engine::command::{Body, Millis, Op, Refusal, UploadId, Write};
+use torc_engine::command::{Body, Command, Millis, Op, Outcome, Refusal, UploadId, Write};
+use torc_engine::segments::LentChain;
 use torc_engine::slots::slot_of;
 
 /// A value that a client of another shard sends to this one.
@@ -19,121 +20,210 @@ pub(crate) struct ForeignUpload {
     once: Option<Once>,
 }
 
-/// Letters taken from one shard in a turn.
-const LETTERS_MAX: usize = 256;
+/// Batches taken from one shard in a turn.
+const BATCHES_MAX: usize = 4;
+/// Requests of a batch whose buckets and items are fetched ahead together.
+const STAGE_ASKS: usize = 64;
 /// Bits of a scan's cursor that belong to the shard's own; the shard is above them.
 const CURSOR_BITS: u32 = 48;
+/// Set aside for the keys of a step of a scan.
+const SCAN_ROOM: u32 = 64 << 10;
 
 impl Core {
     /// Delivers other shards' answers and executes their requests.
     pub(super) fn read_mail(&mut self) {
         for shard in 0..self.mail.shards() {
-            while let Some(back) = self.mail.peer(shard).and_then(|peer| peer.next_answer()) {
-                self.deliver(back);
+            while let Some(batch) = self.mail.lane(shard).and_then(|lane| lane.next_answered()) {
+                self.deliver(shard, batch);
             }
-            self.serve(shard);
+            for _ in 0..BATCHES_MAX {
+                let Some(batch) = self.mail.lane(shard).and_then(|lane| lane.next_asked()) else { break };
+                self.serve(shard, batch);
+            }
         }
-        for _ in 0..self.stalled.len() {
-            let Some(id) = self.stalled.pop_front() else { break };
-            self.advance_one(id);
+        self.resume_stalled();
+    }
+
+    /// Composes or keeps the answers of a batch that has come home.
+    fn deliver(&mut self, shard: u16, mut batch: Box<Batch>) {
+        self.take_notes(shard, &mut batch);
+        let mut answers = std::mem::take(&mut batch.answers);
+        let mut current: Option<Box<Connection>> = None;
+        let mut start = 0;
+        for (number, answered) in answers.drain(..).enumerate() {
+            let Answered { answer, bytes_end, chain } = answered;
+            let value = &batch.answer_bytes[start..bytes_end];
+            start = bytes_end;
+            let from = batch.asks[number].from;
+            #[cfg(test)]
+            if answer.is_some() && self.strikes(super::core::Bug::LostAnswer) {
+                self.discard(chain);
+                continue;
+            }
+            if current.as_ref().is_none_or(|conn| conn.id != from.conn) {
+                self.leave(current.take());
+                current = self.connections.take(from.conn);
+            }
+            let Some(conn) = current.as_mut() else {
+                self.discard(chain);
+                continue;
+            };
+            match answer {
+                None => conn.slices_under_way -= 1,
+                Some(answer) => {
+                    let bytes = batch.bytes_of(number);
+                    self.take_answer(conn, from.sequence, bytes, value, (answer, chain));
+                }
+            }
+        }
+        self.leave(current);
+        batch.answers = answers;
+        if let Some(lane) = self.mail.lane(shard) {
+            lane.recycle(batch);
         }
     }
 
-    fn advance_one(&mut self, id: ConnId) {
-        let Some(mut conn) = self.connections.take(id) else { return };
-        self.advance(&mut conn);
-        self.connections.put(conn);
-        self.mark_dirty(id);
-    }
-
-    fn deliver(&mut self, back: Back) {
-        let id = back.to.conn;
-        #[cfg(test)]
-        if back.reply.is_some() && self.strikes(super::core::Bug::LostAnswer) {
-            return back.reply.into_iter().for_each(|reply| self.discard(reply));
-        }
-        self.pool.give(back.buffer);
-        let Some(mut conn) = self.connections.take(id) else {
-            back.reply.into_iter().for_each(|reply| self.discard(reply));
-            return;
-        };
-        match back.reply {
-            None => conn.slices_under_way -= 1,
-            Some(reply) => match conn.answered(back.to.sequence, reply) {
-                Delivered::Kept { asked_ns } => self.forwarded.add(asked_ns),
-                Delivered::NotNeeded(reply) => self.discard(reply),
-            },
-        }
+    /// Ends the delivery to a connection.
+    fn leave(&mut self, conn: Option<Box<Connection>>) {
+        let Some(mut conn) = conn else { return };
         #[cfg(test)]
         if self.strikes(super::core::Bug::SwappedAnswers) {
             conn.swap_two_answers();
         }
+        self.compose_ready(&mut conn);
         self.advance(&mut conn);
+        let id = conn.id;
         self.connections.put(conn);
         self.mark_dirty(id);
     }
 
-    /// Asks another shard for a keyed command. False: it has no place for the answer yet.
-    pub(super) fn ask_keyed(&mut self, shard: u16, from: Address, op: Op<'static>, part: &OwnedPart) -> bool {
-        let bytes = self.pool.copy(&[part.key(), part.value()]);
-        let (key_end, once, deadline) = (part.key().len(), part.once, part.reply.deadline());
-        self.ask(shard, Ask { from, what: What::Keyed(op), bytes, key_end, once, deadline })
+    fn take_answer(
+        &mut self,
+        conn: &mut Connection,
+        sequence: u32,
+        bytes: AskBytes<'_>,
+        value: &[u8],
+        (answer, chain): (OwnedAnswer, Option<LentChain>),
+    ) {
+        let (place, asked_ns) = conn.answered(sequence, value.len());
+        match place {
+            Place::None => self.discard(chain),
+            Place::Behind => {
+                self.forwarded.add(asked_ns);
+                let kept = Kept::copy(bytes.key, bytes.echo, value, (answer, chain), &mut self.pool);
+                conn.fill(sequence, kept);
+            }
+            Place::First => {
+                self.forwarded.add(asked_ns);
+                if let Some(waiting) = conn.pop() {
+                    let answer = answer.answer(value, chain.as_ref());
+                    self.compose_first(conn, &waiting, (bytes.key, bytes.echo), &answer);
+                }
+                self.discard(chain);
+                self.compose_ready(conn);
+            }
+        }
+    }
+
+    /// Lets go of an answer that is composed, or that nobody wants.
+    pub(super) fn drop_waiting(&mut self, waiting: Waiting) {
+        if let WaitState::Ready(kept) = waiting.state {
+            let (bytes, chain) = kept.into_parts();
+            self.pool.give(bytes);
+            self.discard(chain);
+        }
+    }
+
+    fn take_notes(&mut self, shard: u16, batch: &mut Batch) {
+        for note in batch.notes.drain(..) {
+            match note {
+                Note::Release(lent) => self.shard.release(lent),
+                Note::Forget(conn) => self.forget_upload(shard, conn),
+            }
+        }
+    }
+
+    /// Asks another shard for a keyed command. False: it has no place for it yet, and the connection waits in line.
+    pub(super) fn ask_keyed(
+        &mut self,
+        conn: &mut Connection,
+        shard: u16,
+        part: &Part<'_>,
+        command: &Command<'_>,
+        read_ns: u64,
+    ) -> bool {
+        let (deadline, room) = (part.reply.deadline(), conn.answer_room());
+        let what = What::Keyed(strip_op(command.op));
+        let ask = Ask { from: conn.next_address(), what, once: part.once, deadline, room };
+        let bytes = AskBytes { key: command.key, value: op_value(&command.op), echo: part.echo };
+        if !self.ask(conn, shard, ask, bytes) {
+            return false;
+        }
+        conn.asked(part, read_ns, self.asked_of(1, room));
+        true
     }
 
     /// The state of a part that so many shards have been asked for.
-    pub(super) fn asked(&self, shards: u16) -> WaitState {
-        WaitState::Asked { shards, asked_ns: self.turn_began_ns }
+    fn asked_of(&self, shards: u16, room: u32) -> WaitState {
+        WaitState::Asked { shards, asked_ns: self.turn_began_ns, room }
     }
 
-    fn ask(&mut self, shard: u16, ask: Ask) -> bool {
-        match self.mail.peer(shard).filter(|peer| peer.has_place()) {
-            Some(peer) => {
-                peer.ask(ask);
-                self.stats.forwarded.add(1);
-                true
-            }
-            None => {
-                self.pool.give(ask.bytes);
-                false
-            }
+    fn ask(&mut self, conn: &mut Connection, shard: u16, ask: Ask, bytes: AskBytes<'_>) -> bool {
+        let Some(lane) = self.mail.lane(shard) else { return false };
+        if lane.ask(ask, bytes) {
+            self.stats.forwarded.add(1);
+            return true;
         }
+        if !conn.stalled {
+            conn.stalled = true;
+            lane.wait(conn.id);
+        }
+        false
     }
 
     /// Every shard forgets everything; only this one, if a Redis client speaks to it as to a node of a cluster.
     pub(super) fn begin_flush(
         &mut self,
-        conn: &Connection,
-        from: Address,
+        conn: &mut Connection,
+        part: &Part<'_>,
         at: Option<Millis>,
-    ) -> Option<WaitState> {
+        read_ns: u64,
+    ) -> bool {
         let alone = conn.on_shard_port && matches!(conn.session, Session::Resp(_));
         let others = if alone { 0 } else { self.mail.shards() - 1 };
-        let shards = self.mail.shards();
-        let places = (0..shards).all(|shard| self.mail.peer(shard).is_none_or(|peer| peer.has_place()));
-        if others > 0 && !places {
-            return None;
+        if others > 0
+            && let Some(full) = self.mail.shard_without_places(1)
+        {
+            if let Some(lane) = self.mail.lane(full).filter(|_| !conn.stalled) {
+                conn.stalled = true;
+                lane.wait(conn.id);
+            }
+            return false;
         }
         self.shard.flush(at, self.now);
         self.stats.request(CommandClass::Flush, OutcomeClass::Done);
         if others == 0 {
-            return Some(WaitState::Ready(OwnedReply::plain(OwnedAnswer::Flushed)));
+            self.finish(conn, part, &[], read_ns, Answer::Flushed);
+            return true;
         }
-        let number = self.number;
-        for shard in (0..shards).filter(|&shard| shard != number) {
-            let bytes = self.pool.copy(&[]);
-            self.ask(shard, Ask::plain(from, What::Flush { at }, bytes));
+        let (from, number) = (conn.next_address(), self.number);
+        for shard in (0..self.mail.shards()).filter(|&shard| shard != number) {
+            let bytes = AskBytes { echo: part.echo, ..AskBytes::default() };
+            // There is a place: that was looked at before.
+            self.ask(conn, shard, Ask::plain(from, What::Flush { at }), bytes);
         }
-        Some(self.asked(others))
+        conn.asked(part, read_ns, self.asked_of(others, 0));
+        true
     }
 
     /// One step of a scan, at the shard that the cursor names. On a shard's own port only that shard is walked.
     pub(super) fn begin_scan(
         &mut self,
-        conn: &Connection,
-        from: Address,
-        cursor: u64,
-        count: u32,
-    ) -> Option<WaitState> {
+        conn: &mut Connection,
+        part: &Part<'_>,
+        (cursor, count): (u64, u32),
+        read_ns: u64,
+    ) -> bool {
         let shard = match (cursor, conn.on_shard_port) {
             (0, true) => self.number,
             _ => (cursor >> CURSOR_BITS) as u16,
@@ -141,26 +231,34 @@ impl Core {
         let local = cursor & ((1 << CURSOR_BITS) - 1);
         self.stats.request(CommandClass::Scan, OutcomeClass::Done);
         if shard == self.number {
-            let keys = self.pool.take();
-            return Some(WaitState::Ready(self.scan(local, count, conn.on_shard_port, keys)));
+            let mut keys = self.pool.take();
+            let cursor = self.scan(local, count, conn.on_shard_port, &mut keys);
+            self.finish(conn, part, &[], read_ns, Answer::Scanned { cursor, keys: &keys });
+            self.pool.give(keys);
+            return true;
         }
         if shard >= self.mail.shards() || conn.on_shard_port {
-            return Some(WaitState::Ready(OwnedReply::plain(OwnedAnswer::Scanned { cursor: 0 })));
+            self.finish(conn, part, &[], read_ns, Answer::Scanned { cursor: 0, keys: &[] });
+            return true;
         }
-        let bytes = self.pool.copy(&[]);
         let what = What::Scan { cursor: local, count };
-        self.ask(shard, Ask::plain(from, what, bytes)).then(|| self.asked(1))
+        let ask = Ask { room: SCAN_ROOM, ..Ask::plain(conn.next_address(), what) };
+        let asked = self.ask(conn, shard, ask, AskBytes { echo: part.echo, ..AskBytes::default() });
+        if asked {
+            conn.asked(part, read_ns, self.asked_of(1, SCAN_ROOM));
+        }
+        asked
     }
 
-    fn scan(&mut self, local: u64, count: u32, only_here: bool, mut keys: Vec<u8>) -> OwnedReply {
-        let next = self.shard.scan(0, local, count, self.now, &mut keys);
+    /// Appends the keys of a step to `keys`; returns the next cursor.
+    fn scan(&mut self, local: u64, count: u32, only_here: bool, keys: &mut Vec<u8>) -> u64 {
+        let next = self.shard.scan(0, local, count, self.now, keys);
         let here = u64::from(self.number) << CURSOR_BITS;
-        let cursor = match next {
+        match next {
             0 if only_here || self.number + 1 == self.mail.shards() => 0,
             0 => here + (1 << CURSOR_BITS),
             next => here | next,
-        };
-        OwnedReply::with(OwnedAnswer::Scanned { cursor }, keys)
+        }
     }
 
     /// Adds a slice to a value that is received here. False: it goes the long way.
@@ -182,127 +280,110 @@ impl Core {
         }
     }
 
-    /// Begins the queue's next part, which is one of a long value.
-    pub(super) fn begin_value_part(
-        &mut self,
-        conn: &mut Connection,
-        place: usize,
-        from: Address,
-    ) -> Option<WaitState> {
-        match conn.queue[place].part.work {
-            OwnedWork::ValueBegin { op, bytes } => self.begin_value(conn, place, from, op, bytes),
-            OwnedWork::ValueData => self.begin_slice(conn, place, from),
-            work => {
-                self.end_value(conn, place, from, end_options(work), matches!(work, OwnedWork::ValueAbort))
+    /// Begins a part of a long value. False: its shard has no place for it yet.
+    pub(super) fn begin_value_part(&mut self, conn: &mut Connection, part: &Part<'_>, read_ns: u64) -> bool {
+        match &part.work {
+            Work::ValueBegin { command, bytes } => self.begin_value(conn, part, command, *bytes),
+            Work::ValueData(data) => self.begin_slice(conn, data),
+            Work::ValueEndWith { mode, expiry, want_old } => {
+                let options = Options { mode: *mode, expiry: *expiry, want_old: *want_old };
+                self.end_value(conn, part, What::UploadEnd(Some(options)), read_ns)
             }
+            Work::ValueAbort => self.end_value(conn, part, What::UploadAbort, read_ns),
+            _ => self.end_value(conn, part, What::UploadEnd(None), read_ns),
         }
     }
 
     fn begin_value(
         &mut self,
         conn: &mut Connection,
-        place: usize,
-        from: Address,
-        op: Op<'static>,
+        part: &Part<'_>,
+        command: &Command<'_>,
         bytes: u64,
-    ) -> Option<WaitState> {
-        let part = &conn.queue[place].part;
-        let upload_place = match self.destination(conn, part.key()) {
+    ) -> bool {
+        let op = strip_op(command.op);
+        let place = match self.destination(conn, command.key) {
             Destination::Here => match self.shard.upload_begin(bytes, self.now) {
                 Ok(id) => UploadPlace::Here(id),
                 Err(refusal) => UploadPlace::Refused(refusal),
             },
             Destination::There(shard) => {
-                let key = self.pool.copy(&[part.key()]);
                 let what = What::UploadBegin { op, bytes };
-                let ask = Ask { key_end: key.len(), once: part.once, ..Ask::plain(from, what, key) };
-                if !self.ask(shard, ask) {
-                    return None;
+                let ask = Ask { once: part.once, ..Ask::plain(conn.next_address(), what) };
+                if !self.ask(conn, shard, ask, AskBytes { key: command.key, ..AskBytes::default() }) {
+                    return false;
                 }
                 conn.slices_under_way += 1;
                 UploadPlace::There(shard)
             }
             Destination::Moved(_) => {
-                let slot = slot_of(part.key());
+                let slot = slot_of(command.key);
                 let (shard, epoch) = (self.shared.slots.owner(slot), self.shared.slots.epoch());
                 UploadPlace::Moved { slot, shard, epoch }
             }
         };
-        let part = &conn.queue[place].part;
-        let (key, echo) = (self.pool.copy(&[part.key()]), self.pool.copy(&[part.echo()]));
-        let once = part.once;
+        let (key, echo) = (self.pool.copy(&[command.key]), self.pool.copy(&[part.echo]));
         self.abandon_upload(conn);
-        conn.upload = Some(Upload { place: upload_place, op, key, echo, once });
-        Some(WaitState::Silent)
+        conn.upload = Some(Upload { place, op, key, echo, once: part.once });
+        true
     }
 
-    fn begin_slice(&mut self, conn: &mut Connection, place: usize, from: Address) -> Option<WaitState> {
+    fn begin_slice(&mut self, conn: &mut Connection, data: &[u8]) -> bool {
         let Some(UploadPlace::There(shard)) = conn.upload.as_ref().map(|upload| upload.place) else {
-            let waiting = std::mem::replace(&mut conn.queue[place].state, WaitState::Silent);
-            debug_assert!(matches!(waiting, WaitState::Deferred));
-            let data = self.pool.copy(&[conn.queue[place].part.value()]);
-            self.append_upload(conn, &data);
-            self.pool.give(data);
-            return Some(WaitState::Silent);
+            self.append_upload(conn, data);
+            return true;
         };
-        let bytes = self.pool.copy(&[conn.queue[place].part.value()]);
-        if !self.ask(shard, Ask::plain(from, What::UploadData, bytes)) {
-            return None;
-        }
-        conn.slices_under_way += 1;
-        Some(WaitState::Silent)
+        let ask = Ask::plain(conn.next_address(), What::UploadData);
+        let asked = self.ask(conn, shard, ask, AskBytes { value: data, ..AskBytes::default() });
+        conn.slices_under_way += usize::from(asked);
+        asked
     }
 
-    fn end_value(
-        &mut self,
-        conn: &mut Connection,
-        place: usize,
-        from: Address,
-        options: Option<Options>,
-        abort: bool,
-    ) -> Option<WaitState> {
+    fn end_value(&mut self, conn: &mut Connection, part: &Part<'_>, what: What, read_ns: u64) -> bool {
+        let abort = matches!(what, What::UploadAbort);
         let Some(upload) = conn.upload.take() else {
-            return Some(WaitState::Ready(OwnedReply::plain(OwnedAnswer::Local)));
+            self.finish(conn, part, &[], read_ns, Answer::Local);
+            return true;
         };
-        let state = match upload.place {
+        // The end of a value is answered with the key, and repeats what came with its beginning.
+        let echo = if part.echo.is_empty() { &upload.echo[..] } else { part.echo };
+        let part = &Part { work: part.work, reply: part.reply, echo, once: upload.once };
+        let deadline = part.reply.deadline();
+        match upload.place {
             UploadPlace::There(shard) => {
-                let bytes = self.pool.copy(&[]);
-                let what = if abort { What::UploadAbort } else { What::UploadEnd(options) };
-                // Its owner looks at the deadline: whatever comes of that, it lets go of the value.
-                let deadline = conn.queue[place].part.reply.deadline();
-                if !self.ask(shard, Ask { deadline, ..Ask::plain(from, what, bytes) }) {
+                let room = conn.answer_room();
+                let ask = Ask { from: conn.next_address(), what, once: None, deadline, room };
+                if !self.ask(conn, shard, ask, AskBytes { key: &upload.key, value: &[], echo }) {
                     conn.upload = Some(upload);
-                    return None;
+                    return false;
                 }
-                self.asked(1)
+                conn.asked(part, read_ns, self.asked_of(1, room));
             }
             UploadPlace::Here(id) if abort => {
                 self.shard.upload_abort(id);
-                WaitState::Ready(OwnedReply::plain(OwnedAnswer::Local))
+                self.finish(conn, part, &upload.key, read_ns, Answer::Local);
             }
-            _ if abort => WaitState::Ready(OwnedReply::plain(OwnedAnswer::Local)),
-            UploadPlace::Here(id) if conn.queue[place].part.reply.deadline().is_over(self.now) => {
+            _ if abort => self.finish(conn, part, &upload.key, read_ns, Answer::Local),
+            UploadPlace::Here(id) if deadline.is_over(self.now) => {
                 self.shard.upload_abort(id);
-                self.too_late(conn.queue[place].part.work)
+                self.refuse_late(conn, part, read_ns);
             }
             UploadPlace::Here(id) => {
-                let op = with_upload(upload.op, options, id);
-                let room = Room { bytes: self.pool.copy(&[&upload.key]), key_end: upload.key.len() };
-                WaitState::Ready(self.perform_owned(op, upload.once, room))
+                let op = with_upload(upload.op, end_options(what), id);
+                self.perform_here(conn, part, &Command { space: 0, key: &upload.key, op }, read_ns);
             }
             UploadPlace::Refused(refusal) => {
                 self.stats.request(CommandClass::Write, OutcomeClass::Refused);
-                WaitState::Ready(refused(refusal))
+                self.finish(conn, part, &upload.key, read_ns, Answer::Outcome(Outcome::Refused(refusal)));
             }
             UploadPlace::Moved { slot, shard, epoch } => {
                 self.stats.request(CommandClass::Write, OutcomeClass::Moved);
-                WaitState::Ready(OwnedReply::plain(OwnedAnswer::Moved { slot, shard, epoch }))
+                self.finish(conn, part, &upload.key, read_ns, Answer::Moved { slot, shard, epoch });
             }
-        };
-        conn.queue[place].part.adopt(&upload.key, &upload.echo);
+        }
         self.pool.give(upload.key);
         self.pool.give(upload.echo);
-        Some(state)
+        true
     }
 
     /// Lets go of a value that will never be whole.
@@ -318,107 +399,129 @@ impl Core {
     }
 
     fn abort_at(&mut self, shard: u16, conn: ConnId) {
-        if let Some(peer) = self.mail.peer(shard) {
-            peer.forget(conn);
+        if let Some(lane) = self.mail.lane(shard) {
+            lane.note(Note::Forget(conn));
         }
     }
 
-    /// Executes what another shard asks: in batches, with the same stages as a round.
-    fn serve(&mut self, shard: u16) {
-        let mut letters = std::mem::take(&mut self.letters);
-        for _ in 0..LETTERS_MAX {
-            match self.mail.peer(shard).and_then(|peer| peer.next_letter()) {
-                Some(Letter::Ask(ask)) => letters.push(ask),
-                Some(Letter::Release(lent)) => self.shard.release(lent),
-                Some(Letter::Forget(conn)) => self.forget_upload(shard, conn),
-                None => break,
+    /// Executes what another shard asks, with the same stages as a round.
+    fn serve(&mut self, shard: u16, mut batch: Box<Batch>) {
+        self.take_notes(shard, &mut batch);
+        self.stats.served_for_others.add(batch.asks.len() as u64);
+        let mut hashes = [0; STAGE_ASKS];
+        for first in (0..batch.asks.len()).step_by(STAGE_ASKS) {
+            let stage = first..(first + STAGE_ASKS).min(batch.asks.len());
+            for (number, hash) in stage.clone().zip(&mut hashes) {
+                if let What::Keyed(_) = batch.asks[number].what {
+                    *hash = self.shard.hash(0, batch.bytes_of(number).key);
+                    self.shard.prefetch_bucket(*hash);
+                }
+            }
+            for (number, hash) in stage.clone().zip(&hashes) {
+                if let What::Keyed(_) = batch.asks[number].what {
+                    self.shard.prefetch_item(*hash);
+                }
+            }
+            for (number, hash) in stage.zip(hashes) {
+                self.answer(shard, &mut batch, number, hash);
             }
         }
-        let keyed = |ask: &&Ask| matches!(ask.what, What::Keyed(_));
-        for ask in letters.iter().filter(keyed) {
-            self.shard.prefetch_bucket(self.shard.hash(0, &ask.bytes[..ask.key_end]));
+        if let Some(lane) = self.mail.lane(shard) {
+            lane.answer(batch);
         }
-        for ask in letters.iter().filter(keyed) {
-            self.shard.prefetch_item(self.shard.hash(0, &ask.bytes[..ask.key_end]));
-        }
-        self.stats.served_for_others.add(letters.len() as u64);
-        for ask in letters.drain(..) {
-            let back = self.answer(shard, ask);
-            if let Some(peer) = self.mail.peer(shard) {
-                peer.answer(back);
-            }
-        }
-        self.letters = letters;
     }
 
-    fn answer(&mut self, shard: u16, ask: Ask) -> Back {
-        let Ask { from: to, what, bytes, key_end, once, deadline } = ask;
-        let upload = (shard, to.conn);
+    /// Writes the answer to a request of a batch behind it.
+    fn answer(&mut self, shard: u16, batch: &mut Batch, number: usize, hash: u64) {
+        let Ask { from, what, once, deadline, .. } = batch.asks[number];
+        let upload = (shard, from.conn);
         let over = deadline.is_over(self.now);
-        // The answer travels in the buffer of the request, so that no shard's stock flows to another.
-        let reply = match what {
+        // Taken out, so that the request's bytes can be read while the answer's are written.
+        let mut out = std::mem::take(&mut batch.answer_bytes);
+        let bytes = batch.bytes_of(number);
+        let (answer, chain) = match what {
             What::Keyed(op) if over => {
                 self.stats.request(CommandClass::of(&op), OutcomeClass::Refused);
-                too_late(bytes)
+                (Some(OwnedAnswer::DeadlineExceeded), None)
             }
-            What::Keyed(op) => self.perform_owned(op, once, Room { bytes, key_end }),
+            What::Keyed(op) => {
+                let command = fill_command(bytes.key, op, bytes.value);
+                self.perform_for(&command, hash, once, &mut out)
+            }
             What::UploadBegin { op, bytes: length } => {
-                self.forget_upload(shard, to.conn);
+                self.forget_upload(shard, from.conn);
                 let place = self.shard.upload_begin(length, self.now);
-                let key = self.pool.copy(&[&bytes]);
+                let key = self.pool.copy(&[bytes.key]);
                 self.foreign_uploads.insert(upload, ForeignUpload { place, op, key, once });
-                return Back { to, reply: None, buffer: bytes };
+                (None, None)
             }
             What::UploadData => {
                 if let Some(foreign) = self.foreign_uploads.get_mut(&upload)
                     && let Ok(id) = foreign.place
-                    && let Err(refusal) = self.shard.upload_append(id, &bytes, self.now)
+                    && let Err(refusal) = self.shard.upload_append(id, bytes.value, self.now)
                 {
                     foreign.place = Err(refusal);
                 }
-                return Back { to, reply: None, buffer: bytes };
+                (None, None)
             }
             What::UploadEnd(_) if over => {
                 self.stats.request(CommandClass::Write, OutcomeClass::Refused);
-                self.forget_upload(shard, to.conn);
-                too_late(bytes)
+                self.forget_upload(shard, from.conn);
+                (Some(OwnedAnswer::DeadlineExceeded), None)
             }
-            What::UploadEnd(options) => self.end_foreign(upload, options, bytes),
+            What::UploadEnd(options) => self.end_foreign(upload, options, &mut out),
             What::UploadAbort => {
-                self.forget_upload(shard, to.conn);
-                OwnedReply::with(OwnedAnswer::Local, bytes)
+                self.forget_upload(shard, from.conn);
+                (Some(OwnedAnswer::Local), None)
             }
             What::Flush { at } => {
                 self.shard.flush(at, self.now);
-                OwnedReply::with(OwnedAnswer::Flushed, bytes)
+                (Some(OwnedAnswer::Flushed), None)
             }
-            What::Scan { cursor, count } => self.scan(cursor, count, false, bytes),
+            What::Scan { cursor, count } => {
+                let cursor = self.scan(cursor, count, false, &mut out);
+                (Some(OwnedAnswer::Scanned { cursor }), None)
+            }
         };
-        Back { to, reply: Some(reply), buffer: Vec::new() }
+        batch.answers.push(Answered { answer, bytes_end: out.len(), chain });
+        batch.answer_bytes = out;
+    }
+
+    /// Executes another shard's command; the value of its answer is appended to `out`, or lent.
+    fn perform_for(
+        &mut self,
+        command: &Command<'_>,
+        hash: u64,
+        once: Option<Once>,
+        out: &mut Vec<u8>,
+    ) -> (Option<OwnedAnswer>, Option<LentChain>) {
+        let answer = perform(&mut self.shard, &mut self.outcomes, &self.stats, command, hash, once, self.now);
+        let (answer, chain) = OwnedAnswer::of(answer, out);
+        (Some(answer), chain)
     }
 
     fn end_foreign(
         &mut self,
         upload: (u16, ConnId),
         options: Option<Options>,
-        mut bytes: Vec<u8>,
-    ) -> OwnedReply {
+        out: &mut Vec<u8>,
+    ) -> (Option<OwnedAnswer>, Option<LentChain>) {
         let Some(foreign) = self.foreign_uploads.remove(&upload) else {
-            return refused(Refusal::OutOfMemory);
+            return (Some(OwnedAnswer::refused(Refusal::OutOfMemory)), None);
         };
-        let reply = match foreign.place {
+        let answer = match foreign.place {
             Ok(id) => {
-                bytes.extend_from_slice(&foreign.key);
-                let room = Room { bytes, key_end: foreign.key.len() };
-                self.perform_owned(with_upload(foreign.op, options, id), foreign.once, room)
+                let op = with_upload(foreign.op, options, id);
+                let hash = self.shard.hash(0, &foreign.key);
+                self.perform_for(&Command { space: 0, key: &foreign.key, op }, hash, foreign.once, out)
             }
             Err(refusal) => {
                 self.stats.request(CommandClass::Write, OutcomeClass::Refused);
-                refused(refusal)
+                (Some(OwnedAnswer::refused(refusal)), None)
             }
         };
         self.pool.give(foreign.key);
-        reply
+        answer
     }
 
     fn forget_upload(&mut self, shard: u16, conn: ConnId) {
@@ -430,13 +533,12 @@ impl Core {
     }
 }
 
-fn refused(refusal: Refusal) -> OwnedReply {
-    OwnedReply::plain(OwnedAnswer::Outcome(OwnedOutcome::Refused(refusal)))
-}
-
-fn too_late(mut bytes: Vec<u8>) -> OwnedReply {
-    bytes.clear();
-    OwnedReply::with(OwnedAnswer::DeadlineExceeded, bytes)
+/// What the end of a value is: with options behind it or without.
+fn end_options(what: What) -> Option<Options> {
+    match what {
+        What::UploadEnd(options) => options,
+        _ => None,
+    }
 }
 
 /// The write of a value that has arrived.

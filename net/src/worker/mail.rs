@@ -1,30 +1,44 @@
-//! What shards say to each other, and the rings that carry it.
+//! What shards say to each other, in batches.
 //!
 //! ```text
-//!   shard A                          shard B
-//!   Asks  ---------- asks ---------> served in batches, as a client's requests are
-//!   answers <------- answers -------
+//!   asker                                             owner
+//!   ask, ask, ask -> [ batch ] ------ asks ---------> executed in the same stages as a client's requests
+//!   composed      <- [ batch ] <----- answers ------- each answer written beside its request
 //! ```
 //!
-//! A place for the answer is reserved before a request is sent: at most [`ANSWERS`] of A's requests are under
-//! way to B, and B's ring of answers to A is that long. So an answer never waits, whatever B's other rings look
-//! like, and two shards that flood each other cannot lock. Who finds no place lets the connection wait.
+//! A [`Batch`] travels to the owner of the keys and comes back with the answers in it: what the asker needs to compose
+//! an answer (the key, what the client wants repeated) is still in there, and no memory flows from one shard to another.
 //!
-//! Buffers travel with the request and come back with the answer.
+//! A shard has at most [`Lane::batches_max`] batches on the way to another one, and both rings between the two are that
+//! long. So neither a batch nor an answer ever waits for room in a ring, and two shards that flood each other cannot
+//! deadlock. A connection that finds no place waits in the lane's line; as many of them go on, in their order, as there
+//! are places again. So the cost of a request is the same however many wait.
+//!
+//! Notes (lent bytes that go home, uploads whose client is gone) need no answer. They travel with the next batch in
+//! either direction.
 
-use super::owned::{Options, OwnedReply};
+use super::owned::{Options, OwnedAnswer};
 use crate::session::{Deadline, Once};
 use crate::transport::{ConnId, Waker};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use torc_engine::command::{Millis, Op};
 use torc_engine::runtime::mailbox::{self, Doorbell, Receiver, Sender};
-use torc_engine::segments::Lent;
+use torc_engine::segments::{Lent, LentChain};
 
-/// Requests of one shard that may be under way to one other.
-pub(crate) const ANSWERS: usize = 1024;
-/// Room for requests and for notes, which need no answer.
-const ASKS: usize = 2 * ANSWERS;
+/// Requests in a batch, at most.
+pub(crate) const BATCH_ASKS: usize = 256;
+/// Bytes of keys and values in a batch; one request may be longer.
+const BATCH_BYTES: usize = 64 << 10;
+/// Bytes that the answers of a batch may take together; one may take more.
+const BATCH_ROOM: usize = 256 << 10;
+/// Batches of one shard that may be on the way to all others together, at the most and at the least to each of them.
+const BATCHES: usize = 64;
+const BATCHES_PER_LANE: std::ops::RangeInclusive<usize> = 2..=16;
+/// Places that must be there for a connection to go on, which may use more or fewer of them.
+pub(crate) const RESUME_PLACES: usize = 64;
+/// A batch that comes home with more memory than this gives it back.
+const BATCH_BYTES_KEPT: usize = 512 << 10;
 
 /// Where an answer goes: a place in a connection's queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,32 +47,22 @@ pub(crate) struct Address {
     pub(crate) sequence: u32,
 }
 
-/// Something for another shard.
-#[derive(Debug)]
-pub(crate) enum Letter {
-    Ask(Ask),
-    /// Lent bytes come home.
-    Release(Lent),
-    /// The client is gone; a value that it was sending is not to be waited for.
-    Forget(ConnId),
-}
-
-/// A request; `bytes` are the key and then the value.
+/// A request; its bytes lie in its [`Batch`].
 #[derive(Debug)]
 pub(crate) struct Ask {
     pub(crate) from: Address,
     pub(crate) what: What,
-    pub(crate) bytes: Vec<u8>,
-    pub(crate) key_end: usize,
     pub(crate) once: Option<Once>,
     /// Not begun after it.
     pub(crate) deadline: Deadline,
+    /// Bytes that were set aside for the value of its answer.
+    pub(crate) room: u32,
 }
 
 impl Ask {
-    /// A request without key, number and deadline.
-    pub(crate) fn plain(from: Address, what: What, bytes: Vec<u8>) -> Ask {
-        Ask { from, what, bytes, key_end: 0, once: None, deadline: Deadline::NONE }
+    /// A request without number and deadline, whose answer has no value.
+    pub(crate) fn plain(from: Address, what: What) -> Ask {
+        Ask { from, what, once: None, deadline: Deadline::NONE, room: 0 }
     }
 }
 
@@ -73,66 +77,235 @@ pub(crate) enum What {
     Scan { cursor: u64, count: u32 },
 }
 
-/// The answer; `reply` is `None` for what only gives back its place and buffer.
+/// Something that needs no answer.
 #[derive(Debug)]
-pub(crate) struct Back {
-    pub(crate) to: Address,
-    pub(crate) reply: Option<OwnedReply>,
-    pub(crate) buffer: Vec<u8>,
+pub(crate) enum Note {
+    /// Lent bytes come home.
+    Release(Lent),
+    /// The client is gone; a value that it was sending is not to be waited for.
+    Forget(ConnId),
 }
 
-/// One shard's ends of the four rings between it and another.
-pub(crate) struct Peer {
-    asks_out: Sender<Letter>,
-    asks_in: Receiver<Letter>,
-    answers_out: Sender<Back>,
-    answers_in: Receiver<Back>,
-    /// Requests without an answer yet.
+/// The bytes of a request.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct AskBytes<'a> {
+    pub(crate) key: &'a [u8],
+    pub(crate) value: &'a [u8],
+    /// What the answer repeats: only the asker looks at it.
+    pub(crate) echo: &'a [u8],
+}
+
+/// Where the bytes of a request end, from the start of its batch.
+#[derive(Debug, Clone, Copy)]
+struct Ends {
+    key: usize,
+    value: usize,
+    echo: usize,
+}
+
+/// The answer to a request, in the same batch.
+#[derive(Debug)]
+pub(crate) struct Answered {
+    /// `None`: the request gets no answer (a slice of a value).
+    pub(crate) answer: Option<OwnedAnswer>,
+    /// Where the value of the answer ends in the batch's answer bytes.
+    pub(crate) bytes_end: usize,
+    /// The value if it is lent, in place of bytes.
+    pub(crate) chain: Option<LentChain>,
+}
+
+/// Requests of one shard to another, and then their answers.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    pub(crate) asks: Vec<Ask>,
+    ends: Vec<Ends>,
+    bytes: Vec<u8>,
+    room: usize,
+    pub(crate) answers: Vec<Answered>,
+    pub(crate) answer_bytes: Vec<u8>,
+    pub(crate) notes: Vec<Note>,
+}
+
+impl Batch {
+    /// Whether one more request may be added; the first one always may.
+    fn takes(&self, bytes: usize, room: usize) -> bool {
+        self.asks.is_empty()
+            || (self.asks.len() < BATCH_ASKS
+                && self.bytes.len() + bytes <= BATCH_BYTES
+                && self.room + room <= BATCH_ROOM)
+    }
+
+    fn add(&mut self, ask: Ask, bytes: AskBytes<'_>) {
+        self.room += ask.room as usize;
+        self.asks.push(ask);
+        let AskBytes { key, value, echo } = bytes;
+        self.bytes.extend_from_slice(key);
+        let key = self.bytes.len();
+        self.bytes.extend_from_slice(value);
+        let value = self.bytes.len();
+        self.bytes.extend_from_slice(echo);
+        self.ends.push(Ends { key, value, echo: self.bytes.len() });
+    }
+
+    /// The bytes of a request by its number.
+    #[inline]
+    pub(crate) fn bytes_of(&self, number: usize) -> AskBytes<'_> {
+        let start = number.checked_sub(1).map_or(0, |before| self.ends[before].echo);
+        let Ends { key, value, echo } = self.ends[number];
+        AskBytes {
+            key: &self.bytes[start..key],
+            value: &self.bytes[key..value],
+            echo: &self.bytes[value..echo],
+        }
+    }
+
+    /// A batch of one request.
+    #[cfg(test)]
+    pub(crate) fn of(ask: Ask, bytes: AskBytes<'_>) -> Batch {
+        let mut batch = Batch::default();
+        batch.add(ask, bytes);
+        batch
+    }
+
+    fn is_empty(&self) -> bool {
+        self.asks.is_empty() && self.notes.is_empty()
+    }
+
+    /// Memory that it takes.
+    pub(crate) fn capacity(&self) -> usize {
+        self.bytes.capacity()
+            + self.answer_bytes.capacity()
+            + self.asks.capacity() * size_of::<Ask>()
+            + self.ends.capacity() * size_of::<Ends>()
+            + self.answers.capacity() * size_of::<Answered>()
+            + self.notes.capacity() * size_of::<Note>()
+    }
+
+    fn clear(&mut self) {
+        if self.capacity() > BATCH_BYTES_KEPT {
+            *self = Batch::default();
+            return;
+        }
+        self.asks.clear();
+        self.ends.clear();
+        self.bytes.clear();
+        self.room = 0;
+        self.answers.clear();
+        self.answer_bytes.clear();
+        self.notes.clear();
+    }
+}
+
+/// One shard's way to another.
+pub(crate) struct Lane {
+    asks_out: Sender<Box<Batch>>,
+    asks_in: Receiver<Box<Batch>>,
+    answers_out: Sender<Box<Batch>>,
+    answers_in: Receiver<Box<Batch>>,
+    batches_max: usize,
+    /// Batches that the other shard has.
     under_way: usize,
-    /// Releases and forgets, which have no place reserved and go when there is room.
-    notes: VecDeque<Letter>,
+    /// Requests in them.
+    asks_under_way: usize,
+    /// The batch that is being filled.
+    open: Box<Batch>,
+    // Boxed as they travel: a batch is taken out and sent without being moved.
+    #[allow(clippy::vec_box)]
+    spare: Vec<Box<Batch>>,
+    /// Notes for the next batch, in either direction.
+    notes: Vec<Note>,
+    /// Connections that wait for a place, in their order.
+    line: VecDeque<ConnId>,
     bell: Arc<Doorbell>,
 }
 
-impl Peer {
-    /// Whether a request may be sent now.
-    pub(crate) fn has_place(&self) -> bool {
-        self.under_way < ANSWERS
+impl Lane {
+    /// Sends a request with the next batch. False: there is no place for it now.
+    pub(crate) fn ask(&mut self, ask: Ask, bytes: AskBytes<'_>) -> bool {
+        let length = bytes.key.len() + bytes.value.len() + bytes.echo.len();
+        if !self.open.takes(length, ask.room as usize) {
+            self.send();
+        }
+        if self.under_way >= self.batches_max || !self.open.takes(length, ask.room as usize) {
+            return false;
+        }
+        self.open.add(ask, bytes);
+        true
     }
 
-    /// Sends a request; there must be a place.
-    pub(crate) fn ask(&mut self, ask: Ask) {
-        assert!(self.has_place(), "a place is asked for first");
-        self.under_way += 1;
-        let sent = self.asks_out.send(Letter::Ask(ask));
-        assert!(sent.is_ok(), "requests and notes together fit: notes leave ANSWERS places");
+    /// Requests that can be taken now, if they are short.
+    pub(crate) fn places(&self) -> usize {
+        let left = self.batches_max - self.under_way;
+        (left * BATCH_ASKS).saturating_sub(self.open.asks.len())
     }
 
-    pub(crate) fn release(&mut self, lent: Lent) {
-        self.notes.push_back(Letter::Release(lent));
+    /// Hands the open batch to the ring, if it may go.
+    fn send(&mut self) {
+        if self.under_way >= self.batches_max {
+            return;
+        }
+        self.open.notes.append(&mut self.notes);
+        if self.open.is_empty() {
+            return;
+        }
+        let next = self.spare.pop().unwrap_or_default();
+        let batch = std::mem::replace(&mut self.open, next);
+        let asks = batch.asks.len();
+        match self.asks_out.send(batch) {
+            Ok(()) => {
+                self.under_way += 1;
+                self.asks_under_way += asks;
+            }
+            // As many fit as may be under way; if not, the batch goes with the next call.
+            Err(batch) => self.spare.push(std::mem::replace(&mut self.open, batch)),
+        }
     }
 
-    pub(crate) fn forget(&mut self, conn: ConnId) {
-        self.notes.push_back(Letter::Forget(conn));
+    /// Lets a connection wait for a place.
+    pub(crate) fn wait(&mut self, conn: ConnId) {
+        self.line.push_back(conn);
     }
 
-    pub(crate) fn next_letter(&mut self) -> Option<Letter> {
+    /// Whether somebody waits for whom there are places.
+    pub(crate) fn has_resumable(&self) -> bool {
+        !self.line.is_empty() && self.places() >= RESUME_PLACES
+    }
+
+    /// Takes those out of the line, in their order, for whom there are places.
+    pub(crate) fn take_resumable(&mut self, resumed: &mut Vec<ConnId>) {
+        let count = (self.places() / RESUME_PLACES).min(self.line.len());
+        resumed.extend(self.line.drain(..count));
+    }
+
+    pub(crate) fn note(&mut self, note: Note) {
+        self.notes.push(note);
+    }
+
+    /// The next batch of requests from the other shard.
+    pub(crate) fn next_asked(&mut self) -> Option<Box<Batch>> {
         self.asks_in.receive()
     }
 
-    pub(crate) fn answer(&mut self, back: Back) {
-        let sent = self.answers_out.send(back);
-        assert!(sent.is_ok(), "the place was reserved by the one who asked");
+    /// Sends the other shard's batch home, with its answers.
+    pub(crate) fn answer(&mut self, mut batch: Box<Batch>) {
+        batch.notes.append(&mut self.notes);
+        // The ring is as long as the other shard may have batches under way, so there is room.
+        let sent = self.answers_out.send(batch);
+        debug_assert!(sent.is_ok(), "every batch under way has a place for its answers");
     }
 
-    pub(crate) fn next_answer(&mut self) -> Option<Back> {
-        let back = self.answers_in.receive()?;
+    /// The next own batch that has come home.
+    pub(crate) fn next_answered(&mut self) -> Option<Box<Batch>> {
+        let batch = self.answers_in.receive()?;
         self.under_way -= 1;
-        Some(back)
+        self.asks_under_way -= batch.asks.len();
+        Some(batch)
     }
 
-    pub(crate) fn under_way(&self) -> usize {
-        self.under_way
+    /// Keeps an own batch for later use.
+    pub(crate) fn recycle(&mut self, mut batch: Box<Batch>) {
+        batch.clear();
+        self.spare.push(batch);
     }
 
     fn is_quiet(&mut self) -> bool {
@@ -141,53 +314,64 @@ impl Peer {
 
     /// Shows the other side all that was written. True if it must be woken.
     fn publish(&mut self) -> bool {
-        while let Some(note) = self.notes.pop_front() {
-            let full = self.asks_out.depth() >= ASKS - (ANSWERS - self.under_way);
-            let refused = if full { Some(note) } else { self.asks_out.send(note).err() };
-            if let Some(note) = refused {
-                self.notes.push_front(note);
-                break;
-            }
-        }
+        self.send();
         let asked = self.asks_out.publish();
         let answered = self.answers_out.publish();
         (asked || answered) && self.bell.ring()
     }
+
+    /// Whether everything that was written has gone.
+    fn has_sent_all(&self) -> bool {
+        self.notes.is_empty() && self.open.is_empty()
+    }
 }
 
-/// A shard's mailboxes to all others.
+/// A shard's lanes to all others.
 pub(crate) struct Mail {
     /// By shard; `None` at the shard's own place.
-    peers: Vec<Option<Peer>>,
+    lanes: Vec<Option<Lane>>,
     /// Rung by the others when this shard sleeps.
     bell: Arc<Doorbell>,
     wakers: Vec<Option<Arc<dyn Waker>>>,
 }
 
 impl Mail {
-    /// Mailboxes among `shards` shards, one set for each.
+    /// Lanes among `shards` shards, one set for each.
     pub(crate) fn among(shards: u16) -> Vec<Mail> {
+        let others = usize::from(shards).saturating_sub(1).max(1);
+        let batches_max = (BATCHES / others).clamp(*BATCHES_PER_LANE.start(), *BATCHES_PER_LANE.end());
         let bells: Vec<Arc<Doorbell>> = (0..shards).map(|_| Arc::default()).collect();
-        let mut sets: Vec<Vec<Option<Peer>>> =
+        let mut sets: Vec<Vec<Option<Lane>>> =
             (0..shards).map(|_| (0..shards).map(|_| None).collect()).collect();
         for low in 0..shards {
             for high in low + 1..shards {
-                let (low_asks, high_asked) = mailbox::ring(ASKS);
-                let (high_asks, low_asked) = mailbox::ring(ASKS);
-                let (low_answers, high_answered) = mailbox::ring(ANSWERS);
-                let (high_answers, low_answered) = mailbox::ring(ANSWERS);
-                let peer = |other: u16, asks_out, asks_in, answers_out, answers_in| {
-                    let bell = bells[other as usize].clone();
-                    let notes = VecDeque::new();
-                    Some(Peer { asks_out, asks_in, answers_out, answers_in, under_way: 0, notes, bell })
+                let (low_asks, high_asked) = mailbox::ring(batches_max);
+                let (high_asks, low_asked) = mailbox::ring(batches_max);
+                let (low_answers, high_answered) = mailbox::ring(batches_max);
+                let (high_answers, low_answered) = mailbox::ring(batches_max);
+                let lane = |other: u16, asks_out, asks_in, answers_out, answers_in| {
+                    Some(Lane {
+                        asks_out,
+                        asks_in,
+                        answers_out,
+                        answers_in,
+                        batches_max,
+                        under_way: 0,
+                        asks_under_way: 0,
+                        open: Box::default(),
+                        spare: Vec::new(),
+                        notes: Vec::new(),
+                        line: VecDeque::new(),
+                        bell: bells[other as usize].clone(),
+                    })
                 };
                 sets[low as usize][high as usize] =
-                    peer(high, low_asks, low_asked, low_answers, low_answered);
+                    lane(high, low_asks, low_asked, low_answers, low_answered);
                 sets[high as usize][low as usize] =
-                    peer(low, high_asks, high_asked, high_answers, high_answered);
+                    lane(low, high_asks, high_asked, high_answers, high_answered);
             }
         }
-        let mail = |(peers, bell)| Mail { peers, bell, wakers: vec![None; shards as usize] };
+        let mail = |(lanes, bell)| Mail { lanes, bell, wakers: vec![None; shards as usize] };
         sets.into_iter().zip(bells).map(mail).collect()
     }
 
@@ -197,22 +381,38 @@ impl Mail {
     }
 
     pub(crate) fn is_alone(&self) -> bool {
-        self.peers.len() == 1
+        self.lanes.len() == 1
     }
 
     pub(crate) fn shards(&self) -> u16 {
-        self.peers.len() as u16
+        self.lanes.len() as u16
     }
 
-    /// The other shard; `None` for the own one.
-    pub(crate) fn peer(&mut self, shard: u16) -> Option<&mut Peer> {
-        self.peers.get_mut(shard as usize)?.as_mut()
+    /// The lane to another shard; `None` for the own one.
+    pub(crate) fn lane(&mut self, shard: u16) -> Option<&mut Lane> {
+        self.lanes.get_mut(shard as usize)?.as_mut()
+    }
+
+    /// The first shard to which fewer than `count` short requests can be sent now.
+    pub(crate) fn shard_without_places(&self, count: usize) -> Option<u16> {
+        let full = |lane: &Option<Lane>| lane.as_ref().is_some_and(|lane| lane.places() < count);
+        self.lanes.iter().position(full).map(|shard| shard as u16)
+    }
+
+    /// Whether a connection waits in a line though there are places for it.
+    pub(crate) fn has_resumable(&self) -> bool {
+        self.lanes.iter().flatten().any(Lane::has_resumable)
+    }
+
+    /// Takes all connections out of their lines for which there are places now.
+    pub(crate) fn take_resumable(&mut self, resumed: &mut Vec<ConnId>) {
+        self.lanes.iter_mut().flatten().for_each(|lane| lane.take_resumable(resumed));
     }
 
     /// Publishes to all and wakes those who sleep.
     pub(crate) fn publish(&mut self) {
-        for (peer, waker) in self.peers.iter_mut().zip(&self.wakers) {
-            let wake = peer.as_mut().is_some_and(Peer::publish);
+        for (lane, waker) in self.lanes.iter_mut().zip(&self.wakers) {
+            let wake = lane.as_mut().is_some_and(Lane::publish);
             waker.iter().filter(|_| wake).for_each(|waker| waker.wake());
         }
     }
@@ -220,21 +420,21 @@ impl Mail {
     /// Says that this shard is about to sleep. False: something came, do not.
     pub(crate) fn announce_sleep(&mut self) -> bool {
         self.bell.announce_sleep();
-        self.peers.iter_mut().flatten().all(Peer::is_quiet)
+        self.lanes.iter_mut().flatten().all(Lane::is_quiet)
     }
 
     pub(crate) fn awake(&self) {
         self.bell.awake();
     }
 
-    /// Whether every note has gone.
+    /// Whether every request and every note has gone.
     pub(crate) fn has_sent_all(&self) -> bool {
-        self.peers.iter().flatten().all(|peer| peer.notes.is_empty())
+        self.lanes.iter().flatten().all(Lane::has_sent_all)
     }
 
     /// Requests at other shards.
     pub(crate) fn under_way(&self) -> usize {
-        self.peers.iter().flatten().map(Peer::under_way).sum()
+        self.lanes.iter().flatten().map(|lane| lane.asks_under_way).sum()
     }
 }
 
@@ -244,7 +444,11 @@ mod tests {
 
     fn ask(sequence: u32) -> Ask {
         let from = Address { conn: ConnId { index: 1, generation: 2 }, sequence };
-        Ask::plain(from, What::Flush { at: None }, Vec::new())
+        Ask::plain(from, What::Flush { at: None })
+    }
+
+    fn fill(lane: &mut Lane) -> u32 {
+        (0..).take_while(|sequence| lane.ask(ask(*sequence), AskBytes::default())).count() as u32
     }
 
     #[test]
@@ -252,32 +456,92 @@ mod tests {
         let mut mail = Mail::among(2);
         let (left, right) = mail.split_at_mut(1);
         let (left, right) = (&mut left[0], &mut right[0]);
-        for sequence in 0..ANSWERS as u32 {
-            left.peer(1).unwrap().ask(ask(sequence));
-            right.peer(0).unwrap().ask(ask(sequence));
-        }
-        assert!(!left.peer(1).unwrap().has_place());
+        let count = fill(left.lane(1).unwrap());
+        assert_eq!(count as usize, BATCHES_PER_LANE.end() * BATCH_ASKS);
+        assert_eq!(fill(right.lane(0).unwrap()), count);
+        assert_eq!(left.shard_without_places(1), Some(1));
         left.publish();
         right.publish();
-        for side in [&mut *left, &mut *right] {
-            let other = 1 - side.peers.iter().position(Option::is_none).unwrap() as u16;
-            let peer = side.peer(other).unwrap();
-            while let Some(Letter::Ask(ask)) = peer.next_letter() {
-                peer.answer(Back { to: ask.from, reply: None, buffer: ask.bytes });
+        for (side, other) in [(&mut *left, 1), (&mut *right, 0)] {
+            let lane = side.lane(other).unwrap();
+            while let Some(batch) = lane.next_asked() {
+                lane.answer(batch);
             }
             side.publish();
         }
-        let answers = std::iter::from_fn(|| left.peer(1).unwrap().next_answer());
-        assert!(answers.map(|back| back.to.sequence).eq(0..ANSWERS as u32));
-        assert!(left.peer(1).unwrap().has_place());
+        let lane = left.lane(1).unwrap();
+        let batches: Vec<_> = std::iter::from_fn(|| lane.next_answered()).collect();
+        let answered = batches.iter().flat_map(|batch| batch.asks.iter().map(|ask| ask.from.sequence));
+        assert!(answered.eq(0..count));
+        assert_eq!((lane.places(), left.under_way()), (count as usize, 0));
     }
 
     #[test]
-    fn nobody_sleeps_over_a_letter() {
+    fn who_waits_goes_on_in_order_as_places_come_back() {
+        let mut mail = Mail::among(2);
+        let (left, right) = mail.split_at_mut(1);
+        let (lane, other) = (left[0].lane(1).unwrap(), right[0].lane(0).unwrap());
+        fill(lane);
+        let conn = |index| ConnId { index, generation: 0 };
+        (0..3).for_each(|index| lane.wait(conn(index)));
+        assert!(!lane.has_resumable());
+        lane.publish();
+        let batch = other.next_asked().unwrap();
+        other.answer(batch);
+        other.publish();
+        assert!(lane.next_answered().is_some());
+        let mut resumed = Vec::new();
+        lane.take_resumable(&mut resumed);
+        assert_eq!(resumed, [conn(0), conn(1), conn(2)]);
+    }
+
+    #[test]
+    fn notes_travel_both_ways_though_no_batch_has_room() {
+        let mut mail = Mail::among(2);
+        let (left, right) = mail.split_at_mut(1);
+        let (lane, other) = (left[0].lane(1).unwrap(), right[0].lane(0).unwrap());
+        fill(lane);
+        lane.publish();
+        let conn = ConnId { index: 7, generation: 0 };
+        lane.note(Note::Forget(conn));
+        other.note(Note::Forget(conn));
+        lane.publish();
+        assert!(!lane.has_sent_all());
+        let batch = other.next_asked().unwrap();
+        other.answer(batch);
+        other.publish();
+        let home = lane.next_answered().unwrap();
+        assert!(matches!(home.notes[..], [Note::Forget(_)]), "the other's note came with the answers");
+        lane.recycle(home);
+        lane.publish();
+        assert!(lane.has_sent_all());
+        let notes: usize = std::iter::from_fn(|| other.next_asked()).map(|batch| batch.notes.len()).sum();
+        assert_eq!(notes, 1);
+    }
+
+    #[test]
+    fn requests_keep_their_bytes_apart() {
+        let mut batch = Batch::default();
+        let bytes = [("key", "value", "echo"), ("", "", ""), ("k", "", "e")];
+        for (key, value, echo) in bytes {
+            let bytes = AskBytes { key: key.as_bytes(), value: value.as_bytes(), echo: echo.as_bytes() };
+            batch.add(ask(0), bytes);
+        }
+        for (number, (key, value, echo)) in bytes.into_iter().enumerate() {
+            let read = batch.bytes_of(number);
+            assert_eq!(
+                (read.key, read.value, read.echo),
+                (key.as_bytes(), value.as_bytes(), echo.as_bytes())
+            );
+        }
+    }
+
+    #[test]
+    fn nobody_sleeps_over_a_batch() {
         let mut mail = Mail::among(3);
         assert!(mail[2].announce_sleep());
-        mail[0].peer(2).unwrap().ask(ask(0));
-        assert!(mail[0].peer(2).unwrap().publish(), "the sleeper must be woken");
+        assert!(mail[0].lane(2).unwrap().ask(ask(0), AskBytes::default()));
+        assert!(mail[0].lane(2).unwrap().publish(), "the sleeper must be woken");
         mail[2].awake();
         assert!(!mail[2].announce_sleep());
     }

@@ -47,16 +47,19 @@ impl Options {
 /// A [`Part`] that owns its bytes: `key`, then `value` (or data), then `echo`.
 #[derive(Debug)]
 pub(crate) struct OwnedPart {
-    pub(crate) work: OwnedWork,
-    pub(crate) reply: ReplyKind,
-    pub(crate) once: Option<Once>,
+    work: OwnedWork,
+    reply: ReplyKind,
+    once: Option<Once>,
+    /// The turn that read it, nanoseconds.
+    pub(crate) read_ns: u64,
     bytes: Vec<u8>,
     key_end: usize,
     value_end: usize,
 }
 
 impl OwnedPart {
-    pub(crate) fn copy(part: &Part<'_>, pool: &mut Pool) -> OwnedPart {
+    /// Copies a part that the turn of `read_ns` has read.
+    pub(crate) fn copy(part: &Part<'_>, read_ns: u64, pool: &mut Pool) -> OwnedPart {
         let (work, key, value) = match part.work {
             Work::Keyed(command) => {
                 (OwnedWork::Keyed(strip_op(command.op)), command.key, op_value(&command.op))
@@ -79,42 +82,38 @@ impl OwnedPart {
             work,
             reply: part.reply,
             once: part.once,
+            read_ns,
             bytes: pool.copy(&[key, value, part.echo]),
             key_end: key.len(),
             value_end: key.len() + value.len(),
         }
     }
 
-    pub(crate) fn key(&self) -> &[u8] {
-        &self.bytes[..self.key_end]
-    }
-
-    pub(crate) fn value(&self) -> &[u8] {
-        &self.bytes[self.key_end..self.value_end]
-    }
-
-    pub(crate) fn echo(&self) -> &[u8] {
-        &self.bytes[self.value_end..]
+    /// The part as it was parsed.
+    pub(crate) fn part(&self) -> Part<'_> {
+        let (key, rest) = self.bytes.split_at(self.key_end);
+        let (value, echo) = rest.split_at(self.value_end - self.key_end);
+        let work = match self.work {
+            OwnedWork::Keyed(op) => Work::Keyed(fill_command(key, op, value)),
+            OwnedWork::ValueBegin { op, bytes } => {
+                Work::ValueBegin { command: fill_command(key, op, &[]), bytes }
+            }
+            OwnedWork::ValueData => Work::ValueData(value),
+            OwnedWork::ValueEnd(None) => Work::ValueEnd,
+            OwnedWork::ValueEnd(Some(Options { mode, expiry, want_old })) => {
+                Work::ValueEndWith { mode, expiry, want_old }
+            }
+            OwnedWork::ValueAbort => Work::ValueAbort,
+            OwnedWork::Flush { at } => Work::Flush { at },
+            OwnedWork::Scan { cursor, count } => Work::Scan { cursor, count },
+            OwnedWork::Local => Work::Local,
+            OwnedWork::Close => Work::Close,
+        };
+        Part { work, reply: self.reply, echo, once: self.once }
     }
 
     pub(crate) fn into_bytes(self) -> Vec<u8> {
         self.bytes
-    }
-
-    /// Puts a key and an echo in place of the part's own, for the end of a value that was begun with them.
-    pub(crate) fn adopt(&mut self, key: &[u8], echo: &[u8]) {
-        if self.echo().is_empty() {
-            self.bytes.clear();
-            self.bytes.extend_from_slice(key);
-            self.bytes.extend_from_slice(echo);
-        } else {
-            let own = self.bytes.split_off(self.value_end);
-            self.bytes.clear();
-            self.bytes.extend_from_slice(key);
-            self.bytes.extend_from_slice(&own);
-        }
-        self.key_end = key.len();
-        self.value_end = key.len();
     }
 }
 
@@ -198,35 +197,17 @@ pub(crate) enum OwnedAnswer {
     Local,
 }
 
-/// What came back for a part: the plain answer, and its value or keys.
-#[derive(Debug)]
-pub(crate) struct OwnedReply {
-    pub(crate) answer: OwnedAnswer,
-    pub(crate) bytes: Vec<u8>,
-    /// The value if it is a chain: lent, in place of `bytes`.
-    pub(crate) chain: Option<LentChain>,
-}
-
-impl OwnedReply {
-    pub(crate) fn plain(answer: OwnedAnswer) -> OwnedReply {
-        OwnedReply::with(answer, Vec::new())
+impl OwnedAnswer {
+    pub(crate) fn refused(refusal: Refusal) -> OwnedAnswer {
+        OwnedAnswer::Outcome(OwnedOutcome::Refused(refusal))
     }
 
-    pub(crate) fn with(answer: OwnedAnswer, bytes: Vec<u8>) -> OwnedReply {
-        OwnedReply { answer, bytes, chain: None }
-    }
-
-    /// What it counts against the limit of waiting answers, bytes.
-    pub(crate) fn cost(&self) -> usize {
-        self.bytes.len() + self.chain.as_ref().map_or(0, |chain| lent_cost(chain.chain().len()))
-    }
-
-    /// Takes an outcome over; its value is copied to `bytes`, which is empty, or lent if it is a chain.
-    pub(crate) fn take_over(outcome: Outcome<'_>, mut bytes: Vec<u8>) -> OwnedReply {
+    /// Takes an outcome over; its value is appended to `bytes`, or lent if it is a chain.
+    pub(crate) fn take_over(outcome: Outcome<'_>, bytes: &mut Vec<u8>) -> (OwnedAnswer, Option<LentChain>) {
         let mut lent = None;
         let mut keep = |found: Found<'_>| {
             match found.value {
-                Value::Inline(value) => value.append_to(&mut bytes),
+                Value::Inline(value) => value.append_to(bytes),
                 Value::Chained(chain) => lent = Some(LentChain::of(&chain)),
             }
             found.meta
@@ -244,30 +225,50 @@ impl OwnedReply {
             Outcome::Refused(refusal) => OwnedOutcome::Refused(refusal),
             Outcome::Pending(ticket) => OwnedOutcome::Pending(ticket),
         };
-        OwnedReply { answer: OwnedAnswer::Outcome(outcome), bytes, chain: lent }
+        (OwnedAnswer::Outcome(outcome), lent)
     }
 
-    /// The answer, with its bytes in place.
-    pub(crate) fn answer(&self) -> Answer<'_> {
-        match self.answer {
-            OwnedAnswer::Outcome(outcome) => Answer::Outcome(self.outcome(outcome)),
+    /// As [`OwnedAnswer::take_over`], of whatever a shard answers.
+    pub(crate) fn of(answer: Answer<'_>, bytes: &mut Vec<u8>) -> (OwnedAnswer, Option<LentChain>) {
+        let plain = match answer {
+            Answer::Outcome(outcome) => return OwnedAnswer::take_over(outcome, bytes),
+            Answer::Moved { slot, shard, epoch } => OwnedAnswer::Moved { slot, shard, epoch },
+            Answer::Flushed => OwnedAnswer::Flushed,
+            Answer::Scanned { cursor, keys } => {
+                bytes.extend_from_slice(keys);
+                OwnedAnswer::Scanned { cursor }
+            }
+            Answer::Busy { limit } => OwnedAnswer::Busy { limit },
+            Answer::OutcomeUnknown => OwnedAnswer::OutcomeUnknown,
+            Answer::DeadlineExceeded => OwnedAnswer::DeadlineExceeded,
+            Answer::Local => OwnedAnswer::Local,
+        };
+        (plain, None)
+    }
+
+    /// The answer with its value, or its keys, in place.
+    pub(crate) fn answer<'a>(&self, bytes: &'a [u8], chain: Option<&'a LentChain>) -> Answer<'a> {
+        match *self {
+            OwnedAnswer::Outcome(outcome) => Answer::Outcome(outcome.outcome(bytes, chain)),
             OwnedAnswer::Moved { slot, shard, epoch } => Answer::Moved { slot, shard, epoch },
             OwnedAnswer::Flushed => Answer::Flushed,
-            OwnedAnswer::Scanned { cursor } => Answer::Scanned { cursor, keys: &self.bytes },
+            OwnedAnswer::Scanned { cursor } => Answer::Scanned { cursor, keys: bytes },
             OwnedAnswer::Busy { limit } => Answer::Busy { limit },
             OwnedAnswer::OutcomeUnknown => Answer::OutcomeUnknown,
             OwnedAnswer::DeadlineExceeded => Answer::DeadlineExceeded,
             OwnedAnswer::Local => Answer::Local,
         }
     }
+}
 
-    fn outcome(&self, outcome: OwnedOutcome) -> Outcome<'_> {
-        let value = match &self.chain {
+impl OwnedOutcome {
+    fn outcome<'a>(self, bytes: &'a [u8], chain: Option<&'a LentChain>) -> Outcome<'a> {
+        let value = match chain {
             Some(chain) => Value::Chained(chain.chain()),
-            None => Value::Inline(Bytes::from(&self.bytes[..])),
+            None => Value::Inline(Bytes::from(bytes)),
         };
         let found = |meta: Meta| Found { meta, value };
-        match outcome {
+        match self {
             OwnedOutcome::Miss => Outcome::Miss,
             OwnedOutcome::Item(meta) => Outcome::Item(found(meta)),
             OwnedOutcome::Stored { meta, old } => Outcome::Stored { meta, old: old.map(found) },
@@ -280,5 +281,60 @@ impl OwnedReply {
             OwnedOutcome::Refused(refusal) => Outcome::Refused(refusal),
             OwnedOutcome::Pending(ticket) => Outcome::Pending(ticket),
         }
+    }
+}
+
+/// An answer that waits for one before it: its bytes are the key, then what the client wants repeated, then the value.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    answer: OwnedAnswer,
+    bytes: Vec<u8>,
+    key_end: usize,
+    echo_end: usize,
+    /// The value if it is lent, in place of bytes.
+    chain: Option<LentChain>,
+}
+
+impl Kept {
+    /// Keeps what a shard answers.
+    pub(crate) fn take_over(key: &[u8], echo: &[u8], answer: Answer<'_>, pool: &mut Pool) -> Kept {
+        let mut bytes = pool.copy(&[key, echo]);
+        let (answer, chain) = OwnedAnswer::of(answer, &mut bytes);
+        Kept { answer, bytes, key_end: key.len(), echo_end: key.len() + echo.len(), chain }
+    }
+
+    /// Keeps an answer that is owned already; `value` are its bytes.
+    pub(crate) fn copy(
+        key: &[u8],
+        echo: &[u8],
+        value: &[u8],
+        (answer, chain): (OwnedAnswer, Option<LentChain>),
+        pool: &mut Pool,
+    ) -> Kept {
+        let bytes = pool.copy(&[key, echo, value]);
+        Kept { answer, bytes, key_end: key.len(), echo_end: key.len() + echo.len(), chain }
+    }
+
+    pub(crate) fn key(&self) -> &[u8] {
+        &self.bytes[..self.key_end]
+    }
+
+    pub(crate) fn echo(&self) -> &[u8] {
+        &self.bytes[self.key_end..self.echo_end]
+    }
+
+    pub(crate) fn answer(&self) -> Answer<'_> {
+        self.answer.answer(&self.bytes[self.echo_end..], self.chain.as_ref())
+    }
+
+    /// What it counts against the limit of waiting answers, bytes.
+    pub(crate) fn cost(&self) -> usize {
+        let lent = self.chain.as_ref().map_or(0, |chain| lent_cost(chain.chain().len()));
+        self.bytes.capacity() + size_of::<Kept>() + lent
+    }
+
+    /// Its buffer, and what was lent and not handed on.
+    pub(crate) fn into_parts(self) -> (Vec<u8>, Option<LentChain>) {
+        (self.bytes, self.chain)
     }
 }

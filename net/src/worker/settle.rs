@@ -1,8 +1,9 @@
 //! The life of connections: accepted, looked after at the end of a turn, closed; idle work; the drain.
 
-use super::connection::{Connection, Phase, WaitState};
+use super::connection::{Connection, Phase};
 use super::core::{Core, ListenerKind};
-use super::owned::OwnedReply;
+use super::mail::Note;
+use super::ready::{BACKLOG_BYTES, make_ready};
 use crate::metrics::CloseReason;
 use crate::session::{Piece, Port, Session};
 use crate::transport::{ConnId, Notice, Transport};
@@ -87,15 +88,14 @@ impl Core {
     fn release(&mut self, lent: Lent) {
         if lent.shard == self.number {
             self.shard.release(lent);
-        } else if let Some(peer) = self.mail.peer(lent.shard) {
-            peer.release(lent);
+        } else if let Some(lane) = self.mail.lane(lent.shard) {
+            lane.note(Note::Release(lent));
         }
     }
 
-    /// A reply is composed, or nobody wants it: its buffer is used again, what was not handed on is released.
-    pub(super) fn discard(&mut self, reply: OwnedReply) {
-        self.pool.give(reply.bytes);
-        reply.chain.into_iter().flat_map(LentChain::into_rest).for_each(|lent| self.release(lent));
+    /// What was lent for an answer and not handed on is released.
+    pub(super) fn discard(&mut self, chain: Option<LentChain>) {
+        chain.into_iter().flat_map(LentChain::into_rest).for_each(|lent| self.release(lent));
     }
 
     #[inline]
@@ -128,13 +128,11 @@ impl Core {
         while let Some(piece) = conn.output.take(Vec::new) {
             self.take_back(piece);
         }
-        for waiting in conn.queue.drain(..) {
-            if let WaitState::Ready(reply) = waiting.state {
-                self.discard(reply);
-            }
-            self.pool.give(waiting.part.into_bytes());
+        while let Some(waiting) = conn.pop() {
+            self.drop_waiting(waiting);
         }
-        self.pool.give(conn.input);
+        conn.deferred.drain(..).for_each(|part| self.pool.give(part.into_bytes()));
+        self.pool.give(conn.input.into_buffer());
     }
 
     /// Looks after every connection that something happened to: one send each, then parking and closing.
@@ -155,7 +153,7 @@ impl Core {
         if conn.phase == Phase::Closing {
             return;
         }
-        if !conn.queue.is_empty() {
+        if !conn.deferred.is_empty() && !conn.stalled {
             self.advance(conn);
         }
         self.send_next(conn, transport);
@@ -183,37 +181,51 @@ impl Core {
         conn.output.unused_tail().into_iter().for_each(|tail| self.pool.give(tail));
     }
 
-    /// A client is not read while too much waits for it. It is read again when half of that is gone.
+    /// A client is not parsed while too much waits for it.
+    pub(super) fn park_if_full(&mut self, conn: &mut Connection) {
+        let full = !conn.deferred.is_empty()
+            || conn.output.bytes() > self.settings.output_bytes_max
+            || conn.queue.len() >= self.settings.queue_parts_max
+            || conn.slices_under_way > SLICES_MAX;
+        if full && !conn.parked && conn.phase == Phase::Open {
+            conn.parked = true;
+            self.stats.parked.add(1);
+            self.stats.parks.add(1);
+        }
+    }
+
+    /// It is parsed again when half of that is gone. It is not read while it is not parsed, or while too much of it waits
+    /// to be parsed.
     fn park_or_resume(&mut self, conn: &mut Connection, transport: &mut impl Transport) {
-        let waits = conn.next_deferred().is_some();
-        let (bytes, parts) = (conn.output.bytes(), conn.queue.len());
-        let (bytes_max, parts_max) = (self.settings.output_bytes_max, self.settings.queue_parts_max);
-        if !conn.parked {
-            let full = bytes > bytes_max || parts >= parts_max || conn.slices_under_way > SLICES_MAX;
-            if (waits || full) && conn.phase == Phase::Open {
-                conn.parked = true;
-                self.stats.parked.add(1);
-                self.stats.parks.add(1);
-                transport.pause(conn.id);
-            }
-        } else if !waits
-            && bytes <= bytes_max / 2
-            && parts <= parts_max / 2
-            && conn.slices_under_way <= SLICES_MAX / 2
-        {
+        let free = conn.deferred.is_empty()
+            && conn.output.bytes() <= self.settings.output_bytes_max / 2
+            && conn.queue.len() <= self.settings.queue_parts_max / 2
+            && conn.slices_under_way <= SLICES_MAX / 2;
+        if conn.parked && free {
             conn.parked = false;
             self.stats.parked.subtract(1);
+            make_ready(&mut self.ready, conn);
+        } else {
+            self.park_if_full(conn);
+        }
+        self.pause_or_resume(conn, transport);
+    }
+
+    fn pause_or_resume(&mut self, conn: &mut Connection, transport: &mut impl Transport) {
+        // A request that is longer than the bound is not parsed before it is there.
+        let backlog = if conn.has_input() { conn.input.len() } else { 0 };
+        if !conn.paused && (conn.parked || backlog > BACKLOG_BYTES) && conn.phase == Phase::Open {
+            conn.paused = true;
+            transport.pause(conn.id);
+        } else if conn.paused && !conn.parked && backlog <= BACKLOG_BYTES / 2 {
+            conn.paused = false;
             transport.resume(conn.id);
-            if !conn.input.is_empty() {
-                conn.input_needed = 0;
-                self.left.push_back(conn.id);
-            }
         }
     }
 
     /// Whether a client that sends no more has sent more than was parsed.
     fn has_more_to_parse(&self, conn: &Connection) -> bool {
-        !conn.input.is_empty() && (conn.parked || self.left.contains(&conn.id))
+        conn.has_input() || (conn.parked && !conn.input.is_empty())
     }
 
     fn close(&mut self, conn: &mut Connection, reason: CloseReason, transport: &mut impl Transport) {
@@ -285,7 +297,11 @@ impl Core {
     fn finish_all(&mut self) {
         for place in 0..self.connections.places() {
             let Some(conn) = self.connections.at(place) else { continue };
-            if conn.phase == Phase::Open && conn.queue.is_empty() && conn.slices_under_way == 0 {
+            if conn.phase == Phase::Open
+                && conn.queue.is_empty()
+                && conn.deferred.is_empty()
+                && conn.slices_under_way == 0
+            {
                 conn.phase = Phase::Finishing(CloseReason::Drained);
                 let id = conn.id;
                 self.mark_dirty(id);
@@ -334,8 +350,10 @@ impl Core {
         }
     }
 
+    /// Whether nothing is left to be done without an event.
     pub(super) fn announce_sleep(&mut self) -> bool {
-        self.left.is_empty() && self.dirty.is_empty() && (self.mail.is_alone() || self.mail.announce_sleep())
+        let idle = self.ready.is_empty() && self.dirty.is_empty() && !self.mail.has_resumable();
+        idle && (self.mail.is_alone() || self.mail.announce_sleep())
     }
 
     pub(super) fn publish_mail(&mut self) {

@@ -2,13 +2,17 @@
 
 use super::*;
 use crate::session::{Deadline, Limits, Port, Protocol, Scratch};
+use crate::transport::ConnId;
+use crate::worker::mail::Address;
+use crate::worker::owned::{OwnedOutcome, OwnedPart};
 use crate::worker::{CoreParts, Settings};
 use std::sync::Arc;
 use torc_engine::bytes::Bytes;
-use torc_engine::command::{Found, Meta, Outcome, Value};
+use torc_engine::command::{Found, Meta, Value};
 use torc_engine::{Shard, ShardConfig};
 
 const NOW: Millis = 1_790_000_000_000;
+const CONN: ConnId = ConnId { index: 0, generation: 0 };
 
 /// The first of two shards.
 fn core() -> Core {
@@ -45,9 +49,10 @@ fn connection(core: &mut Core, count: usize) -> Connection {
     let (request, scratch) = (format!("get {key}\r\n"), Scratch::default());
     let mut parts = Vec::new();
     session.parse(request.as_bytes(), &scratch, NOW, &core.settings.limits, &mut parts, 1);
-    let id = ConnId { index: 0, generation: 0 };
-    let mut conn = Connection::new(id, 1, session, NOW);
-    (0..count).for_each(|_| conn.enqueue(OwnedPart::copy(&parts[0], &mut core.pool), 0));
+    let mut conn = Connection::new(CONN, 1, session, NOW);
+    for _ in 0..count {
+        conn.deferred.push_back(OwnedPart::copy(&parts[0], 0, &mut core.pool));
+    }
     conn
 }
 
@@ -60,35 +65,42 @@ fn answers_that_wait_for_one_before_them_are_bounded_by_their_bytes() {
     core.settings.output_bytes_max = max;
     let mut conn = connection(&mut core, 1000);
     core.advance(&mut conn);
-    let begun = conn.begun;
-    assert!((200..300).contains(&begun), "{begun}");
+    let begun = conn.queue.len();
+    assert!((100..300).contains(&begun), "{begun}");
     core.connections.insert(conn);
     let deliver = |core: &mut Core, sequences: std::ops::Range<usize>| {
+        let mut conn = core.connections.take(CONN).expect("it is there");
         for sequence in sequences {
-            let to = Address { conn: ConnId { index: 0, generation: 0 }, sequence: sequence as u32 };
             let found = Found { meta: Meta::default(), value: Value::Inline(Bytes::from(VALUE)) };
-            let reply = OwnedReply::take_over(Outcome::Item(found), Vec::new());
-            core.deliver(Back { to, reply: Some(reply), buffer: Vec::new() });
+            let mut bytes = Vec::new();
+            let answer = OwnedAnswer::of(Answer::Outcome(Outcome::Item(found)), &mut bytes);
+            core.take_answer(&mut conn, sequence as u32, AskBytes::default(), &bytes, answer);
         }
+        core.connections.put(conn);
     };
     // All but the first: nothing can be composed, and nothing more is asked for.
     deliver(&mut core, 1..begun);
-    assert_eq!(core.connections.at(0).expect("it is there").begun, begun);
+    let mut conn = core.connections.take(CONN).expect("it is there");
+    core.advance(&mut conn);
+    assert_eq!(conn.queue.len(), begun);
+    core.connections.put(conn);
     deliver(&mut core, 0..1);
-    let mut conn = core.connections.take(ConnId { index: 0, generation: 0 }).expect("it is there");
-    assert!(conn.begun == 0 && conn.output.bytes() > begun * VALUE.len());
+    let mut conn = core.connections.take(CONN).expect("it is there");
+    assert!(conn.queue.is_empty() && conn.output.bytes() > begun * VALUE.len());
     // Once the client has taken them: now it is known how long they are.
     while conn.output.take(Vec::new).is_some() {}
     core.advance(&mut conn);
-    assert!((1..=max / VALUE.len() + 1).contains(&conn.begun), "{}", conn.begun);
+    assert!((1..=max / VALUE.len() + 1).contains(&conn.queue.len()), "{}", conn.queue.len());
     core.connections.put(conn);
 }
 
 /// What this shard answers to the other.
-fn answer(core: &mut Core, what: What, bytes: &[u8], deadline: Deadline) -> Option<OwnedAnswer> {
-    let from = Address { conn: ConnId { index: 0, generation: 0 }, sequence: 0 };
-    let ask = Ask { key_end: bytes.len(), deadline, ..Ask::plain(from, what, bytes.to_vec()) };
-    core.answer(1, ask).reply.map(|reply| reply.answer)
+fn answer(core: &mut Core, what: What, key: &[u8], value: &[u8], deadline: Deadline) -> Option<OwnedAnswer> {
+    let from = Address { conn: CONN, sequence: 0 };
+    let mut batch = Batch::of(Ask { deadline, ..Ask::plain(from, what) }, AskBytes { key, value, echo: &[] });
+    let hash = core.shard.hash(0, key);
+    core.answer(1, &mut batch, 0, hash);
+    batch.answers.pop().and_then(|answered| answered.answer)
 }
 
 /// [N-EXT-6]: the time may pass between two shards.
@@ -97,18 +109,18 @@ fn what_another_shard_asks_too_late_is_not_executed() {
     let mut core = core();
     let set = Op::Write(Write::set(&[]));
     let (in_time, over) = (Deadline::at(NOW), Deadline::at(NOW - 1));
-    let late = answer(&mut core, What::Keyed(set), b"k", over);
+    let late = answer(&mut core, What::Keyed(set), b"k", b"v", over);
     assert!(matches!(late, Some(OwnedAnswer::DeadlineExceeded)), "{late:?}");
     let get = What::Keyed(Op::Read(Default::default()));
-    let miss = answer(&mut core, get, b"k", Deadline::NONE);
+    let miss = answer(&mut core, get, b"k", b"", Deadline::NONE);
     assert!(matches!(miss, Some(OwnedAnswer::Outcome(OwnedOutcome::Miss))), "{miss:?}");
-    let stored = answer(&mut core, What::Keyed(set), b"k", in_time);
+    let stored = answer(&mut core, What::Keyed(set), b"k", b"v", in_time);
     assert!(matches!(stored, Some(OwnedAnswer::Outcome(OwnedOutcome::Stored { .. }))), "{stored:?}");
-    answer(&mut core, What::UploadBegin { op: set, bytes: 3 }, b"long", in_time);
-    answer(&mut core, What::UploadData, b"abc", Deadline::NONE);
-    let late = answer(&mut core, What::UploadEnd(None), b"", over);
+    answer(&mut core, What::UploadBegin { op: set, bytes: 3 }, b"long", b"", in_time);
+    answer(&mut core, What::UploadData, b"", b"abc", Deadline::NONE);
+    let late = answer(&mut core, What::UploadEnd(None), b"", b"", over);
     assert!(matches!(late, Some(OwnedAnswer::DeadlineExceeded)), "{late:?}");
     assert!(core.foreign_uploads.is_empty());
-    let miss = answer(&mut core, get, b"long", Deadline::NONE);
+    let miss = answer(&mut core, get, b"long", b"", Deadline::NONE);
     assert!(matches!(miss, Some(OwnedAnswer::Outcome(OwnedOutcome::Miss))), "{miss:?}");
 }

@@ -1,0 +1,72 @@
+//! What a client has sent and nobody has parsed yet.
+
+use super::pool::Pool;
+
+/// Received bytes. Those that are parsed are passed by an offset; what is behind them moves only when room is needed.
+#[derive(Debug, Default)]
+pub(crate) struct Input {
+    bytes: Vec<u8>,
+    /// Parsed up to here.
+    start: usize,
+}
+
+impl Input {
+    pub(crate) fn unparsed(&self) -> &[u8] {
+        &self.bytes[self.start..]
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len() - self.start
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Puts bytes behind those that are there.
+    pub(crate) fn append(&mut self, bytes: &[u8], pool: &mut Pool) {
+        if self.bytes.capacity() == 0 {
+            self.bytes = pool.copy(&[bytes]);
+            return;
+        }
+        let no_room = self.bytes.len() + bytes.len() > self.bytes.capacity();
+        if no_room && self.start > 0 {
+            self.bytes.drain(..self.start);
+            self.start = 0;
+        }
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// The first `count` unparsed bytes are parsed.
+    pub(crate) fn pass(&mut self, count: usize) {
+        self.start += count;
+        debug_assert!(self.start <= self.bytes.len(), "no more is parsed than there is");
+    }
+
+    pub(crate) fn into_buffer(self) -> Vec<u8> {
+        self.bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_come_out_in_their_order_however_they_are_cut() {
+        let (mut input, mut pool) = (Input::default(), Pool::default());
+        let (mut sent, mut parsed) = (0u8, 0u8);
+        for step in 0..2000usize {
+            let bytes: Vec<u8> = (0..step % 37).map(|offset| sent.wrapping_add(offset as u8)).collect();
+            sent = sent.wrapping_add(bytes.len() as u8);
+            input.append(&bytes, &mut pool);
+            let count = input.len().min(step % 41);
+            for byte in &input.unparsed()[..count] {
+                assert_eq!(*byte, parsed);
+                parsed = parsed.wrapping_add(1);
+            }
+            input.pass(count);
+        }
+        assert!(input.bytes.capacity() <= 16 << 10, "{}", input.bytes.capacity());
+    }
+}

@@ -1,0 +1,211 @@
+//! Which connections are parsed, in which order, and how much of each.
+//!
+//! ```text
+//!   received bytes --nothing waits before them--> parsed where they are
+//!        |                                            | what a round leaves
+//!        v                                            v
+//!   [input of the connection]  <----------------------+
+//!        |
+//!        +--> ready --a round's share--> parsed --more is left--> behind all others: ready
+//!                                             |
+//!                                             +--the turn's share is used up--> later: next turn
+//! ```
+//!
+//! A connection stands in these queues once at most, however much it sends. What it sends beyond [`BACKLOG_BYTES`] stays
+//! in the kernel.
+
+use super::connection::{Connection, Phase};
+use super::core::Core;
+use super::input::Input;
+use super::mail::RESUME_PLACES;
+use super::{CONNECTION_PARTS, Span, TURN_CONNECTION_PARTS};
+use crate::metrics::CloseReason;
+use crate::session::{Parsed, Part, Scratch};
+use crate::transport::ConnId;
+use std::collections::VecDeque;
+
+/// A connection is not read any more when so many bytes of it wait to be parsed, but for a request that is longer.
+pub(super) const BACKLOG_BYTES: usize = 64 << 10;
+/// Input that is parsed although other shards have few places: what a client sends that does not pipeline.
+const SHORT_INPUT_BYTES: usize = 512;
+
+/// Connections with input to parse.
+#[derive(Debug, Default)]
+pub(crate) struct Ready {
+    now: VecDeque<ConnId>,
+    /// Those that had their share of this turn.
+    later: VecDeque<ConnId>,
+    turn: u64,
+}
+
+impl Ready {
+    pub(super) fn begin_turn(&mut self) {
+        self.turn += 1;
+        self.now.append(&mut self.later);
+    }
+
+    /// Nobody is left for this turn.
+    pub(super) fn is_done(&self) -> bool {
+        self.now.is_empty()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.now.is_empty() && self.later.is_empty()
+    }
+
+    fn push(&mut self, conn: &mut Connection) {
+        let had_its_share = conn.parsed_turn == self.turn && conn.parsed_parts >= TURN_CONNECTION_PARTS;
+        conn.ready = true;
+        if had_its_share { &mut self.later } else { &mut self.now }.push_back(conn.id);
+    }
+
+    /// A connection has been parsed in this turn, into so many parts.
+    fn parsed(&self, conn: &mut Connection, parts: usize) {
+        if conn.parsed_turn != self.turn {
+            conn.parsed_turn = self.turn;
+            conn.parsed_parts = 0;
+        }
+        conn.parsed_parts += parts;
+    }
+}
+
+impl Core {
+    pub(super) fn begin_round(&mut self) {
+        self.round += 1;
+        self.stats.rounds.add(1);
+    }
+
+    pub(super) fn is_in_round(&mut self, id: ConnId) -> bool {
+        let round = self.round;
+        self.connections.find(id).is_some_and(|conn| conn.round == round)
+    }
+
+    /// Whether `len` received bytes are parsed where they are, in this round.
+    pub(super) fn takes_in_place(&mut self, id: ConnId, len: u32) -> bool {
+        let places =
+            len as usize <= SHORT_INPUT_BYTES || self.mail.shard_without_places(RESUME_PLACES).is_none();
+        let round = self.round;
+        let Some(conn) = self.connections.find(id) else { return false };
+        let in_place = places && conn.is_parsed() && !conn.stalled && conn.input.is_empty();
+        if in_place {
+            conn.round = round;
+        }
+        in_place
+    }
+
+    /// Puts received bytes behind the connection's input; they are dropped if it is not read any more.
+    pub(super) fn append_input(&mut self, id: ConnId, bytes: &[u8]) {
+        let Some(conn) = self.connections.find(id).filter(|conn| conn.phase == Phase::Open) else { return };
+        conn.input.append(bytes, &mut self.pool);
+        make_ready(&mut self.ready, conn);
+        // It may have to be paused.
+        if conn.input.len() > BACKLOG_BYTES && !conn.dirty {
+            conn.dirty = true;
+            self.dirty.push(id);
+        }
+    }
+
+    /// Takes the input of the next connection that is ready.
+    pub(super) fn next_ready(&mut self) -> Option<(ConnId, Input)> {
+        loop {
+            let id = self.ready.now.pop_front()?;
+            let Some(conn) = self.connections.find(id) else { continue };
+            conn.ready = false;
+            if !conn.is_parsed() || conn.stalled || !conn.has_input() {
+                continue;
+            }
+            if conn.input.len() > SHORT_INPUT_BYTES
+                && let Some(full) = self.mail.shard_without_places(RESUME_PLACES)
+            {
+                self.stall(id, full);
+                continue;
+            }
+            let round = self.round;
+            let conn = self.connections.find(id)?;
+            conn.round = round;
+            return Some((id, std::mem::take(&mut conn.input)));
+        }
+    }
+
+    fn stall(&mut self, id: ConnId, shard: u16) {
+        let Some(conn) = self.connections.find(id) else { return };
+        conn.stalled = true;
+        if let Some(lane) = self.mail.lane(shard) {
+            lane.wait(id);
+        }
+    }
+
+    /// Lets connections go on for which there are places at other shards again.
+    pub(super) fn resume_stalled(&mut self) {
+        let mut resumed = std::mem::take(&mut self.resumed);
+        self.mail.take_resumable(&mut resumed);
+        for id in resumed.drain(..) {
+            let Some(mut conn) = self.connections.take(id) else { continue };
+            conn.stalled = false;
+            self.advance(&mut conn);
+            make_ready(&mut self.ready, &mut conn);
+            self.connections.put(conn);
+            self.mark_dirty(id);
+        }
+        self.resumed = resumed;
+    }
+
+    #[inline]
+    pub(super) fn parse<'a>(
+        &mut self,
+        id: ConnId,
+        bytes: &'a [u8],
+        scratch: &'a Scratch,
+        parts: &mut Vec<Part<'a>>,
+    ) -> (Parsed, bool) {
+        let Some(conn) = self.connections.find(id) else {
+            return (Parsed { consumed: bytes.len(), missing: 0 }, false);
+        };
+        let before = parts.len();
+        let parts_max = before + CONNECTION_PARTS;
+        let parsed = conn.session.parse(bytes, scratch, self.now, &self.settings.limits, parts, parts_max);
+        self.ready.parsed(conn, parts.len() - before);
+        (parsed, parts.len() >= parts_max)
+    }
+
+    /// Keeps what was not parsed of bytes in the transport's buffer.
+    pub(super) fn keep_rest(&mut self, span: &Span, rest: &[u8]) {
+        if rest.is_empty() {
+            return;
+        }
+        let mut input = Input::default();
+        input.append(rest, &mut self.pool);
+        self.keep(span, input);
+    }
+
+    /// Gives the input back to its connection, without what was parsed of it.
+    pub(super) fn keep_input(&mut self, span: &Span, mut input: Input) {
+        input.pass(span.parsed.consumed);
+        if input.is_empty() {
+            return self.pool.give(input.into_buffer());
+        }
+        self.keep(span, input);
+    }
+
+    fn keep(&mut self, span: &Span, input: Input) {
+        let limit = self.settings.input_bytes_max;
+        let Some(conn) = self.connections.find(span.conn).filter(|conn| conn.phase == Phase::Open) else {
+            return self.pool.give(input.into_buffer());
+        };
+        conn.input_needed = if span.cut { 0 } else { input.len() + span.parsed.missing.max(1) };
+        let endless = !span.cut && input.len() > limit;
+        conn.input = input;
+        make_ready(&mut self.ready, conn);
+        if endless {
+            conn.phase = Phase::Finishing(CloseReason::Garbage);
+            self.mark_dirty(span.conn);
+        }
+    }
+}
+
+/// Puts a connection into the queue, if it has something to parse and is not in it.
+pub(super) fn make_ready(ready: &mut Ready, conn: &mut Connection) {
+    if !conn.ready && !conn.stalled && conn.is_parsed() && conn.has_input() {
+        ready.push(conn);
+    }
+}
