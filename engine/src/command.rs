@@ -65,6 +65,10 @@ pub struct Read {
     pub token: Option<u64>,
     /// Give the lease to the first reader that finds less than this to live (meta `R`).
     pub recache_below_ms: Option<u64>,
+    /// What `recache_below_ms` is compared with is the expiry given with the read (meta `T` before `R`).
+    pub recache_by_new: bool,
+    /// The answer tells the expiry that the item had before the read (meta `t` before `T`).
+    pub show_old_expiry: bool,
     /// The reader knows leases: it sees placeholders, and wins the lease of a stale item.
     pub leases: bool,
     /// No access: neither the frequency nor the fetched mark changes (EXISTS, TTL, TYPE, meta without bump).
@@ -112,10 +116,13 @@ pub struct Write<'a> {
     pub token: Option<u64>,
     /// With append and prepend: on a miss, create the item with this expiry (meta `N`, APPEND).
     pub vivify: Option<Expiry>,
-    /// With `compare`: a token smaller than the item's stores all the same and marks the item stale (meta `I`).
+    /// With `compare`: a token smaller than the item's stores all the same and marks the item stale (meta `I`);
+    /// expiry and lease stay those of the item before. It means nothing to append and prepend.
     pub invalidate: bool,
     /// Answer with the item that was there before (GETSET, SET GET).
     pub want_old: bool,
+    /// The writer knows leases: a placeholder is an item to it, as it is to who names its token.
+    pub leases: bool,
 }
 
 impl<'a> Write<'a> {
@@ -131,11 +138,12 @@ impl<'a> Write<'a> {
             vivify: None,
             invalidate: false,
             want_old: false,
+            leases: false,
         }
     }
 }
 
-/// Remove an item, or take its value's worth.
+/// Remove an item, or take its value's worth. A placeholder goes in any case, and its lease with it.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Delete {
     /// Only if the item's token is this one.
@@ -148,6 +156,8 @@ pub struct Delete {
     pub value_only: bool,
     /// Answer with the removed item (GETDEL).
     pub want_old: bool,
+    /// As [`Write::leases`]. To who does not know leases, the removal of a placeholder is a miss.
+    pub leases: bool,
 }
 
 /// Count up or down on a value that is a decimal number.
@@ -159,6 +169,8 @@ pub struct Arithmetic {
     pub expiry: Expiry,
     pub compare: Option<u64>,
     pub token: Option<u64>,
+    /// As [`Write::leases`].
+    pub leases: bool,
 }
 
 /// Step and arithmetic of a counter.
@@ -182,11 +194,13 @@ pub enum Number {
     Float(f64),
 }
 
-/// Change the expiry of an existing item.
+/// Change the expiry of an existing item, which counts as an access.
 #[derive(Debug, Clone, Copy)]
 pub struct Expire {
     pub expiry: Expiry,
     pub condition: ExpireCondition,
+    /// As [`Write::leases`].
+    pub leases: bool,
 }
 
 /// The options of Redis' EXPIRE. An item without expiry counts as infinitely far away.

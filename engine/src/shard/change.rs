@@ -6,37 +6,44 @@ use crate::command::{
     Arithmetic, Delete, Delta, Expire, ExpireCondition, Expiry, Meta, Millis, Number, Outcome, Refusal, Value,
 };
 use crate::index::{Place, Slot};
-use crate::item::{Header, STATE_OFFSET, state};
+use crate::item::{Header, state};
 
 /// Longest text of a number: a float without exponent has up to 309 digits before the point and 17 behind.
 const NUMBER_BYTES_MAX: usize = 340;
 
 impl Shard {
-    /// A key's live item, unless it is a placeholder.
-    fn find_there(&mut self, key: Key<'_>, now: Millis) -> Option<(Place, Slot)> {
+    /// A key's live item; a placeholder only if the client sees those.
+    fn find_there(&mut self, key: Key<'_>, sees_placeholders: bool, now: Millis) -> Option<(Place, Slot)> {
         let (place, slot) = self.find_live(key, now)?;
-        (!self.segments.item(slot.location()).is(state::PLACEHOLDER)).then_some((place, slot))
+        let there = sees_placeholders || !self.segments.item(slot.location()).is(state::PLACEHOLDER);
+        there.then_some((place, slot))
     }
 
     pub(super) fn delete(&mut self, key: Key<'_>, delete: &Delete, now: Millis) -> Outcome<'_> {
-        let Some((place, slot)) = self.find_there(key, now) else { return Outcome::Miss };
+        let Some((place, slot)) = self.find_live(key, now) else { return Outcome::Miss };
         let at = slot.location();
         let item = self.segments.item(at);
         if delete.compare.is_some_and(|compare| compare != item.token()) {
             return Outcome::Exists;
         }
-        let stays = delete.value_only || delete.stale.is_some();
+        let seen = delete.leases || delete.compare.is_some() || !item.is(state::PLACEHOLDER);
+        let stays = seen && (delete.value_only || delete.stale.is_some());
         if !stays {
             self.index.remove(place, key.hash);
             self.kill(at);
+            if !seen {
+                // Who won the lease brings a value from before this deletion; without its token it cannot.
+                return Outcome::Miss;
+            }
             self.stats.deletions.add(1);
-            let old = delete.want_old.then(|| self.found(at));
+            let old = self.shown(delete.want_old.then_some(at));
             return Outcome::Deleted { old };
         }
         let old = item.header();
+        let kept = if delete.value_only { state::FETCHED } else { state::FETCHED | state::PLACEHOLDER };
         let header = Header {
             version: self.clock.next(now),
-            state: if delete.stale.is_some() { state::STALE } else { 0 } | old.state & state::FETCHED,
+            state: if delete.stale.is_some() { state::STALE } else { 0 } | old.state & kept,
             expiry: absolute(delete.stale.unwrap_or(Expiry::Keep), old.expiry),
             token: delete.token,
             ..old
@@ -54,23 +61,27 @@ impl Shard {
     }
 
     pub(super) fn expire(&mut self, key: Key<'_>, expire: &Expire, now: Millis) -> Outcome<'_> {
-        let Some((place, slot)) = self.find_there(key, now) else { return Outcome::Miss };
+        let Some((place, slot)) = self.find_there(key, expire.leases, now) else {
+            return Outcome::Miss;
+        };
         let at = slot.location();
-        let old = self.segments.item(at).expiry();
+        let (old, state) = (self.segments.item(at).expiry(), self.segments.item(at).state());
         let new = absolute(expire.expiry, old);
         if !holds(expire.condition, old, new) {
             return Outcome::Untouched;
         }
+        let touched = |meta| Meta { expiry: new, fetched: state & state::FETCHED != 0, ..meta };
+        self.count_access(place, slot, state);
         if over(expire.expiry, now) {
             self.index.remove(place, key.hash);
             self.kill(at);
-            return Outcome::Touched { meta: Meta { expiry: new, ..self.meta(at) } };
+            return Outcome::Touched { meta: touched(self.meta(at)) };
         }
         if new == old {
-            return Outcome::Touched { meta: self.meta(at) };
+            return Outcome::Touched { meta: touched(self.meta(at)) };
         }
         match self.rewrite_expiry(key, expire.expiry, now) {
-            Ok(Some(at)) => Outcome::Touched { meta: self.meta(at) },
+            Ok(Some(at)) => Outcome::Touched { meta: touched(self.meta(at)) },
             Ok(None) => Outcome::Miss,
             Err(refusal) => Outcome::Refused(refusal),
         }
@@ -84,7 +95,8 @@ impl Shard {
     }
 
     fn count(&mut self, key: Key<'_>, ask: &Arithmetic, now: Millis) -> Result<Outcome<'static>, Refusal> {
-        let Some((_, slot)) = self.find_there(key, now) else {
+        let sees_placeholders = ask.leases || ask.compare.is_some();
+        let Some((_, slot)) = self.find_there(key, sees_placeholders, now) else {
             return self.count_from(key, ask, now);
         };
         let at = slot.location();
@@ -108,7 +120,8 @@ impl Shard {
         let old = item.header();
         let header = Header {
             version,
-            state: old.state & state::FETCHED,
+            // A step is not the value that a lease waits for.
+            state: old.state,
             expiry: absolute(ask.expiry, old.expiry),
             token: ask.token,
             ..old
@@ -132,10 +145,8 @@ impl Shard {
         let item = self.segments.item(at);
         let (value_at, len) = (item.value_at(), item.item_len());
         let (written_at, expiry) = (item.written_at(), item.expiry());
-        let state = item.state() & state::FETCHED;
         let out = self.segments.bytes_mut(at, len);
         out[..8].copy_from_slice(&version.to_le_bytes());
-        out[STATE_OFFSET] = state;
         out[value_at..value_at + text.len()].copy_from_slice(text);
         if let Some(expiry) = expiry {
             // The calendar knows items by when they were written.
@@ -199,7 +210,7 @@ impl Shard {
         if key.bytes.len() > self.item_bytes_max() / 2 {
             return Err(Refusal::KeyTooLarge);
         }
-        let at = self.find_there(key, now).map(|(_, slot)| slot.location());
+        let at = self.find_there(key, false, now).map(|(_, slot)| slot.location());
         let header = at.map(|at| self.segments.item(at).header()).unwrap_or_default();
         let header = Header {
             version: self.clock.next(now),
@@ -233,24 +244,43 @@ fn holds(condition: ExpireCondition, old: Option<Millis>, new: Option<Millis>) -
 impl Delta {
     /// The number after the step, from the text of the number before.
     fn apply(self, text: &[u8]) -> Result<Number, Refusal> {
-        let text = std::str::from_utf8(text).map_err(|_| Refusal::NotANumber)?;
+        let decimal = || std::str::from_utf8(text).map_err(|_| Refusal::NotANumber);
         match self {
             Delta::Increment(by) => Ok(Number::Unsigned(unsigned(text)?.wrapping_add(by))),
             Delta::Decrement(by) => Ok(Number::Unsigned(unsigned(text)?.saturating_sub(by))),
-            Delta::Signed(by) => signed(text)?.checked_add(by).map(Number::Signed).ok_or(Refusal::Overflow),
+            Delta::Signed(by) => {
+                signed(decimal()?)?.checked_add(by).map(Number::Signed).ok_or(Refusal::Overflow)
+            }
             Delta::Float(by) => {
-                let sum = float(text)? + by;
+                let sum = float(decimal()?)? + by;
                 if sum.is_finite() { Ok(Number::Float(sum)) } else { Err(Refusal::Overflow) }
             }
         }
     }
 }
 
-/// Digits only; memcached's own servers pad with spaces behind.
-fn unsigned(text: &str) -> Result<u64, Refusal> {
-    let digits = text.trim_end_matches(' ');
-    let plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-    if plain { digits.parse().map_err(|_| Refusal::NotANumber) } else { Err(Refusal::NotANumber) }
+/// The number that memcached makes of a value, which is what C's `strtoull` makes of it: white space and a sign may
+/// stand before the digits, and white space behind them ends the number, whatever comes then.
+fn unsigned(text: &[u8]) -> Result<u64, Refusal> {
+    let is_space = |byte: &u8| matches!(byte, b'\t'..=b'\r' | b' ');
+    let start = text.iter().position(|byte| !is_space(byte)).unwrap_or(text.len());
+    let (is_negative, digits) = match &text[start..] {
+        [b'-', digits @ ..] => (true, digits),
+        [b'+', digits @ ..] | digits => (false, digits),
+    };
+    let end = digits.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(digits.len());
+    let (digits, behind) = digits.split_at(end);
+    if !behind.first().is_none_or(is_space) {
+        return Err(Refusal::NotANumber);
+    }
+    let digits = std::str::from_utf8(digits).map_err(|_| Refusal::NotANumber)?;
+    let number: u64 = digits.parse().map_err(|_| Refusal::NotANumber)?;
+    match (is_negative, number.wrapping_neg()) {
+        (false, _) => Ok(number),
+        // `strtoull` takes a negative number modulo 2^64, and memcached refuses what is still negative then.
+        (true, wrapped) if wrapped <= i64::MAX as u64 => Ok(wrapped),
+        (true, _) => Err(Refusal::NotANumber),
+    }
 }
 
 /// As Redis reads one: no plus, no leading zero, no space.
@@ -287,10 +317,22 @@ mod tests {
 
     #[test]
     fn numbers_are_read_as_each_protocol_does() {
-        assert_eq!(unsigned("12 "), Ok(12));
-        assert_eq!(unsigned("18446744073709551615"), Ok(u64::MAX));
-        for bad in ["", " 1", "-1", "+1", "1.0", "18446744073709551616"] {
-            assert_eq!(unsigned(bad), Err(Refusal::NotANumber), "{bad}");
+        for (text, number) in [
+            ("12", 12),
+            ("18446744073709551615", u64::MAX),
+            (" \t\n\x0b\x0c\r12 \r\n", 12),
+            ("+12", 12),
+            ("12 abc", 12),
+            ("-0", 0),
+            ("-18446744073709551615", 1),
+        ] {
+            assert_eq!(unsigned(text.as_bytes()), Ok(number), "{text:?}");
+        }
+        assert_eq!(unsigned(b"1 \xff"), Ok(1));
+        for bad in
+            ["", "  ", "+", "+-1", "- 1", "-1", "1.0", "12x", "12\0", "1\u{e9}", "18446744073709551616"]
+        {
+            assert_eq!(unsigned(bad.as_bytes()), Err(Refusal::NotANumber), "{bad:?}");
         }
         assert_eq!(signed("-9223372036854775808"), Ok(i64::MIN));
         for bad in ["", "+1", "01", "-0", "1 ", "9223372036854775808"] {

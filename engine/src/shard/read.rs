@@ -27,13 +27,7 @@ impl Shard {
         self.stats.hits.add(1);
         let fetched = state & state::FETCHED != 0;
         if !read.peek {
-            // Both stop writing after a few reads, so a hot item's lines stay clean.
-            if !fetched {
-                self.segments.set_state(at, state | state::FETCHED);
-            }
-            if slot.frequency() < self.frequency_max {
-                self.index.replace(place, slot.with_frequency(slot.frequency() + 1));
-            }
+            self.count_access(place, slot, state);
         }
         let plain = matches!(read.expiry, Expiry::Keep) && !read.leases;
         if plain {
@@ -42,6 +36,18 @@ impl Shard {
             return Outcome::Item(found);
         }
         self.read_and_change(key, read, now, slot, fetched)
+    }
+
+    /// Counts an access to an item in this state. Neither mark changes after a few of them, so a hot item's lines
+    /// stay clean.
+    #[inline]
+    pub(super) fn count_access(&mut self, place: Place, slot: Slot, state: u8) {
+        if state & state::FETCHED == 0 {
+            self.segments.set_state(slot.location(), state | state::FETCHED);
+        }
+        if slot.frequency() < self.frequency_max {
+            self.index.replace(place, slot.with_frequency(slot.frequency() + 1));
+        }
     }
 
     /// Counts a miss on an item whose time is over.
@@ -62,6 +68,7 @@ impl Shard {
         fetched: bool,
     ) -> Outcome<'_> {
         let mut at = slot.location();
+        let expiry_before = self.segments.item(at).expiry();
         let lease = if read.leases { self.lease(at, read, now) } else { Lease::None };
         let over = matches!(read.expiry, Expiry::At(end) if end <= now);
         if read.expiry != Expiry::Keep && !over {
@@ -83,6 +90,9 @@ impl Shard {
         let mut found = self.found(at);
         found.meta.fetched = fetched;
         found.meta.lease = lease;
+        if read.show_old_expiry {
+            found.meta.expiry = expiry_before;
+        }
         Outcome::Item(found)
     }
 
@@ -93,15 +103,16 @@ impl Shard {
         if item.is(state::LEASE_GIVEN) {
             return Lease::Given;
         }
-        let ending = match (read.recache_below_ms, item.expiry()) {
+        let given = if read.recache_by_new { read.expiry } else { Expiry::Keep };
+        let ending = match (read.recache_below_ms, super::write::absolute(given, item.expiry())) {
             (Some(below), Some(expiry)) => expiry.saturating_sub(now) < below,
             _ => false,
         };
         if !ending && !item.is(state::STALE) {
             return Lease::None;
         }
-        let given = item.state() | state::LEASE_GIVEN;
-        self.segments.set_state(at, given);
+        let state = item.state() | state::LEASE_GIVEN;
+        self.segments.set_state(at, state);
         Lease::Won
     }
 

@@ -88,7 +88,8 @@ fn a_long_value_is_chained_lent_and_survives_touch_and_append() {
     let long: Vec<u8> = (0..300_000u32).map(|i| (i * 7) as u8).collect();
     set(&mut shard, b"long", &long);
     assert_eq!(get(&mut shard, b"long", NOW).unwrap(), long);
-    let touch = Expire { expiry: Expiry::At(NOW + 60_000), condition: ExpireCondition::Always };
+    let touch =
+        Expire { expiry: Expiry::At(NOW + 60_000), condition: ExpireCondition::Always, leases: false };
     assert!(matches!(ask(&mut shard, b"long", Op::Expire(touch), NOW), Outcome::Touched { .. }));
     let append = Write { mode: WriteMode::Append, ..Write::set(b"tail") };
     assert!(matches!(ask(&mut shard, b"long", Op::Write(append), NOW), Outcome::Stored { .. }));
@@ -183,8 +184,14 @@ fn a_flush_forgets_at_once_and_gives_the_memory_back() {
 #[test]
 fn counters_count_as_each_protocol_wants() {
     let mut shard = shard();
-    let count =
-        |delta, initial| Arithmetic { delta, initial, expiry: Expiry::Keep, compare: None, token: None };
+    let count = |delta, initial| Arithmetic {
+        delta,
+        initial,
+        expiry: Expiry::Keep,
+        compare: None,
+        token: None,
+        leases: false,
+    };
     let number = |outcome: Outcome<'_>| match outcome {
         Outcome::Counter { number, .. } => Ok(number),
         Outcome::Refused(refusal) => Err(refusal),
@@ -225,6 +232,146 @@ fn leases_go_to_one_reader_and_end_with_a_write() {
     assert_eq!(lease(ask(&mut shard, b"k", Op::Read(meta), NOW)), Lease::Given);
 }
 
+/// Leaves a placeholder, and returns the token of its lease.
+fn placeholder(shard: &mut Shard, key: &[u8]) -> u64 {
+    let read = Read { leases: true, vivify: Some(Expiry::At(NOW + 30_000)), ..Read::default() };
+    match ask(shard, key, Op::Read(read), NOW) {
+        Outcome::Item(found) if found.meta.lease == Lease::Won => found.meta.token,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn stored_with(shard: &mut Shard, key: &[u8], token: u64) -> Outcome<'static> {
+    let write = Write { compare: Some(token), leases: true, ..Write::set(b"from before") };
+    match ask(shard, key, Op::Write(write), NOW) {
+        Outcome::Miss => Outcome::Miss,
+        Outcome::Exists => Outcome::Exists,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_deletion_ends_a_lease_whoever_deletes() {
+    let mut shard = shard();
+    let delete = |leases| Delete { leases, ..Delete::default() };
+    let token = placeholder(&mut shard, b"k");
+    assert!(matches!(ask(&mut shard, b"k", Op::Delete(delete(true)), NOW), Outcome::Deleted { .. }));
+    assert!(matches!(stored_with(&mut shard, b"k", token), Outcome::Miss));
+
+    let token = placeholder(&mut shard, b"k");
+    let unseen = Delete { want_old: true, stale: Some(Expiry::Keep), ..delete(false) };
+    assert!(matches!(ask(&mut shard, b"k", Op::Delete(unseen), NOW), Outcome::Miss));
+    assert!(matches!(stored_with(&mut shard, b"k", token), Outcome::Miss));
+
+    let token = placeholder(&mut shard, b"k");
+    let named = Delete { compare: Some(token), want_old: true, ..delete(false) };
+    assert!(matches!(ask(&mut shard, b"k", Op::Delete(named), NOW), Outcome::Deleted { old: None }));
+}
+
+#[test]
+fn a_placeholder_marked_stale_has_its_lease_to_give_again() {
+    let mut shard = shard();
+    let token = placeholder(&mut shard, b"k");
+    let stale = Delete { stale: Some(Expiry::Keep), leases: true, ..Delete::default() };
+    assert!(matches!(ask(&mut shard, b"k", Op::Delete(stale), NOW), Outcome::Deleted { .. }));
+    assert!(matches!(stored_with(&mut shard, b"k", token), Outcome::Exists));
+    assert_eq!(get(&mut shard, b"k", NOW), None);
+    let read = Read { leases: true, ..Read::default() };
+    for lease in [Lease::Won, Lease::Given] {
+        let Outcome::Item(found) = ask(&mut shard, b"k", Op::Read(read), NOW) else { panic!() };
+        assert!(found.meta.stale && found.value.is_empty() && found.meta.expiry == Some(NOW + 30_000));
+        assert_eq!(found.meta.lease, lease);
+    }
+}
+
+#[test]
+fn a_placeholder_is_an_item_to_who_knows_leases_and_none_to_others() {
+    let write = |mode, leases| Op::Write(Write { mode, leases, ..Write::set(b"v") });
+    let touch =
+        |leases| Op::Expire(Expire { expiry: Expiry::Never, condition: ExpireCondition::Always, leases });
+    let count = |leases| {
+        let initial = Some((Number::Unsigned(7), Expiry::Never));
+        let delta = Delta::Increment(1);
+        Op::Arithmetic(Arithmetic {
+            delta,
+            initial,
+            expiry: Expiry::Keep,
+            compare: None,
+            token: None,
+            leases,
+        })
+    };
+    let answers = |leases| {
+        let ops = [
+            write(WriteMode::Add, leases),
+            write(WriteMode::Replace, leases),
+            write(WriteMode::Append, leases),
+            touch(leases),
+            count(leases),
+        ];
+        ops.map(|op| {
+            let mut shard = shard();
+            placeholder(&mut shard, b"k");
+            match ask(&mut shard, b"k", op, NOW) {
+                Outcome::Stored { .. } => "stored",
+                Outcome::NotStored { .. } => "not stored",
+                Outcome::Touched { .. } => "touched",
+                Outcome::Counter { .. } => "counted",
+                Outcome::Refused(Refusal::NotANumber) => "no number",
+                Outcome::Miss => "miss",
+                other => panic!("{other:?}"),
+            }
+        })
+    };
+    assert_eq!(answers(true), ["not stored", "stored", "stored", "touched", "no number"]);
+    assert_eq!(answers(false), ["stored", "not stored", "not stored", "miss", "counted"]);
+}
+
+#[test]
+fn a_stale_value_keeps_the_expiry_and_the_given_lease() {
+    let mut shard = shard();
+    let token = placeholder(&mut shard, b"k");
+    let late = Write { compare: Some(token - 1), invalidate: true, ..Write::set(b"late") };
+    assert!(matches!(ask(&mut shard, b"k", Op::Write(late), NOW), Outcome::Stored { .. }));
+    let read = Read { leases: true, ..Read::default() };
+    let Outcome::Item(found) = ask(&mut shard, b"k", Op::Read(read), NOW) else { panic!() };
+    assert!(found.meta.stale && found.meta.expiry == Some(NOW + 30_000));
+    assert_eq!(found.meta.lease, Lease::Given);
+}
+
+#[test]
+fn a_touch_counts_as_an_access() {
+    let mut shard = shard();
+    set(&mut shard, b"k", b"v");
+    let touch = Expire { expiry: Expiry::At(NOW + 1000), condition: ExpireCondition::Always, leases: false };
+    let Outcome::Touched { meta } = ask(&mut shard, b"k", Op::Expire(touch), NOW) else { panic!() };
+    assert!(!meta.fetched);
+    let peek = Read { peek: true, ..Read::default() };
+    let Outcome::Item(found) = ask(&mut shard, b"k", Op::Read(peek), NOW) else { panic!() };
+    assert!(found.meta.fetched);
+}
+
+#[test]
+fn a_lease_before_the_end_goes_by_the_expiry_that_the_read_names() {
+    let lease = |recache_by_new| {
+        let mut shard = shard();
+        let write = Write { expiry: Expiry::At(NOW + 50_000), ..Write::set(b"v") };
+        ask(&mut shard, b"k", Op::Write(write), NOW);
+        let read = Read {
+            leases: true,
+            expiry: Expiry::At(NOW + 10_000),
+            recache_below_ms: Some(30_000),
+            recache_by_new,
+            show_old_expiry: recache_by_new,
+            ..Read::default()
+        };
+        let Outcome::Item(found) = ask(&mut shard, b"k", Op::Read(read), NOW) else { panic!() };
+        (found.meta.lease, found.meta.expiry)
+    };
+    assert_eq!(lease(true), (Lease::Won, Some(NOW + 50_000)));
+    assert_eq!(lease(false), (Lease::None, Some(NOW + 10_000)));
+}
+
 #[test]
 fn tokens_guard_writes_and_touches_keep_them() {
     let mut shard = shard();
@@ -234,7 +381,7 @@ fn tokens_guard_writes_and_touches_keep_them() {
         other => panic!("{other:?}"),
     };
     let first = token(&mut shard);
-    let touch = Expire { expiry: Expiry::At(NOW + 1000), condition: ExpireCondition::Always };
+    let touch = Expire { expiry: Expiry::At(NOW + 1000), condition: ExpireCondition::Always, leases: false };
     ask(&mut shard, b"k", Op::Expire(touch), NOW);
     assert_eq!(token(&mut shard), first);
     let cas = |compare| Op::Write(Write { compare: Some(compare), ..Write::set(b"2") });
@@ -293,7 +440,7 @@ fn a_key_in_two_spaces_is_two_items() {
     assert_eq!(in_space(&mut shard, 2, get), None);
     in_space(&mut shard, 0, Op::Delete(Delete::default()));
     assert_eq!(in_space(&mut shard, u16::MAX, get).unwrap(), b"last");
-    let touch = Expire { expiry: Expiry::At(NOW + 1), condition: ExpireCondition::Always };
+    let touch = Expire { expiry: Expiry::At(NOW + 1), condition: ExpireCondition::Always, leases: false };
     in_space(&mut shard, 1, Op::Expire(touch));
     assert_eq!(in_space(&mut shard, 1, get).unwrap(), long);
     shard.audit().unwrap();
@@ -572,6 +719,7 @@ fn a_counter_in_place_keeps_its_expiry_and_its_books() {
         expiry: Expiry::Keep,
         compare: None,
         token: None,
+        leases: false,
     };
     for step in 1..=60 {
         ask(&mut shard, b"n", Op::Arithmetic(count), NOW + step * 10);

@@ -61,7 +61,8 @@ impl Shard {
                 return Outcome::Miss;
             };
             let token = self.segments.item(slot.location()).token();
-            stale = write.invalidate && compare < token;
+            let joins = matches!(write.mode, WriteMode::Append | WriteMode::Prepend);
+            stale = write.invalidate && !joins && compare < token;
             if compare != token && !stale {
                 self.upload_drop(write.value);
                 return Outcome::Exists;
@@ -81,9 +82,10 @@ impl Shard {
         self.stored(result, write.want_old)
     }
 
-    /// A placeholder stands for no item, except that a conditional write may name its token.
+    /// A placeholder stands for no item to who does not know leases, unless they name its token.
     fn stands(&self, slot: Slot, write: &Write<'_>) -> bool {
-        write.compare.is_some() || !self.segments.item(slot.location()).is(state::PLACEHOLDER)
+        let sees = write.leases || write.compare.is_some();
+        sees || !self.segments.item(slot.location()).is(state::PLACEHOLDER)
     }
 
     fn check(&self, key: Key<'_>, value_bytes: u64) -> Result<(), Refusal> {
@@ -114,7 +116,7 @@ impl Shard {
     }
 
     /// An item that was there, for the answer; a placeholder was none.
-    fn shown(&self, old: Option<u64>) -> Option<Found<'_>> {
+    pub(super) fn shown(&self, old: Option<u64>) -> Option<Found<'_>> {
         old.filter(|&at| !self.segments.item(at).is(state::PLACEHOLDER)).map(|at| self.found(at))
     }
 
@@ -128,6 +130,7 @@ impl Shard {
     ) -> Result<Stored, Refusal> {
         let expiry = match (write.mode, write.vivify) {
             (WriteMode::Append | WriteMode::Prepend, Some(vivify)) => vivify,
+            _ if stale => Expiry::Keep,
             _ => write.expiry,
         };
         if over(expiry, now) {
@@ -136,7 +139,7 @@ impl Shard {
         }
         let header = Header {
             version: self.clock.next(now),
-            state: if stale { state::STALE } else { 0 },
+            state: if stale { self.stale_after(found) } else { 0 },
             kind: 0,
             expiry: match expiry {
                 Expiry::Keep => self.expiry_before(found, write),
@@ -166,6 +169,13 @@ impl Shard {
     fn expiry_before(&self, found: Option<(Place, Slot)>, write: &Write<'_>) -> Option<Millis> {
         let (_, slot) = found.filter(|&(_, slot)| self.stands(slot, write))?;
         self.segments.item(slot.location()).expiry()
+    }
+
+    /// The state of a stale value that replaces an item: a lease that is given is not given again.
+    #[cold]
+    fn stale_after(&self, found: Option<(Place, Slot)>) -> u8 {
+        let before = found.map_or(0, |(_, slot)| self.segments.item(slot.location()).state());
+        state::STALE | before & state::LEASE_GIVEN
     }
 
     /// A value that is longer than an item may be, or was uploaded.
@@ -421,12 +431,7 @@ impl Shard {
             return Err(refusal);
         }
         let item = self.segments.item(at);
-        let header = Header {
-            version: self.clock.next(now),
-            state: item.state() & state::FETCHED,
-            token: write.token,
-            ..item.header()
-        };
+        let header = Header { version: self.clock.next(now), state: 0, token: write.token, ..item.header() };
         let before = write.mode == WriteMode::Prepend;
         let old = self.hold(Some(at));
         let result = match write.value {

@@ -2,7 +2,9 @@
 
 use super::VALUE_BYTES_MAX;
 use std::collections::BTreeMap;
-use torc_engine::command::{ExpireCondition, Expiry, Lease, Number, Refusal, WriteMode};
+use torc_engine::command::{
+    Arithmetic, Delete, Expire, ExpireCondition, Expiry, Lease, Number, Refusal, WriteMode,
+};
 
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Entry {
@@ -73,6 +75,7 @@ pub(crate) struct Write {
     pub(crate) vivify: Option<Expiry>,
     pub(crate) invalidate: bool,
     pub(crate) want_old: bool,
+    pub(crate) leases: bool,
 }
 
 #[derive(Debug, Default)]
@@ -109,9 +112,9 @@ impl Model {
         self.entries.get_mut(key)
     }
 
-    /// The entry, unless it is a placeholder.
-    fn there(&mut self, key: &[u8], now: u64) -> Option<&mut Entry> {
-        self.live(key, now).filter(|entry| !entry.placeholder)
+    /// The entry; a placeholder only for who sees those.
+    fn there(&mut self, key: &[u8], sees_placeholders: bool, now: u64) -> Option<&mut Entry> {
+        self.live(key, now).filter(|entry| sees_placeholders || !entry.placeholder)
     }
 
     /// Whether a new entry of this key counts as read: overwriting keeps the frequency.
@@ -171,19 +174,19 @@ impl Model {
         if write.value.len() as u64 > VALUE_BYTES_MAX {
             return Expected::Refused(Refusal::ValueTooLarge);
         }
-        let conditional = write.compare.is_some();
+        let sees = write.leases || write.compare.is_some();
         let fetched = self.fetched_before(key, now);
-        let there = self.live(key, now).filter(|entry| conditional || !entry.placeholder).cloned();
+        let there = self.there(key, sees, now).cloned();
         let old = there.clone().filter(|old| write.want_old && !old.placeholder).map(|old| old.value);
+        let joins = matches!(write.mode, WriteMode::Append | WriteMode::Prepend);
         let mut stale = false;
         if let Some(compare) = write.compare {
             let Some(there) = &there else { return Expected::Miss };
-            stale = write.invalidate && compare < there.token();
+            stale = write.invalidate && !joins && compare < there.token();
             if compare != there.token() && !stale {
                 return Expected::Exists;
             }
         }
-        let joins = matches!(write.mode, WriteMode::Append | WriteMode::Prepend);
         let wanted = match write.mode {
             WriteMode::Set => true,
             WriteMode::Add => there.is_none(),
@@ -209,12 +212,14 @@ impl Model {
                     flags: there.flags,
                     expiry: there.expiry,
                     lease_given: Some(false),
-                    fetched: there.fetched,
+                    fetched,
                     ..Entry::default()
                 }
             }
             there => {
                 let expiry = write.vivify.filter(|_| joins).unwrap_or(write.expiry);
+                let expiry = if stale { Expiry::Keep } else { expiry };
+                let given = there.as_ref().is_some_and(|there| there.lease_given != Some(false));
                 if over(expiry, now) {
                     self.entries.remove(key);
                     return Expected::Stored { entry: None, old };
@@ -225,7 +230,7 @@ impl Model {
                     flags: write.flags,
                     expiry: absolute(expiry, there.and_then(|there| there.expiry)),
                     stale,
-                    lease_given: Some(false),
+                    lease_given: Some(stale && given),
                     fetched,
                     ..Entry::default()
                 }
@@ -238,45 +243,35 @@ impl Model {
         Expected::Stored { entry: Some(entry), old }
     }
 
-    #[allow(clippy::too_many_arguments, reason = "the fields of a delete")]
-    pub(crate) fn delete(
-        &mut self,
-        key: &[u8],
-        compare: Option<u64>,
-        token: Option<u64>,
-        stale: Option<Expiry>,
-        value_only: bool,
-        want_old: bool,
-        now: u64,
-    ) -> Expected {
-        let Some(entry) = self.there(key, now) else { return Expected::Miss };
-        if compare.is_some_and(|compare| compare != entry.token()) {
+    pub(crate) fn delete(&mut self, key: &[u8], delete: &Delete, now: u64) -> Expected {
+        let Some(entry) = self.live(key, now) else { return Expected::Miss };
+        if delete.compare.is_some_and(|compare| compare != entry.token()) {
             return Expected::Exists;
         }
-        if stale.is_none() && !value_only {
-            let old = self.entries.remove(key).map(|entry| entry.value);
-            return Expected::Deleted { old: old.filter(|_| want_old) };
+        if entry.placeholder && !delete.leases && delete.compare.is_none() {
+            self.entries.remove(key);
+            return Expected::Miss;
         }
-        if value_only {
+        if delete.stale.is_none() && !delete.value_only {
+            let old = self.entries.remove(key).filter(|entry| delete.want_old && !entry.placeholder);
+            return Expected::Deleted { old: old.map(|entry| entry.value) };
+        }
+        if delete.value_only {
             entry.value.clear();
             entry.flags = 0;
+            entry.placeholder = false;
         }
         entry.version = None;
-        entry.token = token;
-        entry.stale = stale.is_some();
+        entry.token = delete.token;
+        entry.stale = delete.stale.is_some();
         entry.lease_given = Some(false);
-        entry.expiry = absolute(stale.unwrap_or(Expiry::Keep), entry.expiry);
+        entry.expiry = absolute(delete.stale.unwrap_or(Expiry::Keep), entry.expiry);
         Expected::Deleted { old: None }
     }
 
-    pub(crate) fn expire(
-        &mut self,
-        key: &[u8],
-        expiry: Expiry,
-        condition: ExpireCondition,
-        now: u64,
-    ) -> Expected {
-        let Some(entry) = self.there(key, now) else { return Expected::Miss };
+    pub(crate) fn expire(&mut self, key: &[u8], expire: &Expire, now: u64) -> Expected {
+        let Some(entry) = self.there(key, expire.leases, now) else { return Expected::Miss };
+        let Expire { expiry, condition, .. } = *expire;
         let (old, new) = (entry.expiry, absolute(expiry, entry.expiry));
         let end = |expiry: Option<u64>| expiry.unwrap_or(u64::MAX);
         let holds = match condition {
@@ -291,6 +286,7 @@ impl Model {
         if !holds {
             return Expected::Untouched;
         }
+        entry.fetched = Some(true);
         if over(expiry, now) {
             let entry = Entry { expiry: new, ..entry.clone() };
             self.entries.remove(key);
@@ -306,19 +302,16 @@ impl Model {
     }
 
     /// `apply` gives the number after the text before, `text` the bytes of a number.
-    #[allow(clippy::too_many_arguments, reason = "the fields of a counter command")]
     pub(crate) fn count(
         &mut self,
         key: &[u8],
         apply: impl Fn(&[u8]) -> Result<Number, Refusal>,
-        initial: Option<(Number, Expiry)>,
-        expiry: Expiry,
-        compare: Option<u64>,
-        token: Option<u64>,
+        ask: &Arithmetic,
         now: u64,
     ) -> Expected {
+        let Arithmetic { initial, expiry, compare, token, leases, .. } = *ask;
         let fetched = self.fetched_before(key, now);
-        let Some(entry) = self.there(key, now) else {
+        let Some(entry) = self.there(key, leases || compare.is_some(), now) else {
             let Some((number, expiry)) = initial else { return Expected::Miss };
             let entry = Entry {
                 value: text(number),
@@ -345,8 +338,6 @@ impl Model {
         entry.value = text(number);
         entry.version = None;
         entry.token = token;
-        entry.stale = false;
-        entry.lease_given = Some(false);
         entry.expiry = absolute(expiry, entry.expiry);
         let entry = entry.clone();
         if over(expiry, now) {
@@ -361,7 +352,7 @@ impl Model {
             return Expected::Refused(Refusal::ValueTooLarge);
         }
         let fetched = self.fetched_before(key, now);
-        let mut entry = match self.there(key, now) {
+        let mut entry = match self.there(key, false, now) {
             Some(entry) => entry.clone(),
             None => Entry { fetched, ..Entry::default() },
         };

@@ -42,9 +42,10 @@ pub(crate) struct Run {
     lent: LentValues,
 }
 
-/// Bytes that tell which write they are of, and where in it.
+/// Bytes that tell which write they are of, and where in it. The first is no digit, as uploads are never numbers.
 fn pattern(write: u64, len: usize) -> Vec<u8> {
-    (0..len).map(|at| (write * 37 + at as u64 * 7 + (at >> 8) as u64) as u8).collect()
+    let byte = |at: usize| (write * 37 + at as u64 * 7 + (at >> 8) as u64) as u8;
+    (0..len).map(|at| if at == 0 { byte(at) | 0x80 } else { byte(at) }).collect()
 }
 
 /// Keys of several spaces, each as its space and its bytes.
@@ -118,7 +119,7 @@ impl Run {
 
     fn write(&mut self, key: &[u8], mode: WriteMode, source: Source, expiry: When) {
         let none = Compare::Nothing;
-        self.write_step(key, (mode, source), 0, expiry, (none, None), (None, false, false));
+        self.write_step(key, (mode, source), 0, expiry, (none, None), (None, false, false, false));
     }
 
     fn audit(&self) {
@@ -246,4 +247,4 @@ impl Run {
 }
 
 const NEVER_LATER: Expire =
-    Expire { expiry: Expiry::Never, condition: torc_engine::command::ExpireCondition::Always };
+    Expire { expiry: Expiry::Never, condition: torc_engine::command::ExpireCondition::Always, leases: false };

@@ -64,6 +64,7 @@ pub(crate) enum Step {
         vivify: Option<When>,
         invalidate: bool,
         want_old: bool,
+        leases: bool,
     },
     Delete {
         key: usize,
@@ -72,6 +73,7 @@ pub(crate) enum Step {
         stale: Option<When>,
         value_only: bool,
         want_old: bool,
+        leases: bool,
     },
     Count {
         key: usize,
@@ -80,11 +82,13 @@ pub(crate) enum Step {
         expiry: When,
         compare: Compare,
         token: Option<u64>,
+        leases: bool,
     },
     Expire {
         key: usize,
         expiry: When,
         condition: ExpireCondition,
+        leases: bool,
     },
     SetRange {
         key: usize,
@@ -145,6 +149,7 @@ fn step(bytes: &[u8; STEP_BYTES]) -> Step {
                 .then(|| when(i >> 1)),
             invalidate: j & 1 == 1,
             want_old: j & 2 == 2,
+            leases: j & 4 == 4,
         },
         17 | 18 => Step::Delete {
             key,
@@ -153,6 +158,7 @@ fn step(bytes: &[u8; STEP_BYTES]) -> Step {
             stale: (c & 1 == 1).then(|| when(c >> 1)),
             value_only: d & 3 == 3,
             want_old: d & 4 == 4,
+            leases: d & 8 == 8,
         },
         19 | 20 => Step::Count {
             key,
@@ -161,8 +167,9 @@ fn step(bytes: &[u8; STEP_BYTES]) -> Step {
             expiry: if e & 3 == 3 { when(e >> 2) } else { When::Keep },
             compare: compare(f),
             token: token(g),
+            leases: h & 1 == 1,
         },
-        21 => Step::Expire { key, expiry: when(a), condition: condition(b) },
+        21 => Step::Expire { key, expiry: when(a), condition: condition(b), leases: c & 1 == 1 },
         22 => Step::SetRange {
             key,
             offset: u64::from(a) * [0, 1, 50, 700][usize::from(b & 3)],

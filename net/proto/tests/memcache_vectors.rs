@@ -15,7 +15,9 @@ const LIMITS: LineLimits = LineLimits { line_bytes_max: 65536, key_bytes_max: 25
 
 /// Every number is 1.
 fn ones() -> Numbers {
-    ["cas", "first", "second", "old", "new"].map(|name| (name.to_string(), b"1".to_vec())).into()
+    ["cas", "first", "second", "third", "old", "new", "token"]
+        .map(|name| (name.to_string(), b"1".to_vec()))
+        .into()
 }
 
 #[test]

@@ -153,6 +153,7 @@ fn strip_write(write: Write<'_>) -> Write<'static> {
         vivify: write.vivify,
         invalidate: write.invalidate,
         want_old: write.want_old,
+        leases: write.leases,
     }
 }
 

@@ -201,16 +201,41 @@ fn leases_go_to_one_reader() {
 fn a_placeholder_is_seen_only_by_who_compares() {
     let mut client = Client::new();
     let vivify = Options { vivify: Some(Expiry::In(30_000)), ..Options::NONE };
+    let gone = Options { expiry: Some(Expiry::In(0)), ..Options::NONE };
     let token = client.ask(Op::Get, 0, &vivify, b"k", b"").header.token;
     assert_eq!(client.ask(Op::Replace, 0, &Options::NONE, b"k", b"v").status(), Status::NotStored);
     assert_eq!(client.ask(Op::Append, 0, &Options::NONE, b"k", b"v").status(), Status::NotStored);
-    assert_eq!(client.ask(Op::Delete, 0, &Options::NONE, b"k", b"").status(), Status::Miss);
+    assert_eq!(client.ask(Op::Expire, 0, &gone, b"k", b"").status(), Status::Miss);
     let compare = Options { compare: Some(token), ..Options::NONE };
     assert_eq!(client.ask(Op::Set, 0, &compare, b"k", b"fetched").status(), Status::Ok);
     assert_eq!(client.ask(Op::Set, 0, &compare, b"k", b"too late").status(), Status::Exists);
     assert_eq!(client.get(b"k").value, b"fetched");
     client.ask(Op::Get, 0, &vivify, b"other", b"");
     assert_eq!(client.ask(Op::Add, 0, &Options::NONE, b"other", b"v").status(), Status::Ok);
+}
+
+/// [N-SET-7]
+#[test]
+fn a_stale_value_is_not_joined() {
+    let mut client = Client::new();
+    client.set(b"k", b"new");
+    let compare = Options { compare: Some(1), ..Options::NONE };
+    assert_eq!(client.ask(Op::Append, flags::INVALIDATE, &compare, b"k", b"old").status(), Status::Exists);
+    assert_eq!(client.ask(Op::Set, flags::INVALIDATE, &compare, b"k", b"old").status(), Status::Ok);
+    assert_eq!(client.get(b"k").value, b"old");
+}
+
+/// [N-DEL-3]
+#[test]
+fn a_deletion_ends_a_lease_that_it_cannot_see() {
+    let mut client = Client::new();
+    let vivify = Options { vivify: Some(Expiry::In(30_000)), ..Options::NONE };
+    for flags in [0, flags::STALE, flags::VALUE_ONLY, flags::WANT_OLD] {
+        let token = client.ask(Op::Get, 0, &vivify, b"k", b"").header.token;
+        assert_eq!(client.ask(Op::Delete, flags, &Options::NONE, b"k", b"").status(), Status::Miss);
+        let compare = Options { compare: Some(token), ..Options::NONE };
+        assert_eq!(client.ask(Op::Set, 0, &compare, b"k", b"stale").status(), Status::Miss);
+    }
 }
 
 /// [N-EXP-1]

@@ -232,6 +232,7 @@ fn without_value(write: &Write<'_>) -> Write<'static> {
         vivify: write.vivify,
         invalidate: write.invalidate,
         want_old: write.want_old,
+        leases: write.leases,
     }
 }
 

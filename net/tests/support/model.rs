@@ -101,7 +101,8 @@ impl Model {
         if item.placeholder && !read.leases {
             return Outcome::Miss;
         }
-        let ends_soon = match (read.recache_below_ms, item.expiry) {
+        let compared = if read.recache_by_new { until(read.expiry, item.expiry) } else { item.expiry };
+        let ends_soon = match (read.recache_below_ms, compared) {
             (Some(below), Some(end)) => end.saturating_sub(now) < below,
             _ => false,
         };
@@ -112,15 +113,20 @@ impl Model {
             (true, false) => Lease::None,
         };
         item.lease_given |= lease == Lease::Won;
+        let before = item.expiry;
         item.expiry = until(read.expiry, item.expiry);
         let fetched = item.fetched;
         item.fetched |= !read.peek;
-        Outcome::Item(found(item, lease, fetched))
+        let mut found = found(item, lease, fetched);
+        if read.show_old_expiry {
+            found.meta.expiry = before;
+        }
+        Outcome::Item(found)
     }
 
-    /// The item, unless it is a placeholder.
-    fn there(&self, key: &[u8]) -> Option<&Item> {
-        self.items.get(key).filter(|item| !item.placeholder)
+    /// The item; a placeholder only for who sees those.
+    fn there(&self, key: &[u8], sees_placeholders: bool) -> Option<&Item> {
+        self.items.get(key).filter(|item| sees_placeholders || !item.placeholder)
     }
 
     fn write(&mut self, key: &[u8], write: &Write<'_>, now: Millis) -> Outcome<'_> {
@@ -128,14 +134,12 @@ impl Model {
             Body::Bytes(bytes) => bytes.to_vec(),
             Body::Upload(id) => std::mem::take(&mut self.uploads[id.0 as usize]),
         };
-        let there = match write.compare {
-            Some(_) => self.items.get(key),
-            None => self.there(key),
-        };
+        let there = self.there(key, write.leases || write.compare.is_some());
+        let joins = matches!(write.mode, WriteMode::Append | WriteMode::Prepend);
         let mut stale = false;
         if let Some(compare) = write.compare {
             let Some(item) = there else { return Outcome::Miss };
-            stale = write.invalidate && compare < item.token;
+            stale = write.invalidate && !joins && compare < item.token;
             if compare != item.token && !stale {
                 return Outcome::Exists;
             }
@@ -155,10 +159,14 @@ impl Model {
         let fresh = Item {
             value,
             flags: write.flags,
-            expiry: until(write.expiry, old.as_ref().and_then(|old| old.expiry)),
+            expiry: until(
+                if stale { Expiry::Keep } else { write.expiry },
+                old.as_ref().and_then(|old| old.expiry),
+            ),
             version,
             token: write.token.unwrap_or(version),
             stale,
+            lease_given: stale && old.as_ref().is_some_and(|old| old.lease_given),
             ..Item::default()
         };
         let joined = match (&old, write.mode) {
@@ -167,9 +175,7 @@ impl Model {
             _ => None,
         };
         let item = match joined {
-            Some((old, value)) => {
-                Item { value, flags: old.flags, expiry: old.expiry, fetched: old.fetched, ..fresh }
-            }
+            Some((old, value)) => Item { value, flags: old.flags, expiry: old.expiry, ..fresh },
             None => match (write.mode, write.vivify) {
                 (WriteMode::Append | WriteMode::Prepend, Some(expiry)) => {
                     Item { expiry: until(expiry, None), ..fresh }
@@ -190,11 +196,13 @@ impl Model {
 
     fn delete(&mut self, key: &[u8], delete: &Delete) -> Outcome<'_> {
         let version = self.version;
-        let Some(item) = self.items.get_mut(key).filter(|item| !item.placeholder) else {
-            return Outcome::Miss;
-        };
+        let Some(item) = self.items.get_mut(key) else { return Outcome::Miss };
         if delete.compare.is_some_and(|compare| compare != item.token) {
             return Outcome::Exists;
+        }
+        if item.placeholder && !delete.leases && delete.compare.is_none() {
+            self.items.remove(key);
+            return Outcome::Miss;
         }
         if delete.stale.is_none() && !delete.value_only {
             self.old = self.items.remove(key).unwrap_or_default();
@@ -207,6 +215,7 @@ impl Model {
         if delete.value_only {
             item.value.clear();
             item.flags = 0;
+            item.placeholder = false;
         }
         item.lease_given = false;
         item.version = version;
@@ -217,7 +226,8 @@ impl Model {
     fn count(&mut self, key: &[u8], ask: &Arithmetic) -> Outcome<'_> {
         let version = self.version;
         let token = ask.token.unwrap_or(version);
-        let (number, expiry, base) = match (self.there(key), ask.initial) {
+        let there = self.there(key, ask.leases || ask.compare.is_some());
+        let (number, expiry, base) = match (there, ask.initial) {
             (None, None) => return Outcome::Miss,
             (None, Some((number, expiry))) => (number, until(expiry, None), Item::default()),
             (Some(item), _) if ask.compare.is_some_and(|compare| compare != item.token) => {
@@ -233,15 +243,7 @@ impl Model {
             Number::Signed(number) => number.to_string(),
             Number::Float(number) => number.to_string(),
         };
-        let item = Item {
-            value: value.into_bytes(),
-            expiry,
-            version,
-            token,
-            stale: false,
-            lease_given: false,
-            ..base
-        };
+        let item = Item { value: value.into_bytes(), expiry, version, token, ..base };
         let meta = found(&item, Lease::None, item.fetched).meta;
         self.items.insert(key.to_vec(), item);
         Outcome::Counter { number, meta }
@@ -249,7 +251,7 @@ impl Model {
 
     fn expire(&mut self, key: &[u8], expire: &Expire) -> Outcome<'_> {
         let version = self.version;
-        let Some(item) = self.items.get_mut(key).filter(|item| !item.placeholder) else {
+        let Some(item) = self.items.get_mut(key).filter(|item| expire.leases || !item.placeholder) else {
             return Outcome::Miss;
         };
         let new = until(expire.expiry, item.expiry);
@@ -268,12 +270,13 @@ impl Model {
         }
         item.expiry = new;
         item.version = version;
-        Outcome::Touched { meta: found(item, Lease::None, item.fetched).meta }
+        let fetched = std::mem::replace(&mut item.fetched, true);
+        Outcome::Touched { meta: found(item, Lease::None, fetched).meta }
     }
 
     fn set_range(&mut self, key: &[u8], offset: usize, value: &[u8]) -> Outcome<'_> {
         let version = self.version;
-        let mut item = self.there(key).cloned().unwrap_or_default();
+        let mut item = self.there(key, false).cloned().unwrap_or_default();
         let end = offset + value.len();
         if item.value.len() < end {
             item.value.resize(end, 0);
@@ -311,15 +314,13 @@ fn found(item: &Item, lease: Lease, fetched: bool) -> Found<'_> {
 
 fn apply(delta: Delta, value: &[u8]) -> Result<Number, Refusal> {
     let text = std::str::from_utf8(value).map_err(|_| Refusal::NotANumber)?;
+    let unsigned = || {
+        let digits = text.split_ascii_whitespace().next().ok_or(Refusal::NotANumber)?;
+        digits.parse::<u64>().map_err(|_| Refusal::NotANumber)
+    };
     match delta {
-        Delta::Increment(step) => {
-            let number: u64 = text.parse().map_err(|_| Refusal::NotANumber)?;
-            Ok(Number::Unsigned(number.wrapping_add(step)))
-        }
-        Delta::Decrement(step) => {
-            let number: u64 = text.parse().map_err(|_| Refusal::NotANumber)?;
-            Ok(Number::Unsigned(number.saturating_sub(step)))
-        }
+        Delta::Increment(step) => Ok(Number::Unsigned(unsigned()?.wrapping_add(step))),
+        Delta::Decrement(step) => Ok(Number::Unsigned(unsigned()?.saturating_sub(step))),
         Delta::Signed(step) => {
             let number: i64 = text.parse().map_err(|_| Refusal::NotANumber)?;
             if number.to_string() != text {

@@ -153,7 +153,14 @@ impl Run {
             }
             (Seen::Item(meta, value), Some(entry)) => {
                 assert!(value == entry.value, "another value than the newest");
-                assert_eq!(meta.lease, if leases { Lease::Given } else { Lease::None });
+                let lease = match entry.lease_given {
+                    _ if !leases => Some(Lease::None),
+                    given => given.map(|given| if given { Lease::Given } else { Lease::Won }),
+                };
+                assert!(lease.is_none_or(|lease| lease == meta.lease), "{:?}, not {lease:?}", meta.lease);
+                if let Some(entry) = self.model.entries.get_mut(key).filter(|_| leases) {
+                    entry.lease_given = Some(true);
+                }
                 if entry.version.is_none() {
                     self.rise(meta.version);
                     self.learn(key, &meta);

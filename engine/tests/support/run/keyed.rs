@@ -26,7 +26,8 @@ impl Run {
         match *step {
             Step::Read { expiry, vivify, recache, leases, peek, .. } => {
                 let (expiry, vivify) = (self.expiry(expiry), vivify.map(|when| self.expiry(when)));
-                let read = Read { expiry, vivify, token: None, recache_below_ms: recache, leases, peek };
+                let read =
+                    Read { expiry, vivify, recache_below_ms: recache, leases, peek, ..Read::default() };
                 let before = self.model.entries.get(&key).cloned();
                 let expected = self.model.read(&key, expiry, vivify, recache, leases, peek, self.now);
                 self.compare_with(&key, Op::Read(read), expected, before);
@@ -42,47 +43,49 @@ impl Run {
                 }
             }
             Step::Write {
-                mode, source, flags, expiry, compare, token, vivify, invalidate, want_old, ..
+                mode,
+                source,
+                flags,
+                expiry,
+                compare,
+                token,
+                vivify,
+                invalidate,
+                want_old,
+                leases,
+                ..
             } => {
-                let rest = (vivify, invalidate, want_old);
+                let rest = (vivify, invalidate, want_old, leases);
                 self.write_step(&key, (mode, source), flags, expiry, (compare, token), rest);
             }
-            Step::Delete { compare, token, stale, value_only, want_old, .. } => {
+            Step::Delete { compare, token, stale, value_only, want_old, leases, .. } => {
                 let compare = self.token(&key, compare);
                 let stale = stale.map(|when| self.expiry(when));
                 let before = self.model.entries.get(&key).cloned();
-                let expected = self.model.delete(&key, compare, token, stale, value_only, want_old, self.now);
-                let op = Op::Delete(Delete { compare, token, stale, value_only, want_old });
-                self.compare_with(&key, op, expected, before);
+                let delete = Delete { compare, token, stale, value_only, want_old, leases };
+                let expected = self.model.delete(&key, &delete, self.now);
+                self.compare_with(&key, Op::Delete(delete), expected, before);
             }
-            Step::Count { count, initial, expiry, compare, token, .. } => {
+            Step::Count { count, initial, expiry, compare, token, leases, .. } => {
                 let compare = self.token(&key, compare);
                 let expiry = self.expiry(expiry);
                 let initial = initial.map(|(number, when)| (Number::Unsigned(number), self.expiry(when)));
                 let before = self.model.entries.get(&key).cloned();
-                let expected = self.model.count(
-                    &key,
-                    |text| apply(count, text),
-                    initial,
-                    expiry,
-                    compare,
-                    token,
-                    self.now,
-                );
                 let delta = match count {
                     Count::Increment(by) => Delta::Increment(by),
                     Count::Decrement(by) => Delta::Decrement(by),
                     Count::Signed(by) => Delta::Signed(by),
                     Count::Float(by) => Delta::Float(by),
                 };
-                let op = Op::Arithmetic(Arithmetic { delta, initial, expiry, compare, token });
-                self.compare_with(&key, op, expected, before);
+                let ask = Arithmetic { delta, initial, expiry, compare, token, leases };
+                let expected = self.model.count(&key, |text| apply(count, text), &ask, self.now);
+                self.compare_with(&key, Op::Arithmetic(ask), expected, before);
             }
-            Step::Expire { expiry, condition, .. } => {
-                let expiry = self.expiry(expiry);
+            Step::Expire { expiry, condition, leases, .. } => {
+                let expire = Expire { expiry: self.expiry(expiry), condition, leases };
                 let before = self.model.entries.get(&key).cloned();
-                let expected = self.model.expire(&key, expiry, condition, self.now);
-                self.compare_with(&key, Op::Expire(Expire { expiry, condition }), expected, before);
+                let expected = self.model.expire(&key, &expire, self.now);
+                self.compare_with(&key, Op::Expire(expire), expected, before);
             }
             Step::SetRange { offset, len, .. } => {
                 self.written += 1;
@@ -104,7 +107,7 @@ impl Run {
         flags: u32,
         expiry: When,
         (compare, token): (Compare, Option<u64>),
-        (vivify, invalidate, want_old): (Option<When>, bool, bool),
+        (vivify, invalidate, want_old, leases): (Option<When>, bool, bool, bool),
     ) {
         self.written += 1;
         let Some((value, upload, complete)) = self.value(source) else { return };
@@ -123,6 +126,7 @@ impl Run {
             vivify: vivify.map(|when| self.expiry(when)),
             invalidate,
             want_old,
+            leases,
         };
         let value = write.value.clone();
         let op = torc_engine::command::Write {
@@ -135,6 +139,7 @@ impl Run {
             vivify: write.vivify,
             invalidate,
             want_old,
+            leases,
         };
         let before = self.model.entries.get(key).cloned();
         let expected = self.model.write(key, write, self.now);
@@ -181,26 +186,43 @@ impl Run {
 
 /// The number after a step, as each protocol counts.
 fn apply(count: Count, text: &[u8]) -> Result<Number, Refusal> {
-    let text = std::str::from_utf8(text).map_err(|_| Refusal::NotANumber)?;
-    let unsigned = || {
-        let digits = text.trim_end_matches(' ');
-        let plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-        digits.parse::<u64>().ok().filter(|_| plain).ok_or(Refusal::NotANumber)
-    };
+    let unsigned = || memcached_number(text).ok_or(Refusal::NotANumber);
+    let decimal = || std::str::from_utf8(text).map_err(|_| Refusal::NotANumber);
     match count {
         Count::Increment(by) => Ok(Number::Unsigned(unsigned()?.wrapping_add(by))),
         Count::Decrement(by) => Ok(Number::Unsigned(unsigned()?.saturating_sub(by))),
         Count::Signed(by) => {
+            let text = decimal()?;
             let number = text.parse::<i64>().ok().filter(|number| number.to_string() == text);
             let number = number.ok_or(Refusal::NotANumber)?;
             number.checked_add(by).map(Number::Signed).ok_or(Refusal::Overflow)
         }
         Count::Float(by) => {
-            let number = text.parse::<f64>().map_err(|_| Refusal::NotANumber)?;
+            let number = decimal()?.parse::<f64>().map_err(|_| Refusal::NotANumber)?;
             if !number.is_finite() {
                 return Err(Refusal::NotANumber);
             }
             Ok(Number::Float(number + by))
         }
+    }
+}
+
+/// White space, a sign, digits, and then white space or the end.
+fn memcached_number(text: &[u8]) -> Option<u64> {
+    const SPACES: &[u8] = b" \t\n\x0b\x0c\r";
+    let mut rest = text.iter().skip_while(|byte| SPACES.contains(byte)).peekable();
+    let sign = rest.next_if(|byte| b"+-".contains(byte));
+    let mut number = None;
+    while let Some(digit) = rest.next_if(|byte| byte.is_ascii_digit()) {
+        number = Some(number.unwrap_or(0u64).checked_mul(10)?.checked_add(u64::from(digit - b'0'))?);
+    }
+    if rest.next().is_some_and(|byte| !SPACES.contains(byte)) {
+        return None;
+    }
+    let number = number?;
+    if sign == Some(&b'-') {
+        Some(number.wrapping_neg()).filter(|number| *number < 1 << 63)
+    } else {
+        Some(number)
     }
 }

@@ -7,6 +7,8 @@ use super::{Invalid, OPAQUE_BYTES_MAX, Words, signed, unsigned};
 pub struct MetaFlags {
     /// One bit a letter: `A` to `Z`, then `a` to `z`.
     present: u64,
+    /// The letters that stand before `T`.
+    before_ttl: u64,
     /// The letter behind `M`; 0 without the flag.
     mode: u8,
     client_flags: u32,
@@ -22,6 +24,7 @@ pub struct MetaFlags {
 impl MetaFlags {
     const NONE: MetaFlags = MetaFlags {
         present: 0,
+        before_ttl: 0,
         mode: 0,
         client_flags: 0,
         ttl: 0,
@@ -43,6 +46,9 @@ impl MetaFlags {
             let bit = bit(*letter).ok_or(Invalid::Flag)?;
             if flags.present & bit != 0 {
                 return Err(Invalid::DuplicateFlag);
+            }
+            if *letter == b'T' {
+                flags.before_ttl = flags.present;
             }
             flags.present |= bit;
             flags.take(*letter, token)?;
@@ -80,6 +86,11 @@ impl MetaFlags {
     #[inline]
     pub fn has(&self, letter: u8) -> bool {
         bit(letter).is_some_and(|bit| self.present & bit != 0)
+    }
+
+    /// Whether a flag stands before `T`: flags take effect in their order.
+    pub fn is_before_ttl(&self, letter: u8) -> bool {
+        bit(letter).is_some_and(|bit| self.before_ttl & bit != 0)
     }
 
     /// `T`: time to live.
@@ -153,6 +164,14 @@ mod tests {
         assert_eq!((flags.initial(), flags.delta()), (7, 9));
         assert!(b"TNRCEFMJDOIbcfhklqstuvxPL".iter().all(|letter| flags.has(*letter)));
         assert!(!flags.has(b'Z') && !flags.has(b' '));
+    }
+
+    #[test]
+    fn flags_before_and_behind_the_time_to_live() {
+        let flags = MetaFlags::parse(b"N5 t T60 R30").unwrap();
+        assert!(flags.is_before_ttl(b'N') && flags.is_before_ttl(b't'));
+        assert!(!flags.is_before_ttl(b'R') && !flags.is_before_ttl(b'T'));
+        assert!(!MetaFlags::parse(b"N5 R30").unwrap().is_before_ttl(b'N'));
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //!   md <key> <flags>*            ma <key> <flags>*            me <key> [b]
 //! ```
 
-use super::{Invalid, KEY_BYTES_MAX, MetaFlags, Words, key64, request::LineLimits, unsigned};
+use super::{Invalid, KEY_BYTES_MAX, MetaFlags, Words, key64, length, request::LineLimits};
 
 /// Which meta command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,7 +44,7 @@ impl<'a> Meta<'a> {
             return Err(Invalid::Key);
         }
         let bytes = match verb {
-            MetaVerb::Set => words.next().and_then(unsigned).ok_or(Invalid::Format)?,
+            MetaVerb::Set => words.next().and_then(length).ok_or(Invalid::Format)?,
             _ => 0,
         };
         Ok(Meta { verb, key, section: words.rest(), bytes })

@@ -1,5 +1,7 @@
 //! Decimal numbers of the protocol: digits only, refused when they do not fit.
 
+use super::VALUE_BYTES_MAX;
+
 /// An unsigned number; `None` if it is empty, holds anything but digits, or needs more than 64 bits.
 #[inline]
 pub fn unsigned(word: &[u8]) -> Option<u64> {
@@ -13,6 +15,13 @@ pub fn unsigned(word: &[u8]) -> Option<u64> {
         number = number.checked_mul(10)?.checked_add(digit(*byte)?)?;
     }
     (!word.is_empty()).then_some(number)
+}
+
+/// The length of a value; `None` as for [`unsigned`], or over [`VALUE_BYTES_MAX`]: no such value follows, so nothing
+/// is to be skipped.
+#[inline]
+pub fn length(word: &[u8]) -> Option<u64> {
+    unsigned(word).filter(|bytes| *bytes <= VALUE_BYTES_MAX)
 }
 
 /// A number with an optional `-` before it; `None` as for [`unsigned`], or if it needs more than 64 bits.
@@ -50,6 +59,15 @@ mod tests {
             ("x", None),
         ] {
             assert_eq!(unsigned(word.as_bytes()), number, "{word}");
+        }
+    }
+
+    #[test]
+    fn lengths_at_their_borders() {
+        assert_eq!(length(b"0"), Some(0));
+        assert_eq!(length(b"2147483645"), Some(VALUE_BYTES_MAX));
+        for word in ["2147483646", "2147483647", "4294967301", "18446744073709551615", "-1"] {
+            assert_eq!(length(word.as_bytes()), None, "{word}");
         }
     }
 

@@ -2,7 +2,8 @@
 
 use super::words::plain_bytes;
 use super::{
-    Invalid, KEY_BYTES_MAX, LINE_BYTES_MAX, LINE_END, Meta, MetaVerb, Unparsed, Words, signed, unsigned,
+    Invalid, KEY_BYTES_MAX, LINE_BYTES_MAX, LINE_END, Meta, MetaVerb, Unparsed, Words, length, signed,
+    unsigned,
 };
 
 /// One command line.
@@ -245,7 +246,7 @@ fn invalid(line: &[u8], error: Invalid, consumed: usize) -> Unparsed {
     };
     // A wrong number of words leaves open what the last one is, so that error is always said.
     let noreply = may_be_silent && error != Invalid::Command && Words::new(line).last() == Some(b"noreply");
-    Unparsed::Invalid { error, consumed, value_bytes: value_bytes.and_then(unsigned), noreply }
+    Unparsed::Invalid { error, consumed, value_bytes: value_bytes.and_then(length), noreply }
 }
 
 #[inline]
@@ -352,7 +353,7 @@ fn store<'a>(verb: StoreVerb, mut words: Words<'a>, limits: &LineLimits) -> Resu
         key: key?,
         flags: u32::try_from(number(flags)?).map_err(|_| Invalid::Format)?,
         exptime: signed(exptime).ok_or(Invalid::Format)?,
-        bytes: number(bytes)?,
+        bytes: length(bytes).ok_or(Invalid::Format)?,
         cas: cas.map_or(Ok(0), number)?,
         noreply,
     }))
@@ -472,6 +473,8 @@ mod tests {
         assert_eq!(error(b"set k 0 0 5 noreply more\r\n"), (Invalid::Command, Some(5), false));
         assert_eq!(error(b"set k\x01 0 0 5 noreply\r\n"), (Invalid::Key, Some(5), true));
         assert_eq!(error(b"set k 0 0 -5\r\n"), (Invalid::Format, None, false));
+        assert_eq!(error(b"set k 0 0 2147483647 noreply\r\n"), (Invalid::Format, None, true));
+        assert_eq!(error(b"ms k 4294967301\r\n"), (Invalid::Format, None, false));
         assert_eq!(error(b"set k 0 0\r\n"), (Invalid::Command, None, false));
         assert_eq!(error(b"ms k\x02 5\r\n"), (Invalid::Key, Some(5), false));
         assert_eq!(error(b"ms k\r\n"), (Invalid::Format, None, false));

@@ -51,12 +51,12 @@ pub(super) fn plain<'a>(request: &Request<'a>, now: Millis) -> Part<'a> {
     let said = |noreply: bool, kind| if noreply { Kind::Silent } else { Kind::Line(kind) };
     match *request {
         Request::Delete { key, noreply } => {
-            let op = Op::Delete(Delete::default());
+            let op = Op::Delete(Delete { leases: true, ..Delete::default() });
             part(Work::Keyed(Command { space: 0, key, op }), said(noreply, LineKind::Delete))
         }
         Request::Touch { key, exptime, noreply } => {
             let expiry = expiry(exptime, now);
-            let op = Op::Expire(Expire { expiry, condition: ExpireCondition::Always });
+            let op = Op::Expire(Expire { expiry, condition: ExpireCondition::Always, leases: true });
             part(Work::Keyed(Command { space: 0, key, op }), said(noreply, LineKind::Touch))
         }
         Request::Count { key, delta, down, noreply } => {
@@ -66,6 +66,7 @@ pub(super) fn plain<'a>(request: &Request<'a>, now: Millis) -> Part<'a> {
                 expiry: Expiry::Keep,
                 compare: None,
                 token: None,
+                leases: true,
             });
             part(Work::Keyed(Command { space: 0, key, op }), said(noreply, LineKind::Count))
         }
@@ -101,7 +102,7 @@ pub(super) fn store<'a>(store: &Store<'a>, now: Millis) -> Command<'a> {
         WriteMode::Append | WriteMode::Prepend => Expiry::Keep,
         _ => expiry(store.exptime, now),
     };
-    let write = Write { mode, flags: store.flags, expiry, compare, ..Write::set(&[]) };
+    let write = Write { mode, flags: store.flags, expiry, compare, leases: true, ..Write::set(&[]) };
     Command { space: 0, key: store.key, op: Op::Write(write) }
 }
 
@@ -126,6 +127,7 @@ pub(super) fn meta<'a>(verb: MetaVerb, key: &'a [u8], flags: &MetaFlags, now: Mi
             stale: flags.has(b'I').then(|| new_expiry(flags, now).unwrap_or(Expiry::Keep)),
             value_only: flags.has(b'x'),
             want_old: false,
+            leases: true,
         }),
         MetaVerb::Arithmetic => Op::Arithmetic(meta_arithmetic(flags, now)),
         MetaVerb::Debug => Op::Read(Read { peek: true, leases: true, ..Read::default() }),
@@ -139,13 +141,28 @@ fn new_expiry(flags: &MetaFlags, now: Millis) -> Option<Expiry> {
 
 #[inline]
 fn meta_read(flags: &MetaFlags, now: Millis) -> Read {
+    let new = new_expiry(flags, now);
+    let vivify = flags.vivify().map(|ttl| match new {
+        Some(new) if flags.is_before_ttl(b'N') => new,
+        _ => expiry(ttl, now),
+    });
     Read {
-        expiry: new_expiry(flags, now).unwrap_or(Expiry::Keep),
-        vivify: flags.vivify().map(|ttl| expiry(ttl, now)),
+        expiry: new.unwrap_or(Expiry::Keep),
+        vivify,
         token: flags.token(),
-        recache_below_ms: flags.recache().map(millis),
+        recache_below_ms: flags.recache().map(|ttl| below(ttl, now)),
+        recache_by_new: new.is_some() && !flags.is_before_ttl(b'R'),
+        show_old_expiry: flags.is_before_ttl(b't'),
         leases: true,
         peek: flags.has(b'u'),
+    }
+}
+
+/// How little to live is too little for `R`, whose number is an expiry as all others: 0 is never.
+fn below(ttl: i64, now: Millis) -> u64 {
+    match expiry(ttl, now) {
+        Expiry::At(at) => at.saturating_sub(now),
+        Expiry::Keep | Expiry::Never => 0,
     }
 }
 
@@ -161,7 +178,8 @@ fn meta_write(flags: &MetaFlags, now: Millis) -> Write<'static> {
     let joins = matches!(mode, WriteMode::Append | WriteMode::Prepend);
     let expiry_given = new_expiry(flags, now).unwrap_or(Expiry::Never);
     // memcached's add looks at no token, and a replace with one is a cas.
-    let compare = flags.compare().filter(|_| mode != WriteMode::Add);
+    // A token of 0 is none where values are joined.
+    let compare = flags.compare().filter(|token| mode != WriteMode::Add && !(joins && *token == 0));
     let mode = if compare.is_some() && mode == WriteMode::Replace { WriteMode::Set } else { mode };
     Write {
         mode,
@@ -170,7 +188,8 @@ fn meta_write(flags: &MetaFlags, now: Millis) -> Write<'static> {
         compare,
         token: flags.token(),
         vivify: flags.vivify().filter(|_| joins).map(|ttl| expiry(ttl, now)),
-        invalidate: flags.has(b'I') && compare.is_some(),
+        invalidate: flags.has(b'I') && !joins && compare.is_some_and(|token| token != 0),
+        leases: true,
         ..Write::set(&[])
     }
 }
@@ -183,8 +202,9 @@ fn meta_arithmetic(flags: &MetaFlags, now: Millis) -> Arithmetic {
         },
         initial: flags.vivify().map(|ttl| (Number::Unsigned(flags.initial()), expiry(ttl, now))),
         expiry: new_expiry(flags, now).unwrap_or(Expiry::Keep),
-        compare: flags.compare(),
+        compare: flags.compare().filter(|token| *token != 0),
         token: flags.token(),
+        leases: true,
     }
 }
 

@@ -102,7 +102,7 @@ pub(super) fn compose(
             Number::Unsigned(number) => line.counted(*number, meta, out),
             Number::Signed(_) | Number::Float(_) => problem(answer, out),
         },
-        (MetaVerb::Delete | MetaVerb::Arithmetic, Outcome::Miss) => line.usual(b"NF", None, out),
+        (MetaVerb::Delete | MetaVerb::Arithmetic, Outcome::Miss) => line.status(b"NF", None, out),
         (MetaVerb::Debug, Outcome::Item(found)) => line.debug(found, out),
         (MetaVerb::Debug, Outcome::Miss) => out.tail().extend_from_slice(b"EN\r\n"),
         (_, Outcome::Exists) => line.status(b"EX", None, out),

@@ -16,9 +16,8 @@
 //! - `l` (seconds since the last access) is the time since the item was last written: an access time would cost
 //!   8 bytes an item and a line to write back for every hit. It is read off the item's version, whose upper 48
 //!   bits are milliseconds of the Unix epoch.
-//! - A lease placeholder (`N` of `mg`) is a miss to commands that do not know leases; memcached shows it as
-//!   an empty value. With `T` and `t` in one `mg`, `t` is the new time to live, whatever their order.
-//! - With `q`, `md` and `ma` are silent on a miss too, as in memcached's newer releases.
+//! - A lease placeholder (`N` of `mg`) is a miss to `get` and its like; memcached shows it as an empty value. To all
+//!   other commands it is an item.
 //! - `ms` with `I` and without `C` means nothing. `E` with `mg` is the token of the placeholder that `N` leaves,
 //!   as in memcached's newer releases. A key set in base64 is given back in base64 to who asked in base64, not to
 //!   everybody.

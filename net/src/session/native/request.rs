@@ -283,10 +283,12 @@ fn change<'a>(op: Op, request: &Request<'a>, options: &Options, now: Millis) -> 
                 .then(|| options.expiry.map_or(Expiry::Keep, |expiry| absolute(expiry, now))),
             value_only: flags & flags::VALUE_ONLY != 0,
             want_old: flags & flags::WANT_OLD != 0,
+            leases: false,
         }),
         Op::Expire => Do::Expire(Expire {
             expiry: absolute(options.expiry.ok_or(Refusal::ExpiryNeeded)?, now),
             condition: condition(flags)?,
+            leases: false,
         }),
         Op::Increment | Op::Decrement | Op::AddSigned | Op::AddFloat => {
             Do::Arithmetic(arithmetic(op, request.value, options, now)?)
@@ -317,6 +319,7 @@ fn write<'a>(op: Op, request: &Request<'a>, options: &Options, now: Millis) -> W
         },
         invalidate: flags & flags::INVALIDATE != 0,
         want_old: flags & flags::WANT_OLD != 0,
+        leases: false,
     }
 }
 
@@ -348,6 +351,7 @@ fn arithmetic(op: Op, value: &[u8], options: &Options, now: Millis) -> Result<Ar
         expiry: options.expiry.map_or(Expiry::Keep, |expiry| absolute(expiry, now)),
         compare: options.compare,
         token: options.token,
+        leases: false,
     })
 }
 

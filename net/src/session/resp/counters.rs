@@ -47,6 +47,7 @@ fn arithmetic<'a>(delta: Delta, first: Number) -> Op<'a> {
         expiry: Expiry::Keep,
         compare: None,
         token: None,
+        leases: false,
     })
 }
 

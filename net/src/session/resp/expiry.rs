@@ -31,7 +31,7 @@ fn change<'a>(call: &Call<'_, 'a>, parts: Parts<'_, 'a>, unit: Unit) -> Result<(
     let moment = unit.moment(number, call.now).ok_or(Error::InvalidExpire(call.row.name))?;
     // A time before the epoch is as past as its first millisecond.
     let expiry = Expiry::At(u64::try_from(moment).unwrap_or(0));
-    parts.push(keyed(key, Op::Expire(Expire { expiry, condition }), Kind::Changed));
+    parts.push(keyed(key, Op::Expire(Expire { expiry, condition, leases: false }), Kind::Changed));
     Ok(())
 }
 
@@ -64,7 +64,7 @@ fn condition(call: &Call<'_, '_>) -> Result<ExpireCondition, Error> {
 }
 
 pub(super) fn persist<'a>(call: &Call<'_, 'a>, parts: Parts<'_, 'a>) -> Result<(), Error> {
-    let op = Op::Expire(Expire { expiry: Expiry::Never, condition: ExpireCondition::Set });
+    let op = Op::Expire(Expire { expiry: Expiry::Never, condition: ExpireCondition::Set, leases: false });
     parts.push(keyed(call.key(1)?, op, Kind::Changed));
     Ok(())
 }

@@ -13,6 +13,8 @@ pub(super) const READ: Op<'static> = Op::Read(Read {
     vivify: None,
     token: None,
     recache_below_ms: None,
+    recache_by_new: false,
+    show_old_expiry: false,
     leases: false,
     peek: false,
 });
