@@ -14,7 +14,7 @@ use crate::{Config, Error};
 use mio::net::{TcpStream, UnixStream};
 use mio::{Events, Interest, Poll, Registry, Token, Waker};
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::ToSocketAddrs;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -180,8 +180,9 @@ impl Driver {
     }
 
     fn open(&mut self, index: usize, now: Instant) {
-        let address = self.core.peer_mut(index).address.clone();
-        let opened = Stream::open(&address).and_then(|mut stream| {
+        let peer = self.core.peer_mut(index);
+        let (address, failures) = (peer.address.clone(), peer.failures as usize);
+        let opened = Stream::open(&address, failures).and_then(|mut stream| {
             stream.register(self.poll.registry(), Token(index))?;
             Ok(stream)
         });
@@ -269,14 +270,15 @@ impl Driver {
 struct Closed;
 
 impl Stream {
-    /// Begins to connect. Names are looked up here, which may block the thread.
-    fn open(address: &str) -> io::Result<Stream> {
+    /// Begins to connect. Names are looked up here, which may block the thread. That an address refuses shows later, so
+    /// each try after so many failures begins with another one of the name's.
+    fn open(address: &str, failures: usize) -> io::Result<Stream> {
         if let Some(path) = address.strip_prefix("unix:") {
             return UnixStream::connect(path).map(Stream::Unix);
         }
         let mut last = io::Error::new(ErrorKind::NotFound, "the name has no address");
-        for resolved in address.to_socket_addrs()? {
-            match TcpStream::connect(resolved) {
+        for address in in_turn(address.to_socket_addrs()?.collect(), failures) {
+            match TcpStream::connect(address) {
                 Ok(stream) => {
                     // Requests are small and gathered already; waiting for more would only delay them.
                     stream.set_nodelay(true)?;
@@ -333,5 +335,25 @@ impl Stream {
             Stream::Tcp(stream) => stream.write(bytes),
             Stream::Unix(stream) => stream.write(bytes),
         }
+    }
+}
+
+fn in_turn(mut addresses: Vec<SocketAddr>, failures: usize) -> Vec<SocketAddr> {
+    let first = failures % addresses.len().max(1);
+    addresses.rotate_left(first);
+    addresses
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Once a name whose first address refuses (often `::1` of localhost) was never reached.
+    #[test]
+    fn each_try_begins_with_another_address_of_a_name() {
+        let two: Vec<SocketAddr> = ["[::1]:1", "127.0.0.1:1"].map(|address| address.parse().unwrap()).into();
+        let first = |failures| in_turn(two.clone(), failures)[0];
+        assert_eq!([0, 1, 2].map(first), [two[0], two[1], two[0]]);
+        assert!(in_turn(Vec::new(), 3).is_empty());
     }
 }
