@@ -14,6 +14,7 @@ mod listen;
 mod shared;
 
 pub use config::{Endpoint, Listen, ServerConfig, StartError};
+pub use listen::overlap;
 pub(crate) use shared::Shared;
 
 use crate::clock::MachineClock;

@@ -51,6 +51,28 @@ fn a_port_that_is_taken_is_named() {
     }
 }
 
+/// Once another process was blamed.
+#[test]
+fn an_address_that_is_given_twice_is_named_as_that() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let everywhere = std::net::SocketAddr::from(([0, 0, 0, 0], free.port()));
+    let at = |address| Listen { endpoint: Endpoint::Tcp(address), protocol: None };
+    let folder = Folder::new("twice");
+    let unix = Listen { endpoint: Endpoint::Unix(folder.0.join("s")), protocol: None };
+    for shards in [1, 2] {
+        let base = || config(TransportChoice::Epoll, shards);
+        for (listen, shard_port_base) in [
+            (vec![at(free), at(free)], None),
+            (vec![at(everywhere), at(free)], None),
+            (vec![unix.clone(), unix.clone()], None),
+            (vec![at(free)], Some(free.port())),
+        ] {
+            let message = refusal(ServerConfig { listen, shard_port_base, ..base() });
+            assert!(message.contains("this server listens there already"), "{message}");
+        }
+    }
+}
+
 #[test]
 fn wrong_settings_are_named() {
     let base = || config(TransportChoice::Epoll, 2);
@@ -114,7 +136,11 @@ fn unix_sockets_serve_and_their_files_are_looked_after() {
         assert!(!path.exists());
         // What is no socket is not removed.
         std::fs::write(&path, "precious").unwrap();
-        assert!(refusal(serving()).starts_with("--listen: unix:"));
+        let message = refusal(serving());
+        assert!(
+            message.starts_with("--listen: unix:") && message.contains("no socket has that name"),
+            "{message}"
+        );
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "precious");
     }
 }

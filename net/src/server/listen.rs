@@ -65,8 +65,7 @@ impl Bound {
             Endpoint::Tcp(address) => self.add_tcp(*address),
             Endpoint::Unix(path) => self.add_unix(path),
         };
-        let endpoint =
-            endpoint.map_err(|cause| listen_error("--listen", listen.endpoint.to_string(), cause))?;
+        let endpoint = endpoint.map_err(|cause| self.error("--listen", listen.endpoint.clone(), cause))?;
         self.addresses.push(endpoint);
         self.kinds.push(ListenerKind { protocol: listen.protocol, shard_port: false });
         Ok(())
@@ -102,21 +101,54 @@ impl Bound {
             Endpoint::Unix(_) => None,
         });
         let host = host.ok_or(StartError::ShardPortHost)?;
-        for (number, shard) in self.shards.iter_mut().enumerate() {
-            let number = number as u16;
+        for number in 0..self.shards.len() as u16 {
             let port = match base {
                 0 => 0,
                 _ => base.checked_add(number).ok_or(StartError::ShardPort { base, shard: number })?,
             };
             let address = SocketAddr::new(host, port);
-            let error = |cause| listen_error("--shard-port-base", address.to_string(), cause);
+            let error = |cause| self.error("--shard-port-base", Endpoint::Tcp(address), cause);
             let socket = tcp(address, false).map_err(error)?;
             let address = socket.local_addr().map_err(error)?.as_socket().unwrap_or(address);
             self.shard_addresses.push(address);
-            shard.push(socket.into());
+            self.shards[usize::from(number)].push(socket.into());
         }
         self.kinds.push(ListenerKind { protocol: None, shard_port: true });
         Ok(())
+    }
+
+    /// Why `endpoint` cannot be listened on, and what to do.
+    fn error(&self, setting: &'static str, endpoint: Endpoint, cause: io::Error) -> StartError {
+        let cure = match (cause.kind(), &endpoint) {
+            (io::ErrorKind::AddrInUse, Endpoint::Tcp(address)) if self.has(*address) => {
+                "; this server listens there already: every listener and every shard needs an address of its own"
+            }
+            (io::ErrorKind::AddrInUse, Endpoint::Unix(path)) if !is_socket(path) => {
+                "; a file that is no socket has that name: choose another, or remove it"
+            }
+            (io::ErrorKind::AddrInUse, Endpoint::Unix(path))
+                if self.files.iter().any(|file| file.0 == *path) =>
+            {
+                "; this server listens there already"
+            }
+            (io::ErrorKind::AddrInUse, _) => "; another process has it: choose another, or end that process",
+            (io::ErrorKind::PermissionDenied, _) => {
+                "; ports below 1024 and other users' folders need more rights: choose another"
+            }
+            (io::ErrorKind::AddrNotAvailable, _) => "; no interface of this machine has that address",
+            (io::ErrorKind::NotFound, _) => "; its folder does not exist",
+            _ => "",
+        };
+        StartError::Listen { setting, endpoint: endpoint.to_string(), cause, cure }
+    }
+
+    /// Whether this server listens on `address`, or on all addresses with its port.
+    fn has(&self, address: SocketAddr) -> bool {
+        let common = self.addresses.iter().filter_map(|endpoint| match endpoint {
+            Endpoint::Tcp(address) => Some(address),
+            Endpoint::Unix(_) => None,
+        });
+        common.chain(&self.shard_addresses).any(|own| overlap(*own, address))
     }
 }
 
@@ -152,22 +184,21 @@ fn unix(path: &Path) -> io::Result<Socket> {
 }
 
 fn is_stale(path: &Path, address: &SockAddr) -> bool {
-    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
     let refused = Socket::new(Domain::UNIX, Type::STREAM, None)
         .and_then(|socket| socket.connect(address))
         .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
-    is_socket && refused
+    is_socket(path) && refused
 }
 
-fn listen_error(setting: &'static str, endpoint: String, cause: io::Error) -> StartError {
-    let cure = match cause.kind() {
-        io::ErrorKind::AddrInUse => "; another process has it: choose another, or end that process",
-        io::ErrorKind::PermissionDenied => {
-            "; ports below 1024 and other users' folders need more rights: choose another"
-        }
-        io::ErrorKind::AddrNotAvailable => "; no interface of this machine has that address",
-        io::ErrorKind::NotFound => "; its folder does not exist",
-        _ => "",
-    };
-    StartError::Listen { setting, endpoint, cause, cure }
+fn is_socket(path: &Path) -> bool {
+    std::fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket())
+}
+
+/// Whether two listeners cannot be there at once. Port 0 is any, and overlaps with none.
+pub fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    let everywhere = one.ip().is_unspecified() || other.ip().is_unspecified();
+    one.port() != 0
+        && one.port() == other.port()
+        && one.is_ipv4() == other.is_ipv4()
+        && (everywhere || one.ip() == other.ip())
 }
