@@ -72,6 +72,8 @@ pub(crate) struct Core {
     pub(super) outcomes: Outcomes,
     pub(super) pool: Pool,
     pub(super) now: Millis,
+    /// Milliseconds of the clock, for time-outs: the wall clock, which `now` follows, may step ahead.
+    pub(super) ticks: Millis,
     /// When the turn began, by the clock's nanoseconds.
     pub(super) turn_began_ns: u64,
     /// Requests that this turn read and answered.
@@ -144,6 +146,7 @@ impl Core {
             settings,
             pool: Pool::default(),
             now,
+            ticks: 0,
             turn_began_ns: 0,
             answered: 0,
             waited: Durations::default(),
@@ -156,7 +159,7 @@ impl Core {
             foreign_uploads: HashMap::new(),
             connections_total: 0,
             sweep_at: 0,
-            swept_at: now,
+            swept_at: 0,
             draining_since: None,
             drain_turns: 0,
             drained: false,
@@ -183,6 +186,7 @@ impl Core {
         self.mail.awake();
         self.ready.begin_turn();
         self.turn_began_ns = began_ns;
+        self.ticks = began_ns / 1_000_000;
         #[cfg(test)]
         if self.bug.0 == Bug::MissedExpiry {
             return;

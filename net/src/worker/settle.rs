@@ -38,7 +38,7 @@ impl Core {
         // Connections of all shards get different numbers.
         let number = self.connections_total * u64::from(self.mail.shards()) + u64::from(self.number);
         let port = if shard_port { Port::Shard } else { Port::Common };
-        let mut conn = Connection::new(id, number, Session::new(protocol, port), self.now);
+        let mut conn = Connection::new(id, number, Session::new(protocol, port), self.ticks);
         conn.on_shard_port = shard_port;
         let (peer, local) = addresses();
         (conn.peer, conn.local) = (peer.into(), local.into());
@@ -69,7 +69,7 @@ impl Core {
     pub(super) fn sent(&mut self, id: ConnId, piece: Piece) {
         self.stats.sent_bytes.add(piece.bytes().len() as u64);
         self.take_back(piece);
-        let now = self.now;
+        let now = self.ticks;
         if let Some(conn) = self.connections.find(id) {
             conn.sending = false;
             conn.sent_at = now;
@@ -101,7 +101,7 @@ impl Core {
     #[inline]
     pub(super) fn received(&mut self, id: ConnId, len: u32) {
         self.stats.received_bytes.add(u64::from(len));
-        let now = self.now;
+        let now = self.ticks;
         if let Some(conn) = self.connections.find(id) {
             conn.received_at = now;
         }
@@ -174,7 +174,7 @@ impl Core {
         }
         if let Some(piece) = conn.output.take(Vec::new) {
             conn.sending = true;
-            conn.sent_at = self.now;
+            conn.sent_at = self.ticks;
             let notice = notice(conn, &piece);
             transport.send(conn.id, piece, notice);
         }
@@ -236,15 +236,15 @@ impl Core {
 
     /// Background work of the shard, and clients that are silent or slow. True if the shard has more to do.
     pub(super) fn maintain(&mut self, budget: u32) -> bool {
-        if self.now - self.swept_at >= SWEEP_MS {
-            self.swept_at = self.now;
+        if self.ticks - self.swept_at >= SWEEP_MS {
+            self.swept_at = self.ticks;
             self.sweep();
         }
         self.shard.maintain(self.now, budget)
     }
 
     fn sweep(&mut self) {
-        let (now, settings) = (self.now, &self.settings);
+        let (now, settings) = (self.ticks, &self.settings);
         let (idle_ms_max, slow_ms_max) = (settings.idle_ms_max, settings.slow_ms_max);
         let places = self.connections.places();
         for _ in 0..places.min(SWEEP_PLACES) {
@@ -282,7 +282,7 @@ impl Core {
             return;
         }
         if self.draining_since.is_none() {
-            self.draining_since = Some(self.now);
+            self.draining_since = Some(self.ticks);
             transport.stop_accepting();
         }
         self.drain_turns += 1;
@@ -310,18 +310,29 @@ impl Core {
     }
 
     fn close_all(&mut self, transport: &mut impl Transport) {
+        let (mut connections, mut requests, mut bytes) = (0, 0, 0);
         for place in 0..self.connections.places() {
             let Some(id) = self.connections.at(place).map(|conn| conn.id) else { continue };
             let Some(mut conn) = self.connections.take(id) else { continue };
             if conn.phase != Phase::Closing {
+                connections += 1;
+                requests += conn.queue.len();
+                bytes += conn.output.bytes();
                 self.close(&mut conn, CloseReason::Drained, transport);
             }
             self.connections.put(conn);
         }
+        if connections > 0 {
+            tracing::warn!(
+                shard = self.number,
+                "--drain-timeout is over: {connections} clients that did not take their answers are cut off; \
+                 {requests} requests were waiting, and {bytes} bytes of answers besides what was being sent"
+            );
+        }
     }
 
     fn is_past_drain(&self) -> bool {
-        self.draining_since.is_some_and(|since| self.now - since > self.settings.drain_ms_max)
+        self.draining_since.is_some_and(|since| self.ticks - since > self.settings.drain_ms_max)
     }
 
     pub(super) fn is_draining(&self) -> bool {
@@ -384,3 +395,6 @@ fn notice(conn: &Connection, piece: &Piece) -> Notice {
         _ => Notice::Soon,
     }
 }
+
+#[cfg(test)]
+mod tests;

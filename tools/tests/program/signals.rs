@@ -117,4 +117,5 @@ fn a_client_that_never_reads_does_not_hold_the_drain() {
     server.signal(libc::SIGTERM);
     let (status, stderr) = server.wait();
     assert_eq!(status.code(), Some(0), "{stderr}");
+    assert!(stderr.contains("--drain-timeout is over: 1 clients"), "{stderr}");
 }

@@ -366,9 +366,11 @@ fn values(row: Option<&Row>, arguments: &Arguments) -> Values {
     }
 }
 
-/// Longest request of several values, all of it buffered: as long as a command and one value may be.
+/// Longest request of several values, all of it buffered: as long as a command and one value may be, and as the places of
+/// arguments can say, which have 32 bits.
 fn pairs_bytes_max(limits: &Limits) -> usize {
-    usize::try_from(limits.value_bytes_max).unwrap_or(usize::MAX).saturating_add(limits.frame_bytes_max)
+    let value_max = usize::try_from(limits.value_bytes_max).unwrap_or(usize::MAX);
+    value_max.saturating_add(limits.frame_bytes_max).min(u32::MAX as usize)
 }
 
 /// Where an argument is: its number, where its bytes start, and how many they are.

@@ -1,0 +1,59 @@
+//! Time-outs of connections.
+
+use super::*;
+use crate::session::{Limits, Protocol};
+use crate::worker::mail::Mail;
+use crate::worker::{CoreParts, Settings};
+use std::sync::Arc;
+use torc_engine::{Shard, ShardConfig};
+
+const NOW: u64 = 1_790_000_000_000;
+const SECOND_NS: u64 = 1_000_000_000;
+
+/// A shard that closes clients after two silent seconds.
+fn core() -> Core {
+    let limits = Limits {
+        key_bytes_max: 250,
+        value_bytes_max: 1 << 20,
+        value_bytes_inline: 1000,
+        frame_bytes_max: 1000,
+        arguments_max: 10,
+    };
+    let settings = Settings {
+        limits,
+        listeners: Vec::new(),
+        connections_max: 1,
+        output_bytes_max: 1000,
+        queue_parts_max: 10,
+        input_bytes_max: 1000,
+        idle_ms_max: 2000,
+        slow_ms_max: 2000,
+        drain_ms_max: 2000,
+        outcomes_bytes_max: 0,
+    };
+    let shard = Shard::new(ShardConfig { now: NOW, ..ShardConfig::new(16 << 20) }).expect("16 MiB");
+    let shared = Arc::new(crate::simulation::shared(1));
+    let mail = Mail::among(1).swap_remove(0);
+    Core::new(CoreParts { shard, mail, shared, number: 0, settings, now: NOW })
+}
+
+/// Once the wall clock would have closed every client that it stepped over.
+#[test]
+fn a_step_of_the_wall_clock_is_no_silence_of_a_client() {
+    let mut core = core();
+    core.begin_turn(0, NOW);
+    let id = ConnId { index: 0, generation: 0 };
+    core.connections.insert(Connection::new(
+        id,
+        1,
+        Session::new(Some(Protocol::Resp), Port::Common),
+        core.ticks,
+    ));
+    let phase = |core: &mut Core| core.connections.at(0).expect("it is there").phase;
+    core.begin_turn(SECOND_NS + SECOND_NS / 2, NOW + 24 * 3600 * 1000);
+    core.maintain(0);
+    assert_eq!(phase(&mut core), Phase::Open);
+    core.begin_turn(3 * SECOND_NS, NOW + 24 * 3600 * 1000);
+    core.maintain(0);
+    assert_eq!(phase(&mut core), Phase::Finishing(CloseReason::Idle));
+}
