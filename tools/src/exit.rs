@@ -41,6 +41,12 @@ impl Failure {
     }
 }
 
+/// Says on stderr what is no error.
+pub(crate) fn warn(text: &str) {
+    // Where stderr is closed nobody wants to know.
+    let _ = writeln!(std::io::stderr(), "torc: {text}");
+}
+
 /// Writes to stdout, all of it and at once.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();

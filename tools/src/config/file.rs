@@ -1,7 +1,7 @@
 //! The TOML file: a flat table of settings by their names, each key known or refused.
 
 use super::error::ConfigError;
-use super::settings::{Kind, SETTINGS, Setting, setting};
+use super::settings::{Kind, Setting, nearest, setting};
 use super::sources::{Origin, Raw, Texts};
 use std::path::Path;
 use toml::Spanned;
@@ -62,19 +62,6 @@ fn scalar(value: &Spanned<DeValue<'_>>) -> Option<String> {
     }
 }
 
-/// How alike a key must be to be suggested (Jaro-Winkler, 0 to 1).
-const ALIKE_MIN: f64 = 0.8;
-
-fn nearest(key: &str) -> Option<&'static str> {
-    let key = key.replace('_', "-").to_ascii_lowercase();
-    SETTINGS
-        .iter()
-        .map(|setting| (strsim::jaro_winkler(&key, setting.name), setting.name))
-        .filter(|(alike, _)| *alike >= ALIKE_MIN)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, name)| name)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,11 +98,5 @@ mod tests {
             }
             assert!(!error.contains('\n'), "{error}");
         }
-    }
-
-    #[test]
-    fn far_off_keys_get_no_suggestion() {
-        assert_eq!(nearest("zzz"), None);
-        assert_eq!(nearest("Max_Connections"), Some("max-connections"));
     }
 }

@@ -25,7 +25,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 use torc_engine::eviction::Algorithm;
 use torc_engine::item::KEY_BYTES_MAX;
-use torc_net::server::{Endpoint, Listen, ServerConfig};
+use torc_net::server::{Endpoint, Listen, ServerConfig, overlap};
 use value::{show_cpus, show_duration, show_listen};
 
 /// How log lines are written.
@@ -44,6 +44,8 @@ pub(crate) struct Config {
     pub(crate) log_level: tracing::Level,
     /// What `--check` prints: every setting as it is used, and why.
     pub(crate) entries: Vec<Entry>,
+    /// What is no error and should be known: said on stderr, or in the log.
+    pub(crate) warnings: Vec<String>,
 }
 
 /// A setting as it is used.
@@ -56,9 +58,12 @@ pub(crate) struct Entry {
 
 /// Reads everything that is set and checks it against the machine.
 pub(crate) fn load(flags: &Flags, machine: &Machine) -> Result<Config, ConfigError> {
-    let environment = |name: &str| std::env::var(name).ok();
+    // Bytes that are no text are shown as such by the error that they lead to.
+    let environment = |name: &str| std::env::var_os(name).map(|text| text.to_string_lossy().into_owned());
     let texts = sources::merge(flags, &environment, &|path| std::fs::read_to_string(path))?;
-    Config::from_texts(&texts, machine)
+    let names: Vec<String> = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()).collect();
+    let warnings = sources::misspelt(names.iter().map(String::as_str));
+    Ok(Config { warnings, ..Config::from_texts(&texts, machine)? })
 }
 
 impl Config {
@@ -98,7 +103,7 @@ impl Config {
         let idle_timeout = r.one("idle-timeout", value::duration, show)?;
         let drain_timeout = r.one("drain-timeout", value::duration, show)?.unwrap_or_default();
 
-        let admin = r.admin(allow_remote)?;
+        let admin = r.admin(allow_remote, &taken(&listen, shard_port_base, shards))?;
         let log = r.one("log", log_format, |_| String::new())?;
         r.show_as_written("log");
         let log_level = r.one("log-level", level, |level| level.to_string().to_ascii_lowercase())?;
@@ -126,7 +131,7 @@ impl Config {
             slow_client_timeout,
             drain_timeout,
         };
-        Ok(Config { server, admin, log, log_level, entries: reader.entries })
+        Ok(Config { server, admin, log, log_level, entries: reader.entries, warnings: Vec::new() })
     }
 }
 
@@ -374,17 +379,40 @@ impl Reader<'_> {
         Ok(bytes)
     }
 
-    fn admin(&mut self, allow_remote: bool) -> Result<Option<SocketAddr>, ConfigError> {
+    /// `taken`: what clients are served at.
+    fn admin(&mut self, allow_remote: bool, taken: &[SocketAddr]) -> Result<Option<SocketAddr>, ConfigError> {
         let parse = |text: &str| match text {
             "off" => Ok(None),
             _ => {
                 let address = value::socket_address(text.strip_prefix("http://").unwrap_or(text))?;
                 local_or_allowed(address, allow_remote)?;
+                if taken.iter().any(|taken| overlap(*taken, address)) {
+                    return Err(
+                        "is where clients are served (--listen, --shard-port-base); choose another, or off"
+                            .into(),
+                    );
+                }
                 Ok(Some(address))
             }
         };
         self.one("admin", parse, |admin| admin.map_or("off".into(), |address| format!("http://{address}")))
     }
+}
+
+/// Addresses of the common listeners and of the shards.
+fn taken(listen: &[Listen], shard_port_base: Option<u16>, shards: u16) -> Vec<SocketAddr> {
+    let mut taken: Vec<SocketAddr> = listen
+        .iter()
+        .filter_map(|entry| match &entry.endpoint {
+            Endpoint::Tcp(address) => Some(*address),
+            Endpoint::Unix(_) => None,
+        })
+        .collect();
+    if let (Some(first), Some(base @ 1..)) = (taken.first().copied(), shard_port_base) {
+        let ports = (0..shards).filter_map(|shard| base.checked_add(shard));
+        taken.extend(ports.map(|port| SocketAddr::new(first.ip(), port)));
+    }
+    taken
 }
 
 /// Nobody is asked for a password yet, so reach is the only protection.

@@ -41,6 +41,20 @@ pub(crate) fn setting(name: &str) -> Option<&'static Setting> {
     SETTINGS.iter().find(|setting| setting.name == name)
 }
 
+/// How alike a key must be to be suggested (Jaro-Winkler, 0 to 1).
+const ALIKE_MIN: f64 = 0.8;
+
+/// The setting whose name is most like `key`, if one is.
+pub(crate) fn nearest(key: &str) -> Option<&'static str> {
+    let key = key.replace('_', "-").to_ascii_lowercase();
+    SETTINGS
+        .iter()
+        .map(|setting| (strsim::jaro_winkler(&key, setting.name), setting.name))
+        .filter(|(alike, _)| *alike >= ALIKE_MIN)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, name)| name)
+}
+
 const fn one(
     group: &'static str,
     name: &'static str,
@@ -183,6 +197,12 @@ mod tests {
             assert!(setting.name.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'), "{}", setting.name);
             assert!(SETTINGS.iter().skip(index + 1).all(|other| other.name != setting.name));
         }
+    }
+
+    #[test]
+    fn far_off_keys_get_no_suggestion() {
+        assert_eq!(nearest("zzz"), None);
+        assert_eq!(nearest("Max_Connections"), Some("max-connections"));
     }
 
     #[test]

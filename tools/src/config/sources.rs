@@ -2,7 +2,7 @@
 
 use super::error::ConfigError;
 use super::file;
-use super::settings::{Kind, SETTINGS, Setting};
+use super::settings::{Kind, SETTINGS, Setting, nearest, setting};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -47,6 +47,28 @@ pub(crate) struct Flags {
 /// The variable that names the file when `--config` does not.
 pub(crate) const CONFIG_VARIABLE: &str = "TORC_CONFIG";
 
+/// Names of the environment that begin as ours do and are none of them, each as a warning: a misspelt one would be
+/// overlooked in silence.
+pub(crate) fn misspelt<'n>(names: impl Iterator<Item = &'n str>) -> Vec<String> {
+    let known = |name: &str| {
+        [CONFIG_VARIABLE, SERVER_VARIABLE].contains(&name)
+            || SETTINGS.iter().any(|setting| setting.variable() == name)
+    };
+    let warning = |name: &str| {
+        let nearest = name.strip_prefix(PREFIX).and_then(nearest).and_then(setting);
+        let advice = match nearest {
+            Some(setting) => format!("did you mean {}?", setting.variable()),
+            None => "`torc serve --help` lists the settings".into(),
+        };
+        format!("the environment variable {name} names no setting and is not used; {advice}")
+    };
+    names.filter(|name| name.starts_with(PREFIX) && !known(name)).map(warning).collect()
+}
+
+const PREFIX: &str = "TORC_";
+/// The variable that `torc cli` reads.
+const SERVER_VARIABLE: &str = "TORC_SERVER";
+
 /// One text a setting, the one that counts.
 pub(crate) fn merge(
     flags: &Flags,
@@ -90,4 +112,27 @@ fn from_environment(setting: &Setting, environment: &dyn Fn(&str) -> Option<Stri
         Kind::One | Kind::Switch => vec![text],
     };
     Some(Raw { texts, origin: Origin::Environment(variable) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_misspelt_variable_is_named_with_the_right_one() {
+        let names = [
+            "TORC_MEMROY",
+            "TORC_MAXCONNECTIONS",
+            "TORC_MEMORY",
+            "TORC_CONFIG",
+            "TORC_SERVER",
+            "PATH",
+            "TORCH",
+        ];
+        let warnings = misspelt(names.into_iter());
+        assert_eq!(warnings.len(), 2, "{warnings:?}");
+        assert!(warnings[0].contains("TORC_MEMROY") && warnings[0].contains("TORC_MEMORY?"), "{warnings:?}");
+        assert!(warnings[1].contains("TORC_MAX_CONNECTIONS?"), "{warnings:?}");
+        assert!(misspelt(["TORC_QQQ"].into_iter())[0].contains("--help"));
+    }
 }

@@ -2,7 +2,7 @@
 
 use super::uring::Trial;
 use crate::config::value::{Size, show_cpus};
-use crate::machine::{FILES_RESERVED, Machine};
+use crate::machine::{FILES_RESERVED, Machine, connections_for};
 use std::io;
 
 /// How a fact stands.
@@ -178,17 +178,10 @@ fn transparent_huge_pages(machine: &Machine) -> Check {
     const NAME: &str = "huge pages (transparent)";
     let mode = |mode: &Option<String>| mode.clone().unwrap_or_else(|| "not there".into());
     let found = format!("private {}, shared {}", mode(&machine.thp), mode(&machine.thp_shared));
-    let works = |mode: &Option<String>| {
-        matches!(mode.as_deref(), Some("always" | "madvise" | "within_size" | "advise" | "force"))
-    };
-    let state = match (works(&machine.thp), works(&machine.thp_shared)) {
-        (true, true) => State::Found,
-        (false, false) => State::Missing,
-        _ => State::Limited,
-    };
+    let state = if machine.has_huge_pages() { State::Found } else { State::Missing };
     Check::new(NAME, state, found)
         .follows("segments and index on small pages: more TLB misses a request")
-        .cure("echo madvise > /sys/kernel/mm/transparent_hugepage/enabled, and advise into shmem_enabled beside it")
+        .cure("echo madvise > /sys/kernel/mm/transparent_hugepage/enabled")
 }
 
 fn reserved_huge_pages(machine: &Machine) -> Check {
@@ -207,7 +200,7 @@ fn files(machine: &Machine) -> Check {
     Check::new("open files", state, format!("{soft}, can be raised to {hard}"))
         .follows(format!(
             "--max-connections can be at most {}, and is lowered to that by default",
-            hard.saturating_sub(FILES_RESERVED)
+            connections_for(hard)
         ))
         .cure("ulimit -n 65536, LimitNOFILE=65536 in the unit")
 }
@@ -296,6 +289,23 @@ mod tests {
         for (cpus, state) in [(vec![0, 1], State::Limited), (vec![0], State::Found)] {
             let topology = Topology { cpus, quota: Some(1.5), memory_bytes_max: None, nodes: Vec::new() };
             assert_eq!(named(&all(&machine_with(&[], topology), &[]), "CPU quota").state, state);
+        }
+    }
+
+    /// Once a machine with huge pages for private memory alone was a limited one here, and "asked for" in the banner.
+    #[test]
+    fn huge_pages_are_there_if_one_kind_of_memory_has_them() {
+        const PRIVATE: &str = "sys/kernel/mm/transparent_hugepage/enabled";
+        const SHARED: &str = "sys/kernel/mm/transparent_hugepage/shmem_enabled";
+        for (private, shared, state) in [
+            ("[madvise]", "[never]", State::Found),
+            ("[never]", "[advise]", State::Found),
+            ("[always]", "[always]", State::Found),
+            ("[never]", "[never]", State::Missing),
+        ] {
+            let machine = machine_of(&[(PRIVATE, private), (SHARED, shared)], 1);
+            assert_eq!(machine.has_huge_pages(), state == State::Found);
+            assert_eq!(named(&all(&machine, &[]), "huge pages (transparent)").state, state);
         }
     }
 

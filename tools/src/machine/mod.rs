@@ -73,6 +73,14 @@ impl Machine {
         }
     }
 
+    /// Whether segments are given huge pages: as shared memory where the kernel has them for that, else as private memory.
+    pub(crate) fn has_huge_pages(&self) -> bool {
+        let given = |mode: &Option<String>| {
+            matches!(mode.as_deref(), Some("always" | "madvise" | "within_size" | "advise" | "force"))
+        };
+        given(&self.thp) || given(&self.thp_shared)
+    }
+
     /// Names in a directory of `/sys` or `/dev`, sorted; none if it is not there.
     pub(crate) fn names(&self, directory: &str) -> Vec<String> {
         names(&self.root, directory)
@@ -81,6 +89,11 @@ impl Machine {
 
 /// Descriptors that the program needs beside its connections: listeners, rings, log, admin.
 pub(crate) const FILES_RESERVED: u64 = 256;
+
+/// How many connections so many open files allow: one at least, as the program may need less than is reserved for it.
+pub(crate) fn connections_for(files: u64) -> u64 {
+    files.saturating_sub(FILES_RESERVED).max(1)
+}
 
 /// Raises the limit of open files as far as allowed, and says what it is then.
 pub(crate) fn raise_file_limit() -> u64 {

@@ -91,10 +91,7 @@ fn cores(config: &Config, machine: &Machine) -> String {
 }
 
 fn memory(config: &Config, machine: &Machine) -> String {
-    let huge = match machine.thp.as_deref() {
-        Some("always" | "madvise") => "asked for",
-        _ => "not to be had",
-    };
+    let huge = if machine.has_huge_pages() { "asked for" } else { "not to be had" };
     format!(
         "{} of the {}'s {}, eviction {}, huge pages {huge}",
         Size(config.server.memory_bytes),

@@ -21,7 +21,7 @@ use crate::args::ServeArgs;
 use crate::config::{self, Config, Origin};
 use crate::exit::{self, Failure};
 use crate::logging;
-use crate::machine::{self, FILES_RESERVED, Machine};
+use crate::machine::{self, FILES_RESERVED, Machine, connections_for};
 use running::Running;
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
@@ -34,9 +34,11 @@ pub(crate) fn run(args: &ServeArgs) -> Result<(), Failure> {
     let mut config = config::load(&args.flags, &machine)?;
     fit_files(&mut config, machine::raise_file_limit())?;
     if args.check {
+        config.warnings.iter().for_each(|warning| exit::warn(warning));
         return exit::print(&table(&config.entries));
     }
     logging::init(&config);
+    config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -50,12 +52,12 @@ pub(crate) fn run(args: &ServeArgs) -> Result<(), Failure> {
 /// Fewer connections than descriptors, or a late and strange failure comes of it.
 fn fit_files(config: &mut Config, files: u64) -> Result<(), Failure> {
     const NAME: &str = "max-connections";
-    let most = files.saturating_sub(FILES_RESERVED) as usize;
+    let most = connections_for(files) as usize;
     if config.server.connections_max <= most {
         return Ok(());
     }
     let Some(entry) = config.entries.iter_mut().find(|entry| entry.name == NAME) else { return Ok(()) };
-    if most == 0 || entry.origin != Origin::Default.to_string() {
+    if entry.origin != Origin::Default.to_string() {
         return Err(Failure::Usage(format!(
             "--{NAME}: {} needs {} open files and the limit is {files}; raise it (ulimit -n, LimitNOFILE=) or \
              allow at most {most} connections (from {})",
@@ -67,6 +69,9 @@ fn fit_files(config: &mut Config, files: u64) -> Result<(), Failure> {
     entry.value = most.to_string();
     entry.origin = format!("{}: the limit of open files is {files}", entry.origin);
     config.server.connections_max = most;
+    config.warnings.push(format!(
+        "--{NAME} is {most}, as no more than {files} files may be open; raise that limit (ulimit -n, LimitNOFILE=)"
+    ));
     Ok(())
 }
 

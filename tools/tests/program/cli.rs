@@ -93,8 +93,11 @@ fn a_pipe_is_a_line_a_command() {
 #[test]
 fn a_server_that_is_not_there_is_an_error_with_the_cure() {
     for protocol in ["native", "resp"] {
+        let began = std::time::Instant::now();
         let output =
-            finish(torc().args(["cli", "-s", "127.0.0.1:1", "--timeout", "1", "-p", protocol, "PING"]));
+            finish(torc().args(["cli", "-s", "127.0.0.1:1", "--timeout", "60", "-p", protocol, "PING"]));
+        // Once the native protocol tried again for as long as it was told to wait for an answer.
+        assert!(began.elapsed() < std::time::Duration::from_secs(20), "{protocol}");
         assert_eq!(output.status.code(), Some(1), "{protocol}");
         assert!(stderr_of(&output).contains("torc serve"), "{protocol}: {}", stderr_of(&output));
     }

@@ -15,6 +15,12 @@ fn wrong_settings_end_with_one_line_and_code_two() {
         (&["--config", "/no/such/file"], &[], &["--config", "/no/such/file"]),
         (&[], &[("TORC_CONFIG", "/no/such/file")], &["/no/such/file"]),
         (&["--admin", "1.2.3.4:80"], &[], &["--admin", "--allow-remote"]),
+        (&["--listen", "127.0.0.1:7399", "--admin", "127.0.0.1:7399"], &[], &["--admin", "--listen", "7399"]),
+        (
+            &["--shards", "2", "--listen", "127.0.0.1:7398", "--shard-port-base", "7171"],
+            &[],
+            &["--admin", "--shard-port-base", "7172", "default"],
+        ),
         (&["--max-connections", "9000000"], &[], &["--max-connections", "open files", "ulimit"]),
     ];
     for (flags, environment, parts) in table {
@@ -29,6 +35,16 @@ fn wrong_settings_end_with_one_line_and_code_two() {
         }
         assert!(output.stdout.is_empty());
     }
+}
+
+/// Once a misspelt variable was overlooked in silence.
+#[test]
+fn a_misspelt_variable_is_warned_about_and_the_right_one_is_named() {
+    let output = finish(torc().args(["serve", "--check"]).env("TORC_MAX_VALEU", "1m"));
+    assert_eq!(output.status.code(), Some(0));
+    let stderr = stderr_of(&output);
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    assert!(stderr.contains("TORC_MAX_VALEU") && stderr.contains("TORC_MAX_VALUE?"), "{stderr}");
 }
 
 #[test]

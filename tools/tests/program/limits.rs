@@ -34,6 +34,19 @@ fn the_connection_limit_fits_the_open_files() {
     let line = shown.lines().find(|line| line.starts_with("max-connections")).unwrap_or_default();
     assert!(line.contains(" 144 ") && line.contains("400"), "{shown}");
 
+    assert!(stderr_of(&output).contains("--max-connections is 144"), "{}", stderr_of(&output));
+
+    // Once a limit below 257 kept a server without flags from starting.
+    let mut command = serve(&["--shards=1"]);
+    limit_files(&mut command, 100);
+    let mut server = Server::spawn(&mut command);
+    let mut only = server.connect();
+    assert!(only.try_ping());
+    assert!(!server.connect().try_ping(), "a second is not served");
+    server.signal(libc::SIGTERM);
+    let (status, stderr) = server.wait();
+    assert!(status.success() && stderr.contains("--max-connections is 1,"), "{stderr}");
+
     let mut command = serve(&["--check", "--max-connections=1000"]);
     limit_files(&mut command, 400);
     let output = finish(&mut command);
