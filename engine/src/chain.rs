@@ -2,72 +2,92 @@
 //!
 //! ```text
 //!  head, an item with the key; its value:
-//!  | value bytes u64 | chain u64 | stored bytes u64 | extent u64 | extent u64 | ...
-//!  chunk, an item without key; its value:   | hash of the key u64 | data ...
+//!  | value bytes u64 | stored bytes u64 | chain u64 | next ordinal u64 | extent u64 ... | location u64 ... |
+//!   \_______________________________ self-contained ________________________________/ \__ DRAM alone __/
+//!  chunk, an item with the same key; its value:   | ordinal u64 | data ...
 //!
-//!  extent   63        36 35                          0
-//!           | length 28 | chunk in units of 8 bytes 36 |     all ones instead of a chunk: a hole
+//!  extent   63        40 39                      0
+//!           | length 24 | ordinal of the chunk 40 |     all ones instead of an ordinal: a hole
 //! ```
+//!
+//! A chunk is named by its chain and its ordinal, wherever it lies. The chain's number is the version of its first head, and
+//! that of every chunk once it has a head; ordinals are given once in a chain and never again. A chunk carries the key, so
+//! whoever meets one (in its segment, on a medium, on a stream) finds its slot and its head. Where chunks lie is what DRAM
+//! remembers: the locations behind the extents, in the same order; without them the list is complete everywhere else.
 //!
 //! An *extent* is a piece of the value: a chunk, or a *hole*, zeros that are stored nowhere. The value's bytes are
 //! those of its extents, one behind the other; the stored ones are those of its chunks.
 //!
-//! The chain's number is the version of its first head, and that of every chunk once it has a head; so a
-//! chunk that is met in its segment finds its head by the hash and knows it by the number. A new head may
-//! take over chunks of the old one (touch, append, a range written): only the list is written again. A chunk itself
-//! never changes once it is in a list, so whoever reads it from afar reads on; where it lies changes when it is moved.
+//! A new head may take over chunks of the old one (touch, append, a range written): only the list is written again. A
+//! chunk itself never changes once it is in a list, so whoever reads it from afar reads on; its location changes when it is
+//! moved.
 
 use crate::bytes::Bytes;
 use crate::command::UploadId;
 use crate::index::LOCATION_BYTES_MAX;
 
 /// Bytes of the list before the extents.
-pub(crate) const LIST_HEAD_BYTES: usize = 24;
-/// Bytes of an extent in the list.
-pub(crate) const EXTENT_BYTES: usize = 8;
+pub(crate) const LIST_HEAD_BYTES: usize = 32;
+/// Bytes of the list for each extent: itself and its location.
+pub(crate) const EXTENT_BYTES: usize = 16;
+/// Bytes of a chunk's value before its data: the ordinal.
+pub(crate) const ORDINAL_BYTES: usize = 8;
 
-const LENGTH_SHIFT: u32 = 36;
-const LOCATION_MASK: u64 = (1 << LENGTH_SHIFT) - 1;
-/// No item begins at the last 8 bytes that a location can name.
-const NOWHERE: u64 = LOCATION_MASK;
+const WORD: usize = 8;
+const LENGTH_SHIFT: u32 = 40;
+const ORDINAL_MASK: u64 = (1 << LENGTH_SHIFT) - 1;
+/// No chunk has the last ordinal.
+const HOLE: u64 = ORDINAL_MASK;
 /// Longest extent, bytes; a longer hole is several.
 pub(crate) const EXTENT_LEN_MAX: u64 = (1 << (u64::BITS - LENGTH_SHIFT)) - 1;
 
-const _: () = assert!(LOCATION_BYTES_MAX / 8 == LOCATION_MASK + 1);
-
 /// A piece of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Extent(u64);
+pub(crate) struct Extent {
+    word: u64,
+    location: u64,
+}
 
 impl Extent {
-    /// `len` bytes of data in the chunk at `at`.
-    pub(crate) fn chunk(at: u64, len: usize) -> Extent {
-        debug_assert!(at < LOCATION_BYTES_MAX && at.is_multiple_of(8) && len as u64 <= EXTENT_LEN_MAX);
-        Extent(((len as u64) << LENGTH_SHIFT) | (at / 8))
+    /// `len` bytes of data in the chunk with this ordinal, which lies at `at`.
+    pub(crate) fn chunk(ordinal: u64, at: u64, len: usize) -> Extent {
+        debug_assert!(at < LOCATION_BYTES_MAX && len as u64 <= EXTENT_LEN_MAX && ordinal < HOLE);
+        Extent { word: (len as u64) << LENGTH_SHIFT | ordinal, location: at }
     }
 
     /// Zeros, at most [`EXTENT_LEN_MAX`] bytes.
     pub(crate) fn hole(len: u64) -> Extent {
         debug_assert!(len <= EXTENT_LEN_MAX);
-        Extent((len << LENGTH_SHIFT) | NOWHERE)
+        Extent { word: len << LENGTH_SHIFT | HOLE, location: 0 }
+    }
+
+    /// The chunk's ordinal; a hole has none.
+    pub(crate) fn ordinal(self) -> Option<u64> {
+        let ordinal = self.word & ORDINAL_MASK;
+        (ordinal != HOLE).then_some(ordinal)
     }
 
     /// Where the chunk lies; a hole lies nowhere.
     pub(crate) fn location(self) -> Option<u64> {
-        let location = self.0 & LOCATION_MASK;
-        (location != NOWHERE).then_some(location * 8)
+        self.ordinal().map(|_| self.location)
     }
 
     pub(crate) fn len(self) -> u64 {
-        self.0 >> LENGTH_SHIFT
+        self.word >> LENGTH_SHIFT
     }
 
-    pub(crate) fn encoded(self) -> [u8; EXTENT_BYTES] {
-        self.0.to_le_bytes()
+    /// The same chunk under an ordinal that is higher by `first`.
+    pub(crate) fn behind(self, first: u64) -> Extent {
+        Extent { word: self.word + first, ..self }
     }
 }
 
-/// The value of a chain head.
+/// Whether a chain can give `count` more ordinals.
+pub(crate) fn has_ordinals(next: u64, count: usize) -> bool {
+    next + (count as u64) < HOLE
+}
+
+/// The value of a chain head in DRAM.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ChainList<'s>(Bytes<'s>);
 
@@ -82,14 +102,19 @@ impl<'s> ChainList<'s> {
         self.0.word(0)
     }
 
-    /// The chain's number: its chunks have it as version.
-    pub(crate) fn chain(&self) -> u64 {
-        self.0.word(8)
-    }
-
     /// Bytes of the value that lie in chunks.
     pub(crate) fn stored_bytes(&self) -> u64 {
-        self.0.word(16)
+        self.0.word(WORD)
+    }
+
+    /// The chain's number: its chunks have it as version.
+    pub(crate) fn chain(&self) -> u64 {
+        self.0.word(2 * WORD)
+    }
+
+    /// The ordinal of the chain's next chunk.
+    pub(crate) fn next_ordinal(&self) -> u64 {
+        self.0.word(3 * WORD)
     }
 
     /// Number of extents.
@@ -98,43 +123,61 @@ impl<'s> ChainList<'s> {
     }
 
     pub(crate) fn extent(&self, number: usize) -> Extent {
-        Extent(self.0.word(LIST_HEAD_BYTES + number * EXTENT_BYTES))
+        let at = LIST_HEAD_BYTES + number * WORD;
+        Extent { word: self.0.word(at), location: self.0.word(at + self.len() * WORD) }
     }
 
     pub(crate) fn extents(self) -> impl DoubleEndedIterator<Item = Extent> + ExactSizeIterator + 's {
         (0..self.len()).map(move |number| self.extent(number))
     }
 
-    /// The number of the extent whose chunk lies at a location, and where it stands from the start of the list.
+    /// The extent whose chunk lies at a location, and where that location stands from the start of the list.
     pub(crate) fn position(self, location: u64) -> Option<(usize, Extent)> {
         let number = self.extents().position(|extent| extent.location() == Some(location))?;
-        Some((LIST_HEAD_BYTES + number * EXTENT_BYTES, self.extent(number)))
+        Some((LIST_HEAD_BYTES + (self.len() + number) * WORD, self.extent(number)))
+    }
+
+    /// Bytes of the list that mean the same everywhere.
+    #[cfg(test)]
+    pub(crate) fn self_contained(self) -> Bytes<'s> {
+        self.0.slice(0..LIST_HEAD_BYTES + self.len() * WORD)
     }
 }
 
 /// Writes a list, an extent at a time.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct ListWriter {
+    /// Extents that the list will have.
     extents: usize,
+    written: usize,
     value_bytes: u64,
     stored_bytes: u64,
 }
 
 impl ListWriter {
+    /// For a list of `list_bytes` bytes.
+    pub(crate) fn new(list_bytes: usize) -> ListWriter {
+        let extents = (list_bytes - LIST_HEAD_BYTES) / EXTENT_BYTES;
+        ListWriter { extents, written: 0, value_bytes: 0, stored_bytes: 0 }
+    }
+
     /// Adds an extent to the list, whose bytes are `list`.
     pub(crate) fn push(&mut self, list: &mut [u8], extent: Extent) {
-        let at = LIST_HEAD_BYTES + self.extents * EXTENT_BYTES;
-        list[at..at + EXTENT_BYTES].copy_from_slice(&extent.encoded());
-        self.extents += 1;
+        let at = LIST_HEAD_BYTES + self.written * WORD;
+        let location_at = at + self.extents * WORD;
+        list[at..at + WORD].copy_from_slice(&extent.word.to_le_bytes());
+        list[location_at..location_at + WORD].copy_from_slice(&extent.location.to_le_bytes());
+        self.written += 1;
         self.value_bytes += extent.len();
         self.stored_bytes += if extent.location().is_some() { extent.len() } else { 0 };
     }
 
     /// Writes what stands before the extents.
-    pub(crate) fn finish(self, list: &mut [u8], chain: u64) {
-        debug_assert_eq!(list.len(), LIST_HEAD_BYTES + self.extents * EXTENT_BYTES);
-        for (number, word) in [self.value_bytes, chain, self.stored_bytes].into_iter().enumerate() {
-            list[number * 8..][..8].copy_from_slice(&word.to_le_bytes());
+    pub(crate) fn finish(self, list: &mut [u8], chain: u64, next_ordinal: u64) {
+        debug_assert_eq!(self.extents, self.written);
+        let words = [self.value_bytes, self.stored_bytes, chain, next_ordinal];
+        for (number, word) in words.into_iter().enumerate() {
+            list[number * WORD..][..WORD].copy_from_slice(&word.to_le_bytes());
         }
     }
 }
@@ -144,11 +187,15 @@ impl ListWriter {
 #[derive(Debug)]
 pub(crate) struct Upload {
     pub(crate) id: UploadId,
+    pub(crate) space: u16,
+    pub(crate) key: Box<[u8]>,
     /// Bytes that will have come in the end.
     pub(crate) bytes: u64,
+    /// Memory that they will take in the end, in whole chunks.
+    pub(crate) cost: u64,
     pub(crate) received: u64,
     pub(crate) chain: u64,
-    /// All of them chunks.
+    /// All of them chunks, with ordinals from 0.
     pub(crate) extents: Vec<Extent>,
     /// Bytes of the last chunk that are still to be written, and where.
     pub(crate) room: usize,
@@ -156,14 +203,14 @@ pub(crate) struct Upload {
 }
 
 impl Upload {
-    /// One of `bytes` bytes, in at most `chunks` chunks.
-    pub(crate) fn new(id: UploadId, bytes: u64, chain: u64, chunks: usize) -> Upload {
-        Upload { id, bytes, received: 0, chain, extents: Vec::with_capacity(chunks), room: 0, room_at: 0 }
-    }
-
     /// Where its chunks lie.
     pub(crate) fn locations(&self) -> impl Iterator<Item = u64> + '_ {
         self.extents.iter().filter_map(|extent| extent.location())
+    }
+
+    /// Memory beside its chunks.
+    pub(crate) fn table_bytes(&self) -> usize {
+        self.extents.capacity() * size_of::<Extent>() + self.key.len()
     }
 }
 
@@ -173,23 +220,27 @@ mod tests {
 
     #[test]
     fn a_list_reads_back_and_finds_its_chunks() {
-        let extents = [Extent::chunk(8, 100), Extent::hole(EXTENT_LEN_MAX), Extent::chunk(24, 7)];
+        let extents = [Extent::chunk(4, 8, 100), Extent::hole(EXTENT_LEN_MAX), Extent::chunk(0, 24, 7)];
         let mut bytes = [0; LIST_HEAD_BYTES + 3 * EXTENT_BYTES];
-        let mut writer = ListWriter::default();
+        let mut writer = ListWriter::new(bytes.len());
         extents.into_iter().for_each(|extent| writer.push(&mut bytes, extent));
-        writer.finish(&mut bytes, 7);
+        writer.finish(&mut bytes, 7, 5);
         let list = ChainList::new(Bytes::from(&bytes));
-        assert_eq!((list.value_bytes(), list.chain(), list.stored_bytes()), (EXTENT_LEN_MAX + 107, 7, 107));
+        assert_eq!((list.value_bytes(), list.stored_bytes()), (EXTENT_LEN_MAX + 107, 107));
+        assert_eq!((list.chain(), list.next_ordinal()), (7, 5));
         assert_eq!(list.extents().collect::<Vec<_>>(), extents);
         assert_eq!((list.len(), list.extent(2)), (3, extents[2]));
-        assert_eq!(list.position(24), Some((LIST_HEAD_BYTES + 16, extents[2])));
+        assert_eq!(list.position(24), Some((LIST_HEAD_BYTES + 5 * WORD, extents[2])));
         assert_eq!(list.position(32), None);
+        assert_eq!(list.self_contained().len(), LIST_HEAD_BYTES + 3 * WORD);
     }
 
     #[test]
-    fn the_last_place_of_a_chunk_is_no_hole() {
+    fn the_last_place_and_the_last_ordinal_of_a_chunk_are_no_hole() {
         let last = LOCATION_BYTES_MAX - 16;
-        assert_eq!(Extent::chunk(last, 5).location(), Some(last));
+        let extent = Extent::chunk(HOLE - 2, last, 5).behind(1);
+        assert_eq!((extent.location(), extent.ordinal(), extent.len()), (Some(last), Some(HOLE - 1), 5));
         assert_eq!((Extent::hole(5).location(), Extent::hole(5).len()), (None, 5));
+        assert!(has_ordinals(HOLE - 2, 1) && !has_ordinals(HOLE - 2, 2));
     }
 }

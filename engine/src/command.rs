@@ -39,7 +39,7 @@ pub enum Op<'a> {
     /// Overwrite part of a value, zero-filled up to `offset` (SETRANGE).
     SetRange {
         offset: u64,
-        value: &'a [u8],
+        value: Body<'a>,
     },
 }
 

@@ -13,8 +13,8 @@
 //! holds the item. What changes in place is the state byte (therefore outside any checksum) and a small
 //! counter's digits with the version.
 //!
-//! The value of a *chain head* is a list (see [`crate::chain`]); a *chunk* holds a slice of such a value and
-//! has no key. The checksum is written by the tier, never in DRAM.
+//! The value of a *chain head* is a list (see [`crate::chain`]); a *chunk* holds a slice of such a value
+//! behind the same key. The checksum is written by the tier, never in DRAM.
 
 use crate::bytes::Bytes;
 use crate::command::{Meta, Millis};

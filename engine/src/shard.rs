@@ -33,7 +33,7 @@ mod upload;
 mod uploads;
 mod write;
 
-use crate::chain::ChainList;
+use crate::chain::{ChainList, ORDINAL_BYTES};
 use crate::command::{Command, Found, Meta, Millis, Op, Outcome, Refusal, Value};
 use crate::eviction::{Algorithm, Eviction};
 use crate::expiry::Calendar;
@@ -120,6 +120,8 @@ pub struct Shard {
     flush_at: Millis,
     reclaim: Reclaim,
     uploads: Uploads,
+    /// What the uploads may take, if that is less than their share of the segments.
+    uploads_max: u64,
     memory_bytes: u64,
     value_bytes_max: u64,
     stats: Arc<ShardStats>,
@@ -160,6 +162,7 @@ impl Shard {
             flush_at: Millis::MAX,
             reclaim: Reclaim::default(),
             uploads: Uploads::default(),
+            uploads_max: u64::MAX,
             memory_bytes: config.memory_bytes,
             value_bytes_max: config.value_bytes_max,
             stats: Arc::default(),
@@ -201,7 +204,7 @@ impl Shard {
             Op::Delete(delete) => self.delete(key, delete, now),
             Op::Arithmetic(arithmetic) => self.arithmetic(key, arithmetic, now),
             Op::Expire(expire) => self.expire(key, expire, now),
-            Op::SetRange { offset, value } => self.set_range(key, *offset, value, now),
+            Op::SetRange { offset, value } => self.set_range(key, *offset, *value, now),
         }
     }
 
@@ -395,8 +398,11 @@ fn payload_bytes(item: &ItemRef<'_>) -> u64 {
     if item.present() & present::CHAIN_HEAD != 0 {
         return item.key_len() as u64;
     }
-    let hash = if item.present() & present::CHUNK != 0 { crate::segments::CHUNK_HASH_BYTES } else { 0 };
-    (item.key_len() + item.value_len() - hash) as u64
+    if item.present() & present::CHUNK != 0 {
+        // The key is its head's.
+        return (item.value_len() - ORDINAL_BYTES) as u64;
+    }
+    (item.key_len() + item.value_len()) as u64
 }
 
 /// Bytes that expire with an item but lie outside it: the data of a head's chunks.

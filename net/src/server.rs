@@ -241,7 +241,7 @@ fn settings(config: &ServerConfig, listeners: Vec<crate::worker::ListenerKind>) 
 }
 
 /// Sessions answer what is longer than their limits before that much of it waits: a command with what stands before and
-/// behind its value, and values as long as one may be, which MSET and SETRANGE have buffered.
+/// behind its value, and values as long as one may be, which MSET has buffered.
 fn input_bytes_max(config: &ServerConfig) -> usize {
     let value_max =
         usize::try_from(config.value_bytes_max).unwrap_or(usize::MAX).max(config.value_bytes_inline);

@@ -21,6 +21,7 @@ pub use header::{Phase, Queue, SegmentHeader};
 pub use lent::{Chain, Lent, LentChain};
 
 use crate::bytes::Bytes;
+use crate::chain::ORDINAL_BYTES;
 use crate::command::Millis;
 use crate::item::{ItemRef, present};
 use arena::Arena;
@@ -38,8 +39,6 @@ pub const CLASSES: usize = 10;
 pub const RELOCATION_RESERVE: usize = 1;
 /// Pinned segments that a search for one to take passes over, at most.
 pub(crate) const PARKED_MAX: usize = 64;
-/// Bytes of a chunk's value before its data: the hash of the key whose value it is part of.
-pub(crate) const CHUNK_HASH_BYTES: usize = 8;
 
 /// The write class of an item: by its time to live, in steps of four from 15 s.
 pub fn class_of(expiry: Option<Millis>, now: Millis) -> u8 {
@@ -190,7 +189,7 @@ impl Segments {
     pub(crate) fn chunk(&self, at: u64) -> Bytes<'_> {
         let item = self.item(at);
         debug_assert!(item.present() & present::CHUNK != 0, "a chain leads to chunks");
-        item.value().behind(CHUNK_HASH_BYTES)
+        item.value().behind(ORDINAL_BYTES)
     }
 
     /// Pins the segment of `at` and lends `bytes` out of it.

@@ -2,11 +2,10 @@
 //!
 //! Walks every segment and every item, so a call costs as much as the shard is large. No server calls it.
 
-use super::reclaim::chunk_hash;
 use super::{Shard, chunk_expiry_bytes, hash_of, payload_bytes};
-use crate::chain::ChainList;
+use crate::chain::{ChainList, ORDINAL_BYTES};
 use crate::item::{ItemRef, present, state};
-use crate::segments::{CHUNK_HASH_BYTES, Phase, Queue};
+use crate::segments::{Phase, Queue};
 
 /// What a recount has found.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -79,6 +78,22 @@ impl Shard {
         self.audit_memory()
     }
 
+    /// Every item that is not dead, chunks included, as they lie.
+    #[cfg(test)]
+    pub(super) fn each_live(&self, visit: &mut dyn FnMut(ItemRef<'_>)) {
+        for segment in 0..self.segments.headers().len() as u32 {
+            let header = self.segments.header(segment);
+            let mut done = 0;
+            while !matches!(header.phase, Phase::Free | Phase::Retired) && done < header.used {
+                let item = self.segments.item(self.segments.start(segment) + u64::from(done));
+                done += item.item_len() as u32;
+                if !item.is(state::DEAD) {
+                    visit(item);
+                }
+            }
+        }
+    }
+
     fn count_item(&self, item: &ItemRef<'_>, recount: &mut Recount) {
         if item.version() <= self.flushed {
             return;
@@ -98,7 +113,7 @@ impl Shard {
         if self.uploads.iter().any(|upload| upload.locations().any(|chunk| chunk == at)) {
             return Ok(());
         }
-        let hash = chunk_hash(item);
+        let hash = hash_of(&self.secrets, item);
         let head = self.index.find(hash, |slot| {
             let head = self.segments.item(slot.location());
             head.present() & present::CHAIN_HEAD != 0
@@ -120,8 +135,12 @@ impl Shard {
             let Some(chunk) = extent.location() else { continue };
             stored += extent.len();
             let chunk = self.segments.item(chunk);
-            let len = chunk.value_len() - CHUNK_HASH_BYTES;
-            let is_ours = chunk.present() & present::CHUNK != 0 && chunk.version() == list.chain();
+            let len = chunk.value_len() - ORDINAL_BYTES;
+            let ordinal = Some(chunk.value().word(0));
+            let is_ours = chunk.present() & present::CHUNK != 0
+                && (chunk.version(), ordinal) == (list.chain(), extent.ordinal())
+                && chunk.space() == item.space()
+                && chunk.key() == *item.key().to_vec();
             check(is_ours && !chunk.is(state::DEAD), || {
                 format!("the head at {at} lists a chunk that is not its own")
             })?;

@@ -1,9 +1,11 @@
 //! Changing what is there: delete, arithmetic, expiry, ranges.
 
+use super::edit::To;
 use super::write::{Linked, Stored, absolute, over};
 use super::{Key, Shard};
 use crate::command::{
-    Arithmetic, Delete, Delta, Expire, ExpireCondition, Expiry, Meta, Millis, Number, Outcome, Refusal, Value,
+    Arithmetic, Body, Delete, Delta, Expire, ExpireCondition, Expiry, Meta, Millis, Number, Outcome, Refusal,
+    Value,
 };
 use crate::index::{Place, Slot};
 use crate::item::{Header, state};
@@ -164,9 +166,7 @@ impl Shard {
         now: Millis,
     ) -> Result<Outcome<'static>, Refusal> {
         let Some((number, expiry)) = ask.initial else { return Ok(Outcome::Miss) };
-        if key.bytes.len() > self.item_bytes_max() / 2 {
-            return Err(Refusal::KeyTooLarge);
-        }
+        self.check(key, 0)?;
         let mut buffer = [0; NUMBER_BYTES_MAX];
         let text = write_number(number, &mut buffer)?;
         let version = self.clock.next(now);
@@ -191,8 +191,17 @@ impl Shard {
         Ok(Outcome::Counter { number, meta: self.meta(at) })
     }
 
-    pub(super) fn set_range(&mut self, key: Key<'_>, offset: u64, value: &[u8], now: Millis) -> Outcome<'_> {
+    pub(super) fn set_range(
+        &mut self,
+        key: Key<'_>,
+        offset: u64,
+        value: Body<'_>,
+        now: Millis,
+    ) -> Outcome<'_> {
         let result = self.change_range(key, offset, value, now);
+        if result.is_err() {
+            self.upload_drop(value);
+        }
         self.stored(result.map(Stored::from), false)
     }
 
@@ -200,16 +209,11 @@ impl Shard {
         &mut self,
         key: Key<'_>,
         offset: u64,
-        value: &[u8],
+        value: Body<'_>,
         now: Millis,
     ) -> Result<Linked, Refusal> {
-        let end = offset.checked_add(value.len() as u64);
-        if end.is_none_or(|end| end > self.value_bytes_max) {
-            return Err(Refusal::ValueTooLarge);
-        }
-        if key.bytes.len() > self.item_bytes_max() / 2 {
-            return Err(Refusal::KeyTooLarge);
-        }
+        let end = offset.checked_add(self.body_bytes(value)).ok_or(Refusal::ValueTooLarge)?;
+        self.check(key, end)?;
         let at = self.find_there(key, false, now).map(|(_, slot)| slot.location());
         let header = at.map(|at| self.segments.item(at).header()).unwrap_or_default();
         let header = Header {
@@ -221,7 +225,7 @@ impl Shard {
             ..header
         };
         let old = self.hold(at);
-        let result = self.write_range(key, header, old, (offset, value), now);
+        let result = self.put(key, header, old, (To::Offset(offset), value), now);
         self.let_go(at, old);
         result
     }

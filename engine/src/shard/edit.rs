@@ -12,8 +12,11 @@
 use super::plan::{self, Part, Shape};
 use super::write::Linked;
 use super::{Key, Shard, out_of_memory};
-use crate::chain::{ChainList, EXTENT_BYTES, EXTENT_LEN_MAX, Extent, LIST_HEAD_BYTES, ListWriter, Upload};
-use crate::command::{Millis, Refusal, UploadId};
+use crate::chain::{
+    ChainList, EXTENT_BYTES, EXTENT_LEN_MAX, Extent, LIST_HEAD_BYTES, ListWriter, ORDINAL_BYTES, Upload,
+    has_ordinals,
+};
+use crate::command::{Body, Millis, Refusal};
 use crate::item::{Header, present};
 use std::ops::Range;
 
@@ -24,6 +27,15 @@ pub(super) enum Old {
     Plain { at: u64, len: u64 },
     /// A chain; its head may move meanwhile, or go.
     Chain { version: u64 },
+}
+
+/// Where new bytes go in a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum To {
+    /// Over what is there; what lies between the value's end and them is zeros.
+    Offset(u64),
+    Start,
+    End,
 }
 
 /// A value to be: bytes of the old one, zeros where there are none, and over both of them the new bytes.
@@ -56,69 +68,49 @@ impl Shard {
         }
     }
 
-    /// Writes `value` at `offset` of what `old` has; between the two lie zeros.
-    pub(super) fn write_range(
+    /// Puts new bytes to a place of what `old` has.
+    pub(super) fn put(
         &mut self,
         key: Key<'_>,
         header: Header,
         old: Old,
-        (offset, value): (u64, &[u8]),
+        (to, body): (To, Body<'_>),
         now: Millis,
     ) -> Result<Linked, Refusal> {
-        let overlay = Overlay { old, old_at: 0, new: value, new_at: offset };
-        let end = offset + value.len() as u64;
-        if let Old::Plain { len, .. } = old
-            && header.item_len(key.bytes.len(), end.max(len) as usize) <= self.item_bytes_max()
-        {
-            return self.store_inline(key, header, overlay, end.max(len), now);
-        }
-        let chunk_bytes = self.chunk_bytes() as u64;
-        let parts = plan::range(self.shape(key, old)?, offset, end, chunk_bytes);
-        self.edit(key, header, overlay, (parts, None), now)
-    }
-
-    /// Puts bytes behind or before what `old` has.
-    pub(super) fn join_bytes(
-        &mut self,
-        key: Key<'_>,
-        header: Header,
-        old: Old,
-        (bytes, before): (&[u8], bool),
-        now: Millis,
-    ) -> Result<Linked, Refusal> {
-        let shape = self.shape(key, old)?;
-        let (added, len) = (bytes.len() as u64, shape.len());
-        let (old_at, new_at) = if before { (added, 0) } else { (0, len) };
-        let overlay = Overlay { old, old_at, new: bytes, new_at };
-        let is_short = header.item_len(key.bytes.len(), (len + added) as usize) <= self.item_bytes_max();
-        if is_short && matches!(old, Old::Plain { .. }) {
-            return self.store_inline(key, header, overlay, len + added, now);
-        }
-        let parts = plan::join(shape, added, before, self.chunk_bytes() as u64);
-        self.edit(key, header, overlay, (parts, None), now)
-    }
-
-    /// Puts an upload behind or before what `old` has.
-    pub(super) fn join_upload(
-        &mut self,
-        key: Key<'_>,
-        header: Header,
-        old: Old,
-        (upload, before): (UploadId, bool),
-        now: Millis,
-    ) -> Result<Linked, Refusal> {
-        let upload = self.complete(upload)?;
+        let (new, upload) = match body {
+            Body::Bytes(bytes) => (bytes, None),
+            Body::Upload(id) => (&[][..], Some(self.complete(id, key)?)),
+        };
+        let added = upload.as_ref().map_or(new.len() as u64, |upload| upload.bytes);
         let shape = match self.shape(key, old) {
             Ok(shape) => shape,
             Err(refusal) => {
-                self.discard(upload);
+                upload.iter().for_each(|upload| self.discard(&upload.extents));
                 return Err(refusal);
             }
         };
-        let parts = plan::join_upload(shape, upload.bytes, before);
-        let old_at = if before { upload.bytes } else { 0 };
-        let overlay = Overlay { old, old_at, new: &[], new_at: old_at };
-        self.edit(key, header, overlay, (parts, Some(upload)), now)
+        let (old_at, new_at) = match to {
+            To::Offset(offset) => (0, offset),
+            To::End => (0, shape.len()),
+            To::Start => (added, 0),
+        };
+        let overlay = Overlay { old, old_at, new, new_at };
+        let len = (old_at + shape.len()).max(new_at + added);
+        let is_short = header.item_len(key.bytes.len(), len as usize) <= self.item_bytes_max();
+        if is_short && upload.is_none() && matches!(old, Old::Plain { .. }) {
+            return self.store_inline(key, header, overlay, len, now);
+        }
+        let chunk_bytes = self.chunk_bytes(key) as u64;
+        let parts = match (to, &upload) {
+            (To::Offset(offset), None) => plan::range(shape, offset, offset + added, chunk_bytes),
+            (To::Offset(offset), Some(_)) => {
+                let range = offset..offset + added;
+                plan::with_upload(plan::range(shape, range.start, range.end, chunk_bytes), range)
+            }
+            (_, None) => plan::join(shape, added, to == To::Start, chunk_bytes),
+            (_, Some(_)) => plan::join_upload(shape, added, to == To::Start),
+        };
+        self.edit(key, header, overlay, (parts, upload), now)
     }
 
     /// The chain that a change began with, where it is now.
@@ -164,69 +156,56 @@ impl Shard {
         key: Key<'_>,
         header: Header,
         overlay: Overlay<'_>,
-        (mut parts, upload): (Vec<Part>, Option<Upload>),
+        (parts, upload): (Vec<Part>, Option<Upload>),
         now: Millis,
     ) -> Result<Linked, Refusal> {
-        let mut fresh = Upload::new(UploadId(0), 0, header.version, 0);
         let header = Header { kind: present::CHAIN_HEAD, ..header };
-        let result = self.fit_list(key, &header, &overlay, &mut parts, upload.as_ref()).and_then(|extents| {
-            self.add_fresh(&parts, &mut fresh, now)?;
-            self.room_for_list(key, &header, overlay.old, extents, now)
+        let uploaded = upload.as_ref().map_or(&[][..], |upload| &upload.extents);
+        let mut fresh = Vec::new();
+        let room = self.add_fresh(key, header.version, &parts, &mut fresh, now).and_then(|()| {
+            let extents = plan::extents(&parts, uploaded.len(), self.chunk_bytes(key) as u64);
+            self.room_for_list(key, &header, overlay.old, extents, fresh.len() + uploaded.len(), now)
         });
-        let (at, head) = match result {
+        let (at, head) = match room {
             Ok(places) => places,
             Err(refusal) => {
-                upload.into_iter().chain([fresh]).for_each(|upload| self.discard(upload));
+                self.discard(&fresh);
+                self.discard(uploaded);
                 return Err(refusal);
             }
         };
         // Nothing can fail from here on.
         self.compose_fresh(&parts, &fresh, overlay, head);
-        let chain = head.map_or(header.version, |head| self.list(head).chain());
-        let uploaded = upload.as_ref().map_or(&[][..], |upload| &upload.extents);
-        self.write_list(at, chain, &parts, (head, &fresh.extents, uploaded));
+        let (chain, first) = match head.map(|head| self.list(head)) {
+            Some(list) => (list.chain(), list.next_ordinal()),
+            None => (header.version, 0),
+        };
+        let behind = first + fresh.len() as u64;
+        self.write_list(at, &parts, head, (&fresh, first), (uploaded, behind), chain);
         let old = self.link(key, at, head.is_some());
         if let Some(head) = head {
             self.kill_replaced(head, &parts);
         }
-        upload.into_iter().chain([fresh]).for_each(|upload| self.settle_upload(upload, chain, key.hash));
+        self.settle_chunks(&fresh, chain, first);
+        self.settle_chunks(uploaded, chain, behind);
         Ok(Linked { at, old })
     }
 
-    /// Number of extents of the new list; where there would be too many, runs of short ones are written anew.
-    fn fit_list(
-        &self,
-        key: Key<'_>,
-        header: &Header,
-        overlay: &Overlay<'_>,
-        parts: &mut Vec<Part>,
-        upload: Option<&Upload>,
-    ) -> Result<usize, Refusal> {
-        let chunk_bytes = self.chunk_bytes() as u64;
-        let uploaded = upload.map_or(0, |upload| upload.extents.len());
-        let room = self.item_bytes_max().saturating_sub(header.len() + key.bytes.len() + LIST_HEAD_BYTES);
-        let extents_max = room / EXTENT_BYTES;
-        let count = plan::extents(parts, uploaded, chunk_bytes);
-        let shape = self.shape(key, overlay.old)?;
-        let bytes = shape.len() + overlay.new.len() as u64 + upload.map_or(0, |upload| upload.bytes);
-        let wanted = plan::extents_wanted(bytes, chunk_bytes).min(extents_max);
-        if let Shape::Chain(list) = shape
-            && count > wanted
-        {
-            plan::shorten(parts, list, overlay.old_at, chunk_bytes, count - wanted);
-        }
-        let count = plan::extents(parts, uploaded, chunk_bytes);
-        if count <= extents_max { Ok(count) } else { Err(Refusal::ValueTooLarge) }
-    }
-
     /// Adds the chunks of all fresh parts, without data.
-    fn add_fresh(&mut self, parts: &[Part], fresh: &mut Upload, now: Millis) -> Result<(), Refusal> {
+    fn add_fresh(
+        &mut self,
+        key: Key<'_>,
+        chain: u64,
+        parts: &[Part],
+        fresh: &mut Vec<Extent>,
+        now: Millis,
+    ) -> Result<(), Refusal> {
         for part in parts {
             let Part::Fresh(range) = part else { continue };
             let mut left = range.end - range.start;
             while left > 0 {
-                let data = left.min(self.chunk_bytes() as u64);
-                self.add_chunk(fresh, data as usize, now)?;
+                let data = left.min(self.chunk_bytes(key) as u64);
+                fresh.push(self.add_chunk(key, chain, fresh.len() as u64, data as usize, now)?);
                 left -= data;
             }
         }
@@ -241,14 +220,22 @@ impl Shard {
         header: &Header,
         old: Old,
         extents: usize,
+        new_chunks: usize,
         now: Millis,
     ) -> Result<(u64, Option<u64>), Refusal> {
         let list_bytes = LIST_HEAD_BYTES + extents * EXTENT_BYTES;
+        if header.item_len(key.bytes.len(), list_bytes) > self.item_bytes_max() {
+            return Err(Refusal::ValueTooLarge);
+        }
         let at = self.room(key, header, list_bytes, now)?;
         let item = self.segments.bytes_mut(at, header.item_len(key.bytes.len(), list_bytes));
         header.write(key.bytes, list_bytes, item);
         let Old::Chain { version } = old else { return Ok((at, None)) };
-        match self.chain_head(key, version) {
+        let head = self.chain_head(key, version).and_then(|head| {
+            let numbered = has_ordinals(self.list(head).next_ordinal(), new_chunks);
+            if numbered { Ok(head) } else { Err(Refusal::ValueTooLarge) }
+        });
+        match head {
             Ok(head) => Ok((at, Some(head))),
             Err(refusal) => {
                 self.abandon(at, header, key, list_bytes);
@@ -258,8 +245,8 @@ impl Shard {
     }
 
     /// Writes the bytes of all fresh parts.
-    fn compose_fresh(&mut self, parts: &[Part], fresh: &Upload, overlay: Overlay<'_>, head: Option<u64>) {
-        let mut chunks = fresh.extents.iter();
+    fn compose_fresh(&mut self, parts: &[Part], fresh: &[Extent], overlay: Overlay<'_>, head: Option<u64>) {
+        let mut chunks = fresh.iter();
         for part in parts {
             let Part::Fresh(range) = part else { continue };
             let mut at = range.start;
@@ -273,9 +260,9 @@ impl Shard {
     }
 
     /// Where the data of a chunk lie.
-    fn data_at(&self, extent: Extent) -> Option<u64> {
+    pub(super) fn data_at(&self, extent: Extent) -> Option<u64> {
         let at = extent.location()?;
-        Some(at + (self.segments.item(at).value_at() + crate::segments::CHUNK_HASH_BYTES) as u64)
+        Some(at + (self.segments.item(at).value_at() + ORDINAL_BYTES) as u64)
     }
 
     /// Writes a range of the value to be to `to`.
@@ -327,19 +314,20 @@ impl Shard {
         }
     }
 
-    /// Writes the list of a new head.
+    /// Writes the list of a new head. New chunks come with the ordinal of the first of them.
     fn write_list(
         &mut self,
         at: u64,
-        chain: u64,
         parts: &[Part],
-        (head, fresh, uploaded): (Option<u64>, &[Extent], &[Extent]),
+        head: Option<u64>,
+        (fresh, first): (&[Extent], u64),
+        (uploaded, behind): (&[Extent], u64),
+        chain: u64,
     ) {
         let item = self.segments.item(at);
         let (list_at, list_bytes) = (at + item.value_at() as u64, item.value_len());
-        let chunk_bytes = self.chunk_bytes() as u64;
         let mut fresh = fresh.iter();
-        let mut writer = ListWriter::default();
+        let mut writer = ListWriter::new(list_bytes);
         for part in parts {
             match part {
                 Part::Keep(range) => {
@@ -353,17 +341,22 @@ impl Shard {
                     holes(*len).for_each(|extent| writer.push(list, extent));
                 }
                 Part::Fresh(range) => {
-                    let count = (range.end - range.start).div_ceil(chunk_bytes) as usize;
                     let list = self.segments.bytes_mut(list_at, list_bytes);
-                    fresh.by_ref().take(count).for_each(|&extent| writer.push(list, extent));
+                    let mut left = range.end - range.start;
+                    while left > 0 {
+                        let extent = *fresh.next().expect("a chunk for every part of the plan");
+                        writer.push(list, extent.behind(first));
+                        left -= extent.len();
+                    }
                 }
                 Part::Upload => {
                     let list = self.segments.bytes_mut(list_at, list_bytes);
-                    uploaded.iter().for_each(|&extent| writer.push(list, extent));
+                    uploaded.iter().for_each(|extent| writer.push(list, extent.behind(behind)));
                 }
             }
         }
-        writer.finish(self.segments.bytes_mut(list_at, list_bytes), chain);
+        let next = behind + uploaded.len() as u64;
+        writer.finish(self.segments.bytes_mut(list_at, list_bytes), chain, next);
     }
 
     /// Chunks of the old list that the new one does not have die.
@@ -375,6 +368,23 @@ impl Shard {
             next = kept.end;
         }
         self.kill_chunks(head, next..self.list(head).len());
+    }
+
+    /// New chunks get their chain's number and their ordinals, and lose their pins.
+    pub(super) fn settle_chunks(&mut self, extents: &[Extent], chain: u64, first: u64) {
+        for extent in extents {
+            let (Some(at), Some(ordinal)) = (extent.location(), extent.ordinal()) else { continue };
+            let counted = self.segments.item(at).version() > self.flushed;
+            self.segments.bytes_mut(at, 8).copy_from_slice(&chain.to_le_bytes());
+            if !counted {
+                // Begun before a flush, which has taken it out of the accounts.
+                self.enter(at);
+            }
+            let ordinal_at = at + self.segments.item(at).value_at() as u64;
+            let ordinal = (first + ordinal).to_le_bytes();
+            self.segments.bytes_mut(ordinal_at, ORDINAL_BYTES).copy_from_slice(&ordinal);
+            self.unpin(at);
+        }
     }
 
     /// Marks the chunks of some extents dead.

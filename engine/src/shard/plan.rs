@@ -10,10 +10,6 @@ use std::ops::Range;
 
 /// Shorter gaps are written as zeros, longer ones are holes.
 const GAP_BYTES_MIN: u64 = 4096;
-/// Extents that a list may always have before runs of short ones are joined.
-const EXTENTS_MIN: usize = 2048;
-/// Chunks of a run of short extents that are written anew at once, at most.
-const RUN_CHUNKS: u64 = 4;
 
 /// A value as it is before a change.
 #[derive(Debug, Clone, Copy)]
@@ -130,6 +126,19 @@ pub(super) fn join_upload(shape: Shape<'_>, added: u64, before: bool) -> Vec<Par
     if before { vec![Part::Upload, old] } else { vec![old, Part::Upload] }
 }
 
+/// The parts, with the chunks of an upload in place of the bytes in `new`.
+pub(super) fn with_upload(parts: Vec<Part>, new: Range<u64>) -> Vec<Part> {
+    let split = |part: Part| match part {
+        Part::Fresh(range) if range.start <= new.start && new.end <= range.end => [
+            Some(Part::Fresh(range.start..new.start)),
+            Some(Part::Upload),
+            Some(Part::Fresh(new.end..range.end)),
+        ],
+        other => [Some(other), None, None],
+    };
+    parts.into_iter().flat_map(split).flatten().collect()
+}
+
 struct Run {
     extents: usize,
     bytes: u64,
@@ -161,70 +170,6 @@ pub(super) fn extents(parts: &[Part], upload: usize, chunk_bytes: u64) -> usize 
     parts.iter().map(of).sum()
 }
 
-/// Extents that a value of `bytes` bytes should have at most: twice as many as it needs, and some.
-pub(super) fn extents_wanted(bytes: u64, chunk_bytes: u64) -> usize {
-    EXTENTS_MIN.max(2 * bytes.div_ceil(chunk_bytes) as usize)
-}
-
-/// Writes runs of short kept extents anew until `surplus` extents less are left, or none can be saved.
-/// `old_at` is where the old value begins in the new one.
-pub(super) fn shorten(
-    parts: &mut Vec<Part>,
-    list: ChainList<'_>,
-    old_at: u64,
-    chunk_bytes: u64,
-    mut surplus: usize,
-) {
-    while surplus > 0 {
-        let kept = parts.iter().enumerate().filter_map(|(number, part)| match part {
-            Part::Keep(range) => Some((number, range.clone())),
-            _ => None,
-        });
-        let run_in = |cap: u64| {
-            let runs = kept.clone().filter_map(move |(number, range)| {
-                let (run, saved) = best_run(list, range, cap, chunk_bytes)?;
-                Some((saved, number, run))
-            });
-            runs.max_by_key(|&(saved, ..)| saved)
-        };
-        let Some((saved, number, run)) = run_in(chunk_bytes).or_else(|| run_in(RUN_CHUNKS * chunk_bytes))
-        else {
-            return;
-        };
-        let len_of = |range: Range<usize>| range.map(|number| list.extent(number).len()).sum::<u64>();
-        let from = old_at + len_of(0..run.start);
-        let to = from + len_of(run.clone());
-        let Part::Keep(range) = parts[number].clone() else { unreachable!("the run lies in kept extents") };
-        let three =
-            [Part::Keep(range.start..run.start), Part::Fresh(from..to), Part::Keep(run.end..range.end)];
-        parts.splice(number..=number, three);
-        surplus = surplus.saturating_sub(saved);
-    }
-}
-
-/// The run of at most `cap` bytes that saves the most extents when it is written anew, and how many.
-fn best_run(
-    list: ChainList<'_>,
-    range: Range<usize>,
-    cap: u64,
-    chunk_bytes: u64,
-) -> Option<(Range<usize>, usize)> {
-    let (mut from, mut bytes) = (range.start, 0);
-    let mut best: Option<(Range<usize>, usize)> = None;
-    for to in range {
-        bytes += list.extent(to).len();
-        while bytes > cap {
-            bytes -= list.extent(from).len();
-            from += 1;
-        }
-        let saved = (to + 1 - from).saturating_sub(bytes.div_ceil(chunk_bytes) as usize);
-        if saved > best.as_ref().map_or(0, |&(_, saved)| saved) {
-            best = Some((from..to + 1, saved));
-        }
-    }
-    best
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -236,15 +181,15 @@ mod tests {
     /// A list: positive lengths are chunks, negative ones holes.
     fn list(lengths: &[i64]) -> Vec<u8> {
         let mut bytes = vec![0; LIST_HEAD_BYTES + lengths.len() * EXTENT_BYTES];
-        let mut writer = ListWriter::default();
+        let mut writer = ListWriter::new(bytes.len());
         for (number, &len) in lengths.iter().enumerate() {
             let extent = match u64::try_from(len) {
-                Ok(len) => Extent::chunk(number as u64 * 8, len as usize),
+                Ok(len) => Extent::chunk(number as u64, number as u64 * 8, len as usize),
                 Err(_) => Extent::hole(len.unsigned_abs()),
             };
             writer.push(&mut bytes, extent);
         }
-        writer.finish(&mut bytes, 1);
+        writer.finish(&mut bytes, 1, 100);
         bytes
     }
 
@@ -307,28 +252,5 @@ mod tests {
             assert_eq!(lengths.iter().sum::<i64>(), 2000 + 7 * 20_000);
             assert!(copied < 8 * 7 * 20_000, "{copied} bytes copied");
         }
-    }
-
-    #[test]
-    fn a_list_that_is_too_long_loses_its_shortest_runs() {
-        let mut lengths = vec![1000; 10];
-        lengths.extend([10; 50]);
-        lengths.extend([600; 10]);
-        let bytes = list(&lengths);
-        let chain = ChainList::new(Bytes::from(&bytes[..]));
-        let mut parts = vec![Part::Fresh(0..5), Part::Keep(0..70)];
-        shorten(&mut parts, chain, 5, CHUNK, 45);
-        assert_eq!(
-            drop_empty(parts.clone()),
-            [Part::Fresh(0..5), Part::Keep(0..10), Part::Fresh(10_005..10_505), Part::Keep(60..70)]
-        );
-        shorten(&mut parts, chain, 5, CHUNK, 2);
-        assert_eq!(
-            extents(&parts, 0, CHUNK),
-            1 + 10 + 1 + 10 - 2,
-            "runs of 600 are joined, several at a time"
-        );
-        shorten(&mut parts, chain, 5, CHUNK, 1000);
-        assert!(extents(&parts, 0, CHUNK) >= 17, "full chunks are left alone");
     }
 }

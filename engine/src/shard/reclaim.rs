@@ -18,11 +18,11 @@
 //! and return with the last pin. A flush is a mark, and the sweep finds what lies before it.
 
 use super::{Shard, hash_of};
-use crate::chain::{ChainList, Extent};
+use crate::chain::ChainList;
 use crate::command::Millis;
 use crate::eviction::{QueueLengths, Verdict};
 use crate::index::{FREQUENCY_MAX, Place, Slot};
-use crate::item::{ItemRef, present, state};
+use crate::item::{present, state};
 use crate::segments::{CLASS_CHUNK, Phase, Queue, RELOCATION_RESERVE, Segments, class_of};
 
 /// Bytes of a job to walk for each byte written while segments are few. In the long run eviction is made to
@@ -272,11 +272,7 @@ impl Shard {
             if item.is(state::DEAD) {
                 continue;
             }
-            let hash = if item.present() & present::CHUNK != 0 {
-                chunk_hash(&item)
-            } else {
-                hash_of(&self.secrets, &item)
-            };
+            let hash = hash_of(&self.secrets, &item);
             self.index.prefetch(hash);
             batch[count] = (at, hash);
             count += 1;
@@ -382,12 +378,11 @@ impl Shard {
     /// Tells a head that one of its chunks has moved.
     fn relist(&mut self, head: u64, from: u64, to: u64) {
         let item = self.segments.item(head);
-        let Some((position, extent)) = ChainList::new(item.value()).position(from) else {
+        let Some((position, _)) = ChainList::new(item.value()).position(from) else {
             unreachable!("a head lists its chunks")
         };
         let place = head + (item.value_at() + position) as u64;
-        let moved = Extent::chunk(to, extent.len() as usize).encoded();
-        self.segments.bytes_mut(place, moved.len()).copy_from_slice(&moved);
+        self.segments.bytes_mut(place, 8).copy_from_slice(&to.to_le_bytes());
     }
 
     /// Copies an item to the end of a queue and marks the old copy dead; `None` if there is no room.
@@ -418,9 +413,4 @@ impl Shard {
         self.reclaim.sweep = 0;
         self.publish();
     }
-}
-
-/// The hash in front of a chunk's data.
-pub(super) fn chunk_hash(chunk: &ItemRef<'_>) -> u64 {
-    chunk.value().word(0)
 }

@@ -458,14 +458,14 @@ fn a_key_in_two_spaces_is_two_items() {
 #[test]
 fn uploads_are_bounded_and_an_aborted_one_leaves_nothing() {
     let mut shard = shard_of(4 << 20);
-    let id = shard.upload_begin(200_000, NOW).unwrap();
+    let id = shard.upload_begin(0, b"k", 200_000, NOW).unwrap();
     shard.upload_append(id, &[1; 150_000], NOW).unwrap();
     shard.upload_abort(id);
     assert_eq!(shard.stats().bytes_live.read(), 0);
-    assert_eq!(shard.upload_begin(2 << 20, NOW), Err(Refusal::OutOfMemory));
-    let id = shard.upload_begin(100, NOW).unwrap();
+    assert_eq!(shard.upload_begin(0, b"k", 2 << 20, NOW), Err(Refusal::OutOfMemory));
+    let id = shard.upload_begin(0, b"k", 100, NOW).unwrap();
     assert_eq!(shard.upload_append(id, &[1; 101], NOW), Err(Refusal::ValueTooLarge));
-    let short = shard.upload_begin(100, NOW).unwrap();
+    let short = shard.upload_begin(0, b"k", 100, NOW).unwrap();
     let write = Write { value: Body::Upload(short), ..Write::set(b"") };
     assert!(matches!(ask(&mut shard, b"k", Op::Write(write), NOW), Outcome::Refused(Refusal::ValueTooLarge)));
 }
@@ -516,7 +516,7 @@ fn the_old_value_is_answered_whatever_old_and_new_are() {
             let write = Write { mode, want_old: true, ..Write::set(new) };
             assert_eq!(old_of(ask(&mut shard, b"k", Op::Write(write), NOW)).unwrap(), old);
             set(&mut shard, b"k", old);
-            let upload = shard.upload_begin(new.len() as u64, NOW).unwrap();
+            let upload = shard.upload_begin(0, b"k", new.len() as u64, NOW).unwrap();
             shard.upload_append(upload, new, NOW).unwrap();
             let write = Write { value: Body::Upload(upload), ..write };
             assert_eq!(old_of(ask(&mut shard, b"k", Op::Write(write), NOW)).unwrap(), old);
@@ -614,9 +614,9 @@ fn a_long_value_counts_as_expired_with_all_its_chunks() {
 #[test]
 fn a_late_upload_id_touches_nobody_elses_upload() {
     let mut shard = shard();
-    let late = shard.upload_begin(10, NOW).unwrap();
+    let late = shard.upload_begin(0, b"k", 10, NOW).unwrap();
     shard.upload_abort(late);
-    let other = shard.upload_begin(4, NOW).unwrap();
+    let other = shard.upload_begin(0, b"k", 4, NOW).unwrap();
     assert_eq!(shard.upload_append(late, b"late", NOW), Err(Refusal::OutOfMemory));
     shard.upload_abort(late);
     shard.upload_append(other, b"mine", NOW).unwrap();
@@ -627,7 +627,7 @@ fn a_late_upload_id_touches_nobody_elses_upload() {
 #[test]
 fn an_upload_may_have_a_flush_in_its_middle() {
     let mut shard = shard();
-    let upload = shard.upload_begin(30_000, NOW).unwrap();
+    let upload = shard.upload_begin(0, b"k", 30_000, NOW).unwrap();
     shard.upload_append(upload, &[1; 20_000], NOW).unwrap();
     shard.flush(None, NOW);
     shard.upload_append(upload, &[2; 10_000], NOW).unwrap();

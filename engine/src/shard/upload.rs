@@ -2,10 +2,10 @@
 
 use super::write::Linked;
 use super::{Key, Shard, out_of_memory};
-use crate::chain::{EXTENT_BYTES, Extent, LIST_HEAD_BYTES, ListWriter, Upload};
+use crate::chain::{EXTENT_BYTES, Extent, LIST_HEAD_BYTES, ListWriter, ORDINAL_BYTES, Upload};
 use crate::command::{Body, Millis, Refusal, UploadId};
 use crate::item::{Header, present};
-use crate::segments::{CHUNK_HASH_BYTES, CLASS_CHUNK};
+use crate::segments::CLASS_CHUNK;
 
 /// Share of the segments that uploads under way may fill: they cannot be evicted.
 const UPLOADS_SHARE: u64 = 4;
@@ -14,24 +14,60 @@ const UPLOADS_SHARE: u64 = 4;
 const PINNED_SHARE: u64 = 2;
 
 impl Shard {
-    /// Begins to receive a value of `bytes` bytes, to be stored by a write with [`Body::Upload`].
+    /// Begins to receive a value of `bytes` bytes, to be stored by a command with [`Body::Upload`] for the same key.
     ///
     /// # Errors
-    /// [`Refusal::ValueTooLarge`], or [`Refusal::OutOfMemory`] if too much is under way already.
-    pub fn upload_begin(&mut self, bytes: u64, now: Millis) -> Result<UploadId, Refusal> {
-        if bytes > self.value_bytes_max {
+    /// [`Refusal::KeyTooLarge`], [`Refusal::ValueTooLarge`], or [`Refusal::OutOfMemory`] if too much is under way already.
+    pub fn upload_begin(
+        &mut self,
+        space: u16,
+        key: &[u8],
+        bytes: u64,
+        now: Millis,
+    ) -> Result<UploadId, Refusal> {
+        let key = Key { bytes: key, space, hash: 0 };
+        self.check(key, bytes)?;
+        let header = self.chunk_header(key, 0);
+        let chunks = bytes.div_ceil(self.chunk_bytes(key) as u64);
+        let cost = bytes + chunks * (header.len() + key.bytes.len() + ORDINAL_BYTES) as u64;
+        if header.item_len(key.bytes.len(), list_bytes(chunks as usize)) > self.item_bytes_max() {
             return Err(Refusal::ValueTooLarge);
         }
-        let segment_bytes = self.segments.segment_bytes() as u64;
-        let capacity = self.segments.count_max() as u64 * segment_bytes;
-        let under_way = self.uploads.bytes();
-        let pinned = self.segments.pinned() as u64 * segment_bytes;
-        if under_way + bytes > capacity / UPLOADS_SHARE || pinned + bytes > capacity / PINNED_SHARE {
+        if cost > self.uploads_room() {
             return Err(out_of_memory(&self.stats));
         }
-        let chain = self.clock.next(now);
-        let chunks = bytes.div_ceil(self.chunk_bytes() as u64) as usize;
-        self.uploads.begin(bytes, chain, chunks).ok_or_else(|| out_of_memory(&self.stats))
+        let upload = Upload {
+            id: UploadId(0),
+            space,
+            key: key.bytes.into(),
+            bytes,
+            cost,
+            received: 0,
+            chain: self.clock.next(now),
+            extents: Vec::with_capacity(chunks as usize),
+            room: 0,
+            room_at: 0,
+        };
+        self.uploads.begin(upload).ok_or_else(|| out_of_memory(&self.stats))
+    }
+
+    /// Memory that values under way will take, in whole chunks.
+    pub fn uploads_bytes(&self) -> u64 {
+        self.uploads.bytes()
+    }
+
+    /// Memory that another value under way may take.
+    pub fn uploads_room(&self) -> u64 {
+        let segment_bytes = self.segments.segment_bytes() as u64;
+        let capacity = self.segments.count_max() as u64 * segment_bytes;
+        let pinned = self.segments.pinned() as u64 * segment_bytes;
+        let cap = self.uploads_max.min(capacity / UPLOADS_SHARE);
+        cap.saturating_sub(self.uploads.bytes()).min((capacity / PINNED_SHARE).saturating_sub(pinned))
+    }
+
+    /// Lowers what all values under way together may take; a value that would take more is refused as it begins.
+    pub fn limit_uploads(&mut self, bytes: u64) {
+        self.uploads_max = bytes;
     }
 
     /// Adds the next bytes of a value under way.
@@ -61,7 +97,7 @@ impl Shard {
         }
         if result.is_err() {
             self.uploads.end(&upload);
-            self.discard(upload);
+            self.discard(&upload.extents);
         } else {
             self.uploads.put_back(upload);
         }
@@ -72,53 +108,66 @@ impl Shard {
     pub fn upload_abort(&mut self, id: UploadId) {
         if let Some(upload) = self.uploads.take(id) {
             self.uploads.end(&upload);
-            self.discard(upload);
+            self.discard(&upload.extents);
         }
     }
 
-    /// Bytes of data in a chunk at most: eight chunks fill a segment.
-    pub(super) fn chunk_bytes(&self) -> usize {
-        self.segments.segment_bytes() / 8 - Header::default().len() - CHUNK_HASH_BYTES
+    /// Bytes of data in a chunk of this key at most: eight chunks fill a segment.
+    pub(super) fn chunk_bytes(&self, key: Key<'_>) -> usize {
+        let header = self.chunk_header(key, 0);
+        self.segments.segment_bytes() / 8 - header.len() - key.bytes.len() - ORDINAL_BYTES
+    }
+
+    fn chunk_header(&self, key: Key<'_>, chain: u64) -> Header {
+        Header { version: chain, kind: present::CHUNK, space: key.space, ..Header::default() }
     }
 
     fn next_chunk(&mut self, upload: &mut Upload, now: Millis) -> Result<(), Refusal> {
         let left = upload.bytes - upload.received;
-        let data = left.min(self.chunk_bytes() as u64) as usize;
-        upload.room_at = self.add_chunk(upload, data, now)?;
+        let key = Key { bytes: &upload.key, space: upload.space, hash: 0 };
+        let data = left.min(self.chunk_bytes(key) as u64) as usize;
+        let extent = self.add_chunk(key, upload.chain, upload.extents.len() as u64, data, now)?;
+        upload.extents.push(extent);
+        upload.room_at = self.data_at(extent).unwrap_or_default();
         upload.room = data;
         Ok(())
     }
 
-    /// Adds a chunk for `data` bytes to an upload, pinned until it has a head. Returns where the data belong.
+    /// Adds a chunk for `data` bytes, pinned until it has a head.
     pub(super) fn add_chunk(
         &mut self,
-        upload: &mut Upload,
+        key: Key<'_>,
+        chain: u64,
+        ordinal: u64,
         data: usize,
         now: Millis,
-    ) -> Result<u64, Refusal> {
-        let header = Header { version: upload.chain, kind: present::CHUNK, ..Header::default() };
-        let value_bytes = CHUNK_HASH_BYTES + data;
-        let len = header.item_len(0, value_bytes);
+    ) -> Result<Extent, Refusal> {
+        let header = self.chunk_header(key, chain);
+        let value_bytes = ORDINAL_BYTES + data;
+        let len = header.item_len(key.bytes.len(), value_bytes);
         let at = self.append(self.eviction.trial(), CLASS_CHUNK, len, None, now)?;
         let out = self.segments.bytes_mut(at, len);
-        let value_at = header.write(&[], value_bytes, out);
+        let value_at = header.write(key.bytes, value_bytes, out);
+        out[value_at..value_at + ORDINAL_BYTES].copy_from_slice(&ordinal.to_le_bytes());
         self.enter(at);
         self.segments.pin(self.segments.segment_of(at));
-        upload.extents.push(Extent::chunk(at, data));
-        Ok(at + (value_at + CHUNK_HASH_BYTES) as u64)
+        Ok(Extent::chunk(ordinal, at, data))
     }
 
-    /// The chunks of an upload that will have no head die.
-    pub(super) fn discard(&mut self, upload: Upload) {
-        for at in upload.locations() {
+    /// Chunks that will have no head die.
+    pub(super) fn discard(&mut self, extents: &[Extent]) {
+        for at in extents.iter().filter_map(|extent| extent.location()) {
             self.kill_one(at);
             self.unpin(at);
         }
     }
 
-    /// Length of the value that an upload will be.
-    pub(super) fn upload_bytes(&self, id: UploadId) -> u64 {
-        self.uploads.find(id).map_or(0, |upload| upload.bytes)
+    /// Length of the value that a body is or will be.
+    pub(super) fn body_bytes(&self, body: Body<'_>) -> u64 {
+        match body {
+            Body::Bytes(bytes) => bytes.len() as u64,
+            Body::Upload(id) => self.uploads.find(id).map_or(0, |upload| upload.bytes),
+        }
     }
 
     /// Ends the upload of a write that is not done.
@@ -136,12 +185,12 @@ impl Shard {
         id: UploadId,
         now: Millis,
     ) -> Result<Linked, Refusal> {
-        let upload = self.complete(id)?;
+        let upload = self.complete(id, key)?;
         let result = self.store_head(key, header, &upload, now);
         match result {
             // The chain is as old as its head, not as its first byte: a flush may lie between.
-            Ok(_) => self.settle_upload(upload, header.version, key.hash),
-            Err(_) => self.discard(upload),
+            Ok(_) => self.settle_chunks(&upload.extents, header.version, 0),
+            Err(_) => self.discard(&upload.extents),
         }
         result
     }
@@ -155,7 +204,7 @@ impl Shard {
         now: Millis,
     ) -> Result<Linked, Refusal> {
         let header = Header { kind: present::CHAIN_HEAD, ..header };
-        let list_bytes = LIST_HEAD_BYTES + upload.extents.len() * EXTENT_BYTES;
+        let list_bytes = list_bytes(upload.extents.len());
         if header.item_len(key.bytes.len(), list_bytes) > self.item_bytes_max() {
             return Err(Refusal::ValueTooLarge);
         }
@@ -163,48 +212,39 @@ impl Shard {
         let item = self.segments.bytes_mut(at, header.item_len(key.bytes.len(), list_bytes));
         let value_at = header.write(key.bytes, list_bytes, item);
         let list = &mut item[value_at..value_at + list_bytes];
-        let mut writer = ListWriter::default();
+        let mut writer = ListWriter::new(list_bytes);
         upload.extents.iter().for_each(|&extent| writer.push(list, extent));
-        writer.finish(list, header.version);
+        writer.finish(list, header.version, upload.extents.len() as u64);
         let old = self.link(key, at, false);
         Ok(Linked { at, old })
     }
 
-    /// Takes an upload all of whose bytes have come.
-    pub(super) fn complete(&mut self, id: UploadId) -> Result<Upload, Refusal> {
+    /// Takes an upload for this key, all of whose bytes have come.
+    pub(super) fn complete(&mut self, id: UploadId, key: Key<'_>) -> Result<Upload, Refusal> {
         let upload = self.uploads.take(id).ok_or(Refusal::OutOfMemory)?;
         self.uploads.end(&upload);
-        if upload.received != upload.bytes {
-            self.discard(upload);
+        let is_keys = (upload.space, &upload.key[..]) == (key.space, key.bytes);
+        if upload.received != upload.bytes || !is_keys {
+            self.discard(&upload.extents);
             return Err(Refusal::ValueTooLarge);
         }
         Ok(upload)
     }
 
-    /// Chunks that have a head now get its chain's number and its hash, and lose their pin.
-    pub(super) fn settle_upload(&mut self, upload: Upload, chain: u64, hash: u64) {
-        for at in upload.locations() {
-            self.adopt(at, chain, hash);
-            self.unpin(at);
-        }
-    }
-
-    /// Writes into a chunk whose it is.
-    fn adopt(&mut self, at: u64, chain: u64, hash: u64) {
-        let counted = self.segments.item(at).version() > self.flushed;
-        self.segments.bytes_mut(at, 8).copy_from_slice(&chain.to_le_bytes());
-        if !counted {
-            // Begun before a flush, which has taken it out of the accounts.
-            self.enter(at);
-        }
-        let value_at = self.segments.item(at).value_at() as u64;
-        self.segments.bytes_mut(at + value_at, CHUNK_HASH_BYTES).copy_from_slice(&hash.to_le_bytes());
-    }
-
     /// Uploads bytes as one value.
-    pub(super) fn upload_whole(&mut self, bytes: &[u8], now: Millis) -> Result<UploadId, Refusal> {
-        let id = self.upload_begin(bytes.len() as u64, now)?;
+    pub(super) fn upload_whole(
+        &mut self,
+        key: Key<'_>,
+        bytes: &[u8],
+        now: Millis,
+    ) -> Result<UploadId, Refusal> {
+        let id = self.upload_begin(key.space, key.bytes, bytes.len() as u64, now)?;
         self.upload_append(id, bytes, now)?;
         Ok(id)
     }
+}
+
+/// Bytes of a list of so many extents.
+fn list_bytes(extents: usize) -> usize {
+    LIST_HEAD_BYTES + extents * EXTENT_BYTES
 }

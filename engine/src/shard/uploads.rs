@@ -1,6 +1,6 @@
 //! The table of values under way into a shard.
 
-use crate::chain::{EXTENT_BYTES, Upload};
+use crate::chain::Upload;
 use crate::command::UploadId;
 
 /// Values under way at a time, at most.
@@ -13,15 +13,15 @@ pub(super) struct Uploads {
     places: Vec<Option<Upload>>,
     /// Places that nobody has.
     free: Vec<u16>,
-    /// Bytes that all of them will be in the end.
+    /// Memory that all of them will take in the end.
     bytes: u64,
-    /// Memory of their lists of extents.
+    /// Memory of their keys and lists of extents.
     list_bytes: usize,
 }
 
 impl Uploads {
-    /// Begins one that will be `bytes` long, in at most `chunks` chunks. `None`: there are too many already.
-    pub(super) fn begin(&mut self, bytes: u64, chain: u64, chunks: usize) -> Option<UploadId> {
+    /// Begins one, and gives it its id. `None`: there are too many already.
+    pub(super) fn begin(&mut self, mut upload: Upload) -> Option<UploadId> {
         let place = match self.free.pop() {
             Some(place) => usize::from(place),
             None if self.places.len() < UPLOADS_MAX => {
@@ -31,10 +31,10 @@ impl Uploads {
             None => return None,
         };
         // The number of the beginning tells a late caller's id from that of the place's next upload.
-        let id = UploadId((chain as u32) << UPLOADS_BITS | place as u32);
-        let upload = Upload::new(id, bytes, chain, chunks);
-        self.bytes += bytes;
-        self.list_bytes += upload.extents.capacity() * EXTENT_BYTES;
+        let id = UploadId((upload.chain as u32) << UPLOADS_BITS | place as u32);
+        upload.id = id;
+        self.bytes += upload.cost;
+        self.list_bytes += upload.table_bytes();
         self.places[place] = Some(upload);
         Some(id)
     }
@@ -55,12 +55,12 @@ impl Uploads {
 
     /// One that was taken out does not come back.
     pub(super) fn end(&mut self, upload: &Upload) {
-        self.bytes -= upload.bytes;
-        self.list_bytes -= upload.extents.capacity() * EXTENT_BYTES;
+        self.bytes -= upload.cost;
+        self.list_bytes -= upload.table_bytes();
         self.free.push(place_of(upload.id) as u16);
     }
 
-    /// Bytes that the values under way will be in the end.
+    /// Memory that the values under way will take in the end.
     pub(super) fn bytes(&self) -> u64 {
         self.bytes
     }
@@ -86,15 +86,27 @@ mod tests {
 
     #[test]
     fn places_are_used_again_and_counted() {
+        let upload = |cost, chain| Upload {
+            id: UploadId(0),
+            space: 0,
+            key: (*b"key").into(),
+            bytes: cost,
+            cost,
+            received: 0,
+            chain,
+            extents: Vec::with_capacity(2),
+            room: 0,
+            room_at: 0,
+        };
         let mut uploads = Uploads::default();
         let ids: Vec<UploadId> =
-            (0..UPLOADS_MAX as u64).map(|chain| uploads.begin(10, chain, 2).unwrap()).collect();
-        assert_eq!(uploads.begin(10, 9999, 2), None);
+            (0..UPLOADS_MAX as u64).map(|chain| uploads.begin(upload(10, chain)).unwrap()).collect();
+        assert_eq!(uploads.begin(upload(10, 9999)), None);
         assert_eq!(uploads.bytes(), 10 * UPLOADS_MAX as u64);
-        let upload = uploads.take(ids[7]).unwrap();
+        let taken = uploads.take(ids[7]).unwrap();
         assert!(uploads.take(ids[7]).is_none());
-        uploads.end(&upload);
-        let again = uploads.begin(5, 5000, 1).unwrap();
+        uploads.end(&taken);
+        let again = uploads.begin(upload(5, 5000)).unwrap();
         assert!(again != ids[7] && uploads.find(ids[7]).is_none() && uploads.find(again).is_some());
         for id in ids.into_iter().chain([again]) {
             uploads.take(id).iter().for_each(|upload| uploads.end(upload));

@@ -1,5 +1,6 @@
 //! Storing: conditions, room, index.
 
+use super::edit::To;
 use super::{Key, Shard, out_of_memory};
 use crate::command::{Body, Expiry, Found, Meta, Millis, Outcome, Refusal, Write, WriteMode};
 use crate::index::{GROW_STEPS_PER_INSERT, Place, Slot};
@@ -22,11 +23,7 @@ pub(super) fn over(expiry: Expiry, now: Millis) -> bool {
 
 impl Shard {
     pub(super) fn write(&mut self, key: Key<'_>, write: &Write<'_>, now: Millis) -> Outcome<'_> {
-        let bytes = match write.value {
-            Body::Bytes(bytes) => bytes.len() as u64,
-            Body::Upload(upload) => self.upload_bytes(upload),
-        };
-        if let Err(refusal) = self.check(key, bytes) {
+        if let Err(refusal) = self.check(key, self.body_bytes(write.value)) {
             self.upload_drop(write.value);
             return Outcome::Refused(refusal);
         }
@@ -88,9 +85,10 @@ impl Shard {
         sees || !self.segments.item(slot.location()).is(state::PLACEHOLDER)
     }
 
-    fn check(&self, key: Key<'_>, value_bytes: u64) -> Result<(), Refusal> {
-        // A head with the longest list must still be an item.
-        if key.bytes.len() > KEY_BYTES_MAX || key.bytes.len() > self.item_bytes_max() / 2 {
+    /// Whether key and value are as short as they must be.
+    pub(super) fn check(&self, key: Key<'_>, value_bytes: u64) -> Result<(), Refusal> {
+        // Half of a chunk is data at least.
+        if key.bytes.len() > KEY_BYTES_MAX || key.bytes.len() > self.item_bytes_max() / 4 {
             return Err(Refusal::KeyTooLarge);
         }
         if value_bytes > self.value_bytes_max {
@@ -189,7 +187,7 @@ impl Shard {
         now: Millis,
     ) -> Result<Stored, Refusal> {
         let upload = match value {
-            Body::Bytes(bytes) => self.upload_whole(bytes, now)?,
+            Body::Bytes(bytes) => self.upload_whole(key, bytes, now)?,
             Body::Upload(upload) => upload,
         };
         self.commit(key, header, upload, now).map(Stored::from)
@@ -422,22 +420,16 @@ impl Shard {
     // Apart from plain writes, whose code stays short.
     #[inline(never)]
     fn join(&mut self, key: Key<'_>, write: &Write<'_>, at: u64, now: Millis) -> Result<Stored, Refusal> {
-        let added = match write.value {
-            Body::Bytes(bytes) => bytes.len() as u64,
-            Body::Upload(upload) => self.upload_bytes(upload),
-        };
+        let added = self.body_bytes(write.value);
         if let Err(refusal) = self.check(key, self.found(at).value.len() + added) {
             self.upload_drop(write.value);
             return Err(refusal);
         }
         let item = self.segments.item(at);
         let header = Header { version: self.clock.next(now), state: 0, token: write.token, ..item.header() };
-        let before = write.mode == WriteMode::Prepend;
+        let to = if write.mode == WriteMode::Prepend { To::Start } else { To::End };
         let old = self.hold(Some(at));
-        let result = match write.value {
-            Body::Bytes(bytes) => self.join_bytes(key, header, old, (bytes, before), now),
-            Body::Upload(upload) => self.join_upload(key, header, old, (upload, before), now),
-        };
+        let result = self.put(key, header, old, (to, write.value), now);
         self.let_go(Some(at), old);
         result.map(Stored::from)
     }

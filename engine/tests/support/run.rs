@@ -154,7 +154,7 @@ impl Run {
                 self.model.flush_at = Some(self.now + delay.unwrap_or(0));
                 self.model.turn(self.now);
             }
-            Step::UploadBegin { slot, len } => self.upload_begin(slot, len),
+            Step::UploadBegin { key, slot, len } => self.upload_begin(key, slot, len),
             Step::UploadFeed { slot, len } => self.upload_feed(slot, len),
             Step::UploadAbort { slot } => {
                 if let Some(upload) = self.uploads[slot].take() {

@@ -31,7 +31,7 @@ pub(crate) enum Source {
     Number(u64),
     /// Uploaded in slices, now.
     Upload(usize),
-    /// An upload begun by an earlier step.
+    /// An upload begun by an earlier step, for its key.
     Held(usize),
 }
 
@@ -94,11 +94,14 @@ pub(crate) enum Step {
         key: usize,
         offset: u64,
         len: usize,
+        /// Received in slices.
+        upload: bool,
     },
     Advance(u64),
     Maintain(u32),
     Flush(Option<u64>),
     UploadBegin {
+        key: usize,
         slot: usize,
         len: usize,
     },
@@ -174,12 +177,13 @@ fn step(bytes: &[u8; STEP_BYTES]) -> Step {
             key,
             offset: u64::from(a) * [0, 1, 50, 700][usize::from(b & 3)],
             len: usize::from(c) * [1, 1, 60, 400][usize::from(d & 3)],
+            upload: e & 1 == 1,
         },
         23 => Step::Advance([0, 1, 10, 999, 1000, 3_000, 70_000, 600_000][usize::from(a & 7)]),
         24 => Step::Maintain(u32::from(a)),
         25 if a < 40 => Step::Flush((a & 3 != 0).then(|| u64::from(b) * 20)),
         25 => Step::Release,
-        26 => Step::UploadBegin { slot: usize::from(a & 3), len: length(b, c) },
+        26 => Step::UploadBegin { key, slot: usize::from(a & 3), len: length(b, c) },
         27 | 28 if a < 250 => Step::UploadFeed { slot: usize::from(a & 3), len: length(b, c) },
         27 | 28 => Step::UploadAbort { slot: usize::from(a & 3) },
         29 => Step::Lend { key, from: u64::from(a) * 100, to: u64::from(b) * 700 },

@@ -46,7 +46,7 @@ pub struct Part<'a> {
 pub enum Work<'a> {
     /// For the shard that owns the key.
     Keyed(Command<'a>),
-    /// The head of a value too long to be buffered: `command` is a `Write` whose body is still empty. `bytes`
+    /// The head of a value too long to be buffered: `command` is a `Write` or `SetRange` whose body is still empty. `bytes`
     /// of value follow as `ValueData`, then one `ValueEnd` (which gets the answer) or `ValueAbort`.
     ValueBegin {
         command: Command<'a>,

@@ -505,7 +505,9 @@ pub(super) fn perform<'s>(
 /// A long value that came again for a change that is not done again.
 #[cold]
 fn drop_upload(shard: &mut Shard, command: &Command<'_>) {
-    if let Op::Write(Write { value: Body::Upload(id), .. }) = command.op {
+    if let Op::Write(Write { value: Body::Upload(id), .. }) | Op::SetRange { value: Body::Upload(id), .. } =
+        command.op
+    {
         shard.upload_abort(id);
     }
 }

@@ -303,7 +303,7 @@ impl Core {
     ) -> bool {
         let op = strip_op(command.op);
         let place = match self.destination(conn, command.key) {
-            Destination::Here => match self.shard.upload_begin(bytes, self.now) {
+            Destination::Here => match self.shard.upload_begin(0, command.key, bytes, self.now) {
                 Ok(id) => UploadPlace::Here(id),
                 Err(refusal) => UploadPlace::Refused(refusal),
             },
@@ -450,7 +450,7 @@ impl Core {
             }
             What::UploadBegin { op, bytes: length } => {
                 self.forget_upload(shard, from.conn);
-                let place = self.shard.upload_begin(length, self.now);
+                let place = self.shard.upload_begin(0, bytes.key, length, self.now);
                 let key = self.pool.copy(&[bytes.key]);
                 self.foreign_uploads.insert(upload, ForeignUpload { place, op, key, once });
                 (None, None)
@@ -546,6 +546,7 @@ fn with_upload(op: Op<'static>, options: Option<Options>, id: UploadId) -> Op<'s
     let op = options.map_or(op, |options| options.apply(op));
     match fill_command(&[], op, &[]).op {
         Op::Write(write) => Op::Write(Write { value: Body::Upload(id), ..write }),
+        Op::SetRange { offset, .. } => Op::SetRange { offset, value: Body::Upload(id) },
         other => other,
     }
 }

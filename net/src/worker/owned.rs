@@ -120,8 +120,8 @@ impl OwnedPart {
 /// The value in an operation.
 pub(crate) fn op_value<'a>(op: &Op<'a>) -> &'a [u8] {
     match op {
-        Op::Write(Write { value: Body::Bytes(bytes), .. }) => bytes,
-        Op::SetRange { value, .. } => value,
+        Op::Write(Write { value: Body::Bytes(bytes), .. })
+        | Op::SetRange { value: Body::Bytes(bytes), .. } => bytes,
         _ => b"",
     }
 }
@@ -134,18 +134,14 @@ pub(crate) fn strip_op(op: Op<'_>) -> Op<'static> {
         Op::Delete(delete) => Op::Delete(delete),
         Op::Arithmetic(arithmetic) => Op::Arithmetic(arithmetic),
         Op::Expire(expire) => Op::Expire(expire),
-        Op::SetRange { offset, .. } => Op::SetRange { offset, value: &[] },
+        Op::SetRange { offset, value } => Op::SetRange { offset, value: strip_body(value) },
     }
 }
 
 fn strip_write(write: Write<'_>) -> Write<'static> {
-    let value = match write.value {
-        Body::Bytes(_) => Body::Bytes(&[]),
-        Body::Upload(upload) => Body::Upload(upload),
-    };
     Write {
         mode: write.mode,
-        value,
+        value: strip_body(write.value),
         flags: write.flags,
         expiry: write.expiry,
         compare: write.compare,
@@ -157,13 +153,20 @@ fn strip_write(write: Write<'_>) -> Write<'static> {
     }
 }
 
+fn strip_body(body: Body<'_>) -> Body<'static> {
+    match body {
+        Body::Bytes(_) => Body::Bytes(&[]),
+        Body::Upload(upload) => Body::Upload(upload),
+    }
+}
+
 /// The command of a key, an operation and its value.
 pub(crate) fn fill_command<'a>(key: &'a [u8], op: Op<'static>, value: &'a [u8]) -> Command<'a> {
     let op = match op {
         Op::Write(write @ Write { value: Body::Bytes(_), .. }) => {
             Op::Write(Write { value: Body::Bytes(value), ..write })
         }
-        Op::SetRange { offset, .. } => Op::SetRange { offset, value },
+        Op::SetRange { offset, value: Body::Bytes(_) } => Op::SetRange { offset, value: Body::Bytes(value) },
         other => other,
     };
     Command { space: 0, key, op }

@@ -19,7 +19,7 @@ use torc_net::session::{
 pub trait Store {
     fn execute(&mut self, command: &Command<'_>, now: Millis) -> Outcome<'_>;
     fn flush(&mut self, at: Option<Millis>, now: Millis);
-    fn upload_begin(&mut self, bytes: u64, now: Millis) -> Result<UploadId, Refusal>;
+    fn upload_begin(&mut self, key: &[u8], bytes: u64, now: Millis) -> Result<UploadId, Refusal>;
     fn upload_append(&mut self, id: UploadId, bytes: &[u8], now: Millis) -> Result<(), Refusal>;
     fn upload_abort(&mut self, id: UploadId);
     fn release(&mut self, lent: Lent);
@@ -33,8 +33,8 @@ impl Store for Shard {
     fn flush(&mut self, at: Option<Millis>, now: Millis) {
         Shard::flush(self, at, now);
     }
-    fn upload_begin(&mut self, bytes: u64, now: Millis) -> Result<UploadId, Refusal> {
-        Shard::upload_begin(self, bytes, now)
+    fn upload_begin(&mut self, key: &[u8], bytes: u64, now: Millis) -> Result<UploadId, Refusal> {
+        Shard::upload_begin(self, 0, key, bytes, now)
     }
     fn upload_append(&mut self, id: UploadId, bytes: &[u8], now: Millis) -> Result<(), Refusal> {
         Shard::upload_append(self, id, bytes, now)
@@ -76,7 +76,7 @@ pub struct Connection {
 /// A value under way; `id` says why there is none.
 struct Upload {
     key: Vec<u8>,
-    write: Write<'static>,
+    op: Op<'static>,
     id: Result<UploadId, Refusal>,
 }
 
@@ -135,9 +135,13 @@ impl Connection {
                 self.compose(reply, command.key, echo, &answer, now);
             }
             Work::ValueBegin { command, bytes } => {
-                let Op::Write(write) = &command.op else { panic!("only writes have values: {command:?}") };
-                let id = store.upload_begin(*bytes, now);
-                self.upload = Some(Upload { key: command.key.to_vec(), write: without_value(write), id });
+                let op = match &command.op {
+                    Op::Write(write) => Op::Write(without_value(write)),
+                    Op::SetRange { offset, .. } => Op::SetRange { offset: *offset, value: Body::Bytes(&[]) },
+                    _ => panic!("only writes have values: {command:?}"),
+                };
+                let id = store.upload_begin(command.key, *bytes, now);
+                self.upload = Some(Upload { key: command.key.to_vec(), op, id });
             }
             Work::ValueData(bytes) => {
                 let upload = self.upload.as_mut().expect("a value has begun");
@@ -182,14 +186,18 @@ impl Connection {
         now: Millis,
     ) {
         let mut upload = self.upload.take().expect("a value has begun");
-        if let Some((mode, expiry, want_old)) = options {
-            upload.write = Write { mode, expiry, want_old, ..upload.write };
+        if let (Some((mode, expiry, want_old)), Op::Write(write)) = (options, &mut upload.op) {
+            *write = Write { mode, expiry, want_old, ..*write };
         }
         let outcome = match upload.id {
             Err(refusal) => Outcome::Refused(refusal),
             Ok(id) => {
-                upload.write.value = Body::Upload(id);
-                store.execute(&Command { space: 0, key: &upload.key, op: Op::Write(upload.write) }, now)
+                match &mut upload.op {
+                    Op::Write(write) => write.value = Body::Upload(id),
+                    Op::SetRange { value, .. } => *value = Body::Upload(id),
+                    _ => unreachable!("a value has begun for no other"),
+                }
+                store.execute(&Command { space: 0, key: &upload.key, op: upload.op }, now)
             }
         };
         self.compose(reply, &upload.key, echo, &Answer::Outcome(outcome), now);

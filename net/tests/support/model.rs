@@ -49,7 +49,13 @@ impl Store for Model {
             Op::Delete(delete) => self.delete(key, delete),
             Op::Arithmetic(arithmetic) => self.count(key, arithmetic),
             Op::Expire(expire) => self.expire(key, expire),
-            Op::SetRange { offset, value } => self.set_range(key, *offset as usize, value),
+            Op::SetRange { offset, value } => {
+                let value = match value {
+                    Body::Bytes(bytes) => bytes.to_vec(),
+                    Body::Upload(id) => std::mem::take(&mut self.uploads[id.0 as usize]),
+                };
+                self.set_range(key, *offset as usize, &value)
+            }
         }
     }
 
@@ -61,7 +67,7 @@ impl Store for Model {
         self.flush_at = at.filter(|at| *at > now).or(self.flush_at);
     }
 
-    fn upload_begin(&mut self, _bytes: u64, _now: Millis) -> Result<UploadId, Refusal> {
+    fn upload_begin(&mut self, _key: &[u8], _bytes: u64, _now: Millis) -> Result<UploadId, Refusal> {
         self.uploads.push(Vec::new());
         Ok(UploadId(self.uploads.len() as u32 - 1))
     }

@@ -127,11 +127,11 @@ fn all_tables_are_inside_the_memory_and_told() {
         shard.stats().bytes_bookkeeping.read()
     };
     let before = told(&mut shard, 1);
-    let ids: Vec<UploadId> = (0..4096).map(|_| shard.upload_begin(4000, NOW).unwrap()).collect();
+    let ids: Vec<UploadId> = (0..4096).map(|_| shard.upload_begin(0, b"k", 4000, NOW).unwrap()).collect();
     assert!(told(&mut shard, 2) >= before + 4096 * 80);
     ids.into_iter().for_each(|id| shard.upload_abort(id));
-    let long = shard.upload_begin(10 << 20, NOW).unwrap();
-    assert!(told(&mut shard, 3) >= before + 4096 * 72 + (10 << 20) / 8192 * 8);
+    let long = shard.upload_begin(0, b"k", 7 << 20, NOW).unwrap();
+    assert!(told(&mut shard, 3) >= before + 4096 * 72 + (7 << 20) / 8192 * 16);
     shard.upload_abort(long);
 }
 

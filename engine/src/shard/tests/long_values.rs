@@ -1,13 +1,13 @@
 //! Values in chains: parts of them change, others read them meanwhile.
 
 use super::*;
-use crate::segments::CHUNK_HASH_BYTES;
+use crate::chain::ORDINAL_BYTES;
 
 /// Data of a chunk in these shards.
-const CHUNK: usize = (64 << 10) / 8 - 16 - CHUNK_HASH_BYTES;
+const CHUNK: usize = (64 << 10) / 8 - 16 - b"k".len() - ORDINAL_BYTES;
 
 fn set_range(shard: &mut Shard, key: &[u8], offset: u64, value: &[u8]) {
-    let outcome = ask(shard, key, Op::SetRange { offset, value }, NOW);
+    let outcome = ask(shard, key, Op::SetRange { offset, value: Body::Bytes(value) }, NOW);
     assert!(matches!(outcome, Outcome::Stored { .. }), "{outcome:?}");
 }
 
@@ -32,7 +32,7 @@ fn a_change_of_a_long_value_writes_the_chunks_that_it_touches_and_no_others() {
     let mut shard = shard_of(16 << 20);
     let mut value = some_bytes(2_000_000);
     set(&mut shard, b"k", &value);
-    let list_bytes = value.len().div_ceil(CHUNK) * 8 + 64;
+    let list_bytes = value.len().div_ceil(CHUNK) * 16 + 64;
     for (offset, bytes) in [(0, 1), (1_000_000, 1), (CHUNK * 50 - 1, 2), (1_999_999, 1), (700_000, 3 * CHUNK)]
     {
         let before = written(&shard);
@@ -157,7 +157,7 @@ fn an_append_of_an_incomplete_upload_is_refused_and_leaves_nothing_pinned() {
         for mode in [WriteMode::Append, WriteMode::Prepend, WriteMode::Set] {
             let mut shard = shard();
             set(&mut shard, b"k", base);
-            let upload = shard.upload_begin(50_000, NOW).unwrap();
+            let upload = shard.upload_begin(0, b"k", 50_000, NOW).unwrap();
             shard.upload_append(upload, &[1; 49_999], NOW).unwrap();
             let write = Write { mode, value: Body::Upload(upload), ..Write::set(b"") };
             let outcome = ask(&mut shard, b"k", Op::Write(write), NOW);
@@ -169,22 +169,128 @@ fn an_append_of_an_incomplete_upload_is_refused_and_leaves_nothing_pinned() {
     }
 }
 
-/// Each upload leaves a chunk of one byte behind; the list of them must fit into an item all the same.
+/// Each upload leaves a chunk of one byte behind; the list of them must fit into an item.
 #[test]
-fn a_list_that_would_be_too_long_is_shortened() {
+fn a_list_that_would_be_too_long_is_refused_and_the_value_stays() {
     let mut shard = shard_of(64 << 20);
-    let key = vec![b'k'; 8_000];
     let mut value = Vec::new();
-    set(&mut shard, &key, b"");
-    for number in 0..700u32 {
+    set(&mut shard, b"k", b"");
+    let refused = (0..700u32).find_map(|number| {
         let piece = vec![number as u8; CHUNK + 1];
-        let upload = shard.upload_begin(piece.len() as u64, NOW).unwrap();
-        shard.upload_append(upload, &piece, NOW).unwrap();
-        let write = Write { mode: WriteMode::Append, value: Body::Upload(upload), ..Write::set(b"") };
-        let outcome = ask(&mut shard, &key, Op::Write(write), NOW);
-        assert!(matches!(outcome, Outcome::Stored { .. }), "{number}: {outcome:?}");
-        value.extend(piece);
-    }
-    assert!(get(&mut shard, &key, NOW).unwrap() == value);
+        match put_upload(&mut shard, &piece, |body| {
+            Op::Write(Write { mode: WriteMode::Append, value: body, ..Write::set(b"") })
+        }) {
+            Ok(()) => value.extend(piece),
+            Err(refusal) => return Some(refusal),
+        }
+        None
+    });
+    assert_eq!(refused, Some(Refusal::ValueTooLarge));
+    assert!(get(&mut shard, b"k", NOW).unwrap() == value);
     shard.audit().unwrap();
+    assert_eq!(shard.segments.pinned(), 0);
+}
+
+fn put_upload<'a>(
+    shard: &mut Shard,
+    bytes: &[u8],
+    op: impl FnOnce(Body<'a>) -> Op<'a>,
+) -> Result<(), Refusal> {
+    let upload = shard.upload_begin(0, b"k", bytes.len() as u64, NOW).unwrap();
+    shard.upload_append(upload, bytes, NOW).unwrap();
+    match ask(shard, b"k", op(Body::Upload(upload)), NOW) {
+        Outcome::Stored { .. } => Ok(()),
+        Outcome::Refused(refusal) => Err(refusal),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Once the bytes of a range had to be there all at once, outside the shard's memory.
+#[test]
+fn a_range_is_received_in_slices_and_written_into_any_value() {
+    for base in [0, 100, 50_000] {
+        for offset in [0, 1, 99, CHUNK, 20_000, 49_999, 50_000, 2_000_000] {
+            for len in [0, 1, CHUNK, 30_000] {
+                let mut shard = shard();
+                let mut value = some_bytes(base);
+                set(&mut shard, b"k", &value);
+                let range = vec![0xEE; len];
+                put_upload(&mut shard, &range, |value| Op::SetRange { offset: offset as u64, value })
+                    .unwrap();
+                value.resize(value.len().max(offset + len), 0);
+                value[offset..offset + len].copy_from_slice(&range);
+                assert!(get(&mut shard, b"k", NOW).unwrap() == value, "{len} at {offset} of {base}");
+                shard.audit().unwrap();
+                assert_eq!(shard.segments.pinned(), 0);
+            }
+        }
+    }
+}
+
+#[test]
+fn values_under_way_are_refused_by_the_cap_and_count_in_whole_chunks() {
+    let mut shard = shard_of(64 << 20);
+    let ids: Vec<UploadId> = (0..16).map_while(|_| shard.upload_begin(0, b"k", 6 << 20, NOW).ok()).collect();
+    assert_eq!(ids.len(), 2, "a quarter of 64 MiB");
+    assert!(shard.uploads_bytes() > 12 << 20 && shard.uploads_room() < 6 << 20);
+    ids.into_iter().for_each(|id| shard.upload_abort(id));
+    assert_eq!(shard.uploads_bytes(), 0);
+    shard.limit_uploads(1 << 20);
+    assert_eq!(shard.upload_begin(0, b"k", 1 << 20, NOW), Err(Refusal::OutOfMemory));
+    // A long key is in every chunk.
+    let key = [b'k'; 4_000];
+    let id = shard.upload_begin(0, &key, 500_000, NOW).unwrap();
+    assert!(shard.uploads_bytes() > 900_000);
+    shard.upload_abort(id);
+}
+
+/// What a medium, a page or a replica holds of values: no location, in any order, whatever has happened to them.
+#[test]
+fn chains_are_whole_without_the_places_where_they_lie() {
+    use crate::item::{ItemRef, present};
+    use std::collections::HashMap;
+    let mut shard = shard_of(8 << 20);
+    for number in 0..12u32 {
+        let key = format!("long-{number}").into_bytes();
+        set(&mut shard, &key, &some_bytes(60_000 + number as usize * 7_777));
+        set_range(&mut shard, &key, 30_000, &[number as u8; 9_000]);
+        append(&mut shard, &key, &some_bytes(number as usize * 1_000));
+        let touch =
+            Expire { expiry: Expiry::At(NOW + 60_000), condition: ExpireCondition::Always, leases: false };
+        ask(&mut shard, &key, Op::Expire(touch), NOW);
+        set(&mut shard, &number.to_le_bytes(), &some_bytes(10_000));
+    }
+    set_range(&mut shard, b"long-3", 2_000_000, b"behind a hole");
+    drain(&mut shard, NOW);
+    let (mut chunks, mut heads) = (HashMap::new(), HashMap::new());
+    let mut each = |item: ItemRef<'_>| {
+        if item.present() & present::CHUNK != 0 {
+            let name = (item.version(), item.value().word(0));
+            let data = item.value().behind(ORDINAL_BYTES).to_vec();
+            assert!(chunks.insert(name, (item.key().to_vec(), data)).is_none(), "named once");
+        } else if item.present() & present::CHAIN_HEAD != 0 {
+            heads.insert(item.key().to_vec(), ChainList::new(item.value()).self_contained().to_vec());
+        }
+    };
+    shard.each_live(&mut each);
+    assert_eq!(heads.len(), 12);
+    for (key, list) in heads {
+        let word = |at: usize| u64::from_le_bytes(list[at..at + 8].try_into().unwrap());
+        let mut value = Vec::new();
+        for at in (32..list.len()).step_by(8) {
+            let (len, ordinal) = ((word(at) >> 40) as usize, word(at) & ((1 << 40) - 1));
+            match chunks.get(&(word(16), ordinal)) {
+                Some((chunks_key, data)) => {
+                    assert_eq!((chunks_key, data.len()), (&key, len));
+                    value.extend(data);
+                }
+                None => {
+                    assert_eq!(ordinal, (1 << 40) - 1);
+                    value.resize(value.len() + len, 0);
+                }
+            }
+        }
+        assert_eq!(word(0), value.len() as u64);
+        assert!(get(&mut shard, &key, NOW).unwrap() == value);
+    }
 }

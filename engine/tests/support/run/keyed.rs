@@ -19,7 +19,13 @@ impl Run {
             | Step::Lend { key, .. } => key,
             _ => unreachable!("the caller has the others"),
         };
-        let key = self.keys[number % self.keys.len()].clone();
+        let key = match *step {
+            Step::Write { source: Source::Held(slot), .. } => {
+                self.uploads[slot].as_ref().map(|upload| &upload.key)
+            }
+            _ => None,
+        };
+        let key = key.unwrap_or(&self.keys[number % self.keys.len()]).clone();
         if !self.exact && self.model.live(&key, self.now).is_some() {
             self.sync(&key);
         }
@@ -87,12 +93,26 @@ impl Run {
                 let expected = self.model.expire(&key, &expire, self.now);
                 self.compare_with(&key, Op::Expire(expire), expected, before);
             }
-            Step::SetRange { offset, len, .. } => {
+            Step::SetRange { offset, len, upload, .. } => {
                 self.written += 1;
-                let bytes = pattern(self.written, len);
+                let mut bytes = pattern(self.written, len);
+                let mut id = None;
+                if upload {
+                    let Some((value, upload, _)) = self.value(&key, Source::Upload(len)) else { return };
+                    (bytes, id) = (value, upload);
+                    if !self.exact && self.model.live(&key, self.now).is_some() {
+                        // The upload may have cost the item its place.
+                        self.sync(&key);
+                    }
+                }
                 let before = self.model.entries.get(&key).cloned();
                 let expected = self.model.set_range(&key, offset, &bytes, self.now);
-                self.compare_with(&key, Op::SetRange { offset, value: &bytes }, expected, before);
+                self.compare_with(
+                    &key,
+                    Op::SetRange { offset, value: id.map_or(Body::Bytes(&bytes), Body::Upload) },
+                    expected,
+                    before,
+                );
             }
             Step::Lend { from, to, .. } => self.lend(&key, from, to),
             _ => unreachable!("the caller has the others"),
@@ -110,7 +130,7 @@ impl Run {
         (vivify, invalidate, want_old, leases): (Option<When>, bool, bool, bool),
     ) {
         self.written += 1;
-        let Some((value, upload, complete)) = self.value(source) else { return };
+        let Some((value, upload, complete)) = self.value(key, source) else { return };
         if !self.exact && self.model.live(key, self.now).is_some() {
             // The upload may have cost the item its place.
             self.sync(key);
@@ -147,13 +167,13 @@ impl Run {
     }
 
     /// The value to write; `None` if its upload was refused.
-    pub(super) fn value(&mut self, source: Source) -> Option<(Vec<u8>, Option<UploadId>, bool)> {
+    pub(super) fn value(&mut self, key: &[u8], source: Source) -> Option<(Vec<u8>, Option<UploadId>, bool)> {
         match source {
             Source::Pattern(len) => Some((pattern(self.written, len), None, true)),
             Source::Number(number) => Some((number.to_string().into_bytes(), None, true)),
             Source::Upload(len) => {
                 let value = pattern(self.written, len);
-                let id = self.begun(len)?;
+                let id = self.begun(key, len)?;
                 let (first, second) = value.split_at(len / 3);
                 for slice in [first, second] {
                     if let Err(refusal) = self.shard.upload_append(id, slice, self.now) {

@@ -11,6 +11,7 @@ const LENT_MAX: usize = 5;
 
 pub(super) struct Upload {
     pub(super) id: UploadId,
+    pub(super) key: Vec<u8>,
     pub(super) value: Vec<u8>,
     pub(super) received: usize,
 }
@@ -19,8 +20,9 @@ pub(super) struct Upload {
 pub(super) type LentValues = VecDeque<(Vec<Lent>, Vec<u8>)>;
 
 impl Run {
-    pub(super) fn begun(&mut self, len: usize) -> Option<UploadId> {
-        match self.shard.upload_begin(len as u64, self.now) {
+    pub(super) fn begun(&mut self, key: &[u8], len: usize) -> Option<UploadId> {
+        let (space, key) = super::split(key);
+        match self.shard.upload_begin(space, key, len as u64, self.now) {
             Ok(id) => Some(id),
             Err(Refusal::ValueTooLarge) => {
                 assert!(len as u64 > VALUE_BYTES_MAX);
@@ -33,13 +35,14 @@ impl Run {
         }
     }
 
-    pub(super) fn upload_begin(&mut self, slot: usize, len: usize) {
+    pub(super) fn upload_begin(&mut self, key: usize, slot: usize, len: usize) {
         if self.uploads[slot].is_some() {
             return;
         }
         self.written += 1;
         let value = pattern(self.written, len);
-        self.uploads[slot] = self.begun(len).map(|id| Upload { id, value, received: 0 });
+        let key = self.keys[key % self.keys.len()].clone();
+        self.uploads[slot] = self.begun(&key, len).map(|id| Upload { id, key, value, received: 0 });
     }
 
     pub(super) fn upload_feed(&mut self, slot: usize, len: usize) {

@@ -5,7 +5,7 @@ use super::table::Row;
 use crate::session::{BadInput, Limits, Once, Part, ReplyKind, Work};
 use torc_engine::command::{Body, Command, Expiry, Millis, Op, Write, WriteMode};
 use torc_engine::slots::slot_of;
-use torc_proto::resp::{ProtocolError, Span, parse_i64};
+use torc_proto::resp::{BULK_BYTES_MAX, ProtocolError, Span, parse_i64};
 
 /// A request whose command is known and whose number of arguments is right.
 pub(super) struct Call<'r, 'a> {
@@ -81,6 +81,8 @@ pub(super) struct Plan<'a> {
     pub mode: WriteMode,
     pub want_old: bool,
     pub vivify: Option<Expiry>,
+    /// The value goes over what is there, from here on.
+    pub offset: Option<u64>,
     /// Milliseconds to live, counted from when the command is whole.
     pub to_live_ms: Option<i64>,
     /// Options may follow behind the value.
@@ -96,26 +98,38 @@ impl<'a> Plan<'a> {
             mode: WriteMode::Set,
             want_old: false,
             vivify: None,
+            offset: None,
             to_live_ms: None,
             options: false,
             kind,
         }
     }
 
+    /// Whether a value of `len` bytes leaves what it becomes part of within the limits.
+    pub(super) fn fits(&self, len: u64, limits: &Limits) -> Result<(), Error> {
+        let Some(offset) = self.offset else { return Ok(()) };
+        match offset.saturating_add(len) {
+            end if end > BULK_BYTES_MAX => Err(Error::StringTooLong),
+            end if end > limits.value_bytes_max => Err(Error::ValueTooLong),
+            _ => Ok(()),
+        }
+    }
+
     /// The command, for a value that is `value`.
     pub(super) fn command(&self, value: &'a [u8], expiry: Expiry) -> Command<'a> {
-        Command {
-            space: 0,
-            key: self.key,
-            op: Op::Write(Write {
+        let value = Body::Bytes(value);
+        let op = match self.offset {
+            Some(offset) => Op::SetRange { offset, value },
+            None => Op::Write(Write {
                 mode: self.mode,
-                value: Body::Bytes(value),
+                value,
                 expiry,
                 vivify: self.vivify,
                 want_old: self.want_old,
-                ..Write::set(value)
+                ..Write::set(&[])
             }),
-        }
+        };
+        Command { space: 0, key: self.key, op }
     }
 }
 

@@ -344,7 +344,7 @@ fn exceeds(row: Option<&Row>, arguments: &Arguments, have: usize, total: usize, 
         Values::None => total > frame_max,
         // What is too long is thrown away: see `long_value`.
         Values::Pairs => false,
-        Values::Streamed(index) | Values::Buffered(index) => {
+        Values::Streamed(index) => {
             if let Some(Place { start, len, .. }) = place(arguments, index) {
                 let behind = (total as u64).saturating_sub(start as u64 + len + 2);
                 let long = row.is_some_and(|row| is_long(row, len, limits));
@@ -400,9 +400,7 @@ fn is_long(row: &Row, len: u64, limits: &Limits) -> bool {
 /// The place of an argument that is received in slices, or not at all.
 fn long_value(row: &Row, arguments: &Arguments, limits: &Limits) -> Option<Place> {
     match row.values {
-        Values::Streamed(index) | Values::Buffered(index) => {
-            place(arguments, index).filter(|place| is_long(row, place.len, limits))
-        }
+        Values::Streamed(index) => place(arguments, index).filter(|place| is_long(row, place.len, limits)),
         Values::Pairs => place(arguments, arguments.spans.len())
             .filter(|place| place.start as u64 + place.len > pairs_bytes_max(limits) as u64),
         Values::None => None,

@@ -162,7 +162,11 @@ fn plan<'a>(call: &Call<'_, 'a>, len: u64) -> Result<Plan<'a>, Error> {
     match call.row.run {
         _ if call.row.values == Values::Pairs => Err(Error::PairsTooLong),
         _ if len > call.limits.value_bytes_max => Err(Error::ValueTooLong),
-        Run::Store(plan) => plan(call),
+        Run::Store(plan) => {
+            let plan = plan(call)?;
+            plan.fits(len, call.limits)?;
+            Ok(plan)
+        }
         _ => Err(Error::ValueTooLong),
     }
 }

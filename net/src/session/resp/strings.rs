@@ -5,7 +5,6 @@ use super::options::{Dialect, Options, Time, Unit};
 use super::reply::Kind;
 use crate::session::{Part, Work};
 use torc_engine::command::{Delete, Expiry, Op, Read, Write, WriteMode};
-use torc_proto::resp::BULK_BYTES_MAX;
 
 /// How GET looks.
 pub(super) const READ: Op<'static> = Op::Read(Read {
@@ -125,7 +124,13 @@ pub(super) fn store_one<'a>(
     } else if let Some(ms) = plan.to_live_ms {
         expiry = moment(ms, call)?;
     }
-    let command = plan.command(call.argument(value_index), expiry);
+    let value = call.argument(value_index);
+    if plan.offset.is_some() && value.is_empty() {
+        parts.push(keyed(plan.key, Op::Read(Read { peek: true, ..Read::default() }), Kind::Length));
+        return Ok(());
+    }
+    plan.fits(value.len() as u64, call.limits)?;
+    let command = plan.command(value, expiry);
     parts.push(keyed(command.key, command.op, plan.kind));
     Ok(())
 }
@@ -177,23 +182,9 @@ pub(super) fn append<'a>(call: &Call<'_, 'a>) -> Result<Plan<'a>, Error> {
     Ok(Plan { mode: WriteMode::Append, vivify, ..Plan::new(call.key(1)?, Kind::StoredLength) })
 }
 
-pub(super) fn setrange<'a>(call: &Call<'_, 'a>, parts: Parts<'_, 'a>) -> Result<(), Error> {
-    let key = call.key(1)?;
+pub(super) fn setrange<'a>(call: &Call<'_, 'a>) -> Result<Plan<'a>, Error> {
     let offset = u64::try_from(call.integer(2)?).map_err(|_| Error::OffsetOutOfRange)?;
-    let value = call.argument(3);
-    if value.is_empty() {
-        parts.push(keyed(key, Op::Read(Read { peek: true, ..Read::default() }), Kind::Length));
-        return Ok(());
-    }
-    let end = offset.saturating_add(value.len() as u64);
-    if end > BULK_BYTES_MAX {
-        return Err(Error::StringTooLong);
-    }
-    if end > call.limits.value_bytes_max {
-        return Err(Error::ValueTooLong);
-    }
-    parts.push(keyed(key, Op::SetRange { offset, value }, Kind::StoredLength));
-    Ok(())
+    Ok(Plan { offset: Some(offset), ..Plan::new(call.key(1)?, Kind::StoredLength) })
 }
 
 /// The part of a `SET key value` without options.

@@ -77,8 +77,6 @@ pub(super) enum Values {
     None,
     /// The argument with this number; received in slices if it is long.
     Streamed(usize),
-    /// The argument with this number; buffered.
-    Buffered(usize),
     /// Every second argument, from the third on; buffered.
     Pairs,
 }
@@ -121,7 +119,7 @@ macro_rules! rows {
 }
 
 use Run::{Local, Parts, Quit, Store};
-use Values::{Buffered, Pairs, Streamed};
+use Values::{Pairs, Streamed};
 
 rows! {
     "get" 2 ["readonly" "fast"] ONE Read "string" "1.0.0"
@@ -153,7 +151,7 @@ rows! {
     "substr" 4 ["readonly"] ONE Read "string" "1.0.0"
         Values::None, Parts(strings::getrange), "Part of a value, the old name of GETRANGE";
     "setrange" 4 ["write" "denyoom"] ONE Write "string" "2.2.0"
-        Buffered(3), Parts(strings::setrange), "Overwrite part of a value";
+        Streamed(3), Store(strings::setrange), "Overwrite part of a value";
     "incr" 2 ["write" "denyoom" "fast"] ONE Write "string" "1.0.0"
         Values::None, Parts(counters::incr), "Add one to a counter";
     "decr" 2 ["write" "denyoom" "fast"] ONE Write "string" "1.0.0"
@@ -320,7 +318,7 @@ mod tests {
         for row in &ROWS {
             let fewest = row.arity.unsigned_abs() as usize;
             assert!(row.keys.first < row.arity.abs().max(1), "{}", row.name);
-            if let Values::Streamed(index) | Values::Buffered(index) = row.values {
+            if let Values::Streamed(index) = row.values {
                 assert!(index < fewest, "{}", row.name);
             }
             assert_eq!(matches!(row.values, Values::Streamed(_)), matches!(row.run, Run::Store(_)));
