@@ -103,6 +103,8 @@ pub enum CloseReason {
     Answered,
     /// It took its answers too slowly for too long.
     Slow,
+    /// It did not finish its request in time.
+    Unfinished,
     /// It was silent for too long.
     Idle,
     /// `--max-connections` were there already.
@@ -113,7 +115,8 @@ pub enum CloseReason {
     Drained,
 }
 
-const CLOSE_REASONS: [&str; 7] = ["client", "answered", "slow", "idle", "too_many", "garbage", "drained"];
+const CLOSE_REASONS: [&str; 8] =
+    ["client", "answered", "slow", "unfinished", "idle", "too_many", "garbage", "drained"];
 
 /// Sub-buckets for each doubling of a duration.
 const LINEAR: u64 = 4;

@@ -235,6 +235,7 @@ fn settings(config: &ServerConfig, listeners: Vec<crate::worker::ListenerKind>) 
         input_bytes_max: input_bytes_max(config),
         idle_ms_max: ms(config.idle_timeout),
         slow_ms_max: ms(config.slow_client_timeout),
+        request_ms_max: ms(config.request_timeout),
         drain_ms_max: config.drain_timeout.as_millis() as u64,
         outcomes_bytes_max: outcomes_bytes(config) as usize,
     }

@@ -31,6 +31,7 @@ mod owned;
 mod pool;
 mod ready;
 mod settle;
+mod sweep;
 pub(crate) mod view;
 
 #[cfg(test)]
@@ -165,6 +166,7 @@ impl<T: Transport, C: Clock> Worker<T, C> {
         self.take_events();
         self.core.read_mail();
         self.core.drain(&mut self.transport);
+        self.core.sweep(&mut self.transport);
         self.rounds();
         self.core.settle(&mut self.transport);
         self.core.publish_mail();
@@ -189,12 +191,12 @@ impl<T: Transport, C: Clock> Worker<T, C> {
                     self.core.received(conn, len);
                     self.arrivals.push_back(Arrival { conn, buffer, len });
                 }
-                Event::Sent { conn, piece } => self.core.sent(conn, piece),
+                Event::Sent { conn, pieces } => self.core.sent(conn, pieces),
                 Event::Accepted { conn, listener } => {
                     self.core.accepted(conn, listener, || self.transport.addresses(conn));
                 }
                 Event::Ended { conn } => self.core.ended(conn),
-                Event::Closed { conn, piece } => self.core.closed(conn, piece),
+                Event::Closed { conn, pieces } => self.core.closed(conn, pieces),
                 Event::AcceptFailed { error } => self.core.accept_failed(error),
                 Event::Woken => {}
             }

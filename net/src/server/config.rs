@@ -76,6 +76,12 @@ pub struct ServerConfig {
     pub idle_timeout: Option<Duration>,
     /// `--slow-client-timeout`: clients that take no bytes are closed. Default: 30 s.
     pub slow_client_timeout: Option<Duration>,
+    /// `--request-timeout`: clients that begin a request and do not finish it are closed. Default: 30 s.
+    pub request_timeout: Option<Duration>,
+    /// `--tcp-keepalive`: when a silent peer is asked whether it is still there. Default: 60 s.
+    pub tcp_keepalive: Option<Duration>,
+    /// `--tcp-user-timeout`: a peer that acknowledges nothing for so long is gone. Default: 30 s.
+    pub tcp_user_timeout: Option<Duration>,
     /// `--drain-timeout`. Default: 10 s.
     pub drain_timeout: Duration,
 }
@@ -106,6 +112,9 @@ impl Default for ServerConfig {
             receive_buffers: None,
             idle_timeout: None,
             slow_client_timeout: Some(Duration::from_secs(30)),
+            request_timeout: Some(Duration::from_secs(30)),
+            tcp_keepalive: Some(Duration::from_secs(60)),
+            tcp_user_timeout: Some(Duration::from_secs(30)),
             drain_timeout: Duration::from_secs(10),
         }
     }

@@ -5,15 +5,21 @@
 
 use super::config::{Endpoint, Listen, ServerConfig, StartError};
 use crate::worker::ListenerKind;
-use socket2::{Domain, SockAddr, Socket, Type};
+use socket2::{Domain, SockAddr, Socket, TcpKeepalive, Type};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Clients that the kernel keeps waiting to be accepted.
 const BACKLOG: i32 = 1024;
+/// Probes that a silent peer leaves unanswered before it counts as gone; they come in this part of the time before.
+const KEEPALIVE_PROBES: u32 = 3;
+/// The kernel takes no more.
+const KEEPALIVE_MAX: Duration = Duration::from_secs(32767);
+const USER_TIMEOUT_MAX: Duration = Duration::from_millis(i32::MAX as u64);
 
 /// All that is listened on.
 #[derive(Debug)]
@@ -51,18 +57,18 @@ pub(super) fn bind(config: &ServerConfig) -> Result<Bound, StartError> {
         files: Vec::new(),
     };
     for listen in &config.listen {
-        bound.add(listen)?;
+        bound.add(listen, config)?;
     }
     if let Some(base) = config.shard_port_base {
-        bound.add_shard_ports(base)?;
+        bound.add_shard_ports(base, config)?;
     }
     Ok(bound)
 }
 
 impl Bound {
-    fn add(&mut self, listen: &Listen) -> Result<(), StartError> {
+    fn add(&mut self, listen: &Listen, config: &ServerConfig) -> Result<(), StartError> {
         let endpoint = match &listen.endpoint {
-            Endpoint::Tcp(address) => self.add_tcp(*address),
+            Endpoint::Tcp(address) => self.add_tcp(*address, config),
             Endpoint::Unix(path) => self.add_unix(path),
         };
         let endpoint = endpoint.map_err(|cause| self.error("--listen", listen.endpoint.clone(), cause))?;
@@ -71,15 +77,15 @@ impl Bound {
         Ok(())
     }
 
-    fn add_tcp(&mut self, address: SocketAddr) -> io::Result<Endpoint> {
+    fn add_tcp(&mut self, address: SocketAddr, config: &ServerConfig) -> io::Result<Endpoint> {
         let several = self.shards.len() > 1;
         if several && address.port() != 0 {
             // Another server that shares its port with us would steal half of the clients: refuse to share.
-            drop(tcp(address, false)?);
+            drop(tcp(address, false, config)?);
         }
         let mut address = address;
         for shard in &mut self.shards {
-            let socket = tcp(address, several)?;
+            let socket = tcp(address, several, config)?;
             address = socket.local_addr()?.as_socket().unwrap_or(address);
             shard.push(socket.into());
         }
@@ -95,7 +101,7 @@ impl Bound {
         Ok(Endpoint::Unix(path.to_owned()))
     }
 
-    fn add_shard_ports(&mut self, base: u16) -> Result<(), StartError> {
+    fn add_shard_ports(&mut self, base: u16, config: &ServerConfig) -> Result<(), StartError> {
         let host = self.addresses.iter().find_map(|address| match address {
             Endpoint::Tcp(address) => Some(address.ip()),
             Endpoint::Unix(_) => None,
@@ -108,7 +114,7 @@ impl Bound {
             };
             let address = SocketAddr::new(host, port);
             let error = |cause| self.error("--shard-port-base", Endpoint::Tcp(address), cause);
-            let socket = tcp(address, false).map_err(error)?;
+            let socket = tcp(address, false, config).map_err(error)?;
             let address = socket.local_addr().map_err(error)?.as_socket().unwrap_or(address);
             self.shard_addresses.push(address);
             self.shards[usize::from(number)].push(socket.into());
@@ -152,7 +158,7 @@ impl Bound {
     }
 }
 
-fn tcp(address: SocketAddr, shared: bool) -> io::Result<Socket> {
+fn tcp(address: SocketAddr, shared: bool, config: &ServerConfig) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
@@ -161,8 +167,15 @@ fn tcp(address: SocketAddr, shared: bool) -> io::Result<Socket> {
     if shared {
         socket.set_reuse_port(true)?;
     }
-    // Accepted sockets inherit it.
+    // Accepted sockets inherit these.
     socket.set_tcp_nodelay(true)?;
+    if let Some(time) = config.tcp_keepalive {
+        let seconds = |time: Duration| time.clamp(Duration::from_secs(1), KEEPALIVE_MAX);
+        let interval = seconds(time / KEEPALIVE_PROBES);
+        let keepalive = TcpKeepalive::new().with_time(seconds(time)).with_interval(interval);
+        socket.set_tcp_keepalive(&keepalive.with_retries(KEEPALIVE_PROBES))?;
+    }
+    socket.set_tcp_user_timeout(config.tcp_user_timeout.map(|time| time.min(USER_TIMEOUT_MAX)))?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket)
@@ -201,4 +214,30 @@ pub fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
         && one.port() == other.port()
         && one.is_ipv4() == other.is_ipv4()
         && (everywhere || one.ip() == other.ip())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use socket2::SockRef;
+    use std::net::TcpStream;
+
+    #[test]
+    fn accepted_sockets_notice_a_peer_that_is_gone() {
+        let config = ServerConfig {
+            listen: vec![Listen { endpoint: Endpoint::Tcp(([127, 0, 0, 1], 0).into()), protocol: None }],
+            tcp_keepalive: Some(Duration::from_secs(90)),
+            tcp_user_timeout: Some(Duration::from_millis(12_345)),
+            ..ServerConfig::default()
+        };
+        let bound = bind(&config).unwrap();
+        let Endpoint::Tcp(address) = bound.addresses[0] else { panic!("it is TCP") };
+        let _client = TcpStream::connect(address).unwrap();
+        let (accepted, _) = SockRef::from(&bound.shards[0][0]).accept().unwrap();
+        assert!(accepted.tcp_nodelay().unwrap() && accepted.keepalive().unwrap());
+        assert_eq!(accepted.tcp_keepalive_time().unwrap(), Duration::from_secs(90));
+        assert_eq!(accepted.tcp_keepalive_interval().unwrap(), Duration::from_secs(30));
+        assert_eq!(accepted.tcp_keepalive_retries().unwrap(), KEEPALIVE_PROBES);
+        assert_eq!(accepted.tcp_user_timeout().unwrap(), Some(Duration::from_millis(12_345)));
+    }
 }

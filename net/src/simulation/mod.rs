@@ -177,6 +177,7 @@ fn settings(random: &mut Random) -> Settings {
         input_bytes_max: 256 << 10,
         idle_ms_max: 0,
         slow_ms_max: 0,
+        request_ms_max: 0,
         drain_ms_max: 1000,
         outcomes_bytes_max: 1 << 20,
     }

@@ -5,14 +5,17 @@
 //! empty pool of buffers or a pause lose nothing. Sends are tried once, at the start of the next turn, and
 //! waited for only if the socket is full.
 
-use super::sockets::{ACCEPT_RETRY, EVENTS_MAX, EventFd, SocketsConfig, addresses, is_shortage, shutdown};
-use super::{BufferId, ConnId, Event, GENERATIONS, Notice, Transport, Waker};
-use crate::session::Piece;
+use super::pieces::Message;
+use super::sockets::{
+    ACCEPT_RETRY, EVENTS_MAX, EventFd, SocketsConfig, addresses, is_shortage, shutdown, taken,
+};
+use super::{BufferId, ConnId, Event, GENERATIONS, Notice, Pieces, Transport, Waker};
 use socket2::SockRef;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use torc_engine::bytes::Bytes;
 
 #[derive(Debug)]
 struct Socket {
@@ -21,7 +24,7 @@ struct Socket {
     reading: bool,
     ended: bool,
     closing: bool,
-    sending: Option<Piece>,
+    sending: Pieces,
     sent: usize,
     /// What epoll watches for.
     interest: u32,
@@ -30,8 +33,23 @@ struct Socket {
 impl Socket {
     fn wanted_interest(&self) -> u32 {
         let read = if self.reading && !self.ended { libc::EPOLLIN as u32 } else { 0 };
-        let write = if self.sending.is_some() { libc::EPOLLOUT as u32 } else { 0 };
+        let write = if !self.sending.is_empty() { libc::EPOLLOUT as u32 } else { 0 };
         read | write
+    }
+
+    /// Gives the kernel as much of what is to be sent as it takes at once.
+    fn send_rest(&self) -> isize {
+        let (fd, flags) = (self.fd.as_raw_fd(), libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT);
+        let mut rest = self.sending.rest(self.sent);
+        let first = rest.next().unwrap_or(Bytes::from(&[][..]));
+        if rest.next().is_none() {
+            // SAFETY: `first` is readable for its length during the call.
+            return unsafe { libc::send(fd, first.as_ptr().cast(), first.len(), flags) };
+        }
+        let mut message = Message::new();
+        let header = message.name(self.sending.rest(self.sent));
+        // SAFETY: `message` and the slices that it names stay where they are during the call, and are only read.
+        unsafe { libc::sendmsg(fd, header, flags) }
     }
 }
 
@@ -63,7 +81,7 @@ pub struct Epoll {
     places: Vec<Place>,
     free: Vec<u32>,
     buffers: Buffers,
-    /// Pieces to try at the next turn.
+    /// Sends to try at the next turn.
     sends: Vec<(ConnId, Notice)>,
     /// When to watch the listeners again after a shortage.
     accept_retry: Option<Instant>,
@@ -148,6 +166,11 @@ impl Epoll {
         place.socket.as_mut().filter(|_| place.generation == conn.generation)
     }
 
+    fn look(&self, conn: ConnId) -> Option<&Socket> {
+        let place = self.places.get(conn.index as usize)?;
+        place.socket.as_ref().filter(|_| place.generation == conn.generation)
+    }
+
     /// Tells epoll what the socket waits for, if that has changed.
     fn update_interest(&mut self, conn: ConnId) {
         let Some(socket) = self.find(conn) else { return };
@@ -177,19 +200,18 @@ impl Epoll {
 
     fn send_some(&mut self, conn: ConnId, events: &mut Vec<Event>) {
         let Some(socket) = self.find(conn).filter(|socket| !socket.closing) else { return };
-        let Some(piece) = socket.sending.as_ref() else { return };
-        let rest = piece.bytes().behind(socket.sent);
-        let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
-        // SAFETY: `rest` is readable for its length during the call.
-        let sent = unsafe { libc::send(socket.fd.as_raw_fd(), rest.as_ptr().cast(), rest.len(), flags) };
+        if socket.sending.is_empty() {
+            return;
+        }
+        let sent = socket.send_rest();
         if sent < 0 {
             if !is_transient(&io::Error::last_os_error()) {
                 return self.close(conn);
             }
         } else {
             socket.sent += sent as usize;
-            if sent as usize == rest.len() {
-                events.extend(socket.sending.take().map(|piece| Event::Sent { conn, piece }));
+            if socket.sent >= socket.sending.bytes() {
+                events.push(Event::Sent { conn, pieces: std::mem::take(&mut socket.sending) });
             }
         }
         self.update_interest(conn);
@@ -251,7 +273,7 @@ impl Epoll {
             reading: true,
             ended: false,
             closing: false,
-            sending: None,
+            sending: Pieces::default(),
             sent: 0,
             interest,
         });
@@ -367,16 +389,20 @@ impl Transport for Epoll {
         self.buffers.free.push(buffer.0);
     }
 
-    fn send(&mut self, conn: ConnId, piece: Piece, notice: Notice) {
+    fn send(&mut self, conn: ConnId, pieces: Pieces, notice: Notice) {
         match self.find(conn) {
             Some(socket) if !socket.closing => {
-                assert!(socket.sending.is_none(), "one piece of a connection at a time");
-                socket.sending = Some(piece);
+                assert!(socket.sending.is_empty(), "one send of a connection at a time");
+                socket.sending = pieces;
                 socket.sent = 0;
                 self.sends.push((conn, notice));
             }
-            _ => self.pending.push(Event::Sent { conn, piece }),
+            _ => self.pending.push(Event::Sent { conn, pieces }),
         }
+    }
+
+    fn taken(&self, conn: ConnId) -> u64 {
+        self.look(conn).map(|socket| taken(&socket.fd)).unwrap_or_default()
     }
 
     fn pause(&mut self, conn: ConnId) {
@@ -393,13 +419,13 @@ impl Transport for Epoll {
         let Some(socket) = self.find(conn) else { return };
         socket.closing = true;
         shutdown(&socket.fd);
-        let piece = socket.sending.take();
+        let pieces = std::mem::take(&mut socket.sending);
         let place = &mut self.places[conn.index as usize];
         // Closing the descriptor takes it out of the epoll set.
         place.socket = None;
         place.generation = (place.generation + 1) % GENERATIONS;
         self.free.push(conn.index);
-        self.pending.push(Event::Closed { conn, piece });
+        self.pending.push(Event::Closed { conn, pieces });
     }
 
     fn stop_accepting(&mut self) {
@@ -408,8 +434,7 @@ impl Transport for Epoll {
     }
 
     fn addresses(&self, conn: ConnId) -> (String, String) {
-        let place = self.places.get(conn.index as usize).filter(|place| place.generation == conn.generation);
-        place.and_then(|place| place.socket.as_ref()).map(|socket| addresses(&socket.fd)).unwrap_or_default()
+        self.look(conn).map(|socket| addresses(&socket.fd)).unwrap_or_default()
     }
 
     fn waker(&self) -> Arc<dyn Waker> {

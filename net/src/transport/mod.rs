@@ -5,21 +5,23 @@
 //! told to, and reports what happened.
 //!
 //! Ownership: received bytes stay the transport's and are looked at by [`Transport::received`] until
-//! [`Transport::recycle`]; a [`Piece`] given to [`Transport::send`] is the transport's until it comes back in
-//! [`Event::Sent`] or [`Event::Closed`]. At most one piece of a connection is on its way.
+//! [`Transport::recycle`]; the [`Pieces`] given to [`Transport::send`] are the transport's until they come back in
+//! [`Event::Sent`] or [`Event::Closed`]. At most one send of a connection is on its way.
 //!
 //! A send that nothing depends on is reported with the next event ([`Notice::WithNext`]): a loop that would turn
 //! once more only to hear of it makes two system calls for each lone request.
 
 pub mod choice;
 pub mod epoll;
+mod pieces;
 pub mod sim;
 pub(crate) mod sockets;
 #[cfg(test)]
 mod tests;
 pub mod uring;
 
-use crate::session::Piece;
+pub use pieces::{PIECES_BYTES_MAX, PIECES_MAX, Pieces};
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,7 +41,7 @@ pub const GENERATIONS: u32 = 1 << 24;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BufferId(pub u16);
 
-/// When the loop wants to hear that a piece was sent.
+/// When the loop wants to hear that a send is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Notice {
     /// As soon as it is: more waits to be sent, or to be done.
@@ -55,13 +57,13 @@ pub enum Event {
     Accepted { conn: ConnId, listener: u16 },
     /// `len` bytes from the client lie in `buffer`.
     Received { conn: ConnId, buffer: BufferId, len: u32 },
-    /// The transport is done with the piece: its bytes are with the kernel, or the connection is dead and
+    /// The transport is done with the pieces: their bytes are with the kernel, or the connection is dead and
     /// `Closed` follows.
-    Sent { conn: ConnId, piece: Piece },
+    Sent { conn: ConnId, pieces: Pieces },
     /// No more bytes will come: the client closed its side. Answers can still be sent.
     Ended { conn: ConnId },
-    /// The connection is gone; a piece that was on its way comes back.
-    Closed { conn: ConnId, piece: Option<Piece> },
+    /// The connection is gone; what was on its way comes back.
+    Closed { conn: ConnId, pieces: Pieces },
     /// Somebody else had something for this worker: see [`Waker`].
     Woken,
     /// Accepting failed for want of file descriptors or memory; the transport tries again by itself.
@@ -80,10 +82,14 @@ pub trait Transport {
     /// Gives a receive buffer back.
     fn recycle(&mut self, buffer: BufferId);
 
-    /// Queues a piece. The connection must have none on its way.
-    fn send(&mut self, conn: ConnId, piece: Piece, notice: Notice);
+    /// Queues pieces. The connection must have none on its way.
+    fn send(&mut self, conn: ConnId, pieces: Pieces, notice: Notice);
+
+    /// A figure that changes when the client takes bytes of what is on its way. It may cost a system call.
+    fn taken(&self, conn: ConnId) -> u64;
 
     /// Stops reading from a client that asks more than it takes, and goes on. Bytes that were under way may still come.
+    /// A client that is gone meanwhile is `Closed`.
     fn pause(&mut self, conn: ConnId);
     fn resume(&mut self, conn: ConnId);
 

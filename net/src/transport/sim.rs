@@ -2,15 +2,14 @@
 //!
 //! ```text
 //!   client --write--> [to_server] --fragments, delays--> Received --> worker
-//!   client <--read--- [to_client: a window] <--partial sends--- Piece
+//!   client <--read--- [to_client: a window] <--partial sends--- Pieces
 //! ```
 //!
 //! Each turn decides by the seed what happens to each link: nothing (delay), a fragment of any length, a part of
 //! a send, a reset. Nothing is lost or reordered within a link, as over TCP. A client that does not read
 //! fills its window, and sends to it stand still.
 
-use super::{BufferId, ConnId, Event, GENERATIONS, Notice, Transport, Waker};
-use crate::session::Piece;
+use super::{BufferId, ConnId, Event, GENERATIONS, Notice, Pieces, Transport, Waker};
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io;
@@ -76,7 +75,7 @@ struct Link {
     /// Gone on both sides.
     dead: bool,
     paused: bool,
-    sending: Option<(Piece, Notice)>,
+    sending: Option<(Pieces, Notice)>,
     sent: usize,
 }
 
@@ -213,17 +212,22 @@ impl Sim {
         random: &mut Random,
         events: &mut Vec<Event>,
     ) {
-        let Some((piece, notice)) = &link.sending else { return };
-        let rest = piece.bytes().behind(link.sent);
-        let mut count = rest.len().min(window_bytes.saturating_sub(link.to_client.len()));
+        let Some((pieces, notice)) = &link.sending else { return };
+        let rest = pieces.bytes() - link.sent;
+        let mut count = rest.min(window_bytes.saturating_sub(link.to_client.len()));
         if cut && count > 0 {
             count = 1 + random.below(count);
         }
-        link.to_client.extend(rest.slice(0..count).to_vec());
+        let mut left = count;
+        for rest in pieces.rest(link.sent) {
+            let taken = rest.len().min(left);
+            link.to_client.extend(rest.slice(0..taken).to_vec());
+            left -= taken;
+        }
         link.sent += count;
-        if link.sent == piece.bytes().len() {
+        if link.sent == pieces.bytes() {
             let events = if *notice == Notice::Soon { events } else { &mut self.with_next };
-            events.extend(link.sending.take().map(|(piece, _)| Event::Sent { conn, piece }));
+            events.extend(link.sending.take().map(|(pieces, _)| Event::Sent { conn, pieces }));
         }
     }
 
@@ -232,7 +236,8 @@ impl Sim {
         link.to_server.clear();
         let place = &mut self.places[conn.index as usize];
         *place = (None, (place.1 + 1) % GENERATIONS);
-        events.push(Event::Closed { conn, piece: link.sending.take().map(|(piece, _)| piece) });
+        let pieces = link.sending.take().map(|(pieces, _)| pieces).unwrap_or_default();
+        events.push(Event::Closed { conn, pieces });
     }
 }
 
@@ -277,12 +282,16 @@ impl Transport for Sim {
         self.free.push(buffer.0);
     }
 
-    fn send(&mut self, conn: ConnId, piece: Piece, notice: Notice) {
-        let Some(link) = self.link_of(conn) else { return self.pending.push(Event::Sent { conn, piece }) };
+    fn send(&mut self, conn: ConnId, pieces: Pieces, notice: Notice) {
+        let Some(link) = self.link_of(conn) else { return self.pending.push(Event::Sent { conn, pieces }) };
         let link = &mut self.network.borrow_mut().links[link];
-        assert!(link.sending.is_none(), "one piece of a connection at a time");
-        link.sending = Some((piece, notice));
+        assert!(link.sending.is_none(), "one send of a connection at a time");
+        link.sending = Some((pieces, notice));
         link.sent = 0;
+    }
+
+    fn taken(&self, conn: ConnId) -> u64 {
+        self.link_of(conn).map(|link| self.network.borrow().links[link].sent as u64).unwrap_or_default()
     }
 
     fn pause(&mut self, conn: ConnId) {
@@ -332,6 +341,7 @@ impl Waker for NoSleep {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::session::Piece;
 
     #[test]
     fn one_seed_is_one_course_of_events() {
@@ -365,7 +375,7 @@ mod tests {
         let mut events = Vec::new();
         sim.turn(None, &mut events).unwrap();
         let Event::Accepted { conn, .. } = events[0] else { panic!("{:?}", events[0]) };
-        sim.send(conn, Piece::Bytes(vec![1; 150]), Notice::Soon);
+        sim.send(conn, Piece::Bytes(vec![1; 150]).into(), Notice::Soon);
         events.clear();
         (0..5).for_each(|_| sim.turn(None, &mut events).unwrap());
         assert!(events.is_empty());

@@ -5,6 +5,7 @@ use super::sim::Random;
 use super::sockets::SocketsConfig;
 use super::uring::{self, Uring};
 use super::*;
+use crate::session::Piece;
 use socket2::SockRef;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -39,7 +40,11 @@ fn on_each(check: impl Fn(&mut dyn Face, ConnId, TcpStream)) {
 /// [`Transport`], as far as the tests need it, behind a pointer.
 trait Face {
     fn turn(&mut self, wait: Duration) -> Vec<Event>;
-    fn send(&mut self, conn: ConnId, bytes: Vec<u8>, notice: Notice);
+    fn send_all(&mut self, conn: ConnId, pieces: Pieces, notice: Notice);
+    fn pause(&mut self, conn: ConnId);
+    fn resume(&mut self, conn: ConnId);
+    fn taken(&self, conn: ConnId) -> u64;
+    fn recycle(&mut self, buffer: BufferId);
     fn close(&mut self, conn: ConnId);
     fn wake(&self);
 }
@@ -51,8 +56,24 @@ impl<T: Transport> Face for T {
         events
     }
 
-    fn send(&mut self, conn: ConnId, bytes: Vec<u8>, notice: Notice) {
-        Transport::send(self, conn, Piece::Bytes(bytes), notice);
+    fn send_all(&mut self, conn: ConnId, pieces: Pieces, notice: Notice) {
+        Transport::send(self, conn, pieces, notice);
+    }
+
+    fn pause(&mut self, conn: ConnId) {
+        Transport::pause(self, conn);
+    }
+
+    fn resume(&mut self, conn: ConnId) {
+        Transport::resume(self, conn);
+    }
+
+    fn taken(&self, conn: ConnId) -> u64 {
+        Transport::taken(self, conn)
+    }
+
+    fn recycle(&mut self, buffer: BufferId) {
+        Transport::recycle(self, buffer);
     }
 
     fn close(&mut self, conn: ConnId) {
@@ -61,6 +82,12 @@ impl<T: Transport> Face for T {
 
     fn wake(&self) {
         Transport::waker(self).wake();
+    }
+}
+
+impl dyn Face + '_ {
+    fn send(&mut self, conn: ConnId, bytes: Vec<u8>, notice: Notice) {
+        self.send_all(conn, Piece::Bytes(bytes).into(), notice);
     }
 }
 
@@ -95,12 +122,16 @@ fn pieces_arrive_whole_and_in_order_however_they_are_sent() {
     on_each(|transport, conn, mut client| {
         let mut random = Random::new(11);
         let (mut sent, mut received, mut stops) = (Vec::new(), Vec::new(), 0);
-        for number in 0..3000u32 {
-            let len = 1 + random.below(20_000);
-            let bytes: Vec<u8> = (0..len).map(|at| (number as usize * 31 + at) as u8).collect();
-            sent.extend_from_slice(&bytes);
+        for number in 0..1000u32 {
+            let mut pieces = Pieces::default();
+            for _ in 0..if random.chance(50) { 1 } else { 1 + random.below(PIECES_MAX) } {
+                let len = 1 + random.below(20_000);
+                let bytes: Vec<u8> = (0..len).map(|at| (number as usize * 31 + at) as u8).collect();
+                sent.extend_from_slice(&bytes);
+                pieces.push(Piece::Bytes(bytes));
+            }
             let notice = if random.chance(80) { Notice::WithNext } else { Notice::Soon };
-            transport.send(conn, bytes, notice);
+            transport.send_all(conn, pieces, notice);
             let reported = (0..TURNS_MAX).any(|turn| {
                 if turn > 2 {
                     // The socket is full: only now the client reads.
@@ -133,8 +164,8 @@ fn a_piece_to_a_client_that_is_gone_comes_back() {
             for event in transport.turn(TURN) {
                 match event {
                     Event::Sent { .. } => pieces += 1,
-                    Event::Closed { piece, .. } => {
-                        pieces += usize::from(piece.is_some());
+                    Event::Closed { pieces: left, .. } => {
+                        pieces += usize::from(!left.is_empty());
                         closed = true;
                     }
                     _ => {}
@@ -180,5 +211,103 @@ fn a_wake_up_brings_the_report_of_a_send_with_it() {
             let sent = events.iter().any(|event| matches!(event, Event::Sent { .. }));
             assert!(woken && sent, "{events:?}");
         }
+    });
+}
+
+/// Turns until the connection is closed. The pieces that came back.
+fn closed(transport: &mut dyn Face, conn: ConnId) -> usize {
+    for _ in 0..TURNS_MAX {
+        for event in transport.turn(TURN) {
+            if let Event::Closed { conn: closed, mut pieces } = event {
+                assert_eq!(closed, conn);
+                return pieces.drain().count();
+            }
+        }
+    }
+    panic!("it is not closed");
+}
+
+#[test]
+fn a_paused_client_that_is_gone_is_closed() {
+    on_each(|transport, conn, client| {
+        transport.pause(conn);
+        (0..3).for_each(|_| drop(transport.turn(TURN)));
+        SockRef::from(&client).set_linger(Some(Duration::ZERO)).unwrap();
+        drop(client);
+        assert_eq!(closed(transport, conn), 0);
+    });
+}
+
+#[test]
+fn a_paused_client_that_has_ended_its_side_gets_its_answers() {
+    on_each(|transport, conn, mut client| {
+        transport.pause(conn);
+        (0..3).for_each(|_| drop(transport.turn(TURN)));
+        client.write_all(b"request").unwrap();
+        client.shutdown(std::net::Shutdown::Write).unwrap();
+        for _ in 0..5 {
+            let events = transport.turn(TURN);
+            assert!(!events.iter().any(|event| matches!(event, Event::Closed { .. })), "{events:?}");
+        }
+        transport.send(conn, b"answer".to_vec(), Notice::Soon);
+        transport.resume(conn);
+        let ended = (0..TURNS_MAX).any(|_| {
+            let mut events = transport.turn(TURN).into_iter();
+            events.any(|event| matches!(event, Event::Ended { .. }))
+        });
+        assert!(ended);
+        transport.close(conn);
+        closed(transport, conn);
+        let mut answer = Vec::new();
+        client.read_to_end(&mut answer).unwrap();
+        assert_eq!(answer, b"answer");
+    });
+}
+
+#[test]
+fn a_client_is_read_and_watched_again_however_often_it_was_paused() {
+    on_each(|transport, conn, mut client| {
+        for number in 0..100u8 {
+            transport.pause(conn);
+            if number % 3 == 0 {
+                transport.turn(Duration::ZERO);
+            }
+            transport.resume(conn);
+            client.write_all(&[number]).unwrap();
+            let received = (0..TURNS_MAX).any(|_| {
+                let mut events = transport.turn(TURN).into_iter();
+                events.any(|event| match event {
+                    Event::Received { buffer, .. } => {
+                        transport.recycle(buffer);
+                        true
+                    }
+                    _ => false,
+                })
+            });
+            assert!(received, "byte {number} does not come");
+        }
+        transport.close(conn);
+        assert_eq!(closed(transport, conn), 0);
+    });
+}
+
+#[test]
+fn what_a_client_takes_of_a_long_send_shows() {
+    on_each(|transport, conn, mut client| {
+        let mut pieces = Pieces::default();
+        (0..PIECES_MAX).for_each(|_| pieces.push(Piece::Bytes(vec![7; 1 << 20])));
+        transport.send_all(conn, pieces, Notice::Soon);
+        // Until the socket is full.
+        let mut before = u64::MAX;
+        while before != transport.taken(conn) {
+            before = transport.taken(conn);
+            (0..10).for_each(|_| drop(transport.turn(TURN)));
+        }
+        let moved = (0..TURNS_MAX).any(|_| {
+            drain(&mut client, false, &mut Vec::new());
+            transport.turn(TURN);
+            transport.taken(conn) != before
+        });
+        assert!(moved);
     });
 }

@@ -14,7 +14,7 @@ use super::input::Input;
 use super::mail::Address;
 use super::owned::{Kept, OwnedPart};
 use crate::session::{Once, Output, Part, ReplyKind, Session, Work};
-use crate::transport::ConnId;
+use crate::transport::{ConnId, Pieces};
 use std::collections::VecDeque;
 use torc_engine::command::{Millis, Op, Refusal, UploadId};
 
@@ -98,8 +98,10 @@ pub(crate) struct Connection {
     /// `input` is not worth parsing before it is this long.
     pub(crate) input_needed: usize,
     pub(crate) output: Output,
-    /// A piece is with the transport.
+    /// Pieces are with the transport.
     pub(crate) sending: bool,
+    /// Empty; kept for its room while nothing is sent.
+    pub(crate) pieces: Pieces,
     /// In the worker's list of connections to look after at the end of the turn.
     pub(crate) dirty: bool,
     /// In the worker's queue of connections with input to parse.
@@ -131,8 +133,24 @@ pub(crate) struct Connection {
     /// The transport does not read from it.
     pub(crate) paused: bool,
     pub(crate) received_at: Millis,
-    /// When the transport last took or finished a piece.
+    pub(crate) received_bytes: u64,
+    /// Requests answered.
+    pub(crate) answered: u64,
+    /// When a send last began, was over or was seen to go on.
     pub(crate) sent_at: Millis,
+    /// The transport's figure of what the client took when it was last asked.
+    pub(crate) taken: u64,
+    /// A request that was there in part when the worker last looked.
+    pub(crate) unfinished: Option<Unfinished>,
+}
+
+/// A request that has begun and is not whole.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Unfinished {
+    pub(crate) since: Millis,
+    /// Bytes received and requests answered until then.
+    pub(crate) received_bytes: u64,
+    pub(crate) answered: u64,
 }
 
 impl Connection {
@@ -150,6 +168,7 @@ impl Connection {
             input_needed: 0,
             output: Output::default(),
             sending: false,
+            pieces: Pieces::default(),
             dirty: false,
             ready: false,
             stalled: false,
@@ -167,7 +186,11 @@ impl Connection {
             parked: false,
             paused: false,
             received_at: now,
+            received_bytes: 0,
+            answered: 0,
             sent_at: now,
+            taken: 0,
+            unfinished: None,
         }
     }
 

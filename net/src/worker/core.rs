@@ -44,6 +44,7 @@ pub(crate) struct Settings {
     /// 0: never.
     pub(crate) idle_ms_max: u64,
     pub(crate) slow_ms_max: u64,
+    pub(crate) request_ms_max: u64,
     pub(crate) drain_ms_max: u64,
     /// For the outcomes of numbered changes.
     pub(crate) outcomes_bytes_max: usize,
@@ -88,8 +89,6 @@ pub(crate) struct Core {
     pub(super) ready: Ready,
     /// Connections for which there are places at other shards again; kept for its room.
     pub(super) resumed: Vec<ConnId>,
-    /// Connections to be closed as too slow.
-    pub(super) too_slow: Vec<ConnId>,
     pub(super) foreign_uploads: HashMap<(u16, ConnId), super::exchange::ForeignUpload>,
     pub(super) connections_total: u64,
     pub(super) sweep_at: usize,
@@ -155,7 +154,6 @@ impl Core {
             dirty: Vec::new(),
             ready: Ready::default(),
             resumed: Vec::new(),
-            too_slow: Vec::new(),
             foreign_uploads: HashMap::new(),
             connections_total: 0,
             sweep_at: 0,
@@ -252,6 +250,7 @@ impl Core {
             }
         }
         self.answered += answered;
+        conn.answered += answered;
         self.count_errors(&mut conn);
         self.park_if_full(&mut conn);
         if !conn.dirty {
@@ -356,6 +355,7 @@ impl Core {
         let context = context(conn.number, &conn.peer, &conn.local, self.now, &self.view);
         conn.session.compose(part.reply, command.key, part.echo, &answer, &context, &mut conn.output);
         self.waited.add(read_ns);
+        conn.answered += 1;
     }
 
     /// Answers a part with what needs no shard's memory: now, or behind what waits.
@@ -377,6 +377,7 @@ impl Core {
         conn.output.prepare(|| self.pool.take());
         self.compose(conn, part, key, &answer);
         self.waited.add(read_ns);
+        conn.answered += 1;
         if matches!(part.work, Work::Close) {
             self.end_by_answer(conn, &part.reply);
         }
@@ -399,6 +400,7 @@ impl Core {
             return;
         }
         self.waited.add(waiting.read_ns);
+        conn.answered += 1;
         conn.output.prepare(|| self.pool.take());
         let context = context(conn.number, &conn.peer, &conn.local, self.now, &self.view);
         conn.session.compose(waiting.reply, key, echo, answer, &context, &mut conn.output);

@@ -6,14 +6,10 @@ use super::mail::Note;
 use super::ready::{BACKLOG_BYTES, make_ready};
 use crate::metrics::CloseReason;
 use crate::session::{Piece, Port, Session};
-use crate::transport::{ConnId, Notice, Transport};
+use crate::transport::{ConnId, Notice, Pieces, Transport};
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use torc_engine::segments::{Lent, LentChain};
 
-/// Connections looked at for their time-outs in one tick.
-const SWEEP_PLACES: usize = 4096;
-/// Milliseconds between two such looks.
-const SWEEP_MS: u64 = 1000;
 /// Slices of a value that may be under way to another shard.
 const SLICES_MAX: usize = 64;
 /// Said to a client that comes when the server is full, in words that no protocol takes for an answer.
@@ -66,11 +62,12 @@ impl Core {
         }
     }
 
-    pub(super) fn sent(&mut self, id: ConnId, piece: Piece) {
-        self.stats.sent_bytes.add(piece.bytes().len() as u64);
-        self.take_back(piece);
+    pub(super) fn sent(&mut self, id: ConnId, mut pieces: Pieces) {
+        self.stats.sent_bytes.add(pieces.bytes() as u64);
+        pieces.drain().for_each(|piece| self.take_back(piece));
         let now = self.ticks;
         if let Some(conn) = self.connections.find(id) {
+            conn.pieces = pieces;
             conn.sending = false;
             conn.sent_at = now;
             self.mark_dirty(id);
@@ -104,6 +101,7 @@ impl Core {
         let now = self.ticks;
         if let Some(conn) = self.connections.find(id) {
             conn.received_at = now;
+            conn.received_bytes += u64::from(len);
         }
     }
 
@@ -112,8 +110,8 @@ impl Core {
         self.mark_dirty(id);
     }
 
-    pub(super) fn closed(&mut self, id: ConnId, piece: Option<Piece>) {
-        piece.into_iter().for_each(|piece| self.take_back(piece));
+    pub(super) fn closed(&mut self, id: ConnId, mut pieces: Pieces) {
+        pieces.drain().for_each(|piece| self.take_back(piece));
         let Some(mut conn) = self.connections.remove(id) else { return };
         // Relaxed: as in `accepted`.
         self.shared.connections.fetch_sub(1, Relaxed);
@@ -167,16 +165,24 @@ impl Core {
         }
     }
 
-    /// Sends what is next, if nothing is on its way.
+    /// Sends as much as goes at a time, if nothing is on its way.
     fn send_next(&mut self, conn: &mut Connection, transport: &mut impl Transport) {
         if conn.sending {
             return;
         }
-        if let Some(piece) = conn.output.take(Vec::new) {
+        let mut pieces = std::mem::take(&mut conn.pieces);
+        while pieces.has_room()
+            && let Some(piece) = conn.output.take(Vec::new)
+        {
+            pieces.push(piece);
+        }
+        if pieces.is_empty() {
+            conn.pieces = pieces;
+        } else {
             conn.sending = true;
             conn.sent_at = self.ticks;
-            let notice = notice(conn, &piece);
-            transport.send(conn.id, piece, notice);
+            let notice = notice(conn, &pieces);
+            transport.send(conn.id, pieces, notice);
         }
         conn.output.unused_tail().into_iter().for_each(|tail| self.pool.give(tail));
     }
@@ -228,55 +234,24 @@ impl Core {
         conn.has_input() || (conn.parked && !conn.input.is_empty())
     }
 
-    fn close(&mut self, conn: &mut Connection, reason: CloseReason, transport: &mut impl Transport) {
+    pub(super) fn close(
+        &mut self,
+        conn: &mut Connection,
+        reason: CloseReason,
+        transport: &mut impl Transport,
+    ) {
         self.stats.close(reason);
         conn.phase = Phase::Closing;
         transport.close(conn.id);
     }
 
-    /// Background work of the shard, and clients that are silent or slow. True if the shard has more to do.
+    /// Background work of the shard. True if it has more to do.
     pub(super) fn maintain(&mut self, budget: u32) -> bool {
-        if self.ticks - self.swept_at >= SWEEP_MS {
-            self.swept_at = self.ticks;
-            self.sweep();
-        }
         self.shard.maintain(self.now, budget)
     }
 
-    fn sweep(&mut self) {
-        let (now, settings) = (self.ticks, &self.settings);
-        let (idle_ms_max, slow_ms_max) = (settings.idle_ms_max, settings.slow_ms_max);
-        let places = self.connections.places();
-        for _ in 0..places.min(SWEEP_PLACES) {
-            self.sweep_at = (self.sweep_at + 1) % places;
-            let Some(conn) = self.connections.at(self.sweep_at) else { continue };
-            let slow = slow_ms_max > 0 && conn.sending && now - conn.sent_at > slow_ms_max;
-            let silent_ms = now - conn.received_at.max(conn.sent_at);
-            let idle = idle_ms_max > 0 && conn.is_idle() && silent_ms > idle_ms_max;
-            let id = conn.id;
-            if slow && conn.phase != Phase::Closing {
-                tracing::info!(
-                    shard = self.number,
-                    peer = %conn.peer,
-                    "closed a client that took no bytes for {slow_ms_max} ms (--slow-client-timeout)"
-                );
-                self.too_slow.push(id);
-            } else if idle && conn.phase == Phase::Open {
-                conn.phase = Phase::Finishing(CloseReason::Idle);
-                self.mark_dirty(id);
-            }
-        }
-    }
-
-    /// Closes clients that the sweep has found too slow, and does what a drain asks.
+    /// Does what a drain asks.
     pub(super) fn drain(&mut self, transport: &mut impl Transport) {
-        while let Some(id) = self.too_slow.pop() {
-            let Some(mut conn) = self.connections.take(id) else { continue };
-            if conn.phase != Phase::Closing {
-                self.close(&mut conn, CloseReason::Slow, transport);
-            }
-            self.connections.put(conn);
-        }
         // Relaxed: the flag orders nothing, and a turn later is soon enough.
         if !self.shared.draining.load(Relaxed) {
             return;
@@ -387,14 +362,12 @@ impl Core {
 
 /// Nothing depends on the end of a send that is the last of an open connection whose requests are all answered.
 /// A lent piece pins its segment until it comes back.
-fn notice(conn: &Connection, piece: &Piece) -> Notice {
-    let last = conn.output.is_empty() && conn.queue.is_empty() && !conn.parked;
+fn notice(conn: &Connection, pieces: &Pieces) -> Notice {
+    let waits = !(conn.output.is_empty() && conn.queue.is_empty() && conn.deferred.is_empty());
+    let last = !waits && !conn.parked;
     let open = conn.phase == Phase::Open && !conn.ended;
-    match piece {
-        Piece::Bytes(_) if last && open => Notice::WithNext,
+    match pieces.single() {
+        Some(Piece::Bytes(_)) if last && open => Notice::WithNext,
         _ => Notice::Soon,
     }
 }
-
-#[cfg(test)]
-mod tests;

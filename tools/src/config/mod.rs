@@ -100,7 +100,10 @@ impl Config {
         let value_bytes_inline = r.size("stream-above", 1 << 10, 1 << 20)? as usize;
         let show = |time: &Option<Duration>| show_duration(*time);
         let slow_client_timeout = r.one("slow-client-timeout", value::duration, show)?;
+        let request_timeout = r.one("request-timeout", value::duration, show)?;
         let idle_timeout = r.one("idle-timeout", value::duration, show)?;
+        let tcp_keepalive = r.one("tcp-keepalive", value::duration, show)?;
+        let tcp_user_timeout = r.one("tcp-user-timeout", value::duration, show)?;
         let drain_timeout = r.one("drain-timeout", value::duration, show)?.unwrap_or_default();
 
         let admin = r.admin(allow_remote, &taken(&listen, shard_port_base, shards))?;
@@ -129,6 +132,9 @@ impl Config {
             receive_buffers: receive_buffers.map(|count| count as u16),
             idle_timeout,
             slow_client_timeout,
+            request_timeout,
+            tcp_keepalive,
+            tcp_user_timeout,
             drain_timeout,
         };
         Ok(Config { server, admin, log, log_level, entries: reader.entries, warnings: Vec::new() })

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   listener --multishot accept--> socket --multishot receive--> buffer ring --> Received, recycle
-//!   Piece --send (all of it)--> Sent           eventfd --read--> Woken
+//!   Pieces --send (all of them)--> Sent        eventfd --read--> Woken
 //! ```
 //!
 //! [`Notice::WithNext`] is served by [`quick`] sends, which complete only if they fail.
@@ -23,6 +23,7 @@
 //! | receive `ENOBUFS` | the buffer ring was empty | armed again next turn, when buffers are back |
 //! | receive `ECANCELED` | a pause | armed again at the resume |
 //! | accept `EMFILE`, `ENFILE`, `ENOMEM`, `ENOBUFS` | shortage | armed again after [`ACCEPT_RETRY`] |
+//! | poll of a paused socket | both sides are shut, or it was reset | closed |
 //! | send short | the socket ended, or a signal; a quick send: the socket was full | the rest is sent |
 //! | cancel fails | the receive is over, or was being worked on | asked back again if it is armed and not wanted |
 //! | enter `EBUSY` | completions overflowed | reap, enter again next turn |
@@ -37,14 +38,15 @@ mod user_data;
 
 pub use probe::probe;
 
-use super::sockets::{ACCEPT_RETRY, EVENTS_MAX, EventFd, SocketsConfig, addresses, is_shortage, shutdown};
-use super::{BufferId, ConnId, Event, Notice, Transport, Waker};
-use crate::session::Piece;
+use super::sockets::{
+    ACCEPT_RETRY, EVENTS_MAX, EventFd, SocketsConfig, addresses, is_shortage, shutdown, taken,
+};
+use super::{BufferId, ConnId, Event, Notice, Pieces, Transport, Waker};
 use buffers::BufferRing;
 use enter::RegisteredRing;
 use io_uring::types::Fd;
 use io_uring::{IoUring, cqueue, opcode, squeue};
-use socket::{Receive, Socket, Sockets};
+use socket::{Receive, Sockets};
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::Arc;
@@ -131,8 +133,9 @@ impl Uring {
     fn push(&mut self, entry: squeue::Entry) {
         loop {
             // SAFETY: every caller's entry names memory and descriptors that stay where they are until its
-            // completion: buffers of the ring, a piece kept in its socket, the boxed wake count. A quick send may
-            // have none; its piece stays until the kernel has taken the entry, which is when it is over.
+            // completion: buffers of the ring, pieces kept in their socket (and the boxed message that names them, which
+            // is not written while a send is under way), the boxed wake count. A quick send may have none; its piece
+            // stays until the kernel has taken the entry, which is when it is over.
             if unsafe { self.ring.submission().push(&entry) }.is_ok() {
                 return;
             }
@@ -173,12 +176,23 @@ impl Uring {
         self.push(receive.user_data(user_data::encode(Operation::Receive, conn)));
     }
 
-    /// Sends what the socket's piece still has to send.
+    /// Sends what the socket still has to send.
     fn arm_send(&mut self, conn: ConnId) {
         let Some(socket) = self.sockets.find(conn) else { return };
-        let Some(send) = send_rest(socket, libc::MSG_WAITALL) else { return };
+        let send = socket.send_rest(libc::MSG_WAITALL);
         self.in_flight += 1;
-        self.push(send.build().user_data(user_data::encode(Operation::Send, conn)));
+        self.push(send.user_data(user_data::encode(Operation::Send, conn)));
+    }
+
+    /// Asks to be told when a socket that is not read is gone: no receive would tell.
+    fn arm_watch(&mut self, conn: ConnId) {
+        let Some(socket) = self.sockets.find(conn) else { return };
+        if socket.watched || socket.watched_half || socket.closing {
+            return;
+        }
+        socket.watched = true;
+        let poll = opcode::PollAdd::new(Fd(socket.fd.as_raw_fd()), GONE as u32).build();
+        self.push(poll.user_data(user_data::encode(Operation::Watch, conn)));
     }
 
     fn enter(&mut self, wait: Option<Duration>) -> io::Result<()> {
@@ -212,6 +226,7 @@ impl Uring {
             }
             Operation::QuickSend => self.sent(conn, result, events),
             Operation::Cancel => self.cancelled(conn, result),
+            Operation::Watch => self.watched(conn, result),
             Operation::Wake => {
                 self.in_flight -= 1;
                 events.push(Event::Woken);
@@ -284,11 +299,10 @@ impl Uring {
         if result > 0 {
             socket.sent += result as usize;
         }
-        let whole = socket.sending.as_ref().is_some_and(|piece| piece.bytes().len() <= socket.sent);
+        let whole = socket.sending.bytes() <= socket.sent;
         let again = matches!(-result, libc::EINTR | libc::EAGAIN) || result > 0;
         if whole {
-            let piece = socket.sending.take().expect("a send completes once");
-            events.push(Event::Sent { conn, piece });
+            events.push(Event::Sent { conn, pieces: std::mem::take(&mut socket.sending) });
         } else if again && !socket.closing {
             self.arm_send(conn);
             return;
@@ -301,8 +315,8 @@ impl Uring {
 
     /// Frees the place of a closing socket that the kernel is done with.
     fn close_if_idle(&mut self, conn: ConnId) {
-        if let Some(piece) = self.sockets.remove_if_idle(conn) {
-            self.pending.push(Event::Closed { conn, piece });
+        if let Some(pieces) = self.sockets.remove_if_idle(conn) {
+            self.pending.push(Event::Closed { conn, pieces });
         }
     }
 
@@ -327,6 +341,19 @@ impl Uring {
         }
     }
 
+    fn watched(&mut self, conn: ConnId, result: i32) {
+        let Some(socket) = self.sockets.find(conn) else { return };
+        socket.watched = false;
+        if result > 0 && result & i32::from(GONE) != 0 {
+            self.close(conn);
+        } else {
+            // The kernel reports the end of the client's side unasked. Answers can still be sent, and their sends
+            // will tell of the rest.
+            socket.watched_half = true;
+        }
+        self.close_if_idle(conn);
+    }
+
     fn prepare_turn(&mut self) -> Option<Duration> {
         if !self.starved.is_empty() {
             self.buffers.ran_empty();
@@ -344,13 +371,8 @@ impl Uring {
     }
 }
 
-/// The send of what a socket's piece still has to send.
-fn send_rest(socket: &Socket, flags: i32) -> Option<opcode::Send> {
-    let rest = socket.sending.as_ref()?.bytes().behind(socket.sent);
-    let len = rest.len().min(i32::MAX as usize) as u32;
-    let send = opcode::Send::new(Fd(socket.fd.as_raw_fd()), rest.as_ptr(), len);
-    Some(send.flags(flags | libc::MSG_NOSIGNAL))
-}
+/// Poll events of a connection that is gone, not only its client's side.
+const GONE: i16 = libc::POLLHUP | libc::POLLERR;
 
 /// The place of what has none.
 const PLACE_NONE: ConnId = ConnId { index: 0, generation: 0 };
@@ -393,19 +415,24 @@ impl Transport for Uring {
         self.buffers.recycle(buffer.0);
     }
 
-    fn send(&mut self, conn: ConnId, piece: Piece, notice: Notice) {
+    fn send(&mut self, conn: ConnId, pieces: Pieces, notice: Notice) {
         match self.sockets.find(conn) {
             Some(socket) if !socket.closing => {
-                assert!(socket.sending.is_none(), "one piece of a connection at a time");
+                assert!(socket.sending.is_empty(), "one send of a connection at a time");
                 let quick = self.quick_sends
                     && notice == Notice::WithNext
-                    && piece.bytes().len() <= QUICK_SEND_BYTES_MAX;
-                socket.sending = Some(piece);
+                    && pieces.single().is_some()
+                    && pieces.bytes() <= QUICK_SEND_BYTES_MAX;
+                socket.sending = pieces;
                 socket.sent = 0;
                 if quick { self.arm_quick_send(conn) } else { self.arm_send(conn) }
             }
-            _ => self.pending.push(Event::Sent { conn, piece }),
+            _ => self.pending.push(Event::Sent { conn, pieces }),
         }
+    }
+
+    fn taken(&self, conn: ConnId) -> u64 {
+        self.sockets.look(conn).map(|socket| taken(&socket.fd)).unwrap_or_default()
     }
 
     fn pause(&mut self, conn: ConnId) {
@@ -415,6 +442,7 @@ impl Transport for Uring {
             socket.receive = Receive::Cancelling;
             self.cancel(Operation::Receive, conn);
         }
+        self.arm_watch(conn);
     }
 
     fn resume(&mut self, conn: ConnId) {

@@ -20,6 +20,8 @@ pub fn probe() -> Result<(), String> {
         ("accept", opcode::AcceptMulti::CODE),
         ("receive", opcode::RecvMulti::CODE),
         ("send", opcode::Send::CODE),
+        ("sendmsg", opcode::SendMsg::CODE),
+        ("poll", opcode::PollAdd::CODE),
         ("read", opcode::Read::CODE),
         ("cancel", opcode::AsyncCancel::CODE),
     ];

@@ -10,8 +10,8 @@
 //! unnoticed would break its connection. So each ring tries it once, and if the kernel does not tell, all sends are
 //! ordinary ones.
 
+use super::Uring;
 use super::user_data::{self, Operation};
-use super::{Uring, send_rest};
 use crate::transport::{ConnId, Event};
 use io_uring::types::Fd;
 use io_uring::{IoUring, opcode, squeue};
@@ -51,10 +51,9 @@ impl Uring {
     /// As [`Uring::arm_send`], by a quick send. It is over when it is submitted, so it is not in flight.
     pub(super) fn arm_quick_send(&mut self, conn: ConnId) {
         let Some(socket) = self.sockets.find(conn) else { return };
-        let Some(send) = send_rest(socket, MESSAGE_FLAGS) else { return };
+        let send = socket.send_rest(MESSAGE_FLAGS).flags(ENTRY_FLAGS);
         socket.quick = true;
         self.quick.push(conn);
-        let send = send.build().flags(ENTRY_FLAGS);
         self.push(send.user_data(user_data::encode(Operation::QuickSend, conn)));
     }
 
@@ -75,7 +74,7 @@ impl Uring {
             let Some(socket) = self.sockets.find(conn).filter(|socket| socket.quick) else { continue };
             socket.quick = false;
             let closing = socket.closing;
-            events.extend(socket.sending.take().map(|piece| Event::Sent { conn, piece }));
+            events.push(Event::Sent { conn, pieces: std::mem::take(&mut socket.sending) });
             if closing {
                 self.close_if_idle(conn);
             }

@@ -1,8 +1,11 @@
 //! The sockets of the ring and what the kernel is doing with each.
 
-use crate::session::Piece;
-use crate::transport::{ConnId, GENERATIONS};
-use std::os::fd::OwnedFd;
+use crate::transport::pieces::Message;
+use crate::transport::{ConnId, GENERATIONS, Pieces};
+use io_uring::types::Fd;
+use io_uring::{opcode, squeue};
+use std::os::fd::{AsRawFd, OwnedFd};
+use torc_engine::bytes::Bytes;
 
 /// The multishot receive of a socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,7 +17,6 @@ pub(super) enum Receive {
     Cancelling,
 }
 
-#[derive(Debug)]
 pub(super) struct Socket {
     pub(super) fd: OwnedFd,
     pub(super) receive: Receive,
@@ -23,13 +25,19 @@ pub(super) struct Socket {
     /// The client will send no more.
     pub(super) ended: bool,
     pub(super) closing: bool,
-    /// The piece at the kernel, of which `sent` bytes are known to be sent.
-    pub(super) sending: Option<Piece>,
+    /// The pieces at the kernel, of which `sent` bytes are known to be sent.
+    pub(super) sending: Pieces,
     pub(super) sent: usize,
+    /// What the kernel reads of a send of several pieces. Boxed, as it must not move; kept for the next.
+    message: Option<Box<Message>>,
     /// The piece went by a quick send that is not known to have failed.
     pub(super) quick: bool,
     /// The send is over, and `sending` was not sent whole.
     pub(super) send_failed: bool,
+    /// The kernel tells when the connection is gone.
+    pub(super) watched: bool,
+    /// It has told that the client's side is, and would again at once.
+    pub(super) watched_half: bool,
 }
 
 impl Socket {
@@ -37,20 +45,33 @@ impl Socket {
         self.reading && !self.ended && !self.closing && self.receive == Receive::Idle
     }
 
+    /// The send of what is still to be sent. The entry names the pieces' memory and, for several, the message's.
+    pub(super) fn send_rest(&mut self, flags: i32) -> squeue::Entry {
+        let (fd, flags) = (Fd(self.fd.as_raw_fd()), flags | libc::MSG_NOSIGNAL);
+        let mut rest = self.sending.rest(self.sent);
+        let first = rest.next().unwrap_or(Bytes::from(&[][..]));
+        if rest.next().is_none() {
+            let len = first.len().min(i32::MAX as usize) as u32;
+            return opcode::Send::new(fd, first.as_ptr(), len).flags(flags).build();
+        }
+        let message = self.message.get_or_insert_with(|| Box::new(Message::new()));
+        let header = message.name(self.sending.rest(self.sent));
+        opcode::SendMsg::new(fd, header).flags(flags as u32).build()
+    }
+
     fn is_idle(&self) -> bool {
-        self.receive == Receive::Idle && (self.sending.is_none() || self.send_failed)
+        self.receive == Receive::Idle && !self.watched && (self.sending.is_empty() || self.send_failed)
     }
 }
 
 /// A place of the table; its generation rises when it becomes free.
-#[derive(Debug)]
 struct Place {
     generation: u32,
     socket: Option<Socket>,
 }
 
 /// Sockets by place, dense.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Sockets {
     places: Vec<Place>,
     free: Vec<u32>,
@@ -64,10 +85,13 @@ impl Sockets {
             reading: true,
             ended: false,
             closing: false,
-            sending: None,
+            sending: Pieces::default(),
             sent: 0,
+            message: None,
             quick: false,
             send_failed: false,
+            watched: false,
+            watched_half: false,
         });
         let index = self.free.pop().unwrap_or_else(|| {
             self.places.push(Place { generation: 0, socket: None });
@@ -88,8 +112,8 @@ impl Sockets {
         place.socket.as_ref().filter(|_| place.generation == conn.generation)
     }
 
-    /// Closes a socket that is closing and that the kernel is done with; gives the piece that was not sent.
-    pub(super) fn remove_if_idle(&mut self, conn: ConnId) -> Option<Option<Piece>> {
+    /// Closes a socket that is closing and that the kernel is done with; gives back what was not sent.
+    pub(super) fn remove_if_idle(&mut self, conn: ConnId) -> Option<Pieces> {
         let socket = self.look(conn)?;
         if !socket.closing || !socket.is_idle() {
             return None;

@@ -22,15 +22,17 @@ pub(super) enum Operation {
     Cancel = 4,
     Wake = 5,
     QuickSend = 6,
+    Watch = 7,
 }
 
-const OPERATIONS: [Operation; 6] = [
+const OPERATIONS: [Operation; 7] = [
     Operation::Accept,
     Operation::Receive,
     Operation::Send,
     Operation::Cancel,
     Operation::Wake,
     Operation::QuickSend,
+    Operation::Watch,
 ];
 
 /// Of an operation whose completion tells nothing.
@@ -63,6 +65,6 @@ mod tests {
             }
         }
         assert_eq!(decode(NONE), None);
-        assert_eq!(decode(7), None);
+        assert_eq!(decode(8), None);
     }
 }

@@ -32,6 +32,7 @@ fn core() -> Core {
         input_bytes_max: 1000,
         idle_ms_max: 0,
         slow_ms_max: 0,
+        request_ms_max: 0,
         drain_ms_max: 0,
         outcomes_bytes_max: 0,
     };

@@ -1,7 +1,9 @@
 //! Time-outs of connections.
 
 use super::*;
-use crate::session::{Limits, Protocol};
+use crate::session::{Limits, Port, Protocol, Session};
+use crate::transport::ConnId;
+use crate::transport::sim::{Faults, Network, Sim};
 use crate::worker::mail::Mail;
 use crate::worker::{CoreParts, Settings};
 use std::sync::Arc;
@@ -28,6 +30,7 @@ fn core() -> Core {
         input_bytes_max: 1000,
         idle_ms_max: 2000,
         slow_ms_max: 2000,
+        request_ms_max: 2000,
         drain_ms_max: 2000,
         outcomes_bytes_max: 0,
     };
@@ -41,6 +44,7 @@ fn core() -> Core {
 #[test]
 fn a_step_of_the_wall_clock_is_no_silence_of_a_client() {
     let mut core = core();
+    let mut transport = Sim::new(Network::new(1, Faults::default(), 100), 0, 1, 100);
     core.begin_turn(0, NOW);
     let id = ConnId { index: 0, generation: 0 };
     core.connections.insert(Connection::new(
@@ -51,9 +55,9 @@ fn a_step_of_the_wall_clock_is_no_silence_of_a_client() {
     ));
     let phase = |core: &mut Core| core.connections.at(0).expect("it is there").phase;
     core.begin_turn(SECOND_NS + SECOND_NS / 2, NOW + 24 * 3600 * 1000);
-    core.maintain(0);
+    core.sweep(&mut transport);
     assert_eq!(phase(&mut core), Phase::Open);
     core.begin_turn(3 * SECOND_NS, NOW + 24 * 3600 * 1000);
-    core.maintain(0);
-    assert_eq!(phase(&mut core), Phase::Finishing(CloseReason::Idle));
+    core.sweep(&mut transport);
+    assert_eq!(phase(&mut core), Phase::Closing);
 }
