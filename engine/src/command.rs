@@ -12,6 +12,7 @@
 //!   ([`Read::leases`] unset) only for placeholders; a stale value is still a value to everybody.
 
 use crate::bytes::Bytes;
+use crate::extended::Extended;
 use crate::segments::Chain;
 
 /// Milliseconds since the Unix epoch.
@@ -182,8 +183,10 @@ pub enum Delta {
     Decrement(u64),
     /// Redis: signed 64 bits, an overflow is refused.
     Signed(i64),
-    /// Redis INCRBYFLOAT; a result that is not finite is refused.
+    /// Native: 64 bits; a result that is not finite is refused.
     Float(f64),
+    /// Redis INCRBYFLOAT: 80 bits; a result that is not finite is refused.
+    Extended(Extended),
 }
 
 /// A counter's value.
@@ -192,6 +195,7 @@ pub enum Number {
     Unsigned(u64),
     Signed(i64),
     Float(f64),
+    Extended(Extended),
 }
 
 /// Change the expiry of an existing item, which counts as an access.

@@ -10,6 +10,7 @@
 //! |---|---|
 //! | [`command`] | what a shard is asked and answers |
 //! | [`bytes`] | bytes that are read without a reference |
+//! | [`extended`] | floating point numbers of 80 bits, for counters |
 //! | [`shard`] | the public face: start reading here |
 //! | [`item`] | the encoding of an item |
 //! | [`index`] | from a hash to an item |
@@ -26,6 +27,7 @@ mod chain;
 pub mod command;
 pub mod eviction;
 mod expiry;
+pub mod extended;
 pub mod index;
 pub mod item;
 mod prefetch;

@@ -52,7 +52,9 @@ impl CommandClass {
             Op::Delete(_) => CommandClass::Delete,
             Op::Arithmetic(arithmetic) => match arithmetic.delta {
                 Delta::Decrement(_) | Delta::Signed(i64::MIN..0) => CommandClass::Decrement,
-                Delta::Increment(_) | Delta::Signed(_) | Delta::Float(_) => CommandClass::Increment,
+                Delta::Increment(_) | Delta::Signed(_) | Delta::Float(_) | Delta::Extended(_) => {
+                    CommandClass::Increment
+                }
             },
             Op::Expire(_) => CommandClass::Expire,
             Op::SetRange { .. } => CommandClass::SetRange,

@@ -10,6 +10,7 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
+use torc_engine::extended::Extended;
 use vectors::{Case, array, cases};
 
 /// A server of this test alone, on a Unix socket in a folder of its own.
@@ -20,12 +21,12 @@ struct Redis {
 
 impl Redis {
     /// `None` if there is no redis-server of the release whose words we speak.
-    fn start() -> Option<Redis> {
+    fn start(test: &str) -> Option<Redis> {
         let version = Command::new("redis-server").arg("--version").output().ok()?;
         if !String::from_utf8_lossy(&version.stdout).contains("v=7.0.") {
             return None;
         }
-        let folder = std::env::temp_dir().join(format!("torc-resp-{}", std::process::id()));
+        let folder = std::env::temp_dir().join(format!("torc-resp-{test}-{}", std::process::id()));
         std::fs::create_dir_all(&folder).expect("a temporary folder");
         let child = Command::new("redis-server")
             .args(["--port", "0", "--save", "", "--appendonly", "no", "--unixsocket"])
@@ -139,7 +140,7 @@ fn play(case: &Case, redis: &Redis) -> Result<(), String> {
 
 #[test]
 fn redis_answers_as_the_vectors_say() {
-    let Some(redis) = Redis::start() else {
+    let Some(redis) = Redis::start("vectors") else {
         eprintln!("SKIPPED: no redis-server 7.0 is installed; the vectors were not compared with it");
         return;
     };
@@ -148,4 +149,51 @@ fn redis_answers_as_the_vectors_say() {
     let failures: Vec<String> = cases.iter().filter_map(|case| play(case, &redis).err()).collect();
     assert!(failures.is_empty(), "{} of {} failed:\n{}", failures.len(), cases.len(), failures.join("\n"));
     assert!(cases.len() > 60, "{} cases", cases.len());
+}
+
+/// Pairs of numbers of many sizes, the same in every run.
+fn numbers() -> impl Iterator<Item = (String, String)> {
+    let mut state = 0x9E37_79B9_7F4A_7C15_u64;
+    let mut random = move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    std::iter::from_fn(move || {
+        let mut number = || {
+            let (digits, power) = (random() >> (random() % 64), random() % 48);
+            let sign = if random() % 2 == 0 { "-" } else { "" };
+            match random() % 3 {
+                0 => format!("{sign}{digits}"),
+                1 => format!("{sign}{digits}.{}", random() >> (random() % 64)),
+                _ => format!("{sign}{digits}e{}", power as i64 - 40),
+            }
+        };
+        Some((number(), number()))
+    })
+}
+
+#[test]
+fn sums_are_those_of_redis() {
+    let Some(redis) = Redis::start("sums") else {
+        eprintln!("SKIPPED: no redis-server 7.0 is installed; sums were not compared with it");
+        return;
+    };
+    let mut stream = redis.connect();
+    for (one, other) in numbers().take(2_000) {
+        let words =
+            |words: &[&str]| array(&words.iter().map(|word| word.as_bytes().to_vec()).collect::<Vec<_>>());
+        let request = [words(&["SET", "k", &one]), words(&["INCRBYFLOAT", "k", &other])].concat();
+        stream.write_all(&request).expect("an open connection");
+        let read = |text: &str| Extended::parse(text.as_bytes()).expect("a number");
+        let sum = read(&one).plus(read(&other)).to_string();
+        let expected = format!("+OK\r\n${}\r\n{sum}\r\n", sum.len());
+        let received = receive(&mut stream, expected.as_bytes());
+        assert_eq!(
+            received.escape_ascii().to_string(),
+            expected.as_bytes().escape_ascii().to_string(),
+            "{one} + {other}"
+        );
+    }
 }

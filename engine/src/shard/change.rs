@@ -7,10 +7,12 @@ use crate::command::{
     Arithmetic, Body, Delete, Delta, Expire, ExpireCondition, Expiry, Meta, Millis, Number, Outcome, Refusal,
     Value,
 };
+use crate::extended::Extended;
 use crate::index::{Place, Slot};
 use crate::item::{Header, state};
+use std::borrow::Cow;
 
-/// Longest text of a number: a float without exponent has up to 309 digits before the point and 17 behind.
+/// Longest text of a number of 64 bits: a float without exponent has up to 309 digits before the point and 17 behind.
 const NUMBER_BYTES_MAX: usize = 340;
 
 impl Shard {
@@ -116,7 +118,7 @@ impl Shard {
             && ask.expiry == Expiry::Keep
             && item.explicit_token().is_none()
         {
-            self.count_in_place(at, version, text);
+            self.count_in_place(at, version, &text);
             return Ok(Outcome::Counter { number, meta: self.meta(at) });
         }
         let old = item.header();
@@ -137,7 +139,7 @@ impl Shard {
             }
             return Ok(Outcome::Counter { number, meta });
         }
-        let at = self.store(key, header, text, now)?.at;
+        let at = self.store(key, header, &text, now)?.at;
         self.stats.writes.add(1);
         Ok(Outcome::Counter { number, meta: self.meta(at) })
     }
@@ -186,7 +188,7 @@ impl Shard {
             }
             return Ok(Outcome::Counter { number, meta });
         }
-        let at = self.store(key, header, text, now)?.at;
+        let at = self.store(key, header, &text, now)?.at;
         self.stats.writes.add(1);
         Ok(Outcome::Counter { number, meta: self.meta(at) })
     }
@@ -255,6 +257,10 @@ impl Delta {
             Delta::Signed(by) => {
                 signed(decimal()?)?.checked_add(by).map(Number::Signed).ok_or(Refusal::Overflow)
             }
+            Delta::Extended(by) => {
+                let sum = Extended::parse(text).ok_or(Refusal::NotANumber)?.plus(by);
+                if sum.is_finite() { Ok(Number::Extended(sum)) } else { Err(Refusal::Overflow) }
+            }
             Delta::Float(by) => {
                 let sum = float(decimal()?)? + by;
                 if sum.is_finite() { Ok(Number::Float(sum)) } else { Err(Refusal::Overflow) }
@@ -302,17 +308,22 @@ fn float(text: &str) -> Result<f64, Refusal> {
 }
 
 /// Writes a number as its value will be.
-fn write_number(number: Number, buffer: &mut [u8; NUMBER_BYTES_MAX]) -> Result<&[u8], Refusal> {
+fn write_number(number: Number, buffer: &mut [u8; NUMBER_BYTES_MAX]) -> Result<Cow<'_, [u8]>, Refusal> {
     use std::io::Write;
     let mut rest = &mut buffer[..];
     let written = match number {
         Number::Unsigned(number) => rest.write_all(itoa::Buffer::new().format(number).as_bytes()),
         Number::Signed(number) => rest.write_all(itoa::Buffer::new().format(number).as_bytes()),
         Number::Float(number) => write!(rest, "{number}"),
+        // Up to 4,933 digits: the buffer is not made for those.
+        Number::Extended(number) if number.is_finite() => {
+            return Ok(Cow::Owned(number.to_string().into_bytes()));
+        }
+        Number::Extended(_) => return Err(Refusal::Overflow),
     };
     let left = rest.len();
     written.map_err(|_| Refusal::Overflow)?;
-    Ok(&buffer[..NUMBER_BYTES_MAX - left])
+    Ok(Cow::Borrowed(&buffer[..NUMBER_BYTES_MAX - left]))
 }
 
 #[cfg(test)]
@@ -347,10 +358,14 @@ mod tests {
     #[test]
     fn numbers_are_written_without_exponent() {
         let mut buffer = [0; NUMBER_BYTES_MAX];
-        assert_eq!(write_number(Number::Float(10.6), &mut buffer).unwrap(), b"10.6");
-        assert_eq!(write_number(Number::Float(5e3), &mut buffer).unwrap(), b"5000");
-        assert_eq!(write_number(Number::Float(f64::MAX), &mut buffer).unwrap().len(), 309);
-        assert_eq!(write_number(Number::Signed(-7), &mut buffer).unwrap(), b"-7");
+        let mut text = |number| write_number(number, &mut buffer).unwrap().into_owned();
+        assert_eq!(text(Number::Float(10.6)), b"10.6");
+        assert_eq!(text(Number::Float(5e3)), b"5000");
+        assert_eq!(text(Number::Float(f64::MAX)).len(), 309);
+        assert_eq!(text(Number::Signed(-7)), b"-7");
+        assert_eq!(text(Number::Extended(Extended::parse(b"1e4932").unwrap())).len(), 4933);
+        let infinity = Number::Extended(Extended::parse(b"inf").unwrap());
+        assert_eq!(write_number(infinity, &mut buffer), Err(Refusal::Overflow));
     }
 
     #[test]

@@ -386,5 +386,6 @@ pub(crate) fn text(number: Number) -> Vec<u8> {
         Number::Unsigned(number) => number.to_string().into_bytes(),
         Number::Signed(number) => number.to_string().into_bytes(),
         Number::Float(number) => number.to_string().into_bytes(),
+        Number::Extended(number) => number.to_string().into_bytes(),
     }
 }

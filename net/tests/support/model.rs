@@ -8,6 +8,7 @@ use torc_engine::command::{
     Arithmetic, Body, Command, Delete, Delta, Expire, ExpireCondition, Expiry, Found, Lease, Meta, Millis,
     Number, Op, Outcome, Read, Refusal, UploadId, Value, Write, WriteMode,
 };
+use torc_engine::extended::Extended;
 use torc_engine::segments::Lent;
 
 #[derive(Debug, Clone, Default)]
@@ -235,6 +236,9 @@ impl Model {
         let there = self.there(key, ask.leases || ask.compare.is_some());
         let (number, expiry, base) = match (there, ask.initial) {
             (None, None) => return Outcome::Miss,
+            (None, Some((Number::Extended(number), _))) if !number.is_finite() => {
+                return Outcome::Refused(Refusal::Overflow);
+            }
             (None, Some((number, expiry))) => (number, until(expiry, None), Item::default()),
             (Some(item), _) if ask.compare.is_some_and(|compare| compare != item.token) => {
                 return Outcome::Exists;
@@ -248,6 +252,7 @@ impl Model {
             Number::Unsigned(number) => number.to_string(),
             Number::Signed(number) => number.to_string(),
             Number::Float(number) => number.to_string(),
+            Number::Extended(number) => number.to_string(),
         };
         let item = Item { value: value.into_bytes(), expiry, version, token, ..base };
         let meta = found(&item, Lease::None, item.fetched).meta;
@@ -333,6 +338,10 @@ fn apply(delta: Delta, value: &[u8]) -> Result<Number, Refusal> {
                 return Err(Refusal::NotANumber);
             }
             number.checked_add(step).map(Number::Signed).ok_or(Refusal::Overflow)
+        }
+        Delta::Extended(step) => {
+            let sum = Extended::parse(value).ok_or(Refusal::NotANumber)?.plus(step);
+            if sum.is_finite() { Ok(Number::Extended(sum)) } else { Err(Refusal::Overflow) }
         }
         Delta::Float(step) => {
             let number: f64 = text.parse().map_err(|_| Refusal::NotANumber)?;

@@ -100,7 +100,7 @@ pub(super) fn compose(
         (MetaVerb::Delete, Outcome::Deleted { .. }) => line.usual(b"HD", None, out),
         (MetaVerb::Arithmetic, Outcome::Counter { number, meta }) => match number {
             Number::Unsigned(number) => line.counted(*number, meta, out),
-            Number::Signed(_) | Number::Float(_) => problem(answer, out),
+            Number::Signed(_) | Number::Float(_) | Number::Extended(_) => problem(answer, out),
         },
         (MetaVerb::Delete | MetaVerb::Arithmetic, Outcome::Miss) => line.status(b"NF", None, out),
         (MetaVerb::Debug, Outcome::Item(found)) => line.debug(found, out),

@@ -117,6 +117,7 @@ fn counter(reply: &Reply, key: &[u8], number: Number, meta: &Meta, now: Millis, 
         Number::Unsigned(number) => number.to_le_bytes(),
         Number::Signed(number) => number.to_le_bytes(),
         Number::Float(number) => number.to_le_bytes(),
+        Number::Extended(number) => number.to_f64().to_le_bytes(),
     };
     let want_meta = reply.flags & flags::WANT_META != 0;
     let facts = if want_meta { facts(reply, meta, now) } else { ItemFacts::default() };

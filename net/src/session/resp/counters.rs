@@ -4,6 +4,7 @@ use super::call::{Call, Error, keyed};
 use super::reply::Kind;
 use crate::session::Part;
 use torc_engine::command::{Arithmetic, Delta, Expiry, Number, Op};
+use torc_engine::extended::Extended;
 
 type Parts<'p, 'a> = &'p mut Vec<Part<'a>>;
 
@@ -30,11 +31,9 @@ fn add<'a>(call: &Call<'_, 'a>, parts: Parts<'_, 'a>, step: i64) -> Result<(), E
 }
 
 pub(super) fn incrbyfloat<'a>(call: &Call<'_, 'a>, parts: Parts<'_, 'a>) -> Result<(), Error> {
-    let step = float(call.argument(2)).ok_or(Error::NotAFloat)?;
-    if !step.is_finite() {
-        return Err(Error::NotFinite);
-    }
-    let op = arithmetic(Delta::Float(step), Number::Float(step));
+    // An infinity is a number, which the shard refuses to add: a value that is none is the worse error.
+    let step = Extended::parse(call.argument(2)).ok_or(Error::NotAFloat)?;
+    let op = arithmetic(Delta::Extended(step), Number::Extended(step));
     parts.push(keyed(call.key(1)?, op, Kind::Float));
     Ok(())
 }
@@ -49,9 +48,4 @@ fn arithmetic<'a>(delta: Delta, first: Number) -> Op<'a> {
         token: None,
         leases: false,
     })
-}
-
-/// A decimal number, or an infinity.
-fn float(text: &[u8]) -> Option<f64> {
-    std::str::from_utf8(text).ok()?.parse().ok().filter(|number: &f64| !number.is_nan())
 }

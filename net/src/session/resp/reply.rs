@@ -302,12 +302,14 @@ fn integer(number: Number) -> i64 {
         Number::Signed(number) => number,
         Number::Unsigned(number) => signed(number),
         Number::Float(number) => number as i64,
+        Number::Extended(number) => number.to_f64() as i64,
     }
 }
 
 fn float(number: Number, out: &mut Vec<u8>) {
     match number {
         Number::Float(number) => compose::bulk(out, number.to_string().as_bytes()),
+        Number::Extended(number) => compose::bulk(out, number.to_string().as_bytes()),
         other => compose::bulk(out, integer(other).to_string().as_bytes()),
     }
 }
