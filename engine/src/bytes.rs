@@ -73,6 +73,26 @@ impl<'s> Bytes<'s> {
         u64::from_le(unsafe { self.start.add(at).cast::<u64>().read_unaligned() })
     }
 
+    /// All of them, one to seven, as a little-endian number.
+    ///
+    /// # Panics
+    /// If there are more, or none.
+    #[inline]
+    pub(crate) fn number(self) -> u64 {
+        assert!((1..8).contains(&self.len), "one to seven bytes are a number");
+        let (at, len) = (self.start, self.len);
+        // SAFETY: each read lies inside the bytes; where two overlap they agree.
+        unsafe {
+            if len >= 4 {
+                let high = at.add(len - 4).cast::<u32>().read_unaligned();
+                let low = at.cast::<u32>().read_unaligned();
+                return u64::from(low) | u64::from(high) << ((len - 4) * 8);
+            }
+            let (first, middle, last) = (*at, *at.add(len / 2), *at.add(len - 1));
+            u64::from(first) | u64::from(middle) << (len / 2 * 8) | u64::from(last) << ((len - 1) * 8)
+        }
+    }
+
     /// Copies them behind what `out` holds.
     #[inline]
     pub fn append_to(self, out: &mut Vec<u8>) {
@@ -158,6 +178,11 @@ mod tests {
         assert_eq!((bytes.len(), bytes.is_empty(), Bytes::default().is_empty()), (1000, false, true));
         assert!(bytes == all[..] && bytes != all[1..] && bytes.slice(1..1000) == all[1..]);
         assert_eq!(bytes.word(3), u64::from_le_bytes([3, 4, 5, 6, 7, 8, 9, 10]));
+        for len in 1..8 {
+            let mut expected = [0; 8];
+            expected[..len].copy_from_slice(&all[..len]);
+            assert_eq!(bytes.slice(0..len).number(), u64::from_le_bytes(expected));
+        }
         let mut out = b"head".to_vec();
         bytes.slice(7..9).append_to(&mut out);
         assert_eq!(out, b"head\x07\x08");

@@ -23,6 +23,7 @@
 //! moved.
 
 use crate::bytes::Bytes;
+use crate::bytes_mut::BytesMut;
 use crate::command::UploadId;
 use crate::index::LOCATION_BYTES_MAX;
 
@@ -162,22 +163,22 @@ impl ListWriter {
     }
 
     /// Adds an extent to the list, whose bytes are `list`.
-    pub(crate) fn push(&mut self, list: &mut [u8], extent: Extent) {
+    pub(crate) fn push(&mut self, list: BytesMut<'_>, extent: Extent) {
         let at = LIST_HEAD_BYTES + self.written * WORD;
         let location_at = at + self.extents * WORD;
-        list[at..at + WORD].copy_from_slice(&extent.word.to_le_bytes());
-        list[location_at..location_at + WORD].copy_from_slice(&extent.location.to_le_bytes());
+        list.slice(at..at + WORD).copy_from_slice(&extent.word.to_le_bytes());
+        list.slice(location_at..location_at + WORD).copy_from_slice(&extent.location.to_le_bytes());
         self.written += 1;
         self.value_bytes += extent.len();
         self.stored_bytes += if extent.location().is_some() { extent.len() } else { 0 };
     }
 
     /// Writes what stands before the extents.
-    pub(crate) fn finish(self, list: &mut [u8], chain: u64, next_ordinal: u64) {
+    pub(crate) fn finish(self, list: BytesMut<'_>, chain: u64, next_ordinal: u64) {
         debug_assert_eq!(self.extents, self.written);
         let words = [self.value_bytes, self.stored_bytes, chain, next_ordinal];
         for (number, word) in words.into_iter().enumerate() {
-            list[number * WORD..][..WORD].copy_from_slice(&word.to_le_bytes());
+            list.slice(number * WORD..(number + 1) * WORD).copy_from_slice(&word.to_le_bytes());
         }
     }
 }
@@ -217,15 +218,17 @@ impl Upload {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bytes_mut::bytes_of;
 
     #[test]
     fn a_list_reads_back_and_finds_its_chunks() {
         let extents = [Extent::chunk(4, 8, 100), Extent::hole(EXTENT_LEN_MAX), Extent::chunk(0, 24, 7)];
-        let mut bytes = [0; LIST_HEAD_BYTES + 3 * EXTENT_BYTES];
-        let mut writer = ListWriter::new(bytes.len());
-        extents.into_iter().for_each(|extent| writer.push(&mut bytes, extent));
-        writer.finish(&mut bytes, 7, 5);
-        let list = ChainList::new(Bytes::from(&bytes));
+        let mut words = [0; (LIST_HEAD_BYTES + 3 * EXTENT_BYTES) / WORD];
+        let mut writer = ListWriter::new(words.len() * WORD);
+        extents.into_iter().for_each(|extent| writer.push(BytesMut::of(&mut words), extent));
+        writer.finish(BytesMut::of(&mut words), 7, 5);
+        let bytes = bytes_of(&words);
+        let list = ChainList::new(Bytes::from(&bytes[..]));
         assert_eq!((list.value_bytes(), list.stored_bytes()), (EXTENT_LEN_MAX + 107, 107));
         assert_eq!((list.chain(), list.next_ordinal()), (7, 5));
         assert_eq!(list.extents().collect::<Vec<_>>(), extents);

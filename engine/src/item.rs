@@ -10,13 +10,14 @@
 //! ```
 //!
 //! All numbers are little endian. Fields are absolute and self-contained: nothing refers to the segment that
-//! holds the item. What changes in place is the state byte (therefore outside any checksum) and a small
-//! counter's digits with the version.
+//! holds the item. State, presence and lengths are one aligned word, the only one that changes in place once an item
+//! can be found (therefore outside any checksum); every other change writes a new item.
 //!
 //! The value of a *chain head* is a list (see [`crate::chain`]); a *chunk* holds a slice of such a value
 //! behind the same key. The checksum is written by the tier, never in DRAM.
 
 use crate::bytes::Bytes;
+use crate::bytes_mut::{BytesMut, Words};
 use crate::command::{Meta, Millis};
 use crate::version;
 
@@ -53,8 +54,8 @@ pub mod present {
     pub const CHUNK: u8 = 64;
 }
 
-/// Where the state byte lies from the start of an item.
-pub const STATE_OFFSET: usize = 8;
+/// Where the word of state, presence and lengths lies from the start of an item.
+pub(crate) const STATE_WORD_OFFSET: usize = 8;
 
 /// What is written in front of key and value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -88,43 +89,67 @@ impl Header {
         (self.len() + key_bytes + value_bytes).next_multiple_of(ALIGN)
     }
 
-    /// Writes header, options and key to the start of `out` and returns where the value belongs.
+    /// Writes an item to its room.
     ///
     /// # Panics
     /// If `out` is shorter than the item or the lengths do not fit their fields; callers check both.
-    pub fn write(&self, key: &[u8], value_bytes: usize, out: &mut [u8]) -> usize {
-        let mut present = self.kind;
-        let mut at = HEADER_BYTES;
-        if let Some(expiry) = self.expiry {
-            present |= present::EXPIRY;
-            out[at..at + 8].copy_from_slice(&expiry.to_le_bytes());
-            at += 8;
-        }
-        if let Some(token) = self.token {
-            present |= present::TOKEN;
-            out[at..at + 8].copy_from_slice(&token.to_le_bytes());
-            at += 8;
-        }
-        if self.flags != 0 {
-            present |= present::FLAGS;
-            out[at..at + 4].copy_from_slice(&self.flags.to_le_bytes());
-            at += 4;
-        }
-        if self.space != 0 {
-            present |= present::SPACE;
-            out[at..at + 2].copy_from_slice(&self.space.to_le_bytes());
-            at += 2;
-        }
+    #[inline]
+    pub(crate) fn write_item(&self, key: &[u8], value: Bytes<'_>, out: BytesMut<'_>) {
+        let mut words = out.whole_words();
+        self.push(key, value.len(), &mut words);
+        words.push(value);
+        words.pad();
+    }
+
+    /// Writes an item without its value to its room, and returns where the value belongs. The padding is written.
+    ///
+    /// # Panics
+    /// As [`Header::write_item`].
+    pub(crate) fn write(&self, key: &[u8], value_bytes: usize, out: BytesMut<'_>) -> usize {
+        let len = self.item_len(key.len(), value_bytes);
+        out.slice(len - ALIGN..len).zero();
+        let mut words = out.whole_words();
+        self.push(key, value_bytes, &mut words);
+        words.keep_rest();
+        self.len() + key.len()
+    }
+
+    #[inline(always)]
+    fn push(&self, key: &[u8], value_bytes: usize, words: &mut Words<'_>) {
         let key_len = u16::try_from(key.len()).expect("keys are checked against the limit");
         let value_len = u32::try_from(value_bytes).expect("inline values are shorter than a segment");
-        out[..8].copy_from_slice(&self.version.to_le_bytes());
-        out[8] = self.state;
-        out[9] = present;
-        out[10..12].copy_from_slice(&key_len.to_le_bytes());
-        out[12..16].copy_from_slice(&value_len.to_le_bytes());
-        out[at..at + key.len()].copy_from_slice(key);
-        at + key.len()
+        words.push_u64(self.version);
+        words.push_u64(state_word(self.state, self.present(), key_len, value_len));
+        if let Some(expiry) = self.expiry {
+            words.push_u64(expiry);
+        }
+        if let Some(token) = self.token {
+            words.push_u64(token);
+        }
+        if self.flags != 0 {
+            words.push_short(u64::from(self.flags), 4);
+        }
+        if self.space != 0 {
+            words.push_short(u64::from(self.space), 2);
+        }
+        words.push(Bytes::from(key));
     }
+
+    #[inline]
+    fn present(&self) -> u8 {
+        let bit = |there: bool, bit: u8| if there { bit } else { 0 };
+        self.kind
+            | bit(self.expiry.is_some(), present::EXPIRY)
+            | bit(self.token.is_some(), present::TOKEN)
+            | bit(self.flags != 0, present::FLAGS)
+            | bit(self.space != 0, present::SPACE)
+    }
+}
+
+/// State, presence and lengths, which are one word so that they change together.
+#[inline]
+fn state_word(state: u8, present: u8, key_len: u16, value_len: u32) -> u64 {
+    u64::from(state) | u64::from(present) << 8 | u64::from(key_len) << 16 | u64::from(value_len) << 32
 }
 
 /// An item in memory. `bytes` begins at the item and may reach beyond it.
@@ -306,6 +331,7 @@ impl<'s> ItemRef<'s> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bytes_mut::bytes_of;
 
     #[test]
     fn every_combination_of_options_reads_back() {
@@ -319,9 +345,13 @@ mod tests {
                 flags: if bits & 4 != 0 { 99 } else { 0 },
                 space: if bits & 8 != 0 { 513 } else { 0 },
             };
-            let mut bytes = vec![0xEE; header.item_len(3, 5)];
-            let value_at = header.write(b"key", 5, &mut bytes);
-            bytes[value_at..value_at + 5].copy_from_slice(b"value");
+            let mut words = vec![u64::MAX; header.item_len(3, 5) / 8];
+            let out = BytesMut::of(&mut words);
+            let value_at = header.write(b"key", 5, out);
+            out.slice(value_at..value_at + 5).copy_from_slice(b"value");
+            let bytes = bytes_of(&words);
+            header.write_item(b"key", Bytes::from(b"value"), BytesMut::of(&mut words));
+            assert_eq!(bytes, bytes_of(&words));
             let item = ItemRef::new(Bytes::from(&bytes[..]));
             assert_eq!(item.header(), header);
             assert_eq!(item.key().to_vec(), b"key");

@@ -20,9 +20,10 @@
 //! | [`runtime`] | pinned threads and the mailboxes between them |
 //! | [`stats`] | figures that other threads read |
 //!
-//! Unsafe code is in `bytes.rs`, `reserved.rs`, `index/table.rs`, `segments/arena.rs`, `segments/lent.rs`, `prefetch.rs` and `runtime/`.
+//! Unsafe code is in `bytes.rs`, `bytes_mut.rs`, `reserved.rs`, `index/table.rs`, `segments/arena.rs`, `segments/lent.rs`, `prefetch.rs` and `runtime/`.
 
 pub mod bytes;
+mod bytes_mut;
 mod chain;
 pub mod command;
 pub mod eviction;

@@ -1,7 +1,8 @@
 //! The bytes of a shard's items. All `unsafe` of the item store is here and in [`super::lent`].
 
 use crate::bytes::Bytes;
-use crate::item::{HEADER_BYTES, ItemRef, STATE_OFFSET};
+use crate::bytes_mut::BytesMut;
+use crate::item::{HEADER_BYTES, ItemRef, STATE_WORD_OFFSET};
 use std::mem::ManuallyDrop;
 use torc_pmem::media::memory::{Backing, MemoryRange};
 
@@ -36,22 +37,22 @@ impl Arena {
     /// # Panics
     /// If the bytes are not inside the arena.
     #[inline]
-    pub(crate) fn bytes_mut(&mut self, at: u64, len: usize) -> &mut [u8] {
+    pub(crate) fn bytes_mut(&mut self, at: u64, len: usize) -> BytesMut<'_> {
         let at = at as usize;
         assert!(at <= self.range.len() && len <= self.range.len() - at, "bytes inside the arena");
-        // SAFETY: inside the range (checked), and `&mut self` makes this the only reference of this thread; lent
-        // bytes are data of chunks, which are written once, before anybody can find them; the memory of one that was
-        // lent is not written before its segment's last pin is gone.
-        unsafe { std::slice::from_raw_parts_mut(self.range.as_ptr().add(at), len) }
+        // SAFETY: inside the range (checked), whose start and length are whole words, so the words that the bytes lie in are,
+        // too; only the arena's owner writes it, and no reference is ever made to its memory.
+        unsafe { BytesMut::new(self.range.as_ptr().add(at), len) }
     }
 
     /// Copies `len` bytes; the two places do not overlap.
     pub(crate) fn copy(&mut self, from: u64, to: u64, len: usize) {
         assert!(from.abs_diff(to) >= len as u64, "a relocation goes to another segment");
         let source = self.bytes(from, len).as_ptr();
-        let target = self.bytes_mut(to, len).as_mut_ptr();
-        // SAFETY: both places are `len` bytes inside the range (checked by the calls above) and do not overlap.
-        unsafe { std::ptr::copy_nonoverlapping(source, target, len) };
+        // SAFETY: inside the range (checked by the call above), and not written meanwhile but by the copy, which writes
+        // elsewhere. Where the first or last word of the target holds bytes of the source, they keep their value.
+        let source = unsafe { Bytes::new(source, len) };
+        self.bytes_mut(to, len).copy_from(source);
     }
 
     /// The item at `at`.
@@ -61,7 +62,8 @@ impl Arena {
     }
 
     pub(crate) fn set_state(&mut self, at: u64, state: u8) {
-        self.bytes_mut(at, HEADER_BYTES)[STATE_OFFSET] = state;
+        let word = self.bytes(at, HEADER_BYTES).word(STATE_WORD_OFFSET) & !0xFF | u64::from(state);
+        self.bytes_mut(at, HEADER_BYTES).set_word(STATE_WORD_OFFSET, word);
     }
 
     #[inline]

@@ -21,6 +21,7 @@ pub use header::{Phase, Queue, SegmentHeader};
 pub use lent::{Chain, Lent, LentChain};
 
 use crate::bytes::Bytes;
+use crate::bytes_mut::BytesMut;
 use crate::chain::ORDINAL_BYTES;
 use crate::command::Millis;
 use crate::item::{ItemRef, present};
@@ -168,7 +169,7 @@ impl Segments {
         self.arena.item(at)
     }
 
-    pub(crate) fn bytes_mut(&mut self, at: u64, len: usize) -> &mut [u8] {
+    pub(crate) fn bytes_mut(&mut self, at: u64, len: usize) -> BytesMut<'_> {
         self.arena.bytes_mut(at, len)
     }
 

@@ -100,7 +100,7 @@ impl Shard {
 
     fn count(&mut self, key: Key<'_>, ask: &Arithmetic, now: Millis) -> Result<Outcome<'static>, Refusal> {
         let sees_placeholders = ask.leases || ask.compare.is_some();
-        let Some((_, slot)) = self.find_there(key, sees_placeholders, now) else {
+        let Some((place, slot)) = self.find_there(key, sees_placeholders, now) else {
             return self.count_from(key, ask, now);
         };
         let at = slot.location();
@@ -113,14 +113,6 @@ impl Shard {
         let mut buffer = [0; NUMBER_BYTES_MAX];
         let text = write_number(number, &mut buffer)?;
         let version = self.clock.next(now);
-        if text.len() == item.value_len()
-            && ask.token.is_none()
-            && ask.expiry == Expiry::Keep
-            && item.explicit_token().is_none()
-        {
-            self.count_in_place(at, version, &text);
-            return Ok(Outcome::Counter { number, meta: self.meta(at) });
-        }
         let old = item.header();
         let header = Header {
             version,
@@ -133,31 +125,13 @@ impl Shard {
         if over(ask.expiry, now) {
             let token = ask.token.unwrap_or(version);
             let meta = Meta { version, token, expiry: header.expiry, ..self.meta(at) };
-            if let Some((place, slot)) = self.find(key) {
-                self.index.remove(place, key.hash);
-                self.kill(slot.location());
-            }
+            self.index.remove(place, key.hash);
+            self.kill(at);
             return Ok(Outcome::Counter { number, meta });
         }
-        let at = self.store(key, header, &text, now)?.at;
+        let at = self.store_over(Some((place, slot)), key, header, &text, now)?.at;
         self.stats.writes.add(1);
         Ok(Outcome::Counter { number, meta: self.meta(at) })
-    }
-
-    /// A counter that keeps its length is changed where it is.
-    fn count_in_place(&mut self, at: u64, version: u64, text: &[u8]) {
-        let item = self.segments.item(at);
-        let (value_at, len) = (item.value_at(), item.item_len());
-        let (written_at, expiry) = (item.written_at(), item.expiry());
-        let out = self.segments.bytes_mut(at, len);
-        out[..8].copy_from_slice(&version.to_le_bytes());
-        out[value_at..value_at + text.len()].copy_from_slice(text);
-        if let Some(expiry) = expiry {
-            // The calendar knows items by when they were written.
-            self.calendar.remove(len, written_at, expiry);
-            self.calendar.add(len, crate::version::millis(version), expiry);
-        }
-        self.stats.writes.add(1);
     }
 
     /// A counter that is not there yet.

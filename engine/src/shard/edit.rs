@@ -276,7 +276,7 @@ impl Shard {
         };
         let place = |at: u64| to + (at - range.start);
         let gap = common(&range, old_at + old_len..new_at);
-        self.segments.bytes_mut(place(gap.start), (gap.end - gap.start) as usize).fill(0);
+        self.segments.bytes_mut(place(gap.start), (gap.end - gap.start) as usize).zero();
         for side in [0..new_at, new_end..u64::MAX] {
             let part = common(&common(&range, side), old_at..old_at + old_len);
             if !part.is_empty() {
@@ -304,7 +304,7 @@ impl Shard {
                 let (to, len) = (to + (part.start - range.start), (part.end - part.start) as usize);
                 match self.data_at(extent) {
                     Some(data) => self.segments.copy(data + (part.start - at), to, len),
-                    None => self.segments.bytes_mut(to, len).fill(0),
+                    None => self.segments.bytes_mut(to, len).zero(),
                 }
             }
             at += extent.len();

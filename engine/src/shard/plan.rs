@@ -174,23 +174,24 @@ pub(super) fn extents(parts: &[Part], upload: usize, chunk_bytes: u64) -> usize 
 mod tests {
     use super::*;
     use crate::bytes::Bytes;
+    use crate::bytes_mut::{BytesMut, bytes_of};
     use crate::chain::{EXTENT_BYTES, LIST_HEAD_BYTES, ListWriter};
 
     const CHUNK: u64 = 1000;
 
     /// A list: positive lengths are chunks, negative ones holes.
     fn list(lengths: &[i64]) -> Vec<u8> {
-        let mut bytes = vec![0; LIST_HEAD_BYTES + lengths.len() * EXTENT_BYTES];
-        let mut writer = ListWriter::new(bytes.len());
+        let mut words = vec![0; (LIST_HEAD_BYTES + lengths.len() * EXTENT_BYTES) / 8];
+        let mut writer = ListWriter::new(words.len() * 8);
         for (number, &len) in lengths.iter().enumerate() {
             let extent = match u64::try_from(len) {
                 Ok(len) => Extent::chunk(number as u64, number as u64 * 8, len as usize),
                 Err(_) => Extent::hole(len.unsigned_abs()),
             };
-            writer.push(&mut bytes, extent);
+            writer.push(BytesMut::of(&mut words), extent);
         }
-        writer.finish(&mut bytes, 1, 100);
-        bytes
+        writer.finish(BytesMut::of(&mut words), 1, 100);
+        bytes_of(&words)
     }
 
     fn drop_empty(parts: Vec<Part>) -> Vec<Part> {

@@ -385,7 +385,8 @@ impl Shard {
         self.segments.bytes_mut(place, 8).copy_from_slice(&to.to_le_bytes());
     }
 
-    /// Copies an item to the end of a queue and marks the old copy dead; `None` if there is no room.
+    /// Copies an item to the end of a queue and marks the old copy dead, before the caller publishes the new one; `None` if
+    /// there is no room.
     fn relocate(&mut self, at: u64, queue: Queue, now: Millis) -> Option<u64> {
         let item = self.segments.item(at);
         let (len, expiry, old_state) = (item.item_len(), item.expiry(), item.state());

@@ -148,7 +148,7 @@ impl Shard {
         let at = self.append(self.eviction.trial(), CLASS_CHUNK, len, None, now)?;
         let out = self.segments.bytes_mut(at, len);
         let value_at = header.write(key.bytes, value_bytes, out);
-        out[value_at..value_at + ORDINAL_BYTES].copy_from_slice(&ordinal.to_le_bytes());
+        out.slice(value_at..value_at + ORDINAL_BYTES).copy_from_slice(&ordinal.to_le_bytes());
         self.enter(at);
         self.segments.pin(self.segments.segment_of(at));
         Ok(Extent::chunk(ordinal, at, data))
@@ -211,7 +211,7 @@ impl Shard {
         let at = self.room(key, &header, list_bytes, now)?;
         let item = self.segments.bytes_mut(at, header.item_len(key.bytes.len(), list_bytes));
         let value_at = header.write(key.bytes, list_bytes, item);
-        let list = &mut item[value_at..value_at + list_bytes];
+        let list = item.slice(value_at..value_at + list_bytes);
         let mut writer = ListWriter::new(list_bytes);
         upload.extents.iter().for_each(|&extent| writer.push(list, extent));
         writer.finish(list, header.version, upload.extents.len() as u64);

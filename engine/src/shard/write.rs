@@ -2,6 +2,7 @@
 
 use super::edit::To;
 use super::{Key, Shard, out_of_memory};
+use crate::bytes::Bytes;
 use crate::command::{Body, Expiry, Found, Meta, Millis, Outcome, Refusal, Write, WriteMode};
 use crate::index::{GROW_STEPS_PER_INSERT, Place, Slot};
 use crate::item::{Header, KEY_BYTES_MAX, state};
@@ -153,13 +154,7 @@ impl Shard {
         if header.item_len(key.bytes.len(), bytes.len()) > self.item_bytes_max() {
             return self.write_long(key, header, write.value, now);
         }
-        let steps = self.reclaim.steps();
-        let at = self.room_beside(found, key, &header, bytes.len(), now)?;
-        self.fill(at, &header, key, bytes);
-        // Making room moves items; most writes make none.
-        let found = if steps == self.reclaim.steps() { found } else { self.find(key) };
-        let old = self.link_over(found, key.hash, at, false);
-        Ok(Stored { new: New::At(at), old })
+        self.store_over(found, key, header, bytes, now).map(Stored::from)
     }
 
     /// The expiry of the item that a write replaces.
@@ -220,9 +215,25 @@ impl Shard {
         value: &[u8],
         now: Millis,
     ) -> Result<Linked, Refusal> {
-        let at = self.room(key, &header, value.len(), now)?;
+        self.store_over(self.find(key), key, header, value, now)
+    }
+
+    /// As [`Shard::store`], for a key whose item has been looked up already.
+    #[inline]
+    pub(super) fn store_over(
+        &mut self,
+        found: Option<(Place, Slot)>,
+        key: Key<'_>,
+        header: Header,
+        value: &[u8],
+        now: Millis,
+    ) -> Result<Linked, Refusal> {
+        let steps = self.reclaim.steps();
+        let at = self.room_beside(found, key, &header, value.len(), now)?;
         self.fill(at, &header, key, value);
-        let old = self.link(key, at, false);
+        // Making room moves items; most writes make none.
+        let found = if steps == self.reclaim.steps() { found } else { self.find(key) };
+        let old = self.link_over(found, key.hash, at, false);
         Ok(Linked { at, old })
     }
 
@@ -315,8 +326,7 @@ impl Shard {
     #[inline]
     fn fill(&mut self, at: u64, header: &Header, key: Key<'_>, value: &[u8]) {
         let out = self.segments.bytes_mut(at, header.item_len(key.bytes.len(), value.len()));
-        let value_at = header.write(key.bytes, value.len(), out);
-        out[value_at..value_at + value.len()].copy_from_slice(value);
+        header.write_item(key.bytes, Bytes::from(value), out);
     }
 
     /// Points the index at a new item, and kills the one it replaces (without its chunks, if they were
@@ -332,13 +342,14 @@ impl Shard {
         let slot = Slot::new(hash, at, self.segments.item(at).item_len());
         match there {
             Some((place, old)) => {
+                // Dead before the new one is published: whoever has seen that never reads the old value after it.
+                if adopted {
+                    self.kill_one(old.location());
+                } else {
+                    self.kill(old.location());
+                }
                 self.index.replace(place, slot.with_frequency(old.frequency()));
                 self.enter(at);
-                if adopted {
-                    self.kill_one(old.location())
-                } else {
-                    self.kill(old.location())
-                }
                 Some(old.location())
             }
             None => {
