@@ -301,9 +301,10 @@ pub enum Outcome<'s> {
     },
     /// `compare` named another token.
     Exists,
-    /// `Delete`: done (removed, marked stale or emptied).
+    /// `Delete`: done (removed, marked stale or emptied) under this version.
     Deleted {
         old: Option<Found<'s>>,
+        version: u64,
     },
     /// `Expire`: done.
     Touched {

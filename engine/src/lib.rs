@@ -10,6 +10,7 @@
 //! |---|---|
 //! | [`command`] | what a shard is asked and answers |
 //! | [`bytes`] | bytes that are read without a reference |
+//! | [`changes`] | what becomes of keys, told as it happens |
 //! | [`extended`] | floating point numbers of 80 bits, for counters |
 //! | [`shard`] | the public face: start reading here |
 //! | [`item`] | the encoding of an item |
@@ -25,6 +26,7 @@
 pub mod bytes;
 mod bytes_mut;
 mod chain;
+pub mod changes;
 pub mod command;
 pub mod eviction;
 mod expiry;

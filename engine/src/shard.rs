@@ -34,6 +34,7 @@ mod uploads;
 mod write;
 
 use crate::chain::{ChainList, ORDINAL_BYTES};
+use crate::changes::{Cause, Change, Listener};
 use crate::command::{Command, Found, Meta, Millis, Op, Outcome, Refusal, Value};
 use crate::eviction::{Algorithm, Eviction};
 use crate::expiry::Calendar;
@@ -122,6 +123,7 @@ pub struct Shard {
     uploads: Uploads,
     /// What the uploads may take, if that is less than their share of the segments.
     uploads_max: u64,
+    listener: Option<Box<dyn Listener>>,
     memory_bytes: u64,
     value_bytes_max: u64,
     stats: Arc<ShardStats>,
@@ -163,6 +165,7 @@ impl Shard {
             reclaim: Reclaim::default(),
             uploads: Uploads::default(),
             uploads_max: u64::MAX,
+            listener: None,
             memory_bytes: config.memory_bytes,
             value_bytes_max: config.value_bytes_max,
             stats: Arc::default(),
@@ -221,6 +224,11 @@ impl Shard {
         }
     }
 
+    /// From now on this listener is told of every change.
+    pub fn listen(&mut self, listener: Box<dyn Listener>) {
+        self.listener = Some(listener);
+    }
+
     /// Takes lent bytes back.
     ///
     /// # Panics
@@ -266,22 +274,47 @@ impl Shard {
     /// Removes an item whose time is over.
     #[cold]
     fn forget_over(&mut self, place: Place, slot: Slot, hash: u64) {
-        if self.segments.item(slot.location()).version() > self.flushed {
+        let version = self.segments.item(slot.location()).version();
+        if version > self.flushed {
             self.stats.expirations.add(1);
+            self.remove(place, slot, hash, Cause::Expired, version);
+        } else {
+            // The flush was told.
+            self.index.remove(place, hash);
+            self.kill(slot.location());
         }
+    }
+
+    /// Takes an item out of the index, tells of it, and kills it. Its bytes stay until the next command.
+    fn remove(&mut self, place: Place, slot: Slot, hash: u64, cause: Cause, version: u64) {
         self.index.remove(place, hash);
+        self.changed(cause, slot.location(), hash, version);
         self.kill(slot.location());
+    }
+
+    /// Tells of a change to the item that lies, or lay, at a location. Every change is told here, but for a flush.
+    #[inline]
+    fn changed(&mut self, cause: Cause, at: u64, hash: u64, version: u64) {
+        if self.listener.is_some() {
+            self.tell(cause, at, hash, version);
+        }
+    }
+
+    #[cold]
+    fn tell(&mut self, cause: Cause, at: u64, hash: u64, version: u64) {
+        let item = self.segments.item(at);
+        let item_and_value = (item, value_in(&self.segments, &item));
+        let (space, key) = (item.space(), item.key());
+        let change = Change { cause, space, key, hash, version, item: Some(item_and_value) };
+        self.listener.iter_mut().for_each(|listener| listener.changed(&change));
     }
 
     /// What a client may see of the item at `at`.
     #[inline]
     fn found(&self, at: u64) -> Found<'_> {
         let item = self.segments.item(at);
-        if item.present() & present::CHAIN_HEAD != 0 {
-            let chain = Chain::new(&self.segments, ChainList::new(item.value()));
-            return Found { meta: item.meta(chain.len()), value: Value::Chained(chain) };
-        }
-        Found { meta: item.meta(item.value_len() as u64), value: Value::Inline(item.value()) }
+        let value = value_in(&self.segments, &item);
+        Found { meta: item.meta(value.len()), value }
     }
 
     fn meta(&self, at: u64) -> Meta {
@@ -391,6 +424,15 @@ fn hash_key(secrets: &RapidSecrets, space: u16, key: &[u8]) -> u64 {
 #[inline]
 fn hash_of(secrets: &RapidSecrets, item: &ItemRef<'_>) -> u64 {
     item.key().with_copy(|key| hash_key(secrets, item.space(), key))
+}
+
+/// The value of an item.
+#[inline]
+fn value_in<'s>(segments: &'s Segments, item: &ItemRef<'s>) -> Value<'s> {
+    if item.present() & present::CHAIN_HEAD != 0 {
+        return Value::Chained(Chain::new(segments, ChainList::new(item.value())));
+    }
+    Value::Inline(item.value())
 }
 
 /// Bytes of an item that its client gave.

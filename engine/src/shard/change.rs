@@ -3,6 +3,7 @@
 use super::edit::To;
 use super::write::{Linked, Stored, absolute, over};
 use super::{Key, Shard};
+use crate::changes::Cause;
 use crate::command::{
     Arithmetic, Body, Delete, Delta, Expire, ExpireCondition, Expiry, Meta, Millis, Number, Outcome, Refusal,
     Value,
@@ -33,15 +34,15 @@ impl Shard {
         let seen = delete.leases || delete.compare.is_some() || !item.is(state::PLACEHOLDER);
         let stays = seen && (delete.value_only || delete.stale.is_some());
         if !stays {
-            self.index.remove(place, key.hash);
-            self.kill(at);
+            let version = self.clock.next(now);
+            self.remove(place, slot, key.hash, Cause::Deleted, version);
             if !seen {
                 // Who won the lease brings a value from before this deletion; without its token it cannot.
                 return Outcome::Miss;
             }
             self.stats.deletions.add(1);
             let old = self.shown(delete.want_old.then_some(at));
-            return Outcome::Deleted { old };
+            return Outcome::Deleted { old, version };
         }
         let old = item.header();
         let kept = if delete.value_only { state::FETCHED } else { state::FETCHED | state::PLACEHOLDER };
@@ -58,7 +59,7 @@ impl Shard {
             self.rewrite(key, header, now)
         };
         match result {
-            Ok(Some(_)) => Outcome::Deleted { old: None },
+            Ok(Some(_)) => Outcome::Deleted { old: None, version: header.version },
             Ok(None) => Outcome::Miss,
             Err(refusal) => Outcome::Refused(refusal),
         }
@@ -77,9 +78,9 @@ impl Shard {
         let touched = |meta| Meta { expiry: new, fetched: state & state::FETCHED != 0, ..meta };
         self.count_access(place, slot, state);
         if over(expire.expiry, now) {
-            self.index.remove(place, key.hash);
-            self.kill(at);
-            return Outcome::Touched { meta: touched(self.meta(at)) };
+            let version = self.clock.next(now);
+            self.remove(place, slot, key.hash, Cause::Deleted, version);
+            return Outcome::Touched { meta: Meta { version, ..touched(self.meta(at)) } };
         }
         if new == old {
             return Outcome::Touched { meta: touched(self.meta(at)) };
@@ -125,8 +126,7 @@ impl Shard {
         if over(ask.expiry, now) {
             let token = ask.token.unwrap_or(version);
             let meta = Meta { version, token, expiry: header.expiry, ..self.meta(at) };
-            self.index.remove(place, key.hash);
-            self.kill(at);
+            self.remove(place, slot, key.hash, Cause::Deleted, version);
             return Ok(Outcome::Counter { number, meta });
         }
         let at = self.store_over(Some((place, slot)), key, header, &text, now)?.at;
@@ -157,8 +157,7 @@ impl Shard {
             let token = ask.token.unwrap_or(version);
             let meta = Meta { version, token, expiry: header.expiry, ..Meta::default() };
             if let Some((place, slot)) = self.find(key) {
-                self.index.remove(place, key.hash);
-                self.kill(slot.location());
+                self.remove(place, slot, key.hash, Cause::Deleted, version);
             }
             return Ok(Outcome::Counter { number, meta });
         }

@@ -182,12 +182,12 @@ impl Shard {
         };
         let behind = first + fresh.len() as u64;
         self.write_list(at, &parts, head, (&fresh, first), (uploaded, behind), chain);
+        self.settle_chunks(&fresh, chain, first);
+        self.settle_chunks(uploaded, chain, behind);
         let old = self.link(key, at, head.is_some());
         if let Some(head) = head {
             self.kill_replaced(head, &parts);
         }
-        self.settle_chunks(&fresh, chain, first);
-        self.settle_chunks(uploaded, chain, behind);
         Ok(Linked { at, old })
     }
 

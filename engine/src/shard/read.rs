@@ -2,6 +2,7 @@
 
 use super::{Key, Shard};
 use crate::bytes::Bytes;
+use crate::changes::Cause;
 use crate::command::{Expiry, Found, Lease, Millis, Outcome, Read, Value};
 use crate::index::{Place, Slot};
 use crate::item::{Header, state};
@@ -84,8 +85,8 @@ impl Shard {
             }
         } else if over && let Some((place, slot)) = self.find(key) {
             // The answer still shows the value: a dead item keeps its bytes until the next command.
-            self.index.remove(place, key.hash);
-            self.kill(slot.location());
+            let version = self.clock.next(now);
+            self.remove(place, slot, key.hash, Cause::Deleted, version);
         }
         let mut found = self.found(at);
         found.meta.fetched = fetched;

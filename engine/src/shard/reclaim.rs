@@ -18,7 +18,9 @@
 //! and return with the last pin. A flush is a mark, and the sweep finds what lies before it.
 
 use super::{Shard, hash_of};
+use crate::bytes::Bytes;
 use crate::chain::ChainList;
+use crate::changes::{Cause, Change};
 use crate::command::Millis;
 use crate::eviction::{QueueLengths, Verdict};
 use crate::index::{FREQUENCY_MAX, Place, Slot};
@@ -326,14 +328,15 @@ impl Shard {
         {
             let moved = Slot::new(hash, to, self.segments.item(to).item_len());
             self.index.replace(place, moved.with_frequency(frequency));
-            return;
+            let version = self.segments.item(to).version();
+            return self.changed(Cause::Moved, to, hash, version);
         }
         self.evict(place, slot, hash, queue);
     }
 
     fn evict(&mut self, place: Place, slot: Slot, hash: u64, queue: Queue) {
-        self.index.remove(place, hash);
-        self.kill(slot.location());
+        let version = self.segments.item(slot.location()).version();
+        self.remove(place, slot, hash, Cause::Evicted, version);
         self.eviction.dropped(queue, hash);
         self.stats.evictions.add(1);
     }
@@ -370,7 +373,9 @@ impl Shard {
         if let Verdict::Keep(queue, _) = verdict
             && let Some(to) = self.relocate(at, queue, now)
         {
-            return self.relist(slot.location(), at, to);
+            self.relist(slot.location(), at, to);
+            let version = self.segments.item(slot.location()).version();
+            return self.changed(Cause::Moved, slot.location(), hash, version);
         }
         self.evict(place, slot, hash, queue);
     }
@@ -406,6 +411,10 @@ impl Shard {
     pub(super) fn flush_now(&mut self, now: Millis) {
         self.flush_at = Millis::MAX;
         self.flushed = self.clock.next(now);
+        if let Some(listener) = &mut self.listener {
+            let (cause, version, key) = (Cause::Flushed, self.flushed, Bytes::default());
+            listener.changed(&Change { cause, space: 0, key, hash: 0, version, item: None });
+        }
         self.calendar.clear();
         for gauge in [&self.stats.items, &self.stats.bytes_live, &self.stats.bytes_payload] {
             gauge.set(0);

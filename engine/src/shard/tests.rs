@@ -3,6 +3,7 @@
 mod accounts;
 mod bounds;
 mod long_values;
+mod told;
 
 use super::*;
 use crate::command::*;
@@ -265,7 +266,7 @@ fn a_deletion_ends_a_lease_whoever_deletes() {
 
     let token = placeholder(&mut shard, b"k");
     let named = Delete { compare: Some(token), want_old: true, ..delete(false) };
-    assert!(matches!(ask(&mut shard, b"k", Op::Delete(named), NOW), Outcome::Deleted { old: None }));
+    assert!(matches!(ask(&mut shard, b"k", Op::Delete(named), NOW), Outcome::Deleted { old: None, .. }));
 }
 
 #[test]
@@ -487,7 +488,7 @@ fn lend_all(shard: &mut Shard, key: &[u8], now: Millis) -> Vec<Lent> {
 
 fn old_of(outcome: Outcome<'_>) -> Option<Vec<u8>> {
     match outcome {
-        Outcome::Stored { old, .. } | Outcome::NotStored { old } | Outcome::Deleted { old } => {
+        Outcome::Stored { old, .. } | Outcome::NotStored { old } | Outcome::Deleted { old, .. } => {
             old.map(|found| bytes_of(found.value))
         }
         other => panic!("{other:?}"),

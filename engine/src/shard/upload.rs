@@ -186,23 +186,25 @@ impl Shard {
         now: Millis,
     ) -> Result<Linked, Refusal> {
         let upload = self.complete(id, key)?;
-        let result = self.store_head(key, header, &upload, now);
-        match result {
-            // The chain is as old as its head, not as its first byte: a flush may lie between.
-            Ok(_) => self.settle_chunks(&upload.extents, header.version, 0),
-            Err(_) => self.discard(&upload.extents),
+        let result = self.write_head(key, header, &upload, now);
+        if result.is_err() {
+            self.discard(&upload.extents);
         }
-        result
+        let at = result?;
+        // The chain is as old as its head, not as its first byte: a flush may lie between.
+        self.settle_chunks(&upload.extents, header.version, 0);
+        let old = self.link(key, at, false);
+        Ok(Linked { at, old })
     }
 
-    /// Writes a head for the chunks of an upload, and links it.
-    fn store_head(
+    /// Writes a head for the chunks of an upload.
+    fn write_head(
         &mut self,
         key: Key<'_>,
         header: Header,
         upload: &Upload,
         now: Millis,
-    ) -> Result<Linked, Refusal> {
+    ) -> Result<u64, Refusal> {
         let header = Header { kind: present::CHAIN_HEAD, ..header };
         let list_bytes = list_bytes(upload.extents.len());
         if header.item_len(key.bytes.len(), list_bytes) > self.item_bytes_max() {
@@ -215,8 +217,7 @@ impl Shard {
         let mut writer = ListWriter::new(list_bytes);
         upload.extents.iter().for_each(|&extent| writer.push(list, extent));
         writer.finish(list, header.version, upload.extents.len() as u64);
-        let old = self.link(key, at, false);
-        Ok(Linked { at, old })
+        Ok(at)
     }
 
     /// Takes an upload for this key, all of whose bytes have come.

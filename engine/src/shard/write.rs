@@ -3,6 +3,7 @@
 use super::edit::To;
 use super::{Key, Shard, out_of_memory};
 use crate::bytes::Bytes;
+use crate::changes::Cause;
 use crate::command::{Body, Expiry, Found, Meta, Millis, Outcome, Refusal, Write, WriteMode};
 use crate::index::{GROW_STEPS_PER_INSERT, Place, Slot};
 use crate::item::{Header, KEY_BYTES_MAX, state};
@@ -193,8 +194,7 @@ impl Shard {
     fn write_over(&mut self, key: Key<'_>, write: &Write<'_>, now: Millis) -> Stored {
         let version = self.clock.next(now);
         let old = self.find(key).map(|(place, slot)| {
-            self.index.remove(place, key.hash);
-            self.kill(slot.location());
+            self.remove(place, slot, key.hash, Cause::Deleted, version);
             slot.location()
         });
         let meta = Meta {
@@ -350,16 +350,16 @@ impl Shard {
                 }
                 self.index.replace(place, slot.with_frequency(old.frequency()));
                 self.enter(at);
-                Some(old.location())
             }
             None => {
                 while self.index.insert(hash, slot).is_err() {
                     self.drop_coldest_near(hash);
                 }
                 self.enter(at);
-                None
             }
         }
+        self.changed(Cause::Written, at, hash, self.segments.item(at).version());
+        there.map(|(_, old)| old.location())
     }
 
     #[cold]
@@ -394,6 +394,9 @@ impl Shard {
         let mut lost = Vec::new();
         self.index.grow_step(hash_of, |slot| lost.push(slot.location()));
         for at in lost {
+            let item = self.segments.item(at);
+            let (hash, version) = (super::hash_of(&self.secrets, &item), item.version());
+            self.changed(Cause::Evicted, at, hash, version);
             self.kill(at);
             self.stats.index_evictions.add(1);
         }

@@ -7,12 +7,14 @@
 //! ```
 //!
 //! Two grades: on a shard that never has to evict (`exact`) every outcome is known; on a tiny one an item may
-//! be gone at any time, but what is read is the newest value or nothing. After every step the shard's books
+//! be gone at any time, but what is read is the newest value or nothing. A replica that only listens is the same as the
+//! shard at the end. After every step the shard's books
 //! are recounted ([`Shard::audit`]).
 
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
 pub(crate) mod model;
+pub(crate) mod replica;
 pub(crate) mod run;
 pub(crate) mod step;
 

@@ -288,9 +288,9 @@ impl Model {
         }
         entry.fetched = Some(true);
         if over(expiry, now) {
-            let entry = Entry { expiry: new, ..entry.clone() };
+            let entry = Entry { expiry: new, token: Some(entry.token()), ..entry.clone() };
             self.entries.remove(key);
-            return Expected::Touched { entry, changed: false };
+            return Expected::Touched { entry, changed: true };
         }
         let changed = new != old;
         if changed {

@@ -12,11 +12,13 @@ mod keyed;
 mod slices;
 
 use super::model::{Entry, Model};
+use super::replica::{Copy, Replica};
 use super::step::{Compare, Source, Step, When};
 use super::{NOW, SEGMENT_BYTES};
 use compare::{Seen, seen};
 use slices::{LentValues, Upload};
 use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
 use torc_engine::Shard;
 use torc_engine::command::{Command, Delete, Expire, Expiry, Op, Read, WriteMode};
 use torc_engine::shard::SEGMENTS_MIN;
@@ -30,6 +32,7 @@ const UPLOADS: usize = 4;
 
 pub(crate) struct Run {
     shard: Shard,
+    replica: Arc<Mutex<Replica>>,
     model: Model,
     exact: bool,
     memory_bytes: u64,
@@ -75,10 +78,12 @@ fn hash(shard: &Shard, key: &[u8]) -> u64 {
 }
 
 impl Run {
-    pub(crate) fn new(shard: Shard, memory_bytes: u64, exact: bool) -> Run {
+    pub(crate) fn new(mut shard: Shard, memory_bytes: u64, exact: bool) -> Run {
         let keys = keys(&shard);
+        let replica = Replica::of(&mut shard);
         Run {
             shard,
+            replica,
             model: Model::default(),
             exact,
             memory_bytes,
@@ -196,11 +201,34 @@ impl Run {
         panic!("a scan ends");
     }
 
+    /// Every key that the shard or the replica has is the same in both.
+    fn compare_replica(&mut self) {
+        let replica = self.replica.clone();
+        let copies: Vec<_> = replica.lock().expect("one thread").items.keys().cloned().collect();
+        let copies = copies.iter().map(|(space, key)| in_space(*space, key));
+        let all: BTreeSet<Vec<u8>> = self.model.entries.keys().cloned().chain(copies).collect();
+        for key in all {
+            let seen = self.ask(&key, Op::Read(Read { peek: true, leases: true, ..Read::default() }));
+            let replica = replica.lock().expect("one thread");
+            let (space, bytes) = split(&key);
+            match (seen, replica.live(space, bytes, self.now)) {
+                (Seen::Miss, None) => {}
+                (Seen::Item(meta, value), Some(copy)) => {
+                    let (version, placeholder) = (meta.version, copy.placeholder);
+                    let (token, flags, expiry, stale) = (meta.token, meta.flags, meta.expiry, meta.stale);
+                    assert_eq!(*copy, Copy { version, token, flags, expiry, stale, placeholder, value });
+                }
+                (seen, copy) => panic!("the shard has {seen:?}, the replica {copy:?}"),
+            }
+        }
+    }
+
     /// Reads everything once more, then lets go of everything: no byte stays in use.
     pub(crate) fn finish(mut self) {
         self.model.turn(self.now);
         let keys: Vec<Vec<u8>> = self.model.entries.keys().cloned().collect();
         keys.iter().for_each(|key| self.sync(key));
+        self.compare_replica();
         while !self.lent.is_empty() {
             self.release();
         }

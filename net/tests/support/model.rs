@@ -213,7 +213,8 @@ impl Model {
         }
         if delete.stale.is_none() && !delete.value_only {
             self.old = self.items.remove(key).unwrap_or_default();
-            return Outcome::Deleted { old: delete.want_old.then(|| found(&self.old, Lease::None, false)) };
+            let old = delete.want_old.then(|| found(&self.old, Lease::None, false));
+            return Outcome::Deleted { old, version: self.version };
         }
         item.stale = delete.stale.is_some();
         if let Some(expiry) = delete.stale {
@@ -227,7 +228,7 @@ impl Model {
         item.lease_given = false;
         item.version = version;
         item.token = delete.token.unwrap_or(version);
-        Outcome::Deleted { old: None }
+        Outcome::Deleted { old: None, version: self.version }
     }
 
     fn count(&mut self, key: &[u8], ask: &Arithmetic) -> Outcome<'_> {

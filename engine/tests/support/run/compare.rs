@@ -12,7 +12,7 @@ pub(super) enum Seen {
     Stored(Meta, Option<Vec<u8>>),
     NotStored(Option<Vec<u8>>),
     Exists,
-    Deleted(Option<Vec<u8>>),
+    Deleted(Option<Vec<u8>>, u64),
     Touched(Meta),
     Untouched,
     Counter(Number, Meta),
@@ -36,7 +36,7 @@ pub(super) fn seen(outcome: Outcome<'_>) -> Seen {
         Outcome::Stored { meta, old } => Seen::Stored(meta, bytes(old)),
         Outcome::NotStored { old } => Seen::NotStored(bytes(old)),
         Outcome::Exists => Seen::Exists,
-        Outcome::Deleted { old } => Seen::Deleted(bytes(old)),
+        Outcome::Deleted { old, version } => Seen::Deleted(bytes(old), version),
         Outcome::Touched { meta } => Seen::Touched(meta),
         Outcome::Untouched => Seen::Untouched,
         Outcome::Counter { number, meta } => Seen::Counter(number, meta),
@@ -91,9 +91,15 @@ impl Run {
                     None => self.rise(meta.version),
                 }
             }
-            (Seen::NotStored(old), Expected::NotStored { old: wanted })
-            | (Seen::Deleted(old), Expected::Deleted { old: wanted }) => {
+            (Seen::NotStored(old), Expected::NotStored { old: wanted }) => {
                 assert!(same_old(old, wanted), "another old value");
+            }
+            (Seen::Deleted(old, version), Expected::Deleted { old: wanted }) => {
+                assert!(same_old(old, wanted), "another old value");
+                self.rise(*version);
+                if let Some(entry) = self.model.entries.get_mut(key) {
+                    entry.version = Some(*version);
+                }
             }
             (Seen::Touched(meta), Expected::Touched { entry, changed }) => {
                 self.check_meta(key, meta, entry, *changed);

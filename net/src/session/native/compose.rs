@@ -22,7 +22,7 @@ pub(super) fn outcome(reply: &Reply, key: &[u8], outcome: &Outcome<'_>, now: Mil
             let token = old.as_ref().map_or(0, |old| old.meta.token);
             changed(reply, Status::NotStored, key, None, token, old.as_ref(), now, out)
         }
-        Outcome::Deleted { old } => {
+        Outcome::Deleted { old, .. } => {
             let token = old.as_ref().map_or(0, |old| old.meta.token);
             changed(reply, Status::Ok, key, None, token, old.as_ref(), now, out)
         }

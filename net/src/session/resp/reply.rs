@@ -202,7 +202,7 @@ impl Session {
         };
         match (kind, outcome) {
             (Kind::Value, Outcome::Item(found)) => value(found.value, out),
-            (Kind::Value | Kind::StoredOld, Outcome::Deleted { old } | Outcome::Stored { old, .. })
+            (Kind::Value | Kind::StoredOld, Outcome::Deleted { old, .. } | Outcome::Stored { old, .. })
             | (Kind::StoredOld, Outcome::NotStored { old }) => match old {
                 Some(found) => value(found.value, out),
                 None => compose::null(out.tail(), version),

@@ -1,0 +1,45 @@
+//! What becomes of keys, told as it happens.
+//!
+//! A shard tells its one [`Listener`] of every change to a key, in the order in which it makes them: whatever keeps a copy
+//! (a tier, a replica, a client's cache) can be kept right by listening alone. Without a listener a change costs the test
+//! whether there is one, and a read nothing.
+
+use crate::bytes::Bytes;
+use crate::command::Value;
+use crate::item::ItemRef;
+
+/// Why a key changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// A command stored an item, or changed one.
+    Written,
+    /// A command removed the item, or gave it an end that is over.
+    Deleted,
+    /// Its time was over, which somebody has met now.
+    Expired,
+    /// It went because room was needed.
+    Evicted,
+    /// Every item with a version up to the change's is gone. There is no key; items found later are not told again.
+    Flushed,
+    /// It lies elsewhere now, or one of its chunks does.
+    Moved,
+}
+
+/// A change to a key.
+#[derive(Debug, Clone, Copy)]
+pub struct Change<'s> {
+    pub cause: Cause,
+    pub space: u16,
+    pub key: Bytes<'s>,
+    pub hash: u64,
+    /// [`Cause::Written`], [`Cause::Deleted`], [`Cause::Flushed`]: drawn for this change, larger than all before. Else that
+    /// of the item.
+    pub version: u64,
+    /// The item as it is now, or was last. A flush has none.
+    pub item: Option<(ItemRef<'s>, Value<'s>)>,
+}
+
+/// Who is told. One a shard; it must be quick, as the shard waits.
+pub trait Listener: std::fmt::Debug + Send {
+    fn changed(&mut self, change: &Change<'_>);
+}
