@@ -214,6 +214,40 @@ fn scan_gives_the_keys_that_match() {
     assert_eq!(none, "*2\r\n$1\r\n0\r\n*0\r\n");
 }
 
+/// Once such a pattern held a shard for seconds, as each key of a step was looked at for as long as it took, and twice.
+#[test]
+fn a_pattern_that_takes_too_long_is_refused() {
+    let key = [b'a'; 4000];
+    let keys = [&(key.len() as u32).to_le_bytes()[..], &key].concat().repeat(16);
+    let pattern = format!("*{}b", "a".repeat(2000));
+    let refused = "-ERR the pattern takes more than 1048576 steps\r\n";
+    let scanned = Answer::Scanned { cursor: 7, keys: &keys };
+    assert_eq!(answered(&mut session(), &["SCAN", "0", "MATCH", &pattern], &[scanned]), refused);
+    let scanned = Answer::Scanned { cursor: 7, keys: &keys };
+    let usual = answered(&mut session(), &["SCAN", "0", "MATCH", "*b*"], &[scanned]);
+    assert_eq!(usual, "*2\r\n$1\r\n7\r\n*0\r\n");
+    let pattern = format!("*[{}]", "x".repeat(1 << 20));
+    let list = ["COMMAND", "LIST", "FILTERBY", "PATTERN", &pattern];
+    let mut session = session();
+    let mut connection = connection();
+    connection.limits.frame_bytes_max = 2 << 20;
+    assert_eq!(connection.send(&array(&list), &mut Model::default(), START), refused.as_bytes());
+    assert!(
+        answered(&mut session, &["COMMAND", "LIST", "FILTERBY", "PATTERN", "g?t"], &[Answer::Local])
+            .contains("get")
+    );
+}
+
+/// Once a request of 600 KB was answered with ten megabytes.
+#[test]
+fn what_command_tells_of_names_is_bounded() {
+    let many = |count: usize| [&["COMMAND", "INFO"][..], &vec!["get"; count]].concat();
+    let well = answered(&mut session(), &many(1000), &[Answer::Local]);
+    assert!(well.starts_with("*1000\r\n"));
+    let refused = answered(&mut session(), &many(1001), &[Answer::Local]);
+    assert_eq!(refused, "-ERR more than 1000 names in one command\r\n");
+}
+
 #[test]
 fn what_the_server_says_of_itself_is_well_formed() {
     let table: [(&[&str], &str); 7] = [

@@ -12,7 +12,7 @@ const CURSOR_SHIFT: u32 = 16;
 /// a millisecond. Items that are over and placeholders count, too.
 pub(super) const SCAN_ITEMS_MAX: u32 = 1000;
 /// A step ends behind so many bytes of keys.
-pub(super) const SCAN_BYTES_MAX: usize = 256 << 10;
+pub(super) const SCAN_BYTES_MAX: usize = 64 << 10;
 /// Most homes of the index that a step walks. Empty ones are read as a stream at about 3 ns each, so all of them take 0.2 ms.
 /// The index of a shard with 2 GiB begins with as many, so a small cache is walked in one step.
 pub(super) const SCAN_HOMES_MAX: usize = 64 << 10;

@@ -1,55 +1,56 @@
 //! Patterns of SCAN: `*`, `?`, `[a-c]`, `[^a]` and `\` as in Redis.
 //!
-//! Promise: at most `pattern.len() * text.len()` steps and no recursion, so that no pattern can hold a shard up.
+//! Promise: no recursion, and no more steps than the caller has to spend, so that no pattern can hold a shard up: a hostile
+//! one takes `pattern.len() * text.len()`, a usual one two a byte of the text.
 //! Method: a `*` is remembered with the place in the text that it was tried at; on a mismatch the last `*`
 //! takes one byte more. An earlier `*` never has to be tried again, as the last one can take whatever it could.
 
-/// Whether the whole of `text` matches `pattern`.
-pub fn matches(pattern: &[u8], text: &[u8]) -> bool {
+/// Whether the whole of `text` matches `pattern`. Bytes of the pattern that are looked at are taken from `steps`; `None` if
+/// there were too few.
+pub fn matches(pattern: &[u8], text: &[u8], steps: &mut usize) -> Option<bool> {
     let (mut at, mut rest) = (pattern, text);
     // Behind the last `*`, and the text that it has not taken.
     let mut retry: Option<(&[u8], &[u8])> = None;
     loop {
         if let Some((b'*', behind)) = at.split_first() {
             if behind.is_empty() {
-                return true;
+                return Some(true);
             }
             retry = Some((behind, rest));
             at = behind;
             continue;
         }
         match (rest.split_first(), at.is_empty()) {
-            (None, true) => return true,
+            (None, true) => return Some(true),
             (Some((&byte, text)), false) => {
-                if let Some(behind) = step(at, byte) {
+                let (found, behind) = step(at, byte);
+                *steps = steps.checked_sub(at.len() - behind.len())?;
+                if found {
                     (at, rest) = (behind, text);
                     continue;
                 }
             }
             // Text or pattern is left over.
             (Some(_), true) => {}
-            (None, false) => return false,
+            (None, false) => return Some(false),
         }
         match retry {
             Some((behind, [_, text @ ..])) => {
                 retry = Some((behind, text));
                 (at, rest) = (behind, text);
             }
-            _ => return false,
+            _ => return Some(false),
         }
     }
 }
 
-/// Matches one byte with the first element of `pattern`, which is no `*`: what is behind the element.
-fn step(pattern: &[u8], byte: u8) -> Option<&[u8]> {
+/// Matches one byte with the first element of `pattern`, which is no `*`; and what is behind the element.
+fn step(pattern: &[u8], byte: u8) -> (bool, &[u8]) {
     match pattern {
-        [b'?', behind @ ..] => Some(behind),
-        [b'[', class @ ..] => match class_matches(class, byte) {
-            (true, behind) => Some(behind),
-            (false, _) => None,
-        },
-        [b'\\', literal, behind @ ..] | [literal, behind @ ..] if *literal == byte => Some(behind),
-        _ => None,
+        [b'?', behind @ ..] => (true, behind),
+        [b'[', class @ ..] => class_matches(class, byte),
+        [b'\\', literal, behind @ ..] | [literal, behind @ ..] => (*literal == byte, behind),
+        [] => (false, pattern),
     }
 }
 
@@ -122,13 +123,33 @@ mod tests {
             ("*ab", "aaab", true),
         ];
         for (pattern, text, expected) in table {
-            assert_eq!(matches(pattern.as_bytes(), text.as_bytes()), expected, "{pattern} {text}");
+            let matched = matches(pattern.as_bytes(), text.as_bytes(), &mut 1000);
+            assert_eq!(matched, Some(expected), "{pattern} {text}");
         }
     }
 
     #[test]
-    fn a_hostile_pattern_ends_soon() {
-        let pattern = b"a*".repeat(100);
-        assert!(!matches(&[&pattern[..], b"b"].concat(), &[b'a'; 10_000]));
+    fn a_usual_pattern_takes_few_steps() {
+        for pattern in [&b"*foo*"[..], b"user:*:name", b"a*b*c", b"*[0-9]"] {
+            let mut steps = 10_000;
+            assert_eq!(matches(pattern, &[b'x'; 1000], &mut steps), Some(false));
+            assert!(steps > 4_000, "{}", pattern.escape_ascii());
+        }
+    }
+
+    /// Once such patterns over a thousand long keys held a shard for seconds.
+    #[test]
+    fn a_hostile_pattern_ends_when_its_steps_are_spent() {
+        let text = [b'a'; 4000];
+        let class = [&b"*[^"[..], &[b'b'; 2000], b"]b"].concat();
+        for pattern in [
+            &[&b"*"[..], &[b'a'; 2000], b"b"].concat()[..],
+            &[&b"*"[..], &[b'?'; 2000], b"b*"].concat(),
+            &class,
+        ] {
+            assert_eq!(matches(pattern, &text, &mut 100_000), None, "{}", pattern.escape_ascii());
+        }
+        let pattern = [&b"a*".repeat(100)[..], b"b"].concat();
+        assert_eq!(matches(&pattern, &[b'a'; 10_000], &mut 100_000), Some(false));
     }
 }

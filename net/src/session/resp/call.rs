@@ -160,6 +160,10 @@ pub(super) enum Error {
     IncompatibleNx,
     IncompatibleGtLt,
     InvalidCursor,
+    /// It takes more steps than a command may.
+    PatternTooLong,
+    /// COMMAND: more names than are answered at once.
+    TooManyNames,
     Protocol(ProtocolError),
     /// The frame is longer than `--max-frame`.
     FrameTooLong,
@@ -172,6 +176,7 @@ impl Error {
             Error::UnknownCommand => BadInput::UnknownCommand,
             Error::KeyTooLong => BadInput::Key,
             Error::ValueTooLong | Error::PairsTooLong | Error::StringTooLong => BadInput::ValueTooLong,
+            Error::PatternTooLong | Error::TooManyNames => BadInput::Limit,
             Error::FrameTooLong
             | Error::Protocol(ProtocolError::TooManyArguments | ProtocolError::TooBigInline) => {
                 BadInput::Limit

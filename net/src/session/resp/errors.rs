@@ -53,6 +53,8 @@ fn fixed(error: Error) -> &'static str {
         Error::IncompatibleNx => "ERR NX and XX, GT or LT options at the same time are not compatible",
         Error::IncompatibleGtLt => "ERR GT and LT options at the same time are not compatible",
         Error::InvalidCursor => "ERR invalid cursor",
+        Error::PatternTooLong => "ERR the pattern takes more than 1048576 steps",
+        Error::TooManyNames => "ERR more than 1000 names in one command",
         Error::FrameTooLong => "ERR Protocol error: request longer than --max-frame",
         // Written with their details above.
         Error::UnknownCommand

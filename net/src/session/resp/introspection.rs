@@ -1,8 +1,10 @@
 //! COMMAND and DBSIZE: what the server says of its commands and its keys.
 
-use super::Session;
+use super::call::Error;
 use super::local::{LocalCall, Subcommand};
+use super::reply::PATTERN_STEPS_MAX;
 use super::table::{Class, ROWS, Row, lookup};
+use super::{Session, errors};
 use torc_proto::resp::compose::{self, Version};
 use torc_proto::resp::glob;
 
@@ -63,8 +65,14 @@ fn categories(row: &Row) -> Vec<&'static str> {
     categories
 }
 
+/// An answer is a hundred times as long as a name.
+const NAMES_MAX: usize = 1000;
+
 fn info(session: &mut Session, call: &LocalCall<'_>, out: &mut Vec<u8>) {
     let version = session.version;
+    if call.words.len() - 2 > NAMES_MAX {
+        return errors::write(Error::TooManyNames, &[], out);
+    }
     if call.words.len() == 2 {
         compose::array(out, ROWS.len());
         return ROWS.iter().for_each(|row| describe(row, version, out));
@@ -79,6 +87,9 @@ fn info(session: &mut Session, call: &LocalCall<'_>, out: &mut Vec<u8>) {
 }
 
 fn docs(session: &mut Session, call: &LocalCall<'_>, out: &mut Vec<u8>) {
+    if call.words.len() - 2 > NAMES_MAX {
+        return errors::write(Error::TooManyNames, &[], out);
+    }
     let rows: Vec<&Row> = match call.words.get(2..) {
         Some(names @ [_, ..]) => names.iter().filter_map(|name| lookup(name)).map(|(_, row)| row).collect(),
         _ => ROWS.iter().collect(),
@@ -94,23 +105,31 @@ fn docs(session: &mut Session, call: &LocalCall<'_>, out: &mut Vec<u8>) {
     }
 }
 
+/// Whether a row is listed; `None` if that takes too many steps.
+type Filter = Box<dyn FnMut(&Row) -> Option<bool>>;
+
 fn list(session: &mut Session, call: &LocalCall<'_>, out: &mut Vec<u8>) {
-    let filter: Box<dyn Fn(&Row) -> bool> = match call.words.len() {
-        2 => Box::new(|_| true),
-        5 if call.is(2, "FILTERBY") && call.is(3, "MODULE") => Box::new(|_| false),
+    let mut steps = PATTERN_STEPS_MAX;
+    let filter: Filter = match call.words.len() {
+        2 => Box::new(|_| Some(true)),
+        5 if call.is(2, "FILTERBY") && call.is(3, "MODULE") => Box::new(|_| Some(false)),
         5 if call.is(2, "FILTERBY") && call.is(3, "ACLCAT") => {
             let category = [b"@", call.word(4)].concat();
             Box::new(move |row| {
-                categories(row).iter().any(|name| name.as_bytes().eq_ignore_ascii_case(&category))
+                Some(categories(row).iter().any(|name| name.as_bytes().eq_ignore_ascii_case(&category)))
             })
         }
         5 if call.is(2, "FILTERBY") && call.is(3, "PATTERN") => {
             let pattern = call.word(4).to_ascii_lowercase();
-            Box::new(move |row| glob::matches(&pattern, row.name.as_bytes()))
+            Box::new(move |row| glob::matches(&pattern, row.name.as_bytes(), &mut steps))
         }
         _ => return compose::error(out, b"ERR syntax error"),
     };
-    let rows: Vec<&Row> = ROWS.iter().filter(|row| filter(row)).collect();
+    let Some(matched) = ROWS.iter().map(filter).collect::<Option<Vec<bool>>>() else {
+        return errors::write(Error::PatternTooLong, &[], out);
+    };
+    let rows: Vec<&Row> =
+        ROWS.iter().zip(matched).filter(|(_, matched)| *matched).map(|(row, _)| row).collect();
     compose::set(out, rows.len(), session.version);
     rows.iter().for_each(|row| compose::bulk(out, row.name.as_bytes()));
 }

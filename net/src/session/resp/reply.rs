@@ -197,7 +197,7 @@ impl Session {
         let version = self.version;
         let outcome = match answer {
             Answer::Outcome(outcome) => outcome,
-            Answer::Scanned { cursor, keys } => return scanned(kind, echo, *cursor, keys, out.tail()),
+            Answer::Scanned { cursor, keys } => return scanned(kind, echo, *cursor, keys, out),
             _ => return compose::simple(out.tail(), "OK"),
         };
         match (kind, outcome) {
@@ -321,16 +321,27 @@ fn expiry(clock: Clock, meta: &Meta, now: Millis) -> i64 {
     signed(if clock.seconds { millis.saturating_add(500) / 1000 } else { millis })
 }
 
+/// Bytes of a pattern that one command looks at in all: some milliseconds. A usual pattern takes two for a byte of a key.
+pub(super) const PATTERN_STEPS_MAX: usize = 1 << 20;
+
 /// The next cursor and those keys that match.
-fn scanned(kind: Kind, pattern: &[u8], cursor: u64, keys: &[u8], out: &mut Vec<u8>) {
+fn scanned(kind: Kind, pattern: &[u8], cursor: u64, keys: &[u8], out: &mut Output) {
     let Kind::Keys { pattern: filtered, strings } = kind else { return };
-    let wanted = |key: &&[u8]| strings && (!filtered || glob::matches(pattern, key));
+    let mut steps = PATTERN_STEPS_MAX;
+    let mut wanted = Vec::new();
+    for key in scan_keys(keys).filter(|_| strings) {
+        let matched = if filtered { glob::matches(pattern, key, &mut steps) } else { Some(true) };
+        match matched {
+            Some(true) => wanted.push(key),
+            Some(false) => {}
+            None => return failed(Error::PatternTooLong, &[], out),
+        }
+    }
+    let out = out.tail();
     compose::array(out, 2);
     compose::bulk(out, itoa::Buffer::new().format(cursor).as_bytes());
-    compose::array(out, scan_keys(keys).filter(wanted).count());
-    for key in scan_keys(keys).filter(wanted) {
-        compose::bulk(out, key);
-    }
+    compose::array(out, wanted.len());
+    wanted.iter().for_each(|key| compose::bulk(out, key));
 }
 
 /// The keys in an [`Answer::Scanned`].
