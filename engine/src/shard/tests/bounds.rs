@@ -207,3 +207,20 @@ fn a_step_of_a_scan_walks_a_bounded_part_of_an_empty_index() {
     }
     assert_eq!((steps, seen), (3, 1));
 }
+
+/// The wall clock of a machine may be right only after the server has started.
+#[test]
+fn a_jump_of_time_by_decades_expires_what_is_over_in_a_bounded_number_of_steps() {
+    let mut shard = shard_of(16 << 20);
+    for key in keys(2_000) {
+        let expiry = if key[0].is_multiple_of(2) {
+            Expiry::At(NOW + 60_000 * u64::from(key[0]))
+        } else {
+            Expiry::Never
+        };
+        ask(&mut shard, &key, Op::Write(Write { expiry, ..Write::set(b"v") }), NOW);
+    }
+    let later = NOW + 50 * 365 * 24 * 3600 * 1000;
+    keys(2_000).for_each(|key| assert_eq!(get(&mut shard, &key, later).is_some(), !key[0].is_multiple_of(2)));
+    drain(&mut shard, later);
+}
