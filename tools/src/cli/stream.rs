@@ -12,7 +12,11 @@ impl<T: Read + Write> Stream for T {}
 /// `host:port`, `tcp://host:port` or `unix:/path`.
 pub(super) fn connect(server: &str, timeout: Duration) -> Result<Box<dyn Stream>, Failure> {
     let fail = |error: std::io::Error| {
-        Failure::Failed(format!("{server}: {error}; is the server running there? Start one with: torc serve"))
+        let cure = match error.kind() {
+            std::io::ErrorKind::InvalidInput => "write host:port or unix:/path",
+            _ => "is the server running there? Start one with: torc serve",
+        };
+        Failure::Failed(format!("{server}: {error}; {cure}"))
     };
     if let Some(path) = server.strip_prefix("unix:") {
         let stream = UnixStream::connect(path.strip_prefix("//").unwrap_or(path)).map_err(fail)?;

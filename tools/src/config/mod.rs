@@ -295,19 +295,24 @@ impl Reader<'_> {
             Endpoint::Tcp(address) => Some(address.port()),
             Endpoint::Unix(_) => None,
         });
+        let fits = |base: &u16| base.checked_add(shards - 1).is_some();
         let (base, why) = match self.text(NAME) {
             "off" => (None, ""),
             "auto" if shards == 1 => (None, "the common port is the only shard's own"),
             "auto" => match first {
                 None => (None, "no TCP listener"),
                 Some(0) => (Some(0), "the listener's port is any, too"),
-                Some(port) => match port.checked_add(SHARD_PORT_DISTANCE) {
+                Some(port) => match port.checked_add(SHARD_PORT_DISTANCE).filter(fits) {
                     Some(base) => (Some(base), "the first TCP listener's port plus 100"),
                     None => (Some(0), "no room above the listener's port"),
                 },
             },
             _ => (Some(self.parse(NAME, count::<0, 65535>)? as u16), ""),
         };
+        if base.is_some_and(|base| !fits(&base)) {
+            return Err(self
+                .error(NAME, format!("leaves no port for the last of {shards} shards; choose a lower one")));
+        }
         self.note(NAME, base.map_or("off".into(), |base| base.to_string()), why);
         Ok(base)
     }

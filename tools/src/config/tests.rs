@@ -65,6 +65,14 @@ fn defaults_serve_on_loopback_with_a_shard_a_cpu() {
     assert_eq!(config.admin.map(|a| a.to_string()).as_deref(), Some("127.0.0.1:7172"));
 }
 
+/// Once the last shards' ports were beyond the last there is, and the server did not start.
+#[test]
+fn shards_get_free_ports_where_the_listeners_port_leaves_no_room() {
+    let base =
+        |port: u16| load(&[&format!("--listen=127.0.0.1:{port}")]).expect("a port").server.shard_port_base;
+    assert_eq!([65_432, 65_433, 65_535].map(base), [Some(65_532), Some(0), Some(0)]);
+}
+
 #[test]
 fn every_setting_is_shown_once_with_its_origin() {
     let config = load(&[]).expect("the defaults");

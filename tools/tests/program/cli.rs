@@ -91,6 +91,17 @@ fn a_pipe_is_a_line_a_command() {
 }
 
 #[test]
+fn what_is_no_address_is_an_error_that_says_how_one_is_written() {
+    for server in ["localhost", "", "127.0.0.1:99999", "unix:"] {
+        for protocol in ["native", "resp"] {
+            let output = finish(torc().args(["cli", "-s", server, "-p", protocol, "PING"]));
+            assert_eq!(output.status.code(), Some(1), "{server} {protocol}");
+            assert!(stderr_of(&output).contains("host:port"), "{server}: {}", stderr_of(&output));
+        }
+    }
+}
+
+#[test]
 fn a_server_that_is_not_there_is_an_error_with_the_cure() {
     for protocol in ["native", "resp"] {
         let began = std::time::Instant::now();
