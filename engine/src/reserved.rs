@@ -49,12 +49,6 @@ impl<T: Zeroed> ReservedArray<T> {
         // SAFETY: as in `as_slice`; `&mut self` makes this the only reference.
         unsafe { std::slice::from_raw_parts_mut(self.range.as_ptr().cast::<T>(), self.len) }
     }
-
-    /// Starts to fetch the cache line of an element, which need not be there.
-    #[inline]
-    pub(crate) fn prefetch(&self, number: usize) {
-        crate::prefetch::line(self.range.as_ptr().wrapping_add(number * size_of::<T>()));
-    }
 }
 
 #[cfg(test)]

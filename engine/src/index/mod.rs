@@ -3,7 +3,7 @@
 //! ```text
 //!  bucket: one cache line
 //!  +----------------+--------+--------+--------+--------+--------+--------+--------+
-//!  | away 32 reach 8| slot 0 | slot 1 | slot 2 | slot 3 | slot 4 | slot 5 | slot 6 |
+//!  | own word       | slot 0 | slot 1 | slot 2 | slot 3 | slot 4 | slot 5 | slot 6 |
 //!  +----------------+--------+--------+--------+--------+--------+--------+--------+
 //!
 //!  table:  home 0 | home 1 | ... | home n-1 | PROBE_BUCKETS more for the last homes' overflow
@@ -31,7 +31,7 @@ mod table;
 pub use slot::{FREQUENCY_MAX, LOCATION_BYTES_MAX, Slot};
 
 use std::ops::ControlFlow;
-use table::{Bucket, Table};
+use table::{BUCKET_BYTES, Table};
 
 /// Buckets after the home where an item may be. At 64, loading a million items dropped one or two of them under one
 /// seed of eight; the chance falls exponentially with the distance, and lookups only go as far as their home says.
@@ -92,7 +92,7 @@ impl Index {
     /// If the address range cannot be reserved.
     pub fn new(homes: usize, bytes_max: usize) -> std::io::Result<Index> {
         let homes = homes.max(1);
-        let buckets_max = (bytes_max / size_of::<Bucket>()).max(homes + PROBE_BUCKETS);
+        let buckets_max = (bytes_max / BUCKET_BYTES).max(homes + PROBE_BUCKETS);
         let mut table = Table::reserve(buckets_max)?;
         table.extend_to(homes + PROBE_BUCKETS);
         Ok(Index { table, homes: homes as u64, growing: None, items: 0, moving: Vec::with_capacity(64) })
@@ -100,11 +100,11 @@ impl Index {
 
     /// Bytes of the table.
     pub fn bytes(&self) -> usize {
-        std::mem::size_of_val(self.table.buckets())
+        self.table.len() * BUCKET_BYTES
     }
 
     pub fn buckets(&self) -> usize {
-        self.table.buckets().len()
+        self.table.len()
     }
 
     /// Items in the index.
@@ -123,6 +123,12 @@ impl Index {
         scale(hash, self.homes) as usize
     }
 
+    /// Where the buckets begin.
+    #[cfg(test)]
+    pub(crate) fn address(&self) -> *const u8 {
+        self.table.address()
+    }
+
     /// Starts to fetch the home of a hash.
     #[inline]
     pub fn prefetch(&self, hash: u64) {
@@ -134,7 +140,7 @@ impl Index {
     pub fn likely(&self, hash: u64) -> Option<Slot> {
         let bucket = self.table.bucket(self.home(hash));
         let wanted = Slot::wanted(hash);
-        bucket.slots.iter().copied().find(|slot| slot.matches(wanted))
+        bucket.slots().find(|slot| slot.matches(wanted))
     }
 
     /// The slot of an item with this hash for which `is_it` says yes.
@@ -143,10 +149,10 @@ impl Index {
         let home = self.home(hash);
         let wanted = Slot::wanted(hash);
         let mut at = home;
-        let last = home + self.table.bucket(home).reach();
+        let last = home + self.table.bucket(home).head().reach();
         loop {
             let bucket = self.table.bucket(at);
-            for (number, &slot) in bucket.slots.iter().enumerate() {
+            for (number, slot) in bucket.slots().enumerate() {
                 if slot.matches(wanted) && is_it(slot) {
                     return Some((Place { bucket: at as u32, slot: number as u8 }, slot));
                 }
@@ -161,15 +167,16 @@ impl Index {
     /// Changes the slot of an item that stays the same key's.
     #[inline]
     pub fn replace(&mut self, place: Place, slot: Slot) {
-        self.table.bucket_mut(place.bucket as usize).slots[place.slot as usize] = slot;
+        self.table.set_slot(place.bucket as usize, place.slot as usize, slot);
     }
 
     /// Removes the slot at `place`, which belongs to an item with this hash.
     pub fn remove(&mut self, place: Place, hash: u64) {
         let home = self.home(hash);
-        self.replace(place, Slot::EMPTY);
-        if place.bucket as usize != home {
-            self.table.bucket_mut(home).came_back();
+        if place.bucket as usize == home {
+            self.replace(place, Slot::EMPTY);
+        } else {
+            self.table.clear_away(home, place.bucket as usize, place.slot as usize);
         }
         self.items -= 1;
     }
@@ -181,13 +188,14 @@ impl Index {
     pub fn insert(&mut self, hash: u64, slot: Slot) -> Result<(), Full> {
         let home = self.home(hash);
         for away in 0..=PROBE_BUCKETS {
-            if self.table.bucket_mut(home + away).put(slot) {
-                if away > 0 {
-                    self.table.bucket_mut(home).went_away(away);
-                }
-                self.items += 1;
-                return Ok(());
+            let Some(number) = self.table.bucket(home + away).vacancy() else { continue };
+            if away == 0 {
+                self.table.set_slot(home, number, slot);
+            } else {
+                self.table.set_away(home, away, number, slot);
             }
+            self.items += 1;
+            return Ok(());
         }
         Err(Full)
     }
@@ -195,9 +203,8 @@ impl Index {
     /// The least frequent item near the home of `hash`: what to drop when the index is [`Full`].
     pub fn coldest_near(&self, hash: u64) -> Option<Slot> {
         let home = self.home(hash);
-        let near = &self.table.buckets()[home..=home + PROBE_BUCKETS];
-        near.iter()
-            .flat_map(|bucket| bucket.slots)
+        (home..=home + PROBE_BUCKETS)
+            .flat_map(|number| self.table.bucket(number).slots())
             .filter(|slot| !slot.is_empty())
             .min_by_key(|slot| slot.frequency())
     }
@@ -213,7 +220,7 @@ impl Index {
             return None;
         }
         let buckets = self.grown_homes() as usize + PROBE_BUCKETS;
-        (buckets <= self.table.buckets_max()).then_some(buckets * size_of::<Bucket>())
+        (buckets <= self.table.buckets_max()).then_some(buckets * BUCKET_BYTES)
     }
 
     fn grown_homes(&self) -> u64 {
@@ -233,7 +240,7 @@ impl Index {
     pub fn next_step(&self) -> impl Iterator<Item = Slot> + '_ {
         let home = self.growing.and_then(|growing| growing.boundary.checked_sub(1));
         home.into_iter()
-            .flat_map(|home| self.table.bucket(home as usize).slots)
+            .flat_map(|home| self.table.bucket(home as usize).slots())
             .filter(|slot| !slot.is_empty())
     }
 
@@ -243,11 +250,12 @@ impl Index {
         let Some(growing) = self.growing else { return };
         let home = growing.boundary - 1;
         let first = home as usize;
-        let last = first + self.table.bucket(first).reach();
+        let last = first + self.table.bucket(first).head().reach();
+        self.table.open(first);
         let mut moving = std::mem::take(&mut self.moving);
         for bucket in first..=last {
             for number in 0..SLOTS_PER_BUCKET {
-                let slot = self.table.bucket(bucket).slots[number];
+                let slot = self.table.bucket(bucket).slot(number);
                 if slot.is_empty() {
                     continue;
                 }
@@ -265,6 +273,7 @@ impl Index {
             }
         }
         self.moving = moving;
+        self.table.close(first);
     }
 
     /// Visits the slots of the homes from that of `hash` on, until a visit breaks off or `homes_max` homes are done; a
@@ -316,11 +325,11 @@ impl Index {
         let mut flow = ControlFlow::Continue(());
         let bucket = self.table.bucket(home);
         // Without a branch for each slot: most homes of a large index may be empty.
-        if bucket.reach() == 0 && bucket.slots.iter().fold(true, |empty, slot| empty & slot.is_empty()) {
+        if bucket.head().reach() == 0 && bucket.slots().fold(true, |empty, slot| empty & slot.is_empty()) {
             return flow;
         }
-        let last = home + bucket.reach();
-        for slot in self.table.buckets()[home..=last].iter().flat_map(|bucket| bucket.slots) {
+        let last = home + bucket.head().reach();
+        for slot in (home..=last).flat_map(|number| self.table.bucket(number).slots()) {
             if !slot.is_empty() && self.home(hash_of(slot)) == home && visit(slot).is_break() {
                 flow = ControlFlow::Break(());
             }

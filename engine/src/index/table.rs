@@ -1,94 +1,211 @@
-//! The memory of the buckets.
+//! The memory of the buckets: words that others may read while their owner changes them.
+//!
+//! ```text
+//!   63             32 31   24 23   16 15             0
+//!  +-----------------+-------+-------+----------------+
+//!  | sequence        | zeros | reach | away           |    the bucket's own word
+//!  +-----------------+-------+-------+----------------+
+//! ```
+//!
+//! - *away*: items whose home this is and that are elsewhere.
+//! - *reach*: the farthest of them is at most this many buckets on.
+//! - *sequence*: odd while items of this home change places, or its reach changes. Who finds it even and the same before
+//!   and after has seen all items of the home.
+//!
+//! Each word changes at once, and a slot is published with release order: who reads it with acquire order finds the whole
+//! item.
 
 use super::{PROBE_BUCKETS, SLOTS_PER_BUCKET, Slot};
-use crate::reserved::{ReservedArray, Zeroed};
+use std::marker::PhantomData;
+use std::sync::atomic::{AtomicU64, Ordering, fence};
 use torc_pmem::media::memory::MemoryRange;
 
-/// One cache line; all zeros is an empty bucket.
-#[derive(Debug, Clone, Copy)]
-#[repr(C, align(64))]
-pub(super) struct Bucket {
-    /// Items whose home this is and that are elsewhere.
-    away: u32,
-    /// The farthest of them is at most this many buckets on.
-    reach: u8,
-    _reserved: [u8; 3],
-    pub(super) slots: [Slot; SLOTS_PER_BUCKET],
-}
+/// A bucket is one cache line.
+pub(super) const BUCKET_BYTES: usize = 64;
 
-const _: () = assert!(size_of::<Bucket>() == 64);
+const WORD: usize = size_of::<u64>();
+
+const _: () = assert!(BUCKET_BYTES == (1 + SLOTS_PER_BUCKET) * WORD);
 const _: () = assert!(PROBE_BUCKETS <= u8::MAX as usize);
-
-impl Bucket {
-    #[inline]
-    pub(super) fn reach(&self) -> usize {
-        self.reach as usize
-    }
-
-    /// Puts a slot into a free place, if there is one.
-    pub(super) fn put(&mut self, slot: Slot) -> bool {
-        match self.slots.iter_mut().find(|place| place.is_empty()) {
-            Some(place) => {
-                *place = slot;
-                true
-            }
-            None => false,
-        }
-    }
-
-    pub(super) fn went_away(&mut self, distance: usize) {
-        self.away += 1;
-        self.reach = self.reach.max(distance as u8);
-    }
-
-    pub(super) fn came_back(&mut self) {
-        self.away -= 1;
-        if self.away == 0 {
-            self.reach = 0;
-        }
-    }
-}
-
-// SAFETY: integers; zeros are an empty bucket. Aligned to a cache line.
-unsafe impl Zeroed for Bucket {}
+const _: () = assert!(PROBE_BUCKETS * SLOTS_PER_BUCKET <= u16::MAX as usize);
 
 /// Buckets in use at the start of a reserved range.
 #[derive(Debug)]
-pub(super) struct Table(ReservedArray<Bucket>);
+pub(super) struct Table {
+    range: MemoryRange,
+    len: usize,
+}
 
 impl Table {
     pub(super) fn reserve(buckets_max: usize) -> std::io::Result<Table> {
-        let range = MemoryRange::reserve(buckets_max * size_of::<Bucket>())?;
-        Ok(Table(ReservedArray::new(range)))
+        Ok(Table { range: MemoryRange::reserve(buckets_max * BUCKET_BYTES)?, len: 0 })
     }
 
     pub(super) fn buckets_max(&self) -> usize {
-        self.0.len_max()
+        self.range.len() / BUCKET_BYTES
+    }
+
+    /// Number of buckets.
+    pub(super) fn len(&self) -> usize {
+        self.len
     }
 
     /// # Panics
     /// If the range is not that long.
     pub(super) fn extend_to(&mut self, buckets: usize) {
-        self.0.extend_to(buckets);
+        assert!(self.len <= buckets && buckets <= self.buckets_max(), "a table grows inside its range");
+        self.len = buckets;
+    }
+
+    /// # Panics
+    /// If there is no such bucket.
+    #[inline]
+    pub(super) fn bucket(&self, number: usize) -> Bucket<'_> {
+        assert!(number < self.len, "a bucket of the table");
+        let words = self.range.as_ptr().wrapping_add(number * BUCKET_BYTES).cast();
+        Bucket { words, life: PhantomData }
+    }
+
+    /// Publishes a slot.
+    #[inline]
+    pub(super) fn set_slot(&mut self, bucket: usize, number: usize, slot: Slot) {
+        assert!(number < SLOTS_PER_BUCKET, "a slot of the bucket");
+        self.store(bucket, 1 + number, slot.bits(), Ordering::Release);
+    }
+
+    /// Publishes a slot in a bucket that is `distance` behind its home.
+    pub(super) fn set_away(&mut self, home: usize, distance: usize, number: usize, slot: Slot) {
+        let opened = self.open(home);
+        self.set_slot(home + distance, number, slot);
+        self.end(home, self.bucket(home).head().went_away(distance), opened);
+    }
+
+    /// Empties a slot in a bucket that is not its home.
+    pub(super) fn clear_away(&mut self, home: usize, bucket: usize, number: usize) {
+        let opened = self.open(home);
+        self.set_slot(bucket, number, Slot::EMPTY);
+        self.end(home, self.bucket(home).head().came_back(), opened);
+    }
+
+    /// Makes the sequence of a home odd. Returns whether it was even: else a wider change is under way, which ends it.
+    pub(super) fn open(&mut self, home: usize) -> bool {
+        let head = self.bucket(home).head();
+        if head.is_odd() {
+            return false;
+        }
+        self.store(home, 0, head.next().0, Ordering::Relaxed);
+        // Not one of the changes to come is seen before the sequence is.
+        fence(Ordering::Release);
+        true
+    }
+
+    /// Makes the sequence of a home even again.
+    pub(super) fn close(&mut self, home: usize) {
+        self.end(home, self.bucket(home).head(), true);
+    }
+
+    fn end(&mut self, home: usize, head: Head, close: bool) {
+        let head = if close { head.next() } else { head };
+        self.store(home, 0, head.0, Ordering::Release);
     }
 
     #[inline]
-    pub(super) fn buckets(&self) -> &[Bucket] {
-        self.0.as_slice()
+    fn store(&mut self, bucket: usize, word: usize, bits: u64, order: Ordering) {
+        let words = self.bucket(bucket).words;
+        debug_assert!(word <= SLOTS_PER_BUCKET);
+        // SAFETY: one of the eight aligned words of a bucket of the table (`bucket`), which is mapped, and only ever reached
+        // through raw pointers: written here, by whoever has the table for itself.
+        unsafe { AtomicU64::from_ptr(words.add(word)) }.store(bits, order);
     }
 
-    #[inline]
-    pub(super) fn bucket(&self, number: usize) -> &Bucket {
-        &self.buckets()[number]
-    }
-
-    #[inline]
-    pub(super) fn bucket_mut(&mut self, number: usize) -> &mut Bucket {
-        &mut self.0.as_mut_slice()[number]
+    /// Where the buckets begin.
+    #[cfg(test)]
+    pub(super) fn address(&self) -> *const u8 {
+        self.range.as_ptr()
     }
 
     #[inline]
     pub(super) fn prefetch(&self, number: usize) {
-        self.0.prefetch(number);
+        crate::prefetch::line(self.range.as_ptr().wrapping_add(number * BUCKET_BYTES));
+    }
+}
+
+/// A bucket, as its owner reads it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bucket<'t> {
+    words: *mut u64,
+    life: PhantomData<&'t Table>,
+}
+
+impl<'t> Bucket<'t> {
+    #[inline]
+    pub(super) fn slot(self, number: usize) -> Slot {
+        assert!(number < SLOTS_PER_BUCKET, "a slot of the bucket");
+        Slot::from_bits(self.word(1 + number))
+    }
+
+    #[inline]
+    pub(super) fn slots(self) -> impl Iterator<Item = Slot> + 't {
+        (0..SLOTS_PER_BUCKET).map(move |number| self.slot(number))
+    }
+
+    /// The number of the first empty slot.
+    pub(super) fn vacancy(self) -> Option<usize> {
+        self.slots().position(Slot::is_empty)
+    }
+
+    #[inline]
+    pub(super) fn head(self) -> Head {
+        Head(self.word(0))
+    }
+
+    #[inline]
+    fn word(self, word: usize) -> u64 {
+        // SAFETY: one of the eight words of a bucket of the table (`Table::bucket`), of which all callers stay inside; it
+        // is initialised, as the range was zeroed, and nobody writes it while the table is borrowed.
+        unsafe { self.words.add(word).read() }
+    }
+}
+
+/// A bucket's own word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Head(u64);
+
+const REACH_SHIFT: u32 = 16;
+const SEQUENCE_SHIFT: u32 = 32;
+const SEQUENCE_ONE: u64 = 1 << SEQUENCE_SHIFT;
+const AWAY_MASK: u64 = (1 << REACH_SHIFT) - 1;
+
+impl Head {
+    #[inline]
+    pub(super) fn reach(self) -> usize {
+        (self.0 >> REACH_SHIFT) as u8 as usize
+    }
+
+    #[cfg(test)]
+    pub(super) fn sequence(self) -> u32 {
+        (self.0 >> SEQUENCE_SHIFT) as u32
+    }
+
+    fn went_away(self, distance: usize) -> Head {
+        self.with((self.0 & AWAY_MASK) + 1, self.reach().max(distance))
+    }
+
+    fn came_back(self) -> Head {
+        let away = (self.0 & AWAY_MASK) - 1;
+        self.with(away, if away == 0 { 0 } else { self.reach() })
+    }
+
+    fn with(self, away: u64, reach: usize) -> Head {
+        Head(self.0 >> SEQUENCE_SHIFT << SEQUENCE_SHIFT | (reach as u64) << REACH_SHIFT | away)
+    }
+
+    fn is_odd(self) -> bool {
+        self.0 & SEQUENCE_ONE != 0
+    }
+
+    /// With the next sequence; after the last one comes the first.
+    fn next(self) -> Head {
+        Head(self.0.wrapping_add(SEQUENCE_ONE))
     }
 }

@@ -87,6 +87,51 @@ fn growth_names_every_item_that_finds_no_place() {
     assert!(hashes.iter().all(|&hash| find(&index, &items, hash).is_some() != lost.contains(&hash)));
 }
 
+/// Sequences by home; all of them even.
+fn sequences(index: &Index) -> Vec<u32> {
+    let sequences: Vec<u32> =
+        (0..index.buckets()).map(|number| index.table.bucket(number).head().sequence()).collect();
+    assert!(sequences.iter().all(|sequence| sequence % 2 == 0));
+    sequences
+}
+
+/// Whoever finds a home's sequence unchanged has missed none of its items.
+#[test]
+fn the_sequence_of_a_home_tells_of_items_that_come_and_go_elsewhere() {
+    let mut index = Index::new(2, 1 << 20).unwrap();
+    let mut items = Items::default();
+    let high = 1u64 << 63;
+    for hash in 0..SLOTS_PER_BUCKET as u64 {
+        index.insert(hash, items.add(hash)).unwrap();
+    }
+    assert_eq!(sequences(&index)[..2], [0, 0], "a place in the home itself is one word");
+    index.insert(100, items.add(100)).unwrap();
+    assert_eq!(sequences(&index)[..2], [2, 0], "one goes away, and the reach grows");
+    index.insert(high, items.add(high)).unwrap();
+    let (place, slot) = index.find(100, |slot| items.hash_of(slot) == 100).unwrap();
+    index.replace(place, slot.with_frequency(3));
+    assert_eq!(sequences(&index)[..2], [2, 0], "a slot changes where it is");
+    index.remove(place, 100);
+    assert_eq!(sequences(&index)[..2], [4, 0], "it leaves, and the reach falls");
+    assert_eq!(index.table.bucket(0).head().reach(), 0);
+}
+
+#[test]
+fn growth_changes_the_sequence_of_each_home_that_it_moves() {
+    let mut index = Index::new(2, 1 << 20).unwrap();
+    let mut items = Items::default();
+    for hash in 0..20 {
+        index.insert(hash, items.add(hash)).unwrap();
+    }
+    index.grow();
+    for home in [1, 0] {
+        let before = sequences(&index)[home];
+        index.grow_step(|slot| items.hash_of(slot), |_| panic!("there is room"));
+        assert_eq!(sequences(&index)[home], before + 2, "home {home} is closed once, as one change");
+    }
+    assert!(!index.is_growing() && (0..20).all(|hash| find(&index, &items, hash).is_some()));
+}
+
 #[derive(Debug, Clone)]
 enum Operation {
     Insert(u64),

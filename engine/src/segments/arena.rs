@@ -66,6 +66,12 @@ impl Arena {
         self.bytes_mut(at, HEADER_BYTES).set_word(STATE_WORD_OFFSET, word);
     }
 
+    /// Where the memory begins.
+    #[cfg(test)]
+    pub(crate) fn address(&self) -> *const u8 {
+        self.range.as_ptr()
+    }
+
     #[inline]
     pub(crate) fn prefetch(&self, at: u64, lines: usize) {
         for line in 0..lines {

@@ -181,6 +181,12 @@ impl Segments {
         self.arena.copy(from, to, len);
     }
 
+    /// Where the segments begin.
+    #[cfg(test)]
+    pub(crate) fn address(&self) -> *const u8 {
+        self.arena.address()
+    }
+
     #[inline]
     pub(crate) fn prefetch(&self, at: u64, lines: usize) {
         self.arena.prefetch(at, lines);

@@ -3,6 +3,7 @@
 mod accounts;
 mod bounds;
 mod long_values;
+mod readers;
 mod told;
 
 use super::*;
