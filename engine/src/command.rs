@@ -72,6 +72,8 @@ pub struct Read {
     pub show_old_expiry: bool,
     /// The reader knows leases: it sees placeholders, and wins the lease of a stale item.
     pub leases: bool,
+    /// The reader sees placeholders, but takes no lease and is told of none (meta `me`).
+    pub inspect: bool,
     /// No access: neither the frequency nor the fetched mark changes (EXISTS, TTL, TYPE, meta without bump).
     pub peek: bool,
 }

@@ -3,7 +3,7 @@
 use super::{Key, Shard};
 use crate::bytes::Bytes;
 use crate::changes::Cause;
-use crate::command::{Expiry, Found, Lease, Millis, Outcome, Read, Value};
+use crate::command::{Expiry, Found, Lease, Meta, Millis, Outcome, Read, Value};
 use crate::index::{Place, Slot};
 use crate::item::{Header, state};
 
@@ -21,7 +21,7 @@ impl Shard {
             return self.vivify(key, read, now);
         }
         let state = self.segments.item(at).state();
-        if state & state::PLACEHOLDER != 0 && !read.leases {
+        if state & state::PLACEHOLDER != 0 && !read.leases && !read.inspect {
             self.stats.misses.add(1);
             return Outcome::Miss;
         }
@@ -120,9 +120,11 @@ impl Shard {
     /// A miss that leaves a placeholder, if the reader asks for it.
     fn vivify(&mut self, key: Key<'_>, read: &Read, now: Millis) -> Outcome<'_> {
         let Some(expiry) = read.vivify else { return Outcome::Miss };
+        // Who makes it reads it, too.
+        let fetched = if read.peek { 0 } else { state::FETCHED };
         let header = Header {
             version: self.clock.next(now),
-            state: state::PLACEHOLDER | state::LEASE_GIVEN,
+            state: state::PLACEHOLDER | state::LEASE_GIVEN | fetched,
             expiry: super::write::absolute(expiry, None),
             token: read.token,
             space: key.space,
@@ -130,8 +132,7 @@ impl Shard {
         };
         match self.store(key, header, &[], now) {
             Ok(linked) => {
-                let mut meta = self.meta(linked.at);
-                meta.lease = Lease::Won;
+                let meta = Meta { fetched: false, lease: Lease::Won, ..self.meta(linked.at) };
                 Outcome::Item(Found { meta, value: Value::Inline(Bytes::default()) })
             }
             Err(refusal) => Outcome::Refused(refusal),

@@ -145,7 +145,7 @@ impl Model {
                 fetched: Some(false),
                 ..Entry::default()
             };
-            self.entries.insert(key.to_vec(), entry.clone());
+            self.entries.insert(key.to_vec(), Entry { fetched: Some(!peek), ..entry.clone() });
             return Expected::Item { entry, lease: Some(Lease::Won), changed: true };
         };
         if entry.placeholder && !leases {

@@ -26,7 +26,8 @@ impl Memcached {
         let process = Command::new("memcached")
             .arg("-s")
             .arg(&socket)
-            .args(["-m", "64", "-t", "1", "-u", "root"])
+            // Threads that hold an item for a moment make a step of a counter a new item.
+            .args(["-m", "64", "-t", "1", "-u", "root", "-o", "no_lru_maintainer,no_lru_crawler"])
             .stderr(Stdio::null())
             .spawn()
             .expect("memcached starts");

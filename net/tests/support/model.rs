@@ -99,13 +99,14 @@ impl Model {
                 token: read.token.unwrap_or(version),
                 placeholder: true,
                 lease_given: true,
+                fetched: !read.peek,
                 ..Item::default()
             };
             let item = self.items.entry(key.to_vec()).or_insert(placeholder);
             return Outcome::Item(found(item, Lease::Won, false));
         }
         let item = self.items.get_mut(key).expect("it is there");
-        if item.placeholder && !read.leases {
+        if item.placeholder && !read.leases && !read.inspect {
             return Outcome::Miss;
         }
         let compared = if read.recache_by_new { until(read.expiry, item.expiry) } else { item.expiry };

@@ -130,7 +130,7 @@ pub(super) fn meta<'a>(verb: MetaVerb, key: &'a [u8], flags: &MetaFlags, now: Mi
             leases: true,
         }),
         MetaVerb::Arithmetic => Op::Arithmetic(meta_arithmetic(flags, now)),
-        MetaVerb::Debug => Op::Read(Read { peek: true, leases: true, ..Read::default() }),
+        MetaVerb::Debug => Op::Read(Read { peek: true, inspect: true, ..Read::default() }),
     };
     Command { space: 0, key, op }
 }
@@ -139,21 +139,25 @@ fn new_expiry(flags: &MetaFlags, now: Millis) -> Option<Expiry> {
     flags.ttl().map(|ttl| expiry(ttl, now))
 }
 
+/// The expiry of an item that is made on a miss: of `N` and `T` the later one counts.
+fn vivify(flags: &MetaFlags, now: Millis) -> Option<Expiry> {
+    let ttl = flags.vivify()?;
+    let new = new_expiry(flags, now).filter(|_| flags.is_before_ttl(b'N'));
+    Some(new.unwrap_or_else(|| expiry(ttl, now)))
+}
+
 #[inline]
 fn meta_read(flags: &MetaFlags, now: Millis) -> Read {
     let new = new_expiry(flags, now);
-    let vivify = flags.vivify().map(|ttl| match new {
-        Some(new) if flags.is_before_ttl(b'N') => new,
-        _ => expiry(ttl, now),
-    });
     Read {
         expiry: new.unwrap_or(Expiry::Keep),
-        vivify,
+        vivify: vivify(flags, now),
         token: flags.token(),
         recache_below_ms: flags.recache().map(|ttl| below(ttl, now)),
         recache_by_new: new.is_some() && !flags.is_before_ttl(b'R'),
         show_old_expiry: flags.is_before_ttl(b't'),
         leases: true,
+        inspect: false,
         peek: flags.has(b'u'),
     }
 }
@@ -200,7 +204,7 @@ fn meta_arithmetic(flags: &MetaFlags, now: Millis) -> Arithmetic {
             Some(b'D' | b'-') => Delta::Decrement(flags.delta()),
             _ => Delta::Increment(flags.delta()),
         },
-        initial: flags.vivify().map(|ttl| (Number::Unsigned(flags.initial()), expiry(ttl, now))),
+        initial: vivify(flags, now).map(|expiry| (Number::Unsigned(flags.initial()), expiry)),
         expiry: new_expiry(flags, now).unwrap_or(Expiry::Keep),
         compare: flags.compare().filter(|token| *token != 0),
         token: flags.token(),

@@ -15,6 +15,7 @@ pub(super) const READ: Op<'static> = Op::Read(Read {
     recache_by_new: false,
     show_old_expiry: false,
     leases: false,
+    inspect: false,
     peek: false,
 });
 
