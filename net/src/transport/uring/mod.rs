@@ -12,7 +12,7 @@
 //! events runs it.
 //!
 //! Life of a socket: operations under way keep it. [`Uring::close`] shuts it down, which makes the kernel end
-//! its receive and send; when their last completions have come it is closed, its place is free and `Closed` is
+//! its receive, send and poll; when their last completions have come it is closed, its place is free and `Closed` is
 //! reported. So no completion can be about a reused place; generations are a second fence.
 //!
 //! What the kernel may do at any time, and what is done then:
@@ -33,6 +33,7 @@ mod end;
 mod enter;
 mod probe;
 mod quick;
+mod receive;
 mod socket;
 mod user_data;
 
@@ -46,7 +47,7 @@ use buffers::BufferRing;
 use enter::RegisteredRing;
 use io_uring::types::Fd;
 use io_uring::{IoUring, cqueue, opcode, squeue};
-use socket::{Receive, Sockets};
+use socket::Sockets;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::Arc;
@@ -165,34 +166,12 @@ impl Uring {
         }
     }
 
-    fn arm_receive(&mut self, conn: ConnId) {
-        let Some(socket) = self.sockets.find(conn) else { return };
-        if !socket.wants_receive() {
-            return;
-        }
-        socket.receive = Receive::Armed;
-        let receive = opcode::RecvMulti::new(Fd(socket.fd.as_raw_fd()), buffers::GROUP).build();
-        self.in_flight += 1;
-        self.push(receive.user_data(user_data::encode(Operation::Receive, conn)));
-    }
-
     /// Sends what the socket still has to send.
     fn arm_send(&mut self, conn: ConnId) {
         let Some(socket) = self.sockets.find(conn) else { return };
         let send = socket.send_rest(libc::MSG_WAITALL);
         self.in_flight += 1;
         self.push(send.user_data(user_data::encode(Operation::Send, conn)));
-    }
-
-    /// Asks to be told when a socket that is not read is gone: no receive would tell.
-    fn arm_watch(&mut self, conn: ConnId) {
-        let Some(socket) = self.sockets.find(conn) else { return };
-        if socket.watched || socket.watched_half || socket.closing {
-            return;
-        }
-        socket.watched = true;
-        let poll = opcode::PollAdd::new(Fd(socket.fd.as_raw_fd()), GONE as u32).build();
-        self.push(poll.user_data(user_data::encode(Operation::Watch, conn)));
     }
 
     fn enter(&mut self, wait: Option<Duration>) -> io::Result<()> {
@@ -261,38 +240,6 @@ impl Uring {
         }
     }
 
-    fn received(&mut self, conn: ConnId, result: i32, flags: u32, events: &mut Vec<Event>) {
-        let buffer = cqueue::buffer_select(flags).inspect(|&id| self.buffers.hold(id));
-        let more = cqueue::more(flags);
-        self.in_flight -= usize::from(!more);
-        let Some(socket) = self.sockets.find(conn) else {
-            buffer.into_iter().for_each(|id| self.buffers.recycle(id));
-            return;
-        };
-        if !more {
-            socket.receive = Receive::Idle;
-        }
-        let closing = socket.closing;
-        match (result, buffer) {
-            (1.., Some(id)) if !closing => {
-                events.push(Event::Received { conn, buffer: BufferId(id), len: result as u32 });
-            }
-            (_, Some(id)) => self.buffers.recycle(id),
-            (0, None) if !closing && !socket.ended => {
-                socket.ended = true;
-                events.push(Event::Ended { conn });
-            }
-            _ => {}
-        }
-        match -result {
-            libc::ENOBUFS => self.starved.push(conn),
-            libc::ECANCELED | libc::EINTR | libc::EAGAIN => self.arm_receive(conn),
-            1.. => self.close(conn),
-            _ => self.arm_receive(conn),
-        }
-        self.close_if_idle(conn);
-    }
-
     fn sent(&mut self, conn: ConnId, result: i32, events: &mut Vec<Event>) {
         let Some(socket) = self.sockets.find(conn) else { return };
         socket.quick = false;
@@ -330,30 +277,6 @@ impl Uring {
         self.push(cancel.user_data(user_data));
     }
 
-    /// The kernel does not find a receive that it is just working on, which may go on then.
-    fn cancelled(&mut self, conn: ConnId, result: i32) {
-        let Some(socket) = self.sockets.find(conn).filter(|_| result < 0) else { return };
-        if socket.receive == Receive::Cancelling {
-            socket.receive = Receive::Armed;
-            if !socket.reading {
-                self.pause(conn);
-            }
-        }
-    }
-
-    fn watched(&mut self, conn: ConnId, result: i32) {
-        let Some(socket) = self.sockets.find(conn) else { return };
-        socket.watched = false;
-        if result > 0 && result & i32::from(GONE) != 0 {
-            self.close(conn);
-        } else {
-            // The kernel reports the end of the client's side unasked. Answers can still be sent, and their sends
-            // will tell of the rest.
-            socket.watched_half = true;
-        }
-        self.close_if_idle(conn);
-    }
-
     fn prepare_turn(&mut self) -> Option<Duration> {
         if !self.starved.is_empty() {
             self.buffers.ran_empty();
@@ -370,9 +293,6 @@ impl Uring {
         Some(left)
     }
 }
-
-/// Poll events of a connection that is gone, not only its client's side.
-const GONE: i16 = libc::POLLHUP | libc::POLLERR;
 
 /// The place of what has none.
 const PLACE_NONE: ConnId = ConnId { index: 0, generation: 0 };
@@ -436,19 +356,11 @@ impl Transport for Uring {
     }
 
     fn pause(&mut self, conn: ConnId) {
-        let Some(socket) = self.sockets.find(conn) else { return };
-        socket.reading = false;
-        if socket.receive == Receive::Armed {
-            socket.receive = Receive::Cancelling;
-            self.cancel(Operation::Receive, conn);
-        }
-        self.arm_watch(conn);
+        self.pause_receive(conn);
     }
 
     fn resume(&mut self, conn: ConnId) {
-        let Some(socket) = self.sockets.find(conn) else { return };
-        socket.reading = true;
-        self.arm_receive(conn);
+        self.resume_receive(conn);
     }
 
     fn close(&mut self, conn: ConnId) {
