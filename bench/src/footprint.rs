@@ -14,7 +14,7 @@ use serde::Serialize;
 use crate::{
     compare::Peer,
     error::BenchError,
-    generator::{Plan, TURN_BYTES, drive, pace::Pace},
+    generator::{Plan, TURN_BYTES, TURN_CONNECTIONS, drive, pace::Pace},
     lab::{
         CoreArgs, Cores,
         contender::Contender,
@@ -176,6 +176,7 @@ fn fill(args: &MemoryArgs, server: &Contender, items: u64) -> Result<(), BenchEr
         duration: None,
         spin: false,
         turn_bytes: TURN_BYTES,
+        turn_connections: TURN_CONNECTIONS,
         seed: 1,
     };
     let Some(&protocol) = server.protocols.first() else {

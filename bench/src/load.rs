@@ -9,7 +9,7 @@ use crate::{
     codec::Tally,
     error::BenchError,
     generator::{
-        Plan, Progress, TURN_BYTES,
+        Plan, Progress, TURN_BYTES, TURN_CONNECTIONS,
         address::Address,
         drive,
         measure::Outcome,
@@ -198,6 +198,7 @@ impl LoadArgs {
             duration: self.requests.is_none().then_some(duration),
             spin: self.cpu.is_some(),
             turn_bytes: TURN_BYTES,
+            turn_connections: TURN_CONNECTIONS,
             seed: self.workload.seed,
         })
     }
@@ -292,6 +293,7 @@ fn sweep(
         duration: None,
         spin: false,
         turn_bytes: TURN_BYTES,
+        turn_connections: TURN_CONNECTIONS,
         seed: workload.seed,
     };
     with_codec!(protocol, |codec| {

@@ -9,7 +9,7 @@ use std::{
 use super::Counter;
 use crate::{
     error::BenchError,
-    generator::epoll::{Epoll, Ready},
+    generator::epoll::{EVENTS_A_WAIT, Epoll, Ready},
 };
 
 /// Bytes asked for by one receive.
@@ -31,7 +31,7 @@ pub(super) fn serve(listener: &TcpListener) -> Result<(), BenchError> {
     let mut connections: Vec<Option<Connection>> = Vec::new();
     let mut inbox = vec![0; INBOX_BYTES];
     loop {
-        for at in 0..epoll.wait(-1)? {
+        for at in 0..epoll.wait(-1, EVENTS_A_WAIT)? {
             let Ready { number, .. } = epoll.ready(at);
             if number as u64 == LISTENER {
                 accept(listener, &epoll, &mut connections)?;

@@ -4,8 +4,8 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
 use crate::error::BenchError;
 
-/// Events taken by one wait.
-const EVENTS_A_WAIT: usize = 256;
+/// Events taken by one wait, at most.
+pub(crate) const EVENTS_A_WAIT: usize = 256;
 
 /// What one wait brought, kept until the next.
 pub(crate) struct Epoll {
@@ -47,6 +47,10 @@ impl Epoll {
         self.control(libc::EPOLL_CTL_MOD, fd, number, events)
     }
 
+    pub(crate) fn as_raw_fd(&self) -> RawFd {
+        self.fd.as_raw_fd()
+    }
+
     fn control(&self, how: i32, fd: RawFd, number: u64, events: u32) -> Result<(), BenchError> {
         let mut event = libc::epoll_event { events, u64: number };
         // SAFETY: `event` lives through the call, which copies it; a wrong `fd` is an error.
@@ -56,11 +60,12 @@ impl Epoll {
         }
     }
 
-    /// Waits up to `timeout_ms` (0: not at all; -1: for ever); returns how many are ready.
-    pub(crate) fn wait(&mut self, timeout_ms: i32) -> Result<usize, BenchError> {
-        // SAFETY: the kernel writes at most EVENTS_A_WAIT events, which is the array's length.
+    /// Waits up to `timeout_ms` (0: not at all; -1: for ever); returns how many are ready, `max` at most.
+    pub(crate) fn wait(&mut self, timeout_ms: i32, max: usize) -> Result<usize, BenchError> {
+        let max = max.clamp(1, EVENTS_A_WAIT);
+        // SAFETY: the kernel writes at most `max` events, and the array has room for EVENTS_A_WAIT.
         let ready = unsafe {
-            libc::epoll_wait(self.fd.as_raw_fd(), self.events.as_mut_ptr(), EVENTS_A_WAIT as i32, timeout_ms)
+            libc::epoll_wait(self.fd.as_raw_fd(), self.events.as_mut_ptr(), max as i32, timeout_ms)
         };
         match usize::try_from(ready) {
             Ok(ready) => Ok(ready),

@@ -26,7 +26,10 @@ pub mod pace;
 #[cfg(test)]
 mod tests;
 
-use std::time::{Duration, Instant};
+use std::{
+    os::fd::RawFd,
+    time::{Duration, Instant},
+};
 
 use crate::{
     codec::{Codec, Tally},
@@ -42,6 +45,9 @@ use pace::{Pace, Schedule};
 
 /// Default of [`Plan::turn_bytes`]; holds a few thousand small replies.
 pub const TURN_BYTES: usize = 256 * 1024;
+
+/// Default of [`Plan::turn_connections`].
+pub const TURN_CONNECTIONS: usize = epoll::EVENTS_A_WAIT;
 
 /// How long the answers outstanding at the end of a run are waited for.
 const DRAIN: Duration = Duration::from_secs(1);
@@ -74,6 +80,8 @@ pub struct Plan {
     pub spin: bool,
     /// Most bytes that one connection receives, and sends, before the others get their turn.
     pub turn_bytes: usize,
+    /// Most connections that are served in one step, for loads that share a thread.
+    pub turn_connections: usize,
     pub seed: u64,
 }
 
@@ -157,6 +165,11 @@ impl<'a, C: Codec, S: Source> Driver<'a, C, S> {
             (0..driver.connections.len()).try_for_each(|number| driver.refill(number))?;
         }
         Ok(driver)
+    }
+
+    /// Readable while some connection has something to do.
+    pub fn fd(&self) -> RawFd {
+        self.epoll.as_raw_fd()
     }
 
     /// One turn of the loop; the outcome when the run is over.
@@ -253,7 +266,7 @@ impl<'a, C: Codec, S: Source> Driver<'a, C, S> {
     /// One wait for events and the work they bring; returns how many there were.
     fn turn(&mut self) -> Result<usize, BenchError> {
         let spin = self.plan.spin || self.schedule.is_some();
-        let ready = self.epoll.wait(if spin { 0 } else { WAIT_MS })?;
+        let ready = self.epoll.wait(if spin { 0 } else { WAIT_MS }, self.plan.turn_connections)?;
         for at in 0..ready {
             let Ready { number, writable } = self.epoll.ready(at);
             if writable {
@@ -269,7 +282,7 @@ impl<'a, C: Codec, S: Source> Driver<'a, C, S> {
     }
 
     fn turn_without_refill(&mut self) -> Result<(), BenchError> {
-        for at in 0..self.epoll.wait(WAIT_MS)? {
+        for at in 0..self.epoll.wait(WAIT_MS, self.plan.turn_connections)? {
             let Ready { number, writable } = self.epoll.ready(at);
             if writable {
                 self.flush(number)?;

@@ -32,6 +32,7 @@ fn plan(connections: usize, depth: u32) -> Plan {
         duration: None,
         spin: false,
         turn_bytes: TURN_BYTES,
+        turn_connections: TURN_CONNECTIONS,
         seed: 1,
     }
 }

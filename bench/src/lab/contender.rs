@@ -1,6 +1,9 @@
 //! A server under measurement.
 
-use std::net::SocketAddr;
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use serde::Deserialize;
 
@@ -16,6 +19,12 @@ use crate::{
     },
     workload::args::Workload,
 };
+
+/// How long a server may work on after its clients have left.
+const REST_MAX: Duration = Duration::from_secs(10);
+/// A server that uses less than [`REST_SHARE`] of this time has come to rest.
+const REST_PROBE: Duration = Duration::from_millis(50);
+const REST_SHARE: f64 = 0.1;
 
 /// A running server, what it is, and where its costs can be read. Dropping it ends the server.
 #[derive(Debug)]
@@ -113,6 +122,22 @@ impl Contender {
         let launch = Launch::new(program).args(own_subcommand).args(["echo", "--engine", kind]).cpus(&[cpu]);
         let version = env!("CARGO_PKG_VERSION").into();
         Self::by_ready_line(engine.name(), version, &launch, Vec::new())
+    }
+
+    /// Waits until the server has nothing to do any more: what it still works on when its clients have left would
+    /// slow the next one down, which shares its core.
+    pub fn rest(&self) -> Result<(), BenchError> {
+        let began = Instant::now();
+        while began.elapsed() < REST_MAX {
+            let before = self.probe.sample()?;
+            std::thread::sleep(REST_PROBE);
+            let used = self.probe.sample()?.since(&before);
+            if (used.on_cpu_ns as f64) < REST_SHARE * REST_PROBE.as_nanos() as f64 {
+                return Ok(());
+            }
+        }
+        eprintln!("{} is still busy {} s after its clients have left", self.name, REST_MAX.as_secs());
+        Ok(())
     }
 
     /// Loads an echo server with requests of these sizes.

@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr, time::Duration};
 use serde::Serialize;
 
 use crate::generator::{
-    Plan, TURN_BYTES,
+    Plan, TURN_BYTES, TURN_CONNECTIONS,
     pace::{Arrivals, OpenLoop, Pace},
 };
 
@@ -69,6 +69,7 @@ impl Shape {
             duration: Some(timing.duration),
             spin: true,
             turn_bytes: TURN_BYTES,
+            turn_connections: TURN_CONNECTIONS,
             seed,
         }
     }

@@ -55,12 +55,6 @@ const MEMORY_MIB: u64 = 1024;
 /// Most that Torc's p99.9 may be of the better peer's.
 const BAR: f64 = 2.0;
 
-/// How long a server may still work on a flood whose clients have left.
-const QUIET_MAX: Duration = Duration::from_secs(10);
-/// A server that uses less of this time than [`QUIET_SHARE`] has come to rest.
-const QUIET_PROBE: Duration = Duration::from_millis(50);
-const QUIET_SHARE: f64 = 0.1;
-
 impl Flood {
     /// The protocols that have the command.
     fn protocols(self) -> &'static [Protocol] {
@@ -138,7 +132,7 @@ pub(super) fn run(
                 };
                 eprintln!("{}", page::line(&run));
                 runs.push(run);
-                rest(server)?;
+                server.rest()?;
             }
         }
     }
@@ -182,22 +176,6 @@ fn measure<C: Codec>(
         }
     }
     unreachable!("the cycle has no end")
-}
-
-/// Waits until the server has nothing to do any more: what it still works on would slow the next one down, which
-/// shares its core.
-fn rest(server: &Contender) -> Result<(), BenchError> {
-    let began = Instant::now();
-    while began.elapsed() < QUIET_MAX {
-        let before = server.probe.sample()?;
-        std::thread::sleep(QUIET_PROBE);
-        let used = server.probe.sample()?.since(&before);
-        if (used.on_cpu_ns as f64) < QUIET_SHARE * QUIET_PROBE.as_nanos() as f64 {
-            return Ok(());
-        }
-    }
-    eprintln!("{} is still busy {} s after a flood", server.name, QUIET_MAX.as_secs());
-    Ok(())
 }
 
 /// Torc's ratios, one for each flood and protocol; none where no peer was measured.

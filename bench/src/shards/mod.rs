@@ -1,0 +1,316 @@
+//! `torc bench shards`: two shards against one, on the same two cores. Loads: one shard; two shards
+//! whose keys a shard-aware client sends straight to their owners; two shards behind the common
+//! port, where every second key has to hop. The generator needs a core too: on a machine with two
+//! cores it shares one with the second shard, and the figures say what that leaves.
+//!
+//! Beside each load one bystander asks for a key at a time: what a flood does to it is what a
+//! client feels. Then long values are written in a pipeline, two shards against one.
+
+mod aware;
+mod page;
+mod verdict;
+
+use std::os::fd::RawFd;
+
+use clap::{Args, ValueEnum};
+use rand::{SeedableRng, rngs::SmallRng};
+use serde::Serialize;
+
+use crate::{
+    codec::Codec,
+    error::BenchError,
+    generator::{Driver, Plan, measure::Outcome},
+    lab::{
+        CoreArgs,
+        contender::Contender,
+        peers::TorcArgs,
+        shape::{Shape, Timing},
+    },
+    load::{Protocol, preload, seconds, with_codec},
+    report::Figures,
+    results::{Folder, OutArgs, Setting},
+    workload::{
+        Mixed, Objects, Source,
+        args::{Workload, WorkloadArgs},
+        keys::{KeyDistribution, KeyPicker, KeySpace},
+        mix::Mix,
+        sizes::SizeDistribution,
+    },
+};
+use aware::{Aware, owned_keys};
+use verdict::{FillVerdict, Verdict};
+
+/// Flags of `torc bench shards`.
+#[derive(Args, Clone, Debug)]
+pub struct ShardsArgs {
+    #[arg(long, value_enum, default_value_t = Protocol::Resp)]
+    protocol: Protocol,
+    /// Depths of pipelining, each DEPTH or DEPTH@CONNECTIONS
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "1@50,16@50,64@50,256@50,1@1000,16@1000,64@1000,256@1000"
+    )]
+    depths: Vec<Shape>,
+    /// What is asked for; mixed is what --mix says
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "get,mixed,set")]
+    loads: Vec<Load>,
+    /// Bytes of the values that are written in a pipeline; without any, nothing is
+    #[arg(
+        long,
+        value_delimiter = ',',
+        num_args = 0..,
+        default_value = "1000,10000,30000,100000,300000,1000000"
+    )]
+    fill_sizes: Vec<u32>,
+    #[arg(long, default_value_t = 5, value_name = "N")]
+    rounds: u32,
+    /// Length of one measurement, seconds
+    #[arg(long, default_value_t = 2.0, value_name = "S")]
+    seconds: f64,
+    /// Load before each measurement, seconds
+    #[arg(long, default_value_t = 0.5, value_name = "S")]
+    warmup: f64,
+    /// Memory of each server, MiB
+    #[arg(long, default_value_t = 2048, value_name = "MIB")]
+    memory_mib: u64,
+    #[command(flatten)]
+    torc: TorcArgs,
+    #[command(flatten)]
+    cores: CoreArgs,
+    #[command(flatten)]
+    out: OutArgs,
+    #[command(flatten)]
+    workload: WorkloadArgs,
+}
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Load {
+    Get,
+    Mixed,
+    Set,
+}
+
+/// The ways to serve it that are compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+enum Way {
+    OneShard,
+    TwoShardsAware,
+    TwoShardsCommonPort,
+}
+
+const WAYS: [Way; 3] = [Way::OneShard, Way::TwoShardsAware, Way::TwoShardsCommonPort];
+const FILL_WAYS: [Way; 2] = [Way::OneShard, Way::TwoShardsCommonPort];
+
+const READS: Mix = Mix { get: 1, set: 0, delete: 0 };
+const WRITES: Mix = Mix { get: 0, set: 1, delete: 0 };
+
+/// One more connection, which asks for a key at a time.
+const BYSTANDER: Shape = Shape { depth: 1, connections: 1 };
+/// Connections served between two looks at the bystander.
+const LOAD_TURN_CONNECTIONS: usize = 16;
+/// Longest sleep of the generator while nothing has come, milliseconds.
+const WAIT_MS: i32 = 10;
+
+/// How long values are written: so many bytes of them, by keys that no other load asks for.
+const FILL: Shape = Shape { depth: 16, connections: 8 };
+const FILL_BYTES: u64 = 512 << 20;
+const FILL_KEY_BYTES: u32 = 20;
+
+#[derive(Clone, Debug, Serialize)]
+struct Run {
+    round: u32,
+    way: Way,
+    load: Load,
+    shape: Shape,
+    figures: Figures,
+    bystander: Figures,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct FillRun {
+    round: u32,
+    way: Way,
+    value_bytes: u32,
+    figures: Figures,
+}
+
+#[derive(Serialize)]
+struct Shards {
+    setting: Setting,
+    protocol: Protocol,
+    rounds: u32,
+    verdicts: Vec<Verdict>,
+    fill_verdicts: Vec<FillVerdict>,
+    runs: Vec<Run>,
+    fill_runs: Vec<FillRun>,
+}
+
+/// Measures all ways in turn, prints the tables and keeps them.
+pub fn run(args: &ShardsArgs) -> Result<(), BenchError> {
+    let timing =
+        Timing { warmup: seconds("warmup", args.warmup)?, duration: seconds("seconds", args.seconds)? };
+    let workload = args.workload.build()?;
+    let folder = Folder::create(&args.out, "shards")?;
+    let cores = args.cores.claim()?;
+    let one = args.torc.start_on(&[cores.server], args.memory_mib << 20)?;
+    let two = args.torc.start_on(&[cores.server, cores.generator], args.memory_mib << 20)?;
+    for server in [&one, &two] {
+        preload(args.protocol, std::slice::from_ref(&server.address), &workload, &mut |_| ())?;
+    }
+    let owned = owned_keys(&two, &workload.objects)?;
+    let stage = Stage { args, timing, one: &one, two: &two, workload: &workload, owned: &owned };
+    let mut runs = Vec::new();
+    for round in 0..args.rounds {
+        for &shape in &args.depths {
+            for &load in &args.loads {
+                for turn in 0..WAYS.len() {
+                    let way = WAYS[(turn + round as usize) % WAYS.len()];
+                    runs.push(stage.measure(round, way, load, shape)?);
+                }
+            }
+        }
+        eprintln!("round {} of {} done", round + 1, args.rounds);
+    }
+    // Last, as long values may push the small ones out.
+    let mut fill_runs = Vec::new();
+    for round in 0..args.rounds {
+        for &value_bytes in &args.fill_sizes {
+            for turn in 0..FILL_WAYS.len() {
+                let way = FILL_WAYS[(turn + round as usize) % FILL_WAYS.len()];
+                fill_runs.push(stage.fill(round, way, value_bytes)?);
+            }
+        }
+    }
+    let shards = Shards {
+        setting: Setting::new(cores, [&one, &two]),
+        protocol: args.protocol,
+        rounds: args.rounds,
+        verdicts: verdict::verdicts(&runs),
+        fill_verdicts: verdict::fill_verdicts(&fill_runs),
+        runs,
+        fill_runs,
+    };
+    folder.write(&page::page(&shards), &shards)
+}
+
+/// What the measurements share.
+struct Stage<'a> {
+    args: &'a ShardsArgs,
+    timing: Timing,
+    one: &'a Contender,
+    two: &'a Contender,
+    workload: &'a Workload,
+    owned: &'a [Vec<u32>],
+}
+
+impl Stage<'_> {
+    fn server(&self, way: Way) -> &Contender {
+        match way {
+            Way::OneShard => self.one,
+            Way::TwoShardsAware | Way::TwoShardsCommonPort => self.two,
+        }
+    }
+
+    fn measure(&self, round: u32, way: Way, load: Load, shape: Shape) -> Result<Run, BenchError> {
+        let mut plan = shape.plan(self.timing, None, u64::from(round));
+        plan.turn_connections = LOAD_TURN_CONNECTIONS;
+        let mix = match load {
+            Load::Get => READS,
+            Load::Mixed => self.workload.mix,
+            Load::Set => WRITES,
+        };
+        let outcomes = with_codec!(self.args.protocol, |codec| match way {
+            Way::TwoShardsAware => {
+                let random = SmallRng::seed_from_u64(plan.seed);
+                let (objects, owned) = (&self.workload.objects, self.owned);
+                self.beside_bystander(way, &plan, codec, &mut Aware { codec, objects, mix, owned, random })
+            }
+            Way::OneShard | Way::TwoShardsCommonPort => {
+                let picker = self.workload.picker(plan.seed);
+                let objects = &self.workload.objects;
+                self.beside_bystander(
+                    way,
+                    &plan,
+                    codec,
+                    &mut Mixed::new(codec, objects, picker, mix, u64::MAX),
+                )
+            }
+        });
+        let (outcome, bystander) = outcomes?;
+        outcome.tally.without_refusals()?;
+        bystander.tally.without_refusals()?;
+        self.server(way).rest()?;
+        let (figures, bystander) = (Figures::from(&outcome), Figures::from(&bystander));
+        Ok(Run { round, way, load, shape, figures, bystander })
+    }
+
+    /// Drives a load and the bystander from one thread; it sleeps while nothing has come, as spinning would take the
+    /// second shard's core away.
+    fn beside_bystander<C: Codec>(
+        &self,
+        way: Way,
+        plan: &Plan,
+        codec: &C,
+        source: &mut impl Source,
+    ) -> Result<(Outcome, Outcome), BenchError> {
+        let server = self.server(way);
+        let common = std::slice::from_ref(&server.address);
+        let addresses = if way == Way::TwoShardsAware { &server.shard_addresses[..] } else { common };
+        let bystander_plan = BYSTANDER.plan(self.timing, None, plan.seed);
+        let picker = self.workload.picker(plan.seed + 1);
+        let mut reads = Mixed::new(codec, &self.workload.objects, picker, READS, u64::MAX);
+        let mut load = Driver::start(plan, addresses, codec, source)?;
+        let mut bystander = Driver::start(&bystander_plan, common, codec, &mut reads)?;
+        let (mut outcome, mut beside) = (None, None);
+        loop {
+            sleep_until_ready([load.fd(), bystander.fd()])?;
+            if outcome.is_none() {
+                outcome = load.step(Some(&server.probe), &mut |_| ())?;
+            }
+            if beside.is_none() {
+                beside = bystander.step(None, &mut |_| ())?;
+            }
+            match (outcome, beside) {
+                (Some(outcome), Some(beside)) => return Ok((outcome, beside)),
+                under_way => (outcome, beside) = under_way,
+            }
+        }
+    }
+
+    /// Writes values of one size, over and over.
+    fn fill(&self, round: u32, way: Way, value_bytes: u32) -> Result<FillRun, BenchError> {
+        let mut plan = FILL.plan(self.timing, None, u64::from(round));
+        plan.window = true;
+        plan.spin = false;
+        let count = (FILL_BYTES / u64::from(value_bytes.max(1))).max(1);
+        let keys = KeySpace::new(count, SizeDistribution::Fixed(FILL_KEY_BYTES))?;
+        let objects = Objects::new(keys, SizeDistribution::Fixed(value_bytes));
+        let picker = KeyPicker::new(KeyDistribution::Uniform, count, u64::from(round));
+        let server = self.server(way);
+        let outcome = with_codec!(self.args.protocol, |codec| {
+            let mut source = Mixed::new(codec, &objects, picker, WRITES, u64::MAX);
+            let addresses = std::slice::from_ref(&server.address);
+            crate::generator::drive(&plan, addresses, codec, &mut source, Some(&server.probe), &mut |_| ())
+        })?;
+        outcome.tally.without_refusals()?;
+        server.rest()?;
+        Ok(FillRun { round, way, value_bytes, figures: Figures::from(&outcome) })
+    }
+}
+
+/// Sleeps until one of two loads has something to do, for [`WAIT_MS`] at most.
+fn sleep_until_ready(loads: [RawFd; 2]) -> Result<(), BenchError> {
+    let mut watched = loads.map(|fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 });
+    // SAFETY: the kernel reads and writes `watched.len()` entries of an array that lives through the call.
+    let ready = unsafe { libc::poll(watched.as_mut_ptr(), watched.len() as libc::nfds_t, WAIT_MS) };
+    match ready {
+        0.. => Ok(()),
+        _ => match std::io::Error::last_os_error() {
+            error if error.kind() == std::io::ErrorKind::Interrupted => Ok(()),
+            error => Err(BenchError::io("waiting for replies")(error)),
+        },
+    }
+}

@@ -1,0 +1,142 @@
+//! The result as a page. Writing to a string cannot fail, so its results are dropped.
+
+use std::fmt::Write;
+
+use super::{
+    FILL, FILL_WAYS, FillRun, Load, Run, Shards, WAYS, Way,
+    verdict::{
+        BYSTANDER_RATIO_MAX, CPU_RATIO_MAX, DEPTH_RATIO_MIN, FILL_RATIO_MIN, THROUGHPUT_RATIO_MIN, cpu_us,
+    },
+};
+use crate::{lab::shape::Shape, results::median};
+
+pub(super) fn page(shards: &Shards) -> String {
+    let mut page = shards.setting.page("Two shards and one");
+    let _ = writeln!(
+        page,
+        "\n{}; closed loop; {} rounds, medians. The second shard and the generator share a core, so throughput is\n\
+         bounded by that core; CPU an operation is over all shards. The bystander is one more connection that reads a\n\
+         key at a time.",
+        shards.protocol.name(),
+        shards.rounds,
+    );
+    verdict_table(&mut page, shards);
+    run_table(&mut page, &shards.runs);
+    fill_tables(&mut page, shards);
+    page
+}
+
+fn reached(is: bool) -> &'static str {
+    if is { "yes" } else { "no" }
+}
+
+fn verdict_table(page: &mut String, shards: &Shards) {
+    if shards.verdicts.is_empty() {
+        return;
+    }
+    let _ = writeln!(
+        page,
+        "\n## Two shards behind the common port over one\n\n\
+         Bars: CPU an operation at most {CPU_RATIO_MAX}, throughput at least {THROUGHPUT_RATIO_MIN}, a bystander's p99 at \
+         most {BYSTANDER_RATIO_MAX},\ntwo shards' throughput at least {DEPTH_RATIO_MIN} of theirs at the next shallower \
+         depth.\n\n\
+         | load | connections | depth | CPU | throughput | bystander p99 | to shallower | reached |\n\
+         |---|---|---|---|---|---|---|---|"
+    );
+    for verdict in &shards.verdicts {
+        let _ = writeln!(
+            page,
+            "| {} | {} | {} | {:.2} | {:.2} | {:.2} | {} | {} |",
+            load_name(verdict.load),
+            verdict.shape.connections,
+            verdict.shape.depth,
+            verdict.cpu,
+            verdict.throughput,
+            verdict.bystander_p99,
+            verdict.to_shallower.map_or("-".into(), |ratio| format!("{ratio:.2}")),
+            reached(verdict.reached()),
+        );
+    }
+}
+
+fn run_table(page: &mut String, runs: &[Run]) {
+    let _ = writeln!(
+        page,
+        "\n## Figures\n\nLatencies in us.\n\n\
+         | load | connections | depth | way | op/s | CPU us/op | p50 | p99 | bystander p50 | bystander p99 | cores busy | misses |\n\
+         |---|---|---|---|---|---|---|---|---|---|---|---|"
+    );
+    let mut cells: Vec<(Load, Shape)> = Vec::new();
+    for run in runs {
+        if !cells.contains(&(run.load, run.shape)) {
+            cells.push((run.load, run.shape));
+        }
+    }
+    for (load, shape) in cells {
+        for way in WAYS {
+            let runs = || runs.iter().filter(|run| (run.load, run.shape, run.way) == (load, shape, way));
+            let of = |value: fn(&Run) -> f64| median(runs().map(value).collect()).unwrap_or(f64::NAN);
+            let _ = writeln!(
+                page,
+                "| {} | {} | {} | {} | {:.0} | {:.3} | {:.0} | {:.0} | {:.0} | {:.0} | {:.2} | {} |",
+                load_name(load),
+                shape.connections,
+                shape.depth,
+                way_name(way),
+                of(|run| run.figures.operations_per_second),
+                of(cpu_us),
+                of(|run| run.figures.latency_us.p50),
+                of(|run| run.figures.latency_us.p99),
+                of(|run| run.bystander.latency_us.p50),
+                of(|run| run.bystander.latency_us.p99),
+                of(|run| run.figures.server.as_ref().map_or(f64::NAN, |server| server.cores_busy)),
+                runs().map(|run| run.figures.misses).sum::<u64>(),
+            );
+        }
+    }
+}
+
+fn fill_tables(page: &mut String, shards: &Shards) {
+    if shards.fill_verdicts.is_empty() {
+        return;
+    }
+    let _ = writeln!(
+        page,
+        "\n## Writes of long values in a pipeline\n\n\
+         {} connections, {} writes under way on each. Bar: two shards at least {FILL_RATIO_MIN} of one.\n\n\
+         | value bytes | one shard MB/s | two shards MB/s | ratio | reached |\n\
+         |---|---|---|---|---|",
+        FILL.connections, FILL.depth,
+    );
+    for verdict in &shards.fill_verdicts {
+        let [one, two] = FILL_WAYS.map(|way| {
+            let same = |run: &&FillRun| run.way == way && run.value_bytes == verdict.value_bytes;
+            let per_second =
+                shards.fill_runs.iter().filter(same).map(|run| run.figures.operations_per_second);
+            median(per_second.collect()).unwrap_or(f64::NAN) * f64::from(verdict.value_bytes) / 1e6
+        });
+        let _ = writeln!(
+            page,
+            "| {} | {one:.0} | {two:.0} | {:.2} | {} |",
+            verdict.value_bytes,
+            verdict.throughput,
+            reached(verdict.reached()),
+        );
+    }
+}
+
+fn load_name(load: Load) -> &'static str {
+    match load {
+        Load::Get => "get",
+        Load::Mixed => "mixed",
+        Load::Set => "set",
+    }
+}
+
+fn way_name(way: Way) -> &'static str {
+    match way {
+        Way::OneShard => "one shard",
+        Way::TwoShardsAware => "two shards, shard-aware client",
+        Way::TwoShardsCommonPort => "two shards, common port",
+    }
+}
