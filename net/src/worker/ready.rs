@@ -123,6 +123,8 @@ impl Core {
             let round = self.round;
             let conn = self.connections.find(id)?;
             conn.round = round;
+            // What is left of it says anew how much is worth parsing; what comes behind it may be worth it at once.
+            conn.input_needed = 0;
             return Some((id, std::mem::take(&mut conn.input)));
         }
     }
