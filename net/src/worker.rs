@@ -26,6 +26,8 @@ mod core;
 mod durations;
 mod exchange;
 mod input;
+#[cfg(test)]
+mod left_over;
 pub(crate) mod mail;
 mod owned;
 mod pool;
@@ -157,6 +159,16 @@ impl<T: Transport, C: Clock> Worker<T, C> {
         self.core.is_over()
     }
 
+    #[cfg(test)]
+    pub(crate) fn transport(&mut self) -> &mut T {
+        &mut self.transport
+    }
+
+    #[cfg(test)]
+    pub(crate) fn core(&mut self) -> &mut Core {
+        &mut self.core
+    }
+
     /// One turn of the loop, waiting at most `wait` for something to do.
     pub(crate) fn turn(&mut self, wait: Duration) -> io::Result<()> {
         self.transport.turn(Some(wait), &mut self.events)?;
@@ -243,9 +255,25 @@ impl<T: Transport, C: Clock> Worker<T, C> {
     /// have waited with input of earlier rounds have half of the places, so that nobody can keep the others out.
     fn gather(&mut self) {
         self.core.begin_round();
+        #[cfg(test)]
+        if self.core.has(Bug::FirstForEver) {
+            return self.gather_first();
+        }
         self.gather_arrivals(ROUND_CONNECTIONS - ROUND_READY);
         self.gather_ready();
         self.gather_arrivals(ROUND_CONNECTIONS);
+    }
+
+    /// What [`Bug::FirstForEver`] does: the first in the queue is parsed alone.
+    #[cfg(test)]
+    fn gather_first(&mut self) {
+        for Arrival { conn, buffer, len } in self.arrivals.drain(..) {
+            self.core.append_input(conn, self.transport.received(buffer, len));
+            self.transport.recycle(buffer);
+        }
+        if let Some((conn, input)) = self.core.next_ready() {
+            self.sources.push(Source { conn, bytes: SourceBytes::Own(input) });
+        }
     }
 
     /// Adds sources until there are `count`: received bytes where they are. Behind other input of their connection they

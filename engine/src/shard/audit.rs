@@ -94,6 +94,12 @@ impl Shard {
         }
     }
 
+    /// Segments that somebody pins, and bytes of values under way into the shard.
+    #[doc(hidden)]
+    pub fn held(&self) -> (usize, u64) {
+        (self.segments.pinned(), self.uploads.bytes())
+    }
+
     fn count_item(&self, item: &ItemRef<'_>, recount: &mut Recount) {
         if item.version() <= self.flushed {
             return;

@@ -1,48 +1,119 @@
 //! A simulated client: sends commands, several at a time, and checks every answer against the model.
 
 use super::model::{Action, Call, Model, Reply};
+use super::speech::Speech;
+use super::world::World;
 use crate::transport::sim::{LinkId, Network, Random};
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use torc_engine::command::Millis;
-
-/// Which protocol a client speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Speech {
-    Resp,
-    Memcache,
-}
+use torc_engine::slots::slot_of;
 
 #[derive(Debug)]
 pub(super) struct Client {
     number: usize,
     speech: Speech,
-    link: Option<LinkId>,
-    calls: VecDeque<Call>,
+    link: Option<Connected>,
+    calls: VecDeque<(u32, Call)>,
+    ids: u32,
     input: Vec<u8>,
     /// Commands still to be sent.
     pub(super) left: usize,
-    /// Most commands under way.
+    /// Most commands under way, and most that are sent together.
     depth: usize,
+    burst: usize,
     /// It reads at most so many bytes a step; 0 in some steps makes it slow.
     read_max: usize,
+    habits: Habits,
     values: u64,
+    /// Bytes of values that it may still write.
+    budget: usize,
+    scan: Option<Scan>,
+    /// It only reads its keys, one after the other.
+    looks_last: bool,
+    /// Steps since anything of its own moved, while it waited for an answer and read.
+    silent_steps: u32,
+    moved: u64,
 }
 
-const KEYS: usize = 6;
+/// What a client does besides asking.
+#[derive(Debug, Clone, Copy)]
+struct Habits {
+    /// It asks without end, and is not waited for.
+    floods: bool,
+    /// It closes its sending side behind its last command.
+    half_closes: bool,
+    /// It comes to a shard's own port.
+    shard_port: bool,
+    /// All its keys are in one slot.
+    tagged: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Connected {
+    link: LinkId,
+    shard: u16,
+    ended: bool,
+}
+
+/// A walk over all keys.
+#[derive(Debug)]
+struct Scan {
+    cursor: String,
+    begun: u64,
+    seen: HashSet<String>,
+}
+
+/// Keys that are written once, in the first commands, and then only scanned.
+const STEADY_KEYS: usize = 5;
 const SHARED_KEYS: usize = 3;
+/// Of a flood, so much is under way, and so much is sent together: more than a turn takes.
+const FLOOD_DEPTH: usize = 40_000;
+const FLOOD_BURST: usize = 10_000;
+/// Answers that a client waits for come within so many steps, or something of it moves: with faults and without.
+const SILENT_STEPS_MAX: [u32; 2] = [2_000, 300];
 
 impl Client {
-    pub(super) fn new(number: usize, commands: usize, random: &mut Random) -> Client {
+    pub(super) fn new(number: usize, world: &World, random: &mut Random) -> Client {
+        let floods = number == 0 && world.flood;
+        let speech = match random.below(5) {
+            // The shortest requests are the worst flood.
+            _ if floods => Speech::Memcache,
+            0 | 1 => Speech::Resp,
+            2 | 3 => Speech::Memcache,
+            _ => Speech::Native,
+        };
+        let deep = random.chance(15);
         Client {
             number,
-            speech: if random.chance(50) { Speech::Resp } else { Speech::Memcache },
+            speech,
             link: None,
             calls: VecDeque::new(),
+            ids: 0,
             input: Vec::new(),
-            left: commands,
-            depth: 1 + random.below(40),
-            read_max: 1 + random.below(5000),
+            left: if deep { 4 * world.commands } else { world.commands },
+            depth: match (floods, deep) {
+                (true, _) => FLOOD_DEPTH,
+                (_, true) => 500 + random.below(3000),
+                _ => 1 + random.below(40),
+            },
+            burst: match (floods, deep) {
+                (true, _) => FLOOD_BURST,
+                (_, true) => 200 + random.below(1500),
+                _ => 1 + random.below(3),
+            },
+            read_max: if floods { usize::MAX } else { 1 + random.below(5000) },
+            habits: Habits {
+                floods,
+                half_closes: random.chance(20) && !floods,
+                shard_port: speech == Speech::Resp && random.chance(20),
+                tagged: random.chance(20),
+            },
             values: 0,
+            budget: world.write_bytes / world.clients,
+            scan: None,
+            looks_last: false,
+            silent_steps: 0,
+            moved: 0,
         }
     }
 
@@ -51,165 +122,286 @@ impl Client {
         self.read_max = usize::MAX;
     }
 
+    pub(super) fn has_sent_all(&self) -> bool {
+        self.left == 0 || self.habits.floods
+    }
+
     pub(super) fn is_done(&self) -> bool {
-        self.left == 0 && self.calls.is_empty()
+        self.habits.floods || (self.left == 0 && self.calls.is_empty())
+    }
+
+    /// It reads each of its keys once.
+    pub(super) fn begin_last_look(&mut self, world: &World) {
+        self.looks_last = true;
+        self.left = world.keys;
+    }
+
+    /// A flood ends when nobody else has anything to do.
+    pub(super) fn stop_flooding(&mut self) {
+        self.habits.floods = false;
+        self.left = 0;
     }
 
     /// Connects, sends, reads: whatever is to be done.
     ///
     /// # Errors
-    /// A wrong answer.
+    /// A wrong answer, or none for too long.
     pub(super) fn step(
         &mut self,
         network: &mut Network,
         model: &mut Model,
         random: &mut Random,
-        shards: u16,
+        world: &World,
         now: Millis,
     ) -> Result<(), String> {
-        if self.is_done() {
+        if self.left == 0 && self.calls.is_empty() {
             return Ok(());
         }
-        let link = *self.link.get_or_insert_with(|| network.connect(random.below(shards as usize) as u16, 0));
-        if self.left > 0 && self.calls.len() < self.depth && random.chance(70) {
-            self.left -= 1;
-            let action = self.draw(random);
-            network.write(link, &self.request(&action));
-            self.calls.push_back(model.begin(action, now));
+        let connected = *self.link.get_or_insert_with(|| {
+            let shard = random.below(world.shards as usize) as u16;
+            let link = network.connect(shard, u16::from(self.habits.shard_port));
+            Connected { link, shard, ended: false }
+        });
+        self.send(connected, network, model, random, world, now);
+        let reads = random.chance(60);
+        if reads {
+            self.input.extend(network.read(connected.link, self.read_max));
         }
-        if random.chance(60) {
-            self.input.extend(network.read(link, self.read_max));
-        }
-        while let Some((reply, count)) = self.parse() {
-            self.input.drain(..count);
-            let call = self.calls.pop_front().ok_or_else(|| format!("nobody asked for {reply:?}"))?;
-            model.end(&call, &reply, now).map_err(|wrong| format!("client {}: {wrong}", self.number))?;
-        }
-        if network.is_dead(link) {
-            self.calls.drain(..).for_each(|call| model.broken(&call));
+        self.take_answers(connected.shard, model, world, now).map_err(|wrong| self.tell(&wrong))?;
+        if network.is_dead(connected.link) {
+            if !network.was_reset(connected.link) && !self.calls.is_empty() {
+                return Err(self.tell(&format!("was closed while {} answers were due", self.calls.len())));
+            }
+            self.calls.drain(..).for_each(|(_, call)| model.broken(&call));
             self.input.clear();
+            self.scan = None;
             self.link = None;
+        }
+        let moved = network.moved(connected.link);
+        if self.calls.is_empty() || self.moved != moved {
+            self.silent_steps = 0;
+        } else {
+            self.silent_steps += u32::from(reads);
+        }
+        self.moved = moved;
+        match self.silent_steps > SILENT_STEPS_MAX[usize::from(network.is_healed())] {
+            true => {
+                let (waiting, link) = (self.calls.len(), network.describe(connected.link));
+                Err(self.tell(&format!(
+                    "starves: {waiting} answers are not there; its link is {link}; first {:?}",
+                    self.calls.front()
+                )))
+            }
+            false => Ok(()),
+        }
+    }
+
+    fn tell(&self, wrong: &str) -> String {
+        format!("client {} ({:?}, {:?}): {wrong}", self.number, self.speech, self.habits)
+    }
+
+    fn send(
+        &mut self,
+        connected: Connected,
+        network: &mut Network,
+        model: &mut Model,
+        random: &mut Random,
+        world: &World,
+        now: Millis,
+    ) {
+        if !random.chance(70) || connected.ended {
+            return;
+        }
+        let mut bytes = Vec::new();
+        for _ in 0..self.burst {
+            if self.left == 0 || self.calls.len() >= self.depth {
+                break;
+            }
+            self.left -= usize::from(!self.habits.floods);
+            let action = self.draw(model, random, world);
+            self.ids = self.ids.wrapping_add(1);
+            bytes.extend(self.speech.request(&action, self.ids));
+            self.calls.push_back((self.ids, model.begin(action, now)));
+        }
+        network.write(connected.link, &bytes);
+        if self.left == 0 && self.habits.half_closes {
+            network.end(connected.link);
+            self.link = Some(Connected { ended: true, ..connected });
+        }
+    }
+
+    fn take_answers(
+        &mut self,
+        shard: u16,
+        model: &mut Model,
+        world: &World,
+        now: Millis,
+    ) -> Result<(), String> {
+        let mut start = 0;
+        while start < self.input.len() {
+            let Some((_, first)) = self.calls.front() else {
+                return Err(format!("nobody asked for {:?}", String::from_utf8_lossy(&self.input[start..])));
+            };
+            let Some((id, reply, bytes)) = self.speech.reply(&self.input[start..], &first.action) else {
+                break;
+            };
+            start += bytes;
+            let place = id.map_or(Some(0), |id| self.calls.iter().position(|(other, _)| *other == id));
+            let call = place.and_then(|place| self.calls.remove(place));
+            let (_, call) = call.ok_or_else(|| format!("nobody asked for {id:?}: {reply:?}"))?;
+            if self.habits.shard_port && refused_rightly(&call.action, &reply, shard, world)? {
+                continue;
+            }
+            model.end(&call, &reply, now)?;
+            if let Action::Scan { .. } = call.action {
+                self.take_page(reply, model)?;
+            }
+        }
+        self.input.drain(..start);
+        Ok(())
+    }
+
+    /// Puts a page to those before it; at the end every steady key must have been seen.
+    fn take_page(&mut self, reply: Reply, model: &Model) -> Result<(), String> {
+        let Some(scan) = &mut self.scan else { return Ok(()) };
+        let Reply::Array(mut entries) = reply else { return Err("a page is an array".into()) };
+        let (Some(Reply::Array(keys)), Some(Reply::Value(cursor))) = (entries.pop(), entries.pop()) else {
+            return Err(format!("a page is a cursor and keys: {entries:?}"));
+        };
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        for key in keys {
+            let Reply::Value(key) = key else { return Err(format!("{key:?} is no key")) };
+            scan.seen.insert(text(&key));
+        }
+        scan.cursor = text(&cursor);
+        if scan.cursor == "0" {
+            if let Some(missed) = model.steady("steady:", scan.begun).find(|key| !scan.seen.contains(*key)) {
+                return Err(format!("a scan missed {missed}"));
+            }
+            if let Some(key) = model.unheard_of(&scan.seen) {
+                return Err(format!("a scan found {key:?}"));
+            }
+            self.scan = None;
         }
         Ok(())
     }
 
-    fn draw(&mut self, random: &mut Random) -> Action {
-        let key = format!("own:{}:{}", self.number, random.below(KEYS));
+    fn draw(&mut self, model: &Model, random: &mut Random, world: &World) -> Action {
+        if self.looks_last {
+            return Action::Get { key: self.key_of(self.left) };
+        }
+        if self.habits.floods {
+            return Action::Ping;
+        }
+        let steady = self.values < STEADY_KEYS as u64 && !self.habits.shard_port;
+        if steady && world.scans {
+            let key = format!("steady:{}:{}", self.number, self.values);
+            return Action::Set { key, value: self.value(random, world), ttl_ms: None };
+        }
+        let action = self.draw_any(model, random, world);
+        match self.speech.has(&action) {
+            true => action,
+            false => Action::Get { key: self.key(random, world) },
+        }
+    }
+
+    fn draw_any(&mut self, model: &Model, random: &mut Random, world: &World) -> Action {
+        let key = self.key(random, world);
         let shared = format!("shared:{}", random.below(SHARED_KEYS));
         match random.below(100) {
-            0..35 => Action::Get { key },
-            35..60 => Action::Set { key, value: self.value(random), ttl_ms: None },
-            60..68 if self.speech == Speech::Resp => {
-                Action::Set { key, value: self.value(random), ttl_ms: Some(1 + random.number() % 200) }
+            0..30 => Action::Get { key },
+            30..48 => Action::Set { key, value: self.value(random, world), ttl_ms: None },
+            48..54 => {
+                Action::Set { key, value: self.value(random, world), ttl_ms: Some(1 + random.number() % 200) }
             }
-            68..78 => Action::Delete { key },
-            78..84 if self.speech == Speech::Resp => {
-                Action::Increment { key: format!("count:{}", self.number) }
+            54..60 => Action::Delete { key },
+            60..64 => Action::Increment { key: format!("count:{}", self.number) },
+            64..71 => {
+                let count = 1 + random.below(world.many);
+                let pairs = (0..count).map(|_| (self.key(random, world), self.short_value(random, world)));
+                Action::SetMany { pairs: pairs.collect() }
             }
-            84..92 => Action::SetShared { key: shared, value: self.value(random) },
-            _ => Action::GetShared { key: shared },
+            71..78 => Action::GetMany { keys: self.keys(random, world) },
+            78..80 => Action::DeleteMany { keys: self.keys(random, world) },
+            80..87 => Action::SetShared { key: shared, value: self.value(random, world) },
+            87..93 => Action::GetShared { key: shared },
+            93..97 if world.scans && self.speech == Speech::Resp && !self.habits.shard_port => {
+                self.next_page(model, random)
+            }
+            97 if world.flushes => Action::Flush { everywhere: !self.habits.shard_port },
+            _ => Action::Ping,
         }
+    }
+
+    /// One page at a time: the next cursor is in the answer.
+    fn next_page(&mut self, model: &Model, random: &mut Random) -> Action {
+        if self.calls.iter().any(|(_, call)| matches!(call.action, Action::Scan { .. })) {
+            return Action::Ping;
+        }
+        let begun = model.now();
+        let scan = self.scan.get_or_insert_with(|| Scan { cursor: "0".into(), begun, seen: HashSet::new() });
+        Action::Scan { cursor: scan.cursor.clone(), count: 1 + random.below(50) }
+    }
+
+    fn key(&self, random: &mut Random, world: &World) -> String {
+        self.key_of(random.below(world.keys))
+    }
+
+    fn key_of(&self, key: usize) -> String {
+        let number = self.number;
+        if self.habits.tagged { format!("{{own:{number}}}:{key}") } else { format!("own:{number}:{key}") }
+    }
+
+    fn keys(&self, random: &mut Random, world: &World) -> Vec<String> {
+        let mut keys: Vec<String> =
+            (0..1 + random.below(world.many)).map(|_| self.key(random, world)).collect();
+        // memcached answers a key as often as it is asked for; the model takes each once.
+        keys.sort_unstable();
+        keys.dedup();
+        keys
     }
 
     /// A value that no other write has; some are long enough to be received in slices.
-    fn value(&mut self, random: &mut Random) -> Vec<u8> {
+    fn value(&mut self, random: &mut Random, world: &World) -> Vec<u8> {
+        match random.chance(world.long_percent) {
+            true => self.value_of(random.below(60_000)),
+            false => self.short_value(random, world),
+        }
+    }
+
+    fn short_value(&mut self, random: &mut Random, world: &World) -> Vec<u8> {
+        self.value_of(random.below(world.value_bytes))
+    }
+
+    fn value_of(&mut self, bytes: usize) -> Vec<u8> {
         self.values += 1;
         let mut value = format!("{}-{}-", self.number, self.values).into_bytes();
-        let bytes = if random.chance(10) { random.below(60_000) } else { random.below(200) };
+        let bytes = bytes.min(self.budget);
+        self.budget -= bytes;
         value.resize(value.len() + bytes, b'x');
         value
     }
-
-    fn request(&self, action: &Action) -> Vec<u8> {
-        match self.speech {
-            Speech::Resp => resp_request(action),
-            Speech::Memcache => memcache_request(action),
-        }
-    }
-
-    fn parse(&self) -> Option<(Reply, usize)> {
-        match self.speech {
-            Speech::Resp => resp_reply(&self.input),
-            Speech::Memcache => memcache_reply(&self.input),
-        }
-    }
 }
 
-fn resp_request(action: &Action) -> Vec<u8> {
-    let mut words: Vec<Vec<u8>> = Vec::new();
-    let mut add = |word: &[u8]| words.push(word.to_vec());
-    match action {
-        Action::Set { key, value, ttl_ms } => {
-            [b"SET", key.as_bytes(), value].into_iter().for_each(&mut add);
-            if let Some(ttl) = ttl_ms {
-                add(b"PX");
-                add(ttl.to_string().as_bytes());
-            }
-        }
-        Action::SetShared { key, value } => [b"SET", key.as_bytes(), value].into_iter().for_each(add),
-        Action::Get { key } | Action::GetShared { key } => [b"GET", key.as_bytes()].into_iter().for_each(add),
-        Action::Delete { key } => [b"DEL", key.as_bytes()].into_iter().for_each(add),
-        Action::Increment { key } => [b"INCR", key.as_bytes()].into_iter().for_each(add),
+/// On a shard's own port: whether the command was refused, as keys of another shard and keys of several slots must be.
+///
+/// # Errors
+/// It was refused, or served, wrongly.
+fn refused_rightly(action: &Action, reply: &Reply, shard: u16, world: &World) -> Result<bool, String> {
+    let slots: HashSet<u16> = action.keys().iter().map(|key| slot_of(key.as_bytes())).collect();
+    let Some(&slot) = slots.iter().next() else { return Ok(false) };
+    let expected = match (slots.len(), world.slots.owner(slot) == shard) {
+        (1, true) => None,
+        (1, false) => Some(format!("MOVED {slot} ")),
+        _ => Some("CROSSSLOT".into()),
+    };
+    let refusal = match reply {
+        Reply::Error(text) if text.starts_with("MOVED") || text.starts_with("CROSSSLOT") => Some(text),
+        _ => None,
+    };
+    match (&expected, refusal) {
+        (None, None) => Ok(false),
+        (Some(expected), Some(text)) if text.starts_with(expected.as_str()) => Ok(true),
+        _ => Err(format!("on the port of shard {shard}, {action:?} was answered {reply:?}")),
     }
-    let mut request = format!("*{}\r\n", words.len()).into_bytes();
-    for word in words {
-        request.extend(format!("${}\r\n", word.len()).bytes());
-        request.extend(word);
-        request.extend(b"\r\n");
-    }
-    request
-}
-
-fn memcache_request(action: &Action) -> Vec<u8> {
-    match action {
-        Action::Set { key, value, .. } | Action::SetShared { key, value } => {
-            let mut request = format!("set {key} 0 0 {}\r\n", value.len()).into_bytes();
-            request.extend(value);
-            request.extend(b"\r\n");
-            request
-        }
-        Action::Get { key } | Action::GetShared { key } => format!("get {key}\r\n").into_bytes(),
-        Action::Delete { key } => format!("delete {key}\r\n").into_bytes(),
-        Action::Increment { key } => format!("incr {key} 1\r\n").into_bytes(),
-    }
-}
-
-fn line(input: &[u8]) -> Option<(&str, usize)> {
-    let end = input.windows(2).position(|pair| pair == b"\r\n")?;
-    Some((std::str::from_utf8(&input[..end]).unwrap_or("no text"), end + 2))
-}
-
-fn resp_reply(input: &[u8]) -> Option<(Reply, usize)> {
-    let (line, end) = line(input)?;
-    let (kind, rest) = line.split_at_checked(1).unwrap_or(("", line));
-    Some(match (kind, rest.parse::<i64>()) {
-        ("+", _) => (Reply::Ok, end),
-        (":", Ok(number)) => (Reply::Number(number), end),
-        ("$", Ok(-1)) => (Reply::Nothing, end),
-        ("$", Ok(bytes)) => {
-            let value_end = end + bytes as usize;
-            (Reply::Value(input.get(end..value_end)?.to_vec()), input.get(..value_end + 2)?.len())
-        }
-        _ => (Reply::Error(line.into()), end),
-    })
-}
-
-fn memcache_reply(input: &[u8]) -> Option<(Reply, usize)> {
-    let (line, end) = line(input)?;
-    Some(match line {
-        "STORED" => (Reply::Ok, end),
-        "DELETED" => (Reply::Number(1), end),
-        "NOT_FOUND" => (Reply::Number(0), end),
-        "END" => (Reply::Nothing, end),
-        _ => {
-            match line.strip_prefix("VALUE ").and_then(|rest| rest.rsplit(' ').next()?.parse::<usize>().ok())
-            {
-                Some(bytes) => {
-                    let value = input.get(end..end + bytes)?.to_vec();
-                    (Reply::Value(value), input.get(..end + bytes + b"\r\nEND\r\n".len())?.len())
-                }
-                None => (Reply::Error(line.into()), end),
-            }
-        }
-    })
 }

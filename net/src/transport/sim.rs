@@ -8,6 +8,8 @@
 //! Each turn decides by the seed what happens to each link: nothing (delay), a fragment of any length, a part of
 //! a send, a reset. Nothing is lost or reordered within a link, as over TCP. A client that does not read
 //! fills its window, and sends to it stand still.
+//!
+//! A worker that sleeps is turned when [`Sim::wakes`], or when its wait is over: the driver sees to that.
 
 use super::{BufferId, ConnId, Event, GENERATIONS, Notice, Pieces, Transport, Waker};
 use std::cell::RefCell;
@@ -15,6 +17,8 @@ use std::collections::VecDeque;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::time::Duration;
 
 /// A small generator: SplitMix64 (Steele, Lea, Flood 2014).
@@ -51,11 +55,10 @@ pub struct Faults {
     pub delay: u32,
     /// A delivery or a send is cut short.
     pub fragment: u32,
-    pub reset: u32,
+    /// In a thousand turns.
+    pub reset_permille: u32,
 }
 
-/// How often a wait ends though nothing happened.
-const WAIT_ENDS_PERCENT: u32 = 10;
 const HEALED_WINDOW_BYTES: usize = 64 << 10;
 
 /// Names a link between a client and the server.
@@ -74,9 +77,20 @@ struct Link {
     end_reported: bool,
     /// Gone on both sides.
     dead: bool,
+    /// The network broke it, not the server.
+    reset: bool,
     paused: bool,
     sending: Option<(Pieces, Notice)>,
     sent: usize,
+    /// Bytes that came to the server, or on their way to the client.
+    moved: u64,
+}
+
+impl Link {
+    /// A send that is not done at once is told of when it is, as by the kernel.
+    fn expect_notice(&mut self) {
+        self.sending.iter_mut().for_each(|(_, notice)| *notice = Notice::Soon);
+    }
 }
 
 /// All links of a simulated server.
@@ -87,16 +101,18 @@ pub struct Network {
     /// Bytes that a client's side takes before the client reads them.
     window_bytes: usize,
     links: Vec<Link>,
+    healed: bool,
 }
 
 impl Network {
     pub fn new(seed: u64, faults: Faults, window_bytes: usize) -> Rc<RefCell<Network>> {
-        let network = Network { random: Random::new(seed), faults, window_bytes, links: Vec::new() };
-        Rc::new(RefCell::new(network))
+        let random = Random::new(seed);
+        Rc::new(RefCell::new(Network { random, faults, window_bytes, links: Vec::new(), healed: false }))
     }
 
     /// No faults any more, and wide windows.
     pub fn heal(&mut self) {
+        self.healed = true;
         self.faults = Faults::default();
         self.window_bytes = self.window_bytes.max(HEALED_WINDOW_BYTES);
     }
@@ -113,9 +129,10 @@ impl Network {
 
     /// Takes at most `max` of the bytes that have come for the client.
     pub fn read(&mut self, link: LinkId, max: usize) -> Vec<u8> {
-        let to_client = &mut self.links[link.0].to_client;
-        let count = to_client.len().min(max);
-        to_client.drain(..count).collect()
+        let link = &mut self.links[link.0];
+        let count = link.to_client.len().min(max);
+        link.moved += count as u64;
+        link.to_client.drain(..count).collect()
     }
 
     /// The client closes its sending side.
@@ -123,9 +140,35 @@ impl Network {
         self.links[link.0].ended = true;
     }
 
+    /// Whether the network broke the link, not the server.
+    pub fn was_reset(&self, link: LinkId) -> bool {
+        self.links[link.0].reset
+    }
+
+    pub fn is_healed(&self) -> bool {
+        self.healed
+    }
+
+    /// Grows with every byte that goes on, in either direction.
+    pub fn moved(&self, link: LinkId) -> u64 {
+        self.links[link.0].moved
+    }
+
+    /// Where a link stands, in words.
+    pub fn describe(&self, link: LinkId) -> String {
+        let Link { shard, conn, to_server, to_client, paused, sending, sent, .. } = &self.links[link.0];
+        let (to_server, to_client) = (to_server.len(), to_client.len());
+        let sending = sending.as_ref().map(|(pieces, notice)| (pieces.bytes(), *notice));
+        format!(
+            "{conn:?} of shard {shard}, {to_server} bytes on the way to it and {to_client} from it, paused: {paused}, \
+             sending {sending:?}, {sent} sent"
+        )
+    }
+
     /// Nothing more will come for the client.
     pub fn is_dead(&self, link: LinkId) -> bool {
-        self.links[link.0].dead
+        let link = &self.links[link.0];
+        link.dead && (link.reset || link.to_client.is_empty())
     }
 }
 
@@ -143,6 +186,7 @@ pub struct Sim {
     pending: Vec<Event>,
     /// Sends that are reported with the next event.
     with_next: Vec<Event>,
+    waker: Arc<SimWaker>,
 }
 
 impl Sim {
@@ -157,7 +201,53 @@ impl Sim {
             accepting: true,
             pending: Vec::new(),
             with_next: Vec::new(),
+            waker: Arc::default(),
         }
+    }
+
+    /// Whether a worker that sleeps in [`Transport::turn`] would be awake now.
+    pub fn wakes(&mut self) -> bool {
+        self.progress();
+        !self.pending.is_empty() || self.waker.woken.load(Relaxed)
+    }
+
+    /// From now on, so many of this transport's wake-ups are lost: one in `every`.
+    pub fn lose_wakeups(&mut self, every: u32) {
+        self.waker = Arc::new(SimWaker { lost_every: every, ..SimWaker::default() });
+    }
+
+    /// Lets every link of this shard go on, or not, as the seed says.
+    fn progress(&mut self) {
+        let mut events = std::mem::take(&mut self.pending);
+        let network = self.network.clone();
+        let Network { random, faults, window_bytes, links, .. } = &mut *network.borrow_mut();
+        let start = random.below(links.len());
+        for step in 0..links.len() {
+            let number = (start + step) % links.len();
+            let link = &mut links[number];
+            if link.shard != self.shard || link.dead {
+                continue;
+            }
+            if random.chance(faults.delay) {
+                link.expect_notice();
+                continue;
+            }
+            let Some(conn) = link.conn else {
+                if self.accepting {
+                    self.accept(number, link, &mut events);
+                }
+                continue;
+            };
+            if random.below(1000) < faults.reset_permille as usize {
+                link.reset = true;
+                self.kill(conn, link, &mut events);
+                continue;
+            }
+            let cut = random.chance(faults.fragment);
+            self.progress_send(conn, link, *window_bytes, cut, random, &mut events);
+            self.deliver(conn, link, cut, random, &mut events);
+        }
+        self.pending = events;
     }
 
     fn link_of(&self, conn: ConnId) -> Option<usize> {
@@ -199,6 +289,7 @@ impl Sim {
         if cut {
             count = 1 + random.below(count);
         }
+        link.moved += count as u64;
         self.buffers[buffer as usize] = link.to_server.drain(..count).collect();
         events.push(Event::Received { conn, buffer: BufferId(buffer), len: count as u32 });
     }
@@ -224,10 +315,13 @@ impl Sim {
             link.to_client.extend(rest.slice(0..taken).to_vec());
             left -= taken;
         }
+        link.moved += count as u64;
         link.sent += count;
         if link.sent == pieces.bytes() {
             let events = if *notice == Notice::Soon { events } else { &mut self.with_next };
             events.extend(link.sending.take().map(|(pieces, _)| Event::Sent { conn, pieces }));
+        } else {
+            link.expect_notice();
         }
     }
 
@@ -243,34 +337,13 @@ impl Sim {
 
 impl Transport for Sim {
     fn turn(&mut self, _: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()> {
+        self.progress();
+        if self.waker.woken.swap(false, Relaxed) {
+            self.pending.push(Event::Woken);
+        }
+        // Ahead of a `Closed` of the same connection.
+        events.append(&mut self.with_next);
         events.append(&mut self.pending);
-        let network = self.network.clone();
-        let Network { random, faults, window_bytes, links } = &mut *network.borrow_mut();
-        let start = random.below(links.len());
-        for step in 0..links.len() {
-            let number = (start + step) % links.len();
-            let link = &mut links[number];
-            if link.shard != self.shard || link.dead || random.chance(faults.delay) {
-                continue;
-            }
-            let Some(conn) = link.conn else {
-                if self.accepting {
-                    self.accept(number, link, events);
-                }
-                continue;
-            };
-            if random.chance(faults.reset) {
-                self.kill(conn, link, events);
-                continue;
-            }
-            let cut = random.chance(faults.fragment);
-            self.progress_send(conn, link, *window_bytes, cut, random, events);
-            self.deliver(conn, link, cut, random, events);
-        }
-        if !events.is_empty() || random.chance(WAIT_ENDS_PERCENT) {
-            // Ahead of a `Closed` of the same connection.
-            events.splice(0..0, self.with_next.drain(..));
-        }
         Ok(())
     }
 
@@ -323,7 +396,7 @@ impl Transport for Sim {
     }
 
     fn waker(&self) -> Arc<dyn Waker> {
-        Arc::new(NoSleep)
+        self.waker.clone()
     }
 
     fn name(&self) -> &'static str {
@@ -331,11 +404,23 @@ impl Transport for Sim {
     }
 }
 
-/// Simulated workers never sleep.
-struct NoSleep;
+/// Remembers that somebody woke the worker.
+#[derive(Debug, Default)]
+struct SimWaker {
+    woken: AtomicBool,
+    calls: AtomicU32,
+    /// One in so many calls is lost; 0: none.
+    lost_every: u32,
+}
 
-impl Waker for NoSleep {
-    fn wake(&self) {}
+impl Waker for SimWaker {
+    // Relaxed: everything simulated is one thread.
+    fn wake(&self) {
+        let call = self.calls.fetch_add(1, Relaxed) + 1;
+        if self.lost_every == 0 || !call.is_multiple_of(self.lost_every) {
+            self.woken.store(true, Relaxed);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -346,7 +431,7 @@ mod tests {
     #[test]
     fn one_seed_is_one_course_of_events() {
         let run = |seed| {
-            let network = Network::new(seed, Faults { delay: 30, fragment: 50, reset: 1 }, 100);
+            let network = Network::new(seed, Faults { delay: 30, fragment: 50, reset_permille: 10 }, 100);
             let mut sim = Sim::new(network.clone(), 0, 4, 64);
             let link = network.borrow_mut().connect(0, 0);
             network.borrow_mut().write(link, &[7; 500]);

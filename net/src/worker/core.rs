@@ -101,6 +101,9 @@ pub(crate) struct Core {
     pub(super) accept_failure_logged: bool,
     #[cfg(test)]
     bug: (Bug, u64),
+    /// Segments evicted when [`Bug::EvictsAll`] looked last.
+    #[cfg(test)]
+    pub(super) evicted_seen: u64,
 }
 
 /// A bug that the simulator puts in, to see that it is caught.
@@ -117,11 +120,60 @@ pub(crate) enum Bug {
     MissedExpiry,
     /// Now and then a slice of a long value is dropped.
     LostSlice,
+    /// Now and then bytes that another shard lent are not given back.
+    LostRelease,
+    /// Now and then input behind a round's share is forgotten.
+    LostInput,
+    /// A value that is half sent to another shard is kept when its client goes.
+    KeptUpload,
+    /// Shards do not wake each other.
+    NeverWoken,
+    /// One wake-up in many is lost.
+    LostWakeup,
+    /// Whoever has input left is parsed before all others, without a bound.
+    FirstForEver,
+    /// Eviction drops everything.
+    EvictsAll,
+    /// Now and then a step of a scan finds nothing.
+    BlindScan,
+    /// Now and then a flush leaves this shard out.
+    HalfFlush,
+    /// A shard's own port serves all shards' keys.
+    OpenShardPort,
+    /// Now and then a client that sends no more gets no more answers.
+    LostHalfClose,
 }
 
-/// One in so many chances for a bug is taken.
 #[cfg(test)]
-const BUG_EVERY: u64 = 50;
+impl Bug {
+    /// All but [`Bug::None`].
+    pub(crate) const ALL: [Bug; 15] = [
+        Bug::LostAnswer,
+        Bug::SwappedAnswers,
+        Bug::MissedExpiry,
+        Bug::LostSlice,
+        Bug::LostRelease,
+        Bug::LostInput,
+        Bug::KeptUpload,
+        Bug::NeverWoken,
+        Bug::LostWakeup,
+        Bug::FirstForEver,
+        Bug::EvictsAll,
+        Bug::BlindScan,
+        Bug::HalfFlush,
+        Bug::OpenShardPort,
+        Bug::LostHalfClose,
+    ];
+
+    /// One in so many chances is taken.
+    fn every(self) -> u64 {
+        match self {
+            Bug::LostAnswer | Bug::SwappedAnswers | Bug::LostSlice => 50,
+            Bug::LostRelease | Bug::LostInput | Bug::BlindScan | Bug::HalfFlush | Bug::LostHalfClose => 5,
+            _ => 1,
+        }
+    }
+}
 
 /// Sessions whose changes are remembered, in one shard.
 const ONCE_SESSIONS_MAX: usize = 4096;
@@ -165,19 +217,27 @@ impl Core {
             accept_failure_logged: false,
             #[cfg(test)]
             bug: (Bug::None, 0),
+            #[cfg(test)]
+            evicted_seen: 0,
         }
     }
 
     #[cfg(test)]
     pub(crate) fn put_in(&mut self, bug: Bug) {
         self.bug = (bug, 0);
+        self.ready.first_for_ever = bug == Bug::FirstForEver;
+    }
+
+    #[cfg(test)]
+    pub(super) fn has(&self, bug: Bug) -> bool {
+        self.bug.0 == bug
     }
 
     /// Whether the simulator's bug strikes here.
     #[cfg(test)]
     pub(super) fn strikes(&mut self, bug: Bug) -> bool {
         self.bug.1 += u64::from(self.bug.0 == bug);
-        self.bug.0 == bug && self.bug.1.is_multiple_of(BUG_EVERY)
+        self.bug.0 == bug && self.bug.1.is_multiple_of(bug.every())
     }
 
     pub(super) fn begin_turn(&mut self, began_ns: u64, now: Millis) {
@@ -438,6 +498,10 @@ impl Core {
         }
         let slot = slot_of(key);
         let shard = self.shared.slots.owner(slot);
+        #[cfg(test)]
+        if shard != self.number && self.has(Bug::OpenShardPort) {
+            return Destination::There(shard);
+        }
         if shard == self.number {
             Destination::Here
         } else if conn.on_shard_port && !matches!(conn.session, Session::Memcache(_)) {

@@ -200,6 +200,8 @@ impl Core {
             }
             return false;
         }
+        #[cfg(test)]
+        let at = if self.strikes(super::core::Bug::HalfFlush) { Some(Millis::MAX) } else { at };
         self.shard.flush(at, self.now);
         self.stats.request(CommandClass::Flush, OutcomeClass::Done);
         if others == 0 {
@@ -252,7 +254,13 @@ impl Core {
 
     /// Appends the keys of a step to `keys`; returns the next cursor.
     fn scan(&mut self, local: u64, count: u32, only_here: bool, keys: &mut Vec<u8>) -> u64 {
+        #[cfg(test)]
+        let before = keys.len();
         let next = self.shard.scan(0, local, count, self.now, keys);
+        #[cfg(test)]
+        if self.strikes(super::core::Bug::BlindScan) {
+            keys.truncate(before);
+        }
         let here = u64::from(self.number) << CURSOR_BITS;
         match next {
             0 if only_here || self.number + 1 == self.mail.shards() => 0,
@@ -399,6 +407,10 @@ impl Core {
     }
 
     fn abort_at(&mut self, shard: u16, conn: ConnId) {
+        #[cfg(test)]
+        if self.has(super::core::Bug::KeptUpload) {
+            return;
+        }
         if let Some(lane) = self.mail.lane(shard) {
             lane.note(Note::Forget(conn));
         }

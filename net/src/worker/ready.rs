@@ -36,6 +36,9 @@ pub(crate) struct Ready {
     /// Those that had their share of this turn.
     later: VecDeque<ConnId>,
     turn: u64,
+    /// See [`super::core::Bug::FirstForEver`].
+    #[cfg(test)]
+    pub(super) first_for_ever: bool,
 }
 
 impl Ready {
@@ -54,6 +57,11 @@ impl Ready {
     }
 
     fn push(&mut self, conn: &mut Connection) {
+        #[cfg(test)]
+        if self.first_for_ever && conn.parsed_turn == self.turn {
+            conn.ready = true;
+            return self.now.push_front(conn.id);
+        }
         let had_its_share = conn.parsed_turn == self.turn && conn.parsed_parts >= TURN_CONNECTION_PARTS;
         conn.ready = true;
         if had_its_share { &mut self.later } else { &mut self.now }.push_back(conn.id);
@@ -197,6 +205,11 @@ impl Core {
         conn.input_needed = if span.cut { 0 } else { input.len() + span.parsed.missing.max(1) };
         let endless = !span.cut && input.len() > limit;
         conn.input = input;
+        #[cfg(test)]
+        if span.cut && self.strikes(super::core::Bug::LostInput) {
+            return;
+        }
+        let Some(conn) = self.connections.find(span.conn) else { return };
         make_ready(&mut self.ready, conn);
         if endless {
             conn.phase = Phase::Finishing(CloseReason::Garbage);

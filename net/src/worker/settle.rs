@@ -83,6 +83,10 @@ impl Core {
     }
 
     fn release(&mut self, lent: Lent) {
+        #[cfg(test)]
+        if lent.shard != self.number && self.strikes(super::core::Bug::LostRelease) {
+            return;
+        }
         if lent.shard == self.number {
             self.shard.release(lent);
         } else if let Some(lane) = self.mail.lane(lent.shard) {
@@ -106,6 +110,12 @@ impl Core {
     }
 
     pub(super) fn ended(&mut self, id: ConnId) {
+        #[cfg(test)]
+        if self.strikes(super::core::Bug::LostHalfClose)
+            && let Some(conn) = self.connections.find(id)
+        {
+            conn.phase = Phase::Finishing(CloseReason::Client);
+        }
         self.connections.find(id).into_iter().for_each(|conn| conn.ended = true);
         self.mark_dirty(id);
     }
@@ -247,6 +257,13 @@ impl Core {
 
     /// Background work of the shard. True if it has more to do.
     pub(super) fn maintain(&mut self, budget: u32) -> bool {
+        #[cfg(test)]
+        if self.has(super::core::Bug::EvictsAll)
+            && self.shard.stats().segments_evicted.read() > self.evicted_seen
+        {
+            self.evicted_seen = self.shard.stats().segments_evicted.read();
+            self.shard.flush(None, self.now);
+        }
         self.shard.maintain(self.now, budget)
     }
 

@@ -1,0 +1,208 @@
+//! The three protocols as a simulated client speaks them.
+
+use super::model::{Action, Reply};
+use torc_proto::native::{Answer, FrameLimits, Op, Options, Status, frame};
+
+/// Which protocol a client speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Speech {
+    Resp,
+    Memcache,
+    Native,
+}
+
+impl Speech {
+    /// Whether the protocol has the command.
+    pub(super) fn has(self, action: &Action) -> bool {
+        match self {
+            Speech::Resp => true,
+            Speech::Memcache => !matches!(
+                action,
+                Action::Set { ttl_ms: Some(_), .. }
+                    | Action::Increment { .. }
+                    | Action::SetMany { .. }
+                    | Action::DeleteMany { .. }
+                    | Action::Scan { .. }
+            ),
+            Speech::Native => matches!(
+                action,
+                Action::Set { ttl_ms: None, .. }
+                    | Action::Get { .. }
+                    | Action::Delete { .. }
+                    | Action::SetShared { .. }
+                    | Action::GetShared { .. }
+                    | Action::Ping
+            ),
+        }
+    }
+
+    pub(super) fn request(self, action: &Action, id: u32) -> Vec<u8> {
+        match self {
+            Speech::Resp => resp_request(action),
+            Speech::Memcache => memcache_request(action),
+            Speech::Native => native_request(action, id),
+        }
+    }
+
+    /// The first whole answer, to `action` unless it names its request itself, and its bytes. An answer of the native
+    /// protocol names it.
+    pub(super) fn reply(self, input: &[u8], action: &Action) -> Option<(Option<u32>, Reply, usize)> {
+        match self {
+            Speech::Resp => resp_reply(input).map(|(reply, end)| (None, reply, end)),
+            Speech::Memcache => memcache_reply(input, action).map(|(reply, end)| (None, reply, end)),
+            Speech::Native => native_reply(input),
+        }
+    }
+}
+
+fn resp_request(action: &Action) -> Vec<u8> {
+    let mut words: Vec<Vec<u8>> = Vec::new();
+    let mut add = |word: &[u8]| words.push(word.to_vec());
+    match action {
+        Action::Set { key, value, ttl_ms } => {
+            [b"SET", key.as_bytes(), value].into_iter().for_each(&mut add);
+            if let Some(ttl) = ttl_ms {
+                add(b"PX");
+                add(ttl.to_string().as_bytes());
+            }
+        }
+        Action::SetShared { key, value } => [b"SET", key.as_bytes(), value].into_iter().for_each(add),
+        Action::Get { key } | Action::GetShared { key } => [b"GET", key.as_bytes()].into_iter().for_each(add),
+        Action::Delete { key } => [b"DEL", key.as_bytes()].into_iter().for_each(add),
+        Action::Increment { key } => [b"INCR", key.as_bytes()].into_iter().for_each(add),
+        Action::SetMany { pairs } => {
+            add(b"MSET");
+            pairs.iter().for_each(|(key, value)| [key.as_bytes(), value].into_iter().for_each(&mut add));
+        }
+        Action::GetMany { keys } => {
+            add(b"MGET");
+            keys.iter().for_each(|key| add(key.as_bytes()));
+        }
+        Action::DeleteMany { keys } => {
+            add(b"DEL");
+            keys.iter().for_each(|key| add(key.as_bytes()));
+        }
+        Action::Scan { cursor, count } => {
+            [b"SCAN", cursor.as_bytes(), b"COUNT", count.to_string().as_bytes()].into_iter().for_each(add);
+        }
+        Action::Flush { .. } => add(b"FLUSHALL"),
+        Action::Ping => add(b"PING"),
+    }
+    let mut request = format!("*{}\r\n", words.len()).into_bytes();
+    for word in words {
+        request.extend(format!("${}\r\n", word.len()).bytes());
+        request.extend(word);
+        request.extend(b"\r\n");
+    }
+    request
+}
+
+fn memcache_request(action: &Action) -> Vec<u8> {
+    match action {
+        Action::Set { key, value, .. } | Action::SetShared { key, value } => {
+            let mut request = format!("set {key} 0 0 {}\r\n", value.len()).into_bytes();
+            request.extend(value);
+            request.extend(b"\r\n");
+            request
+        }
+        Action::Get { key } | Action::GetShared { key } => format!("get {key}\r\n").into_bytes(),
+        Action::GetMany { keys } => format!("get {}\r\n", keys.join(" ")).into_bytes(),
+        Action::Delete { key } => format!("delete {key}\r\n").into_bytes(),
+        Action::Flush { .. } => b"flush_all\r\n".to_vec(),
+        _ => b"mn\n".to_vec(),
+    }
+}
+
+fn native_request(action: &Action, id: u32) -> Vec<u8> {
+    let (op, key, value) = match action {
+        Action::Set { key, value, .. } | Action::SetShared { key, value } => {
+            (Op::Set, key.as_str(), &value[..])
+        }
+        Action::Get { key } | Action::GetShared { key } => (Op::Get, key.as_str(), &[][..]),
+        Action::Delete { key } => (Op::Delete, key.as_str(), &[][..]),
+        _ => (Op::Ping, "", &[][..]),
+    };
+    let mut request = Vec::new();
+    let composed = frame::compose_request(&mut request, op, 0, id, &Options::NONE, key.as_bytes(), value);
+    composed.expect("keys and values are short");
+    request
+}
+
+fn line(input: &[u8]) -> Option<(&str, usize)> {
+    let end = input.iter().position(|byte| *byte == b'\n')?;
+    let text = input[..end].strip_suffix(b"\r").unwrap_or(&input[..end]);
+    Some((std::str::from_utf8(text).unwrap_or("no text"), end + 1))
+}
+
+fn resp_reply(input: &[u8]) -> Option<(Reply, usize)> {
+    let (line, end) = line(input)?;
+    let (kind, rest) = line.split_at_checked(1).unwrap_or(("", line));
+    Some(match (kind, rest.parse::<i64>()) {
+        ("+", _) => (Reply::Ok, end),
+        (":", Ok(number)) => (Reply::Number(number), end),
+        ("$", Ok(-1)) => (Reply::Nothing, end),
+        ("$", Ok(bytes)) => {
+            let value_end = end + bytes as usize;
+            (Reply::Value(input.get(end..value_end)?.to_vec()), input.get(..value_end + 2)?.len())
+        }
+        ("*", Ok(count)) => {
+            let (mut entries, mut end) = (Vec::new(), end);
+            for _ in 0..count {
+                let (entry, bytes) = resp_reply(&input[end..])?;
+                entries.push(entry);
+                end += bytes;
+            }
+            (Reply::Array(entries), end)
+        }
+        _ => (Reply::Error(rest.into()), end),
+    })
+}
+
+fn memcache_reply(input: &[u8], action: &Action) -> Option<(Reply, usize)> {
+    const NOOP: &[u8] = b"MN\r\n";
+    if input.starts_with(NOOP) {
+        return Some((Reply::Ok, NOOP.len()));
+    }
+    let mut found: Vec<(String, Vec<u8>)> = Vec::new();
+    let mut end = 0;
+    loop {
+        let (line, bytes) = line(&input[end..])?;
+        end += bytes;
+        let words: Vec<&str> = line.split(' ').collect();
+        match (&words[..], action) {
+            (["VALUE", key, _, bytes], _) => {
+                let value_end = end + bytes.parse::<usize>().ok()?;
+                found.push(((*key).into(), input.get(end..value_end)?.to_vec()));
+                end = input.get(..value_end + 2)?.len();
+            }
+            (["END"], Action::GetMany { keys }) => {
+                let value =
+                    |key: &String| found.iter().find(|(name, _)| name == key).map(|(_, value)| value.clone());
+                let values = keys.iter().map(|key| value(key).map_or(Reply::Nothing, Reply::Value));
+                return Some((Reply::Array(values.collect()), end));
+            }
+            (["END"], _) => {
+                let value = found.pop().map_or(Reply::Nothing, |(_, value)| Reply::Value(value));
+                return Some((value, end));
+            }
+            (["STORED" | "OK"], _) => return Some((Reply::Ok, end)),
+            (["DELETED"], _) => return Some((Reply::Number(1), end)),
+            (["NOT_FOUND"], _) => return Some((Reply::Number(0), end)),
+            _ => return Some((Reply::Error(line.into()), end)),
+        }
+    }
+}
+
+fn native_reply(input: &[u8]) -> Option<(Option<u32>, Reply, usize)> {
+    let limits = FrameLimits { value_bytes_max: u32::MAX };
+    let (answer, bytes) = Answer::parse(input, &limits).ok()?;
+    let reply = match (answer.header.status(), Op::from_wire(answer.header.op)) {
+        (Status::Ok, Some(Op::Get)) => Reply::Value(answer.value.to_vec()),
+        (Status::Miss, Some(Op::Get)) => Reply::Nothing,
+        (Status::Ok, Some(Op::Delete)) => Reply::Number(1),
+        (Status::Miss, Some(Op::Delete)) => Reply::Number(0),
+        (Status::Ok, _) => Reply::Ok,
+        (status, _) => Reply::Error(format!("{status:?}").replace("OutOfMemory", "out of memory")),
+    };
+    Some((Some(answer.header.id), reply, bytes))
+}

@@ -1,0 +1,75 @@
+//! The runs of every test run, and the bugs that they must catch.
+
+use super::*;
+use std::sync::atomic::AtomicU64;
+
+/// Steps that every test run takes.
+const STEPS: u64 = 1_000_000;
+/// Seeds within which a bug must show.
+const SEEDS: u64 = 300;
+
+fn run(seed: u64, bug: Bug) -> Result<(u64, u64), String> {
+    Simulation::new(seed, bug).run()
+}
+
+fn number_from(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok()?.parse().ok()
+}
+
+/// Runs seed after seed on all cores until so many steps are taken.
+fn run_from(first: u64, steps_wanted: u64) {
+    let (next, steps, requests) = (AtomicU64::new(first), AtomicU64::new(0), AtomicU64::new(0));
+    let threads = std::thread::available_parallelism().map_or(1, |cores| cores.get());
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while steps.load(Relaxed) < steps_wanted {
+                    let seed = next.fetch_add(1, Relaxed);
+                    match run(seed, Bug::None) {
+                        Ok((taken, answered)) => {
+                            steps.fetch_add(taken, Relaxed);
+                            requests.fetch_add(answered, Relaxed);
+                        }
+                        Err(wrong) => panic!(
+                            "seed {seed}: {wrong}\nreplay: TORC_SIM_SEED={seed} cargo test -p torc-net simulation"
+                        ),
+                    }
+                }
+            });
+        }
+    });
+    let (seeds, steps, requests) = (next.into_inner() - first, steps.into_inner(), requests.into_inner());
+    eprintln!("{seeds} seeds, {steps} steps, {requests} requests");
+    assert!(requests > 0, "nothing was asked");
+}
+
+#[test]
+fn no_seed_shows_a_wrong_or_missing_answer() {
+    match (number_from("TORC_SIM_SEED"), number_from("TORC_SIM_STEPS")) {
+        (Some(seed), None) => {
+            run(seed, Bug::None).unwrap_or_else(|wrong| panic!("seed {seed}: {wrong}"));
+        }
+        (seed, steps) => run_from(seed.unwrap_or(0), steps.unwrap_or(STEPS)),
+    }
+}
+
+#[test]
+fn one_seed_is_one_run() {
+    for seed in [7, 8, 9] {
+        assert_eq!(run(seed, Bug::None), run(seed, Bug::None));
+    }
+}
+
+/// The checker is checked: each bug must show within the usual seeds.
+#[test]
+fn bugs_put_in_on_purpose_are_caught() {
+    std::thread::scope(|scope| {
+        for bug in Bug::ALL {
+            scope.spawn(move || {
+                let caught = (0..SEEDS).find_map(|seed| run(seed, bug).err().map(|wrong| (seed, wrong)));
+                let (seed, wrong) = caught.unwrap_or_else(|| panic!("{bug:?} was not caught by any seed"));
+                eprintln!("{bug:?}, seed {seed}: {}", wrong.chars().take(200).collect::<String>());
+            });
+        }
+    });
+}

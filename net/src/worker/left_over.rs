@@ -1,0 +1,38 @@
+//! What must be gone when no client waits for anything. The simulator looks at it.
+
+use super::core::Core;
+
+impl Core {
+    /// Compares every account with a recount, and looks for what clients have left behind.
+    ///
+    /// # Errors
+    /// What is there and should not be, in words.
+    pub(crate) fn left_over(&mut self) -> Result<(), String> {
+        self.shard.audit()?;
+        let (pinned, upload_bytes) = self.shard.held();
+        let mut counts = vec![
+            ("pinned segments", pinned as u64),
+            ("bytes of uploads", upload_bytes),
+            ("uploads of other shards", self.foreign_uploads.len() as u64),
+            ("requests at other shards", self.mail.under_way() as u64),
+            ("pieces of mail that have not gone", u64::from(!self.mail.has_sent_all())),
+            ("connections to be parsed", u64::from(!self.ready.is_empty())),
+        ];
+        for place in 0..self.connections.places() {
+            let Some(conn) = self.connections.at(place) else { continue };
+            counts.extend([
+                ("parts that wait for answers", conn.queue.len() as u64),
+                ("parts that are not begun", conn.deferred.len() as u64),
+                ("bytes of answers", conn.output.bytes() as u64),
+                ("slices under way", conn.slices_under_way as u64),
+                ("values half received", u64::from(conn.upload.is_some())),
+                ("bytes of input", conn.input.len() as u64),
+            ]);
+        }
+        counts.retain(|(_, count)| *count > 0);
+        match counts.is_empty() {
+            true => Ok(()),
+            false => Err(format!("shard {} has something left: {counts:?}", self.number)),
+        }
+    }
+}
