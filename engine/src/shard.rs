@@ -40,7 +40,7 @@ use crate::eviction::{Algorithm, Eviction};
 use crate::expiry::Calendar;
 use crate::index::{Index, Place, Slot};
 use crate::item::{ItemRef, present, state};
-use crate::segments::{Chain, Lent, Segments};
+use crate::segments::{Chain, Lent, Rest, Segments};
 use crate::stats::ShardStats;
 use crate::version::HybridClock;
 use rapidhash::v3::{RapidSecrets, rapidhash_v3_inline};
@@ -222,6 +222,11 @@ impl Shard {
             Some(at) if at > now => self.flush_at = at,
             _ => self.flush_now(now),
         }
+    }
+
+    /// From now on freed segments rest by this rule before their memory is used again. Without one they do not.
+    pub fn let_rest(&mut self, rule: Box<dyn Rest>) {
+        self.segments.let_rest(rule);
     }
 
     /// From now on this listener is told of every change.

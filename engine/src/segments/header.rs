@@ -6,7 +6,7 @@ use std::cell::Cell;
 /// A segment's place in its life.
 ///
 /// ```text
-///  Free --take--> Open --no room--> Sealed --job--> Draining --empty--> Free
+///  Free --take--> Open --no room--> Sealed --job--> Draining --empty--> Resting --> Free
 ///                                     |  ^              |              ^
 ///                          its turn,  v  | unpinned     | pinned       | unpinned
 ///                          but pinned Parked            +--> Drained --+
@@ -22,6 +22,8 @@ pub enum Phase {
     Draining,
     /// Holds nothing any more, but is pinned.
     Drained,
+    /// Holds nothing any more, but somebody may still read its memory: see [`super::Rest`].
+    Resting,
     /// Given back to the machine because the index took its memory.
     Retired,
 }

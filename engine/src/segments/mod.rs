@@ -6,6 +6,7 @@
 //!  open    one segment per queue and write class takes new items
 //!  queues  sealed segments in the order in which they were sealed, the oldest first; pinned ones leave them when
 //!          their turn comes, and come back with the last pin
+//!  rest    freed segments whose memory somebody may still read: they are taken again later
 //!  free    segments to take; the last few are kept for relocation, so that making room never needs room
 //! ```
 //!
@@ -16,9 +17,11 @@ mod arena;
 mod header;
 mod lent;
 mod list;
+mod rest;
 
 pub use header::{Phase, Queue, SegmentHeader};
 pub use lent::{Chain, Lent, LentChain};
+pub use rest::Rest;
 
 use crate::bytes::Bytes;
 use crate::bytes_mut::BytesMut;
@@ -70,6 +73,11 @@ pub struct Segments {
     flushed_sequence: u64,
     /// Headers with pins.
     pinned: Cell<usize>,
+    rest: Option<Box<dyn Rest>>,
+    /// Freed segments that may not be used yet, in the order in which they were freed.
+    resting: List,
+    /// Segments that have rested.
+    rested: u64,
 }
 
 impl Segments {
@@ -90,6 +98,9 @@ impl Segments {
             sequence: 0,
             flushed_sequence: 0,
             pinned: Cell::new(0),
+            rest: None,
+            resting: List::EMPTY,
+            rested: 0,
         })
     }
 
@@ -447,14 +458,23 @@ impl Segments {
         }
     }
 
-    /// Makes a drained segment free again.
+    /// Makes a drained segment free again, once it has rested.
     ///
     /// # Panics
     /// If it still holds live items or is pinned.
     fn make_free(&mut self, segment: u32) {
-        let header = &mut self.headers[segment as usize];
+        let header = &self.headers[segment as usize];
         assert!(header.live_items == 0 && header.pins.get() == 0, "only an empty segment is free");
-        header.phase = Phase::Free;
+        if self.rest.is_some() {
+            self.begin_rest(segment);
+        } else {
+            self.reuse(segment);
+        }
+    }
+
+    /// Lets a free segment be taken, or gives it back if there are too many.
+    fn reuse(&mut self, segment: u32) {
+        self.headers[segment as usize].phase = Phase::Free;
         if self.count > self.count_max {
             self.retire(segment);
         } else {

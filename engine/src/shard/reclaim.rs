@@ -124,6 +124,7 @@ impl Shard {
             self.tick(now);
         }
         self.sweep(now);
+        self.segments.end_rests();
         let growing = self.index.is_growing() && self.grow_step();
         if self.reclaim.job.is_none() {
             self.next_job(self.segments.available() <= self.low());
@@ -205,6 +206,7 @@ impl Shard {
     #[cold]
     pub(super) fn make_room(&mut self, now: Millis) -> bool {
         for attempt in 0..ATTEMPTS_MAX {
+            self.segments.end_rests();
             if self.segments.available() > RELOCATION_RESERVE {
                 break;
             }

@@ -4,6 +4,7 @@ mod accounts;
 mod bounds;
 mod long_values;
 mod readers;
+mod rest;
 mod told;
 
 use super::*;
