@@ -17,11 +17,11 @@ pub enum Cause {
     Deleted,
     /// Its time was over, which somebody has met now.
     Expired,
-    /// It went because room was needed.
+    /// It went because room was needed. One that was not in DRAM has no key and no version here, but its hash.
     Evicted,
     /// Every item with a version up to the change's is gone. There is no key; items found later are not told again.
     Flushed,
-    /// It lies elsewhere now, or one of its chunks does.
+    /// It lies elsewhere now, in DRAM or out of it, or one of its chunks does.
     Moved,
 }
 
@@ -35,7 +35,7 @@ pub struct Change<'s> {
     /// [`Cause::Written`], [`Cause::Deleted`], [`Cause::Flushed`]: drawn for this change, larger than all before. Else that
     /// of the item.
     pub version: u64,
-    /// The item as it is now, or was last. A flush has none.
+    /// The item as it is now, or was last, if it is known: not of a flush.
     pub item: Option<(ItemRef<'s>, Value<'s>)>,
 }
 

@@ -320,12 +320,12 @@ pub enum Outcome<'s> {
         meta: Meta,
     },
     Refused(Refusal),
-    /// The answer comes later, under this ticket: the item is in another tier or a lease is waited for. The
-    /// resumed command starts again at its lookup.
+    /// The item is not in DRAM: nothing is done. Its bytes are to be fetched and given to [`crate::Shard::promote`] with
+    /// this ticket; then the command is executed again, from its lookup.
     Pending(Ticket),
 }
 
-/// Names a command that waits inside the shard.
+/// The place where an item lies that is not in DRAM, as its medium understands it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Ticket(pub u64);
 

@@ -238,6 +238,11 @@ impl<'s> ItemRef<'s> {
         self.key_at() + self.key_len()
     }
 
+    /// All of it, as it is written elsewhere.
+    pub fn encoded(&self) -> Bytes<'s> {
+        self.bytes.slice(0..self.item_len())
+    }
+
     /// Bytes of the whole item, padding included.
     #[inline]
     pub fn item_len(&self) -> usize {

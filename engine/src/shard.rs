@@ -17,12 +17,14 @@
 //! | `shard/upload.rs`, `shard/uploads.rs` | long values, received in slices |
 //! | `shard/edit.rs`, `shard/plan.rs` | a part of a long value changes |
 //! | `shard/reclaim.rs` | eviction, compaction, expiry, flush: making segments free |
+//! | `shard/elsewhere.rs` | items that are not in DRAM |
 //! | `shard/scan.rs` | walking the keys |
 //! | `shard/audit.rs` | a full recount, for tests |
 
 mod audit;
 mod change;
 mod edit;
+mod elsewhere;
 mod plan;
 mod read;
 mod reclaim;
@@ -201,6 +203,11 @@ impl Shard {
             self.flush_now(now);
         }
         let key = Key { bytes: command.key, space: command.space, hash };
+        if !matches!(command.op, Op::Read(_))
+            && let Some(ticket) = self.ticket_of(key, &command.op, now)
+        {
+            return Outcome::Pending(ticket);
+        }
         match &command.op {
             Op::Read(read) => self.read(key, read, now),
             Op::Write(write) => self.write(key, write, now),

@@ -28,10 +28,10 @@
 mod slot;
 mod table;
 
-pub use slot::{FREQUENCY_MAX, LOCATION_BYTES_MAX, Slot};
+pub use slot::{Elsewhere, Entry, FREQUENCY_MAX, LOCATION_BYTES_MAX, PLACES, Slot};
 
 use std::ops::ControlFlow;
-use table::{BUCKET_BYTES, Table};
+use table::{BUCKET_BYTES, Bucket, Table};
 
 /// Buckets after the home where an item may be. At 64, loading a million items dropped one or two of them under one
 /// seed of eight; the chance falls exponentially with the distance, and lookups only go as far as their home says.
@@ -70,8 +70,10 @@ pub struct Index {
     homes: u64,
     growing: Option<Growing>,
     items: u64,
+    /// Items that are not in DRAM.
+    elsewhere: u64,
     /// Kept between steps of growth, so that a step allocates nothing.
-    moving: Vec<(u64, Slot)>,
+    moving: Vec<(u64, Entry)>,
 }
 
 #[inline]
@@ -85,6 +87,14 @@ fn first_hash(home: u64, homes: u64) -> Option<u64> {
     u64::try_from(scaled).ok()
 }
 
+/// The hash of an entry's key.
+fn hash_in(entry: Entry, hash_of: &mut impl FnMut(Slot) -> u64) -> u64 {
+    match entry {
+        Entry::Item(slot) => hash_of(slot),
+        Entry::Elsewhere(elsewhere) => elsewhere.hash,
+    }
+}
+
 impl Index {
     /// An index with `homes` buckets that can grow to `bytes_max`.
     ///
@@ -95,7 +105,14 @@ impl Index {
         let buckets_max = (bytes_max / BUCKET_BYTES).max(homes + PROBE_BUCKETS);
         let mut table = Table::reserve(buckets_max)?;
         table.extend_to(homes + PROBE_BUCKETS);
-        Ok(Index { table, homes: homes as u64, growing: None, items: 0, moving: Vec::with_capacity(64) })
+        Ok(Index {
+            table,
+            homes: homes as u64,
+            growing: None,
+            items: 0,
+            elsewhere: 0,
+            moving: Vec::with_capacity(64),
+        })
     }
 
     /// Bytes of the table.
@@ -107,9 +124,15 @@ impl Index {
         self.table.len()
     }
 
-    /// Items in the index.
+    /// Items in DRAM.
     pub fn items(&self) -> u64 {
         self.items
+    }
+
+    /// Items that are not in DRAM.
+    #[inline]
+    pub fn elsewhere(&self) -> u64 {
+        self.elsewhere
     }
 
     #[inline]
@@ -164,6 +187,41 @@ impl Index {
         }
     }
 
+    /// The entry of an item with this hash that is not in DRAM.
+    pub fn find_elsewhere(&self, hash: u64) -> Option<(Place, Elsewhere)> {
+        let home = self.home(hash);
+        let last = home + self.table.bucket(home).head().reach();
+        (home..=last).find_map(|bucket| {
+            self.table.bucket(bucket).entries().find_map(|(slot, entry)| match entry {
+                Entry::Elsewhere(found) if found.hash == hash => {
+                    Some((Place { bucket: bucket as u32, slot }, found))
+                }
+                _ => None,
+            })
+        })
+    }
+
+    /// Removes the entry at `place` of an item that is not in DRAM, and has this hash.
+    pub fn remove_elsewhere(&mut self, place: Place, hash: u64) {
+        self.clear(place, hash);
+        self.replace(Place { slot: place.slot + 1, ..place }, Slot::EMPTY);
+        self.elsewhere -= 1;
+    }
+
+    /// Adds an entry for an item that is not in DRAM.
+    ///
+    /// # Errors
+    /// [`Full`] if there are no two free slots side by side within reach.
+    pub fn insert_elsewhere(&mut self, entry: Elsewhere) -> Result<(), Full> {
+        let (away, number) = self.vacancy(entry.hash, |bucket| bucket.pair_vacancy())?;
+        let [first, rest] = entry.slots();
+        // The rest comes before: whoever finds the first finds all of it.
+        self.table.set_slot(self.home(entry.hash) + away, number + 1, rest);
+        self.set(entry.hash, away, number, first);
+        self.elsewhere += 1;
+        Ok(())
+    }
+
     /// Changes the slot of an item that stays the same key's.
     #[inline]
     pub fn replace(&mut self, place: Place, slot: Slot) {
@@ -172,13 +230,17 @@ impl Index {
 
     /// Removes the slot at `place`, which belongs to an item with this hash.
     pub fn remove(&mut self, place: Place, hash: u64) {
+        self.clear(place, hash);
+        self.items -= 1;
+    }
+
+    fn clear(&mut self, place: Place, hash: u64) {
         let home = self.home(hash);
         if place.bucket as usize == home {
             self.replace(place, Slot::EMPTY);
         } else {
             self.table.clear_away(home, place.bucket as usize, place.slot as usize);
         }
-        self.items -= 1;
     }
 
     /// Adds a slot for a key that is not in the index.
@@ -186,27 +248,49 @@ impl Index {
     /// # Errors
     /// [`Full`] if there is no free slot within reach.
     pub fn insert(&mut self, hash: u64, slot: Slot) -> Result<(), Full> {
+        let (away, number) = self.vacancy(hash, |bucket| bucket.vacancy())?;
+        self.set(hash, away, number, slot);
+        self.items += 1;
+        Ok(())
+    }
+
+    /// How far from the home of `hash` there is room, and which slot it is.
+    #[inline]
+    fn vacancy(
+        &self,
+        hash: u64,
+        in_bucket: impl Fn(Bucket<'_>) -> Option<usize>,
+    ) -> Result<(usize, usize), Full> {
         let home = self.home(hash);
-        for away in 0..=PROBE_BUCKETS {
-            let Some(number) = self.table.bucket(home + away).vacancy() else { continue };
-            if away == 0 {
-                self.table.set_slot(home, number, slot);
-            } else {
-                self.table.set_away(home, away, number, slot);
-            }
-            self.items += 1;
-            return Ok(());
+        let found = (0..=PROBE_BUCKETS)
+            .find_map(|away| in_bucket(self.table.bucket(home + away)).map(|number| (away, number)));
+        found.ok_or(Full)
+    }
+
+    #[inline]
+    fn set(&mut self, hash: u64, away: usize, number: usize, slot: Slot) {
+        let home = self.home(hash);
+        if away == 0 {
+            self.table.set_slot(home, number, slot);
+        } else {
+            self.table.set_away(home, away, number, slot);
         }
-        Err(Full)
+    }
+
+    /// The entry at `place` goes.
+    fn take(&mut self, place: Place, hash: u64, entry: Entry) {
+        match entry {
+            Entry::Item(_) => self.remove(place, hash),
+            Entry::Elsewhere(_) => self.remove_elsewhere(place, hash),
+        }
     }
 
     /// The least frequent item near the home of `hash`: what to drop when the index is [`Full`].
-    pub fn coldest_near(&self, hash: u64) -> Option<Slot> {
+    pub fn coldest_near(&self, hash: u64) -> Option<Entry> {
         let home = self.home(hash);
-        (home..=home + PROBE_BUCKETS)
-            .flat_map(|number| self.table.bucket(number).slots())
-            .filter(|slot| !slot.is_empty())
-            .min_by_key(|slot| slot.frequency())
+        let near = home..=home + PROBE_BUCKETS;
+        let entries = near.flat_map(|number| self.table.bucket(number).entries().map(|(_, entry)| entry));
+        entries.min_by_key(|entry| entry.frequency())
     }
 
     pub fn is_growing(&self) -> bool {
@@ -216,11 +300,16 @@ impl Index {
     /// The size that the table should grow to, bytes, once it is too full.
     pub fn growth_wanted(&self) -> Option<usize> {
         let slots = self.homes * SLOTS_PER_BUCKET as u64;
-        if self.growing.is_some() || self.items * 100 < slots * LOAD_PERCENT_MAX {
+        if self.growing.is_some() || self.slots_taken() * 100 < slots * LOAD_PERCENT_MAX {
             return None;
         }
         let buckets = self.grown_homes() as usize + PROBE_BUCKETS;
         (buckets <= self.table.buckets_max()).then_some(buckets * BUCKET_BYTES)
+    }
+
+    /// A bucket of seven slots has room for three pairs.
+    fn slots_taken(&self) -> u64 {
+        self.items + self.elsewhere * SLOTS_PER_BUCKET as u64 / (SLOTS_PER_BUCKET / 2) as u64
     }
 
     fn grown_homes(&self) -> u64 {
@@ -241,12 +330,12 @@ impl Index {
         let home = self.growing.and_then(|growing| growing.boundary.checked_sub(1));
         home.into_iter()
             .flat_map(|home| self.table.bucket(home as usize).slots())
-            .filter(|slot| !slot.is_empty())
+            .filter(|slot| slot.is_item())
     }
 
-    /// Moves one home. `hash_of` gives the hash of the item in a slot; `dropped` gets the slots that found no
+    /// Moves one home. `hash_of` gives the hash of the item in a slot; `dropped` gets the entries that found no
     /// place any more. Does nothing if no growth is under way.
-    pub fn grow_step(&mut self, mut hash_of: impl FnMut(Slot) -> u64, mut dropped: impl FnMut(Slot)) {
+    pub fn grow_step(&mut self, mut hash_of: impl FnMut(Slot) -> u64, mut dropped: impl FnMut(Entry)) {
         let Some(growing) = self.growing else { return };
         let home = growing.boundary - 1;
         let first = home as usize;
@@ -255,28 +344,29 @@ impl Index {
         let mut moving = std::mem::take(&mut self.moving);
         for bucket in first..=last {
             for number in 0..SLOTS_PER_BUCKET {
-                let slot = self.table.bucket(bucket).slot(number);
-                if slot.is_empty() {
-                    continue;
-                }
-                let hash = hash_of(slot);
+                let Some(entry) = self.table.bucket(bucket).entry(number) else { continue };
+                let hash = hash_in(entry, &mut hash_of);
                 if scale(hash, growing.homes) == home {
-                    self.remove(Place { bucket: bucket as u32, slot: number as u8 }, hash);
-                    moving.push((hash, slot));
+                    self.take(Place { bucket: bucket as u32, slot: number as u8 }, hash, entry);
+                    moving.push((hash, entry));
                 }
             }
         }
         self.growing = (home > 0).then_some(Growing { boundary: home, ..growing });
-        for (hash, slot) in moving.drain(..) {
-            if self.insert(hash, slot).is_err() {
-                dropped(slot);
+        for (hash, entry) in moving.drain(..) {
+            let inserted = match entry {
+                Entry::Item(slot) => self.insert(hash, slot),
+                Entry::Elsewhere(elsewhere) => self.insert_elsewhere(elsewhere),
+            };
+            if inserted.is_err() {
+                dropped(entry);
             }
         }
         self.moving = moving;
         self.table.close(first);
     }
 
-    /// Visits the slots of the homes from that of `hash` on, until a visit breaks off or `homes_max` homes are done; a
+    /// Visits the entries of the homes from that of `hash` on, until a visit breaks off or `homes_max` homes are done; a
     /// home that was begun is finished. Returns the first hash of the next home, if there is one. `hash_of` as in
     /// [`Index::grow_step`].
     pub fn scan(
@@ -284,7 +374,7 @@ impl Index {
         hash: u64,
         homes_max: usize,
         mut hash_of: impl FnMut(Slot) -> u64,
-        mut visit: impl FnMut(Slot) -> ControlFlow<()>,
+        mut visit: impl FnMut(Entry) -> ControlFlow<()>,
     ) -> Option<u64> {
         let mut next = Some(hash);
         let mut homes_left = homes_max;
@@ -315,12 +405,12 @@ impl Index {
         }
     }
 
-    /// Visits the slots of one home, all of them; breaks off if one of the visits did.
+    /// Visits the entries of one home, all of them; breaks off if one of the visits did.
     fn scan_home(
         &self,
         home: usize,
         hash_of: &mut impl FnMut(Slot) -> u64,
-        visit: &mut impl FnMut(Slot) -> ControlFlow<()>,
+        visit: &mut impl FnMut(Entry) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
         let mut flow = ControlFlow::Continue(());
         let bucket = self.table.bucket(home);
@@ -329,8 +419,8 @@ impl Index {
             return flow;
         }
         let last = home + bucket.head().reach();
-        for slot in (home..=last).flat_map(|number| self.table.bucket(number).slots()) {
-            if !slot.is_empty() && self.home(hash_of(slot)) == home && visit(slot).is_break() {
+        for (_, entry) in (home..=last).flat_map(|number| self.table.bucket(number).entries()) {
+            if self.home(hash_in(entry, hash_of)) == home && visit(entry).is_break() {
                 flow = ControlFlow::Break(());
             }
         }

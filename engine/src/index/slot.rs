@@ -8,11 +8,22 @@
 //! ```
 //!
 //! - *tag*: the low 16 bits of the hash (the bucket comes from its high bits).
-//! - *kind*: 0 is an empty slot, 1 an item in DRAM. 2 is kept for an entry of the second tier, which takes two
-//!   neighbouring slots so that at least 56 bits of the hash stay known.
+//! - *kind*: 0 is an empty slot, 1 an item in DRAM, 2 and 3 an item that is elsewhere.
 //! - *freq*: accesses since the item was last moved, up to [`FREQUENCY_MAX`]; a hot item is not written again.
 //! - *lines*: cache lines of the item, up to 15: how much to prefetch, or to read one-sided.
 //! - *location*: 36 bits, so a shard may have 512 GiB.
+//!
+//! An item that is *elsewhere*, on a medium, takes two neighbouring slots of a bucket. They keep all of the hash, so growth
+//! and scan never need the item's bytes; what its place means is the medium's affair:
+//!
+//! ```text
+//!   63          48 47  44 43  40 39                                      0
+//!  +--------------+------+------+-----------------------------------------+
+//!  | tag, 16      | 2    | freq | hash, bits 16 to 55                     |
+//!  +------+-------+------+------+-----------------------------------------+
+//!  | hash | place | 3    | place, low 44 bits                             |    bits 56 to 63 of the hash, 44 to 51 of the place
+//!  +------+-------+------+------------------------------------------------+
+//! ```
 
 /// Largest offset plus one that a location can name, bytes.
 pub const LOCATION_BYTES_MAX: u64 = 1 << 39;
@@ -25,6 +36,12 @@ const KIND_SHIFT: u32 = 44;
 const TAG_SHIFT: u32 = 48;
 const LOCATION_MASK: u64 = (1 << LINES_SHIFT) - 1;
 const KIND_ITEM: u64 = 1;
+const KIND_ELSEWHERE: u64 = 2;
+const KIND_REST: u64 = 3;
+/// Largest place plus one.
+pub const PLACES: u64 = 1 << 52;
+const PLACE_LOW_BITS: u32 = 44;
+const HASH_MIDDLE_MASK: u64 = (1 << FREQUENCY_SHIFT) - 1;
 
 /// One slot of a bucket; all zeros is an empty one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,6 +101,17 @@ impl Slot {
     }
 
     #[inline]
+    pub fn is_item(self) -> bool {
+        self.0 >> KIND_SHIFT & 15 == KIND_ITEM
+    }
+
+    /// The first of the two slots of an item that is elsewhere.
+    #[inline]
+    pub(super) fn is_elsewhere(self) -> bool {
+        self.0 >> KIND_SHIFT & 15 == KIND_ELSEWHERE
+    }
+
+    #[inline]
     #[must_use]
     pub fn with_frequency(self, frequency: u8) -> Slot {
         let frequency = u64::from(frequency.min(FREQUENCY_MAX));
@@ -91,9 +119,67 @@ impl Slot {
     }
 }
 
+/// An item that is not in DRAM.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Elsewhere {
+    pub hash: u64,
+    /// Where it lies, as the medium understands it; below [`PLACES`].
+    pub place: u64,
+    pub frequency: u8,
+}
+
+impl Elsewhere {
+    pub(super) fn slots(self) -> [Slot; 2] {
+        debug_assert!(self.place < PLACES);
+        let first = (self.hash & 0xFFFF) << TAG_SHIFT
+            | KIND_ELSEWHERE << KIND_SHIFT
+            | self.hash >> 16 & HASH_MIDDLE_MASK;
+        let rest = self.hash >> 56 << 56
+            | self.place >> PLACE_LOW_BITS << TAG_SHIFT
+            | KIND_REST << KIND_SHIFT
+            | self.place & ((1 << PLACE_LOW_BITS) - 1);
+        [Slot(first).with_frequency(self.frequency), Slot(rest)]
+    }
+
+    pub(super) fn of([first, rest]: [Slot; 2]) -> Elsewhere {
+        let hash = rest.0 >> 56 << 56 | (first.0 & HASH_MIDDLE_MASK) << 16 | first.0 >> TAG_SHIFT;
+        let place = (rest.0 >> TAG_SHIFT & 0xFF) << PLACE_LOW_BITS | rest.0 & ((1 << PLACE_LOW_BITS) - 1);
+        Elsewhere { hash, place, frequency: first.frequency() }
+    }
+}
+
+/// What the index keeps of a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Entry {
+    Item(Slot),
+    Elsewhere(Elsewhere),
+}
+
+impl Entry {
+    pub fn frequency(self) -> u8 {
+        match self {
+            Entry::Item(slot) => slot.frequency(),
+            Entry::Elsewhere(elsewhere) => elsewhere.frequency,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_entry_for_elsewhere_keeps_the_whole_hash_and_is_no_item() {
+        for (hash, place) in [(0, 0), (u64::MAX, PLACES - 1), (0xABCD_EF01_2345_6789, 0x000A_BCDE_F012_3456)]
+        {
+            let entry = Elsewhere { hash, place, frequency: 7 };
+            let slots = entry.slots();
+            assert_eq!(Elsewhere::of(slots), entry);
+            assert!(slots[0].is_elsewhere() && !slots[1].is_elsewhere());
+            assert!(slots.iter().all(|slot| !slot.is_empty() && !slot.is_item()));
+            assert!(slots.iter().all(|slot| !slot.matches(Slot::wanted(hash))));
+        }
+    }
 
     #[test]
     fn fields_do_not_touch_each_other() {

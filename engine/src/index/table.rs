@@ -15,7 +15,7 @@
 //! Each word changes at once, and a slot is published with release order: who reads it with acquire order finds the whole
 //! item.
 
-use super::{PROBE_BUCKETS, SLOTS_PER_BUCKET, Slot};
+use super::{Elsewhere, Entry, PROBE_BUCKETS, SLOTS_PER_BUCKET, Slot};
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 use torc_pmem::media::memory::MemoryRange;
@@ -152,6 +152,29 @@ impl<'t> Bucket<'t> {
     /// The number of the first empty slot.
     pub(super) fn vacancy(self) -> Option<usize> {
         self.slots().position(Slot::is_empty)
+    }
+
+    /// The number of the first of two neighbouring empty slots: from the back, as single ones are taken from the front,
+    /// so that pairs find room longer.
+    pub(super) fn pair_vacancy(self) -> Option<usize> {
+        (0..SLOTS_PER_BUCKET - 1)
+            .rev()
+            .find(|&number| self.slot(number).is_empty() && self.slot(number + 1).is_empty())
+    }
+
+    /// What begins at a slot.
+    #[inline]
+    pub(super) fn entry(self, number: usize) -> Option<Entry> {
+        let slot = self.slot(number);
+        if slot.is_item() {
+            return Some(Entry::Item(slot));
+        }
+        slot.is_elsewhere().then(|| Entry::Elsewhere(Elsewhere::of([slot, self.slot(number + 1)])))
+    }
+
+    /// What is kept here, each with the number of its first slot.
+    pub(super) fn entries(self) -> impl Iterator<Item = (u8, Entry)> + 't {
+        (0..SLOTS_PER_BUCKET).filter_map(move |number| Some((number as u8, self.entry(number)?)))
     }
 
     #[inline]

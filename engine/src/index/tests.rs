@@ -21,6 +21,13 @@ impl Items {
     }
 }
 
+fn slot_of(entry: Entry) -> Slot {
+    match entry {
+        Entry::Item(slot) => slot,
+        Entry::Elsewhere(elsewhere) => panic!("{elsewhere:?}"),
+    }
+}
+
 fn find(index: &Index, items: &Items, hash: u64) -> Option<Slot> {
     index.find(hash, |slot| items.hash_of(slot) == hash).map(|(_, slot)| slot)
 }
@@ -61,7 +68,7 @@ fn a_full_neighbourhood_is_reported_and_names_its_coldest_item() {
         index.insert(number, slot).unwrap();
     }
     assert_eq!(index.insert(1000, Slot::new(1000, 0, 16)), Err(Full));
-    assert_eq!(items.hash_of(index.coldest_near(1000).unwrap()), 9);
+    assert_eq!(items.hash_of(slot_of(index.coldest_near(1000).unwrap())), 9);
 }
 
 /// Two full homes become one: their overflow reaches a bucket less far then, and that bucket's items have no place.
@@ -80,7 +87,10 @@ fn growth_names_every_item_that_finds_no_place() {
     index.grow();
     let mut lost = HashSet::new();
     while index.is_growing() {
-        index.grow_step(|slot| items.hash_of(slot), |slot| assert!(lost.insert(items.hash_of(slot))));
+        index.grow_step(
+            |slot| items.hash_of(slot),
+            |entry| assert!(lost.insert(items.hash_of(slot_of(entry)))),
+        );
     }
     assert_eq!(lost.len(), SLOTS_PER_BUCKET);
     assert_eq!(index.items() as usize, hashes.len() - lost.len());
@@ -137,6 +147,8 @@ enum Operation {
     Insert(u64),
     Remove(usize),
     Touch(usize),
+    /// An item leaves DRAM.
+    Demote(usize),
 }
 
 fn operations() -> impl Strategy<Value = Vec<Operation>> {
@@ -146,6 +158,7 @@ fn operations() -> impl Strategy<Value = Vec<Operation>> {
         4 => hash.prop_map(Operation::Insert),
         2 => any::<usize>().prop_map(Operation::Remove),
         1 => any::<usize>().prop_map(Operation::Touch),
+        2 => any::<usize>().prop_map(Operation::Demote),
     ];
     prop::collection::vec(operation, 0..800)
 }
@@ -157,12 +170,15 @@ proptest! {
         let mut index = Index::new(4, 1 << 20).unwrap();
         let mut items = Items::default();
         let mut model: HashMap<u64, u8> = HashMap::new();
+        // Their places are their hashes, cut off.
+        let mut elsewhere: HashSet<u64> = HashSet::new();
+        let place_of = |hash: u64| hash % PLACES;
         for operation in operations {
             grow_if_wanted(&mut index, &items);
             let pick = |number: usize| model.keys().copied().nth(number % model.len().max(1));
             match operation {
                 Operation::Insert(hash) => {
-                    if !model.contains_key(&hash) && index.insert(hash, items.add(hash)).is_ok() {
+                    if !model.contains_key(&hash) && !elsewhere.contains(&hash) && index.insert(hash, items.add(hash)).is_ok() {
                         model.insert(hash, 0);
                     }
                 }
@@ -171,6 +187,22 @@ proptest! {
                         let (place, _) = index.find(hash, |slot| items.hash_of(slot) == hash).unwrap();
                         index.remove(place, hash);
                         model.remove(&hash);
+                    }
+                    if number % 5 == 0 && let Some(hash) = elsewhere.iter().next().copied() {
+                        let (place, _) = index.find_elsewhere(hash).unwrap();
+                        index.remove_elsewhere(place, hash);
+                        elsewhere.remove(&hash);
+                    }
+                }
+                Operation::Demote(number) => {
+                    if let Some(hash) = pick(number) {
+                        let (place, _) = index.find(hash, |slot| items.hash_of(slot) == hash).unwrap();
+                        index.remove(place, hash);
+                        model.remove(&hash);
+                        let entry = Elsewhere { hash, place: place_of(hash), frequency: 3 };
+                        if index.insert_elsewhere(entry).is_ok() {
+                            elsewhere.insert(hash);
+                        }
                     }
                 }
                 Operation::Touch(number) => {
@@ -182,23 +214,29 @@ proptest! {
                 }
             }
             prop_assert_eq!(index.items(), model.len() as u64);
+            prop_assert_eq!(index.elsewhere(), elsewhere.len() as u64);
         }
         for (&hash, &frequency) in &model {
             prop_assert_eq!(find(&index, &items, hash).map(Slot::frequency), Some(frequency));
         }
         for &hash in &items.hashes {
             prop_assert_eq!(find(&index, &items, hash).is_some(), model.contains_key(&hash));
+            let there = index.find_elsewhere(hash).map(|(_, entry)| (entry.place, entry.frequency));
+            prop_assert_eq!(there, elsewhere.contains(&hash).then_some((place_of(hash), 3)));
         }
         let mut seen = HashSet::new();
         let mut cursor = Some(0);
         while let Some(hash) = cursor {
-            let visit = |slot| {
-                seen.insert(items.hash_of(slot));
+            let visit = |entry| {
+                seen.insert(match entry {
+                    Entry::Item(slot) => items.hash_of(slot),
+                    Entry::Elsewhere(elsewhere) => elsewhere.hash,
+                });
                 if seen.len().is_multiple_of(3) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             };
             cursor = index.scan(hash, homes_a_step, |slot| items.hash_of(slot), visit);
             grow_if_wanted(&mut index, &items);
         }
-        prop_assert_eq!(seen, model.keys().copied().collect::<HashSet<_>>());
+        prop_assert_eq!(seen, model.keys().copied().chain(elsewhere).collect::<HashSet<_>>());
     }
 }

@@ -11,6 +11,9 @@ impl Shard {
     #[inline]
     pub(super) fn read(&mut self, key: Key<'_>, read: &Read, now: Millis) -> Outcome<'_> {
         let Some((place, slot)) = self.find(key) else {
+            if let Some(ticket) = self.ticket(key.hash) {
+                return Outcome::Pending(ticket);
+            }
             self.stats.misses.add(1);
             return self.vivify(key, read, now);
         };

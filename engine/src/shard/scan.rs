@@ -1,8 +1,8 @@
 //! Walking the keys.
 
 use super::{Shard, hash_of};
-use crate::command::Millis;
-use crate::index::Slot;
+use crate::command::{Millis, Ticket};
+use crate::index::{Entry, Slot};
 use crate::item::state;
 use std::ops::ControlFlow;
 
@@ -24,16 +24,37 @@ impl Shard {
     ///
     /// Every key that is there from the first to the last step is returned at least once; the order is that of
     /// the hashes, which growth does not change.
-    pub fn scan(&self, space: u16, cursor: u64, count: u32, now: Millis, keys: &mut Vec<u8>) -> u64 {
+    ///
+    /// Of an item that is not in DRAM nobody knows the key here: `elsewhere` gets its hash and its ticket, and whoever scans
+    /// reads it there.
+    pub fn scan(
+        &self,
+        space: u16,
+        cursor: u64,
+        count: u32,
+        now: Millis,
+        keys: &mut Vec<u8>,
+        elsewhere: &mut Vec<(u64, Ticket)>,
+    ) -> u64 {
         // A flush that is due has happened, whether a command has come since or not.
         let flushed = if now >= self.flush_at { u64::MAX } else { self.flushed };
         let hash_of = |slot: Slot| hash_of(&self.secrets, &self.segments.item(slot.location()));
         let (mut found, mut looked_at) = (0, 0);
         let bytes_max = keys.len() + SCAN_BYTES_MAX;
-        let next = self.index.scan(cursor << CURSOR_SHIFT, SCAN_HOMES_MAX, hash_of, |slot| {
-            let item = self.segments.item(slot.location());
+        let next = self.index.scan(cursor << CURSOR_SHIFT, SCAN_HOMES_MAX, hash_of, |entry| {
             looked_at += 1;
-            if item.space() == space && item.is_live(now, flushed) && !item.is(state::PLACEHOLDER) {
+            let item = match entry {
+                Entry::Item(slot) => Some(self.segments.item(slot.location())),
+                Entry::Elsewhere(entry) => {
+                    elsewhere.push((entry.hash, Ticket(entry.place)));
+                    None
+                }
+            };
+            if let Some(item) = item
+                && item.space() == space
+                && item.is_live(now, flushed)
+                && !item.is(state::PLACEHOLDER)
+            {
                 keys.extend_from_slice(&(item.key_len() as u32).to_le_bytes());
                 item.key().append_to(keys);
                 found += 1;

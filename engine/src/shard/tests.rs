@@ -2,6 +2,7 @@
 
 mod accounts;
 mod bounds;
+mod elsewhere;
 mod long_values;
 mod readers;
 mod rest;
@@ -405,7 +406,7 @@ fn a_scan_over_a_growing_index_sees_every_key() {
     let (mut cursor, mut seen, mut more) = (0, std::collections::HashSet::new(), 5_000u32);
     loop {
         let mut keys = Vec::new();
-        cursor = shard.scan(0, cursor, 50, NOW, &mut keys);
+        cursor = shard.scan(0, cursor, 50, NOW, &mut keys, &mut Vec::new());
         let mut rest = &keys[..];
         while let Some((len, tail)) = rest.split_first_chunk::<4>() {
             let (key, tail) = tail.split_at(u32::from_le_bytes(*len) as usize);
@@ -503,7 +504,7 @@ fn a_flush_that_is_due_is_neither_put_off_nor_overlooked() {
     set(&mut shard, b"k", b"v");
     shard.flush(Some(NOW + 1000), NOW);
     let mut keys = Vec::new();
-    shard.scan(0, 0, 1000, NOW + 1000, &mut keys);
+    shard.scan(0, 0, 1000, NOW + 1000, &mut keys, &mut Vec::new());
     assert!(keys.is_empty(), "a scan sees the flush that no command has met yet");
     shard.flush(Some(NOW + 9000), NOW + 1000);
     assert_eq!(get(&mut shard, b"k", NOW + 1000), None);

@@ -5,7 +5,7 @@ use super::{Key, Shard, out_of_memory};
 use crate::bytes::Bytes;
 use crate::changes::Cause;
 use crate::command::{Body, Expiry, Found, Meta, Millis, Outcome, Refusal, Write, WriteMode};
-use crate::index::{GROW_STEPS_PER_INSERT, Place, Slot};
+use crate::index::{Entry, GROW_STEPS_PER_INSERT, Place, Slot};
 use crate::item::{Header, KEY_BYTES_MAX, state};
 use crate::segments::{Queue, RELOCATION_RESERVE, class_of};
 
@@ -324,7 +324,7 @@ impl Shard {
 
     /// Writes an item into its room.
     #[inline]
-    fn fill(&mut self, at: u64, header: &Header, key: Key<'_>, value: &[u8]) {
+    pub(super) fn fill(&mut self, at: u64, header: &Header, key: Key<'_>, value: &[u8]) {
         let out = self.segments.bytes_mut(at, header.item_len(key.bytes.len(), value.len()));
         header.write_item(key.bytes, Bytes::from(value), out);
     }
@@ -339,6 +339,17 @@ impl Shard {
     /// As [`Shard::link`], for a key whose old item has been looked up already.
     #[inline]
     fn link_over(&mut self, there: Option<(Place, Slot)>, hash: u64, at: u64, adopted: bool) -> Option<u64> {
+        if there.is_none() {
+            self.supersede(hash);
+        }
+        self.put_in_index(there, hash, at, adopted);
+        self.changed(Cause::Written, at, hash, self.segments.item(at).version());
+        there.map(|(_, old)| old.location())
+    }
+
+    /// As [`Shard::link_over`], for an item that is not new.
+    #[inline]
+    pub(super) fn put_in_index(&mut self, there: Option<(Place, Slot)>, hash: u64, at: u64, adopted: bool) {
         let slot = Slot::new(hash, at, self.segments.item(at).item_len());
         match there {
             Some((place, old)) => {
@@ -358,8 +369,6 @@ impl Shard {
                 self.enter(at);
             }
         }
-        self.changed(Cause::Written, at, hash, self.segments.item(at).version());
-        there.map(|(_, old)| old.location())
     }
 
     #[cold]
@@ -367,13 +376,13 @@ impl Shard {
         let Some(coldest) = self.index.coldest_near(hash) else {
             unreachable!("a full neighbourhood has items")
         };
-        self.drop_item(coldest.location());
+        self.drop_entry(coldest);
         self.stats.index_evictions.add(1);
     }
 
     /// Moves the index on if it is growing, or begins to grow it if it is too full and the memory can be had.
     #[inline]
-    fn grow_index(&mut self) {
+    pub(super) fn grow_index(&mut self) {
         if self.index.is_growing() {
             for _ in 0..GROW_STEPS_PER_INSERT {
                 self.grow_step();
@@ -392,13 +401,20 @@ impl Shard {
         let hash_of = |slot: Slot| super::hash_of(secrets, &segments.item(slot.location()));
         // Next to never any: a vector without elements allocates nothing.
         let mut lost = Vec::new();
-        self.index.grow_step(hash_of, |slot| lost.push(slot.location()));
-        for at in lost {
+        self.index.grow_step(hash_of, |entry| lost.push(entry));
+        for entry in lost {
+            self.stats.index_evictions.add(1);
+            let at = match entry {
+                Entry::Item(slot) => slot.location(),
+                Entry::Elsewhere(elsewhere) => {
+                    self.tell_lost(elsewhere.hash);
+                    continue;
+                }
+            };
             let item = self.segments.item(at);
             let (hash, version) = (super::hash_of(&self.secrets, &item), item.version());
             self.changed(Cause::Evicted, at, hash, version);
             self.kill(at);
-            self.stats.index_evictions.add(1);
         }
         self.index.is_growing()
     }

@@ -187,7 +187,7 @@ impl Run {
         let mut cursor = 0;
         for _ in 0..100_000 {
             let mut found = Vec::new();
-            cursor = self.shard.scan(space, cursor, count, self.now, &mut found);
+            cursor = self.shard.scan(space, cursor, count, self.now, &mut found, &mut Vec::new());
             let mut rest = &found[..];
             while let Some((len, tail)) = rest.split_first_chunk::<4>() {
                 let (key, tail) = tail.split_at(u32::from_le_bytes(*len) as usize);

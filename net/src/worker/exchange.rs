@@ -256,7 +256,7 @@ impl Core {
     fn scan(&mut self, local: u64, count: u32, only_here: bool, keys: &mut Vec<u8>) -> u64 {
         #[cfg(test)]
         let before = keys.len();
-        let next = self.shard.scan(0, local, count, self.now, keys);
+        let next = self.shard.scan(0, local, count, self.now, keys, &mut Vec::new());
         #[cfg(test)]
         if self.strikes(super::core::Bug::BlindScan) {
             keys.truncate(before);

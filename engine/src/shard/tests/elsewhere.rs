@@ -1,0 +1,186 @@
+//! Items that are not in DRAM, on a medium that is a map from place to bytes.
+
+use super::*;
+use std::collections::{BTreeSet, HashMap};
+
+#[derive(Default)]
+struct Medium {
+    items: HashMap<u64, Vec<u8>>,
+    next: u64,
+}
+
+impl Medium {
+    /// Writes an item here and takes it out of DRAM.
+    fn demote(&mut self, shard: &mut Shard, key: &[u8]) {
+        let hash = shard.hash(0, key);
+        let (_, slot) = shard.find(Key { bytes: key, space: 0, hash }).expect("it is in DRAM");
+        let bytes = shard.segments.item(slot.location()).encoded().to_vec();
+        self.next += 1_000_003;
+        let place = self.next % crate::index::PLACES;
+        self.items.insert(place, bytes);
+        assert!(shard.demote(0, key, place, NOW));
+    }
+
+    /// Executes as a worker does: what is pending is fetched, then all begins again. Says whether it was.
+    fn ask(&self, shard: &mut Shard, key: &[u8], op: Op<'_>, now: Millis) -> (bool, String) {
+        let hash = shard.hash(0, key);
+        let mut was_pending = false;
+        loop {
+            let ticket = match ask(shard, key, op, now) {
+                Outcome::Pending(ticket) => ticket,
+                Outcome::Item(found) => {
+                    return (was_pending, String::from_utf8(bytes_of(found.value)).unwrap());
+                }
+                outcome => return (was_pending, format!("{outcome:?}").split(' ').next().unwrap().into()),
+            };
+            was_pending = true;
+            match self.items.get(&ticket.0) {
+                Some(bytes) => shard.promote(hash, ticket, bytes, now).unwrap(),
+                None => shard.forget_elsewhere(hash, ticket),
+            }
+        }
+    }
+}
+
+fn key(number: u32) -> Vec<u8> {
+    format!("key-{number}").into_bytes()
+}
+
+/// A shard with these keys, all of them on the medium.
+fn demoted(count: u32) -> (Shard, Medium) {
+    let (mut shard, mut medium) = (shard_of(16 << 20), Medium::default());
+    for number in 0..count {
+        let expiry = if number % 10 == 3 { Expiry::At(NOW + 1_000) } else { Expiry::Never };
+        let value = format!("value-{number}");
+        let write = Write { expiry, flags: number, ..Write::set(value.as_bytes()) };
+        ask(&mut shard, &key(number), Op::Write(write), NOW);
+        medium.demote(&mut shard, &key(number));
+    }
+    assert_eq!((shard.index.items(), shard.index.elsewhere()), (0, u64::from(count)));
+    shard.audit().unwrap();
+    (shard, medium)
+}
+
+const GET: Op<'static> = Op::Read(Read {
+    expiry: Expiry::Keep,
+    vivify: None,
+    token: None,
+    recache_below_ms: None,
+    recache_by_new: false,
+    show_old_expiry: false,
+    leases: false,
+    peek: false,
+    inspect: false,
+});
+
+#[test]
+fn an_item_elsewhere_is_pending_then_here_while_the_index_grows() {
+    let (mut shard, medium) = demoted(8_000);
+    let buckets = shard.index.buckets();
+    (0..20_000u32).for_each(|number| set(&mut shard, &number.to_le_bytes(), b"in DRAM"));
+    assert!(2 * shard.index.buckets() > 3 * buckets);
+    assert_eq!(shard.index.elsewhere(), 8_000);
+    for number in 0..8_000 {
+        let answer = medium.ask(&mut shard, &key(number), GET, NOW);
+        assert_eq!(answer, (true, format!("value-{number}")));
+        assert_eq!(medium.ask(&mut shard, &key(number), GET, NOW), (false, format!("value-{number}")));
+        assert_eq!(medium.ask(&mut shard, &key(number + 8_000), GET, NOW), (false, "Miss".into()));
+    }
+    assert_eq!((shard.index.items(), shard.index.elsewhere()), (28_000, 0));
+    shard.audit().unwrap();
+}
+
+#[test]
+fn a_blind_write_takes_the_place_of_an_item_elsewhere_and_all_others_wait_for_it() {
+    let (mut shard, medium) = demoted(4_000);
+    let delete = Op::Delete(Delete::default());
+    let add = Op::Write(Write { mode: WriteMode::Add, ..Write::set(b"new") });
+    let append = Op::Write(Write { mode: WriteMode::Append, ..Write::set(b"+") });
+    let keep = Op::Write(Write { expiry: Expiry::Keep, ..Write::set(b"new") });
+    for number in 0..4_000 {
+        let key = key(number);
+        let expected = match number % 6 {
+            0 => {
+                let answer = medium.ask(&mut shard, &key, Op::Write(Write::set(b"new")), NOW);
+                assert_eq!(answer, (false, "Stored".into()));
+                "new".into()
+            }
+            1 => {
+                assert_eq!(medium.ask(&mut shard, &key, delete, NOW), (true, "Deleted".into()));
+                "Miss".into()
+            }
+            2 => {
+                assert_eq!(medium.ask(&mut shard, &key, add, NOW), (true, "NotStored".into()));
+                format!("value-{number}")
+            }
+            3 => {
+                assert_eq!(medium.ask(&mut shard, &key, append, NOW), (true, "Stored".into()));
+                format!("value-{number}+")
+            }
+            4 => {
+                assert_eq!(medium.ask(&mut shard, &key, keep, NOW), (true, "Stored".into()));
+                "new".into()
+            }
+            _ => continue,
+        };
+        assert_eq!(medium.ask(&mut shard, &key, GET, NOW), (false, expected));
+    }
+    assert_eq!(shard.index.elsewhere(), 4_000 / 6);
+    shard.audit().unwrap();
+}
+
+#[test]
+fn what_is_over_flushed_lost_or_another_keys_does_not_come_back() {
+    let (mut shard, mut medium) = demoted(100);
+    assert_eq!(medium.ask(&mut shard, &key(3), GET, NOW + 1_000), (true, "Miss".into()));
+    let lost = shard.ticket(shard.hash(0, &key(4))).unwrap();
+    medium.items.remove(&lost.0);
+    assert_eq!(medium.ask(&mut shard, &key(4), GET, NOW), (true, "Miss".into()));
+    let (five, six) =
+        (shard.ticket(shard.hash(0, &key(5))).unwrap(), shard.ticket(shard.hash(0, &key(6))).unwrap());
+    medium.items.insert(five.0, medium.items[&six.0].clone());
+    assert_eq!(medium.ask(&mut shard, &key(5), GET, NOW), (true, "Miss".into()));
+    for damaged in [&b""[..], &[0xFF; 40], &[0; 15]] {
+        let ticket = shard.ticket(shard.hash(0, &key(7)));
+        let Some(ticket) = ticket else { break };
+        medium.items.insert(ticket.0, damaged.to_vec());
+        assert_eq!(medium.ask(&mut shard, &key(7), GET, NOW), (true, "Miss".into()));
+        set(&mut shard, &key(7), b"again");
+        medium.demote(&mut shard, &key(7));
+    }
+    // A late answer for an item that was overwritten meanwhile.
+    let (hash, late) = (shard.hash(0, &key(8)), shard.ticket(shard.hash(0, &key(8))).unwrap());
+    set(&mut shard, &key(8), b"newer");
+    shard.promote(hash, late, &medium.items[&late.0], NOW).unwrap();
+    assert_eq!(medium.ask(&mut shard, &key(8), GET, NOW), (false, "newer".into()));
+    shard.flush(None, NOW);
+    assert_eq!(medium.ask(&mut shard, &key(9), GET, NOW), (true, "Miss".into()));
+    shard.audit().unwrap();
+}
+
+#[test]
+fn a_scan_gives_the_keys_in_dram_and_asks_for_the_others() {
+    let (mut shard, medium) = demoted(3_000);
+    (0..3_000u32).step_by(3).for_each(|number| drop(medium.ask(&mut shard, &key(number), GET, NOW)));
+    let (mut cursor, mut keys, mut elsewhere) = (0, Vec::new(), Vec::new());
+    loop {
+        cursor = shard.scan(0, cursor, 100, NOW, &mut keys, &mut elsewhere);
+        if cursor == 0 {
+            break;
+        }
+    }
+    let mut seen = BTreeSet::new();
+    let mut rest = &keys[..];
+    while let Some((len, tail)) = rest.split_first_chunk::<4>() {
+        let (key, tail) = tail.split_at(u32::from_le_bytes(*len) as usize);
+        seen.insert(key.to_vec());
+        rest = tail;
+    }
+    assert_eq!((seen.len(), elsewhere.len()), (1_000, 2_000));
+    for (hash, ticket) in elsewhere {
+        let item = crate::item::ItemRef::new(crate::bytes::Bytes::from(&medium.items[&ticket.0][..]));
+        assert_eq!(shard.hash(0, &item.key().to_vec()), hash);
+        seen.insert(item.key().to_vec());
+    }
+    assert!((0..3_000).all(|number| seen.contains(&key(number))));
+}
