@@ -33,6 +33,53 @@ fn a_load_counts_its_answers_in_every_protocol() {
 }
 
 #[test]
+fn floods_are_measured_in_each_protocol_that_has_them() {
+    if !has_two_cores() {
+        return;
+    }
+    let directory = tempfile::tempdir().expect("a directory");
+    let folder = directory.path().join("flood");
+    let mut command = torc();
+    command.args(["bench", "tail", "--experiments=flood", "--pairs=1", "--seconds=0.1", "--warmup=0.1"]);
+    let output = finish(command.args(["--keys=1000", "--out"]).arg(&folder));
+    assert!(output.status.success(), "{}", stderr_of(&output));
+    let text = std::fs::read_to_string(folder.join("raw.json")).expect("results");
+    let results: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    let runs = results["flood_runs"].as_array().expect("runs");
+    let torc = runs.iter().filter(|run| run["server"] == "torc");
+    let floods: Vec<&str> = torc.filter_map(|run| run["flood"].as_str()).collect();
+    assert_eq!(floods, ["get", "get", "set", "set", "mn", "ping", "mget"]);
+    assert!(runs.iter().all(|run| run["figures"]["misses"] == 0), "{text}");
+}
+
+#[test]
+fn two_shards_are_held_against_one() {
+    if !has_two_cores() {
+        return;
+    }
+    let directory = tempfile::tempdir().expect("a directory");
+    let folder = directory.path().join("shards");
+    let mut command = torc();
+    command.args(["bench", "shards", "--depths=1@4,4@4", "--loads=get,set", "--fill-sizes=1000"]);
+    command.args(["--rounds=1", "--seconds=0.1", "--warmup=0.1", "--keys=1000", "--memory-mib=256", "--out"]);
+    let output = finish(command.arg(&folder));
+    assert!(output.status.success(), "{}", stderr_of(&output));
+    let text = std::fs::read_to_string(folder.join("raw.json")).expect("results");
+    let results: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    let count = |name: &str| results[name].as_array().map_or(0, Vec::len);
+    assert_eq!((count("runs"), count("verdicts"), count("fill_verdicts")), (12, 4, 1), "{text}");
+}
+
+/// The generator needs a core beside the server's.
+fn has_two_cores() -> bool {
+    let has = std::thread::available_parallelism().is_ok_and(|cores| cores.get() >= 2);
+    if !has {
+        eprintln!("skipped: a measurement needs two cores");
+    }
+    has
+}
+
+#[test]
 fn a_server_that_is_not_there_is_an_error() {
     let output = finish(torc().args(["bench", "--server", "127.0.0.1:1", "--requests", "1"]));
     assert_eq!(output.status.code(), Some(1));
