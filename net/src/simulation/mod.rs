@@ -82,6 +82,7 @@ impl Sleeper {
             return Ok(());
         }
         self.worker.turn(self.wait).map_err(|error| error.to_string())?;
+        self.worker.core().shares_are_kept()?;
         self.wait = self.worker.patience();
         let stretch = if self.wait >= Duration::from_secs(1) { TICK_STRETCH } else { 1 };
         let sleeps = !self.wait.is_zero();

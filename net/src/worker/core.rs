@@ -132,6 +132,8 @@ pub(crate) enum Bug {
     LostWakeup,
     /// Whoever has input left is parsed before all others, without a bound.
     FirstForEver,
+    /// A connection's share of a turn has no end.
+    EndlessShare,
     /// Eviction drops everything.
     EvictsAll,
     /// Now and then a step of a scan finds nothing.
@@ -147,7 +149,7 @@ pub(crate) enum Bug {
 #[cfg(test)]
 impl Bug {
     /// All but [`Bug::None`].
-    pub(crate) const ALL: [Bug; 15] = [
+    pub(crate) const ALL: [Bug; 16] = [
         Bug::LostAnswer,
         Bug::SwappedAnswers,
         Bug::MissedExpiry,
@@ -158,6 +160,7 @@ impl Bug {
         Bug::NeverWoken,
         Bug::LostWakeup,
         Bug::FirstForEver,
+        Bug::EndlessShare,
         Bug::EvictsAll,
         Bug::BlindScan,
         Bug::HalfFlush,
@@ -225,7 +228,7 @@ impl Core {
     #[cfg(test)]
     pub(crate) fn put_in(&mut self, bug: Bug) {
         self.bug = (bug, 0);
-        self.ready.first_for_ever = bug == Bug::FirstForEver;
+        self.ready.bug = bug;
     }
 
     #[cfg(test)]

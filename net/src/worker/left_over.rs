@@ -1,8 +1,25 @@
-//! What must be gone when no client waits for anything. The simulator looks at it.
+//! What must hold after each turn, and what must be gone when no client waits for anything. The simulator looks at it.
 
 use super::core::Core;
+use super::{CONNECTION_PARTS, TURN_CONNECTION_PARTS};
 
 impl Core {
+    /// Whether nobody was given more than a share of the turn.
+    ///
+    /// # Errors
+    /// Whoever was, in words.
+    pub(crate) fn shares_are_kept(&mut self) -> Result<(), String> {
+        // What comes behind the last of the share, in a round and where it was received, is parsed whole.
+        let most = TURN_CONNECTION_PARTS + 4 * CONNECTION_PARTS;
+        for place in 0..self.connections.places() {
+            let Some(conn) = self.connections.at(place) else { continue };
+            if conn.parsed_parts > most {
+                return Err(format!("{:?} had {} parts of a turn", conn.id, conn.parsed_parts));
+            }
+        }
+        Ok(())
+    }
+
     /// Compares every account with a recount, and looks for what clients have left behind.
     ///
     /// # Errors

@@ -36,9 +36,8 @@ pub(crate) struct Ready {
     /// Those that had their share of this turn.
     later: VecDeque<ConnId>,
     turn: u64,
-    /// See [`super::core::Bug::FirstForEver`].
     #[cfg(test)]
-    pub(super) first_for_ever: bool,
+    pub(super) bug: super::core::Bug,
 }
 
 impl Ready {
@@ -58,11 +57,13 @@ impl Ready {
 
     fn push(&mut self, conn: &mut Connection) {
         #[cfg(test)]
-        if self.first_for_ever && conn.parsed_turn == self.turn {
+        if self.bug == super::core::Bug::FirstForEver && conn.parsed_turn == self.turn {
             conn.ready = true;
             return self.now.push_front(conn.id);
         }
         let had_its_share = conn.parsed_turn == self.turn && conn.parsed_parts >= TURN_CONNECTION_PARTS;
+        #[cfg(test)]
+        let had_its_share = had_its_share && self.bug != super::core::Bug::EndlessShare;
         conn.ready = true;
         if had_its_share { &mut self.later } else { &mut self.now }.push_back(conn.id);
     }
