@@ -309,6 +309,34 @@ mod tests {
         assert_eq!(bytes_of(&words), expected);
     }
 
+    /// Miri calls anything but words a data race here.
+    #[test]
+    fn a_reader_of_words_meets_none_that_is_half_written() {
+        const ROUNDS: usize = if cfg!(miri) { 20 } else { 20_000 };
+        let words: [AtomicU64; 4] = [const { AtomicU64::new(0) }; 4];
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                // SAFETY: the words outlive the scope, and this thread alone writes them.
+                let room = unsafe { BytesMut::new(words.as_ptr().cast_mut().cast(), size_of_val(&words)) };
+                for round in 0..ROUNDS {
+                    let byte = round as u8;
+                    room.slice(0..16).copy_from_slice(&[byte; 16]);
+                    room.set_word(16, u64::from_ne_bytes([byte; 8]));
+                    let mut writer = room.slice(24..32).whole_words();
+                    writer.push(Bytes::from(&[byte; 5]));
+                    writer.push(Bytes::from(&[byte; 3]));
+                    writer.pad();
+                }
+            });
+            for _ in 0..ROUNDS {
+                for word in &words {
+                    let bytes = word.load(Ordering::Relaxed).to_ne_bytes();
+                    assert!(bytes.iter().all(|&byte| byte == bytes[0]), "{bytes:?}");
+                }
+            }
+        });
+    }
+
     #[test]
     #[should_panic(expected = "inside their room")]
     fn no_byte_is_written_beyond_the_room() {
