@@ -55,8 +55,12 @@ use uploads::Uploads;
 pub struct ShardConfig {
     /// Number of this shard.
     pub shard: u16,
-    /// For segments, index and bookkeeping together, bytes.
+    /// For segments, index, bookkeeping and what is set aside together, bytes.
     pub memory_bytes: u64,
+    /// Set aside at the start for what lies beside the store, bytes: see [`Shard::set_aside`].
+    pub aside_bytes: u64,
+    /// Kept free of items, so that it can be set aside at any moment, bytes.
+    pub ahead_bytes: u64,
     /// A power of two, 64 KiB to 16 MiB.
     pub segment_bytes: usize,
     /// Longest value, bytes.
@@ -74,6 +78,8 @@ impl ShardConfig {
         ShardConfig {
             shard: 0,
             memory_bytes,
+            aside_bytes: 0,
+            ahead_bytes: 0,
             segment_bytes: SEGMENT_BYTES,
             value_bytes_max: 64 << 20,
             eviction: Algorithm::default(),
@@ -127,6 +133,8 @@ pub struct Shard {
     uploads_max: u64,
     listener: Option<Box<dyn Listener>>,
     memory_bytes: u64,
+    /// Of it, for what lies beside the store.
+    aside_bytes: u64,
     value_bytes_max: u64,
     stats: Arc<ShardStats>,
 }
@@ -149,12 +157,13 @@ impl Shard {
         let beside = (index.bytes() + calendar.bytes()) as u64;
         let each = (segment_bytes + Segments::headers_bytes(1)) as u64;
         let count_max = (config.memory_bytes.saturating_sub(beside) / each) as usize;
-        if count_max < SEGMENTS_MIN {
-            let needed = SEGMENTS_MIN as u64 * each + beside;
+        let aside = (config.aside_bytes + config.ahead_bytes).div_ceil(each) as usize;
+        if count_max < SEGMENTS_MIN + aside {
+            let needed = SEGMENTS_MIN as u64 * each + beside + config.aside_bytes + config.ahead_bytes;
             return Err(StoreError::TooSmall { given: config.memory_bytes, needed, segment_bytes });
         }
         let eviction = config.eviction.instance(config.memory_bytes as usize)?;
-        let shard = Shard {
+        let mut shard = Shard {
             secrets: RapidSecrets::seed(config.seed),
             segments: Segments::new(segment_bytes, count_max, config.shard)?,
             frequency_max: eviction.frequency_max(),
@@ -169,9 +178,12 @@ impl Shard {
             uploads_max: u64::MAX,
             listener: None,
             memory_bytes: config.memory_bytes,
+            aside_bytes: config.aside_bytes,
             value_bytes_max: config.value_bytes_max,
             stats: Arc::default(),
         };
+        shard.segments.keep_ahead(config.ahead_bytes.div_ceil(segment_bytes as u64) as usize);
+        shard.fit(shard.index.bytes());
         shard.publish();
         Ok(shard)
     }
@@ -239,6 +251,26 @@ impl Shard {
     /// From now on this listener is told of every change.
     pub fn listen(&mut self, listener: Box<dyn Listener>) {
         self.listener = Some(listener);
+    }
+
+    /// Sets memory aside for what lies beside the store: its clients, mostly. Segments go as far as that takes, one at a
+    /// time as they are free or reclaimed, and come back when less is set aside.
+    pub fn set_aside(&mut self, bytes: u64) {
+        if bytes != self.aside_bytes {
+            self.aside_bytes = bytes;
+            self.fit(self.index.bytes());
+        }
+    }
+
+    /// Memory that the store has taken from the machine: segments, index, bookkeeping; bytes.
+    pub fn bytes_held(&self) -> u64 {
+        let segments = self.segments.count() * self.segments.segment_bytes();
+        (segments + self.index.bytes() + self.bookkeeping_bytes()) as u64
+    }
+
+    /// Bytes of segments that are free, and could be set aside at once.
+    pub fn bytes_free(&self) -> u64 {
+        (self.segments.free() * self.segments.segment_bytes()) as u64
     }
 
     /// Takes lent bytes back.

@@ -115,10 +115,12 @@ pub enum CloseReason {
     Garbage,
     /// The server ends.
     Drained,
+    /// It held much and moved little of it while clients held all that they may (`--client-memory`).
+    Memory,
 }
 
-const CLOSE_REASONS: [&str; 8] =
-    ["client", "answered", "slow", "unfinished", "idle", "too_many", "garbage", "drained"];
+const CLOSE_REASONS: [&str; 9] =
+    ["client", "answered", "slow", "unfinished", "idle", "too_many", "garbage", "drained", "memory"];
 
 /// Sub-buckets for each doubling of a duration.
 const LINEAR: u64 = 4;
@@ -196,6 +198,8 @@ pub struct WorkerStats {
     pub protocol_refusals: Counter,
     pub parked: Counter,
     pub parks: Counter,
+    pub client_bytes: Counter,
+    pub client_bytes_max: Counter,
     pub forwarded: Counter,
     pub served_for_others: Counter,
     pub mailbox_waiting: Counter,
@@ -351,6 +355,16 @@ impl WorkerStats {
                 &self.protocol_refusals,
             ),
             gauge("connections_parked", "Connections that are not read because answers wait.", &self.parked),
+            gauge(
+                "bytes_client",
+                "Memory held for clients: input, answers, requests that wait, mail.",
+                &self.client_bytes,
+            ),
+            gauge(
+                "bytes_client_max",
+                "Memory that clients may hold now; it grows up to --client-memory as the store gives back.",
+                &self.client_bytes_max,
+            ),
             counter("connection_parks", "Times that a connection was parked.", &self.parks),
             counter("forwarded", "Requests sent to other shards.", &self.forwarded),
             counter("served_for_others", "Requests executed for other shards.", &self.served_for_others),

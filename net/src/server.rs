@@ -26,7 +26,7 @@ use crate::transport::sockets::SocketsConfig;
 use crate::transport::uring::Uring;
 use crate::transport::{Transport, Waker};
 use crate::worker::mail::Mail;
-use crate::worker::{Core, CoreParts, Settings, Worker};
+use crate::worker::{BudgetConfig, Core, CoreParts, FLOOR_SHARE, Settings, Worker};
 use listen::{Bound, SocketFile};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::SocketAddr;
@@ -49,10 +49,14 @@ const RECEIVE_BUFFERS: std::ops::RangeInclusive<u64> = 64..=1024;
 /// Outcomes of changes that may be repeated take this share of a shard's memory, within [`OUTCOMES_BYTES`].
 const OUTCOMES_SHARE: u64 = 128;
 const OUTCOMES_BYTES: std::ops::RangeInclusive<u64> = 128 << 10..=64 << 20;
-/// Kept back of each shard's memory for its ring, mail, connections and their answers.
-const SHARD_OVERHEAD_BYTES: u64 = 4 << 20;
-/// Kept back once for code, stacks and the control plane.
+/// Kept back of each shard's memory for its ring and the allocator, until that is measured.
+const SHARD_OVERHEAD_BYTES: u64 = 3 << 20;
+/// Kept back once for code, stacks and the control plane, until that is measured.
 const PROCESS_OVERHEAD_BYTES: u64 = 8 << 20;
+/// Share of the memory that clients may hold together, if nothing else is said.
+const CLIENT_SHARE: u64 = 4;
+/// Share of a shard's memory for batches of requests between shards.
+const MAIL_SHARE: u64 = 32;
 /// A shard has at least this many segments; small memories get small segments.
 const SEGMENTS_MIN: u64 = 32;
 
@@ -101,7 +105,7 @@ impl Server {
         let Bound { shards, kinds, addresses, shard_addresses, files } = bound;
         let settings = settings(&config, kinds);
         let seed = random();
-        let mails = Mail::among(config.shards);
+        let mails = Mail::among(config.shards, memory_of_shard(&config) / MAIL_SHARE);
         let mut starting = Starting::default();
         for (number, (listeners, mail)) in shards.into_iter().zip(mails).enumerate() {
             let plan = Plan {
@@ -152,6 +156,13 @@ impl Server {
             .zip(&self.shared.worker_stats)
             .map(|(shard, worker)| Stats { shard: shard.clone(), worker: worker.clone() })
             .collect()
+    }
+
+    /// Tells the server what the process has resident, so that all of it together keeps to `--memory`: the store gives up
+    /// what code, stacks and the allocator take beyond its accounts. To be called some times a second, by a process that
+    /// is this server and nothing else.
+    pub fn balance_memory(&self, resident_bytes: u64) {
+        self.shared.balance(resident_bytes);
     }
 
     /// Stops accepting; what has come is answered, then connections are closed and the shards end, at the
@@ -212,6 +223,8 @@ fn shared(config: &ServerConfig, bound: &Bound, chosen: &Chosen, clock: &Machine
         connections_max: config.connections_max,
         value_bytes_max: config.value_bytes_max,
         baseline: Mutex::default(),
+        accounts: (0..config.shards).map(|_| 0.into()).collect(),
+        beyond: beyond_at_start(config).into(),
         connections: 0.into(),
         draining: false.into(),
         drained: 0.into(),
@@ -238,7 +251,27 @@ fn settings(config: &ServerConfig, listeners: Vec<crate::worker::ListenerKind>) 
         request_ms_max: ms(config.request_timeout),
         drain_ms_max: config.drain_timeout.as_millis() as u64,
         outcomes_bytes_max: outcomes_bytes(config) as usize,
+        budget: budget(config),
     }
+}
+
+/// A shard's part of `--memory`.
+fn memory_of_shard(config: &ServerConfig) -> u64 {
+    config.memory_bytes / u64::from(config.shards)
+}
+
+/// What a process takes beside its accounts, until it is measured.
+fn beyond_at_start(config: &ServerConfig) -> i64 {
+    (PROCESS_OVERHEAD_BYTES + u64::from(config.shards) * SHARD_OVERHEAD_BYTES) as i64
+}
+
+fn budget(config: &ServerConfig) -> BudgetConfig {
+    let memory = memory_of_shard(config);
+    let floor = (memory / FLOOR_SHARE).max(2 * config.value_bytes_inline as u64);
+    let clients =
+        config.client_memory_bytes.map_or(memory / CLIENT_SHARE, |all| all / u64::from(config.shards));
+    let fixed = u64::from(receive_buffers(config)) * u64::from(RECEIVE_BYTES) + outcomes_bytes(config);
+    BudgetConfig { memory, clients: clients.max(floor), floor, fixed, lends: true }
 }
 
 /// Sessions answer what is longer than their limits before that much of it waits: a command with what stands before and
@@ -260,12 +293,13 @@ fn outcomes_bytes(config: &ServerConfig) -> u64 {
 }
 
 fn store_config(config: &ServerConfig, shard: u16, seed: u64, clock: &MachineClock) -> ShardConfig {
-    let buffers = u64::from(receive_buffers(config)) * u64::from(RECEIVE_BYTES);
-    let share = config.memory_bytes / u64::from(config.shards);
-    let overhead = SHARD_OVERHEAD_BYTES + PROCESS_OVERHEAD_BYTES / u64::from(config.shards);
-    let memory_bytes = share.saturating_sub(buffers + overhead + outcomes_bytes(config));
-    let mut store = ShardConfig::new(memory_bytes);
-    let fitting = (memory_bytes / SEGMENTS_MIN).max(1).ilog2();
+    let budget = budget(config);
+    let beyond = beyond_at_start(config) as u64 / u64::from(config.shards);
+    let mut store = ShardConfig::new(budget.memory);
+    store.aside_bytes = budget.fixed + beyond;
+    store.ahead_bytes = budget.floor;
+    let fitting =
+        (budget.memory.saturating_sub(store.aside_bytes + store.ahead_bytes) / SEGMENTS_MIN).max(1).ilog2();
     let fitting = (1usize << fitting).clamp(64 << 10, store.segment_bytes);
     store.segment_bytes = config.segment_bytes.unwrap_or(fitting);
     store.shard = shard;

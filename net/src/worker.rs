@@ -21,6 +21,7 @@
 //! A part that can be answered at once is, in [`Core::execute`]. All others (keys of another shard, clients that
 //! are slow) go the long way over the connection's queue: see [`connection`], [`mail`] and [`Core::advance`].
 
+mod budget;
 pub(crate) mod connection;
 mod core;
 mod durations;
@@ -36,6 +37,7 @@ mod settle;
 mod sweep;
 pub(crate) mod view;
 
+pub(crate) use self::budget::{BudgetConfig, FLOOR_SHARE};
 #[cfg(test)]
 pub(crate) use self::core::Bug;
 pub(crate) use self::core::{Core, CoreParts, ListenerKind, Settings};
@@ -65,8 +67,8 @@ const MAINTAIN_BUSY: u32 = 32;
 const MAINTAIN_IDLE: u32 = 512;
 /// An idle worker looks after its shard and its clients this often.
 const TICK: Duration = Duration::from_millis(1000);
-/// A draining worker looks whether it is done this often.
-const DRAIN_TICK: Duration = Duration::from_millis(10);
+/// A worker that drains, or whose clients wait for memory, looks whether they can go on this often.
+const SHORT_TICK: Duration = Duration::from_millis(10);
 
 /// Received bytes that nobody has looked at.
 #[derive(Debug)]
@@ -179,11 +181,13 @@ impl<T: Transport, C: Clock> Worker<T, C> {
         self.core.read_mail();
         self.core.drain(&mut self.transport);
         self.core.sweep(&mut self.transport);
+        self.core.close_hoarders(&mut self.transport);
         self.rounds();
         self.core.settle(&mut self.transport);
         self.core.publish_mail();
         let budget = if busy { MAINTAIN_BUSY } else { MAINTAIN_IDLE };
         self.more_to_maintain = self.core.maintain(budget);
+        self.core.balance();
         self.core.end_turn(self.clock.nanos() - began_ns);
         Ok(())
     }
@@ -193,7 +197,7 @@ impl<T: Transport, C: Clock> Worker<T, C> {
         if !self.arrivals.is_empty() || self.more_to_maintain || !self.core.announce_sleep() {
             return Duration::ZERO;
         }
-        if self.core.is_draining() { DRAIN_TICK } else { TICK }
+        if self.core.is_draining() || self.core.is_watched() { SHORT_TICK } else { TICK }
     }
 
     fn take_events(&mut self) {
@@ -220,6 +224,7 @@ impl<T: Transport, C: Clock> Worker<T, C> {
         let (mut parts, mut bytes) = (0, 0);
         while parts < TURN_PARTS
             && bytes < TURN_BYTES
+            && !self.core.is_overdrawn()
             && !(self.arrivals.is_empty() && self.core.ready.is_done())
         {
             let (round_parts, round_bytes) = self.round();

@@ -49,7 +49,11 @@ fn connections(server: &Server) -> u64 {
 fn clients_that_leave_without_reading_leave_at_once() {
     const CLIENTS: usize = 300;
     on_all(
-        |_| {},
+        |config| {
+            // All of their answers may wait.
+            config.memory_bytes = 2 << 30;
+            config.client_memory_bytes = Some(1 << 30);
+        },
         |server| {
             let mut witness = connect(address(server));
             for key in 0..8 {

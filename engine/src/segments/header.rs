@@ -24,7 +24,7 @@ pub enum Phase {
     Drained,
     /// Holds nothing any more, but somebody may still read its memory: see [`super::Rest`].
     Resting,
-    /// Given back to the machine because the index took its memory.
+    /// Its memory was given back to the machine, for the index or for what lies beside the store.
     Retired,
 }
 

@@ -60,6 +60,10 @@ pub struct Segments {
     segment_bytes: usize,
     shard: u16,
     free: List,
+    /// Segments whose memory was given back to the machine; they can be taken again.
+    retired: List,
+    /// Segments that are kept free beyond those that writers need next.
+    ahead: usize,
     /// Segments that may be in use or free.
     count_max: usize,
     /// Segments in use or free.
@@ -90,6 +94,8 @@ impl Segments {
             segment_bytes,
             shard,
             free: List::EMPTY,
+            retired: List::EMPTY,
+            ahead: 0,
             count_max,
             count: 0,
             open: [[None; CLASSES]; 2],
@@ -127,7 +133,21 @@ impl Segments {
         self.count_max
     }
 
-    /// Lowers the number of segments that may be used; surplus ones go as they become free.
+    /// Keeps so many segments free beyond those that writers need next.
+    pub(crate) fn keep_ahead(&mut self, segments: usize) {
+        self.ahead = segments;
+    }
+
+    pub(crate) fn ahead(&self) -> usize {
+        self.ahead
+    }
+
+    /// Segments for which there are addresses.
+    pub(crate) fn reserved(&self) -> usize {
+        self.headers.capacity()
+    }
+
+    /// Changes the number of segments that may be used; surplus ones go as they become free.
     pub(crate) fn limit(&mut self, count_max: usize) {
         self.count_max = count_max;
         while self.count > self.count_max {
@@ -139,7 +159,13 @@ impl Segments {
     fn retire(&mut self, segment: u32) {
         self.arena.discard(self.start(segment), self.segment_bytes);
         self.headers[segment as usize].phase = Phase::Retired;
+        self.retired.push_back(&mut self.headers, segment);
         self.count -= 1;
+    }
+
+    /// Segments whose memory is taken from the machine.
+    pub(crate) fn count(&self) -> usize {
+        self.count
     }
 
     /// Segments that can be taken now.
@@ -289,14 +315,10 @@ impl Segments {
         if self.available() <= reserve {
             return None;
         }
-        let segment = match self.free.pop_front(&mut self.headers) {
-            Some(segment) => segment,
-            None => {
-                self.count += 1;
-                self.headers.push(SegmentHeader::new());
-                self.headers.len() as u32 - 1
-            }
-        };
+        // What is kept free ahead is kept in memory that is taken already, so that it can go to others at once.
+        let fresh = self.free.len() <= self.ahead && self.count < self.count_max;
+        let used_before = if fresh { None } else { self.free.pop_front(&mut self.headers) };
+        let segment = used_before.unwrap_or_else(|| self.take_fresh());
         if let Some(full) = self.open[queue as usize][class as usize].replace(segment) {
             self.seal(full);
         }
@@ -315,6 +337,15 @@ impl Segments {
             ..SegmentHeader::new()
         };
         Some(segment)
+    }
+
+    /// A segment whose memory is not taken from the machine yet, or was given back.
+    fn take_fresh(&mut self) -> u32 {
+        self.count += 1;
+        self.retired.pop_front(&mut self.headers).unwrap_or_else(|| {
+            self.headers.push(SegmentHeader::new());
+            self.headers.len() as u32 - 1
+        })
     }
 
     fn seal(&mut self, segment: u32) {

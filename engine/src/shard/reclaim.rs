@@ -34,6 +34,8 @@ const PACE: usize = 4;
 const BATCH: usize = 8;
 /// Bytes of a job, dead ones included, that are walked in a step; one item is whatever its length.
 const STEP_BYTES: usize = 64 << 10;
+/// Items of a job that are handled in a turn, at least, while segments have to go for what is set aside.
+const SHRINK_ITEMS: usize = 512;
 /// Segment headers that one call of [`Shard::maintain`] looks at.
 const SWEEP_HEADERS: usize = 256;
 /// Share of the shard's bytes that the shortfall must reach before an access counts for one less: 1/4. With less of
@@ -126,15 +128,17 @@ impl Shard {
         self.sweep(now);
         self.segments.end_rests();
         let growing = self.index.is_growing() && self.grow_step();
+        // Free segments go first; eviction is for what they do not cover.
+        let over = self.is_over() && !self.fit(self.index.bytes());
         if self.reclaim.job.is_none() {
-            self.next_job(self.segments.available() <= self.low());
+            self.next_job(over || self.segments.available() <= self.low());
         }
-        let mut left = budget as usize;
+        let mut left = if over { SHRINK_ITEMS.max(budget as usize) } else { budget as usize };
         while left > 0 && self.reclaim.job.is_some() {
             self.step(now);
             left = left.saturating_sub(BATCH);
         }
-        growing || self.reclaim.job.is_some() || self.segments.has_queued() || self.sweeping()
+        growing || over || self.reclaim.job.is_some() || self.segments.has_queued() || self.sweeping()
     }
 
     /// Once a second.
@@ -179,7 +183,7 @@ impl Shard {
 
     /// Segments to take below which room is made ahead.
     fn low(&self) -> usize {
-        RELOCATION_RESERVE + (self.segments.count_max() / 64).clamp(1, 4)
+        RELOCATION_RESERVE + (self.segments.count_max() / 64).clamp(1, 4) + self.segments.ahead()
     }
 
     /// Lets a writer of `bytes` pay its share of the room it takes.

@@ -430,20 +430,31 @@ impl Shard {
         }
     }
 
-    /// Limits the segments to what the memory leaves beside an index of `index_bytes` and the
-    /// bookkeeping: free ones go at once, others as they become free, so that no writer waits for more
-    /// than one. `false`: not there yet, or that would be too few.
-    pub(super) fn fit(&mut self, index_bytes: usize) -> bool {
-        let beside = index_bytes + self.bookkeeping_bytes();
+    /// Segments that the memory leaves beside an index of `index_bytes`, the bookkeeping and what is set aside.
+    fn segments_wanted(&self, index_bytes: usize) -> usize {
+        let beside = index_bytes + self.bookkeeping_bytes() + self.aside_bytes as usize;
         let left = (self.memory_bytes as usize).saturating_sub(beside);
-        let count_max = left / self.segments.segment_bytes();
-        if count_max < super::SEGMENTS_MIN {
-            return false;
+        (left / self.segments.segment_bytes()).min(self.segments.reserved())
+    }
+
+    /// Whether there are more segments than there should be.
+    pub(super) fn is_over(&self) -> bool {
+        let wanted = self.segments_wanted(self.index.bytes()).max(super::SEGMENTS_MIN);
+        wanted < self.segments.count_max() || self.segments.count() > self.segments.count_max()
+    }
+
+    /// Limits the segments to [`Shard::segments_wanted`]: free ones go at once, others as they become free, so that no
+    /// writer waits for more than one. `false`: not there yet, or that would be too few.
+    pub(super) fn fit(&mut self, index_bytes: usize) -> bool {
+        let wanted = self.segments_wanted(index_bytes);
+        let count_max = wanted.max(super::SEGMENTS_MIN);
+        if count_max > self.segments.count_max() {
+            self.segments.limit(count_max);
         }
-        if count_max < self.segments.count_max() && self.segments.available() > RELOCATION_RESERVE {
+        while count_max < self.segments.count_max() && self.segments.available() > RELOCATION_RESERVE {
             self.segments.limit(self.segments.count_max() - 1);
         }
-        count_max >= self.segments.count_max()
+        wanted >= self.segments.count_max()
     }
 
     /// Appends to or prepends before an existing value, which lies at `at`.

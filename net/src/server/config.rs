@@ -48,6 +48,8 @@ pub struct ServerConfig {
     pub cpus: Vec<usize>,
     /// `--memory`: data, index and buffers of all shards, bytes. Default: 1 GiB.
     pub memory_bytes: u64,
+    /// `--client-memory`: what clients of all shards may hold of it, bytes. Default: a quarter.
+    pub client_memory_bytes: Option<u64>,
     /// Size of a segment, bytes. Default: 1 MiB, less if memory is small.
     pub segment_bytes: Option<usize>,
     /// `--eviction`.
@@ -98,6 +100,7 @@ impl Default for ServerConfig {
             shards: 1,
             cpus: Vec::new(),
             memory_bytes: 1 << 30,
+            client_memory_bytes: None,
             segment_bytes: None,
             eviction: Algorithm::default(),
             value_bytes_max: 64 << 20,

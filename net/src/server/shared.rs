@@ -6,10 +6,14 @@ use crate::session::Protocol;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use torc_engine::slots::SlotMap;
 use torc_engine::stats::ShardStats;
+
+/// One in so many bytes of what is no longer beyond the accounts is given back at each look.
+const SHRINK: i64 = 4;
 
 /// Shared by the shards' threads and the server object.
 #[derive(Debug)]
@@ -30,6 +34,11 @@ pub(crate) struct Shared {
     pub(crate) value_bytes_max: u64,
     /// Figures as they were when a client reset them; only `stats` takes the lock.
     pub(crate) baseline: Mutex<Vec<(&'static str, u64)>>,
+    /// Memory that each shard accounts for, bytes: of the store, of clients, fixed.
+    pub(crate) accounts: Vec<AtomicU64>,
+    /// Resident memory of the process that no account knows of, bytes; fewer than none while accounts hold memory that
+    /// was never touched.
+    pub(crate) beyond: AtomicI64,
     /// Connections of all shards.
     pub(crate) connections: AtomicUsize,
     pub(crate) draining: AtomicBool,
@@ -49,6 +58,30 @@ impl Shared {
         }
         digits.truncate(40);
         digits
+    }
+
+    /// A shard tells what it accounts for.
+    pub(crate) fn account(&self, shard: u16, bytes: u64) {
+        // Relaxed: a figure, one writer each.
+        if let Some(account) = self.accounts.get(shard as usize) {
+            account.store(bytes, Relaxed);
+        }
+    }
+
+    /// A shard's part of the memory that no account knows of, bytes.
+    pub(crate) fn beyond_accounts(&self, _shard: u16) -> i64 {
+        // Relaxed: a figure.
+        self.beyond.load(Relaxed) / self.accounts.len().max(1) as i64
+    }
+
+    /// Compares what the process has resident with the accounts. What is beyond them counts at once when it grows, and
+    /// slowly when it shrinks, so that a moment of less does not let the store grow into it.
+    pub(crate) fn balance(&self, resident_bytes: u64) {
+        let accounted: u64 = self.accounts.iter().map(|account| account.load(Relaxed)).sum();
+        let measured = resident_bytes as i64 - accounted as i64;
+        let before = self.beyond.load(Relaxed);
+        let beyond = if measured > before { measured } else { before - (before - measured) / SHRINK };
+        self.beyond.store(beyond, Relaxed);
     }
 
     /// A figure for INFO and stats, summed over the shards; 0 if nothing has that name.

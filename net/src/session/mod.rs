@@ -239,6 +239,14 @@ impl Session {
         }
     }
 
+    /// Memory that it holds beside itself.
+    pub(crate) fn bytes_held(&self) -> usize {
+        match self {
+            Session::Resp(session) => session.bytes_held(),
+            Session::Undecided(_) | Session::Memcache(_) | Session::Native(_) => 0,
+        }
+    }
+
     /// Which protocol is spoken, if that is known.
     pub fn protocol(&self) -> Option<Protocol> {
         match self {

@@ -73,6 +73,11 @@ impl Output {
         self.pieces_bytes + self.tail.len()
     }
 
+    /// Memory that it holds.
+    pub fn bytes_held(&self) -> usize {
+        self.pieces_bytes + self.tail.capacity()
+    }
+
     /// Lent pieces, in order.
     pub fn lent(&self) -> impl DoubleEndedIterator<Item = &Lent> {
         self.pieces.iter().filter_map(|piece| match piece {
@@ -118,7 +123,7 @@ pub(crate) fn lent_cost(bytes: u64) -> usize {
 /// What a piece in the queue costs, in bytes.
 fn cost(piece: &Piece) -> usize {
     let bytes = match piece {
-        Piece::Bytes(bytes) => bytes.len(),
+        Piece::Bytes(bytes) => bytes.capacity(),
         Piece::Lent(lent) => lent_cost(lent.bytes().len() as u64),
     };
     bytes + size_of::<Piece>()

@@ -127,7 +127,8 @@ impl Simulation {
         let wakers: Vec<Arc<dyn Waker>> = transports.iter().map(Transport::waker).collect();
         let mut stats = Vec::new();
         let mut workers = Vec::new();
-        for ((number, mut mail), transport) in (0..).zip(Mail::among(world.shards)).zip(transports) {
+        for ((number, mut mail), transport) in (0..).zip(Mail::among(world.shards, u64::MAX)).zip(transports)
+        {
             mail.connect(&wakers);
             let shard = Shard::new(ShardConfig {
                 shard: number,
@@ -273,6 +274,8 @@ pub(crate) fn shared(shards: u16) -> Shared {
         worker_stats,
         shard_stats: OnceLock::new(),
         memory_bytes: 0,
+        accounts: (0..shards).map(|_| 0.into()).collect(),
+        beyond: 0.into(),
         connections_max: 100,
         value_bytes_max: 1 << 20,
         baseline: Mutex::default(),

@@ -2,7 +2,7 @@
 
 use crate::session::Limits;
 use crate::transport::sim::Random;
-use crate::worker::{ListenerKind, Settings};
+use crate::worker::{BudgetConfig, ListenerKind, Settings};
 use torc_engine::slots::SlotMap;
 
 #[derive(Debug)]
@@ -36,6 +36,8 @@ pub(super) struct World {
 /// Memory of a shard in which all fits, and in which it does not.
 const WIDE_BYTES: u64 = 16 << 20;
 const TIGHT_BYTES: u64 = 1 << 20;
+/// What clients may hold: more than they ever do.
+const CLIENT_BYTES: u64 = 1 << 30;
 /// Of wide memory, so much is written at most: nothing has to be evicted, wherever the keys are.
 const WRITTEN_BYTES: usize = 8 << 20;
 /// Keys of a client where the index has to grow.
@@ -113,6 +115,7 @@ impl World {
             request_ms_max: 0,
             drain_ms_max: 1000,
             outcomes_bytes_max: 1 << 20,
+            budget: BudgetConfig { memory: 0, clients: CLIENT_BYTES, floor: 0, fixed: 0, lends: false },
         }
     }
 }

@@ -132,6 +132,14 @@ pub(crate) struct Connection {
     pub(crate) parked: bool,
     /// The transport does not read from it.
     pub(crate) paused: bool,
+    /// In the line of those that are not read for want of memory.
+    pub(crate) waits_for_memory: bool,
+    /// What it was charged with last, bytes.
+    pub(crate) charged: usize,
+    /// Memory of the pieces that the transport sends.
+    pub(crate) sending_bytes: usize,
+    /// Bytes received and sent since the last look for hoarders.
+    pub(crate) moved: usize,
     pub(crate) received_at: Millis,
     pub(crate) received_bytes: u64,
     /// Requests answered.
@@ -185,6 +193,10 @@ impl Connection {
             slices_under_way: 0,
             parked: false,
             paused: false,
+            waits_for_memory: false,
+            charged: 0,
+            sending_bytes: 0,
+            moved: 0,
             received_at: now,
             received_bytes: 0,
             answered: 0,
@@ -197,6 +209,19 @@ impl Connection {
     /// Whether its bytes may be parsed.
     pub(crate) fn is_parsed(&self) -> bool {
         self.phase == Phase::Open && !self.parked
+    }
+
+    /// Memory that it holds.
+    #[inline]
+    pub(crate) fn bytes_held(&self) -> usize {
+        let waiting = if self.queue.capacity() == 0 {
+            0
+        } else {
+            self.queue.capacity() * size_of::<Waiting>() + self.ready_bytes + self.room
+        };
+        let deferred = self.deferred.iter().map(OwnedPart::bytes_held).sum::<usize>();
+        let bytes = self.input.bytes_held() + self.output.bytes_held() + self.sending_bytes;
+        CONNECTION_BYTES + bytes + waiting + deferred + self.session.bytes_held()
     }
 
     /// Whether its input is worth parsing.
@@ -292,6 +317,11 @@ impl Connection {
         }
     }
 
+    /// Nothing waits, and no request is unfinished.
+    pub(crate) fn is_idle_and_parsed(&self) -> bool {
+        self.input.is_empty() && self.is_idle()
+    }
+
     /// Nothing waits, neither in nor out.
     pub(crate) fn is_idle(&self) -> bool {
         self.queue.is_empty()
@@ -302,6 +332,8 @@ impl Connection {
     }
 }
 
+/// Memory of a connection that is idle: its own, its place, its socket at the transport.
+pub(super) const CONNECTION_BYTES: usize = size_of::<Connection>() + 512;
 /// Bytes that are set aside at least, and at most, for the value of an answer.
 const ROOM_MIN: usize = 512;
 const ROOM_MAX: usize = 256 << 10;

@@ -1,6 +1,7 @@
 //! The worker without its transport: shard, connections, mail, and how a part is executed.
 
 use super::Prepared;
+use super::budget::{Budget, BudgetConfig};
 use super::connection::{Connection, Connections, Phase, WaitState, Waiting, is_protocol_refusal};
 use super::durations::Durations;
 use super::mail::Mail;
@@ -48,6 +49,7 @@ pub(crate) struct Settings {
     pub(crate) drain_ms_max: u64,
     /// For the outcomes of numbered changes.
     pub(crate) outcomes_bytes_max: usize,
+    pub(crate) budget: BudgetConfig,
 }
 
 /// What a core is made of.
@@ -72,6 +74,7 @@ pub(crate) struct Core {
     pub(super) connections: Connections,
     pub(super) outcomes: Outcomes,
     pub(super) pool: Pool,
+    pub(super) budget: Budget,
     pub(super) now: Millis,
     /// Milliseconds of the clock, for time-outs: the wall clock, which `now` follows, may step ahead.
     pub(super) ticks: Millis,
@@ -144,12 +147,14 @@ pub(crate) enum Bug {
     OpenShardPort,
     /// Now and then a client that sends no more gets no more answers.
     LostHalfClose,
+    /// Now and then a client that is gone stays charged for.
+    KeptCharge,
 }
 
 #[cfg(test)]
 impl Bug {
     /// All but [`Bug::None`].
-    pub(crate) const ALL: [Bug; 16] = [
+    pub(crate) const ALL: [Bug; 17] = [
         Bug::LostAnswer,
         Bug::SwappedAnswers,
         Bug::MissedExpiry,
@@ -166,13 +171,19 @@ impl Bug {
         Bug::HalfFlush,
         Bug::OpenShardPort,
         Bug::LostHalfClose,
+        Bug::KeptCharge,
     ];
 
     /// One in so many chances is taken.
     fn every(self) -> u64 {
         match self {
             Bug::LostAnswer | Bug::SwappedAnswers | Bug::LostSlice => 50,
-            Bug::LostRelease | Bug::LostInput | Bug::BlindScan | Bug::HalfFlush | Bug::LostHalfClose => 5,
+            Bug::LostRelease
+            | Bug::LostInput
+            | Bug::BlindScan
+            | Bug::HalfFlush
+            | Bug::LostHalfClose
+            | Bug::KeptCharge => 5,
             _ => 1,
         }
     }
@@ -197,6 +208,7 @@ impl Core {
                 crate::session::native::CREDIT as usize,
                 settings.outcomes_bytes_max,
             ),
+            budget: Budget::new(settings.budget),
             settings,
             pool: Pool::default(),
             now,
@@ -290,14 +302,14 @@ impl Core {
     pub(super) fn execute(&mut self, id: ConnId, parts: &[Part<'_>], prepared: &[Prepared]) {
         let Some(mut conn) = self.connections.take(id) else { return };
         conn.output.prepare(|| self.pool.take());
+        let output_bytes_max = self.output_bytes_max();
         let mut answered = 0;
         for (part, prepared) in parts.iter().zip(prepared) {
             if conn.phase != Phase::Open {
                 break;
             }
-            let direct = conn.queue.is_empty()
-                && conn.deferred.is_empty()
-                && conn.output.bytes() <= self.settings.output_bytes_max;
+            let direct =
+                conn.queue.is_empty() && conn.deferred.is_empty() && conn.output.bytes() <= output_bytes_max;
             match &part.work {
                 Work::Keyed(command) if direct && prepared.shard == self.number => {
                     self.execute_keyed(&mut conn, part, command, prepared.hash);
@@ -316,6 +328,7 @@ impl Core {
         conn.answered += answered;
         self.count_errors(&mut conn);
         self.park_if_full(&mut conn);
+        self.budget.charge(&mut conn);
         if !conn.dirty {
             conn.dirty = true;
             self.dirty.push(id);
@@ -372,7 +385,7 @@ impl Core {
 
     /// Begins a part. False: there is no room for its answer, or no place at the shard that has to give it.
     fn begin(&mut self, conn: &mut Connection, part: &Part<'_>, read_ns: u64) -> bool {
-        if !conn.has_room(self.settings.output_bytes_max) {
+        if !conn.has_room(self.output_bytes_max()) {
             return false;
         }
         match &part.work {

@@ -92,6 +92,7 @@ impl Core {
         }
         self.compose_ready(&mut conn);
         self.advance(&mut conn);
+        self.budget.charge(&mut conn);
         let id = conn.id;
         self.connections.put(conn);
         self.mark_dirty(id);

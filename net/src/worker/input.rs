@@ -23,6 +23,11 @@ impl Input {
         self.len() == 0
     }
 
+    /// Memory that it takes.
+    pub(crate) fn bytes_held(&self) -> usize {
+        self.bytes.capacity()
+    }
+
     /// Puts bytes behind those that are there.
     pub(crate) fn append(&mut self, bytes: &[u8], pool: &mut Pool) {
         if self.bytes.capacity() == 0 {
@@ -33,6 +38,10 @@ impl Input {
         if no_room && self.start > 0 {
             self.bytes.drain(..self.start);
             self.start = 0;
+        }
+        if self.bytes.len() + bytes.len() > self.bytes.capacity() {
+            // Not doubled: what a long request does not need is missed by others.
+            self.bytes.reserve_exact(bytes.len().max(self.bytes.len() / GROWTH_SHARE));
         }
         self.bytes.extend_from_slice(bytes);
     }
@@ -47,6 +56,9 @@ impl Input {
         self.bytes
     }
 }
+
+/// An input that is full grows by one in so many bytes.
+const GROWTH_SHARE: usize = 4;
 
 #[cfg(test)]
 mod tests {

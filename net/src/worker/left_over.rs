@@ -35,8 +35,10 @@ impl Core {
             ("pieces of mail that have not gone", u64::from(!self.mail.has_sent_all())),
             ("connections to be parsed", u64::from(!self.ready.is_empty())),
         ];
+        let mut charged = 0;
         for place in 0..self.connections.places() {
             let Some(conn) = self.connections.at(place) else { continue };
+            charged += conn.charged;
             counts.extend([
                 ("parts that wait for answers", conn.queue.len() as u64),
                 ("parts that are not begun", conn.deferred.len() as u64),
@@ -46,6 +48,7 @@ impl Core {
                 ("bytes of input", conn.input.len() as u64),
             ]);
         }
+        counts.push(("bytes charged to nobody", self.budget.charged().abs_diff(charged) as u64));
         counts.retain(|(_, count)| *count > 0);
         match counts.is_empty() {
             true => Ok(()),

@@ -324,6 +324,12 @@ impl Lane {
     fn has_sent_all(&self) -> bool {
         self.notes.is_empty() && self.open.is_empty()
     }
+
+    /// Memory of its batches; of those that the other shard has, as much as one takes at most.
+    fn bytes_held(&self) -> usize {
+        let here = self.open.capacity() + self.spare.iter().map(|batch| batch.capacity()).sum::<usize>();
+        here + self.under_way * BATCH_BYTES_KEPT
+    }
 }
 
 /// A shard's lanes to all others.
@@ -336,10 +342,12 @@ pub(crate) struct Mail {
 }
 
 impl Mail {
-    /// Lanes among `shards` shards, one set for each.
-    pub(crate) fn among(shards: u16) -> Vec<Mail> {
+    /// Lanes among `shards` shards, one set for each, whose batches fit into `bytes` a shard if two for each lane do.
+    pub(crate) fn among(shards: u16, bytes: u64) -> Vec<Mail> {
         let others = usize::from(shards).saturating_sub(1).max(1);
-        let batches_max = (BATCHES / others).clamp(*BATCHES_PER_LANE.start(), *BATCHES_PER_LANE.end());
+        let fitting = usize::try_from(bytes).unwrap_or(usize::MAX) / BATCH_BYTES_KEPT;
+        let batches_max =
+            (BATCHES.min(fitting) / others).clamp(*BATCHES_PER_LANE.start(), *BATCHES_PER_LANE.end());
         let bells: Vec<Arc<Doorbell>> = (0..shards).map(|_| Arc::default()).collect();
         let mut sets: Vec<Vec<Option<Lane>>> =
             (0..shards).map(|_| (0..shards).map(|_| None).collect()).collect();
@@ -432,6 +440,11 @@ impl Mail {
         self.lanes.iter().flatten().all(Lane::has_sent_all)
     }
 
+    /// Memory of this shard's batches.
+    pub(crate) fn bytes_held(&self) -> usize {
+        self.lanes.iter().flatten().map(Lane::bytes_held).sum()
+    }
+
     /// Requests at other shards.
     pub(crate) fn under_way(&self) -> usize {
         self.lanes.iter().flatten().map(|lane| lane.asks_under_way).sum()
@@ -453,7 +466,7 @@ mod tests {
 
     #[test]
     fn two_shards_that_flood_each_other_still_answer() {
-        let mut mail = Mail::among(2);
+        let mut mail = Mail::among(2, u64::MAX);
         let (left, right) = mail.split_at_mut(1);
         let (left, right) = (&mut left[0], &mut right[0]);
         let count = fill(left.lane(1).unwrap());
@@ -478,7 +491,7 @@ mod tests {
 
     #[test]
     fn who_waits_goes_on_in_order_as_places_come_back() {
-        let mut mail = Mail::among(2);
+        let mut mail = Mail::among(2, u64::MAX);
         let (left, right) = mail.split_at_mut(1);
         let (lane, other) = (left[0].lane(1).unwrap(), right[0].lane(0).unwrap());
         fill(lane);
@@ -497,7 +510,7 @@ mod tests {
 
     #[test]
     fn notes_travel_both_ways_though_no_batch_has_room() {
-        let mut mail = Mail::among(2);
+        let mut mail = Mail::among(2, u64::MAX);
         let (left, right) = mail.split_at_mut(1);
         let (lane, other) = (left[0].lane(1).unwrap(), right[0].lane(0).unwrap());
         fill(lane);
@@ -538,7 +551,7 @@ mod tests {
 
     #[test]
     fn nobody_sleeps_over_a_batch() {
-        let mut mail = Mail::among(3);
+        let mut mail = Mail::among(3, u64::MAX);
         assert!(mail[2].announce_sleep());
         assert!(mail[0].lane(2).unwrap().ask(ask(0), AskBytes::default()));
         assert!(mail[0].lane(2).unwrap().publish(), "the sleeper must be woken");

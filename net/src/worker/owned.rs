@@ -112,6 +112,11 @@ impl OwnedPart {
         Part { work, reply: self.reply, echo, once: self.once }
     }
 
+    /// Memory that it takes.
+    pub(crate) fn bytes_held(&self) -> usize {
+        size_of::<OwnedPart>() + self.bytes.capacity()
+    }
+
     pub(crate) fn into_bytes(self) -> Vec<u8> {
         self.bytes
     }

@@ -5,22 +5,34 @@ const LARGE_BYTES: usize = 4 << 10;
 const SMALL_BYTES: usize = 256;
 /// A buffer that grew beyond this is given back to the allocator.
 const BYTES_MAX: usize = 64 << 10;
-/// Most buffers kept of each kind.
-const LARGE_COUNT: usize = 1024;
-const SMALL_COUNT: usize = 8192;
+/// Memory of the buffers that are kept, at most; small ones by their number.
+const LARGE_STOCK_BYTES: usize = 1 << 20;
+const SMALL_STOCK: usize = 4096;
 
 /// A bounded stock of empty byte vectors.
 #[derive(Debug, Default)]
 pub(crate) struct Pool {
     large: Vec<Vec<u8>>,
+    large_bytes: usize,
     small: Vec<Vec<u8>>,
 }
 
 impl Pool {
+    /// Memory of the stock.
+    pub(crate) fn bytes_held(&self) -> usize {
+        self.large_bytes + self.small.len() * SMALL_BYTES
+    }
+
     /// An empty buffer with room for answers.
     #[inline]
     pub(crate) fn take(&mut self) -> Vec<u8> {
-        self.large.pop().unwrap_or_else(|| Vec::with_capacity(LARGE_BYTES))
+        match self.large.pop() {
+            Some(buffer) => {
+                self.large_bytes -= buffer.capacity();
+                buffer
+            }
+            None => Vec::with_capacity(LARGE_BYTES),
+        }
     }
 
     /// A buffer with a copy of the slices, one behind the other.
@@ -37,14 +49,14 @@ impl Pool {
 
     #[inline]
     pub(crate) fn give(&mut self, mut buffer: Vec<u8>) {
-        let (stock, count) = match buffer.capacity() {
-            SMALL_BYTES..LARGE_BYTES => (&mut self.small, SMALL_COUNT),
-            LARGE_BYTES..=BYTES_MAX => (&mut self.large, LARGE_COUNT),
-            _ => return,
-        };
-        if stock.len() < count {
-            buffer.clear();
-            stock.push(buffer);
+        buffer.clear();
+        match buffer.capacity() {
+            SMALL_BYTES..LARGE_BYTES if self.small.len() < SMALL_STOCK => self.small.push(buffer),
+            LARGE_BYTES..=BYTES_MAX if self.large_bytes < LARGE_STOCK_BYTES => {
+                self.large_bytes += buffer.capacity();
+                self.large.push(buffer);
+            }
+            _ => {}
         }
     }
 }

@@ -107,8 +107,9 @@ impl Core {
         let Some(conn) = self.connections.find(id).filter(|conn| conn.phase == Phase::Open) else { return };
         conn.input.append(bytes, &mut self.pool);
         make_ready(&mut self.ready, conn);
+        self.budget.charge(conn);
         // It may have to be paused.
-        if conn.input.len() > BACKLOG_BYTES && !conn.dirty {
+        if !conn.dirty {
             conn.dirty = true;
             self.dirty.push(id);
         }
@@ -212,6 +213,7 @@ impl Core {
         }
         let Some(conn) = self.connections.find(span.conn) else { return };
         make_ready(&mut self.ready, conn);
+        self.budget.charge(conn);
         if endless {
             conn.phase = Phase::Finishing(CloseReason::Garbage);
             self.mark_dirty(span.conn);

@@ -14,6 +14,7 @@ use torc_engine::segments::{Lent, LentChain};
 const SLICES_MAX: usize = 64;
 /// Said to a client that comes when the server is full, in words that no protocol takes for an answer.
 const TOO_MANY: &[u8] = b"-ERR max number of clients reached\r\n";
+const TOO_MANY_FOR_MEMORY: &[u8] = b"-ERR max number of clients reached: --client-memory allows no more\r\n";
 /// Turns after all shards are drained: one that sees it, one that reads the last mail.
 const LAST_TURNS: u32 = 2;
 /// Turns that a drain waits for what has been sent to the server before.
@@ -42,6 +43,9 @@ impl Core {
         if self.shared.connections.fetch_add(1, Relaxed) >= self.settings.connections_max {
             conn.output.tail().extend_from_slice(TOO_MANY);
             conn.phase = Phase::Finishing(CloseReason::TooMany);
+        } else if !self.budget.admits(self.connections.len() + 1) {
+            conn.output.tail().extend_from_slice(TOO_MANY_FOR_MEMORY);
+            conn.phase = Phase::Finishing(CloseReason::TooMany);
         } else if self.draining_since.is_some() {
             conn.phase = Phase::Finishing(CloseReason::Drained);
         }
@@ -69,6 +73,8 @@ impl Core {
         if let Some(conn) = self.connections.find(id) {
             conn.pieces = pieces;
             conn.sending = false;
+            conn.moved += conn.sending_bytes;
+            conn.sending_bytes = 0;
             conn.sent_at = now;
             self.mark_dirty(id);
         }
@@ -106,6 +112,7 @@ impl Core {
         if let Some(conn) = self.connections.find(id) {
             conn.received_at = now;
             conn.received_bytes += u64::from(len);
+            conn.moved += len as usize;
         }
     }
 
@@ -123,6 +130,11 @@ impl Core {
     pub(super) fn closed(&mut self, id: ConnId, mut pieces: Pieces) {
         pieces.drain().for_each(|piece| self.take_back(piece));
         let Some(mut conn) = self.connections.remove(id) else { return };
+        #[cfg(test)]
+        if self.strikes(super::core::Bug::KeptCharge) {
+            conn.charged = 0;
+        }
+        self.budget.discharge(&conn);
         // Relaxed: as in `accepted`.
         self.shared.connections.fetch_sub(1, Relaxed);
         self.stats.connections.set(self.connections.len() as u64);
@@ -180,6 +192,7 @@ impl Core {
         if conn.sending {
             return;
         }
+        let held = conn.output.bytes_held();
         let mut pieces = std::mem::take(&mut conn.pieces);
         while pieces.has_room()
             && let Some(piece) = conn.output.take(Vec::new)
@@ -190,6 +203,7 @@ impl Core {
             conn.pieces = pieces;
         } else {
             conn.sending = true;
+            conn.sending_bytes = held - conn.output.bytes_held();
             conn.sent_at = self.ticks;
             let notice = notice(conn, &pieces);
             transport.send(conn.id, pieces, notice);
@@ -200,7 +214,7 @@ impl Core {
     /// A client is not parsed while too much waits for it.
     pub(super) fn park_if_full(&mut self, conn: &mut Connection) {
         let full = !conn.deferred.is_empty()
-            || conn.output.bytes() > self.settings.output_bytes_max
+            || conn.output.bytes() > self.output_bytes_max()
             || conn.queue.len() >= self.settings.queue_parts_max
             || conn.slices_under_way > SLICES_MAX;
         if full && !conn.parked && conn.phase == Phase::Open {
@@ -214,7 +228,7 @@ impl Core {
     /// to be parsed.
     fn park_or_resume(&mut self, conn: &mut Connection, transport: &mut impl Transport) {
         let free = conn.deferred.is_empty()
-            && conn.output.bytes() <= self.settings.output_bytes_max / 2
+            && conn.output.bytes() <= self.output_bytes_max() / 2
             && conn.queue.len() <= self.settings.queue_parts_max / 2
             && conn.slices_under_way <= SLICES_MAX / 2;
         if conn.parked && free {
@@ -230,10 +244,11 @@ impl Core {
     fn pause_or_resume(&mut self, conn: &mut Connection, transport: &mut impl Transport) {
         // A request that is longer than the bound is not parsed before it is there.
         let backlog = if conn.has_input() { conn.input.len() } else { 0 };
-        if !conn.paused && (conn.parked || backlog > BACKLOG_BYTES) && conn.phase == Phase::Open {
+        let short = self.is_short_of_memory(conn);
+        if !conn.paused && (conn.parked || short || backlog > BACKLOG_BYTES) && conn.phase == Phase::Open {
             conn.paused = true;
             transport.pause(conn.id);
-        } else if conn.paused && !conn.parked && backlog <= BACKLOG_BYTES / 2 {
+        } else if conn.paused && !conn.parked && !short && backlog <= BACKLOG_BYTES / 2 {
             conn.paused = false;
             transport.resume(conn.id);
         }

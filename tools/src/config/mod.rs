@@ -90,6 +90,10 @@ impl Config {
             None => "auto".into(),
         })?;
 
+        let client_memory = r.one("client-memory", auto(value::size), |size| match size {
+            Some(size) => size.to_string(),
+            None => "auto".into(),
+        })?;
         let value_bytes_max = r.value_max(memory_bytes)?;
         let key_bytes_max = r.size("max-key", 1, KEY_BYTES_MAX as u64)? as usize;
         let connections_max = r.one("max-connections", count::<1, CONNECTIONS_MAX>, u64::to_string)? as usize;
@@ -118,6 +122,7 @@ impl Config {
             shards,
             cpus,
             memory_bytes,
+            client_memory_bytes: client_memory.map(|Size(bytes)| bytes),
             segment_bytes: segment_bytes.map(|Size(bytes)| bytes as usize),
             eviction,
             value_bytes_max,

@@ -148,6 +148,13 @@ pub(crate) const SETTINGS: &[Setting] = &[
     ),
     one(
         MEMORY,
+        "client-memory",
+        "SIZE",
+        "auto",
+        "What clients may hold of it: input, answers, requests that wait; auto: a quarter",
+    ),
+    one(
+        MEMORY,
         "receive-buffers",
         "COUNT",
         "auto",

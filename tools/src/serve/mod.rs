@@ -96,12 +96,27 @@ async fn serve(config: Config, machine: &Machine) -> Result<(), Failure> {
     announce(&banner::ready_line(&config, server, admin_address))?;
     admin.enter(Phase::Ready);
 
-    stop.wait().await;
+    balance_until(server, &mut stop).await;
     admin.enter(Phase::Draining);
     tracing::info!(timeout = ?drain_timeout, "draining: no new connections, answering what is under way");
     drain(running, drain_timeout, &mut stop).await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Between two looks at what the process has resident.
+const BALANCE_EVERY: Duration = Duration::from_millis(100);
+
+/// Keeps the process to its memory until it is asked to stop.
+async fn balance_until(server: &Running, stop: &mut Stop) {
+    let mut ticks = tokio::time::interval(BALANCE_EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = stop.wait() => return,
+            _ = ticks.tick() => server.balance_memory(),
+        }
+    }
 }
 
 /// Beyond the drain's own time-out: what a shard may need to notice it.

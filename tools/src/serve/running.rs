@@ -68,6 +68,11 @@ impl Running {
         }
     }
 
+    /// Keeps the process to its memory.
+    pub(super) fn balance_memory(&self) {
+        self.server.balance_memory(machine::resident_bytes());
+    }
+
     /// Returns when the shards have ended.
     pub(super) fn drain_and_join(&self) -> Result<(), String> {
         self.server.drain();
@@ -104,6 +109,7 @@ fn limits(config: &ServerConfig) -> Family {
     let limits = [
         ("shards", u64::from(config.shards)),
         ("memory", config.memory_bytes),
+        ("client-memory", config.client_memory_bytes.unwrap_or(config.memory_bytes / 4)),
         ("max-value", config.value_bytes_max),
         ("max-key", config.key_bytes_max as u64),
         ("max-connections", config.connections_max as u64),

@@ -224,3 +224,30 @@ fn a_jump_of_time_by_decades_expires_what_is_over_in_a_bounded_number_of_steps()
     keys(2_000).for_each(|key| assert_eq!(get(&mut shard, &key, later).is_some(), !key[0].is_multiple_of(2)));
     drain(&mut shard, later);
 }
+
+/// Memory that is not used beside the store is lent to segments, and comes back without a writer that waits.
+#[test]
+fn what_is_set_aside_is_taken_from_the_segments_and_given_back() {
+    let mut shard =
+        Shard::new(ShardConfig { segment_bytes: 64 << 10, ..ShardConfig::new(16 << 20) }).unwrap();
+    let set = |shard: &mut Shard, number: u64| {
+        let key = format!("key{number}");
+        let command = Command { space: 0, key: key.as_bytes(), op: Op::Write(Write::set(&[7; 1000])) };
+        let hash = shard.hash(0, key.as_bytes());
+        assert!(matches!(shard.execute(&command, hash, NOW), Outcome::Stored { .. }), "{number}");
+    };
+    (0..20_000).for_each(|number| set(&mut shard, number));
+    assert!(shard.bytes_held() > 15 << 20, "{}", shard.bytes_held());
+    shard.set_aside(8 << 20);
+    let mut turns = 0;
+    while shard.maintain(NOW, 32) && shard.bytes_held() > 8 << 20 {
+        set(&mut shard, 20_000 + turns);
+        turns += 1;
+    }
+    assert!(shard.bytes_held() <= 8 << 20, "{} after {turns} turns", shard.bytes_held());
+    shard.audit().unwrap();
+    shard.set_aside(0);
+    (30_000..50_000).for_each(|number| set(&mut shard, number));
+    assert!(shard.bytes_held() > 15 << 20, "{}", shard.bytes_held());
+    shard.audit().unwrap();
+}

@@ -83,6 +83,11 @@ impl Session {
         Session { port, ..Session::default() }
     }
 
+    /// Memory that it holds beside itself: the places of the arguments of a request, mostly.
+    pub(crate) fn bytes_held(&self) -> usize {
+        self.arguments.spans.capacity() * size_of::<Span>()
+    }
+
     /// Appends the parts of all complete requests in `input`: see [`super::Session::parse`].
     pub fn parse<'a>(
         &mut self,

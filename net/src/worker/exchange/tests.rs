@@ -5,7 +5,7 @@ use crate::session::{Deadline, Limits, Port, Protocol, Scratch};
 use crate::transport::ConnId;
 use crate::worker::mail::Address;
 use crate::worker::owned::{OwnedOutcome, OwnedPart};
-use crate::worker::{CoreParts, Settings};
+use crate::worker::{BudgetConfig, CoreParts, Settings};
 use std::sync::Arc;
 use torc_engine::bytes::Bytes;
 use torc_engine::command::{Found, Meta, Value};
@@ -35,10 +35,11 @@ fn core() -> Core {
         request_ms_max: 0,
         drain_ms_max: 0,
         outcomes_bytes_max: 0,
+        budget: BudgetConfig { memory: 16 << 20, clients: 8 << 20, floor: 4 << 20, fixed: 0, lends: false },
     };
     let shard = Shard::new(ShardConfig { now: NOW, ..ShardConfig::new(16 << 20) }).expect("16 MiB");
     let shared = Arc::new(crate::simulation::shared(2));
-    let mail = crate::worker::mail::Mail::among(2).swap_remove(0);
+    let mail = crate::worker::mail::Mail::among(2, u64::MAX).swap_remove(0);
     Core::new(CoreParts { shard, mail, shared, number: 0, settings, now: NOW })
 }
 

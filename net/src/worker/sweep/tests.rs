@@ -5,7 +5,7 @@ use crate::session::{Limits, Port, Protocol, Session};
 use crate::transport::ConnId;
 use crate::transport::sim::{Faults, Network, Sim};
 use crate::worker::mail::Mail;
-use crate::worker::{CoreParts, Settings};
+use crate::worker::{BudgetConfig, CoreParts, Settings};
 use std::sync::Arc;
 use torc_engine::{Shard, ShardConfig};
 
@@ -33,10 +33,11 @@ fn core() -> Core {
         request_ms_max: 2000,
         drain_ms_max: 2000,
         outcomes_bytes_max: 0,
+        budget: BudgetConfig { memory: 16 << 20, clients: 8 << 20, floor: 4 << 20, fixed: 0, lends: false },
     };
     let shard = Shard::new(ShardConfig { now: NOW, ..ShardConfig::new(16 << 20) }).expect("16 MiB");
     let shared = Arc::new(crate::simulation::shared(1));
-    let mail = Mail::among(1).swap_remove(0);
+    let mail = Mail::among(1, u64::MAX).swap_remove(0);
     Core::new(CoreParts { shard, mail, shared, number: 0, settings, now: NOW })
 }
 

@@ -1,0 +1,383 @@
+//! The memory that a shard holds for its clients, and who has to wait when there is no more.
+//!
+//! ```text
+//!   --memory of a shard
+//!   | segments, index, bookkeeping             | clients: input, answers, uploads' heads, mail |  floor  |
+//!                                              <-- lent to segments while clients do not need it
+//! ```
+//!
+//! Every connection is charged with all memory that it holds ([`Connection::bytes_held`]), and mail and the stock of
+//! buffers with theirs. What clients do not use of their share is lent to segments. A part of it ([`FLOOR_SHARE`]) is kept
+//! in segments that hold nothing, so that clients have it at once, and eviction frees more while they use it. What is
+//! granted to clients at a moment is what the store can really give, so the memory of a shard is never exceeded.
+//!
+//! | pressure | who waits |
+//! |---|---|
+//! | none | nobody |
+//! | short: three quarters of the grant are in use | who holds more than [`SHORT_BYTES`] is not read, but for one; who does so for long and moves nothing is closed |
+//! | exhausted: all of it | who holds input or answers is not read; those who hold most and move least are closed |
+
+use super::connection::{CONNECTION_BYTES, Connection, Phase};
+use super::core::Core;
+use crate::metrics::CloseReason;
+use crate::transport::{ConnId, Transport};
+use std::collections::VecDeque;
+use torc_engine::command::Millis;
+
+/// Share of the memory that is always there for clients.
+pub(crate) const FLOOR_SHARE: u64 = 16;
+/// A connection may hold so much while memory is short.
+const SHORT_BYTES: usize = 16 << 10;
+/// Who holds less than this beside its connection is no hoarder.
+const HOARD_BYTES: usize = 8 << 10;
+/// Milliseconds between two looks for connections to close while memory is exhausted.
+const LOOK_MS: u64 = 20;
+/// The same while memory is short.
+const SHORT_LOOK_MS: u64 = 1000;
+/// A connection that moved this share of what it holds since the last look is not closed, unless memory is overdrawn.
+const MOVED_SHARE: usize = 4;
+/// What is set aside changes in steps of this share of the memory, and shrinks after so many milliseconds.
+const ASIDE_STEPS: u64 = 128;
+const ASIDE_MS: u64 = 1000;
+/// Connections that go on in a turn when memory is no longer short.
+const RESUMED_MAX: usize = 64;
+
+/// How much of the grant is in use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Pressure {
+    None,
+    Short,
+    Exhausted,
+}
+
+/// What a shard's clients may hold, and do; bytes.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    /// The shard's part of `--memory`.
+    memory: usize,
+    /// `--client-memory`, this shard's part.
+    share: usize,
+    /// Always there.
+    floor: usize,
+    /// Fixed memory beside store and clients: receive buffers, outcomes of numbered changes.
+    fixed: usize,
+    lends: bool,
+    /// What clients may hold now.
+    grant: usize,
+    /// What the store leaves beside itself, and since when it leaves so much.
+    aside: u64,
+    aside_since: Millis,
+    /// Charged to connections.
+    connections: usize,
+    /// Mail, the stock of buffers.
+    common: usize,
+    looked_at: Millis,
+    resumed_at: Millis,
+    favoured: Option<ConnId>,
+    /// Connections that are not read for want of memory.
+    waiting: VecDeque<ConnId>,
+}
+
+/// What a shard's budget is made from; bytes, of this shard.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct BudgetConfig {
+    pub(crate) memory: u64,
+    pub(crate) clients: u64,
+    pub(crate) floor: u64,
+    pub(crate) fixed: u64,
+    /// Whether the store has what clients leave of the memory; if not, it has memory of its own.
+    pub(crate) lends: bool,
+}
+
+impl Budget {
+    pub(crate) fn new(config: BudgetConfig) -> Budget {
+        Budget {
+            memory: config.memory as usize,
+            share: config.clients as usize,
+            floor: config.floor as usize,
+            fixed: config.fixed as usize,
+            lends: config.lends,
+            grant: if config.lends { config.floor } else { config.clients } as usize,
+            aside: 0,
+            aside_since: 0,
+            connections: 0,
+            common: 0,
+            looked_at: 0,
+            resumed_at: 0,
+            favoured: None,
+            waiting: VecDeque::new(),
+        }
+    }
+
+    pub(crate) fn used(&self) -> usize {
+        self.connections + self.common
+    }
+
+    /// Charged to connections.
+    #[cfg(test)]
+    pub(crate) fn charged(&self) -> usize {
+        self.connections
+    }
+
+    pub(crate) fn grant(&self) -> usize {
+        self.grant
+    }
+
+    pub(crate) fn pressure(&self) -> Pressure {
+        match self.used() {
+            used if used >= self.grant => Pressure::Exhausted,
+            used if used >= self.grant / 4 * 3 => Pressure::Short,
+            _ => Pressure::None,
+        }
+    }
+
+    /// What of `max` bytes a connection may hold.
+    pub(crate) fn limit(&self, max: usize) -> usize {
+        match self.pressure() {
+            Pressure::None => max,
+            Pressure::Short => max.min(SHORT_BYTES),
+            Pressure::Exhausted => 0,
+        }
+    }
+
+    /// Whether a connection may hold more than others while memory is short: one may, so that a long request gets done.
+    fn favours(&mut self, id: ConnId) -> bool {
+        *self.favoured.get_or_insert(id) == id
+    }
+
+    fn no_longer_favours(&mut self, id: ConnId) {
+        self.favoured.take_if(|favoured| *favoured == id);
+    }
+
+    /// Charges a connection with what it holds now.
+    #[inline]
+    pub(crate) fn charge(&mut self, conn: &mut Connection) {
+        let held = conn.bytes_held();
+        self.connections = self.connections - conn.charged + held;
+        conn.charged = held;
+    }
+
+    /// A connection is gone.
+    pub(crate) fn discharge(&mut self, conn: &Connection) {
+        self.no_longer_favours(conn.id);
+        self.connections -= conn.charged;
+    }
+
+    /// As [`Budget::needed`], in steps: more at once, less when much less was needed for a while, so that segments do not
+    /// come and go with every request.
+    fn aside(&mut self, beyond: i64, now: Millis) -> u64 {
+        let (needed, step) = (self.needed(beyond), self.memory as u64 / ASIDE_STEPS);
+        let less = needed + 2 * step < self.aside;
+        if needed > self.aside || (less && now.saturating_sub(self.aside_since) >= ASIDE_MS) {
+            self.aside = needed + step;
+            self.aside_since = now;
+        } else if !less {
+            self.aside_since = now;
+        }
+        self.aside
+    }
+
+    /// What the store has to leave beside itself. `beyond`: bytes of this shard's part of the process that no account
+    /// knows of, fewer than none if accounts hold memory that was never touched.
+    fn needed(&self, beyond: i64) -> u64 {
+        ((self.fixed + self.used()) as i64 + beyond).max(0) as u64
+    }
+
+    /// Grants clients what the store leaves, which holds `held` bytes that it cannot give back at once.
+    fn regrant(&mut self, held: u64, beyond: i64) {
+        let left = self.memory as i64 - held as i64 - self.fixed as i64 - beyond;
+        self.grant = (left.max(0) as usize).clamp(self.floor / 2, self.share.max(self.floor));
+    }
+
+    /// Whether clients hold more than they may, as what had been received already did not fit any more.
+    fn is_overdrawn(&self) -> bool {
+        self.used() > self.grant / 8 * 9
+    }
+
+    /// Whether another connection may come beside so many.
+    pub(crate) fn admits(&self, connections: usize) -> bool {
+        connections * CONNECTION_BYTES <= self.share / 2
+    }
+
+    /// Whether somebody has to be looked after soon, though nothing may happen until then.
+    pub(crate) fn is_watched(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+}
+
+impl Core {
+    /// Whether a client waits for memory: it comes back without an event.
+    pub(super) fn is_watched(&self) -> bool {
+        self.budget.is_watched()
+    }
+
+    /// Whether clients hold so much that nothing more is taken from them in this turn.
+    pub(super) fn is_overdrawn(&self) -> bool {
+        self.budget.is_overdrawn()
+    }
+
+    /// Bytes of answers that may wait for a connection now.
+    pub(super) fn output_bytes_max(&self) -> usize {
+        self.budget.limit(self.settings.output_bytes_max)
+    }
+
+    /// Whether a connection is not read for want of memory.
+    pub(super) fn is_short_of_memory(&mut self, conn: &mut Connection) -> bool {
+        if conn.charged <= SHORT_BYTES {
+            self.budget.no_longer_favours(conn.id);
+        }
+        let short = match self.budget.pressure() {
+            Pressure::None => false,
+            Pressure::Short => conn.charged > SHORT_BYTES && !self.budget.favours(conn.id),
+            Pressure::Exhausted => !conn.input.is_empty() || !conn.output.is_empty(),
+        };
+        if short && !conn.waits_for_memory {
+            conn.waits_for_memory = true;
+            self.budget.waiting.push_back(conn.id);
+        }
+        short
+    }
+
+    /// Brings the accounts up to date, and takes memory from the store or gives it back.
+    pub(super) fn balance(&mut self) {
+        self.budget.common = self.mail.bytes_held() + self.pool.bytes_held();
+        self.stats.client_bytes.set(self.budget.used() as u64);
+        self.resume_for_memory();
+        if !self.budget.lends {
+            return;
+        }
+        let beyond = self.shared.beyond_accounts(self.number);
+        let aside = self.budget.aside(beyond, self.now);
+        self.shard.set_aside(aside);
+        self.budget.regrant(self.shard.bytes_held() - self.shard.bytes_free(), beyond);
+        self.stats.client_bytes_max.set(self.budget.grant() as u64);
+        let accounted = self.shard.bytes_held() + (self.budget.used() + self.budget.fixed) as u64;
+        self.shared.account(self.number, accounted);
+    }
+
+    /// Lets connections go on that were not read for want of memory; those that still hold too much wait again.
+    fn resume_for_memory(&mut self) {
+        let count = match self.budget.pressure() {
+            Pressure::None => RESUMED_MAX,
+            Pressure::Short if self.now.saturating_sub(self.budget.resumed_at) >= LOOK_MS => RESUMED_MAX,
+            Pressure::Short | Pressure::Exhausted => return,
+        };
+        self.budget.resumed_at = self.now;
+        let mut resumed = 0;
+        while resumed < count
+            && let Some(id) = self.budget.waiting.pop_front()
+        {
+            if let Some(conn) = self.connections.find(id) {
+                conn.waits_for_memory = false;
+                resumed += 1;
+                self.mark_dirty(id);
+            }
+        }
+    }
+
+    /// While memory is short or exhausted, closes those who hold most and move least, until a part of it is free.
+    pub(super) fn close_hoarders(&mut self, transport: &mut impl Transport) {
+        let overdrawn = self.budget.is_overdrawn();
+        let every_ms = match self.budget.pressure() {
+            Pressure::None => return,
+            Pressure::Short => SHORT_LOOK_MS,
+            Pressure::Exhausted if overdrawn => 0,
+            Pressure::Exhausted => LOOK_MS,
+        };
+        if self.now.saturating_sub(self.budget.looked_at) < every_ms {
+            return;
+        }
+        self.budget.looked_at = self.now;
+        let mut wanted = self.budget.used().saturating_sub(self.budget.grant() / 4 * 3);
+        let mut hoarders = self.hoarders(overdrawn);
+        hoarders.sort_unstable_by_key(|&(bytes, _)| std::cmp::Reverse(bytes));
+        for (bytes, id) in hoarders {
+            if wanted == 0 {
+                break;
+            }
+            wanted = wanted.saturating_sub(bytes);
+            self.close_hoarder(id, bytes, transport);
+        }
+    }
+
+    /// Connections that hold something and have moved little of it since the last look.
+    fn hoarders(&mut self, overdrawn: bool) -> Vec<(usize, ConnId)> {
+        let mut found = Vec::new();
+        for place in 0..self.connections.places() {
+            let Some(conn) = self.connections.at(place) else { continue };
+            let moved = std::mem::take(&mut conn.moved);
+            let holds = conn.charged > CONNECTION_BYTES + HOARD_BYTES && !conn.is_idle_and_parsed();
+            if holds && conn.phase != Phase::Closing && (overdrawn || moved < conn.charged / MOVED_SHARE) {
+                found.push((conn.charged, conn.id));
+            }
+        }
+        found
+    }
+
+    fn close_hoarder(&mut self, id: ConnId, bytes: usize, transport: &mut impl Transport) {
+        let Some(mut conn) = self.connections.take(id) else { return };
+        tracing::info!(
+            shard = self.number,
+            peer = %conn.peer,
+            "closed a client that held {bytes} bytes and moved few of them while clients held all that they may (--client-memory)"
+        );
+        self.close(&mut conn, CloseReason::Memory, transport);
+        self.connections.put(conn);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn budget() -> Budget {
+        Budget::new(BudgetConfig {
+            memory: 64 << 20,
+            clients: 16 << 20,
+            floor: 4 << 20,
+            fixed: 1 << 20,
+            lends: true,
+        })
+    }
+
+    #[test]
+    fn clients_are_granted_what_the_store_leaves_up_to_their_share() {
+        let mut budget = budget();
+        budget.regrant(40 << 20, 0);
+        assert_eq!(budget.grant(), 16 << 20);
+        budget.regrant(55 << 20, 0);
+        assert_eq!(budget.grant(), 8 << 20);
+        budget.regrant(55 << 20, 3 << 20);
+        assert_eq!(budget.grant(), 5 << 20);
+        budget.regrant(64 << 20, 0);
+        assert_eq!(budget.grant(), 2 << 20);
+    }
+
+    #[test]
+    fn memory_is_set_aside_at_once_and_given_back_after_a_while() {
+        let mut budget = budget();
+        let step = (64 << 20) / ASIDE_STEPS;
+        assert_eq!(budget.aside(0, 0), (1 << 20) + step);
+        budget.connections = 8 << 20;
+        assert_eq!(budget.aside(0, 1), (9 << 20) + step);
+        assert_eq!(budget.aside(2 << 20, 2), (11 << 20) + step);
+        budget.connections = 0;
+        assert_eq!(budget.aside(0, 900), (11 << 20) + step);
+        assert_eq!(budget.aside(0, 3000), (1 << 20) + step);
+        assert_eq!(budget.aside(-(30 << 20), 9000), step);
+    }
+
+    #[test]
+    fn pressure_rises_with_what_is_in_use() {
+        let mut budget = budget();
+        budget.regrant(0, 0);
+        for (used, pressure, limit) in [
+            (0, Pressure::None, 1 << 20),
+            (12 << 20, Pressure::Short, SHORT_BYTES),
+            (16 << 20, Pressure::Exhausted, 0),
+        ] {
+            budget.common = used;
+            assert_eq!((budget.pressure(), budget.limit(1 << 20)), (pressure, limit));
+        }
+    }
+}
