@@ -8,7 +8,7 @@ mod vectors;
 use proptest::prelude::*;
 use std::path::Path;
 use torc_proto::memcache::request::{self, LineLimits, Request, StoreVerb};
-use torc_proto::memcache::{MetaVerb, compose, reply};
+use torc_proto::memcache::{MetaVerb, Words, compose, reply};
 use vectors::{Numbers, Step, read_folder};
 
 const LIMITS: LineLimits = LineLimits { line_bytes_max: 65536, key_bytes_max: 250, keys_max: 1024 };
@@ -74,7 +74,7 @@ proptest! {
         let line = request::parse(&out, 0, &LIMITS).unwrap();
         let Request::Get(get) = line.request else { panic!("{line:?}") };
         prop_assert_eq!((get.cas, get.is_single()), (cas, keys.len() == 1));
-        prop_assert!(get.keys().eq(keys.iter().map(|key| key.as_bytes())));
+        prop_assert!(Words::new(get.keys).eq(keys.iter().map(|key| key.as_bytes())));
     }
 
     #[test]

@@ -257,10 +257,11 @@ impl Session {
         }
     }
 
-    /// Appends the parts of all complete frames in `input` to `parts`, at most up to `parts_max` in total
-    /// (a multi-key command may pass it by its own keys). Never fails: what is wrong with the input becomes a
-    /// part that answers so, and a `Close` where the protocol cannot go on. Bytes that a part needs and that
-    /// are not in `input` as they are (a key in base64) go to `scratch`.
+    /// Appends the parts of all complete frames in `input` to `parts`, up to `parts_max` in total; only begin, bytes and end
+    /// of one value stay together and may pass it, by two. A command of more keys is handed out over several calls: bytes
+    /// that are not consumed are offered again as they are. Never fails: what is wrong with the input becomes a part that
+    /// answers so, and a `Close` where the protocol cannot go on. Bytes that a part needs and that are not in `input` as
+    /// they are (a key in base64) go to `scratch`.
     pub fn parse<'a>(
         &mut self,
         input: &'a [u8],
@@ -285,6 +286,16 @@ impl Session {
             Session::Resp(session) => session.parse(input, scratch, now, limits, parts, parts_max),
             Session::Memcache(session) => session.parse(input, scratch, now, limits, parts, parts_max),
             Session::Native(session) => session.parse(input, now, limits, parts, parts_max),
+        }
+    }
+
+    /// Whether a command is begun that is handed out over several calls of `parse`, and has more keys.
+    pub fn is_within_request(&self) -> bool {
+        match self {
+            Session::Undecided(_) => false,
+            Session::Resp(session) => session.is_within_request(),
+            Session::Memcache(session) => session.is_within_request(),
+            Session::Native(session) => session.is_within_request(),
         }
     }
 

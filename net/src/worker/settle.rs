@@ -308,6 +308,7 @@ impl Core {
                 && conn.queue.is_empty()
                 && conn.deferred.is_empty()
                 && conn.slices_under_way == 0
+                && !conn.session.is_within_request()
             {
                 conn.phase = Phase::Finishing(CloseReason::Drained);
                 let id = conn.id;

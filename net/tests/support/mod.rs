@@ -70,6 +70,8 @@ pub struct Connection {
     upload: Option<Upload>,
     output: Output,
     pub limits: Limits,
+    /// Parts of a round.
+    pub parts_max: usize,
     pub closed: bool,
 }
 
@@ -88,6 +90,7 @@ impl Connection {
             upload: None,
             output: Output::default(),
             limits: LIMITS,
+            parts_max: 64,
             closed: false,
         }
     }
@@ -96,13 +99,14 @@ impl Connection {
     pub fn send(&mut self, bytes: &[u8], store: &mut impl Store, now: Millis) -> Vec<u8> {
         self.input.extend_from_slice(bytes);
         let input = std::mem::take(&mut self.input);
-        let scratch = Scratch::default();
         let mut at = 0;
         while !self.closed {
+            let scratch = Scratch::default();
             let mut parts = Vec::new();
             let rest = &input[at..];
-            let parsed = self.session.parse(rest, &scratch, now, &self.limits, &mut parts, 64);
+            let parsed = self.session.parse(rest, &scratch, now, &self.limits, &mut parts, self.parts_max);
             assert!(parsed.consumed <= rest.len(), "more consumed than there is");
+            assert!(parts.len() <= self.parts_max.saturating_add(2), "{} parts", parts.len());
             at += parsed.consumed;
             let idle = parts.is_empty() && parsed.consumed == 0;
             for part in parts {

@@ -110,7 +110,7 @@ fn check_request(request: &request::Request<'_>) -> Option<u64> {
     let check_key = |key: &[u8]| assert!(is_key(key) && key.len() <= KEY_BYTES_MAX);
     match request {
         Request::Get(get) => {
-            let keys = get.keys();
+            let keys = Words::new(get.keys);
             assert!((1..=64).contains(&keys.clone().count()));
             keys.for_each(check_key);
         }

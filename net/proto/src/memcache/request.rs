@@ -57,8 +57,8 @@ pub enum Request<'a> {
 pub struct Get<'a> {
     /// The first key.
     pub key: &'a [u8],
-    /// All other keys, checked, with their spaces.
-    more: &'a [u8],
+    /// All keys, checked, with their spaces: up to the end of the line if there are several.
+    pub keys: &'a [u8],
     /// Answer with tokens (`gets`, `gats`).
     pub cas: bool,
     /// New expiry (`gat`, `gats`).
@@ -66,15 +66,10 @@ pub struct Get<'a> {
 }
 
 impl<'a> Get<'a> {
-    /// All keys in order.
-    pub fn keys(&self) -> impl Iterator<Item = &'a [u8]> + Clone + use<'a> {
-        std::iter::once(self.key).chain(Words::new(self.more))
-    }
-
     /// Whether there is but one key.
     #[inline]
     pub fn is_single(&self) -> bool {
-        self.more.is_empty()
+        self.keys.len() == self.key.len()
     }
 }
 
@@ -144,7 +139,7 @@ fn usual<'a>(input: &'a [u8], limits: &LineLimits) -> Option<Line<'a>> {
     if verb == b"get " {
         let (key, behind) = usual_key(rest, limits)?;
         behind.strip_prefix(LINE_END)?;
-        let get = Get { key, more: &[], cas: false, exptime: None };
+        let get = Get { key, keys: key, cas: false, exptime: None };
         let consumed = verb.len() + key.len() + LINE_END.len();
         return (consumed <= limits.line_bytes_max).then_some(Line { request: Request::Get(get), consumed });
     }
@@ -311,24 +306,22 @@ fn get<'a>(
     cas: bool,
     exptime: Option<i64>,
 ) -> Result<Request<'a>, Invalid> {
+    let mut keys = words.rest();
     let first = key(&mut words, limits)?;
-    let mut more = words.rest();
-    if !more.is_empty() {
-        let mut count = 1;
-        while let Some((key, plain)) = words.checked() {
-            if !plain || key.len() > limits.key_bytes_max {
-                return Err(Invalid::Key);
-            }
-            count += 1;
-            if count > limits.keys_max {
-                return Err(Invalid::TooManyKeys);
-            }
+    let mut count = 1;
+    while let Some((key, plain)) = words.checked() {
+        if !plain || key.len() > limits.key_bytes_max {
+            return Err(Invalid::Key);
         }
-        if count == 1 {
-            more = &[];
+        count += 1;
+        if count > limits.keys_max {
+            return Err(Invalid::TooManyKeys);
         }
     }
-    Ok(Request::Get(Get { key: first, more, cas, exptime }))
+    if count == 1 {
+        keys = first;
+    }
+    Ok(Request::Get(Get { key: first, keys, cas, exptime }))
 }
 
 #[inline]
@@ -443,7 +436,8 @@ mod tests {
         let Request::Get(get) = request(b"get a\r\n") else { panic!() };
         assert!(get.is_single() && !get.cas && get.exptime.is_none());
         let Request::Get(get) = request(b" gats  -5 a bb   c \n") else { panic!() };
-        assert_eq!(get.keys().collect::<Vec<_>>(), [&b"a"[..], b"bb", b"c"]);
+        assert_eq!(get.keys, b" a bb   c ");
+        assert_eq!(Words::new(get.keys).collect::<Vec<_>>(), [&b"a"[..], b"bb", b"c"]);
         assert_eq!((get.cas, get.exptime, get.is_single()), (true, Some(-5), false));
         let Request::Get(get) = request(b"get a  \r\n") else { panic!() };
         assert!(get.is_single());

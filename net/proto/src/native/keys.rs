@@ -21,6 +21,16 @@ impl<'a> Keys<'a> {
         }
         if count == 0 { Err(Invalid::Layout) } else { Ok((Keys(value), count)) }
     }
+
+    /// Goes on with what [`Keys::rest`] was.
+    pub fn resume(rest: &'a [u8]) -> Keys<'a> {
+        Keys(rest)
+    }
+
+    /// The keys that were not iterated over yet.
+    pub fn rest(&self) -> &'a [u8] {
+        self.0
+    }
 }
 
 impl<'a> Iterator for Keys<'a> {

@@ -33,7 +33,7 @@ pub struct Arguments {
     /// The argument whose length is there and whose bytes are not: offset and length of the bytes.
     pub unfinished: Option<(usize, u64)>,
     /// An argument of an inline request has escapes or joined quotes: its span is the raw text of the word, to
-    /// be read with [`inline_words`].
+    /// be read with [`inline_word`].
     pub escaped: bool,
     /// Where the argument behind `spans` starts; 0 while the request has not even begun.
     next: usize,
@@ -262,10 +262,15 @@ pub fn inline_words(input: &[u8], arguments: &Arguments) -> Vec<Vec<u8>> {
         .spans
         .iter()
         .map(|span| match arguments.escaped {
-            true => inline::decode(span.of(input)),
+            true => inline_word(span.of(input)),
             false => span.of(input).to_vec(),
         })
         .collect()
+}
+
+/// What one word of an inline request with escapes stands for.
+pub fn inline_word(raw: &[u8]) -> Vec<u8> {
+    inline::decode(raw)
 }
 
 /// Most arguments that [`parse_small`] takes.

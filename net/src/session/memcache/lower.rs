@@ -8,7 +8,7 @@ use torc_engine::command::{
     Write, WriteMode,
 };
 use torc_proto::memcache::request::{Get, Request, Store, StoreVerb};
-use torc_proto::memcache::{MetaFlags, MetaVerb};
+use torc_proto::memcache::{MetaFlags, MetaVerb, Words};
 
 /// Longest time that counts from now, seconds; a larger number is a time of the Unix epoch.
 const RELATIVE_SECONDS_MAX: i64 = 60 * 60 * 24 * 30;
@@ -29,20 +29,38 @@ fn millis(seconds: i64) -> Millis {
     u64::try_from(seconds).unwrap_or(0).saturating_mul(1000)
 }
 
-/// One part a key; the last one ends the answer.
-#[inline]
-pub(super) fn get<'a>(get: &Get<'a>, now: Millis, parts: &mut Vec<Part<'a>>) {
-    let expiry = get.exptime.map_or(Expiry::Keep, |exptime| expiry(exptime, now));
-    let op = Op::Read(Read { expiry, ..Read::default() });
-    let item =
-        |key, last| part(Work::Keyed(Command { space: 0, key, op }), Kind::Item { cas: get.cas, last });
-    if get.is_single() {
-        parts.push(item(get.key, true));
-        return;
+/// What a retrieval does with each of its keys.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Retrieval {
+    expiry: Expiry,
+    cas: bool,
+}
+
+impl Retrieval {
+    #[inline]
+    pub(super) fn new(get: &Get<'_>, now: Millis) -> Retrieval {
+        let expiry = get.exptime.map_or(Expiry::Keep, |exptime| expiry(exptime, now));
+        Retrieval { expiry, cas: get.cas }
     }
-    let mut keys = get.keys().peekable();
-    while let Some(key) = keys.next() {
-        parts.push(item(key, keys.peek().is_none()));
+
+    /// The part of one key; the last one ends the answer.
+    #[inline]
+    pub(super) fn item<'a>(&self, key: &'a [u8], last: bool) -> Part<'a> {
+        let op = Op::Read(Read { expiry: self.expiry, ..Read::default() });
+        part(Work::Keyed(Command { space: 0, key, op }), Kind::Item { cas: self.cas, last })
+    }
+
+    /// Appends one part a key, as many as there is room for. Says how many bytes of `keys` are left, from the next key on.
+    pub(super) fn items<'a>(&self, keys: &'a [u8], parts: &mut Vec<Part<'a>>, parts_max: usize) -> usize {
+        let mut words = Words::new(keys);
+        let mut next = words.next();
+        while let Some(key) = next
+            && parts.len() < parts_max
+        {
+            next = words.next();
+            parts.push(self.item(key, next.is_none()));
+        }
+        next.map_or(0, |key| key.len() + words.rest().len())
     }
 }
 

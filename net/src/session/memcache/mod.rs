@@ -6,6 +6,7 @@
 //!   --> [ Lines ] -- value over `value_bytes_inline` --> [ Value ] -- CR LF: ValueEnd,
 //!            |  ^                                                        else ValueAbort
 //!            |  +---- [ Skip ] <-- value refused: too large, or its line is wrong
+//!            |  +---- [ Keys ] <-- a retrieval of more keys than there is room for: on with the next key
 //!            +-- line too long, quit --> [ Closed ]: whatever comes is dropped
 //! ```
 //!
@@ -61,6 +62,8 @@ enum Reading {
     Skip { left: u64 },
     /// A value that is handed on in slices; behind it comes a line end.
     Value { left: u64, end: Kind, abort: Kind, echo: meta::Echo },
+    /// A line of checked keys, of which `keys` bytes are not handed out; behind them come `line_end` bytes.
+    Keys { retrieval: lower::Retrieval, keys: usize, line_end: usize },
     /// Nothing is listened to any more.
     Closed,
 }
@@ -116,6 +119,9 @@ impl Session {
                 Reading::Lines => self.line(rest, &around, parts),
                 Reading::Skip { left } => self.skip(rest, left),
                 Reading::Value { left, end, abort, echo } => self.value(rest, left, end, abort, echo, parts),
+                Reading::Keys { retrieval, keys, line_end } => {
+                    self.keys(rest, retrieval, keys, line_end, parts, parts_max)
+                }
                 Reading::Closed => Step::Took(rest.len()),
             };
             match step {
@@ -124,6 +130,11 @@ impl Session {
             }
         }
         Parsed { consumed, missing: 0 }
+    }
+
+    /// Whether some keys of a retrieval are handed out, and others are not.
+    pub fn is_within_request(&self) -> bool {
+        matches!(self.reading, Reading::Keys { .. })
     }
 
     pub fn compose(
@@ -181,7 +192,15 @@ impl Session {
     ) -> Step {
         let consumed = line.consumed;
         match line.request {
-            Request::Get(get) => lower::get(&get, around.now, parts),
+            Request::Get(get) => {
+                let retrieval = lower::Retrieval::new(&get, around.now);
+                if !get.is_single() {
+                    let line_end = if rest[..consumed].ends_with(LINE_END) { LINE_END.len() } else { 1 };
+                    self.reading = Reading::Keys { retrieval, keys: get.keys.len(), line_end };
+                    return Step::Took(consumed - line_end - get.keys.len());
+                }
+                parts.push(retrieval.item(get.key, true));
+            }
             Request::Store(store) => {
                 return self.store(storage(&store, around.now), rest, consumed, around.limits, parts);
             }
@@ -306,6 +325,29 @@ impl Session {
         }
         self.reading = Reading::Lines;
         Step::Took(LINE_END.len())
+    }
+
+    /// The keys of a retrieval, as many as there is room for.
+    fn keys<'a>(
+        &mut self,
+        rest: &'a [u8],
+        retrieval: lower::Retrieval,
+        keys: usize,
+        line_end: usize,
+        parts: &mut Vec<Part<'a>>,
+        parts_max: usize,
+    ) -> Step {
+        let line = keys + line_end;
+        if rest.len() < line {
+            return Step::Needs(line - rest.len());
+        }
+        let left = retrieval.items(&rest[..keys], parts, parts_max);
+        if left > 0 {
+            self.reading = Reading::Keys { retrieval, keys: left, line_end };
+            return Step::Took(keys - left);
+        }
+        self.reading = Reading::Lines;
+        Step::Took(line)
     }
 
     fn skip(&mut self, rest: &[u8], left: u64) -> Step {

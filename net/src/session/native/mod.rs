@@ -3,9 +3,10 @@
 //! ```text
 //!          whole frame                        long value                   refused, or over a limit
 //!   Frames ------------> one part     Frames ------------> Value    Frames ------------------------> Skip
-//!                        (multi-get: one a key)  ValueBegin  | ValueData ...           one part        | no parts
+//!                                                ValueBegin  | ValueData ...           one part        | no parts
 //!                                     Frames <-------------- ValueEnd     Frames <---------------------
 //!
+//!   Frames --multi-get--> Keys: one part a key, as many as there is room for; on with the next key
 //!   Frames --not the magic--> Closed (everything behind it is dropped)
 //! ```
 //!
@@ -29,7 +30,7 @@ pub(crate) mod server;
 
 use super::{Answer, ComposeContext, Deadline, Limits, Once, Output, Parsed, Part, ReplyKind, Work};
 use request::{Asked, Refusal};
-use torc_engine::command::Millis;
+use torc_engine::command::{Millis, Read};
 use torc_proto::native::frame::REQUEST_HEADER_BYTES;
 use torc_proto::native::{self, Hello, Keys, Op, ParseError, Request, RequestHeader, flags};
 
@@ -102,11 +103,23 @@ enum State {
         reply: Reply,
         once: Option<Once>,
     },
+    /// In a multi-get whose keys are checked; `remaining` bytes of them are not handed out.
+    Keys {
+        remaining: usize,
+        next: NextKey,
+    },
     /// In a refused frame.
     Skip {
         remaining: u64,
     },
     Closed,
+}
+
+/// What is done for the next key of a multi-get.
+#[derive(Debug, Clone, Copy)]
+struct NextKey {
+    reply: Reply,
+    read: Read,
 }
 
 /// Since when the first bytes of the input lie there.
@@ -162,6 +175,13 @@ impl Session {
                 State::Value { remaining, reply, once } => {
                     consumed += self.value(rest, remaining, reply, once, parts)
                 }
+                State::Keys { remaining, next } => {
+                    let Some(keys) = rest.get(..remaining) else {
+                        missing = remaining - rest.len();
+                        break;
+                    };
+                    consumed += self.keys(Keys::resume(keys), next, now, limits, parts, parts_max);
+                }
                 State::Skip { remaining } => {
                     let taken = rest.len().min(usize::try_from(remaining).unwrap_or(usize::MAX));
                     consumed += taken;
@@ -209,8 +229,13 @@ impl Session {
         let (head, key) = head.split_at(REQUEST_HEADER_BYTES + usize::from(header.extension_bytes));
         let request = Request { header, extensions: &head[REQUEST_HEADER_BYTES..], key, value };
         if op == Op::MultiGet {
-            self.multi_get(&request, arrived, now, limits, parts);
-            return Ok(wanted_bytes);
+            return Ok(match self.multi_get(&request, arrived, now, limits) {
+                Ok(()) => wanted_bytes - value.len(),
+                Err(refusal) => {
+                    parts.push(part(Work::Local, self::reply(&header, Kind::Refused(refusal)), &[], None));
+                    wanted_bytes
+                }
+            });
         }
         let asked = match request::work(op, &request, arrived, now) {
             Ok(asked) => asked,
@@ -281,51 +306,62 @@ impl Session {
         }
     }
 
-    /// One part a key ([N-MGET-1]); the last one is never quiet ([N-MGET-2]).
-    fn multi_get<'a>(
+    /// Checks a multi-get; its keys are next.
+    fn multi_get(
         &mut self,
-        request: &Request<'a>,
+        request: &Request<'_>,
         arrived: Millis,
         now: Millis,
         limits: &Limits,
+    ) -> Result<(), Refusal> {
+        Keys::parse(request.value, limits.arguments_max).map_err(|invalid| match invalid {
+            native::Invalid::TooManyKeys { .. } => Refusal::TooManyKeys,
+            _ => Refusal::Keys,
+        })?;
+        let (read, deadline) = request::read(Op::MultiGet, request, arrived, now)?;
+        let reply = Reply { deadline, ..reply(&request.header, Kind::Outcome) };
+        self.state = State::Keys { remaining: request.value.len(), next: NextKey { reply, read } };
+        Ok(())
+    }
+
+    /// One part a key ([N-MGET-1]), as many as there is room for; the last one is never quiet ([N-MGET-2]). Says how many
+    /// bytes of keys it took.
+    fn keys<'a>(
+        &mut self,
+        mut keys: Keys<'a>,
+        mut next: NextKey,
+        now: Millis,
+        limits: &Limits,
         parts: &mut Vec<Part<'a>>,
-    ) {
-        let header = &request.header;
-        let keys = Keys::parse(request.value, limits.arguments_max);
-        let read = request::read(Op::MultiGet, request, arrived, now);
-        let (keys, count, (read, deadline)) = match (keys, read) {
-            (Ok((keys, count)), Ok(read)) => (keys, count, read),
-            (Err(native::Invalid::TooManyKeys { .. }), _) => {
-                return parts.push(part(
-                    Work::Local,
-                    reply(header, Kind::Refused(Refusal::TooManyKeys)),
-                    &[],
-                    None,
-                ));
-            }
-            (Err(_), _) => {
-                return parts.push(part(Work::Local, reply(header, Kind::Refused(Refusal::Keys)), &[], None));
-            }
-            (_, Err(refusal)) => {
-                return parts.push(part(Work::Local, reply(header, Kind::Refused(refusal)), &[], None));
-            }
-        };
-        for (index, key) in keys.enumerate() {
-            let mut reply = reply(header, Kind::Outcome);
-            reply.id = header.id.wrapping_add(index as u32);
-            reply.deadline = deadline;
-            if index + 1 == count {
+        parts_max: usize,
+    ) -> usize {
+        let offered = keys.rest().len();
+        self.state = State::Frames;
+        while let Some(key) = keys.next() {
+            let mut reply = next.reply;
+            if keys.rest().is_empty() {
                 reply.flags &= !flags::QUIET_MISS;
             }
-            let work = match request::check_key(key.len(), limits) {
-                Ok(()) => request::keyed(key, read),
+            let checked = match reply.deadline.is_over(now) {
+                true => Err(Refusal::Deadline),
+                false => request::check_key(key.len(), limits),
+            };
+            let work = match checked {
+                Ok(()) => request::keyed(key, next.read),
                 Err(refusal) => {
                     reply.kind = Kind::Refused(refusal);
                     Work::Local
                 }
             };
             parts.push(part(work, reply, &[], None));
+            next.reply.id = reply.id.wrapping_add(1);
+            let remaining = keys.rest().len();
+            if remaining > 0 && parts.len() >= parts_max {
+                self.state = State::Keys { remaining, next };
+                return offered - remaining;
+            }
         }
+        offered
     }
 
     /// Answers a frame with a refusal and skips all of it ([N-HDR-9]); takes no byte itself.
@@ -354,6 +390,11 @@ impl Session {
             State::Value { remaining, reply, once }
         };
         taken
+    }
+
+    /// Whether some keys of a multi-get are handed out, and others are not.
+    pub fn is_within_request(&self) -> bool {
+        matches!(self.state, State::Keys { .. })
     }
 
     pub fn compose(

@@ -1,11 +1,12 @@
 //! One request under work, and what can be wrong with it.
 
 use super::reply::{Kind, Reply};
-use super::table::Row;
-use crate::session::{BadInput, Limits, Once, Part, ReplyKind, Work};
+use super::table::{self, Row};
+use crate::session::{BadInput, Limits, Once, Part, ReplyKind, Scratch, Work};
 use torc_engine::command::{Body, Command, Expiry, Millis, Op, Write, WriteMode};
 use torc_engine::slots::slot_of;
-use torc_proto::resp::{BULK_BYTES_MAX, ProtocolError, Span, parse_i64};
+use torc_proto::resp::request::inline_word;
+use torc_proto::resp::{Arguments, BULK_BYTES_MAX, ProtocolError, Span, parse_i64};
 
 /// A request whose command is known and whose number of arguments is right.
 pub(super) struct Call<'r, 'a> {
@@ -13,6 +14,8 @@ pub(super) struct Call<'r, 'a> {
     /// The request, or its start as far as it is here.
     pub frame: &'a [u8],
     pub spans: &'r [Span],
+    /// Where arguments are decoded, if the request is a line with escapes.
+    pub decoded: Option<&'a Scratch>,
     pub now: Millis,
     pub limits: &'r Limits,
 }
@@ -26,13 +29,16 @@ impl<'r, 'a> Call<'r, 'a> {
     /// An argument; 0 is the name. Empty beyond the last.
     #[inline]
     pub(super) fn argument(&self, index: usize) -> &'a [u8] {
-        self.spans.get(index).map(|span| span.of(self.frame)).unwrap_or_default()
+        let argument = self.spans.get(index).map(|span| span.of(self.frame)).unwrap_or_default();
+        match self.decoded {
+            None => argument,
+            Some(scratch) => scratch.keep(&inline_word(argument)),
+        }
     }
 
     /// The arguments from `index` on.
     pub(super) fn arguments_from(&self, index: usize) -> impl ExactSizeIterator<Item = &'a [u8]> {
-        let frame = self.frame;
-        self.spans.get(index..).unwrap_or_default().iter().map(move |span| span.of(frame))
+        (index..self.len()).map(|index| self.argument(index))
     }
 
     /// An argument that is a key.
@@ -50,15 +56,13 @@ impl<'r, 'a> Call<'r, 'a> {
         let mut slots = self.row.keys.of(self.len()).map(|index| slot_of(self.argument(index)));
         slots.next().is_none_or(|first| slots.all(|slot| slot == first))
     }
+}
 
-    /// The keys of a command that is nothing but keys; none is given out if one is too long.
-    pub(super) fn keys(&self) -> Result<impl Iterator<Item = (&'a [u8], Position)>, Error> {
-        for index in 1..self.len() {
-            self.key(index)?;
-        }
-        let count = self.len() - 1;
-        Ok(self.arguments_from(1).enumerate().map(move |(index, key)| (key, Position::of(index, count))))
-    }
+/// The row of a request's command.
+#[inline]
+pub(super) fn row_of(frame: &[u8], arguments: &Arguments) -> Option<(usize, &'static Row)> {
+    let name = arguments.spans.first()?.of(frame);
+    if arguments.escaped { table::lookup(&inline_word(name)) } else { table::lookup(name) }
 }
 
 /// Where a part stands among those of its command.

@@ -3,31 +3,9 @@
 use super::call::{Call, Error, keyed, part};
 use super::reply::Kind;
 use crate::session::{Part, Work};
-use torc_engine::command::{Delete, Op, Read};
+use torc_engine::command::{Op, Read};
 
 type Parts<'p, 'a> = &'p mut Vec<Part<'a>>;
-
-pub(super) fn del<'a>(call: &Call<'_, 'a>, parts: Parts<'_, 'a>) -> Result<(), Error> {
-    for (key, position) in call.keys()? {
-        parts.push(keyed(key, Op::Delete(Delete::default()), Kind::Count(position)));
-    }
-    Ok(())
-}
-
-pub(super) fn exists<'a>(call: &Call<'_, 'a>, parts: Parts<'_, 'a>) -> Result<(), Error> {
-    count(call, parts, Read { peek: true, ..Read::default() })
-}
-
-pub(super) fn touch<'a>(call: &Call<'_, 'a>, parts: Parts<'_, 'a>) -> Result<(), Error> {
-    count(call, parts, Read::default())
-}
-
-fn count<'a>(call: &Call<'_, 'a>, parts: Parts<'_, 'a>, read: Read) -> Result<(), Error> {
-    for (key, position) in call.keys()? {
-        parts.push(keyed(key, Op::Read(read), Kind::Count(position)));
-    }
-    Ok(())
-}
 
 pub(super) fn type_of<'a>(call: &Call<'_, 'a>, parts: Parts<'_, 'a>) -> Result<(), Error> {
     parts.push(keyed(call.key(1)?, Op::Read(Read { peek: true, ..Read::default() }), Kind::Type));

@@ -6,6 +6,7 @@
 //!   input -> Request -----+--> Value --> Options      a long value, received in slices
 //!            |   ^                |         |
 //!            |   +----------------+---------+
+//!            +--> Several --> Request              keys left: the same bytes again, from the next key on
 //!            +--> Closed                              QUIT, or bytes that are no RESP
 //! ```
 //!
@@ -30,6 +31,7 @@ mod keyspace;
 mod local;
 mod options;
 mod reply;
+mod several;
 mod stream;
 mod strings;
 mod table;
@@ -37,7 +39,7 @@ mod table;
 pub use reply::Reply;
 
 use super::{Limits, Parsed, Part, Port, Scratch, Work};
-use call::{Call, Error, part};
+use call::{Call, Error, part, row_of};
 use gather::Gather;
 use reply::Kind;
 use stream::State;
@@ -102,7 +104,7 @@ impl Session {
             return Parsed { consumed: 0, missing: self.wanted - input.len() };
         }
         let mut resumed = std::mem::take(&mut self.wanted) > 0;
-        let mut turn = Turn { scratch, now, limits, parts };
+        let mut turn = Turn { scratch, now, limits, parts, parts_max };
         let mut at = 0;
         while at < input.len() && turn.parts.len() < parts_max {
             let rest = &input[at..];
@@ -162,6 +164,7 @@ impl Session {
     fn step<'a>(&mut self, rest: &'a [u8], resumed: bool, turn: &mut Turn<'_, 'a>) -> Progress {
         match self.state {
             State::Request => self.request(rest, resumed, turn),
+            State::Several(several) => self.go_on(several, rest, turn),
             State::Closed => Progress::Consumed(rest.len()),
             _ => self.stream(rest, turn),
         }
@@ -173,7 +176,9 @@ impl Session {
         let find = if resumed { request::resume } else { request::parse };
         let progress = match find(rest, turn.limits.arguments_max, &mut arguments) {
             Step::Empty { consumed } => Progress::Consumed(consumed),
-            Step::Complete { consumed } if rest[0] != b'*' && !is_array_alike(consumed, &arguments, turn) => {
+            Step::Complete { consumed }
+                if rest[0] != b'*' && !is_array_alike(&rest[..consumed], &arguments, turn) =>
+            {
                 self.inline(&rest[..consumed], &arguments, turn);
                 Progress::Consumed(consumed)
             }
@@ -183,10 +188,24 @@ impl Session {
             Step::Incomplete { missing } => self.incomplete(rest, missing, &arguments, turn),
             Step::Invalid(error) => self.invalid(error, rest, &arguments, turn),
         };
-        if arguments.spans.capacity() <= ARGUMENTS_KEPT || matches!(progress, Progress::Missing(_)) {
+        if let Progress::Missing(_) = progress {
             self.arguments = arguments;
+        } else {
+            self.put_back(arguments);
         }
         progress
+    }
+
+    /// Keeps the places of arguments that are still needed, and the memory of a few.
+    fn put_back(&mut self, arguments: Arguments) {
+        if arguments.spans.capacity() <= ARGUMENTS_KEPT || self.is_within_request() {
+            self.arguments = arguments;
+        }
+    }
+
+    /// Whether some keys of a request are handed out, and others are not.
+    pub fn is_within_request(&self) -> bool {
+        matches!(self.state, State::Several(_))
     }
 
     /// An inline request whose words are not slices of it, or may be too long for one part: worked off as the
@@ -207,7 +226,7 @@ impl Session {
     /// Works a whole request off, and says how many of its bytes: less than all if it has a long value.
     fn dispatch<'a>(&mut self, frame: &'a [u8], arguments: &Arguments, turn: &mut Turn<'_, 'a>) -> usize {
         let consumed = frame.len();
-        let row = arguments.spans.first().and_then(|name| table::lookup(name.of(frame)));
+        let row = row_of(frame, arguments);
         if exceeds(row.map(|(_, row)| row), arguments, consumed, consumed, turn.limits) {
             self.close(Error::FrameTooLong, consumed, turn);
             return consumed;
@@ -228,23 +247,26 @@ impl Session {
             self.begin(row, frame, arguments, place, turn);
             return place.start;
         }
-        self.run(index, row, frame, &arguments.spans, turn);
-        consumed
+        self.run(index, row, frame, arguments, turn)
     }
 
-    /// Works off a request that needs no streaming.
+    /// Works off a request that needs no streaming, and says how many of its bytes.
     fn run<'a>(
         &mut self,
         index: usize,
         row: &'static Row,
         frame: &'a [u8],
-        spans: &[Span],
+        arguments: &Arguments,
         turn: &mut Turn<'_, 'a>,
-    ) {
-        let call = Call { row, frame, spans, now: turn.now, limits: turn.limits };
+    ) -> usize {
+        let call = turn.call(row, frame, arguments);
         let result = match (row.run, row.values) {
             _ if self.port == Port::Shard && !call.has_one_slot() => Err(Error::CrossSlot),
             (Run::Parts(parts), _) => parts(&call, turn.parts),
+            (Run::Keys(check, _), _) => match check(&call) {
+                Ok(()) => return self.hand_out(&call, 0, turn),
+                Err(error) => Err(error),
+            },
             (Run::Store(plan), Values::Streamed(value)) => {
                 plan(&call).and_then(|plan| strings::store_one(&call, turn.parts, plan, value))
             }
@@ -262,6 +284,7 @@ impl Session {
         if let Err(error) = result {
             turn.error(error, frame);
         }
+        frame.len()
     }
 
     /// What can be done about a request that is not all there: begin a long value, or refuse it early.
@@ -323,9 +346,18 @@ struct Turn<'t, 'a> {
     now: Millis,
     limits: &'t Limits,
     parts: &'t mut Vec<Part<'a>>,
+    parts_max: usize,
 }
 
-impl<'a> Turn<'_, 'a> {
+impl<'t, 'a> Turn<'t, 'a> {
+    fn call<'r>(&self, row: &'static Row, frame: &'a [u8], arguments: &'r Arguments) -> Call<'r, 'a>
+    where
+        't: 'r,
+    {
+        let decoded = arguments.escaped.then_some(self.scratch);
+        Call { row, frame, spans: &arguments.spans, decoded, now: self.now, limits: self.limits }
+    }
+
     fn error(&mut self, error: Error, frame: &'a [u8]) {
         // A part that has to wait is copied with its echo, so only errors that repeat the request have one.
         let echo = match error {
@@ -336,9 +368,11 @@ impl<'a> Turn<'_, 'a> {
     }
 }
 
-/// Whether an inline request can be worked off where it lies.
-fn is_array_alike(consumed: usize, arguments: &Arguments, turn: &Turn<'_, '_>) -> bool {
-    !arguments.escaped && consumed <= turn.limits.value_bytes_inline
+/// Whether an inline request can be worked off where it lies. One of several keys must: what is made of it elsewhere does
+/// not outlast the call.
+fn is_array_alike(line: &[u8], arguments: &Arguments, turn: &Turn<'_, '_>) -> bool {
+    (!arguments.escaped && line.len() <= turn.limits.value_bytes_inline)
+        || row_of(line, arguments).is_some_and(|(_, row)| matches!(row.run, Run::Keys(..)))
 }
 
 /// Whether a request of which `have` bytes are here, and which has at least `total`, is longer than allowed. A

@@ -3,6 +3,7 @@
 use super::call::{Call, Error, Plan, part};
 use super::options::{Dialect, Options, Unit};
 use super::reply::Kind;
+use super::several::Several;
 use super::strings::set_kind;
 use super::table::{Row, Run, Values};
 use super::{Place, Progress, Session, Turn};
@@ -22,6 +23,8 @@ pub(super) enum State {
     Options(Value),
     /// Within a request that was already answered: `bytes` of an argument, then whole arguments.
     Skip { bytes: u64, arguments: usize },
+    /// Within a request of several keys, of which some are handed out.
+    Several(Several),
     /// Nothing more is looked at.
     Closed,
 }
@@ -54,7 +57,7 @@ impl Session {
     ) {
         let spans = arguments.spans.get(..index).unwrap_or_default();
         let behind = arguments.announced.saturating_sub(index + 1);
-        let call = Call { row, frame, spans, now: turn.now, limits: turn.limits };
+        let call = Call { row, frame, spans, decoded: None, now: turn.now, limits: turn.limits };
         match plan(&call, len) {
             Err(error) => {
                 turn.error(error, &frame[..start]);
@@ -101,7 +104,7 @@ impl Session {
             }
             State::Options(value) => self.options(value, rest, turn),
             State::Skip { bytes, arguments } => self.skip(bytes, arguments, rest, turn),
-            State::Request | State::Closed => Progress::Consumed(0),
+            State::Request | State::Several(_) | State::Closed => Progress::Consumed(0),
         }
     }
 

@@ -1,9 +1,9 @@
-//! Commands on one value, or on several: GET, SET and their relatives.
+//! Commands on one value: GET, SET and their relatives.
 
-use super::call::{Call, Error, Plan, Position, keyed, part};
+use super::call::{Call, Error, Plan, keyed};
 use super::options::{Dialect, Options, Time, Unit};
 use super::reply::Kind;
-use crate::session::{Part, Work};
+use crate::session::Part;
 use torc_engine::command::{Delete, Expiry, Op, Read, Write, WriteMode};
 
 /// How GET looks.
@@ -58,54 +58,6 @@ pub(super) fn getex<'a>(call: &Call<'_, 'a>, parts: Parts<'_, 'a>) -> Result<(),
         Err(error) => keyed(key, Op::Read(Read { peek: true, ..Read::default() }), Kind::NullOr(error)),
     });
     Ok(())
-}
-
-pub(super) fn mget<'a>(call: &Call<'_, 'a>, parts: Parts<'_, 'a>) -> Result<(), Error> {
-    let count = call.len() - 1;
-    for (key, position) in call.keys()? {
-        // The count is at most `arguments_max`, which is an `int` in the protocol.
-        let header = if position.first { count as u32 } else { 0 };
-        let kind = Kind::Element { header, last: position.last };
-        parts.push(keyed(key, Op::Read(Read::default()), kind));
-    }
-    Ok(())
-}
-
-pub(super) fn mset<'a>(call: &Call<'_, 'a>, parts: Parts<'_, 'a>) -> Result<(), Error> {
-    if call.len().is_multiple_of(2) {
-        return Err(Error::WrongArguments(call.row.name));
-    }
-    for index in (1..call.len()).step_by(2) {
-        call.key(index)?;
-        if call.argument(index + 1).len() as u64 > call.limits.value_bytes_max {
-            return Err(Error::ValueTooLong);
-        }
-    }
-    let pairs = call.len() / 2;
-    for pair in 0..pairs {
-        let kind = Kind::StoredAll(Position::of(pair, pairs));
-        store(
-            call,
-            parts,
-            Plan::new(call.key(1 + pair * 2)?, kind),
-            call.argument(2 + pair * 2),
-            Expiry::Never,
-        );
-    }
-    Ok(())
-}
-
-/// A whole value: in one part, or as an upload if it is long.
-fn store<'a>(call: &Call<'_, 'a>, parts: Parts<'_, 'a>, plan: Plan<'a>, value: &'a [u8], expiry: Expiry) {
-    if value.len() <= call.limits.value_bytes_inline {
-        let command = plan.command(value, expiry);
-        parts.push(keyed(command.key, command.op, plan.kind));
-        return;
-    }
-    let begin = Work::ValueBegin { command: plan.command(&[], expiry), bytes: value.len() as u64 };
-    for work in [begin, Work::ValueData(value), Work::ValueEnd] {
-        parts.push(part(work, plan.kind, &[]));
-    }
 }
 
 /// A value that is here, short enough for one part, behind what `plan` says.

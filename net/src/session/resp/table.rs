@@ -3,8 +3,8 @@
 //! A row says what COMMAND tells clients, what a later ACL needs (class and key positions), and how the
 //! command is worked off. Lookup is a perfect hash over the name in lower case, made at compile time.
 
-use super::call::{Call, Error, Plan};
-use super::{cluster, connection, counters, expiry, introspection, keyspace, local, strings};
+use super::call::{Call, Error, Plan, Position};
+use super::{cluster, connection, counters, expiry, introspection, keyspace, local, several, strings};
 use crate::session::Part;
 
 /// One command.
@@ -43,7 +43,7 @@ pub(super) struct Keys {
 
 impl Keys {
     /// The numbers of the arguments that are keys, of `count` arguments with the name.
-    pub(super) fn of(self, count: usize) -> impl Iterator<Item = usize> {
+    pub(super) fn of(self, count: usize) -> impl ExactSizeIterator<Item = usize> {
         let place = |at: i32| usize::try_from(at).unwrap_or(count.saturating_sub(at.unsigned_abs() as usize));
         // Without keys the step is zero.
         let end = if self.step > 0 { place(self.last) + 1 } else { 0 };
@@ -86,6 +86,12 @@ pub(super) enum Values {
 pub(super) enum Run {
     /// Appends its parts.
     Parts(for<'r, 'a> fn(&Call<'r, 'a>, &mut Vec<Part<'a>>) -> Result<(), Error>),
+    /// Goes from key to key, a few at a time. The first function says what is wrong with the whole; if nothing is, the
+    /// second appends the parts of one key, given the number of its argument and its place among the keys.
+    Keys(
+        for<'r, 'a> fn(&Call<'r, 'a>) -> Result<(), Error>,
+        for<'r, 'a> fn(&Call<'r, 'a>, usize, Position, &mut Vec<Part<'a>>),
+    ),
     /// Stores one value: what is said before the value makes the plan.
     Store(for<'r, 'a> fn(&Call<'r, 'a>) -> Result<Plan<'a>, Error>),
     /// Needs no shard; run when its answer is composed.
@@ -98,6 +104,7 @@ impl std::fmt::Debug for Run {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Run::Parts(_) => "Parts",
+            Run::Keys(..) => "Keys",
             Run::Store(_) => "Store",
             Run::Local(_) => "Local",
             Run::Quit => "Quit",
@@ -141,9 +148,9 @@ rows! {
     "getex" -2 ["write" "fast"] ONE Write "string" "6.2.0"
         Values::None, Parts(strings::getex), "The value of a key, with a new expiry";
     "mget" -2 ["readonly" "fast"] ALL Read "string" "1.0.0"
-        Values::None, Parts(strings::mget), "The values of several keys";
+        Values::None, Run::Keys(several::check, several::mget), "The values of several keys";
     "mset" -3 ["write" "denyoom"] PAIRS Write "string" "1.0.1"
-        Pairs, Parts(strings::mset), "Store several values; not atomic over shards";
+        Pairs, Run::Keys(several::check_pairs, several::mset), "Store several values; not atomic over shards";
     "strlen" 2 ["readonly" "fast"] ONE Read "string" "2.2.0"
         Values::None, Parts(strings::strlen), "Length of a value in bytes";
     "getrange" 4 ["readonly"] ONE Read "string" "2.4.0"
@@ -163,13 +170,13 @@ rows! {
     "incrbyfloat" 3 ["write" "denyoom" "fast"] ONE Write "string" "2.6.0"
         Values::None, Parts(counters::incrbyfloat), "Add a fraction to a counter";
     "del" -2 ["write"] ALL Write "generic" "1.0.0"
-        Values::None, Parts(keyspace::del), "Remove keys";
+        Values::None, Run::Keys(several::check, several::del), "Remove keys";
     "unlink" -2 ["write" "fast"] ALL Write "generic" "4.0.0"
-        Values::None, Parts(keyspace::del), "Remove keys; the same as DEL here";
+        Values::None, Run::Keys(several::check, several::del), "Remove keys; the same as DEL here";
     "exists" -2 ["readonly" "fast"] ALL Read "generic" "1.0.0"
-        Values::None, Parts(keyspace::exists), "How many of the keys are there";
+        Values::None, Run::Keys(several::check, several::exists), "How many of the keys are there";
     "touch" -2 ["readonly" "fast"] ALL Read "generic" "3.2.1"
-        Values::None, Parts(keyspace::touch), "Mark keys as used, and count them";
+        Values::None, Run::Keys(several::check, several::touch), "Mark keys as used, and count them";
     "type" 2 ["readonly" "fast"] ONE Read "generic" "1.0.0"
         Values::None, Parts(keyspace::type_of), "The type of a key: string or none";
     "scan" -2 ["readonly"] NONE Read "generic" "2.8.0"
