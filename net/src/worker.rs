@@ -32,6 +32,7 @@ mod left_over;
 pub(crate) mod mail;
 mod owned;
 mod pool;
+mod push;
 mod ready;
 mod settle;
 mod sweep;

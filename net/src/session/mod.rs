@@ -18,6 +18,7 @@ pub mod detect;
 pub mod memcache;
 pub mod native;
 mod output;
+mod push;
 pub mod resp;
 mod scratch;
 
@@ -25,6 +26,7 @@ pub use bad_input::{BAD_INPUTS, BadInput, Errors};
 pub use deadline::Deadline;
 pub(crate) use output::lent_cost;
 pub use output::{Output, Piece};
+pub use push::Push;
 pub use scratch::Scratch;
 
 use torc_engine::command::{Command, Expiry, Millis, Outcome, WriteMode};
@@ -95,6 +97,8 @@ pub enum ReplyKind {
     Native(native::Reply),
     /// Not a protocol of ours: said once, in words its sender may show.
     Refused(detect::Refused),
+    /// No answer, but a push that waited behind answers; the echo holds its bytes.
+    Push,
 }
 
 impl ReplyKind {
@@ -299,6 +303,25 @@ impl Session {
         }
     }
 
+    /// Whether [`Session::push`] writes anything now.
+    pub fn takes_pushes(&self) -> bool {
+        match self {
+            Session::Resp(session) => session.takes_pushes(),
+            Session::Native(_) => true,
+            Session::Undecided(_) | Session::Memcache(_) => false,
+        }
+    }
+
+    /// Writes a frame that answers no request, behind the answers that are written: behind an answer that is half written
+    /// when that is whole. False: the protocol has none.
+    pub fn push(&mut self, push: Push<'_>, out: &mut Output) -> bool {
+        match self {
+            Session::Resp(session) => session.push(push, out),
+            Session::Native(session) => session.push(push, out),
+            Session::Undecided(_) | Session::Memcache(_) => false,
+        }
+    }
+
     /// Writes the answer to one part. `key` is the key of a `Keyed` part or of its `ValueBegin`, else empty.
     pub fn compose(
         &mut self,
@@ -320,6 +343,9 @@ impl Session {
                 session.compose(reply, key, echo, answer, context, out)
             }
             (_, ReplyKind::Refused(refused)) => refused.compose(out),
+            (session, ReplyKind::Push) => {
+                session.push(Push::of_bytes(echo), out);
+            }
             _ => unreachable!("a part is answered by the session that parsed it"),
         }
     }

@@ -475,8 +475,10 @@ impl Core {
         if conn.phase != Phase::Open {
             return;
         }
-        self.waited.add(waiting.read_ns);
-        conn.answered += 1;
+        if !matches!(waiting.reply, ReplyKind::Push) {
+            self.waited.add(waiting.read_ns);
+            conn.answered += 1;
+        }
         conn.output.prepare(|| self.pool.take());
         let context = context(conn.number, &conn.peer, &conn.local, self.now, &self.view);
         conn.session.compose(waiting.reply, key, echo, answer, &context, &mut conn.output);

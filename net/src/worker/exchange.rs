@@ -565,4 +565,4 @@ fn with_upload(op: Op<'static>, options: Option<Options>, id: UploadId) -> Op<'s
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

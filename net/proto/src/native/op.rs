@@ -1,5 +1,8 @@
 //! Operations, statuses, and the bits of flags and marks.
 
+/// The operation of frames that answer no request; no request has it ([N-PUSH-1]).
+pub const PUSH: u8 = 0x7F;
+
 /// What a request asks for ([N-HDR-3]).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]

@@ -90,6 +90,11 @@ pub fn array(out: &mut Vec<u8>, elements: usize) {
     count(out, b'*', elements as u64);
 }
 
+/// The head of a push, which RESP2 does not have; its elements follow.
+pub fn push(out: &mut Vec<u8>, elements: usize) {
+    count(out, b'>', elements as u64);
+}
+
 /// The head of a map; twice as many elements follow.
 pub fn map(out: &mut Vec<u8>, pairs: usize, version: Version) {
     match version {

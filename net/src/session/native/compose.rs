@@ -1,13 +1,13 @@
 //! A shard's answer as a native frame.
 
-use super::super::{Answer, Output};
+use super::super::{Answer, Output, Push};
 use super::Reply;
 use super::plain::marks_of;
 use super::request::Refusal;
 use torc_engine::command::{Found, Meta, Millis, Number, Outcome, Refusal as ShardRefusal, Value};
 use torc_proto::native::extension::ItemMeta;
 use torc_proto::native::topology::WrongOwner;
-use torc_proto::native::{AnswerHeader, ItemFacts, Status, flags, marks};
+use torc_proto::native::{AnswerHeader, ItemFacts, Status, flags, marks, op};
 
 /// The answer to a keyed part.
 #[inline]
@@ -63,6 +63,16 @@ pub(super) fn refusal(reply: &Reply, key: &[u8], refusal: Refusal, out: &mut Out
     let (status, words) = refusal.wire();
     refusal.bad_input().into_iter().for_each(|what| out.count_error(what));
     text(reply, status, key, words, out);
+}
+
+/// A frame that answers no request ([N-PUSH-1]).
+pub(super) fn push(push: Push<'_>, out: &mut Output) -> bool {
+    let value = push.bytes();
+    let Ok(value_bytes) = u32::try_from(value.len()) else { return false };
+    let tail = out.tail();
+    AnswerHeader { op: op::PUSH, value_bytes, ..AnswerHeader::default() }.compose(tail);
+    tail.extend_from_slice(value);
+    true
 }
 
 /// A short answer without item.

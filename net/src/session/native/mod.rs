@@ -28,7 +28,7 @@ mod plain;
 mod request;
 pub(crate) mod server;
 
-use super::{Answer, ComposeContext, Deadline, Limits, Once, Output, Parsed, Part, ReplyKind, Work};
+use super::{Answer, ComposeContext, Deadline, Limits, Once, Output, Parsed, Part, Push, ReplyKind, Work};
 use request::{Asked, Refusal};
 use torc_engine::command::{Millis, Read};
 use torc_proto::native::frame::REQUEST_HEADER_BYTES;
@@ -418,6 +418,11 @@ impl Session {
             (Kind::Topology, _) => server::topology(&reply, context.server, out),
             (Kind::Statistics, _) => server::statistics(&reply, echo, context, out),
         }
+    }
+
+    /// Writes a frame that answers no request. An answer is one frame, so it stands between answers.
+    pub fn push(&mut self, push: Push<'_>, out: &mut Output) -> bool {
+        compose::push(push, out)
     }
 
     fn compose_hello(&mut self, reply: &Reply, echo: &[u8], context: &ComposeContext<'_>, out: &mut Output) {

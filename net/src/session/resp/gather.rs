@@ -14,6 +14,8 @@ pub(super) struct Gather {
     failure: Option<Failure>,
     /// MGET: an error was the answer, so its other parts say nothing.
     pub abandoned: bool,
+    /// MGET: elements are written, and others are not.
+    pub within_array: bool,
 }
 
 impl Gather {

@@ -62,6 +62,8 @@ pub struct Session {
     // Of composing, which may lag behind.
     version: Version,
     gather: Gather,
+    /// Pushes that wait for the end of an array.
+    pushes: Vec<u8>,
     mute: Option<connection::Mute>,
     name: Vec<u8>,
     library_name: Vec<u8>,
@@ -87,7 +89,7 @@ impl Session {
 
     /// Memory that it holds beside itself: the places of the arguments of a request, mostly.
     pub(crate) fn bytes_held(&self) -> usize {
-        self.arguments.spans.capacity() * size_of::<Span>()
+        self.arguments.spans.capacity() * size_of::<Span>() + self.pushes.capacity()
     }
 
     /// Appends the parts of all complete requests in `input`: see [`super::Session::parse`].

@@ -3,9 +3,10 @@
 use super::call::{Error, Position};
 use super::gather::Failure;
 use super::{Session, errors, local};
-use crate::session::{Answer, BadInput, ComposeContext, Output};
+use crate::session::{Answer, BadInput, ComposeContext, Output, Push};
 use torc_engine::bytes::Bytes;
 use torc_engine::command::{Found, Meta, Millis, Number, Outcome, Value};
+use torc_proto::resp::compose::Version;
 use torc_proto::resp::{compose, glob};
 
 /// How a part is answered.
@@ -182,7 +183,27 @@ impl Session {
                 None => self.single(Kind::Value, &[], answer, context, out),
                 Some(failure) => failure.write(kind, context, out.tail()),
             }
+            self.gather.within_array = !last;
         }
+        if last && !self.pushes.is_empty() {
+            out.tail().extend_from_slice(&std::mem::take(&mut self.pushes));
+        }
+    }
+
+    /// RESP2 knows only answers.
+    pub fn takes_pushes(&self) -> bool {
+        self.version == Version::Resp3
+    }
+
+    /// Writes a frame that answers no request.
+    pub fn push(&mut self, push: Push<'_>, out: &mut Output) -> bool {
+        if !self.takes_pushes() {
+            return false;
+        }
+        let out = if self.gather.within_array { &mut self.pushes } else { out.tail() };
+        compose::push(out, push.words().count());
+        push.words().for_each(|word| compose::bulk(out, word));
+        true
     }
 
     /// An answer that is no failure, to a part that is a whole command.

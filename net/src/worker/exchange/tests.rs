@@ -15,7 +15,7 @@ const NOW: Millis = 1_790_000_000_000;
 const CONN: ConnId = ConnId { index: 0, generation: 0 };
 
 /// The first of two shards.
-fn core() -> Core {
+pub(in crate::worker) fn core() -> Core {
     let limits = Limits {
         key_bytes_max: 250,
         value_bytes_max: 1 << 20,
