@@ -29,9 +29,8 @@ impl Session {
     ) -> usize {
         self.state = State::Request;
         let Run::Keys(_, append) = call.row.run else { return call.frame.len() };
-        let keys = call.row.keys.of(call.len());
-        let count = keys.len();
-        for (number, index) in keys.enumerate().skip(done) {
+        let count = call.row.keys.of(call.len()).len();
+        for (number, index) in (done..).zip(call.row.keys.behind(done, call.len())) {
             if turn.parts.len() >= turn.parts_max {
                 let (row, bytes) = (call.row, call.frame.len());
                 self.state = State::Several(Several { row, bytes, keys_done: number });

@@ -44,10 +44,17 @@ pub(super) struct Keys {
 impl Keys {
     /// The numbers of the arguments that are keys, of `count` arguments with the name.
     pub(super) fn of(self, count: usize) -> impl ExactSizeIterator<Item = usize> {
+        self.behind(0, count)
+    }
+
+    /// As [`Keys::of`], without the first `done` keys.
+    pub(super) fn behind(self, done: usize, count: usize) -> impl ExactSizeIterator<Item = usize> {
         let place = |at: i32| usize::try_from(at).unwrap_or(count.saturating_sub(at.unsigned_abs() as usize));
         // Without keys the step is zero.
         let end = if self.step > 0 { place(self.last) + 1 } else { 0 };
-        (place(self.first)..end.min(count)).step_by((self.step as usize).max(1))
+        // Counted, not skipped: the next slice of a long request must not walk over all that were before.
+        let step = (self.step as usize).max(1);
+        (place(self.first) + done * step..end.min(count)).step_by(step)
     }
 }
 
@@ -329,6 +336,15 @@ mod tests {
                 assert!(index < fewest, "{}", row.name);
             }
             assert_eq!(matches!(row.values, Values::Streamed(_)), matches!(row.run, Run::Store(_)));
+        }
+    }
+
+    #[test]
+    fn keys_go_on_behind_those_that_are_done() {
+        for keys in [NONE, ONE, ALL, PAIRS] {
+            for (count, done) in (1..8).flat_map(|count| (0..8).map(move |done| (count, done))) {
+                assert!(keys.behind(done, count).eq(keys.of(count).skip(done)), "{keys:?} {count} {done}");
+            }
         }
     }
 }
