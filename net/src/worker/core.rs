@@ -293,7 +293,7 @@ impl Core {
     }
 
     #[inline]
-    fn owner(&self, key: &[u8]) -> u16 {
+    pub(super) fn owner(&self, key: &[u8]) -> u16 {
         if self.mail.is_alone() { self.number } else { self.shared.slots.owner(slot_of(key)) }
     }
 
@@ -321,7 +321,7 @@ impl Core {
                     self.compose(&mut conn, part, &[], &Answer::Local);
                     answered += 1;
                 }
-                _ => self.begin_or_defer(&mut conn, part),
+                _ => self.begin_or_defer(&mut conn, part, *prepared),
             }
         }
         self.answered += answered;
@@ -349,9 +349,9 @@ impl Core {
         conn.session.compose(part.reply, key, part.echo, answer, &context, &mut conn.output);
     }
 
-    fn begin_or_defer(&mut self, conn: &mut Connection, part: &Part<'_>) {
+    fn begin_or_defer(&mut self, conn: &mut Connection, part: &Part<'_>, prepared: Prepared) {
         let read_ns = self.turn_began_ns;
-        if !conn.deferred.is_empty() || !self.begin(conn, part, read_ns) {
+        if !conn.deferred.is_empty() || !self.begin(conn, part, prepared, read_ns) {
             conn.deferred.push_back(OwnedPart::copy(part, read_ns, &mut self.pool));
         }
     }
@@ -364,7 +364,11 @@ impl Core {
                 self.refuse_late(conn, &part, deferred.read_ns);
                 true
             } else {
-                self.begin(conn, &part, deferred.read_ns)
+                let prepared = match &part.work {
+                    Work::Keyed(command) => self.prepare(command.key),
+                    _ => Prepared::default(),
+                };
+                self.begin(conn, &part, prepared, deferred.read_ns)
             };
             if !begun {
                 conn.deferred.push_front(deferred);
@@ -384,14 +388,14 @@ impl Core {
     }
 
     /// Begins a part. False: there is no room for its answer, or no place at the shard that has to give it.
-    fn begin(&mut self, conn: &mut Connection, part: &Part<'_>, read_ns: u64) -> bool {
+    fn begin(&mut self, conn: &mut Connection, part: &Part<'_>, prepared: Prepared, read_ns: u64) -> bool {
         if !conn.has_room(self.output_bytes_max()) {
             return false;
         }
         match &part.work {
-            Work::Keyed(command) => match self.destination(conn, command.key) {
+            Work::Keyed(command) => match self.destination(conn, command.key, prepared.shard) {
                 Destination::Here => {
-                    self.perform_here(conn, part, command, read_ns);
+                    self.perform_here(conn, part, command, prepared.hash, read_ns);
                     true
                 }
                 Destination::There(shard) => self.ask_keyed(conn, shard, part, command, read_ns),
@@ -418,9 +422,9 @@ impl Core {
         conn: &mut Connection,
         part: &Part<'_>,
         command: &Command<'_>,
+        hash: u64,
         read_ns: u64,
     ) {
-        let hash = self.shard.hash(command.space, command.key);
         let answer =
             perform(&mut self.shard, &mut self.outcomes, &self.stats, command, hash, part.once, self.now);
         if !conn.queue.is_empty() {
@@ -509,13 +513,8 @@ impl Core {
         self.finish(conn, part, key, read_ns, Answer::DeadlineExceeded);
     }
 
-    /// Where a key of this connection is served.
-    pub(super) fn destination(&self, conn: &Connection, key: &[u8]) -> Destination {
-        if self.mail.is_alone() {
-            return Destination::Here;
-        }
-        let slot = slot_of(key);
-        let shard = self.shared.slots.owner(slot);
+    /// Where a key of this connection is served, which belongs to `shard`.
+    pub(super) fn destination(&self, conn: &Connection, key: &[u8], shard: u16) -> Destination {
         #[cfg(test)]
         if shard != self.number && self.has(Bug::OpenShardPort) {
             return Destination::There(shard);
@@ -523,7 +522,7 @@ impl Core {
         if shard == self.number {
             Destination::Here
         } else if conn.on_shard_port && !matches!(conn.session, Session::Memcache(_)) {
-            Destination::Moved(Answer::Moved { slot, shard, epoch: self.shared.slots.epoch() })
+            Destination::Moved(Answer::Moved { slot: slot_of(key), shard, epoch: self.shared.slots.epoch() })
         } else {
             Destination::There(shard)
         }

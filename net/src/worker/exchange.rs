@@ -104,7 +104,7 @@ impl Core {
         sequence: u32,
         bytes: AskBytes<'_>,
         value: &[u8],
-        (answer, chain): (OwnedAnswer, Option<LentChain>),
+        (answer, chain): (OwnedAnswer, Option<Box<LentChain>>),
     ) {
         let (place, asked_ns) = conn.answered(sequence, value.len());
         match place {
@@ -117,7 +117,7 @@ impl Core {
             Place::First => {
                 self.forwarded.add(asked_ns);
                 if let Some(waiting) = conn.pop() {
-                    let answer = answer.answer(value, chain.as_ref());
+                    let answer = answer.answer(value, chain.as_deref());
                     self.compose_first(conn, &waiting, (bytes.key, bytes.echo), &answer);
                 }
                 self.discard(chain);
@@ -311,7 +311,7 @@ impl Core {
         bytes: u64,
     ) -> bool {
         let op = strip_op(command.op);
-        let place = match self.destination(conn, command.key) {
+        let place = match self.destination(conn, command.key, self.owner(command.key)) {
             Destination::Here => match self.shard.upload_begin(0, command.key, bytes, self.now) {
                 Ok(id) => UploadPlace::Here(id),
                 Err(refusal) => UploadPlace::Refused(refusal),
@@ -379,7 +379,8 @@ impl Core {
             }
             UploadPlace::Here(id) => {
                 let op = with_upload(upload.op, end_options(what), id);
-                self.perform_here(conn, part, &Command { space: 0, key: &upload.key, op }, read_ns);
+                let hash = self.shard.hash(0, &upload.key);
+                self.perform_here(conn, part, &Command { space: 0, key: &upload.key, op }, hash, read_ns);
             }
             UploadPlace::Refused(refusal) => {
                 self.stats.request(CommandClass::Write, OutcomeClass::Refused);
@@ -507,7 +508,7 @@ impl Core {
         hash: u64,
         once: Option<Once>,
         out: &mut Vec<u8>,
-    ) -> (Option<OwnedAnswer>, Option<LentChain>) {
+    ) -> (Option<OwnedAnswer>, Option<Box<LentChain>>) {
         let answer = perform(&mut self.shard, &mut self.outcomes, &self.stats, command, hash, once, self.now);
         let (answer, chain) = OwnedAnswer::of(answer, out);
         (Some(answer), chain)
@@ -518,7 +519,7 @@ impl Core {
         upload: (u16, ConnId),
         options: Option<Options>,
         out: &mut Vec<u8>,
-    ) -> (Option<OwnedAnswer>, Option<LentChain>) {
+    ) -> (Option<OwnedAnswer>, Option<Box<LentChain>>) {
         let Some(foreign) = self.foreign_uploads.remove(&upload) else {
             return (Some(OwnedAnswer::refused(Refusal::OutOfMemory)), None);
         };

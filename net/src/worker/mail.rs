@@ -111,7 +111,7 @@ pub(crate) struct Answered {
     /// Where the value of the answer ends in the batch's answer bytes.
     pub(crate) bytes_end: usize,
     /// The value if it is lent, in place of bytes.
-    pub(crate) chain: Option<LentChain>,
+    pub(crate) chain: Option<Box<LentChain>>,
 }
 
 /// Requests of one shard to another, and then their answers.

@@ -178,14 +178,14 @@ pub(crate) fn fill_command<'a>(key: &'a [u8], op: Op<'static>, value: &'a [u8]) 
 }
 
 /// An [`Outcome`] without its value, free to change threads.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(crate) enum OwnedOutcome {
     Miss,
     Item(Meta),
-    Stored { meta: Meta, old: Option<Meta> },
-    NotStored { old: Option<Meta> },
+    Stored { meta: Meta, old: Option<Box<Meta>> },
+    NotStored { old: Option<Box<Meta>> },
     Exists,
-    Deleted { old: Option<Meta>, version: u64 },
+    Deleted { old: Option<Box<Meta>>, version: u64 },
     Touched(Meta),
     Untouched,
     Counter { number: Number, meta: Meta },
@@ -212,22 +212,29 @@ impl OwnedAnswer {
     }
 
     /// Takes an outcome over; its value is appended to `bytes`, or lent if it is a chain.
-    pub(crate) fn take_over(outcome: Outcome<'_>, bytes: &mut Vec<u8>) -> (OwnedAnswer, Option<LentChain>) {
+    pub(crate) fn take_over(
+        outcome: Outcome<'_>,
+        bytes: &mut Vec<u8>,
+    ) -> (OwnedAnswer, Option<Box<LentChain>>) {
         let mut lent = None;
         let mut keep = |found: Found<'_>| {
             match found.value {
                 Value::Inline(value) => value.append_to(bytes),
-                Value::Chained(chain) => lent = Some(LentChain::of(&chain)),
+                Value::Chained(chain) => lent = Some(Box::new(LentChain::of(&chain))),
             }
             found.meta
         };
         let outcome = match outcome {
             Outcome::Miss => OwnedOutcome::Miss,
             Outcome::Item(found) => OwnedOutcome::Item(keep(found)),
-            Outcome::Stored { meta, old } => OwnedOutcome::Stored { meta, old: old.map(keep) },
-            Outcome::NotStored { old } => OwnedOutcome::NotStored { old: old.map(keep) },
+            Outcome::Stored { meta, old } => {
+                OwnedOutcome::Stored { meta, old: old.map(|old| Box::new(keep(old))) }
+            }
+            Outcome::NotStored { old } => OwnedOutcome::NotStored { old: old.map(|old| Box::new(keep(old))) },
             Outcome::Exists => OwnedOutcome::Exists,
-            Outcome::Deleted { old, version } => OwnedOutcome::Deleted { old: old.map(keep), version },
+            Outcome::Deleted { old, version } => {
+                OwnedOutcome::Deleted { old: old.map(|old| Box::new(keep(old))), version }
+            }
             Outcome::Touched { meta } => OwnedOutcome::Touched(meta),
             Outcome::Untouched => OwnedOutcome::Untouched,
             Outcome::Counter { number, meta } => OwnedOutcome::Counter { number, meta },
@@ -238,7 +245,7 @@ impl OwnedAnswer {
     }
 
     /// As [`OwnedAnswer::take_over`], of whatever a shard answers.
-    pub(crate) fn of(answer: Answer<'_>, bytes: &mut Vec<u8>) -> (OwnedAnswer, Option<LentChain>) {
+    pub(crate) fn of(answer: Answer<'_>, bytes: &mut Vec<u8>) -> (OwnedAnswer, Option<Box<LentChain>>) {
         let plain = match answer {
             Answer::Outcome(outcome) => return OwnedAnswer::take_over(outcome, bytes),
             Answer::Moved { slot, shard, epoch } => OwnedAnswer::Moved { slot, shard, epoch },
@@ -258,7 +265,7 @@ impl OwnedAnswer {
     /// The answer with its value, or its keys, in place.
     pub(crate) fn answer<'a>(&self, bytes: &'a [u8], chain: Option<&'a LentChain>) -> Answer<'a> {
         match *self {
-            OwnedAnswer::Outcome(outcome) => Answer::Outcome(outcome.outcome(bytes, chain)),
+            OwnedAnswer::Outcome(ref outcome) => Answer::Outcome(outcome.outcome(bytes, chain)),
             OwnedAnswer::Moved { slot, shard, epoch } => Answer::Moved { slot, shard, epoch },
             OwnedAnswer::Flushed => Answer::Flushed,
             OwnedAnswer::Scanned { cursor } => Answer::Scanned { cursor, keys: bytes },
@@ -271,19 +278,25 @@ impl OwnedAnswer {
 }
 
 impl OwnedOutcome {
-    fn outcome<'a>(self, bytes: &'a [u8], chain: Option<&'a LentChain>) -> Outcome<'a> {
+    fn outcome<'a>(&self, bytes: &'a [u8], chain: Option<&'a LentChain>) -> Outcome<'a> {
         let value = match chain {
             Some(chain) => Value::Chained(chain.chain()),
             None => Value::Inline(Bytes::from(bytes)),
         };
         let found = |meta: Meta| Found { meta, value };
-        match self {
+        match *self {
             OwnedOutcome::Miss => Outcome::Miss,
             OwnedOutcome::Item(meta) => Outcome::Item(found(meta)),
-            OwnedOutcome::Stored { meta, old } => Outcome::Stored { meta, old: old.map(found) },
-            OwnedOutcome::NotStored { old } => Outcome::NotStored { old: old.map(found) },
+            OwnedOutcome::Stored { meta, ref old } => {
+                Outcome::Stored { meta, old: old.as_deref().copied().map(found) }
+            }
+            OwnedOutcome::NotStored { ref old } => {
+                Outcome::NotStored { old: old.as_deref().copied().map(found) }
+            }
             OwnedOutcome::Exists => Outcome::Exists,
-            OwnedOutcome::Deleted { old, version } => Outcome::Deleted { old: old.map(found), version },
+            OwnedOutcome::Deleted { ref old, version } => {
+                Outcome::Deleted { old: old.as_deref().copied().map(found), version }
+            }
             OwnedOutcome::Touched(meta) => Outcome::Touched { meta },
             OwnedOutcome::Untouched => Outcome::Untouched,
             OwnedOutcome::Counter { number, meta } => Outcome::Counter { number, meta },
@@ -301,7 +314,7 @@ pub(crate) struct Kept {
     key_end: usize,
     echo_end: usize,
     /// The value if it is lent, in place of bytes.
-    chain: Option<LentChain>,
+    chain: Option<Box<LentChain>>,
 }
 
 impl Kept {
@@ -317,7 +330,7 @@ impl Kept {
         key: &[u8],
         echo: &[u8],
         value: &[u8],
-        (answer, chain): (OwnedAnswer, Option<LentChain>),
+        (answer, chain): (OwnedAnswer, Option<Box<LentChain>>),
         pool: &mut Pool,
     ) -> Kept {
         let bytes = pool.copy(&[key, echo, value]);
@@ -333,7 +346,7 @@ impl Kept {
     }
 
     pub(crate) fn answer(&self) -> Answer<'_> {
-        self.answer.answer(&self.bytes[self.echo_end..], self.chain.as_ref())
+        self.answer.answer(&self.bytes[self.echo_end..], self.chain.as_deref())
     }
 
     /// What it counts against the limit of waiting answers, bytes.
@@ -343,7 +356,7 @@ impl Kept {
     }
 
     /// Its buffer, and what was lent and not handed on.
-    pub(crate) fn into_parts(self) -> (Vec<u8>, Option<LentChain>) {
+    pub(crate) fn into_parts(self) -> (Vec<u8>, Option<Box<LentChain>>) {
         (self.bytes, self.chain)
     }
 }

@@ -101,8 +101,8 @@ impl Core {
     }
 
     /// What was lent for an answer and not handed on is released.
-    pub(super) fn discard(&mut self, chain: Option<LentChain>) {
-        chain.into_iter().flat_map(LentChain::into_rest).for_each(|lent| self.release(lent));
+    pub(super) fn discard(&mut self, chain: Option<Box<LentChain>>) {
+        chain.into_iter().flat_map(|chain| chain.into_rest()).for_each(|lent| self.release(lent));
     }
 
     #[inline]
