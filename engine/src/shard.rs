@@ -89,6 +89,8 @@ impl ShardConfig {
     }
 }
 
+/// Share of the segments that may be pinned before lending stops: as many may be filled by uploads.
+const PINS_SHARE: usize = 4;
 /// Default size of a segment.
 pub const SEGMENT_BYTES: usize = 1 << 20;
 /// A shard needs this many segments to evict sensibly.
@@ -266,6 +268,11 @@ impl Shard {
     pub fn bytes_held(&self) -> u64 {
         let segments = self.segments.count() * self.segments.segment_bytes();
         (segments + self.index.bytes() + self.bookkeeping_bytes()) as u64
+    }
+
+    /// Whether lent bytes and uploads pin so many segments that no more should be lent.
+    pub fn is_short_of_pins(&self) -> bool {
+        self.segments.pinned() * PINS_SHARE >= self.segments.count_max()
     }
 
     /// Bytes of segments that are free, and could be set aside at once.

@@ -30,6 +30,8 @@ pub struct Output {
     tail: Vec<u8>,
     /// What `pieces` cost, see [`cost`].
     pieces_bytes: usize,
+    /// Lent bytes that were copied, to be released.
+    copied: Vec<Lent>,
     /// Errors among the answers.
     errors: Errors,
 }
@@ -50,8 +52,14 @@ impl Output {
         &mut self.tail
     }
 
-    /// Puts lent bytes behind all that was appended so far.
+    /// Puts lent bytes behind all that was appended so far. Few are copied: they would pin a whole segment for as long as
+    /// the client takes.
     pub fn lend(&mut self, lent: Lent) {
+        if lent.bytes().len() <= COPIED_BYTES_MAX {
+            lent.bytes().append_to(&mut self.tail);
+            self.copied.push(lent);
+            return;
+        }
         if !self.tail.is_empty() {
             let tail = std::mem::take(&mut self.tail);
             self.push(Piece::Bytes(tail));
@@ -76,6 +84,16 @@ impl Output {
     /// Memory that it holds.
     pub fn bytes_held(&self) -> usize {
         self.pieces_bytes + self.tail.capacity()
+    }
+
+    /// Lent bytes that are not needed any more.
+    pub fn copied(&mut self) -> impl Iterator<Item = Lent> + '_ {
+        self.copied.drain(..)
+    }
+
+    /// Whether lent bytes wait here.
+    pub fn has_lent(&self) -> bool {
+        self.lent().next().is_some()
     }
 
     /// Lent pieces, in order.
@@ -112,6 +130,8 @@ impl Output {
     }
 }
 
+/// Lent bytes up to this are copied.
+const COPIED_BYTES_MAX: usize = 4 << 10;
 /// One byte in so many of a lent value counts against the limit of waiting answers.
 const LENT_SHARE: u64 = 16;
 
@@ -147,9 +167,14 @@ mod tests {
         output.tail().extend_from_slice(b"head");
         chain.lend(0..chain.len()).for_each(|lent| output.lend(lent));
         let pieces = output.pieces.len();
-        let expected = (1 << 20) / 16 + 4 + pieces * size_of::<Piece>();
+        let lent_bytes: usize = output.lent().map(|lent| lent.bytes().len()).sum();
+        // The last few bytes are copied.
+        let copied_bytes = (1 << 20) - lent_bytes;
+        assert!((1..=COPIED_BYTES_MAX).contains(&copied_bytes), "{copied_bytes}");
+        let expected = lent_bytes / 16 + copied_bytes + 4 + pieces * size_of::<Piece>();
         assert!(output.bytes().abs_diff(expected) < pieces, "{} of {pieces}", output.bytes());
-        let mut lent = Vec::new();
+        let mut lent: Vec<Lent> = output.copied().collect();
+        assert_eq!(lent.len(), 1);
         while let Some(piece) = output.take(Vec::new) {
             lent.extend(match piece {
                 Piece::Lent(lent) => Some(lent),

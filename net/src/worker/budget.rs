@@ -39,6 +39,8 @@ const MOVED_SHARE: usize = 4;
 /// What is set aside changes in steps of this share of the memory, and shrinks after so many milliseconds.
 const ASIDE_STEPS: u64 = 128;
 const ASIDE_MS: u64 = 1000;
+/// While many segments are pinned, who takes nothing of lent bytes for so long is closed.
+const LENT_MS: u64 = 5000;
 /// Connections that go on in a turn when memory is no longer short.
 const RESUMED_MAX: usize = 64;
 
@@ -216,8 +218,12 @@ impl Core {
         self.budget.is_overdrawn()
     }
 
-    /// Bytes of answers that may wait for a connection now.
+    /// Bytes of answers that may wait for a connection now. While many segments are pinned, it gets its next answer when
+    /// it has taken the last one.
     pub(super) fn output_bytes_max(&self) -> usize {
+        if self.shard.is_short_of_pins() {
+            return 0;
+        }
         self.budget.limit(self.settings.output_bytes_max)
     }
 
@@ -278,7 +284,9 @@ impl Core {
     /// While memory is short or exhausted, closes those who hold most and move least, until a part of it is free.
     pub(super) fn close_hoarders(&mut self, transport: &mut impl Transport) {
         let overdrawn = self.budget.is_overdrawn();
+        let short_of_pins = self.shard.is_short_of_pins();
         let every_ms = match self.budget.pressure() {
+            Pressure::None if short_of_pins => SHORT_LOOK_MS,
             Pressure::None => return,
             Pressure::Short => SHORT_LOOK_MS,
             Pressure::Exhausted if overdrawn => 0,
@@ -292,8 +300,9 @@ impl Core {
         let mut hoarders = self.hoarders(overdrawn);
         hoarders.sort_unstable_by_key(|&(bytes, _)| std::cmp::Reverse(bytes));
         for (bytes, id) in hoarders {
-            if wanted == 0 {
-                break;
+            let lends = short_of_pins && self.connections.find(id).is_some_and(|conn| conn.lends);
+            if wanted == 0 && !lends {
+                continue;
             }
             wanted = wanted.saturating_sub(bytes);
             self.close_hoarder(id, bytes, transport);
@@ -306,7 +315,9 @@ impl Core {
         for place in 0..self.connections.places() {
             let Some(conn) = self.connections.at(place) else { continue };
             let moved = std::mem::take(&mut conn.moved);
-            let holds = conn.charged > CONNECTION_BYTES + HOARD_BYTES && !conn.is_idle_and_parsed();
+            conn.lends = conn.has_lent() && self.ticks.saturating_sub(conn.sent_at) >= LENT_MS;
+            let holds =
+                conn.lends || conn.charged > CONNECTION_BYTES + HOARD_BYTES && !conn.is_idle_and_parsed();
             if holds && conn.phase != Phase::Closing && (overdrawn || moved < conn.charged / MOVED_SHARE) {
                 found.push((conn.charged, conn.id));
             }

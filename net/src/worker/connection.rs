@@ -136,8 +136,12 @@ pub(crate) struct Connection {
     pub(crate) waits_for_memory: bool,
     /// What it was charged with last, bytes.
     pub(crate) charged: usize,
+    /// The transport sends lent bytes.
+    pub(crate) sends_lent: bool,
     /// Memory of the pieces that the transport sends.
     pub(crate) sending_bytes: usize,
+    /// It had taken nothing of lent bytes for long when hoarders were looked for last.
+    pub(crate) lends: bool,
     /// Bytes received and sent since the last look for hoarders.
     pub(crate) moved: usize,
     pub(crate) received_at: Millis,
@@ -195,7 +199,9 @@ impl Connection {
             paused: false,
             waits_for_memory: false,
             charged: 0,
+            sends_lent: false,
             sending_bytes: 0,
+            lends: false,
             moved: 0,
             received_at: now,
             received_bytes: 0,
@@ -315,6 +321,11 @@ impl Connection {
             let (front, back) = self.queue.make_contiguous().split_at_mut(second);
             std::mem::swap(&mut front[first].state, &mut back[0].state);
         }
+    }
+
+    /// Whether bytes that a shard lent wait for the client, or are on their way to it.
+    pub(crate) fn has_lent(&self) -> bool {
+        self.output.has_lent() || self.sends_lent
     }
 
     /// Nothing waits, and no request is unfinished.

@@ -73,6 +73,7 @@ impl Core {
         if let Some(conn) = self.connections.find(id) {
             conn.pieces = pieces;
             conn.sending = false;
+            conn.sends_lent = false;
             conn.moved += conn.sending_bytes;
             conn.sending_bytes = 0;
             conn.sent_at = now;
@@ -148,6 +149,7 @@ impl Core {
         while let Some(piece) = conn.output.take(Vec::new) {
             self.take_back(piece);
         }
+        conn.output.copied().for_each(|lent| self.release(lent));
         while let Some(waiting) = conn.pop() {
             self.drop_waiting(waiting);
         }
@@ -189,9 +191,11 @@ impl Core {
 
     /// Sends as much as goes at a time, if nothing is on its way.
     fn send_next(&mut self, conn: &mut Connection, transport: &mut impl Transport) {
+        conn.output.copied().for_each(|lent| self.release(lent));
         if conn.sending {
             return;
         }
+        conn.sends_lent = conn.output.has_lent();
         let held = conn.output.bytes_held();
         let mut pieces = std::mem::take(&mut conn.pieces);
         while pieces.has_room()
