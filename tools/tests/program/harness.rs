@@ -122,16 +122,14 @@ impl Server {
 
     /// Sum over the samples of a metric whose labels contain `labels`.
     pub(crate) fn metric(&self, name: &str, labels: &str) -> f64 {
+        sum_of(&self.metrics(), name, labels)
+    }
+
+    /// All that `/metrics` says.
+    pub(crate) fn metrics(&self) -> String {
         let (status, body) = self.admin("/metrics");
         assert_eq!(status, 200);
-        let values: Vec<f64> = body
-            .lines()
-            .filter(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' '])))
-            .filter(|line| line.contains(labels))
-            .filter_map(|line| line.rsplit_once(' ')?.1.parse().ok())
-            .collect();
-        assert!(!values.is_empty(), "no metric {name} with {labels}:\n{body}");
-        values.iter().sum()
+        body
     }
 
     pub(crate) fn signal(&self, signal: i32) {
@@ -156,6 +154,18 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// As [`Server::metric`], of metrics that were read before.
+pub(crate) fn sum_of(metrics: &str, name: &str, labels: &str) -> f64 {
+    let values: Vec<f64> = metrics
+        .lines()
+        .filter(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' '])))
+        .filter(|line| line.contains(labels))
+        .filter_map(|line| line.rsplit_once(' ')?.1.parse().ok())
+        .collect();
+    assert!(!values.is_empty(), "no metric {name} with {labels}:\n{metrics}");
+    values.iter().sum()
 }
 
 /// Reads a pipe until it closes, so that its writer never blocks.

@@ -1,0 +1,213 @@
+//! Clients that try to take all memory or all time: the process keeps to its memory, a neighbour is served, and nothing is
+//! left when they are gone.
+
+mod floods;
+mod watch;
+
+use crate::harness::{Server, sum_of};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use watch::{neighbour, resident_bytes, resident_peak};
+
+/// Most of `--memory` that may be resident at any moment, in percent.
+const RESIDENT_MAX: f64 = 105.0;
+/// Of `--memory`, in percent: what a full and quiet server has resident at least.
+const FULL_MIN: f64 = 93.0;
+/// A neighbour never waits so long. Alone on two processors it is at most 1.5 s, nearly all of it the attackers' own
+/// turns on them; the tests beside this one take their part, too.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// After this nothing is left of clients that are gone.
+const SETTLED: Duration = Duration::from_secs(10);
+/// Share of a shard's memory that clients may hold beyond their bound for a moment: what a turn of its loop has received
+/// before the shard knows that it must not take more, and as much again, as buffers double when they grow.
+const TURN_SHARE: f64 = 16.0;
+/// What a shard keeps for clients to come: 2 MiB of buffers, and the batches of its mail.
+const STOCK_BYTES: f64 = (3 << 20) as f64;
+
+const EVERYWHERE: &[(&str, u64)] = &[("uring", 1), ("uring", 2), ("epoll", 1), ("epoll", 2)];
+/// For attacks that take long.
+const EACH_ONCE: &[(&str, u64)] = &[("uring", 2), ("epoll", 1)];
+
+/// What clients are charged with in an attack.
+#[derive(Clone, Copy, PartialEq)]
+enum Charge {
+    Memory,
+    /// Mostly answers that are not there yet.
+    Promised,
+}
+
+type Flood = fn(SocketAddr) -> Vec<TcpStream>;
+
+/// One attack at a time: two would fight for the processors, not for the server.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+#[test]
+fn unfinished_setranges_keep_to_memory() {
+    withstand(EACH_ONCE, 256, Charge::Memory, floods::unfinished_setranges);
+}
+
+#[test]
+fn long_values_of_other_shards_keep_to_memory() {
+    withstand(EVERYWHERE, 64, Charge::Memory, floods::long_values_of_other_shards);
+}
+
+#[test]
+fn long_gets_that_nobody_reads_keep_to_memory() {
+    // Answers that the other shard owes are charged before they take any memory.
+    withstand(EVERYWHERE, 256, Charge::Promised, floods::long_gets_unread);
+}
+
+#[test]
+fn a_scan_of_everything_at_once_keeps_to_memory() {
+    withstand(EVERYWHERE, 64, Charge::Memory, floods::endless_scan);
+}
+
+#[test]
+fn single_bytes_that_nobody_reads_pin_few_segments() {
+    withstand(EVERYWHERE, 64, Charge::Memory, floods::single_bytes_unread);
+}
+
+#[test]
+fn a_full_and_quiet_server_uses_its_memory() {
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut failures: Vec<String> = Vec::new();
+    let memory = 64;
+    for &(transport, shards) in EVERYWHERE {
+        let server = start(transport, shards, memory);
+        let address = server.address();
+        floods::fill(address, memory << 21);
+        // What was set aside for the client that filled it goes back to the store after a while, which uses it for what
+        // comes next.
+        let mut reached = 0.0;
+        for _ in 0..8 {
+            std::thread::sleep(Duration::from_millis(500));
+            reached = percent(resident_bytes(process(&server)), memory);
+            if reached >= FULL_MIN {
+                break;
+            }
+            floods::fill(address, memory << 18);
+        }
+        let figure = format!("{transport}, {shards} shards, told {memory} MiB: {reached:.1} % resident");
+        println!("{figure}");
+        if !(FULL_MIN..=100.0).contains(&reached) {
+            failures.push(figure);
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+fn start(transport: &str, shards: u64, memory: usize) -> Server {
+    raise_file_limit();
+    let [transport, shards, memory] =
+        [format!("--transport={transport}"), format!("--shards={shards}"), format!("--memory={memory}m")];
+    Server::start(&[&transport, &shards, &memory])
+}
+
+/// An attack needs thousands of sockets.
+fn raise_file_limit() {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: both calls get a pointer to a live `rlimit`.
+    unsafe {
+        libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit);
+        limit.rlim_cur = limit.rlim_max;
+        libc::setrlimit(libc::RLIMIT_NOFILE, &limit);
+    }
+}
+
+fn process(server: &Server) -> u64 {
+    server.ready["pid"].as_u64().expect("a process")
+}
+
+fn percent(bytes: u64, memory: usize) -> f64 {
+    bytes as f64 * 100.0 / (memory << 20) as f64
+}
+
+/// Lets a flood come over full servers with each of these transports and numbers of shards.
+fn withstand(servers: &[(&str, u64)], memory: usize, charge: Charge, flood: Flood) {
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut failures = Vec::new();
+    for &(transport, shards) in servers {
+        let name = format!("{transport}, {shards} shards, {memory} MiB");
+        let server = start(transport, shards, memory);
+        for failure in attack(&name, &server, shards, memory, charge, flood) {
+            failures.push(format!("{name}: {failure}"));
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+/// What the server did not hold against a flood.
+fn attack(
+    name: &str,
+    server: &Server,
+    shards: u64,
+    memory: usize,
+    charge: Charge,
+    flood: Flood,
+) -> Vec<String> {
+    let address = server.address();
+    floods::fill(address, memory << 20);
+    let (neighbour, resident) = (neighbour(address), resident_peak(process(server)));
+    let attackers = std::thread::spawn(move || flood(address));
+    let over = most_over(server, shards, memory, || attackers.is_finished());
+    let done = attackers.join().map(drop);
+    let left = settle(server, shards);
+    let mut seen = neighbour.finish();
+    let peak = percent(resident.finish(), memory);
+    let (p99, max) = seen.p99_and_max();
+    let closed = server.metric("torc_connections_closed_total", "memory");
+    println!(
+        "{name}: at most {peak:.1} % resident, {over:.0} bytes over the budget; neighbour p99 {p99:.1?}, max {max:.1?}; {closed} closed"
+    );
+    let held = [
+        (done.is_err(), "the attack met what it must not".to_owned()),
+        (peak > RESIDENT_MAX, format!("{peak:.1} % resident")),
+        (
+            charge == Charge::Memory && over > 0.0,
+            format!("clients of a shard held {over} bytes more than they may"),
+        ),
+        (seen.error.is_some(), format!("the neighbour got {:?}", seen.error)),
+        (max > PATIENCE, format!("the neighbour waited for {max:?}")),
+        (left.is_some(), left.unwrap_or_default()),
+    ];
+    held.into_iter().filter_map(|(failed, text)| failed.then_some(text)).collect()
+}
+
+/// By how many bytes the clients of a shard were over their bound at worst; fewer than none if never.
+fn most_over(server: &Server, shards: u64, memory: usize, is_over: impl Fn() -> bool) -> f64 {
+    let slack = (memory << 20) as f64 / shards as f64 / TURN_SHARE;
+    let mut most = f64::MIN;
+    loop {
+        let metrics = server.metrics();
+        for shard in 0..shards {
+            let figure = |name| sum_of(&metrics, name, &format!("shard=\"{shard}\""));
+            let (held, max) = (figure("torc_client_bytes"), figure("torc_client_max_bytes"));
+            most = most.max(held - max - slack);
+        }
+        if is_over() {
+            return most;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Waits until nothing is left of the attackers; what still is after a while.
+fn settle(server: &Server, shards: u64) -> Option<String> {
+    let end = Instant::now() + SETTLED;
+    loop {
+        let metrics = server.metrics();
+        let figure = |name| sum_of(&metrics, name, "");
+        let left = ["torc_segments_pinned", "torc_uploads_bytes", "torc_connections_parked"].map(figure);
+        let (connections, held) = (figure("torc_connections"), figure("torc_client_bytes"));
+        if left == [0.0; 3] && connections == 1.0 && held <= shards as f64 * STOCK_BYTES {
+            return None;
+        }
+        if Instant::now() > end {
+            return Some(format!(
+                "left are {left:?} pins, uploads, parked; {connections} connections; {held} bytes"
+            ));
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}

@@ -1,0 +1,111 @@
+//! Who looks on during an attack: a neighbour with small requests, and a meter of resident memory.
+
+use super::floods::{connect, request};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// A thread that does something again and again until it is asked for its result.
+pub(super) struct Watch<T> {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<T>>,
+}
+
+impl<T: Default + Send + 'static> Watch<T> {
+    fn start(every: Duration, mut look: impl FnMut(&mut T) + Send + 'static) -> Watch<T> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let thread = std::thread::spawn(move || {
+            let mut result = T::default();
+            while !stopped.load(Relaxed) {
+                look(&mut result);
+                std::thread::sleep(every);
+            }
+            result
+        });
+        Watch { stop, thread: Some(thread) }
+    }
+
+    pub(super) fn finish(mut self) -> T {
+        self.stop.store(true, Relaxed);
+        self.thread.take().expect("it runs until now").join().expect("the watch goes on")
+    }
+}
+
+impl<T> Drop for Watch<T> {
+    fn drop(&mut self) {
+        // A test that failed does not wait for it.
+        self.stop.store(true, Relaxed);
+    }
+}
+
+/// Watches how much a process has resident; the result is the most.
+pub(super) fn resident_peak(process: u64) -> Watch<u64> {
+    Watch::start(Duration::from_millis(3), move |peak| *peak = resident_bytes(process).max(*peak))
+}
+
+pub(super) fn resident_bytes(process: u64) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).expect("the process lives");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a resident process");
+    let kib: u64 = line.trim().trim_end_matches(" kB").parse().expect("a number");
+    kib << 10
+}
+
+/// What a neighbour saw.
+#[derive(Default)]
+pub(super) struct Seen {
+    durations: Vec<Duration>,
+    /// The first error; nothing was asked after it.
+    pub(super) error: Option<String>,
+}
+
+impl Seen {
+    /// The 99th percentile of its requests' durations and the longest.
+    pub(super) fn p99_and_max(&mut self) -> (Duration, Duration) {
+        self.durations.sort_unstable();
+        let p99 = self.durations.get(self.durations.len() * 99 / 100).copied().unwrap_or_default();
+        (p99, self.durations.last().copied().unwrap_or_default())
+    }
+}
+
+/// A client that sets and gets a small value every few milliseconds.
+pub(super) fn neighbour(server: SocketAddr) -> Watch<Seen> {
+    let mut stream = connect(server);
+    stream.set_nodelay(true).expect("no delay");
+    let set = request(&[b"SET", b"neighbour", &[b'n'; 100]]);
+    let get = request(&[b"GET", b"neighbour"]);
+    let mut sets = false;
+    Watch::start(Duration::from_millis(2), move |seen: &mut Seen| {
+        if seen.error.is_some() {
+            return;
+        }
+        sets = !sets;
+        let start = Instant::now();
+        let answer = ask(&mut stream, if sets { &set } else { &get });
+        seen.durations.push(start.elapsed());
+        match answer {
+            Ok(answer) if sets && answer == b"+OK\r\n" => {}
+            // Whether the value is still there is eviction's business.
+            Ok(answer) if !sets && answer.starts_with(b"$") => {}
+            Ok(answer) => seen.error = Some(format!("{:?}", String::from_utf8_lossy(&answer))),
+            Err(error) => seen.error = Some(error.to_string()),
+        }
+    })
+}
+
+/// A line, or a line and a value of 100 bytes.
+fn ask(stream: &mut TcpStream, request: &[u8]) -> std::io::Result<Vec<u8>> {
+    stream.write_all(request)?;
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"\r\n") || (answer.starts_with(b"$1") && answer.len() < 108) {
+        let mut bytes = [0; 256];
+        match stream.read(&mut bytes)? {
+            0 => return Err(std::io::ErrorKind::UnexpectedEof.into()),
+            count => answer.extend_from_slice(&bytes[..count]),
+        }
+    }
+    Ok(answer)
+}
