@@ -24,7 +24,7 @@
 
 use crate::bytes::Bytes;
 use crate::bytes_mut::BytesMut;
-use crate::command::UploadId;
+use crate::command::{Millis, UploadId};
 use crate::index::LOCATION_BYTES_MAX;
 
 /// Bytes of the list before the extents.
@@ -201,6 +201,8 @@ pub(crate) struct Upload {
     /// Bytes of the last chunk that are still to be written, and where.
     pub(crate) room: usize,
     pub(crate) room_at: u64,
+    /// When its last chunk was begun.
+    pub(crate) moved_at: Millis,
 }
 
 impl Upload {

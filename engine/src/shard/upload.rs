@@ -12,6 +12,10 @@ const UPLOADS_SHARE: u64 = 4;
 /// Share of the segments that may be pinned for a new upload to begin: a slow one pins whole segments for a
 /// chunk each, and so does a client that takes its long answers slowly.
 const PINNED_SHARE: u64 = 2;
+/// An upload that began no chunk for so long may be ended for another one.
+const STILL_MS: u64 = 1000;
+/// So many of them are ended for one, at most.
+const ENDED_MAX: usize = 16;
 
 impl Shard {
     /// Begins to receive a value of `bytes` bytes, to be stored by a command with [`Body::Upload`] for the same key.
@@ -33,7 +37,7 @@ impl Shard {
         if header.item_len(key.bytes.len(), list_bytes(chunks as usize)) > self.item_bytes_max() {
             return Err(Refusal::ValueTooLarge);
         }
-        if cost > self.uploads_room() {
+        if cost > self.uploads_room() && !self.take_from_still_uploads(cost, now) {
             return Err(out_of_memory(&self.stats));
         }
         let upload = Upload {
@@ -47,6 +51,7 @@ impl Shard {
             extents: Vec::with_capacity(chunks as usize),
             room: 0,
             room_at: 0,
+            moved_at: now,
         };
         self.uploads.begin(upload).ok_or_else(|| out_of_memory(&self.stats))
     }
@@ -130,7 +135,25 @@ impl Shard {
         upload.extents.push(extent);
         upload.room_at = self.data_at(extent).unwrap_or_default();
         upload.room = data;
+        upload.moved_at = now;
         Ok(())
+    }
+
+    /// Ends uploads that stand still until there is room for another one: a client that drips keeps nobody out for long.
+    /// Its next bytes are refused. `false`: that is not enough.
+    #[cold]
+    fn take_from_still_uploads(&mut self, cost: u64, now: Millis) -> bool {
+        for _ in 0..ENDED_MAX {
+            let still = self.uploads.iter().filter(|upload| now.saturating_sub(upload.moved_at) >= STILL_MS);
+            let Some(id) = still.min_by_key(|upload| upload.moved_at).map(|upload| upload.id) else {
+                return false;
+            };
+            self.upload_abort(id);
+            if cost <= self.uploads_room() {
+                return true;
+            }
+        }
+        false
     }
 
     /// Adds a chunk for `data` bytes, pinned until it has a head.

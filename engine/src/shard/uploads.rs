@@ -97,6 +97,7 @@ mod tests {
             extents: Vec::with_capacity(2),
             room: 0,
             room_at: 0,
+            moved_at: 0,
         };
         let mut uploads = Uploads::default();
         let ids: Vec<UploadId> =

@@ -316,10 +316,10 @@ impl Core {
             let Some(conn) = self.connections.at(place) else { continue };
             let moved = std::mem::take(&mut conn.moved);
             conn.lends = conn.has_lent() && self.ticks.saturating_sub(conn.sent_at) >= LENT_MS;
-            let holds =
-                conn.lends || conn.charged > CONNECTION_BYTES + HOARD_BYTES && !conn.is_idle_and_parsed();
-            if holds && conn.phase != Phase::Closing && (overdrawn || moved < conn.charged / MOVED_SHARE) {
-                found.push((conn.charged, conn.id));
+            let content = conn.content_bytes();
+            let holds = conn.lends || content > HOARD_BYTES;
+            if holds && conn.phase != Phase::Closing && (overdrawn || moved < content / MOVED_SHARE) {
+                found.push((content, conn.id));
             }
         }
         found

@@ -136,6 +136,8 @@ pub(crate) struct Connection {
     pub(crate) waits_for_memory: bool,
     /// What it was charged with last, bytes.
     pub(crate) charged: usize,
+    /// Bytes that the transport sends.
+    pub(crate) sending_content: usize,
     /// The transport sends lent bytes.
     pub(crate) sends_lent: bool,
     /// Memory of the pieces that the transport sends.
@@ -199,6 +201,7 @@ impl Connection {
             paused: false,
             waits_for_memory: false,
             charged: 0,
+            sending_content: 0,
             sends_lent: false,
             sending_bytes: 0,
             lends: false,
@@ -228,6 +231,13 @@ impl Connection {
         let deferred = self.deferred.iter().map(OwnedPart::bytes_held).sum::<usize>();
         let bytes = self.input.bytes_held() + self.output.bytes_held() + self.sending_bytes;
         CONNECTION_BYTES + bytes + waiting + deferred + self.session.bytes_held()
+    }
+
+    /// Bytes that it has waiting, in and out, without the buffers around them: those are the worker's choice.
+    pub(crate) fn content_bytes(&self) -> usize {
+        let deferred = self.deferred.iter().map(OwnedPart::bytes_held).sum::<usize>();
+        let sending = if self.sending { self.sending_content } else { 0 };
+        self.input.len() + self.output.bytes() + sending + self.ready_bytes + self.room + deferred
     }
 
     /// Whether its input is worth parsing.
@@ -326,11 +336,6 @@ impl Connection {
     /// Whether bytes that a shard lent wait for the client, or are on their way to it.
     pub(crate) fn has_lent(&self) -> bool {
         self.output.has_lent() || self.sends_lent
-    }
-
-    /// Nothing waits, and no request is unfinished.
-    pub(crate) fn is_idle_and_parsed(&self) -> bool {
-        self.input.is_empty() && self.is_idle()
     }
 
     /// Nothing waits, neither in nor out.

@@ -207,6 +207,7 @@ impl Core {
             conn.pieces = pieces;
         } else {
             conn.sending = true;
+            conn.sending_content = pieces.bytes();
             conn.sending_bytes = held - conn.output.bytes_held();
             conn.sent_at = self.ticks;
             let notice = notice(conn, &pieces);

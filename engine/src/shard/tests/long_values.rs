@@ -294,3 +294,23 @@ fn chains_are_whole_without_the_places_where_they_lie() {
         assert!(get(&mut shard, &key, NOW).unwrap() == value);
     }
 }
+
+/// A hundred clients that send a byte now and then have refused every long value of all others.
+#[test]
+fn uploads_that_stand_still_make_room_for_one_that_moves() {
+    let mut shard = shard_of(16 << 20);
+    let mut dripping = Vec::new();
+    while let Ok(id) = shard.upload_begin(0, b"drip", 400 << 10, NOW) {
+        shard.upload_append(id, &[1; 10], NOW).unwrap();
+        dripping.push(id);
+    }
+    assert!(dripping.len() > 5, "{}", dripping.len());
+    assert!(shard.upload_begin(0, b"other", 1 << 20, NOW + 500).is_err());
+    dripping.iter().for_each(|&id| shard.upload_append(id, &[1], NOW + 900).unwrap());
+    let other = shard.upload_begin(0, b"other", 1 << 20, NOW + 1000).unwrap();
+    shard.upload_append(other, &[2; 1 << 20], NOW + 1000).unwrap();
+    let ended = dripping.iter().filter(|&&id| shard.upload_append(id, &[1], NOW + 1001).is_err()).count();
+    assert!((1..dripping.len()).contains(&ended), "{ended} of {}", dripping.len());
+    dripping.into_iter().chain([other]).for_each(|id| shard.upload_abort(id));
+    shard.audit().unwrap();
+}
