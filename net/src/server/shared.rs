@@ -69,7 +69,7 @@ impl Shared {
     }
 
     /// A shard's part of the memory that no account knows of, bytes.
-    pub(crate) fn beyond_accounts(&self, _shard: u16) -> i64 {
+    pub(crate) fn beyond_accounts(&self) -> i64 {
         // Relaxed: a figure.
         self.beyond.load(Relaxed) / self.accounts.len().max(1) as i64
     }

@@ -252,7 +252,7 @@ impl Core {
         if !self.budget.lends {
             return;
         }
-        let beyond = self.shared.beyond_accounts(self.number);
+        let beyond = self.shared.beyond_accounts();
         let aside = self.budget.aside(beyond, self.now);
         self.shard.set_aside(aside);
         self.budget.regrant(self.shard.bytes_held() - self.shard.bytes_free(), beyond);
@@ -263,14 +263,14 @@ impl Core {
 
     /// Lets connections go on that were not read for want of memory; those that still hold too much wait again.
     fn resume_for_memory(&mut self) {
-        let count = match self.budget.pressure() {
-            Pressure::None => RESUMED_MAX,
-            Pressure::Short if self.now.saturating_sub(self.budget.resumed_at) >= LOOK_MS => RESUMED_MAX,
+        match self.budget.pressure() {
+            Pressure::None => {}
+            Pressure::Short if self.now.saturating_sub(self.budget.resumed_at) >= LOOK_MS => {}
             Pressure::Short | Pressure::Exhausted => return,
-        };
+        }
         self.budget.resumed_at = self.now;
         let mut resumed = 0;
-        while resumed < count
+        while resumed < RESUMED_MAX
             && let Some(id) = self.budget.waiting.pop_front()
         {
             if let Some(conn) = self.connections.find(id) {
