@@ -76,12 +76,13 @@ impl<'s> BytesMut<'s> {
     /// # Panics
     /// If they are not inside, or are no word.
     #[inline]
-    pub(crate) fn set_word(self, at: usize, word: u64) {
+    pub(crate) fn change_word(self, at: usize, change: impl FnOnce(u64) -> u64) {
         assert!(at <= self.len && self.len - at >= WORD, "a word lies inside its bytes");
         let to = self.start.wrapping_add(at);
         assert!((to as usize).is_multiple_of(WORD), "a word is aligned");
         // SAFETY: one of the words that `new` promises (checked), and aligned.
-        unsafe { AtomicU64::from_ptr(to.cast()) }.store(word, Ordering::Relaxed);
+        let word = unsafe { AtomicU64::from_ptr(to.cast()) };
+        word.store(change(word.load(Ordering::Relaxed)), Ordering::Relaxed);
     }
 
     /// Begins to write at the start, which is that of a word.
@@ -159,11 +160,21 @@ impl Words<'_> {
     #[inline]
     pub(crate) fn push_short(&mut self, number: u64, bytes: usize) {
         self.take(bytes);
+        // SAFETY: they have room (checked).
+        unsafe { self.join(number, bytes) };
+    }
+
+    /// As [`Words::push_short`], for bytes whose room is taken.
+    ///
+    /// # Safety
+    /// It is.
+    #[inline]
+    unsafe fn join(&mut self, number: u64, bytes: usize) {
         self.carry |= number << self.bits;
         let before = self.bits;
         self.bits += bytes as u32 * 8;
         if self.bits >= u64::BITS {
-            // SAFETY: the word holds the first of these bytes, which have room (checked).
+            // SAFETY: the word holds the first of these bytes, which have room (the caller promises).
             unsafe { self.store(self.carry) };
             self.bits -= u64::BITS;
             self.carry = number >> (u64::BITS - before);
@@ -172,29 +183,25 @@ impl Words<'_> {
 
     #[inline]
     pub(crate) fn push(&mut self, mut bytes: Bytes<'_>) {
-        if self.bits > 0 {
+        self.take(bytes.len());
+        if self.bits > 0 && !bytes.is_empty() {
             // Fills the word that waits, so that all others are copied as they are.
             let first = (WORD - self.bits as usize / 8).min(bytes.len());
-            self.push_few(bytes.slice(0..first));
+            // SAFETY: all of them have room (checked).
+            unsafe { self.join(bytes.slice(0..first).number(), first) };
             bytes = bytes.behind(first);
         }
-        if bytes.len() >= WORD {
-            let words = bytes.len() / WORD;
-            self.take(words * WORD);
+        let words = bytes.len() / WORD;
+        if words > 0 {
             // SAFETY: so many words are read inside `bytes`, and have room (checked); no word waits, so the next one is
             // the room's.
             unsafe { copy_words(bytes.as_ptr(), self.next, words) };
             self.next = self.next.wrapping_add(words);
             bytes = bytes.behind(words * WORD);
         }
-        self.push_few(bytes);
-    }
-
-    /// Writes fewer than eight bytes.
-    #[inline]
-    fn push_few(&mut self, bytes: Bytes<'_>) {
         if !bytes.is_empty() {
-            self.push_short(bytes.number(), bytes.len());
+            // SAFETY: as above.
+            unsafe { self.join(bytes.number(), bytes.len()) };
         }
     }
 
@@ -321,7 +328,7 @@ mod tests {
                 for round in 0..ROUNDS {
                     let byte = round as u8;
                     room.slice(0..16).copy_from_slice(&[byte; 16]);
-                    room.set_word(16, u64::from_ne_bytes([byte; 8]));
+                    room.change_word(16, |_| u64::from_ne_bytes([byte; 8]));
                     let mut writer = room.slice(24..32).whole_words();
                     writer.push(Bytes::from(&[byte; 5]));
                     writer.push(Bytes::from(&[byte; 3]));

@@ -19,7 +19,6 @@
 use crate::bytes::Bytes;
 use crate::bytes_mut::{BytesMut, Words};
 use crate::command::{Meta, Millis};
-use crate::version;
 
 /// Bytes before the optional fields.
 pub const HEADER_BYTES: usize = 16;
@@ -72,12 +71,9 @@ pub struct Header {
 
 impl Header {
     /// Bytes of header and options.
+    #[inline]
     pub fn len(&self) -> usize {
-        let options = if self.expiry.is_some() { 8 } else { 0 }
-            + if self.token.is_some() { 8 } else { 0 }
-            + if self.flags != 0 { 4 } else { 0 }
-            + if self.space != 0 { 2 } else { 0 };
-        HEADER_BYTES + options
+        HEADER_BYTES + options_len(self.present())
     }
 
     pub fn is_empty(&self) -> bool {
@@ -85,8 +81,24 @@ impl Header {
     }
 
     /// Bytes of the whole item, padding included.
+    #[inline]
     pub fn item_len(&self, key_bytes: usize, value_bytes: usize) -> usize {
         (self.len() + key_bytes + value_bytes).next_multiple_of(ALIGN)
+    }
+
+    /// What a client may know of an item with this header; `value_bytes` as in [`ItemRef::meta`].
+    #[inline]
+    pub(crate) fn meta(&self, value_bytes: u64) -> Meta {
+        Meta {
+            version: self.version,
+            token: self.token.unwrap_or(self.version),
+            flags: self.flags,
+            expiry: self.expiry,
+            value_bytes,
+            stale: self.state & state::STALE != 0,
+            fetched: self.state & state::FETCHED != 0,
+            lease: crate::command::Lease::None,
+        }
     }
 
     /// Writes an item to its room.
@@ -146,6 +158,24 @@ impl Header {
     }
 }
 
+/// Bytes of the options that a presence byte announces.
+#[inline]
+fn options_len(present: u8) -> usize {
+    /// By the low five bits.
+    const OPTIONS: [u8; 32] = {
+        let mut table = [0; 32];
+        let mut bits = 0;
+        while bits < 32 {
+            table[bits] = ((bits as u8 & 1) + ((bits as u8 >> 1) & 1) + ((bits as u8 >> 2) & 1)) * 8
+                + ((bits as u8 >> 3) & 1) * 4
+                + ((bits as u8 >> 4) & 1) * 2;
+            bits += 1;
+        }
+        table
+    };
+    OPTIONS[(present & 31) as usize] as usize
+}
+
 /// State, presence and lengths, which are one word so that they change together.
 #[inline]
 fn state_word(state: u8, present: u8, key_len: u16, value_len: u32) -> u64 {
@@ -166,7 +196,9 @@ impl<'s> ItemRef<'s> {
     /// If `bytes` is shorter than a header: locations in the index only point at whole items.
     #[inline]
     pub fn new(bytes: Bytes<'s>) -> ItemRef<'s> {
-        ItemRef { bytes, version: bytes.word(0), word: bytes.word(8) }
+        // The farther one first: one check is enough.
+        let word = bytes.word(STATE_WORD_OFFSET);
+        ItemRef { bytes, version: bytes.word(0), word }
     }
 
     #[inline]
@@ -184,6 +216,7 @@ impl<'s> ItemRef<'s> {
         (self.word >> 8) as u8
     }
 
+    #[inline]
     pub fn is(&self, state: u8) -> bool {
         self.state() & state != 0
     }
@@ -199,25 +232,8 @@ impl<'s> ItemRef<'s> {
     }
 
     #[inline]
-    fn options_len(&self) -> usize {
-        /// Bytes of options by the low five presence bits.
-        const OPTIONS: [u8; 32] = {
-            let mut table = [0; 32];
-            let mut bits = 0;
-            while bits < 32 {
-                table[bits] = ((bits as u8 & 1) + ((bits as u8 >> 1) & 1) + ((bits as u8 >> 2) & 1)) * 8
-                    + ((bits as u8 >> 3) & 1) * 4
-                    + ((bits as u8 >> 4) & 1) * 2;
-                bits += 1;
-            }
-            table
-        };
-        OPTIONS[(self.present() & 31) as usize] as usize
-    }
-
-    #[inline]
     fn key_at(&self) -> usize {
-        HEADER_BYTES + self.options_len()
+        HEADER_BYTES + options_len(self.present())
     }
 
     #[inline]
@@ -249,6 +265,7 @@ impl<'s> ItemRef<'s> {
         (self.value_at() + self.value_len()).next_multiple_of(ALIGN)
     }
 
+    #[inline]
     fn option_u64(&self, bit: u8) -> Option<u64> {
         if self.present() & bit == 0 {
             return None;
@@ -263,15 +280,18 @@ impl<'s> ItemRef<'s> {
     }
 
     /// The explicit token, if a client set one.
+    #[inline]
     pub fn explicit_token(&self) -> Option<u64> {
         self.option_u64(present::TOKEN)
     }
 
     /// What clients see as CAS.
+    #[inline]
     pub fn token(&self) -> u64 {
         self.explicit_token().unwrap_or(self.version)
     }
 
+    #[inline]
     pub fn flags(&self) -> u32 {
         if self.present() & present::FLAGS == 0 {
             return 0;
@@ -299,12 +319,8 @@ impl<'s> ItemRef<'s> {
         self.expiry().is_none_or(|expiry| expiry > now)
     }
 
-    /// When it was written.
-    pub fn written_at(&self) -> Millis {
-        version::millis(self.version)
-    }
-
     /// The header as it would be written again.
+    #[inline]
     pub fn header(&self) -> Header {
         Header {
             version: self.version,

@@ -44,7 +44,7 @@ use crate::index::{Index, Place, Slot};
 use crate::item::{ItemRef, present, state};
 use crate::segments::{Chain, Lent, Rest, Segments};
 use crate::stats::ShardStats;
-use crate::version::HybridClock;
+use crate::version::{self, HybridClock};
 use rapidhash::v3::{RapidSecrets, rapidhash_v3_inline};
 use reclaim::Reclaim;
 use std::sync::Arc;
@@ -374,6 +374,7 @@ impl Shard {
 
     /// Marks an item dead, with the chunks of its chain, and takes it out of all accounts. It must have left
     /// the index.
+    #[inline]
     fn kill(&mut self, at: u64) {
         let item = self.segments.item(at);
         if item.present() & present::CHAIN_HEAD != 0 {
@@ -385,42 +386,33 @@ impl Shard {
     /// As [`Shard::kill`], but the chunks live on under another head.
     fn kill_one(&mut self, at: u64) {
         let item = self.segments.item(at);
-        let counted = item.version() > self.flushed;
-        let (len, expiry, written_at) = (item.item_len(), item.expiry(), item.written_at());
-        let (payload, chunks) = (payload_bytes(&item), chunk_expiry_bytes(&item));
-        let is_chunk = item.present() & present::CHUNK != 0;
-        let dead = item.state() | state::DEAD;
+        let (weight, dead) = (Weight::of(&item), item.state() | state::DEAD);
         self.segments.set_state(at, dead);
-        self.segments.discount(at, len, expiry);
+        self.segments.discount(at, weight.len, weight.expiry);
         self.reclaim.lost(&mut self.segments, at);
-        if counted {
-            self.stats.bytes_payload.subtract(payload);
-            self.stats.bytes_live.subtract(len as u64);
-            if !is_chunk {
-                self.stats.items.subtract(1);
-            }
-            if let Some(expiry) = expiry {
-                self.calendar.remove(len + chunks, written_at, expiry);
-            }
+        if weight.version <= self.flushed {
+            return;
+        }
+        self.stats.bytes_payload.subtract(weight.payload);
+        self.stats.bytes_live.subtract(weight.len as u64);
+        self.stats.items.subtract(weight.items);
+        if let Some(expiry) = weight.expiry {
+            self.calendar.remove(weight.len + weight.chunks, weight.written_at(), expiry);
         }
     }
 
     /// Counts a new item, which [`Segments::append`] has counted in its segment. A chunk whose upload began
     /// before a flush counts from when it gets its head.
-    fn enter(&mut self, at: u64) {
-        let item = self.segments.item(at);
-        if item.version() <= self.flushed {
+    #[inline]
+    fn enter(&mut self, weight: &Weight) {
+        if weight.version <= self.flushed {
             return;
         }
-        let (len, expiry, written_at) = (item.item_len(), item.expiry(), item.written_at());
-        self.stats.bytes_payload.add(payload_bytes(&item));
-        self.stats.bytes_live.add(len as u64);
-        if item.present() & present::CHUNK == 0 {
-            self.stats.items.add(1);
-        }
-        if let Some(expiry) = expiry {
-            let chunks = chunk_expiry_bytes(&item);
-            self.calendar.add(len + chunks, written_at, expiry);
+        self.stats.bytes_payload.add(weight.payload);
+        self.stats.bytes_live.add(weight.len as u64);
+        self.stats.items.add(weight.items);
+        if let Some(expiry) = weight.expiry {
+            self.calendar.add(weight.len + weight.chunks, weight.written_at(), expiry);
         }
     }
 
@@ -486,25 +478,39 @@ fn value_in<'s>(segments: &'s Segments, item: &ItemRef<'s>) -> Value<'s> {
     Value::Inline(item.value())
 }
 
-/// Bytes of an item that its client gave.
-fn payload_bytes(item: &ItemRef<'_>) -> u64 {
-    if item.present() & present::CHAIN_HEAD != 0 {
-        return item.key_len() as u64;
-    }
-    if item.present() & present::CHUNK != 0 {
-        // The key is its head's.
-        return (item.value_len() - ORDINAL_BYTES) as u64;
-    }
-    (item.key_len() + item.value_len()) as u64
+/// What the accounts know of an item.
+#[derive(Debug, Clone, Copy)]
+struct Weight {
+    version: u64,
+    expiry: Option<Millis>,
+    /// Bytes of the item, padding included.
+    len: usize,
+    /// Bytes that its client gave. A chunk's key is its head's.
+    payload: u64,
+    /// Bytes that expire with it but lie outside it: the data of a head's chunks.
+    chunks: usize,
+    /// A chunk is no item of its own.
+    items: u64,
 }
 
-/// Bytes that expire with an item but lie outside it: the data of a head's chunks.
-#[inline]
-fn chunk_expiry_bytes(item: &ItemRef<'_>) -> usize {
-    if item.present() & present::CHAIN_HEAD == 0 {
-        return 0;
+impl Weight {
+    #[inline]
+    fn of(item: &ItemRef<'_>) -> Weight {
+        let (key, value, kind) = (item.key_len(), item.value_len(), item.present());
+        let (payload, chunks, items) = if kind & (present::CHAIN_HEAD | present::CHUNK) == 0 {
+            (key + value, 0, 1)
+        } else if kind & present::CHUNK != 0 {
+            (value - ORDINAL_BYTES, 0, 0)
+        } else {
+            (key, ChainList::new(item.value()).stored_bytes() as usize, 1)
+        };
+        let (version, expiry, len) = (item.version(), item.expiry(), item.item_len());
+        Weight { version, expiry, len, payload: payload as u64, chunks, items }
     }
-    ChainList::new(item.value()).stored_bytes() as usize
+
+    fn written_at(&self) -> Millis {
+        version::millis(self.version)
+    }
 }
 
 /// Why room could not be found, as a command's answer.

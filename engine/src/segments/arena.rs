@@ -58,12 +58,13 @@ impl Arena {
     /// The item at `at`.
     #[inline]
     pub(crate) fn item(&self, at: u64) -> ItemRef<'_> {
-        ItemRef::new(self.bytes(at, self.range.len().saturating_sub(at as usize)))
+        let len = self.range.len().checked_sub(at as usize).expect("an item inside the arena");
+        ItemRef::new(self.bytes(at, len))
     }
 
     pub(crate) fn set_state(&mut self, at: u64, state: u8) {
-        let word = self.bytes(at, HEADER_BYTES).word(STATE_WORD_OFFSET) & !0xFF | u64::from(state);
-        self.bytes_mut(at, HEADER_BYTES).set_word(STATE_WORD_OFFSET, word);
+        let change = |word| word & !0xFF | u64::from(state);
+        self.bytes_mut(at, HEADER_BYTES).change_word(STATE_WORD_OFFSET, change);
     }
 
     /// Where the memory begins.

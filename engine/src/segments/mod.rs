@@ -58,6 +58,8 @@ pub struct Segments {
     arena: Arena,
     headers: Vec<SegmentHeader>,
     segment_bytes: usize,
+    /// The power of two that it is: there is a division in every look-up else.
+    segment_shift: u32,
     shard: u16,
     free: List,
     /// Segments whose memory was given back to the machine; they can be taken again.
@@ -85,6 +87,8 @@ pub struct Segments {
 }
 
 impl Segments {
+    /// Segments of `segment_bytes` bytes, a power of two.
+    ///
     /// # Errors
     /// If the address range cannot be reserved.
     pub(crate) fn new(segment_bytes: usize, count_max: usize, shard: u16) -> std::io::Result<Segments> {
@@ -92,6 +96,7 @@ impl Segments {
             arena: Arena::reserve(segment_bytes * count_max)?,
             headers: Vec::with_capacity(count_max),
             segment_bytes,
+            segment_shift: segment_bytes.trailing_zeros(),
             shard,
             free: List::EMPTY,
             retired: List::EMPTY,
@@ -193,11 +198,11 @@ impl Segments {
 
     #[inline]
     pub(crate) fn segment_of(&self, at: u64) -> u32 {
-        (at / self.segment_bytes as u64) as u32
+        (at >> self.segment_shift) as u32
     }
 
     pub(crate) fn start(&self, segment: u32) -> u64 {
-        u64::from(segment) * self.segment_bytes as u64
+        u64::from(segment) << self.segment_shift
     }
 
     /// The item at an offset that the index or a list of chunks names.

@@ -2,7 +2,7 @@
 //!
 //! Walks every segment and every item, so a call costs as much as the shard is large. No server calls it.
 
-use super::{Shard, chunk_expiry_bytes, hash_of, payload_bytes};
+use super::{Shard, Weight, hash_of};
 use crate::chain::{ChainList, ORDINAL_BYTES};
 use crate::item::{ItemRef, present, state};
 use crate::segments::{Phase, Queue};
@@ -104,13 +104,14 @@ impl Shard {
         if item.version() <= self.flushed {
             return;
         }
-        recount.bytes_live += item.item_len() as u64;
-        recount.bytes_payload += payload_bytes(item);
-        recount.items += u64::from(item.present() & present::CHUNK == 0);
-        if let Some(expiry) = item.expiry()
-            && self.calendar.counts_as_expired(item.written_at(), expiry)
+        let weight = Weight::of(item);
+        recount.bytes_live += weight.len as u64;
+        recount.bytes_payload += weight.payload;
+        recount.items += weight.items;
+        if let Some(expiry) = weight.expiry
+            && self.calendar.counts_as_expired(weight.written_at(), expiry)
         {
-            recount.bytes_expired += (item.item_len() + chunk_expiry_bytes(item)) as u64;
+            recount.bytes_expired += (weight.len + weight.chunks) as u64;
         }
     }
 

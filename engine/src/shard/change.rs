@@ -1,20 +1,19 @@
 //! Changing what is there: delete, arithmetic, expiry, ranges.
 
 use super::edit::To;
-use super::write::{Linked, Stored, absolute, over};
+use super::write::{Linked, absolute, over};
 use super::{Key, Shard};
 use crate::changes::Cause;
 use crate::command::{
     Arithmetic, Body, Delete, Delta, Expire, ExpireCondition, Expiry, Meta, Millis, Number, Outcome, Refusal,
-    Value,
 };
 use crate::extended::Extended;
 use crate::index::{Place, Slot};
-use crate::item::{Header, state};
+use crate::item::{Header, present, state};
 use std::borrow::Cow;
 
-/// Longest text of a number of 64 bits: a float without exponent has up to 309 digits before the point and 17 behind.
-const NUMBER_BYTES_MAX: usize = 340;
+/// So many digits are a number of 64 bits, whatever they are.
+const DIGITS_SURE: usize = 19;
 
 impl Shard {
     /// A key's live item; a placeholder only if the client sees those.
@@ -109,10 +108,12 @@ impl Shard {
         if ask.compare.is_some_and(|compare| compare != item.token()) {
             return Ok(Outcome::Exists);
         }
-        let Value::Inline(text) = self.found(at).value else { return Err(Refusal::NotANumber) };
-        let number = text.with_copy(|text| ask.delta.apply(text))?;
-        let mut buffer = [0; NUMBER_BYTES_MAX];
-        let text = write_number(number, &mut buffer)?;
+        if item.present() & present::CHAIN_HEAD != 0 {
+            return Err(Refusal::NotANumber);
+        }
+        let number = item.value().with_copy(|text| ask.delta.apply(text))?;
+        let mut digits = itoa::Buffer::new();
+        let text = text_of(number, &mut digits)?;
         let version = self.clock.next(now);
         let old = item.header();
         let header = Header {
@@ -129,9 +130,9 @@ impl Shard {
             self.remove(place, slot, key.hash, Cause::Deleted, version);
             return Ok(Outcome::Counter { number, meta });
         }
-        let at = self.store_over(Some((place, slot)), key, header, &text, now)?.at;
+        self.store_over(Some((place, slot)), key, header, &text, now)?;
         self.stats.writes.add(1);
-        Ok(Outcome::Counter { number, meta: self.meta(at) })
+        Ok(Outcome::Counter { number, meta: header.meta(text.len() as u64) })
     }
 
     /// A counter that is not there yet.
@@ -143,8 +144,8 @@ impl Shard {
     ) -> Result<Outcome<'static>, Refusal> {
         let Some((number, expiry)) = ask.initial else { return Ok(Outcome::Miss) };
         self.check(key, 0)?;
-        let mut buffer = [0; NUMBER_BYTES_MAX];
-        let text = write_number(number, &mut buffer)?;
+        let mut digits = itoa::Buffer::new();
+        let text = text_of(number, &mut digits)?;
         let version = self.clock.next(now);
         let header = Header {
             version,
@@ -161,9 +162,9 @@ impl Shard {
             }
             return Ok(Outcome::Counter { number, meta });
         }
-        let at = self.store(key, header, &text, now)?.at;
+        self.store(key, header, &text, now)?;
         self.stats.writes.add(1);
-        Ok(Outcome::Counter { number, meta: self.meta(at) })
+        Ok(Outcome::Counter { number, meta: header.meta(text.len() as u64) })
     }
 
     pub(super) fn set_range(
@@ -177,7 +178,8 @@ impl Shard {
         if result.is_err() {
             self.upload_drop(value);
         }
-        self.stored(result.map(Stored::from), false)
+        let result = result.map(|linked| self.told(linked));
+        self.stored(result, false)
     }
 
     fn change_range(
@@ -223,19 +225,16 @@ fn holds(condition: ExpireCondition, old: Option<Millis>, new: Option<Millis>) -
 impl Delta {
     /// The number after the step, from the text of the number before.
     fn apply(self, text: &[u8]) -> Result<Number, Refusal> {
-        let decimal = || std::str::from_utf8(text).map_err(|_| Refusal::NotANumber);
         match self {
             Delta::Increment(by) => Ok(Number::Unsigned(unsigned(text)?.wrapping_add(by))),
             Delta::Decrement(by) => Ok(Number::Unsigned(unsigned(text)?.saturating_sub(by))),
-            Delta::Signed(by) => {
-                signed(decimal()?)?.checked_add(by).map(Number::Signed).ok_or(Refusal::Overflow)
-            }
+            Delta::Signed(by) => signed(text)?.checked_add(by).map(Number::Signed).ok_or(Refusal::Overflow),
             Delta::Extended(by) => {
                 let sum = Extended::parse(text).ok_or(Refusal::NotANumber)?.plus(by);
                 if sum.is_finite() { Ok(Number::Extended(sum)) } else { Err(Refusal::Overflow) }
             }
             Delta::Float(by) => {
-                let sum = float(decimal()?)? + by;
+                let sum = float(text)? + by;
                 if sum.is_finite() { Ok(Number::Float(sum)) } else { Err(Refusal::Overflow) }
             }
         }
@@ -256,8 +255,7 @@ fn unsigned(text: &[u8]) -> Result<u64, Refusal> {
     if !behind.first().is_none_or(is_space) {
         return Err(Refusal::NotANumber);
     }
-    let digits = std::str::from_utf8(digits).map_err(|_| Refusal::NotANumber)?;
-    let number: u64 = digits.parse().map_err(|_| Refusal::NotANumber)?;
+    let number = decimal(digits)?;
     match (is_negative, number.wrapping_neg()) {
         (false, _) => Ok(number),
         // `strtoull` takes a negative number modulo 2^64, and memcached refuses what is still negative then.
@@ -267,36 +265,47 @@ fn unsigned(text: &[u8]) -> Result<u64, Refusal> {
 }
 
 /// As Redis reads one: no plus, no leading zero, no space.
-fn signed(text: &str) -> Result<i64, Refusal> {
-    let digits = text.strip_prefix('-').unwrap_or(text);
-    if digits.starts_with('+') || (digits.starts_with('0') && text != "0") {
+fn signed(text: &[u8]) -> Result<i64, Refusal> {
+    let (is_negative, digits) = match text {
+        [b'-', digits @ ..] => (true, digits),
+        digits => (false, digits),
+    };
+    if digits.first() == Some(&b'0') && text != b"0" {
         return Err(Refusal::NotANumber);
     }
-    text.parse().map_err(|_| Refusal::NotANumber)
+    let size = decimal(digits)?;
+    let number = if is_negative { 0_i64.checked_sub_unsigned(size) } else { size.try_into().ok() };
+    number.ok_or(Refusal::NotANumber)
 }
 
-fn float(text: &str) -> Result<f64, Refusal> {
+/// The number that digits are, and nothing but digits.
+fn decimal(digits: &[u8]) -> Result<u64, Refusal> {
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return Err(Refusal::NotANumber);
+    }
+    let digit = |byte: &u8| u64::from(byte & 15);
+    let (front, back) = digits.split_at(digits.len().min(DIGITS_SURE));
+    let front = front.iter().fold(0, |number: u64, byte| number * 10 + digit(byte));
+    let number = back.iter().try_fold(front, |number, byte| number.checked_mul(10)?.checked_add(digit(byte)));
+    number.ok_or(Refusal::NotANumber)
+}
+
+fn float(text: &[u8]) -> Result<f64, Refusal> {
+    let text = std::str::from_utf8(text).map_err(|_| Refusal::NotANumber)?;
     let number: f64 = text.parse().map_err(|_| Refusal::NotANumber)?;
     if number.is_finite() { Ok(number) } else { Err(Refusal::NotANumber) }
 }
 
-/// Writes a number as its value will be.
-fn write_number(number: Number, buffer: &mut [u8; NUMBER_BYTES_MAX]) -> Result<Cow<'_, [u8]>, Refusal> {
-    use std::io::Write;
-    let mut rest = &mut buffer[..];
-    let written = match number {
-        Number::Unsigned(number) => rest.write_all(itoa::Buffer::new().format(number).as_bytes()),
-        Number::Signed(number) => rest.write_all(itoa::Buffer::new().format(number).as_bytes()),
-        Number::Float(number) => write!(rest, "{number}"),
-        // Up to 4,933 digits: the buffer is not made for those.
-        Number::Extended(number) if number.is_finite() => {
-            return Ok(Cow::Owned(number.to_string().into_bytes()));
-        }
-        Number::Extended(_) => return Err(Refusal::Overflow),
-    };
-    let left = rest.len();
-    written.map_err(|_| Refusal::Overflow)?;
-    Ok(Cow::Borrowed(&buffer[..NUMBER_BYTES_MAX - left]))
+/// A number as its value will be, without an exponent.
+#[inline]
+fn text_of(number: Number, digits: &mut itoa::Buffer) -> Result<Cow<'_, [u8]>, Refusal> {
+    match number {
+        Number::Unsigned(number) => Ok(Cow::Borrowed(digits.format(number).as_bytes())),
+        Number::Signed(number) => Ok(Cow::Borrowed(digits.format(number).as_bytes())),
+        Number::Float(number) if number.is_finite() => Ok(Cow::Owned(number.to_string().into_bytes())),
+        Number::Extended(number) if number.is_finite() => Ok(Cow::Owned(number.to_string().into_bytes())),
+        Number::Float(_) | Number::Extended(_) => Err(Refusal::Overflow),
+    }
 }
 
 #[cfg(test)]
@@ -310,6 +319,7 @@ mod tests {
             ("18446744073709551615", u64::MAX),
             (" \t\n\x0b\x0c\r12 \r\n", 12),
             ("+12", 12),
+            ("0000000000000000000000012", 12),
             ("12 abc", 12),
             ("-0", 0),
             ("-18446744073709551615", 1),
@@ -317,28 +327,41 @@ mod tests {
             assert_eq!(unsigned(text.as_bytes()), Ok(number), "{text:?}");
         }
         assert_eq!(unsigned(b"1 \xff"), Ok(1));
-        for bad in
-            ["", "  ", "+", "+-1", "- 1", "-1", "1.0", "12x", "12\0", "1\u{e9}", "18446744073709551616"]
-        {
+        for bad in [
+            "",
+            "  ",
+            "+",
+            "+-1",
+            "- 1",
+            "-1",
+            "1.0",
+            "12x",
+            "12\0",
+            "1\u{e9}",
+            "18446744073709551616",
+            "100000000000000000000",
+        ] {
             assert_eq!(unsigned(bad.as_bytes()), Err(Refusal::NotANumber), "{bad:?}");
         }
-        assert_eq!(signed("-9223372036854775808"), Ok(i64::MIN));
-        for bad in ["", "+1", "01", "-0", "1 ", "9223372036854775808"] {
-            assert_eq!(signed(bad), Err(Refusal::NotANumber), "{bad}");
+        assert_eq!(signed(b"-9223372036854775808"), Ok(i64::MIN));
+        assert_eq!(signed(b"9223372036854775807"), Ok(i64::MAX));
+        assert_eq!(signed(b"0"), Ok(0));
+        for bad in ["", "-", "+1", "01", "-0", "1 ", "9223372036854775808", "-9223372036854775809"] {
+            assert_eq!(signed(bad.as_bytes()), Err(Refusal::NotANumber), "{bad}");
         }
     }
 
     #[test]
     fn numbers_are_written_without_exponent() {
-        let mut buffer = [0; NUMBER_BYTES_MAX];
-        let mut text = |number| write_number(number, &mut buffer).unwrap().into_owned();
+        let mut digits = itoa::Buffer::new();
+        let mut text = |number| text_of(number, &mut digits).unwrap().into_owned();
         assert_eq!(text(Number::Float(10.6)), b"10.6");
         assert_eq!(text(Number::Float(5e3)), b"5000");
         assert_eq!(text(Number::Float(f64::MAX)).len(), 309);
         assert_eq!(text(Number::Signed(-7)), b"-7");
         assert_eq!(text(Number::Extended(Extended::parse(b"1e4932").unwrap())).len(), 4933);
         let infinity = Number::Extended(Extended::parse(b"inf").unwrap());
-        assert_eq!(write_number(infinity, &mut buffer), Err(Refusal::Overflow));
+        assert_eq!(text_of(infinity, &mut digits), Err(Refusal::Overflow));
     }
 
     #[test]

@@ -11,7 +11,7 @@
 
 use super::plan::{self, Part, Shape};
 use super::write::Linked;
-use super::{Key, Shard, out_of_memory};
+use super::{Key, Shard, Weight, out_of_memory};
 use crate::chain::{
     ChainList, EXTENT_BYTES, EXTENT_LEN_MAX, Extent, LIST_HEAD_BYTES, ListWriter, ORDINAL_BYTES, Upload,
     has_ordinals,
@@ -378,7 +378,7 @@ impl Shard {
             self.segments.bytes_mut(at, 8).copy_from_slice(&chain.to_le_bytes());
             if !counted {
                 // Begun before a flush, which has taken it out of the accounts.
-                self.enter(at);
+                self.enter(&Weight::of(&self.segments.item(at)));
             }
             let ordinal_at = at + self.segments.item(at).value_at() as u64;
             let ordinal = (first + ordinal).to_le_bytes();

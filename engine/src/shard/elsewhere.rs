@@ -56,7 +56,8 @@ impl Shard {
         let (header, value_at) = (item.header(), item.value_at());
         let key = Key { bytes: &bytes[value_at - item.key_len()..value_at], space: item.space(), hash };
         let at = self.room(key, &header, item.value_len(), now)?;
-        self.fill(at, &header, key, &bytes[value_at..value_at + item.value_len()]);
+        let out = self.segments.bytes_mut(at, header.item_len(key.bytes.len(), item.value_len()));
+        header.write_item(key.bytes, item.value(), out);
         // Making room may have cost the entry its place in the index; the item is here all the same.
         if let Some((place, _)) = self.entry_at(hash, ticket) {
             self.index.remove_elsewhere(place, hash);

@@ -1,7 +1,7 @@
 //! Long values, received in slices.
 
 use super::write::Linked;
-use super::{Key, Shard, out_of_memory};
+use super::{Key, Shard, Weight, out_of_memory};
 use crate::chain::{EXTENT_BYTES, Extent, LIST_HEAD_BYTES, ListWriter, ORDINAL_BYTES, Upload};
 use crate::command::{Body, Millis, Refusal, UploadId};
 use crate::item::{Header, present};
@@ -172,7 +172,7 @@ impl Shard {
         let out = self.segments.bytes_mut(at, len);
         let value_at = header.write(key.bytes, value_bytes, out);
         out.slice(value_at..value_at + ORDINAL_BYTES).copy_from_slice(&ordinal.to_le_bytes());
-        self.enter(at);
+        self.enter(&Weight::of(&self.segments.item(at)));
         self.segments.pin(self.segments.segment_of(at));
         Ok(Extent::chunk(ordinal, at, data))
     }

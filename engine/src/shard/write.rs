@@ -1,7 +1,7 @@
 //! Storing: conditions, room, index.
 
 use super::edit::To;
-use super::{Key, Shard, out_of_memory};
+use super::{Key, Shard, Weight, out_of_memory};
 use crate::bytes::Bytes;
 use crate::changes::Cause;
 use crate::command::{Body, Expiry, Found, Meta, Millis, Outcome, Refusal, Write, WriteMode};
@@ -104,12 +104,8 @@ impl Shard {
         match result {
             Ok(stored) => {
                 self.stats.writes.add(1);
-                let meta = match stored.new {
-                    New::At(at) => self.meta(at),
-                    New::Over(meta) => meta,
-                };
-                let old = self.shown(stored.old.filter(|_| want_old));
-                Outcome::Stored { meta, old }
+                let old = if want_old { self.shown(stored.old) } else { None };
+                Outcome::Stored { meta: stored.meta, old }
             }
             Err(refusal) => Outcome::Refused(refusal),
         }
@@ -155,7 +151,13 @@ impl Shard {
         if header.item_len(key.bytes.len(), bytes.len()) > self.item_bytes_max() {
             return self.write_long(key, header, write.value, now);
         }
-        self.store_over(found, key, header, bytes, now).map(Stored::from)
+        let linked = self.store_over(found, key, header, bytes, now)?;
+        Ok(Stored { meta: header.meta(bytes.len() as u64), old: linked.old })
+    }
+
+    /// What the answer says of an item that was linked.
+    pub(super) fn told(&self, linked: Linked) -> Stored {
+        Stored { meta: self.meta(linked.at), old: linked.old }
     }
 
     /// The expiry of the item that a write replaces.
@@ -186,7 +188,7 @@ impl Shard {
             Body::Bytes(bytes) => self.upload_whole(key, bytes, now)?,
             Body::Upload(upload) => upload,
         };
-        self.commit(key, header, upload, now).map(Stored::from)
+        self.commit(key, header, upload, now).map(|linked| self.told(linked))
     }
 
     /// A write that is over as it comes: only what was there goes.
@@ -204,7 +206,7 @@ impl Shard {
             expiry: absolute(write.expiry, None),
             ..Meta::default()
         };
-        Stored { new: New::Over(meta), old }
+        Stored { meta, old }
     }
 
     /// Writes a plain item for a key, in place of whatever it had.
@@ -229,8 +231,9 @@ impl Shard {
         now: Millis,
     ) -> Result<Linked, Refusal> {
         let steps = self.reclaim.steps();
-        let at = self.room_beside(found, key, &header, value.len(), now)?;
-        self.fill(at, &header, key, value);
+        let len = header.item_len(key.bytes.len(), value.len());
+        let at = self.room_beside(found, key.hash, &header, len, now)?;
+        header.write_item(key.bytes, Bytes::from(value), self.segments.bytes_mut(at, len));
         // Making room moves items; most writes make none.
         let found = if steps == self.reclaim.steps() { found } else { self.find(key) };
         let old = self.link_over(found, key.hash, at, false);
@@ -278,28 +281,29 @@ impl Shard {
         value_bytes: usize,
         now: Millis,
     ) -> Result<u64, Refusal> {
-        self.room_beside(self.find(key), key, header, value_bytes, now)
+        let len = header.item_len(key.bytes.len(), value_bytes);
+        self.room_beside(self.find(key), key.hash, header, len, now)
     }
 
-    /// As [`Shard::room`], for a key whose item has been looked up already.
+    /// As [`Shard::room`], for an item of `len` bytes and a key whose item has been looked up already.
     #[inline]
     fn room_beside(
         &mut self,
         there: Option<(Place, Slot)>,
-        key: Key<'_>,
+        hash: u64,
         header: &Header,
-        value_bytes: usize,
+        len: usize,
         now: Millis,
     ) -> Result<u64, Refusal> {
         let queue = match there {
             Some((_, slot)) => self.segments.header(self.segments.segment_of(slot.location())).queue,
             None => {
                 self.grow_index();
-                self.eviction.admit(key.hash)
+                self.eviction.admit(hash)
             }
         };
         let class = class_of(header.expiry, now);
-        self.append(queue, class, header.item_len(key.bytes.len(), value_bytes), header.expiry, now)
+        self.append(queue, class, len, header.expiry, now)
     }
 
     /// Appends room, making some if there is none.
@@ -322,13 +326,6 @@ impl Shard {
         }
     }
 
-    /// Writes an item into its room.
-    #[inline]
-    pub(super) fn fill(&mut self, at: u64, header: &Header, key: Key<'_>, value: &[u8]) {
-        let out = self.segments.bytes_mut(at, header.item_len(key.bytes.len(), value.len()));
-        header.write_item(key.bytes, Bytes::from(value), out);
-    }
-
     /// Points the index at a new item, and kills the one it replaces (without its chunks, if they were
     /// `adopted`). Returns where that one lies: its bytes are there until the next command.
     #[inline]
@@ -342,15 +339,22 @@ impl Shard {
         if there.is_none() {
             self.supersede(hash);
         }
-        self.put_in_index(there, hash, at, adopted);
-        self.changed(Cause::Written, at, hash, self.segments.item(at).version());
+        let version = self.put_in_index(there, hash, at, adopted);
+        self.changed(Cause::Written, at, hash, version);
         there.map(|(_, old)| old.location())
     }
 
-    /// As [`Shard::link_over`], for an item that is not new.
+    /// As [`Shard::link_over`], for an item that is not new. Returns its version.
     #[inline]
-    pub(super) fn put_in_index(&mut self, there: Option<(Place, Slot)>, hash: u64, at: u64, adopted: bool) {
-        let slot = Slot::new(hash, at, self.segments.item(at).item_len());
+    pub(super) fn put_in_index(
+        &mut self,
+        there: Option<(Place, Slot)>,
+        hash: u64,
+        at: u64,
+        adopted: bool,
+    ) -> u64 {
+        let weight = Weight::of(&self.segments.item(at));
+        let slot = Slot::new(hash, at, weight.len);
         match there {
             Some((place, old)) => {
                 // Dead before the new one is published: whoever has seen that never reads the old value after it.
@@ -360,15 +364,15 @@ impl Shard {
                     self.kill(old.location());
                 }
                 self.index.replace(place, slot.with_frequency(old.frequency()));
-                self.enter(at);
             }
             None => {
                 while self.index.insert(hash, slot).is_err() {
                     self.drop_coldest_near(hash);
                 }
-                self.enter(at);
             }
         }
+        self.enter(&weight);
+        weight.version
     }
 
     #[cold]
@@ -472,7 +476,7 @@ impl Shard {
         let old = self.hold(Some(at));
         let result = self.put(key, header, old, (to, write.value), now);
         self.let_go(Some(at), old);
-        result.map(Stored::from)
+        result.map(|linked| self.told(linked))
     }
 }
 
@@ -484,21 +488,9 @@ pub(super) struct Linked {
     pub(super) old: Option<u64>,
 }
 
-impl From<Linked> for Stored {
-    fn from(linked: Linked) -> Stored {
-        Stored { new: New::At(linked.at), old: linked.old }
-    }
-}
-
 /// What a write came to.
 pub(super) struct Stored {
-    pub(super) new: New,
+    pub(super) meta: Meta,
     /// Where the item before was; its bytes are there until the next command.
     pub(super) old: Option<u64>,
-}
-
-pub(super) enum New {
-    At(u64),
-    /// Its time was over as it came.
-    Over(Meta),
 }
