@@ -35,6 +35,11 @@ impl<'s> BytesMut<'s> {
         unsafe { BytesMut::new(words.as_mut_ptr().cast(), size_of_val(words)) }
     }
 
+    #[inline]
+    pub(crate) fn len(self) -> usize {
+        self.len
+    }
+
     /// # Panics
     /// If the part is not inside.
     #[inline]

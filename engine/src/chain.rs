@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!  head, an item with the key; its value:
-//!  | value bytes u64 | stored bytes u64 | chain u64 | next ordinal u64 | extent u64 ... | location u64 ... |
-//!   \_______________________________ self-contained ________________________________/ \__ DRAM alone __/
+//!  | value bytes u64 | stored bytes u64 | chain u64 | next ordinal u64 | extent u64 ... | location u64 ... | judged u64 |
+//!   \_______________________________ self-contained ________________________________/ \_________ DRAM alone _________/
 //!  chunk, an item with the same key; its value:   | ordinal u64 | data ...
 //!
 //!  extent   63        40 39                      0
@@ -14,13 +14,14 @@
 //! that of every chunk once it has a head; ordinals are given once in a chain and never again. A chunk carries the key, so
 //! whoever meets one (in its segment, on a medium, on a stream) finds its slot and its head. Where chunks lie is what DRAM
 //! remembers: the locations behind the extents, in the same order; without them the list is complete everywhere else.
+//! *judged* is the latest segment that had been opened when eviction last decided to keep the chain.
 //!
 //! An *extent* is a piece of the value: a chunk, or a *hole*, zeros that are stored nowhere. The value's bytes are
 //! those of its extents, one behind the other; the stored ones are those of its chunks.
 //!
 //! A new head may take over chunks of the old one (touch, append, a range written): only the list is written again. A
-//! chunk itself never changes once it is in a list, so whoever reads it from afar reads on; its location changes when it is
-//! moved.
+//! chunk itself never changes once it is in a list, and neither does a list once its head can be found, so whoever reads them
+//! from afar reads on: a chunk that moves takes a new head with it.
 
 use crate::bytes::Bytes;
 use crate::bytes_mut::BytesMut;
@@ -28,9 +29,9 @@ use crate::command::{Millis, UploadId};
 use crate::index::LOCATION_BYTES_MAX;
 
 /// Bytes of the list before the extents.
-pub(crate) const LIST_HEAD_BYTES: usize = 32;
+const LIST_HEAD_BYTES: usize = 32;
 /// Bytes of the list for each extent: itself and its location.
-pub(crate) const EXTENT_BYTES: usize = 16;
+const EXTENT_BYTES: usize = 16;
 /// Bytes of a chunk's value before its data: the ordinal.
 pub(crate) const ORDINAL_BYTES: usize = 8;
 
@@ -83,6 +84,16 @@ impl Extent {
     }
 }
 
+/// Bytes of a list of so many extents.
+pub(crate) fn list_bytes(extents: usize) -> usize {
+    LIST_HEAD_BYTES + extents * EXTENT_BYTES + WORD
+}
+
+/// Extents of a list of so many bytes.
+fn extents_of(list_bytes: usize) -> usize {
+    (list_bytes - LIST_HEAD_BYTES - WORD) / EXTENT_BYTES
+}
+
 /// Whether a chain can give `count` more ordinals.
 pub(crate) fn has_ordinals(next: u64, count: usize) -> bool {
     next + (count as u64) < HOLE
@@ -94,7 +105,7 @@ pub(crate) struct ChainList<'s>(Bytes<'s>);
 
 impl<'s> ChainList<'s> {
     pub(crate) fn new(bytes: Bytes<'s>) -> ChainList<'s> {
-        debug_assert!(bytes.len() >= LIST_HEAD_BYTES, "a chain head has a list");
+        debug_assert!(bytes.len() >= list_bytes(0), "a chain head has a list");
         ChainList(bytes)
     }
 
@@ -118,9 +129,14 @@ impl<'s> ChainList<'s> {
         self.0.word(3 * WORD)
     }
 
+    /// What had been opened when eviction last kept the chain; 0: it has not met it yet.
+    pub(crate) fn judged(&self) -> u64 {
+        self.0.word(self.0.len() - WORD)
+    }
+
     /// Number of extents.
     pub(crate) fn len(&self) -> usize {
-        (self.0.len() - LIST_HEAD_BYTES) / EXTENT_BYTES
+        extents_of(self.0.len())
     }
 
     pub(crate) fn extent(&self, number: usize) -> Extent {
@@ -132,10 +148,9 @@ impl<'s> ChainList<'s> {
         (0..self.len()).map(move |number| self.extent(number))
     }
 
-    /// The extent whose chunk lies at a location, and where that location stands from the start of the list.
-    pub(crate) fn position(self, location: u64) -> Option<(usize, Extent)> {
-        let number = self.extents().position(|extent| extent.location() == Some(location))?;
-        Some((LIST_HEAD_BYTES + (self.len() + number) * WORD, self.extent(number)))
+    /// The number of the extent whose chunk lies at a location.
+    pub(crate) fn position(self, location: u64) -> Option<usize> {
+        self.extents().position(|extent| extent.location() == Some(location))
     }
 
     /// Bytes of the list that mean the same everywhere.
@@ -158,7 +173,7 @@ pub(crate) struct ListWriter {
 impl ListWriter {
     /// For a list of `list_bytes` bytes.
     pub(crate) fn new(list_bytes: usize) -> ListWriter {
-        let extents = (list_bytes - LIST_HEAD_BYTES) / EXTENT_BYTES;
+        let extents = extents_of(list_bytes);
         ListWriter { extents, written: 0, value_bytes: 0, stored_bytes: 0 }
     }
 
@@ -173,14 +188,27 @@ impl ListWriter {
         self.stored_bytes += if extent.location().is_some() { extent.len() } else { 0 };
     }
 
-    /// Writes what stands before the extents.
-    pub(crate) fn finish(self, list: BytesMut<'_>, chain: u64, next_ordinal: u64) {
+    /// Writes what stands before the extents and behind the locations.
+    pub(crate) fn finish(self, list: BytesMut<'_>, chain: u64, next_ordinal: u64, judged: u64) {
         debug_assert_eq!(self.extents, self.written);
+        set_judged(list, judged);
         let words = [self.value_bytes, self.stored_bytes, chain, next_ordinal];
         for (number, word) in words.into_iter().enumerate() {
             list.slice(number * WORD..(number + 1) * WORD).copy_from_slice(&word.to_le_bytes());
         }
     }
+}
+
+/// Changes a list that nobody can find yet: the chunk of an extent lies elsewhere.
+pub(crate) fn set_location(list: BytesMut<'_>, number: usize, location: u64) {
+    let at = LIST_HEAD_BYTES + (extents_of(list.len()) + number) * WORD;
+    list.slice(at..at + WORD).copy_from_slice(&location.to_le_bytes());
+}
+
+/// Changes a list that nobody can find yet: see [`ChainList::judged`].
+pub(crate) fn set_judged(list: BytesMut<'_>, judged: u64) {
+    let at = list.len() - WORD;
+    list.slice(at..at + WORD).copy_from_slice(&judged.to_le_bytes());
 }
 
 /// A value under way into the shard: its chunks are written, nobody can find them yet, and their segments are
@@ -225,19 +253,24 @@ mod tests {
     #[test]
     fn a_list_reads_back_and_finds_its_chunks() {
         let extents = [Extent::chunk(4, 8, 100), Extent::hole(EXTENT_LEN_MAX), Extent::chunk(0, 24, 7)];
-        let mut words = [0; (LIST_HEAD_BYTES + 3 * EXTENT_BYTES) / WORD];
+        let mut words = vec![0; list_bytes(3) / WORD];
         let mut writer = ListWriter::new(words.len() * WORD);
         extents.into_iter().for_each(|extent| writer.push(BytesMut::of(&mut words), extent));
-        writer.finish(BytesMut::of(&mut words), 7, 5);
+        writer.finish(BytesMut::of(&mut words), 7, 5, 6);
         let bytes = bytes_of(&words);
         let list = ChainList::new(Bytes::from(&bytes[..]));
         assert_eq!((list.value_bytes(), list.stored_bytes()), (EXTENT_LEN_MAX + 107, 107));
-        assert_eq!((list.chain(), list.next_ordinal()), (7, 5));
+        assert_eq!((list.chain(), list.next_ordinal(), list.judged()), (7, 5, 6));
         assert_eq!(list.extents().collect::<Vec<_>>(), extents);
         assert_eq!((list.len(), list.extent(2)), (3, extents[2]));
-        assert_eq!(list.position(24), Some((LIST_HEAD_BYTES + 5 * WORD, extents[2])));
-        assert_eq!(list.position(32), None);
+        assert_eq!((list.position(24), list.position(32)), (Some(2), None));
         assert_eq!(list.self_contained().len(), LIST_HEAD_BYTES + 3 * WORD);
+        set_location(BytesMut::of(&mut words), 2, 48);
+        set_judged(BytesMut::of(&mut words), 9);
+        let bytes = bytes_of(&words);
+        let list = ChainList::new(Bytes::from(&bytes[..]));
+        assert_eq!((list.position(48), list.judged()), (Some(2), 9));
+        assert_eq!((list.extent(0), list.extent(1)), (extents[0], extents[1]));
     }
 
     #[test]

@@ -188,6 +188,11 @@ impl Segments {
         self.count - self.free()
     }
 
+    /// The sequence of the latest segment that was opened.
+    pub(crate) fn opened(&self) -> u64 {
+        self.sequence
+    }
+
     pub(crate) fn header(&self, segment: u32) -> &SegmentHeader {
         &self.headers[segment as usize]
     }

@@ -13,8 +13,7 @@ use super::plan::{self, Part, Shape};
 use super::write::Linked;
 use super::{Key, Shard, Weight, out_of_memory};
 use crate::chain::{
-    ChainList, EXTENT_BYTES, EXTENT_LEN_MAX, Extent, LIST_HEAD_BYTES, ListWriter, ORDINAL_BYTES, Upload,
-    has_ordinals,
+    ChainList, EXTENT_LEN_MAX, Extent, ListWriter, ORDINAL_BYTES, Upload, has_ordinals, list_bytes,
 };
 use crate::command::{Body, Millis, Refusal};
 use crate::item::{Header, present};
@@ -223,7 +222,7 @@ impl Shard {
         new_chunks: usize,
         now: Millis,
     ) -> Result<(u64, Option<u64>), Refusal> {
-        let list_bytes = LIST_HEAD_BYTES + extents * EXTENT_BYTES;
+        let list_bytes = list_bytes(extents);
         if header.item_len(key.bytes.len(), list_bytes) > self.item_bytes_max() {
             return Err(Refusal::ValueTooLarge);
         }
@@ -356,7 +355,8 @@ impl Shard {
             }
         }
         let next = behind + uploaded.len() as u64;
-        writer.finish(self.segments.bytes_mut(list_at, list_bytes), chain, next);
+        let judged = head.map_or(0, |head| self.list(head).judged());
+        writer.finish(self.segments.bytes_mut(list_at, list_bytes), chain, next, judged);
     }
 
     /// Chunks of the old list that the new one does not have die.

@@ -175,13 +175,13 @@ mod tests {
     use super::*;
     use crate::bytes::Bytes;
     use crate::bytes_mut::{BytesMut, bytes_of};
-    use crate::chain::{EXTENT_BYTES, LIST_HEAD_BYTES, ListWriter};
+    use crate::chain::{ListWriter, list_bytes};
 
     const CHUNK: u64 = 1000;
 
     /// A list: positive lengths are chunks, negative ones holes.
     fn list(lengths: &[i64]) -> Vec<u8> {
-        let mut words = vec![0; (LIST_HEAD_BYTES + lengths.len() * EXTENT_BYTES) / 8];
+        let mut words = vec![0; list_bytes(lengths.len()) / 8];
         let mut writer = ListWriter::new(words.len() * 8);
         for (number, &len) in lengths.iter().enumerate() {
             let extent = match u64::try_from(len) {
@@ -190,7 +190,7 @@ mod tests {
             };
             writer.push(BytesMut::of(&mut words), extent);
         }
-        writer.finish(BytesMut::of(&mut words), 1, 100);
+        writer.finish(BytesMut::of(&mut words), 1, 100, 0);
         bytes_of(&words)
     }
 

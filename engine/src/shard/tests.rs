@@ -2,6 +2,7 @@
 
 mod accounts;
 mod bounds;
+mod chains;
 mod elsewhere;
 mod long_values;
 mod readers;

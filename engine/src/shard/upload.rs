@@ -2,7 +2,7 @@
 
 use super::write::Linked;
 use super::{Key, Shard, Weight, out_of_memory};
-use crate::chain::{EXTENT_BYTES, Extent, LIST_HEAD_BYTES, ListWriter, ORDINAL_BYTES, Upload};
+use crate::chain::{Extent, ListWriter, ORDINAL_BYTES, Upload, list_bytes};
 use crate::command::{Body, Millis, Refusal, UploadId};
 use crate::item::{Header, present};
 use crate::segments::CLASS_CHUNK;
@@ -239,7 +239,7 @@ impl Shard {
         let list = item.slice(value_at..value_at + list_bytes);
         let mut writer = ListWriter::new(list_bytes);
         upload.extents.iter().for_each(|&extent| writer.push(list, extent));
-        writer.finish(list, header.version, upload.extents.len() as u64);
+        writer.finish(list, header.version, upload.extents.len() as u64, 0);
         Ok(at)
     }
 
@@ -266,9 +266,4 @@ impl Shard {
         self.upload_append(id, bytes, now)?;
         Ok(id)
     }
-}
-
-/// Bytes of a list of so many extents.
-fn list_bytes(extents: usize) -> usize {
-    LIST_HEAD_BYTES + extents * EXTENT_BYTES
 }
