@@ -29,7 +29,7 @@ pub struct Command<'a> {
 }
 
 /// What to do with the key.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Op<'a> {
     Read(Read),
     Write(Write<'a>),
@@ -56,7 +56,7 @@ pub enum Expiry {
 }
 
 /// Look an item up.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Read {
     /// New expiry given with the read (gat, meta `T`, GETEX).
     pub expiry: Expiry,
@@ -94,7 +94,7 @@ pub enum WriteMode {
 }
 
 /// Where the bytes of a new value are.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Body<'a> {
     Bytes(&'a [u8]),
     /// Already in the shard, received in slices: see [`crate::Shard::upload_begin`].
@@ -106,7 +106,7 @@ pub enum Body<'a> {
 pub struct UploadId(pub u32);
 
 /// Store a value.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Write<'a> {
     pub mode: WriteMode,
     pub value: Body<'a>,
@@ -147,7 +147,7 @@ impl<'a> Write<'a> {
 }
 
 /// Remove an item, or take its value's worth. A placeholder goes in any case, and its lease with it.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Delete {
     /// Only if the item's token is this one.
     pub compare: Option<u64>,
@@ -164,7 +164,7 @@ pub struct Delete {
 }
 
 /// Count up or down on a value that is a decimal number.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Arithmetic {
     pub delta: Delta,
     /// On a miss, create the item with this number and expiry (meta `N` and `J`; Redis: zero).
@@ -201,7 +201,7 @@ pub enum Number {
 }
 
 /// Change the expiry of an existing item, which counts as an access.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Expire {
     pub expiry: Expiry,
     pub condition: ExpireCondition,

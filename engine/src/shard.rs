@@ -66,7 +66,8 @@ pub struct ShardConfig {
     /// Longest value, bytes.
     pub value_bytes_max: u64,
     pub eviction: Algorithm,
-    /// Seeds the hash; another one every start keeps outsiders from choosing keys that collide.
+    /// Seeds the hash; another one every start keeps outsiders from choosing keys that collide. One for all shards of a
+    /// server: a request that goes on to another shard takes its hash along.
     pub seed: u64,
     /// The time of the start.
     pub now: Millis,

@@ -33,9 +33,12 @@ pub(crate) mod mail;
 mod owned;
 mod pool;
 mod push;
+mod queue;
 mod ready;
 mod settle;
 mod sweep;
+#[cfg(test)]
+mod testing;
 pub(crate) mod view;
 
 pub(crate) use self::budget::{BudgetConfig, FLOOR_SHARE};
@@ -277,7 +280,7 @@ impl<T: Transport, C: Clock> Worker<T, C> {
             self.core.append_input(conn, self.transport.received(buffer, len));
             self.transport.recycle(buffer);
         }
-        if let Some((conn, input)) = self.core.next_ready() {
+        if let Some((conn, input)) = self.core.next_ready(0) {
             self.sources.push(Source { conn, bytes: SourceBytes::Own(input) });
         }
     }
@@ -290,7 +293,7 @@ impl<T: Transport, C: Clock> Worker<T, C> {
             && !self.core.is_in_round(conn)
         {
             self.arrivals.pop_front();
-            if self.core.takes_in_place(conn, len) {
+            if self.core.takes_in_place(conn, len, self.sources.len()) {
                 self.sources.push(Source { conn, bytes: SourceBytes::Buffer(buffer, len) });
             } else {
                 self.core.append_input(conn, self.transport.received(buffer, len));
@@ -301,7 +304,7 @@ impl<T: Transport, C: Clock> Worker<T, C> {
 
     fn gather_ready(&mut self) {
         while self.sources.len() < ROUND_CONNECTIONS
-            && let Some((conn, input)) = self.core.next_ready()
+            && let Some((conn, input)) = self.core.next_ready(self.sources.len())
         {
             self.sources.push(Source { conn, bytes: SourceBytes::Own(input) });
         }

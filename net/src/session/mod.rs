@@ -29,7 +29,7 @@ pub use output::{Output, Piece};
 pub use push::Push;
 pub use scratch::Scratch;
 
-use torc_engine::command::{Command, Expiry, Millis, Outcome, WriteMode};
+use torc_engine::command::{Command, Expiry, Millis, Outcome, Value, WriteMode};
 
 /// One step of a request, in the order of the connection.
 #[derive(Debug)]
@@ -137,6 +137,20 @@ pub enum Answer<'s> {
     /// Not executed: the part's [`ReplyKind::deadline`] was over before.
     DeadlineExceeded,
     Local,
+}
+
+impl Answer<'_> {
+    /// Whether it has a value that is lent.
+    pub fn is_lent(&self) -> bool {
+        let found = match self {
+            Answer::Outcome(Outcome::Item(found)) => Some(found),
+            Answer::Outcome(
+                Outcome::Stored { old, .. } | Outcome::NotStored { old } | Outcome::Deleted { old, .. },
+            ) => old.as_ref(),
+            _ => None,
+        };
+        found.is_some_and(|found| matches!(found.value, Value::Chained(_)))
+    }
 }
 
 /// What `parse` came to.
@@ -319,6 +333,18 @@ impl Session {
             Session::Resp(session) => session.push(push, out),
             Session::Native(session) => session.push(push, out),
             Session::Undecided(_) | Session::Memcache(_) => false,
+        }
+    }
+
+    /// Whether the words of an answer depend on no other answer, and those of no other on it: it may be composed before its
+    /// turn, beside others of the kind.
+    #[inline]
+    pub fn is_free(&self, reply: &ReplyKind) -> bool {
+        match (self, reply) {
+            (Session::Resp(session), ReplyKind::Resp(reply)) => session.is_free(reply),
+            (Session::Memcache(session), ReplyKind::Memcache(reply)) => session.is_free(reply),
+            (Session::Native(_), ReplyKind::Native(reply)) => reply.is_free(),
+            _ => false,
         }
     }
 

@@ -112,6 +112,13 @@ impl Output {
         }
     }
 
+    /// Composes small answers apart, behind what is in `words`.
+    pub fn apart(&mut self, words: &mut Vec<u8>, compose: impl FnOnce(&mut Output)) {
+        std::mem::swap(&mut self.tail, words);
+        compose(self);
+        std::mem::swap(&mut self.tail, words);
+    }
+
     /// Takes the next piece to send; `spare` becomes the new, empty tail if the tail is taken.
     pub fn take(&mut self, spare: impl FnOnce() -> Vec<u8>) -> Option<Piece> {
         if let Some(piece) = self.pieces.pop_front() {

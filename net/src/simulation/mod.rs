@@ -127,13 +127,14 @@ impl Simulation {
         let wakers: Vec<Arc<dyn Waker>> = transports.iter().map(Transport::waker).collect();
         let mut stats = Vec::new();
         let mut workers = Vec::new();
+        let hash_seed = random.number();
         for ((number, mut mail), transport) in (0..).zip(Mail::among(world.shards, u64::MAX)).zip(transports)
         {
             mail.connect(&wakers);
             let shard = Shard::new(ShardConfig {
                 shard: number,
                 segment_bytes: 64 << 10,
-                seed: random.number(),
+                seed: hash_seed,
                 now: START,
                 ..ShardConfig::new(world.memory_bytes)
             });

@@ -3,7 +3,7 @@
 //! ```text
 //!   bytes --> [input] --> session --> parts --> begun: here, or asked of another shard
 //!                                       |          |
-//!              cannot be begun yet: [deferred]     +--> [queue: Asked | Ready] --> output --> transport
+//!              cannot be begun yet: [deferred]     +--> [queue] --> output --> transport
 //! ```
 //!
 //! The queue keeps the order of the answers: what is behind a question to another shard waits for its answer. As long as
@@ -12,40 +12,12 @@
 
 use super::input::Input;
 use super::mail::Address;
-use super::owned::{Kept, OwnedPart};
-use crate::session::{Once, Output, Part, ReplyKind, Session, Work};
+use super::owned::OwnedPart;
+use super::queue::Queue;
+use crate::session::{Once, Output, ReplyKind, Session};
 use crate::transport::{ConnId, Pieces};
 use std::collections::VecDeque;
 use torc_engine::command::{Millis, Op, Refusal, UploadId};
-
-/// A part that is begun, and whose answer is due.
-#[derive(Debug)]
-pub(crate) struct Waiting {
-    pub(crate) reply: ReplyKind,
-    /// The connection ends with this answer.
-    pub(crate) closes: bool,
-    /// The turn that read it, nanoseconds.
-    pub(crate) read_ns: u64,
-    pub(crate) state: WaitState,
-}
-
-#[derive(Debug)]
-pub(crate) enum WaitState {
-    /// So many shards are to answer, since the turn that began then. `room` bytes are set aside for the answer.
-    Asked { shards: u16, asked_ns: u64, room: u32 },
-    /// Answered, but something before it is not.
-    Ready(Kept),
-}
-
-/// What another shard's answer is to its connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Place {
-    /// Nothing is before it: it can be composed.
-    First,
-    Behind,
-    /// More shards are to answer, or nobody waits for it.
-    None,
-}
 
 /// A long value that is being received.
 #[derive(Debug)]
@@ -114,17 +86,11 @@ pub(crate) struct Connection {
     pub(crate) parsed_turn: u64,
     pub(crate) parsed_parts: usize,
     /// Begun, and not answered.
-    pub(crate) queue: VecDeque<Waiting>,
-    /// Sequence number of the front of `queue`.
-    queue_base: u32,
+    pub(crate) queue: Queue,
+    /// Answers that are composed are sent when the queue has come to this sequence number.
+    held_until: Option<u32>,
     /// Not begun.
     pub(crate) deferred: VecDeque<OwnedPart>,
-    /// Bytes set aside for other shards' answers.
-    room: usize,
-    /// What the ready answers in `queue` cost.
-    ready_bytes: usize,
-    /// What a value of another shard's answer took at most of late.
-    answer_bytes_high: usize,
     pub(crate) upload: Option<Upload>,
     /// Slices of a value at another shard that have not come back.
     pub(crate) slices_under_way: usize,
@@ -189,12 +155,9 @@ impl Connection {
             round: 0,
             parsed_turn: 0,
             parsed_parts: 0,
-            queue: VecDeque::new(),
-            queue_base: 0,
+            queue: Queue::default(),
+            held_until: None,
             deferred: VecDeque::new(),
-            room: 0,
-            ready_bytes: 0,
-            answer_bytes_high: 0,
             upload: None,
             slices_under_way: 0,
             parked: false,
@@ -223,21 +186,16 @@ impl Connection {
     /// Memory that it holds.
     #[inline]
     pub(crate) fn bytes_held(&self) -> usize {
-        let waiting = if self.queue.capacity() == 0 {
-            0
-        } else {
-            self.queue.capacity() * size_of::<Waiting>() + self.ready_bytes + self.room
-        };
         let deferred = self.deferred.iter().map(OwnedPart::bytes_held).sum::<usize>();
         let bytes = self.input.bytes_held() + self.output.bytes_held() + self.sending_bytes;
-        CONNECTION_BYTES + bytes + waiting + deferred + self.session.bytes_held()
+        CONNECTION_BYTES + bytes + self.queue.bytes_held() + deferred + self.session.bytes_held()
     }
 
     /// Bytes that it has waiting, in and out, without the buffers around them: those are the worker's choice.
     pub(crate) fn content_bytes(&self) -> usize {
         let deferred = self.deferred.iter().map(OwnedPart::bytes_held).sum::<usize>();
         let sending = if self.sending { self.sending_content } else { 0 };
-        self.input.len() + self.output.bytes() + sending + self.ready_bytes + self.room + deferred
+        self.input.len() + self.output.bytes() + sending + self.queue.content_bytes() + deferred
     }
 
     /// Whether its input is worth parsing.
@@ -247,90 +205,31 @@ impl Connection {
 
     /// Where the answer of the next part that is begun goes.
     pub(crate) fn next_address(&self) -> Address {
-        Address { conn: self.id, sequence: self.queue_base.wrapping_add(self.queue.len() as u32) }
+        Address { conn: self.id, sequence: self.queue.end() }
     }
 
     /// Whether another part may be begun: what waits, and what may come of the parts under way, keeps the limit
     /// of waiting answers.
     pub(crate) fn has_room(&self, output_bytes_max: usize) -> bool {
-        self.output.bytes() + self.ready_bytes + self.room <= output_bytes_max
+        self.output.bytes() + self.queue.content_bytes() <= output_bytes_max
     }
 
-    /// Bytes to set aside for the value of another shard's answer.
-    pub(crate) fn answer_room(&self) -> u32 {
-        self.answer_bytes_high.clamp(ROOM_MIN, ROOM_MAX) as u32
-    }
-
-    /// A part is begun at other shards.
-    pub(crate) fn asked(&mut self, part: &Part<'_>, read_ns: u64, state: WaitState) {
-        if let WaitState::Asked { room, .. } = state {
-            self.room += room as usize;
+    /// Whether its answers wait for those that other shards owe it already: together they cost one send, and wake the
+    /// client once. Requests that come meanwhile are not waited for, so this takes no longer than what is under way.
+    pub(crate) fn holds_answers(&mut self) -> bool {
+        let end = self.queue.end();
+        let small = self.output.bytes() <= HELD_BYTES_MAX && !self.output.has_lent();
+        if self.output.is_empty() || !small || self.phase != Phase::Open {
+            self.held_until = None;
+            return false;
         }
-        self.queue.push_back(Waiting { reply: part.reply, closes: false, read_ns, state });
-    }
-
-    /// A part is answered, behind others that are not.
-    pub(crate) fn keep(&mut self, part: &Part<'_>, read_ns: u64, kept: Kept) {
-        self.ready_bytes += kept.cost();
-        let closes = matches!(part.work, Work::Close);
-        self.queue.push_back(Waiting { reply: part.reply, closes, read_ns, state: WaitState::Ready(kept) });
-    }
-
-    /// Another shard has answered a part, with a value of `bytes` bytes. Says where its place is, and the turn that asked.
-    pub(crate) fn answered(&mut self, sequence: u32, bytes: usize) -> (Place, u64) {
-        let index = sequence.wrapping_sub(self.queue_base) as usize;
-        let Some(waiting) = self.queue.get_mut(index) else { return (Place::None, 0) };
-        match &mut waiting.state {
-            WaitState::Asked { shards, asked_ns, .. } if *shards > 1 => {
-                *shards -= 1;
-                (Place::None, *asked_ns)
-            }
-            WaitState::Asked { asked_ns, room, .. } => {
-                self.room -= *room as usize;
-                let fading = self.answer_bytes_high - self.answer_bytes_high / 8;
-                self.answer_bytes_high = bytes.max(fading);
-                (if index == 0 { Place::First } else { Place::Behind }, *asked_ns)
-            }
-            WaitState::Ready(_) => (Place::None, 0),
+        let until = *self.held_until.get_or_insert(end);
+        // Sequence numbers wrap around.
+        if until.wrapping_sub(self.queue.first()) as i32 > 0 {
+            return true;
         }
-    }
-
-    /// Keeps another shard's answer to a part that is not the first.
-    pub(crate) fn fill(&mut self, sequence: u32, kept: Kept) {
-        let index = sequence.wrapping_sub(self.queue_base) as usize;
-        if let Some(waiting) = self.queue.get_mut(index) {
-            self.ready_bytes += kept.cost();
-            waiting.state = WaitState::Ready(kept);
-        }
-    }
-
-    /// Takes the front of the queue, whatever its state.
-    pub(crate) fn pop(&mut self) -> Option<Waiting> {
-        let waiting = self.queue.pop_front()?;
-        self.queue_base = self.queue_base.wrapping_add(1);
-        if let WaitState::Ready(kept) = &waiting.state {
-            self.ready_bytes -= kept.cost();
-        }
-        Some(waiting)
-    }
-
-    /// Takes the front of the queue if it is answered.
-    pub(crate) fn pop_ready(&mut self) -> Option<Waiting> {
-        match self.queue.front()?.state {
-            WaitState::Ready(_) => self.pop(),
-            WaitState::Asked { .. } => None,
-        }
-    }
-
-    /// What [`super::core::Bug::SwappedAnswers`] does.
-    #[cfg(test)]
-    pub(crate) fn swap_two_answers(&mut self) {
-        let ready = |place: &usize| matches!(self.queue[*place].state, WaitState::Ready(_));
-        let places: Vec<usize> = (0..self.queue.len()).filter(ready).take(2).collect();
-        if let [first, second] = places[..] {
-            let (front, back) = self.queue.make_contiguous().split_at_mut(second);
-            std::mem::swap(&mut front[first].state, &mut back[0].state);
-        }
+        self.held_until = None;
+        false
     }
 
     /// Whether bytes that a shard lent wait for the client, or are on their way to it.
@@ -350,9 +249,8 @@ impl Connection {
 
 /// Memory of a connection that is idle: its own, its place, its socket at the transport.
 pub(super) const CONNECTION_BYTES: usize = size_of::<Connection>() + 512;
-/// Bytes that are set aside at least, and at most, for the value of an answer.
-const ROOM_MIN: usize = 512;
-const ROOM_MAX: usize = 256 << 10;
+/// Answers of more bytes wait for no others.
+const HELD_BYTES_MAX: usize = 16 << 10;
 
 /// Refused protocols are counted.
 pub(crate) fn is_protocol_refusal(reply: &ReplyKind) -> bool {

@@ -2,11 +2,12 @@
 
 use super::Prepared;
 use super::budget::{Budget, BudgetConfig};
-use super::connection::{Connection, Connections, Phase, WaitState, Waiting, is_protocol_refusal};
+use super::connection::{Connection, Connections, Phase, is_protocol_refusal};
 use super::durations::Durations;
 use super::mail::Mail;
 use super::owned::{Kept, OwnedPart};
 use super::pool::Pool;
+use super::queue::{Asked, Waiting};
 use super::ready::Ready;
 use super::view::View;
 use crate::metrics::{CloseReason, CommandClass, OutcomeClass, WorkerStats};
@@ -398,7 +399,9 @@ impl Core {
                     self.perform_here(conn, part, command, prepared.hash, read_ns);
                     true
                 }
-                Destination::There(shard) => self.ask_keyed(conn, shard, part, command, read_ns),
+                Destination::There(shard) => {
+                    self.ask_keyed(conn, shard, part, (command, prepared.hash), read_ns)
+                }
                 Destination::Moved(answer) => {
                     self.stats.request(CommandClass::of(&command.op), OutcomeClass::Moved);
                     self.finish(conn, part, command.key, read_ns, answer);
@@ -428,8 +431,13 @@ impl Core {
         let answer =
             perform(&mut self.shard, &mut self.outcomes, &self.stats, command, hash, part.once, self.now);
         if !conn.queue.is_empty() {
-            let kept = Kept::take_over(command.key, part.echo, answer, &mut self.pool);
-            return conn.keep(part, read_ns, kept);
+            return wait_behind(
+                conn,
+                part,
+                (command.key, answer, read_ns),
+                &mut self.pool,
+                (self.now, &self.view),
+            );
         }
         conn.output.prepare(|| self.pool.take());
         let context = context(conn.number, &conn.peer, &conn.local, self.now, &self.view);
@@ -448,8 +456,7 @@ impl Core {
         answer: Answer<'_>,
     ) {
         if !conn.queue.is_empty() {
-            let kept = Kept::take_over(key, part.echo, answer, &mut self.pool);
-            return conn.keep(part, read_ns, kept);
+            return wait_behind(conn, part, (key, answer, read_ns), &mut self.pool, (self.now, &self.view));
         }
         if conn.phase != Phase::Open {
             return;
@@ -468,37 +475,72 @@ impl Core {
         conn.phase = Phase::Finishing(CloseReason::Answered);
     }
 
-    /// Composes the first waiting part's answer.
+    /// Composes the answer to the part that was first in the queue, and was read by the turn of `read_ns`.
     pub(super) fn compose_first(
         &mut self,
         conn: &mut Connection,
-        waiting: &Waiting,
+        (reply, read_ns): (ReplyKind, u64),
         (key, echo): (&[u8], &[u8]),
         answer: &Answer<'_>,
     ) {
         if conn.phase != Phase::Open {
             return;
         }
-        if !matches!(waiting.reply, ReplyKind::Push) {
-            self.waited.add(waiting.read_ns);
+        if !matches!(reply, ReplyKind::Push) {
+            self.waited.add(read_ns);
             conn.answered += 1;
         }
         conn.output.prepare(|| self.pool.take());
         let context = context(conn.number, &conn.peer, &conn.local, self.now, &self.view);
-        conn.session.compose(waiting.reply, key, echo, answer, &context, &mut conn.output);
-        if waiting.closes {
-            self.end_by_answer(conn, &waiting.reply);
-        }
+        conn.session.compose(reply, key, echo, answer, &context, &mut conn.output);
     }
 
-    /// Composes what is answered and waits for nothing any more.
+    /// Composes another shard's answer before its turn.
+    pub(super) fn compose_behind(
+        &mut self,
+        conn: &mut Connection,
+        (asked, sequence): (&Asked, u32),
+        (key, echo): (&[u8], &[u8]),
+        answer: &Answer<'_>,
+    ) {
+        let context = context(conn.number, &conn.peer, &conn.local, self.now, &self.view);
+        let words = conn.queue.words(|| self.pool.take());
+        let before = words.len();
+        conn.output.apart(words, |out| conn.session.compose(asked.reply, key, echo, answer, &context, out));
+        conn.queue.fill_composed(sequence, before, asked.read_ns);
+    }
+
+    /// Hands on what is answered and waits for nothing any more.
     pub(super) fn compose_ready(&mut self, conn: &mut Connection) {
-        while let Some(waiting) = conn.pop_ready() {
-            if let WaitState::Ready(kept) = &waiting.state {
-                self.compose_first(conn, &waiting, (kept.key(), kept.echo()), &kept.answer());
+        while let Some(waiting) = conn.queue.pop_ready() {
+            match waiting {
+                Waiting::Asked(_) => {}
+                Waiting::Composed(composed) if conn.phase == Phase::Open => {
+                    conn.output.prepare(|| self.pool.take());
+                    conn.output.tail().extend_from_slice(conn.queue.words_of(&composed));
+                    self.waited.add_many(composed.read_ns, u64::from(composed.parts));
+                    conn.answered += u64::from(composed.parts);
+                }
+                Waiting::Composed(_) => {}
+                Waiting::Kept(kept) => {
+                    let reply = (kept.reply, kept.read_ns);
+                    self.compose_first(conn, reply, (kept.key(), kept.echo()), &kept.answer());
+                    if kept.closes && conn.phase == Phase::Open {
+                        self.end_by_answer(conn, &kept.reply);
+                    }
+                    self.drop_kept(kept);
+                }
             }
-            self.drop_waiting(waiting);
         }
+        conn.queue.unused_words().into_iter().for_each(|words| self.pool.give(words));
+    }
+
+    /// Lets go of an answer that is composed, or that nobody wants.
+    #[expect(clippy::boxed_local, reason = "it is taken out of its box here")]
+    pub(super) fn drop_kept(&mut self, kept: Box<Kept>) {
+        let (bytes, chain) = kept.into_parts();
+        self.pool.give(bytes);
+        self.discard(chain);
     }
 
     /// Answers a part whose deadline was over before it was begun.
@@ -546,7 +588,7 @@ fn is_refused_late(work: &Work<'_>) -> bool {
 ///
 /// The seam of a second tier is here. No shard gives [`Outcome::Pending`] yet, and one that did would be answered
 /// as having no place to wait. With a tier the part waits in its connection's queue as one that another shard has
-/// been asked for ([`WaitState::Asked`]): the ticket takes the place of the shard, the answer is
+/// been asked for ([`Waiting::Asked`]): the ticket takes the place of the shard, the answer is
 /// delivered as mail is ([`Core::read_mail`]), and the command is executed again from its lookup. Another shard's
 /// batch goes home when that has happened: its place is reserved already. Nothing is recorded of a pending change, so a repeat of it finds nothing and waits, too.
 #[inline]
@@ -593,6 +635,25 @@ fn drop_upload(shard: &mut Shard, command: &Command<'_>) {
     {
         shard.upload_abort(id);
     }
+}
+
+/// Puts an answer behind others that are not there yet: in words if it may be, else as it is.
+fn wait_behind(
+    conn: &mut Connection,
+    part: &Part<'_>,
+    (key, answer, read_ns): (&[u8], Answer<'_>, u64),
+    pool: &mut Pool,
+    (now, view): (Millis, &View),
+) {
+    let free = conn.session.is_free(&part.reply) && !matches!(part.work, Work::Close);
+    if !free || !conn.queue.composes() || answer.is_lent() {
+        return conn.queue.keep(Kept::take_over(part, read_ns, key, answer, pool));
+    }
+    let context = context(conn.number, &conn.peer, &conn.local, now, view);
+    let words = conn.queue.words(|| pool.take());
+    let before = words.len();
+    conn.output.apart(words, |out| conn.session.compose(part.reply, key, part.echo, &answer, &context, out));
+    conn.queue.composed(before, read_ns);
 }
 
 #[inline]

@@ -13,9 +13,15 @@ impl Durations {
     /// One request that began at `begun_ns`.
     #[inline]
     pub(crate) fn add(&mut self, begun_ns: u64) {
+        self.add_many(begun_ns, 1);
+    }
+
+    /// So many requests that began at `begun_ns`.
+    #[inline]
+    pub(crate) fn add_many(&mut self, begun_ns: u64, requests: u64) {
         match self.begun.last_mut() {
-            Some((same_ns, count)) if *same_ns == begun_ns => *count += 1,
-            _ => self.begun.push((begun_ns, 1)),
+            Some((same_ns, count)) if *same_ns == begun_ns => *count += requests,
+            _ => self.begun.push((begun_ns, requests)),
         }
     }
 

@@ -1,9 +1,10 @@
 //! What needs more than a look-up on the own shard: other shards' keys, all shards, long values.
 
-use super::connection::{Connection, Place, Upload, UploadPlace, WaitState, Waiting};
+use super::connection::{Connection, Upload, UploadPlace};
 use super::core::{Core, Destination, perform};
-use super::mail::{Answered, Ask, AskBytes, Batch, Note, What};
+use super::mail::{Answered, Ask, AskBytes, Batch, Kind, Note, Posted, What};
 use super::owned::{Kept, Options, OwnedAnswer, fill_command, op_value, strip_op};
+use super::queue::{Asked, Place};
 use crate::metrics::{CommandClass, OutcomeClass};
 use crate::session::{Answer, Once, Part, Session, Work};
 use crate::transport::ConnId;
@@ -88,7 +89,7 @@ impl Core {
         let Some(mut conn) = conn else { return };
         #[cfg(test)]
         if self.strikes(super::core::Bug::SwappedAnswers) {
-            conn.swap_two_answers();
+            conn.queue.swap_two_answers();
         }
         self.compose_ready(&mut conn);
         self.advance(&mut conn);
@@ -106,32 +107,25 @@ impl Core {
         value: &[u8],
         (answer, chain): (OwnedAnswer, Option<Box<LentChain>>),
     ) {
-        let (place, asked_ns) = conn.answered(sequence, value.len());
-        match place {
+        let keyed = (bytes.key, bytes.echo);
+        match conn.queue.answered(sequence, value.len()) {
             Place::None => self.discard(chain),
-            Place::Behind => {
-                self.forwarded.add(asked_ns);
-                let kept = Kept::copy(bytes.key, bytes.echo, value, (answer, chain), &mut self.pool);
-                conn.fill(sequence, kept);
-            }
-            Place::First => {
-                self.forwarded.add(asked_ns);
-                if let Some(waiting) = conn.pop() {
-                    let answer = answer.answer(value, chain.as_deref());
-                    self.compose_first(conn, &waiting, (bytes.key, bytes.echo), &answer);
+            Place::Behind(asked) => {
+                self.forwarded.add(asked.asked_ns);
+                if asked.free && conn.queue.composes() && chain.is_none() {
+                    let answer = answer.answer(value, None);
+                    return self.compose_behind(conn, (&asked, sequence), keyed, &answer);
                 }
+                let kept = Kept::copy(&asked, bytes, value, (answer, chain), &mut self.pool);
+                conn.queue.fill_kept(sequence, kept);
+            }
+            Place::First(asked) => {
+                self.forwarded.add(asked.asked_ns);
+                let answer = answer.answer(value, chain.as_deref());
+                self.compose_first(conn, (asked.reply, asked.read_ns), keyed, &answer);
                 self.discard(chain);
                 self.compose_ready(conn);
             }
-        }
-    }
-
-    /// Lets go of an answer that is composed, or that nobody wants.
-    pub(super) fn drop_waiting(&mut self, waiting: Waiting) {
-        if let WaitState::Ready(kept) = waiting.state {
-            let (bytes, chain) = kept.into_parts();
-            self.pool.give(bytes);
-            self.discard(chain);
         }
     }
 
@@ -139,7 +133,7 @@ impl Core {
         for note in batch.notes.drain(..) {
             match note {
                 Note::Release(lent) => self.shard.release(lent),
-                Note::Forget(conn) => self.forget_upload(shard, conn),
+                Note::Forget(conn) => self.forget_upload((shard, conn)),
             }
         }
     }
@@ -150,26 +144,28 @@ impl Core {
         conn: &mut Connection,
         shard: u16,
         part: &Part<'_>,
-        command: &Command<'_>,
+        (command, hash): (&Command<'_>, u64),
         read_ns: u64,
     ) -> bool {
-        let (deadline, room) = (part.reply.deadline(), conn.answer_room());
-        let what = What::Keyed(strip_op(command.op));
-        let ask = Ask { from: conn.next_address(), what, once: part.once, deadline, room };
+        let (deadline, room) = (part.reply.deadline(), conn.queue.answer_room());
+        let kind = Kind { what: What::Keyed(strip_op(command.op)), once: part.once };
+        let ask = Ask { from: conn.next_address(), kind, hash, deadline, room };
         let bytes = AskBytes { key: command.key, value: op_value(&command.op), echo: part.echo };
-        if !self.ask(conn, shard, ask, bytes) {
+        if !self.ask(conn, shard, &ask, bytes) {
             return false;
         }
-        conn.asked(part, read_ns, self.asked_of(1, room));
+        self.wait_for(conn, part, read_ns, (1, room));
         true
     }
 
-    /// The state of a part that so many shards have been asked for.
-    fn asked_of(&self, shards: u16, room: u32) -> WaitState {
-        WaitState::Asked { shards, asked_ns: self.turn_began_ns, room }
+    /// So many shards have been asked for a part, with room for the value of its answer.
+    fn wait_for(&self, conn: &mut Connection, part: &Part<'_>, read_ns: u64, (shards, room): (u16, u32)) {
+        let free = conn.session.is_free(&part.reply);
+        let asked_ns = self.turn_began_ns;
+        conn.queue.ask(Asked { reply: part.reply, free, shards, room, read_ns, asked_ns });
     }
 
-    fn ask(&mut self, conn: &mut Connection, shard: u16, ask: Ask, bytes: AskBytes<'_>) -> bool {
+    fn ask(&mut self, conn: &mut Connection, shard: u16, ask: &Ask, bytes: AskBytes<'_>) -> bool {
         let Some(lane) = self.mail.lane(shard) else { return false };
         if lane.ask(ask, bytes) {
             self.stats.forwarded.add(1);
@@ -213,9 +209,9 @@ impl Core {
         for shard in (0..self.mail.shards()).filter(|&shard| shard != number) {
             let bytes = AskBytes { echo: part.echo, ..AskBytes::default() };
             // There is a place: that was looked at before.
-            self.ask(conn, shard, Ask::plain(from, What::Flush { at }), bytes);
+            self.ask(conn, shard, &Ask::plain(from, What::Flush { at }), bytes);
         }
-        conn.asked(part, read_ns, self.asked_of(others, 0));
+        self.wait_for(conn, part, read_ns, (others, 0));
         true
     }
 
@@ -246,9 +242,9 @@ impl Core {
         }
         let what = What::Scan { cursor: local, count };
         let ask = Ask { room: SCAN_ROOM, ..Ask::plain(conn.next_address(), what) };
-        let asked = self.ask(conn, shard, ask, AskBytes { echo: part.echo, ..AskBytes::default() });
+        let asked = self.ask(conn, shard, &ask, AskBytes { echo: part.echo, ..AskBytes::default() });
         if asked {
-            conn.asked(part, read_ns, self.asked_of(1, SCAN_ROOM));
+            self.wait_for(conn, part, read_ns, (1, SCAN_ROOM));
         }
         asked
     }
@@ -318,8 +314,9 @@ impl Core {
             },
             Destination::There(shard) => {
                 let what = What::UploadBegin { op, bytes };
-                let ask = Ask { once: part.once, ..Ask::plain(conn.next_address(), what) };
-                if !self.ask(conn, shard, ask, AskBytes { key: command.key, ..AskBytes::default() }) {
+                let kind = Kind { what, once: part.once };
+                let ask = Ask { kind, ..Ask::plain(conn.next_address(), what) };
+                if !self.ask(conn, shard, &ask, AskBytes { key: command.key, ..AskBytes::default() }) {
                     return false;
                 }
                 conn.slices_under_way += 1;
@@ -343,7 +340,7 @@ impl Core {
             return true;
         };
         let ask = Ask::plain(conn.next_address(), What::UploadData);
-        let asked = self.ask(conn, shard, ask, AskBytes { value: data, ..AskBytes::default() });
+        let asked = self.ask(conn, shard, &ask, AskBytes { value: data, ..AskBytes::default() });
         conn.slices_under_way += usize::from(asked);
         asked
     }
@@ -360,13 +357,13 @@ impl Core {
         let deadline = part.reply.deadline();
         match upload.place {
             UploadPlace::There(shard) => {
-                let room = conn.answer_room();
-                let ask = Ask { from: conn.next_address(), what, once: None, deadline, room };
-                if !self.ask(conn, shard, ask, AskBytes { key: &upload.key, value: &[], echo }) {
+                let room = conn.queue.answer_room();
+                let ask = Ask { deadline, room, ..Ask::plain(conn.next_address(), what) };
+                if !self.ask(conn, shard, &ask, AskBytes { key: &upload.key, value: &[], echo }) {
                     conn.upload = Some(upload);
                     return false;
                 }
-                conn.asked(part, read_ns, self.asked_of(1, room));
+                self.wait_for(conn, part, read_ns, (1, room));
             }
             UploadPlace::Here(id) if abort => {
                 self.shard.upload_abort(id);
@@ -422,22 +419,13 @@ impl Core {
     fn serve(&mut self, shard: u16, mut batch: Box<Batch>) {
         self.take_notes(shard, &mut batch);
         self.stats.served_for_others.add(batch.asks.len() as u64);
-        let mut hashes = [0; STAGE_ASKS];
         for first in (0..batch.asks.len()).step_by(STAGE_ASKS) {
             let stage = first..(first + STAGE_ASKS).min(batch.asks.len());
-            for (number, hash) in stage.clone().zip(&mut hashes) {
-                if let What::Keyed(_) = batch.asks[number].what {
-                    *hash = self.shard.hash(0, batch.bytes_of(number).key);
-                    self.shard.prefetch_bucket(*hash);
-                }
-            }
-            for (number, hash) in stage.clone().zip(&hashes) {
-                if let What::Keyed(_) = batch.asks[number].what {
-                    self.shard.prefetch_item(*hash);
-                }
-            }
-            for (number, hash) in stage.zip(hashes) {
-                self.answer(shard, &mut batch, number, hash);
+            // Of what has no key the hash is 0: that fetches a bucket too many.
+            batch.asks[stage.clone()].iter().for_each(|ask| self.shard.prefetch_bucket(ask.hash));
+            batch.asks[stage.clone()].iter().for_each(|ask| self.shard.prefetch_item(ask.hash));
+            for number in stage {
+                self.answer(shard, &mut batch, number);
             }
         }
         if let Some(lane) = self.mail.lane(shard) {
@@ -446,24 +434,52 @@ impl Core {
     }
 
     /// Writes the answer to a request of a batch behind it.
-    fn answer(&mut self, shard: u16, batch: &mut Batch, number: usize, hash: u64) {
-        let Ask { from, what, once, deadline, .. } = batch.asks[number];
-        let upload = (shard, from.conn);
-        let over = deadline.is_over(self.now);
+    fn answer(&mut self, shard: u16, batch: &mut Batch, number: usize) {
         // Taken out, so that the request's bytes can be read while the answer's are written.
         let mut out = std::mem::take(&mut batch.answer_bytes);
-        let bytes = batch.bytes_of(number);
-        let (answer, chain) = match what {
-            What::Keyed(op) if over => {
+        let Posted { hash, from, deadline, .. } = batch.asks[number];
+        let over = deadline.is_over(self.now);
+        match batch.kind_of(number) {
+            Kind { what: What::Keyed(op), once } if !over => {
+                let bytes = batch.bytes_of(number);
+                let command = fill_command(bytes.key, op, bytes.value);
+                let answer = perform(
+                    &mut self.shard,
+                    &mut self.outcomes,
+                    &self.stats,
+                    &command,
+                    hash,
+                    *once,
+                    self.now,
+                );
+                let (answer, chain) = OwnedAnswer::of(answer, &mut out);
+                batch.answers.push(Answered { answer: Some(answer), bytes_end: out.len(), chain });
+            }
+            _ => {
+                let (answer, chain) = self.answer_other(batch, number, (shard, from.conn), over, &mut out);
+                batch.answers.push(Answered { answer, bytes_end: out.len(), chain });
+            }
+        }
+        batch.answer_bytes = out;
+    }
+
+    /// Does what is asked if that is more than a command on a key, or comes too late.
+    fn answer_other(
+        &mut self,
+        batch: &Batch,
+        number: usize,
+        upload: (u16, ConnId),
+        over: bool,
+        out: &mut Vec<u8>,
+    ) -> (Option<OwnedAnswer>, Option<Box<LentChain>>) {
+        let (bytes, &Kind { what, once }) = (batch.bytes_of(number), batch.kind_of(number));
+        match what {
+            What::Keyed(op) => {
                 self.stats.request(CommandClass::of(&op), OutcomeClass::Refused);
                 (Some(OwnedAnswer::DeadlineExceeded), None)
             }
-            What::Keyed(op) => {
-                let command = fill_command(bytes.key, op, bytes.value);
-                self.perform_for(&command, hash, once, &mut out)
-            }
             What::UploadBegin { op, bytes: length } => {
-                self.forget_upload(shard, from.conn);
+                self.forget_upload(upload);
                 let place = self.shard.upload_begin(0, bytes.key, length, self.now);
                 let key = self.pool.copy(&[bytes.key]);
                 self.foreign_uploads.insert(upload, ForeignUpload { place, op, key, once });
@@ -480,12 +496,12 @@ impl Core {
             }
             What::UploadEnd(_) if over => {
                 self.stats.request(CommandClass::Write, OutcomeClass::Refused);
-                self.forget_upload(shard, from.conn);
+                self.forget_upload(upload);
                 (Some(OwnedAnswer::DeadlineExceeded), None)
             }
-            What::UploadEnd(options) => self.end_foreign(upload, options, &mut out),
+            What::UploadEnd(options) => self.end_foreign(upload, options, out),
             What::UploadAbort => {
-                self.forget_upload(shard, from.conn);
+                self.forget_upload(upload);
                 (Some(OwnedAnswer::Local), None)
             }
             What::Flush { at } => {
@@ -493,25 +509,10 @@ impl Core {
                 (Some(OwnedAnswer::Flushed), None)
             }
             What::Scan { cursor, count } => {
-                let cursor = self.scan(cursor, count, false, &mut out);
+                let cursor = self.scan(cursor, count, false, out);
                 (Some(OwnedAnswer::Scanned { cursor }), None)
             }
-        };
-        batch.answers.push(Answered { answer, bytes_end: out.len(), chain });
-        batch.answer_bytes = out;
-    }
-
-    /// Executes another shard's command; the value of its answer is appended to `out`, or lent.
-    fn perform_for(
-        &mut self,
-        command: &Command<'_>,
-        hash: u64,
-        once: Option<Once>,
-        out: &mut Vec<u8>,
-    ) -> (Option<OwnedAnswer>, Option<Box<LentChain>>) {
-        let answer = perform(&mut self.shard, &mut self.outcomes, &self.stats, command, hash, once, self.now);
-        let (answer, chain) = OwnedAnswer::of(answer, out);
-        (Some(answer), chain)
+        }
     }
 
     fn end_foreign(
@@ -527,7 +528,11 @@ impl Core {
             Ok(id) => {
                 let op = with_upload(foreign.op, options, id);
                 let hash = self.shard.hash(0, &foreign.key);
-                self.perform_for(&Command { space: 0, key: &foreign.key, op }, hash, foreign.once, out)
+                let command = Command { space: 0, key: &foreign.key, op };
+                let (outcomes, once) = (&mut self.outcomes, foreign.once);
+                let answer = perform(&mut self.shard, outcomes, &self.stats, &command, hash, once, self.now);
+                let (answer, chain) = OwnedAnswer::of(answer, out);
+                (Some(answer), chain)
             }
             Err(refusal) => {
                 self.stats.request(CommandClass::Write, OutcomeClass::Refused);
@@ -538,8 +543,8 @@ impl Core {
         answer
     }
 
-    fn forget_upload(&mut self, shard: u16, conn: ConnId) {
-        let Some(foreign) = self.foreign_uploads.remove(&(shard, conn)) else { return };
+    fn forget_upload(&mut self, upload: (u16, ConnId)) {
+        let Some(foreign) = self.foreign_uploads.remove(&upload) else { return };
         if let Ok(id) = foreign.place {
             self.shard.upload_abort(id);
         }
@@ -558,7 +563,7 @@ fn end_options(what: What) -> Option<Options> {
 /// The write of a value that has arrived.
 fn with_upload(op: Op<'static>, options: Option<Options>, id: UploadId) -> Op<'static> {
     let op = options.map_or(op, |options| options.apply(op));
-    match fill_command(&[], op, &[]).op {
+    match fill_command(&[], &op, &[]).op {
         Op::Write(write) => Op::Write(Write { value: Body::Upload(id), ..write }),
         Op::SetRange { offset, .. } => Op::SetRange { offset, value: Body::Upload(id) },
         other => other,
@@ -566,4 +571,4 @@ fn with_upload(op: Op<'static>, options: Option<Options>, id: UploadId) -> Op<'s
 }
 
 #[cfg(test)]
-pub(super) mod tests;
+mod tests;

@@ -51,8 +51,9 @@ pub(crate) struct Address {
 #[derive(Debug)]
 pub(crate) struct Ask {
     pub(crate) from: Address,
-    pub(crate) what: What,
-    pub(crate) once: Option<Once>,
+    pub(crate) kind: Kind,
+    /// Of the key, if it is a keyed command.
+    pub(crate) hash: u64,
     /// Not begun after it.
     pub(crate) deadline: Deadline,
     /// Bytes that were set aside for the value of its answer.
@@ -62,11 +63,18 @@ pub(crate) struct Ask {
 impl Ask {
     /// A request without number and deadline, whose answer has no value.
     pub(crate) fn plain(from: Address, what: What) -> Ask {
-        Ask { from, what, once: None, deadline: Deadline::NONE, room: 0 }
+        Ask { from, kind: Kind { what, once: None }, hash: 0, deadline: Deadline::NONE, room: 0 }
     }
 }
 
-#[derive(Debug, Clone, Copy)]
+/// What is asked, apart from key and value: the same for most requests of a client.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Kind {
+    pub(crate) what: What,
+    pub(crate) once: Option<Once>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum What {
     Keyed(Op<'static>),
     UploadBegin { op: Op<'static>, bytes: u64 },
@@ -95,12 +103,18 @@ pub(crate) struct AskBytes<'a> {
     pub(crate) echo: &'a [u8],
 }
 
-/// Where the bytes of a request end, from the start of its batch.
+/// A request in its batch. Small, as it goes from one core's cache to another's and back.
 #[derive(Debug, Clone, Copy)]
-struct Ends {
-    key: usize,
-    value: usize,
-    echo: usize,
+pub(crate) struct Posted {
+    pub(crate) hash: u64,
+    pub(crate) from: Address,
+    pub(crate) deadline: Deadline,
+    /// Number of its kind.
+    kind: u32,
+    /// Where its bytes end, from the start of the batch's.
+    key_end: u32,
+    value_end: u32,
+    echo_end: u32,
 }
 
 /// The answer to a request, in the same batch.
@@ -117,8 +131,9 @@ pub(crate) struct Answered {
 /// Requests of one shard to another, and then their answers.
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
-    pub(crate) asks: Vec<Ask>,
-    ends: Vec<Ends>,
+    pub(crate) asks: Vec<Posted>,
+    /// Of the requests; neighbours of one kind share it.
+    kinds: Vec<Kind>,
     bytes: Vec<u8>,
     room: usize,
     pub(crate) answers: Vec<Answered>,
@@ -135,27 +150,50 @@ impl Batch {
                 && self.room + room <= BATCH_ROOM)
     }
 
-    fn add(&mut self, ask: Ask, bytes: AskBytes<'_>) {
+    fn add(&mut self, ask: &Ask, bytes: AskBytes<'_>) {
         self.room += ask.room as usize;
-        self.asks.push(ask);
+        // Two are looked at, as many clients read and write in turn.
+        let near = self.kinds.iter().rev().take(2).position(|kind| *kind == ask.kind);
+        let kind = match near {
+            Some(back) => self.kinds.len() - 1 - back,
+            None => {
+                self.kinds.push(ask.kind);
+                self.kinds.len() - 1
+            }
+        };
         let AskBytes { key, value, echo } = bytes;
         self.bytes.extend_from_slice(key);
-        let key = self.bytes.len();
         self.bytes.extend_from_slice(value);
-        let value = self.bytes.len();
         self.bytes.extend_from_slice(echo);
-        self.ends.push(Ends { key, value, echo: self.bytes.len() });
+        let echo_end = self.bytes.len() as u32;
+        let value_end = echo_end - echo.len() as u32;
+        self.asks.push(Posted {
+            hash: ask.hash,
+            from: ask.from,
+            deadline: ask.deadline,
+            kind: kind as u32,
+            key_end: value_end - value.len() as u32,
+            value_end,
+            echo_end,
+        });
+    }
+
+    /// What a request is, by its number.
+    #[inline]
+    pub(crate) fn kind_of(&self, number: usize) -> &Kind {
+        &self.kinds[self.asks[number].kind as usize]
     }
 
     /// The bytes of a request by its number.
     #[inline]
     pub(crate) fn bytes_of(&self, number: usize) -> AskBytes<'_> {
-        let start = number.checked_sub(1).map_or(0, |before| self.ends[before].echo);
-        let Ends { key, value, echo } = self.ends[number];
+        let start = number.checked_sub(1).map_or(0, |before| self.asks[before].echo_end) as usize;
+        let Posted { key_end, value_end, echo_end, .. } = self.asks[number];
+        let (key_end, value_end, echo_end) = (key_end as usize, value_end as usize, echo_end as usize);
         AskBytes {
-            key: &self.bytes[start..key],
-            value: &self.bytes[key..value],
-            echo: &self.bytes[value..echo],
+            key: &self.bytes[start..key_end],
+            value: &self.bytes[key_end..value_end],
+            echo: &self.bytes[value_end..echo_end],
         }
     }
 
@@ -163,7 +201,7 @@ impl Batch {
     #[cfg(test)]
     pub(crate) fn of(ask: Ask, bytes: AskBytes<'_>) -> Batch {
         let mut batch = Batch::default();
-        batch.add(ask, bytes);
+        batch.add(&ask, bytes);
         batch
     }
 
@@ -175,8 +213,8 @@ impl Batch {
     pub(crate) fn capacity(&self) -> usize {
         self.bytes.capacity()
             + self.answer_bytes.capacity()
-            + self.asks.capacity() * size_of::<Ask>()
-            + self.ends.capacity() * size_of::<Ends>()
+            + self.asks.capacity() * size_of::<Posted>()
+            + self.kinds.capacity() * size_of::<Kind>()
             + self.answers.capacity() * size_of::<Answered>()
             + self.notes.capacity() * size_of::<Note>()
     }
@@ -187,7 +225,7 @@ impl Batch {
             return;
         }
         self.asks.clear();
-        self.ends.clear();
+        self.kinds.clear();
         self.bytes.clear();
         self.room = 0;
         self.answers.clear();
@@ -221,7 +259,7 @@ pub(crate) struct Lane {
 
 impl Lane {
     /// Sends a request with the next batch. False: there is no place for it now.
-    pub(crate) fn ask(&mut self, ask: Ask, bytes: AskBytes<'_>) -> bool {
+    pub(crate) fn ask(&mut self, ask: &Ask, bytes: AskBytes<'_>) -> bool {
         let length = bytes.key.len() + bytes.value.len() + bytes.echo.len();
         if !self.open.takes(length, ask.room as usize) {
             self.send();
@@ -461,7 +499,7 @@ mod tests {
     }
 
     fn fill(lane: &mut Lane) -> u32 {
-        (0..).take_while(|sequence| lane.ask(ask(*sequence), AskBytes::default())).count() as u32
+        (0..).take_while(|sequence| lane.ask(&ask(*sequence), AskBytes::default())).count() as u32
     }
 
     #[test]
@@ -538,7 +576,7 @@ mod tests {
         let bytes = [("key", "value", "echo"), ("", "", ""), ("k", "", "e")];
         for (key, value, echo) in bytes {
             let bytes = AskBytes { key: key.as_bytes(), value: value.as_bytes(), echo: echo.as_bytes() };
-            batch.add(ask(0), bytes);
+            batch.add(&ask(0), bytes);
         }
         for (number, (key, value, echo)) in bytes.into_iter().enumerate() {
             let read = batch.bytes_of(number);
@@ -553,7 +591,7 @@ mod tests {
     fn nobody_sleeps_over_a_batch() {
         let mut mail = Mail::among(3, u64::MAX);
         assert!(mail[2].announce_sleep());
-        assert!(mail[0].lane(2).unwrap().ask(ask(0), AskBytes::default()));
+        assert!(mail[0].lane(2).unwrap().ask(&ask(0), AskBytes::default()));
         assert!(mail[0].lane(2).unwrap().publish(), "the sleeper must be woken");
         mail[2].awake();
         assert!(!mail[2].announce_sleep());

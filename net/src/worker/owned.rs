@@ -3,7 +3,9 @@
 //! The plain data of a command or an outcome is kept with empty slices in it; its bytes lie one behind the
 //! other in a buffer. `fill` puts slices of the buffer back.
 
+use super::mail::AskBytes;
 use super::pool::Pool;
+use super::queue::Asked;
 use crate::session::{Answer, Once, Part, ReplyKind, Work, lent_cost};
 use torc_engine::bytes::Bytes;
 use torc_engine::command::{
@@ -26,7 +28,7 @@ pub(crate) enum OwnedWork {
 }
 
 /// Options of a write that come behind its value.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Options {
     pub(crate) mode: WriteMode,
     pub(crate) expiry: Expiry,
@@ -94,9 +96,9 @@ impl OwnedPart {
         let (key, rest) = self.bytes.split_at(self.key_end);
         let (value, echo) = rest.split_at(self.value_end - self.key_end);
         let work = match self.work {
-            OwnedWork::Keyed(op) => Work::Keyed(fill_command(key, op, value)),
+            OwnedWork::Keyed(op) => Work::Keyed(fill_command(key, &op, value)),
             OwnedWork::ValueBegin { op, bytes } => {
-                Work::ValueBegin { command: fill_command(key, op, &[]), bytes }
+                Work::ValueBegin { command: fill_command(key, &op, &[]), bytes }
             }
             OwnedWork::ValueData => Work::ValueData(value),
             OwnedWork::ValueEnd(None) => Work::ValueEnd,
@@ -166,8 +168,9 @@ fn strip_body(body: Body<'_>) -> Body<'static> {
 }
 
 /// The command of a key, an operation and its value.
-pub(crate) fn fill_command<'a>(key: &'a [u8], op: Op<'static>, value: &'a [u8]) -> Command<'a> {
-    let op = match op {
+#[inline]
+pub(crate) fn fill_command<'a>(key: &'a [u8], op: &Op<'static>, value: &'a [u8]) -> Command<'a> {
+    let op = match *op {
         Op::Write(write @ Write { value: Body::Bytes(_), .. }) => {
             Op::Write(Write { value: Body::Bytes(value), ..write })
         }
@@ -211,7 +214,9 @@ impl OwnedAnswer {
         OwnedAnswer::Outcome(OwnedOutcome::Refused(refusal))
     }
 
+    // Both inlined, or an answer is read in wide pieces right after it was written in narrow ones, which processors are slow at.
     /// Takes an outcome over; its value is appended to `bytes`, or lent if it is a chain.
+    #[inline(always)]
     pub(crate) fn take_over(
         outcome: Outcome<'_>,
         bytes: &mut Vec<u8>,
@@ -245,6 +250,7 @@ impl OwnedAnswer {
     }
 
     /// As [`OwnedAnswer::take_over`], of whatever a shard answers.
+    #[inline(always)]
     pub(crate) fn of(answer: Answer<'_>, bytes: &mut Vec<u8>) -> (OwnedAnswer, Option<Box<LentChain>>) {
         let plain = match answer {
             Answer::Outcome(outcome) => return OwnedAnswer::take_over(outcome, bytes),
@@ -309,6 +315,11 @@ impl OwnedOutcome {
 /// An answer that waits for one before it: its bytes are the key, then what the client wants repeated, then the value.
 #[derive(Debug)]
 pub(crate) struct Kept {
+    pub(crate) reply: ReplyKind,
+    /// The connection ends with this answer.
+    pub(crate) closes: bool,
+    /// The turn that read the part, nanoseconds.
+    pub(crate) read_ns: u64,
     answer: OwnedAnswer,
     bytes: Vec<u8>,
     key_end: usize,
@@ -318,23 +329,33 @@ pub(crate) struct Kept {
 }
 
 impl Kept {
-    /// Keeps what a shard answers.
-    pub(crate) fn take_over(key: &[u8], echo: &[u8], answer: Answer<'_>, pool: &mut Pool) -> Kept {
-        let mut bytes = pool.copy(&[key, echo]);
+    /// Keeps what a shard answers to a part that the turn of `read_ns` has read.
+    pub(crate) fn take_over(
+        part: &Part<'_>,
+        read_ns: u64,
+        key: &[u8],
+        answer: Answer<'_>,
+        pool: &mut Pool,
+    ) -> Box<Kept> {
+        let mut bytes = pool.copy(&[key, part.echo]);
         let (answer, chain) = OwnedAnswer::of(answer, &mut bytes);
-        Kept { answer, bytes, key_end: key.len(), echo_end: key.len() + echo.len(), chain }
+        let (key_end, echo_end) = (key.len(), key.len() + part.echo.len());
+        let closes = matches!(part.work, Work::Close);
+        Box::new(Kept { reply: part.reply, closes, read_ns, answer, bytes, key_end, echo_end, chain })
     }
 
-    /// Keeps an answer that is owned already; `value` are its bytes.
+    /// Keeps another shard's answer; `value` are its bytes.
     pub(crate) fn copy(
-        key: &[u8],
-        echo: &[u8],
+        asked: &Asked,
+        AskBytes { key, echo, .. }: AskBytes<'_>,
         value: &[u8],
         (answer, chain): (OwnedAnswer, Option<Box<LentChain>>),
         pool: &mut Pool,
-    ) -> Kept {
+    ) -> Box<Kept> {
         let bytes = pool.copy(&[key, echo, value]);
-        Kept { answer, bytes, key_end: key.len(), echo_end: key.len() + echo.len(), chain }
+        let (key_end, echo_end) = (key.len(), key.len() + echo.len());
+        let &Asked { reply, read_ns, .. } = asked;
+        Box::new(Kept { reply, closes: false, read_ns, answer, bytes, key_end, echo_end, chain })
     }
 
     pub(crate) fn key(&self) -> &[u8] {

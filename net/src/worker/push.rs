@@ -20,8 +20,8 @@ impl Core {
             conn.session.push(push, &mut conn.output);
         } else if taken {
             let part = Part { work: Work::Local, reply: ReplyKind::Push, echo: push.bytes(), once: None };
-            let kept = Kept::take_over(&[], part.echo, Answer::Local, &mut self.pool);
-            conn.keep(&part, self.turn_began_ns, kept);
+            let kept = Kept::take_over(&part, self.turn_began_ns, &[], Answer::Local, &mut self.pool);
+            conn.queue.keep(kept);
         }
         self.budget.charge(&mut conn);
         self.connections.put(conn);

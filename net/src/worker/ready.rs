@@ -89,10 +89,9 @@ impl Core {
         self.connections.find(id).is_some_and(|conn| conn.round == round)
     }
 
-    /// Whether `len` received bytes are parsed where they are, in this round.
-    pub(super) fn takes_in_place(&mut self, id: ConnId, len: u32) -> bool {
-        let places =
-            len as usize <= SHORT_INPUT_BYTES || self.mail.shard_without_places(RESUME_PLACES).is_none();
+    /// Whether `len` received bytes are parsed where they are, in this round, which has so many sources already.
+    pub(super) fn takes_in_place(&mut self, id: ConnId, len: u32, sources: usize) -> bool {
+        let places = len as usize <= SHORT_INPUT_BYTES || self.shard_short_of_places(sources).is_none();
         let round = self.round;
         let Some(conn) = self.connections.find(id) else { return false };
         let in_place = places && conn.is_parsed() && !conn.stalled && conn.input.is_empty();
@@ -115,8 +114,14 @@ impl Core {
         }
     }
 
-    /// Takes the input of the next connection that is ready.
-    pub(super) fn next_ready(&mut self) -> Option<(ConnId, Input)> {
+    /// A shard that has not the places for one more source beside so many of this round: what they ask for would be
+    /// copied, to wait for a place.
+    fn shard_short_of_places(&self, sources: usize) -> Option<u16> {
+        self.mail.shard_without_places(RESUME_PLACES * (sources + 1))
+    }
+
+    /// Takes the input of the next connection that is ready, for a round that has so many sources already.
+    pub(super) fn next_ready(&mut self, sources: usize) -> Option<(ConnId, Input)> {
         loop {
             let id = self.ready.now.pop_front()?;
             let Some(conn) = self.connections.find(id) else { continue };
@@ -125,7 +130,7 @@ impl Core {
                 continue;
             }
             if conn.input.len() > SHORT_INPUT_BYTES
-                && let Some(full) = self.mail.shard_without_places(RESUME_PLACES)
+                && let Some(full) = self.shard_short_of_places(sources)
             {
                 self.stall(id, full);
                 continue;

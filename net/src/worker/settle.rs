@@ -3,6 +3,7 @@
 use super::connection::{Connection, Phase};
 use super::core::{Core, ListenerKind};
 use super::mail::Note;
+use super::queue::Waiting;
 use super::ready::{BACKLOG_BYTES, make_ready};
 use crate::metrics::CloseReason;
 use crate::session::{Piece, Port, Session};
@@ -150,8 +151,10 @@ impl Core {
             self.take_back(piece);
         }
         conn.output.copied().for_each(|lent| self.release(lent));
-        while let Some(waiting) = conn.pop() {
-            self.drop_waiting(waiting);
+        while let Some(waiting) = conn.queue.pop() {
+            if let Waiting::Kept(kept) = waiting {
+                self.drop_kept(kept);
+            }
         }
         conn.deferred.drain(..).for_each(|part| self.pool.give(part.into_bytes()));
         self.pool.give(conn.input.into_buffer());
@@ -192,7 +195,7 @@ impl Core {
     /// Sends as much as goes at a time, if nothing is on its way.
     fn send_next(&mut self, conn: &mut Connection, transport: &mut impl Transport) {
         conn.output.copied().for_each(|lent| self.release(lent));
-        if conn.sending {
+        if conn.sending || conn.holds_answers() {
             return;
         }
         conn.sends_lent = conn.output.has_lent();

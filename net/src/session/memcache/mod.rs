@@ -137,6 +137,16 @@ impl Session {
         matches!(self.reading, Reading::Keys { .. })
     }
 
+    /// See [`crate::session::Session::is_free`]: not one of several keys, and no value whose echo waits in its order.
+    #[inline]
+    pub fn is_free(&self, reply: &Reply) -> bool {
+        match reply.0 {
+            Kind::Item { last, .. } => last && !self.retrieval_failed,
+            Kind::StreamedMeta(_) => false,
+            _ => true,
+        }
+    }
+
     pub fn compose(
         &mut self,
         reply: Reply,

@@ -434,6 +434,14 @@ impl Session {
     }
 }
 
+impl Reply {
+    /// See [`crate::session::Session::is_free`].
+    #[inline]
+    pub fn is_free(&self) -> bool {
+        matches!(self.kind, Kind::Outcome | Kind::Refused(_) | Kind::Echo)
+    }
+}
+
 fn reply(header: &RequestHeader, kind: Kind) -> Reply {
     let deadline = Deadline::NONE;
     Reply { id: header.id, flags: header.flags, op: header.op, repeat: false, kind, deadline }

@@ -89,6 +89,14 @@ pub(super) struct Clock {
 }
 
 impl Session {
+    /// See [`crate::session::Session::is_free`]: not a part of several, and nothing that changes how later ones are answered.
+    #[inline]
+    pub fn is_free(&self, reply: &Reply) -> bool {
+        let bound =
+            matches!(reply.0, Kind::Element { .. } | Kind::Count(_) | Kind::StoredAll(_) | Kind::Local(_));
+        !bound && self.mute.is_none()
+    }
+
     /// Writes the answer to one part.
     #[inline]
     pub fn compose(

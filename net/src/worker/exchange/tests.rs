@@ -1,52 +1,16 @@
 //! Two shards, one of them played by the test.
 
 use super::*;
-use crate::session::{Deadline, Limits, Port, Protocol, Scratch};
-use crate::transport::ConnId;
+use crate::session::{Deadline, Port, Protocol, Scratch};
 use crate::worker::mail::Address;
 use crate::worker::owned::{OwnedOutcome, OwnedPart};
-use crate::worker::{BudgetConfig, CoreParts, Settings};
-use std::sync::Arc;
+use crate::worker::testing::{CONN, NOW, core_of, execute, key_of, resp, sent, with_client};
 use torc_engine::bytes::Bytes;
 use torc_engine::command::{Found, Meta, Value};
-use torc_engine::{Shard, ShardConfig};
-
-const NOW: Millis = 1_790_000_000_000;
-const CONN: ConnId = ConnId { index: 0, generation: 0 };
-
-/// The first of two shards.
-pub(in crate::worker) fn core() -> Core {
-    let limits = Limits {
-        key_bytes_max: 250,
-        value_bytes_max: 1 << 20,
-        value_bytes_inline: 1000,
-        frame_bytes_max: 1000,
-        arguments_max: 10,
-    };
-    let settings = Settings {
-        limits,
-        listeners: Vec::new(),
-        connections_max: 1,
-        output_bytes_max: 1000,
-        queue_parts_max: 10,
-        input_bytes_max: 1000,
-        idle_ms_max: 0,
-        slow_ms_max: 0,
-        request_ms_max: 0,
-        drain_ms_max: 0,
-        outcomes_bytes_max: 0,
-        budget: BudgetConfig { memory: 16 << 20, clients: 8 << 20, floor: 4 << 20, fixed: 0, lends: false },
-    };
-    let shard = Shard::new(ShardConfig { now: NOW, ..ShardConfig::new(16 << 20) }).expect("16 MiB");
-    let shared = Arc::new(crate::simulation::shared(2));
-    let mail = crate::worker::mail::Mail::among(2, u64::MAX).swap_remove(0);
-    Core::new(CoreParts { shard, mail, shared, number: 0, settings, now: NOW })
-}
 
 /// A connection with `count` gets of a key that the other shard owns, each waiting to be begun.
 fn connection(core: &mut Core, count: usize) -> Connection {
-    let owned = |key: &String| core.shared.slots.owner(slot_of(key.as_bytes())) == 1;
-    let key = (0..).map(|number| format!("key{number}")).find(owned).expect("half of all keys");
+    let key = key_of(core, 1);
     let mut session = Session::new(Some(Protocol::Memcache), Port::Common);
     let (request, scratch) = (format!("get {key}\r\n"), Scratch::default());
     let mut parts = Vec::new();
@@ -62,7 +26,7 @@ fn connection(core: &mut Core, count: usize) -> Connection {
 #[test]
 fn answers_that_wait_for_one_before_them_are_bounded_by_their_bytes() {
     const VALUE: &[u8] = &[7; 10_000];
-    let mut core = core();
+    let mut core = core_of(2);
     let max = 100_000;
     core.settings.output_bytes_max = max;
     let mut conn = connection(&mut core, 1000);
@@ -99,16 +63,16 @@ fn answers_that_wait_for_one_before_them_are_bounded_by_their_bytes() {
 /// What this shard answers to the other.
 fn answer(core: &mut Core, what: What, key: &[u8], value: &[u8], deadline: Deadline) -> Option<OwnedAnswer> {
     let from = Address { conn: CONN, sequence: 0 };
-    let mut batch = Batch::of(Ask { deadline, ..Ask::plain(from, what) }, AskBytes { key, value, echo: &[] });
-    let hash = core.shard.hash(0, key);
-    core.answer(1, &mut batch, 0, hash);
+    let ask = Ask { deadline, hash: core.shard.hash(0, key), ..Ask::plain(from, what) };
+    let mut batch = Batch::of(ask, AskBytes { key, value, echo: &[] });
+    core.answer(1, &mut batch, 0);
     batch.answers.pop().and_then(|answered| answered.answer)
 }
 
 /// [N-EXT-6]: the time may pass between two shards.
 #[test]
 fn what_another_shard_asks_too_late_is_not_executed() {
-    let mut core = core();
+    let mut core = core_of(2);
     let set = Op::Write(Write::set(&[]));
     let (in_time, over) = (Deadline::at(NOW), Deadline::at(NOW - 1));
     let late = answer(&mut core, What::Keyed(set), b"k", b"v", over);
@@ -125,4 +89,70 @@ fn what_another_shard_asks_too_late_is_not_executed() {
     assert!(core.foreign_uploads.is_empty());
     let miss = answer(&mut core, get, b"long", b"", Deadline::NONE);
     assert!(matches!(miss, Some(OwnedAnswer::Outcome(OwnedOutcome::Miss))), "{miss:?}");
+}
+
+/// The answers of another shard, played by the test: nothing is there.
+fn answer_misses(core: &mut Core, sequences: &[u32]) {
+    for &sequence in sequences {
+        let mut conn = core.connections.take(CONN).expect("it is there");
+        let miss = (OwnedAnswer::Outcome(OwnedOutcome::Miss), None);
+        core.take_answer(&mut conn, sequence, AskBytes::default(), &[], miss);
+        core.connections.put(conn);
+    }
+}
+
+/// What is composed ahead of its turn must have the words of its turn: here the null of another protocol version, a
+/// count over several keys, and an answer that is not wanted.
+#[test]
+fn answers_behind_another_shards_are_those_of_their_turn() {
+    let mut core = with_client(Protocol::Resp);
+    core.settings.output_bytes_max = 100_000;
+    let (here, there) = (key_of(&core, 0), key_of(&core, 1));
+    let requests: [&[&str]; 10] = [
+        &["GET", &there],
+        &["GET", &here],
+        &["HELLO", "3"],
+        &["GET", &here],
+        &["GET", &there],
+        &["SET", &here, "v"],
+        &["EXISTS", &here, &there, &here],
+        &["CLIENT", "REPLY", "SKIP"],
+        &["GET", &here],
+        &["STRLEN", &here],
+    ];
+    let input: Vec<u8> = requests.iter().flat_map(|words| resp(words)).collect();
+    assert_eq!(execute(&mut core, &input, 100), input.len());
+    assert_eq!(sent(&mut core), "");
+    let conn = core.connections.find(CONN).expect("it is there");
+    let asked = conn.queue.asked();
+    assert_eq!(asked.len(), 3);
+    answer_misses(&mut core, &[asked[2], asked[0], asked[1]]);
+    let sent = sent(&mut core);
+    let (before, behind) = sent.split_once("%7").expect("the answer to HELLO 3");
+    assert_eq!(before, "$-1\r\n$-1\r\n");
+    assert!(behind.ends_with("_\r\n_\r\n+OK\r\n:2\r\n:1\r\n"), "{behind}");
+}
+
+/// One send for a pipeline, though its first answers are there before its last ones.
+#[test]
+fn answers_wait_for_what_is_under_way_and_for_nothing_that_comes_later() {
+    let mut core = with_client(Protocol::Resp);
+    core.settings.output_bytes_max = 100_000;
+    let (here, there) = (key_of(&core, 0), key_of(&core, 1));
+    let pipeline = [resp(&["GET", &here]), resp(&["GET", &there]), resp(&["GET", &here])].concat();
+    execute(&mut core, &pipeline, 100);
+    let holds = |core: &mut Core| core.connections.find(CONN).expect("it is there").holds_answers();
+    let asked = |core: &mut Core| core.connections.find(CONN).expect("it is there").queue.asked();
+    assert!(holds(&mut core), "the first answer waits for the second");
+    let first = asked(&mut core);
+    execute(&mut core, &pipeline, 100);
+    assert!(holds(&mut core));
+    answer_misses(&mut core, &first);
+    assert!(!holds(&mut core), "four answers do not wait for what came behind them");
+    assert_eq!(sent(&mut core), "$-1\r\n".repeat(4));
+    assert!(!holds(&mut core), "there is nothing to hold");
+    let last = asked(&mut core);
+    answer_misses(&mut core, &last);
+    assert!(!holds(&mut core));
+    assert_eq!(sent(&mut core), "$-1\r\n".repeat(2));
 }

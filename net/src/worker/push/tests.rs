@@ -1,63 +1,12 @@
 //! Pushes between pipelined answers: of one shard alone, and behind another's.
 
 use super::*;
-use crate::session::{Limits, Piece, Port, Protocol, Scratch, Session};
-use crate::worker::connection::Connection;
-use crate::worker::exchange::tests::core;
-use torc_engine::slots::slot_of;
-
-const CONN: ConnId = ConnId { index: 0, generation: 0 };
-
-/// What [`core`] is, and a client of it that speaks `protocol`.
-fn with_client(protocol: Protocol) -> Core {
-    let mut core = core();
-    let session = Session::new(Some(protocol), Port::Common);
-    core.connections.insert(Connection::new(CONN, 1, session, 0));
-    core
-}
-
-/// Parses up to `parts_max` parts of `input` and executes them. Says how many bytes were parsed.
-fn execute(core: &mut Core, input: &[u8], parts_max: usize) -> usize {
-    let (scratch, mut parts) = (Scratch::default(), Vec::new());
-    let limits = Limits { ..core.settings.limits };
-    let conn = core.connections.find(CONN).expect("it is there");
-    let consumed = conn.session.parse(input, &scratch, 0, &limits, &mut parts, parts_max).consumed;
-    let prepared: Vec<_> = parts
-        .iter()
-        .map(|part| match &part.work {
-            Work::Keyed(command) => core.prepare(command.key),
-            _ => Default::default(),
-        })
-        .collect();
-    core.execute(CONN, &parts, &prepared);
-    consumed
-}
+use crate::session::Protocol;
+use crate::worker::testing::{CONN, execute, key_of, resp, sent, with_client};
 
 fn push(core: &mut Core, word: &str) -> bool {
     let mut buffer = Vec::new();
     core.push(CONN, Push::new(&[b"message", word.as_bytes()], &mut buffer))
-}
-
-fn sent(core: &mut Core) -> String {
-    let output = &mut core.connections.find(CONN).expect("it is there").output;
-    let mut sent = String::new();
-    while let Some(piece) = output.take(Vec::new) {
-        let Piece::Bytes(bytes) = piece else { panic!("short values are copied") };
-        sent.push_str(&String::from_utf8_lossy(&bytes));
-    }
-    sent
-}
-
-fn resp(words: &[&str]) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    torc_proto::resp::compose::request(&mut bytes, words);
-    bytes
-}
-
-/// A key of this shard, or of the other one.
-fn key_of(core: &Core, shard: u16) -> String {
-    let owned = |key: &String| core.shared.slots.owner(slot_of(key.as_bytes())) == shard;
-    (0..).map(|number| format!("key{number}")).find(owned).expect("half of all keys")
 }
 
 #[test]
@@ -94,7 +43,7 @@ fn a_push_waits_behind_another_shards_answer() {
     assert_eq!(conn.queue.len(), 3);
     assert!(conn.charged > 0);
     let mut conn = core.connections.take(CONN).expect("it is there");
-    conn.pop();
+    conn.queue.pop();
     core.compose_ready(&mut conn);
     core.connections.put(conn);
     assert_eq!(sent(&mut core), "_\r\n>2\r\n$7\r\nmessage\r\n$6\r\nbehind\r\n");

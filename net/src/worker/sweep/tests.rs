@@ -1,44 +1,25 @@
 //! Time-outs of connections.
 
 use super::*;
-use crate::session::{Limits, Port, Protocol, Session};
+use crate::session::{Port, Protocol, Session};
 use crate::transport::ConnId;
 use crate::transport::sim::{Faults, Network, Sim};
-use crate::worker::mail::Mail;
-use crate::worker::{BudgetConfig, CoreParts, Settings};
-use std::sync::Arc;
-use torc_engine::{Shard, ShardConfig};
+use crate::worker::testing::{NOW, core_of};
 
-const NOW: u64 = 1_790_000_000_000;
 const SECOND_NS: u64 = 1_000_000_000;
 
 /// A shard that closes clients after two silent seconds.
 fn core() -> Core {
-    let limits = Limits {
-        key_bytes_max: 250,
-        value_bytes_max: 1 << 20,
-        value_bytes_inline: 1000,
-        frame_bytes_max: 1000,
-        arguments_max: 10,
-    };
-    let settings = Settings {
-        limits,
-        listeners: Vec::new(),
-        connections_max: 1,
-        output_bytes_max: 1000,
-        queue_parts_max: 10,
-        input_bytes_max: 1000,
-        idle_ms_max: 2000,
-        slow_ms_max: 2000,
-        request_ms_max: 2000,
-        drain_ms_max: 2000,
-        outcomes_bytes_max: 0,
-        budget: BudgetConfig { memory: 16 << 20, clients: 8 << 20, floor: 4 << 20, fixed: 0, lends: false },
-    };
-    let shard = Shard::new(ShardConfig { now: NOW, ..ShardConfig::new(16 << 20) }).expect("16 MiB");
-    let shared = Arc::new(crate::simulation::shared(1));
-    let mail = Mail::among(1, u64::MAX).swap_remove(0);
-    Core::new(CoreParts { shard, mail, shared, number: 0, settings, now: NOW })
+    let mut core = core_of(1);
+    let settings = &mut core.settings;
+    let times = [
+        &mut settings.idle_ms_max,
+        &mut settings.slow_ms_max,
+        &mut settings.request_ms_max,
+        &mut settings.drain_ms_max,
+    ];
+    times.into_iter().for_each(|ms| *ms = 2000);
+    core
 }
 
 /// Once the wall clock would have closed every client that it stepped over.

@@ -1,0 +1,296 @@
+//! The answers that a connection waits for, in their order.
+//!
+//! ```text
+//!   first                                                       end
+//!   [ Asked | Composed | Asked | Composed ... | Asked | Kept ]
+//!              |                   |
+//!              v                   v
+//!            [ bytes in the protocol's words, one behind the other ]
+//! ```
+//!
+//! What is answered behind a question to another shard is put into the protocol's words at once, where its words depend
+//! on no other answer, and only copied when its turn comes. What else is answered is kept as it is ([`Kept`]), and so is all
+//! that is behind it or behind a question whose answer may change the words of the next.
+
+use super::owned::Kept;
+use crate::session::ReplyKind;
+use std::collections::VecDeque;
+
+/// One place of the queue. Those that other shards answer have one each; composed ones share one with their neighbours.
+#[derive(Debug)]
+pub(crate) enum Waiting {
+    Asked(Asked),
+    Composed(Composed),
+    Kept(Box<Kept>),
+}
+
+/// Other shards are to answer.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asked {
+    pub(crate) reply: ReplyKind,
+    /// The words of no other answer depend on this one's.
+    pub(crate) free: bool,
+    /// So many shards.
+    pub(crate) shards: u16,
+    /// Bytes set aside for the answer.
+    pub(crate) room: u32,
+    /// The turns that read the part, and that asked; nanoseconds.
+    pub(crate) read_ns: u64,
+    pub(crate) asked_ns: u64,
+}
+
+/// Answers in the protocol's words.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Composed {
+    start: u32,
+    len: u32,
+    pub(crate) parts: u32,
+    /// The turn that read them, nanoseconds.
+    pub(crate) read_ns: u64,
+}
+
+/// What another shard's answer is to its connection.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Place {
+    /// Nothing is before it: it can be composed.
+    First(Asked),
+    Behind(Asked),
+    /// More shards are to answer, or nobody waits for it.
+    None,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Queue {
+    waiting: VecDeque<Waiting>,
+    /// Sequence number of the front; they wrap around.
+    first: u32,
+    /// What the composed answers are, and bytes of it that are needed.
+    words: Vec<u8>,
+    words_needed: usize,
+    /// Places that are kept, or not free.
+    bound: usize,
+    /// Bytes set aside for other shards' answers.
+    room: usize,
+    /// What the kept answers cost.
+    kept_bytes: usize,
+    /// What a value of another shard's answer took at most of late.
+    value_bytes_high: usize,
+}
+
+impl Queue {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// Places.
+    pub(crate) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Sequence number of the front.
+    pub(crate) fn first(&self) -> u32 {
+        self.first
+    }
+
+    /// Sequence number of the next place.
+    pub(crate) fn end(&self) -> u32 {
+        self.first.wrapping_add(self.waiting.len() as u32)
+    }
+
+    /// Bytes of the answers that wait, and of those that may come.
+    pub(crate) fn content_bytes(&self) -> usize {
+        self.kept_bytes + self.words_needed + self.room
+    }
+
+    /// Memory that it holds.
+    #[inline]
+    pub(crate) fn bytes_held(&self) -> usize {
+        let places = self.waiting.capacity() * size_of::<Waiting>();
+        places + self.kept_bytes + self.words.capacity() + self.room
+    }
+
+    /// Bytes to set aside for the value of another shard's answer.
+    pub(crate) fn answer_room(&self) -> u32 {
+        self.value_bytes_high.clamp(ROOM_MIN, ROOM_MAX) as u32
+    }
+
+    /// A part is begun at other shards.
+    // Inlined, or it is read in wide pieces right after it was written in narrow ones, which processors are slow at.
+    #[inline(always)]
+    pub(crate) fn ask(&mut self, asked: Asked) {
+        self.room += asked.room as usize;
+        self.bound += usize::from(!asked.free);
+        self.waiting.push_back(Waiting::Asked(asked));
+    }
+
+    /// Whether free answers may be composed before their turn.
+    pub(crate) fn composes(&self) -> bool {
+        self.bound == 0
+    }
+
+    /// Where answers are composed before their turn, with room from `spare` if there is none yet. [`Queue::composed`] or
+    /// [`Queue::fill_composed`] takes what was appended.
+    #[inline]
+    pub(crate) fn words(&mut self, spare: impl FnOnce() -> Vec<u8>) -> &mut Vec<u8> {
+        if self.words.capacity() == 0 {
+            self.words = spare();
+        }
+        &mut self.words
+    }
+
+    /// The words behind the last ones answer a part that is behind all others.
+    #[inline]
+    pub(crate) fn composed(&mut self, before: usize, read_ns: u64) {
+        let end = self.words.len();
+        self.words_needed += end - before;
+        if let Some(Waiting::Composed(last)) = self.waiting.back_mut()
+            && last.start as usize + last.len as usize == before
+            && last.read_ns == read_ns
+        {
+            last.len += (end - before) as u32;
+            last.parts += 1;
+            return;
+        }
+        let (start, len) = (before as u32, (end - before) as u32);
+        self.waiting.push_back(Waiting::Composed(Composed { start, len, parts: 1, read_ns }));
+    }
+
+    /// The words behind the last ones are another shard's answer.
+    pub(crate) fn fill_composed(&mut self, sequence: u32, before: usize, read_ns: u64) {
+        let len = self.words.len() - before;
+        self.words_needed += len;
+        let composed = Composed { start: before as u32, len: len as u32, parts: 1, read_ns };
+        if let Some(waiting) = self.at(sequence) {
+            *waiting = Waiting::Composed(composed);
+        }
+    }
+
+    /// Keeps an answer behind all others.
+    pub(crate) fn keep(&mut self, kept: Box<Kept>) {
+        self.bound += 1;
+        self.kept_bytes += kept.cost();
+        self.waiting.push_back(Waiting::Kept(kept));
+    }
+
+    /// Keeps another shard's answer.
+    pub(crate) fn fill_kept(&mut self, sequence: u32, kept: Box<Kept>) {
+        let cost = kept.cost();
+        if let Some(waiting) = self.at(sequence) {
+            *waiting = Waiting::Kept(kept);
+            self.bound += 1;
+            self.kept_bytes += cost;
+        }
+    }
+
+    /// Another shard has answered a part, with a value of `bytes` bytes. If it is behind others it must be filled, if it
+    /// is the first it is gone from the queue.
+    #[inline]
+    pub(crate) fn answered(&mut self, sequence: u32, bytes: usize) -> Place {
+        let Some(Waiting::Asked(asked)) = self.at(sequence) else { return Place::None };
+        asked.shards -= 1;
+        if asked.shards > 0 {
+            return Place::None;
+        }
+        let asked = *asked;
+        self.room -= asked.room as usize;
+        self.bound -= usize::from(!asked.free);
+        let fading = self.value_bytes_high - self.value_bytes_high / 8;
+        self.value_bytes_high = bytes.max(fading);
+        if sequence != self.first {
+            return Place::Behind(asked);
+        }
+        self.pass();
+        Place::First(asked)
+    }
+
+    /// Takes the front if it is answered.
+    #[inline]
+    pub(crate) fn pop_ready(&mut self) -> Option<Waiting> {
+        match self.waiting.front()? {
+            Waiting::Asked(_) => None,
+            _ => self.pop(),
+        }
+    }
+
+    /// Takes the front, whatever it is.
+    pub(crate) fn pop(&mut self) -> Option<Waiting> {
+        let waiting = self.pass()?;
+        match &waiting {
+            Waiting::Asked(asked) => {
+                self.room -= asked.room as usize;
+                self.bound -= usize::from(!asked.free);
+            }
+            Waiting::Composed(composed) => self.words_needed -= composed.len as usize,
+            Waiting::Kept(kept) => {
+                self.bound -= 1;
+                self.kept_bytes -= kept.cost();
+            }
+        }
+        Some(waiting)
+    }
+
+    fn pass(&mut self) -> Option<Waiting> {
+        let waiting = self.waiting.pop_front()?;
+        self.first = self.first.wrapping_add(1);
+        Some(waiting)
+    }
+
+    /// The words of an answer that was taken.
+    pub(crate) fn words_of(&self, composed: &Composed) -> &[u8] {
+        &self.words[composed.start as usize..][..composed.len as usize]
+    }
+
+    /// The buffer of the words, if nothing in it is needed any more; moves the words together if few of them are.
+    pub(crate) fn unused_words(&mut self) -> Option<Vec<u8>> {
+        if self.words_needed == 0 && self.words.capacity() > 0 {
+            return Some(std::mem::take(&mut self.words));
+        }
+        if self.words.len() > WORDS_UNUSED_MAX + 2 * self.words_needed {
+            self.move_together();
+        }
+        None
+    }
+
+    fn move_together(&mut self) {
+        let mut words = Vec::with_capacity(self.words_needed);
+        for waiting in &mut self.waiting {
+            if let Waiting::Composed(composed) = waiting {
+                let start = words.len() as u32;
+                words.extend_from_slice(&self.words[composed.start as usize..][..composed.len as usize]);
+                composed.start = start;
+            }
+        }
+        self.words = words;
+    }
+
+    fn at(&mut self, sequence: u32) -> Option<&mut Waiting> {
+        self.waiting.get_mut(sequence.wrapping_sub(self.first) as usize)
+    }
+
+    /// Sequence numbers of what other shards are to answer.
+    #[cfg(test)]
+    pub(crate) fn asked(&self) -> Vec<u32> {
+        let places = self.waiting.iter().zip(0u32..);
+        let asked = places.filter(|(waiting, _)| matches!(waiting, Waiting::Asked(_)));
+        asked.map(|(_, place)| self.first.wrapping_add(place)).collect()
+    }
+
+    /// What [`super::core::Bug::SwappedAnswers`] does.
+    #[cfg(test)]
+    pub(crate) fn swap_two_answers(&mut self) {
+        let answered = |place: &usize| !matches!(self.waiting[*place], Waiting::Asked(_));
+        let places: Vec<usize> = (0..self.waiting.len()).filter(answered).take(2).collect();
+        if let [first, second] = places[..] {
+            self.waiting.swap(first, second);
+        }
+    }
+}
+
+/// Bytes that are set aside at least, and at most, for the value of an answer.
+const ROOM_MIN: usize = 512;
+const ROOM_MAX: usize = 256 << 10;
+/// Words that are not needed any more are kept up to this, bytes.
+const WORDS_UNUSED_MAX: usize = 16 << 10;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,90 @@
+//! One shard of a server without transport and clock, for tests that look into its worker.
+
+use super::connection::Connection;
+use super::{BudgetConfig, Core, CoreParts, Settings};
+use crate::session::{Limits, Piece, Port, Protocol, Scratch, Session, Work};
+use crate::transport::ConnId;
+use crate::worker::mail::Mail;
+use std::sync::Arc;
+use torc_engine::slots::slot_of;
+use torc_engine::{Shard, ShardConfig};
+
+pub(super) const NOW: u64 = 1_790_000_000_000;
+pub(super) const CONN: ConnId = ConnId { index: 0, generation: 0 };
+
+/// The first of so many shards, with small limits and without time-outs.
+pub(super) fn core_of(shards: u16) -> Core {
+    let limits = Limits {
+        key_bytes_max: 250,
+        value_bytes_max: 1 << 20,
+        value_bytes_inline: 1000,
+        frame_bytes_max: 1000,
+        arguments_max: 10,
+    };
+    let settings = Settings {
+        limits,
+        listeners: Vec::new(),
+        connections_max: 1,
+        output_bytes_max: 1000,
+        queue_parts_max: 10,
+        input_bytes_max: 1000,
+        idle_ms_max: 0,
+        slow_ms_max: 0,
+        request_ms_max: 0,
+        drain_ms_max: 0,
+        outcomes_bytes_max: 0,
+        budget: BudgetConfig { memory: 16 << 20, clients: 8 << 20, floor: 4 << 20, fixed: 0, lends: false },
+    };
+    let shard = Shard::new(ShardConfig { now: NOW, ..ShardConfig::new(16 << 20) }).expect("16 MiB");
+    let shared = Arc::new(crate::simulation::shared(shards));
+    let mail = Mail::among(shards, u64::MAX).swap_remove(0);
+    Core::new(CoreParts { shard, mail, shared, number: 0, settings, now: NOW })
+}
+
+/// The first of two shards, and a client of it that speaks `protocol`.
+pub(super) fn with_client(protocol: Protocol) -> Core {
+    let mut core = core_of(2);
+    let session = Session::new(Some(protocol), Port::Common);
+    core.connections.insert(Connection::new(CONN, 1, session, 0));
+    core
+}
+
+/// Parses up to `parts_max` parts of `input` and executes them. Says how many bytes were parsed.
+pub(super) fn execute(core: &mut Core, input: &[u8], parts_max: usize) -> usize {
+    let (scratch, mut parts) = (Scratch::default(), Vec::new());
+    let limits = Limits { ..core.settings.limits };
+    let conn = core.connections.find(CONN).expect("it is there");
+    let consumed = conn.session.parse(input, &scratch, 0, &limits, &mut parts, parts_max).consumed;
+    let prepared: Vec<_> = parts
+        .iter()
+        .map(|part| match &part.work {
+            Work::Keyed(command) => core.prepare(command.key),
+            _ => Default::default(),
+        })
+        .collect();
+    core.execute(CONN, &parts, &prepared);
+    consumed
+}
+
+/// Takes what is composed for the client.
+pub(super) fn sent(core: &mut Core) -> String {
+    let output = &mut core.connections.find(CONN).expect("it is there").output;
+    let mut sent = String::new();
+    while let Some(piece) = output.take(Vec::new) {
+        let Piece::Bytes(bytes) = piece else { panic!("short values are copied") };
+        sent.push_str(&String::from_utf8_lossy(&bytes));
+    }
+    sent
+}
+
+pub(super) fn resp(words: &[&str]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    torc_proto::resp::compose::request(&mut bytes, words);
+    bytes
+}
+
+/// A key of this shard, or of the other one.
+pub(super) fn key_of(core: &Core, shard: u16) -> String {
+    let owned = |key: &String| core.shared.slots.owner(slot_of(key.as_bytes())) == shard;
+    (0..).map(|number| format!("key{number}")).find(owned).expect("half of all keys")
+}
