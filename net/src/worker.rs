@@ -129,6 +129,11 @@ pub(crate) struct Worker<T: Transport, C: Clock> {
     scratch: Scratch,
     /// Background work was left over.
     more_to_maintain: bool,
+    /// Parts after which a turn begins no other round.
+    turn_parts: usize,
+    /// Parts and bytes that the turn had taken when its last round began.
+    #[cfg(test)]
+    taken: (usize, usize),
 }
 
 impl<T: Transport, C: Clock> Worker<T, C> {
@@ -145,6 +150,28 @@ impl<T: Transport, C: Clock> Worker<T, C> {
             parts: Vec::new(),
             scratch: Scratch::default(),
             more_to_maintain: false,
+            turn_parts: TURN_PARTS,
+            #[cfg(test)]
+            taken: (0, 0),
+        }
+    }
+
+    /// Lowers [`TURN_PARTS`], so that few clients come to it.
+    #[cfg(test)]
+    pub(crate) fn limit_turns(&mut self, parts: usize) {
+        self.turn_parts = parts;
+    }
+
+    /// Whether the last turn has ended when it had to.
+    ///
+    /// # Errors
+    /// What it had taken when it went on, in words.
+    #[cfg(test)]
+    pub(crate) fn turn_has_ended(&self) -> Result<(), String> {
+        let (parts, bytes) = self.taken;
+        match parts < self.turn_parts && bytes < TURN_BYTES {
+            true => Ok(()),
+            false => Err(format!("a turn of {} parts went on after {parts}, {bytes} bytes", self.turn_parts)),
         }
     }
 
@@ -226,15 +253,24 @@ impl<T: Transport, C: Clock> Worker<T, C> {
     /// Parses and executes until nothing is left, or the turn has had its share.
     fn rounds(&mut self) {
         let (mut parts, mut bytes) = (0, 0);
-        while parts < TURN_PARTS
-            && bytes < TURN_BYTES
-            && !self.core.is_overdrawn()
-            && !(self.arrivals.is_empty() && self.core.ready.is_done())
-        {
+        while self.goes_on(parts, bytes) && !(self.arrivals.is_empty() && self.core.ready.is_done()) {
+            #[cfg(test)]
+            {
+                self.taken = (parts, bytes);
+            }
             let (round_parts, round_bytes) = self.round();
             parts += round_parts;
             bytes += round_bytes;
         }
+    }
+
+    /// Whether a turn that has taken so much begins another round.
+    fn goes_on(&self, parts: usize, bytes: usize) -> bool {
+        #[cfg(test)]
+        if self.core.has(Bug::EndlessTurn) {
+            return !self.core.is_overdrawn();
+        }
+        parts < self.turn_parts && bytes < TURN_BYTES && !self.core.is_overdrawn()
     }
 
     /// Parses what up to [`ROUND_CONNECTIONS`] connections sent, then executes all of it. Returns how many parts and bytes

@@ -82,7 +82,9 @@ impl Sleeper {
             return Ok(());
         }
         self.worker.turn(self.wait).map_err(|error| error.to_string())?;
+        self.worker.turn_has_ended()?;
         self.worker.core().shares_are_kept()?;
+        self.worker.core().budget_is_kept()?;
         self.wait = self.worker.patience();
         let stretch = if self.wait >= Duration::from_secs(1) { TICK_STRETCH } else { 1 };
         let sleeps = !self.wait.is_zero();
@@ -143,7 +145,9 @@ impl Simulation {
             let (shared, settings) = (shared.clone(), settings.clone());
             let mut core = Core::new(CoreParts { shard, mail, shared, number, settings, now: START });
             core.put_in(bug);
-            workers.push(Sleeper::new(Worker::new(transport, SimClock(clock.clone()), core)));
+            let mut worker = Worker::new(transport, SimClock(clock.clone()), core);
+            worker.limit_turns(world.turn_parts);
+            workers.push(Sleeper::new(worker));
         }
         let _ = shared.shard_stats.set(stats);
         let clients = (0..world.clients).map(|number| Client::new(number, &world, &mut random)).collect();
@@ -188,7 +192,8 @@ impl Simulation {
         self.try_step().map_err(|wrong| {
             let left = self.workers.iter_mut().map(|sleeper| {
                 let sleeps = sleeper.until.is_some();
-                format!("sleeps: {sleeps}, {:?}", sleeper.worker.core().left_over())
+                let buffers = sleeper.worker.transport().buffers_held();
+                format!("sleeps: {sleeps}, holds {buffers} buffers, {:?}", sleeper.worker.core().left_over())
             });
             format!("{wrong}\nafter {} steps the shards are: {:#?}", self.steps, left.collect::<Vec<_>>())
         })
@@ -231,13 +236,12 @@ impl Simulation {
         self.model.begin_last_look();
         self.clients.iter_mut().for_each(|client| client.begin_last_look(&self.world));
         self.until_all_are_done()?;
-        let (written, kept) = self.model.written_and_kept();
+        let (due, kept) = self.model.due_and_kept();
         let memory = self.world.memory_bytes;
-        if self.world.shards == 1
-            && written >= WRITTEN_TIMES_MIN * memory
-            && kept * 100 < memory * KEPT_PERCENT_MIN
-        {
-            return Err(format!("of {written} bytes written {kept} are kept, in {memory} bytes of memory"));
+        if due >= memory / DUE_SHARE && kept * 100 < due.min(memory) * KEPT_PERCENT_MIN {
+            return Err(format!(
+                "of {due} bytes that should be there {kept} are, in {memory} bytes of memory"
+            ));
         }
         Ok(())
     }
@@ -259,9 +263,10 @@ impl Simulation {
     }
 }
 
-/// Where so many times the memory was written, so many bytes in a hundred of it must still be values.
-const WRITTEN_TIMES_MIN: u64 = 2;
-const KEPT_PERCENT_MIN: u64 = 10;
+/// Of the values that would be there with memory enough, or of the memory if that is less, so many percent must be there; of
+/// few values, less than this share of the memory, all may be the oldest.
+const DUE_SHARE: u64 = 4;
+const KEPT_PERCENT_MIN: u64 = 20;
 
 pub(crate) fn shared(shards: u16) -> Shared {
     let worker_stats = (0..shards).map(|_| Arc::<WorkerStats>::default()).collect();

@@ -2,7 +2,8 @@
 //!
 //! Keys of one client: its commands on them take effect one after the other, so exactly one answer is right,
 //! but for expiry, which falls somewhere between the sending of a command and its answer. What was under way
-//! when a connection broke may have happened or not; the key is unknown until it is written again.
+//! when a connection broke may have happened or not, or still happens behind what the next connection asks: the key is
+//! unknown until it is written again a while later.
 //!
 //! Shared keys: a register that several clients write and read. A read may return a value if its write began
 //! before the read ended, and no other write lies wholly between that write and the read.
@@ -12,6 +13,12 @@
 
 use std::collections::{HashMap, HashSet};
 use torc_engine::command::Millis;
+
+/// What the names of one client's own keys hold, but for its counter.
+pub(super) const OWN: &str = "own:";
+
+/// What is on its way between shards when a connection breaks has happened by then: many turns.
+const LATE_MS: Millis = 100;
 
 /// An answer as the client reads it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -126,6 +133,8 @@ struct Flush {
 #[derive(Debug, Default)]
 pub(super) struct Model {
     own: HashMap<String, Known>,
+    /// When a connection broke that was changing the key.
+    broken_at: HashMap<String, Millis>,
     shared: HashMap<String, Vec<SharedWrite>>,
     flushes: Vec<Flush>,
     /// All keys that a command has named.
@@ -133,10 +142,10 @@ pub(super) struct Model {
     order: u64,
     /// Memory is short: whatever is stored may be evicted.
     lossy: bool,
-    /// Bytes of values written so far.
-    written_bytes: u64,
-    /// All keys are read one last time, and so many bytes of values were found.
+    /// All keys are read one last time.
     is_last_look: bool,
+    /// Bytes of values that the last look would find if nothing were ever evicted, and that it found.
+    due_bytes: u64,
     kept_bytes: u64,
 }
 
@@ -162,7 +171,7 @@ impl Model {
     }
 
     /// The connection broke before the answer came.
-    pub(super) fn broken(&mut self, call: &Call) {
+    pub(super) fn broken(&mut self, call: &Call, now: Millis) {
         let changes = matches!(
             call.action,
             Action::Set { .. }
@@ -173,7 +182,14 @@ impl Model {
         );
         for key in call.action.keys().into_iter().filter(|_| changes) {
             self.own.insert(key.clone(), Known::Unknown);
+            self.broken_at.insert(key.clone(), now);
         }
+    }
+
+    /// What is known of a key by the answer to a call.
+    fn learn(&mut self, key: &str, known: Known, call: &Call) {
+        let may_change = self.broken_at.get(key).is_some_and(|at| call.begun_at < at + LATE_MS);
+        self.own.insert(key.into(), if may_change { Known::Unknown } else { known });
     }
 
     /// Checks an answer.
@@ -183,7 +199,7 @@ impl Model {
     pub(super) fn end(&mut self, call: &Call, reply: &Reply, now: Millis) -> Result<(), String> {
         self.order += 1;
         if self.lossy && is_out_of_memory(reply) {
-            self.broken(call);
+            self.broken(call, now);
             return Ok(());
         }
         let right = match &call.action {
@@ -262,11 +278,16 @@ impl Model {
     /// From now on every key is read once more.
     pub(super) fn begin_last_look(&mut self) {
         self.is_last_look = true;
+        let bytes = |(key, known): (&String, &Known)| match known {
+            Known::Item { value, expiry: None, .. } if key.contains(OWN) => value.len() as u64,
+            _ => 0,
+        };
+        self.due_bytes = self.own.iter().map(bytes).sum();
     }
 
-    /// Bytes of values written in all, and found by the last look.
-    pub(super) fn written_and_kept(&self) -> (u64, u64) {
-        (self.written_bytes, self.kept_bytes)
+    /// Bytes of values that the last look was to find, and that it found.
+    pub(super) fn due_and_kept(&self) -> (u64, u64) {
+        (self.due_bytes, self.kept_bytes)
     }
 
     fn known(&self, call: &Call) -> String {
@@ -278,9 +299,8 @@ impl Model {
     }
 
     fn written(&mut self, key: &str, value: &[u8], expiry: Option<(Millis, Millis)>, call: &Call) {
-        self.written_bytes += value.len() as u64;
         let known = Known::Item { value: value.to_vec(), expiry, begun: call.begun, ended: self.order };
-        self.own.insert(key.into(), known);
+        self.learn(key, known, call);
     }
 
     /// Whether a flush may have, and whether one must have, cleared what was written then.
@@ -308,15 +328,16 @@ impl Model {
 
     fn read(&mut self, key: &str, call: &Call, to: Millis, reply: &Reply) -> bool {
         let (may, must) = self.there(key, call, to);
-        if let Reply::Value(value) = reply
-            && self.is_last_look
+        if self.is_last_look
+            && let Reply::Value(value) = reply
+            && let Some(Known::Item { expiry: None, .. }) = self.own.get(key)
         {
             self.kept_bytes += value.len() as u64;
         }
         match (reply, self.own.get(key)) {
             (Reply::Nothing, _) => {
                 if !must && self.own.contains_key(key) {
-                    self.own.insert(key.into(), Known::Nothing);
+                    self.learn(key, Known::Nothing, call);
                 }
                 !must
             }
@@ -333,7 +354,7 @@ impl Model {
         let most = there.iter().filter(|(may, _)| *may).count() as i64;
         let least = there.iter().filter(|(_, must)| *must).count() as i64;
         for key in keys {
-            self.own.insert(key.clone(), Known::Nothing);
+            self.learn(key, Known::Nothing, call);
         }
         (least..=most).contains(&count)
     }

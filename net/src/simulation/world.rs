@@ -29,6 +29,10 @@ pub(super) struct World {
     pub(super) scans: bool,
     /// One client pipelines without end.
     pub(super) flood: bool,
+    /// Parts after which a turn begins no other round.
+    pub(super) turn_parts: usize,
+    /// What clients may hold is less than they would.
+    pub(super) tight: bool,
     /// Bytes of a receive buffer: long ones hold more requests than a turn takes of one connection.
     pub(super) buffer_bytes_max: usize,
 }
@@ -36,8 +40,9 @@ pub(super) struct World {
 /// Memory of a shard in which all fits, and in which it does not.
 const WIDE_BYTES: u64 = 16 << 20;
 const TIGHT_BYTES: u64 = 1 << 20;
-/// What clients may hold: more than they ever do.
+/// What clients may hold: more than they ever do, and less.
 const CLIENT_BYTES: u64 = 1 << 30;
+const TIGHT_CLIENT_BYTES: u64 = 128 << 10;
 /// Of wide memory, so much is written at most: nothing has to be evicted, wherever the keys are.
 const WRITTEN_BYTES: usize = 8 << 20;
 /// Keys of a client where the index has to grow.
@@ -53,6 +58,8 @@ impl World {
         let flushes = !lossy && random.chance(15);
         let flood = random.chance(4);
         let value_bytes = if lossy { 2000 } else { 200 };
+        // Batches of mail are long beside so little.
+        let tight = shards == 1 && !flood && random.chance(30);
         World {
             shards,
             slots: SlotMap::even(shards),
@@ -77,7 +84,13 @@ impl World {
             flushes,
             scans: !lossy && !flushes,
             flood,
-            buffer_bytes_max: if random.chance(30) { 64 << 10 } else { 8000 },
+            turn_parts: [64, 256, 1024][random.below(3)],
+            tight,
+            buffer_bytes_max: match (tight, random.chance(30)) {
+                (true, _) => 2000,
+                (_, true) => 64 << 10,
+                _ => 8000,
+            },
         }
     }
 
@@ -94,6 +107,7 @@ impl World {
     }
 
     pub(super) fn settings(&self, random: &mut Random) -> Settings {
+        let clients = if self.tight { TIGHT_CLIENT_BYTES } else { CLIENT_BYTES };
         Settings {
             limits: Limits {
                 key_bytes_max: 250,
@@ -115,7 +129,7 @@ impl World {
             request_ms_max: 0,
             drain_ms_max: 1000,
             outcomes_bytes_max: 1 << 20,
-            budget: BudgetConfig { memory: 0, clients: CLIENT_BYTES, floor: 0, fixed: 0, lends: false },
+            budget: BudgetConfig { memory: 0, clients, floor: 0, fixed: 0, lends: false },
         }
     }
 }

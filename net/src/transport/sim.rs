@@ -101,13 +101,16 @@ pub struct Network {
     /// Bytes that a client's side takes before the client reads them.
     window_bytes: usize,
     links: Vec<Link>,
+    /// Those that are not dead.
+    alive: Vec<usize>,
     healed: bool,
 }
 
 impl Network {
     pub fn new(seed: u64, faults: Faults, window_bytes: usize) -> Rc<RefCell<Network>> {
         let random = Random::new(seed);
-        Rc::new(RefCell::new(Network { random, faults, window_bytes, links: Vec::new(), healed: false }))
+        let (links, alive) = (Vec::new(), Vec::new());
+        Rc::new(RefCell::new(Network { random, faults, window_bytes, links, alive, healed: false }))
     }
 
     /// No faults any more, and wide windows.
@@ -119,6 +122,7 @@ impl Network {
 
     /// A client comes to a shard's listener.
     pub fn connect(&mut self, shard: u16, listener: u16) -> LinkId {
+        self.alive.push(self.links.len());
         self.links.push(Link { shard, listener, ..Link::default() });
         LinkId(self.links.len() - 1)
     }
@@ -211,6 +215,11 @@ impl Sim {
         !self.pending.is_empty() || self.waker.woken.load(Relaxed)
     }
 
+    /// Receive buffers that the worker has.
+    pub fn buffers_held(&self) -> usize {
+        self.buffers.len() - self.free.len()
+    }
+
     /// From now on, so many of this transport's wake-ups are lost: one in `every`.
     pub fn lose_wakeups(&mut self, every: u32) {
         self.waker = Arc::new(SimWaker { lost_every: every, ..SimWaker::default() });
@@ -220,12 +229,14 @@ impl Sim {
     fn progress(&mut self) {
         let mut events = std::mem::take(&mut self.pending);
         let network = self.network.clone();
-        let Network { random, faults, window_bytes, links, .. } = &mut *network.borrow_mut();
-        let start = random.below(links.len());
-        for step in 0..links.len() {
-            let number = (start + step) % links.len();
+        let Network { random, faults, window_bytes, links, alive, .. } = &mut *network.borrow_mut();
+        alive.retain(|&number| !links[number].dead);
+        // Another one is first each time: there may be one buffer for all.
+        let start = random.below(alive.len());
+        for step in 0..alive.len() {
+            let number = alive[(start + step) % alive.len()];
             let link = &mut links[number];
-            if link.shard != self.shard || link.dead {
+            if link.shard != self.shard {
                 continue;
             }
             if random.chance(faults.delay) {

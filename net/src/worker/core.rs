@@ -150,12 +150,18 @@ pub(crate) enum Bug {
     LostHalfClose,
     /// Now and then a client that is gone stays charged for.
     KeptCharge,
+    /// Now and then input that has to wait is not charged.
+    FreeInput,
+    /// Memory that is used up stops nobody.
+    EndlessBudget,
+    /// A turn goes on as long as there is something to parse.
+    EndlessTurn,
 }
 
 #[cfg(test)]
 impl Bug {
     /// All but [`Bug::None`].
-    pub(crate) const ALL: [Bug; 17] = [
+    pub(crate) const ALL: [Bug; 20] = [
         Bug::LostAnswer,
         Bug::SwappedAnswers,
         Bug::MissedExpiry,
@@ -173,6 +179,9 @@ impl Bug {
         Bug::OpenShardPort,
         Bug::LostHalfClose,
         Bug::KeptCharge,
+        Bug::FreeInput,
+        Bug::EndlessBudget,
+        Bug::EndlessTurn,
     ];
 
     /// One in so many chances is taken.
@@ -184,7 +193,8 @@ impl Bug {
             | Bug::BlindScan
             | Bug::HalfFlush
             | Bug::LostHalfClose
-            | Bug::KeptCharge => 5,
+            | Bug::KeptCharge
+            | Bug::FreeInput => 5,
             _ => 1,
         }
     }

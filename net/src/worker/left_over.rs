@@ -3,6 +3,9 @@
 use super::core::Core;
 use super::{CONNECTION_PARTS, TURN_CONNECTION_PARTS};
 
+/// What clients may hold beyond their memory: the answers to what a round has parsed before that was used up.
+const ROUND_BYTES: usize = 256 << 10;
+
 impl Core {
     /// Whether nobody was given more than a share of the turn.
     ///
@@ -16,6 +19,30 @@ impl Core {
             if conn.parsed_parts > most {
                 return Err(format!("{:?} had {} parts of a turn", conn.id, conn.parsed_parts));
             }
+        }
+        Ok(())
+    }
+
+    /// Whether clients hold what they are charged for, and no more than they may.
+    ///
+    /// # Errors
+    /// What is wrong, in words.
+    pub(crate) fn budget_is_kept(&mut self) -> Result<(), String> {
+        let mut charged = 0;
+        for place in 0..self.connections.places() {
+            let Some(conn) = self.connections.at(place) else { continue };
+            let held = conn.bytes_held();
+            if held > conn.charged {
+                return Err(format!("{:?} holds {held} bytes and is charged for {}", conn.id, conn.charged));
+            }
+            charged += conn.charged;
+        }
+        let (told, used, grant) = (self.budget.charged(), self.budget.used(), self.budget.grant());
+        if charged != told {
+            return Err(format!("connections are charged for {charged} bytes, the account is {told}"));
+        }
+        if used > grant / 8 * 9 + ROUND_BYTES {
+            return Err(format!("clients hold {used} bytes of {grant}"));
         }
         Ok(())
     }

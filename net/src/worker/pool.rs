@@ -5,9 +5,8 @@ const LARGE_BYTES: usize = 4 << 10;
 const SMALL_BYTES: usize = 256;
 /// A buffer that grew beyond this is given back to the allocator.
 const BYTES_MAX: usize = 64 << 10;
-/// Memory of the buffers that are kept, at most; small ones by their number.
-const LARGE_STOCK_BYTES: usize = 1 << 20;
-const SMALL_STOCK: usize = 4096;
+/// Memory of the large buffers that are kept, at most, and of the small ones.
+const STOCK_BYTES: usize = 1 << 20;
 
 /// A bounded stock of empty byte vectors.
 #[derive(Debug, Default)]
@@ -15,12 +14,20 @@ pub(crate) struct Pool {
     large: Vec<Vec<u8>>,
     large_bytes: usize,
     small: Vec<Vec<u8>>,
+    small_bytes: usize,
 }
 
 impl Pool {
     /// Memory of the stock.
     pub(crate) fn bytes_held(&self) -> usize {
-        self.large_bytes + self.small.len() * SMALL_BYTES
+        self.large_bytes + self.small_bytes
+    }
+
+    /// Gives back what the stock has beyond so many bytes.
+    pub(crate) fn trim(&mut self, bytes: usize) {
+        while self.bytes_held() > bytes {
+            drop(if self.large.is_empty() { self.take_small() } else { self.take() });
+        }
     }
 
     /// An empty buffer with room for answers.
@@ -44,15 +51,24 @@ impl Pool {
     }
 
     fn take_small(&mut self) -> Vec<u8> {
-        self.small.pop().unwrap_or_else(|| Vec::with_capacity(SMALL_BYTES))
+        match self.small.pop() {
+            Some(buffer) => {
+                self.small_bytes -= buffer.capacity();
+                buffer
+            }
+            None => Vec::with_capacity(SMALL_BYTES),
+        }
     }
 
     #[inline]
     pub(crate) fn give(&mut self, mut buffer: Vec<u8>) {
         buffer.clear();
         match buffer.capacity() {
-            SMALL_BYTES..LARGE_BYTES if self.small.len() < SMALL_STOCK => self.small.push(buffer),
-            LARGE_BYTES..=BYTES_MAX if self.large_bytes < LARGE_STOCK_BYTES => {
+            SMALL_BYTES..LARGE_BYTES if self.small_bytes < STOCK_BYTES => {
+                self.small_bytes += buffer.capacity();
+                self.small.push(buffer);
+            }
+            LARGE_BYTES..=BYTES_MAX if self.large_bytes < STOCK_BYTES => {
                 self.large_bytes += buffer.capacity();
                 self.large.push(buffer);
             }
@@ -80,5 +96,18 @@ mod tests {
         pool.give(Vec::with_capacity(BYTES_MAX + 1));
         pool.give(Vec::new());
         assert!(pool.large.is_empty() && pool.small.is_empty());
+    }
+
+    #[test]
+    fn the_stock_is_counted_as_it_is_and_given_back_on_demand() {
+        let mut pool = Pool::default();
+        for bytes in [SMALL_BYTES, LARGE_BYTES - 1, LARGE_BYTES, BYTES_MAX] {
+            pool.give(Vec::with_capacity(bytes));
+        }
+        assert_eq!(pool.bytes_held(), SMALL_BYTES + LARGE_BYTES - 1 + LARGE_BYTES + BYTES_MAX);
+        pool.trim(LARGE_BYTES);
+        assert_eq!(pool.bytes_held(), SMALL_BYTES);
+        pool.trim(0);
+        assert_eq!(pool.bytes_held(), 0);
     }
 }

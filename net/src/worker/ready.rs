@@ -216,8 +216,14 @@ impl Core {
         if span.cut && self.strikes(super::core::Bug::LostInput) {
             return;
         }
+        #[cfg(test)]
+        let is_free = self.strikes(super::core::Bug::FreeInput);
         let Some(conn) = self.connections.find(span.conn) else { return };
         make_ready(&mut self.ready, conn);
+        #[cfg(test)]
+        if is_free {
+            return;
+        }
         self.budget.charge(conn);
         if endless {
             conn.phase = Phase::Finishing(CloseReason::Garbage);

@@ -50,6 +50,7 @@ impl Core {
         } else if self.draining_since.is_some() {
             conn.phase = Phase::Finishing(CloseReason::Drained);
         }
+        self.budget.charge(&mut conn);
         self.connections.insert(conn);
         self.stats.connections.set(self.connections.len() as u64);
         self.mark_dirty(id);
@@ -78,6 +79,8 @@ impl Core {
             conn.moved += conn.sending_bytes;
             conn.sending_bytes = 0;
             conn.sent_at = now;
+            // An idle connection is not charged for what it has taken.
+            self.budget.charge(conn);
             self.mark_dirty(id);
         }
     }
@@ -180,6 +183,7 @@ impl Core {
         }
         if !conn.deferred.is_empty() && !conn.stalled {
             self.advance(conn);
+            self.budget.charge(conn);
         }
         self.send_next(conn, transport);
         self.park_or_resume(conn, transport);
