@@ -109,6 +109,12 @@ impl<'s> ChainList<'s> {
         ChainList(bytes)
     }
 
+    /// The list that bytes from elsewhere are, if they have the form of one.
+    pub(crate) fn read(bytes: Bytes<'s>) -> Option<ChainList<'s>> {
+        let extents = bytes.len().checked_sub(list_bytes(0))?;
+        extents.is_multiple_of(EXTENT_BYTES).then_some(ChainList(bytes))
+    }
+
     /// Length of the whole value.
     pub(crate) fn value_bytes(&self) -> u64 {
         self.0.word(0)

@@ -6,16 +6,18 @@
 //! A blind write needs no item: it takes the entry's place.
 
 use super::write::over;
-use super::{Key, Shard, hash_of};
+use super::{Key, Shard, hash_of, out_of_memory};
 use crate::bytes::Bytes;
+use crate::chain::{ChainList, ListWriter, ORDINAL_BYTES, list_bytes};
 use crate::changes::{Cause, Change};
 use crate::command::{Expiry, Millis, Op, Refusal, Ticket, Write, WriteMode};
 use crate::index::{Elsewhere, Entry, PLACES, Place};
-use crate::item::{HEADER_BYTES, ItemRef, present, state};
+use crate::item::{HEADER_BYTES, Header, ItemRef, present};
 
 impl Shard {
-    /// Takes an item out of DRAM, whose bytes lie at `place` of a medium now. `false`: it is no live, plain item,
-    /// or the index had no room for the entry, and it is gone.
+    /// Takes an item out of DRAM, whose bytes lie at `place` of a medium now: the item, and behind the head of a chain its
+    /// chunks ([`crate::segments::Chain::chunks`]). `false`: it is no live item, or the index had no room for the entry, and it
+    /// is gone.
     ///
     /// # Panics
     /// If the place is not below [`PLACES`].
@@ -24,13 +26,8 @@ impl Shard {
         let hash = self.hash(space, key);
         let key = Key { bytes: key, space, hash };
         self.grow_index();
-        let Some((at, slot)) = self.find(key) else { return false };
-        let item = self.segments.item(slot.location());
-        let (version, is_plain) =
-            (item.version(), item.present() & (present::CHAIN_HEAD | present::CHUNK) == 0);
-        if !is_plain || !item.is_live(now, self.flushed) || item.is(state::PLACEHOLDER) {
-            return false;
-        }
+        let Some((at, slot)) = self.find_live(key, now) else { return false };
+        let version = self.segments.item(slot.location()).version();
         self.index.remove(at, hash);
         let entry = Elsewhere { hash, place, frequency: slot.frequency() };
         let is_named = self.index.insert_elsewhere(entry).is_ok();
@@ -40,24 +37,29 @@ impl Shard {
         is_named
     }
 
-    /// Brings an item back to DRAM: `bytes` is what lay at the ticket's place, an item in the one encoding. If the index
+    /// Brings an item back to DRAM: `bytes` is what lay at the ticket's place, as [`Shard::demote`] wants it. If the index
     /// names that place no more, or the bytes are no live item with this hash, nothing comes back, and the key misses.
     ///
     /// # Errors
     /// [`Refusal::OutOfMemory`]; the item stays where it is.
     pub fn promote(&mut self, hash: u64, ticket: Ticket, bytes: &[u8], now: Millis) -> Result<(), Refusal> {
         let Some((place, entry)) = self.entry_at(hash, ticket) else { return Ok(()) };
-        let Some(item) = whole_item(bytes)
-            .filter(|item| item.is_live(now, self.flushed) && hash_of(&self.secrets, item) == hash)
-        else {
+        let Some(found) = Fetched::read(bytes).filter(|found| self.takes(found, hash, now)) else {
             self.index.remove_elsewhere(place, hash);
             return Ok(());
         };
-        let (header, value_at) = (item.header(), item.value_at());
-        let key = Key { bytes: &bytes[value_at - item.key_len()..value_at], space: item.space(), hash };
-        let at = self.room(key, &header, item.value_len(), now)?;
-        let out = self.segments.bytes_mut(at, header.item_len(key.bytes.len(), item.value_len()));
-        header.write_item(key.bytes, item.value(), out);
+        let (item, value_at) = (found.item, found.item.value_at());
+        let (header, key) = (item.header(), &bytes[value_at - item.key_len()..value_at]);
+        let key = Key { bytes: key, space: item.space(), hash };
+        let at = match found.list {
+            None => {
+                let at = self.room(key, &header, item.value_len(), now)?;
+                let out = self.segments.bytes_mut(at, header.item_len(key.bytes.len(), item.value_len()));
+                header.write_item(key.bytes, item.value(), out);
+                at
+            }
+            Some(list) => self.bring_back(key, &header, list, &found.chunks, now)?,
+        };
         // Making room may have cost the entry its place in the index; the item is here all the same.
         if let Some((place, _)) = self.entry_at(hash, ticket) {
             self.index.remove_elsewhere(place, hash);
@@ -68,6 +70,60 @@ impl Shard {
             self.index.replace(at, slot.with_frequency(entry.frequency));
         }
         Ok(())
+    }
+
+    /// Whether what was fetched is the live item with this hash, and no longer than items of this shard are.
+    fn takes(&self, found: &Fetched<'_>, hash: u64, now: Millis) -> bool {
+        let item = &found.item;
+        let fits = item.item_len() <= self.item_bytes_max()
+            && found.chunks.iter().all(|data| data.len() <= self.segments.segment_bytes() / 8);
+        fits && item.is_live(now, self.flushed) && hash_of(&self.secrets, item) == hash
+    }
+
+    /// Writes a chain that was fetched, under its own number and ordinals. Returns where its head lies.
+    fn bring_back(
+        &mut self,
+        key: Key<'_>,
+        header: &Header,
+        list: ChainList<'_>,
+        chunks: &[Bytes<'_>],
+        now: Millis,
+    ) -> Result<u64, Refusal> {
+        if list.stored_bytes() > self.uploads_room() {
+            return Err(out_of_memory(&self.stats));
+        }
+        let mut extents = Vec::with_capacity(list.len());
+        let mut rest = chunks.iter();
+        let result = list.extents().try_for_each(|extent| {
+            let (Some(ordinal), Some(data)) = (extent.ordinal(), extent.ordinal().and_then(|_| rest.next()))
+            else {
+                extents.push(extent);
+                return Ok(());
+            };
+            let chunk = self.add_chunk(key, list.chain(), ordinal, data.len(), now)?;
+            extents.push(chunk);
+            let data_at = self.data_at(chunk).unwrap_or_default();
+            self.segments.bytes_mut(data_at, data.len()).copy_from(*data);
+            Ok(())
+        });
+        let bytes = list_bytes(extents.len());
+        let at = match result.and_then(|()| self.room(key, header, bytes, now)) {
+            Ok(at) => at,
+            Err(refusal) => {
+                self.discard(&extents);
+                return Err(refusal);
+            }
+        };
+        let out = self.segments.bytes_mut(at, header.item_len(key.bytes.len(), bytes));
+        let value_at = header.write(key.bytes, bytes, out);
+        let out = out.slice(value_at..value_at + bytes);
+        let mut writer = ListWriter::new(bytes);
+        extents.iter().for_each(|&extent| writer.push(out, extent));
+        writer.finish(out, list.chain(), list.next_ordinal(), 0);
+        for chunk in extents.iter().filter_map(|extent| extent.location()) {
+            self.unpin(chunk);
+        }
+        Ok(at)
     }
 
     /// What lay at a ticket's place cannot be had: its key misses from now on.
@@ -140,9 +196,50 @@ fn is_blind(op: &Op<'_>, now: Millis) -> bool {
     }
 }
 
-/// The plain item that bytes are, if they are one.
-fn whole_item(bytes: &[u8]) -> Option<ItemRef<'_>> {
+/// What lay at a place of a medium.
+struct Fetched<'a> {
+    item: ItemRef<'a>,
+    /// Of a chain; the locations in it mean nothing.
+    list: Option<ChainList<'a>>,
+    /// The data of the chain's chunks, in the order of its list.
+    chunks: Vec<Bytes<'a>>,
+}
+
+impl<'a> Fetched<'a> {
+    /// `None`: the bytes are no item, or not all of one.
+    fn read(bytes: &'a [u8]) -> Option<Fetched<'a>> {
+        let (item, mut rest) = first_item(bytes)?;
+        let mut found = Fetched { item, list: None, chunks: Vec::new() };
+        if item.present() & (present::CHAIN_HEAD | present::CHUNK) == 0 {
+            return Some(found);
+        }
+        let list = ChainList::read(item.value()).filter(|_| item.present() & present::CHUNK == 0)?;
+        let mut lens = (0, 0);
+        for extent in list.extents() {
+            lens.0 += extent.len();
+            let Some(ordinal) = extent.ordinal() else { continue };
+            lens.1 += extent.len();
+            let chunk;
+            (chunk, rest) = first_item(rest)?;
+            let value = chunk.value();
+            let is_chunk = chunk.present() & present::CHUNK != 0 && value.len() >= ORDINAL_BYTES;
+            let is_ours = is_chunk
+                && (chunk.version(), value.word(0)) == (list.chain(), ordinal)
+                && ordinal < list.next_ordinal()
+                && (value.len() - ORDINAL_BYTES) as u64 == extent.len();
+            if !is_ours {
+                return None;
+            }
+            found.chunks.push(value.behind(ORDINAL_BYTES));
+        }
+        found.list = Some(list);
+        (lens == (list.value_bytes(), list.stored_bytes())).then_some(found)
+    }
+}
+
+/// The item that bytes begin with, and those behind it.
+fn first_item(bytes: &[u8]) -> Option<(ItemRef<'_>, &[u8])> {
     let item = (bytes.len() >= HEADER_BYTES).then(|| ItemRef::new(Bytes::from(bytes)))?;
-    let is_plain = item.present() & (present::CHAIN_HEAD | present::CHUNK) == 0;
-    (is_plain && item.item_len() <= bytes.len()).then_some(item)
+    let rest = bytes.get(item.item_len()..)?;
+    Some((item, rest))
 }

@@ -7,6 +7,7 @@ mod elsewhere;
 mod long_values;
 mod readers;
 mod rest;
+mod spaces;
 mod told;
 
 use super::*;

@@ -14,7 +14,11 @@ impl Medium {
     fn demote(&mut self, shard: &mut Shard, key: &[u8]) {
         let hash = shard.hash(0, key);
         let (_, slot) = shard.find(Key { bytes: key, space: 0, hash }).expect("it is in DRAM");
-        let bytes = shard.segments.item(slot.location()).encoded().to_vec();
+        let item = shard.segments.item(slot.location());
+        let mut bytes = item.encoded().to_vec();
+        if let Value::Chained(chain) = value_in(&shard.segments, &item) {
+            chain.chunks().for_each(|chunk| bytes.extend(chunk.encoded().to_vec()));
+        }
         self.next += 1_000_003;
         let place = self.next % crate::index::PLACES;
         self.items.insert(place, bytes);
@@ -183,4 +187,104 @@ fn a_scan_gives_the_keys_in_dram_and_asks_for_the_others() {
         seen.insert(item.key().to_vec());
     }
     assert!((0..3_000).all(|number| seen.contains(&key(number))));
+}
+
+#[test]
+fn a_long_value_goes_elsewhere_with_its_chunks_and_comes_back_as_it_was() {
+    let (mut shard, mut medium) = (shard_of(8 << 20), Medium::default());
+    let append = |bytes| Op::Write(Write { mode: WriteMode::Append, ..Write::set(bytes) });
+    let mut whole = vec![b'a'; 100_000];
+    let write = Write { expiry: Expiry::At(NOW + 60_000), flags: 7, ..Write::set(&whole) };
+    ask(&mut shard, b"long", Op::Write(write), NOW);
+    let range = Op::SetRange { offset: 150_000, value: Body::Bytes(b"behind a hole") };
+    ask(&mut shard, b"long", range, NOW);
+    whole.resize(150_000, 0);
+    whole.extend(b"behind a hole");
+    for round in 0..3 {
+        medium.demote(&mut shard, b"long");
+        assert_eq!(shard.stats().bytes_live.read(), 0, "round {round}");
+        shard.audit().unwrap();
+        let answer = medium.ask(&mut shard, b"long", GET, NOW);
+        assert!(answer == (true, String::from_utf8(whole.clone()).unwrap()), "round {round}");
+        shard.audit().unwrap();
+        let Outcome::Item(found) = ask(&mut shard, b"long", GET, NOW) else { panic!("it is in DRAM") };
+        assert_eq!((found.meta.flags, found.meta.expiry), (7, Some(NOW + 60_000)));
+        // Its chunks are numbered on from there.
+        assert_eq!(medium.ask(&mut shard, b"long", append(b"more"), NOW), (false, "Stored".into()));
+        whole.extend(b"more");
+    }
+    drain(&mut shard, NOW + 60_000);
+    assert_eq!(shard.stats().bytes_segments.read(), 0);
+}
+
+#[test]
+fn a_chain_of_which_a_part_is_missing_or_wrong_does_not_come_back() {
+    for damage in [
+        |bytes: &mut Vec<u8>| bytes.truncate(50_000),
+        |bytes: &mut Vec<u8>| bytes.truncate(60),
+        // The number of the chain, as the list has it.
+        |bytes: &mut Vec<u8>| bytes[16 + 4 + 16] ^= 1,
+        // Its length.
+        |bytes: &mut Vec<u8>| bytes[16 + 4] ^= 1,
+    ] {
+        let (mut shard, mut medium) = (shard_of(8 << 20), Medium::default());
+        set(&mut shard, b"long", &[b'a'; 100_000]);
+        medium.demote(&mut shard, b"long");
+        medium.items.values_mut().for_each(damage);
+        assert_eq!(medium.ask(&mut shard, b"long", GET, NOW), (true, "Miss".into()));
+        assert_eq!((shard.index.elsewhere(), shard.stats().bytes_live.read()), (0, 0));
+        shard.audit().unwrap();
+    }
+}
+
+#[test]
+fn a_placeholder_elsewhere_keeps_its_lease_until_it_is_deleted() {
+    let (mut shard, mut medium) = (shard_of(8 << 20), Medium::default());
+    let read = Read { leases: true, vivify: Some(Expiry::Never), ..Read::default() };
+    ask(&mut shard, b"k", Op::Read(read), NOW);
+    medium.demote(&mut shard, b"k");
+    assert_eq!(medium.ask(&mut shard, b"k", GET, NOW), (true, "Miss".into()));
+    let Outcome::Item(found) = ask(&mut shard, b"k", Op::Read(read), NOW) else { panic!("a placeholder") };
+    assert_eq!(found.meta.lease, Lease::Given);
+    medium.demote(&mut shard, b"k");
+    let delete = Op::Delete(Delete { leases: true, ..Delete::default() });
+    assert_eq!(medium.ask(&mut shard, b"k", delete, NOW), (true, "Deleted".into()));
+    assert_eq!((shard.index.items(), shard.index.elsewhere()), (0, 0));
+}
+
+#[test]
+fn items_elsewhere_stay_while_those_in_dram_are_evicted() {
+    let (mut shard, medium) = demoted(4_000);
+    for number in 0..60_000u32 {
+        set(&mut shard, &number.to_le_bytes(), &[1; 1000]);
+    }
+    assert!(shard.stats().evictions.read() > 20_000);
+    assert_eq!(shard.index.elsewhere(), 4_000);
+    for number in 0..4_000 {
+        let answer = medium.ask(&mut shard, &key(number), GET, NOW);
+        assert_eq!(answer, (true, format!("value-{number}")));
+    }
+    shard.audit().unwrap();
+}
+
+#[test]
+fn an_index_without_room_drops_items_elsewhere_and_knows_which() {
+    let mut shard = shard_of(1 << 20);
+    let count = 40_000u32;
+    for number in 0..count {
+        set(&mut shard, &number.to_le_bytes(), b"v");
+        shard.demote(0, &number.to_le_bytes(), u64::from(number), NOW);
+    }
+    let left = shard.index.elsewhere();
+    let pending = (0..count).filter(|number| {
+        let outcome = ask(&mut shard, &number.to_le_bytes(), GET, NOW);
+        assert!(
+            matches!(outcome, Outcome::Pending(Ticket(place)) if place == u64::from(*number))
+                || matches!(outcome, Outcome::Miss)
+        );
+        matches!(outcome, Outcome::Pending(_))
+    });
+    assert_eq!(pending.count() as u64, left);
+    assert!(left > u64::from(count) / 4 && left < u64::from(count));
+    shard.audit().unwrap();
 }
