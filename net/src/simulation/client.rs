@@ -132,9 +132,12 @@ impl Client {
         self.habits.floods || (self.left == 0 && self.calls.is_empty())
     }
 
-    /// It reads each of its keys once.
-    pub(super) fn begin_last_look(&mut self, world: &World) {
+    /// It reads each of its keys once, wherever they are.
+    pub(super) fn begin_last_look(&mut self, network: &mut Network, world: &World) {
         self.looks_last = true;
+        if std::mem::take(&mut self.habits.shard_port) {
+            self.link.take().into_iter().for_each(|connected| network.end(connected.link));
+        }
         self.left = world.keys;
     }
 

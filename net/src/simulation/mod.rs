@@ -234,7 +234,9 @@ impl Simulation {
     /// Eviction may take keys where memory is short, but not more than it has to.
     fn look_last(&mut self) -> Result<(), String> {
         self.model.begin_last_look();
-        self.clients.iter_mut().for_each(|client| client.begin_last_look(&self.world));
+        for client in &mut self.clients {
+            client.begin_last_look(&mut self.network.borrow_mut(), &self.world);
+        }
         self.until_all_are_done()?;
         let (due, kept) = self.model.due_and_kept();
         let memory = self.world.memory_bytes;

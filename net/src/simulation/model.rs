@@ -330,8 +330,8 @@ impl Model {
         let (may, must) = self.there(key, call, to);
         if self.is_last_look
             && let Reply::Value(value) = reply
-            && let Some(Known::Item { expiry: None, .. }) = self.own.get(key)
         {
+            // What is unknown takes memory, too.
             self.kept_bytes += value.len() as u64;
         }
         match (reply, self.own.get(key)) {
