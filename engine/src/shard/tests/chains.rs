@@ -73,3 +73,75 @@ fn a_long_value_that_is_read_now_and_then_is_kept_whole_and_one_that_is_not_goes
         assert_eq!(get(&mut shard, b"old", NOW), None, "{eviction:?}");
     }
 }
+
+#[test]
+fn a_long_value_is_chained_lent_and_survives_touch_and_append() {
+    let mut shard = shard();
+    let long: Vec<u8> = (0..300_000u32).map(|i| (i * 7) as u8).collect();
+    set(&mut shard, b"long", &long);
+    assert_eq!(get(&mut shard, b"long", NOW).unwrap(), long);
+    let touch =
+        Expire { expiry: Expiry::At(NOW + 60_000), condition: ExpireCondition::Always, leases: false };
+    assert!(matches!(ask(&mut shard, b"long", Op::Expire(touch), NOW), Outcome::Touched { .. }));
+    let append = Write { mode: WriteMode::Append, ..Write::set(b"tail") };
+    assert!(matches!(ask(&mut shard, b"long", Op::Write(append), NOW), Outcome::Stored { .. }));
+    let prepend = Write { mode: WriteMode::Prepend, ..Write::set(b"head") };
+    ask(&mut shard, b"long", Op::Write(prepend), NOW);
+    let whole = [b"head", &long[..], b"tail"].concat();
+    assert_eq!(get(&mut shard, b"long", NOW + 59_999).unwrap(), whole);
+
+    let Outcome::Item(found) = ask(&mut shard, b"long", Op::Read(Read::default()), NOW) else {
+        panic!("there")
+    };
+    let Value::Chained(chain) = found.value else { panic!("chained") };
+    let lent: Vec<Lent> = chain.lend(2..100_000).collect();
+    let bytes: Vec<u8> = lent.iter().flat_map(|lent| lent.bytes().to_vec()).collect();
+    assert_eq!(bytes, whole[2..100_000]);
+    lent.into_iter().for_each(|lent| shard.release(lent));
+    assert!(get(&mut shard, b"long", NOW + 60_000).is_none());
+    assert_eq!(shard.stats().bytes_live.read(), 0);
+}
+
+#[test]
+fn a_chain_of_many_small_pieces_stays_whole() {
+    let mut shard = shard();
+    let mut whole = vec![9; 20_000];
+    set(&mut shard, b"k", &whole);
+    for piece in 0..5_000u32 {
+        let piece = piece.to_le_bytes();
+        let write = Write { mode: WriteMode::Append, ..Write::set(&piece) };
+        let outcome = ask(&mut shard, b"k", Op::Write(write), NOW);
+        assert!(matches!(outcome, Outcome::Stored { .. }), "{outcome:?}");
+        whole.extend(piece);
+    }
+    assert_eq!(get(&mut shard, b"k", NOW).unwrap(), whole);
+    shard.audit().unwrap();
+}
+
+#[test]
+fn long_values_are_evicted_as_short_ones_are() {
+    for eviction in crate::eviction::Algorithm::ALL {
+        let config = ShardConfig { now: NOW, segment_bytes: 64 << 10, eviction, ..ShardConfig::new(2 << 20) };
+        let mut shard = Shard::new(config).unwrap();
+        for number in 0..8u32 {
+            set(&mut shard, format!("long{number}").as_bytes(), &[1; 100_000]);
+        }
+        for number in 0..10_000u32 {
+            set(&mut shard, &number.to_le_bytes(), &[1; 1000]);
+        }
+        let left = (0..8).filter(|n| get(&mut shard, format!("long{n}").as_bytes(), NOW).is_some()).count();
+        assert_eq!(left, 0, "{eviction:?}: five times the memory was written since");
+    }
+}
+
+#[test]
+fn a_long_value_counts_as_expired_with_all_its_chunks() {
+    let mut shard = shard();
+    let write = Write { expiry: Expiry::At(NOW + 500), ..Write::set(&[1; 200_000]) };
+    ask(&mut shard, b"long", Op::Write(write), NOW);
+    shard.maintain(NOW + 1000, 0);
+    assert!(shard.stats().bytes_expired.read() >= 200_000);
+    drain(&mut shard, NOW + 1000);
+    assert_eq!(shard.stats().bytes_expired.read(), 0);
+    assert_eq!(shard.stats().bytes_segments.read(), 0);
+}

@@ -120,3 +120,38 @@ fn parts_of_long_values_change_in_their_space() {
         assert!(read_in(&mut shard, space, b"k").unwrap() == expected, "space {space}");
     }
 }
+
+#[test]
+fn a_key_in_two_spaces_is_two_items() {
+    let mut shard = shard();
+    let in_space = |shard: &mut Shard, space: u16, op: Op<'_>| -> Option<Vec<u8>> {
+        let hash = shard.hash(space, b"key");
+        match shard.execute(&Command { space, key: b"key", op }, hash, NOW) {
+            Outcome::Item(found) => Some(bytes_of(found.value)),
+            _ => None,
+        }
+    };
+    let get = Op::Read(Read::default());
+    let long = vec![2; 100_000];
+    in_space(&mut shard, 0, Op::Write(Write::set(b"none")));
+    in_space(&mut shard, 1, Op::Write(Write { flags: 9, ..Write::set(&long) }));
+    in_space(&mut shard, u16::MAX, Op::Write(Write::set(b"last")));
+    assert_eq!(in_space(&mut shard, 0, get).unwrap(), b"none");
+    assert_eq!(in_space(&mut shard, 1, get).unwrap(), long);
+    assert_eq!(in_space(&mut shard, 2, get), None);
+    in_space(&mut shard, 0, Op::Delete(Delete::default()));
+    assert_eq!(in_space(&mut shard, u16::MAX, get).unwrap(), b"last");
+    let touch = Expire { expiry: Expiry::At(NOW + 1), condition: ExpireCondition::Always, leases: false };
+    in_space(&mut shard, 1, Op::Expire(touch));
+    assert_eq!(in_space(&mut shard, 1, get).unwrap(), long);
+    shard.audit().unwrap();
+    // Options in front of the key are as they were, and space 0 takes no byte.
+    let item = |shard: &Shard, space| {
+        let key = Key { bytes: b"key", space, hash: shard.hash(space, b"key") };
+        let (_, slot) = shard.find(key).unwrap();
+        shard.segments.item(slot.location()).header()
+    };
+    assert_eq!((item(&shard, 1).flags, item(&shard, 1).space), (9, 1));
+    shard.flush(None, NOW);
+    assert!([0, 1, u16::MAX].into_iter().all(|space| in_space(&mut shard, space, get).is_none()));
+}
