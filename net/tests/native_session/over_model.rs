@@ -8,5 +8,5 @@ fn backing(_now: u64) -> Backing {
     Model::default()
 }
 
-#[path = "cases.rs"]
+#[path = "cases/mod.rs"]
 mod cases;

@@ -6,5 +6,5 @@ fn backing(now: u64) -> Backing {
     crate::support::shard(now)
 }
 
-#[path = "cases.rs"]
+#[path = "cases/mod.rs"]
 mod cases;
