@@ -257,11 +257,27 @@ impl Simulation {
             let now = self.clock.get();
             self.workers.iter_mut().try_for_each(|sleeper| sleeper.look(now))?;
             if self.workers.iter().all(|sleeper| sleeper.worker.is_over()) {
-                let left: usize = self.shared.connections.load(Relaxed);
-                return if left == 0 { Ok(()) } else { Err(format!("{left} connections are left")) };
+                return self.nothing_is_left();
             }
         }
         Err("the drain never ends".into())
+    }
+
+    /// Without connections no shard holds anything for one.
+    fn nothing_is_left(&mut self) -> Result<(), String> {
+        let left = self.shared.connections.load(Relaxed);
+        if left > 0 {
+            return Err(format!("{left} connections are left"));
+        }
+        for sleeper in &mut self.workers {
+            sleeper.worker.core().left_over()?;
+            let charged = sleeper.worker.core().charged();
+            let buffers = sleeper.worker.transport().buffers_held();
+            if (charged, buffers) != (0, 0) {
+                return Err(format!("nobody is charged for {charged} bytes and has {buffers} buffers"));
+            }
+        }
+        Ok(())
     }
 }
 

@@ -47,6 +47,11 @@ impl Core {
         Ok(())
     }
 
+    /// Bytes that connections are charged for.
+    pub(crate) fn charged(&self) -> usize {
+        self.budget.charged()
+    }
+
     /// Compares every account with a recount, and looks for what clients have left behind.
     ///
     /// # Errors
