@@ -17,6 +17,7 @@
 //! | `shard/upload.rs`, `shard/uploads.rs` | long values, received in slices |
 //! | `shard/edit.rs`, `shard/plan.rs` | a part of a long value changes |
 //! | `shard/reclaim.rs` | eviction, compaction, expiry, flush: making segments free |
+//! | `shard/settle.rs` | what becomes of the items that are met there |
 //! | `shard/elsewhere.rs` | items that are not in DRAM |
 //! | `shard/scan.rs` | walking the keys |
 //! | `shard/audit.rs` | a full recount, for tests |
@@ -29,6 +30,7 @@ mod plan;
 mod read;
 mod reclaim;
 mod scan;
+mod settle;
 #[cfg(test)]
 mod tests;
 mod upload;

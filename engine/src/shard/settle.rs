@@ -1,0 +1,171 @@
+//! What becomes of an item that a job meets: it moves to the end of a queue, or goes.
+//!
+//! A chain is one item to eviction. Whichever of its parts is met first is judged by the accesses to the value, and the others
+//! follow when they are met. As nobody may see a list change, a chunk that moves takes a new copy of its head with it.
+
+use super::reclaim::Why;
+use super::{Shard, hash_of};
+use crate::bytes_mut::BytesMut;
+use crate::chain::{self, ChainList};
+use crate::changes::Cause;
+use crate::command::Millis;
+use crate::eviction::Verdict;
+use crate::index::{Place, Slot};
+use crate::item::{present, state};
+use crate::segments::{CLASS_CHUNK, Queue, class_of};
+
+/// Chunks that move with one new head are so many times as long as the head, at least, if there are as many in the segment.
+const HEAD_SHARE: usize = 8;
+
+impl Shard {
+    /// Decides what becomes of one item of the job's segment. A chunk shares the fate of its head.
+    pub(super) fn settle(&mut self, at: u64, hash: u64, why: Why, now: Millis) {
+        if self.segments.item(at).is(state::DEAD) {
+            return;
+        }
+        let Some((place, slot)) = self.owner(at, hash) else {
+            unreachable!("an item that is not dead is in the index, or its head is")
+        };
+        if !self.segments.item(slot.location()).is_live(now, self.flushed) {
+            return self.forget_over(place, slot, hash);
+        }
+        let queue = self.queue_of(slot);
+        let follows = self.follows(at, slot) && !self.reclaim.force;
+        let verdict = match why {
+            Why::Compact => Verdict::Keep(queue, slot.frequency()),
+            Why::Evict if follows => Verdict::Keep(Queue::Main, slot.frequency()),
+            Why::Evict => self.eviction.verdict(queue, self.reclaim.hardened(slot.frequency())),
+        };
+        let is_judged = why == Why::Evict && !follows;
+        match verdict {
+            Verdict::Keep(to, frequency) => {
+                let slot = slot.with_frequency(frequency);
+                self.keep(at, (place, slot), hash, (to, is_judged), now);
+            }
+            Verdict::Drop => self.evict(place, slot, hash),
+        }
+    }
+
+    /// The slot of an item, or of the head that a chunk belongs to.
+    fn owner(&self, at: u64, hash: u64) -> Option<(Place, Slot)> {
+        let item = self.segments.item(at);
+        if item.present() & present::CHUNK == 0 {
+            return self.index.find(hash, |slot| slot.location() == at);
+        }
+        self.index.find(hash, |slot| {
+            let head = self.segments.item(slot.location());
+            head.present() & present::CHAIN_HEAD != 0
+                && ChainList::new(head.value()).chain() == item.version()
+        })
+    }
+
+    fn queue_of(&self, slot: Slot) -> Queue {
+        self.segments.header(self.segments.segment_of(slot.location())).queue
+    }
+
+    /// Whether an item goes where its chain has gone. A chain is judged once while eviction goes round, by the first of its
+    /// parts that is met: the others, written before, follow. So do chunks that are on trial although their key has proved
+    /// itself before.
+    fn follows(&self, at: u64, owner: Slot) -> bool {
+        let head = self.segments.item(owner.location());
+        if head.present() & present::CHAIN_HEAD == 0 {
+            return false;
+        }
+        let own = self.segments.header(self.segments.segment_of(at));
+        own.queue != self.queue_of(owner) || own.sequence <= ChainList::new(head.value()).judged()
+    }
+
+    /// Moves an item to the end of a queue, or a chunk and with it a new copy of its head, which its slot names. What
+    /// finds no room goes.
+    fn keep(
+        &mut self,
+        at: u64,
+        (place, slot): (Place, Slot),
+        hash: u64,
+        (queue, is_judged): (Queue, bool),
+        now: Millis,
+    ) {
+        let opened = self.segments.opened();
+        let Some(to) = self.relocate(slot.location(), queue, now) else {
+            return self.evict(place, slot, hash);
+        };
+        let is_moved = at == slot.location() || self.move_chunks(at, to, queue, now);
+        let item = self.segments.item(to);
+        let (version, len, is_head) =
+            (item.version(), item.item_len(), item.present() & present::CHAIN_HEAD != 0);
+        if is_head && is_judged {
+            chain::set_judged(self.list_mut(to), opened);
+        }
+        let slot = Slot::new(hash, to, len).with_frequency(slot.frequency());
+        self.index.replace(place, slot);
+        if is_moved {
+            self.changed(Cause::Moved, to, hash, version);
+        } else {
+            self.evict(place, slot, hash);
+        }
+    }
+
+    /// Moves the chunk at `at`, and others of its chain that lie in the same segment if the list is long, so that heads
+    /// stay a small share of what moves. `head` is the new one, which nobody can find yet. `false`: there is no room.
+    fn move_chunks(&mut self, at: u64, head: u64, queue: Queue, now: Millis) -> bool {
+        let segment = self.segments.segment_of(at);
+        let lens = (self.segments.item(head).item_len(), self.segments.item(at).item_len());
+        let mut left = (lens.0 * HEAD_SHARE).div_ceil(lens.1);
+        let list = ChainList::new(self.segments.item(head).value());
+        let (first, count) = (list.position(at).expect("a head lists its chunks"), list.len());
+        for number in first..count {
+            let extent = ChainList::new(self.segments.item(head).value()).extent(number);
+            let Some(from) = extent.location().filter(|&from| self.segments.segment_of(from) == segment)
+            else {
+                continue;
+            };
+            let Some(to) = self.relocate(from, queue, now) else { return false };
+            chain::set_location(self.list_mut(head), number, to);
+            left -= 1;
+            if left == 0 {
+                break;
+            }
+        }
+        true
+    }
+
+    /// The list of a head that nobody can find yet.
+    fn list_mut(&mut self, head: u64) -> BytesMut<'_> {
+        let item = self.segments.item(head);
+        let (value_at, len) = (item.value_at() as u64, item.value_len());
+        self.segments.bytes_mut(head + value_at, len)
+    }
+
+    fn evict(&mut self, place: Place, slot: Slot, hash: u64) {
+        let version = self.segments.item(slot.location()).version();
+        let queue = self.queue_of(slot);
+        self.remove(place, slot, hash, Cause::Evicted, version);
+        self.eviction.dropped(queue, hash);
+        self.stats.evictions.add(1);
+    }
+
+    /// Drops the item at a location that the index names.
+    pub(super) fn drop_item(&mut self, at: u64) {
+        let hash = hash_of(&self.secrets, &self.segments.item(at));
+        if let Some((place, slot)) = self.index.find(hash, |slot| slot.location() == at) {
+            self.evict(place, slot, hash);
+        }
+    }
+
+    /// Copies an item to the end of a queue and marks the old copy dead, before the caller publishes the new one; `None` if
+    /// there is no room.
+    fn relocate(&mut self, at: u64, queue: Queue, now: Millis) -> Option<u64> {
+        let item = self.segments.item(at);
+        let (len, expiry, old_state) = (item.item_len(), item.expiry(), item.state());
+        let class =
+            if item.present() & present::CHUNK != 0 { CLASS_CHUNK } else { class_of(item.expiry(), now) };
+        let to = self.segments.append(queue, class, len, expiry, now, 0)?;
+        self.segments.copy(at, to, len);
+        self.segments.set_state(at, old_state | state::DEAD);
+        self.segments.discount(at, len, expiry);
+        self.reclaim.lost(&mut self.segments, at);
+        self.stats.relocations.add(1);
+        self.reclaim.moved += len;
+        Some(to)
+    }
+}
