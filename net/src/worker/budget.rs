@@ -253,6 +253,9 @@ impl Core {
         };
         if short && !conn.waits_for_memory {
             conn.waits_for_memory = true;
+            // Nobody is closed for the room around what it holds, so that has to go by itself.
+            conn.input.shrink();
+            self.budget.charge(conn);
             self.budget.waiting.push_back(conn.id);
         }
         short

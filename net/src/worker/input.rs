@@ -52,6 +52,13 @@ impl Input {
         debug_assert!(self.start <= self.bytes.len(), "no more is parsed than there is");
     }
 
+    /// Gives back what it holds beside the unparsed bytes.
+    pub(crate) fn shrink(&mut self) {
+        self.bytes.drain(..self.start);
+        self.start = 0;
+        self.bytes.shrink_to_fit();
+    }
+
     pub(crate) fn into_buffer(self) -> Vec<u8> {
         self.bytes
     }
@@ -63,6 +70,15 @@ const GROWTH_SHARE: usize = 4;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_waits_holds_nothing_but_what_is_not_parsed() {
+        let (mut input, mut pool) = (Input::default(), Pool::default());
+        input.append(&[1; 30_000], &mut pool);
+        input.pass(29_990);
+        input.shrink();
+        assert_eq!((input.bytes_held(), input.unparsed()), (10, &[1; 10][..]));
+    }
 
     #[test]
     fn bytes_come_out_in_their_order_however_they_are_cut() {
