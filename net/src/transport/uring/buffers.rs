@@ -76,6 +76,11 @@ impl BufferRing {
         unsafe { submitter.register_buf_ring_with_flags(address, self.held.len() as u16, GROUP, 0) }
     }
 
+    /// Buffers that the kernel can take.
+    pub(super) fn ready(&self) -> usize {
+        self.ready
+    }
+
     /// Takes over a buffer that a completion named.
     pub(super) fn hold(&mut self, id: u16) {
         assert!(!self.held[id as usize], "the kernel gave buffer {id} twice");

@@ -20,7 +20,7 @@
 //! | completion | meaning | answer |
 //! |---|---|---|
 //! | receive without `MORE` | the multishot receive ended, for whatever reason | armed again if the client is still read |
-//! | receive `ENOBUFS` | the buffer ring was empty | armed again next turn, when buffers are back |
+//! | receive `ENOBUFS` | the buffer ring was empty | armed again in its turn, when a buffer is back |
 //! | receive `ECANCELED` | a pause | armed again at the resume |
 //! | accept `EMFILE`, `ENFILE`, `ENOMEM`, `ENOBUFS` | shortage | armed again after [`ACCEPT_RETRY`] |
 //! | poll of a paused socket | both sides are shut, or it was reset | closed |
@@ -48,6 +48,7 @@ use enter::RegisteredRing;
 use io_uring::types::Fd;
 use io_uring::{IoUring, cqueue, opcode, squeue};
 use socket::Sockets;
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::Arc;
@@ -77,8 +78,10 @@ pub struct Uring {
     accepting: bool,
     /// When to arm the listeners that met a shortage.
     accept_retry: Option<Instant>,
-    /// Sockets whose receive met an empty buffer ring.
-    starved: Vec<ConnId>,
+    /// Sockets whose receive met an empty buffer ring, in the order in which they did.
+    starved: VecDeque<ConnId>,
+    /// One of them did so in the last turn.
+    ran_empty: bool,
     /// Whether quick sends can be relied on.
     quick_sends: bool,
     /// Sockets with a quick send that is not known to be over.
@@ -112,7 +115,8 @@ impl Uring {
                 .collect(),
             accepting: true,
             accept_retry: None,
-            starved: Vec::new(),
+            starved: VecDeque::new(),
+            ran_empty: false,
             quick_sends,
             quick: Vec::new(),
             quick_overdue: false,
@@ -278,13 +282,7 @@ impl Uring {
     }
 
     fn prepare_turn(&mut self) -> Option<Duration> {
-        if !self.starved.is_empty() {
-            self.buffers.ran_empty();
-        }
-        self.buffers.publish();
-        let mut starved = std::mem::take(&mut self.starved);
-        starved.drain(..).for_each(|conn| self.arm_receive(conn));
-        self.starved = starved;
+        self.feed_starved();
         let left = self.accept_retry?.saturating_duration_since(Instant::now());
         if left.is_zero() {
             self.arm_listeners();
@@ -317,7 +315,8 @@ impl Transport for Uring {
     fn turn(&mut self, wait: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()> {
         let retry = self.prepare_turn();
         events.append(&mut self.pending);
-        let wait = match (events.is_empty() && !self.quick_overdue, wait, retry) {
+        let idle = events.is_empty() && !self.quick_overdue && self.starved.is_empty();
+        let wait = match (idle, wait, retry) {
             (false, ..) => Some(Duration::ZERO),
             (true, Some(wait), Some(retry)) => Some(wait.min(retry)),
             (true, wait, retry) => wait.or(retry),

@@ -25,6 +25,20 @@ impl Uring {
         self.push(receive.user_data(user_data::encode(Operation::Receive, conn)));
     }
 
+    /// Lets those who found no buffer receive again, as many as there are buffers: more would find none.
+    pub(super) fn feed_starved(&mut self) {
+        if std::mem::take(&mut self.ran_empty) {
+            self.buffers.ran_empty();
+        }
+        self.buffers.publish();
+        for _ in 0..self.buffers.ready().min(self.starved.len()) {
+            let Some(conn) = self.starved.pop_front() else { return };
+            let Some(socket) = self.sockets.find(conn) else { continue };
+            socket.receive = Receive::Idle;
+            self.arm_receive(conn);
+        }
+    }
+
     pub(super) fn pause_receive(&mut self, conn: ConnId) {
         let Some(socket) = self.sockets.find(conn) else { return };
         socket.reading = false;
@@ -76,7 +90,11 @@ impl Uring {
             _ => {}
         }
         match -result {
-            libc::ENOBUFS => self.starved.push(conn),
+            libc::ENOBUFS => {
+                socket.receive = Receive::Starved;
+                self.starved.push_back(conn);
+                self.ran_empty = true;
+            }
             libc::ECANCELED | libc::EINTR | libc::EAGAIN => self.arm_receive(conn),
             1.. => self.close(conn),
             _ => self.arm_receive(conn),
@@ -106,5 +124,55 @@ impl Uring {
             socket.watched_half = true;
         }
         self.close_if_idle(conn);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transport::sockets::SocketsConfig;
+    use std::io::Write;
+    use std::net::{TcpListener, TcpStream};
+    use std::time::Duration;
+
+    const BUFFERS: usize = 8;
+    const CLIENTS: usize = 32;
+
+    /// Turns until nothing more happens; the buffers that were received into.
+    fn turn_until_quiet(uring: &mut Uring) -> Vec<BufferId> {
+        let (mut received, mut events) = (Vec::new(), Vec::new());
+        for _ in 0..20 {
+            uring.turn(Some(Duration::from_millis(2)), &mut events).unwrap();
+            received.extend(events.drain(..).filter_map(|event| match event {
+                Event::Received { buffer, .. } => Some(buffer),
+                _ => None,
+            }));
+        }
+        received
+    }
+
+    #[test]
+    fn as_many_receive_again_as_there_are_buffers() {
+        if crate::transport::uring::probe().is_err() {
+            return;
+        }
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let config =
+            SocketsConfig { listeners: vec![listener.into()], buffers: BUFFERS as u16, buffer_bytes: 1024 };
+        let mut uring = Uring::new(config).unwrap();
+        let mut clients: Vec<_> = (0..CLIENTS).map(|_| TcpStream::connect(address).unwrap()).collect();
+        clients.iter_mut().for_each(|client| client.write_all(b"x").unwrap());
+        let mut held = turn_until_quiet(&mut uring);
+        assert_eq!((held.len(), uring.starved.len()), (BUFFERS, CLIENTS - BUFFERS));
+        let mut received = BUFFERS;
+        while received < CLIENTS {
+            held.drain(..3.min(held.len())).for_each(|buffer| uring.recycle(buffer));
+            let more = turn_until_quiet(&mut uring);
+            assert_eq!(more.len(), 3, "of {received}");
+            received += more.len();
+            held.extend(more);
+            assert_eq!(uring.starved.len(), CLIENTS - received);
+        }
     }
 }

@@ -15,6 +15,8 @@ pub(super) enum Receive {
     Armed,
     /// With the kernel, and asked back.
     Cancelling,
+    /// Not with the kernel: there was no buffer for it, and it waits in line.
+    Starved,
 }
 
 pub(super) struct Socket {
@@ -60,7 +62,9 @@ impl Socket {
     }
 
     fn is_idle(&self) -> bool {
-        self.receive == Receive::Idle && !self.watched && (self.sending.is_empty() || self.send_failed)
+        matches!(self.receive, Receive::Idle | Receive::Starved)
+            && !self.watched
+            && (self.sending.is_empty() || self.send_failed)
     }
 }
 
