@@ -94,6 +94,8 @@ impl ShardConfig {
 
 /// Share of the segments that may be pinned before lending stops: as many may be filled by uploads.
 const PINS_SHARE: usize = 4;
+/// Share of the segments at which nothing more is lent: three in eight. Uploads begin up to a half.
+const PINS_MAX_SHARE: (usize, usize) = (3, 8);
 /// Default size of a segment.
 pub const SEGMENT_BYTES: usize = 1 << 20;
 /// A shard needs this many segments to evict sensibly.
@@ -278,6 +280,18 @@ impl Shard {
         self.segments.pinned() * PINS_SHARE >= self.segments.count_max()
     }
 
+    /// Whether so many are pinned that a long value is not lent at all: uploads could not begin.
+    pub fn is_out_of_pins(&self) -> bool {
+        self.segments.pinned() * PINS_MAX_SHARE.1 >= self.segments.count_max() * PINS_MAX_SHARE.0
+    }
+
+    /// The length of a key's value if a read of it is lent, not copied.
+    pub fn long_value_bytes(&self, key: &[u8], hash: u64) -> Option<u64> {
+        let (_, slot) = self.find(Key { bytes: key, space: 0, hash })?;
+        let item = self.segments.item(slot.location());
+        (item.present() & present::CHAIN_HEAD != 0).then(|| value_in(&self.segments, &item).len())
+    }
+
     /// Bytes of segments that are free, and could be set aside at once.
     pub fn bytes_free(&self) -> u64 {
         (self.segments.free() * self.segments.segment_bytes()) as u64
@@ -434,6 +448,8 @@ impl Shard {
         stats.bytes_segments.set(self.segments.in_use() as u64 * segment_bytes);
         stats.bytes_segments_max.set(self.segments.count_max() as u64 * segment_bytes);
         stats.segments_free.set(self.segments.available() as u64);
+        stats.segments_resting.set(self.segments.resting() as u64);
+        stats.bytes_free.set(self.bytes_free());
         stats.segments_pinned.set(self.segments.pinned() as u64);
         stats.bytes_index.set(self.index.bytes() as u64);
         stats.index_buckets.set(self.index.buckets() as u64);

@@ -119,6 +119,10 @@ figures! {
     segments_pinned: Gauge,
     /// Segments free to be written.
     segments_free: Gauge,
+    /// Freed segments that are not written yet, as somebody may still read them.
+    segments_resting: Gauge,
+    /// Bytes of free segments whose memory is the process' already: clients get it first.
+    bytes_free: Gauge,
     /// Buckets of the index.
     index_buckets: Gauge,
 }

@@ -50,15 +50,17 @@ const RECEIVE_BUFFERS: std::ops::RangeInclusive<u64> = 64..=1024;
 const OUTCOMES_SHARE: u64 = 128;
 const OUTCOMES_BYTES: std::ops::RangeInclusive<u64> = 128 << 10..=64 << 20;
 /// Kept back of each shard's memory for its ring and the allocator, until that is measured.
-const SHARD_OVERHEAD_BYTES: u64 = 3 << 20;
+const SHARD_OVERHEAD_BYTES: u64 = 512 << 10;
 /// Kept back once for code, stacks and the control plane, until that is measured.
-const PROCESS_OVERHEAD_BYTES: u64 = 8 << 20;
+const PROCESS_OVERHEAD_BYTES: u64 = 6 << 20;
 /// Share of the memory that clients may hold together, if nothing else is said.
 const CLIENT_SHARE: u64 = 4;
 /// Share of a shard's memory for batches of requests between shards.
 const MAIL_SHARE: u64 = 32;
+/// A value may take this share of what a shard has for items: a longer one would evict most of them.
+const VALUE_SHARE: u64 = 4;
 /// A shard has at least this many segments; small memories get small segments.
-const SEGMENTS_MIN: u64 = 32;
+const SEGMENTS_MIN: u64 = 64;
 
 /// A running server.
 #[derive(Debug)]
@@ -159,10 +161,16 @@ impl Server {
     }
 
     /// Tells the server what the process has resident, so that all of it together keeps to `--memory`: the store gives up
-    /// what code, stacks and the allocator take beyond its accounts. To be called some times a second, by a process that
+    /// what code, stacks and the allocator take beyond its accounts. To be called some forty times a second, by a process that
     /// is this server and nothing else.
     pub fn balance_memory(&self, resident_bytes: u64) {
         self.shared.balance(resident_bytes);
+    }
+
+    /// Resident memory of the process that no account knows of, by the last [`Server::balance_memory`]; bytes. Fewer than
+    /// none while accounts hold memory that was never touched.
+    pub fn unaccounted_bytes(&self) -> i64 {
+        self.shared.beyond.load(Ordering::Relaxed)
     }
 
     /// Stops accepting; what has come is answered, then connections are closed and the shards end, at the
@@ -263,6 +271,14 @@ fn memory_of_shard(config: &ServerConfig) -> u64 {
 /// What a process takes beside its accounts, until it is measured.
 fn beyond_at_start(config: &ServerConfig) -> i64 {
     (PROCESS_OVERHEAD_BYTES + u64::from(config.shards) * SHARD_OVERHEAD_BYTES) as i64
+}
+
+/// The longest value that every shard takes, whatever else it does, bytes: a quarter of what it has for items while clients
+/// hold all that they may.
+pub fn value_bytes_possible(config: &ServerConfig) -> u64 {
+    let budget = budget(config);
+    let beside = budget.fixed + beyond_at_start(config) as u64 / u64::from(config.shards.max(1));
+    budget.memory.saturating_sub(beside + budget.clients) / VALUE_SHARE
 }
 
 fn budget(config: &ServerConfig) -> BudgetConfig {

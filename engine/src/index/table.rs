@@ -29,6 +29,9 @@ const _: () = assert!(BUCKET_BYTES == (1 + SLOTS_PER_BUCKET) * WORD);
 const _: () = assert!(PROBE_BUCKETS <= u8::MAX as usize);
 const _: () = assert!(PROBE_BUCKETS * SLOTS_PER_BUCKET <= u16::MAX as usize);
 
+/// A table that cannot grow beyond this has small pages: the unused part of a huge one would be missed.
+const SMALL_PAGES_BYTES: usize = 64 << 20;
+
 /// Buckets in use at the start of a reserved range.
 #[derive(Debug)]
 pub(super) struct Table {
@@ -38,7 +41,10 @@ pub(super) struct Table {
 
 impl Table {
     pub(super) fn reserve(buckets_max: usize) -> std::io::Result<Table> {
-        Ok(Table { range: MemoryRange::reserve(buckets_max * BUCKET_BYTES)?, len: 0 })
+        let bytes = buckets_max * BUCKET_BYTES;
+        let small = bytes < SMALL_PAGES_BYTES;
+        let range = if small { MemoryRange::reserve_small_pages(bytes) } else { MemoryRange::reserve(bytes) };
+        Ok(Table { range: range?, len: 0 })
     }
 
     pub(super) fn buckets_max(&self) -> usize {

@@ -4,7 +4,7 @@ use crate::bytes::Bytes;
 use crate::bytes_mut::BytesMut;
 use crate::item::{HEADER_BYTES, ItemRef, STATE_WORD_OFFSET};
 use std::mem::ManuallyDrop;
-use torc_pmem::media::memory::{Backing, MemoryRange};
+use torc_pmem::media::memory::{Backing, HUGE_PAGE_BYTES, MemoryRange};
 
 /// One address range, cut into segments by its owner.
 #[derive(Debug)]
@@ -15,8 +15,13 @@ pub(crate) struct Arena {
 }
 
 impl Arena {
-    pub(crate) fn reserve(bytes: usize) -> std::io::Result<Arena> {
-        Ok(Arena { range: ManuallyDrop::new(MemoryRange::reserve(bytes)?), leaked: false })
+    /// Reserves the addresses of `count` segments. Small segments have small pages: memory is taken and given back by
+    /// segments, and a huge page would take that of many.
+    pub(crate) fn reserve(segment_bytes: usize, count: usize) -> std::io::Result<Arena> {
+        let bytes = segment_bytes * count;
+        let small = segment_bytes < HUGE_PAGE_BYTES / 2;
+        let range = if small { MemoryRange::reserve_small_pages(bytes) } else { MemoryRange::reserve(bytes) };
+        Ok(Arena { range: ManuallyDrop::new(range?), leaked: false })
     }
 
     pub(crate) fn backing(&self) -> (Backing, bool) {

@@ -93,7 +93,7 @@ impl Segments {
     /// If the address range cannot be reserved.
     pub(crate) fn new(segment_bytes: usize, count_max: usize, shard: u16) -> std::io::Result<Segments> {
         Ok(Segments {
-            arena: Arena::reserve(segment_bytes * count_max)?,
+            arena: Arena::reserve(segment_bytes, count_max)?,
             headers: Vec::with_capacity(count_max),
             segment_bytes,
             segment_shift: segment_bytes.trailing_zeros(),

@@ -26,7 +26,6 @@ impl Segments {
     }
 
     /// Segments that rest.
-    #[cfg(test)]
     pub(crate) fn resting(&self) -> usize {
         self.resting.len()
     }

@@ -66,7 +66,10 @@ impl Shard {
         let segment_bytes = self.segments.segment_bytes() as u64;
         let capacity = self.segments.count_max() as u64 * segment_bytes;
         let pinned = self.segments.pinned() as u64 * segment_bytes;
-        let cap = self.uploads_max.min(capacity / UPLOADS_SHARE);
+        // One alone may be longer: no other waits for its end, and a longest value must not depend on how much of the
+        // memory clients hold.
+        let share = if self.uploads.is_empty() { PINNED_SHARE } else { UPLOADS_SHARE };
+        let cap = self.uploads_max.min(capacity / share);
         cap.saturating_sub(self.uploads.bytes()).min((capacity / PINNED_SHARE).saturating_sub(pinned))
     }
 

@@ -60,6 +60,10 @@ impl Uploads {
         self.free.push(place_of(upload.id) as u16);
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.places.len() == self.free.len()
+    }
+
     /// Memory that the values under way will take in the end.
     pub(super) fn bytes(&self) -> u64 {
         self.bytes

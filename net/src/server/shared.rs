@@ -13,7 +13,7 @@ use torc_engine::slots::SlotMap;
 use torc_engine::stats::ShardStats;
 
 /// One in so many bytes of what is no longer beyond the accounts is given back at each look.
-const SHRINK: i64 = 4;
+const SHRINK: i64 = 16;
 
 /// Shared by the shards' threads and the server object.
 #[derive(Debug)]

@@ -14,7 +14,7 @@
 //! | pressure | who waits |
 //! |---|---|
 //! | none | nobody |
-//! | short: three quarters of the grant are in use | who holds more than [`SHORT_BYTES`] is not read, but for one; who does so for long and moves nothing is closed |
+//! | short: three quarters of the grant are in use | who holds more than [`SHORT_BYTES`] is not read, but for one; who does so for long and moves nothing is closed, until half is free |
 //! | exhausted: all of it | who holds input or answers is not read; those who hold most and move least are closed |
 
 use super::connection::{CONNECTION_BYTES, Connection, Phase};
@@ -28,18 +28,29 @@ use torc_engine::command::Millis;
 pub(crate) const FLOOR_SHARE: u64 = 16;
 /// A connection may hold so much while memory is short.
 const SHORT_BYTES: usize = 16 << 10;
-/// Who holds less than this beside its connection is no hoarder.
+/// Parts of a connection in a round while memory is short, and while it is exhausted.
+const SHORT_PARTS: usize = 16;
+const EXHAUSTED_PARTS: usize = 4;
+/// Who holds less than this is no hoarder.
 const HOARD_BYTES: usize = 8 << 10;
 /// Share of the grant that the stock of buffers may take: it waits for nobody, so nothing else would end it.
 const STOCK_SHARE: usize = 8;
+/// The same while memory is exhausted, as many together may hold all of it.
+const SMALL_BYTES: usize = 1 << 10;
 /// Milliseconds between two looks for connections to close while memory is exhausted.
 const LOOK_MS: u64 = 20;
 /// The same while memory is short.
 const SHORT_LOOK_MS: u64 = 1000;
 /// A connection that moved this share of what it holds since the last look is not closed, unless memory is overdrawn.
 const MOVED_SHARE: usize = 4;
-/// What is set aside changes in steps of this share of the memory, and shrinks after so many milliseconds.
-const ASIDE_STEPS: u64 = 128;
+/// More than is needed is set aside by this share of the memory and so many bytes, as clients come between two looks and
+/// resident memory is known roughly.
+const SPARE_SHARE: u64 = 128;
+const SPARE_BYTES: u64 = 128 << 10;
+/// What clients hold costs the allocator this share of it in pieces between.
+const ALLOCATOR_SHARE: usize = 8;
+/// What is set aside shrinks if it is too much by this share of the memory for so many milliseconds.
+const SURPLUS_SHARE: u64 = 256;
 const ASIDE_MS: u64 = 1000;
 /// While many segments are pinned, who takes nothing of lent bytes for so long is closed.
 const LENT_MS: u64 = 5000;
@@ -76,10 +87,15 @@ pub(crate) struct Budget {
     /// Mail, the stock of buffers.
     common: usize,
     looked_at: Millis,
+    /// Since when connections count what they move.
+    moving_since: Millis,
     resumed_at: Millis,
     favoured: Option<ConnId>,
     /// Connections that are not read for want of memory.
     waiting: VecDeque<ConnId>,
+    /// Connections that wait until a long value may be lent, and when they were last let go on.
+    asking: Vec<ConnId>,
+    asked_at: Millis,
 }
 
 /// What a shard's budget is made from; bytes, of this shard.
@@ -107,9 +123,12 @@ impl Budget {
             connections: 0,
             common: 0,
             looked_at: 0,
+            moving_since: 0,
             resumed_at: 0,
             favoured: None,
             waiting: VecDeque::new(),
+            asking: Vec::new(),
+            asked_at: 0,
         }
     }
 
@@ -144,6 +163,16 @@ impl Budget {
         }
     }
 
+    /// How many of `max` parts of a connection are parsed in a round. Those that cannot be begun are kept, and take many times
+    /// the memory that they took unparsed.
+    pub(crate) fn parts(&self, max: usize) -> usize {
+        match self.pressure() {
+            Pressure::None => max,
+            Pressure::Short => max.min(SHORT_PARTS),
+            Pressure::Exhausted => max.min(EXHAUSTED_PARTS),
+        }
+    }
+
     /// Whether a connection may hold more than others while memory is short: one may, so that a long request gets done.
     fn favours(&mut self, id: ConnId) -> bool {
         *self.favoured.get_or_insert(id) == id
@@ -167,13 +196,14 @@ impl Budget {
         self.connections -= conn.charged;
     }
 
-    /// As [`Budget::needed`], in steps: more at once, less when much less was needed for a while, so that segments do not
-    /// come and go with every request.
+    /// As [`Budget::needed`] and some to spare: more at once, less when less was needed for a while, so that segments do
+    /// not come and go with every request.
     fn aside(&mut self, beyond: i64, now: Millis) -> u64 {
-        let (needed, step) = (self.needed(beyond), self.memory as u64 / ASIDE_STEPS);
-        let less = needed + 2 * step < self.aside;
+        let memory = self.memory as u64;
+        let (needed, spare) = (self.needed(beyond), memory / SPARE_SHARE + SPARE_BYTES);
+        let less = needed + spare + memory / SURPLUS_SHARE < self.aside;
         if needed > self.aside || (less && now.saturating_sub(self.aside_since) >= ASIDE_MS) {
-            self.aside = needed + step;
+            self.aside = needed + spare;
             self.aside_since = now;
         } else if !less {
             self.aside_since = now;
@@ -184,7 +214,7 @@ impl Budget {
     /// What the store has to leave beside itself. `beyond`: bytes of this shard's part of the process that no account
     /// knows of, fewer than none if accounts hold memory that was never touched.
     fn needed(&self, beyond: i64) -> u64 {
-        ((self.fixed + self.used()) as i64 + beyond).max(0) as u64
+        ((self.fixed + self.used() + self.used() / ALLOCATOR_SHARE) as i64 + beyond).max(0) as u64
     }
 
     /// Grants clients what the store leaves, which holds `held` bytes that it cannot give back at once.
@@ -205,7 +235,11 @@ impl Budget {
 
     /// Whether somebody has to be looked after soon, though nothing may happen until then.
     pub(crate) fn is_watched(&self) -> bool {
-        !self.waiting.is_empty()
+        !self.waiting.is_empty() || !self.asking.is_empty()
+    }
+
+    fn is_favoured(&self, id: ConnId) -> bool {
+        self.favoured == Some(id)
     }
 }
 
@@ -243,12 +277,13 @@ impl Core {
         if self.has(super::core::Bug::EndlessBudget) {
             return false;
         }
-        if conn.charged <= SHORT_BYTES {
+        if self.budget.is_favoured(conn.id) && conn.content_bytes() <= SHORT_BYTES {
             self.budget.no_longer_favours(conn.id);
         }
         let short = match self.budget.pressure() {
             Pressure::None => false,
-            Pressure::Short => conn.charged > SHORT_BYTES && !self.budget.favours(conn.id),
+            // What it holds, not the buffers around that: how long those are was not its choice.
+            Pressure::Short => conn.content_bytes() > SHORT_BYTES && !self.budget.favours(conn.id),
             Pressure::Exhausted => !conn.input.is_empty() || !conn.output.is_empty(),
         };
         if short && !conn.waits_for_memory {
@@ -264,9 +299,14 @@ impl Core {
     /// Brings the accounts up to date, and takes memory from the store or gives it back.
     pub(super) fn balance(&mut self) {
         self.pool.trim(self.budget.grant() / STOCK_SHARE);
-        self.budget.common = self.mail.bytes_held() + self.pool.bytes_held();
+        let mail = self.mail.bytes_held();
+        self.budget.common = mail + self.pool.bytes_held();
+        self.stats.mail_bytes.set(mail as u64);
+        self.stats.fixed_bytes.set(self.budget.fixed as u64);
         self.stats.client_bytes.set(self.budget.used() as u64);
+        self.stats.short_of_memory.set(self.budget.waiting.len() as u64);
         self.resume_for_memory();
+        self.resume_asking();
         if !self.budget.lends {
             return;
         }
@@ -299,6 +339,28 @@ impl Core {
         }
     }
 
+    /// Lets a connection wait until a long value may be lent: what it asks for next would pin more than may be pinned.
+    pub(super) fn ask_later(&mut self, conn: &mut Connection) {
+        if !conn.asks_later {
+            conn.asks_later = true;
+            self.budget.asking.push(conn.id);
+        }
+    }
+
+    /// Lets connections ask again for what could not be lent.
+    fn resume_asking(&mut self) {
+        if self.now.saturating_sub(self.budget.asked_at) < LOOK_MS {
+            return;
+        }
+        self.budget.asked_at = self.now;
+        for id in std::mem::take(&mut self.budget.asking) {
+            if let Some(conn) = self.connections.find(id) {
+                conn.asks_later = false;
+                self.mark_dirty(id);
+            }
+        }
+    }
+
     /// While memory is short or exhausted, closes those who hold most and move least, until a part of it is free.
     pub(super) fn close_hoarders(&mut self, transport: &mut impl Transport) {
         #[cfg(test)]
@@ -318,33 +380,49 @@ impl Core {
             return;
         }
         self.budget.looked_at = self.now;
-        let mut wanted = self.budget.used().saturating_sub(self.budget.grant() / 4 * 3);
-        let mut hoarders = self.hoarders(overdrawn);
+        let exhausted = self.budget.pressure() == Pressure::Exhausted;
+        let (mut hoarders, closing) =
+            self.hoarders(overdrawn, if exhausted { SMALL_BYTES } else { HOARD_BYTES });
+        // Where it is short for long, so much is freed that those who wait can go on.
+        let left = if exhausted { self.budget.grant() / 4 * 3 } else { self.budget.grant() / 2 };
+        let mut wanted = match self.budget.pressure() {
+            Pressure::None => 0,
+            _ => self.budget.used().saturating_sub(left + closing),
+        };
         hoarders.sort_unstable_by_key(|&(bytes, _)| std::cmp::Reverse(bytes));
         for (bytes, id) in hoarders {
-            let lends = short_of_pins && self.connections.find(id).is_some_and(|conn| conn.lends);
-            if wanted == 0 && !lends {
+            let Some(conn) = self.connections.find(id) else { continue };
+            if wanted == 0 && !(short_of_pins && conn.lends) {
                 continue;
             }
-            wanted = wanted.saturating_sub(bytes);
+            wanted = wanted.saturating_sub(conn.charged);
             self.close_hoarder(id, bytes, transport);
         }
     }
 
-    /// Connections that hold something and have moved little of it since the last look.
-    fn hoarders(&mut self, overdrawn: bool) -> Vec<(usize, ConnId)> {
-        let mut found = Vec::new();
+    /// Connections that hold more than `least` bytes and have moved little of them since the last look; and what those are
+    /// charged with that are being closed.
+    fn hoarders(&mut self, overdrawn: bool, least: usize) -> (Vec<(usize, ConnId)>, usize) {
+        let (mut found, mut closing) = (Vec::new(), 0);
+        let counted = self.now.saturating_sub(self.budget.moving_since) >= LOOK_MS;
+        if counted {
+            self.budget.moving_since = self.now;
+        }
         for place in 0..self.connections.places() {
             let Some(conn) = self.connections.at(place) else { continue };
-            let moved = std::mem::take(&mut conn.moved);
+            if conn.phase == Phase::Closing {
+                closing += conn.charged;
+                continue;
+            }
+            let moved = if counted { std::mem::take(&mut conn.moved) } else { conn.moved };
             conn.lends = conn.has_lent() && self.ticks.saturating_sub(conn.sent_at) >= LENT_MS;
             let content = conn.content_bytes();
-            let holds = conn.lends || content > HOARD_BYTES;
-            if holds && conn.phase != Phase::Closing && (overdrawn || moved < content / MOVED_SHARE) {
-                found.push((content, conn.id));
+            let holds = conn.lends || content > least;
+            if holds && (overdrawn || moved < content / MOVED_SHARE) {
+                found.push((content.saturating_sub(moved), conn.id));
             }
         }
-        found
+        (found, closing)
     }
 
     fn close_hoarder(&mut self, id: ConnId, bytes: usize, transport: &mut impl Transport) {
@@ -389,13 +467,13 @@ mod tests {
     #[test]
     fn memory_is_set_aside_at_once_and_given_back_after_a_while() {
         let mut budget = budget();
-        let step = (64 << 20) / ASIDE_STEPS;
+        let step = (64 << 20) / SPARE_SHARE + SPARE_BYTES;
         assert_eq!(budget.aside(0, 0), (1 << 20) + step);
         budget.connections = 8 << 20;
-        assert_eq!(budget.aside(0, 1), (9 << 20) + step);
-        assert_eq!(budget.aside(2 << 20, 2), (11 << 20) + step);
+        assert_eq!(budget.aside(0, 1), (10 << 20) + step);
+        assert_eq!(budget.aside(2 << 20, 2), (12 << 20) + step);
         budget.connections = 0;
-        assert_eq!(budget.aside(0, 900), (11 << 20) + step);
+        assert_eq!(budget.aside(0, 900), (12 << 20) + step);
         assert_eq!(budget.aside(0, 3000), (1 << 20) + step);
         assert_eq!(budget.aside(-(30 << 20), 9000), step);
     }

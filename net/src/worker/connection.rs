@@ -98,6 +98,8 @@ pub(crate) struct Connection {
     pub(crate) parked: bool,
     /// The transport does not read from it.
     pub(crate) paused: bool,
+    /// What is deferred is not begun yet, as what it asks for cannot be lent now.
+    pub(crate) asks_later: bool,
     /// In the line of those that are not read for want of memory.
     pub(crate) waits_for_memory: bool,
     /// What it was charged with last, bytes.
@@ -162,6 +164,7 @@ impl Connection {
             slices_under_way: 0,
             parked: false,
             paused: false,
+            asks_later: false,
             waits_for_memory: false,
             charged: 0,
             sending_content: 0,

@@ -319,10 +319,15 @@ impl Core {
             if conn.phase != Phase::Open {
                 break;
             }
-            let direct =
-                conn.queue.is_empty() && conn.deferred.is_empty() && conn.output.bytes() <= output_bytes_max;
+            // The part before may have pinned segments.
+            let room = if self.shard.is_short_of_pins() { 0 } else { output_bytes_max };
+            let direct = conn.queue.is_empty() && conn.deferred.is_empty() && conn.output.bytes() <= room;
             match &part.work {
-                Work::Keyed(command) if direct && prepared.shard == self.number => {
+                Work::Keyed(command)
+                    if direct
+                        && prepared.shard == self.number
+                        && self.would_pin(command, prepared.hash).is_none() =>
+                {
                     self.execute_keyed(&mut conn, part, command, prepared.hash);
                     answered += 1;
                 }
@@ -369,6 +374,9 @@ impl Core {
 
     /// Begins what is deferred as far as it may be begun.
     pub(super) fn advance(&mut self, conn: &mut Connection) {
+        if conn.asks_later {
+            return;
+        }
         while let Some(deferred) = conn.deferred.pop_front() {
             let part = deferred.part();
             let begun = if part.reply.deadline().is_over(self.now) && is_refused_late(&part.work) {
@@ -405,6 +413,10 @@ impl Core {
         }
         match &part.work {
             Work::Keyed(command) => match self.destination(conn, command.key, prepared.shard) {
+                Destination::Here if self.would_pin(command, prepared.hash).is_some() => {
+                    self.ask_later(conn);
+                    false
+                }
                 Destination::Here => {
                     self.perform_here(conn, part, command, prepared.hash, read_ns);
                     true
@@ -426,6 +438,15 @@ impl Core {
                 true
             }
             _ => self.begin_value_part(conn, part, read_ns),
+        }
+    }
+
+    /// The length of the value that a read would lend though no more may be lent now.
+    #[inline]
+    pub(super) fn would_pin(&self, command: &Command<'_>, hash: u64) -> Option<u64> {
+        match command.op {
+            Op::Read(_) if self.shard.is_out_of_pins() => self.shard.long_value_bytes(command.key, hash),
+            _ => None,
         }
     }
 

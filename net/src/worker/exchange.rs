@@ -3,10 +3,10 @@
 use super::connection::{Connection, Upload, UploadPlace};
 use super::core::{Core, Destination, perform};
 use super::mail::{Answered, Ask, AskBytes, Batch, Kind, Note, Posted, What};
-use super::owned::{Kept, Options, OwnedAnswer, fill_command, op_value, strip_op};
+use super::owned::{Kept, Options, OwnedAnswer, OwnedPart, fill_command, op_value, strip_op};
 use super::queue::{Asked, Place};
 use crate::metrics::{CommandClass, OutcomeClass};
-use crate::session::{Answer, Once, Part, Session, Work};
+use crate::session::{Answer, Once, Part, Session, Work, lent_cost};
 use crate::transport::ConnId;
 use torc_engine::command::{Body, Command, Millis, Op, Outcome, Refusal, UploadId, Write};
 use torc_engine::segments::LentChain;
@@ -25,6 +25,8 @@ pub(crate) struct ForeignUpload {
 const BATCHES_MAX: usize = 4;
 /// Requests of a batch whose buckets and items are fetched ahead together.
 const STAGE_ASKS: usize = 64;
+/// Bytes of answers in a batch up to which long values are copied rather than lent while segments are short of pins.
+const COPIED_BYTES_MAX: usize = 512 << 10;
 /// Bits of a scan's cursor that belong to the shard's own; the shard is above them.
 const CURSOR_BITS: u32 = 48;
 /// Set aside for the keys of a step of a scan.
@@ -73,7 +75,11 @@ impl Core {
                 None => conn.slices_under_way -= 1,
                 Some(answer) => {
                     let bytes = batch.bytes_of(number);
-                    self.take_answer(conn, from.sequence, bytes, value, (answer, chain));
+                    if matches!(answer, OwnedAnswer::Later) && conn.queue.is_alone(from.sequence) {
+                        self.ask_again(conn, batch.kind_of(number), bytes);
+                    } else {
+                        self.take_answer(conn, from.sequence, bytes, value, (answer, chain));
+                    }
                 }
             }
         }
@@ -82,6 +88,17 @@ impl Core {
         if let Some(lane) = self.mail.lane(shard) {
             lane.recycle(batch);
         }
+    }
+
+    /// Another shard cannot lend a long value now. Nothing of the connection has been asked since, so that it can ask again
+    /// after a while.
+    fn ask_again(&mut self, conn: &mut Connection, kind: &Kind, bytes: AskBytes<'_>) {
+        let What::Keyed(op) = kind.what else { return };
+        let Some(asked) = conn.queue.take_back() else { return };
+        let work = Work::Keyed(fill_command(bytes.key, &op, bytes.value));
+        let part = Part { work, reply: asked.reply, echo: bytes.echo, once: kind.once };
+        conn.deferred.push_front(OwnedPart::copy(&part, asked.read_ns, &mut self.pool));
+        self.ask_later(conn);
     }
 
     /// Ends the delivery to a connection.
@@ -108,7 +125,8 @@ impl Core {
         (answer, chain): (OwnedAnswer, Option<Box<LentChain>>),
     ) {
         let keyed = (bytes.key, bytes.echo);
-        match conn.queue.answered(sequence, value.len()) {
+        let lent = chain.as_ref().map_or(0, |chain| lent_cost(chain.chain().len()));
+        match conn.queue.answered(sequence, value.len().max(lent)) {
             Place::None => self.discard(chain),
             Place::Behind(asked) => {
                 self.forwarded.add(asked.asked_ns);
@@ -443,16 +461,19 @@ impl Core {
             Kind { what: What::Keyed(op), once } if !over => {
                 let bytes = batch.bytes_of(number);
                 let command = fill_command(bytes.key, op, bytes.value);
-                let answer = perform(
-                    &mut self.shard,
-                    &mut self.outcomes,
-                    &self.stats,
-                    &command,
-                    hash,
-                    *once,
-                    self.now,
-                );
-                let (answer, chain) = OwnedAnswer::of(answer, &mut out);
+                // The fewer segments may still be pinned, the less is lent: what is not too long is copied first, then the
+                // others have to be asked for later.
+                let short = self.shard.is_short_of_pins();
+                let copied_max = if short { COPIED_BYTES_MAX.saturating_sub(out.len()) } else { 0 };
+                let (answer, chain) =
+                    if self.would_pin(&command, hash).is_some_and(|length| length > copied_max as u64) {
+                        (OwnedAnswer::Later, None)
+                    } else {
+                        let (outcomes, stats) = (&mut self.outcomes, &self.stats);
+                        let answer =
+                            perform(&mut self.shard, outcomes, stats, &command, hash, *once, self.now);
+                        OwnedAnswer::of(answer, &mut out, copied_max)
+                    };
                 batch.answers.push(Answered { answer: Some(answer), bytes_end: out.len(), chain });
             }
             _ => {
@@ -531,7 +552,7 @@ impl Core {
                 let command = Command { space: 0, key: &foreign.key, op };
                 let (outcomes, once) = (&mut self.outcomes, foreign.once);
                 let answer = perform(&mut self.shard, outcomes, &self.stats, &command, hash, once, self.now);
-                let (answer, chain) = OwnedAnswer::of(answer, out);
+                let (answer, chain) = OwnedAnswer::of(answer, out, 0);
                 (Some(answer), chain)
             }
             Err(refusal) => {

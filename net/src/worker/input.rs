@@ -59,11 +59,24 @@ impl Input {
         self.bytes.shrink_to_fit();
     }
 
+    /// Takes a buffer that fits, if what is not parsed is far shorter than the buffer: the beginning of a request may stay
+    /// for long.
+    pub(crate) fn fit(&mut self, pool: &mut Pool) {
+        if self.bytes.capacity() > KEPT_BYTES && self.len() * FIT_SHARE < self.bytes.capacity() {
+            let fitting = Input { bytes: self.unparsed().to_vec(), start: 0 };
+            pool.give(std::mem::replace(self, fitting).into_buffer());
+        }
+    }
+
     pub(crate) fn into_buffer(self) -> Vec<u8> {
         self.bytes
     }
 }
 
+/// A buffer that is no longer than this always fits.
+const KEPT_BYTES: usize = 4 << 10;
+/// One that is so many times as long as what is in it does not.
+const FIT_SHARE: usize = 4;
 /// An input that is full grows by one in so many bytes.
 const GROWTH_SHARE: usize = 4;
 
@@ -96,5 +109,17 @@ mod tests {
             input.pass(count);
         }
         assert!(input.bytes.capacity() <= 16 << 10, "{}", input.bytes.capacity());
+    }
+
+    #[test]
+    fn a_long_buffer_is_not_kept_for_a_few_bytes() {
+        let (mut input, mut pool) = (Input::default(), Pool::default());
+        input.append(&[1; 60_000], &mut pool);
+        input.pass(59_999);
+        input.fit(&mut pool);
+        assert_eq!(input.unparsed(), [1]);
+        assert!(input.bytes_held() <= 4 << 10, "{}", input.bytes_held());
+        input.append(&[2; 100], &mut pool);
+        assert_eq!(input.len(), 101);
     }
 }

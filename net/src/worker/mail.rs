@@ -139,6 +139,8 @@ pub(crate) struct Batch {
     pub(crate) answers: Vec<Answered>,
     pub(crate) answer_bytes: Vec<u8>,
     pub(crate) notes: Vec<Note>,
+    /// Memory that it took when it was sent. What answers add is charged to those who asked.
+    sent_bytes: usize,
 }
 
 impl Batch {
@@ -241,8 +243,9 @@ pub(crate) struct Lane {
     answers_out: Sender<Box<Batch>>,
     answers_in: Receiver<Box<Batch>>,
     batches_max: usize,
-    /// Batches that the other shard has.
+    /// Batches that the other shard has, and their memory.
     under_way: usize,
+    bytes_under_way: usize,
     /// Requests in them.
     asks_under_way: usize,
     /// The batch that is being filled.
@@ -287,11 +290,13 @@ impl Lane {
             return;
         }
         let next = self.spare.pop().unwrap_or_default();
-        let batch = std::mem::replace(&mut self.open, next);
-        let asks = batch.asks.len();
+        let mut batch = std::mem::replace(&mut self.open, next);
+        batch.sent_bytes = batch.capacity();
+        let (asks, bytes) = (batch.asks.len(), batch.sent_bytes);
         match self.asks_out.send(batch) {
             Ok(()) => {
                 self.under_way += 1;
+                self.bytes_under_way += bytes;
                 self.asks_under_way += asks;
             }
             // As many fit as may be under way; if not, the batch goes with the next call.
@@ -336,6 +341,7 @@ impl Lane {
     pub(crate) fn next_answered(&mut self) -> Option<Box<Batch>> {
         let batch = self.answers_in.receive()?;
         self.under_way -= 1;
+        self.bytes_under_way -= batch.sent_bytes;
         self.asks_under_way -= batch.asks.len();
         Some(batch)
     }
@@ -363,10 +369,10 @@ impl Lane {
         self.notes.is_empty() && self.open.is_empty()
     }
 
-    /// Memory of its batches; of those that the other shard has, as much as one takes at most.
+    /// Memory of its batches, of those that the other shard has as well.
     fn bytes_held(&self) -> usize {
         let here = self.open.capacity() + self.spare.iter().map(|batch| batch.capacity()).sum::<usize>();
-        here + self.under_way * BATCH_BYTES_KEPT
+        here + self.bytes_under_way
     }
 }
 
@@ -403,6 +409,7 @@ impl Mail {
                         answers_in,
                         batches_max,
                         under_way: 0,
+                        bytes_under_way: 0,
                         asks_under_way: 0,
                         open: Box::default(),
                         spare: Vec::new(),

@@ -200,13 +200,23 @@ pub(crate) enum OwnedOutcome {
 #[derive(Debug)]
 pub(crate) enum OwnedAnswer {
     Outcome(OwnedOutcome),
-    Moved { slot: u16, shard: u16, epoch: u64 },
+    Moved {
+        slot: u16,
+        shard: u16,
+        epoch: u64,
+    },
     Flushed,
-    Scanned { cursor: u64 },
-    Busy { limit: &'static str },
+    Scanned {
+        cursor: u64,
+    },
+    Busy {
+        limit: &'static str,
+    },
     OutcomeUnknown,
     DeadlineExceeded,
     Local,
+    /// A long value that cannot be lent now, and is too long to be copied: to be asked for again.
+    Later,
 }
 
 impl OwnedAnswer {
@@ -215,16 +225,20 @@ impl OwnedAnswer {
     }
 
     // Both inlined, or an answer is read in wide pieces right after it was written in narrow ones, which processors are slow at.
-    /// Takes an outcome over; its value is appended to `bytes`, or lent if it is a chain.
+    /// Takes an outcome over; its value is appended to `bytes`, or lent if it is a chain of more than `copied_max` bytes.
     #[inline(always)]
     pub(crate) fn take_over(
         outcome: Outcome<'_>,
         bytes: &mut Vec<u8>,
+        copied_max: usize,
     ) -> (OwnedAnswer, Option<Box<LentChain>>) {
         let mut lent = None;
         let mut keep = |found: Found<'_>| {
             match found.value {
                 Value::Inline(value) => value.append_to(bytes),
+                Value::Chained(chain) if chain.len() <= copied_max as u64 => {
+                    chain.slices().for_each(|slice| slice.append_to(bytes));
+                }
                 Value::Chained(chain) => lent = Some(Box::new(LentChain::of(&chain))),
             }
             found.meta
@@ -251,9 +265,13 @@ impl OwnedAnswer {
 
     /// As [`OwnedAnswer::take_over`], of whatever a shard answers.
     #[inline(always)]
-    pub(crate) fn of(answer: Answer<'_>, bytes: &mut Vec<u8>) -> (OwnedAnswer, Option<Box<LentChain>>) {
+    pub(crate) fn of(
+        answer: Answer<'_>,
+        bytes: &mut Vec<u8>,
+        copied_max: usize,
+    ) -> (OwnedAnswer, Option<Box<LentChain>>) {
         let plain = match answer {
-            Answer::Outcome(outcome) => return OwnedAnswer::take_over(outcome, bytes),
+            Answer::Outcome(outcome) => return OwnedAnswer::take_over(outcome, bytes, copied_max),
             Answer::Moved { slot, shard, epoch } => OwnedAnswer::Moved { slot, shard, epoch },
             Answer::Flushed => OwnedAnswer::Flushed,
             Answer::Scanned { cursor, keys } => {
@@ -279,6 +297,7 @@ impl OwnedAnswer {
             OwnedAnswer::OutcomeUnknown => Answer::OutcomeUnknown,
             OwnedAnswer::DeadlineExceeded => Answer::DeadlineExceeded,
             OwnedAnswer::Local => Answer::Local,
+            OwnedAnswer::Later => Answer::Busy { limit: "client-memory" },
         }
     }
 }
@@ -338,7 +357,7 @@ impl Kept {
         pool: &mut Pool,
     ) -> Box<Kept> {
         let mut bytes = pool.copy(&[key, part.echo]);
-        let (answer, chain) = OwnedAnswer::of(answer, &mut bytes);
+        let (answer, chain) = OwnedAnswer::of(answer, &mut bytes, 0);
         let (key_end, echo_end) = (key.len(), key.len() + part.echo.len());
         let closes = matches!(part.work, Work::Close);
         Box::new(Kept { reply: part.reply, closes, read_ns, answer, bytes, key_end, echo_end, chain })

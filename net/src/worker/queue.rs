@@ -203,6 +203,21 @@ impl Queue {
         Place::First(asked)
     }
 
+    /// Whether a part that another shard was asked for is all that waits.
+    pub(crate) fn is_alone(&self, sequence: u32) -> bool {
+        self.waiting.len() == 1 && sequence == self.first
+    }
+
+    /// Takes the last part back, as if no shard had been asked for it.
+    pub(crate) fn take_back(&mut self) -> Option<Asked> {
+        let Some(Waiting::Asked(asked)) = self.waiting.back() else { return None };
+        let asked = *asked;
+        self.waiting.pop_back();
+        self.room -= asked.room as usize;
+        self.bound -= usize::from(!asked.free);
+        Some(asked)
+    }
+
     /// Takes the front if it is answered.
     #[inline]
     pub(crate) fn pop_ready(&mut self) -> Option<Waiting> {

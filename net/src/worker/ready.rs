@@ -175,14 +175,24 @@ impl Core {
         scratch: &'a Scratch,
         parts: &mut Vec<Part<'a>>,
     ) -> (Parsed, bool) {
+        let parts_of_connection = self.parts_max();
         let Some(conn) = self.connections.find(id) else {
             return (Parsed { consumed: bytes.len(), missing: 0 }, false);
         };
         let before = parts.len();
-        let parts_max = before + CONNECTION_PARTS;
+        let parts_max = before + parts_of_connection;
         let parsed = conn.session.parse(bytes, scratch, self.now, &self.settings.limits, parts, parts_max);
         self.ready.parsed(conn, parts.len() - before);
         (parsed, parts.len() >= parts_max)
+    }
+
+    /// Parts of a connection in a round.
+    fn parts_max(&self) -> usize {
+        #[cfg(test)]
+        if self.has(super::core::Bug::EndlessBudget) {
+            return CONNECTION_PARTS;
+        }
+        self.budget.parts(CONNECTION_PARTS)
     }
 
     /// Keeps what was not parsed of bytes in the transport's buffer.
@@ -200,6 +210,9 @@ impl Core {
         input.pass(span.parsed.consumed);
         if input.is_empty() {
             return self.pool.give(input.into_buffer());
+        }
+        if !span.cut {
+            input.fit(&mut self.pool);
         }
         self.keep(span, input);
     }

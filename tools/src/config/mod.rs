@@ -25,7 +25,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 use torc_engine::eviction::Algorithm;
 use torc_engine::item::KEY_BYTES_MAX;
-use torc_net::server::{Endpoint, Listen, ServerConfig, overlap};
+use torc_net::server::{Endpoint, Listen, ServerConfig, overlap, value_bytes_possible};
 use value::{show_cpus, show_duration, show_listen};
 
 /// How log lines are written.
@@ -94,7 +94,6 @@ impl Config {
             Some(size) => size.to_string(),
             None => "auto".into(),
         })?;
-        let value_bytes_max = r.value_max(memory_bytes)?;
         let key_bytes_max = r.size("max-key", 1, KEY_BYTES_MAX as u64)? as usize;
         let connections_max = r.one("max-connections", count::<1, CONNECTIONS_MAX>, u64::to_string)? as usize;
         let output_bytes_max = r.size("output-limit", 64 << 10, 1 << 40)? as usize;
@@ -115,7 +114,7 @@ impl Config {
         r.show_as_written("log");
         let log_level = r.one("log-level", level, |level| level.to_string().to_ascii_lowercase())?;
 
-        let server = ServerConfig {
+        let mut server = ServerConfig {
             listen,
             shard_port_base,
             announce_host,
@@ -125,7 +124,7 @@ impl Config {
             client_memory_bytes: client_memory.map(|Size(bytes)| bytes),
             segment_bytes: segment_bytes.map(|Size(bytes)| bytes as usize),
             eviction,
-            value_bytes_max,
+            value_bytes_max: 0,
             key_bytes_max,
             value_bytes_inline,
             frame_bytes_max,
@@ -142,6 +141,7 @@ impl Config {
             tcp_user_timeout,
             drain_timeout,
         };
+        server.value_bytes_max = r.value_max(&server)?;
         Ok(Config { server, admin, log, log_level, entries: reader.entries, warnings: Vec::new() })
     }
 }
@@ -150,7 +150,9 @@ const CONNECTIONS_MAX: u64 = 10_000_000;
 /// A shard's number has 16 bits on the wire; 1,024 shards are more than any machine has cores.
 const SHARDS_MAX: u64 = 1024;
 /// A shard with less cannot hold its index, its buffers and enough segments to evict well.
-const SHARD_BYTES_MIN: u64 = 16 << 20;
+const SHARD_BYTES_MIN: u64 = 8 << 20;
+/// The process itself takes some, however few shards there are.
+const MEMORY_BYTES_MIN: u64 = 16 << 20;
 /// What `auto` memory is at most.
 const MEMORY_AUTO_MAX: u64 = 1 << 30;
 /// How far the shards' ports lie above the first listener's.
@@ -229,16 +231,23 @@ impl Reader<'_> {
         Ok(bytes)
     }
 
-    /// A value larger than a quarter of the memory would evict most of the cache for one item.
-    fn value_max(&mut self, memory_bytes: u64) -> Result<u64, ConfigError> {
+    /// A default that no shard can keep is lowered; what somebody has asked for is not.
+    fn value_max(&mut self, server: &ServerConfig) -> Result<u64, ConfigError> {
         const NAME: &str = "max-value";
-        let most = memory_bytes / 4;
+        let most = round(value_bytes_possible(server));
         let Size(bytes) = self.parse(NAME, value::size)?;
         let is_default = self.texts[NAME].origin == Origin::Default;
         if bytes == 0 || (bytes > most && !is_default) {
-            return Err(self.error(NAME, format!("is not from 1 to {}, a quarter of --memory", Size(most))));
+            return Err(self.error(
+                NAME,
+                format!(
+                    "is not from 1 to {}, a quarter of what each of {} shards has for items; give more --memory or fewer --shards",
+                    Size(most),
+                    server.shards
+                ),
+            ));
         }
-        let why = if bytes > most { "a quarter of --memory" } else { "" };
+        let why = if bytes > most { "a quarter of what a shard has for items" } else { "" };
         self.note(NAME, Size(bytes.min(most)).to_string(), why);
         Ok(bytes.min(most))
     }
@@ -362,7 +371,7 @@ impl Reader<'_> {
     }
 
     fn memory(&mut self, machine: &Machine, shards: u16) -> Result<u64, ConfigError> {
-        let least = SHARD_BYTES_MIN * u64::from(shards);
+        let least = (SHARD_BYTES_MIN * u64::from(shards)).max(MEMORY_BYTES_MIN);
         let (bytes, why) = if self.is_auto("memory") {
             let quarter = machine.memory_bytes / 4;
             let why = if quarter < MEMORY_AUTO_MAX {
@@ -413,6 +422,12 @@ impl Reader<'_> {
         };
         self.one("admin", parse, |admin| admin.map_or("off".into(), |address| format!("http://{address}")))
     }
+}
+
+/// Bytes as somebody would choose them: a whole number of mebibytes, or of kibibytes if it is less than one.
+fn round(bytes: u64) -> u64 {
+    let shift = if bytes >= 1 << 20 { 20 } else { 10 };
+    bytes >> shift << shift
 }
 
 /// Addresses of the common listeners and of the shards.

@@ -61,7 +61,7 @@ fn defaults_serve_on_loopback_with_a_shard_a_cpu() {
     assert_eq!(config.server.shard_port_base, Some(7271));
     assert_eq!((config.server.shards, config.server.cpus.clone()), (4, vec![0, 1, 2, 3]));
     assert_eq!(config.server.memory_bytes, 1 << 30);
-    assert_eq!(config.server.value_bytes_max, 64 << 20);
+    assert_eq!(config.server.value_bytes_max, 46 << 20, "a quarter of what a shard of 256m has for items");
     assert_eq!(config.admin.map(|a| a.to_string()).as_deref(), Some("127.0.0.1:7172"));
 }
 
@@ -108,8 +108,17 @@ fn a_small_container_gets_a_small_cache() {
 
 #[test]
 fn a_value_limit_by_default_fits_a_small_memory() {
-    let config = load(&["--memory=64m", "--shards=1"]).expect("a small cache");
-    assert_eq!(config.server.value_bytes_max, 16 << 20);
+    for (memory, shards, most) in [(64, 1, 10), (256, 2, 22), (1024, 2, 64)] {
+        let [memory, shards] = [format!("--memory={memory}m"), format!("--shards={shards}")];
+        let config = load(&[&memory, &shards]).expect("a small cache");
+        assert_eq!(config.server.value_bytes_max, most << 20, "{memory} {shards}");
+        let [fits, too_long] = [most, most + 1].map(|most| format!("--max-value={most}m"));
+        assert!(load(&[&memory, &shards, &fits]).is_ok());
+        if most < 64 {
+            let error = load(&[&memory, &shards, &too_long]).expect_err("too long").to_string();
+            assert!(error.contains(&format!("from 1 to {most}m")), "{error}");
+        }
+    }
 }
 
 #[test]
@@ -150,7 +159,10 @@ fn errors_name_the_setting_its_origin_and_the_cure() {
         (&["--listen=127.0.0.1:1", "--listen=127.0.0.1:1"], &["--listen", "twice"]),
         (&["--transport=rdma"], &["--transport", "auto, uring or epoll"]),
         (&["--eviction=best"], &["--eviction", "s3-fifo"]),
-        (&["--max-value=1g"], &["--max-value", "a quarter of --memory"]),
+        (
+            &["--max-value=1g"],
+            &["--max-value", "from 1 to", "a quarter of what each of 4 shards", "fewer --shards"],
+        ),
         (&["--max-key=1m"], &["--max-key", "65535"]),
         (&["--max-connections=0"], &["--max-connections"]),
         (&["--drain-timeout=5"], &["--drain-timeout", "5s"]),

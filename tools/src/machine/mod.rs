@@ -106,8 +106,20 @@ pub(crate) fn raise_file_limit() -> u64 {
 
 /// Resident memory of this process; 0 where `/proc` does not say.
 pub(crate) fn resident_bytes() -> u64 {
-    let status = text(Path::new("/"), "proc/self/status").unwrap_or_default();
-    kib_of(&status, "VmRSS:").unwrap_or(0)
+    let statm = text(Path::new("/"), "proc/self/statm").unwrap_or_default();
+    let pages = statm.split_whitespace().nth(1).and_then(|pages| pages.parse::<u64>().ok());
+    // SAFETY: the call takes no pointer.
+    let page_bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    pages.unwrap_or(0) * u64::try_from(page_bytes).unwrap_or(0)
+}
+
+/// Gives memory that the allocator keeps and nobody uses back to the kernel.
+pub(crate) fn trim_allocator() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: the call takes no pointer, and may be made by any thread at any time.
+    unsafe {
+        libc::malloc_trim(0);
+    }
 }
 
 /// Soft and hard limit of a resource.

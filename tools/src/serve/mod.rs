@@ -15,6 +15,7 @@
 
 mod banner;
 mod running;
+mod trimmer;
 
 use crate::admin::{self, Admin, Phase};
 use crate::args::ServeArgs;
@@ -25,9 +26,10 @@ use crate::machine::{self, FILES_RESERVED, Machine, connections_for};
 use running::Running;
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use trimmer::Trimmer;
 
 pub(crate) fn run(args: &ServeArgs) -> Result<(), Failure> {
     let machine = Machine::here();
@@ -105,17 +107,21 @@ async fn serve(config: Config, machine: &Machine) -> Result<(), Failure> {
 }
 
 /// Between two looks at what the process has resident.
-const BALANCE_EVERY: Duration = Duration::from_millis(100);
+const BALANCE_EVERY: Duration = Duration::from_millis(25);
+/// Share of the memory that the allocator has to keep for a call for it to be worth while.
+const TRIM_SHARE: i64 = 64;
 
 /// Keeps the process to its memory until it is asked to stop.
 async fn balance_until(server: &Running, stop: &mut Stop) {
     let mut ticks = tokio::time::interval(BALANCE_EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut trimmer = Trimmer::new(server.memory_bytes() / TRIM_SHARE);
     loop {
         tokio::select! {
             () = stop.wait() => return,
-            _ = ticks.tick() => server.balance_memory(),
+            _ = ticks.tick() => {}
         }
+        trimmer.look(server.balance_memory(), Instant::now(), machine::trim_allocator);
     }
 }
 

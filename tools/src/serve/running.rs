@@ -29,6 +29,7 @@ fn explain(error: &StartError) -> Failure {
 /// A server that has bound everything.
 pub(super) struct Running {
     server: Server,
+    memory_bytes: u64,
     /// Of the process, not of a shard; they do not change.
     limits: Family,
 }
@@ -38,7 +39,10 @@ impl Running {
         let end = Instant::now() + TAKEN_PATIENCE;
         loop {
             match Server::start(config.server.clone()) {
-                Ok(server) => return Ok(Running { server, limits: limits(&config.server) }),
+                Ok(server) => {
+                    let memory_bytes = config.server.memory_bytes;
+                    return Ok(Running { server, memory_bytes, limits: limits(&config.server) });
+                }
                 Err(StartError::Listen { cause, .. })
                     if cause.kind() == ErrorKind::AddrInUse && Instant::now() < end =>
                 {
@@ -68,9 +72,14 @@ impl Running {
         }
     }
 
-    /// Keeps the process to its memory.
-    pub(super) fn balance_memory(&self) {
+    /// Keeps the process to its memory. Returns what of it no account knows of, bytes.
+    pub(super) fn balance_memory(&self) -> i64 {
         self.server.balance_memory(machine::resident_bytes());
+        self.server.unaccounted_bytes()
+    }
+
+    pub(super) fn memory_bytes(&self) -> i64 {
+        self.memory_bytes as i64
     }
 
     /// Returns when the shards have ended.
@@ -81,7 +90,8 @@ impl Running {
 
     /// Every figure of every shard.
     pub(super) fn families(&self) -> Vec<Family> {
-        let mut families = vec![info(self.transport()), self.limits.clone(), resident()];
+        let mut families = vec![info(self.transport()), self.limits.clone()];
+        families.extend(memory(self.server.unaccounted_bytes()));
         for (shard, stats) in self.server.stats().iter().enumerate() {
             let shard = shard.to_string();
             add_figures(&shard, stats, &mut families);
@@ -131,14 +141,21 @@ fn limits(config: &ServerConfig) -> Family {
     }
 }
 
-fn resident() -> Family {
-    let sample = Sample { labels: Vec::new(), value: Value::Number(machine::resident_bytes() as f64) };
-    Family {
-        name: "resident_bytes".into(),
-        help: "Resident memory of the process.".into(),
+fn memory(unaccounted_bytes: i64) -> [Family; 2] {
+    let gauge = |name: &str, help: &str, bytes: f64| Family {
+        name: name.into(),
+        help: help.into(),
         kind: Kind::Gauge,
-        samples: vec![sample],
-    }
+        samples: vec![Sample { labels: Vec::new(), value: Value::Number(bytes) }],
+    };
+    [
+        gauge("resident_bytes", "Resident memory of the process.", machine::resident_bytes() as f64),
+        gauge(
+            "unaccounted_bytes",
+            "Resident memory that no other gauge knows of: code, stacks, the allocator. Below 0: memory that was never touched.",
+            unaccounted_bytes as f64,
+        ),
+    ]
 }
 
 fn add_figures(shard: &str, stats: &Stats, families: &mut Vec<Family>) {

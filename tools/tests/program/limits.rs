@@ -1,6 +1,6 @@
 //! Limits met from outside: connections, descriptors, sizes, clients that do not behave.
 
-use crate::harness::{Client, PATIENCE, Server, finish, serve, stderr_of};
+use crate::harness::{Client, PATIENCE, Server, finish, serve, stderr_of, sum_of};
 use std::net::TcpStream;
 use std::os::unix::process::CommandExt;
 use std::time::{Duration, Instant};
@@ -97,6 +97,25 @@ fn values_and_keys_over_the_limit_get_their_protocols_error() {
     memcache.send(&[b"set k 0 0 204800\r\n", &value[..], b"\r\n"].concat());
     assert!(memcache.read_some().starts_with(b"SERVER_ERROR object too large"));
     memcache.ask(b"get k\r\n", b"END\r\n");
+}
+
+#[test]
+fn the_longest_value_is_stored_by_every_shard() {
+    let server = Server::start(&["--memory=128m", "--shards=2"]);
+    let (_, metrics) = server.admin("/metrics");
+    let most = sum_of(&metrics, "torc_limit", "max-value") as usize;
+    assert!((8 << 20..64 << 20).contains(&most), "lowered to what a shard can take: {most}");
+    let value = vec![b'v'; most];
+    for key in 0..6 {
+        let mut client = server.connect();
+        client.send(format!("*3\r\n$3\r\nSET\r\n$1\r\n{key}\r\n${most}\r\n").as_bytes());
+        client.send(&value);
+        client.ask(b"\r\n", b"+OK\r\n");
+        client.ask(
+            format!("*2\r\n$6\r\nSTRLEN\r\n$1\r\n{key}\r\n").as_bytes(),
+            format!(":{most}\r\n").as_bytes(),
+        );
+    }
 }
 
 #[test]

@@ -39,7 +39,7 @@ fn answers_that_wait_for_one_before_them_are_bounded_by_their_bytes() {
         for sequence in sequences {
             let found = Found { meta: Meta::default(), value: Value::Inline(Bytes::from(VALUE)) };
             let mut bytes = Vec::new();
-            let answer = OwnedAnswer::of(Answer::Outcome(Outcome::Item(found)), &mut bytes);
+            let answer = OwnedAnswer::of(Answer::Outcome(Outcome::Item(found)), &mut bytes, 0);
             core.take_answer(&mut conn, sequence as u32, AskBytes::default(), &bytes, answer);
         }
         core.connections.put(conn);

@@ -22,7 +22,7 @@ pub(super) fn connect(server: SocketAddr) -> TcpStream {
 }
 
 /// Sends what the server takes at once.
-fn push(stream: &mut TcpStream, mut bytes: &[u8]) {
+pub(super) fn push(stream: &mut TcpStream, mut bytes: &[u8]) {
     stream.set_nonblocking(true).expect("a socket");
     // An error is a full socket, or that the server closed the connection, as it may.
     while let Ok(count @ 1..) = stream.write(bytes) {
@@ -31,7 +31,7 @@ fn push(stream: &mut TcpStream, mut bytes: &[u8]) {
 }
 
 /// Sends requests of one client, each of which must be answered with OK.
-fn all_ok(server: SocketAddr, requests: &[Vec<u8>]) -> Result<(), String> {
+pub(super) fn all_ok(server: SocketAddr, requests: &[Vec<u8>]) -> Result<(), String> {
     let mut stream = connect(server);
     for chunk in requests.chunks(64) {
         stream.write_all(&chunk.concat()).map_err(|error| error.to_string())?;
@@ -44,12 +44,12 @@ fn all_ok(server: SocketAddr, requests: &[Vec<u8>]) -> Result<(), String> {
     Ok(())
 }
 
-fn set(key: &str, bytes: usize) -> Vec<u8> {
+pub(super) fn set(key: &str, bytes: usize) -> Vec<u8> {
     request(&[b"SET", key.as_bytes(), &vec![b'v'; bytes]])
 }
 
 /// Sets `count` keys that begin with `name`.
-fn set_values(server: SocketAddr, name: &str, count: usize, bytes: usize) {
+pub(super) fn set_values(server: SocketAddr, name: &str, count: usize, bytes: usize) {
     for first in (0..count).step_by(16) {
         let sets: Vec<_> =
             (first..count.min(first + 16)).map(|n| set(&format!("{name}{n}"), bytes)).collect();
@@ -57,16 +57,16 @@ fn set_values(server: SocketAddr, name: &str, count: usize, bytes: usize) {
     }
 }
 
-/// Sets small values of so many bytes together.
-pub(super) fn fill(server: SocketAddr, bytes: usize) {
+/// Sets small values of so many bytes together, whose keys begin with `name`.
+pub(super) fn fill(server: SocketAddr, name: &str, bytes: usize) {
     for first in (0..bytes / 1000).step_by(64) {
-        let sets: Vec<_> = (first..first + 64).map(|n| set(&format!("fill{n}"), 1000)).collect();
+        let sets: Vec<_> = (first..first + 64).map(|n| set(&format!("{name}{n}"), 1000)).collect();
         all_ok(server, &sets).expect("small values are stored");
     }
 }
 
 /// Gets of `count` keys in turn, `depth` of them.
-fn gets(name: &str, count: usize, depth: usize) -> Vec<u8> {
+pub(super) fn gets(name: &str, count: usize, depth: usize) -> Vec<u8> {
     (0..depth).flat_map(|n| request(&[b"GET", format!("{name}{}", n % count).as_bytes()])).collect()
 }
 
@@ -106,7 +106,7 @@ pub(super) fn long_gets_unread(server: SocketAddr) -> Vec<TcpStream> {
     crowd(server, 400, &requests)
 }
 
-fn crowd(server: SocketAddr, clients: usize, requests: &[u8]) -> Vec<TcpStream> {
+pub(super) fn crowd(server: SocketAddr, clients: usize, requests: &[u8]) -> Vec<TcpStream> {
     let send = |_| {
         let mut stream = connect(server);
         push(&mut stream, requests);
