@@ -145,3 +145,25 @@ fn a_long_value_counts_as_expired_with_all_its_chunks() {
     assert_eq!(shard.stats().bytes_expired.read(), 0);
     assert_eq!(shard.stats().bytes_segments.read(), 0);
 }
+
+#[test]
+fn a_long_list_is_not_written_again_for_each_of_its_chunks() {
+    let mut shard = shard_of(24 << 20);
+    let mut value = vec![1; 4 << 20];
+    set(&mut shard, b"long", &value);
+    // Five of eight chunks are written anew, so all segments of the first ones are more than half dead.
+    let chunk = 8 << 10;
+    for number in (0..value.len() / chunk - 1).filter(|number| number % 8 < 5) {
+        let offset = number * chunk + chunk / 2;
+        let range = Op::SetRange { offset: offset as u64, value: Body::Bytes(&[2]) };
+        ask(&mut shard, b"long", range, NOW);
+        value[offset] = 2;
+    }
+    let before = shard.stats().relocations.read();
+    drain(&mut shard, NOW);
+    // About 190 chunks, three at a time, and a head each time.
+    let moved = shard.stats().relocations.read() - before;
+    assert!((150..300).contains(&moved), "{moved} items have moved");
+    assert!(get(&mut shard, b"long", NOW).unwrap() == value);
+    shard.audit().unwrap();
+}
