@@ -15,6 +15,7 @@
 mod bad_input;
 mod deadline;
 pub mod detect;
+mod free;
 pub mod memcache;
 pub mod native;
 mod output;
@@ -24,6 +25,7 @@ mod scratch;
 
 pub use bad_input::{BAD_INPUTS, BadInput, Errors};
 pub use deadline::Deadline;
+pub use free::FreeReply;
 pub(crate) use output::lent_cost;
 pub use output::{Output, Piece};
 pub use push::Push;
@@ -336,15 +338,17 @@ impl Session {
         }
     }
 
-    /// Whether the words of an answer depend on no other answer, and those of no other on it: it may be composed before its
-    /// turn, beside others of the kind.
+    /// How an answer is written, if its words depend on no other answer, and those of no other on it: it may be composed before
+    /// its turn, beside others of the kind.
     #[inline]
-    pub fn is_free(&self, reply: &ReplyKind) -> bool {
+    pub fn free(&self, reply: &ReplyKind) -> Option<FreeReply> {
         match (self, reply) {
-            (Session::Resp(session), ReplyKind::Resp(reply)) => session.is_free(reply),
-            (Session::Memcache(session), ReplyKind::Memcache(reply)) => session.is_free(reply),
-            (Session::Native(_), ReplyKind::Native(reply)) => reply.is_free(),
-            _ => false,
+            (Session::Resp(session), ReplyKind::Resp(reply)) => session.free(reply).map(FreeReply::Resp),
+            (Session::Memcache(session), ReplyKind::Memcache(reply)) => {
+                session.free(reply).map(FreeReply::Memcache)
+            }
+            (Session::Native(_), ReplyKind::Native(reply)) => reply.free().map(FreeReply::Native),
+            _ => None,
         }
     }
 

@@ -14,7 +14,7 @@ use crate::metrics::{CloseReason, CommandClass, OutcomeClass, WorkerStats};
 use crate::server::Shared;
 use crate::session::native::outcomes::{Lookup, Outcomes};
 use crate::session::{
-    Answer, ComposeContext, Limits, Once, Part, Protocol, ReplyKind, ServerView, Session, Work,
+    Answer, ComposeContext, Limits, Once, Output, Part, Protocol, ReplyKind, ServerView, Session, Work,
 };
 use crate::transport::ConnId;
 use std::collections::HashMap;
@@ -91,6 +91,8 @@ pub(crate) struct Core {
     /// Connections to look after at the end of the turn.
     pub(super) dirty: Vec<ConnId>,
     pub(super) ready: Ready,
+    /// Empty; through it answers to other shards are written.
+    pub(super) apart: Output,
     /// Connections for which there are places at other shards again; kept for its room.
     pub(super) resumed: Vec<ConnId>,
     pub(super) foreign_uploads: HashMap<(u16, ConnId), super::exchange::ForeignUpload>,
@@ -231,6 +233,7 @@ impl Core {
             round: 0,
             dirty: Vec::new(),
             ready: Ready::default(),
+            apart: Output::default(),
             resumed: Vec::new(),
             foreign_uploads: HashMap::new(),
             connections_total: 0,
@@ -546,13 +549,13 @@ impl Core {
         while let Some(waiting) = conn.queue.pop_ready() {
             match waiting {
                 Waiting::Asked(_) => {}
-                Waiting::Composed(composed) if conn.phase == Phase::Open => {
+                Waiting::Composed(_) if conn.phase != Phase::Open => {}
+                Waiting::Composed(composed) => {
                     conn.output.prepare(|| self.pool.take());
                     conn.output.tail().extend_from_slice(conn.queue.words_of(&composed));
                     self.waited.add_many(composed.read_ns, u64::from(composed.parts));
                     conn.answered += u64::from(composed.parts);
                 }
-                Waiting::Composed(_) => {}
                 Waiting::Kept(kept) => {
                     let reply = (kept.reply, kept.read_ns);
                     self.compose_first(conn, reply, (kept.key(), kept.echo()), &kept.answer());
@@ -676,7 +679,7 @@ fn wait_behind(
     pool: &mut Pool,
     (now, view): (Millis, &View),
 ) {
-    let free = conn.session.is_free(&part.reply) && !matches!(part.work, Work::Close);
+    let free = conn.session.free(&part.reply).is_some() && !matches!(part.work, Work::Close);
     if !free || !conn.queue.composes() || answer.is_lent() {
         return conn.queue.keep(Kept::take_over(part, read_ns, key, answer, pool));
     }
@@ -688,7 +691,7 @@ fn wait_behind(
 }
 
 #[inline]
-fn context<'c>(
+pub(super) fn context<'c>(
     connection: u64,
     peer: &'c str,
     local: &'c str,

@@ -1,12 +1,12 @@
 //! What needs more than a look-up on the own shard: other shards' keys, all shards, long values.
 
-use super::connection::{Connection, Upload, UploadPlace};
-use super::core::{Core, Destination, perform};
-use super::mail::{Answered, Ask, AskBytes, Batch, Kind, Note, Posted, What};
+use super::connection::{Connection, Phase, Upload, UploadPlace};
+use super::core::{Core, Destination, context, perform};
+use super::mail::{Answered, AnsweredWith, Ask, AskBytes, AskWhat, Batch, Kind, Note, Posted, What};
 use super::owned::{Kept, Options, OwnedAnswer, OwnedPart, fill_command, op_value, strip_op};
 use super::queue::{Asked, Place};
 use crate::metrics::{CommandClass, OutcomeClass};
-use crate::session::{Answer, Once, Part, Session, Work, lent_cost};
+use crate::session::{Answer, FreeReply, Once, Part, Session, Work, lent_cost};
 use crate::transport::ConnId;
 use torc_engine::command::{Body, Command, Millis, Op, Outcome, Refusal, UploadId, Write};
 use torc_engine::segments::LentChain;
@@ -50,17 +50,18 @@ impl Core {
     /// Composes or keeps the answers of a batch that has come home.
     fn deliver(&mut self, shard: u16, mut batch: Box<Batch>) {
         self.take_notes(shard, &mut batch);
-        let mut answers = std::mem::take(&mut batch.answers);
+        let mut owned = std::mem::take(&mut batch.owned);
+        let mut owned_answers = owned.drain(..);
         let mut current: Option<Box<Connection>> = None;
         let mut start = 0;
-        for (number, answered) in answers.drain(..).enumerate() {
-            let Answered { answer, bytes_end, chain } = answered;
-            let value = &batch.answer_bytes[start..bytes_end];
-            start = bytes_end;
+        for (number, &Answered { with, end }) in batch.answers.iter().enumerate() {
+            let bytes = &batch.answer_bytes[start..end as usize];
+            start = end as usize;
+            let owned = if with == AnsweredWith::Owned { owned_answers.next() } else { None };
             let from = batch.asks[number].from;
             #[cfg(test)]
-            if answer.is_some() && self.strikes(super::core::Bug::LostAnswer) {
-                self.discard(chain);
+            if with != AnsweredWith::Nothing && self.strikes(super::core::Bug::LostAnswer) {
+                self.discard(owned.and_then(|(_, chain)| chain));
                 continue;
             }
             if current.as_ref().is_none_or(|conn| conn.id != from.conn) {
@@ -68,23 +69,23 @@ impl Core {
                 current = self.connections.take(from.conn);
             }
             let Some(conn) = current.as_mut() else {
-                self.discard(chain);
+                self.discard(owned.and_then(|(_, chain)| chain));
                 continue;
             };
-            match answer {
-                None => conn.slices_under_way -= 1,
-                Some(answer) => {
-                    let bytes = batch.bytes_of(number);
-                    if matches!(answer, OwnedAnswer::Later) && conn.queue.is_alone(from.sequence) {
-                        self.ask_again(conn, batch.kind_of(number), bytes);
-                    } else {
-                        self.take_answer(conn, from.sequence, bytes, value, (answer, chain));
-                    }
+            match (with, owned) {
+                (AnsweredWith::Words, _) => self.take_words(conn, from.sequence, bytes),
+                (_, Some((OwnedAnswer::Later, _))) if conn.queue.is_alone(from.sequence) => {
+                    self.ask_again(conn, batch.kind_of(number), batch.bytes_of(number));
                 }
+                (_, Some(owned)) => {
+                    self.take_answer(conn, from.sequence, batch.bytes_of(number), bytes, owned);
+                }
+                _ => conn.slices_under_way -= 1,
             }
         }
         self.leave(current);
-        batch.answers = answers;
+        drop(owned_answers);
+        batch.owned = owned;
         if let Some(lane) = self.mail.lane(shard) {
             lane.recycle(batch);
         }
@@ -114,6 +115,30 @@ impl Core {
         let id = conn.id;
         self.connections.put(conn);
         self.mark_dirty(id);
+    }
+
+    /// Takes an answer in the protocol's words.
+    fn take_words(&mut self, conn: &mut Connection, sequence: u32, words: &[u8]) {
+        match conn.queue.answered(sequence, words.len()) {
+            Place::None => {}
+            Place::Behind(asked) => {
+                self.forwarded.add(asked.asked_ns);
+                let behind = conn.queue.words(|| self.pool.take());
+                let before = behind.len();
+                behind.extend_from_slice(words);
+                conn.queue.fill_composed(sequence, before, asked.read_ns);
+            }
+            Place::First(asked) => {
+                self.forwarded.add(asked.asked_ns);
+                if conn.phase == Phase::Open {
+                    conn.output.prepare(|| self.pool.take());
+                    conn.output.tail().extend_from_slice(words);
+                    self.waited.add(asked.read_ns);
+                    conn.answered += 1;
+                }
+                self.compose_ready(conn);
+            }
+        }
     }
 
     fn take_answer(
@@ -166,8 +191,19 @@ impl Core {
         read_ns: u64,
     ) -> bool {
         let (deadline, room) = (part.reply.deadline(), conn.queue.answer_room());
-        let kind = Kind { what: What::Keyed(strip_op(command.op)), once: part.once };
-        let ask = Ask { from: conn.next_address(), kind, hash, deadline, room };
+        // Behind what may change how later answers are written, this is not known yet.
+        let free = conn.session.free(&part.reply).filter(|_| conn.queue.composes());
+        let (reply, tag) = free.map(FreeReply::untagged).unzip();
+        let ask = Ask {
+            from: conn.next_address(),
+            what: AskWhat::Keyed(&command.op),
+            once: part.once,
+            reply,
+            tag: tag.unwrap_or_default(),
+            hash,
+            deadline,
+            room,
+        };
         let bytes = AskBytes { key: command.key, value: op_value(&command.op), echo: part.echo };
         if !self.ask(conn, shard, &ask, bytes) {
             return false;
@@ -178,12 +214,12 @@ impl Core {
 
     /// So many shards have been asked for a part, with room for the value of its answer.
     fn wait_for(&self, conn: &mut Connection, part: &Part<'_>, read_ns: u64, (shards, room): (u16, u32)) {
-        let free = conn.session.is_free(&part.reply);
+        let free = conn.session.free(&part.reply).is_some();
         let asked_ns = self.turn_began_ns;
         conn.queue.ask(Asked { reply: part.reply, free, shards, room, read_ns, asked_ns });
     }
 
-    fn ask(&mut self, conn: &mut Connection, shard: u16, ask: &Ask, bytes: AskBytes<'_>) -> bool {
+    fn ask(&mut self, conn: &mut Connection, shard: u16, ask: &Ask<'_>, bytes: AskBytes<'_>) -> bool {
         let Some(lane) = self.mail.lane(shard) else { return false };
         if lane.ask(ask, bytes) {
             self.stats.forwarded.add(1);
@@ -332,8 +368,7 @@ impl Core {
             },
             Destination::There(shard) => {
                 let what = What::UploadBegin { op, bytes };
-                let kind = Kind { what, once: part.once };
-                let ask = Ask { kind, ..Ask::plain(conn.next_address(), what) };
+                let ask = Ask { once: part.once, ..Ask::plain(conn.next_address(), what) };
                 if !self.ask(conn, shard, &ask, AskBytes { key: command.key, ..AskBytes::default() }) {
                     return false;
                 }
@@ -455,33 +490,43 @@ impl Core {
     fn answer(&mut self, shard: u16, batch: &mut Batch, number: usize) {
         // Taken out, so that the request's bytes can be read while the answer's are written.
         let mut out = std::mem::take(&mut batch.answer_bytes);
-        let Posted { hash, from, deadline, .. } = batch.asks[number];
+        let Posted { hash, from, deadline, tag, .. } = batch.asks[number];
         let over = deadline.is_over(self.now);
-        match batch.kind_of(number) {
-            Kind { what: What::Keyed(op), once } if !over => {
-                let bytes = batch.bytes_of(number);
-                let command = fill_command(bytes.key, op, bytes.value);
+        let (with, owned) = match batch.kind_of(number) {
+            Kind { what: What::Keyed(op), once, reply } if !over => {
+                let AskBytes { key, value, echo } = batch.bytes_of(number);
+                let command = fill_command(key, op, value);
                 // The fewer segments may still be pinned, the less is lent: what is not too long is copied first, then the
                 // others have to be asked for later.
                 let short = self.shard.is_short_of_pins();
                 let copied_max = if short { COPIED_BYTES_MAX.saturating_sub(out.len()) } else { 0 };
-                let (answer, chain) =
-                    if self.would_pin(&command, hash).is_some_and(|length| length > copied_max as u64) {
-                        (OwnedAnswer::Later, None)
-                    } else {
-                        let (outcomes, stats) = (&mut self.outcomes, &self.stats);
-                        let answer =
-                            perform(&mut self.shard, outcomes, stats, &command, hash, *once, self.now);
-                        OwnedAnswer::of(answer, &mut out, copied_max)
-                    };
-                batch.answers.push(Answered { answer: Some(answer), bytes_end: out.len(), chain });
+                if self.would_pin(&command, hash).is_some_and(|length| length > copied_max as u64) {
+                    (AnsweredWith::Owned, Some((OwnedAnswer::Later, None)))
+                } else {
+                    let (outcomes, stats) = (&mut self.outcomes, &self.stats);
+                    let answer = perform(&mut self.shard, outcomes, stats, &command, hash, *once, self.now);
+                    match reply {
+                        Some(reply) if !answer.is_lent() => {
+                            let context = context(0, "", "", self.now, &self.view);
+                            self.apart.apart(&mut out, |words| {
+                                reply.compose(tag, (key, echo), &answer, &context, words);
+                            });
+                            if let Some(counts) = self.apart.errors().take() {
+                                self.stats.errors_answered(reply.protocol(), counts);
+                            }
+                            (AnsweredWith::Words, None)
+                        }
+                        _ => (AnsweredWith::Owned, Some(OwnedAnswer::of(answer, &mut out, copied_max))),
+                    }
+                }
             }
-            _ => {
-                let (answer, chain) = self.answer_other(batch, number, (shard, from.conn), over, &mut out);
-                batch.answers.push(Answered { answer, bytes_end: out.len(), chain });
-            }
-        }
+            _ => match self.answer_other(batch, number, (shard, from.conn), over, &mut out) {
+                (None, _) => (AnsweredWith::Nothing, None),
+                (Some(answer), chain) => (AnsweredWith::Owned, Some((answer, chain))),
+            },
+        };
         batch.answer_bytes = out;
+        batch.answered(with, owned);
     }
 
     /// Does what is asked if that is more than a command on a key, or comes too late.
@@ -493,7 +538,7 @@ impl Core {
         over: bool,
         out: &mut Vec<u8>,
     ) -> (Option<OwnedAnswer>, Option<Box<LentChain>>) {
-        let (bytes, &Kind { what, once }) = (batch.bytes_of(number), batch.kind_of(number));
+        let (bytes, &Kind { what, once, .. }) = (batch.bytes_of(number), batch.kind_of(number));
         match what {
             What::Keyed(op) => {
                 self.stats.request(CommandClass::of(&op), OutcomeClass::Refused);

@@ -17,8 +17,8 @@
 //! Notes (lent bytes that go home, uploads whose client is gone) need no answer. They travel with the next batch in
 //! either direction.
 
-use super::owned::{Options, OwnedAnswer};
-use crate::session::{Deadline, Once};
+use super::owned::{Options, OwnedAnswer, strip_op};
+use crate::session::{Deadline, FreeReply, Once};
 use crate::transport::{ConnId, Waker};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -49,9 +49,14 @@ pub(crate) struct Address {
 
 /// A request; its bytes lie in its [`Batch`].
 #[derive(Debug)]
-pub(crate) struct Ask {
+pub(crate) struct Ask<'a> {
     pub(crate) from: Address,
-    pub(crate) kind: Kind,
+    pub(crate) what: AskWhat<'a>,
+    pub(crate) once: Option<Once>,
+    /// How the owner writes the answer.
+    pub(crate) reply: Option<FreeReply>,
+    /// Of the answer's words.
+    pub(crate) tag: u32,
     /// Of the key, if it is a keyed command.
     pub(crate) hash: u64,
     /// Not begun after it.
@@ -60,10 +65,18 @@ pub(crate) struct Ask {
     pub(crate) room: u32,
 }
 
-impl Ask {
+/// What is asked, where it is.
+#[derive(Debug)]
+pub(crate) enum AskWhat<'a> {
+    Keyed(&'a Op<'a>),
+    Other(What),
+}
+
+impl Ask<'_> {
     /// A request without number and deadline, whose answer has no value.
-    pub(crate) fn plain(from: Address, what: What) -> Ask {
-        Ask { from, kind: Kind { what, once: None }, hash: 0, deadline: Deadline::NONE, room: 0 }
+    pub(crate) fn plain(from: Address, what: What) -> Ask<'static> {
+        let what = AskWhat::Other(what);
+        Ask { from, what, once: None, reply: None, tag: 0, hash: 0, deadline: Deadline::NONE, room: 0 }
     }
 }
 
@@ -72,6 +85,29 @@ impl Ask {
 pub(crate) struct Kind {
     pub(crate) what: What,
     pub(crate) once: Option<Once>,
+    /// How the owner writes the answer. Without it the asker does, or if the answer has lent bytes.
+    pub(crate) reply: Option<FreeReply>,
+}
+
+impl Kind {
+    fn of(ask: &Ask<'_>) -> Kind {
+        let what = match ask.what {
+            AskWhat::Keyed(op) => What::Keyed(strip_op(*op)),
+            AskWhat::Other(what) => what,
+        };
+        Kind { what, once: ask.once, reply: ask.reply }
+    }
+
+    fn is_of(&self, ask: &Ask<'_>) -> bool {
+        let same = match (&self.what, &ask.what) {
+            // Reads, which are most, are compared where they are.
+            (What::Keyed(Op::Read(own)), AskWhat::Keyed(Op::Read(read))) => own == read,
+            (What::Keyed(own), AskWhat::Keyed(op)) => *own == strip_op(**op),
+            (own, AskWhat::Other(what)) => own == what,
+            _ => false,
+        };
+        same && self.once == ask.once && self.reply == ask.reply
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -109,6 +145,7 @@ pub(crate) struct Posted {
     pub(crate) hash: u64,
     pub(crate) from: Address,
     pub(crate) deadline: Deadline,
+    pub(crate) tag: u32,
     /// Number of its kind.
     kind: u32,
     /// Where its bytes end, from the start of the batch's.
@@ -118,15 +155,25 @@ pub(crate) struct Posted {
 }
 
 /// The answer to a request, in the same batch.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Answered {
-    /// `None`: the request gets no answer (a slice of a value).
-    pub(crate) answer: Option<OwnedAnswer>,
-    /// Where the value of the answer ends in the batch's answer bytes.
-    pub(crate) bytes_end: usize,
-    /// The value if it is lent, in place of bytes.
-    pub(crate) chain: Option<Box<LentChain>>,
+    pub(crate) with: AnsweredWith,
+    /// Where its bytes end in the batch's answer bytes.
+    pub(crate) end: u32,
 }
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AnsweredWith {
+    /// No answer (to a slice of a value).
+    Nothing,
+    /// The bytes are the answer as the client gets it.
+    Words,
+    /// The next of the batch's owned answers; the bytes are its value.
+    Owned,
+}
+
+/// An answer that the asker writes, and its value if that is lent, in place of bytes.
+pub(crate) type OwnedAnswered = (OwnedAnswer, Option<Box<LentChain>>);
 
 /// Requests of one shard to another, and then their answers.
 #[derive(Debug, Default)]
@@ -137,6 +184,8 @@ pub(crate) struct Batch {
     bytes: Vec<u8>,
     room: usize,
     pub(crate) answers: Vec<Answered>,
+    /// In the order of the answers that are not words.
+    pub(crate) owned: Vec<OwnedAnswered>,
     pub(crate) answer_bytes: Vec<u8>,
     pub(crate) notes: Vec<Note>,
     /// Memory that it took when it was sent. What answers add is charged to those who asked.
@@ -152,14 +201,14 @@ impl Batch {
                 && self.room + room <= BATCH_ROOM)
     }
 
-    fn add(&mut self, ask: &Ask, bytes: AskBytes<'_>) {
+    fn add(&mut self, ask: &Ask<'_>, bytes: AskBytes<'_>) {
         self.room += ask.room as usize;
         // Two are looked at, as many clients read and write in turn.
-        let near = self.kinds.iter().rev().take(2).position(|kind| *kind == ask.kind);
+        let near = self.kinds.iter().rev().take(2).position(|kind| kind.is_of(ask));
         let kind = match near {
             Some(back) => self.kinds.len() - 1 - back,
             None => {
-                self.kinds.push(ask.kind);
+                self.kinds.push(Kind::of(ask));
                 self.kinds.len() - 1
             }
         };
@@ -173,6 +222,7 @@ impl Batch {
             hash: ask.hash,
             from: ask.from,
             deadline: ask.deadline,
+            tag: ask.tag,
             kind: kind as u32,
             key_end: value_end - value.len() as u32,
             value_end,
@@ -201,10 +251,16 @@ impl Batch {
 
     /// A batch of one request.
     #[cfg(test)]
-    pub(crate) fn of(ask: Ask, bytes: AskBytes<'_>) -> Batch {
+    pub(crate) fn of(ask: Ask<'_>, bytes: AskBytes<'_>) -> Batch {
         let mut batch = Batch::default();
         batch.add(&ask, bytes);
         batch
+    }
+
+    /// Answers the next request; of what is not words, `owned`.
+    pub(crate) fn answered(&mut self, with: AnsweredWith, owned: Option<OwnedAnswered>) {
+        self.owned.extend(owned);
+        self.answers.push(Answered { with, end: self.answer_bytes.len() as u32 });
     }
 
     fn is_empty(&self) -> bool {
@@ -218,6 +274,7 @@ impl Batch {
             + self.asks.capacity() * size_of::<Posted>()
             + self.kinds.capacity() * size_of::<Kind>()
             + self.answers.capacity() * size_of::<Answered>()
+            + self.owned.capacity() * size_of::<OwnedAnswered>()
             + self.notes.capacity() * size_of::<Note>()
     }
 
@@ -231,6 +288,7 @@ impl Batch {
         self.bytes.clear();
         self.room = 0;
         self.answers.clear();
+        self.owned.clear();
         self.answer_bytes.clear();
         self.notes.clear();
     }
@@ -262,7 +320,7 @@ pub(crate) struct Lane {
 
 impl Lane {
     /// Sends a request with the next batch. False: there is no place for it now.
-    pub(crate) fn ask(&mut self, ask: &Ask, bytes: AskBytes<'_>) -> bool {
+    pub(crate) fn ask(&mut self, ask: &Ask<'_>, bytes: AskBytes<'_>) -> bool {
         let length = bytes.key.len() + bytes.value.len() + bytes.echo.len();
         if !self.open.takes(length, ask.room as usize) {
             self.send();
@@ -500,7 +558,7 @@ impl Mail {
 mod tests {
     use super::*;
 
-    fn ask(sequence: u32) -> Ask {
+    fn ask(sequence: u32) -> Ask<'static> {
         let from = Address { conn: ConnId { index: 1, generation: 2 }, sequence };
         Ask::plain(from, What::Flush { at: None })
     }

@@ -5,7 +5,7 @@ use torc_engine::command::{Found, Number, Outcome, Refusal, Value};
 use torc_proto::memcache::{Invalid, LINE_END};
 
 /// How a part is answered.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Kind {
     /// Not at all, whatever came of it.
     Silent,
@@ -24,7 +24,7 @@ pub(super) enum Kind {
 }
 
 /// Which one-line answer.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum LineKind {
     Store,
     Delete,

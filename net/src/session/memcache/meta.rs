@@ -13,7 +13,7 @@ use torc_engine::command::{Found, Lease, Meta as ItemMeta, Millis, Number, Outco
 use torc_proto::memcache::{LINE_END, MetaFlags, MetaVerb, Words, key64};
 
 /// How a meta command is answered.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Reply {
     verb: MetaVerb,
     /// `q`: the usual outcome is not said.

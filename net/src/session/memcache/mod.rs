@@ -38,8 +38,32 @@ use torc_proto::memcache::request::{self, Line, LineLimits, Request, Store, Stor
 use torc_proto::memcache::{Invalid, KEY_BYTES_MAX, LINE_END, Meta, MetaVerb, Unparsed, Value};
 
 /// How a part is answered.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Reply(Kind);
+
+impl Reply {
+    /// Writes an answer that is free.
+    #[inline]
+    pub fn compose(
+        self,
+        key: &[u8],
+        echo: &[u8],
+        answer: &Answer<'_>,
+        context: &ComposeContext<'_>,
+        out: &mut Output,
+    ) {
+        match self.0 {
+            Kind::Silent => {}
+            Kind::Item { cas, last } => compose::item(cas, last, &mut false, key, answer, out),
+            Kind::Invalid(error) => compose::invalid(error, out),
+            Kind::Meta(reply) | Kind::StreamedMeta(reply) => {
+                meta::compose(reply, key, echo, answer, context, out);
+            }
+            Kind::Stats(topic) => stats::compose(topic, context, out),
+            Kind::Line(kind) => compose::line(kind, answer, out),
+        }
+    }
+}
 
 /// State of one connection.
 #[derive(Debug, Default)]
@@ -137,14 +161,15 @@ impl Session {
         matches!(self.reading, Reading::Keys { .. })
     }
 
-    /// See [`crate::session::Session::is_free`]: not one of several keys, and no value whose echo waits in its order.
+    /// See [`crate::session::Session::free`]: not one of several keys, and no value whose echo waits in its order.
     #[inline]
-    pub fn is_free(&self, reply: &Reply) -> bool {
-        match reply.0 {
+    pub fn free(&self, reply: &Reply) -> Option<Reply> {
+        let free = match reply.0 {
             Kind::Item { last, .. } => last && !self.retrieval_failed,
             Kind::StreamedMeta(_) => false,
             _ => true,
-        }
+        };
+        free.then_some(*reply)
     }
 
     pub fn compose(
@@ -157,18 +182,14 @@ impl Session {
         out: &mut Output,
     ) {
         match reply.0 {
-            Kind::Silent => {}
             Kind::Item { cas, last } => {
                 compose::item(cas, last, &mut self.retrieval_failed, key, answer, out);
             }
-            Kind::Invalid(error) => compose::invalid(error, out),
-            Kind::Meta(reply) => meta::compose(reply, key, echo, answer, context, out),
             Kind::StreamedMeta(reply) => {
                 let echo = self.echoes.pop_front().unwrap_or_default();
                 meta::compose(reply, key, echo.bytes(), answer, context, out);
             }
-            Kind::Stats(topic) => stats::compose(topic, context, out),
-            Kind::Line(kind) => compose::line(kind, answer, out),
+            _ => reply.compose(key, echo, answer, context, out),
         }
     }
 

@@ -7,7 +7,7 @@ use std::io::Write as _;
 use torc_proto::memcache::Invalid;
 
 /// Which statistics.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Topic {
     General,
     Settings,

@@ -53,6 +53,33 @@ pub struct Reply {
 }
 
 impl Reply {
+    /// See [`crate::session::Session::free`].
+    #[inline]
+    pub fn free(&self) -> Option<Reply> {
+        matches!(self.kind, Kind::Outcome | Kind::Refused(_) | Kind::Echo).then_some(*self)
+    }
+
+    pub fn id(&self) -> u32 {
+        self.id
+    }
+
+    /// As it is, but for another request.
+    pub fn with_id(self, id: u32) -> Reply {
+        Reply { id, ..self }
+    }
+
+    /// Writes an answer that is free.
+    #[inline]
+    pub fn compose(self, key: &[u8], echo: &[u8], answer: &Answer<'_>, now: Millis, out: &mut Output) {
+        match (self.kind, answer) {
+            (Kind::Outcome, Answer::Outcome(outcome)) if plain::answer(&self, outcome, out) => {}
+            (Kind::Outcome, Answer::Outcome(outcome)) => compose::outcome(&self, key, outcome, now, out),
+            (Kind::Outcome, answer) => compose::other(&self, key, answer, out),
+            (Kind::Refused(refusal), _) => compose::refusal(&self, key, refusal, out),
+            _ => compose::small(&self, native::Status::Ok, echo, out),
+        }
+    }
+
     pub(super) fn deadline(&self) -> Deadline {
         self.deadline
     }
@@ -406,17 +433,13 @@ impl Session {
         context: &ComposeContext<'_>,
         out: &mut Output,
     ) {
-        match (reply.kind, answer) {
-            (Kind::Outcome, Answer::Outcome(outcome)) if plain::answer(&reply, outcome, out) => {}
-            (Kind::Outcome, Answer::Outcome(outcome)) => {
-                compose::outcome(&reply, key, outcome, context.now, out)
+        match reply.kind {
+            Kind::Hello => self.compose_hello(&reply, echo, context, out),
+            Kind::Topology => server::topology(&reply, context.server, out),
+            Kind::Statistics => server::statistics(&reply, echo, context, out),
+            Kind::Outcome | Kind::Refused(_) | Kind::Echo => {
+                reply.compose(key, echo, answer, context.now, out);
             }
-            (Kind::Outcome, answer) => compose::other(&reply, key, answer, out),
-            (Kind::Refused(refusal), _) => compose::refusal(&reply, key, refusal, out),
-            (Kind::Hello, _) => self.compose_hello(&reply, echo, context, out),
-            (Kind::Echo, _) => compose::small(&reply, native::Status::Ok, echo, out),
-            (Kind::Topology, _) => server::topology(&reply, context.server, out),
-            (Kind::Statistics, _) => server::statistics(&reply, echo, context, out),
         }
     }
 
@@ -431,14 +454,6 @@ impl Session {
             self.outcomes_lost = hello.boot_id != 0 && hello.boot_id != boot_id;
             server::hello(reply, &hello, &self.limits_told, context, out);
         }
-    }
-}
-
-impl Reply {
-    /// See [`crate::session::Session::is_free`].
-    #[inline]
-    pub fn is_free(&self) -> bool {
-        matches!(self.kind, Kind::Outcome | Kind::Refused(_) | Kind::Echo)
     }
 }
 

@@ -36,7 +36,7 @@ mod stream;
 mod strings;
 mod table;
 
-pub use reply::Reply;
+pub use reply::{Free, Reply};
 
 use super::{Limits, Parsed, Part, Port, Scratch, Work};
 use call::{Call, Error, part, row_of};

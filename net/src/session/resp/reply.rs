@@ -89,12 +89,12 @@ pub(super) struct Clock {
 }
 
 impl Session {
-    /// See [`crate::session::Session::is_free`]: not a part of several, and nothing that changes how later ones are answered.
+    /// See [`crate::session::Session::free`]: not a part of several, and nothing that changes how later ones are answered.
     #[inline]
-    pub fn is_free(&self, reply: &Reply) -> bool {
+    pub fn free(&self, reply: &Reply) -> Option<Free> {
         let bound =
             matches!(reply.0, Kind::Element { .. } | Kind::Count(_) | Kind::StoredAll(_) | Kind::Local(_));
-        !bound && self.mute.is_none()
+        (!bound && self.mute.is_none()).then_some(Free { kind: reply.0, version: self.version })
     }
 
     /// Writes the answer to one part.
@@ -111,18 +111,16 @@ impl Session {
         if self.mute.is_some() {
             return self.compose_muted(reply.0, echo, context, out);
         }
-        match (reply.0, answer) {
-            (Kind::Value, Answer::Outcome(Outcome::Item(Found { value: Value::Inline(bytes), .. }))) => {
-                bulk(*bytes, out);
+        match reply.0 {
+            kind @ (Kind::Element { .. } | Kind::Count(_) | Kind::StoredAll(_) | Kind::Local(_)) => {
+                self.compose_bound(kind, echo, answer, context, out);
             }
-            (Kind::Stored, Answer::Outcome(Outcome::Stored { .. })) => {
-                out.tail().extend_from_slice(b"+OK\r\n");
-            }
-            (kind, _) => self.compose_any(kind, echo, answer, context, out),
+            kind => Free { kind, version: self.version }.compose(echo, answer, context, out),
         }
     }
 
-    fn compose_any(
+    /// An answer that depends on others, or on which others depend.
+    fn compose_bound(
         &mut self,
         kind: Kind,
         echo: &[u8],
@@ -131,15 +129,10 @@ impl Session {
         out: &mut Output,
     ) {
         let failure = Failure::of(answer);
-        match (kind, failure) {
-            (Kind::Local(row), _) => self.local(row, echo, context, out),
-            (Kind::Ok, _) => compose::simple(out.tail(), "OK"),
-            (Kind::Pong, _) => compose::simple(out.tail(), "PONG"),
-            (Kind::Message, _) => compose::bulk(out.tail(), echo),
-            (Kind::Error(error), _) => failed(error, echo, out),
-            (Kind::Silent, _) => {}
-            (Kind::Element { header, last }, _) => self.element(header, last, answer, failure, context, out),
-            (Kind::Count(position), _) => {
+        match kind {
+            Kind::Local(row) => self.local(row, echo, context, out),
+            Kind::Element { header, last } => self.element(header, last, answer, failure, context, out),
+            Kind::Count(position) => {
                 let found = matches!(answer, Answer::Outcome(Outcome::Deleted { .. } | Outcome::Item(_)));
                 if let Some(result) = self.gather.add(position, found.into(), failure) {
                     match result {
@@ -148,13 +141,12 @@ impl Session {
                     }
                 }
             }
-            (Kind::StoredAll(position), _) => match self.gather.add(position, 1, failure) {
+            Kind::StoredAll(position) => match self.gather.add(position, 1, failure) {
                 Some(Ok(_)) => compose::simple(out.tail(), "OK"),
                 Some(Err(failure)) => failure.write(kind, context, out.tail()),
                 None => {}
             },
-            (_, Some(failure)) => failure.write(kind, context, out.tail()),
-            (_, None) => self.single(kind, echo, answer, context, out),
+            kind => Free { kind, version: self.version }.compose(echo, answer, context, out),
         }
     }
 
@@ -188,7 +180,7 @@ impl Session {
         }
         if !self.gather.abandoned {
             match failure {
-                None => self.single(Kind::Value, &[], answer, context, out),
+                None => Free { kind: Kind::Value, version: self.version }.single(&[], answer, context, out),
                 Some(failure) => failure.write(kind, context, out.tail()),
             }
             self.gather.within_array = !last;
@@ -213,17 +205,44 @@ impl Session {
         push.words().for_each(|word| compose::bulk(out, word));
         true
     }
+}
 
-    /// An answer that is no failure, to a part that is a whole command.
-    fn single(
-        &mut self,
-        kind: Kind,
-        echo: &[u8],
-        answer: &Answer<'_>,
-        context: &ComposeContext<'_>,
-        out: &mut Output,
-    ) {
-        let version = self.version;
+/// How a part is answered that is a whole command, whatever else was answered.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Free {
+    kind: Kind,
+    version: Version,
+}
+
+impl Free {
+    #[inline]
+    pub fn compose(self, echo: &[u8], answer: &Answer<'_>, context: &ComposeContext<'_>, out: &mut Output) {
+        match (self.kind, answer) {
+            (Kind::Value, Answer::Outcome(Outcome::Item(Found { value: Value::Inline(bytes), .. }))) => {
+                bulk(*bytes, out);
+            }
+            (Kind::Stored, Answer::Outcome(Outcome::Stored { .. })) => {
+                out.tail().extend_from_slice(b"+OK\r\n");
+            }
+            _ => self.compose_any(echo, answer, context, out),
+        }
+    }
+
+    fn compose_any(self, echo: &[u8], answer: &Answer<'_>, context: &ComposeContext<'_>, out: &mut Output) {
+        match (self.kind, Failure::of(answer)) {
+            (Kind::Ok, _) => compose::simple(out.tail(), "OK"),
+            (Kind::Pong, _) => compose::simple(out.tail(), "PONG"),
+            (Kind::Message, _) => compose::bulk(out.tail(), echo),
+            (Kind::Error(error), _) => failed(error, echo, out),
+            (Kind::Silent, _) => {}
+            (kind, Some(failure)) => failure.write(kind, context, out.tail()),
+            (_, None) => self.single(echo, answer, context, out),
+        }
+    }
+
+    /// An answer that is no failure.
+    fn single(self, echo: &[u8], answer: &Answer<'_>, context: &ComposeContext<'_>, out: &mut Output) {
+        let Free { kind, version } = self;
         let outcome = match answer {
             Answer::Outcome(outcome) => outcome,
             Answer::Scanned { cursor, keys } => return scanned(kind, echo, *cursor, keys, out),

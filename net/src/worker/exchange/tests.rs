@@ -66,7 +66,7 @@ fn answer(core: &mut Core, what: What, key: &[u8], value: &[u8], deadline: Deadl
     let ask = Ask { deadline, hash: core.shard.hash(0, key), ..Ask::plain(from, what) };
     let mut batch = Batch::of(ask, AskBytes { key, value, echo: &[] });
     core.answer(1, &mut batch, 0);
-    batch.answers.pop().and_then(|answered| answered.answer)
+    batch.owned.pop().map(|(answer, _)| answer)
 }
 
 /// [N-EXT-6]: the time may pass between two shards.

@@ -1,0 +1,50 @@
+//! Answers whose words depend on no other answer of their connection.
+//!
+//! They may be written before their turn, and by the shard that has the key: only the words travel then.
+
+use super::{Answer, ComposeContext, Output, Protocol, memcache, native, resp};
+
+/// How such an answer is written. Equal for all requests of a kind, but for the tag.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum FreeReply {
+    Resp(resp::Free),
+    Memcache(memcache::Reply),
+    Native(native::Reply),
+}
+
+impl FreeReply {
+    /// Takes out what tells requests of a kind apart.
+    #[inline]
+    pub fn untagged(self) -> (FreeReply, u32) {
+        match self {
+            FreeReply::Native(reply) => (FreeReply::Native(reply.with_id(0)), reply.id()),
+            other => (other, 0),
+        }
+    }
+
+    pub fn protocol(self) -> Protocol {
+        match self {
+            FreeReply::Resp(_) => Protocol::Resp,
+            FreeReply::Memcache(_) => Protocol::Memcache,
+            FreeReply::Native(_) => Protocol::Native,
+        }
+    }
+
+    /// Writes the answer to a request with this tag; see [`super::Session::compose`]. Of `context` nothing is looked at that
+    /// belongs to one connection.
+    #[inline]
+    pub fn compose(
+        self,
+        tag: u32,
+        (key, echo): (&[u8], &[u8]),
+        answer: &Answer<'_>,
+        context: &ComposeContext<'_>,
+        out: &mut Output,
+    ) {
+        match self {
+            FreeReply::Resp(reply) => reply.compose(echo, answer, context, out),
+            FreeReply::Memcache(reply) => reply.compose(key, echo, answer, context, out),
+            FreeReply::Native(reply) => reply.with_id(tag).compose(key, echo, answer, context.now, out),
+        }
+    }
+}
