@@ -1,6 +1,6 @@
 //! Attacks by sheer numbers: of clients that leave, of requests that are begun and not finished.
 
-use super::floods::{all_ok, connect, crowd, gets, push, set, set_values};
+use super::floods::{all_ok, connect, crowd, gets, push, request, set, set_values};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
@@ -27,6 +27,27 @@ pub(super) fn beginnings(server: SocketAddr) -> Vec<TcpStream> {
     let whole = [set("whole", 50_000), b"*".to_vec()].concat();
     streams.extend(crowd(server, clients(3000) / 2, &whole));
     std::thread::sleep(Duration::from_millis(500));
+    streams
+}
+
+/// Long commands at once: values of MSETs without an end, lists of keys without an end, and long values of many keys that
+/// nobody reads, while another client forgets everything again and again and must be answered.
+pub(super) fn commands_of_many_keys(server: SocketAddr) -> Vec<TcpStream> {
+    set_values(server, "many", 60, 200_000);
+    let value = vec![b'm'; 60_000];
+    let pairs = (0..60).map(|_| [&b"key"[..], &value]);
+    let mset = request(&[&[&b"MSET"[..]][..], &pairs.collect::<Vec<_>>().concat()].concat());
+    let keys = [b"*60000\r\n$4\r\nMGET\r\n".to_vec(), b"$1\r\na\r\n".repeat(59_000)].concat();
+    let names: Vec<_> = (0..60).map(|n| format!("many{n}")).collect();
+    let multi_get = format!("get {}\r\n", names.join(" ")).repeat(20);
+    let mut streams = Vec::new();
+    for _ in 0..10 {
+        streams.extend(crowd(server, clients(1000) / 50, multi_get.as_bytes()));
+        streams.extend(crowd(server, clients(1000) / 50, &mset[..mset.len() - 100_000]));
+        streams.extend(crowd(server, clients(1000) / 50, &keys));
+        all_ok(server, &[request(&[b"FLUSHALL"]), set("flushed", 1 << 20)])
+            .expect("a flush beside long commands");
+    }
     streams
 }
 

@@ -99,6 +99,11 @@ fn beginnings_of_thousands_of_values_keep_to_memory() {
 }
 
 #[test]
+fn commands_of_many_keys_keep_to_memory() {
+    withstand(EACH_ONCE, 256, Charge::Promised, crowds::commands_of_many_keys);
+}
+
+#[test]
 fn long_values_that_nobody_reads_leave_room_for_others() {
     withstand(EVERYWHERE, 64, Charge::Promised, crowds::long_values_beside_writers);
 }
