@@ -22,6 +22,9 @@
 //! are slow) go the long way over the connection's queue: see [`connection`], [`mail`] and [`Core::advance`].
 
 mod budget;
+#[cfg(test)]
+mod bug;
+mod compose;
 pub(crate) mod connection;
 mod core;
 mod durations;
@@ -39,11 +42,12 @@ mod settle;
 mod sweep;
 #[cfg(test)]
 mod testing;
+mod uploads;
 pub(crate) mod view;
 
 pub(crate) use self::budget::{BudgetConfig, FLOOR_SHARE};
 #[cfg(test)]
-pub(crate) use self::core::Bug;
+pub(crate) use self::bug::Bug;
 pub(crate) use self::core::{Core, CoreParts, ListenerKind, Settings};
 
 use crate::clock::Clock;

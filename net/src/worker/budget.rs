@@ -252,7 +252,7 @@ impl Core {
     /// Whether clients hold so much that nothing more is taken from them in this turn.
     pub(super) fn is_overdrawn(&self) -> bool {
         #[cfg(test)]
-        if self.has(super::core::Bug::EndlessBudget) {
+        if self.has(super::bug::Bug::EndlessBudget) {
             return false;
         }
         self.budget.is_overdrawn()
@@ -262,7 +262,7 @@ impl Core {
     /// it has taken the last one.
     pub(super) fn output_bytes_max(&self) -> usize {
         #[cfg(test)]
-        if self.has(super::core::Bug::EndlessBudget) {
+        if self.has(super::bug::Bug::EndlessBudget) {
             return self.settings.output_bytes_max;
         }
         if self.shard.is_short_of_pins() {
@@ -274,7 +274,7 @@ impl Core {
     /// Whether a connection is not read for want of memory.
     pub(super) fn is_short_of_memory(&mut self, conn: &mut Connection) -> bool {
         #[cfg(test)]
-        if self.has(super::core::Bug::EndlessBudget) {
+        if self.has(super::bug::Bug::EndlessBudget) {
             return false;
         }
         if self.budget.is_favoured(conn.id) && conn.content_bytes() <= SHORT_BYTES {
@@ -364,7 +364,7 @@ impl Core {
     /// While memory is short or exhausted, closes those who hold most and move least, until a part of it is free.
     pub(super) fn close_hoarders(&mut self, transport: &mut impl Transport) {
         #[cfg(test)]
-        if self.has(super::core::Bug::EndlessBudget) {
+        if self.has(super::bug::Bug::EndlessBudget) {
             return;
         }
         let overdrawn = self.budget.is_overdrawn();

@@ -2,12 +2,14 @@
 
 use super::Prepared;
 use super::budget::{Budget, BudgetConfig};
+#[cfg(test)]
+use super::bug::Bug;
+use super::compose::wait_behind;
 use super::connection::{Connection, Connections, Phase, is_protocol_refusal};
 use super::durations::Durations;
 use super::mail::Mail;
-use super::owned::{Kept, OwnedPart};
+use super::owned::OwnedPart;
 use super::pool::Pool;
-use super::queue::{Asked, Waiting};
 use super::ready::Ready;
 use super::view::View;
 use crate::metrics::{CloseReason, CommandClass, OutcomeClass, WorkerStats};
@@ -95,7 +97,7 @@ pub(crate) struct Core {
     pub(super) apart: Output,
     /// Connections for which there are places at other shards again; kept for its room.
     pub(super) resumed: Vec<ConnId>,
-    pub(super) foreign_uploads: HashMap<(u16, ConnId), super::exchange::ForeignUpload>,
+    pub(super) foreign_uploads: HashMap<(u16, ConnId), super::uploads::ForeignUpload>,
     pub(super) connections_total: u64,
     pub(super) sweep_at: usize,
     pub(super) swept_at: Millis,
@@ -110,96 +112,6 @@ pub(crate) struct Core {
     /// Segments evicted when [`Bug::EvictsAll`] looked last.
     #[cfg(test)]
     pub(super) evicted_seen: u64,
-}
-
-/// A bug that the simulator puts in, to see that it is caught.
-#[cfg(test)]
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) enum Bug {
-    #[default]
-    None,
-    /// Now and then another shard's answer is dropped.
-    LostAnswer,
-    /// Now and then two answers that are ready change places.
-    SwappedAnswers,
-    /// Expiry stands still.
-    MissedExpiry,
-    /// Now and then a slice of a long value is dropped.
-    LostSlice,
-    /// Now and then bytes that another shard lent are not given back.
-    LostRelease,
-    /// Now and then input behind a round's share is forgotten.
-    LostInput,
-    /// A value that is half sent to another shard is kept when its client goes.
-    KeptUpload,
-    /// Shards do not wake each other.
-    NeverWoken,
-    /// One wake-up in many is lost.
-    LostWakeup,
-    /// Whoever has input left is parsed before all others, without a bound.
-    FirstForEver,
-    /// A connection's share of a turn has no end.
-    EndlessShare,
-    /// Eviction drops everything.
-    EvictsAll,
-    /// Now and then a step of a scan finds nothing.
-    BlindScan,
-    /// Now and then a flush leaves this shard out.
-    HalfFlush,
-    /// A shard's own port serves all shards' keys.
-    OpenShardPort,
-    /// Now and then a client that sends no more gets no more answers.
-    LostHalfClose,
-    /// Now and then a client that is gone stays charged for.
-    KeptCharge,
-    /// Now and then input that has to wait is not charged.
-    FreeInput,
-    /// Memory that is used up stops nobody.
-    EndlessBudget,
-    /// A turn goes on as long as there is something to parse.
-    EndlessTurn,
-}
-
-#[cfg(test)]
-impl Bug {
-    /// All but [`Bug::None`].
-    pub(crate) const ALL: [Bug; 20] = [
-        Bug::LostAnswer,
-        Bug::SwappedAnswers,
-        Bug::MissedExpiry,
-        Bug::LostSlice,
-        Bug::LostRelease,
-        Bug::LostInput,
-        Bug::KeptUpload,
-        Bug::NeverWoken,
-        Bug::LostWakeup,
-        Bug::FirstForEver,
-        Bug::EndlessShare,
-        Bug::EvictsAll,
-        Bug::BlindScan,
-        Bug::HalfFlush,
-        Bug::OpenShardPort,
-        Bug::LostHalfClose,
-        Bug::KeptCharge,
-        Bug::FreeInput,
-        Bug::EndlessBudget,
-        Bug::EndlessTurn,
-    ];
-
-    /// One in so many chances is taken.
-    fn every(self) -> u64 {
-        match self {
-            Bug::LostAnswer | Bug::SwappedAnswers | Bug::LostSlice => 50,
-            Bug::LostRelease
-            | Bug::LostInput
-            | Bug::BlindScan
-            | Bug::HalfFlush
-            | Bug::LostHalfClose
-            | Bug::KeptCharge
-            | Bug::FreeInput => 5,
-            _ => 1,
-        }
-    }
 }
 
 /// Sessions whose changes are remembered, in one shard.
@@ -504,77 +416,9 @@ impl Core {
         }
     }
 
-    fn end_by_answer(&mut self, conn: &mut Connection, reply: &ReplyKind) {
+    pub(super) fn end_by_answer(&mut self, conn: &mut Connection, reply: &ReplyKind) {
         self.stats.protocol_refusals.add(u64::from(is_protocol_refusal(reply)));
         conn.phase = Phase::Finishing(CloseReason::Answered);
-    }
-
-    /// Composes the answer to the part that was first in the queue, and was read by the turn of `read_ns`.
-    pub(super) fn compose_first(
-        &mut self,
-        conn: &mut Connection,
-        (reply, read_ns): (ReplyKind, u64),
-        (key, echo): (&[u8], &[u8]),
-        answer: &Answer<'_>,
-    ) {
-        if conn.phase != Phase::Open {
-            return;
-        }
-        if !matches!(reply, ReplyKind::Push) {
-            self.waited.add(read_ns);
-            conn.answered += 1;
-        }
-        conn.output.prepare(|| self.pool.take());
-        let context = context(conn.number, &conn.peer, &conn.local, self.now, &self.view);
-        conn.session.compose(reply, key, echo, answer, &context, &mut conn.output);
-    }
-
-    /// Composes another shard's answer before its turn.
-    pub(super) fn compose_behind(
-        &mut self,
-        conn: &mut Connection,
-        (asked, sequence): (&Asked, u32),
-        (key, echo): (&[u8], &[u8]),
-        answer: &Answer<'_>,
-    ) {
-        let context = context(conn.number, &conn.peer, &conn.local, self.now, &self.view);
-        let words = conn.queue.words(|| self.pool.take());
-        let before = words.len();
-        conn.output.apart(words, |out| conn.session.compose(asked.reply, key, echo, answer, &context, out));
-        conn.queue.fill_composed(sequence, before, asked.read_ns);
-    }
-
-    /// Hands on what is answered and waits for nothing any more.
-    pub(super) fn compose_ready(&mut self, conn: &mut Connection) {
-        while let Some(waiting) = conn.queue.pop_ready() {
-            match waiting {
-                Waiting::Asked(_) => {}
-                Waiting::Composed(_) if conn.phase != Phase::Open => {}
-                Waiting::Composed(composed) => {
-                    conn.output.prepare(|| self.pool.take());
-                    conn.output.tail().extend_from_slice(conn.queue.words_of(&composed));
-                    self.waited.add_many(composed.read_ns, u64::from(composed.parts));
-                    conn.answered += u64::from(composed.parts);
-                }
-                Waiting::Kept(kept) => {
-                    let reply = (kept.reply, kept.read_ns);
-                    self.compose_first(conn, reply, (kept.key(), kept.echo()), &kept.answer());
-                    if kept.closes && conn.phase == Phase::Open {
-                        self.end_by_answer(conn, &kept.reply);
-                    }
-                    self.drop_kept(kept);
-                }
-            }
-        }
-        conn.queue.unused_words().into_iter().for_each(|words| self.pool.give(words));
-    }
-
-    /// Lets go of an answer that is composed, or that nobody wants.
-    #[expect(clippy::boxed_local, reason = "it is taken out of its box here")]
-    pub(super) fn drop_kept(&mut self, kept: Box<Kept>) {
-        let (bytes, chain) = kept.into_parts();
-        self.pool.give(bytes);
-        self.discard(chain);
     }
 
     /// Answers a part whose deadline was over before it was begun.
@@ -669,25 +513,6 @@ fn drop_upload(shard: &mut Shard, command: &Command<'_>) {
     {
         shard.upload_abort(id);
     }
-}
-
-/// Puts an answer behind others that are not there yet: in words if it may be, else as it is.
-fn wait_behind(
-    conn: &mut Connection,
-    part: &Part<'_>,
-    (key, answer, read_ns): (&[u8], Answer<'_>, u64),
-    pool: &mut Pool,
-    (now, view): (Millis, &View),
-) {
-    let free = conn.session.free(&part.reply).is_some() && !matches!(part.work, Work::Close);
-    if !free || !conn.queue.composes() || answer.is_lent() {
-        return conn.queue.keep(Kept::take_over(part, read_ns, key, answer, pool));
-    }
-    let context = context(conn.number, &conn.peer, &conn.local, now, view);
-    let words = conn.queue.words(|| pool.take());
-    let before = words.len();
-    conn.output.apart(words, |out| conn.session.compose(part.reply, key, part.echo, &answer, &context, out));
-    conn.queue.composed(before, read_ns);
 }
 
 #[inline]

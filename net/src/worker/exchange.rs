@@ -1,25 +1,16 @@
 //! What needs more than a look-up on the own shard: other shards' keys, all shards, long values.
 
-use super::connection::{Connection, Phase, Upload, UploadPlace};
-use super::core::{Core, Destination, context, perform};
+use super::connection::{Connection, Phase};
+use super::core::{Core, context, perform};
 use super::mail::{Answered, AnsweredWith, Ask, AskBytes, AskWhat, Batch, Kind, Note, Posted, What};
-use super::owned::{Kept, Options, OwnedAnswer, OwnedPart, fill_command, op_value, strip_op};
+use super::owned::{Kept, OwnedAnswer, OwnedPart, fill_command, op_value};
 use super::queue::{Asked, Place};
+use super::uploads::ForeignUpload;
 use crate::metrics::{CommandClass, OutcomeClass};
-use crate::session::{Answer, FreeReply, Once, Part, Session, Work, lent_cost};
+use crate::session::{Answer, FreeReply, Part, Session, Work, lent_cost};
 use crate::transport::ConnId;
-use torc_engine::command::{Body, Command, Millis, Op, Outcome, Refusal, UploadId, Write};
+use torc_engine::command::{Command, Millis};
 use torc_engine::segments::LentChain;
-use torc_engine::slots::slot_of;
-
-/// A value that a client of another shard sends to this one.
-#[derive(Debug)]
-pub(crate) struct ForeignUpload {
-    place: Result<UploadId, Refusal>,
-    op: Op<'static>,
-    key: Vec<u8>,
-    once: Option<Once>,
-}
 
 /// Batches taken from one shard in a turn.
 const BATCHES_MAX: usize = 4;
@@ -60,7 +51,7 @@ impl Core {
             let owned = if with == AnsweredWith::Owned { owned_answers.next() } else { None };
             let from = batch.asks[number].from;
             #[cfg(test)]
-            if with != AnsweredWith::Nothing && self.strikes(super::core::Bug::LostAnswer) {
+            if with != AnsweredWith::Nothing && self.strikes(super::bug::Bug::LostAnswer) {
                 self.discard(owned.and_then(|(_, chain)| chain));
                 continue;
             }
@@ -106,7 +97,7 @@ impl Core {
     fn leave(&mut self, conn: Option<Box<Connection>>) {
         let Some(mut conn) = conn else { return };
         #[cfg(test)]
-        if self.strikes(super::core::Bug::SwappedAnswers) {
+        if self.strikes(super::bug::Bug::SwappedAnswers) {
             conn.queue.swap_two_answers();
         }
         self.compose_ready(&mut conn);
@@ -213,13 +204,25 @@ impl Core {
     }
 
     /// So many shards have been asked for a part, with room for the value of its answer.
-    fn wait_for(&self, conn: &mut Connection, part: &Part<'_>, read_ns: u64, (shards, room): (u16, u32)) {
+    pub(super) fn wait_for(
+        &self,
+        conn: &mut Connection,
+        part: &Part<'_>,
+        read_ns: u64,
+        (shards, room): (u16, u32),
+    ) {
         let free = conn.session.free(&part.reply).is_some();
         let asked_ns = self.turn_began_ns;
         conn.queue.ask(Asked { reply: part.reply, free, shards, room, read_ns, asked_ns });
     }
 
-    fn ask(&mut self, conn: &mut Connection, shard: u16, ask: &Ask<'_>, bytes: AskBytes<'_>) -> bool {
+    pub(super) fn ask(
+        &mut self,
+        conn: &mut Connection,
+        shard: u16,
+        ask: &Ask<'_>,
+        bytes: AskBytes<'_>,
+    ) -> bool {
         let Some(lane) = self.mail.lane(shard) else { return false };
         if lane.ask(ask, bytes) {
             self.stats.forwarded.add(1);
@@ -252,7 +255,7 @@ impl Core {
             return false;
         }
         #[cfg(test)]
-        let at = if self.strikes(super::core::Bug::HalfFlush) { Some(Millis::MAX) } else { at };
+        let at = if self.strikes(super::bug::Bug::HalfFlush) { Some(Millis::MAX) } else { at };
         self.shard.flush(at, self.now);
         self.stats.request(CommandClass::Flush, OutcomeClass::Done);
         if others == 0 {
@@ -309,7 +312,7 @@ impl Core {
         let before = keys.len();
         let next = self.shard.scan(0, local, count, self.now, keys, &mut Vec::new());
         #[cfg(test)]
-        if self.strikes(super::core::Bug::BlindScan) {
+        if self.strikes(super::bug::Bug::BlindScan) {
             keys.truncate(before);
         }
         let here = u64::from(self.number) << CURSOR_BITS;
@@ -317,154 +320,6 @@ impl Core {
             0 if only_here || self.number + 1 == self.mail.shards() => 0,
             0 => here + (1 << CURSOR_BITS),
             next => here | next,
-        }
-    }
-
-    /// Adds a slice to a value that is received here. False: it goes the long way.
-    pub(super) fn append_upload(&mut self, conn: &mut Connection, data: &[u8]) -> bool {
-        #[cfg(test)]
-        if conn.upload.is_some() && self.strikes(super::core::Bug::LostSlice) {
-            return true;
-        }
-        let Some(upload) = &mut conn.upload else { return false };
-        match upload.place {
-            UploadPlace::Here(id) => {
-                if let Err(refusal) = self.shard.upload_append(id, data, self.now) {
-                    upload.place = UploadPlace::Refused(refusal);
-                }
-                true
-            }
-            UploadPlace::Refused(_) | UploadPlace::Moved { .. } => true,
-            UploadPlace::There(_) => false,
-        }
-    }
-
-    /// Begins a part of a long value. False: its shard has no place for it yet.
-    pub(super) fn begin_value_part(&mut self, conn: &mut Connection, part: &Part<'_>, read_ns: u64) -> bool {
-        match &part.work {
-            Work::ValueBegin { command, bytes } => self.begin_value(conn, part, command, *bytes),
-            Work::ValueData(data) => self.begin_slice(conn, data),
-            Work::ValueEndWith { mode, expiry, want_old } => {
-                let options = Options { mode: *mode, expiry: *expiry, want_old: *want_old };
-                self.end_value(conn, part, What::UploadEnd(Some(options)), read_ns)
-            }
-            Work::ValueAbort => self.end_value(conn, part, What::UploadAbort, read_ns),
-            _ => self.end_value(conn, part, What::UploadEnd(None), read_ns),
-        }
-    }
-
-    fn begin_value(
-        &mut self,
-        conn: &mut Connection,
-        part: &Part<'_>,
-        command: &Command<'_>,
-        bytes: u64,
-    ) -> bool {
-        let op = strip_op(command.op);
-        let place = match self.destination(conn, command.key, self.owner(command.key)) {
-            Destination::Here => match self.shard.upload_begin(0, command.key, bytes, self.now) {
-                Ok(id) => UploadPlace::Here(id),
-                Err(refusal) => UploadPlace::Refused(refusal),
-            },
-            Destination::There(shard) => {
-                let what = What::UploadBegin { op, bytes };
-                let ask = Ask { once: part.once, ..Ask::plain(conn.next_address(), what) };
-                if !self.ask(conn, shard, &ask, AskBytes { key: command.key, ..AskBytes::default() }) {
-                    return false;
-                }
-                conn.slices_under_way += 1;
-                UploadPlace::There(shard)
-            }
-            Destination::Moved(_) => {
-                let slot = slot_of(command.key);
-                let (shard, epoch) = (self.shared.slots.owner(slot), self.shared.slots.epoch());
-                UploadPlace::Moved { slot, shard, epoch }
-            }
-        };
-        let (key, echo) = (self.pool.copy(&[command.key]), self.pool.copy(&[part.echo]));
-        self.abandon_upload(conn);
-        conn.upload = Some(Upload { place, op, key, echo, once: part.once });
-        true
-    }
-
-    fn begin_slice(&mut self, conn: &mut Connection, data: &[u8]) -> bool {
-        let Some(UploadPlace::There(shard)) = conn.upload.as_ref().map(|upload| upload.place) else {
-            self.append_upload(conn, data);
-            return true;
-        };
-        let ask = Ask::plain(conn.next_address(), What::UploadData);
-        let asked = self.ask(conn, shard, &ask, AskBytes { value: data, ..AskBytes::default() });
-        conn.slices_under_way += usize::from(asked);
-        asked
-    }
-
-    fn end_value(&mut self, conn: &mut Connection, part: &Part<'_>, what: What, read_ns: u64) -> bool {
-        let abort = matches!(what, What::UploadAbort);
-        let Some(upload) = conn.upload.take() else {
-            self.finish(conn, part, &[], read_ns, Answer::Local);
-            return true;
-        };
-        // The end of a value is answered with the key, and repeats what came with its beginning.
-        let echo = if part.echo.is_empty() { &upload.echo[..] } else { part.echo };
-        let part = &Part { work: part.work, reply: part.reply, echo, once: upload.once };
-        let deadline = part.reply.deadline();
-        match upload.place {
-            UploadPlace::There(shard) => {
-                let room = conn.queue.answer_room();
-                let ask = Ask { deadline, room, ..Ask::plain(conn.next_address(), what) };
-                if !self.ask(conn, shard, &ask, AskBytes { key: &upload.key, value: &[], echo }) {
-                    conn.upload = Some(upload);
-                    return false;
-                }
-                self.wait_for(conn, part, read_ns, (1, room));
-            }
-            UploadPlace::Here(id) if abort => {
-                self.shard.upload_abort(id);
-                self.finish(conn, part, &upload.key, read_ns, Answer::Local);
-            }
-            _ if abort => self.finish(conn, part, &upload.key, read_ns, Answer::Local),
-            UploadPlace::Here(id) if deadline.is_over(self.now) => {
-                self.shard.upload_abort(id);
-                self.refuse_late(conn, part, read_ns);
-            }
-            UploadPlace::Here(id) => {
-                let op = with_upload(upload.op, end_options(what), id);
-                let hash = self.shard.hash(0, &upload.key);
-                self.perform_here(conn, part, &Command { space: 0, key: &upload.key, op }, hash, read_ns);
-            }
-            UploadPlace::Refused(refusal) => {
-                self.stats.request(CommandClass::Write, OutcomeClass::Refused);
-                self.finish(conn, part, &upload.key, read_ns, Answer::Outcome(Outcome::Refused(refusal)));
-            }
-            UploadPlace::Moved { slot, shard, epoch } => {
-                self.stats.request(CommandClass::Write, OutcomeClass::Moved);
-                self.finish(conn, part, &upload.key, read_ns, Answer::Moved { slot, shard, epoch });
-            }
-        }
-        self.pool.give(upload.key);
-        self.pool.give(upload.echo);
-        true
-    }
-
-    /// Lets go of a value that will never be whole.
-    pub(super) fn abandon_upload(&mut self, conn: &mut Connection) {
-        let Some(upload) = conn.upload.take() else { return };
-        match upload.place {
-            UploadPlace::Here(id) => self.shard.upload_abort(id),
-            UploadPlace::There(shard) => self.abort_at(shard, conn.id),
-            UploadPlace::Refused(_) | UploadPlace::Moved { .. } => {}
-        }
-        self.pool.give(upload.key);
-        self.pool.give(upload.echo);
-    }
-
-    fn abort_at(&mut self, shard: u16, conn: ConnId) {
-        #[cfg(test)]
-        if self.has(super::core::Bug::KeptUpload) {
-            return;
-        }
-        if let Some(lane) = self.mail.lane(shard) {
-            lane.note(Note::Forget(conn));
         }
     }
 
@@ -579,60 +434,6 @@ impl Core {
                 (Some(OwnedAnswer::Scanned { cursor }), None)
             }
         }
-    }
-
-    fn end_foreign(
-        &mut self,
-        upload: (u16, ConnId),
-        options: Option<Options>,
-        out: &mut Vec<u8>,
-    ) -> (Option<OwnedAnswer>, Option<Box<LentChain>>) {
-        let Some(foreign) = self.foreign_uploads.remove(&upload) else {
-            return (Some(OwnedAnswer::refused(Refusal::OutOfMemory)), None);
-        };
-        let answer = match foreign.place {
-            Ok(id) => {
-                let op = with_upload(foreign.op, options, id);
-                let hash = self.shard.hash(0, &foreign.key);
-                let command = Command { space: 0, key: &foreign.key, op };
-                let (outcomes, once) = (&mut self.outcomes, foreign.once);
-                let answer = perform(&mut self.shard, outcomes, &self.stats, &command, hash, once, self.now);
-                let (answer, chain) = OwnedAnswer::of(answer, out, 0);
-                (Some(answer), chain)
-            }
-            Err(refusal) => {
-                self.stats.request(CommandClass::Write, OutcomeClass::Refused);
-                (Some(OwnedAnswer::refused(refusal)), None)
-            }
-        };
-        self.pool.give(foreign.key);
-        answer
-    }
-
-    fn forget_upload(&mut self, upload: (u16, ConnId)) {
-        let Some(foreign) = self.foreign_uploads.remove(&upload) else { return };
-        if let Ok(id) = foreign.place {
-            self.shard.upload_abort(id);
-        }
-        self.pool.give(foreign.key);
-    }
-}
-
-/// What the end of a value is: with options behind it or without.
-fn end_options(what: What) -> Option<Options> {
-    match what {
-        What::UploadEnd(options) => options,
-        _ => None,
-    }
-}
-
-/// The write of a value that has arrived.
-fn with_upload(op: Op<'static>, options: Option<Options>, id: UploadId) -> Op<'static> {
-    let op = options.map_or(op, |options| options.apply(op));
-    match fill_command(&[], &op, &[]).op {
-        Op::Write(write) => Op::Write(Write { value: Body::Upload(id), ..write }),
-        Op::SetRange { offset, .. } => Op::SetRange { offset, value: Body::Upload(id) },
-        other => other,
     }
 }
 

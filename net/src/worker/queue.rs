@@ -290,7 +290,7 @@ impl Queue {
         asked.map(|(_, place)| self.first.wrapping_add(place)).collect()
     }
 
-    /// What [`super::core::Bug::SwappedAnswers`] does.
+    /// What [`super::bug::Bug::SwappedAnswers`] does.
     #[cfg(test)]
     pub(crate) fn swap_two_answers(&mut self) {
         let answered = |place: &usize| !matches!(self.waiting[*place], Waiting::Asked(_));

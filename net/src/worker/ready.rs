@@ -37,7 +37,7 @@ pub(crate) struct Ready {
     later: VecDeque<ConnId>,
     turn: u64,
     #[cfg(test)]
-    pub(super) bug: super::core::Bug,
+    pub(super) bug: super::bug::Bug,
 }
 
 impl Ready {
@@ -57,13 +57,13 @@ impl Ready {
 
     fn push(&mut self, conn: &mut Connection) {
         #[cfg(test)]
-        if self.bug == super::core::Bug::FirstForEver && conn.parsed_turn == self.turn {
+        if self.bug == super::bug::Bug::FirstForEver && conn.parsed_turn == self.turn {
             conn.ready = true;
             return self.now.push_front(conn.id);
         }
         let had_its_share = conn.parsed_turn == self.turn && conn.parsed_parts >= TURN_CONNECTION_PARTS;
         #[cfg(test)]
-        let had_its_share = had_its_share && self.bug != super::core::Bug::EndlessShare;
+        let had_its_share = had_its_share && self.bug != super::bug::Bug::EndlessShare;
         conn.ready = true;
         if had_its_share { &mut self.later } else { &mut self.now }.push_back(conn.id);
     }
@@ -189,7 +189,7 @@ impl Core {
     /// Parts of a connection in a round.
     fn parts_max(&self) -> usize {
         #[cfg(test)]
-        if self.has(super::core::Bug::EndlessBudget) {
+        if self.has(super::bug::Bug::EndlessBudget) {
             return CONNECTION_PARTS;
         }
         self.budget.parts(CONNECTION_PARTS)
@@ -226,11 +226,11 @@ impl Core {
         let endless = !span.cut && input.len() > limit;
         conn.input = input;
         #[cfg(test)]
-        if span.cut && self.strikes(super::core::Bug::LostInput) {
+        if span.cut && self.strikes(super::bug::Bug::LostInput) {
             return;
         }
         #[cfg(test)]
-        let is_free = self.strikes(super::core::Bug::FreeInput);
+        let is_free = self.strikes(super::bug::Bug::FreeInput);
         let Some(conn) = self.connections.find(span.conn) else { return };
         make_ready(&mut self.ready, conn);
         #[cfg(test)]

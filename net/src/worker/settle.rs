@@ -95,7 +95,7 @@ impl Core {
 
     fn release(&mut self, lent: Lent) {
         #[cfg(test)]
-        if lent.shard != self.number && self.strikes(super::core::Bug::LostRelease) {
+        if lent.shard != self.number && self.strikes(super::bug::Bug::LostRelease) {
             return;
         }
         if lent.shard == self.number {
@@ -123,7 +123,7 @@ impl Core {
 
     pub(super) fn ended(&mut self, id: ConnId) {
         #[cfg(test)]
-        if self.strikes(super::core::Bug::LostHalfClose)
+        if self.strikes(super::bug::Bug::LostHalfClose)
             && let Some(conn) = self.connections.find(id)
         {
             conn.phase = Phase::Finishing(CloseReason::Client);
@@ -136,7 +136,7 @@ impl Core {
         pieces.drain().for_each(|piece| self.take_back(piece));
         let Some(mut conn) = self.connections.remove(id) else { return };
         #[cfg(test)]
-        if self.strikes(super::core::Bug::KeptCharge) {
+        if self.strikes(super::bug::Bug::KeptCharge) {
             conn.charged = 0;
         }
         self.budget.discharge(&conn);
@@ -285,7 +285,7 @@ impl Core {
     /// Background work of the shard. True if it has more to do.
     pub(super) fn maintain(&mut self, budget: u32) -> bool {
         #[cfg(test)]
-        if self.has(super::core::Bug::EvictsAll)
+        if self.has(super::bug::Bug::EvictsAll)
             && self.shard.stats().segments_evicted.read() > self.evicted_seen
         {
             self.evicted_seen = self.shard.stats().segments_evicted.read();

@@ -6,7 +6,7 @@ use crate::worker::mail::Address;
 use crate::worker::owned::{OwnedOutcome, OwnedPart};
 use crate::worker::testing::{CONN, NOW, core_of, execute, key_of, resp, sent, with_client};
 use torc_engine::bytes::Bytes;
-use torc_engine::command::{Found, Meta, Value};
+use torc_engine::command::{Found, Meta, Op, Outcome, Value, Write};
 
 /// A connection with `count` gets of a key that the other shard owns, each waiting to be begun.
 fn connection(core: &mut Core, count: usize) -> Connection {

@@ -1,0 +1,89 @@
+//! Bugs that tests put in.
+
+/// A bug that the simulator puts in, to see that it is caught.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Bug {
+    #[default]
+    None,
+    /// Now and then another shard's answer is dropped.
+    LostAnswer,
+    /// Now and then two answers that are ready change places.
+    SwappedAnswers,
+    /// Expiry stands still.
+    MissedExpiry,
+    /// Now and then a slice of a long value is dropped.
+    LostSlice,
+    /// Now and then bytes that another shard lent are not given back.
+    LostRelease,
+    /// Now and then input behind a round's share is forgotten.
+    LostInput,
+    /// A value that is half sent to another shard is kept when its client goes.
+    KeptUpload,
+    /// Shards do not wake each other.
+    NeverWoken,
+    /// One wake-up in many is lost.
+    LostWakeup,
+    /// Whoever has input left is parsed before all others, without a bound.
+    FirstForEver,
+    /// A connection's share of a turn has no end.
+    EndlessShare,
+    /// Eviction drops everything.
+    EvictsAll,
+    /// Now and then a step of a scan finds nothing.
+    BlindScan,
+    /// Now and then a flush leaves this shard out.
+    HalfFlush,
+    /// A shard's own port serves all shards' keys.
+    OpenShardPort,
+    /// Now and then a client that sends no more gets no more answers.
+    LostHalfClose,
+    /// Now and then a client that is gone stays charged for.
+    KeptCharge,
+    /// Now and then input that has to wait is not charged.
+    FreeInput,
+    /// Memory that is used up stops nobody.
+    EndlessBudget,
+    /// A turn goes on as long as there is something to parse.
+    EndlessTurn,
+}
+
+impl Bug {
+    /// All but [`Bug::None`].
+    pub(crate) const ALL: [Bug; 20] = [
+        Bug::LostAnswer,
+        Bug::SwappedAnswers,
+        Bug::MissedExpiry,
+        Bug::LostSlice,
+        Bug::LostRelease,
+        Bug::LostInput,
+        Bug::KeptUpload,
+        Bug::NeverWoken,
+        Bug::LostWakeup,
+        Bug::FirstForEver,
+        Bug::EndlessShare,
+        Bug::EvictsAll,
+        Bug::BlindScan,
+        Bug::HalfFlush,
+        Bug::OpenShardPort,
+        Bug::LostHalfClose,
+        Bug::KeptCharge,
+        Bug::FreeInput,
+        Bug::EndlessBudget,
+        Bug::EndlessTurn,
+    ];
+
+    /// One in so many chances is taken.
+    pub(super) fn every(self) -> u64 {
+        match self {
+            Bug::LostAnswer | Bug::SwappedAnswers | Bug::LostSlice => 50,
+            Bug::LostRelease
+            | Bug::LostInput
+            | Bug::BlindScan
+            | Bug::HalfFlush
+            | Bug::LostHalfClose
+            | Bug::KeptCharge
+            | Bug::FreeInput => 5,
+            _ => 1,
+        }
+    }
+}

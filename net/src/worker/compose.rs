@@ -1,0 +1,99 @@
+//! Answers in the protocol's words: those whose turn it is, and those that can be written before theirs.
+
+use super::connection::{Connection, Phase};
+use super::core::{Core, context};
+use super::owned::Kept;
+use super::pool::Pool;
+use super::queue::{Asked, Waiting};
+use super::view::View;
+use crate::session::{Answer, Part, ReplyKind, Work};
+use torc_engine::command::Millis;
+
+impl Core {
+    /// Composes the answer to the part that was first in the queue, and was read by the turn of `read_ns`.
+    pub(super) fn compose_first(
+        &mut self,
+        conn: &mut Connection,
+        (reply, read_ns): (ReplyKind, u64),
+        (key, echo): (&[u8], &[u8]),
+        answer: &Answer<'_>,
+    ) {
+        if conn.phase != Phase::Open {
+            return;
+        }
+        if !matches!(reply, ReplyKind::Push) {
+            self.waited.add(read_ns);
+            conn.answered += 1;
+        }
+        conn.output.prepare(|| self.pool.take());
+        let context = context(conn.number, &conn.peer, &conn.local, self.now, &self.view);
+        conn.session.compose(reply, key, echo, answer, &context, &mut conn.output);
+    }
+
+    /// Composes another shard's answer before its turn.
+    pub(super) fn compose_behind(
+        &mut self,
+        conn: &mut Connection,
+        (asked, sequence): (&Asked, u32),
+        (key, echo): (&[u8], &[u8]),
+        answer: &Answer<'_>,
+    ) {
+        let context = context(conn.number, &conn.peer, &conn.local, self.now, &self.view);
+        let words = conn.queue.words(|| self.pool.take());
+        let before = words.len();
+        conn.output.apart(words, |out| conn.session.compose(asked.reply, key, echo, answer, &context, out));
+        conn.queue.fill_composed(sequence, before, asked.read_ns);
+    }
+
+    /// Hands on what is answered and waits for nothing any more.
+    pub(super) fn compose_ready(&mut self, conn: &mut Connection) {
+        while let Some(waiting) = conn.queue.pop_ready() {
+            match waiting {
+                Waiting::Asked(_) => {}
+                Waiting::Composed(_) if conn.phase != Phase::Open => {}
+                Waiting::Composed(composed) => {
+                    conn.output.prepare(|| self.pool.take());
+                    conn.output.tail().extend_from_slice(conn.queue.words_of(&composed));
+                    self.waited.add_many(composed.read_ns, u64::from(composed.parts));
+                    conn.answered += u64::from(composed.parts);
+                }
+                Waiting::Kept(kept) => {
+                    let reply = (kept.reply, kept.read_ns);
+                    self.compose_first(conn, reply, (kept.key(), kept.echo()), &kept.answer());
+                    if kept.closes && conn.phase == Phase::Open {
+                        self.end_by_answer(conn, &kept.reply);
+                    }
+                    self.drop_kept(kept);
+                }
+            }
+        }
+        conn.queue.unused_words().into_iter().for_each(|words| self.pool.give(words));
+    }
+
+    /// Lets go of an answer that is composed, or that nobody wants.
+    #[expect(clippy::boxed_local, reason = "it is taken out of its box here")]
+    pub(super) fn drop_kept(&mut self, kept: Box<Kept>) {
+        let (bytes, chain) = kept.into_parts();
+        self.pool.give(bytes);
+        self.discard(chain);
+    }
+}
+
+/// Puts an answer behind others that are not there yet: in words if it may be, else as it is.
+pub(super) fn wait_behind(
+    conn: &mut Connection,
+    part: &Part<'_>,
+    (key, answer, read_ns): (&[u8], Answer<'_>, u64),
+    pool: &mut Pool,
+    (now, view): (Millis, &View),
+) {
+    let free = conn.session.free(&part.reply).is_some() && !matches!(part.work, Work::Close);
+    if !free || !conn.queue.composes() || answer.is_lent() {
+        return conn.queue.keep(Kept::take_over(part, read_ns, key, answer, pool));
+    }
+    let context = context(conn.number, &conn.peer, &conn.local, now, view);
+    let words = conn.queue.words(|| pool.take());
+    let before = words.len();
+    conn.output.apart(words, |out| conn.session.compose(part.reply, key, part.echo, &answer, &context, out));
+    conn.queue.composed(before, read_ns);
+}

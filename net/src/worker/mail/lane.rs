@@ -1,0 +1,148 @@
+//! One shard's way to another.
+
+use super::RESUME_PLACES;
+use super::batch::{Ask, AskBytes, BATCH_ASKS, Batch, Note};
+use crate::transport::ConnId;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use torc_engine::runtime::mailbox::{Doorbell, Receiver, Sender};
+
+/// One shard's way to another.
+pub(crate) struct Lane {
+    pub(super) asks_out: Sender<Box<Batch>>,
+    pub(super) asks_in: Receiver<Box<Batch>>,
+    pub(super) answers_out: Sender<Box<Batch>>,
+    pub(super) answers_in: Receiver<Box<Batch>>,
+    pub(super) batches_max: usize,
+    /// Batches that the other shard has, and their memory.
+    pub(super) under_way: usize,
+    pub(super) bytes_under_way: usize,
+    /// Requests in them.
+    pub(super) asks_under_way: usize,
+    /// The batch that is being filled.
+    pub(super) open: Box<Batch>,
+    // Boxed as they travel: a batch is taken out and sent without being moved.
+    #[allow(clippy::vec_box)]
+    pub(super) spare: Vec<Box<Batch>>,
+    /// Notes for the next batch, in either direction.
+    pub(super) notes: Vec<Note>,
+    /// Connections that wait for a place, in their order.
+    pub(super) line: VecDeque<ConnId>,
+    pub(super) bell: Arc<Doorbell>,
+}
+
+impl Lane {
+    /// Sends a request with the next batch. False: there is no place for it now.
+    pub(crate) fn ask(&mut self, ask: &Ask<'_>, bytes: AskBytes<'_>) -> bool {
+        let length = bytes.key.len() + bytes.value.len() + bytes.echo.len();
+        if !self.open.takes(length, ask.room as usize) {
+            self.send();
+        }
+        if self.under_way >= self.batches_max || !self.open.takes(length, ask.room as usize) {
+            return false;
+        }
+        self.open.add(ask, bytes);
+        true
+    }
+
+    /// Requests that can be taken now, if they are short.
+    pub(crate) fn places(&self) -> usize {
+        let left = self.batches_max - self.under_way;
+        (left * BATCH_ASKS).saturating_sub(self.open.asks.len())
+    }
+
+    /// Hands the open batch to the ring, if it may go.
+    fn send(&mut self) {
+        if self.under_way >= self.batches_max {
+            return;
+        }
+        self.open.notes.append(&mut self.notes);
+        if self.open.is_empty() {
+            return;
+        }
+        let next = self.spare.pop().unwrap_or_default();
+        let mut batch = std::mem::replace(&mut self.open, next);
+        batch.sent_bytes = batch.capacity();
+        let (asks, bytes) = (batch.asks.len(), batch.sent_bytes);
+        match self.asks_out.send(batch) {
+            Ok(()) => {
+                self.under_way += 1;
+                self.bytes_under_way += bytes;
+                self.asks_under_way += asks;
+            }
+            // As many fit as may be under way; if not, the batch goes with the next call.
+            Err(batch) => self.spare.push(std::mem::replace(&mut self.open, batch)),
+        }
+    }
+
+    /// Lets a connection wait for a place.
+    pub(crate) fn wait(&mut self, conn: ConnId) {
+        self.line.push_back(conn);
+    }
+
+    /// Whether somebody waits for whom there are places.
+    pub(crate) fn has_resumable(&self) -> bool {
+        !self.line.is_empty() && self.places() >= RESUME_PLACES
+    }
+
+    /// Takes those out of the line, in their order, for whom there are places.
+    pub(crate) fn take_resumable(&mut self, resumed: &mut Vec<ConnId>) {
+        let count = (self.places() / RESUME_PLACES).min(self.line.len());
+        resumed.extend(self.line.drain(..count));
+    }
+
+    pub(crate) fn note(&mut self, note: Note) {
+        self.notes.push(note);
+    }
+
+    /// The next batch of requests from the other shard.
+    pub(crate) fn next_asked(&mut self) -> Option<Box<Batch>> {
+        self.asks_in.receive()
+    }
+
+    /// Sends the other shard's batch home, with its answers.
+    pub(crate) fn answer(&mut self, mut batch: Box<Batch>) {
+        batch.notes.append(&mut self.notes);
+        // The ring is as long as the other shard may have batches under way, so there is room.
+        let sent = self.answers_out.send(batch);
+        debug_assert!(sent.is_ok(), "every batch under way has a place for its answers");
+    }
+
+    /// The next own batch that has come home.
+    pub(crate) fn next_answered(&mut self) -> Option<Box<Batch>> {
+        let batch = self.answers_in.receive()?;
+        self.under_way -= 1;
+        self.bytes_under_way -= batch.sent_bytes;
+        self.asks_under_way -= batch.asks.len();
+        Some(batch)
+    }
+
+    /// Keeps an own batch for later use.
+    pub(crate) fn recycle(&mut self, mut batch: Box<Batch>) {
+        batch.clear();
+        self.spare.push(batch);
+    }
+
+    pub(super) fn is_quiet(&mut self) -> bool {
+        self.asks_in.is_empty() && self.answers_in.is_empty()
+    }
+
+    /// Shows the other side all that was written. True if it must be woken.
+    pub(super) fn publish(&mut self) -> bool {
+        self.send();
+        let asked = self.asks_out.publish();
+        let answered = self.answers_out.publish();
+        (asked || answered) && self.bell.ring()
+    }
+
+    /// Whether everything that was written has gone.
+    pub(super) fn has_sent_all(&self) -> bool {
+        self.notes.is_empty() && self.open.is_empty()
+    }
+
+    /// Memory of its batches, of those that the other shard has as well.
+    pub(super) fn bytes_held(&self) -> usize {
+        let here = self.open.capacity() + self.spare.iter().map(|batch| batch.capacity()).sum::<usize>();
+        here + self.bytes_under_way
+    }
+}

@@ -1,0 +1,105 @@
+//! Two or three shards without their loops.
+
+use super::batch::BATCH_ASKS;
+use super::*;
+
+fn ask(sequence: u32) -> Ask<'static> {
+    let from = Address { conn: ConnId { index: 1, generation: 2 }, sequence };
+    Ask::plain(from, What::Flush { at: None })
+}
+
+fn fill(lane: &mut Lane) -> u32 {
+    (0..).take_while(|sequence| lane.ask(&ask(*sequence), AskBytes::default())).count() as u32
+}
+
+#[test]
+fn two_shards_that_flood_each_other_still_answer() {
+    let mut mail = Mail::among(2, u64::MAX);
+    let (left, right) = mail.split_at_mut(1);
+    let (left, right) = (&mut left[0], &mut right[0]);
+    let count = fill(left.lane(1).unwrap());
+    assert_eq!(count as usize, BATCHES_PER_LANE.end() * BATCH_ASKS);
+    assert_eq!(fill(right.lane(0).unwrap()), count);
+    assert_eq!(left.shard_without_places(1), Some(1));
+    left.publish();
+    right.publish();
+    for (side, other) in [(&mut *left, 1), (&mut *right, 0)] {
+        let lane = side.lane(other).unwrap();
+        while let Some(batch) = lane.next_asked() {
+            lane.answer(batch);
+        }
+        side.publish();
+    }
+    let lane = left.lane(1).unwrap();
+    let batches: Vec<_> = std::iter::from_fn(|| lane.next_answered()).collect();
+    let answered = batches.iter().flat_map(|batch| batch.asks.iter().map(|ask| ask.from.sequence));
+    assert!(answered.eq(0..count));
+    assert_eq!((lane.places(), left.under_way()), (count as usize, 0));
+}
+
+#[test]
+fn who_waits_goes_on_in_order_as_places_come_back() {
+    let mut mail = Mail::among(2, u64::MAX);
+    let (left, right) = mail.split_at_mut(1);
+    let (lane, other) = (left[0].lane(1).unwrap(), right[0].lane(0).unwrap());
+    fill(lane);
+    let conn = |index| ConnId { index, generation: 0 };
+    (0..3).for_each(|index| lane.wait(conn(index)));
+    assert!(!lane.has_resumable());
+    lane.publish();
+    let batch = other.next_asked().unwrap();
+    other.answer(batch);
+    other.publish();
+    assert!(lane.next_answered().is_some());
+    let mut resumed = Vec::new();
+    lane.take_resumable(&mut resumed);
+    assert_eq!(resumed, [conn(0), conn(1), conn(2)]);
+}
+
+#[test]
+fn notes_travel_both_ways_though_no_batch_has_room() {
+    let mut mail = Mail::among(2, u64::MAX);
+    let (left, right) = mail.split_at_mut(1);
+    let (lane, other) = (left[0].lane(1).unwrap(), right[0].lane(0).unwrap());
+    fill(lane);
+    lane.publish();
+    let conn = ConnId { index: 7, generation: 0 };
+    lane.note(Note::Forget(conn));
+    other.note(Note::Forget(conn));
+    lane.publish();
+    assert!(!lane.has_sent_all());
+    let batch = other.next_asked().unwrap();
+    other.answer(batch);
+    other.publish();
+    let home = lane.next_answered().unwrap();
+    assert!(matches!(home.notes[..], [Note::Forget(_)]), "the other's note came with the answers");
+    lane.recycle(home);
+    lane.publish();
+    assert!(lane.has_sent_all());
+    let notes: usize = std::iter::from_fn(|| other.next_asked()).map(|batch| batch.notes.len()).sum();
+    assert_eq!(notes, 1);
+}
+
+#[test]
+fn requests_keep_their_bytes_apart() {
+    let mut batch = Batch::default();
+    let bytes = [("key", "value", "echo"), ("", "", ""), ("k", "", "e")];
+    for (key, value, echo) in bytes {
+        let bytes = AskBytes { key: key.as_bytes(), value: value.as_bytes(), echo: echo.as_bytes() };
+        batch.add(&ask(0), bytes);
+    }
+    for (number, (key, value, echo)) in bytes.into_iter().enumerate() {
+        let read = batch.bytes_of(number);
+        assert_eq!((read.key, read.value, read.echo), (key.as_bytes(), value.as_bytes(), echo.as_bytes()));
+    }
+}
+
+#[test]
+fn nobody_sleeps_over_a_batch() {
+    let mut mail = Mail::among(3, u64::MAX);
+    assert!(mail[2].announce_sleep());
+    assert!(mail[0].lane(2).unwrap().ask(&ask(0), AskBytes::default()));
+    assert!(mail[0].lane(2).unwrap().publish(), "the sleeper must be woken");
+    mail[2].awake();
+    assert!(!mail[2].announce_sleep());
+}
