@@ -3,7 +3,7 @@
 use crate::session::{Deadline, FreeReply, Once};
 use crate::transport::ConnId;
 use crate::worker::owned::{Options, OwnedAnswer, strip_op};
-use torc_engine::command::{Millis, Op};
+use torc_engine::command::{Body, Millis, Op, Write};
 use torc_engine::segments::{Lent, LentChain};
 
 /// Requests in a batch, at most.
@@ -75,14 +75,24 @@ impl Kind {
 
     fn is_of(&self, ask: &Ask<'_>) -> bool {
         let same = match (&self.what, &ask.what) {
-            // Reads, which are most, are compared where they are.
+            // Reads and writes, which are most, are compared where they are.
             (What::Keyed(Op::Read(own)), AskWhat::Keyed(Op::Read(read))) => own == read,
+            (What::Keyed(Op::Write(own)), AskWhat::Keyed(Op::Write(write))) => is_alike(own, write),
             (What::Keyed(own), AskWhat::Keyed(op)) => *own == strip_op(**op),
             (own, AskWhat::Other(what)) => own == what,
             _ => false,
         };
         same && self.once == ask.once && self.reply == ask.reply
     }
+}
+
+/// Whether two writes differ in the bytes of their values at most.
+fn is_alike(own: &Write<'_>, write: &Write<'_>) -> bool {
+    let &Write { mode, value, flags, expiry, compare, token, vivify, invalidate, want_old, leases } = write;
+    matches!((own.value, value), (Body::Bytes(_), Body::Bytes(_)))
+        && (own.mode, own.flags, own.expiry) == (mode, flags, expiry)
+        && (own.compare, own.token, own.vivify) == (compare, token, vivify)
+        && (own.invalidate, own.want_old, own.leases) == (invalidate, want_old, leases)
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -2,6 +2,7 @@
 
 use super::batch::BATCH_ASKS;
 use super::*;
+use torc_engine::command::{Expiry, Op, Write, WriteMode};
 
 fn ask(sequence: u32) -> Ask<'static> {
     let from = Address { conn: ConnId { index: 1, generation: 2 }, sequence };
@@ -102,4 +103,36 @@ fn nobody_sleeps_over_a_batch() {
     assert!(mail[0].lane(2).unwrap().publish(), "the sleeper must be woken");
     mail[2].awake();
     assert!(!mail[2].announce_sleep());
+}
+
+#[test]
+fn requests_share_a_kind_if_they_differ_in_key_and_value_alone() {
+    let from = Address { conn: ConnId { index: 1, generation: 2 }, sequence: 0 };
+    let mut batch = Batch::default();
+    let mut number = 0;
+    let mut kind_of = |op: Op<'_>| {
+        let what = AskWhat::Keyed(&op);
+        batch.add(&Ask { what, ..Ask::plain(from, What::UploadData) }, AskBytes::default());
+        number += 1;
+        *batch.kind_of(number - 1)
+    };
+    let set = Write::set(b"value");
+    let plain = kind_of(Op::Write(set));
+    assert_eq!(kind_of(Op::Write(Write::set(b"another"))), plain);
+    let others = [
+        Write { mode: WriteMode::Add, ..set },
+        Write { flags: 1, ..set },
+        Write { expiry: Expiry::At(1), ..set },
+        Write { compare: Some(1), ..set },
+        Write { token: Some(1), ..set },
+        Write { vivify: Some(Expiry::Never), ..set },
+        Write { invalidate: true, ..set },
+        Write { want_old: true, ..set },
+        Write { leases: true, ..set },
+    ];
+    let kinds: Vec<Kind> = others.into_iter().map(|write| kind_of(Op::Write(write))).collect();
+    for (number, kind) in kinds.iter().enumerate() {
+        assert!(*kind != plain && !kinds[..number].contains(kind), "{kind:?}");
+    }
+    assert_eq!(kind_of(Op::Write(set)), plain);
 }
