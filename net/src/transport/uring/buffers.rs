@@ -66,6 +66,11 @@ impl BufferRing {
         Ok(buffers)
     }
 
+    /// Bytes of a buffer.
+    pub(super) fn buffer_bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Makes the ring known to the kernel.
     ///
     /// # Safety

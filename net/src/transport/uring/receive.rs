@@ -7,7 +7,7 @@ use super::socket::Receive;
 use super::user_data::{self, Operation};
 use crate::transport::{BufferId, ConnId, Event, Transport};
 use io_uring::types::Fd;
-use io_uring::{cqueue, opcode};
+use io_uring::{cqueue, opcode, squeue};
 use std::os::fd::AsRawFd;
 
 /// Poll events of a connection that is gone, not only its client's side.
@@ -20,7 +20,16 @@ impl Uring {
             return;
         }
         socket.receive = Receive::Armed;
-        let receive = opcode::RecvMulti::new(Fd(socket.fd.as_raw_fd()), buffers::GROUP).build();
+        let fd = Fd(socket.fd.as_raw_fd());
+        let receive = if socket.rationed {
+            // The kernel fills as much of the buffer as there is room for.
+            opcode::Recv::new(fd, std::ptr::null_mut(), 0)
+                .buf_group(buffers::GROUP)
+                .build()
+                .flags(squeue::Flags::BUFFER_SELECT)
+        } else {
+            opcode::RecvMulti::new(fd, buffers::GROUP).build()
+        };
         self.in_flight += 1;
         self.push(receive.user_data(user_data::encode(Operation::Receive, conn)));
     }
@@ -52,6 +61,7 @@ impl Uring {
     pub(super) fn resume_receive(&mut self, conn: ConnId) {
         let Some(socket) = self.sockets.find(conn) else { return };
         socket.reading = true;
+        socket.rationed = true;
         self.arm_receive(conn);
     }
 
@@ -80,6 +90,7 @@ impl Uring {
         let closing = socket.closing;
         match (result, buffer) {
             (1.., Some(id)) if !closing => {
+                socket.rationed &= result as usize == self.buffers.buffer_bytes();
                 events.push(Event::Received { conn, buffer: BufferId(id), len: result as u32 });
             }
             (_, Some(id)) => self.buffers.recycle(id),
@@ -132,10 +143,11 @@ mod tests {
     use super::*;
     use crate::transport::sockets::SocketsConfig;
     use std::io::Write;
-    use std::net::{TcpListener, TcpStream};
+    use std::net::{SocketAddr, TcpListener, TcpStream};
     use std::time::Duration;
 
     const BUFFERS: usize = 8;
+    const BUFFER_BYTES: usize = 1024;
     const CLIENTS: usize = 32;
 
     /// Turns until nothing more happens; the buffers that were received into.
@@ -151,16 +163,50 @@ mod tests {
         received
     }
 
-    #[test]
-    fn as_many_receive_again_as_there_are_buffers() {
-        if crate::transport::uring::probe().is_err() {
-            return;
-        }
+    /// A transport that listens; none where io_uring is refused.
+    fn listening() -> Option<(Uring, SocketAddr)> {
+        crate::transport::uring::probe().ok()?;
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let config =
-            SocketsConfig { listeners: vec![listener.into()], buffers: BUFFERS as u16, buffer_bytes: 1024 };
-        let mut uring = Uring::new(config).unwrap();
+        let (listeners, buffers) = (vec![listener.into()], BUFFERS as u16);
+        let config = SocketsConfig { listeners, buffers, buffer_bytes: BUFFER_BYTES as u32 };
+        Some((Uring::new(config).unwrap(), address))
+    }
+
+    #[test]
+    fn who_was_paused_is_read_a_buffer_a_turn_until_it_has_sent_less() {
+        let Some((mut uring, address)) = listening() else { return };
+        let mut client = TcpStream::connect(address).unwrap();
+        let conn = std::iter::repeat_with(|| {
+            let mut events = Vec::new();
+            uring.turn(Some(Duration::from_millis(2)), &mut events).unwrap();
+            events
+        })
+        .take(1000)
+        .flatten()
+        .find_map(|event| match event {
+            Event::Accepted { conn, .. } => Some(conn),
+            _ => None,
+        })
+        .expect("it was accepted");
+        uring.pause(conn);
+        turn_until_quiet(&mut uring);
+        client.write_all(&[1; 4 * BUFFER_BYTES + 1]).unwrap();
+        assert_eq!(turn_until_quiet(&mut uring).len(), 0);
+        uring.resume(conn);
+        let mut of_turns = Vec::new();
+        for _ in 0..20 {
+            let mut events = Vec::new();
+            uring.turn(Some(Duration::from_millis(2)), &mut events).unwrap();
+            of_turns.extend(Some(events.len()).filter(|&count| count > 0));
+        }
+        assert_eq!(of_turns, [1; 5]);
+        assert!(!uring.sockets.find(conn).unwrap().rationed, "the last buffer was not filled");
+    }
+
+    #[test]
+    fn as_many_receive_again_as_there_are_buffers() {
+        let Some((mut uring, address)) = listening() else { return };
         let mut clients: Vec<_> = (0..CLIENTS).map(|_| TcpStream::connect(address).unwrap()).collect();
         clients.iter_mut().for_each(|client| client.write_all(b"x").unwrap());
         let mut held = turn_until_quiet(&mut uring);

@@ -24,6 +24,9 @@ pub(super) struct Socket {
     pub(super) receive: Receive,
     /// The worker wants bytes (not paused).
     pub(super) reading: bool,
+    /// It sent faster than it was served: it is read one buffer a turn, until one is not filled. A multishot receive takes
+    /// dozens in one turn, which others have to wait for.
+    pub(super) rationed: bool,
     /// The client will send no more.
     pub(super) ended: bool,
     pub(super) closing: bool,
@@ -87,6 +90,7 @@ impl Sockets {
             fd,
             receive: Receive::Idle,
             reading: true,
+            rationed: false,
             ended: false,
             closing: false,
             sending: Pieces::default(),
