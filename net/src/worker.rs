@@ -63,10 +63,10 @@ const ROUND_CONNECTIONS: usize = 64;
 /// Of them, those that wait with input of earlier rounds, if there are others as well.
 const ROUND_READY: usize = ROUND_CONNECTIONS / 2;
 /// Parts of one connection in a round, and in a turn; what is behind them waits for its next turn.
-const CONNECTION_PARTS: usize = 128;
+const CONNECTION_PARTS: usize = 64;
 const TURN_CONNECTION_PARTS: usize = 256;
 /// Parts and parsed bytes after which a turn begins no other round.
-const TURN_PARTS: usize = 1024;
+const TURN_PARTS: usize = 512;
 const TURN_BYTES: usize = 1 << 20;
 /// Parts whose buckets and items are fetched ahead together: few enough that they are still in the cache.
 const BATCH_PARTS: usize = 64;

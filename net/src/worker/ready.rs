@@ -190,7 +190,7 @@ impl Core {
     fn parts_max(&self) -> usize {
         #[cfg(test)]
         if self.has(super::bug::Bug::EndlessBudget) {
-            return CONNECTION_PARTS;
+            return 2 * CONNECTION_PARTS;
         }
         self.budget.parts(CONNECTION_PARTS)
     }
