@@ -466,7 +466,7 @@ fn is_refused_late(work: &Work<'_>) -> bool {
 ///
 /// The seam of a second tier is here. No shard gives [`Outcome::Pending`] yet, and one that did would be answered
 /// as having no place to wait. With a tier the part waits in its connection's queue as one that another shard has
-/// been asked for ([`Waiting::Asked`]): the ticket takes the place of the shard, the answer is
+/// been asked for ([`Asked`](super::queue::Waiting::Asked)): the ticket takes the place of the shard, the answer is
 /// delivered as mail is ([`Core::read_mail`]), and the command is executed again from its lookup. Another shard's
 /// batch goes home when that has happened: its place is reserved already. Nothing is recorded of a pending change, so a repeat of it finds nothing and waits, too.
 #[inline]

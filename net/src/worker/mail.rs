@@ -21,7 +21,7 @@ mod batch;
 mod lane;
 
 pub(crate) use batch::{
-    Address, Answered, AnsweredWith, Ask, AskBytes, AskWhat, Batch, Kind, Note, Posted, What,
+    Address, Answered, AnsweredWith, Ask, AskBytes, AskWhat, BATCH_ASKS, Batch, Kind, Note, Posted, What,
 };
 pub(crate) use lane::Lane;
 
@@ -36,6 +36,8 @@ const BATCHES: usize = 64;
 const BATCHES_PER_LANE: std::ops::RangeInclusive<usize> = 2..=16;
 /// Places that must be there for a connection to go on, which may use more or fewer of them.
 pub(crate) const RESUME_PLACES: usize = 64;
+/// Places that are left to connections that ask for little: they would stand in line behind all that pipeline.
+pub(crate) const LEFT_PLACES: usize = BATCH_ASKS;
 
 /// A shard's lanes to all others.
 pub(crate) struct Mail {

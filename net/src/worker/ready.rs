@@ -17,7 +17,7 @@
 use super::connection::{Connection, Phase};
 use super::core::Core;
 use super::input::Input;
-use super::mail::RESUME_PLACES;
+use super::mail::{LEFT_PLACES, RESUME_PLACES};
 use super::{CONNECTION_PARTS, Span, TURN_CONNECTION_PARTS};
 use crate::metrics::CloseReason;
 use crate::session::{Parsed, Part, Scratch};
@@ -117,7 +117,7 @@ impl Core {
     /// A shard that has not the places for one more source beside so many of this round: what they ask for would be
     /// copied, to wait for a place.
     fn shard_short_of_places(&self, sources: usize) -> Option<u16> {
-        self.mail.shard_without_places(RESUME_PLACES * (sources + 1))
+        self.mail.shard_without_places(RESUME_PLACES * (sources + 1) + LEFT_PLACES)
     }
 
     /// Takes the input of the next connection that is ready, for a round that has so many sources already.

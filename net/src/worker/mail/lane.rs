@@ -1,7 +1,7 @@
 //! One shard's way to another.
 
-use super::RESUME_PLACES;
 use super::batch::{Ask, AskBytes, BATCH_ASKS, Batch, Note};
+use super::{LEFT_PLACES, RESUME_PLACES};
 use crate::transport::ConnId;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -82,12 +82,13 @@ impl Lane {
 
     /// Whether somebody waits for whom there are places.
     pub(crate) fn has_resumable(&self) -> bool {
-        !self.line.is_empty() && self.places() >= RESUME_PLACES
+        !self.line.is_empty() && self.places() >= RESUME_PLACES + LEFT_PLACES
     }
 
     /// Takes those out of the line, in their order, for whom there are places.
     pub(crate) fn take_resumable(&mut self, resumed: &mut Vec<ConnId>) {
-        let count = (self.places() / RESUME_PLACES).min(self.line.len());
+        let places = self.places().saturating_sub(LEFT_PLACES);
+        let count = (places / RESUME_PLACES).min(self.line.len());
         resumed.extend(self.line.drain(..count));
     }
 

@@ -48,13 +48,18 @@ fn who_waits_goes_on_in_order_as_places_come_back() {
     (0..3).for_each(|index| lane.wait(conn(index)));
     assert!(!lane.has_resumable());
     lane.publish();
-    let batch = other.next_asked().unwrap();
-    other.answer(batch);
-    other.publish();
-    assert!(lane.next_answered().is_some());
-    let mut resumed = Vec::new();
-    lane.take_resumable(&mut resumed);
-    assert_eq!(resumed, [conn(0), conn(1), conn(2)]);
+    let mut come_home = || {
+        let batch = other.next_asked().unwrap();
+        other.answer(batch);
+        other.publish();
+        assert!(lane.next_answered().is_some());
+        let mut resumed = Vec::new();
+        lane.take_resumable(&mut resumed);
+        resumed
+    };
+    assert_eq!(come_home(), [], "the last places are left to who asks for little");
+    assert_eq!(come_home(), [conn(0), conn(1), conn(2)]);
+    assert!(lane.ask(&ask(0), AskBytes::default()));
 }
 
 #[test]
