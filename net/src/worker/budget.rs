@@ -33,10 +33,10 @@ const SHORT_PARTS: usize = 16;
 const EXHAUSTED_PARTS: usize = 4;
 /// Who holds less than this is no hoarder.
 const HOARD_BYTES: usize = 8 << 10;
-/// Share of the grant that the stock of buffers may take: it waits for nobody, so nothing else would end it.
-const STOCK_SHARE: usize = 8;
 /// The same while memory is exhausted, as many together may hold all of it.
 const SMALL_BYTES: usize = 1 << 10;
+/// Share of the grant that the stock of buffers may take: it waits for nobody, so nothing else would end it.
+const STOCK_SHARE: usize = 8;
 /// Milliseconds between two looks for connections to close while memory is exhausted.
 const LOOK_MS: u64 = 20;
 /// The same while memory is short.

@@ -2,14 +2,16 @@
 
 use super::connection::{Connection, Phase};
 use super::core::{Core, context, perform};
-use super::mail::{Answered, AnsweredWith, Ask, AskBytes, AskWhat, Batch, Kind, Note, Posted, What};
+use super::mail::{
+    Answered, AnsweredWith, Ask, AskBytes, AskWhat, Batch, Kind, Note, OwnedAnswered, Posted, What,
+};
 use super::owned::{Kept, OwnedAnswer, OwnedPart, fill_command, op_value};
 use super::queue::{Asked, Place};
 use super::uploads::ForeignUpload;
 use crate::metrics::{CommandClass, OutcomeClass};
 use crate::session::{Answer, FreeReply, Part, Session, Work, lent_cost};
 use crate::transport::ConnId;
-use torc_engine::command::{Command, Millis};
+use torc_engine::command::{Command, Millis, Op};
 use torc_engine::segments::LentChain;
 
 /// Batches taken from one shard in a turn.
@@ -345,36 +347,10 @@ impl Core {
     fn answer(&mut self, shard: u16, batch: &mut Batch, number: usize) {
         // Taken out, so that the request's bytes can be read while the answer's are written.
         let mut out = std::mem::take(&mut batch.answer_bytes);
-        let Posted { hash, from, deadline, tag, .. } = batch.asks[number];
+        let Posted { from, deadline, .. } = batch.asks[number];
         let over = deadline.is_over(self.now);
-        let (with, owned) = match batch.kind_of(number) {
-            Kind { what: What::Keyed(op), once, reply } if !over => {
-                let AskBytes { key, value, echo } = batch.bytes_of(number);
-                let command = fill_command(key, op, value);
-                // The fewer segments may still be pinned, the less is lent: what is not too long is copied first, then the
-                // others have to be asked for later.
-                let short = self.shard.is_short_of_pins();
-                let copied_max = if short { COPIED_BYTES_MAX.saturating_sub(out.len()) } else { 0 };
-                if self.would_pin(&command, hash).is_some_and(|length| length > copied_max as u64) {
-                    (AnsweredWith::Owned, Some((OwnedAnswer::Later, None)))
-                } else {
-                    let (outcomes, stats) = (&mut self.outcomes, &self.stats);
-                    let answer = perform(&mut self.shard, outcomes, stats, &command, hash, *once, self.now);
-                    match reply {
-                        Some(reply) if !answer.is_lent() => {
-                            let context = context(0, "", "", self.now, &self.view);
-                            self.apart.apart(&mut out, |words| {
-                                reply.compose(tag, (key, echo), &answer, &context, words);
-                            });
-                            if let Some(counts) = self.apart.errors().take() {
-                                self.stats.errors_answered(reply.protocol(), counts);
-                            }
-                            (AnsweredWith::Words, None)
-                        }
-                        _ => (AnsweredWith::Owned, Some(OwnedAnswer::of(answer, &mut out, copied_max))),
-                    }
-                }
-            }
+        let (with, owned) = match &batch.kind_of(number).what {
+            What::Keyed(op) if !over => self.answer_keyed(batch, number, op, &mut out),
             _ => match self.answer_other(batch, number, (shard, from.conn), over, &mut out) {
                 (None, _) => (AnsweredWith::Nothing, None),
                 (Some(answer), chain) => (AnsweredWith::Owned, Some((answer, chain))),
@@ -382,6 +358,39 @@ impl Core {
         };
         batch.answer_bytes = out;
         batch.answered(with, owned);
+    }
+
+    /// Executes a command on a key, and writes its answer as far as this shard can.
+    #[inline]
+    fn answer_keyed(
+        &mut self,
+        batch: &Batch,
+        number: usize,
+        op: &Op<'static>,
+        out: &mut Vec<u8>,
+    ) -> (AnsweredWith, Option<OwnedAnswered>) {
+        let Posted { hash, tag, .. } = batch.asks[number];
+        let &Kind { once, reply, .. } = batch.kind_of(number);
+        let AskBytes { key, value, echo } = batch.bytes_of(number);
+        let command = fill_command(key, op, value);
+        // The fewer segments may still be pinned, the less is lent: what is not too long is copied first, then the
+        // others have to be asked for later.
+        let short = self.shard.is_short_of_pins();
+        let copied_max = if short { COPIED_BYTES_MAX.saturating_sub(out.len()) } else { 0 };
+        if self.would_pin(&command, hash).is_some_and(|length| length > copied_max as u64) {
+            return (AnsweredWith::Owned, Some((OwnedAnswer::Later, None)));
+        }
+        let (outcomes, stats) = (&mut self.outcomes, &self.stats);
+        let answer = perform(&mut self.shard, outcomes, stats, &command, hash, once, self.now);
+        let Some(reply) = reply.filter(|_| !answer.is_lent()) else {
+            return (AnsweredWith::Owned, Some(OwnedAnswer::of(answer, out, copied_max)));
+        };
+        let context = context(0, "", "", self.now, &self.view);
+        self.apart.apart(out, |words| reply.compose(tag, (key, echo), &answer, &context, words));
+        if let Some(counts) = self.apart.errors().take() {
+            self.stats.errors_answered(reply.protocol(), counts);
+        }
+        (AnsweredWith::Words, None)
     }
 
     /// Does what is asked if that is more than a command on a key, or comes too late.

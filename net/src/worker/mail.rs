@@ -21,7 +21,8 @@ mod batch;
 mod lane;
 
 pub(crate) use batch::{
-    Address, Answered, AnsweredWith, Ask, AskBytes, AskWhat, BATCH_ASKS, Batch, Kind, Note, Posted, What,
+    Address, Answered, AnsweredWith, Ask, AskBytes, AskWhat, BATCH_ASKS, Batch, Kind, Note, OwnedAnswered,
+    Posted, What,
 };
 pub(crate) use lane::Lane;
 

@@ -120,7 +120,7 @@ pub(crate) enum Note {
 pub(crate) struct AskBytes<'a> {
     pub(crate) key: &'a [u8],
     pub(crate) value: &'a [u8],
-    /// What the answer repeats: only the asker looks at it.
+    /// What the answer repeats.
     pub(crate) echo: &'a [u8],
 }
 
