@@ -93,6 +93,10 @@ pub trait Transport {
     fn pause(&mut self, conn: ConnId);
     fn resume(&mut self, conn: ConnId);
 
+    /// Reads a client that sends faster than it is served in small pieces, so that the others do not wait for that. The
+    /// transport ends this when the client sends less.
+    fn ration(&mut self, _conn: ConnId) {}
+
     /// Ends a connection; `Closed` follows.
     fn close(&mut self, conn: ConnId);
 

@@ -256,10 +256,15 @@ impl Core {
     fn pause_or_resume(&mut self, conn: &mut Connection, transport: &mut impl Transport) {
         // A request that is longer than the bound is not parsed before it is there.
         let backlog = if conn.has_input() { conn.input.len() } else { 0 };
-        let short = self.is_short_of_memory(conn);
-        if !conn.paused && (conn.parked || short || backlog > BACKLOG_BYTES) && conn.phase == Phase::Open {
+        let (short, floods) = (self.is_short_of_memory(conn), backlog > BACKLOG_BYTES);
+        if !conn.paused && (conn.parked || short || floods) && conn.phase == Phase::Open {
             conn.paused = true;
             transport.pause(conn.id);
+            // Not for want of memory: requests of thousands would all grow piece by piece then, and the allocator be left
+            // with holes between the pieces.
+            if floods {
+                transport.ration(conn.id);
+            }
         } else if conn.paused && !conn.parked && !short && backlog <= BACKLOG_BYTES / 2 {
             conn.paused = false;
             transport.resume(conn.id);

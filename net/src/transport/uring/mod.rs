@@ -362,6 +362,12 @@ impl Transport for Uring {
         self.resume_receive(conn);
     }
 
+    fn ration(&mut self, conn: ConnId) {
+        if let Some(socket) = self.sockets.find(conn) {
+            socket.rationed = true;
+        }
+    }
+
     fn close(&mut self, conn: ConnId) {
         let Some(socket) = self.sockets.find(conn) else { return };
         if socket.closing {

@@ -61,7 +61,6 @@ impl Uring {
     pub(super) fn resume_receive(&mut self, conn: ConnId) {
         let Some(socket) = self.sockets.find(conn) else { return };
         socket.reading = true;
-        socket.rationed = true;
         self.arm_receive(conn);
     }
 
@@ -174,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn who_was_paused_is_read_a_buffer_a_turn_until_it_has_sent_less() {
+    fn who_is_rationed_is_read_a_buffer_a_turn_until_it_has_sent_less() {
         let Some((mut uring, address)) = listening() else { return };
         let mut client = TcpStream::connect(address).unwrap();
         let conn = std::iter::repeat_with(|| {
@@ -193,6 +192,7 @@ mod tests {
         turn_until_quiet(&mut uring);
         client.write_all(&[1; 4 * BUFFER_BYTES + 1]).unwrap();
         assert_eq!(turn_until_quiet(&mut uring).len(), 0);
+        uring.ration(conn);
         uring.resume(conn);
         let mut of_turns = Vec::new();
         for _ in 0..20 {
