@@ -15,7 +15,7 @@ use crate::{
         shape::{Shape, Timing},
     },
     load::{Protocol, seconds, with_codec},
-    report::{Figures, write_json},
+    report::{Figures, write_json_lines},
     workload::{
         args::{Workload, WorkloadArgs},
         wire_bytes,
@@ -37,7 +37,7 @@ pub struct CeilingArgs {
     /// Load before each measurement, seconds
     #[arg(long, default_value_t = 0.5, value_name = "S")]
     warmup: f64,
-    /// Writes the results to this file
+    /// Writes the results to this file, a line of JSON each
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
     #[command(flatten)]
@@ -98,7 +98,7 @@ pub fn run(args: &CeilingArgs, own_subcommand: &[&str]) -> Result<(), BenchError
         }
     }
     match &args.json {
-        Some(path) => write_json(path, &rows),
+        Some(path) => write_json_lines(path, &rows),
         None => Ok(()),
     }
 }

@@ -16,7 +16,7 @@ use crate::{
         pace::{Arrivals, OpenLoop, Pace, Rate},
     },
     process::{affinity, probe::Probe, socket_owner},
-    report::{Figures, write_json},
+    report::{Figures, write_json_lines},
     workload::{
         Mixed, Sweep,
         args::{Workload, WorkloadArgs, WorkloadText},
@@ -116,7 +116,7 @@ pub struct LoadArgs {
     workload: WorkloadArgs,
 }
 
-/// What a run's JSON file holds.
+/// The line that a run's JSON file holds.
 #[derive(Serialize)]
 struct LoadReport<'a> {
     protocol: Protocol,
@@ -165,7 +165,7 @@ pub fn run(args: &LoadArgs) -> Result<(), BenchError> {
     };
     println!("{}", report.results);
     if let Some(path) = &args.json {
-        write_json(path, &report)?;
+        write_json_lines(path, &[report])?;
     }
     if probe.is_none() {
         eprintln!("the server's process is not known: give --pid to see what it costs");

@@ -135,11 +135,14 @@ impl Figures {
     }
 }
 
-/// Writes anything as indented JSON.
-pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<(), BenchError> {
+/// Writes a line of JSON an item.
+pub(crate) fn write_json_lines(path: &Path, items: &[impl Serialize]) -> Result<(), BenchError> {
     let action = || format!("writing {}", path.display());
-    let mut text =
-        serde_json::to_string_pretty(value).map_err(|error| BenchError::io(action())(error.into()))?;
-    text.push('\n');
+    let mut text = String::new();
+    for item in items {
+        let line = serde_json::to_string(item).map_err(|error| BenchError::io(action())(error.into()))?;
+        text.push_str(&line);
+        text.push('\n');
+    }
     fs::write(path, text).map_err(BenchError::io(action()))
 }

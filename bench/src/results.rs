@@ -1,4 +1,4 @@
-//! Kept results: a folder a measurement, with `README.md` (setting and tables) and `raw.json`
+//! Kept results: a folder a measurement, with `README.md` (setting and tables) and `raw.jsonl`
 //! (every figure). A folder is made once and never written again.
 
 use std::{
@@ -9,12 +9,13 @@ use std::{
 
 use clap::Args;
 use serde::Serialize;
+use serde_json::{Map, Value, json};
 
 use crate::{
     error::BenchError,
     lab::{Cores, contender::Contender},
     process::machine::Machine,
-    report::write_json,
+    report::write_json_lines,
 };
 
 /// Where results are kept.
@@ -140,12 +141,30 @@ impl Folder {
 
     /// Writes both files and prints the page.
     pub fn write(&self, page: &str, raw: &impl Serialize) -> Result<(), BenchError> {
-        write_json(&self.0.join("raw.json"), raw)?;
+        write_json_lines(&self.0.join("raw.jsonl"), &lines(raw)?)?;
         let path = self.0.join("README.md");
         fs::write(&path, page).map_err(BenchError::io(format!("writing {}", path.display())))?;
         println!("{page}\nkept in {}", self.0.display());
         Ok(())
     }
+}
+
+/// A result as the lines of its file: what all measurements share, then a line a measurement, under
+/// the name of the list that it comes from.
+fn lines(raw: &impl Serialize) -> Result<Vec<Value>, BenchError> {
+    let raw = serde_json::to_value(raw).map_err(|error| BenchError::Invalid(error.to_string()))?;
+    let Value::Object(fields) = raw else {
+        return Ok(vec![raw]);
+    };
+    let (mut shared, mut measurements) = (Map::new(), Vec::new());
+    for (name, value) in fields {
+        match value {
+            Value::Array(items) => measurements.extend(items.into_iter().map(|item| json!({ &name: item }))),
+            value => _ = shared.insert(name, value),
+        }
+    }
+    measurements.insert(0, Value::Object(shared));
+    Ok(measurements)
 }
 
 /// Today's date, UTC.
@@ -187,8 +206,10 @@ mod tests {
         let path = std::env::temp_dir().join(format!("torc-bench-folder-{}", std::process::id()));
         let args = OutArgs { out: Some(path.clone()), topic: None };
         let folder = Folder::create(&args, "x").unwrap();
-        folder.write("# page", &[1, 2]).unwrap();
+        folder.write("# page", &json!({ "runs": [{ "at": 1 }, { "at": 2 }], "rounds": 5 })).unwrap();
         assert_eq!(fs::read_to_string(path.join("README.md")).unwrap(), "# page");
+        let raw = fs::read_to_string(path.join("raw.jsonl")).unwrap();
+        assert_eq!(raw, "{\"rounds\":5}\n{\"runs\":{\"at\":1}}\n{\"runs\":{\"at\":2}}\n");
         let error = Folder::create(&args, "x").unwrap_err().to_string();
         assert!(error.starts_with("--out"), "{error}");
         fs::remove_dir_all(path).unwrap();

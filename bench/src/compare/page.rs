@@ -26,7 +26,7 @@ pub(super) fn page(comparison: &Comparison) -> String {
     for load in [Load::Saturation, Load::Fixed] {
         run_table(&mut page, comparison, load);
     }
-    let _ = writeln!(page, "\nEvery round is in `raw.json`. Method: `docs/benchmarks.md`.");
+    let _ = writeln!(page, "\nEvery round is in `raw.jsonl`. Method: `docs/benchmarks.md`.");
     page
 }
 

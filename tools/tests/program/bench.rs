@@ -1,5 +1,9 @@
 //! `torc bench`, small: that it loads a server in every protocol and counts what came back. No figure is judged.
 
+use std::path::Path;
+
+use serde_json::Value;
+
 use crate::harness::{Server, finish, stderr_of, torc};
 
 #[test]
@@ -21,7 +25,7 @@ fn a_load_counts_its_answers_in_every_protocol() {
         let output = finish(command.arg(&file));
         assert!(output.status.success(), "{protocol}: {}", stderr_of(&output));
         let text = std::fs::read_to_string(&file).expect("results");
-        let results = &serde_json::from_str::<serde_json::Value>(&text).expect("JSON")["results"];
+        let results = &serde_json::from_str::<Value>(&text).expect("JSON")["results"];
         let count = |name: &str| results[name].as_u64().unwrap_or_else(|| panic!("no {name}: {text}"));
         assert_eq!(
             (count("operations"), count("misses"), count("refused")),
@@ -43,13 +47,11 @@ fn floods_are_measured_in_each_protocol_that_has_them() {
     command.args(["bench", "tail", "--experiments=flood", "--pairs=1", "--seconds=0.1", "--warmup=0.1"]);
     let output = finish(command.args(["--keys=1000", "--out"]).arg(&folder));
     assert!(output.status.success(), "{}", stderr_of(&output));
-    let text = std::fs::read_to_string(folder.join("raw.json")).expect("results");
-    let results: serde_json::Value = serde_json::from_str(&text).expect("JSON");
-    let runs = results["flood_runs"].as_array().expect("runs");
+    let runs = measurements(&folder, "flood_runs");
     let torc = runs.iter().filter(|run| run["server"] == "torc");
     let floods: Vec<&str> = torc.filter_map(|run| run["flood"].as_str()).collect();
     assert_eq!(floods, ["get", "get", "set", "set", "mn", "ping", "mget"]);
-    assert!(runs.iter().all(|run| run["figures"]["misses"] == 0), "{text}");
+    assert!(runs.iter().all(|run| run["figures"]["misses"] == 0), "{runs:?}");
 }
 
 #[test]
@@ -64,10 +66,15 @@ fn two_shards_are_held_against_one() {
     command.args(["--rounds=1", "--seconds=0.1", "--warmup=0.1", "--keys=1000", "--memory-mib=256", "--out"]);
     let output = finish(command.arg(&folder));
     assert!(output.status.success(), "{}", stderr_of(&output));
-    let text = std::fs::read_to_string(folder.join("raw.json")).expect("results");
-    let results: serde_json::Value = serde_json::from_str(&text).expect("JSON");
-    let count = |name: &str| results[name].as_array().map_or(0, Vec::len);
-    assert_eq!((count("runs"), count("verdicts"), count("fill_verdicts")), (12, 4, 1), "{text}");
+    let count = |list: &str| measurements(&folder, list).len();
+    assert_eq!((count("runs"), count("verdicts"), count("fill_verdicts")), (12, 4, 1));
+}
+
+/// The lines of a kept result that come from one of its lists.
+fn measurements(folder: &Path, list: &str) -> Vec<Value> {
+    let text = std::fs::read_to_string(folder.join("raw.jsonl")).expect("results");
+    let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+    lines.filter_map(|line| line.get(list).cloned()).collect()
 }
 
 /// The generator needs a core beside the server's.
