@@ -1,4 +1,4 @@
-//! Load generator, ceilings and comparisons: the tool that says what Torc and its peers cost.
+//! Load generator, floor and comparisons: the tool that says what Torc and its peers cost.
 //!
 //! Goals: the same measurement for every server (RESP, memcached text, the native protocol), from
 //! a generator that is cheap enough to saturate a server core from one core; figures that a reader
@@ -7,7 +7,7 @@
 //! Non-goals: a client library, load from several machines.
 //!
 //! ```text
-//!   load (one run)   ceiling   compare   ...          commands, one file each
+//!   load (one run)    floor    compare   ...          commands, one file each
 //!        |              |         |
 //!        +--- workload -+- echo --+--- process        what is asked; bare servers; /proc, children
 //!        |
@@ -16,11 +16,11 @@
 //!
 //! The `torc` program calls [`run`] for `torc bench ...`.
 
-pub mod ceiling;
 pub mod codec;
 pub mod compare;
 pub mod echo;
 mod error;
+pub mod floor;
 pub mod footprint;
 pub mod generator;
 pub mod idle;
@@ -52,8 +52,8 @@ pub struct BenchArgs {
 
 #[derive(Clone, Debug, Subcommand)]
 enum BenchCommand {
-    /// What bare echo servers cost for this workload: the floor under every server's cost
-    Ceiling(Box<ceiling::CeilingArgs>),
+    /// The floor: what a bare echo server costs for the bytes of this workload
+    Floor(Box<floor::FloorArgs>),
     /// Torc beside redis-server and memcached, round by round, kept under bench/results
     Compare(Box<compare::CompareArgs>),
     /// The miss ratio on a real request trace
@@ -77,7 +77,7 @@ enum BenchCommand {
 pub fn run(args: BenchArgs, own_subcommand: &[&str]) -> Result<ExitCode, BenchError> {
     match args.command {
         None => load::run(&args.load)?,
-        Some(BenchCommand::Ceiling(args)) => ceiling::run(&args, own_subcommand)?,
+        Some(BenchCommand::Floor(args)) => floor::run(&args, own_subcommand)?,
         Some(BenchCommand::Compare(args)) => compare::run(&args, own_subcommand)?,
         Some(BenchCommand::Trace(args)) => replay::run(&args)?,
         Some(BenchCommand::Tail(args)) => tail::run(&args)?,

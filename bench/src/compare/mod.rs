@@ -5,18 +5,17 @@
 //! starting with another one. In every round each server is measured at saturation (closed loop)
 //! and at one fixed offered load (open loop), which is the same for all.
 
-pub mod bars;
 mod page;
-pub mod verdict;
+mod ratio;
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use crate::{
-    ceiling,
     codec::raw::Raw,
     echo::Engine,
     error::BenchError,
+    floor,
     generator::{Plan, measure::Outcome},
     lab::{
         CoreArgs, Cores,
@@ -108,7 +107,7 @@ struct Comparison {
     seconds: f64,
     warmup_seconds: f64,
     offered_share: f64,
-    verdicts: Vec<verdict::Verdict>,
+    ratios: Vec<ratio::Ratio>,
     runs: Vec<Run>,
 }
 
@@ -130,6 +129,9 @@ pub fn run(args: &CompareArgs, own_subcommand: &[&str]) -> Result<(), BenchError
     let comparison = field.comparison(args);
     folder.write(&page::page(&comparison), &comparison)
 }
+
+/// A server that is offered more than this share of its peak is left out: it would measure a queue.
+const OFFERED_SHARE_MAX: f64 = 0.8;
 
 /// The servers that take part and what was measured so far.
 struct Field {
@@ -212,11 +214,11 @@ impl Field {
         self.echo(round, shape, &plan, None)
     }
 
-    /// The ceilings beside a measurement: what the kernel's path costs at the same load.
+    /// The floor beside a measurement: what the kernel's path costs at the same load.
     fn echo(&mut self, round: u32, shape: Shape, plan: &Plan, rate: Option<f64>) -> Result<(), BenchError> {
         for at in 0..self.echoes.len() {
             for protocol in self.protocols.clone() {
-                let raw: Raw = ceiling::raw(protocol, &self.workload)?;
+                let raw: Raw = floor::raw(protocol, &self.workload)?;
                 let (engine, echo) = &self.echoes[at];
                 let name = engine.name().to_owned();
                 let outcome = echo.measure_raw(plan, raw)?;
@@ -235,7 +237,7 @@ impl Field {
         for (at, protocol) in self.jobs(round) {
             let server = &self.servers[at];
             let peak = self.peak(&server.name, protocol, shape);
-            if peak.is_some_and(|peak| rate > bars::OFFERED_SHARE_MAX * peak) {
+            if peak.is_some_and(|peak| rate > OFFERED_SHARE_MAX * peak) {
                 continue;
             }
             let outcome = server.measure(protocol, &plan, &self.workload, self.runs.len() as u64)?;
@@ -254,7 +256,7 @@ impl Field {
         if let Some((_, rate)) = self.rates.iter().find(|(known, _)| *known == shape) {
             return Some(*rate);
         }
-        let matters = |run: &&Run| run.server == "torc" || bars::peers(shape.depth).contains(&&*run.server);
+        let matters = |run: &&Run| run.server == "torc" || ratio::peers(shape.depth).contains(&&*run.server);
         let here = self.runs.iter().filter(|run| run.shape == shape);
         let peaks = here.filter(matters).map(|run| run.figures.operations_per_second);
         let slowest = peaks.min_by(f64::total_cmp)?;
@@ -307,7 +309,7 @@ impl Field {
             seconds: args.seconds,
             warmup_seconds: args.warmup,
             offered_share: args.offered_share,
-            verdicts: verdict::verdicts(&self.runs),
+            ratios: ratio::ratios(&self.runs),
             runs: self.runs,
         }
     }

@@ -22,7 +22,7 @@ pub(super) fn page(comparison: &Comparison) -> String {
         comparison.seconds,
         comparison.warmup_seconds,
     );
-    verdict_table(&mut page, comparison);
+    ratio_table(&mut page, comparison);
     for load in [Load::Saturation, Load::Fixed] {
         run_table(&mut page, comparison, load);
     }
@@ -30,38 +30,32 @@ pub(super) fn page(comparison: &Comparison) -> String {
     page
 }
 
-fn verdict_table(page: &mut String, comparison: &Comparison) {
-    if comparison.verdicts.is_empty() {
+fn ratio_table(page: &mut String, comparison: &Comparison) {
+    if comparison.ratios.is_empty() {
         return;
     }
     let _ = writeln!(
         page,
-        "\n## CPU per operation, Torc against the cheapest peer and the ceiling\n\n\
+        "\n## CPU per operation, Torc against the cheapest peer and the floor\n\n\
          Median ratio of the rounds that count: throughput no lower, p99 at most 1.1 x, no miss.\n\n\
-         | protocol | depth | load | against | ratio | range | rounds | bar | reached |\n\
-         |---|---|---|---|---|---|---|---|---|"
+         | protocol | depth | load | against | ratio | range | rounds | others |\n\
+         |---|---|---|---|---|---|---|---|"
     );
-    for verdict in &comparison.verdicts {
+    for ratio in &comparison.ratios {
         let number = |ratio: Option<f64>| ratio.map_or("-".into(), |r| format!("{r:.2}"));
-        let reached = match verdict.passes() {
-            None => "recorded".into(),
-            Some(true) => "yes".into(),
-            Some(false) if verdict.reasons.is_empty() => "no".into(),
-            Some(false) => format!("no ({})", verdict.reasons.join("; ")),
-        };
         let _ = writeln!(
             page,
-            "| {} | {} | {} | {} | {} | {} to {} | {} of {} | {} | {reached} |",
-            verdict.protocol.name(),
-            verdict.shape.depth,
-            load_name(verdict.load),
-            verdict.against,
-            number(verdict.ratio),
-            number(verdict.ratio_min),
-            number(verdict.ratio_max),
-            verdict.rounds_counted,
-            verdict.rounds,
-            number(verdict.bar),
+            "| {} | {} | {} | {} | {} | {} to {} | {} of {} | {} |",
+            ratio.protocol.name(),
+            ratio.shape.depth,
+            load_name(ratio.load),
+            ratio.against,
+            number(ratio.ratio),
+            number(ratio.ratio_min),
+            number(ratio.ratio_max),
+            ratio.rounds_counted,
+            ratio.rounds,
+            ratio.reasons.join("; "),
         );
     }
 }

@@ -1,7 +1,6 @@
 //! Bare echo servers: what the kernel's path costs when a request means nothing. For each
 //! `request_bytes` received a connection gets `reply_bytes` back; the sizes come first on the
-//! connection (see `codec::raw`). No server of keys and values on the same engine can cost less, so
-//! the cheaper of the two is the ceiling.
+//! connection (see `codec::raw`). The cheaper of the two is the floor that servers are held against.
 //!
 //! Non-goals: robustness. They listen on the loopback address and serve this crate's generator.
 

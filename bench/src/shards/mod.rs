@@ -8,7 +8,7 @@
 
 mod aware;
 mod page;
-mod verdict;
+mod ratio;
 
 use std::os::fd::RawFd;
 
@@ -38,7 +38,7 @@ use crate::{
     },
 };
 use aware::{Aware, owned_keys};
-use verdict::{FillVerdict, Verdict};
+use ratio::{FillRatio, Ratio};
 
 /// Flags of `torc bench shards`.
 #[derive(Args, Clone, Debug)]
@@ -142,8 +142,8 @@ struct Shards {
     setting: Setting,
     protocol: Protocol,
     rounds: u32,
-    verdicts: Vec<Verdict>,
-    fill_verdicts: Vec<FillVerdict>,
+    ratios: Vec<Ratio>,
+    fill_ratios: Vec<FillRatio>,
     runs: Vec<Run>,
     fill_runs: Vec<FillRun>,
 }
@@ -188,8 +188,8 @@ pub fn run(args: &ShardsArgs) -> Result<(), BenchError> {
         setting: Setting::new(cores, [&one, &two]),
         protocol: args.protocol,
         rounds: args.rounds,
-        verdicts: verdict::verdicts(&runs),
-        fill_verdicts: verdict::fill_verdicts(&fill_runs),
+        ratios: ratio::ratios(&runs),
+        fill_ratios: ratio::fill_ratios(&fill_runs),
         runs,
         fill_runs,
     };

@@ -2,12 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{
-    FILL, FILL_WAYS, FillRun, Load, Run, Shards, WAYS, Way,
-    verdict::{
-        BYSTANDER_RATIO_MAX, CPU_RATIO_MAX, DEPTH_RATIO_MIN, FILL_RATIO_MIN, THROUGHPUT_RATIO_MIN, cpu_us,
-    },
-};
+use super::{FILL, FILL_WAYS, FillRun, Load, Run, Shards, WAYS, Way, ratio::cpu_us};
 use crate::{lab::shape::Shape, results::median};
 
 pub(super) fn page(shards: &Shards) -> String {
@@ -20,41 +15,34 @@ pub(super) fn page(shards: &Shards) -> String {
         shards.protocol.name(),
         shards.rounds,
     );
-    verdict_table(&mut page, shards);
+    ratio_table(&mut page, shards);
     run_table(&mut page, &shards.runs);
     fill_tables(&mut page, shards);
     page
 }
 
-fn reached(is: bool) -> &'static str {
-    if is { "yes" } else { "no" }
-}
-
-fn verdict_table(page: &mut String, shards: &Shards) {
-    if shards.verdicts.is_empty() {
+fn ratio_table(page: &mut String, shards: &Shards) {
+    if shards.ratios.is_empty() {
         return;
     }
     let _ = writeln!(
         page,
         "\n## Two shards behind the common port over one\n\n\
-         Bars: CPU an operation at most {CPU_RATIO_MAX}, throughput at least {THROUGHPUT_RATIO_MIN}, a bystander's p99 at \
-         most {BYSTANDER_RATIO_MAX},\ntwo shards' throughput at least {DEPTH_RATIO_MIN} of theirs at the next shallower \
-         depth.\n\n\
-         | load | connections | depth | CPU | throughput | bystander p99 | to shallower | reached |\n\
-         |---|---|---|---|---|---|---|---|"
+         Last: two shards' throughput over theirs at the next shallower depth.\n\n\
+         | load | connections | depth | CPU | throughput | bystander p99 | to shallower |\n\
+         |---|---|---|---|---|---|---|"
     );
-    for verdict in &shards.verdicts {
+    for ratio in &shards.ratios {
         let _ = writeln!(
             page,
-            "| {} | {} | {} | {:.2} | {:.2} | {:.2} | {} | {} |",
-            load_name(verdict.load),
-            verdict.shape.connections,
-            verdict.shape.depth,
-            verdict.cpu,
-            verdict.throughput,
-            verdict.bystander_p99,
-            verdict.to_shallower.map_or("-".into(), |ratio| format!("{ratio:.2}")),
-            reached(verdict.reached()),
+            "| {} | {} | {} | {:.2} | {:.2} | {:.2} | {} |",
+            load_name(ratio.load),
+            ratio.shape.connections,
+            ratio.shape.depth,
+            ratio.cpu,
+            ratio.throughput,
+            ratio.bystander_p99,
+            ratio.to_shallower.map_or("-".into(), |ratio| format!("{ratio:.2}")),
         );
     }
 }
@@ -97,31 +85,25 @@ fn run_table(page: &mut String, runs: &[Run]) {
 }
 
 fn fill_tables(page: &mut String, shards: &Shards) {
-    if shards.fill_verdicts.is_empty() {
+    if shards.fill_ratios.is_empty() {
         return;
     }
     let _ = writeln!(
         page,
         "\n## Writes of long values in a pipeline\n\n\
-         {} connections, {} writes under way on each. Bar: two shards at least {FILL_RATIO_MIN} of one.\n\n\
-         | value bytes | one shard MB/s | two shards MB/s | ratio | reached |\n\
-         |---|---|---|---|---|",
+         {} connections, {} writes under way on each.\n\n\
+         | value bytes | one shard MB/s | two shards MB/s | ratio |\n\
+         |---|---|---|---|",
         FILL.connections, FILL.depth,
     );
-    for verdict in &shards.fill_verdicts {
+    for ratio in &shards.fill_ratios {
         let [one, two] = FILL_WAYS.map(|way| {
-            let same = |run: &&FillRun| run.way == way && run.value_bytes == verdict.value_bytes;
+            let same = |run: &&FillRun| run.way == way && run.value_bytes == ratio.value_bytes;
             let per_second =
                 shards.fill_runs.iter().filter(same).map(|run| run.figures.operations_per_second);
-            median(per_second.collect()).unwrap_or(f64::NAN) * f64::from(verdict.value_bytes) / 1e6
+            median(per_second.collect()).unwrap_or(f64::NAN) * f64::from(ratio.value_bytes) / 1e6
         });
-        let _ = writeln!(
-            page,
-            "| {} | {one:.0} | {two:.0} | {:.2} | {} |",
-            verdict.value_bytes,
-            verdict.throughput,
-            reached(verdict.reached()),
-        );
+        let _ = writeln!(page, "| {} | {one:.0} | {two:.0} | {:.2} |", ratio.value_bytes, ratio.throughput,);
     }
 }
 

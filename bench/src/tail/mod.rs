@@ -125,8 +125,6 @@ struct Ratio {
     p99_9: f64,
     /// The same of p99.
     p99: f64,
-    /// The bar of the first release.
-    bar: f64,
 }
 
 /// Runs the experiments, prints their tables and keeps them.
@@ -224,11 +222,6 @@ fn ratio(experiment: Experiment, runs: &[Run]) -> Option<Ratio> {
         pairs: pairs.len(),
         p99_9: over(|run| run.figures.latency_us.p99_9)?,
         p99: over(|run| run.figures.latency_us.p99)?,
-        bar: match experiment {
-            Experiment::Eviction => 2.0,
-            Experiment::Neighbour => 4.0,
-            Experiment::Flood => return None,
-        },
     })
 }
 
@@ -248,8 +241,8 @@ fn pairs_page(page: &mut String, tails: &Tails) {
     let _ = writeln!(
         page,
         "\n{}, {}; open loop, {} s a measurement.\n\n\
-         | experiment | pairs | p99.9 busy / quiet | p99 busy / quiet | bar (p99.9) |\n\
-         |---|---|---|---|---|",
+         | experiment | pairs | p99.9 busy / quiet | p99 busy / quiet |\n\
+         |---|---|---|---|",
         tails.protocol.name(),
         tails.shape,
         tails.seconds,
@@ -257,8 +250,8 @@ fn pairs_page(page: &mut String, tails: &Tails) {
     for ratio in &tails.ratios {
         let _ = writeln!(
             page,
-            "| {:?} | {} | {:.2} | {:.2} | {:.1} |",
-            ratio.experiment, ratio.pairs, ratio.p99_9, ratio.p99, ratio.bar
+            "| {:?} | {} | {:.2} | {:.2} |",
+            ratio.experiment, ratio.pairs, ratio.p99_9, ratio.p99
         );
     }
     let _ = writeln!(

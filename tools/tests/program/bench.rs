@@ -67,7 +67,7 @@ fn two_shards_are_held_against_one() {
     let output = finish(command.arg(&folder));
     assert!(output.status.success(), "{}", stderr_of(&output));
     let count = |list: &str| measurements(&folder, list).len();
-    assert_eq!((count("runs"), count("verdicts"), count("fill_verdicts")), (12, 4, 1));
+    assert_eq!((count("runs"), count("ratios"), count("fill_ratios")), (12, 4, 1));
 }
 
 /// The lines of a kept result that come from one of its lists.

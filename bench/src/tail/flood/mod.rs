@@ -52,9 +52,6 @@ const READS: Mix = Mix { get: 1, set: 0, delete: 0 };
 const KEY_BYTES: u32 = 16;
 const MEMORY_MIB: u64 = 1024;
 
-/// Most that Torc's p99.9 may be of the better peer's.
-const BAR: f64 = 2.0;
-
 impl Flood {
     /// The protocols that have the command.
     fn protocols(self) -> &'static [Protocol] {
@@ -87,7 +84,6 @@ pub(super) struct FloodRatio {
     /// Median over the rounds.
     p99_9: f64,
     p99: f64,
-    bar: f64,
 }
 
 /// Measures every flood on every server that speaks it; each round begins with another server.
@@ -198,7 +194,7 @@ pub(super) fn ratios(runs: &[FloodRun]) -> Vec<FloodRatio> {
             (over(|run| run.figures.latency_us.p99_9), over(|run| run.figures.latency_us.p99))
         {
             let (flood, protocol, rounds) = (run.flood, run.protocol, torc.len());
-            ratios.push(FloodRatio { flood, protocol, rounds, p99_9, p99, bar: BAR });
+            ratios.push(FloodRatio { flood, protocol, rounds, p99_9, p99 });
         }
     }
     ratios

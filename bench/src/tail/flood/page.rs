@@ -12,21 +12,19 @@ pub(in crate::tail) fn page(page: &mut String, ratios: &[FloodRatio], runs: &[Fl
         "\n## Floods\n\nSmall reads of {} connections at depth {} (closed loop) while {FLOODERS} others pipeline \
          without end and read their answers.\n\
          The ratio is to the peer with the lower p99.9 in the same round; median of the rounds.\n\n\
-         | flood | Torc in | rounds | p99.9 to the better peer's | p99 | bar (p99.9) | reached |\n\
-         |---|---|---|---|---|---|---|",
+         | flood | Torc in | rounds | p99.9 to the better peer's | p99 |\n\
+         |---|---|---|---|---|",
         CLIENTS.connections, CLIENTS.depth,
     );
     for ratio in ratios {
         let _ = writeln!(
             page,
-            "| {:?} | {} | {} | {:.2} | {:.2} | {:.1} | {} |",
+            "| {:?} | {} | {} | {:.2} | {:.2} |",
             ratio.flood,
             ratio.protocol.name(),
             ratio.rounds,
             ratio.p99_9,
             ratio.p99,
-            ratio.bar,
-            if ratio.p99_9 <= ratio.bar { "yes" } else { "no" },
         );
     }
     let _ = writeln!(

@@ -1,4 +1,4 @@
-//! `torc bench ceiling`: what the kernel's path alone costs for a workload's sizes.
+//! `torc bench floor`: what the kernel's path alone costs for a workload's sizes.
 
 use std::path::PathBuf;
 
@@ -22,9 +22,9 @@ use crate::{
     },
 };
 
-/// Flags of `torc bench ceiling`.
+/// Flags of `torc bench floor`.
 #[derive(Args, Clone, Debug)]
-pub struct CeilingArgs {
+pub struct FloorArgs {
     /// Whose requests and replies set the sizes
     #[arg(long, value_enum, default_value_t = Protocol::Resp)]
     protocol: Protocol,
@@ -55,8 +55,8 @@ struct Row {
     results: Figures,
 }
 
-/// Measures both engines at each depth and prints the cheaper one as the ceiling.
-pub fn run(args: &CeilingArgs, own_subcommand: &[&str]) -> Result<(), BenchError> {
+/// Measures both engines at each depth and prints the cheaper one as the floor.
+pub fn run(args: &FloorArgs, own_subcommand: &[&str]) -> Result<(), BenchError> {
     let raw = raw(args.protocol, &args.workload.build()?)?;
     let timing =
         Timing { warmup: seconds("warmup", args.warmup)?, duration: seconds("seconds", args.seconds)? };
@@ -94,7 +94,7 @@ pub fn run(args: &CeilingArgs, own_subcommand: &[&str]) -> Result<(), BenchError
             Some((server.cpu_us_per_operation, row.engine))
         });
         if let Some((cost, engine)) = costs.min_by(|a, b| a.0.total_cmp(&b.0)) {
-            println!("ceiling at {shape}: {cost:.3} us CPU/operation ({})", engine.name());
+            println!("floor at {shape}: {cost:.3} us CPU/operation ({})", engine.name());
         }
     }
     match &args.json {

@@ -5,16 +5,16 @@
 
 use serde::Serialize;
 
-use super::{Load, Run, bars};
+use super::{Load, Run};
 use crate::{lab::shape::Shape, load::Protocol, results::median};
 
-/// Torc in one protocol against the measure at one shape and load.
+/// Torc in one protocol over a peer, or over the floor, at one shape and load.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Verdict {
+pub(super) struct Ratio {
     pub protocol: Protocol,
     pub shape: Shape,
     pub load: Load,
-    /// Against which server: a peer, or `ceiling`.
+    /// Over which server: a peer, or `floor`.
     pub against: String,
     /// Median of the counting rounds' ratios.
     pub ratio: Option<f64>,
@@ -24,20 +24,23 @@ pub struct Verdict {
     pub rounds: usize,
     /// Why rounds do not count, each reason once.
     pub reasons: Vec<String>,
-    /// The bar; `None`: recorded only.
-    pub bar: Option<f64>,
 }
 
-impl Verdict {
-    /// Whether the bar is reached, if there is one.
-    pub fn passes(&self) -> Option<bool> {
-        self.bar.map(|bar| self.ratio.is_some_and(|ratio| ratio <= bar))
-    }
+/// A round counts only if Torc's p99 is at most this times the peer's.
+const P99_RATIO_MAX: f64 = 1.1;
+
+/// At the same offered load two servers' throughputs differ by chance; this much is no difference.
+const FIXED_THROUGHPUT_SLACK: f64 = 0.01;
+
+/// The peers that matter at a depth: memcached answers a pipeline with a write a request, and is
+/// several times dearer there.
+pub(super) fn peers(depth: u32) -> &'static [&'static str] {
+    if depth == 1 { &["redis", "memcached"] } else { &["redis"] }
 }
 
-/// All verdicts that these runs allow.
-pub fn verdicts(runs: &[Run]) -> Vec<Verdict> {
-    let mut verdicts = Vec::new();
+/// All ratios that these runs allow.
+pub(super) fn ratios(runs: &[Run]) -> Vec<Ratio> {
+    let mut ratios = Vec::new();
     let torc: Vec<&Run> = runs.iter().filter(|run| run.server == "torc").collect();
     let mut seen = Vec::new();
     for run in &torc {
@@ -48,33 +51,31 @@ pub fn verdicts(runs: &[Run]) -> Vec<Verdict> {
         seen.push(cell);
         let cell_runs: Vec<&Run> =
             torc.iter().copied().filter(|run| (run.protocol, run.shape, run.load) == cell).collect();
-        verdicts.extend(against_peers(&cell_runs, runs));
-        verdicts.extend(against_ceiling(&cell_runs, runs));
+        ratios.extend(over_peers(&cell_runs, runs));
+        ratios.extend(over_floor(&cell_runs, runs));
     }
-    verdicts
+    ratios
 }
 
 /// What one round says.
 type Round = Result<(f64, String), String>;
 
-fn against_peers(torc: &[&Run], runs: &[Run]) -> Option<Verdict> {
+fn over_peers(torc: &[&Run], runs: &[Run]) -> Option<Ratio> {
     let depth = torc.first()?.shape.depth;
     let rounds = torc.iter().filter_map(|run| {
-        let peer = cheapest(run, runs, |other| bars::peers(depth).contains(&&*other.server))?;
+        let peer = cheapest(run, runs, |other| peers(depth).contains(&&*other.server))?;
         Some(judge(run, peer))
     });
-    let bar = bars::at(depth).map(|bar| bar.peer_ratio_max);
-    verdict(torc, rounds.collect(), bars::peers(depth).join("/"), bar)
+    ratio(torc, rounds.collect(), peers(depth).join("/"))
 }
 
-fn against_ceiling(torc: &[&Run], runs: &[Run]) -> Option<Verdict> {
+fn over_floor(torc: &[&Run], runs: &[Run]) -> Option<Ratio> {
     let rounds = torc.iter().filter_map(|run| {
         let same = |other: &Run| other.server.starts_with("echo") && other.protocol == run.protocol;
         let echo = cheapest(run, runs, same)?;
-        Some(Ok((cpu(run)? / cpu(echo)?, echo.server.clone())))
+        Some(Ok((cpu(run)? / cpu(echo)?, "floor".into())))
     });
-    let bar = bars::at(torc.first()?.shape.depth).and_then(|bar| bar.ceiling_ratio_max);
-    verdict(torc, rounds.collect(), "ceiling".into(), bar)
+    ratio(torc, rounds.collect(), "floor".into())
 }
 
 /// The cheapest run that `may` be the measure, in the same round, shape and load.
@@ -100,12 +101,12 @@ fn judge(torc: &Run, peer: &Run) -> Round {
     }
     let slack = match torc.load {
         Load::Saturation => 0.0,
-        Load::Fixed => bars::FIXED_THROUGHPUT_SLACK,
+        Load::Fixed => FIXED_THROUGHPUT_SLACK,
     };
     if ours.operations_per_second < theirs.operations_per_second * (1.0 - slack) {
         return Err("throughput below the peer's".into());
     }
-    if ours.latency_us.p99 > theirs.latency_us.p99 * bars::P99_RATIO_MAX {
+    if ours.latency_us.p99 > theirs.latency_us.p99 * P99_RATIO_MAX {
         return Err("p99 above 1.1 x the peer's".into());
     }
     match (cpu(torc), cpu(peer)) {
@@ -114,7 +115,7 @@ fn judge(torc: &Run, peer: &Run) -> Round {
     }
 }
 
-fn verdict(torc: &[&Run], rounds: Vec<Round>, against: String, bar: Option<f64>) -> Option<Verdict> {
+fn ratio(torc: &[&Run], rounds: Vec<Round>, against: String) -> Option<Ratio> {
     let first = torc.first()?;
     if rounds.is_empty() {
         return None;
@@ -127,7 +128,7 @@ fn verdict(torc: &[&Run], rounds: Vec<Round>, against: String, bar: Option<f64>)
     let mut names: Vec<&str> = rounds.iter().flatten().map(|(_, name)| &**name).collect();
     names.sort_unstable();
     names.dedup();
-    Some(Verdict {
+    Some(Ratio {
         protocol: first.protocol,
         shape: first.shape,
         load: first.load,
@@ -141,7 +142,6 @@ fn verdict(torc: &[&Run], rounds: Vec<Round>, against: String, bar: Option<f64>)
         rounds_counted: ratios.len(),
         rounds: rounds.len(),
         reasons,
-        bar,
     })
 }
 
@@ -188,20 +188,19 @@ mod tests {
     }
 
     #[test]
-    fn the_median_of_counting_rounds_is_held_against_the_bar() {
+    fn the_ratio_is_the_median_of_the_rounds_that_count() {
         let mut runs = Vec::new();
         for (round, cpu) in [(0, 0.4), (1, 0.6), (2, 0.5)] {
             runs.push(run(round, "torc", 200.0, cpu, 100.0, 0));
             runs.push(run(round, "redis", 100.0, 1.0, 100.0, 0));
         }
-        let [verdict] = &verdicts(&runs)[..] else {
-            panic!("one verdict expected");
+        let [ratio] = &ratios(&runs)[..] else {
+            panic!("one ratio expected");
         };
-        assert_eq!(verdict.ratio, Some(0.5));
-        assert_eq!((verdict.rounds_counted, verdict.rounds), (3, 3));
-        assert_eq!((verdict.ratio_min, verdict.ratio_max), (Some(0.4), Some(0.6)));
-        assert_eq!(verdict.against, "redis");
-        assert_eq!(verdict.passes(), Some(false));
+        assert_eq!(ratio.ratio, Some(0.5));
+        assert_eq!((ratio.rounds_counted, ratio.rounds), (3, 3));
+        assert_eq!((ratio.ratio_min, ratio.ratio_max), (Some(0.4), Some(0.6)));
+        assert_eq!(ratio.against, "redis");
     }
 
     #[test]
@@ -217,33 +216,30 @@ mod tests {
             run(3, "torc", 100.0, 0.4, 110.0, 0),
             redis(3),
         ];
-        let verdict = &verdicts(&runs)[0];
-        assert_eq!((verdict.rounds_counted, verdict.rounds), (1, 4));
-        assert_eq!(verdict.ratio, Some(0.4));
-        assert_eq!(verdict.reasons.len(), 3);
-        assert_eq!(verdict.passes(), Some(true));
+        let ratio = &ratios(&runs)[0];
+        assert_eq!((ratio.rounds_counted, ratio.rounds), (1, 4));
+        assert_eq!(ratio.ratio, Some(0.4));
+        assert_eq!(ratio.reasons.len(), 3);
     }
 
     #[test]
-    fn the_ceiling_is_the_cheaper_echo() {
+    fn the_floor_is_the_cheaper_echo() {
         let runs = [
             run(0, "torc", 100.0, 1.0, 100.0, 0),
             run(0, "echo-uring", 500.0, 0.5, 50.0, 0),
             run(0, "echo-epoll", 500.0, 0.8, 50.0, 0),
         ];
-        let [verdict] = &verdicts(&runs)[..] else {
-            panic!("one verdict expected");
+        let [ratio] = &ratios(&runs)[..] else {
+            panic!("one ratio expected");
         };
-        assert_eq!(verdict.against, "echo-uring");
-        assert_eq!(verdict.ratio, Some(2.0));
-        assert_eq!(verdict.passes(), Some(true));
+        assert_eq!(ratio.against, "floor");
+        assert_eq!(ratio.ratio, Some(2.0));
     }
 
     #[test]
-    fn without_a_round_that_counts_a_bar_is_missed() {
+    fn without_a_round_that_counts_there_is_no_ratio() {
         let runs = [run(0, "torc", 50.0, 0.1, 100.0, 0), run(0, "redis", 100.0, 1.0, 100.0, 0)];
-        let verdict = &verdicts(&runs)[0];
-        assert_eq!(verdict.ratio, None);
-        assert_eq!(verdict.passes(), Some(false));
+        let ratio = &ratios(&runs)[0];
+        assert_eq!(ratio.ratio, None);
     }
 }
