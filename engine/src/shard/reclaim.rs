@@ -129,15 +129,19 @@ impl Shard {
         let growing = self.index.is_growing() && self.grow_step();
         // Free segments go first; eviction is for what they do not cover.
         let over = self.is_over() && !self.fit(self.index.bytes());
-        if self.reclaim.job.is_none() {
-            self.next_job(over || self.segments.available() <= self.low());
+        let few = over || self.segments.available() <= self.low();
+        if self.reclaim.job.is_none() && !self.next_job(few) && over && self.segments.seal_fullest() {
+            // What has to go lay in segments that took items still.
+            self.next_job(true);
         }
+        // What is pinned goes when its pins do, and nobody turns in circles until then.
+        let shrinks = over && self.reclaim.job.is_some();
         let mut left = if over { SHRINK_ITEMS.max(budget as usize) } else { budget as usize };
         while left > 0 && self.reclaim.job.is_some() {
             self.step(now);
             left = left.saturating_sub(BATCH);
         }
-        growing || over || self.reclaim.job.is_some() || self.segments.has_queued() || self.sweeping()
+        growing || shrinks || self.reclaim.job.is_some() || self.segments.has_queued() || self.sweeping()
     }
 
     /// Once a second.

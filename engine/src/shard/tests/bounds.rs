@@ -251,3 +251,37 @@ fn what_is_set_aside_is_taken_from_the_segments_and_given_back() {
     assert!(shard.bytes_held() > 15 << 20, "{}", shard.bytes_held());
     shard.audit().unwrap();
 }
+
+/// Work that cannot be done yet is not waited for in a busy loop.
+#[test]
+fn a_shard_that_has_to_give_back_what_is_pinned_sleeps_until_it_is_not() {
+    let mut shard = shard_of(4 << 20);
+    let keys: Vec<Vec<u8>> = (0..30u8).map(|number| vec![b'k', number]).collect();
+    keys.iter().for_each(|key| set(&mut shard, key, &[7; 100_000]));
+    let lent: Vec<Lent> = keys.iter().flat_map(|key| lend_all(&mut shard, key, NOW)).collect();
+    shard.set_aside(2 << 20);
+    drain(&mut shard, NOW);
+    assert!(shard.bytes_held() > 2 << 20, "{}", shard.bytes_held());
+    lent.into_iter().for_each(|lent| shard.release(lent));
+    drain(&mut shard, NOW + 4_000);
+    assert!(shard.bytes_held() <= 2 << 20, "{}", shard.bytes_held());
+}
+
+/// An open segment is not reclaimed as long as it takes items; where nothing else is left, it is.
+#[test]
+fn memory_in_open_segments_is_given_back_as_well() {
+    let mut shard = shard_of(2 << 20);
+    for round in 0..6 {
+        for seconds in [10, 20, 100, 500, 2_000, 8_000, 30_000, 100_000] {
+            let key = format!("{seconds}:{round}");
+            let expiry = Expiry::At(NOW + seconds * 1000);
+            let write = Write { expiry, ..Write::set(&[7; 9_000]) };
+            ask(&mut shard, key.as_bytes(), Op::Write(write), NOW);
+        }
+        set(&mut shard, format!("never:{round}").as_bytes(), &[7; 9_000]);
+    }
+    set(&mut shard, b"long", &[7; 40_000]);
+    shard.set_aside((2 << 20) - (600 << 10));
+    drain(&mut shard, NOW);
+    assert!(shard.bytes_held() <= 600 << 10, "{}", shard.bytes_held());
+}
