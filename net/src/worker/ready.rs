@@ -161,6 +161,7 @@ impl Core {
             conn.stalled = false;
             self.advance(&mut conn);
             make_ready(&mut self.ready, &mut conn);
+            self.budget.charge(&mut conn);
             self.connections.put(conn);
             self.mark_dirty(id);
         }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::session::{Deadline, Port, Protocol, Scratch};
-use crate::worker::mail::Address;
+use crate::worker::mail::{Address, Mail};
 use crate::worker::owned::{OwnedOutcome, OwnedPart};
 use crate::worker::testing::{CONN, NOW, core_of, execute, key_of, resp, sent, with_client};
 use torc_engine::bytes::Bytes;
@@ -155,4 +155,27 @@ fn answers_wait_for_what_is_under_way_and_for_nothing_that_comes_later() {
     answer_misses(&mut core, &last);
     assert!(!holds(&mut core));
     assert_eq!(sent(&mut core), "$-1\r\n".repeat(2));
+}
+
+#[test]
+fn who_goes_on_when_there_are_places_again_is_charged_for_what_it_has_asked() {
+    let mut core = with_client(Protocol::Resp);
+    core.settings.output_bytes_max = usize::MAX;
+    let mut mails = Mail::among(2, u64::MAX);
+    let mut other = mails.pop().unwrap();
+    core.mail = mails.pop().unwrap();
+    let more_than_places = 5000;
+    let input = resp(&["GET", &key_of(&core, 1)]).repeat(more_than_places);
+    execute(&mut core, &input, more_than_places);
+    assert!(!core.connections.find(CONN).unwrap().deferred.is_empty());
+    core.publish_mail();
+    let lane = other.lane(0).unwrap();
+    while let Some(batch) = lane.next_asked() {
+        lane.answer(batch);
+    }
+    other.publish();
+    core.read_mail();
+    let conn = core.connections.find(CONN).unwrap();
+    assert!(conn.deferred.is_empty());
+    assert_eq!(conn.charged, conn.bytes_held());
 }
