@@ -175,7 +175,7 @@ impl Client {
         self.take_answers(connected.shard, model, world, now).map_err(|wrong| self.tell(&wrong))?;
         if network.is_dead(connected.link) {
             // Where memory for clients is short, those who hold much are closed.
-            if !network.was_reset(connected.link) && !self.calls.is_empty() && !world.tight {
+            if !network.was_reset(connected.link) && !self.calls.is_empty() && !world.closes() {
                 return Err(self.tell(&format!("was closed while {} answers were due", self.calls.len())));
             }
             self.calls.drain(..).for_each(|(_, call)| model.broken(&call, now));
@@ -190,7 +190,7 @@ impl Client {
             self.silent_steps += u32::from(reads);
         }
         self.moved = moved;
-        let patience = if world.tight { SHORT_PATIENCE } else { 1 };
+        let patience = if world.closes() { SHORT_PATIENCE } else { 1 };
         match self.silent_steps > SILENT_STEPS_MAX[usize::from(network.is_healed())] * patience {
             true => {
                 let (waiting, link) = (self.calls.len(), network.describe(connected.link));

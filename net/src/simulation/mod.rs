@@ -32,9 +32,9 @@ use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
+use torc_engine::Shard;
 use torc_engine::command::Millis;
 use torc_engine::slots::SlotMap;
-use torc_engine::{Shard, ShardConfig};
 use world::World;
 
 #[derive(Debug, Clone)]
@@ -62,6 +62,12 @@ const REST_STEPS: u64 = 200;
 const DRAIN_STEPS: u64 = 900;
 /// A wait of a second or more is so many times longer here: nothing may depend on the idle tick.
 const TICK_STRETCH: u32 = 10_000;
+/// What no account knows of is another amount once in so many steps.
+const BEYOND_STEPS: usize = 400;
+/// Turns in which the store gives back what clients need, at most.
+const OVERDUE_TURNS_MAX: u32 = 50;
+/// Milliseconds after which memory is lent to the store again.
+const LENT_AGAIN_MS: Millis = 2000;
 
 /// A worker and its sleep.
 struct Sleeper {
@@ -69,11 +75,13 @@ struct Sleeper {
     wait: Duration,
     /// When its wait is over; `None`: it does not wait.
     until: Option<Millis>,
+    /// Turns for which the store has kept memory that it had to give back.
+    overdue_turns: u32,
 }
 
 impl Sleeper {
     fn new(worker: Worker<Sim, SimClock>) -> Sleeper {
-        Sleeper { worker, wait: Duration::ZERO, until: None }
+        Sleeper { worker, wait: Duration::ZERO, until: None, overdue_turns: 0 }
     }
 
     /// Turns the worker unless it sleeps.
@@ -85,11 +93,22 @@ impl Sleeper {
         self.worker.turn_has_ended()?;
         self.worker.core().shares_are_kept()?;
         self.worker.core().budget_is_kept()?;
+        self.lent_memory_comes_back()?;
         self.wait = self.worker.patience();
         let stretch = if self.wait >= Duration::from_secs(1) { TICK_STRETCH } else { 1 };
         let sleeps = !self.wait.is_zero();
         self.until = sleeps.then(|| now + (self.wait * stretch).as_millis() as Millis);
         Ok(())
+    }
+
+    /// What clients need is taken back from the store in a few turns, but for what is pinned.
+    fn lent_memory_comes_back(&mut self) -> Result<(), String> {
+        let overdue = self.worker.core().bytes_overdue();
+        self.overdue_turns = if overdue > 0 { self.overdue_turns + 1 } else { 0 };
+        match self.overdue_turns > OVERDUE_TURNS_MAX {
+            true => Err(format!("the store keeps {overdue} bytes that clients need")),
+            false => Ok(()),
+        }
     }
 }
 
@@ -117,7 +136,8 @@ impl Simulation {
         let network = Network::new(random.number(), faults, window_bytes);
         let clock = Rc::new(Cell::new(START));
         let shared = Arc::new(shared(world.shards));
-        let settings = world.settings(&mut random);
+        let fixed = u64::from(buffers) * buffer_bytes as u64;
+        let settings = world.settings(fixed, &mut random);
         let mut transports: Vec<Sim> = (0..world.shards)
             .map(|number| Sim::new(network.clone(), number, buffers, buffer_bytes))
             .collect();
@@ -130,17 +150,11 @@ impl Simulation {
         let mut stats = Vec::new();
         let mut workers = Vec::new();
         let hash_seed = random.number();
-        for ((number, mut mail), transport) in (0..).zip(Mail::among(world.shards, u64::MAX)).zip(transports)
+        for ((number, mut mail), transport) in
+            (0..).zip(Mail::among(world.shards, world.mail_bytes())).zip(transports)
         {
             mail.connect(&wakers);
-            let shard = Shard::new(ShardConfig {
-                shard: number,
-                segment_bytes: 64 << 10,
-                seed: hash_seed,
-                now: START,
-                ..ShardConfig::new(world.memory_bytes)
-            });
-            let shard = shard.expect("the memory is enough for a shard");
+            let shard = Shard::new(world.store(number, fixed, hash_seed)).expect("a shard has memory enough");
             stats.push(shard.stats().clone());
             let (shared, settings) = (shared.clone(), settings.clone());
             let mut core = Core::new(CoreParts { shard, mail, shared, number, settings, now: START });
@@ -193,7 +207,9 @@ impl Simulation {
             let left = self.workers.iter_mut().map(|sleeper| {
                 let sleeps = sleeper.until.is_some();
                 let buffers = sleeper.worker.transport().buffers_held();
-                format!("sleeps: {sleeps}, holds {buffers} buffers, {:?}", sleeper.worker.core().left_over())
+                let core = sleeper.worker.core();
+                let budget = core.budget_in_words();
+                format!("sleeps: {sleeps}, holds {buffers} buffers, {budget}, {:?}", core.left_over())
             });
             format!("{wrong}\nafter {} steps the shards are: {:#?}", self.steps, left.collect::<Vec<_>>())
         })
@@ -203,6 +219,10 @@ impl Simulation {
         self.steps += 1;
         if self.random.chance(30) {
             self.clock.set(self.clock.get() + self.random.number() % 20);
+        }
+        if self.random.below(BEYOND_STEPS) == 0 {
+            let beyond = self.random.below(self.world.beyond_max());
+            self.shared.beyond.store(beyond as i64, Relaxed);
         }
         let now = self.clock.get();
         for client in &mut self.clients {
@@ -257,7 +277,8 @@ impl Simulation {
             let now = self.clock.get();
             self.workers.iter_mut().try_for_each(|sleeper| sleeper.look(now))?;
             if self.workers.iter().all(|sleeper| sleeper.worker.is_over()) {
-                return self.nothing_is_left();
+                self.nothing_is_left()?;
+                return self.memory_is_lent_again();
             }
         }
         Err("the drain never ends".into())
@@ -278,6 +299,20 @@ impl Simulation {
             }
         }
         Ok(())
+    }
+
+    /// What clients no longer need is the store's after a while.
+    fn memory_is_lent_again(&mut self) -> Result<(), String> {
+        for _ in 0..2 {
+            self.clock.set(self.clock.get() + LENT_AGAIN_MS);
+            for sleeper in &mut self.workers {
+                sleeper.worker.turn(Duration::ZERO).map_err(|error| error.to_string())?;
+            }
+        }
+        self.workers.iter_mut().try_for_each(|sleeper| match sleeper.worker.core().bytes_idle() {
+            idle if idle > world::SEGMENT_BYTES as u64 => Err(format!("{idle} bytes are of use to nobody")),
+            _ => Ok(()),
+        })
     }
 }
 

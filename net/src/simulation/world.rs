@@ -2,7 +2,8 @@
 
 use crate::session::Limits;
 use crate::transport::sim::Random;
-use crate::worker::{BudgetConfig, ListenerKind, Settings};
+use crate::worker::{BudgetConfig, FLOOR_SHARE, ListenerKind, Settings};
+use torc_engine::ShardConfig;
 use torc_engine::slots::SlotMap;
 
 #[derive(Debug)]
@@ -33,6 +34,8 @@ pub(super) struct World {
     pub(super) turn_parts: usize,
     /// What clients may hold is less than they would.
     pub(super) tight: bool,
+    /// The store has what clients leave of the memory, and gives it back when they need it.
+    pub(super) lends: bool,
     /// Bytes of a receive buffer: long ones hold more requests than a turn takes of one connection.
     pub(super) buffer_bytes_max: usize,
 }
@@ -40,6 +43,14 @@ pub(super) struct World {
 /// Memory of a shard in which all fits, and in which it does not.
 const WIDE_BYTES: u64 = 16 << 20;
 const TIGHT_BYTES: u64 = 1 << 20;
+/// Memory of a shard and its clients together.
+const LENT_BYTES: u64 = 4 << 20;
+pub(super) const SEGMENT_BYTES: usize = 64 << 10;
+/// Shares of that: of clients, usually and where memory is short; of mail; of what no account knows of, at most.
+const LENT_SHARE: u64 = 4;
+const TIGHT_LENT_SHARE: u64 = 12;
+const MAIL_SHARE: u64 = 32;
+const BEYOND_SHARE: u64 = 4;
 /// What clients may hold: more than they ever do, and less.
 const CLIENT_BYTES: u64 = 1 << 30;
 const TIGHT_CLIENT_BYTES: u64 = 128 << 10;
@@ -52,25 +63,30 @@ impl World {
     pub(super) fn new(random: &mut Random) -> World {
         let clients = 1 + random.below(8);
         let lossy = random.chance(15);
+        let lends = lossy && random.chance(50);
         // One shard's memory is what the bound on misses is about.
         let shards = if lossy && random.chance(60) { 1 } else { 1 + random.below(4) as u16 };
         let grows = !lossy && random.chance(10);
         let flushes = !lossy && random.chance(15);
         let flood = random.chance(4);
-        let value_bytes = if lossy { 2000 } else { 200 };
-        // Batches of mail are long beside so little.
-        let tight = shards == 1 && !flood && random.chance(30);
+        let tight = !flood && random.chance(30);
+        let (memory_bytes, value_bytes, long_percent) = match (lossy, lends, grows) {
+            (_, true, _) => (LENT_BYTES, 6000, 3),
+            (true, ..) => (TIGHT_BYTES, 2000, 0),
+            (.., true) => (WIDE_BYTES, 20, 0),
+            _ => (WIDE_BYTES, 200, 10),
+        };
         World {
             shards,
             slots: SlotMap::even(shards),
             clients,
             commands: if lossy { 300 + random.below(700) } else { 20 + random.below(300) },
-            memory_bytes: if lossy { TIGHT_BYTES } else { WIDE_BYTES },
+            memory_bytes,
             lossy,
             write_bytes: if lossy { usize::MAX } else { WRITTEN_BYTES },
             keys: match (lossy, grows) {
                 // About twice what fits.
-                (true, _) => 2 * usize::from(shards) * (TIGHT_BYTES as usize / 1000) / clients,
+                (true, _) => 2 * usize::from(shards) * (memory_bytes as usize / (value_bytes / 2)) / clients,
                 (_, true) => MANY_KEYS,
                 _ => 6,
             },
@@ -79,13 +95,14 @@ impl World {
                 (_, true) => 60,
                 _ => 8,
             },
-            value_bytes: if grows { 20 } else { value_bytes },
-            long_percent: if lossy || grows { 0 } else { 10 },
+            value_bytes,
+            long_percent,
             flushes,
             scans: !lossy && !flushes,
             flood,
             turn_parts: [64, 256, 1024][random.below(3)],
             tight,
+            lends,
             buffer_bytes_max: match (tight, random.chance(30)) {
                 (true, _) => 2000,
                 (_, true) => 64 << 10,
@@ -106,8 +123,8 @@ impl World {
         }
     }
 
-    pub(super) fn settings(&self, random: &mut Random) -> Settings {
-        let clients = if self.tight { TIGHT_CLIENT_BYTES } else { CLIENT_BYTES };
+    /// `fixed`: bytes of a shard's receive buffers.
+    pub(super) fn settings(&self, fixed: u64, random: &mut Random) -> Settings {
         Settings {
             limits: Limits {
                 key_bytes_max: 250,
@@ -121,15 +138,64 @@ impl World {
                 ListenerKind { protocol: None, shard_port: true },
             ],
             connections_max: 100,
-            output_bytes_max: if self.flood { 256 << 10 } else { 100 + random.below(50_000) },
-            queue_parts_max: 1 + random.below(100),
+            // Where memory is short, what one connection may have is no bound.
+            output_bytes_max: match (self.flood, self.tight) {
+                (true, _) => 256 << 10,
+                (_, true) => 100 + random.below(300_000),
+                _ => 100 + random.below(50_000),
+            },
+            queue_parts_max: 1 + random.below(if self.tight { 500 } else { 100 }),
             input_bytes_max: 256 << 10,
             idle_ms_max: 0,
             slow_ms_max: 0,
             request_ms_max: 0,
             drain_ms_max: 1000,
             outcomes_bytes_max: 1 << 20,
-            budget: BudgetConfig { memory: 0, clients, floor: 0, fixed: 0, lends: false },
+            budget: self.budget(fixed),
+        }
+    }
+
+    /// A shard's memory and what clients may have of it.
+    fn budget(&self, fixed: u64) -> BudgetConfig {
+        let memory = self.memory_bytes;
+        let clients = match (self.lends, self.tight) {
+            (true, true) => memory / TIGHT_LENT_SHARE,
+            (true, false) => memory / LENT_SHARE,
+            (false, true) => TIGHT_CLIENT_BYTES,
+            (false, false) => CLIENT_BYTES,
+        };
+        match self.lends {
+            true => BudgetConfig { memory, clients, floor: memory / FLOOR_SHARE, fixed, lends: true },
+            false => BudgetConfig { memory: 0, clients, floor: 0, fixed: 0, lends: false },
+        }
+    }
+
+    /// What a shard's mail to others may take.
+    pub(super) fn mail_bytes(&self) -> u64 {
+        if self.lends { self.memory_bytes / MAIL_SHARE } else { u64::MAX }
+    }
+
+    /// Bytes of the process that no account knows of, at most.
+    pub(super) fn beyond_max(&self) -> usize {
+        if self.lends { (self.memory_bytes / BEYOND_SHARE) as usize * usize::from(self.shards) } else { 0 }
+    }
+
+    /// Clients that hold much may be closed for it.
+    pub(super) fn closes(&self) -> bool {
+        self.tight || self.lends
+    }
+
+    /// What a shard is made from.
+    pub(super) fn store(&self, shard: u16, fixed: u64, seed: u64) -> ShardConfig {
+        let budget = self.budget(fixed);
+        ShardConfig {
+            shard,
+            segment_bytes: SEGMENT_BYTES,
+            aside_bytes: budget.fixed,
+            ahead_bytes: budget.floor,
+            seed,
+            now: super::START,
+            ..ShardConfig::new(self.memory_bytes)
         }
     }
 }

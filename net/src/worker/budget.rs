@@ -35,7 +35,8 @@ const EXHAUSTED_PARTS: usize = 4;
 const HOARD_BYTES: usize = 8 << 10;
 /// The same while memory is exhausted, as many together may hold all of it.
 const SMALL_BYTES: usize = 1 << 10;
-/// Share of the grant that the stock of buffers may take: it waits for nobody, so nothing else would end it.
+/// Share of the grant that the stock of buffers may take, and while memory is short that of batches: they wait for nobody,
+/// so nothing else would end it.
 const STOCK_SHARE: usize = 8;
 /// Milliseconds between two looks for connections to close while memory is exhausted.
 const LOOK_MS: u64 = 20;
@@ -223,6 +224,20 @@ impl Budget {
         self.grant = (left.max(0) as usize).clamp(self.floor / 2, self.share.max(self.floor));
     }
 
+    /// Bytes that the store, which has `held`, should not have any more.
+    #[cfg(test)]
+    pub(crate) fn overdue(&self, held: u64, beyond: i64) -> u64 {
+        if self.lends { (held + self.needed(beyond)).saturating_sub(self.memory as u64) } else { 0 }
+    }
+
+    /// Bytes that neither clients need, nor the store may take, which may take `taken`.
+    #[cfg(test)]
+    pub(crate) fn idle(&self, taken: u64, beyond: i64) -> u64 {
+        let memory = self.memory as u64;
+        let spare = memory / SPARE_SHARE + SPARE_BYTES + memory / SURPLUS_SHARE;
+        if self.lends { memory.saturating_sub(taken + self.needed(beyond) + spare) } else { 0 }
+    }
+
     /// Whether clients hold more than they may, as what had been received already did not fit any more.
     fn is_overdrawn(&self) -> bool {
         self.used() > self.grant / 8 * 9
@@ -298,7 +313,11 @@ impl Core {
 
     /// Brings the accounts up to date, and takes memory from the store or gives it back.
     pub(super) fn balance(&mut self) {
-        self.pool.trim(self.budget.grant() / STOCK_SHARE);
+        let stock = self.budget.grant() / STOCK_SHARE;
+        self.pool.trim(stock);
+        if self.budget.pressure() != Pressure::None {
+            self.mail.trim(stock);
+        }
         let mail = self.mail.bytes_held();
         self.budget.common = mail + self.pool.bytes_held();
         self.stats.mail_bytes.set(mail as u64);
@@ -312,6 +331,12 @@ impl Core {
         }
         let beyond = self.shared.beyond_accounts();
         let aside = self.budget.aside(beyond, self.now);
+        #[cfg(test)]
+        let aside = match self.bug() {
+            super::bug::Bug::KeptLoan => 0,
+            super::bug::Bug::IdleMemory => (self.budget.fixed as u64 + self.budget.share as u64).max(aside),
+            _ => aside,
+        };
         self.shard.set_aside(aside);
         self.budget.regrant(self.shard.bytes_held() - self.shard.bytes_free(), beyond);
         self.stats.client_bytes_max.set(self.budget.grant() as u64);

@@ -45,11 +45,15 @@ pub(crate) enum Bug {
     EndlessBudget,
     /// A turn goes on as long as there is something to parse.
     EndlessTurn,
+    /// Memory that is lent to the store is never taken back.
+    KeptLoan,
+    /// Memory that clients no longer need is not lent to the store again.
+    IdleMemory,
 }
 
 impl Bug {
     /// All but [`Bug::None`].
-    pub(crate) const ALL: [Bug; 20] = [
+    pub(crate) const ALL: [Bug; 22] = [
         Bug::LostAnswer,
         Bug::SwappedAnswers,
         Bug::MissedExpiry,
@@ -70,6 +74,8 @@ impl Bug {
         Bug::FreeInput,
         Bug::EndlessBudget,
         Bug::EndlessTurn,
+        Bug::KeptLoan,
+        Bug::IdleMemory,
     ];
 
     /// One in so many chances is taken.

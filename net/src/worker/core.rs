@@ -170,6 +170,11 @@ impl Core {
     }
 
     #[cfg(test)]
+    pub(super) fn bug(&self) -> Bug {
+        self.bug.0
+    }
+
+    #[cfg(test)]
     pub(super) fn has(&self, bug: Bug) -> bool {
         self.bug.0 == bug
     }

@@ -47,6 +47,30 @@ impl Core {
         Ok(())
     }
 
+    /// Bytes that the store has and clients need, if nothing is pinned.
+    pub(crate) fn bytes_overdue(&self) -> u64 {
+        let (pinned, _) = self.shard.held();
+        match pinned {
+            0 => self.budget.overdue(self.shard.bytes_held(), self.shared.beyond_accounts()),
+            _ => 0,
+        }
+    }
+
+    /// Bytes that are for the store and that it may not take, by the figures of its last second.
+    pub(crate) fn bytes_idle(&self) -> u64 {
+        let stats = self.shard.stats();
+        let figures = [&stats.bytes_segments_max, &stats.bytes_index, &stats.bytes_bookkeeping];
+        let taken = figures.iter().map(|figure| figure.read()).sum();
+        self.budget.idle(taken, self.shared.beyond_accounts())
+    }
+
+    /// What clients hold of what they may, for a report.
+    pub(crate) fn budget_in_words(&self) -> String {
+        let (used, grant, charged) = (self.budget.used(), self.budget.grant(), self.budget.charged());
+        let (mail, stock) = (self.mail.bytes_held(), self.pool.bytes_held());
+        format!("{used} bytes of {grant} in use: {charged} by connections, {mail} by mail, {stock} in stock")
+    }
+
     /// Bytes that connections are charged for.
     pub(crate) fn charged(&self) -> usize {
         self.budget.charged()

@@ -149,6 +149,12 @@ impl Mail {
         self.lanes.iter().flatten().all(Lane::has_sent_all)
     }
 
+    /// Gives back what batches beyond so many bytes hold that are not in use.
+    pub(crate) fn trim(&mut self, bytes: usize) {
+        let each = bytes / self.lanes.len();
+        self.lanes.iter_mut().flatten().for_each(|lane| lane.trim(each));
+    }
+
     /// Memory of this shard's batches.
     pub(crate) fn bytes_held(&self) -> usize {
         self.lanes.iter().flatten().map(Lane::bytes_held).sum()

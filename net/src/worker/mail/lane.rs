@@ -124,6 +124,20 @@ impl Lane {
         self.spare.push(batch);
     }
 
+    /// Gives back memory of batches that nobody uses until they have no more than so many bytes.
+    pub(super) fn trim(&mut self, bytes: usize) {
+        while self.spare_bytes() > bytes {
+            self.spare.pop();
+        }
+        if self.open.is_empty() && self.open.capacity() > bytes {
+            *self.open = Batch::default();
+        }
+    }
+
+    fn spare_bytes(&self) -> usize {
+        self.spare.iter().map(|batch| batch.capacity()).sum()
+    }
+
     pub(super) fn is_quiet(&mut self) -> bool {
         self.asks_in.is_empty() && self.answers_in.is_empty()
     }
@@ -143,7 +157,6 @@ impl Lane {
 
     /// Memory of its batches, of those that the other shard has as well.
     pub(super) fn bytes_held(&self) -> usize {
-        let here = self.open.capacity() + self.spare.iter().map(|batch| batch.capacity()).sum::<usize>();
-        here + self.bytes_under_way
+        self.open.capacity() + self.spare_bytes() + self.bytes_under_way
     }
 }

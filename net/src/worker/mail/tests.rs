@@ -87,6 +87,27 @@ fn notes_travel_both_ways_though_no_batch_has_room() {
 }
 
 #[test]
+fn batches_that_nobody_uses_are_given_back_on_demand() {
+    let mut mail = Mail::among(2, u64::MAX);
+    let (left, right) = mail.split_at_mut(1);
+    let (lane, other) = (left[0].lane(1).unwrap(), right[0].lane(0).unwrap());
+    fill(lane);
+    lane.publish();
+    while let Some(batch) = other.next_asked() {
+        other.answer(batch);
+    }
+    other.publish();
+    while let Some(batch) = lane.next_answered() {
+        lane.recycle(batch);
+    }
+    assert!(left[0].bytes_held() > 100 << 10, "{}", left[0].bytes_held());
+    left[0].trim(50 << 10);
+    assert!((10 << 10..=50 << 10).contains(&left[0].bytes_held()), "{}", left[0].bytes_held());
+    left[0].trim(0);
+    assert_eq!(left[0].bytes_held(), 0);
+}
+
+#[test]
 fn requests_keep_their_bytes_apart() {
     let mut batch = Batch::default();
     let bytes = [("key", "value", "echo"), ("", "", ""), ("k", "", "e")];
