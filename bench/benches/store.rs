@@ -1,13 +1,13 @@
 //! The index alone, and the shard without a server around it. Each bench checks what it did, so
 //! that no work is optimised away or skipped.
 
-mod common;
-
 use std::hint::black_box;
 
-use common::{items, objects};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use torc_bench::workload::{Objects, keys::KEY_BYTES_MAX};
+use torc_bench::workload::{
+    keys::KeyPicker,
+    objects::{KEY_BYTES_MAX, Objects},
+};
 use torc_engine::{
     Shard, ShardConfig,
     command::{Command, Op, Outcome, Read, Write},
@@ -19,22 +19,12 @@ const BATCH: usize = 64;
 
 const NOW: u64 = 1_700_000_000_000;
 
-/// Numbers below `count`, each as likely as the others: a Weyl sequence over the golden ratio.
-struct Scattered {
-    count: u64,
-    at: u64,
-}
-
-impl Scattered {
-    fn new(count: u64) -> Self {
-        Self { count, at: 0 }
-    }
-
-    fn pick(&mut self) -> u64 {
-        self.at = self.at.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        // Mixed, as the sequence alone has a stride that hardware could learn.
-        let mixed = (self.at ^ (self.at >> 31)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        ((u128::from(mixed) * u128::from(self.count)) >> 64) as u64
+/// How many items: the canonical million when measuring, few when the bench only has to run
+/// (`cargo test` starts it without `--bench`).
+fn items() -> u64 {
+    match std::env::args().any(|argument| argument == "--bench") {
+        true => 1_000_000,
+        false => 1_000,
     }
 }
 
@@ -49,10 +39,10 @@ fn index(criterion: &mut Criterion) {
         index.insert(hash(number), slot).expect("a third of the slots is free");
     }
     let mut group = criterion.benchmark_group("index");
-    let mut order = Scattered::new(count);
+    let mut order = KeyPicker::uniform(count, 1);
     group.bench_function("find", |bencher| {
         bencher.iter(|| {
-            let number = order.pick();
+            let number = order.pick().0;
             let found = index.find(hash(number), |slot| slot.location() == number * 128);
             assert!(found.is_some());
         });
@@ -60,7 +50,7 @@ fn index(criterion: &mut Criterion) {
     group.throughput(Throughput::Elements(BATCH as u64));
     group.bench_function("find, a batch prefetched", |bencher| {
         bencher.iter(|| {
-            let numbers: [u64; BATCH] = std::array::from_fn(|_| order.pick());
+            let numbers: [u64; BATCH] = std::array::from_fn(|_| order.pick().0);
             numbers.iter().for_each(|number| index.prefetch(hash(*number)));
             for number in numbers {
                 let found = index.find(hash(number), |slot| slot.location() == number * 128);
@@ -94,14 +84,14 @@ fn is_hit(shard: &mut Shard, key: &[u8], hash: u64) -> bool {
 
 fn shard(criterion: &mut Criterion) {
     let count = items();
-    let objects = objects(count);
+    let objects = Objects::new(count, 16, 64).expect("16 digits hold any number");
     let mut shard = filled(&objects);
-    let mut order = Scattered::new(count);
+    let mut order = KeyPicker::uniform(count, 1);
     let mut group = criterion.benchmark_group("shard");
     group.bench_function("get, hit", |bencher| {
         bencher.iter(|| {
             let mut buffer = [0; KEY_BYTES_MAX];
-            let key = objects.key(order.pick(), &mut buffer);
+            let key = objects.key(order.pick().0, &mut buffer);
             let hash = shard.hash(0, key);
             assert!(is_hit(&mut shard, key, hash));
         });
@@ -109,14 +99,14 @@ fn shard(criterion: &mut Criterion) {
     group.bench_function("get, miss", |bencher| {
         bencher.iter(|| {
             let mut buffer = [0; KEY_BYTES_MAX];
-            let key = objects.key(count + order.pick(), &mut buffer);
+            let key = objects.key(count + order.pick().0, &mut buffer);
             let hash = shard.hash(0, key);
             assert!(!is_hit(&mut shard, key, hash));
         });
     });
     group.bench_function("set, overwriting", |bencher| {
         bencher.iter(|| {
-            set(&mut shard, &objects, order.pick());
+            set(&mut shard, &objects, order.pick().0);
             shard.maintain(NOW, 8);
         });
     });
@@ -128,11 +118,11 @@ fn shard(criterion: &mut Criterion) {
 }
 
 /// What a turn of the loop does with its requests: hash and prefetch all, then execute all.
-fn batch(shard: &mut Shard, objects: &Objects, order: &mut Scattered) {
+fn batch(shard: &mut Shard, objects: &Objects, order: &mut KeyPicker) {
     let mut keys = [[0; 16]; BATCH];
     let mut hashes = [0; BATCH];
     for (key, hash) in keys.iter_mut().zip(&mut hashes) {
-        key.copy_from_slice(objects.key(order.pick(), &mut [0; KEY_BYTES_MAX]));
+        key.copy_from_slice(objects.key(order.pick().0, &mut [0; KEY_BYTES_MAX]));
         *hash = shard.hash(0, key);
         shard.prefetch_bucket(*hash);
     }

@@ -31,13 +31,8 @@ impl BenchError {
     }
 
     /// For `map_err`: attaches what was being done.
-    pub(crate) fn io(action: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+    pub(crate) fn io<E: Into<io::Error>>(action: impl Into<String>) -> impl FnOnce(E) -> Self {
         let action = action.into();
-        move |source| Self::Io { action, source }
-    }
-
-    /// The last error of the C library, with what was being done.
-    pub(crate) fn os(action: impl Into<String>) -> Self {
-        Self::io(action)(io::Error::last_os_error())
+        move |source| Self::Io { action, source: source.into() }
     }
 }

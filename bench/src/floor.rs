@@ -1,24 +1,21 @@
 //! `torc bench floor`: what the kernel's path alone costs for a workload's sizes.
 
-use std::path::PathBuf;
-
 use clap::Args;
-use serde::Serialize;
 
 use crate::{
-    codec::raw::Raw,
-    echo::Engine,
+    codec::{Codec, raw::Raw},
     error::BenchError,
     lab::{
         CoreArgs,
         contender::Contender,
-        shape::{Shape, Timing},
+        shape::{Shape, TimingArgs},
     },
-    load::{Protocol, seconds, with_codec},
-    report::{Figures, write_json_lines},
+    load::{Protocol, with_codec},
+    report::Figures,
     workload::{
         args::{Workload, WorkloadArgs},
-        wire_bytes,
+        mix::{Mix, Operation},
+        objects::{KEY_BYTES_MAX, Objects},
     },
 };
 
@@ -31,81 +28,69 @@ pub struct FloorArgs {
     /// Depths of pipelining, each DEPTH or DEPTH@CONNECTIONS
     #[arg(long, value_delimiter = ',', default_value = "1,16,64")]
     depths: Vec<Shape>,
-    /// Length of one measurement, seconds
-    #[arg(long, default_value_t = 3.0, value_name = "S")]
-    seconds: f64,
-    /// Load before each measurement, seconds
-    #[arg(long, default_value_t = 0.5, value_name = "S")]
-    warmup: f64,
-    /// Writes the results to this file, a line of JSON each
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    timing: TimingArgs,
     #[command(flatten)]
     cores: CoreArgs,
     #[command(flatten)]
     workload: WorkloadArgs,
 }
 
-#[derive(Serialize)]
-struct Row {
-    shape: Shape,
-    engine: Engine,
-    request_bytes: u32,
-    reply_bytes: u32,
-    results: Figures,
-}
-
-/// Measures both engines at each depth and prints the cheaper one as the floor.
-pub fn run(args: &FloorArgs, own_subcommand: &[&str]) -> Result<(), BenchError> {
+/// Measures both echoes at each depth and prints the cheaper one as the floor.
+pub fn run(args: &FloorArgs) -> Result<(), BenchError> {
     let raw = raw(args.protocol, &args.workload.build()?)?;
-    let timing =
-        Timing { warmup: seconds("warmup", args.warmup)?, duration: seconds("seconds", args.seconds)? };
-    let cores = args.cores.claim()?;
-    let echoes = Engine::ALL
-        .into_iter()
-        .map(|engine| Ok((engine, Contender::echo(engine, own_subcommand, cores.server)?)))
-        .collect::<Result<Vec<_>, BenchError>>()?;
-    println!(
-        "echo of {} B requests and {} B replies ({})",
-        raw.request_bytes,
-        raw.reply_bytes,
-        args.protocol.name()
-    );
-    let mut rows = Vec::new();
+    let timing = args.timing.timing(2.0)?;
+    let echoes = Contender::echoes(args.cores.claim()?.server)?;
+    let name = args.protocol.name();
+    println!("echo of {} B requests and {} B replies ({name})", raw.request_bytes, raw.reply_bytes);
+    let mut floors = String::new();
     for &shape in &args.depths {
-        for (engine, echo) in &echoes {
-            let outcome = echo.measure_raw(&shape.plan(timing, None, 1), raw)?;
-            let results = Figures::from(&outcome);
-            println!("\n{shape}: {}\n{results}", engine.name());
-            rows.push(Row {
-                shape,
-                engine: *engine,
-                request_bytes: raw.request_bytes,
-                reply_bytes: raw.reply_bytes,
-                results,
-            });
+        let mut cheapest = (f64::INFINITY, "");
+        for echo in &echoes {
+            let figures = Figures::from(&echo.measure_raw(&shape.plan(timing, None, 1), raw)?);
+            println!("\n{shape}: {}\n{figures}", echo.name);
+            if figures.cpu_us() < cheapest.0 {
+                cheapest = (figures.cpu_us(), &echo.name);
+            }
         }
+        floors += &format!("\nfloor at {shape}: {:.3} us CPU/operation ({})", cheapest.0, cheapest.1);
     }
-    println!();
-    for shape in &args.depths {
-        let rows = rows.iter().filter(|row| row.shape == *shape);
-        let costs = rows.filter_map(|row| {
-            let server = row.results.server.as_ref()?;
-            Some((server.cpu_us_per_operation, row.engine))
-        });
-        if let Some((cost, engine)) = costs.min_by(|a, b| a.0.total_cmp(&b.0)) {
-            println!("floor at {shape}: {cost:.3} us CPU/operation ({})", engine.name());
-        }
-    }
-    match &args.json {
-        Some(path) => write_json_lines(path, &rows),
-        None => Ok(()),
+    println!("{floors}");
+    Ok(())
+}
+
+/// The echo of a workload: its mean sizes on the wire when every read hits.
+pub(crate) fn raw(protocol: Protocol, workload: &Workload) -> Result<Raw, BenchError> {
+    let raw = with_codec!(protocol, |codec| wire_bytes(codec, &workload.objects, workload.mix));
+    match raw.request_bytes.min(raw.reply_bytes) {
+        0 => Err(BenchError::setting("value-size", "replies without bytes cannot be echoed")),
+        _ => Ok(raw),
     }
 }
 
-/// The echo of a workload: its mean sizes on the wire.
-pub(crate) fn raw(protocol: Protocol, workload: &Workload) -> Result<Raw, BenchError> {
-    let (request_bytes, reply_bytes) =
-        with_codec!(protocol, |codec| wire_bytes(codec, &workload.objects, workload.mix)?);
-    Ok(Raw { request_bytes, reply_bytes })
+fn wire_bytes<C: Codec>(codec: &C, objects: &Objects, mix: Mix) -> Raw {
+    let request_bytes = |operation| {
+        let mut out = Vec::new();
+        objects.write_request(codec, operation, 0, &mut out);
+        out.len()
+    };
+    let [hit, stored] = codec.reply_bytes(objects.key(0, &mut [0; KEY_BYTES_MAX]), objects.value(0));
+    let mean =
+        |get: usize, set: usize| (mix.gets() * get as f64 + (1.0 - mix.gets()) * set as f64).round() as u32;
+    let request_bytes = mean(request_bytes(Operation::Get), request_bytes(Operation::Set));
+    Raw { request_bytes, reply_bytes: mean(hit, stored) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::resp::Resp;
+
+    #[test]
+    fn wire_sizes_are_the_weighted_means() {
+        let objects = Objects::new(100, 16, 64).unwrap();
+        // GET 36 and SET 107 bytes; $64 reply 71 and +OK 5.
+        let expected = Raw { request_bytes: 43, reply_bytes: 64 };
+        assert_eq!(wire_bytes(&Resp, &objects, Mix { get: 9, set: 1 }), expected);
+    }
 }

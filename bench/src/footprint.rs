@@ -12,19 +12,11 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::{
-    compare::Peer,
     error::BenchError,
-    generator::{Plan, TURN_BYTES, TURN_CONNECTIONS, drive, pace::Pace},
-    lab::{
-        CoreArgs, Cores,
-        contender::Contender,
-        info,
-        peers::{self, ServerSettings, TorcArgs},
-    },
-    load::with_codec,
+    lab::{LabArgs, contender::Contender, info, peers},
     process::probe::status_bytes,
-    results::{Folder, OutArgs, Setting},
-    workload::{Objects, Sweep, keys::KeySpace, mix::Operation, sizes::SizeDistribution},
+    results::{Folder, Setting},
+    workload::objects::Objects,
 };
 
 /// Flags of `torc bench memory`.
@@ -45,15 +37,8 @@ pub struct MemoryArgs {
     /// Memory of Torc when it is overfilled, MiB; 0 leaves that out
     #[arg(long, default_value_t = 512, value_name = "MIB")]
     full_mib: u64,
-    /// Peers to measure too; those that are not installed are left out
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "redis,memcached")]
-    peers: Vec<Peer>,
     #[command(flatten)]
-    torc: TorcArgs,
-    #[command(flatten)]
-    cores: CoreArgs,
-    #[command(flatten)]
-    out: OutArgs,
+    lab: LabArgs,
 }
 
 /// One server with one number of items. Bytes an item unless the name says otherwise.
@@ -103,32 +88,23 @@ struct Footprints {
 
 /// Measures every server at every number of items, prints the table and keeps it.
 pub fn run(args: &MemoryArgs) -> Result<(), BenchError> {
-    let folder = Folder::create(&args.out, "memory")?;
-    let cores = args.cores.claim()?;
+    let folder = Folder::create(&args.lab.out, "memory")?;
+    let cores = args.lab.cores.claim()?;
     let (mut rows, mut servers) = (Vec::new(), Vec::new());
-    for (round, &items) in args.items.iter().enumerate() {
-        let settings = ServerSettings { cpu: cores.server, memory_mib: args.memory_mib };
-        let mut starts: Vec<Option<Contender>> = vec![Some(args.torc.start(settings)?)];
-        for peer in &args.peers {
-            starts.push(match peer {
-                Peer::Redis => peers::redis(settings)?,
-                Peer::Memcached => peers::memcached(settings)?,
-            });
-        }
-        for server in starts.into_iter().flatten() {
-            let row = measure(args, &server, items)?;
+    for &items in &args.items {
+        drop(std::mem::take(&mut servers));
+        servers = peers::start_all(&args.lab.torc, cores.server, args.memory_mib)?;
+        for server in &servers {
+            let row = measure(args, server, items)?;
             eprintln!("{}: {items} items, {:.1} B overhead (resident)", row.server, row.overhead_resident);
             rows.push(row);
-            if round == 0 {
-                servers.push(server);
-            }
         }
     }
     let setting = Setting::new(cores, &servers);
     drop(servers);
     let full = match args.full_mib {
         0 => None,
-        mib => Some(overfill(args, cores, mib)?),
+        mib => Some(overfill(args, cores.server, mib)?),
     };
     let footprints =
         Footprints { setting, key_bytes: args.key_size, value_bytes: args.value_size, rows, full };
@@ -165,28 +141,7 @@ fn measure(args: &MemoryArgs, server: &Contender, items: u64) -> Result<Row, Ben
 
 /// Writes `items` items and nothing else.
 fn fill(args: &MemoryArgs, server: &Contender, items: u64) -> Result<(), BenchError> {
-    let keys = KeySpace::new(items, SizeDistribution::Fixed(args.key_size))?;
-    let objects = Objects::new(keys, SizeDistribution::Fixed(args.value_size));
-    let plan = Plan {
-        connections: 4,
-        depth: 64,
-        window: false,
-        pace: Pace::Closed,
-        warmup: Duration::ZERO,
-        duration: None,
-        spin: false,
-        turn_bytes: TURN_BYTES,
-        turn_connections: TURN_CONNECTIONS,
-        seed: 1,
-    };
-    let Some(&protocol) = server.protocols.first() else {
-        return Ok(());
-    };
-    let servers = std::slice::from_ref(&server.address);
-    with_codec!(protocol, |codec| {
-        let mut sweep = Sweep::new(codec, &objects, Operation::Set);
-        drive(&plan, servers, codec, &mut sweep, None, &mut |_| ())?.tally.without_refusals()
-    })
+    server.fill(&Objects::new(items, args.key_size, args.value_size)?, 0..items)
 }
 
 fn inside(page: &str, items: u64) -> Result<Inside, BenchError> {
@@ -213,9 +168,9 @@ fn huge_bytes(process_folder: &str) -> u64 {
 }
 
 /// Writes twice as many bytes as the memory holds.
-fn overfill(args: &MemoryArgs, cores: Cores, memory_mib: u64) -> Result<Full, BenchError> {
-    let server = args.torc.start(ServerSettings { cpu: cores.server, memory_mib })?;
+fn overfill(args: &MemoryArgs, cpu: usize, memory_mib: u64) -> Result<Full, BenchError> {
     let memory_bytes = memory_mib << 20;
+    let server = args.lab.torc.start(&[cpu], memory_bytes)?;
     let item_bytes = u64::from(args.key_size + args.value_size);
     let items = 2 * memory_bytes / item_bytes;
     fill(args, &server, items)?;

@@ -1,18 +1,15 @@
 //! `torc bench idle`: CPU of a server with nothing to do, without clients and with idle ones.
 
-use std::{fmt::Write, thread};
+use std::{fmt::Write, thread, time::Duration};
 
 use clap::Args;
 use serde::Serialize;
 
 use crate::{
     error::BenchError,
-    lab::{
-        CoreArgs,
-        peers::{self, ServerSettings, TorcArgs},
-    },
+    lab::{LabArgs, peers},
     load::seconds,
-    results::{Folder, OutArgs, Setting},
+    results::{Folder, Setting},
 };
 
 /// Flags of `torc bench idle`.
@@ -25,11 +22,7 @@ pub struct IdleArgs {
     #[arg(long, default_value_t = 50, value_name = "N")]
     connections: usize,
     #[command(flatten)]
-    torc: TorcArgs,
-    #[command(flatten)]
-    cores: CoreArgs,
-    #[command(flatten)]
-    out: OutArgs,
+    lab: LabArgs,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -47,23 +40,23 @@ struct Idle {
     rows: Vec<Row>,
 }
 
+const MEMORY_MIB: u64 = 1024;
+
+/// What a start or an accept brings is no idling.
+const SETTLE_MAX: Duration = Duration::from_secs(2);
+
 /// Measures each server, prints the table and keeps it.
 pub fn run(args: &IdleArgs) -> Result<(), BenchError> {
     let length = seconds("seconds", args.seconds)?;
-    let folder = Folder::create(&args.out, "idle")?;
-    let cores = args.cores.claim()?;
-    let settings = ServerSettings { cpu: cores.server, memory_mib: 1024 };
-    let mut servers = vec![args.torc.start(settings)?];
-    servers.extend(peers::redis(settings)?);
-    servers.extend(peers::memcached(settings)?);
+    let folder = Folder::create(&args.lab.out, "idle")?;
+    let cores = args.lab.cores.claim()?;
+    let servers = peers::start_all(&args.lab.torc, cores.server, MEMORY_MIB)?;
     let mut rows = Vec::new();
     for server in &servers {
         for connections in [0, args.connections] {
-            let connect = || server.address.connect();
-            let clients: Result<Vec<_>, _> = (0..connections).map(|_| connect()).collect();
+            let clients: Result<Vec<_>, _> = (0..connections).map(|_| server.address.connect()).collect();
             let _clients = clients.map_err(BenchError::io("connecting idle clients"))?;
-            // What a start or an accept brings is no idling.
-            thread::sleep(length.min(std::time::Duration::from_secs(2)));
+            thread::sleep(length.min(SETTLE_MAX));
             let before = server.probe.sample()?;
             thread::sleep(length);
             let used = server.probe.sample()?.since(&before);

@@ -71,14 +71,12 @@ enum BenchCommand {
     Echo(echo::EchoArgs),
 }
 
-/// Runs what the arguments ask for. `own_subcommand` is what the calling program puts before these
-/// arguments (`["bench"]` in `torc`): with it, a command can start this program again as an echo
-/// server.
-pub fn run(args: BenchArgs, own_subcommand: &[&str]) -> Result<ExitCode, BenchError> {
+/// Runs what the arguments ask for. The floor's echo servers are this program again, as `bench echo`.
+pub fn run(args: BenchArgs) -> Result<ExitCode, BenchError> {
     match args.command {
         None => load::run(&args.load)?,
-        Some(BenchCommand::Floor(args)) => floor::run(&args, own_subcommand)?,
-        Some(BenchCommand::Compare(args)) => compare::run(&args, own_subcommand)?,
+        Some(BenchCommand::Floor(args)) => floor::run(&args)?,
+        Some(BenchCommand::Compare(args)) => compare::run(&args)?,
         Some(BenchCommand::Trace(args)) => replay::run(&args)?,
         Some(BenchCommand::Tail(args)) => tail::run(&args)?,
         Some(BenchCommand::Memory(args)) => footprint::run(&args)?,

@@ -34,8 +34,6 @@ pub struct Figures {
 pub struct ServerFigures {
     /// Time on a core an operation, from schedstat.
     pub cpu_us_per_operation: f64,
-    /// The same by the kernel's ticks (coarse).
-    pub ticked_us_per_operation: f64,
     /// Cores in use on average.
     pub cores_busy: f64,
     /// Time ready to run without a core, over the run.
@@ -49,7 +47,6 @@ impl From<&Outcome> for Figures {
         let operations = outcome.tally.replies();
         let server = outcome.server.map(|server| ServerFigures {
             cpu_us_per_operation: server.on_cpu_ns as f64 / 1e3 / operations.max(1) as f64,
-            ticked_us_per_operation: server.ticked_ns as f64 / 1e3 / operations.max(1) as f64,
             cores_busy: server.on_cpu_ns as f64 / 1e9 / seconds.max(1e-9),
             run_delay_us: server.run_delay_ns as f64 / 1e3,
             rss_bytes: server.rss_bytes,
@@ -114,6 +111,16 @@ impl fmt::Display for Figures {
 }
 
 impl Figures {
+    /// A figure of the server's; not a number if it could not be watched.
+    pub fn of_server(&self, figure: fn(&ServerFigures) -> f64) -> f64 {
+        self.server.as_ref().map_or(f64::NAN, figure)
+    }
+
+    /// CPU time an operation, microseconds.
+    pub fn cpu_us(&self) -> f64 {
+        self.of_server(|server| server.cpu_us_per_operation)
+    }
+
     /// What makes these figures worth less than they look.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
@@ -140,7 +147,7 @@ pub(crate) fn write_json_lines(path: &Path, items: &[impl Serialize]) -> Result<
     let action = || format!("writing {}", path.display());
     let mut text = String::new();
     for item in items {
-        let line = serde_json::to_string(item).map_err(|error| BenchError::io(action())(error.into()))?;
+        let line = serde_json::to_string(item).map_err(BenchError::io(action()))?;
         text.push_str(&line);
         text.push('\n');
     }

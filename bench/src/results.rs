@@ -24,9 +24,6 @@ pub struct OutArgs {
     /// Folder to keep the results in; must not exist. Without it, a new one under bench/results
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
-    /// Last word of the default folder's name
-    #[arg(long, value_name = "WORD")]
-    topic: Option<String>,
 }
 
 /// Under which conditions something was measured.
@@ -123,7 +120,6 @@ impl Folder {
                 }
             };
         }
-        let topic = args.topic.as_deref().unwrap_or(topic);
         let stem = format!("{}-{}-{topic}", today(), Machine::read().host);
         for number in 1..=FOLDERS_A_DAY {
             let name = match number {
@@ -186,6 +182,24 @@ fn make(path: &Path) -> Result<bool, BenchError> {
     }
 }
 
+/// Runs that share a key, in the order in which the keys come.
+pub fn groups<'a, T, K: PartialEq>(runs: &'a [T], key: impl Fn(&'a T) -> K) -> Vec<(K, Vec<&'a T>)> {
+    let mut groups: Vec<(K, Vec<&T>)> = Vec::new();
+    for run in runs {
+        let own = key(run);
+        match groups.iter_mut().find(|(known, _)| *known == own) {
+            Some((_, group)) => group.push(run),
+            None => groups.push((own, vec![run])),
+        }
+    }
+    groups
+}
+
+/// The median of a figure over runs; not a number if there are none.
+pub fn median_of<T>(runs: &[&T], figure: impl Fn(&T) -> f64) -> f64 {
+    median(runs.iter().map(|run| figure(run)).collect()).unwrap_or(f64::NAN)
+}
+
 /// The median of numbers in any order.
 pub fn median(mut numbers: Vec<f64>) -> Option<f64> {
     numbers.sort_by(f64::total_cmp);
@@ -204,7 +218,7 @@ mod tests {
     #[test]
     fn a_folder_is_made_once() {
         let path = std::env::temp_dir().join(format!("torc-bench-folder-{}", std::process::id()));
-        let args = OutArgs { out: Some(path.clone()), topic: None };
+        let args = OutArgs { out: Some(path.clone()) };
         let folder = Folder::create(&args, "x").unwrap();
         folder.write("# page", &json!({ "runs": [{ "at": 1 }, { "at": 2 }], "rounds": 5 })).unwrap();
         assert_eq!(fs::read_to_string(path.join("README.md")).unwrap(), "# page");
@@ -224,6 +238,13 @@ mod tests {
     #[test]
     fn dates_sort() {
         assert_eq!(today().len(), "2026-01-31".len());
+    }
+
+    #[test]
+    fn groups_keep_the_order_of_their_keys() {
+        let groups = groups(&[("b", 1.0), ("a", 2.0), ("b", 3.0)], |run| run.0);
+        let medians: Vec<_> = groups.iter().map(|(key, runs)| (*key, median_of(runs, |run| run.1))).collect();
+        assert_eq!(medians, [("b", 2.0), ("a", 2.0)]);
     }
 
     #[test]

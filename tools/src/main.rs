@@ -25,7 +25,7 @@ fn run(action: Action) -> Result<ExitCode, Failure> {
     match action {
         Action::Serve(args) => serve::run(&args)?,
         Action::Cli(args) => return cli::run(&args),
-        Action::Bench(args) => return torc_bench::run(*args, &["bench"]).map_err(Failure::failed),
+        Action::Bench(args) => return torc_bench::run(*args).map_err(Failure::failed),
         Action::Doctor(args) => doctor::run(&args)?,
         Action::Completions { shell } => {
             let mut script = Vec::new();

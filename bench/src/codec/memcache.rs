@@ -1,4 +1,4 @@
-//! memcached text: `get`, `set` and `delete` of one key.
+//! memcached text: `get` and `set` of one key.
 
 use super::{Codec, Expect, LineScanner, Tally, length, push_number};
 
@@ -38,19 +38,12 @@ impl Codec for Memcache {
         out.extend_from_slice(b"\r\n");
     }
 
-    #[inline]
-    fn delete(&self, out: &mut Vec<u8>, key: &[u8]) {
-        out.extend_from_slice(b"delete ");
-        out.extend_from_slice(key);
-        out.extend_from_slice(b"\r\n");
-    }
-
-    fn reply_bytes(&self, key: &[u8], value: &[u8]) -> [usize; 3] {
+    fn reply_bytes(&self, key: &[u8], value: &[u8]) -> [usize; 2] {
         let mut digits = Vec::new();
         push_number(&mut digits, value.len());
         let line = b"VALUE  0 \r\n".len() + key.len() + digits.len();
         let hit = line + value.len() + b"\r\nEND\r\n".len();
-        [hit, b"STORED\r\n".len(), b"DELETED\r\n".len()]
+        [hit, b"STORED\r\n".len()]
     }
 
     #[inline]
@@ -74,7 +67,7 @@ fn on_line(line: &[u8], found: &mut bool, tally: &mut Tally) -> Result<Expect, S
             true => tally.hits += 1,
             false => tally.misses += 1,
         },
-        b"STORED" | b"DELETED" | b"NOT_FOUND" | b"NOT_STORED" | b"OK" => tally.done += 1,
+        b"STORED" => tally.done += 1,
         b"ERROR" => tally.refuse(line),
         _ if line.starts_with(b"SERVER_ERROR") || line.starts_with(b"CLIENT_ERROR") => {
             tally.refuse(line);
@@ -99,15 +92,14 @@ mod tests {
         let mut out = Vec::new();
         Memcache.get(&mut out, b"key");
         Memcache.set(&mut out, b"key", b"0123456789");
-        Memcache.delete(&mut out, b"key");
-        let expected: &[u8] = b"get key\r\nset key 0 0 10\r\n0123456789\r\ndelete key\r\n";
+        let expected: &[u8] = b"get key\r\nset key 0 0 10\r\n0123456789\r\n";
         assert_eq!(out, expected);
     }
 
     #[test]
     fn counts_replies_however_the_stream_is_cut() {
         let stream = b"VALUE key 0 5\r\nhello\r\nEND\r\nEND\r\nSTORED\r\nVALUE key 9 0\r\n\r\n\
-            END\r\nVALUE key 0 6\r\nEND\r\n\n\r\nEND\r\nDELETED\r\nNOT_FOUND\r\n\
+            END\r\nVALUE key 0 6\r\nEND\r\n\n\r\nEND\r\nSTORED\r\nSTORED\r\n\
             SERVER_ERROR out of memory\r\nEND\r\n";
         let expected = Tally {
             hits: 3,
@@ -129,8 +121,8 @@ mod tests {
 
     #[test]
     fn reply_sizes_are_the_real_ones() {
-        let [hit, set, delete] = Memcache.reply_bytes(b"key", b"hello");
+        let [hit, set] = Memcache.reply_bytes(b"key", b"hello");
         assert_eq!(hit, b"VALUE key 0 5\r\nhello\r\nEND\r\n".len());
-        assert_eq!((set, delete), (8, 9));
+        assert_eq!(set, "STORED\r\n".len());
     }
 }

@@ -8,8 +8,6 @@ pub mod native;
 pub mod raw;
 pub mod resp;
 
-use serde::Serialize;
-
 use crate::error::BenchError;
 
 /// One protocol.
@@ -20,17 +18,14 @@ pub trait Codec {
     /// The protocol's name as the command line has it.
     fn name(&self) -> &'static str;
 
-    /// Writes what a new connection says first; returns how many replies that brings.
-    fn open(&self, _out: &mut Vec<u8>) -> u32 {
-        0
-    }
+    /// Writes what a new connection says first; it brings no reply.
+    fn open(&self, _out: &mut Vec<u8>) {}
 
     fn get(&self, out: &mut Vec<u8>, key: &[u8]);
     fn set(&self, out: &mut Vec<u8>, key: &[u8], value: &[u8]);
-    fn delete(&self, out: &mut Vec<u8>, key: &[u8]);
 
-    /// Reply sizes of a get that hits, a set and a delete, bytes.
-    fn reply_bytes(&self, key: &[u8], value: &[u8]) -> [usize; 3];
+    /// Reply sizes of a get that hits and of a set, bytes.
+    fn reply_bytes(&self, key: &[u8], value: &[u8]) -> [usize; 2];
 
     /// Takes the next bytes of the reply stream, however they are cut, and adds each reply that
     /// ends in them to `tally`. An error is a stream that this protocol cannot bring.
@@ -38,20 +33,19 @@ pub trait Codec {
 }
 
 /// Counts of replies.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Tally {
     /// Reads that found their key.
     pub hits: u64,
     /// Reads that did not.
     pub misses: u64,
-    /// Writes and deletes that were carried out.
+    /// Writes that were carried out.
     pub done: u64,
     /// Errors that the server answered.
     pub refused: u64,
     /// Bytes of values read.
     pub value_bytes: u64,
     /// The first error that the server answered.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub first_refusal: Option<String>,
 }
 

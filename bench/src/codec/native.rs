@@ -47,14 +47,9 @@ impl Codec for Native {
         push_request(out, Op::Set, key, value);
     }
 
-    #[inline]
-    fn delete(&self, out: &mut Vec<u8>, key: &[u8]) {
-        push_request(out, Op::Delete, key, &[]);
-    }
-
-    fn reply_bytes(&self, _key: &[u8], value: &[u8]) -> [usize; 3] {
+    fn reply_bytes(&self, _key: &[u8], value: &[u8]) -> [usize; 2] {
         let head = ANSWER_HEADER_BYTES;
-        [head + value.len(), head, head]
+        [head + value.len(), head]
     }
 
     #[inline]
@@ -155,9 +150,8 @@ mod tests {
         let mut out = Vec::new();
         Native.get(&mut out, b"key");
         Native.set(&mut out, b"key", b"0123456789");
-        Native.delete(&mut out, b"key");
         let mut input = &out[..];
-        for (op, value) in [(Op::Get, &b""[..]), (Op::Set, b"0123456789"), (Op::Delete, b"")] {
+        for (op, value) in [(Op::Get, &b""[..]), (Op::Set, b"0123456789")] {
             let (request, consumed) = Request::parse(input, &LIMITS).unwrap();
             assert_eq!(request.header.op, op as u8);
             assert_eq!((request.key, request.value), (&b"key"[..], value));
@@ -173,7 +167,7 @@ mod tests {
         push_answer(&mut stream, Op::Get, Status::Miss, b"");
         push_answer(&mut stream, Op::Set, Status::Ok, b"");
         push_answer(&mut stream, Op::Get, Status::Ok, b"");
-        push_answer(&mut stream, Op::Delete, Status::Miss, b"");
+        push_answer(&mut stream, Op::Set, Status::Exists, b"");
         push_answer(&mut stream, Op::Set, Status::OutOfMemory, b"no room");
         let expected = Tally {
             hits: 2,
@@ -198,6 +192,6 @@ mod tests {
     fn reply_sizes_are_the_real_ones() {
         let mut out = Vec::new();
         push_answer(&mut out, Op::Get, Status::Ok, &[0; 64]);
-        assert_eq!(Native.reply_bytes(b"key", &[0; 64]), [out.len(), 24, 24]);
+        assert_eq!(Native.reply_bytes(b"key", &[0; 64]), [out.len(), 24]);
     }
 }

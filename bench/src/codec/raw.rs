@@ -42,10 +42,9 @@ impl Codec for Raw {
         "raw"
     }
 
-    fn open(&self, out: &mut Vec<u8>) -> u32 {
+    fn open(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.request_bytes.to_le_bytes());
         out.extend_from_slice(&self.reply_bytes.to_le_bytes());
-        0
     }
 
     fn get(&self, out: &mut Vec<u8>, _key: &[u8]) {
@@ -56,12 +55,8 @@ impl Codec for Raw {
         self.push_request(out);
     }
 
-    fn delete(&self, out: &mut Vec<u8>, _key: &[u8]) {
-        self.push_request(out);
-    }
-
-    fn reply_bytes(&self, _key: &[u8], _value: &[u8]) -> [usize; 3] {
-        [self.reply_bytes as usize; 3]
+    fn reply_bytes(&self, _key: &[u8], _value: &[u8]) -> [usize; 2] {
+        [self.reply_bytes as usize; 2]
     }
 
     #[inline]

@@ -1,4 +1,4 @@
-//! RESP: GET, SET and DEL as Redis clients send them. Takes RESP2 and RESP3 nulls.
+//! RESP: GET and SET as Redis clients send them. Takes RESP2 and RESP3 nulls.
 
 use super::{Codec, Expect, LineScanner, Tally, length, push_number};
 
@@ -26,16 +26,10 @@ impl Codec for Resp {
         push_bulk(out, value);
     }
 
-    #[inline]
-    fn delete(&self, out: &mut Vec<u8>, key: &[u8]) {
-        out.extend_from_slice(b"*2\r\n$3\r\nDEL\r\n");
-        push_bulk(out, key);
-    }
-
-    fn reply_bytes(&self, _key: &[u8], value: &[u8]) -> [usize; 3] {
+    fn reply_bytes(&self, _key: &[u8], value: &[u8]) -> [usize; 2] {
         let mut hit = Vec::new();
         push_bulk(&mut hit, value);
-        [hit.len(), b"+OK\r\n".len(), b":1\r\n".len()]
+        [hit.len(), b"+OK\r\n".len()]
     }
 
     #[inline]
@@ -59,7 +53,7 @@ fn on_line(line: &[u8], tally: &mut Tally) -> Result<Expect, String> {
             None => return Err(unknown(line)),
         },
         b'_' => tally.misses += 1,
-        b'+' | b':' => tally.done += 1,
+        b'+' => tally.done += 1,
         b'-' => tally.refuse(rest),
         _ => return Err(unknown(line)),
     }
@@ -90,16 +84,14 @@ mod tests {
         let mut out = Vec::new();
         Resp.get(&mut out, b"key");
         Resp.set(&mut out, b"key", b"0123456789");
-        Resp.delete(&mut out, b"key");
         let expected: &[u8] = b"*2\r\n$3\r\nGET\r\n$3\r\nkey\r\n\
-            *3\r\n$3\r\nSET\r\n$3\r\nkey\r\n$10\r\n0123456789\r\n\
-            *2\r\n$3\r\nDEL\r\n$3\r\nkey\r\n";
+            *3\r\n$3\r\nSET\r\n$3\r\nkey\r\n$10\r\n0123456789\r\n";
         assert_eq!(out, expected);
     }
 
     #[test]
     fn counts_replies_however_the_stream_is_cut() {
-        let stream = b"$5\r\nhello\r\n$-1\r\n+OK\r\n:1\r\n$0\r\n\r\n_\r\n$4\r\n\r\n\r\n\r\n\
+        let stream = b"$5\r\nhello\r\n$-1\r\n+OK\r\n+OK\r\n$0\r\n\r\n_\r\n$4\r\n\r\n\r\n\r\n\
             -ERR no\r\n$2\r\nhi\r\n";
         let expected = Tally {
             hits: 4,
@@ -132,6 +124,6 @@ mod tests {
 
     #[test]
     fn reply_sizes_are_the_real_ones() {
-        assert_eq!(Resp.reply_bytes(b"k", &[0; 64]), [71, 5, 4]);
+        assert_eq!(Resp.reply_bytes(b"k", &[0; 64]), [71, 5]);
     }
 }

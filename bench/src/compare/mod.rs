@@ -8,45 +8,28 @@
 mod page;
 mod ratio;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde::Serialize;
 
 use crate::{
-    codec::raw::Raw,
-    echo::Engine,
     error::BenchError,
     floor,
     generator::{Plan, measure::Outcome},
     lab::{
-        CoreArgs, Cores,
+        Cores, LabArgs,
         contender::Contender,
-        peers::{self, ServerSettings, TorcArgs},
-        shape::{Shape, Timing},
+        peers,
+        shape::{Shape, Timing, TimingArgs},
     },
-    load::{Protocol, preload, seconds},
+    load::{Protocol, preload},
     report::Figures,
-    results::{Folder, OutArgs, Setting},
-    workload::args::{Workload, WorkloadArgs, WorkloadText},
+    results::{Folder, Setting},
+    workload::args::{Workload, WorkloadArgs},
 };
-
-/// A server that Torc is compared with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Peer {
-    Redis,
-    Memcached,
-}
 
 /// Flags of `torc bench compare`.
 #[derive(Args, Clone, Debug)]
 pub struct CompareArgs {
-    #[command(flatten)]
-    torc: TorcArgs,
-    /// Compares the peers alone
-    #[arg(long, conflicts_with = "torc")]
-    without_torc: bool,
-    /// Peers to compare with; those that are not installed are left out
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "redis,memcached")]
-    peers: Vec<Peer>,
     /// Protocols to compare in
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = Protocol::ALL)]
     protocols: Vec<Protocol>,
@@ -55,12 +38,8 @@ pub struct CompareArgs {
     depths: Vec<Shape>,
     #[arg(long, default_value_t = 5, value_name = "N")]
     rounds: u32,
-    /// Length of one measurement, seconds
-    #[arg(long, default_value_t = 2.0, value_name = "S")]
-    seconds: f64,
-    /// Load before each measurement, seconds
-    #[arg(long, default_value_t = 0.5, value_name = "S")]
-    warmup: f64,
+    #[command(flatten)]
+    timing: TimingArgs,
     /// The fixed offered load, as a share of the slowest server's peak; 0 leaves it out
     #[arg(long, default_value_t = 0.5, value_name = "SHARE")]
     offered_share: f64,
@@ -68,9 +47,7 @@ pub struct CompareArgs {
     #[arg(long, default_value_t = 2048, value_name = "MIB")]
     memory_mib: u64,
     #[command(flatten)]
-    out: OutArgs,
-    #[command(flatten)]
-    cores: CoreArgs,
+    lab: LabArgs,
     #[command(flatten)]
     workload: WorkloadArgs,
 }
@@ -78,7 +55,7 @@ pub struct CompareArgs {
 /// How hard a server is driven.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Load {
+enum Load {
     /// Closed loop: as fast as it answers.
     Saturation,
     /// Open loop at a rate that every server can carry.
@@ -87,22 +64,22 @@ pub enum Load {
 
 /// One measurement: a line of the raw results.
 #[derive(Clone, Debug, Serialize)]
-pub struct Run {
-    pub round: u32,
-    pub server: String,
-    pub protocol: Protocol,
-    pub shape: Shape,
-    pub load: Load,
+struct Run {
+    round: u32,
+    server: String,
+    protocol: Protocol,
+    shape: Shape,
+    load: Load,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub offered_per_second: Option<f64>,
-    pub figures: Figures,
+    offered_per_second: Option<f64>,
+    figures: Figures,
 }
 
 /// Everything that is kept of a comparison.
 #[derive(Serialize)]
 struct Comparison {
     setting: Setting,
-    workload: WorkloadText,
+    workload: WorkloadArgs,
     rounds: u32,
     seconds: f64,
     warmup_seconds: f64,
@@ -112,21 +89,23 @@ struct Comparison {
 }
 
 /// Runs the comparison, prints its tables and keeps its folder.
-pub fn run(args: &CompareArgs, own_subcommand: &[&str]) -> Result<(), BenchError> {
+pub fn run(args: &CompareArgs) -> Result<(), BenchError> {
     if !(0.0..=0.9).contains(&args.offered_share) {
         return Err(BenchError::setting("offered-share", "expected 0 to 0.9"));
     }
-    let folder = Folder::create(&args.out, "compare")?;
-    let mut field = Field::set_up(args, own_subcommand)?;
+    let folder = Folder::create(&args.lab.out, "compare")?;
+    let mut field = Field::set_up(args)?;
     field.preload()?;
     for round in 0..args.rounds {
         for &shape in &args.depths {
-            field.saturate(round, shape)?;
-            field.offer(round, shape, args.offered_share)?;
+            field.measure(round, shape, None)?;
+            if let Some(rate) = field.rate(shape) {
+                field.measure(round, shape, Some(rate))?;
+            }
         }
         eprintln!("round {} of {} done", round + 1, args.rounds);
     }
-    let comparison = field.comparison(args);
+    let comparison = field.comparison();
     folder.write(&page::page(&comparison), &comparison)
 }
 
@@ -134,11 +113,11 @@ pub fn run(args: &CompareArgs, own_subcommand: &[&str]) -> Result<(), BenchError
 const OFFERED_SHARE_MAX: f64 = 0.8;
 
 /// The servers that take part and what was measured so far.
-struct Field {
+struct Field<'a> {
+    args: &'a CompareArgs,
     cores: Cores,
     servers: Vec<Contender>,
-    echoes: Vec<(Engine, Contender)>,
-    protocols: Vec<Protocol>,
+    echoes: Vec<Contender>,
     workload: Workload,
     timing: Timing,
     /// The offered load of each shape, from the first round's peaks.
@@ -146,133 +125,87 @@ struct Field {
     runs: Vec<Run>,
 }
 
-impl Field {
-    fn set_up(args: &CompareArgs, own_subcommand: &[&str]) -> Result<Self, BenchError> {
+impl<'a> Field<'a> {
+    fn set_up(args: &'a CompareArgs) -> Result<Self, BenchError> {
         let workload = args.workload.build()?;
-        let timing =
-            Timing { warmup: seconds("warmup", args.warmup)?, duration: seconds("seconds", args.seconds)? };
-        let cores = args.cores.claim()?;
-        let settings = ServerSettings { cpu: cores.server, memory_mib: args.memory_mib };
-        let mut servers = Vec::new();
-        if !args.without_torc {
-            servers.push(args.torc.start(settings)?);
-        }
-        for peer in &args.peers {
-            servers.extend(match peer {
-                Peer::Redis => peers::redis(settings)?,
-                Peer::Memcached => peers::memcached(settings)?,
-            });
-        }
-        let echoes = Engine::ALL
-            .into_iter()
-            .map(|engine| Ok((engine, Contender::echo(engine, own_subcommand, cores.server)?)))
-            .collect::<Result<Vec<_>, BenchError>>()?;
-        Ok(Self {
-            cores,
-            servers,
-            echoes,
-            protocols: args.protocols.clone(),
-            workload,
-            timing,
-            rates: Vec::new(),
-            runs: Vec::new(),
-        })
+        let timing = args.timing.timing(2.0)?;
+        let cores = args.lab.cores.claim()?;
+        let servers = peers::start_all(&args.lab.torc, cores.server, args.memory_mib)?;
+        let echoes = Contender::echoes(cores.server)?;
+        Ok(Self { args, cores, servers, echoes, workload, timing, rates: Vec::new(), runs: Vec::new() })
     }
 
     /// Fills every server with the same keys; each must hold them all.
     fn preload(&self) -> Result<(), BenchError> {
         for server in &self.servers {
-            let Some(&protocol) = server.protocols.first() else {
-                continue;
-            };
             let addresses = std::slice::from_ref(&server.address);
-            let bytes = preload(protocol, addresses, &self.workload, &mut |_| ())?;
-            eprintln!("{}: {} keys, {bytes} bytes of values", server.name, self.workload.text.keys);
+            preload(server.protocols[0], addresses, &self.workload.objects)?;
+            eprintln!("{}: {} keys", server.name, self.args.workload.keys);
         }
         Ok(())
     }
 
-    /// Who is measured in which protocol, in the order of this round.
-    fn jobs(&self, round: u32) -> Vec<(usize, Protocol)> {
+    /// Measures every server in every protocol that it speaks, then the echoes, as the floor of the same load: in the
+    /// closed loop, or offered a rate. Each round begins with another server.
+    fn measure(&mut self, round: u32, shape: Shape, rate: Option<f64>) -> Result<(), BenchError> {
+        let plan = shape.plan(self.timing, rate, u64::from(round));
         let mut jobs: Vec<(usize, Protocol)> = (0..self.servers.len())
-            .flat_map(|at| self.protocols.iter().map(move |&protocol| (at, protocol)))
+            .flat_map(|at| self.args.protocols.iter().map(move |&protocol| (at, protocol)))
             .filter(|(at, protocol)| self.servers[*at].protocols.contains(protocol))
             .collect();
         let turn = round as usize % jobs.len().max(1);
         jobs.rotate_left(turn);
-        jobs
-    }
-
-    fn saturate(&mut self, round: u32, shape: Shape) -> Result<(), BenchError> {
-        let plan = shape.plan(self.timing, None, u64::from(round));
-        for (at, protocol) in self.jobs(round) {
+        for (at, protocol) in jobs {
             let server = &self.servers[at];
+            let peak = self.peak(&server.name, protocol, shape);
+            if rate.zip(peak).is_some_and(|(rate, peak)| rate > OFFERED_SHARE_MAX * peak) {
+                continue;
+            }
             let outcome = server.measure(protocol, &plan, &self.workload, self.runs.len() as u64)?;
             let name = server.name.clone();
-            self.keep(round, name, protocol, shape, None, &outcome);
+            self.keep(round, name, protocol, shape, rate, &outcome);
         }
-        self.echo(round, shape, &plan, None)
+        self.measure_floor(round, shape, rate, &plan)
     }
 
-    /// The floor beside a measurement: what the kernel's path costs at the same load.
-    fn echo(&mut self, round: u32, shape: Shape, plan: &Plan, rate: Option<f64>) -> Result<(), BenchError> {
+    fn measure_floor(
+        &mut self,
+        round: u32,
+        shape: Shape,
+        rate: Option<f64>,
+        plan: &Plan,
+    ) -> Result<(), BenchError> {
         for at in 0..self.echoes.len() {
-            for protocol in self.protocols.clone() {
-                let raw: Raw = floor::raw(protocol, &self.workload)?;
-                let (engine, echo) = &self.echoes[at];
-                let name = engine.name().to_owned();
-                let outcome = echo.measure_raw(plan, raw)?;
+            for &protocol in &self.args.protocols {
+                let raw = floor::raw(protocol, &self.workload)?;
+                let outcome = self.echoes[at].measure_raw(plan, raw)?;
+                let name = self.echoes[at].name.clone();
                 self.keep(round, name, protocol, shape, rate, &outcome);
             }
         }
         Ok(())
     }
 
-    /// The same open loop for every server that can carry it.
-    fn offer(&mut self, round: u32, shape: Shape, share: f64) -> Result<(), BenchError> {
-        let Some(rate) = self.rate(shape, share) else {
-            return Ok(());
-        };
-        let plan = shape.plan(self.timing, Some(rate), u64::from(round));
-        for (at, protocol) in self.jobs(round) {
-            let server = &self.servers[at];
-            let peak = self.peak(&server.name, protocol, shape);
-            if peak.is_some_and(|peak| rate > OFFERED_SHARE_MAX * peak) {
-                continue;
-            }
-            let outcome = server.measure(protocol, &plan, &self.workload, self.runs.len() as u64)?;
-            let name = server.name.clone();
-            self.keep(round, name, protocol, shape, Some(rate), &outcome);
-        }
-        self.echo(round, shape, &plan, Some(rate))
-    }
-
     /// The offered load at a shape: a share of the slowest peak of those that matter there, fixed
     /// by the first round.
-    fn rate(&mut self, shape: Shape, share: f64) -> Option<f64> {
-        if share == 0.0 {
-            return None;
-        }
+    fn rate(&mut self, shape: Shape) -> Option<f64> {
+        let share = Some(self.args.offered_share).filter(|share| *share > 0.0)?;
         if let Some((_, rate)) = self.rates.iter().find(|(known, _)| *known == shape) {
             return Some(*rate);
         }
         let matters = |run: &&Run| run.server == "torc" || ratio::peers(shape.depth).contains(&&*run.server);
         let here = self.runs.iter().filter(|run| run.shape == shape);
         let peaks = here.filter(matters).map(|run| run.figures.operations_per_second);
-        let slowest = peaks.min_by(f64::total_cmp)?;
-        self.rates.push((shape, share * slowest));
-        Some(share * slowest)
+        let rate = share * peaks.min_by(f64::total_cmp)?;
+        self.rates.push((shape, rate));
+        Some(rate)
     }
 
     /// A server's throughput at saturation, in the latest round.
     fn peak(&self, server: &str, protocol: Protocol, shape: Shape) -> Option<f64> {
+        let wanted = (server, protocol, shape, Load::Saturation);
         let mut latest = self.runs.iter().rev();
-        let run = latest.find(|run| {
-            run.server == server
-                && run.protocol == protocol
-                && run.shape == shape
-                && run.load == Load::Saturation
-        })?;
+        let run = latest.find(|run| (&*run.server, run.protocol, run.shape, run.load) == wanted)?;
         Some(run.figures.operations_per_second)
     }
 
@@ -286,29 +219,26 @@ impl Field {
         outcome: &Outcome,
     ) {
         let figures = Figures::from(outcome);
-        let load = match offered_per_second {
-            None => Load::Saturation,
-            Some(_) => Load::Fixed,
-        };
+        let load = if offered_per_second.is_some() { Load::Fixed } else { Load::Saturation };
         eprintln!(
-            "{server:<11} {:<9} {shape:<26} {:>9.0}/s {:>7.3} us CPU/op  p99 {:>8.1} us",
+            "{server:<11} {:<9} {:<26} {:>9.0}/s {:>7.3} us CPU/op  p99 {:>8.1} us",
             protocol.name(),
+            shape.to_string(),
             figures.operations_per_second,
-            figures.server.as_ref().map_or(0.0, |server| server.cpu_us_per_operation),
+            figures.cpu_us(),
             figures.latency_us.p99,
-            shape = shape.to_string(),
         );
         self.runs.push(Run { round, server, protocol, shape, load, offered_per_second, figures });
     }
 
-    fn comparison(self, args: &CompareArgs) -> Comparison {
+    fn comparison(self) -> Comparison {
         Comparison {
             setting: Setting::new(self.cores, &self.servers),
-            workload: self.workload.text,
-            rounds: args.rounds,
-            seconds: args.seconds,
-            warmup_seconds: args.warmup,
-            offered_share: args.offered_share,
+            workload: self.args.workload.clone(),
+            rounds: self.args.rounds,
+            seconds: self.timing.duration.as_secs_f64(),
+            warmup_seconds: self.timing.warmup.as_secs_f64(),
+            offered_share: self.args.offered_share,
             ratios: ratio::ratios(&self.runs),
             runs: self.runs,
         }

@@ -2,17 +2,16 @@
 
 use std::fmt::Write;
 
-use super::{Comparison, Load, Run};
-use crate::results::median;
+use super::{Comparison, Load};
+use crate::results::{groups, median_of};
 
 /// The page. Writing to a string cannot fail, so its results are dropped.
 pub(super) fn page(comparison: &Comparison) -> String {
-    let mut page = String::new();
-    page.push_str(&comparison.setting.page("Comparison"));
+    let mut page = comparison.setting.page("Comparison");
     let workload = &comparison.workload;
     let _ = writeln!(
         page,
-        "\n{} keys of {}, values {}, keys drawn {}, {}; {} rounds of {} s (warm-up {} s).\n",
+        "\n{} keys of {} B, values of {} B, keys drawn {}, {}; {} rounds of {} s (warm-up {} s).\n",
         workload.keys,
         workload.key_size,
         workload.value_size,
@@ -31,9 +30,6 @@ pub(super) fn page(comparison: &Comparison) -> String {
 }
 
 fn ratio_table(page: &mut String, comparison: &Comparison) {
-    if comparison.ratios.is_empty() {
-        return;
-    }
     let _ = writeln!(
         page,
         "\n## CPU per operation, Torc against the cheapest peer and the floor\n\n\
@@ -48,7 +44,10 @@ fn ratio_table(page: &mut String, comparison: &Comparison) {
             "| {} | {} | {} | {} | {} | {} to {} | {} of {} | {} |",
             ratio.protocol.name(),
             ratio.shape.depth,
-            load_name(ratio.load),
+            match ratio.load {
+                Load::Saturation => "saturation",
+                Load::Fixed => "fixed",
+            },
             ratio.against,
             number(ratio.ratio),
             number(ratio.ratio_min),
@@ -60,18 +59,13 @@ fn ratio_table(page: &mut String, comparison: &Comparison) {
     }
 }
 
-fn load_name(load: Load) -> &'static str {
-    match load {
-        Load::Saturation => "saturation",
-        Load::Fixed => "fixed",
-    }
-}
-
 fn run_table(page: &mut String, comparison: &Comparison, load: Load) {
-    let runs: Vec<&Run> = comparison.runs.iter().filter(|run| run.load == load).collect();
-    if runs.is_empty() {
+    let mut cells = groups(&comparison.runs, |run| (run.load, run.shape, run.protocol, &*run.server));
+    cells.retain(|((cell_load, ..), _)| *cell_load == load);
+    if cells.is_empty() {
         return;
     }
+    cells.sort_by_key(|((_, shape, protocol, server), _)| (shape.depth, *protocol, *server));
     let title = match load {
         Load::Saturation => "At saturation (closed loop)".into(),
         Load::Fixed => format!(
@@ -85,36 +79,20 @@ fn run_table(page: &mut String, comparison: &Comparison, load: Load) {
          | depth | server | protocol | op/s | CPU us/op | p50 | p99 | p99.9 | server busy | generator idle | run delay |\n\
          |---|---|---|---|---|---|---|---|---|---|---|"
     );
-    let mut cells: Vec<_> = Vec::new();
-    for run in &runs {
-        let cell = (run.shape, &*run.server, run.protocol);
-        if !cells.contains(&cell) {
-            cells.push(cell);
-        }
-    }
-    cells.sort_by_key(|(shape, server, protocol)| (shape.depth, *protocol, *server));
-    for (shape, server, protocol) in cells {
-        let of = |value: &dyn Fn(&Run) -> f64| {
-            let same = |run: &&&Run| (run.shape, &*run.server, run.protocol) == (shape, server, protocol);
-            let values: Vec<f64> = runs.iter().filter(same).map(|run| value(run)).collect();
-            median(values).unwrap_or(0.0)
-        };
-        let of_server = |value: &dyn Fn(&crate::report::ServerFigures) -> f64| {
-            of(&|run| run.figures.server.as_ref().map_or(0.0, value))
-        };
+    for ((_, shape, protocol, server), runs) in cells {
         let _ = writeln!(
             page,
             "| {} | {server} | {} | {:.0} | {:.3} | {:.0} | {:.0} | {:.0} | {:.0} % | {:.0} % | {:.0} |",
             shape.depth,
             protocol.name(),
-            of(&|run| run.figures.operations_per_second),
-            of_server(&|server| server.cpu_us_per_operation),
-            of(&|run| run.figures.latency_us.p50),
-            of(&|run| run.figures.latency_us.p99),
-            of(&|run| run.figures.latency_us.p99_9),
-            100.0 * of_server(&|server| server.cores_busy),
-            100.0 * of(&|run| run.figures.generator_idle_share),
-            of_server(&|server| server.run_delay_us),
+            median_of(&runs, |run| run.figures.operations_per_second),
+            median_of(&runs, |run| run.figures.cpu_us()),
+            median_of(&runs, |run| run.figures.latency_us.p50),
+            median_of(&runs, |run| run.figures.latency_us.p99),
+            median_of(&runs, |run| run.figures.latency_us.p99_9),
+            100.0 * median_of(&runs, |run| run.figures.of_server(|server| server.cores_busy)),
+            100.0 * median_of(&runs, |run| run.figures.generator_idle_share),
+            median_of(&runs, |run| run.figures.of_server(|server| server.run_delay_us)),
         );
     }
 }

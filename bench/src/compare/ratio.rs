@@ -6,24 +6,28 @@
 use serde::Serialize;
 
 use super::{Load, Run};
-use crate::{lab::shape::Shape, load::Protocol, results::median};
+use crate::{
+    lab::shape::Shape,
+    load::Protocol,
+    results::{groups, median},
+};
 
 /// Torc in one protocol over a peer, or over the floor, at one shape and load.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(super) struct Ratio {
-    pub protocol: Protocol,
-    pub shape: Shape,
-    pub load: Load,
-    /// Over which server: a peer, or `floor`.
-    pub against: String,
+    pub(super) protocol: Protocol,
+    pub(super) shape: Shape,
+    pub(super) load: Load,
+    /// Over which servers, the cheapest of them in each round; or `floor`.
+    pub(super) against: String,
     /// Median of the counting rounds' ratios.
-    pub ratio: Option<f64>,
-    pub ratio_min: Option<f64>,
-    pub ratio_max: Option<f64>,
-    pub rounds_counted: usize,
-    pub rounds: usize,
+    pub(super) ratio: Option<f64>,
+    pub(super) ratio_min: Option<f64>,
+    pub(super) ratio_max: Option<f64>,
+    pub(super) rounds_counted: usize,
+    pub(super) rounds: usize,
     /// Why rounds do not count, each reason once.
-    pub reasons: Vec<String>,
+    pub(super) reasons: Vec<&'static str>,
 }
 
 /// A round counts only if Torc's p99 is at most this times the peer's.
@@ -32,7 +36,7 @@ const P99_RATIO_MAX: f64 = 1.1;
 /// At the same offered load two servers' throughputs differ by chance; this much is no difference.
 const FIXED_THROUGHPUT_SLACK: f64 = 0.01;
 
-/// The peers that matter at a depth: memcached answers a pipeline with a write a request, and is
+/// The peers that matter at a depth: memcached answers each get of a pipeline with a write of its own, and is
 /// several times dearer there.
 pub(super) fn peers(depth: u32) -> &'static [&'static str] {
     if depth == 1 { &["redis", "memcached"] } else { &["redis"] }
@@ -41,141 +45,93 @@ pub(super) fn peers(depth: u32) -> &'static [&'static str] {
 /// All ratios that these runs allow.
 pub(super) fn ratios(runs: &[Run]) -> Vec<Ratio> {
     let mut ratios = Vec::new();
-    let torc: Vec<&Run> = runs.iter().filter(|run| run.server == "torc").collect();
-    let mut seen = Vec::new();
-    for run in &torc {
-        let cell = (run.protocol, run.shape, run.load);
-        if seen.contains(&cell) {
-            continue;
+    let cells = groups(runs, |run| (run.server == "torc", run.protocol, run.shape, run.load));
+    for ((_, protocol, shape, load), torc) in cells.into_iter().filter(|((is_torc, ..), _)| *is_torc) {
+        let peers = peers(shape.depth);
+        let over_peer = torc.iter().filter_map(|run| {
+            let peer = cheapest(run, runs, |other| peers.contains(&&*other.server))?;
+            Some(judge(run, peer))
+        });
+        let over_floor = torc.iter().filter_map(|run| {
+            let echo = |other: &Run| other.server.starts_with("echo") && other.protocol == protocol;
+            Some(Ok(run.figures.cpu_us() / cheapest(run, runs, echo)?.figures.cpu_us()))
+        });
+        for (against, rounds) in
+            [(peers.join("/"), over_peer.collect::<Vec<_>>()), ("floor".into(), over_floor.collect())]
+        {
+            if !rounds.is_empty() {
+                let (ratios_counted, reasons) = sorted(&rounds);
+                ratios.push(Ratio {
+                    protocol,
+                    shape,
+                    load,
+                    against,
+                    ratio: median(ratios_counted.clone()),
+                    ratio_min: ratios_counted.first().copied(),
+                    ratio_max: ratios_counted.last().copied(),
+                    rounds_counted: ratios_counted.len(),
+                    rounds: rounds.len(),
+                    reasons,
+                });
+            }
         }
-        seen.push(cell);
-        let cell_runs: Vec<&Run> =
-            torc.iter().copied().filter(|run| (run.protocol, run.shape, run.load) == cell).collect();
-        ratios.extend(over_peers(&cell_runs, runs));
-        ratios.extend(over_floor(&cell_runs, runs));
     }
     ratios
 }
 
-/// What one round says.
-type Round = Result<(f64, String), String>;
+/// A round's ratio, or why it does not count.
+type Round = Result<f64, &'static str>;
 
-fn over_peers(torc: &[&Run], runs: &[Run]) -> Option<Ratio> {
-    let depth = torc.first()?.shape.depth;
-    let rounds = torc.iter().filter_map(|run| {
-        let peer = cheapest(run, runs, |other| peers(depth).contains(&&*other.server))?;
-        Some(judge(run, peer))
-    });
-    ratio(torc, rounds.collect(), peers(depth).join("/"))
-}
-
-fn over_floor(torc: &[&Run], runs: &[Run]) -> Option<Ratio> {
-    let rounds = torc.iter().filter_map(|run| {
-        let same = |other: &Run| other.server.starts_with("echo") && other.protocol == run.protocol;
-        let echo = cheapest(run, runs, same)?;
-        Some(Ok((cpu(run)? / cpu(echo)?, "floor".into())))
-    });
-    ratio(torc, rounds.collect(), "floor".into())
+/// The ratios of the rounds that count, rising, and why others do not.
+fn sorted(rounds: &[Round]) -> (Vec<f64>, Vec<&'static str>) {
+    let mut ratios: Vec<f64> = rounds.iter().filter_map(|round| round.ok()).collect();
+    ratios.sort_by(f64::total_cmp);
+    let mut reasons: Vec<&str> = rounds.iter().filter_map(|round| round.err()).collect();
+    reasons.sort_unstable();
+    reasons.dedup();
+    (ratios, reasons)
 }
 
 /// The cheapest run that `may` be the measure, in the same round, shape and load.
 fn cheapest<'a>(run: &Run, runs: &'a [Run], may: impl Fn(&Run) -> bool) -> Option<&'a Run> {
-    let beside = |other: &&Run| {
-        (other.round, other.shape, other.load) == (run.round, run.shape, run.load)
-            && cpu(other).is_some()
-            && may(other)
-    };
-    let key = |run: &&Run| cpu(run).unwrap_or(f64::MAX);
-    runs.iter().filter(beside).min_by(|a, b| key(a).total_cmp(&key(b)))
-}
-
-fn cpu(run: &Run) -> Option<f64> {
-    let server = run.figures.server.as_ref()?;
-    Some(server.cpu_us_per_operation).filter(|cpu| *cpu > 0.0)
+    let beside = runs.iter().filter(|other| {
+        (other.round, other.shape, other.load) == (run.round, run.shape, run.load) && may(other)
+    });
+    beside.min_by(|a, b| a.figures.cpu_us().total_cmp(&b.figures.cpu_us()))
 }
 
 fn judge(torc: &Run, peer: &Run) -> Round {
     let (ours, theirs) = (&torc.figures, &peer.figures);
-    if ours.misses + theirs.misses > 0 {
-        return Err("reads missed".into());
-    }
     let slack = match torc.load {
         Load::Saturation => 0.0,
         Load::Fixed => FIXED_THROUGHPUT_SLACK,
     };
+    if ours.misses + theirs.misses > 0 {
+        return Err("reads missed");
+    }
     if ours.operations_per_second < theirs.operations_per_second * (1.0 - slack) {
-        return Err("throughput below the peer's".into());
+        return Err("throughput below the peer's");
     }
     if ours.latency_us.p99 > theirs.latency_us.p99 * P99_RATIO_MAX {
-        return Err("p99 above 1.1 x the peer's".into());
+        return Err("p99 above 1.1 x the peer's");
     }
-    match (cpu(torc), cpu(peer)) {
-        (Some(ours), Some(theirs)) => Ok((ours / theirs, peer.server.clone())),
-        _ => Err("no CPU figure".into()),
-    }
-}
-
-fn ratio(torc: &[&Run], rounds: Vec<Round>, against: String) -> Option<Ratio> {
-    let first = torc.first()?;
-    if rounds.is_empty() {
-        return None;
-    }
-    let mut reasons: Vec<String> = rounds.iter().filter_map(|r| r.clone().err()).collect();
-    reasons.sort();
-    reasons.dedup();
-    let mut ratios: Vec<f64> = rounds.iter().flatten().map(|(ratio, _)| *ratio).collect();
-    ratios.sort_by(f64::total_cmp);
-    let mut names: Vec<&str> = rounds.iter().flatten().map(|(_, name)| &**name).collect();
-    names.sort_unstable();
-    names.dedup();
-    Some(Ratio {
-        protocol: first.protocol,
-        shape: first.shape,
-        load: first.load,
-        against: match names[..] {
-            [one] => one.into(),
-            _ => against,
-        },
-        ratio: median(ratios.clone()),
-        ratio_min: ratios.first().copied(),
-        ratio_max: ratios.last().copied(),
-        rounds_counted: ratios.len(),
-        rounds: rounds.len(),
-        reasons,
-    })
+    Ok(ours.cpu_us() / theirs.cpu_us())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::{
-        generator::measure::Percentiles,
-        report::{Figures, ServerFigures},
-    };
+    use std::time::Duration;
 
-    fn run(round: u32, server: &str, rate: f64, cpu: f64, p99: f64, misses: u64) -> Run {
-        let mut figures = Figures {
-            seconds: 1.0,
-            operations: rate as u64,
-            operations_per_second: rate,
-            hits: 1,
-            misses,
-            done: 0,
-            refused: 0,
-            value_bytes: 0,
-            unanswered: 0,
-            latency_us: Percentiles::default(),
-            generator_idle_share: 0.5,
-            generator_run_delay_us: 0.0,
-            server: Some(ServerFigures {
-                cpu_us_per_operation: cpu,
-                ticked_us_per_operation: cpu,
-                cores_busy: 1.0,
-                run_delay_us: 0.0,
-                rss_bytes: 0,
-            }),
-        };
-        figures.latency_us.p99 = p99;
+    use super::*;
+    use crate::{generator::measure::Outcome, process::probe::Sample, report::Figures};
+
+    fn run(round: u32, server: &str, per_second: u64, cpu_us: f64, p99_us: u64, misses: u64) -> Run {
+        let mut outcome = Outcome::empty(Duration::from_secs(1));
+        outcome.tally.hits = per_second - misses;
+        outcome.tally.misses = misses;
+        outcome.latency.record(p99_us * 1_000, 1);
+        let on_cpu_ns = (cpu_us * 1_000.0) as u64 * per_second;
+        outcome.server = Some(Sample { on_cpu_ns, ..Sample::default() });
         Run {
             round,
             server: server.into(),
@@ -183,37 +139,36 @@ mod tests {
             shape: Shape { depth: 16, connections: 50 },
             load: Load::Saturation,
             offered_per_second: None,
-            figures,
+            figures: Figures::from(&outcome),
         }
     }
 
     #[test]
     fn the_ratio_is_the_median_of_the_rounds_that_count() {
         let mut runs = Vec::new();
-        for (round, cpu) in [(0, 0.4), (1, 0.6), (2, 0.5)] {
-            runs.push(run(round, "torc", 200.0, cpu, 100.0, 0));
-            runs.push(run(round, "redis", 100.0, 1.0, 100.0, 0));
+        for (round, cpu_us) in [(0, 0.4), (1, 0.6), (2, 0.5)] {
+            runs.push(run(round, "torc", 200, cpu_us, 100, 0));
+            runs.push(run(round, "redis", 100, 1.0, 100, 0));
         }
-        let [ratio] = &ratios(&runs)[..] else {
-            panic!("one ratio expected");
-        };
-        assert_eq!(ratio.ratio, Some(0.5));
-        assert_eq!((ratio.rounds_counted, ratio.rounds), (3, 3));
-        assert_eq!((ratio.ratio_min, ratio.ratio_max), (Some(0.4), Some(0.6)));
-        assert_eq!(ratio.against, "redis");
+        let ratios = ratios(&runs);
+        assert_eq!(ratios.len(), 1);
+        assert_eq!(ratios[0].ratio, Some(0.5));
+        assert_eq!((ratios[0].rounds_counted, ratios[0].rounds), (3, 3));
+        assert_eq!((ratios[0].ratio_min, ratios[0].ratio_max), (Some(0.4), Some(0.6)));
+        assert_eq!(ratios[0].against, "redis");
     }
 
     #[test]
     fn slow_tailed_and_missing_rounds_do_not_count() {
-        let redis = |round| run(round, "redis", 100.0, 1.0, 100.0, 0);
+        let redis = |round| run(round, "redis", 100, 1.0, 100, 0);
         let runs = [
-            run(0, "torc", 99.0, 0.1, 100.0, 0),
+            run(0, "torc", 99, 0.1, 100, 0),
             redis(0),
-            run(1, "torc", 100.0, 0.1, 111.0, 0),
+            run(1, "torc", 100, 0.1, 112, 0),
             redis(1),
-            run(2, "torc", 100.0, 0.1, 100.0, 1),
+            run(2, "torc", 100, 0.1, 100, 1),
             redis(2),
-            run(3, "torc", 100.0, 0.4, 110.0, 0),
+            run(3, "torc", 100, 0.4, 109, 0),
             redis(3),
         ];
         let ratio = &ratios(&runs)[0];
@@ -225,21 +180,17 @@ mod tests {
     #[test]
     fn the_floor_is_the_cheaper_echo() {
         let runs = [
-            run(0, "torc", 100.0, 1.0, 100.0, 0),
-            run(0, "echo-uring", 500.0, 0.5, 50.0, 0),
-            run(0, "echo-epoll", 500.0, 0.8, 50.0, 0),
+            run(0, "torc", 100, 1.0, 100, 0),
+            run(0, "echo-uring", 500, 0.5, 50, 0),
+            run(0, "echo-epoll", 500, 0.8, 50, 0),
         ];
-        let [ratio] = &ratios(&runs)[..] else {
-            panic!("one ratio expected");
-        };
-        assert_eq!(ratio.against, "floor");
-        assert_eq!(ratio.ratio, Some(2.0));
+        let ratios = ratios(&runs);
+        assert_eq!((ratios.len(), &*ratios[0].against, ratios[0].ratio), (1, "floor", Some(2.0)));
     }
 
     #[test]
     fn without_a_round_that_counts_there_is_no_ratio() {
-        let runs = [run(0, "torc", 50.0, 0.1, 100.0, 0), run(0, "redis", 100.0, 1.0, 100.0, 0)];
-        let ratio = &ratios(&runs)[0];
-        assert_eq!(ratio.ratio, None);
+        let runs = [run(0, "torc", 50, 0.1, 100, 0), run(0, "redis", 100, 1.0, 100, 0)];
+        assert_eq!(ratios(&runs)[0].ratio, None);
     }
 }

@@ -3,14 +3,16 @@
 use std::{
     io::{ErrorKind, Read, Write},
     net::{TcpListener, TcpStream},
-    os::fd::AsRawFd,
 };
 
 use super::Counter;
 use crate::{
     error::BenchError,
-    generator::epoll::{EVENTS_A_WAIT, Epoll, Ready},
+    generator::epoll::{Epoll, Ready},
 };
+
+/// Events taken by one wait, at most.
+const EVENTS_A_WAIT: usize = 256;
 
 /// Bytes asked for by one receive.
 const INBOX_BYTES: usize = 64 * 1024;
@@ -26,12 +28,12 @@ struct Connection {
 
 pub(super) fn serve(listener: &TcpListener) -> Result<(), BenchError> {
     listener.set_nonblocking(true).map_err(BenchError::io("preparing the listener"))?;
-    let mut epoll = Epoll::new()?;
-    epoll.add(listener.as_raw_fd(), LISTENER)?;
+    let mut epoll = Epoll::new(EVENTS_A_WAIT)?;
+    epoll.add(listener, LISTENER)?;
     let mut connections: Vec<Option<Connection>> = Vec::new();
     let mut inbox = vec![0; INBOX_BYTES];
     loop {
-        for at in 0..epoll.wait(-1, EVENTS_A_WAIT)? {
+        for at in 0..epoll.wait(None)? {
             let Ready { number, .. } = epoll.ready(at);
             if number as u64 == LISTENER {
                 accept(listener, &epoll, &mut connections)?;
@@ -59,7 +61,7 @@ fn accept(
         prepared.map_err(BenchError::io("preparing a connection"))?;
         let free = connections.iter().position(Option::is_none);
         let number = free.unwrap_or(connections.len());
-        epoll.add(stream.as_raw_fd(), number as u64)?;
+        epoll.add(&stream, number as u64)?;
         let connection = Some(Connection { stream, counter: Counter::default(), blocked: false });
         match connections.get_mut(number) {
             Some(slot) => *slot = connection,
@@ -97,7 +99,7 @@ fn turn(connection: &mut Connection, inbox: &mut [u8], epoll: &Epoll, number: u6
     }
     if blocked != connection.blocked {
         connection.blocked = blocked;
-        return epoll.change(connection.stream.as_raw_fd(), number, blocked).is_ok();
+        return epoll.change(&connection.stream, number, blocked).is_ok();
     }
     true
 }

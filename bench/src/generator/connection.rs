@@ -2,8 +2,12 @@
 
 use std::{
     collections::VecDeque,
-    io,
-    os::fd::{AsRawFd, OwnedFd, RawFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+};
+
+use rustix::{
+    io::Errno,
+    net::{RecvFlags, SendFlags, recv, send},
 };
 
 use super::{address::Address, epoll::Epoll, measure::Latency};
@@ -58,8 +62,8 @@ impl<S: Default> Connection<S> {
 }
 
 impl<S> Connection<S> {
-    pub(super) fn fd(&self) -> RawFd {
-        self.socket.as_raw_fd()
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
     }
 
     /// Requests without an answer.
@@ -128,18 +132,11 @@ impl<S> Connection<S> {
     /// One nonblocking receive.
     #[inline]
     pub(super) fn receive(&mut self, inbox: &mut [u8]) -> Result<Received, BenchError> {
-        // SAFETY: the descriptor is open as long as `self.socket` lives, and the kernel writes at
-        // most `inbox.len()` bytes into memory that `inbox` borrows mutably.
-        let got =
-            unsafe { libc::recv(self.fd(), inbox.as_mut_ptr().cast(), inbox.len(), libc::MSG_DONTWAIT) };
-        match usize::try_from(got) {
-            Ok(0) => Ok(Received::Closed),
-            Ok(bytes) => Ok(Received::Bytes(bytes)),
-            Err(_) => match io::Error::last_os_error() {
-                error if is_transient(&error) => Ok(Received::Nothing),
-                error if error.kind() == io::ErrorKind::ConnectionReset => Ok(Received::Closed),
-                error => Err(BenchError::io("receiving replies")(error)),
-            },
+        match recv(&self.socket, inbox, RecvFlags::DONTWAIT) {
+            Ok((0, _)) | Err(Errno::CONNRESET) => Ok(Received::Closed),
+            Ok((bytes, _)) => Ok(Received::Bytes(bytes)),
+            Err(Errno::AGAIN | Errno::INTR) => Ok(Received::Nothing),
+            Err(error) => Err(BenchError::io("receiving replies")(error)),
         }
     }
 
@@ -148,26 +145,10 @@ impl<S> Connection<S> {
     pub(super) fn flush(&mut self, epoll: &Epoll, number: u64, turn_bytes: usize) -> Result<(), BenchError> {
         let end = self.out.len().min(self.sent + turn_bytes);
         while self.sent < end {
-            let unsent = &self.out[self.sent..end];
-            // SAFETY: the descriptor is open as long as `self.socket` lives, and the kernel reads
-            // `unsent.len()` bytes of memory that `unsent` borrows.
-            let sent = unsafe {
-                libc::send(
-                    self.fd(),
-                    unsent.as_ptr().cast(),
-                    unsent.len(),
-                    libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL,
-                )
-            };
-            match usize::try_from(sent) {
+            match send(&self.socket, &self.out[self.sent..end], SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
                 Ok(bytes) => self.sent += bytes,
-                Err(_) => {
-                    let error = io::Error::last_os_error();
-                    if !is_transient(&error) {
-                        return Err(BenchError::io("sending requests")(error));
-                    }
-                    return self.watch_room(true, epoll, number);
-                }
+                Err(Errno::AGAIN | Errno::INTR) => return self.watch_room(true, epoll, number),
+                Err(error) => return Err(BenchError::io("sending requests")(error)),
             }
         }
         if end < self.out.len() {
@@ -183,10 +164,6 @@ impl<S> Connection<S> {
             return Ok(());
         }
         self.blocked = blocked;
-        epoll.change(self.fd(), number, blocked)
+        epoll.change(&self.socket, number, blocked)
     }
-}
-
-fn is_transient(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }

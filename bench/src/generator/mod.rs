@@ -27,7 +27,7 @@ pub mod pace;
 mod tests;
 
 use std::{
-    os::fd::RawFd,
+    os::fd::BorrowedFd,
     time::{Duration, Instant},
 };
 
@@ -47,7 +47,7 @@ use pace::{Pace, Schedule};
 pub const TURN_BYTES: usize = 256 * 1024;
 
 /// Default of [`Plan::turn_connections`].
-pub const TURN_CONNECTIONS: usize = epoll::EVENTS_A_WAIT;
+pub const TURN_CONNECTIONS: usize = 256;
 
 /// How long the answers outstanding at the end of a run are waited for.
 const DRAIN: Duration = Duration::from_secs(1);
@@ -56,10 +56,7 @@ const DRAIN: Duration = Duration::from_secs(1);
 const STALL_SECONDS: u64 = 30;
 
 /// Sleep of a generator that does not spin, while nothing is ready.
-const WAIT_MS: i32 = 10;
-
-/// How often the progress callback runs.
-const PROGRESS: Duration = Duration::from_millis(500);
+const WAIT: Duration = Duration::from_millis(10);
 
 /// How a load is driven.
 #[derive(Clone, Debug)]
@@ -85,14 +82,22 @@ pub struct Plan {
     pub seed: u64,
 }
 
-/// What a progress callback is told.
-#[derive(Clone, Copy, Debug)]
-pub struct Progress {
-    pub elapsed: Duration,
-    pub warming_up: bool,
-    /// Replies so far, warm-up included.
-    pub replies: u64,
-    pub misses: u64,
+impl Plan {
+    /// Batches of `depth` in the closed loop, until the source ends.
+    pub fn closed(connections: usize, depth: u32) -> Self {
+        Self {
+            connections,
+            depth,
+            window: false,
+            pace: Pace::Closed,
+            warmup: Duration::ZERO,
+            duration: None,
+            spin: false,
+            turn_bytes: TURN_BYTES,
+            turn_connections: TURN_CONNECTIONS,
+            seed: 1,
+        }
+    }
 }
 
 /// Connects, drives the load and returns what was measured.
@@ -102,11 +107,10 @@ pub fn drive<C: Codec, S: Source>(
     codec: &C,
     source: &mut S,
     probe: Option<&Probe>,
-    progress: &mut dyn FnMut(Progress),
 ) -> Result<Outcome, BenchError> {
     let mut driver = Driver::start(plan, servers, codec, source)?;
     loop {
-        if let Some(outcome) = driver.step(probe, progress)? {
+        if let Some(outcome) = driver.step(probe)? {
             return Ok(outcome);
         }
     }
@@ -143,7 +147,6 @@ pub struct Driver<'a, C: Codec, S> {
     last_reply_ns: u64,
     idle_ns: u64,
     turn_ns: u64,
-    progress_ns: u64,
     tally: Tally,
     latency: Latency,
     measurement: Measurement,
@@ -157,65 +160,23 @@ impl<'a, C: Codec, S: Source> Driver<'a, C, S> {
         codec: &'a C,
         source: &'a mut S,
     ) -> Result<Self, BenchError> {
-        let mut driver = Self::connect(plan, servers, codec, source)?;
-        driver.greet()?;
-        driver.started = Instant::now();
-        driver.last_reply_ns = 0;
-        if driver.schedule.is_none() {
-            (0..driver.connections.len()).try_for_each(|number| driver.refill(number))?;
-        }
-        Ok(driver)
-    }
-
-    /// Readable while some connection has something to do.
-    pub fn fd(&self) -> RawFd {
-        self.epoll.as_raw_fd()
-    }
-
-    /// One turn of the loop; the outcome when the run is over.
-    pub fn step(
-        &mut self,
-        probe: Option<&Probe>,
-        progress: &mut dyn FnMut(Progress),
-    ) -> Result<Option<Outcome>, BenchError> {
-        let ready = self.turn()?;
-        let now_ns = self.now_ns();
-        self.dispatch_due(now_ns)?;
-        if ready == 0 {
-            self.idle_ns += now_ns - self.turn_ns;
-            self.refuse_stall(now_ns)?;
-        }
-        self.turn_ns = now_ns;
-        if now_ns >= self.progress_ns {
-            self.progress_ns = now_ns + PROGRESS.as_nanos() as u64;
-            progress(self.progress(now_ns));
-        }
-        let over = self.advance(now_ns, probe)?;
-        Ok(over.then(|| self.outcome()))
-    }
-
-    fn connect(
-        plan: &'a Plan,
-        servers: &[Address],
-        codec: &'a C,
-        source: &'a mut S,
-    ) -> Result<Self, BenchError> {
         if servers.is_empty() || plan.connections == 0 || plan.depth == 0 {
             let reason = "a load needs a server, a connection and a depth of at least 1";
             return Err(BenchError::setting("connections", reason));
         }
-        let epoll = Epoll::new()?;
+        let epoll = Epoll::new(plan.turn_connections)?;
         let mut connections = Vec::with_capacity(plan.connections);
         for (number, server) in servers.iter().cycle().take(plan.connections).enumerate() {
-            let connection = Connection::open(server)?;
+            let mut connection = Connection::open(server)?;
             epoll.add(connection.fd(), number as u64)?;
+            codec.open(&mut connection.out);
             connections.push(connection);
         }
         let schedule = match plan.pace {
             Pace::Closed => None,
-            Pace::Open(open) => Some(Schedule::new(open, plan.depth, plan.seed)),
+            Pace::Open { rate } => Some(Schedule::new(rate, plan.depth, plan.seed)),
         };
-        Ok(Self {
+        let mut driver = Self {
             plan,
             codec,
             source,
@@ -232,41 +193,48 @@ impl<'a, C: Codec, S: Source> Driver<'a, C, S> {
             last_reply_ns: 0,
             idle_ns: 0,
             turn_ns: 0,
-            progress_ns: 0,
             tally: Tally::default(),
             latency: Latency::new(),
             measurement: Measurement::default(),
-        })
+        };
+        if driver.schedule.is_none() {
+            (0..driver.connections.len()).try_for_each(|number| driver.refill(number))?;
+        }
+        Ok(driver)
+    }
+
+    /// Readable while some connection has something to do.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.epoll.fd()
+    }
+
+    /// Replies so far, since the warm-up.
+    pub fn replies(&self) -> u64 {
+        self.tally.replies()
+    }
+
+    /// One turn of the loop; the outcome when the run is over.
+    pub fn step(&mut self, probe: Option<&Probe>) -> Result<Option<Outcome>, BenchError> {
+        let ready = self.turn()?;
+        let now_ns = self.now_ns();
+        self.dispatch_due(now_ns)?;
+        if ready == 0 {
+            self.idle_ns += now_ns - self.turn_ns;
+            self.refuse_stall(now_ns)?;
+        }
+        self.turn_ns = now_ns;
+        let over = self.advance(now_ns, probe)?;
+        Ok(over.then(|| self.outcome()))
     }
 
     fn now_ns(&self) -> u64 {
         self.started.elapsed().as_nanos() as u64
     }
 
-    /// Sends each connection's opening and waits for what it brings.
-    fn greet(&mut self) -> Result<(), BenchError> {
-        for number in 0..self.connections.len() {
-            let at_ns = self.now_ns();
-            let connection = &mut self.connections[number];
-            let replies = self.codec.open(&mut connection.out);
-            connection.expect(at_ns, replies);
-            self.outstanding += u64::from(replies);
-            self.flush(number)?;
-        }
-        while self.outstanding > 0 {
-            self.turn_without_refill()?;
-            self.refuse_stall(self.now_ns())?;
-        }
-        self.tally.without_refusals()?;
-        self.tally = Tally::default();
-        self.latency.clear();
-        Ok(())
-    }
-
     /// One wait for events and the work they bring; returns how many there were.
     fn turn(&mut self) -> Result<usize, BenchError> {
         let spin = self.plan.spin || self.schedule.is_some();
-        let ready = self.epoll.wait(if spin { 0 } else { WAIT_MS }, self.plan.turn_connections)?;
+        let ready = self.epoll.wait(Some(if spin { Duration::ZERO } else { WAIT }))?;
         for at in 0..ready {
             let Ready { number, writable } = self.epoll.ready(at);
             if writable {
@@ -279,17 +247,6 @@ impl<'a, C: Codec, S: Source> Driver<'a, C, S> {
             }
         }
         Ok(ready)
-    }
-
-    fn turn_without_refill(&mut self) -> Result<(), BenchError> {
-        for at in 0..self.epoll.wait(WAIT_MS, self.plan.turn_connections)? {
-            let Ready { number, writable } = self.epoll.ready(at);
-            if writable {
-                self.flush(number)?;
-            }
-            self.receive(number)?;
-        }
-        Ok(())
     }
 
     /// Takes what a connection has received and settles the requests that it answers.
@@ -402,15 +359,6 @@ impl<'a, C: Codec, S: Source> Driver<'a, C, S> {
             return Err(BenchError::Stalled { seconds: STALL_SECONDS, outstanding: self.outstanding });
         }
         Ok(())
-    }
-
-    fn progress(&self, now_ns: u64) -> Progress {
-        Progress {
-            elapsed: Duration::from_nanos(now_ns),
-            warming_up: self.phase == Phase::WarmingUp,
-            replies: self.tally.replies(),
-            misses: self.tally.misses,
-        }
     }
 
     /// Moves from phase to phase; true when the run is over.

@@ -7,40 +7,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{
-    pace::{Arrivals, OpenLoop},
-    *,
-};
+use super::*;
 use crate::{
     codec::{memcache::Memcache, raw::Raw, raw::RawSource, resp::Resp},
     echo,
     workload::{
-        Mixed, Objects, Sweep,
-        keys::{KeyDistribution, KeyPicker, KeySpace},
-        mix::Operation,
-        sizes::SizeDistribution,
+        Mixed, Sweep,
+        keys::KeyPicker,
+        mix::{Mix, Operation},
+        objects::Objects,
     },
 };
-
-fn plan(connections: usize, depth: u32) -> Plan {
-    Plan {
-        connections,
-        depth,
-        window: false,
-        pace: Pace::Closed,
-        warmup: Duration::ZERO,
-        duration: None,
-        spin: false,
-        turn_bytes: TURN_BYTES,
-        turn_connections: TURN_CONNECTIONS,
-        seed: 1,
-    }
-}
-
-fn objects(count: u64, value_bytes: u32) -> Objects {
-    let keys = KeySpace::new(count, SizeDistribution::Fixed(16)).unwrap();
-    Objects::new(keys, SizeDistribution::Fixed(value_bytes))
-}
 
 /// Serves each connection in a thread of its own: `serve(bytes so far unanswered) -> replies`.
 fn fake_server(serve: impl Fn(&mut Vec<u8>) -> Vec<u8> + Clone + Send + 'static) -> Address {
@@ -82,11 +59,11 @@ fn even_keys(unanswered: &mut Vec<u8>) -> Vec<u8> {
 fn an_echo_answers_every_request_of_a_counted_load() {
     let address: SocketAddr = echo::start_in_thread(echo::Engine::Epoll);
     let raw = Raw { request_bytes: 43, reply_bytes: 64 };
-    let mut plan = plan(3, 7);
+    let mut plan = Plan::closed(3, 7);
     plan.duration = Some(Duration::from_millis(100));
     plan.warmup = Duration::from_millis(20);
     let servers = [Address::Tcp(address)];
-    let outcome = drive(&plan, &servers, &raw, &mut RawSource(raw), None, &mut |_| ()).unwrap();
+    let outcome = drive(&plan, &servers, &raw, &mut RawSource(raw), None).unwrap();
     assert!(outcome.tally.done > 0);
     assert_eq!(outcome.unanswered, 0);
     assert!(outcome.elapsed >= Duration::from_millis(100));
@@ -98,11 +75,11 @@ fn an_echo_answers_every_request_of_a_counted_load() {
 #[test]
 fn hits_and_misses_are_counted_and_a_sweep_ends() {
     let server = [fake_server(even_keys)];
-    let objects = objects(1_000, 2);
+    let objects = Objects::new(1_000, 16, 2).unwrap();
     for window in [false, true] {
-        let mut sweep = Sweep::new(&Memcache, &objects, Operation::Get);
-        let plan = Plan { window, ..plan(4, 16) };
-        let outcome = drive(&plan, &server, &Memcache, &mut sweep, None, &mut |_| ()).unwrap();
+        let mut sweep = Sweep::new(&Memcache, &objects, Operation::Get, 0..objects.count());
+        let plan = Plan { window, ..Plan::closed(4, 16) };
+        let outcome = drive(&plan, &server, &Memcache, &mut sweep, None).unwrap();
         // Of 1000 hexadecimal numbers the last digits 0 2 4 6 8 b d f are even bytes; a c e are odd.
         let even = (0..1_000u32).filter(|n| format!("{n:x}").as_bytes().last().unwrap() % 2 == 0);
         let even = even.count() as u64;
@@ -124,14 +101,12 @@ fn a_stall_shows_in_every_request_of_the_open_loop_that_was_due_meanwhile() {
         }
         even_keys(unanswered)
     })];
-    let objects = objects(100, 2);
-    let picker = KeyPicker::new(KeyDistribution::Uniform, 100, 1);
-    let mix = "get=1".parse().unwrap();
-    let mut load = Mixed::new(&Memcache, &objects, picker, mix, u64::MAX);
-    let mut plan = plan(1, 1);
-    plan.pace = Pace::Open(OpenLoop { rate: 1_000.0, arrivals: Arrivals::Even });
+    let objects = Objects::new(100, 16, 2).unwrap();
+    let mut load = Mixed::new(&Memcache, &objects, KeyPicker::uniform(100, 1), Mix::READS, u64::MAX);
+    let mut plan = Plan::closed(1, 1);
+    plan.pace = Pace::Open { rate: 1_000.0 };
     plan.duration = Some(Duration::from_millis(600));
-    let outcome = drive(&plan, &server, &Memcache, &mut load, None, &mut |_| ()).unwrap();
+    let outcome = drive(&plan, &server, &Memcache, &mut load, None).unwrap();
     // About 600 requests were due. A closed loop would show one slow request; here those due in the
     // first half of the stall waited for at least its other half.
     assert!(outcome.latency.count() >= 550, "{}", outcome.latency.count());
@@ -149,19 +124,19 @@ fn long_values_pass_in_small_pieces() {
         unanswered.drain(..whole * request.len());
         b"+OK\r\n".repeat(whole)
     })];
-    let objects = objects(5, 1_000_000);
-    let mut sweep = Sweep::new(&Resp, &objects, Operation::Set);
-    let plan = Plan { turn_bytes: 10_000, ..plan(1, 1) };
-    let outcome = drive(&plan, &server, &Resp, &mut sweep, None, &mut |_| ()).unwrap();
+    let objects = Objects::new(5, 16, 1_000_000).unwrap();
+    let mut sweep = Sweep::new(&Resp, &objects, Operation::Set, 0..objects.count());
+    let plan = Plan { turn_bytes: 10_000, ..Plan::closed(1, 1) };
+    let outcome = drive(&plan, &server, &Resp, &mut sweep, None).unwrap();
     assert_eq!(outcome.tally.done, 5);
 }
 
 #[test]
 fn what_a_server_does_wrong_is_an_error_that_says_so() {
-    let objects = objects(10, 2);
+    let objects = Objects::new(10, 16, 2).unwrap();
     let run = |server: Address| {
-        let mut sweep = Sweep::new(&Memcache, &objects, Operation::Get);
-        let outcome = drive(&plan(1, 1), &[server], &Memcache, &mut sweep, None, &mut |_| ());
+        let mut sweep = Sweep::new(&Memcache, &objects, Operation::Get, 0..objects.count());
+        let outcome = drive(&Plan::closed(1, 1), &[server], &Memcache, &mut sweep, None);
         outcome.unwrap_err().to_string()
     };
     let nonsense = run(fake_server(|_| b"nonsense\r\n".to_vec()));

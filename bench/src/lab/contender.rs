@@ -2,22 +2,26 @@
 
 use std::{
     net::SocketAddr,
+    ops::Range,
     time::{Duration, Instant},
 };
 
 use serde::Deserialize;
 
 use crate::{
-    codec::raw::{Raw, RawSource},
+    codec::{
+        Codec,
+        raw::{Raw, RawSource},
+    },
     echo::Engine,
     error::BenchError,
     generator::{Plan, address::Address, drive, measure::Outcome},
-    load::{Protocol, measure},
+    load::{Protocol, sweep, with_codec},
     process::{
-        child::{Launch, ServerProcess},
+        child::{Launch, ServerProcess, this_program},
         probe::Probe,
     },
-    workload::args::Workload,
+    workload::{Mixed, Source, args::Workload, mix::Operation, objects::Objects},
 };
 
 /// How long a server may work on after its clients have left.
@@ -43,28 +47,24 @@ pub struct Contender {
 }
 
 /// The line with which Torc and the echo servers say that they serve.
-#[derive(Debug, Deserialize)]
-pub struct ReadyLine {
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct ReadyLine {
     ready: bool,
     listen: Vec<String>,
-    #[serde(default)]
     shard_listen: Vec<String>,
-    #[serde(default)]
     admin: Option<String>,
 }
 
 impl ReadyLine {
-    pub fn parse(line: &str) -> Result<Self, BenchError> {
-        let parsed = serde_json::from_str::<Self>(line).ok();
-        parsed
-            .filter(|ready| ready.ready)
-            .ok_or_else(|| BenchError::Invalid(format!("not a server's ready line: {}", line.trim_end())))
-    }
-
-    /// The first address that the server listens on.
-    pub fn address(&self) -> Result<Address, BenchError> {
-        let address = self.listen.iter().find_map(|text| text.parse().ok());
-        address.ok_or_else(|| BenchError::Invalid("the ready line has no address".into()))
+    /// The line, and the first address that the server listens on.
+    fn parse(line: &str) -> Result<(Self, Address), BenchError> {
+        let ready = serde_json::from_str::<Self>(line).ok().filter(|ready| ready.ready);
+        let parsed = ready.and_then(|ready| {
+            let address = ready.listen.iter().find_map(|text| text.parse().ok())?;
+            Some((ready, address))
+        });
+        parsed.ok_or_else(|| BenchError::Invalid(format!("not a server's ready line: {}", line.trim_end())))
     }
 }
 
@@ -77,13 +77,13 @@ impl Contender {
         protocols: Vec<Protocol>,
     ) -> Result<Self, BenchError> {
         let (process, line) = launch.until_line()?;
-        let ready = ReadyLine::parse(&line)?;
+        let (ready, address) = ReadyLine::parse(&line)?;
         Ok(Self {
             name: name.into(),
             version,
             command: launch.text(),
             protocols,
-            address: ready.address()?,
+            address,
             shard_addresses: ready.shard_listen.iter().filter_map(|text| text.parse().ok()).collect(),
             admin: ready.admin,
             probe: Probe::new(process.pid())?,
@@ -97,7 +97,7 @@ impl Contender {
         version: String,
         launch: &Launch,
         port: u16,
-        protocols: Vec<Protocol>,
+        protocol: Protocol,
     ) -> Result<Self, BenchError> {
         let address = SocketAddr::from(([127, 0, 0, 1], port));
         let process = launch.until_listening(address)?;
@@ -105,7 +105,7 @@ impl Contender {
             name: name.into(),
             version,
             command: launch.text(),
-            protocols,
+            protocols: vec![protocol],
             address: Address::Tcp(address),
             shard_addresses: Vec::new(),
             admin: None,
@@ -114,14 +114,15 @@ impl Contender {
         })
     }
 
-    /// This program again, as an echo server on core `cpu`.
-    pub fn echo(engine: Engine, own_subcommand: &[&str], cpu: usize) -> Result<Self, BenchError> {
-        let program = std::env::current_exe();
-        let program = program.map_err(BenchError::io("looking for this program's own file"))?;
-        let kind = engine.name().trim_start_matches("echo-");
-        let launch = Launch::new(program).args(own_subcommand).args(["echo", "--engine", kind]).cpus(&[cpu]);
-        let version = env!("CARGO_PKG_VERSION").into();
-        Self::by_ready_line(engine.name(), version, &launch, Vec::new())
+    /// The bare echo servers of the floor, which this program starts as processes of its own.
+    pub fn echoes(cpu: usize) -> Result<Vec<Self>, BenchError> {
+        let program = this_program()?;
+        let start = |engine: Engine| {
+            let kind = engine.name().trim_start_matches("echo-");
+            let launch = Launch::new(&program).args(["bench", "echo", "--engine", kind]).cpus(&[cpu]);
+            Self::by_ready_line(engine.name(), env!("CARGO_PKG_VERSION").into(), &launch, Vec::new())
+        };
+        Engine::ALL.into_iter().map(start).collect()
     }
 
     /// Waits until the server has nothing to do any more: what it still works on when its clients have left would
@@ -140,11 +141,16 @@ impl Contender {
         Ok(())
     }
 
+    /// Writes the objects with these numbers, once each.
+    pub fn fill(&self, objects: &Objects, numbers: Range<u64>) -> Result<(), BenchError> {
+        let protocol = self.protocols.first().copied().unwrap_or(Protocol::Resp);
+        let servers = std::slice::from_ref(&self.address);
+        sweep(protocol, servers, objects, Operation::Set, numbers)?.tally.without_refusals()
+    }
+
     /// Loads an echo server with requests of these sizes.
     pub fn measure_raw(&self, plan: &Plan, raw: Raw) -> Result<Outcome, BenchError> {
-        let servers = std::slice::from_ref(&self.address);
-        let probe = Some(&self.probe);
-        drive(plan, servers, &raw, &mut RawSource(raw), probe, &mut |_| ())
+        self.drive(plan, &raw, &mut RawSource(raw))
     }
 
     /// Loads a server of keys and values; another `run` draws other keys.
@@ -155,9 +161,20 @@ impl Contender {
         workload: &Workload,
         run: u64,
     ) -> Result<Outcome, BenchError> {
-        let servers = std::slice::from_ref(&self.address);
-        let probe = Some(&self.probe);
-        let outcome = measure(protocol, plan, servers, workload, u64::MAX, run, probe, &mut |_| ())?;
+        with_codec!(protocol, |codec| {
+            let picker = workload.picker.for_run(run);
+            self.drive(plan, codec, &mut Mixed::new(codec, &workload.objects, picker, workload.mix, u64::MAX))
+        })
+    }
+
+    /// Loads a server from a source; refusals are an error.
+    pub fn drive<C: Codec>(
+        &self,
+        plan: &Plan,
+        codec: &C,
+        source: &mut impl Source,
+    ) -> Result<Outcome, BenchError> {
+        let outcome = drive(plan, std::slice::from_ref(&self.address), codec, source, Some(&self.probe))?;
         outcome.tally.without_refusals()?;
         Ok(outcome)
     }
@@ -170,12 +187,11 @@ mod tests {
     #[test]
     fn ready_lines_give_the_first_address() {
         let line = r#"{"ready":true,"pid":7,"listen":["tcp://127.0.0.1:7171","unix:///x"],"more":[]}"#;
-        let ready = ReadyLine::parse(line).unwrap();
-        assert_eq!(ready.address().unwrap().to_string(), "127.0.0.1:7171");
-        for wrong in ["", "{}", r#"{"ready":false,"listen":[]}"#, "listening on 7171"] {
+        let (_, address) = ReadyLine::parse(line).unwrap();
+        assert_eq!(address.to_string(), "127.0.0.1:7171");
+        let nowhere = r#"{"ready":true,"listen":[]}"#;
+        for wrong in ["", "{}", r#"{"ready":false,"listen":[]}"#, "listening on 7171", nowhere] {
             assert!(ReadyLine::parse(wrong).is_err(), "{wrong}");
         }
-        let nowhere = ReadyLine::parse(r#"{"ready":true,"listen":[]}"#).unwrap();
-        assert!(nowhere.address().is_err());
     }
 }

@@ -1,7 +1,7 @@
 //! What a server says about itself: RESP `INFO`, and Torc's `/metrics`.
 
 use std::{
-    io::{Read, Write},
+    io::{self, Read, Write},
     net::TcpStream,
     os::fd::OwnedFd,
     time::Duration,
@@ -32,9 +32,9 @@ pub fn info(server: &Address) -> Result<String, BenchError> {
         stream.write_all(b"*1\r\n$4\r\nINFO\r\n*1\r\n$4\r\nQUIT\r\n")?;
         let mut answer = Vec::new();
         (&mut stream).take(ANSWER_BYTES_MAX).read_to_end(&mut answer)?;
-        Ok(answer)
+        Ok::<_, io::Error>(answer)
     };
-    let answer: Vec<u8> = exchange().map_err(BenchError::io(action()))?;
+    let answer = exchange().map_err(BenchError::io(action()))?;
     bulk(&answer).ok_or_else(|| BenchError::Invalid(format!("{server} answered INFO with no bulk string")))
 }
 
@@ -58,7 +58,7 @@ pub fn metrics(address: &str) -> Result<String, BenchError> {
         stream.write_all(request.as_bytes())?;
         let mut answer = String::new();
         stream.take(ANSWER_BYTES_MAX).read_to_string(&mut answer)?;
-        Ok(answer)
+        Ok::<_, io::Error>(answer)
     };
     exchange().map_err(BenchError::io(format!("reading http://{address}/metrics")))
 }

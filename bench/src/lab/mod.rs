@@ -8,7 +8,18 @@ pub mod shape;
 
 use clap::Args;
 
-use crate::{error::BenchError, process::affinity};
+use crate::{error::BenchError, process::affinity, results::OutArgs};
+
+/// Flags of a command that starts Torc and keeps what it measured.
+#[derive(Args, Clone, Debug)]
+pub struct LabArgs {
+    #[command(flatten)]
+    pub torc: peers::TorcArgs,
+    #[command(flatten)]
+    pub cores: CoreArgs,
+    #[command(flatten)]
+    pub out: OutArgs,
+}
 
 /// Which core serves and which one loads.
 #[derive(Args, Clone, Copy, Debug)]

@@ -2,11 +2,13 @@
 
 use std::{fmt, str::FromStr, time::Duration};
 
+use clap::Args;
 use serde::Serialize;
 
-use crate::generator::{
-    Plan, TURN_BYTES, TURN_CONNECTIONS,
-    pace::{Arrivals, OpenLoop, Pace},
+use crate::{
+    error::BenchError,
+    generator::{Plan, pace::Pace},
+    load::seconds,
 };
 
 /// One depth of pipelining with its number of connections.
@@ -49,7 +51,25 @@ impl fmt::Display for Shape {
     }
 }
 
-/// Length of one measurement.
+/// Flags that say how long is measured.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct TimingArgs {
+    /// Length of one measurement, seconds; by default 2, for tails 5
+    #[arg(long, value_name = "S")]
+    seconds: Option<f64>,
+    /// Load before each measurement, seconds
+    #[arg(long, default_value_t = 0.5, value_name = "S")]
+    warmup: f64,
+}
+
+impl TimingArgs {
+    pub fn timing(&self, seconds_default: f64) -> Result<Timing, BenchError> {
+        let duration = seconds("seconds", self.seconds.unwrap_or(seconds_default))?;
+        Ok(Timing { warmup: seconds("warmup", self.warmup)?, duration })
+    }
+}
+
+/// Length of one measurement, and of the load before it.
 #[derive(Clone, Copy, Debug)]
 pub struct Timing {
     pub warmup: Duration,
@@ -60,17 +80,12 @@ impl Shape {
     /// A plan for a generator with a core of its own; open loop at `rate`, or closed.
     pub fn plan(&self, timing: Timing, rate: Option<f64>, seed: u64) -> Plan {
         Plan {
-            connections: self.connections,
-            depth: self.depth,
-            window: false,
-            pace: rate
-                .map_or(Pace::Closed, |rate| Pace::Open(OpenLoop { rate, arrivals: Arrivals::Poisson })),
+            pace: rate.map_or(Pace::Closed, |rate| Pace::Open { rate }),
             warmup: timing.warmup,
             duration: Some(timing.duration),
             spin: true,
-            turn_bytes: TURN_BYTES,
-            turn_connections: TURN_CONNECTIONS,
             seed,
+            ..Plan::closed(self.connections, self.depth)
         }
     }
 }

@@ -12,7 +12,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::affinity::CoreSet;
+use rustix::{
+    process::{Signal, set_parent_process_death_signal},
+    thread::sched_setaffinity,
+};
+
+use super::affinity::core_set;
 use crate::error::BenchError;
 
 /// How long a server may take until it accepts connections or says that it is ready.
@@ -81,12 +86,12 @@ impl Launch {
         command.args(&self.args).stdin(Stdio::null()).stdout(stdout).stderr(Stdio::piped());
         let cores = match &self.cpus[..] {
             [] => None,
-            cpus => Some(CoreSet::new(cpus)?),
+            cpus => Some(core_set(cpus)?),
         };
         let prepare = move || {
-            // SAFETY: no memory is passed. The kernel ends the child when its parent's thread ends.
-            unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
-            cores.map_or(Ok(()), |cores| cores.apply())
+            // The kernel ends the child when its parent's thread ends.
+            set_parent_process_death_signal(Some(Signal::KILL))?;
+            Ok(cores.map_or(Ok(()), |cores| sched_setaffinity(None, &cores))?)
         };
         // SAFETY: between fork and exec `prepare` makes two system calls and touches only its own
         // copy of `cores`: no lock, no allocation.
@@ -183,6 +188,11 @@ pub fn free_port() -> Result<u16, BenchError> {
     let action = "looking for a free port";
     let listener = TcpListener::bind("127.0.0.1:0").map_err(BenchError::io(action))?;
     Ok(listener.local_addr().map_err(BenchError::io(action))?.port())
+}
+
+/// The file of this program.
+pub fn this_program() -> Result<PathBuf, BenchError> {
+    std::env::current_exe().map_err(BenchError::io("looking for this program's own file"))
 }
 
 /// Where `program` is in `PATH`, if installed.

@@ -1,8 +1,7 @@
 //! What a process has used, from `/proc/PID`.
 //!
 //! CPU time is the sum of `/proc/PID/task/*/schedstat`: nanoseconds on a core, and nanoseconds
-//! ready but waiting for one (run-queue delay, which belongs beside every tail latency). The ticks
-//! of `/proc/PID/stat` are kept too: coarse, but they include threads that have ended.
+//! ready but waiting for one (run-queue delay, which belongs beside every tail latency).
 
 use std::{fs, io};
 
@@ -23,8 +22,6 @@ pub struct Sample {
     pub on_cpu_ns: u64,
     /// Time ready to run without a core, all threads.
     pub run_delay_ns: u64,
-    /// User and system time by the kernel's tick accounting.
-    pub ticked_ns: u64,
     /// Resident set at the later moment.
     pub rss_bytes: u64,
 }
@@ -35,7 +32,6 @@ impl Sample {
         Self {
             on_cpu_ns: self.on_cpu_ns.saturating_sub(earlier.on_cpu_ns),
             run_delay_ns: self.run_delay_ns.saturating_sub(earlier.run_delay_ns),
-            ticked_ns: self.ticked_ns.saturating_sub(earlier.ticked_ns),
             rss_bytes: self.rss_bytes,
         }
     }
@@ -68,9 +64,6 @@ impl Probe {
             sample.on_cpu_ns += on_cpu_ns;
             sample.run_delay_ns += run_delay_ns;
         }
-        let stat = fs::read_to_string(format!("{}/stat", self.folder))?;
-        let ticks = stat_ticks(&stat).ok_or_else(unreadable)?;
-        sample.ticked_ns = ticks * (1_000_000_000 / ticks_a_second());
         let status = fs::read_to_string(format!("{}/status", self.folder))?;
         sample.rss_bytes = status_bytes(&status, "VmRSS:").unwrap_or(0);
         Ok(sample)
@@ -86,26 +79,10 @@ fn unreadable() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "not in the kernel's format")
 }
 
-fn ticks_a_second() -> u64 {
-    // SAFETY: no memory is passed.
-    let ticks = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
-    u64::try_from(ticks).unwrap_or(100).clamp(1, 1_000_000_000)
-}
-
 /// `on_cpu_ns run_delay_ns timeslices`.
 fn schedstat(text: &str) -> Option<(u64, u64)> {
     let mut fields = text.split_ascii_whitespace();
     Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
-}
-
-/// utime + stime, fields 14 and 15. The name (field 2) may hold spaces and parentheses, so counting
-/// starts behind its last parenthesis.
-fn stat_ticks(text: &str) -> Option<u64> {
-    let (_, rest) = text.rsplit_once(')')?;
-    let mut fields = rest.split_ascii_whitespace().skip(11);
-    let utime: u64 = fields.next()?.parse().ok()?;
-    let stime: u64 = fields.next()?.parse().ok()?;
-    utime.checked_add(stime)
 }
 
 /// A line `NAME   123 kB` of `/proc/PID/status` or `smaps_rollup`, in bytes.
@@ -123,9 +100,6 @@ mod tests {
     fn reads_the_kernel_s_formats() {
         assert_eq!(schedstat("805506 82263 2\n"), Some((805_506, 82_263)));
         assert_eq!(schedstat("805506\n"), None);
-        let stat = "42 (a) b (c)) S 1 42 42 0 -1 4194304 1 2 3 4 700 30 5 6 20 0 1 0 9";
-        assert_eq!(stat_ticks(stat), Some(730));
-        assert_eq!(stat_ticks("42 (x) S 1"), None);
         let status = "Name:\tx\nVmHWM:\t  99 kB\nVmRSS:\t  12 kB\nThreads:\t1\n";
         assert_eq!(status_bytes(status, "VmRSS:"), Some(12 * 1024));
         assert_eq!(status_bytes(status, "VmSwap:"), None);

@@ -16,13 +16,11 @@ use serde::Serialize;
 
 use crate::{
     error::BenchError,
-    lab::{CoreArgs, Cores, peers::TorcArgs},
+    lab::{Cores, LabArgs},
     load::{Protocol, with_codec},
-    results::{Folder, OutArgs, Setting},
+    results::{Folder, Setting},
     workload::{
-        Objects,
-        keys::KeySpace,
-        sizes::{SIZE_BYTES_MAX, SizeDistribution},
+        objects::{KEY_BYTES_MAX, Objects},
         trace::Trace,
     },
 };
@@ -54,11 +52,7 @@ pub struct TraceArgs {
     #[arg(long, default_value_t = torc_engine::shard::SEGMENT_BYTES, value_name = "BYTES")]
     segment_bytes: usize,
     #[command(flatten)]
-    torc: TorcArgs,
-    #[command(flatten)]
-    cores: CoreArgs,
-    #[command(flatten)]
-    out: OutArgs,
+    lab: LabArgs,
 }
 
 /// A shard without a server around it, or a server and its protocol.
@@ -119,8 +113,8 @@ pub fn run(args: &TraceArgs) -> Result<(), BenchError> {
     if !args.shares.iter().all(|share| (0.01..=100.0).contains(share)) {
         return Err(BenchError::setting("shares", "expected percents from 0.01 to 100"));
     }
-    let folder = Folder::create(&args.out, "trace")?;
-    let cores = args.cores.claim()?;
+    let folder = Folder::create(&args.lab.out, "trace")?;
+    let cores = args.lab.cores.claim()?;
     let mut replays = Vec::new();
     for path in &args.trace {
         let trace = Trace::read(path)?;
@@ -206,16 +200,10 @@ impl<'a> Bench<'a> {
         cores: Cores,
     ) -> Result<Self, BenchError> {
         let largest = trace.sizes.iter().copied().max().unwrap_or(0);
-        if args.real_sizes && largest > SIZE_BYTES_MAX {
-            let reason = format!("the trace has an object of {largest} bytes");
-            return Err(BenchError::setting("real-sizes", reason));
-        }
         let value_bytes =
             (!args.real_sizes).then(|| args.value_size.unwrap_or_else(|| fitting_value_bytes(args, trace)));
-        let sizes = SizeDistribution::Fixed(value_bytes.unwrap_or(largest));
-        let keys = SizeDistribution::Fixed(KEY_BYTES);
-        let keys = KeySpace::new(u64::from(trace.distinct), keys)?;
-        Ok(Self { args, trace, name, through, cores, objects: Objects::new(keys, sizes), value_bytes })
+        let objects = Objects::new(u64::from(trace.distinct), KEY_BYTES, value_bytes.unwrap_or(largest))?;
+        Ok(Self { args, trace, name, through, cores, objects, value_bytes })
     }
 
     /// Memory as a share of the bytes of all objects at their largest.
@@ -261,7 +249,7 @@ impl<'a> Bench<'a> {
             let mut cache = InProcess::new(memory_bytes, self.args.segment_bytes)?;
             return self.pass(&mut cache, share, memory_bytes);
         };
-        let server = self.args.torc.start_on(&[self.cores.server], memory_bytes)?;
+        let server = self.args.lab.torc.start(&[self.cores.server], memory_bytes)?;
         with_codec!(protocol, |codec| {
             let mut cache = Remote::connect(codec, &server.address)?;
             self.pass(&mut cache, share, memory_bytes)
@@ -270,7 +258,7 @@ impl<'a> Bench<'a> {
 
     /// The whole trace, once.
     fn pass(&self, cache: &mut impl Cache, share: f64, memory_bytes: u64) -> Result<Replay, BenchError> {
-        let mut key = [0; crate::workload::keys::KEY_BYTES_MAX];
+        let mut key = [0; KEY_BYTES_MAX];
         let (mut misses, mut bytes, mut missed_bytes, mut items_peak) = (0, 0u64, 0u64, 0);
         for (at, (&object, &size)) in self.trace.objects.iter().zip(&self.trace.sizes).enumerate() {
             let object = u64::from(object);

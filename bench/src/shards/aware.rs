@@ -15,10 +15,10 @@ use crate::{
     generator::address::Address,
     lab::contender::Contender,
     workload::{
-        Objects, Source,
-        keys::KEY_BYTES_MAX,
-        mix::{Mix, Operation},
-        sizes::scale64,
+        Source,
+        keys::scale,
+        mix::Mix,
+        objects::{KEY_BYTES_MAX, Objects},
     },
 };
 
@@ -36,19 +36,13 @@ pub(super) struct Aware<'a, C> {
 impl<C: Codec> Source for Aware<'_, C> {
     fn fill(&mut self, connection: usize, count: u32, out: &mut Vec<u8>) -> u32 {
         let keys = &self.owned[connection % self.owned.len()];
-        let mut buffer = [0; KEY_BYTES_MAX];
         for _ in 0..count {
-            let at = scale64(self.random.next_u64(), keys.len() as u64) as usize;
+            let at = scale(self.random.next_u64(), keys.len() as u64) as usize;
             let Some(&number) = keys.get(at) else {
                 return 0;
             };
-            let number = u64::from(number);
-            let key = self.objects.key(number, &mut buffer);
-            match self.mix.pick(self.random.next_u64() as u32) {
-                Operation::Get => self.codec.get(out, key),
-                Operation::Set => self.codec.set(out, key, self.objects.value(number)),
-                Operation::Delete => self.codec.delete(out, key),
-            }
+            let operation = self.mix.pick(self.random.next_u64() as u32);
+            self.objects.write_request(self.codec, operation, u64::from(number), out);
         }
         count
     }

@@ -10,10 +10,14 @@ mod aware;
 mod page;
 mod ratio;
 
-use std::os::fd::RawFd;
+use std::os::fd::BorrowedFd;
 
 use clap::{Args, ValueEnum};
 use rand::{SeedableRng, rngs::SmallRng};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::Errno,
+};
 use serde::Serialize;
 
 use crate::{
@@ -21,20 +25,19 @@ use crate::{
     error::BenchError,
     generator::{Driver, Plan, measure::Outcome},
     lab::{
-        CoreArgs,
+        LabArgs,
         contender::Contender,
-        peers::TorcArgs,
-        shape::{Shape, Timing},
+        shape::{Shape, Timing, TimingArgs},
     },
-    load::{Protocol, preload, seconds, with_codec},
+    load::{Protocol, preload, with_codec},
     report::Figures,
-    results::{Folder, OutArgs, Setting},
+    results::{Folder, Setting},
     workload::{
-        Mixed, Objects, Source,
+        Mixed, Source,
         args::{Workload, WorkloadArgs},
-        keys::{KeyDistribution, KeyPicker, KeySpace},
+        keys::KeyPicker,
         mix::Mix,
-        sizes::SizeDistribution,
+        objects::Objects,
     },
 };
 use aware::{Aware, owned_keys};
@@ -65,21 +68,13 @@ pub struct ShardsArgs {
     fill_sizes: Vec<u32>,
     #[arg(long, default_value_t = 5, value_name = "N")]
     rounds: u32,
-    /// Length of one measurement, seconds
-    #[arg(long, default_value_t = 2.0, value_name = "S")]
-    seconds: f64,
-    /// Load before each measurement, seconds
-    #[arg(long, default_value_t = 0.5, value_name = "S")]
-    warmup: f64,
+    #[command(flatten)]
+    timing: TimingArgs,
     /// Memory of each server, MiB
     #[arg(long, default_value_t = 2048, value_name = "MIB")]
     memory_mib: u64,
     #[command(flatten)]
-    torc: TorcArgs,
-    #[command(flatten)]
-    cores: CoreArgs,
-    #[command(flatten)]
-    out: OutArgs,
+    lab: LabArgs,
     #[command(flatten)]
     workload: WorkloadArgs,
 }
@@ -104,15 +99,12 @@ enum Way {
 const WAYS: [Way; 3] = [Way::OneShard, Way::TwoShardsAware, Way::TwoShardsCommonPort];
 const FILL_WAYS: [Way; 2] = [Way::OneShard, Way::TwoShardsCommonPort];
 
-const READS: Mix = Mix { get: 1, set: 0, delete: 0 };
-const WRITES: Mix = Mix { get: 0, set: 1, delete: 0 };
-
 /// One more connection, which asks for a key at a time.
 const BYSTANDER: Shape = Shape { depth: 1, connections: 1 };
 /// Connections served between two looks at the bystander.
 const LOAD_TURN_CONNECTIONS: usize = 16;
-/// Longest sleep of the generator while nothing has come, milliseconds.
-const WAIT_MS: i32 = 10;
+/// Longest sleep of the generator while nothing has come.
+const WAIT: Timespec = Timespec { tv_sec: 0, tv_nsec: 10_000_000 };
 
 /// How long values are written: so many bytes of them, by keys that no other load asks for.
 const FILL: Shape = Shape { depth: 16, connections: 8 };
@@ -150,15 +142,14 @@ struct Shards {
 
 /// Measures all ways in turn, prints the tables and keeps them.
 pub fn run(args: &ShardsArgs) -> Result<(), BenchError> {
-    let timing =
-        Timing { warmup: seconds("warmup", args.warmup)?, duration: seconds("seconds", args.seconds)? };
+    let timing = args.timing.timing(2.0)?;
     let workload = args.workload.build()?;
-    let folder = Folder::create(&args.out, "shards")?;
-    let cores = args.cores.claim()?;
-    let one = args.torc.start_on(&[cores.server], args.memory_mib << 20)?;
-    let two = args.torc.start_on(&[cores.server, cores.generator], args.memory_mib << 20)?;
+    let folder = Folder::create(&args.lab.out, "shards")?;
+    let cores = args.lab.cores.claim()?;
+    let one = args.lab.torc.start(&[cores.server], args.memory_mib << 20)?;
+    let two = args.lab.torc.start(&[cores.server, cores.generator], args.memory_mib << 20)?;
     for server in [&one, &two] {
-        preload(args.protocol, std::slice::from_ref(&server.address), &workload, &mut |_| ())?;
+        preload(args.protocol, std::slice::from_ref(&server.address), &workload.objects)?;
     }
     let owned = owned_keys(&two, &workload.objects)?;
     let stage = Stage { args, timing, one: &one, two: &two, workload: &workload, owned: &owned };
@@ -218,9 +209,9 @@ impl Stage<'_> {
         let mut plan = shape.plan(self.timing, None, u64::from(round));
         plan.turn_connections = LOAD_TURN_CONNECTIONS;
         let mix = match load {
-            Load::Get => READS,
+            Load::Get => Mix::READS,
             Load::Mixed => self.workload.mix,
-            Load::Set => WRITES,
+            Load::Set => Mix::WRITES,
         };
         let outcomes = with_codec!(self.args.protocol, |codec| match way {
             Way::TwoShardsAware => {
@@ -229,7 +220,7 @@ impl Stage<'_> {
                 self.beside_bystander(way, &plan, codec, &mut Aware { codec, objects, mix, owned, random })
             }
             Way::OneShard | Way::TwoShardsCommonPort => {
-                let picker = self.workload.picker(plan.seed);
+                let picker = self.workload.picker.for_run(plan.seed);
                 let objects = &self.workload.objects;
                 self.beside_bystander(
                     way,
@@ -260,18 +251,18 @@ impl Stage<'_> {
         let common = std::slice::from_ref(&server.address);
         let addresses = if way == Way::TwoShardsAware { &server.shard_addresses[..] } else { common };
         let bystander_plan = BYSTANDER.plan(self.timing, None, plan.seed);
-        let picker = self.workload.picker(plan.seed + 1);
-        let mut reads = Mixed::new(codec, &self.workload.objects, picker, READS, u64::MAX);
+        let picker = self.workload.picker.for_run(plan.seed + 1);
+        let mut reads = Mixed::new(codec, &self.workload.objects, picker, Mix::READS, u64::MAX);
         let mut load = Driver::start(plan, addresses, codec, source)?;
         let mut bystander = Driver::start(&bystander_plan, common, codec, &mut reads)?;
         let (mut outcome, mut beside) = (None, None);
         loop {
             sleep_until_ready([load.fd(), bystander.fd()])?;
             if outcome.is_none() {
-                outcome = load.step(Some(&server.probe), &mut |_| ())?;
+                outcome = load.step(Some(&server.probe))?;
             }
             if beside.is_none() {
-                beside = bystander.step(None, &mut |_| ())?;
+                beside = bystander.step(None)?;
             }
             match (outcome, beside) {
                 (Some(outcome), Some(beside)) => return Ok((outcome, beside)),
@@ -286,31 +277,22 @@ impl Stage<'_> {
         plan.window = true;
         plan.spin = false;
         let count = (FILL_BYTES / u64::from(value_bytes.max(1))).max(1);
-        let keys = KeySpace::new(count, SizeDistribution::Fixed(FILL_KEY_BYTES))?;
-        let objects = Objects::new(keys, SizeDistribution::Fixed(value_bytes));
-        let picker = KeyPicker::new(KeyDistribution::Uniform, count, u64::from(round));
+        let objects = Objects::new(count, FILL_KEY_BYTES, value_bytes)?;
+        let picker = KeyPicker::uniform(count, u64::from(round));
         let server = self.server(way);
         let outcome = with_codec!(self.args.protocol, |codec| {
-            let mut source = Mixed::new(codec, &objects, picker, WRITES, u64::MAX);
-            let addresses = std::slice::from_ref(&server.address);
-            crate::generator::drive(&plan, addresses, codec, &mut source, Some(&server.probe), &mut |_| ())
+            server.drive(&plan, codec, &mut Mixed::new(codec, &objects, picker, Mix::WRITES, u64::MAX))
         })?;
-        outcome.tally.without_refusals()?;
         server.rest()?;
         Ok(FillRun { round, way, value_bytes, figures: Figures::from(&outcome) })
     }
 }
 
-/// Sleeps until one of two loads has something to do, for [`WAIT_MS`] at most.
-fn sleep_until_ready(loads: [RawFd; 2]) -> Result<(), BenchError> {
-    let mut watched = loads.map(|fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 });
-    // SAFETY: the kernel reads and writes `watched.len()` entries of an array that lives through the call.
-    let ready = unsafe { libc::poll(watched.as_mut_ptr(), watched.len() as libc::nfds_t, WAIT_MS) };
-    match ready {
-        0.. => Ok(()),
-        _ => match std::io::Error::last_os_error() {
-            error if error.kind() == std::io::ErrorKind::Interrupted => Ok(()),
-            error => Err(BenchError::io("waiting for replies")(error)),
-        },
+/// Sleeps until one of two loads has something to do, for [`WAIT`] at most.
+fn sleep_until_ready(loads: [BorrowedFd<'_>; 2]) -> Result<(), BenchError> {
+    let mut watched = loads.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
+    match poll(&mut watched, Some(&WAIT)) {
+        Ok(_) | Err(Errno::INTR) => Ok(()),
+        Err(error) => Err(BenchError::io("waiting for replies")(error)),
     }
 }

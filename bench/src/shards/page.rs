@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use super::{FILL, FILL_WAYS, FillRun, Load, Run, Shards, WAYS, Way, ratio::cpu_us};
-use crate::{lab::shape::Shape, results::median};
+use super::{FILL, FILL_WAYS, FillRun, Load, Run, Shards, Way};
+use crate::results::{groups, median_of};
 
 pub(super) fn page(shards: &Shards) -> String {
     let mut page = shards.setting.page("Two shards and one");
@@ -54,33 +54,25 @@ fn run_table(page: &mut String, runs: &[Run]) {
          | load | connections | depth | way | op/s | CPU us/op | p50 | p99 | bystander p50 | bystander p99 | cores busy | misses |\n\
          |---|---|---|---|---|---|---|---|---|---|---|---|"
     );
-    let mut cells: Vec<(Load, Shape)> = Vec::new();
-    for run in runs {
-        if !cells.contains(&(run.load, run.shape)) {
-            cells.push((run.load, run.shape));
-        }
-    }
-    for (load, shape) in cells {
-        for way in WAYS {
-            let runs = || runs.iter().filter(|run| (run.load, run.shape, run.way) == (load, shape, way));
-            let of = |value: fn(&Run) -> f64| median(runs().map(value).collect()).unwrap_or(f64::NAN);
-            let _ = writeln!(
-                page,
-                "| {} | {} | {} | {} | {:.0} | {:.3} | {:.0} | {:.0} | {:.0} | {:.0} | {:.2} | {} |",
-                load_name(load),
-                shape.connections,
-                shape.depth,
-                way_name(way),
-                of(|run| run.figures.operations_per_second),
-                of(cpu_us),
-                of(|run| run.figures.latency_us.p50),
-                of(|run| run.figures.latency_us.p99),
-                of(|run| run.bystander.latency_us.p50),
-                of(|run| run.bystander.latency_us.p99),
-                of(|run| run.figures.server.as_ref().map_or(f64::NAN, |server| server.cores_busy)),
-                runs().map(|run| run.figures.misses).sum::<u64>(),
-            );
-        }
+    let mut cells = groups(runs, |run| (run.load, run.shape, run.way));
+    cells.sort_by_key(|((load, shape, way), _)| (shape.connections, shape.depth, *load as u8, *way as u8));
+    for ((load, shape, way), runs) in cells {
+        let _ = writeln!(
+            page,
+            "| {} | {} | {} | {} | {:.0} | {:.3} | {:.0} | {:.0} | {:.0} | {:.0} | {:.2} | {} |",
+            load_name(load),
+            shape.connections,
+            shape.depth,
+            way_name(way),
+            median_of(&runs, |run| run.figures.operations_per_second),
+            median_of(&runs, |run| run.figures.cpu_us()),
+            median_of(&runs, |run| run.figures.latency_us.p50),
+            median_of(&runs, |run| run.figures.latency_us.p99),
+            median_of(&runs, |run| run.bystander.latency_us.p50),
+            median_of(&runs, |run| run.bystander.latency_us.p99),
+            median_of(&runs, |run| run.figures.of_server(|server| server.cores_busy)),
+            runs.iter().map(|run| run.figures.misses).sum::<u64>(),
+        );
     }
 }
 
@@ -98,10 +90,9 @@ fn fill_tables(page: &mut String, shards: &Shards) {
     );
     for ratio in &shards.fill_ratios {
         let [one, two] = FILL_WAYS.map(|way| {
-            let same = |run: &&FillRun| run.way == way && run.value_bytes == ratio.value_bytes;
-            let per_second =
-                shards.fill_runs.iter().filter(same).map(|run| run.figures.operations_per_second);
-            median(per_second.collect()).unwrap_or(f64::NAN) * f64::from(ratio.value_bytes) / 1e6
+            let same = |run: &&FillRun| (run.way, run.value_bytes) == (way, ratio.value_bytes);
+            let runs: Vec<&FillRun> = shards.fill_runs.iter().filter(same).collect();
+            median_of(&runs, |run| run.figures.operations_per_second) * f64::from(ratio.value_bytes) / 1e6
         });
         let _ = writeln!(page, "| {} | {one:.0} | {two:.0} | {:.2} |", ratio.value_bytes, ratio.throughput,);
     }

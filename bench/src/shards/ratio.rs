@@ -3,7 +3,10 @@
 use serde::Serialize;
 
 use super::{FillRun, Load, Run, Way};
-use crate::{lab::shape::Shape, results::median};
+use crate::{
+    lab::shape::Shape,
+    results::{groups, median},
+};
 
 /// Medians of a cell's rounds, two shards over one.
 #[derive(Clone, Debug, Serialize)]
@@ -25,35 +28,33 @@ pub(super) struct FillRatio {
 
 /// One ratio for each load and shape, in the order of the runs.
 pub(super) fn ratios(runs: &[Run]) -> Vec<Ratio> {
-    let mut cells: Vec<(Load, Shape)> = Vec::new();
-    for run in runs {
-        if !cells.contains(&(run.load, run.shape)) {
-            cells.push((run.load, run.shape));
-        }
-    }
-    let ratio = |&(load, shape): &(Load, Shape)| {
-        let over = |value: fn(&Run) -> f64| {
-            let two = of(runs, load, shape, Way::TwoShardsCommonPort);
-            let ratios = two.filter_map(|two| {
-                let one = of(runs, load, shape, Way::OneShard).find(|one| one.round == two.round)?;
-                Some(value(two) / value(one))
+    let cells = groups(runs, |run| (run.load, run.shape));
+    let two_per_second = |cell: (Load, Shape)| {
+        let (_, runs) = cells.iter().find(|(known, _)| *known == cell)?;
+        median(of(runs, Way::TwoShardsCommonPort).map(|run| run.figures.operations_per_second).collect())
+    };
+    let ratio = |((load, shape), runs): &((Load, Shape), Vec<&Run>)| {
+        let over = |figure: fn(&Run) -> f64| {
+            let ratios = of(runs, Way::TwoShardsCommonPort).filter_map(|two| {
+                let one = of(runs, Way::OneShard).find(|one| one.round == two.round)?;
+                Some(figure(two) / figure(one))
             });
             median(ratios.collect())
         };
         let shallower = cells
             .iter()
-            .filter(|cell| cell.0 == load && cell.1.connections == shape.connections)
+            .map(|(cell, _)| *cell)
+            .filter(|cell| (cell.0, cell.1.connections) == (*load, shape.connections))
             .filter(|cell| cell.1.depth < shape.depth)
             .max_by_key(|cell| cell.1.depth);
         Some(Ratio {
-            load,
-            shape,
-            cpu: over(cpu_us)?,
+            load: *load,
+            shape: *shape,
+            cpu: over(|run| run.figures.cpu_us())?,
             throughput: over(|run| run.figures.operations_per_second)?,
             bystander_p99: over(|run| run.bystander.latency_us.p99)?,
-            to_shallower: shallower.and_then(|&(load, other)| {
-                Some(two_per_second(runs, load, shape)? / two_per_second(runs, load, other)?)
-            }),
+            to_shallower: shallower
+                .and_then(|cell| Some(two_per_second((*load, *shape))? / two_per_second(cell)?)),
         })
     };
     cells.iter().filter_map(ratio).collect()
@@ -61,31 +62,19 @@ pub(super) fn ratios(runs: &[Run]) -> Vec<Ratio> {
 
 /// One ratio for each size of the values.
 pub(super) fn fill_ratios(runs: &[FillRun]) -> Vec<FillRatio> {
-    let mut sizes: Vec<u32> = runs.iter().map(|run| run.value_bytes).collect();
-    sizes.sort_unstable();
-    sizes.dedup();
-    let ratio = |&value_bytes: &u32| {
-        let of = |way| runs.iter().filter(move |run| run.value_bytes == value_bytes && run.way == way);
+    let ratio = |(value_bytes, runs): (u32, Vec<&FillRun>)| {
+        let of = |way| runs.iter().filter(move |run| run.way == way);
         let ratios = of(Way::TwoShardsCommonPort).filter_map(|two| {
             let one = of(Way::OneShard).find(|one| one.round == two.round)?;
             Some(two.figures.operations_per_second / one.figures.operations_per_second)
         });
         Some(FillRatio { value_bytes, throughput: median(ratios.collect())? })
     };
-    sizes.iter().filter_map(ratio).collect()
+    groups(runs, |run| run.value_bytes).into_iter().filter_map(ratio).collect()
 }
 
-pub(super) fn cpu_us(run: &Run) -> f64 {
-    run.figures.server.as_ref().map_or(f64::NAN, |server| server.cpu_us_per_operation)
-}
-
-fn of(runs: &[Run], load: Load, shape: Shape, way: Way) -> impl Iterator<Item = &Run> {
-    runs.iter().filter(move |run| run.load == load && run.shape == shape && run.way == way)
-}
-
-fn two_per_second(runs: &[Run], load: Load, shape: Shape) -> Option<f64> {
-    let two = of(runs, load, shape, Way::TwoShardsCommonPort);
-    median(two.map(|run| run.figures.operations_per_second).collect())
+fn of<'a>(runs: &[&'a Run], way: Way) -> impl Iterator<Item = &'a Run> {
+    runs.iter().copied().filter(move |run| run.way == way)
 }
 
 #[cfg(test)]

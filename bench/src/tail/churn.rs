@@ -1,17 +1,15 @@
 //! A load that writes new keys all the time and reads among the latest: with little memory every
 //! write makes the cache evict, yet reads hit, as the keys that they ask for are young.
 
-use std::ops::Range;
-
 use rand::{Rng, SeedableRng, rngs::SmallRng};
 
 use crate::{
     codec::Codec,
     workload::{
-        Objects, Source,
-        keys::KEY_BYTES_MAX,
+        Source,
+        keys::scale,
         mix::{Mix, Operation},
-        sizes::scale64,
+        objects::Objects,
     },
 };
 
@@ -36,17 +34,12 @@ impl Window {
         let newest = self.written.saturating_sub(self.keys / 4);
         let oldest = self.written - self.keys;
         let span = (newest - oldest).max(1);
-        self.number(oldest + scale64(random, span))
+        self.number(oldest + scale(random, span))
     }
 
     fn write(&mut self) -> u64 {
         self.written += 1;
         self.number(self.written - 1)
-    }
-
-    /// The keys that are written before reads may begin.
-    pub(super) fn first(&self) -> Range<u64> {
-        0..self.written
     }
 }
 
@@ -72,19 +65,13 @@ impl<'a, C: Codec> Churn<'a, C> {
 
 impl<C: Codec> Source for Churn<'_, C> {
     fn fill(&mut self, _connection: usize, count: u32, out: &mut Vec<u8>) -> u32 {
-        let mut buffer = [0; KEY_BYTES_MAX];
         for _ in 0..count {
             let operation = self.mix.pick(self.random.next_u64() as u32);
             let number = match operation {
                 Operation::Get => self.window.read(self.random.next_u64()),
-                Operation::Set | Operation::Delete => self.window.write(),
+                Operation::Set => self.window.write(),
             };
-            let key = self.objects.key(number, &mut buffer);
-            match operation {
-                Operation::Get => self.codec.get(out, key),
-                Operation::Set => self.codec.set(out, key, self.objects.value(number)),
-                Operation::Delete => self.codec.delete(out, key),
-            }
+            self.objects.write_request(self.codec, operation, number, out);
         }
         count
     }
@@ -102,7 +89,6 @@ mod tests {
         }
         assert_eq!(window.write(), 1_000);
         assert_eq!(window.written, 1_001);
-        assert_eq!(window.first(), 0..1_001);
     }
 
     #[test]

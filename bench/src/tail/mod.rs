@@ -26,16 +26,15 @@ use flood::{Flood, FloodRatio, FloodRun};
 
 use crate::{
     error::BenchError,
-    generator::measure::Outcome,
+    generator::{Plan, measure::Outcome},
     lab::{
-        CoreArgs, Cores,
+        Cores, LabArgs,
         contender::Contender,
-        peers::{ServerSettings, TorcArgs},
-        shape::{Shape, Timing},
+        shape::{Shape, Timing, TimingArgs},
     },
-    load::{Protocol, seconds},
+    load::Protocol,
     report::Figures,
-    results::{Folder, OutArgs, Setting, median},
+    results::{Folder, Setting, median},
 };
 
 /// What the server is busy with.
@@ -55,8 +54,6 @@ pub struct TailArgs {
     /// What the floods pipeline, each in all protocols that have it
     #[arg(long, value_enum, value_delimiter = ',', default_value = "get,set,mn,ping,mget")]
     floods: Vec<Flood>,
-    #[command(flatten)]
-    torc: TorcArgs,
     #[arg(long, value_enum, default_value_t = Protocol::Resp)]
     protocol: Protocol,
     /// DEPTH or DEPTH@CONNECTIONS of the measured load
@@ -65,12 +62,8 @@ pub struct TailArgs {
     /// Pairs of quiet and busy, and rounds of the floods
     #[arg(long, default_value_t = 7, value_name = "N")]
     pairs: u32,
-    /// Length of one measurement, seconds
-    #[arg(long, default_value_t = 5.0, value_name = "S")]
-    seconds: f64,
-    /// Load before each measurement, seconds
-    #[arg(long, default_value_t = 0.5, value_name = "S")]
-    warmup: f64,
+    #[command(flatten)]
+    timing: TimingArgs,
     /// Offered load as a share of the peak
     #[arg(long, default_value_t = 0.5, value_name = "SHARE")]
     offered_share: f64,
@@ -87,9 +80,7 @@ pub struct TailArgs {
     #[arg(long, default_value_t = 10_000_000, value_name = "BYTES")]
     long_size: u32,
     #[command(flatten)]
-    cores: CoreArgs,
-    #[command(flatten)]
-    out: OutArgs,
+    lab: LabArgs,
 }
 
 /// One measurement.
@@ -132,15 +123,8 @@ pub fn run(args: &TailArgs) -> Result<(), BenchError> {
     if !(0.01..=0.9).contains(&args.offered_share) {
         return Err(BenchError::setting("offered-share", "expected 0.01 to 0.9"));
     }
-    let folder = Folder::create(&args.out, "tail")?;
-    let stage = Stage {
-        args,
-        cores: args.cores.claim()?,
-        timing: Timing {
-            warmup: seconds("warmup", args.warmup)?,
-            duration: seconds("seconds", args.seconds)?,
-        },
-    };
+    let folder = Folder::create(&args.lab.out, "tail")?;
+    let stage = Stage { args, cores: args.lab.cores.claim()?, timing: args.timing.timing(5.0)? };
     let (mut runs, mut flood_runs) = (Vec::new(), Vec::new());
     let mut servers = Vec::new();
     for experiment in &args.experiments {
@@ -154,7 +138,7 @@ pub fn run(args: &TailArgs) -> Result<(), BenchError> {
         setting: Setting::new(stage.cores, &servers),
         protocol: args.protocol,
         shape: args.depth,
-        seconds: args.seconds,
+        seconds: stage.timing.duration.as_secs_f64(),
         ratios: args.experiments.iter().filter_map(|e| ratio(*e, &runs)).collect(),
         runs,
         flood_ratios: flood::ratios(&flood_runs),
@@ -172,23 +156,24 @@ struct Stage<'a> {
 
 impl Stage<'_> {
     fn server(&self, memory_mib: u64) -> Result<Contender, BenchError> {
-        let settings = ServerSettings { cpu: self.cores.server, memory_mib };
-        self.args.torc.start(settings)
+        self.args.lab.torc.start(&[self.cores.server], memory_mib << 20)
     }
 
-    /// Measures pairs in alternating order. `measure(busy, rate, pair)` returns the outcome and how
-    /// much other work there was.
+    /// Measures pairs in alternating order, in the open loop at a share of the peak. `measure(busy, plan)` returns the
+    /// outcome and how much other work there was.
     fn pairs(
         &self,
         experiment: Experiment,
-        rate: f64,
+        peak: f64,
         runs: &mut Vec<Run>,
-        mut measure: impl FnMut(bool, f64, u64) -> Result<(Outcome, u64), BenchError>,
+        mut measure: impl FnMut(bool, &Plan) -> Result<(Outcome, u64), BenchError>,
     ) -> Result<(), BenchError> {
+        let rate = peak * self.args.offered_share;
         for pair in 0..self.args.pairs {
             let busy_first = pair % 2 == 1;
             for busy in [busy_first, !busy_first] {
-                let (outcome, other_work) = measure(busy, rate, u64::from(pair) + 1)?;
+                let plan = self.args.depth.plan(self.timing, Some(rate), u64::from(pair) + 1);
+                let (outcome, other_work) = measure(busy, &plan)?;
                 outcome.tally.without_refusals()?;
                 let figures = Figures::from(&outcome);
                 eprintln!(
@@ -274,7 +259,7 @@ fn pairs_page(page: &mut String, tails: &Tails) {
             latency.p99_9,
             latency.max,
             run.figures.misses,
-            run.figures.server.as_ref().map_or(0.0, |server| server.run_delay_us),
+            run.figures.of_server(|server| server.run_delay_us),
             run.figures.generator_run_delay_us,
             run.other_work,
         );

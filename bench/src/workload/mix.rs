@@ -1,46 +1,40 @@
-//! Which operation a request is: weights such as `get=9,set=1,delete=1`.
+//! Which operation a request is: weights such as `get=9,set=1`.
 
-use std::str::FromStr;
+use std::{fmt, str::FromStr};
 
-use serde::Serialize;
-
-use super::sizes::scale64;
+use super::keys::scale;
 
 /// What one request asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
     Get,
     Set,
-    Delete,
 }
 
 /// Weights of the operations; at least one is above 0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mix {
     pub get: u32,
     pub set: u32,
-    pub delete: u32,
 }
 
 impl Mix {
+    pub const READS: Self = Self { get: 1, set: 0 };
+    pub const WRITES: Self = Self { get: 0, set: 1 };
+
     /// The operation for 32 random bits.
     #[inline]
     pub fn pick(&self, random: u32) -> Operation {
-        let total = u64::from(self.get) + u64::from(self.set) + u64::from(self.delete);
-        let at = scale64(u64::from(random) << 32, total);
-        if at < u64::from(self.get) {
-            Operation::Get
-        } else if at < u64::from(self.get) + u64::from(self.set) {
-            Operation::Set
-        } else {
-            Operation::Delete
+        let total = u64::from(self.get) + u64::from(self.set);
+        match scale(u64::from(random) << 32, total) < u64::from(self.get) {
+            true => Operation::Get,
+            false => Operation::Set,
         }
     }
 
-    /// Shares of gets, sets and deletes, summing to 1.
-    pub fn shares(&self) -> [f64; 3] {
-        let total = f64::from(self.get) + f64::from(self.set) + f64::from(self.delete);
-        [self.get, self.set, self.delete].map(|weight| f64::from(weight) / total)
+    /// The share of gets.
+    pub fn gets(&self) -> f64 {
+        f64::from(self.get) / (f64::from(self.get) + f64::from(self.set))
     }
 }
 
@@ -48,56 +42,48 @@ impl FromStr for Mix {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let mut mix = Self { get: 0, set: 0, delete: 0 };
+        let mut mix = Self { get: 0, set: 0 };
         for part in text.split(',') {
-            let (name, weight) =
-                part.split_once('=').ok_or_else(|| format!("'{part}' is not NAME=WEIGHT"))?;
-            let weight: u32 =
-                weight.parse().map_err(|_| format!("the weight '{weight}' is not a whole number"))?;
+            let (name, weight) = part.split_once('=').unwrap_or((part, ""));
+            let weight = weight.parse().map_err(|_| format!("'{part}' is not NAME=WEIGHT"))?;
             match name {
                 "get" => mix.get = weight,
                 "set" => mix.set = weight,
-                "delete" => mix.delete = weight,
-                other => return Err(format!("unknown operation '{other}': get, set or delete")),
+                other => return Err(format!("unknown operation '{other}': get or set")),
             }
         }
-        if mix.get == 0 && mix.set == 0 && mix.delete == 0 {
-            return Err("all weights are 0".into());
+        match mix.get == 0 && mix.set == 0 {
+            true => Err("all weights are 0".into()),
+            false => Ok(mix),
         }
-        Ok(mix)
+    }
+}
+
+impl fmt::Display for Mix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "get={},set={}", self.get, self.set)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::workload::sizes::mix as spread;
+    use crate::workload::keys::spread;
 
     #[test]
-    fn parses_weights_and_refuses_the_rest() {
-        assert_eq!("get=9,set=1".parse(), Ok(Mix { get: 9, set: 1, delete: 0 }));
-        assert_eq!("delete=2".parse(), Ok(Mix { get: 0, set: 0, delete: 2 }));
-        for wrong in ["", "get", "get=x", "put=1", "get=0", "get=-1"] {
+    fn weights_are_read_and_the_rest_is_refused() {
+        assert_eq!("get=9,set=1".parse(), Ok(Mix { get: 9, set: 1 }));
+        assert_eq!("set=3".parse::<Mix>().unwrap().to_string(), "get=0,set=3");
+        for wrong in ["", "get", "get=", "get=-1", "get=x", "get=0", "delete=1", "get=4294967296"] {
             assert!(wrong.parse::<Mix>().is_err(), "{wrong}");
         }
     }
 
     #[test]
-    fn picks_in_proportion() {
-        let mix: Mix = "get=8,set=1,delete=1".parse().unwrap();
-        let mut seen = [0u32; 3];
-        for i in 0..10_000 {
-            seen[mix.pick(spread(i) as u32) as usize] += 1;
-        }
-        assert!((7_800..8_200).contains(&seen[0]), "{seen:?}");
-        assert!((850..1_150).contains(&seen[1]), "{seen:?}");
-        assert!((850..1_150).contains(&seen[2]), "{seen:?}");
-    }
-
-    #[test]
-    fn a_weight_of_zero_is_never_picked() {
-        let mix: Mix = "get=1".parse().unwrap();
-        assert_eq!(mix.pick(0), Operation::Get);
-        assert_eq!(mix.pick(u32::MAX), Operation::Get);
+    fn operations_come_by_their_weights() {
+        let mix = Mix { get: 9, set: 1 };
+        let gets = (0..10_000).filter(|n| mix.pick(spread(*n) as u32) == Operation::Get).count();
+        assert!((8_850..9_150).contains(&gets), "{gets}");
+        assert!((0.899..0.901).contains(&mix.gets()));
     }
 }

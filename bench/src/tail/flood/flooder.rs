@@ -15,7 +15,7 @@ use crate::{
     error::BenchError,
     generator::address::Address,
     load::Protocol,
-    workload::{Objects, keys::KEY_BYTES_MAX},
+    workload::objects::{KEY_BYTES_MAX, Objects},
 };
 
 /// Most bytes that a flooder sends, and receives, in a turn of the generator's loop: the measured clients' clock is
@@ -181,12 +181,10 @@ fn push_bulk(out: &mut Vec<u8>, bytes: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::workload::{keys::KeySpace, sizes::SizeDistribution};
     use std::net::TcpListener;
 
     fn objects() -> Objects {
-        let keys = KeySpace::new(BLOCK_KEYS, SizeDistribution::Fixed(16)).unwrap();
-        Objects::new(keys, SizeDistribution::Fixed(64))
+        Objects::new(BLOCK_KEYS, 16, 64).unwrap()
     }
 
     #[test]

@@ -3,7 +3,7 @@
 mod flooder;
 mod page;
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use clap::ValueEnum;
 use serde::Serialize;
@@ -12,21 +12,12 @@ use super::Stage;
 use crate::{
     codec::Codec,
     error::BenchError,
-    generator::{Driver, drive, measure::Outcome},
-    lab::{
-        contender::Contender,
-        peers::{self, ServerSettings},
-        shape::Shape,
-    },
+    generator::{Driver, measure::Outcome},
+    lab::{contender::Contender, peers, shape::Shape},
     load::{Protocol, with_codec},
     report::Figures,
-    results::median,
-    workload::{
-        Mixed, Objects, Sweep,
-        keys::{KeyDistribution, KeyPicker, KeySpace},
-        mix::{Mix, Operation},
-        sizes::SizeDistribution,
-    },
+    results::{groups, median},
+    workload::{Mixed, keys::KeyPicker, mix::Mix, objects::Objects},
 };
 use flooder::{BLOCK_KEYS, Block, Flooder};
 pub(super) use page::page;
@@ -47,7 +38,6 @@ pub(super) enum Flood {
 /// The measured clients: a closed loop.
 const CLIENTS: Shape = Shape { depth: 1, connections: 10 };
 const FLOODERS: usize = 8;
-const READS: Mix = Mix { get: 1, set: 0, delete: 0 };
 
 const KEY_BYTES: u32 = 16;
 const MEMORY_MIB: u64 = 1024;
@@ -92,15 +82,10 @@ pub(super) fn run(
     floods: &[Flood],
     runs: &mut Vec<FloodRun>,
 ) -> Result<Vec<Contender>, BenchError> {
-    let settings = ServerSettings { cpu: stage.cores.server, memory_mib: MEMORY_MIB };
-    let mut servers = vec![stage.server(MEMORY_MIB)?];
-    servers.extend(peers::redis(settings)?);
-    servers.extend(peers::memcached(settings)?);
-    let keys = KeySpace::new(stage.args.keys.max(BLOCK_KEYS), SizeDistribution::Fixed(KEY_BYTES))?;
-    let objects = Objects::new(keys, SizeDistribution::Fixed(stage.args.value_size));
+    let servers = peers::start_all(&stage.args.lab.torc, stage.cores.server, MEMORY_MIB)?;
+    let objects = Objects::new(stage.args.keys.max(BLOCK_KEYS), KEY_BYTES, stage.args.value_size)?;
     for server in &servers {
-        let first = server.protocols.first().copied().unwrap_or(Protocol::Resp);
-        with_codec!(first, |codec| fill(stage, codec, server, &objects))?;
+        server.fill(&objects, 0..objects.count())?;
     }
     for round in 0..stage.args.pairs {
         for &flood in floods {
@@ -135,16 +120,6 @@ pub(super) fn run(
     Ok(servers)
 }
 
-fn fill<C: Codec>(stage: &Stage, codec: &C, server: &Contender, objects: &Objects) -> Result<(), BenchError> {
-    let mut plan = Shape { depth: 64, connections: 2 }.plan(stage.timing, None, 0);
-    plan.duration = None;
-    plan.warmup = Duration::ZERO;
-    let mut sweep = Sweep::new(codec, objects, Operation::Set);
-    let servers = std::slice::from_ref(&server.address);
-    let outcome = drive(&plan, servers, codec, &mut sweep, None, &mut |_| ())?;
-    outcome.tally.without_refusals()
-}
-
 /// Measures small reads beside the flood; returns also how much of the flood was answered a second. The flooders live
 /// in the generator's thread and take turns, one between two looks at the measured clients.
 fn measure<C: Codec>(
@@ -156,8 +131,8 @@ fn measure<C: Codec>(
     seed: u64,
 ) -> Result<(Outcome, f64), BenchError> {
     let plan = CLIENTS.plan(stage.timing, None, seed);
-    let picker = KeyPicker::new(KeyDistribution::Uniform, objects.count(), seed);
-    let mut source = Mixed::new(codec, objects, picker, READS, u64::MAX);
+    let picker = KeyPicker::uniform(objects.count(), seed);
+    let mut source = Mixed::new(codec, objects, picker, Mix::READS, u64::MAX);
     let mut flooders = (0..FLOODERS)
         .map(|_| Flooder::open(&server.address, block))
         .collect::<Result<Vec<Flooder>, BenchError>>()?;
@@ -166,7 +141,7 @@ fn measure<C: Codec>(
     let began = Instant::now();
     for at in (0..FLOODERS).cycle() {
         flooders[at].step()?;
-        if let Some(outcome) = measured.step(Some(&server.probe), &mut |_| ())? {
+        if let Some(outcome) = measured.step(Some(&server.probe))? {
             let answered: u64 = flooders.iter().map(Flooder::answered).sum();
             return Ok((outcome, answered as f64 / began.elapsed().as_secs_f64()));
         }
@@ -176,28 +151,21 @@ fn measure<C: Codec>(
 
 /// Torc's ratios, one for each flood and protocol; none where no peer was measured.
 pub(super) fn ratios(runs: &[FloodRun]) -> Vec<FloodRatio> {
-    let mut ratios: Vec<FloodRatio> = Vec::new();
-    for run in runs.iter().filter(|run| run.server == "torc") {
-        if ratios.iter().any(|known| (known.flood, known.protocol) == (run.flood, run.protocol)) {
-            continue;
-        }
-        let torc: Vec<&FloodRun> = runs
-            .iter()
-            .filter(|other| other.server == "torc")
-            .filter(|other| (other.flood, other.protocol) == (run.flood, run.protocol))
-            .collect();
-        let over = |value: fn(&FloodRun) -> f64| {
-            let ratios = torc.iter().filter_map(|run| Some(value(run) / value(better_peer(runs, run)?)));
+    let cells = groups(runs, |run| (run.server == "torc", run.flood, run.protocol)).into_iter();
+    let ratio = |((_, flood, protocol), torc): ((bool, Flood, Protocol), Vec<&FloodRun>)| {
+        let over = |figure: fn(&FloodRun) -> f64| {
+            let ratios = torc.iter().filter_map(|run| Some(figure(run) / figure(better_peer(runs, run)?)));
             median(ratios.collect())
         };
-        if let (Some(p99_9), Some(p99)) =
-            (over(|run| run.figures.latency_us.p99_9), over(|run| run.figures.latency_us.p99))
-        {
-            let (flood, protocol, rounds) = (run.flood, run.protocol, torc.len());
-            ratios.push(FloodRatio { flood, protocol, rounds, p99_9, p99 });
-        }
-    }
-    ratios
+        Some(FloodRatio {
+            flood,
+            protocol,
+            rounds: torc.len(),
+            p99_9: over(|run| run.figures.latency_us.p99_9)?,
+            p99: over(|run| run.figures.latency_us.p99)?,
+        })
+    };
+    cells.filter(|((is_torc, ..), _)| *is_torc).filter_map(ratio).collect()
 }
 
 fn better_peer<'a>(runs: &'a [FloodRun], torc: &FloodRun) -> Option<&'a FloodRun> {
@@ -208,6 +176,8 @@ fn better_peer<'a>(runs: &'a [FloodRun], torc: &FloodRun) -> Option<&'a FloodRun
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn run(server: &str, protocol: Protocol, round: u32, p99_9_us: u64) -> FloodRun {

@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use super::{CLIENTS, FLOODERS, Flood, FloodRatio, FloodRun};
-use crate::{load::Protocol, results::median};
+use super::{CLIENTS, FLOODERS, FloodRatio, FloodRun};
+use crate::results::{groups, median_of};
 
 /// Both tables. Writing to a string cannot fail, so its results are dropped.
 pub(in crate::tail) fn page(page: &mut String, ratios: &[FloodRatio], runs: &[FloodRun]) {
@@ -33,32 +33,21 @@ pub(in crate::tail) fn page(page: &mut String, ratios: &[FloodRatio], runs: &[Fl
          | flood | server | protocol | reads/s | p50 | p99 | p99.9 | max | misses | flood answered/s | server run delay |\n\
          |---|---|---|---|---|---|---|---|---|---|---|"
     );
-    let mut cells: Vec<(Flood, &str, Protocol)> = Vec::new();
-    for run in runs {
-        let cell = (run.flood, &*run.server, run.protocol);
-        if !cells.contains(&cell) {
-            cells.push(cell);
-        }
-    }
-    cells.sort_by_key(|(flood, _, protocol)| (*flood as u8, *protocol));
-    for cell in cells {
-        let of = |value: fn(&FloodRun) -> f64| {
-            let same = runs.iter().filter(|run| (run.flood, &*run.server, run.protocol) == cell);
-            median(same.map(value).collect()).unwrap_or(0.0)
-        };
-        let (flood, server, protocol) = cell;
+    let mut cells = groups(runs, |run| (run.flood, &*run.server, run.protocol));
+    cells.sort_by_key(|((flood, _, protocol), _)| (*flood as u8, *protocol));
+    for ((flood, server, protocol), runs) in cells {
         let _ = writeln!(
             page,
             "| {flood:?} | {server} | {} | {:.0} | {:.0} | {:.0} | {:.0} | {:.0} | {:.0} | {:.0} | {:.0} |",
             protocol.name(),
-            of(|run| run.figures.operations_per_second),
-            of(|run| run.figures.latency_us.p50),
-            of(|run| run.figures.latency_us.p99),
-            of(|run| run.figures.latency_us.p99_9),
-            of(|run| run.figures.latency_us.max),
-            of(|run| run.figures.misses as f64),
-            of(|run| run.flood_per_second),
-            of(|run| run.figures.server.as_ref().map_or(0.0, |server| server.run_delay_us)),
+            median_of(&runs, |run| run.figures.operations_per_second),
+            median_of(&runs, |run| run.figures.latency_us.p50),
+            median_of(&runs, |run| run.figures.latency_us.p99),
+            median_of(&runs, |run| run.figures.latency_us.p99_9),
+            median_of(&runs, |run| run.figures.latency_us.max),
+            median_of(&runs, |run| run.figures.misses as f64),
+            median_of(&runs, |run| run.flood_per_second),
+            median_of(&runs, |run| run.figures.of_server(|server| server.run_delay_us)),
         );
     }
 }
