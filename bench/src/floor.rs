@@ -21,7 +21,7 @@ use crate::{
 
 /// Flags of `torc bench floor`.
 #[derive(Args, Clone, Debug)]
-pub struct FloorArgs {
+pub(crate) struct FloorArgs {
     /// Whose requests and replies set the sizes
     #[arg(long, value_enum, default_value_t = Protocol::Resp)]
     protocol: Protocol,
@@ -37,7 +37,7 @@ pub struct FloorArgs {
 }
 
 /// Measures both echoes at each depth and prints the cheaper one as the floor.
-pub fn run(args: &FloorArgs) -> Result<(), BenchError> {
+pub(crate) fn run(args: &FloorArgs) -> Result<(), BenchError> {
     let raw = raw(args.protocol, &args.workload.build()?)?;
     let timing = args.timing.timing(2.0)?;
     let echoes = Contender::echoes(args.cores.claim()?.server)?;

@@ -21,7 +21,7 @@ use crate::{
 
 /// Flags of `torc bench memory`.
 #[derive(Args, Clone, Debug)]
-pub struct MemoryArgs {
+pub(crate) struct MemoryArgs {
     /// Numbers of items
     #[arg(long, value_delimiter = ',', default_value = "1000000,5000000", value_name = "N")]
     items: Vec<u64>,
@@ -87,7 +87,7 @@ struct Footprints {
 }
 
 /// Measures every server at every number of items, prints the table and keeps it.
-pub fn run(args: &MemoryArgs) -> Result<(), BenchError> {
+pub(crate) fn run(args: &MemoryArgs) -> Result<(), BenchError> {
     let folder = Folder::create(&args.lab.out, "memory")?;
     let cores = args.lab.cores.claim()?;
     let (mut rows, mut servers) = (Vec::new(), Vec::new());

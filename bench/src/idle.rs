@@ -14,7 +14,7 @@ use crate::{
 
 /// Flags of `torc bench idle`.
 #[derive(Args, Clone, Debug)]
-pub struct IdleArgs {
+pub(crate) struct IdleArgs {
     /// Length of one measurement, seconds
     #[arg(long, default_value_t = 10.0, value_name = "S")]
     seconds: f64,
@@ -46,7 +46,7 @@ const MEMORY_MIB: u64 = 1024;
 const SETTLE_MAX: Duration = Duration::from_secs(2);
 
 /// Measures each server, prints the table and keeps it.
-pub fn run(args: &IdleArgs) -> Result<(), BenchError> {
+pub(crate) fn run(args: &IdleArgs) -> Result<(), BenchError> {
     let length = seconds("seconds", args.seconds)?;
     let folder = Folder::create(&args.lab.out, "idle")?;
     let cores = args.lab.cores.claim()?;

@@ -17,21 +17,21 @@
 //! The `torc` program calls [`run`] for `torc bench ...`.
 
 pub mod codec;
-pub mod compare;
-pub mod echo;
+mod compare;
+mod echo;
 mod error;
-pub mod floor;
-pub mod footprint;
-pub mod generator;
-pub mod idle;
-pub mod lab;
-pub mod load;
-pub mod process;
-pub mod replay;
-pub mod report;
-pub mod results;
-pub mod shards;
-pub mod tail;
+mod floor;
+mod footprint;
+mod generator;
+mod idle;
+mod lab;
+mod load;
+mod process;
+mod replay;
+mod report;
+mod results;
+mod shards;
+mod tail;
 pub mod workload;
 
 use std::process::ExitCode;

@@ -17,16 +17,16 @@ use crate::{
 /// A protocol that servers of keys and values speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ValueEnum, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Protocol {
+pub(crate) enum Protocol {
     Resp,
     Memcache,
     Native,
 }
 
 impl Protocol {
-    pub const ALL: [Self; 3] = [Self::Resp, Self::Memcache, Self::Native];
+    pub(crate) const ALL: [Self; 3] = [Self::Resp, Self::Memcache, Self::Native];
 
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Resp => "resp",
             Self::Memcache => "memcache",
@@ -60,7 +60,7 @@ pub(crate) use with_codec;
 
 /// Flags of `torc bench` without a subcommand.
 #[derive(Args, Clone, Debug)]
-pub struct LoadArgs {
+pub(crate) struct LoadArgs {
     /// The server: HOST:PORT or unix:PATH; several share the connections evenly
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7171")]
     server: Vec<Address>,
@@ -117,7 +117,7 @@ struct LoadReport<'a> {
 }
 
 /// Runs the load and prints its results.
-pub fn run(args: &LoadArgs) -> Result<(), BenchError> {
+pub(crate) fn run(args: &LoadArgs) -> Result<(), BenchError> {
     let workload = args.workload.build()?;
     let plan = args.plan()?;
     if let Some(cpu) = args.cpu {

@@ -11,7 +11,7 @@ use crate::{
 
 /// The figures of one run.
 #[derive(Clone, Debug, Serialize)]
-pub struct Figures {
+pub(crate) struct Figures {
     pub seconds: f64,
     pub operations: u64,
     pub operations_per_second: f64,
@@ -31,7 +31,7 @@ pub struct Figures {
 
 /// What the server's process used during the run.
 #[derive(Clone, Debug, Serialize)]
-pub struct ServerFigures {
+pub(crate) struct ServerFigures {
     /// Time on a core an operation, from schedstat.
     pub cpu_us_per_operation: f64,
     /// Cores in use on average.
@@ -112,17 +112,17 @@ impl fmt::Display for Figures {
 
 impl Figures {
     /// A figure of the server's; not a number if it could not be watched.
-    pub fn of_server(&self, figure: fn(&ServerFigures) -> f64) -> f64 {
+    pub(crate) fn of_server(&self, figure: fn(&ServerFigures) -> f64) -> f64 {
         self.server.as_ref().map_or(f64::NAN, figure)
     }
 
     /// CPU time an operation, microseconds.
-    pub fn cpu_us(&self) -> f64 {
+    pub(crate) fn cpu_us(&self) -> f64 {
         self.of_server(|server| server.cpu_us_per_operation)
     }
 
     /// What makes these figures worth less than they look.
-    pub fn warnings(&self) -> Vec<String> {
+    pub(crate) fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
         if self.misses > 0 {
             let share = 100.0 * self.misses as f64 / (self.hits + self.misses) as f64;

@@ -20,7 +20,7 @@ use crate::{
 
 /// Where results are kept.
 #[derive(Args, Clone, Debug)]
-pub struct OutArgs {
+pub(crate) struct OutArgs {
     /// Folder to keep the results in; must not exist. Without it, a new one under bench/results
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
@@ -28,7 +28,7 @@ pub struct OutArgs {
 
 /// Under which conditions something was measured.
 #[derive(Clone, Debug, Serialize)]
-pub struct Setting {
+pub(crate) struct Setting {
     pub date: String,
     pub machine: Machine,
     pub command: String,
@@ -38,14 +38,14 @@ pub struct Setting {
 
 /// A server as a result names it.
 #[derive(Clone, Debug, Serialize)]
-pub struct ServerText {
+pub(crate) struct ServerText {
     name: String,
     version: String,
     command: String,
 }
 
 impl Setting {
-    pub fn new<'a>(cores: Cores, servers: impl IntoIterator<Item = &'a Contender>) -> Self {
+    pub(crate) fn new<'a>(cores: Cores, servers: impl IntoIterator<Item = &'a Contender>) -> Self {
         let text = |server: &Contender| ServerText {
             name: server.name.clone(),
             version: server.version.clone(),
@@ -62,7 +62,7 @@ impl Setting {
     }
 
     /// The head of a page. Writing to a string cannot fail, so its results are dropped.
-    pub fn page(&self, title: &str) -> String {
+    pub(crate) fn page(&self, title: &str) -> String {
         let mut page = String::new();
         let machine = &self.machine;
         let _ = writeln!(page, "# {title}, {}\n", self.date);
@@ -105,12 +105,12 @@ const FOLDERS_A_DAY: u32 = 100;
 
 /// A new folder.
 #[derive(Debug)]
-pub struct Folder(PathBuf);
+pub(crate) struct Folder(PathBuf);
 
 impl Folder {
     /// Makes the folder; one that exists is refused, or gives way to a numbered one when the name
     /// was not chosen.
-    pub fn create(args: &OutArgs, topic: &str) -> Result<Self, BenchError> {
+    pub(crate) fn create(args: &OutArgs, topic: &str) -> Result<Self, BenchError> {
         if let Some(path) = &args.out {
             return match make(path)? {
                 true => Ok(Self(path.clone())),
@@ -136,7 +136,7 @@ impl Folder {
     }
 
     /// Writes both files and prints the page.
-    pub fn write(&self, page: &str, raw: &impl Serialize) -> Result<(), BenchError> {
+    pub(crate) fn write(&self, page: &str, raw: &impl Serialize) -> Result<(), BenchError> {
         write_json_lines(&self.0.join("raw.jsonl"), &lines(raw)?)?;
         let path = self.0.join("README.md");
         fs::write(&path, page).map_err(BenchError::io(format!("writing {}", path.display())))?;
@@ -183,7 +183,7 @@ fn make(path: &Path) -> Result<bool, BenchError> {
 }
 
 /// Runs that share a key, in the order in which the keys come.
-pub fn groups<'a, T, K: PartialEq>(runs: &'a [T], key: impl Fn(&'a T) -> K) -> Vec<(K, Vec<&'a T>)> {
+pub(crate) fn groups<'a, T, K: PartialEq>(runs: &'a [T], key: impl Fn(&'a T) -> K) -> Vec<(K, Vec<&'a T>)> {
     let mut groups: Vec<(K, Vec<&T>)> = Vec::new();
     for run in runs {
         let own = key(run);
@@ -196,12 +196,12 @@ pub fn groups<'a, T, K: PartialEq>(runs: &'a [T], key: impl Fn(&'a T) -> K) -> V
 }
 
 /// The median of a figure over runs; not a number if there are none.
-pub fn median_of<T>(runs: &[&T], figure: impl Fn(&T) -> f64) -> f64 {
+pub(crate) fn median_of<T>(runs: &[&T], figure: impl Fn(&T) -> f64) -> f64 {
     median(runs.iter().map(|run| figure(run)).collect()).unwrap_or(f64::NAN)
 }
 
 /// The median of numbers in any order.
-pub fn median(mut numbers: Vec<f64>) -> Option<f64> {
+pub(crate) fn median(mut numbers: Vec<f64>) -> Option<f64> {
     numbers.sort_by(f64::total_cmp);
     let middle = numbers.len() / 2;
     match numbers.len() {

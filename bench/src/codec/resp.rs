@@ -66,7 +66,7 @@ fn unknown(line: &[u8]) -> String {
 }
 
 #[inline]
-fn push_bulk(out: &mut Vec<u8>, bytes: &[u8]) {
+pub(crate) fn push_bulk(out: &mut Vec<u8>, bytes: &[u8]) {
     out.push(b'$');
     push_number(out, bytes.len());
     out.extend_from_slice(b"\r\n");

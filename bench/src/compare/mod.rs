@@ -29,7 +29,7 @@ use crate::{
 
 /// Flags of `torc bench compare`.
 #[derive(Args, Clone, Debug)]
-pub struct CompareArgs {
+pub(crate) struct CompareArgs {
     /// Protocols to compare in
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = Protocol::ALL)]
     protocols: Vec<Protocol>,
@@ -89,7 +89,7 @@ struct Comparison {
 }
 
 /// Runs the comparison, prints its tables and keeps its folder.
-pub fn run(args: &CompareArgs) -> Result<(), BenchError> {
+pub(crate) fn run(args: &CompareArgs) -> Result<(), BenchError> {
     if !(0.0..=0.9).contains(&args.offered_share) {
         return Err(BenchError::setting("offered-share", "expected 0 to 0.9"));
     }

@@ -126,7 +126,7 @@ mod tests {
     use crate::{generator::measure::Outcome, process::probe::Sample, report::Figures};
 
     fn run(round: u32, server: &str, per_second: u64, cpu_us: f64, p99_us: u64, misses: u64) -> Run {
-        let mut outcome = Outcome::empty(Duration::from_secs(1));
+        let mut outcome = Outcome { elapsed: Duration::from_secs(1), ..Outcome::default() };
         outcome.tally.hits = per_second - misses;
         outcome.tally.misses = misses;
         outcome.latency.record(p99_us * 1_000, 1);

@@ -20,15 +20,15 @@ use crate::{
 /// How an echo server talks to the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Engine {
+pub(crate) enum Engine {
     Uring,
     Epoll,
 }
 
 impl Engine {
-    pub const ALL: [Self; 2] = [Self::Uring, Self::Epoll];
+    pub(crate) const ALL: [Self; 2] = [Self::Uring, Self::Epoll];
 
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Uring => "echo-uring",
             Self::Epoll => "echo-epoll",
@@ -38,13 +38,13 @@ impl Engine {
 
 /// Flags of the echo server.
 #[derive(Args, Clone, Debug)]
-pub struct EchoArgs {
+pub(crate) struct EchoArgs {
     #[arg(long, value_enum)]
     engine: Engine,
 }
 
 /// Serves until it is killed. Prints one ready line with its address.
-pub fn run(args: &EchoArgs) -> Result<(), BenchError> {
+pub(crate) fn run(args: &EchoArgs) -> Result<(), BenchError> {
     let (listener, address) = listen()?;
     let ready = serde_json::json!({
         "ready": true,

@@ -8,15 +8,17 @@ use std::{
     str::FromStr,
 };
 
+use crate::error::BenchError;
+
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Address {
+pub(crate) enum Address {
     Tcp(SocketAddr),
     Unix(PathBuf),
 }
 
 impl Address {
     /// A connected, nonblocking socket; TCP without Nagle's delay.
-    pub fn connect(&self) -> io::Result<OwnedFd> {
+    pub(crate) fn connect(&self) -> io::Result<OwnedFd> {
         match self {
             Self::Tcp(address) => {
                 let stream = TcpStream::connect(address)?;
@@ -30,6 +32,14 @@ impl Address {
                 Ok(stream.into())
             }
         }
+    }
+
+    /// A socket that blocks, for what is asked once.
+    pub(crate) fn connect_blocking(&self) -> Result<TcpStream, BenchError> {
+        let action = || format!("connecting to {self}");
+        let stream = TcpStream::from(self.connect().map_err(BenchError::io(action()))?);
+        stream.set_nonblocking(false).map_err(BenchError::io(action()))?;
+        Ok(stream)
     }
 }
 

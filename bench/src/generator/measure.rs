@@ -12,11 +12,11 @@ const LATENCY_NS_MAX: u64 = 1_000_000_000_000;
 
 /// A latency histogram: nanoseconds, three significant digits.
 #[derive(Clone, Debug)]
-pub struct Latency(Histogram<u64>);
+pub(crate) struct Latency(Histogram<u64>);
 
 /// Percentiles in microseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
-pub struct Percentiles {
+pub(crate) struct Percentiles {
     pub mean: f64,
     pub p50: f64,
     pub p90: f64,
@@ -27,34 +27,36 @@ pub struct Percentiles {
 }
 
 impl Latency {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let bounds = Histogram::new_with_bounds(1, LATENCY_NS_MAX, 3);
         Self(bounds.expect("the bounds are constants that the histogram accepts"))
     }
 
     /// Adds `count` requests that took `ns` each.
     #[inline]
-    pub fn record(&mut self, ns: u64, count: u64) {
+    pub(crate) fn record(&mut self, ns: u64, count: u64) {
         self.0.saturating_record_n(ns.max(1), count);
     }
 
-    pub fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.0.clear();
     }
 
     /// How many requests were recorded.
-    pub fn count(&self) -> u64 {
+    #[cfg(test)]
+    pub(crate) fn count(&self) -> u64 {
         self.0.len()
     }
 
     /// How many requests took longer than `limit`.
-    pub fn count_above(&self, limit: Duration) -> u64 {
+    #[cfg(test)]
+    pub(crate) fn count_above(&self, limit: Duration) -> u64 {
         let limit_ns = limit.as_nanos().min(u128::from(u64::MAX)) as u64;
         let above = self.0.iter_recorded().filter(|step| step.value_iterated_to() > limit_ns);
         above.map(|step| step.count_since_last_iteration()).sum()
     }
 
-    pub fn percentiles(&self) -> Percentiles {
+    pub(crate) fn percentiles(&self) -> Percentiles {
         let us = |quantile: f64| self.0.value_at_quantile(quantile) as f64 / 1e3;
         Percentiles {
             mean: self.0.mean() / 1e3,
@@ -75,8 +77,8 @@ impl Default for Latency {
 }
 
 /// One run's raw measurements.
-#[derive(Clone, Debug)]
-pub struct Outcome {
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Outcome {
     /// Length of the measurement.
     pub elapsed: Duration,
     /// Replies during the measurement.
@@ -93,30 +95,9 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// A run in which nothing was asked.
-    #[cfg(test)]
-    pub(crate) fn empty(elapsed: Duration) -> Self {
-        Self {
-            elapsed,
-            tally: Tally::default(),
-            unanswered: 0,
-            latency: Latency::new(),
-            generator_idle: Duration::ZERO,
-            generator: Sample::default(),
-            server: None,
-        }
-    }
-
     /// Replies a second.
-    pub fn throughput(&self) -> f64 {
+    pub(crate) fn throughput(&self) -> f64 {
         self.tally.replies() as f64 / self.elapsed.as_secs_f64().max(1e-9)
-    }
-
-    /// CPU time of the server's process a reply, microseconds.
-    pub fn server_cpu_us(&self) -> Option<f64> {
-        let replies = self.tally.replies();
-        let server = self.server.as_ref().filter(|_| replies > 0)?;
-        Some(server.on_cpu_ns as f64 / 1e3 / replies as f64)
     }
 }
 

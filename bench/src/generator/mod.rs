@@ -18,11 +18,11 @@
 //! in every request that should have been sent during it (no coordinated omission; Tene, "How not
 //! to measure latency").
 
-pub mod address;
+pub(crate) mod address;
 mod connection;
 pub(crate) mod epoll;
-pub mod measure;
-pub mod pace;
+pub(crate) mod measure;
+pub(crate) mod pace;
 #[cfg(test)]
 mod tests;
 
@@ -44,10 +44,10 @@ use measure::{Latency, Outcome};
 use pace::{Pace, Schedule};
 
 /// Default of [`Plan::turn_bytes`]; holds a few thousand small replies.
-pub const TURN_BYTES: usize = 256 * 1024;
+pub(crate) const TURN_BYTES: usize = 256 * 1024;
 
 /// Default of [`Plan::turn_connections`].
-pub const TURN_CONNECTIONS: usize = 256;
+pub(crate) const TURN_CONNECTIONS: usize = 256;
 
 /// How long the answers outstanding at the end of a run are waited for.
 const DRAIN: Duration = Duration::from_secs(1);
@@ -60,7 +60,7 @@ const WAIT: Duration = Duration::from_millis(10);
 
 /// How a load is driven.
 #[derive(Clone, Debug)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// Connections, spread evenly over the addresses.
     pub connections: usize,
     /// Requests written together on a connection.
@@ -84,7 +84,7 @@ pub struct Plan {
 
 impl Plan {
     /// Batches of `depth` in the closed loop, until the source ends.
-    pub fn closed(connections: usize, depth: u32) -> Self {
+    pub(crate) fn closed(connections: usize, depth: u32) -> Self {
         Self {
             connections,
             depth,
@@ -101,7 +101,7 @@ impl Plan {
 }
 
 /// Connects, drives the load and returns what was measured.
-pub fn drive<C: Codec, S: Source>(
+pub(crate) fn drive<C: Codec, S: Source>(
     plan: &Plan,
     servers: &[Address],
     codec: &C,
@@ -120,7 +120,9 @@ pub fn drive<C: Codec, S: Source>(
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     WarmingUp,
-    Measuring,
+    Measuring {
+        since_ns: u64,
+    },
     /// Nothing new is sent.
     Draining {
         until_ns: u64,
@@ -129,7 +131,7 @@ enum Phase {
 
 /// A load under way. [`drive`] is the usual way to run one; stepping by hand lets two loads share
 /// the thread.
-pub struct Driver<'a, C: Codec, S> {
+pub(crate) struct Driver<'a, C: Codec, S> {
     plan: &'a Plan,
     codec: &'a C,
     source: &'a mut S,
@@ -149,12 +151,15 @@ pub struct Driver<'a, C: Codec, S> {
     turn_ns: u64,
     tally: Tally,
     latency: Latency,
-    measurement: Measurement,
+    /// Clocks when measuring began.
+    before: Marks,
+    /// What was measured, once it is.
+    measured: Outcome,
 }
 
 impl<'a, C: Codec, S: Source> Driver<'a, C, S> {
     /// Connects, and in the closed loop sends each connection's first requests.
-    pub fn start(
+    pub(crate) fn start(
         plan: &'a Plan,
         servers: &[Address],
         codec: &'a C,
@@ -195,7 +200,8 @@ impl<'a, C: Codec, S: Source> Driver<'a, C, S> {
             turn_ns: 0,
             tally: Tally::default(),
             latency: Latency::new(),
-            measurement: Measurement::default(),
+            before: Marks::default(),
+            measured: Outcome::default(),
         };
         if driver.schedule.is_none() {
             (0..driver.connections.len()).try_for_each(|number| driver.refill(number))?;
@@ -204,17 +210,17 @@ impl<'a, C: Codec, S: Source> Driver<'a, C, S> {
     }
 
     /// Readable while some connection has something to do.
-    pub fn fd(&self) -> BorrowedFd<'_> {
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
         self.epoll.fd()
     }
 
     /// Replies so far, since the warm-up.
-    pub fn replies(&self) -> u64 {
+    pub(crate) fn replies(&self) -> u64 {
         self.tally.replies()
     }
 
     /// One turn of the loop; the outcome when the run is over.
-    pub fn step(&mut self, probe: Option<&Probe>) -> Result<Option<Outcome>, BenchError> {
+    pub(crate) fn step(&mut self, probe: Option<&Probe>) -> Result<Option<Outcome>, BenchError> {
         let ready = self.turn()?;
         let now_ns = self.now_ns();
         self.dispatch_due(now_ns)?;
@@ -363,32 +369,36 @@ impl<'a, C: Codec, S: Source> Driver<'a, C, S> {
 
     /// Moves from phase to phase; true when the run is over.
     fn advance(&mut self, now_ns: u64, probe: Option<&Probe>) -> Result<bool, BenchError> {
-        let measurement = &mut self.measurement;
         let answered = self.source_ended && self.outstanding == 0;
         match self.phase {
             Phase::WarmingUp => {
                 if now_ns >= self.plan.warmup.as_nanos() as u64 || answered {
-                    self.phase = Phase::Measuring;
                     // A load without warm-up may have sent and settled already: that counts.
                     if !self.plan.warmup.is_zero() {
                         self.latency.clear();
                         self.tally = Tally::default();
                     }
                     self.idle_ns = 0;
-                    measurement.start_ns = now_ns;
-                    measurement.before = Marks::take(probe)?;
+                    self.before = Marks::take(probe)?;
+                    self.phase = Phase::Measuring { since_ns: now_ns };
                 }
             }
-            Phase::Measuring => {
+            Phase::Measuring { since_ns } => {
                 let length_ns = self.plan.duration.map(|length| length.as_nanos() as u64);
-                let over = length_ns.is_some_and(|ns| now_ns - measurement.start_ns >= ns);
-                if over || answered {
-                    measurement.end_ns = now_ns;
-                    measurement.after = Marks::take(probe)?;
-                    measurement.tally = self.tally.clone();
-                    measurement.idle_ns = self.idle_ns;
-                    let until_ns = now_ns + DRAIN.as_nanos() as u64;
-                    self.phase = Phase::Draining { until_ns };
+                if answered || length_ns.is_some_and(|ns| now_ns - since_ns >= ns) {
+                    let after = Marks::take(probe)?;
+                    self.measured = Outcome {
+                        elapsed: Duration::from_nanos(now_ns - since_ns),
+                        tally: self.tally.clone(),
+                        generator_idle: Duration::from_nanos(self.idle_ns),
+                        generator: after.generator.since(&self.before.generator),
+                        server: after
+                            .server
+                            .zip(self.before.server)
+                            .map(|(after, before)| after.since(&before)),
+                        ..Outcome::default()
+                    };
+                    self.phase = Phase::Draining { until_ns: now_ns + DRAIN.as_nanos() as u64 };
                 }
             }
             Phase::Draining { until_ns } => {
@@ -401,37 +411,14 @@ impl<'a, C: Codec, S: Source> Driver<'a, C, S> {
 
     /// What is still unanswered enters the histogram with its age: a lower bound of its latency.
     fn outcome(&mut self) -> Outcome {
-        let measurement = std::mem::take(&mut self.measurement);
         let now_ns = self.now_ns();
-        let mut unanswered = 0;
+        let mut outcome = std::mem::take(&mut self.measured);
         for connection in &mut self.connections {
-            unanswered += connection.abandon(now_ns, self.plan.depth, &mut self.latency);
+            outcome.unanswered += connection.abandon(now_ns, self.plan.depth, &mut self.latency);
         }
-        let Measurement { before, after, .. } = measurement;
-        Outcome {
-            elapsed: Duration::from_nanos(measurement.end_ns - measurement.start_ns),
-            tally: measurement.tally,
-            unanswered,
-            latency: std::mem::take(&mut self.latency),
-            generator_idle: Duration::from_nanos(measurement.idle_ns),
-            generator: after.generator.since(&before.generator),
-            server: match (after.server, before.server) {
-                (Some(after), Some(before)) => Some(after.since(&before)),
-                _ => None,
-            },
-        }
+        outcome.latency = std::mem::take(&mut self.latency);
+        outcome
     }
-}
-
-/// What is kept of a run until it is over.
-#[derive(Default)]
-struct Measurement {
-    start_ns: u64,
-    end_ns: u64,
-    idle_ns: u64,
-    tally: Tally,
-    before: Marks,
-    after: Marks,
 }
 
 /// Process clocks at one moment.

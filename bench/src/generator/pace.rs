@@ -5,7 +5,7 @@ use rand_distr::Exp1;
 
 /// Closed loop or open loop.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Pace {
+pub(crate) enum Pace {
     Closed,
     /// Requests a second over all connections; above 0 and finite.
     Open {
@@ -16,7 +16,7 @@ pub enum Pace {
 /// The intended times of an open loop's batches, nanoseconds since the run began: independent clients, so the gaps
 /// are exponential.
 #[derive(Debug)]
-pub struct Schedule {
+pub(crate) struct Schedule {
     gap_ns: f64,
     next_ns: f64,
     random: SmallRng,
@@ -24,14 +24,14 @@ pub struct Schedule {
 
 impl Schedule {
     /// Batches of `depth` requests each, at `rate` requests a second.
-    pub fn new(rate: f64, depth: u32, seed: u64) -> Self {
+    pub(crate) fn new(rate: f64, depth: u32, seed: u64) -> Self {
         let gap_ns = 1e9 * f64::from(depth) / rate;
         Self { gap_ns, next_ns: gap_ns, random: SmallRng::seed_from_u64(seed) }
     }
 
     /// The intended time of the next batch, if it has come.
     #[inline]
-    pub fn due(&mut self, now_ns: u64) -> Option<u64> {
+    pub(crate) fn due(&mut self, now_ns: u64) -> Option<u64> {
         if self.next_ns > now_ns as f64 {
             return None;
         }

@@ -32,7 +32,7 @@ const REST_SHARE: f64 = 0.1;
 
 /// A running server, what it is, and where its costs can be read. Dropping it ends the server.
 #[derive(Debug)]
-pub struct Contender {
+pub(crate) struct Contender {
     pub name: String,
     pub version: String,
     pub command: String,
@@ -70,7 +70,7 @@ impl ReadyLine {
 
 impl Contender {
     /// A server that prints a ready line.
-    pub fn by_ready_line(
+    pub(crate) fn by_ready_line(
         name: &str,
         version: String,
         launch: &Launch,
@@ -92,7 +92,7 @@ impl Contender {
     }
 
     /// A server that was told its port.
-    pub fn by_port(
+    pub(crate) fn by_port(
         name: &str,
         version: String,
         launch: &Launch,
@@ -115,7 +115,7 @@ impl Contender {
     }
 
     /// The bare echo servers of the floor, which this program starts as processes of its own.
-    pub fn echoes(cpu: usize) -> Result<Vec<Self>, BenchError> {
+    pub(crate) fn echoes(cpu: usize) -> Result<Vec<Self>, BenchError> {
         let program = this_program()?;
         let start = |engine: Engine| {
             let kind = engine.name().trim_start_matches("echo-");
@@ -127,7 +127,7 @@ impl Contender {
 
     /// Waits until the server has nothing to do any more: what it still works on when its clients have left would
     /// slow the next one down, which shares its core.
-    pub fn rest(&self) -> Result<(), BenchError> {
+    pub(crate) fn rest(&self) -> Result<(), BenchError> {
         let began = Instant::now();
         while began.elapsed() < REST_MAX {
             let before = self.probe.sample()?;
@@ -142,19 +142,19 @@ impl Contender {
     }
 
     /// Writes the objects with these numbers, once each.
-    pub fn fill(&self, objects: &Objects, numbers: Range<u64>) -> Result<(), BenchError> {
+    pub(crate) fn fill(&self, objects: &Objects, numbers: Range<u64>) -> Result<(), BenchError> {
         let protocol = self.protocols.first().copied().unwrap_or(Protocol::Resp);
         let servers = std::slice::from_ref(&self.address);
         sweep(protocol, servers, objects, Operation::Set, numbers)?.tally.without_refusals()
     }
 
     /// Loads an echo server with requests of these sizes.
-    pub fn measure_raw(&self, plan: &Plan, raw: Raw) -> Result<Outcome, BenchError> {
+    pub(crate) fn measure_raw(&self, plan: &Plan, raw: Raw) -> Result<Outcome, BenchError> {
         self.drive(plan, &raw, &mut RawSource(raw))
     }
 
     /// Loads a server of keys and values; another `run` draws other keys.
-    pub fn measure(
+    pub(crate) fn measure(
         &self,
         protocol: Protocol,
         plan: &Plan,
@@ -168,7 +168,7 @@ impl Contender {
     }
 
     /// Loads a server from a source; refusals are an error.
-    pub fn drive<C: Codec>(
+    pub(crate) fn drive<C: Codec>(
         &self,
         plan: &Plan,
         codec: &C,

@@ -3,7 +3,6 @@
 use std::{
     io::{self, Read, Write},
     net::TcpStream,
-    os::fd::OwnedFd,
     time::Duration,
 };
 
@@ -16,18 +15,16 @@ const ANSWER_BYTES_MAX: u64 = 16 << 20;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Items evicted since the server started.
-pub fn evicted(server: &Address) -> Result<u64, BenchError> {
+pub(crate) fn evicted(server: &Address) -> Result<u64, BenchError> {
     let text = info(server)?;
     number(&text, "evicted_keys:").ok_or_else(|| BenchError::Invalid("INFO has no line evicted_keys".into()))
 }
 
 /// The text of `INFO`.
-pub fn info(server: &Address) -> Result<String, BenchError> {
+pub(crate) fn info(server: &Address) -> Result<String, BenchError> {
     let action = || format!("asking {server} for INFO");
-    let socket: OwnedFd = server.connect().map_err(BenchError::io(action()))?;
-    let mut stream = TcpStream::from(socket);
+    let mut stream = server.connect_blocking()?;
     let mut exchange = || {
-        stream.set_nonblocking(false)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.write_all(b"*1\r\n$4\r\nINFO\r\n*1\r\n$4\r\nQUIT\r\n")?;
         let mut answer = Vec::new();
@@ -47,7 +44,7 @@ fn bulk(answer: &[u8]) -> Option<String> {
 }
 
 /// The page `/metrics` at `address` (`HOST:PORT`, a scheme before it is skipped).
-pub fn metrics(address: &str) -> Result<String, BenchError> {
+pub(crate) fn metrics(address: &str) -> Result<String, BenchError> {
     let address = address.strip_prefix("http://").unwrap_or(address);
     let address = address.strip_prefix("tcp://").unwrap_or(address);
     let address = address.trim_end_matches('/');
@@ -64,7 +61,7 @@ pub fn metrics(address: &str) -> Result<String, BenchError> {
 }
 
 /// The sum of a metric over its labels.
-pub fn metric(page: &str, name: &str) -> Option<f64> {
+pub(crate) fn metric(page: &str, name: &str) -> Option<f64> {
     let values = page.lines().filter_map(|line| {
         let rest = line.strip_prefix(name)?;
         let value = match rest.strip_prefix('{') {
@@ -77,7 +74,7 @@ pub fn metric(page: &str, name: &str) -> Option<f64> {
 }
 
 /// The number behind `name` at the start of a line.
-pub fn number(text: &str, name: &str) -> Option<u64> {
+pub(crate) fn number(text: &str, name: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     line.trim().parse().ok()
 }

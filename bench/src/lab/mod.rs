@@ -1,10 +1,10 @@
 //! What every command that starts servers by itself shares: the cores, the servers, the shapes of
 //! the load.
 
-pub mod contender;
-pub mod info;
-pub mod peers;
-pub mod shape;
+pub(crate) mod contender;
+pub(crate) mod info;
+pub(crate) mod peers;
+pub(crate) mod shape;
 
 use clap::Args;
 
@@ -12,7 +12,7 @@ use crate::{error::BenchError, process::affinity, results::OutArgs};
 
 /// Flags of a command that starts Torc and keeps what it measured.
 #[derive(Args, Clone, Debug)]
-pub struct LabArgs {
+pub(crate) struct LabArgs {
     #[command(flatten)]
     pub torc: peers::TorcArgs,
     #[command(flatten)]
@@ -23,7 +23,7 @@ pub struct LabArgs {
 
 /// Which core serves and which one loads.
 #[derive(Args, Clone, Copy, Debug)]
-pub struct CoreArgs {
+pub(crate) struct CoreArgs {
     /// Core that every server is pinned to; the first allowed one by default
     #[arg(long, value_name = "K")]
     server_cpu: Option<usize>,
@@ -34,14 +34,14 @@ pub struct CoreArgs {
 
 /// Two different cores.
 #[derive(Clone, Copy, Debug, serde::Serialize)]
-pub struct Cores {
+pub(crate) struct Cores {
     pub server: usize,
     pub generator: usize,
 }
 
 impl CoreArgs {
     /// Chooses the cores and pins this thread, the generator, to its own.
-    pub fn claim(&self) -> Result<Cores, BenchError> {
+    pub(crate) fn claim(&self) -> Result<Cores, BenchError> {
         let allowed = affinity::allowed()?;
         let server = self.server_cpu.or(allowed.first().copied());
         let other = allowed.iter().copied().find(|cpu| Some(*cpu) != server);

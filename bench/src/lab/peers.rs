@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Starts Torc, redis-server and memcached, those of the two that are installed.
-pub fn start_all(torc: &TorcArgs, cpu: usize, memory_mib: u64) -> Result<Vec<Contender>, BenchError> {
+pub(crate) fn start_all(torc: &TorcArgs, cpu: usize, memory_mib: u64) -> Result<Vec<Contender>, BenchError> {
     let mut servers = vec![torc.start(&[cpu], memory_mib << 20)?];
     servers.extend(redis(cpu, memory_mib)?);
     servers.extend(memcached(cpu, memory_mib)?);
@@ -53,7 +53,7 @@ fn memcached(cpu: usize, memory_mib: u64) -> Result<Option<Contender>, BenchErro
 
 /// Flags that say which Torc is measured.
 #[derive(Args, Clone, Debug)]
-pub struct TorcArgs {
+pub(crate) struct TorcArgs {
     /// The torc program; this program by default
     #[arg(long, value_name = "FILE")]
     torc: Option<PathBuf>,
@@ -64,7 +64,7 @@ pub struct TorcArgs {
 
 impl TorcArgs {
     /// Starts Torc with a shard on each of `cpus`.
-    pub fn start(&self, cpus: &[usize], memory_bytes: u64) -> Result<Contender, BenchError> {
+    pub(crate) fn start(&self, cpus: &[usize], memory_bytes: u64) -> Result<Contender, BenchError> {
         let program = self.torc.clone().map_or_else(this_program, Ok)?;
         let version = first_line(&program, &["--version"]).unwrap_or_default();
         let cpu_list = cpus.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");

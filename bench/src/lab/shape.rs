@@ -13,7 +13,7 @@ use crate::{
 
 /// One depth of pipelining with its number of connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Shape {
+pub(crate) struct Shape {
     pub depth: u32,
     pub connections: usize,
 }
@@ -53,7 +53,7 @@ impl fmt::Display for Shape {
 
 /// Flags that say how long is measured.
 #[derive(Args, Clone, Copy, Debug)]
-pub struct TimingArgs {
+pub(crate) struct TimingArgs {
     /// Length of one measurement, seconds; by default 2, for tails 5
     #[arg(long, value_name = "S")]
     seconds: Option<f64>,
@@ -63,7 +63,7 @@ pub struct TimingArgs {
 }
 
 impl TimingArgs {
-    pub fn timing(&self, seconds_default: f64) -> Result<Timing, BenchError> {
+    pub(crate) fn timing(&self, seconds_default: f64) -> Result<Timing, BenchError> {
         let duration = seconds("seconds", self.seconds.unwrap_or(seconds_default))?;
         Ok(Timing { warmup: seconds("warmup", self.warmup)?, duration })
     }
@@ -71,14 +71,14 @@ impl TimingArgs {
 
 /// Length of one measurement, and of the load before it.
 #[derive(Clone, Copy, Debug)]
-pub struct Timing {
+pub(crate) struct Timing {
     pub warmup: Duration,
     pub duration: Duration,
 }
 
 impl Shape {
     /// A plan for a generator with a core of its own; open loop at `rate`, or closed.
-    pub fn plan(&self, timing: Timing, rate: Option<f64>, seed: u64) -> Plan {
+    pub(crate) fn plan(&self, timing: Timing, rate: Option<f64>, seed: u64) -> Plan {
         Plan {
             pace: rate.map_or(Pace::Closed, |rate| Pace::Open { rate }),
             warmup: timing.warmup,

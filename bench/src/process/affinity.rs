@@ -5,7 +5,7 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use crate::error::BenchError;
 
 /// Some cores.
-pub fn core_set(cpus: &[usize]) -> Result<CpuSet, BenchError> {
+pub(crate) fn core_set(cpus: &[usize]) -> Result<CpuSet, BenchError> {
     let mut set = CpuSet::new();
     for &cpu in cpus {
         if cpu >= CpuSet::MAX_CPU {
@@ -17,12 +17,12 @@ pub fn core_set(cpus: &[usize]) -> Result<CpuSet, BenchError> {
 }
 
 /// Pins the calling thread (and what it starts afterwards) to core `cpu`.
-pub fn pin(cpu: usize) -> Result<(), BenchError> {
+pub(crate) fn pin(cpu: usize) -> Result<(), BenchError> {
     sched_setaffinity(None, &core_set(&[cpu])?).map_err(BenchError::io(format!("pinning to core {cpu}")))
 }
 
 /// The cores that this thread may use, ascending.
-pub fn allowed() -> Result<Vec<usize>, BenchError> {
+pub(crate) fn allowed() -> Result<Vec<usize>, BenchError> {
     let set = sched_getaffinity(None).map_err(BenchError::io("asking which cores may be used"))?;
     Ok((0..CpuSet::MAX_CPU).filter(|&cpu| set.is_set(cpu)).collect())
 }

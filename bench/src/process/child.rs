@@ -25,7 +25,7 @@ const START_SECONDS: u64 = 30;
 
 /// A running server; dropping it ends it.
 #[derive(Debug)]
-pub struct ServerProcess {
+pub(crate) struct ServerProcess {
     child: Child,
     name: String,
     /// The end of what it wrote to stderr.
@@ -47,32 +47,32 @@ fn keep_last_words(mut stderr: impl Read, words: &Mutex<Vec<u8>>) {
 }
 
 /// How to start one.
-pub struct Launch {
+pub(crate) struct Launch {
     program: OsString,
     args: Vec<OsString>,
     cpus: Vec<usize>,
 }
 
 impl Launch {
-    pub fn new(program: impl Into<OsString>) -> Self {
+    pub(crate) fn new(program: impl Into<OsString>) -> Self {
         Self { program: program.into(), args: Vec::new(), cpus: Vec::new() }
     }
 
     #[must_use]
-    pub fn args(mut self, args: impl IntoIterator<Item = impl Into<OsString>>) -> Self {
+    pub(crate) fn args(mut self, args: impl IntoIterator<Item = impl Into<OsString>>) -> Self {
         self.args.extend(args.into_iter().map(Into::into));
         self
     }
 
     /// Lets the process run on these cores only; without any, on those of this thread.
     #[must_use]
-    pub fn cpus(mut self, cpus: &[usize]) -> Self {
+    pub(crate) fn cpus(mut self, cpus: &[usize]) -> Self {
         self.cpus = cpus.to_vec();
         self
     }
 
     /// The command as a shell would take it.
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let words = std::iter::once(&self.program).chain(&self.args);
         let words = words.map(|word| match word.to_string_lossy() {
             plain if !plain.is_empty() && !plain.contains(char::is_whitespace) => plain.into(),
@@ -112,7 +112,7 @@ impl Launch {
     }
 
     /// Starts a server and waits until it accepts on `address`.
-    pub fn until_listening(&self, address: SocketAddr) -> Result<ServerProcess, BenchError> {
+    pub(crate) fn until_listening(&self, address: SocketAddr) -> Result<ServerProcess, BenchError> {
         let mut server = self.spawn(Stdio::null())?;
         let patience = Instant::now() + Duration::from_secs(START_SECONDS);
         while TcpStream::connect(address).is_err() {
@@ -126,7 +126,7 @@ impl Launch {
     }
 
     /// Starts a server and returns it with the first line it prints.
-    pub fn until_line(&self) -> Result<(ServerProcess, String), BenchError> {
+    pub(crate) fn until_line(&self) -> Result<(ServerProcess, String), BenchError> {
         let mut server = self.spawn(Stdio::piped())?;
         let (sender, receiver) = mpsc::channel();
         let stdout = server.child.stdout.take();
@@ -149,7 +149,7 @@ impl Launch {
 }
 
 impl ServerProcess {
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
@@ -184,25 +184,25 @@ impl Drop for ServerProcess {
 }
 
 /// A port of 127.0.0.1 that is free now; for servers that cannot choose and tell one themselves.
-pub fn free_port() -> Result<u16, BenchError> {
+pub(crate) fn free_port() -> Result<u16, BenchError> {
     let action = "looking for a free port";
     let listener = TcpListener::bind("127.0.0.1:0").map_err(BenchError::io(action))?;
     Ok(listener.local_addr().map_err(BenchError::io(action))?.port())
 }
 
 /// The file of this program.
-pub fn this_program() -> Result<PathBuf, BenchError> {
+pub(crate) fn this_program() -> Result<PathBuf, BenchError> {
     std::env::current_exe().map_err(BenchError::io("looking for this program's own file"))
 }
 
 /// Where `program` is in `PATH`, if installed.
-pub fn installed(program: &str) -> Option<PathBuf> {
+pub(crate) fn installed(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file())
 }
 
 /// The first line that `program` prints, such as its version.
-pub fn first_line(program: impl AsRef<OsStr>, args: &[&str]) -> Option<String> {
+pub(crate) fn first_line(program: impl AsRef<OsStr>, args: &[&str]) -> Option<String> {
     let output = Command::new(program).args(args).output().ok()?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     text.lines().next().map(|line| line.trim().to_owned())

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 /// Hardware and kernel, as far as `/proc` tells.
 #[derive(Clone, Debug, Serialize)]
-pub struct Machine {
+pub(crate) struct Machine {
     pub host: String,
     pub cpu: String,
     pub cores: usize,
@@ -16,7 +16,7 @@ pub struct Machine {
 }
 
 impl Machine {
-    pub fn read() -> Self {
+    pub(crate) fn read() -> Self {
         let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
         let cpuinfo = read("/proc/cpuinfo");
         let meminfo = read("/proc/meminfo");

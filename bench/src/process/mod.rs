@@ -1,7 +1,7 @@
 //! Processes of this machine: what they cost, where they run, starting and ending them.
 
-pub mod affinity;
-pub mod child;
-pub mod machine;
-pub mod probe;
-pub mod socket_owner;
+pub(crate) mod affinity;
+pub(crate) mod child;
+pub(crate) mod machine;
+pub(crate) mod probe;
+pub(crate) mod socket_owner;

@@ -11,13 +11,13 @@ use crate::error::BenchError;
 
 /// A process to watch.
 #[derive(Clone, Debug)]
-pub struct Probe {
+pub(crate) struct Probe {
     folder: String,
 }
 
 /// Totals since a process began, or, by [`Sample::since`], over a time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
-pub struct Sample {
+pub(crate) struct Sample {
     /// Time on a core, all threads.
     pub on_cpu_ns: u64,
     /// Time ready to run without a core, all threads.
@@ -28,7 +28,7 @@ pub struct Sample {
 
 impl Sample {
     /// The difference to an earlier sample; the resident set stays the later one.
-    pub fn since(&self, earlier: &Self) -> Self {
+    pub(crate) fn since(&self, earlier: &Self) -> Self {
         Self {
             on_cpu_ns: self.on_cpu_ns.saturating_sub(earlier.on_cpu_ns),
             run_delay_ns: self.run_delay_ns.saturating_sub(earlier.run_delay_ns),
@@ -39,17 +39,17 @@ impl Sample {
 
 impl Probe {
     /// Watches process `pid`; fails at once if it cannot be read.
-    pub fn new(pid: u32) -> Result<Self, BenchError> {
+    pub(crate) fn new(pid: u32) -> Result<Self, BenchError> {
         let probe = Self { folder: format!("/proc/{pid}") };
         probe.sample()?;
         Ok(probe)
     }
 
-    pub fn this_process() -> Self {
+    pub(crate) fn this_process() -> Self {
         Self { folder: "/proc/self".into() }
     }
 
-    pub fn sample(&self) -> Result<Sample, BenchError> {
+    pub(crate) fn sample(&self) -> Result<Sample, BenchError> {
         self.read().map_err(BenchError::io(format!("reading {}", self.folder)))
     }
 
@@ -70,7 +70,7 @@ impl Probe {
     }
 
     /// The process's own folder in `/proc`.
-    pub fn folder(&self) -> &str {
+    pub(crate) fn folder(&self) -> &str {
         &self.folder
     }
 }

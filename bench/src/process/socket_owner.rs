@@ -4,7 +4,7 @@
 use std::fs;
 
 /// The process that listens on `port` of this machine, if it can be found.
-pub fn listener(port: u16) -> Option<u32> {
+pub(crate) fn listener(port: u16) -> Option<u32> {
     let tables = ["/proc/net/tcp", "/proc/net/tcp6"];
     let inodes: Vec<u64> = tables
         .iter()

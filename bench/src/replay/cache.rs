@@ -3,7 +3,6 @@
 use std::{
     io::{Read, Write},
     net::TcpStream,
-    os::fd::OwnedFd,
 };
 
 use torc_engine::{
@@ -18,7 +17,7 @@ use crate::{
 };
 
 /// A cache that one client uses.
-pub trait Cache {
+pub(crate) trait Cache {
     /// Whether the key was found.
     fn get(&mut self, key: &[u8]) -> Result<bool, BenchError>;
     fn set(&mut self, key: &[u8], value: &[u8]) -> Result<(), BenchError>;
@@ -28,7 +27,7 @@ pub trait Cache {
 
 /// A shard without a server around it. Its clock moves one millisecond a request, so that what a
 /// shard does once a second is done.
-pub struct InProcess {
+pub(crate) struct InProcess {
     shard: Shard,
     now: u64,
 }
@@ -40,7 +39,7 @@ const MAINTAIN_BUDGET: u32 = 32;
 const START_MS: u64 = 1_700_000_000_000;
 
 impl InProcess {
-    pub fn new(memory_bytes: u64, segment_bytes: usize) -> Result<Self, BenchError> {
+    pub(crate) fn new(memory_bytes: u64, segment_bytes: usize) -> Result<Self, BenchError> {
         let config = ShardConfig { segment_bytes, now: START_MS, ..ShardConfig::new(memory_bytes) };
         let shard = Shard::new(config);
         Ok(Self { shard: shard.map_err(|error| BenchError::Invalid(error.to_string()))?, now: START_MS })
@@ -78,7 +77,7 @@ impl Cache for InProcess {
 
 /// A server, asked one thing at a time over one connection. A write is sent together with the read
 /// behind it: its answer is waited for there.
-pub struct Remote<'a, C: Codec> {
+pub(crate) struct Remote<'a, C: Codec> {
     codec: &'a C,
     stream: TcpStream,
     scanner: C::Scanner,
@@ -93,24 +92,16 @@ pub struct Remote<'a, C: Codec> {
 const INBOX_BYTES: usize = 256 * 1024;
 
 impl<'a, C: Codec> Remote<'a, C> {
-    pub fn connect(codec: &'a C, server: &Address) -> Result<Self, BenchError> {
-        let connect = || {
-            let socket: OwnedFd =
-                server.connect().map_err(BenchError::io(format!("connecting to {server}")))?;
-            let stream = TcpStream::from(socket);
-            let blocking = stream.set_nonblocking(false);
-            blocking.map_err(BenchError::io("preparing a connection"))?;
-            Ok::<TcpStream, BenchError>(stream)
-        };
+    pub(crate) fn connect(codec: &'a C, server: &Address) -> Result<Self, BenchError> {
         Ok(Self {
             codec,
-            stream: connect()?,
+            stream: server.connect_blocking()?,
             scanner: C::Scanner::default(),
             out: Vec::new(),
             inbox: vec![0; INBOX_BYTES].into(),
             tally: Tally::default(),
             expected: 0,
-            counter: connect()?,
+            counter: server.connect_blocking()?,
         })
     }
 

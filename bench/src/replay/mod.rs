@@ -6,7 +6,7 @@
 //! that gives the wanted share and not more. With `--real-sizes` objects keep their sizes and the
 //! memory is a share of the bytes of all objects, overhead included.
 
-pub mod cache;
+pub(crate) mod cache;
 mod reference;
 
 use std::{fmt::Write, path::PathBuf};
@@ -28,7 +28,7 @@ use cache::{Cache, InProcess, Remote};
 
 /// Flags of `torc bench trace`.
 #[derive(Args, Clone, Debug)]
-pub struct TraceArgs {
+pub(crate) struct TraceArgs {
     /// A trace: lines of key,size, plain or gzip; may be repeated
     #[arg(long, value_name = "FILE", required = true)]
     trace: Vec<PathBuf>,
@@ -109,7 +109,7 @@ struct Replays {
 }
 
 /// Replays each trace through each cache at each capacity, prints the miss ratios and keeps them.
-pub fn run(args: &TraceArgs) -> Result<(), BenchError> {
+pub(crate) fn run(args: &TraceArgs) -> Result<(), BenchError> {
     if !args.shares.iter().all(|share| (0.01..=100.0).contains(share)) {
         return Err(BenchError::setting("shares", "expected percents from 0.01 to 100"));
     }

@@ -1,10 +1,6 @@
 //! A client that knows the slots: each key straight to its owner.
 
-use std::{
-    io::{Read, Write},
-    net::TcpStream,
-    os::fd::OwnedFd,
-};
+use std::io::{Read, Write};
 
 use rand::{Rng, rngs::SmallRng};
 use torc_proto::native::{Answer, FrameLimits, Op, Options, ParseError, Topology, frame, slot_of};
@@ -69,9 +65,7 @@ pub(super) fn owned_keys(server: &Contender, objects: &Objects) -> Result<Vec<Ve
 fn topology(server: &Address) -> Result<Topology, BenchError> {
     const LIMITS: FrameLimits = FrameLimits { value_bytes_max: 1 << 20 };
     let action = || format!("asking {server} for its topology");
-    let socket: OwnedFd = server.connect().map_err(BenchError::io(action()))?;
-    let mut stream = TcpStream::from(socket);
-    stream.set_nonblocking(false).map_err(BenchError::io(action()))?;
+    let mut stream = server.connect_blocking()?;
     let mut out = Vec::new();
     let composed = frame::compose_request(&mut out, Op::Topology, 0, 0, &Options::NONE, &[], &[]);
     composed.map_err(|error| BenchError::Invalid(error.to_string()))?;

@@ -45,7 +45,7 @@ use ratio::{FillRatio, Ratio};
 
 /// Flags of `torc bench shards`.
 #[derive(Args, Clone, Debug)]
-pub struct ShardsArgs {
+pub(crate) struct ShardsArgs {
     #[arg(long, value_enum, default_value_t = Protocol::Resp)]
     protocol: Protocol,
     /// Depths of pipelining, each DEPTH or DEPTH@CONNECTIONS
@@ -141,7 +141,7 @@ struct Shards {
 }
 
 /// Measures all ways in turn, prints the tables and keeps them.
-pub fn run(args: &ShardsArgs) -> Result<(), BenchError> {
+pub(crate) fn run(args: &ShardsArgs) -> Result<(), BenchError> {
     let timing = args.timing.timing(2.0)?;
     let workload = args.workload.build()?;
     let folder = Folder::create(&args.lab.out, "shards")?;

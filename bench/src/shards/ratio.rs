@@ -84,10 +84,10 @@ mod tests {
     use std::time::Duration;
 
     fn run(way: Way, depth: u32, per_second: u64, bystander_us: u64) -> Run {
-        let mut outcome = Outcome::empty(Duration::from_secs(1));
+        let mut outcome = Outcome { elapsed: Duration::from_secs(1), ..Outcome::default() };
         outcome.tally.hits = per_second;
         outcome.server = Some(crate::process::probe::Sample { on_cpu_ns: 1_000_000, ..Default::default() });
-        let mut beside = Outcome::empty(Duration::from_secs(1));
+        let mut beside = Outcome { elapsed: Duration::from_secs(1), ..Outcome::default() };
         beside.latency.record(bystander_us * 1_000, 1);
         let shape = Shape { depth, connections: 50 };
         let (figures, bystander) = (Figures::from(&outcome), Figures::from(&beside));

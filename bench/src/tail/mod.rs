@@ -40,7 +40,7 @@ use crate::{
 /// What the server is busy with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Experiment {
+pub(crate) enum Experiment {
     Eviction,
     Neighbour,
     Flood,
@@ -48,7 +48,7 @@ pub enum Experiment {
 
 /// Flags of `torc bench tail`.
 #[derive(Args, Clone, Debug)]
-pub struct TailArgs {
+pub(crate) struct TailArgs {
     #[arg(long, value_enum, value_delimiter = ',', default_value = "eviction,neighbour,flood")]
     experiments: Vec<Experiment>,
     /// What the floods pipeline, each in all protocols that have it
@@ -119,7 +119,7 @@ struct Ratio {
 }
 
 /// Runs the experiments, prints their tables and keeps them.
-pub fn run(args: &TailArgs) -> Result<(), BenchError> {
+pub(crate) fn run(args: &TailArgs) -> Result<(), BenchError> {
     if !(0.01..=0.9).contains(&args.offered_share) {
         return Err(BenchError::setting("offered-share", "expected 0.01 to 0.9"));
     }
@@ -271,7 +271,7 @@ mod tests {
     use super::*;
 
     fn run(pair: u32, busy: bool, p99_9_us: u64) -> Run {
-        let mut outcome = Outcome::empty(std::time::Duration::from_secs(1));
+        let mut outcome = Outcome { elapsed: std::time::Duration::from_secs(1), ..Outcome::default() };
         outcome.latency.record(p99_9_us * 1_000, 1);
         Run {
             experiment: Experiment::Eviction,

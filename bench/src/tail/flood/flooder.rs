@@ -3,15 +3,20 @@
 //! It sends one block of requests again and again, so it knows every byte of the answers: they are compared, not
 //! parsed, which is cheap enough to keep a server busy from a thread that also measures.
 
-use std::{
-    io::{self, Read, Write},
-    net::TcpStream,
-    os::fd::OwnedFd,
+use std::os::fd::OwnedFd;
+
+use rustix::{
+    io::Errno,
+    net::{RecvFlags, SendFlags, recv, send},
 };
 
 use super::Flood;
 use crate::{
-    codec::{Codec, memcache::Memcache, resp::Resp},
+    codec::{
+        Codec,
+        memcache::Memcache,
+        resp::{Resp, push_bulk},
+    },
     error::BenchError,
     generator::address::Address,
     load::Protocol,
@@ -44,49 +49,40 @@ impl Block {
         let mut buffer = [0; KEY_BYTES_MAX];
         for number in 0..BLOCK_KEYS {
             let (key, value) = (objects.key(number, &mut buffer), objects.value(number));
-            match protocol {
-                Protocol::Memcache => block.push_memcache(flood, key, value),
-                _ => block.push_resp(flood, key, value),
-            }
+            block.push(flood, protocol, key, value);
             block.count += 1;
         }
         block
     }
 
-    fn push_resp(&mut self, flood: Flood, key: &[u8], value: &[u8]) {
-        match flood {
-            Flood::Get => {
-                Resp.get(&mut self.requests, key);
-                push_bulk(&mut self.replies, value);
+    fn push(&mut self, flood: Flood, protocol: Protocol, key: &[u8], value: &[u8]) {
+        let (requests, replies) = (&mut self.requests, &mut self.replies);
+        match (flood, protocol) {
+            (Flood::Get, Protocol::Memcache) => {
+                Memcache.get(requests, key);
+                replies.extend_from_slice(&[b"VALUE ", key].concat());
+                replies.extend(format!(" 0 {}\r\n", value.len()).bytes());
+                replies.extend_from_slice(&[value, b"\r\nEND\r\n"].concat());
             }
-            Flood::Set => {
-                Resp.set(&mut self.requests, key, value);
-                self.replies.extend(b"+OK\r\n");
+            (Flood::Get, _) => {
+                Resp.get(requests, key);
+                push_bulk(replies, value);
             }
-            _ => {
-                self.requests.extend(b"*1\r\n$4\r\nPING\r\n");
-                self.replies.extend(b"+PONG\r\n");
+            (Flood::Set, Protocol::Memcache) => {
+                Memcache.set(requests, key, value);
+                replies.extend(b"STORED\r\n");
             }
-        }
-    }
-
-    fn push_memcache(&mut self, flood: Flood, key: &[u8], value: &[u8]) {
-        match flood {
-            Flood::Get => {
-                Memcache.get(&mut self.requests, key);
-                self.replies.extend(b"VALUE ");
-                self.replies.extend_from_slice(key);
-                self.replies.extend(format!(" 0 {}\r\n", value.len()).bytes());
-                self.replies.extend_from_slice(value);
-                self.replies.extend(b"\r\nEND\r\n");
+            (Flood::Set, _) => {
+                Resp.set(requests, key, value);
+                replies.extend(b"+OK\r\n");
             }
-            Flood::Set => {
-                Memcache.set(&mut self.requests, key, value);
-                self.replies.extend(b"STORED\r\n");
+            (Flood::Mn, _) => {
+                requests.extend(b"mn\n");
+                replies.extend(b"MN\r\n");
             }
-            _ => {
-                self.requests.extend(b"mn\n");
-                self.replies.extend(b"MN\r\n");
+            (Flood::Ping | Flood::Mget, _) => {
+                requests.extend(b"*1\r\n$4\r\nPING\r\n");
+                replies.extend(b"+PONG\r\n");
             }
         }
     }
@@ -105,7 +101,7 @@ impl Block {
 
 /// One flooding connection.
 pub(super) struct Flooder<'a> {
-    socket: TcpStream,
+    socket: OwnedFd,
     block: &'a Block,
     /// Place in the block of the next byte to send.
     send_at: usize,
@@ -116,8 +112,8 @@ pub(super) struct Flooder<'a> {
 
 impl<'a> Flooder<'a> {
     pub(super) fn open(server: &Address, block: &'a Block) -> Result<Self, BenchError> {
-        let socket: OwnedFd = server.connect().map_err(BenchError::io(format!("connecting to {server}")))?;
-        Ok(Self { socket: socket.into(), block, send_at: 0, reply_at: 0, blocks_answered: 0 })
+        let socket = server.connect().map_err(BenchError::io(format!("connecting to {server}")))?;
+        Ok(Self { socket, block, send_at: 0, reply_at: 0, blocks_answered: 0 })
     }
 
     /// Requests answered so far.
@@ -130,15 +126,17 @@ impl<'a> Flooder<'a> {
     pub(super) fn step(&mut self) -> Result<(), BenchError> {
         let requests = &self.block.requests[self.send_at..];
         let requests = &requests[..requests.len().min(TURN_BYTES)];
-        let sent = transient(self.socket.write(requests)).map_err(BenchError::io("sending a flood"))?;
-        self.send_at = (self.send_at + sent.unwrap_or(0)) % self.block.requests.len();
-
+        match send(&self.socket, requests, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+            Ok(bytes) => self.send_at = (self.send_at + bytes) % self.block.requests.len(),
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            Err(error) => return Err(BenchError::io("sending a flood")(error)),
+        }
         let mut piece = [0; TURN_BYTES];
-        let received = transient(self.socket.read(&mut piece)).map_err(BenchError::io("reading a flood"))?;
-        match received {
-            None => Ok(()),
-            Some(0) => Err(BenchError::Invalid("the server closed a flooding connection".into())),
-            Some(bytes) => self.check(&piece[..bytes]),
+        match recv(&self.socket, &mut piece, RecvFlags::DONTWAIT) {
+            Ok((0, _)) => Err(BenchError::Invalid("the server closed a flooding connection".into())),
+            Ok((bytes, _)) => self.check(&piece[..bytes]),
+            Err(Errno::AGAIN | Errno::INTR) => Ok(()),
+            Err(error) => Err(BenchError::io("reading a flood")(error)),
         }
     }
 
@@ -161,27 +159,10 @@ impl<'a> Flooder<'a> {
     }
 }
 
-/// `None`: nothing could be moved just now.
-fn transient(moved: io::Result<usize>) -> io::Result<Option<usize>> {
-    match moved {
-        Ok(bytes) => Ok(Some(bytes)),
-        Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
-            Ok(None)
-        }
-        Err(error) => Err(error),
-    }
-}
-
-fn push_bulk(out: &mut Vec<u8>, bytes: &[u8]) {
-    out.extend(format!("${}\r\n", bytes.len()).bytes());
-    out.extend_from_slice(bytes);
-    out.extend(b"\r\n");
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::TcpListener;
+    use std::{io::Write, net::TcpListener};
 
     fn objects() -> Objects {
         Objects::new(BLOCK_KEYS, 16, 64).unwrap()

@@ -181,7 +181,7 @@ mod tests {
     use super::*;
 
     fn run(server: &str, protocol: Protocol, round: u32, p99_9_us: u64) -> FloodRun {
-        let mut outcome = Outcome::empty(Duration::from_secs(1));
+        let mut outcome = Outcome { elapsed: Duration::from_secs(1), ..Outcome::default() };
         outcome.latency.record(p99_9_us * 1_000, 1);
         let figures = Figures::from(&outcome);
         FloodRun { flood: Flood::Get, round, server: server.into(), protocol, flood_per_second: 1.0, figures }
