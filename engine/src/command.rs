@@ -144,6 +144,13 @@ impl<'a> Write<'a> {
             leases: false,
         }
     }
+
+    /// The same write of another value.
+    pub fn with_value<'b>(self, value: Body<'b>) -> Write<'b> {
+        let Write { mode, value: _, flags, expiry, compare, token, vivify, invalidate, want_old, leases } =
+            self;
+        Write { mode, value, flags, expiry, compare, token, vivify, invalidate, want_old, leases }
+    }
 }
 
 /// Remove an item, or take its value's worth. A placeholder goes in any case, and its lease with it.

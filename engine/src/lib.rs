@@ -20,6 +20,7 @@
 //! | [`slots`] | which shard owns which key |
 //! | [`runtime`] | pinned threads and the mailboxes between them |
 //! | [`stats`] | figures that other threads read |
+//! | [`words`] | many keys in one buffer |
 //!
 //! Unsafe code is in `bytes.rs`, `bytes_mut.rs`, `reserved.rs`, `index/table.rs`, `segments/arena.rs`, `segments/lent.rs`, `prefetch.rs` and `runtime/`.
 
@@ -41,5 +42,6 @@ pub mod shard;
 pub mod slots;
 pub mod stats;
 pub mod version;
+pub mod words;
 
 pub use shard::{Shard, ShardConfig, StoreError};

@@ -4,6 +4,7 @@ use super::{Shard, hash_of};
 use crate::command::{Millis, Ticket};
 use crate::index::{Entry, Slot};
 use crate::item::state;
+use crate::words;
 use std::ops::ControlFlow;
 
 /// Bits of a hash that a cursor leaves out, so that a shard's number fits above it.
@@ -19,7 +20,7 @@ pub(super) const SCAN_HOMES_MAX: usize = 64 << 10;
 
 impl Shard {
     /// One step over the keys of a space: appends live keys to `keys` until they are `count`, the bound of a step is met or there
-    /// are no more, each as its length (`u32`, little endian) and its bytes. The rest of the last home comes with them.
+    /// are no more: see [`words::each`]. The rest of the last home comes with them.
     /// Returns the next cursor, 48 bits wide, 0 at the end; a scan begins with 0.
     ///
     /// Every key that is there from the first to the last step is returned at least once; the order is that of
@@ -55,7 +56,7 @@ impl Shard {
                 && item.is_live(now, flushed)
                 && !item.is(state::PLACEHOLDER)
             {
-                keys.extend_from_slice(&(item.key_len() as u32).to_le_bytes());
+                words::begin(item.key_len() as u32, keys);
                 item.key().append_to(keys);
                 found += 1;
             }

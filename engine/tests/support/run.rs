@@ -22,6 +22,7 @@ use std::sync::{Arc, Mutex};
 use torc_engine::Shard;
 use torc_engine::command::{Command, Delete, Expire, Expiry, Op, Read, WriteMode};
 use torc_engine::shard::SEGMENTS_MIN;
+use torc_engine::words;
 
 /// Keys that share a few homes of the index, so that they overflow into each other's.
 const COLLIDING_KEYS: usize = 30;
@@ -188,12 +189,7 @@ impl Run {
         for _ in 0..100_000 {
             let mut found = Vec::new();
             cursor = self.shard.scan(space, cursor, count, self.now, &mut found, &mut Vec::new());
-            let mut rest = &found[..];
-            while let Some((len, tail)) = rest.split_first_chunk::<4>() {
-                let (key, tail) = tail.split_at(u32::from_le_bytes(*len) as usize);
-                keys.insert(in_space(space, key));
-                rest = tail;
-            }
+            keys.extend(words::each(&found).map(|key| in_space(space, key)));
             if cursor == 0 {
                 return;
             }

@@ -125,7 +125,7 @@ pub enum Answer<'s> {
         epoch: u64,
     },
     Flushed,
-    /// Keys found, each as a `u32` length (little endian) and its bytes; the next cursor, 0 at the end.
+    /// Keys found, as [`torc_engine::words`]; the next cursor, 0 at the end.
     Scanned {
         cursor: u64,
         keys: &'s [u8],

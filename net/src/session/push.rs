@@ -1,7 +1,9 @@
 //! Frames that answer no request: what a client has subscribed to, or is told about keys that it keeps.
 
-/// Words for a client, the first of which says what they are about. One behind the other, each behind its length, which
-/// is a `u32` (little endian): so a push can wait as bytes, and is put into the protocol's words when its turn comes.
+use torc_engine::words;
+
+/// Words for a client, the first of which says what they are about. A push can wait as bytes, and is put into the protocol's
+/// words when its turn comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Push<'p>(&'p [u8]);
 
@@ -10,7 +12,7 @@ impl<'p> Push<'p> {
     pub fn new(words: &[&[u8]], buffer: &'p mut Vec<u8>) -> Push<'p> {
         for word in words {
             let Ok(len) = u32::try_from(word.len()) else { break };
-            buffer.extend_from_slice(&len.to_le_bytes());
+            words::begin(len, buffer);
             buffer.extend_from_slice(word);
         }
         Push(buffer)
@@ -26,13 +28,7 @@ impl<'p> Push<'p> {
     }
 
     pub fn words(self) -> impl Iterator<Item = &'p [u8]> + Clone {
-        let mut rest = self.0;
-        std::iter::from_fn(move || {
-            let (len, behind) = rest.split_first_chunk::<4>()?;
-            let (word, behind) = behind.split_at_checked(u32::from_le_bytes(*len) as usize)?;
-            rest = behind;
-            Some(word)
-        })
+        words::each(self.0)
     }
 }
 
@@ -40,16 +36,6 @@ impl<'p> Push<'p> {
 mod tests {
     use super::super::{Output, Port, Protocol, Session};
     use super::*;
-
-    #[test]
-    fn words_come_out_as_they_went_in() {
-        let mut buffer = Vec::new();
-        let words: [&[u8]; 3] = [b"message", b"", b"\0\r\n"];
-        let push = Push::new(&words, &mut buffer);
-        assert!(Push::of_bytes(push.bytes()).words().eq(words));
-        let cut = &push.bytes()[..push.bytes().len() - 1];
-        assert_eq!(Push::of_bytes(cut).words().count(), 2);
-    }
 
     #[test]
     fn a_protocol_without_pushes_takes_none() {

@@ -137,26 +137,11 @@ pub(crate) fn op_value<'a>(op: &Op<'a>) -> &'a [u8] {
 pub(crate) fn strip_op(op: Op<'_>) -> Op<'static> {
     match op {
         Op::Read(read) => Op::Read(read),
-        Op::Write(write) => Op::Write(strip_write(write)),
+        Op::Write(write) => Op::Write(write.with_value(strip_body(write.value))),
         Op::Delete(delete) => Op::Delete(delete),
         Op::Arithmetic(arithmetic) => Op::Arithmetic(arithmetic),
         Op::Expire(expire) => Op::Expire(expire),
         Op::SetRange { offset, value } => Op::SetRange { offset, value: strip_body(value) },
-    }
-}
-
-fn strip_write(write: Write<'_>) -> Write<'static> {
-    Write {
-        mode: write.mode,
-        value: strip_body(write.value),
-        flags: write.flags,
-        expiry: write.expiry,
-        compare: write.compare,
-        token: write.token,
-        vivify: write.vivify,
-        invalidate: write.invalidate,
-        want_old: write.want_old,
-        leases: write.leases,
     }
 }
 

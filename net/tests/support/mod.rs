@@ -140,7 +140,7 @@ impl Connection {
             }
             Work::ValueBegin { command, bytes } => {
                 let op = match &command.op {
-                    Op::Write(write) => Op::Write(without_value(write)),
+                    Op::Write(write) => Op::Write(write.with_value(Body::Bytes(&[]))),
                     Op::SetRange { offset, .. } => Op::SetRange { offset: *offset, value: Body::Bytes(&[]) },
                     _ => panic!("only writes have values: {command:?}"),
                 };
@@ -230,21 +230,6 @@ impl Connection {
             }
         }
         sent
-    }
-}
-
-fn without_value(write: &Write<'_>) -> Write<'static> {
-    Write {
-        mode: write.mode,
-        value: Body::Bytes(&[]),
-        flags: write.flags,
-        expiry: write.expiry,
-        compare: write.compare,
-        token: write.token,
-        vivify: write.vivify,
-        invalidate: write.invalidate,
-        want_old: write.want_old,
-        leases: write.leases,
     }
 }
 

@@ -142,12 +142,7 @@ fn scan_all(shard: &Shard, count: u32) -> (usize, usize, usize) {
         cursor = shard.scan(0, cursor, count, NOW, &mut keys, &mut Vec::new());
         steps += 1;
         longest = longest.max(keys.len());
-        let mut rest = &keys[..];
-        while let Some((len, tail)) = rest.split_first_chunk::<4>() {
-            let (key, tail) = tail.split_at(u32::from_le_bytes(*len) as usize);
-            seen.insert(key.to_vec());
-            rest = tail;
-        }
+        seen.extend(words::each(&keys).map(<[u8]>::to_vec));
         if cursor == 0 {
             return (steps, seen.len(), longest);
         }

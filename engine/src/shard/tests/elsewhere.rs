@@ -173,13 +173,7 @@ fn a_scan_gives_the_keys_in_dram_and_asks_for_the_others() {
             break;
         }
     }
-    let mut seen = BTreeSet::new();
-    let mut rest = &keys[..];
-    while let Some((len, tail)) = rest.split_first_chunk::<4>() {
-        let (key, tail) = tail.split_at(u32::from_le_bytes(*len) as usize);
-        seen.insert(key.to_vec());
-        rest = tail;
-    }
+    let mut seen: BTreeSet<Vec<u8>> = words::each(&keys).map(<[u8]>::to_vec).collect();
     assert_eq!((seen.len(), elsewhere.len()), (1_000, 2_000));
     for (hash, ticket) in elsewhere {
         let item = crate::item::ItemRef::new(crate::bytes::Bytes::from(&medium.items[&ticket.0][..]));

@@ -144,12 +144,7 @@ fn a_scan_over_a_growing_index_sees_every_key() {
     loop {
         let mut keys = Vec::new();
         cursor = shard.scan(0, cursor, 50, NOW, &mut keys, &mut Vec::new());
-        let mut rest = &keys[..];
-        while let Some((len, tail)) = rest.split_first_chunk::<4>() {
-            let (key, tail) = tail.split_at(u32::from_le_bytes(*len) as usize);
-            seen.insert(key.to_vec());
-            rest = tail;
-        }
+        seen.extend(words::each(&keys).map(<[u8]>::to_vec));
         if cursor == 0 {
             break;
         }

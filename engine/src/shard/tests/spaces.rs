@@ -45,8 +45,7 @@ fn scan_of(shard: &Shard, space: u16) -> BTreeSet<Vec<u8>> {
             break;
         }
     }
-    // Each is a length of four bytes and four bytes of key.
-    keys.chunks(8).map(|key| key[4..].to_vec()).collect()
+    words::each(&keys).map(<[u8]>::to_vec).collect()
 }
 
 #[test]

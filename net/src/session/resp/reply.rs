@@ -6,6 +6,7 @@ use super::{Session, errors, local};
 use crate::session::{Answer, BadInput, ComposeContext, Output, Push};
 use torc_engine::bytes::Bytes;
 use torc_engine::command::{Found, Meta, Millis, Number, Outcome, Value};
+use torc_engine::words;
 use torc_proto::resp::compose::Version;
 use torc_proto::resp::{compose, glob};
 
@@ -377,7 +378,7 @@ fn scanned(kind: Kind, pattern: &[u8], cursor: u64, keys: &[u8], out: &mut Outpu
     let Kind::Keys { pattern: filtered, strings } = kind else { return };
     let mut steps = PATTERN_STEPS_MAX;
     let mut wanted = Vec::new();
-    for key in scan_keys(keys).filter(|_| strings) {
+    for key in words::each(keys).filter(|_| strings) {
         let matched = if filtered { glob::matches(pattern, key, &mut steps) } else { Some(true) };
         match matched {
             Some(true) => wanted.push(key),
@@ -390,16 +391,6 @@ fn scanned(kind: Kind, pattern: &[u8], cursor: u64, keys: &[u8], out: &mut Outpu
     compose::bulk(out, itoa::Buffer::new().format(cursor).as_bytes());
     compose::array(out, wanted.len());
     wanted.iter().for_each(|key| compose::bulk(out, key));
-}
-
-/// The keys in an [`Answer::Scanned`].
-fn scan_keys(mut keys: &[u8]) -> impl Iterator<Item = &[u8]> {
-    std::iter::from_fn(move || {
-        let (len, rest) = keys.split_first_chunk::<4>()?;
-        let (key, rest) = rest.split_at_checked(u32::from_le_bytes(*len) as usize)?;
-        keys = rest;
-        Some(key)
-    })
 }
 
 #[cfg(test)]
