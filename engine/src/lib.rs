@@ -17,7 +17,6 @@
 //! | [`index`] | from a hash to an item |
 //! | [`segments`] | the log that items are appended to |
 //! | [`eviction`] | what stays when room is needed |
-//! | [`slots`] | which shard owns which key |
 //! | [`runtime`] | pinned threads and the mailboxes between them |
 //! | [`stats`] | figures that other threads read |
 //! | [`words`] | many keys in one buffer |
@@ -39,7 +38,6 @@ mod reserved;
 pub mod runtime;
 pub mod segments;
 pub mod shard;
-pub mod slots;
 pub mod stats;
 pub mod version;
 pub mod words;

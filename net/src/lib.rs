@@ -5,5 +5,6 @@ pub mod server;
 pub mod session;
 #[cfg(test)]
 mod simulation;
+pub mod slots;
 pub mod transport;
 mod worker;

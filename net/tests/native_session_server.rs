@@ -6,7 +6,7 @@ use std::time::Duration;
 use torc_client::{Client, Config, Done, Error, Expiry, Lease, Status, TouchIf};
 use torc_net::server::{Endpoint, Listen, Server, ServerConfig};
 use torc_proto::native::frame::compose_request;
-use torc_proto::native::{Answer, Change, FrameLimits, Hello, Op, Options, ParseError, marks, slot_of};
+use torc_proto::native::{Answer, Change, FrameLimits, Hello, Op, Options, ParseError, marks};
 
 fn start(change: impl FnOnce(&mut ServerConfig)) -> Server {
     let mut config = ServerConfig {
@@ -292,12 +292,4 @@ fn a_restarted_server_is_found_out() {
     assert_eq!(client.get("k").wait().unwrap(), None);
     assert!(client.set("k", "v").wait().unwrap().is_done());
     drop(server);
-}
-
-/// The slot of a key is the same number on both sides.
-#[test]
-fn both_sides_agree_on_slots() {
-    for key in ["", "foo", "{tag}x", "a{}b", "x{y", "{a}{b}"] {
-        assert_eq!(slot_of(key.as_bytes()), torc_engine::slots::slot_of(key.as_bytes()), "{key}");
-    }
 }

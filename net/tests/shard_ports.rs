@@ -5,10 +5,11 @@ mod servers;
 use servers::*;
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
-use torc_engine::slots::{SlotMap, slot_of};
 use torc_net::server::{Server, ServerConfig};
+use torc_net::slots::SlotMap;
 use torc_proto::resp::compose;
 use torc_proto::resp::reply::{Parsed, parse};
+use torc_proto::slot::slot_of;
 
 /// A server of two shards that have ports of their own, on each transport.
 fn on_each(scenario: impl Fn(&Server)) {

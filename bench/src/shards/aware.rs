@@ -3,7 +3,8 @@
 use std::io::{Read, Write};
 
 use rand::{Rng, rngs::SmallRng};
-use torc_proto::native::{Answer, FrameLimits, Op, Options, ParseError, Topology, frame, slot_of};
+use torc_proto::native::{Answer, FrameLimits, Op, Options, ParseError, Topology, frame};
+use torc_proto::slot::slot_of;
 
 use crate::{
     codec::Codec,

@@ -7,7 +7,8 @@ use futures_executor::block_on;
 use std::future::IntoFuture;
 use std::time::{Duration, Instant};
 use torc_client::{Client, Config, Done, Error};
-use torc_proto::native::{Op, Status, slot_of};
+use torc_proto::native::{Op, Status};
+use torc_proto::slot::slot_of;
 
 fn client(fake: &Fake) -> Client {
     with(fake, |_| {})

@@ -4,3 +4,4 @@
 pub mod memcache;
 pub mod native;
 pub mod resp;
+pub mod slot;

@@ -1,29 +1,11 @@
 //! The fuzz body of the request parser over a kept corpus and a fixed number of mutations of it.
 
-use std::path::Path;
+mod support;
+
+use support::{Random, corpus};
 use torc_proto::memcache::{fuzz_memcache_request, reply};
 
 const MUTATIONS: usize = 40_000;
-
-/// Marsaglia's xorshift64: enough to pick bytes, and the same every run.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 33) as usize % bound.max(1)
-    }
-}
-
-fn corpus() -> Vec<Vec<u8>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus/memcache");
-    let mut files: Vec<_> =
-        std::fs::read_dir(folder).expect("the corpus").map(|entry| entry.expect("an entry").path()).collect();
-    files.sort();
-    files.iter().map(|file| std::fs::read(file).expect("a corpus file")).collect()
-}
 
 const WORDS: [&[u8]; 16] = [
     b"\r\n",
@@ -70,8 +52,7 @@ fn mutate(input: &mut Vec<u8>, corpus: &[Vec<u8>], random: &mut Random) {
 
 #[test]
 fn no_input_breaks_what_must_hold_for_requests_and_answers() {
-    let corpus = corpus();
-    assert!(corpus.len() >= 10);
+    let corpus = corpus("memcache");
     corpus.iter().for_each(|input| fuzz_memcache_request(input));
     let mut random = Random(0x5eed);
     for _ in 0..MUTATIONS {

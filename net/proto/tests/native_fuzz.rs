@@ -1,8 +1,10 @@
 //! The fuzz bodies over the kept corpus and a fixed number of changed inputs, and frames of any content there and back.
 //! An input that broke something once is added to `corpus/native`.
 
+mod support;
+
 use proptest::prelude::*;
-use std::path::Path;
+use support::{Random, corpus};
 use torc_proto::native::frame::compose_request;
 use torc_proto::native::fuzz::{fuzz_native_answer, fuzz_native_request};
 use torc_proto::native::{
@@ -16,8 +18,7 @@ const LIMITS: FrameLimits = FrameLimits { value_bytes_max: 1 << 20 };
 
 #[test]
 fn kept_inputs_and_changes_of_them() {
-    let inputs = corpus();
-    assert!(inputs.len() > 10, "the corpus is there");
+    let inputs = corpus("native");
     let mut random = Random(0x5EED);
     for input in &inputs {
         fuzz_native_request(input);
@@ -29,14 +30,6 @@ fn kept_inputs_and_changes_of_them() {
             fuzz_native_answer(&bytes);
         }
     }
-}
-
-fn corpus() -> Vec<Vec<u8>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus/native");
-    let mut paths: Vec<_> =
-        std::fs::read_dir(folder).expect("the corpus").map(|entry| entry.expect("a file").path()).collect();
-    paths.sort();
-    paths.iter().map(|path| std::fs::read(path).expect("a readable file")).collect()
 }
 
 /// A few changes. Lengths and types sit in the first bytes of headers and extensions, so those are changed most.
@@ -57,19 +50,6 @@ fn changed(input: &[u8], other: &[u8], random: &mut Random) -> Vec<u8> {
         }
     }
     bytes
-}
-
-/// splitmix64 (Steele, Lea and Flood, 2014).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, end: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut bits = self.0;
-        bits = (bits ^ (bits >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        ((bits ^ (bits >> 31)) % end as u64) as usize
-    }
 }
 
 fn expiry() -> impl Strategy<Value = Expiry> {

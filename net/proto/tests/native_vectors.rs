@@ -5,8 +5,9 @@ use std::path::Path;
 use torc_proto::native::topology::WrongOwner;
 use torc_proto::native::{
     Answer, Expiry, FrameLimits, Hello, HelloAnswer, Invalid, ItemFacts, Keys, Op, Options, ParseError,
-    Request, Status, Topology, slot_of,
+    Request, Status, Topology,
 };
+use torc_proto::slot::slot_of;
 
 const LIMITS: FrameLimits = FrameLimits { value_bytes_max: 1 << 20 };
 

@@ -1,7 +1,9 @@
 //! The fuzz body over the kept corpus and a fixed number of changed inputs. An input that broke something once
 //! is added to `corpus/resp`.
 
-use std::path::Path;
+mod support;
+
+use support::{Random, corpus};
 use torc_proto::resp::fuzz::fuzz_resp_request;
 
 /// Changed inputs made of each kept one.
@@ -9,8 +11,7 @@ const CHANGED: usize = 3_000;
 
 #[test]
 fn kept_inputs_and_changes_of_them() {
-    let inputs = corpus();
-    assert!(inputs.len() > 10, "the corpus is there");
+    let inputs = corpus("resp");
     let mut random = Random(0x5EED);
     for input in &inputs {
         fuzz_resp_request(input);
@@ -19,14 +20,6 @@ fn kept_inputs_and_changes_of_them() {
             fuzz_resp_request(&changed(input, other, &mut random));
         }
     }
-}
-
-fn corpus() -> Vec<Vec<u8>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus/resp");
-    let mut paths: Vec<_> =
-        std::fs::read_dir(folder).expect("the corpus").map(|entry| entry.expect("a file").path()).collect();
-    paths.sort();
-    paths.iter().map(|path| std::fs::read(path).expect("a readable file")).collect()
 }
 
 /// A few changes: bytes that mean something put in, bytes taken out, another input joined.
@@ -44,17 +37,4 @@ fn changed(input: &[u8], other: &[u8], random: &mut Random) -> Vec<u8> {
         }
     }
     bytes
-}
-
-/// splitmix64 (Steele, Lea and Flood, 2014).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, end: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut bits = self.0;
-        bits = (bits ^ (bits >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        ((bits ^ (bits >> 31)) % end as u64) as usize
-    }
 }

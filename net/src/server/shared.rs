@@ -3,13 +3,13 @@
 use crate::clock::Wall;
 use crate::metrics::WorkerStats;
 use crate::session::Protocol;
+use crate::slots::SlotMap;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::ops::Range;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use torc_engine::slots::SlotMap;
 use torc_engine::stats::ShardStats;
 
 /// One in so many bytes of what is no longer beyond the accounts is given back at each look.

@@ -6,7 +6,7 @@ use super::world::World;
 use crate::transport::sim::{LinkId, Network, Random};
 use std::collections::{HashSet, VecDeque};
 use torc_engine::command::Millis;
-use torc_engine::slots::slot_of;
+use torc_proto::slot::slot_of;
 
 #[derive(Debug)]
 pub(super) struct Client {

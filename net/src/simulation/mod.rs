@@ -21,6 +21,7 @@ mod world;
 use crate::clock::{Clock, Wall};
 use crate::metrics::WorkerStats;
 use crate::server::Shared;
+use crate::slots::SlotMap;
 use crate::transport::sim::{Faults, Network, Random, Sim};
 use crate::transport::{Transport, Waker};
 use crate::worker::mail::Mail;
@@ -34,7 +35,6 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 use torc_engine::Shard;
 use torc_engine::command::Millis;
-use torc_engine::slots::SlotMap;
 use world::World;
 
 #[derive(Debug, Clone)]

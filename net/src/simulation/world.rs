@@ -1,10 +1,10 @@
 //! What a seed draws before anything runs: how much memory there is, and what is done with it.
 
 use crate::session::Limits;
+use crate::slots::SlotMap;
 use crate::transport::sim::Random;
 use crate::worker::{BudgetConfig, FLOOR_SHARE, ListenerKind, Settings};
 use torc_engine::ShardConfig;
-use torc_engine::slots::SlotMap;
 
 #[derive(Debug)]
 pub(super) struct World {

@@ -23,7 +23,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use torc_engine::Shard;
 use torc_engine::command::{Body, Command, Millis, Op, Outcome, Write};
-use torc_engine::slots::slot_of;
+use torc_proto::slot::slot_of;
 
 /// What a listener is for.
 #[derive(Debug, Clone, Copy)]

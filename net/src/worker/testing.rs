@@ -6,8 +6,8 @@ use crate::session::{Limits, Piece, Port, Protocol, Scratch, Session, Work};
 use crate::transport::ConnId;
 use crate::worker::mail::Mail;
 use std::sync::Arc;
-use torc_engine::slots::slot_of;
 use torc_engine::{Shard, ShardConfig};
+use torc_proto::slot::slot_of;
 
 pub(super) const NOW: u64 = 1_790_000_000_000;
 pub(super) const CONN: ConnId = ConnId { index: 0, generation: 0 };

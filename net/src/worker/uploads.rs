@@ -9,7 +9,7 @@ use crate::session::{Answer, Once, Part, Work};
 use crate::transport::ConnId;
 use torc_engine::command::{Body, Command, Op, Outcome, Refusal, UploadId, Write};
 use torc_engine::segments::LentChain;
-use torc_engine::slots::slot_of;
+use torc_proto::slot::slot_of;
 
 /// A value that a client of another shard sends to this one.
 #[derive(Debug)]

@@ -83,15 +83,20 @@ fn a_signal_under_load_leaves_no_answer_in_pieces() {
     }
 }
 
-#[test]
-fn a_second_signal_ends_at_once() {
-    let mut server = Server::start(&["--drain-timeout=10m"]);
-    // It asks for more than fits into the sockets and reads nothing, so the drain cannot finish.
+/// A client that asks for more than fits into the sockets and reads nothing, so that a drain cannot finish.
+fn stuck(server: &Server) -> Client {
     let set = [b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1000000\r\n", &vec![b'v'; 1_000_000][..], b"\r\n"].concat();
     server.connect().ask(&set, b"+OK\r\n");
     let mut stuck = server.connect();
     stuck.send(&b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n".repeat(20));
     std::thread::sleep(Duration::from_millis(300));
+    stuck
+}
+
+#[test]
+fn a_second_signal_ends_at_once() {
+    let mut server = Server::start(&["--drain-timeout=10m"]);
+    let stuck = stuck(&server);
     server.signal(libc::SIGTERM);
     let end = Instant::now() + crate::harness::PATIENCE;
     while server.admin("/readyz").0 != 503 {
@@ -109,11 +114,7 @@ fn a_second_signal_ends_at_once() {
 #[test]
 fn a_client_that_never_reads_does_not_hold_the_drain() {
     let mut server = Server::start(&["--drain-timeout=300ms"]);
-    let set = [b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1000000\r\n", &vec![b'v'; 1_000_000][..], b"\r\n"].concat();
-    server.connect().ask(&set, b"+OK\r\n");
-    let mut stuck = server.connect();
-    stuck.send(&b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n".repeat(20));
-    std::thread::sleep(Duration::from_millis(300));
+    let _stuck = stuck(&server);
     server.signal(libc::SIGTERM);
     let (status, stderr) = server.wait();
     assert_eq!(status.code(), Some(0), "{stderr}");

@@ -26,8 +26,9 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 use torc_proto::native::topology::WrongOwner;
 use torc_proto::native::{
-    Answer, Change, Hello, HelloAnswer, ItemFacts, Op, Options, Status, Topology, VERSION, keys, slot_of,
+    Answer, Change, Hello, HelloAnswer, ItemFacts, Op, Options, Status, Topology, VERSION, keys,
 };
+use torc_proto::slot::slot_of;
 
 /// Times that a call follows `wrong-owner` before it gives up.
 const MOVES_MAX: u8 = 8;

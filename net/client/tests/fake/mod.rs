@@ -9,8 +9,9 @@ use torc_proto::native::frame::ANSWER_BIT;
 use torc_proto::native::topology::WrongOwner;
 use torc_proto::native::{
     Answer, AnswerHeader, Change, FrameLimits, Hello, HelloAnswer, Keys, Op, Options, Request, ShardAddress,
-    SlotRange, Status, Topology, slot_of,
+    SlotRange, Status, Topology,
 };
+use torc_proto::slot::slot_of;
 
 const LIMITS: FrameLimits = FrameLimits { value_bytes_max: 64 << 20 };
 

@@ -1,6 +1,7 @@
 //! Fuzz bodies: any bytes in, no panic, and what is accepted is stable under composing and parsing again.
 
 use super::*;
+use crate::slot::slot_of;
 
 const LIMITS: FrameLimits = FrameLimits { value_bytes_max: 1 << 20 };
 

@@ -17,7 +17,6 @@ pub mod fuzz;
 pub mod hello;
 pub mod keys;
 pub mod op;
-pub mod slot;
 pub mod topology;
 
 pub use extension::{Change, Expiry, Initial, ItemFacts, ItemMeta, Options, Trace};
@@ -25,7 +24,6 @@ pub use frame::{Answer, AnswerHeader, FrameLimits, Request, RequestHeader};
 pub use hello::{Hello, HelloAnswer};
 pub use keys::Keys;
 pub use op::{Op, Status, flags, marks};
-pub use slot::slot_of;
 pub use topology::{ShardAddress, SlotRange, Topology};
 
 /// First byte of every native frame: no ASCII, and none of 0x80, 0x81 (memcached binary) and 0x16 (TLS).

@@ -4,9 +4,9 @@ use super::reply::{Kind, Reply};
 use super::table::{self, Row};
 use crate::session::{BadInput, Limits, Once, Part, ReplyKind, Scratch, Work};
 use torc_engine::command::{Body, Command, Expiry, Millis, Op, Write, WriteMode};
-use torc_engine::slots::slot_of;
 use torc_proto::resp::request::inline_word;
 use torc_proto::resp::{Arguments, BULK_BYTES_MAX, ProtocolError, Span, parse_i64};
+use torc_proto::slot::slot_of;
 
 /// A request whose command is known and whose number of arguments is right.
 pub(super) struct Call<'r, 'a> {

@@ -4,8 +4,8 @@ use super::Session;
 use super::local::{LocalCall, Subcommand};
 use crate::session::ServerView;
 use std::fmt::Write;
-use torc_engine::slots;
 use torc_proto::resp::compose::{self, Version};
+use torc_proto::slot::{SLOTS, slot_of};
 
 pub(super) fn cluster(session: &mut Session, call: &LocalCall<'_>, out: &mut Vec<u8>) {
     if let Some(run) = call.subcommand(CLUSTER, out) {
@@ -108,7 +108,7 @@ fn info(session: &mut Session, call: &LocalCall<'_>, out: &mut Vec<u8>) {
     let assigned: u32 =
         server.slot_ranges().iter().map(|(range, _)| u32::from(range.end() - range.start()) + 1).sum();
     let (count, epoch) = (server.shard_count(), server.slot_epoch());
-    let state = if assigned == u32::from(slots::SLOTS) { "ok" } else { "fail" };
+    let state = if assigned == u32::from(SLOTS) { "ok" } else { "fail" };
     let text = format!(
         "cluster_enabled:1\r\ncluster_state:{state}\r\ncluster_slots_assigned:{assigned}\r\n\
          cluster_slots_ok:{assigned}\r\ncluster_slots_pfail:0\r\ncluster_slots_fail:0\r\n\
@@ -123,7 +123,7 @@ fn my_id(_: &mut Session, call: &LocalCall<'_>, out: &mut Vec<u8>) {
 }
 
 fn key_slot(_: &mut Session, call: &LocalCall<'_>, out: &mut Vec<u8>) {
-    compose::integer(out, slots::slot_of(call.word(2)).into());
+    compose::integer(out, slot_of(call.word(2)).into());
 }
 
 fn count_keys(_: &mut Session, _: &LocalCall<'_>, out: &mut Vec<u8>) {

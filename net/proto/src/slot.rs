@@ -1,13 +1,13 @@
-//! The slot: the only unit of partition.
+//! The slot: the only unit of partition. Which shard owns which slot a slot map says.
 //!
-//! Keys map to 16,384 slots as in Redis Cluster (CRC16/XMODEM of the key, or of its hash tag), and a slot map
-//! says which shard owns which slot. See "Key distribution model" in the Redis Cluster specification.
+//! Keys map to 16,384 slots as in Redis Cluster: CRC16/XMODEM of the key, or of its `{hash tag}`. See "Key distribution
+//! model" in the Redis Cluster specification, and [N-TOPO-1].
 
 /// Number of slots.
 pub const SLOTS: u16 = 16_384;
 
 /// CRC16/XMODEM: polynomial 0x1021, nothing reflected, starts at 0. Eight tables, eight bytes a step.
-pub fn crc16(bytes: &[u8]) -> u16 {
+fn crc16(bytes: &[u8]) -> u16 {
     let mut crc = 0u16;
     let mut chunks = bytes.chunks_exact(8);
     for chunk in &mut chunks {
@@ -71,81 +71,39 @@ fn hash_tag(key: &[u8]) -> &[u8] {
     }
 }
 
-/// Which shard owns which slot.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SlotMap {
-    owners: Box<[u16]>,
-    epoch: u64,
-}
-
-impl SlotMap {
-    /// Equal, contiguous ranges.
-    ///
-    /// # Panics
-    /// If `shards` is 0.
-    pub fn even(shards: u16) -> SlotMap {
-        assert!(shards > 0, "a slot map needs a shard");
-        let owner = |slot: u16| (u32::from(slot) * u32::from(shards) / u32::from(SLOTS)) as u16;
-        SlotMap { owners: (0..SLOTS).map(owner).collect(), epoch: 1 }
-    }
-
-    /// # Panics
-    /// If `slot` is not below [`SLOTS`].
-    #[inline]
-    pub fn owner(&self, slot: u16) -> u16 {
-        self.owners[slot as usize]
-    }
-
-    /// Rises with every change of the map.
-    pub fn epoch(&self) -> u64 {
-        self.epoch
-    }
-
-    /// Runs of slots with one owner, in order.
-    pub fn ranges(&self) -> Vec<(std::ops::RangeInclusive<u16>, u16)> {
-        let mut ranges = Vec::new();
-        let mut first = 0u16;
-        for slot in 1..=SLOTS {
-            if slot == SLOTS || self.owner(slot) != self.owner(first) {
-                ranges.push((first..=slot - 1, self.owner(first)));
-                first = slot;
-            }
-        }
-        ranges
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn crc16_is_xmodem() {
+        // The check value in the catalogue of CRCs.
         assert_eq!(crc16(b"123456789"), 0x31C3);
         assert_eq!(crc16(b""), 0);
-        let bitwise = |bytes: &[u8]| {
+        let bytewise = |bytes: &[u8]| {
             bytes.iter().fold(0u16, |crc, &byte| (crc << 8) ^ TABLES[0][((crc >> 8) as u8 ^ byte) as usize])
         };
         let bytes: Vec<u8> = (0..100u32).map(|i| (i * 37) as u8).collect();
         for len in 0..bytes.len() {
-            assert_eq!(crc16(&bytes[..len]), bitwise(&bytes[..len]));
+            assert_eq!(crc16(&bytes[..len]), bytewise(&bytes[..len]));
         }
     }
 
     #[test]
     fn slots_are_those_of_redis_cluster() {
         assert_eq!(slot_of(b"foo"), 12182);
+        assert_eq!(slot_of(b"somekey"), 11058);
+        assert_eq!(slot_of(b"foo{hash_tag}"), 2515);
         assert_eq!(slot_of(b"{user1000}.following"), slot_of(b"{user1000}.followers"));
-        assert_eq!(slot_of(b"foo{}{bar}"), crc16(b"foo{}{bar}") % SLOTS);
-        assert_eq!(slot_of(b"foo{{bar}}zap"), crc16(b"{bar") % SLOTS);
     }
 
     #[test]
-    fn an_even_map_covers_every_slot_once() {
-        for shards in [1, 2, 3, 7, 64] {
-            let ranges = SlotMap::even(shards).ranges();
-            assert_eq!(ranges.len(), shards as usize);
-            assert_eq!(ranges.iter().map(|(range, _)| range.len()).sum::<usize>(), SLOTS as usize);
-        }
+    fn a_tag_counts_only_if_it_is_whole_and_not_empty() {
+        assert_eq!(hash_tag(b"{a}b"), b"a");
+        assert_eq!(hash_tag(b"x{}y"), b"x{}y");
+        assert_eq!(hash_tag(b"foo{}{bar}"), b"foo{}{bar}");
+        assert_eq!(hash_tag(b"x{y"), b"x{y");
+        assert_eq!(hash_tag(b"x}y{z}"), b"z");
+        assert_eq!(hash_tag(b"{{a}}"), b"{a");
     }
 }
