@@ -35,7 +35,7 @@ impl<'s> Bytes<'s> {
         self.len == 0
     }
 
-    /// For who takes a pointer and a length, as the kernel does.
+    /// Where they begin, for calls that take a pointer and a length, as those of the kernel do.
     #[inline]
     pub fn as_ptr(self) -> *const u8 {
         self.start

@@ -8,8 +8,8 @@
 //!
 //! - Times are milliseconds of the Unix epoch ([`Millis`]), an argument of every call, never read here.
 //! - The *token* is what clients see as CAS: the item's version, unless a client set one explicitly.
-//! - *Stale* items and *lease placeholders* are a miss to a reader that does not know leases
-//!   ([`Read::leases`] unset) only for placeholders; a stale value is still a value to everybody.
+//! - A *lease placeholder* is a miss to a reader that does not know leases ([`Read::leases`] unset). A *stale* value is
+//!   a value to everybody.
 
 use crate::bytes::Bytes;
 use crate::extended::Extended;
@@ -124,7 +124,7 @@ pub struct Write<'a> {
     pub invalidate: bool,
     /// Answer with the item that was there before (GETSET, SET GET).
     pub want_old: bool,
-    /// The writer knows leases: a placeholder is an item to it, as it is to who names its token.
+    /// The writer knows leases: a placeholder is an item to it, as it is to whoever names its token.
     pub leases: bool,
 }
 
@@ -153,7 +153,7 @@ impl<'a> Write<'a> {
     }
 }
 
-/// Remove an item, or take its value's worth. A placeholder goes in any case, and its lease with it.
+/// Remove an item, or its value alone, or mark it stale. A placeholder goes in any case, and its lease with it.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Delete {
     /// Only if the item's token is this one.
@@ -166,7 +166,7 @@ pub struct Delete {
     pub value_only: bool,
     /// Answer with the removed item (GETDEL).
     pub want_old: bool,
-    /// As [`Write::leases`]. To who does not know leases, the removal of a placeholder is a miss.
+    /// As [`Write::leases`]. To whoever does not know leases, the removal of a placeholder is a miss.
     pub leases: bool,
 }
 

@@ -7,8 +7,9 @@
 //!
 //! It says exactly how many bytes are expired and not yet reused, whatever became of the items meanwhile. An item that
 //! was written longer than the ring reaches before its expiry is not in the calendar; it is counted when its segment is
-//! walked. The ring is as long as a 64th of the shard's memory allows, but no shorter than 50 minutes (32 KiB) and no longer
-//! than six days (4 MiB of counters, if there are expiries all over them); nothing is allocated once as many pages have been in use as will be at a time.
+//! walked. The ring is as long as a 64th of the shard's memory allows, but no shorter than 50 minutes (32 KiB of counters) and
+//! no longer than six days (4 MiB, if there are expiries all over them). Pages are kept for later use, so a steady stream of
+//! expiries allocates nothing.
 
 use crate::command::Millis;
 

@@ -72,18 +72,14 @@ pub struct Header {
 impl Header {
     /// Bytes of header and options.
     #[inline]
-    pub fn len(&self) -> usize {
+    pub fn bytes(&self) -> usize {
         HEADER_BYTES + options_len(self.present())
-    }
-
-    pub fn is_empty(&self) -> bool {
-        false
     }
 
     /// Bytes of the whole item, padding included.
     #[inline]
     pub fn item_len(&self, key_bytes: usize, value_bytes: usize) -> usize {
-        (self.len() + key_bytes + value_bytes).next_multiple_of(ALIGN)
+        (self.bytes() + key_bytes + value_bytes).next_multiple_of(ALIGN)
     }
 
     /// What a client may know of an item with this header; `value_bytes` as in [`ItemRef::meta`].
@@ -123,7 +119,7 @@ impl Header {
         let mut words = out.whole_words();
         self.push(key, value_bytes, &mut words);
         words.keep_rest();
-        self.len() + key.len()
+        self.bytes() + key.len()
     }
 
     #[inline(always)]
@@ -384,7 +380,7 @@ mod tests {
 
     #[test]
     fn without_options_a_header_is_sixteen_bytes() {
-        assert_eq!(Header::default().len(), 16);
+        assert_eq!(Header::default().bytes(), 16);
         assert_eq!(Header::default().item_len(16, 64), 96);
     }
 }

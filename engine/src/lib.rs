@@ -10,6 +10,7 @@
 //! |---|---|
 //! | [`command`] | what a shard is asked and answers |
 //! | [`bytes`] | bytes that are read without a reference |
+//! | [`version`] | the order of changes |
 //! | [`changes`] | what becomes of keys, told as it happens |
 //! | [`extended`] | floating point numbers of 80 bits, for counters |
 //! | [`shard`] | the public face: start reading here |
@@ -21,7 +22,8 @@
 //! | [`stats`] | figures that other threads read |
 //! | [`words`] | many keys in one buffer |
 //!
-//! Unsafe code is in `bytes.rs`, `bytes_mut.rs`, `reserved.rs`, `index/table.rs`, `segments/arena.rs`, `segments/lent.rs`, `prefetch.rs` and `runtime/`.
+//! Unsafe code is in `bytes.rs`, `bytes_mut.rs`, `reserved.rs`, `index/table.rs`, `segments/arena.rs`,
+//! `segments/lent.rs`, `prefetch.rs` and `runtime/`.
 
 pub mod bytes;
 mod bytes_mut;

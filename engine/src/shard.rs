@@ -136,8 +136,6 @@ pub struct Shard {
     flush_at: Millis,
     reclaim: Reclaim,
     uploads: Uploads,
-    /// What the uploads may take, if that is less than their share of the segments.
-    uploads_max: u64,
     listener: Option<Box<dyn Listener>>,
     memory_bytes: u64,
     /// Of it, for what lies beside the store.
@@ -182,7 +180,6 @@ impl Shard {
             flush_at: Millis::MAX,
             reclaim: Reclaim::default(),
             uploads: Uploads::default(),
-            uploads_max: u64::MAX,
             listener: None,
             memory_bytes: config.memory_bytes,
             aside_bytes: config.aside_bytes,

@@ -105,7 +105,7 @@ figures! {
     bytes_expired: Gauge,
     /// Bytes of segments that hold items or did, dead ones included.
     bytes_segments: Gauge,
-    /// Bytes of segments that may be used at the present size of the index.
+    /// Bytes of segments that may be used beside the index and what is set aside.
     bytes_segments_max: Gauge,
     /// Bytes of the index.
     bytes_index: Gauge,

@@ -27,11 +27,6 @@ impl HybridClock {
         self.last = (now << COUNTER_BITS).max(self.last + 1);
         self.last
     }
-
-    /// The largest version handed out.
-    pub fn last(&self) -> u64 {
-        self.last
-    }
 }
 
 /// When a version was made.

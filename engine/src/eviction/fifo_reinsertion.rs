@@ -8,10 +8,6 @@ use crate::segments::Queue;
 pub struct FifoReinsertion;
 
 impl Eviction for FifoReinsertion {
-    fn name(&self) -> &'static str {
-        "fifo-reinsertion"
-    }
-
     fn frequency_max(&self) -> u8 {
         1
     }

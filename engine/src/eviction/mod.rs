@@ -34,9 +34,6 @@ pub struct QueueLengths {
 
 /// An eviction algorithm. One instance a shard.
 pub trait Eviction: std::fmt::Debug + Send {
-    /// As its paper names it, for `--eviction` and the metrics.
-    fn name(&self) -> &'static str;
-
     /// Accesses beyond this are not counted.
     fn frequency_max(&self) -> u8;
 
@@ -73,6 +70,7 @@ pub enum Algorithm {
 impl Algorithm {
     pub const ALL: [Algorithm; 2] = [Algorithm::S3Fifo, Algorithm::FifoReinsertion];
 
+    /// As its paper names it.
     pub fn name(self) -> &'static str {
         match self {
             Algorithm::S3Fifo => "s3-fifo",

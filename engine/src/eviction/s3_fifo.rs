@@ -36,10 +36,6 @@ impl S3Fifo {
 }
 
 impl Eviction for S3Fifo {
-    fn name(&self) -> &'static str {
-        "s3-fifo"
-    }
-
     fn frequency_max(&self) -> u8 {
         FREQUENCY_MAX
     }

@@ -131,13 +131,6 @@ impl<T: Send> Sender<T> {
         self.published = self.tail;
         true
     }
-
-    /// Messages sent and not yet taken.
-    pub fn depth(&mut self) -> usize {
-        // Acquire: as in `send`.
-        self.head_seen = self.shared.head.load(Ordering::Acquire);
-        self.tail.wrapping_sub(self.head_seen)
-    }
 }
 
 impl<T> Drop for Sender<T> {
@@ -230,8 +223,6 @@ mod tests {
         assert!(!sender.publish());
         assert_eq!(std::iter::from_fn(|| receiver.receive()).collect::<Vec<_>>(), [0, 1, 2, 3]);
         assert!(receiver.is_empty());
-        sender.send(5).unwrap();
-        assert_eq!(sender.depth(), 1);
     }
 
     #[test]

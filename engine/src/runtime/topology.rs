@@ -58,11 +58,6 @@ impl Topology {
         let paid = self.quota.map_or(usize::MAX, |quota| quota.floor() as usize);
         self.cpus.len().min(paid).max(1)
     }
-
-    /// The NUMA node of a CPU.
-    pub fn node_of(&self, cpu: usize) -> Option<usize> {
-        self.nodes.iter().find(|node| node.cpus.contains(&cpu)).map(|node| node.number)
-    }
 }
 
 /// Most levels of cgroups that are looked at.
@@ -235,8 +230,8 @@ mod tests {
             ],
         );
         let topology = Topology::below(&root.0, vec![0, 1, 2, 3]);
-        assert_eq!(topology.node_of(3), Some(1));
-        assert_eq!((topology.nodes.len(), topology.node_of(4)), (2, None));
+        let node = |number, cpus: [usize; 2]| Node { number, cpus: cpus.into() };
+        assert_eq!(topology.nodes, [node(0, [0, 1]), node(1, [2, 3])]);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The bytes of a shard's items. All `unsafe` of the item store is here and in [`super::lent`].
+//! The memory of a shard's segments.
 
 use crate::bytes::Bytes;
 use crate::bytes_mut::BytesMut;

@@ -10,8 +10,8 @@
 //!  free    segments to take; the last few are kept for relocation, so that making room never needs room
 //! ```
 //!
-//! A *write class* groups items that will end at about the same time (D6: a segment whose items have all
-//! expired is reused whole), with one more class for the chunks of long values.
+//! A *write class* groups items that will end at about the same time, as a segment whose items have all expired is
+//! reused without moving any. There is one more class for the chunks of long values.
 
 mod arena;
 mod header;

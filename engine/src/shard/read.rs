@@ -149,9 +149,7 @@ impl Shard {
         expiry: Expiry,
         now: Millis,
     ) -> Result<Option<u64>, crate::command::Refusal> {
-        let Some((_, slot)): Option<(Place, Slot)> = self.find(key) else {
-            unreachable!("the caller has just found it")
-        };
+        let Some((_, slot)) = self.find(key) else { unreachable!("the caller has just found it") };
         let item = self.segments.item(slot.location());
         let old = item.header();
         let header = Header {

@@ -11,11 +11,12 @@
 //! Writers pay as they go ([`Shard::keep_pace`]): once the free segments run low, every byte written walks
 //! [`PACE`] bytes of a job, so nobody waits for a whole segment. Idle turns work ahead ([`Shard::maintain`]).
 //!
-//! Nothing here depends on the number of segments. Where eviction yields less than a [`PACE`]th of what it walks, as
-//! nearly all items are hot, accesses count for less until it does (*hardness*: every few segments walked without yield
-//! take one access from whatever is met then), and a command that finds no room is patient for [`PATIENT_JOBS`] only.
-//! Segments that are pinned when their turn comes leave their queue
-//! and return with the last pin. A flush is a mark, and the sweep finds what lies before it.
+//! No call takes longer because there are more segments. Where nearly all items are hot, eviction yields less than a
+//! [`PACE`]th of what it walks. Accesses count for less then until it does: every few segments walked without yield take
+//! one access from whatever is met (*hardness*). A command that finds no room is patient for [`PATIENT_JOBS`] only.
+//!
+//! Segments that are pinned when their turn comes leave their queue and return with the last pin. A flush is a mark, and
+//! the sweep finds what lies before it.
 
 use super::{Shard, hash_of};
 use crate::bytes::Bytes;

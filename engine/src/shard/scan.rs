@@ -19,8 +19,8 @@ pub(super) const SCAN_BYTES_MAX: usize = 64 << 10;
 pub(super) const SCAN_HOMES_MAX: usize = 64 << 10;
 
 impl Shard {
-    /// One step over the keys of a space: appends live keys to `keys` until they are `count`, the bound of a step is met or there
-    /// are no more: see [`words::each`]. The rest of the last home comes with them.
+    /// One step over the keys of a space: appends live keys to `keys`, as [`words::each`] reads them, until they are
+    /// `count`, the bound of a step is met or there are no more. The rest of the last home comes with them.
     /// Returns the next cursor, 48 bits wide, 0 at the end; a scan begins with 0.
     ///
     /// Every key that is there from the first to the last step is returned at least once; the order is that of

@@ -33,7 +33,7 @@ impl Shard {
         self.check(key, bytes)?;
         let header = self.chunk_header(key, 0);
         let chunks = bytes.div_ceil(self.chunk_bytes(key) as u64);
-        let cost = bytes + chunks * (header.len() + key.bytes.len() + ORDINAL_BYTES) as u64;
+        let cost = bytes + chunks * (header.bytes() + key.bytes.len() + ORDINAL_BYTES) as u64;
         if header.item_len(key.bytes.len(), list_bytes(chunks as usize)) > self.item_bytes_max() {
             return Err(Refusal::ValueTooLarge);
         }
@@ -56,26 +56,16 @@ impl Shard {
         self.uploads.begin(upload).ok_or_else(|| out_of_memory(&self.stats))
     }
 
-    /// Memory that values under way will take, in whole chunks.
-    pub fn uploads_bytes(&self) -> u64 {
-        self.uploads.bytes()
-    }
-
     /// Memory that another value under way may take.
-    pub fn uploads_room(&self) -> u64 {
+    pub(super) fn uploads_room(&self) -> u64 {
         let segment_bytes = self.segments.segment_bytes() as u64;
         let capacity = self.segments.count_max() as u64 * segment_bytes;
         let pinned = self.segments.pinned() as u64 * segment_bytes;
         // One alone may be longer: no other waits for its end, and a longest value must not depend on how much of the
         // memory clients hold.
         let share = if self.uploads.is_empty() { PINNED_SHARE } else { UPLOADS_SHARE };
-        let cap = self.uploads_max.min(capacity / share);
-        cap.saturating_sub(self.uploads.bytes()).min((capacity / PINNED_SHARE).saturating_sub(pinned))
-    }
-
-    /// Lowers what all values under way together may take; a value that would take more is refused as it begins.
-    pub fn limit_uploads(&mut self, bytes: u64) {
-        self.uploads_max = bytes;
+        let left = (capacity / share).saturating_sub(self.uploads.bytes());
+        left.min((capacity / PINNED_SHARE).saturating_sub(pinned))
     }
 
     /// Adds the next bytes of a value under way.
@@ -123,7 +113,7 @@ impl Shard {
     /// Bytes of data in a chunk of this key at most: eight chunks fill a segment.
     pub(super) fn chunk_bytes(&self, key: Key<'_>) -> usize {
         let header = self.chunk_header(key, 0);
-        self.segments.segment_bytes() / 8 - header.len() - key.bytes.len() - ORDINAL_BYTES
+        self.segments.segment_bytes() / 8 - header.bytes() - key.bytes.len() - ORDINAL_BYTES
     }
 
     fn chunk_header(&self, key: Key<'_>, chain: u64) -> Header {

@@ -81,7 +81,8 @@ impl Shard {
         self.stored(result, write.want_old)
     }
 
-    /// A placeholder stands for no item to who does not know leases, unless they name its token.
+    /// Whether what is there is an item to this writer: a placeholder is none to one that does not know leases, unless it
+    /// names its token.
     fn stands(&self, slot: Slot, write: &Write<'_>) -> bool {
         let sees = write.leases || write.compare.is_some();
         sees || !self.segments.item(slot.location()).is(state::PLACEHOLDER)

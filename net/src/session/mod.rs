@@ -41,7 +41,7 @@ pub struct Part<'a> {
     pub reply: ReplyKind,
     /// Bytes of the request that the answer repeats (meta flags, opaque ids); copied if the part waits.
     pub echo: &'a [u8],
-    /// A native change that must be done once: session identity and number of the change (D9b).
+    /// A native change that must be done once: session identity and number of the change.
     pub once: Option<Once>,
 }
 

@@ -12,7 +12,11 @@ fn leases_go_to_one_reader_and_end_with_a_write() {
     };
     assert_eq!(lease(ask(&mut shard, b"k", Op::Read(meta), NOW)), Lease::Won);
     assert_eq!(lease(ask(&mut shard, b"k", Op::Read(meta), NOW)), Lease::Given);
-    assert_eq!(get(&mut shard, b"k", NOW), None, "a placeholder is a miss to who does not know leases");
+    assert_eq!(
+        get(&mut shard, b"k", NOW),
+        None,
+        "a placeholder is a miss to a reader that does not know leases"
+    );
     set(&mut shard, b"k", b"value");
     assert_eq!(lease(ask(&mut shard, b"k", Op::Read(meta), NOW)), Lease::None);
     let stale = Delete { stale: Some(Expiry::At(NOW + 10_000)), ..Delete::default() };

@@ -1,4 +1,4 @@
-//! A shard's record of numbered changes, so that a repeat is answered and not done again (D9b; [N-ONCE-1] to [N-ONCE-7]).
+//! A shard's record of numbered changes, so that a repeat is answered and not done again ([N-ONCE-1] to [N-ONCE-7]).
 //!
 //! The shard that executes a change records its outcome. Of each session it keeps the W highest numbers: a client
 //! has at most W changes unanswered, so a number below all of those can only come from who breaks the rules. Of
