@@ -1,6 +1,6 @@
 //! memcached text: `get` and `set` of one key.
 
-use super::{Codec, Expect, LineScanner, Tally, length, push_number};
+use super::{Codec, Expect, LineScanner, Tally, length, push_number, unknown};
 
 /// The codec; it has no state.
 #[derive(Clone, Copy, Debug)]
@@ -75,11 +75,6 @@ fn on_line(line: &[u8], found: &mut bool, tally: &mut Tally) -> Result<Expect, S
         _ => return Err(unknown(line)),
     }
     Ok(Expect::Line)
-}
-
-#[cold]
-fn unknown(line: &[u8]) -> String {
-    format!("'{}'", String::from_utf8_lossy(line))
 }
 
 #[cfg(test)]

@@ -181,6 +181,12 @@ fn newline(bytes: &[u8]) -> Option<usize> {
     }
 }
 
+/// An error: a line that the protocol does not have.
+#[cold]
+fn unknown(line: &[u8]) -> String {
+    format!("'{}'", String::from_utf8_lossy(line))
+}
+
 fn trimmed(line: &[u8]) -> &[u8] {
     let line = line.strip_suffix(b"\n").unwrap_or(line);
     line.strip_suffix(b"\r").unwrap_or(line)

@@ -13,21 +13,13 @@ use super::{Codec, Tally};
 #[derive(Clone, Copy, Debug)]
 pub struct Native;
 
-/// The scanner: a header that arrives in pieces, then the rest of its frame.
+/// The scanner: a header, collected piece by piece, then the rest of its frame.
 #[derive(Debug, Default)]
 pub struct Scanner {
     head: [u8; ANSWER_HEADER_BYTES],
     head_len: usize,
-    /// Bytes of the frame under way behind its header, and what its answer is.
-    rest: Option<(u64, Answer)>,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Answer {
-    Hit { value_bytes: u32 },
-    Miss,
-    Done,
-    Refused { status: u8 },
+    /// Bytes of the frame under way behind its header, and that.
+    rest: Option<(u64, AnswerHeader)>,
 }
 
 impl Codec for Native {
@@ -55,62 +47,44 @@ impl Codec for Native {
     #[inline]
     fn scan(&self, scanner: &mut Scanner, mut bytes: &[u8], tally: &mut Tally) -> Result<(), String> {
         loop {
-            if let Some((left, answer)) = &mut scanner.rest {
+            if let Some((left, header)) = &mut scanner.rest {
                 let taken = (bytes.len() as u64).min(*left);
                 *left -= taken;
                 bytes = &bytes[taken as usize..];
                 if *left > 0 {
                     return Ok(());
                 }
-                count(*answer, tally);
+                count(header, tally);
                 scanner.rest = None;
             }
-            let header = if scanner.head_len == 0 && bytes.len() >= ANSWER_HEADER_BYTES {
-                let (head, rest) = bytes.split_at(ANSWER_HEADER_BYTES);
-                bytes = rest;
-                AnswerHeader::parse(head)
-            } else {
-                let taken = bytes.len().min(ANSWER_HEADER_BYTES - scanner.head_len);
-                let (piece, rest) = bytes.split_at(taken);
-                scanner.head[scanner.head_len..scanner.head_len + taken].copy_from_slice(piece);
-                scanner.head_len += taken;
-                bytes = rest;
-                if scanner.head_len < ANSWER_HEADER_BYTES {
-                    return Ok(());
-                }
-                scanner.head_len = 0;
-                AnswerHeader::parse(&scanner.head)
-            };
-            let header = header.map_err(|error| error.to_string())?;
-            let rest_bytes = header.frame_bytes() - ANSWER_HEADER_BYTES as u64;
-            scanner.rest = Some((rest_bytes, answer(&header)));
+            let missing = &mut scanner.head[scanner.head_len..];
+            let (piece, rest) = bytes.split_at(bytes.len().min(missing.len()));
+            missing[..piece.len()].copy_from_slice(piece);
+            scanner.head_len += piece.len();
+            bytes = rest;
+            if scanner.head_len < ANSWER_HEADER_BYTES {
+                return Ok(());
+            }
+            scanner.head_len = 0;
+            let header = AnswerHeader::parse(&scanner.head).map_err(|error| error.to_string())?;
+            scanner.rest = Some((header.frame_bytes() - ANSWER_HEADER_BYTES as u64, header));
         }
     }
 }
 
 #[inline]
-fn answer(header: &AnswerHeader) -> Answer {
+fn count(header: &AnswerHeader, tally: &mut Tally) {
     const GET: u8 = Op::Get as u8;
     match (header.status(), header.op) {
-        (Status::Ok, GET) => Answer::Hit { value_bytes: header.value_bytes },
-        (Status::Miss, GET) => Answer::Miss,
-        (status, _) if status.is_refusal() => Answer::Refused { status: header.status },
-        _ => Answer::Done,
-    }
-}
-
-#[inline]
-fn count(answer: Answer, tally: &mut Tally) {
-    match answer {
-        Answer::Hit { value_bytes } => {
+        (Status::Ok, GET) => {
             tally.hits += 1;
-            tally.value_bytes += u64::from(value_bytes);
+            tally.value_bytes += u64::from(header.value_bytes);
         }
-        Answer::Miss => tally.misses += 1,
-        Answer::Done => tally.done += 1,
-        Answer::Refused { status } => {
-            tally.refuse(format!("{:?} ({status:#04x})", Status::from_wire(status)).as_bytes());
+        (Status::Miss, GET) => tally.misses += 1,
+        (status, _) if status.is_refusal() => {
+            tally.refuse(format!("{status:?} ({:#04x})", header.status).as_bytes());
         }
+        _ => tally.done += 1,
     }
 }
 

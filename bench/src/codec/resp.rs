@@ -1,6 +1,6 @@
 //! RESP: GET and SET as Redis clients send them. Takes RESP2 and RESP3 nulls.
 
-use super::{Codec, Expect, LineScanner, Tally, length, push_number};
+use super::{Codec, Expect, LineScanner, Tally, length, push_number, unknown};
 
 /// The codec; it has no state.
 #[derive(Clone, Copy, Debug)]
@@ -58,11 +58,6 @@ fn on_line(line: &[u8], tally: &mut Tally) -> Result<Expect, String> {
         _ => return Err(unknown(line)),
     }
     Ok(Expect::Line)
-}
-
-#[cold]
-fn unknown(line: &[u8]) -> String {
-    format!("'{}'", String::from_utf8_lossy(line))
 }
 
 #[inline]

@@ -3,6 +3,7 @@
 use std::{
     net::SocketAddr,
     ops::Range,
+    process::Command,
     time::{Duration, Instant},
 };
 
@@ -18,7 +19,7 @@ use crate::{
     generator::{Plan, address::Address, drive, measure::Outcome},
     load::{Protocol, sweep, with_codec},
     process::{
-        child::{Launch, ServerProcess, this_program},
+        child::{ServerProcess, this_program},
         probe::Probe,
     },
     workload::{Mixed, Source, args::Workload, mix::Operation, objects::Objects},
@@ -73,15 +74,16 @@ impl Contender {
     pub(crate) fn by_ready_line(
         name: &str,
         version: String,
-        launch: &Launch,
+        command: Command,
+        cpus: &[usize],
         protocols: Vec<Protocol>,
     ) -> Result<Self, BenchError> {
-        let (process, line) = launch.until_line()?;
+        let (process, line) = ServerProcess::with_line(command, cpus)?;
         let (ready, address) = ReadyLine::parse(&line)?;
         Ok(Self {
             name: name.into(),
             version,
-            command: launch.text(),
+            command: process.command().into(),
             protocols,
             address,
             shard_addresses: ready.shard_listen.iter().filter_map(|text| text.parse().ok()).collect(),
@@ -95,16 +97,17 @@ impl Contender {
     pub(crate) fn by_port(
         name: &str,
         version: String,
-        launch: &Launch,
+        command: Command,
+        cpu: usize,
         port: u16,
         protocol: Protocol,
     ) -> Result<Self, BenchError> {
         let address = SocketAddr::from(([127, 0, 0, 1], port));
-        let process = launch.until_listening(address)?;
+        let process = ServerProcess::listening(command, &[cpu], address)?;
         Ok(Self {
             name: name.into(),
             version,
-            command: launch.text(),
+            command: process.command().into(),
             protocols: vec![protocol],
             address: Address::Tcp(address),
             shard_addresses: Vec::new(),
@@ -119,8 +122,9 @@ impl Contender {
         let program = this_program()?;
         let start = |engine: Engine| {
             let kind = engine.name().trim_start_matches("echo-");
-            let launch = Launch::new(&program).args(["bench", "echo", "--engine", kind]).cpus(&[cpu]);
-            Self::by_ready_line(engine.name(), env!("CARGO_PKG_VERSION").into(), &launch, Vec::new())
+            let mut command = Command::new(&program);
+            command.args(["bench", "echo", "--engine", kind]);
+            Self::by_ready_line(engine.name(), env!("CARGO_PKG_VERSION").into(), command, &[cpu], Vec::new())
         };
         Engine::ALL.into_iter().map(start).collect()
     }

@@ -1,6 +1,6 @@
 //! How Torc and its peers are started: each on one core, in memory only, on a port of 127.0.0.1.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, process::Command};
 
 use clap::Args;
 
@@ -8,7 +8,7 @@ use super::contender::Contender;
 use crate::{
     error::BenchError,
     load::Protocol,
-    process::child::{Launch, first_line, free_port, installed, this_program},
+    process::child::{first_line, free_port, installed, this_program},
 };
 
 /// Starts Torc, redis-server and memcached, those of the two that are installed.
@@ -25,13 +25,13 @@ fn redis(cpu: usize, memory_mib: u64) -> Result<Option<Contender>, BenchError> {
     };
     let port = free_port()?;
     let version = first_line(&program, &["--version"]).unwrap_or_default();
-    let launch = Launch::new(program)
+    let mut command = Command::new(program);
+    command
         .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
         .args(["--save", "", "--appendonly", "no", "--io-threads", "1"])
         .args(["--maxmemory", &format!("{memory_mib}mb")])
-        .args(["--maxmemory-policy", "allkeys-lru", "--loglevel", "warning"])
-        .cpus(&[cpu]);
-    Contender::by_port("redis", version, &launch, port, Protocol::Resp).map(Some)
+        .args(["--maxmemory-policy", "allkeys-lru", "--loglevel", "warning"]);
+    Contender::by_port("redis", version, command, cpu, port, Protocol::Resp).map(Some)
 }
 
 fn memcached(cpu: usize, memory_mib: u64) -> Result<Option<Contender>, BenchError> {
@@ -40,15 +40,20 @@ fn memcached(cpu: usize, memory_mib: u64) -> Result<Option<Contender>, BenchErro
     };
     let port = free_port()?;
     let version = first_line(&program, &["--version"]).unwrap_or_default();
-    let mut launch = Launch::new(program)
-        .args(["-l", "127.0.0.1", "-p", &port.to_string(), "-U", "0"])
-        .args(["-t", "1", "-m", &memory_mib.to_string(), "-c", "2048"])
-        .cpus(&[cpu]);
+    let mut command = Command::new(program);
+    command.args(["-l", "127.0.0.1", "-p", &port.to_string(), "-U", "0"]).args([
+        "-t",
+        "1",
+        "-m",
+        &memory_mib.to_string(),
+        "-c",
+        "2048",
+    ]);
     // memcached refuses to run as root unless told to; to stay root keeps /proc/PID readable.
     if rustix::process::geteuid().is_root() {
-        launch = launch.args(["-u", "root"]);
+        command.args(["-u", "root"]);
     }
-    Contender::by_port("memcached", version, &launch, port, Protocol::Memcache).map(Some)
+    Contender::by_port("memcached", version, command, cpu, port, Protocol::Memcache).map(Some)
 }
 
 /// Flags that say which Torc is measured.
@@ -70,12 +75,12 @@ impl TorcArgs {
         let cpu_list = cpus.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
         // Several shards get ports of their own, for clients that know the slots.
         let shard_ports = if cpus.len() > 1 { "0" } else { "off" };
-        let launch = Launch::new(program)
+        let mut command = Command::new(program);
+        command
             .args(["serve", "--listen", "127.0.0.1:0", "--shards", &cpus.len().to_string()])
             .args(["--shard-port-base", shard_ports, "--cpus", &cpu_list])
             .args(["--memory", &format!("{}k", memory_bytes.div_ceil(1 << 10)), "--admin", "127.0.0.1:0"])
-            .args(&self.torc_arg)
-            .cpus(cpus);
-        Contender::by_ready_line("torc", version, &launch, Protocol::ALL.to_vec())
+            .args(&self.torc_arg);
+        Contender::by_ready_line("torc", version, command, cpus, Protocol::ALL.to_vec())
     }
 }

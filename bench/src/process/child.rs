@@ -1,7 +1,7 @@
 //! Server processes that a comparison starts: pinned, bound to this machine, ended with it.
 
 use std::{
-    ffi::{OsStr, OsString},
+    ffi::OsStr,
     io::{BufRead, BufReader, Read},
     net::{SocketAddr, TcpListener, TcpStream},
     os::unix::process::CommandExt,
@@ -27,7 +27,7 @@ const START_SECONDS: u64 = 30;
 #[derive(Debug)]
 pub(crate) struct ServerProcess {
     child: Child,
-    name: String,
+    command: String,
     /// The end of what it wrote to stderr.
     words: Arc<Mutex<Vec<u8>>>,
 }
@@ -35,85 +35,15 @@ pub(crate) struct ServerProcess {
 /// How much of a server's stderr is kept, bytes.
 const WORDS_BYTES_MAX: usize = 4096;
 
-/// Reads to the end, so that a server that writes much never blocks, and keeps the last part.
-fn keep_last_words(mut stderr: impl Read, words: &Mutex<Vec<u8>>) {
-    let mut piece = [0; WORDS_BYTES_MAX];
-    while let Ok(bytes @ 1..) = stderr.read(&mut piece) {
-        let mut words = words.lock().unwrap_or_else(PoisonError::into_inner);
-        words.extend_from_slice(&piece[..bytes]);
-        let surplus = words.len().saturating_sub(WORDS_BYTES_MAX);
-        words.drain(..surplus);
-    }
-}
-
-/// How to start one.
-pub(crate) struct Launch {
-    program: OsString,
-    args: Vec<OsString>,
-    cpus: Vec<usize>,
-}
-
-impl Launch {
-    pub(crate) fn new(program: impl Into<OsString>) -> Self {
-        Self { program: program.into(), args: Vec::new(), cpus: Vec::new() }
-    }
-
-    #[must_use]
-    pub(crate) fn args(mut self, args: impl IntoIterator<Item = impl Into<OsString>>) -> Self {
-        self.args.extend(args.into_iter().map(Into::into));
-        self
-    }
-
-    /// Lets the process run on these cores only; without any, on those of this thread.
-    #[must_use]
-    pub(crate) fn cpus(mut self, cpus: &[usize]) -> Self {
-        self.cpus = cpus.to_vec();
-        self
-    }
-
-    /// The command as a shell would take it.
-    pub(crate) fn text(&self) -> String {
-        let words = std::iter::once(&self.program).chain(&self.args);
-        let words = words.map(|word| match word.to_string_lossy() {
-            plain if !plain.is_empty() && !plain.contains(char::is_whitespace) => plain.into(),
-            odd => format!("'{odd}'"),
-        });
-        words.collect::<Vec<String>>().join(" ")
-    }
-
-    fn command(&self, stdout: Stdio) -> Result<Command, BenchError> {
-        let mut command = Command::new(&self.program);
-        command.args(&self.args).stdin(Stdio::null()).stdout(stdout).stderr(Stdio::piped());
-        let cores = match &self.cpus[..] {
-            [] => None,
-            cpus => Some(core_set(cpus)?),
-        };
-        let prepare = move || {
-            // The kernel ends the child when its parent's thread ends.
-            set_parent_process_death_signal(Some(Signal::KILL))?;
-            Ok(cores.map_or(Ok(()), |cores| sched_setaffinity(None, &cores))?)
-        };
-        // SAFETY: between fork and exec `prepare` makes two system calls and touches only its own
-        // copy of `cores`: no lock, no allocation.
-        unsafe { command.pre_exec(prepare) };
-        Ok(command)
-    }
-
-    fn spawn(&self, stdout: Stdio) -> Result<ServerProcess, BenchError> {
-        let child = self.command(stdout)?.spawn();
-        let mut child = child.map_err(BenchError::io(format!("starting {}", self.text())))?;
-        let words = Arc::new(Mutex::new(Vec::new()));
-        if let Some(stderr) = child.stderr.take() {
-            let words = Arc::clone(&words);
-            thread::spawn(move || keep_last_words(stderr, &words));
-        }
-        let name = self.program.to_string_lossy().into_owned();
-        Ok(ServerProcess { child, name, words })
-    }
-
-    /// Starts a server and waits until it accepts on `address`.
-    pub(crate) fn until_listening(&self, address: SocketAddr) -> Result<ServerProcess, BenchError> {
-        let mut server = self.spawn(Stdio::null())?;
+impl ServerProcess {
+    /// Starts a server on these cores and waits until it accepts on `address`.
+    pub(crate) fn listening(
+        mut command: Command,
+        cpus: &[usize],
+        address: SocketAddr,
+    ) -> Result<Self, BenchError> {
+        command.stdout(Stdio::null());
+        let mut server = Self::spawn(command, cpus)?;
         let patience = Instant::now() + Duration::from_secs(START_SECONDS);
         while TcpStream::connect(address).is_err() {
             server.refuse_ended()?;
@@ -125,9 +55,10 @@ impl Launch {
         Ok(server)
     }
 
-    /// Starts a server and returns it with the first line it prints.
-    pub(crate) fn until_line(&self) -> Result<(ServerProcess, String), BenchError> {
-        let mut server = self.spawn(Stdio::piped())?;
+    /// Starts a server on these cores and returns it with the first line it prints.
+    pub(crate) fn with_line(mut command: Command, cpus: &[usize]) -> Result<(Self, String), BenchError> {
+        command.stdout(Stdio::piped());
+        let mut server = Self::spawn(command, cpus)?;
         let (sender, receiver) = mpsc::channel();
         let stdout = server.child.stdout.take();
         // The thread goes on reading, so that a server that prints more never blocks on a full pipe.
@@ -146,41 +77,84 @@ impl Launch {
             }
         }
     }
-}
 
-impl ServerProcess {
+    fn spawn(mut command: Command, cpus: &[usize]) -> Result<Self, BenchError> {
+        let cores = core_set(cpus)?;
+        let prepare = move || {
+            // The kernel ends the child when its parent's thread ends.
+            set_parent_process_death_signal(Some(Signal::KILL))?;
+            Ok(sched_setaffinity(None, &cores)?)
+        };
+        // SAFETY: between fork and exec `prepare` makes two system calls and touches only its own
+        // copy of `cores`: no lock, no allocation.
+        unsafe { command.pre_exec(prepare) };
+        let text = text(&command);
+        let child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn();
+        let mut child = child.map_err(BenchError::io(format!("starting {text}")))?;
+        let words = Arc::new(Mutex::new(Vec::new()));
+        if let Some(stderr) = child.stderr.take() {
+            let words = Arc::clone(&words);
+            thread::spawn(move || keep_last_words(stderr, &words));
+        }
+        Ok(Self { child, command: text, words })
+    }
+
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
+    /// The command as a shell would take it.
+    pub(crate) fn command(&self) -> &str {
+        &self.command
+    }
+
     fn refuse_ended(&mut self) -> Result<(), BenchError> {
         match self.child.try_wait() {
-            Ok(Some(status)) => {
-                Err(BenchError::Invalid(format!("{} ended while starting: {status}", self.name)))
-            }
+            Ok(Some(status)) => Err(self.silent(&format!("ended while starting: {status}"))),
             _ => Ok(()),
         }
     }
 
-    fn last_words(&self) -> String {
-        let words = self.words.lock().unwrap_or_else(PoisonError::into_inner);
-        String::from_utf8_lossy(&words).trim_end().to_owned()
-    }
-
     fn silent(&self, what: &str) -> BenchError {
-        BenchError::Invalid(format!("{} {what} after {START_SECONDS} s", self.name))
+        let words = self.words.lock().unwrap_or_else(PoisonError::into_inner);
+        BenchError::Invalid(format!(
+            "{} {what}\n{}",
+            self.command,
+            String::from_utf8_lossy(&words).trim_end()
+        ))
     }
 }
 
 impl Drop for ServerProcess {
     fn drop(&mut self) {
         if let Ok(Some(status)) = self.child.try_wait() {
-            eprintln!("{} ended by itself: {status}\n{}", self.name, self.last_words());
+            eprintln!("{}", self.silent(&format!("ended by itself: {status}")));
         }
         // Failing means that it has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Reads to the end, so that a server that writes much never blocks, and keeps the last part.
+fn keep_last_words(mut stderr: impl Read, words: &Mutex<Vec<u8>>) {
+    let mut piece = [0; WORDS_BYTES_MAX];
+    while let Ok(bytes @ 1..) = stderr.read(&mut piece) {
+        let mut words = words.lock().unwrap_or_else(PoisonError::into_inner);
+        words.extend_from_slice(&piece[..bytes]);
+        let surplus = words.len().saturating_sub(WORDS_BYTES_MAX);
+        words.drain(..surplus);
+    }
+}
+
+/// A command as a shell would take it.
+fn text(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let words = words.map(|word| match word.to_string_lossy() {
+        plain if !plain.is_empty() && !plain.contains(char::is_whitespace) => plain.into(),
+        odd => format!("'{odd}'"),
+    });
+    words.collect::<Vec<String>>().join(" ")
 }
 
 /// A port of 127.0.0.1 that is free now; for servers that cannot choose and tell one themselves.
@@ -212,10 +186,17 @@ pub(crate) fn first_line(program: impl AsRef<OsStr>, args: &[&str]) -> Option<St
 mod tests {
     use super::*;
 
+    fn command(program: &str, args: &[&str]) -> Command {
+        let mut command = Command::new(program);
+        command.args(args);
+        command
+    }
+
     #[test]
     fn a_child_tells_its_line_and_ends_with_its_handle() {
-        let launch = Launch::new("sh").args(["-c", "echo ready; exec sleep 60"]);
-        let (server, line) = launch.until_line().unwrap();
+        let cpus = super::super::affinity::allowed().unwrap();
+        let shell = command("sh", &["-c", "echo ready; exec sleep 60"]);
+        let (server, line) = ServerProcess::with_line(shell, &cpus).unwrap();
         assert_eq!(line, "ready\n");
         let folder = format!("/proc/{}", server.pid());
         assert!(std::path::Path::new(&folder).exists());
@@ -225,16 +206,14 @@ mod tests {
 
     #[test]
     fn a_child_that_ends_at_once_is_named() {
-        let launch = Launch::new("false");
-        let port = free_port().unwrap();
-        let address = SocketAddr::from(([127, 0, 0, 1], port));
-        let error = launch.until_listening(address).unwrap_err().to_string();
+        let cpus = super::super::affinity::allowed().unwrap();
+        let address = SocketAddr::from(([127, 0, 0, 1], free_port().unwrap()));
+        let error = ServerProcess::listening(command("false", &[]), &cpus, address).unwrap_err().to_string();
         assert!(error.contains("false ended while starting"), "{error}");
     }
 
     #[test]
     fn commands_are_shown_as_typed() {
-        let launch = Launch::new("redis-server").args(["--save", ""]);
-        assert_eq!(launch.text(), "redis-server --save ''");
+        assert_eq!(text(&command("redis-server", &["--save", ""])), "redis-server --save ''");
     }
 }

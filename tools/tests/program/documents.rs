@@ -33,6 +33,17 @@ fn links_between_documents_and_files_lead_somewhere() {
 }
 
 #[test]
+fn every_kept_run_is_linked_by_a_page() {
+    let pages: String = documents().iter().map(|page| read(page)).collect();
+    let results = std::fs::read_dir(root().join("bench/results")).expect("bench/results/");
+    let runs = results.map(|entry| entry.expect("an entry").path()).filter(|path| path.is_dir());
+    for run in runs {
+        let name = run.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        assert!(pages.contains(&format!("bench/results/{name}/")), "no page links {name}");
+    }
+}
+
+#[test]
 fn every_setting_and_its_default_is_documented() {
     let operating = read(&root().join("docs/operating.md"));
     let output = crate::harness::finish(crate::harness::torc().args(["serve", "--help"]));
