@@ -111,7 +111,7 @@ impl<'s> Bytes<'s> {
         copy
     }
 
-    /// Calls `f` with a copy of them, which lies on the stack unless they are longer than [`STACK_BYTES`].
+    /// Calls `f` with a copy of them, which lies on the stack unless they are longer than 256.
     #[inline]
     pub fn with_copy<T>(self, f: impl FnOnce(&[u8]) -> T) -> T {
         if self.len > STACK_BYTES {

@@ -13,7 +13,7 @@
 //! holds the item. State, presence and lengths are one aligned word, the only one that changes in place once an item
 //! can be found (therefore outside any checksum); every other change writes a new item.
 //!
-//! The value of a *chain head* is a list (see [`crate::chain`]); a *chunk* holds a slice of such a value
+//! The value of a *chain head* is a list (see `chain.rs`); a *chunk* holds a slice of such a value
 //! behind the same key. The checksum is written by the tier, never in DRAM.
 
 use crate::bytes::Bytes;

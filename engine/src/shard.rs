@@ -12,113 +12,64 @@
 //! | file | holds |
 //! |---|---|
 //! | `shard/read.rs` | lookups, leases |
-//! | `shard/write.rs` | storing: conditions, room, index |
-//! | `shard/change.rs` | delete, arithmetic, expiry, ranges |
+//! | `shard/write.rs`, `shard/place.rs` | storing: conditions; room and index |
+//! | `shard/change.rs`, `shard/numbers.rs` | delete, arithmetic, expiry, ranges |
 //! | `shard/upload.rs`, `shard/uploads.rs` | long values, received in slices |
-//! | `shard/edit.rs`, `shard/plan.rs` | a part of a long value changes |
+//! | `shard/edit.rs`, `shard/plan.rs`, `shard/overlay.rs` | a part of a value changes |
 //! | `shard/reclaim.rs` | eviction, compaction, expiry, flush: making segments free |
 //! | `shard/settle.rs` | what becomes of the items that are met there |
 //! | `shard/elsewhere.rs` | items that are not in DRAM |
 //! | `shard/scan.rs` | walking the keys |
+//! | `shard/accounts.rs`, `shard/sizes.rs` | what is counted; how much is index, and how much segments |
 //! | `shard/audit.rs` | a full recount, for tests |
 
+mod accounts;
 mod audit;
 mod change;
+mod config;
 mod edit;
 mod elsewhere;
+mod numbers;
+mod overlay;
+mod place;
 mod plan;
 mod read;
 mod reclaim;
 mod scan;
 mod settle;
+mod sizes;
 #[cfg(test)]
 mod tests;
 mod upload;
 mod uploads;
 mod write;
 
-use crate::chain::{ChainList, ORDINAL_BYTES};
+pub use config::{SEGMENT_BYTES, SEGMENTS_MIN, ShardConfig, StoreError};
+
+use crate::chain::ChainList;
 use crate::changes::{Cause, Change, Listener};
 use crate::command::{Command, Found, Meta, Millis, Op, Outcome, Refusal, Value};
-use crate::eviction::{Algorithm, Eviction};
+use crate::eviction::Eviction;
 use crate::expiry::Calendar;
 use crate::index::{Index, Place, Slot};
-use crate::item::{ItemRef, present, state};
+use crate::item::{ItemRef, present};
 use crate::segments::{Chain, Lent, Rest, Segments};
 use crate::stats::ShardStats;
-use crate::version::{self, HybridClock};
+use crate::version::HybridClock;
+use accounts::Weight;
 use rapidhash::v3::{RapidSecrets, rapidhash_v3_inline};
 use reclaim::Reclaim;
 use std::sync::Arc;
 use uploads::Uploads;
 
-/// What a shard is made from.
-#[derive(Debug, Clone)]
-pub struct ShardConfig {
-    /// Number of this shard.
-    pub shard: u16,
-    /// For segments, index, bookkeeping and what is set aside together, bytes.
-    pub memory_bytes: u64,
-    /// Set aside at the start for what lies beside the store, bytes: see [`Shard::set_aside`].
-    pub aside_bytes: u64,
-    /// Kept free of items, so that it can be set aside at any moment, bytes.
-    pub ahead_bytes: u64,
-    /// A power of two, 64 KiB to 16 MiB.
-    pub segment_bytes: usize,
-    /// Longest value, bytes.
-    pub value_bytes_max: u64,
-    pub eviction: Algorithm,
-    /// Seeds the hash; another one every start keeps outsiders from choosing keys that collide. One for all shards of a
-    /// server: a request that goes on to another shard takes its hash along.
-    pub seed: u64,
-    /// The time of the start.
-    pub now: Millis,
-}
-
-impl ShardConfig {
-    /// The settings of a server without flags, for `memory_bytes`.
-    pub fn new(memory_bytes: u64) -> ShardConfig {
-        ShardConfig {
-            shard: 0,
-            memory_bytes,
-            aside_bytes: 0,
-            ahead_bytes: 0,
-            segment_bytes: SEGMENT_BYTES,
-            value_bytes_max: 64 << 20,
-            eviction: Algorithm::default(),
-            seed: 0,
-            now: 0,
-        }
-    }
-}
-
 /// Share of the segments that may be pinned before lending stops: as many may be filled by uploads.
 const PINS_SHARE: usize = 4;
 /// Share of the segments at which nothing more is lent: three in eight. Uploads begin up to a half.
 const PINS_MAX_SHARE: (usize, usize) = (3, 8);
-/// Default size of a segment.
-pub const SEGMENT_BYTES: usize = 1 << 20;
-/// A shard needs this many segments to evict sensibly.
-pub const SEGMENTS_MIN: usize = 8;
 /// The golden ratio's 64 bits: odd, and without a pattern.
 const SPACE_FACTOR: u64 = 0x9E37_79B9_7F4A_7C15;
 /// The index begins at this share of the memory, and grows as items come.
 const INDEX_SHARE: u64 = 512;
-
-/// Why a shard could not be made.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    #[error(
-        "memory of {given} bytes a shard is too small: {needed} bytes are needed for {SEGMENTS_MIN} segments of {segment_bytes}"
-    )]
-    TooSmall { given: u64, needed: u64, segment_bytes: usize },
-    #[error("memory of {given} bytes a shard is too large: a shard can address {max}; use more shards")]
-    TooLarge { given: u64, max: u64 },
-    #[error("segment size {0} is not a power of two between 64 KiB and 16 MiB")]
-    SegmentSize(usize),
-    #[error("cannot reserve address space: {0}")]
-    Reserve(#[from] std::io::Error),
-}
 
 /// One shard.
 #[derive(Debug)]
@@ -385,75 +336,6 @@ impl Shard {
     fn meta(&self, at: u64) -> Meta {
         self.found(at).meta
     }
-
-    /// Marks an item dead, with the chunks of its chain, and takes it out of all accounts. It must have left
-    /// the index.
-    #[inline]
-    fn kill(&mut self, at: u64) {
-        let item = self.segments.item(at);
-        if item.present() & present::CHAIN_HEAD != 0 {
-            self.kill_chunks(at, 0..ChainList::new(item.value()).len());
-        }
-        self.kill_one(at);
-    }
-
-    /// As [`Shard::kill`], but the chunks live on under another head.
-    fn kill_one(&mut self, at: u64) {
-        let item = self.segments.item(at);
-        let (weight, dead) = (Weight::of(&item), item.state() | state::DEAD);
-        self.segments.set_state(at, dead);
-        self.segments.discount(at, weight.len, weight.expiry);
-        self.reclaim.lost(&mut self.segments, at);
-        if weight.version <= self.flushed {
-            return;
-        }
-        self.stats.bytes_payload.subtract(weight.payload);
-        self.stats.bytes_live.subtract(weight.len as u64);
-        self.stats.items.subtract(weight.items);
-        if let Some(expiry) = weight.expiry {
-            self.calendar.remove(weight.len + weight.chunks, weight.written_at(), expiry);
-        }
-    }
-
-    /// Counts a new item, which [`Segments::append`] has counted in its segment. A chunk whose upload began
-    /// before a flush counts from when it gets its head.
-    #[inline]
-    fn enter(&mut self, weight: &Weight) {
-        if weight.version <= self.flushed {
-            return;
-        }
-        self.stats.bytes_payload.add(weight.payload);
-        self.stats.bytes_live.add(weight.len as u64);
-        self.stats.items.add(weight.items);
-        if let Some(expiry) = weight.expiry {
-            self.calendar.add(weight.len + weight.chunks, weight.written_at(), expiry);
-        }
-    }
-
-    /// Memory beside segments and index.
-    fn bookkeeping_bytes(&self) -> usize {
-        self.segments.table_bytes()
-            + self.calendar.bytes()
-            + self.eviction.bytes()
-            + self.uploads.table_bytes()
-    }
-
-    /// Brings the gauges up to date that are not counted as they change.
-    fn publish(&self) {
-        let segment_bytes = self.segments.segment_bytes() as u64;
-        let stats = &self.stats;
-        stats.bytes_segments.set(self.segments.in_use() as u64 * segment_bytes);
-        stats.bytes_segments_max.set(self.segments.count_max() as u64 * segment_bytes);
-        stats.segments_free.set(self.segments.available() as u64);
-        stats.segments_resting.set(self.segments.resting() as u64);
-        stats.bytes_free.set(self.bytes_free());
-        stats.segments_pinned.set(self.segments.pinned() as u64);
-        stats.bytes_index.set(self.index.bytes() as u64);
-        stats.index_buckets.set(self.index.buckets() as u64);
-        stats.bytes_bookkeeping.set(self.bookkeeping_bytes() as u64);
-        stats.bytes_expired.set(self.calendar.expired());
-        stats.bytes_uploads.set(self.uploads.bytes());
-    }
 }
 
 /// A key with what a shard knows of it.
@@ -492,41 +374,6 @@ fn value_in<'s>(segments: &'s Segments, item: &ItemRef<'s>) -> Value<'s> {
         return Value::Chained(Chain::new(segments, ChainList::new(item.value())));
     }
     Value::Inline(item.value())
-}
-
-/// What the accounts know of an item.
-#[derive(Debug, Clone, Copy)]
-struct Weight {
-    version: u64,
-    expiry: Option<Millis>,
-    /// Bytes of the item, padding included.
-    len: usize,
-    /// Bytes that its client gave. A chunk's key is its head's.
-    payload: u64,
-    /// Bytes that expire with it but lie outside it: the data of a head's chunks.
-    chunks: usize,
-    /// A chunk is no item of its own.
-    items: u64,
-}
-
-impl Weight {
-    #[inline]
-    fn of(item: &ItemRef<'_>) -> Weight {
-        let (key, value, kind) = (item.key_len(), item.value_len(), item.present());
-        let (payload, chunks, items) = if kind & (present::CHAIN_HEAD | present::CHUNK) == 0 {
-            (key + value, 0, 1)
-        } else if kind & present::CHUNK != 0 {
-            (value - ORDINAL_BYTES, 0, 0)
-        } else {
-            (key, ChainList::new(item.value()).stored_bytes() as usize, 1)
-        };
-        let (version, expiry, len) = (item.version(), item.expiry(), item.item_len());
-        Weight { version, expiry, len, payload: payload as u64, chunks, items }
-    }
-
-    fn written_at(&self) -> Millis {
-        version::millis(self.version)
-    }
 }
 
 /// Why room could not be found, as a command's answer.

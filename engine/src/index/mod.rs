@@ -25,12 +25,14 @@
 //! Goals: 8 bytes an item at a load of 0.64 to 0.8, one line a lookup, no stall. Non-goals: comparing keys (a
 //! closure of the caller does), shrinking.
 
+mod growth;
+mod scan;
 mod slot;
 mod table;
 
+pub use growth::GROW_STEPS_PER_INSERT;
 pub use slot::{Elsewhere, Entry, FREQUENCY_MAX, LOCATION_BYTES_MAX, PLACES, Slot};
 
-use std::ops::ControlFlow;
 use table::{BUCKET_BYTES, Bucket, Table};
 
 /// Buckets after the home where an item may be. At 64, loading a million items dropped one or two of them under one
@@ -38,12 +40,6 @@ use table::{BUCKET_BYTES, Bucket, Table};
 pub const PROBE_BUCKETS: usize = 160;
 /// Slots of a bucket.
 pub const SLOTS_PER_BUCKET: usize = 7;
-/// Share of slots in use at which the table grows, in percent.
-const LOAD_PERCENT_MAX: u64 = 80;
-/// Homes to move for each item that is added while the table grows, so that the part that has not moved yet
-/// ends below a load of 0.84 (at 0.92 the longest overflow of a large table passes 100 buckets).
-pub const GROW_STEPS_PER_INSERT: usize = 4;
-
 /// Where a slot is. Only valid until the index changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place {
@@ -79,12 +75,6 @@ pub struct Index {
 #[inline]
 fn scale(hash: u64, homes: u64) -> u64 {
     ((u128::from(hash) * u128::from(homes)) >> 64) as u64
-}
-
-/// The smallest hash whose home is `home` of `homes`; `None` if that is beyond all hashes.
-fn first_hash(home: u64, homes: u64) -> Option<u64> {
-    let scaled = (u128::from(home) << 64).div_ceil(u128::from(homes));
-    u64::try_from(scaled).ok()
 }
 
 /// The hash of an entry's key.
@@ -291,140 +281,6 @@ impl Index {
         let near = home..=home + PROBE_BUCKETS;
         let entries = near.flat_map(|number| self.table.bucket(number).entries().map(|(_, entry)| entry));
         entries.min_by_key(|entry| entry.frequency())
-    }
-
-    pub fn is_growing(&self) -> bool {
-        self.growing.is_some()
-    }
-
-    /// The size that the table should grow to, bytes, once it is too full.
-    pub fn growth_wanted(&self) -> Option<usize> {
-        let slots = self.homes * SLOTS_PER_BUCKET as u64;
-        if self.growing.is_some() || self.slots_taken() * 100 < slots * LOAD_PERCENT_MAX {
-            return None;
-        }
-        let buckets = self.grown_homes() as usize + PROBE_BUCKETS;
-        (buckets <= self.table.buckets_max()).then_some(buckets * BUCKET_BYTES)
-    }
-
-    /// A bucket of seven slots has room for three pairs.
-    fn slots_taken(&self) -> u64 {
-        self.items + self.elsewhere * SLOTS_PER_BUCKET as u64 / (SLOTS_PER_BUCKET / 2) as u64
-    }
-
-    fn grown_homes(&self) -> u64 {
-        self.homes + (self.homes / 4).max(1)
-    }
-
-    /// Begins to grow; the memory must have been found.
-    pub fn grow(&mut self) {
-        assert!(self.growing.is_none(), "one growth at a time");
-        let homes = self.grown_homes();
-        self.table.extend_to(homes as usize + PROBE_BUCKETS);
-        self.growing = Some(Growing { homes: self.homes, boundary: self.homes });
-        self.homes = homes;
-    }
-
-    /// Starts to fetch what the next step will read; the caller prefetches the items of these slots.
-    pub fn next_step(&self) -> impl Iterator<Item = Slot> + '_ {
-        let home = self.growing.and_then(|growing| growing.boundary.checked_sub(1));
-        home.into_iter()
-            .flat_map(|home| self.table.bucket(home as usize).slots())
-            .filter(|slot| slot.is_item())
-    }
-
-    /// Moves one home. `hash_of` gives the hash of the item in a slot; `dropped` gets the entries that found no
-    /// place any more. Does nothing if no growth is under way.
-    pub fn grow_step(&mut self, mut hash_of: impl FnMut(Slot) -> u64, mut dropped: impl FnMut(Entry)) {
-        let Some(growing) = self.growing else { return };
-        let home = growing.boundary - 1;
-        let first = home as usize;
-        let last = first + self.table.bucket(first).head().reach();
-        self.table.open(first);
-        let mut moving = std::mem::take(&mut self.moving);
-        for bucket in first..=last {
-            for number in 0..SLOTS_PER_BUCKET {
-                let Some(entry) = self.table.bucket(bucket).entry(number) else { continue };
-                let hash = hash_in(entry, &mut hash_of);
-                if scale(hash, growing.homes) == home {
-                    self.take(Place { bucket: bucket as u32, slot: number as u8 }, hash, entry);
-                    moving.push((hash, entry));
-                }
-            }
-        }
-        self.growing = (home > 0).then_some(Growing { boundary: home, ..growing });
-        for (hash, entry) in moving.drain(..) {
-            let inserted = match entry {
-                Entry::Item(slot) => self.insert(hash, slot),
-                Entry::Elsewhere(elsewhere) => self.insert_elsewhere(elsewhere),
-            };
-            if inserted.is_err() {
-                dropped(entry);
-            }
-        }
-        self.moving = moving;
-        self.table.close(first);
-    }
-
-    /// Visits the entries of the homes from that of `hash` on, until a visit breaks off or `homes_max` homes are done; a
-    /// home that was begun is finished. Returns the first hash of the next home, if there is one. `hash_of` as in
-    /// [`Index::grow_step`].
-    pub fn scan(
-        &self,
-        hash: u64,
-        homes_max: usize,
-        mut hash_of: impl FnMut(Slot) -> u64,
-        mut visit: impl FnMut(Entry) -> ControlFlow<()>,
-    ) -> Option<u64> {
-        let mut next = Some(hash);
-        let mut homes_left = homes_max;
-        let mut flow = ControlFlow::Continue(());
-        while let Some(hash) = next
-            && homes_left > 0
-            && flow.is_continue()
-        {
-            let (homes, end) = self.stretch(hash);
-            let mut home = scale(hash, homes);
-            while home < end && homes_left > 0 && flow.is_continue() {
-                flow = self.scan_home(home as usize, &mut hash_of, &mut visit);
-                home += 1;
-                homes_left -= 1;
-            }
-            next = first_hash(home, homes);
-        }
-        next
-    }
-
-    /// By how many homes the neighbours of `hash` live, and the first of those homes for which that does not hold.
-    fn stretch(&self, hash: u64) -> (u64, u64) {
-        match self.growing {
-            Some(growing) if scale(hash, growing.homes) < growing.boundary => {
-                (growing.homes, growing.boundary)
-            }
-            _ => (self.homes, self.homes),
-        }
-    }
-
-    /// Visits the entries of one home, all of them; breaks off if one of the visits did.
-    fn scan_home(
-        &self,
-        home: usize,
-        hash_of: &mut impl FnMut(Slot) -> u64,
-        visit: &mut impl FnMut(Entry) -> ControlFlow<()>,
-    ) -> ControlFlow<()> {
-        let mut flow = ControlFlow::Continue(());
-        let bucket = self.table.bucket(home);
-        // Without a branch for each slot: most homes of a large index may be empty.
-        if bucket.head().reach() == 0 && bucket.slots().fold(true, |empty, slot| empty & slot.is_empty()) {
-            return flow;
-        }
-        let last = home + bucket.head().reach();
-        for (_, entry) in (home..=last).flat_map(|number| self.table.bucket(number).entries()) {
-            if self.home(hash_in(entry, hash_of)) == home && visit(entry).is_break() {
-                flow = ControlFlow::Break(());
-            }
-        }
-        flow
     }
 }
 

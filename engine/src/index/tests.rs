@@ -3,6 +3,7 @@
 use super::*;
 use proptest::prelude::*;
 use std::collections::{HashMap, HashSet};
+use std::ops::ControlFlow;
 
 /// Hashes stand for items: location `n * 8` is the item with `hashes[n]`.
 #[derive(Default)]

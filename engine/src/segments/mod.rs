@@ -14,12 +14,19 @@
 //! reused without moving any. There is one more class for the chunks of long values.
 
 mod arena;
+mod class;
 mod header;
+mod jobs;
 mod lent;
 mod list;
+mod pins;
 mod rest;
+mod stock;
 
+pub use class::{CLASS_CHUNK, CLASS_NEVER, CLASSES, class_of};
 pub use header::{Phase, Queue, SegmentHeader};
+#[cfg(test)]
+pub(crate) use jobs::PARKED_MAX;
 pub use lent::{Chain, Lent, LentChain};
 pub use rest::Rest;
 
@@ -32,26 +39,8 @@ use arena::Arena;
 use list::{Line, List};
 use std::cell::Cell;
 use torc_pmem::media::memory::Backing;
-
-/// Write class of items that never expire.
-pub const CLASS_NEVER: u8 = 0;
-/// Write class of chunks.
-pub const CLASS_CHUNK: u8 = 9;
-/// Number of write classes.
-pub const CLASSES: usize = 10;
 /// Free segments that only relocation may take.
 pub const RELOCATION_RESERVE: usize = 1;
-/// Pinned segments that a search for one to take passes over, at most.
-pub(crate) const PARKED_MAX: usize = 64;
-
-/// The write class of an item: by its time to live, in steps of four from 15 s.
-pub fn class_of(expiry: Option<Millis>, now: Millis) -> u8 {
-    let Some(expiry) = expiry else { return CLASS_NEVER };
-    let units = expiry.saturating_sub(now) / 15_000;
-    let steps = (u64::BITS - units.leading_zeros()).div_ceil(2) as u8;
-    (1 + steps).min(CLASS_CHUNK - 1)
-}
-
 /// Segments, their bookkeeping and their bytes.
 #[derive(Debug)]
 pub struct Segments {
@@ -134,60 +123,6 @@ impl Segments {
         self.arena.backing()
     }
 
-    pub(crate) fn count_max(&self) -> usize {
-        self.count_max
-    }
-
-    /// Keeps so many segments free beyond those that writers need next.
-    pub(crate) fn keep_ahead(&mut self, segments: usize) {
-        self.ahead = segments;
-    }
-
-    pub(crate) fn ahead(&self) -> usize {
-        self.ahead
-    }
-
-    /// Segments for which there are addresses.
-    pub(crate) fn reserved(&self) -> usize {
-        self.headers.capacity()
-    }
-
-    /// Changes the number of segments that may be used; surplus ones go as they become free.
-    pub(crate) fn limit(&mut self, count_max: usize) {
-        self.count_max = count_max;
-        while self.count > self.count_max {
-            let Some(segment) = self.free.pop_front(&mut self.headers) else { break };
-            self.retire(segment);
-        }
-    }
-
-    fn retire(&mut self, segment: u32) {
-        self.arena.discard(self.start(segment), self.segment_bytes);
-        self.headers[segment as usize].phase = Phase::Retired;
-        self.retired.push_back(&mut self.headers, segment);
-        self.count -= 1;
-    }
-
-    /// Segments whose memory is taken from the machine.
-    pub(crate) fn count(&self) -> usize {
-        self.count
-    }
-
-    /// Segments that can be taken now.
-    pub(crate) fn available(&self) -> usize {
-        self.free.len() + self.count_max.saturating_sub(self.count)
-    }
-
-    /// Segments that are free and have been used before.
-    pub(crate) fn free(&self) -> usize {
-        self.free.len()
-    }
-
-    /// Segments that hold something.
-    pub(crate) fn in_use(&self) -> usize {
-        self.count - self.free()
-    }
-
     /// The sequence of the latest segment that was opened.
     pub(crate) fn opened(&self) -> u64 {
         self.sequence
@@ -246,55 +181,6 @@ impl Segments {
         item.value().behind(ORDINAL_BYTES)
     }
 
-    /// Pins the segment of `at` and lends `bytes` out of it.
-    pub(crate) fn lend(&self, at: u64, bytes: Bytes<'_>) -> Lent {
-        let segment = self.segment_of(at);
-        self.pin(segment);
-        Lent::new(bytes, segment, self.shard)
-    }
-
-    /// # Panics
-    /// If another arena lent the bytes: its segment would stay pinned, and one of this arena would lose a pin
-    /// that somebody still counts on.
-    pub(crate) fn take_back(&mut self, lent: Lent) {
-        if lent.segment == header::NO_SEGMENT {
-            return;
-        }
-        assert!(self.arena.contains(lent.bytes().as_ptr()), "lent bytes go back to the shard that lent them");
-        self.unpin(lent.segment);
-    }
-
-    pub(crate) fn pin(&self, segment: u32) {
-        let pins = &self.headers[segment as usize].pins;
-        self.pinned.set(self.pinned.get() + usize::from(pins.get() == 0));
-        pins.set(pins.get().checked_add(1).expect("fewer lent slices than 2^32"));
-    }
-
-    /// The last pin that goes brings a segment back to where it belongs.
-    pub(crate) fn unpin(&mut self, segment: u32) {
-        let header = &mut self.headers[segment as usize];
-        let left = header.pins.get().checked_sub(1).expect("a pin for every unpin");
-        header.pins.set(left);
-        if left > 0 {
-            return;
-        }
-        self.pinned.set(self.pinned.get() - 1);
-        match header.phase {
-            Phase::Drained => self.make_free(segment),
-            Phase::Parked => {
-                header.phase = Phase::Sealed;
-                let (queue, half_dead) = (header.queue as usize, header.is_half_dead());
-                // Its turn had come already.
-                self.queues[queue].push_front(&mut self.headers, segment);
-                if half_dead {
-                    self.enqueue(segment);
-                }
-            }
-            Phase::Sealed if header.is_half_dead() => self.enqueue(segment),
-            _ => {}
-        }
-    }
-
     /// Appends room for an item; `None` if the open segment is full and no segment may be taken (`reserve`
     /// free ones must stay). The item counts as live from here on.
     #[inline]
@@ -347,15 +233,6 @@ impl Segments {
             ..SegmentHeader::new()
         };
         Some(segment)
-    }
-
-    /// A segment whose memory is not taken from the machine yet, or was given back.
-    fn take_fresh(&mut self) -> u32 {
-        self.count += 1;
-        self.retired.pop_front(&mut self.headers).unwrap_or_else(|| {
-            self.headers.push(SegmentHeader::new());
-            self.headers.len() as u32 - 1
-        })
     }
 
     fn seal(&mut self, segment: u32) {
@@ -426,59 +303,6 @@ impl Segments {
         }
     }
 
-    /// Number of sealed segments in a queue.
-    pub(crate) fn sealed(&self, queue: Queue) -> usize {
-        self.queues[queue as usize].len()
-    }
-
-    /// Takes the oldest sealed segment of a queue that nobody pins. Pinned ones on the way leave the queue until
-    /// they are not; after [`PARKED_MAX`] of them the search ends for this time.
-    pub(crate) fn take_oldest(&mut self, queue: Queue) -> Option<u32> {
-        for _ in 0..=PARKED_MAX {
-            let segment = self.queues[queue as usize].pop_front(&mut self.headers)?;
-            let header = &mut self.headers[segment as usize];
-            if header.pins.get() == 0 {
-                header.phase = Phase::Draining;
-                return Some(segment);
-            }
-            header.phase = Phase::Parked;
-        }
-        None
-    }
-
-    /// Takes a certain sealed segment for a job, unless it is pinned or no longer sealed.
-    pub(crate) fn take(&mut self, segment: u32) -> bool {
-        let header = &mut self.headers[segment as usize];
-        if header.phase != Phase::Sealed || header.pins.get() > 0 {
-            return false;
-        }
-        header.phase = Phase::Draining;
-        let queue = header.queue as usize;
-        self.queues[queue].remove(&mut self.headers, segment);
-        true
-    }
-
-    /// Lets a sealed segment wait for a job that compacts it.
-    pub(crate) fn enqueue(&mut self, segment: u32) {
-        self.line.push(&mut self.headers, segment);
-    }
-
-    /// Takes the next segment that waits for such a job and can have it.
-    pub(crate) fn take_queued(&mut self) -> Option<u32> {
-        for _ in 0..=PARKED_MAX {
-            let segment = self.line.pop(&mut self.headers)?;
-            if self.take(segment) {
-                return Some(segment);
-            }
-        }
-        None
-    }
-
-    /// Whether segments wait for such a job.
-    pub(crate) fn has_queued(&self) -> bool {
-        !self.line.is_empty()
-    }
-
     /// Everything written so far is flushed.
     pub(crate) fn flush(&mut self) {
         self.seal_all();
@@ -488,44 +312,6 @@ impl Segments {
     /// Whether a segment was written before the last flush.
     pub(crate) fn is_flushed(&self, header: &SegmentHeader) -> bool {
         header.sequence <= self.flushed_sequence
-    }
-
-    /// Makes a segment that a job has walked free, as soon as nobody pins it.
-    pub(crate) fn end_draining(&mut self, segment: u32) {
-        if self.headers[segment as usize].pins.get() > 0 {
-            self.headers[segment as usize].phase = Phase::Drained;
-        } else {
-            self.make_free(segment);
-        }
-    }
-
-    /// Makes a drained segment free again, once it has rested.
-    ///
-    /// # Panics
-    /// If it still holds live items or is pinned.
-    fn make_free(&mut self, segment: u32) {
-        let header = &self.headers[segment as usize];
-        assert!(header.live_items == 0 && header.pins.get() == 0, "only an empty segment is free");
-        if self.rest.is_some() {
-            self.begin_rest(segment);
-        } else {
-            self.reuse(segment);
-        }
-    }
-
-    /// Lets a free segment be taken, or gives it back if there are too many.
-    fn reuse(&mut self, segment: u32) {
-        self.headers[segment as usize].phase = Phase::Free;
-        if self.count > self.count_max {
-            self.retire(segment);
-        } else {
-            self.free.push_front(&mut self.headers, segment);
-        }
-    }
-
-    /// Segments that somebody pins.
-    pub(crate) fn pinned(&self) -> usize {
-        self.pinned.get()
     }
 }
 
@@ -541,17 +327,6 @@ impl Drop for Segments {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn classes_rise_with_the_time_to_live() {
-        assert_eq!(class_of(None, 0), CLASS_NEVER);
-        let classes: Vec<u8> = [1, 15_000, 59_999, 60_000, 240_000, 960_000, 3_840_000, 86_400_000, u64::MAX]
-            .map(|ttl| class_of(Some(ttl), 0))
-            .into();
-        assert!(classes.is_sorted(), "{classes:?}");
-        assert_eq!(classes[0], 1);
-        assert_eq!(*classes.last().unwrap(), CLASS_CHUNK - 1);
-    }
 
     #[test]
     fn relocation_keeps_a_reserve() {

@@ -9,8 +9,9 @@
 //! what it touches). A chunk that is in a list never changes, so what is lent of it stays as it was. New chunks are
 //! the arena's from the start, and everything that can fail has happened before anything is changed.
 
+use super::overlay::Overlay;
+use super::place::Linked;
 use super::plan::{self, Part, Shape};
-use super::write::Linked;
 use super::{Key, Shard, Weight, out_of_memory};
 use crate::chain::{
     ChainList, EXTENT_LEN_MAX, Extent, ListWriter, ORDINAL_BYTES, Upload, has_ordinals, list_bytes,
@@ -35,16 +36,6 @@ pub(super) enum To {
     Offset(u64),
     Start,
     End,
-}
-
-/// A value to be: bytes of the old one, zeros where there are none, and over both of them the new bytes.
-#[derive(Debug, Clone, Copy)]
-struct Overlay<'a> {
-    old: Old,
-    /// Where the old value begins in the new one.
-    old_at: u64,
-    new: &'a [u8],
-    new_at: u64,
 }
 
 impl Shard {
@@ -120,7 +111,7 @@ impl Shard {
         there.ok_or_else(|| out_of_memory(&self.stats))
     }
 
-    fn list(&self, head: u64) -> ChainList<'_> {
+    pub(super) fn list(&self, head: u64) -> ChainList<'_> {
         ChainList::new(self.segments.item(head).value())
     }
 
@@ -243,74 +234,10 @@ impl Shard {
         }
     }
 
-    /// Writes the bytes of all fresh parts.
-    fn compose_fresh(&mut self, parts: &[Part], fresh: &[Extent], overlay: Overlay<'_>, head: Option<u64>) {
-        let mut chunks = fresh.iter();
-        for part in parts {
-            let Part::Fresh(range) = part else { continue };
-            let mut at = range.start;
-            while at < range.end {
-                let chunk = chunks.next().copied().expect("a chunk for every part of the plan");
-                let data_at = self.data_at(chunk).expect("fresh extents are chunks");
-                self.compose(overlay, head, at..at + chunk.len(), data_at);
-                at += chunk.len();
-            }
-        }
-    }
-
     /// Where the data of a chunk lie.
     pub(super) fn data_at(&self, extent: Extent) -> Option<u64> {
         let at = extent.location()?;
         Some(at + (self.segments.item(at).value_at() + ORDINAL_BYTES) as u64)
-    }
-
-    /// Writes a range of the value to be to `to`.
-    fn compose(&mut self, overlay: Overlay<'_>, head: Option<u64>, range: Range<u64>, to: u64) {
-        let Overlay { old, old_at, new, new_at } = overlay;
-        let new_end = new_at + new.len() as u64;
-        let old_len = match (old, head) {
-            (Old::Plain { len, .. }, _) => len,
-            (_, Some(head)) => self.list(head).value_bytes(),
-            _ => 0,
-        };
-        let place = |at: u64| to + (at - range.start);
-        let gap = common(&range, old_at + old_len..new_at);
-        self.segments.bytes_mut(place(gap.start), (gap.end - gap.start) as usize).zero();
-        for side in [0..new_at, new_end..u64::MAX] {
-            let part = common(&common(&range, side), old_at..old_at + old_len);
-            if !part.is_empty() {
-                self.copy_old(old, head, part.start - old_at..part.end - old_at, place(part.start));
-            }
-        }
-        let part = common(&range, new_at..new_end);
-        if !part.is_empty() {
-            let bytes = &new[(part.start - new_at) as usize..(part.end - new_at) as usize];
-            self.segments.bytes_mut(place(part.start), bytes.len()).copy_from_slice(bytes);
-        }
-    }
-
-    /// Copies a range of the old value to `to`.
-    fn copy_old(&mut self, old: Old, head: Option<u64>, range: Range<u64>, to: u64) {
-        let Some(head) = head else {
-            let Old::Plain { at, .. } = old else { unreachable!("a chain has a head") };
-            return self.segments.copy(at + range.start, to, (range.end - range.start) as usize);
-        };
-        let mut at = 0;
-        for number in 0..self.list(head).len() {
-            let extent = self.list(head).extent(number);
-            let part = common(&range, at..at + extent.len());
-            if !part.is_empty() {
-                let (to, len) = (to + (part.start - range.start), (part.end - part.start) as usize);
-                match self.data_at(extent) {
-                    Some(data) => self.segments.copy(data + (part.start - at), to, len),
-                    None => self.segments.bytes_mut(to, len).zero(),
-                }
-            }
-            at += extent.len();
-            if at >= range.end {
-                return;
-            }
-        }
     }
 
     /// Writes the list of a new head. New chunks come with the ordinal of the first of them.
@@ -396,12 +323,6 @@ impl Shard {
             }
         }
     }
-}
-
-/// The part of two ranges that is in both; empty, and inside the first one, if there is none.
-fn common(range: &Range<u64>, other: Range<u64>) -> Range<u64> {
-    let start = other.start.clamp(range.start, range.end);
-    start..other.end.clamp(start, range.end)
 }
 
 fn holes(len: u64) -> impl Iterator<Item = Extent> {

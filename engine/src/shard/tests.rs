@@ -18,6 +18,7 @@ mod uploads;
 
 use super::*;
 use crate::command::*;
+use crate::item::state;
 use crate::words;
 
 const NOW: Millis = 1_700_000_000_000;

@@ -1,6 +1,6 @@
 //! Long values, received in slices.
 
-use super::write::Linked;
+use super::place::Linked;
 use super::{Key, Shard, Weight, out_of_memory};
 use crate::chain::{Extent, ListWriter, ORDINAL_BYTES, Upload, list_bytes};
 use crate::command::{Body, Millis, Refusal, UploadId};

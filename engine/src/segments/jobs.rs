@@ -1,0 +1,70 @@
+//! Which segments a job may have: the oldest of a queue, and those that wait to be compacted.
+
+use super::{Phase, Queue, Segments};
+
+/// Pinned segments that a search for one to take passes over, at most.
+pub(crate) const PARKED_MAX: usize = 64;
+
+impl Segments {
+    /// Number of sealed segments in a queue.
+    pub(crate) fn sealed(&self, queue: Queue) -> usize {
+        self.queues[queue as usize].len()
+    }
+
+    /// Takes the oldest sealed segment of a queue that nobody pins. Pinned ones on the way leave the queue until
+    /// they are not; after [`PARKED_MAX`] of them the search ends for this time.
+    pub(crate) fn take_oldest(&mut self, queue: Queue) -> Option<u32> {
+        for _ in 0..=PARKED_MAX {
+            let segment = self.queues[queue as usize].pop_front(&mut self.headers)?;
+            let header = &mut self.headers[segment as usize];
+            if header.pins.get() == 0 {
+                header.phase = Phase::Draining;
+                return Some(segment);
+            }
+            header.phase = Phase::Parked;
+        }
+        None
+    }
+
+    /// Takes a certain sealed segment for a job, unless it is pinned or no longer sealed.
+    pub(crate) fn take(&mut self, segment: u32) -> bool {
+        let header = &mut self.headers[segment as usize];
+        if header.phase != Phase::Sealed || header.pins.get() > 0 {
+            return false;
+        }
+        header.phase = Phase::Draining;
+        let queue = header.queue as usize;
+        self.queues[queue].remove(&mut self.headers, segment);
+        true
+    }
+
+    /// Lets a sealed segment wait for a job that compacts it.
+    pub(crate) fn enqueue(&mut self, segment: u32) {
+        self.line.push(&mut self.headers, segment);
+    }
+
+    /// Takes the next segment that waits for such a job and can have it.
+    pub(crate) fn take_queued(&mut self) -> Option<u32> {
+        for _ in 0..=PARKED_MAX {
+            let segment = self.line.pop(&mut self.headers)?;
+            if self.take(segment) {
+                return Some(segment);
+            }
+        }
+        None
+    }
+
+    /// Whether segments wait for such a job.
+    pub(crate) fn has_queued(&self) -> bool {
+        !self.line.is_empty()
+    }
+
+    /// Makes a segment that a job has walked free, as soon as nobody pins it.
+    pub(crate) fn end_draining(&mut self, segment: u32) {
+        if self.headers[segment as usize].pins.get() > 0 {
+            self.headers[segment as usize].phase = Phase::Drained;
+        } else {
+            self.make_free(segment);
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! How many segments there are, and those that hold nothing.
+
+use super::{Phase, SegmentHeader, Segments};
+
+impl Segments {
+    pub(crate) fn count_max(&self) -> usize {
+        self.count_max
+    }
+
+    /// Keeps so many segments free beyond those that writers need next.
+    pub(crate) fn keep_ahead(&mut self, segments: usize) {
+        self.ahead = segments;
+    }
+
+    pub(crate) fn ahead(&self) -> usize {
+        self.ahead
+    }
+
+    /// Segments for which there are addresses.
+    pub(crate) fn reserved(&self) -> usize {
+        self.headers.capacity()
+    }
+
+    /// Changes the number of segments that may be used; surplus ones go as they become free.
+    pub(crate) fn limit(&mut self, count_max: usize) {
+        self.count_max = count_max;
+        while self.count > self.count_max {
+            let Some(segment) = self.free.pop_front(&mut self.headers) else { break };
+            self.retire(segment);
+        }
+    }
+
+    fn retire(&mut self, segment: u32) {
+        self.arena.discard(self.start(segment), self.segment_bytes);
+        self.headers[segment as usize].phase = Phase::Retired;
+        self.retired.push_back(&mut self.headers, segment);
+        self.count -= 1;
+    }
+
+    /// Segments whose memory is taken from the machine.
+    pub(crate) fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Segments that can be taken now.
+    pub(crate) fn available(&self) -> usize {
+        self.free.len() + self.count_max.saturating_sub(self.count)
+    }
+
+    /// Segments that are free and have been used before.
+    pub(crate) fn free(&self) -> usize {
+        self.free.len()
+    }
+
+    /// Segments that hold something.
+    pub(crate) fn in_use(&self) -> usize {
+        self.count - self.free()
+    }
+
+    /// A segment whose memory is not taken from the machine yet, or was given back.
+    pub(super) fn take_fresh(&mut self) -> u32 {
+        self.count += 1;
+        self.retired.pop_front(&mut self.headers).unwrap_or_else(|| {
+            self.headers.push(SegmentHeader::new());
+            self.headers.len() as u32 - 1
+        })
+    }
+
+    /// Makes a drained segment free again, once it has rested.
+    ///
+    /// # Panics
+    /// If it still holds live items or is pinned.
+    pub(super) fn make_free(&mut self, segment: u32) {
+        let header = &self.headers[segment as usize];
+        assert!(header.live_items == 0 && header.pins.get() == 0, "only an empty segment is free");
+        if self.rest.is_some() {
+            self.begin_rest(segment);
+        } else {
+            self.reuse(segment);
+        }
+    }
+
+    /// Lets a free segment be taken, or gives it back if there are too many.
+    pub(super) fn reuse(&mut self, segment: u32) {
+        self.headers[segment as usize].phase = Phase::Free;
+        if self.count > self.count_max {
+            self.retire(segment);
+        } else {
+            self.free.push_front(&mut self.headers, segment);
+        }
+    }
+}

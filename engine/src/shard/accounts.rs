@@ -1,0 +1,113 @@
+//! What a shard counts: items and bytes that live, and what they will be when their time is over.
+
+use super::Shard;
+use crate::chain::{ChainList, ORDINAL_BYTES};
+use crate::command::Millis;
+use crate::item::{ItemRef, present, state};
+use crate::version;
+
+impl Shard {
+    /// Marks an item dead, with the chunks of its chain, and takes it out of all accounts. It must have left
+    /// the index.
+    #[inline]
+    pub(super) fn kill(&mut self, at: u64) {
+        let item = self.segments.item(at);
+        if item.present() & present::CHAIN_HEAD != 0 {
+            self.kill_chunks(at, 0..ChainList::new(item.value()).len());
+        }
+        self.kill_one(at);
+    }
+
+    /// As [`Shard::kill`], but the chunks live on under another head.
+    pub(super) fn kill_one(&mut self, at: u64) {
+        let item = self.segments.item(at);
+        let (weight, dead) = (Weight::of(&item), item.state() | state::DEAD);
+        self.segments.set_state(at, dead);
+        self.segments.discount(at, weight.len, weight.expiry);
+        self.reclaim.lost(&mut self.segments, at);
+        if weight.version <= self.flushed {
+            return;
+        }
+        self.stats.bytes_payload.subtract(weight.payload);
+        self.stats.bytes_live.subtract(weight.len as u64);
+        self.stats.items.subtract(weight.items);
+        if let Some(expiry) = weight.expiry {
+            self.calendar.remove(weight.len + weight.chunks, weight.written_at(), expiry);
+        }
+    }
+
+    /// Counts a new item, which [`crate::segments::Segments::append`] has counted in its segment. A chunk whose upload began
+    /// before a flush counts from when it gets its head.
+    #[inline]
+    pub(super) fn enter(&mut self, weight: &Weight) {
+        if weight.version <= self.flushed {
+            return;
+        }
+        self.stats.bytes_payload.add(weight.payload);
+        self.stats.bytes_live.add(weight.len as u64);
+        self.stats.items.add(weight.items);
+        if let Some(expiry) = weight.expiry {
+            self.calendar.add(weight.len + weight.chunks, weight.written_at(), expiry);
+        }
+    }
+
+    /// Memory beside segments and index.
+    pub(super) fn bookkeeping_bytes(&self) -> usize {
+        self.segments.table_bytes()
+            + self.calendar.bytes()
+            + self.eviction.bytes()
+            + self.uploads.table_bytes()
+    }
+
+    /// Brings the gauges up to date that are not counted as they change.
+    pub(super) fn publish(&self) {
+        let segment_bytes = self.segments.segment_bytes() as u64;
+        let stats = &self.stats;
+        stats.bytes_segments.set(self.segments.in_use() as u64 * segment_bytes);
+        stats.bytes_segments_max.set(self.segments.count_max() as u64 * segment_bytes);
+        stats.segments_free.set(self.segments.available() as u64);
+        stats.segments_resting.set(self.segments.resting() as u64);
+        stats.bytes_free.set(self.bytes_free());
+        stats.segments_pinned.set(self.segments.pinned() as u64);
+        stats.bytes_index.set(self.index.bytes() as u64);
+        stats.index_buckets.set(self.index.buckets() as u64);
+        stats.bytes_bookkeeping.set(self.bookkeeping_bytes() as u64);
+        stats.bytes_expired.set(self.calendar.expired());
+        stats.bytes_uploads.set(self.uploads.bytes());
+    }
+}
+
+/// What the accounts know of an item.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Weight {
+    pub(super) version: u64,
+    pub(super) expiry: Option<Millis>,
+    /// Bytes of the item, padding included.
+    pub(super) len: usize,
+    /// Bytes that its client gave. A chunk's key is its head's.
+    pub(super) payload: u64,
+    /// Bytes that expire with it but lie outside it: the data of a head's chunks.
+    pub(super) chunks: usize,
+    /// A chunk is no item of its own.
+    pub(super) items: u64,
+}
+
+impl Weight {
+    #[inline]
+    pub(super) fn of(item: &ItemRef<'_>) -> Weight {
+        let (key, value, kind) = (item.key_len(), item.value_len(), item.present());
+        let (payload, chunks, items) = if kind & (present::CHAIN_HEAD | present::CHUNK) == 0 {
+            (key + value, 0, 1)
+        } else if kind & present::CHUNK != 0 {
+            (value - ORDINAL_BYTES, 0, 0)
+        } else {
+            (key, ChainList::new(item.value()).stored_bytes() as usize, 1)
+        };
+        let (version, expiry, len) = (item.version(), item.expiry(), item.item_len());
+        Weight { version, expiry, len, payload: payload as u64, chunks, items }
+    }
+
+    pub(super) fn written_at(&self) -> Millis {
+        version::millis(self.version)
+    }
+}

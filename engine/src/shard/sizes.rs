@@ -1,0 +1,85 @@
+//! How much of the memory is index, and how much segments.
+
+use super::{SEGMENTS_MIN, Shard, hash_of};
+use crate::changes::Cause;
+use crate::index::{Entry, GROW_STEPS_PER_INSERT, Slot};
+use crate::segments::RELOCATION_RESERVE;
+
+impl Shard {
+    /// Moves the index on if it is growing, or begins to grow it if it is too full and the memory can be had.
+    #[inline]
+    pub(super) fn grow_index(&mut self) {
+        if self.index.is_growing() {
+            for _ in 0..GROW_STEPS_PER_INSERT {
+                self.grow_step();
+            }
+        } else if let Some(bytes) = self.index.growth_wanted() {
+            self.begin_growth(bytes);
+        }
+    }
+
+    /// One home of the index moves; returns whether there are more.
+    pub(super) fn grow_step(&mut self) -> bool {
+        for slot in self.index.next_step() {
+            self.segments.prefetch(slot.location(), 1);
+        }
+        let (segments, secrets) = (&self.segments, &self.secrets);
+        let hash_in = |slot: Slot| hash_of(secrets, &segments.item(slot.location()));
+        // Next to never any: a vector without elements allocates nothing.
+        let mut lost = Vec::new();
+        self.index.grow_step(hash_in, |entry| lost.push(entry));
+        for entry in lost {
+            self.stats.index_evictions.add(1);
+            let at = match entry {
+                Entry::Item(slot) => slot.location(),
+                Entry::Elsewhere(elsewhere) => {
+                    self.tell_lost(elsewhere.hash);
+                    continue;
+                }
+            };
+            let item = self.segments.item(at);
+            let (hash, version) = (hash_of(&self.secrets, &item), item.version());
+            self.changed(Cause::Evicted, at, hash, version);
+            self.kill(at);
+        }
+        self.index.is_growing()
+    }
+
+    /// The index takes its memory from the segments: they are made fewer first.
+    #[cold]
+    fn begin_growth(&mut self, bytes: usize) {
+        // What eviction will remember has its share before the memory is full, not after.
+        self.eviction.resize(self.index.items());
+        if self.fit(bytes) {
+            self.index.grow();
+            self.publish();
+        }
+    }
+
+    /// Segments that the memory leaves beside an index of `index_bytes`, the bookkeeping and what is set aside.
+    fn segments_wanted(&self, index_bytes: usize) -> usize {
+        let beside = index_bytes + self.bookkeeping_bytes() + self.aside_bytes as usize;
+        let left = (self.memory_bytes as usize).saturating_sub(beside);
+        (left / self.segments.segment_bytes()).min(self.segments.reserved())
+    }
+
+    /// Whether there are more segments than there should be.
+    pub(super) fn is_over(&self) -> bool {
+        let wanted = self.segments_wanted(self.index.bytes()).max(SEGMENTS_MIN);
+        wanted < self.segments.count_max() || self.segments.count() > self.segments.count_max()
+    }
+
+    /// Limits the segments to [`Shard::segments_wanted`]: free ones go at once, others as they become free, so that no
+    /// writer waits for more than one. `false`: not there yet, or that would be too few.
+    pub(super) fn fit(&mut self, index_bytes: usize) -> bool {
+        let wanted = self.segments_wanted(index_bytes);
+        let count_max = wanted.max(SEGMENTS_MIN);
+        if count_max > self.segments.count_max() {
+            self.segments.limit(count_max);
+        }
+        while count_max < self.segments.count_max() && self.segments.available() > RELOCATION_RESERVE {
+            self.segments.limit(self.segments.count_max() - 1);
+        }
+        wanted >= self.segments.count_max()
+    }
+}
