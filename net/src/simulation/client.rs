@@ -1,6 +1,9 @@
 //! A simulated client: sends commands, several at a time, and checks every answer against the model.
 
-use super::model::{Action, Call, Model, Reply};
+mod draw;
+
+use super::action::{Action, Call, Reply};
+use super::model::Model;
 use super::speech::Speech;
 use super::world::World;
 use crate::transport::sim::{LinkId, Network, Random};
@@ -62,10 +65,6 @@ struct Scan {
     begun: u64,
     seen: HashSet<String>,
 }
-
-/// Keys that are written once, in the first commands, and then only scanned.
-const STEADY_KEYS: usize = 5;
-const SHARED_KEYS: usize = 3;
 /// Of a flood, so much is under way, and so much is sent together: more than a turn takes.
 const FLOOD_DEPTH: usize = 40_000;
 const FLOOD_BURST: usize = 10_000;
@@ -291,102 +290,6 @@ impl Client {
             self.scan = None;
         }
         Ok(())
-    }
-
-    fn draw(&mut self, model: &Model, random: &mut Random, world: &World) -> Action {
-        if self.looks_last {
-            return Action::Get { key: self.key_of(self.left) };
-        }
-        if self.habits.floods {
-            return Action::Ping;
-        }
-        let steady = self.values < STEADY_KEYS as u64 && !self.habits.shard_port;
-        if steady && world.scans {
-            let key = format!("steady:{}:{}", self.number, self.values);
-            return Action::Set { key, value: self.value(random, world), ttl_ms: None };
-        }
-        let action = self.draw_any(model, random, world);
-        match self.speech.has(&action) {
-            true => action,
-            false => Action::Get { key: self.key(random, world) },
-        }
-    }
-
-    fn draw_any(&mut self, model: &Model, random: &mut Random, world: &World) -> Action {
-        let key = self.key(random, world);
-        let shared = format!("shared:{}", random.below(SHARED_KEYS));
-        match random.below(100) {
-            0..30 => Action::Get { key },
-            30..48 => Action::Set { key, value: self.value(random, world), ttl_ms: None },
-            48..54 => {
-                Action::Set { key, value: self.value(random, world), ttl_ms: Some(1 + random.number() % 200) }
-            }
-            54..60 => Action::Delete { key },
-            60..64 => Action::Increment { key: format!("count:{}", self.number) },
-            64..71 => {
-                let count = 1 + random.below(world.many);
-                let pairs = (0..count).map(|_| (self.key(random, world), self.short_value(random, world)));
-                Action::SetMany { pairs: pairs.collect() }
-            }
-            71..78 => Action::GetMany { keys: self.keys(random, world) },
-            78..80 => Action::DeleteMany { keys: self.keys(random, world) },
-            80..87 => Action::SetShared { key: shared, value: self.value(random, world) },
-            87..93 => Action::GetShared { key: shared },
-            93..97 if world.scans && self.speech == Speech::Resp && !self.habits.shard_port => {
-                self.next_page(model, random)
-            }
-            97 if world.flushes => Action::Flush { everywhere: !self.habits.shard_port },
-            _ => Action::Ping,
-        }
-    }
-
-    /// One page at a time: the next cursor is in the answer.
-    fn next_page(&mut self, model: &Model, random: &mut Random) -> Action {
-        if self.calls.iter().any(|(_, call)| matches!(call.action, Action::Scan { .. })) {
-            return Action::Ping;
-        }
-        let begun = model.now();
-        let scan = self.scan.get_or_insert_with(|| Scan { cursor: "0".into(), begun, seen: HashSet::new() });
-        Action::Scan { cursor: scan.cursor.clone(), count: 1 + random.below(50) }
-    }
-
-    fn key(&self, random: &mut Random, world: &World) -> String {
-        self.key_of(random.below(world.keys))
-    }
-
-    fn key_of(&self, key: usize) -> String {
-        let number = self.number;
-        if self.habits.tagged { format!("{{own:{number}}}:{key}") } else { format!("own:{number}:{key}") }
-    }
-
-    fn keys(&self, random: &mut Random, world: &World) -> Vec<String> {
-        let mut keys: Vec<String> =
-            (0..1 + random.below(world.many)).map(|_| self.key(random, world)).collect();
-        // memcached answers a key as often as it is asked for; the model takes each once.
-        keys.sort_unstable();
-        keys.dedup();
-        keys
-    }
-
-    /// A value that no other write has; some are long enough to be received in slices.
-    fn value(&mut self, random: &mut Random, world: &World) -> Vec<u8> {
-        match random.chance(world.long_percent) {
-            true => self.value_of(random.below(60_000)),
-            false => self.short_value(random, world),
-        }
-    }
-
-    fn short_value(&mut self, random: &mut Random, world: &World) -> Vec<u8> {
-        self.value_of(random.below(world.value_bytes))
-    }
-
-    fn value_of(&mut self, bytes: usize) -> Vec<u8> {
-        self.values += 1;
-        let mut value = format!("{}-{}-", self.number, self.values).into_bytes();
-        let bytes = bytes.min(self.budget);
-        self.budget -= bytes;
-        value.resize(value.len() + bytes, b'x');
-        value
     }
 }
 

@@ -12,13 +12,15 @@
 //! A failing seed is printed; `TORC_SIM_SEED=n cargo test -p torc-net simulation` replays it, and
 //! `TORC_SIM_STEPS=n` goes on for so many steps.
 
+mod action;
 mod client;
 mod model;
+mod sleeper;
 mod speech;
 mod tests;
 mod world;
 
-use crate::clock::{Clock, Wall};
+use crate::clock::Wall;
 use crate::metrics::WorkerStats;
 use crate::server::Shared;
 use crate::slots::SlotMap;
@@ -28,6 +30,7 @@ use crate::worker::mail::Mail;
 use crate::worker::{Bug, Core, CoreParts, Worker};
 use client::Client;
 use model::Model;
+use sleeper::{SimClock, Sleeper};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -36,19 +39,6 @@ use std::time::Duration;
 use torc_engine::Shard;
 use torc_engine::command::Millis;
 use world::World;
-
-#[derive(Debug, Clone)]
-struct SimClock(Rc<Cell<Millis>>);
-
-impl Clock for SimClock {
-    fn nanos(&self) -> u64 {
-        self.0.get() * 1_000_000
-    }
-
-    fn millis_at(&self, nanos: u64) -> Millis {
-        nanos / 1_000_000
-    }
-}
 
 const START: Millis = 1_700_000_000_000;
 /// Steps with faults, at most.
@@ -60,57 +50,10 @@ const HEAL_STEPS: u64 = 200_000;
 const REST_STEPS: u64 = 200;
 /// Steps of a drain, a millisecond each: fewer than it takes until a drain is cut short.
 const DRAIN_STEPS: u64 = 900;
-/// A wait of a second or more is so many times longer here: nothing may depend on the idle tick.
-const TICK_STRETCH: u32 = 10_000;
 /// What no account knows of is another amount once in so many steps.
 const BEYOND_STEPS: usize = 400;
-/// Turns in which the store gives back what clients need, at most.
-const OVERDUE_TURNS_MAX: u32 = 50;
 /// Milliseconds after which memory is lent to the store again.
 const LENT_AGAIN_MS: Millis = 2000;
-
-/// A worker and its sleep.
-struct Sleeper {
-    worker: Worker<Sim, SimClock>,
-    wait: Duration,
-    /// When its wait is over; `None`: it does not wait.
-    until: Option<Millis>,
-    /// Turns for which the store has kept memory that it had to give back.
-    overdue_turns: u32,
-}
-
-impl Sleeper {
-    fn new(worker: Worker<Sim, SimClock>) -> Sleeper {
-        Sleeper { worker, wait: Duration::ZERO, until: None, overdue_turns: 0 }
-    }
-
-    /// Turns the worker unless it sleeps.
-    fn look(&mut self, now: Millis) -> Result<(), String> {
-        if self.until.is_some_and(|until| now < until) && !self.worker.transport().wakes() {
-            return Ok(());
-        }
-        self.worker.turn(self.wait).map_err(|error| error.to_string())?;
-        self.worker.turn_has_ended()?;
-        self.worker.core().shares_are_kept()?;
-        self.worker.core().budget_is_kept()?;
-        self.lent_memory_comes_back()?;
-        self.wait = self.worker.patience();
-        let stretch = if self.wait >= Duration::from_secs(1) { TICK_STRETCH } else { 1 };
-        let sleeps = !self.wait.is_zero();
-        self.until = sleeps.then(|| now + (self.wait * stretch).as_millis() as Millis);
-        Ok(())
-    }
-
-    /// What clients need is taken back from the store in a few turns, but for what is pinned.
-    fn lent_memory_comes_back(&mut self) -> Result<(), String> {
-        let overdue = self.worker.core().bytes_overdue();
-        self.overdue_turns = if overdue > 0 { self.overdue_turns + 1 } else { 0 };
-        match self.overdue_turns > OVERDUE_TURNS_MAX {
-            true => Err(format!("the store keeps {overdue} bytes that clients need")),
-            false => Ok(()),
-        }
-    }
-}
 
 struct Simulation {
     random: Random,

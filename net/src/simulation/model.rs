@@ -11,6 +11,7 @@
 //! A flush takes effect somewhere between its beginning and its end, at another time for each key. Where memory is
 //! short a key may be missing at any time; but a last look at all keys must find a share of what memory holds.
 
+use super::action::{Action, Call, Reply};
 use std::collections::{HashMap, HashSet};
 use torc_engine::command::Millis;
 
@@ -19,87 +20,6 @@ pub(super) const OWN: &str = "own:";
 
 /// What is on its way between shards when a connection breaks has happened by then: many turns.
 const LATE_MS: Millis = 100;
-
-/// An answer as the client reads it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Reply {
-    Ok,
-    Value(Vec<u8>),
-    Nothing,
-    Number(i64),
-    Array(Vec<Reply>),
-    Error(String),
-}
-
-/// A command and where its truth lies.
-#[derive(Debug, Clone)]
-pub(super) enum Action {
-    Set {
-        key: String,
-        value: Vec<u8>,
-        ttl_ms: Option<u64>,
-    },
-    Get {
-        key: String,
-    },
-    Delete {
-        key: String,
-    },
-    Increment {
-        key: String,
-    },
-    SetMany {
-        pairs: Vec<(String, Vec<u8>)>,
-    },
-    GetMany {
-        keys: Vec<String>,
-    },
-    DeleteMany {
-        keys: Vec<String>,
-    },
-    SetShared {
-        key: String,
-        value: Vec<u8>,
-    },
-    GetShared {
-        key: String,
-    },
-    Scan {
-        cursor: String,
-        count: usize,
-    },
-    Flush {
-        /// Not only at one shard.
-        everywhere: bool,
-    },
-    Ping,
-}
-
-impl Action {
-    /// The keys that it names.
-    pub(super) fn keys(&self) -> Vec<&String> {
-        match self {
-            Action::Set { key, .. }
-            | Action::Get { key }
-            | Action::Delete { key }
-            | Action::Increment { key }
-            | Action::SetShared { key, .. }
-            | Action::GetShared { key } => vec![key],
-            Action::SetMany { pairs } => pairs.iter().map(|(key, _)| key).collect(),
-            Action::GetMany { keys } | Action::DeleteMany { keys } => keys.iter().collect(),
-            Action::Scan { .. } | Action::Flush { .. } | Action::Ping => Vec::new(),
-        }
-    }
-}
-
-/// A command under way.
-#[derive(Debug, Clone)]
-pub(super) struct Call {
-    pub(super) action: Action,
-    pub(super) begun_at: Millis,
-    /// Place in the order of all beginnings and ends.
-    pub(super) begun: u64,
-}
 
 #[derive(Debug, Clone)]
 enum Known {

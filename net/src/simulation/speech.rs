@@ -1,6 +1,6 @@
 //! The three protocols as a simulated client speaks them.
 
-use super::model::{Action, Reply};
+use super::action::{Action, Reply};
 use torc_proto::native::{Answer, FrameLimits, Op, Options, Status, frame};
 
 /// Which protocol a client speaks.

@@ -1,0 +1,84 @@
+//! What simulated clients ask, and the answers as they read them.
+
+use torc_engine::command::Millis;
+
+/// An answer as the client reads it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Reply {
+    Ok,
+    Value(Vec<u8>),
+    Nothing,
+    Number(i64),
+    Array(Vec<Reply>),
+    Error(String),
+}
+
+/// A command and where its truth lies.
+#[derive(Debug, Clone)]
+pub(super) enum Action {
+    Set {
+        key: String,
+        value: Vec<u8>,
+        ttl_ms: Option<u64>,
+    },
+    Get {
+        key: String,
+    },
+    Delete {
+        key: String,
+    },
+    Increment {
+        key: String,
+    },
+    SetMany {
+        pairs: Vec<(String, Vec<u8>)>,
+    },
+    GetMany {
+        keys: Vec<String>,
+    },
+    DeleteMany {
+        keys: Vec<String>,
+    },
+    SetShared {
+        key: String,
+        value: Vec<u8>,
+    },
+    GetShared {
+        key: String,
+    },
+    Scan {
+        cursor: String,
+        count: usize,
+    },
+    Flush {
+        /// Not only at one shard.
+        everywhere: bool,
+    },
+    Ping,
+}
+
+impl Action {
+    /// The keys that it names.
+    pub(super) fn keys(&self) -> Vec<&String> {
+        match self {
+            Action::Set { key, .. }
+            | Action::Get { key }
+            | Action::Delete { key }
+            | Action::Increment { key }
+            | Action::SetShared { key, .. }
+            | Action::GetShared { key } => vec![key],
+            Action::SetMany { pairs } => pairs.iter().map(|(key, _)| key).collect(),
+            Action::GetMany { keys } | Action::DeleteMany { keys } => keys.iter().collect(),
+            Action::Scan { .. } | Action::Flush { .. } | Action::Ping => Vec::new(),
+        }
+    }
+}
+
+/// A command under way.
+#[derive(Debug, Clone)]
+pub(super) struct Call {
+    pub(super) action: Action,
+    pub(super) begun_at: Millis,
+    /// Place in the order of all beginnings and ends.
+    pub(super) begun: u64,
+}

@@ -1,0 +1,70 @@
+//! A worker that sleeps where a real one would wait, and what is looked at after each of its turns.
+
+use crate::clock::Clock;
+use crate::transport::sim::Sim;
+use crate::worker::Worker;
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::Duration;
+use torc_engine::command::Millis;
+
+#[derive(Debug, Clone)]
+pub(super) struct SimClock(pub(super) Rc<Cell<Millis>>);
+
+impl Clock for SimClock {
+    fn nanos(&self) -> u64 {
+        self.0.get() * 1_000_000
+    }
+
+    fn millis_at(&self, nanos: u64) -> Millis {
+        nanos / 1_000_000
+    }
+}
+
+/// A wait of a second or more is so many times longer here: nothing may depend on the idle tick.
+const TICK_STRETCH: u32 = 10_000;
+/// Turns in which the store gives back what clients need, at most.
+const OVERDUE_TURNS_MAX: u32 = 50;
+
+/// A worker and its sleep.
+pub(super) struct Sleeper {
+    pub(super) worker: Worker<Sim, SimClock>,
+    wait: Duration,
+    /// When its wait is over; `None`: it does not wait.
+    pub(super) until: Option<Millis>,
+    /// Turns for which the store has kept memory that it had to give back.
+    overdue_turns: u32,
+}
+
+impl Sleeper {
+    pub(super) fn new(worker: Worker<Sim, SimClock>) -> Sleeper {
+        Sleeper { worker, wait: Duration::ZERO, until: None, overdue_turns: 0 }
+    }
+
+    /// Turns the worker unless it sleeps.
+    pub(super) fn look(&mut self, now: Millis) -> Result<(), String> {
+        if self.until.is_some_and(|until| now < until) && !self.worker.transport().wakes() {
+            return Ok(());
+        }
+        self.worker.turn(self.wait).map_err(|error| error.to_string())?;
+        self.worker.turn_has_ended()?;
+        self.worker.core().shares_are_kept()?;
+        self.worker.core().budget_is_kept()?;
+        self.lent_memory_comes_back()?;
+        self.wait = self.worker.patience();
+        let stretch = if self.wait >= Duration::from_secs(1) { TICK_STRETCH } else { 1 };
+        let sleeps = !self.wait.is_zero();
+        self.until = sleeps.then(|| now + (self.wait * stretch).as_millis() as Millis);
+        Ok(())
+    }
+
+    /// What clients need is taken back from the store in a few turns, but for what is pinned.
+    fn lent_memory_comes_back(&mut self) -> Result<(), String> {
+        let overdue = self.worker.core().bytes_overdue();
+        self.overdue_turns = if overdue > 0 { self.overdue_turns + 1 } else { 0 };
+        match self.overdue_turns > OVERDUE_TURNS_MAX {
+            true => Err(format!("the store keeps {overdue} bytes that clients need")),
+            false => Ok(()),
+        }
+    }
+}
