@@ -11,7 +11,6 @@ use crate::{
         shape::{Shape, TimingArgs},
     },
     load::{Protocol, with_codec},
-    report::Figures,
     workload::{
         args::{Workload, WorkloadArgs},
         mix::{Mix, Operation},
@@ -47,7 +46,7 @@ pub(crate) fn run(args: &FloorArgs) -> Result<(), BenchError> {
     for &shape in &args.depths {
         let mut cheapest = (f64::INFINITY, "");
         for echo in &echoes {
-            let figures = Figures::from(&echo.measure_raw(&shape.plan(timing, None, 1), raw)?);
+            let figures = echo.measure_raw(&shape.plan(timing, None, 1), raw)?;
             println!("\n{shape}: {}\n{figures}", echo.name);
             if figures.cpu_us() < cheapest.0 {
                 cheapest = (figures.cpu_us(), &echo.name);

@@ -58,7 +58,7 @@ enum BenchCommand {
     Compare(Box<compare::CompareArgs>),
     /// The miss ratio on a real request trace
     Trace(Box<replay::TraceArgs>),
-    /// The tail of the latency while the server evicts, or serves long values to a neighbour
+    /// The tail of the latency while the server evicts, moves long values or is flooded
     Tail(Box<tail::TailArgs>),
     /// What an item costs beside its own bytes, and whether a full server keeps to its memory
     Memory(Box<footprint::MemoryArgs>),

@@ -8,9 +8,9 @@ use serde::Serialize;
 use crate::{
     codec::Tally,
     error::BenchError,
-    generator::{Plan, address::Address, drive, measure::Outcome, pace::Pace},
+    generator::{Plan, address::Address, drive, measure::Figures, pace::Pace},
     process::{affinity, probe::Probe, socket_owner},
-    report::{Figures, write_json_lines},
+    report::write_json_lines,
     workload::{Mixed, Sweep, args::WorkloadArgs, mix::Operation, objects::Objects},
 };
 
@@ -67,6 +67,7 @@ pub(crate) struct LoadArgs {
     /// What to speak
     #[arg(long, value_enum, default_value_t = Protocol::Resp)]
     protocol: Protocol,
+    /// Connections, all from one thread
     #[arg(long, default_value_t = 50, value_name = "N")]
     connections: usize,
     /// Requests written together on a connection
@@ -129,7 +130,7 @@ pub(crate) fn run(args: &LoadArgs) -> Result<(), BenchError> {
     }
     let probe = args.probe()?;
     let requests = args.requests.unwrap_or(u64::MAX);
-    let outcome = with_codec!(args.protocol, |codec| {
+    let figures = with_codec!(args.protocol, |codec| {
         let mut source = Mixed::new(codec, &workload.objects, workload.picker, workload.mix, requests);
         drive(&plan, &args.server, codec, &mut source, probe.as_ref())
     })?;
@@ -141,16 +142,16 @@ pub(crate) fn run(args: &LoadArgs) -> Result<(), BenchError> {
         window: args.window,
         rate: args.rate,
         workload: &args.workload,
-        results: Figures::from(&outcome),
+        results: figures,
     };
     println!("{}", report.results);
     if let Some(path) = &args.json {
-        write_json_lines(path, &[report])?;
+        write_json_lines(path, &[&report])?;
     }
     if probe.is_none() {
         eprintln!("the server's process is not known: give --pid to see what it costs");
     }
-    outcome.tally.without_refusals()
+    report.results.tally.without_refusals()
 }
 
 /// The highest rate that is offered, requests a second: more than one thread can send.
@@ -232,7 +233,7 @@ pub(crate) fn sweep(
     objects: &Objects,
     operation: Operation,
     numbers: Range<u64>,
-) -> Result<Outcome, BenchError> {
+) -> Result<Figures, BenchError> {
     let depth = (SWEEP_BATCH_BYTES / objects.object_bytes().max(1)).clamp(1, 64) as u32;
     let plan = Plan::closed(SWEEP_CONNECTIONS, depth);
     with_codec!(protocol, |codec| {

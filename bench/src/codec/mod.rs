@@ -8,6 +8,8 @@ pub mod native;
 pub mod raw;
 pub mod resp;
 
+use serde::Serialize;
+
 use crate::error::BenchError;
 
 /// One protocol.
@@ -33,7 +35,7 @@ pub trait Codec {
 }
 
 /// Counts of replies.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Tally {
     /// Reads that found their key.
     pub hits: u64,
@@ -46,6 +48,7 @@ pub struct Tally {
     /// Bytes of values read.
     pub value_bytes: u64,
     /// The first error that the server answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub first_refusal: Option<String>,
 }
 

@@ -14,7 +14,7 @@ use serde::Serialize;
 use crate::{
     error::BenchError,
     floor,
-    generator::{Plan, measure::Outcome},
+    generator::{Plan, measure::Figures},
     lab::{
         Cores, LabArgs,
         contender::Contender,
@@ -22,7 +22,6 @@ use crate::{
         shape::{Shape, Timing, TimingArgs},
     },
     load::{Protocol, preload},
-    report::Figures,
     results::{Folder, Setting},
     workload::args::{Workload, WorkloadArgs},
 };
@@ -36,6 +35,7 @@ pub(crate) struct CompareArgs {
     /// Depths of pipelining, each DEPTH or DEPTH@CONNECTIONS
     #[arg(long, value_delimiter = ',', default_value = "1,16,64")]
     depths: Vec<Shape>,
+    /// Rounds; in each of them all take their turn
     #[arg(long, default_value_t = 5, value_name = "N")]
     rounds: u32,
     #[command(flatten)]
@@ -161,9 +161,9 @@ impl<'a> Field<'a> {
             if rate.zip(peak).is_some_and(|(rate, peak)| rate > OFFERED_SHARE_MAX * peak) {
                 continue;
             }
-            let outcome = server.measure(protocol, &plan, &self.workload, self.runs.len() as u64)?;
+            let figures = server.measure(protocol, &plan, &self.workload, self.runs.len() as u64)?;
             let name = server.name.clone();
-            self.keep(round, name, protocol, shape, rate, &outcome);
+            self.keep(round, name, protocol, shape, rate, figures);
         }
         self.measure_floor(round, shape, rate, &plan)
     }
@@ -178,9 +178,9 @@ impl<'a> Field<'a> {
         for at in 0..self.echoes.len() {
             for &protocol in &self.args.protocols {
                 let raw = floor::raw(protocol, &self.workload)?;
-                let outcome = self.echoes[at].measure_raw(plan, raw)?;
+                let figures = self.echoes[at].measure_raw(plan, raw)?;
                 let name = self.echoes[at].name.clone();
-                self.keep(round, name, protocol, shape, rate, &outcome);
+                self.keep(round, name, protocol, shape, rate, figures);
             }
         }
         Ok(())
@@ -216,9 +216,8 @@ impl<'a> Field<'a> {
         protocol: Protocol,
         shape: Shape,
         offered_per_second: Option<f64>,
-        outcome: &Outcome,
+        figures: Figures,
     ) {
-        let figures = Figures::from(outcome);
         let load = if offered_per_second.is_some() { Load::Fixed } else { Load::Saturation };
         eprintln!(
             "{server:<11} {:<9} {:<26} {:>9.0}/s {:>7.3} us CPU/op  p99 {:>8.1} us",

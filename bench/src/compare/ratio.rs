@@ -106,7 +106,7 @@ fn judge(torc: &Run, peer: &Run) -> Round {
         Load::Saturation => 0.0,
         Load::Fixed => FIXED_THROUGHPUT_SLACK,
     };
-    if ours.misses + theirs.misses > 0 {
+    if ours.tally.misses + theirs.tally.misses > 0 {
         return Err("reads missed");
     }
     if ours.operations_per_second < theirs.operations_per_second * (1.0 - slack) {
@@ -120,18 +120,13 @@ fn judge(torc: &Run, peer: &Run) -> Round {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
-    use crate::{generator::measure::Outcome, process::probe::Sample, report::Figures};
+    use crate::generator::measure::Figures;
 
     fn run(round: u32, server: &str, per_second: u64, cpu_us: f64, p99_us: u64, misses: u64) -> Run {
-        let mut outcome = Outcome { elapsed: Duration::from_secs(1), ..Outcome::default() };
-        outcome.tally.hits = per_second - misses;
-        outcome.tally.misses = misses;
-        outcome.latency.record(p99_us * 1_000, 1);
-        let on_cpu_ns = (cpu_us * 1_000.0) as u64 * per_second;
-        outcome.server = Some(Sample { on_cpu_ns, ..Sample::default() });
+        let mut figures = Figures::of_a_second(per_second, cpu_us);
+        figures.tally.misses = misses;
+        figures.latency_us.p99 = p99_us as f64;
         Run {
             round,
             server: server.into(),
@@ -139,7 +134,7 @@ mod tests {
             shape: Shape { depth: 16, connections: 50 },
             load: Load::Saturation,
             offered_per_second: None,
-            figures: Figures::from(&outcome),
+            figures,
         }
     }
 

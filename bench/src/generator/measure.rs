@@ -42,20 +42,6 @@ impl Latency {
         self.0.clear();
     }
 
-    /// How many requests were recorded.
-    #[cfg(test)]
-    pub(crate) fn count(&self) -> u64 {
-        self.0.len()
-    }
-
-    /// How many requests took longer than `limit`.
-    #[cfg(test)]
-    pub(crate) fn count_above(&self, limit: Duration) -> u64 {
-        let limit_ns = limit.as_nanos().min(u128::from(u64::MAX)) as u64;
-        let above = self.0.iter_recorded().filter(|step| step.value_iterated_to() > limit_ns);
-        above.map(|step| step.count_since_last_iteration()).sum()
-    }
-
     pub(crate) fn percentiles(&self) -> Percentiles {
         let us = |quantile: f64| self.0.value_at_quantile(quantile) as f64 / 1e3;
         Percentiles {
@@ -76,28 +62,83 @@ impl Default for Latency {
     }
 }
 
-/// One run's raw measurements.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Outcome {
+/// The figures of one run.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct Figures {
     /// Length of the measurement.
-    pub elapsed: Duration,
+    pub(crate) seconds: f64,
+    pub(crate) operations: u64,
+    pub(crate) operations_per_second: f64,
     /// Replies during the measurement.
-    pub tally: Tally,
+    #[serde(flatten)]
+    pub(crate) tally: Tally,
     /// Requests sent or due that were not answered a second after the end.
-    pub unanswered: u64,
-    /// Latencies, those of answers shortly after the end included.
-    pub latency: Latency,
-    /// Time in which the generator found nothing to do.
-    pub generator_idle: Duration,
-    pub generator: Sample,
-    /// The server's process, if it could be watched.
-    pub server: Option<Sample>,
+    pub(crate) unanswered: u64,
+    /// Those of answers shortly after the end included.
+    pub(crate) latency_us: Percentiles,
+    /// Share of the time in which the generator had nothing to do: near 0, it was the bottleneck.
+    pub(crate) generator_idle_share: f64,
+    pub(crate) generator_run_delay_us: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) server: Option<ServerFigures>,
 }
 
-impl Outcome {
-    /// Replies a second.
-    pub(crate) fn throughput(&self) -> f64 {
-        self.tally.replies() as f64 / self.elapsed.as_secs_f64().max(1e-9)
+/// What the server's process used during the run.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct ServerFigures {
+    /// Time on a core an operation, from schedstat.
+    pub cpu_us_per_operation: f64,
+    /// Cores in use on average.
+    pub cores_busy: f64,
+    /// Time ready to run without a core, over the run.
+    pub run_delay_us: f64,
+    pub rss_bytes: u64,
+}
+
+impl Figures {
+    /// What was measured in a time, but for the latencies.
+    pub(crate) fn new(
+        elapsed: Duration,
+        tally: Tally,
+        idle: Duration,
+        generator: Sample,
+        server: Option<Sample>,
+    ) -> Self {
+        let (seconds, operations) = (elapsed.as_secs_f64().max(1e-9), tally.replies());
+        let server = server.map(|server| ServerFigures {
+            cpu_us_per_operation: server.on_cpu_ns as f64 / 1e3 / operations.max(1) as f64,
+            cores_busy: server.on_cpu_ns as f64 / 1e9 / seconds,
+            run_delay_us: server.run_delay_ns as f64 / 1e3,
+            rss_bytes: server.rss_bytes,
+        });
+        Self {
+            seconds,
+            operations,
+            operations_per_second: operations as f64 / seconds,
+            tally,
+            generator_idle_share: idle.as_secs_f64() / seconds,
+            generator_run_delay_us: generator.run_delay_ns as f64 / 1e3,
+            server,
+            ..Self::default()
+        }
+    }
+
+    /// A second of hits, without latencies.
+    #[cfg(test)]
+    pub(crate) fn of_a_second(hits: u64, cpu_us: f64) -> Self {
+        let tally = Tally { hits, ..Tally::default() };
+        let server = Sample { on_cpu_ns: (cpu_us * 1e3 * hits as f64) as u64, ..Sample::default() };
+        Self::new(Duration::from_secs(1), tally, Duration::ZERO, Sample::default(), Some(server))
+    }
+
+    /// A figure of the server's; not a number if it could not be watched.
+    pub(crate) fn of_server(&self, figure: fn(&ServerFigures) -> f64) -> f64 {
+        self.server.as_ref().map_or(f64::NAN, figure)
+    }
+
+    /// CPU time an operation, microseconds.
+    pub(crate) fn cpu_us(&self) -> f64 {
+        self.of_server(|server| server.cpu_us_per_operation)
     }
 }
 
@@ -111,7 +152,6 @@ mod tests {
         latency.record(1_000, 990);
         latency.record(1_000_000, 10);
         let percentiles = latency.percentiles();
-        assert_eq!(latency.count(), 1_000);
         assert!((0.99..1.01).contains(&percentiles.p50));
         assert!((0.99..1.01).contains(&percentiles.p99));
         assert!((999.0..1_001.0).contains(&percentiles.p99_9));
@@ -123,7 +163,6 @@ mod tests {
         let mut latency = Latency::new();
         latency.record(u64::MAX, 1);
         latency.record(0, 1);
-        assert_eq!(latency.count(), 2);
         assert!(latency.percentiles().max >= 1e9);
     }
 }

@@ -40,7 +40,7 @@ use crate::{
 use address::Address;
 use connection::{Connection, Received};
 use epoll::{Epoll, Ready};
-use measure::{Latency, Outcome};
+use measure::{Figures, Latency};
 use pace::{Pace, Schedule};
 
 /// Default of [`Plan::turn_bytes`]; holds a few thousand small replies.
@@ -107,11 +107,11 @@ pub(crate) fn drive<C: Codec, S: Source>(
     codec: &C,
     source: &mut S,
     probe: Option<&Probe>,
-) -> Result<Outcome, BenchError> {
+) -> Result<Figures, BenchError> {
     let mut driver = Driver::start(plan, servers, codec, source)?;
     loop {
-        if let Some(outcome) = driver.step(probe)? {
-            return Ok(outcome);
+        if let Some(figures) = driver.step(probe)? {
+            return Ok(figures);
         }
     }
 }
@@ -154,7 +154,7 @@ pub(crate) struct Driver<'a, C: Codec, S> {
     /// Clocks when measuring began.
     before: Marks,
     /// What was measured, once it is.
-    measured: Outcome,
+    measured: Figures,
 }
 
 impl<'a, C: Codec, S: Source> Driver<'a, C, S> {
@@ -201,7 +201,7 @@ impl<'a, C: Codec, S: Source> Driver<'a, C, S> {
             tally: Tally::default(),
             latency: Latency::new(),
             before: Marks::default(),
-            measured: Outcome::default(),
+            measured: Figures::default(),
         };
         if driver.schedule.is_none() {
             (0..driver.connections.len()).try_for_each(|number| driver.refill(number))?;
@@ -219,8 +219,8 @@ impl<'a, C: Codec, S: Source> Driver<'a, C, S> {
         self.tally.replies()
     }
 
-    /// One turn of the loop; the outcome when the run is over.
-    pub(crate) fn step(&mut self, probe: Option<&Probe>) -> Result<Option<Outcome>, BenchError> {
+    /// One turn of the loop; the figures when the run is over.
+    pub(crate) fn step(&mut self, probe: Option<&Probe>) -> Result<Option<Figures>, BenchError> {
         let ready = self.turn()?;
         let now_ns = self.now_ns();
         self.dispatch_due(now_ns)?;
@@ -230,7 +230,7 @@ impl<'a, C: Codec, S: Source> Driver<'a, C, S> {
         }
         self.turn_ns = now_ns;
         let over = self.advance(now_ns, probe)?;
-        Ok(over.then(|| self.outcome()))
+        Ok(over.then(|| self.figures()))
     }
 
     fn now_ns(&self) -> u64 {
@@ -387,17 +387,13 @@ impl<'a, C: Codec, S: Source> Driver<'a, C, S> {
                 let length_ns = self.plan.duration.map(|length| length.as_nanos() as u64);
                 if answered || length_ns.is_some_and(|ns| now_ns - since_ns >= ns) {
                     let after = Marks::take(probe)?;
-                    self.measured = Outcome {
-                        elapsed: Duration::from_nanos(now_ns - since_ns),
-                        tally: self.tally.clone(),
-                        generator_idle: Duration::from_nanos(self.idle_ns),
-                        generator: after.generator.since(&self.before.generator),
-                        server: after
-                            .server
-                            .zip(self.before.server)
-                            .map(|(after, before)| after.since(&before)),
-                        ..Outcome::default()
-                    };
+                    self.measured = Figures::new(
+                        Duration::from_nanos(now_ns - since_ns),
+                        self.tally.clone(),
+                        Duration::from_nanos(self.idle_ns),
+                        after.generator.since(&self.before.generator),
+                        after.server.zip(self.before.server).map(|(after, before)| after.since(&before)),
+                    );
                     self.phase = Phase::Draining { until_ns: now_ns + DRAIN.as_nanos() as u64 };
                 }
             }
@@ -410,14 +406,14 @@ impl<'a, C: Codec, S: Source> Driver<'a, C, S> {
     }
 
     /// What is still unanswered enters the histogram with its age: a lower bound of its latency.
-    fn outcome(&mut self) -> Outcome {
+    fn figures(&mut self) -> Figures {
         let now_ns = self.now_ns();
-        let mut outcome = std::mem::take(&mut self.measured);
+        let mut figures = std::mem::take(&mut self.measured);
         for connection in &mut self.connections {
-            outcome.unanswered += connection.abandon(now_ns, self.plan.depth, &mut self.latency);
+            figures.unanswered += connection.abandon(now_ns, self.plan.depth, &mut self.latency);
         }
-        outcome.latency = std::mem::take(&mut self.latency);
-        outcome
+        figures.latency_us = self.latency.percentiles();
+        figures
     }
 }
 

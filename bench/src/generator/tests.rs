@@ -63,13 +63,10 @@ fn an_echo_answers_every_request_of_a_counted_load() {
     plan.duration = Some(Duration::from_millis(100));
     plan.warmup = Duration::from_millis(20);
     let servers = [Address::Tcp(address)];
-    let outcome = drive(&plan, &servers, &raw, &mut RawSource(raw), None).unwrap();
-    assert!(outcome.tally.done > 0);
-    assert_eq!(outcome.unanswered, 0);
-    assert!(outcome.elapsed >= Duration::from_millis(100));
-    // Latencies hold what was answered in the measurement, and the answers just after it.
-    let late = outcome.latency.count() - outcome.tally.done;
-    assert!(late <= 3 * 7, "{late}");
+    let figures = drive(&plan, &servers, &raw, &mut RawSource(raw), None).unwrap();
+    assert!(figures.tally.done > 0);
+    assert_eq!(figures.unanswered, 0);
+    assert!(figures.seconds >= 0.1);
 }
 
 #[test]
@@ -79,13 +76,12 @@ fn hits_and_misses_are_counted_and_a_sweep_ends() {
     for window in [false, true] {
         let mut sweep = Sweep::new(&Memcache, &objects, Operation::Get, 0..objects.count());
         let plan = Plan { window, ..Plan::closed(4, 16) };
-        let outcome = drive(&plan, &server, &Memcache, &mut sweep, None).unwrap();
+        let figures = drive(&plan, &server, &Memcache, &mut sweep, None).unwrap();
         // Of 1000 hexadecimal numbers the last digits 0 2 4 6 8 b d f are even bytes; a c e are odd.
         let even = (0..1_000u32).filter(|n| format!("{n:x}").as_bytes().last().unwrap() % 2 == 0);
         let even = even.count() as u64;
-        assert_eq!((outcome.tally.hits, outcome.tally.misses), (even, 1_000 - even));
-        assert_eq!(outcome.tally.value_bytes, 2 * even);
-        assert_eq!(outcome.latency.count(), 1_000);
+        assert_eq!((figures.tally.hits, figures.tally.misses), (even, 1_000 - even));
+        assert_eq!(figures.tally.value_bytes, 2 * even);
     }
 }
 
@@ -106,13 +102,12 @@ fn a_stall_shows_in_every_request_of_the_open_loop_that_was_due_meanwhile() {
     let mut plan = Plan::closed(1, 1);
     plan.pace = Pace::Open { rate: 1_000.0 };
     plan.duration = Some(Duration::from_millis(600));
-    let outcome = drive(&plan, &server, &Memcache, &mut load, None).unwrap();
+    let figures = drive(&plan, &server, &Memcache, &mut load, None).unwrap();
     // About 600 requests were due. A closed loop would show one slow request; here those due in the
     // first half of the stall waited for at least its other half.
-    assert!(outcome.latency.count() >= 550, "{}", outcome.latency.count());
-    let slow = outcome.latency.count_above(STALL / 2);
-    assert!(slow >= 80, "{slow} slow requests");
-    assert!(outcome.latency.percentiles().max >= 150_000.0);
+    assert!(figures.operations + figures.unanswered >= 500, "{figures}");
+    assert!(figures.latency_us.p90 >= 100_000.0, "{figures}");
+    assert!(figures.latency_us.max >= 150_000.0, "{figures}");
 }
 
 #[test]
@@ -127,8 +122,8 @@ fn long_values_pass_in_small_pieces() {
     let objects = Objects::new(5, 16, 1_000_000).unwrap();
     let mut sweep = Sweep::new(&Resp, &objects, Operation::Set, 0..objects.count());
     let plan = Plan { turn_bytes: 10_000, ..Plan::closed(1, 1) };
-    let outcome = drive(&plan, &server, &Resp, &mut sweep, None).unwrap();
-    assert_eq!(outcome.tally.done, 5);
+    let figures = drive(&plan, &server, &Resp, &mut sweep, None).unwrap();
+    assert_eq!(figures.tally.done, 5);
 }
 
 #[test]
@@ -136,8 +131,8 @@ fn what_a_server_does_wrong_is_an_error_that_says_so() {
     let objects = Objects::new(10, 16, 2).unwrap();
     let run = |server: Address| {
         let mut sweep = Sweep::new(&Memcache, &objects, Operation::Get, 0..objects.count());
-        let outcome = drive(&Plan::closed(1, 1), &[server], &Memcache, &mut sweep, None);
-        outcome.unwrap_err().to_string()
+        let figures = drive(&Plan::closed(1, 1), &[server], &Memcache, &mut sweep, None);
+        figures.unwrap_err().to_string()
     };
     let nonsense = run(fake_server(|_| b"nonsense\r\n".to_vec()));
     assert!(nonsense.contains("no memcache: 'nonsense'"), "{nonsense}");

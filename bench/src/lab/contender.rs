@@ -16,7 +16,7 @@ use crate::{
     },
     echo::Engine,
     error::BenchError,
-    generator::{Plan, address::Address, drive, measure::Outcome},
+    generator::{Plan, address::Address, drive, measure::Figures},
     load::{Protocol, sweep, with_codec},
     process::{
         child::{ServerProcess, this_program},
@@ -153,7 +153,7 @@ impl Contender {
     }
 
     /// Loads an echo server with requests of these sizes.
-    pub(crate) fn measure_raw(&self, plan: &Plan, raw: Raw) -> Result<Outcome, BenchError> {
+    pub(crate) fn measure_raw(&self, plan: &Plan, raw: Raw) -> Result<Figures, BenchError> {
         self.drive(plan, &raw, &mut RawSource(raw))
     }
 
@@ -164,7 +164,7 @@ impl Contender {
         plan: &Plan,
         workload: &Workload,
         run: u64,
-    ) -> Result<Outcome, BenchError> {
+    ) -> Result<Figures, BenchError> {
         with_codec!(protocol, |codec| {
             let picker = workload.picker.for_run(run);
             self.drive(plan, codec, &mut Mixed::new(codec, &workload.objects, picker, workload.mix, u64::MAX))
@@ -177,10 +177,10 @@ impl Contender {
         plan: &Plan,
         codec: &C,
         source: &mut impl Source,
-    ) -> Result<Outcome, BenchError> {
-        let outcome = drive(plan, std::slice::from_ref(&self.address), codec, source, Some(&self.probe))?;
-        outcome.tally.without_refusals()?;
-        Ok(outcome)
+    ) -> Result<Figures, BenchError> {
+        let figures = drive(plan, std::slice::from_ref(&self.address), codec, source, Some(&self.probe))?;
+        figures.tally.without_refusals()?;
+        Ok(figures)
     }
 }
 

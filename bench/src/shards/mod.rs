@@ -23,14 +23,13 @@ use serde::Serialize;
 use crate::{
     codec::Codec,
     error::BenchError,
-    generator::{Driver, Plan, measure::Outcome},
+    generator::{Driver, Plan, measure::Figures},
     lab::{
         LabArgs,
         contender::Contender,
         shape::{Shape, Timing, TimingArgs},
     },
     load::{Protocol, preload, with_codec},
-    report::Figures,
     results::{Folder, Setting},
     workload::{
         Mixed, Source,
@@ -66,6 +65,7 @@ pub(crate) struct ShardsArgs {
         default_value = "1000,10000,30000,100000,300000,1000000"
     )]
     fill_sizes: Vec<u32>,
+    /// Rounds; in each of them all take their turn
     #[arg(long, default_value_t = 5, value_name = "N")]
     rounds: u32,
     #[command(flatten)]
@@ -213,7 +213,7 @@ impl Stage<'_> {
             Load::Mixed => self.workload.mix,
             Load::Set => Mix::WRITES,
         };
-        let outcomes = with_codec!(self.args.protocol, |codec| match way {
+        let both = with_codec!(self.args.protocol, |codec| match way {
             Way::TwoShardsAware => {
                 let random = SmallRng::seed_from_u64(plan.seed);
                 let (objects, owned) = (&self.workload.objects, self.owned);
@@ -230,11 +230,10 @@ impl Stage<'_> {
                 )
             }
         });
-        let (outcome, bystander) = outcomes?;
-        outcome.tally.without_refusals()?;
+        let (figures, bystander) = both?;
+        figures.tally.without_refusals()?;
         bystander.tally.without_refusals()?;
         self.server(way).rest()?;
-        let (figures, bystander) = (Figures::from(&outcome), Figures::from(&bystander));
         Ok(Run { round, way, load, shape, figures, bystander })
     }
 
@@ -246,7 +245,7 @@ impl Stage<'_> {
         plan: &Plan,
         codec: &C,
         source: &mut impl Source,
-    ) -> Result<(Outcome, Outcome), BenchError> {
+    ) -> Result<(Figures, Figures), BenchError> {
         let server = self.server(way);
         let common = std::slice::from_ref(&server.address);
         let addresses = if way == Way::TwoShardsAware { &server.shard_addresses[..] } else { common };
@@ -255,18 +254,18 @@ impl Stage<'_> {
         let mut reads = Mixed::new(codec, &self.workload.objects, picker, Mix::READS, u64::MAX);
         let mut load = Driver::start(plan, addresses, codec, source)?;
         let mut bystander = Driver::start(&bystander_plan, common, codec, &mut reads)?;
-        let (mut outcome, mut beside) = (None, None);
+        let (mut figures, mut beside) = (None, None);
         loop {
             sleep_until_ready([load.fd(), bystander.fd()])?;
-            if outcome.is_none() {
-                outcome = load.step(Some(&server.probe))?;
+            if figures.is_none() {
+                figures = load.step(Some(&server.probe))?;
             }
             if beside.is_none() {
                 beside = bystander.step(None)?;
             }
-            match (outcome, beside) {
-                (Some(outcome), Some(beside)) => return Ok((outcome, beside)),
-                under_way => (outcome, beside) = under_way,
+            match (figures, beside) {
+                (Some(figures), Some(beside)) => return Ok((figures, beside)),
+                under_way => (figures, beside) = under_way,
             }
         }
     }
@@ -280,11 +279,11 @@ impl Stage<'_> {
         let objects = Objects::new(count, FILL_KEY_BYTES, value_bytes)?;
         let picker = KeyPicker::uniform(count, u64::from(round));
         let server = self.server(way);
-        let outcome = with_codec!(self.args.protocol, |codec| {
+        let figures = with_codec!(self.args.protocol, |codec| {
             server.drive(&plan, codec, &mut Mixed::new(codec, &objects, picker, Mix::WRITES, u64::MAX))
         })?;
         server.rest()?;
-        Ok(FillRun { round, way, value_bytes, figures: Figures::from(&outcome) })
+        Ok(FillRun { round, way, value_bytes, figures })
     }
 }
 

@@ -71,7 +71,7 @@ fn run_table(page: &mut String, runs: &[Run]) {
             median_of(&runs, |run| run.bystander.latency_us.p50),
             median_of(&runs, |run| run.bystander.latency_us.p99),
             median_of(&runs, |run| run.figures.of_server(|server| server.cores_busy)),
-            runs.iter().map(|run| run.figures.misses).sum::<u64>(),
+            runs.iter().map(|run| run.figures.tally.misses).sum::<u64>(),
         );
     }
 }

@@ -80,17 +80,14 @@ fn of<'a>(runs: &[&'a Run], way: Way) -> impl Iterator<Item = &'a Run> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{generator::measure::Outcome, report::Figures};
-    use std::time::Duration;
+    use crate::generator::measure::Figures;
 
     fn run(way: Way, depth: u32, per_second: u64, bystander_us: u64) -> Run {
-        let mut outcome = Outcome { elapsed: Duration::from_secs(1), ..Outcome::default() };
-        outcome.tally.hits = per_second;
-        outcome.server = Some(crate::process::probe::Sample { on_cpu_ns: 1_000_000, ..Default::default() });
-        let mut beside = Outcome { elapsed: Duration::from_secs(1), ..Outcome::default() };
-        beside.latency.record(bystander_us * 1_000, 1);
+        // The same time for fewer operations is more for each.
+        let figures = Figures::of_a_second(per_second, 1_000.0 / per_second as f64);
+        let mut bystander = Figures::default();
+        bystander.latency_us.p99 = bystander_us as f64;
         let shape = Shape { depth, connections: 50 };
-        let (figures, bystander) = (Figures::from(&outcome), Figures::from(&beside));
         Run { round: 0, way, load: Load::Get, shape, figures, bystander }
     }
 

@@ -8,7 +8,7 @@ use super::{
 use crate::{
     codec::Codec,
     error::BenchError,
-    generator::{Plan, measure::Outcome},
+    generator::{Plan, measure::Figures},
     lab::{contender::Contender, info},
     load::with_codec,
     workload::{mix::Mix, objects::Objects},
@@ -47,12 +47,12 @@ fn run_in<C: Codec>(stage: &Stage, codec: &C, runs: &mut Vec<Run>) -> Result<Vec
     let plan = args.depth.plan(stage.timing, None, 0);
     let mut peak = f64::MAX;
     for side in [&mut quiet, &mut busy] {
-        peak = peak.min(measure(codec, &objects, side, &plan)?.throughput());
+        peak = peak.min(measure(codec, &objects, side, &plan)?.operations_per_second);
     }
     stage.pairs(Experiment::Eviction, peak, runs, |is_busy, plan| {
         let side = if is_busy { &mut busy } else { &mut quiet };
         let before = info::evicted(&side.server.address)?;
-        let outcome = measure(codec, &objects, side, plan)?;
+        let figures = measure(codec, &objects, side, plan)?;
         let evicted = info::evicted(&side.server.address)? - before;
         if is_busy != (evicted > 0) {
             return Err(BenchError::Invalid(format!(
@@ -60,7 +60,7 @@ fn run_in<C: Codec>(stage: &Stage, codec: &C, runs: &mut Vec<Run>) -> Result<Vec
                 if is_busy { "busy" } else { "quiet" },
             )));
         }
-        Ok((outcome, evicted))
+        Ok((figures, evicted))
     })?;
     Ok(vec![quiet.server, busy.server])
 }
@@ -70,7 +70,7 @@ fn measure<C: Codec>(
     objects: &Objects,
     side: &mut Side,
     plan: &Plan,
-) -> Result<Outcome, BenchError> {
+) -> Result<Figures, BenchError> {
     let mut churn = Churn::new(codec, objects, MIX, &mut side.window, plan.seed);
     side.server.drive(plan, codec, &mut churn)
 }

@@ -26,14 +26,13 @@ use flood::{Flood, FloodRatio, FloodRun};
 
 use crate::{
     error::BenchError,
-    generator::{Plan, measure::Outcome},
+    generator::{Plan, measure::Figures},
     lab::{
         Cores, LabArgs,
         contender::Contender,
         shape::{Shape, Timing, TimingArgs},
     },
     load::Protocol,
-    report::Figures,
     results::{Folder, Setting, median},
 };
 
@@ -160,29 +159,28 @@ impl Stage<'_> {
     }
 
     /// Measures pairs in alternating order, in the open loop at a share of the peak. `measure(busy, plan)` returns the
-    /// outcome and how much other work there was.
+    /// figures and how much other work there was.
     fn pairs(
         &self,
         experiment: Experiment,
         peak: f64,
         runs: &mut Vec<Run>,
-        mut measure: impl FnMut(bool, &Plan) -> Result<(Outcome, u64), BenchError>,
+        mut measure: impl FnMut(bool, &Plan) -> Result<(Figures, u64), BenchError>,
     ) -> Result<(), BenchError> {
         let rate = peak * self.args.offered_share;
         for pair in 0..self.args.pairs {
             let busy_first = pair % 2 == 1;
             for busy in [busy_first, !busy_first] {
                 let plan = self.args.depth.plan(self.timing, Some(rate), u64::from(pair) + 1);
-                let (outcome, other_work) = measure(busy, &plan)?;
-                outcome.tally.without_refusals()?;
-                let figures = Figures::from(&outcome);
+                let (figures, other_work) = measure(busy, &plan)?;
+                figures.tally.without_refusals()?;
                 eprintln!(
                     "{experiment:?} {}: {:.0}/s, p99 {:.0} us, p99.9 {:.0} us, {} misses, other work {other_work}",
                     if busy { "busy " } else { "quiet" },
                     figures.operations_per_second,
                     figures.latency_us.p99,
                     figures.latency_us.p99_9,
-                    figures.misses,
+                    figures.tally.misses,
                 );
                 runs.push(Run { experiment, pair, busy, offered_per_second: rate, other_work, figures });
             }
@@ -258,7 +256,7 @@ fn pairs_page(page: &mut String, tails: &Tails) {
             latency.p99,
             latency.p99_9,
             latency.max,
-            run.figures.misses,
+            run.figures.tally.misses,
             run.figures.of_server(|server| server.run_delay_us),
             run.figures.generator_run_delay_us,
             run.other_work,
@@ -271,16 +269,10 @@ mod tests {
     use super::*;
 
     fn run(pair: u32, busy: bool, p99_9_us: u64) -> Run {
-        let mut outcome = Outcome { elapsed: std::time::Duration::from_secs(1), ..Outcome::default() };
-        outcome.latency.record(p99_9_us * 1_000, 1);
-        Run {
-            experiment: Experiment::Eviction,
-            pair,
-            busy,
-            offered_per_second: 1.0,
-            other_work: 0,
-            figures: Figures::from(&outcome),
-        }
+        let mut figures = Figures::default();
+        figures.latency_us.p99_9 = p99_9_us as f64;
+        figures.latency_us.p99 = p99_9_us as f64;
+        Run { experiment: Experiment::Eviction, pair, busy, offered_per_second: 1.0, other_work: 0, figures }
     }
 
     #[test]

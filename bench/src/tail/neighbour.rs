@@ -4,7 +4,7 @@ use super::{Experiment, Run, Stage};
 use crate::{
     codec::Codec,
     error::BenchError,
-    generator::{Driver, Plan, measure::Outcome},
+    generator::{Driver, Plan, measure::Figures},
     lab::contender::Contender,
     load::with_codec,
     workload::{Mixed, keys::KeyPicker, mix::Mix, objects::Objects},
@@ -30,7 +30,7 @@ pub(super) fn run(stage: &Stage, runs: &mut Vec<Run>) -> Result<Vec<Contender>, 
     server.fill(&long, 0..LONG_KEYS)?;
     with_codec!(args.protocol, |codec| {
         let measure = |plan: &Plan, busy| measure(codec, &server, [&small, &long], plan, busy);
-        let peak = measure(&args.depth.plan(stage.timing, None, 0), false)?.0.throughput();
+        let peak = measure(&args.depth.plan(stage.timing, None, 0), false)?.0.operations_per_second;
         stage.pairs(Experiment::Neighbour, peak, runs, |busy, plan| measure(plan, busy))?;
     });
     Ok(vec![server])
@@ -43,7 +43,7 @@ fn measure<C: Codec>(
     [small, long]: [&Objects; 2],
     plan: &Plan,
     busy: bool,
-) -> Result<(Outcome, u64), BenchError> {
+) -> Result<(Figures, u64), BenchError> {
     let servers = std::slice::from_ref(&server.address);
     let source = |objects, mix| {
         Mixed::new(codec, objects, KeyPicker::uniform(Objects::count(objects), plan.seed), mix, u64::MAX)
@@ -60,8 +60,8 @@ fn measure<C: Codec>(
         if let Some(neighbour) = &mut neighbour {
             neighbour.step(None)?;
         }
-        if let Some(outcome) = measured.step(Some(&server.probe))? {
-            return Ok((outcome, neighbour.map_or(0, |neighbour| neighbour.replies())));
+        if let Some(figures) = measured.step(Some(&server.probe))? {
+            return Ok((figures, neighbour.map_or(0, |neighbour| neighbour.replies())));
         }
     }
 }

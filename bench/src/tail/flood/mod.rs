@@ -12,10 +12,9 @@ use super::Stage;
 use crate::{
     codec::Codec,
     error::BenchError,
-    generator::{Driver, measure::Outcome},
+    generator::{Driver, measure::Figures},
     lab::{contender::Contender, peers, shape::Shape},
     load::{Protocol, with_codec},
-    report::Figures,
     results::{groups, median},
     workload::{Mixed, keys::KeyPicker, mix::Mix, objects::Objects},
 };
@@ -98,18 +97,18 @@ pub(super) fn run(
             jobs.rotate_left(turn);
             for (server, protocol) in jobs {
                 let seed = u64::from(round) + 1;
-                let (outcome, flood_per_second) = with_codec!(protocol, |codec| {
+                let (figures, flood_per_second) = with_codec!(protocol, |codec| {
                     let block = Block::new(flood, protocol, &objects);
                     measure(stage, codec, server, &objects, &block, seed)
                 })?;
-                outcome.tally.without_refusals()?;
+                figures.tally.without_refusals()?;
                 let run = FloodRun {
                     flood,
                     round,
                     server: server.name.clone(),
                     protocol,
                     flood_per_second,
-                    figures: Figures::from(&outcome),
+                    figures,
                 };
                 eprintln!("{}", page::line(&run));
                 runs.push(run);
@@ -129,7 +128,7 @@ fn measure<C: Codec>(
     objects: &Objects,
     block: &Block,
     seed: u64,
-) -> Result<(Outcome, f64), BenchError> {
+) -> Result<(Figures, f64), BenchError> {
     let plan = CLIENTS.plan(stage.timing, None, seed);
     let picker = KeyPicker::uniform(objects.count(), seed);
     let mut source = Mixed::new(codec, objects, picker, Mix::READS, u64::MAX);
@@ -141,9 +140,9 @@ fn measure<C: Codec>(
     let began = Instant::now();
     for at in (0..FLOODERS).cycle() {
         flooders[at].step()?;
-        if let Some(outcome) = measured.step(Some(&server.probe))? {
+        if let Some(figures) = measured.step(Some(&server.probe))? {
             let answered: u64 = flooders.iter().map(Flooder::answered).sum();
-            return Ok((outcome, answered as f64 / began.elapsed().as_secs_f64()));
+            return Ok((figures, answered as f64 / began.elapsed().as_secs_f64()));
         }
     }
     unreachable!("the cycle has no end")
@@ -176,14 +175,11 @@ fn better_peer<'a>(runs: &'a [FloodRun], torc: &FloodRun) -> Option<&'a FloodRun
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn run(server: &str, protocol: Protocol, round: u32, p99_9_us: u64) -> FloodRun {
-        let mut outcome = Outcome { elapsed: Duration::from_secs(1), ..Outcome::default() };
-        outcome.latency.record(p99_9_us * 1_000, 1);
-        let figures = Figures::from(&outcome);
+        let mut figures = Figures::default();
+        figures.latency_us.p99_9 = p99_9_us as f64;
         FloodRun { flood: Flood::Get, round, server: server.into(), protocol, flood_per_second: 1.0, figures }
     }
 

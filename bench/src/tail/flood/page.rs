@@ -45,7 +45,7 @@ pub(in crate::tail) fn page(page: &mut String, ratios: &[FloodRatio], runs: &[Fl
             median_of(&runs, |run| run.figures.latency_us.p99),
             median_of(&runs, |run| run.figures.latency_us.p99_9),
             median_of(&runs, |run| run.figures.latency_us.max),
-            median_of(&runs, |run| run.figures.misses as f64),
+            median_of(&runs, |run| run.figures.tally.misses as f64),
             median_of(&runs, |run| run.flood_per_second),
             median_of(&runs, |run| run.figures.of_server(|server| server.run_delay_us)),
         );
