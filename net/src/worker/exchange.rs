@@ -2,9 +2,7 @@
 
 use super::connection::{Connection, Phase};
 use super::core::{Core, context, perform};
-use super::mail::{
-    Answered, AnsweredWith, Ask, AskBytes, AskWhat, Batch, Kind, Note, OwnedAnswered, Posted, What,
-};
+use super::mail::{Answered, AnsweredWith, Ask, AskBytes, AskWhat, Batch, Kind, OwnedAnswered, Posted, What};
 use super::owned::{Kept, OwnedAnswer, OwnedPart, fill_command, op_value};
 use super::queue::{Asked, Place};
 use super::uploads::ForeignUpload;
@@ -42,7 +40,7 @@ impl Core {
 
     /// Composes or keeps the answers of a batch that has come home.
     fn deliver(&mut self, shard: u16, mut batch: Box<Batch>) {
-        self.take_notes(shard, &mut batch);
+        self.take_released(&mut batch);
         let mut owned = std::mem::take(&mut batch.owned);
         let mut owned_answers = owned.drain(..);
         let mut current: Option<Box<Connection>> = None;
@@ -165,13 +163,8 @@ impl Core {
         }
     }
 
-    fn take_notes(&mut self, shard: u16, batch: &mut Batch) {
-        for note in batch.notes.drain(..) {
-            match note {
-                Note::Release(lent) => self.shard.release(lent),
-                Note::Forget(conn) => self.forget_upload((shard, conn)),
-            }
-        }
+    fn take_released(&mut self, batch: &mut Batch) {
+        batch.released.drain(..).for_each(|lent| self.shard.release(lent));
     }
 
     /// Asks another shard for a keyed command. False: it has no place for it yet, and the connection waits in line.
@@ -327,7 +320,7 @@ impl Core {
 
     /// Executes what another shard asks, with the same stages as a round.
     fn serve(&mut self, shard: u16, mut batch: Box<Batch>) {
-        self.take_notes(shard, &mut batch);
+        self.take_released(&mut batch);
         self.stats.served_for_others.add(batch.asks.len() as u64);
         for first in (0..batch.asks.len()).step_by(STAGE_ASKS) {
             let stage = first..(first + STAGE_ASKS).min(batch.asks.len());
@@ -433,6 +426,10 @@ impl Core {
             What::UploadAbort => {
                 self.forget_upload(upload);
                 (Some(OwnedAnswer::Local), None)
+            }
+            What::UploadForget => {
+                self.forget_upload(upload);
+                (None, None)
             }
             What::Flush { at } => {
                 self.shard.flush(at, self.now);

@@ -14,15 +14,15 @@
 //! deadlock. A connection that finds no place waits in the lane's line; as many of them go on, in their order, as there
 //! are places again. So the cost of a request is the same however many wait.
 //!
-//! Notes (lent bytes that go home, uploads whose client is gone) need no answer. They travel with the next batch in
-//! either direction.
+//! Lent bytes that go home need no answer. They travel with the next batch in either direction. All else keeps the order of
+//! the requests: answers are read first, so what goes with them may overtake a request that was sent before.
 
 mod batch;
 mod lane;
 
 pub(crate) use batch::{
-    Address, Answered, AnsweredWith, Ask, AskBytes, AskWhat, BATCH_ASKS, Batch, Kind, Note, OwnedAnswered,
-    Posted, What,
+    Address, Answered, AnsweredWith, Ask, AskBytes, AskWhat, BATCH_ASKS, Batch, Kind, OwnedAnswered, Posted,
+    What,
 };
 pub(crate) use lane::Lane;
 
@@ -77,7 +77,7 @@ impl Mail {
                         asks_under_way: 0,
                         open: Box::default(),
                         spare: Vec::new(),
-                        notes: Vec::new(),
+                        released: Vec::new(),
                         line: VecDeque::new(),
                         bell: bells[other as usize].clone(),
                     })
@@ -144,7 +144,7 @@ impl Mail {
         self.bell.awake();
     }
 
-    /// Whether every request and every note has gone.
+    /// Whether every request has gone, and all that was lent.
     pub(crate) fn has_sent_all(&self) -> bool {
         self.lanes.iter().flatten().all(Lane::has_sent_all)
     }

@@ -2,7 +2,6 @@
 
 use super::connection::{Connection, Phase};
 use super::core::{Core, ListenerKind};
-use super::mail::Note;
 use super::queue::Waiting;
 use super::ready::{BACKLOG_BYTES, make_ready};
 use crate::metrics::CloseReason;
@@ -101,7 +100,7 @@ impl Core {
         if lent.shard == self.number {
             self.shard.release(lent);
         } else if let Some(lane) = self.mail.lane(lent.shard) {
-            lane.note(Note::Release(lent));
+            lane.release(lent);
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::connection::Connection;
 use super::{BudgetConfig, Core, CoreParts, Settings};
+use crate::server::Shared;
 use crate::session::{Limits, Piece, Port, Protocol, Scratch, Session, Work};
 use crate::transport::ConnId;
 use crate::worker::mail::Mail;
@@ -14,6 +15,21 @@ pub(super) const CONN: ConnId = ConnId { index: 0, generation: 0 };
 
 /// The first of so many shards, with small limits and without time-outs.
 pub(super) fn core_of(shards: u16) -> Core {
+    let shared = Arc::new(crate::simulation::shared(shards));
+    core_at(0, Mail::among(shards, u64::MAX).swap_remove(0), shared)
+}
+
+/// Two shards that can speak with each other. The first has a client of `protocol`.
+pub(super) fn pair(protocol: Protocol) -> (Core, Core) {
+    let shared = Arc::new(crate::simulation::shared(2));
+    let mut mails = Mail::among(2, 0);
+    let mut cores = [1, 0].map(|number| core_at(number, mails.pop().expect("two"), shared.clone()));
+    add_client(&mut cores[1], protocol);
+    let [second, first] = cores;
+    (first, second)
+}
+
+fn core_at(number: u16, mail: Mail, shared: Arc<Shared>) -> Core {
     let limits = Limits {
         key_bytes_max: 250,
         value_bytes_max: 1 << 20,
@@ -35,18 +51,21 @@ pub(super) fn core_of(shards: u16) -> Core {
         outcomes_bytes_max: 0,
         budget: BudgetConfig { memory: 16 << 20, clients: 8 << 20, floor: 4 << 20, fixed: 0, lends: false },
     };
-    let shard = Shard::new(ShardConfig { now: NOW, ..ShardConfig::new(16 << 20) }).expect("16 MiB");
-    let shared = Arc::new(crate::simulation::shared(shards));
-    let mail = Mail::among(shards, u64::MAX).swap_remove(0);
-    Core::new(CoreParts { shard, mail, shared, number: 0, settings, now: NOW })
+    let config = ShardConfig { shard: number, now: NOW, ..ShardConfig::new(16 << 20) };
+    let shard = Shard::new(config).expect("16 MiB");
+    Core::new(CoreParts { shard, mail, shared, number, settings, now: NOW })
 }
 
 /// The first of two shards, and a client of it that speaks `protocol`.
 pub(super) fn with_client(protocol: Protocol) -> Core {
     let mut core = core_of(2);
+    add_client(&mut core, protocol);
+    core
+}
+
+fn add_client(core: &mut Core, protocol: Protocol) {
     let session = Session::new(Some(protocol), Port::Common);
     core.connections.insert(Connection::new(CONN, 1, session, 0));
-    core
 }
 
 /// Parses up to `parts_max` parts of `input` and executes them. Says how many bytes were parsed.

@@ -2,7 +2,7 @@
 
 use super::connection::{Connection, Upload, UploadPlace};
 use super::core::{Core, Destination, perform};
-use super::mail::{Ask, AskBytes, Note, What};
+use super::mail::{Ask, AskBytes, What};
 use super::owned::{Options, OwnedAnswer, fill_command, strip_op};
 use crate::metrics::{CommandClass, OutcomeClass};
 use crate::session::{Answer, Once, Part, Work};
@@ -61,6 +61,7 @@ impl Core {
         command: &Command<'_>,
         bytes: u64,
     ) -> bool {
+        self.abandon_upload(conn);
         let op = strip_op(command.op);
         let place = match self.destination(conn, command.key, self.owner(command.key)) {
             Destination::Here => match self.shard.upload_begin(0, command.key, bytes, self.now) {
@@ -83,7 +84,6 @@ impl Core {
             }
         };
         let (key, echo) = (self.pool.copy(&[command.key]), self.pool.copy(&[part.echo]));
-        self.abandon_upload(conn);
         conn.upload = Some(Upload { place, op, key, echo, once: part.once });
         true
     }
@@ -152,20 +152,21 @@ impl Core {
         let Some(upload) = conn.upload.take() else { return };
         match upload.place {
             UploadPlace::Here(id) => self.shard.upload_abort(id),
-            UploadPlace::There(shard) => self.abort_at(shard, conn.id),
+            UploadPlace::There(shard) => self.abort_at(shard, conn),
             UploadPlace::Refused(_) | UploadPlace::Moved { .. } => {}
         }
         self.pool.give(upload.key);
         self.pool.give(upload.echo);
     }
 
-    fn abort_at(&mut self, shard: u16, conn: ConnId) {
+    fn abort_at(&mut self, shard: u16, conn: &mut Connection) {
         #[cfg(test)]
         if self.has(super::bug::Bug::KeptUpload) {
             return;
         }
         if let Some(lane) = self.mail.lane(shard) {
-            lane.note(Note::Forget(conn));
+            lane.ask_anyway(&Ask::plain(conn.next_address(), What::UploadForget));
+            conn.slices_under_way += 1;
         }
     }
 
@@ -223,3 +224,6 @@ fn with_upload(op: Op<'static>, options: Option<Options>, id: UploadId) -> Op<'s
         other => other,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -98,21 +98,22 @@ fn is_alike(own: &Write<'_>, write: &Write<'_>) -> bool {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum What {
     Keyed(Op<'static>),
-    UploadBegin { op: Op<'static>, bytes: u64 },
+    UploadBegin {
+        op: Op<'static>,
+        bytes: u64,
+    },
     UploadData,
     UploadEnd(Option<Options>),
     UploadAbort,
-    Flush { at: Option<Millis> },
-    Scan { cursor: u64, count: u32 },
-}
-
-/// Something that needs no answer.
-#[derive(Debug)]
-pub(crate) enum Note {
-    /// Lent bytes come home.
-    Release(Lent),
-    /// The client is gone; a value that it was sending is not to be waited for.
-    Forget(ConnId),
+    /// The client is gone: its value is not to be waited for, and there is no answer.
+    UploadForget,
+    Flush {
+        at: Option<Millis>,
+    },
+    Scan {
+        cursor: u64,
+        count: u32,
+    },
 }
 
 /// The bytes of a request.
@@ -172,7 +173,8 @@ pub(crate) struct Batch {
     /// In the order of the answers that are not words.
     pub(crate) owned: Vec<OwnedAnswered>,
     pub(crate) answer_bytes: Vec<u8>,
-    pub(crate) notes: Vec<Note>,
+    /// Lent bytes that come home.
+    pub(crate) released: Vec<Lent>,
     /// Memory that it took when it was sent. What answers add is charged to those who asked.
     pub(super) sent_bytes: usize,
 }
@@ -249,7 +251,7 @@ impl Batch {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.asks.is_empty() && self.notes.is_empty()
+        self.asks.is_empty() && self.released.is_empty()
     }
 
     /// Memory that it takes.
@@ -260,7 +262,7 @@ impl Batch {
             + self.kinds.capacity() * size_of::<Kind>()
             + self.answers.capacity() * size_of::<Answered>()
             + self.owned.capacity() * size_of::<OwnedAnswered>()
-            + self.notes.capacity() * size_of::<Note>()
+            + self.released.capacity() * size_of::<Lent>()
     }
 
     pub(super) fn clear(&mut self) {
@@ -275,6 +277,6 @@ impl Batch {
         self.answers.clear();
         self.owned.clear();
         self.answer_bytes.clear();
-        self.notes.clear();
+        self.released.clear();
     }
 }

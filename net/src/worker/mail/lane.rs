@@ -1,11 +1,12 @@
 //! One shard's way to another.
 
-use super::batch::{Ask, AskBytes, BATCH_ASKS, Batch, Note};
+use super::batch::{Ask, AskBytes, BATCH_ASKS, Batch};
 use super::{LEFT_PLACES, RESUME_PLACES};
 use crate::transport::ConnId;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use torc_engine::runtime::mailbox::{Doorbell, Receiver, Sender};
+use torc_engine::segments::Lent;
 
 /// One shard's way to another.
 pub(crate) struct Lane {
@@ -24,8 +25,8 @@ pub(crate) struct Lane {
     // Boxed as they travel: a batch is taken out and sent without being moved.
     #[allow(clippy::vec_box)]
     pub(super) spare: Vec<Box<Batch>>,
-    /// Notes for the next batch, in either direction.
-    pub(super) notes: Vec<Note>,
+    /// Lent bytes that go home with the next batch, in either direction.
+    pub(super) released: Vec<Lent>,
     /// Connections that wait for a place, in their order.
     pub(super) line: VecDeque<ConnId>,
     pub(super) bell: Arc<Doorbell>,
@@ -56,7 +57,7 @@ impl Lane {
         if self.under_way >= self.batches_max {
             return;
         }
-        self.open.notes.append(&mut self.notes);
+        self.open.released.append(&mut self.released);
         if self.open.is_empty() {
             return;
         }
@@ -92,8 +93,13 @@ impl Lane {
         resumed.extend(self.line.drain(..count));
     }
 
-    pub(crate) fn note(&mut self, note: Note) {
-        self.notes.push(note);
+    /// Sends a request with the next batch, though there may be no place for it: one that makes room.
+    pub(crate) fn ask_anyway(&mut self, ask: &Ask<'_>) {
+        self.open.add(ask, AskBytes::default());
+    }
+
+    pub(crate) fn release(&mut self, lent: Lent) {
+        self.released.push(lent);
     }
 
     /// The next batch of requests from the other shard.
@@ -103,7 +109,7 @@ impl Lane {
 
     /// Sends the other shard's batch home, with its answers.
     pub(crate) fn answer(&mut self, mut batch: Box<Batch>) {
-        batch.notes.append(&mut self.notes);
+        batch.released.append(&mut self.released);
         // The ring is as long as the other shard may have batches under way, so there is room.
         let sent = self.answers_out.send(batch);
         debug_assert!(sent.is_ok(), "every batch under way has a place for its answers");
@@ -152,7 +158,7 @@ impl Lane {
 
     /// Whether everything that was written has gone.
     pub(super) fn has_sent_all(&self) -> bool {
-        self.notes.is_empty() && self.open.is_empty()
+        self.released.is_empty() && self.open.is_empty()
     }
 
     /// Memory of its batches, of those that the other shard has as well.

@@ -2,7 +2,9 @@
 
 use super::batch::BATCH_ASKS;
 use super::*;
-use torc_engine::command::{Expiry, Op, Write, WriteMode};
+use torc_engine::command::{Command, Expiry, Found, Op, Outcome, Read, Value, Write, WriteMode};
+use torc_engine::segments::Lent;
+use torc_engine::{Shard, ShardConfig};
 
 fn ask(sequence: u32) -> Ask<'static> {
     let from = Address { conn: ConnId { index: 1, generation: 2 }, sequence };
@@ -62,28 +64,61 @@ fn who_waits_goes_on_in_order_as_places_come_back() {
     assert!(lane.ask(&ask(0), AskBytes::default()));
 }
 
+fn two_lent() -> Vec<Lent> {
+    let mut shard = Shard::new(ShardConfig::new(16 << 20)).unwrap();
+    let hash = shard.hash(0, b"long");
+    let mut ask = |op| match shard.execute(&Command { space: 0, key: b"long", op }, hash, 0) {
+        Outcome::Item(Found { value: Value::Chained(chain), .. }) => chain.lend(0..2).collect(),
+        _ => Vec::new(),
+    };
+    ask(Op::Write(Write::set(&[7; 500_000])));
+    let mut lent: Vec<Lent> = ask(Op::Read(Read::default()));
+    lent.extend(ask(Op::Read(Read::default())));
+    lent
+}
+
 #[test]
-fn notes_travel_both_ways_though_no_batch_has_room() {
+fn lent_bytes_go_home_both_ways_though_no_batch_has_room() {
     let mut mail = Mail::among(2, u64::MAX);
     let (left, right) = mail.split_at_mut(1);
     let (lane, other) = (left[0].lane(1).unwrap(), right[0].lane(0).unwrap());
     fill(lane);
     lane.publish();
-    let conn = ConnId { index: 7, generation: 0 };
-    lane.note(Note::Forget(conn));
-    other.note(Note::Forget(conn));
+    let mut lent = two_lent();
+    lane.release(lent.pop().unwrap());
+    other.release(lent.pop().unwrap());
     lane.publish();
     assert!(!lane.has_sent_all());
     let batch = other.next_asked().unwrap();
     other.answer(batch);
     other.publish();
     let home = lane.next_answered().unwrap();
-    assert!(matches!(home.notes[..], [Note::Forget(_)]), "the other's note came with the answers");
+    assert_eq!(home.released.len(), 1, "the other's came with the answers");
     lane.recycle(home);
     lane.publish();
     assert!(lane.has_sent_all());
-    let notes: usize = std::iter::from_fn(|| other.next_asked()).map(|batch| batch.notes.len()).sum();
-    assert_eq!(notes, 1);
+    let released: usize = std::iter::from_fn(|| other.next_asked()).map(|batch| batch.released.len()).sum();
+    assert_eq!(released, 1);
+}
+
+#[test]
+fn a_request_that_makes_room_goes_though_there_is_no_place() {
+    let mut mail = Mail::among(2, u64::MAX);
+    let (left, right) = mail.split_at_mut(1);
+    let (lane, other) = (left[0].lane(1).unwrap(), right[0].lane(0).unwrap());
+    let count = fill(lane);
+    lane.ask_anyway(&ask(count));
+    assert!(!lane.ask(&ask(count + 1), AskBytes::default()));
+    lane.publish();
+    assert!(!lane.has_sent_all());
+    let batch = other.next_asked().unwrap();
+    other.answer(batch);
+    other.publish();
+    assert!(lane.next_answered().is_some());
+    lane.publish();
+    let last = std::iter::from_fn(|| other.next_asked()).last().unwrap();
+    assert_eq!(last.asks.last().unwrap().from.sequence, count);
+    assert!(lane.has_sent_all());
 }
 
 #[test]
