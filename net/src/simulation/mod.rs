@@ -58,6 +58,8 @@ const LENT_AGAIN_MS: Millis = 2000;
 struct Simulation {
     random: Random,
     world: World,
+    /// Bytes of a shard's receive buffers.
+    fixed: u64,
     network: Rc<RefCell<Network>>,
     clock: Rc<Cell<Millis>>,
     shared: Arc<Shared>,
@@ -109,7 +111,7 @@ impl Simulation {
         let _ = shared.shard_stats.set(stats);
         let clients = (0..world.clients).map(|number| Client::new(number, &world, &mut random)).collect();
         let model = Model::new(world.lossy);
-        Simulation { random, world, network, clock, shared, workers, wakers, clients, model, steps: 0 }
+        Simulation { random, world, fixed, network, clock, shared, workers, wakers, clients, model, steps: 0 }
     }
 
     /// Returns how many steps it took, and how many requests were answered.
@@ -202,10 +204,10 @@ impl Simulation {
         }
         self.until_all_are_done()?;
         let (due, kept) = self.model.due_and_kept();
-        let memory = self.world.memory_bytes;
+        let memory = self.world.store_bytes_min(self.fixed);
         if due >= memory / DUE_SHARE && kept * 100 < due.min(memory) * KEPT_PERCENT_MIN {
             return Err(format!(
-                "of {due} bytes that should be there {kept} are, in {memory} bytes of memory"
+                "of {due} bytes that should be there {kept} are, in {memory} bytes at least"
             ));
         }
         Ok(())
@@ -259,7 +261,7 @@ impl Simulation {
     }
 }
 
-/// Of the values that would be there with memory enough, or of the memory if that is less, so many percent must be there; of
+/// Of the values that would be there with memory enough, or of the store's memory if that is less, so many percent must be there; of
 /// few values, less than this share of the memory, all may be the oldest.
 const DUE_SHARE: u64 = 4;
 const KEPT_PERCENT_MIN: u64 = 20;

@@ -23,6 +23,8 @@ impl Clock for SimClock {
 
 /// A wait of a second or more is so many times longer here: nothing may depend on the idle tick.
 const TICK_STRETCH: u32 = 10_000;
+/// What clients may hold falls by one byte in so many a turn.
+const ALLOWED_SHARE: usize = 32;
 /// Turns in which the store gives back what clients need, at most.
 const OVERDUE_TURNS_MAX: u32 = 50;
 
@@ -32,13 +34,15 @@ pub(super) struct Sleeper {
     wait: Duration,
     /// When its wait is over; `None`: it does not wait.
     pub(super) until: Option<Millis>,
+    /// What clients may hold, bytes: it falls slower than what is granted, as they need some turns to follow.
+    allowed: usize,
     /// Turns for which the store has kept memory that it had to give back.
     overdue_turns: u32,
 }
 
 impl Sleeper {
     pub(super) fn new(worker: Worker<Sim, SimClock>) -> Sleeper {
-        Sleeper { worker, wait: Duration::ZERO, until: None, overdue_turns: 0 }
+        Sleeper { worker, wait: Duration::ZERO, until: None, allowed: 0, overdue_turns: 0 }
     }
 
     /// Turns the worker unless it sleeps.
@@ -49,7 +53,8 @@ impl Sleeper {
         self.worker.turn(self.wait).map_err(|error| error.to_string())?;
         self.worker.turn_has_ended()?;
         self.worker.core().shares_are_kept()?;
-        self.worker.core().budget_is_kept()?;
+        let falling = self.allowed - self.allowed / ALLOWED_SHARE;
+        self.allowed = self.worker.core().budget_is_kept(falling)?.max(falling);
         self.lent_memory_comes_back()?;
         self.wait = self.worker.patience();
         let stretch = if self.wait >= Duration::from_secs(1) { TICK_STRETCH } else { 1 };

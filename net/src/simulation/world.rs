@@ -175,6 +175,15 @@ impl World {
         if self.lends { self.memory_bytes / MAIL_SHARE } else { u64::MAX }
     }
 
+    /// Memory of a shard's store when all else takes as much as it may.
+    pub(super) fn store_bytes_min(&self, fixed: u64) -> u64 {
+        if !self.lends {
+            return self.memory_bytes;
+        }
+        let BudgetConfig { memory, clients, floor, fixed, .. } = self.budget(fixed);
+        memory - clients - floor - fixed - memory / BEYOND_SHARE
+    }
+
     /// Bytes of the process that no account knows of, at most.
     pub(super) fn beyond_max(&self) -> usize {
         if self.lends { (self.memory_bytes / BEYOND_SHARE) as usize * usize::from(self.shards) } else { 0 }

@@ -23,11 +23,11 @@ impl Core {
         Ok(())
     }
 
-    /// Whether clients hold what they are charged for, and no more than they may.
+    /// Whether clients hold what they are charged for, and no more than they may, or than `allowed`. Returns what they may hold.
     ///
     /// # Errors
     /// What is wrong, in words.
-    pub(crate) fn budget_is_kept(&mut self) -> Result<(), String> {
+    pub(crate) fn budget_is_kept(&mut self, allowed: usize) -> Result<usize, String> {
         let mut charged = 0;
         for place in 0..self.connections.places() {
             let Some(conn) = self.connections.at(place) else { continue };
@@ -41,10 +41,11 @@ impl Core {
         if charged != told {
             return Err(format!("connections are charged for {charged} bytes, the account is {told}"));
         }
-        if used > grant / 8 * 9 + ROUND_BYTES {
+        let most = grant / 8 * 9 + ROUND_BYTES;
+        if used > most.max(allowed) {
             return Err(format!("clients hold {used} bytes of {grant}"));
         }
-        Ok(())
+        Ok(most)
     }
 
     /// Bytes that the store has and clients need, if nothing is pinned.
