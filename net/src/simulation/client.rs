@@ -177,6 +177,10 @@ impl Client {
             if !network.was_reset(connected.link) && !self.calls.is_empty() && !world.closes() {
                 return Err(self.tell(&format!("was closed while {} answers were due", self.calls.len())));
             }
+            if self.looks_last {
+                // It looks for those keys again.
+                self.left += self.calls.len();
+            }
             self.calls.drain(..).for_each(|(_, call)| model.broken(&call, now));
             self.input.clear();
             self.scan = None;
