@@ -58,7 +58,7 @@ pub struct ServerConfig {
     pub value_bytes_max: u64,
     /// `--max-key`, bytes; memcached has its own limit of 250. Default: 4 KiB.
     pub key_bytes_max: usize,
-    /// Values longer than this are received in slices, bytes. Default: 64 KiB.
+    /// Values longer than this are received in slices, bytes. Default: 16 KiB.
     pub value_bytes_inline: usize,
     /// Longest request without its value, bytes. Default: 1 MiB.
     pub frame_bytes_max: usize,
@@ -72,7 +72,7 @@ pub struct ServerConfig {
     pub output_bytes_max: usize,
     /// Requests of one connection that wait for other shards. Default: 512.
     pub queue_parts_max: usize,
-    /// Receive buffers of a shard. Default: by its memory, a 64th of it in buffers of 16 KiB, 64 to 1024.
+    /// Receive buffers of a shard. Default: by its memory, a 64th of it in buffers of 16 KiB, 16 to 1024.
     pub receive_buffers: Option<u16>,
     /// `--idle-timeout`: silent clients are closed. Default: never.
     pub idle_timeout: Option<Duration>,
@@ -105,7 +105,7 @@ impl Default for ServerConfig {
             eviction: Algorithm::default(),
             value_bytes_max: 64 << 20,
             key_bytes_max: 4 << 10,
-            value_bytes_inline: 64 << 10,
+            value_bytes_inline: 16 << 10,
             frame_bytes_max: 1 << 20,
             arguments_max: 1 << 16,
             connections_max: 10_000,

@@ -123,7 +123,13 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "auto",
         "How bytes move; auto: io_uring where the kernel lets us, else epoll",
     ),
-    one(CORES, "shards", "COUNT", "auto", "Shards, one thread each; auto: one for each CPU of --cpus"),
+    one(
+        CORES,
+        "shards",
+        "COUNT",
+        "auto",
+        "Shards, one thread each; auto: one for each CPU of --cpus and 16m of --memory",
+    ),
     one(
         CORES,
         "cpus",
@@ -173,7 +179,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     one(LIMITS, "max-frame", "SIZE", "1m", "Longest request without its value"),
     one(LIMITS, "max-arguments", "COUNT", "65536", "Most keys or arguments of one request"),
     one(LIMITS, "max-waiting", "COUNT", "512", "Most requests of one connection that wait for other shards"),
-    one(LIMITS, "stream-above", "SIZE", "64k", "Values longer than this are received in slices"),
+    one(LIMITS, "stream-above", "SIZE", "16k", "Values longer than this are received in slices"),
     one(
         LIMITS,
         "slow-client-timeout",
