@@ -45,7 +45,7 @@ use torc_engine::{Shard, ShardConfig};
 const RECEIVE_BYTES: u32 = 16 << 10;
 /// Receive buffers take this share of a shard's memory, within [`RECEIVE_BUFFERS`].
 const RECEIVE_SHARE: u64 = 64;
-const RECEIVE_BUFFERS: std::ops::RangeInclusive<u64> = 64..=1024;
+const RECEIVE_BUFFERS: std::ops::RangeInclusive<u64> = 16..=1024;
 /// Outcomes of changes that may be repeated take this share of a shard's memory, within [`OUTCOMES_BYTES`].
 const OUTCOMES_SHARE: u64 = 128;
 const OUTCOMES_BYTES: std::ops::RangeInclusive<u64> = 128 << 10..=64 << 20;

@@ -274,7 +274,7 @@ impl<T: Transport, C: Clock> Worker<T, C> {
         if self.core.has(Bug::EndlessTurn) {
             return !self.core.is_overdrawn();
         }
-        parts < self.turn_parts && bytes < TURN_BYTES && !self.core.is_overdrawn()
+        parts < self.turn_parts && bytes < self.core.turn_bytes(TURN_BYTES) && !self.core.is_overdrawn()
     }
 
     /// Parses what up to [`ROUND_CONNECTIONS`] connections sent, then executes all of it. Returns how many parts and bytes

@@ -33,8 +33,9 @@ const SHORT_PARTS: usize = 16;
 const EXHAUSTED_PARTS: usize = 4;
 /// Who holds less than this is no hoarder.
 const HOARD_BYTES: usize = 8 << 10;
-/// The same while memory is exhausted, as many together may hold all of it.
-const SMALL_BYTES: usize = 1 << 10;
+/// The same while memory is exhausted, as many together may hold all of it. A short request that waits for a place at another
+/// shard takes more than half of it.
+const SMALL_BYTES: usize = 2 << 10;
 /// Share of the grant that the stock of buffers may take, and while memory is short that of batches: they wait for nobody,
 /// so nothing else would end it.
 const STOCK_SHARE: usize = 8;
@@ -55,6 +56,8 @@ const SURPLUS_SHARE: u64 = 256;
 const ASIDE_MS: u64 = 1000;
 /// While many segments are pinned, who takes nothing of lent bytes for so long is closed.
 const LENT_MS: u64 = 5000;
+/// Share of the grant that a turn parses at most.
+const TURN_SHARE: usize = 16;
 /// Connections that go on in a turn when memory is no longer short.
 const RESUMED_MAX: usize = 64;
 
@@ -88,6 +91,8 @@ pub(crate) struct Budget {
     /// Mail, the stock of buffers.
     common: usize,
     looked_at: Millis,
+    /// Whether the last look found somebody to close, or who is being closed.
+    closes: bool,
     /// Since when connections count what they move.
     moving_since: Millis,
     resumed_at: Millis,
@@ -124,6 +129,7 @@ impl Budget {
             connections: 0,
             common: 0,
             looked_at: 0,
+            closes: true,
             moving_since: 0,
             resumed_at: 0,
             favoured: None,
@@ -174,6 +180,11 @@ impl Budget {
         }
     }
 
+    /// How many of `max` bytes are parsed in a turn: they may all have to be copied, for other shards or to wait.
+    fn turn_bytes(&self, max: usize) -> usize {
+        max.min(self.grant / TURN_SHARE)
+    }
+
     /// Whether a connection may hold more than others while memory is short: one may, so that a long request gets done.
     fn favours(&mut self, id: ConnId) -> bool {
         *self.favoured.get_or_insert(id) == id
@@ -221,7 +232,10 @@ impl Budget {
     /// Grants clients what the store leaves, which holds `held` bytes that it cannot give back at once.
     fn regrant(&mut self, held: u64, beyond: i64) {
         let left = self.memory as i64 - held as i64 - self.fixed as i64 - beyond;
-        self.grant = (left.max(0) as usize).clamp(self.floor / 2, self.share.max(self.floor));
+        let left = left.max(0) as usize / (ALLOCATOR_SHARE + 1) * ALLOCATOR_SHARE;
+        let most = self.share.max(self.floor);
+        // Mail and stock are there whoever is closed, so clients get something beside them.
+        self.grant = left.clamp((self.floor / 2 + self.common).min(most), most);
     }
 
     /// Bytes that the store, which has `held`, should not have any more.
@@ -240,12 +254,19 @@ impl Budget {
 
     /// Whether clients hold more than they may, as what had been received already did not fit any more.
     fn is_overdrawn(&self) -> bool {
-        self.used() > self.grant / 8 * 9
+        self.used() > self.grant / 16 * 17
     }
 
-    /// Whether another connection may come beside so many.
+    /// Whether nothing more is taken: closing hoarders helps soon. Where nobody is one, waiting would not end.
+    fn takes_nothing(&self) -> bool {
+        self.is_overdrawn() && self.closes
+    }
+
+    /// Whether another connection may come, with which there are so many. While more is held than may be, a crowd waits until
+    /// the store has made room.
     pub(crate) fn admits(&self, connections: usize) -> bool {
-        connections * CONNECTION_BYTES <= self.share / 2
+        let share = if self.is_overdrawn() { self.share / 8 } else { self.share / 2 };
+        connections * CONNECTION_BYTES <= share
     }
 
     /// Whether somebody has to be looked after soon, though nothing may happen until then.
@@ -270,7 +291,12 @@ impl Core {
         if self.has(super::bug::Bug::EndlessBudget) {
             return false;
         }
-        self.budget.is_overdrawn()
+        self.budget.takes_nothing()
+    }
+
+    /// How many of `max` bytes are parsed in a turn.
+    pub(super) fn turn_bytes(&self, max: usize) -> usize {
+        self.budget.turn_bytes(max)
     }
 
     /// Bytes of answers that may wait for a connection now. While many segments are pinned, it gets its next answer when
@@ -414,6 +440,7 @@ impl Core {
             Pressure::None => 0,
             _ => self.budget.used().saturating_sub(left + closing),
         };
+        self.budget.closes = closing > 0 || !hoarders.is_empty();
         hoarders.sort_unstable_by_key(|&(bytes, _)| std::cmp::Reverse(bytes));
         for (bytes, id) in hoarders {
             let Some(conn) = self.connections.find(id) else { continue };
@@ -479,14 +506,29 @@ mod tests {
     #[test]
     fn clients_are_granted_what_the_store_leaves_up_to_their_share() {
         let mut budget = budget();
+        let left = |bytes: usize| bytes / (ALLOCATOR_SHARE + 1) * ALLOCATOR_SHARE;
         budget.regrant(40 << 20, 0);
         assert_eq!(budget.grant(), 16 << 20);
         budget.regrant(55 << 20, 0);
-        assert_eq!(budget.grant(), 8 << 20);
+        assert_eq!(budget.grant(), left(8 << 20));
         budget.regrant(55 << 20, 3 << 20);
-        assert_eq!(budget.grant(), 5 << 20);
+        assert_eq!(budget.grant(), left(5 << 20));
         budget.regrant(64 << 20, 0);
         assert_eq!(budget.grant(), 2 << 20);
+        budget.common = 1 << 20;
+        budget.regrant(64 << 20, 0);
+        assert_eq!(budget.grant(), 3 << 20);
+    }
+
+    /// Nothing would ever be freed.
+    #[test]
+    fn what_is_overdrawn_stops_nobody_if_there_is_nobody_to_close() {
+        let mut budget = budget();
+        budget.regrant(0, 0);
+        budget.common = 18 << 20;
+        assert!(budget.takes_nothing());
+        budget.closes = false;
+        assert!(budget.is_overdrawn() && !budget.takes_nothing());
     }
 
     #[test]

@@ -32,7 +32,7 @@ impl Core {
         for place in 0..self.connections.places() {
             let Some(conn) = self.connections.at(place) else { continue };
             let held = conn.bytes_held();
-            if held > conn.charged {
+            if held != conn.charged {
                 return Err(format!("{:?} holds {held} bytes and is charged for {}", conn.id, conn.charged));
             }
             charged += conn.charged;
@@ -41,7 +41,7 @@ impl Core {
         if charged != told {
             return Err(format!("connections are charged for {charged} bytes, the account is {told}"));
         }
-        let most = grant / 8 * 9 + ROUND_BYTES;
+        let most = grant / 16 * 17 + ROUND_BYTES;
         if used > most.max(allowed) {
             return Err(format!("clients hold {used} bytes of {grant}"));
         }

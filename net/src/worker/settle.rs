@@ -78,8 +78,6 @@ impl Core {
             conn.moved += conn.sending_bytes;
             conn.sending_bytes = 0;
             conn.sent_at = now;
-            // An idle connection is not charged for what it has taken.
-            self.budget.charge(conn);
             self.mark_dirty(id);
         }
     }
@@ -169,6 +167,7 @@ impl Core {
             let Some(mut conn) = self.connections.take(id) else { continue };
             conn.dirty = false;
             self.settle_one(&mut conn, transport);
+            self.budget.charge(&mut conn);
             self.connections.put(conn);
         }
         // What settling marked in turn (nothing today) is looked after next turn.
@@ -182,7 +181,6 @@ impl Core {
         }
         if !conn.deferred.is_empty() && !conn.stalled {
             self.advance(conn);
-            self.budget.charge(conn);
         }
         self.send_next(conn, transport);
         self.park_or_resume(conn, transport);

@@ -151,6 +151,8 @@ const CONNECTIONS_MAX: u64 = 10_000_000;
 const SHARDS_MAX: u64 = 1024;
 /// A shard with less cannot hold its index, its buffers and enough segments to evict well.
 const SHARD_BYTES_MIN: u64 = 8 << 20;
+/// `auto` gives no shard less: with it, crowds of clients do not make it exceed its memory.
+const SHARD_BYTES_AUTO: u64 = 16 << 20;
 /// The process itself takes some, however few shards there are.
 const MEMORY_BYTES_MIN: u64 = 16 << 20;
 /// What `auto` memory is at most.
@@ -358,6 +360,10 @@ impl Reader<'_> {
         } else {
             (cpus.len(), "one for each CPU this process may use")
         };
+        let (shards, why) = match self.shards_of_memory()? {
+            Some(most) if self.is_auto("shards") && most < shards => (most, "one for every 16m of --memory"),
+            _ => (shards, why),
+        };
         let shards = shards.clamp(1, SHARDS_MAX as usize);
         self.note("shards", shards.to_string(), why);
         let cpus = if chosen { cpus } else { cpus.into_iter().take(shards).collect() };
@@ -368,6 +374,15 @@ impl Reader<'_> {
         };
         self.note("cpus", show_cpus(&cpus), why);
         Ok((shards as u16, cpus))
+    }
+
+    /// How many shards a given `--memory` is enough for.
+    fn shards_of_memory(&mut self) -> Result<Option<usize>, ConfigError> {
+        if self.is_auto("memory") {
+            return Ok(None);
+        }
+        let bytes = self.parse("memory", value::size)?.0;
+        Ok(Some((bytes / SHARD_BYTES_AUTO).max(1) as usize))
     }
 
     fn memory(&mut self, machine: &Machine, shards: u16) -> Result<u64, ConfigError> {

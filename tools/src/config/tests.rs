@@ -139,6 +139,9 @@ fn cpus_and_shards_follow_each_other() {
         (&["--shards=1", "--cpus=3"], 1, vec![3]),
         (&["--shards=2", "--cpus=1"], 2, vec![1]),
         (&["--shards=6"], 6, vec![0, 1, 2, 3]),
+        (&["--memory=16m"], 1, vec![0]),
+        (&["--memory=63m"], 3, vec![0, 1, 2]),
+        (&["--memory=32m", "--shards=4"], 4, vec![0, 1, 2, 3]),
     ] {
         let config = load(sources).expect("a good configuration");
         assert_eq!((config.server.shards, config.server.cpus), (shards, cpus), "{sources:?}");

@@ -122,6 +122,17 @@ pub(crate) fn trim_allocator() {
     }
 }
 
+/// Lets the allocator keep less of what is given back to it: long buffers are mapped one by one, and go at once. That costs
+/// page faults with every such buffer, so it is for a small memory, of which what is kept would be a large part.
+pub(crate) fn keep_little_in_allocator() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: the calls take no pointer, and may be made at any time.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, 32 << 10);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, 64 << 10);
+    }
+}
+
 /// Soft and hard limit of a resource.
 fn limit(resource: libc::__rlimit_resource_t) -> Option<(u64, u64)> {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-/// Between two calls, if the last one was of use; after one that was not, twice as long as before.
-const EVERY: Duration = Duration::from_millis(500);
+/// Shards wait for the allocator meanwhile, so a call may take one part of the time in so many.
+const TIME_SHARE: u32 = 50;
 const EVERY_MAX: Duration = Duration::from_secs(64);
 
 /// Watches the memory that no account knows of.
@@ -15,12 +15,14 @@ pub(super) struct Trimmer {
     /// What there was at the last call.
     at_last: i64,
     next: Option<Instant>,
+    /// Between two calls, if the last one was of use; after one that was not, twice as long as before.
+    every_min: Duration,
     every: Duration,
 }
 
 impl Trimmer {
-    pub(super) fn new(worth_bytes: i64) -> Trimmer {
-        Trimmer { worth_bytes, least: i64::MAX, at_last: i64::MAX, next: None, every: EVERY }
+    pub(super) fn new(worth_bytes: i64, every: Duration) -> Trimmer {
+        Trimmer { worth_bytes, least: i64::MAX, at_last: i64::MAX, next: None, every_min: every, every }
     }
 
     /// Calls `trim` if there is so much unaccounted memory that the allocator may keep some of it.
@@ -30,9 +32,10 @@ impl Trimmer {
             return;
         }
         let changed = self.at_last.abs_diff(unaccounted) > self.worth_bytes.unsigned_abs();
-        self.every = if changed { EVERY } else { EVERY_MAX.min(2 * self.every) };
-        (self.at_last, self.next) = (unaccounted, Some(now + self.every));
+        self.every = if changed { self.every_min } else { EVERY_MAX.min(2 * self.every) };
+        let start = Instant::now();
         trim();
+        (self.at_last, self.next) = (unaccounted, Some(now + self.every.max(TIME_SHARE * start.elapsed())));
     }
 }
 
@@ -52,7 +55,7 @@ mod tests {
     #[test]
     fn what_the_allocator_keeps_is_called_for_again_and_again_if_that_helps_and_seldom_if_not() {
         let start = Instant::now();
-        let mut trimmer = Trimmer::new(100);
+        let mut trimmer = Trimmer::new(100, Duration::from_millis(500));
         assert_eq!(calls(&mut trimmer, start, |second| 1000 + second as i64), 0);
         let later = start + Duration::from_secs(100);
         let many = calls(&mut trimmer, later, |second| if second % 2 == 0 { 5000 } else { 4000 });
