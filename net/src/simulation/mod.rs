@@ -183,12 +183,15 @@ impl Simulation {
         Ok(())
     }
 
-    /// Nobody asks any more: what was done for clients must go without their help, and without an idle tick.
+    /// Nobody asks any more: what was done for clients must go without their help, and without an idle tick. Then all sleep.
     fn rest(&mut self) -> Result<(), String> {
         let mut left = Ok(());
         for _ in 0..REST_STEPS {
             self.step()?;
-            left = self.workers.iter_mut().try_for_each(|sleeper| sleeper.worker.core().left_over());
+            left = self.workers.iter_mut().try_for_each(|sleeper| {
+                sleeper.worker.core().left_over()?;
+                sleeper.until.map(|_| ()).ok_or_else(|| "a worker turns without anything to do".into())
+            });
             if left.is_ok() {
                 return Ok(());
             }

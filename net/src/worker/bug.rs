@@ -49,11 +49,13 @@ pub(crate) enum Bug {
     KeptLoan,
     /// Memory that clients no longer need is not lent to the store again.
     IdleMemory,
+    /// Background work is never done.
+    Sleepless,
 }
 
 impl Bug {
     /// All but [`Bug::None`].
-    pub(crate) const ALL: [Bug; 22] = [
+    pub(crate) const ALL: [Bug; 23] = [
         Bug::LostAnswer,
         Bug::SwappedAnswers,
         Bug::MissedExpiry,
@@ -76,6 +78,7 @@ impl Bug {
         Bug::EndlessTurn,
         Bug::KeptLoan,
         Bug::IdleMemory,
+        Bug::Sleepless,
     ];
 
     /// One in so many chances is taken.
