@@ -3,6 +3,8 @@
 //! Everything is read below a root directory, so that tests can lay out a machine of their own. A fact that
 //! cannot be read is absent, never an error: a cache must start in a container that hides half of `/sys`.
 
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use torc_engine::runtime::topology::{Node, Topology};
 
@@ -104,13 +106,30 @@ pub(crate) fn raise_file_limit() -> u64 {
     if done { hard } else { soft }
 }
 
-/// Resident memory of this process; 0 where `/proc` does not say.
-pub(crate) fn resident_bytes() -> u64 {
-    let statm = text(Path::new("/"), "proc/self/statm").unwrap_or_default();
-    let pages = statm.split_whitespace().nth(1).and_then(|pages| pages.parse::<u64>().ok());
-    // SAFETY: the call takes no pointer.
-    let page_bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
-    pages.unwrap_or(0) * u64::try_from(page_bytes).unwrap_or(0)
+/// What this process has resident, as the kernel tells it.
+pub(crate) struct Resident {
+    /// Stays open: it is read many times a second.
+    statm: Option<File>,
+    page_bytes: u64,
+}
+
+impl Resident {
+    pub(crate) fn of_this_process() -> Resident {
+        // SAFETY: the call takes no pointer.
+        let page_bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+        Resident {
+            statm: File::open("/proc/self/statm").ok(),
+            page_bytes: u64::try_from(page_bytes).unwrap_or(0),
+        }
+    }
+
+    /// Resident bytes; 0 where `/proc` does not say.
+    pub(crate) fn bytes(&self) -> u64 {
+        let mut text = [0; 128];
+        let count = self.statm.as_ref().and_then(|statm| statm.read_at(&mut text, 0).ok()).unwrap_or(0);
+        let pages = std::str::from_utf8(&text[..count]).ok().and_then(|text| text.split_whitespace().nth(1));
+        pages.and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0) * self.page_bytes
+    }
 }
 
 /// Gives memory that the allocator keeps and nobody uses back to the kernel.

@@ -13,6 +13,7 @@
 //!
 //! Stdout carries one line, when everything is bound; stderr carries banner and log.
 
+mod balance;
 mod banner;
 mod running;
 mod trimmer;
@@ -26,10 +27,9 @@ use crate::machine::{self, FILES_RESERVED, Machine, connections_for};
 use running::Running;
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use trimmer::Trimmer;
 
 pub(crate) fn run(args: &ServeArgs) -> Result<(), Failure> {
     let machine = Machine::here();
@@ -41,7 +41,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<(), Failure> {
     }
     logging::init(&config);
     config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-    if config.server.memory_bytes < SMALL_MEMORY_BYTES {
+    if config.server.memory_bytes < balance::SMALL_MEMORY_BYTES {
         machine::keep_little_in_allocator();
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -53,9 +53,6 @@ pub(crate) fn run(args: &ServeArgs) -> Result<(), Failure> {
     runtime.shutdown_background();
     result
 }
-
-/// Told less than this, the server would rather be slower with long buffers than exceed it.
-const SMALL_MEMORY_BYTES: u64 = 64 << 20;
 
 /// Fewer connections than descriptors, or a late and strange failure comes of it.
 fn fit_files(config: &mut Config, files: u64) -> Result<(), Failure> {
@@ -104,40 +101,12 @@ async fn serve(config: Config, machine: &Machine) -> Result<(), Failure> {
     announce(&banner::ready_line(&config, server, admin_address))?;
     admin.enter(Phase::Ready);
 
-    balance_until(server, &mut stop).await;
+    balance::until(server, stop.wait()).await;
     admin.enter(Phase::Draining);
     tracing::info!(timeout = ?drain_timeout, "draining: no new connections, answering what is under way");
     drain(running, drain_timeout, &mut stop).await;
     tracing::info!("stopped");
     Ok(())
-}
-
-/// Between two looks at what the process has resident.
-const BALANCE_EVERY: Duration = Duration::from_millis(25);
-/// The same while what it has resident changes fast.
-const BALANCE_SOON: Duration = Duration::from_millis(5);
-/// Between two calls for what the allocator keeps, and where it may keep little.
-const TRIM_EVERY: Duration = Duration::from_millis(500);
-const TRIM_SOON: Duration = Duration::from_millis(20);
-/// Share of the memory that the allocator has to keep for a call for it to be worth while.
-const TRIM_SHARE: i64 = 64;
-
-/// Keeps the process to its memory until it is asked to stop.
-async fn balance_until(server: &Running, stop: &mut Stop) {
-    let worth_bytes = server.memory_bytes() / TRIM_SHARE;
-    let small = server.memory_bytes() < SMALL_MEMORY_BYTES as i64;
-    let mut trimmer = Trimmer::new(worth_bytes, if small { TRIM_SOON } else { TRIM_EVERY });
-    let (mut every, mut before) = (BALANCE_EVERY, 0);
-    loop {
-        tokio::select! {
-            () = stop.wait() => return,
-            () = tokio::time::sleep(every) => {}
-        }
-        let unaccounted = server.balance_memory();
-        trimmer.look(unaccounted, Instant::now(), machine::trim_allocator);
-        every = if unaccounted - before > worth_bytes { BALANCE_SOON } else { BALANCE_EVERY };
-        before = unaccounted;
-    }
 }
 
 /// Beyond the drain's own time-out: what a shard may need to notice it.

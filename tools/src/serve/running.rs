@@ -4,7 +4,7 @@ use crate::admin::{Family, Kind, Sample, Value};
 use crate::config::Config;
 use crate::config::value::show_endpoint;
 use crate::exit::Failure;
-use crate::machine;
+use crate::machine::Resident;
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 use torc_engine::stats;
@@ -72,14 +72,20 @@ impl Running {
         }
     }
 
-    /// Keeps the process to its memory. Returns what of it no account knows of, bytes.
-    pub(super) fn balance_memory(&self) -> i64 {
-        self.server.balance_memory(machine::resident_bytes());
+    /// Tells the shards what the process has resident. Returns what of it no account knows of, bytes.
+    pub(super) fn balance_memory(&self, resident_bytes: u64) -> i64 {
+        self.server.balance_memory(resident_bytes);
         self.server.unaccounted_bytes()
     }
 
-    pub(super) fn memory_bytes(&self) -> i64 {
-        self.memory_bytes as i64
+    /// `--memory`, bytes.
+    pub(super) fn memory_bytes(&self) -> u64 {
+        self.memory_bytes
+    }
+
+    /// Turns of all shards since the start.
+    pub(super) fn turns(&self) -> u64 {
+        self.server.turns()
     }
 
     /// Returns when the shards have ended.
@@ -149,7 +155,11 @@ fn memory(unaccounted_bytes: i64) -> [Family; 2] {
         samples: vec![Sample { labels: Vec::new(), value: Value::Number(bytes) }],
     };
     [
-        gauge("resident_bytes", "Resident memory of the process.", machine::resident_bytes() as f64),
+        gauge(
+            "resident_bytes",
+            "Resident memory of the process.",
+            Resident::of_this_process().bytes() as f64,
+        ),
         gauge(
             "unaccounted_bytes",
             "Resident memory that no other gauge knows of: code, stacks, the allocator. Below 0: memory that was never touched.",
