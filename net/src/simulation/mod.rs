@@ -48,6 +48,8 @@ const FAULT_STEPS: u64 = 20_000;
 const HEAL_STEPS: u64 = 200_000;
 /// Steps after the last answer in which all that was done for clients must be gone.
 const REST_STEPS: u64 = 200;
+/// Steps after which all shards sleep: an index that grows moves one home a turn.
+const SLEEP_STEPS: u64 = 5_000;
 /// Steps of a drain, a millisecond each: fewer than it takes until a drain is cut short.
 const DRAIN_STEPS: u64 = 900;
 /// What no account knows of is another amount once in so many steps.
@@ -188,15 +190,22 @@ impl Simulation {
         let mut left = Ok(());
         for _ in 0..REST_STEPS {
             self.step()?;
-            left = self.workers.iter_mut().try_for_each(|sleeper| {
-                sleeper.worker.core().left_over()?;
-                sleeper.until.map(|_| ()).ok_or_else(|| "a worker turns without anything to do".into())
-            });
+            left = self.workers.iter_mut().try_for_each(|sleeper| sleeper.worker.core().left_over());
             if left.is_ok() {
-                return Ok(());
+                return self.fall_asleep();
             }
         }
         left
+    }
+
+    fn fall_asleep(&mut self) -> Result<(), String> {
+        for _ in 0..SLEEP_STEPS {
+            if self.workers.iter().all(|sleeper| sleeper.until.is_some()) {
+                return Ok(());
+            }
+            self.step()?;
+        }
+        Err("a worker turns without anything to do".into())
     }
 
     /// Eviction may take keys where memory is short, but not more than it has to.
