@@ -18,12 +18,11 @@
 //! | [`index`] | from a hash to an item |
 //! | [`segments`] | the log that items are appended to |
 //! | [`eviction`] | what stays when room is needed |
-//! | [`runtime`] | pinned threads and the mailboxes between them |
 //! | [`stats`] | figures that other threads read |
 //! | [`words`] | many keys in one buffer |
 //!
 //! Unsafe code is in `bytes.rs`, `bytes_mut.rs`, `reserved.rs`, `index/table.rs`, `segments/arena.rs`,
-//! `segments/lent.rs`, `prefetch.rs` and `runtime/`.
+//! `segments/lent.rs` and `prefetch.rs`.
 
 pub mod bytes;
 mod bytes_mut;
@@ -37,7 +36,6 @@ pub mod index;
 pub mod item;
 mod prefetch;
 mod reserved;
-pub mod runtime;
 pub mod segments;
 pub mod shard;
 pub mod stats;

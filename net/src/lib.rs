@@ -1,6 +1,7 @@
 //! Sessions, transports and the worker loop of Torc.
 pub mod clock;
 pub mod metrics;
+pub mod pin;
 pub mod server;
 pub mod session;
 #[cfg(test)]

@@ -19,6 +19,7 @@ pub(crate) use shared::Shared;
 
 use crate::clock::MachineClock;
 use crate::metrics::WorkerStats;
+use crate::pin::pin_to;
 use crate::session::Limits;
 use crate::slots::SlotMap;
 use crate::transport::choice::{Chosen, choose};
@@ -37,7 +38,6 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use torc_engine::runtime::pin::pin_to;
 use torc_engine::stats::ShardStats;
 use torc_engine::{Shard, ShardConfig};
 

@@ -19,6 +19,7 @@
 
 mod batch;
 mod lane;
+mod mailbox;
 
 pub(crate) use batch::{
     Address, Answered, AnsweredWith, Ask, AskBytes, AskWhat, BATCH_ASKS, Batch, Kind, OwnedAnswered, Posted,
@@ -28,9 +29,9 @@ pub(crate) use lane::Lane;
 
 use crate::transport::{ConnId, Waker};
 use batch::BATCH_BYTES_KEPT;
+use mailbox::Doorbell;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use torc_engine::runtime::mailbox::{self, Doorbell};
 
 /// Batches of one shard that may be on the way to all others together, at the most and at the least to each of them.
 const BATCHES: usize = 64;

@@ -1,8 +1,8 @@
 use super::*;
 use crate::machine::tests::{machine_of, machine_with};
+use crate::machine::topology::Topology;
 use std::collections::BTreeMap;
 use std::path::Path;
-use torc_engine::runtime::topology::Topology;
 
 fn machine() -> Machine {
     machine_of(&[("proc/meminfo", "MemTotal: 16777216 kB\n")], 4)

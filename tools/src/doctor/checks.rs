@@ -247,7 +247,7 @@ fn persistent_memory(machine: &Machine) -> Check {
 mod tests {
     use super::*;
     use crate::machine::tests::{machine_of, machine_with};
-    use torc_engine::runtime::topology::Topology;
+    use crate::machine::topology::Topology;
 
     fn trial(result: io::Result<()>) -> Trial {
         Trial { name: "io_uring", used_for: "serving", since: "5.1", needed: true, result }

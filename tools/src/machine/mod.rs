@@ -3,10 +3,12 @@
 //! Everything is read below a root directory, so that tests can lay out a machine of their own. A fact that
 //! cannot be read is absent, never an error: a cache must start in a container that hides half of `/sys`.
 
+pub(crate) mod topology;
+
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use torc_engine::runtime::topology::{Node, Topology};
+use topology::{Node, Topology};
 
 /// Facts that settings, banner and doctor go by.
 #[derive(Debug, Clone)]

@@ -1,11 +1,11 @@
 //! One shard's way to another.
 
 use super::batch::{Ask, AskBytes, BATCH_ASKS, Batch};
+use super::mailbox::{Doorbell, Receiver, Sender};
 use super::{LEFT_PLACES, RESUME_PLACES};
 use crate::transport::ConnId;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use torc_engine::runtime::mailbox::{Doorbell, Receiver, Sender};
 use torc_engine::segments::Lent;
 
 /// One shard's way to another.

@@ -13,7 +13,7 @@
 //! Sleeping is Dekker's protocol: the receiver writes "asleep", then reads the rings; the sender writes the
 //! ring, then reads "asleep". A sequentially consistent fence between the two steps on both sides makes it
 //! impossible that both read the old value, so no message is slept over. The loom tests below walk through
-//! all interleavings (`RUSTFLAGS="--cfg loom" cargo test -p torc-engine --release mailbox`).
+//! all interleavings (`RUSTFLAGS="--cfg loom" cargo test -p torc-net --lib --release mailbox`).
 //!
 //! Non-goals: several senders, blocking, growing.
 
@@ -75,7 +75,7 @@ impl<T> Drop for Shared<T> {
 }
 
 /// A ring for at least `capacity` messages (rounded up to a power of two) from one thread to another.
-pub fn ring<T: Send>(capacity: usize) -> (Sender<T>, Receiver<T>) {
+pub(super) fn ring<T: Send>(capacity: usize) -> (Sender<T>, Receiver<T>) {
     let capacity = capacity.max(1).next_power_of_two();
     let shared = Arc::new(Shared {
         head: CachePadded::new(AtomicUsize::new(0)),
@@ -87,7 +87,7 @@ pub fn ring<T: Send>(capacity: usize) -> (Sender<T>, Receiver<T>) {
 }
 
 /// The sending side.
-pub struct Sender<T> {
+pub(super) struct Sender<T> {
     shared: Arc<Shared<T>>,
     /// Next position to write.
     tail: usize,
@@ -102,7 +102,7 @@ impl<T: Send> Sender<T> {
     ///
     /// # Errors
     /// The ring is full: the message comes back.
-    pub fn send(&mut self, message: T) -> Result<(), T> {
+    pub(super) fn send(&mut self, message: T) -> Result<(), T> {
         let capacity = self.shared.slots.len();
         if self.tail.wrapping_sub(self.head_seen) == capacity {
             // Acquire: pairs with the receiver's release of the head, after it took the value out.
@@ -122,7 +122,7 @@ impl<T: Send> Sender<T> {
     }
 
     /// Makes all that was sent visible. True if there was anything: then ring the receiver's [`Doorbell`].
-    pub fn publish(&mut self) -> bool {
+    pub(super) fn publish(&mut self) -> bool {
         if self.published == self.tail {
             return false;
         }
@@ -141,7 +141,7 @@ impl<T> Drop for Sender<T> {
 }
 
 /// The receiving side.
-pub struct Receiver<T> {
+pub(super) struct Receiver<T> {
     shared: Arc<Shared<T>>,
     /// Next position to take.
     head: usize,
@@ -152,7 +152,7 @@ pub struct Receiver<T> {
 impl<T: Send> Receiver<T> {
     /// Takes the oldest message.
     #[inline]
-    pub fn receive(&mut self) -> Option<T> {
+    pub(super) fn receive(&mut self) -> Option<T> {
         if self.head == self.tail_seen && !self.look() {
             return None;
         }
@@ -167,7 +167,7 @@ impl<T: Send> Receiver<T> {
     }
 
     /// Whether nothing waits.
-    pub fn is_empty(&mut self) -> bool {
+    pub(super) fn is_empty(&mut self) -> bool {
         self.head == self.tail_seen && !self.look()
     }
 
@@ -180,26 +180,26 @@ impl<T: Send> Receiver<T> {
 
 /// Whether a receiver sleeps: one for all rings that lead to it.
 #[derive(Debug, Default)]
-pub struct Doorbell {
+pub(super) struct Doorbell {
     asleep: CachePadded<AtomicBool>,
 }
 
 impl Doorbell {
     /// The receiver says that it is about to sleep. It must look at its rings once more afterwards.
-    pub fn announce_sleep(&self) {
+    pub(super) fn announce_sleep(&self) {
         self.asleep.store(true, Ordering::Relaxed);
         // Pairs with the fence in `ring`.
         fence(Ordering::SeqCst);
     }
 
     /// The receiver is awake again.
-    pub fn awake(&self) {
+    pub(super) fn awake(&self) {
         // Relaxed: a sender that still sees "asleep" wakes once too often, nothing worse.
         self.asleep.store(false, Ordering::Relaxed);
     }
 
     /// The sender asks, after it has published, whether the receiver has to be woken. One sender is told yes.
-    pub fn ring(&self) -> bool {
+    pub(super) fn ring(&self) -> bool {
         // Pairs with the fence in `announce_sleep`.
         fence(Ordering::SeqCst);
         self.asleep.load(Ordering::Relaxed) && self.asleep.swap(false, Ordering::Relaxed)

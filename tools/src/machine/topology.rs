@@ -9,29 +9,29 @@
 //!
 //! Files are read below a root, so that tests can bring their own. What cannot be read is not limited.
 
-use super::pin;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use torc_net::pin;
 
 /// CPUs and limits of this process.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Topology {
+pub(crate) struct Topology {
     /// CPUs that may be used, ascending.
-    pub cpus: Vec<usize>,
+    pub(crate) cpus: Vec<usize>,
     /// CPUs' worth of time that the cgroup allows, if it limits it.
-    pub quota: Option<f64>,
+    pub(crate) quota: Option<f64>,
     /// The cgroup's memory limit.
-    pub memory_bytes_max: Option<u64>,
+    pub(crate) memory_bytes_max: Option<u64>,
     /// CPUs of each NUMA node.
-    pub nodes: Vec<Node>,
+    pub(crate) nodes: Vec<Node>,
 }
 
 /// A NUMA node.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Node {
-    pub number: usize,
-    pub cpus: Vec<usize>,
+pub(crate) struct Node {
+    pub(crate) number: usize,
+    pub(crate) cpus: Vec<usize>,
 }
 
 impl Topology {
@@ -39,7 +39,7 @@ impl Topology {
     ///
     /// # Errors
     /// The kernel does not say which CPUs are allowed.
-    pub fn discover() -> io::Result<Topology> {
+    pub(crate) fn discover() -> io::Result<Topology> {
         Ok(Topology::below(Path::new("/"), pin::allowed()?))
     }
 
@@ -51,12 +51,6 @@ impl Topology {
             memory_bytes_max: groups.memory_bytes_max(),
             nodes: nodes(&root.join("sys/devices/system/node")),
         }
-    }
-
-    /// How many shards serve best: one a CPU, no more than the quota pays for, at least one.
-    pub fn shards(&self) -> usize {
-        let paid = self.quota.map_or(usize::MAX, |quota| quota.floor() as usize);
-        self.cpus.len().min(paid).max(1)
     }
 }
 
@@ -149,7 +143,7 @@ fn nodes(folder: &Path) -> Vec<Node> {
 }
 
 /// CPUs written as the kernel writes them: `0-3,8`.
-pub fn parse_cpu_list(text: &str) -> Option<Vec<usize>> {
+pub(crate) fn parse_cpu_list(text: &str) -> Option<Vec<usize>> {
     let mut cpus = Vec::new();
     for range in text.split(',').filter(|range| !range.is_empty()) {
         let (first, last) = range.split_once('-').unwrap_or((range, range));
@@ -199,7 +193,7 @@ mod tests {
             ],
         );
         let topology = Topology::below(&root.0, vec![0, 1, 2, 3]);
-        assert_eq!((topology.quota, topology.shards()), (Some(2.5), 2));
+        assert_eq!(topology.quota, Some(2.5));
         assert_eq!(topology.memory_bytes_max, Some(1_048_576));
     }
 
@@ -216,7 +210,7 @@ mod tests {
             ],
         );
         let topology = Topology::below(&root.0, vec![5]);
-        assert_eq!((topology.quota, topology.shards(), topology.memory_bytes_max), (Some(0.5), 1, None));
+        assert_eq!((topology.quota, topology.memory_bytes_max), (Some(0.5), None));
     }
 
     #[test]
@@ -237,7 +231,7 @@ mod tests {
     #[test]
     fn nothing_to_read_is_no_limit() {
         let topology = Topology::below(Path::new("/nowhere"), vec![0, 1]);
-        assert_eq!((topology.quota, topology.memory_bytes_max, topology.shards()), (None, None, 2));
+        assert_eq!((topology.quota, topology.memory_bytes_max), (None, None));
     }
 
     #[test]
