@@ -4,6 +4,7 @@ pub mod metrics;
 pub mod pin;
 pub mod server;
 pub mod session;
+mod shared;
 #[cfg(test)]
 mod simulation;
 pub mod slots;

@@ -11,16 +11,15 @@
 mod config;
 mod limits;
 mod listen;
-mod shared;
 
 pub use config::{Endpoint, Listen, ServerConfig, StartError};
 pub use listen::overlap;
-pub(crate) use shared::Shared;
 
 use crate::clock::MachineClock;
 use crate::metrics::WorkerStats;
 use crate::pin::pin_to;
 use crate::session::Limits;
+use crate::shared::Shared;
 use crate::slots::SlotMap;
 use crate::transport::choice::{Chosen, choose};
 use crate::transport::epoll::Epoll;

@@ -33,6 +33,7 @@ mod input;
 #[cfg(test)]
 mod left_over;
 pub(crate) mod mail;
+mod outcomes;
 mod owned;
 mod pool;
 mod push;

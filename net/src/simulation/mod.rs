@@ -22,7 +22,7 @@ mod world;
 
 use crate::clock::Wall;
 use crate::metrics::WorkerStats;
-use crate::server::Shared;
+use crate::shared::Shared;
 use crate::slots::SlotMap;
 use crate::transport::sim::{Faults, Network, Random, Sim};
 use crate::transport::{Transport, Waker};

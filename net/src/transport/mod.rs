@@ -14,7 +14,8 @@
 pub mod choice;
 pub mod epoll;
 mod pieces;
-pub mod sim;
+#[cfg(test)]
+pub(crate) mod sim;
 pub(crate) mod sockets;
 #[cfg(test)]
 mod tests;

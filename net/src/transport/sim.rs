@@ -23,14 +23,14 @@ use std::time::Duration;
 
 /// A small generator: SplitMix64 (Steele, Lea, Flood 2014).
 #[derive(Debug, Clone)]
-pub struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
-    pub fn new(seed: u64) -> Random {
+    pub(crate) fn new(seed: u64) -> Random {
         Random(seed)
     }
 
-    pub fn number(&mut self) -> u64 {
+    pub(crate) fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -39,31 +39,31 @@ impl Random {
     }
 
     /// Below `bound`; 0 if that is 0.
-    pub fn below(&mut self, bound: usize) -> usize {
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
         (self.number() % bound.max(1) as u64) as usize
     }
 
     /// True in `percent` of all cases.
-    pub fn chance(&mut self, percent: u32) -> bool {
+    pub(crate) fn chance(&mut self, percent: u32) -> bool {
         self.below(100) < percent as usize
     }
 }
 
 /// How unkind the network is, in percent of the turns.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Faults {
-    pub delay: u32,
+pub(crate) struct Faults {
+    pub(crate) delay: u32,
     /// A delivery or a send is cut short.
-    pub fragment: u32,
+    pub(crate) fragment: u32,
     /// In a thousand turns.
-    pub reset_permille: u32,
+    pub(crate) reset_permille: u32,
 }
 
 const HEALED_WINDOW_BYTES: usize = 64 << 10;
 
 /// Names a link between a client and the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LinkId(usize);
+pub(crate) struct LinkId(usize);
 
 #[derive(Debug, Default)]
 struct Link {
@@ -95,7 +95,7 @@ impl Link {
 
 /// All links of a simulated server.
 #[derive(Debug)]
-pub struct Network {
+pub(crate) struct Network {
     random: Random,
     faults: Faults,
     /// Bytes that a client's side takes before the client reads them.
@@ -107,32 +107,32 @@ pub struct Network {
 }
 
 impl Network {
-    pub fn new(seed: u64, faults: Faults, window_bytes: usize) -> Rc<RefCell<Network>> {
+    pub(crate) fn new(seed: u64, faults: Faults, window_bytes: usize) -> Rc<RefCell<Network>> {
         let random = Random::new(seed);
         let (links, alive) = (Vec::new(), Vec::new());
         Rc::new(RefCell::new(Network { random, faults, window_bytes, links, alive, healed: false }))
     }
 
     /// No faults any more, and wide windows.
-    pub fn heal(&mut self) {
+    pub(crate) fn heal(&mut self) {
         self.healed = true;
         self.faults = Faults::default();
         self.window_bytes = self.window_bytes.max(HEALED_WINDOW_BYTES);
     }
 
     /// A client comes to a shard's listener.
-    pub fn connect(&mut self, shard: u16, listener: u16) -> LinkId {
+    pub(crate) fn connect(&mut self, shard: u16, listener: u16) -> LinkId {
         self.alive.push(self.links.len());
         self.links.push(Link { shard, listener, ..Link::default() });
         LinkId(self.links.len() - 1)
     }
 
-    pub fn write(&mut self, link: LinkId, bytes: &[u8]) {
+    pub(crate) fn write(&mut self, link: LinkId, bytes: &[u8]) {
         self.links[link.0].to_server.extend(bytes);
     }
 
     /// Takes at most `max` of the bytes that have come for the client.
-    pub fn read(&mut self, link: LinkId, max: usize) -> Vec<u8> {
+    pub(crate) fn read(&mut self, link: LinkId, max: usize) -> Vec<u8> {
         let link = &mut self.links[link.0];
         let count = link.to_client.len().min(max);
         link.moved += count as u64;
@@ -140,26 +140,26 @@ impl Network {
     }
 
     /// The client closes its sending side.
-    pub fn end(&mut self, link: LinkId) {
+    pub(crate) fn end(&mut self, link: LinkId) {
         self.links[link.0].ended = true;
     }
 
     /// Whether the network broke the link, not the server.
-    pub fn was_reset(&self, link: LinkId) -> bool {
+    pub(crate) fn was_reset(&self, link: LinkId) -> bool {
         self.links[link.0].reset
     }
 
-    pub fn is_healed(&self) -> bool {
+    pub(crate) fn is_healed(&self) -> bool {
         self.healed
     }
 
     /// Grows with every byte that goes on, in either direction.
-    pub fn moved(&self, link: LinkId) -> u64 {
+    pub(crate) fn moved(&self, link: LinkId) -> u64 {
         self.links[link.0].moved
     }
 
     /// Where a link stands, in words.
-    pub fn describe(&self, link: LinkId) -> String {
+    pub(crate) fn describe(&self, link: LinkId) -> String {
         let Link { shard, conn, to_server, to_client, paused, sending, sent, .. } = &self.links[link.0];
         let (to_server, to_client) = (to_server.len(), to_client.len());
         let sending = sending.as_ref().map(|(pieces, notice)| (pieces.bytes(), *notice));
@@ -170,7 +170,7 @@ impl Network {
     }
 
     /// Nothing more will come for the client.
-    pub fn is_dead(&self, link: LinkId) -> bool {
+    pub(crate) fn is_dead(&self, link: LinkId) -> bool {
         let link = &self.links[link.0];
         link.dead && (link.reset || link.to_client.is_empty())
     }
@@ -178,7 +178,7 @@ impl Network {
 
 /// The simulated transport of one shard.
 #[derive(Debug)]
-pub struct Sim {
+pub(crate) struct Sim {
     network: Rc<RefCell<Network>>,
     shard: u16,
     /// By place: the link of the connection there, and its generation.
@@ -194,7 +194,7 @@ pub struct Sim {
 }
 
 impl Sim {
-    pub fn new(network: Rc<RefCell<Network>>, shard: u16, buffers: u16, buffer_bytes: usize) -> Sim {
+    pub(crate) fn new(network: Rc<RefCell<Network>>, shard: u16, buffers: u16, buffer_bytes: usize) -> Sim {
         Sim {
             network,
             shard,
@@ -210,18 +210,18 @@ impl Sim {
     }
 
     /// Whether a worker that sleeps in [`Transport::turn`] would be awake now.
-    pub fn wakes(&mut self) -> bool {
+    pub(crate) fn wakes(&mut self) -> bool {
         self.progress();
         !self.pending.is_empty() || self.waker.woken.load(Relaxed)
     }
 
     /// Receive buffers that the worker has.
-    pub fn buffers_held(&self) -> usize {
+    pub(crate) fn buffers_held(&self) -> usize {
         self.buffers.len() - self.free.len()
     }
 
     /// From now on, so many of this transport's wake-ups are lost: one in `every`.
-    pub fn lose_wakeups(&mut self, every: u32) {
+    pub(crate) fn lose_wakeups(&mut self, every: u32) {
         self.waker = Arc::new(SimWaker { lost_every: every, ..SimWaker::default() });
     }
 

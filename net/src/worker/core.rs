@@ -8,16 +8,16 @@ use super::compose::wait_behind;
 use super::connection::{Connection, Connections, Phase, is_protocol_refusal};
 use super::durations::Durations;
 use super::mail::Mail;
+use super::outcomes::{Lookup, Outcomes};
 use super::owned::OwnedPart;
 use super::pool::Pool;
 use super::ready::Ready;
 use super::view::View;
 use crate::metrics::{CloseReason, CommandClass, OutcomeClass, WorkerStats};
-use crate::server::Shared;
-use crate::session::native::outcomes::{Lookup, Outcomes};
 use crate::session::{
     Answer, ComposeContext, Limits, Once, Output, Part, Protocol, ReplyKind, ServerView, Session, Work,
 };
+use crate::shared::Shared;
 use crate::transport::ConnId;
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -2,8 +2,8 @@
 
 use super::connection::Connection;
 use super::{BudgetConfig, Core, CoreParts, Settings};
-use crate::server::Shared;
 use crate::session::{Limits, Piece, Port, Protocol, Scratch, Session, Work};
+use crate::shared::Shared;
 use crate::transport::ConnId;
 use crate::worker::mail::Mail;
 use std::sync::Arc;

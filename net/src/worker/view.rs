@@ -1,7 +1,7 @@
 //! What sessions see of the server.
 
-use crate::server::Shared;
 use crate::session::ServerView;
+use crate::shared::Shared;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use torc_engine::command::Millis;

@@ -20,10 +20,8 @@
 //! | `request.rs` | any frame to its [`Work`], pure |
 //! | `compose.rs` | an answer to bytes |
 //! | `server.rs` | the answers about the server: hello, topology, statistics |
-//! | `outcomes.rs` | a shard's record of changes done once |
 
 mod compose;
-pub mod outcomes;
 mod plain;
 mod request;
 pub(crate) mod server;

@@ -14,13 +14,13 @@
 //! `Unknown`, also when it has come back meanwhile. Until the first session is dropped, a session that the table does not
 //! know has never been here, and its repeats are new (the client checks for restarts by the boot id).
 
-use super::super::Once;
+use crate::session::Once;
 use std::collections::{HashMap, VecDeque};
 use torc_engine::command::{Meta, Number, Outcome};
 
 /// An outcome as plain data. Old values are not kept ([N-ONCE-6]).
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum StoredOutcome {
+pub(super) enum StoredOutcome {
     Miss,
     Stored { meta: Meta },
     NotStored,
@@ -33,7 +33,7 @@ pub enum StoredOutcome {
 
 impl StoredOutcome {
     /// What is to be kept of an outcome; `None` if nothing was done ([N-ONCE-7]) or nothing came of it yet.
-    pub fn of(outcome: &Outcome<'_>) -> Option<StoredOutcome> {
+    pub(super) fn of(outcome: &Outcome<'_>) -> Option<StoredOutcome> {
         Some(match outcome {
             Outcome::Miss => StoredOutcome::Miss,
             Outcome::Stored { meta, .. } => StoredOutcome::Stored { meta: *meta },
@@ -48,7 +48,7 @@ impl StoredOutcome {
     }
 
     /// The outcome to answer with.
-    pub fn outcome(self) -> Outcome<'static> {
+    pub(super) fn outcome(self) -> Outcome<'static> {
         match self {
             StoredOutcome::Miss => Outcome::Miss,
             StoredOutcome::Stored { meta } => Outcome::Stored { meta, old: None },
@@ -64,18 +64,18 @@ impl StoredOutcome {
 
 /// What the record says of a change that is about to be executed.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Lookup {
+pub(super) enum Lookup {
     /// Execute it, then record it.
     New,
     /// It was done, and this came of it.
     Repeat(StoredOutcome),
-    /// Nobody can tell: answer [`super::super::Answer::OutcomeUnknown`].
+    /// Nobody can tell: answer [`crate::session::Answer::OutcomeUnknown`].
     Unknown,
 }
 
 /// The record of one shard.
 #[derive(Debug)]
-pub struct Outcomes {
+pub(super) struct Outcomes {
     places: HashMap<u64, u32>,
     sessions: Vec<SessionOutcomes>,
     /// Places in `sessions` that nobody has.
@@ -145,7 +145,7 @@ impl SessionOutcomes {
 impl Outcomes {
     /// At most `sessions_max` sessions (at least one) of `window` outcomes each (see [`super::CREDIT`]), in
     /// `bytes_max` bytes; the session that was used last stays, whatever it takes.
-    pub fn new(sessions_max: usize, window: usize, bytes_max: usize) -> Outcomes {
+    pub(super) fn new(sessions_max: usize, window: usize, bytes_max: usize) -> Outcomes {
         Outcomes {
             places: HashMap::new(),
             sessions: Vec::new(),
@@ -160,19 +160,19 @@ impl Outcomes {
         }
     }
 
-    /// Sessions on record.
-    pub fn sessions(&self) -> usize {
+    #[cfg(test)]
+    fn sessions(&self) -> usize {
         self.places.len()
     }
 
     /// Memory of the record.
-    pub fn bytes(&self) -> usize {
+    pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
 
     /// To be asked before a numbered change is executed. One that is not marked as a repeat is looked for, too: it
     /// may have lain in a dead connection while its repeat was done.
-    pub fn lookup(&self, once: Once) -> Lookup {
+    pub(super) fn lookup(&self, once: Once) -> Lookup {
         let Some(&place) = self.places.get(&once.session) else {
             return if once.repeat && self.dropped { Lookup::Unknown } else { Lookup::New };
         };
@@ -187,7 +187,7 @@ impl Outcomes {
     }
 
     /// To be called when a numbered change was executed. Refusals are not recorded.
-    pub fn record(&mut self, once: Once, outcome: &Outcome<'_>) {
+    pub(super) fn record(&mut self, once: Once, outcome: &Outcome<'_>) {
         let Some(stored) = StoredOutcome::of(outcome) else { return };
         let place = self.use_session(once);
         let session = &mut self.sessions[place as usize];
