@@ -11,7 +11,8 @@
 //! At most [`WORD_BYTES_MAX`] bytes are waited for, and behind an HTTP method in capitals the end of the line, up to
 //! [`HTTP_LINE_BYTES_MAX`]. memcached's words are in small letters, so a method in capitals is none of them.
 
-use super::{Output, Part, Protocol, ReplyKind, Work};
+use super::protocol::Protocol;
+use super::refused::Refused;
 
 /// What the first bytes tell.
 #[derive(Debug, PartialEq, Eq)]
@@ -21,40 +22,6 @@ pub enum Detected {
     Protocol(Protocol),
     Refused(Refused),
 }
-
-/// A protocol that is recognised, and not served.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refused {
-    Http,
-    MemcacheBinary,
-    Tls,
-}
-
-impl Refused {
-    pub(super) fn into_part(self) -> Part<'static> {
-        Part { work: Work::Close, reply: ReplyKind::Refused(self), echo: &[], once: None }
-    }
-
-    pub(super) fn compose(self, out: &mut Output) {
-        match self {
-            Refused::Http => {
-                let head = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n";
-                let len = HTTP_ANSWER.len();
-                let answer = format!("{head}Content-Length: {len}\r\n\r\n{HTTP_ANSWER}");
-                out.tail().extend_from_slice(answer.as_bytes());
-            }
-            Refused::MemcacheBinary => out.tail().extend_from_slice(
-                b"SERVER_ERROR the binary protocol is not served, use the text protocol\r\n",
-            ),
-            Refused::Tls => out.tail().extend_from_slice(TLS_ALERT),
-        }
-    }
-}
-
-const HTTP_ANSWER: &str = "This port serves RESP, memcached text and Torc's own protocol. HTTP is on the admin address (--admin).\n";
-
-/// RFC 8446, section 6: an alert record of two bytes, fatal, `handshake_failure`.
-const TLS_ALERT: &[u8] = &[0x15, 0x03, 0x03, 0x00, 0x02, 0x02, 0x28];
 
 /// First byte of a TLS handshake record (RFC 8446, section 5.1).
 const TLS_HANDSHAKE: u8 = 0x16;
@@ -128,6 +95,7 @@ const HTTP_METHODS: [&[u8]; 9] =
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::session::Output;
 
     const RESP: Detected = Detected::Protocol(Protocol::Resp);
     const MEMCACHE: Detected = Detected::Protocol(Protocol::Memcache);

@@ -2,14 +2,18 @@
 //!
 //! They may be written before their turn, and by the shard that has the key: only the words travel then.
 
-use super::{Answer, ComposeContext, Output, Protocol, memcache, native, resp};
+use super::answer::Answer;
+use super::context::ComposeContext;
+use super::output::Output;
+use super::protocol::Protocol;
+use super::{memcache, native, resp};
 
 /// How such an answer is written. Equal for all requests of a kind, but for the tag.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum FreeReply {
     Resp(resp::Free),
-    Memcache(memcache::Reply),
-    Native(native::Reply),
+    Memcache(memcache::ReplyKind),
+    Native(native::ReplyKind),
 }
 
 impl FreeReply {

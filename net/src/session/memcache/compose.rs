@@ -1,42 +1,11 @@
 //! Answers of the text commands, and what all answers share.
 
-use crate::session::{Answer, BadInput, Output};
+use super::reply_kind::LineKind;
+use crate::session::answer::Answer;
+use crate::session::bad_input::BadInput;
+use crate::session::output::Output;
 use torc_engine::command::{Found, Number, Outcome, Refusal, Value};
 use torc_proto::memcache::{Invalid, LINE_END};
-
-/// How a part is answered.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Kind {
-    /// Not at all, whatever came of it.
-    Silent,
-    /// One key of a retrieval; the last one writes `END`.
-    Item {
-        cas: bool,
-        last: bool,
-    },
-    /// One line that depends on the outcome.
-    Line(LineKind),
-    Invalid(Invalid),
-    Meta(super::meta::Reply),
-    /// An `ms` whose value was streamed: the session kept what is to be repeated.
-    StreamedMeta(super::meta::Reply),
-    Stats(super::stats::Topic),
-}
-
-/// Which one-line answer.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum LineKind {
-    Store,
-    Delete,
-    Touch,
-    Count,
-    /// `flush_all`, `verbosity`
-    Ok,
-    Version,
-    MetaNoop,
-    /// The value was too large; the outcome is that of the old item's removal and does not matter.
-    TooLarge,
-}
 
 /// The release whose protocol this is, as clients look for it.
 pub(super) const PROTOCOL_VERSION: &str = "1.6.18";

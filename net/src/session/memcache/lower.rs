@@ -1,8 +1,8 @@
 //! Requests of the protocol in the engine's words.
 
-use super::compose::{Kind, LineKind};
-use super::part;
-use crate::session::{Part, Work};
+use super::reply_kind::{Kind, LineKind, ReplyKind};
+use super::stats;
+use crate::session::part::{self, Part, Work};
 use torc_engine::command::{
     Arithmetic, Body, Command, Delete, Delta, Expire, ExpireCondition, Expiry, Millis, Number, Op, Read,
     Write, WriteMode,
@@ -98,7 +98,7 @@ pub(super) fn plain<'a>(request: &Request<'a>, now: Millis) -> Part<'a> {
         Request::Verbosity { noreply } => part(Work::Local, said(noreply, LineKind::Ok)),
         Request::Version => part(Work::Local, Kind::Line(LineKind::Version)),
         Request::MetaNoop => part(Work::Local, Kind::Line(LineKind::MetaNoop)),
-        Request::Stats { what } => part(Work::Local, super::stats::kind(what)),
+        Request::Stats { what } => part(Work::Local, stats::kind(what)),
         Request::Quit | Request::Get(_) | Request::Store(_) | Request::Meta(_) => {
             part(Work::Local, Kind::Silent)
         }
@@ -228,6 +228,11 @@ fn meta_arithmetic(flags: &MetaFlags, now: Millis) -> Arithmetic {
         token: flags.token(),
         leases: true,
     }
+}
+
+#[inline]
+pub(super) fn part(work: Work<'_>, reply: Kind) -> Part<'_> {
+    Part { work, reply: part::ReplyKind::Memcache(ReplyKind(reply)), echo: &[], once: None }
 }
 
 #[cfg(test)]

@@ -8,35 +8,12 @@
 //! The flags stand in the order of the request's. `W`, `X` and `Z` come behind them.
 
 use super::compose::{problem, value};
-use crate::session::{Answer, ComposeContext, Output};
+use super::reply_kind::MetaReply;
+use crate::session::answer::Answer;
+use crate::session::context::ComposeContext;
+use crate::session::output::Output;
 use torc_engine::command::{Found, Lease, Meta as ItemMeta, Millis, Number, Outcome, Value};
-use torc_proto::memcache::{LINE_END, MetaFlags, MetaVerb, Words, key64};
-
-/// How a meta command is answered.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Reply {
-    verb: MetaVerb,
-    /// `q`: the usual outcome is not said.
-    quiet: bool,
-    /// `b`: the key is given back in base64.
-    base64: bool,
-    /// `v`: with the value.
-    value: bool,
-    /// Append or prepend: without an item it is "not stored", not "not found".
-    joins: bool,
-}
-
-impl Reply {
-    pub(super) fn new(verb: MetaVerb, flags: &MetaFlags) -> Reply {
-        Reply {
-            verb,
-            quiet: flags.has(b'q'),
-            base64: flags.has(b'b'),
-            value: flags.has(b'v'),
-            joins: verb == MetaVerb::Set && matches!(flags.mode(), Some(b'A' | b'P')),
-        }
-    }
-}
+use torc_proto::memcache::{LINE_END, MetaVerb, Words, key64};
 
 /// What of its flags a streamed `ms` wants repeated, in order: `k`, `c`, `s`, `O` with its token.
 #[derive(Debug, Clone, Copy)]
@@ -82,7 +59,7 @@ impl Default for Echo {
 }
 
 pub(super) fn compose(
-    reply: Reply,
+    reply: MetaReply,
     key: &[u8],
     echo: &[u8],
     answer: &Answer<'_>,
@@ -112,7 +89,7 @@ pub(super) fn compose(
 
 /// What an answer is made of beside the item.
 struct Line<'l> {
-    reply: Reply,
+    reply: MetaReply,
     key: &'l [u8],
     echo: &'l [u8],
     now: Millis,

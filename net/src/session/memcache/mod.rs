@@ -28,20 +28,25 @@
 mod compose;
 mod lower;
 mod meta;
+pub(super) mod reply_kind;
 pub(crate) mod stats;
 
-use crate::session::{Answer, ComposeContext, Limits, Output, Parsed, Part, ReplyKind, Scratch, Work};
-use compose::Kind;
+pub use reply_kind::ReplyKind;
+
+use super::answer::Answer;
+use super::context::ComposeContext;
+use super::output::Output;
+use super::parsing::{Limits, Parsed};
+use super::part::{Part, Work};
+use super::scratch::Scratch;
+use lower::part;
+use reply_kind::{Kind, LineKind, MetaReply};
 use std::collections::VecDeque;
 use torc_engine::command::{Command, Delete, Millis, Op};
 use torc_proto::memcache::request::{self, Line, LineLimits, Request, Store, StoreVerb};
 use torc_proto::memcache::{Invalid, KEY_BYTES_MAX, LINE_END, Meta, MetaVerb, Unparsed, Value};
 
-/// How a part is answered.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Reply(Kind);
-
-impl Reply {
+impl ReplyKind {
     /// Writes an answer that is free.
     #[inline]
     pub fn compose(
@@ -163,7 +168,7 @@ impl Session {
 
     /// See [`crate::session::Session::free`]: not one of several keys, and no value whose echo waits in its order.
     #[inline]
-    pub fn free(&self, reply: &Reply) -> Option<Reply> {
+    pub fn free(&self, reply: &ReplyKind) -> Option<ReplyKind> {
         let free = match reply.0 {
             Kind::Item { last, .. } => last && !self.retrieval_failed,
             Kind::StreamedMeta(_) => false,
@@ -174,7 +179,7 @@ impl Session {
 
     pub fn compose(
         &mut self,
-        reply: Reply,
+        reply: ReplyKind,
         key: &[u8],
         echo: &[u8],
         answer: &Answer<'_>,
@@ -256,7 +261,7 @@ impl Session {
     ) -> Step {
         let read = meta.flags().and_then(|flags| {
             let key = if flags.has(b'b') { decode_key(meta, around.scratch)? } else { meta.key };
-            Ok((lower::meta(meta.verb, key, &flags, around.now), meta::Reply::new(meta.verb, &flags)))
+            Ok((lower::meta(meta.verb, key, &flags, around.now), MetaReply::new(meta.verb, &flags)))
         });
         let (command, reply) = match read {
             Ok(read) => read,
@@ -276,7 +281,7 @@ impl Session {
             bytes: meta.bytes,
             reply: Kind::Meta(reply),
             abort: Kind::Invalid(Invalid::DataChunk),
-            too_large: Kind::Line(compose::LineKind::TooLarge),
+            too_large: Kind::Line(LineKind::TooLarge),
             removes: true,
             echo: meta.section,
         };
@@ -430,11 +435,6 @@ fn decode_key<'a>(meta: &Meta<'a>, scratch: &'a Scratch) -> Result<&'a [u8], Inv
     meta.decoded_key(&mut buffer).map(|key| scratch.keep(key))
 }
 
-#[inline]
-fn part(work: Work<'_>, reply: Kind) -> Part<'_> {
-    Part { work, reply: ReplyKind::Memcache(Reply(reply)), echo: &[], once: None }
-}
-
 /// A part that asks for nothing and answers nothing need not be.
 fn push_unless_silent<'a>(work: Work<'a>, reply: Kind, parts: &mut Vec<Part<'a>>) {
     if !matches!(reply, Kind::Silent) {
@@ -448,9 +448,9 @@ fn storage<'a>(store: &Store<'a>, now: Millis) -> Storage<'a> {
     Storage {
         command: lower::store(store, now),
         bytes: store.bytes,
-        reply: said(Kind::Line(compose::LineKind::Store)),
+        reply: said(Kind::Line(LineKind::Store)),
         abort: said(Kind::Invalid(Invalid::DataChunk)),
-        too_large: said(Kind::Line(compose::LineKind::TooLarge)),
+        too_large: said(Kind::Line(LineKind::TooLarge)),
         removes: store.verb == StoreVerb::Set,
         echo: &[],
     }

@@ -1,22 +1,12 @@
 //! `stats`: the server's figures under memcached's names.
 
-use super::compose::Kind;
-use crate::session::{ComposeContext, Output, ServerView};
+use super::compose::PROTOCOL_VERSION;
+use super::reply_kind::{Kind, Topic};
+use crate::session::context::{ComposeContext, ServerView};
+use crate::session::output::Output;
 use std::fmt::Display;
 use std::io::Write as _;
 use torc_proto::memcache::Invalid;
-
-/// Which statistics.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Topic {
-    General,
-    Settings,
-    Items,
-    Slabs,
-    Sizes,
-    Connections,
-    Reset,
-}
 
 /// How `stats` with this argument is answered.
 pub(super) fn kind(what: Option<&[u8]>) -> Kind {
@@ -112,7 +102,7 @@ fn general(context: &ComposeContext<'_>, tail: &mut Vec<u8>) {
     stat("pid", std::process::id(), tail);
     stat("uptime", context.now.saturating_sub(server.started_at()) / 1000, tail);
     stat("time", context.now / 1000, tail);
-    stat("version", super::compose::PROTOCOL_VERSION, tail);
+    stat("version", PROTOCOL_VERSION, tail);
     stat("torc_version", env!("CARGO_PKG_VERSION"), tail);
     stat("pointer_size", usize::BITS, tail);
     stat("threads", server.shard_count(), tail);

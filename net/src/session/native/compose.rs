@@ -1,17 +1,33 @@
 //! A shard's answer as a native frame.
 
-use super::super::{Answer, Output, Push};
-use super::Reply;
-use super::plain::marks_of;
-use super::request::Refusal;
+use super::plain::{self, marks_of};
+use super::refusal::Refusal;
+use super::reply_kind::{Kind, ReplyKind};
+use crate::session::answer::Answer;
+use crate::session::output::Output;
+use crate::session::push::Push;
 use torc_engine::command::{Found, Meta, Millis, Number, Outcome, Refusal as ShardRefusal, Value};
 use torc_proto::native::extension::ItemMeta;
 use torc_proto::native::topology::WrongOwner;
 use torc_proto::native::{AnswerHeader, ItemFacts, Status, flags, marks, op};
 
+impl ReplyKind {
+    /// Writes an answer that is free.
+    #[inline]
+    pub fn compose(self, key: &[u8], echo: &[u8], answer: &Answer<'_>, now: Millis, out: &mut Output) {
+        match (self.kind, answer) {
+            (Kind::Outcome, Answer::Outcome(outcome)) if plain::answer(&self, outcome, out) => {}
+            (Kind::Outcome, Answer::Outcome(outcome)) => self::outcome(&self, key, outcome, now, out),
+            (Kind::Outcome, answer) => other(&self, key, answer, out),
+            (Kind::Refused(why), _) => refusal(&self, key, why, out),
+            _ => small(&self, Status::Ok, echo, out),
+        }
+    }
+}
+
 /// The answer to a keyed part.
 #[inline]
-pub(super) fn outcome(reply: &Reply, key: &[u8], outcome: &Outcome<'_>, now: Millis, out: &mut Output) {
+pub(super) fn outcome(reply: &ReplyKind, key: &[u8], outcome: &Outcome<'_>, now: Millis, out: &mut Output) {
     match outcome {
         Outcome::Item(found) => item(reply, key, found, now, out),
         Outcome::Miss => bare(reply, Status::Miss, key, out),
@@ -39,7 +55,7 @@ pub(super) fn outcome(reply: &Reply, key: &[u8], outcome: &Outcome<'_>, now: Mil
 }
 
 /// Answers that are no outcome of a shard.
-pub(super) fn other(reply: &Reply, key: &[u8], answer: &Answer<'_>, out: &mut Output) {
+pub(super) fn other(reply: &ReplyKind, key: &[u8], answer: &Answer<'_>, out: &mut Output) {
     match answer {
         Answer::Moved { slot, shard, epoch } => {
             let mut value = Vec::with_capacity(WrongOwner::BYTES);
@@ -59,7 +75,7 @@ pub(super) fn other(reply: &Reply, key: &[u8], answer: &Answer<'_>, out: &mut Ou
 }
 
 /// A request that no shard has seen.
-pub(super) fn refusal(reply: &Reply, key: &[u8], refusal: Refusal, out: &mut Output) {
+pub(super) fn refusal(reply: &ReplyKind, key: &[u8], refusal: Refusal, out: &mut Output) {
     let (status, words) = refusal.wire();
     refusal.bad_input().into_iter().for_each(|what| out.count_error(what));
     text(reply, status, key, words, out);
@@ -76,13 +92,13 @@ pub(super) fn push(push: Push<'_>, out: &mut Output) -> bool {
 }
 
 /// A short answer without item.
-pub(super) fn small(reply: &Reply, status: Status, value: &[u8], out: &mut Output) {
+pub(super) fn small(reply: &ReplyKind, status: Status, value: &[u8], out: &mut Output) {
     frame(reply, status, 0, 0, &ItemFacts::default(), &[], value, out);
 }
 
 /// A hit: 24 bytes and the value, if nothing more was asked for ([N-GET-1]).
 #[inline]
-fn item(reply: &Reply, key: &[u8], found: &Found<'_>, now: Millis, out: &mut Output) {
+fn item(reply: &ReplyKind, key: &[u8], found: &Found<'_>, now: Millis, out: &mut Output) {
     let facts = facts(reply, &found.meta, now);
     let marks = marks_of(&found.meta);
     if reply.flags & flags::NO_VALUE != 0 {
@@ -94,7 +110,7 @@ fn item(reply: &Reply, key: &[u8], found: &Found<'_>, now: Millis, out: &mut Out
 /// After a change: the new item's facts, and the old item's value if it was asked for ([N-SET-5], [N-ANS-5]).
 #[allow(clippy::too_many_arguments, reason = "the fields of one frame")]
 fn changed(
-    reply: &Reply,
+    reply: &ReplyKind,
     status: Status,
     key: &[u8],
     meta: Option<&Meta>,
@@ -122,7 +138,7 @@ fn changed(
     with_value(reply, status, marks, token, &facts, key, &old.value, out);
 }
 
-fn counter(reply: &Reply, key: &[u8], number: Number, meta: &Meta, now: Millis, out: &mut Output) {
+fn counter(reply: &ReplyKind, key: &[u8], number: Number, meta: &Meta, now: Millis, out: &mut Output) {
     let raw = match number {
         Number::Unsigned(number) => number.to_le_bytes(),
         Number::Signed(number) => number.to_le_bytes(),
@@ -134,17 +150,17 @@ fn counter(reply: &Reply, key: &[u8], number: Number, meta: &Meta, now: Millis, 
     frame(reply, Status::Ok, 0, meta.token, &facts, key, &raw, out);
 }
 
-fn bare(reply: &Reply, status: Status, key: &[u8], out: &mut Output) {
+fn bare(reply: &ReplyKind, status: Status, key: &[u8], out: &mut Output) {
     frame(reply, status, 0, 0, &ItemFacts::default(), key, &[], out);
 }
 
-fn text(reply: &Reply, status: Status, key: &[u8], words: &str, out: &mut Output) {
+fn text(reply: &ReplyKind, status: Status, key: &[u8], words: &str, out: &mut Output) {
     frame(reply, status, 0, 0, &ItemFacts::default(), key, words.as_bytes(), out);
 }
 
 /// [N-QUIET-1]
 #[inline]
-fn quiet(reply: &Reply, status: Status) -> bool {
+fn quiet(reply: &ReplyKind, status: Status) -> bool {
     match status {
         Status::Ok => reply.flags & flags::QUIET_OK != 0,
         Status::Miss => reply.flags & flags::QUIET_MISS != 0,
@@ -155,7 +171,7 @@ fn quiet(reply: &Reply, status: Status) -> bool {
 #[inline]
 #[allow(clippy::too_many_arguments, reason = "the fields of one frame")]
 fn frame(
-    reply: &Reply,
+    reply: &ReplyKind,
     status: Status,
     marks: u8,
     token: u64,
@@ -174,7 +190,7 @@ fn frame(
 #[inline]
 #[allow(clippy::too_many_arguments, reason = "the fields of one frame")]
 fn with_value(
-    reply: &Reply,
+    reply: &ReplyKind,
     status: Status,
     marks: u8,
     token: u64,
@@ -203,7 +219,7 @@ fn with_value(
 #[inline]
 #[allow(clippy::too_many_arguments, reason = "the fields of one frame")]
 fn head(
-    reply: &Reply,
+    reply: &ReplyKind,
     status: Status,
     marks: u8,
     token: u64,
@@ -234,7 +250,7 @@ fn head(
 
 /// [N-EXT-8]
 #[inline]
-fn facts(reply: &Reply, meta: &Meta, now: Millis) -> ItemFacts {
+fn facts(reply: &ReplyKind, meta: &Meta, now: Millis) -> ItemFacts {
     let item = (reply.flags & flags::WANT_META != 0).then(|| ItemMeta {
         remaining_ms: meta.expiry.map(|expiry| expiry.saturating_sub(now)),
         value_bytes: meta.value_bytes,

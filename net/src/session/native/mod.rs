@@ -19,83 +19,34 @@
 //! | `plain.rs` | gets and sets without options, in one pass |
 //! | `request.rs` | any frame to its [`Work`], pure |
 //! | `compose.rs` | an answer to bytes |
+//! | `reply_kind.rs`, `refusal.rs` | what a part keeps for its answer; why there is no other |
 //! | `server.rs` | the answers about the server: hello, topology, statistics |
 
 mod compose;
 mod plain;
+mod refusal;
+pub(super) mod reply_kind;
 mod request;
 pub(crate) mod server;
+mod told;
 
-use super::{Answer, ComposeContext, Deadline, Limits, Once, Output, Parsed, Part, Push, ReplyKind, Work};
-use request::{Asked, Refusal};
+pub use reply_kind::ReplyKind;
+pub use told::CREDIT;
+
+use super::answer::Answer;
+use super::context::ComposeContext;
+use super::deadline::Deadline;
+use super::output::Output;
+use super::parsing::{Limits, Parsed};
+use super::part::{self, Once, Part, Work};
+use super::push::Push;
+use refusal::Refusal;
+use reply_kind::Kind;
+use request::Asked;
+use told::LimitsTold;
 use torc_engine::command::{Millis, Read};
 use torc_proto::native::frame::REQUEST_HEADER_BYTES;
 use torc_proto::native::{self, Hello, Keys, Op, ParseError, Request, RequestHeader, flags};
-
-/// Numbered changes of a session that may be unanswered, W of [N-ONCE-3]; also the outcomes that a shard keeps of a session.
-pub const CREDIT: u32 = 256;
-
-/// How a part is answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Reply {
-    id: u32,
-    /// Flags of the request.
-    flags: u16,
-    /// Code of the request's operation.
-    op: u8,
-    /// The change was sent before ([N-ONCE-6]).
-    repeat: bool,
-    kind: Kind,
-    /// [N-EXT-6]
-    deadline: Deadline,
-}
-
-impl Reply {
-    /// See [`crate::session::Session::free`].
-    #[inline]
-    pub fn free(&self) -> Option<Reply> {
-        matches!(self.kind, Kind::Outcome | Kind::Refused(_) | Kind::Echo).then_some(*self)
-    }
-
-    pub fn id(&self) -> u32 {
-        self.id
-    }
-
-    /// As it is, but for another request.
-    pub fn with_id(self, id: u32) -> Reply {
-        Reply { id, ..self }
-    }
-
-    /// Writes an answer that is free.
-    #[inline]
-    pub fn compose(self, key: &[u8], echo: &[u8], answer: &Answer<'_>, now: Millis, out: &mut Output) {
-        match (self.kind, answer) {
-            (Kind::Outcome, Answer::Outcome(outcome)) if plain::answer(&self, outcome, out) => {}
-            (Kind::Outcome, Answer::Outcome(outcome)) => compose::outcome(&self, key, outcome, now, out),
-            (Kind::Outcome, answer) => compose::other(&self, key, answer, out),
-            (Kind::Refused(refusal), _) => compose::refusal(&self, key, refusal, out),
-            _ => compose::small(&self, native::Status::Ok, echo, out),
-        }
-    }
-
-    pub(super) fn deadline(&self) -> Deadline {
-        self.deadline
-    }
-}
-
-/// What the answer is made of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    /// A shard's outcome.
-    Outcome,
-    /// Nothing was executed.
-    Refused(Refusal),
-    Hello,
-    /// The request's own value; also a noop.
-    Echo,
-    Topology,
-    Statistics,
-}
 
 /// State of one connection.
 #[derive(Debug, Default)]
@@ -110,13 +61,6 @@ pub struct Session {
     backlog: Backlog,
 }
 
-#[derive(Debug, Default, Clone, Copy)]
-struct LimitsTold {
-    key_bytes_max: usize,
-    frame_bytes_max: usize,
-    value_bytes_max: u64,
-}
-
 /// Where the next byte belongs.
 #[derive(Debug, Default, Clone, Copy)]
 enum State {
@@ -125,7 +69,7 @@ enum State {
     /// In a value that is received in slices; `remaining` bytes of it are to come.
     Value {
         remaining: u32,
-        reply: Reply,
+        reply: ReplyKind,
         once: Option<Once>,
     },
     /// In a multi-get whose keys are checked; `remaining` bytes of them are not handed out.
@@ -143,7 +87,7 @@ enum State {
 /// What is done for the next key of a multi-get.
 #[derive(Debug, Clone, Copy)]
 struct NextKey {
-    reply: Reply,
+    reply: ReplyKind,
     read: Read,
 }
 
@@ -235,7 +179,8 @@ impl Session {
             Err(ParseError::Invalid(_)) => {
                 self.state = State::Closed;
                 let kind = Kind::Refused(Refusal::Malformed);
-                let reply = Reply { id: 0, flags: 0, op: 0, repeat: false, kind, deadline: Deadline::NONE };
+                let reply =
+                    ReplyKind { id: 0, flags: 0, op: 0, repeat: false, kind, deadline: Deadline::NONE };
                 parts.push(part(Work::Close, reply, &[], None));
                 return Ok(rest.len());
             }
@@ -344,7 +289,7 @@ impl Session {
             _ => Refusal::Keys,
         })?;
         let (read, deadline) = request::read(Op::MultiGet, request, arrived, now)?;
-        let reply = Reply { deadline, ..reply(&request.header, Kind::Outcome) };
+        let reply = ReplyKind { deadline, ..reply(&request.header, Kind::Outcome) };
         self.state = State::Keys { remaining: request.value.len(), next: NextKey { reply, read } };
         Ok(())
     }
@@ -401,7 +346,7 @@ impl Session {
         &mut self,
         rest: &'a [u8],
         remaining: u32,
-        reply: Reply,
+        reply: ReplyKind,
         once: Option<Once>,
         parts: &mut Vec<Part<'a>>,
     ) -> usize {
@@ -424,7 +369,7 @@ impl Session {
 
     pub fn compose(
         &mut self,
-        reply: Reply,
+        reply: ReplyKind,
         key: &[u8],
         echo: &[u8],
         answer: &Answer<'_>,
@@ -446,7 +391,13 @@ impl Session {
         compose::push(push, out)
     }
 
-    fn compose_hello(&mut self, reply: &Reply, echo: &[u8], context: &ComposeContext<'_>, out: &mut Output) {
+    fn compose_hello(
+        &mut self,
+        reply: &ReplyKind,
+        echo: &[u8],
+        context: &ComposeContext<'_>,
+        out: &mut Output,
+    ) {
         if let Ok(hello) = Hello::parse(echo) {
             let boot_id = context.server.boot_id();
             self.outcomes_lost = hello.boot_id != 0 && hello.boot_id != boot_id;
@@ -455,11 +406,11 @@ impl Session {
     }
 }
 
-fn reply(header: &RequestHeader, kind: Kind) -> Reply {
+fn reply(header: &RequestHeader, kind: Kind) -> ReplyKind {
     let deadline = Deadline::NONE;
-    Reply { id: header.id, flags: header.flags, op: header.op, repeat: false, kind, deadline }
+    ReplyKind { id: header.id, flags: header.flags, op: header.op, repeat: false, kind, deadline }
 }
 
-fn part<'a>(work: Work<'a>, reply: Reply, echo: &'a [u8], once: Option<Once>) -> Part<'a> {
-    Part { work, reply: ReplyKind::Native(reply), echo, once }
+fn part<'a>(work: Work<'a>, reply: ReplyKind, echo: &'a [u8], once: Option<Once>) -> Part<'a> {
+    Part { work, reply: part::ReplyKind::Native(reply), echo, once }
 }

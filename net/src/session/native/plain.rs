@@ -3,8 +3,11 @@
 //! The same as what `request.rs` and `compose.rs` do with them, without the detours of the general case; whatever is
 //! not plain is left to those. A test holds both to the same parts and bytes.
 
-use super::super::{Deadline, Limits, Output, Part, ReplyKind, Work};
-use super::{Kind, Reply};
+use super::reply_kind::{Kind, ReplyKind};
+use crate::session::deadline::Deadline;
+use crate::session::output::Output;
+use crate::session::parsing::Limits;
+use crate::session::part::{self, Part, Work};
 use torc_engine::command::{Command, Found, Lease, Meta, Op as Do, Outcome, Read, Value, Write};
 use torc_proto::native::frame::REQUEST_HEADER_BYTES;
 use torc_proto::native::{AnswerHeader, Op, RequestHeader, Status, marks};
@@ -32,10 +35,10 @@ pub(super) fn request<'a>(input: &'a [u8], limits: &Limits) -> Option<(Part<'a>,
         return None;
     };
     let (kind, deadline) = (Kind::Outcome, Deadline::NONE);
-    let reply = Reply { id: header.id, flags: 0, op: header.op, repeat: false, kind, deadline };
+    let reply = ReplyKind { id: header.id, flags: 0, op: header.op, repeat: false, kind, deadline };
     let part = Part {
         work: Work::Keyed(Command { space: 0, key, op }),
-        reply: ReplyKind::Native(reply),
+        reply: part::ReplyKind::Native(reply),
         echo: &[],
         once: None,
     };
@@ -44,7 +47,7 @@ pub(super) fn request<'a>(input: &'a [u8], limits: &Limits) -> Option<(Part<'a>,
 
 /// Answers a request without flags, if the answer is a header and perhaps a value. Says whether it did.
 #[inline]
-pub(super) fn answer(reply: &Reply, outcome: &Outcome<'_>, out: &mut Output) -> bool {
+pub(super) fn answer(reply: &ReplyKind, outcome: &Outcome<'_>, out: &mut Output) -> bool {
     if reply.flags != 0 {
         return false;
     }
@@ -66,7 +69,7 @@ pub(super) fn answer(reply: &Reply, outcome: &Outcome<'_>, out: &mut Output) -> 
 }
 
 #[inline]
-fn header(reply: &Reply, status: Status, meta: &Meta, value_bytes: usize) -> AnswerHeader {
+fn header(reply: &ReplyKind, status: Status, meta: &Meta, value_bytes: usize) -> AnswerHeader {
     AnswerHeader {
         op: reply.op,
         status: status as u8,
@@ -169,7 +172,7 @@ mod tests {
         ] {
             for flags in [0, flags::RETURN_KEY, flags::QUIET_MISS, flags::WANT_META] {
                 let (kind, deadline) = (Kind::Outcome, Deadline::NONE);
-                let reply = Reply { id: 9, flags, op: 0x20, repeat: false, kind, deadline };
+                let reply = ReplyKind { id: 9, flags, op: 0x20, repeat: false, kind, deadline };
                 let (mut plain, mut general) = (Output::default(), Output::default());
                 if answer(&reply, &outcome, &mut plain) {
                     compose::outcome(&reply, b"key", &outcome, 0, &mut general);

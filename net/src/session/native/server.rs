@@ -1,7 +1,10 @@
 //! Answers about the server: hello, topology, statistics. Never on the path of a get; these may allocate.
 
-use super::super::{ComposeContext, Output, ServerView};
-use super::{CREDIT, LimitsTold, Reply, compose};
+use super::compose;
+use super::reply_kind::ReplyKind;
+use super::told::{CREDIT, LimitsTold};
+use crate::session::context::{ComposeContext, ServerView};
+use crate::session::output::Output;
 use std::fmt::Write;
 use torc_proto::native::{Hello, HelloAnswer, ShardAddress, SlotRange, Status, Topology, VERSION};
 
@@ -22,7 +25,7 @@ pub(crate) const FIGURES: [&str; 12] = [
 ];
 
 pub(super) fn hello(
-    reply: &Reply,
+    reply: &ReplyKind,
     hello: &Hello,
     limits: &LimitsTold,
     context: &ComposeContext<'_>,
@@ -48,7 +51,7 @@ pub(super) fn hello(
     compose::small(reply, Status::Ok, &value, out);
 }
 
-pub(super) fn topology(reply: &Reply, server: &dyn ServerView, out: &mut Output) {
+pub(super) fn topology(reply: &ReplyKind, server: &dyn ServerView, out: &mut Output) {
     let ranges = server
         .slot_ranges()
         .into_iter()
@@ -67,7 +70,7 @@ pub(super) fn topology(reply: &Reply, server: &dyn ServerView, out: &mut Output)
 }
 
 /// [N-STAT-1]
-pub(super) fn statistics(reply: &Reply, section: &[u8], context: &ComposeContext<'_>, out: &mut Output) {
+pub(super) fn statistics(reply: &ReplyKind, section: &[u8], context: &ComposeContext<'_>, out: &mut Output) {
     let mut lines = String::new();
     if matches!(section, b"" | b"server") {
         server_lines(context, &mut lines);

@@ -1,15 +1,15 @@
 //! CLUSTER: each shard is what Redis Cluster calls a node.
 
-use super::Session;
+use super::client::Client;
 use super::local::{LocalCall, Subcommand};
-use crate::session::ServerView;
+use crate::session::context::ServerView;
 use std::fmt::Write;
 use torc_proto::resp::compose::{self, Version};
 use torc_proto::slot::{SLOTS, slot_of};
 
-pub(super) fn cluster(session: &mut Session, call: &LocalCall<'_>, out: &mut Vec<u8>) {
+pub(super) fn cluster(client: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
     if let Some(run) = call.subcommand(CLUSTER, out) {
-        run(session, call, out);
+        run(client, call, out);
     }
 }
 
@@ -28,7 +28,7 @@ fn bulk(out: &mut Vec<u8>, text: &str) {
 }
 
 /// An array of first slot, last slot, and the node: host, port, name, nothing more to tell.
-fn slot_ranges(session: &mut Session, call: &LocalCall<'_>, out: &mut Vec<u8>) {
+fn slot_ranges(client: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
     let server = call.context.server;
     let ranges = server.slot_ranges();
     compose::array(out, ranges.len());
@@ -41,15 +41,15 @@ fn slot_ranges(session: &mut Session, call: &LocalCall<'_>, out: &mut Vec<u8>) {
         bulk(out, &host);
         compose::integer(out, port.into());
         bulk(out, &server.node_id(shard));
-        compose::map(out, 0, session.version);
+        compose::map(out, 0, client.version);
     }
 }
 
-fn shards(session: &mut Session, call: &LocalCall<'_>, out: &mut Vec<u8>) {
+fn shards(client: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
     let server = call.context.server;
     compose::array(out, server.shard_count().into());
     for shard in 0..server.shard_count() {
-        compose::map(out, 2, session.version);
+        compose::map(out, 2, client.version);
         bulk(out, "slots");
         let ranges = ranges_of(server, shard);
         compose::array(out, ranges.len() * 2);
@@ -59,7 +59,7 @@ fn shards(session: &mut Session, call: &LocalCall<'_>, out: &mut Vec<u8>) {
         }
         bulk(out, "nodes");
         compose::array(out, 1);
-        node(server, shard, session.version, out);
+        node(server, shard, client.version, out);
     }
 }
 
@@ -86,7 +86,7 @@ fn ranges_of(server: &dyn ServerView, shard: u16) -> Vec<(u16, u16)> {
 }
 
 /// One line a node: name, address, flags, primary, ping, pong, epoch, link, slots.
-fn nodes(session: &mut Session, call: &LocalCall<'_>, out: &mut Vec<u8>) {
+fn nodes(client: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
     let server = call.context.server;
     let mut text = String::new();
     for shard in 0..server.shard_count() {
@@ -100,10 +100,10 @@ fn nodes(session: &mut Session, call: &LocalCall<'_>, out: &mut Vec<u8>) {
         }
         text.push('\n');
     }
-    compose::verbatim(out, &text, session.version);
+    compose::verbatim(out, &text, client.version);
 }
 
-fn info(session: &mut Session, call: &LocalCall<'_>, out: &mut Vec<u8>) {
+fn info(client: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
     let server = call.context.server;
     let assigned: u32 =
         server.slot_ranges().iter().map(|(range, _)| u32::from(range.end() - range.start()) + 1).sum();
@@ -115,17 +115,17 @@ fn info(session: &mut Session, call: &LocalCall<'_>, out: &mut Vec<u8>) {
          cluster_known_nodes:{count}\r\ncluster_size:{count}\r\ncluster_current_epoch:{epoch}\r\n\
          cluster_my_epoch:{epoch}\r\n"
     );
-    compose::verbatim(out, &text, session.version);
+    compose::verbatim(out, &text, client.version);
 }
 
-fn my_id(_: &mut Session, call: &LocalCall<'_>, out: &mut Vec<u8>) {
+fn my_id(_: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
     bulk(out, &call.context.server.node_id(call.node()));
 }
 
-fn key_slot(_: &mut Session, call: &LocalCall<'_>, out: &mut Vec<u8>) {
+fn key_slot(_: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
     compose::integer(out, slot_of(call.word(2)).into());
 }
 
-fn count_keys(_: &mut Session, _: &LocalCall<'_>, out: &mut Vec<u8>) {
+fn count_keys(_: &mut Client, _: &LocalCall<'_>, out: &mut Vec<u8>) {
     compose::error(out, b"ERR keys are not counted by slot");
 }

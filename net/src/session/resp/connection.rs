@@ -1,24 +1,17 @@
 //! The connection's own affairs: HELLO, CLIENT, PING and their like.
 
-use super::Session;
-use super::call::{Call, Error, local};
+use super::call::{Call, local};
+use super::client::{Client, Mute};
+use super::error::Error;
 use super::local::{LocalCall, Subcommand};
-use super::reply::Kind;
-use crate::session::{ComposeContext, Output, Part};
+use super::reply_kind::Kind;
+use crate::session::context::ComposeContext;
+use crate::session::part::Part;
 use torc_proto::resp::compose::{self, Version};
 use torc_proto::resp::parse_i64;
 
 /// The release of Redis whose commands and words are spoken.
 pub(super) const REDIS_VERSION: &str = "7.0.15";
-
-/// Answers that the client does not want: CLIENT REPLY.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Mute {
-    /// Until it is turned on again.
-    Off,
-    /// Of the next command.
-    Skip,
-}
 
 type Parts<'p, 'a> = &'p mut Vec<Part<'a>>;
 
@@ -36,11 +29,11 @@ pub(super) fn echo<'a>(call: &Call<'_, 'a>, parts: Parts<'_, 'a>) -> Result<(), 
     Ok(())
 }
 
-pub(super) fn accepted(_: &mut Session, _: &LocalCall<'_>, out: &mut Vec<u8>) {
+pub(super) fn accepted(_: &mut Client, _: &LocalCall<'_>, out: &mut Vec<u8>) {
     compose::simple(out, "OK");
 }
 
-pub(super) fn select(_: &mut Session, call: &LocalCall<'_>, out: &mut Vec<u8>) {
+pub(super) fn select(_: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
     match parse_i64(call.word(1)) {
         None => compose::error(out, b"ERR value is not an integer or out of range"),
         Some(0) => compose::simple(out, "OK"),
@@ -51,7 +44,7 @@ pub(super) fn select(_: &mut Session, call: &LocalCall<'_>, out: &mut Vec<u8>) {
     }
 }
 
-pub(super) fn auth(_: &mut Session, call: &LocalCall<'_>, out: &mut Vec<u8>) {
+pub(super) fn auth(_: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
     match call.words.len() {
         2 => compose::error(
             out,
@@ -66,7 +59,7 @@ pub(super) fn auth(_: &mut Session, call: &LocalCall<'_>, out: &mut Vec<u8>) {
 
 const WRONG_PASSWORD: &[u8] = b"WRONGPASS invalid username-password pair or user is disabled.";
 
-pub(super) fn hello(session: &mut Session, call: &LocalCall<'_>, out: &mut Vec<u8>) {
+pub(super) fn hello(client: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
     let mut version = None;
     if call.words.len() > 1 {
         version = match parse_i64(call.word(1)) {
@@ -88,7 +81,7 @@ pub(super) fn hello(session: &mut Session, call: &LocalCall<'_>, out: &mut Vec<u
             }
             index += 3;
         } else if call.is(index, "SETNAME") && behind >= 1 {
-            if !rename(&mut session.name, call.word(index + 1), "Client names", out) {
+            if !rename(&mut client.name, call.word(index + 1), "Client names", out) {
                 return;
             }
             index += 2;
@@ -97,19 +90,19 @@ pub(super) fn hello(session: &mut Session, call: &LocalCall<'_>, out: &mut Vec<u
             return compose::error(out, &text);
         }
     }
-    session.version = version.unwrap_or(session.version);
-    greet(session, call.context, out);
+    client.version = version.unwrap_or(client.version);
+    greet(client, call.context, out);
 }
 
-fn greet(session: &Session, context: &ComposeContext<'_>, out: &mut Vec<u8>) {
+fn greet(client: &Client, context: &ComposeContext<'_>, out: &mut Vec<u8>) {
     let bulk = |out: &mut Vec<u8>, text: &str| compose::bulk(out, text.as_bytes());
-    compose::map(out, 7, session.version);
+    compose::map(out, 7, client.version);
     for (name, value) in [("server", "torc"), ("version", REDIS_VERSION)] {
         bulk(out, name);
         bulk(out, value);
     }
     bulk(out, "proto");
-    compose::integer(out, version_number(session.version));
+    compose::integer(out, version_number(client.version));
     bulk(out, "id");
     compose::integer(out, id(context));
     for (name, value) in [("mode", "cluster"), ("role", "master")] {
@@ -131,16 +124,16 @@ fn id(context: &ComposeContext<'_>) -> i64 {
     i64::try_from(context.connection).unwrap_or(i64::MAX)
 }
 
-pub(super) fn reset(session: &mut Session, _: &LocalCall<'_>, out: &mut Vec<u8>) {
-    session.version = Version::Resp2;
-    session.mute = None;
-    session.name.clear();
+pub(super) fn reset(client: &mut Client, _: &LocalCall<'_>, out: &mut Vec<u8>) {
+    client.version = Version::Resp2;
+    client.mute = None;
+    client.name.clear();
     compose::simple(out, "RESET");
 }
 
-pub(super) fn client(session: &mut Session, call: &LocalCall<'_>, out: &mut Vec<u8>) {
+pub(super) fn client(client: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
     if let Some(run) = call.subcommand(CLIENT, out) {
-        run(session, call, out);
+        run(client, call, out);
     }
 }
 
@@ -156,20 +149,20 @@ const CLIENT: &[Subcommand] = &[
     Subcommand { name: "getredir", arity: 2, run: |_, _, out| compose::integer(out, -1) },
 ];
 
-fn describe(session: &mut Session, call: &LocalCall<'_>, out: &mut Vec<u8>) {
-    let line = description(session, call);
-    compose::verbatim(out, &line, session.version);
+fn describe(client: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
+    let line = description(client, call);
+    compose::verbatim(out, &line, client.version);
 }
 
 /// This connection alone: the others belong to other shards.
-fn list(session: &mut Session, call: &LocalCall<'_>, out: &mut Vec<u8>) {
+fn list(client: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
     if call.words.len() > 2 {
         return compose::error(out, b"ERR syntax error");
     }
-    describe(session, call, out);
+    describe(client, call, out);
 }
 
-fn description(session: &Session, call: &LocalCall<'_>) -> String {
+fn description(client: &Client, call: &LocalCall<'_>) -> String {
     let context = call.context;
     format!(
         "id={} addr={} laddr={} fd=0 name={} age=0 idle=0 flags=N db=0 sub=0 psub=0 ssub=0 multi=-1 qbuf=0 \
@@ -178,25 +171,25 @@ fn description(session: &Session, call: &LocalCall<'_>) -> String {
         id(context),
         context.peer,
         context.local,
-        String::from_utf8_lossy(&session.name),
+        String::from_utf8_lossy(&client.name),
         String::from_utf8_lossy(call.word(1)).to_lowercase(),
-        version_number(session.version),
-        String::from_utf8_lossy(&session.library_name),
-        String::from_utf8_lossy(&session.library_version),
+        version_number(client.version),
+        String::from_utf8_lossy(&client.library_name),
+        String::from_utf8_lossy(&client.library_version),
     )
 }
 
-fn set_name(session: &mut Session, call: &LocalCall<'_>, out: &mut Vec<u8>) {
-    if rename(&mut session.name, call.word(2), "Client names", out) {
+fn set_name(client: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
+    if rename(&mut client.name, call.word(2), "Client names", out) {
         compose::simple(out, "OK");
     }
 }
 
-fn name(session: &mut Session, _: &LocalCall<'_>, out: &mut Vec<u8>) {
-    if session.name.is_empty() {
-        compose::null(out, session.version);
+fn name(client: &mut Client, _: &LocalCall<'_>, out: &mut Vec<u8>) {
+    if client.name.is_empty() {
+        compose::null(out, client.version);
     } else {
-        compose::bulk(out, &session.name);
+        compose::bulk(out, &client.name);
     }
 }
 
@@ -218,11 +211,11 @@ fn rename(kept: &mut Vec<u8>, name: &[u8], what: &str, out: &mut Vec<u8>) -> boo
     false
 }
 
-fn set_info(session: &mut Session, call: &LocalCall<'_>, out: &mut Vec<u8>) {
+fn set_info(client: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
     let (kept, what) = if call.is(2, "LIB-NAME") {
-        (&mut session.library_name, "lib-name")
+        (&mut client.library_name, "lib-name")
     } else if call.is(2, "LIB-VER") {
-        (&mut session.library_version, "lib-ver")
+        (&mut client.library_version, "lib-ver")
     } else {
         let text = [b"ERR Unrecognized option '", call.word(2), b"'"].concat();
         return compose::error(out, &text);
@@ -232,46 +225,23 @@ fn set_info(session: &mut Session, call: &LocalCall<'_>, out: &mut Vec<u8>) {
     }
 }
 
-fn reply(session: &mut Session, call: &LocalCall<'_>, out: &mut Vec<u8>) {
+fn reply(client: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
     if call.is(2, "ON") {
-        session.mute = None;
+        client.mute = None;
         compose::simple(out, "OK");
     } else if call.is(2, "OFF") {
-        session.mute = Some(Mute::Off);
+        client.mute = Some(Mute::Off);
     } else if call.is(2, "SKIP") {
-        session.mute.get_or_insert(Mute::Skip);
+        client.mute.get_or_insert(Mute::Skip);
     } else {
         compose::error(out, b"ERR syntax error");
     }
 }
 
-fn no_evict(_: &mut Session, call: &LocalCall<'_>, out: &mut Vec<u8>) {
+fn no_evict(_: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
     if call.is(2, "ON") || call.is(2, "OFF") {
         compose::simple(out, "OK");
     } else {
         compose::error(out, b"ERR syntax error");
-    }
-}
-
-impl Session {
-    /// The answer to a client that does not want any: only what changes the connection is done.
-    pub(super) fn compose_muted(
-        &mut self,
-        kind: Kind,
-        echo: &[u8],
-        context: &ComposeContext<'_>,
-        out: &mut Output,
-    ) {
-        let skip = self.mute == Some(Mute::Skip);
-        if skip && kind.ends_command() {
-            self.mute = None;
-        }
-        if let Kind::Local(row) = kind {
-            let mut unsent = Vec::new();
-            super::local::run(self, row, echo, context, &mut unsent);
-            if !skip && self.mute.is_none() {
-                out.tail().extend_from_slice(&unsent);
-            }
-        }
     }
 }

@@ -1,8 +1,9 @@
 //! The INCR family.
 
-use super::call::{Call, Error, keyed};
-use super::reply::Kind;
-use crate::session::Part;
+use super::call::{Call, keyed};
+use super::error::Error;
+use super::reply_kind::Kind;
+use crate::session::part::Part;
 use torc_engine::command::{Arithmetic, Delta, Expiry, Number, Op};
 use torc_engine::extended::Extended;
 

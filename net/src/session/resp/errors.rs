@@ -1,10 +1,13 @@
 //! The words of errors: Redis 7.0's own wherever it has some, since clients look at them.
 
-use super::call::Error;
-use super::reply::Kind;
+use super::error::Error;
+use super::reply_kind::Kind;
 use torc_engine::command::Refusal;
 use torc_proto::resp::request::{self, Arguments};
 use torc_proto::resp::{ProtocolError, compose};
+
+/// Bytes of a pattern that one command looks at in all: some milliseconds. A usual pattern takes two for a byte of a key.
+pub(super) const PATTERN_STEPS_MAX: usize = 1 << 20;
 
 /// What an unknown command repeats of its name, and of all its arguments together, bytes.
 const REPEATED_BYTES_MAX: usize = 128;

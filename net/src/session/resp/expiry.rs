@@ -1,9 +1,10 @@
 //! EXPIRE and TTL in all their units.
 
-use super::call::{Call, Error, keyed};
+use super::call::{Call, keyed};
+use super::error::Error;
 use super::options::Unit;
-use super::reply::{Clock, Kind};
-use crate::session::Part;
+use super::reply_kind::{Clock, Kind};
+use crate::session::part::Part;
 use torc_engine::command::{Expire, ExpireCondition, Expiry, Op, Read};
 
 type Parts<'p, 'a> = &'p mut Vec<Part<'a>>;

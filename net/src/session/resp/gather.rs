@@ -1,9 +1,10 @@
 //! What several parts of one command come to, and answers that are no result.
 
-use super::call::Position;
 use super::errors;
-use super::reply::Kind;
-use crate::session::{Answer, ComposeContext};
+use super::reply_kind::Kind;
+use super::reply_kind::Position;
+use crate::session::answer::Answer;
+use crate::session::context::ComposeContext;
 use torc_engine::command::{Outcome, Refusal};
 use torc_proto::resp::compose;
 

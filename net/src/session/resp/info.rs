@@ -1,6 +1,6 @@
 //! INFO: sections of `name:value` lines, in Redis' names where the thing is the same.
 
-use super::Session;
+use super::client::Client;
 use super::connection::REDIS_VERSION;
 use super::local::LocalCall;
 use std::fmt::Write;
@@ -19,7 +19,7 @@ const SECTIONS: [(&str, Lines); 7] = [
     ("Keyspace", keyspace),
 ];
 
-pub(super) fn info(session: &mut Session, call: &LocalCall<'_>, out: &mut Vec<u8>) {
+pub(super) fn info(client: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
     let asked = call.words.get(1..).unwrap_or_default();
     let wanted = |name: &str| {
         asked.is_empty()
@@ -40,7 +40,7 @@ pub(super) fn info(session: &mut Session, call: &LocalCall<'_>, out: &mut Vec<u8
             lines(call, &mut text);
         }
     }
-    compose::verbatim(out, &text, session.version);
+    compose::verbatim(out, &text, client.version);
 }
 
 fn line(text: &mut String, line: std::fmt::Arguments<'_>) {

@@ -1,25 +1,27 @@
 //! COMMAND and DBSIZE: what the server says of its commands and its keys.
 
-use super::call::Error;
+use super::client::Client;
+use super::error::Error;
+use super::errors;
+use super::errors::PATTERN_STEPS_MAX;
 use super::local::{LocalCall, Subcommand};
-use super::reply::PATTERN_STEPS_MAX;
-use super::table::{Class, ROWS, Row, lookup};
-use super::{Session, errors};
+use super::row::{Class, Row};
+use super::table::{ROWS, lookup};
 use torc_proto::resp::compose::{self, Version};
 use torc_proto::resp::glob;
 
-pub(super) fn dbsize(_: &mut Session, call: &LocalCall<'_>, out: &mut Vec<u8>) {
+pub(super) fn dbsize(_: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
     let items = call.figure("items");
     compose::integer(out, i64::try_from(items).unwrap_or(i64::MAX));
 }
 
-pub(super) fn command(session: &mut Session, call: &LocalCall<'_>, out: &mut Vec<u8>) {
+pub(super) fn command(client: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
     if call.words.len() == 1 {
         compose::array(out, ROWS.len());
-        return ROWS.iter().for_each(|row| describe(row, session.version, out));
+        return ROWS.iter().for_each(|row| describe(row, client.version, out));
     }
     if let Some(run) = call.subcommand(COMMAND, out) {
-        run(session, call, out);
+        run(client, call, out);
     }
 }
 
@@ -68,8 +70,8 @@ fn categories(row: &Row) -> Vec<&'static str> {
 /// An answer is a hundred times as long as a name.
 const NAMES_MAX: usize = 1000;
 
-fn info(session: &mut Session, call: &LocalCall<'_>, out: &mut Vec<u8>) {
-    let version = session.version;
+fn info(client: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
+    let version = client.version;
     if call.words.len() - 2 > NAMES_MAX {
         return errors::write(Error::TooManyNames, &[], out);
     }
@@ -86,7 +88,7 @@ fn info(session: &mut Session, call: &LocalCall<'_>, out: &mut Vec<u8>) {
     }
 }
 
-fn docs(session: &mut Session, call: &LocalCall<'_>, out: &mut Vec<u8>) {
+fn docs(client: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
     if call.words.len() - 2 > NAMES_MAX {
         return errors::write(Error::TooManyNames, &[], out);
     }
@@ -94,10 +96,10 @@ fn docs(session: &mut Session, call: &LocalCall<'_>, out: &mut Vec<u8>) {
         Some(names @ [_, ..]) => names.iter().filter_map(|name| lookup(name)).map(|(_, row)| row).collect(),
         _ => ROWS.iter().collect(),
     };
-    compose::map(out, rows.len(), session.version);
+    compose::map(out, rows.len(), client.version);
     for row in rows {
         compose::bulk(out, row.name.as_bytes());
-        compose::map(out, 3, session.version);
+        compose::map(out, 3, client.version);
         for (name, value) in [("summary", row.summary), ("since", row.since), ("group", row.group)] {
             compose::bulk(out, name.as_bytes());
             compose::bulk(out, value.as_bytes());
@@ -108,7 +110,7 @@ fn docs(session: &mut Session, call: &LocalCall<'_>, out: &mut Vec<u8>) {
 /// Whether a row is listed; `None` if that takes too many steps.
 type Filter = Box<dyn FnMut(&Row) -> Option<bool>>;
 
-fn list(session: &mut Session, call: &LocalCall<'_>, out: &mut Vec<u8>) {
+fn list(client: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
     let mut steps = PATTERN_STEPS_MAX;
     let filter: Filter = match call.words.len() {
         2 => Box::new(|_| Some(true)),
@@ -130,11 +132,11 @@ fn list(session: &mut Session, call: &LocalCall<'_>, out: &mut Vec<u8>) {
     };
     let rows: Vec<&Row> =
         ROWS.iter().zip(matched).filter(|(_, matched)| *matched).map(|(row, _)| row).collect();
-    compose::set(out, rows.len(), session.version);
+    compose::set(out, rows.len(), client.version);
     rows.iter().for_each(|row| compose::bulk(out, row.name.as_bytes()));
 }
 
-fn keys(_: &mut Session, call: &LocalCall<'_>, out: &mut Vec<u8>) {
+fn keys(_: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
     let asked = call.words.get(2..).unwrap_or_default();
     let Some((_, row)) = asked.first().and_then(|name| lookup(name)) else {
         return compose::error(out, b"ERR Invalid command specified");

@@ -1,8 +1,9 @@
 //! Commands on keys, whatever their values are.
 
-use super::call::{Call, Error, keyed, part};
-use super::reply::Kind;
-use crate::session::{Part, Work};
+use super::call::{Call, keyed, part};
+use super::error::Error;
+use super::reply_kind::Kind;
+use crate::session::part::{Part, Work};
 use torc_engine::command::{Op, Read};
 
 type Parts<'p, 'a> = &'p mut Vec<Part<'a>>;

@@ -1,8 +1,10 @@
 //! Commands that need no shard: run when their answer is due.
 
-use super::table::{Row, Run};
-use super::{Session, errors, table};
-use crate::session::{ComposeContext, Port};
+use super::client::Client;
+use super::errors;
+use super::row::Row;
+use crate::session::context::ComposeContext;
+use crate::session::protocol::Port;
 use torc_proto::resp::compose;
 
 /// One such command.
@@ -47,7 +49,7 @@ impl LocalCall<'_> {
         &self,
         subcommands: &'static [Subcommand],
         out: &mut Vec<u8>,
-    ) -> Option<fn(&mut Session, &LocalCall<'_>, &mut Vec<u8>)> {
+    ) -> Option<fn(&mut Client, &LocalCall<'_>, &mut Vec<u8>)> {
         let Some(subcommand) = subcommands.iter().find(|subcommand| self.is(1, subcommand.name)) else {
             let asked = errors::repeated(self.word(1));
             let help = format!("'. Try {} HELP.", self.row.name.to_uppercase());
@@ -68,19 +70,5 @@ impl LocalCall<'_> {
 pub(super) struct Subcommand {
     pub name: &'static str,
     pub arity: i32,
-    pub run: fn(&mut Session, &LocalCall<'_>, &mut Vec<u8>),
-}
-
-/// Runs the command in row `index`, which came as `frame`.
-pub(super) fn run(
-    session: &mut Session,
-    index: u8,
-    frame: &[u8],
-    context: &ComposeContext<'_>,
-    out: &mut Vec<u8>,
-) {
-    let Some(row) = table::ROWS.get(usize::from(index)) else { return };
-    let Run::Local(function) = row.run else { return };
-    let call = LocalCall { row, words: errors::words(frame), context, port: session.port };
-    function(session, &call, out);
+    pub run: fn(&mut Client, &LocalCall<'_>, &mut Vec<u8>),
 }

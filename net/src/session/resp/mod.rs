@@ -19,55 +19,62 @@
 //! however the input is cut. Non-goals: transactions, pub/sub, scripts, types other than strings.
 
 mod call;
+mod client;
 mod cluster;
 mod connection;
 mod counters;
+mod error;
 mod errors;
 mod expiry;
 mod gather;
+mod hand_out;
 pub(crate) mod info;
 mod introspection;
 mod keyspace;
 mod local;
 mod options;
 mod reply;
+pub(super) mod reply_kind;
+mod row;
 mod several;
+mod storage;
 mod stream;
 mod strings;
 mod table;
 
-pub use reply::{Free, Reply};
+pub use reply::Free;
+pub use reply_kind::ReplyKind;
 
-use super::{Limits, Parsed, Part, Port, Scratch, Work};
-use call::{Call, Error, part, row_of};
-use gather::Gather;
-use reply::Kind;
+use super::answer::Answer;
+use super::context::ComposeContext;
+use super::output::Output;
+use super::parsing::{Limits, Parsed};
+use super::part::{Part, Work};
+use super::protocol::Port;
+use super::push::Push;
+use super::scratch::Scratch;
+use call::{Call, part};
+use error::Error;
+use reply::Composer;
+use reply_kind::Kind;
+use row::{Row, Run, Values};
 use stream::State;
-use table::{Row, Run, Values};
+use table::row_of;
 use torc_engine::command::Millis;
 use torc_proto::resp::ProtocolError;
-use torc_proto::resp::compose::{self, Version};
+use torc_proto::resp::compose;
 use torc_proto::resp::request::{self, Arguments, SMALL_ARGUMENTS_MAX, Span, Step};
 
 /// State of one connection.
 #[derive(Debug, Default)]
 pub struct Session {
     port: Port,
-    // Of parsing.
     state: State,
     /// The places of arguments, of an unfinished request too.
     arguments: Arguments,
     /// Bytes that the input must have before it is worth a look.
     wanted: usize,
-    // Of composing, which may lag behind.
-    version: Version,
-    gather: Gather,
-    /// Pushes that wait for the end of an array.
-    pushes: Vec<u8>,
-    mute: Option<connection::Mute>,
-    name: Vec<u8>,
-    library_name: Vec<u8>,
-    library_version: Vec<u8>,
+    composer: Composer,
 }
 
 /// A connection keeps the memory for so many arguments (8 bytes each); what a longer request took is given back.
@@ -84,12 +91,12 @@ enum Progress {
 impl Session {
     /// A session of a client that came by such a port.
     pub fn new(port: Port) -> Session {
-        Session { port, ..Session::default() }
+        Session { port, composer: Composer::new(port), ..Session::default() }
     }
 
     /// Memory that it holds beside itself: the places of the arguments of a request, mostly.
     pub(crate) fn bytes_held(&self) -> usize {
-        self.arguments.spans.capacity() * size_of::<Span>() + self.pushes.capacity()
+        self.arguments.spans.capacity() * size_of::<Span>() + self.composer.bytes_held()
     }
 
     /// Appends the parts of all complete requests in `input`: see [`super::Session::parse`].
@@ -160,6 +167,36 @@ impl Session {
         let consumed = self.dispatch(frame, &arguments, turn);
         self.arguments = arguments;
         consumed
+    }
+
+    /// See [`super::Session::free`].
+    #[inline]
+    pub fn free(&self, reply: &ReplyKind) -> Option<Free> {
+        self.composer.free(reply)
+    }
+
+    /// Writes the answer to one part.
+    #[inline]
+    pub fn compose(
+        &mut self,
+        reply: ReplyKind,
+        _key: &[u8],
+        echo: &[u8],
+        answer: &Answer<'_>,
+        context: &ComposeContext<'_>,
+        out: &mut Output,
+    ) {
+        self.composer.compose(reply, echo, answer, context, out);
+    }
+
+    /// See [`super::Session::takes_pushes`].
+    pub fn takes_pushes(&self) -> bool {
+        self.composer.takes_pushes()
+    }
+
+    /// See [`super::Session::push`].
+    pub fn push(&mut self, push: Push<'_>, out: &mut Output) -> bool {
+        self.composer.push(push, out)
     }
 
     /// One step. `resumed`: the input ended here before, and has grown.
@@ -269,8 +306,8 @@ impl Session {
                 Ok(()) => return self.hand_out(&call, 0, turn),
                 Err(error) => Err(error),
             },
-            (Run::Store(plan), Values::Streamed(value)) => {
-                plan(&call).and_then(|plan| strings::store_one(&call, turn.parts, plan, value))
+            (Run::Store(storage), Values::Streamed(value)) => {
+                storage(&call).and_then(|storage| strings::store_one(&call, turn.parts, storage, value))
             }
             (Run::Quit, _) => {
                 turn.parts.push(part(Work::Close, Kind::Ok, &[]));

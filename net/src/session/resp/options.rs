@@ -1,6 +1,6 @@
 //! The options of SET and GETEX, and times as commands give them.
 
-use super::call::Error;
+use super::error::Error;
 use torc_engine::command::{Expiry, Millis, WriteMode};
 use torc_proto::resp::parse_i64;
 

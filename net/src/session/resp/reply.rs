@@ -1,122 +1,70 @@
-//! How parts are answered: plain data kept with the part, and the words on the wire.
+//! How parts are answered: the words on the wire.
 
-use super::call::{Error, Position};
-use super::gather::Failure;
-use super::{Session, errors, local};
-use crate::session::{Answer, BadInput, ComposeContext, Output, Push};
+use super::client::{Client, Mute};
+use super::error::Error;
+use super::errors::{self, PATTERN_STEPS_MAX};
+use super::gather::{Failure, Gather};
+use super::local::LocalCall;
+use super::reply_kind::{Clock, Kind, ReplyKind};
+use super::row::Run;
+use super::table::ROWS;
+use crate::session::answer::Answer;
+use crate::session::bad_input::BadInput;
+use crate::session::context::ComposeContext;
+use crate::session::output::Output;
+use crate::session::protocol::Port;
+use crate::session::push::Push;
 use torc_engine::bytes::Bytes;
 use torc_engine::command::{Found, Meta, Millis, Number, Outcome, Value};
 use torc_engine::words;
 use torc_proto::resp::compose::Version;
 use torc_proto::resp::{compose, glob};
 
-/// How a part is answered.
-#[derive(Debug, Clone, Copy)]
-pub struct Reply(pub(super) Kind);
-
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Kind {
-    /// The value or null: GET, GETEX, GETDEL.
-    Value,
-    /// Part of the value: GETRANGE.
-    Range {
-        start: i64,
-        end: i64,
-    },
-    /// Length of the value: STRLEN.
-    Length,
-    /// `OK` or null: SET.
-    Stored,
-    /// The old value or null: GETSET, SET with GET.
-    StoredOld,
-    /// 1 or 0: SETNX.
-    StoredFlag,
-    /// Length of the new value: APPEND, SETRANGE.
-    StoredLength,
-    /// `OK` behind the last of several: MSET.
-    StoredAll(Position),
-    /// One of several values, the first with the array's header: MGET. `header` is 0 for the others.
-    Element {
-        header: u32,
-        last: bool,
-    },
-    /// How many of several keys were there: DEL, EXISTS, TOUCH.
-    Count(Position),
-    Number,
-    Float,
-    /// 1 or 0: EXPIRE family, PERSIST.
-    Changed,
-    Expiry(Clock),
-    Type,
-    Flushed,
-    /// SCAN: whether the echo is a pattern, and whether strings are asked for at all.
-    Keys {
-        pattern: bool,
-        strings: bool,
-    },
-    /// Null without a key, else the error.
-    NullOr(Error),
-    /// `OK`.
-    Ok,
-    /// `PONG`.
-    Pong,
-    /// The echo, as a bulk string.
-    Message,
-    /// The command in this row of the table; the echo is the request.
-    Local(u8),
-    /// The echo is the request.
-    Error(Error),
-    /// Nothing at all.
-    Silent,
+/// Writes the replies of one connection. It may lag behind the parsing of requests.
+#[derive(Debug, Default)]
+pub(super) struct Composer {
+    client: Client,
+    gather: Gather,
+    /// Pushes that wait for the end of an array.
+    pushes: Vec<u8>,
 }
 
-impl Kind {
-    /// Whether the command has no part behind this one.
-    pub(super) fn ends_command(self) -> bool {
-        match self {
-            Kind::Element { last, .. } => last,
-            Kind::Count(position) | Kind::StoredAll(position) => position.last,
-            _ => true,
-        }
+impl Composer {
+    pub(super) fn new(port: Port) -> Composer {
+        Composer { client: Client { port, ..Client::default() }, ..Composer::default() }
     }
-}
 
-/// How an expiry is told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Clock {
-    /// Since the Unix epoch, else from now on.
-    pub absolute: bool,
-    pub seconds: bool,
-}
+    /// Memory that it holds beside itself.
+    pub(super) fn bytes_held(&self) -> usize {
+        self.pushes.capacity()
+    }
 
-impl Session {
     /// See [`crate::session::Session::free`]: not a part of several, and nothing that changes how later ones are answered.
     #[inline]
-    pub fn free(&self, reply: &Reply) -> Option<Free> {
+    pub(super) fn free(&self, reply: &ReplyKind) -> Option<Free> {
         let bound =
             matches!(reply.0, Kind::Element { .. } | Kind::Count(_) | Kind::StoredAll(_) | Kind::Local(_));
-        (!bound && self.mute.is_none()).then_some(Free { kind: reply.0, version: self.version })
+        (!bound && self.client.mute.is_none()).then_some(Free { kind: reply.0, version: self.client.version })
     }
 
     /// Writes the answer to one part.
     #[inline]
-    pub fn compose(
+    pub(super) fn compose(
         &mut self,
-        reply: Reply,
-        _key: &[u8],
+        reply: ReplyKind,
         echo: &[u8],
         answer: &Answer<'_>,
         context: &ComposeContext<'_>,
         out: &mut Output,
     ) {
-        if self.mute.is_some() {
+        if self.client.mute.is_some() {
             return self.compose_muted(reply.0, echo, context, out);
         }
         match reply.0 {
             kind @ (Kind::Element { .. } | Kind::Count(_) | Kind::StoredAll(_) | Kind::Local(_)) => {
                 self.compose_bound(kind, echo, answer, context, out);
             }
-            kind => Free { kind, version: self.version }.compose(echo, answer, context, out),
+            kind => Free { kind, version: self.client.version }.compose(echo, answer, context, out),
         }
     }
 
@@ -147,16 +95,39 @@ impl Session {
                 Some(Err(failure)) => failure.write(kind, context, out.tail()),
                 None => {}
             },
-            kind => Free { kind, version: self.version }.compose(echo, answer, context, out),
+            kind => Free { kind, version: self.client.version }.compose(echo, answer, context, out),
         }
     }
 
     /// A command that needs no shard. Its errors are all about its arguments.
     fn local(&mut self, row: u8, frame: &[u8], context: &ComposeContext<'_>, out: &mut Output) {
         let start = out.tail().len();
-        local::run(self, row, frame, context, out.tail());
+        self.run(row, frame, context, out.tail());
         if out.tail().get(start) == Some(&b'-') {
             out.count_error(BadInput::Arguments);
+        }
+    }
+
+    /// Runs the command in row `index`, which came as `frame`.
+    fn run(&mut self, index: u8, frame: &[u8], context: &ComposeContext<'_>, out: &mut Vec<u8>) {
+        let Some(row) = ROWS.get(usize::from(index)) else { return };
+        let Run::Local(function) = row.run else { return };
+        let call = LocalCall { row, words: errors::words(frame), context, port: self.client.port };
+        function(&mut self.client, &call, out);
+    }
+
+    /// The answer to a client that does not want any: only what changes the connection is done.
+    fn compose_muted(&mut self, kind: Kind, echo: &[u8], context: &ComposeContext<'_>, out: &mut Output) {
+        let skip = self.client.mute == Some(Mute::Skip);
+        if skip && kind.ends_command() {
+            self.client.mute = None;
+        }
+        if let Kind::Local(row) = kind {
+            let mut unsent = Vec::new();
+            self.run(row, echo, context, &mut unsent);
+            if !skip && self.client.mute.is_none() {
+                out.tail().extend_from_slice(&unsent);
+            }
         }
     }
 
@@ -181,7 +152,9 @@ impl Session {
         }
         if !self.gather.abandoned {
             match failure {
-                None => Free { kind: Kind::Value, version: self.version }.single(&[], answer, context, out),
+                None => {
+                    Free { kind: Kind::Value, version: self.client.version }.single(&[], answer, context, out)
+                }
                 Some(failure) => failure.write(kind, context, out.tail()),
             }
             self.gather.within_array = !last;
@@ -192,12 +165,12 @@ impl Session {
     }
 
     /// RESP2 knows only answers.
-    pub fn takes_pushes(&self) -> bool {
-        self.version == Version::Resp3
+    pub(super) fn takes_pushes(&self) -> bool {
+        self.client.version == Version::Resp3
     }
 
     /// Writes a frame that answers no request.
-    pub fn push(&mut self, push: Push<'_>, out: &mut Output) -> bool {
+    pub(super) fn push(&mut self, push: Push<'_>, out: &mut Output) -> bool {
         if !self.takes_pushes() {
             return false;
         }
@@ -370,9 +343,6 @@ fn expiry(clock: Clock, meta: &Meta, now: Millis) -> i64 {
     signed(if clock.seconds { millis.saturating_add(500) / 1000 } else { millis })
 }
 
-/// Bytes of a pattern that one command looks at in all: some milliseconds. A usual pattern takes two for a byte of a key.
-pub(super) const PATTERN_STEPS_MAX: usize = 1 << 20;
-
 /// The next cursor and those keys that match.
 fn scanned(kind: Kind, pattern: &[u8], cursor: u64, keys: &[u8], out: &mut Output) {
     let Kind::Keys { pattern: filtered, strings } = kind else { return };
@@ -430,6 +400,6 @@ mod tests {
 
     #[test]
     fn a_part_keeps_little_for_its_answer() {
-        assert!(size_of::<Reply>() <= 32, "{}", size_of::<Reply>());
+        assert!(size_of::<ReplyKind>() <= 32, "{}", size_of::<ReplyKind>());
     }
 }

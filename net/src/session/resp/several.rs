@@ -1,63 +1,11 @@
-//! Commands of several keys: one after the other, as many at a time as there is room for.
-//!
-//! What is wrong with a request is found before its first key is handed out. A request of which keys are left stays in
-//! the input, and the places of its arguments stay in the session, so that it is not read again.
+//! Commands of several keys: what is wrong with one, and the parts of one of its keys.
 
-use super::call::{Call, Error, Plan, Position, keyed, part};
-use super::reply::Kind;
-use super::table::{Row, Run};
-use super::{Progress, Session, State, Turn};
-use crate::session::{Part, Work};
+use super::call::{Call, keyed, part};
+use super::error::Error;
+use super::reply_kind::{Kind, Position};
+use super::storage::Storage;
+use crate::session::part::{Part, Work};
 use torc_engine::command::{Delete, Expiry, Op, Read};
-
-/// A request at the start of the input of which some keys are handed out.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Several {
-    row: &'static Row,
-    bytes: usize,
-    keys_done: usize,
-}
-
-impl Session {
-    /// Appends the parts of a command's keys behind the first `done`, as far as there is room. Says how many bytes are
-    /// worked off: none before the last key.
-    pub(super) fn hand_out<'a>(
-        &mut self,
-        call: &Call<'_, 'a>,
-        done: usize,
-        turn: &mut Turn<'_, 'a>,
-    ) -> usize {
-        self.state = State::Request;
-        let Run::Keys(_, append) = call.row.run else { return call.frame.len() };
-        let count = call.row.keys.of(call.len()).len();
-        for (number, index) in (done..).zip(call.row.keys.behind(done, call.len())) {
-            if turn.parts.len() >= turn.parts_max {
-                let (row, bytes) = (call.row, call.frame.len());
-                self.state = State::Several(Several { row, bytes, keys_done: number });
-                return 0;
-            }
-            append(call, index, Position::of(number, count), turn.parts);
-        }
-        call.frame.len()
-    }
-
-    /// Goes on with a request that is offered again.
-    pub(super) fn go_on<'a>(
-        &mut self,
-        several: Several,
-        rest: &'a [u8],
-        turn: &mut Turn<'_, 'a>,
-    ) -> Progress {
-        let Some(frame) = rest.get(..several.bytes) else {
-            return Progress::Missing(several.bytes - rest.len());
-        };
-        let arguments = std::mem::take(&mut self.arguments);
-        let call = turn.call(several.row, frame, &arguments);
-        let consumed = self.hand_out(&call, several.keys_done, turn);
-        self.put_back(arguments);
-        Progress::Consumed(consumed)
-    }
-}
 
 /// Nothing but keys: none is too long.
 pub(super) fn check(call: &Call<'_, '_>) -> Result<(), Error> {
@@ -98,15 +46,15 @@ pub(super) fn touch<'a>(call: &Call<'_, 'a>, index: usize, position: Position, p
 
 /// A value in one part, or as an upload if it is long.
 pub(super) fn mset<'a>(call: &Call<'_, 'a>, index: usize, position: Position, parts: Parts<'_, 'a>) {
-    let plan = Plan::new(call.argument(index), Kind::StoredAll(position));
+    let storage = Storage::new(call.argument(index), Kind::StoredAll(position));
     let value = call.argument(index + 1);
     if value.len() <= call.limits.value_bytes_inline {
-        let command = plan.command(value, Expiry::Never);
-        parts.push(keyed(command.key, command.op, plan.kind));
+        let command = storage.command(value, Expiry::Never);
+        parts.push(keyed(command.key, command.op, storage.kind));
         return;
     }
-    let begin = Work::ValueBegin { command: plan.command(&[], Expiry::Never), bytes: value.len() as u64 };
+    let begin = Work::ValueBegin { command: storage.command(&[], Expiry::Never), bytes: value.len() as u64 };
     for work in [begin, Work::ValueData(value), Work::ValueEnd] {
-        parts.push(part(work, plan.kind, &[]));
+        parts.push(part(work, storage.kind, &[]));
     }
 }

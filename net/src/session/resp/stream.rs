@@ -1,13 +1,15 @@
 //! Values too long to be buffered, and requests whose rest is thrown away: what lasts over many inputs.
 
-use super::call::{Call, Error, Plan, part};
+use super::call::{Call, part};
+use super::error::Error;
+use super::hand_out::Several;
 use super::options::{Dialect, Options, Unit};
-use super::reply::Kind;
-use super::several::Several;
+use super::reply_kind::Kind;
+use super::row::{Row, Run, Values};
+use super::storage::Storage;
 use super::strings::set_kind;
-use super::table::{Row, Run, Values};
 use super::{Place, Progress, Session, Turn};
-use crate::session::Work;
+use crate::session::part::Work;
 use torc_engine::command::{Expiry, WriteMode};
 use torc_proto::resp::request::{self, Arguments, Step};
 
@@ -58,22 +60,22 @@ impl Session {
         let spans = arguments.spans.get(..index).unwrap_or_default();
         let behind = arguments.announced.saturating_sub(index + 1);
         let call = Call { row, frame, spans, decoded: None, now: turn.now, limits: turn.limits };
-        match plan(&call, len) {
+        match storage(&call, len) {
             Err(error) => {
                 turn.error(error, &frame[..start]);
                 self.state = State::Skip { bytes: len + 2, arguments: behind };
             }
-            Ok(plan) => {
-                let work = Work::ValueBegin { command: plan.command(&[], Expiry::Never), bytes: len };
-                turn.parts.push(part(work, plan.kind, &[]));
+            Ok(storage) => {
+                let work = Work::ValueBegin { command: storage.command(&[], Expiry::Never), bytes: len };
+                turn.parts.push(part(work, storage.kind, &[]));
                 self.state = State::Value(Value {
                     left: len,
                     line_end: 2,
                     arguments: behind,
-                    mode: plan.mode,
-                    want_old: plan.want_old,
-                    to_live_ms: plan.to_live_ms,
-                    kind: plan.kind,
+                    mode: storage.mode,
+                    want_old: storage.want_old,
+                    to_live_ms: storage.to_live_ms,
+                    kind: storage.kind,
                     command: row.name,
                 });
             }
@@ -161,14 +163,14 @@ impl Session {
 }
 
 /// What stands before the value.
-fn plan<'a>(call: &Call<'_, 'a>, len: u64) -> Result<Plan<'a>, Error> {
+fn storage<'a>(call: &Call<'_, 'a>, len: u64) -> Result<Storage<'a>, Error> {
     match call.row.run {
         _ if call.row.values == Values::Pairs => Err(Error::PairsTooLong),
         _ if len > call.limits.value_bytes_max => Err(Error::ValueTooLong),
-        Run::Store(plan) => {
-            let plan = plan(call)?;
-            plan.fits(len, call.limits)?;
-            Ok(plan)
+        Run::Store(storage) => {
+            let storage = storage(call)?;
+            storage.fits(len, call.limits)?;
+            Ok(storage)
         }
         _ => Err(Error::ValueTooLong),
     }

@@ -1,9 +1,11 @@
 //! Commands on one value: GET, SET and their relatives.
 
-use super::call::{Call, Error, Plan, keyed};
+use super::call::{Call, keyed};
+use super::error::Error;
 use super::options::{Dialect, Options, Time, Unit};
-use super::reply::Kind;
-use crate::session::Part;
+use super::reply_kind::Kind;
+use super::storage::Storage;
+use crate::session::part::Part;
 use torc_engine::command::{Delete, Expiry, Op, Read, Write, WriteMode};
 
 /// How GET looks.
@@ -60,31 +62,31 @@ pub(super) fn getex<'a>(call: &Call<'_, 'a>, parts: Parts<'_, 'a>) -> Result<(),
     Ok(())
 }
 
-/// A value that is here, short enough for one part, behind what `plan` says.
+/// A value that is here, short enough for one part, behind what `storage` says.
 pub(super) fn store_one<'a>(
     call: &Call<'_, 'a>,
     parts: Parts<'_, 'a>,
-    mut plan: Plan<'a>,
+    mut storage: Storage<'a>,
     value_index: usize,
 ) -> Result<(), Error> {
     let mut expiry = Expiry::Never;
-    if plan.options && call.len() > value_index + 1 {
+    if storage.options && call.len() > value_index + 1 {
         let options = Options::parse(call.arguments_from(value_index + 1), Dialect::Set)?;
         expiry = options.set_expiry(call.now)?;
-        plan.mode = options.mode();
-        plan.want_old = options.get;
-        plan.kind = set_kind(options.get);
-    } else if let Some(ms) = plan.to_live_ms {
+        storage.mode = options.mode();
+        storage.want_old = options.get;
+        storage.kind = set_kind(options.get);
+    } else if let Some(ms) = storage.to_live_ms {
         expiry = moment(ms, call)?;
     }
     let value = call.argument(value_index);
-    if plan.offset.is_some() && value.is_empty() {
-        parts.push(keyed(plan.key, Op::Read(Read { peek: true, ..Read::default() }), Kind::Length));
+    if storage.offset.is_some() && value.is_empty() {
+        parts.push(keyed(storage.key, Op::Read(Read { peek: true, ..Read::default() }), Kind::Length));
         return Ok(());
     }
-    plan.fits(value.len() as u64, call.limits)?;
-    let command = plan.command(value, expiry);
-    parts.push(keyed(command.key, command.op, plan.kind));
+    storage.fits(value.len() as u64, call.limits)?;
+    let command = storage.command(value, expiry);
+    parts.push(keyed(command.key, command.op, storage.kind));
     Ok(())
 }
 
@@ -100,44 +102,44 @@ pub(super) fn set_kind(get: bool) -> Kind {
     if get { Kind::StoredOld } else { Kind::Stored }
 }
 
-pub(super) fn set<'a>(call: &Call<'_, 'a>) -> Result<Plan<'a>, Error> {
-    Ok(Plan { options: true, ..Plan::new(call.key(1)?, Kind::Stored) })
+pub(super) fn set<'a>(call: &Call<'_, 'a>) -> Result<Storage<'a>, Error> {
+    Ok(Storage { options: true, ..Storage::new(call.key(1)?, Kind::Stored) })
 }
 
-pub(super) fn setex<'a>(call: &Call<'_, 'a>) -> Result<Plan<'a>, Error> {
+pub(super) fn setex<'a>(call: &Call<'_, 'a>) -> Result<Storage<'a>, Error> {
     set_to_live(call, Unit::Seconds)
 }
 
-pub(super) fn psetex<'a>(call: &Call<'_, 'a>) -> Result<Plan<'a>, Error> {
+pub(super) fn psetex<'a>(call: &Call<'_, 'a>) -> Result<Storage<'a>, Error> {
     set_to_live(call, Unit::Millis)
 }
 
-fn set_to_live<'a>(call: &Call<'_, 'a>, unit: Unit) -> Result<Plan<'a>, Error> {
+fn set_to_live<'a>(call: &Call<'_, 'a>, unit: Unit) -> Result<Storage<'a>, Error> {
     let key = call.key(1)?;
     let time = Time { unit, digits: call.argument(2) };
     let Expiry::At(moment) = time.expiry(call.now, call.row.name)? else {
         return Err(Error::InvalidExpire(call.row.name));
     };
     let to_live_ms = i64::try_from(moment.saturating_sub(call.now)).ok();
-    Ok(Plan { to_live_ms, ..Plan::new(key, Kind::Stored) })
+    Ok(Storage { to_live_ms, ..Storage::new(key, Kind::Stored) })
 }
 
-pub(super) fn setnx<'a>(call: &Call<'_, 'a>) -> Result<Plan<'a>, Error> {
-    Ok(Plan { mode: WriteMode::Add, ..Plan::new(call.key(1)?, Kind::StoredFlag) })
+pub(super) fn setnx<'a>(call: &Call<'_, 'a>) -> Result<Storage<'a>, Error> {
+    Ok(Storage { mode: WriteMode::Add, ..Storage::new(call.key(1)?, Kind::StoredFlag) })
 }
 
-pub(super) fn getset<'a>(call: &Call<'_, 'a>) -> Result<Plan<'a>, Error> {
-    Ok(Plan { want_old: true, ..Plan::new(call.key(1)?, Kind::StoredOld) })
+pub(super) fn getset<'a>(call: &Call<'_, 'a>) -> Result<Storage<'a>, Error> {
+    Ok(Storage { want_old: true, ..Storage::new(call.key(1)?, Kind::StoredOld) })
 }
 
-pub(super) fn append<'a>(call: &Call<'_, 'a>) -> Result<Plan<'a>, Error> {
+pub(super) fn append<'a>(call: &Call<'_, 'a>) -> Result<Storage<'a>, Error> {
     let vivify = Some(Expiry::Never);
-    Ok(Plan { mode: WriteMode::Append, vivify, ..Plan::new(call.key(1)?, Kind::StoredLength) })
+    Ok(Storage { mode: WriteMode::Append, vivify, ..Storage::new(call.key(1)?, Kind::StoredLength) })
 }
 
-pub(super) fn setrange<'a>(call: &Call<'_, 'a>) -> Result<Plan<'a>, Error> {
+pub(super) fn setrange<'a>(call: &Call<'_, 'a>) -> Result<Storage<'a>, Error> {
     let offset = u64::try_from(call.integer(2)?).map_err(|_| Error::OffsetOutOfRange)?;
-    Ok(Plan { offset: Some(offset), ..Plan::new(call.key(1)?, Kind::StoredLength) })
+    Ok(Storage { offset: Some(offset), ..Storage::new(call.key(1)?, Kind::StoredLength) })
 }
 
 /// The part of a `SET key value` without options.

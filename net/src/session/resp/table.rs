@@ -3,121 +3,15 @@
 //! A row says what COMMAND tells clients, what a later ACL needs (class and key positions), and how the
 //! command is worked off. Lookup is a perfect hash over the name in lower case, made at compile time.
 
-use super::call::{Call, Error, Plan, Position};
-use super::{cluster, connection, counters, expiry, introspection, keyspace, local, several, strings};
-use crate::session::Part;
-
-/// One command.
-#[derive(Debug)]
-pub(super) struct Row {
-    /// In lower case.
-    pub name: &'static str,
-    /// Number of arguments with the name; negative: at least as many.
-    pub arity: i32,
-    pub flags: &'static [&'static str],
-    pub keys: Keys,
-    pub class: Class,
-    pub group: &'static str,
-    /// The version of Redis that had it first.
-    pub since: &'static str,
-    pub summary: &'static str,
-    pub values: Values,
-    pub run: Run,
-}
-
-impl Row {
-    /// Whether `count` arguments, the name among them, are as many as the command takes.
-    pub(super) fn takes(&self, count: usize) -> bool {
-        let count = i32::try_from(count).unwrap_or(i32::MAX);
-        (self.arity >= 0 && count == self.arity) || (self.arity < 0 && count >= -self.arity)
-    }
-}
-
-/// Where the keys are among the arguments: first, last (negative: from the end), step; zeros for no key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Keys {
-    pub first: i32,
-    pub last: i32,
-    pub step: i32,
-}
-
-impl Keys {
-    /// The numbers of the arguments that are keys, of `count` arguments with the name.
-    pub(super) fn of(self, count: usize) -> impl ExactSizeIterator<Item = usize> {
-        self.behind(0, count)
-    }
-
-    /// As [`Keys::of`], without the first `done` keys.
-    pub(super) fn behind(self, done: usize, count: usize) -> impl ExactSizeIterator<Item = usize> {
-        let place = |at: i32| usize::try_from(at).unwrap_or(count.saturating_sub(at.unsigned_abs() as usize));
-        // Without keys the step is zero.
-        let end = if self.step > 0 { place(self.last) + 1 } else { 0 };
-        // Counted, not skipped: the next slice of a long request must not walk over all that were before.
-        let step = (self.step as usize).max(1);
-        (place(self.first) + done * step..end.min(count)).step_by(step)
-    }
-}
+use super::row::{Class, Keys, Row, Run, Values};
+use super::{cluster, connection, counters, expiry, info, introspection, keyspace, several, strings};
+use torc_proto::resp::Arguments;
+use torc_proto::resp::request::inline_word;
 
 const NONE: Keys = Keys { first: 0, last: 0, step: 0 };
 const ONE: Keys = Keys { first: 1, last: 1, step: 1 };
 const ALL: Keys = Keys { first: 1, last: -1, step: 1 };
 const PAIRS: Keys = Keys { first: 1, last: -1, step: 2 };
-
-/// What a principal must be allowed to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Class {
-    /// Look at keys.
-    Read,
-    /// Change keys.
-    Write,
-    /// The connection's own affairs.
-    Connection,
-    /// Ask about the server.
-    Server,
-    /// Touch every key of a server at once.
-    Dangerous,
-}
-
-/// Which arguments may be values, that is long.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Values {
-    None,
-    /// The argument with this number; received in slices if it is long.
-    Streamed(usize),
-    /// Every second argument, from the third on; buffered.
-    Pairs,
-}
-
-/// How a command is worked off.
-#[derive(Clone, Copy)]
-pub(super) enum Run {
-    /// Appends its parts.
-    Parts(for<'r, 'a> fn(&Call<'r, 'a>, &mut Vec<Part<'a>>) -> Result<(), Error>),
-    /// Goes from key to key, a few at a time. The first function says what is wrong with the whole; if nothing is, the
-    /// second appends the parts of one key, given the number of its argument and its place among the keys.
-    Keys(
-        for<'r, 'a> fn(&Call<'r, 'a>) -> Result<(), Error>,
-        for<'r, 'a> fn(&Call<'r, 'a>, usize, Position, &mut Vec<Part<'a>>),
-    ),
-    /// Stores one value: what is said before the value makes the plan.
-    Store(for<'r, 'a> fn(&Call<'r, 'a>) -> Result<Plan<'a>, Error>),
-    /// Needs no shard; run when its answer is composed.
-    Local(fn(&mut super::Session, &local::LocalCall<'_>, &mut Vec<u8>)),
-    /// Answers `+OK`, then the connection is closed.
-    Quit,
-}
-
-impl std::fmt::Debug for Run {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Run::Parts(_) => "Parts",
-            Run::Keys(..) => "Keys",
-            Run::Store(_) => "Store",
-            Run::Local(_) => "Local",
-            Run::Quit => "Quit",
-        })
-    }
-}
 
 macro_rules! rows {
     ($($name:literal $arity:literal [$($flag:literal)*] $keys:ident $class:ident $group:literal $since:literal
@@ -213,7 +107,7 @@ rows! {
     "dbsize" 1 ["readonly" "fast"] NONE Read "server" "1.0.0"
         Values::None, Local(introspection::dbsize), "Number of keys";
     "info" -1 ["loading" "stale"] NONE Server "server" "1.0.0"
-        Values::None, Local(super::info::info), "Figures of the server in sections";
+        Values::None, Local(info::info), "Figures of the server in sections";
     "command" -1 ["loading" "stale"] NONE Server "server" "2.8.13"
         Values::None, Local(introspection::command), "What commands there are";
     "ping" -1 ["fast"] NONE Connection "connection" "1.0.0"
@@ -302,6 +196,13 @@ const fn slots(multiplier: u64) -> ([u8; 1 << SLOT_BITS], bool) {
         row += 1;
     }
     (slots, false)
+}
+
+/// The row of a request's command.
+#[inline]
+pub(super) fn row_of(frame: &[u8], arguments: &Arguments) -> Option<(usize, &'static Row)> {
+    let name = arguments.spans.first()?.of(frame);
+    if arguments.escaped { lookup(&inline_word(name)) } else { lookup(name) }
 }
 
 #[cfg(test)]

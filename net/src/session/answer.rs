@@ -1,0 +1,44 @@
+//! What came of a part, before a protocol has words for it.
+
+use torc_engine::command::{Outcome, Value};
+
+/// What came of a part.
+#[derive(Debug)]
+pub enum Answer<'s> {
+    Outcome(Outcome<'s>),
+    /// The key's slot is served elsewhere (only on a shard's own port, never given to memcached).
+    Moved {
+        slot: u16,
+        shard: u16,
+        epoch: u64,
+    },
+    Flushed,
+    /// Keys found, as [`torc_engine::words`]; the next cursor, 0 at the end.
+    Scanned {
+        cursor: u64,
+        keys: &'s [u8],
+    },
+    /// A limit of this server was met; `limit` is the name of its setting.
+    Busy {
+        limit: &'static str,
+    },
+    /// A change repeated after a restart: nobody knows whether it was done.
+    OutcomeUnknown,
+    /// Not executed: the part's [`ReplyKind::deadline`] was over before.
+    DeadlineExceeded,
+    Local,
+}
+
+impl Answer<'_> {
+    /// Whether it has a value that is lent.
+    pub fn is_lent(&self) -> bool {
+        let found = match self {
+            Answer::Outcome(Outcome::Item(found)) => Some(found),
+            Answer::Outcome(
+                Outcome::Stored { old, .. } | Outcome::NotStored { old } | Outcome::Deleted { old, .. },
+            ) => old.as_ref(),
+            _ => None,
+        };
+        found.is_some_and(|found| matches!(found.value, Value::Chained(_)))
+    }
+}

@@ -1,0 +1,41 @@
+//! What composing may look at beside the answer.
+
+use torc_engine::command::Millis;
+
+/// What `compose` may look at beside the answer.
+pub struct ComposeContext<'c> {
+    pub now: Millis,
+    pub server: &'c dyn ServerView,
+    /// Identity of this connection, as CLIENT ID gives it.
+    pub connection: u64,
+    pub peer: &'c str,
+    pub local: &'c str,
+}
+
+/// What sessions may ask of the server to answer INFO, stats, CLUSTER, HELLO. Never on the path of a GET.
+pub trait ServerView {
+    /// Slot ranges in order, each with its owner: the slot map.
+    fn slot_ranges(&self) -> Vec<(std::ops::RangeInclusive<u16>, u16)>;
+    fn slot_epoch(&self) -> u64;
+    /// Host and port that clients are told for a shard.
+    fn shard_address(&self, shard: u16) -> (String, u16);
+    fn shard_count(&self) -> u16;
+    /// This shard.
+    fn shard(&self) -> u16;
+    /// 40 hexadecimal digits, as Redis Cluster names a node.
+    fn node_id(&self, shard: u16) -> String;
+    /// Sum over the shards.
+    fn items(&self) -> u64;
+    /// Named figures for INFO and stats, summed over the shards: see `crate::metrics`.
+    fn figure(&self, name: &str) -> u64;
+    /// As `figure`, of this shard alone.
+    fn own_figure(&self, name: &str) -> u64;
+    /// As `figure`, counted from the last `reset_figures` that named it.
+    fn figure_since_reset(&self, name: &str) -> u64;
+    /// Counts these from now on, for the calls since their reset; all other readers see them run on.
+    fn reset_figures(&self, names: &[&'static str]);
+    fn started_at(&self) -> Millis;
+    /// 64 random bits of this start: a client that sees another number knows of a restart.
+    fn boot_id(&self) -> u64;
+    fn transport(&self) -> &'static str;
+}

@@ -1,0 +1,79 @@
+//! With which kind of reply a part is answered: plain data that is kept with the part.
+
+use torc_proto::memcache::{Invalid, MetaFlags, MetaVerb};
+
+/// How a part is answered.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ReplyKind(pub(super) Kind);
+
+/// How a part is answered.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Kind {
+    /// Not at all, whatever came of it.
+    Silent,
+    /// One key of a retrieval; the last one writes `END`.
+    Item {
+        cas: bool,
+        last: bool,
+    },
+    /// One line that depends on the outcome.
+    Line(LineKind),
+    Invalid(Invalid),
+    Meta(MetaReply),
+    /// An `ms` whose value was streamed: the session kept what is to be repeated.
+    StreamedMeta(MetaReply),
+    Stats(Topic),
+}
+
+/// Which one-line answer.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum LineKind {
+    Store,
+    Delete,
+    Touch,
+    Count,
+    /// `flush_all`, `verbosity`
+    Ok,
+    Version,
+    MetaNoop,
+    /// The value was too large; the outcome is that of the old item's removal and does not matter.
+    TooLarge,
+}
+
+/// How a meta command is answered.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct MetaReply {
+    pub verb: MetaVerb,
+    /// `q`: the usual outcome is not said.
+    pub quiet: bool,
+    /// `b`: the key is given back in base64.
+    pub base64: bool,
+    /// `v`: with the value.
+    pub value: bool,
+    /// Append or prepend: without an item it is "not stored", not "not found".
+    pub joins: bool,
+}
+
+impl MetaReply {
+    pub(super) fn new(verb: MetaVerb, flags: &MetaFlags) -> MetaReply {
+        MetaReply {
+            verb,
+            quiet: flags.has(b'q'),
+            base64: flags.has(b'b'),
+            value: flags.has(b'v'),
+            joins: verb == MetaVerb::Set && matches!(flags.mode(), Some(b'A' | b'P')),
+        }
+    }
+}
+
+/// Which statistics.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Topic {
+    General,
+    Settings,
+    Items,
+    Slabs,
+    Sizes,
+    Connections,
+    Reset,
+}

@@ -1,0 +1,86 @@
+//! Why a native request is not executed.
+
+use crate::session::bad_input::BadInput;
+use torc_proto::native::Status;
+
+/// Why a request is not executed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refusal {
+    Malformed,
+    Extension,
+    UnknownExtension,
+    UnknownOperation,
+    Flags,
+    QuietGet,
+    ExpiryKind,
+    ExpiryNeeded,
+    FlushTime,
+    Condition,
+    Step,
+    UnexpectedKey,
+    UnexpectedValue,
+    Keys,
+    TooManyKeys,
+    Version,
+    HelloTooShort,
+    KeyLength,
+    ValueLength,
+    /// A value that is no item's.
+    ValueOverFrame,
+    FrameLength,
+    Deadline,
+    NoSession,
+    OutcomeUnknown,
+}
+
+impl Refusal {
+    /// Status and the words for people ([N-ANS-2]).
+    pub(super) fn wire(self) -> (Status, &'static str) {
+        use Status::*;
+        match self {
+            Refusal::Malformed => (Malformed, "not a native frame: every frame begins with 0xC7"),
+            Refusal::Extension => (Malformed, "an extension has a wrong length"),
+            Refusal::UnknownExtension => {
+                (UnknownExtension, "a critical extension is unknown or means nothing to this operation")
+            }
+            Refusal::UnknownOperation => (UnknownOperation, "unknown operation"),
+            Refusal::Flags => (BadArgument, "a flag that this operation does not have"),
+            Refusal::QuietGet => (BadArgument, "quiet-ok is for changes and flush"),
+            Refusal::ExpiryKind => (BadArgument, "unknown kind of expiry"),
+            Refusal::ExpiryNeeded => (BadArgument, "expire needs the extension expiry"),
+            Refusal::FlushTime => (BadArgument, "flush takes an expiry in or at"),
+            Refusal::Condition => (BadArgument, "unknown condition"),
+            Refusal::Step => (BadArgument, "the step is 8 bytes, and finite"),
+            Refusal::UnexpectedKey => (BadArgument, "this operation has no key"),
+            Refusal::UnexpectedValue => (BadArgument, "this operation has no value"),
+            Refusal::Keys => (BadArgument, "a multi-get's value is one or more keys, each with its length"),
+            Refusal::TooManyKeys => (BadArgument, "more keys in one request than --max-arguments"),
+            Refusal::Version => (UnsupportedVersion, "this server speaks version 1"),
+            Refusal::HelloTooShort => (BadArgument, "a hello's value is 24 bytes"),
+            Refusal::KeyLength => (KeyTooLong, "the key is empty or longer than --max-key"),
+            Refusal::ValueLength => (ValueTooLong, "value longer than --max-value"),
+            Refusal::ValueOverFrame => (ValueTooLong, "value longer than --max-frame"),
+            Refusal::FrameLength => (BadArgument, "request without its value longer than --max-frame"),
+            Refusal::Deadline => (DeadlineExceeded, ""),
+            Refusal::NoSession => {
+                (BadArgument, "a numbered change needs a hello with a session, and a number from 1 on")
+            }
+            Refusal::OutcomeUnknown => (OutcomeUnknown, "the server was restarted since"),
+        }
+    }
+}
+
+impl Refusal {
+    /// What kind of bad input it answers; `None`: nothing was wrong with it.
+    pub(super) fn bad_input(self) -> Option<BadInput> {
+        Some(match self {
+            Refusal::Deadline | Refusal::OutcomeUnknown => return None,
+            Refusal::Malformed | Refusal::Extension => BadInput::Malformed,
+            Refusal::UnknownOperation | Refusal::UnknownExtension => BadInput::UnknownCommand,
+            Refusal::KeyLength => BadInput::Key,
+            Refusal::ValueLength => BadInput::ValueTooLong,
+            Refusal::ValueOverFrame | Refusal::FrameLength | Refusal::TooManyKeys => BadInput::Limit,
+            _ => BadInput::Arguments,
+        })
+    }
+}

@@ -1,0 +1,25 @@
+//! What parsing keeps to, and what it came to.
+
+/// What `parse` came to.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Parsed {
+    /// Bytes of the input that are worked off; the rest is offered again with more behind it.
+    pub consumed: usize,
+    /// Bytes that the current frame lacks at least, if known (0: unknown). A hint for buffers.
+    pub missing: usize,
+}
+
+/// The limits that parsing keeps, all settings.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// `--max-key`, bytes.
+    pub key_bytes_max: usize,
+    /// `--max-value`, bytes.
+    pub value_bytes_max: u64,
+    /// Values longer than this are received in slices (`ValueBegin`), bytes.
+    pub value_bytes_inline: usize,
+    /// Longest frame without its value (command line, array of arguments), bytes.
+    pub frame_bytes_max: usize,
+    /// Most keys or arguments in one command.
+    pub arguments_max: usize,
+}

@@ -1,0 +1,89 @@
+//! What a request is cut into, and what the worker does for it.
+
+use super::deadline::Deadline;
+use super::memcache::reply_kind as memcache;
+use super::native::reply_kind as native;
+use super::refused::Refused;
+use super::resp::reply_kind as resp;
+use torc_engine::command::{Command, Expiry, Millis, WriteMode};
+
+/// One step of a request, in the order of the connection.
+#[derive(Debug)]
+pub struct Part<'a> {
+    pub work: Work<'a>,
+    /// How to answer, for [`Session::compose`]: plain data of the session that parsed it.
+    pub reply: ReplyKind,
+    /// Bytes of the request that the answer repeats (meta flags, opaque ids); copied if the part waits.
+    pub echo: &'a [u8],
+    /// A native change that must be done once: session identity and number of the change.
+    pub once: Option<Once>,
+}
+
+/// What the worker does for a part.
+#[derive(Debug, Clone, Copy)]
+pub enum Work<'a> {
+    /// For the shard that owns the key.
+    Keyed(Command<'a>),
+    /// The head of a value too long to be buffered: `command` is a `Write` or `SetRange` whose body is still empty. `bytes`
+    /// of value follow as `ValueData`, then one `ValueEnd` (which gets the answer) or `ValueAbort`.
+    ValueBegin {
+        command: Command<'a>,
+        bytes: u64,
+    },
+    ValueData(&'a [u8]),
+    ValueEnd,
+    /// As `ValueEnd`, for a command whose options come behind the value (Redis' SET): they replace those of
+    /// the `Write` of `ValueBegin`. It gets the answer.
+    ValueEndWith {
+        mode: WriteMode,
+        expiry: Expiry,
+        want_old: bool,
+    },
+    /// The value ended wrongly (no line end behind it); nothing is stored. The reply kind says what to answer.
+    ValueAbort,
+    /// Every shard forgets everything, at once or from `at` on.
+    Flush {
+        at: Option<Millis>,
+    },
+    /// One step over the keys of one shard; the cursor names the shard.
+    Scan {
+        cursor: u64,
+        count: u32,
+    },
+    /// Nothing for a shard: `compose` is called with [`Answer::Local`] and `echo` holds the frame.
+    Local,
+    /// Answer what is due, then close the connection. `compose` is called first, as for `Local`.
+    Close,
+}
+
+/// Identity of a change that a client may send again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Once {
+    pub session: u64,
+    pub number: u64,
+    /// It was sent before: the outcome may be on record.
+    pub repeat: bool,
+}
+
+/// How an answer is written: data of the session that asked, copied freely.
+#[derive(Debug, Clone, Copy)]
+pub enum ReplyKind {
+    Resp(resp::ReplyKind),
+    Memcache(memcache::ReplyKind),
+    Native(native::ReplyKind),
+    /// Not a protocol of ours: said once, in words its sender may show.
+    Refused(Refused),
+    /// No answer, but a push that waited behind answers; the echo holds its bytes.
+    Push,
+}
+
+impl ReplyKind {
+    /// Until when the part may be begun. Parsing has looked at it; who lets the part wait looks again.
+    #[inline]
+    pub fn deadline(&self) -> Deadline {
+        match self {
+            ReplyKind::Native(reply) => reply.deadline(),
+            _ => Deadline::NONE,
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! What HELLO and CLIENT have settled with a client: how its answers look, and what it is called.
+
+use crate::session::protocol::Port;
+use torc_proto::resp::compose::Version;
+
+/// A client as its answers know it.
+#[derive(Debug, Default)]
+pub(super) struct Client {
+    pub port: Port,
+    pub version: Version,
+    pub mute: Option<Mute>,
+    pub name: Vec<u8>,
+    pub library_name: Vec<u8>,
+    pub library_version: Vec<u8>,
+}
+
+/// Answers that the client does not want: CLIENT REPLY.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mute {
+    /// Until it is turned on again.
+    Off,
+    /// Of the next command.
+    Skip,
+}

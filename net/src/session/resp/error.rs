@@ -1,0 +1,58 @@
+//! What can be wrong with a request.
+
+use crate::session::bad_input::BadInput;
+use torc_proto::resp::ProtocolError;
+
+/// Why a request is refused. The words are Redis' own where it has some.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Error {
+    /// The frame says which, and with what arguments.
+    UnknownCommand,
+    /// Of the command with this name.
+    WrongArguments(&'static str),
+    Syntax,
+    NotAnInteger,
+    NotAFloat,
+    NotFinite,
+    /// Of the command with this name.
+    InvalidExpire(&'static str),
+    OffsetOutOfRange,
+    /// On a shard's own port: keys of several slots.
+    CrossSlot,
+    DecrementOverflow,
+    StringTooLong,
+    KeyTooLong,
+    ValueTooLong,
+    /// MSET: all of it is longer than `--max-frame` and `--max-value` together.
+    PairsTooLong,
+    /// EXPIRE: the argument with this number.
+    UnsupportedOption(u32),
+    IncompatibleNx,
+    IncompatibleGtLt,
+    InvalidCursor,
+    /// It takes more steps than a command may.
+    PatternTooLong,
+    /// COMMAND: more names than are answered at once.
+    TooManyNames,
+    Protocol(ProtocolError),
+    /// The frame is longer than `--max-frame`.
+    FrameTooLong,
+}
+
+impl Error {
+    /// What kind of bad input it answers.
+    pub(super) fn kind(self) -> BadInput {
+        match self {
+            Error::UnknownCommand => BadInput::UnknownCommand,
+            Error::KeyTooLong => BadInput::Key,
+            Error::ValueTooLong | Error::PairsTooLong | Error::StringTooLong => BadInput::ValueTooLong,
+            Error::PatternTooLong | Error::TooManyNames => BadInput::Limit,
+            Error::FrameTooLong
+            | Error::Protocol(ProtocolError::TooManyArguments | ProtocolError::TooBigInline) => {
+                BadInput::Limit
+            }
+            Error::Protocol(_) => BadInput::Malformed,
+            _ => BadInput::Arguments,
+        }
+    }
+}

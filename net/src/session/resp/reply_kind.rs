@@ -1,0 +1,95 @@
+//! With which kind of reply a part is answered: plain data that is kept with the part.
+
+use super::error::Error;
+
+/// How a part is answered.
+#[derive(Debug, Clone, Copy)]
+pub struct ReplyKind(pub(super) Kind);
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Kind {
+    /// The value or null: GET, GETEX, GETDEL.
+    Value,
+    /// Part of the value: GETRANGE.
+    Range {
+        start: i64,
+        end: i64,
+    },
+    /// Length of the value: STRLEN.
+    Length,
+    /// `OK` or null: SET.
+    Stored,
+    /// The old value or null: GETSET, SET with GET.
+    StoredOld,
+    /// 1 or 0: SETNX.
+    StoredFlag,
+    /// Length of the new value: APPEND, SETRANGE.
+    StoredLength,
+    /// `OK` behind the last of several: MSET.
+    StoredAll(Position),
+    /// One of several values, the first with the array's header: MGET. `header` is 0 for the others.
+    Element {
+        header: u32,
+        last: bool,
+    },
+    /// How many of several keys were there: DEL, EXISTS, TOUCH.
+    Count(Position),
+    Number,
+    Float,
+    /// 1 or 0: EXPIRE family, PERSIST.
+    Changed,
+    Expiry(Clock),
+    Type,
+    Flushed,
+    /// SCAN: whether the echo is a pattern, and whether strings are asked for at all.
+    Keys {
+        pattern: bool,
+        strings: bool,
+    },
+    /// Null without a key, else the error.
+    NullOr(Error),
+    /// `OK`.
+    Ok,
+    /// `PONG`.
+    Pong,
+    /// The echo, as a bulk string.
+    Message,
+    /// The command in this row of the table; the echo is the request.
+    Local(u8),
+    /// The echo is the request.
+    Error(Error),
+    /// Nothing at all.
+    Silent,
+}
+
+impl Kind {
+    /// Whether the command has no part behind this one.
+    pub(super) fn ends_command(self) -> bool {
+        match self {
+            Kind::Element { last, .. } => last,
+            Kind::Count(position) | Kind::StoredAll(position) => position.last,
+            _ => true,
+        }
+    }
+}
+
+/// How an expiry is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Clock {
+    /// Since the Unix epoch, else from now on.
+    pub absolute: bool,
+    pub seconds: bool,
+}
+
+/// Where a part stands among those of its command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Position {
+    pub first: bool,
+    pub last: bool,
+}
+
+impl Position {
+    pub(super) fn of(index: usize, count: usize) -> Position {
+        Position { first: index == 0, last: index + 1 == count }
+    }
+}
