@@ -25,8 +25,8 @@
 
 use crate::bytes::Bytes;
 use crate::bytes_mut::BytesMut;
-use crate::command::{Millis, UploadId};
 use crate::index::LOCATION_BYTES_MAX;
+use crate::meta::{Millis, UploadId};
 
 /// Bytes of the list before the extents.
 const LIST_HEAD_BYTES: usize = 32;

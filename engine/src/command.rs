@@ -13,10 +13,8 @@
 
 use crate::bytes::Bytes;
 use crate::extended::Extended;
+pub use crate::meta::{Lease, Meta, Millis, UploadId};
 use crate::segments::Chain;
-
-/// Milliseconds since the Unix epoch.
-pub type Millis = u64;
 
 /// One keyed command. `key` is at most [`crate::item::KEY_BYTES_MAX`] bytes long; sessions check the
 /// configured limit before.
@@ -100,10 +98,6 @@ pub enum Body<'a> {
     /// Already in the shard, received in slices: see [`crate::Shard::upload_begin`].
     Upload(UploadId),
 }
-
-/// A value under way into the shard.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct UploadId(pub u32);
 
 /// Store a value.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -233,34 +227,6 @@ pub enum ExpireCondition {
     SetAndLater,
     /// XX and LT together.
     SetAndEarlier,
-}
-
-/// The lease as this reader finds it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Lease {
-    #[default]
-    None,
-    /// This reader shall fetch the new value (meta `W`).
-    Won,
-    /// Another reader has been asked to (meta `Z`).
-    Given,
-}
-
-/// What an item is, apart from key and value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Meta {
-    /// The server's own order of changes (hybrid logical clock, see [`crate::version`]).
-    pub version: u64,
-    /// What clients see as CAS.
-    pub token: u64,
-    pub flags: u32,
-    /// `None`: never expires.
-    pub expiry: Option<Millis>,
-    pub value_bytes: u64,
-    pub stale: bool,
-    /// It had been read before this command.
-    pub fetched: bool,
-    pub lease: Lease,
 }
 
 /// An item that is there.

@@ -11,7 +11,7 @@
 //! no longer than six days (4 MiB, if there are expiries all over them). Pages are kept for later use, so a steady stream of
 //! expiries allocates nothing.
 
-use crate::command::Millis;
+use crate::meta::Millis;
 
 /// Counters of one page.
 const PAGE_SECONDS: u64 = 512;

@@ -18,7 +18,7 @@
 
 use crate::bytes::Bytes;
 use crate::bytes_mut::{BytesMut, Words};
-use crate::command::{Meta, Millis};
+use crate::meta::{Meta, Millis};
 
 /// Bytes before the optional fields.
 pub const HEADER_BYTES: usize = 16;
@@ -93,7 +93,7 @@ impl Header {
             value_bytes,
             stale: self.state & state::STALE != 0,
             fetched: self.state & state::FETCHED != 0,
-            lease: crate::command::Lease::None,
+            lease: crate::meta::Lease::None,
         }
     }
 
@@ -340,7 +340,7 @@ impl<'s> ItemRef<'s> {
             value_bytes,
             stale: self.is(state::STALE),
             fetched: self.is(state::FETCHED),
-            lease: crate::command::Lease::None,
+            lease: crate::meta::Lease::None,
         }
     }
 }

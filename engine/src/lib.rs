@@ -15,6 +15,7 @@
 //! | [`extended`] | floating point numbers of 80 bits, for counters |
 //! | [`shard`] | the public face: start reading here |
 //! | [`item`] | the encoding of an item |
+//! | [`meta`] | what is known of an item beside key and value |
 //! | [`index`] | from a hash to an item |
 //! | [`segments`] | the log that items are appended to |
 //! | [`eviction`] | what stays when room is needed |
@@ -34,6 +35,7 @@ mod expiry;
 pub mod extended;
 pub mod index;
 pub mod item;
+pub mod meta;
 mod prefetch;
 mod reserved;
 pub mod segments;

@@ -15,7 +15,7 @@
 //! | `shard/write.rs`, `shard/place.rs` | storing: conditions; room and index |
 //! | `shard/change.rs`, `shard/numbers.rs` | delete, arithmetic, expiry, ranges |
 //! | `shard/upload.rs`, `shard/uploads.rs` | long values, received in slices |
-//! | `shard/edit.rs`, `shard/plan.rs`, `shard/overlay.rs` | a part of a value changes |
+//! | `shard/edit.rs`, `shard/stretches.rs`, `shard/overlay.rs` | a part of a value changes |
 //! | `shard/reclaim.rs` | eviction, compaction, expiry, flush: making segments free |
 //! | `shard/settle.rs` | what becomes of the items that are met there |
 //! | `shard/elsewhere.rs` | items that are not in DRAM |
@@ -32,16 +32,17 @@ mod elsewhere;
 mod numbers;
 mod overlay;
 mod place;
-mod plan;
 mod read;
 mod reclaim;
 mod scan;
 mod settle;
 mod sizes;
+mod stretches;
 #[cfg(test)]
 mod tests;
 mod upload;
 mod uploads;
+mod weight;
 mod write;
 
 pub use config::{SEGMENT_BYTES, SEGMENTS_MIN, ShardConfig, StoreError};
@@ -56,11 +57,11 @@ use crate::item::{ItemRef, present};
 use crate::segments::{Chain, Lent, Rest, Segments};
 use crate::stats::ShardStats;
 use crate::version::HybridClock;
-use accounts::Weight;
 use rapidhash::v3::{RapidSecrets, rapidhash_v3_inline};
 use reclaim::Reclaim;
 use std::sync::Arc;
 use uploads::Uploads;
+use weight::Weight;
 
 /// Share of the segments that may be pinned before lending stops: as many may be filled by uploads.
 const PINS_SHARE: usize = 4;

@@ -11,7 +11,7 @@
 //! on from the last one (Kulkarni et al., "Logical Physical Clocks", 2014). A counter that overflows carries
 //! into the milliseconds, which is the same rule.
 
-use crate::command::Millis;
+use crate::meta::Millis;
 
 const COUNTER_BITS: u32 = 16;
 

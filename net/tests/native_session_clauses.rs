@@ -5,8 +5,15 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Where tests and vectors of the native protocol are, from this crate.
-const CITING: [&str; 6] =
-    ["tests", "src/session/native", "proto/src/native", "proto/tests", "proto/vectors/native", "client"];
+const CITING: [&str; 7] = [
+    "tests",
+    "src/session/native",
+    "src/worker",
+    "proto/src/native",
+    "proto/tests",
+    "proto/vectors/native",
+    "client",
+];
 
 fn files(folder: &Path, into: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).expect("a folder") {

@@ -1,6 +1,6 @@
 //! Write classes: items that will end at about the same time lie together.
 
-use crate::command::Millis;
+use crate::meta::Millis;
 
 /// Write class of items that never expire.
 pub const CLASS_NEVER: u8 = 0;

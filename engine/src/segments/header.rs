@@ -1,6 +1,6 @@
 //! What a shard knows of a segment, outside the segment: 64 bytes, one cache line.
 
-use crate::command::Millis;
+use crate::meta::Millis;
 use std::cell::Cell;
 
 /// A segment's place in its life.

@@ -5,13 +5,13 @@
 //!  new   | head: a b C d e |                 C is a new chunk; a, b, d, e stay where they are; c dies
 //! ```
 //!
-//! A change costs its own bytes, the chunks it touches and the list, however long the value is ([`super::plan`] says
+//! A change costs its own bytes, the chunks it touches and the list, however long the value is ([`super::stretches`] says
 //! what it touches). A chunk that is in a list never changes, so what is lent of it stays as it was. New chunks are
 //! the arena's from the start, and everything that can fail has happened before anything is changed.
 
-use super::overlay::Overlay;
+use super::overlay::{Old, Overlay};
 use super::place::Linked;
-use super::plan::{self, Part, Shape};
+use super::stretches::{self, Shape, Stretch};
 use super::{Key, Shard, Weight, out_of_memory};
 use crate::chain::{
     ChainList, EXTENT_LEN_MAX, Extent, ListWriter, ORDINAL_BYTES, Upload, has_ordinals, list_bytes,
@@ -19,15 +19,6 @@ use crate::chain::{
 use crate::command::{Body, Millis, Refusal};
 use crate::item::{Header, present};
 use std::ops::Range;
-
-/// The value that a change begins with.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Old {
-    /// Bytes in the arena, whose segment is pinned meanwhile; none if there is no value.
-    Plain { at: u64, len: u64 },
-    /// A chain; its head may move meanwhile, or go.
-    Chain { version: u64 },
-}
 
 /// Where new bytes go in a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,16 +82,16 @@ impl Shard {
             return self.store_inline(key, header, overlay, len, now);
         }
         let chunk_bytes = self.chunk_bytes(key) as u64;
-        let parts = match (to, &upload) {
-            (To::Offset(offset), None) => plan::range(shape, offset, offset + added, chunk_bytes),
+        let stretches = match (to, &upload) {
+            (To::Offset(offset), None) => stretches::range(shape, offset, offset + added, chunk_bytes),
             (To::Offset(offset), Some(_)) => {
                 let range = offset..offset + added;
-                plan::with_upload(plan::range(shape, range.start, range.end, chunk_bytes), range)
+                stretches::with_upload(stretches::range(shape, range.start, range.end, chunk_bytes), range)
             }
-            (_, None) => plan::join(shape, added, to == To::Start, chunk_bytes),
-            (_, Some(_)) => plan::join_upload(shape, added, to == To::Start),
+            (_, None) => stretches::join(shape, added, to == To::Start, chunk_bytes),
+            (_, Some(_)) => stretches::join_upload(shape, added, to == To::Start),
         };
-        self.edit(key, header, overlay, (parts, upload), now)
+        self.edit(key, header, overlay, (stretches, upload), now)
     }
 
     /// The chain that a change began with, where it is now.
@@ -140,20 +131,20 @@ impl Shard {
         Ok(Linked { at, old })
     }
 
-    /// Makes a value of parts.
+    /// Makes a value of stretches.
     fn edit(
         &mut self,
         key: Key<'_>,
         header: Header,
         overlay: Overlay<'_>,
-        (parts, upload): (Vec<Part>, Option<Upload>),
+        (stretches, upload): (Vec<Stretch>, Option<Upload>),
         now: Millis,
     ) -> Result<Linked, Refusal> {
         let header = Header { kind: present::CHAIN_HEAD, ..header };
         let uploaded = upload.as_ref().map_or(&[][..], |upload| &upload.extents);
         let mut fresh = Vec::new();
-        let room = self.add_fresh(key, header.version, &parts, &mut fresh, now).and_then(|()| {
-            let extents = plan::extents(&parts, uploaded.len(), self.chunk_bytes(key) as u64);
+        let room = self.add_fresh(key, header.version, &stretches, &mut fresh, now).and_then(|()| {
+            let extents = stretches::extents(&stretches, uploaded.len(), self.chunk_bytes(key) as u64);
             self.room_for_list(key, &header, overlay.old, extents, fresh.len() + uploaded.len(), now)
         });
         let (at, head) = match room {
@@ -165,33 +156,33 @@ impl Shard {
             }
         };
         // Nothing can fail from here on.
-        self.compose_fresh(&parts, &fresh, overlay, head);
+        self.compose_fresh(&stretches, &fresh, overlay, head);
         let (chain, first) = match head.map(|head| self.list(head)) {
             Some(list) => (list.chain(), list.next_ordinal()),
             None => (header.version, 0),
         };
         let behind = first + fresh.len() as u64;
-        self.write_list(at, &parts, head, (&fresh, first), (uploaded, behind), chain);
+        self.write_list(at, &stretches, head, (&fresh, first), (uploaded, behind), chain);
         self.settle_chunks(&fresh, chain, first);
         self.settle_chunks(uploaded, chain, behind);
         let old = self.link(key, at, head.is_some());
         if let Some(head) = head {
-            self.kill_replaced(head, &parts);
+            self.kill_replaced(head, &stretches);
         }
         Ok(Linked { at, old })
     }
 
-    /// Adds the chunks of all fresh parts, without data.
+    /// Adds the chunks of all fresh stretches, without data.
     fn add_fresh(
         &mut self,
         key: Key<'_>,
         chain: u64,
-        parts: &[Part],
+        stretches: &[Stretch],
         fresh: &mut Vec<Extent>,
         now: Millis,
     ) -> Result<(), Refusal> {
-        for part in parts {
-            let Part::Fresh(range) = part else { continue };
+        for stretch in stretches {
+            let Stretch::Fresh(range) = stretch else { continue };
             let mut left = range.end - range.start;
             while left > 0 {
                 let data = left.min(self.chunk_bytes(key) as u64);
@@ -234,17 +225,11 @@ impl Shard {
         }
     }
 
-    /// Where the data of a chunk lie.
-    pub(super) fn data_at(&self, extent: Extent) -> Option<u64> {
-        let at = extent.location()?;
-        Some(at + (self.segments.item(at).value_at() + ORDINAL_BYTES) as u64)
-    }
-
     /// Writes the list of a new head. New chunks come with the ordinal of the first of them.
     fn write_list(
         &mut self,
         at: u64,
-        parts: &[Part],
+        stretches: &[Stretch],
         head: Option<u64>,
         (fresh, first): (&[Extent], u64),
         (uploaded, behind): (&[Extent], u64),
@@ -254,28 +239,28 @@ impl Shard {
         let (list_at, list_bytes) = (at + item.value_at() as u64, item.value_len());
         let mut fresh = fresh.iter();
         let mut writer = ListWriter::new(list_bytes);
-        for part in parts {
-            match part {
-                Part::Keep(range) => {
+        for stretch in stretches {
+            match stretch {
+                Stretch::Keep(range) => {
                     for number in range.clone() {
                         let extent = self.list(head.expect("only a chain is kept")).extent(number);
                         writer.push(self.segments.bytes_mut(list_at, list_bytes), extent);
                     }
                 }
-                Part::Hole(len) => {
+                Stretch::Hole(len) => {
                     let list = self.segments.bytes_mut(list_at, list_bytes);
                     holes(*len).for_each(|extent| writer.push(list, extent));
                 }
-                Part::Fresh(range) => {
+                Stretch::Fresh(range) => {
                     let list = self.segments.bytes_mut(list_at, list_bytes);
                     let mut left = range.end - range.start;
                     while left > 0 {
-                        let extent = *fresh.next().expect("a chunk for every part of the plan");
+                        let extent = *fresh.next().expect("a chunk for every fresh stretch");
                         writer.push(list, extent.behind(first));
                         left -= extent.len();
                     }
                 }
-                Part::Upload => {
+                Stretch::Upload => {
                     let list = self.segments.bytes_mut(list_at, list_bytes);
                     uploaded.iter().for_each(|extent| writer.push(list, extent.behind(behind)));
                 }
@@ -287,10 +272,10 @@ impl Shard {
     }
 
     /// Chunks of the old list that the new one does not have die.
-    fn kill_replaced(&mut self, head: u64, parts: &[Part]) {
+    fn kill_replaced(&mut self, head: u64, stretches: &[Stretch]) {
         let mut next = 0;
-        for part in parts {
-            let Part::Keep(kept) = part else { continue };
+        for stretch in stretches {
+            let Stretch::Keep(kept) = stretch else { continue };
             self.kill_chunks(head, next..kept.start);
             next = kept.end;
         }

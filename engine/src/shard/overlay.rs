@@ -1,10 +1,18 @@
 //! The bytes of a value that changes: what it was, and over that what is new.
 
 use super::Shard;
-use super::edit::Old;
-use super::plan::Part;
-use crate::chain::Extent;
+use super::stretches::Stretch;
+use crate::chain::{Extent, ORDINAL_BYTES};
 use std::ops::Range;
+
+/// The value that a change begins with.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Old {
+    /// Bytes in the arena, whose segment is pinned meanwhile; none if there is no value.
+    Plain { at: u64, len: u64 },
+    /// A chain; its head may move meanwhile, or go.
+    Chain { version: u64 },
+}
 
 /// A value to be: bytes of the old one, zeros where there are none, and over both of them the new bytes.
 #[derive(Debug, Clone, Copy)]
@@ -17,20 +25,20 @@ pub(super) struct Overlay<'a> {
 }
 
 impl Shard {
-    /// Writes the bytes of all fresh parts.
+    /// Writes the bytes of all fresh stretches.
     pub(super) fn compose_fresh(
         &mut self,
-        parts: &[Part],
+        stretches: &[Stretch],
         fresh: &[Extent],
         overlay: Overlay<'_>,
         head: Option<u64>,
     ) {
         let mut chunks = fresh.iter();
-        for part in parts {
-            let Part::Fresh(range) = part else { continue };
+        for stretch in stretches {
+            let Stretch::Fresh(range) = stretch else { continue };
             let mut at = range.start;
             while at < range.end {
-                let chunk = chunks.next().copied().expect("a chunk for every part of the plan");
+                let chunk = chunks.next().copied().expect("a chunk for every fresh stretch");
                 let data_at = self.data_at(chunk).expect("fresh extents are chunks");
                 self.compose(overlay, head, at..at + chunk.len(), data_at);
                 at += chunk.len();
@@ -61,6 +69,12 @@ impl Shard {
             let bytes = &new[(part.start - new_at) as usize..(part.end - new_at) as usize];
             self.segments.bytes_mut(place(part.start), bytes.len()).copy_from_slice(bytes);
         }
+    }
+
+    /// Where the data of a chunk lie.
+    pub(super) fn data_at(&self, extent: Extent) -> Option<u64> {
+        let at = extent.location()?;
+        Some(at + (self.segments.item(at).value_at() + ORDINAL_BYTES) as u64)
     }
 
     /// Copies a range of the old value to `to`.

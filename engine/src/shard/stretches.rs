@@ -29,9 +29,9 @@ impl Shape<'_> {
     }
 }
 
-/// A part of a value as it will be.
+/// A stretch of a value as it will be.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Part {
+pub(super) enum Stretch {
     /// Extents of the old list, by number.
     Keep(Range<usize>),
     /// So many zeros that are stored nowhere.
@@ -42,27 +42,27 @@ pub(super) enum Part {
     Upload,
 }
 
-/// The parts when the bytes from `offset` to `end` are written, in chunks of `chunk_bytes`.
-pub(super) fn range(shape: Shape<'_>, offset: u64, end: u64, chunk_bytes: u64) -> Vec<Part> {
+/// The stretches when the bytes from `offset` to `end` are written, in chunks of `chunk_bytes`.
+pub(super) fn range(shape: Shape<'_>, offset: u64, end: u64, chunk_bytes: u64) -> Vec<Stretch> {
     let len = shape.len();
     let gap = offset.saturating_sub(len);
     match shape {
-        Shape::Chain(list) if offset == end && gap == 0 => vec![Part::Keep(0..list.len())],
-        Shape::Plain(_) if gap < GAP_BYTES_MIN => vec![Part::Fresh(0..end.max(len))],
-        Shape::Plain(_) => vec![Part::Fresh(0..len), Part::Hole(gap), Part::Fresh(offset..end)],
+        Shape::Chain(list) if offset == end && gap == 0 => vec![Stretch::Keep(0..list.len())],
+        Shape::Plain(_) if gap < GAP_BYTES_MIN => vec![Stretch::Fresh(0..end.max(len))],
+        Shape::Plain(_) => vec![Stretch::Fresh(0..len), Stretch::Hole(gap), Stretch::Fresh(offset..end)],
         Shape::Chain(list) if offset < len => overwrite(list, offset, end),
         Shape::Chain(list) if gap < GAP_BYTES_MIN => {
             let run = short_run(list.extents().rev(), end - len, chunk_bytes);
-            vec![Part::Keep(0..list.len() - run.extents), Part::Fresh(len - run.bytes..end)]
+            vec![Stretch::Keep(0..list.len() - run.extents), Stretch::Fresh(len - run.bytes..end)]
         }
         Shape::Chain(list) => {
-            vec![Part::Keep(0..list.len()), Part::Hole(gap), Part::Fresh(offset..end)]
+            vec![Stretch::Keep(0..list.len()), Stretch::Hole(gap), Stretch::Fresh(offset..end)]
         }
     }
 }
 
-/// The parts when `offset..end` is written and begins inside the value.
-fn overwrite(list: ChainList<'_>, offset: u64, end: u64) -> Vec<Part> {
+/// The stretches when `offset..end` is written and begins inside the value.
+fn overwrite(list: ChainList<'_>, offset: u64, end: u64) -> Vec<Stretch> {
     let mut extents = list.extents().enumerate();
     let mut at = 0;
     // What lies before the first extent that is touched.
@@ -92,51 +92,51 @@ fn overwrite(list: ChainList<'_>, offset: u64, end: u64) -> Vec<Part> {
     }
     let (to, hole_after) = if at > end && last_is_hole { (end, at - end) } else { (at.max(end), 0) };
     vec![
-        Part::Keep(0..keep),
-        Part::Hole(hole_before),
-        Part::Fresh(from..to),
-        Part::Hole(hole_after),
-        Part::Keep(rest..list.len()),
+        Stretch::Keep(0..keep),
+        Stretch::Hole(hole_before),
+        Stretch::Fresh(from..to),
+        Stretch::Hole(hole_after),
+        Stretch::Keep(rest..list.len()),
     ]
 }
 
-/// The parts when `added` bytes are put behind or before the value.
-pub(super) fn join(shape: Shape<'_>, added: u64, before: bool, chunk_bytes: u64) -> Vec<Part> {
+/// The stretches when `added` bytes are put behind or before the value.
+pub(super) fn join(shape: Shape<'_>, added: u64, before: bool, chunk_bytes: u64) -> Vec<Stretch> {
     match (shape, before) {
-        (Shape::Plain(len), _) => vec![Part::Fresh(0..len + added)],
+        (Shape::Plain(len), _) => vec![Stretch::Fresh(0..len + added)],
         (Shape::Chain(list), false) => {
             let len = list.value_bytes();
             let run = short_run(list.extents().rev(), added, chunk_bytes);
-            vec![Part::Keep(0..list.len() - run.extents), Part::Fresh(len - run.bytes..len + added)]
+            vec![Stretch::Keep(0..list.len() - run.extents), Stretch::Fresh(len - run.bytes..len + added)]
         }
         (Shape::Chain(list), true) => {
             let run = short_run(list.extents(), added, chunk_bytes);
-            vec![Part::Fresh(0..added + run.bytes), Part::Keep(run.extents..list.len())]
+            vec![Stretch::Fresh(0..added + run.bytes), Stretch::Keep(run.extents..list.len())]
         }
     }
 }
 
-/// The parts when an upload of `added` bytes is put behind or before the value.
-pub(super) fn join_upload(shape: Shape<'_>, added: u64, before: bool) -> Vec<Part> {
+/// The stretches when an upload of `added` bytes is put behind or before the value.
+pub(super) fn join_upload(shape: Shape<'_>, added: u64, before: bool) -> Vec<Stretch> {
     let old = match shape {
-        Shape::Plain(len) if before => Part::Fresh(added..added + len),
-        Shape::Plain(len) => Part::Fresh(0..len),
-        Shape::Chain(list) => Part::Keep(0..list.len()),
+        Shape::Plain(len) if before => Stretch::Fresh(added..added + len),
+        Shape::Plain(len) => Stretch::Fresh(0..len),
+        Shape::Chain(list) => Stretch::Keep(0..list.len()),
     };
-    if before { vec![Part::Upload, old] } else { vec![old, Part::Upload] }
+    if before { vec![Stretch::Upload, old] } else { vec![old, Stretch::Upload] }
 }
 
-/// The parts, with the chunks of an upload in place of the bytes in `new`.
-pub(super) fn with_upload(parts: Vec<Part>, new: Range<u64>) -> Vec<Part> {
-    let split = |part: Part| match part {
-        Part::Fresh(range) if range.start <= new.start && new.end <= range.end => [
-            Some(Part::Fresh(range.start..new.start)),
-            Some(Part::Upload),
-            Some(Part::Fresh(new.end..range.end)),
+/// The stretches, with the chunks of an upload in place of the bytes in `new`.
+pub(super) fn with_upload(stretches: Vec<Stretch>, new: Range<u64>) -> Vec<Stretch> {
+    let split = |stretch: Stretch| match stretch {
+        Stretch::Fresh(range) if range.start <= new.start && new.end <= range.end => [
+            Some(Stretch::Fresh(range.start..new.start)),
+            Some(Stretch::Upload),
+            Some(Stretch::Fresh(new.end..range.end)),
         ],
         other => [Some(other), None, None],
     };
-    parts.into_iter().flat_map(split).flatten().collect()
+    stretches.into_iter().flat_map(split).flatten().collect()
 }
 
 struct Run {
@@ -159,15 +159,15 @@ fn short_run(nearest: impl Iterator<Item = Extent>, added: u64, chunk_bytes: u64
     run
 }
 
-/// Number of extents that the parts come to; `upload`: those of the upload.
-pub(super) fn extents(parts: &[Part], upload: usize, chunk_bytes: u64) -> usize {
-    let of = |part: &Part| match part {
-        Part::Keep(range) => range.len(),
-        Part::Hole(len) => len.div_ceil(EXTENT_LEN_MAX) as usize,
-        Part::Fresh(range) => (range.end - range.start).div_ceil(chunk_bytes) as usize,
-        Part::Upload => upload,
+/// Number of extents that the stretches come to; `upload`: those of the upload.
+pub(super) fn extents(stretches: &[Stretch], upload: usize, chunk_bytes: u64) -> usize {
+    let of = |stretch: &Stretch| match stretch {
+        Stretch::Keep(range) => range.len(),
+        Stretch::Hole(len) => len.div_ceil(EXTENT_LEN_MAX) as usize,
+        Stretch::Fresh(range) => (range.end - range.start).div_ceil(chunk_bytes) as usize,
+        Stretch::Upload => upload,
     };
-    parts.iter().map(of).sum()
+    stretches.iter().map(of).sum()
 }
 
 #[cfg(test)]
@@ -194,31 +194,34 @@ mod tests {
         bytes_of(&words)
     }
 
-    fn drop_empty(parts: Vec<Part>) -> Vec<Part> {
-        let empty = |part: &Part| match part {
-            Part::Keep(range) => range.is_empty(),
-            Part::Fresh(range) => range.is_empty(),
-            Part::Hole(len) => *len == 0,
-            Part::Upload => false,
+    fn drop_empty(stretches: Vec<Stretch>) -> Vec<Stretch> {
+        let empty = |stretch: &Stretch| match stretch {
+            Stretch::Keep(range) => range.is_empty(),
+            Stretch::Fresh(range) => range.is_empty(),
+            Stretch::Hole(len) => *len == 0,
+            Stretch::Upload => false,
         };
-        parts.into_iter().filter(|part| !empty(part)).collect()
+        stretches.into_iter().filter(|stretch| !empty(stretch)).collect()
     }
 
     #[test]
     fn a_range_touches_the_chunks_that_it_lies_in_and_no_others() {
-        use Part::*;
+        use Stretch::*;
         let bytes = list(&[1000, 1000, 1000, -5000, 1000]);
         let shape = Shape::Chain(ChainList::new(Bytes::from(&bytes[..])));
-        let parts = |offset, end| drop_empty(range(shape, offset, end, CHUNK));
-        assert_eq!(parts(1500, 1501), [Keep(0..1), Fresh(1000..2000), Keep(2..5)]);
-        assert_eq!(parts(0, 1001), [Fresh(0..2000), Keep(2..5)]);
-        assert_eq!(parts(2999, 3001), [Keep(0..2), Fresh(2000..3001), Hole(4999), Keep(4..5)]);
-        assert_eq!(parts(4000, 4001), [Keep(0..3), Hole(1000), Fresh(4000..4001), Hole(3999), Keep(4..5)]);
-        assert_eq!(parts(3000, 8000), [Keep(0..3), Fresh(3000..8000), Keep(4..5)]);
-        assert_eq!(parts(7999, 8001), [Keep(0..3), Hole(4999), Fresh(7999..9000)]);
-        assert_eq!(parts(8500, 9500), [Keep(0..4), Fresh(8000..9500)]);
-        assert_eq!(parts(9000, 9500), [Keep(0..5), Fresh(9000..9500)]);
-        assert_eq!(parts(100_000, 100_001), [Keep(0..5), Hole(91_000), Fresh(100_000..100_001)]);
+        let stretches = |offset, end| drop_empty(range(shape, offset, end, CHUNK));
+        assert_eq!(stretches(1500, 1501), [Keep(0..1), Fresh(1000..2000), Keep(2..5)]);
+        assert_eq!(stretches(0, 1001), [Fresh(0..2000), Keep(2..5)]);
+        assert_eq!(stretches(2999, 3001), [Keep(0..2), Fresh(2000..3001), Hole(4999), Keep(4..5)]);
+        assert_eq!(
+            stretches(4000, 4001),
+            [Keep(0..3), Hole(1000), Fresh(4000..4001), Hole(3999), Keep(4..5)]
+        );
+        assert_eq!(stretches(3000, 8000), [Keep(0..3), Fresh(3000..8000), Keep(4..5)]);
+        assert_eq!(stretches(7999, 8001), [Keep(0..3), Hole(4999), Fresh(7999..9000)]);
+        assert_eq!(stretches(8500, 9500), [Keep(0..4), Fresh(8000..9500)]);
+        assert_eq!(stretches(9000, 9500), [Keep(0..5), Fresh(9000..9500)]);
+        assert_eq!(stretches(100_000, 100_001), [Keep(0..5), Hole(91_000), Fresh(100_000..100_001)]);
         assert_eq!(
             drop_empty(range(Shape::Plain(10), 7000, 7001, CHUNK)),
             [Fresh(0..10), Hole(6990), Fresh(7000..7001)]
@@ -233,10 +236,10 @@ mod tests {
                 let bytes = list(&lengths);
                 let chain = ChainList::new(Bytes::from(&bytes[..]));
                 let mut next: Vec<i64> = Vec::new();
-                for part in join(Shape::Chain(chain), 7, before, CHUNK) {
-                    match part {
-                        Part::Keep(range) => next.extend(&lengths[range]),
-                        Part::Fresh(range) => {
+                for stretch in join(Shape::Chain(chain), 7, before, CHUNK) {
+                    match stretch {
+                        Stretch::Keep(range) => next.extend(&lengths[range]),
+                        Stretch::Fresh(range) => {
                             copied += range.end - range.start;
                             let len = (range.end - range.start) as i64;
                             next.extend(
