@@ -27,7 +27,7 @@ use crate::transport::sockets::SocketsConfig;
 use crate::transport::uring::Uring;
 use crate::transport::{Transport, Waker};
 use crate::worker::mail::Mail;
-use crate::worker::{BudgetConfig, Core, CoreParts, FLOOR_SHARE, Settings, Worker};
+use crate::worker::{BudgetConfig, FLOOR_SHARE, Settings, Worker, WorkerParts, WorkerState};
 use listen::{Bound, SocketFile};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::SocketAddr;
@@ -455,7 +455,7 @@ impl Plan {
         let Plan { number, mut mail, shared, settings, clock, .. } = self;
         mail.connect(&wakers);
         let now = clock.millis();
-        let core = Core::new(CoreParts { shard, mail, shared, number, settings, now });
-        Worker::new(transport, clock, core).run()
+        let state = WorkerState::new(WorkerParts { shard, mail, shared, number, settings, now });
+        Worker::new(transport, clock, state).run()
     }
 }

@@ -18,17 +18,20 @@
 //! connection and for all ([`ready`]); answers and requests that wait in a connection. Who does not take its answers is
 //! parked, that is not parsed and not read, and closed after a while.
 //!
-//! A part that can be answered at once is, in [`Core::execute`]. All others (keys of another shard, clients that
-//! are slow) go the long way over the connection's queue: see [`connection`], [`mail`] and [`Core::advance`].
+//! A part that can be answered at once is, in [`WorkerState::execute`]. All others (keys of another shard, clients that
+//! are slow) go the long way over the connection's queue: see [`connection`], [`mail`] and [`WorkerState::advance`].
 
 mod budget;
 #[cfg(test)]
 mod bug;
 mod compose;
 pub(crate) mod connection;
-mod core;
+mod deliver;
+mod drain;
 mod durations;
-mod exchange;
+mod events;
+mod execute;
+mod forward;
 mod input;
 #[cfg(test)]
 mod left_over;
@@ -39,7 +42,9 @@ mod pool;
 mod push;
 mod queue;
 mod ready;
-mod settle;
+mod send;
+mod serve;
+mod state;
 mod sweep;
 #[cfg(test)]
 mod testing;
@@ -49,7 +54,7 @@ pub(crate) mod view;
 pub(crate) use self::budget::{BudgetConfig, FLOOR_SHARE};
 #[cfg(test)]
 pub(crate) use self::bug::Bug;
-pub(crate) use self::core::{Core, CoreParts, ListenerKind, Settings};
+pub(crate) use self::state::{ListenerKind, Settings, WorkerParts, WorkerState};
 
 use crate::clock::Clock;
 use crate::session::{Parsed, Part, Scratch, Work};
@@ -123,7 +128,7 @@ pub(crate) struct Prepared {
 pub(crate) struct Worker<T: Transport, C: Clock> {
     transport: T,
     clock: C,
-    core: Core,
+    state: WorkerState,
     events: Vec<Event>,
     arrivals: VecDeque<Arrival>,
     sources: Vec<Source>,
@@ -142,11 +147,11 @@ pub(crate) struct Worker<T: Transport, C: Clock> {
 }
 
 impl<T: Transport, C: Clock> Worker<T, C> {
-    pub(crate) fn new(transport: T, clock: C, core: Core) -> Self {
+    pub(crate) fn new(transport: T, clock: C, state: WorkerState) -> Self {
         Worker {
             transport,
             clock,
-            core,
+            state,
             events: Vec::new(),
             arrivals: VecDeque::new(),
             sources: Vec::new(),
@@ -185,7 +190,7 @@ impl<T: Transport, C: Clock> Worker<T, C> {
     /// # Errors
     /// The transport failed as a whole.
     pub(crate) fn run(mut self) -> io::Result<()> {
-        while !self.core.is_over() {
+        while !self.state.is_over() {
             let wait = self.patience();
             self.turn(wait)?;
         }
@@ -194,7 +199,7 @@ impl<T: Transport, C: Clock> Worker<T, C> {
 
     #[cfg(test)]
     pub(crate) fn is_over(&self) -> bool {
-        self.core.is_over()
+        self.state.is_over()
     }
 
     #[cfg(test)]
@@ -203,53 +208,53 @@ impl<T: Transport, C: Clock> Worker<T, C> {
     }
 
     #[cfg(test)]
-    pub(crate) fn core(&mut self) -> &mut Core {
-        &mut self.core
+    pub(crate) fn state(&mut self) -> &mut WorkerState {
+        &mut self.state
     }
 
     /// One turn of the loop, waiting at most `wait` for something to do.
     pub(crate) fn turn(&mut self, wait: Duration) -> io::Result<()> {
         self.transport.turn(Some(wait), &mut self.events)?;
         let began_ns = self.clock.nanos();
-        self.core.begin_turn(began_ns, self.clock.millis_at(began_ns));
+        self.state.begin_turn(began_ns, self.clock.millis_at(began_ns));
         let busy = !self.events.is_empty();
         self.take_events();
-        self.core.read_mail();
-        self.core.drain(&mut self.transport);
-        self.core.sweep(&mut self.transport);
-        self.core.close_hoarders(&mut self.transport);
+        self.state.read_mail();
+        self.state.drain(&mut self.transport);
+        self.state.sweep(&mut self.transport);
+        self.state.close_hoarders(&mut self.transport);
         self.rounds();
-        self.core.settle(&mut self.transport);
-        self.core.publish_mail();
+        self.state.settle(&mut self.transport);
+        self.state.publish_mail();
         let budget = if busy { MAINTAIN_BUSY } else { MAINTAIN_IDLE };
-        self.more_to_maintain = self.core.maintain(budget);
-        self.core.balance();
-        self.core.end_turn(self.clock.nanos() - began_ns);
+        self.more_to_maintain = self.state.maintain(budget);
+        self.state.balance();
+        self.state.end_turn(self.clock.nanos() - began_ns);
         Ok(())
     }
 
     /// How long the next turn may wait.
     pub(crate) fn patience(&mut self) -> Duration {
-        if !self.arrivals.is_empty() || self.more_to_maintain || !self.core.announce_sleep() {
+        if !self.arrivals.is_empty() || self.more_to_maintain || !self.state.announce_sleep() {
             return Duration::ZERO;
         }
-        if self.core.is_draining() || self.core.is_watched() { SHORT_TICK } else { TICK }
+        if self.state.is_draining() || self.state.is_watched() { SHORT_TICK } else { TICK }
     }
 
     fn take_events(&mut self) {
         for event in self.events.drain(..) {
             match event {
                 Event::Received { conn, buffer, len } => {
-                    self.core.received(conn, len);
+                    self.state.received(conn, len);
                     self.arrivals.push_back(Arrival { conn, buffer, len });
                 }
-                Event::Sent { conn, pieces } => self.core.sent(conn, pieces),
+                Event::Sent { conn, pieces } => self.state.sent(conn, pieces),
                 Event::Accepted { conn, listener } => {
-                    self.core.accepted(conn, listener, || self.transport.addresses(conn));
+                    self.state.accepted(conn, listener, || self.transport.addresses(conn));
                 }
-                Event::Ended { conn } => self.core.ended(conn),
-                Event::Closed { conn, pieces } => self.core.closed(conn, pieces),
-                Event::AcceptFailed { error } => self.core.accept_failed(error),
+                Event::Ended { conn } => self.state.ended(conn),
+                Event::Closed { conn, pieces } => self.state.closed(conn, pieces),
+                Event::AcceptFailed { error } => self.state.accept_failed(error),
                 Event::Woken => {}
             }
         }
@@ -258,7 +263,7 @@ impl<T: Transport, C: Clock> Worker<T, C> {
     /// Parses and executes until nothing is left, or the turn has had its share.
     fn rounds(&mut self) {
         let (mut parts, mut bytes) = (0, 0);
-        while self.goes_on(parts, bytes) && !(self.arrivals.is_empty() && self.core.ready.is_done()) {
+        while self.goes_on(parts, bytes) && !(self.arrivals.is_empty() && self.state.ready.is_done()) {
             #[cfg(test)]
             {
                 self.taken = (parts, bytes);
@@ -272,10 +277,10 @@ impl<T: Transport, C: Clock> Worker<T, C> {
     /// Whether a turn that has taken so much begins another round.
     fn goes_on(&self, parts: usize, bytes: usize) -> bool {
         #[cfg(test)]
-        if self.core.has(Bug::EndlessTurn) {
-            return !self.core.is_overdrawn();
+        if self.state.has(Bug::EndlessTurn) {
+            return !self.state.is_overdrawn();
         }
-        parts < self.turn_parts && bytes < self.core.turn_bytes(TURN_BYTES) && !self.core.is_overdrawn()
+        parts < self.turn_parts && bytes < self.state.turn_bytes(TURN_BYTES) && !self.state.is_overdrawn()
     }
 
     /// Parses what up to [`ROUND_CONNECTIONS`] connections sent, then executes all of it. Returns how many parts and bytes
@@ -289,11 +294,11 @@ impl<T: Transport, C: Clock> Worker<T, C> {
                 SourceBytes::Buffer(buffer, len) => self.transport.received(*buffer, *len),
                 SourceBytes::Own(input) => input.unparsed(),
             };
-            let (parsed, cut) = self.core.parse(source.conn, bytes, &self.scratch, &mut parts);
+            let (parsed, cut) = self.state.parse(source.conn, bytes, &self.scratch, &mut parts);
             parsed_bytes += parsed.consumed;
             self.spans.push(Span { conn: source.conn, parsed, parts_end: parts.len(), cut });
         }
-        execute(&mut self.core, &parts, &self.spans, &mut self.prepared);
+        execute(&mut self.state, &parts, &self.spans, &mut self.prepared);
         let parsed_parts = parts.len();
         self.parts = recycled(parts);
         self.scratch.reset();
@@ -304,9 +309,9 @@ impl<T: Transport, C: Clock> Worker<T, C> {
     /// Chooses the sources of a round: each connection once, so that its bytes are parsed in their order. Those that
     /// have waited with input of earlier rounds have half of the places, so that nobody can keep the others out.
     fn gather(&mut self) {
-        self.core.begin_round();
+        self.state.begin_round();
         #[cfg(test)]
-        if self.core.has(Bug::FirstForEver) {
+        if self.state.has(Bug::FirstForEver) {
             return self.gather_first();
         }
         self.gather_arrivals(ROUND_CONNECTIONS - ROUND_READY);
@@ -318,10 +323,10 @@ impl<T: Transport, C: Clock> Worker<T, C> {
     #[cfg(test)]
     fn gather_first(&mut self) {
         for Arrival { conn, buffer, len } in self.arrivals.drain(..) {
-            self.core.append_input(conn, self.transport.received(buffer, len));
+            self.state.append_input(conn, self.transport.received(buffer, len));
             self.transport.recycle(buffer);
         }
-        if let Some((conn, input)) = self.core.next_ready(0) {
+        if let Some((conn, input)) = self.state.next_ready(0) {
             self.sources.push(Source { conn, bytes: SourceBytes::Own(input) });
         }
     }
@@ -331,13 +336,13 @@ impl<T: Transport, C: Clock> Worker<T, C> {
     fn gather_arrivals(&mut self, count: usize) {
         while self.sources.len() < count
             && let Some(&Arrival { conn, buffer, len }) = self.arrivals.front()
-            && !self.core.is_in_round(conn)
+            && !self.state.is_in_round(conn)
         {
             self.arrivals.pop_front();
-            if self.core.takes_in_place(conn, len, self.sources.len()) {
+            if self.state.takes_in_place(conn, len, self.sources.len()) {
                 self.sources.push(Source { conn, bytes: SourceBytes::Buffer(buffer, len) });
             } else {
-                self.core.append_input(conn, self.transport.received(buffer, len));
+                self.state.append_input(conn, self.transport.received(buffer, len));
                 self.transport.recycle(buffer);
             }
         }
@@ -345,7 +350,7 @@ impl<T: Transport, C: Clock> Worker<T, C> {
 
     fn gather_ready(&mut self) {
         while self.sources.len() < ROUND_CONNECTIONS
-            && let Some((conn, input)) = self.core.next_ready(self.sources.len())
+            && let Some((conn, input)) = self.state.next_ready(self.sources.len())
         {
             self.sources.push(Source { conn, bytes: SourceBytes::Own(input) });
         }
@@ -356,10 +361,11 @@ impl<T: Transport, C: Clock> Worker<T, C> {
         for (source, span) in self.sources.drain(..).zip(self.spans.drain(..)) {
             match source.bytes {
                 SourceBytes::Buffer(buffer, len) => {
-                    self.core.keep_rest(&span, &self.transport.received(buffer, len)[span.parsed.consumed..]);
+                    self.state
+                        .keep_rest(&span, &self.transport.received(buffer, len)[span.parsed.consumed..]);
                     self.transport.recycle(buffer);
                 }
-                SourceBytes::Own(input) => self.core.keep_input(&span, input),
+                SourceBytes::Own(input) => self.state.keep_input(&span, input),
             }
         }
     }
@@ -367,18 +373,18 @@ impl<T: Transport, C: Clock> Worker<T, C> {
 
 /// Executes a round's parts in order, batch by batch: all hashes and buckets first, then the items, then the
 /// commands, so that the cache misses of a batch overlap.
-fn execute(core: &mut Core, parts: &[Part<'_>], spans: &[Span], prepared: &mut [Prepared]) {
+fn execute(state: &mut WorkerState, parts: &[Part<'_>], spans: &[Span], prepared: &mut [Prepared]) {
     let mut span = 0;
     for (number, batch) in parts.chunks(BATCH_PARTS).enumerate() {
         for (part, prepared) in batch.iter().zip(&mut *prepared) {
             *prepared = match &part.work {
-                Work::Keyed(command) => core.prepare(command.key),
+                Work::Keyed(command) => state.prepare(command.key),
                 _ => Prepared::default(),
             };
         }
         batch.iter().zip(&*prepared).for_each(|(part, prepared)| {
             if let Work::Keyed(_) = part.work {
-                core.prefetch_item(*prepared);
+                state.prefetch_item(*prepared);
             }
         });
         let (mut at, end) = (number * BATCH_PARTS, number * BATCH_PARTS + batch.len());
@@ -388,7 +394,7 @@ fn execute(core: &mut Core, parts: &[Part<'_>], spans: &[Span], prepared: &mut [
             }
             let stop = end.min(spans[span].parts_end);
             let within = at - number * BATCH_PARTS..stop - number * BATCH_PARTS;
-            core.execute(spans[span].conn, &batch[within.clone()], &prepared[within]);
+            state.execute(spans[span].conn, &batch[within.clone()], &prepared[within]);
             at = stop;
         }
     }

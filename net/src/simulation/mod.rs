@@ -27,7 +27,7 @@ use crate::slots::SlotMap;
 use crate::transport::sim::{Faults, Network, Random, Sim};
 use crate::transport::{Transport, Waker};
 use crate::worker::mail::Mail;
-use crate::worker::{Bug, Core, CoreParts, Worker};
+use crate::worker::{Bug, Worker, WorkerParts, WorkerState};
 use client::Client;
 use model::Model;
 use sleeper::{SimClock, Sleeper};
@@ -104,9 +104,10 @@ impl Simulation {
             let shard = Shard::new(world.store(number, fixed, hash_seed)).expect("a shard has memory enough");
             stats.push(shard.stats().clone());
             let (shared, settings) = (shared.clone(), settings.clone());
-            let mut core = Core::new(CoreParts { shard, mail, shared, number, settings, now: START });
-            core.put_in(bug);
-            let mut worker = Worker::new(transport, SimClock(clock.clone()), core);
+            let mut state =
+                WorkerState::new(WorkerParts { shard, mail, shared, number, settings, now: START });
+            state.put_in(bug);
+            let mut worker = Worker::new(transport, SimClock(clock.clone()), state);
             worker.limit_turns(world.turn_parts);
             workers.push(Sleeper::new(worker));
         }
@@ -154,9 +155,9 @@ impl Simulation {
             let left = self.workers.iter_mut().map(|sleeper| {
                 let sleeps = sleeper.until.is_some();
                 let buffers = sleeper.worker.transport().buffers_held();
-                let core = sleeper.worker.core();
-                let budget = core.budget_in_words();
-                format!("sleeps: {sleeps}, holds {buffers} buffers, {budget}, {:?}", core.left_over())
+                let state = sleeper.worker.state();
+                let budget = state.budget_in_words();
+                format!("sleeps: {sleeps}, holds {buffers} buffers, {budget}, {:?}", state.left_over())
             });
             format!("{wrong}\nafter {} steps the shards are: {:#?}", self.steps, left.collect::<Vec<_>>())
         })
@@ -190,7 +191,7 @@ impl Simulation {
         let mut left = Ok(());
         for _ in 0..REST_STEPS {
             self.step()?;
-            left = self.workers.iter_mut().try_for_each(|sleeper| sleeper.worker.core().left_over());
+            left = self.workers.iter_mut().try_for_each(|sleeper| sleeper.worker.state().left_over());
             if left.is_ok() {
                 return self.fall_asleep();
             }
@@ -248,8 +249,8 @@ impl Simulation {
             return Err(format!("{left} connections are left"));
         }
         for sleeper in &mut self.workers {
-            sleeper.worker.core().left_over()?;
-            let charged = sleeper.worker.core().charged();
+            sleeper.worker.state().left_over()?;
+            let charged = sleeper.worker.state().charged();
             let buffers = sleeper.worker.transport().buffers_held();
             if (charged, buffers) != (0, 0) {
                 return Err(format!("nobody is charged for {charged} bytes and has {buffers} buffers"));
@@ -266,7 +267,7 @@ impl Simulation {
                 sleeper.worker.turn(Duration::ZERO).map_err(|error| error.to_string())?;
             }
         }
-        self.workers.iter_mut().try_for_each(|sleeper| match sleeper.worker.core().bytes_idle() {
+        self.workers.iter_mut().try_for_each(|sleeper| match sleeper.worker.state().bytes_idle() {
             idle if idle > world::SEGMENT_BYTES as u64 => Err(format!("{idle} bytes are of use to nobody")),
             _ => Ok(()),
         })

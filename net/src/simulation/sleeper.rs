@@ -52,9 +52,9 @@ impl Sleeper {
         }
         self.worker.turn(self.wait).map_err(|error| error.to_string())?;
         self.worker.turn_has_ended()?;
-        self.worker.core().shares_are_kept()?;
+        self.worker.state().shares_are_kept()?;
         let falling = self.allowed - self.allowed / ALLOWED_SHARE;
-        self.allowed = self.worker.core().budget_is_kept(falling)?.max(falling);
+        self.allowed = self.worker.state().budget_is_kept(falling)?.max(falling);
         self.lent_memory_comes_back()?;
         self.wait = self.worker.patience();
         let stretch = if self.wait >= Duration::from_secs(1) { TICK_STRETCH } else { 1 };
@@ -65,7 +65,7 @@ impl Sleeper {
 
     /// What clients need is taken back from the store in a few turns, but for what is pinned.
     fn lent_memory_comes_back(&mut self) -> Result<(), String> {
-        let overdue = self.worker.core().bytes_overdue();
+        let overdue = self.worker.state().bytes_overdue();
         self.overdue_turns = if overdue > 0 { self.overdue_turns + 1 } else { 0 };
         match self.overdue_turns > OVERDUE_TURNS_MAX {
             true => Err(format!("the store keeps {overdue} bytes that clients need")),

@@ -18,7 +18,7 @@
 //! | exhausted: all of it | who holds input or answers is not read; those who hold most and move least are closed |
 
 use super::connection::{CONNECTION_BYTES, Connection, Phase};
-use super::core::Core;
+use super::state::WorkerState;
 use crate::metrics::CloseReason;
 use crate::transport::{ConnId, Transport};
 use std::collections::VecDeque;
@@ -279,7 +279,7 @@ impl Budget {
     }
 }
 
-impl Core {
+impl WorkerState {
     /// Whether a client waits for memory: it comes back without an event.
     pub(super) fn is_watched(&self) -> bool {
         self.budget.is_watched()

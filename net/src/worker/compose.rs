@@ -1,15 +1,16 @@
 //! Answers in the protocol's words: those whose turn it is, and those that can be written before theirs.
 
 use super::connection::{Connection, Phase};
-use super::core::{Core, context};
 use super::owned::Kept;
 use super::pool::Pool;
 use super::queue::{Asked, Waiting};
+use super::state::WorkerState;
 use super::view::View;
+use super::view::context;
 use crate::session::{Answer, Part, ReplyKind, Work};
 use torc_engine::command::Millis;
 
-impl Core {
+impl WorkerState {
     /// Composes the answer to the part that was first in the queue, and was read by the turn of `read_ns`.
     pub(super) fn compose_first(
         &mut self,

@@ -1,12 +1,12 @@
 //! What must hold after each turn, and what must be gone when no client waits for anything. The simulator looks at it.
 
-use super::core::Core;
+use super::state::WorkerState;
 use super::{CONNECTION_PARTS, TURN_CONNECTION_PARTS};
 
 /// What clients may hold beyond their memory: the answers to what a round has parsed before that was used up.
 const ROUND_BYTES: usize = 256 << 10;
 
-impl Core {
+impl WorkerState {
     /// Whether nobody was given more than a share of the turn.
     ///
     /// # Errors

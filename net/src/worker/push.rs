@@ -1,12 +1,12 @@
 //! Frames that answer no request, on their way out between answers.
 
 use super::connection::Phase;
-use super::core::Core;
 use super::owned::Kept;
+use super::state::WorkerState;
 use crate::session::{Answer, Part, Push, ReplyKind, Work};
 use crate::transport::ConnId;
 
-impl Core {
+impl WorkerState {
     /// Sends a frame behind the answers of all that the client's requests have done so far. False: the client cannot be
     /// told, since it is gone, its protocol has no such frames, or it does not take what waits for it already.
     #[cfg_attr(not(test), expect(dead_code, reason = "no command subscribes to anything yet"))]

@@ -15,9 +15,9 @@
 //! in the kernel.
 
 use super::connection::{Connection, Phase};
-use super::core::Core;
 use super::input::Input;
 use super::mail::{LEFT_PLACES, RESUME_PLACES};
+use super::state::WorkerState;
 use super::{CONNECTION_PARTS, Span, TURN_CONNECTION_PARTS};
 use crate::metrics::CloseReason;
 use crate::session::{Parsed, Part, Scratch};
@@ -78,7 +78,7 @@ impl Ready {
     }
 }
 
-impl Core {
+impl WorkerState {
     pub(super) fn begin_round(&mut self) {
         self.round += 1;
         self.stats.rounds.add(1);

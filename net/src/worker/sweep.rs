@@ -1,7 +1,7 @@
 //! Clients that are slow, silent, or do not finish what they began: looked for now and then.
 
 use super::connection::{Connection, Phase, Unfinished};
-use super::core::Core;
+use super::state::WorkerState;
 use crate::metrics::CloseReason;
 use crate::transport::Transport;
 
@@ -12,7 +12,7 @@ const SWEEP_MS: u64 = 1000;
 /// Who sends as much of a request in a second is not held to the time-out of requests.
 const REQUEST_BYTES_A_SECOND: u64 = 1024;
 
-impl Core {
+impl WorkerState {
     /// Closes clients whose time is up, once a second.
     pub(super) fn sweep(&mut self, transport: &mut impl Transport) {
         if self.ticks - self.swept_at < SWEEP_MS {

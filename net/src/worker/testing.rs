@@ -1,7 +1,7 @@
 //! One shard of a server without transport and clock, for tests that look into its worker.
 
 use super::connection::Connection;
-use super::{BudgetConfig, Core, CoreParts, Settings};
+use super::{BudgetConfig, Settings, WorkerParts, WorkerState};
 use crate::session::{Limits, Piece, Port, Protocol, Scratch, Session, Work};
 use crate::shared::Shared;
 use crate::transport::ConnId;
@@ -14,22 +14,22 @@ pub(super) const NOW: u64 = 1_790_000_000_000;
 pub(super) const CONN: ConnId = ConnId { index: 0, generation: 0 };
 
 /// The first of so many shards, with small limits and without time-outs.
-pub(super) fn core_of(shards: u16) -> Core {
+pub(super) fn state_of(shards: u16) -> WorkerState {
     let shared = Arc::new(crate::simulation::shared(shards));
-    core_at(0, Mail::among(shards, u64::MAX).swap_remove(0), shared)
+    state_at(0, Mail::among(shards, u64::MAX).swap_remove(0), shared)
 }
 
 /// Two shards that can speak with each other. The first has a client of `protocol`.
-pub(super) fn pair(protocol: Protocol) -> (Core, Core) {
+pub(super) fn pair(protocol: Protocol) -> (WorkerState, WorkerState) {
     let shared = Arc::new(crate::simulation::shared(2));
     let mut mails = Mail::among(2, 0);
-    let mut cores = [1, 0].map(|number| core_at(number, mails.pop().expect("two"), shared.clone()));
-    add_client(&mut cores[1], protocol);
-    let [second, first] = cores;
+    let mut states = [1, 0].map(|number| state_at(number, mails.pop().expect("two"), shared.clone()));
+    add_client(&mut states[1], protocol);
+    let [second, first] = states;
     (first, second)
 }
 
-fn core_at(number: u16, mail: Mail, shared: Arc<Shared>) -> Core {
+fn state_at(number: u16, mail: Mail, shared: Arc<Shared>) -> WorkerState {
     let limits = Limits {
         key_bytes_max: 250,
         value_bytes_max: 1 << 20,
@@ -53,41 +53,41 @@ fn core_at(number: u16, mail: Mail, shared: Arc<Shared>) -> Core {
     };
     let config = ShardConfig { shard: number, now: NOW, ..ShardConfig::new(16 << 20) };
     let shard = Shard::new(config).expect("16 MiB");
-    Core::new(CoreParts { shard, mail, shared, number, settings, now: NOW })
+    WorkerState::new(WorkerParts { shard, mail, shared, number, settings, now: NOW })
 }
 
 /// The first of two shards, and a client of it that speaks `protocol`.
-pub(super) fn with_client(protocol: Protocol) -> Core {
-    let mut core = core_of(2);
-    add_client(&mut core, protocol);
-    core
+pub(super) fn with_client(protocol: Protocol) -> WorkerState {
+    let mut state = state_of(2);
+    add_client(&mut state, protocol);
+    state
 }
 
-fn add_client(core: &mut Core, protocol: Protocol) {
+fn add_client(state: &mut WorkerState, protocol: Protocol) {
     let session = Session::new(Some(protocol), Port::Common);
-    core.connections.insert(Connection::new(CONN, 1, session, 0));
+    state.connections.insert(Connection::new(CONN, 1, session, 0));
 }
 
 /// Parses up to `parts_max` parts of `input` and executes them. Says how many bytes were parsed.
-pub(super) fn execute(core: &mut Core, input: &[u8], parts_max: usize) -> usize {
+pub(super) fn execute(state: &mut WorkerState, input: &[u8], parts_max: usize) -> usize {
     let (scratch, mut parts) = (Scratch::default(), Vec::new());
-    let limits = Limits { ..core.settings.limits };
-    let conn = core.connections.find(CONN).expect("it is there");
+    let limits = Limits { ..state.settings.limits };
+    let conn = state.connections.find(CONN).expect("it is there");
     let consumed = conn.session.parse(input, &scratch, 0, &limits, &mut parts, parts_max).consumed;
     let prepared: Vec<_> = parts
         .iter()
         .map(|part| match &part.work {
-            Work::Keyed(command) => core.prepare(command.key),
+            Work::Keyed(command) => state.prepare(command.key),
             _ => Default::default(),
         })
         .collect();
-    core.execute(CONN, &parts, &prepared);
+    state.execute(CONN, &parts, &prepared);
     consumed
 }
 
 /// Takes what is composed for the client.
-pub(super) fn sent(core: &mut Core) -> String {
-    let output = &mut core.connections.find(CONN).expect("it is there").output;
+pub(super) fn sent(state: &mut WorkerState) -> String {
+    let output = &mut state.connections.find(CONN).expect("it is there").output;
     let mut sent = String::new();
     while let Some(piece) = output.take(Vec::new) {
         let Piece::Bytes(bytes) = piece else { panic!("short values are copied") };
@@ -103,7 +103,7 @@ pub(super) fn resp(words: &[&str]) -> Vec<u8> {
 }
 
 /// A key of this shard, or of the other one.
-pub(super) fn key_of(core: &Core, shard: u16) -> String {
-    let owned = |key: &String| core.shared.slots.owner(slot_of(key.as_bytes())) == shard;
+pub(super) fn key_of(state: &WorkerState, shard: u16) -> String {
+    let owned = |key: &String| state.shared.slots.owner(slot_of(key.as_bytes())) == shard;
     (0..).map(|number| format!("key{number}")).find(owned).expect("half of all keys")
 }

@@ -1,9 +1,10 @@
 //! Long values, which come in slices: for this shard, on to another one, and from another one.
 
 use super::connection::{Connection, Upload, UploadPlace};
-use super::core::{Core, Destination, perform};
+use super::execute::{Destination, perform};
 use super::mail::{Ask, AskBytes, What};
 use super::owned::{Options, OwnedAnswer, fill_command, strip_op};
+use super::state::WorkerState;
 use crate::metrics::{CommandClass, OutcomeClass};
 use crate::session::{Answer, Once, Part, Work};
 use crate::transport::ConnId;
@@ -20,7 +21,7 @@ pub(crate) struct ForeignUpload {
     pub(super) once: Option<Once>,
 }
 
-impl Core {
+impl WorkerState {
     /// Adds a slice to a value that is received here. False: it goes the long way.
     pub(super) fn append_upload(&mut self, conn: &mut Connection, data: &[u8]) -> bool {
         #[cfg(test)]

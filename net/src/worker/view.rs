@@ -1,6 +1,6 @@
 //! What sessions see of the server.
 
-use crate::session::ServerView;
+use crate::session::{ComposeContext, ServerView};
 use crate::shared::Shared;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -75,4 +75,15 @@ impl ServerView for View {
     fn transport(&self) -> &'static str {
         self.shared.transport
     }
+}
+
+#[inline]
+pub(super) fn context<'c>(
+    connection: u64,
+    peer: &'c str,
+    local: &'c str,
+    now: Millis,
+    view: &'c View,
+) -> ComposeContext<'c> {
+    ComposeContext { now, server: view as &dyn ServerView, connection, peer, local }
 }

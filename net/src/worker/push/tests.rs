@@ -4,66 +4,66 @@ use super::*;
 use crate::session::Protocol;
 use crate::worker::testing::{CONN, execute, key_of, resp, sent, with_client};
 
-fn push(core: &mut Core, word: &str) -> bool {
+fn push(state: &mut WorkerState, word: &str) -> bool {
     let mut buffer = Vec::new();
-    core.push(CONN, Push::new(&[b"message", word.as_bytes()], &mut buffer))
+    state.push(CONN, Push::new(&[b"message", word.as_bytes()], &mut buffer))
 }
 
 #[test]
 fn a_push_stands_between_answers_and_never_within_one() {
-    let mut core = with_client(Protocol::Resp);
-    let key = key_of(&core, 0);
-    assert!(!push(&mut core, "in RESP2"));
-    execute(&mut core, &resp(&["HELLO", "3"]), 1);
-    sent(&mut core);
-    assert!(push(&mut core, "first"));
-    execute(&mut core, &resp(&["SET", &key, "v"]), 1);
-    assert!(push(&mut core, "second"));
+    let mut state = with_client(Protocol::Resp);
+    let key = key_of(&state, 0);
+    assert!(!push(&mut state, "in RESP2"));
+    execute(&mut state, &resp(&["HELLO", "3"]), 1);
+    sent(&mut state);
+    assert!(push(&mut state, "first"));
+    execute(&mut state, &resp(&["SET", &key, "v"]), 1);
+    assert!(push(&mut state, "second"));
     let first = ">2\r\n$7\r\nmessage\r\n$5\r\nfirst\r\n+OK\r\n>2\r\n$7\r\nmessage\r\n$6\r\nsecond\r\n";
-    assert_eq!(sent(&mut core), first);
+    assert_eq!(sent(&mut state), first);
     let requests = [resp(&["MGET", &key, &key, &key]), resp(&["PING"])].concat();
-    assert_eq!(execute(&mut core, &requests, 1), 0);
-    assert!(push(&mut core, "third"));
-    let rest = &requests[execute(&mut core, &requests, 2)..];
-    execute(&mut core, rest, 1);
+    assert_eq!(execute(&mut state, &requests, 1), 0);
+    assert!(push(&mut state, "third"));
+    let rest = &requests[execute(&mut state, &requests, 2)..];
+    execute(&mut state, rest, 1);
     let array = "*3\r\n$1\r\nv\r\n$1\r\nv\r\n$1\r\nv\r\n>2\r\n$7\r\nmessage\r\n$5\r\nthird\r\n+PONG\r\n";
-    assert_eq!(sent(&mut core), array);
+    assert_eq!(sent(&mut state), array);
 }
 
 #[test]
 fn a_push_waits_behind_another_shards_answer() {
-    let mut core = with_client(Protocol::Resp);
-    let (here, there) = (key_of(&core, 0), key_of(&core, 1));
-    execute(&mut core, &resp(&["HELLO", "3"]), 1);
-    sent(&mut core);
-    execute(&mut core, &[resp(&["GET", &there]), resp(&["GET", &here])].concat(), 2);
-    assert!(push(&mut core, "behind"));
-    assert_eq!(sent(&mut core), "");
-    let conn = core.connections.find(CONN).expect("it is there");
+    let mut state = with_client(Protocol::Resp);
+    let (here, there) = (key_of(&state, 0), key_of(&state, 1));
+    execute(&mut state, &resp(&["HELLO", "3"]), 1);
+    sent(&mut state);
+    execute(&mut state, &[resp(&["GET", &there]), resp(&["GET", &here])].concat(), 2);
+    assert!(push(&mut state, "behind"));
+    assert_eq!(sent(&mut state), "");
+    let conn = state.connections.find(CONN).expect("it is there");
     assert_eq!(conn.queue.len(), 3);
     assert!(conn.charged > 0);
-    let mut conn = core.connections.take(CONN).expect("it is there");
+    let mut conn = state.connections.take(CONN).expect("it is there");
     conn.queue.pop();
-    core.compose_ready(&mut conn);
-    core.connections.put(conn);
-    assert_eq!(sent(&mut core), "_\r\n>2\r\n$7\r\nmessage\r\n$6\r\nbehind\r\n");
+    state.compose_ready(&mut conn);
+    state.connections.put(conn);
+    assert_eq!(sent(&mut state), "_\r\n>2\r\n$7\r\nmessage\r\n$6\r\nbehind\r\n");
 }
 
 #[test]
 fn a_native_push_is_a_frame_of_its_own() {
-    let mut core = with_client(Protocol::Native);
-    assert!(push(&mut core, "word"));
-    let sent = sent(&mut core);
+    let mut state = with_client(Protocol::Native);
+    assert!(push(&mut state, "word"));
+    let sent = sent(&mut state);
     assert!(sent.ends_with("\u{7}\0\0\0message\u{4}\0\0\0word"), "{}", sent.escape_debug());
-    assert!(core.dirty.contains(&CONN));
+    assert!(state.dirty.contains(&CONN));
 }
 
 #[test]
 fn who_does_not_take_what_waits_is_pushed_nothing_more() {
-    let mut core = with_client(Protocol::Native);
-    let pushed = (0..1000).take_while(|_| push(&mut core, &"w".repeat(100))).count();
+    let mut state = with_client(Protocol::Native);
+    let pushed = (0..1000).take_while(|_| push(&mut state, &"w".repeat(100))).count();
     assert!((1..20).contains(&pushed), "{pushed}");
-    core.connections.find(CONN).expect("it is there").phase = Phase::Closing;
-    sent(&mut core);
-    assert!(!push(&mut core, "closing"));
+    state.connections.find(CONN).expect("it is there").phase = Phase::Closing;
+    sent(&mut state);
+    assert!(!push(&mut state, "closing"));
 }

@@ -1,210 +1,22 @@
-//! The worker without its transport: shard, connections, mail, and how a part is executed.
+//! How parts are executed: here at once, here behind what waits, or begun at another shard.
 
 use super::Prepared;
-use super::budget::{Budget, BudgetConfig};
 #[cfg(test)]
 use super::bug::Bug;
 use super::compose::wait_behind;
-use super::connection::{Connection, Connections, Phase, is_protocol_refusal};
-use super::durations::Durations;
-use super::mail::Mail;
+use super::connection::{Connection, Phase, is_protocol_refusal};
 use super::outcomes::{Lookup, Outcomes};
 use super::owned::OwnedPart;
-use super::pool::Pool;
-use super::ready::Ready;
-use super::view::View;
+use super::state::WorkerState;
+use super::view::context;
 use crate::metrics::{CloseReason, CommandClass, OutcomeClass, WorkerStats};
-use crate::session::{
-    Answer, ComposeContext, Limits, Once, Output, Part, Protocol, ReplyKind, ServerView, Session, Work,
-};
-use crate::shared::Shared;
+use crate::session::{Answer, Once, Part, ReplyKind, Session, Work};
 use crate::transport::ConnId;
-use std::collections::HashMap;
-use std::sync::Arc;
 use torc_engine::Shard;
 use torc_engine::command::{Body, Command, Millis, Op, Outcome, Write};
 use torc_proto::slot::slot_of;
 
-/// What a listener is for.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct ListenerKind {
-    /// Pinned to one protocol.
-    pub(crate) protocol: Option<Protocol>,
-    /// The shard's own port.
-    pub(crate) shard_port: bool,
-}
-
-/// What a worker is told once.
-#[derive(Debug, Clone)]
-pub(crate) struct Settings {
-    pub(crate) limits: Limits,
-    /// By number, as the transport names them.
-    pub(crate) listeners: Vec<ListenerKind>,
-    pub(crate) connections_max: usize,
-    pub(crate) output_bytes_max: usize,
-    pub(crate) queue_parts_max: usize,
-    /// Longest input that is no request yet, bytes.
-    pub(crate) input_bytes_max: usize,
-    /// 0: never.
-    pub(crate) idle_ms_max: u64,
-    pub(crate) slow_ms_max: u64,
-    pub(crate) request_ms_max: u64,
-    pub(crate) drain_ms_max: u64,
-    /// For the outcomes of numbered changes.
-    pub(crate) outcomes_bytes_max: usize,
-    pub(crate) budget: BudgetConfig,
-}
-
-/// What a core is made of.
-pub(crate) struct CoreParts {
-    pub(crate) shard: Shard,
-    pub(crate) mail: Mail,
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) number: u16,
-    pub(crate) settings: Settings,
-    pub(crate) now: Millis,
-}
-
-/// State of one worker apart from its transport.
-pub(crate) struct Core {
-    pub(super) shard: Shard,
-    pub(super) number: u16,
-    pub(super) mail: Mail,
-    pub(super) shared: Arc<Shared>,
-    pub(super) stats: Arc<WorkerStats>,
-    pub(super) settings: Settings,
-    pub(super) view: View,
-    pub(super) connections: Connections,
-    pub(super) outcomes: Outcomes,
-    pub(super) pool: Pool,
-    pub(super) budget: Budget,
-    pub(super) now: Millis,
-    /// Milliseconds of the clock, for time-outs: the wall clock, which `now` follows, may step ahead.
-    pub(super) ticks: Millis,
-    /// When the turn began, by the clock's nanoseconds.
-    pub(super) turn_began_ns: u64,
-    /// Requests that this turn read and answered.
-    pub(super) answered: u64,
-    /// Requests of earlier turns that this one answered.
-    pub(super) waited: Durations,
-    /// Requests that other shards answered in this turn.
-    pub(super) forwarded: Durations,
-    pub(super) round: u64,
-    /// Connections to look after at the end of the turn.
-    pub(super) dirty: Vec<ConnId>,
-    pub(super) ready: Ready,
-    /// Empty; through it answers to other shards are written.
-    pub(super) apart: Output,
-    /// Connections for which there are places at other shards again; kept for its room.
-    pub(super) resumed: Vec<ConnId>,
-    pub(super) foreign_uploads: HashMap<(u16, ConnId), super::uploads::ForeignUpload>,
-    pub(super) connections_total: u64,
-    pub(super) sweep_at: usize,
-    pub(super) swept_at: Millis,
-    pub(super) draining_since: Option<Millis>,
-    pub(super) drain_turns: u32,
-    pub(super) drained: bool,
-    /// Turns since all shards were seen to be drained.
-    pub(super) turns_since_all: u32,
-    pub(super) accept_failure_logged: bool,
-    #[cfg(test)]
-    bug: (Bug, u64),
-    /// Segments evicted when [`Bug::EvictsAll`] looked last.
-    #[cfg(test)]
-    pub(super) evicted_seen: u64,
-}
-
-/// Sessions whose changes are remembered, in one shard.
-const ONCE_SESSIONS_MAX: usize = 4096;
-
-impl Core {
-    pub(crate) fn new(parts: CoreParts) -> Core {
-        let CoreParts { shard, mail, shared, number, settings, now } = parts;
-        Core {
-            stats: shared.worker_stats[number as usize].clone(),
-            view: View::new(shared.clone(), number),
-            shard,
-            number,
-            mail,
-            shared,
-            connections: Connections::default(),
-            outcomes: Outcomes::new(
-                ONCE_SESSIONS_MAX,
-                crate::session::native::CREDIT as usize,
-                settings.outcomes_bytes_max,
-            ),
-            budget: Budget::new(settings.budget),
-            settings,
-            pool: Pool::default(),
-            now,
-            ticks: 0,
-            turn_began_ns: 0,
-            answered: 0,
-            waited: Durations::default(),
-            forwarded: Durations::default(),
-            round: 0,
-            dirty: Vec::new(),
-            ready: Ready::default(),
-            apart: Output::default(),
-            resumed: Vec::new(),
-            foreign_uploads: HashMap::new(),
-            connections_total: 0,
-            sweep_at: 0,
-            swept_at: 0,
-            draining_since: None,
-            drain_turns: 0,
-            drained: false,
-            turns_since_all: 0,
-            accept_failure_logged: false,
-            #[cfg(test)]
-            bug: (Bug::None, 0),
-            #[cfg(test)]
-            evicted_seen: 0,
-        }
-    }
-
-    #[cfg(test)]
-    pub(crate) fn put_in(&mut self, bug: Bug) {
-        self.bug = (bug, 0);
-        self.ready.bug = bug;
-    }
-
-    #[cfg(test)]
-    pub(super) fn bug(&self) -> Bug {
-        self.bug.0
-    }
-
-    #[cfg(test)]
-    pub(super) fn has(&self, bug: Bug) -> bool {
-        self.bug.0 == bug
-    }
-
-    /// Whether the simulator's bug strikes here.
-    #[cfg(test)]
-    pub(super) fn strikes(&mut self, bug: Bug) -> bool {
-        self.bug.1 += u64::from(self.bug.0 == bug);
-        self.bug.0 == bug && self.bug.1.is_multiple_of(bug.every())
-    }
-
-    pub(super) fn begin_turn(&mut self, began_ns: u64, now: Millis) {
-        self.mail.awake();
-        self.ready.begin_turn();
-        self.turn_began_ns = began_ns;
-        self.ticks = began_ns / 1_000_000;
-        #[cfg(test)]
-        if self.bug.0 == Bug::MissedExpiry {
-            return;
-        }
-        self.now = now;
-    }
-
-    pub(super) fn mark_dirty(&mut self, id: ConnId) {
-        if let Some(conn) = self.connections.find(id).filter(|conn| !conn.dirty) {
-            conn.dirty = true;
-            self.dirty.push(id);
-        }
-    }
-
+impl WorkerState {
     /// Hash and owner of a key; starts to fetch its bucket.
     #[inline]
     pub(super) fn prepare(&self, key: &[u8]) -> Prepared {
@@ -472,7 +284,7 @@ fn is_refused_late(work: &Work<'_>) -> bool {
 /// The seam of a second tier is here. No shard gives [`Outcome::Pending`] yet, and one that did would be answered
 /// as having no place to wait. With a tier the part waits in its connection's queue as one that another shard has
 /// been asked for ([`Asked`](super::queue::Waiting::Asked)): the ticket takes the place of the shard, the answer is
-/// delivered as mail is ([`Core::read_mail`]), and the command is executed again from its lookup. Another shard's
+/// delivered as mail is ([`WorkerState::read_mail`]), and the command is executed again from its lookup. Another shard's
 /// batch goes home when that has happened: its place is reserved already. Nothing is recorded of a pending change, so a repeat of it finds nothing and waits, too.
 #[inline]
 pub(super) fn perform<'s>(
@@ -518,15 +330,4 @@ fn drop_upload(shard: &mut Shard, command: &Command<'_>) {
     {
         shard.upload_abort(id);
     }
-}
-
-#[inline]
-pub(super) fn context<'c>(
-    connection: u64,
-    peer: &'c str,
-    local: &'c str,
-    now: Millis,
-    view: &'c View,
-) -> ComposeContext<'c> {
-    ComposeContext { now, server: view as &dyn ServerView, connection, peer, local }
 }

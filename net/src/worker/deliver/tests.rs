@@ -1,23 +1,23 @@
 //! Two shards, one of them played by the test.
 
 use super::*;
-use crate::session::{Deadline, Port, Protocol, Scratch};
-use crate::worker::mail::{Address, Mail};
+use crate::session::{Answer, Deadline, Port, Protocol, Scratch, Session};
+use crate::worker::mail::{Address, Ask, Mail};
 use crate::worker::owned::{OwnedOutcome, OwnedPart};
-use crate::worker::testing::{CONN, NOW, core_of, execute, key_of, resp, sent, with_client};
+use crate::worker::testing::{CONN, NOW, execute, key_of, resp, sent, state_of, with_client};
 use torc_engine::bytes::Bytes;
 use torc_engine::command::{Found, Meta, Op, Outcome, Value, Write};
 
 /// A connection with `count` gets of a key that the other shard owns, each waiting to be begun.
-fn connection(core: &mut Core, count: usize) -> Connection {
-    let key = key_of(core, 1);
+fn connection(state: &mut WorkerState, count: usize) -> Connection {
+    let key = key_of(state, 1);
     let mut session = Session::new(Some(Protocol::Memcache), Port::Common);
     let (request, scratch) = (format!("get {key}\r\n"), Scratch::default());
     let mut parts = Vec::new();
-    session.parse(request.as_bytes(), &scratch, NOW, &core.settings.limits, &mut parts, 1);
+    session.parse(request.as_bytes(), &scratch, NOW, &state.settings.limits, &mut parts, 1);
     let mut conn = Connection::new(CONN, 1, session, NOW);
     for _ in 0..count {
-        conn.deferred.push_back(OwnedPart::copy(&parts[0], 0, &mut core.pool));
+        conn.deferred.push_back(OwnedPart::copy(&parts[0], 0, &mut state.pool));
     }
     conn
 }
@@ -26,78 +26,84 @@ fn connection(core: &mut Core, count: usize) -> Connection {
 #[test]
 fn answers_that_wait_for_one_before_them_are_bounded_by_their_bytes() {
     const VALUE: &[u8] = &[7; 10_000];
-    let mut core = core_of(2);
+    let mut state = state_of(2);
     let max = 100_000;
-    core.settings.output_bytes_max = max;
-    let mut conn = connection(&mut core, 1000);
-    core.advance(&mut conn);
+    state.settings.output_bytes_max = max;
+    let mut conn = connection(&mut state, 1000);
+    state.advance(&mut conn);
     let begun = conn.queue.len();
     assert!((100..300).contains(&begun), "{begun}");
-    core.connections.insert(conn);
-    let deliver = |core: &mut Core, sequences: std::ops::Range<usize>| {
-        let mut conn = core.connections.take(CONN).expect("it is there");
+    state.connections.insert(conn);
+    let deliver = |state: &mut WorkerState, sequences: std::ops::Range<usize>| {
+        let mut conn = state.connections.take(CONN).expect("it is there");
         for sequence in sequences {
             let found = Found { meta: Meta::default(), value: Value::Inline(Bytes::from(VALUE)) };
             let mut bytes = Vec::new();
             let answer = OwnedAnswer::of(Answer::Outcome(Outcome::Item(found)), &mut bytes, 0);
-            core.take_answer(&mut conn, sequence as u32, AskBytes::default(), &bytes, answer);
+            state.take_answer(&mut conn, sequence as u32, AskBytes::default(), &bytes, answer);
         }
-        core.connections.put(conn);
+        state.connections.put(conn);
     };
     // All but the first: nothing can be composed, and nothing more is asked for.
-    deliver(&mut core, 1..begun);
-    let mut conn = core.connections.take(CONN).expect("it is there");
-    core.advance(&mut conn);
+    deliver(&mut state, 1..begun);
+    let mut conn = state.connections.take(CONN).expect("it is there");
+    state.advance(&mut conn);
     assert_eq!(conn.queue.len(), begun);
-    core.connections.put(conn);
-    deliver(&mut core, 0..1);
-    let mut conn = core.connections.take(CONN).expect("it is there");
+    state.connections.put(conn);
+    deliver(&mut state, 0..1);
+    let mut conn = state.connections.take(CONN).expect("it is there");
     assert!(conn.queue.is_empty() && conn.output.bytes() > begun * VALUE.len());
     // Once the client has taken them: now it is known how long they are.
     while conn.output.take(Vec::new).is_some() {}
-    core.advance(&mut conn);
+    state.advance(&mut conn);
     assert!((1..=max / VALUE.len() + 1).contains(&conn.queue.len()), "{}", conn.queue.len());
-    core.connections.put(conn);
+    state.connections.put(conn);
 }
 
 /// What this shard answers to the other.
-fn answer(core: &mut Core, what: What, key: &[u8], value: &[u8], deadline: Deadline) -> Option<OwnedAnswer> {
+fn answer(
+    state: &mut WorkerState,
+    what: What,
+    key: &[u8],
+    value: &[u8],
+    deadline: Deadline,
+) -> Option<OwnedAnswer> {
     let from = Address { conn: CONN, sequence: 0 };
-    let ask = Ask { deadline, hash: core.shard.hash(0, key), ..Ask::plain(from, what) };
+    let ask = Ask { deadline, hash: state.shard.hash(0, key), ..Ask::plain(from, what) };
     let mut batch = Batch::of(ask, AskBytes { key, value, echo: &[] });
-    core.answer(1, &mut batch, 0);
+    state.answer(1, &mut batch, 0);
     batch.owned.pop().map(|(answer, _)| answer)
 }
 
 /// [N-EXT-6]: the time may pass between two shards.
 #[test]
 fn what_another_shard_asks_too_late_is_not_executed() {
-    let mut core = core_of(2);
+    let mut state = state_of(2);
     let set = Op::Write(Write::set(&[]));
     let (in_time, over) = (Deadline::at(NOW), Deadline::at(NOW - 1));
-    let late = answer(&mut core, What::Keyed(set), b"k", b"v", over);
+    let late = answer(&mut state, What::Keyed(set), b"k", b"v", over);
     assert!(matches!(late, Some(OwnedAnswer::DeadlineExceeded)), "{late:?}");
     let get = What::Keyed(Op::Read(Default::default()));
-    let miss = answer(&mut core, get, b"k", b"", Deadline::NONE);
+    let miss = answer(&mut state, get, b"k", b"", Deadline::NONE);
     assert!(matches!(miss, Some(OwnedAnswer::Outcome(OwnedOutcome::Miss))), "{miss:?}");
-    let stored = answer(&mut core, What::Keyed(set), b"k", b"v", in_time);
+    let stored = answer(&mut state, What::Keyed(set), b"k", b"v", in_time);
     assert!(matches!(stored, Some(OwnedAnswer::Outcome(OwnedOutcome::Stored { .. }))), "{stored:?}");
-    answer(&mut core, What::UploadBegin { op: set, bytes: 3 }, b"long", b"", in_time);
-    answer(&mut core, What::UploadData, b"", b"abc", Deadline::NONE);
-    let late = answer(&mut core, What::UploadEnd(None), b"", b"", over);
+    answer(&mut state, What::UploadBegin { op: set, bytes: 3 }, b"long", b"", in_time);
+    answer(&mut state, What::UploadData, b"", b"abc", Deadline::NONE);
+    let late = answer(&mut state, What::UploadEnd(None), b"", b"", over);
     assert!(matches!(late, Some(OwnedAnswer::DeadlineExceeded)), "{late:?}");
-    assert!(core.foreign_uploads.is_empty());
-    let miss = answer(&mut core, get, b"long", b"", Deadline::NONE);
+    assert!(state.foreign_uploads.is_empty());
+    let miss = answer(&mut state, get, b"long", b"", Deadline::NONE);
     assert!(matches!(miss, Some(OwnedAnswer::Outcome(OwnedOutcome::Miss))), "{miss:?}");
 }
 
 /// The answers of another shard, played by the test: nothing is there.
-fn answer_misses(core: &mut Core, sequences: &[u32]) {
+fn answer_misses(state: &mut WorkerState, sequences: &[u32]) {
     for &sequence in sequences {
-        let mut conn = core.connections.take(CONN).expect("it is there");
+        let mut conn = state.connections.take(CONN).expect("it is there");
         let miss = (OwnedAnswer::Outcome(OwnedOutcome::Miss), None);
-        core.take_answer(&mut conn, sequence, AskBytes::default(), &[], miss);
-        core.connections.put(conn);
+        state.take_answer(&mut conn, sequence, AskBytes::default(), &[], miss);
+        state.connections.put(conn);
     }
 }
 
@@ -105,9 +111,9 @@ fn answer_misses(core: &mut Core, sequences: &[u32]) {
 /// count over several keys, and an answer that is not wanted.
 #[test]
 fn answers_behind_another_shards_are_those_of_their_turn() {
-    let mut core = with_client(Protocol::Resp);
-    core.settings.output_bytes_max = 100_000;
-    let (here, there) = (key_of(&core, 0), key_of(&core, 1));
+    let mut state = with_client(Protocol::Resp);
+    state.settings.output_bytes_max = 100_000;
+    let (here, there) = (key_of(&state, 0), key_of(&state, 1));
     let requests: [&[&str]; 10] = [
         &["GET", &there],
         &["GET", &here],
@@ -121,13 +127,13 @@ fn answers_behind_another_shards_are_those_of_their_turn() {
         &["STRLEN", &here],
     ];
     let input: Vec<u8> = requests.iter().flat_map(|words| resp(words)).collect();
-    assert_eq!(execute(&mut core, &input, 100), input.len());
-    assert_eq!(sent(&mut core), "");
-    let conn = core.connections.find(CONN).expect("it is there");
+    assert_eq!(execute(&mut state, &input, 100), input.len());
+    assert_eq!(sent(&mut state), "");
+    let conn = state.connections.find(CONN).expect("it is there");
     let asked = conn.queue.asked();
     assert_eq!(asked.len(), 3);
-    answer_misses(&mut core, &[asked[2], asked[0], asked[1]]);
-    let sent = sent(&mut core);
+    answer_misses(&mut state, &[asked[2], asked[0], asked[1]]);
+    let sent = sent(&mut state);
     let (before, behind) = sent.split_once("%7").expect("the answer to HELLO 3");
     assert_eq!(before, "$-1\r\n$-1\r\n");
     assert!(behind.ends_with("_\r\n_\r\n+OK\r\n:2\r\n:1\r\n"), "{behind}");
@@ -136,46 +142,46 @@ fn answers_behind_another_shards_are_those_of_their_turn() {
 /// One send for a pipeline, though its first answers are there before its last ones.
 #[test]
 fn answers_wait_for_what_is_under_way_and_for_nothing_that_comes_later() {
-    let mut core = with_client(Protocol::Resp);
-    core.settings.output_bytes_max = 100_000;
-    let (here, there) = (key_of(&core, 0), key_of(&core, 1));
+    let mut state = with_client(Protocol::Resp);
+    state.settings.output_bytes_max = 100_000;
+    let (here, there) = (key_of(&state, 0), key_of(&state, 1));
     let pipeline = [resp(&["GET", &here]), resp(&["GET", &there]), resp(&["GET", &here])].concat();
-    execute(&mut core, &pipeline, 100);
-    let holds = |core: &mut Core| core.connections.find(CONN).expect("it is there").holds_answers();
-    let asked = |core: &mut Core| core.connections.find(CONN).expect("it is there").queue.asked();
-    assert!(holds(&mut core), "the first answer waits for the second");
-    let first = asked(&mut core);
-    execute(&mut core, &pipeline, 100);
-    assert!(holds(&mut core));
-    answer_misses(&mut core, &first);
-    assert!(!holds(&mut core), "four answers do not wait for what came behind them");
-    assert_eq!(sent(&mut core), "$-1\r\n".repeat(4));
-    assert!(!holds(&mut core), "there is nothing to hold");
-    let last = asked(&mut core);
-    answer_misses(&mut core, &last);
-    assert!(!holds(&mut core));
-    assert_eq!(sent(&mut core), "$-1\r\n".repeat(2));
+    execute(&mut state, &pipeline, 100);
+    let holds = |state: &mut WorkerState| state.connections.find(CONN).expect("it is there").holds_answers();
+    let asked = |state: &mut WorkerState| state.connections.find(CONN).expect("it is there").queue.asked();
+    assert!(holds(&mut state), "the first answer waits for the second");
+    let first = asked(&mut state);
+    execute(&mut state, &pipeline, 100);
+    assert!(holds(&mut state));
+    answer_misses(&mut state, &first);
+    assert!(!holds(&mut state), "four answers do not wait for what came behind them");
+    assert_eq!(sent(&mut state), "$-1\r\n".repeat(4));
+    assert!(!holds(&mut state), "there is nothing to hold");
+    let last = asked(&mut state);
+    answer_misses(&mut state, &last);
+    assert!(!holds(&mut state));
+    assert_eq!(sent(&mut state), "$-1\r\n".repeat(2));
 }
 
 #[test]
 fn who_goes_on_when_there_are_places_again_is_charged_for_what_it_has_asked() {
-    let mut core = with_client(Protocol::Resp);
-    core.settings.output_bytes_max = usize::MAX;
+    let mut state = with_client(Protocol::Resp);
+    state.settings.output_bytes_max = usize::MAX;
     let mut mails = Mail::among(2, u64::MAX);
     let mut other = mails.pop().unwrap();
-    core.mail = mails.pop().unwrap();
+    state.mail = mails.pop().unwrap();
     let more_than_places = 5000;
-    let input = resp(&["GET", &key_of(&core, 1)]).repeat(more_than_places);
-    execute(&mut core, &input, more_than_places);
-    assert!(!core.connections.find(CONN).unwrap().deferred.is_empty());
-    core.publish_mail();
+    let input = resp(&["GET", &key_of(&state, 1)]).repeat(more_than_places);
+    execute(&mut state, &input, more_than_places);
+    assert!(!state.connections.find(CONN).unwrap().deferred.is_empty());
+    state.publish_mail();
     let lane = other.lane(0).unwrap();
     while let Some(batch) = lane.next_asked() {
         lane.answer(batch);
     }
     other.publish();
-    core.read_mail();
-    let conn = core.connections.find(CONN).unwrap();
+    state.read_mail();
+    let conn = state.connections.find(CONN).unwrap();
     assert!(conn.deferred.is_empty());
     assert_eq!(conn.charged, conn.bytes_held());
 }

@@ -1,0 +1,160 @@
+//! Mail that has come: other shards' answers go to the connections that asked.
+
+use super::connection::{Connection, Phase};
+use super::mail::{Answered, AnsweredWith, AskBytes, Batch, Kind, What};
+use super::owned::{Kept, OwnedAnswer, OwnedPart, fill_command};
+use super::queue::Place;
+use super::state::WorkerState;
+use crate::session::{Part, Work, lent_cost};
+use torc_engine::segments::LentChain;
+
+/// Batches taken from one shard in a turn.
+const BATCHES_MAX: usize = 4;
+
+impl WorkerState {
+    /// Delivers other shards' answers and executes their requests.
+    pub(super) fn read_mail(&mut self) {
+        for shard in 0..self.mail.shards() {
+            while let Some(batch) = self.mail.lane(shard).and_then(|lane| lane.next_answered()) {
+                self.deliver(shard, batch);
+            }
+            for _ in 0..BATCHES_MAX {
+                let Some(batch) = self.mail.lane(shard).and_then(|lane| lane.next_asked()) else { break };
+                self.serve(shard, batch);
+            }
+        }
+        self.resume_stalled();
+    }
+
+    /// Composes or keeps the answers of a batch that has come home.
+    fn deliver(&mut self, shard: u16, mut batch: Box<Batch>) {
+        self.take_released(&mut batch);
+        let mut owned = std::mem::take(&mut batch.owned);
+        let mut owned_answers = owned.drain(..);
+        let mut current: Option<Box<Connection>> = None;
+        let mut start = 0;
+        for (number, &Answered { with, end }) in batch.answers.iter().enumerate() {
+            let bytes = &batch.answer_bytes[start..end as usize];
+            start = end as usize;
+            let owned = if with == AnsweredWith::Owned { owned_answers.next() } else { None };
+            let from = batch.asks[number].from;
+            #[cfg(test)]
+            if with != AnsweredWith::Nothing && self.strikes(super::bug::Bug::LostAnswer) {
+                self.discard(owned.and_then(|(_, chain)| chain));
+                continue;
+            }
+            if current.as_ref().is_none_or(|conn| conn.id != from.conn) {
+                self.leave(current.take());
+                current = self.connections.take(from.conn);
+            }
+            let Some(conn) = current.as_mut() else {
+                self.discard(owned.and_then(|(_, chain)| chain));
+                continue;
+            };
+            match (with, owned) {
+                (AnsweredWith::Words, _) => self.take_words(conn, from.sequence, bytes),
+                (_, Some((OwnedAnswer::Later, _))) if conn.queue.is_alone(from.sequence) => {
+                    self.ask_again(conn, batch.kind_of(number), batch.bytes_of(number));
+                }
+                (_, Some(owned)) => {
+                    self.take_answer(conn, from.sequence, batch.bytes_of(number), bytes, owned);
+                }
+                _ => conn.slices_under_way -= 1,
+            }
+        }
+        self.leave(current);
+        drop(owned_answers);
+        batch.owned = owned;
+        if let Some(lane) = self.mail.lane(shard) {
+            lane.recycle(batch);
+        }
+    }
+
+    /// Another shard cannot lend a long value now. Nothing of the connection has been asked since, so that it can ask again
+    /// after a while.
+    fn ask_again(&mut self, conn: &mut Connection, kind: &Kind, bytes: AskBytes<'_>) {
+        let What::Keyed(op) = kind.what else { return };
+        let Some(asked) = conn.queue.take_back() else { return };
+        let work = Work::Keyed(fill_command(bytes.key, &op, bytes.value));
+        let part = Part { work, reply: asked.reply, echo: bytes.echo, once: kind.once };
+        conn.deferred.push_front(OwnedPart::copy(&part, asked.read_ns, &mut self.pool));
+        self.ask_later(conn);
+    }
+
+    /// Ends the delivery to a connection.
+    fn leave(&mut self, conn: Option<Box<Connection>>) {
+        let Some(mut conn) = conn else { return };
+        #[cfg(test)]
+        if self.strikes(super::bug::Bug::SwappedAnswers) {
+            conn.queue.swap_two_answers();
+        }
+        self.compose_ready(&mut conn);
+        self.advance(&mut conn);
+        self.budget.charge(&mut conn);
+        let id = conn.id;
+        self.connections.put(conn);
+        self.mark_dirty(id);
+    }
+
+    /// Takes an answer in the protocol's words.
+    pub(super) fn take_words(&mut self, conn: &mut Connection, sequence: u32, words: &[u8]) {
+        match conn.queue.answered(sequence, words.len()) {
+            Place::None => {}
+            Place::Behind(asked) => {
+                self.forwarded.add(asked.asked_ns);
+                let behind = conn.queue.words(|| self.pool.take());
+                let before = behind.len();
+                behind.extend_from_slice(words);
+                conn.queue.fill_composed(sequence, before, asked.read_ns);
+            }
+            Place::First(asked) => {
+                self.forwarded.add(asked.asked_ns);
+                if conn.phase == Phase::Open {
+                    conn.output.prepare(|| self.pool.take());
+                    conn.output.tail().extend_from_slice(words);
+                    self.waited.add(asked.read_ns);
+                    conn.answered += 1;
+                }
+                self.compose_ready(conn);
+            }
+        }
+    }
+
+    pub(super) fn take_answer(
+        &mut self,
+        conn: &mut Connection,
+        sequence: u32,
+        bytes: AskBytes<'_>,
+        value: &[u8],
+        (answer, chain): (OwnedAnswer, Option<Box<LentChain>>),
+    ) {
+        let keyed = (bytes.key, bytes.echo);
+        let lent = chain.as_ref().map_or(0, |chain| lent_cost(chain.chain().len()));
+        match conn.queue.answered(sequence, value.len().max(lent)) {
+            Place::None => self.discard(chain),
+            Place::Behind(asked) => {
+                self.forwarded.add(asked.asked_ns);
+                if asked.free && conn.queue.composes() && chain.is_none() {
+                    let answer = answer.answer(value, None);
+                    return self.compose_behind(conn, (&asked, sequence), keyed, &answer);
+                }
+                let kept = Kept::copy(&asked, bytes, value, (answer, chain), &mut self.pool);
+                conn.queue.fill_kept(sequence, kept);
+            }
+            Place::First(asked) => {
+                self.forwarded.add(asked.asked_ns);
+                let answer = answer.answer(value, chain.as_deref());
+                self.compose_first(conn, (asked.reply, asked.read_ns), keyed, &answer);
+                self.discard(chain);
+                self.compose_ready(conn);
+            }
+        }
+    }
+
+    pub(super) fn take_released(&mut self, batch: &mut Batch) {
+        batch.released.drain(..).for_each(|lent| self.shard.release(lent));
+    }
+}
+
+#[cfg(test)]
+mod tests;

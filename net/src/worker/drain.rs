@@ -1,0 +1,101 @@
+//! The end of a server: no more clients, what came is answered, then every shard waits for the others.
+
+use super::connection::Phase;
+use super::state::WorkerState;
+use crate::metrics::CloseReason;
+use crate::transport::Transport;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+
+/// Turns after all shards are drained: one that sees it, one that reads the last mail.
+const LAST_TURNS: u32 = 2;
+/// Turns that a drain waits for what has been sent to the server before.
+const DRAIN_TURNS: u32 = 2;
+
+impl WorkerState {
+    /// Does what a drain asks.
+    pub(super) fn drain(&mut self, transport: &mut impl Transport) {
+        // Relaxed: the flag orders nothing, and a turn later is soon enough.
+        if !self.shared.draining.load(Relaxed) {
+            return;
+        }
+        if self.draining_since.is_none() {
+            self.draining_since = Some(self.ticks);
+            transport.stop_accepting();
+        }
+        self.drain_turns += 1;
+        if self.drain_turns >= DRAIN_TURNS {
+            self.finish_all();
+        }
+        if self.is_past_drain() {
+            self.close_all(transport);
+        }
+    }
+
+    fn finish_all(&mut self) {
+        for place in 0..self.connections.places() {
+            let Some(conn) = self.connections.at(place) else { continue };
+            if conn.phase == Phase::Open
+                && conn.queue.is_empty()
+                && conn.deferred.is_empty()
+                && conn.slices_under_way == 0
+                && !conn.session.is_within_request()
+            {
+                conn.phase = Phase::Finishing(CloseReason::Drained);
+                let id = conn.id;
+                self.mark_dirty(id);
+            }
+        }
+    }
+
+    fn close_all(&mut self, transport: &mut impl Transport) {
+        let (mut connections, mut requests, mut bytes) = (0, 0, 0);
+        for place in 0..self.connections.places() {
+            let Some(id) = self.connections.at(place).map(|conn| conn.id) else { continue };
+            let Some(mut conn) = self.connections.take(id) else { continue };
+            if conn.phase != Phase::Closing {
+                connections += 1;
+                requests += conn.queue.len();
+                bytes += conn.output.bytes();
+                self.close(&mut conn, CloseReason::Drained, transport);
+            }
+            self.connections.put(conn);
+        }
+        if connections > 0 {
+            tracing::warn!(
+                shard = self.number,
+                "--drain-timeout is over: {connections} clients that did not take their answers are cut off; \
+                 {requests} requests were waiting, and {bytes} bytes of answers besides what was being sent"
+            );
+        }
+    }
+
+    fn is_past_drain(&self) -> bool {
+        self.draining_since.is_some_and(|since| self.ticks - since > self.settings.drain_ms_max)
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining_since.is_some()
+    }
+
+    /// Whether this worker may end: all shards are done, as they still ask each other, and what they sent last
+    /// has been read; or time is up.
+    pub(super) fn is_over(&self) -> bool {
+        self.drained && (self.turns_since_all >= LAST_TURNS || self.is_past_drain())
+    }
+
+    /// Counts this shard as drained when its clients are gone and all that it lent on is on its way home.
+    pub(super) fn report_drained(&mut self) {
+        if self.draining_since.is_none() {
+            return;
+        }
+        if !self.drained && self.connections.len() == 0 && self.mail.has_sent_all() {
+            self.drained = true;
+            // Release: pairs with the acquire below; the mail was published before.
+            self.shared.drained.fetch_add(1, Release);
+        }
+        // Acquire: who sees all shards drained sees their last mail in its next turn.
+        if self.drained && self.shared.drained.load(Acquire) >= self.mail.shards() as usize {
+            self.turns_since_all += 1;
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! What the transport reports of connections: accepted, received, sent, ended, closed.
+
+use super::connection::{Connection, Phase};
+use super::queue::Waiting;
+use super::state::{ListenerKind, WorkerState};
+use crate::metrics::CloseReason;
+use crate::session::{Piece, Port, Session};
+use crate::transport::{ConnId, Pieces};
+use std::sync::atomic::Ordering::Relaxed;
+use torc_engine::segments::{Lent, LentChain};
+
+/// Said to a client that comes when the server is full, in words that no protocol takes for an answer.
+const TOO_MANY: &[u8] = b"-ERR max number of clients reached\r\n";
+const TOO_MANY_FOR_MEMORY: &[u8] = b"-ERR max number of clients reached: --client-memory allows no more\r\n";
+impl WorkerState {
+    pub(super) fn accepted(
+        &mut self,
+        id: ConnId,
+        listener: u16,
+        addresses: impl FnOnce() -> (String, String),
+    ) {
+        self.stats.accepted.add(1);
+        self.connections_total += 1;
+        let kind = self.settings.listeners.get(listener as usize).copied();
+        let ListenerKind { protocol, shard_port } =
+            kind.unwrap_or(ListenerKind { protocol: None, shard_port: false });
+        // Connections of all shards get different numbers.
+        let number = self.connections_total * u64::from(self.mail.shards()) + u64::from(self.number);
+        let port = if shard_port { Port::Shard } else { Port::Common };
+        let mut conn = Connection::new(id, number, Session::new(protocol, port), self.ticks);
+        conn.on_shard_port = shard_port;
+        let (peer, local) = addresses();
+        (conn.peer, conn.local) = (peer.into(), local.into());
+        // Relaxed: a count that orders nothing.
+        if self.shared.connections.fetch_add(1, Relaxed) >= self.settings.connections_max {
+            conn.output.tail().extend_from_slice(TOO_MANY);
+            conn.phase = Phase::Finishing(CloseReason::TooMany);
+        } else if !self.budget.admits(self.connections.len() + 1) {
+            conn.output.tail().extend_from_slice(TOO_MANY_FOR_MEMORY);
+            conn.phase = Phase::Finishing(CloseReason::TooMany);
+        } else if self.draining_since.is_some() {
+            conn.phase = Phase::Finishing(CloseReason::Drained);
+        }
+        self.budget.charge(&mut conn);
+        self.connections.insert(conn);
+        self.stats.connections.set(self.connections.len() as u64);
+        self.mark_dirty(id);
+    }
+
+    pub(super) fn accept_failed(&mut self, error: i32) {
+        self.stats.accept_failures.add(1);
+        if !self.accept_failure_logged {
+            self.accept_failure_logged = true;
+            let cause = std::io::Error::from_raw_os_error(error);
+            tracing::warn!(
+                shard = self.number,
+                "accepting clients failed: {cause}; trying again every 100 ms (raise the limit of open files, ulimit -n)"
+            );
+        }
+    }
+
+    pub(super) fn sent(&mut self, id: ConnId, mut pieces: Pieces) {
+        self.stats.sent_bytes.add(pieces.bytes() as u64);
+        pieces.drain().for_each(|piece| self.take_back(piece));
+        let now = self.ticks;
+        if let Some(conn) = self.connections.find(id) {
+            conn.pieces = pieces;
+            conn.sending = false;
+            conn.sends_lent = false;
+            conn.moved += conn.sending_bytes;
+            conn.sending_bytes = 0;
+            conn.sent_at = now;
+            self.mark_dirty(id);
+        }
+    }
+
+    /// A piece is not needed any more: its buffer is used again, its segment released.
+    fn take_back(&mut self, piece: Piece) {
+        match piece {
+            Piece::Bytes(bytes) => self.pool.give(bytes),
+            Piece::Lent(lent) => self.release(lent),
+        }
+    }
+
+    pub(super) fn release(&mut self, lent: Lent) {
+        #[cfg(test)]
+        if lent.shard != self.number && self.strikes(super::bug::Bug::LostRelease) {
+            return;
+        }
+        if lent.shard == self.number {
+            self.shard.release(lent);
+        } else if let Some(lane) = self.mail.lane(lent.shard) {
+            lane.release(lent);
+        }
+    }
+
+    /// What was lent for an answer and not handed on is released.
+    pub(super) fn discard(&mut self, chain: Option<Box<LentChain>>) {
+        chain.into_iter().flat_map(|chain| chain.into_rest()).for_each(|lent| self.release(lent));
+    }
+
+    #[inline]
+    pub(super) fn received(&mut self, id: ConnId, len: u32) {
+        self.stats.received_bytes.add(u64::from(len));
+        let now = self.ticks;
+        if let Some(conn) = self.connections.find(id) {
+            conn.received_at = now;
+            conn.received_bytes += u64::from(len);
+            conn.moved += len as usize;
+        }
+    }
+
+    pub(super) fn ended(&mut self, id: ConnId) {
+        #[cfg(test)]
+        if self.strikes(super::bug::Bug::LostHalfClose)
+            && let Some(conn) = self.connections.find(id)
+        {
+            conn.phase = Phase::Finishing(CloseReason::Client);
+        }
+        self.connections.find(id).into_iter().for_each(|conn| conn.ended = true);
+        self.mark_dirty(id);
+    }
+
+    pub(super) fn closed(&mut self, id: ConnId, mut pieces: Pieces) {
+        pieces.drain().for_each(|piece| self.take_back(piece));
+        let Some(mut conn) = self.connections.remove(id) else { return };
+        #[cfg(test)]
+        if self.strikes(super::bug::Bug::KeptCharge) {
+            conn.charged = 0;
+        }
+        self.budget.discharge(&conn);
+        // Relaxed: as in `accepted`.
+        self.shared.connections.fetch_sub(1, Relaxed);
+        self.stats.connections.set(self.connections.len() as u64);
+        if conn.phase != Phase::Closing {
+            self.stats.close(CloseReason::Client);
+        }
+        if conn.parked {
+            self.stats.parked.subtract(1);
+        }
+        self.abandon_upload(&mut conn);
+        while let Some(piece) = conn.output.take(Vec::new) {
+            self.take_back(piece);
+        }
+        conn.output.copied().for_each(|lent| self.release(lent));
+        while let Some(waiting) = conn.queue.pop() {
+            if let Waiting::Kept(kept) = waiting {
+                self.drop_kept(kept);
+            }
+        }
+        conn.deferred.drain(..).for_each(|part| self.pool.give(part.into_bytes()));
+        self.pool.give(conn.input.into_buffer());
+    }
+}

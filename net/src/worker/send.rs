@@ -1,0 +1,149 @@
+//! What clients get at the end of a turn: one send for each connection with answers; then parking and closing.
+
+use super::connection::{Connection, Phase};
+use super::ready::{BACKLOG_BYTES, make_ready};
+use super::state::WorkerState;
+use crate::metrics::CloseReason;
+use crate::session::Piece;
+use crate::transport::{Notice, Pieces, Transport};
+
+/// Slices of a value that may be under way to another shard.
+const SLICES_MAX: usize = 64;
+
+impl WorkerState {
+    /// Looks after every connection that something happened to: one send each, then parking and closing.
+    pub(super) fn settle(&mut self, transport: &mut impl Transport) {
+        let mut dirty = std::mem::take(&mut self.dirty);
+        for id in dirty.drain(..) {
+            let Some(mut conn) = self.connections.take(id) else { continue };
+            conn.dirty = false;
+            self.settle_one(&mut conn, transport);
+            self.budget.charge(&mut conn);
+            self.connections.put(conn);
+        }
+        // What settling marked in turn (nothing today) is looked after next turn.
+        dirty.append(&mut self.dirty);
+        self.dirty = dirty;
+    }
+
+    fn settle_one(&mut self, conn: &mut Connection, transport: &mut impl Transport) {
+        if conn.phase == Phase::Closing {
+            return;
+        }
+        if !conn.deferred.is_empty() && !conn.stalled {
+            self.advance(conn);
+        }
+        self.send_next(conn, transport);
+        self.park_or_resume(conn, transport);
+        if let Phase::Finishing(reason) = conn.phase {
+            if conn.output.is_empty() && !conn.sending {
+                self.close(conn, reason, transport);
+            }
+        } else if conn.ended && conn.is_idle() && !self.has_more_to_parse(conn) {
+            self.close(conn, CloseReason::Client, transport);
+        }
+    }
+
+    /// Sends as much as goes at a time, if nothing is on its way.
+    fn send_next(&mut self, conn: &mut Connection, transport: &mut impl Transport) {
+        conn.output.copied().for_each(|lent| self.release(lent));
+        if conn.sending || conn.holds_answers() {
+            return;
+        }
+        conn.sends_lent = conn.output.has_lent();
+        let held = conn.output.bytes_held();
+        let mut pieces = std::mem::take(&mut conn.pieces);
+        while pieces.has_room()
+            && let Some(piece) = conn.output.take(Vec::new)
+        {
+            pieces.push(piece);
+        }
+        if pieces.is_empty() {
+            conn.pieces = pieces;
+        } else {
+            conn.sending = true;
+            conn.sending_content = pieces.bytes();
+            conn.sending_bytes = held - conn.output.bytes_held();
+            conn.sent_at = self.ticks;
+            let notice = notice(conn, &pieces);
+            transport.send(conn.id, pieces, notice);
+        }
+        conn.output.unused_tail().into_iter().for_each(|tail| self.pool.give(tail));
+    }
+
+    /// A client is not parsed while too much waits for it.
+    pub(super) fn park_if_full(&mut self, conn: &mut Connection) {
+        let full = !conn.deferred.is_empty()
+            || conn.output.bytes() > self.output_bytes_max()
+            || conn.queue.len() >= self.settings.queue_parts_max
+            || conn.slices_under_way > SLICES_MAX;
+        if full && !conn.parked && conn.phase == Phase::Open {
+            conn.parked = true;
+            self.stats.parked.add(1);
+            self.stats.parks.add(1);
+        }
+    }
+
+    /// It is parsed again when half of that is gone. It is not read while it is not parsed, or while too much of it waits
+    /// to be parsed.
+    fn park_or_resume(&mut self, conn: &mut Connection, transport: &mut impl Transport) {
+        let free = conn.deferred.is_empty()
+            && conn.output.bytes() <= self.output_bytes_max() / 2
+            && conn.queue.len() <= self.settings.queue_parts_max / 2
+            && conn.slices_under_way <= SLICES_MAX / 2;
+        if conn.parked && free {
+            conn.parked = false;
+            self.stats.parked.subtract(1);
+            make_ready(&mut self.ready, conn);
+        } else {
+            self.park_if_full(conn);
+        }
+        self.pause_or_resume(conn, transport);
+    }
+
+    fn pause_or_resume(&mut self, conn: &mut Connection, transport: &mut impl Transport) {
+        // A request that is longer than the bound is not parsed before it is there.
+        let backlog = if conn.has_input() { conn.input.len() } else { 0 };
+        let (short, floods) = (self.is_short_of_memory(conn), backlog > BACKLOG_BYTES);
+        if !conn.paused && (conn.parked || short || floods) && conn.phase == Phase::Open {
+            conn.paused = true;
+            transport.pause(conn.id);
+            // Not for want of memory: requests of thousands would all grow piece by piece then, and the allocator be left
+            // with holes between the pieces.
+            if floods {
+                transport.ration(conn.id);
+            }
+        } else if conn.paused && !conn.parked && !short && backlog <= BACKLOG_BYTES / 2 {
+            conn.paused = false;
+            transport.resume(conn.id);
+        }
+    }
+
+    /// Whether a client that sends no more has sent more than was parsed.
+    fn has_more_to_parse(&self, conn: &Connection) -> bool {
+        conn.has_input() || (conn.parked && !conn.input.is_empty())
+    }
+
+    pub(super) fn close(
+        &mut self,
+        conn: &mut Connection,
+        reason: CloseReason,
+        transport: &mut impl Transport,
+    ) {
+        self.stats.close(reason);
+        conn.phase = Phase::Closing;
+        transport.close(conn.id);
+    }
+}
+
+/// Nothing depends on the end of a send that is the last of an open connection whose requests are all answered.
+/// A lent piece pins its segment until it comes back.
+fn notice(conn: &Connection, pieces: &Pieces) -> Notice {
+    let waits = !(conn.output.is_empty() && conn.queue.is_empty() && conn.deferred.is_empty());
+    let last = !waits && !conn.parked;
+    let open = conn.phase == Phase::Open && !conn.ended;
+    match pieces.single() {
+        Some(Piece::Bytes(_)) if last && open => Notice::WithNext,
+        _ => Notice::Soon,
+    }
+}
