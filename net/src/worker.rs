@@ -15,7 +15,7 @@
 //! a turn allocates nothing, takes no lock and makes no other system call.
 //!
 //! Everything is bounded: events of a turn (by the transport), parts and bytes of a round and of a turn, for each
-//! connection and for all ([`ready`]); answers and requests that wait in a connection. Who does not take its answers is
+//! connection and for all ([`rounds`]); answers and requests that wait in a connection. Who does not take its answers is
 //! parked, that is not parsed and not read, and closed after a while.
 //!
 //! A part that can be answered at once is, in [`WorkerState::execute`]. All others (keys of another shard, clients that
@@ -38,16 +38,18 @@ mod left_over;
 pub(crate) mod mail;
 mod outcomes;
 mod owned;
+mod parse;
 mod pool;
 mod push;
 mod queue;
-mod ready;
+mod rounds;
 mod send;
 mod serve;
 mod state;
 mod sweep;
 #[cfg(test)]
 mod testing;
+mod upload;
 mod uploads;
 pub(crate) mod view;
 
@@ -190,7 +192,7 @@ impl<T: Transport, C: Clock> Worker<T, C> {
     /// # Errors
     /// The transport failed as a whole.
     pub(crate) fn run(mut self) -> io::Result<()> {
-        while !self.state.is_over() {
+        while !self.state.may_end() {
             let wait = self.patience();
             self.turn(wait)?;
         }
@@ -198,8 +200,8 @@ impl<T: Transport, C: Clock> Worker<T, C> {
     }
 
     #[cfg(test)]
-    pub(crate) fn is_over(&self) -> bool {
-        self.state.is_over()
+    pub(crate) fn may_end(&self) -> bool {
+        self.state.may_end()
     }
 
     #[cfg(test)]
@@ -220,8 +222,8 @@ impl<T: Transport, C: Clock> Worker<T, C> {
         let busy = !self.events.is_empty();
         self.take_events();
         self.state.read_mail();
-        self.state.drain(&mut self.transport);
-        self.state.sweep(&mut self.transport);
+        self.state.go_on_draining(&mut self.transport);
+        self.state.sweep_on(&mut self.transport);
         self.state.close_hoarders(&mut self.transport);
         self.rounds();
         self.state.settle(&mut self.transport);
@@ -263,7 +265,7 @@ impl<T: Transport, C: Clock> Worker<T, C> {
     /// Parses and executes until nothing is left, or the turn has had its share.
     fn rounds(&mut self) {
         let (mut parts, mut bytes) = (0, 0);
-        while self.goes_on(parts, bytes) && !(self.arrivals.is_empty() && self.state.ready.is_done()) {
+        while self.goes_on(parts, bytes) && !(self.arrivals.is_empty() && self.state.rounds.is_done()) {
             #[cfg(test)]
             {
                 self.taken = (parts, bytes);

@@ -234,7 +234,7 @@ impl Simulation {
             self.clock.set(self.clock.get() + 1);
             let now = self.clock.get();
             self.workers.iter_mut().try_for_each(|sleeper| sleeper.look(now))?;
-            if self.workers.iter().all(|sleeper| sleeper.worker.is_over()) {
+            if self.workers.iter().all(|sleeper| sleeper.worker.may_end()) {
                 self.nothing_is_left()?;
                 return self.memory_is_lent_again();
             }

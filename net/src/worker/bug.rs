@@ -82,7 +82,7 @@ impl Bug {
     ];
 
     /// One in so many chances is taken.
-    pub(super) fn every(self) -> u64 {
+    fn every(self) -> u64 {
         match self {
             Bug::LostAnswer | Bug::SwappedAnswers | Bug::LostSlice => 50,
             Bug::LostRelease
@@ -94,5 +94,36 @@ impl Bug {
             | Bug::FreeInput => 5,
             _ => 1,
         }
+    }
+}
+
+/// The bug that a worker has, and what it has done.
+#[derive(Debug, Default)]
+pub(super) struct Bugs {
+    bug: Bug,
+    /// How often it could have struck.
+    chances: u64,
+    /// Segments evicted when [`Bug::EvictsAll`] looked last.
+    evicted_seen: u64,
+}
+
+impl Bugs {
+    pub(super) fn of(bug: Bug) -> Bugs {
+        Bugs { bug, ..Bugs::default() }
+    }
+
+    pub(super) fn bug(&self) -> Bug {
+        self.bug
+    }
+
+    /// Whether `bug` is the one, and strikes this time.
+    pub(super) fn strike(&mut self, bug: Bug) -> bool {
+        self.chances += u64::from(self.bug == bug);
+        self.bug == bug && self.chances.is_multiple_of(bug.every())
+    }
+
+    /// Whether segments were evicted since the last look.
+    pub(super) fn sees(&mut self, evicted: u64) -> bool {
+        evicted > std::mem::replace(&mut self.evicted_seen, evicted)
     }
 }

@@ -23,7 +23,7 @@ impl WorkerState {
             return;
         }
         if !matches!(reply, ReplyKind::Push) {
-            self.waited.add(read_ns);
+            self.turn.waited.add(read_ns);
             conn.answered += 1;
         }
         conn.output.prepare(|| self.pool.take());
@@ -55,7 +55,7 @@ impl WorkerState {
                 Waiting::Composed(composed) => {
                     conn.output.prepare(|| self.pool.take());
                     conn.output.tail().extend_from_slice(conn.queue.words_of(&composed));
-                    self.waited.add_many(composed.read_ns, u64::from(composed.parts));
+                    self.turn.waited.add_many(composed.read_ns, u64::from(composed.parts));
                     conn.answered += u64::from(composed.parts);
                 }
                 Waiting::Kept(kept) => {

@@ -14,34 +14,12 @@ use super::input::Input;
 use super::mail::Address;
 use super::owned::OwnedPart;
 use super::queue::Queue;
-use crate::session::{Once, Output, ReplyKind, Session};
+use super::rounds::RoundMarks;
+use super::upload::Upload;
+use crate::session::{Output, ReplyKind, Session};
 use crate::transport::{ConnId, Pieces};
 use std::collections::VecDeque;
-use torc_engine::command::{Millis, Op, Refusal, UploadId};
-
-/// A long value that is being received.
-#[derive(Debug)]
-pub(crate) struct Upload {
-    pub(crate) place: UploadPlace,
-    pub(crate) op: Op<'static>,
-    pub(crate) key: Vec<u8>,
-    pub(crate) echo: Vec<u8>,
-    pub(crate) once: Option<Once>,
-}
-
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum UploadPlace {
-    Here(UploadId),
-    /// At another shard.
-    There(u16),
-    /// Its slices are dropped; the answer is this.
-    Refused(Refusal),
-    Moved {
-        slot: u16,
-        shard: u16,
-        epoch: u64,
-    },
-}
+use torc_engine::command::Millis;
 
 /// How far a connection is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,15 +54,8 @@ pub(crate) struct Connection {
     pub(crate) pieces: Pieces,
     /// In the worker's list of connections to look after at the end of the turn.
     pub(crate) dirty: bool,
-    /// In the worker's queue of connections with input to parse.
-    pub(crate) ready: bool,
-    /// In the line of a lane.
-    pub(crate) stalled: bool,
-    /// The round that parsed it last.
-    pub(crate) round: u64,
-    /// The turn that parsed it last, and how many parts of it.
-    pub(crate) parsed_turn: u64,
-    pub(crate) parsed_parts: usize,
+    /// What the rounds have noted of it.
+    pub(crate) marks: RoundMarks,
     /// Begun, and not answered.
     pub(crate) queue: Queue,
     /// Answers that are composed are sent when the queue has come to this sequence number.
@@ -152,11 +123,7 @@ impl Connection {
             sending: false,
             pieces: Pieces::default(),
             dirty: false,
-            ready: false,
-            stalled: false,
-            round: 0,
-            parsed_turn: 0,
-            parsed_parts: 0,
+            marks: RoundMarks::default(),
             queue: Queue::default(),
             held_until: None,
             deferred: VecDeque::new(),
@@ -266,9 +233,17 @@ pub(crate) struct Connections {
     // Boxed: a connection is large, and most places of a long table may be empty.
     places: Vec<Option<Box<Connection>>>,
     count: usize,
+    /// Connections that there have been.
+    total: u64,
 }
 
 impl Connections {
+    /// Counts one more client.
+    pub(crate) fn count_accepted(&mut self) -> u64 {
+        self.total += 1;
+        self.total
+    }
+
     pub(crate) fn insert(&mut self, connection: Connection) {
         let index = connection.id.index as usize;
         if self.places.len() <= index {

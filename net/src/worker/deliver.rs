@@ -101,18 +101,18 @@ impl WorkerState {
         match conn.queue.answered(sequence, words.len()) {
             Place::None => {}
             Place::Behind(asked) => {
-                self.forwarded.add(asked.asked_ns);
+                self.turn.forwarded.add(asked.asked_ns);
                 let behind = conn.queue.words(|| self.pool.take());
                 let before = behind.len();
                 behind.extend_from_slice(words);
                 conn.queue.fill_composed(sequence, before, asked.read_ns);
             }
             Place::First(asked) => {
-                self.forwarded.add(asked.asked_ns);
+                self.turn.forwarded.add(asked.asked_ns);
                 if conn.phase == Phase::Open {
                     conn.output.prepare(|| self.pool.take());
                     conn.output.tail().extend_from_slice(words);
-                    self.waited.add(asked.read_ns);
+                    self.turn.waited.add(asked.read_ns);
                     conn.answered += 1;
                 }
                 self.compose_ready(conn);
@@ -133,7 +133,7 @@ impl WorkerState {
         match conn.queue.answered(sequence, value.len().max(lent)) {
             Place::None => self.discard(chain),
             Place::Behind(asked) => {
-                self.forwarded.add(asked.asked_ns);
+                self.turn.forwarded.add(asked.asked_ns);
                 if asked.free && conn.queue.composes() && chain.is_none() {
                     let answer = answer.answer(value, None);
                     return self.compose_behind(conn, (&asked, sequence), keyed, &answer);
@@ -142,7 +142,7 @@ impl WorkerState {
                 conn.queue.fill_kept(sequence, kept);
             }
             Place::First(asked) => {
-                self.forwarded.add(asked.asked_ns);
+                self.turn.forwarded.add(asked.asked_ns);
                 let answer = answer.answer(value, chain.as_deref());
                 self.compose_first(conn, (asked.reply, asked.read_ns), keyed, &answer);
                 self.discard(chain);

@@ -5,25 +5,50 @@ use super::state::WorkerState;
 use crate::metrics::CloseReason;
 use crate::transport::Transport;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use torc_engine::command::Millis;
 
 /// Turns after all shards are drained: one that sees it, one that reads the last mail.
 const LAST_TURNS: u32 = 2;
 /// Turns that a drain waits for what has been sent to the server before.
 const DRAIN_TURNS: u32 = 2;
 
+/// How far a shard's drain is.
+#[derive(Debug, Default)]
+pub(crate) struct Drain {
+    /// When it began.
+    since: Option<Millis>,
+    /// Turns since then.
+    turns: u32,
+    /// The shard's clients are gone.
+    is_done: bool,
+    /// Turns since all shards were seen to be done.
+    turns_since_all: u32,
+}
+
+impl Drain {
+    pub(super) fn has_begun(&self) -> bool {
+        self.since.is_some()
+    }
+
+    /// Whether it takes longer than `ms_max`.
+    fn is_late(&self, ticks: Millis, ms_max: u64) -> bool {
+        self.since.is_some_and(|since| ticks - since > ms_max)
+    }
+}
+
 impl WorkerState {
     /// Does what a drain asks.
-    pub(super) fn drain(&mut self, transport: &mut impl Transport) {
+    pub(super) fn go_on_draining(&mut self, transport: &mut impl Transport) {
         // Relaxed: the flag orders nothing, and a turn later is soon enough.
         if !self.shared.draining.load(Relaxed) {
             return;
         }
-        if self.draining_since.is_none() {
-            self.draining_since = Some(self.ticks);
+        if !self.drain.has_begun() {
+            self.drain.since = Some(self.ticks);
             transport.stop_accepting();
         }
-        self.drain_turns += 1;
-        if self.drain_turns >= DRAIN_TURNS {
+        self.drain.turns += 1;
+        if self.drain.turns >= DRAIN_TURNS {
             self.finish_all();
         }
         if self.is_past_drain() {
@@ -70,32 +95,32 @@ impl WorkerState {
     }
 
     fn is_past_drain(&self) -> bool {
-        self.draining_since.is_some_and(|since| self.ticks - since > self.settings.drain_ms_max)
+        self.drain.is_late(self.ticks, self.settings.drain_ms_max)
     }
 
     pub(super) fn is_draining(&self) -> bool {
-        self.draining_since.is_some()
+        self.drain.has_begun()
     }
 
     /// Whether this worker may end: all shards are done, as they still ask each other, and what they sent last
     /// has been read; or time is up.
-    pub(super) fn is_over(&self) -> bool {
-        self.drained && (self.turns_since_all >= LAST_TURNS || self.is_past_drain())
+    pub(super) fn may_end(&self) -> bool {
+        self.drain.is_done && (self.drain.turns_since_all >= LAST_TURNS || self.is_past_drain())
     }
 
     /// Counts this shard as drained when its clients are gone and all that it lent on is on its way home.
     pub(super) fn report_drained(&mut self) {
-        if self.draining_since.is_none() {
+        if !self.drain.has_begun() {
             return;
         }
-        if !self.drained && self.connections.len() == 0 && self.mail.has_sent_all() {
-            self.drained = true;
+        if !self.drain.is_done && self.connections.len() == 0 && self.mail.has_sent_all() {
+            self.drain.is_done = true;
             // Release: pairs with the acquire below; the mail was published before.
             self.shared.drained.fetch_add(1, Release);
         }
         // Acquire: who sees all shards drained sees their last mail in its next turn.
-        if self.drained && self.shared.drained.load(Acquire) >= self.mail.shards() as usize {
-            self.turns_since_all += 1;
+        if self.drain.is_done && self.shared.drained.load(Acquire) >= self.mail.shards() as usize {
+            self.drain.turns_since_all += 1;
         }
     }
 }

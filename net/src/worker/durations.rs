@@ -1,6 +1,6 @@
 //! Durations of requests, without a look at the clock for each: those that began in one turn took equally long.
 
-use crate::metrics::Histogram;
+use crate::metrics::{Histogram, WorkerStats};
 
 /// When requests began, until their end is known.
 #[derive(Debug, Default)]
@@ -30,6 +30,31 @@ impl Durations {
         for (begun_ns, count) in self.begun.drain(..) {
             histogram.record_many(end_ns.saturating_sub(begun_ns), count);
         }
+    }
+}
+
+/// When a turn began, and the requests that it answered.
+#[derive(Debug, Default)]
+pub(crate) struct TurnTimes {
+    /// By the clock's nanoseconds.
+    pub(super) began_ns: u64,
+    /// Requests that this turn read and answered.
+    pub(super) answered: u64,
+    /// Requests of earlier turns that this one answered.
+    pub(super) waited: Durations,
+    /// Requests that other shards answered in this turn.
+    pub(super) forwarded: Durations,
+}
+
+impl TurnTimes {
+    /// Records the turn, which took `ns`.
+    pub(super) fn end(&mut self, ns: u64, stats: &WorkerStats) {
+        stats.turns.add(1);
+        stats.turn_time.record(ns);
+        // What was answered goes out with the next system call, which comes at once.
+        stats.request_time.record_many(ns, std::mem::take(&mut self.answered));
+        self.waited.record(self.began_ns + ns, &stats.request_time);
+        self.forwarded.record(self.began_ns, &stats.forwarded_time);
     }
 }
 

@@ -20,12 +20,12 @@ impl WorkerState {
         addresses: impl FnOnce() -> (String, String),
     ) {
         self.stats.accepted.add(1);
-        self.connections_total += 1;
+        let total = self.connections.count_accepted();
         let kind = self.settings.listeners.get(listener as usize).copied();
         let ListenerKind { protocol, shard_port } =
             kind.unwrap_or(ListenerKind { protocol: None, shard_port: false });
         // Connections of all shards get different numbers.
-        let number = self.connections_total * u64::from(self.mail.shards()) + u64::from(self.number);
+        let number = total * u64::from(self.mail.shards()) + u64::from(self.number);
         let port = if shard_port { Port::Shard } else { Port::Common };
         let mut conn = Connection::new(id, number, Session::new(protocol, port), self.ticks);
         conn.on_shard_port = shard_port;
@@ -38,7 +38,7 @@ impl WorkerState {
         } else if !self.budget.admits(self.connections.len() + 1) {
             conn.output.tail().extend_from_slice(TOO_MANY_FOR_MEMORY);
             conn.phase = Phase::Finishing(CloseReason::TooMany);
-        } else if self.draining_since.is_some() {
+        } else if self.drain.has_begun() {
             conn.phase = Phase::Finishing(CloseReason::Drained);
         }
         self.budget.charge(&mut conn);

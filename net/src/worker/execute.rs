@@ -72,7 +72,7 @@ impl WorkerState {
                 _ => self.begin_or_defer(&mut conn, part, *prepared),
             }
         }
-        self.answered += answered;
+        self.turn.answered += answered;
         conn.answered += answered;
         self.count_errors(&mut conn);
         self.park_if_full(&mut conn);
@@ -98,7 +98,7 @@ impl WorkerState {
     }
 
     fn begin_or_defer(&mut self, conn: &mut Connection, part: &Part<'_>, prepared: Prepared) {
-        let read_ns = self.turn_began_ns;
+        let read_ns = self.turn.began_ns;
         if !conn.deferred.is_empty() || !self.begin(conn, part, prepared, read_ns) {
             conn.deferred.push_back(OwnedPart::copy(part, read_ns, &mut self.pool));
         }
@@ -205,7 +205,7 @@ impl WorkerState {
         conn.output.prepare(|| self.pool.take());
         let context = context(conn.number, &conn.peer, &conn.local, self.now, &self.view);
         conn.session.compose(part.reply, command.key, part.echo, &answer, &context, &mut conn.output);
-        self.waited.add(read_ns);
+        self.turn.waited.add(read_ns);
         conn.answered += 1;
     }
 
@@ -226,7 +226,7 @@ impl WorkerState {
         }
         conn.output.prepare(|| self.pool.take());
         self.compose(conn, part, key, &answer);
-        self.waited.add(read_ns);
+        self.turn.waited.add(read_ns);
         conn.answered += 1;
         if matches!(part.work, Work::Close) {
             self.end_by_answer(conn, &part.reply);

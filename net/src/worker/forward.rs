@@ -55,7 +55,7 @@ impl WorkerState {
         (shards, room): (u16, u32),
     ) {
         let free = conn.session.free(&part.reply).is_some();
-        let asked_ns = self.turn_began_ns;
+        let asked_ns = self.turn.began_ns;
         conn.queue.ask(Asked { reply: part.reply, free, shards, room, read_ns, asked_ns });
     }
 
@@ -71,8 +71,8 @@ impl WorkerState {
             self.stats.forwarded.add(1);
             return true;
         }
-        if !conn.stalled {
-            conn.stalled = true;
+        if !conn.marks.stalled {
+            conn.marks.stalled = true;
             lane.wait(conn.id);
         }
         false
@@ -91,8 +91,8 @@ impl WorkerState {
         if others > 0
             && let Some(full) = self.mail.shard_without_places(1)
         {
-            if let Some(lane) = self.mail.lane(full).filter(|_| !conn.stalled) {
-                conn.stalled = true;
+            if let Some(lane) = self.mail.lane(full).filter(|_| !conn.marks.stalled) {
+                conn.marks.stalled = true;
                 lane.wait(conn.id);
             }
             return false;

@@ -16,8 +16,8 @@ impl WorkerState {
         let most = TURN_CONNECTION_PARTS + 4 * CONNECTION_PARTS;
         for place in 0..self.connections.places() {
             let Some(conn) = self.connections.at(place) else { continue };
-            if conn.parsed_parts > most {
-                return Err(format!("{:?} had {} parts of a turn", conn.id, conn.parsed_parts));
+            if conn.marks.parts() > most {
+                return Err(format!("{:?} had {} parts of a turn", conn.id, conn.marks.parts()));
             }
         }
         Ok(())
@@ -90,7 +90,7 @@ impl WorkerState {
             ("uploads of other shards", self.foreign_uploads.len() as u64),
             ("requests at other shards", self.mail.under_way() as u64),
             ("pieces of mail that have not gone", u64::from(!self.mail.has_sent_all())),
-            ("connections to be parsed", u64::from(!self.ready.is_empty())),
+            ("connections to be parsed", u64::from(!self.rounds.is_empty())),
         ];
         let mut charged = 0;
         for place in 0..self.connections.places() {

@@ -20,7 +20,7 @@ impl WorkerState {
             conn.session.push(push, &mut conn.output);
         } else if taken {
             let part = Part { work: Work::Local, reply: ReplyKind::Push, echo: push.bytes(), once: None };
-            let kept = Kept::take_over(&part, self.turn_began_ns, &[], Answer::Local, &mut self.pool);
+            let kept = Kept::take_over(&part, self.turn.began_ns, &[], Answer::Local, &mut self.pool);
             conn.queue.keep(kept);
         }
         self.budget.charge(&mut conn);

@@ -1,7 +1,7 @@
 //! What clients get at the end of a turn: one send for each connection with answers; then parking and closing.
 
 use super::connection::{Connection, Phase};
-use super::ready::{BACKLOG_BYTES, make_ready};
+use super::parse::{BACKLOG_BYTES, make_ready};
 use super::state::WorkerState;
 use crate::metrics::CloseReason;
 use crate::session::Piece;
@@ -30,7 +30,7 @@ impl WorkerState {
         if conn.phase == Phase::Closing {
             return;
         }
-        if !conn.deferred.is_empty() && !conn.stalled {
+        if !conn.deferred.is_empty() && !conn.marks.stalled {
             self.advance(conn);
         }
         self.send_next(conn, transport);
@@ -94,7 +94,7 @@ impl WorkerState {
         if conn.parked && free {
             conn.parked = false;
             self.stats.parked.subtract(1);
-            make_ready(&mut self.ready, conn);
+            make_ready(&mut self.rounds, conn);
         } else {
             self.park_if_full(conn);
         }

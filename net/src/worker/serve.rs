@@ -4,7 +4,7 @@ use super::execute::perform;
 use super::mail::{AnsweredWith, AskBytes, Batch, Kind, OwnedAnswered, Posted, What};
 use super::owned::{OwnedAnswer, fill_command};
 use super::state::WorkerState;
-use super::uploads::ForeignUpload;
+use super::upload::ForeignUpload;
 use super::view::context;
 use crate::metrics::{CommandClass, OutcomeClass};
 use crate::transport::ConnId;

@@ -2,14 +2,16 @@
 
 use super::budget::{Budget, BudgetConfig};
 #[cfg(test)]
-use super::bug::Bug;
+use super::bug::{Bug, Bugs};
 use super::connection::Connections;
-use super::durations::Durations;
+use super::drain::Drain;
+use super::durations::TurnTimes;
 use super::mail::Mail;
 use super::outcomes::Outcomes;
 use super::pool::Pool;
-use super::ready::Ready;
-use super::uploads::ForeignUpload;
+use super::rounds::Rounds;
+use super::sweep::Sweep;
+use super::upload::ForeignUpload;
 use super::view::View;
 use crate::metrics::WorkerStats;
 use crate::session::native::CREDIT;
@@ -77,37 +79,18 @@ pub(crate) struct WorkerState {
     pub(super) now: Millis,
     /// Milliseconds of the clock, for time-outs: the wall clock, which `now` follows, may step ahead.
     pub(super) ticks: Millis,
-    /// When the turn began, by the clock's nanoseconds.
-    pub(super) turn_began_ns: u64,
-    /// Requests that this turn read and answered.
-    pub(super) answered: u64,
-    /// Requests of earlier turns that this one answered.
-    pub(super) waited: Durations,
-    /// Requests that other shards answered in this turn.
-    pub(super) forwarded: Durations,
-    pub(super) round: u64,
+    pub(super) turn: TurnTimes,
     /// Connections to look after at the end of the turn.
     pub(super) dirty: Vec<ConnId>,
-    pub(super) ready: Ready,
+    pub(super) rounds: Rounds,
     /// Empty; through it answers to other shards are written.
     pub(super) apart: Output,
-    /// Connections for which there are places at other shards again; kept for its room.
-    pub(super) resumed: Vec<ConnId>,
     pub(super) foreign_uploads: HashMap<(u16, ConnId), ForeignUpload>,
-    pub(super) connections_total: u64,
-    pub(super) sweep_at: usize,
-    pub(super) swept_at: Millis,
-    pub(super) draining_since: Option<Millis>,
-    pub(super) drain_turns: u32,
-    pub(super) drained: bool,
-    /// Turns since all shards were seen to be drained.
-    pub(super) turns_since_all: u32,
+    pub(super) sweep: Sweep,
+    pub(super) drain: Drain,
     pub(super) accept_failure_logged: bool,
     #[cfg(test)]
-    bug: (Bug, u64),
-    /// Segments evicted when [`Bug::EvictsAll`] looked last.
-    #[cfg(test)]
-    pub(super) evicted_seen: u64,
+    pub(super) bugs: Bugs,
 }
 
 /// Sessions whose changes are remembered, in one shard.
@@ -130,61 +113,48 @@ impl WorkerState {
             pool: Pool::default(),
             now,
             ticks: 0,
-            turn_began_ns: 0,
-            answered: 0,
-            waited: Durations::default(),
-            forwarded: Durations::default(),
-            round: 0,
+            turn: TurnTimes::default(),
             dirty: Vec::new(),
-            ready: Ready::default(),
+            rounds: Rounds::default(),
             apart: Output::default(),
-            resumed: Vec::new(),
             foreign_uploads: HashMap::new(),
-            connections_total: 0,
-            sweep_at: 0,
-            swept_at: 0,
-            draining_since: None,
-            drain_turns: 0,
-            drained: false,
-            turns_since_all: 0,
+            sweep: Sweep::default(),
+            drain: Drain::default(),
             accept_failure_logged: false,
             #[cfg(test)]
-            bug: (Bug::None, 0),
-            #[cfg(test)]
-            evicted_seen: 0,
+            bugs: Bugs::default(),
         }
     }
 
     #[cfg(test)]
     pub(crate) fn put_in(&mut self, bug: Bug) {
-        self.bug = (bug, 0);
-        self.ready.bug = bug;
+        self.bugs = Bugs::of(bug);
+        self.rounds.bug = bug;
     }
 
     #[cfg(test)]
     pub(super) fn bug(&self) -> Bug {
-        self.bug.0
+        self.bugs.bug()
     }
 
     #[cfg(test)]
     pub(super) fn has(&self, bug: Bug) -> bool {
-        self.bug.0 == bug
+        self.bugs.bug() == bug
     }
 
     /// Whether the simulator's bug strikes here.
     #[cfg(test)]
     pub(super) fn strikes(&mut self, bug: Bug) -> bool {
-        self.bug.1 += u64::from(self.bug.0 == bug);
-        self.bug.0 == bug && self.bug.1.is_multiple_of(bug.every())
+        self.bugs.strike(bug)
     }
 
     pub(super) fn begin_turn(&mut self, began_ns: u64, now: Millis) {
         self.mail.awake();
-        self.ready.begin_turn();
-        self.turn_began_ns = began_ns;
+        self.rounds.begin_turn();
+        self.turn.began_ns = began_ns;
         self.ticks = began_ns / 1_000_000;
         #[cfg(test)]
-        if self.bug.0 == Bug::MissedExpiry {
+        if self.has(Bug::MissedExpiry) {
             return;
         }
         self.now = now;
@@ -200,21 +170,18 @@ impl WorkerState {
     /// Background work of the shard. True if it has more to do.
     pub(super) fn maintain(&mut self, budget: u32) -> bool {
         #[cfg(test)]
-        if self.has(super::bug::Bug::EvictsAll)
-            && self.shard.stats().segments_evicted.read() > self.evicted_seen
-        {
-            self.evicted_seen = self.shard.stats().segments_evicted.read();
+        if self.has(Bug::EvictsAll) && self.bugs.sees(self.shard.stats().segments_evicted.read()) {
             self.shard.flush(None, self.now);
         }
         let more = self.shard.maintain(self.now, budget);
         #[cfg(test)]
-        let more = more || self.has(super::bug::Bug::Sleepless);
+        let more = more || self.has(Bug::Sleepless);
         more
     }
 
     /// Whether nothing is left to be done without an event.
     pub(super) fn announce_sleep(&mut self) -> bool {
-        let idle = self.ready.is_empty() && self.dirty.is_empty() && !self.mail.has_resumable();
+        let idle = self.rounds.is_empty() && self.dirty.is_empty() && !self.mail.has_resumable();
         idle && (self.mail.is_alone() || self.mail.announce_sleep())
     }
 
@@ -227,11 +194,6 @@ impl WorkerState {
 
     pub(super) fn end_turn(&mut self, ns: u64) {
         self.report_drained();
-        self.stats.turns.add(1);
-        self.stats.turn_time.record(ns);
-        // What was answered goes out with the next system call, which comes at once.
-        self.stats.request_time.record_many(ns, std::mem::take(&mut self.answered));
-        self.waited.record(self.turn_began_ns + ns, &self.stats.request_time);
-        self.forwarded.record(self.turn_began_ns, &self.stats.forwarded_time);
+        self.turn.end(ns, &self.stats);
     }
 }

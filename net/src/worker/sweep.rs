@@ -4,6 +4,7 @@ use super::connection::{Connection, Phase, Unfinished};
 use super::state::WorkerState;
 use crate::metrics::CloseReason;
 use crate::transport::Transport;
+use torc_engine::command::Millis;
 
 /// Connections looked at in one go.
 const SWEEP_PLACES: usize = 4096;
@@ -12,17 +13,26 @@ const SWEEP_MS: u64 = 1000;
 /// Who sends as much of a request in a second is not held to the time-out of requests.
 const REQUEST_BYTES_A_SECOND: u64 = 1024;
 
+/// Where the sweep is.
+#[derive(Debug, Default)]
+pub(crate) struct Sweep {
+    /// The place that was looked at last.
+    place: usize,
+    /// When it last went on.
+    at: Millis,
+}
+
 impl WorkerState {
     /// Closes clients whose time is up, once a second.
-    pub(super) fn sweep(&mut self, transport: &mut impl Transport) {
-        if self.ticks - self.swept_at < SWEEP_MS {
+    pub(super) fn sweep_on(&mut self, transport: &mut impl Transport) {
+        if self.ticks - self.sweep.at < SWEEP_MS {
             return;
         }
-        self.swept_at = self.ticks;
+        self.sweep.at = self.ticks;
         let places = self.connections.places();
         for _ in 0..places.min(SWEEP_PLACES) {
-            self.sweep_at = (self.sweep_at + 1) % places;
-            let Some(id) = self.connections.at(self.sweep_at).map(|conn| conn.id) else { continue };
+            self.sweep.place = (self.sweep.place + 1) % places;
+            let Some(id) = self.connections.at(self.sweep.place).map(|conn| conn.id) else { continue };
             let Some(mut conn) = self.connections.take(id) else { continue };
             if conn.phase != Phase::Closing
                 && let Some(reason) = self.time_is_up(&mut conn, transport)

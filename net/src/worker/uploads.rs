@@ -1,25 +1,17 @@
 //! Long values, which come in slices: for this shard, on to another one, and from another one.
 
-use super::connection::{Connection, Upload, UploadPlace};
+use super::connection::Connection;
 use super::execute::{Destination, perform};
 use super::mail::{Ask, AskBytes, What};
 use super::owned::{Options, OwnedAnswer, fill_command, strip_op};
 use super::state::WorkerState;
+use super::upload::{Upload, UploadPlace};
 use crate::metrics::{CommandClass, OutcomeClass};
-use crate::session::{Answer, Once, Part, Work};
+use crate::session::{Answer, Part, Work};
 use crate::transport::ConnId;
 use torc_engine::command::{Body, Command, Op, Outcome, Refusal, UploadId, Write};
 use torc_engine::segments::LentChain;
 use torc_proto::slot::slot_of;
-
-/// A value that a client of another shard sends to this one.
-#[derive(Debug)]
-pub(crate) struct ForeignUpload {
-    pub(super) place: Result<UploadId, Refusal>,
-    pub(super) op: Op<'static>,
-    pub(super) key: Vec<u8>,
-    pub(super) once: Option<Once>,
-}
 
 impl WorkerState {
     /// Adds a slice to a value that is received here. False: it goes the long way.

@@ -37,9 +37,9 @@ fn a_step_of_the_wall_clock_is_no_silence_of_a_client() {
     ));
     let phase = |state: &mut WorkerState| state.connections.at(0).expect("it is there").phase;
     state.begin_turn(SECOND_NS + SECOND_NS / 2, NOW + 24 * 3600 * 1000);
-    state.sweep(&mut transport);
+    state.sweep_on(&mut transport);
     assert_eq!(phase(&mut state), Phase::Open);
     state.begin_turn(3 * SECOND_NS, NOW + 24 * 3600 * 1000);
-    state.sweep(&mut transport);
+    state.sweep_on(&mut transport);
     assert_eq!(phase(&mut state), Phase::Closing);
 }

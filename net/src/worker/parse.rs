@@ -1,4 +1,4 @@
-//! Which connections are parsed, in which order, and how much of each.
+//! Parsing: where the bytes of a round come from, and where those go that it leaves.
 //!
 //! ```text
 //!   received bytes --nothing waits before them--> parsed where they are
@@ -11,92 +11,41 @@
 //!                                             +--the turn's share is used up--> later: next turn
 //! ```
 //!
-//! A connection stands in these queues once at most, however much it sends. What it sends beyond [`BACKLOG_BYTES`] stays
+//! A connection stands in the queues of [`Rounds`] once at most, however much it sends. What it sends beyond [`BACKLOG_BYTES`] stays
 //! in the kernel.
 
 use super::connection::{Connection, Phase};
 use super::input::Input;
 use super::mail::{LEFT_PLACES, RESUME_PLACES};
+use super::rounds::Rounds;
 use super::state::WorkerState;
-use super::{CONNECTION_PARTS, Span, TURN_CONNECTION_PARTS};
+use super::{CONNECTION_PARTS, Span};
 use crate::metrics::CloseReason;
 use crate::session::{Parsed, Part, Scratch};
 use crate::transport::ConnId;
-use std::collections::VecDeque;
 
 /// A connection is not read any more when so many bytes of it wait to be parsed, but for a request that is longer.
 pub(super) const BACKLOG_BYTES: usize = 64 << 10;
 /// Input that is parsed although other shards have few places: what a client sends that does not pipeline.
 const SHORT_INPUT_BYTES: usize = 512;
 
-/// Connections with input to parse.
-#[derive(Debug, Default)]
-pub(crate) struct Ready {
-    now: VecDeque<ConnId>,
-    /// Those that had their share of this turn.
-    later: VecDeque<ConnId>,
-    turn: u64,
-    #[cfg(test)]
-    pub(super) bug: super::bug::Bug,
-}
-
-impl Ready {
-    pub(super) fn begin_turn(&mut self) {
-        self.turn += 1;
-        self.now.append(&mut self.later);
-    }
-
-    /// Nobody is left for this turn.
-    pub(super) fn is_done(&self) -> bool {
-        self.now.is_empty()
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.now.is_empty() && self.later.is_empty()
-    }
-
-    fn push(&mut self, conn: &mut Connection) {
-        #[cfg(test)]
-        if self.bug == super::bug::Bug::FirstForEver && conn.parsed_turn == self.turn {
-            conn.ready = true;
-            return self.now.push_front(conn.id);
-        }
-        let had_its_share = conn.parsed_turn == self.turn && conn.parsed_parts >= TURN_CONNECTION_PARTS;
-        #[cfg(test)]
-        let had_its_share = had_its_share && self.bug != super::bug::Bug::EndlessShare;
-        conn.ready = true;
-        if had_its_share { &mut self.later } else { &mut self.now }.push_back(conn.id);
-    }
-
-    /// A connection has been parsed in this turn, into so many parts.
-    fn parsed(&self, conn: &mut Connection, parts: usize) {
-        if conn.parsed_turn != self.turn {
-            conn.parsed_turn = self.turn;
-            conn.parsed_parts = 0;
-        }
-        conn.parsed_parts += parts;
-    }
-}
-
 impl WorkerState {
     pub(super) fn begin_round(&mut self) {
-        self.round += 1;
+        self.rounds.begin_round();
         self.stats.rounds.add(1);
     }
 
     pub(super) fn is_in_round(&mut self, id: ConnId) -> bool {
-        let round = self.round;
-        self.connections.find(id).is_some_and(|conn| conn.round == round)
+        self.connections.find(id).is_some_and(|conn| self.rounds.has(&conn.marks))
     }
 
     /// Whether `len` received bytes are parsed where they are, in this round, which has so many sources already.
     pub(super) fn takes_in_place(&mut self, id: ConnId, len: u32, sources: usize) -> bool {
         let places = len as usize <= SHORT_INPUT_BYTES || self.shard_short_of_places(sources).is_none();
-        let round = self.round;
         let Some(conn) = self.connections.find(id) else { return false };
-        let in_place = places && conn.is_parsed() && !conn.stalled && conn.input.is_empty();
+        let in_place = places && conn.is_parsed() && !conn.marks.stalled && conn.input.is_empty();
         if in_place {
-            conn.round = round;
+            self.rounds.take_in(&mut conn.marks);
         }
         in_place
     }
@@ -105,7 +54,7 @@ impl WorkerState {
     pub(super) fn append_input(&mut self, id: ConnId, bytes: &[u8]) {
         let Some(conn) = self.connections.find(id).filter(|conn| conn.phase == Phase::Open) else { return };
         conn.input.append(bytes, &mut self.pool);
-        make_ready(&mut self.ready, conn);
+        make_ready(&mut self.rounds, conn);
         self.budget.charge(conn);
         // It may have to be paused.
         if !conn.dirty {
@@ -123,10 +72,10 @@ impl WorkerState {
     /// Takes the input of the next connection that is ready, for a round that has so many sources already.
     pub(super) fn next_ready(&mut self, sources: usize) -> Option<(ConnId, Input)> {
         loop {
-            let id = self.ready.now.pop_front()?;
+            let id = self.rounds.next()?;
             let Some(conn) = self.connections.find(id) else { continue };
-            conn.ready = false;
-            if !conn.is_parsed() || conn.stalled || !conn.has_input() {
+            conn.marks.ready = false;
+            if !conn.is_parsed() || conn.marks.stalled || !conn.has_input() {
                 continue;
             }
             if conn.input.len() > SHORT_INPUT_BYTES
@@ -135,9 +84,8 @@ impl WorkerState {
                 self.stall(id, full);
                 continue;
             }
-            let round = self.round;
             let conn = self.connections.find(id)?;
-            conn.round = round;
+            self.rounds.take_in(&mut conn.marks);
             // What is left of it says anew how much is worth parsing; what comes behind it may be worth it at once.
             conn.input_needed = 0;
             return Some((id, std::mem::take(&mut conn.input)));
@@ -146,7 +94,7 @@ impl WorkerState {
 
     fn stall(&mut self, id: ConnId, shard: u16) {
         let Some(conn) = self.connections.find(id) else { return };
-        conn.stalled = true;
+        conn.marks.stalled = true;
         if let Some(lane) = self.mail.lane(shard) {
             lane.wait(id);
         }
@@ -154,18 +102,18 @@ impl WorkerState {
 
     /// Lets connections go on for which there are places at other shards again.
     pub(super) fn resume_stalled(&mut self) {
-        let mut resumed = std::mem::take(&mut self.resumed);
+        let mut resumed = std::mem::take(&mut self.rounds.resumed);
         self.mail.take_resumable(&mut resumed);
         for id in resumed.drain(..) {
             let Some(mut conn) = self.connections.take(id) else { continue };
-            conn.stalled = false;
+            conn.marks.stalled = false;
             self.advance(&mut conn);
-            make_ready(&mut self.ready, &mut conn);
+            make_ready(&mut self.rounds, &mut conn);
             self.budget.charge(&mut conn);
             self.connections.put(conn);
             self.mark_dirty(id);
         }
-        self.resumed = resumed;
+        self.rounds.resumed = resumed;
     }
 
     #[inline]
@@ -183,7 +131,7 @@ impl WorkerState {
         let before = parts.len();
         let parts_max = before + parts_of_connection;
         let parsed = conn.session.parse(bytes, scratch, self.now, &self.settings.limits, parts, parts_max);
-        self.ready.parsed(conn, parts.len() - before);
+        self.rounds.parsed(&mut conn.marks, parts.len() - before);
         (parsed, parts.len() >= parts_max)
     }
 
@@ -233,7 +181,7 @@ impl WorkerState {
         #[cfg(test)]
         let is_free = self.strikes(super::bug::Bug::FreeInput);
         let Some(conn) = self.connections.find(span.conn) else { return };
-        make_ready(&mut self.ready, conn);
+        make_ready(&mut self.rounds, conn);
         #[cfg(test)]
         if is_free {
             return;
@@ -247,8 +195,8 @@ impl WorkerState {
 }
 
 /// Puts a connection into the queue, if it has something to parse and is not in it.
-pub(super) fn make_ready(ready: &mut Ready, conn: &mut Connection) {
-    if !conn.ready && !conn.stalled && conn.is_parsed() && conn.has_input() {
-        ready.push(conn);
+pub(super) fn make_ready(rounds: &mut Rounds, conn: &mut Connection) {
+    if !conn.marks.ready && !conn.marks.stalled && conn.is_parsed() && conn.has_input() {
+        rounds.push(conn.id, &mut conn.marks);
     }
 }
