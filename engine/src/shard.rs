@@ -284,13 +284,13 @@ impl Shard {
         if self.segments.item(slot.location()).is_live(now, self.flushed) {
             return Some((place, slot));
         }
-        self.forget_over(place, slot, key.hash);
+        self.forget_expired(place, slot, key.hash);
         None
     }
 
     /// Removes an item whose time is over.
     #[cold]
-    fn forget_over(&mut self, place: Place, slot: Slot, hash: u64) {
+    fn forget_expired(&mut self, place: Place, slot: Slot, hash: u64) {
         let version = self.segments.item(slot.location()).version();
         if version > self.flushed {
             self.stats.expirations.add(1);

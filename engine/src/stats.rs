@@ -45,7 +45,7 @@ macro_rules! figures {
             pub fn figures(&self) -> impl Iterator<Item = Figure> + '_ {
                 [$(Figure {
                     name: stringify!($name),
-                    kind: Kind::$kind,
+                    kind: FigureKind::$kind,
                     help: concat!($($help),+),
                     value: self.$name.read(),
                 }),+].into_iter()
@@ -56,7 +56,7 @@ macro_rules! figures {
 
 /// Whether a figure only rises.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum FigureKind {
     Counter,
     Gauge,
 }
@@ -65,7 +65,7 @@ pub enum Kind {
 #[derive(Debug, Clone, Copy)]
 pub struct Figure {
     pub name: &'static str,
-    pub kind: Kind,
+    pub kind: FigureKind,
     pub help: &'static str,
     pub value: u64,
 }
@@ -139,9 +139,9 @@ mod tests {
         stats.items.subtract(1);
         let figures: Vec<Figure> = stats.figures().collect();
         let hits = figures.iter().find(|figure| figure.name == "hits").unwrap();
-        assert_eq!((hits.value, hits.kind), (3, Kind::Counter));
+        assert_eq!((hits.value, hits.kind), (3, FigureKind::Counter));
         let items = figures.iter().find(|figure| figure.name == "items").unwrap();
-        assert_eq!((items.value, items.kind), (1, Kind::Gauge));
+        assert_eq!((items.value, items.kind), (1, FigureKind::Gauge));
         assert!(!hits.help.is_empty());
     }
 }

@@ -4,7 +4,7 @@
 
 use crate::session::{BAD_INPUTS, PROTOCOLS, Protocol};
 use torc_engine::command::{Delta, Expiry, Op, Outcome, Read, Write};
-use torc_engine::stats::{Counter, Kind};
+use torc_engine::stats::{Counter, FigureKind};
 
 /// What a request asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -221,7 +221,7 @@ pub struct WorkerStats {
 #[derive(Debug, Clone, Copy)]
 pub struct Sample {
     pub name: &'static str,
-    pub kind: Kind,
+    pub kind: FigureKind,
     pub help: &'static str,
     /// Name and value of each label.
     pub labels: [Option<(&'static str, &'static str)>; 2],
@@ -311,7 +311,7 @@ impl WorkerStats {
         let requests = COMMANDS.iter().zip(&self.requests).flat_map(|(command, outcomes)| {
             OUTCOMES.iter().zip(outcomes).map(|(outcome, count)| Sample {
                 name: "requests",
-                kind: Kind::Counter,
+                kind: FigureKind::Counter,
                 help: "Requests by command and outcome.",
                 labels: [Some(("command", command)), Some(("outcome", outcome))],
                 value: count.read(),
@@ -319,7 +319,7 @@ impl WorkerStats {
         });
         let closes = CLOSE_REASONS.iter().zip(&self.closes).map(|(reason, count)| Sample {
             name: "connections_closed",
-            kind: Kind::Counter,
+            kind: FigureKind::Counter,
             help: "Connections ended, by reason.",
             labels: [Some(("reason", reason)), None],
             value: count.read(),
@@ -331,7 +331,7 @@ impl WorkerStats {
         PROTOCOLS.iter().zip(&self.errors).flat_map(|(protocol, kinds)| {
             BAD_INPUTS.iter().zip(kinds).map(|(kind, count)| Sample {
                 name: "protocol_errors",
-                kind: Kind::Counter,
+                kind: FigureKind::Counter,
                 help: "Errors answered to bad input, by protocol and kind.",
                 labels: [Some(("protocol", protocol)), Some(("kind", kind))],
                 value: count.read(),
@@ -340,8 +340,8 @@ impl WorkerStats {
     }
 
     fn plain(&self) -> impl Iterator<Item = Sample> + '_ {
-        let gauge = |name, help, counter: &Counter| (name, Kind::Gauge, help, counter.read());
-        let counter = |name, help, counter: &Counter| (name, Kind::Counter, help, counter.read());
+        let gauge = |name, help, counter: &Counter| (name, FigureKind::Gauge, help, counter.read());
+        let counter = |name, help, counter: &Counter| (name, FigureKind::Counter, help, counter.read());
         [
             gauge("connections", "Connections that are open.", &self.connections),
             counter("connections_accepted", "Connections accepted, refused ones included.", &self.accepted),

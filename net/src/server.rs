@@ -109,7 +109,7 @@ impl Server {
         let mails = Mail::among(config.shards, memory_of_shard(&config) / MAIL_SHARE);
         let mut starting = Starting::default();
         for (number, (listeners, mail)) in shards.into_iter().zip(mails).enumerate() {
-            let plan = Plan {
+            let start = ShardStart {
                 number: number as u16,
                 listeners,
                 mail,
@@ -121,7 +121,7 @@ impl Server {
                 receive_buffers: receive_buffers(&config),
                 clock: clock.clone(),
             };
-            starting.spawn(plan)?;
+            starting.spawn(start)?;
         }
         let (threads, wakers) = starting.finish(&shared)?;
         Ok(Server {
@@ -336,7 +336,7 @@ fn random() -> u64 {
 }
 
 /// What a shard's thread is told.
-struct Plan {
+struct ShardStart {
     number: u16,
     listeners: Vec<OwnedFd>,
     mail: Mail,
@@ -368,13 +368,13 @@ struct Starting {
 }
 
 impl Starting {
-    fn spawn(&mut self, plan: Plan) -> Result<(), StartError> {
+    fn spawn(&mut self, start: ShardStart) -> Result<(), StartError> {
         let (ready_sender, ready) = sync_channel(1);
         let (go, go_receiver) = sync_channel(1);
-        let shard = plan.number;
+        let shard = start.number;
         let thread = std::thread::Builder::new()
             .name(format!("torc-shard-{shard}"))
-            .spawn(move || plan.run(&ready_sender, &go_receiver))
+            .spawn(move || start.run(&ready_sender, &go_receiver))
             .map_err(|cause| StartError::Thread { shard, cause })?;
         self.threads.push(thread);
         self.ready.push(ready);
@@ -403,7 +403,7 @@ impl Starting {
     }
 }
 
-impl Plan {
+impl ShardStart {
     /// Runs on the shard's thread.
     fn run(self, ready: &SyncSender<Result<Ready, StartError>>, go: &Receiver<Go>) -> std::io::Result<()> {
         let shard = self.number;
@@ -422,16 +422,16 @@ impl Plan {
             }
         };
         let chosen = self.chosen.clone();
-        let mut plan = self;
+        let mut start = self;
         let sockets = SocketsConfig {
-            listeners: std::mem::take(&mut plan.listeners),
-            buffers: plan.receive_buffers,
+            listeners: std::mem::take(&mut start.listeners),
+            buffers: start.receive_buffers,
             buffer_bytes: RECEIVE_BYTES,
         };
         let open = |cause| StartError::Open { shard, transport, cause };
         match chosen {
-            Chosen::Uring => plan.serve(store, Uring::new(sockets).map_err(open), ready, go),
-            Chosen::Epoll(_) => plan.serve(store, Epoll::new(sockets).map_err(open), ready, go),
+            Chosen::Uring => start.serve(store, Uring::new(sockets).map_err(open), ready, go),
+            Chosen::Epoll(_) => start.serve(store, Epoll::new(sockets).map_err(open), ready, go),
         }
     }
 
@@ -452,7 +452,7 @@ impl Plan {
         };
         let _ = ready.send(Ok(Ready { stats: shard.stats().clone(), waker: transport.waker() }));
         let Ok(wakers) = go.recv() else { return Ok(()) };
-        let Plan { number, mut mail, shared, settings, clock, .. } = self;
+        let ShardStart { number, mut mail, shared, settings, clock, .. } = self;
         mail.connect(&wakers);
         let now = clock.millis();
         let state = WorkerState::new(WorkerParts { shard, mail, shared, number, settings, now });

@@ -1,7 +1,7 @@
 //! The command line: one definition for help, parsing and completions.
 
 use crate::config::Flags;
-use crate::config::settings::{Kind, SETTINGS, Setting};
+use crate::config::settings::{SETTINGS, Setting, SettingKind};
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, Parser, Subcommand, ValueHint};
 use std::path::PathBuf;
@@ -82,10 +82,10 @@ fn flag(setting: &'static Setting) -> Arg {
         .allow_hyphen_values(true);
     let arg = match setting.kind {
         // A flag may be taken back from the environment or the file with =false.
-        Kind::Switch => {
+        SettingKind::Switch => {
             arg.value_name("false").num_args(0..=1).require_equals(true).default_missing_value("true")
         }
-        Kind::One | Kind::Many => arg.value_name(setting.value).action(ArgAction::Append),
+        SettingKind::One | SettingKind::Many => arg.value_name(setting.value).action(ArgAction::Append),
     };
     if setting.choices.is_empty() {
         arg

@@ -9,7 +9,7 @@ pub trait Rest: Debug {
     /// A segment begins to rest: who looks from now on finds nothing that leads to it.
     fn begin(&mut self, number: u64);
     /// Whether nobody reads this segment any more, nor one before it.
-    fn is_over(&mut self, number: u64) -> bool;
+    fn is_unread(&mut self, number: u64) -> bool;
     /// Too many rest: sees to it that nobody reads this one any more, whatever that costs the readers.
     fn end(&mut self, number: u64);
 }
@@ -43,7 +43,7 @@ impl Segments {
         let Some(mut rule) = self.rest.take() else { return };
         let resting_max = (self.count_max / RESTING_SHARE).clamp(1, RESTING_MAX);
         while self.resting.len() > 0 {
-            if !rule.is_over(self.rested) {
+            if !rule.is_unread(self.rested) {
                 if self.resting.len() <= resting_max {
                     break;
                 }

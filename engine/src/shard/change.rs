@@ -3,7 +3,7 @@
 use super::edit::To;
 use super::numbers::text_of;
 use super::place::Linked;
-use super::write::{absolute, over};
+use super::write::{absolute, is_expired};
 use super::{Key, Shard};
 use crate::changes::Cause;
 use crate::command::{
@@ -73,7 +73,7 @@ impl Shard {
         }
         let touched = |meta| Meta { expiry: new, fetched: state & state::FETCHED != 0, ..meta };
         self.count_access(place, slot, state);
-        if over(expire.expiry, now) {
+        if is_expired(expire.expiry, now) {
             let version = self.clock.next(now);
             self.remove(place, slot, key.hash, Cause::Deleted, version);
             return Outcome::Touched { meta: Meta { version, ..touched(self.meta(at)) } };
@@ -121,13 +121,13 @@ impl Shard {
             token: ask.token,
             ..old
         };
-        if over(ask.expiry, now) {
+        if is_expired(ask.expiry, now) {
             let token = ask.token.unwrap_or(version);
             let meta = Meta { version, token, expiry: header.expiry, ..self.meta(at) };
             self.remove(place, slot, key.hash, Cause::Deleted, version);
             return Ok(Outcome::Counter { number, meta });
         }
-        self.store_over(Some((place, slot)), key, header, &text, now)?;
+        self.store_found(Some((place, slot)), key, header, &text, now)?;
         self.stats.writes.add(1);
         Ok(Outcome::Counter { number, meta: header.meta(text.len() as u64) })
     }
@@ -151,7 +151,7 @@ impl Shard {
             space: key.space,
             ..Header::default()
         };
-        if over(expiry, now) {
+        if is_expired(expiry, now) {
             let token = ask.token.unwrap_or(version);
             let meta = Meta { version, token, expiry: header.expiry, ..Meta::default() };
             if let Some((place, slot)) = self.find(key) {

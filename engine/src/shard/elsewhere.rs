@@ -5,7 +5,7 @@
 //! fetched, gives them to [`Shard::promote`], and executes the command again from its start; many may wait for one place.
 //! A blind write needs no item: it takes the entry's place.
 
-use super::write::over;
+use super::write::is_expired;
 use super::{Key, Shard, hash_of, out_of_memory};
 use crate::bytes::Bytes;
 use crate::chain::{ChainList, ListWriter, ORDINAL_BYTES, list_bytes};
@@ -190,7 +190,7 @@ impl Shard {
 fn is_blind(op: &Op<'_>, now: Millis) -> bool {
     match op {
         Op::Write(Write { mode: WriteMode::Set, compare: None, want_old: false, expiry, .. }) => {
-            *expiry != Expiry::Keep && !over(*expiry, now)
+            *expiry != Expiry::Keep && !is_expired(*expiry, now)
         }
         _ => false,
     }

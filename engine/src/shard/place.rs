@@ -25,12 +25,12 @@ impl Shard {
         value: &[u8],
         now: Millis,
     ) -> Result<Linked, Refusal> {
-        self.store_over(self.find(key), key, header, value, now)
+        self.store_found(self.find(key), key, header, value, now)
     }
 
     /// As [`Shard::store`], for a key whose item has been looked up already.
     #[inline]
-    pub(super) fn store_over(
+    pub(super) fn store_found(
         &mut self,
         found: Option<(Place, Slot)>,
         key: Key<'_>,
@@ -44,7 +44,7 @@ impl Shard {
         header.write_item(key.bytes, Bytes::from(value), self.segments.bytes_mut(at, len));
         // Making room moves items; most writes make none.
         let found = if steps == self.reclaim.steps() { found } else { self.find(key) };
-        let old = self.link_over(found, key.hash, at, false);
+        let old = self.link_found(found, key.hash, at, false);
         Ok(Linked { at, old })
     }
 
@@ -138,12 +138,12 @@ impl Shard {
     /// `adopted`). Returns where that one lies: its bytes are there until the next command.
     #[inline]
     pub(super) fn link(&mut self, key: Key<'_>, at: u64, adopted: bool) -> Option<u64> {
-        self.link_over(self.find(key), key.hash, at, adopted)
+        self.link_found(self.find(key), key.hash, at, adopted)
     }
 
     /// As [`Shard::link`], for a key whose old item has been looked up already.
     #[inline]
-    fn link_over(&mut self, there: Option<(Place, Slot)>, hash: u64, at: u64, adopted: bool) -> Option<u64> {
+    fn link_found(&mut self, there: Option<(Place, Slot)>, hash: u64, at: u64, adopted: bool) -> Option<u64> {
         if there.is_none() {
             self.supersede(hash);
         }
@@ -152,7 +152,7 @@ impl Shard {
         there.map(|(_, old)| old.location())
     }
 
-    /// As [`Shard::link_over`], for an item that is not new. Returns its version.
+    /// As [`Shard::link_found`], for an item that is not new. Returns its version.
     #[inline]
     pub(super) fn put_in_index(
         &mut self,

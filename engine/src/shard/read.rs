@@ -19,8 +19,8 @@ impl Shard {
         };
         let at = slot.location();
         if !self.segments.item(at).is_live(now, self.flushed) {
-            self.count_over(at);
-            self.forget_over(place, slot, key.hash);
+            self.count_expired(at);
+            self.forget_expired(place, slot, key.hash);
             return self.vivify(key, read, now);
         }
         let state = self.segments.item(at).state();
@@ -54,9 +54,9 @@ impl Shard {
         }
     }
 
-    /// Counts a miss on an item whose time is over.
+    /// Counts a miss on an expired item.
     #[cold]
-    fn count_over(&self, at: u64) {
+    fn count_expired(&self, at: u64) {
         self.stats.misses.add(1);
         let flushed = self.segments.item(at).version() <= self.flushed;
         if flushed { &self.stats.misses_flushed } else { &self.stats.misses_expired }.add(1);
@@ -74,8 +74,8 @@ impl Shard {
         let mut at = slot.location();
         let expiry_before = self.segments.item(at).expiry();
         let lease = if read.leases { self.lease(at, read, now) } else { Lease::None };
-        let over = matches!(read.expiry, Expiry::At(end) if end <= now);
-        if read.expiry != Expiry::Keep && !over {
+        let expired = matches!(read.expiry, Expiry::At(end) if end <= now);
+        if read.expiry != Expiry::Keep && !expired {
             match self.rewrite_expiry(key, read.expiry, now) {
                 Ok(Some(moved)) => at = moved,
                 Ok(None) => return Outcome::Miss,
@@ -86,7 +86,7 @@ impl Shard {
                     None => return Outcome::Miss,
                 },
             }
-        } else if over && let Some((place, slot)) = self.find(key) {
+        } else if expired && let Some((place, slot)) = self.find(key) {
             // The answer still shows the value: a dead item keeps its bytes until the next command.
             let version = self.clock.next(now);
             self.remove(place, slot, key.hash, Cause::Deleted, version);

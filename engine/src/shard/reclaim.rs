@@ -129,15 +129,15 @@ impl Shard {
         self.segments.end_rests();
         let growing = self.index.is_growing() && self.grow_step();
         // Free segments go first; eviction is for what they do not cover.
-        let over = self.is_over() && !self.fit(self.index.bytes());
-        let few = over || self.segments.available() <= self.low();
-        if self.reclaim.job.is_none() && !self.next_job(few) && over && self.segments.seal_fullest() {
+        let too_many = self.has_too_many_segments() && !self.fit(self.index.bytes());
+        let few = too_many || self.segments.available() <= self.low();
+        if self.reclaim.job.is_none() && !self.next_job(few) && too_many && self.segments.seal_fullest() {
             // What has to go lay in segments that took items still.
             self.next_job(true);
         }
         // What is pinned goes when its pins do, and nobody turns in circles until then.
-        let shrinks = over && self.reclaim.job.is_some();
-        let mut left = if over { SHRINK_ITEMS.max(budget as usize) } else { budget as usize };
+        let shrinks = too_many && self.reclaim.job.is_some();
+        let mut left = if too_many { SHRINK_ITEMS.max(budget as usize) } else { budget as usize };
         while left > 0 && self.reclaim.job.is_some() {
             self.step(now);
             left = left.saturating_sub(BATCH);
@@ -168,12 +168,17 @@ impl Shard {
             if header.pins.get() > 0 || header.queued {
                 continue;
             }
-            let over = header.live_items == 0 || header.expiry_max <= now;
-            let half_over = header.expiry_mean() <= now;
+            let expired = header.live_items == 0 || header.expiry_max <= now;
+            let half_expired = header.expiry_mean() <= now;
             match header.phase {
-                Phase::Open if header.used > 0 && (over || half_over) => self.segments.seal_one(segment),
+                Phase::Open if header.used > 0 && (expired || half_expired) => {
+                    self.segments.seal_one(segment)
+                }
                 Phase::Sealed
-                    if over || half_over || header.is_half_dead() || self.segments.is_flushed(header) => {}
+                    if expired
+                        || half_expired
+                        || header.is_half_dead()
+                        || self.segments.is_flushed(header) => {}
                 _ => continue,
             }
             self.segments.enqueue(segment);

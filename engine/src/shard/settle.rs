@@ -27,7 +27,7 @@ impl Shard {
             unreachable!("an item that is not dead is in the index, or its head is")
         };
         if !self.segments.item(slot.location()).is_live(now, self.flushed) {
-            return self.forget_over(place, slot, hash);
+            return self.forget_expired(place, slot, hash);
         }
         let queue = self.queue_of(slot);
         let follows = self.follows(at, slot) && !self.reclaim.force;

@@ -64,7 +64,7 @@ impl Shard {
     }
 
     /// Whether there are more segments than there should be.
-    pub(super) fn is_over(&self) -> bool {
+    pub(super) fn has_too_many_segments(&self) -> bool {
         let wanted = self.segments_wanted(self.index.bytes()).max(SEGMENTS_MIN);
         wanted < self.segments.count_max() || self.segments.count() > self.segments.count_max()
     }

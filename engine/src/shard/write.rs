@@ -18,7 +18,7 @@ pub(super) fn absolute(expiry: Expiry, old: Option<Millis>) -> Option<Millis> {
 }
 
 /// Whether an item with this expiry ends before it begins.
-pub(super) fn over(expiry: Expiry, now: Millis) -> bool {
+pub(super) fn is_expired(expiry: Expiry, now: Millis) -> bool {
     matches!(expiry, Expiry::At(at) if at <= now)
 }
 
@@ -129,9 +129,9 @@ impl Shard {
             _ if stale => Expiry::Keep,
             _ => write.expiry,
         };
-        if over(expiry, now) {
+        if is_expired(expiry, now) {
             self.upload_drop(write.value);
-            return Ok(self.write_over(key, write, now));
+            return Ok(self.write_expired(key, write, now));
         }
         let header = Header {
             version: self.clock.next(now),
@@ -151,7 +151,7 @@ impl Shard {
         if header.item_len(key.bytes.len(), bytes.len()) > self.item_bytes_max() {
             return self.write_long(key, header, write.value, now);
         }
-        let linked = self.store_over(found, key, header, bytes, now)?;
+        let linked = self.store_found(found, key, header, bytes, now)?;
         Ok(Stored { meta: header.meta(bytes.len() as u64), old: linked.old })
     }
 
@@ -191,9 +191,9 @@ impl Shard {
         self.commit(key, header, upload, now).map(|linked| self.told(linked))
     }
 
-    /// A write that is over as it comes: only what was there goes.
+    /// A write whose expiry is past as it comes: only what was there goes.
     #[cold]
-    fn write_over(&mut self, key: Key<'_>, write: &Write<'_>, now: Millis) -> Stored {
+    fn write_expired(&mut self, key: Key<'_>, write: &Write<'_>, now: Millis) -> Stored {
         let version = self.clock.next(now);
         let old = self.find(key).map(|(place, slot)| {
             self.remove(place, slot, key.hash, Cause::Deleted, version);

@@ -18,7 +18,7 @@ impl Deadline {
 
     /// Whether it is past.
     #[inline]
-    pub fn is_over(self, now: Millis) -> bool {
+    pub fn is_past(self, now: Millis) -> bool {
         self != Deadline::NONE && (now as u32).wrapping_sub(self.0).cast_signed() > 0
     }
 }
@@ -28,14 +28,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_deadline_is_over_a_millisecond_after_it() {
+    fn a_deadline_is_past_a_millisecond_after_it() {
         for at in [1, 5, 1_790_000_000_000, u64::from(u32::MAX), 1 << 32, (1 << 32) + 1] {
             let deadline = Deadline::at(at);
-            assert!(!deadline.is_over(at) && !deadline.is_over(at - 1), "{at}");
-            assert!(deadline.is_over(at + 2) && deadline.is_over(at + 1_000_000_000), "{at}");
-            assert!(!deadline.is_over(at.saturating_sub(4_294_968)), "{at}");
+            assert!(!deadline.is_past(at) && !deadline.is_past(at - 1), "{at}");
+            assert!(deadline.is_past(at + 2) && deadline.is_past(at + 1_000_000_000), "{at}");
+            assert!(!deadline.is_past(at.saturating_sub(4_294_968)), "{at}");
         }
-        assert!(Deadline::at(5).is_over(6));
-        assert!(!Deadline::NONE.is_over(0) && !Deadline::NONE.is_over(u64::MAX));
+        assert!(Deadline::at(5).is_past(6));
+        assert!(!Deadline::NONE.is_past(0) && !Deadline::NONE.is_past(u64::MAX));
     }
 }

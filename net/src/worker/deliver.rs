@@ -1,7 +1,7 @@
 //! Mail that has come: other shards' answers go to the connections that asked.
 
 use super::connection::{Connection, Phase};
-use super::mail::{Answered, AnsweredWith, AskBytes, Batch, Kind, What};
+use super::mail::{Answered, AnsweredWith, AskBytes, AskKind, Batch, What};
 use super::owned::{Kept, OwnedAnswer, OwnedPart, fill_command};
 use super::queue::Place;
 use super::state::WorkerState;
@@ -72,7 +72,7 @@ impl WorkerState {
 
     /// Another shard cannot lend a long value now. Nothing of the connection has been asked since, so that it can ask again
     /// after a while.
-    fn ask_again(&mut self, conn: &mut Connection, kind: &Kind, bytes: AskBytes<'_>) {
+    fn ask_again(&mut self, conn: &mut Connection, kind: &AskKind, bytes: AskBytes<'_>) {
         let What::Keyed(op) = kind.what else { return };
         let Some(asked) = conn.queue.take_back() else { return };
         let work = Work::Keyed(fill_command(bytes.key, &op, bytes.value));

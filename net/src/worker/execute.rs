@@ -111,7 +111,7 @@ impl WorkerState {
         }
         while let Some(deferred) = conn.deferred.pop_front() {
             let part = deferred.part();
-            let begun = if part.reply.deadline().is_over(self.now) && is_refused_late(&part.work) {
+            let begun = if part.reply.deadline().is_past(self.now) && is_refused_late(&part.work) {
                 self.refuse_late(conn, &part, deferred.read_ns);
                 true
             } else {

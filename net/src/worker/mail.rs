@@ -22,8 +22,8 @@ mod lane;
 mod mailbox;
 
 pub(crate) use batch::{
-    Address, Answered, AnsweredWith, Ask, AskBytes, AskWhat, BATCH_ASKS, Batch, Kind, OwnedAnswered, Posted,
-    What,
+    Address, Answered, AnsweredWith, Ask, AskBytes, AskKind, AskWhat, BATCH_ASKS, Batch, OwnedAnswered,
+    Posted, What,
 };
 pub(crate) use lane::Lane;
 

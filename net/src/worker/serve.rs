@@ -1,7 +1,7 @@
 //! What other shards ask of this one: each answer is written behind its request.
 
 use super::execute::perform;
-use super::mail::{AnsweredWith, AskBytes, Batch, Kind, OwnedAnswered, Posted, What};
+use super::mail::{AnsweredWith, AskBytes, AskKind, Batch, OwnedAnswered, Posted, What};
 use super::owned::{OwnedAnswer, fill_command};
 use super::state::WorkerState;
 use super::upload::ForeignUpload;
@@ -40,10 +40,10 @@ impl WorkerState {
         // Taken out, so that the request's bytes can be read while the answer's are written.
         let mut out = std::mem::take(&mut batch.answer_bytes);
         let Posted { from, deadline, .. } = batch.asks[number];
-        let over = deadline.is_over(self.now);
+        let late = deadline.is_past(self.now);
         let (with, owned) = match &batch.kind_of(number).what {
-            What::Keyed(op) if !over => self.answer_keyed(batch, number, op, &mut out),
-            _ => match self.answer_other(batch, number, (shard, from.conn), over, &mut out) {
+            What::Keyed(op) if !late => self.answer_keyed(batch, number, op, &mut out),
+            _ => match self.answer_other(batch, number, (shard, from.conn), late, &mut out) {
                 (None, _) => (AnsweredWith::Nothing, None),
                 (Some(answer), chain) => (AnsweredWith::Owned, Some((answer, chain))),
             },
@@ -62,7 +62,7 @@ impl WorkerState {
         out: &mut Vec<u8>,
     ) -> (AnsweredWith, Option<OwnedAnswered>) {
         let Posted { hash, tag, .. } = batch.asks[number];
-        let &Kind { once, reply, .. } = batch.kind_of(number);
+        let &AskKind { once, reply, .. } = batch.kind_of(number);
         let AskBytes { key, value, echo } = batch.bytes_of(number);
         let command = fill_command(key, op, value);
         // The fewer segments may still be pinned, the less is lent: what is not too long is copied first, then the
@@ -91,10 +91,10 @@ impl WorkerState {
         batch: &Batch,
         number: usize,
         upload: (u16, ConnId),
-        over: bool,
+        late: bool,
         out: &mut Vec<u8>,
     ) -> (Option<OwnedAnswer>, Option<Box<LentChain>>) {
-        let (bytes, &Kind { what, once, .. }) = (batch.bytes_of(number), batch.kind_of(number));
+        let (bytes, &AskKind { what, once, .. }) = (batch.bytes_of(number), batch.kind_of(number));
         match what {
             What::Keyed(op) => {
                 self.stats.request(CommandClass::of(&op), OutcomeClass::Refused);
@@ -116,7 +116,7 @@ impl WorkerState {
                 }
                 (None, None)
             }
-            What::UploadEnd(_) if over => {
+            What::UploadEnd(_) if late => {
                 self.stats.request(CommandClass::Write, OutcomeClass::Refused);
                 self.forget_upload(upload);
                 (Some(OwnedAnswer::DeadlineExceeded), None)

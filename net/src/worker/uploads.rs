@@ -117,7 +117,7 @@ impl WorkerState {
                 self.finish(conn, part, &upload.key, read_ns, Answer::Local);
             }
             _ if abort => self.finish(conn, part, &upload.key, read_ns, Answer::Local),
-            UploadPlace::Here(id) if deadline.is_over(self.now) => {
+            UploadPlace::Here(id) if deadline.is_past(self.now) => {
                 self.shard.upload_abort(id);
                 self.refuse_late(conn, part, read_ns);
             }

@@ -9,7 +9,7 @@ pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8"
 const PREFIX: &str = "torc_";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum MetricKind {
     Counter,
     Gauge,
     Histogram,
@@ -21,7 +21,7 @@ pub(crate) struct Family {
     /// Without the prefix.
     pub(crate) name: String,
     pub(crate) help: String,
-    pub(crate) kind: Kind,
+    pub(crate) kind: MetricKind,
     pub(crate) samples: Vec<Sample>,
 }
 
@@ -56,18 +56,18 @@ fn translate(family: &Family) -> MetricFamily {
     out.set_name(format!("{PREFIX}{}", family.name));
     out.set_help(family.help.clone());
     out.set_field_type(match family.kind {
-        Kind::Counter => MetricType::COUNTER,
-        Kind::Gauge => MetricType::GAUGE,
-        Kind::Histogram => MetricType::HISTOGRAM,
+        MetricKind::Counter => MetricType::COUNTER,
+        MetricKind::Gauge => MetricType::GAUGE,
+        MetricKind::Histogram => MetricType::HISTOGRAM,
     });
     out.set_metric(family.samples.iter().map(|sample| metric(family.kind, sample)).collect());
     out
 }
 
-fn metric(kind: Kind, sample: &Sample) -> Metric {
+fn metric(kind: MetricKind, sample: &Sample) -> Metric {
     let mut metric = Metric::from_label(sample.labels.iter().map(label).collect());
     match (&sample.value, kind) {
-        (Value::Number(number), Kind::Counter) => {
+        (Value::Number(number), MetricKind::Counter) => {
             let mut counter = Counter::default();
             counter.set_value(*number);
             metric.set_counter(counter);
@@ -113,14 +113,14 @@ mod tests {
             Family {
                 name: "requests_total".into(),
                 help: "Requests.".into(),
-                kind: Kind::Counter,
+                kind: MetricKind::Counter,
                 samples: vec![Sample { labels, value: Value::Number(3.0) }],
             },
-            Family { name: "empty".into(), help: "None.".into(), kind: Kind::Gauge, samples: vec![] },
+            Family { name: "empty".into(), help: "None.".into(), kind: MetricKind::Gauge, samples: vec![] },
             Family {
                 name: "latency_seconds".into(),
                 help: "Time.".into(),
-                kind: Kind::Histogram,
+                kind: MetricKind::Histogram,
                 samples: vec![Sample {
                     labels: vec![],
                     value: Value::Histogram { buckets: vec![(0.001, 1), (0.01, 2)], sum: 0.5, count: 3 },

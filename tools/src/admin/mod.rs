@@ -11,7 +11,7 @@
 
 mod exposition;
 
-pub(crate) use exposition::{Family, Kind, Sample, Value};
+pub(crate) use exposition::{Family, MetricKind, Sample, Value};
 
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};

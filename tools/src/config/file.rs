@@ -1,7 +1,7 @@
 //! The TOML file: a flat table of settings by their names, each key known or refused.
 
 use super::error::ConfigError;
-use super::settings::{Kind, Setting, nearest, setting};
+use super::settings::{Setting, SettingKind, nearest, setting};
 use super::sources::{Origin, Raw, Texts};
 use std::path::Path;
 use toml::Spanned;
@@ -44,13 +44,13 @@ fn line_of(text: &str, offset: usize) -> usize {
 /// The values as text, or what was expected instead.
 fn value_texts(setting: &Setting, value: &Spanned<DeValue<'_>>) -> Result<Vec<String>, &'static str> {
     match (setting.kind, value.get_ref()) {
-        (Kind::Many, DeValue::Array(values)) => {
+        (SettingKind::Many, DeValue::Array(values)) => {
             values.iter().map(|value| scalar(value).ok_or("a list of strings")).collect()
         }
-        (Kind::Many, _) => Ok(vec![scalar(value).ok_or("a string or a list of strings")?]),
-        (Kind::Switch, DeValue::Boolean(yes)) => Ok(vec![yes.to_string()]),
-        (Kind::Switch, _) => Err("true or false"),
-        (Kind::One, _) => Ok(vec![scalar(value).ok_or("a string or a number")?]),
+        (SettingKind::Many, _) => Ok(vec![scalar(value).ok_or("a string or a list of strings")?]),
+        (SettingKind::Switch, DeValue::Boolean(yes)) => Ok(vec![yes.to_string()]),
+        (SettingKind::Switch, _) => Err("true or false"),
+        (SettingKind::One, _) => Ok(vec![scalar(value).ok_or("a string or a number")?]),
     }
 }
 

@@ -6,7 +6,7 @@
 
 /// How a setting takes values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum SettingKind {
     /// One value; given twice as a flag, the last wins.
     One,
     /// Several values: the flag repeated, a list in the file, commas in the environment.
@@ -19,7 +19,7 @@ pub(crate) enum Kind {
 #[derive(Debug)]
 pub(crate) struct Setting {
     pub(crate) name: &'static str,
-    pub(crate) kind: Kind,
+    pub(crate) kind: SettingKind,
     /// What stands for the value in the help.
     pub(crate) value: &'static str,
     pub(crate) default: &'static str,
@@ -62,7 +62,7 @@ const fn one(
     default: &'static str,
     help: &'static str,
 ) -> Setting {
-    Setting { name, kind: Kind::One, value, default, help, choices: &[], group }
+    Setting { name, kind: SettingKind::One, value, default, help, choices: &[], group }
 }
 
 const fn choice(
@@ -72,7 +72,7 @@ const fn choice(
     default: &'static str,
     help: &'static str,
 ) -> Setting {
-    Setting { name, kind: Kind::One, value: "NAME", default, help, choices, group }
+    Setting { name, kind: SettingKind::One, value: "NAME", default, help, choices, group }
 }
 
 const NETWORK: &str = "Network";
@@ -86,7 +86,7 @@ pub(crate) const EVICTIONS: &[&str] = &["s3-fifo", "fifo-reinsertion"];
 pub(crate) const SETTINGS: &[Setting] = &[
     Setting {
         name: "listen",
-        kind: Kind::Many,
+        kind: SettingKind::Many,
         value: "ADDRESS",
         default: "127.0.0.1:7171",
         help: "Where to serve: 127.0.0.1:7171, [::1]:7171, unix:/path; resp+, memcache+ or native+ before tcp:// or unix: pins the protocol; may be repeated",
@@ -109,7 +109,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     ),
     Setting {
         name: "allow-remote",
-        kind: Kind::Switch,
+        kind: SettingKind::Switch,
         value: "",
         default: "false",
         help: "Allow addresses that other machines can reach; there is no authentication yet",

@@ -2,7 +2,7 @@
 
 use super::error::ConfigError;
 use super::file;
-use super::settings::{Kind, SETTINGS, Setting, nearest, setting};
+use super::settings::{SETTINGS, Setting, SettingKind, nearest, setting};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -108,8 +108,8 @@ fn from_environment(setting: &Setting, environment: &dyn Fn(&str) -> Option<Stri
     let variable = setting.variable();
     let text = environment(&variable).filter(|text| !text.is_empty())?;
     let texts = match setting.kind {
-        Kind::Many => text.split(',').map(|part| part.trim().to_owned()).collect(),
-        Kind::One | Kind::Switch => vec![text],
+        SettingKind::Many => text.split(',').map(|part| part.trim().to_owned()).collect(),
+        SettingKind::One | SettingKind::Switch => vec![text],
     };
     Some(Raw { texts, origin: Origin::Environment(variable) })
 }

@@ -1,6 +1,6 @@
 //! The server, as `torc serve` sees it: addresses in words, figures by their metric names.
 
-use crate::admin::{Family, Kind, Sample, Value};
+use crate::admin::{Family, MetricKind, Sample, Value};
 use crate::config::Config;
 use crate::config::value::show_endpoint;
 use crate::exit::Failure;
@@ -112,7 +112,7 @@ fn info(transport: &str) -> Family {
     Family {
         name: "info".into(),
         help: "What runs; always 1.".into(),
-        kind: Kind::Gauge,
+        kind: MetricKind::Gauge,
         samples: vec![Sample {
             labels: labels.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(),
             value: Value::Number(1.0),
@@ -142,7 +142,7 @@ fn limits(config: &ServerConfig) -> Family {
     Family {
         name: "limit".into(),
         help: "The numeric settings as they are used, by setting; bytes, or a count.".into(),
-        kind: Kind::Gauge,
+        kind: MetricKind::Gauge,
         samples: limits.into_iter().map(sample).collect(),
     }
 }
@@ -151,7 +151,7 @@ fn memory(unaccounted_bytes: i64) -> [Family; 2] {
     let gauge = |name: &str, help: &str, bytes: f64| Family {
         name: name.into(),
         help: help.into(),
-        kind: Kind::Gauge,
+        kind: MetricKind::Gauge,
         samples: vec![Sample { labels: Vec::new(), value: Value::Number(bytes) }],
     };
     [
@@ -183,19 +183,19 @@ fn add_figures(shard: &str, stats: &Stats, families: &mut Vec<Family>) {
 }
 
 /// Adds a sample to its family, by the rules for names: the unit last, counters end in `_total`.
-fn add(families: &mut Vec<Family>, name: &str, kind: stats::Kind, help: &str, sample: Sample) {
+fn add(families: &mut Vec<Family>, name: &str, kind: stats::FigureKind, help: &str, sample: Sample) {
     let name = match name.strip_prefix("bytes_") {
         Some(purpose) => format!("{purpose}_bytes"),
         None => name.to_owned(),
     };
     let (name, kind) = match kind {
-        stats::Kind::Counter => (format!("{name}_total"), Kind::Counter),
-        stats::Kind::Gauge => (name, Kind::Gauge),
+        stats::FigureKind::Counter => (format!("{name}_total"), MetricKind::Counter),
+        stats::FigureKind::Gauge => (name, MetricKind::Gauge),
     };
     add_sample(families, &name, kind, help.trim(), sample);
 }
 
-fn add_sample(families: &mut Vec<Family>, name: &str, kind: Kind, help: &str, sample: Sample) {
+fn add_sample(families: &mut Vec<Family>, name: &str, kind: MetricKind, help: &str, sample: Sample) {
     match families.iter_mut().find(|family| family.name == name) {
         Some(family) => family.samples.push(sample),
         None => {
@@ -211,7 +211,7 @@ fn add_durations(shard: &str, stats: &Stats, families: &mut Vec<Family>) {
     for (name, help, histogram) in stats.worker.histograms() {
         let labels = vec![("shard".to_owned(), shard.to_owned())];
         let sample = Sample { labels, value: durations(histogram) };
-        add_sample(families, name, Kind::Histogram, help, sample);
+        add_sample(families, name, MetricKind::Histogram, help, sample);
     }
 }
 

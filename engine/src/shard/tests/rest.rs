@@ -15,7 +15,7 @@ struct Readers {
 impl Rest for Readers {
     fn begin(&mut self, _number: u64) {}
 
-    fn is_over(&mut self, number: u64) -> bool {
+    fn is_unread(&mut self, number: u64) -> bool {
         number < self.done_below.load(Ordering::Relaxed)
     }
 

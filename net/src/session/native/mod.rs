@@ -312,7 +312,7 @@ impl Session {
             if keys.rest().is_empty() {
                 reply.flags &= !flags::QUIET_MISS;
             }
-            let checked = match reply.deadline.is_over(now) {
+            let checked = match reply.deadline.is_past(now) {
                 true => Err(Refusal::Deadline),
                 false => request::check_key(key.len(), limits),
             };

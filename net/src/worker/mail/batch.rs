@@ -57,20 +57,20 @@ impl Ask<'_> {
 
 /// What is asked, apart from key and value: the same for most requests of a client.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Kind {
+pub(crate) struct AskKind {
     pub(crate) what: What,
     pub(crate) once: Option<Once>,
     /// How the owner writes the answer. Without it the asker does, or if the answer has lent bytes.
     pub(crate) reply: Option<FreeReply>,
 }
 
-impl Kind {
-    fn of(ask: &Ask<'_>) -> Kind {
+impl AskKind {
+    fn of(ask: &Ask<'_>) -> AskKind {
         let what = match ask.what {
             AskWhat::Keyed(op) => What::Keyed(strip_op(*op)),
             AskWhat::Other(what) => what,
         };
-        Kind { what, once: ask.once, reply: ask.reply }
+        AskKind { what, once: ask.once, reply: ask.reply }
     }
 
     fn is_of(&self, ask: &Ask<'_>) -> bool {
@@ -166,7 +166,7 @@ pub(crate) type OwnedAnswered = (OwnedAnswer, Option<Box<LentChain>>);
 pub(crate) struct Batch {
     pub(crate) asks: Vec<Posted>,
     /// Of the requests; neighbours of one kind share it.
-    kinds: Vec<Kind>,
+    kinds: Vec<AskKind>,
     bytes: Vec<u8>,
     room: usize,
     pub(crate) answers: Vec<Answered>,
@@ -195,7 +195,7 @@ impl Batch {
         let kind = match near {
             Some(back) => self.kinds.len() - 1 - back,
             None => {
-                self.kinds.push(Kind::of(ask));
+                self.kinds.push(AskKind::of(ask));
                 self.kinds.len() - 1
             }
         };
@@ -219,7 +219,7 @@ impl Batch {
 
     /// What a request is, by its number.
     #[inline]
-    pub(crate) fn kind_of(&self, number: usize) -> &Kind {
+    pub(crate) fn kind_of(&self, number: usize) -> &AskKind {
         &self.kinds[self.asks[number].kind as usize]
     }
 
@@ -259,7 +259,7 @@ impl Batch {
         self.bytes.capacity()
             + self.answer_bytes.capacity()
             + self.asks.capacity() * size_of::<Posted>()
-            + self.kinds.capacity() * size_of::<Kind>()
+            + self.kinds.capacity() * size_of::<AskKind>()
             + self.answers.capacity() * size_of::<Answered>()
             + self.owned.capacity() * size_of::<OwnedAnswered>()
             + self.released.capacity() * size_of::<Lent>()

@@ -191,7 +191,7 @@ fn requests_share_a_kind_if_they_differ_in_key_and_value_alone() {
         Write { want_old: true, ..set },
         Write { leases: true, ..set },
     ];
-    let kinds: Vec<Kind> = others.into_iter().map(|write| kind_of(Op::Write(write))).collect();
+    let kinds: Vec<AskKind> = others.into_iter().map(|write| kind_of(Op::Write(write))).collect();
     for (number, kind) in kinds.iter().enumerate() {
         assert!(*kind != plain && !kinds[..number].contains(kind), "{kind:?}");
     }
