@@ -4,9 +4,9 @@
 //!   transport.turn            one system call: hands over what is queued, waits, reports
 //!     |
 //!   events                    accepted, sent, ended, closed; received bytes become arrivals
-//!   mail                      answers from other shards; their requests, executed in batches
+//!   deliver, serve            answers from other shards; their requests, executed in batches
 //!   rounds of arrivals        parse all -> hash, prefetch buckets -> prefetch items -> execute in order, compose
-//!   settle                    one send for each connection with answers; park, resume, close
+//!   send                      one send for each connection with answers; park, resume, close
 //!   mail.publish              one store for each shard that gets something; wake who sleeps
 //!   maintain                  expiry, eviction ahead, compaction: a little, more when idle
 //! ```
@@ -14,12 +14,12 @@
 //! Bytes are parsed where the transport received them; only an incomplete tail is copied. In the steady state
 //! a turn allocates nothing, takes no lock and makes no other system call.
 //!
-//! Everything is bounded: events of a turn (by the transport), parts and bytes of a round and of a turn, for each
-//! connection and for all ([`rounds`]); answers and requests that wait in a connection. Who does not take its answers is
-//! parked, that is not parsed and not read, and closed after a while.
+//! Everything is bounded. The transport bounds the events of a turn; [`rounds`] bounds the parts and bytes of a round and
+//! of a turn, for each connection and for all; a connection bounds the requests and answers that wait in it. A client that
+//! does not take its answers is parked: it is neither parsed nor read, and it is closed after a while.
 //!
-//! A part that can be answered at once is, in [`WorkerState::execute`]. All others (keys of another shard, clients that
-//! are slow) go the long way over the connection's queue: see [`connection`], [`mail`] and [`WorkerState::advance`].
+//! [`WorkerState::execute`] answers a part at once where that is possible. All other parts (keys of another shard, clients
+//! that are slow) go the long way over the connection's queue: see [`connection`], [`mail`] and [`WorkerState::advance`].
 
 mod budget;
 #[cfg(test)]
