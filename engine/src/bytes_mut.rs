@@ -237,6 +237,11 @@ impl Words<'_> {
 #[inline]
 unsafe fn copy_words(from: *const u8, to: *mut u64, count: usize) {
     #[cfg(all(target_arch = "x86_64", not(miri)))]
+    if count >= STREAM_WORDS_MIN {
+        // SAFETY: the caller's promise is the same.
+        return unsafe { stream_words(from, to, count) };
+    }
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
     if count >= STRING_WORDS_MIN {
         // SAFETY: as the caller promises. The instruction stores aligned words, or several at once, but never a part of one;
         // the direction flag is clear in Rust code.
@@ -266,6 +271,41 @@ unsafe fn copy_words(from: *const u8, to: *mut u64, count: usize) {
     }
 }
 
+/// As [`copy_words`], past the caches: so much is in none of them at its new place, and would have to be read there first.
+///
+/// # Safety
+/// As for [`copy_words`].
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+unsafe fn stream_words(from: *const u8, to: *mut u64, count: usize) {
+    use std::arch::x86_64::{_mm_loadu_si128, _mm_sfence, _mm_stream_si64, _mm_stream_si128};
+    let from = from.cast::<u64>();
+    // SAFETY: every address is that of words below `count` (the caller promises). Stores are of one or two aligned words, which no
+    // reader sees a part of, as each word is aligned and written at once.
+    unsafe {
+        let first = usize::from(!(to as usize).is_multiple_of(16));
+        if first > 0 {
+            _mm_stream_si64(to.cast(), from.cast::<i64>().read_unaligned());
+        }
+        let mut done = first;
+        while count - done >= 8 {
+            let (from, to) = (from.add(done), to.add(done));
+            for pair in [0, 2, 4, 6] {
+                _mm_stream_si128(to.add(pair).cast(), _mm_loadu_si128(from.add(pair).cast()));
+            }
+            done += 8;
+        }
+        while done < count {
+            _mm_stream_si64(to.add(done).cast(), from.add(done).cast::<i64>().read_unaligned());
+            done += 1;
+        }
+        // Whoever publishes them later relies on the order of stores, which streamed ones do not keep by themselves.
+        _mm_sfence();
+    }
+}
+
+/// From so many words on they are written past the caches: 8 KiB.
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+const STREAM_WORDS_MIN: usize = 1024;
 /// From so many words on the processor's own copying is faster than a loop.
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 const STRING_WORDS_MIN: usize = 64;
@@ -302,6 +342,22 @@ mod tests {
                 BytesMut::of(&mut words).slice(start..start + len).zero();
                 expected[start..start + len].fill(0);
                 assert_eq!(bytes_of(&words), expected, "{len} zeros at {start}");
+            }
+        }
+    }
+
+    #[test]
+    fn long_bytes_of_any_length_go_anywhere_and_touch_nothing_else() {
+        let source: Vec<u8> = (0..9000u32).map(|number| (number % 251) as u8).collect();
+        for start in [0, 1, 8, 9, 16, 23] {
+            for (from, len) in [(0, 8192), (3, 8200), (8, 8255), (1, 8999)] {
+                let mut words = [0xEEEE_EEEE_EEEE_EEEE_u64; 1200];
+                BytesMut::of(&mut words)
+                    .slice(start..start + len)
+                    .copy_from_slice(&source[from..][..len.min(9000 - from)]);
+                let mut expected = [0xEE; 9600];
+                expected[start..start + len].copy_from_slice(&source[from..from + len]);
+                assert_eq!(bytes_of(&words), expected, "{len} bytes at {start} from {from}");
             }
         }
     }

@@ -8,8 +8,9 @@
 //! ```
 //!
 //! A buffer is held, in the ring or spare. The kernel takes the buffer that has been in the ring longest, which is
-//! the coldest; so the ring is kept short, and is filled with the buffers that were used last. When it ran empty it
-//! is kept longer from then on.
+//! the coldest; so the ring is kept short, and is filled with the buffers that were used last. When many short receives
+//! made it run empty it is kept longer from then on. Long ones do not: more of them would be received before they are
+//! parsed, and be in no cache any more by then.
 //!
 //! The gap keeps the starts of the buffers, which are their only hot lines when requests are short, from falling
 //! into the same sets of the CPU's caches.
@@ -26,7 +27,7 @@ pub(super) const GROUP: u16 = 0;
 /// Bytes between two buffers: an odd number of cache lines.
 const GAP_BYTES: usize = 3 * 64;
 
-/// Buffers in the ring as long as it never ran empty.
+/// Buffers in the ring as long as short receives never made it run empty.
 const LEVEL_MIN: usize = 64;
 
 /// The kernel's own bound is 32,768.
@@ -43,6 +44,9 @@ pub(super) struct BufferRing {
     /// Buffers that [`Self::publish`] fills the ring up to.
     level: usize,
     bytes: usize,
+    /// Buffers that the kernel has taken since the last [`Self::publish`], and those of them that it filled.
+    taken: usize,
+    filled: usize,
     /// Where the next buffer goes; the kernel sees it at the next [`Self::publish`].
     tail: u16,
 }
@@ -60,6 +64,8 @@ impl BufferRing {
             ready: 0,
             level: count.min(LEVEL_MIN),
             bytes,
+            taken: 0,
+            filled: 0,
             tail: 0,
         };
         buffers.publish();
@@ -86,16 +92,20 @@ impl BufferRing {
         self.ready
     }
 
-    /// Takes over a buffer that a completion named.
-    pub(super) fn hold(&mut self, id: u16) {
+    /// Takes over a buffer that a completion named, with so many bytes.
+    pub(super) fn hold(&mut self, id: u16, len: usize) {
         assert!(!self.held[id as usize], "the kernel gave buffer {id} twice");
         self.held[id as usize] = true;
         self.ready -= 1;
+        self.taken += 1;
+        self.filled += usize::from(len == self.bytes);
     }
 
     /// Receives of a turn found the ring empty.
     pub(super) fn ran_empty(&mut self) {
-        self.level = (2 * self.level).min(self.held.len());
+        if self.filled <= self.taken / 2 {
+            self.level = (2 * self.level).min(self.held.len());
+        }
     }
 
     pub(super) fn bytes(&self, id: u16, len: u32) -> &[u8] {
@@ -114,6 +124,7 @@ impl BufferRing {
 
     /// Fills the ring up to its level and shows it to the kernel with one store.
     pub(super) fn publish(&mut self) {
+        (self.taken, self.filled) = (0, 0);
         while self.ready < self.level
             && let Some(id) = self.spare.pop()
         {
@@ -152,7 +163,7 @@ mod tests {
     fn a_buffer_is_the_workers_or_the_kernels() {
         let mut buffers = BufferRing::new(3, 100).unwrap();
         assert_eq!(buffers.held.len(), 4);
-        buffers.hold(2);
+        buffers.hold(2, 100);
         assert_eq!(buffers.bytes(2, 100).len(), 100);
         buffers.recycle(2);
         buffers.publish();
@@ -163,11 +174,16 @@ mod tests {
     fn the_ring_is_short_until_it_runs_empty_and_takes_the_buffer_used_last() {
         let mut buffers = BufferRing::new(256, 100).unwrap();
         assert_eq!((buffers.ready, buffers.spare.len()), (64, 192));
-        buffers.hold(3);
+        buffers.hold(3, 99);
         buffers.recycle(3);
         assert_eq!(buffers.spare.last(), Some(&3));
         buffers.publish();
         assert_eq!((buffers.ready, buffers.spare.len()), (64, 192));
+        (4..8).for_each(|id| buffers.hold(id, 100));
+        buffers.ran_empty();
+        assert_eq!(buffers.level, 64, "long receives do not make it longer");
+        (4..8).for_each(|id| buffers.recycle(id));
+        buffers.publish();
         (0..3).for_each(|_| buffers.ran_empty());
         buffers.publish();
         assert_eq!((buffers.ready, buffers.spare.len()), (256, 0));

@@ -76,7 +76,8 @@ impl Uring {
     }
 
     pub(super) fn received(&mut self, conn: ConnId, result: i32, flags: u32, events: &mut Vec<Event>) {
-        let buffer = cqueue::buffer_select(flags).inspect(|&id| self.buffers.hold(id));
+        let buffer =
+            cqueue::buffer_select(flags).inspect(|&id| self.buffers.hold(id, result.max(0) as usize));
         let more = cqueue::more(flags);
         self.in_flight -= usize::from(!more);
         let Some(socket) = self.sockets.find(conn) else {
