@@ -168,7 +168,7 @@ impl Histogram {
     }
 }
 
-/// Bucket 0 to 3 cut 0..512 ns... in four of 64 ns above 256; each next four cut the next doubling.
+/// Four buckets for each doubling, from 256 ns on; a shorter duration is in the first.
 fn bucket_of(ns: u64) -> usize {
     let Some(doubling) = ns.checked_ilog2().and_then(|log| log.checked_sub(FIRST_SHIFT)) else { return 0 };
     let linear = (ns >> (doubling + FIRST_SHIFT - LINEAR.ilog2())) & (LINEAR - 1);
@@ -209,7 +209,7 @@ pub struct WorkerStats {
     pub outcomes_bytes: Counter,
     pub turns: Counter,
     pub rounds: Counter,
-    /// From the end of the wait to the last answer handed over: what a request that has arrived waits at most.
+    /// From the end of the wait until the last answer is handed over. No request that has arrived waits longer.
     pub turn_time: Histogram,
     /// From the turn that read a request to the end of the one that handed over its answer.
     pub request_time: Histogram,

@@ -294,8 +294,8 @@ fn budget(config: &ServerConfig) -> BudgetConfig {
     BudgetConfig { memory, clients: clients.max(floor), floor, fixed, lends: true }
 }
 
-/// Sessions answer what is longer than their limits before that much of it waits: a command with what stands before and
-/// behind its value, and values as long as one may be, which MSET has buffered.
+/// Longest input that may wait unparsed, bytes: a command with the frame before and behind its value, and the longest value,
+/// as MSET buffers its values. Sessions refuse longer requests before so much of them waits.
 fn input_bytes_max(config: &ServerConfig) -> usize {
     let value_max =
         usize::try_from(config.value_bytes_max).unwrap_or(usize::MAX).max(config.value_bytes_inline);

@@ -1,6 +1,6 @@
 //! Answers whose words depend on no other answer of their connection.
 //!
-//! They may be written before their turn, and by the shard that has the key: only the words travel then.
+//! Such an answer may be written before its turn. The shard that has the key may write it, so that only the words travel.
 
 use super::answer::Answer;
 use super::context::ComposeContext;
@@ -34,8 +34,8 @@ impl FreeReply {
         }
     }
 
-    /// Writes the answer to a request with this tag; see [`super::Session::compose`]. Of `context` nothing is looked at that
-    /// belongs to one connection.
+    /// Writes the answer to a request with this tag; see [`super::Session::compose`]. It ignores the fields of `context` that
+    /// belong to one connection.
     #[inline]
     pub fn compose(
         self,

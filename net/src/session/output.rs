@@ -52,8 +52,8 @@ impl Output {
         &mut self.tail
     }
 
-    /// Puts lent bytes behind all that was appended so far. Few are copied: they would pin a whole segment for as long as
-    /// the client takes.
+    /// Puts lent bytes behind all that was appended so far. Short ones are copied: lent, they would pin a whole segment until
+    /// the client has taken them.
     pub fn lend(&mut self, lent: Lent) {
         if lent.bytes().len() <= COPIED_BYTES_MAX {
             lent.bytes().append_to(&mut self.tail);
@@ -76,7 +76,7 @@ impl Output {
         self.tail.is_empty() && self.pieces.is_empty()
     }
 
-    /// What waits here: copied bytes, and a share of lent ones, which only pin.
+    /// Bytes that count as waiting: all copied ones, and a share of the lent ones, which only pin memory.
     pub fn bytes(&self) -> usize {
         self.pieces_bytes + self.tail.len()
     }

@@ -2,8 +2,8 @@
 
 use torc_engine::words;
 
-/// Words for a client, the first of which says what they are about. A push can wait as bytes, and is put into the protocol's
-/// words when its turn comes.
+/// Words for a client; the first one says what they are about. A push may have to wait: then its bytes are kept, and the
+/// protocol writes them when its turn comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Push<'p>(&'p [u8]);
 

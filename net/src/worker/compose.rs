@@ -46,7 +46,7 @@ impl WorkerState {
         conn.queue.fill_composed(sequence, before, asked.read_ns);
     }
 
-    /// Hands on what is answered and waits for nothing any more.
+    /// Writes all answers whose turn has come.
     pub(super) fn compose_ready(&mut self, conn: &mut Connection) {
         while let Some(waiting) = conn.queue.pop_ready() {
             match waiting {
@@ -71,7 +71,7 @@ impl WorkerState {
         conn.queue.unused_words().into_iter().for_each(|words| self.pool.give(words));
     }
 
-    /// Lets go of an answer that is composed, or that nobody wants.
+    /// Frees what a kept answer holds, after it was composed or because nobody wants it.
     #[expect(clippy::boxed_local, reason = "it is taken out of its box here")]
     pub(super) fn drop_kept(&mut self, kept: Box<Kept>) {
         let (bytes, chain) = kept.into_parts();
@@ -80,7 +80,7 @@ impl WorkerState {
     }
 }
 
-/// Puts an answer behind others that are not there yet: in words if it may be, else as it is.
+/// Puts an answer behind others that are not there yet: composed if its words are free, else as it is.
 pub(super) fn wait_behind(
     conn: &mut Connection,
     part: &Part<'_>,

@@ -58,7 +58,7 @@ pub(crate) struct Connection {
     pub(crate) marks: RoundMarks,
     /// Begun, and not answered.
     pub(crate) queue: Queue,
-    /// Answers that are composed are sent when the queue has come to this sequence number.
+    /// Composed answers are held back until the queue has come to this sequence number.
     held_until: Option<u32>,
     /// Not begun.
     pub(crate) deferred: VecDeque<OwnedPart>,
@@ -69,7 +69,7 @@ pub(crate) struct Connection {
     pub(crate) parked: bool,
     /// The transport does not read from it.
     pub(crate) paused: bool,
-    /// What is deferred is not begun yet, as what it asks for cannot be lent now.
+    /// What it asks for cannot be lent now, so its deferred parts are not begun.
     pub(crate) asks_later: bool,
     /// In the line of those that are not read for want of memory.
     pub(crate) waits_for_memory: bool,
@@ -81,7 +81,7 @@ pub(crate) struct Connection {
     pub(crate) sends_lent: bool,
     /// Memory of the pieces that the transport sends.
     pub(crate) sending_bytes: usize,
-    /// It had taken nothing of lent bytes for long when hoarders were looked for last.
+    /// When hoarders were last looked for, it had long taken nothing of the bytes lent to it.
     pub(crate) lends: bool,
     /// Bytes received and sent since the last look for hoarders.
     pub(crate) moved: usize,
@@ -178,14 +178,15 @@ impl Connection {
         Address { conn: self.id, sequence: self.queue.end() }
     }
 
-    /// Whether another part may be begun: what waits, and what may come of the parts under way, keeps the limit
-    /// of waiting answers.
+    /// Whether another part may be begun: the answers that wait, and those that parts under way may bring, are within the
+    /// limit.
     pub(crate) fn has_room(&self, output_bytes_max: usize) -> bool {
         self.output.bytes() + self.queue.content_bytes() <= output_bytes_max
     }
 
-    /// Whether its answers wait for those that other shards owe it already: together they cost one send, and wake the
-    /// client once. Requests that come meanwhile are not waited for, so this takes no longer than what is under way.
+    /// Whether its composed answers wait for answers that other shards already owe it. Sent together, they cost one send and
+    /// wake the client once. They do not wait for requests that come meanwhile, so the wait is no longer than what is under
+    /// way now.
     pub(crate) fn holds_answers(&mut self) -> bool {
         let end = self.queue.end();
         let small = self.output.bytes() <= HELD_BYTES_MAX && !self.output.has_lent();

@@ -70,8 +70,8 @@ impl WorkerState {
         }
     }
 
-    /// Another shard cannot lend a long value now. Nothing of the connection has been asked since, so that it can ask again
-    /// after a while.
+    /// Another shard cannot lend a long value now. The connection has asked nothing since, so it can ask again later without
+    /// changing the order of its requests.
     fn ask_again(&mut self, conn: &mut Connection, kind: &AskKind, bytes: AskBytes<'_>) {
         let What::Keyed(op) = kind.what else { return };
         let Some(asked) = conn.queue.take_back() else { return };

@@ -281,11 +281,10 @@ fn is_refused_late(work: &Work<'_>) -> bool {
 
 /// Executes a command on the shard, once if it is a numbered change.
 ///
-/// The seam of a second tier is here. No shard gives [`Outcome::Pending`] yet, and one that did would be answered
-/// as having no place to wait. With a tier the part waits in its connection's queue as one that another shard has
-/// been asked for ([`Asked`](super::queue::Waiting::Asked)): the ticket takes the place of the shard, the answer is
-/// delivered as mail is ([`WorkerState::read_mail`]), and the command is executed again from its lookup. Another shard's
-/// batch goes home when that has happened: its place is reserved already. Nothing is recorded of a pending change, so a repeat of it finds nothing and waits, too.
+/// A shard answers [`Outcome::Pending`] for an item that is not in DRAM. Nothing in a server puts items elsewhere, so that is
+/// refused here. Whoever brings them back would let the part wait like one that another shard was asked for
+/// ([`Asked`](super::queue::Waiting::Asked)), and execute the command again from its lookup. A pending change is not recorded, so
+/// a repeat of it waits, too.
 #[inline]
 pub(super) fn perform<'s>(
     shard: &'s mut Shard,

@@ -11,11 +11,11 @@
 //!
 //! A shard has at most [`Lane::batches_max`] batches on the way to another one, and both rings between the two are that
 //! long. So neither a batch nor an answer ever waits for room in a ring, and two shards that flood each other cannot
-//! deadlock. A connection that finds no place waits in the lane's line; as many of them go on, in their order, as there
-//! are places again. So the cost of a request is the same however many wait.
+//! deadlock. A connection that finds no place waits in the lane's line. When places are free again, only as many connections
+//! go on as there are places, in their order. So the cost of a request is the same however many wait.
 //!
-//! Lent bytes that go home need no answer. They travel with the next batch in either direction. All else keeps the order of
-//! the requests: answers are read first, so what goes with them may overtake a request that was sent before.
+//! Lent bytes that go home need no answer. They travel with the next batch in either direction, and may overtake requests
+//! that were sent before, as answers are read first. Everything else keeps the order of the requests.
 
 mod batch;
 mod lane;
@@ -36,9 +36,9 @@ use std::sync::Arc;
 /// Batches of one shard that may be on the way to all others together, at the most and at the least to each of them.
 const BATCHES: usize = 64;
 const BATCHES_PER_LANE: std::ops::RangeInclusive<usize> = 2..=16;
-/// Places that must be there for a connection to go on, which may use more or fewer of them.
+/// A waiting connection goes on when this many places are free. It may use more or fewer of them.
 pub(crate) const RESUME_PLACES: usize = 64;
-/// Places that are left to connections that ask for little: they would stand in line behind all that pipeline.
+/// Places that are left to connections that ask for little. Else they would wait behind all that pipeline.
 pub(crate) const LEFT_PLACES: usize = BATCH_ASKS;
 
 /// A shard's lanes to all others.

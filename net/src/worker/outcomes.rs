@@ -1,18 +1,17 @@
 //! A shard's record of numbered changes, so that a repeat is answered and not done again ([N-ONCE-1] to [N-ONCE-7]).
 //!
 //! The shard that executes a change records its outcome. Of each session it keeps the W highest numbers: a client
-//! has at most W changes unanswered, so a number below all of those can only come from who breaks the rules. Of
-//! all sessions it keeps the last used ones: so many, and as fit in so many bytes. Memory is taken only as far as
-//! used.
+//! has at most W changes unanswered, so only a client that breaks the rules sends a lower number. It keeps the sessions
+//! that were used last; their count and their bytes are bounded. Memory is taken only as far as it is used.
 //!
 //! ```text
 //! places:  session identity -> index        sessions:  [ identity | outcomes, by rising number | horizons ]
 //!                                                       linked from the last used to the least recently used
 //! ```
 //!
-//! What cannot be told is answered so: after a session was dropped from the table, its repeats are
-//! `Unknown`, also when it has come back meanwhile. Until the first session is dropped, a session that the table does not
-//! know has never been here, and its repeats are new (the client checks for restarts by the boot id).
+//! After a session was dropped from the table, its repeats are `Unknown`, even when it has come back meanwhile. As long as
+//! no session has been dropped, an unknown session has never been here, and its repeats are new. (The client notices a
+//! restart by the boot id.)
 
 use crate::session::Once;
 use std::collections::{HashMap, VecDeque};
@@ -67,7 +66,7 @@ impl StoredOutcome {
 pub(super) enum Lookup {
     /// Execute it, then record it.
     New,
-    /// It was done, and this came of it.
+    /// It was done already, with this outcome.
     Repeat(StoredOutcome),
     /// Nobody can tell: answer [`crate::session::Answer::OutcomeUnknown`].
     Unknown,
@@ -211,7 +210,7 @@ impl Outcomes {
         self.free.push(place);
     }
 
-    /// The session's place, in front of all others; made if it is not there, over the least recently used one if need be.
+    /// The place of the session, which becomes the last used. A new session may take the place of the least recently used.
     fn use_session(&mut self, once: Once) -> u32 {
         let place = match self.places.get(&once.session) {
             Some(&place) => {

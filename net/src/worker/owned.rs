@@ -200,7 +200,7 @@ pub(crate) enum OwnedAnswer {
     OutcomeUnknown,
     DeadlineExceeded,
     Local,
-    /// A long value that cannot be lent now, and is too long to be copied: to be asked for again.
+    /// The value is too long to be copied and cannot be lent now. The asker asks again later.
     Later,
 }
 
@@ -209,7 +209,7 @@ impl OwnedAnswer {
         OwnedAnswer::Outcome(OwnedOutcome::Refused(refusal))
     }
 
-    // Both inlined, or an answer is read in wide pieces right after it was written in narrow ones, which processors are slow at.
+    // Both inlined: else the processor reads in wide pieces what it has just written in narrow ones, which is slow.
     /// Takes an outcome over; its value is appended to `bytes`, or lent if it is a chain of more than `copied_max` bytes.
     #[inline(always)]
     pub(crate) fn take_over(
@@ -380,7 +380,7 @@ impl Kept {
         self.bytes.capacity() + size_of::<Kept>() + lent
     }
 
-    /// Its buffer, and what was lent and not handed on.
+    /// Its buffer, and the lent slices that were not handed on.
     pub(crate) fn into_parts(self) -> (Vec<u8>, Option<Box<LentChain>>) {
         (self.bytes, self.chain)
     }

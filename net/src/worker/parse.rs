@@ -11,8 +11,8 @@
 //!                                             +--the turn's share is used up--> later: next turn
 //! ```
 //!
-//! A connection stands in the queues of [`Rounds`] once at most, however much it sends. What it sends beyond [`BACKLOG_BYTES`] stays
-//! in the kernel.
+//! A connection stands in the queues of [`Rounds`] once at most, however much it sends. What it sends beyond
+//! [`BACKLOG_BYTES`] stays in the kernel.
 
 use super::connection::{Connection, Phase};
 use super::input::Input;
@@ -24,9 +24,9 @@ use crate::metrics::CloseReason;
 use crate::session::{Parsed, Part, Scratch};
 use crate::transport::ConnId;
 
-/// A connection is not read any more when so many bytes of it wait to be parsed, but for a request that is longer.
+/// A connection with so many unparsed bytes is not read any more, unless they are one request that is longer.
 pub(super) const BACKLOG_BYTES: usize = 64 << 10;
-/// Input that is parsed although other shards have few places: what a client sends that does not pipeline.
+/// Input up to this is parsed even while other shards have few places: it comes from a client that does not pipeline.
 const SHORT_INPUT_BYTES: usize = 512;
 
 impl WorkerState {
@@ -39,7 +39,7 @@ impl WorkerState {
         self.connections.find(id).is_some_and(|conn| self.rounds.has(&conn.marks))
     }
 
-    /// Whether `len` received bytes are parsed where they are, in this round, which has so many sources already.
+    /// Whether this round parses `len` received bytes where they lie. It has `sources` sources already.
     pub(super) fn takes_in_place(&mut self, id: ConnId, len: u32, sources: usize) -> bool {
         let places = len as usize <= SHORT_INPUT_BYTES || self.shard_short_of_places(sources).is_none();
         let Some(conn) = self.connections.find(id) else { return false };
@@ -63,8 +63,8 @@ impl WorkerState {
         }
     }
 
-    /// A shard that has not the places for one more source beside so many of this round: what they ask for would be
-    /// copied, to wait for a place.
+    /// A shard that has too few places for one more source of this round, beside the `sources` that it has. What the
+    /// source asks of that shard would have to be copied and wait.
     fn shard_short_of_places(&self, sources: usize) -> Option<u16> {
         self.mail.shard_without_places(RESUME_PLACES * (sources + 1) + LEFT_PLACES)
     }
@@ -86,7 +86,7 @@ impl WorkerState {
             }
             let conn = self.connections.find(id)?;
             self.rounds.take_in(&mut conn.marks);
-            // What is left of it says anew how much is worth parsing; what comes behind it may be worth it at once.
+            // Parsing will say anew how long the rest must be. Until then any length is worth parsing.
             conn.input_needed = 0;
             return Some((id, std::mem::take(&mut conn.input)));
         }

@@ -8,15 +8,15 @@
 //!            [ bytes in the protocol's words, one behind the other ]
 //! ```
 //!
-//! What is answered behind a question to another shard is put into the protocol's words at once, where its words depend
-//! on no other answer, and only copied when its turn comes. What else is answered is kept as it is ([`Kept`]), and so is all
-//! that is behind it or behind a question whose answer may change the words of the next.
+//! An answer may have to wait behind a question to another shard. If its words depend on no other answer, it is composed at
+//! once, and only copied when its turn comes. Else it is kept as it is ([`Kept`]). Behind a kept answer, and behind a question
+//! whose answer may change the words of the next, every answer is kept.
 
 use super::owned::Kept;
 use crate::session::ReplyKind;
 use std::collections::VecDeque;
 
-/// One place of the queue. Those that other shards answer have one each; composed ones share one with their neighbours.
+/// One place of the queue. A part that another shard answers has a place of its own; composed neighbours share one.
 #[derive(Debug)]
 pub(crate) enum Waiting {
     Asked(Asked),
@@ -24,13 +24,13 @@ pub(crate) enum Waiting {
     Kept(Box<Kept>),
 }
 
-/// Other shards are to answer.
+/// A part that other shards have been asked for.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Asked {
     pub(crate) reply: ReplyKind,
     /// The words of no other answer depend on this one's.
     pub(crate) free: bool,
-    /// So many shards.
+    /// Shards that have not answered yet.
     pub(crate) shards: u16,
     /// Bytes set aside for the answer.
     pub(crate) room: u32,
@@ -64,16 +64,16 @@ pub(crate) struct Queue {
     waiting: VecDeque<Waiting>,
     /// Sequence number of the front; they wrap around.
     first: u32,
-    /// What the composed answers are, and bytes of it that are needed.
+    /// The composed answers, and how many of these bytes are still needed.
     words: Vec<u8>,
     words_needed: usize,
-    /// Places that are kept, or not free.
+    /// Places behind which nothing is composed: kept answers, and questions whose answers are not free.
     bound: usize,
     /// Bytes set aside for other shards' answers.
     room: usize,
     /// What the kept answers cost.
     kept_bytes: usize,
-    /// What a value of another shard's answer took at most of late.
+    /// The longest value in another shard's recent answers, bytes.
     value_bytes_high: usize,
 }
 
@@ -115,7 +115,7 @@ impl Queue {
     }
 
     /// A part is begun at other shards.
-    // Inlined, or it is read in wide pieces right after it was written in narrow ones, which processors are slow at.
+    // Inlined: else the processor reads in wide pieces what it has just written in narrow ones, which is slow.
     #[inline(always)]
     pub(crate) fn ask(&mut self, asked: Asked) {
         self.room += asked.room as usize;
@@ -182,8 +182,8 @@ impl Queue {
         }
     }
 
-    /// Another shard has answered a part, with a value of `bytes` bytes. If it is behind others it must be filled, if it
-    /// is the first it is gone from the queue.
+    /// Another shard has answered a part, with a value of `bytes` bytes. A first part leaves the queue; a part behind
+    /// others stays, and its place must be filled.
     #[inline]
     pub(crate) fn answered(&mut self, sequence: u32, bytes: usize) -> Place {
         let Some(Waiting::Asked(asked)) = self.at(sequence) else { return Place::None };

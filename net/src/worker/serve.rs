@@ -23,7 +23,7 @@ impl WorkerState {
         self.stats.served_for_others.add(batch.asks.len() as u64);
         for first in (0..batch.asks.len()).step_by(STAGE_ASKS) {
             let stage = first..(first + STAGE_ASKS).min(batch.asks.len());
-            // Of what has no key the hash is 0: that fetches a bucket too many.
+            // A request without a key has the hash 0, and fetches a bucket that nobody needs.
             batch.asks[stage.clone()].iter().for_each(|ask| self.shard.prefetch_bucket(ask.hash));
             batch.asks[stage.clone()].iter().for_each(|ask| self.shard.prefetch_item(ask.hash));
             for number in stage {
@@ -85,7 +85,7 @@ impl WorkerState {
         (AnsweredWith::Words, None)
     }
 
-    /// Does what is asked if that is more than a command on a key, or comes too late.
+    /// Answers a request that is not a command on a key, or that came too late.
     fn answer_other(
         &mut self,
         batch: &Batch,

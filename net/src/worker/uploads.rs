@@ -14,7 +14,7 @@ use torc_engine::segments::LentChain;
 use torc_proto::slot::slot_of;
 
 impl WorkerState {
-    /// Adds a slice to a value that is received here. False: it goes the long way.
+    /// Adds a slice to a value that this shard receives. False: the value is for another shard, or there is none.
     pub(super) fn append_upload(&mut self, conn: &mut Connection, data: &[u8]) -> bool {
         #[cfg(test)]
         if conn.upload.is_some() && self.strikes(super::bug::Bug::LostSlice) {
@@ -200,7 +200,7 @@ impl WorkerState {
     }
 }
 
-/// What the end of a value is: with options behind it or without.
+/// The options that stand behind a value, if there are any.
 fn end_options(what: What) -> Option<Options> {
     match what {
         What::UploadEnd(options) => options,

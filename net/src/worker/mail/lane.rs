@@ -71,7 +71,7 @@ impl Lane {
                 self.bytes_under_way += bytes;
                 self.asks_under_way += asks;
             }
-            // As many fit as may be under way; if not, the batch goes with the next call.
+            // The ring holds as many batches as may be under way. If it is full all the same, the next call sends this one.
             Err(batch) => self.spare.push(std::mem::replace(&mut self.open, batch)),
         }
     }
@@ -81,19 +81,19 @@ impl Lane {
         self.line.push_back(conn);
     }
 
-    /// Whether somebody waits for whom there are places.
+    /// Whether a connection waits although there are places for it.
     pub(crate) fn has_resumable(&self) -> bool {
         !self.line.is_empty() && self.places() >= RESUME_PLACES + LEFT_PLACES
     }
 
-    /// Takes those out of the line, in their order, for whom there are places.
+    /// Takes as many connections out of the line, in their order, as there are places for.
     pub(crate) fn take_resumable(&mut self, resumed: &mut Vec<ConnId>) {
         let places = self.places().saturating_sub(LEFT_PLACES);
         let count = (places / RESUME_PLACES).min(self.line.len());
         resumed.extend(self.line.drain(..count));
     }
 
-    /// Sends a request with the next batch, though there may be no place for it: one that makes room.
+    /// Sends a request with the next batch even if there is no place for it. Only for requests that free memory.
     pub(crate) fn ask_anyway(&mut self, ask: &Ask<'_>) {
         self.open.add(ask, AskBytes::default());
     }
@@ -130,7 +130,7 @@ impl Lane {
         self.spare.push(batch);
     }
 
-    /// Gives back memory of batches that nobody uses until they have no more than so many bytes.
+    /// Frees unused batches until the rest hold at most so many bytes.
     pub(super) fn trim(&mut self, bytes: usize) {
         while self.spare_bytes() > bytes {
             self.spare.pop();
