@@ -1,6 +1,9 @@
 //! The flags of a meta command: one letter each, some with a token right behind it.
 
-use super::{Invalid, OPAQUE_BYTES_MAX, Words, signed, unsigned};
+use super::bounds::OPAQUE_BYTES_MAX;
+use super::invalid::Invalid;
+use super::number::{signed, unsigned};
+use super::words::Words;
 
 /// The flags of one meta command, read. Times are seconds as the client wrote them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,7 +5,13 @@
 //!   md <key> <flags>*            ma <key> <flags>*            me <key> [b]
 //! ```
 
-use super::{Invalid, KEY_BYTES_MAX, MetaFlags, Words, key64, length, request::LineLimits};
+use super::bounds::KEY_BYTES_MAX;
+use super::flags::MetaFlags;
+use super::invalid::Invalid;
+use super::key64;
+use super::number::length;
+use super::request::LineLimits;
+use super::words::Words;
 
 /// Which meta command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

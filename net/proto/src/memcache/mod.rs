@@ -15,6 +15,7 @@
 //! Where this parser is stricter than memcached: keys hold no control characters, numbers are digits only
 //! (and one `-` where negative values have a meaning), and numbers that do not fit are refused, not cut off.
 
+mod bounds;
 pub mod compose;
 mod flags;
 mod invalid;
@@ -25,26 +26,12 @@ pub mod reply;
 pub mod request;
 mod words;
 
+pub use bounds::{KEY_BYTES_MAX, LINE_BYTES_MAX, LINE_END, OPAQUE_BYTES_MAX, VALUE_BYTES_MAX};
 pub use flags::MetaFlags;
 pub use invalid::{Invalid, Unparsed};
 pub use meta::{Meta, MetaVerb};
 pub use number::{length, signed, unsigned};
 pub use words::{Words, is_key};
-
-/// Longest key, bytes; in base64 the limit is on the text.
-pub const KEY_BYTES_MAX: usize = 250;
-
-/// Longest command line other than a retrieval, bytes, line end included.
-pub const LINE_BYTES_MAX: usize = 2048;
-
-/// Longest opaque token, bytes, its letter `O` included.
-pub const OPAQUE_BYTES_MAX: usize = 32;
-
-/// Longest value that a command line may announce, bytes.
-pub const VALUE_BYTES_MAX: u64 = i32::MAX as u64 - 2;
-
-/// The line end behind command lines and values. Command lines may also end with LF alone.
-pub const LINE_END: &[u8; 2] = b"\r\n";
 
 /// What stands behind a storage command's line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

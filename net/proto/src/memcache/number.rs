@@ -1,6 +1,6 @@
 //! Decimal numbers of the protocol: digits only, refused when they do not fit.
 
-use super::VALUE_BYTES_MAX;
+use super::bounds::VALUE_BYTES_MAX;
 
 /// An unsigned number; `None` if it is empty, holds anything but digits, or needs more than 64 bits.
 #[inline]

@@ -1,10 +1,10 @@
 //! Command lines: one in, one [`Request`] out.
 
-use super::words::plain_bytes;
-use super::{
-    Invalid, KEY_BYTES_MAX, LINE_BYTES_MAX, LINE_END, Meta, MetaVerb, Unparsed, Words, length, signed,
-    unsigned,
-};
+use super::bounds::{KEY_BYTES_MAX, LINE_BYTES_MAX, LINE_END};
+use super::invalid::{Invalid, Unparsed};
+use super::meta::{Meta, MetaVerb};
+use super::number::{length, signed, unsigned};
+use super::words::{Words, plain_bytes};
 
 /// One command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
