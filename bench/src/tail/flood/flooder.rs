@@ -10,7 +10,7 @@ use rustix::{
     net::{RecvFlags, SendFlags, recv, send},
 };
 
-use super::Flood;
+use super::figures::Flood;
 use crate::{
     codec::{
         Codec,

@@ -1,79 +1,28 @@
 //! The tail of ten clients at depth 1 while eight others pipeline without end, on Torc and on the peers.
 
+mod figures;
 mod flooder;
 mod page;
 
 use std::time::Instant;
-
-use clap::ValueEnum;
-use serde::Serialize;
 
 use super::Stage;
 use crate::{
     codec::Codec,
     error::BenchError,
     generator::{Driver, measure::Figures},
-    lab::{contender::Contender, peers, shape::Shape},
+    lab::{contender::Contender, peers},
     load::{Protocol, with_codec},
     results::{groups, median},
     workload::{Mixed, keys::KeyPicker, mix::Mix, objects::Objects},
 };
+use figures::{CLIENTS, FLOODERS};
+pub(super) use figures::{Flood, FloodRatio, FloodRun};
 use flooder::{BLOCK_KEYS, Block, Flooder};
 pub(super) use page::page;
 
-/// What the flooders ask for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum Flood {
-    Get,
-    Set,
-    /// The shortest command of memcached's meta protocol
-    Mn,
-    Ping,
-    /// MGET of 1,000 keys
-    Mget,
-}
-
-/// The measured clients: a closed loop.
-const CLIENTS: Shape = Shape { depth: 1, connections: 10 };
-const FLOODERS: usize = 8;
-
 const KEY_BYTES: u32 = 16;
 const MEMORY_MIB: u64 = 1024;
-
-impl Flood {
-    /// The protocols that have the command.
-    fn protocols(self) -> &'static [Protocol] {
-        match self {
-            Self::Get | Self::Set => &[Protocol::Resp, Protocol::Memcache],
-            Self::Mn => &[Protocol::Memcache],
-            Self::Ping | Self::Mget => &[Protocol::Resp],
-        }
-    }
-}
-
-/// One measurement.
-#[derive(Clone, Debug, Serialize)]
-pub(super) struct FloodRun {
-    flood: Flood,
-    round: u32,
-    server: String,
-    protocol: Protocol,
-    /// Requests of the flooders that were answered, a second.
-    flood_per_second: f64,
-    figures: Figures,
-}
-
-/// Torc in one protocol beside the peer with the lower p99.9 of the same round, over all protocols.
-#[derive(Clone, Debug, Serialize)]
-pub(super) struct FloodRatio {
-    flood: Flood,
-    protocol: Protocol,
-    rounds: usize,
-    /// Median over the rounds.
-    p99_9: f64,
-    p99: f64,
-}
 
 /// Measures every flood on every server that speaks it; each round begins with another server.
 pub(super) fn run(

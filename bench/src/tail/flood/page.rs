@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{CLIENTS, FLOODERS, FloodRatio, FloodRun};
+use super::figures::{CLIENTS, FLOODERS, FloodRatio, FloodRun};
 use crate::results::{groups, median_of};
 
 /// Both tables. Writing to a string cannot fail, so its results are dropped.
