@@ -24,7 +24,7 @@ pub enum Answer<'s> {
     },
     /// A change repeated after a restart: nobody knows whether it was done.
     OutcomeUnknown,
-    /// Not executed: the part's [`ReplyKind::deadline`] was over before.
+    /// Not executed: the part's [`ReplyKind::deadline`](super::part::ReplyKind::deadline) was over before.
     DeadlineExceeded,
     Local,
 }

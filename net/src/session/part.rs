@@ -11,7 +11,7 @@ use torc_engine::command::{Command, Expiry, Millis, WriteMode};
 #[derive(Debug)]
 pub struct Part<'a> {
     pub work: Work<'a>,
-    /// How to answer, for [`Session::compose`]: plain data of the session that parsed it.
+    /// How to answer, for [`Session::compose`](super::Session::compose): plain data of the session that parsed it.
     pub reply: ReplyKind,
     /// Bytes of the request that the answer repeats (meta flags, opaque ids); copied if the part waits.
     pub echo: &'a [u8],
@@ -50,7 +50,7 @@ pub enum Work<'a> {
         cursor: u64,
         count: u32,
     },
-    /// Nothing for a shard: `compose` is called with [`Answer::Local`] and `echo` holds the frame.
+    /// Nothing for a shard: `compose` is called with [`Answer::Local`](super::answer::Answer::Local) and `echo` holds the frame.
     Local,
     /// Answer what is due, then close the connection. `compose` is called first, as for `Local`.
     Close,

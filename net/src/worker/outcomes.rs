@@ -142,7 +142,7 @@ impl SessionOutcomes {
 }
 
 impl Outcomes {
-    /// At most `sessions_max` sessions (at least one) of `window` outcomes each (see [`super::CREDIT`]), in
+    /// At most `sessions_max` sessions (at least one) of `window` outcomes each (see [`CREDIT`](crate::session::native::CREDIT)), in
     /// `bytes_max` bytes; the session that was used last stays, whatever it takes.
     pub(super) fn new(sessions_max: usize, window: usize, bytes_max: usize) -> Outcomes {
         Outcomes {
