@@ -116,7 +116,7 @@ fn a_scan_of_everything_keeps_to_a_small_memory() {
 #[test]
 fn crowds_keep_to_a_small_memory() {
     for flood in [crowds::small_gets_in_waves, crowds::half_sent_sets, crowds::beginnings] {
-        withstand(EVERYWHERE, 32, Charge::Promised, flood);
+        withstand(EVERYWHERE, 48, Charge::Promised, flood);
     }
 }
 
