@@ -17,10 +17,11 @@
 //! | short: three quarters of the grant are in use | who holds more than [`SHORT_BYTES`] is not read, but for one; who does so for long and moves nothing is closed, until half is free |
 //! | exhausted: all of it | who holds input or answers is not read; those who hold most and move least are closed |
 
-use super::connection::{CONNECTION_BYTES, Connection, Phase};
+mod hoarders;
+
+use super::connection::{CONNECTION_BYTES, Connection};
 use super::state::WorkerState;
-use crate::metrics::CloseReason;
-use crate::transport::{ConnId, Transport};
+use crate::transport::ConnId;
 use std::collections::VecDeque;
 use torc_engine::command::Millis;
 
@@ -31,20 +32,11 @@ const SHORT_BYTES: usize = 16 << 10;
 /// Parts of a connection in a round while memory is short, and while it is exhausted.
 const SHORT_PARTS: usize = 16;
 const EXHAUSTED_PARTS: usize = 4;
-/// Who holds less than this is no hoarder.
-const HOARD_BYTES: usize = 8 << 10;
-/// The same while memory is exhausted, as many together may hold all of it. A short request that waits for a place at another
-/// shard takes more than half of it.
-const SMALL_BYTES: usize = 2 << 10;
 /// Share of the grant that the stock of buffers may take, and while memory is short that of batches: they wait for nobody,
 /// so nothing else would end it.
 const STOCK_SHARE: usize = 8;
-/// Milliseconds between two looks for connections to close while memory is exhausted.
+/// Milliseconds between two looks for connections to close, or to let go on, while memory is exhausted.
 const LOOK_MS: u64 = 20;
-/// The same while memory is short.
-const SHORT_LOOK_MS: u64 = 1000;
-/// A connection that moved this share of what it holds since the last look is not closed, unless memory is overdrawn.
-const MOVED_SHARE: usize = 4;
 /// More than is needed is set aside by this share of the memory and so many bytes, as clients come between two looks and
 /// resident memory is known roughly.
 const SPARE_SHARE: u64 = 128;
@@ -54,8 +46,6 @@ const ALLOCATOR_SHARE: usize = 8;
 /// What is set aside shrinks if it is too much by this share of the memory for so many milliseconds.
 const SURPLUS_SHARE: u64 = 256;
 const ASIDE_MS: u64 = 1000;
-/// While many segments are pinned, who takes nothing of lent bytes for so long is closed.
-const LENT_MS: u64 = 5000;
 /// Share of the grant that a turn parses at most.
 const TURN_SHARE: usize = 16;
 /// Connections that go on in a turn when memory is no longer short.
@@ -411,151 +401,7 @@ impl WorkerState {
             }
         }
     }
-
-    /// While memory is short or exhausted, closes those who hold most and move least, until a part of it is free.
-    pub(super) fn close_hoarders(&mut self, transport: &mut impl Transport) {
-        #[cfg(test)]
-        if self.has(super::bug::Bug::EndlessBudget) {
-            return;
-        }
-        let overdrawn = self.budget.is_overdrawn();
-        let short_of_pins = self.shard.is_short_of_pins();
-        let every_ms = match self.budget.pressure() {
-            Pressure::None if short_of_pins => SHORT_LOOK_MS,
-            Pressure::None => return,
-            Pressure::Short => SHORT_LOOK_MS,
-            Pressure::Exhausted if overdrawn => 0,
-            Pressure::Exhausted => LOOK_MS,
-        };
-        if self.now.saturating_sub(self.budget.looked_at) < every_ms {
-            return;
-        }
-        self.budget.looked_at = self.now;
-        let exhausted = self.budget.pressure() == Pressure::Exhausted;
-        let (mut hoarders, closing) =
-            self.hoarders(overdrawn, if exhausted { SMALL_BYTES } else { HOARD_BYTES });
-        // Where it is short for long, so much is freed that those who wait can go on.
-        let left = if exhausted { self.budget.grant() / 4 * 3 } else { self.budget.grant() / 2 };
-        let mut wanted = match self.budget.pressure() {
-            Pressure::None => 0,
-            _ => self.budget.used().saturating_sub(left + closing),
-        };
-        self.budget.closes = closing > 0 || !hoarders.is_empty();
-        hoarders.sort_unstable_by_key(|&(bytes, _)| std::cmp::Reverse(bytes));
-        for (bytes, id) in hoarders {
-            let Some(conn) = self.connections.find(id) else { continue };
-            if wanted == 0 && !(short_of_pins && conn.lends) {
-                continue;
-            }
-            wanted = wanted.saturating_sub(conn.charged);
-            self.close_hoarder(id, bytes, transport);
-        }
-    }
-
-    /// Connections that hold more than `least` bytes and have moved little of them since the last look; and what those are
-    /// charged with that are being closed.
-    fn hoarders(&mut self, overdrawn: bool, least: usize) -> (Vec<(usize, ConnId)>, usize) {
-        let (mut found, mut closing) = (Vec::new(), 0);
-        let counted = self.now.saturating_sub(self.budget.moving_since) >= LOOK_MS;
-        if counted {
-            self.budget.moving_since = self.now;
-        }
-        for place in 0..self.connections.places() {
-            let Some(conn) = self.connections.at(place) else { continue };
-            if conn.phase == Phase::Closing {
-                closing += conn.charged;
-                continue;
-            }
-            let moved = if counted { std::mem::take(&mut conn.moved) } else { conn.moved };
-            conn.lends = conn.has_lent() && self.ticks.saturating_sub(conn.sent_at) >= LENT_MS;
-            let content = conn.content_bytes();
-            let holds = conn.lends || content > least;
-            if holds && (overdrawn || moved < content / MOVED_SHARE) {
-                found.push((content.saturating_sub(moved), conn.id));
-            }
-        }
-        (found, closing)
-    }
-
-    fn close_hoarder(&mut self, id: ConnId, bytes: usize, transport: &mut impl Transport) {
-        let Some(mut conn) = self.connections.take(id) else { return };
-        tracing::info!(
-            shard = self.number,
-            peer = %conn.peer,
-            "closed a client that held {bytes} bytes and moved few of them while clients held all that they may (--client-memory)"
-        );
-        self.close(&mut conn, CloseReason::Memory, transport);
-        self.connections.put(conn);
-    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn budget() -> Budget {
-        Budget::new(BudgetConfig {
-            memory: 64 << 20,
-            clients: 16 << 20,
-            floor: 4 << 20,
-            fixed: 1 << 20,
-            lends: true,
-        })
-    }
-
-    #[test]
-    fn clients_are_granted_what_the_store_leaves_up_to_their_share() {
-        let mut budget = budget();
-        let left = |bytes: usize| bytes / (ALLOCATOR_SHARE + 1) * ALLOCATOR_SHARE;
-        budget.regrant(40 << 20, 0);
-        assert_eq!(budget.grant(), 16 << 20);
-        budget.regrant(55 << 20, 0);
-        assert_eq!(budget.grant(), left(8 << 20));
-        budget.regrant(55 << 20, 3 << 20);
-        assert_eq!(budget.grant(), left(5 << 20));
-        budget.regrant(64 << 20, 0);
-        assert_eq!(budget.grant(), 2 << 20);
-        budget.common = 1 << 20;
-        budget.regrant(64 << 20, 0);
-        assert_eq!(budget.grant(), 3 << 20);
-    }
-
-    /// Nothing would ever be freed.
-    #[test]
-    fn what_is_overdrawn_stops_nobody_if_there_is_nobody_to_close() {
-        let mut budget = budget();
-        budget.regrant(0, 0);
-        budget.common = 18 << 20;
-        assert!(budget.takes_nothing());
-        budget.closes = false;
-        assert!(budget.is_overdrawn() && !budget.takes_nothing());
-    }
-
-    #[test]
-    fn memory_is_set_aside_at_once_and_given_back_after_a_while() {
-        let mut budget = budget();
-        let step = (64 << 20) / SPARE_SHARE + SPARE_BYTES;
-        assert_eq!(budget.aside(0, 0), (1 << 20) + step);
-        budget.connections = 8 << 20;
-        assert_eq!(budget.aside(0, 1), (10 << 20) + step);
-        assert_eq!(budget.aside(2 << 20, 2), (12 << 20) + step);
-        budget.connections = 0;
-        assert_eq!(budget.aside(0, 900), (12 << 20) + step);
-        assert_eq!(budget.aside(0, 3000), (1 << 20) + step);
-        assert_eq!(budget.aside(-(30 << 20), 9000), step);
-    }
-
-    #[test]
-    fn pressure_rises_with_what_is_in_use() {
-        let mut budget = budget();
-        budget.regrant(0, 0);
-        for (used, pressure, limit) in [
-            (0, Pressure::None, 1 << 20),
-            (12 << 20, Pressure::Short, SHORT_BYTES),
-            (16 << 20, Pressure::Exhausted, 0),
-        ] {
-            budget.common = used;
-            assert_eq!((budget.pressure(), budget.limit(1 << 20)), (pressure, limit));
-        }
-    }
-}
+mod tests;

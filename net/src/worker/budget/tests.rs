@@ -1,0 +1,67 @@
+use super::*;
+
+fn budget() -> Budget {
+    Budget::new(BudgetConfig {
+        memory: 64 << 20,
+        clients: 16 << 20,
+        floor: 4 << 20,
+        fixed: 1 << 20,
+        lends: true,
+    })
+}
+
+#[test]
+fn clients_are_granted_what_the_store_leaves_up_to_their_share() {
+    let mut budget = budget();
+    let left = |bytes: usize| bytes / (ALLOCATOR_SHARE + 1) * ALLOCATOR_SHARE;
+    budget.regrant(40 << 20, 0);
+    assert_eq!(budget.grant(), 16 << 20);
+    budget.regrant(55 << 20, 0);
+    assert_eq!(budget.grant(), left(8 << 20));
+    budget.regrant(55 << 20, 3 << 20);
+    assert_eq!(budget.grant(), left(5 << 20));
+    budget.regrant(64 << 20, 0);
+    assert_eq!(budget.grant(), 2 << 20);
+    budget.common = 1 << 20;
+    budget.regrant(64 << 20, 0);
+    assert_eq!(budget.grant(), 3 << 20);
+}
+
+/// Nothing would ever be freed.
+#[test]
+fn what_is_overdrawn_stops_nobody_if_there_is_nobody_to_close() {
+    let mut budget = budget();
+    budget.regrant(0, 0);
+    budget.common = 18 << 20;
+    assert!(budget.takes_nothing());
+    budget.closes = false;
+    assert!(budget.is_overdrawn() && !budget.takes_nothing());
+}
+
+#[test]
+fn memory_is_set_aside_at_once_and_given_back_after_a_while() {
+    let mut budget = budget();
+    let step = (64 << 20) / SPARE_SHARE + SPARE_BYTES;
+    assert_eq!(budget.aside(0, 0), (1 << 20) + step);
+    budget.connections = 8 << 20;
+    assert_eq!(budget.aside(0, 1), (10 << 20) + step);
+    assert_eq!(budget.aside(2 << 20, 2), (12 << 20) + step);
+    budget.connections = 0;
+    assert_eq!(budget.aside(0, 900), (12 << 20) + step);
+    assert_eq!(budget.aside(0, 3000), (1 << 20) + step);
+    assert_eq!(budget.aside(-(30 << 20), 9000), step);
+}
+
+#[test]
+fn pressure_rises_with_what_is_in_use() {
+    let mut budget = budget();
+    budget.regrant(0, 0);
+    for (used, pressure, limit) in [
+        (0, Pressure::None, 1 << 20),
+        (12 << 20, Pressure::Short, SHORT_BYTES),
+        (16 << 20, Pressure::Exhausted, 0),
+    ] {
+        budget.common = used;
+        assert_eq!((budget.pressure(), budget.limit(1 << 20)), (pressure, limit));
+    }
+}
