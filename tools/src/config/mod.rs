@@ -360,8 +360,8 @@ impl Reader<'_> {
         } else {
             (cpus.len(), "one for each CPU this process may use")
         };
-        let (shards, why) = match self.shards_of_memory()? {
-            Some(most) if self.is_auto("shards") && most < shards => (most, "one for every 16m of --memory"),
+        let (shards, why) = match self.shards_max_auto()? {
+            Some(most) if most < shards => (most, "one for every 16m of --memory"),
             _ => (shards, why),
         };
         let shards = shards.clamp(1, SHARDS_MAX as usize);
@@ -376,9 +376,9 @@ impl Reader<'_> {
         Ok((shards as u16, cpus))
     }
 
-    /// How many shards a given `--memory` is enough for.
-    fn shards_of_memory(&mut self) -> Result<Option<usize>, ConfigError> {
-        if self.is_auto("memory") {
+    /// How many shards `auto` makes at most, if `--memory` is given.
+    fn shards_max_auto(&mut self) -> Result<Option<usize>, ConfigError> {
+        if !self.is_auto("shards") || self.is_auto("memory") {
             return Ok(None);
         }
         let bytes = self.parse("memory", value::size)?.0;
@@ -403,7 +403,7 @@ impl Reader<'_> {
             return Err(self.error(
                 "memory",
                 format!(
-                    "comes to {} and {shards} shards need at least {}; give more memory or fewer --shards",
+                    "comes to {}, and --shards {shards} needs at least {}; give more memory or fewer --shards",
                     Size(bytes),
                     Size(least)
                 ),
