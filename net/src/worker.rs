@@ -143,9 +143,9 @@ pub(crate) struct Worker<T: Transport, C: Clock> {
     more_to_maintain: bool,
     /// Parts after which a turn begins no other round.
     turn_parts: usize,
-    /// Parts and bytes that the turn had taken when its last round began.
+    /// Parts and bytes that the turn had taken when its last round began, and how many bytes it might take.
     #[cfg(test)]
-    taken: (usize, usize),
+    taken: (usize, usize, usize),
 }
 
 impl<T: Transport, C: Clock> Worker<T, C> {
@@ -164,7 +164,7 @@ impl<T: Transport, C: Clock> Worker<T, C> {
             more_to_maintain: false,
             turn_parts: TURN_PARTS,
             #[cfg(test)]
-            taken: (0, 0),
+            taken: (0, 0, TURN_BYTES),
         }
     }
 
@@ -180,8 +180,8 @@ impl<T: Transport, C: Clock> Worker<T, C> {
     /// What it had taken when it went on, in words.
     #[cfg(test)]
     pub(crate) fn turn_has_ended(&self) -> Result<(), String> {
-        let (parts, bytes) = self.taken;
-        match parts < self.turn_parts && bytes < TURN_BYTES {
+        let (parts, bytes, bytes_max) = self.taken;
+        match parts < self.turn_parts && bytes < bytes_max {
             true => Ok(()),
             false => Err(format!("a turn of {} parts went on after {parts}, {bytes} bytes", self.turn_parts)),
         }
@@ -268,7 +268,7 @@ impl<T: Transport, C: Clock> Worker<T, C> {
         while self.goes_on(parts, bytes) && !(self.arrivals.is_empty() && self.state.rounds.is_done()) {
             #[cfg(test)]
             {
-                self.taken = (parts, bytes);
+                self.taken = (parts, bytes, self.state.turn_bytes(TURN_BYTES));
             }
             let (round_parts, round_bytes) = self.round();
             parts += round_parts;
@@ -280,9 +280,9 @@ impl<T: Transport, C: Clock> Worker<T, C> {
     fn goes_on(&self, parts: usize, bytes: usize) -> bool {
         #[cfg(test)]
         if self.state.has(Bug::EndlessTurn) {
-            return !self.state.is_overdrawn();
+            return !self.state.takes_nothing();
         }
-        parts < self.turn_parts && bytes < self.state.turn_bytes(TURN_BYTES) && !self.state.is_overdrawn()
+        parts < self.turn_parts && bytes < self.state.turn_bytes(TURN_BYTES) && !self.state.takes_nothing()
     }
 
     /// Parses what up to [`ROUND_CONNECTIONS`] connections sent, then executes all of it. Returns how many parts and bytes

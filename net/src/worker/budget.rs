@@ -276,7 +276,7 @@ impl WorkerState {
     }
 
     /// Whether clients hold so much that nothing more is taken from them in this turn.
-    pub(super) fn is_overdrawn(&self) -> bool {
+    pub(super) fn takes_nothing(&self) -> bool {
         #[cfg(test)]
         if self.has(super::bug::Bug::EndlessBudget) {
             return false;
