@@ -165,8 +165,8 @@ impl Server {
     }
 
     /// Tells the server what the process has resident, so that all of it together keeps to `--memory`: the store gives up
-    /// what code, stacks and the allocator take beyond its accounts. To be called some forty times a second while it serves, by a process that
-    /// is this server and nothing else.
+    /// what code, stacks and the allocator take beyond its accounts. To be called some forty times a second while it serves,
+    /// by a process that is this server and nothing else.
     pub fn balance_memory(&self, resident_bytes: u64) {
         self.shared.balance(resident_bytes);
     }

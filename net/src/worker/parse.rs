@@ -168,6 +168,9 @@ impl WorkerState {
 
     fn keep(&mut self, span: &Span, input: Input) {
         let limit = self.settings.input_bytes_max;
+        #[cfg(test)]
+        let (is_lost, is_free) =
+            (span.cut && self.strikes(super::bug::Bug::LostInput), self.strikes(super::bug::Bug::FreeInput));
         let Some(conn) = self.connections.find(span.conn).filter(|conn| conn.phase == Phase::Open) else {
             return self.pool.give(input.into_buffer());
         };
@@ -175,12 +178,9 @@ impl WorkerState {
         let endless = !span.cut && input.len() > limit;
         conn.input = input;
         #[cfg(test)]
-        if span.cut && self.strikes(super::bug::Bug::LostInput) {
+        if is_lost {
             return;
         }
-        #[cfg(test)]
-        let is_free = self.strikes(super::bug::Bug::FreeInput);
-        let Some(conn) = self.connections.find(span.conn) else { return };
         make_ready(&mut self.rounds, conn);
         #[cfg(test)]
         if is_free {

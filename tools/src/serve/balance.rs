@@ -26,7 +26,7 @@ pub(super) async fn until(server: &Running, stop: impl Future<Output = ()>) {
     let worth_bytes = server.memory_bytes() as i64 / TRIM_SHARE;
     let small = server.memory_bytes() < SMALL_MEMORY_BYTES;
     let mut trimmer = Trimmer::new(worth_bytes, if small { TRIM_SOON } else { TRIM_EVERY });
-    let (mut bytes_before, mut turns_before) = (0, 0);
+    let (mut unaccounted_before, mut turns_before) = (0, 0);
     let mut stop = std::pin::pin!(stop);
     let mut every = EVERY;
     loop {
@@ -36,11 +36,11 @@ pub(super) async fn until(server: &Running, stop: impl Future<Output = ()>) {
         }
         let (unaccounted, turns) = (server.balance_memory(resident.bytes()), server.turns());
         trimmer.look(unaccounted, Instant::now(), machine::trim_allocator);
-        every = match (unaccounted - bytes_before > worth_bytes, turns - turns_before < CALM_TURNS) {
+        every = match (unaccounted - unaccounted_before > worth_bytes, turns - turns_before < CALM_TURNS) {
             (true, _) => SOON,
             (false, true) => CALM,
             (false, false) => EVERY,
         };
-        (bytes_before, turns_before) = (unaccounted, turns);
+        (unaccounted_before, turns_before) = (unaccounted, turns);
     }
 }
