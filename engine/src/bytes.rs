@@ -25,6 +25,13 @@ impl<'s> Bytes<'s> {
         Bytes { start, len, life: PhantomData }
     }
 
+    /// All bytes of some words.
+    #[inline]
+    pub(crate) fn of_words(words: &'s [u64]) -> Bytes<'s> {
+        // SAFETY: what the reference promises; any words are bytes.
+        unsafe { Bytes::new(words.as_ptr().cast(), size_of_val(words)) }
+    }
+
     #[inline]
     pub fn len(self) -> usize {
         self.len

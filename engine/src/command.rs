@@ -76,6 +76,15 @@ pub struct Read {
     pub peek: bool,
 }
 
+impl Read {
+    /// Whether it changes nothing but the accesses that are counted, and sees what everybody sees.
+    #[inline]
+    pub fn is_plain(&self) -> bool {
+        let changes = self.vivify.is_some() || self.recache_below_ms.is_some() || self.expiry != Expiry::Keep;
+        !changes && !self.leases && !self.inspect
+    }
+}
+
 /// Which presence a write asks for and how it joins the old value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum WriteMode {

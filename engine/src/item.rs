@@ -178,6 +178,14 @@ fn state_word(state: u8, present: u8, key_len: u16, value_len: u32) -> u64 {
     u64::from(state) | u64::from(present) << 8 | u64::from(key_len) << 16 | u64::from(value_len) << 32
 }
 
+/// Bytes of an item, padding included, by its word of state, presence and lengths.
+#[inline]
+pub(crate) fn len_by(state_word: u64) -> usize {
+    let (present, key, value) =
+        ((state_word >> 8) as u8, (state_word >> 16) as u16, (state_word >> 32) as u32);
+    (HEADER_BYTES + options_len(present) + key as usize + value as usize).next_multiple_of(ALIGN)
+}
+
 /// An item in memory. `bytes` begins at the item and may reach beyond it.
 #[derive(Debug, Clone, Copy)]
 pub struct ItemRef<'s> {

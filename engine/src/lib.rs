@@ -17,13 +17,14 @@
 //! | [`item`] | the encoding of an item |
 //! | [`meta`] | what is known of an item beside key and value |
 //! | [`index`] | from a hash to an item |
+//! | [`reader`] | reading a shard without asking it |
 //! | [`segments`] | the log that items are appended to |
 //! | [`eviction`] | what stays when room is needed |
 //! | [`stats`] | figures that other threads read |
 //! | [`words`] | many keys in one buffer |
 //!
-//! Unsafe code is in `bytes.rs`, `bytes_mut.rs`, `reserved.rs`, `index/table.rs`, `segments/arena.rs`,
-//! `segments/lent.rs` and `prefetch.rs`.
+//! Unsafe code is in `bytes.rs`, `bytes_mut.rs`, `reserved.rs`, `index/table.rs`, `index/reader.rs`, `segments/arena.rs`,
+//! `segments/reader.rs`, `segments/lent.rs` and `prefetch.rs`.
 
 pub mod bytes;
 mod bytes_mut;
@@ -37,10 +38,13 @@ pub mod index;
 pub mod item;
 pub mod meta;
 mod prefetch;
+pub mod reader;
 mod reserved;
 pub mod segments;
 pub mod shard;
 pub mod stats;
+#[cfg(test)]
+mod steps;
 pub mod version;
 pub mod words;
 

@@ -54,6 +54,7 @@ use crate::eviction::Eviction;
 use crate::expiry::Calendar;
 use crate::index::{Index, Place, Slot};
 use crate::item::{ItemRef, present};
+use crate::reader::{Flushes, ShardReader};
 use crate::segments::{Chain, Lent, Rest, Segments};
 use crate::stats::ShardStats;
 use crate::version::HybridClock;
@@ -86,6 +87,8 @@ pub struct Shard {
     flushed: u64,
     /// When a flush with a delay takes effect; `Millis::MAX`: none.
     flush_at: Millis,
+    /// The two, as others read them.
+    flushes: Arc<Flushes>,
     reclaim: Reclaim,
     uploads: Uploads,
     listener: Option<Box<dyn Listener>>,
@@ -130,6 +133,7 @@ impl Shard {
             calendar,
             flushed: 0,
             flush_at: Millis::MAX,
+            flushes: Arc::new(Flushes::new()),
             reclaim: Reclaim::default(),
             uploads: Uploads::default(),
             listener: None,
@@ -194,7 +198,10 @@ impl Shard {
             self.flush_now(now);
         }
         match at {
-            Some(at) if at > now => self.flush_at = at,
+            Some(at) if at > now => {
+                self.flush_at = at;
+                self.flushes.publish(self.flushed, at);
+            }
             _ => self.flush_now(now),
         }
     }
@@ -252,6 +259,16 @@ impl Shard {
     /// If another shard lent them.
     pub fn release(&mut self, lent: Lent) {
         self.segments.take_back(lent);
+    }
+
+    /// For another thread to look keys up while this one changes them.
+    pub fn reader(&self) -> ShardReader {
+        ShardReader {
+            index: self.index.reader(),
+            segments: self.segments.reader(),
+            flushes: self.flushes.clone(),
+            frequency_max: self.frequency_max,
+        }
     }
 
     /// The figures, which any thread may read.
@@ -384,4 +401,4 @@ fn out_of_memory(stats: &ShardStats) -> Refusal {
 }
 
 /// Cache lines of an item to prefetch at most; the rest of a longer one streams.
-const PREFETCH_LINES_MAX: usize = 4;
+pub(crate) const PREFETCH_LINES_MAX: usize = 4;

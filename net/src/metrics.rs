@@ -4,6 +4,7 @@
 
 use crate::session::{BAD_INPUTS, PROTOCOLS, Protocol};
 use torc_engine::command::{Delta, Expiry, Op, Outcome, Read, Write};
+use torc_engine::reader::Doubt;
 use torc_engine::stats::{Counter, FigureKind};
 
 /// What a request asks for.
@@ -205,6 +206,10 @@ pub struct WorkerStats {
     pub short_of_memory: Counter,
     pub forwarded: Counter,
     pub served_for_others: Counter,
+    pub sibling_hits: Counter,
+    pub sibling_misses: Counter,
+    /// By [`Doubt`].
+    pub sibling_doubts: [Counter; Doubt::ALL.len()],
     pub mailbox_waiting: Counter,
     pub outcomes_bytes: Counter,
     pub turns: Counter,
@@ -324,7 +329,26 @@ impl WorkerStats {
             labels: [Some(("reason", reason)), None],
             value: count.read(),
         });
-        requests.chain(closes).chain(self.error_samples()).chain(self.plain())
+        requests.chain(closes).chain(self.error_samples()).chain(self.sibling_samples()).chain(self.plain())
+    }
+
+    fn sibling_samples(&self) -> impl Iterator<Item = Sample> + '_ {
+        let outcomes = [("hit", &self.sibling_hits), ("miss", &self.sibling_misses)];
+        let reads = outcomes.into_iter().map(|(outcome, count)| Sample {
+            name: "sibling_reads",
+            kind: FigureKind::Counter,
+            help: "Reads of other shards' keys that were answered without asking them.",
+            labels: [Some(("outcome", outcome)), None],
+            value: count.read(),
+        });
+        let doubts = Doubt::ALL.iter().zip(&self.sibling_doubts).map(|(doubt, count)| Sample {
+            name: "sibling_doubts",
+            kind: FigureKind::Counter,
+            help: "Reads of other shards' keys that could not be answered so, by cause: their owners were asked.",
+            labels: [Some(("cause", doubt.name())), None],
+            value: count.read(),
+        });
+        reads.chain(doubts)
     }
 
     fn error_samples(&self) -> impl Iterator<Item = Sample> + '_ {

@@ -27,7 +27,7 @@ use crate::transport::sockets::SocketsConfig;
 use crate::transport::uring::Uring;
 use crate::transport::{Transport, Waker};
 use crate::worker::mail::Mail;
-use crate::worker::{BudgetConfig, FLOOR_SHARE, Settings, Worker, WorkerParts, WorkerState};
+use crate::worker::{BudgetConfig, FLOOR_SHARE, Settings, Siblings, Worker, WorkerParts, WorkerState};
 use listen::{Bound, SocketFile};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::SocketAddr;
@@ -37,6 +37,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
+use torc_engine::reader::ShardReader;
 use torc_engine::stats::ShardStats;
 use torc_engine::{Shard, ShardConfig};
 
@@ -353,9 +354,17 @@ struct ShardStart {
 struct Ready {
     stats: Arc<ShardStats>,
     waker: Arc<dyn Waker>,
+    reader: ShardReader,
 }
 
-type Go = Vec<Arc<dyn Waker>>;
+type AllWakers = Vec<Arc<dyn Waker>>;
+
+/// What each thread is told of all shards.
+#[derive(Clone)]
+struct Go {
+    wakers: AllWakers,
+    readers: Vec<ShardReader>,
+}
 
 type ShardThread = JoinHandle<std::io::Result<()>>;
 
@@ -382,24 +391,25 @@ impl Starting {
         Ok(())
     }
 
-    fn finish(self, shared: &Shared) -> Result<(Vec<ShardThread>, Go), StartError> {
+    fn finish(self, shared: &Shared) -> Result<(Vec<ShardThread>, AllWakers), StartError> {
         let mut stats = Vec::new();
-        let mut wakers = Vec::new();
+        let mut go = Go { wakers: Vec::new(), readers: Vec::new() };
         for (shard, ready) in self.ready.iter().enumerate() {
             let gone = || std::io::Error::other("it ended while starting");
             let ready = ready
                 .recv()
                 .unwrap_or_else(|_| Err(StartError::Thread { shard: shard as u16, cause: gone() }))?;
             stats.push(ready.stats);
-            wakers.push(ready.waker);
+            go.wakers.push(ready.waker);
+            go.readers.push(ready.reader);
         }
         // Set once: this is the only place, and a start happens once.
         let _ = shared.shard_stats.set(stats);
-        for go in &self.go {
+        for sender in &self.go {
             // A thread that is gone meanwhile is found by join.
-            let _ = go.send(wakers.clone());
+            let _ = sender.send(go.clone());
         }
-        Ok((self.threads, wakers))
+        Ok((self.threads, go.wakers))
     }
 }
 
@@ -450,12 +460,24 @@ impl ShardStart {
                 return Ok(());
             }
         };
-        let _ = ready.send(Ok(Ready { stats: shard.stats().clone(), waker: transport.waker() }));
-        let Ok(wakers) = go.recv() else { return Ok(()) };
+        let _ = ready.send(Ok(Ready {
+            stats: shard.stats().clone(),
+            waker: transport.waker(),
+            reader: shard.reader(),
+        }));
+        let Ok(Go { wakers, readers }) = go.recv() else { return Ok(()) };
         let ShardStart { number, mut mail, shared, settings, clock, .. } = self;
         mail.connect(&wakers);
         let now = clock.millis();
-        let state = WorkerState::new(WorkerParts { shard, mail, shared, number, settings, now });
+        let state = WorkerState::new(WorkerParts {
+            shard,
+            mail,
+            siblings: Siblings::new(readers),
+            shared,
+            number,
+            settings,
+            now,
+        });
         Worker::new(transport, clock, state).run()
     }
 }

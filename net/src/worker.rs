@@ -45,6 +45,7 @@ mod queue;
 mod rounds;
 mod send;
 mod serve;
+mod siblings;
 mod state;
 mod sweep;
 #[cfg(test)]
@@ -56,6 +57,7 @@ pub(crate) mod view;
 pub(crate) use self::budget::{BudgetConfig, FLOOR_SHARE};
 #[cfg(test)]
 pub(crate) use self::bug::Bug;
+pub(crate) use self::siblings::Siblings;
 pub(crate) use self::state::{ListenerKind, Settings, WorkerParts, WorkerState};
 
 use crate::clock::Clock;
@@ -380,13 +382,13 @@ fn execute(state: &mut WorkerState, parts: &[Part<'_>], spans: &[Span], prepared
     for (number, batch) in parts.chunks(BATCH_PARTS).enumerate() {
         for (part, prepared) in batch.iter().zip(&mut *prepared) {
             *prepared = match &part.work {
-                Work::Keyed(command) => state.prepare(command.key),
+                Work::Keyed(command) => state.prepare(command),
                 _ => Prepared::default(),
             };
         }
         batch.iter().zip(&*prepared).for_each(|(part, prepared)| {
-            if let Work::Keyed(_) = part.work {
-                state.prefetch_item(*prepared);
+            if let Work::Keyed(command) = &part.work {
+                state.prefetch_item(command, *prepared);
             }
         });
         let (mut at, end) = (number * BATCH_PARTS, number * BATCH_PARTS + batch.len());

@@ -38,9 +38,11 @@ impl Index {
     pub fn grow(&mut self) {
         assert!(self.growing.is_none(), "one growth at a time");
         let homes = self.grown_homes();
+        self.geometry.open();
         self.table.extend_to(homes as usize + PROBE_BUCKETS);
         self.growing = Some(Growing { homes: self.homes, boundary: self.homes });
         self.homes = homes;
+        self.geometry.publish(self.homes, self.growing);
     }
 
     /// Starts to fetch what the next step will read; the caller prefetches the items of these slots.
@@ -58,6 +60,7 @@ impl Index {
         let home = growing.boundary - 1;
         let first = home as usize;
         let last = first + self.table.bucket(first).head().reach();
+        self.geometry.open();
         self.table.open(first);
         let mut moving = std::mem::take(&mut self.moving);
         for bucket in first..=last {
@@ -82,5 +85,6 @@ impl Index {
         }
         self.moving = moving;
         self.table.close(first);
+        self.geometry.publish(self.homes, self.growing);
     }
 }

@@ -25,14 +25,19 @@
 //! Goals: 8 bytes an item at a load of 0.64 to 0.8, one line a lookup, no stall. Non-goals: comparing keys (a
 //! closure of the caller does), shrinking.
 
+mod geometry;
 mod growth;
+mod reader;
 mod scan;
 mod slot;
 mod table;
 
 pub use growth::GROW_STEPS_PER_INSERT;
+pub(crate) use reader::{IndexReader, Moved};
 pub use slot::{Elsewhere, Entry, FREQUENCY_MAX, LOCATION_BYTES_MAX, PLACES, Slot};
 
+use geometry::Geometry;
+use std::sync::Arc;
 use table::{BUCKET_BYTES, Bucket, Table};
 
 /// Buckets after the home where an item may be. At 64, loading a million items dropped one or two of them under one
@@ -51,7 +56,7 @@ pub struct Place {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Full;
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 struct Growing {
     /// Number of homes before.
     homes: u64,
@@ -65,6 +70,8 @@ pub struct Index {
     table: Table,
     homes: u64,
     growing: Option<Growing>,
+    /// The two, as others read them.
+    geometry: Arc<Geometry>,
     items: u64,
     /// Items that are not in DRAM.
     elsewhere: u64,
@@ -95,14 +102,23 @@ impl Index {
         let buckets_max = (bytes_max / BUCKET_BYTES).max(homes + PROBE_BUCKETS);
         let mut table = Table::reserve(buckets_max)?;
         table.extend_to(homes + PROBE_BUCKETS);
+        let geometry = Geometry::default();
+        geometry.open();
+        geometry.publish(homes as u64, None);
         Ok(Index {
             table,
             homes: homes as u64,
             growing: None,
+            geometry: Arc::new(geometry),
             items: 0,
             elsewhere: 0,
             moving: Vec::with_capacity(64),
         })
+    }
+
+    /// For others to look things up while this one changes.
+    pub(crate) fn reader(&self) -> IndexReader {
+        IndexReader::new(self.table.range().clone(), self.geometry.clone())
     }
 
     /// Bytes of the table.
@@ -196,6 +212,24 @@ impl Index {
         self.clear(place, hash);
         self.replace(Place { slot: place.slot + 1, ..place }, Slot::EMPTY);
         self.elsewhere -= 1;
+    }
+
+    /// An entry of this hash is about to go and to come back in another form: until [`Index::end_exchange`] no reader takes what
+    /// it does not find for missing.
+    pub fn begin_exchange(&mut self, hash: u64) {
+        #[cfg(test)]
+        if crate::steps::has(crate::steps::Fault::Exchange) {
+            return;
+        }
+        self.table.open(self.home(hash));
+    }
+
+    pub fn end_exchange(&mut self, hash: u64) {
+        #[cfg(test)]
+        if crate::steps::has(crate::steps::Fault::Exchange) {
+            return;
+        }
+        self.table.close(self.home(hash));
     }
 
     /// Adds an entry for an item that is not in DRAM.

@@ -33,6 +33,7 @@ pub const FREQUENCY_MAX: u8 = 15;
 const LINES_SHIFT: u32 = 36;
 const FREQUENCY_SHIFT: u32 = 40;
 const KIND_SHIFT: u32 = 44;
+const FREQUENCY_MASK: u64 = 15 << FREQUENCY_SHIFT;
 const TAG_SHIFT: u32 = 48;
 const LOCATION_MASK: u64 = (1 << LINES_SHIFT) - 1;
 const KIND_ITEM: u64 = 1;
@@ -67,6 +68,19 @@ impl Slot {
     #[inline]
     pub fn matches(self, wanted: u64) -> bool {
         self.0 >> KIND_SHIFT == wanted
+    }
+
+    /// Whether it matches, or is of an item elsewhere that may.
+    #[inline]
+    pub(super) fn may_be(self, wanted: u64) -> bool {
+        // The first word of a pair differs from an item's in its kind alone.
+        self.0 >> KIND_SHIFT == wanted || self.0 >> KIND_SHIFT == wanted - KIND_ITEM + KIND_ELSEWHERE
+    }
+
+    /// Whether it is the same item at the same place, however often it was read.
+    #[inline]
+    pub(super) fn names_same(self, other: Slot) -> bool {
+        (self.0 ^ other.0) & !FREQUENCY_MASK == 0
     }
 
     #[inline]
@@ -107,7 +121,7 @@ impl Slot {
 
     /// The first of the two slots of an item that is elsewhere.
     #[inline]
-    pub(super) fn is_elsewhere(self) -> bool {
+    pub(crate) fn is_elsewhere(self) -> bool {
         self.0 >> KIND_SHIFT & 15 == KIND_ELSEWHERE
     }
 

@@ -17,6 +17,7 @@
 
 use super::{Elsewhere, Entry, PROBE_BUCKETS, SLOTS_PER_BUCKET, Slot};
 use std::marker::PhantomData;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 use torc_pmem::media::memory::MemoryRange;
 
@@ -35,7 +36,7 @@ const SMALL_PAGES_BYTES: usize = 64 << 20;
 /// Buckets in use at the start of a reserved range.
 #[derive(Debug)]
 pub(super) struct Table {
-    range: MemoryRange,
+    range: Arc<MemoryRange>,
     len: usize,
 }
 
@@ -44,7 +45,12 @@ impl Table {
         let bytes = buckets_max * BUCKET_BYTES;
         let small = bytes < SMALL_PAGES_BYTES;
         let range = if small { MemoryRange::reserve_small_pages(bytes) } else { MemoryRange::reserve(bytes) };
-        Ok(Table { range: range?, len: 0 })
+        Ok(Table { range: Arc::new(range?), len: 0 })
+    }
+
+    /// The memory of the buckets, which stays where it is.
+    pub(super) fn range(&self) -> &Arc<MemoryRange> {
+        &self.range
     }
 
     pub(super) fn buckets_max(&self) -> usize {
@@ -117,6 +123,8 @@ impl Table {
 
     #[inline]
     fn store(&mut self, bucket: usize, word: usize, bits: u64, order: Ordering) {
+        #[cfg(test)]
+        crate::steps::step();
         let words = self.bucket(bucket).words;
         debug_assert!(word <= SLOTS_PER_BUCKET);
         // SAFETY: one of the eight aligned words of a bucket of the table (`bucket`), which is mapped, and only ever reached
@@ -198,7 +206,7 @@ impl<'t> Bucket<'t> {
 
 /// A bucket's own word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Head(u64);
+pub(super) struct Head(pub(super) u64);
 
 const REACH_SHIFT: u32 = 16;
 const SEQUENCE_SHIFT: u32 = 32;
@@ -229,7 +237,7 @@ impl Head {
         Head(self.0 >> SEQUENCE_SHIFT << SEQUENCE_SHIFT | (reach as u64) << REACH_SHIFT | away)
     }
 
-    fn is_odd(self) -> bool {
+    pub(super) fn is_odd(self) -> bool {
         self.0 & SEQUENCE_ONE != 0
     }
 

@@ -3,15 +3,13 @@
 use crate::bytes::Bytes;
 use crate::bytes_mut::BytesMut;
 use crate::item::{HEADER_BYTES, ItemRef, STATE_WORD_OFFSET};
-use std::mem::ManuallyDrop;
+use std::sync::Arc;
 use torc_pmem::media::memory::{Backing, HUGE_PAGE_BYTES, MemoryRange};
 
 /// One address range, cut into segments by its owner.
 #[derive(Debug)]
 pub(crate) struct Arena {
-    range: ManuallyDrop<MemoryRange>,
-    /// Stays mapped for good.
-    leaked: bool,
+    range: Arc<MemoryRange>,
 }
 
 impl Arena {
@@ -21,7 +19,11 @@ impl Arena {
         let bytes = segment_bytes * count;
         let small = segment_bytes < HUGE_PAGE_BYTES / 2;
         let range = if small { MemoryRange::reserve_small_pages(bytes) } else { MemoryRange::reserve(bytes) };
-        Ok(Arena { range: ManuallyDrop::new(range?), leaked: false })
+        Ok(Arena { range: Arc::new(range?) })
+    }
+
+    pub(crate) fn range(&self) -> &Arc<MemoryRange> {
+        &self.range
     }
 
     pub(crate) fn backing(&self) -> (Backing, bool) {
@@ -68,6 +70,8 @@ impl Arena {
     }
 
     pub(crate) fn set_state(&mut self, at: u64, state: u8) {
+        #[cfg(test)]
+        crate::steps::step();
         let change = |word| word & !0xFF | u64::from(state);
         self.bytes_mut(at, HEADER_BYTES).change_word(STATE_WORD_OFFSET, change);
     }
@@ -86,8 +90,8 @@ impl Arena {
     }
 
     /// Keeps the memory mapped beyond the life of the arena: somebody still reads it.
-    pub(crate) fn leak(&mut self) {
-        self.leaked = true;
+    pub(crate) fn leak(&self) {
+        std::mem::forget(self.range.clone());
     }
 
     /// Whether an address lies in the arena.
@@ -98,20 +102,10 @@ impl Arena {
 
     /// Gives the memory of a part back to the machine.
     pub(crate) fn discard(&mut self, at: u64, len: usize) {
-        // SAFETY: `&mut self`: no reference into the arena is alive, and the caller only discards segments that
-        // nobody pins.
+        // SAFETY: `&mut self`: no reference into the arena is alive, the caller only discards segments that nobody pins, and
+        // readers of other threads have only pointers, and expect that bytes change.
         let discarded = unsafe { self.range.discard(at as usize, len) };
         // A refusal only means that the memory stays with us.
         debug_assert!(discarded.is_ok(), "{discarded:?}");
-    }
-}
-
-impl Drop for Arena {
-    fn drop(&mut self) {
-        if !self.leaked {
-            // SAFETY: dropped once, here, and not used after; nobody reads the memory any more, else the owner
-            // had called `leak`.
-            unsafe { ManuallyDrop::drop(&mut self.range) };
-        }
     }
 }

@@ -15,11 +15,13 @@
 
 mod arena;
 mod class;
+mod generations;
 mod header;
 mod jobs;
 mod lent;
 mod list;
 mod pins;
+mod reader;
 mod rest;
 mod stock;
 
@@ -28,6 +30,7 @@ pub use header::{Phase, Queue, SegmentHeader};
 #[cfg(test)]
 pub(crate) use jobs::PARKED_MAX;
 pub use lent::{Chain, Lent, LentChain};
+pub(crate) use reader::{NotCopied, SegmentsReader};
 pub use rest::Rest;
 
 use crate::bytes::Bytes;
@@ -36,8 +39,10 @@ use crate::chain::ORDINAL_BYTES;
 use crate::item::{ItemRef, present};
 use crate::meta::Millis;
 use arena::Arena;
+use generations::Generations;
 use list::{Line, List};
 use std::cell::Cell;
+use std::sync::Arc;
 use torc_pmem::media::memory::Backing;
 /// Free segments that only relocation may take.
 pub const RELOCATION_RESERVE: usize = 1;
@@ -46,6 +51,7 @@ pub const RELOCATION_RESERVE: usize = 1;
 pub struct Segments {
     arena: Arena,
     headers: Vec<SegmentHeader>,
+    generations: Arc<Generations>,
     segment_bytes: usize,
     /// The power of two that it is: there is a division in every look-up else.
     segment_shift: u32,
@@ -84,6 +90,7 @@ impl Segments {
         Ok(Segments {
             arena: Arena::reserve(segment_bytes, count_max)?,
             headers: Vec::with_capacity(count_max),
+            generations: Arc::new(Generations::new(count_max)),
             segment_bytes,
             segment_shift: segment_bytes.trailing_zeros(),
             shard,
@@ -104,13 +111,18 @@ impl Segments {
         })
     }
 
+    /// For others to read items while this one changes.
+    pub(crate) fn reader(&self) -> SegmentsReader {
+        SegmentsReader::new(self.arena.range().clone(), self.generations.clone(), self.segment_shift)
+    }
+
     pub(crate) fn segment_bytes(&self) -> usize {
         self.segment_bytes
     }
 
-    /// Memory of the headers of so many segments, which is taken at the start.
+    /// Memory of the headers and generations of so many segments, which is taken at the start.
     pub(crate) fn headers_bytes(count_max: usize) -> usize {
-        count_max * size_of::<SegmentHeader>()
+        count_max * (size_of::<SegmentHeader>() + size_of::<u64>())
     }
 
     /// Memory beside the arena.

@@ -82,6 +82,7 @@ impl Segments {
 
     /// Lets a free segment be taken, or gives it back if there are too many.
     pub(super) fn reuse(&mut self, segment: u32) {
+        self.generations.raise(segment);
         self.headers[segment as usize].phase = Phase::Free;
         if self.count > self.count_max {
             self.retire(segment);

@@ -28,9 +28,11 @@ impl Shard {
         self.grow_index();
         let Some((at, slot)) = self.find_live(key, now) else { return false };
         let version = self.segments.item(slot.location()).version();
+        self.index.begin_exchange(hash);
         self.index.remove(at, hash);
         let entry = Elsewhere { hash, place, frequency: slot.frequency() };
         let is_named = self.index.insert_elsewhere(entry).is_ok();
+        self.index.end_exchange(hash);
         let cause = if is_named { Cause::Moved } else { Cause::Evicted };
         self.changed(cause, slot.location(), hash, version);
         self.kill(slot.location());
@@ -60,11 +62,13 @@ impl Shard {
             }
             Some(list) => self.bring_back(key, &header, list, &found.chunks, now)?,
         };
+        self.index.begin_exchange(hash);
         // Making room may have cost the entry its place in the index; the item is here all the same.
         if let Some((place, _)) = self.entry_at(hash, ticket) {
             self.index.remove_elsewhere(place, hash);
         }
         self.put_in_index(None, hash, at, false);
+        self.index.end_exchange(hash);
         self.changed(Cause::Moved, at, hash, header.version);
         if let Some((at, slot)) = self.find(key) {
             self.index.replace(at, slot.with_frequency(entry.frequency));
@@ -156,14 +160,16 @@ impl Shard {
         self.ticket(key.hash)
     }
 
-    /// A key that is in DRAM now is nowhere else.
+    /// A key whose item is about to be in DRAM is nowhere else. True if it was: then the caller ends the exchange.
     #[inline]
-    pub(super) fn supersede(&mut self, hash: u64) {
-        if self.index.elsewhere() > 0
-            && let Some((place, _)) = self.index.find_elsewhere(hash)
-        {
-            self.index.remove_elsewhere(place, hash);
+    pub(super) fn supersede(&mut self, hash: u64) -> bool {
+        if self.index.elsewhere() == 0 {
+            return false;
         }
+        let Some((place, _)) = self.index.find_elsewhere(hash) else { return false };
+        self.index.begin_exchange(hash);
+        self.index.remove_elsewhere(place, hash);
+        true
     }
 
     /// An entry that the index has no room for any more goes.
@@ -171,7 +177,9 @@ impl Shard {
         match entry {
             Entry::Item(slot) => self.drop_item(slot.location()),
             Entry::Elsewhere(Elsewhere { hash, .. }) => {
-                self.supersede(hash);
+                if let Some((place, _)) = self.index.find_elsewhere(hash) {
+                    self.index.remove_elsewhere(place, hash);
+                }
                 self.tell_lost(hash);
             }
         }

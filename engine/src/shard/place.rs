@@ -144,10 +144,11 @@ impl Shard {
     /// As [`Shard::link`], for a key whose old item has been looked up already.
     #[inline]
     fn link_found(&mut self, there: Option<(Place, Slot)>, hash: u64, at: u64, adopted: bool) -> Option<u64> {
-        if there.is_none() {
-            self.supersede(hash);
-        }
+        let was_elsewhere = there.is_none() && self.supersede(hash);
         let version = self.put_in_index(there, hash, at, adopted);
+        if was_elsewhere {
+            self.index.end_exchange(hash);
+        }
         self.changed(Cause::Written, at, hash, version);
         there.map(|(_, old)| old.location())
     }

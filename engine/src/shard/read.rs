@@ -54,6 +54,14 @@ impl Shard {
         }
     }
 
+    /// Counts an access that a [reader](crate::reader) has reported, unless its item is elsewhere by now.
+    pub fn count_read(&mut self, hash: u64, location: u64) {
+        let named = self.index.find(hash, |slot| slot.location() == location);
+        if let Some((place, slot)) = named {
+            self.count_access(place, slot, self.segments.item(location).state());
+        }
+    }
+
     /// Counts a miss on an expired item.
     #[cold]
     fn count_expired(&self, at: u64) {

@@ -322,6 +322,7 @@ impl Shard {
     pub(super) fn flush_now(&mut self, now: Millis) {
         self.flush_at = Millis::MAX;
         self.flushed = self.clock.next(now);
+        self.flushes.publish(self.flushed, self.flush_at);
         if let Some(listener) = &mut self.listener {
             let (cause, version, key) = (Cause::Flushed, self.flushed, Bytes::default());
             listener.changed(&Change { cause, space: 0, key, hash: 0, version, item: None });

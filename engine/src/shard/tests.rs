@@ -11,6 +11,8 @@ mod lent;
 mod long_values;
 mod memory;
 mod readers;
+mod readers_steps;
+mod readers_threads;
 mod rest;
 mod spaces;
 mod told;

@@ -27,7 +27,7 @@ use crate::slots::SlotMap;
 use crate::transport::sim::{Faults, Network, Random, Sim};
 use crate::transport::{Transport, Waker};
 use crate::worker::mail::Mail;
-use crate::worker::{Bug, Worker, WorkerParts, WorkerState};
+use crate::worker::{Bug, Siblings, Worker, WorkerParts, WorkerState};
 use client::Client;
 use model::Model;
 use sleeper::{SimClock, Sleeper};
@@ -38,6 +38,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 use torc_engine::Shard;
 use torc_engine::command::Millis;
+use torc_engine::reader::ShardReader;
 use world::World;
 
 const START: Millis = 1_700_000_000_000;
@@ -94,18 +95,23 @@ impl Simulation {
             _ => {}
         }
         let wakers: Vec<Arc<dyn Waker>> = transports.iter().map(Transport::waker).collect();
-        let mut stats = Vec::new();
         let mut workers = Vec::new();
         let hash_seed = random.number();
-        for ((number, mut mail), transport) in
-            (0..).zip(Mail::among(world.shards, world.mail_bytes())).zip(transports)
-        {
+        let store =
+            |number| Shard::new(world.store(number, fixed, hash_seed)).expect("a shard has memory enough");
+        let shards: Vec<Shard> = (0..world.shards).map(store).collect();
+        let stats = shards.iter().map(|shard| shard.stats().clone()).collect();
+        let readers: Vec<ShardReader> = match world.reads_siblings {
+            true => shards.iter().map(Shard::reader).collect(),
+            false => Vec::new(),
+        };
+        let mails = Mail::among(world.shards, world.mail_bytes());
+        for (((number, mut mail), transport), shard) in (0..).zip(mails).zip(transports).zip(shards) {
             mail.connect(&wakers);
-            let shard = Shard::new(world.store(number, fixed, hash_seed)).expect("a shard has memory enough");
-            stats.push(shard.stats().clone());
             let (shared, settings) = (shared.clone(), settings.clone());
-            let mut state =
-                WorkerState::new(WorkerParts { shard, mail, shared, number, settings, now: START });
+            let siblings = Siblings::new(readers.clone());
+            let parts = WorkerParts { shard, mail, siblings, shared, number, settings, now: START };
+            let mut state = WorkerState::new(parts);
             state.put_in(bug);
             let mut worker = Worker::new(transport, SimClock(clock.clone()), state);
             worker.limit_turns(world.turn_parts);

@@ -26,6 +26,8 @@ pub(super) struct World {
     /// Bytes of a usual value, and how many in a hundred are long.
     pub(super) value_bytes: usize,
     pub(super) long_percent: u32,
+    /// Shards read each other's keys without asking.
+    pub(super) reads_siblings: bool,
     pub(super) flushes: bool,
     pub(super) scans: bool,
     /// One client pipelines without end.
@@ -97,6 +99,7 @@ impl World {
             },
             value_bytes,
             long_percent,
+            reads_siblings: random.chance(60),
             flushes,
             scans: !lossy && !flushes,
             flood,

@@ -51,11 +51,13 @@ pub(crate) enum Bug {
     IdleMemory,
     /// Background work is never done.
     Sleepless,
+    /// A read of another shard's key does not wait for what its connection has asked before.
+    EarlyRead,
 }
 
 impl Bug {
     /// All but [`Bug::None`].
-    pub(crate) const ALL: [Bug; 23] = [
+    pub(crate) const ALL: [Bug; 24] = [
         Bug::LostAnswer,
         Bug::SwappedAnswers,
         Bug::MissedExpiry,
@@ -79,6 +81,7 @@ impl Bug {
         Bug::KeptLoan,
         Bug::IdleMemory,
         Bug::Sleepless,
+        Bug::EarlyRead,
     ];
 
     /// One in so many chances is taken.

@@ -7,6 +7,7 @@ use super::compose::wait_behind;
 use super::connection::{Connection, Phase, is_protocol_refusal};
 use super::outcomes::{Lookup, Outcomes};
 use super::owned::OwnedPart;
+use super::siblings::is_plain_read;
 use super::state::WorkerState;
 use super::view::context;
 use crate::metrics::{CloseReason, CommandClass, OutcomeClass, WorkerStats};
@@ -19,19 +20,23 @@ use torc_proto::slot::slot_of;
 impl WorkerState {
     /// Hash and owner of a key; starts to fetch its bucket.
     #[inline]
-    pub(super) fn prepare(&self, key: &[u8]) -> Prepared {
-        let shard = self.owner(key);
-        let hash = self.shard.hash(0, key);
+    pub(super) fn prepare(&self, command: &Command<'_>) -> Prepared {
+        let shard = self.owner(command.key);
+        let hash = self.shard.hash(command.space, command.key);
         if shard == self.number {
             self.shard.prefetch_bucket(hash);
+        } else if is_plain_read(command) {
+            self.siblings.prefetch_bucket(shard, hash);
         }
         Prepared { hash, shard }
     }
 
     #[inline]
-    pub(super) fn prefetch_item(&self, prepared: Prepared) {
+    pub(super) fn prefetch_item(&self, command: &Command<'_>, prepared: Prepared) {
         if prepared.shard == self.number {
             self.shard.prefetch_item(prepared.hash);
+        } else if is_plain_read(command) {
+            self.siblings.prefetch_item(prepared.shard, prepared.hash);
         }
     }
 
@@ -116,7 +121,7 @@ impl WorkerState {
                 true
             } else {
                 let prepared = match &part.work {
-                    Work::Keyed(command) => self.prepare(command.key),
+                    Work::Keyed(command) => self.prepare(command),
                     _ => Prepared::default(),
                 };
                 self.begin(conn, &part, prepared, deferred.read_ns)
@@ -154,7 +159,9 @@ impl WorkerState {
                     true
                 }
                 Destination::There(shard) => {
-                    self.ask_keyed(conn, shard, part, (command, prepared.hash), read_ns)
+                    let keyed = (command, prepared.hash);
+                    self.read_there(conn, part, keyed, shard, read_ns)
+                        || self.ask_keyed(conn, shard, part, keyed, read_ns)
                 }
                 Destination::Moved(answer) => {
                     self.stats.request(CommandClass::of(&command.op), OutcomeClass::Moved);

@@ -42,21 +42,23 @@ impl WorkerState {
         if !self.ask(conn, shard, &ask, bytes) {
             return false;
         }
-        self.wait_for(conn, part, read_ns, (1, room));
+        self.wait_for(conn, part, read_ns, (1, room), Some(hash));
         true
     }
 
-    /// So many shards have been asked for a part, with room for the value of its answer.
+    /// So many shards have been asked for a part, with room for the value of its answer. It is about the key of `hash`, or about
+    /// any.
     pub(super) fn wait_for(
         &self,
         conn: &mut Connection,
         part: &Part<'_>,
         read_ns: u64,
         (shards, room): (u16, u32),
+        hash: Option<u64>,
     ) {
         let free = conn.session.free(&part.reply).is_some();
         let asked_ns = self.turn.began_ns;
-        conn.queue.ask(Asked { reply: part.reply, free, shards, room, read_ns, asked_ns });
+        conn.queue.ask(Asked { reply: part.reply, free, shards, room, read_ns, asked_ns }, hash);
     }
 
     pub(super) fn ask(
@@ -111,7 +113,7 @@ impl WorkerState {
             // There is a place: that was looked at before.
             self.ask(conn, shard, &Ask::plain(from, What::Flush { at }), bytes);
         }
-        self.wait_for(conn, part, read_ns, (others, 0));
+        self.wait_for(conn, part, read_ns, (others, 0), None);
         true
     }
 
@@ -144,7 +146,7 @@ impl WorkerState {
         let ask = Ask { room: SCAN_ROOM, ..Ask::plain(conn.next_address(), what) };
         let asked = self.ask(conn, shard, &ask, AskBytes { echo: part.echo, ..AskBytes::default() });
         if asked {
-            self.wait_for(conn, part, read_ns, (1, SCAN_ROOM));
+            self.wait_for(conn, part, read_ns, (1, SCAN_ROOM), None);
         }
         asked
     }

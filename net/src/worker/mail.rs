@@ -23,7 +23,7 @@ mod mailbox;
 
 pub(crate) use batch::{
     Address, Answered, AnsweredWith, Ask, AskBytes, AskKind, AskWhat, BATCH_ASKS, Batch, OwnedAnswered,
-    Posted, What,
+    Posted, Report, What,
 };
 pub(crate) use lane::Lane;
 
@@ -32,6 +32,7 @@ use batch::BATCH_BYTES_KEPT;
 use mailbox::Doorbell;
 use std::collections::VecDeque;
 use std::sync::Arc;
+use torc_engine::command::Millis;
 
 /// Batches of one shard that may be on the way to all others together, at the most and at the least to each of them.
 const BATCHES: usize = 64;
@@ -79,6 +80,8 @@ impl Mail {
                         open: Box::default(),
                         spare: Vec::new(),
                         released: Vec::new(),
+                        reports: Vec::new(),
+                        now: 0,
                         line: VecDeque::new(),
                         bell: bells[other as usize].clone(),
                     })
@@ -141,8 +144,10 @@ impl Mail {
         self.lanes.iter_mut().flatten().all(Lane::is_quiet)
     }
 
-    pub(crate) fn awake(&self) {
+    /// A turn of this shard begins.
+    pub(crate) fn begin_turn(&mut self, now: Millis) {
         self.bell.awake();
+        self.lanes.iter_mut().flatten().for_each(|lane| lane.now = now);
     }
 
     /// Whether every request has gone, and all that was lent.

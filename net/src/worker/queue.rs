@@ -73,6 +73,8 @@ pub(crate) struct Queue {
     room: usize,
     /// What the kept answers cost.
     kept_bytes: usize,
+    /// A bit for each key that other shards may still be asked about, by its hash: of all since the queue was empty.
+    asked_keys: u64,
     /// The longest value in another shard's recent answers, bytes.
     value_bytes_high: usize,
 }
@@ -114,10 +116,18 @@ impl Queue {
         self.value_bytes_high.clamp(ROOM_MIN, ROOM_MAX) as u32
     }
 
-    /// A part is begun at other shards.
+    /// Whether another shard may have been asked about a key with this hash, and not have answered.
+    #[inline]
+    pub(crate) fn may_have_asked(&self, hash: u64) -> bool {
+        !self.waiting.is_empty() && self.asked_keys & bit_of(hash) != 0
+    }
+
+    /// A part is begun at other shards, about the key of `hash` or about any.
     // Inlined: else the processor reads in wide pieces what it has just written in narrow ones, which is slow.
     #[inline(always)]
-    pub(crate) fn ask(&mut self, asked: Asked) {
+    pub(crate) fn ask(&mut self, asked: Asked, hash: Option<u64>) {
+        let before = if self.waiting.is_empty() { 0 } else { self.asked_keys };
+        self.asked_keys = before | hash.map_or(u64::MAX, bit_of);
         self.room += asked.room as usize;
         self.bound += usize::from(!asked.free);
         self.waiting.push_back(Waiting::Asked(asked));
@@ -299,6 +309,12 @@ impl Queue {
             self.waiting.swap(first, second);
         }
     }
+}
+
+/// One of 64 bits, by bits of a hash that neither homes nor tags are made of.
+#[inline]
+fn bit_of(hash: u64) -> u64 {
+    1 << (hash >> 20 & 63)
 }
 
 /// Bytes that are set aside at least, and at most, for the value of an answer.

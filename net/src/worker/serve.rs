@@ -19,7 +19,10 @@ const COPIED_BYTES_MAX: usize = 512 << 10;
 impl WorkerState {
     /// Executes what another shard asks, with the same stages as a round.
     pub(super) fn serve(&mut self, shard: u16, mut batch: Box<Batch>) {
+        // What clients of the other shard were shown as expired is expired here.
+        self.now = self.now.max(batch.now);
         self.take_released(&mut batch);
+        self.take_reports(&mut batch);
         self.stats.served_for_others.add(batch.asks.len() as u64);
         for first in (0..batch.asks.len()).step_by(STAGE_ASKS) {
             let stage = first..(first + STAGE_ASKS).min(batch.asks.len());

@@ -10,6 +10,7 @@ use super::mail::Mail;
 use super::outcomes::Outcomes;
 use super::pool::Pool;
 use super::rounds::Rounds;
+use super::siblings::Siblings;
 use super::sweep::Sweep;
 use super::upload::ForeignUpload;
 use super::view::View;
@@ -57,6 +58,7 @@ pub(crate) struct Settings {
 pub(crate) struct WorkerParts {
     pub(crate) shard: Shard,
     pub(crate) mail: Mail,
+    pub(crate) siblings: Siblings,
     pub(crate) shared: Arc<Shared>,
     pub(crate) number: u16,
     pub(crate) settings: Settings,
@@ -68,6 +70,7 @@ pub(crate) struct WorkerState {
     pub(super) shard: Shard,
     pub(super) number: u16,
     pub(super) mail: Mail,
+    pub(super) siblings: Siblings,
     pub(super) shared: Arc<Shared>,
     pub(super) stats: Arc<WorkerStats>,
     pub(super) settings: Settings,
@@ -98,13 +101,14 @@ const ONCE_SESSIONS_MAX: usize = 4096;
 
 impl WorkerState {
     pub(crate) fn new(parts: WorkerParts) -> WorkerState {
-        let WorkerParts { shard, mail, shared, number, settings, now } = parts;
+        let WorkerParts { shard, mail, siblings, shared, number, settings, now } = parts;
         WorkerState {
             stats: shared.worker_stats[number as usize].clone(),
             view: View::new(shared.clone(), number),
             shard,
             number,
             mail,
+            siblings,
             shared,
             connections: Connections::default(),
             outcomes: Outcomes::new(ONCE_SESSIONS_MAX, CREDIT as usize, settings.outcomes_bytes_max),
@@ -149,7 +153,7 @@ impl WorkerState {
     }
 
     pub(super) fn begin_turn(&mut self, began_ns: u64, now: Millis) {
-        self.mail.awake();
+        self.mail.begin_turn(now);
         self.rounds.begin_turn();
         self.turn.began_ns = began_ns;
         self.ticks = began_ns / 1_000_000;

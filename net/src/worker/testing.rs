@@ -1,6 +1,7 @@
 //! One shard of a server without transport and clock, for tests that look into its worker.
 
 use super::connection::Connection;
+use super::siblings::Siblings;
 use super::{BudgetConfig, Settings, WorkerParts, WorkerState};
 use crate::session::{Limits, Piece, Port, Protocol, Scratch, Session, Work};
 use crate::shared::Shared;
@@ -53,7 +54,15 @@ fn state_at(number: u16, mail: Mail, shared: Arc<Shared>) -> WorkerState {
     };
     let config = ShardConfig { shard: number, now: NOW, ..ShardConfig::new(16 << 20) };
     let shard = Shard::new(config).expect("16 MiB");
-    WorkerState::new(WorkerParts { shard, mail, shared, number, settings, now: NOW })
+    WorkerState::new(WorkerParts {
+        shard,
+        mail,
+        siblings: Siblings::default(),
+        shared,
+        number,
+        settings,
+        now: NOW,
+    })
 }
 
 /// The first of two shards, and a client of it that speaks `protocol`.
@@ -77,7 +86,7 @@ pub(super) fn execute(state: &mut WorkerState, input: &[u8], parts_max: usize) -
     let prepared: Vec<_> = parts
         .iter()
         .map(|part| match &part.work {
-            Work::Keyed(command) => state.prepare(command.key),
+            Work::Keyed(command) => state.prepare(command),
             _ => Default::default(),
         })
         .collect();

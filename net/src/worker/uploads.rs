@@ -110,7 +110,7 @@ impl WorkerState {
                     conn.upload = Some(upload);
                     return false;
                 }
-                self.wait_for(conn, part, read_ns, (1, room));
+                self.wait_for(conn, part, read_ns, (1, room), None);
             }
             UploadPlace::Here(id) if abort => {
                 self.shard.upload_abort(id);

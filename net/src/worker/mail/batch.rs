@@ -22,6 +22,14 @@ pub(crate) struct Address {
     pub(crate) sequence: u32,
 }
 
+/// An access to an item that another shard has read without asking.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Report {
+    pub(crate) hash: u64,
+    /// Where the item lay.
+    pub(crate) location: u64,
+}
+
 /// A request; its bytes lie in its [`Batch`].
 #[derive(Debug)]
 pub(crate) struct Ask<'a> {
@@ -175,6 +183,9 @@ pub(crate) struct Batch {
     pub(crate) answer_bytes: Vec<u8>,
     /// Lent bytes that come home.
     pub(crate) released: Vec<Lent>,
+    pub(crate) reports: Vec<Report>,
+    /// The sender's time: its clients were shown nothing later.
+    pub(crate) now: Millis,
     /// Memory that it took when it was sent. What answers add is charged to those who asked.
     pub(super) sent_bytes: usize,
 }
@@ -251,7 +262,7 @@ impl Batch {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.asks.is_empty() && self.released.is_empty()
+        self.asks.is_empty() && self.released.is_empty() && self.reports.is_empty()
     }
 
     /// Memory that it takes.
@@ -263,6 +274,7 @@ impl Batch {
             + self.answers.capacity() * size_of::<Answered>()
             + self.owned.capacity() * size_of::<OwnedAnswered>()
             + self.released.capacity() * size_of::<Lent>()
+            + self.reports.capacity() * size_of::<Report>()
     }
 
     pub(super) fn clear(&mut self) {
@@ -278,5 +290,6 @@ impl Batch {
         self.owned.clear();
         self.answer_bytes.clear();
         self.released.clear();
+        self.reports.clear();
     }
 }

@@ -1,12 +1,16 @@
 //! One shard's way to another.
 
-use super::batch::{Ask, AskBytes, BATCH_ASKS, Batch};
+use super::batch::{Ask, AskBytes, BATCH_ASKS, Batch, Report};
 use super::mailbox::{Doorbell, Receiver, Sender};
 use super::{LEFT_PLACES, RESUME_PLACES};
 use crate::transport::ConnId;
 use std::collections::VecDeque;
 use std::sync::Arc;
+use torc_engine::command::Millis;
 use torc_engine::segments::Lent;
+
+/// So many accesses are worth a batch of their own.
+const REPORTS_MAX: usize = 256;
 
 /// One shard's way to another.
 pub(crate) struct Lane {
@@ -20,6 +24,8 @@ pub(crate) struct Lane {
     pub(super) bytes_under_way: usize,
     /// Requests in them.
     pub(super) asks_under_way: usize,
+    /// Of this shard's turn.
+    pub(super) now: Millis,
     /// The batch that is being filled.
     pub(super) open: Box<Batch>,
     // Boxed as they travel: a batch is taken out and sent without being moved.
@@ -27,6 +33,8 @@ pub(crate) struct Lane {
     pub(super) spare: Vec<Box<Batch>>,
     /// Lent bytes that go home with the next batch, in either direction.
     pub(super) released: Vec<Lent>,
+    /// Accesses to the other shard's items. They go with the next requests, or when there are many.
+    pub(super) reports: Vec<Report>,
     /// Connections that wait for a place, in their order.
     pub(super) line: VecDeque<ConnId>,
     pub(super) bell: Arc<Doorbell>,
@@ -58,9 +66,11 @@ impl Lane {
             return;
         }
         self.open.released.append(&mut self.released);
-        if self.open.is_empty() {
+        if self.open.is_empty() && self.reports.len() < REPORTS_MAX {
             return;
         }
+        self.open.reports.append(&mut self.reports);
+        self.open.now = self.now;
         let next = self.spare.pop().unwrap_or_default();
         let mut batch = std::mem::replace(&mut self.open, next);
         batch.sent_bytes = batch.capacity();
@@ -102,6 +112,14 @@ impl Lane {
         self.released.push(lent);
     }
 
+    /// Notes an access to an item of the other shard; beyond [`REPORTS_MAX`] that wait it is forgotten.
+    #[inline]
+    pub(crate) fn report(&mut self, report: Report) {
+        if self.reports.len() < REPORTS_MAX {
+            self.reports.push(report);
+        }
+    }
+
     /// The next batch of requests from the other shard.
     pub(crate) fn next_asked(&mut self) -> Option<Box<Batch>> {
         self.asks_in.receive()
@@ -135,6 +153,9 @@ impl Lane {
         while self.spare_bytes() > bytes {
             self.spare.pop();
         }
+        if self.reports.is_empty() {
+            self.reports = Vec::new();
+        }
         if self.open.is_empty() && self.open.capacity() > bytes {
             *self.open = Batch::default();
         }
@@ -163,6 +184,7 @@ impl Lane {
 
     /// Memory of its batches, of those that the other shard has as well.
     pub(super) fn bytes_held(&self) -> usize {
-        self.open.capacity() + self.spare_bytes() + self.bytes_under_way
+        let reports = self.reports.capacity() * size_of::<Report>();
+        self.open.capacity() + self.spare_bytes() + self.bytes_under_way + reports
     }
 }

@@ -162,7 +162,7 @@ fn nobody_sleeps_over_a_batch() {
     assert!(mail[2].announce_sleep());
     assert!(mail[0].lane(2).unwrap().ask(&ask(0), AskBytes::default()));
     assert!(mail[0].lane(2).unwrap().publish(), "the sleeper must be woken");
-    mail[2].awake();
+    mail[2].begin_turn(0);
     assert!(!mail[2].announce_sleep());
 }
 

@@ -31,10 +31,10 @@ fn ready(queue: &mut Queue) -> Vec<(String, u32)> {
 #[test]
 fn composed_neighbours_of_a_turn_share_a_place() {
     let mut queue = Queue::default();
-    queue.ask(asked(10));
+    queue.ask(asked(10), None);
     ["a", "b"].iter().for_each(|words| compose(&mut queue, words, 5));
     compose(&mut queue, "c", 6);
-    queue.ask(asked(10));
+    queue.ask(asked(10), None);
     compose(&mut queue, "d", 6);
     assert_eq!((queue.len(), queue.end(), queue.content_bytes()), (5, 5, 24));
     assert!(matches!(queue.answered(0, 0), Place::First(_)));
@@ -49,7 +49,7 @@ fn composed_neighbours_of_a_turn_share_a_place() {
 #[test]
 fn answers_that_come_out_of_order_go_out_in_order() {
     let mut queue = Queue { first: u32::MAX - 1, ..Queue::default() };
-    (0..4).for_each(|_| queue.ask(asked(0)));
+    (0..4).for_each(|_| queue.ask(asked(0), None));
     fill(&mut queue, 1, "fourth");
     fill(&mut queue, u32::MAX, "second");
     fill(&mut queue, 0, "third");
@@ -63,11 +63,11 @@ fn answers_that_come_out_of_order_go_out_in_order() {
 #[test]
 fn words_that_are_not_needed_are_not_kept_for_ever() {
     let mut queue = Queue::default();
-    queue.ask(asked(0));
+    queue.ask(asked(0), None);
     for number in 0..1000 {
         let words = format!("{number:0100}");
         compose(&mut queue, &words, number);
-        queue.ask(asked(0));
+        queue.ask(asked(0), None);
         let first = queue.first();
         assert!(matches!(queue.answered(first, 0), Place::First(_)));
         compose(&mut queue, "behind", number);
@@ -81,10 +81,10 @@ fn words_that_are_not_needed_are_not_kept_for_ever() {
 #[test]
 fn nothing_is_composed_beside_an_answer_that_is_not_free() {
     let mut queue = Queue::default();
-    queue.ask(Asked { free: false, ..asked(0) });
+    queue.ask(Asked { free: false, ..asked(0) }, None);
     assert!(!queue.composes());
     assert!(matches!(queue.answered(0, 0), Place::First(_)));
     assert!(queue.composes());
-    queue.ask(asked(0));
+    queue.ask(asked(0), None);
     assert!(queue.composes());
 }

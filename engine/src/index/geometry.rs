@@ -1,0 +1,87 @@
+//! Where homes are, in words that others may read while the owner grows the table.
+
+use super::{Growing, scale};
+use crossbeam_utils::CachePadded;
+use std::sync::atomic::{AtomicU64, Ordering, fence};
+
+/// The record of a table's geometry. Its sequence is odd while the other words change, so whoever finds it even, and the same
+/// afterwards, has read words that belong together.
+#[derive(Debug, Default)]
+pub(super) struct Geometry {
+    words: CachePadded<Words>,
+}
+
+#[derive(Debug, Default)]
+struct Words {
+    sequence: AtomicU64,
+    homes: AtomicU64,
+    /// Homes before the growth that is under way, and the first of them that has moved; zeros without one.
+    homes_before: AtomicU64,
+    boundary: AtomicU64,
+}
+
+/// A geometry as it was read.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Seen {
+    sequence: u64,
+    homes: u64,
+    growing: Growing,
+}
+
+impl Geometry {
+    /// From now on nothing that is not found is believed to be missing. Called by the owner alone, as [`Geometry::publish`] is.
+    pub(super) fn open(&self) {
+        let sequence = &self.words.sequence;
+        sequence.store(sequence.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        // Nobody sees what changes from now on and not the odd sequence.
+        fence(Ordering::Release);
+    }
+
+    /// Publishes how many homes there are, after [`Geometry::open`].
+    pub(super) fn publish(&self, homes: u64, growing: Option<Growing>) {
+        let Words { sequence, homes: published, homes_before, boundary } = &*self.words;
+        let growing = growing.unwrap_or_default();
+        published.store(homes, Ordering::Relaxed);
+        #[cfg(test)]
+        crate::steps::step();
+        homes_before.store(growing.homes, Ordering::Relaxed);
+        boundary.store(growing.boundary, Ordering::Relaxed);
+        sequence.store(sequence.load(Ordering::Relaxed) + 1, Ordering::Release);
+    }
+
+    /// The geometry, unless it is changing.
+    #[inline]
+    pub(super) fn look(&self) -> Option<Seen> {
+        #[cfg(test)]
+        crate::steps::step();
+        let words = &*self.words;
+        let sequence = words.sequence.load(Ordering::Acquire);
+        let seen = Seen {
+            sequence,
+            homes: words.homes.load(Ordering::Relaxed),
+            growing: Growing {
+                homes: words.homes_before.load(Ordering::Relaxed),
+                boundary: words.boundary.load(Ordering::Relaxed),
+            },
+        };
+        fence(Ordering::Acquire);
+        (sequence.is_multiple_of(2) && self.is_still(&seen)).then_some(seen)
+    }
+
+    /// Whether nothing has changed since; what was read before counts as read before.
+    #[inline]
+    pub(super) fn is_still(&self, seen: &Seen) -> bool {
+        #[cfg(test)]
+        crate::steps::step();
+        self.words.sequence.load(Ordering::Relaxed) == seen.sequence
+    }
+}
+
+impl Seen {
+    /// The home of a hash.
+    #[inline]
+    pub(super) fn home(&self, hash: u64) -> usize {
+        let before = scale(hash, self.growing.homes);
+        if before < self.growing.boundary { before as usize } else { scale(hash, self.homes) as usize }
+    }
+}

@@ -1,0 +1,117 @@
+//! The index, as others than its owner read it.
+
+use super::geometry::Geometry;
+use super::table::{BUCKET_BYTES, Head};
+use super::{PROBE_BUCKETS, SLOTS_PER_BUCKET, Slot};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering, fence};
+use torc_pmem::media::memory::MemoryRange;
+
+/// The entries of a home changed places while they were looked at, so what was not found may be there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Moved;
+
+/// Reads the index of a shard while its owner changes it.
+#[derive(Debug, Clone)]
+pub(crate) struct IndexReader {
+    range: Arc<MemoryRange>,
+    geometry: Arc<Geometry>,
+}
+
+/// Where a slot is, to be loaded again.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SlotWord<'i>(&'i AtomicU64);
+
+impl SlotWord<'_> {
+    /// Whether the slot still names the item that it named when it was `slot`. If it does, all of that item's bytes are seen.
+    #[inline]
+    pub(crate) fn still_names(self, slot: Slot) -> bool {
+        #[cfg(test)]
+        if crate::steps::has(crate::steps::Fault::SlotAgain) {
+            return true;
+        }
+        #[cfg(test)]
+        crate::steps::step();
+        Slot::from_bits(self.0.load(Ordering::Acquire)).names_same(slot)
+    }
+}
+
+impl IndexReader {
+    pub(super) fn new(range: Arc<MemoryRange>, geometry: Arc<Geometry>) -> IndexReader {
+        IndexReader { range, geometry }
+    }
+
+    /// Starts to fetch the home of a hash.
+    #[inline]
+    pub(crate) fn prefetch(&self, hash: u64) {
+        if let Some(geometry) = self.geometry.look() {
+            let bucket = geometry.home(hash) * BUCKET_BYTES;
+            crate::prefetch::line(self.range.as_ptr().wrapping_add(bucket));
+        }
+    }
+
+    /// The first slot with the tag of `hash`, likely the item itself.
+    #[inline]
+    pub(crate) fn likely(&self, hash: u64) -> Option<Slot> {
+        let home = self.geometry.look()?.home(hash);
+        let wanted = Slot::wanted(hash);
+        (0..SLOTS_PER_BUCKET).map(|number| self.slot(home, number)).find(|slot| slot.matches(wanted))
+    }
+
+    /// Shows `visit` every slot that may be that of an item with this hash, until it gives something.
+    ///
+    /// # Errors
+    /// [`Moved`] if none gave anything, and that means nothing.
+    #[inline]
+    pub(crate) fn find<R>(
+        &self,
+        hash: u64,
+        mut visit: impl FnMut(SlotWord<'_>, Slot) -> Option<R>,
+    ) -> Result<Option<R>, Moved> {
+        let geometry = self.geometry.look().ok_or(Moved)?;
+        let home = geometry.home(hash);
+        let before = Head(self.word(home, 0).load(Ordering::Acquire));
+        if before.is_odd() {
+            return Err(Moved);
+        }
+        let wanted = Slot::wanted(hash);
+        for bucket in home..=home + before.reach().min(PROBE_BUCKETS) {
+            for number in 0..SLOTS_PER_BUCKET {
+                let slot = self.slot(bucket, number);
+                if slot.may_be(wanted)
+                    && let Some(found) = visit(SlotWord(self.word(bucket, 1 + number)), slot)
+                {
+                    return Ok(Some(found));
+                }
+            }
+        }
+        // A miss counts only if nothing has gone from a place that was still to be looked at to one that had been.
+        fence(Ordering::Acquire);
+        let after = Head(self.word(home, 0).load(Ordering::Relaxed));
+        let (home_stays, geometry_stays) = (after == before, self.geometry.is_still(&geometry));
+        #[cfg(test)]
+        let (home_stays, geometry_stays) = (
+            home_stays || crate::steps::has(crate::steps::Fault::HomeAgain),
+            geometry_stays || crate::steps::has(crate::steps::Fault::GeometryAgain),
+        );
+        if home_stays && geometry_stays { Ok(None) } else { Err(Moved) }
+    }
+
+    #[inline]
+    fn slot(&self, bucket: usize, number: usize) -> Slot {
+        Slot::from_bits(self.word(bucket, 1 + number).load(Ordering::Acquire))
+    }
+
+    /// # Panics
+    /// If the table cannot have such a bucket.
+    #[inline]
+    fn word(&self, bucket: usize, word: usize) -> &AtomicU64 {
+        #[cfg(test)]
+        crate::steps::step();
+        let at = bucket * BUCKET_BYTES + word * size_of::<u64>();
+        assert!(at + size_of::<u64>() <= self.range.len(), "a word of the table");
+        // SAFETY: an aligned word inside the range (checked), which was zeroed by the kernel and stays mapped as long as `self`.
+        // The owner writes it as an atomic word too (`Table::store`), and no reference but to such words is ever made to it.
+        unsafe { AtomicU64::from_ptr(self.range.as_ptr().add(at).cast()) }
+    }
+}

@@ -1,0 +1,219 @@
+//! Reading a shard without asking it: its owner changes it meanwhile, and knows nothing of it.
+//!
+//! ```text
+//!   reader                                             owner
+//!   R1  geometry: even                                 O1  growth: geometry odd, words, even
+//!   R2  home: sequence even                            O2  an entry changes its place: home odd, slots, even
+//!   R3  slot: names an item                            O3  the old item is marked dead
+//!   R4  generation of its segment                      O4  the new item's bytes, then its slot (release)
+//!   R5  slot again: still names it                     O5  a segment is empty: its generation rises
+//!   R6  copy; length by one look                       O6  its first byte changes
+//!   R7  generation: the same
+//!   R8  key, dead, flushed, expired
+//!   R9  without a hit: home and geometry, the same
+//! ```
+//!
+//! A hit is what its slot named at R5: an item that the index names is whole (O4 before R5 by the slot's release and acquire
+//! order), and as long as its segment's generation stays none of its bytes but the state changes (O5 before O6, R6 before R7). One
+//! that is dead by then is being replaced, and the reader does not know by what. A miss is true at a moment between R2 and R9, as
+//! whatever was there all the time has been looked at (O1, O2). All else is a [`Doubt`]: ask the owner.
+//!
+//! So whoever reads after a change was answered, or shown to anybody, reads that change or a later one.
+//!
+//! Non-goals: long values, which are chained; anything that changes an item. Accesses are reported to the owner, which counts them
+//! ([`Shard::count_read`](crate::Shard::count_read)).
+
+use crate::command::{Found, Millis, Read, Value};
+use crate::index::{IndexReader, Slot};
+use crate::item::{ItemRef, present, state};
+use crate::segments::{NotCopied, SegmentsReader};
+use crossbeam_utils::CachePadded;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// What flushes have left to see: written by the owner alone.
+#[derive(Debug)]
+pub(crate) struct Flushes {
+    words: CachePadded<[AtomicU64; 2]>,
+}
+
+impl Flushes {
+    pub(crate) fn new() -> Flushes {
+        Flushes { words: CachePadded::new([AtomicU64::new(0), AtomicU64::new(Millis::MAX)]) }
+    }
+
+    /// Items up to this version are gone, and when the next flush takes effect.
+    pub(crate) fn publish(&self, flushed: u64, flush_at: Millis) {
+        // Release, both: who sees a key that was written after a flush sees the flush.
+        self.words[0].store(flushed, Ordering::Release);
+        #[cfg(test)]
+        crate::steps::step();
+        self.words[1].store(flush_at, Ordering::Release);
+    }
+
+    fn flushed(&self) -> u64 {
+        #[cfg(test)]
+        if crate::steps::has(crate::steps::Fault::Flushes) {
+            return 0;
+        }
+        #[cfg(test)]
+        crate::steps::step();
+        self.words[0].load(Ordering::Acquire)
+    }
+
+    fn flush_at(&self) -> Millis {
+        self.words[1].load(Ordering::Acquire)
+    }
+}
+
+/// Why a reader cannot tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Doubt {
+    /// The index was changing.
+    Index,
+    /// The item went while it was read.
+    Gone,
+    /// It is longer than readers copy.
+    Long,
+    /// It is not in DRAM.
+    Elsewhere,
+    /// A flush is due.
+    Flush,
+}
+
+impl Doubt {
+    pub const ALL: [Doubt; 5] = [Doubt::Index, Doubt::Gone, Doubt::Long, Doubt::Elsewhere, Doubt::Flush];
+
+    /// The word for metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Doubt::Index => "index",
+            Doubt::Gone => "gone",
+            Doubt::Long => "long",
+            Doubt::Elsewhere => "elsewhere",
+            Doubt::Flush => "flush",
+        }
+    }
+}
+
+/// What a read without side effects has come to.
+#[derive(Debug)]
+pub enum Look<'r> {
+    Hit {
+        found: Found<'r>,
+        /// Where the item lies, if its owner is to be told of the access.
+        report: Option<u64>,
+    },
+    Miss,
+    /// A miss, as the item's time was over, or a flush had taken it.
+    Expired,
+    Flushed,
+}
+
+/// Items up to so many bytes are copied by readers, header and key included. Longer ones are dearer to copy twice than to ask for.
+const ITEM_BYTES_MAX: usize = 4096;
+
+/// Reads one shard from another thread.
+#[derive(Debug, Clone)]
+pub struct ShardReader {
+    pub(crate) index: IndexReader,
+    pub(crate) segments: SegmentsReader,
+    pub(crate) flushes: Arc<Flushes>,
+    /// Accesses beyond which an item's are not counted.
+    pub(crate) frequency_max: u8,
+}
+
+/// Room for an item that is read. The default has none.
+#[derive(Debug, Default)]
+pub struct ReadRoom(Box<[u64]>);
+
+impl ReadRoom {
+    pub fn new() -> ReadRoom {
+        ReadRoom(vec![0; ITEM_BYTES_MAX / 8].into())
+    }
+}
+
+impl ShardReader {
+    /// Starts to fetch the bucket of a hash.
+    #[inline]
+    pub fn prefetch_bucket(&self, hash: u64) {
+        self.index.prefetch(hash);
+    }
+
+    /// Starts to fetch the item that the bucket of a hash names.
+    #[inline]
+    pub fn prefetch_item(&self, hash: u64) {
+        if let Some(slot) = self.index.likely(hash) {
+            self.segments.prefetch(slot.location(), slot.lines().clamp(1, crate::shard::PREFETCH_LINES_MAX));
+        }
+    }
+
+    /// Looks a key up; `read` must be [plain](Read::is_plain), `hash` the key's.
+    ///
+    /// # Errors
+    /// [`Doubt`]: its owner has to be asked.
+    #[inline]
+    pub fn read<'r>(
+        &self,
+        (space, key): (u16, &[u8]),
+        hash: u64,
+        read: &Read,
+        now: Millis,
+        room: &'r mut ReadRoom,
+    ) -> Result<Look<'r>, Doubt> {
+        debug_assert!(read.is_plain());
+        if now >= self.flushes.flush_at() {
+            return Err(Doubt::Flush);
+        }
+        let words = &mut *room.0;
+        let visited = self.index.find(hash, |word, slot| {
+            if !slot.is_item() {
+                return slot.is_elsewhere().then_some(Err(Doubt::Elsewhere));
+            }
+            match self.segments.copy(slot.location(), words, || word.still_names(slot)) {
+                Ok(item) => (item.space() == space && item.key() == *key).then_some(Ok(slot)),
+                // Whose it was is not known any more.
+                Err(NotCopied::Gone) => Some(Err(Doubt::Gone)),
+                Err(NotCopied::Long) => Some(Err(Doubt::Long)),
+            }
+        });
+        match visited {
+            Ok(Some(Ok(slot))) => self.judge(slot, read, now, words),
+            Ok(Some(Err(doubt))) => Err(doubt),
+            Ok(None) => Ok(Look::Miss),
+            Err(crate::index::Moved) => Err(Doubt::Index),
+        }
+    }
+
+    /// What the reader is to see of an item that was copied.
+    #[inline]
+    fn judge<'r>(&self, slot: Slot, read: &Read, now: Millis, copy: &'r [u64]) -> Result<Look<'r>, Doubt> {
+        let item = ItemRef::new(crate::bytes::Bytes::of_words(copy));
+        if item.is(state::DEAD) {
+            #[cfg(test)]
+            if crate::steps::has(crate::steps::Fault::DeadIsMiss) {
+                return Ok(Look::Miss);
+            }
+            return Err(Doubt::Gone);
+        }
+        if item.present() & (present::CHAIN_HEAD | present::CHUNK) != 0 {
+            return Err(Doubt::Long);
+        }
+        if item.version() <= self.flushes.flushed() {
+            return Ok(Look::Flushed);
+        }
+        if item.expiry().is_some_and(|expiry| expiry <= now) {
+            return Ok(Look::Expired);
+        }
+        if item.is(state::PLACEHOLDER) {
+            return Ok(Look::Miss);
+        }
+        let value = item.value();
+        let counts = !item.is(state::FETCHED) || slot.frequency() < self.frequency_max;
+        let report = (counts && !read.peek).then_some(slot.location());
+        Ok(Look::Hit {
+            found: Found { meta: item.meta(value.len() as u64), value: Value::Inline(value) },
+            report,
+        })
+    }
+}

@@ -1,0 +1,244 @@
+//! A reader and an owner that interrupt each other at every step, under seeds.
+//!
+//! At a step of the reader the owner executes some commands; at a step of the owner a reader looks a key up. What a reader may
+//! see is what the key was at some moment between its start and its end.
+
+use super::*;
+use crate::changes::{Cause, Change, Listener};
+use crate::reader::{Doubt, Look, ReadRoom, ShardReader};
+use crate::steps::{Fault, interrupt, put_in};
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex};
+
+const KEYS: u64 = 12;
+const ROUNDS: u64 = 300;
+/// Seeds of a run without a fault, and seeds within which each fault must show.
+const SEEDS: u64 = 60;
+const FAULT_SEEDS: u64 = 1500;
+
+/// A small generator of numbers that look random.
+#[derive(Debug, Clone)]
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % bound
+    }
+}
+
+/// Hashes of what was evicted, as a write may make room by evicting what it replaces; zero for a flush, whose keys may still be
+/// named elsewhere.
+#[derive(Debug, Default, Clone)]
+struct Gone(Arc<Mutex<Vec<u64>>>);
+
+impl Listener for Gone {
+    fn changed(&mut self, change: &Change<'_>) {
+        if matches!(change.cause, Cause::Evicted | Cause::Flushed) {
+            self.0.lock().unwrap().push(change.hash);
+        }
+    }
+}
+
+/// What is known of a key: the number in its value, or that it is not in DRAM, if it is there.
+type Seen = Option<u64>;
+const ELSEWHERE: u64 = u64::MAX;
+
+struct World {
+    shard: Shard,
+    gone: Gone,
+    random: Random,
+    /// Bytes of all values: long ones fill segments soon, short ones make the index grow.
+    value_bytes: usize,
+    /// Number of the next value, and of the next key that nobody asks for.
+    next: u64,
+    fillers: u64,
+    /// Time of the last command.
+    now: Millis,
+}
+
+impl World {
+    fn new(seed: u64) -> World {
+        let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) + 1);
+        random.below(2);
+        let value_bytes = [8, 3000][random.below(2) as usize];
+        let (mut shard, gone) = (shard_of(1 << 20), Gone::default());
+        shard.listen(Box::new(gone.clone()));
+        World { shard, gone, random, value_bytes, next: 1, fillers: 0, now: NOW }
+    }
+
+    fn key(number: u64) -> Vec<u8> {
+        format!("key-{number:04}").into_bytes()
+    }
+
+    fn write(&mut self, key: &[u8], expiry: Expiry) {
+        let number = self.next;
+        self.next += 1;
+        let value = number.to_le_bytes().repeat(self.value_bytes / 8);
+        let write = Write { expiry, ..Write::set(&value) };
+        ask(&mut self.shard, key, Op::Write(write), self.now);
+    }
+
+    /// One command or some, of which one at most is about `key`. Returns what the key was meanwhile and is now.
+    fn act(&mut self, key: u64) -> Vec<Seen> {
+        let hash = self.shard.hash(0, &World::key(key));
+        self.gone.0.lock().unwrap().clear();
+        self.command(&World::key(key));
+        let was_gone = self.gone.0.lock().unwrap().iter().any(|&gone| gone == hash || gone == 0);
+        [Some(None).filter(|_| was_gone), Some(self.look(key))].into_iter().flatten().collect()
+    }
+
+    fn command(&mut self, key: &[u8]) {
+        match self.random.below(24) {
+            0..8 => self.write(key, Expiry::Never),
+            8 => {
+                let end = self.now + 1 + self.random.below(3);
+                self.write(key, Expiry::At(end));
+            }
+            9 | 10 => drop(ask(&mut self.shard, key, Op::Delete(Delete::default()), self.now)),
+            11 => self.shard.flush(None, self.now),
+            12 => self.now += 1,
+            13 => drop(self.shard.demote(0, key, self.next, self.now)),
+            14..18 => self.turn_over(key),
+            18 => drop(self.shard.maintain(self.now, 1000)),
+            _ => self.fill(5),
+        }
+    }
+
+    /// All segments are used again, while the key is asked for often enough to stay.
+    fn turn_over(&mut self, key: &[u8]) {
+        for _ in 0..10 {
+            self.fill(60);
+            ask(&mut self.shard, key, Op::Read(Read::default()), self.now);
+        }
+    }
+
+    /// Writes keys that nobody asks for: segments are evicted and used again, the index grows.
+    fn fill(&mut self, most: u64) {
+        for _ in 0..1 + self.random.below(most) {
+            self.fillers += 1;
+            let key = format!("filler-{}", self.fillers % 20_000);
+            self.write(key.as_bytes(), Expiry::Never);
+        }
+    }
+
+    /// What the owner says of a key.
+    fn look(&mut self, key: u64) -> Seen {
+        let read = Op::Read(Read { peek: true, ..Read::default() });
+        match ask(&mut self.shard, &World::key(key), read, self.now) {
+            Outcome::Item(found) => Some(number_in(&bytes_of(found.value))),
+            Outcome::Pending(_) => Some(ELSEWHERE),
+            _ => None,
+        }
+    }
+}
+
+fn number_in(value: &[u8]) -> u64 {
+    let number = u64::from_le_bytes(value[..8].try_into().unwrap());
+    assert!(value.chunks(8).all(|word| word == number.to_le_bytes()), "a torn value");
+    number
+}
+
+/// What a reader says of a key.
+fn read(reader: &ShardReader, key: u64, hash: u64, now: Millis, room: &mut ReadRoom) -> Result<Seen, Doubt> {
+    match reader.read((0, &World::key(key)), hash, &Read::default(), now, room)? {
+        Look::Hit { found, .. } => Ok(Some(number_in(&bytes_of(found.value)))),
+        Look::Miss | Look::Expired | Look::Flushed => Ok(None),
+    }
+}
+
+/// A reader that the owner interrupts. Returns whether it could tell.
+fn interrupted_reader(world: &Rc<RefCell<World>>, room: &mut ReadRoom) -> Result<bool, String> {
+    let (reader, key, hash, now, before, often) = {
+        let world = &mut *world.borrow_mut();
+        let key = world.random.below(KEYS);
+        // The owner's look would forget what a flush has left in the index.
+        let before = match world.random.below(8) {
+            0 => {
+                world.shard.flush(None, world.now);
+                None
+            }
+            _ => world.look(key),
+        };
+        let hash = world.shard.hash(0, &World::key(key));
+        let often = 2 + world.random.below(60);
+        (world.shard.reader(), key, hash, world.now, before, often)
+    };
+    let seen = Rc::new(RefCell::new(vec![before]));
+    let other = {
+        let (world, seen) = (world.clone(), seen.clone());
+        move || {
+            let world = &mut *world.borrow_mut();
+            if world.random.below(often) == 0 {
+                seen.borrow_mut().extend(world.act(key));
+            }
+        }
+    };
+    let told = interrupt(other, || read(&reader, key, hash, now, room));
+    let seen = seen.borrow();
+    match told {
+        Ok(told) if !seen.contains(&told) => Err(format!("key {key}: read {told:?}, was {seen:?}")),
+        told => Ok(told.is_ok()),
+    }
+}
+
+/// An owner that a reader interrupts.
+fn interrupted_owner(world: &Rc<RefCell<World>>) -> Result<(), String> {
+    let world = &mut *world.borrow_mut();
+    let (reader, now, key) = (world.shard.reader(), world.now, world.random.below(KEYS));
+    let hash = world.shard.hash(0, &World::key(key));
+    let before = world.look(key);
+    let told = Rc::new(RefCell::new(Vec::new()));
+    let other = {
+        let (told, mut random) = (told.clone(), world.random.clone());
+        let mut room = ReadRoom::new();
+        move || {
+            if random.below(4) == 0 {
+                told.borrow_mut().extend(read(&reader, key, hash, now, &mut room));
+            }
+        }
+    };
+    let mut seen = vec![before];
+    seen.extend(interrupt(other, || world.act(key)));
+    match told.borrow().iter().find(|told| !seen.contains(told)) {
+        Some(told) => Err(format!("key {key}: read {told:?}, was {seen:?}")),
+        None => Ok(()),
+    }
+}
+
+/// Runs a seed; returns how many of its reads could tell.
+fn run(seed: u64) -> Result<u64, String> {
+    let world = Rc::new(RefCell::new(World::new(seed)));
+    let mut room = ReadRoom::new();
+    let mut told = 0;
+    for _ in 0..ROUNDS {
+        told += u64::from(interrupted_reader(&world, &mut room)?);
+        interrupted_owner(&world)?;
+        let world = &mut *world.borrow_mut();
+        let key = world.random.below(KEYS);
+        world.act(key);
+    }
+    world.borrow_mut().shard.audit()?;
+    Ok(told)
+}
+
+#[test]
+fn a_reader_sees_what_was_there_at_some_moment_of_its_look() {
+    let told: u64 =
+        (0..SEEDS).map(|seed| run(seed).unwrap_or_else(|wrong| panic!("seed {seed}: {wrong}"))).sum();
+    assert!(told > SEEDS * ROUNDS / 3, "most reads are answered: {told}");
+}
+
+/// The checker is checked: without any one of the checks, or of the owner's steps, some seed must show it.
+#[test]
+fn every_check_of_a_reader_is_needed() {
+    for fault in Fault::ALL {
+        put_in(Some(fault));
+        let shown = (0..FAULT_SEEDS)
+            .find(|&seed| std::panic::catch_unwind(|| run(seed)).map_or(true, |run| run.is_err()));
+        put_in(None);
+        let seed = shown.unwrap_or_else(|| panic!("{fault:?} was not seen"));
+        eprintln!("{fault:?}: seed {seed}");
+    }
+}
