@@ -32,6 +32,7 @@ mod report;
 mod results;
 mod shards;
 mod tail;
+mod wait;
 pub mod workload;
 
 use std::process::ExitCode;
@@ -66,6 +67,8 @@ enum BenchCommand {
     Idle(Box<idle::IdleArgs>),
     /// Two shards against one: shard-aware clients, and the hop on the common port
     Shards(Box<shards::ShardsArgs>),
+    /// Ways to wait below saturation: --spin and --min-wait against sleeping at once
+    Wait(Box<wait::WaitArgs>),
     /// A bare echo server (started by other commands)
     #[command(hide = true)]
     Echo(echo::EchoArgs),
@@ -82,6 +85,7 @@ pub fn run(args: BenchArgs) -> Result<ExitCode, BenchError> {
         Some(BenchCommand::Memory(args)) => footprint::run(&args)?,
         Some(BenchCommand::Idle(args)) => idle::run(&args)?,
         Some(BenchCommand::Shards(args)) => shards::run(&args)?,
+        Some(BenchCommand::Wait(args)) => wait::run(&args)?,
         Some(BenchCommand::Echo(args)) => echo::run(&args)?,
     }
     Ok(ExitCode::SUCCESS)

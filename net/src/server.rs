@@ -21,7 +21,7 @@ use crate::pin::pin_to;
 use crate::session::Limits;
 use crate::shared::Shared;
 use crate::slots::SlotMap;
-use crate::transport::choice::{Chosen, choose};
+use crate::transport::choice::{Chosen, choose, without_min_wait};
 use crate::transport::epoll::Epoll;
 use crate::transport::sockets::SocketsConfig;
 use crate::transport::uring::Uring;
@@ -67,6 +67,7 @@ const SEGMENTS_MIN: u64 = 64;
 pub struct Server {
     shared: Arc<Shared>,
     chosen: Chosen,
+    min_wait_refusal: Option<&'static str>,
     addresses: Vec<Endpoint>,
     shard_addresses: Vec<SocketAddr>,
     wakers: Wakers,
@@ -100,6 +101,7 @@ impl Server {
             return Err(StartError::NoShards);
         }
         let chosen = choose(config.transport).map_err(StartError::Transport)?;
+        let min_wait_refusal = if config.min_wait.is_zero() { None } else { without_min_wait(&chosen) };
         limits::raise_files(config.connections_max);
         let bound = listen::bind(&config)?;
         let clock = MachineClock::new();
@@ -120,6 +122,7 @@ impl Server {
                 store: store_config(&config, number as u16, seed, &clock),
                 cpu: config.cpus.get(number % config.cpus.len().max(1)).copied(),
                 receive_buffers: receive_buffers(&config),
+                min_wait: min_wait_refusal.map_or(config.min_wait, |_| Duration::ZERO),
                 clock: clock.clone(),
             };
             starting.spawn(start)?;
@@ -128,6 +131,7 @@ impl Server {
         Ok(Server {
             shared,
             chosen,
+            min_wait_refusal,
             addresses,
             shard_addresses,
             wakers: Wakers(wakers),
@@ -149,6 +153,11 @@ impl Server {
     /// The transport that serves, and why it is not io_uring if it is not.
     pub fn transport(&self) -> &Chosen {
         &self.chosen
+    }
+
+    /// Why `--min-wait` is not kept, if it was asked for and is not.
+    pub fn min_wait_refusal(&self) -> Option<&'static str> {
+        self.min_wait_refusal
     }
 
     /// Figures of each shard.
@@ -263,6 +272,7 @@ fn settings(config: &ServerConfig, listeners: Vec<crate::worker::ListenerKind>) 
         slow_ms_max: ms(config.slow_client_timeout),
         request_ms_max: ms(config.request_timeout),
         drain_ms_max: config.drain_timeout.as_millis() as u64,
+        spin_ns: config.spin.as_nanos() as u64,
         outcomes_bytes_max: outcomes_bytes(config) as usize,
         budget: budget(config),
     }
@@ -347,6 +357,7 @@ struct ShardStart {
     store: ShardConfig,
     cpu: Option<usize>,
     receive_buffers: u16,
+    min_wait: Duration,
     clock: MachineClock,
 }
 
@@ -437,6 +448,8 @@ impl ShardStart {
             listeners: std::mem::take(&mut start.listeners),
             buffers: start.receive_buffers,
             buffer_bytes: RECEIVE_BYTES,
+            spins: start.settings.spin_ns > 0,
+            min_wait: start.min_wait,
         };
         let open = |cause| StartError::Open { shard, transport, cause };
         match chosen {

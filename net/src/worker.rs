@@ -46,6 +46,7 @@ mod rounds;
 mod send;
 mod serve;
 mod siblings;
+mod spin;
 mod state;
 mod sweep;
 #[cfg(test)]
@@ -64,6 +65,7 @@ use crate::clock::Clock;
 use crate::session::{Parsed, Part, Scratch, Work};
 use crate::transport::{BufferId, ConnId, Event, Transport};
 use input::Input;
+use spin::Spin;
 use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
@@ -143,6 +145,7 @@ pub(crate) struct Worker<T: Transport, C: Clock> {
     scratch: Scratch,
     /// Background work was left over.
     more_to_maintain: bool,
+    spin: Spin,
     /// Parts after which a turn begins no other round.
     turn_parts: usize,
     /// Parts and bytes that the turn had taken when its last round began, and how many bytes it might take.
@@ -153,6 +156,7 @@ pub(crate) struct Worker<T: Transport, C: Clock> {
 impl<T: Transport, C: Clock> Worker<T, C> {
     pub(crate) fn new(transport: T, clock: C, state: WorkerState) -> Self {
         Worker {
+            spin: Spin::new(state.settings.spin_ns),
             transport,
             clock,
             state,
@@ -218,7 +222,13 @@ impl<T: Transport, C: Clock> Worker<T, C> {
 
     /// One turn of the loop, waiting at most `wait` for something to do.
     pub(crate) fn turn(&mut self, wait: Duration) -> io::Result<()> {
-        self.transport.turn(Some(wait), &mut self.events)?;
+        if self.spin.is_on() {
+            if !self.look(wait)? {
+                return Ok(());
+            }
+        } else {
+            self.transport.turn(Some(wait), &mut self.events)?;
+        }
         let began_ns = self.clock.nanos();
         self.state.begin_turn(began_ns, self.clock.millis_at(began_ns));
         let busy = !self.events.is_empty();
@@ -237,9 +247,32 @@ impl<T: Transport, C: Clock> Worker<T, C> {
         Ok(())
     }
 
+    /// Turns the transport for a worker that may spin. False: it spins, and there is nothing that is worth a turn.
+    fn look(&mut self, wait: Duration) -> io::Result<bool> {
+        if self.spin.is_looking() && !self.state.has_mail() && !self.transport.may_have_news() {
+            std::hint::spin_loop();
+            return Ok(false);
+        }
+        self.transport.turn(Some(wait), &mut self.events)?;
+        let found = !self.events.is_empty() || self.state.has_mail();
+        if found {
+            self.spin.found();
+        }
+        Ok(found || !self.spin.is_looking())
+    }
+
     /// How long the next turn may wait.
     pub(crate) fn patience(&mut self) -> Duration {
-        if !self.arrivals.is_empty() || self.more_to_maintain || !self.state.announce_sleep() {
+        let may_wait = self.arrivals.is_empty() && !self.more_to_maintain && self.state.may_wait();
+        // Before the sleep is announced: whoever spins sees mail by itself, and nobody has to wake it.
+        if self.spin.is_on() && self.spin.goes_on(may_wait, self.clock.nanos()) {
+            return Duration::ZERO;
+        }
+        #[cfg(test)]
+        if may_wait && self.spin.is_on() && self.state.has(Bug::SilentSleep) {
+            return TICK;
+        }
+        if !may_wait || !self.state.announce_sleep() {
             return Duration::ZERO;
         }
         if self.state.is_draining() || self.state.is_watched() { SHORT_TICK } else { TICK }

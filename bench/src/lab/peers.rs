@@ -70,6 +70,16 @@ pub(crate) struct TorcArgs {
 impl TorcArgs {
     /// Starts Torc with a shard on each of `cpus`.
     pub(crate) fn start(&self, cpus: &[usize], memory_bytes: u64) -> Result<Contender, BenchError> {
+        self.start_with(&[], cpus, memory_bytes)
+    }
+
+    /// As [`TorcArgs::start`], with further arguments of `torc serve`.
+    pub(crate) fn start_with(
+        &self,
+        arguments: &[String],
+        cpus: &[usize],
+        memory_bytes: u64,
+    ) -> Result<Contender, BenchError> {
         let program = self.torc.clone().map_or_else(this_program, Ok)?;
         let version = first_line(&program, &["--version"]).unwrap_or_default();
         let cpu_list = cpus.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
@@ -80,6 +90,7 @@ impl TorcArgs {
             .args(["serve", "--listen", "127.0.0.1:0", "--shards", &cpus.len().to_string()])
             .args(["--shard-port-base", shard_ports, "--cpus", &cpu_list])
             .args(["--memory", &format!("{}k", memory_bytes.div_ceil(1 << 10)), "--admin", "127.0.0.1:0"])
+            .args(arguments)
             .args(&self.torc_arg);
         Contender::by_ready_line("torc", version, command, cpus, Protocol::ALL.to_vec())
     }

@@ -68,6 +68,11 @@ pub struct ServerConfig {
     pub connections_max: usize,
     /// `--transport`. Default: auto.
     pub transport: TransportChoice,
+    /// `--spin`: how long a shard that has worked looks for more before it sleeps. Default, zero: not at all.
+    pub spin: Duration,
+    /// `--min-wait`: how long a shard with several active clients waits for a small batch, where the transport can.
+    /// Default, zero: not at all.
+    pub min_wait: Duration,
     /// `--output-limit`: answers that wait for one connection, bytes; lent values count a sixteenth. Default: 1 MiB.
     pub output_bytes_max: usize,
     /// Requests of one connection that wait for other shards. Default: 512.
@@ -110,6 +115,8 @@ impl Default for ServerConfig {
             arguments_max: 1 << 16,
             connections_max: 10_000,
             transport: TransportChoice::Auto,
+            spin: Duration::ZERO,
+            min_wait: Duration::ZERO,
             output_bytes_max: 1 << 20,
             queue_parts_max: 512,
             receive_buffers: None,

@@ -58,6 +58,8 @@ const CLIENT_BYTES: u64 = 1 << 30;
 const TIGHT_CLIENT_BYTES: u64 = 128 << 10;
 /// Of wide memory, so much is written at most: nothing has to be evicted, wherever the keys are.
 const WRITTEN_BYTES: usize = 8 << 20;
+/// How long a worker that has worked looks for more before it sleeps.
+const SPINS_NS: [u64; 3] = [0, 0, 30_000_000];
 /// Keys of a client where the index has to grow.
 const MANY_KEYS: usize = 1500;
 
@@ -153,6 +155,7 @@ impl World {
             slow_ms_max: 0,
             request_ms_max: 0,
             drain_ms_max: 1000,
+            spin_ns: SPINS_NS[random.below(SPINS_NS.len())],
             outcomes_bytes_max: 1 << 20,
             budget: self.budget(fixed),
         }

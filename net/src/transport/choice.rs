@@ -70,6 +70,15 @@ pub fn choose(choice: TransportChoice) -> Result<Chosen, String> {
     }
 }
 
+/// Why a transport cannot wait for a small batch (`--min-wait`), if it cannot.
+pub fn without_min_wait(chosen: &Chosen) -> Option<&'static str> {
+    match chosen {
+        Chosen::Epoll(_) => Some("epoll cannot do it"),
+        Chosen::Uring if uring::has_min_wait() => None,
+        Chosen::Uring => Some("it needs Linux 6.12"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -77,6 +77,11 @@ pub trait Transport {
     /// appends what happened. At most a bounded number of events a turn.
     fn turn(&mut self, wait: Option<Duration>, events: &mut Vec<Event>) -> std::io::Result<()>;
 
+    /// Whether a turn that does not wait may find something; false only if that can be known without a system call.
+    fn may_have_news(&mut self) -> bool {
+        true
+    }
+
     /// The bytes of a [`Event::Received`].
     fn received(&self, buffer: BufferId, len: u32) -> &[u8];
 

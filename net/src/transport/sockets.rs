@@ -15,6 +15,10 @@ pub struct SocketsConfig {
     pub buffers: u16,
     /// Size of a receive buffer.
     pub buffer_bytes: u32,
+    /// Whether [`super::Transport::may_have_news`] will be asked.
+    pub spins: bool,
+    /// How long to wait for a small batch, where the transport can; zero: not at all.
+    pub min_wait: Duration,
 }
 
 /// Pause before accepting again after file descriptors or memory ran out.

@@ -10,36 +10,48 @@ use socket2::SockRef;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::thread;
+use std::time::Instant;
 
 const BUFFERS: u16 = 8;
 const BUFFER_BYTES: u32 = 1024;
 const TURN: Duration = Duration::from_millis(20);
+const MIN_WAIT: Duration = Duration::from_micros(50);
 /// Turns in which a test must be done.
 const TURNS_MAX: usize = 20_000;
 
 /// Runs `check` on a connection of each transport that this machine has.
 fn on_each(check: impl Fn(&mut dyn Face, ConnId, TcpStream)) {
-    let open = |make: &dyn Fn(SocketsConfig) -> Box<dyn Face>| {
+    on_each_that(&[false, true], check);
+}
+
+/// The same on those transports that were told to spin and to wait for batches, or were not.
+fn on_each_that(waits: &[bool], check: impl Fn(&mut dyn Face, ConnId, TcpStream)) {
+    let open = |waits: bool, make: &dyn Fn(SocketsConfig) -> Box<dyn Face>| {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let mut transport = make(SocketsConfig {
             listeners: vec![listener.into()],
             buffers: BUFFERS,
             buffer_bytes: BUFFER_BYTES,
+            spins: waits,
+            min_wait: if waits && uring::has_min_wait() { MIN_WAIT } else { Duration::ZERO },
         });
         let client = TcpStream::connect(address).unwrap();
         let conn = accept(&mut *transport);
         check(&mut *transport, conn, client);
     };
-    open(&|config| Box::new(Epoll::new(config).unwrap()));
+    open(false, &|config| Box::new(Epoll::new(config).unwrap()));
     if uring::probe().is_ok() {
-        open(&|config| Box::new(Uring::new(config).unwrap()));
+        for waits in waits {
+            open(*waits, &|config| Box::new(Uring::new(config).unwrap()));
+        }
     }
 }
 
 /// [`Transport`], as far as the tests need it, behind a pointer.
 trait Face {
     fn turn(&mut self, wait: Duration) -> Vec<Event>;
+    fn may_have_news(&mut self) -> bool;
     fn send_all(&mut self, conn: ConnId, pieces: Pieces, notice: Notice);
     fn pause(&mut self, conn: ConnId);
     fn resume(&mut self, conn: ConnId);
@@ -54,6 +66,10 @@ impl<T: Transport> Face for T {
         let mut events = Vec::new();
         Transport::turn(self, Some(wait), &mut events).unwrap();
         events
+    }
+
+    fn may_have_news(&mut self) -> bool {
+        Transport::may_have_news(self)
     }
 
     fn send_all(&mut self, conn: ConnId, pieces: Pieces, notice: Notice) {
@@ -309,5 +325,38 @@ fn what_a_client_takes_of_a_long_send_shows() {
             transport.taken(conn) != before
         });
         assert!(moved);
+    });
+}
+
+/// Whoever spins makes no system call while there are none: what it overlooked would wait until it sleeps.
+#[test]
+fn news_show_without_a_turn() {
+    on_each_that(&[true], |transport, conn, mut client| {
+        let seen = |transport: &mut dyn Face| {
+            let start = Instant::now();
+            while !transport.may_have_news() {
+                assert!(start.elapsed() < Duration::from_secs(20), "nothing shows");
+                thread::yield_now();
+            }
+        };
+        for round in 0..20 {
+            (0..3).for_each(|_| drop(transport.turn(Duration::ZERO)));
+            client.write_all(b"request").unwrap();
+            seen(transport);
+            let buffer = transport.turn(TURN).into_iter().find_map(|event| match event {
+                Event::Received { buffer, .. } => Some(buffer),
+                _ => None,
+            });
+            transport.recycle(buffer.unwrap_or_else(|| panic!("round {round}: no request")));
+            transport.send(conn, b"answer".to_vec(), Notice::WithNext);
+            assert!(transport.may_have_news(), "the answer has to go out");
+            (0..3).for_each(|_| drop(transport.turn(Duration::ZERO)));
+            client.read_exact(&mut [0; 6]).unwrap();
+            transport.wake();
+            seen(transport);
+            let woken = (0..TURNS_MAX)
+                .any(|_| transport.turn(Duration::ZERO).iter().any(|event| matches!(event, Event::Woken)));
+            assert!(woken);
+        }
     });
 }

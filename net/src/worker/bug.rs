@@ -21,6 +21,8 @@ pub(crate) enum Bug {
     KeptUpload,
     /// Shards do not wake each other.
     NeverWoken,
+    /// A worker that has spun sleeps without telling the others.
+    SilentSleep,
     /// One wake-up in many is lost.
     LostWakeup,
     /// Whoever has input left is parsed before all others, without a bound.
@@ -57,7 +59,7 @@ pub(crate) enum Bug {
 
 impl Bug {
     /// All but [`Bug::None`].
-    pub(crate) const ALL: [Bug; 24] = [
+    pub(crate) const ALL: [Bug; 25] = [
         Bug::LostAnswer,
         Bug::SwappedAnswers,
         Bug::MissedExpiry,
@@ -66,6 +68,7 @@ impl Bug {
         Bug::LostInput,
         Bug::KeptUpload,
         Bug::NeverWoken,
+        Bug::SilentSleep,
         Bug::LostWakeup,
         Bug::FirstForEver,
         Bug::EndlessShare,

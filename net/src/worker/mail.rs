@@ -141,7 +141,12 @@ impl Mail {
     /// Says that this shard is about to sleep. False: something came, do not.
     pub(crate) fn announce_sleep(&mut self) -> bool {
         self.bell.announce_sleep();
-        self.lanes.iter_mut().flatten().all(Lane::is_quiet)
+        !self.has_come()
+    }
+
+    /// Whether another shard has sent something that is not read yet.
+    pub(crate) fn has_come(&mut self) -> bool {
+        !self.lanes.iter_mut().flatten().all(Lane::is_quiet)
     }
 
     /// A turn of this shard begins.

@@ -49,6 +49,8 @@ pub(crate) struct Settings {
     pub(crate) slow_ms_max: u64,
     pub(crate) request_ms_max: u64,
     pub(crate) drain_ms_max: u64,
+    /// How long a worker that has worked looks for more before it sleeps.
+    pub(crate) spin_ns: u64,
     /// For the outcomes of numbered changes.
     pub(crate) outcomes_bytes_max: usize,
     pub(crate) budget: BudgetConfig,
@@ -184,9 +186,18 @@ impl WorkerState {
     }
 
     /// Whether nothing is left to be done without an event.
+    pub(super) fn may_wait(&self) -> bool {
+        self.rounds.is_empty() && self.dirty.is_empty() && !self.mail.has_resumable()
+    }
+
+    /// Tells the other shards that this one is about to sleep. False: something came from them, it must not.
     pub(super) fn announce_sleep(&mut self) -> bool {
-        let idle = self.rounds.is_empty() && self.dirty.is_empty() && !self.mail.has_resumable();
-        idle && (self.mail.is_alone() || self.mail.announce_sleep())
+        self.mail.is_alone() || self.mail.announce_sleep()
+    }
+
+    /// Whether another shard has sent something.
+    pub(super) fn has_mail(&mut self) -> bool {
+        self.mail.has_come()
     }
 
     pub(super) fn publish_mail(&mut self) {

@@ -26,7 +26,7 @@ use std::time::Duration;
 use torc_engine::eviction::Algorithm;
 use torc_engine::item::KEY_BYTES_MAX;
 use torc_net::server::{Endpoint, Listen, ServerConfig, overlap, value_bytes_possible};
-use value::{show_cpus, show_duration, show_listen};
+use value::{show_cpus, show_duration, show_listen, show_short_time};
 
 /// How log lines are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,6 +78,9 @@ impl Config {
         let cpus = r.cpus(machine)?;
         let (shards, cpus) = r.shards(cpus, machine)?;
         let shard_port_base = r.shard_ports(&listen, shards)?;
+        let show = |time: &Duration| show_short_time(*time);
+        let spin = r.one("spin", value::short_time, show)?;
+        let min_wait = r.one("min-wait", value::short_time, show)?;
 
         let memory_bytes = r.memory(machine, shards)?;
         let eviction = r.one("eviction", eviction, |algorithm| algorithm.name().into())?;
@@ -131,6 +134,8 @@ impl Config {
             arguments_max,
             connections_max,
             transport,
+            spin,
+            min_wait,
             output_bytes_max,
             queue_parts_max,
             receive_buffers: receive_buffers.map(|count| count as u16),

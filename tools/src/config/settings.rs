@@ -138,6 +138,20 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "CPUs to pin the shards to, as in 0,2-3; auto: those this process may use, within the cgroup's quota",
     ),
     one(
+        CORES,
+        "spin",
+        "TIME",
+        "off",
+        "How long a shard that has worked looks for more before it sleeps, 1us to 1ms: less latency below saturation, more CPU",
+    ),
+    one(
+        CORES,
+        "min-wait",
+        "TIME",
+        "off",
+        "How long a shard with several active clients waits for a small batch, 1us to 1ms: less CPU below saturation, more latency; io_uring since Linux 6.12",
+    ),
+    one(
         MEMORY,
         "memory",
         "SIZE",

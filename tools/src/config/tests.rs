@@ -177,6 +177,9 @@ fn errors_name_the_setting_its_origin_and_the_cure() {
         (&["--segment-size=3m"], &["--segment-size", "power of two"]),
         (&["--receive-buffers=1"], &["--receive-buffers"]),
         (&["--stream-above=2m"], &["--stream-above", "1m"]),
+        (&["--spin=20"], &["--spin", "write 20us"]),
+        (&["TORC_SPIN=2ms"], &["--spin", "TORC_SPIN", "from 1us to 1ms"]),
+        (&["min-wait = '1s'"], &["--min-wait", "torc.toml:1", "from 1us to 1ms"]),
         (&["--output-limit=1"], &["--output-limit", "64k"]),
     ] {
         let error = load(sources).err().unwrap_or_else(|| panic!("{sources:?} is accepted")).to_string();

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | size | `64m`, `2g`, `512k`, `1048576`: bytes, with binary units (1k = 1024) |
 //! | duration | `500ms`, `10s`, `2m`, `1h`; `0` or `off` where a limit can be switched off |
+//! | short time | `20us`, `1ms`; `0` or `off` for none |
 //! | CPU list | `0`, `0,2-3`, as the kernel and `taskset -c` write it |
 //! | listen address | `127.0.0.1:7171`, `[::1]:7171`, `unix:/run/torc.sock`, `resp+tcp://127.0.0.1:6379` |
 
@@ -75,6 +76,30 @@ pub(crate) fn show_duration(duration: Option<Duration>) -> String {
         Some(ms) if ms % 1000 == 0 => format!("{}s", ms / 1000),
         Some(ms) => format!("{ms}ms"),
     }
+}
+
+/// The longest [`short_time`].
+const SHORT_TIME_MAX: Duration = Duration::from_millis(1);
+
+/// A time that a shard may wait or spin; zero: `off`.
+pub(crate) fn short_time(text: &str) -> Result<Duration, String> {
+    const HELP: &str = "is not a time from 1us to 1ms; write 20us, or off";
+    let lower = text.trim().to_ascii_lowercase();
+    let time = match (lower.as_str(), lower.strip_suffix("us"), lower.strip_suffix("ms")) {
+        ("off" | "0", ..) => return Ok(Duration::ZERO),
+        (_, Some(number), _) => number.parse().map(Duration::from_micros),
+        (_, _, Some(number)) => number.parse().map(Duration::from_millis),
+        (number, ..) if number.parse::<u64>().is_ok() => {
+            return Err(format!("has no unit; write {number}us"));
+        }
+        _ => return Err(HELP.into()),
+    };
+    time.ok().filter(|time| *time <= SHORT_TIME_MAX).ok_or_else(|| HELP.into())
+}
+
+/// Shows a time as [`short_time`] reads it.
+pub(crate) fn show_short_time(time: Duration) -> String {
+    if time.is_zero() { "off".into() } else { format!("{}us", time.as_micros()) }
 }
 
 /// CPU numbers above this are a slip of the pen (the kernel's own limit is 8192).
@@ -231,6 +256,19 @@ mod tests {
         for text in ["10", "", "s", "1y", "-1s", "99999999999999999999s", "18446744073709551615h"] {
             assert!(duration(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn short_times_are_bounded_and_shown_as_they_are_read() {
+        for (text, us) in [("off", 0), ("0", 0), ("0us", 0), ("1us", 1), ("20us", 20), ("1ms", 1000)] {
+            let time = short_time(text).expect(text);
+            assert_eq!(time, Duration::from_micros(us), "{text}");
+            assert_eq!(short_time(&show_short_time(time)), Ok(time), "{text}");
+        }
+        for text in ["", "us", "20", "1s", "1001us", "2ms", "-1us", "1.5us", "99999999999999999999us"] {
+            assert!(short_time(text).is_err(), "{text}");
+        }
+        assert!(short_time("20").is_err_and(|reason| reason.contains("20us")));
     }
 
     #[test]

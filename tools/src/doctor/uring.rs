@@ -57,6 +57,7 @@ pub(crate) fn try_all() -> Vec<Trial> {
         trial("buffer ring", "receive buffers are shared by all connections", "5.19", true, buffer_ring()),
         trial("multishot receive", "one request receives until the client leaves", "6.0", true, receive()),
         trial("multishot accept", "one request accepts all clients", "5.19", true, accept()),
+        trial("minimum wait", "--min-wait: a shard waits for a small batch", "6.12", false, min_wait()),
         trial("ring messages", "a shard wakes another without a system call more", "5.18", false, messages()),
         trial("zero-copy send", "large values leave without a copy", "6.0", false, zero_copy()),
     ]
@@ -74,6 +75,11 @@ fn deferred() -> io::Result<IoUring> {
     ring(|builder| {
         builder.setup_single_issuer().setup_defer_taskrun();
     })
+}
+
+fn min_wait() -> io::Result<()> {
+    let has = ring(|_| {})?.params().is_feature_min_timeout();
+    if has { Ok(()) } else { Err(io::ErrorKind::Unsupported.into()) }
 }
 
 fn supports(code: u8) -> io::Result<()> {

@@ -66,9 +66,13 @@ impl Running {
     }
 
     pub(super) fn transport_and_why(&self) -> String {
-        match self.server.transport() {
+        let transport = match self.server.transport() {
             Chosen::Uring => "uring: the kernel grants io_uring and all that is used of it".into(),
             Chosen::Epoll(reason) => format!("epoll: {reason}; see `torc doctor`"),
+        };
+        match self.server.min_wait_refusal() {
+            Some(reason) => format!("{transport}; --min-wait is off: {reason}"),
+            None => transport,
         }
     }
 

@@ -70,6 +70,24 @@ fn two_shards_are_held_against_one() {
     assert_eq!((count("runs"), count("ratios"), count("fill_ratios")), (12, 4, 1));
 }
 
+#[test]
+fn ways_to_wait_are_held_against_sleeping() {
+    if !has_two_cores() {
+        return;
+    }
+    let directory = tempfile::tempdir().expect("a directory");
+    let folder = directory.path().join("wait");
+    let mut command = torc();
+    command.args(["bench", "wait", "--loads=1@4:2000,4@4:4000", "--spins=20", "--min-waits=20,50"]);
+    command.args(["--rounds=2", "--seconds=0.1", "--warmup=0.1", "--keys=1000", "--memory-mib=64", "--out"]);
+    let output = finish(command.arg(&folder));
+    assert!(output.status.success(), "{}", stderr_of(&output));
+    let count = |list: &str| measurements(&folder, list).len();
+    assert_eq!((count("runs"), count("ratios")), (16, 6));
+    let page = std::fs::read_to_string(folder.join("README.md")).expect("a page");
+    assert!(page.contains("--spin=20us") && page.contains("--min-wait=50us"), "{page}");
+}
+
 /// The lines of a kept result that come from one of its lists.
 fn measurements(folder: &Path, list: &str) -> Vec<Value> {
     let text = std::fs::read_to_string(folder.join("raw.jsonl")).expect("results");

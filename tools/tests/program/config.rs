@@ -22,6 +22,7 @@ fn wrong_settings_end_with_one_line_and_code_two() {
             &["--admin", "--shard-port-base", "7172", "default"],
         ),
         (&["--shards", "3", "--shard-port-base", "65534"], &[], &["--shard-port-base", "3 shards"]),
+        (&["--spin", "5ms"], &[], &["--spin", "5ms", "from 1us to 1ms"]),
         (&["--max-connections", "9000000"], &[], &["--max-connections", "open files", "ulimit"]),
     ];
     for (flags, environment, parts) in table {

@@ -15,3 +15,4 @@ mod metrics;
 mod ready;
 mod refused;
 mod signals;
+mod waits;

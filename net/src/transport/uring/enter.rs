@@ -64,15 +64,39 @@ impl RegisteredRing {
 
     /// Submits, runs the kernel's task work and waits for a completion or the end of `wait` (zero: not at all).
     pub(super) fn enter(&self, submissions: u32, wait: Option<Duration>) -> io::Result<()> {
-        let completions = u32::from(wait != Some(Duration::ZERO));
+        match wait {
+            None => self.call(submissions, 1, None),
+            Some(Duration::ZERO) => self.call(submissions, 0, None),
+            Some(wait) => {
+                let time = Timespec::from(wait);
+                self.call(submissions, 1, Some(&SubmitArgs::new().timespec(&time)))
+            }
+        }
+    }
+
+    /// As [`RegisteredRing::enter`], but one completion ends the wait only after `min_wait_us` microseconds; before that it
+    /// takes `batch` of them.
+    pub(super) fn enter_for_batch(
+        &self,
+        submissions: u32,
+        wait: Duration,
+        batch: u32,
+        min_wait_us: u32,
+    ) -> io::Result<()> {
+        let time = Timespec::from(wait);
+        let args = SubmitArgs::new().timespec(&time).min_wait_usec(min_wait_us);
+        self.call(submissions, batch, Some(&args))
+    }
+
+    fn call(&self, submissions: u32, completions: u32, args: Option<&SubmitArgs<'_, '_>>) -> io::Result<()> {
         let flags = EnterFlags::GETEVENTS | EnterFlags::REGISTERED_RING;
-        let time = Timespec::from(wait.unwrap_or_default());
-        let args = SubmitArgs::new().timespec(&time);
-        let (flags, args, args_bytes) = match wait {
-            None | Some(Duration::ZERO) => (flags, std::ptr::null(), 0),
-            Some(_) => (flags | EnterFlags::EXT_ARG, &raw const args, size_of::<SubmitArgs<'_, '_>>()),
+        let (flags, args, args_bytes) = match args {
+            None => (flags, std::ptr::null(), 0),
+            Some(args) => {
+                (flags | EnterFlags::EXT_ARG, std::ptr::from_ref(args), size_of::<SubmitArgs<'_, '_>>())
+            }
         };
-        // SAFETY: `args` is null, or has the layout that EXT_ARG announces and outlives the call, as `time` does.
+        // SAFETY: `args` is null, or has the layout that EXT_ARG announces; it and the time that it names outlive the call.
         let result = unsafe {
             libc::syscall(
                 libc::SYS_io_uring_enter,

@@ -28,6 +28,7 @@
 //! | cancel fails | the receive is over, or was being worked on | asked back again if it is armed and not wanted |
 //! | enter `EBUSY` | completions overflowed | reap, enter again next turn |
 
+mod batch;
 mod buffers;
 mod end;
 mod enter;
@@ -37,12 +38,13 @@ mod receive;
 mod socket;
 mod user_data;
 
-pub use probe::probe;
+pub use probe::{has_min_wait, probe};
 
 use super::sockets::{
     ACCEPT_RETRY, EVENTS_MAX, EventFd, SocketsConfig, addresses, is_shortage, shutdown, taken,
 };
 use super::{BufferId, ConnId, Event, Notice, Pieces, Transport, Waker};
+use batch::MinWait;
 use buffers::BufferRing;
 use enter::RegisteredRing;
 use io_uring::types::Fd;
@@ -88,6 +90,7 @@ pub struct Uring {
     quick: Vec<ConnId>,
     /// Some of them were submitted in an earlier turn.
     quick_overdue: bool,
+    min_wait: MinWait,
     waker: Arc<EventFd>,
     /// Where the kernel writes the count of wake-ups; boxed, as it must not move.
     wakes: Box<[u8; 8]>,
@@ -101,7 +104,7 @@ pub struct Uring {
 impl Uring {
     /// Opens the ring. Must be called, and the transport used, on one thread: the ring has a single issuer.
     pub fn new(config: SocketsConfig) -> io::Result<Uring> {
-        let mut ring = build_ring(SUBMISSIONS, COMPLETIONS)?;
+        let mut ring = build_ring(SUBMISSIONS, COMPLETIONS, config.spins)?;
         let quick_sends = quick::is_told_when_short(&mut ring)?;
         let mut uring = Uring {
             registered: RegisteredRing::new(&ring)?,
@@ -120,6 +123,7 @@ impl Uring {
             quick_sends,
             quick: Vec::new(),
             quick_overdue: false,
+            min_wait: MinWait::new(config.min_wait),
             waker: Arc::new(EventFd::new(0)?),
             wakes: Box::new([0; 8]),
             pending: Vec::new(),
@@ -299,9 +303,14 @@ fn listener_place(number: usize) -> ConnId {
     ConnId { index: number as u32, generation: 0 }
 }
 
-/// A ring as this transport needs it.
-fn build_ring(submissions: u32, completions: u32) -> io::Result<IoUring> {
-    IoUring::builder()
+/// A ring as this transport needs it. `flags_work`: it can be seen in memory that the kernel has task work for the next
+/// enter.
+fn build_ring(submissions: u32, completions: u32, flags_work: bool) -> io::Result<IoUring> {
+    let mut builder = IoUring::builder();
+    if flags_work {
+        builder.setup_taskrun_flag();
+    }
+    builder
         .setup_single_issuer()
         .setup_defer_taskrun()
         .setup_submit_all()
@@ -321,9 +330,23 @@ impl Transport for Uring {
             (true, Some(wait), Some(retry)) => Some(wait.min(retry)),
             (true, wait, retry) => wait.or(retry),
         };
+        if self.min_wait.is_on() {
+            return self.turn_for_batch(wait, events);
+        }
         self.enter(wait)?;
         self.reap(events);
         Ok(())
+    }
+
+    fn may_have_news(&mut self) -> bool {
+        let queue = self.ring.submission();
+        let kernel_has = !queue.is_empty() || queue.taskrun() || queue.cq_overflow();
+        drop(queue);
+        kernel_has
+            || !self.ring.completion().is_empty()
+            || !self.pending.is_empty()
+            || self.quick_overdue
+            || !self.starved.is_empty()
     }
 
     fn received(&self, buffer: BufferId, len: u32) -> &[u8] {

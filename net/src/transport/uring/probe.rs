@@ -11,7 +11,7 @@ const SYSCTL: &str = "/proc/sys/kernel/io_uring_disabled";
 
 /// Tries everything once on a small ring. The error is a sentence with the cause and the cure.
 pub fn probe() -> Result<(), String> {
-    let ring = build_ring(8, 16).map_err(|error| explain(&error))?;
+    let ring = build_ring(8, 16, true).map_err(|error| explain(&error))?;
     let registered =
         RegisteredRing::new(&ring).map_err(|error| missing("a registered ring descriptor", &error))?;
     let mut operations = Probe::new();
@@ -36,6 +36,11 @@ pub fn probe() -> Result<(), String> {
     drop(ring);
     drop(buffers);
     Ok(())
+}
+
+/// Whether a wait can be given a minimum (since Linux 6.12).
+pub fn has_min_wait() -> bool {
+    build_ring(8, 16, false).is_ok_and(|ring| ring.params().is_feature_min_timeout())
 }
 
 fn missing(feature: &str, error: &io::Error) -> String {

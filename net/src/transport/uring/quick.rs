@@ -93,7 +93,7 @@ mod tests {
     #[test]
     fn kernels_of_today_tell() {
         if probe().is_ok() {
-            assert!(is_told_when_short(&mut build_ring(8, 16).unwrap()).unwrap());
+            assert!(is_told_when_short(&mut build_ring(8, 16, false).unwrap()).unwrap());
         }
     }
 }

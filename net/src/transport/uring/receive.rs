@@ -169,7 +169,13 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let (listeners, buffers) = (vec![listener.into()], BUFFERS as u16);
-        let config = SocketsConfig { listeners, buffers, buffer_bytes: BUFFER_BYTES as u32 };
+        let config = SocketsConfig {
+            listeners,
+            buffers,
+            buffer_bytes: BUFFER_BYTES as u32,
+            spins: false,
+            min_wait: Duration::ZERO,
+        };
         Some((Uring::new(config).unwrap(), address))
     }
 
