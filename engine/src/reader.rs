@@ -18,7 +18,7 @@
 //! that is dead by then is being replaced, and the reader does not know by what. A miss is true at a moment between R2 and R9, as
 //! whatever was there all the time has been looked at (O1, O2). All else is a [`Doubt`]: ask the owner.
 //!
-//! So whoever reads after a change was answered, or shown to anybody, reads that change or a later one.
+//! `docs/architecture.md` has the same steps, and why they are enough. So whoever reads after a change was answered, or shown to anybody, reads that change or a later one.
 //!
 //! Non-goals: long values, which are chained; anything that changes an item. Accesses are reported to the owner, which counts them
 //! ([`Shard::count_read`](crate::Shard::count_read)).
@@ -188,6 +188,7 @@ impl ShardReader {
     /// What the reader is to see of an item that was copied.
     #[inline]
     fn judge<'r>(&self, slot: Slot, read: &Read, now: Millis, copy: &'r [u64]) -> Result<Look<'r>, Doubt> {
+        // R8.
         let item = ItemRef::new(crate::bytes::Bytes::of_words(copy));
         if item.is(state::DEAD) {
             #[cfg(test)]

@@ -60,6 +60,7 @@ impl Index {
         let home = growing.boundary - 1;
         let first = home as usize;
         let last = first + self.table.bucket(first).head().reach();
+        // O1 and O2 of `reader.rs`.
         self.geometry.open();
         self.table.open(first);
         let mut moving = std::mem::take(&mut self.moving);

@@ -32,6 +32,7 @@ impl SlotWord<'_> {
         }
         #[cfg(test)]
         crate::steps::step();
+        // R5 of `reader.rs`.
         Slot::from_bits(self.0.load(Ordering::Acquire)).names_same(slot)
     }
 }
@@ -68,6 +69,7 @@ impl IndexReader {
         hash: u64,
         mut visit: impl FnMut(SlotWord<'_>, Slot) -> Option<R>,
     ) -> Result<Option<R>, Moved> {
+        // R1 to R3 of `reader.rs`.
         let geometry = self.geometry.look().ok_or(Moved)?;
         let home = geometry.home(hash);
         let before = Head(self.word(home, 0).load(Ordering::Acquire));
@@ -85,7 +87,7 @@ impl IndexReader {
                 }
             }
         }
-        // A miss counts only if nothing has gone from a place that was still to be looked at to one that had been.
+        // R9: a miss counts only if nothing has gone from a place that was still to be looked at to one that had been.
         fence(Ordering::Acquire);
         let after = Head(self.word(home, 0).load(Ordering::Relaxed));
         let (home_stays, geometry_stays) = (after == before, self.geometry.is_still(&geometry));

@@ -13,7 +13,7 @@ impl Generations {
         Generations((0..segments).map(|_| AtomicU64::new(0)).collect())
     }
 
-    /// Called by the owner alone, when a segment is free.
+    /// O5 of `reader.rs`: called by the owner alone, when a segment is free.
     pub(crate) fn raise(&self, segment: u32) {
         #[cfg(test)]
         if crate::steps::has(crate::steps::Fault::Raise) {

@@ -47,9 +47,9 @@ impl SegmentsReader {
         room: &'r mut [u64],
         is_named: impl FnOnce() -> bool,
     ) -> Result<ItemRef<'r>, NotCopied> {
+        // R4 to R7 of `reader.rs`, in this order: an item that is named is whole, and stays as long as the generation does.
         let segment = (at >> self.segment_shift) as usize;
         let generation = self.generations.load(segment).ok_or(NotCopied::Gone)?;
-        // In this order. An item that is named is whole; as long as the generation stays, it stays.
         if !is_named() {
             return Err(NotCopied::Gone);
         }
