@@ -380,7 +380,7 @@ fn execute(state: &mut WorkerState, parts: &[Part<'_>], spans: &[Span], prepared
     for (number, batch) in parts.chunks(BATCH_PARTS).enumerate() {
         for (part, prepared) in batch.iter().zip(&mut *prepared) {
             *prepared = match &part.work {
-                Work::Keyed(command) => state.prepare(command.key),
+                Work::Keyed(command) => state.prepare(command),
                 _ => Prepared::default(),
             };
         }

@@ -19,9 +19,9 @@ use torc_proto::slot::slot_of;
 impl WorkerState {
     /// Hash and owner of a key; starts to fetch its bucket.
     #[inline]
-    pub(super) fn prepare(&self, key: &[u8]) -> Prepared {
-        let shard = self.owner(key);
-        let hash = self.shard.hash(0, key);
+    pub(super) fn prepare(&self, command: &Command<'_>) -> Prepared {
+        let shard = self.owner(command.key);
+        let hash = self.shard.hash(command.space, command.key);
         if shard == self.number {
             self.shard.prefetch_bucket(hash);
         }
@@ -116,7 +116,7 @@ impl WorkerState {
                 true
             } else {
                 let prepared = match &part.work {
-                    Work::Keyed(command) => self.prepare(command.key),
+                    Work::Keyed(command) => self.prepare(command),
                     _ => Prepared::default(),
                 };
                 self.begin(conn, &part, prepared, deferred.read_ns)
@@ -163,7 +163,7 @@ impl WorkerState {
                 }
             },
             Work::Flush { at } => self.begin_flush(conn, part, *at, read_ns),
-            Work::Scan { cursor, count } => self.begin_scan(conn, part, (*cursor, *count), read_ns),
+            Work::Scan { cursor, count, .. } => self.begin_scan(conn, part, (*cursor, *count), read_ns),
             Work::Local | Work::Close => {
                 self.stats.request(CommandClass::Local, OutcomeClass::Done);
                 self.finish(conn, part, &[], read_ns, Answer::Local);
@@ -177,7 +177,9 @@ impl WorkerState {
     #[inline]
     pub(super) fn would_pin(&self, command: &Command<'_>, hash: u64) -> Option<u64> {
         match command.op {
-            Op::Read(_) if self.shard.is_out_of_pins() => self.shard.long_value_bytes(command.key, hash),
+            Op::Read(_) if self.shard.is_out_of_pins() => {
+                self.shard.long_value_bytes(command.space, command.key, hash)
+            }
             _ => None,
         }
     }
