@@ -48,7 +48,8 @@ pub struct ServerConfig {
     pub cpus: Vec<usize>,
     /// `--memory`: data, index and buffers of all shards, bytes. Default: 1 GiB.
     pub memory_bytes: u64,
-    /// `--client-memory`: what clients of all shards may hold of it, bytes. Default: a quarter.
+    /// `--client-memory`: what clients of all shards may hold of it, bytes. Default: a quarter of what the process itself
+    /// leaves.
     pub client_memory_bytes: Option<u64>,
     /// Size of a segment, bytes. Default: 1 MiB, less if memory is small.
     pub segment_bytes: Option<usize>,

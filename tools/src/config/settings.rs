@@ -157,7 +157,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "client-memory",
         "SIZE",
         "auto",
-        "What clients may hold of it: input, answers, requests that wait; auto: a quarter",
+        "What clients may hold of it: input, answers, requests that wait; auto: a quarter of what the process leaves",
     ),
     one(
         MEMORY,
