@@ -84,7 +84,9 @@ pub(crate) struct Budget {
     connections: usize,
     /// Mail, the stock of buffers.
     common: usize,
+    /// When hoarders were last looked for, and what was in use then.
     looked_at: Millis,
+    used_at_look: usize,
     /// Whether the last look found somebody to close, or who is being closed.
     closes: bool,
     /// Since when connections count what they move.
@@ -139,6 +141,7 @@ impl Budget {
             connections: 0,
             common: 0,
             looked_at: 0,
+            used_at_look: 0,
             closes: true,
             moving_since: 0,
             resumed_at: 0,

@@ -51,6 +51,22 @@ fn what_is_overdrawn_stops_nobody_if_there_is_nobody_to_close() {
 }
 
 #[test]
+fn who_was_looked_for_in_vain_is_not_looked_for_every_turn() {
+    let mut budget = budget();
+    budget.regrant(0, 0);
+    budget.common = 18 << 20;
+    let looks = |budget: &mut Budget, turns: u64, ms: u64| {
+        (0..turns).filter(|turn| budget.looks_for_hoarders(false, 1000 + ms + turn / 10)).count()
+    };
+    assert_eq!(looks(&mut budget, 100, 0), 100, "somebody was there to be closed");
+    budget.closes = false;
+    assert_eq!(looks(&mut budget, 1000, 100), 10, "each 10 ms of 100");
+    budget.connections += 1;
+    assert!(budget.looks_for_hoarders(false, 1200), "something has come");
+    assert!(!budget.looks_for_hoarders(false, 1200));
+}
+
+#[test]
 fn memory_is_set_aside_at_once_and_given_back_after_a_while() {
     let mut budget = budget();
     let step = (64 << 20) / SPARE_SHARE + SPARE_BYTES;
