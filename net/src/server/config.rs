@@ -71,7 +71,7 @@ pub struct ServerConfig {
     pub transport: TransportChoice,
     /// `--output-limit`: answers that wait for one connection, bytes; lent values count a sixteenth. Default: 1 MiB.
     pub output_bytes_max: usize,
-    /// Requests of one connection that wait for other shards. Default: 512.
+    /// Requests of one connection that wait for other shards; answers in a row between them count as one. Default: 512.
     pub queue_parts_max: usize,
     /// Receive buffers of a shard. Default: by its memory, a 64th of it in buffers of 16 KiB, 16 to 1024.
     pub receive_buffers: Option<u16>,
