@@ -242,8 +242,8 @@ impl Shard {
     }
 
     /// The length of a key's value if a read of it is lent, not copied.
-    pub fn long_value_bytes(&self, key: &[u8], hash: u64) -> Option<u64> {
-        let (_, slot) = self.find(Key { bytes: key, space: 0, hash })?;
+    pub fn long_value_bytes(&self, space: u16, key: &[u8], hash: u64) -> Option<u64> {
+        let (_, slot) = self.find(Key { bytes: key, space, hash })?;
         let item = self.segments.item(slot.location());
         (item.present() & present::CHAIN_HEAD != 0).then(|| value_in(&self.segments, &item).len())
     }

@@ -399,7 +399,7 @@ impl WorkerStats {
             ),
             gauge(
                 "bytes_fixed",
-                "Memory kept beside store and clients: receive buffers, room for outcomes.",
+                "Memory kept beside store and clients: receive buffers, the requests of a round, room for outcomes.",
                 &self.fixed_bytes,
             ),
             gauge(

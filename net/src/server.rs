@@ -27,7 +27,9 @@ use crate::transport::sockets::SocketsConfig;
 use crate::transport::uring::Uring;
 use crate::transport::{Transport, Waker};
 use crate::worker::mail::Mail;
-use crate::worker::{BudgetConfig, FLOOR_SHARE, Settings, Siblings, Worker, WorkerParts, WorkerState};
+use crate::worker::{
+    BudgetConfig, FLOOR_SHARE, Settings, Siblings, Worker, WorkerParts, WorkerState, round_bytes,
+};
 use listen::{Bound, SocketFile};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::SocketAddr;
@@ -53,7 +55,7 @@ const OUTCOMES_BYTES: std::ops::RangeInclusive<u64> = 128 << 10..=64 << 20;
 const SHARD_OVERHEAD_BYTES: u64 = 512 << 10;
 /// Kept back once for code, stacks and the control plane, until that is measured.
 const PROCESS_OVERHEAD_BYTES: u64 = 6 << 20;
-/// Share of the memory that clients may hold together, if nothing else is said.
+/// Share of the memory beside the process' own that clients may hold together, if nothing else is said.
 const CLIENT_SHARE: u64 = 4;
 /// Share of a shard's memory for batches of requests between shards.
 const MAIL_SHARE: u64 = 32;
@@ -288,6 +290,11 @@ fn beyond_at_start(config: &ServerConfig) -> i64 {
     (PROCESS_OVERHEAD_BYTES + u64::from(config.shards) * SHARD_OVERHEAD_BYTES) as i64
 }
 
+/// What clients of all shards may hold, bytes.
+pub fn client_memory(config: &ServerConfig) -> u64 {
+    budget(config).clients * u64::from(config.shards)
+}
+
 /// The longest value that every shard takes, whatever else it does, bytes: a quarter of what it has for items while clients
 /// hold all that they may.
 pub fn value_bytes_possible(config: &ServerConfig) -> u64 {
@@ -299,9 +306,13 @@ pub fn value_bytes_possible(config: &ServerConfig) -> u64 {
 fn budget(config: &ServerConfig) -> BudgetConfig {
     let memory = memory_of_shard(config);
     let floor = (memory / FLOOR_SHARE).max(2 * config.value_bytes_inline as u64);
-    let clients =
-        config.client_memory_bytes.map_or(memory / CLIENT_SHARE, |all| all / u64::from(config.shards));
-    let fixed = u64::from(receive_buffers(config)) * u64::from(RECEIVE_BYTES) + outcomes_bytes(config);
+    let beside = beyond_at_start(config) as u64 / u64::from(config.shards);
+    let clients = match config.client_memory_bytes {
+        Some(all) => all / u64::from(config.shards),
+        None => memory.saturating_sub(beside) / CLIENT_SHARE,
+    };
+    let buffers = u64::from(receive_buffers(config)) * u64::from(RECEIVE_BYTES);
+    let fixed = buffers + round_bytes(memory) + outcomes_bytes(config);
     BudgetConfig { memory, clients: clients.max(floor), floor, fixed, lends: true }
 }
 

@@ -55,7 +55,8 @@ mod upload;
 mod uploads;
 pub(crate) mod view;
 
-pub(crate) use self::budget::{BudgetConfig, FLOOR_SHARE};
+use self::budget::round_parts;
+pub(crate) use self::budget::{BudgetConfig, FLOOR_SHARE, round_bytes};
 #[cfg(test)]
 pub(crate) use self::bug::Bug;
 pub(crate) use self::siblings::Siblings;
@@ -155,6 +156,7 @@ pub(crate) struct Worker<T: Transport, C: Clock> {
 
 impl<T: Transport, C: Clock> Worker<T, C> {
     pub(crate) fn new(transport: T, clock: C, state: WorkerState) -> Self {
+        let parts = Vec::with_capacity(round_parts(state.settings.budget.memory));
         Worker {
             spin: Spin::new(state.settings.spin_ns),
             transport,
@@ -165,7 +167,7 @@ impl<T: Transport, C: Clock> Worker<T, C> {
             sources: Vec::new(),
             spans: Vec::new(),
             prepared: vec![Prepared::default(); BATCH_PARTS],
-            parts: Vec::new(),
+            parts,
             scratch: Scratch::default(),
             more_to_maintain: false,
             turn_parts: TURN_PARTS,
@@ -287,7 +289,10 @@ impl<T: Transport, C: Clock> Worker<T, C> {
                 }
                 Event::Sent { conn, pieces } => self.state.sent(conn, pieces),
                 Event::Accepted { conn, listener } => {
-                    self.state.accepted(conn, listener, || self.transport.addresses(conn));
+                    let accepted = self.state.accepted(conn, listener, || self.transport.addresses(conn));
+                    if let Err(words) = accepted {
+                        self.transport.refuse(conn, words);
+                    }
                 }
                 Event::Ended { conn } => self.state.ended(conn),
                 Event::Closed { conn, pieces } => self.state.closed(conn, pieces),

@@ -48,7 +48,8 @@ pub struct ServerConfig {
     pub cpus: Vec<usize>,
     /// `--memory`: data, index and buffers of all shards, bytes. Default: 1 GiB.
     pub memory_bytes: u64,
-    /// `--client-memory`: what clients of all shards may hold of it, bytes. Default: a quarter.
+    /// `--client-memory`: what clients of all shards may hold of it, bytes. Default: a quarter of what the process itself
+    /// leaves.
     pub client_memory_bytes: Option<u64>,
     /// Size of a segment, bytes. Default: 1 MiB, less if memory is small.
     pub segment_bytes: Option<usize>,
@@ -75,7 +76,7 @@ pub struct ServerConfig {
     pub min_wait: Duration,
     /// `--output-limit`: answers that wait for one connection, bytes; lent values count a sixteenth. Default: 1 MiB.
     pub output_bytes_max: usize,
-    /// Requests of one connection that wait for other shards. Default: 512.
+    /// Requests of one connection that wait for other shards; answers in a row between them count as one. Default: 512.
     pub queue_parts_max: usize,
     /// Receive buffers of a shard. Default: by its memory, a 64th of it in buffers of 16 KiB, 16 to 1024.
     pub receive_buffers: Option<u16>,

@@ -47,6 +47,7 @@ pub enum Work<'a> {
     },
     /// One step over the keys of one shard; the cursor names the shard.
     Scan {
+        space: u16,
         cursor: u64,
         count: u32,
     },
@@ -54,6 +55,17 @@ pub enum Work<'a> {
     Local,
     /// Answer what is due, then close the connection. `compose` is called first, as for `Local`.
     Close,
+}
+
+impl Work<'_> {
+    /// The key space that it is about; 0 if it is about none.
+    pub fn space(&self) -> u16 {
+        match self {
+            Work::Keyed(command) | Work::ValueBegin { command, .. } => command.space,
+            Work::Scan { space, .. } => *space,
+            _ => 0,
+        }
+    }
 }
 
 /// Identity of a change that a client may send again.

@@ -7,7 +7,7 @@
 
 use super::pieces::Message;
 use super::sockets::{
-    ACCEPT_RETRY, EVENTS_MAX, EventFd, SocketsConfig, addresses, is_shortage, shutdown, taken,
+    ACCEPT_RETRY, EVENTS_MAX, EventFd, SocketsConfig, addresses, is_shortage, say, shutdown, taken,
 };
 use super::{BufferId, ConnId, Event, GENERATIONS, Notice, Pieces, Transport, Waker};
 use socket2::SockRef;
@@ -426,6 +426,13 @@ impl Transport for Epoll {
         place.generation = (place.generation + 1) % GENERATIONS;
         self.free.push(conn.index);
         self.pending.push(Event::Closed { conn, pieces });
+    }
+
+    fn refuse(&mut self, conn: ConnId, words: &[u8]) {
+        if let Some(socket) = self.look(conn) {
+            say(&socket.fd, words);
+        }
+        self.close(conn);
     }
 
     fn stop_accepting(&mut self) {

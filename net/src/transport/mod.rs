@@ -106,6 +106,12 @@ pub trait Transport {
     /// Ends a connection; `Closed` follows.
     fn close(&mut self, conn: ConnId);
 
+    /// Ends a connection that has just been accepted with a few words, which are lost if its socket does not take them at
+    /// once; `Closed` follows.
+    fn refuse(&mut self, conn: ConnId, _words: &[u8]) {
+        self.close(conn);
+    }
+
     /// Stops accepting (drain).
     fn stop_accepting(&mut self);
 

@@ -61,6 +61,13 @@ impl Waker for EventFd {
     }
 }
 
+/// Sends a few words if the socket takes them at once: a new one does.
+pub(crate) fn say(socket: &impl AsFd, words: &[u8]) {
+    let (fd, flags) = (socket.as_fd().as_raw_fd(), libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT);
+    // SAFETY: `words` is readable for its length during the call.
+    unsafe { libc::send(fd, words.as_ptr().cast(), words.len(), flags) };
+}
+
 /// Ends both directions: what waits on the socket in the kernel comes back.
 pub(crate) fn shutdown(socket: &impl AsFd) {
     // Fails only if the peer was faster.

@@ -21,6 +21,8 @@ mod hoarders;
 
 use super::connection::{CONNECTION_BYTES, Connection};
 use super::state::WorkerState;
+use super::{CONNECTION_PARTS, ROUND_CONNECTIONS};
+use crate::session::Part;
 use crate::transport::ConnId;
 use std::collections::VecDeque;
 use torc_engine::command::Millis;
@@ -40,12 +42,14 @@ const LOOK_MS: u64 = 20;
 /// More than is needed is set aside by this share of the memory and so many bytes, as clients come between two looks and
 /// resident memory is known roughly.
 const SPARE_SHARE: u64 = 128;
-const SPARE_BYTES: u64 = 128 << 10;
+const SPARE_BYTES: u64 = 512 << 10;
 /// What clients hold costs the allocator this share of it in pieces between.
-const ALLOCATOR_SHARE: usize = 8;
+const ALLOCATOR_SHARE: usize = 4;
 /// What is set aside shrinks if it is too much by this share of the memory for so many milliseconds.
 const SURPLUS_SHARE: u64 = 256;
 const ASIDE_MS: u64 = 1000;
+/// Share of a shard's memory that the parts of a round may take.
+const ROUND_SHARE: u64 = 64;
 /// Share of the grant that a turn parses at most.
 const TURN_SHARE: usize = 16;
 /// Connections that go on in a turn when memory is no longer short.
@@ -68,7 +72,7 @@ pub(crate) struct Budget {
     share: usize,
     /// Always there.
     floor: usize,
-    /// Fixed memory beside store and clients: receive buffers, outcomes of numbered changes.
+    /// Fixed memory beside store and clients: receive buffers, the parts of a round, outcomes of numbered changes.
     fixed: usize,
     lends: bool,
     /// What clients may hold now.
@@ -80,7 +84,9 @@ pub(crate) struct Budget {
     connections: usize,
     /// Mail, the stock of buffers.
     common: usize,
+    /// When hoarders were last looked for, and what was in use then.
     looked_at: Millis,
+    used_at_look: usize,
     /// Whether the last look found somebody to close, or who is being closed.
     closes: bool,
     /// Since when connections count what they move.
@@ -105,6 +111,22 @@ pub(crate) struct BudgetConfig {
     pub(crate) lends: bool,
 }
 
+/// Most parts of a connection in a round of a shard that has so much memory, bytes.
+fn connection_parts(memory: u64) -> usize {
+    let room = memory / ROUND_SHARE / (ROUND_CONNECTIONS * size_of::<Part<'_>>()) as u64;
+    room.clamp(1, CONNECTION_PARTS as u64) as usize
+}
+
+/// Parts of a round of such a shard.
+pub(super) fn round_parts(memory: u64) -> usize {
+    ROUND_CONNECTIONS * connection_parts(memory)
+}
+
+/// Memory that they take, bytes.
+pub(crate) fn round_bytes(memory: u64) -> u64 {
+    (round_parts(memory) * size_of::<Part<'_>>()) as u64
+}
+
 impl Budget {
     pub(crate) fn new(config: BudgetConfig) -> Budget {
         Budget {
@@ -119,6 +141,7 @@ impl Budget {
             connections: 0,
             common: 0,
             looked_at: 0,
+            used_at_look: 0,
             closes: true,
             moving_since: 0,
             resumed_at: 0,
@@ -160,9 +183,10 @@ impl Budget {
         }
     }
 
-    /// How many of `max` parts of a connection are parsed in a round. Those that cannot be begun are kept, and take many times
+    /// How many of `max` parts of a connection are parsed in a round: as many of each as there is room for. Those that cannot be begun are kept, and take many times
     /// the memory that they took unparsed.
     pub(crate) fn parts(&self, max: usize) -> usize {
+        let max = max.min(connection_parts(self.memory as u64));
         match self.pressure() {
             Pressure::None => max,
             Pressure::Short => max.min(SHORT_PARTS),

@@ -12,14 +12,17 @@ use torc_engine::segments::{Lent, LentChain};
 /// Said to a client that comes when the server is full, in words that no protocol takes for an answer.
 const TOO_MANY: &[u8] = b"-ERR max number of clients reached\r\n";
 const TOO_MANY_FOR_MEMORY: &[u8] = b"-ERR max number of clients reached: --client-memory allows no more\r\n";
+
 impl WorkerState {
+    /// A client has come, or is refused with these words: it gets no session, as crowds of them would take memory.
     pub(super) fn accepted(
         &mut self,
         id: ConnId,
         listener: u16,
         addresses: impl FnOnce() -> (String, String),
-    ) {
+    ) -> Result<(), &'static [u8]> {
         self.stats.accepted.add(1);
+        self.admit().inspect_err(|_| self.stats.close(CloseReason::TooMany))?;
         let total = self.connections.count_accepted();
         let kind = self.settings.listeners.get(listener as usize).copied();
         let ListenerKind { protocol, shard_port } =
@@ -31,20 +34,27 @@ impl WorkerState {
         conn.on_shard_port = shard_port;
         let (peer, local) = addresses();
         (conn.peer, conn.local) = (peer.into(), local.into());
-        // Relaxed: a count that orders nothing.
-        if self.shared.connections.fetch_add(1, Relaxed) >= self.settings.connections_max {
-            conn.output.tail().extend_from_slice(TOO_MANY);
-            conn.phase = Phase::Finishing(CloseReason::TooMany);
-        } else if !self.budget.admits(self.connections.len() + 1) {
-            conn.output.tail().extend_from_slice(TOO_MANY_FOR_MEMORY);
-            conn.phase = Phase::Finishing(CloseReason::TooMany);
-        } else if self.drain.has_begun() {
+        if self.drain.has_begun() {
             conn.phase = Phase::Finishing(CloseReason::Drained);
         }
         self.budget.charge(&mut conn);
         self.connections.insert(conn);
         self.stats.connections.set(self.connections.len() as u64);
         self.mark_dirty(id);
+        Ok(())
+    }
+
+    /// Counts a new client if there may be one more.
+    fn admit(&self) -> Result<(), &'static [u8]> {
+        if !self.budget.admits(self.connections.len() + 1) {
+            return Err(TOO_MANY_FOR_MEMORY);
+        }
+        // Relaxed: a count that orders nothing.
+        if self.shared.connections.fetch_add(1, Relaxed) >= self.settings.connections_max {
+            self.shared.connections.fetch_sub(1, Relaxed);
+            return Err(TOO_MANY);
+        }
+        Ok(())
     }
 
     pub(super) fn accept_failed(&mut self, error: i32) {
@@ -129,7 +139,7 @@ impl WorkerState {
             conn.charged = 0;
         }
         self.budget.discharge(&conn);
-        // Relaxed: as in `accepted`.
+        // Relaxed: as in `admit`.
         self.shared.connections.fetch_sub(1, Relaxed);
         self.stats.connections.set(self.connections.len() as u64);
         if conn.phase != Phase::Closing {

@@ -170,7 +170,7 @@ impl WorkerState {
                 }
             },
             Work::Flush { at } => self.begin_flush(conn, part, *at, read_ns),
-            Work::Scan { cursor, count } => self.begin_scan(conn, part, (*cursor, *count), read_ns),
+            Work::Scan { cursor, count, .. } => self.begin_scan(conn, part, (*cursor, *count), read_ns),
             Work::Local | Work::Close => {
                 self.stats.request(CommandClass::Local, OutcomeClass::Done);
                 self.finish(conn, part, &[], read_ns, Answer::Local);
@@ -184,7 +184,9 @@ impl WorkerState {
     #[inline]
     pub(super) fn would_pin(&self, command: &Command<'_>, hash: u64) -> Option<u64> {
         match command.op {
-            Op::Read(_) if self.shard.is_out_of_pins() => self.shard.long_value_bytes(command.key, hash),
+            Op::Read(_) if self.shard.is_out_of_pins() => {
+                self.shard.long_value_bytes(command.space, command.key, hash)
+            }
             _ => None,
         }
     }

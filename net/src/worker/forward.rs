@@ -31,6 +31,7 @@ impl WorkerState {
         let ask = Ask {
             from: conn.next_address(),
             what: AskWhat::Keyed(&command.op),
+            space: command.space,
             once: part.once,
             reply,
             tag: tag.unwrap_or_default(),
@@ -129,11 +130,11 @@ impl WorkerState {
             (0, true) => self.number,
             _ => (cursor >> CURSOR_BITS) as u16,
         };
-        let local = cursor & ((1 << CURSOR_BITS) - 1);
+        let (space, local) = (part.work.space(), cursor & ((1 << CURSOR_BITS) - 1));
         self.stats.request(CommandClass::Scan, OutcomeClass::Done);
         if shard == self.number {
             let mut keys = self.pool.take();
-            let cursor = self.scan(local, count, conn.on_shard_port, &mut keys);
+            let cursor = self.scan(space, local, count, conn.on_shard_port, &mut keys);
             self.finish(conn, part, &[], read_ns, Answer::Scanned { cursor, keys: &keys });
             self.pool.give(keys);
             return true;
@@ -143,7 +144,7 @@ impl WorkerState {
             return true;
         }
         let what = What::Scan { cursor: local, count };
-        let ask = Ask { room: SCAN_ROOM, ..Ask::plain(conn.next_address(), what) };
+        let ask = Ask { space, room: SCAN_ROOM, ..Ask::plain(conn.next_address(), what) };
         let asked = self.ask(conn, shard, &ask, AskBytes { echo: part.echo, ..AskBytes::default() });
         if asked {
             self.wait_for(conn, part, read_ns, (1, SCAN_ROOM), None);
@@ -152,10 +153,17 @@ impl WorkerState {
     }
 
     /// Appends the keys of a step to `keys`; returns the next cursor.
-    pub(super) fn scan(&mut self, local: u64, count: u32, only_here: bool, keys: &mut Vec<u8>) -> u64 {
+    pub(super) fn scan(
+        &mut self,
+        space: u16,
+        local: u64,
+        count: u32,
+        only_here: bool,
+        keys: &mut Vec<u8>,
+    ) -> u64 {
         #[cfg(test)]
         let before = keys.len();
-        let next = self.shard.scan(0, local, count, self.now, keys, &mut Vec::new());
+        let next = self.shard.scan(space, local, count, self.now, keys, &mut Vec::new());
         #[cfg(test)]
         if self.strikes(super::bug::Bug::BlindScan) {
             keys.truncate(before);
@@ -168,3 +176,6 @@ impl WorkerState {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -50,6 +50,7 @@ impl Options {
 #[derive(Debug)]
 pub(crate) struct OwnedPart {
     work: OwnedWork,
+    space: u16,
     reply: ReplyKind,
     once: Option<Once>,
     /// The turn that read it, nanoseconds.
@@ -76,12 +77,13 @@ impl OwnedPart {
             }
             Work::ValueAbort => (OwnedWork::ValueAbort, &b""[..], &b""[..]),
             Work::Flush { at } => (OwnedWork::Flush { at }, &b""[..], &b""[..]),
-            Work::Scan { cursor, count } => (OwnedWork::Scan { cursor, count }, &b""[..], &b""[..]),
+            Work::Scan { cursor, count, .. } => (OwnedWork::Scan { cursor, count }, &b""[..], &b""[..]),
             Work::Local => (OwnedWork::Local, &b""[..], &b""[..]),
             Work::Close => (OwnedWork::Close, &b""[..], &b""[..]),
         };
         OwnedPart {
             work,
+            space: part.work.space(),
             reply: part.reply,
             once: part.once,
             read_ns,
@@ -96,9 +98,9 @@ impl OwnedPart {
         let (key, rest) = self.bytes.split_at(self.key_end);
         let (value, echo) = rest.split_at(self.value_end - self.key_end);
         let work = match self.work {
-            OwnedWork::Keyed(op) => Work::Keyed(fill_command(key, &op, value)),
+            OwnedWork::Keyed(op) => Work::Keyed(fill_command(self.space, key, &op, value)),
             OwnedWork::ValueBegin { op, bytes } => {
-                Work::ValueBegin { command: fill_command(key, &op, &[]), bytes }
+                Work::ValueBegin { command: fill_command(self.space, key, &op, &[]), bytes }
             }
             OwnedWork::ValueData => Work::ValueData(value),
             OwnedWork::ValueEnd(None) => Work::ValueEnd,
@@ -107,7 +109,7 @@ impl OwnedPart {
             }
             OwnedWork::ValueAbort => Work::ValueAbort,
             OwnedWork::Flush { at } => Work::Flush { at },
-            OwnedWork::Scan { cursor, count } => Work::Scan { cursor, count },
+            OwnedWork::Scan { cursor, count } => Work::Scan { space: self.space, cursor, count },
             OwnedWork::Local => Work::Local,
             OwnedWork::Close => Work::Close,
         };
@@ -154,7 +156,7 @@ fn strip_body(body: Body<'_>) -> Body<'static> {
 
 /// The command of a key, an operation and its value.
 #[inline]
-pub(crate) fn fill_command<'a>(key: &'a [u8], op: &Op<'static>, value: &'a [u8]) -> Command<'a> {
+pub(crate) fn fill_command<'a>(space: u16, key: &'a [u8], op: &Op<'static>, value: &'a [u8]) -> Command<'a> {
     let op = match *op {
         Op::Write(write @ Write { value: Body::Bytes(_), .. }) => {
             Op::Write(Write { value: Body::Bytes(value), ..write })
@@ -162,7 +164,7 @@ pub(crate) fn fill_command<'a>(key: &'a [u8], op: &Op<'static>, value: &'a [u8])
         Op::SetRange { offset, value: Body::Bytes(_) } => Op::SetRange { offset, value: Body::Bytes(value) },
         other => other,
     };
-    Command { space: 0, key, op }
+    Command { space, key, op }
 }
 
 /// An [`Outcome`] without its value, free to change threads.

@@ -65,9 +65,9 @@ impl WorkerState {
         out: &mut Vec<u8>,
     ) -> (AnsweredWith, Option<OwnedAnswered>) {
         let Posted { hash, tag, .. } = batch.asks[number];
-        let &AskKind { once, reply, .. } = batch.kind_of(number);
+        let &AskKind { space, once, reply, .. } = batch.kind_of(number);
         let AskBytes { key, value, echo } = batch.bytes_of(number);
-        let command = fill_command(key, op, value);
+        let command = fill_command(space, key, op, value);
         // The fewer segments may still be pinned, the less is lent: what is not too long is copied first, then the
         // others have to be asked for later.
         let short = self.shard.is_short_of_pins();
@@ -97,7 +97,7 @@ impl WorkerState {
         late: bool,
         out: &mut Vec<u8>,
     ) -> (Option<OwnedAnswer>, Option<Box<LentChain>>) {
-        let (bytes, &AskKind { what, once, .. }) = (batch.bytes_of(number), batch.kind_of(number));
+        let (bytes, &AskKind { what, space, once, .. }) = (batch.bytes_of(number), batch.kind_of(number));
         match what {
             What::Keyed(op) => {
                 self.stats.request(CommandClass::of(&op), OutcomeClass::Refused);
@@ -105,9 +105,9 @@ impl WorkerState {
             }
             What::UploadBegin { op, bytes: length } => {
                 self.forget_upload(upload);
-                let place = self.shard.upload_begin(0, bytes.key, length, self.now);
+                let place = self.shard.upload_begin(space, bytes.key, length, self.now);
                 let key = self.pool.copy(&[bytes.key]);
-                self.foreign_uploads.insert(upload, ForeignUpload { place, op, key, once });
+                self.foreign_uploads.insert(upload, ForeignUpload { place, op, space, key, once });
                 (None, None)
             }
             What::UploadData => {
@@ -138,7 +138,7 @@ impl WorkerState {
                 (Some(OwnedAnswer::Flushed), None)
             }
             What::Scan { cursor, count } => {
-                let cursor = self.scan(cursor, count, false, out);
+                let cursor = self.scan(space, cursor, count, false, out);
                 (Some(OwnedAnswer::Scanned { cursor }), None)
             }
         }

@@ -80,10 +80,22 @@ fn add_client(state: &mut WorkerState, protocol: Protocol) {
 
 /// Parses up to `parts_max` parts of `input` and executes them. Says how many bytes were parsed.
 pub(super) fn execute(state: &mut WorkerState, input: &[u8], parts_max: usize) -> usize {
+    execute_in(state, 0, input, parts_max)
+}
+
+/// As [`execute`], in a key space, which no client can choose yet.
+pub(super) fn execute_in(state: &mut WorkerState, space: u16, input: &[u8], parts_max: usize) -> usize {
     let (scratch, mut parts) = (Scratch::default(), Vec::new());
     let limits = Limits { ..state.settings.limits };
     let conn = state.connections.find(CONN).expect("it is there");
     let consumed = conn.session.parse(input, &scratch, 0, &limits, &mut parts, parts_max).consumed;
+    for part in &mut parts {
+        match &mut part.work {
+            Work::Keyed(command) | Work::ValueBegin { command, .. } => command.space = space,
+            Work::Scan { space: scanned, .. } => *scanned = space,
+            _ => {}
+        }
+    }
     let prepared: Vec<_> = parts
         .iter()
         .map(|part| match &part.work {
@@ -93,6 +105,16 @@ pub(super) fn execute(state: &mut WorkerState, input: &[u8], parts_max: usize) -
         .collect();
     state.execute(CONN, &parts, &prepared);
     consumed
+}
+
+/// Lets two shards read each other's mail until nothing is left of it.
+pub(super) fn exchange(first: &mut WorkerState, second: &mut WorkerState) {
+    for _ in 0..3 {
+        for state in [&mut *first, &mut *second] {
+            state.read_mail();
+            state.publish_mail();
+        }
+    }
 }
 
 /// Takes what is composed for the client.

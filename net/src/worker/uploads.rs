@@ -57,13 +57,14 @@ impl WorkerState {
         self.abandon_upload(conn);
         let op = strip_op(command.op);
         let place = match self.destination(conn, command.key, self.owner(command.key)) {
-            Destination::Here => match self.shard.upload_begin(0, command.key, bytes, self.now) {
+            Destination::Here => match self.shard.upload_begin(command.space, command.key, bytes, self.now) {
                 Ok(id) => UploadPlace::Here(id),
                 Err(refusal) => UploadPlace::Refused(refusal),
             },
             Destination::There(shard) => {
                 let what = What::UploadBegin { op, bytes };
-                let ask = Ask { once: part.once, ..Ask::plain(conn.next_address(), what) };
+                let ask =
+                    Ask { space: command.space, once: part.once, ..Ask::plain(conn.next_address(), what) };
                 if !self.ask(conn, shard, &ask, AskBytes { key: command.key, ..AskBytes::default() }) {
                     return false;
                 }
@@ -77,7 +78,7 @@ impl WorkerState {
             }
         };
         let (key, echo) = (self.pool.copy(&[command.key]), self.pool.copy(&[part.echo]));
-        conn.upload = Some(Upload { place, op, key, echo, once: part.once });
+        conn.upload = Some(Upload { place, op, space: command.space, key, echo, once: part.once });
         true
     }
 
@@ -123,8 +124,9 @@ impl WorkerState {
             }
             UploadPlace::Here(id) => {
                 let op = with_upload(upload.op, end_options(what), id);
-                let hash = self.shard.hash(0, &upload.key);
-                self.perform_here(conn, part, &Command { space: 0, key: &upload.key, op }, hash, read_ns);
+                let command = Command { space: upload.space, key: &upload.key, op };
+                let hash = self.shard.hash(command.space, command.key);
+                self.perform_here(conn, part, &command, hash, read_ns);
             }
             UploadPlace::Refused(refusal) => {
                 self.stats.request(CommandClass::Write, OutcomeClass::Refused);
@@ -175,8 +177,8 @@ impl WorkerState {
         let answer = match foreign.place {
             Ok(id) => {
                 let op = with_upload(foreign.op, options, id);
-                let hash = self.shard.hash(0, &foreign.key);
-                let command = Command { space: 0, key: &foreign.key, op };
+                let command = Command { space: foreign.space, key: &foreign.key, op };
+                let hash = self.shard.hash(command.space, command.key);
                 let (outcomes, once) = (&mut self.outcomes, foreign.once);
                 let answer = perform(&mut self.shard, outcomes, &self.stats, &command, hash, once, self.now);
                 let (answer, chain) = OwnedAnswer::of(answer, out, 0);
@@ -211,7 +213,7 @@ fn end_options(what: What) -> Option<Options> {
 /// The write of a value that has arrived.
 fn with_upload(op: Op<'static>, options: Option<Options>, id: UploadId) -> Op<'static> {
     let op = options.map_or(op, |options| options.apply(op));
-    match fill_command(&[], &op, &[]).op {
+    match fill_command(0, &[], &op, &[]).op {
         Op::Write(write) => Op::Write(Write { value: Body::Upload(id), ..write }),
         Op::SetRange { offset, .. } => Op::SetRange { offset, value: Body::Upload(id) },
         other => other,

@@ -10,6 +10,7 @@
 //! Non-goals: it changes nothing, and it never waits for a shard (figures are read from shared counters).
 
 mod exposition;
+mod places;
 
 pub(crate) use exposition::{Family, MetricKind, Sample, Value};
 
@@ -20,18 +21,18 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use places::Places;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 
-/// Connections at a time; more wait in the kernel's queue.
-const CONNECTIONS_MAX: usize = 64;
-/// A client that takes longer over a request's head, or over a whole connection, is dropped.
+/// A client that takes longer over a request's head, or over request and answer together, is dropped.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
-const CONNECTION_TIMEOUT: Duration = Duration::from_secs(300);
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(30);
+/// Most bytes of requests that are read ahead for a client.
+const INPUT_MAX: usize = 16 << 10;
 /// After a failed accept (no descriptors left), before the next.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -108,17 +109,16 @@ fn typed(status: StatusCode, content_type: &'static str, text: impl Into<Bytes>)
 
 /// Answers for ever.
 pub(crate) async fn serve(listener: TcpListener, admin: Arc<Admin>) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut places = Places::default();
     loop {
-        let Ok(place) = places.clone().acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, _)) => {
-                let admin = admin.clone();
-                tokio::spawn(async move {
-                    // A client that breaks off or dawdles is its own matter.
-                    let _ = tokio::time::timeout(CONNECTION_TIMEOUT, connection(stream, admin)).await;
-                    drop(place);
-                });
+                places.make_room();
+                // A client that breaks off or dawdles is its own matter.
+                let connection = tokio::time::timeout(CONNECTION_TIMEOUT, connection(stream, admin.clone()));
+                places.take(tokio::spawn(connection).abort_handle());
+                // A request that has come along is answered before a crowd behind it takes its place.
+                tokio::task::yield_now().await;
             }
             Err(error) => {
                 tracing::warn!(%error, "admin: accept failed");
@@ -128,6 +128,7 @@ pub(crate) async fn serve(listener: TcpListener, admin: Arc<Admin>) {
     }
 }
 
+/// Answers one request: who asks again connects again, so nobody keeps this thread busy with answers that he does not read.
 async fn connection(stream: TcpStream, admin: Arc<Admin>) -> Result<(), hyper::Error> {
     let service = service_fn(|request: Request<Incoming>| {
         let response = admin.answer(request.method(), request.uri().path());
@@ -136,6 +137,8 @@ async fn connection(stream: TcpStream, admin: Arc<Admin>) -> Result<(), hyper::E
     http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
+        .keep_alive(false)
+        .max_buf_size(INPUT_MAX)
         .serve_connection(TokioIo::new(stream), service)
         .await
 }

@@ -171,7 +171,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "client-memory",
         "SIZE",
         "auto",
-        "What clients may hold of it: input, answers, requests that wait; auto: a quarter",
+        "What clients may hold of it: input, answers, requests that wait; auto: a quarter of what the process leaves",
     ),
     one(
         MEMORY,
@@ -192,7 +192,13 @@ pub(crate) const SETTINGS: &[Setting] = &[
     ),
     one(LIMITS, "max-frame", "SIZE", "1m", "Longest request without its value"),
     one(LIMITS, "max-arguments", "COUNT", "65536", "Most keys or arguments of one request"),
-    one(LIMITS, "max-waiting", "COUNT", "512", "Most requests of one connection that wait for other shards"),
+    one(
+        LIMITS,
+        "max-waiting",
+        "COUNT",
+        "512",
+        "Most requests of one connection that wait for other shards; answers in a row between them count as one",
+    ),
     one(LIMITS, "stream-above", "SIZE", "16k", "Values longer than this are received in slices"),
     one(
         LIMITS,

@@ -61,7 +61,7 @@ fn defaults_serve_on_loopback_with_a_shard_a_cpu() {
     assert_eq!(config.server.shard_port_base, Some(7271));
     assert_eq!((config.server.shards, config.server.cpus.clone()), (4, vec![0, 1, 2, 3]));
     assert_eq!(config.server.memory_bytes, 1 << 30);
-    assert_eq!(config.server.value_bytes_max, 46 << 20, "a quarter of what a shard of 256m has for items");
+    assert_eq!(config.server.value_bytes_max, 45 << 20, "a quarter of what a shard of 256m has for items");
     assert_eq!(config.admin.map(|a| a.to_string()).as_deref(), Some("127.0.0.1:7172"));
 }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 pub(super) const SMALL_MEMORY_BYTES: u64 = 64 << 20;
 /// Between two looks at what the process has resident.
 const EVERY: Duration = Duration::from_millis(25);
-/// The same while that grows fast, and while nothing happens.
+/// The same while that grows fast or the memory is small, and while nothing happens.
 const SOON: Duration = Duration::from_millis(5);
 const CALM: Duration = Duration::from_millis(100);
 /// Fewer turns of all shards between two looks are calm.
@@ -36,9 +36,11 @@ pub(super) async fn until(server: &Running, stop: impl Future<Output = ()>) {
         }
         let (unaccounted, turns) = (server.balance_memory(resident.bytes()), server.turns());
         trimmer.look(unaccounted, Instant::now(), machine::trim_allocator);
-        every = match (unaccounted - unaccounted_before > worth_bytes, turns - turns_before < CALM_TURNS) {
+        let grows = unaccounted - unaccounted_before > worth_bytes;
+        every = match (grows, turns - turns_before < CALM_TURNS) {
             (true, _) => SOON,
             (false, true) => CALM,
+            (false, false) if small => SOON,
             (false, false) => EVERY,
         };
         (unaccounted_before, turns_before) = (unaccounted, turns);

@@ -9,7 +9,7 @@ use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 use torc_engine::stats;
 use torc_net::metrics::{BUCKETS, Histogram};
-use torc_net::server::{Server, ServerConfig, StartError, Stats};
+use torc_net::server::{Server, ServerConfig, StartError, Stats, client_memory};
 use torc_net::transport::choice::Chosen;
 
 /// A server that was killed keeps its sockets for a moment, until the kernel has taken its rings down; whoever
@@ -129,7 +129,7 @@ fn limits(config: &ServerConfig) -> Family {
     let limits = [
         ("shards", u64::from(config.shards)),
         ("memory", config.memory_bytes),
-        ("client-memory", config.client_memory_bytes.unwrap_or(config.memory_bytes / 4)),
+        ("client-memory", client_memory(config)),
         ("max-value", config.value_bytes_max),
         ("max-key", config.key_bytes_max as u64),
         ("max-connections", config.connections_max as u64),

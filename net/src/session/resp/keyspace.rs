@@ -50,7 +50,7 @@ pub(super) fn scan<'a>(call: &Call<'_, 'a>, parts: Parts<'_, 'a>) -> Result<(), 
         }
     }
     let kind = Kind::Keys { pattern: pattern.is_some(), strings };
-    parts.push(part(Work::Scan { cursor, count }, kind, pattern.unwrap_or_default()));
+    parts.push(part(Work::Scan { space: 0, cursor, count }, kind, pattern.unwrap_or_default()));
     Ok(())
 }
 

@@ -41,7 +41,7 @@ mod user_data;
 pub use probe::{has_min_wait, probe};
 
 use super::sockets::{
-    ACCEPT_RETRY, EVENTS_MAX, EventFd, SocketsConfig, addresses, is_shortage, shutdown, taken,
+    ACCEPT_RETRY, EVENTS_MAX, EventFd, SocketsConfig, addresses, is_shortage, say, shutdown, taken,
 };
 use super::{BufferId, ConnId, Event, Notice, Pieces, Transport, Waker};
 use batch::MinWait;
@@ -399,6 +399,13 @@ impl Transport for Uring {
         socket.closing = true;
         shutdown(&socket.fd);
         self.close_if_idle(conn);
+    }
+
+    fn refuse(&mut self, conn: ConnId, words: &[u8]) {
+        if let Some(socket) = self.sockets.look(conn) {
+            say(&socket.fd, words);
+        }
+        self.close(conn);
     }
 
     fn stop_accepting(&mut self) {

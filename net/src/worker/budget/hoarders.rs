@@ -1,10 +1,11 @@
 //! Who is closed when clients hold all that they may.
 
-use super::{LOOK_MS, Pressure};
+use super::{Budget, LOOK_MS, Pressure};
 use crate::metrics::CloseReason;
 use crate::transport::{ConnId, Transport};
 use crate::worker::connection::Phase;
 use crate::worker::state::WorkerState;
+use torc_engine::command::Millis;
 
 /// Who holds less than this is no hoarder.
 const HOARD_BYTES: usize = 8 << 10;
@@ -13,10 +14,33 @@ const HOARD_BYTES: usize = 8 << 10;
 const SMALL_BYTES: usize = 2 << 10;
 /// Milliseconds between two looks while memory is short.
 const SHORT_LOOK_MS: u64 = 1000;
+/// The same while more is held than may be, if there was nobody to close and nothing has come since.
+const VAIN_LOOK_MS: u64 = 10;
 /// A connection that moved this share of what it holds since the last look is not closed, unless memory is overdrawn.
 const MOVED_SHARE: usize = 4;
 /// While many segments are pinned, who takes nothing of lent bytes for so long is closed.
 const LENT_MS: u64 = 5000;
+
+impl Budget {
+    /// Whether all connections are looked over now, which costs time for each of them.
+    pub(super) fn looks_for_hoarders(&mut self, short_of_pins: bool, now: Millis) -> bool {
+        let in_vain = !self.closes && self.used() <= self.used_at_look;
+        let every_ms = match self.pressure() {
+            Pressure::None if short_of_pins => SHORT_LOOK_MS,
+            Pressure::None => return false,
+            Pressure::Short => SHORT_LOOK_MS,
+            Pressure::Exhausted if self.is_overdrawn() && in_vain => VAIN_LOOK_MS,
+            Pressure::Exhausted if self.is_overdrawn() => 0,
+            Pressure::Exhausted => LOOK_MS,
+        };
+        let due = now.saturating_sub(self.looked_at) >= every_ms;
+        if due {
+            self.looked_at = now;
+            self.used_at_look = self.used();
+        }
+        due
+    }
+}
 
 impl WorkerState {
     /// While memory is short or exhausted, closes those who hold most and move least, until a part of it is free.
@@ -27,17 +51,9 @@ impl WorkerState {
         }
         let overdrawn = self.budget.is_overdrawn();
         let short_of_pins = self.shard.is_short_of_pins();
-        let every_ms = match self.budget.pressure() {
-            Pressure::None if short_of_pins => SHORT_LOOK_MS,
-            Pressure::None => return,
-            Pressure::Short => SHORT_LOOK_MS,
-            Pressure::Exhausted if overdrawn => 0,
-            Pressure::Exhausted => LOOK_MS,
-        };
-        if self.now.saturating_sub(self.budget.looked_at) < every_ms {
+        if !self.budget.looks_for_hoarders(short_of_pins, self.now) {
             return;
         }
-        self.budget.looked_at = self.now;
         let exhausted = self.budget.pressure() == Pressure::Exhausted;
         let (mut hoarders, closing) =
             self.hoarders(overdrawn, if exhausted { SMALL_BYTES } else { HOARD_BYTES });

@@ -27,6 +27,18 @@ fn clients_are_granted_what_the_store_leaves_up_to_their_share() {
     assert_eq!(budget.grant(), 3 << 20);
 }
 
+/// Crowds make rounds long, whose parts stay in memory.
+#[test]
+fn the_parts_of_a_round_have_their_share_of_a_small_memory() {
+    for memory in [1u64 << 20, 8 << 20, 16 << 20, 32 << 20] {
+        let bytes = round_bytes(memory);
+        assert!(bytes <= (memory / ROUND_SHARE).max(64 << 10), "{bytes} bytes of {memory}");
+    }
+    assert!(connection_parts(16 << 20) >= SHORT_PARTS);
+    assert_eq!(connection_parts(64 << 20), CONNECTION_PARTS);
+    assert_eq!(connection_parts(0), 1);
+}
+
 /// Nothing would ever be freed.
 #[test]
 fn what_is_overdrawn_stops_nobody_if_there_is_nobody_to_close() {
@@ -39,15 +51,31 @@ fn what_is_overdrawn_stops_nobody_if_there_is_nobody_to_close() {
 }
 
 #[test]
+fn who_was_looked_for_in_vain_is_not_looked_for_every_turn() {
+    let mut budget = budget();
+    budget.regrant(0, 0);
+    budget.common = 18 << 20;
+    let looks = |budget: &mut Budget, turns: u64, ms: u64| {
+        (0..turns).filter(|turn| budget.looks_for_hoarders(false, 1000 + ms + turn / 10)).count()
+    };
+    assert_eq!(looks(&mut budget, 100, 0), 100, "somebody was there to be closed");
+    budget.closes = false;
+    assert_eq!(looks(&mut budget, 1000, 100), 10, "each 10 ms of 100");
+    budget.connections += 1;
+    assert!(budget.looks_for_hoarders(false, 1200), "something has come");
+    assert!(!budget.looks_for_hoarders(false, 1200));
+}
+
+#[test]
 fn memory_is_set_aside_at_once_and_given_back_after_a_while() {
     let mut budget = budget();
     let step = (64 << 20) / SPARE_SHARE + SPARE_BYTES;
     assert_eq!(budget.aside(0, 0), (1 << 20) + step);
     budget.connections = 8 << 20;
-    assert_eq!(budget.aside(0, 1), (10 << 20) + step);
-    assert_eq!(budget.aside(2 << 20, 2), (12 << 20) + step);
+    assert_eq!(budget.aside(0, 1), (11 << 20) + step);
+    assert_eq!(budget.aside(2 << 20, 2), (13 << 20) + step);
     budget.connections = 0;
-    assert_eq!(budget.aside(0, 900), (12 << 20) + step);
+    assert_eq!(budget.aside(0, 900), (13 << 20) + step);
     assert_eq!(budget.aside(0, 3000), (1 << 20) + step);
     assert_eq!(budget.aside(-(30 << 20), 9000), step);
 }

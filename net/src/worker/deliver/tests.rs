@@ -5,6 +5,7 @@ use crate::session::{Answer, Deadline, Port, Protocol, Scratch, Session};
 use crate::worker::mail::{Address, Ask, Mail};
 use crate::worker::owned::{OwnedOutcome, OwnedPart};
 use crate::worker::testing::{CONN, NOW, execute, key_of, resp, sent, state_of, with_client};
+use torc_engine::ShardConfig;
 use torc_engine::bytes::Bytes;
 use torc_engine::command::{Found, Meta, Op, Outcome, Value, Write};
 
@@ -184,4 +185,50 @@ fn who_goes_on_when_there_are_places_again_is_charged_for_what_it_has_asked() {
     let conn = state.connections.find(CONN).unwrap();
     assert!(conn.deferred.is_empty());
     assert_eq!(conn.charged, conn.bytes_held());
+}
+
+/// So a pipelined read is answered with "busy" only while clients hold three eighths of the segments.
+#[test]
+fn a_long_value_is_refused_for_later_only_while_three_eighths_of_the_segments_are_pinned() {
+    const BYTES: usize = 600 << 10;
+    let mut state = state_of(2);
+    let set = Op::Write(Write::set(&[]));
+    let keys: Vec<_> = (0..12).map(|number| format!("long{number}")).collect();
+    for key in &keys {
+        answer(
+            &mut state,
+            What::UploadBegin { op: set, bytes: BYTES as u64 },
+            key.as_bytes(),
+            b"",
+            Deadline::NONE,
+        );
+        answer(&mut state, What::UploadData, b"", &vec![7; BYTES], Deadline::NONE);
+        let stored = answer(&mut state, What::UploadEnd(None), b"", b"", Deadline::NONE);
+        assert!(matches!(stored, Some(OwnedAnswer::Outcome(OwnedOutcome::Stored { .. }))), "{stored:?}");
+    }
+    let get = |state: &mut WorkerState, key: &str| {
+        let from = Address { conn: CONN, sequence: 0 };
+        let what = What::Keyed(Op::Read(Default::default()));
+        let ask = Ask { hash: state.shard.hash(0, key.as_bytes()), ..Ask::plain(from, what) };
+        let mut batch = Batch::of(ask, AskBytes { key: key.as_bytes(), ..AskBytes::default() });
+        state.answer(1, &mut batch, 0);
+        batch.owned.pop().expect("an answer that is not words")
+    };
+    state.shard.maintain(NOW + 1000, 0);
+    let bytes = state.shard.stats().bytes_segments_max.read();
+    let segments = bytes as usize / ShardConfig::new(16 << 20).segment_bytes;
+    let (mut held, mut later) = (Vec::new(), 0);
+    for key in &keys {
+        let out_of_pins = 8 * state.shard.held().0 >= 3 * segments;
+        let (answer, chain) = get(&mut state, key);
+        assert_eq!(matches!(answer, OwnedAnswer::Later), out_of_pins, "{answer:?}");
+        assert_eq!(chain.is_some(), !out_of_pins);
+        later += usize::from(out_of_pins);
+        held.extend(chain);
+    }
+    assert!(later > 0 && !held.is_empty(), "{later} of {}", keys.len());
+    held.drain(..).for_each(|chain| state.discard(Some(chain)));
+    let (answer, chain) = get(&mut state, &keys[0]);
+    assert!(matches!(answer, OwnedAnswer::Outcome(OwnedOutcome::Item(_))), "{answer:?}");
+    state.discard(chain);
 }

@@ -35,6 +35,8 @@ pub(crate) struct Report {
 pub(crate) struct Ask<'a> {
     pub(crate) from: Address,
     pub(crate) what: AskWhat<'a>,
+    /// Key space of the key, or of the keys that are scanned.
+    pub(crate) space: u16,
     pub(crate) once: Option<Once>,
     /// How the owner writes the answer.
     pub(crate) reply: Option<FreeReply>,
@@ -56,10 +58,20 @@ pub(crate) enum AskWhat<'a> {
 }
 
 impl Ask<'_> {
-    /// A request without number and deadline, whose answer has no value.
+    /// A request in key space 0 without number and deadline, whose answer has no value.
     pub(crate) fn plain(from: Address, what: What) -> Ask<'static> {
         let what = AskWhat::Other(what);
-        Ask { from, what, once: None, reply: None, tag: 0, hash: 0, deadline: Deadline::NONE, room: 0 }
+        Ask {
+            from,
+            what,
+            space: 0,
+            once: None,
+            reply: None,
+            tag: 0,
+            hash: 0,
+            deadline: Deadline::NONE,
+            room: 0,
+        }
     }
 }
 
@@ -67,6 +79,7 @@ impl Ask<'_> {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct AskKind {
     pub(crate) what: What,
+    pub(crate) space: u16,
     pub(crate) once: Option<Once>,
     /// How the owner writes the answer. Without it the asker does, or if the answer has lent bytes.
     pub(crate) reply: Option<FreeReply>,
@@ -78,7 +91,7 @@ impl AskKind {
             AskWhat::Keyed(op) => What::Keyed(strip_op(*op)),
             AskWhat::Other(what) => what,
         };
-        AskKind { what, once: ask.once, reply: ask.reply }
+        AskKind { what, space: ask.space, once: ask.once, reply: ask.reply }
     }
 
     fn is_of(&self, ask: &Ask<'_>) -> bool {
@@ -90,7 +103,7 @@ impl AskKind {
             (own, AskWhat::Other(what)) => own == what,
             _ => false,
         };
-        same && self.once == ask.once && self.reply == ask.reply
+        same && self.space == ask.space && self.once == ask.once && self.reply == ask.reply
     }
 }
 

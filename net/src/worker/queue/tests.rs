@@ -88,3 +88,23 @@ fn nothing_is_composed_beside_an_answer_that_is_not_free() {
     queue.ask(asked(0), None);
     assert!(queue.composes());
 }
+
+/// What `--max-waiting` counts.
+#[test]
+fn a_place_is_a_question_or_a_row_of_composed_answers_of_one_turn() {
+    let mut queue = Queue::default();
+    for asked_so_far in 1..=10 {
+        queue.ask(asked(0), None);
+        for _ in 0..100 {
+            compose(&mut queue, "own", 7);
+        }
+        assert_eq!(queue.len(), 2 * asked_so_far);
+    }
+    compose(&mut queue, "of the next turn", 8);
+    assert_eq!(queue.len(), 21);
+    for sequence in [0, 2] {
+        assert!(matches!(queue.answered(sequence, 0), Place::First(_)));
+        assert_eq!(ready(&mut queue), [("own".repeat(100), 100)]);
+    }
+    assert_eq!(queue.len(), 17);
+}

@@ -1,7 +1,7 @@
 use crate::session::Protocol;
 use crate::transport::Pieces;
 use crate::worker::mail::{Address, Ask, AskBytes, What};
-use crate::worker::testing::{CONN, execute, key_of, pair, resp};
+use crate::worker::testing::{CONN, exchange, execute, key_of, pair, resp};
 
 /// Answers are read before requests, so what goes home with them may overtake a request that was sent earlier.
 #[test]
@@ -15,11 +15,6 @@ fn the_news_that_a_client_is_gone_does_not_overtake_the_value_that_it_began() {
     assert!(owner.mail.lane(0).unwrap().ask(&ask, AskBytes::default()));
     owner.publish_mail();
     asker.closed(CONN, Pieces::default());
-    for _ in 0..3 {
-        asker.read_mail();
-        asker.publish_mail();
-        owner.read_mail();
-        owner.publish_mail();
-    }
+    exchange(&mut asker, &mut owner);
     assert_eq!((owner.foreign_uploads.len(), owner.shard.held()), (0, (0, 0)));
 }

@@ -15,6 +15,8 @@ use watch::{neighbour, resident_bytes, resident_peak};
 const RESIDENT_MAX: f64 = 105.0;
 /// MiB told, and how many percent of them a full and quiet server has resident at least.
 const FULL: &[(usize, f64)] = &[(64, 95.0), (16, 90.0)];
+/// MiB of a shard: `--shards auto` gives none less.
+const SHARD_LEAST: usize = 16;
 /// A neighbour never waits so long. Alone on two processors it is at most 1.5 s, nearly all of it the attackers' own
 /// turns on them; the tests beside this one take their part, too.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -117,6 +119,9 @@ fn a_scan_of_everything_keeps_to_a_small_memory() {
 fn crowds_keep_to_a_small_memory() {
     for flood in [crowds::small_gets_in_waves, crowds::half_sent_sets, crowds::beginnings] {
         withstand(EVERYWHERE, 48, Charge::Promised, flood);
+        for &(transport, shards) in EVERYWHERE {
+            withstand(&[(transport, shards)], SHARD_LEAST * shards as usize, Charge::Promised, flood);
+        }
     }
 }
 
