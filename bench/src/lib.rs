@@ -32,6 +32,7 @@ mod report;
 mod results;
 mod shards;
 mod tail;
+mod values;
 pub mod workload;
 
 use std::process::ExitCode;
@@ -66,6 +67,8 @@ enum BenchCommand {
     Idle(Box<idle::IdleArgs>),
     /// Two shards against one: shard-aware clients, and the hop on the common port
     Shards(Box<shards::ShardsArgs>),
+    /// Values of every size: Torc beside redis-server and memcached, reads and writes
+    Values(Box<values::ValuesArgs>),
     /// A bare echo server (started by other commands)
     #[command(hide = true)]
     Echo(echo::EchoArgs),
@@ -82,6 +85,7 @@ pub fn run(args: BenchArgs) -> Result<ExitCode, BenchError> {
         Some(BenchCommand::Memory(args)) => footprint::run(&args)?,
         Some(BenchCommand::Idle(args)) => idle::run(&args)?,
         Some(BenchCommand::Shards(args)) => shards::run(&args)?,
+        Some(BenchCommand::Values(args)) => values::run(&args)?,
         Some(BenchCommand::Echo(args)) => echo::run(&args)?,
     }
     Ok(ExitCode::SUCCESS)
