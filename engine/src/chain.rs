@@ -235,6 +235,8 @@ pub(crate) struct Upload {
     /// Bytes of the last chunk that are still to be written, and where.
     pub(crate) room: usize,
     pub(crate) room_at: u64,
+    /// That room is lent: nothing is appended until it is back.
+    pub(crate) lends: bool,
     /// When its last chunk was begun.
     pub(crate) moved_at: Millis,
 }

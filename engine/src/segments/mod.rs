@@ -21,6 +21,7 @@ mod lent;
 mod list;
 mod pins;
 mod rest;
+mod room;
 mod stock;
 
 pub use class::{CLASS_CHUNK, CLASS_NEVER, CLASSES, class_of};
@@ -29,6 +30,7 @@ pub use header::{Phase, Queue, SegmentHeader};
 pub(crate) use jobs::PARKED_MAX;
 pub use lent::{Chain, Lent, LentChain};
 pub use rest::Rest;
+pub use room::Room;
 
 use crate::bytes::Bytes;
 use crate::bytes_mut::BytesMut;

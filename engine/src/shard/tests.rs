@@ -12,6 +12,7 @@ mod long_values;
 mod memory;
 mod readers;
 mod rest;
+mod rooms;
 mod spaces;
 mod told;
 mod uploads;

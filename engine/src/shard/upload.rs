@@ -51,6 +51,7 @@ impl Shard {
             extents: Vec::with_capacity(chunks as usize),
             room: 0,
             room_at: 0,
+            lends: false,
             moved_at: now,
         };
         self.uploads.begin(upload).ok_or_else(|| out_of_memory(&self.stats))
@@ -71,14 +72,14 @@ impl Shard {
     /// Adds the next bytes of a value under way.
     ///
     /// # Errors
-    /// [`Refusal::OutOfMemory`]; [`Refusal::ValueTooLarge`] if there are more bytes than were announced. The
-    /// upload is gone then.
+    /// [`Refusal::OutOfMemory`]; [`Refusal::ValueTooLarge`] if there are more bytes than were announced, or its room is lent:
+    /// these bytes are not the next. The upload is gone then.
     pub fn upload_append(&mut self, id: UploadId, mut bytes: &[u8], now: Millis) -> Result<(), Refusal> {
         let Some(mut upload) = self.uploads.take(id) else {
             return Err(Refusal::OutOfMemory);
         };
         let mut result = Ok(());
-        if bytes.len() as u64 > upload.bytes - upload.received {
+        if bytes.len() as u64 > upload.bytes - upload.received || upload.lends {
             result = Err(Refusal::ValueTooLarge);
         }
         while result.is_ok() && !bytes.is_empty() {
@@ -120,7 +121,7 @@ impl Shard {
         Header { version: chain, kind: present::CHUNK, space: key.space, ..Header::default() }
     }
 
-    fn next_chunk(&mut self, upload: &mut Upload, now: Millis) -> Result<(), Refusal> {
+    pub(super) fn next_chunk(&mut self, upload: &mut Upload, now: Millis) -> Result<(), Refusal> {
         let left = upload.bytes - upload.received;
         let key = Key { bytes: &upload.key, space: upload.space, hash: 0 };
         let data = left.min(self.chunk_bytes(key) as u64) as usize;

@@ -101,6 +101,7 @@ mod tests {
             extents: Vec::with_capacity(2),
             room: 0,
             room_at: 0,
+            lends: false,
             moved_at: 0,
         };
         let mut uploads = Uploads::default();
