@@ -42,6 +42,7 @@ mod parse;
 mod pool;
 mod push;
 mod queue;
+mod room;
 mod rounds;
 mod send;
 mod serve;
@@ -56,6 +57,7 @@ pub(crate) mod view;
 pub(crate) use self::budget::{BudgetConfig, FLOOR_SHARE};
 #[cfg(test)]
 pub(crate) use self::bug::Bug;
+pub(crate) use self::room::ROOM_BYTES_MIN;
 pub(crate) use self::state::{ListenerKind, Settings, WorkerParts, WorkerState};
 
 use crate::clock::Clock;
@@ -250,6 +252,7 @@ impl<T: Transport, C: Clock> Worker<T, C> {
                     self.state.received(conn, len);
                     self.arrivals.push_back(Arrival { conn, buffer, len });
                 }
+                Event::Filled { conn, room, len } => self.state.filled(conn, room, len),
                 Event::Sent { conn, pieces } => self.state.sent(conn, pieces),
                 Event::Accepted { conn, listener } => {
                     self.state.accepted(conn, listener, || self.transport.addresses(conn));
@@ -325,6 +328,7 @@ impl<T: Transport, C: Clock> Worker<T, C> {
     #[cfg(test)]
     fn gather_first(&mut self) {
         for Arrival { conn, buffer, len } in self.arrivals.drain(..) {
+            self.state.takes_in_place(conn, len, 0);
             self.state.append_input(conn, self.transport.received(buffer, len));
             self.transport.recycle(buffer);
         }

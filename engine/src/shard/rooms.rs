@@ -52,6 +52,14 @@ impl Shard {
             upload.room_at += len as u64;
             self.uploads.put_back(upload);
         }
+        self.release_room(room);
+    }
+
+    /// Takes a room back that nothing is known of any more.
+    ///
+    /// # Panics
+    /// If another shard lent it.
+    pub fn release_room(&mut self, room: Room) {
         self.segments.take_back_room(room);
     }
 
