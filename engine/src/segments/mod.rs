@@ -199,17 +199,39 @@ impl Segments {
             Some(segment) if self.has_room(segment, len) => segment,
             _ => self.open_new(queue, class, now, reserve)?,
         };
+        Some(self.append_to(segment, len, expiry))
+    }
+
+    /// Appends room for an item to a segment that has it.
+    #[inline]
+    pub(crate) fn append_to(&mut self, segment: u32, len: usize, expiry: Option<Millis>) -> u64 {
         let at = self.start(segment) + u64::from(self.headers[segment as usize].used);
         self.headers[segment as usize].used += len as u32;
         self.account(segment, len, expiry);
-        Some(at)
+        at
     }
 
-    fn has_room(&self, segment: u32, len: usize) -> bool {
+    pub(crate) fn has_room(&self, segment: u32, len: usize) -> bool {
         self.headers[segment as usize].used as usize + len <= self.segment_bytes
     }
 
     fn open_new(&mut self, queue: Queue, class: u8, now: Millis, reserve: usize) -> Option<u32> {
+        let segment = self.take_empty(queue, class, now, reserve)?;
+        if let Some(full) = self.open[queue as usize][class as usize].replace(segment) {
+            self.seal(full);
+        }
+        Some(segment)
+    }
+
+    /// Takes a segment for one value alone, which [appends](Segments::append_to) to it. It counts as sealed from the
+    /// start; the value's pins keep jobs away from it.
+    pub(crate) fn take_own(&mut self, queue: Queue, class: u8, now: Millis, reserve: usize) -> Option<u32> {
+        let segment = self.take_empty(queue, class, now, reserve)?;
+        self.seal(segment);
+        Some(segment)
+    }
+
+    fn take_empty(&mut self, queue: Queue, class: u8, now: Millis, reserve: usize) -> Option<u32> {
         if self.available() <= reserve {
             return None;
         }
@@ -217,9 +239,6 @@ impl Segments {
         let fresh = self.free.len() <= self.ahead && self.count < self.count_max;
         let used_before = if fresh { None } else { self.free.pop_front(&mut self.headers) };
         let segment = used_before.unwrap_or_else(|| self.take_fresh());
-        if let Some(full) = self.open[queue as usize][class as usize].replace(segment) {
-            self.seal(full);
-        }
         self.sequence += 1;
         let sequence = self.sequence;
         // It may still wait for a job from its life before.

@@ -99,6 +99,7 @@ mod tests {
             received: 0,
             chain,
             extents: Vec::with_capacity(2),
+            own: None,
             room: 0,
             room_at: 0,
             lends: false,
