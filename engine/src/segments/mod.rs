@@ -65,6 +65,8 @@ pub struct Segments {
     queues: [List; 2],
     /// Segments that wait for a job that compacts them.
     line: Line,
+    /// Segments without live items, which a job makes free at once; some may be in use again.
+    emptied: Vec<u32>,
     sequence: u64,
     /// Segments up to this sequence were written before the last flush.
     flushed_sequence: u64,
@@ -97,6 +99,7 @@ impl Segments {
             open: [[None; CLASSES]; 2],
             queues: [List::EMPTY, List::EMPTY],
             line: Line::EMPTY,
+            emptied: Vec::new(),
             sequence: 0,
             flushed_sequence: 0,
             pinned: Cell::new(0),

@@ -44,3 +44,31 @@ fn an_upload_may_have_a_flush_in_its_middle() {
     shard.audit().unwrap();
     assert_eq!(shard.stats().bytes_live.read(), 0);
 }
+
+#[test]
+fn values_that_fill_a_segment_go_with_it_however_many_come_at_once() {
+    const LEN: usize = 60_000;
+    let mut shard = shard();
+    for round in 0..20u8 {
+        let keys = 0..20u32;
+        let ids: Vec<UploadId> = keys
+            .clone()
+            .map(|key| shard.upload_begin(0, &key.to_le_bytes(), LEN as u64, NOW).unwrap())
+            .collect();
+        for _ in 0..LEN / 5000 {
+            ids.iter().for_each(|&id| shard.upload_append(id, &[round; 5000], NOW).unwrap());
+        }
+        // Not in the order in which they came.
+        for key in keys.map(|key| key * 7 % 20) {
+            let write = Write { value: Body::Upload(ids[key as usize]), ..Write::set(b"") };
+            ask(&mut shard, &key.to_le_bytes(), Op::Write(write), NOW + u64::from(round) * 1000);
+            shard.maintain(NOW + u64::from(round) * 1000, 100);
+        }
+    }
+    assert!((0..20u32).all(|key| get(&mut shard, &key.to_le_bytes(), NOW + 20_000).unwrap() == [19; LEN]));
+    drain(&mut shard, NOW + 20_000);
+    // The heads share segments.
+    let moved = shard.stats().relocations.read();
+    assert!(moved <= 20 * 20, "{moved} of 3200 chunks and 400 heads were moved");
+    assert_eq!(shard.segments.pinned(), 0);
+}
