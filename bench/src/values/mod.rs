@@ -1,7 +1,8 @@
 //! `torc bench values`: what values of each size cost, read and written, in Torc and in its peers.
 //!
 //! All servers are started once, pinned to one core. Size by size they get the same keys; then, round by round, each
-//! server is measured reading and writing them, each round beginning with another server.
+//! server is measured reading and writing them, each round beginning with another server. The first round does not count:
+//! servers take memory then that they have not touched before, which the machine has to clear.
 
 mod page;
 
@@ -152,14 +153,16 @@ fn measure(
         .flat_map(|server| server.protocols.iter().map(move |&protocol| (server, protocol)))
         .filter(|&(_, protocol)| protocol != Protocol::Native)
         .collect();
-    for round in 0..args.rounds {
+    for round in 0..=args.rounds {
         let plan = args.shape.plan(timing, None, u64::from(round));
         for load in Load::ALL {
             workload.mix = load.mix();
             for &(server, protocol) in &jobs {
                 let figures = server.measure(protocol, &plan, &workload, runs.len() as u64)?;
-                let server = server.name.clone();
-                runs.push(Run { value_bytes, load, round, server, protocol, figures });
+                if round > 0 {
+                    let server = server.name.clone();
+                    runs.push(Run { value_bytes, load, round, server, protocol, figures });
+                }
             }
         }
         jobs.rotate_left(1);
