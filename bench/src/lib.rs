@@ -32,6 +32,7 @@ mod report;
 mod results;
 mod shards;
 mod tail;
+mod values;
 mod wait;
 pub mod workload;
 
@@ -69,6 +70,8 @@ enum BenchCommand {
     Shards(Box<shards::ShardsArgs>),
     /// Ways to wait below saturation: --spin and --min-wait against sleeping at once
     Wait(Box<wait::WaitArgs>),
+    /// Values of every size: Torc beside redis-server and memcached, reads and writes
+    Values(Box<values::ValuesArgs>),
     /// A bare echo server (started by other commands)
     #[command(hide = true)]
     Echo(echo::EchoArgs),
@@ -86,6 +89,7 @@ pub fn run(args: BenchArgs) -> Result<ExitCode, BenchError> {
         Some(BenchCommand::Idle(args)) => idle::run(&args)?,
         Some(BenchCommand::Shards(args)) => shards::run(&args)?,
         Some(BenchCommand::Wait(args)) => wait::run(&args)?,
+        Some(BenchCommand::Values(args)) => values::run(&args)?,
         Some(BenchCommand::Echo(args)) => echo::run(&args)?,
     }
     Ok(ExitCode::SUCCESS)

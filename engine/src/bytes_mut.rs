@@ -40,6 +40,12 @@ impl<'s> BytesMut<'s> {
         self.len
     }
 
+    /// Where they begin.
+    #[inline]
+    pub(crate) fn as_mut_ptr(self) -> *mut u8 {
+        self.start
+    }
+
     /// # Panics
     /// If the part is not inside.
     #[inline]

@@ -232,9 +232,13 @@ pub(crate) struct Upload {
     pub(crate) chain: u64,
     /// All of them chunks, with ordinals from 0.
     pub(crate) extents: Vec<Extent>,
+    /// The segment that takes nothing but its chunks, if it has one.
+    pub(crate) own: Option<u32>,
     /// Bytes of the last chunk that are still to be written, and where.
     pub(crate) room: usize,
     pub(crate) room_at: u64,
+    /// That room is lent: nothing is appended until it is back.
+    pub(crate) lends: bool,
     /// When its last chunk was begun.
     pub(crate) moved_at: Millis,
 }

@@ -14,7 +14,7 @@
 //! | `shard/read.rs` | lookups, leases |
 //! | `shard/write.rs`, `shard/place.rs` | storing: conditions; room and index |
 //! | `shard/change.rs`, `shard/numbers.rs` | delete, arithmetic, expiry, ranges |
-//! | `shard/upload.rs`, `shard/uploads.rs` | long values, received in slices |
+//! | `shard/upload.rs`, `shard/uploads.rs`, `shard/rooms.rs` | long values, received in slices, or where they will stay |
 //! | `shard/edit.rs`, `shard/stretches.rs`, `shard/overlay.rs` | a part of a value changes |
 //! | `shard/reclaim.rs` | eviction, compaction, expiry, flush: making segments free |
 //! | `shard/settle.rs` | what becomes of the items that are met there |
@@ -34,6 +34,7 @@ mod overlay;
 mod place;
 mod read;
 mod reclaim;
+mod rooms;
 mod scan;
 mod settle;
 mod sizes;

@@ -28,7 +28,8 @@ use crate::transport::uring::Uring;
 use crate::transport::{Transport, Waker};
 use crate::worker::mail::Mail;
 use crate::worker::{
-    BudgetConfig, FLOOR_SHARE, Settings, Siblings, Worker, WorkerParts, WorkerState, round_bytes,
+    BudgetConfig, FLOOR_SHARE, ROOM_BYTES_MIN, Settings, Siblings, Worker, WorkerParts, WorkerState,
+    round_bytes,
 };
 use listen::{Bound, SocketFile};
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -269,6 +270,7 @@ fn settings(config: &ServerConfig, listeners: Vec<crate::worker::ListenerKind>) 
         connections_max: config.connections_max,
         output_bytes_max: config.output_bytes_max,
         queue_parts_max: config.queue_parts_max.max(1),
+        room_bytes_min: ROOM_BYTES_MIN,
         input_bytes_max: input_bytes_max(config),
         idle_ms_max: ms(config.idle_timeout),
         slow_ms_max: ms(config.slow_client_timeout),

@@ -42,6 +42,7 @@ mod parse;
 mod pool;
 mod push;
 mod queue;
+mod room;
 mod rounds;
 mod send;
 mod serve;
@@ -59,6 +60,7 @@ use self::budget::round_parts;
 pub(crate) use self::budget::{BudgetConfig, FLOOR_SHARE, round_bytes};
 #[cfg(test)]
 pub(crate) use self::bug::Bug;
+pub(crate) use self::room::ROOM_BYTES_MIN;
 pub(crate) use self::siblings::Siblings;
 pub(crate) use self::state::{ListenerKind, Settings, WorkerParts, WorkerState};
 
@@ -287,6 +289,7 @@ impl<T: Transport, C: Clock> Worker<T, C> {
                     self.state.received(conn, len);
                     self.arrivals.push_back(Arrival { conn, buffer, len });
                 }
+                Event::Filled { conn, room, len } => self.state.filled(conn, room, len),
                 Event::Sent { conn, pieces } => self.state.sent(conn, pieces),
                 Event::Accepted { conn, listener } => {
                     let accepted = self.state.accepted(conn, listener, || self.transport.addresses(conn));
@@ -365,6 +368,7 @@ impl<T: Transport, C: Clock> Worker<T, C> {
     #[cfg(test)]
     fn gather_first(&mut self) {
         for Arrival { conn, buffer, len } in self.arrivals.drain(..) {
+            self.state.takes_in_place(conn, len, 0);
             self.state.append_input(conn, self.transport.received(buffer, len));
             self.transport.recycle(buffer);
         }

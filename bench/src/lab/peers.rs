@@ -13,9 +13,27 @@ use crate::{
 
 /// Starts Torc, redis-server and memcached, those of the two that are installed.
 pub(crate) fn start_all(torc: &TorcArgs, cpu: usize, memory_mib: u64) -> Result<Vec<Contender>, BenchError> {
+    start(torc, cpu, memory_mib, &[])
+}
+
+/// As [`start_all`], with values of up to 16 MiB everywhere.
+pub(crate) fn start_for_long_values(
+    torc: &TorcArgs,
+    cpu: usize,
+    memory_mib: u64,
+) -> Result<Vec<Contender>, BenchError> {
+    start(torc, cpu, memory_mib, &["-I", "16m"])
+}
+
+fn start(
+    torc: &TorcArgs,
+    cpu: usize,
+    memory_mib: u64,
+    memcached_args: &[&str],
+) -> Result<Vec<Contender>, BenchError> {
     let mut servers = vec![torc.start(&[cpu], memory_mib << 20)?];
     servers.extend(redis(cpu, memory_mib)?);
-    servers.extend(memcached(cpu, memory_mib)?);
+    servers.extend(memcached(cpu, memory_mib, memcached_args)?);
     Ok(servers)
 }
 
@@ -34,21 +52,17 @@ fn redis(cpu: usize, memory_mib: u64) -> Result<Option<Contender>, BenchError> {
     Contender::by_port("redis", version, command, cpu, port, Protocol::Resp).map(Some)
 }
 
-fn memcached(cpu: usize, memory_mib: u64) -> Result<Option<Contender>, BenchError> {
+fn memcached(cpu: usize, memory_mib: u64, args: &[&str]) -> Result<Option<Contender>, BenchError> {
     let Some(program) = installed("memcached") else {
         return Ok(None);
     };
     let port = free_port()?;
     let version = first_line(&program, &["--version"]).unwrap_or_default();
     let mut command = Command::new(program);
-    command.args(["-l", "127.0.0.1", "-p", &port.to_string(), "-U", "0"]).args([
-        "-t",
-        "1",
-        "-m",
-        &memory_mib.to_string(),
-        "-c",
-        "2048",
-    ]);
+    command
+        .args(["-l", "127.0.0.1", "-p", &port.to_string(), "-U", "0"])
+        .args(["-t", "1", "-m", &memory_mib.to_string(), "-c", "2048"])
+        .args(args);
     // memcached refuses to run as root unless told to; to stay root keeps /proc/PID readable.
     if rustix::process::geteuid().is_root() {
         command.args(["-u", "root"]);

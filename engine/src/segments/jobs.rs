@@ -1,6 +1,6 @@
 //! Which segments a job may have: the oldest of a queue, and those that wait to be compacted.
 
-use super::{Phase, Queue, Segments};
+use super::{Phase, Queue, SegmentHeader, Segments};
 
 /// Pinned segments that a search for one to take passes over, at most.
 pub(crate) const PARKED_MAX: usize = 64;
@@ -38,25 +38,47 @@ impl Segments {
         true
     }
 
-    /// Lets a sealed segment wait for a job that compacts it.
+    /// Lets a sealed segment wait for a job that compacts it. One without live items does not wait.
     pub(crate) fn enqueue(&mut self, segment: u32) {
-        self.line.push(&mut self.headers, segment);
+        if self.header(segment).live_items == 0 {
+            self.emptied.push(segment);
+        } else {
+            self.line.push(&mut self.headers, segment);
+        }
     }
 
-    /// Takes the next segment that waits for such a job and can have it.
-    pub(crate) fn take_queued(&mut self) -> Option<u32> {
+    /// Those that wait for a job have waited long enough.
+    pub(crate) fn ripen(&mut self) {
+        self.line.ripen();
+    }
+
+    /// Takes the next segment for such a job that can have it and is `worth` it still: one that is empty, or the first that
+    /// waits, if it has waited long enough or `anyway`.
+    pub(crate) fn take_queued(
+        &mut self,
+        anyway: bool,
+        worth: impl Fn(&Segments, &SegmentHeader) -> bool,
+    ) -> Option<u32> {
+        while let Some(segment) = self.emptied.pop() {
+            if self.header(segment).live_items == 0 && self.take(segment) {
+                return Some(segment);
+            }
+        }
         for _ in 0..=PARKED_MAX {
+            if !anyway && !self.line.is_ripe() {
+                return None;
+            }
             let segment = self.line.pop(&mut self.headers)?;
-            if self.take(segment) {
+            if worth(self, self.header(segment)) && self.take(segment) {
                 return Some(segment);
             }
         }
         None
     }
 
-    /// Whether segments wait for such a job.
+    /// Whether segments wait for such a job that have not to wait on.
     pub(crate) fn has_queued(&self) -> bool {
-        !self.line.is_empty()
+        !self.emptied.is_empty() || self.line.is_ripe()
     }
 
     /// Makes a segment that a job has walked free, as soon as nobody pins it.

@@ -63,13 +63,29 @@ impl List {
 pub(super) struct Line {
     first: u32,
     last: u32,
+    /// Segments that have come, and that have gone.
+    pushed: u64,
+    popped: u64,
+    /// Those that came before so many had come have waited long enough.
+    ripe: u64,
 }
 
 impl Line {
-    pub(super) const EMPTY: Line = Line { first: NO_SEGMENT, last: NO_SEGMENT };
+    pub(super) const EMPTY: Line =
+        Line { first: NO_SEGMENT, last: NO_SEGMENT, pushed: 0, popped: 0, ripe: 0 };
 
     pub(super) fn is_empty(&self) -> bool {
         self.first == NO_SEGMENT
+    }
+
+    /// Those that wait now have waited long enough.
+    pub(super) fn ripen(&mut self) {
+        self.ripe = self.pushed;
+    }
+
+    /// Whether the first has waited long enough.
+    pub(super) fn is_ripe(&self) -> bool {
+        self.popped < self.ripe
     }
 
     /// Adds a segment, unless it waits already.
@@ -84,12 +100,14 @@ impl Line {
             None => self.first = segment,
         }
         self.last = segment;
+        self.pushed += 1;
     }
 
     pub(super) fn pop(&mut self, headers: &mut [SegmentHeader]) -> Option<u32> {
         let first = (self.first != NO_SEGMENT).then_some(self.first)?;
         let header = &mut headers[first as usize];
         header.queued = false;
+        self.popped += 1;
         self.first = header.behind;
         if self.is_empty() {
             self.last = NO_SEGMENT;

@@ -23,6 +23,7 @@ mod list;
 mod pins;
 mod reader;
 mod rest;
+mod room;
 mod stock;
 
 pub use class::{CLASS_CHUNK, CLASS_NEVER, CLASSES, class_of};
@@ -32,6 +33,7 @@ pub(crate) use jobs::PARKED_MAX;
 pub use lent::{Chain, Lent, LentChain};
 pub(crate) use reader::{NotCopied, SegmentsReader};
 pub use rest::Rest;
+pub use room::Room;
 
 use crate::bytes::Bytes;
 use crate::bytes_mut::BytesMut;
@@ -69,6 +71,8 @@ pub struct Segments {
     queues: [List; 2],
     /// Segments that wait for a job that compacts them.
     line: Line,
+    /// Segments without live items, which a job makes free at once; some may be in use again.
+    emptied: Vec<u32>,
     sequence: u64,
     /// Segments up to this sequence were written before the last flush.
     flushed_sequence: u64,
@@ -102,6 +106,7 @@ impl Segments {
             open: [[None; CLASSES]; 2],
             queues: [List::EMPTY, List::EMPTY],
             line: Line::EMPTY,
+            emptied: Vec::new(),
             sequence: 0,
             flushed_sequence: 0,
             pinned: Cell::new(0),
@@ -209,17 +214,39 @@ impl Segments {
             Some(segment) if self.has_room(segment, len) => segment,
             _ => self.open_new(queue, class, now, reserve)?,
         };
+        Some(self.append_to(segment, len, expiry))
+    }
+
+    /// Appends room for an item to a segment that has it.
+    #[inline]
+    pub(crate) fn append_to(&mut self, segment: u32, len: usize, expiry: Option<Millis>) -> u64 {
         let at = self.start(segment) + u64::from(self.headers[segment as usize].used);
         self.headers[segment as usize].used += len as u32;
         self.account(segment, len, expiry);
-        Some(at)
+        at
     }
 
-    fn has_room(&self, segment: u32, len: usize) -> bool {
+    pub(crate) fn has_room(&self, segment: u32, len: usize) -> bool {
         self.headers[segment as usize].used as usize + len <= self.segment_bytes
     }
 
     fn open_new(&mut self, queue: Queue, class: u8, now: Millis, reserve: usize) -> Option<u32> {
+        let segment = self.take_empty(queue, class, now, reserve)?;
+        if let Some(full) = self.open[queue as usize][class as usize].replace(segment) {
+            self.seal(full);
+        }
+        Some(segment)
+    }
+
+    /// Takes a segment for one value alone, which [appends](Segments::append_to) to it. It counts as sealed from the
+    /// start; the value's pins keep jobs away from it.
+    pub(crate) fn take_own(&mut self, queue: Queue, class: u8, now: Millis, reserve: usize) -> Option<u32> {
+        let segment = self.take_empty(queue, class, now, reserve)?;
+        self.seal(segment);
+        Some(segment)
+    }
+
+    fn take_empty(&mut self, queue: Queue, class: u8, now: Millis, reserve: usize) -> Option<u32> {
         if self.available() <= reserve {
             return None;
         }
@@ -227,9 +254,6 @@ impl Segments {
         let fresh = self.free.len() <= self.ahead && self.count < self.count_max;
         let used_before = if fresh { None } else { self.free.pop_front(&mut self.headers) };
         let segment = used_before.unwrap_or_else(|| self.take_fresh());
-        if let Some(full) = self.open[queue as usize][class as usize].replace(segment) {
-            self.seal(full);
-        }
         self.sequence += 1;
         let sequence = self.sequence;
         // It may still wait for a job from its life before.

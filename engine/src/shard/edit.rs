@@ -186,7 +186,7 @@ impl Shard {
             let mut left = range.end - range.start;
             while left > 0 {
                 let data = left.min(self.chunk_bytes(key) as u64);
-                fresh.push(self.add_chunk(key, chain, fresh.len() as u64, data as usize, now)?);
+                fresh.push(self.add_chunk(key, (chain, fresh.len() as u64), data as usize, None, now)?);
                 left -= data;
             }
         }

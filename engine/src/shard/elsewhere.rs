@@ -104,7 +104,7 @@ impl Shard {
                 extents.push(extent);
                 return Ok(());
             };
-            let chunk = self.add_chunk(key, list.chain(), ordinal, data.len(), now)?;
+            let chunk = self.add_chunk(key, (list.chain(), ordinal), data.len(), None, now)?;
             extents.push(chunk);
             let data_at = self.data_at(chunk).unwrap_or_default();
             self.segments.bytes_mut(data_at, data.len()).copy_from(*data);

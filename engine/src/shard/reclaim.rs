@@ -5,7 +5,8 @@
 //! segment holds nothing and is free. Two kinds of job:
 //!
 //! - *compact* keeps every live item. Segments that are more than half dead, or whose items have expired, wait
-//!   in a queue for it; the sweep that finds the expired ones passes over all segments once a second.
+//!   in a queue for it; the sweep that finds the expired ones passes over all segments once a second. They wait up to a second,
+//!   or until segments are few: what dies meanwhile has not to be moved. A segment without live items does not wait.
 //! - *evict* asks the eviction algorithm. It is started when few segments are left to take.
 //!
 //! Writers pay as they go ([`Shard::keep_pace`]): once the free segments run low, every byte written walks
@@ -25,7 +26,7 @@ use crate::command::Millis;
 use crate::eviction::QueueLengths;
 use crate::index::FREQUENCY_MAX;
 use crate::item::state;
-use crate::segments::{Phase, Queue, RELOCATION_RESERVE, Segments};
+use crate::segments::{Phase, Queue, RELOCATION_RESERVE, SegmentHeader, Segments};
 
 /// Bytes of a job to walk for each byte written while segments are few. In the long run eviction is made to
 /// yield that much.
@@ -95,7 +96,8 @@ impl Reclaim {
     pub(super) fn lost(&self, segments: &mut Segments, at: u64) {
         let segment = segments.segment_of(at);
         let header = segments.header(segment);
-        if header.phase == Phase::Sealed && !header.queued && header.is_half_dead() {
+        let news = header.live_items == 0 || (!header.queued && header.is_half_dead());
+        if header.phase == Phase::Sealed && news {
             segments.enqueue(segment);
         }
     }
@@ -115,6 +117,16 @@ impl Reclaim {
     }
 }
 
+/// Whether all of a segment's items are dead or expired, or half of them by their bytes have expired.
+fn is_spent(header: &SegmentHeader, now: Millis) -> bool {
+    header.live_items == 0 || header.expiry_max <= now || header.expiry_mean() <= now
+}
+
+/// Whether compacting a sealed segment makes room.
+fn is_worth_a_job(segments: &Segments, header: &SegmentHeader, now: Millis) -> bool {
+    is_spent(header, now) || header.is_half_dead() || segments.is_flushed(header)
+}
+
 impl Shard {
     /// Does background work for at most `budget` items: expiry, compaction, eviction ahead, growth of the
     /// index. Returns whether there is more to do. To be called every turn, and once a second when idle.
@@ -131,9 +143,10 @@ impl Shard {
         // Free segments go first; eviction is for what they do not cover.
         let too_many = self.has_too_many_segments() && !self.fit(self.index.bytes());
         let few = too_many || self.segments.available() <= self.low();
-        if self.reclaim.job.is_none() && !self.next_job(few) && too_many && self.segments.seal_fullest() {
+        if self.reclaim.job.is_none() && !self.next_job(few, now) && too_many && self.segments.seal_fullest()
+        {
             // What has to go lay in segments that took items still.
-            self.next_job(true);
+            self.next_job(true, now);
         }
         // What is pinned goes when its pins do, and nobody turns in circles until then.
         let shrinks = too_many && self.reclaim.job.is_some();
@@ -149,6 +162,7 @@ impl Shard {
     fn tick(&mut self, now: Millis) {
         self.reclaim.second = now / 1000;
         self.reclaim.sweep = 0;
+        self.segments.ripen();
         self.calendar.advance(now);
         self.fit(self.index.bytes());
         self.publish();
@@ -168,20 +182,14 @@ impl Shard {
             if header.pins.get() > 0 || header.queued {
                 continue;
             }
-            let expired = header.live_items == 0 || header.expiry_max <= now;
-            let half_expired = header.expiry_mean() <= now;
             match header.phase {
-                Phase::Open if header.used > 0 && (expired || half_expired) => {
-                    self.segments.seal_one(segment)
-                }
-                Phase::Sealed
-                    if expired
-                        || half_expired
-                        || header.is_half_dead()
-                        || self.segments.is_flushed(header) => {}
+                Phase::Open if header.used > 0 && is_spent(header, now) => self.segments.seal_one(segment),
+                Phase::Sealed if is_worth_a_job(&self.segments, header, now) => {}
                 _ => continue,
             }
             self.segments.enqueue(segment);
+            // Nobody expects more of it to die.
+            self.segments.ripen();
         }
     }
 
@@ -207,7 +215,7 @@ impl Shard {
     fn pay(&mut self, bytes: usize, now: Millis) {
         self.reclaim.debt = (self.reclaim.debt + bytes * PACE).min(self.segments.segment_bytes());
         while self.reclaim.debt > 0 {
-            if self.reclaim.job.is_none() && !self.next_job(true) {
+            if self.reclaim.job.is_none() && !self.next_job(true, now) {
                 return;
             }
             self.reclaim.debt = self.reclaim.debt.saturating_sub(self.step(now).max(1));
@@ -225,7 +233,7 @@ impl Shard {
             }
             self.reclaim.force = attempt >= PATIENT_JOBS;
             let before = self.segments.available();
-            if self.reclaim.job.is_some() || self.next_job(true) {
+            if self.reclaim.job.is_some() || self.next_job(true, now) {
                 while self.reclaim.job.is_some() {
                     self.step(now);
                 }
@@ -241,19 +249,20 @@ impl Shard {
     }
 
     /// Starts a job: a segment to compact, or, if `evict`, the algorithm's next victim.
-    fn next_job(&mut self, evict: bool) -> bool {
+    fn next_job(&mut self, evict: bool, now: Millis) -> bool {
         let job = if self.reclaim.force {
-            self.victim().or_else(|| self.compactable())
+            self.victim().or_else(|| self.compactable(true, now))
         } else {
-            self.compactable().or_else(|| if evict { self.victim() } else { None })
+            self.compactable(evict, now).or_else(|| if evict { self.victim() } else { None })
         };
         self.reclaim.job = job;
         self.reclaim.moved = 0;
         job.is_some()
     }
 
-    fn compactable(&mut self) -> Option<Job> {
-        let segment = self.segments.take_queued()?;
+    fn compactable(&mut self, anyway: bool, now: Millis) -> Option<Job> {
+        let worth = |segments: &Segments, header: &SegmentHeader| is_worth_a_job(segments, header, now);
+        let segment = self.segments.take_queued(anyway, worth)?;
         Some(Job { segment, done: 0, why: Why::Compact })
     }
 

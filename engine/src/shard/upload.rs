@@ -5,7 +5,7 @@ use super::{Key, Shard, Weight, out_of_memory};
 use crate::chain::{Extent, ListWriter, ORDINAL_BYTES, Upload, list_bytes};
 use crate::command::{Body, Millis, Refusal, UploadId};
 use crate::item::{Header, present};
-use crate::segments::CLASS_CHUNK;
+use crate::segments::{CLASS_CHUNK, RELOCATION_RESERVE};
 
 /// Share of the segments that uploads under way may fill: they cannot be evicted.
 const UPLOADS_SHARE: u64 = 4;
@@ -14,6 +14,8 @@ const UPLOADS_SHARE: u64 = 4;
 const PINNED_SHARE: u64 = 2;
 /// An upload that began no chunk for so long may be ended for another one.
 const STILL_MS: u64 = 1000;
+/// Chunks that fill a segment.
+const CHUNKS: usize = 8;
 /// So many of them are ended for one, at most.
 const ENDED_MAX: usize = 16;
 
@@ -49,8 +51,10 @@ impl Shard {
             received: 0,
             chain: self.clock.next(now),
             extents: Vec::with_capacity(chunks as usize),
+            own: None,
             room: 0,
             room_at: 0,
+            lends: false,
             moved_at: now,
         };
         self.uploads.begin(upload).ok_or_else(|| out_of_memory(&self.stats))
@@ -71,14 +75,14 @@ impl Shard {
     /// Adds the next bytes of a value under way.
     ///
     /// # Errors
-    /// [`Refusal::OutOfMemory`]; [`Refusal::ValueTooLarge`] if there are more bytes than were announced. The
-    /// upload is gone then.
+    /// [`Refusal::OutOfMemory`]; [`Refusal::ValueTooLarge`] if there are more bytes than were announced, or its room is lent:
+    /// these bytes are not the next. The upload is gone then.
     pub fn upload_append(&mut self, id: UploadId, mut bytes: &[u8], now: Millis) -> Result<(), Refusal> {
         let Some(mut upload) = self.uploads.take(id) else {
             return Err(Refusal::OutOfMemory);
         };
         let mut result = Ok(());
-        if bytes.len() as u64 > upload.bytes - upload.received {
+        if bytes.len() as u64 > upload.bytes - upload.received || upload.lends {
             result = Err(Refusal::ValueTooLarge);
         }
         while result.is_ok() && !bytes.is_empty() {
@@ -110,21 +114,23 @@ impl Shard {
         }
     }
 
-    /// Bytes of data in a chunk of this key at most: eight chunks fill a segment.
+    /// Bytes of data in a chunk of this key at most: [`CHUNKS`] fill a segment.
     pub(super) fn chunk_bytes(&self, key: Key<'_>) -> usize {
         let header = self.chunk_header(key, 0);
-        self.segments.segment_bytes() / 8 - header.bytes() - key.bytes.len() - ORDINAL_BYTES
+        self.segments.segment_bytes() / CHUNKS - header.bytes() - key.bytes.len() - ORDINAL_BYTES
     }
 
     fn chunk_header(&self, key: Key<'_>, chain: u64) -> Header {
         Header { version: chain, kind: present::CHUNK, space: key.space, ..Header::default() }
     }
 
-    fn next_chunk(&mut self, upload: &mut Upload, now: Millis) -> Result<(), Refusal> {
+    pub(super) fn next_chunk(&mut self, upload: &mut Upload, now: Millis) -> Result<(), Refusal> {
         let left = upload.bytes - upload.received;
         let key = Key { bytes: &upload.key, space: upload.space, hash: 0 };
         let data = left.min(self.chunk_bytes(key) as u64) as usize;
-        let extent = self.add_chunk(key, upload.chain, upload.extents.len() as u64, data, now)?;
+        upload.own = self.own_segment(upload.own, left, now);
+        let extent =
+            self.add_chunk(key, (upload.chain, upload.extents.len() as u64), data, upload.own, now)?;
         upload.extents.push(extent);
         upload.room_at = self.data_at(extent).unwrap_or_default();
         upload.room = data;
@@ -149,19 +155,36 @@ impl Shard {
         false
     }
 
-    /// Adds a chunk for `data` bytes, pinned until it has a head.
+    /// The segment of its own into which the next chunk of a value goes, if `left` more bytes of it fill most of one. Values
+    /// that share segments die a chunk here and a chunk there, and what is left is moved together; what lies alone goes
+    /// with its value.
+    fn own_segment(&mut self, own: Option<u32>, left: u64, now: Millis) -> Option<u32> {
+        let chunk = self.segments.segment_bytes() / CHUNKS;
+        let kept = own.filter(|&own| self.segments.has_room(own, chunk.min(left as usize + chunk / 8)));
+        if kept.is_none() && left < (chunk * (CHUNKS - 1)) as u64 {
+            return None;
+        }
+        // Ahead: a segment that nothing pins yet may fall to a job.
+        self.keep_pace(chunk, now);
+        kept.or_else(|| self.segments.take_own(self.eviction.trial(), CLASS_CHUNK, now, RELOCATION_RESERVE))
+    }
+
+    /// Adds a chunk for `data` bytes, pinned until it has a head; to the value's `own` segment if there is room.
     pub(super) fn add_chunk(
         &mut self,
         key: Key<'_>,
-        chain: u64,
-        ordinal: u64,
+        (chain, ordinal): (u64, u64),
         data: usize,
+        own: Option<u32>,
         now: Millis,
     ) -> Result<Extent, Refusal> {
         let header = self.chunk_header(key, chain);
         let value_bytes = ORDINAL_BYTES + data;
         let len = header.item_len(key.bytes.len(), value_bytes);
-        let at = self.append(self.eviction.trial(), CLASS_CHUNK, len, None, now)?;
+        let at = match own.filter(|&own| self.segments.has_room(own, len)) {
+            Some(own) => self.segments.append_to(own, len, None),
+            None => self.append(self.eviction.trial(), CLASS_CHUNK, len, None, now)?,
+        };
         let out = self.segments.bytes_mut(at, len);
         let value_at = header.write(key.bytes, value_bytes, out);
         out.slice(value_at..value_at + ORDINAL_BYTES).copy_from_slice(&ordinal.to_le_bytes());

@@ -99,8 +99,10 @@ mod tests {
             received: 0,
             chain,
             extents: Vec::with_capacity(2),
+            own: None,
             room: 0,
             room_at: 0,
+            lends: false,
             moved_at: 0,
         };
         let mut uploads = Uploads::default();

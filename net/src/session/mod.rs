@@ -127,6 +127,27 @@ impl Session {
         }
     }
 
+    /// Bytes that come next and are a long value's, so that [`Session::value_passed`] may be told of them in place of
+    /// offering them to `parse`. The last byte of a request is none of them.
+    pub fn value_left(&self) -> u64 {
+        match self {
+            Session::Undecided(_) => 0,
+            Session::Resp(session) => session.value_left(),
+            Session::Memcache(session) => session.value_left(),
+            Session::Native(session) => session.value_left(),
+        }
+    }
+
+    /// So many bytes of the long value have come another way.
+    pub fn value_passed(&mut self, bytes: u64) {
+        match self {
+            Session::Undecided(_) => {}
+            Session::Resp(session) => session.value_passed(bytes),
+            Session::Memcache(session) => session.value_passed(bytes),
+            Session::Native(session) => session.value_passed(bytes),
+        }
+    }
+
     /// Whether [`Session::push`] writes anything now.
     pub fn takes_pushes(&self) -> bool {
         match self {

@@ -149,6 +149,7 @@ impl World {
                 (_, true) => 100 + random.below(300_000),
                 _ => 100 + random.below(50_000),
             },
+            room_bytes_min: 1 + random.below(5000) as u64,
             queue_parts_max: 1 + random.below(if self.tight { 500 } else { 100 }),
             input_bytes_max: 256 << 10,
             idle_ms_max: 0,

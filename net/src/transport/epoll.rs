@@ -16,6 +16,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use torc_engine::bytes::Bytes;
+use torc_engine::segments::Room;
 
 #[derive(Debug)]
 struct Socket {
@@ -26,11 +27,17 @@ struct Socket {
     closing: bool,
     sending: Pieces,
     sent: usize,
+    /// Where its next bytes go, if not to a buffer.
+    room: Option<Room>,
     /// What epoll watches for.
     interest: u32,
 }
 
 impl Socket {
+    fn is_read(&self) -> bool {
+        self.reading && !self.ended && !self.closing
+    }
+
     fn wanted_interest(&self) -> u32 {
         let read = if self.reading && !self.ended { libc::EPOLLIN as u32 } else { 0 };
         let write = if !self.sending.is_empty() { libc::EPOLLOUT as u32 } else { 0 };
@@ -275,6 +282,7 @@ impl Epoll {
             closing: false,
             sending: Pieces::default(),
             sent: 0,
+            room: None,
             interest,
         });
         events.push(Event::Accepted { conn, listener: number as u16 });
@@ -293,15 +301,44 @@ impl Epoll {
     }
 
     fn receive(&mut self, conn: ConnId, events: &mut Vec<Event>) {
+        let Some(socket) = self.find(conn).filter(|socket| socket.is_read()) else { return };
+        match socket.room.take() {
+            Some(room) => self.receive_to_room(conn, room, events),
+            None => self.receive_to_buffer(conn, events),
+        }
+    }
+
+    fn receive_to_room(&mut self, conn: ConnId, room: Room, events: &mut Vec<Event>) {
+        let Some(socket) = self.find(conn) else { return };
+        let (fd, flags) = (socket.fd.as_raw_fd(), libc::MSG_DONTWAIT);
+        // SAFETY: the room is writable for its length until it is given back, which is below.
+        let received = unsafe { libc::recv(fd, room.as_mut_ptr().cast(), room.len(), flags) };
+        let failed = received < 0;
+        if failed && is_transient(&io::Error::last_os_error()) {
+            socket.room = Some(room);
+            return;
+        }
+        events.push(Event::Filled { conn, room, len: received.max(0) as u32 });
+        if failed {
+            self.close(conn);
+        } else if received == 0 {
+            self.ended(conn, events);
+        }
+    }
+
+    fn ended(&mut self, conn: ConnId, events: &mut Vec<Event>) {
+        self.find(conn).into_iter().for_each(|socket| socket.ended = true);
+        events.push(Event::Ended { conn });
+        self.update_interest(conn);
+    }
+
+    fn receive_to_buffer(&mut self, conn: ConnId, events: &mut Vec<Event>) {
         let Some(buffer) = self.buffers.free.pop() else { return };
         let slot = self.buffers.slot(buffer);
-        let Some(socket) =
-            self.find(conn).filter(|socket| !socket.closing && socket.reading && !socket.ended)
-        else {
+        let Some(fd) = self.look(conn).map(|socket| socket.fd.as_raw_fd()) else {
             self.buffers.free.push(buffer);
             return;
         };
-        let fd = socket.fd.as_raw_fd();
         let room = &mut self.buffers.memory[slot];
         // SAFETY: `room` is writable for its length during the call.
         let received = unsafe { libc::recv(fd, room.as_mut_ptr().cast(), room.len(), libc::MSG_DONTWAIT) };
@@ -311,9 +348,7 @@ impl Epoll {
         }
         self.buffers.free.push(buffer);
         if received == 0 {
-            self.find(conn).into_iter().for_each(|socket| socket.ended = true);
-            events.push(Event::Ended { conn });
-            self.update_interest(conn);
+            self.ended(conn, events);
         } else if !is_transient(&io::Error::last_os_error()) {
             self.close(conn);
         }
@@ -389,6 +424,21 @@ impl Transport for Epoll {
         self.buffers.free.push(buffer.0);
     }
 
+    fn receive_into(&mut self, conn: ConnId, room: Room) -> Result<(), Room> {
+        match self.find(conn).filter(|socket| socket.is_read() && socket.room.is_none()) {
+            Some(socket) => {
+                socket.room = Some(room);
+                Ok(())
+            }
+            None => Err(room),
+        }
+    }
+
+    fn recall(&mut self, conn: ConnId) {
+        let room = self.find(conn).and_then(|socket| socket.room.take());
+        self.pending.extend(room.map(|room| Event::Filled { conn, room, len: 0 }));
+    }
+
     fn send(&mut self, conn: ConnId, pieces: Pieces, notice: Notice) {
         match self.find(conn) {
             Some(socket) if !socket.closing => {
@@ -407,6 +457,7 @@ impl Transport for Epoll {
 
     fn pause(&mut self, conn: ConnId) {
         self.find(conn).into_iter().for_each(|socket| socket.reading = false);
+        self.recall(conn);
         self.update_interest(conn);
     }
 
@@ -416,6 +467,7 @@ impl Transport for Epoll {
     }
 
     fn close(&mut self, conn: ConnId) {
+        self.recall(conn);
         let Some(socket) = self.find(conn) else { return };
         socket.closing = true;
         shutdown(&socket.fd);

@@ -8,6 +8,9 @@
 //! [`Transport::recycle`]; the [`Pieces`] given to [`Transport::send`] are the transport's until they come back in
 //! [`Event::Sent`] or [`Event::Closed`]. At most one send of a connection is on its way.
 //!
+//! A long value need not go through the transport's buffers: [`Transport::receive_into`] has the next bytes of a connection
+//! received where they will stay. The room is the transport's until it comes back in [`Event::Filled`].
+//!
 //! A send that nothing depends on is reported with the next event ([`Notice::WithNext`]): a loop that would turn
 //! once more only to hear of it makes two system calls for each lone request.
 
@@ -25,6 +28,7 @@ pub use pieces::{PIECES_BYTES_MAX, PIECES_MAX, Pieces};
 
 use std::sync::Arc;
 use std::time::Duration;
+use torc_engine::segments::Room;
 
 /// A connection of this transport; never reused while events about it may come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -58,6 +62,9 @@ pub enum Event {
     Accepted { conn: ConnId, listener: u16 },
     /// `len` bytes from the client lie in `buffer`.
     Received { conn: ConnId, buffer: BufferId, len: u32 },
+    /// The first `len` bytes of the room are the client's next, and the kernel is done with it. `len` may be 0: the client
+    /// is not read any more, or is gone.
+    Filled { conn: ConnId, room: Room, len: u32 },
     /// The transport is done with the pieces: their bytes are with the kernel, or the connection is dead and
     /// `Closed` follows.
     Sent { conn: ConnId, pieces: Pieces },
@@ -87,6 +94,17 @@ pub trait Transport {
 
     /// Gives a receive buffer back.
     fn recycle(&mut self, buffer: BufferId);
+
+    /// Receives the next bytes of a connection into `room`, once: as many as there are then. The caller has parsed
+    /// all that came before.
+    ///
+    /// # Errors
+    /// The room again: bytes may be on their way to a buffer already, or the client is not read. After the next
+    /// [`Event::Received`] it may be tried again.
+    fn receive_into(&mut self, conn: ConnId, room: Room) -> Result<(), Room>;
+
+    /// Asks for the room back that a connection receives into; [`Event::Filled`] follows.
+    fn recall(&mut self, conn: ConnId);
 
     /// Queues pieces. The connection must have none on its way.
     fn send(&mut self, conn: ConnId, pieces: Pieces, notice: Notice);

@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::time::Duration;
+use torc_engine::segments::Room;
 
 /// A small generator: SplitMix64 (Steele, Lea, Flood 2014).
 #[derive(Debug, Clone)]
@@ -80,6 +81,10 @@ struct Link {
     /// The network broke it, not the server.
     reset: bool,
     paused: bool,
+    /// Where the next bytes go, if not to a buffer.
+    room: Option<Room>,
+    /// It is asked back.
+    recalled: bool,
     sending: Option<(Pieces, Notice)>,
     sent: usize,
     /// Bytes that came to the server, or on their way to the client.
@@ -285,6 +290,11 @@ impl Sim {
         random: &mut Random,
         events: &mut Vec<Event>,
     ) {
+        if let Some(room) = link.room.take_if(|_| link.recalled) {
+            // What the kernel was about to write it may write until then.
+            scribble(&room);
+            events.push(Event::Filled { conn, room, len: 0 });
+        }
         if link.paused {
             return;
         }
@@ -295,11 +305,17 @@ impl Sim {
             }
             return;
         }
-        let Some(buffer) = self.free.pop() else { return };
-        let mut count = link.to_server.len().min(self.buffer_bytes);
-        if cut {
-            count = 1 + random.below(count);
+        if let Some(room) = link.room.take() {
+            let count = fragment(link.to_server.len().min(room.len()), cut, random);
+            link.moved += count as u64;
+            let bytes: Vec<u8> = link.to_server.drain(..count).collect();
+            scribble(&room);
+            fill(&room, &bytes);
+            events.push(Event::Filled { conn, room, len: count as u32 });
+            return;
         }
+        let Some(buffer) = self.free.pop() else { return };
+        let count = fragment(link.to_server.len().min(self.buffer_bytes), cut, random);
         link.moved += count as u64;
         self.buffers[buffer as usize] = link.to_server.drain(..count).collect();
         events.push(Event::Received { conn, buffer: BufferId(buffer), len: count as u32 });
@@ -337,6 +353,10 @@ impl Sim {
     }
 
     fn kill(&mut self, conn: ConnId, link: &mut Link, events: &mut Vec<Event>) {
+        if let Some(room) = link.room.take() {
+            scribble(&room);
+            events.push(Event::Filled { conn, room, len: 0 });
+        }
         link.dead = true;
         link.to_server.clear();
         let place = &mut self.places[conn.index as usize];
@@ -344,6 +364,25 @@ impl Sim {
         let pieces = link.sending.take().map(|(pieces, _)| pieces).unwrap_or_default();
         events.push(Event::Closed { conn, pieces });
     }
+}
+
+/// How much of `count` bytes comes at once.
+fn fragment(count: usize, cut: bool, random: &mut Random) -> usize {
+    if cut { 1 + random.below(count) } else { count }
+}
+
+/// Writes to all of the room, as the kernel may as long as it has it.
+fn scribble(room: &Room) {
+    fill(room, &vec![SCRIBBLE; room.len()]);
+}
+
+/// No client sends it in a value.
+const SCRIBBLE: u8 = 0xDB;
+
+fn fill(room: &Room, bytes: &[u8]) {
+    assert!(bytes.len() <= room.len(), "the network keeps to the room");
+    // SAFETY: the room is writable for its length until it is given back, and nobody else writes it.
+    unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), room.as_mut_ptr(), bytes.len()) };
 }
 
 impl Transport for Sim {
@@ -366,6 +405,23 @@ impl Transport for Sim {
         self.free.push(buffer.0);
     }
 
+    fn receive_into(&mut self, conn: ConnId, room: Room) -> Result<(), Room> {
+        let Some(link) = self.link_of(conn) else { return Err(room) };
+        let link = &mut self.network.borrow_mut().links[link];
+        if link.paused || link.end_reported || link.room.is_some() {
+            return Err(room);
+        }
+        link.room = Some(room);
+        link.recalled = false;
+        Ok(())
+    }
+
+    fn recall(&mut self, conn: ConnId) {
+        if let Some(link) = self.link_of(conn) {
+            self.network.borrow_mut().links[link].recalled = true;
+        }
+    }
+
     fn send(&mut self, conn: ConnId, pieces: Pieces, notice: Notice) {
         let Some(link) = self.link_of(conn) else { return self.pending.push(Event::Sent { conn, pieces }) };
         let link = &mut self.network.borrow_mut().links[link];
@@ -380,7 +436,8 @@ impl Transport for Sim {
 
     fn pause(&mut self, conn: ConnId) {
         if let Some(link) = self.link_of(conn) {
-            self.network.borrow_mut().links[link].paused = true;
+            let link = &mut self.network.borrow_mut().links[link];
+            (link.paused, link.recalled) = (true, true);
         }
     }
 

@@ -1,5 +1,7 @@
 //! What every transport over sockets keeps to.
 
+mod room;
+
 use super::epoll::Epoll;
 use super::sim::Random;
 use super::sockets::SocketsConfig;
@@ -11,6 +13,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::thread;
 use std::time::Instant;
+use torc_engine::segments::Room;
 
 const BUFFERS: u16 = 8;
 const BUFFER_BYTES: u32 = 1024;
@@ -56,6 +59,9 @@ trait Face {
     fn pause(&mut self, conn: ConnId);
     fn resume(&mut self, conn: ConnId);
     fn taken(&self, conn: ConnId) -> u64;
+    fn receive_into(&mut self, conn: ConnId, room: Room) -> Result<(), Room>;
+    fn recall(&mut self, conn: ConnId);
+    fn received(&self, buffer: BufferId, len: u32) -> Vec<u8>;
     fn recycle(&mut self, buffer: BufferId);
     fn close(&mut self, conn: ConnId);
     fn wake(&self);
@@ -86,6 +92,18 @@ impl<T: Transport> Face for T {
 
     fn taken(&self, conn: ConnId) -> u64 {
         Transport::taken(self, conn)
+    }
+
+    fn receive_into(&mut self, conn: ConnId, room: Room) -> Result<(), Room> {
+        Transport::receive_into(self, conn, room)
+    }
+
+    fn recall(&mut self, conn: ConnId) {
+        Transport::recall(self, conn);
+    }
+
+    fn received(&self, buffer: BufferId, len: u32) -> Vec<u8> {
+        Transport::received(self, buffer, len).to_vec()
     }
 
     fn recycle(&mut self, buffer: BufferId) {

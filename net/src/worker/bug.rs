@@ -13,6 +13,8 @@ pub(crate) enum Bug {
     MissedExpiry,
     /// Now and then a slice of a long value is dropped.
     LostSlice,
+    /// Bytes of a long value that came later are put before those that wait to be parsed.
+    OvertakenInput,
     /// Now and then bytes that another shard lent are not given back.
     LostRelease,
     /// Now and then input behind a round's share is forgotten.
@@ -59,11 +61,12 @@ pub(crate) enum Bug {
 
 impl Bug {
     /// All but [`Bug::None`].
-    pub(crate) const ALL: [Bug; 25] = [
+    pub(crate) const ALL: [Bug; 26] = [
         Bug::LostAnswer,
         Bug::SwappedAnswers,
         Bug::MissedExpiry,
         Bug::LostSlice,
+        Bug::OvertakenInput,
         Bug::LostRelease,
         Bug::LostInput,
         Bug::KeptUpload,

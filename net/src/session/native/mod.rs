@@ -362,6 +362,21 @@ impl Session {
         taken
     }
 
+    /// See [`crate::session::Session::value_left`]: a value is the end of its request.
+    pub fn value_left(&self) -> u64 {
+        match self.state {
+            State::Value { remaining, .. } => u64::from(remaining.saturating_sub(1)),
+            _ => 0,
+        }
+    }
+
+    /// See [`crate::session::Session::value_passed`].
+    pub fn value_passed(&mut self, bytes: u64) {
+        if let State::Value { remaining, .. } = &mut self.state {
+            *remaining = remaining.saturating_sub(bytes as u32);
+        }
+    }
+
     /// Whether some keys of a multi-get are handed out, and others are not.
     pub fn is_within_request(&self) -> bool {
         matches!(self.state, State::Keys { .. })

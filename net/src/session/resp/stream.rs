@@ -110,6 +110,21 @@ impl Session {
         }
     }
 
+    /// See [`crate::session::Session::value_left`].
+    pub fn value_left(&self) -> u64 {
+        match self.state {
+            State::Value(value) => value.left,
+            _ => 0,
+        }
+    }
+
+    /// See [`crate::session::Session::value_passed`].
+    pub fn value_passed(&mut self, bytes: u64) {
+        if let State::Value(value) = &mut self.state {
+            value.left = value.left.saturating_sub(bytes);
+        }
+    }
+
     /// The options behind a value: the value ends when all are here.
     fn options<'a>(&mut self, value: Value, rest: &'a [u8], turn: &mut Turn<'_, 'a>) -> Progress {
         let mut arguments = std::mem::take(&mut self.arguments);

@@ -21,7 +21,8 @@
 //! |---|---|---|
 //! | receive without `MORE` | the multishot receive ended, for whatever reason | armed again if the client is still read |
 //! | receive `ENOBUFS` | the buffer ring was empty | armed again in its turn, when a buffer is back |
-//! | receive `ECANCELED` | a pause | armed again at the resume |
+//! | receive `ECANCELED` | a pause, or room is asked back | armed again if the client is read, else at the resume |
+//! | receive into room, any | the kernel is done with the room | `Filled`, whatever else it means |
 //! | accept `EMFILE`, `ENFILE`, `ENOMEM`, `ENOBUFS` | shortage | armed again after [`ACCEPT_RETRY`] |
 //! | poll of a paused socket | both sides are shut, or it was reset | closed |
 //! | send short | the socket ended, or a signal; a quick send: the socket was full | the rest is sent |
@@ -35,6 +36,7 @@ mod enter;
 mod probe;
 mod quick;
 mod receive;
+mod room;
 mod socket;
 mod user_data;
 
@@ -55,6 +57,7 @@ use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use torc_engine::segments::Room;
 use user_data::Operation;
 
 /// Entries of the submission queue; when it is full the turn submits early.
@@ -80,6 +83,8 @@ pub struct Uring {
     accepting: bool,
     /// When to arm the listeners that met a shortage.
     accept_retry: Option<Instant>,
+    /// Sockets whose receive is armed at the next turn.
+    unarmed: Vec<ConnId>,
     /// Sockets whose receive met an empty buffer ring, in the order in which they did.
     starved: VecDeque<ConnId>,
     /// One of them did so in the last turn.
@@ -118,6 +123,7 @@ impl Uring {
                 .collect(),
             accepting: true,
             accept_retry: None,
+            unarmed: Vec::new(),
             starved: VecDeque::new(),
             ran_empty: false,
             quick_sends,
@@ -142,7 +148,7 @@ impl Uring {
     fn push(&mut self, entry: squeue::Entry) {
         loop {
             // SAFETY: every caller's entry names memory and descriptors that stay where they are until its
-            // completion: buffers of the ring, pieces kept in their socket (and the boxed message that names them, which
+            // completion: buffers of the ring, room that its socket keeps, pieces kept in their socket (and the boxed message that names them, which
             // is not written while a send is under way), the boxed wake count. A quick send may have none; its piece
             // stays until the kernel has taken the entry, which is when it is over.
             if unsafe { self.ring.submission().push(&entry) }.is_ok() {
@@ -287,6 +293,7 @@ impl Uring {
 
     fn prepare_turn(&mut self) -> Option<Duration> {
         self.feed_starved();
+        self.arm_long();
         let left = self.accept_retry?.saturating_duration_since(Instant::now());
         if left.is_zero() {
             self.arm_listeners();
@@ -357,6 +364,14 @@ impl Transport for Uring {
         self.buffers.recycle(buffer.0);
     }
 
+    fn receive_into(&mut self, conn: ConnId, room: Room) -> Result<(), Room> {
+        self.give_room(conn, room)
+    }
+
+    fn recall(&mut self, conn: ConnId) {
+        self.recall_room(conn);
+    }
+
     fn send(&mut self, conn: ConnId, pieces: Pieces, notice: Notice) {
         match self.sockets.find(conn) {
             Some(socket) if !socket.closing => {
@@ -398,6 +413,7 @@ impl Transport for Uring {
         }
         socket.closing = true;
         shutdown(&socket.fd);
+        self.recall_room(conn);
         self.close_if_idle(conn);
     }
 

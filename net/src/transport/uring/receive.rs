@@ -21,7 +21,9 @@ impl Uring {
         }
         socket.receive = Receive::Armed;
         let fd = Fd(socket.fd.as_raw_fd());
-        let receive = if socket.rationed {
+        let receive = if let Some(room) = &socket.room {
+            opcode::Recv::new(fd, room.as_mut_ptr(), room.len() as u32).build()
+        } else if socket.rationed || socket.long > 0 {
             // The kernel fills as much of the buffer as there is room for.
             opcode::Recv::new(fd, std::ptr::null_mut(), 0)
                 .buf_group(buffers::GROUP)
@@ -51,11 +53,17 @@ impl Uring {
     pub(super) fn pause_receive(&mut self, conn: ConnId) {
         let Some(socket) = self.sockets.find(conn) else { return };
         socket.reading = false;
-        if socket.receive == Receive::Armed {
+        self.cancel_receive(conn);
+        self.recall_room(conn);
+        self.arm_watch(conn);
+    }
+
+    pub(super) fn cancel_receive(&mut self, conn: ConnId) {
+        let armed = self.sockets.find(conn).filter(|socket| socket.receive == Receive::Armed);
+        if let Some(socket) = armed {
             socket.receive = Receive::Cancelling;
             self.cancel(Operation::Receive, conn);
         }
-        self.arm_watch(conn);
     }
 
     pub(super) fn resume_receive(&mut self, conn: ConnId) {
@@ -86,6 +94,9 @@ impl Uring {
         };
         if !more {
             socket.receive = Receive::Idle;
+            let room = socket.room.take();
+            socket.long -= u8::from(socket.long > 0 && room.is_none());
+            events.extend(room.map(|room| Event::Filled { conn, room, len: result.max(0) as u32 }));
         }
         let closing = socket.closing;
         match (result, buffer) {
@@ -106,9 +117,9 @@ impl Uring {
                 self.starved.push_back(conn);
                 self.ran_empty = true;
             }
-            libc::ECANCELED | libc::EINTR | libc::EAGAIN => self.arm_receive(conn),
+            libc::ECANCELED | libc::EINTR | libc::EAGAIN => self.receive_on(conn),
             1.. => self.close(conn),
-            _ => self.arm_receive(conn),
+            _ => self.receive_on(conn),
         }
         self.close_if_idle(conn);
     }

@@ -6,8 +6,9 @@ use io_uring::types::Fd;
 use io_uring::{opcode, squeue};
 use std::os::fd::{AsRawFd, OwnedFd};
 use torc_engine::bytes::Bytes;
+use torc_engine::segments::Room;
 
-/// The multishot receive of a socket.
+/// The receive of a socket: a multishot one, unless it is [rationed](Socket::rationed) or [long](Socket::long).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Receive {
     /// Not with the kernel.
@@ -27,6 +28,11 @@ pub(super) struct Socket {
     /// It sent faster than it was served: it is read one buffer a turn, until one is not filled. A multishot receive takes
     /// dozens in one turn, which others have to wait for.
     pub(super) rationed: bool,
+    /// It sends long values: so many receives at most are single ones before it has a multishot again. Between single receives the
+    /// kernel has none, so that room can be given for what comes next.
+    pub(super) long: u8,
+    /// Where its next bytes go, if not to a buffer. The kernel may write it while there is a receive.
+    pub(super) room: Option<Room>,
     /// The client will send no more.
     pub(super) ended: bool,
     pub(super) closing: bool,
@@ -66,6 +72,7 @@ impl Socket {
 
     fn is_idle(&self) -> bool {
         matches!(self.receive, Receive::Idle | Receive::Starved)
+            && self.room.is_none()
             && !self.watched
             && (self.sending.is_empty() || self.send_failed)
     }
@@ -91,6 +98,8 @@ impl Sockets {
             receive: Receive::Idle,
             reading: true,
             rationed: false,
+            long: 0,
+            room: None,
             ended: false,
             closing: false,
             sending: Pieces::default(),
