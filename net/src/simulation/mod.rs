@@ -46,7 +46,7 @@ const START: Millis = 1_700_000_000_000;
 const FAULT_STEPS: u64 = 20_000;
 /// Steps in which a healed network must bring every answer: many, as all may have to go through few short buffers. That
 /// something moves meanwhile is looked at by the clients.
-const HEAL_STEPS: u64 = 200_000;
+const HEAL_STEPS: u64 = 1_000_000;
 /// Steps after the last answer in which all that was done for clients must be gone.
 const REST_STEPS: u64 = 200;
 /// Steps after which all shards sleep: an index that grows moves one home a turn.
