@@ -44,6 +44,9 @@ pub struct PageHeader {
     /// Bytes that the payload takes on the medium.
     pub stored: u32,
     pub items: u16,
+    /// The run that wrote it, its lowest 32 bits: a run that a crash has cut off may have written another page of the same
+    /// position.
+    pub generation: u32,
     /// Of the payload as it is on the medium.
     pub payload_checksum: u64,
 }
@@ -75,7 +78,8 @@ impl PageHeader {
         out.u32(self.raw);
         out.u32(self.stored);
         out.u16(self.items);
-        out.put(&[0; 6]);
+        out.u16(0);
+        out.u32(self.generation);
         out.u64(self.payload_checksum);
         out.sealed()
     }
@@ -96,8 +100,8 @@ impl PageHeader {
         };
         fields.u8();
         let (position, drained, volume) = (fields.u64(), fields.u64(), fields.u64());
-        let (raw, stored, items) = (fields.u32(), fields.u32(), fields.u16());
-        let _: [u8; 6] = fields.array();
+        let (raw, stored, items, _) = (fields.u32(), fields.u32(), fields.u16(), fields.u16());
+        let generation = fields.u32();
         let payload_checksum = fields.u64();
         Ok(PageHeader {
             stream,
@@ -108,6 +112,7 @@ impl PageHeader {
             raw,
             stored,
             items,
+            generation,
             payload_checksum,
         })
     }
@@ -198,6 +203,7 @@ mod tests {
             raw: 5,
             stored: 6,
             items: 7,
+            generation: 9,
             payload_checksum: 8,
         };
         assert_eq!(PageHeader::decode(&header.encode()), Ok(header));

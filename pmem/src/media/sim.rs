@@ -23,6 +23,13 @@ struct Piece {
     bytes: Vec<u8>,
 }
 
+/// What was drained, and what was written since: a crash keeps the one, and any part of the other.
+#[derive(Debug, Clone, Default)]
+pub struct CrashPoint {
+    durable: Vec<u8>,
+    undrained: Vec<Piece>,
+}
+
 #[derive(Debug, Default)]
 struct State {
     /// What survives a crash.
@@ -30,6 +37,7 @@ struct State {
     /// What reads see.
     current: Vec<u8>,
     undrained: Vec<Piece>,
+    crash_points: Option<Vec<CrashPoint>>,
     writes: u64,
     drains: u64,
     reads: u64,
@@ -65,39 +73,19 @@ impl Sim {
         self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Pieces that a crash could lose.
-    pub fn undrained(&self) -> usize {
-        self.state().undrained.len()
+    /// What a crash at this moment would find.
+    pub fn crash_point(&self) -> CrashPoint {
+        self.state().crash_point()
     }
 
-    /// What would be left after a crash that keeps the undrained pieces that `keep` says, by their number in the order of
-    /// writing. The medium goes on as it was.
-    pub fn image_after_crash(&self, mut keep: impl FnMut(usize) -> bool) -> Vec<u8> {
-        let state = self.state();
-        let mut image = state.durable.clone();
-        for (_, piece) in state.undrained.iter().enumerate().filter(|(number, _)| keep(*number)) {
-            image[piece.at..][..piece.bytes.len()].copy_from_slice(&piece.bytes);
-        }
-        image
+    /// Keeps a crash point at the begin of every drain from here on, for [`Sim::take_crash_points`].
+    pub fn keep_crash_points(&self) {
+        self.state().crash_points = Some(Vec::new());
     }
 
-    /// As [`Sim::image_after_crash`], with pieces kept by chance, in an order that is chance, too.
-    pub fn image_after_random_crash(&self, seed: u64) -> Vec<u8> {
-        let state = self.state();
-        let mut image = state.durable.clone();
-        let mut random = Random(seed);
-        // Some crashes keep nearly all, some nearly nothing.
-        let odds = random.next() % 101;
-        let mut order: Vec<usize> = (0..state.undrained.len()).collect();
-        for last in (1..order.len()).rev() {
-            order.swap(last, (random.next() % (last as u64 + 1)) as usize);
-        }
-        for piece in order.into_iter().map(|number| &state.undrained[number]) {
-            if random.next() % 100 < odds {
-                image[piece.at..][..piece.bytes.len()].copy_from_slice(&piece.bytes);
-            }
-        }
-        image
+    /// The crash points that were kept since they were last taken.
+    pub fn take_crash_points(&self) -> Vec<CrashPoint> {
+        self.state().crash_points.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// What reads see.
@@ -126,7 +114,49 @@ impl Sim {
     }
 }
 
+impl CrashPoint {
+    /// Pieces that a crash may lose.
+    pub fn undrained(&self) -> usize {
+        self.undrained.len()
+    }
+
+    /// What is left of a crash that keeps the undrained pieces that `keep` says yes to, by their number in the order of
+    /// writing.
+    pub fn image(&self, mut keep: impl FnMut(usize) -> bool) -> Vec<u8> {
+        let kept = self.undrained.iter().enumerate().filter(|(number, _)| keep(*number));
+        self.with(kept.map(|(_, piece)| piece))
+    }
+
+    /// What is left of a crash that keeps pieces by chance, in an order that is chance, too.
+    pub fn random_image(&self, seed: u64) -> Vec<u8> {
+        let mut random = Random(seed);
+        // Some crashes keep nearly all, some nearly nothing.
+        let odds = random.below(101);
+        let mut order: Vec<&Piece> = self.undrained.iter().collect();
+        for last in (1..order.len()).rev() {
+            order.swap(last, random.below(last as u64 + 1) as usize);
+        }
+        self.with(order.into_iter().filter(|_| random.below(100) < odds))
+    }
+
+    fn with<'p>(&self, pieces: impl Iterator<Item = &'p Piece>) -> Vec<u8> {
+        let mut image = self.durable.clone();
+        pieces.for_each(|piece| piece.lay(&mut image));
+        image
+    }
+}
+
+impl Piece {
+    fn lay(&self, image: &mut [u8]) {
+        image[self.at..][..self.bytes.len()].copy_from_slice(&self.bytes);
+    }
+}
+
 impl State {
+    fn crash_point(&self) -> CrashPoint {
+        CrashPoint { durable: self.durable.clone(), undrained: self.undrained.clone() }
+    }
+
     fn count(&mut self, call: Call) -> &mut u64 {
         match call {
             Call::Write => &mut self.writes,
@@ -185,13 +215,13 @@ impl Medium for Sim {
 
     fn drain(&self) -> Result<(), MediaError> {
         let mut state = self.state();
+        let point = state.crash_points.is_some().then(|| state.crash_point());
+        state.crash_points.iter_mut().zip(point).for_each(|(points, point)| points.push(point));
         if let Some(source) = state.called(Call::Drain) {
             return Err(MediaError::Drain(source));
         }
-        let state = &mut *state;
-        for piece in state.undrained.drain(..) {
-            state.durable[piece.at..][..piece.bytes.len()].copy_from_slice(&piece.bytes);
-        }
+        let State { durable, undrained, .. } = &mut *state;
+        undrained.drain(..).for_each(|piece| piece.lay(durable));
         Ok(())
     }
 
@@ -219,6 +249,11 @@ impl Random {
         mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
         mixed ^ mixed >> 31
     }
+
+    /// A number below `end`.
+    pub fn below(&mut self, end: u64) -> u64 {
+        self.next() % end
+    }
 }
 
 #[cfg(test)]
@@ -238,11 +273,11 @@ mod tests {
         medium.write(0, &filled(1)).unwrap();
         medium.drain().unwrap();
         medium.write(0, &filled(2)).unwrap();
-        assert_eq!(medium.undrained(), 8);
-        let image = medium.image_after_crash(|piece| piece == 3);
+        assert_eq!(medium.crash_point().undrained(), 8);
+        let image = medium.crash_point().image(|piece| piece == 3);
         assert_eq!((image[0], image[3 * 512], image[4 * 512]), (1, 2, 1));
         assert_eq!(medium.image()[..BLOCK_BYTES], [2; BLOCK_BYTES]);
-        let torn = (0..20).map(|seed| medium.image_after_random_crash(seed));
+        let torn = (0..20).map(|seed| medium.crash_point().random_image(seed));
         assert!(torn.into_iter().any(|image| image[..4096].contains(&1) && image[..4096].contains(&2)));
     }
 
@@ -255,8 +290,8 @@ mod tests {
         medium.write(0, &filled(3)).unwrap();
         medium.fail(Call::Drain, 0, libc::EIO);
         assert!(matches!(medium.drain(), Err(MediaError::Drain(_))));
-        assert_eq!(medium.image_after_crash(|_| false)[0], 0);
+        assert_eq!(medium.crash_point().image(|_| false)[0], 0);
         medium.drain().unwrap();
-        assert_eq!(medium.image_after_crash(|_| false)[0], 3);
+        assert_eq!(medium.crash_point().image(|_| false)[0], 3);
     }
 }

@@ -141,7 +141,8 @@ impl<'m> Walk<'m> {
             let Some(page) = bytes.get(at..table) else { return Ok(false) };
             let Ok(header) = PageHeader::decode(page) else { return Ok(false) };
             let position = bounds.start + (at / UNIT_BYTES) as u64;
-            if header.position != position || header.verify(&page[HEADER_BYTES..]).is_err() {
+            let is_its = header.position == position && header.generation == head.generation as u32;
+            if !is_its || header.verify(&page[HEADER_BYTES..]).is_err() {
                 return Ok(false);
             }
             at = at.saturating_add(header.units() as usize * UNIT_BYTES);

@@ -24,8 +24,6 @@ pub enum Unfit {
 /// What a batch says of the stream it belongs to.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Context {
-    pub(super) stream: u16,
-    pub(super) generation: u64,
     pub(super) drained: u64,
     pub(super) oldest: u64,
     pub(super) previous: Bounds,
@@ -47,6 +45,7 @@ pub(super) struct Packer {
     /// Position that all before it is drained, as the pages say it.
     drained: u64,
     stream: u16,
+    generation: u64,
 }
 
 impl std::fmt::Debug for Packer {
@@ -56,7 +55,7 @@ impl std::fmt::Debug for Packer {
 }
 
 impl Packer {
-    pub(super) fn new(config: Config, stream: u16) -> Packer {
+    pub(super) fn new(config: Config, stream: u16, generation: u64) -> Packer {
         // Compression may write more than it keeps, at the end of the largest batch.
         let room = config.batch_bytes as usize + get_maximum_output_size(config.batch_bytes as usize);
         let compression =
@@ -74,6 +73,7 @@ impl Packer {
             bounds: Bounds::default(),
             drained: 0,
             stream,
+            generation,
         }
     }
 
@@ -168,6 +168,7 @@ impl Packer {
             raw: raw as u32,
             stored: stored as u32,
             items,
+            generation: self.generation as u32,
             payload_checksum: checksum(&payload[..stored]),
         };
         header.copy_from_slice(&page.encode());
@@ -193,10 +194,10 @@ impl Packer {
         self.bounds.table = (self.used / UNIT_BYTES) as u32;
         self.bounds.units = (end / UNIT_BYTES) as u32;
         let head = Head {
-            stream: context.stream,
+            stream: self.stream,
             pages: self.pages,
             volume: self.config.volume,
-            generation: context.generation,
+            generation: self.generation,
             drained: context.drained,
             oldest: context.oldest,
             bounds: self.bounds,

@@ -100,7 +100,7 @@ impl StreamWriter {
             ring: geometry.ring(stream),
             stream,
             generation,
-            packer: Packer::new(geometry.config, stream),
+            packer: Packer::new(geometry.config, stream, generation),
             last: end.last,
             written: end.end,
             drained: end.end,
@@ -190,13 +190,7 @@ impl StreamWriter {
         if end > self.checkpoint.end + self.ring.ahead() {
             self.checkpoint()?;
         }
-        let context = Context {
-            stream: self.stream,
-            generation: self.generation,
-            drained: self.drained,
-            oldest: self.oldest,
-            previous: self.last,
-        };
+        let context = Context { drained: self.drained, oldest: self.oldest, previous: self.last };
         let (blocks, bounds) = self.packer.finish(&context);
         // Step 6.
         let written = self.medium.write(self.ring.byte(bounds.start), blocks);
@@ -290,7 +284,8 @@ impl StreamWriter {
         (self.ring.unit(oldest.start)..=self.ring.unit(oldest.end - 1)).contains(&place.unit())
     }
 
-    /// Frees the oldest batch. Its bytes stay until a batch that says so was drained.
+    /// Frees the oldest batch, of which everything that shall stay has been added again: what is added later may be lost
+    /// by a crash that finds this one free. Its bytes stay until a batch that says so was drained.
     pub fn free(&mut self, oldest: Oldest) {
         self.oldest = self.oldest.max(self.ring.next_start(oldest.end)).min(self.packer.start());
         self.figures.damaged += u64::from(oldest.is_damaged);

@@ -1,0 +1,7 @@
+//! A whole tier on the simulated medium: what may be found after a crash, after damage, and after a call that failed.
+
+mod crash;
+mod damage;
+mod failing;
+mod model;
+mod script;
