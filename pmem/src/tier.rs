@@ -15,7 +15,7 @@ use crate::format::geometry::Geometry;
 use crate::format::superblock::{Config, Refused, SUPERBLOCKS, Superblock};
 use crate::media::{BLOCK_BYTES, MediaError, Medium, bytes, bytes_mut, zeroed};
 use crate::recover::{self, Counts, Event, StreamEnd};
-use crate::stream::{Reader, StreamWriter, WriteError};
+use crate::stream::{Ends, Reader, StreamWriter, WriteError};
 
 /// Why a medium is not used as a tier.
 #[derive(Debug, Error)]
@@ -32,6 +32,7 @@ pub struct Tier {
     medium: Arc<dyn Medium>,
     geometry: Geometry,
     superblock: Superblock,
+    ends: Ends,
 }
 
 impl Tier {
@@ -84,7 +85,8 @@ impl Tier {
             if superblock.is_void { Err(Refused::Void) } else { Ok((superblock, geometry)) }
         });
         let (superblock, geometry) = found.map_err(|source| refused(&*medium, source))?;
-        Ok(Tier { medium, geometry, superblock })
+        let ends = Ends::new(superblock.config.streams);
+        Ok(Tier { medium, geometry, superblock, ends })
     }
 
     pub fn config(&self) -> &Config {
@@ -101,7 +103,7 @@ impl Tier {
         self.superblock.ceiling
     }
 
-    /// Tells what a stream holds, newest first, and returns where it ends.
+    /// Tells what a stream holds, newest first, and returns where it ends. Not while the stream is written.
     ///
     /// # Errors
     /// The medium's. Damage is no error: it is told and counted.
@@ -114,11 +116,14 @@ impl Tier {
         tell: &mut dyn FnMut(Event),
     ) -> Result<(StreamEnd, Counts), MediaError> {
         assert!(stream < self.config().streams, "a stream of this tier");
-        recover::recover(&*self.medium, &self.geometry, self.superblock.generation, stream, tell)
+        let generation = self.superblock.generation;
+        let (end, counts) = recover::recover(&*self.medium, &self.geometry, generation, stream, tell)?;
+        self.ends.tell(stream, end.end);
+        Ok((end, counts))
     }
 
     pub fn reader(&self) -> Reader {
-        Reader::new(Arc::clone(&self.medium), self.geometry)
+        Reader::new(Arc::clone(&self.medium), self.geometry, self.ends.clone())
     }
 
     /// Takes the tier into use.
@@ -155,8 +160,8 @@ impl Run {
     /// # Errors
     /// The medium's.
     pub fn writer(&self, end: &StreamEnd) -> Result<StreamWriter, WriteError> {
-        let Tier { medium, geometry, superblock } = &self.tier;
-        StreamWriter::new(Arc::clone(medium), *geometry, superblock.generation, end)
+        let Tier { medium, geometry, superblock, ends } = &self.tier;
+        StreamWriter::new(Arc::clone(medium), *geometry, ends.clone(), superblock.generation, end)
     }
 
     /// Makes it durable that versions up to `ceiling` may be given out. One that is lower than before changes nothing.

@@ -7,5 +7,6 @@ mod reader;
 mod writer;
 
 pub use pack::Unfit;
+pub(crate) use reader::Ends;
 pub use reader::{Miss, Reader};
 pub use writer::{Figures, Oldest, StreamWriter, WriteError};

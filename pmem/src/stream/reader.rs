@@ -9,6 +9,24 @@ use crate::format::geometry::{Geometry, Place};
 use crate::format::page::{BadPage, HEADER_BYTES, PageHeader, item};
 use crate::media::{BLOCK_BYTES, Block, MediaError, Medium, blocks_of, bytes};
 
+/// Positions behind the last batch of each stream, which its writer tells and readers know.
+#[derive(Debug, Clone)]
+pub(crate) struct Ends(Arc<[AtomicU64]>);
+
+impl Ends {
+    pub(crate) fn new(streams: u16) -> Ends {
+        Ends((0..streams).map(|_| AtomicU64::new(0)).collect())
+    }
+
+    pub(crate) fn tell(&self, stream: u16, end: u64) {
+        self.0[usize::from(stream)].store(end, Ordering::Release);
+    }
+
+    fn of(&self, stream: u16) -> u64 {
+        self.0[usize::from(stream)].load(Ordering::Acquire)
+    }
+}
+
 /// Why a place gives no item. To whoever asked it is a miss.
 #[derive(Debug, Error)]
 pub enum Miss {
@@ -23,6 +41,7 @@ pub enum Miss {
 pub struct Reader {
     medium: Arc<dyn Medium>,
     geometry: Geometry,
+    ends: Ends,
     blocks: Vec<Block>,
     payload: Vec<u8>,
     corrupt: Arc<AtomicU64>,
@@ -31,13 +50,13 @@ pub struct Reader {
 impl Clone for Reader {
     fn clone(&self) -> Reader {
         let corrupt = Arc::clone(&self.corrupt);
-        Reader { corrupt, ..Reader::new(Arc::clone(&self.medium), self.geometry) }
+        Reader { corrupt, ..Reader::new(Arc::clone(&self.medium), self.geometry, self.ends.clone()) }
     }
 }
 
 impl Reader {
-    pub(crate) fn new(medium: Arc<dyn Medium>, geometry: Geometry) -> Reader {
-        Reader { medium, geometry, blocks: Vec::new(), payload: Vec::new(), corrupt: Arc::default() }
+    pub(crate) fn new(medium: Arc<dyn Medium>, geometry: Geometry, ends: Ends) -> Reader {
+        Reader { medium, geometry, ends, blocks: Vec::new(), payload: Vec::new(), corrupt: Arc::default() }
     }
 
     /// Reads of this reader and its clones that failed because of what was read.
@@ -83,8 +102,10 @@ impl Reader {
             self.medium.read(at - skip as u64, &mut self.blocks)?;
             let found = bytes(&self.blocks).get(skip..).unwrap_or_default();
             let header = PageHeader::decode(found)?;
-            let is_here = header.stream == stream && header.position % ring.units() == in_ring;
-            if !is_here || header.volume != self.geometry.config.volume {
+            // A page that should have been written over and is still there was lost by the medium.
+            let is_current = header.position.saturating_add(ring.units()) >= self.ends.of(stream);
+            let is_in_place = header.stream == stream && header.position % ring.units() == in_ring;
+            if !is_in_place || !is_current || header.volume != self.geometry.config.volume {
                 return Err(misplaced);
             }
             let page_bytes = HEADER_BYTES + header.stored as usize;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use thiserror::Error;
 
+use super::Ends;
 use super::pack::{Context, Packer, Unfit};
 use crate::format::batch::Bounds;
 use crate::format::checkpoint::Checkpoint;
@@ -69,6 +70,7 @@ pub struct StreamWriter {
     oldest_written: u64,
     oldest_drained: u64,
     checkpoint: Checkpoint,
+    ends: Ends,
     is_latched: bool,
     figures: Figures,
 }
@@ -81,6 +83,7 @@ impl StreamWriter {
     pub(crate) fn new(
         medium: Arc<dyn Medium>,
         geometry: Geometry,
+        ends: Ends,
         generation: u64,
         end: &StreamEnd,
     ) -> Result<StreamWriter, WriteError> {
@@ -108,9 +111,11 @@ impl StreamWriter {
             oldest_written: end.oldest,
             oldest_drained: end.oldest,
             checkpoint,
+            ends,
             is_latched: false,
             figures: Figures::default(),
         };
+        writer.ends.tell(stream, writer.written);
         writer.begin();
         // What a crash has left behind the end is of an older run, and this makes that known before a batch is written.
         writer.checkpoint()?;
@@ -199,6 +204,7 @@ impl StreamWriter {
         self.figures.batches += 1;
         self.last = bounds;
         self.written = bounds.end();
+        self.ends.tell(self.stream, self.written);
         self.oldest_written = self.oldest;
         self.begin();
         Ok(())

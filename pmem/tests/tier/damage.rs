@@ -7,11 +7,11 @@ use torc_pmem::media::{BLOCK_BYTES, Medium};
 use torc_pmem::tier::Tier;
 
 use crate::model::{Found, Model};
-use crate::script::{Script, Step};
+use crate::script::{Script, Step, config};
 
 /// A tier that was closed, the image that it had some time before, and what is on it.
 fn closed(seed: u64, steps: u64) -> (Vec<u8>, Vec<u8>, Model) {
-    let mut script = Script::new(1, 512, seed, 25);
+    let mut script = Script::new(config(1, 8), 512, seed, 25);
     let mut earlier = Vec::new();
     for number in 0..steps {
         let (step, hash) = script.any();
@@ -56,6 +56,37 @@ fn every_byte_changed() {
         }
         // Damage costs what it hits and what that may have superseded, not all.
         assert!(found * 10 > tried * 9, "{found} of {tried}");
+    }
+}
+
+/// A tier that a crash has cut off behind batches that were drained: in the midst of a last one, or behind it.
+#[test]
+fn every_byte_changed_and_a_crash() {
+    for (seed, keep) in [(60, 3), (61, 12), (62, 64)] {
+        let mut script = Script::new(config(1, 8), 512, seed, 25);
+        for number in 0..seed {
+            let (step, hash) = script.any();
+            let step = if number % 3 == 2 { Step::Drain } else { step };
+            script.step(step, hash).expect("no call fails");
+        }
+        script.step(Step::Drain, 1).expect("no call fails");
+        script.step(Step::Set, 1).expect("no call fails");
+        script.step(Step::Write, 1).expect("no call fails");
+        let image = script.sim.crash_point().image(|piece| piece < keep);
+        let sim = Arc::new(Sim::of_image(image.clone(), 512));
+        let medium: Arc<dyn Medium> = sim.clone();
+        assert!(check(&medium, &script.model));
+        for at in (0..image.len()).filter(|at| image[at / 64 * 64..][..64].iter().any(|byte| *byte != 0)) {
+            sim.rot(at, |byte| byte ^ 4);
+            check(&medium, &script.model);
+            sim.rot(at, |byte| byte ^ 4);
+        }
+        // A whole block that is gone.
+        for at in (0..image.len()).step_by(BLOCK_BYTES) {
+            let mut gone = image.clone();
+            gone[at..][..BLOCK_BYTES].fill(0xEE);
+            check(&(Arc::new(Sim::of_image(gone, 512)) as Arc<dyn Medium>), &script.model);
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use crate::script::{Script, Step, config};
 
 /// Runs steps until a call fails, checks that the stream is latched then, and what a restart finds. Whether one failed.
 fn fails_at(call: Call, number: u64, errno: i32) -> bool {
-    let mut script = Script::new(1, 512, 11, 30);
+    let mut script = Script::new(config(1, 8), 512, 11, 30);
     script.sim.fail(call, number, errno);
     for step_number in 0..400_u64 {
         let (step, hash) = script.any();
@@ -61,7 +61,7 @@ fn each_read_once_while_room_is_made() {
 
 #[test]
 fn each_read_of_a_recovery_once() {
-    let mut script = Script::new(1, 512, 11, 30);
+    let mut script = Script::new(config(1, 8), 512, 11, 30);
     for _ in 0..300 {
         let (step, hash) = script.any();
         script.step(step, hash).unwrap();
@@ -96,7 +96,7 @@ fn each_read_of_a_recovery_once() {
 
 #[test]
 fn each_call_of_making_and_beginning_once() {
-    let config = config(2);
+    let config = config(2, 8);
     for call in [Call::Write, Call::Drain] {
         let mut failed = 0;
         loop {
@@ -126,7 +126,7 @@ fn each_call_of_making_and_beginning_once() {
 
 #[test]
 fn nothing_of_an_earlier_tier_comes_back_when_a_medium_is_divided_anew() {
-    let mut script = Script::new(1, 512, 2, 20);
+    let mut script = Script::new(config(1, 8), 512, 2, 20);
     for _ in 0..50 {
         let (step, hash) = script.any();
         script.step(step, hash).unwrap();
@@ -134,7 +134,7 @@ fn nothing_of_an_earlier_tier_comes_back_when_a_medium_is_divided_anew() {
     let (sim, _) = script.close();
     assert!(!Found::of_image(&sim.image()).items.is_empty());
     let medium: Arc<dyn Medium> = sim.clone();
-    Tier::create(&medium, Config { volume: 77, ..config(1) }).unwrap();
+    Tier::create(&medium, Config { volume: 77, ..config(1, 8) }).unwrap();
     assert!(Found::of_image(&sim.image()).items.is_empty());
     // The same steps, which come by the same positions.
     let mut script = Script::on(sim, Model::default(), 10_000, 2, 20).unwrap();

@@ -11,9 +11,9 @@ use torc_pmem::tier::{Run, Tier};
 
 use crate::model::{Found, Model, slot_of, value};
 
-/// The smallest tier, so that a ring is soon written over.
-pub(crate) fn config(streams: u16) -> Config {
-    let bytes = 8192 + u64::from(streams) * (8192 + 8 * (16 << 10));
+/// A small tier, so that a ring is soon written over; the smallest has eight batches.
+pub(crate) fn config(streams: u16, batches: u64) -> Config {
+    let bytes = 8192 + u64::from(streams) * (8192 + batches * (16 << 10));
     Config { bytes, page_bytes: 4096, batch_bytes: 16 << 10, streams, volume: 0x5EED, hash_seed: 1 }
 }
 
@@ -27,6 +27,8 @@ pub(crate) struct Script {
     pub(crate) version: u64,
     random: Random,
     keys: u64,
+    /// Of a hundred steps, how many drain.
+    pub(crate) drains: u64,
 }
 
 /// What a step does.
@@ -42,8 +44,7 @@ pub(crate) enum Step {
 
 impl Script {
     /// Makes a tier, and takes it into use.
-    pub(crate) fn new(streams: u16, piece_bytes: usize, seed: u64, keys: u64) -> Script {
-        let config = config(streams);
+    pub(crate) fn new(config: Config, piece_bytes: usize, seed: u64, keys: u64) -> Script {
         let sim = Arc::new(Sim::new(config.bytes, piece_bytes));
         let medium: Arc<dyn Medium> = sim.clone();
         Tier::create(&medium, config).expect("a tier");
@@ -64,7 +65,7 @@ impl Script {
         model.restart(&found);
         let run = tier.begin()?;
         let writers = found.ends.iter().map(|end| run.writer(end)).collect::<Result<_, _>>()?;
-        Ok(Script { sim, model, writers, run, version, random: Random(seed), keys })
+        Ok(Script { sim, model, writers, run, version, random: Random(seed), keys, drains: 9 })
     }
 
     fn streams(&self) -> u64 {
@@ -78,8 +79,9 @@ impl Script {
             70..80 => Step::Delete,
             80 => Step::Flush,
             81..89 => Step::Write,
-            89..98 => Step::Drain,
-            _ => Step::Checkpoint,
+            number if number < 89 + self.drains => Step::Drain,
+            98 => Step::Checkpoint,
+            _ => Step::Set,
         };
         (step, self.random.below(self.keys))
     }
@@ -138,9 +140,13 @@ impl Script {
         Ok(())
     }
 
-    /// Writes a batch, and makes room for the next: every third item that is still wanted is carried on.
     fn write(&mut self, stream: usize) -> Result<(), WriteError> {
-        self.writers[stream].write()?;
+        self.make_room(stream)?;
+        self.writers[stream].write()
+    }
+
+    /// Frees the oldest batches: every third item that is still wanted is carried on.
+    fn make_room(&mut self, stream: usize) -> Result<(), WriteError> {
         let mut records = Vec::new();
         while self.writers[stream].wants_room() {
             let Some(oldest) = self.writers[stream].oldest(&mut records)? else {
@@ -173,6 +179,9 @@ impl Script {
 
     /// Ends in order.
     pub(crate) fn close(mut self) -> (Arc<Sim>, Model) {
+        for stream in 0..self.writers.len() {
+            self.make_room(stream).expect("no call fails");
+        }
         for writer in self.writers {
             writer.close().expect("no call fails");
         }
