@@ -93,6 +93,10 @@ impl Tier {
         &self.superblock.config
     }
 
+    pub fn medium(&self) -> &Arc<dyn Medium> {
+        &self.medium
+    }
+
     /// Whether the last run ended in order.
     pub fn is_clean(&self) -> bool {
         self.superblock.is_clean

@@ -7,9 +7,11 @@
 //! |---|---|---|
 //! | [`volatile`] | no | copying |
 //! | [`mod@file`] | yes | system calls, past the kernel's page cache where the file system lets them |
+//! | [`dax`] | yes | copying into mapped persistent memory |
 //! | [`sim`] | what was drained, and what chance keeps of the rest | copying, under a seed |
 
 mod block;
+pub mod dax;
 pub mod error;
 pub mod file;
 pub mod memory;

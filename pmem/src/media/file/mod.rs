@@ -64,6 +64,11 @@ impl FileMedium {
         self.is_direct
     }
 
+    /// The file itself, for whoever maps it.
+    pub(super) fn file(&self) -> &File {
+        &self.file
+    }
+
     fn cannot_open(&self, source: io::Error) -> MediaError {
         MediaError::Open { path: self.path.clone(), source }
     }
@@ -86,7 +91,7 @@ impl FileMedium {
     }
 
     /// Refuses to go on when somebody has cut the file: a write would bring its size back, with holes.
-    fn check_size(&self) -> Result<(), MediaError> {
+    pub(super) fn check_size(&self) -> Result<(), MediaError> {
         let found = self.file.metadata().map_err(MediaError::Drain)?.len();
         if found < self.bytes { Err(self.shrunk(found)) } else { Ok(()) }
     }
@@ -163,4 +168,4 @@ fn open_with(path: &Path, flags: libc::c_int) -> io::Result<File> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

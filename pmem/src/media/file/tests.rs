@@ -3,10 +3,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use super::*;
 
 /// A path of this process' own that is removed at the end.
-struct Scratch(PathBuf);
+pub(crate) struct Scratch(PathBuf);
 
 impl Scratch {
-    fn new() -> Scratch {
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub(crate) fn new() -> Scratch {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("torc-file-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         Scratch(std::env::temp_dir().join(name))
