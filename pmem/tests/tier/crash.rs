@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use torc_pmem::media::sim::{CrashPoint, Random, Sim};
 
-use crate::model::{Found, Model};
+use crate::model::{Found, Model, value};
 use crate::script::{Script, Step, config};
 
 /// Subsets of so many pieces are all tried: what a batch of one block or a checkpoint has on a disk.
@@ -102,4 +102,57 @@ fn random_crashes_of_disks() {
 #[test]
 fn random_crashes_of_memory() {
     (100..125).for_each(|seed| lives(1 + (seed % 2) as u16, 64, seed));
+}
+
+/// A key whose item in this version has so many bytes.
+fn key_of(version: u64, is_right: impl Fn(usize) -> bool) -> u64 {
+    (1..10_000).find(|hash| is_right(value(*hash, version).len())).expect("some key")
+}
+
+/// A batch that a crash has cut off, whole behind one that was torn, must not follow the next run's batch of the same length.
+#[test]
+fn what_was_cut_off_does_not_come_back_behind_the_next_run() {
+    let mut script = Script::new(config(1, 8), 512, 1, 1);
+    let set = |script: &mut Script| {
+        let hash = key_of(script.version + 1, |len| len < 200);
+        script.step(Step::Set, hash).unwrap();
+        hash
+    };
+    set(&mut script);
+    script.step(Step::Drain, 1).unwrap();
+    for _ in 0..2 {
+        set(&mut script);
+        script.step(Step::Write, 1).unwrap();
+    }
+    // Both are a block; the first is torn.
+    assert_eq!(script.sim.crash_point().undrained(), 16);
+    let sim = Arc::new(Sim::of_image(script.sim.crash_point().image(|piece| piece >= 4), 512));
+    let mut script = Script::on(sim, script.model, script.version, 1, 1).unwrap();
+    let hash = set(&mut script);
+    script.step(Step::Drain, hash).unwrap();
+    check(&script.model, &script.sim.image());
+}
+
+/// A page of a batch that a crash has cut off must not pass for that of the next run's batch in its place.
+#[test]
+fn a_page_that_was_cut_off_does_not_pass_for_the_next_runs() {
+    let mut script = Script::new(config(1, 8), 64, 1, 1);
+    let first = key_of(1, |len| len == 100);
+    script.step(Step::Set, first).unwrap();
+    script.step(Step::Write, first).unwrap();
+    // All but the foot.
+    assert_eq!(script.sim.crash_point().undrained(), 64);
+    let sim = Arc::new(Sim::of_image(script.sim.crash_point().image(|piece| piece < 62), 64));
+    let mut script = Script::on(sim, script.model, script.version, 1, 1).unwrap();
+    let second = (1..10_000).find(|hash| {
+        let is_like = |hash: u64| hash % 2 == first % 2 && hash != first;
+        value(*hash, 2).len() == 100 && is_like(*hash)
+    });
+    let second = second.expect("some key");
+    script.step(Step::Set, second).unwrap();
+    script.step(Step::Write, second).unwrap();
+    // All but the page, which lies behind the head's two pieces.
+    for pages in 3..6 {
+        check(&script.model, &script.sim.crash_point().image(|piece| !(2..pages).contains(&piece)));
+    }
 }

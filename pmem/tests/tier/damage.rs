@@ -16,7 +16,11 @@ fn closed(seed: u64, steps: u64) -> (Vec<u8>, Vec<u8>, Model) {
     for number in 0..steps {
         let (step, hash) = script.any();
         // Small batches, so that versions of a key lie in many.
-        let step = if number % 4 == 3 { Step::Drain } else { step };
+        let step = match number % 20 {
+            7 => Step::Flush,
+            3 | 8 | 11 | 15 | 19 => Step::Drain,
+            _ => step,
+        };
         script.step(step, hash).expect("no call fails");
         if number == steps * 4 / 5 {
             earlier = script.sim.image();
