@@ -72,6 +72,7 @@ impl Reader {
     pub fn read(&mut self, place: Place) -> Result<&[u8], Miss> {
         match self.fetch(place) {
             Ok((header, skip)) => {
+                // Steps 2 to 4.
                 let stored = &bytes(&self.blocks)[skip + HEADER_BYTES..];
                 let most = self.geometry.config.batch_bytes as usize;
                 let opened = header.open(stored, &mut self.payload, most);
@@ -97,10 +98,11 @@ impl Reader {
         let most = (rest_units as usize * UNIT_BYTES + skip) / BLOCK_BYTES;
         let mut wanted = self.geometry.config.page_bytes as usize;
         loop {
-            // One read gets any page but one that a long item has for itself.
+            // Step 1: one read gets any page but one that a long item has for itself.
             self.blocks.resize(blocks_of(skip + wanted).min(most), Block::ZERO);
             self.medium.read(at - skip as u64, &mut self.blocks)?;
             let found = bytes(&self.blocks).get(skip..).unwrap_or_default();
+            // Step 2.
             let header = PageHeader::decode(found)?;
             // A page that should have been written over and is still there was lost by the medium.
             let is_current = header.position.saturating_add(ring.units()) >= self.ends.of(stream);
