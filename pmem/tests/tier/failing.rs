@@ -146,3 +146,27 @@ fn nothing_of_an_earlier_tier_comes_back_when_a_medium_is_divided_anew() {
         amid.check(&Found::of_image(&script.sim.crash_point().random_image(number)));
     }
 }
+
+#[test]
+fn a_crash_while_a_medium_is_divided_anew_leaves_nothing_of_the_earlier_tier() {
+    let mut script = Script::new(config(2, 8), 512, 4, 20);
+    for _ in 0..80 {
+        let (step, hash) = script.any();
+        script.step(step, hash).unwrap();
+    }
+    let (sim, model) = script.close();
+    let medium: Arc<dyn Medium> = sim.clone();
+    sim.keep_crash_points();
+    Tier::create(&medium, Config { volume: 77, ..config(2, 8) }).unwrap();
+    for (number, point) in sim.take_crash_points().iter().enumerate() {
+        for seed in 0..50 {
+            let image: Arc<dyn Medium> = Arc::new(Sim::of_image(point.random_image(seed), 512));
+            match Found::of_medium(&image) {
+                // Until the first drain all of it may still be there.
+                Some(found) if number == 0 => model.check(&found),
+                Some(found) => assert!(found.items.is_empty(), "drain {number}, seed {seed}"),
+                None => {}
+            }
+        }
+    }
+}
