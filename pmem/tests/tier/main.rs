@@ -3,5 +3,6 @@
 mod crash;
 mod damage;
 mod failing;
+mod leftover;
 mod model;
 mod script;
