@@ -1,0 +1,133 @@
+//! A record of a batch's table: what happened to a key, and where the item lies if there is one.
+
+use std::ops::RangeInclusive;
+
+use super::fields::{Fields, Writer};
+
+/// Bytes of a record.
+pub const RECORD_BYTES: usize = 40;
+
+/// What a record tells of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Kind {
+    Item = 1,
+    ChainHead = 2,
+    /// A piece of a long value; its hash names the chain and the piece.
+    Chunk = 3,
+    /// The key was deleted.
+    Tombstone = 4,
+    /// A space was flushed.
+    Flush = 5,
+    /// All spaces were flushed.
+    FlushAll = 6,
+}
+
+impl Kind {
+    fn decode(kind: u8) -> Option<Kind> {
+        let all = [Kind::Item, Kind::ChainHead, Kind::Chunk, Kind::Tombstone, Kind::Flush, Kind::FlushAll];
+        all.into_iter().find(|known| *known as u8 == kind)
+    }
+
+    /// Whether there are bytes behind it. The others are marks: they say that older things are gone.
+    pub fn has_bytes(self) -> bool {
+        matches!(self, Kind::Item | Kind::ChainHead | Kind::Chunk)
+    }
+}
+
+/// What happened to a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Record {
+    /// Of key and space. Of a flush: the last slot.
+    pub hash: u64,
+    pub version: u64,
+    /// Milliseconds of the Unix epoch; 0: never.
+    pub expiry: u64,
+    pub space: u16,
+    /// Of a flush: the first one.
+    pub slot: u16,
+    pub kind: Kind,
+}
+
+impl Record {
+    /// A mark that everything in these slots up to this version is gone, in one space or in all.
+    pub fn flush(space: Option<u16>, slots: RangeInclusive<u16>, version: u64) -> Record {
+        Record {
+            hash: u64::from(*slots.end()),
+            version,
+            expiry: 0,
+            space: space.unwrap_or(0),
+            slot: *slots.start(),
+            kind: if space.is_some() { Kind::Flush } else { Kind::FlushAll },
+        }
+    }
+
+    /// The slots that it says something of.
+    pub fn slots(&self) -> RangeInclusive<u16> {
+        match self.kind {
+            Kind::Flush | Kind::FlushAll => self.slot..=u16::try_from(self.hash).unwrap_or(u16::MAX),
+            _ => self.slot..=self.slot,
+        }
+    }
+}
+
+/// A record with the place of its item, as it stands in a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entry {
+    pub record: Record,
+    /// Units from the batch's head to the page; 0 for a mark.
+    pub page: u32,
+    /// Length of the item, bytes.
+    pub len: u32,
+    /// Number of the item in its page.
+    pub ordinal: u16,
+}
+
+impl Entry {
+    pub fn encode(&self) -> [u8; RECORD_BYTES] {
+        let (mut out, record) = (Writer::new(), &self.record);
+        out.u64(record.hash);
+        out.u64(record.version);
+        out.u64(record.expiry);
+        out.u32(self.page);
+        out.u32(self.len);
+        out.u16(self.ordinal);
+        out.u16(record.space);
+        out.u16(record.slot);
+        out.put(&[record.kind as u8, 0]);
+        out.finish()
+    }
+
+    /// `None`: its kind is unknown.
+    pub fn decode(bytes: &[u8]) -> Option<Entry> {
+        let mut fields = Fields::new(bytes);
+        let (hash, version, expiry) = (fields.u64(), fields.u64(), fields.u64());
+        let (page, len, ordinal) = (fields.u32(), fields.u32(), fields.u16());
+        let (space, slot) = (fields.u16(), fields.u16());
+        let kind = Kind::decode(fields.u8())?;
+        Some(Entry { record: Record { hash, version, expiry, space, slot, kind }, page, len, ordinal })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_come_back_and_unknown_kinds_do_not() {
+        for kind in [Kind::Item, Kind::ChainHead, Kind::Chunk, Kind::Tombstone] {
+            let record = Record { hash: u64::MAX - 1, version: 2, expiry: 3, space: 4, slot: 5, kind };
+            let entry = Entry { record, page: 6, len: 7, ordinal: 8 };
+            assert_eq!(Entry::decode(&entry.encode()), Some(entry));
+            assert_eq!(record.slots(), 5..=5);
+        }
+        let flush = Record::flush(Some(3), 10..=20, 99);
+        let entry = Entry { record: flush, page: 0, len: 0, ordinal: 0 };
+        assert_eq!(Entry::decode(&entry.encode()), Some(entry));
+        assert_eq!((flush.slots(), flush.kind), (10..=20, Kind::Flush));
+        assert_eq!(Record::flush(None, 0..=0, 1).kind, Kind::FlushAll);
+        let mut bytes = entry.encode();
+        bytes[38] = 200;
+        assert_eq!(Entry::decode(&bytes), None);
+    }
+}

@@ -1,0 +1,236 @@
+//! The superblock: what a medium holds, and whether it may be believed.
+//!
+//! There are two, written in turn, in the first two blocks of the medium; the valid one with the higher turn counts. The
+//! first 16 bytes and the place of the checksum are the same in every version of the format, for ever.
+
+use std::ops::RangeInclusive;
+use thiserror::Error;
+
+use super::fields::{Fields, Writer, checksum, is_sealed};
+use crate::media::BLOCK_BYTES;
+
+/// Version of the format that is written, and the only one that is read.
+pub const FORMAT: u32 = 1;
+/// Blocks at the start of a medium that hold superblocks.
+pub const SUPERBLOCKS: u64 = 2;
+
+const MAGIC: [u8; 8] = *b"TORCTIER";
+const BYTE_ORDER: u32 = 0x0A0B_0C0D;
+const CLEAN: u16 = 1;
+const VOID: u16 = 2;
+
+/// Sizes that a page may have, bytes.
+pub const PAGE_BYTES: RangeInclusive<u32> = 4 << 10..=64 << 10;
+/// Sizes that a batch may have, bytes.
+pub const BATCH_BYTES: RangeInclusive<u32> = 16 << 10..=4 << 20;
+/// Most streams of a medium.
+pub const STREAMS_MAX: u16 = 4096;
+
+/// How a medium is divided; fixed when it is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Config {
+    /// Size of the medium, bytes: a multiple of a block.
+    pub bytes: u64,
+    /// Largest size of a page that holds more than one item, bytes.
+    pub page_bytes: u32,
+    /// Largest size of a batch, bytes: a multiple of a block.
+    pub batch_bytes: u32,
+    pub streams: u16,
+    /// A number that no other tier has, drawn by chance.
+    pub volume: u64,
+    /// What the caller's hashes are seeded with, as they have to stay the same.
+    pub hash_seed: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Superblock {
+    pub config: Config,
+    /// Which run wrote last.
+    pub generation: u64,
+    /// Which writing of a superblock this is.
+    pub turn: u64,
+    /// No version above this has been given out.
+    pub ceiling: u64,
+    /// The run ended in order: nothing was given out after what is on the medium.
+    pub is_clean: bool,
+    /// Nothing on the medium may be believed.
+    pub is_void: bool,
+}
+
+/// Why what is on a medium is not used.
+#[derive(Debug, Error, Clone, PartialEq, Eq)]
+pub enum Refused {
+    #[error("it holds nothing yet")]
+    Empty,
+    #[error("it holds something that is not a tier of Torc")]
+    Foreign,
+    #[error("both superblocks are damaged")]
+    Damaged,
+    #[error("it has format {found}; this program reads format {FORMAT}")]
+    Format { found: u32 },
+    #[error("it was written by a machine with the other byte order")]
+    ByteOrder,
+    #[error("it was made for {recorded} bytes and has {found}")]
+    Size { recorded: u64, found: u64 },
+    #[error("it was voided after its medium had failed")]
+    Void,
+    #[error("{0}")]
+    Config(#[from] BadConfig),
+}
+
+/// Why a medium cannot be divided so.
+#[derive(Debug, Error, Clone, Copy, PartialEq, Eq)]
+pub enum BadConfig {
+    #[error("pages have {0} bytes: a multiple of 64 from 4096 to 65536 is possible")]
+    PageBytes(u32),
+    #[error(
+        "batches have {0} bytes: a multiple of 4096 from 16384 to 4194304, at least two pages, is possible"
+    )]
+    BatchBytes(u32),
+    #[error("there are {0} streams: 1 to {STREAMS_MAX} are possible")]
+    Streams(u16),
+    #[error("{bytes} bytes are too few for {streams} streams: they need {needed}")]
+    TooSmall { bytes: u64, streams: u16, needed: u64 },
+    #[error("{0} bytes are more than places can name")]
+    TooLarge(u64),
+}
+
+impl Superblock {
+    pub fn encode(&self) -> [u8; BLOCK_BYTES] {
+        let mut out = Writer::new();
+        let config = &self.config;
+        out.put(&MAGIC);
+        out.u32(BYTE_ORDER);
+        out.u32(FORMAT);
+        out.u32(config.page_bytes);
+        out.u32(config.batch_bytes);
+        out.u64(config.bytes);
+        out.u64(config.volume);
+        out.u64(config.hash_seed);
+        out.u64(self.generation);
+        out.u64(self.turn);
+        out.u64(self.ceiling);
+        out.u16(config.streams);
+        out.u16(if self.is_clean { CLEAN } else { 0 } | if self.is_void { VOID } else { 0 });
+        out.sealed()
+    }
+
+    /// # Errors
+    /// What it is instead.
+    pub fn decode(block: &[u8]) -> Result<Superblock, Refused> {
+        let mut fields = Fields::new(block);
+        if fields.array() != MAGIC {
+            let is_empty = block.iter().all(|byte| *byte == 0);
+            return Err(if is_empty { Refused::Empty } else { Refused::Foreign });
+        }
+        let order = fields.u32();
+        if order == BYTE_ORDER.swap_bytes() && is_sealed_swapped(block) {
+            return Err(Refused::ByteOrder);
+        }
+        if order != BYTE_ORDER || !is_sealed(block) {
+            return Err(Refused::Damaged);
+        }
+        let found = fields.u32();
+        if found != FORMAT {
+            return Err(Refused::Format { found });
+        }
+        let (page_bytes, batch_bytes, bytes) = (fields.u32(), fields.u32(), fields.u64());
+        let (volume, hash_seed) = (fields.u64(), fields.u64());
+        let (generation, turn, ceiling) = (fields.u64(), fields.u64(), fields.u64());
+        let (streams, flags) = (fields.u16(), fields.u16());
+        let config = Config { bytes, page_bytes, batch_bytes, streams, volume, hash_seed };
+        let (is_clean, is_void) = (flags & CLEAN != 0, flags & VOID != 0);
+        Ok(Superblock { config, generation, turn, ceiling, is_clean, is_void })
+    }
+
+    /// The one of two that counts.
+    ///
+    /// # Errors
+    /// Why neither does. A format or a byte order that is unknown is said, even if the other one could be read.
+    pub fn newer(blocks: [&[u8]; 2]) -> Result<Superblock, Refused> {
+        match blocks.map(Superblock::decode) {
+            [Ok(first), Ok(second)] => Ok(if first.turn >= second.turn { first } else { second }),
+            [Err(unknown @ (Refused::Format { .. } | Refused::ByteOrder)), _]
+            | [_, Err(unknown @ (Refused::Format { .. } | Refused::ByteOrder))] => Err(unknown),
+            [Ok(only), Err(_)] | [Err(_), Ok(only)] => Ok(only),
+            [Err(Refused::Empty), Err(Refused::Empty)] => Err(Refused::Empty),
+            [Err(first), Err(second)] => {
+                let is_damaged = [first, second].contains(&Refused::Damaged);
+                Err(if is_damaged { Refused::Damaged } else { Refused::Foreign })
+            }
+        }
+    }
+}
+
+/// Whether the block is sealed as a machine of the other byte order would.
+fn is_sealed_swapped(block: &[u8]) -> bool {
+    block.split_last_chunk().is_some_and(|(covered, sum)| checksum(covered) == u64::from_be_bytes(*sum))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SUPERBLOCK: Superblock = Superblock {
+        config: Config {
+            bytes: 1 << 30,
+            page_bytes: 16 << 10,
+            batch_bytes: 1 << 20,
+            streams: 3,
+            volume: 0x1122_3344_5566_7788,
+            hash_seed: 5,
+        },
+        generation: 7,
+        turn: 9,
+        ceiling: 11,
+        is_clean: true,
+        is_void: false,
+    };
+
+    fn resealed(mut block: [u8; BLOCK_BYTES], is_swapped: bool) -> [u8; BLOCK_BYTES] {
+        let sum = checksum(&block[..BLOCK_BYTES - 8]);
+        block[BLOCK_BYTES - 8..].copy_from_slice(&if is_swapped {
+            sum.to_be_bytes()
+        } else {
+            sum.to_le_bytes()
+        });
+        block
+    }
+
+    #[test]
+    fn it_comes_back_and_the_newer_of_two_counts() {
+        let older = Superblock { turn: 8, is_clean: false, ..SUPERBLOCK };
+        let (new, old) = (SUPERBLOCK.encode(), older.encode());
+        assert_eq!(Superblock::decode(&new), Ok(SUPERBLOCK));
+        assert_eq!(Superblock::newer([&new, &old]), Ok(SUPERBLOCK));
+        assert_eq!(Superblock::newer([&old, &new]), Ok(SUPERBLOCK));
+        assert_eq!(Superblock::newer([&old, &[0; BLOCK_BYTES]]), Ok(older));
+    }
+
+    #[test]
+    fn every_damaged_byte_is_found() {
+        let good = SUPERBLOCK.encode();
+        for at in 0..BLOCK_BYTES {
+            let mut bad = good;
+            bad[at] ^= 0x10;
+            assert!(Superblock::decode(&bad).is_err(), "byte {at}");
+        }
+        let mut bad = good;
+        bad[100] = 1;
+        assert_eq!(Superblock::newer([&bad, &bad]), Err(Refused::Damaged));
+    }
+
+    #[test]
+    fn what_is_unknown_is_named() {
+        let mut newer = SUPERBLOCK.encode();
+        newer[12] = 9;
+        let newer = resealed(newer, false);
+        let refused = Superblock::newer([&SUPERBLOCK.encode(), &newer]).unwrap_err();
+        assert_eq!(refused.to_string(), "it has format 9; this program reads format 1");
+        let mut swapped = SUPERBLOCK.encode();
+        swapped[8..12].copy_from_slice(&BYTE_ORDER.to_be_bytes());
+        assert_eq!(Superblock::decode(&resealed(swapped, true)), Err(Refused::ByteOrder));
+        assert_eq!(Superblock::newer([&[0; BLOCK_BYTES]; 2]), Err(Refused::Empty));
+        assert_eq!(Superblock::newer([&[7; BLOCK_BYTES]; 2]), Err(Refused::Foreign));
+    }
+}

@@ -1,0 +1,164 @@
+//! A medium in persistent memory: a file that is mapped past the page cache.
+//!
+//! Stores reach the file itself. With `MAP_SYNC` the kernel has made the file's blocks durable before it lets a store
+//! through, so what is left to do is this process' own: to write cache lines back, and to wait for that. No system call is
+//! made for either.
+
+mod write_back;
+
+use std::io;
+use std::os::fd::AsRawFd;
+use std::path::Path;
+use std::ptr::NonNull;
+
+use super::file::{Access, FileMedium};
+use super::words::{load, store};
+use super::{Block, MediaError, Medium, check};
+use write_back::WriteBack;
+
+/// A medium on a mapped file.
+#[derive(Debug)]
+pub struct Dax {
+    /// Open and locked for as long as the mapping lives.
+    file: FileMedium,
+    start: NonNull<u8>,
+    write_back: WriteBack,
+}
+
+// SAFETY: the mapping belongs to this value, may be used on any thread, and is accessed by atomic words alone.
+unsafe impl Send for Dax {}
+// SAFETY: as above.
+unsafe impl Sync for Dax {}
+
+impl Dax {
+    /// Opens a file of `bytes` bytes as [`FileMedium::open`] does, and maps it.
+    ///
+    /// # Errors
+    /// Those of [`FileMedium::open`]; [`MediaError::NotDax`] where the file is not in persistent memory, or its file system,
+    /// the kernel or the CPU does not let it be reached directly.
+    pub fn open(path: &Path, bytes: u64) -> Result<Dax, MediaError> {
+        let file = FileMedium::open(path, bytes, Access::Buffered)?;
+        Dax::map(file, libc::MAP_SHARED_VALIDATE | libc::MAP_SYNC)
+    }
+
+    fn map(file: FileMedium, flags: libc::c_int) -> Result<Dax, MediaError> {
+        let path = file.path().to_path_buf();
+        let refused = |reason: String| MediaError::NotDax { path: path.clone(), reason };
+        let write_back = WriteBack::of_this_cpu().map_err(|reason| refused(reason.into()))?;
+        let len = usize::try_from(file.bytes())
+            .map_err(|_| refused("it is larger than the address space".into()))?;
+        let (protection, descriptor) = (libc::PROT_READ | libc::PROT_WRITE, file.file().as_raw_fd());
+        // SAFETY: a new mapping at an address that the kernel picks touches nobody's memory.
+        let start = unsafe { libc::mmap(std::ptr::null_mut(), len, protection, flags, descriptor, 0) };
+        if start == libc::MAP_FAILED {
+            return Err(refused(reason(&io::Error::last_os_error())));
+        }
+        let start = NonNull::new(start.cast()).ok_or_else(|| refused("it was mapped to address 0".into()))?;
+        Ok(Dax { file, start, write_back })
+    }
+
+    fn at(&self, at: u64) -> *mut u8 {
+        self.start.as_ptr().wrapping_add(at as usize)
+    }
+}
+
+/// What a refusal of the kernel's means to whoever set the machine up.
+fn reason(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(libc::EOPNOTSUPP) => {
+            "it does not lie in persistent memory, or its file system is not mounted with -o dax".into()
+        }
+        Some(libc::EINVAL) => "the kernel knows no MAP_SYNC: it needs Linux 4.15 with FS_DAX".into(),
+        _ => error.to_string(),
+    }
+}
+
+impl Drop for Dax {
+    fn drop(&mut self) {
+        // SAFETY: the mapping is this value's, of this length, and nobody holds an address into it any more.
+        unsafe { libc::munmap(self.start.as_ptr().cast(), self.file.bytes() as usize) };
+    }
+}
+
+impl Medium for Dax {
+    fn describe(&self) -> String {
+        format!("persistent memory {} (mapped, {})", self.file.path().display(), self.write_back.name())
+    }
+
+    fn bytes(&self) -> u64 {
+        self.file.bytes()
+    }
+
+    fn is_persistent(&self) -> bool {
+        true
+    }
+
+    fn is_byte_addressable(&self) -> bool {
+        true
+    }
+
+    fn write(&self, at: u64, blocks: &[Block]) -> Result<(), MediaError> {
+        check(at, blocks.len(), self.bytes())?;
+        self.file.check_size()?;
+        // SAFETY: the target lies inside the mapping (checked), is aligned, and is accessed by `store` and `load` alone.
+        unsafe { store(self.at(at), blocks) };
+        // SAFETY: the same bytes, which are mapped.
+        unsafe { self.write_back.lines(self.at(at), size_of_val(blocks)) };
+        // A fence waits for the lines of its own thread alone, and another one may drain.
+        write_back::fence();
+        Ok(())
+    }
+
+    fn drain(&self) -> Result<(), MediaError> {
+        self.file.check_size()
+    }
+
+    fn read(&self, at: u64, out: &mut [Block]) -> Result<(), MediaError> {
+        check(at, out.len(), self.bytes())?;
+        self.file.check_size()?;
+        // SAFETY: as in `write`.
+        unsafe { load(self.at(at), out) };
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::file::tests::Scratch;
+    use super::super::{bytes, bytes_mut, zeroed};
+    use super::*;
+
+    #[test]
+    fn a_file_on_a_disk_is_refused_with_the_cure_and_left_as_it_was() {
+        let path = Scratch::new();
+        match Dax::open(path.path(), 1 << 20) {
+            Err(error @ MediaError::NotDax { .. }) => {
+                let message = error.to_string();
+                assert!(message.contains("-o dax") || message.contains("MAP_SYNC"), "{message}");
+            }
+            Ok(_) => eprintln!("skipped: the folder for temporary files is in persistent memory"),
+            Err(error) => panic!("{error}"),
+        }
+        FileMedium::open(path.path(), 1 << 20, Access::Best).unwrap();
+    }
+
+    /// All of it but `MAP_SYNC`, on a file of any file system.
+    #[test]
+    fn what_is_written_by_each_way_of_writing_back_is_read_and_is_in_the_file() {
+        for write_back in WriteBack::all_of_this_cpu() {
+            let path = Scratch::new();
+            let file = FileMedium::open(path.path(), 1 << 20, Access::Buffered).unwrap();
+            let mut medium = Dax::map(file, libc::MAP_SHARED).unwrap();
+            medium.write_back = write_back;
+            let mut blocks = zeroed(3);
+            bytes_mut(&mut blocks).iter_mut().enumerate().for_each(|(at, byte)| *byte = at as u8 ^ 0x5A);
+            medium.write(8192, &blocks).unwrap();
+            medium.drain().unwrap();
+            let mut out = zeroed(3);
+            medium.read(8192, &mut out).unwrap();
+            assert_eq!(bytes(&out), bytes(&blocks));
+            assert!(matches!(medium.write((1 << 20) - 8192, &blocks), Err(MediaError::Outside { .. })));
+            assert_eq!(std::fs::read(path.path()).unwrap()[8192..8192 + 3 * 4096], *bytes(&blocks));
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! What goes wrong on media, in words for whoever runs the server.
+
+use std::io;
+use std::path::PathBuf;
+use thiserror::Error;
+
+#[derive(Debug, Error)]
+pub enum MediaError {
+    #[error("cannot open {path}: {source}")]
+    Open { path: PathBuf, source: io::Error },
+    #[error("{path} is used by another process, which holds the lock on it")]
+    Locked { path: PathBuf },
+    #[error("{path} is not a regular file")]
+    NotAFile { path: PathBuf },
+    #[error("no room for the {wanted} bytes of {path}: {source}")]
+    Full { path: PathBuf, wanted: u64, source: io::Error },
+    #[error(
+        "{path} holds {found} bytes, {wanted} were asked for: give the size that it has, or another path"
+    )]
+    Size { path: PathBuf, found: u64, wanted: u64 },
+    #[error("{path} has shrunk from {wanted} bytes to {found} while it was used")]
+    Shrunk { path: PathBuf, found: u64, wanted: u64 },
+    #[error("cannot map {path} for direct access: {reason}")]
+    NotDax { path: PathBuf, reason: String },
+    #[error("cannot {what} {bytes} bytes at byte {at}: {source}")]
+    Io { what: &'static str, at: u64, bytes: u64, source: io::Error },
+    #[error("cannot make sure that what was written is safe: {0}")]
+    Drain(io::Error),
+    #[error("no memory for a medium of {bytes} bytes: {source}")]
+    Memory { bytes: u64, source: io::Error },
+    #[error("{bytes} bytes at byte {at} are not whole blocks inside the medium's {size} bytes")]
+    Outside { at: u64, bytes: u64, size: u64 },
+}

@@ -1,0 +1,103 @@
+//! Recovery: what a stream holds after it was closed, or cut off.
+//!
+//! The numbers of the steps are those of `docs/format.md`, "How a stream is recovered". Tables are read, not payloads: those
+//! are verified when they are read first. Nothing that is read is believed before its checksum holds, and whatever the
+//! bytes are, nothing panics.
+
+mod backward;
+mod forward;
+mod walk;
+
+use std::ops::RangeInclusive;
+
+use crate::format::batch::Bounds;
+use crate::format::checkpoint::Checkpoint;
+use crate::format::geometry::{Geometry, Place};
+use crate::format::record::Record;
+use crate::media::{BLOCK_BYTES, MediaError, Medium, bytes, zeroed};
+
+pub(crate) use walk::Walk;
+
+/// Part of a stream that cannot be read, though it had been drained.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lost {
+    pub stream: u16,
+    /// Slots that it may have had records of.
+    pub slots: RangeInclusive<u16>,
+    /// No record in it had a higher version.
+    pub version: u64,
+}
+
+/// What recovery finds, from the newest batch of a stream to its oldest, and in a batch from the last record to the first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// Of two records of one key the one with the higher version is right, and of equal ones that which is told first.
+    Record { record: Record, place: Option<Place> },
+    /// A key of these slots may have had a newer record here. Older items of this stream are not told any more where that
+    /// may be so; those of other streams, if they hold keys of the same slots, are the listener's to forget.
+    Lost(Lost),
+}
+
+/// Where a stream ends: the writer goes on there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StreamEnd {
+    pub(crate) stream: u16,
+    pub(crate) end: u64,
+    pub(crate) oldest: u64,
+    /// The last batch, if it could be read.
+    pub(crate) last: Bounds,
+    /// Of the newest checkpoint.
+    pub(crate) turn: u64,
+}
+
+/// What recovery met in a stream.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    pub batches: u64,
+    /// Records that were told.
+    pub records: u64,
+    /// Items that were not told, as what superseded them may be lost.
+    pub doubtful: u64,
+    /// Batches, and parts of unknown content, that are damaged.
+    pub damaged: u64,
+    /// Bytes behind the end that a crash has left of batches that were never drained.
+    pub cut_off_bytes: u64,
+    /// Neither checkpoint of the stream could be read, so nothing of it could.
+    pub is_unreadable: bool,
+}
+
+/// Reads a stream, and tells what it holds.
+pub(crate) fn recover(
+    medium: &dyn Medium,
+    geometry: &Geometry,
+    generation: u64,
+    stream: u16,
+    tell: &mut dyn FnMut(Event),
+) -> Result<(StreamEnd, Counts), MediaError> {
+    let walk = Walk::new(medium, geometry, stream, generation);
+    let mut counts = Counts::default();
+    // Step 2.
+    let Some(checkpoint) = checkpoint(&walk)? else {
+        counts.is_unreadable = true;
+        counts.damaged = 1;
+        tell(Event::Lost(Lost { stream, slots: 0..=u16::MAX, version: u64::MAX }));
+        let nothing = StreamEnd { stream, end: 0, oldest: 0, last: Bounds::default(), turn: 0 };
+        return Ok((nothing, counts));
+    };
+    let end = forward::find_end(&walk, &checkpoint, &mut counts)?;
+    backward::tell(&walk, &checkpoint, &end, &mut counts, tell)?;
+    Ok((end, counts))
+}
+
+/// The checkpoint that counts.
+fn checkpoint(walk: &Walk<'_>) -> Result<Option<Checkpoint>, MediaError> {
+    let mut newest: Option<Checkpoint> = None;
+    for turn in 0..2 {
+        let mut block = zeroed(1);
+        walk.medium.read(walk.ring.checkpoint(turn), &mut block)?;
+        let found =
+            Checkpoint::decode(&bytes(&block)[..BLOCK_BYTES]).filter(|found| walk.takes_checkpoint(found));
+        newest = newest.into_iter().chain(found).max_by_key(|found| found.turn);
+    }
+    Ok(newest)
+}

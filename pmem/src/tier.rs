@@ -1,0 +1,235 @@
+//! A tier: a medium with superblocks and streams.
+//!
+//! ```text
+//!  Tier::create --> Tier::open --> recover each stream --> begin --> Run: a writer a stream, readers --> end
+//! ```
+//!
+//! Opening and recovering only read. [`Tier::begin`] makes it durable that the tier is in use, before anything else changes.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use thiserror::Error;
+
+use crate::format::batch::Bounds;
+use crate::format::checkpoint::Checkpoint;
+use crate::format::geometry::Geometry;
+use crate::format::superblock::{Config, Refused, SUPERBLOCKS, Superblock};
+use crate::media::{BLOCK_BYTES, MediaError, Medium, bytes, bytes_mut, zeroed};
+use crate::recover::{self, Counts, Event, StreamEnd};
+use crate::stream::{Ends, Reader, StreamWriter, WriteError};
+
+/// Why a medium is not used as a tier.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    #[error("{medium} cannot be used: {source}")]
+    Refused { medium: String, source: Refused },
+    #[error(transparent)]
+    Media(#[from] MediaError),
+}
+
+/// A tier that is not in use, or is read by whoever uses it.
+#[derive(Debug, Clone)]
+pub struct Tier {
+    medium: Arc<dyn Medium>,
+    geometry: Geometry,
+    superblock: Superblock,
+    ends: Ends,
+}
+
+impl Tier {
+    /// Divides a medium anew. What was on it is gone.
+    ///
+    /// # Errors
+    /// A configuration that is not possible on this medium; the medium's own.
+    pub fn create(medium: &Arc<dyn Medium>, config: Config) -> Result<(), OpenError> {
+        let geometry = geometry(&**medium, config).map_err(|bad| refused(&**medium, bad))?;
+        // Step 1: nothing of what was there can be believed any more.
+        medium.write(0, &zeroed(SUPERBLOCKS as usize))?;
+        medium.drain()?;
+        // Step 2.
+        for stream in 0..config.streams {
+            let ring = geometry.ring(stream);
+            for turn in 0..2 {
+                let checkpoint = Checkpoint {
+                    stream,
+                    volume: config.volume,
+                    generation: 0,
+                    turn,
+                    end: 0,
+                    oldest: 0,
+                    previous: Bounds::default(),
+                };
+                write_block(&**medium, ring.checkpoint(turn), &checkpoint.encode())?;
+            }
+        }
+        medium.drain()?;
+        // Step 3.
+        let superblock =
+            Superblock { config, generation: 0, turn: 0, ceiling: 0, is_clean: true, is_void: false };
+        for turn in 0..SUPERBLOCKS {
+            write_block(&**medium, turn * BLOCK_BYTES as u64, &Superblock { turn, ..superblock }.encode())?;
+        }
+        Ok(medium.drain()?)
+    }
+
+    /// Reads what a medium is.
+    ///
+    /// # Errors
+    /// [`OpenError::Refused`] with the reason; the medium's own.
+    pub fn open(medium: Arc<dyn Medium>) -> Result<Tier, OpenError> {
+        // Step 1.
+        let mut blocks = zeroed(SUPERBLOCKS as usize);
+        medium.read(0, &mut blocks)?;
+        let (first, second) = bytes(&blocks).split_at(BLOCK_BYTES);
+        let found = Superblock::newer([first, second]).and_then(|superblock| {
+            let geometry = geometry(&*medium, superblock.config)?;
+            if superblock.is_void { Err(Refused::Void) } else { Ok((superblock, geometry)) }
+        });
+        let (superblock, geometry) = found.map_err(|source| refused(&*medium, source))?;
+        let ends = Ends::new(superblock.config.streams);
+        Ok(Tier { medium, geometry, superblock, ends })
+    }
+
+    pub fn config(&self) -> &Config {
+        &self.superblock.config
+    }
+
+    pub fn medium(&self) -> &Arc<dyn Medium> {
+        &self.medium
+    }
+
+    /// Whether the last run ended in order.
+    pub fn is_clean(&self) -> bool {
+        self.superblock.is_clean
+    }
+
+    /// No version above this has been given out by earlier runs.
+    pub fn ceiling(&self) -> u64 {
+        self.superblock.ceiling
+    }
+
+    /// Tells what a stream holds, newest first, and returns where it ends. Not while the stream is written.
+    ///
+    /// # Errors
+    /// The medium's. Damage is no error: it is told and counted.
+    ///
+    /// # Panics
+    /// If there is no such stream.
+    pub fn recover(
+        &self,
+        stream: u16,
+        tell: &mut dyn FnMut(Event),
+    ) -> Result<(StreamEnd, Counts), MediaError> {
+        assert!(stream < self.config().streams, "a stream of this tier");
+        let generation = self.superblock.generation;
+        let (end, counts) = recover::recover(&*self.medium, &self.geometry, generation, stream, tell)?;
+        self.ends.tell(stream, end.end);
+        Ok((end, counts))
+    }
+
+    pub fn reader(&self) -> Reader {
+        Reader::new(Arc::clone(&self.medium), self.geometry, self.ends.clone())
+    }
+
+    /// Takes the tier into use.
+    ///
+    /// # Errors
+    /// The medium's: nothing may be written to it then.
+    pub fn begin(mut self) -> Result<Run, MediaError> {
+        self.superblock = Superblock {
+            generation: self.superblock.generation + 1,
+            turn: self.superblock.turn + 1,
+            is_clean: false,
+            ..self.superblock
+        };
+        write_superblock(&*self.medium, &self.superblock)?;
+        Ok(Run { superblock: Mutex::new(self.superblock), tier: self })
+    }
+}
+
+/// A tier in use.
+#[derive(Debug)]
+pub struct Run {
+    tier: Tier,
+    superblock: Mutex<Superblock>,
+}
+
+impl Run {
+    /// The tier as it was when the run began.
+    pub fn tier(&self) -> &Tier {
+        &self.tier
+    }
+
+    /// The writer of a stream, which goes on where recovery found the end. One a stream.
+    ///
+    /// # Errors
+    /// The medium's.
+    pub fn writer(&self, end: &StreamEnd) -> Result<StreamWriter, WriteError> {
+        let Tier { medium, geometry, superblock, ends } = &self.tier;
+        StreamWriter::new(Arc::clone(medium), *geometry, ends.clone(), superblock.generation, end)
+    }
+
+    /// Makes it durable that versions up to `ceiling` may be given out. One that is lower than before changes nothing.
+    ///
+    /// # Errors
+    /// The medium's: no version above the old ceiling may be given out.
+    pub fn raise_ceiling(&self, ceiling: u64) -> Result<(), MediaError> {
+        self.change(1, |superblock| superblock.ceiling = superblock.ceiling.max(ceiling))
+    }
+
+    /// Makes it durable that nothing on the medium may be believed, for when a call to it has failed.
+    ///
+    /// # Errors
+    /// The medium's: what is on it may come back then.
+    pub fn void(&self) -> Result<(), MediaError> {
+        self.change(2, |superblock| superblock.is_void = true)
+    }
+
+    /// Makes it durable that the run has ended in order. Every writer has been closed before.
+    ///
+    /// # Errors
+    /// The medium's.
+    pub fn end(self) -> Result<(), MediaError> {
+        self.change(1, |superblock| superblock.is_clean = true)
+    }
+
+    /// Writes the changed superblock so many times in turn.
+    fn change(&self, times: u32, change: impl FnOnce(&mut Superblock)) -> Result<(), MediaError> {
+        let mut held = self.superblock.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut superblock = *held;
+        change(&mut superblock);
+        for _ in 0..times {
+            superblock.turn += 1;
+            write_superblock(&*self.tier.medium, &superblock)?;
+        }
+        *held = superblock;
+        Ok(())
+    }
+}
+
+fn write_superblock(medium: &dyn Medium, superblock: &Superblock) -> Result<(), MediaError> {
+    let at = superblock.turn % SUPERBLOCKS * BLOCK_BYTES as u64;
+    write_block(medium, at, &superblock.encode())?;
+    medium.drain()
+}
+
+fn write_block(medium: &dyn Medium, at: u64, bytes: &[u8; BLOCK_BYTES]) -> Result<(), MediaError> {
+    let mut block = zeroed(1);
+    bytes_mut(&mut block).copy_from_slice(bytes);
+    medium.write(at, &block)
+}
+
+/// How a medium of this size is divided.
+fn geometry(medium: &dyn Medium, config: Config) -> Result<Geometry, Refused> {
+    let found = medium.bytes();
+    if found != config.bytes {
+        return Err(Refused::Size { recorded: config.bytes, found });
+    }
+    Ok(Geometry::new(config)?)
+}
+
+fn refused(medium: &dyn Medium, source: Refused) -> OpenError {
+    OpenError::Refused { medium: medium.describe(), source }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,8 @@
+//! A whole tier on the simulated medium: what may be found after a crash, after damage, and after a call that failed.
+
+mod crash;
+mod damage;
+mod failing;
+mod leftover;
+mod model;
+mod script;

@@ -1,0 +1,192 @@
+//! Changes to a tier, under a seed, with a model beside it.
+
+use std::sync::Arc;
+
+use torc_pmem::format::record::{Kind, Record};
+use torc_pmem::format::superblock::Config;
+use torc_pmem::media::Medium;
+use torc_pmem::media::sim::{Random, Sim};
+use torc_pmem::stream::{StreamWriter, Unfit, WriteError};
+use torc_pmem::tier::{Run, Tier};
+
+use crate::model::{Found, Model, slot_of, value};
+
+/// A small tier, so that a ring is soon written over; the smallest has eight batches.
+pub(crate) fn config(streams: u16, batches: u64) -> Config {
+    let bytes = 8192 + u64::from(streams) * (8192 + batches * (16 << 10));
+    Config { bytes, page_bytes: 4096, batch_bytes: 16 << 10, streams, volume: 0x5EED, hash_seed: 1 }
+}
+
+/// A tier in use, with what may be found in it.
+#[derive(Debug)]
+pub(crate) struct Script {
+    pub(crate) sim: Arc<Sim>,
+    pub(crate) model: Model,
+    pub(crate) writers: Vec<StreamWriter>,
+    run: Run,
+    pub(crate) version: u64,
+    random: Random,
+    keys: u64,
+    /// Of a hundred steps, how many drain.
+    pub(crate) drains: u64,
+}
+
+/// What a step does.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Step {
+    Set,
+    Delete,
+    Flush,
+    Write,
+    Drain,
+    Checkpoint,
+}
+
+impl Script {
+    /// Makes a tier, and takes it into use.
+    pub(crate) fn new(config: Config, piece_bytes: usize, seed: u64, keys: u64) -> Script {
+        let sim = Arc::new(Sim::new(config.bytes, piece_bytes));
+        let medium: Arc<dyn Medium> = sim.clone();
+        Tier::create(&medium, config).expect("a tier");
+        Script::on(sim, Model::default(), 0, seed, keys).expect("no call fails")
+    }
+
+    /// Takes what is on a medium into use; the model says what may be there, and goes on from what is.
+    pub(crate) fn on(
+        sim: Arc<Sim>,
+        mut model: Model,
+        version: u64,
+        seed: u64,
+        keys: u64,
+    ) -> Result<Script, WriteError> {
+        let tier = Tier::open(sim.clone()).expect("a tier");
+        let found = Found::of(&tier);
+        model.check(&found);
+        model.restart(&found);
+        let run = tier.begin()?;
+        let writers = found.ends.iter().map(|end| run.writer(end)).collect::<Result<_, _>>()?;
+        Ok(Script { sim, model, writers, run, version, random: Random(seed), keys, drains: 9 })
+    }
+
+    fn streams(&self) -> u64 {
+        self.writers.len() as u64
+    }
+
+    /// A step that is chance.
+    pub(crate) fn any(&mut self) -> (Step, u64) {
+        let step = match self.random.below(100) {
+            0..70 => Step::Set,
+            70..80 => Step::Delete,
+            80 => Step::Flush,
+            81..89 => Step::Write,
+            number if number < 89 + self.drains => Step::Drain,
+            98 => Step::Checkpoint,
+            _ => Step::Set,
+        };
+        (step, self.random.below(self.keys))
+    }
+
+    /// Does a step to the stream of a key. After an error the stream is latched.
+    pub(crate) fn step(&mut self, step: Step, hash: u64) -> Result<(), WriteError> {
+        let (slot, streams) = (slot_of(hash), self.streams());
+        let stream_of = |slot: u16| (u64::from(slot) * streams / 16384) as usize;
+        let stream = stream_of(slot);
+        match step {
+            Step::Set => {
+                self.version += 1;
+                self.add(
+                    stream,
+                    Record { slot, ..self.record(hash, Kind::Item) },
+                    &value(hash, self.version),
+                )?;
+                self.model.wrote(hash, self.version);
+            }
+            Step::Delete => {
+                self.version += 1;
+                self.add(stream, Record { slot, ..self.record(hash, Kind::Tombstone) }, &[])?;
+                self.model.deleted(hash);
+            }
+            Step::Flush => {
+                self.version += 1;
+                let first = (slot.saturating_sub(1500)..=slot).find(|slot| stream_of(*slot) == stream);
+                let slots = first.expect("the key's own slot")..=slot;
+                self.add(stream, Record::flush(Some(0), slots.clone(), self.version), &[])?;
+                self.model.flushed(|key| slots.contains(&slot_of(key)));
+            }
+            Step::Write => self.write(stream)?,
+            Step::Drain => {
+                self.write(stream)?;
+                self.writers[stream].drain()?;
+                self.model.drained(|key| stream_of(slot_of(key)) == stream);
+            }
+            Step::Checkpoint => {
+                self.write(stream)?;
+                self.writers[stream].checkpoint()?;
+                self.model.drained(|key| stream_of(slot_of(key)) == stream);
+            }
+        }
+        Ok(())
+    }
+
+    fn record(&self, hash: u64, kind: Kind) -> Record {
+        Record { hash, version: self.version, expiry: 0, space: 0, slot: 0, kind }
+    }
+
+    fn add(&mut self, stream: usize, record: Record, bytes: &[u8]) -> Result<(), WriteError> {
+        while let Err(refused) = self.writers[stream].add(&record, bytes) {
+            assert_eq!(refused, Unfit::BatchFull);
+            self.write(stream)?;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, stream: usize) -> Result<(), WriteError> {
+        self.make_room(stream)?;
+        self.writers[stream].write()
+    }
+
+    /// Frees the oldest batches: every third item that is still wanted is carried on.
+    fn make_room(&mut self, stream: usize) -> Result<(), WriteError> {
+        let mut records = Vec::new();
+        while self.writers[stream].wants_room() {
+            let Some(oldest) = self.writers[stream].oldest(&mut records)? else {
+                self.writers[stream].drain()?;
+                continue;
+            };
+            let mut gone = Vec::new();
+            for (record, place) in records.drain(..).filter(|(record, _)| record.kind == Kind::Item) {
+                if self.model.newest(record.hash) != Some(record.version) {
+                    continue;
+                }
+                if record.hash % 3 != 0 {
+                    gone.push(record);
+                    continue;
+                }
+                let bytes = value(record.hash, record.version);
+                if let Ok(read) = self.run.tier().reader().read(place.expect("an item has a place")) {
+                    assert_eq!(read, bytes, "what is carried on");
+                }
+                match self.writers[stream].add(&record, &bytes) {
+                    Ok(_) => self.model.wrote(record.hash, record.version),
+                    Err(_) => gone.push(record),
+                }
+            }
+            self.writers[stream].free(oldest);
+            gone.iter().for_each(|record| self.model.freed(record.hash, record.version));
+        }
+        Ok(())
+    }
+
+    /// Ends in order.
+    pub(crate) fn close(mut self) -> (Arc<Sim>, Model) {
+        for stream in 0..self.writers.len() {
+            self.make_room(stream).expect("no call fails");
+        }
+        for writer in self.writers {
+            writer.close().expect("no call fails");
+        }
+        self.model.drained(|_| true);
+        self.run.end().expect("no call fails");
+        (self.sim, self.model)
+    }
+}
