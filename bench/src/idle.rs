@@ -42,7 +42,7 @@ struct Idle {
 
 const MEMORY_MIB: u64 = 1024;
 
-/// What a start or an accept brings is no idling.
+/// Longest wait before measuring, so that the work of a start or an accept does not count as idling.
 const SETTLE_MAX: Duration = Duration::from_secs(2);
 
 /// Measures each server, prints the table and keeps it.

@@ -10,18 +10,19 @@
 //!           | length 24 | ordinal of the chunk 40 |     all ones instead of an ordinal: a hole
 //! ```
 //!
-//! A chunk is named by its chain and its ordinal, wherever it lies. The chain's number is the version of its first head, and
-//! that of every chunk once it has a head; ordinals are given once in a chain and never again. A chunk carries the key, so
-//! whoever meets one (in its segment, on a medium, on a stream) finds its slot and its head. Where chunks lie is what DRAM
-//! remembers: the locations behind the extents, in the same order; without them the list is complete everywhere else.
+//! A chunk is named by its chain and its ordinal, wherever it lies. The chain's number is the version of its first head,
+//! and the version of each of its chunks once the chunk has a head; ordinals are given once in a chain and never again. A
+//! chunk carries the key, so whoever meets one (in its segment, on a medium, on a stream) finds its slot and its head.
+//! Where chunks lie is known in DRAM alone: the locations stand behind the extents, in the same order, and without them
+//! the list is complete everywhere else.
 //! *judged* is the latest segment that had been opened when eviction last decided to keep the chain.
 //!
 //! An *extent* is a piece of the value: a chunk, or a *hole*, zeros that are stored nowhere. The value's bytes are
 //! those of its extents, one behind the other; the stored ones are those of its chunks.
 //!
 //! A new head may take over chunks of the old one (touch, append, a range written): only the list is written again. A
-//! chunk itself never changes once it is in a list, and neither does a list once its head can be found, so whoever reads them
-//! from afar reads on: a chunk that moves takes a new head with it.
+//! chunk itself never changes once it is in a list, and neither does a list once its head can be found, so readers on
+//! other threads are not disturbed: a chunk that moves takes a new head with it.
 
 use crate::bytes::Bytes;
 use crate::bytes_mut::BytesMut;
@@ -109,7 +110,7 @@ impl<'s> ChainList<'s> {
         ChainList(bytes)
     }
 
-    /// The list that bytes from elsewhere are, if they have the form of one.
+    /// Reads bytes from a medium as a list. `None`: they do not have the form of one.
     pub(crate) fn read(bytes: Bytes<'s>) -> Option<ChainList<'s>> {
         let extents = bytes.len().checked_sub(list_bytes(0))?;
         extents.is_multiple_of(EXTENT_BYTES).then_some(ChainList(bytes))
@@ -135,7 +136,7 @@ impl<'s> ChainList<'s> {
         self.0.word(3 * WORD)
     }
 
-    /// What had been opened when eviction last kept the chain; 0: it has not met it yet.
+    /// The latest segment that had been opened when eviction last kept the chain, by its sequence; 0: not judged yet.
     pub(crate) fn judged(&self) -> u64 {
         self.0.word(self.0.len() - WORD)
     }

@@ -15,13 +15,13 @@ pub enum Cause {
     Written,
     /// A command removed the item, or gave it an end that is over.
     Deleted,
-    /// Its time was over, which somebody has met now.
+    /// Its time was over, and the shard has met it just now.
     Expired,
     /// It went because room was needed. One that was not in DRAM has no key and no version here, but its hash.
     Evicted,
     /// Every item with a version up to the change's is gone. There is no key; items found later are not told again.
     Flushed,
-    /// It lies elsewhere now, in DRAM or out of it, or one of its chunks does.
+    /// The item, or one of its chunks, lies at another place, in DRAM or out of it.
     Moved,
 }
 

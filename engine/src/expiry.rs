@@ -5,11 +5,11 @@
 //!  page    | 512 counters, one a second |               taken when a second of it is first used, kept for later use
 //! ```
 //!
-//! It says exactly how many bytes are expired and not yet reused, whatever became of the items meanwhile. An item that
-//! was written longer than the ring reaches before its expiry is not in the calendar; it is counted when its segment is
-//! walked. The ring is as long as a 64th of the shard's memory allows, but no shorter than 50 minutes (32 KiB of counters) and
-//! no longer than six days (4 MiB, if there are expiries all over them). Pages are kept for later use, so a steady stream of
-//! expiries allocates nothing.
+//! It says exactly how many bytes are expired and not yet reused, whatever became of the items meanwhile. An item whose
+//! expiry is farther ahead than the ring reaches when it is written is not in the calendar; it is counted when its segment
+//! is walked. The ring is as long as a 64th of the shard's memory allows, but no shorter than 50 minutes (32 KiB of
+//! counters) and no longer than six days (4 MiB, if there are expiries all over them). Pages are kept for later use, so a
+//! steady stream of expiries allocates nothing.
 
 use crate::meta::Millis;
 
@@ -71,7 +71,7 @@ impl Calendar {
             return;
         }
         if second - self.second >= self.horizon_seconds() + PAGE_SECONDS {
-            // Nobody has turned the pages for long; the ring would close.
+            // The calendar was not turned for long, and the write would be beyond the end of the ring.
             self.advance(written_at);
         }
         let place = self.place(second);

@@ -24,7 +24,7 @@
 //! | [`words`] | many keys in one buffer |
 //!
 //! Unsafe code is in `bytes.rs`, `bytes_mut.rs`, `reserved.rs`, `index/table.rs`, `index/reader.rs`, `segments/arena.rs`,
-//! `segments/reader.rs`, `segments/lent.rs` and `prefetch.rs`.
+//! `segments/reader.rs`, `segments/lent.rs`, `segments/room.rs` and `prefetch.rs`.
 
 pub mod bytes;
 mod bytes_mut;

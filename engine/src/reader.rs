@@ -18,7 +18,8 @@
 //! that is dead by then is being replaced, and the reader does not know by what. A miss is true at a moment between R2 and R9, as
 //! whatever was there all the time has been looked at (O1, O2). All else is a [`Doubt`]: ask the owner.
 //!
-//! `docs/architecture.md` has the same steps, and why they are enough. So whoever reads after a change was answered, or shown to anybody, reads that change or a later one.
+//! So whoever reads after a change was answered, or was shown to anybody, reads that change or a later one.
+//! `docs/architecture.md` has the same steps, and says why they are enough.
 //!
 //! Non-goals: long values, which are chained; anything that changes an item. Accesses are reported to the owner, which counts them
 //! ([`Shard::count_read`](crate::Shard::count_read)).
@@ -44,7 +45,7 @@ impl Flushes {
 
     /// Items up to this version are gone, and when the next flush takes effect.
     pub(crate) fn publish(&self, flushed: u64, flush_at: Millis) {
-        // Release, both: who sees a key that was written after a flush sees the flush.
+        // Release, both: a reader that sees a key written after a flush also sees the flush.
         self.words[0].store(flushed, Ordering::Release);
         #[cfg(test)]
         crate::steps::step();
@@ -96,7 +97,7 @@ impl Doubt {
     }
 }
 
-/// What a read without side effects has come to.
+/// The result of a read without side effects.
 #[derive(Debug)]
 pub enum Look<'r> {
     Hit {
@@ -172,7 +173,7 @@ impl ShardReader {
             }
             match self.segments.copy(slot.location(), words, || word.still_names(slot)) {
                 Ok(item) => (item.space() == space && item.key() == *key).then_some(Ok(slot)),
-                // Whose it was is not known any more.
+                // Nobody knows any more whose item it was.
                 Err(NotCopied::Gone) => Some(Err(Doubt::Gone)),
                 Err(NotCopied::Long) => Some(Err(Doubt::Long)),
             }

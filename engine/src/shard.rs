@@ -88,13 +88,13 @@ pub struct Shard {
     flushed: u64,
     /// When a flush with a delay takes effect; `Millis::MAX`: none.
     flush_at: Millis,
-    /// The two, as others read them.
+    /// Both of these, as readers on other threads see them.
     flushes: Arc<Flushes>,
     reclaim: Reclaim,
     uploads: Uploads,
     listener: Option<Box<dyn Listener>>,
     memory_bytes: u64,
-    /// Of it, for what lies beside the store.
+    /// The part of it that is set aside for what lies beside the store.
     aside_bytes: u64,
     value_bytes_max: u64,
     stats: Arc<ShardStats>,
@@ -314,7 +314,7 @@ impl Shard {
             self.stats.expirations.add(1);
             self.remove(place, slot, hash, Cause::Expired, version);
         } else {
-            // The flush was told.
+            // Listeners were told of the flush itself.
             self.index.remove(place, hash);
             self.kill(slot.location());
         }

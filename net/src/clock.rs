@@ -61,7 +61,7 @@ pub struct MachineClock<R = Kernel> {
 /// What all clones know of the wall clock.
 #[derive(Debug)]
 pub(crate) struct Wall {
-    /// When the clock began, in nanoseconds since the Unix epoch, by what is known today. Only rises.
+    /// When the clock began, nanoseconds since the Unix epoch. Rises when the wall clock turns out to be ahead.
     began_ns: AtomicU64,
     /// When somebody should look at the wall clock again, by the clock's nanoseconds.
     look_ns: AtomicU64,
@@ -230,7 +230,7 @@ mod tests {
         assert_eq!(clock.millis(), (EPOCH + SECOND + LOOK_EVERY_NS) / 1_000_000);
     }
 
-    /// Once read in the other order, a process that was stopped for a while would have been ahead ever after.
+    /// Read in the other order, a process that is stopped between the two readings would be ahead ever after.
     #[test]
     fn a_pause_within_a_look_does_not_put_the_time_ahead() {
         let (hands, clock) = clock();

@@ -63,7 +63,7 @@ impl CommandClass {
     }
 }
 
-/// What came of it.
+/// How a request ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OutcomeClass {
     Hit,

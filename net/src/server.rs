@@ -184,8 +184,8 @@ impl Server {
         self.shared.balance(resident_bytes);
     }
 
-    /// Resident memory of the process that no account knows of, by the last [`Server::balance_memory`]; bytes. Fewer than
-    /// none while accounts hold memory that was never touched.
+    /// Resident memory of the process that no account knows of, by the last [`Server::balance_memory`]; bytes. Below 0
+    /// while accounts hold memory that was never touched.
     pub fn unaccounted_bytes(&self) -> i64 {
         self.shared.beyond.load(Ordering::Relaxed)
     }
@@ -220,7 +220,7 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.drain();
-        // Whoever wants to know joins before.
+        // A caller that wants to know of errors calls `join` before.
         let _ = self.join();
     }
 }
@@ -374,7 +374,7 @@ struct ShardStart {
     clock: MachineClock,
 }
 
-/// What a shard's thread says when it could turn.
+/// What a shard's thread reports once it is ready to turn.
 struct Ready {
     stats: Arc<ShardStats>,
     waker: Arc<dyn Waker>,

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use torc_engine::stats::ShardStats;
 
-/// One in so many bytes of what is no longer beyond the accounts is given back at each look.
+/// When less is beyond the accounts than before, each look takes off this share of the difference.
 const SHRINK: i64 = 16;
 
 /// Shared by the shards' threads and the server object.
@@ -36,8 +36,8 @@ pub(crate) struct Shared {
     pub(crate) baseline: Mutex<Vec<(&'static str, u64)>>,
     /// Memory that each shard accounts for, bytes: of the store, of clients, fixed.
     pub(crate) accounts: Vec<AtomicU64>,
-    /// Resident memory of the process that no account knows of, bytes; fewer than none while accounts hold memory that
-    /// was never touched.
+    /// Resident memory of the process that no account knows of, bytes; below 0 while accounts hold memory that was never
+    /// touched.
     pub(crate) beyond: AtomicI64,
     /// Connections of all shards.
     pub(crate) connections: AtomicUsize,
@@ -106,7 +106,7 @@ impl Shared {
         self.figure(name).saturating_sub(before)
     }
 
-    /// Counts these figures from now on, for who asks for them since their reset. The counters run on.
+    /// Lets [`Shared::figure_since_reset`] count these figures from 0 again. The counters themselves run on.
     pub(crate) fn reset(&self, names: &[&'static str]) {
         let now: Vec<(&'static str, u64)> = names.iter().map(|name| (*name, self.figure(name))).collect();
         let mut baseline = self.baseline();
@@ -115,7 +115,7 @@ impl Shared {
     }
 
     fn baseline(&self) -> MutexGuard<'_, Vec<(&'static str, u64)>> {
-        // Nothing panics while it is held, and a list of numbers is whole at every moment.
+        // Nobody panics while holding the lock, and a list of numbers is whole at every moment.
         self.baseline.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -7,7 +7,7 @@
 //!   deliver, serve            answers from other shards; their requests, executed in batches
 //!   rounds of arrivals        parse all -> hash, prefetch buckets -> prefetch items -> execute in order, compose
 //!   send                      one send for each connection with answers; park, resume, close
-//!   mail.publish              one store for each shard that gets something; wake who sleeps
+//!   mail.publish              one store for each shard that gets something; wakes those that sleep
 //!   maintain                  expiry, eviction ahead, compaction: a little, more when idle
 //! ```
 //!
@@ -75,7 +75,7 @@ use std::time::Duration;
 
 /// Connections parsed in one round.
 const ROUND_CONNECTIONS: usize = 64;
-/// Of them, those that wait with input of earlier rounds, if there are others as well.
+/// Places of a round for connections that wait with input of earlier rounds, as long as others want places, too.
 const ROUND_READY: usize = ROUND_CONNECTIONS / 2;
 /// Parts of one connection in a round, and in a turn; what is behind them waits for its next turn.
 const CONNECTION_PARTS: usize = 64;
@@ -268,7 +268,7 @@ impl<T: Transport, C: Clock> Worker<T, C> {
     /// How long the next turn may wait.
     pub(crate) fn patience(&mut self) -> Duration {
         let may_wait = self.arrivals.is_empty() && !self.more_to_maintain && self.state.may_wait();
-        // Before the sleep is announced: whoever spins sees mail by itself, and nobody has to wake it.
+        // Before the sleep is announced: a worker that spins sees mail by itself, so nobody has to wake it.
         if self.spin.is_on() && self.spin.goes_on(may_wait, self.clock.nanos()) {
             return Duration::ZERO;
         }
@@ -377,8 +377,8 @@ impl<T: Transport, C: Clock> Worker<T, C> {
         }
     }
 
-    /// Adds sources until there are `count`: received bytes where they are. Behind other input of their connection they
-    /// are copied.
+    /// Adds sources until there are `count`. Received bytes are parsed where they are; only bytes that other input of their
+    /// connection waits before are copied.
     fn gather_arrivals(&mut self, count: usize) {
         while self.sources.len() < count
             && let Some(&Arrival { conn, buffer, len }) = self.arrivals.front()

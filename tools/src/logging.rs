@@ -8,7 +8,7 @@ pub(crate) fn init(config: &Config) {
     let builder = tracing_subscriber::fmt()
         .with_max_level(config.log_level)
         .with_writer(std::io::stderr)
-        // It would report them to stderr, which is what failed, and end the process.
+        // A log line that cannot be written would be reported to stderr, which is what failed, and end the process.
         .log_internal_errors(false)
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false);

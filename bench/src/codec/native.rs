@@ -18,7 +18,7 @@ pub struct Native;
 pub struct Scanner {
     head: [u8; ANSWER_HEADER_BYTES],
     head_len: usize,
-    /// Bytes of the frame under way behind its header, and that.
+    /// Bytes of the frame under way that come behind its header, and the header.
     rest: Option<(u64, AnswerHeader)>,
 }
 

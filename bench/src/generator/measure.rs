@@ -74,7 +74,7 @@ pub(crate) struct Figures {
     pub(crate) tally: Tally,
     /// Requests sent or due that were not answered a second after the end.
     pub(crate) unanswered: u64,
-    /// Those of answers shortly after the end included.
+    /// Includes requests that are answered shortly after the end.
     pub(crate) latency_us: Percentiles,
     /// Share of the time in which the generator had nothing to do: near 0, it was the bottleneck.
     pub(crate) generator_idle_share: f64,

@@ -129,8 +129,8 @@ impl Contender {
         Engine::ALL.into_iter().map(start).collect()
     }
 
-    /// Waits until the server has nothing to do any more: what it still works on when its clients have left would
-    /// slow the next one down, which shares its core.
+    /// Waits until the server has nothing to do any more: work that its clients have left behind would slow down the next
+    /// server, which shares its core.
     pub(crate) fn rest(&self) -> Result<(), BenchError> {
         let began = Instant::now();
         while began.elapsed() < REST_MAX {

@@ -1,7 +1,7 @@
 //! `torc bench shards`: two shards against one, on the same two cores. Loads: one shard; two shards
 //! whose keys a shard-aware client sends straight to their owners; two shards behind the common
-//! port, where every second key has to hop. The generator needs a core too: on a machine with two
-//! cores it shares one with the second shard, and the figures say what that leaves.
+//! port, where every second key is the other shard's. The generator needs a core too: on a machine
+//! with two cores it shares one with the second shard, and the figures say what that leaves.
 //!
 //! Beside each load one bystander asks for a key at a time: what a flood does to it is what a
 //! client feels. Then long values are written in a pipeline, two shards against one.

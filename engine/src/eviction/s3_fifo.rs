@@ -26,7 +26,7 @@ pub struct S3Fifo {
 }
 
 impl S3Fifo {
-    /// One whose ghost may take `ghost_bytes_max` bytes.
+    /// An instance whose ghost may take `ghost_bytes_max` bytes.
     ///
     /// # Errors
     /// If the address range cannot be reserved.

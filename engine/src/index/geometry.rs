@@ -33,7 +33,7 @@ impl Geometry {
     pub(super) fn open(&self) {
         let sequence = &self.words.sequence;
         sequence.store(sequence.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
-        // Nobody sees what changes from now on and not the odd sequence.
+        // Whoever sees a change that follows also sees the odd sequence.
         fence(Ordering::Release);
     }
 

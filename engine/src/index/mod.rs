@@ -70,7 +70,7 @@ pub struct Index {
     table: Table,
     homes: u64,
     growing: Option<Growing>,
-    /// The two, as others read them.
+    /// Both of these, as readers on other threads see them.
     geometry: Arc<Geometry>,
     items: u64,
     /// Items that are not in DRAM.
@@ -239,7 +239,7 @@ impl Index {
     pub fn insert_elsewhere(&mut self, entry: Elsewhere) -> Result<(), Full> {
         let (away, number) = self.vacancy(entry.hash, |bucket| bucket.pair_vacancy())?;
         let [first, rest] = entry.slots();
-        // The rest comes before: whoever finds the first finds all of it.
+        // The second slot comes first: whoever finds the first slot finds the whole entry.
         self.table.set_slot(self.home(entry.hash) + away, number + 1, rest);
         self.set(entry.hash, away, number, first);
         self.elsewhere += 1;

@@ -62,7 +62,7 @@ impl IndexReader {
     /// Shows `visit` every slot that may be that of an item with this hash, until it gives something.
     ///
     /// # Errors
-    /// [`Moved`] if none gave anything, and that means nothing.
+    /// [`Moved`] if no slot gave anything, but entries changed places meanwhile: the item may be there.
     #[inline]
     pub(crate) fn find<R>(
         &self,
@@ -87,7 +87,7 @@ impl IndexReader {
                 }
             }
         }
-        // R9: a miss counts only if nothing has gone from a place that was still to be looked at to one that had been.
+        // R9: a miss counts only if no entry has gone meanwhile from a place not yet looked at to one looked at before.
         fence(Ordering::Acquire);
         let after = Head(self.word(home, 0).load(Ordering::Relaxed));
         let (home_stays, geometry_stays) = (after == before, self.geometry.is_still(&geometry));

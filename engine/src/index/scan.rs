@@ -33,7 +33,7 @@ impl Index {
         next
     }
 
-    /// By how many homes the neighbours of `hash` live, and the first of those homes for which that does not hold.
+    /// The number of homes by which the entries near `hash` are placed, and the first home from which on another number holds.
     fn stretch(&self, hash: u64) -> (u64, u64) {
         match self.growing {
             Some(growing) if scale(hash, growing.homes) < growing.boundary => {

@@ -7,13 +7,13 @@
 //!  +-----------------+-------+-------+----------------+
 //! ```
 //!
-//! - *away*: items whose home this is and that are elsewhere.
+//! - *away*: how many items of this home lie in other buckets.
 //! - *reach*: the farthest of them is at most this many buckets on.
-//! - *sequence*: odd while items of this home change places, or its reach changes. Who finds it even and the same before
-//!   and after has seen all items of the home.
+//! - *sequence*: odd while items of this home change places, or its reach changes. A reader that finds it even, and the
+//!   same before and after, has seen all items of the home.
 //!
-//! Each word changes at once, and a slot is published with release order: who reads it with acquire order finds the whole
-//! item.
+//! Each word changes at once, and a slot is published with release order: a reader that loads it with acquire order finds
+//! the whole item.
 
 use super::{Elsewhere, Entry, PROBE_BUCKETS, SLOTS_PER_BUCKET, Slot};
 use std::marker::PhantomData;
@@ -106,7 +106,7 @@ impl Table {
             return false;
         }
         self.store(home, 0, head.next().0, Ordering::Relaxed);
-        // Not one of the changes to come is seen before the sequence is.
+        // Whoever sees a change that follows also sees the odd sequence.
         fence(Ordering::Release);
         true
     }

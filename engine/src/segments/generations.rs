@@ -20,9 +20,9 @@ impl Generations {
             return;
         }
         let generation = &self.0[segment as usize];
-        // Release: whoever sees this one sees, too, that the index names none of the segment's items.
+        // Release: whoever sees this generation also sees that the index names none of the segment's items.
         generation.store(generation.load(Ordering::Relaxed) + 1, Ordering::Release);
-        // Whoever sees a byte that is written from now on sees this one.
+        // Whoever sees a byte that is written from here on also sees this generation.
         fence(Ordering::Release);
     }
 
@@ -43,7 +43,7 @@ impl Generations {
         }
         #[cfg(test)]
         crate::steps::step();
-        // The bytes were read before.
+        // The bytes are read before the generation is.
         fence(Ordering::Acquire);
         self.0[segment].load(Ordering::Relaxed) == generation
     }

@@ -37,7 +37,7 @@ pub enum Queue {
     Main,
 }
 
-/// No segment, in a link.
+/// Stands for no segment in a link.
 pub(super) const NO_SEGMENT: u32 = u32::MAX;
 
 /// Bookkeeping of one segment.

@@ -47,13 +47,13 @@ impl Segments {
         }
     }
 
-    /// Those that wait for a job have waited long enough.
+    /// Says that all segments which wait for a job have waited long enough.
     pub(crate) fn ripen(&mut self) {
         self.line.ripen();
     }
 
-    /// Takes the next segment for such a job that can have it and is `worth` it still: one that is empty, or the first that
-    /// waits, if it has waited long enough or `anyway`.
+    /// Takes the next segment to compact: one that is empty, or the first that waits, if it has waited long enough or
+    /// `anyway`. Segments that are pinned, or no longer `worth` it, are passed over.
     pub(crate) fn take_queued(
         &mut self,
         anyway: bool,
@@ -76,7 +76,7 @@ impl Segments {
         None
     }
 
-    /// Whether segments wait for such a job that have not to wait on.
+    /// Whether a segment can be compacted at once: one is empty, or has waited long enough.
     pub(crate) fn has_queued(&self) -> bool {
         !self.emptied.is_empty() || self.line.is_ripe()
     }

@@ -77,7 +77,7 @@ impl LentChain {
         lent
     }
 
-    /// The value; what is lent from it is not here any more.
+    /// The value. A slice that is lent from it is handed on, and is not here any more.
     pub fn chain(&self) -> Chain<'_> {
         Chain { source: Source::Lent(self) }
     }

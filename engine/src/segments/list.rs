@@ -63,10 +63,10 @@ impl List {
 pub(super) struct Line {
     first: u32,
     last: u32,
-    /// Segments that have come, and that have gone.
+    /// How many segments have come, and how many have gone.
     pushed: u64,
     popped: u64,
-    /// Those that came before so many had come have waited long enough.
+    /// Segments up to this number in the order of their coming have waited long enough.
     ripe: u64,
 }
 

@@ -55,7 +55,7 @@ pub struct Segments {
     headers: Vec<SegmentHeader>,
     generations: Arc<Generations>,
     segment_bytes: usize,
-    /// The power of two that it is: there is a division in every look-up else.
+    /// Its binary logarithm: without it, every look-up would need a division.
     segment_shift: u32,
     shard: u16,
     free: List,

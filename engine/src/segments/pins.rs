@@ -1,4 +1,4 @@
-//! Segments whose bytes somebody needs where they are.
+//! Pinned segments: somebody needs their bytes where they are.
 
 use super::{Lent, Phase, Segments, header};
 use crate::bytes::Bytes;

@@ -63,7 +63,7 @@ impl SegmentsReader {
         for (number, word) in (0..).zip(&mut *copy) {
             *word = self.word(at + number * 8).ok_or(NotCopied::Gone)?;
         }
-        // Lengths that were looked at once are not looked at again.
+        // The lengths by which the item was copied, not those that a second look would find.
         copy[STATE_WORD_OFFSET / 8] = state;
         if !self.generations.is_still(segment, generation) {
             return Err(NotCopied::Gone);

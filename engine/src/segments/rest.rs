@@ -6,7 +6,7 @@ use std::fmt::Debug;
 /// Says when the memory of a freed segment may be used again. Segments rest in the order in which they were freed, and are
 /// numbered in it.
 pub trait Rest: Debug {
-    /// A segment begins to rest: who looks from now on finds nothing that leads to it.
+    /// A segment begins to rest: readers that begin from here on find nothing that leads to it.
     fn begin(&mut self, number: u64);
     /// Whether nobody reads this segment any more, nor one before it.
     fn is_unread(&mut self, number: u64) -> bool;
@@ -14,7 +14,7 @@ pub trait Rest: Debug {
     fn end(&mut self, number: u64);
 }
 
-/// One of so many segments may rest, and one in any case: eviction works that much further ahead.
+/// One in this many segments may rest, and one in any case: eviction works that much further ahead.
 const RESTING_SHARE: usize = 20;
 /// Segments that may rest at most: fewer than a command frees to find room.
 const RESTING_MAX: usize = 32;

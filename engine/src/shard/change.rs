@@ -33,7 +33,7 @@ impl Shard {
             let version = self.clock.next(now);
             self.remove(place, slot, key.hash, Cause::Deleted, version);
             if !seen {
-                // Who won the lease brings a value from before this deletion; without its token it cannot.
+                // The holder of its lease brings a value from before this deletion; without the token it cannot store it.
                 return Outcome::Miss;
             }
             self.stats.deletions.add(1);

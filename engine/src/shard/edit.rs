@@ -98,7 +98,7 @@ impl Shard {
     fn chain_head(&self, key: Key<'_>, version: u64) -> Result<u64, Refusal> {
         let there = self.find(key).map(|(_, slot)| slot.location());
         let there = there.filter(|&at| self.segments.item(at).version() == version);
-        // Room for the new bytes has cost the value its place; alone they are not the value.
+        // Making room for the new bytes has dropped the value, and they are no value without it.
         there.ok_or_else(|| out_of_memory(&self.stats))
     }
 

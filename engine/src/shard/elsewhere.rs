@@ -160,7 +160,8 @@ impl Shard {
         self.ticket(key.hash)
     }
 
-    /// A key whose item is about to be in DRAM is nowhere else. True if it was: then the caller ends the exchange.
+    /// Takes the entry of a key that is not in DRAM out of the index, as its item is about to be. True if there was one: then
+    /// the caller has to end the exchange.
     #[inline]
     pub(super) fn supersede(&mut self, hash: u64) -> bool {
         if self.index.elsewhere() == 0 {
@@ -185,7 +186,7 @@ impl Shard {
         }
     }
 
-    /// Tells that an item is gone of which only the hash is known.
+    /// Tells the listener that an item is gone of which only the hash is known.
     pub(super) fn tell_lost(&mut self, hash: u64) {
         if let Some(listener) = &mut self.listener {
             let (cause, key) = (Cause::Evicted, Bytes::default());

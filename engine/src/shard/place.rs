@@ -72,7 +72,7 @@ impl Shard {
         Ok(Some(at))
     }
 
-    /// Gives room that will not be used back: a dead item fills it.
+    /// Gives back room that will not be used, by filling it with a dead item.
     pub(super) fn abandon(&mut self, at: u64, header: &Header, key: Key<'_>, value_bytes: usize) {
         let len = header.item_len(key.bytes.len(), value_bytes);
         header.write(key.bytes, value_bytes, self.segments.bytes_mut(at, len));

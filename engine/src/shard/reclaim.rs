@@ -13,8 +13,9 @@
 //! [`PACE`] bytes of a job, so nobody waits for a whole segment. Idle turns work ahead ([`Shard::maintain`]).
 //!
 //! No call takes longer because there are more segments. Where nearly all items are hot, eviction yields less than a
-//! [`PACE`]th of what it walks. Accesses count for less then until it does: every few segments walked without yield take
-//! one access from whatever is met (*hardness*). A command that finds no room is patient for [`PATIENT_JOBS`] only.
+//! [`PACE`]th of what it walks. Then accesses count for less until it yields enough again: for every few segments that it
+//! walks in vain, one access less is counted of each item (*hardness*). A command that finds no room waits for
+//! [`PATIENT_JOBS`] of these jobs; after that, eviction drops whatever it meets.
 //!
 //! Segments that are pinned when their turn comes leave their queue and return with the last pin. A flush is a mark, and
 //! the sweep finds what lies before it.
@@ -43,7 +44,7 @@ const SWEEP_HEADERS: usize = 256;
 /// it, and so with a fixed number of segments in a large shard, traces whose hot items come in waves lose hits (0.4
 /// points with 1/51).
 const HARDENING_SHARE: usize = 4;
-/// The same, at least, segments' worth.
+/// The least shortfall for that, in segments.
 const HARDENING_SEGMENTS_MIN: usize = 16;
 /// Jobs after which a command that finds no room has eviction drop whatever it meets.
 const PATIENT_JOBS: usize = 2;
@@ -72,7 +73,7 @@ pub(super) struct Reclaim {
     pub(super) moved: usize,
     /// Bytes that eviction has walked beyond [`PACE`] times what it has yielded.
     shortfall: usize,
-    /// Accesses that every item has less for it.
+    /// Accesses that are not counted of each item because of the shortfall.
     hardness: u8,
     /// Whatever eviction meets is dropped.
     pub(super) force: bool,
@@ -145,10 +146,10 @@ impl Shard {
         let few = too_many || self.segments.available() <= self.low();
         if self.reclaim.job.is_none() && !self.next_job(few, now) && too_many && self.segments.seal_fullest()
         {
-            // What has to go lay in segments that took items still.
+            // All that could go lay in open segments.
             self.next_job(true, now);
         }
-        // What is pinned goes when its pins do, and nobody turns in circles until then.
+        // Without a job, what is left to go is pinned. It goes with its pins; no turn need be made for it before.
         let shrinks = too_many && self.reclaim.job.is_some();
         let mut left = if too_many { SHRINK_ITEMS.max(budget as usize) } else { budget as usize };
         while left > 0 && self.reclaim.job.is_some() {
@@ -188,7 +189,7 @@ impl Shard {
                 _ => continue,
             }
             self.segments.enqueue(segment);
-            // Nobody expects more of it to die.
+            // No more of its items are expected to die, so it need not wait.
             self.segments.ripen();
         }
     }
@@ -288,7 +289,7 @@ impl Shard {
         let used = header.used;
         let mut batch = [(0u64, 0u64); BATCH];
         let mut count = 0;
-        // Of nothing but dead items there is nothing to see.
+        // Dead items need not be looked at one by one.
         let mut done = if header.live_items == 0 { used } else { job.done };
         let enough = job.done.saturating_add(STEP_BYTES as u32).min(used);
         while done < enough && count < BATCH {

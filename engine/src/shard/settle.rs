@@ -14,7 +14,7 @@ use crate::index::{Place, Slot};
 use crate::item::{present, state};
 use crate::segments::{CLASS_CHUNK, Queue, class_of};
 
-/// Chunks that move with one new head are so many times as long as the head, at least, if there are as many in the segment.
+/// So many chunks move with one new head that they are at least this many times as long as it, if the segment has as many.
 const HEAD_SHARE: usize = 8;
 
 impl Shard {

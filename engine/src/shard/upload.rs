@@ -16,7 +16,7 @@ const PINNED_SHARE: u64 = 2;
 const STILL_MS: u64 = 1000;
 /// Chunks that fill a segment.
 const CHUNKS: usize = 8;
-/// So many of them are ended for one, at most.
+/// Most of such uploads that are ended for a new one.
 const ENDED_MAX: usize = 16;
 
 impl Shard {
@@ -155,8 +155,8 @@ impl Shard {
         false
     }
 
-    /// The segment of its own into which the next chunk of a value goes, if `left` more bytes of it fill most of one. Values
-    /// that share segments die a chunk here and a chunk there, and what is left is moved together; what lies alone goes
+    /// The segment of its own into which the next chunk of a value goes, if `left` more bytes of it fill most of one. Of
+    /// values that share segments some chunks die before others, and the rest have to be moved; a segment of its own goes
     /// with its value.
     fn own_segment(&mut self, own: Option<u32>, left: u64, now: Millis) -> Option<u32> {
         let chunk = self.segments.segment_bytes() / CHUNKS;
@@ -164,7 +164,7 @@ impl Shard {
         if kept.is_none() && left < (chunk * (CHUNKS - 1)) as u64 {
             return None;
         }
-        // Ahead: a segment that nothing pins yet may fall to a job.
+        // Before the segment is taken: as long as nothing pins it, a job may free it.
         self.keep_pace(chunk, now);
         kept.or_else(|| self.segments.take_own(self.eviction.trial(), CLASS_CHUNK, now, RELOCATION_RESERVE))
     }

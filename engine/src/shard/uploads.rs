@@ -53,7 +53,7 @@ impl Uploads {
         self.places[place] = Some(upload);
     }
 
-    /// One that was taken out does not come back.
+    /// Ends an upload that was taken out: it does not come back.
     pub(super) fn end(&mut self, upload: &Upload) {
         self.bytes -= upload.cost;
         self.list_bytes -= upload.table_bytes();

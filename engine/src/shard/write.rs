@@ -80,8 +80,8 @@ impl Shard {
         self.stored(result, write.want_old)
     }
 
-    /// Whether what is there is an item to this writer: a placeholder is none to one that does not know leases, unless it
-    /// names its token.
+    /// Whether the key has an item for this writer. To a writer that does not know leases a placeholder is none, unless
+    /// the writer names its token.
     fn stands(&self, slot: Slot, write: &Write<'_>) -> bool {
         let sees = write.leases || write.compare.is_some();
         sees || !self.segments.item(slot.location()).is(state::PLACEHOLDER)
@@ -191,7 +191,7 @@ impl Shard {
         self.commit(key, header, upload, now).map(|linked| self.told(linked))
     }
 
-    /// A write whose expiry is past as it comes: only what was there goes.
+    /// A write whose expiry is past already: it only removes the item that was there.
     #[cold]
     fn write_expired(&mut self, key: Key<'_>, write: &Write<'_>, now: Millis) -> Stored {
         let version = self.clock.next(now);

@@ -22,7 +22,7 @@ pub struct Config {
     /// Number the changes, so that each is done once even if its connection is lost. Without it such a change ends
     /// with [`crate::Error::OutcomeUnknown`].
     pub session: bool,
-    /// Told to the server.
+    /// Name of the client that the server is told.
     pub name: String,
 }
 

@@ -270,8 +270,8 @@ impl Driver {
 struct Closed;
 
 impl Stream {
-    /// Begins to connect. Names are looked up here, which may block the thread. That an address refuses shows later, so
-    /// each try after so many failures begins with another one of the name's.
+    /// Begins to connect. Names are looked up here, which may block the thread. A refusal shows only later, so the try after
+    /// `failures` failures begins with another one of the name's addresses.
     fn open(address: &str, failures: usize) -> io::Result<Stream> {
         if let Some(path) = address.strip_prefix("unix:") {
             return UnixStream::connect(path).map(Stream::Unix);

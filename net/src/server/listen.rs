@@ -15,7 +15,7 @@ use std::time::Duration;
 
 /// Clients that the kernel keeps waiting to be accepted.
 const BACKLOG: i32 = 1024;
-/// Probes that a silent peer leaves unanswered before it counts as gone; they come in this part of the time before.
+/// Probes that a silent peer may leave unanswered before it counts as gone. They are this part of the keepalive time apart.
 const KEEPALIVE_PROBES: u32 = 3;
 /// The kernel takes no more.
 const KEEPALIVE_MAX: Duration = Duration::from_secs(32767);

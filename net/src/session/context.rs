@@ -32,7 +32,7 @@ pub trait ServerView {
     fn own_figure(&self, name: &str) -> u64;
     /// As `figure`, counted from the last `reset_figures` that named it.
     fn figure_since_reset(&self, name: &str) -> u64;
-    /// Counts these from now on, for the calls since their reset; all other readers see them run on.
+    /// Lets `figure_since_reset` count these figures from 0 again; all other readers see them run on.
     fn reset_figures(&self, names: &[&'static str]);
     fn started_at(&self) -> Millis;
     /// 64 random bits of this start: a client that sees another number knows of a restart.

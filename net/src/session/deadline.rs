@@ -2,8 +2,8 @@
 
 use torc_engine::command::Millis;
 
-/// A millisecond, or none. Kept in few bits, since every part that waits has room for one: it is told from now
-/// by less than half of 2^32 ms, and none lies further ahead than 2^32 us.
+/// A deadline in milliseconds, or none. It is kept in 32 bits, since every part that waits has room for one. They are
+/// enough: a deadline lies at most 2^32 us ahead, so its distance from now is far below half of 2^32 ms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Deadline(u32);
 
@@ -12,7 +12,7 @@ impl Deadline {
 
     /// The last millisecond at which the request may be executed.
     pub fn at(ms: Millis) -> Deadline {
-        // 0 is none; a millisecond more in 50 days is kept, not broken.
+        // 0 stands for no deadline. A deadline that would be 0, once in 50 days, becomes 1: it is kept a millisecond longer.
         Deadline((ms as u32).max(1))
     }
 

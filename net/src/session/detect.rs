@@ -62,7 +62,8 @@ fn detect_text(input: &[u8]) -> Detected {
 /// Longest request line that is looked at whole; memcached's lines are shorter.
 const HTTP_LINE_BYTES_MAX: usize = 4096;
 
-/// A method is there: a request line has a target and a version behind it (RFC 9112, section 3).
+/// Called when the first word is an HTTP method: a request line has a target and a version behind it (RFC 9112,
+/// section 3).
 fn detect_http(input: &[u8]) -> Detected {
     let end = input.iter().take(HTTP_LINE_BYTES_MAX).position(|&byte| byte == b'\n');
     let line = match end {
@@ -142,7 +143,7 @@ mod tests {
         ];
         for (input, expected) in table {
             assert_eq!(detect(input), expected, "{}", input.escape_ascii());
-            // No start of it decides otherwise.
+            // No prefix of the input is decided otherwise.
             for cut in 0..input.len() {
                 let detected = detect(&input[..cut]);
                 assert!(detected == Detected::Unclear || detected == expected, "{}", input.escape_ascii());

@@ -8,7 +8,7 @@ use super::output::Output;
 use super::protocol::Protocol;
 use super::{memcache, native, resp};
 
-/// How such an answer is written. Equal for all requests of a kind, but for the tag.
+/// How such an answer is written. Requests that are answered alike have equal ones, but for the tag.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum FreeReply {
     Resp(resp::Free),
@@ -17,7 +17,7 @@ pub enum FreeReply {
 }
 
 impl FreeReply {
-    /// Takes out what tells requests of a kind apart.
+    /// Takes the tag out, so that equal kinds compare equal.
     #[inline]
     pub fn untagged(self) -> (FreeReply, u32) {
         match self {

@@ -4,8 +4,8 @@
 //!   received bytes --parse--> Parts --(worker: own shard, or another's mailbox)--> Answers --compose--> Output
 //! ```
 //!
-//! A turn of the loop parses everything that arrived first, so parts only point into the receive buffer. A
-//! part is answered in the order in which it was parsed. The worker calls `compose` for a part when its
+//! A round of the loop parses all its input before it executes anything, so parts only point into the receive buffers.
+//! Parts are answered in the order in which they were parsed. The worker calls `compose` for a part when its
 //! answer is there *and* all earlier parts of the connection are composed, so a session may keep state across
 //! the parts of one multi-key command (a sum, "was anything found").
 //!
@@ -84,11 +84,11 @@ impl Session {
         }
     }
 
-    /// Appends the parts of all complete frames in `input` to `parts`, up to `parts_max` in total; only begin, bytes and end
-    /// of one value stay together and may pass it, by two. A command of more keys is handed out over several calls: bytes
-    /// that are not consumed are offered again as they are. Never fails: what is wrong with the input becomes a part that
-    /// answers so, and a `Close` where the protocol cannot go on. Bytes that a part needs and that are not in `input` as
-    /// they are (a key in base64) go to `scratch`.
+    /// Appends the parts of all complete frames in `input` to `parts`, up to `parts_max` in total. Begin, bytes and end of
+    /// one value stay together, so they may pass that by two. The keys of a long command are handed out over several calls:
+    /// the caller offers bytes that were not consumed again, unchanged. Never fails: wrong input becomes a part that
+    /// answers with an error, and a `Close` where the protocol cannot go on. Bytes that a part needs in another form than
+    /// they have in `input` (a key in base64) go to `scratch`.
     pub fn parse<'a>(
         &mut self,
         input: &'a [u8],
@@ -117,7 +117,7 @@ impl Session {
         }
     }
 
-    /// Whether a command is begun that is handed out over several calls of `parse`, and has more keys.
+    /// Whether some keys of a command are handed out, and the others are left for later calls of `parse`.
     pub fn is_within_request(&self) -> bool {
         match self {
             Session::Undecided(_) => false,
@@ -127,8 +127,8 @@ impl Session {
         }
     }
 
-    /// Bytes that come next and are a long value's, so that [`Session::value_passed`] may be told of them in place of
-    /// offering them to `parse`. The last byte of a request is none of them.
+    /// How many of the next bytes belong to a long value. They need not be offered to `parse`: [`Session::value_passed`]
+    /// can be told of them instead. The last byte of a request is never one of them.
     pub fn value_left(&self) -> u64 {
         match self {
             Session::Undecided(_) => 0,
@@ -138,7 +138,7 @@ impl Session {
         }
     }
 
-    /// So many bytes of the long value have come another way.
+    /// Says that `bytes` bytes of the long value were received without `parse`: see [`Session::value_left`].
     pub fn value_passed(&mut self, bytes: u64) {
         match self {
             Session::Undecided(_) => {}
@@ -157,8 +157,8 @@ impl Session {
         }
     }
 
-    /// Writes a frame that answers no request, behind the answers that are written: behind an answer that is half written
-    /// when that is whole. False: the protocol has none.
+    /// Writes a frame that answers no request behind the answers that are written. If one of those is half written, the
+    /// frame waits until it is whole. False: the protocol has no such frames.
     pub fn push(&mut self, push: Push<'_>, out: &mut Output) -> bool {
         match self {
             Session::Resp(session) => session.push(push, out),
@@ -167,8 +167,8 @@ impl Session {
         }
     }
 
-    /// How an answer is written, if its words depend on no other answer, and those of no other on it: it may be composed before
-    /// its turn, beside others of the kind.
+    /// How an answer is written that neither depends on other answers nor changes them: it may be composed before its turn.
+    /// `None`: the answer has to wait for its turn.
     #[inline]
     pub fn free(&self, reply: &ReplyKind) -> Option<FreeReply> {
         match (self, reply) {

@@ -37,7 +37,7 @@ pub struct Output {
 }
 
 impl Output {
-    /// Says that an error which is written here answers bad input.
+    /// Counts an error that is written here as the answer to bad input.
     pub(super) fn count_error(&mut self, what: BadInput) {
         self.errors.add(what);
     }
@@ -112,7 +112,7 @@ impl Output {
         }
     }
 
-    /// Composes small answers apart, behind what is in `words`.
+    /// Composes small answers behind what is in `words` instead of into the tail.
     pub fn apart(&mut self, words: &mut Vec<u8>, compose: impl FnOnce(&mut Output)) {
         std::mem::swap(&mut self.tail, words);
         compose(self);

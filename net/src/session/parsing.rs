@@ -1,6 +1,6 @@
-//! What parsing keeps to, and what it came to.
+//! The limits of parsing, and its result.
 
-/// What `parse` came to.
+/// The result of one call of `parse`.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Parsed {
     /// Bytes of the input that are worked off; the rest is offered again with more behind it.

@@ -83,14 +83,14 @@ pub enum ReplyKind {
     Resp(resp::ReplyKind),
     Memcache(memcache::ReplyKind),
     Native(native::ReplyKind),
-    /// Not a protocol of ours: said once, in words its sender may show.
+    /// The client speaks a protocol that is not served: it is told so.
     Refused(Refused),
     /// No answer, but a push that waited behind answers; the echo holds its bytes.
     Push,
 }
 
 impl ReplyKind {
-    /// Until when the part may be begun. Parsing has looked at it; who lets the part wait looks again.
+    /// Until when the part may be begun. Parsing has checked it; it is checked again for a part that had to wait.
     #[inline]
     pub fn deadline(&self) -> Deadline {
         match self {

@@ -1,4 +1,4 @@
-//! Protocols that are recognised, and not served: said once, in words their senders may show.
+//! Protocols that are recognised but not served. Their clients are told so once, in words that they may show to people.
 
 use super::output::Output;
 

@@ -70,7 +70,8 @@ const FLOOD_DEPTH: usize = 40_000;
 const FLOOD_BURST: usize = 10_000;
 /// Answers that a client waits for come within so many steps, or something of it moves: with faults and without.
 const SILENT_STEPS_MAX: [u32; 2] = [2_000, 300];
-/// Times as many where memory for clients is short: who holds most is looked for once a second of the simulated clock.
+/// Times more steps where memory for clients is short: the client that holds most is looked for only once a second of the
+/// simulated clock.
 const SHORT_PATIENCE: u32 = 10;
 
 impl Client {

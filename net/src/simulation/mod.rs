@@ -44,8 +44,8 @@ use world::World;
 const START: Millis = 1_700_000_000_000;
 /// Steps with faults, at most.
 const FAULT_STEPS: u64 = 20_000;
-/// Steps in which a healed network must bring every answer: many, as all may have to go through few short buffers. That
-/// something moves meanwhile is looked at by the clients.
+/// Steps in which a healed network must bring every answer: many, as all may have to go through few short buffers.
+/// Clients check that something moves meanwhile.
 const HEAL_STEPS: u64 = 1_000_000;
 /// Steps after the last answer in which all that was done for clients must be gone.
 const REST_STEPS: u64 = 200;
@@ -280,8 +280,8 @@ impl Simulation {
     }
 }
 
-/// Of the values that would be there with memory enough, or of the store's memory if that is less, so many percent must be there; of
-/// few values, less than this share of the memory, all may be the oldest.
+/// Percent of the values that must be found at the last look, of all that enough memory would hold or of the store's memory
+/// if that is less. If all values are less than this share of the memory, they may be the oldest, and none need be there.
 const DUE_SHARE: u64 = 4;
 const KEPT_PERCENT_MIN: u64 = 20;
 

@@ -15,10 +15,10 @@ use super::action::{Action, Call, Reply};
 use std::collections::{HashMap, HashSet};
 use torc_engine::command::Millis;
 
-/// What the names of one client's own keys hold, but for its counter.
+/// Part of the name of each key that belongs to one client, but for its counter.
 pub(super) const OWN: &str = "own:";
 
-/// What is on its way between shards when a connection breaks has happened by then: many turns.
+/// So long after a connection broke, all that was on its way between shards has happened: it is many turns.
 const LATE_MS: Millis = 100;
 
 #[derive(Debug, Clone)]
@@ -232,7 +232,7 @@ impl Model {
         (self.flushes.iter().any(may), self.flushes.iter().any(must))
     }
 
-    /// Whether the key may be there, and whether it may be missing, is answered as (may be there, must be there).
+    /// Whether the key may be there, and whether it must be there.
     fn there(&self, key: &str, call: &Call, to: Millis) -> (bool, bool) {
         match self.own.get(key) {
             None | Some(Known::Nothing) => (false, false),

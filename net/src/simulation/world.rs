@@ -34,7 +34,7 @@ pub(super) struct World {
     pub(super) flood: bool,
     /// Parts after which a turn begins no other round.
     pub(super) turn_parts: usize,
-    /// What clients may hold is less than they would.
+    /// Clients may hold less than they otherwise would.
     pub(super) tight: bool,
     /// The store has what clients leave of the memory, and gives it back when they need it.
     pub(super) lends: bool,

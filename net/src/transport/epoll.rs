@@ -96,7 +96,8 @@ pub struct Epoll {
     ready: Vec<libc::epoll_event>,
 }
 
-/// What an epoll event is about, in its two upper bits: 0 is a connection, then its generation and place.
+/// The two upper bits of an epoll event's data say what the event is about. 0: a connection, whose generation and place
+/// are the other bits.
 const KIND_SHIFT: u32 = 62;
 const KIND_LISTENER: u64 = 1;
 const KIND_WAKER: u64 = 2;
@@ -143,7 +144,7 @@ impl Epoll {
             KIND_WAKER << KIND_SHIFT,
         )?;
         for listener in &epoll.listeners {
-            // Accepting goes on until nobody waits; that must not wait for the next.
+            // A turn accepts until no client waits: the last, vain try must not block.
             SockRef::from(listener).set_nonblocking(true)?;
         }
         epoll.watch_listeners(libc::EPOLL_CTL_ADD)?;
@@ -192,7 +193,7 @@ impl Epoll {
         }
     }
 
-    /// Tries all that is queued. True: something was sent that the worker wants to hear of soon.
+    /// Tries all queued sends. True: one with [`Notice::Soon`] is over.
     fn send_queued(&mut self, events: &mut Vec<Event>) -> bool {
         let mut sends = std::mem::take(&mut self.sends);
         let mut soon = false;

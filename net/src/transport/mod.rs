@@ -1,6 +1,6 @@
 //! The seam between the worker loop and whatever carries bytes. Transports know no commands.
 //!
-//! Siblings with the same face: `uring`, `epoll`, `sim`; later `rdma`. One transport belongs to one shard
+//! Three transports have the same interface: `uring`, `epoll` and, for tests, `sim`. One transport belongs to one shard
 //! thread. A turn of the loop is one [`Transport::turn`]: it hands everything queued to the kernel, waits if
 //! told to, and reports what happened.
 //!
@@ -11,8 +11,8 @@
 //! A long value need not go through the transport's buffers: [`Transport::receive_into`] has the next bytes of a connection
 //! received where they will stay. The room is the transport's until it comes back in [`Event::Filled`].
 //!
-//! A send that nothing depends on is reported with the next event ([`Notice::WithNext`]): a loop that would turn
-//! once more only to hear of it makes two system calls for each lone request.
+//! The end of a send that nothing else waits for is reported together with the next event ([`Notice::WithNext`]).
+//! Otherwise each lone request would cost a second system call, made only to hear that its answer was sent.
 
 pub mod choice;
 pub mod epoll;
@@ -39,7 +39,8 @@ pub struct ConnId {
     pub generation: u32,
 }
 
-/// Generations of a place before they start again. A late event would have to wait for all of them.
+/// Number of generations of a place; then they start again at 0. Only an event that comes this many connections too
+/// late could be taken for one of a newer connection.
 pub const GENERATIONS: u32 = 1 << 24;
 
 /// A receive buffer of the transport that holds bytes for the worker.
@@ -49,9 +50,9 @@ pub struct BufferId(pub u16);
 /// When the loop wants to hear that a send is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Notice {
-    /// As soon as it is: more waits to be sent, or to be done.
+    /// As soon as the send is over: something waits for its end, such as more bytes to send.
     Soon,
-    /// Together with the next event, and at the end of the wait at the latest: it does not end the wait itself.
+    /// Together with the next event, or when the wait is over. The end of the send does not end the wait.
     WithNext,
 }
 
@@ -62,17 +63,17 @@ pub enum Event {
     Accepted { conn: ConnId, listener: u16 },
     /// `len` bytes from the client lie in `buffer`.
     Received { conn: ConnId, buffer: BufferId, len: u32 },
-    /// The first `len` bytes of the room are the client's next, and the kernel is done with it. `len` may be 0: the client
-    /// is not read any more, or is gone.
+    /// The client's next `len` bytes lie at the start of the room, and the kernel is done with it. `len` may be 0: the room
+    /// was asked back, or the client is paused or gone.
     Filled { conn: ConnId, room: Room, len: u32 },
     /// The transport is done with the pieces: their bytes are with the kernel, or the connection is dead and
     /// `Closed` follows.
     Sent { conn: ConnId, pieces: Pieces },
     /// No more bytes will come: the client closed its side. Answers can still be sent.
     Ended { conn: ConnId },
-    /// The connection is gone; what was on its way comes back.
+    /// The connection is gone; the pieces that it was sending come back.
     Closed { conn: ConnId, pieces: Pieces },
-    /// Somebody else had something for this worker: see [`Waker`].
+    /// Another thread called this transport's [`Waker`].
     Woken,
     /// Accepting failed for want of file descriptors or memory; the transport tries again by itself.
     AcceptFailed { error: i32 },
@@ -84,7 +85,8 @@ pub trait Transport {
     /// appends what happened. At most a bounded number of events a turn.
     fn turn(&mut self, wait: Option<Duration>, events: &mut Vec<Event>) -> std::io::Result<()>;
 
-    /// Whether a turn that does not wait may find something; false only if that can be known without a system call.
+    /// Whether a turn could find something to do without waiting. False only if the transport knows so without a system
+    /// call.
     fn may_have_news(&mut self) -> bool {
         true
     }
@@ -112,13 +114,13 @@ pub trait Transport {
     /// A figure that changes when the client takes bytes of what is on its way. It may cost a system call.
     fn taken(&self, conn: ConnId) -> u64;
 
-    /// Stops reading from a client that asks more than it takes, and goes on. Bytes that were under way may still come.
-    /// A client that is gone meanwhile is `Closed`.
+    /// Stops reading a client that asks for more than it takes, until `resume`. Bytes that were under way may still come.
+    /// If the client goes away meanwhile, it is reported as `Closed`.
     fn pause(&mut self, conn: ConnId);
     fn resume(&mut self, conn: ConnId);
 
-    /// Reads a client that sends faster than it is served in small pieces, so that the others do not wait for that. The
-    /// transport ends this when the client sends less.
+    /// Reads a client in small pieces, because it sends faster than it is served and other clients would wait. The
+    /// transport ends this by itself when the client sends less.
     fn ration(&mut self, _conn: ConnId) {}
 
     /// Ends a connection; `Closed` follows.

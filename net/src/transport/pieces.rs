@@ -3,12 +3,12 @@
 use crate::session::Piece;
 use torc_engine::bytes::Bytes;
 
-/// Pieces of one send.
+/// Most pieces of one send.
 pub const PIECES_MAX: usize = 16;
 /// Bytes after which no other piece is added to a send.
 pub const PIECES_BYTES_MAX: usize = 1 << 20;
 
-/// Pieces that go to a client together, in order. Emptied, it is used again for its room.
+/// Pieces that go to a client together, in order. An empty list is used again, for its memory.
 #[derive(Debug, Default)]
 pub struct Pieces {
     list: Vec<Piece>,
@@ -83,8 +83,8 @@ impl Message {
         Message { header, slices: [none; PIECES_MAX] }
     }
 
-    /// Names `slices`, the first [`PIECES_MAX`] of them. The header points into `self` and to the slices: it means
-    /// something as long as they stay where they are.
+    /// Points the header at the first [`PIECES_MAX`] of `slices`. The header is valid only as long as `self` and the slices
+    /// stay where they are.
     pub(crate) fn name<'s>(&mut self, slices: impl Iterator<Item = Bytes<'s>>) -> *const libc::msghdr {
         let mut count = 0;
         for (place, slice) in self.slices.iter_mut().zip(slices) {

@@ -8,8 +8,7 @@
 //! Each turn decides by the seed what happens to each link: nothing (delay), a fragment of any length, a part of
 //! a send, a reset. Nothing is lost or reordered within a link, as over TCP. A client that does not read
 //! fills its window, and sends to it stand still.
-//!
-//! A worker that sleeps is turned when [`Sim::wakes`], or when its wait is over: the driver sees to that.
+//! The simulation turns a worker that sleeps when [`Sim::wakes`] says so, or when its wait is over.
 
 use super::{BufferId, ConnId, Event, GENERATIONS, Notice, Pieces, Transport, Waker};
 use std::cell::RefCell;
@@ -56,7 +55,7 @@ pub(crate) struct Faults {
     pub(crate) delay: u32,
     /// A delivery or a send is cut short.
     pub(crate) fragment: u32,
-    /// In a thousand turns.
+    /// Resets, in a thousand turns.
     pub(crate) reset_permille: u32,
 }
 
@@ -83,7 +82,7 @@ struct Link {
     paused: bool,
     /// Where the next bytes go, if not to a buffer.
     room: Option<Room>,
-    /// It is asked back.
+    /// The room is asked back.
     recalled: bool,
     sending: Option<(Pieces, Notice)>,
     sent: usize,
@@ -92,7 +91,7 @@ struct Link {
 }
 
 impl Link {
-    /// A send that is not done at once is told of when it is, as by the kernel.
+    /// A send that is not done at once is reported as soon as it is done, as the kernel does.
     fn expect_notice(&mut self) {
         self.sending.iter_mut().for_each(|(_, notice)| *notice = Notice::Soon);
     }
@@ -225,7 +224,7 @@ impl Sim {
         self.buffers.len() - self.free.len()
     }
 
-    /// From now on, so many of this transport's wake-ups are lost: one in `every`.
+    /// Loses one in `every` wake-ups of this transport from here on.
     pub(crate) fn lose_wakeups(&mut self, every: u32) {
         self.waker = Arc::new(SimWaker { lost_every: every, ..SimWaker::default() });
     }
@@ -236,7 +235,7 @@ impl Sim {
         let network = self.network.clone();
         let Network { random, faults, window_bytes, links, alive, .. } = &mut *network.borrow_mut();
         alive.retain(|&number| !links[number].dead);
-        // Another one is first each time: there may be one buffer for all.
+        // Starts with another link each time: there may be one buffer for all links.
         let start = random.below(alive.len());
         for step in 0..alive.len() {
             let number = alive[(start + step) % alive.len()];
@@ -291,7 +290,7 @@ impl Sim {
         events: &mut Vec<Event>,
     ) {
         if let Some(room) = link.room.take_if(|_| link.recalled) {
-            // What the kernel was about to write it may write until then.
+            // The kernel, too, may write to the room until it gives it back.
             scribble(&room);
             events.push(Event::Filled { conn, room, len: 0 });
         }
@@ -376,7 +375,7 @@ fn scribble(room: &Room) {
     fill(room, &vec![SCRIBBLE; room.len()]);
 }
 
-/// No client sends it in a value.
+/// A byte that no client sends in a value, so a read of it shows.
 const SCRIBBLE: u8 = 0xDB;
 
 fn fill(room: &Room, bytes: &[u8]) {
@@ -391,7 +390,7 @@ impl Transport for Sim {
         if self.waker.woken.swap(false, Relaxed) {
             self.pending.push(Event::Woken);
         }
-        // Ahead of a `Closed` of the same connection.
+        // Before a `Closed` of the same connection.
         events.append(&mut self.with_next);
         events.append(&mut self.pending);
         Ok(())

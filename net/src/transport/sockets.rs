@@ -27,7 +27,7 @@ pub(crate) const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 /// Most events that one turn reports, so that no connection waits long for its answers.
 pub(crate) const EVENTS_MAX: usize = 1024;
 
-/// Errors of accept that pass when somebody else gives something back.
+/// Errors of accept that pass when descriptors or memory are free again.
 pub(crate) fn is_shortage(error: i32) -> bool {
     matches!(error, libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM)
 }
@@ -68,7 +68,7 @@ pub(crate) fn say(socket: &impl AsFd, words: &[u8]) {
     unsafe { libc::send(fd, words.as_ptr().cast(), words.len(), flags) };
 }
 
-/// Ends both directions: what waits on the socket in the kernel comes back.
+/// Ends both directions; operations that the kernel has under way on the socket then complete.
 pub(crate) fn shutdown(socket: &impl AsFd) {
     // Fails only if the peer was faster.
     let _ = SockRef::from(socket).shutdown(std::net::Shutdown::Both);

@@ -346,7 +346,7 @@ fn what_a_client_takes_of_a_long_send_shows() {
     });
 }
 
-/// Whoever spins makes no system call while there are none: what it overlooked would wait until it sleeps.
+/// A worker that spins makes no system call while there is no news: news that it overlooked would wait until it sleeps.
 #[test]
 fn news_show_without_a_turn() {
     on_each_that(&[true], |transport, conn, mut client| {

@@ -14,8 +14,8 @@
 //! | pressure | who waits |
 //! |---|---|
 //! | none | nobody |
-//! | short: three quarters of the grant are in use | who holds more than [`SHORT_BYTES`] is not read, but for one; who does so for long and moves nothing is closed, until half is free |
-//! | exhausted: all of it | who holds input or answers is not read; those who hold most and move least are closed |
+//! | short: three quarters of the grant are in use | clients that hold more than [`SHORT_BYTES`] are not read, except one at a time; those that also move nothing for long are closed, until half is free |
+//! | exhausted: all of it | clients that hold input or answers are not read; those that hold most and move least are closed |
 
 mod hoarders;
 
@@ -34,16 +34,16 @@ const SHORT_BYTES: usize = 16 << 10;
 /// Parts of a connection in a round while memory is short, and while it is exhausted.
 const SHORT_PARTS: usize = 16;
 const EXHAUSTED_PARTS: usize = 4;
-/// Share of the grant that the stock of buffers may take, and while memory is short that of batches: they wait for nobody,
-/// so nothing else would end it.
+/// Share of the grant that unused buffers in stock may take and, while memory is short, unused batches. No client waits
+/// for them, so only this bound frees them.
 const STOCK_SHARE: usize = 8;
 /// Milliseconds between two looks for connections to close, or to let go on, while memory is exhausted.
 const LOOK_MS: u64 = 20;
-/// More than is needed is set aside by this share of the memory and so many bytes, as clients come between two looks and
-/// resident memory is known roughly.
+/// What is set aside beyond what is needed: this share of the memory, and so many bytes. Clients come between two looks,
+/// and resident memory is known only roughly.
 const SPARE_SHARE: u64 = 128;
 const SPARE_BYTES: u64 = 512 << 10;
-/// What clients hold costs the allocator this share of it in pieces between.
+/// The allocator needs about this share more than clients hold, for the gaps between its pieces.
 const ALLOCATOR_SHARE: usize = 4;
 /// What is set aside shrinks if it is too much by this share of the memory for so many milliseconds.
 const SURPLUS_SHARE: u64 = 256;
@@ -87,7 +87,7 @@ pub(crate) struct Budget {
     /// When hoarders were last looked for, and what was in use then.
     looked_at: Millis,
     used_at_look: usize,
-    /// Whether the last look found somebody to close, or who is being closed.
+    /// Whether the last look found a client to close, or one that is being closed.
     closes: bool,
     /// Since when connections count what they move.
     moving_since: Millis,
@@ -183,8 +183,8 @@ impl Budget {
         }
     }
 
-    /// How many of `max` parts of a connection are parsed in a round: as many of each as there is room for. Those that cannot be begun are kept, and take many times
-    /// the memory that they took unparsed.
+    /// How many of `max` parts of a connection are parsed in a round, by the memory that is left: parts that cannot be begun
+    /// are kept, and take many times the memory of their unparsed bytes.
     pub(crate) fn parts(&self, max: usize) -> usize {
         let max = max.min(connection_parts(self.memory as u64));
         match self.pressure() {
@@ -237,8 +237,8 @@ impl Budget {
         self.aside
     }
 
-    /// What the store has to leave beside itself. `beyond`: bytes of this shard's part of the process that no account
-    /// knows of, fewer than none if accounts hold memory that was never touched.
+    /// What the store has to leave beside itself, bytes. `beyond`: this shard's part of the resident memory that no account
+    /// knows of; below 0 while accounts hold memory that was never touched.
     fn needed(&self, beyond: i64) -> u64 {
         ((self.fixed + self.used() + self.used() / ALLOCATOR_SHARE) as i64 + beyond).max(0) as u64
     }
@@ -248,7 +248,7 @@ impl Budget {
         let left = self.memory as i64 - held as i64 - self.fixed as i64 - beyond;
         let left = left.max(0) as usize / (ALLOCATOR_SHARE + 1) * ALLOCATOR_SHARE;
         let most = self.share.max(self.floor);
-        // Mail and stock are there whoever is closed, so clients get something beside them.
+        // Closing clients frees neither mail nor stock, so clients are granted something beside them.
         self.grant = left.clamp((self.floor / 2 + self.common).min(most), most);
     }
 
@@ -258,7 +258,7 @@ impl Budget {
         if self.lends { (held + self.needed(beyond)).saturating_sub(self.memory as u64) } else { 0 }
     }
 
-    /// Bytes that neither clients need, nor the store may take, which may take `taken`.
+    /// Bytes that clients do not need and that the store, which may take `taken`, may not take either.
     #[cfg(test)]
     pub(crate) fn idle(&self, taken: u64, beyond: i64) -> u64 {
         let memory = self.memory as u64;
@@ -271,13 +271,13 @@ impl Budget {
         self.used() > self.grant / 16 * 17
     }
 
-    /// Whether nothing more is taken: closing hoarders helps soon. Where nobody is one, waiting would not end.
+    /// Whether nothing more is taken from clients, as closing hoarders helps soon. If there is none, waiting would not end.
     fn takes_nothing(&self) -> bool {
         self.is_overdrawn() && self.closes
     }
 
-    /// Whether another connection may come, with which there are so many. While more is held than may be, a crowd waits until
-    /// the store has made room.
+    /// Whether a connection may come with which there are `connections`. While clients hold more than they may, a crowd of
+    /// new ones waits until the store has made room.
     pub(crate) fn admits(&self, connections: usize) -> bool {
         let share = if self.is_overdrawn() { self.share / 8 } else { self.share / 2 };
         connections * CONNECTION_BYTES <= share
@@ -343,7 +343,7 @@ impl WorkerState {
         };
         if short && !conn.waits_for_memory {
             conn.waits_for_memory = true;
-            // Nobody is closed for the room around what it holds, so that has to go by itself.
+            // No client is closed for unused room in its buffers, so the room has to go here.
             conn.input.shrink();
             self.budget.charge(conn);
             self.budget.waiting.push_back(conn.id);

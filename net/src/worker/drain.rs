@@ -118,7 +118,7 @@ impl WorkerState {
             // Release: pairs with the acquire below; the mail was published before.
             self.shared.drained.fetch_add(1, Release);
         }
-        // Acquire: who sees all shards drained sees their last mail in its next turn.
+        // Acquire: a shard that sees all shards drained sees their last mail in its next turn.
         if self.drain.is_done && self.shared.drained.load(Acquire) >= self.mail.shards() as usize {
             self.drain.turns_since_all += 1;
         }

@@ -283,7 +283,7 @@ pub(super) enum Destination {
     Moved(Answer<'static>),
 }
 
-/// Whether a part is answered by its deadline alone; the end of a value has a value to let go of.
+/// Whether a late part needs nothing but the refusal. The end of a value does: its upload has to be given up.
 fn is_refused_late(work: &Work<'_>) -> bool {
     matches!(work, Work::Keyed(_) | Work::Flush { .. } | Work::Local)
 }

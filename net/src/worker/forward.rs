@@ -25,7 +25,7 @@ impl WorkerState {
         read_ns: u64,
     ) -> bool {
         let (deadline, room) = (part.reply.deadline(), conn.queue.answer_room());
-        // Behind what may change how later answers are written, this is not known yet.
+        // Behind a part that may change how later answers are written, nobody knows yet how this one is.
         let free = conn.session.free(&part.reply).filter(|_| conn.queue.composes());
         let (reply, tag) = free.map(FreeReply::untagged).unzip();
         let ask = Ask {
@@ -47,8 +47,8 @@ impl WorkerState {
         true
     }
 
-    /// So many shards have been asked for a part, with room for the value of its answer. It is about the key of `hash`, or about
-    /// any.
+    /// Puts a part into the queue that `shards` shards were asked for, with `room` bytes for the value of the answer. It is
+    /// about the key of `hash`, or about any key.
     pub(super) fn wait_for(
         &self,
         conn: &mut Connection,

@@ -2,7 +2,7 @@
 
 use super::pool::Pool;
 
-/// Received bytes. Those that are parsed are passed by an offset; what is behind them moves only when room is needed.
+/// Received bytes. An offset passes over those that are parsed; the bytes behind it move only when room is needed.
 #[derive(Debug, Default)]
 pub(crate) struct Input {
     bytes: Vec<u8>,
@@ -75,7 +75,7 @@ impl Input {
 
 /// A buffer that is no longer than this always fits.
 const KEPT_BYTES: usize = 4 << 10;
-/// One that is so many times as long as what is in it does not.
+/// A longer buffer fits only if it is less than this many times as long as what is in it.
 const FIT_SHARE: usize = 4;
 /// An input that is full grows by one in so many bytes.
 const GROWTH_SHARE: usize = 4;

@@ -3,7 +3,7 @@
 use super::state::WorkerState;
 use super::{CONNECTION_PARTS, TURN_CONNECTION_PARTS};
 
-/// What clients may hold beyond their memory: the answers to what a round has parsed before that was used up.
+/// What clients may hold beyond their memory: answers to the parts of the round that used it up.
 const ROUND_BYTES: usize = 256 << 10;
 
 impl WorkerState {
@@ -12,7 +12,7 @@ impl WorkerState {
     /// # Errors
     /// Whoever was, in words.
     pub(crate) fn shares_are_kept(&mut self) -> Result<(), String> {
-        // What comes behind the last of the share, in a round and where it was received, is parsed whole.
+        // More than the share by some rounds' parts: what is being parsed when it is used up is parsed to its end.
         let most = TURN_CONNECTION_PARTS + 4 * CONNECTION_PARTS;
         for place in 0..self.connections.places() {
             let Some(conn) = self.connections.at(place) else { continue };

@@ -34,12 +34,12 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use torc_engine::command::Millis;
 
-/// Batches of one shard that may be on the way to all others together, at the most and at the least to each of them.
+/// Batches of one shard that may be on the way to all others together, and the bounds on those to one other shard.
 const BATCHES: usize = 64;
 const BATCHES_PER_LANE: std::ops::RangeInclusive<usize> = 2..=16;
 /// A waiting connection goes on when this many places are free. It may use more or fewer of them.
 pub(crate) const RESUME_PLACES: usize = 64;
-/// Places that are left to connections that ask for little. Else they would wait behind all that pipeline.
+/// Places that are left to connections that ask for little. Otherwise they would wait behind all clients that pipeline.
 pub(crate) const LEFT_PLACES: usize = BATCH_ASKS;
 
 /// A shard's lanes to all others.
@@ -52,7 +52,8 @@ pub(crate) struct Mail {
 }
 
 impl Mail {
-    /// Lanes among `shards` shards, one set for each, whose batches fit into `bytes` a shard if two for each lane do.
+    /// Lanes among `shards` shards, a set for each shard. The batches of one shard fit into `bytes`, unless the least number
+    /// for each lane needs more.
     pub(crate) fn among(shards: u16, bytes: u64) -> Vec<Mail> {
         let others = usize::from(shards).saturating_sub(1).max(1);
         let fitting = usize::try_from(bytes).unwrap_or(usize::MAX) / BATCH_BYTES_KEPT;
@@ -130,7 +131,7 @@ impl Mail {
         self.lanes.iter_mut().flatten().for_each(|lane| lane.take_resumable(resumed));
     }
 
-    /// Publishes to all and wakes those who sleep.
+    /// Shows the other shards what was written for them, and wakes those that sleep.
     pub(crate) fn publish(&mut self) {
         for (lane, waker) in self.lanes.iter_mut().zip(&self.wakers) {
             let wake = lane.as_mut().is_some_and(Lane::publish);

@@ -95,7 +95,7 @@ struct SessionOutcomes {
     identity: u64,
     /// By rising number, at most W.
     outcomes: VecDeque<(u64, StoredOutcome)>,
-    /// The highest number whose outcome was here and gave way; 0: none.
+    /// The highest number whose outcome was dropped to make room for others; 0: none.
     forgotten: u64,
     /// The highest number that may have been here before the session was dropped; 0: none.
     dropped: u64,
@@ -134,7 +134,7 @@ impl SessionOutcomes {
         self.outcomes.insert(index, (number, stored));
     }
 
-    /// What a number that is not on record is.
+    /// What is known of a number that is not on record.
     fn unseen(&self, once: Once) -> Lookup {
         let unknown = once.number <= self.forgotten || (once.repeat && once.number <= self.dropped);
         if unknown { Lookup::Unknown } else { Lookup::New }

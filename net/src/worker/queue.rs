@@ -49,7 +49,7 @@ pub(crate) struct Composed {
     pub(crate) read_ns: u64,
 }
 
-/// What another shard's answer is to its connection.
+/// Where another shard's answer stands in the queue of its connection.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Place {
     /// Nothing is before it: it can be composed.
@@ -73,7 +73,7 @@ pub(crate) struct Queue {
     room: usize,
     /// What the kept answers cost.
     kept_bytes: usize,
-    /// A bit for each key that other shards may still be asked about, by its hash: of all since the queue was empty.
+    /// A set of bits, by the hashes of all keys that other shards were asked about since the queue was empty.
     asked_keys: u64,
     /// The longest value in another shard's recent answers, bytes.
     value_bytes_high: usize,
@@ -148,7 +148,7 @@ impl Queue {
         &mut self.words
     }
 
-    /// The words behind the last ones answer a part that is behind all others.
+    /// The words from `before` on are the answer to a part that is behind all others.
     #[inline]
     pub(crate) fn composed(&mut self, before: usize, read_ns: u64) {
         let end = self.words.len();
@@ -165,7 +165,7 @@ impl Queue {
         self.waiting.push_back(Waiting::Composed(Composed { start, len, parts: 1, read_ns }));
     }
 
-    /// The words behind the last ones are another shard's answer.
+    /// The words from `before` on are another shard's answer.
     pub(crate) fn fill_composed(&mut self, sequence: u32, before: usize, read_ns: u64) {
         let len = self.words.len() - before;
         self.words_needed += len;

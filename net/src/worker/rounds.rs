@@ -44,7 +44,7 @@ impl Rounds {
         self.round += 1;
     }
 
-    /// Nobody is left for this turn.
+    /// Whether no connection is left to be parsed in this turn.
     pub(super) fn is_done(&self) -> bool {
         self.now.is_empty()
     }

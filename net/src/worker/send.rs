@@ -21,7 +21,7 @@ impl WorkerState {
             self.budget.charge(&mut conn);
             self.connections.put(conn);
         }
-        // What settling marked in turn (nothing today) is looked after next turn.
+        // Connections that settling itself has marked are looked after in the next turn.
         dirty.append(&mut self.dirty);
         self.dirty = dirty;
     }
@@ -109,8 +109,8 @@ impl WorkerState {
         if !conn.paused && (conn.parked || short || floods) && conn.phase == Phase::Open {
             conn.paused = true;
             transport.pause(conn.id);
-            // Not for want of memory: requests of thousands would all grow piece by piece then, and the allocator be left
-            // with holes between the pieces.
+            // Not for want of memory: the requests of thousands of clients would all grow piece by piece then, and leave
+            // the allocator with holes between the pieces.
             if floods {
                 transport.ration(conn.id);
             }
@@ -137,8 +137,8 @@ impl WorkerState {
     }
 }
 
-/// Nothing depends on the end of a send that is the last of an open connection whose requests are all answered.
-/// A lent piece pins its segment until it comes back.
+/// When the loop must hear that a send is over. With the next event is enough if it is the last send of an open connection
+/// whose requests are all answered, and has no lent piece: that pins its segment until it comes back.
 fn notice(conn: &Connection, pieces: &Pieces) -> Notice {
     let waits = !(conn.output.is_empty() && conn.queue.is_empty() && conn.deferred.is_empty());
     let last = !waits && !conn.parked;

@@ -14,7 +14,7 @@ use torc_engine::reader::{Look, ReadRoom, ShardReader};
 /// What a shard reads the others with.
 #[derive(Debug, Default)]
 pub(crate) struct Siblings {
-    /// By shard; empty where nothing is read so.
+    /// By shard; empty where shards do not read each other's keys.
     readers: Vec<ShardReader>,
     room: ReadRoom,
 }

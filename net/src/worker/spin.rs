@@ -25,7 +25,7 @@ impl Spin {
         self.ns > 0
     }
 
-    /// It would sleep if it did not spin: nothing but what comes can be worth a turn.
+    /// Whether the worker would sleep if it did not spin: only news can be worth a turn.
     pub(super) fn is_looking(&self) -> bool {
         self.looking
     }

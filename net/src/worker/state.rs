@@ -33,7 +33,7 @@ pub(crate) struct ListenerKind {
     pub(crate) shard_port: bool,
 }
 
-/// What a worker is told once.
+/// Settings of a worker, which never change.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
     pub(crate) limits: Limits,
@@ -90,7 +90,7 @@ pub(crate) struct WorkerState {
     /// Connections to look after at the end of the turn.
     pub(super) dirty: Vec<ConnId>,
     pub(super) rounds: Rounds,
-    /// Empty; through it answers to other shards are written.
+    /// Answers to other shards are written through it; empty between two answers.
     pub(super) apart: Output,
     pub(super) foreign_uploads: HashMap<(u16, ConnId), ForeignUpload>,
     pub(super) sweep: Sweep,

@@ -10,7 +10,7 @@ use torc_engine::command::Millis;
 const SWEEP_PLACES: usize = 4096;
 /// Milliseconds between two of them.
 const SWEEP_MS: u64 = 1000;
-/// Who sends as much of a request in a second is not held to the time-out of requests.
+/// A client that sends this many bytes of a request in a second gets its request time-out anew.
 const REQUEST_BYTES_A_SECOND: u64 = 1024;
 
 /// Where the sweep is.

@@ -128,7 +128,8 @@ pub(crate) async fn serve(listener: TcpListener, admin: Arc<Admin>) {
     }
 }
 
-/// Answers one request: who asks again connects again, so nobody keeps this thread busy with answers that he does not read.
+/// Answers one request, then closes. A client that asks again connects again, so none can keep this thread busy with
+/// answers that it does not read.
 async fn connection(stream: TcpStream, admin: Arc<Admin>) -> Result<(), hyper::Error> {
     let service = service_fn(|request: Request<Incoming>| {
         let response = admin.answer(request.method(), request.uri().path());

@@ -47,8 +47,8 @@ pub(crate) struct Flags {
 /// The variable that names the file when `--config` does not.
 pub(crate) const CONFIG_VARIABLE: &str = "TORC_CONFIG";
 
-/// Names of the environment that begin as ours do and are none of them, each as a warning: a misspelt one would be
-/// overlooked in silence.
+/// A warning for each environment variable that begins with `TORC_` and names no setting: a misspelt one would
+/// otherwise be overlooked in silence.
 pub(crate) fn misspelt<'n>(names: impl Iterator<Item = &'n str>) -> Vec<String> {
     let known = |name: &str| {
         [CONFIG_VARIABLE, SERVER_VARIABLE].contains(&name)

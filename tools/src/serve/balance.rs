@@ -5,16 +5,16 @@ use super::trimmer::Trimmer;
 use crate::machine::{self, Resident};
 use std::time::{Duration, Instant};
 
-/// Told less than this, the server would rather be slower with long buffers than exceed it.
+/// With less memory than this the allocator keeps little: long buffers become slower, but the process stays within it.
 pub(super) const SMALL_MEMORY_BYTES: u64 = 64 << 20;
 /// Between two looks at what the process has resident.
 const EVERY: Duration = Duration::from_millis(25);
-/// The same while that grows fast or the memory is small, and while nothing happens.
+/// The same while resident memory grows fast or the memory is small, and while nothing happens.
 const SOON: Duration = Duration::from_millis(5);
 const CALM: Duration = Duration::from_millis(100);
 /// Fewer turns of all shards between two looks are calm.
 const CALM_TURNS: u64 = 4;
-/// Between two calls for what the allocator keeps, and where it may keep little.
+/// Least time between two calls that have the allocator give memory back, and the same if the memory is small.
 const TRIM_EVERY: Duration = Duration::from_millis(500);
 const TRIM_SOON: Duration = Duration::from_millis(20);
 /// Share of the memory that the allocator has to keep for a call for it to be worth while.

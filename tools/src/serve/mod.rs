@@ -54,7 +54,8 @@ pub(crate) fn run(args: &ServeArgs) -> Result<(), Failure> {
     result
 }
 
-/// Fewer connections than descriptors, or a late and strange failure comes of it.
+/// Keeps the connections below the descriptors that there are. Otherwise the server would run out of descriptors late, with
+/// errors that do not name the cause.
 fn fit_files(config: &mut Config, files: u64) -> Result<(), Failure> {
     const NAME: &str = "max-connections";
     let most = connections_for(files) as usize;

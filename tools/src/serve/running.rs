@@ -76,7 +76,7 @@ impl Running {
         }
     }
 
-    /// Tells the shards what the process has resident. Returns what of it no account knows of, bytes.
+    /// Tells the shards what the process has resident. Returns the part of it that no account knows of, bytes.
     pub(super) fn balance_memory(&self, resident_bytes: u64) -> i64 {
         self.server.balance_memory(resident_bytes);
         self.server.unaccounted_bytes()

@@ -1,8 +1,8 @@
-//! When to call for what the allocator keeps: what clients held and gave back is there, where the store cannot use it.
+//! When to have the allocator give memory back: it keeps what clients held and freed, and the store cannot use that.
 
 use std::time::{Duration, Instant};
 
-/// Shards wait for the allocator meanwhile, so a call may take one part of the time in so many.
+/// Shards wait for the allocator during a call, so calls may take one part in so many of the time.
 const TIME_SHARE: u32 = 50;
 const EVERY_MAX: Duration = Duration::from_secs(64);
 
@@ -10,9 +10,9 @@ const EVERY_MAX: Duration = Duration::from_secs(64);
 pub(super) struct Trimmer {
     /// What makes a call worth while.
     worth_bytes: i64,
-    /// The least that there ever was.
+    /// The least unaccounted memory that there ever was, bytes.
     least: i64,
-    /// What there was at the last call.
+    /// Unaccounted memory at the last call, bytes.
     at_last: i64,
     next: Option<Instant>,
     /// Between two calls, if the last one was of use; after one that was not, twice as long as before.

@@ -252,7 +252,7 @@ impl Core {
         if self.peers[index].failures >= FAILURES_BEFORE_DETOUR { 0 } else { index }
     }
 
-    /// Sends a call on its way; a new one not before those that are parked.
+    /// Sends a call on its way. A new call waits behind the parked ones.
     fn dispatch(&mut self, call: Box<Call>, now: Instant) {
         if !self.parked.is_empty() && !call.progress.sent {
             return self.parked.push_back(call);

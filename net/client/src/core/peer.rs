@@ -38,7 +38,7 @@ pub(crate) enum Entry {
     Call(Box<Call>),
     Hello,
     Map,
-    /// The caller gave up; the number is still the server's.
+    /// The caller gave up; the number of its change stays taken until the answer comes.
     Abandoned {
         number: u64,
     },

@@ -106,7 +106,7 @@ impl MetaFlags {
         self.has(b'N').then_some(self.vivify)
     }
 
-    /// `R`: the lease for who finds less than this to live.
+    /// `R`: a reader that finds less than this to live gets the lease.
     pub fn recache(&self) -> Option<i64> {
         self.has(b'R').then_some(self.recache)
     }

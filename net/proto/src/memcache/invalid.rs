@@ -35,7 +35,7 @@ pub enum Invalid {
     Flag,
     /// `md` and `ma` say this for every wrong flag.
     FlagOrDuplicate,
-    /// Meta: the number behind a flag is none.
+    /// Meta: what should be a number behind a flag is none.
     Token,
     Key64,
     OpaqueTooLong,

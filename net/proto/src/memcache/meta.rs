@@ -59,7 +59,7 @@ impl<'a> Meta<'a> {
     /// Reads the flags.
     ///
     /// # Errors
-    /// A flag that is none, stands twice, or has no or a wrong token.
+    /// An unknown flag, a flag that stands twice, or one whose token is missing or wrong.
     #[inline]
     pub fn flags(&self) -> Result<MetaFlags, Invalid> {
         let flags = MetaFlags::parse(self.section).map_err(|error| said_by(self.verb, error))?;

@@ -44,8 +44,7 @@ pub fn bulk(out: &mut Vec<u8>, bytes: &[u8]) {
 pub fn bulk_begin(out: &mut Vec<u8>, len: usize) {
     out.reserve(len + BULK_FRAME_BYTES_MAX);
     if len < 1000 {
-        // All of eight bytes is copied at once, and what is too much cut off: far cheaper than copying as many
-        // as there are.
+        // All eight bytes are copied at once, and the surplus is cut off: far cheaper than copying the exact number.
         let [hundreds, tens, ones] = [len / 100, len / 10 % 10, len % 10].map(|digit| b'0' + digit as u8);
         let (head, used) = match len {
             0..10 => ([b'$', ones, b'\r', b'\n', 0, 0, 0, 0], 4),

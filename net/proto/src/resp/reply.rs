@@ -46,7 +46,7 @@ pub enum Parsed {
 pub enum Invalid {
     /// No type starts with this byte.
     Type(u8),
-    /// A length or number is none, or is beyond what any server sends.
+    /// What should be a length or a number is none, or is beyond what any server sends.
     Number,
     /// A line without an end in sight.
     Line,

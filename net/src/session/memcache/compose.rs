@@ -7,7 +7,7 @@ use crate::session::output::Output;
 use torc_engine::command::{Found, Number, Outcome, Refusal, Value};
 use torc_proto::memcache::{Invalid, LINE_END};
 
-/// The release whose protocol this is, as clients look for it.
+/// The release of memcached whose protocol is spoken, which clients ask for.
 pub(super) const PROTOCOL_VERSION: &str = "1.6.18";
 
 /// One key of a retrieval.

@@ -157,7 +157,7 @@ fn new_expiry(flags: &MetaFlags, now: Millis) -> Option<Expiry> {
     flags.ttl().map(|ttl| expiry(ttl, now))
 }
 
-/// The expiry of an item that is made on a miss: of `N` and `T` the later one counts.
+/// The expiry of an item that is made on a miss: of `N` and `T`, the one that stands later in the request.
 fn vivify(flags: &MetaFlags, now: Millis) -> Option<Expiry> {
     let ttl = flags.vivify()?;
     let new = new_expiry(flags, now).filter(|_| flags.is_before_ttl(b'N'));
@@ -180,7 +180,8 @@ fn meta_read(flags: &MetaFlags, now: Millis) -> Read {
     }
 }
 
-/// How little to live is too little for `R`, whose number is an expiry as all others: 0 is never.
+/// Time to live below which `R` asks for a new value, milliseconds. The flag's number is an expiry like all others, so 0
+/// means never.
 fn below(ttl: i64, now: Millis) -> u64 {
     match expiry(ttl, now) {
         Expiry::At(at) => at.saturating_sub(now),
@@ -200,7 +201,7 @@ fn meta_write(flags: &MetaFlags, now: Millis) -> Write<'static> {
     let joins = matches!(mode, WriteMode::Append | WriteMode::Prepend);
     let expiry_given = new_expiry(flags, now).unwrap_or(Expiry::Never);
     // memcached's add looks at no token, and a replace with one is a cas.
-    // A token of 0 is none where values are joined.
+    // For append and prepend a token of 0 means none.
     let compare = flags.compare().filter(|token| mode != WriteMode::Add && !(joins && *token == 0));
     let mode = if compare.is_some() && mode == WriteMode::Replace { WriteMode::Set } else { mode };
     Write {

@@ -15,7 +15,7 @@ use crate::session::output::Output;
 use torc_engine::command::{Found, Lease, Meta as ItemMeta, Millis, Number, Outcome, Value};
 use torc_proto::memcache::{LINE_END, MetaVerb, Words, key64};
 
-/// What of its flags a streamed `ms` wants repeated, in order: `k`, `c`, `s`, `O` with its token.
+/// The flags that the answer to a streamed `ms` repeats, in order: `k`, `c`, `s`, `O` with its token.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Echo {
     bytes: [u8; Echo::BYTES_MAX],

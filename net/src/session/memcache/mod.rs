@@ -19,9 +19,9 @@
 //!   bits are milliseconds of the Unix epoch.
 //! - A lease placeholder (`N` of `mg`) is a miss to `get` and its like; memcached shows it as an empty value. To all
 //!   other commands it is an item.
-//! - `ms` with `I` and without `C` means nothing. `E` with `mg` is the token of the placeholder that `N` leaves,
-//!   as in memcached's newer releases. A key set in base64 is given back in base64 to who asked in base64, not to
-//!   everybody.
+//! - `ms` with `I` and without `C` stores as if there was no `I`. `E` with `mg` is the token of the placeholder that
+//!   `N` leaves, as in memcached's newer releases. A key set in base64 is given back in base64 only to a client that
+//!   asked in base64.
 //! - After a refusal for want of memory the old item stays. After one for size the item goes, as in
 //!   memcached, so that nobody reads a value that its writer believes replaced.
 
@@ -47,7 +47,7 @@ use torc_proto::memcache::request::{self, Line, LineLimits, Request, Store, Stor
 use torc_proto::memcache::{Invalid, KEY_BYTES_MAX, LINE_END, Meta, MetaVerb, Unparsed, Value};
 
 impl ReplyKind {
-    /// Writes an answer that is free.
+    /// Writes an answer that is free: see [`crate::session::Session::free`].
     #[inline]
     pub fn compose(
         self,
@@ -74,11 +74,11 @@ impl ReplyKind {
 #[derive(Debug, Default)]
 pub struct Session {
     reading: Reading,
-    /// Bytes of the current line that hold no line end; it is searched on from there.
+    /// Bytes at the start of the current line that were searched and hold no line end.
     searched: usize,
-    /// What streamed `ms` commands not yet answered want repeated: their lines are long gone then.
+    /// What the answers to streamed `ms` commands have to repeat: the lines are gone from the input by then.
     echoes: VecDeque<meta::Echo>,
-    /// A key of the retrieval being answered failed, and that was said in place of all that follows.
+    /// A key of the retrieval that is being answered failed. The error was written and ends the answer.
     retrieval_failed: bool,
 }
 
@@ -93,7 +93,7 @@ enum Reading {
     Value { left: u64, end: Kind, abort: Kind, echo: meta::Echo },
     /// A line of checked keys, of which `keys` bytes are not handed out; behind them come `line_end` bytes.
     Keys { retrieval: lower::Retrieval, keys: usize, line_end: usize },
-    /// Nothing is listened to any more.
+    /// All further input is dropped.
     Closed,
 }
 
@@ -118,13 +118,13 @@ struct Surroundings<'a, 'l> {
 struct Storage<'a> {
     command: Command<'a>,
     bytes: u64,
-    /// Answer of the shard's outcome.
+    /// How the shard's outcome is answered.
     reply: Kind,
-    /// Answer of a value that does not end where it should.
+    /// How a value is answered that does not end where it should.
     abort: Kind,
-    /// Answer of a value that is too large.
+    /// How a value that is too large is answered.
     too_large: Kind,
-    /// A value that is too large takes the old item with it.
+    /// Whether a value that is too large removes the old item.
     removes: bool,
     echo: &'a [u8],
 }
@@ -181,7 +181,8 @@ impl Session {
         }
     }
 
-    /// See [`crate::session::Session::free`]: not one of several keys, and no value whose echo waits in its order.
+    /// See [`crate::session::Session::free`]. Not free: a key among several, and a streamed `ms`, whose echo is kept in
+    /// order.
     #[inline]
     pub fn free(&self, reply: &ReplyKind) -> Option<ReplyKind> {
         let free = match reply.0 {
@@ -450,7 +451,7 @@ fn decode_key<'a>(meta: &Meta<'a>, scratch: &'a Scratch) -> Result<&'a [u8], Inv
     meta.decoded_key(&mut buffer).map(|key| scratch.keep(key))
 }
 
-/// A part that asks for nothing and answers nothing need not be.
+/// Appends a part that does nothing but answer, unless the client wants no answer.
 fn push_unless_silent<'a>(work: Work<'a>, reply: Kind, parts: &mut Vec<Part<'a>>) {
     if !matches!(reply, Kind::Silent) {
         parts.push(part(work, reply));

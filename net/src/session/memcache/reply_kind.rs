@@ -50,7 +50,7 @@ pub(super) struct MetaReply {
     pub base64: bool,
     /// `v`: with the value.
     pub value: bool,
-    /// Append or prepend: without an item it is "not stored", not "not found".
+    /// Append or prepend: a missing item is answered "not stored", not "not found".
     pub joins: bool,
 }
 

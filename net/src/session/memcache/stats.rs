@@ -23,7 +23,7 @@ pub(super) fn kind(what: Option<&[u8]>) -> Kind {
     })
 }
 
-/// memcached's names, each with the server's figure: what is.
+/// Figures of the present: memcached's name of each, and the server's.
 pub(crate) const GAUGES: &[(&str, &str)] = &[
     ("max_connections", "connections_max"),
     ("curr_connections", "connections"),
@@ -32,7 +32,7 @@ pub(crate) const GAUGES: &[(&str, &str)] = &[
     ("curr_items", "items"),
 ];
 
-/// As [`GAUGES`]: what has happened since the start, or since a `stats reset`.
+/// Counters since the start, or since a `stats reset`: names as in [`GAUGES`].
 pub(crate) const COUNTERS: &[(&str, &str)] = &[
     ("total_connections", "connections_total"),
     ("rejected_connections", "connections_refused"),
@@ -170,7 +170,7 @@ fn class(prefix: &str, figures: &[(&str, u64)], tail: &mut Vec<u8>) {
     }
 }
 
-/// The connection that asks; others may be another shard's.
+/// The connection that asks. Others are left out, as they may be another shard's.
 fn connection(context: &ComposeContext<'_>, tail: &mut Vec<u8>) {
     let number = context.connection;
     stat(&format!("{number}:addr"), Address(context.peer), tail);

@@ -12,7 +12,7 @@ use torc_proto::native::topology::WrongOwner;
 use torc_proto::native::{AnswerHeader, ItemFacts, Status, flags, marks, op};
 
 impl ReplyKind {
-    /// Writes an answer that is free.
+    /// Writes an answer that is free: see [`crate::session::Session::free`].
     #[inline]
     pub fn compose(self, key: &[u8], echo: &[u8], answer: &Answer<'_>, now: Millis, out: &mut Output) {
         match (self.kind, answer) {
@@ -158,7 +158,7 @@ fn text(reply: &ReplyKind, status: Status, key: &[u8], words: &str, out: &mut Ou
     frame(reply, status, 0, 0, &ItemFacts::default(), key, words.as_bytes(), out);
 }
 
-/// [N-QUIET-1]
+/// Whether the request's flags leave this answer out ([N-QUIET-1]).
 #[inline]
 fn quiet(reply: &ReplyKind, status: Status) -> bool {
     match status {
@@ -248,7 +248,7 @@ fn head(
     tail.extend_from_slice(key);
 }
 
-/// [N-EXT-8]
+/// The facts of an item that the request asked for ([N-EXT-8]).
 #[inline]
 fn facts(reply: &ReplyKind, meta: &Meta, now: Millis) -> ItemFacts {
     let item = (reply.flags & flags::WANT_META != 0).then(|| ItemMeta {

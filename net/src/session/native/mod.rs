@@ -10,8 +10,8 @@
 //!   Frames --not the magic--> Closed (everything behind it is dropped)
 //! ```
 //!
-//! A deadline counts from the turn in which its frame's first byte was offered ([N-EXT-6]): the session remembers
-//! since when the bytes lie there that it could not take, because a frame was not whole or the turn was full.
+//! A deadline counts from the turn in which its frame's first byte was offered ([N-EXT-6]). So the session remembers
+//! since when bytes wait in the input that it could not take, because a frame was not whole or the turn was full.
 //!
 //! | file | holds |
 //! |---|---|
@@ -56,7 +56,7 @@ pub struct Session {
     identity: u64,
     /// The session began under another boot id: repeats cannot be answered ([N-HELLO-4]).
     outcomes_lost: bool,
-    /// What the last hello is told of the limits.
+    /// The limits that the answer to the last hello tells.
     limits_told: LimitsTold,
     backlog: Backlog,
 }
@@ -99,7 +99,7 @@ struct Backlog {
 }
 
 impl Backlog {
-    /// When the byte at `offset` of the input came. Never too early: a deadline is rather kept too long than broken.
+    /// When the byte at `offset` of the input came, or a little later: a deadline may be kept too long, never cut short.
     fn arrival(&self, offset: usize, now: Millis) -> Millis {
         if offset < self.bytes { self.since } else { now }
     }
@@ -247,7 +247,7 @@ impl Session {
         let mut reply = reply(&request.header, asked.kind);
         reply.repeat = once.is_some_and(|once| once.repeat);
         if asked.kind == Kind::Hello {
-            // Taken here and now; no deadline can be missed any more.
+            // Taken here and now, so its deadline cannot pass any more.
             self.greet(request.value, limits);
         } else {
             reply.deadline = asked.deadline;
@@ -362,7 +362,7 @@ impl Session {
         taken
     }
 
-    /// See [`crate::session::Session::value_left`]: a value is the end of its request.
+    /// See [`crate::session::Session::value_left`]. A value ends its request, so its last byte is left for `parse`.
     pub fn value_left(&self) -> u64 {
         match self.state {
             State::Value { remaining, .. } => u64::from(remaining.saturating_sub(1)),

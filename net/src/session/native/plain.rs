@@ -111,7 +111,7 @@ mod tests {
         arguments_max: 4,
     };
 
-    /// Every frame that this way takes gives the part and length of the general way; what it must leave, it leaves.
+    /// Each frame that this way takes gives the same part and length as the general way; all others are left to that.
     #[test]
     fn plain_requests_are_read_as_all_others() {
         let mut taken = 0;

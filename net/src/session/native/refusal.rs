@@ -25,7 +25,7 @@ pub(super) enum Refusal {
     HelloTooShort,
     KeyLength,
     ValueLength,
-    /// A value that is no item's.
+    /// The value of an operation that stores none, such as a multi-get's keys, is longer than `--max-frame`.
     ValueOverFrame,
     FrameLength,
     Deadline,

@@ -14,7 +14,7 @@ pub struct ReplyKind {
     /// The change was sent before ([N-ONCE-6]).
     pub(super) repeat: bool,
     pub(super) kind: Kind,
-    /// [N-EXT-6]
+    /// Until when the part may be begun ([N-EXT-6]).
     pub(super) deadline: Deadline,
 }
 

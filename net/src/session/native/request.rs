@@ -78,7 +78,7 @@ fn check_value(op: Op, value_bytes: u32, limits: &Limits) -> Result<(), Refusal>
     }
 }
 
-/// [N-GEN-6]
+/// Checks the length of a key ([N-GEN-6]).
 #[inline]
 pub(super) fn check_key(key_bytes: usize, limits: &Limits) -> Result<(), Refusal> {
     if key_bytes == 0 || key_bytes > limits.key_bytes_max { Err(Refusal::KeyLength) } else { Ok(()) }
@@ -143,7 +143,7 @@ fn deadline(options: &Options, arrived: Millis) -> Deadline {
     options.deadline_us.map_or(Deadline::NONE, |us| Deadline::at(last_ms(us, arrived)))
 }
 
-/// [N-EXT-6]: whole milliseconds, rounded up.
+/// The last millisecond of a deadline, whole milliseconds rounded up ([N-EXT-6]).
 fn last_ms(deadline_us: u32, arrived: Millis) -> Millis {
     arrived.saturating_add(u64::from(deadline_us).div_ceil(1000))
 }
@@ -325,7 +325,7 @@ fn about_server<'a>(
     })
 }
 
-/// [N-EXT-5]
+/// The protocol's expiry in the engine's terms ([N-EXT-5]).
 fn absolute(expiry: native::Expiry, now: Millis) -> Expiry {
     match expiry {
         native::Expiry::Keep => Expiry::Keep,

@@ -69,7 +69,7 @@ pub(super) fn topology(reply: &ReplyKind, server: &dyn ServerView, out: &mut Out
     compose::small(reply, Status::Ok, &value, out);
 }
 
-/// [N-STAT-1]
+/// Writes one section of the statistics ([N-STAT-1]).
 pub(super) fn statistics(reply: &ReplyKind, section: &[u8], context: &ComposeContext<'_>, out: &mut Output) {
     let mut lines = String::new();
     if matches!(section, b"" | b"server") {

@@ -32,7 +32,7 @@ fn add<'a>(call: &Call<'_, 'a>, parts: Parts<'_, 'a>, step: i64) -> Result<(), E
 }
 
 pub(super) fn incrbyfloat<'a>(call: &Call<'_, 'a>, parts: Parts<'_, 'a>) -> Result<(), Error> {
-    // An infinity is a number, which the shard refuses to add: a value that is none is the worse error.
+    // An infinity is accepted here, and refused by the shard: an old value that is no number is the first error to tell.
     let step = Extended::parse(call.argument(2)).ok_or(Error::NotAFloat)?;
     let op = arithmetic(Delta::Extended(step), Number::Extended(step));
     parts.push(keyed(call.key(1)?, op, Kind::Float));

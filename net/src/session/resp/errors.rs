@@ -6,7 +6,8 @@ use torc_engine::command::Refusal;
 use torc_proto::resp::request::{self, Arguments};
 use torc_proto::resp::{ProtocolError, compose};
 
-/// Bytes of a pattern that one command looks at in all: some milliseconds. A usual pattern takes two for a byte of a key.
+/// Steps that one command may spend on matching patterns: some milliseconds. A usual pattern takes two steps for each
+/// byte of a key.
 pub(super) const PATTERN_STEPS_MAX: usize = 1 << 20;
 
 /// What an unknown command repeats of its name, and of all its arguments together, bytes.

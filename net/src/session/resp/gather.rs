@@ -15,7 +15,7 @@ pub(super) struct Gather {
     failure: Option<Failure>,
     /// MGET: an error was the answer, so its other parts say nothing.
     pub abandoned: bool,
-    /// MGET: elements are written, and others are not.
+    /// MGET: some elements are written, and others are still to come.
     pub within_array: bool,
 }
 

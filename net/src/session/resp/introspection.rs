@@ -67,7 +67,7 @@ fn categories(row: &Row) -> Vec<&'static str> {
     categories
 }
 
-/// An answer is a hundred times as long as a name.
+/// Names that one COMMAND may ask for: an answer is a hundred times as long as a name.
 const NAMES_MAX: usize = 1000;
 
 fn info(client: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {

@@ -13,12 +13,12 @@ pub(super) struct LocalCall<'c> {
     /// The arguments, the name first.
     pub words: Vec<Vec<u8>>,
     pub context: &'c ComposeContext<'c>,
-    /// By which the client came: it says which server is asked, one shard or all.
+    /// The port by which the client came: it decides whether one shard or the whole server is asked.
     pub port: Port,
 }
 
 impl LocalCall<'_> {
-    /// A figure of the server that is asked. Cluster clients add up what the shards' ports tell.
+    /// A figure of the shard or server that is asked. Cluster clients add up the shards' figures themselves.
     pub(super) fn figure(&self, name: &str) -> u64 {
         match self.port {
             Port::Common => self.context.server.figure(name),
@@ -26,7 +26,7 @@ impl LocalCall<'_> {
         }
     }
 
-    /// The node that is asked. The common port is one and the same, whichever shard has accepted.
+    /// The node that is asked. The common port is always node 0, whichever shard has accepted the client.
     pub(super) fn node(&self) -> u16 {
         match self.port {
             Port::Common => 0,

@@ -135,7 +135,7 @@ impl Session {
         Parsed { consumed: at, missing: 0 }
     }
 
-    /// A whole array of few short arguments, which is what clients send all day: bytes consumed.
+    /// Works off a whole array of few short arguments, which is what clients mostly send. Returns the bytes consumed.
     #[inline]
     fn small<'a>(&mut self, rest: &'a [u8], turn: &mut Turn<'_, 'a>) -> Option<usize> {
         let mut spans = [Span::default(); SMALL_ARGUMENTS_MAX];
@@ -247,8 +247,8 @@ impl Session {
         matches!(self.state, State::Several(_))
     }
 
-    /// An inline request whose words are not slices of it, or may be too long for one part: worked off as the
-    /// array that the client could have sent.
+    /// Works off an inline request as the array that the client could have sent instead. For requests whose words are not
+    /// slices of the line, or may be too long for one part.
     fn inline<'a>(&mut self, line: &[u8], arguments: &Arguments, turn: &mut Turn<'_, 'a>) {
         let mut array = Vec::new();
         compose::request(&mut array, &request::inline_words(line, arguments));
@@ -342,7 +342,8 @@ impl Session {
         self.begin_early(row, rest, arguments, turn).unwrap_or(Progress::Missing(missing))
     }
 
-    /// A long value before the place where the request goes wrong was begun if the input had ended there.
+    /// The request is wrong at some place. A long value before that place is begun first, as it would have been if the
+    /// input had ended there: what a client gets must not depend on how its bytes arrive.
     fn invalid<'a>(
         &mut self,
         error: ProtocolError,
@@ -407,8 +408,8 @@ impl<'t, 'a> Turn<'t, 'a> {
     }
 }
 
-/// Whether an inline request can be worked off where it lies. One of several keys must: what is made of it elsewhere does
-/// not outlast the call.
+/// Whether an inline request can be worked off where it lies. A request of several keys has to be: an array made of it
+/// would not outlast the call.
 fn is_array_alike(line: &[u8], arguments: &Arguments, turn: &Turn<'_, '_>) -> bool {
     (!arguments.escaped && line.len() <= turn.limits.value_bytes_inline)
         || row_of(line, arguments).is_some_and(|(_, row)| matches!(row.run, Run::Keys(..)))
@@ -444,8 +445,8 @@ fn values(row: Option<&Row>, arguments: &Arguments) -> Values {
     }
 }
 
-/// Longest request of several values, all of it buffered: as long as a command and one value may be, and as the places of
-/// arguments can say, which have 32 bits.
+/// Longest request of several values, bytes. All of it is buffered, so a command and one value at their limits are the
+/// bound, and so are the 32 bits in which the places of arguments are kept.
 fn pairs_bytes_max(limits: &Limits) -> usize {
     let value_max = usize::try_from(limits.value_bytes_max).unwrap_or(usize::MAX);
     value_max.saturating_add(limits.frame_bytes_max).min(u32::MAX as usize)

@@ -39,7 +39,8 @@ impl Composer {
         self.pushes.capacity()
     }
 
-    /// See [`crate::session::Session::free`]: not a part of several, and nothing that changes how later ones are answered.
+    /// See [`crate::session::Session::free`]. Not free: one of several parts of a command, and commands that change how
+    /// later answers look.
     #[inline]
     pub(super) fn free(&self, reply: &ReplyKind) -> Option<Free> {
         let bound =
@@ -181,7 +182,7 @@ impl Composer {
     }
 }
 
-/// How a part is answered that is a whole command, whatever else was answered.
+/// How a part is answered that is a whole command and whose answer depends on no other.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Free {
     kind: Kind,

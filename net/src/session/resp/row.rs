@@ -53,7 +53,7 @@ impl Keys {
         let place = |at: i32| usize::try_from(at).unwrap_or(count.saturating_sub(at.unsigned_abs() as usize));
         // Without keys the step is zero.
         let end = if self.step > 0 { place(self.last) + 1 } else { 0 };
-        // Counted, not skipped: the next slice of a long request must not walk over all that were before.
+        // The start is computed: each slice of a long request would otherwise walk over all keys before it.
         let step = (self.step as usize).max(1);
         (place(self.first) + done * step..end.min(count)).step_by(step)
     }
@@ -95,7 +95,7 @@ pub(super) enum Run {
         for<'r, 'a> fn(&Call<'r, 'a>) -> Result<(), Error>,
         for<'r, 'a> fn(&Call<'r, 'a>, usize, Position, &mut Vec<Part<'a>>),
     ),
-    /// Stores one value: the function gives what is said before the value.
+    /// Stores one value: the function reads what stands before the value.
     Store(for<'r, 'a> fn(&Call<'r, 'a>) -> Result<Storage<'a>, Error>),
     /// Needs no shard; run when its answer is composed.
     Local(fn(&mut Client, &LocalCall<'_>, &mut Vec<u8>)),

@@ -13,7 +13,7 @@ pub(super) struct Storage<'a> {
     pub mode: WriteMode,
     pub want_old: bool,
     pub vivify: Option<Expiry>,
-    /// The value goes over what is there, from here on.
+    /// The value overwrites bytes of the old one, from this offset on.
     pub offset: Option<u64>,
     /// Milliseconds to live, counted from when the command is whole.
     pub to_live_ms: Option<i64>,
@@ -37,7 +37,7 @@ impl<'a> Storage<'a> {
         }
     }
 
-    /// Whether a value of `len` bytes leaves what it becomes part of within the limits.
+    /// Whether a value of `len` bytes at the offset keeps the whole value within the limits.
     pub(super) fn fits(&self, len: u64, limits: &Limits) -> Result<(), Error> {
         let Some(offset) = self.offset else { return Ok(()) };
         match offset.saturating_add(len) {

@@ -1,7 +1,7 @@
 //! The commands of RESP: one row each, and the quick way from a name to its row.
 //!
-//! A row says what COMMAND tells clients, what a later ACL needs (class and key positions), and how the
-//! command is worked off. Lookup is a perfect hash over the name in lower case, made at compile time.
+//! A row says what COMMAND tells clients, which arguments are keys, and how the command is worked off. Lookup is a
+//! perfect hash over the name in lower case, made at compile time.
 
 use super::row::{Class, Keys, Row, Run, Values};
 use super::{cluster, connection, counters, expiry, info, introspection, keyspace, several, strings};
@@ -152,7 +152,7 @@ const NAME_BYTES_MAX: usize = 16;
 fn pack(name: &[u8]) -> Option<u128> {
     let mut bytes = [0; NAME_BYTES_MAX];
     bytes.get_mut(..name.len())?.copy_from_slice(name);
-    // Not only letters change, so a hit is compared byte by byte.
+    // The OR changes other bytes than letters, too, so a hit is compared byte by byte.
     Some(u128::from_le_bytes(bytes) | LOWER)
 }
 

@@ -174,7 +174,7 @@ fn room_comes_back_when_a_client_ends_its_side_half_way() {
     });
 }
 
-/// The room of a client that is closed, paused or asked for it comes back, and what comes after that goes elsewhere.
+/// Room comes back when its client is closed or paused, or when it is asked for; later bytes go to a buffer.
 #[test]
 fn room_comes_back_when_it_is_wanted() {
     on_each(|transport, conn, mut client| {
@@ -182,7 +182,7 @@ fn room_comes_back_when_it_is_wanted() {
         client.write_all(&value()[..1]).unwrap();
         upload.turn_until(transport, conn, |upload| upload.lent);
         for number in 0..6 {
-            // A turn before, it may be with the kernel already.
+            // After a turn, the kernel may have the room already.
             (0..number % 3).for_each(|_| drop(transport.turn(Duration::ZERO)));
             if number % 2 == 0 {
                 transport.recall(conn)

@@ -1,11 +1,12 @@
 //! Waiting for a small batch: `--min-wait`.
 //!
-//! A wait ends when [`BATCH`] completions are there; when the minimum wait is over and one is there; or, after that, with
-//! the first one. So a request waits for others as long as the minimum wait at most, and not at all if the server had slept
-//! longer than that. The kernel does it by itself (`min_wait_usec` of `struct io_uring_getevents_arg`, since Linux 6.12).
+//! A wait ends as soon as [`BATCH`] completions are there. Once the minimum wait is over, one completion is enough: one
+//! that is there already, or else the first that comes. So a request waits for others no longer than the minimum wait,
+//! and not at all if the shard had slept longer than that before it came. The kernel does all this by itself
+//! (`min_wait_usec` of `struct io_uring_getevents_arg`, since Linux 6.12).
 //!
-//! Nobody waits for others who are not there: while one client alone is active, a wait ends with the first completion. The
-//! same is true while something is sent that more waits behind, as its completion would be kept waiting.
+//! While only one client is active there is nobody to wait for, so the first completion ends the wait. The same is true
+//! while a send is under way that more bytes wait behind: a minimum wait would hold up its completion, and those bytes.
 
 use super::Uring;
 use crate::transport::{ConnId, Event};
@@ -33,7 +34,7 @@ impl MinWait {
     pub(super) fn new(min_wait: Duration) -> MinWait {
         let us = u32::try_from(min_wait.as_micros()).unwrap_or(u32::MAX);
         if us > 0 {
-            // Else the kernel lets the time be over up to 50 us late. A failure leaves that so.
+            // By default the kernel may end a timed wait up to 50 us late; if this call fails, it still may.
             // SAFETY: this operation takes a number and no pointer.
             unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1) };
         }
@@ -45,7 +46,7 @@ impl MinWait {
         self.us > 0
     }
 
-    /// Looks who was read in a turn.
+    /// Notes which clients were read in a turn.
     fn note(&mut self, events: &[Event]) {
         self.several = self.several.saturating_sub(1);
         for event in events {
@@ -66,7 +67,7 @@ impl Uring {
         events: &mut Vec<Event>,
     ) -> io::Result<()> {
         let submissions = self.ring.submission().len();
-        // Quick sends complete at once or not at all; all that is submitted beside them may have something waiting behind.
+        // Quick sends complete at once or not at all. Any other entry may have something waiting for its completion.
         let answers_only = submissions == self.quick.len();
         match wait.filter(|wait| !wait.is_zero() && answers_only && self.min_wait.several > 0) {
             Some(wait) => {
@@ -130,7 +131,7 @@ mod tests {
         (read, took)
     }
 
-    /// Each test needs a kernel that has it.
+    /// Whether the kernel has minimum waits, which each test needs.
     fn is_here() -> bool {
         probe().is_ok() && has_min_wait()
     }
@@ -165,7 +166,7 @@ mod tests {
         });
         assert!(fastest.min().is_some_and(|took| took < MIN_WAIT));
         std::thread::scope(|scope| {
-            // Nobody asks for longer than the minimum: whoever comes then is served at once.
+            // No request for longer than the minimum wait: the next one is served at once.
             let client = &mut clients[0];
             let asking = scope.spawn(move || {
                 std::thread::sleep(2 * MIN_WAIT);

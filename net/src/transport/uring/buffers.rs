@@ -9,8 +9,8 @@
 //!
 //! A buffer is held, in the ring or spare. The kernel takes the buffer that has been in the ring longest, which is
 //! the coldest; so the ring is kept short, and is filled with the buffers that were used last. When many short receives
-//! made it run empty it is kept longer from then on. Long ones do not: more of them would be received before they are
-//! parsed, and be in no cache any more by then.
+//! empty it, it is kept longer from then on. Long receives do not count: a longer ring would only let more of them come
+//! before they are parsed, and by then their bytes would have left the CPU's caches.
 //!
 //! The gap keeps the starts of the buffers, which are their only hot lines when requests are short, from falling
 //! into the same sets of the CPU's caches.
@@ -27,7 +27,7 @@ pub(super) const GROUP: u16 = 0;
 /// Bytes between two buffers: an odd number of cache lines.
 const GAP_BYTES: usize = 3 * 64;
 
-/// Buffers in the ring as long as short receives never made it run empty.
+/// Buffers in the ring until short receives empty it for the first time.
 const LEVEL_MIN: usize = 64;
 
 /// The kernel's own bound is 32,768.
@@ -37,7 +37,7 @@ pub(super) struct BufferRing {
     ring: MmapMut,
     memory: MmapMut,
     held: Box<[bool]>,
-    /// Used last on top.
+    /// The buffer that was used last is on top.
     spare: Vec<u16>,
     /// Buffers in the ring.
     ready: usize,

@@ -49,8 +49,8 @@ impl RegisteredRing {
 
     pub(super) fn unregister(&self, ring: &IoUring) {
         let mut update = RingUpdate { offset: self.0 as u32, reserved: 0, data: 0 };
-        // SAFETY: `update` is one readable entry of the kind that this register call takes. A failure leaves the
-        // ring to the end of the thread.
+        // SAFETY: `update` is one readable entry of the kind that this register call takes. If the call fails, the
+        // ring lives until the thread ends.
         unsafe {
             libc::syscall(
                 libc::SYS_io_uring_register,

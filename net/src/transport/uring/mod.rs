@@ -26,7 +26,7 @@
 //! | accept `EMFILE`, `ENFILE`, `ENOMEM`, `ENOBUFS` | shortage | armed again after [`ACCEPT_RETRY`] |
 //! | poll of a paused socket | both sides are shut, or it was reset | closed |
 //! | send short | the socket ended, or a signal; a quick send: the socket was full | the rest is sent |
-//! | cancel fails | the receive is over, or was being worked on | asked back again if it is armed and not wanted |
+//! | cancel fails | the receive is over, or was being worked on | cancelled again if it is armed and not wanted |
 //! | enter `EBUSY` | completions overflowed | reap, enter again next turn |
 
 mod batch;
@@ -87,13 +87,13 @@ pub struct Uring {
     unarmed: Vec<ConnId>,
     /// Sockets whose receive met an empty buffer ring, in the order in which they did.
     starved: VecDeque<ConnId>,
-    /// One of them did so in the last turn.
+    /// Whether a receive of the last turn met an empty buffer ring.
     ran_empty: bool,
     /// Whether quick sends can be relied on.
     quick_sends: bool,
     /// Sockets with a quick send that is not known to be over.
     quick: Vec<ConnId>,
-    /// Some of them were submitted in an earlier turn.
+    /// Some of these were submitted and are not yet reported: the next turn does not wait.
     quick_overdue: bool,
     min_wait: MinWait,
     waker: Arc<EventFd>,
@@ -147,15 +147,15 @@ impl Uring {
     /// Queues an entry, submitting early if the queue is full.
     fn push(&mut self, entry: squeue::Entry) {
         loop {
-            // SAFETY: every caller's entry names memory and descriptors that stay where they are until its
-            // completion: buffers of the ring, room that its socket keeps, pieces kept in their socket (and the boxed message that names them, which
-            // is not written while a send is under way), the boxed wake count. A quick send may have none; its piece
-            // stays until the kernel has taken the entry, which is when it is over.
+            // SAFETY: every caller's entry names memory and descriptors that stay where they are until its completion:
+            // buffers of the ring, room that its socket keeps, pieces kept in their socket (and the boxed message that
+            // names them, which is not written while a send is under way), the boxed wake count. A quick send may have no
+            // completion; its piece stays until the kernel has taken the entry, and by then the send is over.
             if unsafe { self.ring.submission().push(&entry) }.is_ok() {
                 return;
             }
-            // On an error the queue stays full and the loop tries again; the kernel refuses only for a
-            // while (EBUSY, EAGAIN, EINTR), and completions it wants reaped are reaped into its overflow list.
+            // On an error the queue stays full and the loop tries again: the kernel refuses only for a while (EBUSY,
+            // EAGAIN, EINTR). Completions for which the ring has no room wait in the kernel's overflow list.
             let _ = self.ring.submit();
         }
     }
@@ -194,13 +194,13 @@ impl Uring {
     }
 
     fn reap(&mut self, events: &mut Vec<Event>) {
-        // Looked at first: completions make the transport queue more.
+        // Read first: handling completions queues more entries.
         let all_taken = self.ring.submission().is_empty();
         let mut completions = std::mem::take(&mut self.completions);
         completions.extend(self.ring.completion().take(EVENTS_MAX));
         for completion in completions.drain(..) {
             self.complete(&completion, events);
-            // At once: a place that is free now may be taken again by the next completion.
+            // At once: the next completion may be about a new connection on a place that has just become free.
             events.append(&mut self.pending);
         }
         self.completions = completions;
@@ -283,7 +283,7 @@ impl Uring {
 
     fn cancel(&mut self, operation: Operation, conn: ConnId) {
         let cancel = opcode::AsyncCancel::new(user_data::encode(operation, conn)).build();
-        // A listener's place is no connection's: nobody asks whether it was found.
+        // Only the result for a receive matters. A listener's place is no connection's, so it is not looked up.
         let user_data = match operation {
             Operation::Receive => user_data::encode(Operation::Cancel, conn),
             _ => user_data::NONE,
@@ -303,15 +303,15 @@ impl Uring {
     }
 }
 
-/// The place of what has none.
+/// Stands for a place in entries that belong to no connection.
 const PLACE_NONE: ConnId = ConnId { index: 0, generation: 0 };
 
 fn listener_place(number: usize) -> ConnId {
     ConnId { index: number as u32, generation: 0 }
 }
 
-/// A ring as this transport needs it. `flags_work`: it can be seen in memory that the kernel has task work for the next
-/// enter.
+/// A ring as this transport needs it. `flags_work`: the kernel shows by a flag in memory that it has task work, so a
+/// worker that spins sees without a system call whether it has to enter.
 fn build_ring(submissions: u32, completions: u32, flags_work: bool) -> io::Result<IoUring> {
     let mut builder = IoUring::builder();
     if flags_work {

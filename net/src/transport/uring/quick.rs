@@ -1,14 +1,14 @@
 //! Quick sends: of answers that nothing waits behind.
 //!
-//! A quick send never waits (`MSG_DONTWAIT`), and posts a completion only when it did not send everything
-//! (`IOSQE_CQE_SKIP_SUCCESS`), while it is submitted. So once the kernel has taken the whole submission queue and the
-//! completion queue is read to its end, every quick send without a completion has sent all. The rest of one that failed
-//! for want of room goes by an ordinary send.
+//! A quick send never waits (`MSG_DONTWAIT`): it is over once the kernel has taken its entry. It posts a completion only
+//! if it did not send everything (`IOSQE_CQE_SKIP_SUCCESS`). So once the kernel has taken the whole submission queue and
+//! the completion queue is read to its end, every quick send without a completion has sent all. The rest of one that
+//! failed for want of room goes by an ordinary send.
 //!
-//! It rests on this: a short send counts as failed. With `MSG_WAITALL` it does, for the sake of what may be linked
-//! behind it (Linux commit 0031275d119e, since 5.13); but that stands in no manual page, and an answer cut short
-//! unnoticed would break its connection. So each ring tries it once, and if the kernel does not tell, all sends are
-//! ordinary ones.
+//! All of this rests on one fact: the kernel counts a short send as failed. With `MSG_WAITALL` it does, for the sake of
+//! entries that may be linked behind the send (Linux commit 0031275d119e, since 5.13). But no manual page says so, and an
+//! answer that is cut short unnoticed breaks its connection. So each ring tries it once; if the kernel does not report
+//! the short send, all sends are ordinary ones.
 
 use super::Uring;
 use super::user_data::{self, Operation};
@@ -20,7 +20,7 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 
-/// Room of the socket that is tried, roughly, and what does not fit into it.
+/// Send buffer of the socket for the trial, roughly, and the length of a send that does not fit into it; bytes.
 const ROOM_BYTES: usize = 4 << 10;
 const BYTES: usize = 1 << 20;
 
@@ -48,7 +48,7 @@ pub(super) fn is_told_when_short(ring: &mut IoUring) -> io::Result<bool> {
 }
 
 impl Uring {
-    /// As [`Uring::arm_send`], by a quick send. It is over when it is submitted, so it is not in flight.
+    /// As [`Uring::arm_send`], by a quick send. It is over when it is submitted, so `in_flight` does not count it.
     pub(super) fn arm_quick_send(&mut self, conn: ConnId) {
         let Some(socket) = self.sockets.find(conn) else { return };
         let send = socket.send_rest(MESSAGE_FLAGS).flags(ENTRY_FLAGS);
@@ -57,9 +57,9 @@ impl Uring {
         self.push(send.user_data(user_data::encode(Operation::QuickSend, conn)));
     }
 
-    /// Reports the quick sends that are over: see the module's text. `all_taken`: the kernel had taken the whole
-    /// submission queue when it was entered, so that what reaping has queued since does not count. What cannot be
-    /// reported yet is overdue: the next turn does not wait.
+    /// Reports the quick sends that are over: see the module's text. `all_taken`: the kernel took the whole submission
+    /// queue when it was entered; entries that were queued since then do not count. A send that cannot be reported yet is
+    /// overdue: the next turn does not wait.
     pub(super) fn end_quick_sends(&mut self, all_taken: bool, events: &mut Vec<Event>) {
         self.quick_overdue = !self.quick.is_empty();
         if !self.quick_overdue {

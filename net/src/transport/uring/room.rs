@@ -1,8 +1,9 @@
 //! Room that a client's next bytes are received into.
 //!
-//! A multishot receive takes what comes as it comes, so there is no moment to say where the next bytes should go. A connection
-//! that sends long values is therefore received from by single receives, which are armed when a turn begins: between two of
-//! them the worker may give room, and the next one fills it. When no room was given for a while it has a multishot again.
+//! A multishot receive takes bytes whenever they come, so there is no moment to say where the next ones should go. A
+//! connection that sends long values therefore gets single receives, which are armed when a turn begins: between two of
+//! them the worker may give room, and the next receive fills it. When no room was given for a while, the connection gets
+//! a multishot receive again.
 //!
 //! Room is the kernel's as long as a receive is armed, also when its connection is closing: only the completion gives it
 //! back.
@@ -12,8 +13,8 @@ use super::socket::Receive;
 use crate::transport::{ConnId, Event};
 use torc_engine::segments::Room;
 
-/// Single receives after room was given last, before there is a multishot again: the head and the end of a value, and the
-/// requests between two of them.
+/// Single receives after room was last given, before the socket gets a multishot receive again: enough for the end of a
+/// value, some requests, and the head of the next value.
 const LONG_RECEIVES: u8 = 16;
 
 impl Uring {
@@ -32,7 +33,7 @@ impl Uring {
         Err(room)
     }
 
-    /// Gives room back that the kernel does not have, and asks the kernel for what it has.
+    /// Gives the room back if the kernel does not have it; else cancels the receive that has it.
     pub(super) fn recall_room(&mut self, conn: ConnId) {
         let Some(socket) = self.sockets.find(conn).filter(|socket| socket.room.is_some()) else { return };
         if socket.receive == Receive::Idle {
@@ -43,7 +44,8 @@ impl Uring {
         }
     }
 
-    /// A receive is over: the next one, now or when the turn begins.
+    /// Follows up a receive that is over: arms the next one at once or, for a client that sends long values, when the next
+    /// turn begins.
     pub(super) fn receive_on(&mut self, conn: ConnId) {
         if self.sockets.find(conn).is_some_and(|socket| socket.long > 0) {
             self.unarmed.push(conn);
@@ -52,7 +54,7 @@ impl Uring {
         }
     }
 
-    /// Arms the receives of those that send long values.
+    /// Arms the receives of clients that send long values.
     pub(super) fn arm_long(&mut self) {
         let mut unarmed = std::mem::take(&mut self.unarmed);
         unarmed.drain(..).for_each(|conn| self.arm_receive(conn));

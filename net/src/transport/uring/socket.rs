@@ -25,13 +25,13 @@ pub(super) struct Socket {
     pub(super) receive: Receive,
     /// The worker wants bytes (not paused).
     pub(super) reading: bool,
-    /// It sent faster than it was served: it is read one buffer a turn, until one is not filled. A multishot receive takes
-    /// dozens in one turn, which others have to wait for.
+    /// The client sent faster than it was served. One buffer a turn is read from it, until a buffer is not filled: a
+    /// multishot receive would take dozens in one turn, and other clients would wait.
     pub(super) rationed: bool,
-    /// It sends long values: so many receives at most are single ones before it has a multishot again. Between single receives the
-    /// kernel has none, so that room can be given for what comes next.
+    /// Single receives that are left before the socket gets a multishot receive again; 0 for a client that sends no long
+    /// values. Between two single receives the kernel has none, so that room can be given for the next bytes.
     pub(super) long: u8,
-    /// Where its next bytes go, if not to a buffer. The kernel may write it while there is a receive.
+    /// Where its next bytes go, if not to a buffer. The kernel may write to it while it has a receive.
     pub(super) room: Option<Room>,
     /// The client will send no more.
     pub(super) ended: bool,
@@ -47,7 +47,7 @@ pub(super) struct Socket {
     pub(super) send_failed: bool,
     /// The kernel tells when the connection is gone.
     pub(super) watched: bool,
-    /// It has told that the client's side is, and would again at once.
+    /// The kernel has told that the client closed its side, and would tell it again at once.
     pub(super) watched_half: bool,
 }
 

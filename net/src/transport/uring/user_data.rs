@@ -35,7 +35,7 @@ const OPERATIONS: [Operation; 7] = [
     Operation::Watch,
 ];
 
-/// Of an operation whose completion tells nothing.
+/// For an operation whose completion is ignored.
 pub(super) const NONE: u64 = 0;
 
 pub(super) fn encode(operation: Operation, conn: ConnId) -> u64 {

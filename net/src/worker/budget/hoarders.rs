@@ -1,4 +1,4 @@
-//! Who is closed when clients hold all that they may.
+//! Which clients are closed when all together hold all that they may.
 
 use super::{Budget, LOOK_MS, Pressure};
 use crate::metrics::CloseReason;
@@ -7,18 +7,19 @@ use crate::worker::connection::Phase;
 use crate::worker::state::WorkerState;
 use torc_engine::command::Millis;
 
-/// Who holds less than this is no hoarder.
+/// A client that holds less than this is no hoarder.
 const HOARD_BYTES: usize = 8 << 10;
 /// The same while memory is exhausted, as many together may hold all of it. A short request that waits for a place at another
 /// shard takes more than half of it.
 const SMALL_BYTES: usize = 2 << 10;
 /// Milliseconds between two looks while memory is short.
 const SHORT_LOOK_MS: u64 = 1000;
-/// The same while more is held than may be, if there was nobody to close and nothing has come since.
+/// Milliseconds between two looks while clients hold more than they may, if the last look found nobody to close and no
+/// more is held since.
 const VAIN_LOOK_MS: u64 = 10;
 /// A connection that moved this share of what it holds since the last look is not closed, unless memory is overdrawn.
 const MOVED_SHARE: usize = 4;
-/// While many segments are pinned, who takes nothing of lent bytes for so long is closed.
+/// While many segments are pinned, a client that takes nothing of the bytes lent to it for so long is closed.
 const LENT_MS: u64 = 5000;
 
 impl Budget {
@@ -43,7 +44,8 @@ impl Budget {
 }
 
 impl WorkerState {
-    /// While memory is short or exhausted, closes those who hold most and move least, until a part of it is free.
+    /// While memory is short or exhausted, closes the clients that hold most and move least, until a part of it is
+    /// free.
     pub(in crate::worker) fn close_hoarders(&mut self, transport: &mut impl Transport) {
         #[cfg(test)]
         if self.has(crate::worker::bug::Bug::EndlessBudget) {
@@ -57,7 +59,7 @@ impl WorkerState {
         let exhausted = self.budget.pressure() == Pressure::Exhausted;
         let (mut hoarders, closing) =
             self.hoarders(overdrawn, if exhausted { SMALL_BYTES } else { HOARD_BYTES });
-        // Where it is short for long, so much is freed that those who wait can go on.
+        // When memory is short for long, enough is freed for the waiting connections to go on.
         let left = if exhausted { self.budget.grant() / 4 * 3 } else { self.budget.grant() / 2 };
         let mut wanted = match self.budget.pressure() {
             Pressure::None => 0,

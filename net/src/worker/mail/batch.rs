@@ -40,9 +40,9 @@ pub(crate) struct Ask<'a> {
     pub(crate) once: Option<Once>,
     /// How the owner writes the answer.
     pub(crate) reply: Option<FreeReply>,
-    /// Of the answer's words.
+    /// Tells the answer's words from those of other requests: see [`FreeReply::untagged`].
     pub(crate) tag: u32,
-    /// Of the key, if it is a keyed command.
+    /// Of the key; 0 for a command without a key.
     pub(crate) hash: u64,
     /// Not begun after it.
     pub(crate) deadline: Deadline,
@@ -81,7 +81,7 @@ pub(crate) struct AskKind {
     pub(crate) what: What,
     pub(crate) space: u16,
     pub(crate) once: Option<Once>,
-    /// How the owner writes the answer. Without it the asker does, or if the answer has lent bytes.
+    /// How the owner writes the answer. The asker writes it if this is `None`, or if the answer has lent bytes.
     pub(crate) reply: Option<FreeReply>,
 }
 
@@ -186,7 +186,7 @@ pub(crate) type OwnedAnswered = (OwnedAnswer, Option<Box<LentChain>>);
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
     pub(crate) asks: Vec<Posted>,
-    /// Of the requests; neighbours of one kind share it.
+    /// What the requests are; neighbours that are alike share an entry.
     kinds: Vec<AskKind>,
     bytes: Vec<u8>,
     room: usize,
@@ -199,7 +199,7 @@ pub(crate) struct Batch {
     pub(crate) reports: Vec<Report>,
     /// The sender's time: its clients were shown nothing later.
     pub(crate) now: Millis,
-    /// Memory that it took when it was sent. What answers add is charged to those who asked.
+    /// Memory that it took when it was sent, bytes. What the answers add is charged to the connections that asked.
     pub(super) sent_bytes: usize,
 }
 
@@ -268,7 +268,7 @@ impl Batch {
         batch
     }
 
-    /// Answers the next request; of what is not words, `owned`.
+    /// Answers the next request. An answer that is not in words comes as `owned`.
     pub(crate) fn answered(&mut self, with: AnsweredWith, owned: Option<OwnedAnswered>) {
         self.owned.extend(owned);
         self.answers.push(Answered { with, end: self.answer_bytes.len() as u32 });

@@ -182,7 +182,7 @@ impl Lane {
         self.released.is_empty() && self.open.is_empty()
     }
 
-    /// Memory of its batches, of those that the other shard has as well.
+    /// Memory of its batches, bytes; those that the other shard has are included.
     pub(super) fn bytes_held(&self) -> usize {
         let reports = self.reports.capacity() * size_of::<Report>();
         self.open.capacity() + self.spare_bytes() + self.bytes_under_way + reports
