@@ -68,6 +68,7 @@ use crate::clock::Clock;
 use crate::session::{Parsed, Part, Scratch, Work};
 use crate::transport::{BufferId, ConnId, Event, Transport};
 use input::Input;
+use parse::Arrived;
 use spin::Spin;
 use std::collections::VecDeque;
 use std::io;
@@ -368,7 +369,7 @@ impl<T: Transport, C: Clock> Worker<T, C> {
     #[cfg(test)]
     fn gather_first(&mut self) {
         for Arrival { conn, buffer, len } in self.arrivals.drain(..) {
-            self.state.takes_in_place(conn, len, 0);
+            self.state.take_arrival(conn, len, 0);
             self.state.append_input(conn, self.transport.received(buffer, len));
             self.transport.recycle(buffer);
         }
@@ -382,15 +383,18 @@ impl<T: Transport, C: Clock> Worker<T, C> {
     fn gather_arrivals(&mut self, count: usize) {
         while self.sources.len() < count
             && let Some(&Arrival { conn, buffer, len }) = self.arrivals.front()
-            && !self.state.is_in_round(conn)
         {
-            self.arrivals.pop_front();
-            if self.state.takes_in_place(conn, len, self.sources.len()) {
-                self.sources.push(Source { conn, bytes: SourceBytes::Buffer(buffer, len) });
-            } else {
-                self.state.append_input(conn, self.transport.received(buffer, len));
-                self.transport.recycle(buffer);
+            match self.state.take_arrival(conn, len, self.sources.len()) {
+                Arrived::NextRound => return,
+                Arrived::InPlace => {
+                    self.sources.push(Source { conn, bytes: SourceBytes::Buffer(buffer, len) });
+                }
+                Arrived::Behind => {
+                    self.state.append_input(conn, self.transport.received(buffer, len));
+                    self.transport.recycle(buffer);
+                }
             }
+            self.arrivals.pop_front();
         }
     }
 

@@ -80,7 +80,10 @@ impl WorkerState {
             conn.moved += conn.sending_bytes;
             conn.sending_bytes = 0;
             conn.sent_at = now;
-            self.mark_dirty(id);
+            if !conn.dirty {
+                conn.dirty = true;
+                self.dirty.push(id);
+            }
         }
     }
 
@@ -109,7 +112,7 @@ impl WorkerState {
         chain.into_iter().flat_map(|chain| chain.into_rest()).for_each(|lent| self.release(lent));
     }
 
-    /// Bytes wait in a buffer to be [looked at](WorkerState::takes_in_place).
+    /// Bytes wait in a buffer to be [looked at](WorkerState::take_arrival).
     #[inline]
     pub(super) fn received(&mut self, id: ConnId, len: u32) {
         self.stats.received_bytes.add(u64::from(len));

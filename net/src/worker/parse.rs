@@ -29,26 +29,37 @@ pub(super) const BACKLOG_BYTES: usize = 64 << 10;
 /// Input up to this is parsed even while other shards have few places: it comes from a client that does not pipeline.
 const SHORT_INPUT_BYTES: usize = 512;
 
+/// What a round does with received bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Arrived {
+    /// It parses them where they lie.
+    InPlace,
+    /// They are put behind the connection's other input.
+    Behind,
+    /// They wait: the round parses other bytes of the same connection.
+    NextRound,
+}
+
 impl WorkerState {
     pub(super) fn begin_round(&mut self) {
         self.rounds.begin_round();
         self.stats.rounds.add(1);
     }
 
-    pub(super) fn is_in_round(&mut self, id: ConnId) -> bool {
-        self.connections.find(id).is_some_and(|conn| self.rounds.has(&conn.marks))
-    }
-
-    /// Looks at `len` received bytes: whether this round parses them where they lie. It has `sources` sources already.
-    pub(super) fn takes_in_place(&mut self, id: ConnId, len: u32, sources: usize) -> bool {
+    /// Looks at `len` received bytes, for a round that has `sources` sources already.
+    #[inline]
+    pub(super) fn take_arrival(&mut self, id: ConnId, len: u32, sources: usize) -> Arrived {
         let places = len as usize <= SHORT_INPUT_BYTES || self.shard_short_of_places(sources).is_none();
-        let Some(conn) = self.connections.find(id) else { return false };
-        conn.arrivals -= 1;
-        let in_place = places && conn.is_parsed() && !conn.marks.stalled && conn.input.is_empty();
-        if in_place {
-            self.rounds.take_in(&mut conn.marks);
+        let Some(conn) = self.connections.find(id) else { return Arrived::Behind };
+        if self.rounds.has(&conn.marks) {
+            return Arrived::NextRound;
         }
-        in_place
+        conn.arrivals -= 1;
+        if places && conn.is_parsed() && !conn.marks.stalled && conn.input.is_empty() {
+            self.rounds.take_in(&mut conn.marks);
+            return Arrived::InPlace;
+        }
+        Arrived::Behind
     }
 
     /// Puts received bytes behind the connection's input; they are dropped if it is not read any more.
