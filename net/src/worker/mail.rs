@@ -152,6 +152,11 @@ impl Mail {
     /// A turn of this shard begins.
     pub(crate) fn begin_turn(&mut self, now: Millis) {
         self.bell.awake();
+        self.pass_time(now);
+    }
+
+    /// What is sent from now on goes with this time.
+    pub(crate) fn pass_time(&mut self, now: Millis) {
         self.lanes.iter_mut().flatten().for_each(|lane| lane.now = now);
     }
 

@@ -24,7 +24,7 @@ pub(crate) struct Lane {
     pub(super) bytes_under_way: usize,
     /// Requests in them.
     pub(super) asks_under_way: usize,
-    /// Of this shard's turn.
+    /// Of this shard's turn, or later if another shard has told it so.
     pub(super) now: Millis,
     /// The batch that is being filled.
     pub(super) open: Box<Batch>,
