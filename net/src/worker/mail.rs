@@ -81,6 +81,7 @@ impl Mail {
                         spare: Vec::new(),
                         released: Vec::new(),
                         reports: Vec::new(),
+                        reports_since: 0,
                         now: 0,
                         line: VecDeque::new(),
                         bell: bells[other as usize].clone(),
