@@ -147,6 +147,43 @@ fn a_pipeline_sees_its_own_changes_in_order() {
     );
 }
 
+/// A long value goes to its shard in slices that no answer waits for, and a quiet command has no answer: reads stay behind both.
+#[test]
+fn a_pipeline_sees_its_own_long_values_and_quiet_changes() {
+    on_each(
+        |config| config,
+        |server| {
+            let long = "v".repeat(200_000);
+            let (mut request, mut answer) = (Vec::new(), String::new());
+            for number in 0..20 {
+                let key = format!("key{number}");
+                let commands: [&[&str]; 5] = [
+                    &["SET", &key, "short"],
+                    &["SET", &key, &long],
+                    &["STRLEN", &key],
+                    &["SET", &key, "short"],
+                    &["GET", &key],
+                ];
+                commands.iter().for_each(|words| compose::request(&mut request, words));
+                answer.push_str(&format!("+OK\r\n+OK\r\n:{}\r\n+OK\r\n{}", long.len(), bulk("short")));
+            }
+            let mut client = connect(address(server));
+            let mut writer = client.try_clone().unwrap();
+            let writing = std::thread::spawn(move || writer.write_all(&request).unwrap());
+            expect(&mut client, answer.as_bytes());
+            writing.join().unwrap();
+            let (mut request, mut answer) = (String::new(), String::new());
+            for number in 0..KEYS {
+                let key = format!("quiet{number}");
+                request += &format!("set {key} 0 0 1 noreply\r\n1\r\nincr {key} 4 noreply\r\nget {key}\r\n");
+                request += &format!("touch {key} -1 noreply\r\nget {key}\r\n");
+                answer += &format!("VALUE {key} 0 1\r\n5\r\nEND\r\nEND\r\n");
+            }
+            exchange(&mut connect(address(server)), request.as_bytes(), answer.as_bytes());
+        },
+    );
+}
+
 /// Writes a key over and over on one connection; all others read it, by both shards. What one has seen or was told to be
 /// stored, nobody sees undone.
 #[test]

@@ -101,7 +101,8 @@ impl IndexReader {
 
     #[inline]
     fn slot(&self, bucket: usize, number: usize) -> Slot {
-        Slot::from_bits(self.word(bucket, 1 + number).load(Ordering::Acquire))
+        // Relaxed: whoever takes it for an item loads it again (R5), and whoever finds none has a fence behind it (R9).
+        Slot::from_bits(self.word(bucket, 1 + number).load(Ordering::Relaxed))
     }
 
     /// # Panics

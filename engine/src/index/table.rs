@@ -18,7 +18,7 @@
 use super::{Elsewhere, Entry, PROBE_BUCKETS, SLOTS_PER_BUCKET, Slot};
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicU64, Ordering};
 use torc_pmem::media::memory::MemoryRange;
 
 /// A bucket is one cache line.
@@ -105,9 +105,8 @@ impl Table {
         if head.is_odd() {
             return false;
         }
+        // Relaxed: slots are stored with release order, so not one of the changes to come is seen before the sequence is.
         self.store(home, 0, head.next().0, Ordering::Relaxed);
-        // Whoever sees a change that follows also sees the odd sequence.
-        fence(Ordering::Release);
         true
     }
 

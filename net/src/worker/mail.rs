@@ -82,6 +82,7 @@ impl Mail {
                         spare: Vec::new(),
                         released: Vec::new(),
                         reports: Vec::new(),
+                        reports_since: 0,
                         now: 0,
                         line: VecDeque::new(),
                         bell: bells[other as usize].clone(),
@@ -153,6 +154,11 @@ impl Mail {
     /// A turn of this shard begins.
     pub(crate) fn begin_turn(&mut self, now: Millis) {
         self.bell.awake();
+        self.pass_time(now);
+    }
+
+    /// What is sent from now on goes with this time.
+    pub(crate) fn pass_time(&mut self, now: Millis) {
         self.lanes.iter_mut().flatten().for_each(|lane| lane.now = now);
     }
 

@@ -20,7 +20,11 @@ impl WorkerState {
     /// Executes what another shard asks, with the same stages as a round.
     pub(super) fn serve(&mut self, shard: u16, mut batch: Box<Batch>) {
         // What clients of the other shard were shown as expired is expired here.
-        self.now = self.now.max(batch.now);
+        if batch.now > self.now {
+            self.now = batch.now;
+            // Nor may a third shard take it for alive when clients of this one ask there.
+            self.mail.pass_time(self.now);
+        }
         self.take_released(&mut batch);
         self.take_reports(&mut batch);
         self.stats.served_for_others.add(batch.asks.len() as u64);

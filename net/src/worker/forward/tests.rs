@@ -1,6 +1,8 @@
 use crate::session::Protocol;
 use crate::worker::WorkerState;
-use crate::worker::testing::{exchange, execute_in, key_of, pair, resp, sent};
+use crate::worker::mail::{Address, Ask, AskBytes, What};
+use crate::worker::testing::{CONN, NOW, exchange, execute, execute_in, key_of, pair, resp, sent};
+use torc_engine::command::Millis;
 
 /// What a client of the first shard is answered in a key space.
 fn ask(shards: &mut (WorkerState, WorkerState), space: u16, words: &[&str]) -> String {
@@ -65,4 +67,23 @@ fn a_long_value_and_a_scan_keep_to_their_key_space() {
         assert!(!ask(&mut shards, 0, &["SCAN", cursor]).contains(key));
         assert!(ask(&mut shards, 3, &["SCAN", cursor]).contains(key));
     }
+}
+
+/// A client of this shard may have been shown as expired what another shard's time made so; a third shard must not find it alive.
+#[test]
+fn what_a_shard_is_told_of_the_time_it_tells_others() {
+    const LATER: Millis = NOW + 10;
+    let (mut first, mut second) = pair(Protocol::Resp);
+    first.begin_turn(0, LATER);
+    second.begin_turn(0, NOW);
+    let key = key_of(&first, 1);
+    execute(&mut first, &resp(&["GET", &key]), 1);
+    first.publish_mail();
+    second.read_mail();
+    let lane = second.mail.lane(0).expect("the other shard");
+    let from = Address { conn: CONN, sequence: 0 };
+    assert!(lane.ask(&Ask::plain(from, What::Flush { at: None }), AskBytes::default()));
+    second.publish_mail();
+    let lane = first.mail.lane(1).expect("the other shard");
+    assert_eq!(lane.next_asked().map(|batch| batch.now), Some(LATER));
 }

@@ -11,6 +11,8 @@ use torc_engine::segments::Lent;
 
 /// So many accesses are worth a batch of their own.
 const REPORTS_MAX: usize = 256;
+/// Fewer wait for the next requests so long, milliseconds: clients of the owner are shown whether an item was read.
+const REPORTS_WAIT_MS: Millis = 1000;
 
 /// One shard's way to another.
 pub(crate) struct Lane {
@@ -24,7 +26,7 @@ pub(crate) struct Lane {
     pub(super) bytes_under_way: usize,
     /// Requests in them.
     pub(super) asks_under_way: usize,
-    /// Of this shard's turn.
+    /// Of this shard's turn, or later if another shard has told it so.
     pub(super) now: Millis,
     /// The batch that is being filled.
     pub(super) open: Box<Batch>,
@@ -33,8 +35,10 @@ pub(crate) struct Lane {
     pub(super) spare: Vec<Box<Batch>>,
     /// Lent bytes that go home with the next batch, in either direction.
     pub(super) released: Vec<Lent>,
-    /// Accesses to the other shard's items. They go with the next requests, or when there are many.
+    /// Accesses to the other shard's items. They go with the next requests, or when there are many, or after a while.
     pub(super) reports: Vec<Report>,
+    /// When the first of them was noted.
+    pub(super) reports_since: Millis,
     /// Connections that wait for a place, in their order.
     pub(super) line: VecDeque<ConnId>,
     pub(super) bell: Arc<Doorbell>,
@@ -66,7 +70,7 @@ impl Lane {
             return;
         }
         self.open.released.append(&mut self.released);
-        if self.open.is_empty() && self.reports.len() < REPORTS_MAX {
+        if self.open.is_empty() && !self.are_reports_due() {
             return;
         }
         self.open.reports.append(&mut self.reports);
@@ -83,6 +87,14 @@ impl Lane {
             }
             // The ring holds as many batches as may be under way. If it is full all the same, the next call sends this one.
             Err(batch) => self.spare.push(std::mem::replace(&mut self.open, batch)),
+        }
+    }
+
+    /// Whether the accesses are worth a batch of their own.
+    fn are_reports_due(&self) -> bool {
+        match self.reports.len() {
+            0 => false,
+            len => len >= REPORTS_MAX || self.now.saturating_sub(self.reports_since) >= REPORTS_WAIT_MS,
         }
     }
 
@@ -115,6 +127,9 @@ impl Lane {
     /// Notes an access to an item of the other shard; beyond [`REPORTS_MAX`] that wait it is forgotten.
     #[inline]
     pub(crate) fn report(&mut self, report: Report) {
+        if self.reports.is_empty() {
+            self.reports_since = self.now;
+        }
         if self.reports.len() < REPORTS_MAX {
             self.reports.push(report);
         }

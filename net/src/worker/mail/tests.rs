@@ -197,3 +197,19 @@ fn requests_share_a_kind_if_they_differ_in_key_and_value_alone() {
     }
     assert_eq!(kind_of(Op::Write(set)), plain);
 }
+
+#[test]
+fn an_access_is_told_within_a_while_though_nothing_else_is_said() {
+    let mut mail = Mail::among(2, u64::MAX);
+    let (left, right) = mail.split_at_mut(1);
+    let (left, right) = (&mut left[0], &mut right[0]);
+    let mut come = |now: Millis| {
+        left.begin_turn(now);
+        if now == 5000 {
+            left.lane(1).unwrap().report(Report { hash: 7, location: 8 });
+        }
+        left.publish();
+        right.lane(0).unwrap().next_asked().map(|batch| batch.reports.len())
+    };
+    assert_eq!([4999, 5000, 5999, 6000, 9000].map(&mut come), [None, None, None, Some(1), None]);
+}

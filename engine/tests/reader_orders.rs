@@ -1,0 +1,280 @@
+//! The memory orders of reading a shard without asking it, in miniature: all interleavings, and all stale values that weak
+//! memory may show.
+//!
+//! `RUSTFLAGS="--cfg loom" cargo test -p torc-engine --release --test reader_orders`
+//!
+//! Each model has the steps of `src/reader.rs` by their names, R1 to R9 of the reader and O1 to O6 of the owner, on as few words
+//! as show them. Each must hold as it is, and break when any one of its orders, fences or checks is left out. Memory of the shard
+//! itself is mapped, and loom cannot look into it; so whoever changes an order there changes it here, too.
+#![cfg(loom)]
+
+use loom::sync::Arc;
+use loom::sync::atomic::{AtomicU64, Ordering, fence};
+use std::ops::Deref;
+
+/// What is left out, for a test that wants to see it missed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    /// O1: the geometry is odd, and then changes.
+    GeometryOddFirst,
+    /// O1: what has moved comes before the even sequence.
+    GeometryEvenLast,
+    /// R1: the sequence comes before the geometry.
+    GeometryFirst,
+    /// R1: the geometry is looked at twice, the words between.
+    GeometryTwice,
+    /// O2: the home is odd, and then its slots change.
+    HomeOddFirst,
+    /// O2: the slots come before the even sequence.
+    HomeEvenLast,
+    /// R2: the home comes before its slots.
+    HomeFirst,
+    /// O4: the item comes before its slot.
+    SlotLast,
+    /// O5: the generation comes after the index has forgotten the items.
+    RaisedAfterSlot,
+    /// O6: the bytes come after the generation.
+    RaisedBeforeBytes,
+    /// R4: the generation comes before the slot.
+    GenerationFirst,
+    /// R5: the slot is looked at again.
+    SlotAgain,
+    /// R5: it comes before the bytes.
+    SlotFirst,
+    /// R7: the bytes come before the generation.
+    GenerationLast,
+    /// R7: the generation is looked at again.
+    GenerationAgain,
+    /// R9: the slots come before home and geometry.
+    SlotsBeforeAgain,
+    /// R9: the home is looked at again.
+    HomeAgain,
+    /// R9: the geometry is looked at again.
+    GeometryAgain,
+}
+
+/// What a model has left out.
+#[derive(Debug, Clone, Copy)]
+struct Orders(Option<Fault>);
+
+impl Orders {
+    fn has(self, fault: Fault) -> bool {
+        self.0 == Some(fault)
+    }
+
+    fn acquire(self, fault: Fault) -> Ordering {
+        if self.has(fault) { Ordering::Relaxed } else { Ordering::Acquire }
+    }
+
+    fn release(self, fault: Fault) -> Ordering {
+        if self.has(fault) { Ordering::Relaxed } else { Ordering::Release }
+    }
+
+    fn fence(self, fault: Fault, order: Ordering) {
+        if !self.has(fault) {
+            fence(order);
+        }
+    }
+}
+
+/// An owner and a reader, who may see each other's stores as late as weak memory allows. `read` panics if it sees what it must not.
+fn model<W: Default + Send + Sync + 'static>(
+    fault: Option<Fault>,
+    own: fn(&W, Orders),
+    read: fn(&W, Orders),
+) -> std::thread::Result<()> {
+    // A thread of its own: what loom keeps of a model that fails ends with it.
+    std::thread::spawn(move || {
+        loom::model(move || {
+            let words = Arc::new(W::default());
+            let owner = words.clone();
+            let owner = loom::thread::spawn(move || own(owner.deref(), Orders(fault)));
+            read(&words, Orders(fault));
+            owner.join().unwrap();
+        });
+    })
+    .join()
+}
+
+fn check<W: Default + Send + Sync + 'static>(own: fn(&W, Orders), read: fn(&W, Orders), faults: &[Fault]) {
+    model(None, own, read).expect("the orders as they are");
+    for &fault in faults {
+        assert!(model(Some(fault), own, read).is_err(), "nobody misses {fault:?}");
+    }
+}
+
+/// One key, whose item is written three times, the third time to the segment of the first.
+struct Items {
+    slot: AtomicU64,
+    generations: [AtomicU64; 2],
+    /// By segment: the two words of the one item that it has room for. Both are its number.
+    items: [[AtomicU64; 2]; 2],
+    /// The last write that was answered.
+    answered: AtomicU64,
+}
+
+impl Default for Items {
+    fn default() -> Items {
+        let zero = || AtomicU64::new(0);
+        Items {
+            slot: zero(),
+            generations: [zero(), zero()],
+            items: [[AtomicU64::new(1), AtomicU64::new(1)], [zero(), zero()]],
+            answered: AtomicU64::new(1),
+        }
+    }
+}
+
+impl Items {
+    /// O4.
+    fn write(&self, segment: u64, number: u64, orders: Orders) {
+        for word in &self.items[segment as usize] {
+            word.store(number, Ordering::Relaxed);
+        }
+        self.slot.store(segment, orders.release(Fault::SlotLast));
+        self.answered.store(number, Ordering::Release);
+    }
+
+    /// O5.
+    fn raise(&self, segment: usize, orders: Orders) {
+        self.generations[segment].store(1, orders.release(Fault::RaisedAfterSlot));
+        orders.fence(Fault::RaisedBeforeBytes, Ordering::Release);
+    }
+
+    fn own(&self, orders: Orders) {
+        self.write(1, 2, orders);
+        self.raise(0, orders);
+        self.write(0, 3, orders);
+    }
+
+    fn read(&self, orders: Orders) {
+        let answered = self.answered.load(Ordering::Acquire);
+        // R3: no order, as R5 asks again.
+        let segment = self.slot.load(Ordering::Relaxed);
+        let generation = self.generations[segment as usize].load(orders.acquire(Fault::GenerationFirst));
+        if !orders.has(Fault::SlotAgain) && self.slot.load(orders.acquire(Fault::SlotFirst)) != segment {
+            return;
+        }
+        let copy = [0, 1].map(|word: usize| self.items[segment as usize][word].load(Ordering::Relaxed));
+        orders.fence(Fault::GenerationLast, Ordering::Acquire);
+        let again = self.generations[segment as usize].load(Ordering::Relaxed);
+        if again != generation && !orders.has(Fault::GenerationAgain) {
+            return;
+        }
+        assert_eq!(copy[0], copy[1], "a torn item");
+        assert!(copy[0] >= answered, "{} was read after {answered}", copy[0]);
+    }
+}
+
+#[test]
+fn an_item_is_whole_and_not_older_than_what_was_answered() {
+    use Fault::*;
+    check(
+        Items::own,
+        Items::read,
+        &[
+            SlotLast,
+            RaisedAfterSlot,
+            RaisedBeforeBytes,
+            GenerationFirst,
+            SlotAgain,
+            SlotFirst,
+            GenerationLast,
+            GenerationAgain,
+        ],
+    );
+}
+
+/// A home of two slots, in which an entry that is always there moves to the front.
+struct Home {
+    head: AtomicU64,
+    slots: [AtomicU64; 2],
+}
+
+impl Default for Home {
+    fn default() -> Home {
+        Home { head: AtomicU64::new(0), slots: [AtomicU64::new(0), AtomicU64::new(1)] }
+    }
+}
+
+impl Home {
+    /// O2.
+    fn own(&self, orders: Orders) {
+        self.head.store(1, Ordering::Relaxed);
+        // The slots' own order is what shows a reader of them the odd sequence.
+        let slots = orders.release(Fault::HomeOddFirst);
+        self.slots[1].store(0, slots);
+        self.slots[0].store(1, slots);
+        self.head.store(2, orders.release(Fault::HomeEvenLast));
+    }
+
+    fn read(&self, orders: Orders) {
+        let head = self.head.load(orders.acquire(Fault::HomeFirst));
+        if head % 2 == 1 || self.slots.iter().any(|slot| slot.load(Ordering::Relaxed) == 1) {
+            return;
+        }
+        orders.fence(Fault::SlotsBeforeAgain, Ordering::Acquire);
+        let again = self.head.load(Ordering::Relaxed);
+        assert!(again != head && !orders.has(Fault::HomeAgain), "a miss of what is there");
+    }
+}
+
+#[test]
+fn an_entry_that_changes_its_place_in_a_home_is_not_missed() {
+    use Fault::*;
+    check(Home::own, Home::read, &[HomeOddFirst, HomeEvenLast, HomeFirst, SlotsBeforeAgain, HomeAgain]);
+}
+
+/// A table that grows from one home to two of one slot each. An entry that is always there moves from the first to the second.
+struct Table {
+    sequence: AtomicU64,
+    /// Homes, and those before the growth: words that belong together.
+    homes: [AtomicU64; 2],
+    slots: [AtomicU64; 2],
+}
+
+impl Default for Table {
+    fn default() -> Table {
+        let one = || AtomicU64::new(1);
+        Table { sequence: AtomicU64::new(0), homes: [one(), one()], slots: [one(), AtomicU64::new(0)] }
+    }
+}
+
+impl Table {
+    /// O1.
+    fn own(&self, orders: Orders) {
+        self.sequence.store(1, Ordering::Relaxed);
+        orders.fence(Fault::GeometryOddFirst, Ordering::Release);
+        self.slots[0].store(0, Ordering::Release);
+        self.slots[1].store(1, Ordering::Release);
+        self.homes.iter().for_each(|homes| homes.store(2, Ordering::Relaxed));
+        self.sequence.store(2, orders.release(Fault::GeometryEvenLast));
+    }
+
+    fn read(&self, orders: Orders) {
+        let sequence = self.sequence.load(orders.acquire(Fault::GeometryFirst));
+        let homes = [0, 1].map(|word: usize| self.homes[word].load(Ordering::Relaxed));
+        fence(Ordering::Acquire);
+        let is_still = self.sequence.load(Ordering::Relaxed) == sequence;
+        if sequence % 2 == 1 || !(is_still || orders.has(Fault::GeometryTwice)) {
+            return;
+        }
+        assert_eq!(homes[0], homes[1], "words of two geometries");
+        if self.slots[homes[0] as usize - 1].load(Ordering::Relaxed) == 1 {
+            return;
+        }
+        orders.fence(Fault::SlotsBeforeAgain, Ordering::Acquire);
+        let again = self.sequence.load(Ordering::Relaxed);
+        assert!(again != sequence && !orders.has(Fault::GeometryAgain), "a miss of what is there");
+    }
+}
+
+#[test]
+fn an_entry_is_not_missed_while_the_table_grows() {
+    use Fault::*;
+    check(
+        Table::own,
+        Table::read,
+        &[GeometryOddFirst, GeometryEvenLast, GeometryFirst, GeometryTwice, SlotsBeforeAgain, GeometryAgain],
+    );
+}
