@@ -83,6 +83,8 @@ struct Link {
     paused: bool,
     /// Where the next bytes go, if not to a buffer.
     room: Option<Room>,
+    /// What is behind the room may come together with it.
+    last: bool,
     /// It is asked back.
     recalled: bool,
     sending: Option<(Pieces, Notice)>,
@@ -311,8 +313,11 @@ impl Sim {
             let bytes: Vec<u8> = link.to_server.drain(..count).collect();
             scribble(&room);
             fill(&room, &bytes);
+            let whole = count == room.len();
             events.push(Event::Filled { conn, room, len: count as u32 });
-            return;
+            if !whole || !link.last || link.to_server.is_empty() {
+                return;
+            }
         }
         let Some(buffer) = self.free.pop() else { return };
         let count = fragment(link.to_server.len().min(self.buffer_bytes), cut, random);
@@ -405,13 +410,14 @@ impl Transport for Sim {
         self.free.push(buffer.0);
     }
 
-    fn receive_into(&mut self, conn: ConnId, room: Room) -> Result<(), Room> {
+    fn receive_into(&mut self, conn: ConnId, room: Room, last: bool) -> Result<(), Room> {
         let Some(link) = self.link_of(conn) else { return Err(room) };
         let link = &mut self.network.borrow_mut().links[link];
         if link.paused || link.end_reported || link.room.is_some() {
             return Err(room);
         }
         link.room = Some(room);
+        link.last = last;
         link.recalled = false;
         Ok(())
     }
