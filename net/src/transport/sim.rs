@@ -198,6 +198,8 @@ pub(crate) struct Sim {
     /// Sends that are reported with the next event.
     with_next: Vec<Event>,
     waker: Arc<SimWaker>,
+    /// Room that was given back and is written all the same, start and length; `None`: there is none.
+    late: Option<Vec<(*mut u8, usize)>>,
 }
 
 impl Sim {
@@ -213,6 +215,7 @@ impl Sim {
             pending: Vec::new(),
             with_next: Vec::new(),
             waker: Arc::default(),
+            late: None,
         }
     }
 
@@ -232,6 +235,27 @@ impl Sim {
         self.waker = Arc::new(SimWaker { lost_every: every, ..SimWaker::default() });
     }
 
+    /// From now on, room that is asked back, or whose link is gone, is written after it was given back.
+    pub(crate) fn give_room_back_early(&mut self) {
+        self.late = Some(Vec::new());
+    }
+
+    /// Gives room back that nothing came to.
+    fn give_back(&mut self, conn: ConnId, room: Room, events: &mut Vec<Event>) {
+        // What the kernel was about to write it may write until then.
+        scribble(&room);
+        self.late.iter_mut().for_each(|late| late.push((room.as_mut_ptr(), room.len())));
+        events.push(Event::Filled { conn, room, len: 0 });
+    }
+
+    fn write_late(&self) {
+        for &(start, len) in self.late.iter().flatten() {
+            // SAFETY: it lies in the arena of a shard that is still served, and all of the simulation is one thread. That
+            // somebody else's bytes are there is the bug that is to be caught.
+            unsafe { std::ptr::write_bytes(start, SCRIBBLE, len) };
+        }
+    }
+
     /// Lets every link of this shard go on, or not, as the seed says.
     fn progress(&mut self) {
         let mut events = std::mem::take(&mut self.pending);
@@ -246,6 +270,8 @@ impl Sim {
             if link.shard != self.shard {
                 continue;
             }
+            // The kernel may write it at any time.
+            link.room.iter().for_each(scribble);
             if random.chance(faults.delay) {
                 link.expect_notice();
                 continue;
@@ -293,9 +319,7 @@ impl Sim {
         events: &mut Vec<Event>,
     ) {
         if let Some(room) = link.room.take_if(|_| link.recalled) {
-            // What the kernel was about to write it may write until then.
-            scribble(&room);
-            events.push(Event::Filled { conn, room, len: 0 });
+            self.give_back(conn, room, events);
         }
         if link.paused {
             return;
@@ -311,7 +335,6 @@ impl Sim {
             let count = fragment(link.to_server.len().min(room.len()), cut, random);
             link.moved += count as u64;
             let bytes: Vec<u8> = link.to_server.drain(..count).collect();
-            scribble(&room);
             fill(&room, &bytes);
             let whole = count == room.len();
             events.push(Event::Filled { conn, room, len: count as u32 });
@@ -359,8 +382,7 @@ impl Sim {
 
     fn kill(&mut self, conn: ConnId, link: &mut Link, events: &mut Vec<Event>) {
         if let Some(room) = link.room.take() {
-            scribble(&room);
-            events.push(Event::Filled { conn, room, len: 0 });
+            self.give_back(conn, room, events);
         }
         link.dead = true;
         link.to_server.clear();
@@ -392,6 +414,7 @@ fn fill(room: &Room, bytes: &[u8]) {
 
 impl Transport for Sim {
     fn turn(&mut self, _: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()> {
+        self.write_late();
         self.progress();
         if self.waker.woken.swap(false, Relaxed) {
             self.pending.push(Event::Woken);
