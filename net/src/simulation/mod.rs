@@ -91,6 +91,7 @@ impl Simulation {
             .collect();
         match bug {
             Bug::NeverWoken => transports.iter_mut().for_each(|transport| transport.lose_wakeups(1)),
+            Bug::EarlyRoom => transports.iter_mut().for_each(Sim::give_room_back_early),
             Bug::LostWakeup => transports.iter_mut().for_each(|transport| transport.lose_wakeups(100)),
             _ => {}
         }

@@ -425,7 +425,7 @@ impl Transport for Epoll {
         self.buffers.free.push(buffer.0);
     }
 
-    fn receive_into(&mut self, conn: ConnId, room: Room) -> Result<(), Room> {
+    fn receive_into(&mut self, conn: ConnId, room: Room, _last: bool) -> Result<(), Room> {
         match self.find(conn).filter(|socket| socket.is_read() && socket.room.is_none()) {
             Some(socket) => {
                 socket.room = Some(room);

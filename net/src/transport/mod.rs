@@ -98,12 +98,13 @@ pub trait Transport {
     fn recycle(&mut self, buffer: BufferId);
 
     /// Receives the next bytes of a connection into `room`, once: as many as there are then. The caller has parsed
-    /// all that came before.
+    /// all that came before. `last`: more of the value does not follow, so a little of what is behind it may come to a
+    /// buffer by the same receive; it is reported as [`Event::Received`] after [`Event::Filled`].
     ///
     /// # Errors
     /// The room again: bytes may be on their way to a buffer already, or the client is not read. After the next
     /// [`Event::Received`] it may be tried again.
-    fn receive_into(&mut self, conn: ConnId, room: Room) -> Result<(), Room>;
+    fn receive_into(&mut self, conn: ConnId, room: Room, last: bool) -> Result<(), Room>;
 
     /// Asks for the room back that a connection receives into; [`Event::Filled`] follows.
     fn recall(&mut self, conn: ConnId);

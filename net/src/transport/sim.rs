@@ -82,6 +82,8 @@ struct Link {
     paused: bool,
     /// Where the next bytes go, if not to a buffer.
     room: Option<Room>,
+    /// What is behind the room may come together with it.
+    last: bool,
     /// The room is asked back.
     recalled: bool,
     sending: Option<(Pieces, Notice)>,
@@ -195,6 +197,8 @@ pub(crate) struct Sim {
     /// Sends that are reported with the next event.
     with_next: Vec<Event>,
     waker: Arc<SimWaker>,
+    /// Room that was given back and is written all the same, start and length; `None`: there is none.
+    late: Option<Vec<(*mut u8, usize)>>,
 }
 
 impl Sim {
@@ -210,6 +214,7 @@ impl Sim {
             pending: Vec::new(),
             with_next: Vec::new(),
             waker: Arc::default(),
+            late: None,
         }
     }
 
@@ -229,6 +234,27 @@ impl Sim {
         self.waker = Arc::new(SimWaker { lost_every: every, ..SimWaker::default() });
     }
 
+    /// From now on, room that is asked back, or whose link is gone, is written after it was given back.
+    pub(crate) fn give_room_back_early(&mut self) {
+        self.late = Some(Vec::new());
+    }
+
+    /// Gives room back that nothing came to.
+    fn give_back(&mut self, conn: ConnId, room: Room, events: &mut Vec<Event>) {
+        // What the kernel was about to write it may write until then.
+        scribble(&room);
+        self.late.iter_mut().for_each(|late| late.push((room.as_mut_ptr(), room.len())));
+        events.push(Event::Filled { conn, room, len: 0 });
+    }
+
+    fn write_late(&self) {
+        for &(start, len) in self.late.iter().flatten() {
+            // SAFETY: it lies in the arena of a shard that is still served, and all of the simulation is one thread. That
+            // somebody else's bytes are there is the bug that is to be caught.
+            unsafe { std::ptr::write_bytes(start, SCRIBBLE, len) };
+        }
+    }
+
     /// Lets every link of this shard go on, or not, as the seed says.
     fn progress(&mut self) {
         let mut events = std::mem::take(&mut self.pending);
@@ -243,6 +269,8 @@ impl Sim {
             if link.shard != self.shard {
                 continue;
             }
+            // The kernel may write it at any time.
+            link.room.iter().for_each(scribble);
             if random.chance(faults.delay) {
                 link.expect_notice();
                 continue;
@@ -290,9 +318,7 @@ impl Sim {
         events: &mut Vec<Event>,
     ) {
         if let Some(room) = link.room.take_if(|_| link.recalled) {
-            // The kernel, too, may write to the room until it gives it back.
-            scribble(&room);
-            events.push(Event::Filled { conn, room, len: 0 });
+            self.give_back(conn, room, events);
         }
         if link.paused {
             return;
@@ -308,10 +334,12 @@ impl Sim {
             let count = fragment(link.to_server.len().min(room.len()), cut, random);
             link.moved += count as u64;
             let bytes: Vec<u8> = link.to_server.drain(..count).collect();
-            scribble(&room);
             fill(&room, &bytes);
+            let whole = count == room.len();
             events.push(Event::Filled { conn, room, len: count as u32 });
-            return;
+            if !whole || !link.last || link.to_server.is_empty() {
+                return;
+            }
         }
         let Some(buffer) = self.free.pop() else { return };
         let count = fragment(link.to_server.len().min(self.buffer_bytes), cut, random);
@@ -353,8 +381,7 @@ impl Sim {
 
     fn kill(&mut self, conn: ConnId, link: &mut Link, events: &mut Vec<Event>) {
         if let Some(room) = link.room.take() {
-            scribble(&room);
-            events.push(Event::Filled { conn, room, len: 0 });
+            self.give_back(conn, room, events);
         }
         link.dead = true;
         link.to_server.clear();
@@ -386,6 +413,7 @@ fn fill(room: &Room, bytes: &[u8]) {
 
 impl Transport for Sim {
     fn turn(&mut self, _: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()> {
+        self.write_late();
         self.progress();
         if self.waker.woken.swap(false, Relaxed) {
             self.pending.push(Event::Woken);
@@ -404,13 +432,14 @@ impl Transport for Sim {
         self.free.push(buffer.0);
     }
 
-    fn receive_into(&mut self, conn: ConnId, room: Room) -> Result<(), Room> {
+    fn receive_into(&mut self, conn: ConnId, room: Room, last: bool) -> Result<(), Room> {
         let Some(link) = self.link_of(conn) else { return Err(room) };
         let link = &mut self.network.borrow_mut().links[link];
         if link.paused || link.end_reported || link.room.is_some() {
             return Err(room);
         }
         link.room = Some(room);
+        link.last = last;
         link.recalled = false;
         Ok(())
     }

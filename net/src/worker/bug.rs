@@ -57,11 +57,13 @@ pub(crate) enum Bug {
     Sleepless,
     /// A read of another shard's key does not wait for what its connection has asked before.
     EarlyRead,
+    /// Room that is asked back is given back while the kernel still writes it.
+    EarlyRoom,
 }
 
 impl Bug {
     /// All but [`Bug::None`].
-    pub(crate) const ALL: [Bug; 26] = [
+    pub(crate) const ALL: [Bug; 27] = [
         Bug::LostAnswer,
         Bug::SwappedAnswers,
         Bug::MissedExpiry,
@@ -88,6 +90,7 @@ impl Bug {
         Bug::IdleMemory,
         Bug::Sleepless,
         Bug::EarlyRead,
+        Bug::EarlyRoom,
     ];
 
     /// One in so many chances is taken.

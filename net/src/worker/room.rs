@@ -30,10 +30,13 @@ impl WorkerState {
             return;
         }
         match self.shard.upload_room(id, left, self.now) {
-            Ok(Some(room)) => match transport.receive_into(conn.id, room) {
-                Ok(()) => conn.receives_into = Some(id),
-                Err(room) => self.shard.upload_filled(id, room, 0),
-            },
+            Ok(Some(room)) => {
+                let last = room.len() as u64 == left;
+                match transport.receive_into(conn.id, room, last) {
+                    Ok(()) => conn.receives_into = Some(id),
+                    Err(room) => self.shard.upload_filled(id, room, 0),
+                }
+            }
             Ok(None) => {}
             Err(refusal) => upload.place = UploadPlace::Refused(refusal),
         }

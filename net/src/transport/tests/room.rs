@@ -73,7 +73,8 @@ impl Upload {
             return;
         }
         let Some(room) = self.shard.upload_room(self.id, self.left as u64, NOW).unwrap() else { return };
-        match transport.receive_into(conn, room) {
+        let last = room.len() == self.left;
+        match transport.receive_into(conn, room, last) {
             Ok(()) => self.lent = true,
             Err(room) => self.shard.upload_filled(self.id, room, 0),
         }
@@ -123,6 +124,32 @@ fn a_value_is_received_into_room_and_what_is_behind_it_is_not() {
         assert!(upload.stored() == value());
         assert!(upload.filled > LEN / 2, "{} bytes came in room", upload.filled);
         drop(sending.join());
+    });
+}
+
+#[test]
+fn what_is_behind_a_value_comes_with_its_last_room() {
+    on_each(|transport, conn, mut client| {
+        let mut upload = Upload::begin();
+        let (head, end) = (value()[..LEN - 20_000].to_vec(), [&value()[LEN - 20_000..], NEXT].concat());
+        let sending = thread::spawn(move || {
+            client.write_all(&head).unwrap();
+            client
+        });
+        upload.turn_until(transport, conn, |upload| upload.lent && upload.left == 20_000);
+        let mut client = sending.join().unwrap();
+        let before = upload.filled;
+        client.write_all(&end).unwrap();
+        upload.turn_until(transport, conn, |upload| upload.left == 0);
+        assert_eq!(upload.filled - before, 20_000);
+        if transport.name() == "uring" {
+            assert_eq!(upload.behind, NEXT, "it came in the same turn");
+        }
+        upload.turn_until(transport, conn, |upload| upload.behind.len() == NEXT.len());
+        // What comes next goes to a buffer as before.
+        client.write_all(NEXT).unwrap();
+        upload.turn_until(transport, conn, |upload| upload.behind.len() == 2 * NEXT.len());
+        assert!(upload.stored() == value());
     });
 }
 
@@ -194,7 +221,7 @@ fn room_comes_back_when_it_is_wanted() {
                 panic!("it does not come back");
             };
             if number % 2 == 1 {
-                let room = transport.receive_into(conn, room).expect_err("it is not read");
+                let room = transport.receive_into(conn, room, false).expect_err("it is not read");
                 upload.shard.upload_filled(upload.id, room, 0);
                 transport.resume(conn);
             } else {

@@ -7,7 +7,7 @@
 //!  spare:   recycled buffers that are not in the ring
 //! ```
 //!
-//! A buffer is held, in the ring or spare. The kernel takes the buffer that has been in the ring longest, which is
+//! A buffer is held, in the ring, spare, or [named by a receive](BufferRing::take_spare). The kernel takes the buffer that has been in the ring longest, which is
 //! the coldest; so the ring is kept short, and is filled with the buffers that were used last. When many short receives
 //! empty it, it is kept longer from then on. Long receives do not count: a longer ring would only let more of them come
 //! before they are parsed, and by then their bytes would have left the CPU's caches.
@@ -30,6 +30,9 @@ const GAP_BYTES: usize = 3 * 64;
 /// Buffers in the ring until short receives empty it for the first time.
 const LEVEL_MIN: usize = 64;
 
+/// One buffer in so many, at most, is named by receives.
+const NAMED_SHARE: usize = 4;
+
 /// The kernel's own bound is 32,768.
 const COUNT_MAX: u16 = 1 << 15;
 
@@ -39,6 +42,8 @@ pub(super) struct BufferRing {
     held: Box<[bool]>,
     /// The buffer that was used last is on top.
     spare: Vec<u16>,
+    /// Buffers that receives name.
+    named: usize,
     /// Buffers in the ring.
     ready: usize,
     /// Buffers that [`Self::publish`] fills the ring up to.
@@ -61,6 +66,7 @@ impl BufferRing {
             memory: MmapMut::map_anon(count * (bytes + GAP_BYTES))?,
             held: vec![false; count].into(),
             spare: (0..count).rev().map(|id| id as u16).collect(),
+            named: 0,
             ready: 0,
             level: count.min(LEVEL_MIN),
             bytes,
@@ -108,11 +114,36 @@ impl BufferRing {
         }
     }
 
+    /// Takes a buffer that is not in the ring, for a receive that names it; it comes back by [`Self::give_named`]. None if a
+    /// share of all are named already: clients that stop within a value must not leave the others without buffers.
+    pub(super) fn take_spare(&mut self) -> Option<(u16, *mut u8)> {
+        if self.named >= self.held.len() / NAMED_SHARE {
+            return None;
+        }
+        let id = self.spare.pop()?;
+        self.named += 1;
+        Some((id, self.memory.as_mut_ptr().wrapping_add(self.start(id))))
+    }
+
+    /// The receive that named a buffer is over: the buffer is held if bytes came to it.
+    pub(super) fn give_named(&mut self, id: u16, len: usize) {
+        self.named -= 1;
+        if len > 0 {
+            self.held[id as usize] = true;
+        } else {
+            self.spare.push(id);
+        }
+    }
+
+    fn start(&self, id: u16) -> usize {
+        id as usize * (self.bytes + GAP_BYTES)
+    }
+
     pub(super) fn bytes(&self, id: u16, len: u32) -> &[u8] {
         assert!(self.held[id as usize] && len as usize <= self.bytes, "buffer {id} is not the worker's");
-        let start = id as usize * (self.bytes + GAP_BYTES);
-        // SAFETY: `start + len` is inside the mapping by the assert above, and a held buffer is not in the
-        // ring, so the kernel writes nothing there until `recycle`, which needs `&mut self`.
+        let start = self.start(id);
+        // SAFETY: `start + len` is inside the mapping by the assert above, and a held buffer is neither in the
+        // ring nor named by a receive, so the kernel writes nothing there until `recycle`, which needs `&mut self`.
         unsafe { std::slice::from_raw_parts(self.memory.as_ptr().add(start), len as usize) }
     }
 
@@ -142,7 +173,7 @@ impl BufferRing {
 
     fn push(&mut self, id: u16) {
         let place = self.tail as usize & (self.held.len() - 1);
-        let address = self.memory.as_ptr() as u64 + (id as usize * (self.bytes + GAP_BYTES)) as u64;
+        let address = self.memory.as_ptr() as u64 + self.start(id) as u64;
         // SAFETY: `place` is below the number of entries (a power of two), so inside the mapping.
         let entry = unsafe { self.ring.as_mut_ptr().cast::<BufRingEntry>().add(place) };
         // SAFETY: the entry is initialised (zeroed by the mapping) and the kernel reads entries only up to
@@ -187,6 +218,23 @@ mod tests {
         (0..3).for_each(|_| buffers.ran_empty());
         buffers.publish();
         assert_eq!((buffers.ready, buffers.spare.len()), (256, 0));
+    }
+
+    #[test]
+    fn a_buffer_that_a_receive_named_is_held_or_spare_afterwards() {
+        let mut buffers = BufferRing::new(128, 100).unwrap();
+        let spare = buffers.spare.len();
+        let (id, start) = buffers.take_spare().unwrap();
+        assert_eq!(start.cast_const(), buffers.memory.as_ptr().wrapping_add(buffers.start(id)));
+        buffers.give_named(id, 7);
+        assert_eq!((buffers.bytes(id, 7).len(), buffers.spare.len()), (7, spare - 1));
+        buffers.recycle(id);
+        let (id, _) = buffers.take_spare().unwrap();
+        buffers.give_named(id, 0);
+        assert_eq!(buffers.spare.len(), spare);
+        assert!(!buffers.held[id as usize]);
+        assert_eq!(std::iter::from_fn(|| buffers.take_spare()).count(), 32, "the rest is for the ring");
+        assert!(BufferRing::new(4, 100).unwrap().take_spare().is_none(), "all are in the ring");
     }
 
     #[test]

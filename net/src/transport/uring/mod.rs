@@ -148,8 +148,9 @@ impl Uring {
     fn push(&mut self, entry: squeue::Entry) {
         loop {
             // SAFETY: every caller's entry names memory and descriptors that stay where they are until its completion:
-            // buffers of the ring, room that its socket keeps, pieces kept in their socket (and the boxed message that
-            // names them, which is not written while a send is under way), the boxed wake count. A quick send may have no
+            // buffers of the ring, room that its socket keeps (and the boxed message that names it and a spare buffer), pieces
+            // kept in their socket (and the boxed message that names them, which is not written while a send is under
+            // way), the boxed wake count. A quick send may have no
             // completion; its piece stays until the kernel has taken the entry, and by then the send is over.
             if unsafe { self.ring.submission().push(&entry) }.is_ok() {
                 return;
@@ -364,8 +365,8 @@ impl Transport for Uring {
         self.buffers.recycle(buffer.0);
     }
 
-    fn receive_into(&mut self, conn: ConnId, room: Room) -> Result<(), Room> {
-        self.give_room(conn, room)
+    fn receive_into(&mut self, conn: ConnId, room: Room, last: bool) -> Result<(), Room> {
+        self.give_room(conn, room, last)
     }
 
     fn recall(&mut self, conn: ConnId) {

@@ -3,6 +3,7 @@
 
 use super::Uring;
 use super::buffers;
+use super::room::{HEAD_BYTES, LONG_RECEIVES};
 use super::socket::Receive;
 use super::user_data::{self, Operation};
 use crate::transport::{BufferId, ConnId, Event, Transport};
@@ -21,11 +22,14 @@ impl Uring {
         }
         socket.receive = Receive::Armed;
         let fd = Fd(socket.fd.as_raw_fd());
-        let receive = if let Some(room) = &socket.room {
-            opcode::Recv::new(fd, room.as_mut_ptr(), room.len() as u32).build()
-        } else if socket.rationed || socket.long > 0 {
-            // The kernel fills as much of the buffer as there is room for.
-            opcode::Recv::new(fd, std::ptr::null_mut(), 0)
+        let single = socket.rationed || socket.long > 0;
+        let is_head = !socket.rationed && socket.long == LONG_RECEIVES;
+        let receive = if let Some(receive) = self.receive_to_room(conn) {
+            receive
+        } else if single {
+            // 0: the kernel fills as much of the buffer as there is room for.
+            let len = if is_head { HEAD_BYTES as u32 } else { 0 };
+            opcode::Recv::new(fd, std::ptr::null_mut(), len)
                 .buf_group(buffers::GROUP)
                 .build()
                 .flags(squeue::Flags::BUFFER_SELECT)
@@ -94,10 +98,10 @@ impl Uring {
         };
         if !more {
             socket.receive = Receive::Idle;
-            let room = socket.room.take();
-            socket.long -= u8::from(socket.long > 0 && room.is_none());
-            events.extend(room.map(|room| Event::Filled { conn, room, len: result.max(0) as u32 }));
+            socket.long -= u8::from(socket.long > 0 && socket.room.is_none());
+            self.received_to_room(conn, result.max(0) as usize, events);
         }
+        let Some(socket) = self.sockets.find(conn) else { return };
         let closing = socket.closing;
         match (result, buffer) {
             (1.., Some(id)) if !closing => {

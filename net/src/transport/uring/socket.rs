@@ -1,5 +1,6 @@
 //! The sockets of the ring and what the kernel is doing with each.
 
+use super::room::RoomAndTail;
 use crate::transport::pieces::Message;
 use crate::transport::{ConnId, GENERATIONS, Pieces};
 use io_uring::types::Fd;
@@ -33,6 +34,12 @@ pub(super) struct Socket {
     pub(super) long: u8,
     /// Where its next bytes go, if not to a buffer. The kernel may write to it while it has a receive.
     pub(super) room: Option<Room>,
+    /// The room is the last of its value: what is behind it may come with it.
+    pub(super) last: bool,
+    /// The buffer that the bytes behind the room go to, while there is a receive.
+    pub(super) tail: Option<u16>,
+    /// What the kernel reads and writes of a receive into room and tail. Boxed, as it must not move; kept for the next.
+    pub(super) room_and_tail: Option<Box<RoomAndTail>>,
     /// The client will send no more.
     pub(super) ended: bool,
     pub(super) closing: bool,
@@ -100,6 +107,9 @@ impl Sockets {
             rationed: false,
             long: 0,
             room: None,
+            last: false,
+            tail: None,
+            room_and_tail: None,
             ended: false,
             closing: false,
             sending: Pieces::default(),
