@@ -123,6 +123,8 @@ pub(crate) struct Span {
     parsed: Parsed,
     /// Its parts end before this place of the round's parts.
     parts_end: usize,
+    /// No part came of it, so nothing is executed for it.
+    is_empty: bool,
     /// It has as many parts as a round allows: there may be more in its bytes.
     cut: bool,
 }
@@ -340,9 +342,11 @@ impl<T: Transport, C: Clock> Worker<T, C> {
                 SourceBytes::Buffer(buffer, len) => self.transport.received(*buffer, *len),
                 SourceBytes::Own(input) => input.unparsed(),
             };
+            let before = parts.len();
             let (parsed, cut) = self.state.parse(source.conn, bytes, &self.scratch, &mut parts);
             parsed_bytes += parsed.consumed;
-            self.spans.push(Span { conn: source.conn, parsed, parts_end: parts.len(), cut });
+            let is_empty = parts.len() == before;
+            self.spans.push(Span { conn: source.conn, parsed, parts_end: parts.len(), is_empty, cut });
         }
         execute(&mut self.state, &parts, &self.spans, &mut self.prepared);
         let parsed_parts = parts.len();

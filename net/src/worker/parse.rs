@@ -159,7 +159,7 @@ impl WorkerState {
     /// Keeps what was not parsed of bytes in the transport's buffer.
     pub(super) fn keep_rest(&mut self, span: &Span, rest: &[u8]) {
         if rest.is_empty() {
-            return;
+            return self.charge_idle(span);
         }
         let mut input = Input::default();
         input.append(rest, &mut self.pool);
@@ -170,12 +170,23 @@ impl WorkerState {
     pub(super) fn keep_input(&mut self, span: &Span, mut input: Input) {
         input.pass(span.parsed.consumed);
         if input.is_empty() {
-            return self.pool.give(input.into_buffer());
+            self.pool.give(input.into_buffer());
+            return self.charge_idle(span);
         }
         if !span.cut {
             input.fit(&mut self.pool);
         }
         self.keep(span, input);
+    }
+
+    /// Charges a connection all of whose input was parsed, unless its parts have seen to that: its input is gone, and its
+    /// session may hold more or less than before.
+    fn charge_idle(&mut self, span: &Span) {
+        if span.is_empty
+            && let Some(conn) = self.connections.find(span.conn)
+        {
+            self.budget.charge(conn);
+        }
     }
 
     fn keep(&mut self, span: &Span, input: Input) {
@@ -212,3 +223,6 @@ pub(super) fn make_ready(rounds: &mut Rounds, conn: &mut Connection) {
         rounds.push(conn.id, &mut conn.marks);
     }
 }
+
+#[cfg(test)]
+mod tests;
