@@ -81,7 +81,7 @@ impl Read {
     #[inline]
     pub fn is_plain(&self) -> bool {
         let changes = self.vivify.is_some() || self.recache_below_ms.is_some() || self.expiry != Expiry::Keep;
-        !changes && !self.leases && !self.inspect
+        !changes && !self.inspect
     }
 }
 

@@ -80,10 +80,13 @@ pub enum Doubt {
     Elsewhere,
     /// A flush is due.
     Flush,
+    /// Who knows leases is told the item's state, which its owner may have to change.
+    Lease,
 }
 
 impl Doubt {
-    pub const ALL: [Doubt; 5] = [Doubt::Index, Doubt::Gone, Doubt::Long, Doubt::Elsewhere, Doubt::Flush];
+    pub const ALL: [Doubt; 6] =
+        [Doubt::Index, Doubt::Gone, Doubt::Long, Doubt::Elsewhere, Doubt::Flush, Doubt::Lease];
 
     /// The word for metrics.
     pub fn name(self) -> &'static str {
@@ -93,6 +96,7 @@ impl Doubt {
             Doubt::Long => "long",
             Doubt::Elsewhere => "elsewhere",
             Doubt::Flush => "flush",
+            Doubt::Lease => "lease",
         }
     }
 }
@@ -206,6 +210,11 @@ impl ShardReader {
         }
         if item.expiry().is_some_and(|expiry| expiry <= now) {
             return Ok(Look::Expired);
+        }
+        // An item that is neither stale nor a placeholder, and was read before, is shown as it is.
+        let told = state::STALE | state::LEASE_GIVEN | state::PLACEHOLDER | state::FETCHED;
+        if read.leases && item.state() & told != state::FETCHED {
+            return Err(Doubt::Lease);
         }
         if item.is(state::PLACEHOLDER) {
             return Ok(Look::Miss);

@@ -283,3 +283,40 @@ fn keys_that_only_others_read_stay_when_room_is_needed() {
         },
     );
 }
+
+/// A meta read of an item that nobody has to fetch does not hop; of a stale one, one client wins the lease and no other.
+#[test]
+fn meta_reads_are_answered_where_they_come_and_leases_by_the_owner() {
+    on_each(
+        |config| config,
+        |server| {
+            let mut all = clients(server);
+            for number in 0..40 {
+                exchange(&mut all[0], format!("ms k{number} 5 F7\r\nvalue\r\n").as_bytes(), b"HD\r\n");
+                exchange(&mut all[1], format!("mg k{number} h v\r\n").as_bytes(), b"VA 5 h0\r\nvalue\r\n");
+            }
+            // By its connection's shard the item is known to have been read, or its owner says so.
+            let before = forwarded(server);
+            for client in &mut all {
+                for number in 0..40 {
+                    let request = format!("mg k{number} h f s v\r\n");
+                    exchange(client, request.as_bytes(), b"VA 5 h1 f7 s5\r\nvalue\r\n");
+                }
+            }
+            assert_eq!(forwarded(server), before, "no read has hopped");
+            for number in 0..40 {
+                exchange(&mut all[2], format!("md k{number} I T60\r\n").as_bytes(), b"HD\r\n");
+                let mut won = 0;
+                for client in &mut all {
+                    client.write_all(format!("mg k{number} s\r\n").as_bytes()).unwrap();
+                    let mut answer = [0; 256];
+                    let count = std::io::Read::read(client, &mut answer).unwrap();
+                    let answer = String::from_utf8_lossy(&answer[..count]).into_owned();
+                    assert!(answer.contains('X'), "it is stale: {answer}");
+                    won += usize::from(answer.contains('W'));
+                }
+                assert_eq!(won, 1, "one client fetches k{number}");
+            }
+        },
+    );
+}
