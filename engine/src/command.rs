@@ -77,7 +77,8 @@ pub struct Read {
 }
 
 impl Read {
-    /// Whether it changes nothing but the accesses that are counted, and sees what everybody sees.
+    /// Whether it changes nothing but the accesses that are counted, unless the reader knows leases and the item is stale or stands
+    /// for one being fetched: then the owner may give the lease.
     #[inline]
     pub fn is_plain(&self) -> bool {
         let changes = self.vivify.is_some() || self.recache_below_ms.is_some() || self.expiry != Expiry::Keep;

@@ -149,7 +149,7 @@ impl ShardReader {
     #[inline]
     pub fn prefetch_item(&self, hash: u64) {
         if let Some(slot) = self.index.likely(hash) {
-            self.segments.prefetch(slot.location(), slot.lines().clamp(1, crate::shard::PREFETCH_LINES_MAX));
+            self.segments.prefetch(slot.location(), slot.lines_ahead());
         }
     }
 

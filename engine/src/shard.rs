@@ -165,7 +165,7 @@ impl Shard {
     #[inline]
     pub fn prefetch_item(&self, hash: u64) {
         if let Some(slot) = self.index.likely(hash) {
-            self.segments.prefetch(slot.location(), slot.lines().clamp(1, PREFETCH_LINES_MAX));
+            self.segments.prefetch(slot.location(), slot.lines_ahead());
         }
     }
 
@@ -400,6 +400,3 @@ fn out_of_memory(stats: &ShardStats) -> Refusal {
     stats.refused_memory.add(1);
     Refusal::OutOfMemory
 }
-
-/// Cache lines of an item to prefetch at most; the rest of a longer one streams.
-pub(crate) const PREFETCH_LINES_MAX: usize = 4;

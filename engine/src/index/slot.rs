@@ -30,6 +30,8 @@ pub const LOCATION_BYTES_MAX: u64 = 1 << 39;
 /// Where frequencies saturate.
 pub const FREQUENCY_MAX: u8 = 15;
 
+/// Cache lines of an item to prefetch at most; the rest of a longer one streams.
+const LINES_AHEAD_MAX: usize = 4;
 const LINES_SHIFT: u32 = 36;
 const FREQUENCY_SHIFT: u32 = 40;
 const KIND_SHIFT: u32 = 44;
@@ -107,6 +109,12 @@ impl Slot {
     #[inline]
     pub fn lines(self) -> usize {
         (self.0 >> LINES_SHIFT & 15) as usize
+    }
+
+    /// Cache lines of the item that are worth fetching ahead.
+    #[inline]
+    pub(crate) fn lines_ahead(self) -> usize {
+        self.lines().clamp(1, LINES_AHEAD_MAX)
     }
 
     #[inline]
