@@ -31,6 +31,8 @@ const SETTLED: Duration = Duration::from_secs(10);
 /// Share of a shard's memory that clients may hold beyond their bound for a moment: what a turn of its loop has received
 /// before the shard knows that it must not take more, and as much again, as buffers double when they grow.
 const TURN_SHARE: f64 = 16.0;
+/// Clients of a shard hold more than the bound of the moment no longer than this.
+const OVERDRAWN_MAX: Duration = Duration::from_secs(1);
 /// What a shard keeps for clients to come: 2 MiB of buffers and what lies around them, and the batches of its mail, which
 /// may take a share of its memory.
 const STOCK_BYTES: f64 = (3 << 20) as f64;
@@ -214,7 +216,7 @@ fn attack(
     let kept_before = unaccounted(server);
     let (neighbour, resident) = (neighbour(address), resident_peak(process(server)));
     let attackers = std::thread::spawn(move || flood(address));
-    let over = most_over(server, shards, memory, || attackers.is_finished());
+    let excess = watch_bound(server, shards, memory, || attackers.is_finished());
     let done = attackers.join().map(drop);
     let left = settle(
         server,
@@ -226,14 +228,19 @@ fn attack(
     let (p99, max) = seen.p99_and_max();
     let closed = server.metric("torc_connections_closed_total", "memory");
     println!(
-        "{name}: at most {peak:.1} % resident, {over:.0} bytes over the budget; neighbour p99 {p99:.1?}, max {max:.1?}; {closed} closed"
+        "{name}: at most {peak:.1} % resident, {:.0} bytes over the budget, {:.1?} over that of the moment; neighbour p99 {p99:.1?}, max {max:.1?}; {closed} closed",
+        excess.bytes, excess.longest
     );
     let held = [
         (done.is_err(), "the attack met what it must not".to_owned()),
         (peak > RESIDENT_MAX, format!("{peak:.1} % resident")),
         (
-            charge == Charge::Memory && over > 0.0,
-            format!("clients of a shard held {over} bytes more than they may"),
+            charge == Charge::Memory && excess.bytes > 0.0,
+            format!("clients of a shard held {} bytes more than they may", excess.bytes),
+        ),
+        (
+            charge == Charge::Memory && excess.longest > OVERDRAWN_MAX,
+            format!("clients of a shard held more than they may for {:?}", excess.longest),
         ),
         (seen.error.is_some(), format!("the neighbour got {:?}", seen.error)),
         (p99 > P99_MAX, format!("the neighbour's p99 was {p99:?}")),
@@ -243,19 +250,35 @@ fn attack(
     held.into_iter().filter_map(|(failed, text)| failed.then_some(text)).collect()
 }
 
-/// By how many bytes the clients of a shard were over their bound at worst; fewer than none if never.
-fn most_over(server: &Server, shards: u64, memory: usize, is_over: impl Fn() -> bool) -> f64 {
+/// How far and how long clients of a shard held more than they may.
+struct Excess {
+    /// Bytes beyond the highest bound so far, at worst; fewer than none if never.
+    bytes: f64,
+    /// The longest time beyond the bound of the moment. It falls when resident memory grows otherwise, so clients may be
+    /// beyond it without having taken anything; but then the shard closes some at once.
+    longest: Duration,
+}
+
+/// Looks at what clients hold until the attack is over.
+fn watch_bound(server: &Server, shards: u64, memory: usize, is_over: impl Fn() -> bool) -> Excess {
     let slack = (memory << 20) as f64 / shards as f64 / TURN_SHARE;
-    let mut most = f64::MIN;
+    let mut excess = Excess { bytes: f64::MIN, longest: Duration::ZERO };
+    let mut highest = vec![0.0_f64; shards as usize];
+    let mut within = vec![Instant::now(); shards as usize];
     loop {
         let metrics = server.metrics();
-        for shard in 0..shards {
+        for shard in 0..shards as usize {
             let figure = |name| sum_of(&metrics, name, &format!("shard=\"{shard}\""));
-            let (held, max) = (figure("torc_client_bytes"), figure("torc_client_max_bytes"));
-            most = most.max(held - max - slack);
+            let (held, bound) = (figure("torc_client_bytes"), figure("torc_client_max_bytes"));
+            highest[shard] = highest[shard].max(bound);
+            excess.bytes = excess.bytes.max(held - highest[shard] - slack);
+            if held <= bound + slack {
+                within[shard] = Instant::now();
+            }
+            excess.longest = excess.longest.max(within[shard].elapsed());
         }
         if is_over() {
-            return most;
+            return excess;
         }
         std::thread::sleep(Duration::from_millis(10));
     }
