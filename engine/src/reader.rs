@@ -171,9 +171,11 @@ impl ShardReader {
             return Err(Doubt::Flush);
         }
         let words = &mut *room.0;
+        let mut is_elsewhere = false;
         let visited = self.index.find(hash, |word, slot| {
             if !slot.is_item() {
-                return slot.is_elsewhere().then_some(Err(Doubt::Elsewhere));
+                is_elsewhere |= slot.is_elsewhere();
+                return None;
             }
             match self.segments.copy(slot.location(), words, || word.still_names(slot)) {
                 Ok(item) => (item.space() == space && item.key() == *key).then_some(Ok(slot)),
@@ -185,6 +187,7 @@ impl ShardReader {
         match visited {
             Ok(Some(Ok(slot))) => self.judge(slot, read, now, words),
             Ok(Some(Err(doubt))) => Err(doubt),
+            Ok(None) if is_elsewhere => Err(Doubt::Elsewhere),
             Ok(None) => Ok(Look::Miss),
             Err(crate::index::Moved) => Err(Doubt::Index),
         }

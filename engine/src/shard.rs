@@ -18,7 +18,7 @@
 //! | `shard/edit.rs`, `shard/stretches.rs`, `shard/overlay.rs` | a part of a value changes |
 //! | `shard/reclaim.rs` | eviction, compaction, expiry, flush: making segments free |
 //! | `shard/settle.rs` | what becomes of the items that are met there |
-//! | `shard/elsewhere.rs` | items that are not in DRAM |
+//! | `shard/elsewhere.rs`, `shard/unsaved.rs` | items that are on a medium, and changes that are not there yet |
 //! | `shard/scan.rs` | walking the keys |
 //! | `shard/accounts.rs`, `shard/sizes.rs` | what is counted; how much is index, and how much segments |
 //! | `shard/audit.rs` | a full recount, for tests |
@@ -41,12 +41,14 @@ mod sizes;
 mod stretches;
 #[cfg(test)]
 mod tests;
+mod unsaved;
 mod upload;
 mod uploads;
 mod weight;
 mod write;
 
 pub use config::{SEGMENT_BYTES, SEGMENTS_MIN, ShardConfig, StoreError};
+pub use unsaved::{Unsaved, What};
 
 use crate::chain::ChainList;
 use crate::changes::{Cause, Change, Listener};
@@ -62,6 +64,7 @@ use crate::version::HybridClock;
 use rapidhash::v3::{RapidSecrets, rapidhash_v3_inline};
 use reclaim::Reclaim;
 use std::sync::Arc;
+use unsaved::Marks;
 use uploads::Uploads;
 use weight::Weight;
 
@@ -93,6 +96,10 @@ pub struct Shard {
     reclaim: Reclaim,
     uploads: Uploads,
     listener: Option<Box<dyn Listener>>,
+    /// What a tier has not got yet; `None`: there is no tier.
+    unsaved: Option<Box<Marks>>,
+    /// Somebody is to be told of changes: one of the two.
+    tells: bool,
     memory_bytes: u64,
     /// The part of it that is set aside for what lies beside the store.
     aside_bytes: u64,
@@ -138,6 +145,8 @@ impl Shard {
             reclaim: Reclaim::default(),
             uploads: Uploads::default(),
             listener: None,
+            unsaved: None,
+            tells: false,
             memory_bytes: config.memory_bytes,
             aside_bytes: config.aside_bytes,
             value_bytes_max: config.value_bytes_max,
@@ -215,6 +224,7 @@ impl Shard {
     /// From now on this listener is told of every change.
     pub fn listen(&mut self, listener: Box<dyn Listener>) {
         self.listener = Some(listener);
+        self.tells = true;
     }
 
     /// Sets memory aside for what lies beside the store: its clients, mostly. Segments go as far as that takes, one at a
@@ -316,6 +326,7 @@ impl Shard {
         } else {
             // Listeners were told of the flush itself.
             self.index.remove(place, hash);
+            self.forget_copy(hash);
             self.kill(slot.location());
         }
     }
@@ -323,6 +334,9 @@ impl Shard {
     /// Takes an item out of the index, tells of it, and kills it. Its bytes stay until the next command.
     fn remove(&mut self, place: Place, slot: Slot, hash: u64, cause: Cause, version: u64) {
         self.index.remove(place, hash);
+        if cause != Cause::Evicted {
+            self.forget_copy(hash);
+        }
         self.changed(cause, slot.location(), hash, version);
         self.kill(slot.location());
     }
@@ -330,13 +344,14 @@ impl Shard {
     /// Tells of a change to the item that lies, or lay, at a location. Every change is told here, but for a flush.
     #[inline]
     fn changed(&mut self, cause: Cause, at: u64, hash: u64, version: u64) {
-        if self.listener.is_some() {
+        if self.tells {
             self.tell(cause, at, hash, version);
         }
     }
 
     #[cold]
     fn tell(&mut self, cause: Cause, at: u64, hash: u64, version: u64) {
+        self.mark(cause, at, hash, version);
         let item = self.segments.item(at);
         let item_and_value = (item, value_in(&self.segments, &item));
         let (space, key) = (item.space(), item.key());

@@ -16,17 +16,44 @@ use crate::meta::Millis;
 const COUNTER_BITS: u32 = 16;
 
 /// Hands out versions.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub struct HybridClock {
     last: u64,
+    /// No version above is given while there are others: the clock's time goes no further.
+    ceiling: u64,
+}
+
+impl Default for HybridClock {
+    fn default() -> Self {
+        HybridClock { last: 0, ceiling: u64::MAX }
+    }
 }
 
 impl HybridClock {
     /// A version larger than all before.
     pub fn next(&mut self, now: Millis) -> u64 {
-        self.last = (now << COUNTER_BITS).max(self.last + 1);
+        self.last = (now << COUNTER_BITS).min(self.ceiling).max(self.last + 1);
         self.last
     }
+
+    /// Versions up to `version` have been given out before.
+    pub(crate) fn start_above(&mut self, version: u64) {
+        self.last = self.last.max(version);
+    }
+
+    pub(crate) fn set_ceiling(&mut self, ceiling: u64) {
+        self.ceiling = ceiling;
+    }
+
+    /// Whether the next version lies above the ceiling.
+    pub(crate) fn is_at_ceiling(&self) -> bool {
+        self.last >= self.ceiling
+    }
+}
+
+/// The first version of a millisecond.
+pub fn at(millis: Millis) -> u64 {
+    millis << COUNTER_BITS
 }
 
 /// When a version was made.
@@ -48,5 +75,17 @@ mod tests {
             last = version;
         }
         assert_eq!(millis(last), 6);
+    }
+
+    #[test]
+    fn a_ceiling_holds_the_time_and_the_counter_goes_on_below_it() {
+        let mut clock = HybridClock::default();
+        clock.start_above(at(10));
+        clock.set_ceiling(at(20));
+        assert_eq!((clock.next(5), clock.next(30)), (at(10) + 1, at(20)));
+        assert!(clock.is_at_ceiling());
+        clock.set_ceiling(at(40));
+        assert!(!clock.is_at_ceiling());
+        assert_eq!(clock.next(30), at(30));
     }
 }

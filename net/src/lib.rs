@@ -8,5 +8,6 @@ mod shared;
 #[cfg(test)]
 mod simulation;
 pub mod slots;
+pub mod tier;
 pub mod transport;
 mod worker;

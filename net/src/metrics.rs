@@ -210,6 +210,10 @@ pub struct WorkerStats {
     pub sibling_misses: Counter,
     /// By [`Doubt`].
     pub sibling_doubts: [Counter; Doubt::ALL.len()],
+    pub tier_fetches: Counter,
+    pub tier_promotions: Counter,
+    pub tier_holds: Counter,
+    pub tier_unsaved: Counter,
     pub mailbox_waiting: Counter,
     pub outcomes_bytes: Counter,
     pub turns: Counter,
@@ -410,6 +414,18 @@ impl WorkerStats {
             counter("connection_parks", "Times that a connection was parked.", &self.parks),
             counter("forwarded", "Requests sent to other shards.", &self.forwarded),
             counter("served_for_others", "Requests executed for other shards.", &self.served_for_others),
+            counter(
+                "tier_fetches",
+                "Items that were asked for and were not in DRAM.",
+                &self.tier_fetches,
+            ),
+            counter("tier_promotions", "Items brought back from the tier.", &self.tier_promotions),
+            counter(
+                "tier_holds",
+                "Times that a connection waited because too many changes were not on the tier.",
+                &self.tier_holds,
+            ),
+            gauge("tier_unsaved", "Keys whose last change is not on the tier.", &self.tier_unsaved),
             gauge(
                 "mailbox_waiting",
                 "Requests at other shards that are not answered yet.",

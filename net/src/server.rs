@@ -11,9 +11,11 @@
 mod config;
 mod limits;
 mod listen;
+mod tier;
 
 pub use config::{Endpoint, Listen, ServerConfig, StartError};
 pub use listen::overlap;
+pub use tier::RunningTier;
 
 use crate::clock::MachineClock;
 use crate::metrics::WorkerStats;
@@ -21,6 +23,7 @@ use crate::pin::pin_to;
 use crate::session::Limits;
 use crate::shared::Shared;
 use crate::slots::SlotMap;
+use crate::tier::{Opened, Port, Recovered, TierError, recover};
 use crate::transport::choice::{Chosen, choose, without_min_wait};
 use crate::transport::epoll::Epoll;
 use crate::transport::sockets::SocketsConfig;
@@ -28,8 +31,8 @@ use crate::transport::uring::Uring;
 use crate::transport::{Transport, Waker};
 use crate::worker::mail::Mail;
 use crate::worker::{
-    BudgetConfig, FLOOR_SHARE, ROOM_BYTES_MIN, Settings, Siblings, Worker, WorkerParts, WorkerState,
-    round_bytes,
+    BudgetConfig, FLOOR_SHARE, ROOM_BYTES_MIN, Settings, Siblings, Tier as WorkerTier, Worker, WorkerParts,
+    WorkerState, round_bytes, tier_bytes,
 };
 use listen::{Bound, SocketFile};
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -43,6 +46,8 @@ use std::time::Duration;
 use torc_engine::reader::ShardReader;
 use torc_engine::stats::ShardStats;
 use torc_engine::{Shard, ShardConfig};
+use torc_pmem::tier::Tier;
+use torc_proto::slot::slot_of;
 
 /// Size of a receive buffer.
 const RECEIVE_BYTES: u32 = 16 << 10;
@@ -75,6 +80,7 @@ pub struct Server {
     shard_addresses: Vec<SocketAddr>,
     wakers: Wakers,
     threads: Mutex<Vec<ShardThread>>,
+    tier: Option<RunningTier>,
     /// Removed when the server is gone.
     _files: Vec<SocketFile>,
 }
@@ -111,7 +117,12 @@ impl Server {
         let shared = Arc::new(shared(&config, &bound, &chosen, &clock));
         let Bound { shards, kinds, addresses, shard_addresses, files } = bound;
         let settings = settings(&config, kinds);
-        let seed = random();
+        let opened =
+            config.tier.as_ref().map(|tier| Opened::open(tier, config.shards, random)).transpose()?;
+        let made = opened.as_ref().and_then(|opened| opened.made.clone());
+        let tier = opened.map(|opened| opened.tier);
+        // What lies on a tier is found by the hashes that it was written with.
+        let seed = tier.as_ref().map_or_else(random, |tier| tier.config().hash_seed);
         let mails = Mail::among(config.shards, memory_of_shard(&config) / MAIL_SHARE);
         let mut starting = Starting::default();
         for (number, (listeners, mail)) in shards.into_iter().zip(mails).enumerate() {
@@ -127,10 +138,12 @@ impl Server {
                 receive_buffers: receive_buffers(&config),
                 min_wait: min_wait_refusal.map_or(config.min_wait, |_| Duration::ZERO),
                 clock: clock.clone(),
+                tier: tier.clone(),
             };
             starting.spawn(start)?;
         }
-        let (threads, wakers) = starting.finish(&shared)?;
+        let (threads, wakers, tier) = starting.finish(&shared, &config, tier, &clock)?;
+        let tier = tier.map(|tier| tier.made_for(made));
         Ok(Server {
             shared,
             chosen,
@@ -139,6 +152,7 @@ impl Server {
             shard_addresses,
             wakers: Wakers(wakers),
             threads: Mutex::new(threads),
+            tier,
             _files: files,
         })
     }
@@ -161,6 +175,11 @@ impl Server {
     /// Why `--min-wait` is not kept, if it was asked for and is not.
     pub fn min_wait_refusal(&self) -> Option<&'static str> {
         self.min_wait_refusal
+    }
+
+    /// The tier, if there is one.
+    pub fn tier(&self) -> Option<&RunningTier> {
+        self.tier.as_ref()
     }
 
     /// Figures of each shard.
@@ -213,7 +232,10 @@ impl Server {
                 Err(_) => result = Err("a shard's thread panicked".into()),
             }
         }
-        result
+        match &self.tier {
+            Some(tier) => result.and(tier.join()),
+            None => result,
+        }
     }
 }
 
@@ -314,7 +336,8 @@ fn budget(config: &ServerConfig) -> BudgetConfig {
         None => memory.saturating_sub(beside) / CLIENT_SHARE,
     };
     let buffers = u64::from(receive_buffers(config)) * u64::from(RECEIVE_BYTES);
-    let fixed = buffers + round_bytes(memory) + outcomes_bytes(config);
+    let tier = if config.tier.is_some() { tier_bytes(memory) } else { 0 };
+    let fixed = buffers + round_bytes(memory) + outcomes_bytes(config) + tier;
     BudgetConfig { memory, clients: clients.max(floor), floor, fixed, lends: true }
 }
 
@@ -372,6 +395,7 @@ struct ShardStart {
     receive_buffers: u16,
     min_wait: Duration,
     clock: MachineClock,
+    tier: Option<Tier>,
 }
 
 /// What a shard's thread reports once it is ready to turn.
@@ -379,15 +403,17 @@ struct Ready {
     stats: Arc<ShardStats>,
     waker: Arc<dyn Waker>,
     reader: ShardReader,
+    recovered: Recovered,
 }
 
 type AllWakers = Vec<Arc<dyn Waker>>;
 
 /// What each thread is told of all shards.
-#[derive(Clone)]
 struct Go {
     wakers: AllWakers,
     readers: Vec<ShardReader>,
+    /// Its end of the tier, and the interval of durability.
+    tier: Option<(Port, Duration)>,
 }
 
 type ShardThread = JoinHandle<std::io::Result<()>>;
@@ -415,25 +441,37 @@ impl Starting {
         Ok(())
     }
 
-    fn finish(self, shared: &Shared) -> Result<(Vec<ShardThread>, AllWakers), StartError> {
-        let mut stats = Vec::new();
-        let mut go = Go { wakers: Vec::new(), readers: Vec::new() };
+    fn finish(
+        self,
+        shared: &Shared,
+        config: &ServerConfig,
+        tier: Option<Tier>,
+        clock: &MachineClock,
+    ) -> Result<(Vec<ShardThread>, AllWakers, Option<RunningTier>), StartError> {
+        let (mut stats, mut recovered) = (Vec::new(), Vec::new());
+        let (mut wakers, mut readers): (AllWakers, Vec<ShardReader>) = (Vec::new(), Vec::new());
         for (shard, ready) in self.ready.iter().enumerate() {
             let gone = || std::io::Error::other("it ended while starting");
             let ready = ready
                 .recv()
                 .unwrap_or_else(|_| Err(StartError::Thread { shard: shard as u16, cause: gone() }))?;
             stats.push(ready.stats);
-            go.wakers.push(ready.waker);
-            go.readers.push(ready.reader);
+            wakers.push(ready.waker);
+            readers.push(ready.reader);
+            recovered.push(ready.recovered);
         }
+        let started =
+            tier.map(|tier| RunningTier::start(tier, recovered, &wakers, shared, clock)).transpose()?;
+        let (tier, ports) = started.map_or((None, Vec::new()), |(tier, ports)| (Some(tier), ports));
+        let mut ports = ports.into_iter();
         // Set once: this is the only place, and a start happens once.
         let _ = shared.shard_stats.set(stats);
         for sender in &self.go {
+            let tier = ports.next().zip(config.tier.as_ref().map(|tier| tier.interval));
             // A thread that is gone meanwhile is found by join.
-            let _ = sender.send(go.clone());
+            let _ = sender.send(Go { wakers: wakers.clone(), readers: readers.clone(), tier });
         }
-        Ok((self.threads, go.wakers))
+        Ok((self.threads, wakers, tier))
     }
 }
 
@@ -448,10 +486,12 @@ impl ShardStart {
             let _ = ready.send(Err(StartError::Pin { shard, cpu, cause }));
             return Ok(());
         }
-        let store = match Shard::new(self.store.clone()) {
+        let store = Shard::new(self.store.clone()).map_err(StartError::from);
+        let store = store.and_then(|mut store| Ok((self.recover(&mut store)?, store)));
+        let (recovered, store) = match store {
             Ok(store) => store,
             Err(error) => {
-                let _ = ready.send(Err(error.into()));
+                let _ = ready.send(Err(error));
                 return Ok(());
             }
         };
@@ -466,14 +506,23 @@ impl ShardStart {
         };
         let open = |cause| StartError::Open { shard, transport, cause };
         match chosen {
-            Chosen::Uring => start.serve(store, Uring::new(sockets).map_err(open), ready, go),
-            Chosen::Epoll(_) => start.serve(store, Epoll::new(sockets).map_err(open), ready, go),
+            Chosen::Uring => start.serve((store, recovered), Uring::new(sockets).map_err(open), ready, go),
+            Chosen::Epoll(_) => start.serve((store, recovered), Epoll::new(sockets).map_err(open), ready, go),
         }
+    }
+
+    /// Learns what the tier has for this shard.
+    fn recover(&self, store: &mut Shard) -> Result<Recovered, StartError> {
+        let Some(tier) = &self.tier else { return Ok(Recovered::default()) };
+        let recovered = recover(tier, &self.shared.slots, self.number, store, self.clock.millis());
+        let recovered = recovered.map_err(TierError::from)?;
+        store.remember_changes(slot_of);
+        Ok(recovered)
     }
 
     fn serve<T: Transport>(
         self,
-        shard: Shard,
+        (shard, recovered): (Shard, Recovered),
         transport: Result<T, StartError>,
         ready: &SyncSender<Result<Ready, StartError>>,
         go: &Receiver<Go>,
@@ -490,11 +539,15 @@ impl ShardStart {
             stats: shard.stats().clone(),
             waker: transport.waker(),
             reader: shard.reader(),
+            recovered,
         }));
-        let Ok(Go { wakers, readers }) = go.recv() else { return Ok(()) };
+        let Ok(Go { wakers, readers, tier }) = go.recv() else { return Ok(()) };
         let ShardStart { number, mut mail, shared, settings, clock, .. } = self;
         mail.connect(&wakers);
         let now = clock.millis();
+        let (memory_bytes, shards) = (settings.budget.memory, mail.shards());
+        let tier =
+            tier.map(|(port, interval)| Box::new(WorkerTier::new(port, interval, memory_bytes, shards)));
         let state = WorkerState::new(WorkerParts {
             shard,
             mail,
@@ -503,6 +556,7 @@ impl ShardStart {
             number,
             settings,
             now,
+            tier,
         });
         Worker::new(transport, clock, state).run()
     }

@@ -52,6 +52,7 @@ mod state;
 mod sweep;
 #[cfg(test)]
 mod testing;
+mod tier;
 mod upload;
 mod uploads;
 pub(crate) mod view;
@@ -63,6 +64,7 @@ pub(crate) use self::bug::Bug;
 pub(crate) use self::room::ROOM_BYTES_MIN;
 pub(crate) use self::siblings::Siblings;
 pub(crate) use self::state::{ListenerKind, Settings, WorkerParts, WorkerState};
+pub(crate) use self::tier::{Tier, tier_bytes};
 
 use crate::clock::Clock;
 use crate::session::{Parsed, Part, Scratch, Work};
@@ -209,6 +211,7 @@ impl<T: Transport, C: Clock> Worker<T, C> {
             let wait = self.patience();
             self.turn(wait)?;
         }
+        self.state.end_tier();
         Ok(())
     }
 
@@ -240,6 +243,7 @@ impl<T: Transport, C: Clock> Worker<T, C> {
         self.state.begin_turn(began_ns, self.clock.millis_at(began_ns));
         let busy = !self.events.is_empty();
         self.take_events();
+        self.state.hear_tier();
         self.state.read_mail();
         self.state.go_on_draining(&mut self.transport);
         self.state.sweep_on(&mut self.transport);
@@ -249,6 +253,7 @@ impl<T: Transport, C: Clock> Worker<T, C> {
         self.state.publish_mail();
         let budget = if busy { MAINTAIN_BUSY } else { MAINTAIN_IDLE };
         self.more_to_maintain = self.state.maintain(budget);
+        self.state.save();
         self.state.balance();
         self.state.end_turn(self.clock.nanos() - began_ns);
         Ok(())
@@ -282,7 +287,8 @@ impl<T: Transport, C: Clock> Worker<T, C> {
         if !may_wait || !self.state.announce_sleep() {
             return Duration::ZERO;
         }
-        if self.state.is_draining() || self.state.is_watched() { SHORT_TICK } else { TICK }
+        let is_watched = self.state.is_draining() || self.state.is_watched() || self.state.has_to_save();
+        if is_watched { SHORT_TICK } else { TICK }
     }
 
     fn take_events(&mut self) {

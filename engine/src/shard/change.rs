@@ -21,7 +21,10 @@ impl Shard {
     }
 
     pub(super) fn delete(&mut self, key: Key<'_>, delete: &Delete, now: Millis) -> Outcome<'_> {
-        let Some((place, slot)) = self.find_live(key, now) else { return Outcome::Miss };
+        let Some((place, slot)) = self.find_live(key, now) else {
+            self.mark_missing(key.space, key.bytes, key.hash, now);
+            return Outcome::Miss;
+        };
         let at = slot.location();
         let item = self.segments.item(at);
         if delete.compare.is_some_and(|compare| compare != item.token()) {

@@ -10,7 +10,7 @@ use super::{Key, Shard, hash_of, out_of_memory};
 use crate::bytes::Bytes;
 use crate::chain::{ChainList, ListWriter, ORDINAL_BYTES, list_bytes};
 use crate::changes::{Cause, Change};
-use crate::command::{Expiry, Millis, Op, Refusal, Ticket, Write, WriteMode};
+use crate::command::{Command, Expiry, Millis, Op, Refusal, Ticket, Write, WriteMode};
 use crate::index::{Elsewhere, Entry, PLACES, Place};
 use crate::item::{HEADER_BYTES, Header, ItemRef, present};
 
@@ -30,6 +30,7 @@ impl Shard {
         let version = self.segments.item(slot.location()).version();
         self.index.begin_exchange(hash);
         self.index.remove(at, hash);
+        self.forget_copy(hash);
         let entry = Elsewhere { hash, place, frequency: slot.frequency() };
         let is_named = self.index.insert_elsewhere(entry).is_ok();
         self.index.end_exchange(hash);
@@ -39,8 +40,9 @@ impl Shard {
         is_named
     }
 
-    /// Brings an item back to DRAM: `bytes` is what lay at the ticket's place, as [`Shard::demote`] wants it. If the index
-    /// names that place no more, or the bytes are no live item with this hash, nothing comes back, and the key misses.
+    /// Brings an item back to DRAM: `bytes` is what lay at the ticket's place, as [`Shard::demote`] wants it. The index goes on
+    /// naming the place, so eviction need not write the item again. If the index names that place no more, or the bytes are no
+    /// live item with this hash, nothing comes back, and the key misses.
     ///
     /// # Errors
     /// [`Refusal::OutOfMemory`]; the item stays where it is.
@@ -53,6 +55,9 @@ impl Shard {
         let (item, value_at) = (found.item, found.item.value_at());
         let (header, key) = (item.header(), &bytes[value_at - item.key_len()..value_at]);
         let key = Key { bytes: key, space: item.space(), hash };
+        if self.find(key).is_some() {
+            return Ok(());
+        }
         let at = match found.list {
             None => {
                 let at = self.room(key, &header, item.value_len(), now)?;
@@ -62,13 +67,7 @@ impl Shard {
             }
             Some(list) => self.bring_back(key, &header, list, &found.chunks, now)?,
         };
-        self.index.begin_exchange(hash);
-        // Making room may have cost the entry its place in the index; the item is here all the same.
-        if let Some((place, _)) = self.entry_at(hash, ticket) {
-            self.index.remove_elsewhere(place, hash);
-        }
         self.put_in_index(None, hash, at, false);
-        self.index.end_exchange(hash);
         self.changed(Cause::Moved, at, hash, header.version);
         if let Some((at, slot)) = self.find(key) {
             self.index.replace(at, slot.with_frequency(entry.frequency));
@@ -142,13 +141,29 @@ impl Shard {
         self.index.find_elsewhere(hash).filter(|(_, entry)| entry.place == ticket.0)
     }
 
+    /// The ticket that a command would be answered with now.
+    pub fn ticket_for(&self, command: &Command<'_>, hash: u64, now: Millis) -> Option<Ticket> {
+        if self.index.elsewhere() == 0 {
+            return None;
+        }
+        let key = Key { bytes: command.key, space: command.space, hash };
+        match command.op {
+            Op::Read(_) if self.find(key).is_some() => None,
+            Op::Read(_) => self.ticket(hash),
+            _ => self.ticket_of(key, &command.op, now),
+        }
+    }
+
     /// The ticket of an item that a read has not found in DRAM.
     #[inline]
     pub(super) fn ticket(&self, hash: u64) -> Option<Ticket> {
         if self.index.elsewhere() == 0 {
             return None;
         }
-        self.index.find_elsewhere(hash).map(|(_, entry)| Ticket(entry.place))
+        let (_, entry) = self.index.find_elsewhere(hash)?;
+        // The item of another key with the same hash was brought back: this key has none.
+        let is_of_another = self.item_of(hash).is_some();
+        (!is_of_another).then_some(Ticket(entry.place))
     }
 
     /// The ticket of the item that a change must know, if it is not in DRAM.
@@ -160,17 +175,25 @@ impl Shard {
         self.ticket(key.hash)
     }
 
-    /// Takes the entry of a key that is not in DRAM out of the index, as its item is about to be. True if there was one: then
-    /// the caller has to end the exchange.
+    /// What lies on the medium is not the key's item any more.
     #[inline]
-    pub(super) fn supersede(&mut self, hash: u64) -> bool {
+    pub(super) fn forget_copy(&mut self, hash: u64) {
         if self.index.elsewhere() == 0 {
-            return false;
+            return;
         }
-        let Some((place, _)) = self.index.find_elsewhere(hash) else { return false };
-        self.index.begin_exchange(hash);
-        self.index.remove_elsewhere(place, hash);
-        true
+        if let Some((place, _)) = self.index.find_elsewhere(hash) {
+            self.index.remove_elsewhere(place, hash);
+        }
+    }
+
+    /// The key of `hash` has an item at a place of the medium.
+    pub(super) fn name_place(&mut self, hash: u64, place: u64) {
+        assert!(place < PLACES, "a place of 52 bits");
+        self.grow_index();
+        if self.index.insert_elsewhere(Elsewhere { hash, place, frequency: 0 }).is_err() {
+            self.stats.index_evictions.add(1);
+            self.tell_lost(hash);
+        }
     }
 
     /// An entry that the index has no room for any more goes.
@@ -188,6 +211,7 @@ impl Shard {
 
     /// Tells the listener that an item is gone of which only the hash is known.
     pub(super) fn tell_lost(&mut self, hash: u64) {
+        self.mark_lost();
         if let Some(listener) = &mut self.listener {
             let (cause, key) = (Cause::Evicted, Bytes::default());
             listener.changed(&Change { cause, space: 0, key, hash, version: 0, item: None });

@@ -144,9 +144,14 @@ impl Shard {
     /// As [`Shard::link`], for a key whose old item has been looked up already.
     #[inline]
     fn link_found(&mut self, there: Option<(Place, Slot)>, hash: u64, at: u64, adopted: bool) -> Option<u64> {
-        let was_elsewhere = there.is_none() && self.supersede(hash);
+        // A reader that finds neither the old copy nor the new one would take the key for missing.
+        let is_exchanged = there.is_none() && self.index.elsewhere() > 0;
+        if is_exchanged {
+            self.index.begin_exchange(hash);
+        }
+        self.forget_copy(hash);
         let version = self.put_in_index(there, hash, at, adopted);
-        if was_elsewhere {
+        if is_exchanged {
             self.index.end_exchange(hash);
         }
         self.changed(Cause::Written, at, hash, version);

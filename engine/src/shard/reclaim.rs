@@ -333,6 +333,7 @@ impl Shard {
         self.flush_at = Millis::MAX;
         self.flushed = self.clock.next(now);
         self.flushes.publish(self.flushed, self.flush_at);
+        self.mark_flushed();
         if let Some(listener) = &mut self.listener {
             let (cause, version, key) = (Cause::Flushed, self.flushed, Bytes::default());
             listener.changed(&Change { cause, space: 0, key, hash: 0, version, item: None });

@@ -17,6 +17,7 @@ mod rest;
 mod rooms;
 mod spaces;
 mod told;
+mod unsaved;
 mod uploads;
 
 use super::*;

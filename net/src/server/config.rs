@@ -1,6 +1,7 @@
 //! What a server is made from, and why it cannot start.
 
 use crate::session::Protocol;
+use crate::tier::{TierConfig, TierError};
 use crate::transport::choice::TransportChoice;
 use std::fmt;
 use std::net::SocketAddr;
@@ -67,6 +68,8 @@ pub struct ServerConfig {
     pub arguments_max: usize,
     /// `--max-connections`, over all listeners and shards. Default: 10,000.
     pub connections_max: usize,
+    /// `--tier` and what belongs to it. Default: none.
+    pub tier: Option<TierConfig>,
     /// `--transport`. Default: auto.
     pub transport: TransportChoice,
     /// `--spin`: how long a shard that has worked looks for more before it sleeps. Default, zero: not at all.
@@ -115,6 +118,7 @@ impl Default for ServerConfig {
             frame_bytes_max: 1 << 20,
             arguments_max: 1 << 16,
             connections_max: 10_000,
+            tier: None,
             transport: TransportChoice::Auto,
             spin: Duration::ZERO,
             min_wait: Duration::ZERO,
@@ -148,6 +152,8 @@ pub enum StartError {
     Transport(String),
     #[error("--cpus: shard {shard} cannot be pinned to CPU {cpu}: {cause}")]
     Pin { shard: u16, cpu: usize, cause: std::io::Error },
+    #[error(transparent)]
+    Tier(#[from] TierError),
     #[error("--memory: {0}")]
     Memory(#[from] torc_engine::StoreError),
     #[error("shard {shard}: its {transport} transport cannot be opened: {cause}")]

@@ -111,7 +111,8 @@ impl Simulation {
             mail.connect(&wakers);
             let (shared, settings) = (shared.clone(), settings.clone());
             let siblings = Siblings::new(readers.clone());
-            let parts = WorkerParts { shard, mail, siblings, shared, number, settings, now: START };
+            let parts =
+                WorkerParts { shard, mail, siblings, shared, number, settings, now: START, tier: None };
             let mut state = WorkerState::new(parts);
             state.put_in(bug);
             let mut worker = Worker::new(transport, SimClock(clock.clone()), state);

@@ -75,6 +75,8 @@ pub(crate) struct Connection {
     pub(crate) paused: bool,
     /// What it asks for cannot be lent now, so its deferred parts are not begun.
     pub(crate) asks_later: bool,
+    /// What it needs is being fetched from the tier, or its changes are held, so its deferred parts are not begun.
+    pub(crate) waits_for_tier: bool,
     /// In the line of those that are not read for want of memory.
     pub(crate) waits_for_memory: bool,
     /// What it was charged with last, bytes.
@@ -138,6 +140,7 @@ impl Connection {
             parked: false,
             paused: false,
             asks_later: false,
+            waits_for_tier: false,
             waits_for_memory: false,
             charged: 0,
             sending_content: 0,

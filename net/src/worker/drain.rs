@@ -105,7 +105,8 @@ impl WorkerState {
     /// Whether this worker may end: all shards are done, as they still ask each other, and what they sent last
     /// has been read; or time is up.
     pub(super) fn may_end(&self) -> bool {
-        self.drain.is_done && (self.drain.turns_since_all >= LAST_TURNS || self.is_past_drain())
+        let is_last = self.drain.turns_since_all >= LAST_TURNS && self.is_saved();
+        self.drain.is_done && (is_last || self.is_past_drain())
     }
 
     /// Counts this shard as drained when its clients are gone and all that it lent on is on its way home.

@@ -14,7 +14,7 @@ use crate::metrics::{CloseReason, CommandClass, OutcomeClass, WorkerStats};
 use crate::session::{Answer, Once, Part, ReplyKind, Session, Work};
 use crate::transport::ConnId;
 use torc_engine::Shard;
-use torc_engine::command::{Body, Command, Millis, Op, Outcome, Write};
+use torc_engine::command::{Body, Command, Millis, Op, Outcome, Ticket, Write};
 use torc_proto::slot::slot_of;
 
 impl WorkerState {
@@ -63,10 +63,14 @@ impl WorkerState {
                 Work::Keyed(command)
                     if direct
                         && prepared.shard == self.number
-                        && self.would_pin(command, prepared.hash).is_none() =>
+                        && self.would_pin(command, prepared.hash).is_none()
+                        && !self.is_held(command) =>
                 {
-                    self.execute_keyed(&mut conn, part, command, prepared.hash);
-                    answered += 1;
+                    if self.execute_keyed(&mut conn, part, command, prepared.hash) {
+                        answered += 1;
+                    } else {
+                        self.defer(&mut conn, part, *prepared);
+                    }
                 }
                 Work::ValueData(data) if direct && self.append_upload(&mut conn, data) => {}
                 Work::Local if direct => {
@@ -89,12 +93,26 @@ impl WorkerState {
         self.connections.put(conn);
     }
 
+    /// False: the item has to be fetched first.
     #[inline]
-    fn execute_keyed(&mut self, conn: &mut Connection, part: &Part<'_>, command: &Command<'_>, hash: u64) {
-        let answer =
-            perform(&mut self.shard, &mut self.outcomes, &self.stats, command, hash, part.once, self.now);
-        let context = context(conn.number, &conn.peer, &conn.local, self.now, &self.view);
-        conn.session.compose(part.reply, command.key, part.echo, &answer, &context, &mut conn.output);
+    fn execute_keyed(
+        &mut self,
+        conn: &mut Connection,
+        part: &Part<'_>,
+        command: &Command<'_>,
+        hash: u64,
+    ) -> bool {
+        let (outcomes, stats) = (&mut self.outcomes, &self.stats);
+        let ticket = match perform(&mut self.shard, outcomes, stats, command, hash, part.once, self.now) {
+            Ok(answer) => {
+                let context = context(conn.number, &conn.peer, &conn.local, self.now, &self.view);
+                conn.session.compose(part.reply, command.key, part.echo, &answer, &context, &mut conn.output);
+                return true;
+            }
+            Err(ticket) => ticket,
+        };
+        // Once it is here, the item is found.
+        self.fetch(hash, ticket, Some(conn)) && self.execute_keyed(conn, part, command, hash)
     }
 
     fn compose(&self, conn: &mut Connection, part: &Part<'_>, key: &[u8], answer: &Answer<'_>) {
@@ -103,15 +121,24 @@ impl WorkerState {
     }
 
     fn begin_or_defer(&mut self, conn: &mut Connection, part: &Part<'_>, prepared: Prepared) {
-        let read_ns = self.turn.began_ns;
-        if !conn.deferred.is_empty() || !self.begin(conn, part, prepared, read_ns) {
-            conn.deferred.push_back(OwnedPart::copy(part, read_ns, &mut self.pool));
+        if !conn.deferred.is_empty() || !self.begin(conn, part, prepared, self.turn.began_ns) {
+            self.defer(conn, part, prepared);
         }
+    }
+
+    fn defer(&mut self, conn: &mut Connection, part: &Part<'_>, prepared: Prepared) {
+        if conn.waits_for_tier
+            && prepared.shard == self.number
+            && let Work::Keyed(command) = &part.work
+        {
+            self.fetch_ahead(command, prepared.hash);
+        }
+        conn.deferred.push_back(OwnedPart::copy(part, self.turn.began_ns, &mut self.pool));
     }
 
     /// Begins what is deferred as far as it may be begun.
     pub(super) fn advance(&mut self, conn: &mut Connection) {
-        if conn.asks_later {
+        if conn.asks_later || conn.waits_for_tier {
             return;
         }
         while let Some(deferred) = conn.deferred.pop_front() {
@@ -154,10 +181,11 @@ impl WorkerState {
                     self.ask_later(conn);
                     false
                 }
-                Destination::Here => {
-                    self.perform_here(conn, part, command, prepared.hash, read_ns);
-                    true
+                Destination::Here if self.is_held(command) => {
+                    self.hold(conn);
+                    false
                 }
+                Destination::Here => self.perform_here(conn, part, command, prepared.hash, read_ns),
                 Destination::There(shard) => {
                     let keyed = (command, prepared.hash);
                     self.read_there(conn, part, keyed, shard, read_ns)
@@ -191,7 +219,7 @@ impl WorkerState {
         }
     }
 
-    /// Executes a part's command on this shard.
+    /// Executes a part's command on this shard. False: the item has to be fetched first.
     pub(super) fn perform_here(
         &mut self,
         conn: &mut Connection,
@@ -199,23 +227,26 @@ impl WorkerState {
         command: &Command<'_>,
         hash: u64,
         read_ns: u64,
-    ) {
-        let answer =
-            perform(&mut self.shard, &mut self.outcomes, &self.stats, command, hash, part.once, self.now);
-        if !conn.queue.is_empty() {
-            return wait_behind(
-                conn,
-                part,
-                (command.key, answer, read_ns),
-                &mut self.pool,
-                (self.now, &self.view),
-            );
-        }
-        conn.output.prepare(|| self.pool.take());
-        let context = context(conn.number, &conn.peer, &conn.local, self.now, &self.view);
-        conn.session.compose(part.reply, command.key, part.echo, &answer, &context, &mut conn.output);
-        self.turn.waited.add(read_ns);
-        conn.answered += 1;
+    ) -> bool {
+        let (outcomes, stats) = (&mut self.outcomes, &self.stats);
+        let ticket = match perform(&mut self.shard, outcomes, stats, command, hash, part.once, self.now) {
+            Ok(answer) if conn.queue.is_empty() => {
+                conn.output.prepare(|| self.pool.take());
+                let context = context(conn.number, &conn.peer, &conn.local, self.now, &self.view);
+                conn.session.compose(part.reply, command.key, part.echo, &answer, &context, &mut conn.output);
+                self.turn.waited.add(read_ns);
+                conn.answered += 1;
+                return true;
+            }
+            Ok(answer) => {
+                let keyed = (command.key, answer, read_ns);
+                wait_behind(conn, part, keyed, &mut self.pool, (self.now, &self.view));
+                return true;
+            }
+            Err(ticket) => ticket,
+        };
+        // Once it is here, the item is found.
+        self.fetch(hash, ticket, Some(conn)) && self.perform_here(conn, part, command, hash, read_ns)
     }
 
     /// Answers a part with what needs no shard's memory: now, or behind what waits.
@@ -290,10 +321,9 @@ fn is_refused_late(work: &Work<'_>) -> bool {
 
 /// Executes a command on the shard, once if it is a numbered change.
 ///
-/// A shard answers [`Outcome::Pending`] for an item that is not in DRAM. Nothing in a server puts items elsewhere, so that is
-/// refused here. Whoever brings them back would let the part wait like one that another shard was asked for
-/// ([`Asked`](super::queue::Waiting::Asked)), and execute the command again from its lookup. A pending change is not recorded, so
-/// a repeat of it waits, too.
+/// # Errors
+/// The ticket of an item that is not in DRAM. Nothing was done, nor recorded: when the item has been fetched, the command begins
+/// again.
 #[inline]
 pub(super) fn perform<'s>(
     shard: &'s mut Shard,
@@ -303,7 +333,7 @@ pub(super) fn perform<'s>(
     hash: u64,
     once: Option<Once>,
     now: Millis,
-) -> Answer<'s> {
+) -> Result<Answer<'s>, Ticket> {
     let outcome = match once {
         None => shard.execute(command, hash, now),
         Some(once) => match outcomes.lookup(once) {
@@ -319,15 +349,15 @@ pub(super) fn perform<'s>(
             }
             Lookup::Unknown => {
                 drop_upload(shard, command);
-                return Answer::OutcomeUnknown;
+                return Ok(Answer::OutcomeUnknown);
             }
         },
     };
-    stats.request(CommandClass::of(&command.op), OutcomeClass::of(&outcome));
-    match outcome {
-        Outcome::Pending(_) => Answer::Busy { limit: "max-waiting" },
-        outcome => Answer::Outcome(outcome),
+    if let Outcome::Pending(ticket) = outcome {
+        return Err(ticket);
     }
+    stats.request(CommandClass::of(&command.op), OutcomeClass::of(&outcome));
+    Ok(Answer::Outcome(outcome))
 }
 
 /// A long value that came again for a change that is not done again.

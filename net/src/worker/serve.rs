@@ -28,38 +28,58 @@ impl WorkerState {
         self.take_released(&mut batch);
         self.take_reports(&mut batch);
         self.stats.served_for_others.add(batch.asks.len() as u64);
-        for first in (0..batch.asks.len()).step_by(STAGE_ASKS) {
+        if self.has_stopped(shard) {
+            self.wait_behind_stopped(shard, batch);
+        } else {
+            self.serve_on(shard, batch, 0);
+        }
+    }
+
+    /// Executes a batch from a request on, and sends it home. False: it stops at a request that has to wait.
+    pub(super) fn serve_on(&mut self, shard: u16, mut batch: Box<Batch>, served: usize) -> bool {
+        for first in (served..batch.asks.len()).step_by(STAGE_ASKS) {
             let stage = first..(first + STAGE_ASKS).min(batch.asks.len());
             // A request without a key has the hash 0, and fetches a bucket that nobody needs.
             batch.asks[stage.clone()].iter().for_each(|ask| self.shard.prefetch_bucket(ask.hash));
             batch.asks[stage.clone()].iter().for_each(|ask| self.shard.prefetch_item(ask.hash));
             for number in stage {
-                self.answer(shard, &mut batch, number);
+                if !self.answer(shard, &mut batch, number) {
+                    self.stop(shard, batch, number);
+                    return false;
+                }
             }
         }
         if let Some(lane) = self.mail.lane(shard) {
             lane.answer(batch);
         }
+        true
     }
 
-    /// Writes the answer to a request of a batch behind it.
-    pub(super) fn answer(&mut self, shard: u16, batch: &mut Batch, number: usize) {
+    /// Writes the answer to a request of a batch behind it. False: an item has to be fetched, or other changes saved, first.
+    pub(super) fn answer(&mut self, shard: u16, batch: &mut Batch, number: usize) -> bool {
         // Taken out, so that the request's bytes can be read while the answer's are written.
         let mut out = std::mem::take(&mut batch.answer_bytes);
         let Posted { from, deadline, .. } = batch.asks[number];
         let late = deadline.is_past(self.now);
-        let (with, owned) = match &batch.kind_of(number).what {
+        let answered = match &batch.kind_of(number).what {
             What::Keyed(op) if !late => self.answer_keyed(batch, number, op, &mut out),
-            _ => match self.answer_other(batch, number, (shard, from.conn), late, &mut out) {
-                (None, _) => (AnsweredWith::Nothing, None),
-                (Some(answer), chain) => (AnsweredWith::Owned, Some((answer, chain))),
-            },
+            _ => {
+                let answer = self.answer_other(batch, number, (shard, from.conn), late, &mut out);
+                answer.map(|answer| match answer {
+                    (None, _) => (AnsweredWith::Nothing, None),
+                    (Some(answer), chain) => (AnsweredWith::Owned, Some((answer, chain))),
+                })
+            }
         };
         batch.answer_bytes = out;
-        batch.answered(with, owned);
+        if let Some((with, owned)) = answered {
+            batch.answered(with, owned);
+            return true;
+        }
+        false
     }
 
-    /// Executes a command on a key, and writes its answer as far as this shard can.
+    /// Executes a command on a key, and writes its answer as far as this shard can. `None`: it has to wait.
     #[inline]
     fn answer_keyed(
         &mut self,
@@ -67,7 +87,7 @@ impl WorkerState {
         number: usize,
         op: &Op<'static>,
         out: &mut Vec<u8>,
-    ) -> (AnsweredWith, Option<OwnedAnswered>) {
+    ) -> Option<(AnsweredWith, Option<OwnedAnswered>)> {
         let Posted { hash, tag, .. } = batch.asks[number];
         let &AskKind { space, once, reply, .. } = batch.kind_of(number);
         let AskBytes { key, value, echo } = batch.bytes_of(number);
@@ -77,22 +97,31 @@ impl WorkerState {
         let short = self.shard.is_short_of_pins();
         let copied_max = if short { COPIED_BYTES_MAX.saturating_sub(out.len()) } else { 0 };
         if self.would_pin(&command, hash).is_some_and(|length| length > copied_max as u64) {
-            return (AnsweredWith::Owned, Some((OwnedAnswer::Later, None)));
+            return Some((AnsweredWith::Owned, Some((OwnedAnswer::Later, None))));
+        }
+        if self.is_held(&command) {
+            return None;
         }
         let (outcomes, stats) = (&mut self.outcomes, &self.stats);
-        let answer = perform(&mut self.shard, outcomes, stats, &command, hash, once, self.now);
+        let answer = match perform(&mut self.shard, outcomes, stats, &command, hash, once, self.now) {
+            Ok(answer) => answer,
+            Err(ticket) => {
+                let is_there = self.fetch(hash, ticket, None);
+                return if is_there { self.answer_keyed(batch, number, op, out) } else { None };
+            }
+        };
         let Some(reply) = reply.filter(|_| !answer.is_lent()) else {
-            return (AnsweredWith::Owned, Some(OwnedAnswer::of(answer, out, copied_max)));
+            return Some((AnsweredWith::Owned, Some(OwnedAnswer::of(answer, out, copied_max))));
         };
         let context = context(0, "", "", self.now, &self.view);
         self.apart.apart(out, |words| reply.compose(tag, (key, echo), &answer, &context, words));
         if let Some(counts) = self.apart.errors().take() {
             self.stats.errors_answered(reply.protocol(), counts);
         }
-        (AnsweredWith::Words, None)
+        Some((AnsweredWith::Words, None))
     }
 
-    /// Answers a request that is not a command on a key, or that came too late.
+    /// Answers a request that is not a command on a key, or that came too late. `None`: it has to wait.
     fn answer_other(
         &mut self,
         batch: &Batch,
@@ -100,9 +129,9 @@ impl WorkerState {
         upload: (u16, ConnId),
         late: bool,
         out: &mut Vec<u8>,
-    ) -> (Option<OwnedAnswer>, Option<Box<LentChain>>) {
+    ) -> Option<(Option<OwnedAnswer>, Option<Box<LentChain>>)> {
         let (bytes, &AskKind { what, space, once, .. }) = (batch.bytes_of(number), batch.kind_of(number));
-        match what {
+        Some(match what {
             What::Keyed(op) => {
                 self.stats.request(CommandClass::of(&op), OutcomeClass::Refused);
                 (Some(OwnedAnswer::DeadlineExceeded), None)
@@ -128,7 +157,7 @@ impl WorkerState {
                 self.forget_upload(upload);
                 (Some(OwnedAnswer::DeadlineExceeded), None)
             }
-            What::UploadEnd(options) => self.end_foreign(upload, options, out),
+            What::UploadEnd(options) => return self.end_foreign(upload, options, out),
             What::UploadAbort => {
                 self.forget_upload(upload);
                 (Some(OwnedAnswer::Local), None)
@@ -145,6 +174,6 @@ impl WorkerState {
                 let cursor = self.scan(space, cursor, count, false, out);
                 (Some(OwnedAnswer::Scanned { cursor }), None)
             }
-        }
+        })
     }
 }

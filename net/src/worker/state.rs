@@ -12,6 +12,7 @@ use super::pool::Pool;
 use super::rounds::Rounds;
 use super::siblings::Siblings;
 use super::sweep::Sweep;
+use super::tier::Tier;
 use super::upload::ForeignUpload;
 use super::view::View;
 use crate::metrics::WorkerStats;
@@ -67,6 +68,7 @@ pub(crate) struct WorkerParts {
     pub(crate) number: u16,
     pub(crate) settings: Settings,
     pub(crate) now: Millis,
+    pub(crate) tier: Option<Box<Tier>>,
 }
 
 /// State of one worker apart from its transport.
@@ -75,6 +77,7 @@ pub(crate) struct WorkerState {
     pub(super) number: u16,
     pub(super) mail: Mail,
     pub(super) siblings: Siblings,
+    pub(super) tier: Option<Box<Tier>>,
     pub(super) shared: Arc<Shared>,
     pub(super) stats: Arc<WorkerStats>,
     pub(super) settings: Settings,
@@ -105,7 +108,7 @@ const ONCE_SESSIONS_MAX: usize = 4096;
 
 impl WorkerState {
     pub(crate) fn new(parts: WorkerParts) -> WorkerState {
-        let WorkerParts { shard, mail, siblings, shared, number, settings, now } = parts;
+        let WorkerParts { shard, mail, siblings, shared, number, settings, now, tier } = parts;
         WorkerState {
             stats: shared.worker_stats[number as usize].clone(),
             view: View::new(shared.clone(), number),
@@ -113,6 +116,7 @@ impl WorkerState {
             number,
             mail,
             siblings,
+            tier,
             shared,
             connections: Connections::default(),
             outcomes: Outcomes::new(ONCE_SESSIONS_MAX, CREDIT as usize, settings.outcomes_bytes_max),

@@ -64,6 +64,7 @@ fn state_at(number: u16, mail: Mail, shared: Arc<Shared>) -> WorkerState {
         number,
         settings,
         now: NOW,
+        tier: None,
     })
 }
 

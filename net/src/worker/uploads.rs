@@ -126,7 +126,15 @@ impl WorkerState {
                 let op = with_upload(upload.op, end_options(what), id);
                 let command = Command { space: upload.space, key: &upload.key, op };
                 let hash = self.shard.hash(command.space, command.key);
-                self.perform_here(conn, part, &command, hash, read_ns);
+                if self.is_held(&command) {
+                    self.hold(conn);
+                    conn.upload = Some(upload);
+                    return false;
+                }
+                if !self.perform_here(conn, part, &command, hash, read_ns) {
+                    conn.upload = Some(upload);
+                    return false;
+                }
             }
             UploadPlace::Refused(refusal) => {
                 self.stats.request(CommandClass::Write, OutcomeClass::Refused);
@@ -165,24 +173,37 @@ impl WorkerState {
         }
     }
 
+    /// `None`: it has to wait.
     pub(super) fn end_foreign(
         &mut self,
         upload: (u16, ConnId),
         options: Option<Options>,
         out: &mut Vec<u8>,
-    ) -> (Option<OwnedAnswer>, Option<Box<LentChain>>) {
+    ) -> Option<(Option<OwnedAnswer>, Option<Box<LentChain>>)> {
         let Some(foreign) = self.foreign_uploads.remove(&upload) else {
-            return (Some(OwnedAnswer::refused(Refusal::OutOfMemory)), None);
+            return Some((Some(OwnedAnswer::refused(Refusal::OutOfMemory)), None));
         };
         let answer = match foreign.place {
             Ok(id) => {
                 let op = with_upload(foreign.op, options, id);
                 let command = Command { space: foreign.space, key: &foreign.key, op };
                 let hash = self.shard.hash(command.space, command.key);
+                if self.is_held(&command) {
+                    self.foreign_uploads.insert(upload, foreign);
+                    return None;
+                }
                 let (outcomes, once) = (&mut self.outcomes, foreign.once);
-                let answer = perform(&mut self.shard, outcomes, &self.stats, &command, hash, once, self.now);
-                let (answer, chain) = OwnedAnswer::of(answer, out, 0);
-                (Some(answer), chain)
+                match perform(&mut self.shard, outcomes, &self.stats, &command, hash, once, self.now) {
+                    Ok(answer) => {
+                        let (answer, chain) = OwnedAnswer::of(answer, out, 0);
+                        (Some(answer), chain)
+                    }
+                    Err(ticket) => {
+                        self.foreign_uploads.insert(upload, foreign);
+                        let is_there = self.fetch(hash, ticket, None);
+                        return if is_there { self.end_foreign(upload, options, out) } else { None };
+                    }
+                }
             }
             Err(refusal) => {
                 self.stats.request(CommandClass::Write, OutcomeClass::Refused);
@@ -190,7 +211,7 @@ impl WorkerState {
             }
         };
         self.pool.give(foreign.key);
-        answer
+        Some(answer)
     }
 
     pub(super) fn forget_upload(&mut self, upload: (u16, ConnId)) {

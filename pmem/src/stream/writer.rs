@@ -34,7 +34,9 @@ pub struct Figures {
     pub written_bytes: u64,
     pub drains: u64,
     pub checkpoints: u64,
-    /// Batches that were freed and could not be told of, as they are damaged.
+    /// Batches that were freed.
+    pub freed: u64,
+    /// Those of them that could not be told of, as they are damaged.
     pub damaged: u64,
 }
 
@@ -294,6 +296,7 @@ impl StreamWriter {
     /// by a crash that finds this one free. Its bytes stay until a batch that says so was drained.
     pub fn free(&mut self, oldest: Oldest) {
         self.oldest = self.oldest.max(self.ring.next_start(oldest.end)).min(self.packer.start());
+        self.figures.freed += 1;
         self.figures.damaged += u64::from(oldest.is_damaged);
     }
 

@@ -26,6 +26,7 @@ use std::time::Duration;
 use torc_engine::eviction::Algorithm;
 use torc_engine::item::KEY_BYTES_MAX;
 use torc_net::server::{Endpoint, Listen, ServerConfig, overlap, value_bytes_possible};
+use torc_net::tier::{TierConfig, TierPath};
 use value::{show_cpus, show_duration, show_listen, show_short_time};
 
 /// How log lines are written.
@@ -97,6 +98,8 @@ impl Config {
             Some(size) => size.to_string(),
             None => "auto".into(),
         })?;
+        let tier = r.tier()?;
+
         let key_bytes_max = r.size("max-key", 1, KEY_BYTES_MAX as u64)? as usize;
         let connections_max = r.one("max-connections", count::<1, CONNECTIONS_MAX>, u64::to_string)? as usize;
         let output_bytes_max = r.size("output-limit", 64 << 10, 1 << 40)? as usize;
@@ -133,6 +136,7 @@ impl Config {
             frame_bytes_max,
             arguments_max,
             connections_max,
+            tier,
             transport,
             spin,
             min_wait,
@@ -424,6 +428,26 @@ impl Reader<'_> {
         Ok(bytes)
     }
 
+    fn tier(&mut self) -> Result<Option<TierConfig>, ConfigError> {
+        let path = self.one("tier", value::tier_path, |path| match path {
+            None => "off".into(),
+            Some(TierPath::Memory) => "memory".into(),
+            Some(TierPath::File(path)) => path.display().to_string(),
+        })?;
+        let size = self.one("tier-size", auto(value::size), |size| {
+            size.map_or("auto".into(), |size| size.to_string())
+        })?;
+        let show = |interval: &Duration| format!("interval:{}", show_duration(Some(*interval)));
+        let interval = self.one("durability", value::durability, show)?;
+        let resets = self.one("tier-on-mismatch", tier_on_mismatch, |resets| {
+            if *resets { "reset".into() } else { "refuse".into() }
+        })?;
+        if path == Some(TierPath::Memory) && size.is_none() {
+            return Err(self.error("tier-size", "has to be given for --tier memory"));
+        }
+        Ok(path.map(|path| TierConfig { path, bytes: size.map(|Size(bytes)| bytes), interval, resets }))
+    }
+
     /// `taken`: what clients are served at.
     fn admin(&mut self, allow_remote: bool, taken: &[SocketAddr]) -> Result<Option<SocketAddr>, ConfigError> {
         let parse = |text: &str| match text {
@@ -518,6 +542,10 @@ fn segment_size(text: &str) -> Parse<Size> {
     let size = value::size(text)?;
     let good = size.0.is_power_of_two() && (64 << 10..=16 << 20).contains(&size.0);
     if good { Ok(size) } else { Err("is not a power of two from 64k to 16m".into()) }
+}
+
+fn tier_on_mismatch(text: &str) -> Parse<bool> {
+    one_of(text, &[("refuse", false), ("reset", true)])
 }
 
 fn log_format(text: &str) -> Parse<LogFormat> {

@@ -78,6 +78,7 @@ const fn choice(
 const NETWORK: &str = "Network";
 const CORES: &str = "Cores";
 const MEMORY: &str = "Memory";
+const TIER: &str = "Tier";
 const LIMITS: &str = "Limits";
 const OPERATION: &str = "Operation";
 
@@ -179,6 +180,28 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "COUNT",
         "auto",
         "Receive buffers of a shard, 16k each; auto: by its memory",
+    ),
+    one(
+        TIER,
+        "tier",
+        "PATH",
+        "off",
+        "A file for items beyond memory, which outlives the server; on persistent memory it is mapped (DAX); memory: plain memory beside --memory",
+    ),
+    one(TIER, "tier-size", "SIZE", "auto", "Its size, taken at once; auto: that of the file which is there"),
+    one(
+        TIER,
+        "durability",
+        "interval:TIME",
+        "interval:1s",
+        "Within this time every change is on the tier, 10ms to 1h",
+    ),
+    choice(
+        TIER,
+        "tier-on-mismatch",
+        &["refuse", "reset"],
+        "refuse",
+        "What is done with a tier that cannot be used, as it is damaged, void or of another version: not to start, or to make it anew",
     ),
     one(LIMITS, "max-value", "SIZE", "64m", "Longest value"),
     one(LIMITS, "max-key", "SIZE", "4k", "Longest key"),

@@ -5,6 +5,7 @@
 //! | size | `64m`, `2g`, `512k`, `1048576`: bytes, with binary units (1k = 1024) |
 //! | duration | `500ms`, `10s`, `2m`, `1h`; `0` or `off` where a limit can be switched off |
 //! | short time | `20us`, `1ms`; `0` or `off` for none |
+//! | durability | `interval:1s` |
 //! | CPU list | `0`, `0,2-3`, as the kernel and `taskset -c` write it |
 //! | listen address | `127.0.0.1:7171`, `[::1]:7171`, `unix:/run/torc.sock`, `resp+tcp://127.0.0.1:6379` |
 
@@ -14,6 +15,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 use torc_net::server::{Endpoint, Listen};
 use torc_net::session::Protocol;
+use torc_net::tier::TierPath;
 
 /// Bytes, shown with the largest binary unit that divides them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -75,6 +77,24 @@ pub(crate) fn show_duration(duration: Option<Duration>) -> String {
         None => "off".into(),
         Some(ms) if ms % 1000 == 0 => format!("{}s", ms / 1000),
         Some(ms) => format!("{ms}ms"),
+    }
+}
+
+/// The time of `interval:TIME`.
+pub(crate) fn durability(text: &str) -> Result<Duration, String> {
+    const HELP: &str = "is not interval:TIME with a time from 10ms to 1h; write interval:1s";
+    let time = text.trim().strip_prefix("interval:").ok_or(HELP)?;
+    let range = Duration::from_millis(10)..=Duration::from_secs(3600);
+    duration(time).ok().flatten().filter(|time| range.contains(time)).ok_or_else(|| HELP.into())
+}
+
+/// Where a tier lies; `None`: `off`.
+pub(crate) fn tier_path(text: &str) -> Result<Option<TierPath>, String> {
+    match text.trim() {
+        "off" => Ok(None),
+        "memory" => Ok(Some(TierPath::Memory)),
+        "" => Err("is empty; give a path, memory or off".into()),
+        path => Ok(Some(TierPath::File(PathBuf::from(path)))),
     }
 }
 

@@ -1,12 +1,14 @@
 //! What is told at the start: to people on stderr, to programs on stdout.
 
 use super::running::Running;
-use crate::config::value::{Size, show_cpus};
+use crate::config::value::{Size, show_cpus, show_duration};
 use crate::config::{Config, LogFormat};
 use crate::machine::Machine;
 use serde_json::json;
 use std::io::Write;
 use std::net::SocketAddr;
+use std::sync::atomic::Ordering::Relaxed;
+use torc_net::server::RunningTier;
 
 /// One line of JSON with every address, written when all of them are bound.
 pub(super) fn ready_line(config: &Config, server: &Running, admin: Option<SocketAddr>) -> String {
@@ -38,8 +40,8 @@ pub(super) fn show(config: &Config, machine: &Machine, server: &Running, admin: 
             let _ = std::io::stderr().write_all(text.as_bytes());
         }
         LogFormat::Json => {
-            let [listen, cores, memory, transport, limits, admin] = lines.map(|(_, words)| words);
-            tracing::info!(listen, cores, memory, transport, limits, admin, "started");
+            let [listen, cores, memory, tier, transport, limits, admin] = lines.map(|(_, words)| words);
+            tracing::info!(listen, cores, memory, tier, transport, limits, admin, "started");
         }
     }
 }
@@ -49,7 +51,7 @@ fn lines(
     machine: &Machine,
     server: &Running,
     admin: Option<SocketAddr>,
-) -> [(&'static str, String); 6] {
+) -> [(&'static str, String); 7] {
     let shard_listen = server.shard_listen();
     let mut listen = server.listen().join(", ");
     if let (Some(first), Some(last)) = (shard_listen.first(), shard_listen.last()) {
@@ -60,6 +62,7 @@ fn lines(
         ("listen", listen),
         ("cores", cores(config, machine)),
         ("memory", memory(config, machine)),
+        ("tier", server.tier().map_or("off".into(), |tier| tier_words(tier, config))),
         ("transport", server.transport_and_why()),
         (
             "limits",
@@ -72,6 +75,28 @@ fn lines(
         ),
         ("admin", admin.map_or("off".into(), |address| format!("http://{address}"))),
     ]
+}
+
+fn tier_words(tier: &RunningTier, config: &Config) -> String {
+    let interval = config.server.tier.as_ref().map(|tier| tier.interval);
+    let content = match &tier.made {
+        Some(why) => format!("made anew, as {why}"),
+        None => {
+            let before = if tier.was_clean { "an orderly end" } else { "a crash" };
+            let (items, ms) = (tier.figures.recovered.load(Relaxed), tier.figures.recovery_ms.load(Relaxed));
+            let damaged = match tier.figures.damaged.load(Relaxed) {
+                0 => String::new(),
+                count => format!(", {count} batches damaged"),
+            };
+            format!("{items} items found in {ms} ms after {before}{damaged}")
+        }
+    };
+    format!(
+        "{}, {}, durability interval:{}; {content}",
+        tier.medium,
+        Size(tier.bytes),
+        show_duration(interval)
+    )
 }
 
 fn cores(config: &Config, machine: &Machine) -> String {

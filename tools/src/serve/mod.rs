@@ -16,6 +16,7 @@
 mod balance;
 mod banner;
 mod running;
+mod tier;
 mod trimmer;
 
 use crate::admin::{self, Admin, Phase};

@@ -1,5 +1,6 @@
 //! The server, as `torc serve` sees it: addresses in words, figures by their metric names.
 
+use super::tier;
 use crate::admin::{Family, MetricKind, Sample, Value};
 use crate::config::Config;
 use crate::config::value::show_endpoint;
@@ -9,7 +10,7 @@ use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 use torc_engine::stats;
 use torc_net::metrics::{BUCKETS, Histogram};
-use torc_net::server::{Server, ServerConfig, StartError, Stats, client_memory};
+use torc_net::server::{RunningTier, Server, ServerConfig, StartError, Stats, client_memory};
 use torc_net::transport::choice::Chosen;
 
 /// A server that was killed keeps its sockets for a moment, until the kernel has taken its rings down; whoever
@@ -61,6 +62,10 @@ impl Running {
         self.server.shard_addresses().iter().map(|address| format!("tcp://{address}")).collect()
     }
 
+    pub(super) fn tier(&self) -> Option<&RunningTier> {
+        self.server.tier()
+    }
+
     pub(super) fn transport(&self) -> &'static str {
         self.server.transport().name()
     }
@@ -102,6 +107,7 @@ impl Running {
     pub(super) fn families(&self) -> Vec<Family> {
         let mut families = vec![info(self.transport()), self.limits.clone()];
         families.extend(memory(self.server.unaccounted_bytes()));
+        families.extend(self.server.tier().map(tier::families).into_iter().flatten());
         for (shard, stats) in self.server.stats().iter().enumerate() {
             let shard = shard.to_string();
             add_figures(&shard, stats, &mut families);

@@ -16,4 +16,5 @@ mod metrics;
 mod ready;
 mod refused;
 mod signals;
+mod tier;
 mod waits;

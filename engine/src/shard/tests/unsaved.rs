@@ -1,0 +1,305 @@
+//! What a tier is told of changes, and what it tells back.
+
+use super::*;
+use crate::reader::{Doubt, ReadRoom};
+use std::collections::HashMap;
+
+/// A tier that keeps what it is told: items by place, and of each hash the last record.
+#[derive(Default)]
+struct Tier {
+    items: HashMap<u64, Vec<u8>>,
+    next: u64,
+    flushed: u64,
+    told: Vec<Told>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct Told {
+    hash: u64,
+    version: u64,
+    slot: u16,
+    place: Option<u64>,
+}
+
+fn slot_of(key: &[u8]) -> u16 {
+    key.len() as u16
+}
+
+impl Tier {
+    /// Takes up to `count` changes. They are not told to be saved.
+    fn take(&mut self, shard: &mut Shard, count: usize) -> Vec<Told> {
+        let mut told = Vec::new();
+        shard.take_unsaved(|unsaved| {
+            if told.len() == count {
+                return false;
+            }
+            let Unsaved { hash, version, slot, .. } = unsaved;
+            let place = match unsaved.what {
+                What::Item(bytes) => {
+                    self.next += 1;
+                    self.items.insert(self.next, bytes.to_vec());
+                    Some(self.next)
+                }
+                What::Gone => None,
+                What::Flushed => {
+                    self.flushed = version;
+                    return true;
+                }
+            };
+            told.push(Told { hash, version, slot, place });
+            true
+        });
+        self.told.extend(told.iter().cloned());
+        told
+    }
+
+    fn save(&mut self, shard: &mut Shard) -> Vec<Told> {
+        let told = self.take(shard, usize::MAX);
+        told.iter().for_each(|told| shard.saved(told.hash, told.version, told.place));
+        told
+    }
+
+    fn get(&self, shard: &mut Shard, key: &[u8], now: Millis) -> (bool, Option<Vec<u8>>) {
+        let hash = shard.hash(0, key);
+        match ask(shard, key, Op::Read(Read::default()), now) {
+            Outcome::Pending(ticket) => {
+                shard.promote(hash, ticket, &self.items[&ticket.0], now).unwrap();
+                (true, get(shard, key, now))
+            }
+            Outcome::Item(found) => (false, Some(bytes_of(found.value))),
+            Outcome::Miss => (false, None),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// What a shard is after a restart: newest first, an older record of a key counts no more.
+    fn recover(&self, memory_bytes: u64) -> Shard {
+        let mut shard = remembering(memory_bytes);
+        let mut seen = std::collections::HashSet::new();
+        for told in self.told.iter().rev() {
+            if seen.insert(told.hash)
+                && told.version > self.flushed
+                && let Some(place) = told.place
+            {
+                shard.recovered(told.hash, place);
+            }
+        }
+        shard
+    }
+}
+
+fn remembering(memory_bytes: u64) -> Shard {
+    let mut shard = shard_of(memory_bytes);
+    shard.remember_changes(slot_of);
+    shard
+}
+
+fn delete(shard: &mut Shard, key: &[u8]) {
+    ask(shard, key, Op::Delete(Delete::default()), NOW);
+}
+
+#[test]
+fn a_change_is_taken_once_and_named_when_it_is_saved() {
+    let (mut shard, mut tier) = (remembering(8 << 20), Tier::default());
+    for round in 0..3 {
+        set(&mut shard, b"key", format!("value {round}").as_bytes());
+    }
+    assert_eq!((shard.unsaved(), shard.has_unsaved()), (1, true));
+    let told = tier.take(&mut shard, usize::MAX);
+    assert_eq!((told.len(), told[0].slot), (1, 3));
+    assert_eq!((shard.unsaved(), shard.has_unsaved(), shard.index.elsewhere()), (1, false, 0));
+    shard.saved(told[0].hash, told[0].version, told[0].place);
+    assert_eq!((shard.unsaved(), shard.index.elsewhere(), shard.index.items()), (0, 1, 1));
+    assert!(tier.save(&mut shard).is_empty());
+    shard.audit().unwrap();
+}
+
+#[test]
+fn what_changed_while_it_was_saved_is_not_named_and_is_taken_again() {
+    let (mut shard, mut tier) = (remembering(8 << 20), Tier::default());
+    for key in [&b"written"[..], b"deleted", b"same"] {
+        set(&mut shard, key, b"old");
+    }
+    let told = tier.take(&mut shard, usize::MAX);
+    set(&mut shard, b"written", b"new");
+    delete(&mut shard, b"deleted");
+    told.iter().for_each(|told| shard.saved(told.hash, told.version, told.place));
+    assert_eq!((shard.unsaved(), shard.index.elsewhere()), (2, 1));
+    let again = tier.save(&mut shard);
+    assert_eq!(again.iter().map(|told| told.place.is_some()).collect::<Vec<_>>(), [true, false]);
+    assert_eq!((shard.unsaved(), shard.index.elsewhere()), (0, 2));
+    // The first answer comes a second time: it means nothing any more.
+    told.iter().for_each(|told| shard.saved(told.hash, told.version, told.place));
+    assert_eq!(shard.index.elsewhere(), 2);
+    let mut after = tier.recover(8 << 20);
+    assert_eq!(tier.get(&mut after, b"written", NOW), (true, Some(b"new".to_vec())));
+    assert_eq!(tier.get(&mut after, b"deleted", NOW), (false, None));
+    assert_eq!(tier.get(&mut after, b"same", NOW), (true, Some(b"old".to_vec())));
+}
+
+#[test]
+fn taking_stops_where_it_is_told_to_and_goes_on_there() {
+    let (mut shard, mut tier) = (remembering(8 << 20), Tier::default());
+    let keys: Vec<_> = (0..10u8).map(|number| vec![number; 4]).collect();
+    keys.iter().for_each(|key| set(&mut shard, key, b"value"));
+    shard.flush(None, NOW);
+    keys.iter().for_each(|key| set(&mut shard, key, b"again"));
+    let hashes: Vec<u64> = keys.iter().map(|key| shard.hash(0, key)).collect();
+    assert_eq!(tier.take(&mut shard, 0), []);
+    let first: Vec<_> = tier.take(&mut shard, 4).iter().map(|told| told.hash).collect();
+    let rest: Vec<_> = tier.take(&mut shard, 100).iter().map(|told| told.hash).collect();
+    assert_eq!([first, rest].concat(), hashes);
+    assert!(tier.flushed > 0 && tier.told.iter().all(|told| told.version > tier.flushed));
+}
+
+#[test]
+fn what_left_dram_before_it_was_taken_voids_older_copies() {
+    let (mut shard, mut tier) = (remembering(1 << 20), Tier::default());
+    set(&mut shard, b"evicted", b"old");
+    set(&mut shard, b"expired", b"old");
+    tier.save(&mut shard);
+    set(&mut shard, b"evicted", b"new");
+    let write = Write { expiry: Expiry::At(NOW + 10), ..Write::set(b"new") };
+    ask(&mut shard, b"expired", Op::Write(write), NOW);
+    assert_eq!(get(&mut shard, b"expired", NOW + 20), None);
+    for number in 0..5000u32 {
+        set(&mut shard, &number.to_le_bytes(), &[7; 1000]);
+    }
+    assert_eq!(get(&mut shard, b"evicted", NOW + 20), None, "it was evicted");
+    tier.save(&mut shard);
+    for key in [&b"evicted"[..], b"expired"] {
+        assert_eq!(tier.get(&mut tier.recover(1 << 20), key, NOW + 20), (false, None));
+    }
+    shard.audit().unwrap();
+}
+
+#[test]
+fn saved_items_are_evicted_and_read_again() {
+    let (mut shard, mut tier) = (remembering(1 << 20), Tier::default());
+    let value = |number: u32| vec![number as u8; 1000];
+    for number in 0..3000u32 {
+        set(&mut shard, &number.to_le_bytes(), &value(number));
+        if number % 50 == 49 {
+            tier.save(&mut shard);
+        }
+    }
+    assert!(shard.stats().evictions.read() > 1000);
+    for round in 0..2 {
+        for number in 0..3000u32 {
+            let (_, found) = tier.get(&mut shard, &number.to_le_bytes(), NOW);
+            assert!(found == Some(value(number)), "round {round}, key {number}");
+        }
+    }
+    assert_eq!(shard.unsaved(), 0, "coming back is no change");
+    assert_eq!(shard.index.elsewhere(), 3000);
+    shard.audit().unwrap();
+}
+
+#[test]
+fn a_key_that_changes_forgets_its_place() {
+    let (mut shard, mut tier) = (remembering(8 << 20), Tier::default());
+    let keys: Vec<_> = (0..5u8).map(|number| vec![number; 4]).collect();
+    let with_end = Write { expiry: Expiry::At(NOW + 10), ..Write::set(b"7") };
+    for key in &keys {
+        ask(&mut shard, key, Op::Write(with_end), NOW);
+    }
+    tier.save(&mut shard);
+    assert_eq!(shard.index.elsewhere(), 5);
+    set(&mut shard, &keys[0], b"new");
+    delete(&mut shard, &keys[1]);
+    let expire = Expire { expiry: Expiry::At(NOW), condition: ExpireCondition::Always, leases: false };
+    ask(&mut shard, &keys[2], Op::Expire(expire), NOW);
+    ask(&mut shard, &keys[3], Op::SetRange { offset: 1, value: Body::Bytes(b"8") }, NOW);
+    assert_eq!(get(&mut shard, &keys[4], NOW + 10), None);
+    assert_eq!(shard.index.elsewhere(), 0);
+    shard.audit().unwrap();
+}
+
+#[test]
+fn a_place_that_is_left_is_forgotten_and_its_item_in_dram_saved_anew() {
+    let (mut shard, mut tier) = (remembering(1 << 20), Tier::default());
+    for number in 0..2000u32 {
+        set(&mut shard, &number.to_le_bytes(), &[1; 1000]);
+    }
+    let told = tier.save(&mut shard);
+    let in_dram = shard.index.items();
+    assert!(in_dram < 1500);
+    let other = Told { place: Some(9_999_999), ..told[0].clone() };
+    shard.leave_place(other.hash, other.place.unwrap());
+    assert_eq!(shard.index.elsewhere(), told.iter().filter(|told| told.place.is_some()).count() as u64);
+    for told in told.iter().filter(|told| told.place.is_some()) {
+        shard.leave_place(told.hash, told.place.unwrap());
+    }
+    assert_eq!((shard.index.elsewhere(), shard.unsaved() as u64), (0, in_dram));
+    tier.save(&mut shard);
+    assert_eq!(shard.index.elsewhere(), in_dram);
+    shard.audit().unwrap();
+}
+
+#[test]
+fn values_that_tiers_do_not_take_void_the_copy_before() {
+    let (mut shard, mut tier) = (remembering(8 << 20), Tier::default());
+    set(&mut shard, b"key", b"short");
+    tier.save(&mut shard);
+    set(&mut shard, b"key", &[b'x'; 100_000]);
+    assert_eq!(tier.save(&mut shard)[0].place, None);
+    assert_eq!(get(&mut shard, b"key", NOW).unwrap().len(), 100_000);
+    assert_eq!(tier.get(&mut tier.recover(8 << 20), b"key", NOW), (false, None));
+}
+
+#[test]
+fn a_flush_voids_what_is_saved_and_what_is_being_saved() {
+    let (mut shard, mut tier) = (remembering(8 << 20), Tier::default());
+    set(&mut shard, b"saved", b"old");
+    tier.save(&mut shard);
+    set(&mut shard, b"saving", b"old");
+    let told = tier.take(&mut shard, usize::MAX);
+    set(&mut shard, b"unsaved", b"old");
+    shard.flush(None, NOW);
+    told.iter().for_each(|told| shard.saved(told.hash, told.version, told.place));
+    assert_eq!(shard.unsaved(), 0);
+    for key in [&b"saved"[..], b"saving", b"unsaved"] {
+        assert_eq!(tier.get(&mut shard, key, NOW).1, None);
+    }
+    tier.save(&mut shard);
+    assert_eq!(tier.get(&mut tier.recover(8 << 20), b"saved", NOW), (false, None));
+}
+
+#[test]
+fn a_deletion_is_told_even_of_a_key_whose_entry_was_lost() {
+    let (mut shard, mut tier) = (remembering(1 << 20), Tier::default());
+    let count = 60_000u32;
+    for number in 0..count {
+        set(&mut shard, &number.to_le_bytes(), b"v");
+        if number % 100 == 99 {
+            tier.save(&mut shard);
+        }
+    }
+    let lost = (0..count).find(|number| {
+        shard.ticket(shard.hash(0, &number.to_le_bytes())).is_none()
+            && get(&mut shard, &number.to_le_bytes(), NOW).is_none()
+    });
+    let lost = lost.expect("the index has no room for all").to_le_bytes();
+    delete(&mut shard, &lost);
+    tier.save(&mut shard);
+    assert_eq!(tier.told.last().unwrap().hash, shard.hash(0, &lost));
+    assert_eq!(tier.told.last().unwrap().place, None);
+}
+
+#[test]
+fn everything_that_was_recovered_is_found_and_doubtful_to_readers() {
+    let mut shard = remembering(64 << 20);
+    let (reader, mut room) = (shard.reader(), ReadRoom::new());
+    let hashes: Vec<u64> = (0..20_000u32).map(|number| shard.hash(0, &number.to_le_bytes())).collect();
+    for (&hash, place) in hashes.iter().zip(0..) {
+        assert!(shard.recovered(hash, place));
+        if place % 97 > 0 {
+            continue;
+        }
+        for (&hash, number) in hashes.iter().zip(0..=place as u32) {
+            assert_eq!(shard.ticket(hash), Some(Ticket(u64::from(number))));
+            let look = reader.read((0, &number.to_le_bytes()), hash, &Read::default(), NOW, &mut room);
+            assert!(matches!(look, Err(Doubt::Elsewhere)), "{number} of {place}: {look:?}");
+        }
+    }
+}

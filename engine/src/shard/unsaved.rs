@@ -1,0 +1,301 @@
+//! Changes that a second tier has not got yet.
+//!
+//! ```text
+//!   a change --> [ Changed ] --- Shard::take_unsaved ---> [ Saving ] --- Shard::saved ---> no mark; the index names the place
+//!                     ^                                       |
+//!                     +------------ another change -----------+
+//! ```
+//!
+//! Of each key that has changed there is one mark, by its hash. Changes of a key that come before the last one was taken
+//! are taken as one. A deletion has to be taken, too, as the tier may hold an older copy: so has everything else after which
+//! the item is not in DRAM.
+
+use super::{Shard, hash_of, value_in};
+use crate::bytes::Bytes;
+use crate::changes::Cause;
+use crate::command::{Millis, Value};
+use crate::item::{ItemRef, state};
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasherDefault, Hasher};
+
+/// What a tier has to be told of a key, or of all.
+#[derive(Debug, Clone, Copy)]
+pub struct Unsaved<'s> {
+    pub hash: u64,
+    pub version: u64,
+    /// Milliseconds of the Unix epoch.
+    pub expiry: Option<Millis>,
+    pub space: u16,
+    pub slot: u16,
+    pub what: What<'s>,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub enum What<'s> {
+    /// The item, encoded.
+    Item(Bytes<'s>),
+    /// Older copies are void. Its value may be in DRAM all the same, if it is one that tiers do not take.
+    Gone,
+    /// Everything up to this version is void. There is no key.
+    Flushed,
+}
+
+/// How far the last change of a key has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Progress {
+    /// To be taken, and the item is in DRAM.
+    Written,
+    /// To be taken, and there is no item.
+    Gone,
+    /// Taken, and not told to be saved.
+    Saving,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Mark {
+    version: u64,
+    space: u16,
+    slot: u16,
+    progress: Progress,
+}
+
+/// Hashes are spread evenly already.
+#[derive(Debug, Default, Clone, Copy)]
+struct Same(u64);
+
+impl Hasher for Same {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("only hashes are keys")
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        // The table takes its tags from the high bits and its places from the low ones, as the index does.
+        self.0 = hash;
+    }
+}
+
+/// The marks of a shard.
+#[derive(Debug)]
+pub(super) struct Marks {
+    by_hash: HashMap<u64, Mark, BuildHasherDefault<Same>>,
+    /// Those to be taken, in the order of their first change.
+    queue: VecDeque<u64>,
+    flushed: Option<u64>,
+    slot_of: fn(&[u8]) -> u16,
+    /// The index has lost entries, so the tier may hold items that it does not name.
+    has_lost: bool,
+}
+
+impl Marks {
+    fn bytes(&self) -> usize {
+        let each = size_of::<(u64, Mark)>() + 1;
+        self.by_hash.capacity() * each + self.queue.capacity() * size_of::<u64>()
+    }
+
+    /// Notes a change to the key of `hash`, after which it has an item in DRAM or has none.
+    fn note(&mut self, hash: u64, mark: Mark) {
+        match self.by_hash.entry(hash) {
+            Entry::Occupied(mut there) => {
+                let before = there.insert(mark);
+                if before.progress == Progress::Saving {
+                    self.queue.push_back(hash);
+                }
+            }
+            Entry::Vacant(vacant) => {
+                vacant.insert(mark);
+                self.queue.push_back(hash);
+            }
+        }
+    }
+}
+
+impl Shard {
+    /// From now on changes are remembered until a tier has them. `slot_of` gives the slot of a key.
+    pub fn remember_changes(&mut self, slot_of: fn(&[u8]) -> u16) {
+        self.unsaved = Some(Box::new(Marks {
+            by_hash: HashMap::default(),
+            queue: VecDeque::new(),
+            flushed: None,
+            slot_of,
+            has_lost: false,
+        }));
+        self.tells = true;
+    }
+
+    /// Versions up to this one have been given out by earlier runs.
+    pub fn start_above(&mut self, version: u64) {
+        self.clock.start_above(version);
+    }
+
+    /// No change is given a version above this, as long as [`Shard::may_change`].
+    pub fn set_ceiling(&mut self, version: u64) {
+        self.clock.set_ceiling(version);
+    }
+
+    /// Whether there is a version for another change.
+    pub fn may_change(&self) -> bool {
+        !self.clock.is_at_ceiling()
+    }
+
+    /// Changes that were not told to be saved.
+    pub fn unsaved(&self) -> usize {
+        self.unsaved.as_ref().map_or(0, |marks| marks.by_hash.len())
+    }
+
+    /// Whether there is something to take.
+    pub fn has_unsaved(&self) -> bool {
+        self.unsaved.as_ref().is_some_and(|marks| !marks.queue.is_empty() || marks.flushed.is_some())
+    }
+
+    /// Memory of the marks.
+    pub fn unsaved_bytes(&self) -> usize {
+        self.unsaved.as_ref().map_or(0, |marks| marks.bytes())
+    }
+
+    /// Forgets all changes, as no tier will ever have them.
+    pub fn forget_changes(&mut self) {
+        self.unsaved = None;
+        self.tells = self.listener.is_some();
+    }
+
+    #[inline(never)]
+    pub(super) fn mark(&mut self, cause: Cause, at: u64, hash: u64, version: u64) {
+        let Some(marks) = &mut self.unsaved else { return };
+        let item = self.segments.item(at);
+        let slot = |slot_of: fn(&[u8]) -> u16| item.key().with_copy(slot_of);
+        match cause {
+            Cause::Written => {
+                let mark = Mark { version, space: item.space(), slot: 0, progress: Progress::Written };
+                marks.note(hash, mark);
+            }
+            Cause::Deleted => {
+                let slot = slot(marks.slot_of);
+                marks.note(hash, Mark { version, space: item.space(), slot, progress: Progress::Gone });
+            }
+            Cause::Expired | Cause::Evicted => {
+                if let Some(mark) = marks.by_hash.get_mut(&hash)
+                    && mark.progress == Progress::Written
+                {
+                    *mark = Mark { slot: slot(marks.slot_of), progress: Progress::Gone, ..*mark };
+                }
+            }
+            Cause::Moved | Cause::Flushed => {}
+        }
+    }
+
+    /// A key was deleted that the index does not name. If the index has lost entries, the tier may hold it.
+    pub(super) fn mark_missing(&mut self, space: u16, key: &[u8], hash: u64, now: Millis) {
+        let Some(marks) = self.unsaved.as_mut().filter(|marks| marks.has_lost) else { return };
+        let (version, slot) = (self.clock.next(now), (marks.slot_of)(key));
+        marks.note(hash, Mark { version, space, slot, progress: Progress::Gone });
+    }
+
+    pub(super) fn mark_flushed(&mut self) {
+        let Some(marks) = &mut self.unsaved else { return };
+        // What was to be taken, or is being saved, is void by this.
+        marks.by_hash.clear();
+        marks.queue.clear();
+        marks.flushed = Some(self.flushed);
+    }
+
+    pub(super) fn mark_lost(&mut self) {
+        self.unsaved.iter_mut().for_each(|marks| marks.has_lost = true);
+    }
+
+    /// Gives `take` what a tier has to be told next, in the order of the changes, until it has had enough and says so by
+    /// `false`; that one comes again.
+    pub fn take_unsaved(&mut self, mut take: impl FnMut(Unsaved<'_>) -> bool) {
+        let Some(mut marks) = self.unsaved.take() else { return };
+        if let Some(version) = marks.flushed {
+            let what = What::Flushed;
+            if take(Unsaved { hash: 0, version, expiry: None, space: 0, slot: 0, what }) {
+                marks.flushed = None;
+            }
+        }
+        while marks.flushed.is_none()
+            && let Some(&hash) = marks.queue.front()
+        {
+            let Some(mark) = marks.by_hash.get_mut(&hash) else { unreachable!("the queue names marks") };
+            if !take(self.unsaved_of(hash, *mark, marks.slot_of)) {
+                break;
+            }
+            mark.progress = Progress::Saving;
+            marks.queue.pop_front();
+        }
+        self.unsaved = Some(marks);
+    }
+
+    fn unsaved_of(&self, hash: u64, mark: Mark, slot_of: fn(&[u8]) -> u16) -> Unsaved<'_> {
+        let Mark { version, space, slot, progress } = mark;
+        let gone = Unsaved { hash, version, expiry: None, space, slot, what: What::Gone };
+        if progress != Progress::Written {
+            return gone;
+        }
+        let Some(item) = self.item_of(hash).filter(|item| item.version() == version) else {
+            debug_assert!(false, "whatever takes an item out of DRAM changes its mark");
+            return gone;
+        };
+        let slot = item.key().with_copy(slot_of);
+        let is_plain = matches!(value_in(&self.segments, &item), Value::Inline(_));
+        if !is_plain || item.is(state::PLACEHOLDER) {
+            return Unsaved { slot, ..gone };
+        }
+        Unsaved { expiry: item.expiry(), slot, what: What::Item(item.encoded()), ..gone }
+    }
+
+    /// The item in DRAM with this hash.
+    pub(super) fn item_of(&self, hash: u64) -> Option<ItemRef<'_>> {
+        let is_it = |location| hash_of(&self.secrets, &self.segments.item(location)) == hash;
+        let (_, slot) = self.index.find(hash, |slot| is_it(slot.location()))?;
+        Some(self.segments.item(slot.location()))
+    }
+
+    /// What was taken is saved: an item at a place of the medium, anything else at none. Nothing comes of it if the key has
+    /// changed since.
+    ///
+    /// # Panics
+    /// If the place is not below [`crate::index::PLACES`].
+    pub fn saved(&mut self, hash: u64, version: u64, place: Option<u64>) {
+        let Some(marks) = &mut self.unsaved else { return };
+        let Entry::Occupied(there) = marks.by_hash.entry(hash) else { return };
+        if there.get().version != version || there.get().progress != Progress::Saving {
+            return;
+        }
+        there.remove();
+        if let Some(place) = place {
+            self.name_place(hash, place);
+        }
+    }
+
+    /// As recovery finds an item: the key of `hash` has one at a place of the medium, unless that is known already. To be told
+    /// newest first. Returns whether it was not known.
+    ///
+    /// # Panics
+    /// If the place is not below [`crate::index::PLACES`].
+    pub fn recovered(&mut self, hash: u64, place: u64) -> bool {
+        let is_new = self.index.find_elsewhere(hash).is_none();
+        if is_new {
+            self.name_place(hash, place);
+        }
+        is_new
+    }
+
+    /// A place of the medium will hold something else. If the item that lies there is in DRAM, it is to be saved anew.
+    pub fn leave_place(&mut self, hash: u64, place: u64) {
+        let Some((at, entry)) = self.index.find_elsewhere(hash) else { return };
+        if entry.place != place {
+            return;
+        }
+        self.index.remove_elsewhere(at, hash);
+        let Some(item) = self.item_of(hash) else { return };
+        let (version, space) = (item.version(), item.space());
+        if let Some(marks) = self.unsaved.as_mut().filter(|_| version > self.flushed) {
+            marks.note(hash, Mark { version, space, slot: 0, progress: Progress::Written });
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! The tier of a running server.
+
+use super::config::StartError;
+use crate::clock::MachineClock;
+use crate::shared::Shared;
+use crate::tier::{Port, Recovered, Storage, StorageParts, TierFigures};
+use crate::transport::Waker;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, PoisonError};
+use torc_pmem::tier::Tier;
+
+/// The tier of a running server.
+#[derive(Debug)]
+pub struct RunningTier {
+    /// What it lies on and how that is reached, in words.
+    pub medium: String,
+    pub bytes: u64,
+    pub streams: u16,
+    /// It was made at this start: why.
+    pub made: Option<String>,
+    /// The run before ended in order.
+    pub was_clean: bool,
+    pub figures: Arc<TierFigures>,
+    storage: Mutex<Storage>,
+}
+
+impl RunningTier {
+    /// Takes it into use, with what the shards have recovered.
+    pub(super) fn start(
+        tier: Tier,
+        recovered: Vec<Recovered>,
+        wakers: &[Arc<dyn Waker>],
+        shared: &Shared,
+        clock: &MachineClock,
+    ) -> Result<(RunningTier, Vec<Port>), StartError> {
+        let figures = Arc::new(TierFigures::default());
+        let mut ends = Vec::new();
+        for found in recovered {
+            figures.recovered.fetch_add(found.items, Relaxed);
+            figures.damaged.fetch_add(found.damaged, Relaxed);
+            figures.recovery_ms.fetch_max(found.took_ms, Relaxed);
+            ends.extend(found.ends);
+        }
+        let (medium, config, was_clean) = (tier.medium().describe(), *tier.config(), tier.is_clean());
+        let parts = StorageParts {
+            tier,
+            ends,
+            wakers: wakers.to_vec(),
+            slots: shared.slots.clone(),
+            figures: figures.clone(),
+            clock: clock.clone(),
+        };
+        let (storage, ports) = Storage::start(parts)?;
+        let running = RunningTier {
+            medium,
+            bytes: config.bytes,
+            streams: config.streams,
+            made: None,
+            was_clean,
+            figures,
+            storage: Mutex::new(storage),
+        };
+        Ok((running, ports))
+    }
+
+    /// Notes why it was made at this start, if it was.
+    pub(super) fn made_for(self, made: Option<String>) -> RunningTier {
+        RunningTier { made, ..self }
+    }
+
+    /// Waits until everything is on the medium that the shards have handed over.
+    pub(super) fn join(&self) -> Result<(), String> {
+        self.storage.lock().unwrap_or_else(PoisonError::into_inner).join()
+    }
+}

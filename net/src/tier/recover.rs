@@ -1,0 +1,101 @@
+//! A shard learns what its keys have on the medium.
+
+use crate::slots::SlotMap;
+use std::collections::HashSet;
+use std::time::Instant;
+use torc_engine::Shard;
+use torc_engine::command::Millis;
+use torc_pmem::format::record::{Kind, Record};
+use torc_pmem::media::MediaError;
+use torc_pmem::recover::{Event, StreamEnd};
+use torc_pmem::tier::Tier;
+use torc_proto::slot::SLOTS;
+
+/// What a shard has found.
+#[derive(Debug, Default)]
+pub(crate) struct Recovered {
+    /// Where streams end: those of which this shard has the first slot.
+    pub(crate) ends: Vec<StreamEnd>,
+    pub(crate) items: u64,
+    pub(crate) damaged: u64,
+    /// How long that took, milliseconds.
+    pub(crate) took_ms: u64,
+}
+
+/// Tells a shard what its keys have on the medium: tables are read, not items. `now`: what is over by then is not told.
+///
+/// # Errors
+/// The medium's.
+pub(crate) fn recover(
+    tier: &Tier,
+    slots: &SlotMap,
+    number: u16,
+    shard: &mut Shard,
+    now: Millis,
+) -> Result<Recovered, MediaError> {
+    let mut recovered = Recovered::default();
+    let began = Instant::now();
+    let streams = SlotMap::even(tier.config().streams);
+    for (range, stream) in streams.ranges() {
+        if !range.clone().any(|slot| slots.owner(slot) == number) {
+            continue;
+        }
+        let mut keys =
+            Keys { slots, number, now, shard, seen: HashSet::new(), flushes: Vec::new(), items: 0 };
+        let (end, counts) = tier.recover(stream, &mut |event| keys.take(&event))?;
+        recovered.items += keys.items;
+        if slots.owner(*range.start()) == number {
+            recovered.damaged += counts.damaged;
+            recovered.ends.push(end);
+        }
+    }
+    shard.start_above(tier.ceiling());
+    recovered.took_ms = began.elapsed().as_millis() as u64;
+    Ok(recovered)
+}
+
+/// The keys of a shard in one stream, which is told newest first.
+struct Keys<'s> {
+    slots: &'s SlotMap,
+    number: u16,
+    now: Millis,
+    shard: &'s mut Shard,
+    /// Keys without an item, of which older ones may come.
+    seen: HashSet<u64>,
+    flushes: Vec<Record>,
+    items: u64,
+}
+
+impl Keys<'_> {
+    fn take(&mut self, event: &Event) {
+        // What may have been lost does not make anything of other streams void: a slot has one.
+        let Event::Record { record, place } = event else { return };
+        match record.kind {
+            Kind::Flush | Kind::FlushAll => self.flushes.push(*record),
+            // Nothing is read that is chained.
+            Kind::Chunk => {}
+            Kind::Item | Kind::ChainHead | Kind::Tombstone => {
+                if record.slot >= SLOTS || self.slots.owner(record.slot) != self.number {
+                    return;
+                }
+                let is_over = record.expiry != 0 && record.expiry <= self.now;
+                let place =
+                    place.filter(|_| record.kind == Kind::Item && !is_over && !self.is_flushed(record));
+                match place {
+                    Some(place) if !self.seen.contains(&record.hash) => {
+                        self.items += u64::from(self.shard.recovered(record.hash, place.to_bits()));
+                    }
+                    Some(_) => {}
+                    None => drop(self.seen.insert(record.hash)),
+                }
+            }
+        }
+    }
+
+    fn is_flushed(&self, record: &Record) -> bool {
+        self.flushes.iter().any(|flush| {
+            let same_space = flush.kind == Kind::FlushAll || flush.space == record.space;
+            same_space && record.version <= flush.version && flush.slots().contains(&record.slot)
+        })
+    }
+}

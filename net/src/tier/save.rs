@@ -1,0 +1,67 @@
+//! What travels between a shard and the storage thread.
+
+use torc_engine::shard::{Unsaved, What};
+use torc_pmem::format::record::{Kind, Record};
+use torc_proto::slot::SLOTS;
+
+/// Most records of a batch.
+const RECORDS_MAX: usize = 2048;
+/// A batch takes no more items when they are so many bytes.
+const ITEM_BYTES_MAX: usize = 256 << 10;
+/// Memory of a batch, roughly, bytes.
+pub(crate) const SAVE_BYTES: usize = ITEM_BYTES_MAX + RECORDS_MAX * size_of::<Entry>();
+
+/// A record, where its item ends in the batch's bytes, and where it lies on the medium when that is known.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Entry {
+    pub(crate) record: Record,
+    end: u32,
+    pub(crate) place: Option<u64>,
+}
+
+/// Changes of one shard, in their order.
+#[derive(Debug, Default)]
+pub(crate) struct SaveBatch {
+    pub(crate) shard: u16,
+    pub(crate) entries: Vec<Entry>,
+    bytes: Vec<u8>,
+    /// How many the storage thread has added.
+    pub(crate) added: usize,
+}
+
+impl SaveBatch {
+    /// Takes a change; false: the batch is full. `slots` are those of the shard.
+    pub(crate) fn take(&mut self, unsaved: &Unsaved<'_>) -> bool {
+        if self.entries.len() >= RECORDS_MAX || self.bytes.len() >= ITEM_BYTES_MAX {
+            return false;
+        }
+        let Unsaved { hash, version, expiry, space, slot, what } = *unsaved;
+        let kind = match what {
+            What::Item(item) => {
+                item.append_to(&mut self.bytes);
+                Kind::Item
+            }
+            What::Gone => Kind::Tombstone,
+            What::Flushed => Kind::FlushAll,
+        };
+        let record = match kind {
+            Kind::FlushAll => Record::flush(None, 0..=SLOTS - 1, version),
+            _ => Record { hash, version, expiry: expiry.unwrap_or(0), space, slot, kind },
+        };
+        self.entries.push(Entry { record, end: self.bytes.len() as u32, place: None });
+        true
+    }
+
+    /// The bytes of an item.
+    pub(crate) fn item(&self, number: usize) -> &[u8] {
+        let start = number.checked_sub(1).map_or(0, |before| self.entries[before].end);
+        &self.bytes[start as usize..self.entries[number].end as usize]
+    }
+
+    /// Ready for other changes; the memory is kept.
+    pub(crate) fn clear(&mut self) {
+        self.entries.clear();
+        self.bytes.clear();
+        self.added = 0;
+    }
+}

@@ -1,0 +1,248 @@
+//! The streams of a medium as the storage thread writes them.
+
+use super::TierFigures;
+use super::port::{Mailbox, Reply};
+use super::save::SaveBatch;
+use crate::slots::SlotMap;
+use std::ops::RangeInclusive;
+use std::sync::atomic::Ordering::Relaxed;
+use torc_pmem::format::geometry::Place;
+use torc_pmem::format::record::{Kind, Record};
+use torc_pmem::stream::{Oldest, StreamWriter, Unfit, WriteError};
+
+/// A stream, and the batch that it makes room by.
+#[derive(Debug)]
+struct Stream {
+    writer: StreamWriter,
+    /// Its places are being forgotten; how many shards have not said so.
+    freeing: Option<(Oldest, usize)>,
+    /// Written since the last drain.
+    is_dirty: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Streams {
+    streams: Vec<Stream>,
+    /// Slots by stream, and by shard.
+    by_stream: SlotMap,
+    by_shard: SlotMap,
+    /// What the oldest batch holds; kept for its room.
+    records: Vec<(Record, Option<Place>)>,
+}
+
+/// Whether work can go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Progress {
+    Done,
+    /// A stream has no room before shards have forgotten places.
+    Waits,
+}
+
+impl Streams {
+    pub(super) fn new(writers: Vec<StreamWriter>, by_shard: SlotMap) -> Streams {
+        let by_stream = SlotMap::even(writers.len() as u16);
+        let stream = |writer| Stream { writer, freeing: None, is_dirty: false };
+        Streams {
+            streams: writers.into_iter().map(stream).collect(),
+            by_stream,
+            by_shard,
+            records: Vec::new(),
+        }
+    }
+
+    /// Adds what is left of a batch.
+    ///
+    /// # Errors
+    /// The medium's.
+    pub(super) fn add(&mut self, batch: &mut SaveBatch, shards: &Shards) -> Result<Progress, WriteError> {
+        while let Some(entry) = batch.entries.get(batch.added) {
+            let record = entry.record;
+            if record.kind == Kind::FlushAll {
+                if self.add_flush(batch.shard, record.version, shards)? == Progress::Waits {
+                    return Ok(Progress::Waits);
+                }
+            } else {
+                let stream = self.by_stream.owner(record.slot);
+                match self.add_record(stream, &record, batch.item(batch.added), shards)? {
+                    Some(place) => batch.entries[batch.added].place = place,
+                    None => return Ok(Progress::Waits),
+                }
+            }
+            batch.added += 1;
+        }
+        Ok(Progress::Done)
+    }
+
+    /// Adds the mark of a shard's flush to every stream that has slots of it. One that is added twice says the same.
+    fn add_flush(&mut self, shard: u16, version: u64, shards: &Shards) -> Result<Progress, WriteError> {
+        for (slots, owner) in self.by_shard.ranges() {
+            for (in_stream, stream) in self.by_stream.ranges() {
+                let Some(both) = common(&slots, &in_stream).filter(|_| owner == shard) else { continue };
+                if self.add_record(stream, &Record::flush(None, both, version), &[], shards)?.is_none() {
+                    return Ok(Progress::Waits);
+                }
+            }
+        }
+        Ok(Progress::Done)
+    }
+
+    /// Adds a record, and returns its place; `None`: its stream has no room now.
+    fn add_record(
+        &mut self,
+        stream: u16,
+        record: &Record,
+        item: &[u8],
+        shards: &Shards,
+    ) -> Result<Option<Option<u64>>, WriteError> {
+        loop {
+            let writer = &mut self.streams[usize::from(stream)].writer;
+            match writer.add(record, item) {
+                Ok(place) => return Ok(Some(place.map(Place::to_bits))),
+                Err(Unfit::BatchFull) => {}
+                // Older copies have to go all the same.
+                Err(Unfit::TooLong { .. } | Unfit::Kind) => {
+                    let gone = Record { kind: Kind::Tombstone, ..*record };
+                    match writer.add(&gone, &[]) {
+                        Ok(_) => return Ok(Some(None)),
+                        Err(Unfit::BatchFull) => {}
+                        Err(unfit) => unreachable!("a mark always fits into an empty batch: {unfit}"),
+                    }
+                }
+            }
+            if self.write(stream, shards)? == Progress::Waits {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Writes the open batch of a stream.
+    fn write(&mut self, stream: u16, shards: &Shards) -> Result<Progress, WriteError> {
+        let there = &mut self.streams[usize::from(stream)];
+        match there.writer.write() {
+            Ok(()) => there.is_dirty = true,
+            Err(WriteError::NoRoom) => {}
+            Err(error) => return Err(error),
+        }
+        let waits = there.writer.waiting() > 0;
+        if there.writer.wants_room() {
+            self.make_room(stream, shards)?;
+        }
+        Ok(if waits { Progress::Waits } else { Progress::Done })
+    }
+
+    /// Writes and drains everything that was added.
+    ///
+    /// # Errors
+    /// The medium's.
+    pub(super) fn commit(&mut self, shards: &Shards, figures: &TierFigures) -> Result<Progress, WriteError> {
+        let mut progress = Progress::Done;
+        for stream in 0..self.streams.len() as u16 {
+            if self.write(stream, shards)? == Progress::Waits {
+                progress = Progress::Waits;
+            }
+            let there = &mut self.streams[usize::from(stream)];
+            if std::mem::take(&mut there.is_dirty) {
+                there.writer.drain()?;
+            }
+        }
+        self.publish(figures);
+        Ok(progress)
+    }
+
+    fn publish(&self, figures: &TierFigures) {
+        let sum = |of: fn(&StreamWriter) -> u64| self.streams.iter().map(|stream| of(&stream.writer)).sum();
+        figures.records.store(sum(|writer| writer.figures().records), Relaxed);
+        figures.item_bytes.store(sum(|writer| writer.figures().item_bytes), Relaxed);
+        figures.written_bytes.store(sum(|writer| writer.figures().written_bytes), Relaxed);
+        figures.drains.store(sum(|writer| writer.figures().drains), Relaxed);
+        figures.freed.store(sum(|writer| writer.figures().freed), Relaxed);
+    }
+
+    /// Has the places of the oldest batch forgotten, so that it can be written over.
+    fn make_room(&mut self, stream: u16, shards: &Shards) -> Result<(), WriteError> {
+        let there = &mut self.streams[usize::from(stream)];
+        if there.freeing.is_some() {
+            return Ok(());
+        }
+        self.records.clear();
+        let mut oldest = there.writer.oldest(&mut self.records)?;
+        if oldest.is_none() {
+            there.writer.drain()?;
+            oldest = there.writer.oldest(&mut self.records)?;
+        }
+        let Some(oldest) = oldest else { return Ok(()) };
+        let mut waits_for = 0;
+        for shard in 0..shards.count() {
+            let of_shard = |slot: u16| self.by_shard.owner(slot) == shard;
+            let places: Vec<(u64, u64)> = self
+                .records
+                .iter()
+                .filter(|(record, _)| record.kind == Kind::Item && of_shard(record.slot))
+                .filter_map(|(record, place)| place.map(|place| (record.hash, place.to_bits())))
+                .collect();
+            if !places.is_empty() && shards.send(shard, Reply::Leave { stream, places }) {
+                waits_for += 1;
+            }
+        }
+        if waits_for == 0 {
+            there.writer.free(oldest);
+        } else {
+            there.freeing = Some((oldest, waits_for));
+        }
+        Ok(())
+    }
+
+    /// A shard has forgotten the places of a stream's oldest batch.
+    pub(super) fn left(&mut self, stream: u16) {
+        let there = &mut self.streams[usize::from(stream)];
+        if let Some((oldest, waits_for)) = there.freeing.take() {
+            if waits_for > 1 {
+                there.freeing = Some((oldest, waits_for - 1));
+            } else {
+                there.writer.free(oldest);
+            }
+        }
+    }
+
+    /// No shard answers any more.
+    pub(super) fn all_left(&mut self) {
+        for stream in &mut self.streams {
+            if let Some((oldest, _)) = stream.freeing.take() {
+                stream.writer.free(oldest);
+            }
+        }
+    }
+
+    /// # Errors
+    /// The medium's.
+    pub(super) fn close(self) -> Result<(), WriteError> {
+        self.streams.into_iter().try_for_each(|stream| stream.writer.close())
+    }
+}
+
+/// The mailboxes of all shards, and who has ended.
+pub(super) struct Shards {
+    mailboxes: Vec<Mailbox>,
+    pub(super) ended: Vec<bool>,
+}
+
+impl Shards {
+    pub(super) fn new(mailboxes: Vec<Mailbox>) -> Shards {
+        Shards { ended: vec![false; mailboxes.len()], mailboxes }
+    }
+
+    pub(super) fn count(&self) -> u16 {
+        self.mailboxes.len() as u16
+    }
+
+    /// False: the shard has ended.
+    pub(super) fn send(&self, shard: u16, reply: Reply) -> bool {
+        !self.ended[usize::from(shard)] && self.mailboxes[usize::from(shard)].send(reply)
+    }
+}
+
+/// What two ranges of slots have in common.
+fn common(one: &RangeInclusive<u16>, other: &RangeInclusive<u16>) -> Option<RangeInclusive<u16>> {
+    let both = *one.start().max(other.start())..=*one.end().min(other.end());
+    (!both.is_empty()).then_some(both)
+}

@@ -1,0 +1,62 @@
+//! Bits that flip under a running server, and a file that shrinks.
+
+use super::redis::{Answer, Redis};
+use super::{count_all, key, kill, set_all, start, tier_file, value, wait_until_saved};
+use std::os::unix::fs::FileExt;
+use std::time::{Duration, Instant};
+
+#[test]
+fn flipped_bits_are_misses_and_every_hit_stays_right() {
+    const KEYS: usize = 40_000;
+    let (_folder, path) = tier_file();
+    let arguments = ["--memory=24m", "--tier-size=48m"];
+    let server = start(&path, &arguments);
+    let mut redis = Redis::connect(&server);
+    // Older copies of all keys, which must not come back.
+    for number in 0..1000 {
+        redis.run(&["SET", &key(number), "old"]);
+    }
+    wait_until_saved(&server);
+    set_all(&mut redis, 0..KEYS);
+    wait_until_saved(&server);
+    let file = std::fs::OpenOptions::new().read(true).write(true).open(&path).expect("the tier");
+    let length = file.metadata().expect("a file").len();
+    for number in 0..400 {
+        let at = 64 << 10 | number * 7_919_317 % (length - (64 << 10));
+        let mut byte = [0];
+        file.read_exact_at(&mut byte, at).expect("a byte");
+        file.write_all_at(&[byte[0] ^ 1 << (number % 8)], at).expect("a byte");
+    }
+    file.sync_all().expect("it is written");
+    let found = count_all(&mut redis, 0..KEYS);
+    assert!(found < KEYS && found > KEYS / 2, "{found}");
+    assert!(server.metric("torc_tier_corrupt_total", "") > 0.0);
+    kill(server);
+    let server = start(&path, &arguments);
+    let mut redis = Redis::connect(&server);
+    assert!(count_all(&mut redis, 0..KEYS) <= found);
+}
+
+#[test]
+fn a_file_that_shrinks_latches_the_tier_and_serving_goes_on() {
+    let (_folder, path) = tier_file();
+    let server = start(&path, &["--memory=64m", "--tier-size=64m"]);
+    let mut redis = Redis::connect(&server);
+    set_all(&mut redis, 0..1000);
+    wait_until_saved(&server);
+    std::fs::OpenOptions::new().write(true).open(&path).expect("the tier").set_len(1 << 20).expect("cut");
+    let end = Instant::now() + Duration::from_secs(30);
+    let mut number = 1000;
+    while server.metric("torc_tier_latched", "") < 1.0 {
+        set_all(&mut redis, number..number + 1);
+        number += 1;
+        assert!(Instant::now() < end, "it is noticed");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(count_all(&mut redis, 0..number), number, "everything is in memory");
+    set_all(&mut redis, number..number + 1000);
+    assert_eq!(redis.run(&["DEL", &key(0)]), Answer::Integer(1));
+    assert_eq!(redis.run(&["GET", &key(1)]), Answer::Bulk(value(1)));
+    let (status, words) = server.admin("/readyz");
+    assert_eq!(status, 200, "{words}");
+}
