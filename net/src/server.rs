@@ -200,7 +200,8 @@ impl Server {
     /// what code, stacks and the allocator take beyond its accounts. To be called some forty times a second while it serves,
     /// by a process that is this server and nothing else.
     pub fn balance_memory(&self, resident_bytes: u64) {
-        self.shared.balance(resident_bytes);
+        let tier = self.tier.as_ref().map_or(0, RunningTier::resident_bytes);
+        self.shared.balance(resident_bytes.saturating_sub(tier));
     }
 
     /// Resident memory of the process that no account knows of, by the last [`Server::balance_memory`]; bytes. Below 0

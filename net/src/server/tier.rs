@@ -7,6 +7,7 @@ use crate::tier::{Port, Recovered, Storage, StorageParts, TierFigures};
 use crate::transport::Waker;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
+use torc_pmem::media::Medium;
 use torc_pmem::tier::Tier;
 
 /// The tier of a running server.
@@ -22,6 +23,7 @@ pub struct RunningTier {
     pub was_clean: bool,
     pub figures: Arc<TierFigures>,
     storage: Mutex<Storage>,
+    on: Arc<dyn Medium>,
 }
 
 impl RunningTier {
@@ -41,7 +43,7 @@ impl RunningTier {
             figures.recovery_ms.fetch_max(found.took_ms, Relaxed);
             ends.extend(found.ends);
         }
-        let (medium, config, was_clean) = (tier.medium().describe(), *tier.config(), tier.is_clean());
+        let (on, config, was_clean) = (tier.medium().clone(), *tier.config(), tier.is_clean());
         let parts = StorageParts {
             tier,
             ends,
@@ -52,7 +54,8 @@ impl RunningTier {
         };
         let (storage, ports) = Storage::start(parts)?;
         let running = RunningTier {
-            medium,
+            medium: on.describe(),
+            on,
             bytes: config.bytes,
             streams: config.streams,
             made: None,
@@ -61,6 +64,11 @@ impl RunningTier {
             storage: Mutex::new(storage),
         };
         Ok((running, ports))
+    }
+
+    /// Memory of the process that it takes beside `--memory`, bytes.
+    pub fn resident_bytes(&self) -> u64 {
+        self.on.resident_bytes()
     }
 
     /// Notes why it was made at this start, if it was.

@@ -16,6 +16,7 @@ pub mod error;
 pub mod file;
 pub mod memory;
 pub mod sim;
+mod touched;
 pub mod volatile;
 mod words;
 
@@ -33,6 +34,11 @@ pub trait Medium: std::fmt::Debug + Send + Sync {
 
     /// Whether bytes that were drained survive the end of the process and a loss of power.
     fn is_persistent(&self) -> bool;
+
+    /// Memory of the process that the medium takes by being mapped, bytes.
+    fn resident_bytes(&self) -> u64 {
+        0
+    }
 
     /// Whether a piece smaller than a block costs less than a block.
     fn is_byte_addressable(&self) -> bool;

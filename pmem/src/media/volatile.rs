@@ -1,6 +1,7 @@
 //! A medium in memory: a tier that is larger or cheaper than DRAM, and forgotten with the process.
 
 use super::memory::MemoryRange;
+use super::touched::Touched;
 use super::words::{load, store};
 use super::{Block, MediaError, Medium, check};
 
@@ -8,6 +9,7 @@ use super::{Block, MediaError, Medium, check};
 #[derive(Debug)]
 pub struct Volatile {
     range: MemoryRange,
+    touched: Touched,
 }
 
 impl Volatile {
@@ -18,7 +20,7 @@ impl Volatile {
     pub fn new(bytes: u64) -> Result<Volatile, MediaError> {
         let memory = |source| MediaError::Memory { bytes, source };
         let len = usize::try_from(bytes).map_err(|_| memory(std::io::ErrorKind::OutOfMemory.into()))?;
-        Ok(Volatile { range: MemoryRange::reserve(len).map_err(memory)? })
+        Ok(Volatile { range: MemoryRange::reserve(len).map_err(memory)?, touched: Touched::new(bytes) })
     }
 }
 
@@ -39,8 +41,13 @@ impl Medium for Volatile {
         true
     }
 
+    fn resident_bytes(&self) -> u64 {
+        self.touched.bytes()
+    }
+
     fn write(&self, at: u64, blocks: &[Block]) -> Result<(), MediaError> {
         check(at, blocks.len(), self.bytes())?;
+        self.touched.note(at, size_of_val(blocks) as u64);
         // SAFETY: the target lies inside the range (checked), which lives as long as `self`, is aligned, and is accessed
         // by `store` and `load` alone.
         unsafe { store(self.range.as_ptr().add(at as usize), blocks) };
@@ -53,6 +60,7 @@ impl Medium for Volatile {
 
     fn read(&self, at: u64, out: &mut [Block]) -> Result<(), MediaError> {
         check(at, out.len(), self.bytes())?;
+        self.touched.note(at, size_of_val(out) as u64);
         // SAFETY: as in `write`.
         unsafe { load(self.range.as_ptr().add(at as usize), out) };
         Ok(())

@@ -12,6 +12,11 @@ pub(super) fn families(tier: &RunningTier) -> Vec<Family> {
     vec![
         gauge("tier_bytes", "Size of the tier.", tier.bytes as f64),
         gauge(
+            "tier_resident_bytes",
+            "Resident memory that the tier takes beside --memory.",
+            tier.resident_bytes() as f64,
+        ),
+        gauge(
             "tier_latched",
             "1: a call to the tier's medium has failed, and it is out of use.",
             f64::from(u8::from(figures.is_latched())),

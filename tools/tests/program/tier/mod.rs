@@ -202,4 +202,6 @@ fn a_tier_of_plain_memory_holds_what_memory_does_not() {
     let found = count_all(&mut redis, 0..60_000);
     assert!(found > 59_000, "{found}");
     assert!(server.metric("torc_tier_promotions_total", "") > 10_000.0);
+    let own = server.metric("torc_resident_bytes", "") - server.metric("torc_tier_resident_bytes", "");
+    assert!(own < 34.0 * 1024.0 * 1024.0, "{own} bytes beside the tier");
 }
