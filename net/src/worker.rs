@@ -44,6 +44,7 @@ mod push;
 mod queue;
 mod room;
 mod rounds;
+mod scan;
 mod send;
 mod serve;
 mod siblings;

@@ -12,7 +12,8 @@ use crate::chain::{ChainList, ListWriter, ORDINAL_BYTES, list_bytes};
 use crate::changes::{Cause, Change};
 use crate::command::{Command, Expiry, Millis, Op, Refusal, Ticket, Write, WriteMode};
 use crate::index::{Elsewhere, Entry, PLACES, Place};
-use crate::item::{HEADER_BYTES, Header, ItemRef, present};
+use crate::item::{HEADER_BYTES, Header, ItemRef, present, state};
+use crate::words;
 
 impl Shard {
     /// Takes an item out of DRAM, whose bytes lie at `place` of a medium now: the item, and behind the head of a chain its
@@ -73,6 +74,27 @@ impl Shard {
             self.index.replace(at, slot.with_frequency(entry.frequency));
         }
         Ok(())
+    }
+
+    /// Appends the key of an item that is elsewhere to `keys`, as [`Shard::scan`] does, if it is a live one of this space. `bytes`
+    /// is what lay at the ticket's place.
+    pub fn scan_elsewhere(
+        &self,
+        space: u16,
+        (hash, ticket): (u64, Ticket),
+        bytes: &[u8],
+        now: Millis,
+        keys: &mut Vec<u8>,
+    ) {
+        let is_named = self.entry_at(hash, ticket).is_some();
+        let Some(found) = Fetched::read(bytes).filter(|found| is_named && self.takes(found, hash, now))
+        else {
+            return;
+        };
+        if found.item.space() == space && !found.item.is(state::PLACEHOLDER) {
+            words::begin(found.item.key_len() as u32, keys);
+            found.item.key().append_to(keys);
+        }
     }
 
     /// Whether what was fetched is the live item with this hash, and no longer than items of this shard are.

@@ -14,6 +14,7 @@ use super::{Shard, hash_of, value_in};
 use crate::bytes::Bytes;
 use crate::changes::Cause;
 use crate::command::{Millis, Value};
+use crate::index::{Place, Slot};
 use crate::item::{ItemRef, state};
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
@@ -250,9 +251,12 @@ impl Shard {
 
     /// The item in DRAM with this hash.
     pub(super) fn item_of(&self, hash: u64) -> Option<ItemRef<'_>> {
+        self.slot_of(hash).map(|(_, slot)| self.segments.item(slot.location()))
+    }
+
+    fn slot_of(&self, hash: u64) -> Option<(Place, Slot)> {
         let is_it = |location| hash_of(&self.secrets, &self.segments.item(location)) == hash;
-        let (_, slot) = self.index.find(hash, |slot| is_it(slot.location()))?;
-        Some(self.segments.item(slot.location()))
+        self.index.find(hash, |slot| is_it(slot.location()))
     }
 
     /// What was taken is saved: an item at a place of the medium, anything else at none. Nothing comes of it if the key has
@@ -285,17 +289,21 @@ impl Shard {
         is_new
     }
 
-    /// A place of the medium will hold something else. If the item that lies there is in DRAM, it is to be saved anew.
-    pub fn leave_place(&mut self, hash: u64, place: u64) {
-        let Some((at, entry)) = self.index.find_elsewhere(hash) else { return };
+    /// A place of the medium will hold something else. If the item that lies there is in DRAM and was read, it is to be saved
+    /// anew, if it `may_stay`. Returns whether it is.
+    pub fn leave_place(&mut self, hash: u64, place: u64, may_stay: bool) -> bool {
+        let Some((at, entry)) = self.index.find_elsewhere(hash) else { return false };
         if entry.place != place {
-            return;
+            return false;
         }
         self.index.remove_elsewhere(at, hash);
-        let Some(item) = self.item_of(hash) else { return };
+        let Some((_, slot)) = self.slot_of(hash).filter(|(_, slot)| may_stay && slot.frequency() > 0) else {
+            return false;
+        };
+        let item = self.segments.item(slot.location());
         let (version, space) = (item.version(), item.space());
-        if let Some(marks) = self.unsaved.as_mut().filter(|_| version > self.flushed) {
-            marks.note(hash, Mark { version, space, slot: 0, progress: Progress::Written });
-        }
+        let Some(marks) = self.unsaved.as_mut().filter(|_| version > self.flushed) else { return false };
+        marks.note(hash, Mark { version, space, slot: 0, progress: Progress::Written });
+        true
     }
 }

@@ -13,6 +13,9 @@
 //! tells the places. From there on the index names them, so eviction has nothing to write. A read of an item that is not in DRAM
 //! waits for a reader thread; on a medium that is memory the shard reads it itself.
 //!
+//! When a stream is full, its oldest batch is written over. Its shards forget the places first, and save those items anew that
+//! were read and are in DRAM, half of the batch at most.
+//!
 //! Keys are divided over streams by their slots, once for the life of a medium, so all records of a key lie in one stream in the
 //! order of their versions, however many shards a later start has.
 //!

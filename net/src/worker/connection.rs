@@ -15,6 +15,7 @@ use super::mail::Address;
 use super::owned::OwnedPart;
 use super::queue::Queue;
 use super::rounds::RoundMarks;
+use super::scan::Step;
 use super::upload::Upload;
 use crate::session::{Output, ReplyKind, Session};
 use crate::transport::{ConnId, Pieces};
@@ -77,6 +78,8 @@ pub(crate) struct Connection {
     pub(crate) asks_later: bool,
     /// What it needs is being fetched from the tier, or its changes are held, so its deferred parts are not begun.
     pub(crate) waits_for_tier: bool,
+    /// The first of its deferred parts is a step of a scan that has begun.
+    pub(crate) scans: Option<Box<Step>>,
     /// In the line of those that are not read for want of memory.
     pub(crate) waits_for_memory: bool,
     /// What it was charged with last, bytes.
@@ -141,6 +144,7 @@ impl Connection {
             paused: false,
             asks_later: false,
             waits_for_tier: false,
+            scans: None,
             waits_for_memory: false,
             charged: 0,
             sending_content: 0,
@@ -174,7 +178,8 @@ impl Connection {
     pub(crate) fn bytes_held(&self) -> usize {
         let deferred = self.deferred.iter().map(OwnedPart::bytes_held).sum::<usize>();
         let bytes = self.input.bytes_held() + self.output.bytes_held() + self.sending_bytes;
-        CONNECTION_BYTES + bytes + self.queue.bytes_held() + deferred + self.session.bytes_held()
+        let scanned = self.scans.as_ref().map_or(0, |step| step.keys.capacity());
+        CONNECTION_BYTES + bytes + self.queue.bytes_held() + deferred + self.session.bytes_held() + scanned
     }
 
     /// Bytes that it has waiting, in and out, without the buffers around them: those are the worker's choice.

@@ -1,4 +1,4 @@
-//! What a client asks of other shards: their keys, a flush of all, a step of a scan.
+//! What a client asks of other shards: their keys, a flush of all.
 
 use super::connection::Connection;
 use super::mail::{Ask, AskBytes, AskWhat, What};
@@ -8,11 +8,6 @@ use super::state::WorkerState;
 use crate::metrics::{CommandClass, OutcomeClass};
 use crate::session::{Answer, FreeReply, Part, Session};
 use torc_engine::command::{Command, Millis};
-
-/// Bits of a scan's cursor that belong to the shard's own; the shard is above them.
-const CURSOR_BITS: u32 = 48;
-/// Set aside for the keys of a step of a scan.
-const SCAN_ROOM: u32 = 64 << 10;
 
 impl WorkerState {
     /// Asks another shard for a keyed command. False: it has no place for it yet, and the connection waits in line.
@@ -116,64 +111,6 @@ impl WorkerState {
         }
         self.wait_for(conn, part, read_ns, (others, 0), None);
         true
-    }
-
-    /// One step of a scan, at the shard that the cursor names. On a shard's own port only that shard is walked.
-    pub(super) fn begin_scan(
-        &mut self,
-        conn: &mut Connection,
-        part: &Part<'_>,
-        (cursor, count): (u64, u32),
-        read_ns: u64,
-    ) -> bool {
-        let shard = match (cursor, conn.on_shard_port) {
-            (0, true) => self.number,
-            _ => (cursor >> CURSOR_BITS) as u16,
-        };
-        let (space, local) = (part.work.space(), cursor & ((1 << CURSOR_BITS) - 1));
-        self.stats.request(CommandClass::Scan, OutcomeClass::Done);
-        if shard == self.number {
-            let mut keys = self.pool.take();
-            let cursor = self.scan(space, local, count, conn.on_shard_port, &mut keys);
-            self.finish(conn, part, &[], read_ns, Answer::Scanned { cursor, keys: &keys });
-            self.pool.give(keys);
-            return true;
-        }
-        if shard >= self.mail.shards() || conn.on_shard_port {
-            self.finish(conn, part, &[], read_ns, Answer::Scanned { cursor: 0, keys: &[] });
-            return true;
-        }
-        let what = What::Scan { cursor: local, count };
-        let ask = Ask { space, room: SCAN_ROOM, ..Ask::plain(conn.next_address(), what) };
-        let asked = self.ask(conn, shard, &ask, AskBytes { echo: part.echo, ..AskBytes::default() });
-        if asked {
-            self.wait_for(conn, part, read_ns, (1, SCAN_ROOM), None);
-        }
-        asked
-    }
-
-    /// Appends the keys of a step to `keys`; returns the next cursor.
-    pub(super) fn scan(
-        &mut self,
-        space: u16,
-        local: u64,
-        count: u32,
-        only_here: bool,
-        keys: &mut Vec<u8>,
-    ) -> u64 {
-        #[cfg(test)]
-        let before = keys.len();
-        let next = self.shard.scan(space, local, count, self.now, keys, &mut Vec::new());
-        #[cfg(test)]
-        if self.strikes(super::bug::Bug::BlindScan) {
-            keys.truncate(before);
-        }
-        let here = u64::from(self.number) << CURSOR_BITS;
-        match next {
-            0 if only_here || self.number + 1 == self.mail.shards() => 0,
-            0 => here + (1 << CURSOR_BITS),
-            next => here | next,
-        }
     }
 }
 

@@ -171,7 +171,7 @@ impl WorkerState {
                 (Some(OwnedAnswer::Flushed), None)
             }
             What::Scan { cursor, count } => {
-                let cursor = self.scan(space, cursor, count, false, out);
+                let cursor = self.scan_for(upload.0, space, (cursor, count), out)?;
                 (Some(OwnedAnswer::Scanned { cursor }), None)
             }
         })

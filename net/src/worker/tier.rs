@@ -7,6 +7,7 @@
 use super::connection::Connection;
 use super::mail::{Batch, What};
 use super::owned::fill_command;
+use super::scan::{Scanner, Step};
 use super::state::WorkerState;
 use crate::tier::{Fetched, Port, Reply, SAVE_BYTES, SaveBatch};
 use crate::transport::ConnId;
@@ -20,6 +21,8 @@ const SAVES_MAX: usize = 3;
 const SAVE_AT: usize = 2048;
 /// Share of the interval after which what has changed is handed over.
 const SAVE_SHARE: u32 = 4;
+/// Of the items of a batch that is written over, this share is written again at most.
+const STAY_SHARE: usize = 2;
 /// Items of one shard that are being fetched, beyond those that somebody waits for.
 const FETCHES_AHEAD_MAX: usize = 128;
 /// Changes that are not saved take this share of a shard's memory at most; one takes so many bytes.
@@ -37,6 +40,15 @@ pub(crate) fn tier_bytes(memory_bytes: u64) -> u64 {
     SAVES_MAX as u64 * SAVE_BYTES as u64 + unsaved_max(memory_bytes) as u64 * UNSAVED_BYTES
 }
 
+/// An item that is being fetched.
+#[derive(Debug, Default)]
+struct Fetching {
+    /// It is brought back to DRAM: somebody asks for more than its key.
+    is_wanted: bool,
+    waiting: Vec<ConnId>,
+    scanning: Vec<Scanner>,
+}
+
 /// What a worker has of the tier.
 #[derive(Debug)]
 pub(crate) struct Tier {
@@ -49,12 +61,14 @@ pub(crate) struct Tier {
     // Boxed as they travel.
     #[allow(clippy::vec_box)]
     spare: Vec<Box<SaveBatch>>,
-    /// Who waits for the item at a place.
-    fetching: HashMap<u64, Vec<ConnId>>,
+    /// By place: what is being fetched, and for whom.
+    fetching: HashMap<u64, Fetching>,
     /// Connections whose changes wait until others are saved.
     holding: Vec<ConnId>,
     /// By shard: batches that wait, each from the request with this number on.
     stopped: Vec<VecDeque<(Box<Batch>, usize)>>,
+    /// By shard: the step of a scan at which its first batch has stopped.
+    steps: Vec<Option<Step>>,
     is_ended: bool,
 }
 
@@ -70,6 +84,7 @@ impl Tier {
             fetching: HashMap::new(),
             holding: Vec::new(),
             stopped: (0..shards).map(|_| VecDeque::new()).collect(),
+            steps: (0..shards).map(|_| None).collect(),
             is_ended: false,
         }
     }
@@ -84,14 +99,19 @@ impl WorkerState {
             match reply {
                 Reply::Saved(batch) => self.take_saved(&mut tier, batch),
                 Reply::Leave { stream, places } => {
-                    places.iter().for_each(|&(hash, place)| self.shard.leave_place(hash, place));
+                    self.leave_places(&places);
                     tier.port.left(stream);
                 }
                 Reply::Fetched { hash, place, item } => {
-                    self.bring_back(hash, Ticket(place), item.as_deref());
-                    for id in tier.fetching.remove(&place).unwrap_or_default() {
-                        self.let_go_on(id);
+                    let fetching = tier.fetching.remove(&place).unwrap_or_default();
+                    let there = (hash, Ticket(place));
+                    for scanner in fetching.scanning {
+                        self.take_key(&mut tier, scanner, there, item.as_deref());
                     }
+                    if fetching.is_wanted || item.is_none() {
+                        self.bring_back(hash, Ticket(place), item.as_deref());
+                    }
+                    fetching.waiting.into_iter().for_each(|id| self.let_go_on(id));
                 }
             }
         }
@@ -111,6 +131,14 @@ impl WorkerState {
         tier.saving -= 1;
         batch.clear();
         tier.spare.push(batch);
+    }
+
+    /// Forgets places. So many of their items stay on the tier that it comes to an end, even if all of them are in memory.
+    fn leave_places(&mut self, places: &[(u64, u64)]) {
+        let mut may_stay = places.len() / STAY_SHARE;
+        for &(hash, place) in places {
+            may_stay -= usize::from(self.shard.leave_place(hash, place, may_stay > 0));
+        }
     }
 
     /// Puts an item back that was fetched. One that cannot be had, or finds no room, misses from now on.
@@ -139,12 +167,12 @@ impl WorkerState {
         };
         let is_asked = tier.fetching.contains_key(&ticket.0);
         let is_there = !is_asked && self.fetch_from(&mut tier, hash, ticket);
-        if !is_there
-            && let Some(conn) = waiter
-            && let Some(waiting) = tier.fetching.get_mut(&ticket.0)
-        {
-            conn.waits_for_tier = true;
-            waiting.push(conn.id);
+        if let Some(fetching) = tier.fetching.get_mut(&ticket.0).filter(|_| !is_there) {
+            fetching.is_wanted = true;
+            if let Some(conn) = waiter {
+                conn.waits_for_tier = true;
+                fetching.waiting.push(conn.id);
+            }
         }
         self.tier = Some(tier);
         is_there
@@ -155,7 +183,7 @@ impl WorkerState {
         self.stats.tier_fetches.add(1);
         let item = match tier.port.fetch(hash, ticket.0) {
             Fetched::Later => {
-                tier.fetching.insert(ticket.0, Vec::new());
+                tier.fetching.insert(ticket.0, Fetching::default());
                 return false;
             }
             Fetched::Item(item) => Some(item),
@@ -163,6 +191,59 @@ impl WorkerState {
         };
         self.bring_back(hash, ticket, item);
         true
+    }
+
+    /// Adds the keys of items to a step of a scan, or has them fetched. They are not brought back for that.
+    pub(super) fn fetch_keys(&mut self, elsewhere: &[(u64, Ticket)], step: &mut Step, scanner: Scanner) {
+        let Some(mut tier) = self.tier.take() else { return };
+        for &(hash, ticket) in elsewhere {
+            if let Some(fetching) = tier.fetching.get_mut(&ticket.0) {
+                fetching.scanning.push(scanner);
+                step.missing += 1;
+                continue;
+            }
+            match tier.port.fetch(hash, ticket.0) {
+                Fetched::Later => {
+                    let fetching = Fetching { scanning: vec![scanner], ..Fetching::default() };
+                    tier.fetching.insert(ticket.0, fetching);
+                    step.missing += 1;
+                }
+                Fetched::Item(item) => {
+                    self.shard.scan_elsewhere(step.space, (hash, ticket), item, self.now, &mut step.keys);
+                }
+                Fetched::Gone => self.shard.forget_elsewhere(hash, ticket),
+            }
+        }
+        self.tier = Some(tier);
+    }
+
+    /// Takes an item that was fetched for its key.
+    fn take_key(&mut self, tier: &mut Tier, scanner: Scanner, there: (u64, Ticket), item: Option<&[u8]>) {
+        let step = match scanner {
+            Scanner::Client(id) => self.connections.find(id).and_then(|conn| conn.scans.as_deref_mut()),
+            Scanner::Shard(shard) => tier.steps[usize::from(shard)].as_mut(),
+        };
+        let Some(step) = step else { return };
+        if let Some(item) = item {
+            self.shard.scan_elsewhere(step.space, there, item, self.now, &mut step.keys);
+        }
+        step.missing -= 1;
+        if step.missing == 0
+            && let Scanner::Client(id) = scanner
+        {
+            self.let_go_on(id);
+        }
+    }
+
+    /// The step of a scan at which the first batch of a shard has stopped.
+    pub(super) fn take_step(&mut self, shard: u16) -> Option<Step> {
+        self.tier.as_mut()?.steps[usize::from(shard)].take()
+    }
+
+    pub(super) fn keep_step(&mut self, shard: u16, step: Step) {
+        if let Some(tier) = &mut self.tier {
+            tier.steps[usize::from(shard)] = Some(step);
+        }
     }
 
     /// Has the item of a command fetched that is behind one that waits.

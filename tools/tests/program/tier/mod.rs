@@ -169,6 +169,36 @@ fn every_kind_of_change_is_as_it_was_after_another_start_with_other_shards() {
 }
 
 #[test]
+fn a_scan_finds_keys_in_memory_and_on_the_tier() {
+    const KEYS: usize = 30_000;
+    for (tier, shards) in [("file", "--shards=2"), ("memory", "--shards=1")] {
+        let (_folder, path) = tier_file();
+        let path = if tier == "memory" { tier.into() } else { path };
+        let server = start(&path, &["--memory=32m", "--tier-size=128m", shards]);
+        let mut redis = Redis::connect(&server);
+        set_all(&mut redis, 0..KEYS);
+        wait_until_saved(&server);
+        let promoted = server.metric("torc_tier_promotions_total", "");
+        let (mut cursor, mut seen) = ("0".to_owned(), std::collections::HashSet::new());
+        loop {
+            let Answer::Array(mut step) = redis.run(&["SCAN", &cursor, "COUNT", "100"]) else {
+                panic!("a step")
+            };
+            let (Some(Answer::Array(keys)), Some(Answer::Bulk(next))) = (step.pop(), step.pop()) else {
+                panic!("a cursor and keys")
+            };
+            seen.extend(keys);
+            cursor = String::from_utf8(next).expect("a number");
+            if cursor == "0" {
+                break;
+            }
+        }
+        assert!(seen.len() <= KEYS && seen.len() > KEYS * 99 / 100, "{} of {KEYS}", seen.len());
+        assert_eq!(server.metric("torc_tier_promotions_total", ""), promoted, "a scan brings nothing back");
+    }
+}
+
+#[test]
 fn a_second_server_and_a_foreign_file_are_refused_by_name() {
     let (folder, path) = tier_file();
     let server = start(&path, &["--tier-size=64m"]);

@@ -4,12 +4,13 @@ use crate::harness::{PATIENCE, Server};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Answer {
     Ok,
     Nil,
     Integer(i64),
     Bulk(Vec<u8>),
+    Array(Vec<Answer>),
     Error(String),
 }
 
@@ -70,6 +71,10 @@ impl Redis {
                 self.stream.read_exact(&mut value)?;
                 value.truncate(value.len() - 2);
                 Answer::Bulk(value)
+            }
+            ("*", length) => {
+                let length: usize = length.parse().expect("a length");
+                Answer::Array((0..length).map(|_| self.answer()).collect::<Result<_, _>>()?)
             }
             _ => Answer::Error(line.trim_end().to_owned()),
         })

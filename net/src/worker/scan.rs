@@ -1,0 +1,129 @@
+//! Steps of a scan: at this shard or another, over keys in DRAM and on the tier.
+
+use super::connection::Connection;
+use super::mail::{Ask, AskBytes, What};
+use super::state::WorkerState;
+use crate::metrics::{CommandClass, OutcomeClass};
+use crate::session::{Answer, Part};
+
+/// Bits of a scan's cursor that belong to the shard's own; the shard is above them.
+const CURSOR_BITS: u32 = 48;
+/// Set aside for the keys of a step of a scan.
+const SCAN_ROOM: u32 = 64 << 10;
+
+/// A step whose keys are partly on the tier.
+#[derive(Debug)]
+pub(crate) struct Step {
+    pub(super) space: u16,
+    cursor: u64,
+    pub(super) keys: Vec<u8>,
+    /// Items that are being fetched for their keys.
+    pub(super) missing: usize,
+}
+
+/// Who scans: a client of this shard, or another shard's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scanner {
+    Client(crate::transport::ConnId),
+    Shard(u16),
+}
+
+impl WorkerState {
+    /// One step of a scan, at the shard that the cursor names. On a shard's own port only that shard is walked.
+    pub(super) fn begin_scan(
+        &mut self,
+        conn: &mut Connection,
+        part: &Part<'_>,
+        (cursor, count): (u64, u32),
+        read_ns: u64,
+    ) -> bool {
+        let shard = match (cursor, conn.on_shard_port) {
+            (0, true) => self.number,
+            _ => (cursor >> CURSOR_BITS) as u16,
+        };
+        let (space, local) = (part.work.space(), cursor & ((1 << CURSOR_BITS) - 1));
+        if shard == self.number {
+            let step = match conn.scans.take() {
+                Some(step) => *step,
+                None => {
+                    let keys = self.pool.take();
+                    self.scan(space, local, count, conn.on_shard_port, keys, Scanner::Client(conn.id))
+                }
+            };
+            if step.missing > 0 {
+                conn.scans = Some(Box::new(step));
+                conn.waits_for_tier = true;
+                return false;
+            }
+            self.stats.request(CommandClass::Scan, OutcomeClass::Done);
+            let answer = Answer::Scanned { cursor: step.cursor, keys: &step.keys };
+            self.finish(conn, part, &[], read_ns, answer);
+            self.pool.give(step.keys);
+            return true;
+        }
+        self.stats.request(CommandClass::Scan, OutcomeClass::Done);
+        if shard >= self.mail.shards() || conn.on_shard_port {
+            self.finish(conn, part, &[], read_ns, Answer::Scanned { cursor: 0, keys: &[] });
+            return true;
+        }
+        let what = What::Scan { cursor: local, count };
+        let ask = Ask { space, room: SCAN_ROOM, ..Ask::plain(conn.next_address(), what) };
+        let asked = self.ask(conn, shard, &ask, AskBytes { echo: part.echo, ..AskBytes::default() });
+        if asked {
+            self.wait_for(conn, part, read_ns, (1, SCAN_ROOM), None);
+        }
+        asked
+    }
+
+    /// One step for another shard, whose keys are appended to `out`. `None`: some are being fetched.
+    pub(super) fn scan_for(
+        &mut self,
+        shard: u16,
+        space: u16,
+        (local, count): (u64, u32),
+        out: &mut Vec<u8>,
+    ) -> Option<u64> {
+        let step = match self.take_step(shard) {
+            Some(step) => step,
+            None => {
+                let keys = self.pool.take();
+                self.scan(space, local, count, false, keys, Scanner::Shard(shard))
+            }
+        };
+        if step.missing > 0 {
+            self.keep_step(shard, step);
+            return None;
+        }
+        out.extend_from_slice(&step.keys);
+        let cursor = step.cursor;
+        self.pool.give(step.keys);
+        Some(cursor)
+    }
+
+    /// Walks on from a place of this shard.
+    fn scan(
+        &mut self,
+        space: u16,
+        local: u64,
+        count: u32,
+        only_here: bool,
+        mut keys: Vec<u8>,
+        scanner: Scanner,
+    ) -> Step {
+        let mut elsewhere = Vec::new();
+        let next = self.shard.scan(space, local, count, self.now, &mut keys, &mut elsewhere);
+        #[cfg(test)]
+        if self.strikes(super::bug::Bug::BlindScan) {
+            keys.clear();
+        }
+        let here = u64::from(self.number) << CURSOR_BITS;
+        let cursor = match next {
+            0 if only_here || self.number + 1 == self.mail.shards() => 0,
+            0 => here + (1 << CURSOR_BITS),
+            next => here | next,
+        };
+        let mut step = Step { space, cursor, keys, missing: 0 };
+        self.fetch_keys(&elsewhere, &mut step, scanner);
+        step
+    }
+}
