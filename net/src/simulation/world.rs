@@ -42,12 +42,14 @@ pub(super) struct World {
     pub(super) buffer_bytes_max: usize,
 }
 
+pub(super) const SEGMENT_BYTES: usize = 64 << 10;
+/// What a small store keeps free: a segment for relocation, and one that is made free ahead.
+pub(super) const FREE_BYTES: u64 = 2 * SEGMENT_BYTES as u64;
 /// Memory of a shard in which all fits, and in which it does not.
 const WIDE_BYTES: u64 = 16 << 20;
 const TIGHT_BYTES: u64 = 1 << 20;
 /// Memory of a shard and its clients together.
 const LENT_BYTES: u64 = 4 << 20;
-pub(super) const SEGMENT_BYTES: usize = 64 << 10;
 /// Shares of that: of clients, usually and where memory is short; of mail; of what no account knows of, at most.
 const LENT_SHARE: u64 = 4;
 const TIGHT_LENT_SHARE: u64 = 12;
@@ -180,15 +182,6 @@ impl World {
     /// What a shard's mail to others may take.
     pub(super) fn mail_bytes(&self) -> u64 {
         if self.lends { self.memory_bytes / MAIL_SHARE } else { u64::MAX }
-    }
-
-    /// Memory of a shard's store when all else takes as much as it may.
-    pub(super) fn store_bytes_min(&self, fixed: u64) -> u64 {
-        if !self.lends {
-            return self.memory_bytes;
-        }
-        let BudgetConfig { memory, clients, floor, fixed, .. } = self.budget(fixed);
-        memory - clients - floor - fixed - memory / BEYOND_SHARE
     }
 
     /// Bytes of the process that no account knows of, at most.
