@@ -31,6 +31,9 @@ pub(super) struct Client {
     /// Bytes of values that it may still write.
     budget: usize,
     scan: Option<Scan>,
+    /// The end of what it has to send, and when it sends that: until then it stands still.
+    held: Vec<u8>,
+    held_until: Millis,
     /// It only reads its keys, one after the other.
     looks_last: bool,
     /// Steps since anything of its own moved, while it waited for an answer and read.
@@ -49,6 +52,8 @@ struct Habits {
     shard_port: bool,
     /// All its keys are in one slot.
     tagged: bool,
+    /// It stands still within a long value now and then.
+    stalls: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -70,6 +75,11 @@ const FLOOD_DEPTH: usize = 40_000;
 const FLOOD_BURST: usize = 10_000;
 /// Answers that a client waits for come within so many steps, or something of it moves: with faults and without.
 const SILENT_STEPS_MAX: [u32; 2] = [2_000, 300];
+/// A client that stalls does so in this percent of what it sends at once, if that is so many bytes, for one to two times so
+/// many milliseconds: long enough that its value may be given up for another one.
+const STALL_PERCENT: u32 = 50;
+const STALL_BYTES_MIN: usize = 10_000;
+const STALL_MS: Millis = 2000;
 /// Times more steps where memory for clients is short: the client that holds most is looked for only once a second of the
 /// simulated clock.
 const SHORT_PATIENCE: u32 = 10;
@@ -109,10 +119,13 @@ impl Client {
                 half_closes: random.chance(20) && !floods,
                 shard_port: speech == Speech::Resp && random.chance(20),
                 tagged: random.chance(20),
+                stalls: world.stalls && random.chance(60),
             },
             values: 0,
             budget: world.write_bytes / world.clients,
             scan: None,
+            held: Vec::new(),
+            held_until: 0,
             looks_last: false,
             silent_steps: 0,
             moved: 0,
@@ -184,11 +197,12 @@ impl Client {
             }
             self.calls.drain(..).for_each(|(_, call)| model.broken(&call, now));
             self.input.clear();
+            self.held.clear();
             self.scan = None;
             self.link = None;
         }
         let moved = network.moved(connected.link);
-        if self.calls.is_empty() || self.moved != moved {
+        if self.calls.is_empty() || self.moved != moved || !self.held.is_empty() {
             self.silent_steps = 0;
         } else {
             self.silent_steps += u32::from(reads);
@@ -220,9 +234,11 @@ impl Client {
         world: &World,
         now: Millis,
     ) {
-        if !random.chance(70) || connected.ended {
+        let stands_still = !self.held.is_empty() && now < self.held_until && !network.is_healed();
+        if !random.chance(70) || connected.ended || stands_still {
             return;
         }
+        network.write(connected.link, &std::mem::take(&mut self.held));
         let mut bytes = Vec::new();
         for _ in 0..self.burst {
             if self.left == 0 || self.calls.len() >= self.depth {
@@ -234,8 +250,12 @@ impl Client {
             bytes.extend(self.speech.request(&action, self.ids));
             self.calls.push_back((self.ids, model.begin(action, now)));
         }
+        if self.habits.stalls && bytes.len() >= STALL_BYTES_MIN && random.chance(STALL_PERCENT) {
+            self.held = bytes.split_off(random.below(bytes.len()));
+            self.held_until = now + STALL_MS + random.number() % STALL_MS;
+        }
         network.write(connected.link, &bytes);
-        if self.left == 0 && self.habits.half_closes {
+        if self.left == 0 && self.habits.half_closes && self.held.is_empty() {
             network.end(connected.link);
             self.link = Some(Connected { ended: true, ..connected });
         }

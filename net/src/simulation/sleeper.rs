@@ -38,11 +38,20 @@ pub(super) struct Sleeper {
     allowed: usize,
     /// Turns for which the store has kept memory that it had to give back.
     overdue_turns: u32,
+    /// The least that was left to the store, bytes.
+    store_bytes: u64,
 }
 
 impl Sleeper {
     pub(super) fn new(worker: Worker<Sim, SimClock>) -> Sleeper {
-        Sleeper { worker, wait: Duration::ZERO, until: None, allowed: 0, overdue_turns: 0 }
+        Sleeper {
+            worker,
+            wait: Duration::ZERO,
+            until: None,
+            allowed: 0,
+            overdue_turns: 0,
+            store_bytes: u64::MAX,
+        }
     }
 
     /// Turns the worker unless it sleeps.
@@ -56,11 +65,24 @@ impl Sleeper {
         let falling = self.allowed - self.allowed / ALLOWED_SHARE;
         self.allowed = self.worker.state().budget_is_kept(falling)?.max(falling);
         self.lent_memory_comes_back()?;
+        self.store_bytes = self.store_bytes.min(self.worker.state().bytes_left_to_store());
         self.wait = self.worker.patience();
         let stretch = if self.wait >= Duration::from_secs(1) { TICK_STRETCH } else { 1 };
         let sleeps = !self.wait.is_zero();
         self.until = sleeps.then(|| now + (self.wait * stretch).as_millis() as Millis);
         Ok(())
+    }
+
+    /// Turns the worker, whether it sleeps or not, as its idle tick does.
+    pub(super) fn tick(&mut self) -> Result<(), String> {
+        // One that spins learns here that its time is over.
+        let wait = self.worker.patience();
+        self.worker.turn(wait).map_err(|error| error.to_string())
+    }
+
+    /// The least that was left to the store so far, bytes.
+    pub(super) fn store_bytes(&self) -> u64 {
+        self.store_bytes
     }
 
     /// What clients need is taken back from the store in a few turns, but for what is pinned.

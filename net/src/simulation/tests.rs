@@ -60,6 +60,24 @@ fn one_seed_is_one_run() {
     }
 }
 
+/// One that spins comes to its turn when that is over.
+#[test]
+fn every_worker_takes_a_turn_in_an_idle_tick() {
+    let turns = |simulation: &Simulation| -> u64 {
+        simulation.shared.worker_stats.iter().map(|stats| stats.turns.read()).sum()
+    };
+    for seed in 0..20 {
+        let mut simulation = Simulation::new(seed, Bug::None);
+        simulation.wakers.iter().for_each(|waker| waker.wake());
+        let now = simulation.clock.get();
+        simulation.workers.iter_mut().try_for_each(|sleeper| sleeper.look(now)).unwrap();
+        simulation.clock.set(now + LENT_AGAIN_MS);
+        let before = turns(&simulation);
+        simulation.workers.iter_mut().try_for_each(Sleeper::tick).unwrap();
+        assert_eq!(turns(&simulation) - before, simulation.workers.len() as u64, "seed {seed}");
+    }
+}
+
 /// The checker is checked: each bug must show within the usual seeds.
 #[test]
 fn bugs_put_in_on_purpose_are_caught() {

@@ -26,6 +26,10 @@ pub(super) struct World {
     /// Bytes of a usual value, and how many in a hundred are long.
     pub(super) value_bytes: usize,
     pub(super) long_percent: u32,
+    /// Bytes of a long value, at most.
+    pub(super) long_bytes: usize,
+    /// Clients stand still within long values, which fill what a shard has for values under way.
+    pub(super) stalls: bool,
     /// Shards read each other's keys without asking.
     pub(super) reads_siblings: bool,
     pub(super) flushes: bool,
@@ -42,12 +46,14 @@ pub(super) struct World {
     pub(super) buffer_bytes_max: usize,
 }
 
+pub(super) const SEGMENT_BYTES: usize = 64 << 10;
+/// What a small store keeps free: a segment for relocation, and one that is made free ahead.
+pub(super) const FREE_BYTES: u64 = 2 * SEGMENT_BYTES as u64;
 /// Memory of a shard in which all fits, and in which it does not.
 const WIDE_BYTES: u64 = 16 << 20;
 const TIGHT_BYTES: u64 = 1 << 20;
 /// Memory of a shard and its clients together.
 const LENT_BYTES: u64 = 4 << 20;
-pub(super) const SEGMENT_BYTES: usize = 64 << 10;
 /// Shares of that: of clients, usually and where memory is short; of mail; of what no account knows of, at most.
 const LENT_SHARE: u64 = 4;
 const TIGHT_LENT_SHARE: u64 = 12;
@@ -58,14 +64,18 @@ const CLIENT_BYTES: u64 = 1 << 30;
 const TIGHT_CLIENT_BYTES: u64 = 128 << 10;
 /// Of wide memory, so much is written at most: nothing has to be evicted, wherever the keys are.
 const WRITTEN_BYTES: usize = 8 << 20;
+/// Bytes of a value in one message of the native protocol, at most.
+pub(super) const FRAMED_BYTES_MAX: usize = 60_000;
 /// How long a worker that has worked looks for more before it sleeps.
 const SPINS_NS: [u64; 3] = [0, 0, 30_000_000];
+/// Clients, at most.
+const CLIENTS_MAX: usize = 8;
 /// Keys of a client where the index has to grow.
 const MANY_KEYS: usize = 1500;
 
 impl World {
     pub(super) fn new(random: &mut Random) -> World {
-        let clients = 1 + random.below(8);
+        let clients = 1 + random.below(CLIENTS_MAX);
         let lossy = random.chance(15);
         let lends = lossy && random.chance(50);
         // One shard's memory is what the bound on misses is about.
@@ -74,7 +84,10 @@ impl World {
         let flushes = !lossy && random.chance(15);
         let flood = random.chance(4);
         let tight = !flood && random.chance(30);
+        let stalls = lends && random.chance(50);
+        let clients = if stalls { CLIENTS_MAX } else { clients };
         let (memory_bytes, value_bytes, long_percent) = match (lossy, lends, grows) {
+            (_, true, _) if stalls => (LENT_BYTES, 6000, 20),
             (_, true, _) => (LENT_BYTES, 6000, 3),
             (true, ..) => (TIGHT_BYTES, 2000, 0),
             (.., true) => (WIDE_BYTES, 20, 0),
@@ -101,6 +114,8 @@ impl World {
             },
             value_bytes,
             long_percent,
+            long_bytes: if stalls { 150_000 } else { FRAMED_BYTES_MAX },
+            stalls,
             reads_siblings: random.chance(60),
             flushes,
             scans: !lossy && !flushes,
@@ -180,15 +195,6 @@ impl World {
     /// What a shard's mail to others may take.
     pub(super) fn mail_bytes(&self) -> u64 {
         if self.lends { self.memory_bytes / MAIL_SHARE } else { u64::MAX }
-    }
-
-    /// Memory of a shard's store when all else takes as much as it may.
-    pub(super) fn store_bytes_min(&self, fixed: u64) -> u64 {
-        if !self.lends {
-            return self.memory_bytes;
-        }
-        let BudgetConfig { memory, clients, floor, fixed, .. } = self.budget(fixed);
-        memory - clients - floor - fixed - memory / BEYOND_SHARE
     }
 
     /// Bytes of the process that no account knows of, at most.

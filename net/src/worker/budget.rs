@@ -261,9 +261,22 @@ impl Budget {
     /// Bytes that clients do not need and that the store, which may take `taken`, may not take either.
     #[cfg(test)]
     pub(crate) fn idle(&self, taken: u64, beyond: i64) -> u64 {
+        if self.lends { self.left(beyond).saturating_sub(taken) } else { 0 }
+    }
+
+    /// Bytes that the store may fill: without what clients need and what is always there for them. `u64::MAX`: it has
+    /// memory of its own.
+    #[cfg(test)]
+    pub(crate) fn left_to_store(&self, beyond: i64) -> u64 {
+        if self.lends { self.left(beyond).saturating_sub(self.floor as u64) } else { u64::MAX }
+    }
+
+    /// Bytes that clients do not need and that are not to spare.
+    #[cfg(test)]
+    fn left(&self, beyond: i64) -> u64 {
         let memory = self.memory as u64;
         let spare = memory / SPARE_SHARE + SPARE_BYTES + memory / SURPLUS_SHARE;
-        if self.lends { memory.saturating_sub(taken + self.needed(beyond) + spare) } else { 0 }
+        memory.saturating_sub(self.needed(beyond) + spare)
     }
 
     /// Whether clients hold more than they may, as what had been received already did not fit any more.

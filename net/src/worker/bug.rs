@@ -1,5 +1,9 @@
 //! Bugs that tests put in.
 
+use torc_engine::Shard;
+use torc_engine::command::UploadId;
+use torc_engine::segments::Room;
+
 /// A bug that the simulator puts in, to see that it is caught.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Bug {
@@ -59,11 +63,13 @@ pub(crate) enum Bug {
     EarlyRead,
     /// Room that is asked back is given back while the kernel still writes it.
     EarlyRoom,
+    /// Room of a value that was given up pins nothing, though the kernel still writes it.
+    UnpinnedRoom,
 }
 
 impl Bug {
     /// All but [`Bug::None`].
-    pub(crate) const ALL: [Bug; 27] = [
+    pub(crate) const ALL: [Bug; 28] = [
         Bug::LostAnswer,
         Bug::SwappedAnswers,
         Bug::MissedExpiry,
@@ -91,6 +97,7 @@ impl Bug {
         Bug::Sleepless,
         Bug::EarlyRead,
         Bug::EarlyRoom,
+        Bug::UnpinnedRoom,
     ];
 
     /// One in so many chances is taken.
@@ -117,6 +124,10 @@ pub(super) struct Bugs {
     chances: u64,
     /// Segments evicted when [`Bug::EvictsAll`] looked last.
     evicted_seen: u64,
+    /// Room that the transport has, as [`Bug::UnpinnedRoom`] knows it.
+    lent: Vec<(UploadId, Room)>,
+    /// The addresses of room whose pin is gone.
+    unpinned: Vec<usize>,
 }
 
 impl Bugs {
@@ -132,6 +143,31 @@ impl Bugs {
     pub(super) fn strike(&mut self, bug: Bug) -> bool {
         self.chances += u64::from(self.bug == bug);
         self.bug == bug && self.chances.is_multiple_of(bug.every())
+    }
+
+    /// Remembers room that the transport gets.
+    pub(super) fn lends(&mut self, upload: UploadId, room: &Room) {
+        if self.bug == Bug::UnpinnedRoom {
+            // SAFETY: `Room` is plain data, and the pin that it stands for is given back once: what is in `unpinned` is dropped
+            // when it comes back, and what is in `lent` then is dropped, too.
+            self.lent.push((upload, unsafe { std::ptr::read(room) }));
+        }
+    }
+
+    /// Takes the pins of room whose value was given up.
+    pub(super) fn unpin(&mut self, shard: &mut Shard) {
+        let given_up: Vec<_> = self.lent.extract_if(.., |(upload, _)| !shard.is_under_way(*upload)).collect();
+        for (_, room) in given_up {
+            self.unpinned.push(room.as_mut_ptr() as usize);
+            shard.release_room(room);
+        }
+    }
+
+    /// Room comes back. Whether its pin is gone already.
+    pub(super) fn comes_back(&mut self, room: &Room) -> bool {
+        self.lent.retain(|(_, lent)| lent.as_mut_ptr() != room.as_mut_ptr());
+        let place = self.unpinned.iter().position(|&start| start == room.as_mut_ptr() as usize);
+        place.map(|place| self.unpinned.swap_remove(place)).is_some()
     }
 
     /// Whether segments were evicted since the last look.

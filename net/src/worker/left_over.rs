@@ -65,6 +65,11 @@ impl WorkerState {
         self.budget.idle(taken, self.shared.beyond_accounts())
     }
 
+    /// Bytes of the memory that the store may fill now; `u64::MAX` if it has memory of its own.
+    pub(crate) fn bytes_left_to_store(&self) -> u64 {
+        self.budget.left_to_store(self.shared.beyond_accounts())
+    }
+
     /// What clients hold of what they may, for a report.
     pub(crate) fn budget_in_words(&self) -> String {
         let (used, grant, charged) = (self.budget.used(), self.budget.grant(), self.budget.charged());

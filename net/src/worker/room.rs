@@ -32,9 +32,15 @@ impl WorkerState {
         match self.shard.upload_room(id, left, self.now) {
             Ok(Some(room)) => {
                 let last = room.len() as u64 == left;
+                #[cfg(test)]
+                self.bugs.lends(id, &room);
                 match transport.receive_into(conn.id, room, last) {
                     Ok(()) => conn.receives_into = Some(id),
-                    Err(room) => self.shard.upload_filled(id, room, 0),
+                    Err(room) => {
+                        #[cfg(test)]
+                        self.bugs.comes_back(&room);
+                        self.shard.upload_filled(id, room, 0);
+                    }
                 }
             }
             Ok(None) => {}
@@ -51,6 +57,10 @@ impl WorkerState {
             conn.session.value_passed(u64::from(len));
             conn.receives_into.take()
         });
+        #[cfg(test)]
+        if self.bugs.comes_back(&room) {
+            return self.mark_dirty(id);
+        }
         match lent {
             Some(upload) => self.shard.upload_filled(upload, room, len as usize),
             None => self.shard.release_room(room),

@@ -185,6 +185,8 @@ impl WorkerState {
         if self.has(Bug::EvictsAll) && self.bugs.sees(self.shard.stats().segments_evicted.read()) {
             self.shard.flush(None, self.now);
         }
+        #[cfg(test)]
+        self.bugs.unpin(&mut self.shard);
         let more = self.shard.maintain(self.now, budget);
         #[cfg(test)]
         let more = more || self.has(Bug::Sleepless);

@@ -4,7 +4,7 @@ use super::{Client, Scan};
 use crate::simulation::action::Action;
 use crate::simulation::model::Model;
 use crate::simulation::speech::Speech;
-use crate::simulation::world::World;
+use crate::simulation::world::{FRAMED_BYTES_MAX, World};
 use crate::transport::sim::Random;
 use std::collections::HashSet;
 
@@ -91,9 +91,14 @@ impl Client {
     /// A value that no other write has; some are long enough to be received in slices.
     fn value(&mut self, random: &mut Random, world: &World) -> Vec<u8> {
         match random.chance(world.long_percent) {
-            true => self.value_of(random.below(60_000)),
+            true => self.value_of(random.below(self.longest(world))),
             false => self.short_value(random, world),
         }
+    }
+
+    /// Bytes of its longest value.
+    fn longest(&self, world: &World) -> usize {
+        if self.speech == Speech::Native { FRAMED_BYTES_MAX } else { world.long_bytes }
     }
 
     fn short_value(&mut self, random: &mut Random, world: &World) -> Vec<u8> {

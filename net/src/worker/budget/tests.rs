@@ -80,6 +80,21 @@ fn memory_is_set_aside_at_once_and_given_back_after_a_while() {
     assert_eq!(budget.aside(-(30 << 20), 9000), step);
 }
 
+/// The bound on what a store keeps of its items is about the memory that it has.
+#[test]
+fn no_store_is_held_to_memory_that_it_has_to_give() {
+    const MEMORY: u64 = 64 << 20;
+    let mut budget = budget();
+    for (now, (used, beyond)) in (0..).zip([(0, 0), (16 << 20, 0), (16 << 20, 8 << 20), (16 << 20, 60 << 20)])
+    {
+        budget.connections = used;
+        let given = budget.aside(beyond, now) + budget.floor as u64;
+        let left = budget.left_to_store(beyond);
+        assert!(left <= MEMORY.saturating_sub(given), "{left} bytes are left, {given} given");
+        assert!(left + given + MEMORY / SURPLUS_SHARE >= MEMORY, "{left} bytes are left, {given} given");
+    }
+}
+
 #[test]
 fn pressure_rises_with_what_is_in_use() {
     let mut budget = budget();
