@@ -12,7 +12,7 @@
 #   guest_output     a file that gets what came out, up to the cut
 #   guest_accel      what QEMU runs the guest by
 
-guest_limit=120
+guest_limit=240
 guest_nvdimm=
 guest_cut=0
 guest_output=/dev/null
@@ -108,10 +108,10 @@ guest_boot() {
     elif [ -n "$guest_is_cut" ]; then
         status=137
     elif [ $((SECONDS - began)) -ge "$guest_limit" ]; then
-        echo "guest: not done after $guest_limit s" >&2
         status=124
-    else
-        echo "guest: the command was not run, or not to its end" >&2
+    fi
+    if [ "$status" -eq 124 ] || [ "$status" -eq 125 ]; then
+        echo "guest: the command was not run, or not to its end, in $((SECONDS - began)) s of $guest_limit s" >&2
         tail -n 20 "$guest_run"/{qemu,console} >&2
     fi
     guest_end
