@@ -12,14 +12,14 @@
 #   guest_output     a file that gets what came out, up to the cut
 #   guest_accel      what QEMU runs the guest by
 
-guest_limit=240
+guest_limit=120
 guest_nvdimm=
 guest_cut=0
 guest_output=/dev/null
 # Emulated on any machine. Not KVM with this behind it: there are machines where KVM begins, and hangs.
 guest_accel=(-accel tcg,thread=multi -cpu max)
 guest_nvdimm_mib=256
-guest_qemu_pid='' guest_run='' guest_is_cut=''
+guest_qemu_pid='' guest_run='' guest_is_cut='' guest_seconds=0
 
 # Ends QEMU, if it has not ended.
 guest_kill() {
@@ -79,12 +79,23 @@ guest_start() {
     guest_qemu_pid=$!
 }
 
-# Copies what comes out, until the guest is off, is cut off, or has had its time.
+# Copies what comes out, until the guest is off, is cut off, or has had its time. A time in which this script does not run
+# either (the machine sleeps, or somebody has stopped it) is none that the guest takes.
 guest_follow() {
-    local line drained=0
-    while IFS= read -r line; do
+    local line='' piece status drained=0 last=$SECONDS
+    guest_seconds=0
+    while [ "$guest_seconds" -lt "$guest_limit" ]; do
+        status=0
+        IFS= read -r -t 1 piece || status=$?
+        guest_seconds=$((guest_seconds + (SECONDS - last > 2 ? 2 : SECONDS - last)))
+        last=$SECONDS
+        line+=$piece
+        # More than 128: there was no end of a line within a second.
+        [ "$status" -le 128 ] || continue
+        [ "$status" -eq 0 ] || break
         printf '%s\n' "$line"
         case $line in "drained "*) drained=$((drained + 1)) ;; esac
+        line=''
         if [ "$guest_cut" -gt 0 ] && [ "$drained" -ge "$guest_cut" ]; then
             # At any moment of what comes next, not always at the same.
             sleep "0.0$((RANDOM % 100))"
@@ -92,11 +103,11 @@ guest_follow() {
             guest_is_cut=1
             break
         fi
-    done < <(timeout "$guest_limit" tail -n +1 -s 0.2 -f --pid="$guest_qemu_pid" "$guest_run/output")
+    done < <(exec tail -n +1 -s 0.2 -f --pid="$guest_qemu_pid" "$guest_run/output")
 }
 
 guest_boot() {
-    local status=125 began=$SECONDS
+    local status=125
     guest_run=$(mktemp -d "$guest/run.XXXXXX")
     guest_is_cut=''
     guest_exchange "$@"
@@ -107,11 +118,11 @@ guest_boot() {
         status=$(cat "$guest_run/exchange/status")
     elif [ -n "$guest_is_cut" ]; then
         status=137
-    elif [ $((SECONDS - began)) -ge "$guest_limit" ]; then
+    elif [ "$guest_seconds" -ge "$guest_limit" ]; then
         status=124
     fi
     if [ "$status" -eq 124 ] || [ "$status" -eq 125 ]; then
-        echo "guest: the command was not run, or not to its end, in $((SECONDS - began)) s of $guest_limit s" >&2
+        echo "guest: the command was not run, or not to its end, in $guest_seconds s of $guest_limit s" >&2
         tail -n 20 "$guest_run"/{qemu,console} >&2
     fi
     guest_end

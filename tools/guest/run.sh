@@ -5,7 +5,7 @@
 #   bash tools/guest/run.sh -- COMMAND...  one command; its exit status is that of this script
 #
 #   --cuts N          cut the guest off from its power so often (3)
-#   --limit SECONDS   end a boot that takes longer (240)
+#   --limit SECONDS   end a boot that takes longer (120)
 #   --kvm             run the guest by KVM; there are machines where that begins, and hangs
 #   --prepare         download and unpack only
 #
