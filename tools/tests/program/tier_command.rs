@@ -1,6 +1,6 @@
 //! `torc tier`: what it tells of a tier's file, whole and damaged, and what it leaves alone.
 
-use crate::harness::{finish, stderr_of, torc};
+use crate::harness::{Server, finish, stderr_of, torc};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -295,4 +295,27 @@ fn whatever_the_bytes_are_every_command_comes_to_its_end() {
             assert!(matches!(told.code, Some(0 | 1)), "{number} {command}: {told:?}");
         }
     }
+}
+
+#[test]
+fn what_a_server_has_written_is_listed_by_its_keys() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("tier");
+    let argument = format!("--tier={}", path.display());
+    let mut server = Server::start(&[&argument, "--tier-size=64m"]);
+    let mut client = server.connect();
+    client.ask(b"*3\r\n$3\r\nSET\r\n$3\r\nk\xff1\r\n$5\r\nvalue\r\n", b"+OK\r\n");
+    client.ask(b"*5\r\n$3\r\nSET\r\n$4\r\nkey2\r\n$2\r\nv2\r\n$2\r\nEX\r\n$4\r\n1000\r\n", b"+OK\r\n");
+    let told = tell(&path, &["check"]);
+    assert!(told.code == Some(1) && told.err.contains("is used by another process"), "{told:?}");
+    server.signal(libc::SIGTERM);
+    assert!(server.wait().0.success());
+    assert_eq!(tell(&path, &["check"]).code, Some(0));
+    let listed = tell(&path, &["dump", "--json"]).json();
+    let of = |key: &str| listed.iter().find(|record| record["key"] == key).expect("it is listed");
+    assert_eq!((&of("k\\xff1")["kind"], &of("k\\xff1")["value_bytes"]), (&"item".into(), &5.into()));
+    assert!(of("key2")["expiry_ms"].as_u64() > of("key2")["changed_ms"].as_u64(), "{listed:?}");
+    assert_eq!(tell(&path, &["reset", "--yes"]).code, Some(0));
+    let server = Server::start(&[&argument]);
+    server.connect().ask(b"*2\r\n$3\r\nGET\r\n$4\r\nkey2\r\n", b"$-1\r\n");
 }
