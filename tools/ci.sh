@@ -3,11 +3,13 @@
 #
 #   bash tools/ci.sh            everything
 #   bash tools/ci.sh lint       format, clippy, documentation
+#   bash tools/ci.sh guest      tests in a guest that QEMU emulates, with persistent memory and power cuts
 #   bash tools/ci.sh test       tests, with real clients
 #
 # It needs a Rust toolchain and a C compiler; what else it needs (Python with venv, redis-cli, libmemcached's
 # tools) it installs with apt where it may, and says so where it may not. Environment:
 #   TORC_SKIP_CLIENTS=1         leave the real clients out (their tests then say that they were skipped)
+#   TORC_SKIP_GUEST=1           leave the guest out (it needs Debian's packages of QEMU and a kernel, unpacked in target/)
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -77,6 +79,11 @@ lint() {
     RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --workspace --no-deps --document-private-items --locked --quiet
 }
 
+# Before the tests, whose closing line is the last one.
+guest() {
+    bash tools/guest/run.sh || fail "the tests in the guest failed; bash tools/guest/run.sh --help"
+}
+
 tests() {
     [ "${TORC_SKIP_CLIENTS:-}" = 1 ] || clients
     say "build"
@@ -96,7 +103,8 @@ command -v cargo >/dev/null || fail "there is no cargo: install a Rust toolchain
 command -v cc >/dev/null || fail "there is no C compiler: install gcc or clang"
 case "${1:-all}" in
     lint) lint ;;
+    guest) guest ;;
     test) tests ;;
-    all) lint; tests ;;
-    *) fail "unknown part '$1': lint, test, or nothing for all" ;;
+    all) lint; guest; tests ;;
+    *) fail "unknown part '$1': lint, guest, test, or nothing for all" ;;
 esac

@@ -9,6 +9,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use thiserror::Error;
 
+use crate::format::UNIT_BYTES;
 use crate::format::batch::Bounds;
 use crate::format::checkpoint::Checkpoint;
 use crate::format::geometry::Geometry;
@@ -43,8 +44,7 @@ impl Tier {
     pub fn create(medium: &Arc<dyn Medium>, config: Config) -> Result<(), OpenError> {
         let geometry = geometry(&**medium, config).map_err(|bad| refused(&**medium, bad))?;
         // Step 1: nothing of what was there can be believed any more.
-        medium.write(0, &zeroed(SUPERBLOCKS as usize))?;
-        medium.drain()?;
+        Tier::erase(&**medium)?;
         // Step 2.
         for stream in 0..config.streams {
             let ring = geometry.ring(stream);
@@ -71,20 +71,37 @@ impl Tier {
         Ok(medium.drain()?)
     }
 
+    /// Makes it durable that a medium holds nothing, as if it were new.
+    ///
+    /// # Errors
+    /// The medium's: what is on it may come back then.
+    pub fn erase(medium: &dyn Medium) -> Result<(), MediaError> {
+        medium.write(0, &zeroed(SUPERBLOCKS as usize))?;
+        medium.drain()
+    }
+
+    /// What a medium says that it is, though it may not be a tier that can be used.
+    ///
+    /// # Errors
+    /// [`OpenError::Refused`] where no superblock counts; the medium's own.
+    pub fn superblock(medium: &dyn Medium) -> Result<Superblock, OpenError> {
+        let mut blocks = zeroed(SUPERBLOCKS as usize);
+        medium.read(0, &mut blocks)?;
+        let (first, second) = bytes(&blocks).split_at(BLOCK_BYTES);
+        Superblock::newer([first, second]).map_err(|source| refused(medium, source))
+    }
+
     /// Reads what a medium is.
     ///
     /// # Errors
     /// [`OpenError::Refused`] with the reason; the medium's own.
     pub fn open(medium: Arc<dyn Medium>) -> Result<Tier, OpenError> {
         // Step 1.
-        let mut blocks = zeroed(SUPERBLOCKS as usize);
-        medium.read(0, &mut blocks)?;
-        let (first, second) = bytes(&blocks).split_at(BLOCK_BYTES);
-        let found = Superblock::newer([first, second]).and_then(|superblock| {
-            let geometry = geometry(&*medium, superblock.config)?;
-            if superblock.is_void { Err(Refused::Void) } else { Ok((superblock, geometry)) }
-        });
-        let (superblock, geometry) = found.map_err(|source| refused(&*medium, source))?;
+        let superblock = Tier::superblock(&*medium)?;
+        let geometry = geometry(&*medium, superblock.config).map_err(|source| refused(&*medium, source))?;
+        if superblock.is_void {
+            return Err(refused(&*medium, Refused::Void));
+        }
         let ends = Ends::new(superblock.config.streams);
         Ok(Tier { medium, geometry, superblock, ends })
     }
@@ -100,6 +117,11 @@ impl Tier {
     /// Whether the last run ended in order.
     pub fn is_clean(&self) -> bool {
         self.superblock.is_clean
+    }
+
+    /// Bytes that the batches of one stream have room in.
+    pub fn stream_bytes(&self) -> u64 {
+        self.geometry.ring(0).units() * UNIT_BYTES as u64
     }
 
     /// No version above this has been given out by earlier runs.

@@ -26,6 +26,8 @@ pub(crate) enum Action {
     Bench(Box<torc_bench::BenchArgs>),
     /// Tell what this machine offers the server, and how to get what is missing
     Doctor(DoctorArgs),
+    /// Look at a tier that no server uses, or void it
+    Tier(crate::tier::TierArgs),
     /// Print a completion script for a shell
     Completions {
         /// As in: torc completions bash > /etc/bash_completion.d/torc

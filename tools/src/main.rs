@@ -9,6 +9,7 @@ mod exit;
 mod logging;
 mod machine;
 mod serve;
+mod tier;
 
 use args::{Action, Arguments, ServeArgs};
 use clap::{CommandFactory, Parser};
@@ -27,6 +28,7 @@ fn run(action: Action) -> Result<ExitCode, Failure> {
         Action::Cli(args) => return cli::run(&args),
         Action::Bench(args) => return torc_bench::run(*args).map_err(Failure::failed),
         Action::Doctor(args) => doctor::run(&args)?,
+        Action::Tier(args) => return tier::run(&args),
         Action::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "torc", &mut script);

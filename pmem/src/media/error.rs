@@ -20,6 +20,10 @@ pub enum MediaError {
     Size { path: PathBuf, found: u64, wanted: u64 },
     #[error("{path} has shrunk from {wanted} bytes to {found} while it was used")]
     Shrunk { path: PathBuf, found: u64, wanted: u64 },
+    #[error(
+        "{path} could not be reached at byte {at}: its memory is broken there, or it was cut for a while"
+    )]
+    Fault { path: PathBuf, at: u64 },
     #[error("cannot map {path} for direct access: {reason}")]
     NotDax { path: PathBuf, reason: String },
     #[error("cannot {what} {bytes} bytes at byte {at}: {source}")]

@@ -10,6 +10,7 @@ mod walk;
 
 use std::ops::RangeInclusive;
 
+use crate::format::UNIT_BYTES;
 use crate::format::batch::Bounds;
 use crate::format::checkpoint::Checkpoint;
 use crate::format::geometry::{Geometry, Place};
@@ -48,6 +49,18 @@ pub struct StreamEnd {
     pub(crate) last: Bounds,
     /// Of the newest checkpoint.
     pub(crate) turn: u64,
+}
+
+impl StreamEnd {
+    /// Bytes from the oldest batch to the end.
+    pub fn used_bytes(&self) -> u64 {
+        (self.end - self.oldest) * UNIT_BYTES as u64
+    }
+
+    /// Bytes that were ever appended, with what was left free at the ends of the ring.
+    pub fn appended_bytes(&self) -> u64 {
+        self.end.saturating_mul(UNIT_BYTES as u64)
+    }
 }
 
 /// What recovery met in a stream.

@@ -8,5 +8,5 @@ mod writer;
 
 pub use pack::Unfit;
 pub(crate) use reader::Ends;
-pub use reader::{Miss, Reader};
+pub use reader::{Miss, Page, Reader};
 pub use writer::{Figures, Oldest, StreamWriter, WriteError};

@@ -36,6 +36,33 @@ pub enum Miss {
     Media(#[from] MediaError),
 }
 
+/// A page that was verified.
+#[derive(Debug)]
+pub struct Page<'r> {
+    header: PageHeader,
+    payload: &'r [u8],
+}
+
+impl Page<'_> {
+    /// An item of it, by its number.
+    ///
+    /// # Errors
+    /// [`BadPage::Item`]: it has no such item.
+    pub fn item(&self, ordinal: u16) -> Result<&[u8], BadPage> {
+        item(self.payload, self.header.items, ordinal)
+    }
+
+    /// Bytes of its items, with their lengths.
+    pub fn raw_bytes(&self) -> u64 {
+        self.payload.len() as u64
+    }
+
+    /// Bytes that they take on the medium.
+    pub fn stored_bytes(&self) -> u64 {
+        u64::from(self.header.stored)
+    }
+}
+
 /// Reads items. Each thread that reads has its own; all that are cloned of one count together.
 #[derive(Debug)]
 pub struct Reader {
@@ -85,6 +112,17 @@ impl Reader {
                 self.corrupt.fetch_add(1, Ordering::Relaxed);
             }
         })
+    }
+
+    /// The page of a place, for whoever looks at more than one item of it. What is wrong with it is not counted.
+    ///
+    /// # Errors
+    /// As [`Reader::read`].
+    pub fn page(&mut self, place: Place) -> Result<Page<'_>, Miss> {
+        let (header, skip) = self.fetch(place)?;
+        let stored = &bytes(&self.blocks)[skip + HEADER_BYTES..];
+        let most = self.geometry.config.batch_bytes as usize;
+        Ok(Page { payload: header.open(stored, &mut self.payload, most)?, header })
     }
 
     /// Reads the page of a place whole, and returns its header and where in the blocks it begins.

@@ -38,7 +38,7 @@ fn check(model: &Model, image: &[u8]) -> Found {
 fn every_subset_of_what_was_not_drained_at_every_drain_point() {
     use Step::{Checkpoint, Delete, Drain, Flush, Set, Write};
     let mut script = Script::new(config(1, 8), 512, 1, 6);
-    script.sim.keep_crash_points();
+    script.medium.keep_crash_points();
     let steps =
         [Set, Drain, Set, Delete, Drain, Set, Write, Set, Drain, Flush, Drain, Checkpoint, Set, Drain];
     let mut images_tried = 0;
@@ -48,7 +48,7 @@ fn every_subset_of_what_was_not_drained_at_every_drain_point() {
             // One of the small values, so that a batch is a block.
             script.step(step, [1, 2, 4][(round + number) % 3]).unwrap();
             let model = Model::amid(&before, &script.model);
-            for point in script.sim.take_crash_points() {
+            for point in script.medium.take_crash_points() {
                 for image in images(&point, 50, number as u64) {
                     check(&model, &image);
                     images_tried += 1;
@@ -67,21 +67,21 @@ fn lives(streams: u16, piece_bytes: usize, seed: u64) {
     let mut script = Script::new(config(streams, batches), piece_bytes, seed, 40);
     for life in 0..4 {
         script.drains = drains;
-        script.sim.keep_crash_points();
+        script.medium.keep_crash_points();
         let mut next = None;
         for number in 0..50 + random.below(300) {
             let (step, hash) = script.any();
             let before = script.model.clone();
             script.step(step, hash).unwrap();
             let amid = Model::amid(&before, &script.model);
-            for point in script.sim.take_crash_points() {
+            for point in script.medium.take_crash_points() {
                 let image = point.random_image(seed * 7 + number);
                 check(&amid, &image);
                 next = Some((amid.clone(), image));
             }
         }
         let (mut model, version) = (script.model.clone(), script.version);
-        let mut image = script.sim.crash_point().random_image(seed + life);
+        let mut image = script.medium.crash_point().random_image(seed + life);
         check(&model, &image);
         // Every other time the crash was in the last step that has drained.
         if let (1, Some((before, kept))) = (life % 2, next) {
@@ -125,12 +125,12 @@ fn what_was_cut_off_does_not_come_back_behind_the_next_run() {
         script.step(Step::Write, 1).unwrap();
     }
     // Both are a block; the first is torn.
-    assert_eq!(script.sim.crash_point().undrained(), 16);
-    let sim = Arc::new(Sim::of_image(script.sim.crash_point().image(|piece| piece >= 4), 512));
+    assert_eq!(script.medium.crash_point().undrained(), 16);
+    let sim = Arc::new(Sim::of_image(script.medium.crash_point().image(|piece| piece >= 4), 512));
     let mut script = Script::on(sim, script.model, script.version, 1, 1).unwrap();
     let hash = set(&mut script);
     script.step(Step::Drain, hash).unwrap();
-    check(&script.model, &script.sim.image());
+    check(&script.model, &script.medium.image());
 }
 
 /// A page of a batch that a crash has cut off must not pass for that of the next run's batch in its place.
@@ -141,8 +141,8 @@ fn a_page_that_was_cut_off_does_not_pass_for_the_next_runs() {
     script.step(Step::Set, first).unwrap();
     script.step(Step::Write, first).unwrap();
     // All but the foot.
-    assert_eq!(script.sim.crash_point().undrained(), 64);
-    let sim = Arc::new(Sim::of_image(script.sim.crash_point().image(|piece| piece < 62), 64));
+    assert_eq!(script.medium.crash_point().undrained(), 64);
+    let sim = Arc::new(Sim::of_image(script.medium.crash_point().image(|piece| piece < 62), 64));
     let mut script = Script::on(sim, script.model, script.version, 1, 1).unwrap();
     let second = (1..10_000).find(|hash| {
         let is_like = |hash: u64| hash % 2 == first % 2 && hash != first;
@@ -153,6 +153,6 @@ fn a_page_that_was_cut_off_does_not_pass_for_the_next_runs() {
     script.step(Step::Write, second).unwrap();
     // All but the page, which lies behind the head's two pieces.
     for pages in 3..6 {
-        check(&script.model, &script.sim.crash_point().image(|piece| !(2..pages).contains(&piece)));
+        check(&script.model, &script.medium.crash_point().image(|piece| !(2..pages).contains(&piece)));
     }
 }

@@ -23,7 +23,7 @@ fn closed(seed: u64, steps: u64) -> (Vec<u8>, Vec<u8>, Model) {
         };
         script.step(step, hash).expect("no call fails");
         if number == steps * 4 / 5 {
-            earlier = script.sim.image();
+            earlier = script.medium.image();
         }
     }
     let (sim, model) = script.close();
@@ -74,10 +74,10 @@ fn every_byte_changed_and_a_crash() {
             script.step(step, hash).expect("no call fails");
         }
         script.step(Step::Drain, 1).expect("no call fails");
-        let before = script.sim.image();
+        let before = script.medium.image();
         script.step(Step::Set, 1).expect("no call fails");
         script.step(Step::Write, 1).expect("no call fails");
-        let image = script.sim.crash_point().image(|piece| piece < keep);
+        let image = script.medium.crash_point().image(|piece| piece < keep);
         let sim = Arc::new(Sim::of_image(image.clone(), 512));
         let medium: Arc<dyn Medium> = sim.clone();
         assert!(check(&medium, &script.model));

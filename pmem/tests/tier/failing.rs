@@ -14,7 +14,7 @@ use crate::script::{Script, Step, config};
 /// Runs steps until a call fails, checks that the stream is latched then, and what a restart finds. Whether one failed.
 fn fails_at(call: Call, number: u64, errno: i32) -> bool {
     let mut script = Script::new(config(1, 8), 512, 11, 30);
-    script.sim.fail(call, number, errno);
+    script.medium.fail(call, number, errno);
     for step_number in 0..400_u64 {
         let (step, hash) = script.any();
         let before = script.model.clone();
@@ -30,9 +30,9 @@ fn fails_at(call: Call, number: u64, errno: i32) -> bool {
         }
         let amid = Model::amid(&before, &script.model);
         for seed in 0..20 {
-            amid.check(&Found::of_image(&script.sim.crash_point().random_image(step_number + seed)));
+            amid.check(&Found::of_image(&script.medium.crash_point().random_image(step_number + seed)));
         }
-        let sim = Arc::new(Sim::of_image(script.sim.image(), 512));
+        let sim = Arc::new(Sim::of_image(script.medium.image(), 512));
         let mut again = Script::on(sim, amid, script.version, 5, 30).expect("no other call fails");
         again.step(Step::Set, 3).expect("no other call fails");
         again.close();
@@ -143,7 +143,7 @@ fn nothing_of_an_earlier_tier_comes_back_when_a_medium_is_divided_anew() {
         let before = script.model.clone();
         script.step(step, hash).unwrap();
         let amid = Model::amid(&before, &script.model);
-        amid.check(&Found::of_image(&script.sim.crash_point().random_image(number)));
+        amid.check(&Found::of_image(&script.medium.crash_point().random_image(number)));
     }
 }
 

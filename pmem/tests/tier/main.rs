@@ -2,6 +2,7 @@
 
 mod crash;
 mod damage;
+mod dax;
 mod failing;
 mod leftover;
 mod model;

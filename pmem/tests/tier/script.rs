@@ -19,8 +19,8 @@ pub(crate) fn config(streams: u16, batches: u64) -> Config {
 
 /// A tier in use, with what may be found in it.
 #[derive(Debug)]
-pub(crate) struct Script {
-    pub(crate) sim: Arc<Sim>,
+pub(crate) struct Script<M = Sim> {
+    pub(crate) medium: Arc<M>,
     pub(crate) model: Model,
     pub(crate) writers: Vec<StreamWriter>,
     run: Run,
@@ -43,29 +43,34 @@ pub(crate) enum Step {
 }
 
 impl Script {
-    /// Makes a tier, and takes it into use.
+    /// Makes a tier on a simulated medium, and takes it into use.
     pub(crate) fn new(config: Config, piece_bytes: usize, seed: u64, keys: u64) -> Script {
-        let sim = Arc::new(Sim::new(config.bytes, piece_bytes));
-        let medium: Arc<dyn Medium> = sim.clone();
-        Tier::create(&medium, config).expect("a tier");
-        Script::on(sim, Model::default(), 0, seed, keys).expect("no call fails")
+        Script::create(Arc::new(Sim::new(config.bytes, piece_bytes)), config, seed, keys)
+    }
+}
+
+impl<M: Medium + 'static> Script<M> {
+    /// Makes a tier on a medium, and takes it into use.
+    pub(crate) fn create(medium: Arc<M>, config: Config, seed: u64, keys: u64) -> Script<M> {
+        Tier::create(&(medium.clone() as Arc<dyn Medium>), config).expect("a tier");
+        Script::on(medium, Model::default(), 0, seed, keys).expect("no call fails")
     }
 
     /// Takes what is on a medium into use; the model says what may be there, and goes on from what is.
     pub(crate) fn on(
-        sim: Arc<Sim>,
+        medium: Arc<M>,
         mut model: Model,
         version: u64,
         seed: u64,
         keys: u64,
-    ) -> Result<Script, WriteError> {
-        let tier = Tier::open(sim.clone()).expect("a tier");
+    ) -> Result<Script<M>, WriteError> {
+        let tier = Tier::open(medium.clone()).expect("a tier");
         let found = Found::of(&tier);
         model.check(&found);
         model.restart(&found);
         let run = tier.begin()?;
         let writers = found.ends.iter().map(|end| run.writer(end)).collect::<Result<_, _>>()?;
-        Ok(Script { sim, model, writers, run, version, random: Random(seed), keys, drains: 9 })
+        Ok(Script { medium, model, writers, run, version, random: Random(seed), keys, drains: 9 })
     }
 
     fn streams(&self) -> u64 {
@@ -178,7 +183,7 @@ impl Script {
     }
 
     /// Ends in order.
-    pub(crate) fn close(mut self) -> (Arc<Sim>, Model) {
+    pub(crate) fn close(mut self) -> (Arc<M>, Model) {
         for stream in 0..self.writers.len() {
             self.make_room(stream).expect("no call fails");
         }
@@ -187,6 +192,6 @@ impl Script {
         }
         self.model.drained(|_| true);
         self.run.end().expect("no call fails");
-        (self.sim, self.model)
+        (self.medium, self.model)
     }
 }

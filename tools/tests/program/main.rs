@@ -17,4 +17,5 @@ mod ready;
 mod refused;
 mod signals;
 mod tier;
+mod tier_command;
 mod waits;

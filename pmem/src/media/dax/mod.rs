@@ -2,8 +2,12 @@
 //!
 //! Stores reach the file itself. With `MAP_SYNC` the kernel has made the file's blocks durable before it lets a store
 //! through, so what is left to do is this process' own: to write cache lines back, and to wait for that. No system call is
-//! made for either.
+//! made for either, nor for reading.
+//!
+//! A place of the file that is gone, as somebody has cut the file or its memory is broken, is found by the access itself: it
+//! ends as an error, and so does everything after it, as what is written may be lost from then on.
 
+mod fault;
 mod write_back;
 
 use std::io;
@@ -14,6 +18,7 @@ use std::ptr::NonNull;
 use super::file::{Access, FileMedium};
 use super::words::{load, store};
 use super::{Block, MediaError, Medium, check};
+use fault::Watched;
 use write_back::WriteBack;
 
 /// A medium on a mapped file.
@@ -22,6 +27,7 @@ pub struct Dax {
     /// Open and locked for as long as the mapping lives.
     file: FileMedium,
     start: NonNull<u8>,
+    watched: Watched,
     write_back: WriteBack,
 }
 
@@ -54,7 +60,20 @@ impl Dax {
             return Err(refused(reason(&io::Error::last_os_error())));
         }
         let start = NonNull::new(start.cast()).ok_or_else(|| refused("it was mapped to address 0".into()))?;
-        Ok(Dax { file, start, write_back })
+        // SAFETY: the new mapping is unmapped by `Dax` alone, and what is read from it is believed only after `look`.
+        let watched = unsafe { Watched::new(start.as_ptr(), len) }.inspect_err(|_| {
+            // SAFETY: nobody else has got to know of the mapping.
+            unsafe { libc::munmap(start.as_ptr().cast(), len) };
+        });
+        let watched = watched.map_err(|error| refused(format!("its faults cannot be caught: {error}")))?;
+        Ok(Dax { file, start, watched, write_back })
+    }
+
+    /// Refuses to go on when any access so far has met a place that is gone.
+    fn look(&self) -> Result<(), MediaError> {
+        let Some(at) = self.watched.first() else { return Ok(()) };
+        self.file.check_size()?;
+        Err(MediaError::Fault { path: self.file.path().to_path_buf(), at })
     }
 
     fn at(&self, at: u64) -> *mut u8 {
@@ -99,66 +118,30 @@ impl Medium for Dax {
 
     fn write(&self, at: u64, blocks: &[Block]) -> Result<(), MediaError> {
         check(at, blocks.len(), self.bytes())?;
-        self.file.check_size()?;
+        self.look()?;
         // SAFETY: the target lies inside the mapping (checked), is aligned, and is accessed by `store` and `load` alone.
         unsafe { store(self.at(at), blocks) };
         // SAFETY: the same bytes, which are mapped.
         unsafe { self.write_back.lines(self.at(at), size_of_val(blocks)) };
         // A fence waits for the lines of its own thread alone, and another one may drain.
         write_back::fence();
-        Ok(())
+        self.look()
     }
 
     fn drain(&self) -> Result<(), MediaError> {
-        self.file.check_size()
+        // What was written below a cut is gone without a fault.
+        self.file.check_size()?;
+        self.look()
     }
 
     fn read(&self, at: u64, out: &mut [Block]) -> Result<(), MediaError> {
         check(at, out.len(), self.bytes())?;
-        self.file.check_size()?;
+        self.look()?;
         // SAFETY: as in `write`.
         unsafe { load(self.at(at), out) };
-        Ok(())
+        self.look()
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::file::tests::Scratch;
-    use super::super::{bytes, bytes_mut, zeroed};
-    use super::*;
-
-    #[test]
-    fn a_file_on_a_disk_is_refused_with_the_cure_and_left_as_it_was() {
-        let path = Scratch::new();
-        match Dax::open(path.path(), 1 << 20) {
-            Err(error @ MediaError::NotDax { .. }) => {
-                let message = error.to_string();
-                assert!(message.contains("-o dax") || message.contains("MAP_SYNC"), "{message}");
-            }
-            Ok(_) => eprintln!("skipped: the folder for temporary files is in persistent memory"),
-            Err(error) => panic!("{error}"),
-        }
-        FileMedium::open(path.path(), 1 << 20, Access::Best).unwrap();
-    }
-
-    /// All of it but `MAP_SYNC`, on a file of any file system.
-    #[test]
-    fn what_is_written_by_each_way_of_writing_back_is_read_and_is_in_the_file() {
-        for write_back in WriteBack::all_of_this_cpu() {
-            let path = Scratch::new();
-            let file = FileMedium::open(path.path(), 1 << 20, Access::Buffered).unwrap();
-            let mut medium = Dax::map(file, libc::MAP_SHARED).unwrap();
-            medium.write_back = write_back;
-            let mut blocks = zeroed(3);
-            bytes_mut(&mut blocks).iter_mut().enumerate().for_each(|(at, byte)| *byte = at as u8 ^ 0x5A);
-            medium.write(8192, &blocks).unwrap();
-            medium.drain().unwrap();
-            let mut out = zeroed(3);
-            medium.read(8192, &mut out).unwrap();
-            assert_eq!(bytes(&out), bytes(&blocks));
-            assert!(matches!(medium.write((1 << 20) - 8192, &blocks), Err(MediaError::Outside { .. })));
-            assert_eq!(std::fs::read(path.path()).unwrap()[8192..8192 + 3 * 4096], *bytes(&blocks));
-        }
-    }
-}
+mod tests;

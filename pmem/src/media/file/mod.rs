@@ -13,7 +13,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use super::{Block, MediaError, Medium, bytes, bytes_mut, check, zeroed};
+use super::{BLOCK_BYTES, Block, MediaError, Medium, bytes, bytes_mut, check, zeroed};
 
 /// A medium on an open, locked file.
 #[derive(Debug)]
@@ -42,17 +42,37 @@ impl FileMedium {
     /// size, or has no room.
     pub fn open(path: &Path, bytes: u64, access: Access) -> Result<FileMedium, MediaError> {
         let (file, is_direct) = match access {
-            Access::Best => open_best(path),
-            Access::Buffered => open_with(path, 0).map(|file| (file, false)),
+            Access::Best => open_best(path, libc::O_CREAT),
+            Access::Buffered => open_with(path, libc::O_CREAT).map(|file| (file, false)),
         }
         .map_err(|source| MediaError::Open { path: path.into(), source })?;
         let medium = FileMedium { file, path: path.into(), bytes, is_direct };
-        if !medium.file.metadata().map_err(|source| medium.cannot_open(source))?.is_file() {
-            return Err(MediaError::NotAFile { path: path.into() });
-        }
-        medium.lock()?;
+        medium.claim()?;
         medium.create()?;
         Ok(medium)
+    }
+
+    /// Opens the file that is there, at the size that it has; what does not fill a block at its end is left alone.
+    ///
+    /// # Errors
+    /// As [`FileMedium::open`], but for the size and the room.
+    pub fn open_existing(path: &Path) -> Result<FileMedium, MediaError> {
+        let opened = open_best(path, 0);
+        let (file, is_direct) = opened.map_err(|source| MediaError::Open { path: path.into(), source })?;
+        let mut medium = FileMedium { file, path: path.into(), bytes: 0, is_direct };
+        let bytes = medium.claim()?;
+        medium.bytes = bytes - bytes % BLOCK_BYTES as u64;
+        Ok(medium)
+    }
+
+    /// Locks what was opened if it is a file, and gives its size.
+    fn claim(&self) -> Result<u64, MediaError> {
+        let found = self.file.metadata().map_err(|source| self.cannot_open(source))?;
+        if !found.is_file() {
+            return Err(MediaError::NotAFile { path: self.path.clone() });
+        }
+        self.lock()?;
+        Ok(found.len())
     }
 
     pub fn path(&self) -> &Path {
@@ -143,28 +163,22 @@ impl Medium for FileMedium {
 }
 
 /// Opens with direct I/O if that works, and says whether it does. Some file systems take the flag and refuse the reads.
-fn open_best(path: &Path) -> io::Result<(File, bool)> {
-    match open_with(path, libc::O_DIRECT) {
+fn open_best(path: &Path, flags: libc::c_int) -> io::Result<(File, bool)> {
+    match open_with(path, flags | libc::O_DIRECT) {
         Ok(file) => match file.read_at(bytes_mut(&mut zeroed(1)), 0) {
-            Err(refused) if refused.raw_os_error() == Some(libc::EINVAL) => Ok((open_with(path, 0)?, false)),
+            Err(refused) if refused.raw_os_error() == Some(libc::EINVAL) => {
+                Ok((open_with(path, flags)?, false))
+            }
             _ => Ok((file, true)),
         },
-        Err(refused) if refused.raw_os_error() == Some(libc::EINVAL) => Ok((open_with(path, 0)?, false)),
+        Err(refused) if refused.raw_os_error() == Some(libc::EINVAL) => Ok((open_with(path, flags)?, false)),
         Err(error) => Err(error),
     }
 }
 
 fn open_with(path: &Path, flags: libc::c_int) -> io::Result<File> {
     // A name that leads to a pipe must not wait for its other end.
-    let flags = flags | libc::O_NONBLOCK;
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .custom_flags(flags)
-        .open(path)
+    OpenOptions::new().read(true).write(true).mode(0o600).custom_flags(flags | libc::O_NONBLOCK).open(path)
 }
 
 #[cfg(test)]

@@ -134,3 +134,30 @@ fn a_file_that_may_only_be_read_is_refused_with_the_kernels_words() {
     let message = refused.unwrap_err().to_string();
     assert!(message.contains("Permission denied"), "{message}");
 }
+
+#[test]
+fn what_is_there_is_opened_at_its_size_and_nothing_is_made() {
+    let path = Scratch::new();
+    let missing = FileMedium::open_existing(&path.0).unwrap_err();
+    assert!(matches!(missing, MediaError::Open { .. }) && !path.0.exists(), "{missing}");
+    let made = path.open(1 << 20).unwrap();
+    assert!(matches!(FileMedium::open_existing(&path.0), Err(MediaError::Locked { .. })));
+    made.write(4096, &filled(3, 1)).unwrap();
+    drop(made);
+    OpenOptions::new().write(true).open(&path.0).unwrap().set_len((1 << 20) - 100).unwrap();
+    let medium = FileMedium::open_existing(&path.0).unwrap();
+    assert_eq!(medium.bytes(), (1 << 20) - 4096);
+    let mut out = zeroed(1);
+    medium.read(4096, &mut out).unwrap();
+    assert_eq!(bytes(&out)[0], 3);
+    drop(medium);
+    assert_eq!(std::fs::metadata(&path.0).unwrap().len(), (1 << 20) - 100);
+}
+
+#[test]
+fn a_new_file_is_for_its_owner_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let path = Scratch::new();
+    path.open(1 << 20).unwrap();
+    assert_eq!(std::fs::metadata(&path.0).unwrap().permissions().mode() & 0o777, 0o600);
+}

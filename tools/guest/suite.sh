@@ -1,0 +1,74 @@
+# The suite: tests in persistent memory, and power cuts. Sourced by run.sh.
+
+say() { printf '\n== guest: %s\n' "$*"; }
+
+# The path of a test program of pmem, which is built where need be; the arguments name it to cargo.
+test_program() {
+    (cd "$root" && cargo test -p torc-pmem "$@" --no-run --locked --message-format=json) \
+        | sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' | tail -n 1
+}
+
+# Adds the results of the test programs whose output is in a file, and a failure if there is none or a test was skipped.
+add_results() {
+    local log=$1 status=$2 counted_passed counted_failed
+    read -r counted_passed counted_failed < <(awk '/^test result:/ { passed += $4; failed += $6 }
+        END { print passed + 0, failed + 0 }' "$log")
+    passed=$((passed + counted_passed)) failed=$((failed + counted_failed))
+    if [ "$counted_failed" -eq 0 ] && { [ "$status" -ne 0 ] || [ "$counted_passed" -eq 0 ]; }; then
+        failed=$((failed + 1))
+    fi
+}
+
+in_persistent_memory() {
+    local log="$guest_files/tests.log" status=0
+    say "tests in persistent memory"
+    # Those of media make their files in it, too.
+    # shellcheck disable=SC2016 # for the shell in the guest
+    guest_output=$log guest_boot bash -c 'status=0
+        "$0" dax:: --nocapture || status=1
+        TMPDIR=$TORC_TEST_DAX_DIR "$1" media:: || status=1
+        exit $status' "$tier" "$library" || status=$?
+    add_results "$log" "$status"
+}
+
+# The guest is cut off while it writes; the next boot looks at what is left, and writes anew, under another seed.
+power_cuts() {
+    local number seed=${TORC_TEST_SEED:-$RANDOM} drained='' lines look write status log="$guest_files/cut.log"
+    say "$cuts power cuts, under the seeds $seed to $((seed + cuts - 1))"
+    for ((number = 0; number <= cuts; number++)); do
+        look=true write=true guest_cut=0
+        if [ "$number" -gt 0 ]; then
+            look="TORC_TEST_SEED=$((seed + number - 1)) TORC_TEST_DRAINED=$drained '$tier' --ignored --exact --nocapture \
+                dax::what_was_reported_before_the_cut_is_there"
+        fi
+        if [ "$number" -lt "$cuts" ]; then
+            write="TORC_TEST_SEED=$((seed + number)) '$tier' --ignored --exact --nocapture \
+                dax::writing_until_the_power_is_cut"
+            guest_cut=$((RANDOM % 1000 + 1))
+        fi
+        status=0
+        guest_output=$log guest_boot bash -c "$look && $write" >"$guest_files/boot.log" 2>&1 || status=$?
+        if [ "$number" -gt 0 ]; then
+            add_results "$log" 0
+            printf 'cut %s of %s, when step %s was drained: %s\n' "$number" "$cuts" "$drained" \
+                "$(grep '^found\|panicked at' "$log" | head -n 1)"
+        fi
+        if [ "$number" -lt "$cuts" ] && [ "$status" -ne 137 ] || [ "$number" -eq "$cuts" ] && [ "$status" -ne 0 ]; then
+            # After a look that found something wrong, which is counted, nothing was written.
+            tail -n 40 "$guest_files/boot.log"
+            [ "$failed" -gt 0 ] || failed=1
+            return
+        fi
+        drained=$(sed -n 's/^drained \([0-9]*\) \.$/\1/p' "$log" | tail -n 1)
+    done
+}
+
+suite() {
+    local tier library passed=0 failed=0
+    say "building the tests"
+    tier=$(test_program --test tier) && library=$(test_program --lib) || fail "the tests cannot be built"
+    in_persistent_memory
+    power_cuts
+    printf '\n%d passed, %d failed\n' "$passed" "$failed"
+    [ "$failed" -eq 0 ]
+}

@@ -1,0 +1,244 @@
+//! `torc tier stat`: how a tier is divided, how full it is, how old its items are, how well they are compressed.
+
+use super::walk::{self, Met};
+use crate::exit::{self, Failure};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use torc_engine::version;
+use torc_pmem::format::geometry::Place;
+use torc_pmem::format::record::{Kind, Record};
+use torc_pmem::format::superblock::{FORMAT, Superblock};
+use torc_pmem::media::Medium;
+use torc_pmem::recover::Counts;
+use torc_pmem::stream::Miss;
+use torc_pmem::tier::{OpenError, Tier};
+
+/// Pages of a stream that are read for the ratio of compression: evenly spread ones, this many up to twice as many.
+const SAMPLE_PAGES: usize = 256;
+
+/// What is known of a stream, or of all of them.
+#[derive(Debug, Default)]
+struct Stream {
+    used_bytes: u64,
+    appended_bytes: u64,
+    items: u64,
+    chunks: u64,
+    marks: u64,
+    /// Lowest and highest version of an item or a mark.
+    versions: Option<(u64, u64)>,
+    counts: Counts,
+    /// Of the pages that were sampled.
+    raw_bytes: u64,
+    stored_bytes: u64,
+}
+
+pub(super) fn run(medium: Arc<dyn Medium>, is_json: bool) -> Result<(), Failure> {
+    let superblock = Tier::superblock(&*medium).map_err(Failure::failed)?;
+    let tier = match Tier::open(medium.clone()) {
+        Ok(tier) => Some(tier),
+        Err(error @ OpenError::Media(_)) => return Err(Failure::failed(error)),
+        // What cannot be used is said, and what the superblock tells all the same.
+        Err(error @ OpenError::Refused { .. }) => {
+            exit::warn(&error.to_string());
+            None
+        }
+    };
+    let streams = match &tier {
+        Some(tier) => {
+            (0..superblock.config.streams).map(|stream| look(tier, stream)).collect::<Result<_, _>>()?
+        }
+        None => Vec::new(),
+    };
+    let stream_bytes = tier.map_or(0, |tier| tier.stream_bytes());
+    let words = if is_json { as_json } else { as_text };
+    exit::print(&words(&*medium, &superblock, stream_bytes, &streams))
+}
+
+fn look(tier: &Tier, number: u16) -> Result<Stream, Failure> {
+    let mut stream = Stream::default();
+    let mut sample = Sample::default();
+    let mut visit = |met: Met<'_>| {
+        if let Met::Records(records) = met {
+            records.iter().for_each(|(record, _)| stream.take(record));
+            records.first().and_then(|(_, place)| *place).into_iter().for_each(|place| sample.take(place));
+        }
+        Ok(())
+    };
+    let (end, counts) = walk::stream(tier, number, &mut visit)?;
+    let mut reader = tier.reader();
+    for place in sample.places {
+        match reader.page(place) {
+            Ok(page) => {
+                stream.raw_bytes += page.raw_bytes();
+                stream.stored_bytes += page.stored_bytes();
+            }
+            // To find damage is what `check` is for.
+            Err(Miss::Corrupt(_)) => {}
+            Err(Miss::Media(error)) => return Err(Failure::failed(error)),
+        }
+    }
+    Ok(Stream { used_bytes: end.used_bytes(), appended_bytes: end.appended_bytes(), counts, ..stream })
+}
+
+/// Every n-th page of those that come, n doubled whenever there are too many.
+#[derive(Debug, Default)]
+struct Sample {
+    places: Vec<Place>,
+    come: u64,
+    doublings: u32,
+}
+
+impl Sample {
+    fn take(&mut self, place: Place) {
+        if self.come.is_multiple_of(1 << self.doublings) {
+            self.places.push(place);
+        }
+        self.come += 1;
+        if self.places.len() == 2 * SAMPLE_PAGES {
+            let mut number = 0;
+            self.places.retain(|_| {
+                number += 1;
+                number % 2 == 1
+            });
+            self.doublings += 1;
+        }
+    }
+}
+
+impl Stream {
+    fn take(&mut self, record: &Record) {
+        match record.kind {
+            Kind::Item | Kind::ChainHead => self.items += 1,
+            Kind::Chunk => self.chunks += 1,
+            Kind::Tombstone | Kind::Flush | Kind::FlushAll => self.marks += 1,
+        }
+        self.span(record.version, record.version);
+    }
+
+    fn span(&mut self, low: u64, high: u64) {
+        let (lowest, highest) = self.versions.unwrap_or((low, high));
+        self.versions = Some((lowest.min(low), highest.max(high)));
+    }
+
+    fn sum(streams: &[Stream]) -> Stream {
+        let mut sum = Stream::default();
+        for stream in streams {
+            sum.used_bytes += stream.used_bytes;
+            sum.appended_bytes = sum.appended_bytes.saturating_add(stream.appended_bytes);
+            sum.items += stream.items;
+            sum.chunks += stream.chunks;
+            sum.marks += stream.marks;
+            sum.counts.batches += stream.counts.batches;
+            sum.counts.damaged += stream.counts.damaged;
+            sum.raw_bytes += stream.raw_bytes;
+            sum.stored_bytes += stream.stored_bytes;
+            if let Some((low, high)) = stream.versions {
+                sum.span(low, high);
+            }
+        }
+        sum
+    }
+
+    /// Bytes of items for each byte that they take.
+    fn ratio(&self) -> Option<f64> {
+        (self.stored_bytes > 0).then(|| self.raw_bytes as f64 / self.stored_bytes as f64)
+    }
+
+    fn text(&self, room_bytes: u64) -> String {
+        let Stream { used_bytes, appended_bytes, items, chunks, marks, counts, .. } = self;
+        let share = 100.0 * *used_bytes as f64 / room_bytes.max(1) as f64;
+        let mut text =
+            format!("{used_bytes} of {room_bytes} bytes used ({share:.1} %), {appended_bytes} ever written");
+        text += &format!("; {items} items, {chunks} chunks, {marks} marks in {} batches", counts.batches);
+        if let Some(ratio) = self.ratio() {
+            text += &format!("; compressed {ratio:.2} to 1");
+        }
+        if let Some((low, high)) = self.versions {
+            text += &format!("; changed {} to {} ago", age(low), age(high));
+        }
+        if counts.damaged > 0 {
+            text += &format!("; {} tables are damaged", counts.damaged);
+        }
+        text
+    }
+
+    fn json(&self) -> Value {
+        json!({
+            "used_bytes": self.used_bytes,
+            "appended_bytes": self.appended_bytes,
+            "items": self.items,
+            "chunks": self.chunks,
+            "marks": self.marks,
+            "batches": self.counts.batches,
+            "damaged_tables": self.counts.damaged,
+            "compression": self.ratio(),
+            "oldest_change_ms": self.versions.map(|(low, _)| version::millis(low)),
+            "newest_change_ms": self.versions.map(|(_, high)| version::millis(high)),
+        })
+    }
+}
+
+/// How long ago a version was made.
+fn age(version: u64) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let age = now.saturating_sub(Duration::from_millis(version::millis(version))).as_secs();
+    match age {
+        0..120 => format!("{age} s"),
+        120..7200 => format!("{} min", age / 60),
+        7200..172_800 => format!("{} h", age / 3600),
+        _ => format!("{} d", age / 86_400),
+    }
+}
+
+fn state_word(superblock: &Superblock) -> &'static str {
+    match (superblock.is_void, superblock.is_clean) {
+        (true, _) => "void",
+        (false, true) => "ended",
+        (false, false) => "cut-off",
+    }
+}
+
+fn as_text(medium: &dyn Medium, superblock: &Superblock, stream_bytes: u64, streams: &[Stream]) -> String {
+    let Superblock { config, generation, ceiling, .. } = superblock;
+    let state = match state_word(superblock) {
+        "void" => "void: its medium had failed, and nothing on it is believed",
+        "ended" => "the last run ended in order",
+        _ => "the last run did not end in order",
+    };
+    let mut lines = vec![
+        ("medium", medium.describe()),
+        ("format", FORMAT.to_string()),
+        ("state", state.to_owned()),
+        ("size", format!("{} bytes in {} streams", config.bytes, config.streams)),
+        ("pages", format!("{} bytes, batches {} bytes", config.page_bytes, config.batch_bytes)),
+        ("volume", format!("{:016x}, run {generation}", config.volume)),
+        ("versions", format!("up to {ceiling} may have been given out")),
+    ];
+    let names: Vec<String> = (0..streams.len()).map(|number| format!("stream {number}")).collect();
+    if !streams.is_empty() {
+        lines.push(("all", Stream::sum(streams).text(stream_bytes * streams.len() as u64)));
+    }
+    lines
+        .extend(names.iter().map(String::as_str).zip(streams.iter().map(|stream| stream.text(stream_bytes))));
+    lines.iter().map(|(name, words)| format!("{name:<10} {words}\n")).collect()
+}
+
+fn as_json(medium: &dyn Medium, superblock: &Superblock, stream_bytes: u64, streams: &[Stream]) -> String {
+    let Superblock { config, generation, ceiling, .. } = superblock;
+    let report = json!({
+        "medium": medium.describe(),
+        "format": FORMAT,
+        "state": state_word(superblock),
+        "bytes": config.bytes,
+        "page_bytes": config.page_bytes,
+        "batch_bytes": config.batch_bytes,
+        "volume": format!("{:016x}", config.volume),
+        "generation": generation,
+        "ceiling": ceiling,
+        "stream_bytes": stream_bytes,
+        "all": Stream::sum(streams).json(),
+        "streams": streams.iter().map(Stream::json).collect::<Vec<_>>(),
+    });
+    format!("{report}\n")
+}
