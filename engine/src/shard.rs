@@ -76,6 +76,8 @@ const PINS_MAX_SHARE: (usize, usize) = (3, 8);
 const SPACE_FACTOR: u64 = 0x9E37_79B9_7F4A_7C15;
 /// The index begins at this share of the memory, and grows as items come.
 const INDEX_SHARE: u64 = 512;
+/// Chunks of a replaced value that are fetched ahead: of longer ones the copying of the new value costs far more.
+const CHUNKS_AHEAD: usize = 8;
 
 /// One shard.
 #[derive(Debug)]
@@ -175,6 +177,17 @@ impl Shard {
     pub fn prefetch_item(&self, hash: u64) {
         if let Some(slot) = self.index.likely(hash) {
             self.segments.prefetch(slot.location(), slot.lines_ahead());
+        }
+    }
+
+    /// Starts to fetch what the end of a long value looks at if it replaces another one: the first lines of that one's
+    /// chunks. It reads the item, so that has to be fetched before.
+    pub fn prefetch_chunks(&self, hash: u64) {
+        let Some(slot) = self.index.likely(hash) else { return };
+        let item = self.segments.item(slot.location());
+        if item.present() & present::CHAIN_HEAD != 0 {
+            let extents = ChainList::new(item.value()).extents().take(CHUNKS_AHEAD);
+            extents.filter_map(|extent| extent.location()).for_each(|at| self.segments.prefetch(at, 1));
         }
     }
 

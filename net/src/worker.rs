@@ -437,10 +437,14 @@ impl<T: Transport, C: Clock> Worker<T, C> {
 fn execute(state: &mut WorkerState, parts: &[Part<'_>], spans: &[Span], prepared: &mut [Prepared]) {
     let mut span = 0;
     for (number, batch) in parts.chunks(BATCH_PARTS).enumerate() {
+        let mut values_end = false;
         for (part, prepared) in batch.iter().zip(&mut *prepared) {
             *prepared = match &part.work {
                 Work::Keyed(command) => state.prepare(command),
-                _ => Prepared::default(),
+                work => {
+                    values_end |= work.ends_value();
+                    Prepared::default()
+                }
             };
         }
         batch.iter().zip(&*prepared).for_each(|(part, prepared)| {
@@ -449,6 +453,9 @@ fn execute(state: &mut WorkerState, parts: &[Part<'_>], spans: &[Span], prepared
             }
         });
         let (mut at, end) = (number * BATCH_PARTS, number * BATCH_PARTS + batch.len());
+        if values_end {
+            prefetch_replaced(state, (at, batch), spans, prepared);
+        }
         while at < end {
             while spans[span].parts_end <= at {
                 span += 1;
@@ -459,6 +466,24 @@ fn execute(state: &mut WorkerState, parts: &[Part<'_>], spans: &[Span], prepared
             at = stop;
         }
     }
+}
+
+/// Fetches what the long values of a batch replace that end in it: the batch begins at place `first` of the round's parts.
+/// The key of such a value came with its beginning, so it is its connection that knows it.
+#[cold]
+fn prefetch_replaced(
+    state: &mut WorkerState,
+    (first, batch): (usize, &[Part<'_>]),
+    spans: &[Span],
+    prepared: &mut [Prepared],
+) {
+    let ends = || batch.iter().enumerate().filter(|(_, part)| part.work.ends_value()).map(|(place, _)| place);
+    for place in ends() {
+        let span = spans.partition_point(|span| span.parts_end <= first + place);
+        prepared[place] = state.prepare_end(spans[span].conn);
+    }
+    ends().for_each(|place| state.shard.prefetch_item(prepared[place].hash));
+    ends().for_each(|place| state.shard.prefetch_chunks(prepared[place].hash));
 }
 
 /// The same allocation for parts of another lifetime: the vector is empty, so no part changes its type.

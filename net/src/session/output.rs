@@ -96,6 +96,16 @@ impl Output {
         self.lent().next().is_some()
     }
 
+    /// Whether more than so many bytes wait here.
+    pub fn is_longer_than(&self, bytes: usize) -> bool {
+        let mut sum = self.tail.len();
+        sum > bytes
+            || self.pieces.iter().any(|piece| {
+                sum += piece.bytes().len();
+                sum > bytes
+            })
+    }
+
     /// Lent pieces, in order.
     pub fn lent(&self) -> impl DoubleEndedIterator<Item = &Lent> {
         self.pieces.iter().filter_map(|piece| match piece {
@@ -180,6 +190,8 @@ mod tests {
         assert!((1..=COPIED_BYTES_MAX).contains(&copied_bytes), "{copied_bytes}");
         let expected = lent_bytes / 16 + copied_bytes + 4 + pieces * size_of::<Piece>();
         assert!(output.bytes().abs_diff(expected) < pieces, "{} of {pieces}", output.bytes());
+        let content = (1 << 20) + 4;
+        assert!(output.is_longer_than(content - 1) && !output.is_longer_than(content));
         let mut lent: Vec<Lent> = output.copied().collect();
         assert_eq!(lent.len(), 1);
         while let Some(piece) = output.take(Vec::new) {

@@ -66,6 +66,12 @@ impl Work<'_> {
             _ => 0,
         }
     }
+
+    /// Whether it is the end of a long value that is to be stored.
+    #[inline]
+    pub fn ends_value(&self) -> bool {
+        matches!(self, Work::ValueEnd | Work::ValueEndWith { .. })
+    }
 }
 
 /// Identity of a change that a client may send again.

@@ -16,9 +16,9 @@ pub struct Pieces {
 }
 
 impl Pieces {
-    /// Whether another piece may be added.
-    pub fn has_room(&self) -> bool {
-        self.list.len() < PIECES_MAX && self.bytes < PIECES_BYTES_MAX
+    /// Whether another piece may be added to a send that ends after `bytes_max` bytes.
+    pub fn has_room(&self, bytes_max: usize) -> bool {
+        self.list.len() < PIECES_MAX && self.bytes < bytes_max
     }
 
     pub fn push(&mut self, piece: Piece) {
@@ -124,8 +124,8 @@ mod tests {
 
     #[test]
     fn a_send_is_bounded_in_pieces_and_in_bytes() {
-        assert!(pieces(&[1; PIECES_MAX - 1]).has_room());
-        assert!(!pieces(&[1; PIECES_MAX]).has_room());
-        assert!(!pieces(&[PIECES_BYTES_MAX]).has_room());
+        assert!(pieces(&[1; PIECES_MAX - 1]).has_room(PIECES_BYTES_MAX));
+        assert!(!pieces(&[1; PIECES_MAX]).has_room(PIECES_BYTES_MAX));
+        assert!(!pieces(&[PIECES_BYTES_MAX]).has_room(PIECES_BYTES_MAX));
     }
 }

@@ -9,6 +9,7 @@ use super::outcomes::{Lookup, Outcomes};
 use super::owned::OwnedPart;
 use super::siblings::is_plain_read;
 use super::state::WorkerState;
+use super::upload::UploadPlace;
 use super::view::context;
 use crate::metrics::{CloseReason, CommandClass, OutcomeClass, WorkerStats};
 use crate::session::{Answer, Once, Part, ReplyKind, Session, Work};
@@ -38,6 +39,17 @@ impl WorkerState {
         } else if is_plain_read(command) {
             self.siblings.prefetch_item(prepared.shard, prepared.hash);
         }
+    }
+
+    /// As [`WorkerState::prepare`], for the key of a connection's long value that ends, if it is this shard's.
+    pub(super) fn prepare_end(&mut self, id: ConnId) -> Prepared {
+        let upload = self.connections.find(id).and_then(|conn| conn.upload.as_ref());
+        let Some(upload) = upload.filter(|upload| matches!(upload.place, UploadPlace::Here(_))) else {
+            return Prepared::default();
+        };
+        let hash = self.shard.hash(upload.space, &upload.key);
+        self.shard.prefetch_bucket(hash);
+        Prepared { hash, shard: self.number }
     }
 
     #[inline]

@@ -4,8 +4,12 @@ use super::connection::{Connection, Phase};
 use super::parse::{BACKLOG_BYTES, make_ready};
 use super::state::WorkerState;
 use crate::metrics::CloseReason;
-use crate::session::Piece;
-use crate::transport::{Notice, Pieces, Transport};
+use crate::session::{Output, Piece};
+use crate::transport::{Notice, PIECES_BYTES_MAX, Pieces, Transport};
+
+/// Bytes after which a send takes no other piece if not all fits into one. Longer sends come to the limit of TCP's pacing
+/// (BBR), whose timers then send the rest: an answer of 10 MB would cost a fifth more CPU.
+const LONG_SEND_BYTES: usize = 768 << 10;
 
 /// Slices of a value that may be under way to another shard.
 const SLICES_MAX: usize = 64;
@@ -54,7 +58,8 @@ impl WorkerState {
         conn.sends_lent = conn.output.has_lent();
         let held = conn.output.bytes_held();
         let mut pieces = std::mem::take(&mut conn.pieces);
-        while pieces.has_room()
+        let bytes_max = send_bytes_max(&conn.output);
+        while pieces.has_room(bytes_max)
             && let Some(piece) = conn.output.take(Vec::new)
         {
             pieces.push(piece);
@@ -137,6 +142,11 @@ impl WorkerState {
     }
 }
 
+/// Bytes after which a send of this output takes no other piece.
+fn send_bytes_max(output: &Output) -> usize {
+    if output.is_longer_than(PIECES_BYTES_MAX) { LONG_SEND_BYTES } else { PIECES_BYTES_MAX }
+}
+
 /// When the loop must hear that a send is over. With the next event is enough if it is the last send of an open connection
 /// whose requests are all answered, and has no lent piece: that pins its segment until it comes back.
 fn notice(conn: &Connection, pieces: &Pieces) -> Notice {
@@ -146,5 +156,19 @@ fn notice(conn: &Connection, pieces: &Pieces) -> Notice {
     match pieces.single() {
         Some(Piece::Bytes(_)) if last && open => Notice::WithNext,
         _ => Notice::Soon,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_fits_into_one_send_goes_at_once_and_what_does_not_in_shorter_ones() {
+        let mut output = Output::default();
+        output.tail().resize(PIECES_BYTES_MAX, 0);
+        assert_eq!(send_bytes_max(&output), PIECES_BYTES_MAX);
+        output.tail().push(0);
+        assert_eq!(send_bytes_max(&output), LONG_SEND_BYTES);
     }
 }

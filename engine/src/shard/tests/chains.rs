@@ -103,6 +103,22 @@ fn a_long_value_is_chained_lent_and_survives_touch_and_append() {
 }
 
 #[test]
+fn whatever_a_hash_names_may_be_fetched_ahead() {
+    let mut shard = shard();
+    set(&mut shard, b"short", b"value");
+    set(&mut shard, b"long", &[1; 300_000]);
+    let behind = Op::SetRange { offset: 3_000_000, value: Body::Bytes(b"behind a hole") };
+    ask(&mut shard, b"holed", behind, NOW);
+    for key in [&b"short"[..], b"long", b"holed", b"nobody's"] {
+        let hash = shard.hash(0, key);
+        shard.prefetch_bucket(hash);
+        shard.prefetch_item(hash);
+        shard.prefetch_chunks(hash);
+    }
+    assert_eq!(get(&mut shard, b"long", NOW).unwrap(), [1; 300_000]);
+}
+
+#[test]
 fn a_chain_of_many_small_pieces_stays_whole() {
     let mut shard = shard();
     let mut whole = vec![9; 20_000];

@@ -23,8 +23,9 @@ use torc_engine::segments::Room;
 /// value, some requests, and the head of the next value.
 pub(super) const LONG_RECEIVES: u8 = 16;
 
-/// Bytes that are received behind a value, and before the next room: more of a value would have to be copied.
-pub(super) const HEAD_BYTES: usize = 4 << 10;
+/// Bytes that are received behind a value, and before the next room: enough for nearly every request up to its value. Of
+/// what comes here of the value itself each byte is copied twice.
+pub(super) const HEAD_BYTES: usize = 512;
 
 /// The header and the slices that `recvmsg` is told of.
 pub(super) struct RoomAndTail {
