@@ -118,10 +118,22 @@ pub enum CloseReason {
     Drained,
     /// It held much and moved little of it while clients held all that they may (`--client-memory`).
     Memory,
+    /// Its changes could not be saved before they were answered (`--durability always`).
+    Storage,
 }
 
-const CLOSE_REASONS: [&str; 9] =
-    ["client", "answered", "slow", "unfinished", "idle", "too_many", "garbage", "drained", "memory"];
+const CLOSE_REASONS: [&str; 10] = [
+    "client",
+    "answered",
+    "slow",
+    "unfinished",
+    "idle",
+    "too_many",
+    "garbage",
+    "drained",
+    "memory",
+    "storage",
+];
 
 /// Sub-buckets for each doubling of a duration.
 const LINEAR: u64 = 4;

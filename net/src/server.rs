@@ -23,7 +23,7 @@ use crate::pin::pin_to;
 use crate::session::Limits;
 use crate::shared::Shared;
 use crate::slots::SlotMap;
-use crate::tier::{Opened, Port, Recovered, TierError, recover};
+use crate::tier::{Durability, Opened, Port, Recovered, TierError, recover};
 use crate::transport::choice::{Chosen, choose, without_min_wait};
 use crate::transport::epoll::Epoll;
 use crate::transport::sockets::SocketsConfig;
@@ -413,8 +413,7 @@ type AllWakers = Vec<Arc<dyn Waker>>;
 struct Go {
     wakers: AllWakers,
     readers: Vec<ShardReader>,
-    /// Its end of the tier, and the interval of durability.
-    tier: Option<(Port, Duration)>,
+    tier: Option<(Port, Durability)>,
 }
 
 type ShardThread = JoinHandle<std::io::Result<()>>;
@@ -468,7 +467,7 @@ impl Starting {
         // Set once: this is the only place, and a start happens once.
         let _ = shared.shard_stats.set(stats);
         for sender in &self.go {
-            let tier = ports.next().zip(config.tier.as_ref().map(|tier| tier.interval));
+            let tier = ports.next().zip(config.tier.as_ref().map(|tier| tier.durability));
             // A thread that is gone meanwhile is found by join.
             let _ = sender.send(Go { wakers: wakers.clone(), readers: readers.clone(), tier });
         }
@@ -548,7 +547,7 @@ impl ShardStart {
         let now = clock.millis();
         let (memory_bytes, shards) = (settings.budget.memory, mail.shards());
         let tier =
-            tier.map(|(port, interval)| Box::new(WorkerTier::new(port, interval, memory_bytes, shards)));
+            tier.map(|(port, durability)| Box::new(WorkerTier::new(port, durability, memory_bytes, shards)));
         let state = WorkerState::new(WorkerParts {
             shard,
             mail,

@@ -87,6 +87,11 @@ pub(super) struct Marks {
     /// Those to be taken, in the order of their first change.
     queue: VecDeque<u64>,
     flushed: Option<u64>,
+    /// How often something came to the queue, and how much of that was taken.
+    queued: u64,
+    taken: u64,
+    /// Counts changes.
+    changes: u64,
     slot_of: fn(&[u8]) -> u16,
     /// The index has lost entries, so the tier may hold items that it does not name.
     has_lost: bool,
@@ -100,17 +105,17 @@ impl Marks {
 
     /// Notes a change to the key of `hash`, after which it has an item in DRAM or has none.
     fn note(&mut self, hash: u64, mark: Mark) {
-        match self.by_hash.entry(hash) {
-            Entry::Occupied(mut there) => {
-                let before = there.insert(mark);
-                if before.progress == Progress::Saving {
-                    self.queue.push_back(hash);
-                }
-            }
+        self.changes += 1;
+        let is_queued = match self.by_hash.entry(hash) {
+            Entry::Occupied(mut there) => there.insert(mark).progress != Progress::Saving,
             Entry::Vacant(vacant) => {
                 vacant.insert(mark);
-                self.queue.push_back(hash);
+                false
             }
+        };
+        if !is_queued {
+            self.queue.push_back(hash);
+            self.queued += 1;
         }
     }
 }
@@ -122,6 +127,9 @@ impl Shard {
             by_hash: HashMap::default(),
             queue: VecDeque::new(),
             flushed: None,
+            queued: 0,
+            taken: 0,
+            changes: 0,
             slot_of,
             has_lost: false,
         }));
@@ -146,6 +154,18 @@ impl Shard {
     /// Changes that were not told to be saved.
     pub fn unsaved(&self) -> usize {
         self.unsaved.as_ref().map_or(0, |marks| marks.by_hash.len())
+    }
+
+    /// Counts changes. Those so far are saved when everything up to the second number has been taken and is saved; see
+    /// [`Shard::taken_up_to`].
+    #[inline]
+    pub fn changes(&self) -> (u64, u64) {
+        self.unsaved.as_ref().map_or((0, 0), |marks| (marks.changes, marks.queued))
+    }
+
+    /// How much has been taken, in the order of taking.
+    pub fn taken_up_to(&self) -> u64 {
+        self.unsaved.as_ref().map_or(u64::MAX, |marks| marks.taken)
     }
 
     /// Whether there is something to take.
@@ -201,6 +221,8 @@ impl Shard {
         // What was to be taken, or is being saved, is void by this.
         marks.by_hash.clear();
         marks.queue.clear();
+        (marks.taken, marks.queued) = (marks.queued, marks.queued + 1);
+        marks.changes += 1;
         marks.flushed = Some(self.flushed);
     }
 
@@ -216,6 +238,7 @@ impl Shard {
             let what = What::Flushed;
             if take(Unsaved { hash: 0, version, expiry: None, space: 0, slot: 0, what }) {
                 marks.flushed = None;
+                marks.taken += 1;
             }
         }
         while marks.flushed.is_none()
@@ -227,6 +250,7 @@ impl Shard {
             }
             mark.progress = Progress::Saving;
             marks.queue.pop_front();
+            marks.taken += 1;
         }
         self.unsaved = Some(marks);
     }

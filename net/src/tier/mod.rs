@@ -9,9 +9,12 @@
 //! ```
 //!
 //! A shard remembers what has changed ([`torc_engine::Shard::take_unsaved`]) and hands it over in batches, a few times in the
-//! interval that `--durability` names. The storage thread writes the batches to the streams, drains the medium, and only then
+//! interval that `--durability interval` names. The storage thread writes the batches to the streams, drains the medium, and only then
 //! tells the places. From there on the index names them, so eviction has nothing to write. A read of an item that is not in DRAM
 //! waits for a reader thread; on a medium that is memory the shard reads it itself.
+//!
+//! Under `--durability always` a client gets the answer to a change when that is on the medium. It waits at the shard that the
+//! client is connected to, or in the batch of the shard that asked; changes of many clients are made safe together.
 //!
 //! When a stream is full, its oldest batch is written over. Its shards forget the places first, and save those items anew that
 //! were read and are in DRAM, half of the batch at most.
@@ -56,14 +59,22 @@ pub enum TierPath {
     File(PathBuf),
 }
 
+/// `--durability`: when a change is on the medium.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// Within this time.
+    Interval(Duration),
+    /// Before it is answered.
+    Always,
+}
+
 /// `--tier` and what belongs to it.
 #[derive(Debug, Clone)]
 pub struct TierConfig {
     pub path: TierPath,
     /// `--tier-size`, bytes; `None`: that of the file which is there.
     pub bytes: Option<u64>,
-    /// `--durability interval:`: within this time a change is on the medium.
-    pub interval: Duration,
+    pub durability: Durability,
     /// `--tier-on-mismatch reset`: what cannot be used is made anew. Else the server does not start.
     pub resets: bool,
 }

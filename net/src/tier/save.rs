@@ -25,6 +25,8 @@ pub(crate) struct SaveBatch {
     pub(crate) shard: u16,
     pub(crate) entries: Vec<Entry>,
     bytes: Vec<u8>,
+    /// What had been taken of the shard's changes with this batch: [`torc_engine::Shard::taken_up_to`].
+    pub(crate) up_to: u64,
     /// How many the storage thread has added.
     pub(crate) added: usize,
 }

@@ -78,6 +78,9 @@ pub(crate) struct Connection {
     pub(crate) asks_later: bool,
     /// What it needs is being fetched from the tier, or its changes are held, so its deferred parts are not begun.
     pub(crate) waits_for_tier: bool,
+    /// Its answers wait until the shard's changes up to this are saved; and never will be, so they are not true.
+    pub(crate) answers_after: u64,
+    pub(crate) is_untrue: bool,
     /// The first of its deferred parts is a step of a scan that has begun.
     pub(crate) scans: Option<Box<Step>>,
     /// In the line of those that are not read for want of memory.
@@ -144,6 +147,8 @@ impl Connection {
             paused: false,
             asks_later: false,
             waits_for_tier: false,
+            answers_after: 0,
+            is_untrue: false,
             scans: None,
             waits_for_memory: false,
             charged: 0,

@@ -9,6 +9,7 @@ use super::outcomes::{Lookup, Outcomes};
 use super::owned::OwnedPart;
 use super::siblings::is_plain_read;
 use super::state::WorkerState;
+use super::tier::DURABILITY;
 use super::upload::UploadPlace;
 use super::view::context;
 use crate::metrics::{CloseReason, CommandClass, OutcomeClass, WorkerStats};
@@ -62,7 +63,7 @@ impl WorkerState {
     pub(super) fn execute(&mut self, id: ConnId, parts: &[Part<'_>], prepared: &[Prepared]) {
         let Some(mut conn) = self.connections.take(id) else { return };
         conn.output.prepare(|| self.pool.take());
-        let output_bytes_max = self.output_bytes_max();
+        let (output_bytes_max, changes) = (self.output_bytes_max(), self.changes_before());
         let mut answered = 0;
         for (part, prepared) in parts.iter().zip(prepared) {
             if conn.phase != Phase::Open {
@@ -93,6 +94,7 @@ impl WorkerState {
                 _ => self.begin_or_defer(&mut conn, part, *prepared),
             }
         }
+        self.answer_later(&mut conn, changes);
         self.turn.answered += answered;
         conn.answered += answered;
         self.count_errors(&mut conn);
@@ -153,6 +155,7 @@ impl WorkerState {
         if conn.asks_later || conn.waits_for_tier {
             return;
         }
+        let changes = self.changes_before();
         while let Some(deferred) = conn.deferred.pop_front() {
             let part = deferred.part();
             let begun = if part.reply.deadline().is_past(self.now) && is_refused_late(&part.work) {
@@ -171,6 +174,7 @@ impl WorkerState {
             }
             self.pool.give(deferred.into_bytes());
         }
+        self.answer_later(conn, changes);
         self.count_errors(conn);
     }
 
@@ -192,6 +196,11 @@ impl WorkerState {
                 Destination::Here if self.would_pin(command, prepared.hash).is_some() => {
                     self.ask_later(conn);
                     false
+                }
+                Destination::Here if self.refuses(command) => {
+                    self.stats.request(CommandClass::of(&command.op), OutcomeClass::Refused);
+                    self.finish(conn, part, command.key, read_ns, Answer::Busy { limit: DURABILITY });
+                    true
                 }
                 Destination::Here if self.is_held(command) => {
                     self.hold(conn);

@@ -34,6 +34,9 @@ impl WorkerState {
         if conn.phase == Phase::Closing {
             return;
         }
+        if conn.is_untrue {
+            return self.close(conn, CloseReason::Storage, transport);
+        }
         if !conn.deferred.is_empty() && !conn.marks.stalled {
             self.advance(conn);
         }
@@ -52,7 +55,7 @@ impl WorkerState {
     /// Sends as much as goes at a time, if nothing is on its way.
     fn send_next(&mut self, conn: &mut Connection, transport: &mut impl Transport) {
         conn.output.copied().for_each(|lent| self.release(lent));
-        if conn.sending || conn.holds_answers() {
+        if conn.sending || self.waits_to_answer(conn) || conn.holds_answers() {
             return;
         }
         conn.sends_lent = conn.output.has_lent();

@@ -4,6 +4,7 @@ use super::execute::perform;
 use super::mail::{AnsweredWith, AskBytes, AskKind, Batch, OwnedAnswered, Posted, What};
 use super::owned::{OwnedAnswer, fill_command};
 use super::state::WorkerState;
+use super::tier::DURABILITY;
 use super::upload::ForeignUpload;
 use super::view::context;
 use crate::metrics::{CommandClass, OutcomeClass};
@@ -49,9 +50,7 @@ impl WorkerState {
                 }
             }
         }
-        if let Some(lane) = self.mail.lane(shard) {
-            lane.answer(batch);
-        }
+        self.send_home(shard, batch);
         true
     }
 
@@ -98,6 +97,9 @@ impl WorkerState {
         let copied_max = if short { COPIED_BYTES_MAX.saturating_sub(out.len()) } else { 0 };
         if self.would_pin(&command, hash).is_some_and(|length| length > copied_max as u64) {
             return Some((AnsweredWith::Owned, Some((OwnedAnswer::Later, None))));
+        }
+        if self.refuses(&command) {
+            return Some((AnsweredWith::Owned, Some((OwnedAnswer::Busy { limit: DURABILITY }, None))));
         }
         if self.is_held(&command) {
             return None;

@@ -9,10 +9,9 @@ use super::mail::{Batch, What};
 use super::owned::fill_command;
 use super::scan::{Scanner, Step};
 use super::state::WorkerState;
-use crate::tier::{Fetched, Port, Reply, SAVE_BYTES, SaveBatch};
+use crate::tier::{Durability, Fetched, Port, Reply, SAVE_BYTES, SaveBatch};
 use crate::transport::ConnId;
 use std::collections::{HashMap, VecDeque};
-use std::time::Duration;
 use torc_engine::command::{Command, Millis, Op, Ticket};
 
 /// Batches of changes that are being saved at a time.
@@ -35,6 +34,9 @@ fn unsaved_max(memory_bytes: u64) -> usize {
     (memory_bytes / UNSAVED_SHARE / UNSAVED_BYTES).max(UNSAVED_MIN) as usize
 }
 
+/// The setting that keeps changes out when they cannot be saved.
+pub(super) const DURABILITY: &str = "durability";
+
 /// What a shard keeps for a tier beside what it has unsaved, bytes.
 pub(crate) fn tier_bytes(memory_bytes: u64) -> u64 {
     SAVES_MAX as u64 * SAVE_BYTES as u64 + unsaved_max(memory_bytes) as u64 * UNSAVED_BYTES
@@ -49,11 +51,24 @@ struct Fetching {
     scanning: Vec<Scanner>,
 }
 
+/// Whose answers wait until changes are saved.
+#[derive(Debug)]
+enum Unanswered {
+    Client(ConnId),
+    Batch(u16, Box<Batch>),
+}
+
 /// What a worker has of the tier.
 #[derive(Debug)]
 pub(crate) struct Tier {
     port: Port,
     save_every_ms: Millis,
+    /// Changes are answered when they are saved.
+    is_always: bool,
+    /// Everything that was taken up to here is saved.
+    saved_up_to: u64,
+    /// Answers that wait for that, by what they wait for.
+    unanswered: VecDeque<(u64, Unanswered)>,
     unsaved_max: usize,
     saved_at: Millis,
     /// Batches that are being saved, and those that are not in use.
@@ -73,10 +88,16 @@ pub(crate) struct Tier {
 }
 
 impl Tier {
-    pub(crate) fn new(port: Port, interval: Duration, memory_bytes: u64, shards: u16) -> Tier {
+    pub(crate) fn new(port: Port, durability: Durability, memory_bytes: u64, shards: u16) -> Tier {
         Tier {
             port,
-            save_every_ms: ((interval / SAVE_SHARE).as_millis() as Millis).max(1),
+            save_every_ms: match durability {
+                Durability::Interval(interval) => ((interval / SAVE_SHARE).as_millis() as Millis).max(1),
+                Durability::Always => 0,
+            },
+            is_always: durability == Durability::Always,
+            saved_up_to: 0,
+            unanswered: VecDeque::new(),
             unsaved_max: unsaved_max(memory_bytes),
             saved_at: 0,
             saving: 0,
@@ -119,6 +140,7 @@ impl WorkerState {
             self.shard.forget_changes();
         }
         self.shard.set_ceiling(tier.port.figures().ceiling());
+        self.answer_saved(&mut tier);
         self.tier = Some(tier);
         self.resume_held();
         self.resume_batches();
@@ -129,8 +151,78 @@ impl WorkerState {
             self.shard.saved(entry.record.hash, entry.record.version, entry.place);
         }
         tier.saving -= 1;
+        tier.saved_up_to = batch.up_to;
         batch.clear();
         tier.spare.push(batch);
+    }
+
+    /// Lets answers go whose changes are saved. If the tier is out of use, those never will be: their clients are cut off, as
+    /// their answers are not true.
+    fn answer_saved(&mut self, tier: &mut Tier) {
+        let is_latched = tier.port.figures().is_latched();
+        while let Some((up_to, _)) = tier.unanswered.front()
+            && (is_latched || *up_to <= tier.saved_up_to)
+        {
+            match tier.unanswered.pop_front() {
+                Some((_, Unanswered::Client(id))) => {
+                    if let Some(conn) = self.connections.find(id) {
+                        conn.is_untrue |= is_latched;
+                        self.mark_dirty(id);
+                    }
+                }
+                Some((_, Unanswered::Batch(shard, mut batch))) => {
+                    batch.is_untrue = is_latched;
+                    self.mail
+                        .lane(shard)
+                        .into_iter()
+                        .for_each(|lane| lane.answer(std::mem::take(&mut batch)));
+                }
+                None => {}
+            }
+        }
+    }
+
+    /// What [`WorkerState::answer_later`] compares with.
+    #[inline]
+    pub(super) fn changes_before(&self) -> u64 {
+        self.tier.as_ref().filter(|tier| tier.is_always).map_or(0, |_| self.shard.changes().0)
+    }
+
+    /// Holds a connection's answers back if something has changed since: until that is saved.
+    #[inline]
+    pub(super) fn answer_later(&mut self, conn: &mut Connection, before: u64) {
+        let Some(tier) = self.tier.as_mut().filter(|tier| tier.is_always) else { return };
+        let (changes, up_to) = self.shard.changes();
+        if changes != before && conn.answers_after < up_to {
+            conn.answers_after = up_to;
+            tier.unanswered.push_back((up_to, Unanswered::Client(conn.id)));
+        }
+    }
+
+    /// Whether a connection's answers wait until its changes are saved.
+    #[inline]
+    pub(super) fn waits_to_answer(&self, conn: &Connection) -> bool {
+        self.tier.as_ref().is_some_and(|tier| conn.answers_after > tier.saved_up_to)
+    }
+
+    /// Sends a batch home, when everything that has changed until now is saved.
+    pub(super) fn send_home(&mut self, shard: u16, batch: Box<Batch>) {
+        if let Some(tier) = self.tier.as_mut().filter(|tier| tier.is_always) {
+            let (_, up_to) = self.shard.changes();
+            if up_to > tier.saved_up_to {
+                return tier.unanswered.push_back((up_to, Unanswered::Batch(shard, batch)));
+            }
+        }
+        if let Some(lane) = self.mail.lane(shard) {
+            lane.answer(batch);
+        }
+    }
+
+    /// Whether a change is refused, as it can not be saved before it is answered.
+    #[inline]
+    pub(super) fn refuses(&self, command: &Command<'_>) -> bool {
+        let Some(tier) = self.tier.as_ref().filter(|tier| tier.is_always) else { return false };
+        !matches!(command.op, Op::Read(_)) && tier.port.figures().is_latched()
     }
 
     /// Forgets places. So many of their items stay on the tier that it comes to an end, even if all of them are in memory.
@@ -254,10 +346,12 @@ impl WorkerState {
         }
     }
 
-    /// Whether a command has to wait until earlier changes are saved.
+    /// Whether a command has to wait until earlier changes are saved, or is refused.
     #[inline]
     pub(super) fn is_held(&self, command: &Command<'_>) -> bool {
-        self.tier.is_some() && !matches!(command.op, Op::Read(_)) && self.holds_changes()
+        self.tier.is_some()
+            && !matches!(command.op, Op::Read(_))
+            && (self.holds_changes() || self.refuses(command))
     }
 
     #[cold]
@@ -343,6 +437,7 @@ impl WorkerState {
         while self.shard.has_unsaved() && tier.saving < SAVES_MAX {
             let mut batch = tier.spare.pop().unwrap_or_default();
             self.shard.take_unsaved(|unsaved| batch.take(&unsaved));
+            batch.up_to = self.shard.taken_up_to();
             tier.port.save(batch);
             tier.saving += 1;
             tier.saved_at = self.ticks;

@@ -5,6 +5,7 @@ use super::execute::{Destination, perform};
 use super::mail::{Ask, AskBytes, What};
 use super::owned::{Options, OwnedAnswer, fill_command, strip_op};
 use super::state::WorkerState;
+use super::tier::DURABILITY;
 use super::upload::{Upload, UploadPlace};
 use crate::metrics::{CommandClass, OutcomeClass};
 use crate::session::{Answer, Part, Work};
@@ -126,12 +127,15 @@ impl WorkerState {
                 let op = with_upload(upload.op, end_options(what), id);
                 let command = Command { space: upload.space, key: &upload.key, op };
                 let hash = self.shard.hash(command.space, command.key);
-                if self.is_held(&command) {
+                if self.refuses(&command) {
+                    self.shard.upload_abort(id);
+                    self.stats.request(CommandClass::Write, OutcomeClass::Refused);
+                    self.finish(conn, part, &upload.key, read_ns, Answer::Busy { limit: DURABILITY });
+                } else if self.is_held(&command) {
                     self.hold(conn);
                     conn.upload = Some(upload);
                     return false;
-                }
-                if !self.perform_here(conn, part, &command, hash, read_ns) {
+                } else if !self.perform_here(conn, part, &command, hash, read_ns) {
                     conn.upload = Some(upload);
                     return false;
                 }
@@ -188,6 +192,10 @@ impl WorkerState {
                 let op = with_upload(foreign.op, options, id);
                 let command = Command { space: foreign.space, key: &foreign.key, op };
                 let hash = self.shard.hash(command.space, command.key);
+                if self.refuses(&command) {
+                    self.shard.upload_abort(id);
+                    return Some((Some(OwnedAnswer::Busy { limit: DURABILITY }), None));
+                }
                 if self.is_held(&command) {
                     self.foreign_uploads.insert(upload, foreign);
                     return None;

@@ -26,8 +26,8 @@ use std::time::Duration;
 use torc_engine::eviction::Algorithm;
 use torc_engine::item::KEY_BYTES_MAX;
 use torc_net::server::{Endpoint, Listen, ServerConfig, overlap, value_bytes_possible};
-use torc_net::tier::{TierConfig, TierPath};
-use value::{show_cpus, show_duration, show_listen, show_short_time};
+use torc_net::tier::{Durability, TierConfig, TierPath};
+use value::{show_cpus, show_durability, show_duration, show_listen, show_short_time};
 
 /// How log lines are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -437,15 +437,15 @@ impl Reader<'_> {
         let size = self.one("tier-size", auto(value::size), |size| {
             size.map_or("auto".into(), |size| size.to_string())
         })?;
-        let show = |interval: &Duration| format!("interval:{}", show_duration(Some(*interval)));
-        let interval = self.one("durability", value::durability, show)?;
+        let show = |durability: &Durability| show_durability(*durability);
+        let durability = self.one("durability", value::durability, show)?;
         let resets = self.one("tier-on-mismatch", tier_on_mismatch, |resets| {
             if *resets { "reset".into() } else { "refuse".into() }
         })?;
         if path == Some(TierPath::Memory) && size.is_none() {
             return Err(self.error("tier-size", "has to be given for --tier memory"));
         }
-        Ok(path.map(|path| TierConfig { path, bytes: size.map(|Size(bytes)| bytes), interval, resets }))
+        Ok(path.map(|path| TierConfig { path, bytes: size.map(|Size(bytes)| bytes), durability, resets }))
     }
 
     /// `taken`: what clients are served at.

@@ -192,9 +192,9 @@ pub(crate) const SETTINGS: &[Setting] = &[
     one(
         TIER,
         "durability",
-        "interval:TIME",
+        "WHEN",
         "interval:1s",
-        "Within this time every change is on the tier, 10ms to 1h",
+        "When a change is on the tier; interval:TIME: within this time, 10ms to 1h; always: before it is answered",
     ),
     choice(
         TIER,

@@ -5,7 +5,7 @@
 //! | size | `64m`, `2g`, `512k`, `1048576`: bytes, with binary units (1k = 1024) |
 //! | duration | `500ms`, `10s`, `2m`, `1h`; `0` or `off` where a limit can be switched off |
 //! | short time | `20us`, `1ms`; `0` or `off` for none |
-//! | durability | `interval:1s` |
+//! | durability | `interval:1s`, `always` |
 //! | CPU list | `0`, `0,2-3`, as the kernel and `taskset -c` write it |
 //! | listen address | `127.0.0.1:7171`, `[::1]:7171`, `unix:/run/torc.sock`, `resp+tcp://127.0.0.1:6379` |
 
@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 use torc_net::server::{Endpoint, Listen};
 use torc_net::session::Protocol;
-use torc_net::tier::TierPath;
+use torc_net::tier::{Durability, TierPath};
 
 /// Bytes, shown with the largest binary unit that divides them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -80,12 +80,24 @@ pub(crate) fn show_duration(duration: Option<Duration>) -> String {
     }
 }
 
-/// The time of `interval:TIME`.
-pub(crate) fn durability(text: &str) -> Result<Duration, String> {
-    const HELP: &str = "is not interval:TIME with a time from 10ms to 1h; write interval:1s";
+/// `always`, or `interval:TIME`.
+pub(crate) fn durability(text: &str) -> Result<Durability, String> {
+    const HELP: &str = "is neither always nor interval:TIME with a time from 10ms to 1h; write interval:1s";
+    if text.trim() == "always" {
+        return Ok(Durability::Always);
+    }
     let time = text.trim().strip_prefix("interval:").ok_or(HELP)?;
     let range = Duration::from_millis(10)..=Duration::from_secs(3600);
-    duration(time).ok().flatten().filter(|time| range.contains(time)).ok_or_else(|| HELP.into())
+    let time = duration(time).ok().flatten().filter(|time| range.contains(time));
+    time.map(Durability::Interval).ok_or_else(|| HELP.into())
+}
+
+/// Shows it as [`durability`] reads it.
+pub(crate) fn show_durability(durability: Durability) -> String {
+    match durability {
+        Durability::Always => "always".into(),
+        Durability::Interval(interval) => format!("interval:{}", show_duration(Some(interval))),
+    }
 }
 
 /// Where a tier lies; `None`: `off`.

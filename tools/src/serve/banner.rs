@@ -1,7 +1,7 @@
 //! What is told at the start: to people on stderr, to programs on stdout.
 
 use super::running::Running;
-use crate::config::value::{Size, show_cpus, show_duration};
+use crate::config::value::{Size, show_cpus, show_durability};
 use crate::config::{Config, LogFormat};
 use crate::machine::Machine;
 use serde_json::json;
@@ -78,7 +78,7 @@ fn lines(
 }
 
 fn tier_words(tier: &RunningTier, config: &Config) -> String {
-    let interval = config.server.tier.as_ref().map(|tier| tier.interval);
+    let durability = config.server.tier.as_ref().map_or("".into(), |tier| show_durability(tier.durability));
     let content = match &tier.made {
         Some(why) => format!("made anew, as {why}"),
         None => {
@@ -91,12 +91,7 @@ fn tier_words(tier: &RunningTier, config: &Config) -> String {
             format!("{items} items found in {ms} ms after {before}{damaged}")
         }
     };
-    format!(
-        "{}, {}, durability interval:{}; {content}",
-        tier.medium,
-        Size(tier.bytes),
-        show_duration(interval)
-    )
+    format!("{}, {}, durability {}; {content}", tier.medium, Size(tier.bytes), durability)
 }
 
 fn cores(config: &Config, machine: &Machine) -> String {

@@ -199,6 +199,8 @@ pub(crate) struct Batch {
     pub(crate) reports: Vec<Report>,
     /// The sender's time: its clients were shown nothing later.
     pub(crate) now: Millis,
+    /// Its changes will not be saved before they are answered, as they should: the answers are not true.
+    pub(crate) is_untrue: bool,
     /// Memory that it took when it was sent, bytes. What the answers add is charged to the connections that asked.
     pub(super) sent_bytes: usize,
 }
@@ -304,5 +306,6 @@ impl Batch {
         self.answer_bytes.clear();
         self.released.clear();
         self.reports.clear();
+        self.is_untrue = false;
     }
 }

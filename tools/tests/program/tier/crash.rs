@@ -16,7 +16,9 @@ const CLIENTS: usize = 4;
 /// Keys of a client: few, so that most changes meet an older copy.
 const KEYS: usize = 300;
 /// The interval is 100 ms. The rest is what a busy machine needs to keep to it.
-const BOUND: Duration = Duration::from_secs(3);
+const INTERVAL: (&str, Duration) = ("interval:100ms", Duration::from_secs(3));
+/// What was answered is saved.
+const ALWAYS: (&str, Duration) = ("always", Duration::ZERO);
 /// Of a hundred keys that should be there, so many may be lost to the tier's index or its oldest batches.
 const LOST_PERCENT_MAX: usize = 2;
 
@@ -80,7 +82,7 @@ impl Model {
 
     /// Compares what all keys have with what they may have, and begins anew from that. Returns how many should have something,
     /// and how many of those have nothing.
-    fn check(&mut self, server: &Server, killed: Instant) -> (usize, usize) {
+    fn check(&mut self, server: &Server, killed: Instant, bound: Duration) -> (usize, usize) {
         let mut redis = Redis::connect(server);
         let (mut wanted, mut lost) = (0, 0);
         for key in 0..KEYS {
@@ -91,7 +93,7 @@ impl Model {
             };
             let changes = &self.keys[key];
             // The last that was answered longer ago than the bound: nothing before it may come back.
-            let is_old = |change: &Change| change.answered.is_some_and(|at| at + BOUND <= killed);
+            let is_old = |change: &Change| change.answered.is_some_and(|at| at + bound <= killed);
             let first = changes.iter().rposition(is_old).unwrap_or(0);
             let allowed: Vec<Option<u64>> = changes[first..].iter().map(|change| change.number).collect();
             if allowed.iter().all(Option::is_some) {
@@ -118,20 +120,30 @@ impl Model {
     }
 }
 
-fn server(path: &Path, round: u64) -> Server {
+fn server(path: &Path, durability: &str, round: u64) -> Server {
     // Two shards mostly, so that streams and shards agree; another number now and then.
     let shards = format!("--shards={}", [2, 2, 1, 2, 3][(round % 5) as usize]);
-    start(path, &[&shards, "--memory=64m", "--tier-size=64m"])
+    let durability = format!("--durability={durability}");
+    start(path, &[&shards, &durability, "--memory=64m", "--tier-size=64m"])
 }
 
 #[test]
 fn nothing_old_and_nothing_wrong_comes_back_after_kills_under_load() {
+    kill_again_and_again(INTERVAL);
+}
+
+#[test]
+fn whatever_was_answered_is_there_after_kills_if_it_is_saved_always() {
+    kill_again_and_again(ALWAYS);
+}
+
+fn kill_again_and_again((durability, bound): (&str, Duration)) {
     let kills = std::env::var("TORC_TEST_KILLS").map_or(KILLS, |kills| kills.parse().expect("a number"));
     let (_folder, path) = tier_file();
     let mut models: Vec<Model> = (0..CLIENTS).map(Model::new).collect();
     let (mut wanted, mut lost) = (0, 0);
     for round in 0..kills {
-        let server = server(&path, round);
+        let server = server(&path, durability, round);
         let is_over = AtomicBool::new(false);
         let run = Duration::from_millis(200 + round * 7919 % 1500);
         std::thread::scope(|scope| {
@@ -145,9 +157,9 @@ fn nothing_old_and_nothing_wrong_comes_back_after_kills_under_load() {
         });
         let killed = Instant::now();
         kill(server);
-        let server = self::server(&path, round + 1);
+        let server = self::server(&path, durability, round + 1);
         for model in &mut models {
-            let (some_wanted, some_lost) = model.check(&server, killed);
+            let (some_wanted, some_lost) = model.check(&server, killed, bound);
             (wanted, lost) = (wanted + some_wanted, lost + some_lost);
         }
         // The next start finds a tier that was closed, or one that was not.
@@ -157,6 +169,6 @@ fn nothing_old_and_nothing_wrong_comes_back_after_kills_under_load() {
             kill(server);
         }
     }
-    println!("{kills} kills: {lost} of {wanted} keys that should be there are lost");
+    println!("{durability}, {kills} kills: {lost} of {wanted} keys that should be there are lost");
     assert!(wanted > 100 && lost * 100 <= wanted * LOST_PERCENT_MAX, "{lost} of {wanted} lost");
 }

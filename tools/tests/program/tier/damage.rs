@@ -38,6 +38,35 @@ fn flipped_bits_are_misses_and_every_hit_stays_right() {
 }
 
 #[test]
+fn changes_that_must_be_saved_are_refused_when_they_can_not_be() {
+    for shards in ["--shards=1", "--shards=2"] {
+        let (_folder, path) = tier_file();
+        let server = start(&path, &[shards, "--durability=always", "--memory=64m", "--tier-size=64m"]);
+        let mut redis = Redis::connect(&server);
+        set_all(&mut redis, 0..100);
+        std::fs::OpenOptions::new().write(true).open(&path).expect("the tier").set_len(1 << 20).expect("cut");
+        // The first change that cannot be saved costs its client the connection, as it may have happened.
+        let mut cut_off = 0;
+        for number in 100..140 {
+            let command = vec![b"SET".to_vec(), key(number).into(), value(number)];
+            match redis.try_all(&[command]) {
+                Ok(answers) => {
+                    let Answer::Error(words) = &answers[0] else { panic!("{answers:?} to key {number}") };
+                    assert!(words.contains("durability"), "{words}");
+                }
+                Err(_) => {
+                    cut_off += 1;
+                    redis = Redis::connect(&server);
+                }
+            }
+        }
+        assert!((1..10).contains(&cut_off), "{cut_off}");
+        assert!(server.metric("torc_connections_closed_total", "storage") >= 1.0);
+        assert_eq!(count_all(&mut redis, 0..100), 100, "reads go on");
+    }
+}
+
+#[test]
 fn a_file_that_shrinks_latches_the_tier_and_serving_goes_on() {
     let (_folder, path) = tier_file();
     let server = start(&path, &["--memory=64m", "--tier-size=64m"]);
