@@ -2,10 +2,10 @@
 
 say() { printf '\n== guest: %s\n' "$*"; }
 
-# The path of a test program of pmem, which is built where need be; the arguments name it to cargo.
+# The path of a test program, which is built where need be; the arguments name it to cargo.
 test_program() {
-    (cd "$root" && cargo test -p torc-pmem "$@" --no-run --locked --message-format=json) \
-        | sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' | tail -n 1
+    (cd "$root" && cargo test "$@" --no-run --locked --message-format=json) \
+        | sed -n '/"profile":{[^}]*"test":true}/s/.*"executable":"\([^"]*\)".*/\1/p' | tail -n 1
 }
 
 # Adds the results of the test programs whose output is in a file, and a failure if there is none or a test was skipped.
@@ -26,8 +26,23 @@ in_persistent_memory() {
     # shellcheck disable=SC2016 # for the shell in the guest
     guest_output=$log guest_boot bash -c 'status=0
         "$0" dax:: --nocapture || status=1
-        TMPDIR=$TORC_TEST_DAX_DIR "$1" media:: || status=1
+        export TMPDIR=$TORC_TEST_DAX_DIR
+        "$1" media:: || status=1
         exit $status' "$tier" "$library" || status=$?
+    add_results "$log" "$status"
+}
+
+# A server whose tier lies in it, which it has to say.
+server_in_persistent_memory() {
+    local log="$guest_files/server.log" status=0
+    say "a server with its tier in persistent memory"
+    # shellcheck disable=SC2016 # for the shell in the guest
+    guest_output=$log guest_boot bash -c 'export TMPDIR=$TORC_TEST_DAX_DIR
+        "$1" serve --listen 127.0.0.1:0 --tier "$TMPDIR/banner" --tier-size 16m >"$TMPDIR/log" 2>&1 &
+        for try in {1..300}; do grep -m 1 "tier .*persistent memory" "$TMPDIR/log" && break; sleep 0.1; done
+        grep -q "tier .*persistent memory" "$TMPDIR/log" && kill $! && wait $! || exit 1
+        rm "$TMPDIR/banner"
+        "$0" tier::every_kind tier::damage::a_file_that_shrinks' "$program" "$target/debug/torc" || status=$?
     add_results "$log" "$status"
 }
 
@@ -64,10 +79,12 @@ power_cuts() {
 }
 
 suite() {
-    local tier library passed=0 failed=0
+    local tier library program passed=0 failed=0
     say "building the tests"
-    tier=$(test_program --test tier) && library=$(test_program --lib) || fail "the tests cannot be built"
+    tier=$(test_program -p torc-pmem --test tier) && library=$(test_program -p torc-pmem --lib) \
+        && program=$(test_program -p torc --test program) || fail "the tests cannot be built"
     in_persistent_memory
+    server_in_persistent_memory
     power_cuts
     printf '\n%d passed, %d failed\n' "$passed" "$failed"
     [ "$failed" -eq 0 ]

@@ -1,9 +1,11 @@
 //! `torc tier`: what it tells of a tier's file, whole and damaged, and what it leaves alone.
 
-use crate::harness::{Server, finish, stderr_of, torc};
+use crate::harness::{PATIENCE, Server, finish, stderr_of, torc};
 use serde_json::Value;
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use torc_pmem::format::record::{Kind, Record};
 use torc_pmem::format::superblock::Config;
 use torc_pmem::media::file::{Access, FileMedium};
@@ -61,6 +63,25 @@ fn begun(path: &Path, volume: u64) -> (Run, Vec<torc_pmem::stream::StreamWriter>
     (run, writers)
 }
 
+/// Waits until nobody has the lock of a file that this process has closed: processes that other tests start at that moment
+/// have it until they are themselves.
+fn wait_until_free(path: &Path) {
+    let file = std::fs::File::open(path).expect("a file");
+    let end = Instant::now() + PATIENCE;
+    loop {
+        // SAFETY: all zeros is a lock record; its fields are integers.
+        let mut lock: libc::flock = unsafe { std::mem::zeroed() };
+        lock.l_type = libc::F_WRLCK as libc::c_short;
+        // SAFETY: it only asks; the descriptor is open, and the record lives through the call.
+        assert_eq!(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_GETLK, &raw mut lock) }, 0);
+        if lock.l_type == libc::F_UNLCK as libc::c_short {
+            return;
+        }
+        assert!(Instant::now() < end, "the file is let go of");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
 impl File {
     /// A tier with items that compress well, each followed by others, and a mark of each kind.
     fn new() -> File {
@@ -90,6 +111,7 @@ impl File {
             writer.close().expect("it is written");
         }
         run.end().expect("it ends");
+        wait_until_free(&path);
         File { path, _folder: folder }
     }
 
@@ -250,6 +272,7 @@ fn a_reset_wants_to_be_agreed_to_and_leaves_what_can_be_made_anew() {
         format!("{} holds nothing", file.path.display())
     );
     drop(begun(&file.path, CONFIG.volume + 1));
+    wait_until_free(&file.path);
     assert!(file.tell(&["check"]).out.starts_with("0 pages with 0 items"));
 
     // Superblocks that are damaged are a tier's all the same.
@@ -267,6 +290,7 @@ fn a_void_tier_is_described_and_not_believed() {
     drop(writers);
     run.void().expect("it is voided");
     drop(run);
+    wait_until_free(&file.path);
     let told = file.tell(&["stat"]);
     assert!(told.code == Some(0) && told.out.contains("void: its medium had failed"), "{told:?}");
     let told = file.tell(&["dump"]);

@@ -6,6 +6,7 @@ use crate::format::superblock::Config;
 use crate::stream::{Miss, WriteError};
 use crate::tier::{OpenError, Tier};
 use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
@@ -175,8 +176,12 @@ fn a_tier_whose_file_is_cut_misses_and_latches_and_cannot_even_be_voided() {
 #[test]
 fn a_fault_that_is_not_ours_ends_the_process_as_it_did_before() {
     for which in ["media::dax::tests::a_fault_elsewhere", "media::dax::tests::a_signal_from_elsewhere"] {
-        let mut command = std::process::Command::new(std::env::current_exe().unwrap());
-        let status = command.args(["--ignored", "--exact", which]).output().unwrap().status;
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--ignored", "--exact", which]).stdout(Stdio::null()).stderr(Stdio::null());
+        let none = Scratch::none();
+        let mut child = command.spawn().unwrap();
+        drop(none);
+        let status = child.wait().unwrap();
         assert_eq!(status.signal(), Some(libc::SIGBUS), "{which}: {status}");
     }
 }

@@ -1,9 +1,14 @@
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::*;
 
 /// A path of this process' own that is removed at the end.
 pub(crate) struct Scratch(PathBuf);
+
+/// How many there are.
+static SCRATCHES: Mutex<usize> = Mutex::new(0);
+static DROPPED: Condvar = Condvar::new();
 
 impl Scratch {
     pub(crate) fn path(&self) -> &Path {
@@ -12,8 +17,15 @@ impl Scratch {
 
     pub(crate) fn new() -> Scratch {
         static COUNT: AtomicU32 = AtomicU32::new(0);
+        *SCRATCHES.lock().unwrap_or_else(PoisonError::into_inner) += 1;
         let name = format!("torc-file-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         Scratch(std::env::temp_dir().join(name))
+    }
+
+    /// While this is held there is none. For whoever starts a process, which for a moment holds the locks of all files.
+    pub(crate) fn none() -> MutexGuard<'static, usize> {
+        let scratches = SCRATCHES.lock().unwrap_or_else(PoisonError::into_inner);
+        DROPPED.wait_while(scratches, |scratches| *scratches > 0).unwrap_or_else(PoisonError::into_inner)
     }
 
     fn open(&self, bytes: u64) -> Result<FileMedium, MediaError> {
@@ -24,6 +36,8 @@ impl Scratch {
 impl Drop for Scratch {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.0);
+        *SCRATCHES.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        DROPPED.notify_all();
     }
 }
 
