@@ -12,7 +12,7 @@
 //! [`media`] are ranges of bytes with a name for where they come from. [`media::memory`] is the one that shards have their
 //! items in: an address range reserved once, whose memory is taken on first touch and given back piece by piece. The
 //! others stand behind [`media::Medium`] and carry a [`tier::Tier`]: an append-only ring of batches for each shard, in the
-//! format that `docs/format.md` draws. No server uses a tier yet.
+//! format that `docs/format.md` draws.
 //!
 //! Goals: stable addresses for the life of a shard (index and items speak in offsets), huge pages where they can be had, an
 //! honest word about what was got; from a tier never a wrong byte, and never an older copy of what was drained.

@@ -186,7 +186,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "tier",
         "PATH",
         "off",
-        "A file for items beyond memory, which outlives the server; on persistent memory it is mapped (DAX); memory: plain memory beside --memory",
+        "A file for items beyond memory, which outlives the server; on persistent memory it is mapped (DAX); memory: plain memory, on top of what the server may take otherwise",
     ),
     one(TIER, "tier-size", "SIZE", "auto", "Its size, taken at once; auto: that of the file which is there"),
     one(

@@ -22,7 +22,7 @@ fn flipped_bits_are_misses_and_every_hit_stays_right() {
     let file = std::fs::OpenOptions::new().read(true).write(true).open(&path).expect("the tier");
     let length = file.metadata().expect("a file").len();
     for number in 0..400 {
-        let at = 64 << 10 | number * 7_919_317 % (length - (64 << 10));
+        let at = (64 << 10) + number * 7_919_317 % (length - (64 << 10));
         let mut byte = [0];
         file.read_exact_at(&mut byte, at).expect("a byte");
         file.write_all_at(&[byte[0] ^ 1 << (number % 8)], at).expect("a byte");
