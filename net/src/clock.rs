@@ -69,6 +69,8 @@ pub(crate) struct Wall {
 
 /// The wall clock is looked at so often, by one shard for all. A shard that has slept longer looks before it does anything.
 const LOOK_EVERY_NS: u64 = 100_000_000;
+/// The wall clock is not followed to an earlier run's time that is so far ahead, milliseconds: an hour.
+pub(crate) const BEHIND_MAX_MS: Millis = 3_600_000;
 /// A step of the wall clock of so much is logged.
 const STEP_LOGGED_NS: u64 = 1_000_000_000;
 
@@ -97,6 +99,17 @@ impl<R: Readings> MachineClock<R> {
 
     pub(crate) fn wall(&self) -> Arc<Wall> {
         self.wall.clone()
+    }
+
+    /// An earlier run had come to this time, so what was over then stays over: the clock goes on from there, if it is behind.
+    /// One that is behind by [`BEHIND_MAX_MS`] or more does not: nobody knows which of the two is right. Returns by how much it
+    /// was behind, milliseconds.
+    pub(crate) fn go_on_from(&self, time: Millis) -> Millis {
+        let behind = time.saturating_sub(self.millis());
+        if behind < BEHIND_MAX_MS {
+            self.wall.began_ns.fetch_add(behind * 1_000_000, Relaxed);
+        }
+        behind
     }
 
     #[cold]
@@ -189,6 +202,19 @@ mod tests {
         hands.boot.set(5 * SECOND);
         hands.wall.set(EPOCH);
         (hands.clone(), MachineClock::over(hands))
+    }
+
+    #[test]
+    fn the_time_of_an_earlier_run_is_gone_on_from_unless_it_is_far_ahead() {
+        let (hands, clock) = clock();
+        let start = EPOCH / 1_000_000;
+        assert_eq!(clock.go_on_from(start - 1), 0);
+        assert_eq!(clock.millis(), start);
+        assert_eq!(clock.go_on_from(start + 5_000), 5_000);
+        hands.pass(SECOND);
+        assert_eq!(clock.millis(), start + 6_000);
+        assert_eq!(clock.go_on_from(start + 6_000 + BEHIND_MAX_MS), BEHIND_MAX_MS);
+        assert_eq!(clock.millis(), start + 6_000);
     }
 
     #[test]

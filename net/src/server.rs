@@ -17,13 +17,13 @@ pub use config::{Endpoint, Listen, ServerConfig, StartError};
 pub use listen::overlap;
 pub use tier::RunningTier;
 
-use crate::clock::MachineClock;
+use crate::clock::{BEHIND_MAX_MS, MachineClock};
 use crate::metrics::WorkerStats;
 use crate::pin::pin_to;
 use crate::session::Limits;
 use crate::shared::Shared;
 use crate::slots::SlotMap;
-use crate::tier::{Durability, Opened, Port, Recovered, TierError, recover};
+use crate::tier::{Durability, Opened, Port, Recovered, TierError, recover, time_before};
 use crate::transport::choice::{Chosen, choose, without_min_wait};
 use crate::transport::epoll::Epoll;
 use crate::transport::sockets::SocketsConfig;
@@ -121,6 +121,7 @@ impl Server {
             config.tier.as_ref().map(|tier| Opened::open(tier, config.shards, random)).transpose()?;
         let made = opened.as_ref().and_then(|opened| opened.made.clone());
         let tier = opened.map(|opened| opened.tier);
+        tier.iter().for_each(|tier| go_on_from(&clock, tier));
         // What lies on a tier is found by the hashes that it was written with.
         let seed = tier.as_ref().map_or_else(random, |tier| tier.config().hash_seed);
         let mails = Mail::among(config.shards, memory_of_shard(&config) / MAIL_SHARE);
@@ -376,6 +377,24 @@ fn store_config(config: &ServerConfig, shard: u16, seed: u64, clock: &MachineClo
     store.seed = seed;
     store.now = clock.millis();
     store
+}
+
+/// Lets the time go on from that of the runs before, as their items' expiries do.
+fn go_on_from(clock: &MachineClock, tier: &Tier) {
+    let seconds = |ms: u64| ms / 1000;
+    match clock.go_on_from(time_before(tier)) {
+        0 => {}
+        behind if behind < BEHIND_MAX_MS => {
+            tracing::warn!(
+                "--tier: the wall clock is {} s behind the time of the last run: going on from that",
+                seconds(behind)
+            );
+        }
+        behind => tracing::warn!(
+            "--tier: the wall clock is {} s behind the time of the last run, and is believed: what had expired may be shown",
+            seconds(behind)
+        ),
+    }
 }
 
 /// 64 bits that nobody outside can guess.

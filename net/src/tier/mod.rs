@@ -44,7 +44,7 @@ pub use open::{TierError, open_medium};
 pub(crate) use port::{Fetched, Port, Reply};
 pub(crate) use recover::{Recovered, recover};
 pub(crate) use save::{SAVE_BYTES, SaveBatch};
-pub(crate) use storage::{Storage, StorageParts};
+pub(crate) use storage::{Storage, StorageParts, time_before};
 
 use std::path::PathBuf;
 use std::sync::atomic::Ordering::Relaxed;

@@ -23,6 +23,11 @@ use torc_pmem::recover::StreamEnd;
 use torc_pmem::stream::WriteError;
 use torc_pmem::tier::{Run, Tier};
 
+/// The time that earlier runs had come to, by the ceiling of their versions.
+pub(crate) fn time_before(tier: &Tier) -> Millis {
+    version::millis(tier.ceiling()).saturating_sub(CEILING_AHEAD_MS)
+}
+
 /// Versions may be given out this far ahead of the clock, and how often that is moved on, milliseconds.
 const CEILING_AHEAD_MS: Millis = 10_000;
 const CEILING_EVERY_MS: Millis = 3_000;

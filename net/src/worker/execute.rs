@@ -63,7 +63,8 @@ impl WorkerState {
     pub(super) fn execute(&mut self, id: ConnId, parts: &[Part<'_>], prepared: &[Prepared]) {
         let Some(mut conn) = self.connections.take(id) else { return };
         conn.output.prepare(|| self.pool.take());
-        let (output_bytes_max, changes) = (self.output_bytes_max(), self.changes_before());
+        let changes = self.changes_before(|| parts.iter().any(|part| part.once.is_some()));
+        let output_bytes_max = self.output_bytes_max();
         let mut answered = 0;
         for (part, prepared) in parts.iter().zip(prepared) {
             if conn.phase != Phase::Open {
@@ -155,7 +156,7 @@ impl WorkerState {
         if conn.asks_later || conn.waits_for_tier {
             return;
         }
-        let changes = self.changes_before();
+        let changes = self.changes_before(|| conn.deferred.iter().any(|part| part.once.is_some()));
         while let Some(deferred) = conn.deferred.pop_front() {
             let part = deferred.part();
             let begun = if part.reply.deadline().is_past(self.now) && is_refused_late(&part.work) {

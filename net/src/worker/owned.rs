@@ -52,7 +52,7 @@ pub(crate) struct OwnedPart {
     work: OwnedWork,
     space: u16,
     reply: ReplyKind,
-    once: Option<Once>,
+    pub(crate) once: Option<Once>,
     /// The turn that read it, nanoseconds.
     pub(crate) read_ns: u64,
     bytes: Vec<u8>,

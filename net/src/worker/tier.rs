@@ -182,10 +182,14 @@ impl WorkerState {
         }
     }
 
-    /// What [`WorkerState::answer_later`] compares with.
+    /// What [`WorkerState::answer_later`] compares with. `repeats`: there may be a change among what follows that was made
+    /// before, and is answered from the record.
     #[inline]
-    pub(super) fn changes_before(&self) -> u64 {
-        self.tier.as_ref().filter(|tier| tier.is_always).map_or(0, |_| self.shard.changes().0)
+    pub(super) fn changes_before(&self, repeats: impl FnOnce() -> bool) -> u64 {
+        match &self.tier {
+            Some(tier) if tier.is_always && !repeats() => self.shard.changes().0,
+            _ => u64::MAX,
+        }
     }
 
     /// Holds a connection's answers back if something has changed since: until that is saved.

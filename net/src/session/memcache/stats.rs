@@ -30,6 +30,7 @@ pub(crate) const GAUGES: &[(&str, &str)] = &[
     ("limit_maxbytes", "memory_max"),
     ("bytes", "bytes"),
     ("curr_items", "items"),
+    ("tier_unsaved", "tier_unsaved"),
 ];
 
 /// Counters since the start, or since a `stats reset`: names as in [`GAUGES`].
@@ -44,6 +45,8 @@ pub(crate) const COUNTERS: &[(&str, &str)] = &[
     ("get_misses", "get_misses"),
     ("get_expired", "misses_expired"),
     ("get_flushed", "misses_flushed"),
+    ("tier_fetches", "tier_fetches"),
+    ("tier_promotions", "tier_promotions"),
     ("delete_hits", "delete_hits"),
     ("delete_misses", "delete_misses"),
     ("incr_hits", "increment_hits"),

@@ -89,6 +89,9 @@ pub(crate) const STATS: &[(&str, &str)] = &[
     ("keyspace_misses", "misses"),
     ("expired_keys", "expirations"),
     ("evicted_keys", "evictions"),
+    ("tier_fetches", "tier_fetches"),
+    ("tier_promotions", "tier_promotions"),
+    ("tier_unsaved", "tier_unsaved"),
 ];
 
 fn clients(call: &LocalCall<'_>, text: &mut String) {
