@@ -104,7 +104,7 @@ impl Port {
 
     /// The places that [`Reply::Leave`] named are forgotten.
     pub(crate) fn left(&self, stream: u16) {
-        let _ = self.jobs.send(Job::Left { stream });
+        let _ = self.jobs.send(Job::Left { shard: self.shard, stream });
     }
 
     /// The shard ends, with all its changes saved or not.

@@ -15,7 +15,7 @@ pub(crate) const SAVE_BYTES: usize = ITEM_BYTES_MAX + RECORDS_MAX * size_of::<En
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Entry {
     pub(crate) record: Record,
-    end: u32,
+    pub(super) end: u32,
     pub(crate) place: Option<u64>,
 }
 
@@ -24,7 +24,7 @@ pub(crate) struct Entry {
 pub(crate) struct SaveBatch {
     pub(crate) shard: u16,
     pub(crate) entries: Vec<Entry>,
-    bytes: Vec<u8>,
+    pub(super) bytes: Vec<u8>,
     /// How many the storage thread has added.
     pub(crate) added: usize,
 }

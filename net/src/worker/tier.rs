@@ -287,3 +287,6 @@ impl WorkerState {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
