@@ -47,7 +47,6 @@ use torc_engine::reader::ShardReader;
 use torc_engine::stats::ShardStats;
 use torc_engine::{Shard, ShardConfig};
 use torc_pmem::tier::Tier;
-use torc_proto::slot::slot_of;
 
 /// Size of a receive buffer.
 const RECEIVE_BYTES: u32 = 16 << 10;
@@ -534,9 +533,7 @@ impl ShardStart {
     fn recover(&self, store: &mut Shard) -> Result<Recovered, StartError> {
         let Some(tier) = &self.tier else { return Ok(Recovered::default()) };
         let recovered = recover(tier, &self.shared.slots, self.number, store, self.clock.millis());
-        let recovered = recovered.map_err(TierError::from)?;
-        store.remember_changes(slot_of);
-        Ok(recovered)
+        Ok(recovered.map_err(TierError::from)?)
     }
 
     fn serve<T: Transport>(

@@ -199,6 +199,9 @@ impl Shard {
             self.remove(place, slot, key.hash, Cause::Deleted, version);
             slot.location()
         });
+        if old.is_none() {
+            self.mark_missing(key.space, key.bytes, key.hash, now);
+        }
         let meta = Meta {
             version,
             token: write.token.unwrap_or(version),

@@ -38,6 +38,10 @@ mod recover;
 mod save;
 mod storage;
 mod streams;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use open::Opened;
 pub use open::{TierError, open_medium};

@@ -7,7 +7,7 @@ use super::storage::Job;
 use crate::transport::Waker;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use torc_pmem::format::geometry::Place;
 use torc_pmem::stream::{Miss, Reader};
 
@@ -32,19 +32,26 @@ pub(crate) enum Fetched<'p> {
     Gone,
 }
 
+/// Items that were fetched for a shard and wait there; the threads wait with others.
+const FETCHED_MAX: usize = 16;
+
 /// Replies to one shard, for the tier's threads.
 #[derive(Clone)]
 pub(super) struct Mailbox {
     replies: Sender<Reply>,
+    fetched: SyncSender<Reply>,
     waker: Arc<dyn Waker>,
     /// The shard was woken, and has not looked since.
     is_rung: Arc<AtomicBool>,
 }
 
 impl Mailbox {
-    /// False: the shard has ended.
+    /// False: the shard has ended. Waits, with an item that was fetched, while many others wait.
     pub(super) fn send(&self, reply: Reply) -> bool {
-        let is_sent = self.replies.send(reply).is_ok();
+        let is_sent = match reply {
+            Reply::Fetched { .. } => self.fetched.send(reply).is_ok(),
+            _ => self.replies.send(reply).is_ok(),
+        };
         // SeqCst, as below: either the shard sees the reply in this look, or it is woken for another.
         if is_sent && !self.is_rung.swap(true, Ordering::SeqCst) {
             self.waker.wake();
@@ -60,6 +67,7 @@ pub(crate) struct Port {
     jobs: Sender<Job>,
     fetchers: Fetchers,
     replies: Receiver<Reply>,
+    fetched: Receiver<Reply>,
     is_rung: Arc<AtomicBool>,
     /// On a medium that is as fast as memory the shard reads for itself.
     reader: Option<Reader>,
@@ -76,10 +84,10 @@ impl Port {
         reader: Option<Reader>,
         figures: Arc<TierFigures>,
     ) -> (Port, Mailbox) {
-        let (sender, replies) = channel();
+        let ((sender, replies), (fetched_in, fetched)) = (channel(), sync_channel(FETCHED_MAX));
         let is_rung = Arc::new(AtomicBool::new(false));
-        let mailbox = Mailbox { replies: sender, waker, is_rung: is_rung.clone() };
-        (Port { shard, jobs, fetchers, replies, is_rung, reader, figures }, mailbox)
+        let mailbox = Mailbox { replies: sender, fetched: fetched_in, waker, is_rung: is_rung.clone() };
+        (Port { shard, jobs, fetchers, replies, fetched, is_rung, reader, figures }, mailbox)
     }
 
     pub(crate) fn figures(&self) -> &TierFigures {
@@ -92,7 +100,7 @@ impl Port {
     }
 
     pub(crate) fn next(&self) -> Option<Reply> {
-        self.replies.try_recv().ok()
+        self.replies.try_recv().or_else(|_| self.fetched.try_recv()).ok()
     }
 
     /// Hands changes over. The batch comes back as [`Reply::Saved`].
@@ -104,7 +112,7 @@ impl Port {
 
     /// The places that [`Reply::Leave`] named are forgotten.
     pub(crate) fn left(&self, stream: u16) {
-        let _ = self.jobs.send(Job::Left { stream });
+        let _ = self.jobs.send(Job::Left { shard: self.shard, stream });
     }
 
     /// The shard ends, with all its changes saved or not.

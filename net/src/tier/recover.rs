@@ -9,7 +9,7 @@ use torc_pmem::format::record::{Kind, Record};
 use torc_pmem::media::MediaError;
 use torc_pmem::recover::{Event, StreamEnd};
 use torc_pmem::tier::Tier;
-use torc_proto::slot::SLOTS;
+use torc_proto::slot::{SLOTS, slot_of};
 
 /// What a shard has found.
 #[derive(Debug, Default)]
@@ -22,7 +22,8 @@ pub(crate) struct Recovered {
     pub(crate) took_ms: u64,
 }
 
-/// Tells a shard what its keys have on the medium: tables are read, not items. `now`: what is over by then is not told.
+/// Tells a shard what its keys have on the medium: tables are read, not items. `now`: what is over by then is not told. From
+/// then on the shard remembers its changes.
 ///
 /// # Errors
 /// The medium's.
@@ -35,6 +36,8 @@ pub(crate) fn recover(
 ) -> Result<Recovered, MediaError> {
     let mut recovered = Recovered::default();
     let began = Instant::now();
+    // First, as it also remembers whether there was room for all.
+    shard.remember_changes(slot_of);
     let streams = SlotMap::even(tier.config().streams);
     for (range, stream) in streams.ranges() {
         if !range.clone().any(|slot| slots.owner(slot) == number) {

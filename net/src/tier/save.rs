@@ -15,7 +15,7 @@ pub(crate) const SAVE_BYTES: usize = ITEM_BYTES_MAX + RECORDS_MAX * size_of::<En
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Entry {
     pub(crate) record: Record,
-    end: u32,
+    pub(super) end: u32,
     pub(crate) place: Option<u64>,
 }
 
@@ -24,7 +24,7 @@ pub(crate) struct Entry {
 pub(crate) struct SaveBatch {
     pub(crate) shard: u16,
     pub(crate) entries: Vec<Entry>,
-    bytes: Vec<u8>,
+    pub(super) bytes: Vec<u8>,
     /// What had been taken of the shard's changes with this batch: [`torc_engine::Shard::taken_up_to`].
     pub(crate) up_to: u64,
     /// How many the storage thread has added.
@@ -32,7 +32,7 @@ pub(crate) struct SaveBatch {
 }
 
 impl SaveBatch {
-    /// Takes a change; false: the batch is full. `slots` are those of the shard.
+    /// Takes a change; false: the batch is full.
     pub(crate) fn take(&mut self, unsaved: &Unsaved<'_>) -> bool {
         if self.entries.len() >= RECORDS_MAX || self.bytes.len() >= ITEM_BYTES_MAX {
             return false;

@@ -36,8 +36,9 @@ const CEILING_EVERY_MS: Millis = 3_000;
 #[derive(Debug)]
 pub(super) enum Job {
     Save(Box<SaveBatch>),
-    /// The places of the stream's oldest batch are forgotten.
+    /// The shard has forgotten the places of the stream's oldest batch.
     Left {
+        shard: u16,
         stream: u16,
     },
     Ended {
@@ -167,13 +168,12 @@ impl Thread {
                 self.drawn = versions.fold(self.drawn, u64::max);
                 self.batches.push_back(batch);
             }
-            Job::Left { stream } => self.streams.left(stream),
+            Job::Left { shard, stream } => self.streams.left(stream, shard),
             Job::Ended { shard, is_saved } => {
                 self.shards.ended[usize::from(shard)] = true;
                 self.all_saved &= is_saved;
-                if self.shards.ended.iter().all(|ended| *ended) {
-                    self.streams.all_left();
-                }
+                // It may have been asked after it looked for the last time.
+                self.streams.all_left(shard);
             }
         }
     }
@@ -247,7 +247,6 @@ impl Thread {
         if self.figures.is_latched() {
             return;
         }
-        self.streams.all_left();
         // With nobody to wait for, each time makes room for a batch at least.
         while !self.is_done() && !self.figures.is_latched() {
             self.go_on();

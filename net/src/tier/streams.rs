@@ -14,8 +14,8 @@ use torc_pmem::stream::{Oldest, StreamWriter, Unfit, WriteError};
 #[derive(Debug)]
 struct Stream {
     writer: StreamWriter,
-    /// Its places are being forgotten; how many shards have not said so.
-    freeing: Option<(Oldest, usize)>,
+    /// Its places are being forgotten, and these shards have not said so.
+    freeing: Option<(Oldest, Vec<u16>)>,
     /// Written since the last drain.
     is_dirty: bool,
 }
@@ -171,7 +171,7 @@ impl Streams {
             oldest = there.writer.oldest(&mut self.records)?;
         }
         let Some(oldest) = oldest else { return Ok(()) };
-        let mut waits_for = 0;
+        let mut waits_for = Vec::new();
         for shard in 0..shards.count() {
             let of_shard = |slot: u16| self.by_shard.owner(slot) == shard;
             let places: Vec<(u64, u64)> = self
@@ -181,10 +181,10 @@ impl Streams {
                 .filter_map(|(record, place)| place.map(|place| (record.hash, place.to_bits())))
                 .collect();
             if !places.is_empty() && shards.send(shard, Reply::Leave { stream, places }) {
-                waits_for += 1;
+                waits_for.push(shard);
             }
         }
-        if waits_for == 0 {
+        if waits_for.is_empty() {
             there.writer.free(oldest);
         } else {
             there.freeing = Some((oldest, waits_for));
@@ -193,24 +193,19 @@ impl Streams {
     }
 
     /// A shard has forgotten the places of a stream's oldest batch.
-    pub(super) fn left(&mut self, stream: u16) {
+    pub(super) fn left(&mut self, stream: u16, shard: u16) {
         let there = &mut self.streams[usize::from(stream)];
-        if let Some((oldest, waits_for)) = there.freeing.take() {
-            if waits_for > 1 {
-                there.freeing = Some((oldest, waits_for - 1));
-            } else {
-                there.writer.free(oldest);
-            }
+        let Some((oldest, waits_for)) = &mut there.freeing else { return };
+        waits_for.retain(|waited| *waited != shard);
+        if waits_for.is_empty() {
+            there.writer.free(*oldest);
+            there.freeing = None;
         }
     }
 
-    /// No shard answers any more.
-    pub(super) fn all_left(&mut self) {
-        for stream in &mut self.streams {
-            if let Some((oldest, _)) = stream.freeing.take() {
-                stream.writer.free(oldest);
-            }
-        }
+    /// A shard answers no more.
+    pub(super) fn all_left(&mut self, shard: u16) {
+        (0..self.streams.len() as u16).for_each(|stream| self.left(stream, shard));
     }
 
     /// # Errors

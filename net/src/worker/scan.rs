@@ -45,6 +45,10 @@ impl WorkerState {
         if shard == self.number {
             let step = match conn.scans.take() {
                 Some(step) => *step,
+                None if !self.may_scan() => {
+                    self.hold(conn);
+                    return false;
+                }
                 None => {
                     let keys = self.pool.take();
                     self.scan(space, local, count, conn.on_shard_port, keys, Scanner::Client(conn.id))
@@ -85,6 +89,7 @@ impl WorkerState {
     ) -> Option<u64> {
         let step = match self.take_step(shard) {
             Some(step) => step,
+            None if !self.may_scan() => return None,
             None => {
                 let keys = self.pool.take();
                 self.scan(space, local, count, false, keys, Scanner::Shard(shard))

@@ -22,8 +22,13 @@ pub(super) fn state_of(shards: u16) -> WorkerState {
 
 /// Two shards that can speak with each other. The first has a client of `protocol`.
 pub(super) fn pair(protocol: Protocol) -> (WorkerState, WorkerState) {
+    pair_with(protocol, 0)
+}
+
+/// As [`pair`], with so many bytes for the batches between them.
+pub(super) fn pair_with(protocol: Protocol, mail_bytes: u64) -> (WorkerState, WorkerState) {
     let shared = Arc::new(crate::simulation::shared(2));
-    let mut mails = Mail::among(2, 0);
+    let mut mails = Mail::among(2, mail_bytes);
     let mut states = [1, 0].map(|number| state_at(number, mails.pop().expect("two"), shared.clone()));
     add_client(&mut states[1], protocol);
     let [second, first] = states;
@@ -76,8 +81,12 @@ pub(super) fn with_client(protocol: Protocol) -> WorkerState {
 }
 
 fn add_client(state: &mut WorkerState, protocol: Protocol) {
+    add_client_at(state, CONN, protocol);
+}
+
+pub(super) fn add_client_at(state: &mut WorkerState, id: ConnId, protocol: Protocol) {
     let session = Session::new(Some(protocol), Port::Common);
-    state.connections.insert(Connection::new(CONN, 1, session, 0));
+    state.connections.insert(Connection::new(id, u64::from(id.index) + 1, session, 0));
 }
 
 /// Parses up to `parts_max` parts of `input` and executes them. Says how many bytes were parsed.
@@ -87,9 +96,19 @@ pub(super) fn execute(state: &mut WorkerState, input: &[u8], parts_max: usize) -
 
 /// As [`execute`], in a key space, which no client can choose yet.
 pub(super) fn execute_in(state: &mut WorkerState, space: u16, input: &[u8], parts_max: usize) -> usize {
+    execute_of(state, CONN, space, (input, parts_max))
+}
+
+/// As [`execute_in`], for any client.
+pub(super) fn execute_of(
+    state: &mut WorkerState,
+    id: ConnId,
+    space: u16,
+    (input, parts_max): (&[u8], usize),
+) -> usize {
     let (scratch, mut parts) = (Scratch::default(), Vec::new());
     let limits = Limits { ..state.settings.limits };
-    let conn = state.connections.find(CONN).expect("it is there");
+    let conn = state.connections.find(id).expect("it is there");
     let consumed = conn.session.parse(input, &scratch, 0, &limits, &mut parts, parts_max).consumed;
     for part in &mut parts {
         match &mut part.work {
@@ -105,7 +124,7 @@ pub(super) fn execute_in(state: &mut WorkerState, space: u16, input: &[u8], part
             _ => Default::default(),
         })
         .collect();
-    state.execute(CONN, &parts, &prepared);
+    state.execute(id, &parts, &prepared);
     consumed
 }
 
@@ -121,7 +140,11 @@ pub(super) fn exchange(first: &mut WorkerState, second: &mut WorkerState) {
 
 /// Takes what is composed for the client.
 pub(super) fn sent(state: &mut WorkerState) -> String {
-    let output = &mut state.connections.find(CONN).expect("it is there").output;
+    sent_to(state, CONN)
+}
+
+pub(super) fn sent_to(state: &mut WorkerState, id: ConnId) -> String {
+    let output = &mut state.connections.find(id).expect("it is there").output;
     let mut sent = String::new();
     while let Some(piece) = output.take(Vec::new) {
         let Piece::Bytes(bytes) = piece else { panic!("short values are copied") };

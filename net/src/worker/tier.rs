@@ -78,7 +78,7 @@ pub(crate) struct Tier {
     spare: Vec<Box<SaveBatch>>,
     /// By place: what is being fetched, and for whom.
     fetching: HashMap<u64, Fetching>,
-    /// Connections whose changes wait until others are saved.
+    /// Connections whose changes wait until others are saved, or whose scans until others are done.
     holding: Vec<ConnId>,
     /// By shard: batches that wait, each from the request with this number on.
     stopped: Vec<VecDeque<(Box<Batch>, usize)>>,
@@ -289,6 +289,11 @@ impl WorkerState {
         true
     }
 
+    /// Whether another step of a scan may begin: each may have some hundred items fetched.
+    pub(super) fn may_scan(&self) -> bool {
+        self.tier.as_ref().is_none_or(|tier| tier.fetching.len() < FETCHES_AHEAD_MAX)
+    }
+
     /// Adds the keys of items to a step of a scan, or has them fetched. They are not brought back for that.
     pub(super) fn fetch_keys(&mut self, elsewhere: &[(u64, Ticket)], step: &mut Step, scanner: Scanner) {
         let Some(mut tier) = self.tier.take() else { return };
@@ -323,7 +328,7 @@ impl WorkerState {
         if let Some(item) = item {
             self.shard.scan_elsewhere(step.space, there, item, self.now, &mut step.keys);
         }
-        step.missing -= 1;
+        step.missing = step.missing.saturating_sub(1);
         if step.missing == 0
             && let Scanner::Client(id) = scanner
         {
@@ -364,7 +369,7 @@ impl WorkerState {
         self.shard.unsaved() >= max || !self.shard.may_change()
     }
 
-    /// Lets a connection wait whose next change is held.
+    /// Lets a connection wait whose next change, or step of a scan, is held.
     pub(super) fn hold(&mut self, conn: &mut Connection) {
         if let Some(tier) = &mut self.tier
             && !conn.waits_for_tier
@@ -376,7 +381,7 @@ impl WorkerState {
     }
 
     fn resume_held(&mut self) {
-        if self.holds_changes() {
+        if self.holds_changes() || !self.may_scan() {
             return;
         }
         let holding = self.tier.as_mut().map(|tier| std::mem::take(&mut tier.holding));
@@ -467,3 +472,6 @@ impl WorkerState {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

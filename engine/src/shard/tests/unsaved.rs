@@ -138,6 +138,20 @@ fn what_changed_while_it_was_saved_is_not_named_and_is_taken_again() {
 }
 
 #[test]
+fn the_answer_to_a_save_is_not_taken_for_that_to_a_later_one() {
+    let (mut shard, mut tier) = (remembering(8 << 20), Tier::default());
+    set(&mut shard, b"key", b"old");
+    let first = tier.take(&mut shard, usize::MAX);
+    set(&mut shard, b"key", b"new");
+    let second = tier.take(&mut shard, usize::MAX);
+    shard.saved(first[0].hash, first[0].version, first[0].place);
+    assert_eq!((shard.unsaved(), shard.index.elsewhere()), (1, 0));
+    shard.saved(second[0].hash, second[0].version, second[0].place);
+    assert_eq!(shard.unsaved(), 0);
+    assert_eq!(shard.index.find_elsewhere(second[0].hash).map(|(_, found)| found.place), second[0].place);
+}
+
+#[test]
 fn taking_stops_where_it_is_told_to_and_goes_on_there() {
     let (mut shard, mut tier) = (remembering(8 << 20), Tier::default());
     let keys: Vec<_> = (0..10u8).map(|number| vec![number; 4]).collect();
@@ -285,10 +299,12 @@ fn a_deletion_is_told_even_of_a_key_whose_entry_was_lost() {
             && get(&mut shard, &number.to_le_bytes(), NOW).is_none()
     });
     let lost = lost.expect("the index has no room for all").to_le_bytes();
-    delete(&mut shard, &lost);
-    tier.save(&mut shard);
-    assert_eq!(tier.told.last().unwrap().hash, shard.hash(0, &lost));
-    assert_eq!(tier.told.last().unwrap().place, None);
+    let is_over = Write { expiry: Expiry::At(NOW), ..Write::set(b"over") };
+    for op in [Op::Delete(Delete::default()), Op::Write(is_over)] {
+        ask(&mut shard, &lost, op, NOW);
+        let told = tier.save(&mut shard);
+        assert_eq!((told.len(), told[0].hash, told[0].place), (1, shard.hash(0, &lost), None));
+    }
 }
 
 #[test]

@@ -16,6 +16,7 @@ use std::path::Path;
 use std::ptr::NonNull;
 
 use super::file::{Access, FileMedium};
+use super::touched::Touched;
 use super::words::{load, store};
 use super::{Block, MediaError, Medium, check};
 use fault::Watched;
@@ -29,6 +30,7 @@ pub struct Dax {
     start: NonNull<u8>,
     watched: Watched,
     write_back: WriteBack,
+    touched: Touched,
 }
 
 // SAFETY: the mapping belongs to this value, may be used on any thread, and is accessed by atomic words alone.
@@ -66,7 +68,8 @@ impl Dax {
             unsafe { libc::munmap(start.as_ptr().cast(), len) };
         });
         let watched = watched.map_err(|error| refused(format!("its faults cannot be caught: {error}")))?;
-        Ok(Dax { file, start, watched, write_back })
+        let touched = Touched::new(file.bytes());
+        Ok(Dax { file, start, watched, write_back, touched })
     }
 
     /// Refuses to go on when any access so far has met a place that is gone.
@@ -116,9 +119,14 @@ impl Medium for Dax {
         true
     }
 
+    fn resident_bytes(&self) -> u64 {
+        self.touched.bytes()
+    }
+
     fn write(&self, at: u64, blocks: &[Block]) -> Result<(), MediaError> {
         check(at, blocks.len(), self.bytes())?;
         self.look()?;
+        self.touched.note(at, size_of_val(blocks) as u64);
         // SAFETY: the target lies inside the mapping (checked), is aligned, and is accessed by `store` and `load` alone.
         unsafe { store(self.at(at), blocks) };
         // SAFETY: the same bytes, which are mapped.
@@ -137,6 +145,7 @@ impl Medium for Dax {
     fn read(&self, at: u64, out: &mut [Block]) -> Result<(), MediaError> {
         check(at, out.len(), self.bytes())?;
         self.look()?;
+        self.touched.note(at, size_of_val(out) as u64);
         // SAFETY: as in `write`.
         unsafe { load(self.at(at), out) };
         self.look()

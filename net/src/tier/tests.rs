@@ -1,0 +1,413 @@
+//! The tier's threads on a simulated medium, with shards that a test drives.
+
+use super::save::SaveBatch;
+use super::testing::silent;
+use super::*;
+use crate::clock::MachineClock;
+use crate::slots::SlotMap;
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Instant;
+use torc_engine::command::{Command, Delete, Millis, Op, Outcome, Read, Ticket, Write};
+use torc_engine::{Shard, ShardConfig, version};
+use torc_pmem::format::record::{Kind, Record};
+use torc_pmem::format::superblock::Config;
+use torc_pmem::media::sim::{Call, Sim};
+use torc_pmem::media::{Block, MediaError, Medium};
+use torc_pmem::tier::Tier;
+use torc_proto::slot::slot_of;
+
+const NOW: Millis = 1_790_000_000_000;
+const CONFIG: Config =
+    Config { bytes: 4 << 20, page_bytes: 4096, batch_bytes: 32 << 10, streams: 2, volume: 5, hash_seed: 9 };
+/// Longer than anything takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Long enough for a thread to do what it must not do.
+const MOMENT: Duration = Duration::from_millis(50);
+
+/// A simulated medium whose drains wait while its gate is closed.
+#[derive(Debug)]
+struct Gated {
+    sim: Sim,
+    is_open: Mutex<bool>,
+    opens: Condvar,
+}
+
+impl Gated {
+    fn new() -> Arc<Gated> {
+        Gated::with(CONFIG)
+    }
+
+    fn with(config: Config) -> Arc<Gated> {
+        let gated =
+            Gated { sim: Sim::new(CONFIG.bytes, 512), is_open: Mutex::new(true), opens: Condvar::new() };
+        let gated = Arc::new(gated);
+        let medium: Arc<dyn Medium> = gated.clone();
+        Tier::create(&medium, config).unwrap();
+        gated
+    }
+
+    fn set_open(&self, is_open: bool) {
+        *self.is_open.lock().unwrap() = is_open;
+        self.opens.notify_all();
+    }
+}
+
+impl Medium for Gated {
+    fn describe(&self) -> String {
+        self.sim.describe()
+    }
+
+    fn bytes(&self) -> u64 {
+        self.sim.bytes()
+    }
+
+    fn is_persistent(&self) -> bool {
+        true
+    }
+
+    fn is_byte_addressable(&self) -> bool {
+        self.sim.is_byte_addressable()
+    }
+
+    fn write(&self, at: u64, blocks: &[Block]) -> Result<(), MediaError> {
+        self.sim.write(at, blocks)
+    }
+
+    fn drain(&self) -> Result<(), MediaError> {
+        let held = self.is_open.lock().unwrap();
+        let _open = self.opens.wait_while(held, |is_open| !*is_open).unwrap();
+        self.sim.drain()
+    }
+
+    fn read(&self, at: u64, out: &mut [Block]) -> Result<(), MediaError> {
+        self.sim.read(at, out)
+    }
+}
+
+/// The shards of a server, without the server.
+struct Running {
+    shards: Vec<Shard>,
+    ports: Vec<Port>,
+    storage: Storage,
+    figures: Arc<TierFigures>,
+}
+
+fn start(medium: Arc<dyn Medium>, shards: u16) -> Running {
+    start_with(medium, shards, 8 << 20)
+}
+
+fn start_with(medium: Arc<dyn Medium>, shards: u16, memory_bytes: u64) -> Running {
+    let tier = Tier::open(medium).unwrap();
+    let slots = SlotMap::even(shards);
+    let mut ends = Vec::new();
+    let shard_of = |number: u16| {
+        let config = ShardConfig {
+            shard: number,
+            seed: tier.config().hash_seed,
+            segment_bytes: 64 << 10,
+            ..ShardConfig::new(memory_bytes)
+        };
+        let mut shard = Shard::new(config).unwrap();
+        ends.extend(recover(&tier, &slots, number, &mut shard, NOW).unwrap().ends);
+        shard
+    };
+    let stores: Vec<Shard> = (0..shards).map(shard_of).collect();
+    let figures = Arc::new(TierFigures::default());
+    let parts = StorageParts {
+        tier,
+        ends,
+        wakers: (0..shards).map(|_| silent()).collect(),
+        slots,
+        figures: figures.clone(),
+        clock: MachineClock::new(),
+    };
+    let (storage, ports) = Storage::start(parts).unwrap();
+    Running { shards: stores, ports, storage, figures }
+}
+
+impl Running {
+    fn owner(&self, key: &[u8]) -> usize {
+        usize::from(SlotMap::even(self.shards.len() as u16).owner(slot_of(key)))
+    }
+
+    fn execute(&mut self, key: &[u8], op: Op<'_>) {
+        let owner = self.owner(key);
+        let hash = self.shards[owner].hash(0, key);
+        self.shards[owner].execute(&Command { space: 0, key, op }, hash, NOW);
+    }
+
+    fn set(&mut self, key: &[u8], value: &[u8]) {
+        self.execute(key, Op::Write(Write::set(value)));
+    }
+
+    fn hand_over(&mut self) {
+        for (shard, port) in self.shards.iter_mut().zip(&self.ports) {
+            let mut batch = Box::<SaveBatch>::default();
+            shard.take_unsaved(|unsaved| batch.take(&unsaved));
+            port.save(batch);
+        }
+    }
+
+    /// What a shard is told next; it must come.
+    fn next(&self, shard: usize) -> Reply {
+        self.next_within(shard, PATIENCE).expect("the shard is told something")
+    }
+
+    fn next_within(&self, shard: usize, patience: Duration) -> Option<Reply> {
+        let end = Instant::now() + patience;
+        loop {
+            self.ports[shard].begin_look();
+            match self.ports[shard].next() {
+                None if Instant::now() < end => std::thread::sleep(Duration::from_millis(1)),
+                found => return found,
+            }
+        }
+    }
+
+    /// Hands everything over, and waits until it is saved.
+    fn save(&mut self) {
+        while self.shards.iter().any(Shard::has_unsaved) {
+            self.hand_over();
+            for shard in 0..self.shards.len() {
+                self.take_saved(shard);
+            }
+        }
+    }
+
+    fn take_saved(&mut self, shard: usize) {
+        loop {
+            match self.next(shard) {
+                Reply::Saved(batch) => {
+                    for entry in &batch.entries {
+                        self.shards[shard].saved(entry.record.hash, entry.record.version, entry.place);
+                    }
+                    return;
+                }
+                Reply::Leave { stream, places } => {
+                    for &(hash, place) in &places {
+                        self.shards[shard].leave_place(hash, place, true);
+                    }
+                    self.ports[shard].left(stream);
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    fn get(&mut self, key: &[u8]) -> Option<Vec<u8>> {
+        let owner = self.owner(key);
+        let hash = self.shards[owner].hash(0, key);
+        let get = Command { space: 0, key, op: Op::Read(Read::default()) };
+        if let Outcome::Pending(Ticket(place)) = self.shards[owner].execute(&get, hash, NOW) {
+            let fetched = match self.ports[owner].fetch(hash, place) {
+                Fetched::Item(item) => Some(item.to_vec()),
+                Fetched::Gone => None,
+                Fetched::Later => match self.next(owner) {
+                    Reply::Fetched { item, .. } => item,
+                    other => panic!("{other:?}"),
+                },
+            };
+            self.shards[owner].promote(hash, Ticket(place), &fetched?, NOW).unwrap();
+        }
+        match self.shards[owner].execute(&get, hash, NOW) {
+            Outcome::Item(found) => {
+                let torc_engine::command::Value::Inline(value) = found.value else { panic!("a short value") };
+                Some(value.to_vec())
+            }
+            Outcome::Miss => None,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Ends in order, if everything is saved.
+    fn stop(mut self) {
+        for port in &self.ports {
+            port.end(true);
+        }
+        self.ports.clear();
+        self.storage.join().unwrap();
+    }
+}
+
+fn item(hash: u64, version: u64, slot: u16) -> Record {
+    Record { hash, version, expiry: 0, space: 0, slot, kind: Kind::Item }
+}
+
+fn key(number: u32) -> Vec<u8> {
+    format!("key {number}").into_bytes()
+}
+
+#[test]
+fn nothing_is_told_to_be_saved_before_it_is_drained() {
+    let medium = Gated::new();
+    let mut running = start(medium.clone(), 1);
+    running.set(b"key", b"value");
+    medium.set_open(false);
+    running.hand_over();
+    assert!(running.next_within(0, MOMENT).is_none(), "its drain has not returned");
+    medium.set_open(true);
+    running.take_saved(0);
+    assert_eq!(running.shards[0].unsaved(), 0);
+    // What a loss of power leaves.
+    let image = medium.sim.crash_point().image(|_| false);
+    let mut after = start(Arc::new(Sim::of_image(image, 512)), 1);
+    assert_eq!(after.get(b"key").as_deref(), Some(&b"value"[..]));
+}
+
+#[test]
+fn the_last_change_of_each_key_is_found_by_any_number_of_shards() {
+    let medium = Gated::new();
+    let mut running = start(medium.clone(), 2);
+    for round in 0..3 {
+        for number in 0..100 {
+            running.set(&key(number), format!("round {round}").as_bytes());
+        }
+        running.save();
+    }
+    (0..10).for_each(|number| running.execute(&key(number), Op::Delete(Delete::default())));
+    running.save();
+    running.stop();
+    for shards in [3, 1, 2] {
+        let mut after = start(medium.clone(), shards);
+        for number in 0..100 {
+            let wanted = (number >= 10).then_some(&b"round 2"[..]);
+            assert_eq!(after.get(&key(number)).as_deref(), wanted, "{number} with {shards}");
+        }
+        after.stop();
+    }
+    let mut running = start(medium.clone(), 2);
+    running.shards.iter_mut().for_each(|shard| shard.flush(None, NOW));
+    running.set(b"key 20", b"after");
+    running.save();
+    running.stop();
+    let mut after = start(medium, 1);
+    for number in 0..100 {
+        assert_eq!(after.get(&key(number)).as_deref(), (number == 20).then_some(&b"after"[..]), "{number}");
+    }
+}
+
+#[test]
+fn versions_start_above_all_that_a_run_before_could_give_out() {
+    let medium = Gated::new();
+    start(medium.clone(), 1).stop();
+    let ceiling = Tier::open(medium.clone()).unwrap().ceiling();
+    assert!(ceiling > version::at(MachineClock::new().millis()), "versions were ahead of the clock");
+    let mut running = start(medium, 1);
+    running.set(b"key", b"value");
+    let mut versions = Vec::new();
+    running.shards[0].take_unsaved(|unsaved| {
+        versions.push(unsaved.version);
+        true
+    });
+    assert!(versions[0] > ceiling, "{versions:?} {ceiling}");
+}
+
+#[test]
+fn the_ceiling_rises_durably_with_the_versions_that_are_given_out() {
+    let medium = Gated::new();
+    let running = start(medium.clone(), 1);
+    let ahead = version::at(MachineClock::new().millis() + 3_600_000);
+    assert!(running.figures.ceiling() < ahead);
+    let mut batch = Box::<SaveBatch>::default();
+    batch.push(item(1, ahead, 0), b"an item");
+    running.ports[0].save(batch);
+    assert!(matches!(running.next(0), Reply::Saved(_)));
+    let end = Instant::now() + PATIENCE;
+    while running.figures.ceiling() <= ahead {
+        assert!(Instant::now() < end, "it rises");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let image = medium.sim.crash_point().image(|_| false);
+    assert!(Tier::open(Arc::new(Sim::of_image(image, 512))).unwrap().ceiling() > ahead);
+}
+
+#[test]
+fn a_call_that_fails_latches_the_tier_and_lets_all_go_on() {
+    for call in [Call::Write, Call::Drain] {
+        let medium = Gated::new();
+        let mut running = start(medium.clone(), 2);
+        running.set(b"key", b"value");
+        medium.sim.fail(call, 0, libc::EIO);
+        running.hand_over();
+        for shard in 0..2 {
+            let Reply::Saved(batch) = running.next(shard) else { panic!("the batch comes back") };
+            assert!(batch.entries.is_empty(), "nothing is known to be saved");
+        }
+        assert!(running.figures.is_latched());
+        assert!(matches!(running.ports[0].fetch(1, 1), Fetched::Gone));
+        running.stop();
+        assert!(Tier::open(medium).is_err(), "nothing of it may come back");
+    }
+}
+
+/// Hands over what a shard has, and leaves what it is told to, until that is saved or nothing more is said.
+fn save_alone(running: &mut Running, shard: usize, patience: Duration) -> bool {
+    running.hand_over();
+    loop {
+        match running.next_within(shard, patience) {
+            Some(Reply::Leave { stream, .. }) => running.ports[shard].left(stream),
+            told => return told.is_some(),
+        }
+    }
+}
+
+#[test]
+fn room_is_made_when_places_are_left_and_waits_for_no_shard_that_has_ended() {
+    let medium = Gated::with(Config { streams: 1, ..CONFIG });
+    let mut running = start(medium, 2);
+    let keys = |running: &Running, shard| {
+        let owned: Vec<_> = (0..4000).map(key).filter(|key| running.owner(key) == shard).collect();
+        owned.into_iter()
+    };
+    let (mut first, second) = (keys(&running, 0), keys(&running, 1));
+    // SplitMix64 (Steele and others, 2014), as what compresses would not fill the tier.
+    let mixed = |number: u64| {
+        (number.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ number << 7).wrapping_mul(0xBF58_476D_1CE4_E5B9)
+    };
+    let value: Vec<u8> = (1..3000).map(|number| (mixed(number) >> 32) as u8).collect();
+    // The oldest batch has items of both.
+    for key in second.take(5).chain(first.by_ref().take(5)) {
+        running.set(&key, &value);
+    }
+    running.save();
+    let mut save = |running: &mut Running, patience| {
+        first.by_ref().take(10).for_each(|key| running.set(&key, &value));
+        assert!(first.len() > 400, "there are keys left");
+        save_alone(running, 0, patience)
+    };
+    // The tier is full, and a batch goes that has items of the second shard. It is asked, and does not answer.
+    while !matches!(running.next_within(1, Duration::ZERO), Some(Reply::Leave { .. })) {
+        save(&mut running, MOMENT);
+    }
+    let freed = running.figures.freed.load(Relaxed);
+    running.ports[1].end(true);
+    assert!((0..20).all(|_| save(&mut running, PATIENCE)));
+    assert!(running.figures.freed.load(Relaxed) > freed);
+}
+
+#[test]
+fn what_recovery_has_no_room_for_is_gone_and_a_deletion_of_it_is_told() {
+    let medium = Gated::new();
+    let mut running = start_with(medium.clone(), 1, 32 << 20);
+    const COUNT: u32 = 40_000;
+    for first in (0..COUNT).step_by(500) {
+        (first..first + 500).for_each(|number| running.set(&key(number), b"v"));
+        running.save();
+    }
+    running.stop();
+    let mut small = start_with(medium.clone(), 1, 1 << 20);
+    let is_lost = |number: &u32| {
+        let (key, op) = (&key(*number)[..], Op::Read(Read::default()));
+        let hash = small.shards[0].hash(0, key);
+        small.shards[0].ticket_for(&Command { space: 0, key, op }, hash, NOW).is_none()
+    };
+    let lost: Vec<u32> = (0..COUNT).filter(is_lost).collect();
+    assert!(lost.len() > 100 && lost.len() < COUNT as usize, "{} lost", lost.len());
+    lost.iter().take(100).for_each(|number| small.execute(&key(*number), Op::Delete(Delete::default())));
+    small.save();
+    small.stop();
+    let mut large = start_with(medium, 1, 32 << 20);
+    for number in lost.into_iter().take(100) {
+        assert_eq!(large.get(&key(number)), None, "{number} was deleted");
+    }
+}
