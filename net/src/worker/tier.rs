@@ -4,12 +4,15 @@
 //! item has been brought back. What comes behind it is fetched meanwhile. A batch of another shard stops at such a command in
 //! the same way. Changes wait as long as too many are not saved.
 
+mod answers;
+mod fetch;
+mod stopped;
+
 use super::connection::Connection;
-use super::mail::{Batch, What};
-use super::owned::fill_command;
+use super::mail::Batch;
 use super::scan::{Scanner, Step};
 use super::state::WorkerState;
-use crate::tier::{Durability, Fetched, Port, Reply, SAVE_BYTES, SaveBatch};
+use crate::tier::{Durability, Port, Reply, SAVE_BYTES, SaveBatch};
 use crate::transport::ConnId;
 use std::collections::{HashMap, VecDeque};
 use torc_engine::command::{Command, Millis, Op, Ticket};
@@ -22,8 +25,6 @@ const SAVE_AT: usize = 2048;
 const SAVE_SHARE: u32 = 4;
 /// Of the items of a batch that is written over, this share is written again at most.
 const STAY_SHARE: usize = 2;
-/// Items of one shard that are being fetched, beyond those that somebody waits for.
-const FETCHES_AHEAD_MAX: usize = 128;
 /// Changes that are not saved take this share of a shard's memory at most; one takes so many bytes.
 const UNSAVED_SHARE: u64 = 64;
 const UNSAVED_BYTES: u64 = 64;
@@ -156,79 +157,6 @@ impl WorkerState {
         tier.spare.push(batch);
     }
 
-    /// Lets answers go whose changes are saved. If the tier is out of use, those never will be: their clients are cut off, as
-    /// their answers are not true.
-    fn answer_saved(&mut self, tier: &mut Tier) {
-        let is_latched = tier.port.figures().is_latched();
-        while let Some((up_to, _)) = tier.unanswered.front()
-            && (is_latched || *up_to <= tier.saved_up_to)
-        {
-            match tier.unanswered.pop_front() {
-                Some((_, Unanswered::Client(id))) => {
-                    if let Some(conn) = self.connections.find(id) {
-                        conn.is_untrue |= is_latched;
-                        self.mark_dirty(id);
-                    }
-                }
-                Some((_, Unanswered::Batch(shard, mut batch))) => {
-                    batch.is_untrue = is_latched;
-                    self.mail
-                        .lane(shard)
-                        .into_iter()
-                        .for_each(|lane| lane.answer(std::mem::take(&mut batch)));
-                }
-                None => {}
-            }
-        }
-    }
-
-    /// What [`WorkerState::answer_later`] compares with. `repeats`: there may be a change among what follows that was made
-    /// before, and is answered from the record.
-    #[inline]
-    pub(super) fn changes_before(&self, repeats: impl FnOnce() -> bool) -> u64 {
-        match &self.tier {
-            Some(tier) if tier.is_always && !repeats() => self.shard.changes().0,
-            _ => u64::MAX,
-        }
-    }
-
-    /// Holds a connection's answers back if something has changed since: until that is saved.
-    #[inline]
-    pub(super) fn answer_later(&mut self, conn: &mut Connection, before: u64) {
-        let Some(tier) = self.tier.as_mut().filter(|tier| tier.is_always) else { return };
-        let (changes, up_to) = self.shard.changes();
-        if changes != before && conn.answers_after < up_to {
-            conn.answers_after = up_to;
-            tier.unanswered.push_back((up_to, Unanswered::Client(conn.id)));
-        }
-    }
-
-    /// Whether a connection's answers wait until its changes are saved.
-    #[inline]
-    pub(super) fn waits_to_answer(&self, conn: &Connection) -> bool {
-        self.tier.as_ref().is_some_and(|tier| conn.answers_after > tier.saved_up_to)
-    }
-
-    /// Sends a batch home, when everything that has changed until now is saved.
-    pub(super) fn send_home(&mut self, shard: u16, batch: Box<Batch>) {
-        if let Some(tier) = self.tier.as_mut().filter(|tier| tier.is_always) {
-            let (_, up_to) = self.shard.changes();
-            if up_to > tier.saved_up_to {
-                return tier.unanswered.push_back((up_to, Unanswered::Batch(shard, batch)));
-            }
-        }
-        if let Some(lane) = self.mail.lane(shard) {
-            lane.answer(batch);
-        }
-    }
-
-    /// Whether a change is refused, as it can not be saved before it is answered.
-    #[inline]
-    pub(super) fn refuses(&self, command: &Command<'_>) -> bool {
-        let Some(tier) = self.tier.as_ref().filter(|tier| tier.is_always) else { return false };
-        !matches!(command.op, Op::Read(_)) && tier.port.figures().is_latched()
-    }
-
     /// Forgets places. So many of their items stay on the tier that it comes to an end, even if all of them are in memory.
     fn leave_places(&mut self, places: &[(u64, u64)]) {
         let mut may_stay = places.len() / STAY_SHARE;
@@ -237,121 +165,10 @@ impl WorkerState {
         }
     }
 
-    /// Puts an item back that was fetched. One that cannot be had, or finds no room, misses from now on.
-    fn bring_back(&mut self, hash: u64, ticket: Ticket, item: Option<&[u8]>) {
-        let Some(item) = item else { return self.shard.forget_elsewhere(hash, ticket) };
-        match self.shard.promote(hash, ticket, item, self.now) {
-            Ok(()) => self.stats.tier_promotions.add(1),
-            Err(_) => self.shard.forget_elsewhere(hash, ticket),
-        }
-    }
-
     fn let_go_on(&mut self, id: ConnId) {
         if let Some(conn) = self.connections.find(id) {
             conn.waits_for_tier = false;
             self.mark_dirty(id);
-        }
-    }
-
-    /// A command on this shard's key needs the item of a ticket. True: it is there now, or nowhere; else the connection waits
-    /// for it.
-    pub(super) fn fetch(&mut self, hash: u64, ticket: Ticket, waiter: Option<&mut Connection>) -> bool {
-        let Some(mut tier) = self.tier.take() else {
-            // Nobody else puts items elsewhere.
-            self.shard.forget_elsewhere(hash, ticket);
-            return true;
-        };
-        let is_asked = tier.fetching.contains_key(&ticket.0);
-        let is_there = !is_asked && self.fetch_from(&mut tier, hash, ticket);
-        if let Some(fetching) = tier.fetching.get_mut(&ticket.0).filter(|_| !is_there) {
-            fetching.is_wanted = true;
-            if let Some(conn) = waiter {
-                conn.waits_for_tier = true;
-                fetching.waiting.push(conn.id);
-            }
-        }
-        self.tier = Some(tier);
-        is_there
-    }
-
-    /// True: what there is to have is there. Else a reply will come.
-    fn fetch_from(&mut self, tier: &mut Tier, hash: u64, ticket: Ticket) -> bool {
-        self.stats.tier_fetches.add(1);
-        let item = match tier.port.fetch(hash, ticket.0) {
-            Fetched::Later => {
-                tier.fetching.insert(ticket.0, Fetching::default());
-                return false;
-            }
-            Fetched::Item(item) => Some(item),
-            Fetched::Gone => None,
-        };
-        self.bring_back(hash, ticket, item);
-        true
-    }
-
-    /// Whether another step of a scan may begin: each may have some hundred items fetched.
-    pub(super) fn may_scan(&self) -> bool {
-        self.tier.as_ref().is_none_or(|tier| tier.fetching.len() < FETCHES_AHEAD_MAX)
-    }
-
-    /// Adds the keys of items to a step of a scan, or has them fetched. They are not brought back for that.
-    pub(super) fn fetch_keys(&mut self, elsewhere: &[(u64, Ticket)], step: &mut Step, scanner: Scanner) {
-        let Some(mut tier) = self.tier.take() else { return };
-        for &(hash, ticket) in elsewhere {
-            if let Some(fetching) = tier.fetching.get_mut(&ticket.0) {
-                fetching.scanning.push(scanner);
-                step.missing += 1;
-                continue;
-            }
-            match tier.port.fetch(hash, ticket.0) {
-                Fetched::Later => {
-                    let fetching = Fetching { scanning: vec![scanner], ..Fetching::default() };
-                    tier.fetching.insert(ticket.0, fetching);
-                    step.missing += 1;
-                }
-                Fetched::Item(item) => {
-                    self.shard.scan_elsewhere(step.space, (hash, ticket), item, self.now, &mut step.keys);
-                }
-                Fetched::Gone => self.shard.forget_elsewhere(hash, ticket),
-            }
-        }
-        self.tier = Some(tier);
-    }
-
-    /// Takes an item that was fetched for its key.
-    fn take_key(&mut self, tier: &mut Tier, scanner: Scanner, there: (u64, Ticket), item: Option<&[u8]>) {
-        let step = match scanner {
-            Scanner::Client(id) => self.connections.find(id).and_then(|conn| conn.scans.as_deref_mut()),
-            Scanner::Shard(shard) => tier.steps[usize::from(shard)].as_mut(),
-        };
-        let Some(step) = step else { return };
-        if let Some(item) = item {
-            self.shard.scan_elsewhere(step.space, there, item, self.now, &mut step.keys);
-        }
-        step.missing = step.missing.saturating_sub(1);
-        if step.missing == 0
-            && let Scanner::Client(id) = scanner
-        {
-            self.let_go_on(id);
-        }
-    }
-
-    /// The step of a scan at which the first batch of a shard has stopped.
-    pub(super) fn take_step(&mut self, shard: u16) -> Option<Step> {
-        self.tier.as_mut()?.steps[usize::from(shard)].take()
-    }
-
-    pub(super) fn keep_step(&mut self, shard: u16, step: Step) {
-        if let Some(tier) = &mut self.tier {
-            tier.steps[usize::from(shard)] = Some(step);
-        }
-    }
-
-    /// Has the item of a command fetched that is behind one that waits.
-    pub(super) fn fetch_ahead(&mut self, command: &Command<'_>, hash: u64) {
-        let may = self.tier.as_ref().is_some_and(|tier| tier.fetching.len() < FETCHES_AHEAD_MAX);
-        if may && let Some(ticket) = self.shard.ticket_for(command, hash, self.now) {
-            self.fetch(hash, ticket, None);
         }
     }
 
@@ -386,51 +203,6 @@ impl WorkerState {
         }
         let holding = self.tier.as_mut().map(|tier| std::mem::take(&mut tier.holding));
         holding.into_iter().flatten().for_each(|id| self.let_go_on(id));
-    }
-
-    /// Whether batches of a shard wait, so that others of it must, too.
-    pub(super) fn has_stopped(&self, shard: u16) -> bool {
-        self.tier.as_ref().is_some_and(|tier| !tier.stopped[usize::from(shard)].is_empty())
-    }
-
-    /// Lets a batch wait that has been served up to a request.
-    pub(super) fn stop(&mut self, shard: u16, batch: Box<Batch>, served: usize) {
-        self.fetch_asked(&batch, served);
-        self.stopped(shard).push_front((batch, served));
-    }
-
-    /// Lets a batch wait behind others of its shard.
-    pub(super) fn wait_behind_stopped(&mut self, shard: u16, batch: Box<Batch>) {
-        self.fetch_asked(&batch, 0);
-        self.stopped(shard).push_back((batch, 0));
-    }
-
-    fn stopped(&mut self, shard: u16) -> &mut VecDeque<(Box<Batch>, usize)> {
-        let Some(tier) = &mut self.tier else { unreachable!("without a tier nothing waits for it") };
-        &mut tier.stopped[usize::from(shard)]
-    }
-
-    /// Has the items of a batch's requests fetched, from one on, before it goes on.
-    fn fetch_asked(&mut self, batch: &Batch, first: usize) {
-        for number in first..batch.asks.len() {
-            let (kind, key) = (batch.kind_of(number), batch.bytes_of(number).key);
-            if let What::Keyed(op) = &kind.what {
-                let command = fill_command(kind.space, key, op, &[]);
-                self.fetch_ahead(&command, batch.asks[number].hash);
-            }
-        }
-    }
-
-    fn resume_batches(&mut self) {
-        for shard in 0..self.mail.shards() {
-            loop {
-                let stopped = self.tier.as_mut().map(|tier| &mut tier.stopped[usize::from(shard)]);
-                let Some((batch, served)) = stopped.and_then(VecDeque::pop_front) else { break };
-                if !self.serve_on(shard, batch, served) {
-                    break;
-                }
-            }
-        }
     }
 
     /// Hands over what has changed, if it is time.
