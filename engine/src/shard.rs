@@ -234,6 +234,11 @@ impl Shard {
         self.segments.let_rest(rule);
     }
 
+    /// For segments, index, bookkeeping and what is set aside together, bytes.
+    pub fn memory_bytes(&self) -> u64 {
+        self.memory_bytes
+    }
+
     /// From now on this listener is told of every change.
     pub fn listen(&mut self, listener: Box<dyn Listener>) {
         self.listener = Some(listener);

@@ -11,7 +11,7 @@ use crate::bytes::Bytes;
 use crate::chain::{ChainList, ListWriter, ORDINAL_BYTES, list_bytes};
 use crate::changes::{Cause, Change};
 use crate::command::{Command, Expiry, Millis, Op, Refusal, Ticket, Write, WriteMode};
-use crate::index::{Elsewhere, Entry, PLACES, Place};
+use crate::index::{Elsewhere, Entry, Full, PLACES, Place};
 use crate::item::{HEADER_BYTES, Header, ItemRef, present, state};
 use crate::words;
 
@@ -209,13 +209,15 @@ impl Shard {
     }
 
     /// The key of `hash` has an item at a place of the medium.
-    pub(super) fn name_place(&mut self, hash: u64, place: u64) {
+    pub(super) fn name_place(&mut self, hash: u64, place: u64) -> Result<(), Full> {
         assert!(place < PLACES, "a place of 52 bits");
         self.grow_index();
-        if self.index.insert_elsewhere(Elsewhere { hash, place, frequency: 0 }).is_err() {
+        let named = self.index.insert_elsewhere(Elsewhere { hash, place, frequency: 0 });
+        if named.is_err() {
             self.stats.index_evictions.add(1);
             self.tell_lost(hash);
         }
+        named
     }
 
     /// An entry that the index has no room for any more goes.

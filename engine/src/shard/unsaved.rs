@@ -14,7 +14,7 @@ use super::{Shard, hash_of, value_in};
 use crate::bytes::Bytes;
 use crate::changes::Cause;
 use crate::command::{Millis, Value};
-use crate::index::{Place, Slot};
+use crate::index::{Full, Place, Slot};
 use crate::item::{ItemRef, state};
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
@@ -296,21 +296,30 @@ impl Shard {
         }
         there.remove();
         if let Some(place) = place {
-            self.name_place(hash, place);
+            // Without its place the item is gone when it is evicted, which is noted.
+            let _ = self.name_place(hash, place);
         }
     }
 
     /// As recovery finds an item: the key of `hash` has one at a place of the medium, unless that is known already. To be told
     /// newest first. Returns whether it was not known.
     ///
+    /// # Errors
+    /// [`Full`]: the key misses, and an older item of it must not be told.
+    ///
     /// # Panics
     /// If the place is not below [`crate::index::PLACES`].
-    pub fn recovered(&mut self, hash: u64, place: u64) -> bool {
+    pub fn recovered(&mut self, hash: u64, place: u64) -> Result<bool, Full> {
         let is_new = self.index.find_elsewhere(hash).is_none();
         if is_new {
-            self.name_place(hash, place);
+            self.name_place(hash, place)?;
         }
-        is_new
+        Ok(is_new)
+    }
+
+    /// Items that a tier holds will not be told: deletions of keys that miss are of interest to it from now on.
+    pub fn leave_untold(&mut self) {
+        self.mark_lost();
     }
 
     /// A place of the medium will hold something else. If the item that lies there is in DRAM and was read, it is to be saved

@@ -39,6 +39,7 @@ impl RunningTier {
         let mut ends = Vec::new();
         for found in recovered {
             figures.recovered.fetch_add(found.items, Relaxed);
+            figures.lost.fetch_add(found.lost, Relaxed);
             figures.damaged.fetch_add(found.damaged, Relaxed);
             figures.recovery_ms.fetch_max(found.took_ms, Relaxed);
             ends.extend(found.ends);

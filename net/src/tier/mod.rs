@@ -99,6 +99,8 @@ pub struct TierFigures {
     pub read_errors: AtomicU64,
     /// Items that recovery found, and how long it took, milliseconds.
     pub recovered: AtomicU64,
+    /// Items that recovery has found no room for: they miss.
+    pub lost: AtomicU64,
     pub recovery_ms: AtomicU64,
     /// Batches of streams that recovery found damaged.
     pub damaged: AtomicU64,

@@ -11,12 +11,18 @@ use torc_pmem::recover::{Event, StreamEnd};
 use torc_pmem::tier::Tier;
 use torc_proto::slot::{SLOTS, slot_of};
 
+/// Keys of a stream that are gone are remembered in this share of a shard's memory, with so many bytes each while the set grows.
+const GONE_SHARE: u64 = 4;
+const GONE_BYTES: u64 = 32;
+
 /// What a shard has found.
 #[derive(Debug, Default)]
 pub(crate) struct Recovered {
     /// Where streams end: those of which this shard has the first slot.
     pub(crate) ends: Vec<StreamEnd>,
     pub(crate) items: u64,
+    /// Items that there was no room for.
+    pub(crate) lost: u64,
     pub(crate) damaged: u64,
     /// How long that took, milliseconds.
     pub(crate) took_ms: u64,
@@ -38,15 +44,18 @@ pub(crate) fn recover(
     let began = Instant::now();
     // First, as it also remembers whether there was room for all.
     shard.remember_changes(slot_of);
+    // The store has no items yet, so this memory is free.
+    let gone_max = (shard.memory_bytes() / GONE_SHARE / GONE_BYTES) as usize;
     let streams = SlotMap::even(tier.config().streams);
     for (range, stream) in streams.ranges() {
         if !range.clone().any(|slot| slots.owner(slot) == number) {
             continue;
         }
+        let (seen, flushes) = (HashSet::new(), Vec::new());
         let mut keys =
-            Keys { slots, number, now, shard, seen: HashSet::new(), flushes: Vec::new(), items: 0 };
+            Keys { slots, number, now, shard, seen, gone_max, is_cut: false, flushes, items: 0, lost: 0 };
         let (end, counts) = tier.recover(stream, &mut |event| keys.take(&event))?;
-        recovered.items += keys.items;
+        (recovered.items, recovered.lost) = (recovered.items + keys.items, recovered.lost + keys.lost);
         if slots.owner(*range.start()) == number {
             recovered.damaged += counts.damaged;
             recovered.ends.push(end);
@@ -63,10 +72,14 @@ struct Keys<'s> {
     number: u16,
     now: Millis,
     shard: &'s mut Shard,
-    /// Keys without an item, of which older ones may come.
+    /// Keys without an item, or without room for it, of which older ones may come; and how many are remembered.
     seen: HashSet<u64>,
+    gone_max: usize,
+    /// There are more: nobody knows which older items are good.
+    is_cut: bool,
     flushes: Vec<Record>,
     items: u64,
+    lost: u64,
 }
 
 impl Keys<'_> {
@@ -81,17 +94,39 @@ impl Keys<'_> {
                 if record.slot >= SLOTS || self.slots.owner(record.slot) != self.number {
                     return;
                 }
+                // What is older is flushed, too, and need not be remembered.
+                if self.is_flushed(record) {
+                    return;
+                }
                 let is_over = record.expiry != 0 && record.expiry <= self.now;
-                let place =
-                    place.filter(|_| record.kind == Kind::Item && !is_over && !self.is_flushed(record));
-                match place {
+                match place.filter(|_| record.kind == Kind::Item && !is_over) {
+                    Some(_) if self.is_cut => self.lost += 1,
                     Some(place) if !self.seen.contains(&record.hash) => {
-                        self.items += u64::from(self.shard.recovered(record.hash, place.to_bits()));
+                        match self.shard.recovered(record.hash, place.to_bits()) {
+                            Ok(is_new) => self.items += u64::from(is_new),
+                            Err(_) => {
+                                self.lost += 1;
+                                self.gone(record.hash);
+                            }
+                        }
                     }
                     Some(_) => {}
-                    None => drop(self.seen.insert(record.hash)),
+                    None => self.gone(record.hash),
                 }
             }
+        }
+    }
+
+    /// The key has no item, whatever older ones come.
+    fn gone(&mut self, hash: u64) {
+        if self.is_cut {
+            return;
+        }
+        self.seen.insert(hash);
+        if self.seen.len() > self.gone_max {
+            self.is_cut = true;
+            self.seen = HashSet::new();
+            self.shard.leave_untold();
         }
     }
 

@@ -39,7 +39,7 @@ impl Gated {
 
     fn with(config: Config) -> Arc<Gated> {
         let gated =
-            Gated { sim: Sim::new(CONFIG.bytes, 512), is_open: Mutex::new(true), opens: Condvar::new() };
+            Gated { sim: Sim::new(config.bytes, 512), is_open: Mutex::new(true), opens: Condvar::new() };
         let gated = Arc::new(gated);
         let medium: Arc<dyn Medium> = gated.clone();
         Tier::create(&medium, config).unwrap();
@@ -387,11 +387,11 @@ fn room_is_made_when_places_are_left_and_waits_for_no_shard_that_has_ended() {
 
 #[test]
 fn what_recovery_has_no_room_for_is_gone_and_a_deletion_of_it_is_told() {
-    let medium = Gated::new();
+    let medium = Gated::with(Config { bytes: 16 << 20, ..CONFIG });
     let mut running = start_with(medium.clone(), 1, 32 << 20);
     const COUNT: u32 = 40_000;
-    for first in (0..COUNT).step_by(500) {
-        (first..first + 500).for_each(|number| running.set(&key(number), b"v"));
+    for (first, value) in (0..COUNT).step_by(500).flat_map(|first| [(first, b"older"), (first, b"newer")]) {
+        (first..first + 500).for_each(|number| running.set(&key(number), value));
         running.save();
     }
     running.stop();
@@ -403,11 +403,45 @@ fn what_recovery_has_no_room_for_is_gone_and_a_deletion_of_it_is_told() {
     };
     let lost: Vec<u32> = (0..COUNT).filter(is_lost).collect();
     assert!(lost.len() > 100 && lost.len() < COUNT as usize, "{} lost", lost.len());
+    let found = (0..COUNT).filter_map(|number| small.get(&key(number)));
+    assert!(found.into_iter().all(|value| value == b"newer"));
     lost.iter().take(100).for_each(|number| small.execute(&key(*number), Op::Delete(Delete::default())));
     small.save();
     small.stop();
     let mut large = start_with(medium, 1, 32 << 20);
     for number in lost.into_iter().take(100) {
         assert_eq!(large.get(&key(number)), None, "{number} was deleted");
+    }
+}
+
+#[test]
+fn more_deletions_than_recovery_can_remember_make_older_items_miss_and_nothing_comes_back() {
+    let medium = Gated::with(Config { streams: 1, ..CONFIG });
+    let mut running = start_with(medium.clone(), 1, 32 << 20);
+    (0..100).for_each(|number| running.set(&key(number), b"old"));
+    running.save();
+    for number in 0..9000 {
+        running.set(&key(number), b"gone");
+        if number >= 50 {
+            running.execute(&key(number), Op::Delete(Delete::default()));
+        }
+        if number % 1000 == 999 {
+            running.save();
+        }
+    }
+    running.set(b"new", b"new");
+    running.save();
+    running.stop();
+    for (memory_bytes, still, deleted) in [(32 << 20, 50, 8), (1 << 20, 0, 7), (32 << 20, 48, 6)] {
+        let mut after = start_with(medium.clone(), 1, memory_bytes);
+        assert_eq!(after.get(b"new").as_deref(), Some(&b"new"[..]));
+        let found = (0..9000).filter_map(|number| after.get(&key(number)));
+        let found: Vec<_> = found.collect();
+        assert_eq!(found.len(), still);
+        assert!(found.iter().all(|value| value == b"gone"));
+        // What misses may be there all the same, so its deletion is told.
+        after.execute(&key(deleted), Op::Delete(Delete::default()));
+        after.save();
+        after.stop();
     }
 }

@@ -59,6 +59,11 @@ pub(super) fn families(tier: &RunningTier) -> Vec<Family> {
             figures.recovered.load(Relaxed) as f64,
         ),
         gauge(
+            "tier_recovery_lost_items",
+            "Items that the start has found no room for: misses.",
+            figures.lost.load(Relaxed) as f64,
+        ),
+        gauge(
             "tier_recovery_seconds",
             "How long the start has read the tier's tables.",
             figures.recovery_ms.load(Relaxed) as f64 / 1000.0,
