@@ -10,15 +10,16 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// Kills; `TORC_TEST_KILLS` asks for more.
+/// Kills of each durability together; `TORC_TEST_KILLS` asks for more.
 const KILLS: u64 = 20;
 const CLIENTS: usize = 4;
 /// Keys of a client: few, so that most changes meet an older copy.
 const KEYS: usize = 300;
-/// The interval is 100 ms. The rest is what a busy machine needs to keep to it.
-const INTERVAL: (&str, Duration) = ("interval:100ms", Duration::from_secs(3));
+/// A durability, the time after which a change may not come undone, and its share of the kills in percent. The interval is
+/// 100 ms; the rest of the bound is what a busy machine needs to keep to it.
+const INTERVAL: (&str, Duration, u64) = ("interval:100ms", Duration::from_secs(3), 60);
 /// What was answered is saved.
-const ALWAYS: (&str, Duration) = ("always", Duration::ZERO);
+const ALWAYS: (&str, Duration, u64) = ("always", Duration::ZERO, 40);
 /// Of a hundred keys that should be there, so many may be lost to the tier's index or its oldest batches.
 const LOST_PERCENT_MAX: usize = 2;
 
@@ -137,8 +138,10 @@ fn whatever_was_answered_is_there_after_kills_if_it_is_saved_always() {
     kill_again_and_again(ALWAYS);
 }
 
-fn kill_again_and_again((durability, bound): (&str, Duration)) {
-    let kills = std::env::var("TORC_TEST_KILLS").map_or(KILLS, |kills| kills.parse().expect("a number"));
+fn kill_again_and_again((durability, bound, percent): (&str, Duration, u64)) {
+    let kills = std::env::var("TORC_TEST_KILLS").map_or(KILLS, |kills| kills.parse().expect("a number"))
+        * percent
+        / 100;
     let (_folder, path) = tier_file();
     let mut models: Vec<Model> = (0..CLIENTS).map(Model::new).collect();
     let (mut wanted, mut lost) = (0, 0);
