@@ -5,7 +5,7 @@
 //! | `/` | this list |
 //! | `/metrics` | all figures in Prometheus' text format 0.0.4 |
 //! | `/healthz` | 200 as long as the process can answer at all |
-//! | `/readyz` | 200 while serving, 503 while starting and draining |
+//! | `/readyz` | 200 while serving, 503 while starting and draining, or while changes cannot be saved as they must |
 //!
 //! Non-goals: it changes nothing, and it never waits for a shard (figures are read from shared counters).
 
@@ -49,11 +49,25 @@ pub(crate) enum Phase {
 pub(crate) struct Admin {
     phase: AtomicU8,
     figures: Box<dyn Fn() -> Vec<Family> + Send + Sync>,
+    trouble: Box<dyn Fn() -> Option<Trouble> + Send + Sync>,
+}
+
+/// What is wrong with a server that serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    /// The tier is out of use.
+    TierLatched,
+    /// It is, and changes are refused.
+    ChangesRefused,
 }
 
 impl Admin {
-    pub(crate) fn new(figures: impl Fn() -> Vec<Family> + Send + Sync + 'static) -> Arc<Admin> {
-        Arc::new(Admin { phase: AtomicU8::new(Phase::Starting as u8), figures: Box::new(figures) })
+    pub(crate) fn new(
+        figures: impl Fn() -> Vec<Family> + Send + Sync + 'static,
+        trouble: impl Fn() -> Option<Trouble> + Send + Sync + 'static,
+    ) -> Arc<Admin> {
+        let phase = AtomicU8::new(Phase::Starting as u8);
+        Arc::new(Admin { phase, figures: Box::new(figures), trouble: Box::new(trouble) })
     }
 
     pub(crate) fn enter(&self, phase: Phase) {
@@ -63,7 +77,16 @@ impl Admin {
 
     fn ready(&self) -> (StatusCode, &'static str) {
         match self.phase.load(Ordering::Relaxed) {
-            phase if phase == Phase::Ready as u8 => (StatusCode::OK, "ready\n"),
+            phase if phase == Phase::Ready as u8 => match (self.trouble)() {
+                None => (StatusCode::OK, "ready\n"),
+                Some(Trouble::TierLatched) => {
+                    (StatusCode::OK, "ready; the tier is out of use, see the log\n")
+                }
+                Some(Trouble::ChangesRefused) => (
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "the tier is out of use, see the log; --durability always refuses changes\n",
+                ),
+            },
             phase if phase == Phase::Starting as u8 => (StatusCode::SERVICE_UNAVAILABLE, "starting\n"),
             _ => (StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
         }
@@ -154,7 +177,7 @@ mod tests {
 
     #[test]
     fn readiness_follows_the_phase_and_health_does_not() {
-        let admin = Admin::new(Vec::new);
+        let admin = Admin::new(Vec::new, || None);
         for (phase, ready) in [(Phase::Starting, 503), (Phase::Ready, 200), (Phase::Draining, 503)] {
             admin.enter(phase);
             assert_eq!(status(&admin, Method::GET, "/readyz"), ready, "{phase:?}");
@@ -163,8 +186,18 @@ mod tests {
     }
 
     #[test]
+    fn a_server_that_refuses_changes_is_not_ready() {
+        for (trouble, ready) in [(Trouble::TierLatched, 200), (Trouble::ChangesRefused, 503)] {
+            let admin = Admin::new(Vec::new, move || Some(trouble));
+            assert_eq!(status(&admin, Method::GET, "/readyz"), 503, "it starts");
+            admin.enter(Phase::Ready);
+            assert_eq!(status(&admin, Method::GET, "/readyz"), ready, "{trouble:?}");
+        }
+    }
+
+    #[test]
     fn other_paths_and_methods_are_refused() {
-        let admin = Admin::new(Vec::new);
+        let admin = Admin::new(Vec::new, || None);
         assert_eq!(status(&admin, Method::GET, "/"), 200);
         assert_eq!(status(&admin, Method::GET, "/etc/passwd"), 404);
         assert_eq!(status(&admin, Method::POST, "/metrics"), 405);

@@ -31,6 +31,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use torc_net::tier::Durability;
 
 pub(crate) fn run(args: &ServeArgs) -> Result<(), Failure> {
     let machine = Machine::here();
@@ -85,8 +86,12 @@ fn fit_files(config: &mut Config, files: u64) -> Result<(), Failure> {
 async fn serve(config: Config, machine: &Machine) -> Result<(), Failure> {
     let mut stop = Stop::new()?;
     let running: Arc<OnceLock<Running>> = Arc::default();
-    let figures = running.clone();
-    let admin = Admin::new(move || figures.get().map(Running::families).unwrap_or_default());
+    let (figures, tier) = (running.clone(), running.clone());
+    let is_always = config.server.tier.as_ref().is_some_and(|tier| tier.durability == Durability::Always);
+    let admin = Admin::new(
+        move || figures.get().map(Running::families).unwrap_or_default(),
+        move || tier.get().and_then(|running| running.trouble(is_always)),
+    );
     let admin_address = start_admin(&config, &admin).await?;
 
     let drain_timeout = config.server.drain_timeout;

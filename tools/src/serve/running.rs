@@ -1,7 +1,7 @@
 //! The server, as `torc serve` sees it: addresses in words, figures by their metric names.
 
 use super::tier;
-use crate::admin::{Family, MetricKind, Sample, Value};
+use crate::admin::{Family, MetricKind, Sample, Trouble, Value};
 use crate::config::Config;
 use crate::config::value::show_endpoint;
 use crate::exit::Failure;
@@ -60,6 +60,12 @@ impl Running {
 
     pub(super) fn shard_listen(&self) -> Vec<String> {
         self.server.shard_addresses().iter().map(|address| format!("tcp://{address}")).collect()
+    }
+
+    /// What is wrong though it serves. `is_always`: changes are answered when they are saved.
+    pub(super) fn trouble(&self, is_always: bool) -> Option<Trouble> {
+        let is_latched = self.server.tier().is_some_and(|tier| tier.figures.is_latched());
+        is_latched.then_some(if is_always { Trouble::ChangesRefused } else { Trouble::TierLatched })
     }
 
     pub(super) fn tier(&self) -> Option<&RunningTier> {
