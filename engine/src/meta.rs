@@ -33,4 +33,4 @@ pub enum Lease {
 
 /// A value under way into the shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct UploadId(pub u32);
+pub struct UploadId(pub u64);

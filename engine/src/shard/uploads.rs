@@ -13,6 +13,8 @@ pub(super) struct Uploads {
     places: Vec<Option<Upload>>,
     /// Places that nobody has.
     free: Vec<u16>,
+    /// How many have begun.
+    begun: u64,
     /// Memory that all of them will take in the end.
     bytes: u64,
     /// Memory of their keys and lists of extents.
@@ -30,8 +32,10 @@ impl Uploads {
             }
             None => return None,
         };
-        // The number of the beginning tells a late caller's id from that of the place's next upload.
-        let id = UploadId((upload.chain as u32) << UPLOADS_BITS | place as u32);
+        // The number of the beginning tells a late caller's id from that of any later upload in the place: a client whose
+        // value was given up has the id still, and its bytes must not go to the value of another one.
+        let id = UploadId(self.begun << UPLOADS_BITS | place as u64);
+        self.begun += 1;
         upload.id = id;
         self.bytes += upload.cost;
         self.list_bytes += upload.table_bytes();

@@ -70,7 +70,7 @@ impl Store for Model {
 
     fn upload_begin(&mut self, _key: &[u8], _bytes: u64, _now: Millis) -> Result<UploadId, Refusal> {
         self.uploads.push(Vec::new());
-        Ok(UploadId(self.uploads.len() as u32 - 1))
+        Ok(UploadId(self.uploads.len() as u64 - 1))
     }
 
     fn upload_append(&mut self, id: UploadId, bytes: &[u8], _now: Millis) -> Result<(), Refusal> {

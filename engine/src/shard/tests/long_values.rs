@@ -293,6 +293,24 @@ fn chains_are_whole_without_the_places_where_they_lie() {
     }
 }
 
+/// Ids came from the clock, and were the same every 16 ms: one client's bytes went into another one's value.
+#[test]
+fn bytes_of_a_value_that_was_given_up_go_to_no_other_one() {
+    let mut shard = shard_of(16 << 20);
+    let mut still = Vec::new();
+    while let Ok(id) = shard.upload_begin(0, b"still", 400 << 10, NOW) {
+        still.push(id);
+    }
+    let later = NOW + 64 * 16;
+    let other = shard.upload_begin(0, b"other", 400 << 10, later).unwrap();
+    let ended: Vec<_> = still.iter().filter(|&&id| !shard.is_under_way(id)).copied().collect();
+    assert!(!ended.is_empty() && !still.contains(&other));
+    assert!(ended.iter().all(|&id| shard.upload_append(id, &[1; 10], later).is_err()));
+    assert!(shard.is_under_way(other), "another one's bytes ended it");
+    still.into_iter().chain([other]).for_each(|id| shard.upload_abort(id));
+    shard.audit().unwrap();
+}
+
 /// A hundred clients that send a byte now and then have refused every long value of all others.
 #[test]
 fn uploads_that_stand_still_make_room_for_one_that_moves() {
