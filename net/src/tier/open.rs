@@ -3,7 +3,8 @@
 use super::{TierConfig, TierPath};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use torc_pmem::format::superblock::{BATCH_BYTES, Config, Refused};
+use torc_pmem::format::geometry::Geometry;
+use torc_pmem::format::superblock::{BATCH_BYTES, BadConfig, Config, Refused};
 use torc_pmem::media::dax::Dax;
 use torc_pmem::media::file::{Access, FileMedium};
 use torc_pmem::media::volatile::Volatile;
@@ -22,6 +23,8 @@ const BATCHES_MIN: u64 = 64;
 pub enum TierError {
     #[error("--tier-size: {0} does not exist yet, so its size has to be given")]
     NoSize(PathBuf),
+    #[error("--tier-size: {0}")]
+    Size(BadConfig),
     #[error("--tier: {0}")]
     Media(#[from] MediaError),
     #[error("--tier: {source}; to make it anew, say --tier-on-mismatch reset: what it holds is lost")]
@@ -50,6 +53,18 @@ impl Opened {
         shards: u16,
         random: impl Fn() -> u64,
     ) -> Result<Opened, TierError> {
+        let made = |bytes| Config {
+            bytes,
+            page_bytes: PAGE_BYTES,
+            batch_bytes: batch_bytes(bytes, shards),
+            streams: shards,
+            volume: random(),
+            hash_seed: random(),
+        };
+        if let Some(bytes) = config.bytes.filter(|_| !is_there(&config.path)) {
+            // Before a file is made, which would have the wrong size at the next start.
+            Geometry::new(made(whole_blocks(bytes))).map_err(TierError::Size)?;
+        }
         let medium = open_medium(&config.path, config.bytes)?;
         let (source, words) = match Tier::open(Arc::clone(&medium)) {
             Ok(tier) => return Ok(Opened { tier, made: None }),
@@ -65,19 +80,12 @@ impl Opened {
         if let Some(source) = source.filter(|_| !config.resets) {
             return Err(TierError::Refused { source });
         }
-        let made = Config {
-            bytes: medium.bytes(),
-            page_bytes: PAGE_BYTES,
-            batch_bytes: batch_bytes(medium.bytes(), shards),
-            streams: shards,
-            volume: random(),
-            hash_seed: random(),
-        };
         let refused = |source| match source {
             OpenError::Media(error) => TierError::Media(error),
+            OpenError::Refused { source: Refused::Config(error), .. } => TierError::Size(error),
             source => TierError::Refused { source },
         };
-        Tier::create(&medium, made).map_err(refused)?;
+        Tier::create(&medium, made(medium.bytes())).map_err(refused)?;
         let tier = Tier::open(medium).map_err(refused)?;
         Ok(Opened { tier, made: Some(words) })
     }
@@ -115,6 +123,14 @@ pub fn open_medium(path: &TierPath, bytes: Option<u64>) -> Result<Arc<dyn Medium
 
 fn whole_blocks(bytes: u64) -> u64 {
     bytes / BLOCK_BYTES as u64 * BLOCK_BYTES as u64
+}
+
+/// Whether there is a file that holds something, or something that cannot be looked at.
+fn is_there(path: &TierPath) -> bool {
+    match path {
+        TierPath::Memory => false,
+        TierPath::File(path) => !matches!(size_of_file(path), Ok(None)),
+    }
 }
 
 /// The size of a file that holds something.

@@ -153,10 +153,12 @@ fn announce(line: &str) -> Result<(), Failure> {
     }
 }
 
-/// SIGTERM and SIGINT, which mean the same.
+/// SIGTERM and SIGINT, which mean the same; and SIGXFSZ, which is caught so that a tier beyond the limit of file sizes (ulimit
+/// -f) is refused with words.
 struct Stop {
     terminate: Signal,
     interrupt: Signal,
+    _file_size: Signal,
 }
 
 impl Stop {
@@ -165,6 +167,7 @@ impl Stop {
         Ok(Stop {
             terminate: signal(SignalKind::terminate()).map_err(fail)?,
             interrupt: signal(SignalKind::interrupt()).map_err(fail)?,
+            _file_size: signal(SignalKind::from_raw(libc::SIGXFSZ)).map_err(fail)?,
         })
     }
 

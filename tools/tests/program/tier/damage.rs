@@ -2,6 +2,7 @@
 
 use super::redis::{Answer, Redis};
 use super::{count_all, key, kill, set_all, start, tier_file, value, wait_until_saved};
+use crate::harness::{finish, serve, stderr_of};
 use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
@@ -89,4 +90,24 @@ fn a_file_that_shrinks_latches_the_tier_and_serving_goes_on() {
     assert_eq!(redis.run(&["GET", &key(1)]), Answer::Bulk(value(1)));
     let (status, words) = server.admin("/readyz");
     assert!(status == 200 && words.contains("tier"), "{status} {words}");
+}
+
+#[test]
+fn a_tier_beyond_the_limit_of_file_sizes_is_refused_with_words() {
+    use std::os::unix::process::CommandExt;
+    let (_folder, path) = tier_file();
+    let mut command = serve(&[&format!("--tier={}", path.display()), "--tier-size=64m"]);
+    // SAFETY: between fork and exec it makes one system call, with a pointer to a value that lives as long.
+    unsafe {
+        command.pre_exec(|| {
+            let limit = libc::rlimit { rlim_cur: 8 << 20, rlim_max: 8 << 20 };
+            match libc::setrlimit(libc::RLIMIT_FSIZE, &raw const limit) {
+                0 => Ok(()),
+                _ => Err(std::io::Error::last_os_error()),
+            }
+        });
+    }
+    let output = finish(&mut command);
+    assert_eq!(output.status.code(), Some(1), "{:?}", output.status);
+    assert!(stderr_of(&output).contains("--tier: "), "{}", stderr_of(&output));
 }

@@ -219,6 +219,14 @@ fn a_second_server_and_a_foreign_file_are_refused_by_name() {
     assert!(stderr_of(&output).contains("/nowhere/tier"), "{}", stderr_of(&output));
     let server = Server::start(&[&tier, "--tier-on-mismatch=reset"]);
     set_all(&mut Redis::connect(&server), 0..10);
+    drop(server);
+    for size in ["0", "1", "4k", "256k"] {
+        let new = folder.path().join("new");
+        let output =
+            finish(&mut serve(&[&format!("--tier={}", new.display()), &format!("--tier-size={size}")]));
+        assert!(stderr_of(&output).contains("--tier-size: "), "{size}: {}", stderr_of(&output));
+        assert!(!new.exists(), "no file is left that has the wrong size for the next start");
+    }
 }
 
 #[test]
