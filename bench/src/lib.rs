@@ -32,6 +32,7 @@ mod report;
 mod results;
 mod shards;
 mod tail;
+mod tier;
 mod values;
 mod wait;
 pub mod workload;
@@ -72,6 +73,8 @@ enum BenchCommand {
     Wait(Box<wait::WaitArgs>),
     /// Values of every size: Torc beside redis-server and memcached, reads and writes
     Values(Box<values::ValuesArgs>),
+    /// A second tier: what it costs, what safe changes cost beside redis-server, how fast a restart is warm
+    Tier(Box<tier::TierArgs>),
     /// A bare echo server (started by other commands)
     #[command(hide = true)]
     Echo(echo::EchoArgs),
@@ -90,6 +93,7 @@ pub fn run(args: BenchArgs) -> Result<ExitCode, BenchError> {
         Some(BenchCommand::Shards(args)) => shards::run(&args)?,
         Some(BenchCommand::Wait(args)) => wait::run(&args)?,
         Some(BenchCommand::Values(args)) => values::run(&args)?,
+        Some(BenchCommand::Tier(args)) => tier::run(&args)?,
         Some(BenchCommand::Echo(args)) => echo::run(&args)?,
     }
     Ok(ExitCode::SUCCESS)

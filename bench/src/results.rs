@@ -61,6 +61,11 @@ impl Setting {
         }
     }
 
+    /// Where a server stands among all.
+    pub(crate) fn place(&self, server: &str) -> Option<usize> {
+        self.servers.iter().position(|known| known.name == server)
+    }
+
     /// The head of a page. Writing to a string cannot fail, so its results are dropped.
     pub(crate) fn page(&self, title: &str) -> String {
         let mut page = String::new();

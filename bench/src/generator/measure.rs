@@ -93,6 +93,8 @@ pub(crate) struct ServerFigures {
     /// Time ready to run without a core, over the run.
     pub run_delay_us: f64,
     pub rss_bytes: u64,
+    /// Bytes written to files an operation: see [`Sample::written_bytes`].
+    pub written_bytes_per_operation: f64,
 }
 
 impl Figures {
@@ -110,6 +112,7 @@ impl Figures {
             cores_busy: server.on_cpu_ns as f64 / 1e9 / seconds,
             run_delay_us: server.run_delay_ns as f64 / 1e3,
             rss_bytes: server.rss_bytes,
+            written_bytes_per_operation: server.written_bytes as f64 / operations.max(1) as f64,
         });
         Self {
             seconds,

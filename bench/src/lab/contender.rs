@@ -44,7 +44,10 @@ pub(crate) struct Contender {
     /// Where `/metrics` is, if served.
     pub admin: Option<String>,
     pub probe: Probe,
-    _process: ServerProcess,
+    /// When its process was started, and how long it took until it served.
+    pub started: Instant,
+    pub ready_after: Duration,
+    process: ServerProcess,
 }
 
 /// The line with which Torc and the echo servers say that they serve.
@@ -89,7 +92,9 @@ impl Contender {
             shard_addresses: ready.shard_listen.iter().filter_map(|text| text.parse().ok()).collect(),
             admin: ready.admin,
             probe: Probe::new(process.pid())?,
-            _process: process,
+            started: process.started(),
+            ready_after: process.started().elapsed(),
+            process,
         })
     }
 
@@ -113,7 +118,9 @@ impl Contender {
             shard_addresses: Vec::new(),
             admin: None,
             probe: Probe::new(process.pid())?,
-            _process: process,
+            started: process.started(),
+            ready_after: process.started().elapsed(),
+            process,
         })
     }
 
@@ -143,6 +150,18 @@ impl Contender {
         }
         eprintln!("{} is still busy {} s after its clients have left", self.name, REST_MAX.as_secs());
         Ok(())
+    }
+
+    /// What the banner of a Torc that was started says about this topic.
+    pub(crate) fn banner(&self, topic: &str) -> Option<String> {
+        let text = self.process.last_words();
+        let line = text.lines().find_map(|line| line.trim_start().strip_prefix(topic)?.strip_prefix(' '))?;
+        Some(line.trim().to_owned())
+    }
+
+    /// Ends the server with SIGKILL, and waits until it is gone.
+    pub(crate) fn kill(self) {
+        drop(self);
     }
 
     /// Writes the objects with these numbers, once each.

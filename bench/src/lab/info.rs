@@ -22,17 +22,30 @@ pub(crate) fn evicted(server: &Address) -> Result<u64, BenchError> {
 
 /// The text of `INFO`.
 pub(crate) fn info(server: &Address) -> Result<String, BenchError> {
-    let action = || format!("asking {server} for INFO");
+    let answer = ask(server, "INFO")?;
+    bulk(&answer).ok_or_else(|| BenchError::Invalid(format!("{server} answered INFO with no bulk string")))
+}
+
+/// Makes a server forget all items.
+pub(crate) fn flush_all(server: &Address) -> Result<(), BenchError> {
+    match ask(server, "FLUSHALL")?.starts_with(b"+OK") {
+        true => Ok(()),
+        false => Err(BenchError::Invalid(format!("{server} refused FLUSHALL"))),
+    }
+}
+
+/// The answer to a RESP command of one word, and to the QUIT behind it.
+fn ask(server: &Address, command: &str) -> Result<Vec<u8>, BenchError> {
     let mut stream = server.connect_blocking()?;
     let mut exchange = || {
         stream.set_read_timeout(Some(PATIENCE))?;
-        stream.write_all(b"*1\r\n$4\r\nINFO\r\n*1\r\n$4\r\nQUIT\r\n")?;
+        let request = format!("*1\r\n${}\r\n{command}\r\n*1\r\n$4\r\nQUIT\r\n", command.len());
+        stream.write_all(request.as_bytes())?;
         let mut answer = Vec::new();
         (&mut stream).take(ANSWER_BYTES_MAX).read_to_end(&mut answer)?;
         Ok::<_, io::Error>(answer)
     };
-    let answer = exchange().map_err(BenchError::io(action()))?;
-    bulk(&answer).ok_or_else(|| BenchError::Invalid(format!("{server} answered INFO with no bulk string")))
+    exchange().map_err(BenchError::io(format!("asking {server} for {command}")))
 }
 
 /// The bulk string at the start of an answer.

@@ -38,6 +38,15 @@ fn start(
 }
 
 fn redis(cpu: usize, memory_mib: u64) -> Result<Option<Contender>, BenchError> {
+    redis_with(cpu, memory_mib, &["--appendonly".into(), "no".into()])
+}
+
+/// redis-server with further arguments, if installed.
+pub(crate) fn redis_with(
+    cpu: usize,
+    memory_mib: u64,
+    args: &[String],
+) -> Result<Option<Contender>, BenchError> {
     let Some(program) = installed("redis-server") else {
         return Ok(None);
     };
@@ -46,9 +55,10 @@ fn redis(cpu: usize, memory_mib: u64) -> Result<Option<Contender>, BenchError> {
     let mut command = Command::new(program);
     command
         .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
-        .args(["--save", "", "--appendonly", "no", "--io-threads", "1"])
+        .args(["--save", "", "--io-threads", "1"])
         .args(["--maxmemory", &format!("{memory_mib}mb")])
-        .args(["--maxmemory-policy", "allkeys-lru", "--loglevel", "warning"]);
+        .args(["--maxmemory-policy", "allkeys-lru", "--loglevel", "warning"])
+        .args(args);
     Contender::by_port("redis", version, command, cpu, port, Protocol::Resp).map(Some)
 }
 

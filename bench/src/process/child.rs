@@ -28,6 +28,7 @@ const START_SECONDS: u64 = 30;
 pub(crate) struct ServerProcess {
     child: Child,
     command: String,
+    started: Instant,
     /// The end of what it wrote to stderr.
     words: Arc<Mutex<Vec<u8>>>,
 }
@@ -89,6 +90,7 @@ impl ServerProcess {
         // copy of `cores`: no lock, no allocation.
         unsafe { command.pre_exec(prepare) };
         let text = text(&command);
+        let started = Instant::now();
         let child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn();
         let mut child = child.map_err(BenchError::io(format!("starting {text}")))?;
         let words = Arc::new(Mutex::new(Vec::new()));
@@ -96,11 +98,15 @@ impl ServerProcess {
             let words = Arc::clone(&words);
             thread::spawn(move || keep_last_words(stderr, &words));
         }
-        Ok(Self { child, command: text, words })
+        Ok(Self { child, command: text, started, words })
     }
 
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    pub(crate) fn started(&self) -> Instant {
+        self.started
     }
 
     /// The command as a shell would take it.
@@ -115,13 +121,14 @@ impl ServerProcess {
         }
     }
 
-    fn silent(&self, what: &str) -> BenchError {
+    /// The end of what it wrote to stderr.
+    pub(crate) fn last_words(&self) -> String {
         let words = self.words.lock().unwrap_or_else(PoisonError::into_inner);
-        BenchError::Invalid(format!(
-            "{} {what}\n{}",
-            self.command,
-            String::from_utf8_lossy(&words).trim_end()
-        ))
+        String::from_utf8_lossy(&words).into_owned()
+    }
+
+    fn silent(&self, what: &str) -> BenchError {
+        BenchError::Invalid(format!("{} {what}\n{}", self.command, self.last_words().trim_end()))
     }
 }
 

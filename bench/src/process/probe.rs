@@ -24,6 +24,8 @@ pub(crate) struct Sample {
     pub run_delay_ns: u64,
     /// Resident set at the later moment.
     pub rss_bytes: u64,
+    /// Bytes sent to the storage layer, or made dirty in the page cache (`write_bytes` of `/proc/PID/io`).
+    pub written_bytes: u64,
 }
 
 impl Sample {
@@ -33,6 +35,7 @@ impl Sample {
             on_cpu_ns: self.on_cpu_ns.saturating_sub(earlier.on_cpu_ns),
             run_delay_ns: self.run_delay_ns.saturating_sub(earlier.run_delay_ns),
             rss_bytes: self.rss_bytes,
+            written_bytes: self.written_bytes.saturating_sub(earlier.written_bytes),
         }
     }
 }
@@ -66,6 +69,9 @@ impl Probe {
         }
         let status = fs::read_to_string(format!("{}/status", self.folder))?;
         sample.rss_bytes = status_bytes(&status, "VmRSS:").unwrap_or(0);
+        // Only its owner may read what a process has written, and some kernels do not count it.
+        let io = fs::read_to_string(format!("{}/io", self.folder)).unwrap_or_default();
+        sample.written_bytes = written_bytes(&io).unwrap_or(0);
         Ok(sample)
     }
 
@@ -83,6 +89,11 @@ fn unreadable() -> io::Error {
 fn schedstat(text: &str) -> Option<(u64, u64)> {
     let mut fields = text.split_ascii_whitespace();
     Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
+}
+
+/// The line `write_bytes: 123` of `/proc/PID/io`.
+fn written_bytes(text: &str) -> Option<u64> {
+    text.lines().find_map(|line| line.strip_prefix("write_bytes:"))?.trim().parse().ok()
 }
 
 /// A line `NAME   123 kB` of `/proc/PID/status` or `smaps_rollup`, in bytes.
@@ -103,6 +114,9 @@ mod tests {
         let status = "Name:\tx\nVmHWM:\t  99 kB\nVmRSS:\t  12 kB\nThreads:\t1\n";
         assert_eq!(status_bytes(status, "VmRSS:"), Some(12 * 1024));
         assert_eq!(status_bytes(status, "VmSwap:"), None);
+        let io = "wchar: 5\nread_bytes: 7\nwrite_bytes: 8192\ncancelled_write_bytes: 9\n";
+        assert_eq!(written_bytes(io), Some(8192));
+        assert_eq!(written_bytes(""), None);
     }
 
     #[test]

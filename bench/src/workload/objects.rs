@@ -24,6 +24,9 @@ const DIGITS: usize = 16;
 /// Values start at one of this many places of the filler, so that neighbours differ.
 const FILLER_OFFSETS: usize = 4096;
 
+/// As many places that values which lie close to each other hardly ever share bytes, but too many for the CPU's nearer caches.
+const FILLER_OFFSETS_DISTINCT: usize = 4 << 20;
+
 /// Room for one key.
 pub type KeyBuffer = [u8; KEY_BYTES_MAX];
 
@@ -33,6 +36,8 @@ pub struct Objects {
     count: u64,
     key_bytes: usize,
     value_bytes: usize,
+    /// A power of two.
+    offsets: usize,
     filler: Arc<[u8]>,
 }
 
@@ -55,9 +60,15 @@ impl Objects {
             return Err(BenchError::setting("value-size", format!("at most {VALUE_BYTES_MAX} bytes")));
         }
         let (key_bytes, value_bytes) = (key_bytes as usize, value_bytes as usize);
-        let mut filler = vec![0; value_bytes + FILLER_OFFSETS];
-        SmallRng::seed_from_u64(1).fill_bytes(&mut filler);
-        Ok(Self { count, key_bytes, value_bytes, filler: filler.into() })
+        let offsets = FILLER_OFFSETS;
+        Ok(Self { count, key_bytes, value_bytes, offsets, filler: filler(value_bytes + offsets) })
+    }
+
+    /// The same keys with values that share no bytes, so that a server that compresses several of them together gains nothing.
+    #[must_use]
+    pub fn distinct(self) -> Self {
+        let offsets = FILLER_OFFSETS_DISTINCT;
+        Self { offsets, filler: filler(self.value_bytes + offsets), ..self }
     }
 
     pub fn count(&self) -> u64 {
@@ -91,7 +102,7 @@ impl Objects {
     /// The value of object `number`.
     #[inline]
     pub fn value(&self, number: u64) -> &[u8] {
-        let offset = spread(number) as usize % FILLER_OFFSETS;
+        let offset = spread(number) as usize & (self.offsets - 1);
         &self.filler[offset..offset + self.value_bytes]
     }
 
@@ -105,6 +116,13 @@ impl Objects {
             Operation::Set => codec.set(out, key, self.value(number)),
         }
     }
+}
+
+/// Random bytes, always the same.
+fn filler(bytes: usize) -> Arc<[u8]> {
+    let mut filler = vec![0; bytes];
+    SmallRng::seed_from_u64(1).fill_bytes(&mut filler);
+    filler.into()
 }
 
 /// 16 hexadecimal digits, all at once: each nibble is spread into a byte of a 128-bit word, then
@@ -141,6 +159,21 @@ mod tests {
         assert_eq!(objects(10, 18).key(1, &mut buffer), b"kk0000000000000001");
         assert_eq!(objects(10, 18).value(1).len(), 64);
         assert_ne!(objects(10, 18).value(1), objects(10, 18).value(2));
+    }
+
+    #[test]
+    fn distinct_values_share_hardly_any_bytes() {
+        let objects = Objects::new(400, 16, 100).unwrap();
+        let touching = |objects: &Objects| {
+            let mut places: Vec<usize> =
+                (0..objects.count()).map(|number| spread(number) as usize & (objects.offsets - 1)).collect();
+            places.sort_unstable();
+            places.windows(2).filter(|two| two[1] - two[0] < 100).count()
+        };
+        assert!(touching(&objects) > 350);
+        let distinct = objects.distinct();
+        assert!(touching(&distinct) < 20);
+        assert_eq!(distinct.value(7).len(), 100);
     }
 
     #[test]

@@ -88,6 +88,38 @@ fn ways_to_wait_are_held_against_sleeping() {
     assert!(page.contains("--spin=20us") && page.contains("--min-wait=50us"), "{page}");
 }
 
+#[test]
+fn a_tier_is_measured_in_cost_durability_and_restarts() {
+    if !has_two_cores() {
+        return;
+    }
+    let directory = tempfile::tempdir().expect("a directory");
+    let folder = directory.path().join("result");
+    let mut command = torc();
+    command.args([
+        "bench",
+        "tier",
+        "--shapes=4@4",
+        "--sizes=64",
+        "--keys=1000",
+        "--items=2000",
+        "--rounds=1",
+    ]);
+    command.args(["--seconds=0.1", "--warmup=0.1", "--memory-mib=64", "--tier-mib=64", "--on"]);
+    let output = finish(command.arg(directory.path()).arg("--out").arg(&folder));
+    assert!(output.status.success(), "{}", stderr_of(&output));
+    let of_torc = |list: &str| {
+        let runs = measurements(&folder, list).into_iter();
+        runs.filter(|run| run["server"].as_str().is_some_and(|name| name.starts_with("torc"))).count()
+    };
+    // Two loads of three servers, one of two durabilities, one restart; redis-server may not be installed.
+    assert_eq!((of_torc("runs"), of_torc("restarts")), (8, 1));
+    let restarts = measurements(&folder, "restarts");
+    assert!(restarts.iter().all(|restart| restart["found"] == 1.0), "{restarts:?}");
+    let left = std::fs::read_dir(directory.path()).expect("the folder").count();
+    assert_eq!(left, 1, "the servers' files are gone");
+}
+
 /// The lines of a kept result that come from one of its lists.
 fn measurements(folder: &Path, list: &str) -> Vec<Value> {
     let text = std::fs::read_to_string(folder.join("raw.jsonl")).expect("results");

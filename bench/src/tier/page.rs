@@ -1,0 +1,104 @@
+//! The result as a page. Writing to a string cannot fail, so its results are dropped.
+
+use std::fmt::Write;
+
+use super::{Kind, Ratio, Restart, Run, Tier, VALUE_BYTES};
+use crate::results::{groups, median_of};
+
+pub(super) fn page(tier: &Tier) -> String {
+    let mut page = tier.setting.page("A second tier");
+    let _ = writeln!(
+        page,
+        "\nFiles: {}. All threads of a server are on its one core. RESP; keys of 16 B, values of random bytes, which do not \
+         compress. Medians of {} rounds, latencies in us; `x`: the median of the rounds' ratios. Every round is in `raw.jsonl`.\n",
+        tier.disk, tier.rounds,
+    );
+    tier.tiers.iter().for_each(|words| _ = writeln!(page, "- {words}"));
+    if !tier.runs.is_empty() {
+        let (keys, seconds, warmup) = (tier.keys, tier.seconds, tier.warmup_seconds);
+        let _ = writeln!(
+            page,
+            "\n{keys} keys, each tier written around once before; closed loop, {seconds} s each (warm-up {warmup} s)."
+        );
+    }
+    for ((kind, value_bytes), runs) in groups(&tier.runs, |run| (run.kind, run.value_bytes)) {
+        let title = match kind {
+            Kind::Cost => "What a tier costs, all values in memory",
+            _ => "Changes that are safe on the disk",
+        };
+        let _ = writeln!(page, "\n## {title}: values of {value_bytes} B");
+        for (load, runs) in groups(&runs, |run| (run.shape, run.gets)) {
+            let runs: Vec<&Run> = runs.into_iter().copied().collect();
+            let _ = writeln!(page, "\n{}, {:.0} % reads:\n", load.0, 100.0 * load.1);
+            table(&mut page, tier, &runs);
+        }
+    }
+    restarts(&mut page, tier);
+    page
+}
+
+fn table(page: &mut String, tier: &Tier, runs: &[&Run]) {
+    let _ = writeln!(
+        page,
+        "| | operations/s | x | CPU us/op | x | p50 | p99 | x | p99.9 | x | written B/op | server busy | run delay | misses |\n\
+         |---|---|---|---|---|---|---|---|---|---|---|---|---|---|"
+    );
+    let mut servers = groups(runs, |run| &*run.server);
+    servers.sort_by_key(|(server, _)| tier.setting.place(server));
+    for (server, runs) in servers {
+        let runs: Vec<&Run> = runs.into_iter().copied().collect();
+        let load = |run: &Run| (run.kind, run.value_bytes, run.shape);
+        let ratio = tier.ratios.iter().find(|ratio| {
+            let same = (ratio.kind, ratio.value_bytes, ratio.shape) == load(runs[0]);
+            same && ratio.gets == runs[0].gets && ratio.server == server
+        });
+        let x = |of: fn(&Ratio) -> f64| ratio.map_or(String::new(), |ratio| format!("{:.2}", of(ratio)));
+        let _ = writeln!(
+            page,
+            "| {server} | {:.0} | {} | {:.3} | {} | {:.0} | {:.0} | {} | {:.0} | {} | {:.0} | {:.0} % | {:.0} | {} |",
+            median_of(&runs, |run| run.figures.operations_per_second),
+            x(|ratio| ratio.operations_per_second),
+            median_of(&runs, |run| run.figures.cpu_us()),
+            x(|ratio| ratio.cpu),
+            median_of(&runs, |run| run.figures.latency_us.p50),
+            median_of(&runs, |run| run.figures.latency_us.p99),
+            x(|ratio| ratio.p99),
+            median_of(&runs, |run| run.figures.latency_us.p99_9),
+            x(|ratio| ratio.p99_9),
+            median_of(&runs, |run| run.figures.of_server(|server| server.written_bytes_per_operation)),
+            100.0 * median_of(&runs, |run| run.figures.of_server(|server| server.cores_busy)),
+            median_of(&runs, |run| run.figures.of_server(|server| server.run_delay_us)),
+            runs.iter().map(|run| run.figures.tally.misses).sum::<u64>(),
+        );
+    }
+}
+
+fn restarts(page: &mut String, tier: &Tier) {
+    if tier.restarts.is_empty() {
+        return;
+    }
+    let _ = writeln!(
+        page,
+        "\n## Killed under load and started again: {} items of {VALUE_BYTES} B\n\n\
+         Seconds from the start of the process. `ready`: Torc's ready line; Redis accepts connections, and refuses reads \
+         until it has loaded. `warm`: the end of 10,000 random reads of which 90 % as many hit as before. `all`: the end of one \
+         read of every item after that. Redis' file was in the kernel's page cache, as after any crash of the process alone; \
+         a tier that is read past that cache comes from the disk.\n\n\
+         | | hits before | ready | first hit | warm | all | found | MB on the disk |\n|---|---|---|---|---|---|---|---|",
+        tier.items,
+    );
+    for (server, runs) in groups(&tier.restarts, |restart| &*restart.server) {
+        let median = |of: fn(&Restart) -> f64| median_of(&runs, of);
+        let _ = writeln!(
+            page,
+            "| {server} | {:.4} | {:.3} | {:.3} | {:.3} | {:.2} | {:.5} | {:.0} |",
+            median(|restart| restart.hits_before),
+            median(|restart| restart.ready_s),
+            median(|restart| restart.first_hit_s),
+            median(|restart| restart.warm_s),
+            median(|restart| restart.all_s),
+            median(|restart| restart.found),
+            median(|restart| restart.disk_bytes as f64 / 1e6),
+        );
+    }
+}
