@@ -54,7 +54,7 @@ impl fmt::Display for Shape {
 /// Flags that say how long is measured.
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct TimingArgs {
-    /// Length of one measurement, seconds; by default 2, for tails 5, for waits 1
+    /// Length of one measurement, seconds; by default 2, for tails 5, for waits and tiers 1
     #[arg(long, value_name = "S")]
     seconds: Option<f64>,
     /// Load before each measurement, seconds
