@@ -389,7 +389,7 @@ fn room_is_made_when_places_are_left_and_waits_for_no_shard_that_has_ended() {
 fn what_recovery_has_no_room_for_is_gone_and_a_deletion_of_it_is_told() {
     let medium = Gated::with(Config { bytes: 16 << 20, ..CONFIG });
     let mut running = start_with(medium.clone(), 1, 32 << 20);
-    const COUNT: u32 = 40_000;
+    const COUNT: u32 = 30_000;
     for (first, value) in (0..COUNT).step_by(500).flat_map(|first| [(first, b"older"), (first, b"newer")]) {
         (first..first + 500).for_each(|number| running.set(&key(number), value));
         running.save();

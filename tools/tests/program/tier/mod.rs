@@ -117,6 +117,28 @@ fn a_cache_larger_than_memory_is_warm_after_a_stop_and_after_a_kill() {
 }
 
 #[test]
+fn an_orderly_stop_waits_until_all_is_saved() {
+    const KEYS: usize = 1500;
+    let value =
+        |number: usize| (0..20).flat_map(|piece| value(number + piece)).take(8000).collect::<Vec<u8>>();
+    let (_folder, path) = tier_file();
+    let server = start(&path, &["--tier-size=64m", "--durability=interval:1h"]);
+    let sets = (0..KEYS).map(|number| vec![b"SET".to_vec(), key(number).into(), value(number)]);
+    let mut redis = Redis::connect(&server);
+    for some in sets.collect::<Vec<_>>().chunks(50) {
+        redis.ask_all(some);
+    }
+    // Far more than is handed over at a time.
+    assert_eq!(server.metric("torc_tier_unsaved", "") as usize, KEYS);
+    stop(server);
+    let server = start(&path, &[]);
+    let mut redis = Redis::connect(&server);
+    for number in 0..KEYS {
+        assert_eq!(redis.run(&["GET", &key(number)]), Answer::Bulk(value(number)), "{number}");
+    }
+}
+
+#[test]
 fn every_kind_of_change_is_as_it_was_after_another_start_with_other_shards() {
     let (_folder, path) = tier_file();
     let server = start(&path, &["--shards=2", "--tier-size=64m"]);
