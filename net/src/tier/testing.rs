@@ -63,6 +63,15 @@ impl Hand {
         self.jobs.try_iter().filter_map(job).collect()
     }
 
+    /// The streams whose places the shard has left since.
+    pub(crate) fn left(&self) -> Vec<u16> {
+        let job = |job| match job {
+            Job::Left { stream, .. } => Some(stream),
+            _ => None,
+        };
+        self.jobs.try_iter().filter_map(job).collect()
+    }
+
     /// Hashes and places that were asked for since.
     pub(crate) fn fetches(&self) -> Vec<(u64, u64)> {
         self.fetches.try_iter().map(|fetch| (fetch.hash, fetch.place)).collect()

@@ -111,6 +111,17 @@ fn an_item_that_cannot_be_had_is_a_miss_and_is_asked_for_once() {
 }
 
 #[test]
+fn a_place_that_is_left_misses_and_whoever_asked_for_that_is_told() {
+    let (mut state, hand) = alone();
+    let (hash, bytes) = put_elsewhere(&mut state, "key", PLACE);
+    ask(&mut state, CONN, &["GET", "key"]);
+    hand.say(Reply::Leave { stream: 3, places: vec![(hash, PLACE)] });
+    hand.say(Reply::Fetched { hash, place: PLACE, item: Some(bytes) });
+    hear(&mut state);
+    assert_eq!((sent(&mut state), hand.left()), ("$-1\r\n".to_owned(), vec![3]));
+}
+
+#[test]
 fn what_is_fetched_is_not_what_a_client_has_written_meanwhile() {
     let (mut state, hand) = alone();
     let (hash, bytes) = put_elsewhere(&mut state, "key", PLACE);
