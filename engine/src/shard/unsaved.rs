@@ -56,6 +56,8 @@ enum Progress {
 #[derive(Debug, Clone, Copy)]
 struct Mark {
     version: u64,
+    /// Of the item that is to be taken; 0 if there is none.
+    bytes: u32,
     space: u16,
     slot: u16,
     progress: Progress,
@@ -92,6 +94,8 @@ pub(super) struct Marks {
     taken: u64,
     /// Counts changes.
     changes: u64,
+    /// Bytes of the items that are to be taken.
+    waiting_bytes: u64,
     slot_of: fn(&[u8]) -> u16,
     /// The index has lost entries, so the tier may hold items that it does not name.
     has_lost: bool,
@@ -106,8 +110,13 @@ impl Marks {
     /// Notes a change to the key of `hash`, after which it has an item in DRAM or has none.
     fn note(&mut self, hash: u64, mark: Mark) {
         self.changes += 1;
+        self.waiting_bytes += u64::from(mark.bytes);
         let is_queued = match self.by_hash.entry(hash) {
-            Entry::Occupied(mut there) => there.insert(mark).progress != Progress::Saving,
+            Entry::Occupied(mut there) => {
+                let before = there.insert(mark);
+                self.waiting_bytes -= u64::from(before.bytes);
+                before.progress != Progress::Saving
+            }
             Entry::Vacant(vacant) => {
                 vacant.insert(mark);
                 false
@@ -130,6 +139,7 @@ impl Shard {
             queued: 0,
             taken: 0,
             changes: 0,
+            waiting_bytes: 0,
             slot_of,
             has_lost: false,
         }));
@@ -154,6 +164,12 @@ impl Shard {
     /// Changes that were not told to be saved.
     pub fn unsaved(&self) -> usize {
         self.unsaved.as_ref().map_or(0, |marks| marks.by_hash.len())
+    }
+
+    /// Bytes of the items that are to be taken: eviction must not come to them first.
+    #[inline]
+    pub fn untaken_bytes(&self) -> u64 {
+        self.unsaved.as_ref().map_or(0, |marks| marks.waiting_bytes)
     }
 
     /// Counts changes. Those so far are saved when everything up to the second number has been taken and is saved; see
@@ -191,18 +207,21 @@ impl Shard {
         let slot = |slot_of: fn(&[u8]) -> u16| item.key().with_copy(slot_of);
         match cause {
             Cause::Written => {
-                let mark = Mark { version, space: item.space(), slot: 0, progress: Progress::Written };
+                let bytes = item.item_len() as u32;
+                let mark = Mark { version, bytes, space: item.space(), slot: 0, progress: Progress::Written };
                 marks.note(hash, mark);
             }
             Cause::Deleted => {
                 let slot = slot(marks.slot_of);
-                marks.note(hash, Mark { version, space: item.space(), slot, progress: Progress::Gone });
+                let mark = Mark { version, bytes: 0, space: item.space(), slot, progress: Progress::Gone };
+                marks.note(hash, mark);
             }
             Cause::Expired | Cause::Evicted => {
                 if let Some(mark) = marks.by_hash.get_mut(&hash)
                     && mark.progress == Progress::Written
                 {
-                    *mark = Mark { slot: slot(marks.slot_of), progress: Progress::Gone, ..*mark };
+                    marks.waiting_bytes -= u64::from(mark.bytes);
+                    *mark = Mark { bytes: 0, slot: slot(marks.slot_of), progress: Progress::Gone, ..*mark };
                 }
             }
             Cause::Moved | Cause::Flushed => {}
@@ -213,7 +232,7 @@ impl Shard {
     pub(super) fn mark_missing(&mut self, space: u16, key: &[u8], hash: u64, now: Millis) {
         let Some(marks) = self.unsaved.as_mut().filter(|marks| marks.has_lost) else { return };
         let (version, slot) = (self.clock.next(now), (marks.slot_of)(key));
-        marks.note(hash, Mark { version, space, slot, progress: Progress::Gone });
+        marks.note(hash, Mark { version, bytes: 0, space, slot, progress: Progress::Gone });
     }
 
     pub(super) fn mark_flushed(&mut self) {
@@ -221,6 +240,7 @@ impl Shard {
         // What was to be taken, or is being saved, is void by this.
         marks.by_hash.clear();
         marks.queue.clear();
+        marks.waiting_bytes = 0;
         (marks.taken, marks.queued) = (marks.queued, marks.queued + 1);
         marks.changes += 1;
         marks.flushed = Some(self.flushed);
@@ -248,7 +268,8 @@ impl Shard {
             if !take(self.unsaved_of(hash, *mark, marks.slot_of)) {
                 break;
             }
-            mark.progress = Progress::Saving;
+            marks.waiting_bytes -= u64::from(mark.bytes);
+            (mark.progress, mark.bytes) = (Progress::Saving, 0);
             marks.queue.pop_front();
             marks.taken += 1;
         }
@@ -256,7 +277,7 @@ impl Shard {
     }
 
     fn unsaved_of(&self, hash: u64, mark: Mark, slot_of: fn(&[u8]) -> u16) -> Unsaved<'_> {
-        let Mark { version, space, slot, progress } = mark;
+        let Mark { version, space, slot, progress, .. } = mark;
         let gone = Unsaved { hash, version, expiry: None, space, slot, what: What::Gone };
         if progress != Progress::Written {
             return gone;
@@ -334,9 +355,9 @@ impl Shard {
             return false;
         };
         let item = self.segments.item(slot.location());
-        let (version, space) = (item.version(), item.space());
+        let (version, bytes, space) = (item.version(), item.item_len() as u32, item.space());
         let Some(marks) = self.unsaved.as_mut().filter(|_| version > self.flushed) else { return false };
-        marks.note(hash, Mark { version, space, slot: 0, progress: Progress::Written });
+        marks.note(hash, Mark { version, bytes, space, slot: 0, progress: Progress::Written });
         true
     }
 }

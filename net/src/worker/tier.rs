@@ -15,12 +15,17 @@ use super::state::WorkerState;
 use crate::tier::{Durability, Port, Reply, SAVE_BYTES, SaveBatch};
 use crate::transport::ConnId;
 use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
 use torc_engine::command::{Command, Millis, Op, Ticket};
 
 /// Batches of changes that are being saved at a time.
 const SAVES_MAX: usize = 3;
 /// A save begins before it is due when there are so many changes.
 const SAVE_AT: usize = 2048;
+/// The same, bytes of items.
+const SAVE_BYTES_AT: u64 = 256 << 10;
+/// Share of a shard's memory that may be changed and not handed over: what is evicted before is lost to the tier.
+const UNTAKEN_SHARE: u64 = 32;
 /// Share of the interval after which what has changed is handed over.
 const SAVE_SHARE: u32 = 4;
 /// Of the items of a batch that is written over, this share is written again at most.
@@ -71,6 +76,7 @@ pub(crate) struct Tier {
     /// Answers that wait for that, by what they wait for.
     unanswered: VecDeque<(u64, Unanswered)>,
     unsaved_max: usize,
+    untaken_max: u64,
     saved_at: Millis,
     /// Batches that are being saved, and those that are not in use.
     saving: usize,
@@ -100,6 +106,7 @@ impl Tier {
             saved_up_to: 0,
             unanswered: VecDeque::new(),
             unsaved_max: unsaved_max(memory_bytes),
+            untaken_max: memory_bytes / UNTAKEN_SHARE,
             saved_at: 0,
             saving: 0,
             spare: Vec::new(),
@@ -182,8 +189,9 @@ impl WorkerState {
 
     #[cold]
     fn holds_changes(&self) -> bool {
-        let max = self.tier.as_ref().map_or(usize::MAX, |tier| tier.unsaved_max);
-        self.shard.unsaved() >= max || !self.shard.may_change()
+        let (unsaved, bytes) =
+            self.tier.as_ref().map_or((usize::MAX, u64::MAX), |tier| (tier.unsaved_max, tier.untaken_max));
+        self.shard.unsaved() >= unsaved || self.shard.untaken_bytes() >= bytes || !self.shard.may_change()
     }
 
     /// Lets a connection wait whose next change, or step of a scan, is held.
@@ -211,6 +219,7 @@ impl WorkerState {
         self.stats.tier_unsaved.set(self.shard.unsaved() as u64);
         let is_due = self.ticks.saturating_sub(tier.saved_at) >= tier.save_every_ms
             || self.shard.unsaved() >= SAVE_AT
+            || self.shard.untaken_bytes() >= SAVE_BYTES_AT
             || self.drain.has_begun();
         if !is_due {
             return;
@@ -225,9 +234,15 @@ impl WorkerState {
         }
     }
 
-    /// Whether the worker has to look again soon, though nothing may happen until then.
-    pub(super) fn has_to_save(&self) -> bool {
-        self.tier.is_some() && self.shard.has_unsaved()
+    /// How long the worker may wait until something is to be saved.
+    pub(super) fn until_save(&self) -> Duration {
+        match &self.tier {
+            Some(tier) if self.shard.has_unsaved() => {
+                let passed = self.ticks.saturating_sub(tier.saved_at);
+                Duration::from_millis(tier.save_every_ms.saturating_sub(passed))
+            }
+            _ => Duration::MAX,
+        }
     }
 
     /// Whether everything is on the medium. The tier is told once that nothing more comes.

@@ -105,9 +105,11 @@ fn a_change_is_taken_once_and_named_when_it_is_saved() {
         set(&mut shard, b"key", format!("value {round}").as_bytes());
     }
     assert_eq!((shard.unsaved(), shard.has_unsaved()), (1, true));
+    assert_eq!(shard.untaken_bytes(), shard.stats().bytes_live.read());
     let told = tier.take(&mut shard, usize::MAX);
     assert_eq!((told.len(), told[0].slot), (1, 3));
     assert_eq!((shard.unsaved(), shard.has_unsaved(), shard.index.elsewhere()), (1, false, 0));
+    assert_eq!(shard.untaken_bytes(), 0);
     shard.saved(told[0].hash, told[0].version, told[0].place);
     assert_eq!((shard.unsaved(), shard.index.elsewhere(), shard.index.items()), (0, 1, 1));
     assert!(tier.save(&mut shard).is_empty());
@@ -180,7 +182,9 @@ fn what_left_dram_before_it_was_taken_voids_older_copies() {
         set(&mut shard, &number.to_le_bytes(), &[7; 1000]);
     }
     assert_eq!(get(&mut shard, b"evicted", NOW + 20), None, "it was evicted");
+    assert_eq!(shard.untaken_bytes(), shard.stats().bytes_live.read(), "nothing else counts");
     tier.save(&mut shard);
+    assert_eq!(shard.untaken_bytes(), 0);
     for key in [&b"evicted"[..], b"expired"] {
         assert_eq!(tier.get(&mut tier.recover(1 << 20), key, NOW + 20), (false, None));
     }
