@@ -443,7 +443,7 @@ impl Reader<'_> {
             if *resets { "reset".into() } else { "refuse".into() }
         })?;
         if path == Some(TierPath::Memory) && size.is_none() {
-            return Err(self.error("tier-size", "has to be given for --tier memory"));
+            return Err(self.error("tier-size", "is not possible with --tier memory: give a size"));
         }
         Ok(path.map(|path| TierConfig { path, bytes: size.map(|Size(bytes)| bytes), durability, resets }))
     }
