@@ -39,7 +39,7 @@ guest_end() {
 guest_exchange() {
     mkdir "$guest_run/exchange"
     {
-        printf 'export PATH=%q HOME=/root TORC_GUEST=1' "$PATH"
+        printf 'export PATH=%q HOME=/tmp TORC_GUEST=1' "$PATH"
         [ -z "$guest_nvdimm" ] || printf ' TORC_TEST_DAX_DIR=/mnt/dax'
         printf '\ncd %q || exit 125\nexec' "$PWD"
         printf ' %q' "$@"

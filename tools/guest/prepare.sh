@@ -58,7 +58,7 @@ guest_initial() {
     local -A guest_loaded=()
     local guest_modules=0 name busybox="$guest/unpacked/bin/busybox"
     [ -x "$busybox" ] || busybox=$(command -v busybox)
-    mkdir -p "$guest"/initial/{bin,dev,proc,sys,host,memory,root,modules}
+    mkdir -p "$guest"/initial/{bin,dev,proc,sys,host,memory,all,modules}
     cp "$busybox" "$guest/initial/bin/busybox"
     cp "$here/init" "$guest/initial/init"
     chmod 755 "$guest/initial/init"
