@@ -118,8 +118,9 @@ impl Streams {
     /// Writes the open batch of a stream.
     fn write(&mut self, stream: u16, shards: &Shards) -> Result<Progress, WriteError> {
         let there = &mut self.streams[usize::from(stream)];
+        let has_records = there.writer.waiting() > 0;
         match there.writer.write() {
-            Ok(()) => there.is_dirty = true,
+            Ok(()) => there.is_dirty |= has_records,
             Err(WriteError::NoRoom) => {}
             Err(error) => return Err(error),
         }

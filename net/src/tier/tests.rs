@@ -254,6 +254,19 @@ fn nothing_is_told_to_be_saved_before_it_is_drained() {
     assert_eq!(after.get(b"key").as_deref(), Some(&b"value"[..]));
 }
 
+/// A drain is what changes that are answered when they are saved wait for.
+#[test]
+fn only_streams_that_were_written_are_drained() {
+    let mut running = start(Gated::new(), 2);
+    let key = (0..).map(key).find(|key| running.owner(key) == 0).unwrap();
+    for round in 1..=5 {
+        running.set(&key, b"value");
+        running.save();
+        assert_eq!(running.figures.drains.load(Relaxed), 2 + round, "two at the start, and one a save");
+    }
+    running.stop();
+}
+
 #[test]
 fn the_last_change_of_each_key_is_found_by_any_number_of_shards() {
     let medium = Gated::new();

@@ -187,7 +187,6 @@ impl WorkerState {
             && (self.holds_changes() || self.refuses(command))
     }
 
-    #[cold]
     fn holds_changes(&self) -> bool {
         let (unsaved, bytes) =
             self.tier.as_ref().map_or((usize::MAX, u64::MAX), |tier| (tier.unsaved_max, tier.untaken_max));
