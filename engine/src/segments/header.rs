@@ -57,6 +57,10 @@ pub struct SegmentHeader {
     pub live_items: u32,
     /// Lent slices and uploads that need the bytes where they are.
     pub pins: Cell<u32>,
+    /// Those of them that only write: each of a chunk that nobody can find yet.
+    pub fills: u32,
+    /// When it was opened, seconds; the weight counts from here.
+    pub opened_s: u32,
     /// Neighbours in the eviction's queue, or in the list of free segments.
     pub(super) previous: u32,
     pub(super) next: u32,
@@ -67,12 +71,10 @@ pub struct SegmentHeader {
     pub expiry_max: Millis,
     /// Sum over live items of bytes times seconds to live at writing, for the mean.
     pub expiry_weight: u64,
-    /// When it was opened; the weight counts from here.
-    pub opened_at: Millis,
 }
 
 impl SegmentHeader {
-    pub fn new() -> SegmentHeader {
+    pub fn new(now: Millis) -> SegmentHeader {
         SegmentHeader {
             phase: Phase::Free,
             queue: Queue::Main,
@@ -82,13 +84,14 @@ impl SegmentHeader {
             live_bytes: 0,
             live_items: 0,
             pins: Cell::new(0),
+            fills: 0,
+            opened_s: u32::try_from(now / 1000).unwrap_or(u32::MAX),
             previous: NO_SEGMENT,
             next: NO_SEGMENT,
             behind: NO_SEGMENT,
             sequence: 0,
             expiry_max: 0,
             expiry_weight: 0,
-            opened_at: 0,
         }
     }
 
@@ -102,19 +105,13 @@ impl SegmentHeader {
         if self.expiry_max == Millis::MAX || self.live_bytes == 0 {
             return Millis::MAX;
         }
-        self.opened_at + self.expiry_weight / u64::from(self.live_bytes) * 1000
+        (u64::from(self.opened_s) + self.expiry_weight / u64::from(self.live_bytes)) * 1000
     }
 
     /// Seconds from opening to `expiry`, for the weight.
     pub fn expiry_seconds(&self, expiry: Millis) -> u64 {
         // 31 bits: times a live_bytes of at most 32 bits the sum stays below 2^63.
-        (expiry.saturating_sub(self.opened_at) / 1000).min(i32::MAX as u64)
-    }
-}
-
-impl Default for SegmentHeader {
-    fn default() -> Self {
-        SegmentHeader::new()
+        (expiry / 1000).saturating_sub(u64::from(self.opened_s)).min(i32::MAX as u64)
     }
 }
 

@@ -126,7 +126,7 @@ mod tests {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(64) })]
         #[test]
         fn a_list_is_a_deque_without_searches(changes in prop::collection::vec((0u8..5, 0u32..20), 0..200)) {
-            let mut headers = vec![SegmentHeader::new(); 20];
+            let mut headers = vec![SegmentHeader::new(0); 20];
             let (mut list, mut model) = (List::EMPTY, VecDeque::new());
             let (mut line, mut waiting) = (Line::EMPTY, VecDeque::new());
             for (what, segment) in changes {

@@ -23,6 +23,7 @@ mod list;
 mod pins;
 mod reader;
 mod rest;
+mod reuse;
 mod room;
 mod stock;
 
@@ -43,6 +44,7 @@ use crate::meta::Millis;
 use arena::Arena;
 use generations::Generations;
 use list::{Line, List};
+use reuse::Places;
 use std::cell::Cell;
 use std::sync::Arc;
 use torc_pmem::media::memory::Backing;
@@ -83,6 +85,8 @@ pub struct Segments {
     resting: List,
     /// Segments that have rested.
     rested: u64,
+    /// Where chunks lay that died lately.
+    places: Places,
 }
 
 impl Segments {
@@ -113,6 +117,7 @@ impl Segments {
             rest: None,
             resting: List::EMPTY,
             rested: 0,
+            places: Places::default(),
         })
     }
 
@@ -263,10 +268,9 @@ impl Segments {
             queue,
             class,
             sequence,
-            opened_at: now,
             queued,
             behind,
-            ..SegmentHeader::new()
+            ..SegmentHeader::new(now)
         };
         Some(segment)
     }

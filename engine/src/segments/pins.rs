@@ -28,6 +28,19 @@ impl Segments {
         pins.set(pins.get().checked_add(1).expect("fewer lent slices than 2^32"));
     }
 
+    /// Pins the segment of `at` for a chunk that is being written there, and that nobody can find yet.
+    pub(crate) fn pin_to_fill(&mut self, at: u64) {
+        let segment = self.segment_of(at);
+        self.pin(segment);
+        self.headers[segment as usize].fills += 1;
+    }
+
+    pub(crate) fn unpin_filled(&mut self, at: u64) {
+        let segment = self.segment_of(at);
+        self.headers[segment as usize].fills -= 1;
+        self.unpin(segment);
+    }
+
     /// The last pin that goes brings a segment back to where it belongs.
     pub(crate) fn unpin(&mut self, segment: u32) {
         let header = &mut self.headers[segment as usize];

@@ -10,7 +10,7 @@ use super::Segments;
 pub struct Room {
     start: *mut u8,
     len: u32,
-    segment: u32,
+    at: u64,
 }
 
 // SAFETY: whoever has the room may write it from any thread: it lies in a pinned segment, which is not reused, behind
@@ -38,16 +38,15 @@ impl Segments {
     /// # Panics
     /// If it is not inside the arena.
     pub(crate) fn lend_room(&mut self, at: u64, len: usize) -> Room {
-        let segment = self.segment_of(at);
-        self.pin(segment);
+        self.pin_to_fill(at);
         let start = self.arena.bytes_mut(at, len).as_mut_ptr();
-        Room { start, len: u32::try_from(len).expect("a segment is shorter than 4 GiB"), segment }
+        Room { start, len: u32::try_from(len).expect("a segment is shorter than 4 GiB"), at }
     }
 
     /// # Panics
     /// If another arena lent it.
     pub(crate) fn take_back_room(&mut self, room: Room) {
         assert!(self.arena.contains(room.start), "room goes back to the shard that lent it");
-        self.unpin(room.segment);
+        self.unpin_filled(room.at);
     }
 }

@@ -61,7 +61,7 @@ impl Segments {
     pub(super) fn take_fresh(&mut self) -> u32 {
         self.count += 1;
         self.retired.pop_front(&mut self.headers).unwrap_or_else(|| {
-            self.headers.push(SegmentHeader::new());
+            self.headers.push(SegmentHeader::new(0));
             self.headers.len() as u32 - 1
         })
     }

@@ -45,7 +45,7 @@ impl Shard {
 
     pub(super) fn let_go(&mut self, at: Option<u64>, old: Old) {
         if let (Some(at), Old::Plain { .. }) = (at, old) {
-            self.unpin(at);
+            self.segments.unpin(self.segments.segment_of(at));
         }
     }
 
@@ -295,7 +295,7 @@ impl Shard {
             let ordinal_at = at + self.segments.item(at).value_at() as u64;
             let ordinal = (first + ordinal).to_le_bytes();
             self.segments.bytes_mut(ordinal_at, ORDINAL_BYTES).copy_from_slice(&ordinal);
-            self.unpin(at);
+            self.segments.unpin_filled(at);
         }
     }
 
@@ -304,7 +304,9 @@ impl Shard {
     pub(super) fn kill_chunks(&mut self, head: u64, numbers: Range<usize>) {
         for number in numbers {
             if let Some(at) = self.list(head).extent(number).location() {
+                let len = self.segments.item(at).item_len();
                 self.kill_one(at);
+                self.segments.leave_place(at, len);
             }
         }
     }

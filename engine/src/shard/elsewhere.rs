@@ -146,7 +146,7 @@ impl Shard {
         extents.iter().for_each(|&extent| writer.push(out, extent));
         writer.finish(out, list.chain(), list.next_ordinal(), 0);
         for chunk in extents.iter().filter_map(|extent| extent.location()) {
-            self.unpin(chunk);
+            self.segments.unpin_filled(chunk);
         }
         Ok(at)
     }

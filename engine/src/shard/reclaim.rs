@@ -194,11 +194,6 @@ impl Shard {
         }
     }
 
-    /// An item's bytes are not needed any more where they are.
-    pub(super) fn unpin(&mut self, at: u64) {
-        self.segments.unpin(self.segments.segment_of(at));
-    }
-
     /// Segments to take below which room is made ahead.
     fn low(&self) -> usize {
         RELOCATION_RESERVE + (self.segments.count_max() / 64).clamp(1, 4) + self.segments.ahead()

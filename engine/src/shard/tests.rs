@@ -14,6 +14,7 @@ mod readers;
 mod readers_steps;
 mod readers_threads;
 mod rest;
+mod reuse;
 mod rooms;
 mod spaces;
 mod told;

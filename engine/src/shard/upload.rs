@@ -183,13 +183,16 @@ impl Shard {
         let len = header.item_len(key.bytes.len(), value_bytes);
         let at = match own.filter(|&own| self.segments.has_room(own, len)) {
             Some(own) => self.segments.append_to(own, len, None),
-            None => self.append(self.eviction.trial(), CLASS_CHUNK, len, None, now)?,
+            None => match self.segments.take_place(self.eviction.trial(), len) {
+                Some(at) => at,
+                None => self.append(self.eviction.trial(), CLASS_CHUNK, len, None, now)?,
+            },
         };
         let out = self.segments.bytes_mut(at, len);
         let value_at = header.write(key.bytes, value_bytes, out);
         out.slice(value_at..value_at + ORDINAL_BYTES).copy_from_slice(&ordinal.to_le_bytes());
         self.enter(&Weight::of(&self.segments.item(at)));
-        self.segments.pin(self.segments.segment_of(at));
+        self.segments.pin_to_fill(at);
         Ok(Extent::chunk(ordinal, at, data))
     }
 
@@ -197,7 +200,7 @@ impl Shard {
     pub(super) fn discard(&mut self, extents: &[Extent]) {
         for at in extents.iter().filter_map(|extent| extent.location()) {
             self.kill_one(at);
-            self.unpin(at);
+            self.segments.unpin_filled(at);
         }
     }
 

@@ -12,9 +12,9 @@ use super::upload::UploadPlace;
 use crate::transport::{ConnId, Transport};
 use torc_engine::segments::Room;
 
-/// [`Settings::room_bytes_min`](super::Settings::room_bytes_min) of a server: fewer bytes are copied sooner than another
-/// receive is made for them.
-pub(crate) const ROOM_BYTES_MIN: u64 = 8 << 10;
+/// [`Settings::room_bytes_min`](super::Settings::room_bytes_min) of a server: fewer bytes are copied sooner than room
+/// is made for them.
+pub(crate) const ROOM_BYTES_MIN: u64 = 2 << 10;
 
 impl WorkerState {
     /// Lends room for the next bytes of a value under way, if nothing of the connection is still to be parsed before them.
