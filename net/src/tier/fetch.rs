@@ -17,8 +17,6 @@ pub(super) const THREADS: usize = 4;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Fetch {
     pub(super) shard: u16,
-    /// The shard's own, of this fetch alone.
-    pub(super) number: u64,
     /// Of any item of it.
     pub(super) place: Place,
 }
@@ -57,10 +55,10 @@ pub(super) fn start(
             std::thread::Builder::new().name(format!("torc-fetch-{number}")).spawn(move || {
                 // One thread at a time waits for the next fetch, and lets go of the lock with it.
                 let next = || fetches.lock().unwrap_or_else(PoisonError::into_inner).recv();
-                while let Ok(Fetch { shard, number, place }) = next() {
+                while let Ok(Fetch { shard, place }) = next() {
                     figures.reads.fetch_add(1, Relaxed);
                     let page = reader.page(place).map(|page| page.keep());
-                    mailboxes[usize::from(shard)].give(FetchedPage { number, place, page });
+                    mailboxes[usize::from(shard)].give(FetchedPage { place, page });
                 }
             })
         })

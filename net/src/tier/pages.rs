@@ -28,7 +28,6 @@ pub(crate) const FETCH_PAGES_BYTES: usize = (FETCHED_MAX + 2 * THREADS) * PAGE_B
 #[derive(Debug)]
 pub(super) struct FetchedPage {
     /// That of the [`Fetch`].
-    pub(super) number: u64,
     pub(super) place: Place,
     pub(super) page: Result<KeptPage, Miss>,
 }
@@ -44,12 +43,12 @@ pub(crate) struct Arrived {
 /// A read that is under way.
 #[derive(Debug)]
 struct Flight {
-    number: u64,
+    /// Before it began.
     since: Moment,
     asked: Vec<(u64, u64)>,
 }
 
-/// The reads that are under way for a shard.
+/// The reads that are under way for a shard, of each page one at most.
 #[derive(Debug)]
 struct Flights {
     shard: u16,
@@ -57,30 +56,33 @@ struct Flights {
     overwrites: Overwrites,
     /// By the unit of the page.
     flights: HashMap<u64, Flight>,
-    /// How many there were.
-    count: u64,
 }
 
 impl Flights {
-    /// Has a page read, unless it is being read already.
-    fn ask(&mut self, mut asked: Vec<(u64, u64)>, place: Place) {
-        if let Some(flight) = self.flights.get_mut(&place.unit()) {
-            // A read that began before something else was written there may give what was there before.
-            if !self.overwrites.reached(place, flight.since) {
-                return flight.asked.append(&mut asked);
-            }
-            asked.append(&mut flight.asked);
+    /// Has the page of a place read for who asks, unless it is being read already.
+    fn ask(&mut self, hash: u64, place: Place) {
+        let asked = (hash, place.to_bits());
+        match self.flights.get_mut(&place.unit()) {
+            Some(flight) => flight.asked.push(asked),
+            None => self.begin(vec![asked], place),
         }
-        self.count += 1;
-        let (number, since) = (self.count, self.overwrites.now(place));
-        self.flights.insert(place.unit(), Flight { number, since, asked });
-        self.fetchers.fetch(Fetch { shard: self.shard, number, place });
     }
 
-    /// Takes out the read that has given a page; `None`: nobody waits for that any more.
-    fn land(&mut self, number: u64, place: Place) -> Option<Flight> {
-        let is_awaited = self.flights.get(&place.unit()).is_some_and(|flight| flight.number == number);
-        if is_awaited { self.flights.remove(&place.unit()) } else { None }
+    fn begin(&mut self, asked: Vec<(u64, u64)>, place: Place) {
+        let since = self.overwrites.now(place);
+        self.flights.insert(place.unit(), Flight { since, asked });
+        self.fetchers.fetch(Fetch { shard: self.shard, place });
+    }
+
+    /// Takes out the read of a page that has come. `None`: what it gave may have been there before something else was written, which
+    /// those may mean who asked later, so it is begun again.
+    fn land(&mut self, place: Place) -> Option<Flight> {
+        let flight = self.flights.remove(&place.unit())?;
+        if self.overwrites.reached(place, flight.since) {
+            self.begin(flight.asked, place);
+            return None;
+        }
+        Some(flight)
     }
 }
 
@@ -101,7 +103,7 @@ impl Pages {
     ) -> Pages {
         let cache = PageCache::new(overwrites.clone(), cache_bytes);
         let (overwrites, flights) = (overwrites.clone(), HashMap::new());
-        Pages { fetched, flights: Flights { shard, fetchers, overwrites, flights, count: 0 }, cache }
+        Pages { fetched, flights: Flights { shard, fetchers, overwrites, flights }, cache }
     }
 
     /// Memory that the kept pages take, bytes.
@@ -113,7 +115,7 @@ impl Pages {
     pub(super) fn fetch(&mut self, hash: u64, place: Place) -> Option<&KeptPage> {
         let found = self.cache.find(place);
         if found.is_none() {
-            self.flights.ask(vec![(hash, place.to_bits())], place);
+            self.flights.ask(hash, place);
         }
         found
     }
@@ -121,12 +123,8 @@ impl Pages {
     /// The next page that was read.
     pub(super) fn next(&mut self) -> Option<Arrived> {
         loop {
-            let FetchedPage { number, place, page } = self.fetched.try_recv().ok()?;
-            let Some(Flight { since, asked, .. }) = self.flights.land(number, place) else { continue };
-            if self.flights.overwrites.reached(place, since) {
-                self.flights.ask(asked, place);
-                continue;
-            }
+            let FetchedPage { place, page } = self.fetched.try_recv().ok()?;
+            let Some(Flight { since, asked }) = self.flights.land(place) else { continue };
             let page = page.map(Arc::new);
             if let Ok(page) = &page {
                 self.cache.keep(place, page, since);

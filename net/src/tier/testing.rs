@@ -126,8 +126,8 @@ impl Hand {
         let mut open = self.open.borrow_mut();
         let unit = Place::from_bits(place).unit();
         let asked = open.iter().position(|fetch| fetch.place.unit() == unit).expect("it was asked for");
-        let Fetch { number, place, .. } = open.remove(asked);
-        assert!(self.mailbox.give(FetchedPage { number, place, page }), "the shard is there");
+        let Fetch { place, .. } = open.remove(asked);
+        assert!(self.mailbox.give(FetchedPage { place, page }), "the shard is there");
     }
 
     /// Reads that have failed, as they are counted.

@@ -109,10 +109,10 @@ impl World {
     fn read(&mut self) {
         let number = self.below(self.asked.len());
         if number < self.asked.len() {
-            let Fetch { number, place, shard } = self.asked.swap_remove(number);
+            let Fetch { place, shard } = self.asked.swap_remove(number);
             assert_eq!(shard, 3);
             let page = self.reader.page(place).map(|page| page.keep());
-            self.read.push(FetchedPage { number, place, page });
+            self.read.push(FetchedPage { place, page });
         }
     }
 
