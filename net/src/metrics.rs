@@ -224,6 +224,9 @@ pub struct WorkerStats {
     pub sibling_doubts: [Counter; Doubt::ALL.len()],
     pub tier_fetches: Counter,
     pub tier_promotions: Counter,
+    pub tier_cache_hits: Counter,
+    pub tier_cache_misses: Counter,
+    pub tier_cache_bytes: Counter,
     pub tier_holds: Counter,
     pub tier_unsaved: Counter,
     pub mailbox_waiting: Counter,
@@ -432,6 +435,17 @@ impl WorkerStats {
                 &self.tier_fetches,
             ),
             counter("tier_promotions", "Items brought back from the tier.", &self.tier_promotions),
+            counter(
+                "tier_cache_hits",
+                "Items that were found in a page of the tier which was kept (--tier-cache).",
+                &self.tier_cache_hits,
+            ),
+            counter(
+                "tier_cache_misses",
+                "Items that waited for a page of the tier; many may wait for one.",
+                &self.tier_cache_misses,
+            ),
+            gauge("tier_cache_bytes", "Memory of the pages of the tier that are kept.", &self.tier_cache_bytes),
             counter(
                 "tier_holds",
                 "Times that a connection waited because too many changes were not on the tier.",

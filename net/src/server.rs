@@ -23,7 +23,7 @@ use crate::pin::pin_to;
 use crate::session::Limits;
 use crate::shared::Shared;
 use crate::slots::SlotMap;
-use crate::tier::{Durability, Opened, Port, Recovered, TierError, recover, time_before};
+use crate::tier::{Durability, Opened, Port, Recovered, TierConfig, TierError, recover, time_before};
 use crate::transport::choice::{Chosen, choose, without_min_wait};
 use crate::transport::epoll::Epoll;
 use crate::transport::sockets::SocketsConfig;
@@ -104,7 +104,7 @@ impl Server {
     ///
     /// # Errors
     /// See [`StartError`]; nothing is left behind.
-    pub fn start(config: ServerConfig) -> Result<Server, StartError> {
+    pub fn start(mut config: ServerConfig) -> Result<Server, StartError> {
         if config.shards == 0 {
             return Err(StartError::NoShards);
         }
@@ -115,9 +115,13 @@ impl Server {
         let clock = MachineClock::new();
         let shared = Arc::new(shared(&config, &bound, &chosen, &clock));
         let Bound { shards, kinds, addresses, shard_addresses, files } = bound;
-        let settings = settings(&config, kinds);
         let opened =
             config.tier.as_ref().map(|tier| Opened::open(tier, config.shards, random)).transpose()?;
+        if let Some((opened, tier)) = opened.as_ref().zip(config.tier.as_mut()) {
+            // Of what is read at the speed of memory nothing is kept.
+            tier.cache_bytes *= u64::from(!opened.tier.medium().is_byte_addressable());
+        }
+        let settings = settings(&config, kinds);
         let made = opened.as_ref().and_then(|opened| opened.made.clone());
         let tier = opened.map(|opened| opened.tier);
         tier.iter().for_each(|tier| go_on_from(&clock, tier));
@@ -337,9 +341,14 @@ fn budget(config: &ServerConfig) -> BudgetConfig {
         None => memory.saturating_sub(beside) / CLIENT_SHARE,
     };
     let buffers = u64::from(receive_buffers(config)) * u64::from(RECEIVE_BYTES);
-    let tier = if config.tier.is_some() { tier_bytes(memory) } else { 0 };
+    let tier = config.tier.as_ref().map_or(0, |tier| tier_bytes(memory) + tier_cache(tier, config.shards));
     let fixed = buffers + round_bytes(memory) + outcomes_bytes(config) + tier;
     BudgetConfig { memory, clients: clients.max(floor), floor, fixed, lends: true }
+}
+
+/// A shard's part of `--tier-cache`.
+fn tier_cache(tier: &TierConfig, shards: u16) -> u64 {
+    tier.cache_bytes / u64::from(shards)
 }
 
 /// Longest input that may wait unparsed, bytes: a command with the frame before and behind its value, and the longest value,
@@ -478,8 +487,9 @@ impl Starting {
             readers.push(ready.reader);
             recovered.push(ready.recovered);
         }
-        let started =
-            tier.map(|tier| RunningTier::start(tier, recovered, &wakers, shared, clock)).transpose()?;
+        let cache_bytes = config.tier.as_ref().map_or(0, |tier| tier_cache(tier, config.shards));
+        let start = |tier| RunningTier::start(tier, recovered, &wakers, shared, clock, cache_bytes as usize);
+        let started = tier.map(start).transpose()?;
         let (tier, ports) = started.map_or((None, Vec::new()), |(tier, ports)| (Some(tier), ports));
         let mut ports = ports.into_iter();
         // Set once: this is the only place, and a start happens once.

@@ -16,7 +16,7 @@ use crate::format::geometry::Geometry;
 use crate::format::superblock::{Config, Refused, SUPERBLOCKS, Superblock};
 use crate::media::{BLOCK_BYTES, MediaError, Medium, bytes, bytes_mut, zeroed};
 use crate::recover::{self, Counts, Event, StreamEnd};
-use crate::stream::{Ends, Reader, StreamWriter, WriteError};
+use crate::stream::{Ends, Overwrites, Reader, StreamWriter, WriteError};
 
 /// Why a medium is not used as a tier.
 #[derive(Debug, Error)]
@@ -150,6 +150,10 @@ impl Tier {
 
     pub fn reader(&self) -> Reader {
         Reader::new(Arc::clone(&self.medium), self.geometry, self.ends.clone())
+    }
+
+    pub fn overwrites(&self) -> Overwrites {
+        Overwrites::new(self.geometry, self.ends.clone())
     }
 
     /// Takes the tier into use.

@@ -151,12 +151,12 @@ impl Shard {
         Ok(at)
     }
 
-    /// What lay at a ticket's place cannot be had: its key misses from now on.
-    pub fn forget_elsewhere(&mut self, hash: u64, ticket: Ticket) {
-        if let Some((place, _)) = self.entry_at(hash, ticket) {
-            self.index.remove_elsewhere(place, hash);
-            self.tell_lost(hash);
-        }
+    /// What lay at a ticket's place cannot be had: its key misses from now on. False: the index named that place no more.
+    pub fn forget_elsewhere(&mut self, hash: u64, ticket: Ticket) -> bool {
+        let Some((place, _)) = self.entry_at(hash, ticket) else { return false };
+        self.index.remove_elsewhere(place, hash);
+        self.tell_lost(hash);
+        true
     }
 
     fn entry_at(&self, hash: u64, ticket: Ticket) -> Option<(Place, Elsewhere)> {

@@ -27,13 +27,14 @@ pub struct RunningTier {
 }
 
 impl RunningTier {
-    /// Takes it into use, with what the shards have recovered.
+    /// Takes it into use, with what the shards have recovered. `cache_bytes`: of pages that each shard keeps.
     pub(super) fn start(
         tier: Tier,
         recovered: Vec<Recovered>,
         wakers: &[Arc<dyn Waker>],
         shared: &Shared,
         clock: &MachineClock,
+        cache_bytes: usize,
     ) -> Result<(RunningTier, Vec<Port>), StartError> {
         let figures = Arc::new(TierFigures::default());
         let mut ends = Vec::new();
@@ -52,6 +53,7 @@ impl RunningTier {
             slots: shared.slots.clone(),
             figures: figures.clone(),
             clock: clock.clone(),
+            cache_bytes,
         };
         let (storage, ports) = Storage::start(parts)?;
         let running = RunningTier {

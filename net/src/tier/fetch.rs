@@ -1,21 +1,24 @@
-//! The threads that read items from a medium that can be slow.
+//! The threads that read pages from a medium that can be slow.
 
 use super::TierFigures;
-use super::port::{Mailbox, Reply, read};
+use super::pages::FetchedPage;
+use super::port::Mailbox;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use torc_pmem::format::geometry::Place;
 use torc_pmem::stream::Reader;
 
-/// Threads: reads wait for the medium, not for each other.
+/// Threads, and so reads of the medium at a time: they wait for the medium, not for each other.
 pub(super) const THREADS: usize = 4;
 
-/// An item that a shard wants.
+/// A page that a shard wants.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Fetch {
     pub(super) shard: u16,
-    pub(super) hash: u64,
-    pub(super) place: u64,
+    /// Of any item of it.
+    pub(super) place: Place,
 }
 
 /// Where shards ask. The threads end when nobody can ask any more.
@@ -52,9 +55,10 @@ pub(super) fn start(
             std::thread::Builder::new().name(format!("torc-fetch-{number}")).spawn(move || {
                 // One thread at a time waits for the next fetch, and lets go of the lock with it.
                 let next = || fetches.lock().unwrap_or_else(PoisonError::into_inner).recv();
-                while let Ok(Fetch { shard, hash, place }) = next() {
-                    let item = read(&mut reader, place, &figures).map(<[u8]>::to_vec);
-                    mailboxes[usize::from(shard)].send(Reply::Fetched { hash, place, item });
+                while let Ok(Fetch { shard, place }) = next() {
+                    figures.reads.fetch_add(1, Relaxed);
+                    let page = reader.page(place).map(|page| page.keep());
+                    mailboxes[usize::from(shard)].give(FetchedPage { place, page });
                 }
             })
         })

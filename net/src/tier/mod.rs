@@ -29,10 +29,13 @@
 //! | `save.rs` | what travels between a shard and the storage thread |
 //! | `storage.rs`, `streams.rs` | the thread that writes |
 //! | `fetch.rs` | the threads that read |
+//! | `pages.rs`, `cache.rs` | a shard's reads that are under way, and the pages that it keeps |
 //! | `port.rs` | the shard's end of it |
 
+mod cache;
 mod fetch;
 mod open;
+mod pages;
 mod port;
 mod recover;
 mod save;
@@ -45,6 +48,7 @@ mod tests;
 
 pub(crate) use open::Opened;
 pub use open::{TierError, open_medium};
+pub(crate) use pages::{Arrived, FETCH_PAGES_BYTES};
 pub(crate) use port::{Fetched, Port, Reply};
 pub(crate) use recover::{Recovered, recover};
 pub(crate) use save::{SAVE_BYTES, SaveBatch};
@@ -54,6 +58,7 @@ use std::path::PathBuf;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
+use torc_pmem::stream::Miss;
 
 /// Where a tier lies.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,6 +84,8 @@ pub struct TierConfig {
     /// `--tier-size`, bytes; `None`: that of the file which is there.
     pub bytes: Option<u64>,
     pub durability: Durability,
+    /// `--tier-cache`, bytes of all shards together: pages of a medium that can be slow which are kept once they were read.
+    pub cache_bytes: u64,
     /// `--tier-on-mismatch reset`: what cannot be used is made anew. Else the server does not start.
     pub resets: bool,
 }
@@ -93,7 +100,7 @@ pub struct TierFigures {
     pub drains: AtomicU64,
     /// Batches whose room was taken again.
     pub freed: AtomicU64,
-    /// Items read for shards, and reads that failed because of what was read, or of the medium.
+    /// Reads of the medium for items, and those that failed because of what was read, or of the medium.
     pub reads: AtomicU64,
     pub corrupt: AtomicU64,
     pub read_errors: AtomicU64,
@@ -118,5 +125,16 @@ impl TierFigures {
 
     pub(crate) fn ceiling(&self) -> u64 {
         self.ceiling.load(Relaxed)
+    }
+
+    /// Counts a read that has failed.
+    pub(crate) fn count_miss(&self, miss: &Miss) {
+        match miss {
+            Miss::Corrupt(_) => _ = self.corrupt.fetch_add(1, Relaxed),
+            Miss::Media(error) => {
+                self.read_errors.fetch_add(1, Relaxed);
+                tracing::warn!("--tier: {error}");
+            }
+        }
     }
 }

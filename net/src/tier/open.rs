@@ -12,7 +12,7 @@ use torc_pmem::media::{BLOCK_BYTES, MediaError, Medium};
 use torc_pmem::tier::{OpenError, Tier};
 
 /// Page size, bytes: a point read decodes one.
-const PAGE_BYTES: u32 = 16 << 10;
+pub(super) const PAGE_BYTES: u32 = 16 << 10;
 /// Most bytes of a batch.
 const BATCH_BYTES_MOST: u64 = 1 << 20;
 /// Batches of the largest size that a stream has room for at least: the fewer there are, the more is lost with each.

@@ -1,15 +1,17 @@
 //! A shard's end of the tier.
 
 use super::TierFigures;
-use super::fetch::{Fetch, Fetchers};
+use super::fetch::Fetchers;
+use super::pages::{Arrived, FETCHED_MAX, FetchedPage, Pages};
 use super::save::SaveBatch;
 use super::storage::Job;
 use crate::transport::Waker;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use torc_pmem::format::geometry::Place;
-use torc_pmem::stream::{Miss, Reader};
+use torc_pmem::stream::{Miss, Overwrites, Reader};
 
 /// What the tier's threads say to a shard.
 #[derive(Debug)]
@@ -18,8 +20,8 @@ pub(crate) enum Reply {
     Saved(Box<SaveBatch>),
     /// These places, by hash, will hold something else. To be answered with [`Port::left`].
     Leave { stream: u16, places: Vec<(u64, u64)> },
-    /// The item at a place; `None`: it cannot be read.
-    Fetched { hash: u64, place: u64, item: Option<Vec<u8>> },
+    /// A page that somebody waits for.
+    Fetched(Arrived),
 }
 
 /// What a fetch came to at once.
@@ -28,30 +30,34 @@ pub(crate) enum Fetched<'p> {
     /// A reply will come.
     Later,
     Item(&'p [u8]),
+    /// As `Item`, of a page that was kept.
+    Kept(&'p [u8]),
     /// It cannot be read.
     Gone,
 }
-
-/// Items that were fetched for a shard and wait there; the threads wait with others.
-const FETCHED_MAX: usize = 16;
 
 /// Replies to one shard, for the tier's threads.
 #[derive(Clone)]
 pub(super) struct Mailbox {
     replies: Sender<Reply>,
-    fetched: SyncSender<Reply>,
+    fetched: SyncSender<FetchedPage>,
     waker: Arc<dyn Waker>,
     /// The shard was woken, and has not looked since.
     is_rung: Arc<AtomicBool>,
 }
 
 impl Mailbox {
-    /// False: the shard has ended. Waits, with an item that was fetched, while many others wait.
+    /// False: the shard has ended.
     pub(super) fn send(&self, reply: Reply) -> bool {
-        let is_sent = match reply {
-            Reply::Fetched { .. } => self.fetched.send(reply).is_ok(),
-            _ => self.replies.send(reply).is_ok(),
-        };
+        self.ring(self.replies.send(reply).is_ok())
+    }
+
+    /// Waits while many other pages wait. False: the shard has ended.
+    pub(super) fn give(&self, page: FetchedPage) -> bool {
+        self.ring(self.fetched.send(page).is_ok())
+    }
+
+    fn ring(&self, is_sent: bool) -> bool {
         // SeqCst, as below: either the shard sees the reply in this look, or it is woken for another.
         if is_sent && !self.is_rung.swap(true, Ordering::SeqCst) {
             self.waker.wake();
@@ -65,13 +71,30 @@ impl Mailbox {
 pub(crate) struct Port {
     shard: u16,
     jobs: Sender<Job>,
-    fetchers: Fetchers,
     replies: Receiver<Reply>,
-    fetched: Receiver<Reply>,
     is_rung: Arc<AtomicBool>,
-    /// On a medium that is as fast as memory the shard reads for itself.
-    reader: Option<Reader>,
+    reads: Reads,
     figures: Arc<TierFigures>,
+}
+
+/// Who reads.
+#[derive(Debug)]
+enum Reads {
+    /// The shard itself, from a medium that is as fast as memory.
+    Own(Box<Reader>),
+    /// Threads, from one that can be slow.
+    Threads(Box<Pages>),
+}
+
+/// What a shard's port reads by.
+pub(super) enum ReadBy {
+    Own(Reader),
+    /// The threads, with so many bytes of pages that are kept.
+    Threads {
+        fetchers: Fetchers,
+        overwrites: Overwrites,
+        cache_bytes: usize,
+    },
 }
 
 impl Port {
@@ -80,14 +103,20 @@ impl Port {
         shard: u16,
         waker: Arc<dyn Waker>,
         jobs: Sender<Job>,
-        fetchers: Fetchers,
-        reader: Option<Reader>,
+        read_by: ReadBy,
         figures: Arc<TierFigures>,
     ) -> (Port, Mailbox) {
         let ((sender, replies), (fetched_in, fetched)) = (channel(), sync_channel(FETCHED_MAX));
         let is_rung = Arc::new(AtomicBool::new(false));
         let mailbox = Mailbox { replies: sender, fetched: fetched_in, waker, is_rung: is_rung.clone() };
-        (Port { shard, jobs, fetchers, replies, fetched, is_rung, reader, figures }, mailbox)
+        let reads = match read_by {
+            ReadBy::Own(reader) => Reads::Own(Box::new(reader)),
+            ReadBy::Threads { fetchers, overwrites, cache_bytes } => {
+                let pages = Pages::new(shard, fetchers, fetched, &overwrites, cache_bytes);
+                Reads::Threads(Box::new(pages))
+            }
+        };
+        (Port { shard, jobs, replies, is_rung, reads, figures }, mailbox)
     }
 
     pub(crate) fn figures(&self) -> &TierFigures {
@@ -99,8 +128,14 @@ impl Port {
         self.is_rung.store(false, Ordering::SeqCst);
     }
 
-    pub(crate) fn next(&self) -> Option<Reply> {
-        self.replies.try_recv().or_else(|_| self.fetched.try_recv()).ok()
+    pub(crate) fn next(&mut self) -> Option<Reply> {
+        if let Ok(reply) = self.replies.try_recv() {
+            return Some(reply);
+        }
+        match &mut self.reads {
+            Reads::Own(_) => None,
+            Reads::Threads(pages) => pages.next().map(Reply::Fetched),
+        }
     }
 
     /// Hands changes over. The batch comes back as [`Reply::Saved`].
@@ -125,28 +160,38 @@ impl Port {
         if self.figures.is_latched() {
             return Fetched::Gone;
         }
-        let Some(reader) = &mut self.reader else {
-            self.fetchers.fetch(Fetch { shard: self.shard, hash, place });
-            return Fetched::Later;
+        let place = Place::from_bits(place);
+        let (item, of): (_, fn(_) -> _) = match &mut self.reads {
+            Reads::Own(reader) => {
+                self.figures.reads.fetch_add(1, Relaxed);
+                (reader.read(place), Fetched::Item)
+            }
+            Reads::Threads(pages) => match pages.fetch(hash, place) {
+                Some(page) => (page.item(place.ordinal()).map_err(Miss::Corrupt), Fetched::Kept),
+                None => return Fetched::Later,
+            },
         };
-        read(reader, place, &self.figures).map_or(Fetched::Gone, Fetched::Item)
-    }
-}
-
-/// Reads the item at a place, and counts what comes of it.
-pub(super) fn read<'r>(reader: &'r mut Reader, place: u64, figures: &TierFigures) -> Option<&'r [u8]> {
-    use std::sync::atomic::Ordering::Relaxed;
-    figures.reads.fetch_add(1, Relaxed);
-    match reader.read(Place::from_bits(place)) {
-        Ok(item) => Some(item),
-        Err(Miss::Corrupt(_)) => {
-            figures.corrupt.fetch_add(1, Relaxed);
-            None
+        match item {
+            Ok(item) => of(item),
+            Err(miss) => {
+                self.figures.count_miss(&miss);
+                Fetched::Gone
+            }
         }
-        Err(Miss::Media(error)) => {
-            figures.read_errors.fetch_add(1, Relaxed);
-            tracing::warn!("--tier: {error}");
-            None
+    }
+
+    /// Memory that pages take which are kept, bytes.
+    pub(crate) fn cached_bytes(&self) -> usize {
+        match &self.reads {
+            Reads::Own(_) => 0,
+            Reads::Threads(pages) => pages.cached_bytes(),
+        }
+    }
+
+    /// Keeps no page any more.
+    pub(crate) fn forget_pages(&mut self) {
+        if let Reads::Threads(pages) = &mut self.reads {
+            pages.clear();
         }
     }
 }

@@ -4,7 +4,7 @@
 //! room everything waits: shards that have too much unsaved then let their writers wait.
 
 use super::fetch::{self, Fetchers};
-use super::port::{Port, Reply};
+use super::port::{Port, ReadBy, Reply};
 use super::save::SaveBatch;
 use super::streams::{Progress, Shards, Streams};
 use super::{TierError, TierFigures};
@@ -57,6 +57,8 @@ pub(crate) struct StorageParts {
     pub(crate) slots: SlotMap,
     pub(crate) figures: Arc<TierFigures>,
     pub(crate) clock: MachineClock,
+    /// Bytes of pages that each shard keeps once they were read.
+    pub(crate) cache_bytes: usize,
 }
 
 /// The threads of a tier.
@@ -71,19 +73,24 @@ impl Storage {
     /// # Errors
     /// The medium's, or a thread cannot be started.
     pub(crate) fn start(parts: StorageParts) -> Result<(Storage, Vec<Port>), TierError> {
-        let StorageParts { tier, ends, wakers, slots, figures, clock } = parts;
+        let StorageParts { tier, ends, wakers, slots, figures, clock, cache_bytes } = parts;
         let is_fast = tier.medium().is_byte_addressable();
         let run = tier.begin()?;
         let mut writers =
             ends.iter().map(|end| run.writer(end)).collect::<Result<Vec<_>, _>>().map_err(media)?;
         writers.sort_by_key(torc_pmem::stream::StreamWriter::stream);
-        let reader = run.tier().reader();
+        let (reader, overwrites) = (run.tier().reader(), run.tier().overwrites());
         let ((jobs, receiver), (fetchers, fetches)) = (channel(), Fetchers::new());
         let (ports, mailboxes): (Vec<Port>, Vec<_>) = (0..)
             .zip(wakers)
             .map(|(shard, waker)| {
-                let own = is_fast.then(|| reader.clone());
-                Port::new(shard, waker, jobs.clone(), fetchers.clone(), own, figures.clone())
+                let read_by = if is_fast {
+                    ReadBy::Own(reader.clone())
+                } else {
+                    let (fetchers, overwrites) = (fetchers.clone(), overwrites.clone());
+                    ReadBy::Threads { fetchers, overwrites, cache_bytes }
+                };
+                Port::new(shard, waker, jobs.clone(), read_by, figures.clone())
             })
             .unzip();
         let mut threads = Vec::new();

@@ -1,15 +1,30 @@
 //! A shard's end of a tier whose other end is a test, and what a test says as a shard.
 
 use super::fetch::{Fetch, Fetchers};
-use super::port::{Mailbox, Port, Reply};
+use super::pages::FetchedPage;
+use super::port::{Mailbox, Port, ReadBy, Reply};
 use super::save::SaveBatch;
 use super::storage::Job;
 use super::{TierFigures, save::Entry};
 use crate::transport::Waker;
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, channel};
+use torc_pmem::format::geometry::Place;
+use torc_pmem::format::page::{ALIGN, BadPage};
 use torc_pmem::format::record::Record;
+use torc_pmem::format::superblock::Config;
+use torc_pmem::media::Medium;
+use torc_pmem::media::sim::Sim;
+use torc_pmem::stream::{KeptPage, Miss};
+use torc_pmem::tier::Tier;
+
+/// Where the streams of a tier lie that nobody writes.
+const CONFIG: Config =
+    Config { bytes: 1 << 20, page_bytes: 4096, batch_bytes: 16 << 10, streams: 1, volume: 1, hash_seed: 1 };
+/// Bytes of pages that a shard keeps.
+const CACHE_BYTES: usize = 64 << 10;
 
 struct Silent;
 
@@ -27,6 +42,8 @@ pub(crate) struct Hand {
     mailbox: Mailbox,
     jobs: Receiver<Job>,
     fetches: Receiver<Fetch>,
+    /// Those that were seen and not answered.
+    open: RefCell<Vec<Fetch>>,
     figures: Arc<TierFigures>,
 }
 
@@ -36,8 +53,12 @@ impl Hand {
         let figures = Arc::new(TierFigures::default());
         figures.ceiling.store(u64::MAX, Relaxed);
         let ((jobs_in, jobs), (fetchers, fetches)) = (channel(), Fetchers::new());
-        let (port, mailbox) = Port::new(shard, silent(), jobs_in, fetchers, None, figures.clone());
-        (port, Hand { mailbox, jobs, fetches, figures })
+        let medium: Arc<dyn Medium> = Arc::new(Sim::new(CONFIG.bytes, 512));
+        Tier::create(&medium, CONFIG).expect("a tier");
+        let overwrites = Tier::open(medium).expect("a tier").overwrites();
+        let read_by = ReadBy::Threads { fetchers, overwrites, cache_bytes: CACHE_BYTES };
+        let (port, mailbox) = Port::new(shard, silent(), jobs_in, read_by, figures.clone());
+        (port, Hand { mailbox, jobs, fetches, open: RefCell::default(), figures })
     }
 
     pub(crate) fn set_ceiling(&self, version: u64) {
@@ -72,9 +93,46 @@ impl Hand {
         self.jobs.try_iter().filter_map(job).collect()
     }
 
-    /// Hashes and places that were asked for since.
-    pub(crate) fn fetches(&self) -> Vec<(u64, u64)> {
-        self.fetches.try_iter().map(|fetch| (fetch.hash, fetch.place)).collect()
+    /// The places that were asked for since, of each page one.
+    pub(crate) fn fetches(&self) -> Vec<u64> {
+        let new: Vec<Fetch> = self.fetches.try_iter().collect();
+        self.open.borrow_mut().extend(&new);
+        new.iter().map(|fetch| fetch.place.to_bits()).collect()
+    }
+
+    /// Gives a page that was asked for, with these items of it by their places.
+    pub(crate) fn give(&self, items: &[(u64, &[u8])]) {
+        let last =
+            items.iter().map(|(place, _)| Place::from_bits(*place).ordinal()).max().unwrap_or_default();
+        let (mut payload, mut lengths) = (Vec::new(), Vec::new());
+        for ordinal in 0..=last {
+            let item = items.iter().find(|(place, _)| Place::from_bits(*place).ordinal() == ordinal);
+            let bytes = item.map_or(&[][..], |(_, bytes)| bytes);
+            payload.extend_from_slice(bytes);
+            payload.resize(payload.len().next_multiple_of(ALIGN), 0);
+            lengths.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
+        }
+        payload.extend(lengths);
+        self.answer(items[0].0, Ok(KeptPage { items: last + 1, payload: payload.into() }));
+    }
+
+    /// Lets the read of a page fail.
+    pub(crate) fn fail(&self, place: u64) {
+        self.answer(place, Err(Miss::Corrupt(BadPage::Payload)));
+    }
+
+    fn answer(&self, place: u64, page: Result<KeptPage, Miss>) {
+        self.fetches();
+        let mut open = self.open.borrow_mut();
+        let unit = Place::from_bits(place).unit();
+        let asked = open.iter().position(|fetch| fetch.place.unit() == unit).expect("it was asked for");
+        let Fetch { place, .. } = open.remove(asked);
+        assert!(self.mailbox.give(FetchedPage { place, page }), "the shard is there");
+    }
+
+    /// Reads that have failed, as they are counted.
+    pub(crate) fn corrupt(&self) -> u64 {
+        self.figures.corrupt.load(Relaxed)
     }
 }
 

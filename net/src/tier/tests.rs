@@ -9,6 +9,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::Instant;
 use torc_engine::command::{Command, Delete, Millis, Op, Outcome, Read, Ticket, Write};
 use torc_engine::{Shard, ShardConfig, version};
+use torc_pmem::format::geometry::Place;
 use torc_pmem::format::record::{Kind, Record};
 use torc_pmem::format::superblock::Config;
 use torc_pmem::media::sim::{Call, Sim};
@@ -120,6 +121,7 @@ fn start_with(medium: Arc<dyn Medium>, shards: u16, memory_bytes: u64) -> Runnin
         slots,
         figures: figures.clone(),
         clock: MachineClock::new(),
+        cache_bytes: 32 << 10,
     };
     let (storage, ports) = Storage::start(parts).unwrap();
     Running { shards: stores, ports, storage, figures }
@@ -149,11 +151,11 @@ impl Running {
     }
 
     /// What a shard is told next; it must come.
-    fn next(&self, shard: usize) -> Reply {
+    fn next(&mut self, shard: usize) -> Reply {
         self.next_within(shard, PATIENCE).expect("the shard is told something")
     }
 
-    fn next_within(&self, shard: usize, patience: Duration) -> Option<Reply> {
+    fn next_within(&mut self, shard: usize, patience: Duration) -> Option<Reply> {
         let end = Instant::now() + patience;
         loop {
             self.ports[shard].begin_look();
@@ -200,10 +202,14 @@ impl Running {
         let get = Command { space: 0, key, op: Op::Read(Read::default()) };
         if let Outcome::Pending(Ticket(place)) = self.shards[owner].execute(&get, hash, NOW) {
             let fetched = match self.ports[owner].fetch(hash, place) {
-                Fetched::Item(item) => Some(item.to_vec()),
+                Fetched::Item(item) | Fetched::Kept(item) => Some(item.to_vec()),
                 Fetched::Gone => None,
                 Fetched::Later => match self.next(owner) {
-                    Reply::Fetched { item, .. } => item,
+                    Reply::Fetched(Arrived { asked, page }) => {
+                        assert_eq!(asked, [(hash, place)]);
+                        let ordinal = Place::from_bits(place).ordinal();
+                        page.ok().and_then(|page| page.item(ordinal).ok().map(<[u8]>::to_vec))
+                    }
                     other => panic!("{other:?}"),
                 },
             };
@@ -318,7 +324,7 @@ fn versions_start_above_all_that_a_run_before_could_give_out() {
 #[test]
 fn the_ceiling_rises_durably_with_the_versions_that_are_given_out() {
     let medium = Gated::new();
-    let running = start(medium.clone(), 1);
+    let mut running = start(medium.clone(), 1);
     let ahead = version::at(MachineClock::new().millis() + 3_600_000);
     assert!(running.figures.ceiling() < ahead);
     let mut batch = Box::<SaveBatch>::default();

@@ -63,6 +63,8 @@ pub(crate) struct Connection {
     held_until: Option<u32>,
     /// Not begun.
     pub(crate) deferred: VecDeque<OwnedPart>,
+    /// So many of those at the front had their items fetched from the tier, should they need any.
+    pub(crate) ahead: usize,
     pub(crate) upload: Option<Upload>,
     /// The value whose next bytes the transport receives where they will stay.
     pub(crate) receives_into: Option<UploadId>,
@@ -139,6 +141,7 @@ impl Connection {
             queue: Queue::default(),
             held_until: None,
             deferred: VecDeque::new(),
+            ahead: 0,
             upload: None,
             receives_into: None,
             arrivals: 0,

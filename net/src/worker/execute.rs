@@ -33,6 +33,13 @@ impl WorkerState {
         Prepared { hash, shard }
     }
 
+    pub(super) fn prepare_part(&self, part: &Part<'_>) -> Prepared {
+        match &part.work {
+            Work::Keyed(command) => self.prepare(command),
+            _ => Prepared::default(),
+        }
+    }
+
     #[inline]
     pub(super) fn prefetch_item(&self, command: &Command<'_>, prepared: Prepared) {
         if prepared.shard == self.number {
@@ -142,11 +149,8 @@ impl WorkerState {
     }
 
     fn defer(&mut self, conn: &mut Connection, part: &Part<'_>, prepared: Prepared) {
-        if conn.waits_for_tier
-            && prepared.shard == self.number
-            && let Work::Keyed(command) = &part.work
-        {
-            self.fetch_ahead(command, prepared.hash);
+        if conn.waits_for_tier {
+            self.fetch_deferred(conn, part, prepared);
         }
         conn.deferred.push_back(OwnedPart::copy(part, self.turn.began_ns, &mut self.pool));
     }
@@ -163,16 +167,17 @@ impl WorkerState {
                 self.refuse_late(conn, &part, deferred.read_ns);
                 true
             } else {
-                let prepared = match &part.work {
-                    Work::Keyed(command) => self.prepare(command),
-                    _ => Prepared::default(),
-                };
+                let prepared = self.prepare_part(&part);
                 self.begin(conn, &part, prepared, deferred.read_ns)
             };
             if !begun {
                 conn.deferred.push_front(deferred);
+                if conn.waits_for_tier {
+                    self.fetch_all_deferred(conn);
+                }
                 break;
             }
+            conn.ahead = conn.ahead.saturating_sub(1);
             self.pool.give(deferred.into_bytes());
         }
         self.answer_later(conn, changes);

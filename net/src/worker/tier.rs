@@ -12,11 +12,11 @@ use super::connection::Connection;
 use super::mail::Batch;
 use super::scan::{Scanner, Step};
 use super::state::WorkerState;
-use crate::tier::{Durability, Port, Reply, SAVE_BYTES, SaveBatch};
+use crate::tier::{Durability, FETCH_PAGES_BYTES, Port, Reply, SAVE_BYTES, SaveBatch};
 use crate::transport::ConnId;
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
-use torc_engine::command::{Command, Millis, Op, Ticket};
+use torc_engine::command::{Command, Millis, Op};
 
 /// Batches of changes that are being saved at a time.
 const SAVES_MAX: usize = 3;
@@ -43,9 +43,10 @@ fn unsaved_max(memory_bytes: u64) -> usize {
 /// The setting that keeps changes out when they cannot be saved.
 pub(super) const DURABILITY: &str = "durability";
 
-/// What a shard keeps for a tier beside what it has unsaved, bytes.
+/// What a shard keeps for a tier beside what it has unsaved and the pages that it keeps, bytes.
 pub(crate) fn tier_bytes(memory_bytes: u64) -> u64 {
-    SAVES_MAX as u64 * SAVE_BYTES as u64 + unsaved_max(memory_bytes) as u64 * UNSAVED_BYTES
+    let saves = SAVES_MAX as u64 * SAVE_BYTES as u64 + unsaved_max(memory_bytes) as u64 * UNSAVED_BYTES;
+    saves + FETCH_PAGES_BYTES as u64 + fetch::FETCHES_BYTES
 }
 
 /// An item that is being fetched.
@@ -131,22 +132,14 @@ impl WorkerState {
                     self.leave_places(&places);
                     tier.port.left(stream);
                 }
-                Reply::Fetched { hash, place, item } => {
-                    let fetching = tier.fetching.remove(&place).unwrap_or_default();
-                    let there = (hash, Ticket(place));
-                    for scanner in fetching.scanning {
-                        self.take_key(&mut tier, scanner, there, item.as_deref());
-                    }
-                    if fetching.is_wanted || item.is_none() {
-                        self.bring_back(hash, Ticket(place), item.as_deref());
-                    }
-                    fetching.waiting.into_iter().for_each(|id| self.let_go_on(id));
-                }
+                Reply::Fetched(arrived) => self.take_arrived(&mut tier, arrived),
             }
         }
         if tier.port.figures().is_latched() {
             self.shard.forget_changes();
+            tier.port.forget_pages();
         }
+        self.stats.tier_cache_bytes.set(tier.port.cached_bytes() as u64);
         self.shard.set_ceiling(tier.port.figures().ceiling());
         self.answer_saved(&mut tier);
         self.tier = Some(tier);

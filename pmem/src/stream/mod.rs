@@ -2,11 +2,13 @@
 //!
 //! The numbers of the steps are those of `docs/format.md`, "How a batch is written".
 
+mod ends;
 mod pack;
 mod reader;
 mod writer;
 
+pub(crate) use ends::Ends;
+pub use ends::{Moment, Overwrites};
 pub use pack::Unfit;
-pub(crate) use reader::Ends;
-pub use reader::{Miss, Page, Reader};
+pub use reader::{KeptPage, Miss, Page, Reader};
 pub use writer::{Figures, Oldest, StreamWriter, WriteError};

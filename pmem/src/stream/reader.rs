@@ -1,31 +1,13 @@
 //! Reading items back.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use thiserror::Error;
 
+use super::ends::Ends;
 use crate::format::UNIT_BYTES;
 use crate::format::geometry::{Geometry, Place};
 use crate::format::page::{BadPage, HEADER_BYTES, PageHeader, item};
 use crate::media::{BLOCK_BYTES, Block, MediaError, Medium, blocks_of, bytes};
-
-/// Positions behind the last batch of each stream, which its writer tells and readers know.
-#[derive(Debug, Clone)]
-pub(crate) struct Ends(Arc<[AtomicU64]>);
-
-impl Ends {
-    pub(crate) fn new(streams: u16) -> Ends {
-        Ends((0..streams).map(|_| AtomicU64::new(0)).collect())
-    }
-
-    pub(crate) fn tell(&self, stream: u16, end: u64) {
-        self.0[usize::from(stream)].store(end, Ordering::Release);
-    }
-
-    fn of(&self, stream: u16) -> u64 {
-        self.0[usize::from(stream)].load(Ordering::Acquire)
-    }
-}
 
 /// Why a place gives no item. To whoever asked it is a miss.
 #[derive(Debug, Error)]
@@ -52,6 +34,11 @@ impl Page<'_> {
         item(self.payload, self.header.items, ordinal)
     }
 
+    /// The page apart from its reader.
+    pub fn keep(&self) -> KeptPage {
+        KeptPage { items: self.header.items, payload: self.payload.into() }
+    }
+
     /// Bytes of its items, with their lengths.
     pub fn raw_bytes(&self) -> u64 {
         self.payload.len() as u64
@@ -63,7 +50,24 @@ impl Page<'_> {
     }
 }
 
-/// Reads items. Each thread that reads has its own; all that are cloned of one count together.
+/// A page that was verified, as it was before it was compressed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptPage {
+    pub items: u16,
+    pub payload: Box<[u8]>,
+}
+
+impl KeptPage {
+    /// As [`Page::item`].
+    ///
+    /// # Errors
+    /// [`BadPage::Item`]: it has no such item.
+    pub fn item(&self, ordinal: u16) -> Result<&[u8], BadPage> {
+        item(&self.payload, self.items, ordinal)
+    }
+}
+
+/// Reads items. Each thread that reads has its own.
 #[derive(Debug)]
 pub struct Reader {
     medium: Arc<dyn Medium>,
@@ -71,24 +75,17 @@ pub struct Reader {
     ends: Ends,
     blocks: Vec<Block>,
     payload: Vec<u8>,
-    corrupt: Arc<AtomicU64>,
 }
 
 impl Clone for Reader {
     fn clone(&self) -> Reader {
-        let corrupt = Arc::clone(&self.corrupt);
-        Reader { corrupt, ..Reader::new(Arc::clone(&self.medium), self.geometry, self.ends.clone()) }
+        Reader::new(Arc::clone(&self.medium), self.geometry, self.ends.clone())
     }
 }
 
 impl Reader {
     pub(crate) fn new(medium: Arc<dyn Medium>, geometry: Geometry, ends: Ends) -> Reader {
-        Reader { medium, geometry, ends, blocks: Vec::new(), payload: Vec::new(), corrupt: Arc::default() }
-    }
-
-    /// Reads of this reader and its clones that failed because of what was read.
-    pub fn corrupt(&self) -> u64 {
-        self.corrupt.load(Ordering::Relaxed)
+        Reader { medium, geometry, ends, blocks: Vec::new(), payload: Vec::new() }
     }
 
     /// The bytes of the item at a place, as they were added. Nothing that was read is believed before its checksum holds.
@@ -97,24 +94,15 @@ impl Reader {
     /// # Errors
     /// [`Miss`].
     pub fn read(&mut self, place: Place) -> Result<&[u8], Miss> {
-        match self.fetch(place) {
-            Ok((header, skip)) => {
-                // Steps 2 to 4.
-                let stored = &bytes(&self.blocks)[skip + HEADER_BYTES..];
-                let most = self.geometry.config.batch_bytes as usize;
-                let opened = header.open(stored, &mut self.payload, most);
-                opened.and_then(|payload| item(payload, header.items, place.ordinal())).map_err(Miss::Corrupt)
-            }
-            Err(miss) => Err(miss),
-        }
-        .inspect_err(|miss| {
-            if let Miss::Corrupt(_) = miss {
-                self.corrupt.fetch_add(1, Ordering::Relaxed);
-            }
-        })
+        let (header, skip) = self.fetch(place)?;
+        // Steps 2 to 4.
+        let stored = &bytes(&self.blocks)[skip + HEADER_BYTES..];
+        let most = self.geometry.config.batch_bytes as usize;
+        let payload = header.open(stored, &mut self.payload, most)?;
+        Ok(item(payload, header.items, place.ordinal())?)
     }
 
-    /// The page of a place, for whoever looks at more than one item of it. What is wrong with it is not counted.
+    /// The page of a place, for whoever looks at more than one item of it.
     ///
     /// # Errors
     /// As [`Reader::read`].
@@ -135,6 +123,7 @@ impl Reader {
         let skip = at as usize % BLOCK_BYTES;
         let most = (rest_units as usize * UNIT_BYTES + skip) / BLOCK_BYTES;
         let mut wanted = self.geometry.config.page_bytes as usize;
+        self.give_back(wanted);
         loop {
             // Step 1: one read gets any page but one that a long item has for itself.
             self.blocks.resize(blocks_of(skip + wanted).min(most), Block::ZERO);
@@ -157,5 +146,15 @@ impl Reader {
             }
             wanted = page_bytes;
         }
+    }
+
+    /// Gives the memory back that a page took which a long item had for itself.
+    fn give_back(&mut self, page_bytes: usize) {
+        // A page begins at a unit and may end in one block more.
+        let blocks = blocks_of(page_bytes) + 1;
+        self.blocks.truncate(blocks);
+        self.blocks.shrink_to(blocks);
+        self.payload.truncate(page_bytes);
+        self.payload.shrink_to(page_bytes);
     }
 }

@@ -98,7 +98,7 @@ impl Config {
             Some(size) => size.to_string(),
             None => "auto".into(),
         })?;
-        let tier = r.tier()?;
+        let tier = r.tier(memory_bytes)?;
 
         let key_bytes_max = r.size("max-key", 1, KEY_BYTES_MAX as u64)? as usize;
         let connections_max = r.one("max-connections", count::<1, CONNECTIONS_MAX>, u64::to_string)? as usize;
@@ -166,6 +166,9 @@ const SHARD_BYTES_AUTO: u64 = 16 << 20;
 const MEMORY_BYTES_MIN: u64 = 16 << 20;
 /// What `auto` memory is at most.
 const MEMORY_AUTO_MAX: u64 = 1 << 30;
+/// What `auto` keeps of a tier's pages is this share of the memory, and what may be asked for at most.
+const TIER_CACHE_SHARE: u64 = 64;
+const TIER_CACHE_SHARE_MOST: u64 = 4;
 /// How far the shards' ports lie above the first listener's.
 const SHARD_PORT_DISTANCE: u16 = 100;
 
@@ -428,7 +431,7 @@ impl Reader<'_> {
         Ok(bytes)
     }
 
-    fn tier(&mut self) -> Result<Option<TierConfig>, ConfigError> {
+    fn tier(&mut self, memory_bytes: u64) -> Result<Option<TierConfig>, ConfigError> {
         let path = self.one("tier", value::tier_path, |path| match path {
             None => "off".into(),
             Some(TierPath::Memory) => "memory".into(),
@@ -442,10 +445,29 @@ impl Reader<'_> {
         let resets = self.one("tier-on-mismatch", tier_on_mismatch, |resets| {
             if *resets { "reset".into() } else { "refuse".into() }
         })?;
+        let cache_bytes = self.tier_cache(memory_bytes)?;
         if path == Some(TierPath::Memory) && size.is_none() {
             return Err(self.error("tier-size", "is not possible with --tier memory: give a size"));
         }
-        Ok(path.map(|path| TierConfig { path, bytes: size.map(|Size(bytes)| bytes), durability, resets }))
+        let bytes = size.map(|Size(bytes)| bytes);
+        Ok(path.map(|path| TierConfig { path, bytes, durability, cache_bytes, resets }))
+    }
+
+    fn tier_cache(&mut self, memory_bytes: u64) -> Result<u64, ConfigError> {
+        const NAME: &str = "tier-cache";
+        let (bytes, why) = if self.is_auto(NAME) {
+            (round(memory_bytes / TIER_CACHE_SHARE), "a 64th of --memory, if the tier is a file")
+        } else {
+            (self.parse(NAME, value::size)?.0, "")
+        };
+        let most = round(memory_bytes / TIER_CACHE_SHARE_MOST);
+        if bytes > most {
+            return Err(
+                self.error(NAME, format!("is too large; the most is {}, a quarter of --memory", Size(most)))
+            );
+        }
+        self.note(NAME, Size(bytes).to_string(), why);
+        Ok(bytes)
     }
 
     /// `taken`: what clients are served at.

@@ -196,6 +196,13 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "interval:1s",
         "When a change is on the tier; interval:TIME: within this time, 10ms to 1h; always: before it is answered",
     ),
+    one(
+        TIER,
+        "tier-cache",
+        "SIZE",
+        "auto",
+        "Of --memory, for pages of a tier on a file that are kept once they were read; 0: none; auto: a 64th",
+    ),
     choice(
         TIER,
         "tier-on-mismatch",

@@ -40,7 +40,7 @@ impl Medium {
             was_pending = true;
             match self.items.get(&ticket.0) {
                 Some(bytes) => shard.promote(hash, ticket, bytes, now).unwrap(),
-                None => shard.forget_elsewhere(hash, ticket),
+                None => _ = shard.forget_elsewhere(hash, ticket),
             }
         }
     }

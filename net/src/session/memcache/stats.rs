@@ -31,6 +31,7 @@ pub(crate) const GAUGES: &[(&str, &str)] = &[
     ("bytes", "bytes"),
     ("curr_items", "items"),
     ("tier_unsaved", "tier_unsaved"),
+    ("tier_cache_bytes", "tier_cache_bytes"),
 ];
 
 /// Counters since the start, or since a `stats reset`: names as in [`GAUGES`].
@@ -47,6 +48,8 @@ pub(crate) const COUNTERS: &[(&str, &str)] = &[
     ("get_flushed", "misses_flushed"),
     ("tier_fetches", "tier_fetches"),
     ("tier_promotions", "tier_promotions"),
+    ("tier_cache_hits", "tier_cache_hits"),
+    ("tier_cache_misses", "tier_cache_misses"),
     ("delete_hits", "delete_hits"),
     ("delete_misses", "delete_misses"),
     ("incr_hits", "increment_hits"),

@@ -91,6 +91,9 @@ pub(crate) const STATS: &[(&str, &str)] = &[
     ("evicted_keys", "evictions"),
     ("tier_fetches", "tier_fetches"),
     ("tier_promotions", "tier_promotions"),
+    ("tier_cache_hits", "tier_cache_hits"),
+    ("tier_cache_misses", "tier_cache_misses"),
+    ("tier_cache_bytes", "tier_cache_bytes"),
     ("tier_unsaved", "tier_unsaved"),
 ];
 

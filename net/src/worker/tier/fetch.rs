@@ -1,22 +1,56 @@
 //! Items that are brought back, or read for their keys.
 
 use super::{Fetching, Tier};
-use crate::tier::Fetched;
+use crate::session::{Part, Work};
+use crate::tier::{Arrived, Fetched};
+use crate::worker::Prepared;
 use crate::worker::connection::Connection;
 use crate::worker::scan::{Scanner, Step};
 use crate::worker::state::WorkerState;
 use torc_engine::command::{Command, Ticket};
+use torc_pmem::format::geometry::Place;
+use torc_pmem::format::page::BadPage;
+use torc_pmem::stream::Miss;
 
 /// Items of one shard that are being fetched, beyond those that somebody waits for.
-const FETCHES_AHEAD_MAX: usize = 128;
+const FETCHES_AHEAD_MAX: usize = 256;
+/// What those take at most, bytes: for each its entries in the maps of items and pages, with who waits.
+pub(super) const FETCHES_BYTES: u64 = 256 * FETCHES_AHEAD_MAX as u64;
+/// Requests of one connection whose items are fetched before it comes to them.
+const AHEAD_PARTS_MAX: usize = 64;
 
 impl WorkerState {
-    /// Puts an item back that was fetched. One that cannot be had, or finds no room, misses from now on.
-    pub(in crate::worker) fn bring_back(&mut self, hash: u64, ticket: Ticket, item: Option<&[u8]>) {
+    /// Puts an item back that was fetched. One that cannot be had, or finds no room, misses from now on. True: it could not be had,
+    /// and was still wanted.
+    fn bring_back(&mut self, hash: u64, ticket: Ticket, item: Option<&[u8]>) -> bool {
         let Some(item) = item else { return self.shard.forget_elsewhere(hash, ticket) };
         match self.shard.promote(hash, ticket, item, self.now) {
             Ok(()) => self.stats.tier_promotions.add(1),
-            Err(_) => self.shard.forget_elsewhere(hash, ticket),
+            Err(_) => _ = self.shard.forget_elsewhere(hash, ticket),
+        }
+        false
+    }
+
+    /// Gives those their items who asked for a page.
+    pub(super) fn take_arrived(&mut self, tier: &mut Tier, arrived: Arrived) {
+        let is_latched = tier.port.figures().is_latched();
+        let page = arrived.page.as_ref().ok().filter(|_| !is_latched);
+        let mut is_missed = false;
+        for (hash, place) in arrived.asked {
+            let there = (hash, Ticket(place));
+            let fetching = tier.fetching.remove(&place).unwrap_or_default();
+            let item = page.and_then(|page| page.item(Place::from_bits(place).ordinal()).ok());
+            for scanner in fetching.scanning {
+                self.take_key(tier, scanner, there, item);
+            }
+            if fetching.is_wanted || item.is_none() {
+                is_missed |= self.bring_back(hash, Ticket(place), item);
+            }
+            fetching.waiting.into_iter().for_each(|id| self.let_go_on(id));
+        }
+        // What nobody misses was written over while it was read.
+        if is_missed && !is_latched {
+            tier.port.figures().count_miss(&arrived.page.err().unwrap_or(Miss::Corrupt(BadPage::Item)));
         }
     }
 
@@ -47,18 +81,28 @@ impl WorkerState {
     }
 
     /// True: what there is to have is there. Else a reply will come.
-    pub(in crate::worker) fn fetch_from(&mut self, tier: &mut Tier, hash: u64, ticket: Ticket) -> bool {
+    fn fetch_from(&mut self, tier: &mut Tier, hash: u64, ticket: Ticket) -> bool {
         self.stats.tier_fetches.add(1);
-        let item = match tier.port.fetch(hash, ticket.0) {
+        let fetched = tier.port.fetch(hash, ticket.0);
+        self.count_fetched(&fetched);
+        let item = match fetched {
             Fetched::Later => {
                 tier.fetching.insert(ticket.0, Fetching::default());
                 return false;
             }
-            Fetched::Item(item) => Some(item),
+            Fetched::Item(item) | Fetched::Kept(item) => Some(item),
             Fetched::Gone => None,
         };
         self.bring_back(hash, ticket, item);
         true
+    }
+
+    fn count_fetched(&self, fetched: &Fetched<'_>) {
+        match fetched {
+            Fetched::Later => self.stats.tier_cache_misses.add(1),
+            Fetched::Kept(_) => self.stats.tier_cache_hits.add(1),
+            Fetched::Item(_) | Fetched::Gone => {}
+        }
     }
 
     /// Whether another step of a scan may begin: each may have some hundred items fetched.
@@ -80,16 +124,18 @@ impl WorkerState {
                 step.missing += 1;
                 continue;
             }
-            match tier.port.fetch(hash, ticket.0) {
+            let fetched = tier.port.fetch(hash, ticket.0);
+            self.count_fetched(&fetched);
+            match fetched {
                 Fetched::Later => {
                     let fetching = Fetching { scanning: vec![scanner], ..Fetching::default() };
                     tier.fetching.insert(ticket.0, fetching);
                     step.missing += 1;
                 }
-                Fetched::Item(item) => {
+                Fetched::Item(item) | Fetched::Kept(item) => {
                     self.shard.scan_elsewhere(step.space, (hash, ticket), item, self.now, &mut step.keys);
                 }
-                Fetched::Gone => self.shard.forget_elsewhere(hash, ticket),
+                Fetched::Gone => _ = self.shard.forget_elsewhere(hash, ticket),
             }
         }
         self.tier = Some(tier);
@@ -130,11 +176,44 @@ impl WorkerState {
         }
     }
 
-    /// Has the item of a command fetched that is behind one that waits.
-    pub(in crate::worker) fn fetch_ahead(&mut self, command: &Command<'_>, hash: u64) {
+    /// Has the item of a command fetched that is behind one that waits. False: too many are being fetched.
+    pub(in crate::worker) fn fetch_ahead(&mut self, command: &Command<'_>, hash: u64) -> bool {
         let may = self.tier.as_ref().is_some_and(|tier| tier.fetching.len() < FETCHES_AHEAD_MAX);
         if may && let Some(ticket) = self.shard.ticket_for(command, hash, self.now) {
             self.fetch(hash, ticket, None);
+        }
+        may
+    }
+
+    /// The same for the part that is put behind a connection's deferred ones, if that was done for all of those.
+    pub(in crate::worker) fn fetch_deferred(
+        &mut self,
+        conn: &mut Connection,
+        part: &Part<'_>,
+        prepared: Prepared,
+    ) {
+        let is_next = conn.ahead == conn.deferred.len() && conn.ahead < AHEAD_PARTS_MAX;
+        conn.ahead += usize::from(is_next && self.fetch_part(part, prepared));
+    }
+
+    /// The same for the deferred parts that it was not done for.
+    pub(in crate::worker) fn fetch_all_deferred(&mut self, conn: &mut Connection) {
+        while conn.ahead < AHEAD_PARTS_MAX
+            && let Some(deferred) = conn.deferred.get(conn.ahead)
+        {
+            let part = deferred.part();
+            let prepared = self.prepare_part(&part);
+            if !self.fetch_part(&part, prepared) {
+                break;
+            }
+            conn.ahead += 1;
+        }
+    }
+
+    fn fetch_part(&mut self, part: &Part<'_>, prepared: Prepared) -> bool {
+        match &part.work {
+            Work::Keyed(command) if prepared.shard == self.number => self.fetch_ahead(command, prepared.hash),
+            _ => true,
         }
     }
 }

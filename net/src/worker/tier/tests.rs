@@ -9,7 +9,10 @@ use torc_engine::shard::What as Saved;
 use torc_proto::slot::slot_of;
 
 const OTHER: ConnId = ConnId { index: 1, generation: 0 };
-const PLACE: u64 = 77;
+/// Items in two pages, and another one of the first.
+const PLACE: u64 = 40 << 13 | 7;
+const BESIDE: u64 = PLACE + 2;
+const APART: u64 = 41 << 13;
 
 fn give_tier(state: &mut WorkerState) -> Hand {
     let (port, hand) = Hand::new(state.number);
@@ -78,19 +81,19 @@ fn ask(state: &mut WorkerState, id: ConnId, words: &[&str]) {
 #[test]
 fn all_who_wait_for_an_item_go_on_with_one_fetch_in_their_order() {
     let (mut state, hand) = alone();
-    let (hash, bytes) = put_elsewhere(&mut state, "key", PLACE);
+    let (_, bytes) = put_elsewhere(&mut state, "key", PLACE);
     for id in [CONN, OTHER] {
         ask(&mut state, id, &["GET", "key"]);
         ask(&mut state, id, &["SET", "behind", "it"]);
         ask(&mut state, id, &["STRLEN", "key"]);
     }
     go_on(&mut state);
-    assert_eq!(hand.fetches(), [(hash, PLACE)]);
+    assert_eq!(hand.fetches(), [PLACE]);
     assert!([CONN, OTHER].iter().all(|id| sent_to(&mut state, *id).is_empty()));
     let behind = state.shard.hash(0, b"behind");
     let get = command("behind", Op::Read(Read::default()));
     assert!(matches!(state.shard.execute(&get, behind, NOW), Outcome::Miss));
-    hand.say(Reply::Fetched { hash, place: PLACE, item: Some(bytes) });
+    hand.give(&[(PLACE, &bytes)]);
     hear(&mut state);
     for id in [CONN, OTHER] {
         assert_eq!(sent_to(&mut state, id), "$3\r\nkey\r\n+OK\r\n:3\r\n");
@@ -101,13 +104,14 @@ fn all_who_wait_for_an_item_go_on_with_one_fetch_in_their_order() {
 #[test]
 fn an_item_that_cannot_be_had_is_a_miss_and_is_asked_for_once() {
     let (mut state, hand) = alone();
-    let (hash, _) = put_elsewhere(&mut state, "key", PLACE);
+    put_elsewhere(&mut state, "key", PLACE);
     ask(&mut state, CONN, &["GET", "key"]);
-    hand.say(Reply::Fetched { hash, place: PLACE, item: None });
+    hand.fail(PLACE);
     hear(&mut state);
     ask(&mut state, CONN, &["GET", "key"]);
     assert_eq!(sent(&mut state), "$-1\r\n$-1\r\n");
-    assert_eq!(hand.fetches().len(), 1);
+    assert!(hand.fetches().is_empty());
+    assert_eq!(hand.corrupt(), 1);
 }
 
 #[test]
@@ -116,7 +120,7 @@ fn a_place_that_is_left_misses_and_whoever_asked_for_that_is_told() {
     let (hash, bytes) = put_elsewhere(&mut state, "key", PLACE);
     ask(&mut state, CONN, &["GET", "key"]);
     hand.say(Reply::Leave { stream: 3, places: vec![(hash, PLACE)] });
-    hand.say(Reply::Fetched { hash, place: PLACE, item: Some(bytes) });
+    hand.give(&[(PLACE, &bytes)]);
     hear(&mut state);
     assert_eq!((sent(&mut state), hand.left()), ("$-1\r\n".to_owned(), vec![3]));
 }
@@ -124,12 +128,112 @@ fn a_place_that_is_left_misses_and_whoever_asked_for_that_is_told() {
 #[test]
 fn what_is_fetched_is_not_what_a_client_has_written_meanwhile() {
     let (mut state, hand) = alone();
-    let (hash, bytes) = put_elsewhere(&mut state, "key", PLACE);
+    let (_, bytes) = put_elsewhere(&mut state, "key", PLACE);
     ask(&mut state, CONN, &["GET", "key"]);
     ask(&mut state, OTHER, &["SET", "key", "newer"]);
-    hand.say(Reply::Fetched { hash, place: PLACE, item: Some(bytes) });
+    hand.give(&[(PLACE, &bytes)]);
     hear(&mut state);
     assert_eq!(sent(&mut state), "$5\r\nnewer\r\n");
+}
+
+#[test]
+fn a_page_is_read_once_for_all_its_items_and_kept_for_those_that_nobody_asked_for() {
+    let (mut state, hand) = alone();
+    let (_, first) = put_elsewhere(&mut state, "first", PLACE);
+    let (_, second) = put_elsewhere(&mut state, "second", BESIDE);
+    let (_, third) = put_elsewhere(&mut state, "third", BESIDE + 1);
+    ask(&mut state, CONN, &["GET", "first"]);
+    ask(&mut state, OTHER, &["GET", "second"]);
+    assert_eq!(hand.fetches(), [PLACE]);
+    hand.give(&[(PLACE, &first), (BESIDE, &second), (BESIDE + 1, &third)]);
+    hear(&mut state);
+    assert_eq!((&*sent(&mut state), &*sent_to(&mut state, OTHER)), ("$5\r\nfirst\r\n", "$6\r\nsecond\r\n"));
+    ask(&mut state, CONN, &["GET", "third"]);
+    assert_eq!(sent(&mut state), "$5\r\nthird\r\n");
+    assert!(hand.fetches().is_empty());
+    let figures = ["tier_cache_hits", "tier_cache_misses"].map(|name| state.stats.figure(name));
+    assert_eq!(figures, [Some(1), Some(2)]);
+    assert!(state.stats.tier_cache_bytes.read() > 0);
+}
+
+#[test]
+fn a_latched_tier_answers_nothing_from_pages_that_it_kept_or_that_were_on_their_way() {
+    let (mut state, hand) = alone();
+    let (_, first) = put_elsewhere(&mut state, "first", PLACE);
+    let (_, second) = put_elsewhere(&mut state, "second", BESIDE);
+    let (_, apart) = put_elsewhere(&mut state, "apart", APART);
+    ask(&mut state, CONN, &["GET", "first"]);
+    hand.give(&[(PLACE, &first), (BESIDE, &second)]);
+    hear(&mut state);
+    assert_eq!(sent(&mut state), "$5\r\nfirst\r\n");
+    ask(&mut state, CONN, &["GET", "apart"]);
+    hand.latch();
+    ask(&mut state, OTHER, &["GET", "second"]);
+    assert_eq!(sent_to(&mut state, OTHER), "$-1\r\n");
+    hand.give(&[(APART, &apart)]);
+    hear(&mut state);
+    assert_eq!(sent(&mut state), "$-1\r\n");
+    assert_eq!((hand.corrupt(), state.stats.tier_cache_bytes.read()), (0, 0));
+}
+
+/// The page of an item that has one for itself.
+fn page_of(number: u64) -> u64 {
+    (100 + number) << 13
+}
+
+/// Items that are each in a page of their own: keys and bytes.
+fn put_apart(state: &mut WorkerState, numbers: std::ops::Range<u64>) -> Vec<(String, Vec<u8>)> {
+    let keys = numbers.map(|number| (number, format!("key{number}")));
+    keys.map(|(number, key)| (key.clone(), put_elsewhere(state, &key, page_of(number)).1)).collect()
+}
+
+#[test]
+fn the_items_of_a_long_pipeline_are_fetched_ahead_of_it_all_the_way() {
+    let (mut state, hand) = alone();
+    let items = put_apart(&mut state, 0..100);
+    items.iter().for_each(|(key, _)| ask(&mut state, CONN, &["GET", key]));
+    let pages = |numbers: std::ops::Range<u64>| numbers.map(page_of).collect::<Vec<_>>();
+    assert_eq!(hand.fetches(), pages(0..64));
+    for (number, (_, bytes)) in (0..8).zip(&items) {
+        hand.give(&[(page_of(number), bytes)]);
+    }
+    hear(&mut state);
+    assert_eq!(hand.fetches(), pages(64..72));
+    let mut answered = sent(&mut state);
+    for (number, (_, bytes)) in (8..100).zip(&items[8..]) {
+        hand.give(&[(page_of(number), bytes)]);
+        hear(&mut state);
+        answered += &sent(&mut state);
+    }
+    let answers = items.iter().map(|(key, _)| format!("${}\r\n{key}\r\n", key.len()));
+    assert_eq!(answered, answers.collect::<String>());
+    assert!(hand.fetches().is_empty(), "each was fetched once");
+}
+
+#[test]
+fn what_is_fetched_ahead_is_bounded_over_all_clients_and_none_of_them_waits_for_ever() {
+    let (mut state, hand) = alone();
+    let clients: Vec<ConnId> = (2..8).map(|index| ConnId { index, generation: 0 }).collect();
+    let items = put_apart(&mut state, 0..360);
+    for (id, items) in clients.iter().zip(items.chunks(60)) {
+        add_client_at(&mut state, *id, Protocol::Resp);
+        items.iter().for_each(|(key, _)| ask(&mut state, *id, &["GET", key]));
+    }
+    let mut asked = hand.fetches();
+    // The last client's first item is asked for, as it waits for that.
+    assert_eq!(asked.len(), 257);
+    let mut given = 0;
+    while let Some(place) = asked.pop() {
+        hand.give(&[(place, &items[(place >> 13) as usize - 100].1)]);
+        hear(&mut state);
+        asked.extend(hand.fetches());
+        given += 1;
+    }
+    assert_eq!(given, 360, "each was fetched once");
+    for (id, items) in clients.iter().zip(items.chunks(60)) {
+        let answers = items.iter().map(|(key, _)| format!("${}\r\n{key}\r\n", key.len()));
+        assert_eq!(sent_to(&mut state, *id), answers.collect::<String>());
+    }
 }
 
 #[test]
@@ -141,8 +245,8 @@ fn batches_of_another_shard_go_on_in_their_order_behind_one_that_stops() {
         .filter(|key| first.owner(key.as_bytes()) == 1)
         .take(2)
         .collect();
-    let (hash, bytes) = put_elsewhere(&mut second, &keys[0], PLACE);
-    let (later_hash, later) = put_elsewhere(&mut second, &keys[1], PLACE + 1);
+    let (_, bytes) = put_elsewhere(&mut second, &keys[0], PLACE);
+    let (_, later) = put_elsewhere(&mut second, &keys[1], APART);
     for (id, words) in [
         (CONN, &["APPEND", &keys[0], "+"][..]),
         (CONN, &["SET", &keys[0], "1"]),
@@ -153,19 +257,15 @@ fn batches_of_another_shard_go_on_in_their_order_behind_one_that_stops() {
         first.publish_mail();
         second.read_mail();
     }
-    assert_eq!(
-        hand.fetches(),
-        [(hash, PLACE), (later_hash, PLACE + 1)],
-        "what comes behind is fetched ahead"
-    );
+    assert_eq!(hand.fetches(), [PLACE, APART], "what comes behind is fetched ahead");
     exchange(&mut second, &mut first);
     assert!([CONN, OTHER].iter().all(|id| sent_to(&mut first, *id).is_empty()));
     // What is fetched first may be what is needed last.
-    hand.say(Reply::Fetched { hash: later_hash, place: PLACE + 1, item: Some(later) });
+    hand.give(&[(APART, &later)]);
     second.hear_tier();
     exchange(&mut second, &mut first);
     assert!([CONN, OTHER].iter().all(|id| sent_to(&mut first, *id).is_empty()));
-    hand.say(Reply::Fetched { hash, place: PLACE, item: Some(bytes) });
+    hand.give(&[(PLACE, &bytes)]);
     second.hear_tier();
     exchange(&mut second, &mut first);
     let lengths = [&keys[0], &keys[1]].map(|key| key.len() + 1);
