@@ -478,14 +478,17 @@ impl Starting {
             readers.push(ready.reader);
             recovered.push(ready.recovered);
         }
-        let started =
-            tier.map(|tier| RunningTier::start(tier, recovered, &wakers, shared, clock)).transpose()?;
+        let durability = config.tier.as_ref().map(|tier| tier.durability);
+        let started = tier.zip(durability);
+        let started = started
+            .map(|(tier, durability)| RunningTier::start(tier, recovered, &wakers, shared, clock, durability))
+            .transpose()?;
         let (tier, ports) = started.map_or((None, Vec::new()), |(tier, ports)| (Some(tier), ports));
         let mut ports = ports.into_iter();
         // Set once: this is the only place, and a start happens once.
         let _ = shared.shard_stats.set(stats);
         for sender in &self.go {
-            let tier = ports.next().zip(config.tier.as_ref().map(|tier| tier.durability));
+            let tier = ports.next().zip(durability);
             // A thread that is gone meanwhile is found by join.
             let _ = sender.send(Go { wakers: wakers.clone(), readers: readers.clone(), tier });
         }
@@ -538,7 +541,7 @@ impl ShardStart {
 
     fn serve<T: Transport>(
         self,
-        (shard, recovered): (Shard, Recovered),
+        (mut shard, recovered): (Shard, Recovered),
         transport: Result<T, StartError>,
         ready: &SyncSender<Result<Ready, StartError>>,
         go: &Receiver<Go>,
@@ -562,6 +565,9 @@ impl ShardStart {
         mail.connect(&wakers);
         let now = clock.millis();
         let (memory_bytes, shards) = (settings.budget.memory, mail.shards());
+        if matches!(tier, Some((_, Durability::None))) {
+            shard.only_demote();
+        }
         let tier =
             tier.map(|(port, durability)| Box::new(WorkerTier::new(port, durability, memory_bytes, shards)));
         let state = WorkerState::new(WorkerParts {

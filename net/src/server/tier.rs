@@ -3,7 +3,7 @@
 use super::config::StartError;
 use crate::clock::MachineClock;
 use crate::shared::Shared;
-use crate::tier::{Port, Recovered, Storage, StorageParts, TierFigures};
+use crate::tier::{Durability, Port, Recovered, Storage, StorageParts, TierFigures};
 use crate::transport::Waker;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -34,6 +34,7 @@ impl RunningTier {
         wakers: &[Arc<dyn Waker>],
         shared: &Shared,
         clock: &MachineClock,
+        durability: Durability,
     ) -> Result<(RunningTier, Vec<Port>), StartError> {
         let figures = Arc::new(TierFigures::default());
         let mut ends = Vec::new();
@@ -52,6 +53,7 @@ impl RunningTier {
             slots: shared.slots.clone(),
             figures: figures.clone(),
             clock: clock.clone(),
+            is_volatile: durability == Durability::None,
         };
         let (storage, ports) = Storage::start(parts)?;
         let running = RunningTier {

@@ -57,6 +57,8 @@ pub(crate) struct StorageParts {
     pub(crate) slots: SlotMap,
     pub(crate) figures: Arc<TierFigures>,
     pub(crate) clock: MachineClock,
+    /// Nothing on the medium is believed before an orderly end, so nothing is drained before that either.
+    pub(crate) is_volatile: bool,
 }
 
 /// The threads of a tier.
@@ -71,9 +73,9 @@ impl Storage {
     /// # Errors
     /// The medium's, or a thread cannot be started.
     pub(crate) fn start(parts: StorageParts) -> Result<(Storage, Vec<Port>), TierError> {
-        let StorageParts { tier, ends, wakers, slots, figures, clock } = parts;
+        let StorageParts { tier, ends, wakers, slots, figures, clock, is_volatile } = parts;
         let is_fast = tier.medium().is_byte_addressable();
-        let run = tier.begin()?;
+        let run = if is_volatile { tier.begin_volatile()? } else { tier.begin()? };
         let mut writers =
             ends.iter().map(|end| run.writer(end)).collect::<Result<Vec<_>, _>>().map_err(media)?;
         writers.sort_by_key(torc_pmem::stream::StreamWriter::stream);
@@ -93,7 +95,7 @@ impl Storage {
         let mut thread = Thread {
             drawn: run.tier().ceiling(),
             run,
-            streams: Streams::new(writers, slots),
+            streams: Streams::new(writers, slots, !is_volatile),
             shards: Shards::new(mailboxes),
             jobs: receiver,
             figures,

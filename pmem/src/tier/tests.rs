@@ -190,7 +190,10 @@ fn what_a_run_without_durability_leaves_counts_only_when_it_ended_in_order() {
         let (run, writer) = begin(writes);
         let unfinished = open(sim.image()).unwrap_err();
         assert!(matches!(unfinished, OpenError::Refused { source: Refused::Unfinished, .. }), "{unfinished}");
-        assert!(Tier::superblock(&*medium).unwrap().is_void, "whoever does not know the flag believes nothing");
+        assert!(
+            Tier::superblock(&*medium).unwrap().is_void,
+            "whoever does not know the flag believes nothing"
+        );
         writer.close().unwrap();
         assert!(open(sim.image()).is_err(), "not before its end");
         run.end().unwrap();

@@ -204,7 +204,9 @@ fn as_text(medium: &dyn Medium, superblock: &Superblock, stream_bytes: u64, stre
     let Superblock { config, generation, ceiling, .. } = superblock;
     let state = match state_word(superblock) {
         "void" => "void: its medium had failed, and nothing on it is believed",
-        "unfinished" => "void: a run without durability has not ended in order, and nothing on it is believed",
+        "unfinished" => {
+            "void: a run without durability has not ended in order, and nothing on it is believed"
+        }
         "ended" => "the last run ended in order",
         _ => "the last run did not end in order",
     };
