@@ -19,6 +19,7 @@
 //! | `shard/reclaim.rs` | eviction, compaction, expiry, flush: making segments free |
 //! | `shard/settle.rs` | what becomes of the items that are met there |
 //! | `shard/elsewhere.rs`, `shard/unsaved.rs` | items that are on a medium, and changes that are not there yet |
+//! | `shard/demotion.rs` | what a medium is offered before eviction drops it |
 //! | `shard/scan.rs` | walking the keys |
 //! | `shard/accounts.rs`, `shard/sizes.rs` | what is counted; how much is index, and how much segments |
 //! | `shard/audit.rs` | a full recount, for tests |
@@ -27,6 +28,7 @@ mod accounts;
 mod audit;
 mod change;
 mod config;
+mod demotion;
 mod edit;
 mod elsewhere;
 mod numbers;
@@ -48,6 +50,7 @@ mod weight;
 mod write;
 
 pub use config::{SEGMENT_BYTES, SEGMENTS_MIN, ShardConfig, StoreError};
+pub use demotion::OfferLimits;
 pub use unsaved::{Unsaved, What};
 
 use crate::chain::ChainList;
@@ -352,8 +355,8 @@ impl Shard {
     /// Takes an item out of the index, tells of it, and kills it. Its bytes stay until the next command.
     fn remove(&mut self, place: Place, slot: Slot, hash: u64, cause: Cause, version: u64) {
         self.index.remove(place, hash);
-        if cause != Cause::Evicted {
-            self.forget_copy(hash);
+        if cause != Cause::Evicted && self.forget_copy(hash) && cause == Cause::Deleted {
+            self.void_copy(slot.location(), hash, version);
         }
         self.changed(cause, slot.location(), hash, version);
         self.kill(slot.location());

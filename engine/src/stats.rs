@@ -85,6 +85,8 @@ figures! {
     deletions: Counter,
     /// Items dropped to make room.
     evictions: Counter,
+    /// Items among these that a tier which takes what eviction drops had not got by then: they are lost.
+    demotions_missed: Counter,
     /// Items dropped because their time was over.
     expirations: Counter,
     /// Items dropped because the index had no place near their bucket.

@@ -341,14 +341,9 @@ fn budget(config: &ServerConfig) -> BudgetConfig {
         None => memory.saturating_sub(beside) / CLIENT_SHARE,
     };
     let buffers = u64::from(receive_buffers(config)) * u64::from(RECEIVE_BYTES);
-    let tier = config.tier.as_ref().map_or(0, |tier| tier_bytes(memory) + tier_cache(tier, config.shards));
+    let tier = config.tier.as_ref().map_or(0, |tier| tier_bytes(memory) + tier.cache_bytes_of(config.shards));
     let fixed = buffers + round_bytes(memory) + outcomes_bytes(config) + tier;
     BudgetConfig { memory, clients: clients.max(floor), floor, fixed, lends: true }
-}
-
-/// A shard's part of `--tier-cache`.
-fn tier_cache(tier: &TierConfig, shards: u16) -> u64 {
-    tier.cache_bytes / u64::from(shards)
 }
 
 /// Longest input that may wait unparsed, bytes: a command with the frame before and behind its value, and the longest value,
@@ -487,9 +482,10 @@ impl Starting {
             readers.push(ready.reader);
             recovered.push(ready.recovered);
         }
-        let cache_bytes = config.tier.as_ref().map_or(0, |tier| tier_cache(tier, config.shards));
-        let start = |tier| RunningTier::start(tier, recovered, &wakers, shared, clock, cache_bytes as usize);
-        let started = tier.map(start).transpose()?;
+        let start = |(tier, config): (Tier, &TierConfig)| {
+            RunningTier::start(tier, recovered, &wakers, shared, clock, config)
+        };
+        let started = tier.zip(config.tier.as_ref()).map(start).transpose()?;
         let (tier, ports) = started.map_or((None, Vec::new()), |(tier, ports)| (Some(tier), ports));
         let mut ports = ports.into_iter();
         // Set once: this is the only place, and a start happens once.
@@ -548,7 +544,7 @@ impl ShardStart {
 
     fn serve<T: Transport>(
         self,
-        (shard, recovered): (Shard, Recovered),
+        (mut shard, recovered): (Shard, Recovered),
         transport: Result<T, StartError>,
         ready: &SyncSender<Result<Ready, StartError>>,
         go: &Receiver<Go>,
@@ -572,6 +568,9 @@ impl ShardStart {
         mail.connect(&wakers);
         let now = clock.millis();
         let (memory_bytes, shards) = (settings.budget.memory, mail.shards());
+        if matches!(tier, Some((_, Durability::None))) {
+            shard.only_demote();
+        }
         let tier =
             tier.map(|(port, durability)| Box::new(WorkerTier::new(port, durability, memory_bytes, shards)));
         let state = WorkerState::new(WorkerParts {

@@ -42,6 +42,14 @@ impl Tier {
     /// # Errors
     /// A configuration that is not possible on this medium; the medium's own.
     pub fn create(medium: &Arc<dyn Medium>, config: Config) -> Result<(), OpenError> {
+        Tier::create_above(medium, config, 0)
+    }
+
+    /// As [`Tier::create`], where versions up to `ceiling` have been given out.
+    ///
+    /// # Errors
+    /// As [`Tier::create`].
+    pub fn create_above(medium: &Arc<dyn Medium>, config: Config, ceiling: u64) -> Result<(), OpenError> {
         let geometry = geometry(&**medium, config).map_err(|bad| refused(&**medium, bad))?;
         // Step 1: nothing of what was there can be believed any more.
         Tier::erase(&**medium)?;
@@ -63,8 +71,15 @@ impl Tier {
         }
         medium.drain()?;
         // Step 3.
-        let superblock =
-            Superblock { config, generation: 0, turn: 0, ceiling: 0, is_clean: true, is_void: false };
+        let superblock = Superblock {
+            config,
+            generation: 0,
+            turn: 0,
+            ceiling,
+            is_clean: true,
+            is_void: false,
+            is_volatile: false,
+        };
         for turn in 0..SUPERBLOCKS {
             write_block(&**medium, turn * BLOCK_BYTES as u64, &Superblock { turn, ..superblock }.encode())?;
         }
@@ -100,7 +115,8 @@ impl Tier {
         let superblock = Tier::superblock(&*medium)?;
         let geometry = geometry(&*medium, superblock.config).map_err(|source| refused(&*medium, source))?;
         if superblock.is_void {
-            return Err(refused(&*medium, Refused::Void));
+            let why = if superblock.is_volatile { Refused::Unfinished } else { Refused::Void };
+            return Err(refused(&*medium, why));
         }
         let ends = Ends::new(superblock.config.streams);
         Ok(Tier { medium, geometry, superblock, ends })
@@ -160,11 +176,26 @@ impl Tier {
     ///
     /// # Errors
     /// The medium's: nothing may be written to it then.
-    pub fn begin(mut self) -> Result<Run, MediaError> {
+    pub fn begin(self) -> Result<Run, MediaError> {
+        self.begin_as(false)
+    }
+
+    /// Takes the tier into use for a run that writes no change as it happens: what is on the medium is only right when
+    /// [`Run::end`] has returned. Until then nothing on it may be believed, and the next start finds [`Refused::Unfinished`].
+    ///
+    /// # Errors
+    /// As [`Tier::begin`].
+    pub fn begin_volatile(self) -> Result<Run, MediaError> {
+        self.begin_as(true)
+    }
+
+    fn begin_as(mut self, is_volatile: bool) -> Result<Run, MediaError> {
         self.superblock = Superblock {
             generation: self.superblock.generation + 1,
             turn: self.superblock.turn + 1,
             is_clean: false,
+            is_void: is_volatile,
+            is_volatile,
             ..self.superblock
         };
         write_superblock(&*self.medium, &self.superblock)?;
@@ -207,7 +238,7 @@ impl Run {
     /// # Errors
     /// The medium's: what is on it may come back then.
     pub fn void(&self) -> Result<(), MediaError> {
-        self.change(2, |superblock| superblock.is_void = true)
+        self.change(2, |superblock| (superblock.is_void, superblock.is_volatile) = (true, false))
     }
 
     /// Makes it durable that the run has ended in order. Every writer has been closed before.
@@ -215,7 +246,12 @@ impl Run {
     /// # Errors
     /// The medium's.
     pub fn end(self) -> Result<(), MediaError> {
-        self.change(1, |superblock| superblock.is_clean = true)
+        self.change(1, |superblock| {
+            superblock.is_clean = true;
+            // One that was voided is not ended.
+            superblock.is_void &= !superblock.is_volatile;
+            superblock.is_volatile = false;
+        })
     }
 
     /// Writes the changed superblock so many times in turn.

@@ -11,6 +11,11 @@ impl Segments {
         self.queues[queue as usize].len()
     }
 
+    /// The sealed segments of a queue, the oldest first.
+    pub(crate) fn oldest(&self, queue: Queue) -> impl Iterator<Item = u32> + '_ {
+        self.queues[queue as usize].iter(&self.headers)
+    }
+
     /// Takes the oldest sealed segment of a queue that nobody pins. Pinned ones on the way leave the queue until
     /// they are not; after [`PARKED_MAX`] of them the search ends for this time.
     pub(crate) fn take_oldest(&mut self, queue: Queue) -> Option<u32> {

@@ -43,6 +43,13 @@ impl List {
         Some(first)
     }
 
+    /// From the first on.
+    pub(super) fn iter<'a>(&self, headers: &'a [SegmentHeader]) -> impl Iterator<Item = u32> + use<'a> {
+        let is_one = |segment: &u32| *segment != NO_SEGMENT;
+        let next = move |segment: &u32| Some(headers[*segment as usize].next).filter(is_one);
+        std::iter::successors(Some(self.first).filter(is_one), next)
+    }
+
     /// Takes out a segment that is in this list.
     pub(super) fn remove(&mut self, headers: &mut [SegmentHeader], segment: u32) {
         let SegmentHeader { previous, next, .. } = headers[segment as usize];
@@ -144,6 +151,7 @@ mod tests {
                 }
                 prop_assert_eq!((list.len(), line.is_empty()), (model.len(), waiting.is_empty()));
             }
+            prop_assert_eq!(list.iter(&headers).collect::<Vec<_>>(), Vec::from(model.clone()));
             let rest: Vec<u32> = std::iter::from_fn(|| list.pop_front(&mut headers)).collect();
             prop_assert_eq!(rest, Vec::from(model));
         }

@@ -198,14 +198,17 @@ impl Shard {
     }
 
     /// What lies on the medium is not the key's item any more.
+    /// Returns whether there was something.
     #[inline]
-    pub(super) fn forget_copy(&mut self, hash: u64) {
+    pub(super) fn forget_copy(&mut self, hash: u64) -> bool {
         if self.index.elsewhere() == 0 {
-            return;
+            return false;
         }
-        if let Some((place, _)) = self.index.find_elsewhere(hash) {
+        let found = self.index.find_elsewhere(hash);
+        if let Some((place, _)) = found {
             self.index.remove_elsewhere(place, hash);
         }
+        found.is_some()
     }
 
     /// The key of `hash` has an item at a place of the medium.

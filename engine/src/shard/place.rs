@@ -149,8 +149,11 @@ impl Shard {
         if is_exchanged {
             self.index.begin_exchange(hash);
         }
-        self.forget_copy(hash);
+        let is_void = self.forget_copy(hash);
         let version = self.put_in_index(there, hash, at, adopted);
+        if is_void {
+            self.void_copy(at, hash, version);
+        }
         if is_exchanged {
             self.index.end_exchange(hash);
         }

@@ -195,7 +195,7 @@ impl Shard {
     }
 
     /// Segments to take below which room is made ahead.
-    fn low(&self) -> usize {
+    pub(super) fn low(&self) -> usize {
         RELOCATION_RESERVE + (self.segments.count_max() / 64).clamp(1, 4) + self.segments.ahead()
     }
 

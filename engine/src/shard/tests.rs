@@ -4,6 +4,7 @@ mod accounts;
 mod bounds;
 mod chains;
 mod counters;
+mod demotion;
 mod elsewhere;
 mod items;
 mod leases;

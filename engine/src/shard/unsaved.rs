@@ -9,7 +9,11 @@
 //! Of each key that has changed there is one mark, by its hash. Changes of a key that come before the last one was taken
 //! are taken as one. A deletion has to be taken, too, as the tier may hold an older copy: so has everything else after which
 //! the item is not in DRAM.
+//!
+//! For a tier that takes only what eviction would drop, it is the items of `demotion.rs` that come to be taken, and of changes
+//! those that make void what the tier holds.
 
+use super::demotion::Demotion;
 use super::{Shard, hash_of, value_in};
 use crate::bytes::Bytes;
 use crate::changes::Cause;
@@ -44,23 +48,23 @@ pub enum What<'s> {
 
 /// How far the last change of a key has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Progress {
+pub(super) enum Progress {
     /// To be taken, and the item is in DRAM.
     Written,
     /// To be taken, and there is no item.
     Gone,
-    /// Taken, and not told to be saved.
-    Saving,
+    /// Taken as an item, or as what voids older ones, and not told to be saved.
+    Saving { is_item: bool },
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Mark {
-    version: u64,
+pub(super) struct Mark {
+    pub(super) version: u64,
     /// Of the item that is to be taken; 0 if there is none.
-    bytes: u32,
-    space: u16,
-    slot: u16,
-    progress: Progress,
+    pub(super) bytes: u32,
+    pub(super) space: u16,
+    pub(super) slot: u16,
+    pub(super) progress: Progress,
 }
 
 /// Hashes are spread evenly already.
@@ -99,23 +103,46 @@ pub(super) struct Marks {
     slot_of: fn(&[u8]) -> u16,
     /// The index has lost entries, so the tier may hold items that it does not name.
     has_lost: bool,
+    /// The tier takes only what eviction would drop.
+    pub(super) demotion: Option<Demotion>,
 }
 
 impl Marks {
     fn bytes(&self) -> usize {
         let each = size_of::<(u64, Mark)>() + 1;
-        self.by_hash.capacity() * each + self.queue.capacity() * size_of::<u64>()
+        let offered = self.demotion.as_ref().map_or(0, Demotion::bytes);
+        self.by_hash.capacity() * each + self.queue.capacity() * size_of::<u64>() + offered
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.by_hash.len()
+    }
+
+    /// Bytes of the items that are to be taken.
+    pub(super) fn waiting_bytes(&self) -> u64 {
+        self.waiting_bytes
+    }
+
+    /// How far the last change of a key has come, if the tier has not got it yet.
+    pub(super) fn progress(&self, hash: u64) -> Option<Progress> {
+        self.by_hash.get(&hash).map(|mark| mark.progress)
+    }
+
+    /// Whether the tier may hold something of a key that the index does not name.
+    fn may_hold(&self, hash: u64) -> bool {
+        self.has_lost || self.by_hash.contains_key(&hash)
     }
 
     /// Notes a change to the key of `hash`, after which it has an item in DRAM or has none.
-    fn note(&mut self, hash: u64, mark: Mark) {
+    pub(super) fn note(&mut self, hash: u64, mark: Mark) {
         self.changes += 1;
         self.waiting_bytes += u64::from(mark.bytes);
         let is_queued = match self.by_hash.entry(hash) {
             Entry::Occupied(mut there) => {
                 let before = there.insert(mark);
                 self.waiting_bytes -= u64::from(before.bytes);
-                before.progress != Progress::Saving
+                !matches!(before.progress, Progress::Saving { .. })
             }
             Entry::Vacant(vacant) => {
                 vacant.insert(mark);
@@ -142,8 +169,14 @@ impl Shard {
             waiting_bytes: 0,
             slot_of,
             has_lost: false,
+            demotion: None,
         }));
         self.tells = true;
+    }
+
+    /// The tier takes only what eviction would drop: see [`Shard::offer_cold`].
+    pub fn only_demote(&mut self) {
+        self.unsaved.iter_mut().for_each(|marks| marks.demotion = Some(Demotion::default()));
     }
 
     /// Versions up to this one have been given out by earlier runs.
@@ -205,18 +238,26 @@ impl Shard {
         let Some(marks) = &mut self.unsaved else { return };
         let item = self.segments.item(at);
         let slot = |slot_of: fn(&[u8]) -> u16| item.key().with_copy(slot_of);
+        let demotes = marks.demotion.is_some();
         match cause {
-            Cause::Written => {
+            Cause::Written | Cause::Deleted if demotes && !marks.may_hold(hash) => {}
+            Cause::Written if !demotes => {
                 let bytes = item.item_len() as u32;
                 let mark = Mark { version, bytes, space: item.space(), slot: 0, progress: Progress::Written };
                 marks.note(hash, mark);
             }
-            Cause::Deleted => {
+            Cause::Written | Cause::Deleted => {
                 let slot = slot(marks.slot_of);
                 let mark = Mark { version, bytes: 0, space: item.space(), slot, progress: Progress::Gone };
                 marks.note(hash, mark);
             }
             Cause::Expired | Cause::Evicted => {
+                let progress = marks.progress(hash);
+                let is_told = matches!(progress, Some(Progress::Saving { is_item: true }))
+                    || self.index.find_elsewhere(hash).is_some();
+                if demotes && cause == Cause::Evicted && !is_told {
+                    self.stats.demotions_missed.add(1);
+                }
                 if let Some(mark) = marks.by_hash.get_mut(&hash)
                     && mark.progress == Progress::Written
                 {
@@ -226,6 +267,15 @@ impl Shard {
             }
             Cause::Moved | Cause::Flushed => {}
         }
+    }
+
+    /// A key has changed of which the tier held the item: that is void.
+    #[cold]
+    pub(super) fn void_copy(&mut self, at: u64, hash: u64, version: u64) {
+        let Some(marks) = self.unsaved.as_mut().filter(|marks| marks.demotion.is_some()) else { return };
+        let item = self.segments.item(at);
+        let slot = item.key().with_copy(marks.slot_of);
+        marks.note(hash, Mark { version, bytes: 0, space: item.space(), slot, progress: Progress::Gone });
     }
 
     /// A key was deleted that the index does not name. If the index has lost entries, the tier may hold it.
@@ -265,11 +315,13 @@ impl Shard {
             && let Some(&hash) = marks.queue.front()
         {
             let Some(mark) = marks.by_hash.get_mut(&hash) else { unreachable!("the queue names marks") };
-            if !take(self.unsaved_of(hash, *mark, marks.slot_of)) {
+            let unsaved = self.unsaved_of(hash, *mark, marks.slot_of);
+            let is_item = matches!(unsaved.what, What::Item(_));
+            if !take(unsaved) {
                 break;
             }
             marks.waiting_bytes -= u64::from(mark.bytes);
-            (mark.progress, mark.bytes) = (Progress::Saving, 0);
+            (mark.progress, mark.bytes) = (Progress::Saving { is_item }, 0);
             marks.queue.pop_front();
             marks.taken += 1;
         }
@@ -304,15 +356,15 @@ impl Shard {
         self.index.find(hash, |slot| is_it(slot.location()))
     }
 
-    /// What was taken is saved: an item at a place of the medium, anything else at none. Nothing comes of it if the key has
-    /// changed since.
+    /// What was taken is saved: an item at a place of the medium, or at none if the medium does not take it; anything else at
+    /// none. Nothing comes of it if the key has changed since.
     ///
     /// # Panics
     /// If the place is not below [`crate::index::PLACES`].
-    pub fn saved(&mut self, hash: u64, version: u64, place: Option<u64>) {
+    pub fn saved(&mut self, hash: u64, version: u64, is_item: bool, place: Option<u64>) {
         let Some(marks) = &mut self.unsaved else { return };
         let Entry::Occupied(there) = marks.by_hash.entry(hash) else { return };
-        if there.get().version != version || there.get().progress != Progress::Saving {
+        if there.get().version != version || there.get().progress != (Progress::Saving { is_item }) {
             return;
         }
         there.remove();
@@ -343,7 +395,7 @@ impl Shard {
         self.mark_lost();
     }
 
-    /// A place of the medium will hold something else. If the item that lies there is in DRAM and was read, it is to be saved
+    /// A place of the medium will hold something else. If the item that lies there is in DRAM and worth it, it is to be saved
     /// anew, if it `may_stay`. Returns whether it is.
     pub fn leave_place(&mut self, hash: u64, place: u64, may_stay: bool) -> bool {
         let Some((at, entry)) = self.index.find_elsewhere(hash) else { return false };
@@ -351,7 +403,8 @@ impl Shard {
             return false;
         }
         self.index.remove_elsewhere(at, hash);
-        let Some((_, slot)) = self.slot_of(hash).filter(|(_, slot)| may_stay && slot.frequency() > 0) else {
+        let Some((_, slot)) = self.slot_of(hash).filter(|(_, slot)| may_stay && self.tells_anew(*slot))
+        else {
             return false;
         };
         let item = self.segments.item(slot.location());

@@ -3,7 +3,7 @@
 use super::config::StartError;
 use crate::clock::MachineClock;
 use crate::shared::Shared;
-use crate::tier::{Port, Recovered, Storage, StorageParts, TierFigures};
+use crate::tier::{Durability, Port, Recovered, Storage, StorageParts, TierConfig, TierFigures};
 use crate::transport::Waker;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,14 +27,14 @@ pub struct RunningTier {
 }
 
 impl RunningTier {
-    /// Takes it into use, with what the shards have recovered. `cache_bytes`: of pages that each shard keeps.
+    /// Takes it into use, with what the shards have recovered.
     pub(super) fn start(
         tier: Tier,
         recovered: Vec<Recovered>,
         wakers: &[Arc<dyn Waker>],
         shared: &Shared,
         clock: &MachineClock,
-        cache_bytes: usize,
+        settings: &TierConfig,
     ) -> Result<(RunningTier, Vec<Port>), StartError> {
         let figures = Arc::new(TierFigures::default());
         let mut ends = Vec::new();
@@ -53,7 +53,8 @@ impl RunningTier {
             slots: shared.slots.clone(),
             figures: figures.clone(),
             clock: clock.clone(),
-            cache_bytes,
+            cache_bytes: settings.cache_bytes_of(wakers.len() as u16) as usize,
+            is_volatile: settings.durability == Durability::None,
         };
         let (storage, ports) = Storage::start(parts)?;
         let running = RunningTier {

@@ -19,6 +19,9 @@
 //! When a stream is full, its oldest batch is written over. Its shards forget the places first, and save those items anew that
 //! were read and are in DRAM, half of the batch at most.
 //!
+//! Under `--durability none` a shard hands over what eviction comes to next, and what makes void that which the tier holds. At an
+//! orderly end it hands over the rest, and only then the medium counts again.
+//!
 //! Keys are divided over streams by their slots, once for the life of a medium, so all records of a key lie in one stream in the
 //! order of their versions, however many shards a later start has.
 //!
@@ -71,6 +74,9 @@ pub enum TierPath {
 /// `--durability`: when a change is on the medium.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Durability {
+    /// Nothing is written as it changes: the tier takes what eviction would drop, and at an orderly end the rest. What is on
+    /// it after any other end is not believed.
+    None,
     /// Within this time.
     Interval(Duration),
     /// Before it is answered.
@@ -88,6 +94,13 @@ pub struct TierConfig {
     pub cache_bytes: u64,
     /// `--tier-on-mismatch reset`: what cannot be used is made anew. Else the server does not start.
     pub resets: bool,
+}
+
+impl TierConfig {
+    /// A shard's part of [`TierConfig::cache_bytes`].
+    pub(crate) fn cache_bytes_of(&self, shards: u16) -> u64 {
+        self.cache_bytes / u64::from(shards)
+    }
 }
 
 /// Figures of a tier; any thread may read them.

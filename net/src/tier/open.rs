@@ -72,6 +72,9 @@ impl Opened {
             Err(OpenError::Refused { source: Refused::Empty, medium }) => {
                 (None, format!("{medium} was empty"))
             }
+            Err(OpenError::Refused { source: source @ Refused::Unfinished, medium }) => {
+                (None, format!("{medium}: {source}"))
+            }
             Err(source) => {
                 let words = source.to_string();
                 (Some(source), words)
@@ -85,7 +88,9 @@ impl Opened {
             OpenError::Refused { source: Refused::Config(error), .. } => TierError::Size(error),
             source => TierError::Refused { source },
         };
-        Tier::create(&medium, made(medium.bytes())).map_err(refused)?;
+        // Nobody is given a version, or a CAS token, that the runs before have given out.
+        let ceiling = Tier::superblock(&*medium).map_or(0, |before| before.ceiling);
+        Tier::create_above(&medium, made(medium.bytes()), ceiling).map_err(refused)?;
         let tier = Tier::open(medium).map_err(refused)?;
         Ok(Opened { tier, made: Some(words) })
     }

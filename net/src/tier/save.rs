@@ -1,5 +1,6 @@
 //! What travels between a shard and the storage thread.
 
+use torc_engine::Shard;
 use torc_engine::shard::{Unsaved, What};
 use torc_pmem::format::record::{Kind, Record};
 use torc_proto::slot::SLOTS;
@@ -17,6 +18,14 @@ pub(crate) struct Entry {
     pub(crate) record: Record,
     pub(super) end: u32,
     pub(crate) place: Option<u64>,
+}
+
+impl Entry {
+    /// Tells the shard that it is saved.
+    pub(crate) fn tell(&self, shard: &mut Shard) {
+        let Record { hash, version, kind, .. } = self.record;
+        shard.saved(hash, version, kind.has_bytes(), self.place);
+    }
 }
 
 /// Changes of one shard, in their order.

@@ -59,6 +59,8 @@ pub(crate) struct StorageParts {
     pub(crate) clock: MachineClock,
     /// Bytes of pages that each shard keeps once they were read.
     pub(crate) cache_bytes: usize,
+    /// Nothing on the medium is believed before an orderly end, so nothing is drained before that either.
+    pub(crate) is_volatile: bool,
 }
 
 /// The threads of a tier.
@@ -73,9 +75,9 @@ impl Storage {
     /// # Errors
     /// The medium's, or a thread cannot be started.
     pub(crate) fn start(parts: StorageParts) -> Result<(Storage, Vec<Port>), TierError> {
-        let StorageParts { tier, ends, wakers, slots, figures, clock, cache_bytes } = parts;
+        let StorageParts { tier, ends, wakers, slots, figures, clock, cache_bytes, is_volatile } = parts;
         let is_fast = tier.medium().is_byte_addressable();
-        let run = tier.begin()?;
+        let run = if is_volatile { tier.begin_volatile()? } else { tier.begin()? };
         let mut writers =
             ends.iter().map(|end| run.writer(end)).collect::<Result<Vec<_>, _>>().map_err(media)?;
         writers.sort_by_key(torc_pmem::stream::StreamWriter::stream);
@@ -100,7 +102,7 @@ impl Storage {
         let mut thread = Thread {
             drawn: run.tier().ceiling(),
             run,
-            streams: Streams::new(writers, slots),
+            streams: Streams::new(writers, slots, !is_volatile),
             shards: Shards::new(mailboxes),
             jobs: receiver,
             figures,

@@ -26,6 +26,8 @@ pub(super) struct Streams {
     /// Slots by stream, and by shard.
     by_stream: SlotMap,
     by_shard: SlotMap,
+    /// What is written is drained before anybody is told of it.
+    drains: bool,
     /// What the oldest batch holds; kept for its room.
     records: Vec<(Record, Option<Place>)>,
 }
@@ -39,13 +41,14 @@ pub(super) enum Progress {
 }
 
 impl Streams {
-    pub(super) fn new(writers: Vec<StreamWriter>, by_shard: SlotMap) -> Streams {
+    pub(super) fn new(writers: Vec<StreamWriter>, by_shard: SlotMap, drains: bool) -> Streams {
         let by_stream = SlotMap::even(writers.len() as u16);
         let stream = |writer| Stream { writer, freeing: None, is_dirty: false };
         Streams {
             streams: writers.into_iter().map(stream).collect(),
             by_stream,
             by_shard,
+            drains,
             records: Vec::new(),
         }
     }
@@ -131,7 +134,7 @@ impl Streams {
         Ok(if waits { Progress::Waits } else { Progress::Done })
     }
 
-    /// Writes and drains everything that was added.
+    /// Writes everything that was added, and drains it.
     ///
     /// # Errors
     /// The medium's.
@@ -142,7 +145,7 @@ impl Streams {
                 progress = Progress::Waits;
             }
             let there = &mut self.streams[usize::from(stream)];
-            if std::mem::take(&mut there.is_dirty) {
+            if std::mem::take(&mut there.is_dirty) && self.drains {
                 there.writer.drain()?;
             }
         }

@@ -122,6 +122,7 @@ fn start_with(medium: Arc<dyn Medium>, shards: u16, memory_bytes: u64) -> Runnin
         figures: figures.clone(),
         clock: MachineClock::new(),
         cache_bytes: 32 << 10,
+        is_volatile: false,
     };
     let (storage, ports) = Storage::start(parts).unwrap();
     Running { shards: stores, ports, storage, figures }
@@ -181,7 +182,7 @@ impl Running {
             match self.next(shard) {
                 Reply::Saved(batch) => {
                     for entry in &batch.entries {
-                        self.shards[shard].saved(entry.record.hash, entry.record.version, entry.place);
+                        entry.tell(&mut self.shards[shard]);
                     }
                     return;
                 }

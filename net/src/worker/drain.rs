@@ -98,6 +98,16 @@ impl WorkerState {
         self.drain.is_late(self.ticks, self.settings.drain_ms_max)
     }
 
+    /// Whether this share of the drain's time is over.
+    pub(super) fn drain_is_past(&self, (share, of): (u64, u64)) -> bool {
+        self.drain.is_late(self.ticks, self.settings.drain_ms_max * share / of)
+    }
+
+    /// Whether no shard has clients any more.
+    pub(super) fn all_are_drained(&self) -> bool {
+        self.drain.turns_since_all > 0
+    }
+
     pub(super) fn is_draining(&self) -> bool {
         self.drain.has_begun()
     }

@@ -187,6 +187,9 @@ impl WorkerState {
         }
         #[cfg(test)]
         self.bugs.unpin(&mut self.shard);
+        if self.is_saving_rest() {
+            return false;
+        }
         let more = self.shard.maintain(self.now, budget);
         #[cfg(test)]
         let more = more || self.has(Bug::Sleepless);

@@ -5,6 +5,7 @@
 //! the same way. Changes wait as long as too many are not saved.
 
 mod answers;
+mod demote;
 mod fetch;
 mod stopped;
 
@@ -16,6 +17,7 @@ use crate::tier::{Durability, FETCH_PAGES_BYTES, Port, Reply, SAVE_BYTES, SaveBa
 use crate::transport::ConnId;
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
+use torc_engine::Shard;
 use torc_engine::command::{Command, Millis, Op};
 
 /// Batches of changes that are being saved at a time.
@@ -39,6 +41,9 @@ const UNSAVED_MIN: u64 = 4096;
 fn unsaved_max(memory_bytes: u64) -> usize {
     (memory_bytes / UNSAVED_SHARE / UNSAVED_BYTES).max(UNSAVED_MIN) as usize
 }
+
+/// How often what was offered is handed over, if it does not become much before; milliseconds.
+const DEMOTE_EVERY_MS: Millis = 100;
 
 /// The setting that keeps changes out when they cannot be saved.
 pub(super) const DURABILITY: &str = "durability";
@@ -72,6 +77,10 @@ pub(crate) struct Tier {
     save_every_ms: Millis,
     /// Changes are answered when they are saved.
     is_always: bool,
+    /// Only what eviction would drop is handed over.
+    demotes: bool,
+    /// What lies in memory alone was offered, or has to stay there.
+    is_rest_offered: bool,
     /// Everything that was taken up to here is saved.
     saved_up_to: u64,
     /// Answers that wait for that, by what they wait for.
@@ -102,12 +111,16 @@ impl Tier {
             save_every_ms: match durability {
                 Durability::Interval(interval) => ((interval / SAVE_SHARE).as_millis() as Millis).max(1),
                 Durability::Always => 0,
+                Durability::None => DEMOTE_EVERY_MS,
             },
             is_always: durability == Durability::Always,
+            demotes: durability == Durability::None,
+            is_rest_offered: false,
             saved_up_to: 0,
             unanswered: VecDeque::new(),
             unsaved_max: unsaved_max(memory_bytes),
-            untaken_max: memory_bytes / UNTAKEN_SHARE,
+            // Under `none` what is not handed over in time is dropped.
+            untaken_max: if durability == Durability::None { u64::MAX } else { memory_bytes / UNTAKEN_SHARE },
             saved_at: 0,
             saving: 0,
             spare: Vec::new(),
@@ -117,6 +130,17 @@ impl Tier {
             steps: (0..shards).map(|_| None).collect(),
             is_ended: false,
         }
+    }
+}
+
+impl Tier {
+    /// Hands a batch of changes over.
+    fn hand_over(&mut self, shard: &mut Shard) {
+        let mut batch = self.spare.pop().unwrap_or_default();
+        shard.take_unsaved(|unsaved| batch.take(&unsaved));
+        batch.up_to = shard.taken_up_to();
+        self.port.save(batch);
+        self.saving += 1;
     }
 }
 
@@ -149,7 +173,7 @@ impl WorkerState {
 
     fn take_saved(&mut self, tier: &mut Tier, mut batch: Box<SaveBatch>) {
         for entry in &batch.entries {
-            self.shard.saved(entry.record.hash, entry.record.version, entry.place);
+            entry.tell(&mut self.shard);
         }
         tier.saving -= 1;
         tier.saved_up_to = batch.up_to;
@@ -207,6 +231,7 @@ impl WorkerState {
 
     /// Hands over what has changed, if it is time.
     pub(super) fn save(&mut self) {
+        self.offer();
         let Some(tier) = &mut self.tier else { return };
         self.stats.tier_unsaved.set(self.shard.unsaved() as u64);
         let is_due = self.ticks.saturating_sub(tier.saved_at) >= tier.save_every_ms
@@ -217,11 +242,7 @@ impl WorkerState {
             return;
         }
         while self.shard.has_unsaved() && tier.saving < SAVES_MAX {
-            let mut batch = tier.spare.pop().unwrap_or_default();
-            self.shard.take_unsaved(|unsaved| batch.take(&unsaved));
-            batch.up_to = self.shard.taken_up_to();
-            tier.port.save(batch);
-            tier.saving += 1;
+            tier.hand_over(&mut self.shard);
             tier.saved_at = self.ticks;
         }
     }
@@ -229,6 +250,7 @@ impl WorkerState {
     /// How long the worker may wait until something is to be saved.
     pub(super) fn until_save(&self) -> Duration {
         match &self.tier {
+            Some(_) if self.is_saving_rest() => Duration::ZERO,
             Some(tier) if self.shard.has_unsaved() => {
                 let passed = self.ticks.saturating_sub(tier.saved_at);
                 Duration::from_millis(tier.save_every_ms.saturating_sub(passed))
@@ -239,12 +261,14 @@ impl WorkerState {
 
     /// Whether everything is on the medium. The tier is told once that nothing more comes.
     pub(super) fn is_saved(&self) -> bool {
-        self.tier.as_ref().is_none_or(|tier| tier.saving == 0 && !self.shard.has_unsaved())
+        self.tier.as_ref().is_none_or(|tier| {
+            tier.saving == 0 && !self.shard.has_unsaved() && (!tier.demotes || tier.is_rest_offered)
+        })
     }
 
     /// Nothing more comes from this shard.
     pub(super) fn end_tier(&mut self) {
-        let is_saved = self.is_saved();
+        let is_saved = self.is_saved() || self.hand_over_last();
         if let Some(tier) = self.tier.as_mut().filter(|tier| !tier.is_ended) {
             tier.is_ended = true;
             tier.port.end(is_saved);

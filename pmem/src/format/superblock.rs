@@ -18,6 +18,8 @@ const MAGIC: [u8; 8] = *b"TORCTIER";
 const BYTE_ORDER: u32 = 0x0A0B_0C0D;
 const CLEAN: u16 = 1;
 const VOID: u16 = 2;
+/// Beside [`VOID`] always, so that whoever does not know it believes nothing.
+const VOLATILE: u16 = 4;
 
 /// Sizes that a page may have, bytes.
 pub const PAGE_BYTES: RangeInclusive<u32> = 4 << 10..=64 << 10;
@@ -55,6 +57,8 @@ pub struct Superblock {
     pub is_clean: bool,
     /// Nothing on the medium may be believed.
     pub is_void: bool,
+    /// It is void until the run that uses it ends in order: see [`crate::tier::Tier::begin_volatile`].
+    pub is_volatile: bool,
 }
 
 /// Why what is on a medium is not used.
@@ -74,6 +78,8 @@ pub enum Refused {
     Size { recorded: u64, found: u64 },
     #[error("it was voided after its medium had failed")]
     Void,
+    #[error("a run without durability used it and has not ended in order, so nothing on it may be believed")]
+    Unfinished,
     #[error("{0}")]
     Config(#[from] BadConfig),
 }
@@ -111,7 +117,8 @@ impl Superblock {
         out.u64(self.turn);
         out.u64(self.ceiling);
         out.u16(config.streams);
-        out.u16(if self.is_clean { CLEAN } else { 0 } | if self.is_void { VOID } else { 0 });
+        let flag = |is_set, flag| if is_set { flag } else { 0 };
+        out.u16(flag(self.is_clean, CLEAN) | flag(self.is_void, VOID) | flag(self.is_volatile, VOLATILE));
         out.sealed()
     }
 
@@ -139,8 +146,9 @@ impl Superblock {
         let (generation, turn, ceiling) = (fields.u64(), fields.u64(), fields.u64());
         let (streams, flags) = (fields.u16(), fields.u16());
         let config = Config { bytes, page_bytes, batch_bytes, streams, volume, hash_seed };
-        let (is_clean, is_void) = (flags & CLEAN != 0, flags & VOID != 0);
-        Ok(Superblock { config, generation, turn, ceiling, is_clean, is_void })
+        let has = |flag| flags & flag != 0;
+        let (is_clean, is_void, is_volatile) = (has(CLEAN), has(VOID), has(VOLATILE));
+        Ok(Superblock { config, generation, turn, ceiling, is_clean, is_void, is_volatile })
     }
 
     /// The one of two that counts.
@@ -185,6 +193,7 @@ mod tests {
         ceiling: 11,
         is_clean: true,
         is_void: false,
+        is_volatile: false,
     };
 
     fn resealed(mut block: [u8; BLOCK_BYTES], is_swapped: bool) -> [u8; BLOCK_BYTES] {

@@ -244,7 +244,12 @@ impl StreamWriter {
     /// [`WriteError::Media`], after which the stream is latched.
     pub fn checkpoint(&mut self) -> Result<(), WriteError> {
         self.drain()?;
-        let (end, oldest) = (self.written, self.oldest_drained);
+        self.note(self.oldest_drained)
+    }
+
+    /// Writes both checkpoints. Everything was drained.
+    fn note(&mut self, oldest: u64) -> Result<(), WriteError> {
+        let end = self.written;
         self.checkpoint = Checkpoint { end, oldest, previous: self.last, ..self.checkpoint };
         // The older one goes first, so that there is one at every moment.
         for _ in 0..2 {
@@ -265,7 +270,9 @@ impl StreamWriter {
     /// As [`StreamWriter::write`].
     pub fn close(mut self) -> Result<(), WriteError> {
         self.write()?;
-        self.checkpoint()
+        self.drain()?;
+        // With nothing to come, what was freed is free, though no batch says so.
+        self.note(self.oldest)
     }
 
     /// Finds the oldest batch that was drained, and appends what its table says to `records`: whoever wants to keep an

@@ -166,3 +166,60 @@ fn a_stream_that_is_never_freed_says_so_and_loses_nothing() {
     let (_run, _, told) = started(&medium);
     assert_eq!(told[0].len() as u64, added);
 }
+
+#[test]
+fn what_a_run_without_durability_leaves_counts_only_when_it_ended_in_order() {
+    let sim = Arc::new(Sim::new(CONFIG.bytes, 512));
+    let medium: Arc<dyn Medium> = sim.clone();
+    let open = |image: Vec<u8>| Tier::open(Arc::new(Sim::of_image(image, 512)));
+    Tier::create_above(&medium, CONFIG, 77).unwrap();
+    let begin = |writes: bool| {
+        let tier = Tier::open(medium.clone()).unwrap();
+        assert_eq!(tier.ceiling(), 77);
+        let (end, _) = tier.recover(0, &mut |_| {}).unwrap();
+        let run = tier.begin_volatile().unwrap();
+        let mut writer = run.writer(&end).unwrap();
+        if writes {
+            writer.add(&item(1, 1), b"an item").unwrap();
+            writer.commit().unwrap();
+        }
+        (run, writer)
+    };
+    for writes in [false, true] {
+        let (run, writer) = begin(writes);
+        let unfinished = open(sim.image()).unwrap_err();
+        assert!(matches!(unfinished, OpenError::Refused { source: Refused::Unfinished, .. }), "{unfinished}");
+        assert!(
+            Tier::superblock(&*medium).unwrap().is_void,
+            "whoever does not know the flag believes nothing"
+        );
+        writer.close().unwrap();
+        assert!(open(sim.image()).is_err(), "not before its end");
+        run.end().unwrap();
+        assert!(open(sim.image()).unwrap().is_clean());
+    }
+    let (run, _writer) = begin(false);
+    run.void().unwrap();
+    let refused = |image| open(image).unwrap_err().to_string();
+    assert!(refused(sim.image()).ends_with("it was voided after its medium had failed"));
+    run.end().unwrap();
+    assert!(refused(sim.image()).ends_with("it was voided after its medium had failed"));
+}
+
+#[test]
+fn what_was_freed_last_is_not_told_after_an_orderly_end() {
+    let medium: Arc<dyn Medium> = Arc::new(Volatile::new(CONFIG.bytes).unwrap());
+    Tier::create(&medium, CONFIG).unwrap();
+    let (_run, mut writers, _) = started(&medium);
+    let mut writer = writers.remove(0);
+    for hash in 0..2 {
+        writer.add(&item(hash, hash + 1), &value(hash, hash + 1)).unwrap();
+        writer.commit().unwrap();
+    }
+    let oldest = writer.oldest(&mut Vec::new()).unwrap().unwrap();
+    writer.free(oldest);
+    writer.close().unwrap();
+    let (_run, _, told) = started(&medium);
+    let [Event::Record { record, .. }] = &told[0][..] else { panic!("{told:?}") };
+    assert_eq!(record.hash, 1);
+}

@@ -194,7 +194,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "durability",
         "WHEN",
         "interval:1s",
-        "When a change is on the tier; interval:TIME: within this time, 10ms to 1h; always: before it is answered",
+        "When a change is on the tier; interval:TIME: within this time, 10ms to 1h; always: before it is answered; none: not as it happens: the tier takes what memory has no room for, and at an orderly stop the rest; after a crash it is empty",
     ),
     one(
         TIER,

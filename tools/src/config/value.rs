@@ -5,7 +5,7 @@
 //! | size | `64m`, `2g`, `512k`, `1048576`: bytes, with binary units (1k = 1024) |
 //! | duration | `500ms`, `10s`, `2m`, `1h`; `0` or `off` where a limit can be switched off |
 //! | short time | `20us`, `1ms`; `0` or `off` for none |
-//! | durability | `interval:1s`, `always` |
+//! | durability | `none`, `interval:1s`, `always` |
 //! | CPU list | `0`, `0,2-3`, as the kernel and `taskset -c` write it |
 //! | listen address | `127.0.0.1:7171`, `[::1]:7171`, `unix:/run/torc.sock`, `resp+tcp://127.0.0.1:6379` |
 
@@ -80,11 +80,14 @@ pub(crate) fn show_duration(duration: Option<Duration>) -> String {
     }
 }
 
-/// `always`, or `interval:TIME`.
+/// `none`, `always`, or `interval:TIME`.
 pub(crate) fn durability(text: &str) -> Result<Durability, String> {
-    const HELP: &str = "is neither always nor interval:TIME with a time from 10ms to 1h; write interval:1s";
-    if text.trim() == "always" {
-        return Ok(Durability::Always);
+    const HELP: &str =
+        "is none of none, always and interval:TIME with a time from 10ms to 1h; write interval:1s";
+    match text.trim() {
+        "none" => return Ok(Durability::None),
+        "always" => return Ok(Durability::Always),
+        _ => {}
     }
     let time = text.trim().strip_prefix("interval:").ok_or(HELP)?;
     let range = Duration::from_millis(10)..=Duration::from_secs(3600);
@@ -95,6 +98,7 @@ pub(crate) fn durability(text: &str) -> Result<Durability, String> {
 /// Shows it as [`durability`] reads it.
 pub(crate) fn show_durability(durability: Durability) -> String {
     match durability {
+        Durability::None => "none".into(),
         Durability::Always => "always".into(),
         Durability::Interval(interval) => format!("interval:{}", show_duration(Some(interval))),
     }

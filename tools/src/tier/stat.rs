@@ -193,6 +193,7 @@ fn age(version: u64) -> String {
 
 fn state_word(superblock: &Superblock) -> &'static str {
     match (superblock.is_void, superblock.is_clean) {
+        _ if superblock.is_volatile => "unfinished",
         (true, _) => "void",
         (false, true) => "ended",
         (false, false) => "cut-off",
@@ -203,6 +204,9 @@ fn as_text(medium: &dyn Medium, superblock: &Superblock, stream_bytes: u64, stre
     let Superblock { config, generation, ceiling, .. } = superblock;
     let state = match state_word(superblock) {
         "void" => "void: its medium had failed, and nothing on it is believed",
+        "unfinished" => {
+            "void: a run without durability has not ended in order, and nothing on it is believed"
+        }
         "ended" => "the last run ended in order",
         _ => "the last run did not end in order",
     };

@@ -55,7 +55,7 @@ impl Tier {
 
     fn save(&mut self, shard: &mut Shard) -> Vec<Told> {
         let told = self.take(shard, usize::MAX);
-        told.iter().for_each(|told| shard.saved(told.hash, told.version, told.place));
+        told.iter().for_each(|told| shard.saved(told.hash, told.version, told.place.is_some(), told.place));
         told
     }
 
@@ -110,7 +110,7 @@ fn a_change_is_taken_once_and_named_when_it_is_saved() {
     assert_eq!((told.len(), told[0].slot), (1, 3));
     assert_eq!((shard.unsaved(), shard.has_unsaved(), shard.index.elsewhere()), (1, false, 0));
     assert_eq!(shard.untaken_bytes(), 0);
-    shard.saved(told[0].hash, told[0].version, told[0].place);
+    shard.saved(told[0].hash, told[0].version, true, told[0].place);
     assert_eq!((shard.unsaved(), shard.index.elsewhere(), shard.index.items()), (0, 1, 1));
     assert!(tier.save(&mut shard).is_empty());
     shard.audit().unwrap();
@@ -125,13 +125,13 @@ fn what_changed_while_it_was_saved_is_not_named_and_is_taken_again() {
     let told = tier.take(&mut shard, usize::MAX);
     set(&mut shard, b"written", b"new");
     delete(&mut shard, b"deleted");
-    told.iter().for_each(|told| shard.saved(told.hash, told.version, told.place));
+    told.iter().for_each(|told| shard.saved(told.hash, told.version, told.place.is_some(), told.place));
     assert_eq!((shard.unsaved(), shard.index.elsewhere()), (2, 1));
     let again = tier.save(&mut shard);
     assert_eq!(again.iter().map(|told| told.place.is_some()).collect::<Vec<_>>(), [true, false]);
     assert_eq!((shard.unsaved(), shard.index.elsewhere()), (0, 2));
     // The first answer comes a second time: it means nothing any more.
-    told.iter().for_each(|told| shard.saved(told.hash, told.version, told.place));
+    told.iter().for_each(|told| shard.saved(told.hash, told.version, told.place.is_some(), told.place));
     assert_eq!(shard.index.elsewhere(), 2);
     let mut after = tier.recover(8 << 20);
     assert_eq!(tier.get(&mut after, b"written", NOW), (true, Some(b"new".to_vec())));
@@ -146,9 +146,9 @@ fn the_answer_to_a_save_is_not_taken_for_that_to_a_later_one() {
     let first = tier.take(&mut shard, usize::MAX);
     set(&mut shard, b"key", b"new");
     let second = tier.take(&mut shard, usize::MAX);
-    shard.saved(first[0].hash, first[0].version, first[0].place);
+    shard.saved(first[0].hash, first[0].version, true, first[0].place);
     assert_eq!((shard.unsaved(), shard.index.elsewhere()), (1, 0));
-    shard.saved(second[0].hash, second[0].version, second[0].place);
+    shard.saved(second[0].hash, second[0].version, true, second[0].place);
     assert_eq!(shard.unsaved(), 0);
     assert_eq!(shard.index.find_elsewhere(second[0].hash).map(|(_, found)| found.place), second[0].place);
 }
@@ -279,7 +279,7 @@ fn a_flush_voids_what_is_saved_and_what_is_being_saved() {
     let told = tier.take(&mut shard, usize::MAX);
     set(&mut shard, b"unsaved", b"old");
     shard.flush(None, NOW);
-    told.iter().for_each(|told| shard.saved(told.hash, told.version, told.place));
+    told.iter().for_each(|told| shard.saved(told.hash, told.version, told.place.is_some(), told.place));
     assert_eq!(shard.unsaved(), 0);
     for key in [&b"saved"[..], b"saving", b"unsaved"] {
         assert_eq!(tier.get(&mut shard, key, NOW).1, None);

@@ -53,7 +53,7 @@ fn put_elsewhere(state: &mut WorkerState, key: &str, place: u64) -> (u64, Vec<u8
         }
         true
     });
-    state.shard.saved(hash, version, None);
+    state.shard.saved(hash, version, true, None);
     assert!(state.shard.demote(0, key.as_bytes(), place, NOW));
     (hash, bytes)
 }

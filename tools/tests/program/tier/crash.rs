@@ -138,6 +138,42 @@ fn whatever_was_answered_is_there_after_kills_if_it_is_saved_always() {
     kill_again_and_again(ALWAYS);
 }
 
+#[test]
+fn under_none_an_orderly_stop_keeps_the_last_change_of_all_and_a_kill_nothing() {
+    let (_folder, path) = tier_file();
+    let mut models: Vec<Model> = (0..CLIENTS).map(Model::new).collect();
+    let (mut wanted, mut lost) = (0, 0);
+    for round in 0..9 {
+        let mut server = server(&path, "none", round);
+        let is_over = AtomicBool::new(false);
+        let is_kill = round % 3 == 2;
+        std::thread::scope(|scope| {
+            for model in &mut models {
+                let (address, is_over) = (server.address(), &is_over);
+                scope.spawn(move || model.load(address, is_over));
+            }
+            std::thread::sleep(Duration::from_millis(200 + round * 7919 % 1000));
+            server.signal(if is_kill { libc::SIGKILL } else { libc::SIGTERM });
+            is_over.store(true, Ordering::Relaxed);
+        });
+        let ended = Instant::now();
+        let (status, stderr) = server.wait();
+        assert!(is_kill || status.success(), "{stderr}");
+        let server = self::server(&path, "none", round + 1);
+        for model in &mut models {
+            let (some_wanted, some_lost) = model.check(&server, ended, Duration::ZERO);
+            if is_kill {
+                assert_eq!(some_wanted, some_lost, "what is on the tier was not believed");
+            } else {
+                (wanted, lost) = (wanted + some_wanted, lost + some_lost);
+            }
+        }
+        stop(server);
+    }
+    println!("none: {lost} of {wanted} keys that should be there are lost");
+    assert!(wanted > 100 && lost == 0, "{lost} of {wanted} lost");
+}
+
 fn kill_again_and_again((durability, bound, percent): (&str, Duration, u64)) {
     let kills = std::env::var("TORC_TEST_KILLS").map_or(KILLS, |kills| kills.parse().expect("a number"))
         * percent

@@ -2,6 +2,7 @@
 
 mod crash;
 mod damage;
+mod none;
 mod redis;
 mod sizes;
 
