@@ -86,6 +86,9 @@ impl Tier {
     /// [`OpenError::Refused`] where no superblock counts; the medium's own.
     pub fn superblock(medium: &dyn Medium) -> Result<Superblock, OpenError> {
         let mut blocks = zeroed(SUPERBLOCKS as usize);
+        if medium.bytes() < size_of_val(&*blocks) as u64 {
+            return Err(refused(medium, Refused::Foreign));
+        }
         medium.read(0, &mut blocks)?;
         let (first, second) = bytes(&blocks).split_at(BLOCK_BYTES);
         Superblock::newer([first, second]).map_err(|source| refused(medium, source))

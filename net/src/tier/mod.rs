@@ -25,6 +25,7 @@
 //! | file | holds |
 //! |---|---|
 //! | `open.rs` | from a path to a medium and a tier; what is done if it is not ours |
+//! | `resize.rs` | a tier's file in another size, or elsewhere |
 //! | `recover.rs` | a shard learns what its keys have on the medium |
 //! | `save.rs` | what travels between a shard and the storage thread |
 //! | `storage.rs`, `streams.rs` | the thread that writes |
@@ -35,6 +36,7 @@ mod fetch;
 mod open;
 mod port;
 mod recover;
+mod resize;
 mod save;
 mod storage;
 mod streams;
@@ -47,6 +49,7 @@ pub(crate) use open::Opened;
 pub use open::{TierError, open_medium};
 pub(crate) use port::{Fetched, Port, Reply};
 pub(crate) use recover::{Recovered, recover};
+pub use resize::{Carried, ResizeError, copy, resize};
 pub(crate) use save::{SAVE_BYTES, SaveBatch};
 pub(crate) use storage::{Storage, StorageParts, time_before};
 

@@ -56,6 +56,12 @@ pub struct Progress {
     pub all_bytes: u64,
 }
 
+impl Progress {
+    pub fn percent(&self) -> u64 {
+        (100.0 * self.done_bytes as f64 / self.all_bytes.max(1) as f64) as u64
+    }
+}
+
 /// Copies a tier that is not in use to a medium, whose content is gone. `config` says how that is divided; the hashes' seed is the
 /// source's. `slots` says which slots are in which stream of the target, ascending.
 ///

@@ -16,7 +16,7 @@ use crate::tier::Tier;
 /// A stream that is read.
 struct Source<'t> {
     walk: Walk<'t>,
-    /// What is still to be read, newest first: 40 bytes for each batch.
+    /// What is still to be read, newest first: 32 bytes for each batch.
     batches: Vec<Bounds>,
     doubts: Doubts,
 }

@@ -188,7 +188,13 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "off",
         "A file for items beyond memory, which outlives the server; on persistent memory it is mapped (DAX); memory: plain memory, on top of what the server may take otherwise",
     ),
-    one(TIER, "tier-size", "SIZE", "auto", "Its size, taken at once; auto: that of the file which is there"),
+    one(
+        TIER,
+        "tier-size",
+        "SIZE",
+        "auto",
+        "Its size, taken at once; auto: that of the file which is there. A file of another size is copied to this one at the start",
+    ),
     one(
         TIER,
         "durability",
@@ -201,7 +207,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "tier-on-mismatch",
         &["refuse", "reset"],
         "refuse",
-        "What is done with a tier that cannot be used, as it is damaged, void or of another version: not to start, or to make it anew",
+        "What is done with a tier that cannot be used, as it is damaged, void or of another version: not to start, or to make it anew; and with one that there is no room to resize: not to start, or to keep its size",
     ),
     one(LIMITS, "max-value", "SIZE", "64m", "Longest value"),
     one(LIMITS, "max-key", "SIZE", "4k", "Longest key"),

@@ -3,6 +3,7 @@
 mod crash;
 mod damage;
 mod redis;
+mod resize;
 mod sizes;
 
 use crate::harness::{Server, finish, serve, stderr_of};
