@@ -478,8 +478,10 @@ impl Starting {
             readers.push(ready.reader);
             recovered.push(ready.recovered);
         }
-        let started =
-            tier.map(|tier| RunningTier::start(tier, recovered, &wakers, shared, clock)).transpose()?;
+        let started = tier
+            .zip(config.tier.as_ref())
+            .map(|tier| RunningTier::start(tier, recovered, &wakers, shared, clock))
+            .transpose()?;
         let (tier, ports) = started.map_or((None, Vec::new()), |(tier, ports)| (Some(tier), ports));
         let mut ports = ports.into_iter();
         // Set once: this is the only place, and a start happens once.

@@ -3,10 +3,11 @@
 use super::config::StartError;
 use crate::clock::MachineClock;
 use crate::shared::Shared;
-use crate::tier::{Port, Recovered, Storage, StorageParts, TierFigures};
+use crate::tier::{Port, Recovered, Storage, StorageParts, TierConfig, TierFigures};
 use crate::transport::Waker;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use torc_pmem::media::Medium;
 use torc_pmem::tier::Tier;
 
@@ -22,6 +23,7 @@ pub struct RunningTier {
     /// The run before ended in order.
     pub was_clean: bool,
     pub figures: Arc<TierFigures>,
+    clock: MachineClock,
     storage: Mutex<Storage>,
     on: Arc<dyn Medium>,
 }
@@ -29,7 +31,7 @@ pub struct RunningTier {
 impl RunningTier {
     /// Takes it into use, with what the shards have recovered.
     pub(super) fn start(
-        tier: Tier,
+        (tier, settings): (Tier, &TierConfig),
         recovered: Vec<Recovered>,
         wakers: &[Arc<dyn Waker>],
         shared: &Shared,
@@ -52,6 +54,8 @@ impl RunningTier {
             slots: shared.slots.clone(),
             figures: figures.clone(),
             clock: clock.clone(),
+            durability: settings.durability,
+            cpus: settings.cpus.clone(),
         };
         let (storage, ports) = Storage::start(parts)?;
         let running = RunningTier {
@@ -62,6 +66,7 @@ impl RunningTier {
             made: None,
             was_clean,
             figures,
+            clock: clock.clone(),
             storage: Mutex::new(storage),
         };
         Ok((running, ports))
@@ -70,6 +75,14 @@ impl RunningTier {
     /// Memory of the process that it takes beside `--memory`, bytes.
     pub fn resident_bytes(&self) -> u64 {
         self.on.resident_bytes()
+    }
+
+    /// How long the oldest change waits that was handed over and is not safe.
+    pub fn lag(&self) -> Duration {
+        match self.figures.waiting_since.load(Relaxed) {
+            0 => Duration::ZERO,
+            since => Duration::from_millis(self.clock.millis().saturating_sub(since)),
+        }
     }
 
     /// Notes why it was made at this start, if it was.

@@ -29,6 +29,7 @@
 //! | `recover.rs` | a shard learns what its keys have on the medium |
 //! | `save.rs` | what travels between a shard and the storage thread |
 //! | `storage.rs`, `streams.rs` | the thread that writes |
+//! | `weight.rs` | how much it counts beside the shards |
 //! | `fetch.rs` | the threads that read |
 //! | `port.rs` | the shard's end of it |
 
@@ -44,6 +45,7 @@ mod streams;
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+mod weight;
 
 pub(crate) use open::Opened;
 pub use open::{TierError, open_medium};
@@ -84,6 +86,8 @@ pub struct TierConfig {
     pub durability: Durability,
     /// `--tier-on-mismatch reset`: what cannot be used is made anew. Else the server does not start.
     pub resets: bool,
+    /// `--storage-cpus`: where the tier's threads run. Empty: anywhere.
+    pub cpus: Vec<usize>,
 }
 
 /// Figures of a tier; any thread may read them.
@@ -107,6 +111,8 @@ pub struct TierFigures {
     pub recovery_ms: AtomicU64,
     /// Batches of streams that recovery found damaged.
     pub damaged: AtomicU64,
+    /// Since when the oldest change waits that was handed over and is not safe, on the server's clock; 0: there is none.
+    pub(crate) waiting_since: AtomicU64,
     /// Highest version that may be given out.
     ceiling: AtomicU64,
     /// A call to the medium has failed: nothing is written any more, and nothing is read.

@@ -183,7 +183,7 @@ impl WorkerState {
     #[inline]
     pub(super) fn is_held(&self, command: &Command<'_>) -> bool {
         self.tier.is_some()
-            && !matches!(command.op, Op::Read(_))
+            && !matches!(&command.op, Op::Read(read) if !read.changes())
             && (self.holds_changes() || self.refuses(command))
     }
 
@@ -227,6 +227,7 @@ impl WorkerState {
             let mut batch = tier.spare.pop().unwrap_or_default();
             self.shard.take_unsaved(|unsaved| batch.take(&unsaved));
             batch.up_to = self.shard.taken_up_to();
+            batch.handed_at = self.now;
             tier.port.save(batch);
             tier.saving += 1;
             tier.saved_at = self.ticks;

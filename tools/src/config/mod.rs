@@ -98,7 +98,7 @@ impl Config {
             Some(size) => size.to_string(),
             None => "auto".into(),
         })?;
-        let tier = r.tier()?;
+        let tier = r.tier(machine)?;
 
         let key_bytes_max = r.size("max-key", 1, KEY_BYTES_MAX as u64)? as usize;
         let connections_max = r.one("max-connections", count::<1, CONNECTIONS_MAX>, u64::to_string)? as usize;
@@ -347,11 +347,15 @@ impl Reader<'_> {
         if self.is_auto("cpus") {
             return Ok(machine.cpus_allowed.clone());
         }
-        let cpus = self.parse("cpus", value::cpu_list)?;
+        self.allowed_cpus("cpus", machine)
+    }
+
+    fn allowed_cpus(&self, name: &'static str, machine: &Machine) -> Result<Vec<usize>, ConfigError> {
+        let cpus = self.parse(name, value::cpu_list)?;
         match cpus.iter().find(|cpu| !machine.cpus_allowed.contains(cpu)) {
             None => Ok(cpus),
             Some(cpu) => Err(self.error(
-                "cpus",
+                name,
                 format!("names CPU {cpu}; this process may use {}", show_cpus(&machine.cpus_allowed)),
             )),
         }
@@ -428,7 +432,7 @@ impl Reader<'_> {
         Ok(bytes)
     }
 
-    fn tier(&mut self) -> Result<Option<TierConfig>, ConfigError> {
+    fn tier(&mut self, machine: &Machine) -> Result<Option<TierConfig>, ConfigError> {
         let path = self.one("tier", value::tier_path, |path| match path {
             None => "off".into(),
             Some(TierPath::Memory) => "memory".into(),
@@ -442,10 +446,21 @@ impl Reader<'_> {
         let resets = self.one("tier-on-mismatch", tier_on_mismatch, |resets| {
             if *resets { "reset".into() } else { "refuse".into() }
         })?;
+        let cpus = match self.text("storage-cpus") {
+            "any" => Vec::new(),
+            _ => self.allowed_cpus("storage-cpus", machine)?,
+        };
+        self.note("storage-cpus", if cpus.is_empty() { "any".into() } else { show_cpus(&cpus) }, "");
         if path == Some(TierPath::Memory) && size.is_none() {
             return Err(self.error("tier-size", "is not possible with --tier memory: give a size"));
         }
-        Ok(path.map(|path| TierConfig { path, bytes: size.map(|Size(bytes)| bytes), durability, resets }))
+        Ok(path.map(|path| TierConfig {
+            path,
+            bytes: size.map(|Size(bytes)| bytes),
+            durability,
+            resets,
+            cpus,
+        }))
     }
 
     /// `taken`: what clients are served at.

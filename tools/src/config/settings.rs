@@ -202,6 +202,13 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "interval:1s",
         "When a change is on the tier; interval:TIME: within this time, 10ms to 1h; always: before it is answered",
     ),
+    one(
+        TIER,
+        "storage-cpus",
+        "LIST",
+        "any",
+        "CPUs of the tier's threads, as in 0,2-3; any: all that this process may use, where the thread that writes takes what the shards leave, as long as it is in time",
+    ),
     choice(
         TIER,
         "tier-on-mismatch",
