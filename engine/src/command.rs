@@ -81,8 +81,13 @@ impl Read {
     /// for one being fetched: then the owner may give the lease.
     #[inline]
     pub fn is_plain(&self) -> bool {
-        let changes = self.vivify.is_some() || self.recache_below_ms.is_some() || self.expiry != Expiry::Keep;
-        !changes && !self.inspect
+        !self.changes() && self.recache_below_ms.is_none() && !self.inspect
+    }
+
+    /// Whether it may give the item another version.
+    #[inline]
+    pub fn changes(&self) -> bool {
+        self.vivify.is_some() || self.expiry != Expiry::Keep
     }
 }
 

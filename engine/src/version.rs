@@ -36,6 +36,11 @@ impl HybridClock {
         self.last
     }
 
+    /// The last one that was given.
+    pub(crate) fn last(&self) -> u64 {
+        self.last
+    }
+
     /// Versions up to `version` have been given out before.
     pub(crate) fn start_above(&mut self, version: u64) {
         self.last = self.last.max(version);

@@ -1,4 +1,4 @@
-//! Pins a thread to a CPU.
+//! Pins a thread to CPUs.
 
 use std::io;
 
@@ -7,13 +7,23 @@ use std::io;
 /// # Errors
 /// `EINVAL`: there is no such CPU, or this process may not use it.
 pub fn pin_to(cpu: usize) -> io::Result<()> {
-    if cpu >= libc::CPU_SETSIZE as usize {
+    pin_to_any(&[cpu])
+}
+
+/// Makes the calling thread run on these CPUs alone.
+///
+/// # Errors
+/// `EINVAL`: there are none of them, or this process may not use them.
+pub fn pin_to_any(cpus: &[usize]) -> io::Result<()> {
+    if cpus.iter().any(|cpu| *cpu >= libc::CPU_SETSIZE as usize) {
         return Err(io::Error::from_raw_os_error(libc::EINVAL));
     }
     // SAFETY: a CPU set is plain bits; all zero is the empty set.
     let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
-    // SAFETY: `cpu` is below CPU_SETSIZE.
-    unsafe { libc::CPU_SET(cpu, &mut set) };
+    for &cpu in cpus {
+        // SAFETY: `cpu` is below CPU_SETSIZE.
+        unsafe { libc::CPU_SET(cpu, &mut set) };
+    }
     // SAFETY: `set` is readable for its size; 0 is the calling thread.
     match unsafe { libc::sched_setaffinity(0, size_of_val(&set), &set) } {
         0 => Ok(()),
@@ -46,6 +56,18 @@ mod tests {
         })
         .join()
         .unwrap();
+    }
+
+    #[test]
+    fn a_thread_may_be_pinned_to_several() {
+        std::thread::spawn(|| {
+            let cpus: Vec<usize> = allowed().unwrap().into_iter().take(2).collect();
+            pin_to_any(&cpus).unwrap();
+            assert_eq!(allowed().unwrap(), cpus);
+        })
+        .join()
+        .unwrap();
+        assert!(pin_to_any(&[]).is_err());
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //!     StreamWriter   packs records into pages, pages into batches; drains; frees the oldest
 //!     Reader         verifies a page, and gives an item of it
 //!     recover        tells what a stream holds, newest first
+//!     copy           carries a tier over to another medium
 //!   format       the bytes, without a medium
 //!   Medium       a file, memory, a simulation
 //! ```
@@ -20,6 +21,7 @@
 //! Non-goals: what an item means. It is bytes with a hash and a version; which of two copies of a key counts, what is
 //! worth carrying on when a batch is freed, and when to drain is decided by whoever writes.
 
+pub mod copy;
 pub mod format;
 pub mod media;
 pub mod recover;

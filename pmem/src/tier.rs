@@ -15,7 +15,7 @@ use crate::format::checkpoint::Checkpoint;
 use crate::format::geometry::Geometry;
 use crate::format::superblock::{Config, Refused, SUPERBLOCKS, Superblock};
 use crate::media::{BLOCK_BYTES, MediaError, Medium, bytes, bytes_mut, zeroed};
-use crate::recover::{self, Counts, Event, StreamEnd};
+use crate::recover::{self, Counts, Event, StreamEnd, Walk};
 use crate::stream::{Ends, Overwrites, Reader, StreamWriter, WriteError};
 
 /// Why a medium is not used as a tier.
@@ -101,6 +101,9 @@ impl Tier {
     /// [`OpenError::Refused`] where no superblock counts; the medium's own.
     pub fn superblock(medium: &dyn Medium) -> Result<Superblock, OpenError> {
         let mut blocks = zeroed(SUPERBLOCKS as usize);
+        if medium.bytes() < size_of_val(&*blocks) as u64 {
+            return Err(refused(medium, Refused::Foreign));
+        }
         medium.read(0, &mut blocks)?;
         let (first, second) = bytes(&blocks).split_at(BLOCK_BYTES);
         Superblock::newer([first, second]).map_err(|source| refused(medium, source))
@@ -162,6 +165,16 @@ impl Tier {
         let (end, counts) = recover::recover(&*self.medium, &self.geometry, generation, stream, tell)?;
         self.ends.tell(stream, end.end);
         Ok((end, counts))
+    }
+
+    /// Reads the tables of a stream.
+    pub(crate) fn walk(&self, stream: u16) -> Walk<'_> {
+        Walk::new(&*self.medium, &self.geometry, stream, self.superblock.generation)
+    }
+
+    /// Tells readers where a stream ends.
+    pub(crate) fn tell_end(&self, end: &StreamEnd) {
+        self.ends.tell(end.stream, end.end);
     }
 
     pub fn reader(&self) -> Reader {

@@ -133,7 +133,7 @@ impl Shard {
     /// index. Returns whether there is more to do. To be called every turn, and once a second when idle.
     pub fn maintain(&mut self, now: Millis, budget: u32) -> bool {
         if now >= self.flush_at {
-            self.flush_now(now);
+            self.flush_now();
         }
         if now / 1000 != self.reclaim.second {
             self.tick(now);
@@ -324,9 +324,10 @@ impl Shard {
 
     /// Forgets everything written until now. The items stay where they are, as dead to every reader, and jobs
     /// walk them off.
-    pub(super) fn flush_now(&mut self, now: Millis) {
+    pub(super) fn flush_now(&mut self) {
         self.flush_at = Millis::MAX;
-        self.flushed = self.clock.next(now);
+        // What is written from here on has a higher one, so a flush, which nobody can hold back, needs none of its own.
+        self.flushed = self.clock.last();
         self.flushes.publish(self.flushed, self.flush_at);
         self.mark_flushed();
         if let Some(listener) = &mut self.listener {

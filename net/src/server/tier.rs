@@ -3,10 +3,11 @@
 use super::config::StartError;
 use crate::clock::MachineClock;
 use crate::shared::Shared;
-use crate::tier::{Durability, Port, Recovered, Storage, StorageParts, TierConfig, TierFigures};
+use crate::tier::{Port, Recovered, Storage, StorageParts, TierConfig, TierFigures};
 use crate::transport::Waker;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use torc_pmem::media::Medium;
 use torc_pmem::tier::Tier;
 
@@ -22,6 +23,7 @@ pub struct RunningTier {
     /// The run before ended in order.
     pub was_clean: bool,
     pub figures: Arc<TierFigures>,
+    clock: MachineClock,
     storage: Mutex<Storage>,
     on: Arc<dyn Medium>,
 }
@@ -54,7 +56,8 @@ impl RunningTier {
             figures: figures.clone(),
             clock: clock.clone(),
             cache_bytes: settings.cache_bytes_of(wakers.len() as u16) as usize,
-            is_volatile: settings.durability == Durability::None,
+            durability: settings.durability,
+            cpus: settings.cpus.clone(),
         };
         let (storage, ports) = Storage::start(parts)?;
         let running = RunningTier {
@@ -65,6 +68,7 @@ impl RunningTier {
             made: None,
             was_clean,
             figures,
+            clock: clock.clone(),
             storage: Mutex::new(storage),
         };
         Ok((running, ports))
@@ -73,6 +77,14 @@ impl RunningTier {
     /// Memory of the process that it takes beside `--memory`, bytes.
     pub fn resident_bytes(&self) -> u64 {
         self.on.resident_bytes()
+    }
+
+    /// How long the oldest change waits that was handed over and is not safe.
+    pub fn lag(&self) -> Duration {
+        match self.figures.waiting_since.load(Relaxed) {
+            0 => Duration::ZERO,
+            since => Duration::from_millis(self.clock.millis().saturating_sub(since)),
+        }
     }
 
     /// Notes why it was made at this start, if it was.

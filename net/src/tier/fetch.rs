@@ -3,6 +3,7 @@
 use super::TierFigures;
 use super::pages::FetchedPage;
 use super::port::Mailbox;
+use super::storage::run_on;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -46,13 +47,15 @@ pub(super) fn start(
     mailboxes: &[Mailbox],
     reader: &Reader,
     figures: &Arc<TierFigures>,
+    cpus: &[usize],
 ) -> std::io::Result<Vec<JoinHandle<()>>> {
     let fetches = Arc::new(Mutex::new(fetches));
     (0..THREADS)
         .map(|number| {
             let (fetches, mailboxes) = (fetches.clone(), mailboxes.to_vec());
-            let (mut reader, figures) = (reader.clone(), figures.clone());
+            let (mut reader, figures, cpus) = (reader.clone(), figures.clone(), cpus.to_vec());
             std::thread::Builder::new().name(format!("torc-fetch-{number}")).spawn(move || {
+                run_on(&cpus);
                 // One thread at a time waits for the next fetch, and lets go of the lock with it.
                 let next = || fetches.lock().unwrap_or_else(PoisonError::into_inner).recv();
                 while let Ok(Fetch { shard, place }) = next() {

@@ -28,9 +28,11 @@
 //! | file | holds |
 //! |---|---|
 //! | `open.rs` | from a path to a medium and a tier; what is done if it is not ours |
+//! | `resize.rs` | a tier's file in another size, or elsewhere |
 //! | `recover.rs` | a shard learns what its keys have on the medium |
 //! | `save.rs` | what travels between a shard and the storage thread |
 //! | `storage.rs`, `streams.rs` | the thread that writes |
+//! | `weight.rs` | how much it counts beside the shards |
 //! | `fetch.rs` | the threads that read |
 //! | `pages.rs`, `cache.rs` | a shard's reads that are under way, and the pages that it keeps |
 //! | `port.rs` | the shard's end of it |
@@ -41,6 +43,7 @@ mod open;
 mod pages;
 mod port;
 mod recover;
+mod resize;
 mod save;
 mod storage;
 mod streams;
@@ -48,12 +51,14 @@ mod streams;
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+mod weight;
 
 pub(crate) use open::Opened;
 pub use open::{TierError, open_medium};
 pub(crate) use pages::{Arrived, FETCH_PAGES_BYTES};
 pub(crate) use port::{Fetched, Port, Reply};
 pub(crate) use recover::{Recovered, recover};
+pub use resize::{Carried, ResizeError, copy, resize};
 pub(crate) use save::{SAVE_BYTES, SaveBatch};
 pub(crate) use storage::{Storage, StorageParts, time_before};
 
@@ -94,6 +99,8 @@ pub struct TierConfig {
     pub cache_bytes: u64,
     /// `--tier-on-mismatch reset`: what cannot be used is made anew. Else the server does not start.
     pub resets: bool,
+    /// `--storage-cpus`: where the tier's threads run. Empty: anywhere.
+    pub cpus: Vec<usize>,
 }
 
 impl TierConfig {
@@ -124,6 +131,8 @@ pub struct TierFigures {
     pub recovery_ms: AtomicU64,
     /// Batches of streams that recovery found damaged.
     pub damaged: AtomicU64,
+    /// Since when the oldest change waits that was handed over and is not safe, on the server's clock; 0: there is none.
+    pub(crate) waiting_since: AtomicU64,
     /// Highest version that may be given out.
     ceiling: AtomicU64,
     /// A call to the medium has failed: nothing is written any more, and nothing is read.

@@ -1,5 +1,6 @@
 //! From a path to a tier.
 
+use super::resize::{self, Fit, ResizeError};
 use super::{TierConfig, TierPath};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -31,6 +32,8 @@ pub enum TierError {
     Refused { source: OpenError },
     #[error("--tier: {path} cannot be looked at: {cause}")]
     Stat { path: PathBuf, cause: std::io::Error },
+    #[error("--tier: {path} cannot be brought to --tier-size: {source}")]
+    Resize { path: PathBuf, source: ResizeError },
     #[error("--tier: its threads cannot be started: {0}")]
     Thread(std::io::Error),
 }
@@ -53,24 +56,27 @@ impl Opened {
         shards: u16,
         random: impl Fn() -> u64,
     ) -> Result<Opened, TierError> {
-        let made = |bytes| Config {
-            bytes,
-            page_bytes: PAGE_BYTES,
-            batch_bytes: batch_bytes(bytes, shards),
-            streams: shards,
-            volume: random(),
-            hash_seed: random(),
-        };
-        if let Some(bytes) = config.bytes.filter(|_| !is_there(&config.path)) {
+        let made = |bytes| divided(bytes, shards, random(), random());
+        let (mut bytes_wanted, mut emptied) = (config.bytes, None);
+        if let Some(bytes) = config.bytes.map(whole_blocks)
+            && size_of(&config.path)? != Some(bytes)
+        {
             // Before a file is made, which would have the wrong size at the next start.
-            Geometry::new(made(whole_blocks(bytes))).map_err(TierError::Size)?;
+            Geometry::new(made(bytes)).map_err(TierError::Size)?;
+            if let TierPath::File(path) = &config.path {
+                match resize::fit(path, made(bytes), config.resets)? {
+                    Fit::Fits => {}
+                    Fit::Emptied(why) => emptied = Some(why),
+                    Fit::Stays => bytes_wanted = None,
+                }
+            }
         }
-        let medium = open_medium(&config.path, config.bytes)?;
+        let medium = open_medium(&config.path, bytes_wanted)?;
         let (source, words) = match Tier::open(Arc::clone(&medium)) {
             Ok(tier) => return Ok(Opened { tier, made: None }),
             Err(OpenError::Media(error)) => return Err(error.into()),
             Err(OpenError::Refused { source: Refused::Empty, medium }) => {
-                (None, format!("{medium} was empty"))
+                (None, emptied.unwrap_or_else(|| format!("{medium} was empty")))
             }
             Err(OpenError::Refused { source: source @ Refused::Unfinished, medium }) => {
                 (None, format!("{medium}: {source}"))
@@ -96,6 +102,12 @@ impl Opened {
     }
 }
 
+/// How a new tier is divided.
+pub(super) fn divided(bytes: u64, streams: u16, volume: u64, hash_seed: u64) -> Config {
+    let batch_bytes = batch_bytes(bytes, streams.max(1));
+    Config { bytes, page_bytes: PAGE_BYTES, batch_bytes, streams, volume, hash_seed }
+}
+
 /// The size of a batch, so that a stream has room for many.
 fn batch_bytes(bytes: u64, streams: u16) -> u32 {
     let fitting = bytes / u64::from(streams) / BATCHES_MIN / BLOCK_BYTES as u64 * BLOCK_BYTES as u64;
@@ -119,22 +131,27 @@ pub fn open_medium(path: &TierPath, bytes: Option<u64>) -> Result<Arc<dyn Medium
         (None, Some(found)) => found,
         (None, None) => return Err(TierError::NoSize(path.clone())),
     };
+    Ok(open_file(path, bytes)?)
+}
+
+/// Opens a file of this size as persistent memory if it lies there, else as a file. One that is not there is made.
+pub(super) fn open_file(path: &Path, bytes: u64) -> Result<Arc<dyn Medium>, MediaError> {
     match Dax::open(path, bytes) {
         Ok(medium) => Ok(Arc::new(medium)),
         Err(MediaError::NotDax { .. }) => Ok(Arc::new(FileMedium::open(path, bytes, Access::Best)?)),
-        Err(error) => Err(error.into()),
+        Err(error) => Err(error),
     }
 }
 
-fn whole_blocks(bytes: u64) -> u64 {
+pub(super) fn whole_blocks(bytes: u64) -> u64 {
     bytes / BLOCK_BYTES as u64 * BLOCK_BYTES as u64
 }
 
-/// Whether there is a file that holds something, or something that cannot be looked at.
-fn is_there(path: &TierPath) -> bool {
+/// The size of a tier that is there.
+fn size_of(path: &TierPath) -> Result<Option<u64>, TierError> {
     match path {
-        TierPath::Memory => false,
-        TierPath::File(path) => !matches!(size_of_file(path), Ok(None)),
+        TierPath::Memory => Ok(None),
+        TierPath::File(path) => size_of_file(path),
     }
 }
 

@@ -1,6 +1,7 @@
 //! What travels between a shard and the storage thread.
 
 use torc_engine::Shard;
+use torc_engine::command::Millis;
 use torc_engine::shard::{Unsaved, What};
 use torc_pmem::format::record::{Kind, Record};
 use torc_proto::slot::SLOTS;
@@ -36,6 +37,8 @@ pub(crate) struct SaveBatch {
     pub(super) bytes: Vec<u8>,
     /// What had been taken of the shard's changes with this batch: [`torc_engine::Shard::taken_up_to`].
     pub(crate) up_to: u64,
+    /// When it was handed over.
+    pub(crate) handed_at: Millis,
     /// How many the storage thread has added.
     pub(crate) added: usize,
 }

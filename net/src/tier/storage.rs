@@ -7,8 +7,10 @@ use super::fetch::{self, Fetchers};
 use super::port::{Port, ReadBy, Reply};
 use super::save::SaveBatch;
 use super::streams::{Progress, Shards, Streams};
-use super::{TierError, TierFigures};
+use super::weight::Weight;
+use super::{Durability, TierError, TierFigures};
 use crate::clock::MachineClock;
+use crate::pin::pin_to_any;
 use crate::slots::SlotMap;
 use crate::transport::Waker;
 use std::collections::VecDeque;
@@ -31,6 +33,22 @@ pub(crate) fn time_before(tier: &Tier) -> Millis {
 /// Versions may be given out this far ahead of the clock, and how often that is moved on, milliseconds.
 const CEILING_AHEAD_MS: Millis = 10_000;
 const CEILING_EVERY_MS: Millis = 3_000;
+
+/// While a change waits for longer than this share of the interval, the thread counts as the shards do: as much again may have
+/// passed before it was handed over.
+const LATE_SHARE: u32 = 4;
+/// As that, where no change has a bound, milliseconds.
+const NONE_LATE_MS: Millis = 100;
+
+/// Lets the calling thread run on these CPUs alone, if there are any.
+pub(super) fn run_on(cpus: &[usize]) {
+    // They were looked at before; if they are gone meanwhile it runs anywhere.
+    if !cpus.is_empty()
+        && let Err(error) = pin_to_any(cpus)
+    {
+        tracing::warn!("--storage-cpus: {error}; the tier's threads run anywhere");
+    }
+}
 
 /// What shards say to the storage thread.
 #[derive(Debug)]
@@ -59,8 +77,9 @@ pub(crate) struct StorageParts {
     pub(crate) clock: MachineClock,
     /// Bytes of pages that each shard keeps once they were read.
     pub(crate) cache_bytes: usize,
-    /// Nothing on the medium is believed before an orderly end, so nothing is drained before that either.
-    pub(crate) is_volatile: bool,
+    pub(crate) durability: Durability,
+    /// Where the threads run; empty: anywhere.
+    pub(crate) cpus: Vec<usize>,
 }
 
 /// The threads of a tier.
@@ -75,7 +94,9 @@ impl Storage {
     /// # Errors
     /// The medium's, or a thread cannot be started.
     pub(crate) fn start(parts: StorageParts) -> Result<(Storage, Vec<Port>), TierError> {
-        let StorageParts { tier, ends, wakers, slots, figures, clock, cache_bytes, is_volatile } = parts;
+        let StorageParts { tier, ends, wakers, slots, figures, clock, durability, cpus, cache_bytes } = parts;
+        // Nothing on the medium is believed before an orderly end, so nothing is drained before that either.
+        let is_volatile = durability == Durability::None;
         let is_fast = tier.medium().is_byte_addressable();
         let run = if is_volatile { tier.begin_volatile()? } else { tier.begin()? };
         let mut writers =
@@ -97,7 +118,8 @@ impl Storage {
             .unzip();
         let mut threads = Vec::new();
         if !is_fast {
-            threads = fetch::start(fetches, &mailboxes, &reader, &figures).map_err(TierError::Thread)?;
+            threads =
+                fetch::start(fetches, &mailboxes, &reader, &figures, &cpus).map_err(TierError::Thread)?;
         }
         let mut thread = Thread {
             drawn: run.tier().ceiling(),
@@ -111,9 +133,22 @@ impl Storage {
             added: Vec::new(),
             ceiling_at: 0,
             all_saved: true,
+            weight: Weight::default(),
+            late_ms: match durability {
+                Durability::Interval(interval) => (interval / LATE_SHARE).as_millis() as Millis,
+                // Somebody waits for every change.
+                Durability::Always => 0,
+                // Eviction comes to what was handed over.
+                Durability::None => NONE_LATE_MS,
+            },
         };
         thread.raise_ceiling()?;
-        let storage = std::thread::Builder::new().name("torc-storage".into()).spawn(move || thread.run());
+        let lowers = cpus.is_empty() && durability != Durability::Always;
+        let storage = std::thread::Builder::new().name("torc-storage".into()).spawn(move || {
+            run_on(&cpus);
+            thread.weight = Weight::of_this_thread(lowers);
+            thread.run();
+        });
         threads.push(storage.map_err(TierError::Thread)?);
         Ok((Storage { threads }, ports))
     }
@@ -152,6 +187,9 @@ struct Thread {
     drawn: u64,
     ceiling_at: Millis,
     all_saved: bool,
+    weight: Weight,
+    /// A change that waits for longer is late.
+    late_ms: Millis,
 }
 
 impl Thread {
@@ -187,8 +225,18 @@ impl Thread {
         }
     }
 
+    /// Tells since when the oldest change waits, and counts as the shards do while that is late, or a shard has ended, which the
+    /// end of the process waits for.
+    fn weigh(&mut self) {
+        let oldest = self.added.first().or(self.batches.front()).map(|batch| batch.handed_at);
+        self.figures.waiting_since.store(oldest.unwrap_or(0), Relaxed);
+        let is_late = oldest.is_some_and(|since| self.clock.millis() >= since + self.late_ms);
+        self.weight.set(!is_late && !self.shards.ended.contains(&true));
+    }
+
     /// Does what can be done now.
     fn go_on(&mut self) {
+        self.weigh();
         if !self.figures.is_latched()
             && let Err(error) = self.write().and_then(|()| Ok(self.raise_ceiling()?))
         {
@@ -197,6 +245,7 @@ impl Thread {
         if self.figures.is_latched() {
             self.give_up();
         }
+        self.weigh();
     }
 
     fn write(&mut self) -> Result<(), WriteError> {
@@ -205,6 +254,7 @@ impl Thread {
                 break;
             }
             self.added.extend(self.batches.pop_front());
+            self.weigh();
         }
         if self.streams.commit(&self.shards, &self.figures)? == Progress::Done {
             for batch in self.added.drain(..) {

@@ -119,10 +119,11 @@ fn start_with(medium: Arc<dyn Medium>, shards: u16, memory_bytes: u64) -> Runnin
         ends,
         wakers: (0..shards).map(|_| silent()).collect(),
         slots,
+        durability: Durability::Interval(MOMENT),
+        cpus: Vec::new(),
         figures: figures.clone(),
         clock: MachineClock::new(),
         cache_bytes: 32 << 10,
-        is_volatile: false,
     };
     let (storage, ports) = Storage::start(parts).unwrap();
     Running { shards: stores, ports, storage, figures }

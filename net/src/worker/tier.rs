@@ -135,10 +135,11 @@ impl Tier {
 
 impl Tier {
     /// Hands a batch of changes over.
-    fn hand_over(&mut self, shard: &mut Shard) {
+    fn hand_over(&mut self, shard: &mut Shard, now: Millis) {
         let mut batch = self.spare.pop().unwrap_or_default();
         shard.take_unsaved(|unsaved| batch.take(&unsaved));
         batch.up_to = shard.taken_up_to();
+        batch.handed_at = now;
         self.port.save(batch);
         self.saving += 1;
     }
@@ -200,7 +201,7 @@ impl WorkerState {
     #[inline]
     pub(super) fn is_held(&self, command: &Command<'_>) -> bool {
         self.tier.is_some()
-            && !matches!(command.op, Op::Read(_))
+            && !matches!(&command.op, Op::Read(read) if !read.changes())
             && (self.holds_changes() || self.refuses(command))
     }
 
@@ -242,7 +243,7 @@ impl WorkerState {
             return;
         }
         while self.shard.has_unsaved() && tier.saving < SAVES_MAX {
-            tier.hand_over(&mut self.shard);
+            tier.hand_over(&mut self.shard, self.now);
             tier.saved_at = self.ticks;
         }
     }

@@ -10,6 +10,8 @@ pub enum MediaError {
     Open { path: PathBuf, source: io::Error },
     #[error("{path} is used by another process, which holds the lock on it")]
     Locked { path: PathBuf },
+    #[error("{path} was replaced while it was opened: try again")]
+    Replaced { path: PathBuf },
     #[error("{path} is not a regular file")]
     NotAFile { path: PathBuf },
     #[error("no room for the {wanted} bytes of {path}: {source}")]

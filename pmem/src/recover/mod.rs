@@ -17,6 +17,7 @@ use crate::format::geometry::{Geometry, Place};
 use crate::format::record::Record;
 use crate::media::{BLOCK_BYTES, MediaError, Medium, bytes, zeroed};
 
+pub(crate) use backward::Doubts;
 pub(crate) use walk::Walk;
 
 /// Part of a stream that cannot be read, though it had been drained.
@@ -100,6 +101,15 @@ pub(crate) fn recover(
     let end = forward::find_end(&walk, &checkpoint, &mut counts)?;
     backward::tell(&walk, &checkpoint, &end, &mut counts, tell)?;
     Ok((end, counts))
+}
+
+/// Where a stream ends, the batches that it holds, newest first, and what is doubtful among them. Nothing, if nothing of it can
+/// be read.
+pub(crate) fn batches(walk: &Walk<'_>) -> Result<Option<(StreamEnd, Vec<Bounds>, Doubts)>, MediaError> {
+    let Some(checkpoint) = checkpoint(walk)? else { return Ok(None) };
+    let end = forward::find_end(walk, &checkpoint, &mut Counts::default())?;
+    let (batches, doubts) = backward::batches(walk, &checkpoint, &end)?;
+    Ok(Some((end, batches, doubts)))
 }
 
 /// The checkpoint that counts.

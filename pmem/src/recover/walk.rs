@@ -1,5 +1,6 @@
 //! Reading the heads, feet and tables of a stream.
 
+use super::Doubts;
 use crate::format::batch::{Bounds, HEAD_BYTES, Head};
 use crate::format::checkpoint::Checkpoint;
 use crate::format::geometry::{Geometry, Place, Ring};
@@ -154,6 +155,19 @@ impl<'m> Walk<'m> {
     pub(super) fn told(&self, head: &Head, entry: &Entry) -> (Record, Option<Place>) {
         let unit = || self.ring.unit(head.bounds.start + u64::from(entry.page));
         (entry.record, entry.record.kind.has_bytes().then(|| Place::new(unit(), entry.ordinal)))
+    }
+
+    /// Appends what a batch tells, as far as that is not doubtful; `false`: it cannot be read.
+    pub(crate) fn tell_batch(
+        &self,
+        bounds: &Bounds,
+        doubts: &Doubts,
+        records: &mut Vec<(Record, Option<Place>)>,
+    ) -> Result<bool, MediaError> {
+        let Some((head, Some(entries))) = self.read_table(bounds)? else { return Ok(false) };
+        let told = entries.iter().map(|entry| self.told(&head, entry));
+        records.extend(told.filter(|(record, _)| !doubts.covers(bounds, record)));
+        Ok(true)
     }
 
     /// Appends what the batch at a position tells, and returns where it ends and whether it could be read. `limit` is where

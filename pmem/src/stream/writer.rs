@@ -293,14 +293,9 @@ impl StreamWriter {
         Ok(Some(Oldest { start, end, is_damaged: !is_told }))
     }
 
-    /// Whether a place lies in a batch that was found to be the oldest: if that is damaged, what names such a place has to
-    /// be forgotten, as later something else will lie there.
-    pub fn is_in(&self, oldest: &Oldest, place: Place) -> bool {
-        (self.ring.unit(oldest.start)..=self.ring.unit(oldest.end - 1)).contains(&place.unit())
-    }
-
     /// Frees the oldest batch, of which everything that shall stay has been added again: what is added later may be lost
-    /// by a crash that finds this one free. Its bytes stay until a batch that says so was drained.
+    /// by a crash that finds this one free. Its bytes stay until a batch that says so was drained. Of one that is damaged nobody
+    /// knows which places to forget: whoever reads there later finds an item of another key, and compares.
     pub fn free(&mut self, oldest: Oldest) {
         self.oldest = self.oldest.max(self.ring.next_start(oldest.end)).min(self.packer.start());
         self.figures.freed += 1;

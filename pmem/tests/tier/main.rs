@@ -1,5 +1,6 @@
 //! A whole tier on the simulated medium: what may be found after a crash, after damage, and after a call that failed.
 
+mod copy;
 mod crash;
 mod damage;
 mod dax;

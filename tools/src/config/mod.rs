@@ -98,7 +98,7 @@ impl Config {
             Some(size) => size.to_string(),
             None => "auto".into(),
         })?;
-        let tier = r.tier(memory_bytes)?;
+        let tier = r.tier(memory_bytes, machine)?;
 
         let key_bytes_max = r.size("max-key", 1, KEY_BYTES_MAX as u64)? as usize;
         let connections_max = r.one("max-connections", count::<1, CONNECTIONS_MAX>, u64::to_string)? as usize;
@@ -350,11 +350,15 @@ impl Reader<'_> {
         if self.is_auto("cpus") {
             return Ok(machine.cpus_allowed.clone());
         }
-        let cpus = self.parse("cpus", value::cpu_list)?;
+        self.allowed_cpus("cpus", machine)
+    }
+
+    fn allowed_cpus(&self, name: &'static str, machine: &Machine) -> Result<Vec<usize>, ConfigError> {
+        let cpus = self.parse(name, value::cpu_list)?;
         match cpus.iter().find(|cpu| !machine.cpus_allowed.contains(cpu)) {
             None => Ok(cpus),
             Some(cpu) => Err(self.error(
-                "cpus",
+                name,
                 format!("names CPU {cpu}; this process may use {}", show_cpus(&machine.cpus_allowed)),
             )),
         }
@@ -431,7 +435,7 @@ impl Reader<'_> {
         Ok(bytes)
     }
 
-    fn tier(&mut self, memory_bytes: u64) -> Result<Option<TierConfig>, ConfigError> {
+    fn tier(&mut self, memory_bytes: u64, machine: &Machine) -> Result<Option<TierConfig>, ConfigError> {
         let path = self.one("tier", value::tier_path, |path| match path {
             None => "off".into(),
             Some(TierPath::Memory) => "memory".into(),
@@ -446,11 +450,16 @@ impl Reader<'_> {
             if *resets { "reset".into() } else { "refuse".into() }
         })?;
         let cache_bytes = self.tier_cache(memory_bytes)?;
+        let cpus = match self.text("storage-cpus") {
+            "any" => Vec::new(),
+            _ => self.allowed_cpus("storage-cpus", machine)?,
+        };
+        self.note("storage-cpus", if cpus.is_empty() { "any".into() } else { show_cpus(&cpus) }, "");
         if path == Some(TierPath::Memory) && size.is_none() {
             return Err(self.error("tier-size", "is not possible with --tier memory: give a size"));
         }
         let bytes = size.map(|Size(bytes)| bytes);
-        Ok(path.map(|path| TierConfig { path, bytes, durability, cache_bytes, resets }))
+        Ok(path.map(|path| TierConfig { path, bytes, durability, cache_bytes, resets, cpus }))
     }
 
     fn tier_cache(&mut self, memory_bytes: u64) -> Result<u64, ConfigError> {

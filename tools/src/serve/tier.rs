@@ -1,82 +1,109 @@
 //! The figures of the tier that no shard has of its own.
 
+use crate::admin::MetricKind::{Counter, Gauge};
 use crate::admin::{Family, MetricKind, Sample, Value};
 use std::sync::atomic::Ordering::Relaxed;
 use torc_net::server::RunningTier;
 
+type Row = (&'static str, MetricKind, fn(&RunningTier) -> f64, &'static str);
+
+/// Name, kind, value, help.
+const ROWS: &[Row] = &[
+    ("tier_bytes", Gauge, |t| t.bytes as f64, "Size of the tier."),
+    (
+        "tier_resident_bytes",
+        Gauge,
+        |t| t.resident_bytes() as f64,
+        "Resident memory that the tier takes beside --memory.",
+    ),
+    (
+        "tier_latched",
+        Gauge,
+        |t| f64::from(u8::from(t.figures.is_latched())),
+        "1: a call to the tier's medium has failed, and it is out of use.",
+    ),
+    (
+        "tier_lag_seconds",
+        Gauge,
+        |t| t.lag().as_secs_f64(),
+        "How long the oldest change waits that a shard has handed over and that is not safe.",
+    ),
+    (
+        "tier_records_total",
+        Counter,
+        |t| t.figures.records.load(Relaxed) as f64,
+        "Changes written to the tier.",
+    ),
+    (
+        "tier_item_bytes_total",
+        Counter,
+        |t| t.figures.item_bytes.load(Relaxed) as f64,
+        "Bytes of items written to the tier, before they are compressed.",
+    ),
+    (
+        "tier_written_bytes_total",
+        Counter,
+        |t| t.figures.written_bytes.load(Relaxed) as f64,
+        "Bytes written to the tier's medium in batches.",
+    ),
+    (
+        "tier_drains_total",
+        Counter,
+        |t| t.figures.drains.load(Relaxed) as f64,
+        "Times that the medium was asked to make everything safe.",
+    ),
+    (
+        "tier_freed_batches_total",
+        Counter,
+        |t| t.figures.freed.load(Relaxed) as f64,
+        "Batches whose room on the tier was taken again.",
+    ),
+    ("tier_reads_total", Counter, |t| t.figures.reads.load(Relaxed) as f64, "Items read from the tier."),
+    (
+        "tier_corrupt_total",
+        Counter,
+        |t| t.figures.corrupt.load(Relaxed) as f64,
+        "Reads of the tier whose checksum did not hold: misses.",
+    ),
+    (
+        "tier_read_errors_total",
+        Counter,
+        |t| t.figures.read_errors.load(Relaxed) as f64,
+        "Reads of the tier that its medium has refused: misses.",
+    ),
+    (
+        "tier_recovered_items",
+        Gauge,
+        |t| t.figures.recovered.load(Relaxed) as f64,
+        "Items that the start has found on the tier.",
+    ),
+    (
+        "tier_recovery_lost_items",
+        Gauge,
+        |t| t.figures.lost.load(Relaxed) as f64,
+        "Items that the start has found no room for: misses.",
+    ),
+    (
+        "tier_recovery_seconds",
+        Gauge,
+        |t| t.figures.recovery_ms.load(Relaxed) as f64 / 1000.0,
+        "How long the start has read the tier's tables.",
+    ),
+    (
+        "tier_damaged_batches",
+        Gauge,
+        |t| t.figures.damaged.load(Relaxed) as f64,
+        "Batches of the tier that the start has found damaged.",
+    ),
+];
+
 /// Every figure, as it is now.
 pub(super) fn families(tier: &RunningTier) -> Vec<Family> {
-    let figures = &tier.figures;
-    let counter = |name: &str, help: &str, value: u64| family(name, help, MetricKind::Counter, value as f64);
-    let gauge = |name: &str, help: &str, value: f64| family(name, help, MetricKind::Gauge, value);
-    vec![
-        gauge("tier_bytes", "Size of the tier.", tier.bytes as f64),
-        gauge(
-            "tier_resident_bytes",
-            "Resident memory that the tier takes beside --memory.",
-            tier.resident_bytes() as f64,
-        ),
-        gauge(
-            "tier_latched",
-            "1: a call to the tier's medium has failed, and it is out of use.",
-            f64::from(u8::from(figures.is_latched())),
-        ),
-        counter("tier_records_total", "Changes written to the tier.", figures.records.load(Relaxed)),
-        counter(
-            "tier_item_bytes_total",
-            "Bytes of items written to the tier, before they are compressed.",
-            figures.item_bytes.load(Relaxed),
-        ),
-        counter(
-            "tier_written_bytes_total",
-            "Bytes written to the tier's medium in batches.",
-            figures.written_bytes.load(Relaxed),
-        ),
-        counter(
-            "tier_drains_total",
-            "Times that the medium was asked to make everything safe.",
-            figures.drains.load(Relaxed),
-        ),
-        counter(
-            "tier_freed_batches_total",
-            "Batches whose room on the tier was taken again.",
-            figures.freed.load(Relaxed),
-        ),
-        counter("tier_reads_total", "Items read from the tier.", figures.reads.load(Relaxed)),
-        counter(
-            "tier_corrupt_total",
-            "Reads of the tier whose checksum did not hold: misses.",
-            figures.corrupt.load(Relaxed),
-        ),
-        counter(
-            "tier_read_errors_total",
-            "Reads of the tier that its medium has refused: misses.",
-            figures.read_errors.load(Relaxed),
-        ),
-        gauge(
-            "tier_recovered_items",
-            "Items that the start has found on the tier.",
-            figures.recovered.load(Relaxed) as f64,
-        ),
-        gauge(
-            "tier_recovery_lost_items",
-            "Items that the start has found no room for: misses.",
-            figures.lost.load(Relaxed) as f64,
-        ),
-        gauge(
-            "tier_recovery_seconds",
-            "How long the start has read the tier's tables.",
-            figures.recovery_ms.load(Relaxed) as f64 / 1000.0,
-        ),
-        gauge(
-            "tier_damaged_batches",
-            "Batches of the tier that the start has found damaged.",
-            figures.damaged.load(Relaxed) as f64,
-        ),
-    ]
-}
-
-fn family(name: &str, help: &str, kind: MetricKind, value: f64) -> Family {
-    let samples = vec![Sample { labels: Vec::new(), value: Value::Number(value) }];
-    Family { name: name.into(), help: help.into(), kind, samples }
+    let family = |(name, kind, value, help): &Row| Family {
+        name: (*name).into(),
+        help: (*help).into(),
+        kind: *kind,
+        samples: vec![Sample { labels: Vec::new(), value: Value::Number(value(tier)) }],
+    };
+    ROWS.iter().map(family).collect()
 }

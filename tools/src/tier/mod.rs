@@ -1,21 +1,25 @@
-//! `torc tier`: looks at a tier that no server uses, or voids it.
+//! `torc tier`: looks at a tier that no server uses, resizes, copies or voids it.
 
 mod check;
 mod dump;
 mod reset;
+mod resize;
 mod stat;
 mod walk;
 
+use crate::config::value::{self, Size};
 use crate::exit::Failure;
+use clap::builder::RangedU64ValueParser;
 use clap::{Args, Subcommand, ValueHint};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use torc_pmem::format::superblock::STREAMS_MAX;
 use torc_pmem::media::Medium;
 use torc_pmem::media::file::FileMedium;
 use torc_pmem::tier::Tier;
 
-/// Look at a tier that no server uses, or void it
+/// Look at a tier that no server uses, resize, copy or void it
 #[derive(Debug, Args)]
 pub(crate) struct TierArgs {
     #[command(subcommand)]
@@ -45,6 +49,30 @@ enum TierAction {
         #[arg(long)]
         json: bool,
     },
+    /// Bring the tier to another size; of a smaller one the oldest items are dropped
+    ///
+    /// The tier is copied to PATH.part, which then takes its place: there has to be room for both.
+    Resize {
+        #[command(flatten)]
+        tier: TierPath,
+        /// What it shall have, as --tier-size: 64g
+        #[arg(long, value_parser = value::size)]
+        size: Size,
+        /// Parts that it is divided into, best as many as there are shards [default: as before]
+        #[arg(long, value_name = "COUNT", value_parser = streams())]
+        streams: Option<u16>,
+    },
+    /// Copy the tier to another file, of this size or another; onto persistent memory or away from it, too
+    Copy {
+        /// The file that a server was given as --tier
+        #[arg(value_hint = ValueHint::FilePath)]
+        from: PathBuf,
+        /// A file that is not there yet
+        #[arg(value_hint = ValueHint::FilePath)]
+        to: PathBuf,
+        #[command(flatten)]
+        shape: Shape,
+    },
     /// Make the tier hold nothing, as if it were new
     Reset {
         #[command(flatten)]
@@ -62,11 +90,27 @@ struct TierPath {
     path: PathBuf,
 }
 
+#[derive(Debug, Args)]
+struct Shape {
+    /// What the copy shall have; if it is less, the oldest items are dropped [default: what the tier has]
+    #[arg(long = "tier-size", alias = "size", value_name = "SIZE", value_parser = value::size)]
+    size: Option<Size>,
+    /// Parts that the copy is divided into, best as many as there are shards [default: what the tier has]
+    #[arg(long, value_name = "COUNT", value_parser = streams())]
+    streams: Option<u16>,
+}
+
+fn streams() -> RangedU64ValueParser<u16> {
+    RangedU64ValueParser::new().range(1..=u64::from(STREAMS_MAX))
+}
+
 pub(crate) fn run(args: &TierArgs) -> Result<ExitCode, Failure> {
     match &args.action {
         TierAction::Check { tier } => return check::run(&open(&tier.path)?),
         TierAction::Dump { tier, json } => dump::run(&open(&tier.path)?, *json)?,
         TierAction::Stat { tier, json } => stat::run(medium(&tier.path)?, *json)?,
+        TierAction::Resize { tier, size, streams } => resize::resize(&tier.path, *size, *streams)?,
+        TierAction::Copy { from, to, shape } => resize::copy(from, to, shape)?,
         TierAction::Reset { tier, yes } => reset::run(&tier.path, *yes)?,
     }
     Ok(ExitCode::SUCCESS)

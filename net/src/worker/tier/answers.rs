@@ -77,6 +77,6 @@ impl WorkerState {
     #[inline]
     pub(in crate::worker) fn refuses(&self, command: &Command<'_>) -> bool {
         let Some(tier) = self.tier.as_ref().filter(|tier| tier.is_always) else { return false };
-        !matches!(command.op, Op::Read(_)) && tier.port.figures().is_latched()
+        !matches!(&command.op, Op::Read(read) if !read.changes()) && tier.port.figures().is_latched()
     }
 }

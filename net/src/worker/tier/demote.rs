@@ -45,7 +45,7 @@ impl WorkerState {
         let Some(tier) = self.tier.as_mut().filter(|tier| tier.demotes) else { return false };
         self.shard.end_offers();
         while self.shard.has_unsaved() {
-            tier.hand_over(&mut self.shard);
+            tier.hand_over(&mut self.shard, self.now);
         }
         true
     }

@@ -339,6 +339,46 @@ fn changes_wait_for_a_version_below_the_ceiling() {
 }
 
 #[test]
+fn a_flush_at_the_ceiling_gives_no_version_above_it_out_and_voids_all_before() {
+    let (mut state, hand) = alone();
+    hand.set_ceiling(1);
+    hear(&mut state);
+    ask(&mut state, CONN, &["SET", "key", "value"]);
+    assert!(!state.shard.may_change());
+    ask(&mut state, CONN, &["FLUSHALL"]);
+    ask(&mut state, CONN, &["GET", "key"]);
+    assert_eq!(sent(&mut state), "+OK\r\n+OK\r\n$-1\r\n");
+    let mut versions = Vec::new();
+    state.shard.take_unsaved(|unsaved| {
+        versions.push(unsaved.version);
+        true
+    });
+    assert_eq!(versions, [1]);
+    ask(&mut state, CONN, &["SET", "key", "after"]);
+    assert_eq!(sent(&mut state), "", "it waits for a version");
+    hand.set_ceiling(u64::MAX);
+    hear(&mut state);
+    ask(&mut state, CONN, &["GET", "key"]);
+    assert_eq!(sent(&mut state), "+OK\r\n$5\r\nafter\r\n");
+}
+
+#[test]
+fn a_read_that_changes_the_expiry_waits_for_a_version_as_a_change_does() {
+    let (mut state, hand) = alone();
+    hand.set_ceiling(1);
+    hear(&mut state);
+    ask(&mut state, CONN, &["SET", "key", "value"]);
+    assert_eq!(sent(&mut state), "+OK\r\n");
+    ask(&mut state, CONN, &["GETEX", "key", "EX", "100"]);
+    assert_eq!(sent(&mut state), "");
+    ask(&mut state, OTHER, &["GET", "key"]);
+    assert_eq!(sent_to(&mut state, OTHER), "$5\r\nvalue\r\n");
+    hand.set_ceiling(u64::MAX);
+    hear(&mut state);
+    assert_eq!(sent(&mut state), "$5\r\nvalue\r\n");
+}
+
+#[test]
 fn a_drain_waits_until_everything_is_saved() {
     let (mut state, hand) = alone();
     assert!(state.is_saved());

@@ -10,7 +10,7 @@ mod create;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::{BLOCK_BYTES, Block, MediaError, Medium, bytes, bytes_mut, check, zeroed};
@@ -72,7 +72,20 @@ impl FileMedium {
             return Err(MediaError::NotAFile { path: self.path.clone() });
         }
         self.lock()?;
+        // Who resizes a tier puts another file in the place of the one that it has locked.
+        let named = std::fs::metadata(&self.path).map_err(|source| self.cannot_open(source))?;
+        if (named.dev(), named.ino()) != (found.dev(), found.ino()) {
+            return Err(MediaError::Replaced { path: self.path.clone() });
+        }
         Ok(found.len())
+    }
+
+    /// Cuts the file to nothing, so that the next opening makes it anew.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub fn empty(self) -> Result<(), MediaError> {
+        self.file.set_len(0).and_then(|()| self.file.sync_all()).map_err(|source| self.cannot_open(source))
     }
 
     pub fn path(&self) -> &Path {

@@ -4,6 +4,7 @@ mod crash;
 mod damage;
 mod none;
 mod redis;
+mod resize;
 mod sizes;
 
 use crate::harness::{Server, finish, serve, stderr_of};
