@@ -48,7 +48,7 @@ mod tests;
 
 pub(crate) use open::Opened;
 pub use open::{TierError, open_medium};
-pub(crate) use pages::{Arrived, FETCH_PAGES_BYTES};
+pub(crate) use pages::{Arrived, fetch_pages_bytes};
 pub(crate) use port::{Fetched, Port, Reply};
 pub(crate) use recover::{Recovered, recover};
 pub(crate) use save::{SAVE_BYTES, SaveBatch};

@@ -2,6 +2,7 @@
 
 mod crash;
 mod damage;
+mod pages;
 mod redis;
 mod sizes;
 
