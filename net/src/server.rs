@@ -341,7 +341,8 @@ fn budget(config: &ServerConfig) -> BudgetConfig {
         None => memory.saturating_sub(beside) / CLIENT_SHARE,
     };
     let buffers = u64::from(receive_buffers(config)) * u64::from(RECEIVE_BYTES);
-    let tier = config.tier.as_ref().map_or(0, |tier| tier_bytes(memory) + tier.cache_bytes_of(config.shards));
+    let tier = |tier: &TierConfig| tier_bytes(memory, config.shards) + tier.cache_bytes_of(config.shards);
+    let tier = config.tier.as_ref().map_or(0, tier);
     let fixed = buffers + round_bytes(memory) + outcomes_bytes(config) + tier;
     BudgetConfig { memory, clients: clients.max(floor), floor, fixed, lends: true }
 }

@@ -12,7 +12,7 @@ use torc_pmem::format::geometry::Place;
 use torc_pmem::stream::Reader;
 
 /// Threads, and so reads of the medium at a time: they wait for the medium, not for each other.
-pub(super) const THREADS: usize = 4;
+pub(super) const THREADS: usize = 16;
 
 /// A page that a shard wants.
 #[derive(Debug, Clone, Copy)]

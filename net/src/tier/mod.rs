@@ -55,7 +55,7 @@ mod weight;
 
 pub(crate) use open::Opened;
 pub use open::{TierError, open_medium};
-pub(crate) use pages::{Arrived, FETCH_PAGES_BYTES};
+pub(crate) use pages::{Arrived, fetch_pages_bytes};
 pub(crate) use port::{Fetched, Port, Reply};
 pub(crate) use recover::{Recovered, recover};
 pub use resize::{Carried, ResizeError, copy, resize};

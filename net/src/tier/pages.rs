@@ -20,9 +20,11 @@ use torc_pmem::stream::{KeptPage, Miss, Moment, Overwrites};
 
 /// Pages that were read for a shard and wait there; the threads wait with others.
 pub(super) const FETCHED_MAX: usize = 8;
-/// What pages under way to a shard take, bytes: those that wait there, and the buffers of the threads, as a page is on the medium and
-/// as it was. One that a long item has for itself takes more, for the moment that it is under way.
-pub(crate) const FETCH_PAGES_BYTES: usize = (FETCHED_MAX + 2 * THREADS) * PAGE_BYTES as usize;
+/// What pages under way to each of so many shards take, bytes: those that wait there, and its part of the threads' buffers, for a page
+/// as it is on the medium and as it was. One that a long item has for itself takes more, for the moment that it is under way.
+pub(crate) fn fetch_pages_bytes(shards: u16) -> u64 {
+    u64::from(PAGE_BYTES) * (FETCHED_MAX as u64 + 2 * THREADS as u64 / u64::from(shards))
+}
 
 /// What a thread has read.
 #[derive(Debug)]

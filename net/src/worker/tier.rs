@@ -13,7 +13,7 @@ use super::connection::Connection;
 use super::mail::Batch;
 use super::scan::{Scanner, Step};
 use super::state::WorkerState;
-use crate::tier::{Durability, FETCH_PAGES_BYTES, Port, Reply, SAVE_BYTES, SaveBatch};
+use crate::tier::{Durability, Port, Reply, SAVE_BYTES, SaveBatch, fetch_pages_bytes};
 use crate::transport::ConnId;
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -48,10 +48,10 @@ const DEMOTE_EVERY_MS: Millis = 100;
 /// The setting that keeps changes out when they cannot be saved.
 pub(super) const DURABILITY: &str = "durability";
 
-/// What a shard keeps for a tier beside what it has unsaved and the pages that it keeps, bytes.
-pub(crate) fn tier_bytes(memory_bytes: u64) -> u64 {
+/// What one of so many shards takes for a tier beside what it has unsaved and the pages that it keeps, bytes.
+pub(crate) fn tier_bytes(memory_bytes: u64, shards: u16) -> u64 {
     let saves = SAVES_MAX as u64 * SAVE_BYTES as u64 + unsaved_max(memory_bytes) as u64 * UNSAVED_BYTES;
-    saves + FETCH_PAGES_BYTES as u64 + fetch::FETCHES_BYTES
+    saves + fetch_pages_bytes(shards) + fetch::FETCHES_BYTES
 }
 
 /// An item that is being fetched.

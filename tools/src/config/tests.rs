@@ -107,6 +107,21 @@ fn a_small_container_gets_a_small_cache() {
 }
 
 #[test]
+fn what_is_kept_of_a_tier_is_a_share_of_the_memory_and_no_more_than_a_quarter() {
+    let kept = |sources: &[&str]| {
+        let tier = load(&[&["--tier=/tier", "--memory=128m"], sources].concat());
+        tier.map(|config| config.server.tier.expect("a tier").cache_bytes)
+    };
+    for (sources, bytes) in [(&[][..], 2 << 20), (&["--tier-cache=0"], 0), (&["--tier-cache=32m"], 32 << 20)]
+    {
+        assert_eq!(kept(sources).expect("a good configuration"), bytes, "{sources:?}");
+    }
+    let error = kept(&["--tier-cache=33m"]).expect_err("too large").to_string();
+    assert!(error.contains("tier-cache") && error.contains("the most is 32m"), "{error}");
+    assert!(kept(&["--tier-cache=-1"]).is_err());
+}
+
+#[test]
 fn a_value_limit_by_default_fits_a_small_memory() {
     for (memory, shards, most) in [(64, 1, 10), (256, 2, 22), (1024, 2, 64)] {
         let [memory, shards] = [format!("--memory={memory}m"), format!("--shards={shards}")];

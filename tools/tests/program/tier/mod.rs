@@ -3,6 +3,7 @@
 mod crash;
 mod damage;
 mod none;
+mod pages;
 mod redis;
 mod resize;
 mod sizes;
