@@ -42,6 +42,11 @@ pub(super) fn families(tier: &RunningTier) -> Vec<Family> {
             "Batches whose room on the tier was taken again.",
             figures.freed.load(Relaxed),
         ),
+        counter(
+            "tier_carried_total",
+            "Items in such room that were written once more, as they were read and were not in DRAM.",
+            figures.carried.load(Relaxed),
+        ),
         counter("tier_reads_total", "Items read from the tier.", figures.reads.load(Relaxed)),
         counter(
             "tier_corrupt_total",
