@@ -19,6 +19,7 @@
 //! | `shard/reclaim.rs` | eviction, compaction, expiry, flush: making segments free |
 //! | `shard/settle.rs` | what becomes of the items that are met there |
 //! | `shard/elsewhere.rs`, `shard/unsaved.rs` | items that are on a medium, and changes that are not there yet |
+//! | `shard/carry.rs` | items that stay on a medium when it writes over them |
 //! | `shard/demotion.rs` | what a medium is offered before eviction drops it |
 //! | `shard/scan.rs` | walking the keys |
 //! | `shard/accounts.rs`, `shard/sizes.rs` | what is counted; how much is index, and how much segments |
@@ -26,6 +27,7 @@
 
 mod accounts;
 mod audit;
+mod carry;
 mod change;
 mod config;
 mod demotion;

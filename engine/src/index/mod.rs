@@ -214,6 +214,13 @@ impl Index {
         self.elsewhere -= 1;
     }
 
+    /// Changes the entry at `place` of an item that is not in DRAM, which stays the same key's.
+    pub fn replace_elsewhere(&mut self, place: Place, entry: Elsewhere) {
+        let [first, rest] = entry.slots();
+        self.replace(Place { slot: place.slot + 1, ..place }, rest);
+        self.replace(place, first);
+    }
+
     /// An entry of this hash is about to go and to come back in another form: until [`Index::end_exchange`] no reader takes what
     /// it does not find for missing.
     pub fn begin_exchange(&mut self, hash: u64) {

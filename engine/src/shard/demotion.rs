@@ -103,10 +103,11 @@ impl Shard {
         }
     }
 
-    /// Whether an item of DRAM that loses its place on the tier is told anew.
-    pub(super) fn tells_anew(&self, slot: Slot) -> bool {
+    /// Whether an item of DRAM that loses its place on the tier, where it was read so often, is told anew.
+    pub(super) fn tells_anew(&self, slot: Slot, accesses: u8) -> bool {
+        let was_read = accesses > 0 || slot.frequency() > 0;
         let Some(demotion) = self.unsaved.as_ref().and_then(|marks| marks.demotion.as_ref()) else {
-            return slot.frequency() > 0;
+            return was_read;
         };
         match &demotion.rest {
             // Those that were saved before the end may lose their places to the others; in the end all stays as it is.
@@ -115,7 +116,7 @@ impl Shard {
             None => {
                 let segment = self.segments.segment_of(slot.location());
                 let is_offered = demotion.is_offered(segment, self.segments.header(segment).sequence);
-                is_offered && slot.frequency() > 0
+                is_offered && was_read
             }
         }
     }

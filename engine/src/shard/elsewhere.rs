@@ -53,6 +53,7 @@ impl Shard {
             self.index.remove_elsewhere(place, hash);
             return Ok(());
         };
+        self.count_elsewhere(hash, 1);
         let (item, value_at) = (found.item, found.item.value_at());
         let (header, key) = (item.header(), &bytes[value_at - item.key_len()..value_at]);
         let key = Key { bytes: key, space: item.space(), hash };
@@ -71,7 +72,7 @@ impl Shard {
         self.put_in_index(None, hash, at, false);
         self.changed(Cause::Moved, at, hash, header.version);
         if let Some((at, slot)) = self.find(key) {
-            self.index.replace(at, slot.with_frequency(entry.frequency));
+            self.index.replace(at, slot.with_frequency(entry.frequency.min(self.frequency_max)));
         }
         Ok(())
     }

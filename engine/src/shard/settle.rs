@@ -29,6 +29,9 @@ impl Shard {
         if !self.segments.item(slot.location()).is_live(now, self.flushed) {
             return self.forget_expired(place, slot, hash);
         }
+        if why == Why::Evict && slot.frequency() > 0 {
+            self.count_elsewhere(hash, slot.frequency());
+        }
         let queue = self.queue_of(slot);
         let follows = self.follows(at, slot) && !self.reclaim.force;
         let verdict = match why {

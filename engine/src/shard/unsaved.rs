@@ -351,7 +351,7 @@ impl Shard {
         self.slot_of(hash).map(|(_, slot)| self.segments.item(slot.location()))
     }
 
-    fn slot_of(&self, hash: u64) -> Option<(Place, Slot)> {
+    pub(super) fn slot_of(&self, hash: u64) -> Option<(Place, Slot)> {
         let is_it = |location| hash_of(&self.secrets, &self.segments.item(location)) == hash;
         self.index.find(hash, |slot| is_it(slot.location()))
     }
@@ -403,7 +403,8 @@ impl Shard {
             return false;
         }
         self.index.remove_elsewhere(at, hash);
-        let Some((_, slot)) = self.slot_of(hash).filter(|(_, slot)| may_stay && self.tells_anew(*slot))
+        let Some((_, slot)) =
+            self.slot_of(hash).filter(|(_, slot)| may_stay && self.tells_anew(*slot, entry.frequency))
         else {
             return false;
         };

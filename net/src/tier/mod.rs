@@ -16,8 +16,9 @@
 //! Under `--durability always` a client gets the answer to a change when that is on the medium. It waits at the shard that the
 //! client is connected to, or in the batch of the shard that asked; changes of many clients are made safe together.
 //!
-//! When a stream is full, its oldest batch is written over. Its shards forget the places first, and save those items anew that
-//! were read and are in DRAM, half of the batch at most.
+//! When a stream is full, its oldest batch is written over. Its shards forget the places first. What was read most since it was
+//! written there stays, half of the items at most: a shard saves anew what is in DRAM, and the storage thread carries on what
+//! is on the medium alone.
 //!
 //! Under `--durability none` a shard hands over what eviction comes to next, and what makes void that which the tier holds. At an
 //! orderly end it hands over the rest, and only then the medium counts again.
@@ -33,11 +34,13 @@
 //! | `save.rs` | what travels between a shard and the storage thread |
 //! | `storage.rs`, `streams.rs` | the thread that writes |
 //! | `weight.rs` | how much it counts beside the shards |
+//! | `carry.rs` | what stays on the medium though its room is taken |
 //! | `fetch.rs` | the threads that read |
 //! | `pages.rs`, `cache.rs` | a shard's reads that are under way, and the pages that it keeps |
 //! | `port.rs` | the shard's end of it |
 
 mod cache;
+mod carry;
 mod fetch;
 mod open;
 mod pages;
@@ -53,6 +56,9 @@ pub(crate) mod testing;
 mod tests;
 mod weight;
 
+pub(crate) use carry::Leaving;
+#[cfg(test)]
+pub(crate) use carry::Moved;
 pub(crate) use open::Opened;
 pub use open::{TierError, open_medium};
 pub(crate) use pages::{Arrived, fetch_pages_bytes};
@@ -120,6 +126,8 @@ pub struct TierFigures {
     pub drains: AtomicU64,
     /// Batches whose room was taken again.
     pub freed: AtomicU64,
+    /// Items among them that were written once more, as they were read and lay on the medium alone.
+    pub carried: AtomicU64,
     /// Reads of the medium for items, and those that failed because of what was read, or of the medium.
     pub reads: AtomicU64,
     pub corrupt: AtomicU64,

@@ -1,6 +1,7 @@
 //! A shard's end of the tier.
 
 use super::TierFigures;
+use super::carry::{Leaving, Moved};
 use super::fetch::Fetchers;
 use super::pages::{Arrived, FETCHED_MAX, FetchedPage, Pages};
 use super::save::SaveBatch;
@@ -18,8 +19,10 @@ use torc_pmem::stream::{Miss, Overwrites, Reader};
 pub(crate) enum Reply {
     /// The batch is on the medium, with the places of its items; or the tier is latched, and it is not.
     Saved(Box<SaveBatch>),
-    /// These places, by hash, will hold something else. To be answered with [`Port::left`].
-    Leave { stream: u16, places: Vec<(u64, u64)> },
+    /// These places will hold something else. To be answered with [`Port::left`].
+    Leave { stream: u16, places: Vec<Leaving> },
+    /// What was to stay lies elsewhere. To be answered with [`Port::moved`].
+    Moved { stream: u16, moves: Vec<Moved> },
     /// A page that somebody waits for.
     Fetched(Arrived),
 }
@@ -145,9 +148,14 @@ impl Port {
         let _ = self.jobs.send(Job::Save(batch));
     }
 
-    /// The places that [`Reply::Leave`] named are forgotten.
-    pub(crate) fn left(&self, stream: u16) {
-        let _ = self.jobs.send(Job::Left { shard: self.shard, stream });
+    /// The places that [`Reply::Leave`] named are forgotten, but for those of what is to `stay`.
+    pub(crate) fn left(&self, stream: u16, stay: Vec<Leaving>) {
+        let _ = self.jobs.send(Job::Left { shard: self.shard, stream, stay });
+    }
+
+    /// No place is named any more that [`Reply::Moved`] has told to be an old one.
+    pub(crate) fn moved(&self, stream: u16) {
+        let _ = self.jobs.send(Job::Moved { shard: self.shard, stream });
     }
 
     /// The shard ends, with all its changes saved or not.

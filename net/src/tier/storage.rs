@@ -3,6 +3,7 @@
 //! It takes what the shards have sent, adds it to the streams, writes and drains, and tells the shards. While a stream has no
 //! room everything waits: shards that have too much unsaved then let their writers wait.
 
+use super::carry::Leaving;
 use super::fetch::{self, Fetchers};
 use super::port::{Port, ReadBy, Reply};
 use super::save::SaveBatch;
@@ -54,8 +55,14 @@ pub(super) fn run_on(cpus: &[usize]) {
 #[derive(Debug)]
 pub(super) enum Job {
     Save(Box<SaveBatch>),
-    /// The shard has forgotten the places of the stream's oldest batch.
+    /// The shard has forgotten the places of the stream's oldest batch, but for those of what is to stay.
     Left {
+        shard: u16,
+        stream: u16,
+        stay: Vec<Leaving>,
+    },
+    /// The shard knows where that lies now.
+    Moved {
         shard: u16,
         stream: u16,
     },
@@ -124,7 +131,7 @@ impl Storage {
         let mut thread = Thread {
             drawn: run.tier().ceiling(),
             run,
-            streams: Streams::new(writers, slots, !is_volatile),
+            streams: Streams::new(writers, reader, slots, !is_volatile),
             shards: Shards::new(mailboxes),
             jobs: receiver,
             figures,
@@ -215,12 +222,13 @@ impl Thread {
                 self.drawn = versions.fold(self.drawn, u64::max);
                 self.batches.push_back(batch);
             }
-            Job::Left { shard, stream } => self.streams.left(stream, shard),
+            Job::Left { shard, stream, stay } => self.streams.left(stream, shard, stay, &self.figures),
+            Job::Moved { shard, stream } => self.streams.moved(stream, shard, &self.figures),
             Job::Ended { shard, is_saved } => {
                 self.shards.ended[usize::from(shard)] = true;
                 self.all_saved &= is_saved;
                 // It may have been asked after it looked for the last time.
-                self.streams.all_left(shard);
+                self.streams.all_left(shard, &self.figures);
             }
         }
     }
@@ -250,7 +258,7 @@ impl Thread {
 
     fn write(&mut self) -> Result<(), WriteError> {
         while let Some(batch) = self.batches.front_mut() {
-            if self.streams.add(batch, &self.shards)? == Progress::Waits {
+            if self.streams.add(batch, &self.shards, &self.figures)? == Progress::Waits {
                 break;
             }
             self.added.extend(self.batches.pop_front());
@@ -299,7 +307,7 @@ impl Thread {
 
     /// Whether everything is on the medium that was handed over.
     fn is_done(&self) -> bool {
-        self.batches.is_empty() && self.added.is_empty()
+        self.batches.is_empty() && self.added.is_empty() && !self.streams.is_carrying()
     }
 
     fn end(mut self) {

@@ -1,6 +1,7 @@
 //! The streams of a medium as the storage thread writes them.
 
 use super::TierFigures;
+use super::carry::{Carrying, Leaving};
 use super::port::{Mailbox, Reply};
 use super::save::SaveBatch;
 use crate::slots::SlotMap;
@@ -8,21 +9,32 @@ use std::ops::RangeInclusive;
 use std::sync::atomic::Ordering::Relaxed;
 use torc_pmem::format::geometry::Place;
 use torc_pmem::format::record::{Kind, Record};
-use torc_pmem::stream::{Oldest, StreamWriter, Unfit, WriteError};
+use torc_pmem::stream::{Oldest, Reader, StreamWriter, Unfit, WriteError};
 
 /// A stream, and the batch that it makes room by.
 #[derive(Debug)]
 struct Stream {
     writer: StreamWriter,
-    /// Its places are being forgotten, and these shards have not said so.
-    freeing: Option<(Oldest, Vec<u16>)>,
+    freeing: Option<Freeing>,
+    carrying: Carrying,
     /// Written since the last drain.
     is_dirty: bool,
+}
+
+/// A batch whose places are being forgotten.
+#[derive(Debug)]
+struct Freeing {
+    oldest: Oldest,
+    /// Shards that have not said so.
+    waits_for: Vec<u16>,
+    /// What is to stay, by shard.
+    stay: Vec<(u16, Leaving)>,
 }
 
 #[derive(Debug)]
 pub(super) struct Streams {
     streams: Vec<Stream>,
+    reader: Reader,
     /// Slots by stream, and by shard.
     by_stream: SlotMap,
     by_shard: SlotMap,
@@ -41,11 +53,18 @@ pub(super) enum Progress {
 }
 
 impl Streams {
-    pub(super) fn new(writers: Vec<StreamWriter>, by_shard: SlotMap, drains: bool) -> Streams {
+    pub(super) fn new(
+        writers: Vec<StreamWriter>,
+        reader: Reader,
+        by_shard: SlotMap,
+        drains: bool,
+    ) -> Streams {
         let by_stream = SlotMap::even(writers.len() as u16);
-        let stream = |writer| Stream { writer, freeing: None, is_dirty: false };
+        let stream =
+            |writer| Stream { writer, freeing: None, carrying: Carrying::default(), is_dirty: false };
         Streams {
             streams: writers.into_iter().map(stream).collect(),
+            reader,
             by_stream,
             by_shard,
             drains,
@@ -57,16 +76,21 @@ impl Streams {
     ///
     /// # Errors
     /// The medium's.
-    pub(super) fn add(&mut self, batch: &mut SaveBatch, shards: &Shards) -> Result<Progress, WriteError> {
+    pub(super) fn add(
+        &mut self,
+        batch: &mut SaveBatch,
+        shards: &Shards,
+        figures: &TierFigures,
+    ) -> Result<Progress, WriteError> {
         while let Some(entry) = batch.entries.get(batch.added) {
             let record = entry.record;
             if record.kind == Kind::FlushAll {
-                if self.add_flush(batch.shard, record.version, shards)? == Progress::Waits {
+                if self.add_flush(batch.shard, record.version, shards, figures)? == Progress::Waits {
                     return Ok(Progress::Waits);
                 }
             } else {
                 let stream = self.by_stream.owner(record.slot);
-                match self.add_record(stream, &record, batch.item(batch.added), shards)? {
+                match self.add_record(stream, &record, batch.item(batch.added), shards, figures)? {
                     Some(place) => batch.entries[batch.added].place = place,
                     None => return Ok(Progress::Waits),
                 }
@@ -77,11 +101,18 @@ impl Streams {
     }
 
     /// Adds the mark of a shard's flush to every stream that has slots of it. One that is added twice says the same.
-    fn add_flush(&mut self, shard: u16, version: u64, shards: &Shards) -> Result<Progress, WriteError> {
+    fn add_flush(
+        &mut self,
+        shard: u16,
+        version: u64,
+        shards: &Shards,
+        figures: &TierFigures,
+    ) -> Result<Progress, WriteError> {
         for (slots, owner) in self.by_shard.ranges() {
             for (in_stream, stream) in self.by_stream.ranges() {
                 let Some(both) = common(&slots, &in_stream).filter(|_| owner == shard) else { continue };
-                if self.add_record(stream, &Record::flush(None, both, version), &[], shards)?.is_none() {
+                let mark = Record::flush(None, both, version);
+                if self.add_record(stream, &mark, &[], shards, figures)?.is_none() {
                     return Ok(Progress::Waits);
                 }
             }
@@ -96,7 +127,11 @@ impl Streams {
         record: &Record,
         item: &[u8],
         shards: &Shards,
+        figures: &TierFigures,
     ) -> Result<Option<Option<u64>>, WriteError> {
+        if self.add_carried(stream, shards, figures)? == Progress::Waits {
+            return Ok(None);
+        }
         loop {
             let writer = &mut self.streams[usize::from(stream)].writer;
             match writer.add(record, item) {
@@ -118,6 +153,30 @@ impl Streams {
         }
     }
 
+    /// Adds what a stream carries on.
+    fn add_carried(
+        &mut self,
+        stream: u16,
+        shards: &Shards,
+        figures: &TierFigures,
+    ) -> Result<Progress, WriteError> {
+        loop {
+            let Stream { writer, carrying, .. } = &mut self.streams[usize::from(stream)];
+            let Some((record, item)) = carrying.next() else { break };
+            match writer.add(record, item) {
+                Err(Unfit::BatchFull) => {
+                    if self.write(stream, shards)? == Progress::Waits {
+                        return Ok(Progress::Waits);
+                    }
+                }
+                // What came out of a batch fits into one.
+                added => carrying.added(added.ok().flatten().map(Place::to_bits), figures),
+            }
+        }
+        self.streams[usize::from(stream)].writer.kept_is_added();
+        Ok(Progress::Done)
+    }
+
     /// Writes the open batch of a stream.
     fn write(&mut self, stream: u16, shards: &Shards) -> Result<Progress, WriteError> {
         let there = &mut self.streams[usize::from(stream)];
@@ -128,6 +187,9 @@ impl Streams {
             Err(error) => return Err(error),
         }
         let waits = there.writer.waiting() > 0;
+        if !waits {
+            there.carrying.tell(stream, shards);
+        }
         if there.writer.wants_room() {
             self.make_room(stream, shards)?;
         }
@@ -141,7 +203,8 @@ impl Streams {
     pub(super) fn commit(&mut self, shards: &Shards, figures: &TierFigures) -> Result<Progress, WriteError> {
         let mut progress = Progress::Done;
         for stream in 0..self.streams.len() as u16 {
-            if self.write(stream, shards)? == Progress::Waits {
+            let is_carried = self.add_carried(stream, shards, figures)? == Progress::Done;
+            if !is_carried || self.write(stream, shards)? == Progress::Waits {
                 progress = Progress::Waits;
             }
             let there = &mut self.streams[usize::from(stream)];
@@ -178,11 +241,11 @@ impl Streams {
         let mut waits_for = Vec::new();
         for shard in 0..shards.count() {
             let of_shard = |slot: u16| self.by_shard.owner(slot) == shard;
-            let places: Vec<(u64, u64)> = self
+            let places: Vec<Leaving> = self
                 .records
                 .iter()
                 .filter(|(record, _)| record.kind == Kind::Item && of_shard(record.slot))
-                .filter_map(|(record, place)| place.map(|place| (record.hash, place.to_bits())))
+                .filter_map(|&(record, place)| Some(Leaving { record, place: place?.to_bits() }))
                 .collect();
             if !places.is_empty() && shards.send(shard, Reply::Leave { stream, places }) {
                 waits_for.push(shard);
@@ -191,25 +254,55 @@ impl Streams {
         if waits_for.is_empty() {
             there.writer.free(oldest);
         } else {
-            there.freeing = Some((oldest, waits_for));
+            there.freeing = Some(Freeing { oldest, waits_for, stay: Vec::new() });
         }
         Ok(())
     }
 
-    /// A shard has forgotten the places of a stream's oldest batch.
-    pub(super) fn left(&mut self, stream: u16, shard: u16) {
+    /// A shard has forgotten the places of a stream's oldest batch, but for those of what is to stay.
+    pub(super) fn left(&mut self, stream: u16, shard: u16, stay: Vec<Leaving>, figures: &TierFigures) {
+        if let Some(freeing) = &mut self.streams[usize::from(stream)].freeing {
+            freeing.waits_for.retain(|waited| *waited != shard);
+            freeing.stay.extend(stay.into_iter().map(|leaving| (shard, leaving)));
+        }
+        self.free(stream, figures);
+    }
+
+    /// A shard knows where that lies now which has stayed.
+    pub(super) fn moved(&mut self, stream: u16, shard: u16, figures: &TierFigures) {
+        self.streams[usize::from(stream)].carrying.heard(shard);
+        self.free(stream, figures);
+    }
+
+    /// Frees the oldest batch if no shard names a place of it, or of one before it.
+    fn free(&mut self, stream: u16, figures: &TierFigures) {
         let there = &mut self.streams[usize::from(stream)];
-        let Some((oldest, waits_for)) = &mut there.freeing else { return };
-        waits_for.retain(|waited| *waited != shard);
-        if waits_for.is_empty() {
-            there.writer.free(*oldest);
-            there.freeing = None;
+        if there.carrying.is_moving() {
+            return;
+        }
+        let Some(Freeing { oldest, stay, .. }) =
+            there.freeing.take_if(|freeing| freeing.waits_for.is_empty())
+        else {
+            return;
+        };
+        if there.carrying.read(&mut self.reader, stay, there.writer.batch_bytes(), figures) {
+            there.writer.free_keeping(oldest);
+        } else {
+            there.writer.free(oldest);
         }
     }
 
     /// A shard answers no more.
-    pub(super) fn all_left(&mut self, shard: u16) {
-        (0..self.streams.len() as u16).for_each(|stream| self.left(stream, shard));
+    pub(super) fn all_left(&mut self, shard: u16, figures: &TierFigures) {
+        for stream in 0..self.streams.len() as u16 {
+            self.streams[usize::from(stream)].carrying.ended(shard);
+            self.left(stream, shard, Vec::new(), figures);
+        }
+    }
+
+    /// Whether something is to be carried on.
+    pub(super) fn is_carrying(&self) -> bool {
+        self.streams.iter().any(|stream| stream.carrying.is_under_way())
     }
 
     /// # Errors

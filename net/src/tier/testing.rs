@@ -84,10 +84,11 @@ impl Hand {
         self.jobs.try_iter().filter_map(job).collect()
     }
 
-    /// The streams whose places the shard has left since.
-    pub(crate) fn left(&self) -> Vec<u16> {
+    /// The streams whose places the shard has left since, and how many items are to stay.
+    pub(crate) fn left(&self) -> Vec<(u16, usize)> {
         let job = |job| match job {
-            Job::Left { stream, .. } => Some(stream),
+            Job::Left { stream, stay, .. } => Some((stream, stay.len())),
+            Job::Moved { stream, .. } => Some((stream, usize::MAX)),
             _ => None,
         };
         self.jobs.try_iter().filter_map(job).collect()

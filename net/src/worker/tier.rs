@@ -7,6 +7,7 @@
 mod answers;
 mod demote;
 mod fetch;
+mod leave;
 mod stopped;
 
 use super::connection::Connection;
@@ -30,8 +31,6 @@ const SAVE_BYTES_AT: u64 = 256 << 10;
 const UNTAKEN_SHARE: u64 = 32;
 /// Share of the interval after which what has changed is handed over.
 const SAVE_SHARE: u32 = 4;
-/// Of the items of a batch that is written over, this share is written again at most.
-const STAY_SHARE: usize = 2;
 /// Changes that are not saved take this share of a shard's memory at most; one takes so many bytes.
 const UNSAVED_SHARE: u64 = 64;
 const UNSAVED_BYTES: u64 = 64;
@@ -88,6 +87,8 @@ pub(crate) struct Tier {
     unsaved_max: usize,
     untaken_max: u64,
     saved_at: Millis,
+    /// Items that were written over and have not let others stay.
+    left: usize,
     /// Batches that are being saved, and those that are not in use.
     saving: usize,
     // Boxed as they travel.
@@ -122,6 +123,7 @@ impl Tier {
             // Under `none` what is not handed over in time is dropped.
             untaken_max: if durability == Durability::None { u64::MAX } else { memory_bytes / UNTAKEN_SHARE },
             saved_at: 0,
+            left: 0,
             saving: 0,
             spare: Vec::new(),
             fetching: HashMap::new(),
@@ -154,8 +156,12 @@ impl WorkerState {
             match reply {
                 Reply::Saved(batch) => self.take_saved(&mut tier, batch),
                 Reply::Leave { stream, places } => {
-                    self.leave_places(&places);
-                    tier.port.left(stream);
+                    let stay = self.leave_places(&mut tier.left, &places);
+                    tier.port.left(stream, stay);
+                }
+                Reply::Moved { stream, moves } => {
+                    moves.iter().for_each(|moved| self.shard.carried(moved.hash, moved.from, moved.to));
+                    tier.port.moved(stream);
                 }
                 Reply::Fetched(arrived) => self.take_arrived(&mut tier, arrived),
             }
@@ -180,14 +186,6 @@ impl WorkerState {
         tier.saved_up_to = batch.up_to;
         batch.clear();
         tier.spare.push(batch);
-    }
-
-    /// Forgets places. So many of their items stay on the tier that it comes to an end, even if all of them are in memory.
-    fn leave_places(&mut self, places: &[(u64, u64)]) {
-        let mut may_stay = places.len() / STAY_SHARE;
-        for &(hash, place) in places {
-            may_stay -= usize::from(self.shard.leave_place(hash, place, may_stay > 0));
-        }
     }
 
     fn let_go_on(&mut self, id: ConnId) {

@@ -67,6 +67,8 @@ pub struct StreamWriter {
     drained: u64,
     /// Where the oldest batch that is still needed begins.
     oldest: u64,
+    /// Where the first batch begins that was freed before all that stays of it was added again.
+    kept: Option<u64>,
     /// What the last batch that was written, and the last that was drained, say of `oldest`: below the latter may be
     /// written over.
     oldest_written: u64,
@@ -110,6 +112,7 @@ impl StreamWriter {
             written: end.end,
             drained: end.end,
             oldest: end.oldest,
+            kept: None,
             oldest_written: end.oldest,
             oldest_drained: end.oldest,
             checkpoint,
@@ -165,7 +168,7 @@ impl StreamWriter {
     /// Whether the oldest batch should be freed before more is added. From here on one batch can still be written, for
     /// what is carried on.
     pub fn wants_room(&self) -> bool {
-        self.lacks(4)
+        self.lacks(5)
     }
 
     /// Whether fewer than so many of the largest batches fit between what is written and what is still needed.
@@ -185,7 +188,7 @@ impl StreamWriter {
             return Ok(());
         }
         // The room for the next batch is freed by this one: what it says of `oldest` is drained before the next is written.
-        if self.lacks(3) {
+        if self.lacks(4) {
             return Err(WriteError::NoRoom);
         }
         let end = self.packer.start() + self.ring.batch_units();
@@ -193,11 +196,13 @@ impl StreamWriter {
         if end > self.oldest_drained + self.ring.units() {
             self.drain()?;
         }
+        debug_assert!(end <= self.oldest_drained + self.ring.units(), "what may be read is not written over");
         // Step 5: the end can be found from the checkpoint.
         if end > self.checkpoint.end + self.ring.ahead() {
             self.checkpoint()?;
         }
-        let context = Context { drained: self.drained, oldest: self.oldest, previous: self.last };
+        let oldest = self.kept.unwrap_or(self.oldest);
+        let context = Context { drained: self.drained, oldest, previous: self.last };
         let (blocks, bounds) = self.packer.finish(&context);
         // Step 6.
         let written = self.medium.write(self.ring.byte(bounds.start), blocks);
@@ -207,7 +212,7 @@ impl StreamWriter {
         self.last = bounds;
         self.written = bounds.end();
         self.ends.tell(self.stream, self.written);
-        self.oldest_written = self.oldest;
+        self.oldest_written = oldest;
         self.begin();
         Ok(())
     }
@@ -300,6 +305,23 @@ impl StreamWriter {
         self.oldest = self.oldest.max(self.ring.next_start(oldest.end)).min(self.packer.start());
         self.figures.freed += 1;
         self.figures.damaged += u64::from(oldest.is_damaged);
+    }
+
+    /// As [`StreamWriter::free`], while some of what shall stay is still to be added: there is room for that now, and until
+    /// [`StreamWriter::kept_is_added`] what is written says that the batch may be read. What stays takes half of a batch at most.
+    pub fn free_keeping(&mut self, oldest: Oldest) {
+        self.kept.get_or_insert(self.oldest);
+        self.free(oldest);
+    }
+
+    /// All that shall stay of batches that were freed has been added.
+    pub fn kept_is_added(&mut self) {
+        self.kept = None;
+    }
+
+    /// Largest size of a batch, bytes.
+    pub fn batch_bytes(&self) -> usize {
+        self.geometry.config.batch_bytes as usize
     }
 
     fn latch_on_error(&mut self, result: Result<(), MediaError>) -> Result<(), WriteError> {

@@ -58,6 +58,12 @@ const ROWS: &[Row] = &[
         |t| t.figures.freed.load(Relaxed) as f64,
         "Batches whose room on the tier was taken again.",
     ),
+    (
+        "tier_carried_total",
+        Counter,
+        |t| t.figures.carried.load(Relaxed) as f64,
+        "Items in such room that were written once more, as they were read and were not in DRAM.",
+    ),
     ("tier_reads_total", Counter, |t| t.figures.reads.load(Relaxed) as f64, "Items read from the tier."),
     (
         "tier_corrupt_total",

@@ -260,6 +260,56 @@ fn a_place_that_is_left_is_forgotten_and_what_was_read_is_saved_anew() {
 }
 
 #[test]
+fn accesses_are_counted_where_an_item_lies_and_what_is_carried_on_is_found_there() {
+    let (mut shard, mut tier) = (remembering(8 << 20), Tier::default());
+    let keys = [&b"read"[..], b"cold", b"changed", b"flushed"];
+    keys.iter().for_each(|key| set(&mut shard, key, b"value"));
+    let told = tier.save(&mut shard);
+    let places: Vec<u64> = told.iter().filter_map(|told| told.place).collect();
+    for (key, place) in keys.iter().zip(&places) {
+        assert!(shard.demote(0, key, *place, NOW));
+    }
+    let of = |number: usize| (told[number].hash, places[number]);
+    assert_eq!(shard.accesses_at(of(0).0, of(0).1), 0);
+    for _ in 0..2 {
+        tier.get(&mut shard, b"read", NOW);
+        assert!(!shard.may_be_carried(of(0).0, of(0).1, told[0].version), "it is in DRAM, too");
+        assert!(shard.demote(0, b"read", of(0).1, NOW));
+    }
+    assert!(shard.accesses_at(of(0).0, of(0).1) > 1);
+    assert_eq!(shard.accesses_at(of(0).0, of(1).1), 0, "another place");
+    assert!(shard.may_be_carried(of(0).0, of(0).1, told[0].version));
+    set(&mut shard, b"changed", b"new");
+    assert!(!shard.may_be_carried(of(2).0, of(2).1, told[2].version));
+    tier.items.insert(99, tier.items[&of(0).1].clone());
+    shard.carried(of(0).0, of(0).1, Some(99));
+    shard.carried(of(2).0, of(2).1, Some(100));
+    shard.carried(of(1).0, of(1).1, None);
+    assert_eq!(shard.ticket(of(0).0), Some(Ticket(99)));
+    assert_eq!(tier.get(&mut shard, b"read", NOW), (true, Some(b"value".to_vec())));
+    assert_eq!(tier.get(&mut shard, b"changed", NOW), (false, Some(b"new".to_vec())));
+    assert_eq!(tier.get(&mut shard, b"cold", NOW), (false, None));
+    shard.flush(None, NOW);
+    assert!(!shard.may_be_carried(of(3).0, of(3).1, told[3].version), "it would come back");
+    shard.audit().unwrap();
+}
+
+#[test]
+fn eviction_counts_accesses_for_the_copy_on_the_tier() {
+    let (mut shard, mut tier) = (remembering(1 << 20), Tier::default());
+    set(&mut shard, b"read", &[1; 1000]);
+    set(&mut shard, b"not read", &[1; 1000]);
+    let told = tier.save(&mut shard);
+    get(&mut shard, b"read", NOW);
+    for number in 0..3000u32 {
+        set(&mut shard, &number.to_le_bytes(), &[7; 1000]);
+    }
+    let accesses = |told: &Told| shard.accesses_at(told.hash, told.place.unwrap());
+    assert!(shard.item_of(told[0].hash).is_none() && shard.item_of(told[1].hash).is_none(), "evicted");
+    assert_eq!((accesses(&told[0]), accesses(&told[1])), (1, 0));
+}
+
+#[test]
 fn values_that_tiers_do_not_take_void_the_copy_before() {
     let (mut shard, mut tier) = (remembering(8 << 20), Tier::default());
     set(&mut shard, b"key", b"short");

@@ -3,15 +3,19 @@
 use super::*;
 use crate::session::Protocol;
 use crate::tier::testing::Hand;
+use crate::tier::{Leaving, Moved};
 use crate::worker::testing::*;
-use torc_engine::command::{Outcome, Read, Write};
+use torc_engine::command::{Outcome, Read, Write, Ticket};
 use torc_engine::shard::What as Saved;
+use torc_pmem::format::record::{Kind, Record};
 use torc_proto::slot::slot_of;
 
 const OTHER: ConnId = ConnId { index: 1, generation: 0 };
 /// Items in two pages, and another one of the first.
 const PLACE: u64 = 40 << 13 | 7;
 const BESIDE: u64 = PLACE + 2;
+/// On another page.
+const MOVED: u64 = 41 << 13 | 3;
 const APART: u64 = 41 << 13;
 
 fn give_tier(state: &mut WorkerState) -> Hand {
@@ -36,6 +40,10 @@ fn asking() -> (WorkerState, WorkerState, Hand) {
     let (first, mut second) = pair_with(Protocol::Resp, u64::MAX);
     let hand = give_tier(&mut second);
     (first, second, hand)
+}
+
+fn leaving(hash: u64, place: u64, version: u64) -> Leaving {
+    Leaving { record: Record { hash, version, expiry: 0, space: 0, slot: 0, kind: Kind::Item }, place }
 }
 
 fn command<'a>(key: &'a str, op: Op<'a>) -> Command<'a> {
@@ -119,10 +127,10 @@ fn a_place_that_is_left_misses_and_whoever_asked_for_that_is_told() {
     let (mut state, hand) = alone();
     let (hash, bytes) = put_elsewhere(&mut state, "key", PLACE);
     ask(&mut state, CONN, &["GET", "key"]);
-    hand.say(Reply::Leave { stream: 3, places: vec![(hash, PLACE)] });
+    hand.say(Reply::Leave { stream: 3, places: vec![leaving(hash, PLACE, 0)] });
     hand.give(&[(PLACE, &bytes)]);
     hear(&mut state);
-    assert_eq!((sent(&mut state), hand.left()), ("$-1\r\n".to_owned(), vec![3]));
+    assert_eq!((sent(&mut state), hand.left()), ("$-1\r\n".to_owned(), vec![(3, 0)]));
 }
 
 #[test]
@@ -410,4 +418,37 @@ fn a_latched_tier_holds_nobody() {
     hear(&mut state);
     assert_eq!(sent(&mut state), "+OK\r\n");
     assert!(state.is_saved());
+}
+
+#[test]
+fn an_item_that_was_read_and_is_on_the_tier_alone_stays_and_is_read_where_it_lies_then() {
+    let (mut state, hand) = alone();
+    let (hash, bytes) = put_elsewhere(&mut state, "key", PLACE);
+    let (cold, _) = put_elsewhere(&mut state, "cold", PLACE + 1);
+    let (over, _) = put_elsewhere(&mut state, "over", PLACE + 2);
+    for (hash, place) in [(hash, PLACE), (over, PLACE + 2)] {
+        state.shard.promote(hash, Ticket(place), &bytes, NOW).unwrap();
+    }
+    assert!(state.shard.demote(0, b"key", PLACE, NOW));
+    ask(&mut state, CONN, &["GET", "key"]);
+    hand.give(&[(PLACE, &bytes)]);
+    hear(&mut state);
+    assert_eq!(sent(&mut state), "$3\r\nkey\r\n");
+    assert!(state.shard.demote(0, b"key", PLACE, NOW));
+    let mut expired = leaving(over, PLACE + 2, u64::MAX);
+    expired.record.expiry = NOW;
+    let places = vec![expired, leaving(cold, PLACE + 1, u64::MAX), leaving(hash, PLACE, u64::MAX)];
+    hand.fetches();
+    hand.say(Reply::Leave { stream: 3, places });
+    hear(&mut state);
+    assert_eq!(hand.left(), [(3, 1)]);
+    ask(&mut state, CONN, &["GET", "cold"]);
+    ask(&mut state, CONN, &["GET", "over"]);
+    assert_eq!(sent(&mut state), "$-1\r\n$-1\r\n");
+    let moves = vec![Moved { hash, from: PLACE, to: Some(MOVED) }];
+    hand.say(Reply::Moved { stream: 3, moves });
+    hear(&mut state);
+    assert_eq!(hand.left(), [(3, usize::MAX)]);
+    ask(&mut state, CONN, &["GET", "key"]);
+    assert_eq!(hand.fetches(), [MOVED]);
 }
