@@ -6,6 +6,8 @@ use super::{
 
 /// Share of slots in use at which the table grows, in percent.
 const LOAD_PERCENT_MAX: u64 = 80;
+/// The same for pairs: of three a bucket, at 80 percent, one in 200,000 finds no two slots within reach.
+const PAIR_LOAD_PERCENT_MAX: u64 = 75;
 /// Homes to move for each item that is added while the table grows, so that the part that has not moved yet
 /// ends below a load of 0.84 (at 0.92 the longest overflow of a large table passes 100 buckets).
 pub const GROW_STEPS_PER_INSERT: usize = 4;
@@ -27,7 +29,8 @@ impl Index {
 
     /// A bucket of seven slots has room for three pairs.
     fn slots_taken(&self) -> u64 {
-        self.items + self.elsewhere * SLOTS_PER_BUCKET as u64 / (SLOTS_PER_BUCKET / 2) as u64
+        let pairs = self.elsewhere * SLOTS_PER_BUCKET as u64 / (SLOTS_PER_BUCKET / 2) as u64;
+        self.items + pairs * LOAD_PERCENT_MAX / PAIR_LOAD_PERCENT_MAX
     }
 
     fn grown_homes(&self) -> u64 {

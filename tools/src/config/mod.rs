@@ -446,6 +446,7 @@ impl Reader<'_> {
         let resets = self.one("tier-on-mismatch", tier_on_mismatch, |resets| {
             if *resets { "reset".into() } else { "refuse".into() }
         })?;
+        let index_percent = self.one("tier-index-share", index_percent, |percent| format!("{percent}%"))?;
         let cpus = match self.text("storage-cpus") {
             "any" => Vec::new(),
             _ => self.allowed_cpus("storage-cpus", machine)?,
@@ -460,6 +461,7 @@ impl Reader<'_> {
             durability,
             resets,
             cpus,
+            index_percent,
         }))
     }
 
@@ -557,6 +559,11 @@ fn segment_size(text: &str) -> Parse<Size> {
     let size = value::size(text)?;
     let good = size.0.is_power_of_two() && (64 << 10..=16 << 20).contains(&size.0);
     if good { Ok(size) } else { Err("is not a power of two from 64k to 16m".into()) }
+}
+
+fn index_percent(text: &str) -> Parse<u64> {
+    let percent = text.strip_suffix('%').unwrap_or(text).parse().ok();
+    percent.filter(|percent| (1..=80).contains(percent)).ok_or_else(|| "is not 1% to 80%".into())
 }
 
 fn tier_on_mismatch(text: &str) -> Parse<bool> {

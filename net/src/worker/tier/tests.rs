@@ -297,12 +297,28 @@ fn a_drain_waits_until_everything_is_saved() {
 }
 
 #[test]
+fn changes_are_refused_while_what_was_before_them_could_come_back() {
+    let (mut state, hand) = alone();
+    ask(&mut state, CONN, &["SET", "key", "before"]);
+    assert_eq!(sent(&mut state), "+OK\r\n");
+    hand.latch(false);
+    hear(&mut state);
+    for change in [&["SET", "key", "after"][..], &["DEL", "key"], &["GETEX", "key", "EX", "10"]] {
+        ask(&mut state, CONN, change);
+        let answer = sent(&mut state);
+        assert!(answer.starts_with('-') && answer.contains("durability"), "{change:?}: {answer}");
+    }
+    ask(&mut state, CONN, &["GET", "key"]);
+    assert_eq!(sent(&mut state), "$6\r\nbefore\r\n");
+}
+
+#[test]
 fn a_latched_tier_holds_nobody() {
     let (mut state, hand) = alone();
     fill(&mut state);
     ask(&mut state, CONN, &["SET", "key0", "held"]);
     state.save();
-    hand.latch();
+    hand.latch(true);
     for mut batch in hand.saves() {
         batch.entries.clear();
         hand.say(Reply::Saved(batch));

@@ -2,9 +2,11 @@
 
 mod crash;
 mod damage;
+mod order;
 mod redis;
 mod resize;
 mod sizes;
+mod threads;
 
 use crate::harness::{Server, finish, serve, stderr_of};
 use redis::{Answer, Redis};
