@@ -200,7 +200,7 @@ impl Shard {
     #[inline]
     pub fn execute(&mut self, command: &Command<'_>, hash: u64, now: Millis) -> Outcome<'_> {
         if now >= self.flush_at {
-            self.flush_now();
+            self.flush_now(now);
         }
         let key = Key { bytes: command.key, space: command.space, hash };
         if !matches!(command.op, Op::Read(_))
@@ -223,14 +223,14 @@ impl Shard {
     pub fn flush(&mut self, at: Option<Millis>, now: Millis) {
         if now >= self.flush_at {
             // One that is due has happened, before another takes its place.
-            self.flush_now();
+            self.flush_now(now);
         }
         match at {
             Some(at) if at > now => {
                 self.flush_at = at;
                 self.flushes.publish(self.flushed, at);
             }
-            _ => self.flush_now(),
+            _ => self.flush_now(now),
         }
     }
 
