@@ -55,7 +55,8 @@ install_missing() {
 clients() {
     local packages=(python3:python3 redis-cli:redis-tools memccat:libmemcached-tools)
     # The servers that the wire vectors are compared with; on a person's machine, installed if they want it.
-    [ -z "${CI:-}" ] || packages+=(redis-server:redis-server memcached:memcached)
+    # And what traces the system calls of a tier.
+    [ -z "${CI:-}" ] || packages+=(redis-server:redis-server memcached:memcached strace:strace)
     install_missing "${packages[@]}"
     if ! cmp -s "$requirements" "$venv/requirements.txt"; then
         say "installing the pinned clients"

@@ -32,8 +32,8 @@ pub struct Change<'s> {
     pub space: u16,
     pub key: Bytes<'s>,
     pub hash: u64,
-    /// [`Cause::Written`], [`Cause::Deleted`], [`Cause::Flushed`]: drawn for this change, larger than all before. Else that
-    /// of the item.
+    /// [`Cause::Written`], [`Cause::Deleted`], [`Cause::Flushed`]: drawn for this change, larger than all before (a
+    /// flush under a tier may have the last one drawn). Else that of the item.
     pub version: u64,
     /// The item as it is now, or was last, if it is known: not of a flush.
     pub item: Option<(ItemRef<'s>, Value<'s>)>,

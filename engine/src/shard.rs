@@ -60,7 +60,7 @@ use crate::changes::{Cause, Change, Listener};
 use crate::command::{Command, Found, Meta, Millis, Op, Outcome, Refusal, Value};
 use crate::eviction::Eviction;
 use crate::expiry::Calendar;
-use crate::index::{Index, Place, Slot};
+use crate::index::{Index, PLACE_BYTES, Place, Slot};
 use crate::item::{ItemRef, present};
 use crate::reader::{Flushes, ShardReader};
 use crate::segments::{Chain, Lent, Rest, Segments};
@@ -108,6 +108,8 @@ pub struct Shard {
     /// Somebody is to be told of changes: one of the two.
     tells: bool,
     memory_bytes: u64,
+    /// Most items that are not in DRAM and are named.
+    places_max: u64,
     /// The part of it that is set aside for what lies beside the store.
     aside_bytes: u64,
     value_bytes_max: u64,
@@ -127,7 +129,9 @@ impl Shard {
             return Err(StoreError::TooLarge { given: config.memory_bytes, max });
         }
         let index_bytes = (config.memory_bytes / INDEX_SHARE).max(16 << 10);
-        let index = Index::new(index_bytes as usize / 64, config.memory_bytes as usize / 2)?;
+        let percent = |share: u64| (u128::from(config.memory_bytes) * u128::from(share) / 100) as u64;
+        let index_percent = config.places_percent.map_or(50, |share| (share + 25).clamp(50, 90));
+        let index = Index::new(index_bytes as usize / 64, percent(index_percent) as usize)?;
         let calendar = Calendar::new(config.now, config.memory_bytes);
         let beside = (index.bytes() + calendar.bytes()) as u64;
         let each = (segment_bytes + Segments::headers_bytes(1)) as u64;
@@ -155,6 +159,7 @@ impl Shard {
             unsaved: None,
             tells: false,
             memory_bytes: config.memory_bytes,
+            places_max: config.places_percent.map_or(u64::MAX, |share| percent(share) / PLACE_BYTES),
             aside_bytes: config.aside_bytes,
             value_bytes_max: config.value_bytes_max,
             stats: Arc::default(),
@@ -200,7 +205,7 @@ impl Shard {
     #[inline]
     pub fn execute(&mut self, command: &Command<'_>, hash: u64, now: Millis) -> Outcome<'_> {
         if now >= self.flush_at {
-            self.flush_now();
+            self.flush_now(now);
         }
         let key = Key { bytes: command.key, space: command.space, hash };
         if !matches!(command.op, Op::Read(_))
@@ -223,14 +228,14 @@ impl Shard {
     pub fn flush(&mut self, at: Option<Millis>, now: Millis) {
         if now >= self.flush_at {
             // One that is due has happened, before another takes its place.
-            self.flush_now();
+            self.flush_now(now);
         }
         match at {
             Some(at) if at > now => {
                 self.flush_at = at;
                 self.flushes.publish(self.flushed, at);
             }
-            _ => self.flush_now(),
+            _ => self.flush_now(now),
         }
     }
 

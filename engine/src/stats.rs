@@ -91,6 +91,8 @@ figures! {
     expirations: Counter,
     /// Items dropped because the index had no place near their bucket.
     index_evictions: Counter,
+    /// Items on the tier that the index had no room for any more.
+    places_lost: Counter,
     /// Live items copied to another segment (kept by eviction, or moved by compaction).
     relocations: Counter,
     /// Writes refused for want of memory.

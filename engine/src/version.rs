@@ -36,9 +36,9 @@ impl HybridClock {
         self.last
     }
 
-    /// The last one that was given.
-    pub(crate) fn last(&self) -> u64 {
-        self.last
+    /// A version that is not lower than any before: larger, unless only one above the ceiling would be.
+    pub(crate) fn next_below_ceiling(&mut self, now: Millis) -> u64 {
+        if self.is_at_ceiling() { self.last } else { self.next(now) }
     }
 
     /// Versions up to `version` have been given out before.
@@ -89,8 +89,9 @@ mod tests {
         clock.set_ceiling(at(20));
         assert_eq!((clock.next(5), clock.next(30)), (at(10) + 1, at(20)));
         assert!(clock.is_at_ceiling());
+        assert_eq!(clock.next_below_ceiling(30), at(20));
         clock.set_ceiling(at(40));
         assert!(!clock.is_at_ceiling());
-        assert_eq!(clock.next(30), at(30));
+        assert_eq!((clock.next(30), clock.next_below_ceiling(30)), (at(30), at(30) + 1));
     }
 }

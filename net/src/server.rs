@@ -376,6 +376,7 @@ fn store_config(config: &ServerConfig, shard: u16, seed: u64, clock: &MachineClo
     let fitting = (1usize << fitting).clamp(64 << 10, store.segment_bytes);
     store.segment_bytes = config.segment_bytes.unwrap_or(fitting);
     store.shard = shard;
+    store.places_percent = config.tier.as_ref().map(|tier| tier.index_percent);
     store.value_bytes_max = config.value_bytes_max;
     store.eviction = config.eviction;
     store.seed = seed;

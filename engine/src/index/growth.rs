@@ -6,6 +6,11 @@ use super::{
 
 /// Share of slots in use at which the table grows, in percent.
 const LOAD_PERCENT_MAX: u64 = 80;
+/// The same for pairs: of three a bucket, at 80 percent, one in 200,000 finds no two slots within reach.
+const PAIR_LOAD_PERCENT_MAX: u64 = 75;
+/// What a pair takes of a table's load, in hundredths of a slot: a bucket of seven slots has room for three.
+const PAIR_HUNDREDTHS: u64 =
+    100 * SLOTS_PER_BUCKET as u64 * LOAD_PERCENT_MAX / (SLOTS_PER_BUCKET as u64 / 2 * PAIR_LOAD_PERCENT_MAX);
 /// Homes to move for each item that is added while the table grows, so that the part that has not moved yet
 /// ends below a load of 0.84 (at 0.92 the longest overflow of a large table passes 100 buckets).
 pub const GROW_STEPS_PER_INSERT: usize = 4;
@@ -18,16 +23,12 @@ impl Index {
     /// The size that the table should grow to, bytes, once it is too full.
     pub fn growth_wanted(&self) -> Option<usize> {
         let slots = self.homes * SLOTS_PER_BUCKET as u64;
-        if self.growing.is_some() || self.slots_taken() * 100 < slots * LOAD_PERCENT_MAX {
+        let hundredths = self.items * 100 + self.elsewhere * PAIR_HUNDREDTHS;
+        if self.growing.is_some() || hundredths < slots * LOAD_PERCENT_MAX {
             return None;
         }
         let buckets = self.grown_homes() as usize + PROBE_BUCKETS;
         (buckets <= self.table.buckets_max()).then_some(buckets * BUCKET_BYTES)
-    }
-
-    /// A bucket of seven slots has room for three pairs.
-    fn slots_taken(&self) -> u64 {
-        self.items + self.elsewhere * SLOTS_PER_BUCKET as u64 / (SLOTS_PER_BUCKET / 2) as u64
     }
 
     fn grown_homes(&self) -> u64 {

@@ -45,6 +45,10 @@ use table::{BUCKET_BYTES, Bucket, Table};
 pub const PROBE_BUCKETS: usize = 160;
 /// Slots of a bucket.
 pub const SLOTS_PER_BUCKET: usize = 7;
+/// What the entry of an item that is not in DRAM takes, bytes: three of them have room in a bucket, at a load of 0.6 to 0.75.
+pub const PLACE_BYTES: u64 = 32;
+/// Buckets that are looked at for an entry that is worth less than another.
+const NEAR_BUCKETS: usize = 8;
 /// Where a slot is. Only valid until the index changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place {
@@ -314,6 +318,18 @@ impl Index {
             Entry::Item(_) => self.remove(place, hash),
             Entry::Elsewhere(_) => self.remove_elsewhere(place, hash),
         }
+    }
+
+    /// The least frequent item that is not in DRAM, of those next to the home of `hash`.
+    pub fn coldest_elsewhere_near(&self, hash: u64) -> Option<Elsewhere> {
+        let home = self.home(hash);
+        let near = home..home + NEAR_BUCKETS;
+        let entries = near.flat_map(|number| self.table.bucket(number).entries());
+        let elsewhere = entries.filter_map(|(_, entry)| match entry {
+            Entry::Elsewhere(elsewhere) => Some(elsewhere),
+            Entry::Item(_) => None,
+        });
+        elsewhere.min_by_key(|elsewhere| elsewhere.frequency)
     }
 
     /// The least frequent item near the home of `hash`: what to drop when the index is [`Full`].

@@ -241,3 +241,30 @@ proptest! {
         prop_assert_eq!(seen, model.keys().copied().chain(elsewhere).collect::<HashSet<_>>());
     }
 }
+
+#[test]
+fn no_pair_is_lost_while_a_table_of_pairs_grows() {
+    const PAIRS: u64 = 400_000;
+    for seed in 0..4 {
+        let mut index = Index::new(64, 1 << 30).unwrap();
+        let mut lost = 0;
+        let mut state = seed;
+        for _ in 0..PAIRS {
+            // SplitMix64 (Steele and others, 2014).
+            state = u64::wrapping_add(state, 0x9E37_79B9_7F4A_7C15);
+            let mixed = (state ^ state >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+            let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
+            let hash = mixed ^ mixed >> 31;
+            if index.growth_wanted().is_some() {
+                index.grow();
+            }
+            for _ in 0..GROW_STEPS_PER_INSERT {
+                index.grow_step(|_| unreachable!("there are pairs alone"), |_| lost += 1);
+            }
+            lost += u64::from(index.insert_elsewhere(Elsewhere { hash, place: 1, frequency: 0 }).is_err());
+        }
+        assert_eq!(lost, 0, "seed {seed}");
+        let each = index.bytes() as u64 / PAIRS;
+        assert!((28..=36).contains(&each), "{each} bytes for a pair");
+    }
+}

@@ -14,6 +14,9 @@ pub struct ShardConfig {
     pub aside_bytes: u64,
     /// Kept free of items, so that it can be set aside at any moment, bytes.
     pub ahead_bytes: u64,
+    /// Share that the index may take for places of items that are not in DRAM, percent; it may take a quarter of the memory beside.
+    /// `None`: they are limited by the half that all of the index may take.
+    pub places_percent: Option<u64>,
     /// A power of two, 64 KiB to 16 MiB.
     pub segment_bytes: usize,
     /// Longest value, bytes.
@@ -34,6 +37,7 @@ impl ShardConfig {
             memory_bytes,
             aside_bytes: 0,
             ahead_bytes: 0,
+            places_percent: None,
             segment_bytes: SEGMENT_BYTES,
             value_bytes_max: 64 << 20,
             eviction: Algorithm::default(),

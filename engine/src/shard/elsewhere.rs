@@ -216,12 +216,30 @@ impl Shard {
     pub(super) fn name_place(&mut self, hash: u64, place: u64) -> Result<(), Full> {
         assert!(place < PLACES, "a place of 52 bits");
         self.grow_index();
-        let named = self.index.insert_elsewhere(Elsewhere { hash, place, frequency: 0 });
-        if named.is_err() {
-            self.stats.index_evictions.add(1);
-            self.tell_lost(hash);
+        if self.index.elsewhere() >= self.places_max {
+            return Err(Full);
         }
-        named
+        self.index.insert_elsewhere(Elsewhere { hash, place, frequency: 0 })
+    }
+
+    /// As [`Shard::name_place`], in the place of the coldest one nearby if there is no room for both.
+    pub(super) fn name_newest_place(&mut self, hash: u64, place: u64) {
+        if self.name_place(hash, place).is_ok() {
+            return;
+        }
+        if let Some(coldest) = self.index.coldest_elsewhere_near(hash) {
+            self.drop_entry(Entry::Elsewhere(coldest));
+            self.stats.index_evictions.add(1);
+        }
+        if self.name_place(hash, place).is_err() {
+            self.lose_place(hash);
+        }
+    }
+
+    /// The index has no room for the place of an item, which misses.
+    pub(super) fn lose_place(&mut self, hash: u64) {
+        self.stats.index_evictions.add(1);
+        self.tell_lost(hash);
     }
 
     /// An entry that the index has no room for any more goes.
@@ -240,6 +258,7 @@ impl Shard {
     /// Tells the listener that an item is gone of which only the hash is known.
     pub(super) fn tell_lost(&mut self, hash: u64) {
         self.mark_lost();
+        self.stats.places_lost.add(1);
         if let Some(listener) = &mut self.listener {
             let (cause, key) = (Cause::Evicted, Bytes::default());
             listener.changed(&Change { cause, space: 0, key, hash, version: 0, item: None });

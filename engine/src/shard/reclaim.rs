@@ -133,7 +133,7 @@ impl Shard {
     /// index. Returns whether there is more to do. To be called every turn, and once a second when idle.
     pub fn maintain(&mut self, now: Millis, budget: u32) -> bool {
         if now >= self.flush_at {
-            self.flush_now();
+            self.flush_now(now);
         }
         if now / 1000 != self.reclaim.second {
             self.tick(now);
@@ -324,10 +324,10 @@ impl Shard {
 
     /// Forgets everything written until now. The items stay where they are, as dead to every reader, and jobs
     /// walk them off.
-    pub(super) fn flush_now(&mut self) {
+    pub(super) fn flush_now(&mut self, now: Millis) {
         self.flush_at = Millis::MAX;
-        // What is written from here on has a higher one, so a flush, which nobody can hold back, needs none of its own.
-        self.flushed = self.clock.last();
+        // Nobody can hold a flush back. At the ceiling it does with the last version: what comes after it has a higher one.
+        self.flushed = self.clock.next_below_ceiling(now);
         self.flushes.publish(self.flushed, self.flush_at);
         self.mark_flushed();
         if let Some(listener) = &mut self.listener {

@@ -369,8 +369,7 @@ impl Shard {
         }
         there.remove();
         if let Some(place) = place {
-            // Without its place the item is gone when it is evicted, which is noted.
-            let _ = self.name_place(hash, place);
+            self.name_newest_place(hash, place);
         }
     }
 
@@ -384,8 +383,9 @@ impl Shard {
     /// If the place is not below [`crate::index::PLACES`].
     pub fn recovered(&mut self, hash: u64, place: u64) -> Result<bool, Full> {
         let is_new = self.index.find_elsewhere(hash).is_none();
-        if is_new {
-            self.name_place(hash, place)?;
+        if is_new && let Err(full) = self.name_place(hash, place) {
+            self.lose_place(hash);
+            return Err(full);
         }
         Ok(is_new)
     }

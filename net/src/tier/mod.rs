@@ -69,7 +69,7 @@ pub(crate) use save::{SAVE_BYTES, SaveBatch};
 pub(crate) use storage::{Storage, StorageParts, time_before};
 
 use std::path::PathBuf;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
 use torc_pmem::stream::Miss;
@@ -105,6 +105,8 @@ pub struct TierConfig {
     pub cache_bytes: u64,
     /// `--tier-on-mismatch reset`: what cannot be used is made anew. Else the server does not start.
     pub resets: bool,
+    /// `--tier-index-share`: of a shard's memory, percent.
+    pub index_percent: u64,
     /// `--storage-cpus`: where the tier's threads run. Empty: anywhere.
     pub cpus: Vec<usize>,
 }
@@ -141,16 +143,24 @@ pub struct TierFigures {
     pub damaged: AtomicU64,
     /// Since when the oldest change waits that was handed over and is not safe, on the server's clock; 0: there is none.
     pub(crate) waiting_since: AtomicU64,
+    /// Times that changes came to wait for so long that the thread that writes counts as the shards do.
+    pub late: AtomicU64,
     /// Highest version that may be given out.
     ceiling: AtomicU64,
     /// A call to the medium has failed: nothing is written any more, and nothing is read.
     latched: AtomicBool,
+    void: AtomicBool,
 }
 
 impl TierFigures {
     pub fn is_latched(&self) -> bool {
-        // Relaxed: it orders nothing, and a moment later is soon enough.
-        self.latched.load(Relaxed)
+        // Acquire: whether it is void was known before.
+        self.latched.load(Acquire)
+    }
+
+    /// Of a tier that is out of use: whether nothing of it can come back at the next start.
+    pub fn is_void(&self) -> bool {
+        self.void.load(Relaxed)
     }
 
     pub(crate) fn ceiling(&self) -> u64 {

@@ -16,12 +16,13 @@ use crate::slots::SlotMap;
 use crate::transport::Waker;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Relaxed, Release};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use torc_engine::command::Millis;
 use torc_engine::version;
+use torc_pmem::media::MediaError;
 use torc_pmem::recover::StreamEnd;
 use torc_pmem::stream::WriteError;
 use torc_pmem::tier::{Run, Tier};
@@ -148,6 +149,7 @@ impl Storage {
                 // Eviction comes to what was handed over.
                 Durability::None => NONE_LATE_MS,
             },
+            is_late: false,
         };
         thread.raise_ceiling()?;
         let lowers = cpus.is_empty() && durability != Durability::Always;
@@ -197,6 +199,7 @@ struct Thread {
     weight: Weight,
     /// A change that waits for longer is late.
     late_ms: Millis,
+    is_late: bool,
 }
 
 impl Thread {
@@ -239,6 +242,8 @@ impl Thread {
         let oldest = self.added.first().or(self.batches.front()).map(|batch| batch.handed_at);
         self.figures.waiting_since.store(oldest.unwrap_or(0), Relaxed);
         let is_late = oldest.is_some_and(|since| self.clock.millis() >= since + self.late_ms);
+        self.figures.late.fetch_add(u64::from(is_late && !self.is_late), Relaxed);
+        self.is_late = is_late;
         self.weight.set(!is_late && !self.shards.ended.contains(&true));
     }
 
@@ -272,7 +277,7 @@ impl Thread {
         Ok(())
     }
 
-    fn raise_ceiling(&mut self) -> Result<(), torc_pmem::media::MediaError> {
+    fn raise_ceiling(&mut self) -> Result<(), MediaError> {
         let now = self.clock.millis();
         // Versions run ahead of a clock that was set back before the start.
         let ceiling = version::at(now.max(version::millis(self.drawn)) + CEILING_AHEAD_MS);
@@ -289,12 +294,18 @@ impl Thread {
 
     /// A call to the medium has failed: nobody knows what is on it.
     fn latch(&mut self, error: &WriteError) {
-        self.figures.latched.store(true, Relaxed);
         tracing::error!("--tier: {error}; the tier is out of use, and what it holds misses");
-        self.figures.ceiling.store(u64::MAX, Relaxed);
-        if let Err(error) = self.run.void() {
-            tracing::error!("--tier: it cannot be made void: {error}; delete it before the next start");
+        match self.run.void() {
+            Ok(()) => self.figures.void.store(true, Relaxed),
+            // No start takes a file for a tier that has not the tier's size.
+            Err(MediaError::Shrunk { .. }) => self.figures.void.store(true, Relaxed),
+            Err(error) => tracing::error!(
+                "--tier: it cannot be made void: {error}; changes are refused, as what was there before them could come back: \
+                 delete it, and start again"
+            ),
         }
+        self.figures.ceiling.store(u64::MAX, Relaxed);
+        self.figures.latched.store(true, Release);
     }
 
     /// Shards that wait go on.

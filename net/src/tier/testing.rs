@@ -65,7 +65,9 @@ impl Hand {
         self.figures.ceiling.store(version, Relaxed);
     }
 
-    pub(crate) fn latch(&self) {
+    /// `is_void`: nothing of the tier can come back.
+    pub(crate) fn latch(&self, is_void: bool) {
+        self.figures.void.store(is_void, Relaxed);
         self.figures.latched.store(true, Relaxed);
     }
 

@@ -32,6 +32,8 @@ struct Gated {
     sim: Sim,
     is_open: Mutex<bool>,
     opens: Condvar,
+    /// Nothing can be written any more.
+    is_broken: AtomicBool,
 }
 
 impl Gated {
@@ -40,8 +42,12 @@ impl Gated {
     }
 
     fn with(config: Config) -> Arc<Gated> {
-        let gated =
-            Gated { sim: Sim::new(config.bytes, 512), is_open: Mutex::new(true), opens: Condvar::new() };
+        let gated = Gated {
+            sim: Sim::new(config.bytes, 512),
+            is_open: Mutex::new(true),
+            opens: Condvar::new(),
+            is_broken: AtomicBool::new(false),
+        };
         let gated = Arc::new(gated);
         let medium: Arc<dyn Medium> = gated.clone();
         Tier::create(&medium, config).unwrap();
@@ -50,7 +56,7 @@ impl Gated {
 
     fn of_image(image: Vec<u8>) -> Arc<Gated> {
         let (is_open, opens) = (Mutex::new(true), Condvar::new());
-        Arc::new(Gated { sim: Sim::of_image(image, 512), is_open, opens })
+        Arc::new(Gated { sim: Sim::of_image(image, 512), is_open, opens, is_broken: AtomicBool::new(false) })
     }
 
     fn set_open(&self, is_open: bool) {
@@ -77,6 +83,9 @@ impl Medium for Gated {
     }
 
     fn write(&self, at: u64, blocks: &[Block]) -> Result<(), MediaError> {
+        if self.is_broken.load(Relaxed) {
+            self.sim.fail(Call::Write, 0, libc::EIO);
+        }
         self.sim.write(at, blocks)
     }
 
@@ -351,6 +360,22 @@ fn only_streams_that_were_written_are_drained() {
 }
 
 #[test]
+fn changes_that_wait_for_too_long_are_counted_as_late() {
+    let mut running = start(Gated::new(), 1);
+    let now = MachineClock::new().millis();
+    for (handed_at, late) in
+        [(now + 3_600_000, 0), (now - 3_600_000, 1), (now + 3_600_000, 1), (now - 3_600_000, 2)]
+    {
+        let mut batch = Box::<SaveBatch>::default();
+        batch.push(item(1, 1, 0), b"an item");
+        batch.handed_at = handed_at;
+        running.ports[0].save(batch);
+        assert!(matches!(running.next(0), Reply::Saved(_)));
+        assert_eq!(running.figures.late.load(Relaxed), late);
+    }
+}
+
+#[test]
 fn the_last_change_of_each_key_is_found_by_any_number_of_shards() {
     let medium = Gated::new();
     let mut running = start(medium.clone(), 2);
@@ -434,6 +459,48 @@ fn a_call_that_fails_latches_the_tier_and_lets_all_go_on() {
         running.stop();
         assert!(Tier::open(medium).is_err(), "nothing of it may come back");
     }
+}
+
+/// Sets keys in rounds until a call has failed, or there were enough of them.
+fn save_rounds(running: &mut Running) {
+    for round in 0..6 {
+        (0..20).for_each(|number| running.set(&key(round * 20 + number), b"value"));
+        running.hand_over();
+        for shard in 0..2 {
+            assert!(matches!(running.next(shard), Reply::Saved(_)), "nobody waits for ever");
+        }
+    }
+}
+
+#[test]
+fn each_call_that_fails_once_latches_the_tier_and_nothing_of_it_comes_back() {
+    for call in [Call::Write, Call::Drain] {
+        let mut failed = 0;
+        loop {
+            let medium = Gated::new();
+            let mut running = start(medium.clone(), 2);
+            medium.sim.fail(call, failed, libc::ENOSPC);
+            save_rounds(&mut running);
+            if !running.figures.is_latched() {
+                break;
+            }
+            assert!(running.figures.is_void());
+            running.stop();
+            assert!(Tier::open(medium).is_err(), "{call:?} {failed}");
+            failed += 1;
+        }
+        assert!(failed >= 6, "{call:?}: {failed}");
+    }
+}
+
+#[test]
+fn a_tier_that_cannot_be_made_void_says_so() {
+    let medium = Gated::new();
+    let mut running = start(medium.clone(), 2);
+    medium.is_broken.store(true, Relaxed);
+    save_rounds(&mut running);
+    assert!(running.figures.is_latched() && !running.figures.is_void());
+    running.stop();
 }
 
 /// Hands over what a shard has, and leaves what it is told to, until that is saved or nothing more is said.

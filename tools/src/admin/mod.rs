@@ -84,7 +84,7 @@ impl Admin {
                 }
                 Some(Trouble::ChangesRefused) => (
                     StatusCode::SERVICE_UNAVAILABLE,
-                    "the tier is out of use, see the log; --durability always refuses changes\n",
+                    "the tier is out of use, see the log; changes are refused\n",
                 ),
             },
             phase if phase == Phase::Starting as u8 => (StatusCode::SERVICE_UNAVAILABLE, "starting\n"),

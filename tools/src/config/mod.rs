@@ -450,6 +450,7 @@ impl Reader<'_> {
             if *resets { "reset".into() } else { "refuse".into() }
         })?;
         let cache_bytes = self.tier_cache(memory_bytes)?;
+        let index_percent = self.one("tier-index-share", index_percent, |percent| format!("{percent}%"))?;
         let cpus = match self.text("storage-cpus") {
             "any" => Vec::new(),
             _ => self.allowed_cpus("storage-cpus", machine)?,
@@ -459,7 +460,7 @@ impl Reader<'_> {
             return Err(self.error("tier-size", "is not possible with --tier memory: give a size"));
         }
         let bytes = size.map(|Size(bytes)| bytes);
-        Ok(path.map(|path| TierConfig { path, bytes, durability, cache_bytes, resets, cpus }))
+        Ok(path.map(|path| TierConfig { path, bytes, durability, cache_bytes, resets, cpus, index_percent }))
     }
 
     fn tier_cache(&mut self, memory_bytes: u64) -> Result<u64, ConfigError> {
@@ -573,6 +574,11 @@ fn segment_size(text: &str) -> Parse<Size> {
     let size = value::size(text)?;
     let good = size.0.is_power_of_two() && (64 << 10..=16 << 20).contains(&size.0);
     if good { Ok(size) } else { Err("is not a power of two from 64k to 16m".into()) }
+}
+
+fn index_percent(text: &str) -> Parse<u64> {
+    let percent = text.strip_suffix('%').unwrap_or(text).parse().ok();
+    percent.filter(|percent| (1..=80).contains(percent)).ok_or_else(|| "is not 1% to 80%".into())
 }
 
 fn tier_on_mismatch(text: &str) -> Parse<bool> {

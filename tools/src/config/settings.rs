@@ -211,6 +211,13 @@ pub(crate) const SETTINGS: &[Setting] = &[
     ),
     one(
         TIER,
+        "tier-index-share",
+        "PERCENT",
+        "50%",
+        "Share of the memory that the index may take for the places of items on the tier, 1% to 80%; an item takes some 32 bytes of it",
+    ),
+    one(
+        TIER,
         "storage-cpus",
         "LIST",
         "any",

@@ -64,8 +64,9 @@ impl Running {
 
     /// What is wrong though it serves. `is_always`: changes are answered when they are saved.
     pub(super) fn trouble(&self, is_always: bool) -> Option<Trouble> {
-        let is_latched = self.server.tier().is_some_and(|tier| tier.figures.is_latched());
-        is_latched.then_some(if is_always { Trouble::ChangesRefused } else { Trouble::TierLatched })
+        let figures = self.server.tier().map(|tier| &tier.figures).filter(|figures| figures.is_latched())?;
+        let refuses = is_always || !figures.is_void();
+        Some(if refuses { Trouble::ChangesRefused } else { Trouble::TierLatched })
     }
 
     pub(super) fn tier(&self) -> Option<&RunningTier> {

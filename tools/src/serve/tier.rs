@@ -19,14 +19,20 @@ const ROWS: &[Row] = &[
     (
         "tier_latched",
         Gauge,
-        |t| f64::from(u8::from(t.figures.is_latched())),
-        "1: a call to the tier's medium has failed, and it is out of use.",
+        |t| f64::from(u8::from(t.figures.is_latched()) << u8::from(!t.figures.is_void())),
+        "1: a call to the tier's medium has failed, and it is out of use; 2: nor could it be made void, so changes are refused.",
     ),
     (
         "tier_lag_seconds",
         Gauge,
         |t| t.lag().as_secs_f64(),
         "How long the oldest change waits that a shard has handed over and that is not safe.",
+    ),
+    (
+        "tier_late_total",
+        Counter,
+        |t| t.figures.late.load(Relaxed) as f64,
+        "Times that changes waited for a quarter of the interval, so that the thread that writes counted as the shards do.",
     ),
     (
         "tier_records_total",

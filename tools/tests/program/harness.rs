@@ -53,7 +53,7 @@ pub(crate) fn stderr_of(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-fn send_signal(process: u32, signal: i32) {
+pub(crate) fn send_signal(process: u32, signal: i32) {
     // SAFETY: plain system call without pointers; the process is our child, not yet waited for, so its id is
     // not another's.
     unsafe { libc::kill(process as i32, signal) };

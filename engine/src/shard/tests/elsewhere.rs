@@ -285,3 +285,27 @@ fn an_index_without_room_drops_items_elsewhere_and_knows_which() {
     assert!(left > u64::from(count) / 4 && left < u64::from(count));
     shard.audit().unwrap();
 }
+
+#[test]
+fn places_beyond_their_share_take_that_of_a_colder_one_and_a_recovery_keeps_the_newest() {
+    let memory_bytes = 8 << 20;
+    let config = ShardConfig { places_percent: Some(10), ..ShardConfig::new(memory_bytes) };
+    let most = memory_bytes / 10 / crate::index::PLACE_BYTES;
+    let hash = |number: u64| (number + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    let mut shard = Shard::new(ShardConfig { segment_bytes: 64 << 10, ..config.clone() }).unwrap();
+    shard.remember_changes(|_| 0);
+    let told = (0..2 * most).filter(|number| shard.recovered(hash(*number), *number).is_ok()).count() as u64;
+    assert_eq!((told, shard.index.elsewhere()), (most, most), "those that were told first");
+    assert_eq!(shard.stats().places_lost.read(), most);
+
+    let mut shard = Shard::new(ShardConfig { segment_bytes: 64 << 10, ..config }).unwrap();
+    shard.remember_changes(|_| 0);
+    for number in 0..2 * most {
+        shard.name_newest_place(hash(number), number);
+        assert!(shard.index.elsewhere() <= most);
+    }
+    let is_named = |number: &u64| shard.index.find_elsewhere(hash(*number)).is_some();
+    let (old, new) = ((0..most).filter(is_named).count(), (most..2 * most).filter(is_named).count());
+    assert!(new > 2 * old / 3 && (old + new) as u64 > most * 99 / 100, "{old} old, {new} new of {most}");
+    assert_eq!(shard.stats().places_lost.read(), 2 * most - (old + new) as u64);
+}

@@ -73,10 +73,13 @@ impl WorkerState {
         }
     }
 
-    /// Whether a change is refused, as it can not be saved before it is answered.
+    /// Whether a change is refused, as it can not be saved before it is answered, or what was before it could come back.
     #[inline]
     pub(in crate::worker) fn refuses(&self, command: &Command<'_>) -> bool {
-        let Some(tier) = self.tier.as_ref().filter(|tier| tier.is_always) else { return false };
-        !matches!(&command.op, Op::Read(read) if !read.changes()) && tier.port.figures().is_latched()
+        let Some(tier) = &self.tier else { return false };
+        let figures = tier.port.figures();
+        figures.is_latched()
+            && (tier.is_always || !figures.is_void())
+            && !matches!(&command.op, Op::Read(read) if !read.changes())
     }
 }

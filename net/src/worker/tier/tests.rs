@@ -5,7 +5,7 @@ use crate::session::Protocol;
 use crate::tier::testing::Hand;
 use crate::tier::{Leaving, Moved};
 use crate::worker::testing::*;
-use torc_engine::command::{Outcome, Read, Write, Ticket};
+use torc_engine::command::{Outcome, Read, Ticket, Write};
 use torc_engine::shard::What as Saved;
 use torc_pmem::format::record::{Kind, Record};
 use torc_proto::slot::slot_of;
@@ -175,7 +175,7 @@ fn a_latched_tier_answers_nothing_from_pages_that_it_kept_or_that_were_on_their_
     hear(&mut state);
     assert_eq!(sent(&mut state), "$5\r\nfirst\r\n");
     ask(&mut state, CONN, &["GET", "apart"]);
-    hand.latch();
+    hand.latch(true);
     ask(&mut state, OTHER, &["GET", "second"]);
     assert_eq!(sent_to(&mut state, OTHER), "$-1\r\n");
     hand.give(&[(APART, &apart)]);
@@ -405,12 +405,28 @@ fn a_drain_waits_until_everything_is_saved() {
 }
 
 #[test]
+fn changes_are_refused_while_what_was_before_them_could_come_back() {
+    let (mut state, hand) = alone();
+    ask(&mut state, CONN, &["SET", "key", "before"]);
+    assert_eq!(sent(&mut state), "+OK\r\n");
+    hand.latch(false);
+    hear(&mut state);
+    for change in [&["SET", "key", "after"][..], &["DEL", "key"], &["GETEX", "key", "EX", "10"]] {
+        ask(&mut state, CONN, change);
+        let answer = sent(&mut state);
+        assert!(answer.starts_with('-') && answer.contains("durability"), "{change:?}: {answer}");
+    }
+    ask(&mut state, CONN, &["GET", "key"]);
+    assert_eq!(sent(&mut state), "$6\r\nbefore\r\n");
+}
+
+#[test]
 fn a_latched_tier_holds_nobody() {
     let (mut state, hand) = alone();
     fill(&mut state);
     ask(&mut state, CONN, &["SET", "key0", "held"]);
     state.save();
-    hand.latch();
+    hand.latch(true);
     for mut batch in hand.saves() {
         batch.entries.clear();
         hand.say(Reply::Saved(batch));

@@ -169,6 +169,30 @@ fn what_is_there_is_opened_at_its_size_and_nothing_is_made() {
 }
 
 #[test]
+fn a_file_that_another_has_taken_the_name_of_is_not_used() {
+    let (path, other) = (Scratch::new(), Scratch::new());
+    drop((path.open(1 << 20).unwrap(), other.open(2 << 20).unwrap()));
+    let (file, is_direct) = open_best(&path.0, 0).unwrap();
+    let late = FileMedium { file, path: path.0.clone(), bytes: 0, is_direct };
+    // Whoever has the lock resizes the file between its opening and its locking by the late one.
+    std::fs::rename(&other.0, &path.0).unwrap();
+    assert!(matches!(late.claim(), Err(MediaError::Replaced { .. })));
+    path.open(2 << 20).unwrap();
+}
+
+#[test]
+fn an_emptied_file_is_made_anew_in_any_size() {
+    let path = Scratch::new();
+    let medium = path.open(2 << 20).unwrap();
+    medium.write(0, &filled(3, 1)).unwrap();
+    medium.empty().unwrap();
+    let medium = path.open(1 << 20).unwrap();
+    let mut out = zeroed(1);
+    medium.read(0, &mut out).unwrap();
+    assert_eq!((bytes(&out)[0], medium.bytes()), (0, 1 << 20));
+}
+
+#[test]
 fn a_new_file_is_for_its_owner_alone() {
     use std::os::unix::fs::PermissionsExt;
     let path = Scratch::new();

@@ -3,10 +3,12 @@
 mod crash;
 mod damage;
 mod none;
+mod order;
 mod pages;
 mod redis;
 mod resize;
 mod sizes;
+mod threads;
 
 use crate::harness::{Server, finish, serve, stderr_of};
 use redis::{Answer, Redis};
