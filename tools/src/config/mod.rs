@@ -167,7 +167,7 @@ const MEMORY_BYTES_MIN: u64 = 16 << 20;
 /// What `auto` memory is at most.
 const MEMORY_AUTO_MAX: u64 = 1 << 30;
 /// What `auto` keeps of a tier's pages is this share of the memory, and what may be asked for at most.
-const TIER_CACHE_SHARE: u64 = 64;
+const TIER_CACHE_SHARE: u64 = 32;
 const TIER_CACHE_SHARE_MOST: u64 = 4;
 /// How far the shards' ports lie above the first listener's.
 const SHARD_PORT_DISTANCE: u16 = 100;
@@ -466,7 +466,7 @@ impl Reader<'_> {
     fn tier_cache(&mut self, memory_bytes: u64) -> Result<u64, ConfigError> {
         const NAME: &str = "tier-cache";
         let (bytes, why) = if self.is_auto(NAME) {
-            (round(memory_bytes / TIER_CACHE_SHARE), "a 64th of --memory, if the tier is a file")
+            (round(memory_bytes / TIER_CACHE_SHARE), "a 32nd of --memory, if the tier is a file")
         } else {
             (self.parse(NAME, value::size)?.0, "")
         };

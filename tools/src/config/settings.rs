@@ -207,7 +207,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "tier-cache",
         "SIZE",
         "auto",
-        "Part of the memory for pages of a tier on a file that are kept once they were read; 0: none; auto: a 64th",
+        "Part of the memory for pages of a tier on a file that are kept once they were read; 0: none; auto: a 32nd",
     ),
     one(
         TIER,

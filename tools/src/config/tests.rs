@@ -112,7 +112,7 @@ fn what_is_kept_of_a_tier_is_a_share_of_the_memory_and_no_more_than_a_quarter() 
         let tier = load(&[&["--tier=/tier", "--memory=128m"], sources].concat());
         tier.map(|config| config.server.tier.expect("a tier").cache_bytes)
     };
-    for (sources, bytes) in [(&[][..], 2 << 20), (&["--tier-cache=0"], 0), (&["--tier-cache=32m"], 32 << 20)]
+    for (sources, bytes) in [(&[][..], 4 << 20), (&["--tier-cache=0"], 0), (&["--tier-cache=32m"], 32 << 20)]
     {
         assert_eq!(kept(sources).expect("a good configuration"), bytes, "{sources:?}");
     }
