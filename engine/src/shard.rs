@@ -19,6 +19,7 @@
 //! | `shard/reclaim.rs` | eviction, compaction, expiry, flush: making segments free |
 //! | `shard/settle.rs` | what becomes of the items that are met there |
 //! | `shard/elsewhere.rs`, `shard/unsaved.rs` | items that are on a medium, and changes that are not there yet |
+//! | `shard/recovery.rs` | learning what a medium holds, while commands come |
 //! | `shard/scan.rs` | walking the keys |
 //! | `shard/accounts.rs`, `shard/sizes.rs` | what is counted; how much is index, and how much segments |
 //! | `shard/audit.rs` | a full recount, for tests |
@@ -34,6 +35,7 @@ mod overlay;
 mod place;
 mod read;
 mod reclaim;
+mod recovery;
 mod rooms;
 mod scan;
 mod settle;
@@ -48,6 +50,7 @@ mod weight;
 mod write;
 
 pub use config::{SEGMENT_BYTES, SEGMENTS_MIN, ShardConfig, StoreError};
+pub use recovery::{Known, Recovered};
 pub use unsaved::{Unsaved, What};
 
 use crate::chain::ChainList;
@@ -63,6 +66,7 @@ use crate::stats::ShardStats;
 use crate::version::HybridClock;
 use rapidhash::v3::{RapidSecrets, rapidhash_v3_inline};
 use reclaim::Reclaim;
+use recovery::Recovery;
 use std::sync::Arc;
 use unsaved::Marks;
 use uploads::Uploads;
@@ -100,6 +104,8 @@ pub struct Shard {
     listener: Option<Box<dyn Listener>>,
     /// What a tier has not got yet; `None`: there is no tier.
     unsaved: Option<Box<Marks>>,
+    /// What a tier holds is not all known.
+    recovery: Option<Box<Recovery>>,
     /// Somebody is to be told of changes: one of the two.
     tells: bool,
     memory_bytes: u64,
@@ -148,6 +154,7 @@ impl Shard {
             uploads: Uploads::default(),
             listener: None,
             unsaved: None,
+            recovery: None,
             tells: false,
             memory_bytes: config.memory_bytes,
             aside_bytes: config.aside_bytes,
@@ -223,7 +230,7 @@ impl Shard {
         match at {
             Some(at) if at > now => {
                 self.flush_at = at;
-                self.flushes.publish(self.flushed, at);
+                self.publish_flushes();
             }
             _ => self.flush_now(now),
         }

@@ -27,7 +27,7 @@ impl Index {
 
     /// A bucket of seven slots has room for three pairs.
     fn slots_taken(&self) -> u64 {
-        self.items + self.elsewhere * SLOTS_PER_BUCKET as u64 / (SLOTS_PER_BUCKET / 2) as u64
+        self.items + self.elsewhere() * SLOTS_PER_BUCKET as u64 / (SLOTS_PER_BUCKET / 2) as u64
     }
 
     fn grown_homes(&self) -> u64 {

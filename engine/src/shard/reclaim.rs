@@ -332,7 +332,9 @@ impl Shard {
     pub(super) fn flush_now(&mut self, now: Millis) {
         self.flush_at = Millis::MAX;
         self.flushed = self.clock.next(now);
-        self.flushes.publish(self.flushed, self.flush_at);
+        // What a medium held is flushed, too.
+        self.end_recovery();
+        self.publish_flushes();
         self.mark_flushed();
         if let Some(listener) = &mut self.listener {
             let (cause, version, key) = (Cause::Flushed, self.flushed, Bytes::default());

@@ -2,6 +2,7 @@
 
 use super::TierFigures;
 use super::fetch::{Fetch, Fetchers};
+use super::recover::Told;
 use super::save::SaveBatch;
 use super::storage::Job;
 use crate::transport::Waker;
@@ -16,8 +17,9 @@ use torc_pmem::stream::{Miss, Reader};
 pub(crate) enum Reply {
     /// The batch is on the medium, with the places of its items; or the tier is latched, and it is not.
     Saved(Box<SaveBatch>),
-    /// These places, by hash, will hold something else. To be answered with [`Port::left`].
-    Leave { stream: u16, places: Vec<(u64, u64)> },
+    /// These places, by hash, will hold something else, as will all of the stream below a position. To be answered with
+    /// [`Port::left`].
+    Leave { stream: u16, below: u64, places: Vec<(u64, u64)> },
     /// The item at a place; `None`: it cannot be read.
     Fetched { hash: u64, place: u64, item: Option<Vec<u8>> },
 }
@@ -34,12 +36,15 @@ pub(crate) enum Fetched<'p> {
 
 /// Items that were fetched for a shard and wait there; the threads wait with others.
 const FETCHED_MAX: usize = 16;
+/// What was told of a shard's keys and waits there; the threads that read tables wait with more.
+const TOLD_MAX: usize = 4;
 
 /// Replies to one shard, for the tier's threads.
 #[derive(Clone)]
 pub(super) struct Mailbox {
     replies: Sender<Reply>,
     fetched: SyncSender<Reply>,
+    told: SyncSender<Told>,
     waker: Arc<dyn Waker>,
     /// The shard was woken, and has not looked since.
     is_rung: Arc<AtomicBool>,
@@ -52,6 +57,15 @@ impl Mailbox {
             Reply::Fetched { .. } => self.fetched.send(reply).is_ok(),
             _ => self.replies.send(reply).is_ok(),
         };
+        self.ring(is_sent)
+    }
+
+    /// As [`Mailbox::send`], for what recovery has found: waits while the shard has much of that before it.
+    pub(super) fn tell(&self, told: Told) -> bool {
+        self.ring(self.told.send(told).is_ok())
+    }
+
+    fn ring(&self, is_sent: bool) -> bool {
         // SeqCst, as below: either the shard sees the reply in this look, or it is woken for another.
         if is_sent && !self.is_rung.swap(true, Ordering::SeqCst) {
             self.waker.wake();
@@ -68,6 +82,7 @@ pub(crate) struct Port {
     fetchers: Fetchers,
     replies: Receiver<Reply>,
     fetched: Receiver<Reply>,
+    told: Receiver<Told>,
     is_rung: Arc<AtomicBool>,
     /// On a medium that is as fast as memory the shard reads for itself.
     reader: Option<Reader>,
@@ -85,9 +100,11 @@ impl Port {
         figures: Arc<TierFigures>,
     ) -> (Port, Mailbox) {
         let ((sender, replies), (fetched_in, fetched)) = (channel(), sync_channel(FETCHED_MAX));
+        let (told_in, told) = sync_channel(TOLD_MAX);
         let is_rung = Arc::new(AtomicBool::new(false));
-        let mailbox = Mailbox { replies: sender, fetched: fetched_in, waker, is_rung: is_rung.clone() };
-        (Port { shard, jobs, fetchers, replies, fetched, is_rung, reader, figures }, mailbox)
+        let rung = is_rung.clone();
+        let mailbox = Mailbox { replies: sender, fetched: fetched_in, told: told_in, waker, is_rung: rung };
+        (Port { shard, jobs, fetchers, replies, fetched, told, is_rung, reader, figures }, mailbox)
     }
 
     pub(crate) fn figures(&self) -> &TierFigures {
@@ -101,6 +118,11 @@ impl Port {
 
     pub(crate) fn next(&self) -> Option<Reply> {
         self.replies.try_recv().or_else(|_| self.fetched.try_recv()).ok()
+    }
+
+    /// What recovery has found next.
+    pub(crate) fn next_told(&self) -> Option<Told> {
+        self.told.try_recv().ok()
     }
 
     /// Hands changes over. The batch comes back as [`Reply::Saved`].

@@ -5,6 +5,7 @@
 
 use super::fetch::{self, Fetchers};
 use super::port::{Port, Reply};
+use super::recover::{Recovery, find_all};
 use super::save::SaveBatch;
 use super::streams::{Progress, Shards, Streams};
 use super::{TierError, TierFigures};
@@ -19,7 +20,6 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use torc_engine::command::Millis;
 use torc_engine::version;
-use torc_pmem::recover::StreamEnd;
 use torc_pmem::stream::WriteError;
 use torc_pmem::tier::{Run, Tier};
 
@@ -50,8 +50,6 @@ pub(super) enum Job {
 /// What a tier is started from.
 pub(crate) struct StorageParts {
     pub(crate) tier: Tier,
-    /// Of all streams, in any order.
-    pub(crate) ends: Vec<StreamEnd>,
     /// By shard.
     pub(crate) wakers: Vec<Arc<dyn Waker>>,
     pub(crate) slots: SlotMap,
@@ -66,16 +64,18 @@ pub(crate) struct Storage {
 }
 
 impl Storage {
-    /// Takes the tier into use. Returns a port for each shard; when all of them are dropped, the threads end.
+    /// Takes the tier into use. Returns a port for each shard, which is told what the tier holds for it; when all of them are
+    /// dropped, the threads end.
     ///
     /// # Errors
     /// The medium's, or a thread cannot be started.
     pub(crate) fn start(parts: StorageParts) -> Result<(Storage, Vec<Port>), TierError> {
-        let StorageParts { tier, ends, wakers, slots, figures, clock } = parts;
+        let StorageParts { tier, wakers, slots, figures, clock } = parts;
         let is_fast = tier.medium().is_byte_addressable();
-        let run = tier.begin()?;
-        let mut writers =
-            ends.iter().map(|end| run.writer(end)).collect::<Result<Vec<_>, _>>().map_err(media)?;
+        let found = find_all(&tier)?;
+        let (before, run) = (tier.clone(), tier.begin()?);
+        let writers = found.iter().map(|found| run.writer(&found.end)).collect::<Result<Vec<_>, _>>();
+        let mut writers = writers.map_err(media)?;
         writers.sort_by_key(torc_pmem::stream::StreamWriter::stream);
         let reader = run.tier().reader();
         let ((jobs, receiver), (fetchers, fetches)) = (channel(), Fetchers::new());
@@ -90,6 +90,9 @@ impl Storage {
         if !is_fast {
             threads = fetch::start(fetches, &mailboxes, &reader, &figures).map_err(TierError::Thread)?;
         }
+        let recovery =
+            Recovery::new(before, slots.clone(), mailboxes.clone(), figures.clone(), clock.clone());
+        threads.extend(recovery.start(found).map_err(TierError::Thread)?);
         let mut thread = Thread {
             drawn: run.tier().ceiling(),
             run,

@@ -1,10 +1,13 @@
 //! The tier's threads on a simulated medium, with shards that a test drives.
 
+mod recovery;
+
 use super::save::SaveBatch;
 use super::testing::silent;
 use super::*;
 use crate::clock::MachineClock;
 use crate::slots::SlotMap;
+use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Instant;
 use torc_engine::command::{Command, Delete, Millis, Op, Outcome, Read, Ticket, Write};
@@ -14,7 +17,7 @@ use torc_pmem::format::superblock::Config;
 use torc_pmem::media::sim::{Call, Sim};
 use torc_pmem::media::{Block, MediaError, Medium};
 use torc_pmem::tier::Tier;
-use torc_proto::slot::slot_of;
+use torc_proto::slot::{SLOTS, slot_of};
 
 const NOW: Millis = 1_790_000_000_000;
 const CONFIG: Config =
@@ -90,16 +93,25 @@ struct Running {
     ports: Vec<Port>,
     storage: Storage,
     figures: Arc<TierFigures>,
+    /// By shard and stream: what was freed since the start.
+    freed: Vec<HashMap<u16, u64>>,
 }
 
 fn start(medium: Arc<dyn Medium>, shards: u16) -> Running {
     start_with(medium, shards, 8 << 20)
 }
 
+/// Starts, and waits until everything is known.
 fn start_with(medium: Arc<dyn Medium>, shards: u16, memory_bytes: u64) -> Running {
+    let mut running = begin(medium, shards, memory_bytes, true);
+    running.learn_all();
+    running
+}
+
+/// Starts without taking anything of what shards are told.
+fn begin(medium: Arc<dyn Medium>, shards: u16, memory_bytes: u64, reads_wait: bool) -> Running {
     let tier = Tier::open(medium).unwrap();
     let slots = SlotMap::even(shards);
-    let mut ends = Vec::new();
     let shard_of = |number: u16| {
         let config = ShardConfig {
             shard: number,
@@ -108,26 +120,53 @@ fn start_with(medium: Arc<dyn Medium>, shards: u16, memory_bytes: u64) -> Runnin
             ..ShardConfig::new(memory_bytes)
         };
         let mut shard = Shard::new(config).unwrap();
-        ends.extend(recover(&tier, &slots, number, &mut shard, NOW).unwrap().ends);
+        shard.remember_changes(slot_of);
+        shard.start_above(tier.ceiling());
+        shard.begin_recovery((0..SLOTS).filter(|slot| slots.owner(*slot) == number), slot_of, reads_wait);
         shard
     };
     let stores: Vec<Shard> = (0..shards).map(shard_of).collect();
     let figures = Arc::new(TierFigures::default());
     let parts = StorageParts {
         tier,
-        ends,
         wakers: (0..shards).map(|_| silent()).collect(),
         slots,
         figures: figures.clone(),
         clock: MachineClock::new(),
     };
     let (storage, ports) = Storage::start(parts).unwrap();
-    Running { shards: stores, ports, storage, figures }
+    let freed = vec![HashMap::new(); usize::from(shards)];
+    Running { shards: stores, ports, storage, figures, freed }
 }
 
 impl Running {
     fn owner(&self, key: &[u8]) -> usize {
         usize::from(SlotMap::even(self.shards.len() as u16).owner(slot_of(key)))
+    }
+
+    /// Takes what a shard is told next; false: there is nothing now.
+    fn learn(&mut self, shard: usize) -> bool {
+        let Some(told) = self.ports[shard].next_told() else { return false };
+        let told = {
+            let freed = self.freed[shard].get(&told.stream).copied().unwrap_or_default();
+            told.without_freed(freed)
+        };
+        self.shards[shard].recover(&told.known);
+        if told.is_damaged {
+            self.shards[shard].leave_untold();
+        }
+        told.ended.into_iter().for_each(|slots| self.shards[shard].end_slots(slots));
+        true
+    }
+
+    fn learn_all(&mut self) {
+        let end = Instant::now() + PATIENCE;
+        while self.shards.iter().any(Shard::is_recovering) {
+            assert!(Instant::now() < end, "recovery comes to an end");
+            if !(0..self.shards.len()).fold(false, |any, shard| self.learn(shard) || any) {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
     }
 
     fn execute(&mut self, key: &[u8], op: Op<'_>) {
@@ -183,7 +222,8 @@ impl Running {
                     }
                     return;
                 }
-                Reply::Leave { stream, places } => {
+                Reply::Leave { stream, below, places } => {
+                    self.freed[shard].insert(stream, below);
                     for &(hash, place) in &places {
                         self.shards[shard].leave_place(hash, place, true);
                     }

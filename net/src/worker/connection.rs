@@ -74,7 +74,7 @@ pub(crate) struct Connection {
     pub(crate) parked: bool,
     /// The transport does not read from it.
     pub(crate) paused: bool,
-    /// What it asks for cannot be lent now, so its deferred parts are not begun.
+    /// What it asks for cannot be lent now, or is not known yet, so its deferred parts are not begun.
     pub(crate) asks_later: bool,
     /// What it needs is being fetched from the tier, or its changes are held, so its deferred parts are not begun.
     pub(crate) waits_for_tier: bool,

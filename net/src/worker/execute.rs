@@ -208,6 +208,10 @@ impl WorkerState {
                     false
                 }
                 Destination::Here => self.perform_here(conn, part, command, prepared.hash, read_ns),
+                // It may answer that it cannot know yet, and then it is asked again: nothing may be asked behind it meanwhile.
+                Destination::There(shard) if self.shared.is_recovering(shard) && !conn.queue.is_empty() => {
+                    false
+                }
                 Destination::There(shard) => {
                     let keyed = (command, prepared.hash);
                     self.read_there(conn, part, keyed, shard, read_ns)

@@ -6,6 +6,7 @@
 
 mod answers;
 mod fetch;
+mod recover;
 mod stopped;
 
 use super::connection::Connection;
@@ -14,6 +15,7 @@ use super::scan::{Scanner, Step};
 use super::state::WorkerState;
 use crate::tier::{Durability, Port, Reply, SAVE_BYTES, SaveBatch};
 use crate::transport::ConnId;
+use recover::Learning;
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 use torc_engine::command::{Command, Millis, Op, Ticket};
@@ -83,6 +85,10 @@ pub(crate) struct Tier {
     // Boxed as they travel.
     #[allow(clippy::vec_box)]
     spare: Vec<Box<SaveBatch>>,
+    /// What the tier holds is being told.
+    learning: Learning,
+    /// Reads of what is not known yet wait.
+    reads_wait: bool,
     /// By place: what is being fetched, and for whom.
     fetching: HashMap<u64, Fetching>,
     /// Connections whose changes wait until others are saved, or whose scans until others are done.
@@ -95,7 +101,12 @@ pub(crate) struct Tier {
 }
 
 impl Tier {
-    pub(crate) fn new(port: Port, durability: Durability, memory_bytes: u64, shards: u16) -> Tier {
+    pub(crate) fn new(
+        port: Port,
+        (durability, reads_wait): (Durability, bool),
+        memory_bytes: u64,
+        shards: u16,
+    ) -> Tier {
         Tier {
             port,
             save_every_ms: match durability {
@@ -110,6 +121,8 @@ impl Tier {
             saved_at: 0,
             saving: 0,
             spare: Vec::new(),
+            learning: Learning::default(),
+            reads_wait,
             fetching: HashMap::new(),
             holding: Vec::new(),
             stopped: (0..shards).map(|_| VecDeque::new()).collect(),
@@ -127,8 +140,9 @@ impl WorkerState {
         while let Some(reply) = tier.port.next() {
             match reply {
                 Reply::Saved(batch) => self.take_saved(&mut tier, batch),
-                Reply::Leave { stream, places } => {
+                Reply::Leave { stream, below, places } => {
                     self.leave_places(&places);
+                    tier.learning.leave(stream, below);
                     tier.port.left(stream);
                 }
                 Reply::Fetched { hash, place, item } => {
@@ -147,6 +161,7 @@ impl WorkerState {
         if tier.port.figures().is_latched() {
             self.shard.forget_changes();
         }
+        self.learn(&mut tier);
         self.shard.set_ceiling(tier.port.figures().ceiling());
         self.answer_saved(&mut tier);
         self.tier = Some(tier);

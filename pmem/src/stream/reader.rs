@@ -9,21 +9,32 @@ use crate::format::geometry::{Geometry, Place};
 use crate::format::page::{BadPage, HEADER_BYTES, PageHeader, item};
 use crate::media::{BLOCK_BYTES, Block, MediaError, Medium, blocks_of, bytes};
 
-/// Positions behind the last batch of each stream, which its writer tells and readers know.
+/// What the writer of each stream tells whoever reads it: positions behind its last batch, and of the oldest that is still
+/// needed.
 #[derive(Debug, Clone)]
-pub(crate) struct Ends(Arc<[AtomicU64]>);
+pub(crate) struct Ends(Arc<[[AtomicU64; 2]]>);
 
 impl Ends {
     pub(crate) fn new(streams: u16) -> Ends {
-        Ends((0..streams).map(|_| AtomicU64::new(0)).collect())
+        Ends((0..streams).map(|_| [AtomicU64::new(0), AtomicU64::new(0)]).collect())
     }
 
     pub(crate) fn tell(&self, stream: u16, end: u64) {
-        self.0[usize::from(stream)].store(end, Ordering::Release);
+        self.0[usize::from(stream)][0].store(end, Ordering::Release);
     }
 
     fn of(&self, stream: u16) -> u64 {
-        self.0[usize::from(stream)].load(Ordering::Acquire)
+        self.0[usize::from(stream)][0].load(Ordering::Acquire)
+    }
+
+    /// Batches below this position may be written over from now on.
+    pub(crate) fn free(&self, stream: u16, oldest: u64) {
+        // Before anything is written there: whoever has read what was written over sees this.
+        self.0[usize::from(stream)][1].store(oldest, Ordering::SeqCst);
+    }
+
+    pub(crate) fn oldest(&self, stream: u16) -> u64 {
+        self.0[usize::from(stream)][1].load(Ordering::SeqCst)
     }
 }
 

@@ -439,13 +439,17 @@ impl Reader<'_> {
         })?;
         let show = |durability: &Durability| show_durability(*durability);
         let durability = self.one("durability", value::durability, show)?;
+        let reads_wait = self.one("tier-recovery", tier_recovery, |reads_wait| {
+            if *reads_wait { "wait".into() } else { "miss".into() }
+        })?;
         let resets = self.one("tier-on-mismatch", tier_on_mismatch, |resets| {
             if *resets { "reset".into() } else { "refuse".into() }
         })?;
         if path == Some(TierPath::Memory) && size.is_none() {
             return Err(self.error("tier-size", "is not possible with --tier memory: give a size"));
         }
-        Ok(path.map(|path| TierConfig { path, bytes: size.map(|Size(bytes)| bytes), durability, resets }))
+        let bytes = size.map(|Size(bytes)| bytes);
+        Ok(path.map(|path| TierConfig { path, bytes, durability, reads_wait, resets }))
     }
 
     /// `taken`: what clients are served at.
@@ -546,6 +550,10 @@ fn segment_size(text: &str) -> Parse<Size> {
 
 fn tier_on_mismatch(text: &str) -> Parse<bool> {
     one_of(text, &[("refuse", false), ("reset", true)])
+}
+
+fn tier_recovery(text: &str) -> Parse<bool> {
+    one_of(text, &[("wait", true), ("miss", false)])
 }
 
 fn log_format(text: &str) -> Parse<LogFormat> {

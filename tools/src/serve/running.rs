@@ -62,10 +62,14 @@ impl Running {
         self.server.shard_addresses().iter().map(|address| format!("tcp://{address}")).collect()
     }
 
-    /// What is wrong though it serves. `is_always`: changes are answered when they are saved.
+    /// What is wrong though it serves, or not yet as it will be. `is_always`: changes are answered when they are saved.
     pub(super) fn trouble(&self, is_always: bool) -> Option<Trouble> {
-        let is_latched = self.server.tier().is_some_and(|tier| tier.figures.is_latched());
-        is_latched.then_some(if is_always { Trouble::ChangesRefused } else { Trouble::TierLatched })
+        let figures = &self.server.tier()?.figures;
+        if !figures.is_latched() {
+            let percent = (100.0 * figures.recovery_progress()) as u8;
+            return figures.is_recovering().then_some(Trouble::Recovering(percent));
+        }
+        Some(if is_always { Trouble::ChangesRefused } else { Trouble::TierLatched })
     }
 
     pub(super) fn tier(&self) -> Option<&RunningTier> {

@@ -54,6 +54,16 @@ pub(super) fn families(tier: &RunningTier) -> Vec<Family> {
             figures.read_errors.load(Relaxed),
         ),
         gauge(
+            "tier_recovering",
+            "1: what the tier holds is not all known since the start.",
+            f64::from(u8::from(figures.is_recovering())),
+        ),
+        gauge(
+            "tier_recovery_progress",
+            "How much of the tier the start has come past, 0 to 1.",
+            figures.recovery_progress(),
+        ),
+        gauge(
             "tier_recovered_items",
             "Items that the start has found on the tier.",
             figures.recovered.load(Relaxed) as f64,
@@ -65,7 +75,7 @@ pub(super) fn families(tier: &RunningTier) -> Vec<Family> {
         ),
         gauge(
             "tier_recovery_seconds",
-            "How long the start has read the tier's tables.",
+            "How long the start has taken to know what the tier holds; 0 before that.",
             figures.recovery_ms.load(Relaxed) as f64 / 1000.0,
         ),
         gauge(

@@ -14,8 +14,12 @@ const PLACE: u64 = 77;
 fn give_tier(state: &mut WorkerState) -> Hand {
     let (port, hand) = Hand::new(state.number);
     state.shard.remember_changes(slot_of);
-    state.tier =
-        Some(Box::new(Tier::new(port, Durability::Interval(std::time::Duration::from_secs(1)), 16 << 20, 2)));
+    state.tier = Some(Box::new(Tier::new(
+        port,
+        (Durability::Interval(std::time::Duration::from_secs(1)), true),
+        16 << 20,
+        2,
+    )));
     hand
 }
 
@@ -115,7 +119,7 @@ fn a_place_that_is_left_misses_and_whoever_asked_for_that_is_told() {
     let (mut state, hand) = alone();
     let (hash, bytes) = put_elsewhere(&mut state, "key", PLACE);
     ask(&mut state, CONN, &["GET", "key"]);
-    hand.say(Reply::Leave { stream: 3, places: vec![(hash, PLACE)] });
+    hand.say(Reply::Leave { stream: 3, below: 0, places: vec![(hash, PLACE)] });
     hand.say(Reply::Fetched { hash, place: PLACE, item: Some(bytes) });
     hear(&mut state);
     assert_eq!((sent(&mut state), hand.left()), ("$-1\r\n".to_owned(), vec![3]));

@@ -2,6 +2,7 @@
 
 mod crash;
 mod damage;
+mod recovery;
 mod redis;
 mod sizes;
 
