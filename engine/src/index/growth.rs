@@ -6,6 +6,10 @@ use super::{
 
 /// Share of slots in use at which the table grows, in percent.
 const LOAD_PERCENT_MAX: u64 = 80;
+/// The load that a table gets which grows to what is expected, in percent, and how much larger it gets at once: what is expected
+/// may be wrong, and a table does not shrink.
+const LOAD_PERCENT_EXPECTED: u64 = 70;
+const GROWTH_EXPECTED_MAX: u64 = 4;
 /// Homes to move for each item that is added while the table grows, so that the part that has not moved yet
 /// ends below a load of 0.84 (at 0.92 the longest overflow of a large table passes 100 buckets).
 pub const GROW_STEPS_PER_INSERT: usize = 4;
@@ -30,8 +34,18 @@ impl Index {
         self.items + self.elsewhere() * SLOTS_PER_BUCKET as u64 / (SLOTS_PER_BUCKET / 2) as u64
     }
 
+    /// A table grows by a quarter, or to what is expected if that is more.
     fn grown_homes(&self) -> u64 {
-        self.homes + (self.homes / 4).max(1)
+        let by_quarter = self.homes + (self.homes / 4).max(1);
+        let expected = self.expected * 100 / (LOAD_PERCENT_EXPECTED * (SLOTS_PER_BUCKET as u64 / 2));
+        let most = (self.table.buckets_max() - PROBE_BUCKETS) as u64;
+        by_quarter.max(expected.min(self.homes * GROWTH_EXPECTED_MAX).min(most))
+    }
+
+    /// How many items that are not in DRAM there will be, as far as anybody knows: the table grows to the size for them in
+    /// fewer steps.
+    pub fn expect(&mut self, elsewhere: u64) {
+        self.expected = elsewhere;
     }
 
     /// Begins to grow; the memory must have been found.

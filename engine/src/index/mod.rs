@@ -73,6 +73,8 @@ pub struct Index {
     table: Table,
     homes: u64,
     growing: Option<Growing>,
+    /// Items that it is expected to hold one day; 0: nobody knows.
+    expected: u64,
     /// Both of these, as readers on other threads see them.
     geometry: Arc<Geometry>,
     items: u64,
@@ -112,6 +114,7 @@ impl Index {
             table,
             homes: homes as u64,
             growing: None,
+            expected: 0,
             geometry: Arc::new(geometry),
             items: 0,
             elsewhere: 0,

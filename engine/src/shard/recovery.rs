@@ -156,6 +156,16 @@ impl Shard {
         }
     }
 
+    /// The index is expected to name so many items in the end: it grows to that in fewer steps. It may turn out to be wrong.
+    pub fn expect(&mut self, items: u64) {
+        self.index.expect(items);
+    }
+
+    /// Keys of the medium that the index names.
+    pub fn elsewhere(&self) -> u64 {
+        self.index.elsewhere()
+    }
+
     /// These slots have been told to their end.
     pub fn end_slots(&mut self, slots: impl IntoIterator<Item = u16>) {
         let Some(recovery) = &mut self.recovery else { return };
@@ -174,6 +184,7 @@ impl Shard {
     pub(super) fn end_recovery(&mut self) {
         if self.recovery.take().is_some() {
             self.index.expect_more(false);
+            self.index.expect(0);
             self.publish_flushes();
         }
     }

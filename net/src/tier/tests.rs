@@ -163,7 +163,7 @@ impl Running {
         let end = Instant::now() + PATIENCE;
         while self.shards.iter().any(Shard::is_recovering) {
             assert!(Instant::now() < end, "recovery comes to an end");
-            if !(0..self.shards.len()).fold(false, |any, shard| self.learn(shard) || any) {
+            if !(0..self.shards.len()).any(|shard| self.learn(shard)) {
                 std::thread::sleep(Duration::from_millis(1));
             }
         }

@@ -148,15 +148,10 @@ fn what_is_told_late_of_what_was_freed_meanwhile_is_not_taken() {
             running.set(&key(number), &value(u64::from(number)));
         }
         running.hand_over();
-        loop {
-            match running.next(0) {
-                Reply::Leave { stream, below, places: left } => {
-                    places.extend(left);
-                    running.freed[0].insert(stream, below);
-                    running.ports[0].left(stream);
-                }
-                _ => break,
-            }
+        while let Reply::Leave { stream, below, places: left } = running.next(0) {
+            places.extend(left);
+            running.freed[0].insert(stream, below);
+            running.ports[0].left(stream);
         }
     }
     running.learn_all();

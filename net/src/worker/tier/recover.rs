@@ -52,6 +52,10 @@ impl WorkerState {
             figures.recovered.fetch_add(recovered.items, Relaxed);
             figures.lost.fetch_add(recovered.lost, Relaxed);
             left -= to - from;
+            let progress = figures.recovery_progress();
+            if progress > 0.0 {
+                self.shard.expect((self.shard.elsewhere() as f64 / progress) as u64);
+            }
             if to < told.known.len() {
                 learning.rest = Some((told, to));
                 continue;
