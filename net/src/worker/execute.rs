@@ -189,7 +189,9 @@ impl WorkerState {
 
     /// Begins a part. False: there is no room for its answer, or no place at the shard that has to give it.
     fn begin(&mut self, conn: &mut Connection, part: &Part<'_>, prepared: Prepared, read_ns: u64) -> bool {
-        if !conn.has_room(self.output_bytes_max()) {
+        let is_behind = std::mem::take(&mut conn.asks_alone) && !conn.queue.is_empty();
+        if is_behind || !conn.has_room(self.output_bytes_max()) {
+            conn.asks_alone = is_behind;
             return false;
         }
         match &part.work {
