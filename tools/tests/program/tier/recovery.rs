@@ -14,7 +14,7 @@ const COUNTER: usize = 3;
 const DELETED: usize = 7;
 
 fn server(path: &Path, shards: &str, reads: &str) -> Server {
-    start(path, &[shards, reads, "--memory=128m", "--tier-size=256m"])
+    start(path, &[shards, reads, "--memory=512m", "--tier-size=256m"])
 }
 
 /// A tier with items, counters and what was deleted, whose server was killed.
