@@ -317,6 +317,11 @@ pub enum Outcome<'s> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Ticket(pub u64);
 
+impl Ticket {
+    /// Nobody knows yet whether there is an item: see [`crate::Shard::begin_recovery`]. No item lies there.
+    pub const UNKNOWN: Ticket = Ticket(u64::MAX);
+}
+
 /// Why a shard refuses a command. No refusal changes anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {

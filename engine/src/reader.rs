@@ -32,6 +32,9 @@ use crossbeam_utils::CachePadded;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+/// Stands for the time of the next flush while the owner does not know all of its items: it is over for every reader.
+pub(crate) const RECOVERING: Millis = 0;
+
 /// What flushes have left to see: written by the owner alone.
 #[derive(Debug)]
 pub(crate) struct Flushes {
@@ -82,11 +85,20 @@ pub enum Doubt {
     Flush,
     /// Who knows leases is told the item's state, which its owner may have to change.
     Lease,
+    /// The owner does not know all of its items yet.
+    Recovery,
 }
 
 impl Doubt {
-    pub const ALL: [Doubt; 6] =
-        [Doubt::Index, Doubt::Gone, Doubt::Long, Doubt::Elsewhere, Doubt::Flush, Doubt::Lease];
+    pub const ALL: [Doubt; 7] = [
+        Doubt::Index,
+        Doubt::Gone,
+        Doubt::Long,
+        Doubt::Elsewhere,
+        Doubt::Flush,
+        Doubt::Lease,
+        Doubt::Recovery,
+    ];
 
     /// The word for metrics.
     pub fn name(self) -> &'static str {
@@ -97,6 +109,7 @@ impl Doubt {
             Doubt::Elsewhere => "elsewhere",
             Doubt::Flush => "flush",
             Doubt::Lease => "lease",
+            Doubt::Recovery => "recovery",
         }
     }
 }
@@ -167,8 +180,9 @@ impl ShardReader {
         room: &'r mut ReadRoom,
     ) -> Result<Look<'r>, Doubt> {
         debug_assert!(read.is_plain());
-        if now >= self.flushes.flush_at() {
-            return Err(Doubt::Flush);
+        let flush_at = self.flushes.flush_at();
+        if now >= flush_at {
+            return Err(if flush_at == RECOVERING { Doubt::Recovery } else { Doubt::Flush });
         }
         let words = &mut *room.0;
         let mut is_elsewhere = false;

@@ -21,6 +21,7 @@
 //! | `shard/elsewhere.rs`, `shard/unsaved.rs` | items that are on a medium, and changes that are not there yet |
 //! | `shard/carry.rs` | items that stay on a medium when it writes over them |
 //! | `shard/demotion.rs` | what a medium is offered before eviction drops it |
+//! | `shard/recovery.rs` | learning what a medium holds, while commands come |
 //! | `shard/scan.rs` | walking the keys |
 //! | `shard/accounts.rs`, `shard/sizes.rs` | what is counted; how much is index, and how much segments |
 //! | `shard/audit.rs` | a full recount, for tests |
@@ -38,6 +39,7 @@ mod overlay;
 mod place;
 mod read;
 mod reclaim;
+mod recovery;
 mod rooms;
 mod scan;
 mod settle;
@@ -53,6 +55,7 @@ mod write;
 
 pub use config::{SEGMENT_BYTES, SEGMENTS_MIN, ShardConfig, StoreError};
 pub use demotion::OfferLimits;
+pub use recovery::{Known, Recovered};
 pub use unsaved::{Unsaved, What};
 
 use crate::chain::ChainList;
@@ -68,6 +71,7 @@ use crate::stats::ShardStats;
 use crate::version::HybridClock;
 use rapidhash::v3::{RapidSecrets, rapidhash_v3_inline};
 use reclaim::Reclaim;
+use recovery::Recovery;
 use std::sync::Arc;
 use unsaved::Marks;
 use uploads::Uploads;
@@ -105,6 +109,8 @@ pub struct Shard {
     listener: Option<Box<dyn Listener>>,
     /// What a tier has not got yet; `None`: there is no tier.
     unsaved: Option<Box<Marks>>,
+    /// What a tier holds is not all known.
+    recovery: Option<Box<Recovery>>,
     /// Somebody is to be told of changes: one of the two.
     tells: bool,
     memory_bytes: u64,
@@ -157,6 +163,7 @@ impl Shard {
             uploads: Uploads::default(),
             listener: None,
             unsaved: None,
+            recovery: None,
             tells: false,
             memory_bytes: config.memory_bytes,
             places_max: config.places_percent.map_or(u64::MAX, |share| percent(share) / PLACE_BYTES),
@@ -233,7 +240,7 @@ impl Shard {
         match at {
             Some(at) if at > now => {
                 self.flush_at = at;
-                self.flushes.publish(self.flushed, at);
+                self.publish_flushes();
             }
             _ => self.flush_now(now),
         }

@@ -228,6 +228,8 @@ pub struct WorkerStats {
     pub tier_cache_misses: Counter,
     pub tier_cache_bytes: Counter,
     pub tier_holds: Counter,
+    /// Times that a command found that nobody knew its key yet.
+    pub tier_recovery_waits: Counter,
     pub tier_unsaved: Counter,
     pub mailbox_waiting: Counter,
     pub outcomes_bytes: Counter,
@@ -450,6 +452,11 @@ impl WorkerStats {
                 "tier_holds",
                 "Times that a connection waited because too many changes were not on the tier.",
                 &self.tier_holds,
+            ),
+            counter(
+                "tier_recovery_waits",
+                "Times that a command waited because its key was not recovered yet.",
+                &self.tier_recovery_waits,
             ),
             gauge("tier_unsaved", "Keys whose last change is not on the tier.", &self.tier_unsaved),
             gauge(

@@ -23,7 +23,7 @@ use crate::pin::pin_to;
 use crate::session::Limits;
 use crate::shared::Shared;
 use crate::slots::SlotMap;
-use crate::tier::{Durability, Opened, Port, Recovered, TierConfig, TierError, recover, time_before};
+use crate::tier::{Durability, Opened, Port, TierConfig, time_before};
 use crate::transport::choice::{Chosen, choose, without_min_wait};
 use crate::transport::epoll::Epoll;
 use crate::transport::sockets::SocketsConfig;
@@ -47,6 +47,7 @@ use torc_engine::reader::ShardReader;
 use torc_engine::stats::ShardStats;
 use torc_engine::{Shard, ShardConfig};
 use torc_pmem::tier::Tier;
+use torc_proto::slot::{SLOTS, slot_of};
 
 /// Size of a receive buffer.
 const RECEIVE_BYTES: u32 = 16 << 10;
@@ -142,7 +143,10 @@ impl Server {
                 receive_buffers: receive_buffers(&config),
                 min_wait: min_wait_refusal.map_or(config.min_wait, |_| Duration::ZERO),
                 clock: clock.clone(),
-                tier: tier.clone(),
+                recovers: tier
+                    .as_ref()
+                    .zip(config.tier.as_ref())
+                    .map(|(tier, config)| Recovers { above: tier.ceiling(), reads_wait: config.reads_wait }),
             };
             starting.spawn(start)?;
         }
@@ -278,6 +282,7 @@ fn shared(config: &ServerConfig, bound: &Bound, chosen: &Chosen, clock: &Machine
         accounts: (0..config.shards).map(|_| 0.into()).collect(),
         beyond: beyond_at_start(config).into(),
         connections: 0.into(),
+        recovering: (0..config.shards).map(|_| false.into()).collect(),
         draining: false.into(),
         drained: 0.into(),
     }
@@ -420,7 +425,15 @@ struct ShardStart {
     receive_buffers: u16,
     min_wait: Duration,
     clock: MachineClock,
-    tier: Option<Tier>,
+    recovers: Option<Recovers>,
+}
+
+/// What a shard knows of a tier before it is told what that holds.
+#[derive(Clone, Copy)]
+struct Recovers {
+    /// The runs before gave out versions up to this one.
+    above: u64,
+    reads_wait: bool,
 }
 
 /// What a shard's thread reports once it is ready to turn.
@@ -428,7 +441,6 @@ struct Ready {
     stats: Arc<ShardStats>,
     waker: Arc<dyn Waker>,
     reader: ShardReader,
-    recovered: Recovered,
 }
 
 type AllWakers = Vec<Arc<dyn Waker>>;
@@ -437,7 +449,7 @@ type AllWakers = Vec<Arc<dyn Waker>>;
 struct Go {
     wakers: AllWakers,
     readers: Vec<ShardReader>,
-    tier: Option<(Port, Durability)>,
+    tier: Option<(Port, (Durability, bool))>,
 }
 
 type ShardThread = JoinHandle<std::io::Result<()>>;
@@ -472,7 +484,7 @@ impl Starting {
         tier: Option<Tier>,
         clock: &MachineClock,
     ) -> Result<(Vec<ShardThread>, AllWakers, Option<RunningTier>), StartError> {
-        let (mut stats, mut recovered) = (Vec::new(), Vec::new());
+        let mut stats = Vec::new();
         let (mut wakers, mut readers): (AllWakers, Vec<ShardReader>) = (Vec::new(), Vec::new());
         for (shard, ready) in self.ready.iter().enumerate() {
             let gone = || std::io::Error::other("it ended while starting");
@@ -482,18 +494,16 @@ impl Starting {
             stats.push(ready.stats);
             wakers.push(ready.waker);
             readers.push(ready.reader);
-            recovered.push(ready.recovered);
         }
-        let start = |(tier, config): (Tier, &TierConfig)| {
-            RunningTier::start(tier, recovered, &wakers, shared, clock, config)
-        };
+        let start =
+            |(tier, config): (Tier, &TierConfig)| RunningTier::start(tier, &wakers, shared, clock, config);
         let started = tier.zip(config.tier.as_ref()).map(start).transpose()?;
         let (tier, ports) = started.map_or((None, Vec::new()), |(tier, ports)| (Some(tier), ports));
         let mut ports = ports.into_iter();
         // Set once: this is the only place, and a start happens once.
         let _ = shared.shard_stats.set(stats);
         for sender in &self.go {
-            let tier = ports.next().zip(config.tier.as_ref().map(|tier| tier.durability));
+            let tier = ports.next().zip(config.tier.as_ref().map(|tier| (tier.durability, tier.reads_wait)));
             // A thread that is gone meanwhile is found by join.
             let _ = sender.send(Go { wakers: wakers.clone(), readers: readers.clone(), tier });
         }
@@ -513,9 +523,11 @@ impl ShardStart {
             return Ok(());
         }
         let store = Shard::new(self.store.clone()).map_err(StartError::from);
-        let store = store.and_then(|mut store| Ok((self.recover(&mut store)?, store)));
-        let (recovered, store) = match store {
-            Ok(store) => store,
+        let store = match store {
+            Ok(mut store) => {
+                self.begin_recovery(&mut store);
+                store
+            }
             Err(error) => {
                 let _ = ready.send(Err(error));
                 return Ok(());
@@ -532,21 +544,24 @@ impl ShardStart {
         };
         let open = |cause| StartError::Open { shard, transport, cause };
         match chosen {
-            Chosen::Uring => start.serve((store, recovered), Uring::new(sockets).map_err(open), ready, go),
-            Chosen::Epoll(_) => start.serve((store, recovered), Epoll::new(sockets).map_err(open), ready, go),
+            Chosen::Uring => start.serve(store, Uring::new(sockets).map_err(open), ready, go),
+            Chosen::Epoll(_) => start.serve(store, Epoll::new(sockets).map_err(open), ready, go),
         }
     }
 
-    /// Learns what the tier has for this shard.
-    fn recover(&self, store: &mut Shard) -> Result<Recovered, StartError> {
-        let Some(tier) = &self.tier else { return Ok(Recovered::default()) };
-        let recovered = recover(tier, &self.shared.slots, self.number, store, self.clock.millis());
-        Ok(recovered.map_err(TierError::from)?)
+    /// Prepares the store to be told what a tier has for it.
+    fn begin_recovery(&self, store: &mut Shard) {
+        let Some(Recovers { above, reads_wait }) = self.recovers else { return };
+        store.remember_changes(slot_of);
+        store.start_above(above);
+        let own = (0..SLOTS).filter(|slot| self.shared.slots.owner(*slot) == self.number);
+        store.begin_recovery(own, slot_of, reads_wait);
+        self.shared.begin_recovery(self.number);
     }
 
     fn serve<T: Transport>(
         self,
-        (mut shard, recovered): (Shard, Recovered),
+        mut shard: Shard,
         transport: Result<T, StartError>,
         ready: &SyncSender<Result<Ready, StartError>>,
         go: &Receiver<Go>,
@@ -563,18 +578,16 @@ impl ShardStart {
             stats: shard.stats().clone(),
             waker: transport.waker(),
             reader: shard.reader(),
-            recovered,
         }));
         let Ok(Go { wakers, readers, tier }) = go.recv() else { return Ok(()) };
         let ShardStart { number, mut mail, shared, settings, clock, .. } = self;
         mail.connect(&wakers);
         let now = clock.millis();
         let (memory_bytes, shards) = (settings.budget.memory, mail.shards());
-        if matches!(tier, Some((_, Durability::None))) {
+        if matches!(tier, Some((_, (Durability::None, _)))) {
             shard.only_demote();
         }
-        let tier =
-            tier.map(|(port, durability)| Box::new(WorkerTier::new(port, durability, memory_bytes, shards)));
+        let tier = tier.map(|(port, how)| Box::new(WorkerTier::new(port, how, memory_bytes, shards)));
         let state = WorkerState::new(WorkerParts {
             shard,
             mail,

@@ -41,6 +41,8 @@ pub(crate) struct Shared {
     pub(crate) beyond: AtomicI64,
     /// Connections of all shards.
     pub(crate) connections: AtomicUsize,
+    /// By shard: it does not know all that a tier holds for it. Once false, it stays so.
+    pub(crate) recovering: Vec<AtomicBool>,
     pub(crate) draining: AtomicBool,
     /// Shards that have no connections any more, while draining.
     pub(crate) drained: AtomicUsize,
@@ -58,6 +60,21 @@ impl Shared {
         }
         digits.truncate(40);
         digits
+    }
+
+    /// Before a shard serves.
+    pub(crate) fn begin_recovery(&self, shard: u16) {
+        self.recovering[usize::from(shard)].store(true, Relaxed);
+    }
+
+    pub(crate) fn end_recovery(&self, shard: u16) {
+        self.recovering[usize::from(shard)].store(false, Relaxed);
+    }
+
+    /// Whether a shard may answer that it cannot know yet. Relaxed: seen late it costs a detour, and false is not seen early,
+    /// as threads begin to serve after all shards have begun.
+    pub(crate) fn is_recovering(&self, shard: u16) -> bool {
+        self.recovering[usize::from(shard)].load(Relaxed)
     }
 
     /// A shard tells what it accounts for.

@@ -6,6 +6,7 @@
 //!
 //! Opening and recovering only read. [`Tier::begin`] makes it durable that the tier is in use, before anything else changes.
 
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use thiserror::Error;
 
@@ -15,7 +16,7 @@ use crate::format::checkpoint::Checkpoint;
 use crate::format::geometry::Geometry;
 use crate::format::superblock::{Config, Refused, SUPERBLOCKS, Superblock};
 use crate::media::{BLOCK_BYTES, MediaError, Medium, bytes, bytes_mut, zeroed};
-use crate::recover::{self, Counts, Event, StreamEnd, Walk};
+use crate::recover::{self, Counts, Event, Found, Positions, StreamEnd, Walk};
 use crate::stream::{Ends, Overwrites, Reader, StreamWriter, WriteError};
 
 /// Why a medium is not used as a tier.
@@ -160,11 +161,44 @@ impl Tier {
         stream: u16,
         tell: &mut dyn FnMut(Event),
     ) -> Result<(StreamEnd, Counts), MediaError> {
+        let found = self.find(stream)?;
+        Ok((found.end, recover::tell(&self.walk(stream), &found, tell)?))
+    }
+
+    /// Finds where a stream ends, so that it can be written; not while it is. What it holds is told by [`Tier::tell`].
+    ///
+    /// # Errors
+    /// The medium's.
+    ///
+    /// # Panics
+    /// If there is no such stream.
+    pub fn find(&self, stream: u16) -> Result<Found, MediaError> {
         assert!(stream < self.config().streams, "a stream of this tier");
-        let generation = self.superblock.generation;
-        let (end, counts) = recover::recover(&*self.medium, &self.geometry, generation, stream, tell)?;
-        self.ends.tell(stream, end.end);
-        Ok((end, counts))
+        let found = recover::find(&self.walk(stream), stream)?;
+        self.ends.tell(stream, found.end.end);
+        Ok(found)
+    }
+
+    /// Tells what a stream holds that was found, newest first, while it is written: what was added since is not told. It ends
+    /// where the writer has freed the stream, or when `stops`. What was told just before may have been freed, too: see
+    /// [`Positions`].
+    ///
+    /// # Errors
+    /// The medium's.
+    pub fn tell(
+        &self,
+        found: &Found,
+        stops: &AtomicBool,
+        tell: &mut dyn FnMut(Event),
+    ) -> Result<Counts, MediaError> {
+        let stream = found.end.stream;
+        let freed = || if stops.load(Relaxed) { u64::MAX } else { self.ends.oldest(stream) };
+        recover::tell(&self.walk(stream).beside(&freed), found, tell)
+    }
+
+    /// Where the items lie in a stream that [`Tier::tell`] tells.
+    pub fn positions(&self, found: &Found) -> Positions {
+        Positions::new(self.geometry.ring(found.end.stream), found.end)
     }
 
     /// Reads the tables of a stream.

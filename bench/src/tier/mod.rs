@@ -1,8 +1,9 @@
-//! `torc bench tier`: a second tier in three kinds of measurement.
+//! `torc bench tier`: a second tier in four kinds of measurement.
 //!
 //! - `cost`: what each operation costs the server with a tier over what it costs without, all values in memory.
 //! - `durable`: changes that are safe on the disk, each at once or within a second, beside redis-server's append-only file.
 //! - `restart`: how soon a server that was killed under load is warm again, beside redis-server's append-only file.
+//! - `recovery`: how soon a server knows what its tier holds, beside reading the tables and filling an index alone.
 //!
 //! All files lie in one folder of the disk that is measured. In each round all servers take their turn, each round beginning
 //! with another one, and none is loaded before the one before it has nothing left to write.
@@ -10,6 +11,7 @@
 mod disk;
 mod page;
 mod ratio;
+mod recovery;
 mod restart;
 mod rounds;
 
@@ -30,6 +32,7 @@ use crate::{
 };
 use disk::Scratch;
 use ratio::Ratio;
+use recovery::Recovery;
 use restart::Restart;
 use rounds::Run;
 
@@ -54,6 +57,9 @@ pub(crate) struct TierArgs {
     /// Items of `restart`
     #[arg(long, default_value_t = 1_000_000, value_name = "N")]
     items: u64,
+    /// Items of `recovery`, each a line
+    #[arg(long, value_delimiter = ',', default_value = "1000000", value_name = "N")]
+    recovered: Vec<u64>,
     /// Rounds; in each of them all take their turn
     #[arg(long, default_value_t = 5, value_name = "N")]
     rounds: u32,
@@ -75,6 +81,7 @@ enum Kind {
     Cost,
     Durable,
     Restart,
+    Recovery,
 }
 
 /// Everything that is kept.
@@ -93,6 +100,7 @@ struct Tier {
     ratios: Vec<Ratio>,
     runs: Vec<Run>,
     restarts: Vec<Restart>,
+    recoveries: Vec<Recovery>,
 }
 
 /// Bytes of a key.
@@ -122,6 +130,7 @@ pub(crate) fn run(args: &TierArgs) -> Result<(), BenchError> {
         ratios: Vec::new(),
         runs: Vec::new(),
         restarts: Vec::new(),
+        recoveries: Vec::new(),
     };
     let wanted = |kind| args.kinds.contains(&kind);
     for kind in [Kind::Cost, Kind::Durable].into_iter().filter(|kind| wanted(*kind)) {
@@ -131,6 +140,10 @@ pub(crate) fn run(args: &TierArgs) -> Result<(), BenchError> {
     }
     if wanted(Kind::Restart) {
         let servers = restart::measure(args, cores.server, &scratch, &mut tier.restarts)?;
+        tier.remember(cores, &servers);
+    }
+    if wanted(Kind::Recovery) {
+        let servers = recovery::measure(args, cores.server, &scratch, &mut tier.recoveries)?;
         tier.remember(cores, &servers);
     }
     tier.ratios = ratio::ratios(&tier.runs);

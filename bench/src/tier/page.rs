@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{Kind, Ratio, Restart, Run, Tier, VALUE_BYTES};
+use super::{Kind, Ratio, Recovery, Restart, Run, Tier, VALUE_BYTES};
 use crate::results::{groups, median_of};
 
 pub(super) fn page(tier: &Tier) -> String {
@@ -34,6 +34,7 @@ pub(super) fn page(tier: &Tier) -> String {
         }
     }
     restarts(&mut page, tier);
+    recoveries(&mut page, tier);
     page
 }
 
@@ -99,6 +100,36 @@ fn restarts(page: &mut String, tier: &Tier) {
             median(|restart| restart.all_s),
             median(|restart| restart.found),
             median(|restart| restart.disk_bytes as f64 / 1e6),
+        );
+    }
+}
+
+fn recoveries(page: &mut String, tier: &Tier) {
+    if tier.recoveries.is_empty() {
+        return;
+    }
+    let _ = writeln!(
+        page,
+        "\n## Knowing what a tier holds after a start: items of {VALUE_BYTES} B\n\n\
+         Seconds. `tables`, `index`: reading the tables alone, then filling an index of the right size alone, on one core. `ready`, \
+         `first hit`: from the start of the process to its ready line, and to the answer to a read of the newest item. `all known`: \
+         what the server says that it took, on one core with all of its threads. `x`: the speed of that over the sum of tables and \
+         index.\n\n\
+         | items | MB of the tier | tables | index | ready | first hit | all known | x | found |\n|---|---|---|---|---|---|---|---|---|",
+    );
+    for (items, runs) in groups(&tier.recoveries, |recovery| recovery.items) {
+        let median = |of: fn(&Recovery) -> f64| median_of(&runs, of);
+        let _ = writeln!(
+            page,
+            "| {items} | {:.0} | {:.3} | {:.3} | {:.3} | {:.3} | {:.3} | {:.2} | {:.5} |",
+            median(|recovery| recovery.used_bytes as f64 / 1e6),
+            median(|recovery| recovery.read_s),
+            median(|recovery| recovery.index_s),
+            median(|recovery| recovery.ready_s),
+            median(|recovery| recovery.first_hit_s),
+            median(|recovery| recovery.known_s),
+            median(|recovery| (recovery.read_s + recovery.index_s) / recovery.known_s),
+            median(|recovery| recovery.known as f64 / recovery.items as f64),
         );
     }
 }

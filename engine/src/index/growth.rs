@@ -11,6 +11,10 @@ const PAIR_LOAD_PERCENT_MAX: u64 = 75;
 /// What a pair takes of a table's load, in hundredths of a slot: a bucket of seven slots has room for three.
 const PAIR_HUNDREDTHS: u64 =
     100 * SLOTS_PER_BUCKET as u64 * LOAD_PERCENT_MAX / (SLOTS_PER_BUCKET as u64 / 2 * PAIR_LOAD_PERCENT_MAX);
+/// The load that a table gets which grows to what is expected, in percent, and how much larger it gets at once: what is expected
+/// may be wrong, and a table does not shrink.
+const LOAD_PERCENT_EXPECTED: u64 = 70;
+const GROWTH_EXPECTED_MAX: u64 = 4;
 /// Homes to move for each item that is added while the table grows, so that the part that has not moved yet
 /// ends below a load of 0.84 (at 0.92 the longest overflow of a large table passes 100 buckets).
 pub const GROW_STEPS_PER_INSERT: usize = 4;
@@ -23,7 +27,7 @@ impl Index {
     /// The size that the table should grow to, bytes, once it is too full.
     pub fn growth_wanted(&self) -> Option<usize> {
         let slots = self.homes * SLOTS_PER_BUCKET as u64;
-        let hundredths = self.items * 100 + self.elsewhere * PAIR_HUNDREDTHS;
+        let hundredths = self.items * 100 + self.elsewhere() * PAIR_HUNDREDTHS;
         if self.growing.is_some() || hundredths < slots * LOAD_PERCENT_MAX {
             return None;
         }
@@ -31,8 +35,18 @@ impl Index {
         (buckets <= self.table.buckets_max()).then_some(buckets * BUCKET_BYTES)
     }
 
+    /// A table grows by a quarter, or to what is expected if that is more.
     fn grown_homes(&self) -> u64 {
-        self.homes + (self.homes / 4).max(1)
+        let by_quarter = self.homes + (self.homes / 4).max(1);
+        let expected = self.expected * 100 / (LOAD_PERCENT_EXPECTED * (SLOTS_PER_BUCKET as u64 / 2));
+        let most = (self.table.buckets_max() - PROBE_BUCKETS) as u64;
+        by_quarter.max(expected.min(self.homes * GROWTH_EXPECTED_MAX).min(most))
+    }
+
+    /// How many items that are not in DRAM there will be, as far as anybody knows: the table grows to the size for them in
+    /// fewer steps.
+    pub fn expect(&mut self, elsewhere: u64) {
+        self.expected = elsewhere;
     }
 
     /// Begins to grow; the memory must have been found.

@@ -68,16 +68,21 @@ struct Growing {
     boundary: u64,
 }
 
+/// In the number of items that are not in DRAM: not all of them are known.
+const MORE: u64 = 1 << 63;
+
 /// The index of a shard.
 #[derive(Debug)]
 pub struct Index {
     table: Table,
     homes: u64,
     growing: Option<Growing>,
+    /// Items that it is expected to hold one day; 0: nobody knows.
+    expected: u64,
     /// Both of these, as readers on other threads see them.
     geometry: Arc<Geometry>,
     items: u64,
-    /// Items that are not in DRAM.
+    /// Items that are not in DRAM, and [`MORE`] as long as others may come to light.
     elsewhere: u64,
     /// Kept between steps of growth, so that a step allocates nothing.
     moving: Vec<(u64, Entry)>,
@@ -113,6 +118,7 @@ impl Index {
             table,
             homes: homes as u64,
             growing: None,
+            expected: 0,
             geometry: Arc::new(geometry),
             items: 0,
             elsewhere: 0,
@@ -142,7 +148,18 @@ impl Index {
     /// Items that are not in DRAM.
     #[inline]
     pub fn elsewhere(&self) -> u64 {
-        self.elsewhere
+        self.elsewhere & !MORE
+    }
+
+    /// Whether a key that has no item in DRAM may have one elsewhere, be it known or not.
+    #[inline]
+    pub fn may_be_elsewhere(&self) -> bool {
+        self.elsewhere != 0
+    }
+
+    /// Whether keys may have items elsewhere that are not known.
+    pub fn expect_more(&mut self, may_come: bool) {
+        self.elsewhere = self.elsewhere() | if may_come { MORE } else { 0 };
     }
 
     #[inline]

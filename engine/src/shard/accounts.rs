@@ -56,6 +56,7 @@ impl Shard {
             + self.calendar.bytes()
             + self.eviction.bytes()
             + self.uploads.table_bytes()
+            + self.recovery.as_ref().map_or(0, |recovery| recovery.bytes())
     }
 
     /// Brings the gauges up to date that are not counted as they change.

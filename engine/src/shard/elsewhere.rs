@@ -51,6 +51,7 @@ impl Shard {
         let Some((place, entry)) = self.entry_at(hash, ticket) else { return Ok(()) };
         let Some(found) = Fetched::read(bytes).filter(|found| self.takes(found, hash, now)) else {
             self.index.remove_elsewhere(place, hash);
+            self.supersede(hash);
             return Ok(());
         };
         self.count_elsewhere(hash, 1);
@@ -166,43 +167,49 @@ impl Shard {
 
     /// The ticket that a command would be answered with now.
     pub fn ticket_for(&self, command: &Command<'_>, hash: u64, now: Millis) -> Option<Ticket> {
-        if self.index.elsewhere() == 0 {
+        if !self.index.may_be_elsewhere() {
             return None;
         }
         let key = Key { bytes: command.key, space: command.space, hash };
         match command.op {
             Op::Read(_) if self.find(key).is_some() => None,
-            Op::Read(_) => self.ticket(hash),
+            Op::Read(read) => self.ticket(key, read.is_plain()),
             _ => self.ticket_of(key, &command.op, now),
         }
     }
 
-    /// The ticket of an item that a read has not found in DRAM.
+    /// The ticket of an item that was not found in DRAM. `is_plain`: by a read that changes nothing.
     #[inline]
-    pub(super) fn ticket(&self, hash: u64) -> Option<Ticket> {
-        if self.index.elsewhere() == 0 {
-            return None;
-        }
-        let (_, entry) = self.index.find_elsewhere(hash)?;
-        // The item of another key with the same hash was brought back: this key has none.
-        let is_of_another = self.item_of(hash).is_some();
-        (!is_of_another).then_some(Ticket(entry.place))
+    pub(super) fn ticket(&self, key: Key<'_>, is_plain: bool) -> Option<Ticket> {
+        if self.index.may_be_elsewhere() { self.ticket_elsewhere(key, is_plain) } else { None }
+    }
+
+    #[inline(never)]
+    fn ticket_elsewhere(&self, key: Key<'_>, is_plain: bool) -> Option<Ticket> {
+        let ticket = match self.index.find_elsewhere(key.hash) {
+            Some((_, entry)) => Ticket(entry.place),
+            None if self.waits_to_know(key, is_plain) => Ticket::UNKNOWN,
+            None => return None,
+        };
+        // The item of another key with the same hash is in DRAM: this key has none.
+        let is_of_another = self.item_of(key.hash).is_some();
+        (!is_of_another).then_some(ticket)
     }
 
     /// The ticket of the item that a change must know, if it is not in DRAM.
     #[inline]
     pub(super) fn ticket_of(&self, key: Key<'_>, op: &Op<'_>, now: Millis) -> Option<Ticket> {
-        if self.index.elsewhere() == 0 || is_blind(op, now) || self.find(key).is_some() {
+        if !self.index.may_be_elsewhere() || is_blind(op, now) || self.find(key).is_some() {
             return None;
         }
-        self.ticket(key.hash)
+        self.ticket(key, false)
     }
 
     /// What lies on the medium is not the key's item any more.
     /// Returns whether there was something.
     #[inline]
     pub(super) fn forget_copy(&mut self, hash: u64) -> bool {
-        if self.index.elsewhere() == 0 {
+        if !self.index.may_be_elsewhere() {
             return false;
         }
         let found = self.index.find_elsewhere(hash);
@@ -259,6 +266,7 @@ impl Shard {
     pub(super) fn tell_lost(&mut self, hash: u64) {
         self.mark_lost();
         self.stats.places_lost.add(1);
+        self.supersede(hash);
         if let Some(listener) = &mut self.listener {
             let (cause, key) = (Cause::Evicted, Bytes::default());
             listener.changed(&Change { cause, space: 0, key, hash, version: 0, item: None });

@@ -11,7 +11,7 @@ impl Shard {
     #[inline]
     pub(super) fn read(&mut self, key: Key<'_>, read: &Read, now: Millis) -> Outcome<'_> {
         let Some((place, slot)) = self.find(key) else {
-            if let Some(ticket) = self.ticket(key.hash) {
+            if let Some(ticket) = self.ticket(key, read.is_plain()) {
                 return Outcome::Pending(ticket);
             }
             self.stats.misses.add(1);

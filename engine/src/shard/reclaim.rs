@@ -328,7 +328,9 @@ impl Shard {
         self.flush_at = Millis::MAX;
         // Nobody can hold a flush back. At the ceiling it does with the last version: what comes after it has a higher one.
         self.flushed = self.clock.next_below_ceiling(now);
-        self.flushes.publish(self.flushed, self.flush_at);
+        // What a medium held is flushed, too.
+        self.end_recovery();
+        self.publish_flushes();
         self.mark_flushed();
         if let Some(listener) = &mut self.listener {
             let (cause, version, key) = (Cause::Flushed, self.flushed, Bytes::default());

@@ -50,6 +50,11 @@ impl Shard {
     fn begin_growth(&mut self, bytes: usize) {
         // What eviction will remember has its share before the memory is full, not after.
         self.eviction.resize(self.index.items());
+        if self.segments_wanted(bytes) < self.segments.in_use() + RELOCATION_RESERVE {
+            // Room for what is expected would take segments that are in use.
+            self.index.expect(0);
+        }
+        let bytes = self.index.growth_wanted().unwrap_or(bytes);
         if self.fit(bytes) {
             self.index.grow();
             self.publish();

@@ -14,6 +14,7 @@ mod memory;
 mod readers;
 mod readers_steps;
 mod readers_threads;
+mod recovery;
 mod rest;
 mod reuse;
 mod rooms;
@@ -60,6 +61,11 @@ fn get(shard: &mut Shard, key: &[u8], now: Millis) -> Option<Vec<u8>> {
         Outcome::Miss => None,
         other => panic!("{other:?}"),
     }
+}
+
+/// What a read of the key would be answered with, if it has to be fetched.
+fn ticket(shard: &Shard, key: &[u8]) -> Option<Ticket> {
+    shard.ticket_for(&Command { space: 0, key, op: Op::Read(Read::default()) }, shard.hash(0, key), NOW)
 }
 
 fn drain(shard: &mut Shard, now: Millis) {

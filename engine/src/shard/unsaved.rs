@@ -18,7 +18,7 @@ use super::{Shard, hash_of, value_in};
 use crate::bytes::Bytes;
 use crate::changes::Cause;
 use crate::command::{Millis, Value};
-use crate::index::{Full, Place, Slot};
+use crate::index::{Place, Slot};
 use crate::item::{ItemRef, state};
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
@@ -69,7 +69,7 @@ pub(super) struct Mark {
 
 /// Hashes are spread evenly already.
 #[derive(Debug, Default, Clone, Copy)]
-struct Same(u64);
+pub(super) struct Same(u64);
 
 impl Hasher for Same {
     fn finish(&self) -> u64 {
@@ -227,20 +227,29 @@ impl Shard {
         self.unsaved.as_ref().map_or(0, |marks| marks.bytes())
     }
 
-    /// Forgets all changes, as no tier will ever have them.
+    /// Forgets all changes, as no tier will ever have them, and expects nothing of it.
     pub fn forget_changes(&mut self) {
+        self.end_recovery();
         self.unsaved = None;
         self.tells = self.listener.is_some();
     }
 
     #[inline(never)]
     pub(super) fn mark(&mut self, cause: Cause, at: u64, hash: u64, version: u64) {
+        let is_named = || self.index.find_elsewhere(hash).is_some();
+        let leaves =
+            matches!(cause, Cause::Deleted | Cause::Expired) || cause == Cause::Evicted && !is_named();
+        if self.recovery.is_some() && leaves {
+            self.supersede(hash);
+        }
         let Some(marks) = &mut self.unsaved else { return };
         let item = self.segments.item(at);
         let slot = |slot_of: fn(&[u8]) -> u16| item.key().with_copy(slot_of);
         let demotes = marks.demotion.is_some();
+        // What is not told yet may be of this key.
+        let may_be_held = self.recovery.is_some() || marks.may_hold(hash);
         match cause {
-            Cause::Written | Cause::Deleted if demotes && !marks.may_hold(hash) => {}
+            Cause::Written | Cause::Deleted if demotes && !may_be_held => {}
             Cause::Written if !demotes => {
                 let bytes = item.item_len() as u32;
                 let mark = Mark { version, bytes, space: item.space(), slot: 0, progress: Progress::Written };
@@ -371,28 +380,6 @@ impl Shard {
         if let Some(place) = place {
             self.name_newest_place(hash, place);
         }
-    }
-
-    /// As recovery finds an item: the key of `hash` has one at a place of the medium, unless that is known already. To be told
-    /// newest first. Returns whether it was not known.
-    ///
-    /// # Errors
-    /// [`Full`]: the key misses, and an older item of it must not be told.
-    ///
-    /// # Panics
-    /// If the place is not below [`crate::index::PLACES`].
-    pub fn recovered(&mut self, hash: u64, place: u64) -> Result<bool, Full> {
-        let is_new = self.index.find_elsewhere(hash).is_none();
-        if is_new && let Err(full) = self.name_place(hash, place) {
-            self.lose_place(hash);
-            return Err(full);
-        }
-        Ok(is_new)
-    }
-
-    /// Items that a tier holds will not be told: deletions of keys that miss are of interest to it from now on.
-    pub fn leave_untold(&mut self) {
-        self.mark_lost();
     }
 
     /// A place of the medium will hold something else. If the item that lies there is in DRAM and worth it, it is to be saved

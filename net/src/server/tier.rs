@@ -3,7 +3,7 @@
 use super::config::StartError;
 use crate::clock::MachineClock;
 use crate::shared::Shared;
-use crate::tier::{Port, Recovered, Storage, StorageParts, TierConfig, TierFigures};
+use crate::tier::{Port, Storage, StorageParts, TierConfig, TierFigures};
 use crate::transport::Waker;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -29,28 +29,18 @@ pub struct RunningTier {
 }
 
 impl RunningTier {
-    /// Takes it into use, with what the shards have recovered.
+    /// Takes it into use. The shards have to be ready to be told what it holds.
     pub(super) fn start(
         tier: Tier,
-        recovered: Vec<Recovered>,
         wakers: &[Arc<dyn Waker>],
         shared: &Shared,
         clock: &MachineClock,
         settings: &TierConfig,
     ) -> Result<(RunningTier, Vec<Port>), StartError> {
         let figures = Arc::new(TierFigures::default());
-        let mut ends = Vec::new();
-        for found in recovered {
-            figures.recovered.fetch_add(found.items, Relaxed);
-            figures.lost.fetch_add(found.lost, Relaxed);
-            figures.damaged.fetch_add(found.damaged, Relaxed);
-            figures.recovery_ms.fetch_max(found.took_ms, Relaxed);
-            ends.extend(found.ends);
-        }
         let (on, config, was_clean) = (tier.medium().clone(), *tier.config(), tier.is_clean());
         let parts = StorageParts {
             tier,
-            ends,
             wakers: wakers.to_vec(),
             slots: shared.slots.clone(),
             figures: figures.clone(),

@@ -308,6 +308,7 @@ pub(crate) fn shared(shards: u16) -> Shared {
         value_bytes_max: 1 << 20,
         baseline: Mutex::default(),
         connections: 0.into(),
+        recovering: (0..shards).map(|_| false.into()).collect(),
         draining: false.into(),
         drained: 0.into(),
     }

@@ -30,7 +30,7 @@
 //! |---|---|
 //! | `open.rs` | from a path to a medium and a tier; what is done if it is not ours |
 //! | `resize.rs` | a tier's file in another size, or elsewhere |
-//! | `recover.rs` | a shard learns what its keys have on the medium |
+//! | `recover.rs` | the threads that read what the medium holds after a start |
 //! | `save.rs` | what travels between a shard and the storage thread |
 //! | `storage.rs`, `streams.rs` | the thread that writes |
 //! | `weight.rs` | how much it counts beside the shards |
@@ -63,15 +63,16 @@ pub(crate) use open::Opened;
 pub use open::{TierError, open_medium};
 pub(crate) use pages::{Arrived, fetch_pages_bytes};
 pub(crate) use port::{Fetched, Port, Reply};
-pub(crate) use recover::{Recovered, recover};
+pub(crate) use recover::Told;
 pub use resize::{Carried, ResizeError, copy, resize};
 pub(crate) use save::{SAVE_BYTES, SaveBatch};
 pub(crate) use storage::{Storage, StorageParts, time_before};
 
 use std::path::PathBuf;
+use std::sync::OnceLock;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
 use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use torc_pmem::stream::Miss;
 
 /// Where a tier lies.
@@ -103,6 +104,8 @@ pub struct TierConfig {
     pub durability: Durability,
     /// `--tier-cache`, bytes of all shards together: pages of a medium that can be slow which are kept once they were read.
     pub cache_bytes: u64,
+    /// `--tier-recovery wait`: plain reads of keys that are not known yet after a start wait, as others do. Else they miss.
+    pub reads_wait: bool,
     /// `--tier-on-mismatch reset`: what cannot be used is made anew. Else the server does not start.
     pub resets: bool,
     /// `--tier-index-share`: of a shard's memory, percent.
@@ -134,7 +137,13 @@ pub struct TierFigures {
     pub reads: AtomicU64,
     pub corrupt: AtomicU64,
     pub read_errors: AtomicU64,
-    /// Items that recovery found, and how long it took, milliseconds.
+    /// Shards that do not know all of what the tier holds for them yet.
+    pub recovering: AtomicU64,
+    recovery_began: OnceLock<Instant>,
+    /// Bytes of the tier whose tables recovery reads, and those that it has come past.
+    pub recovery_bytes: AtomicU64,
+    pub recovery_read_bytes: AtomicU64,
+    /// Items that recovery has found, and how long it took, milliseconds; 0 before its end.
     pub recovered: AtomicU64,
     /// Items that recovery has found no room for: they miss.
     pub lost: AtomicU64,
@@ -153,6 +162,41 @@ pub struct TierFigures {
 }
 
 impl TierFigures {
+    pub fn is_recovering(&self) -> bool {
+        self.recovering.load(Relaxed) > 0
+    }
+
+    /// How much of the tier recovery has come past, 0 to 1.
+    pub fn recovery_progress(&self) -> f64 {
+        let read = self.recovery_read_bytes.load(Relaxed) as f64;
+        read / self.recovery_bytes.load(Relaxed).max(1) as f64
+    }
+
+    fn begin_recovery(&self, shards: u64, bytes: u64) {
+        // Once: this is the only place, and a start happens once.
+        let _ = self.recovery_began.set(Instant::now());
+        self.recovering.store(shards, Relaxed);
+        self.recovery_bytes.store(bytes, Relaxed);
+    }
+
+    /// A shard knows all that the tier holds for it.
+    pub(crate) fn has_recovered(&self) {
+        if self.recovering.fetch_sub(1, Relaxed) > 1 {
+            return;
+        }
+        let took = self.recovery_began.get().map(Instant::elapsed).unwrap_or_default();
+        self.recovery_ms.store((took.as_millis() as u64).max(1), Relaxed);
+        let [items, lost, damaged] =
+            [&self.recovered, &self.lost, &self.damaged].map(|figure| figure.load(Relaxed));
+        let words = match (lost, damaged) {
+            (0, 0) => String::new(),
+            (lost, 0) => format!("; no room for {lost} more"),
+            (0, damaged) => format!("; {damaged} batches are damaged"),
+            (lost, damaged) => format!("; no room for {lost} more, and {damaged} batches are damaged"),
+        };
+        tracing::info!("--tier: recovered {items} items in {:.2} s{words}", took.as_secs_f64());
+    }
+
     pub fn is_latched(&self) -> bool {
         // Acquire: whether it is void was known before.
         self.latched.load(Acquire)

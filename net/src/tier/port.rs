@@ -4,6 +4,7 @@ use super::TierFigures;
 use super::carry::{Leaving, Moved};
 use super::fetch::Fetchers;
 use super::pages::{Arrived, FETCHED_MAX, FetchedPage, Pages};
+use super::recover::Told;
 use super::save::SaveBatch;
 use super::storage::Job;
 use crate::transport::Waker;
@@ -19,8 +20,9 @@ use torc_pmem::stream::{Miss, Overwrites, Reader};
 pub(crate) enum Reply {
     /// The batch is on the medium, with the places of its items; or the tier is latched, and it is not.
     Saved(Box<SaveBatch>),
-    /// These places will hold something else. To be answered with [`Port::left`].
-    Leave { stream: u16, places: Vec<Leaving> },
+    /// These places will hold something else, as will all of the stream below a position. To be answered with
+    /// [`Port::left`].
+    Leave { stream: u16, below: u64, places: Vec<Leaving> },
     /// What was to stay lies elsewhere. To be answered with [`Port::moved`].
     Moved { stream: u16, moves: Vec<Moved> },
     /// A page that somebody waits for.
@@ -39,11 +41,15 @@ pub(crate) enum Fetched<'p> {
     Gone,
 }
 
+/// What was told of a shard's keys and waits there; the threads that read tables wait with more.
+const TOLD_MAX: usize = 4;
+
 /// Replies to one shard, for the tier's threads.
 #[derive(Clone)]
 pub(super) struct Mailbox {
     replies: Sender<Reply>,
     fetched: SyncSender<FetchedPage>,
+    told: SyncSender<Told>,
     waker: Arc<dyn Waker>,
     /// The shard was woken, and has not looked since.
     is_rung: Arc<AtomicBool>,
@@ -58,6 +64,11 @@ impl Mailbox {
     /// Waits while many other pages wait. False: the shard has ended.
     pub(super) fn give(&self, page: FetchedPage) -> bool {
         self.ring(self.fetched.send(page).is_ok())
+    }
+
+    /// As [`Mailbox::give`], for what recovery has found.
+    pub(super) fn tell(&self, told: Told) -> bool {
+        self.ring(self.told.send(told).is_ok())
     }
 
     fn ring(&self, is_sent: bool) -> bool {
@@ -75,6 +86,7 @@ pub(crate) struct Port {
     shard: u16,
     jobs: Sender<Job>,
     replies: Receiver<Reply>,
+    told: Receiver<Told>,
     is_rung: Arc<AtomicBool>,
     reads: Reads,
     figures: Arc<TierFigures>,
@@ -110,8 +122,10 @@ impl Port {
         figures: Arc<TierFigures>,
     ) -> (Port, Mailbox) {
         let ((sender, replies), (fetched_in, fetched)) = (channel(), sync_channel(FETCHED_MAX));
+        let (told_in, told) = sync_channel(TOLD_MAX);
         let is_rung = Arc::new(AtomicBool::new(false));
-        let mailbox = Mailbox { replies: sender, fetched: fetched_in, waker, is_rung: is_rung.clone() };
+        let rung = is_rung.clone();
+        let mailbox = Mailbox { replies: sender, fetched: fetched_in, told: told_in, waker, is_rung: rung };
         let reads = match read_by {
             ReadBy::Own(reader) => Reads::Own(Box::new(reader)),
             ReadBy::Threads { fetchers, overwrites, cache_bytes } => {
@@ -119,7 +133,7 @@ impl Port {
                 Reads::Threads(Box::new(pages))
             }
         };
-        (Port { shard, jobs, replies, is_rung, reads, figures }, mailbox)
+        (Port { shard, jobs, replies, told, is_rung, reads, figures }, mailbox)
     }
 
     pub(crate) fn figures(&self) -> &TierFigures {
@@ -139,6 +153,11 @@ impl Port {
             Reads::Own(_) => None,
             Reads::Threads(pages) => pages.next().map(Reply::Fetched),
         }
+    }
+
+    /// What recovery has found next.
+    pub(crate) fn next_told(&self) -> Option<Told> {
+        self.told.try_recv().ok()
     }
 
     /// Hands changes over. The batch comes back as [`Reply::Saved`].

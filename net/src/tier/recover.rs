@@ -1,88 +1,169 @@
-//! A shard learns what its keys have on the medium.
+//! The threads that read what a tier holds, while shards serve.
+//!
+//! Where the streams end is found before anything else, so that they can be written at once. Then each stream is read from its
+//! end backwards: its tables, not its items. What a table says of a key is told to the shard that has the key now, in the order
+//! of reading. All records of a key lie in one stream, in the order of their versions, so the first that a shard is told counts:
+//! see [`torc_engine::Shard::recover`].
+//!
+//! A stream that is full frees its oldest batches meanwhile. The shards forget their places as always, and take nothing that is
+//! told of these batches from then on: see [`Told::without_freed`].
 
+use super::TierFigures;
+use super::port::Mailbox;
+use crate::clock::MachineClock;
 use crate::slots::SlotMap;
-use std::collections::HashSet;
-use std::time::Instant;
-use torc_engine::Shard;
+use std::ops::RangeInclusive;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use torc_engine::command::Millis;
+use torc_engine::shard::Known;
+use torc_pmem::format::geometry::Place;
 use torc_pmem::format::record::{Kind, Record};
 use torc_pmem::media::MediaError;
-use torc_pmem::recover::{Event, StreamEnd};
+use torc_pmem::recover::{Event, Found, Positions};
 use torc_pmem::tier::Tier;
-use torc_proto::slot::{SLOTS, slot_of};
+use torc_proto::slot::SLOTS;
 
-/// Keys of a stream that are gone are remembered in this share of a shard's memory, with so many bytes each while the set grows.
-const GONE_SHARE: u64 = 4;
-const GONE_BYTES: u64 = 32;
+/// What is told at a time: little enough that a shard soon has what was read.
+const TOLD_MAX: usize = 4096;
 
-/// What a shard has found.
-#[derive(Debug, Default)]
-pub(crate) struct Recovered {
-    /// Where streams end: those of which this shard has the first slot.
-    pub(crate) ends: Vec<StreamEnd>,
-    pub(crate) items: u64,
-    /// Items that there was no room for.
-    pub(crate) lost: u64,
-    pub(crate) damaged: u64,
-    /// How long that took, milliseconds.
-    pub(crate) took_ms: u64,
+/// What a stream says of keys of one shard, newest first.
+#[derive(Debug)]
+pub(crate) struct Told {
+    pub(crate) stream: u16,
+    pub(crate) known: Vec<Known>,
+    /// Slots of which nothing more comes.
+    pub(crate) ended: Option<RangeInclusive<u16>>,
+    /// Part of the stream could not be read.
+    pub(crate) is_damaged: bool,
+    positions: Positions,
 }
 
-/// Tells a shard what its keys have on the medium: tables are read, not items. `now`: what is over by then is not told. From
-/// then on the shard remembers its changes.
+impl Told {
+    /// Leaves out what lies below a position up to which the stream has been freed.
+    pub(crate) fn without_freed(mut self, freed: u64) -> Told {
+        let positions = self.positions;
+        let is_there = |place: u64| positions.of(Place::from_bits(place)) >= freed;
+        if freed > 0 {
+            self.known.retain(|known| known.place.is_none_or(is_there));
+        }
+        self
+    }
+}
+
+/// Finds where all streams end.
 ///
 /// # Errors
 /// The medium's.
-pub(crate) fn recover(
-    tier: &Tier,
-    slots: &SlotMap,
-    number: u16,
-    shard: &mut Shard,
-    now: Millis,
-) -> Result<Recovered, MediaError> {
-    let mut recovered = Recovered::default();
-    let began = Instant::now();
-    // First, as it also remembers whether there was room for all.
-    shard.remember_changes(slot_of);
-    // The store has no items yet, so this memory is free.
-    let gone_max = (shard.memory_bytes() / GONE_SHARE / GONE_BYTES) as usize;
-    let streams = SlotMap::even(tier.config().streams);
-    for (range, stream) in streams.ranges() {
-        if !range.clone().any(|slot| slots.owner(slot) == number) {
-            continue;
-        }
-        let (seen, flushes) = (HashSet::new(), Vec::new());
-        let mut keys =
-            Keys { slots, number, now, shard, seen, gone_max, is_cut: false, flushes, items: 0, lost: 0 };
-        let (end, counts) = tier.recover(stream, &mut |event| keys.take(&event))?;
-        (recovered.items, recovered.lost) = (recovered.items + keys.items, recovered.lost + keys.lost);
-        if slots.owner(*range.start()) == number {
-            recovered.damaged += counts.damaged;
-            recovered.ends.push(end);
-        }
+pub(super) fn find_all(tier: &Tier) -> Result<Vec<Found>, MediaError> {
+    let (next, streams) = (AtomicUsize::new(0), usize::from(tier.config().streams));
+    let find = || {
+        let streams = std::iter::from_fn(|| Some(next.fetch_add(1, Relaxed)).filter(|next| *next < streams));
+        streams.map(|stream| tier.find(stream as u16)).collect::<Result<Vec<_>, _>>()
+    };
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads(streams)).map(|_| scope.spawn(find)).collect();
+        let found = threads.into_iter().map(|thread| match thread.join() {
+            Ok(found) => found,
+            Err(panic) => std::panic::resume_unwind(panic),
+        });
+        Ok(found.collect::<Result<Vec<_>, _>>()?.concat())
+    })
+}
+
+/// Threads that read so many streams: one that waits for the medium lets another one work.
+fn threads(streams: usize) -> usize {
+    streams.min(std::thread::available_parallelism().map_or(1, usize::from))
+}
+
+/// What the threads that read share.
+#[derive(Clone)]
+pub(super) struct Recovery {
+    pub(super) tier: Tier,
+    /// Slots by shard.
+    pub(super) slots: SlotMap,
+    pub(super) mailboxes: Vec<Mailbox>,
+    pub(super) figures: Arc<TierFigures>,
+    pub(super) clock: MachineClock,
+    /// Nobody is there any more to be told.
+    stops: Arc<AtomicBool>,
+}
+
+impl Recovery {
+    pub(super) fn new(
+        tier: Tier,
+        slots: SlotMap,
+        mailboxes: Vec<Mailbox>,
+        figures: Arc<TierFigures>,
+        clock: MachineClock,
+    ) -> Recovery {
+        Recovery { tier, slots, mailboxes, figures, clock, stops: Arc::default() }
     }
-    shard.start_above(tier.ceiling());
-    recovered.took_ms = began.elapsed().as_millis() as u64;
-    Ok(recovered)
+
+    /// Starts the threads. They end with the last stream, or with the shards.
+    ///
+    /// # Errors
+    /// A thread cannot be started.
+    pub(super) fn start(self, found: Vec<Found>) -> std::io::Result<Vec<JoinHandle<()>>> {
+        let used = found.iter().map(|found| found.end.used_bytes()).sum();
+        self.figures.begin_recovery(self.mailboxes.len() as u64, used);
+        let count = threads(found.len());
+        let found = Arc::new(Mutex::new(found));
+        (0..count)
+            .map(|number| {
+                let (recovery, found) = (self.clone(), found.clone());
+                let next = move || found.lock().unwrap_or_else(PoisonError::into_inner).pop();
+                std::thread::Builder::new().name(format!("torc-recover-{number}")).spawn(move || {
+                    while let Some(found) = next() {
+                        recovery.read(&found);
+                    }
+                })
+            })
+            .collect()
+    }
+
+    /// Reads a stream, and tells the shards.
+    pub(super) fn read(&self, found: &Found) {
+        let mut stream = Stream {
+            recovery: self,
+            stream: found.end.stream(),
+            positions: self.tier.positions(found),
+            now: self.clock.millis(),
+            flushes: Vec::new(),
+            known: self.mailboxes.iter().map(|_| Vec::new()).collect(),
+            behind: found.end.used_bytes(),
+        };
+        let told = self.tier.tell(found, &self.stops, &mut |event| stream.take(&event));
+        let damaged = told.map_or_else(
+            |error| {
+                // Nothing older is told of the stream: what was not read misses.
+                tracing::warn!("--tier: {error}; older items of stream {} are lost", stream.stream);
+                1
+            },
+            |counts| counts.damaged,
+        );
+        self.figures.damaged.fetch_add(damaged, Relaxed);
+        stream.end(damaged > 0);
+    }
 }
 
-/// The keys of a shard in one stream, which is told newest first.
-struct Keys<'s> {
-    slots: &'s SlotMap,
-    number: u16,
+/// A stream that is read.
+struct Stream<'r> {
+    recovery: &'r Recovery,
+    stream: u16,
+    positions: Positions,
+    /// What is over by then has no item.
     now: Millis,
-    shard: &'s mut Shard,
-    /// Keys without an item, or without room for it, of which older ones may come; and how many are remembered.
-    seen: HashSet<u64>,
-    gone_max: usize,
-    /// There are more: nobody knows which older items are good.
-    is_cut: bool,
     flushes: Vec<Record>,
-    items: u64,
-    lost: u64,
+    /// By shard: what it was not told yet.
+    known: Vec<Vec<Known>>,
+    /// Bytes of the stream that were not read.
+    behind: u64,
 }
 
-impl Keys<'_> {
+impl Stream<'_> {
     fn take(&mut self, event: &Event) {
         // What may have been lost does not make anything of other streams void: a slot has one.
         let Event::Record { record, place } = event else { return };
@@ -91,42 +172,20 @@ impl Keys<'_> {
             // Nothing is read that is chained.
             Kind::Chunk => {}
             Kind::Item | Kind::ChainHead | Kind::Tombstone => {
-                if record.slot >= SLOTS || self.slots.owner(record.slot) != self.number {
-                    return;
-                }
                 // What is older is flushed, too, and need not be remembered.
-                if self.is_flushed(record) {
+                if record.slot >= SLOTS || self.is_flushed(record) {
                     return;
                 }
                 let is_over = record.expiry != 0 && record.expiry <= self.now;
-                match place.filter(|_| record.kind == Kind::Item && !is_over) {
-                    Some(_) if self.is_cut => self.lost += 1,
-                    Some(place) if !self.seen.contains(&record.hash) => {
-                        match self.shard.recovered(record.hash, place.to_bits()) {
-                            Ok(is_new) => self.items += u64::from(is_new),
-                            Err(_) => {
-                                self.lost += 1;
-                                self.gone(record.hash);
-                            }
-                        }
-                    }
-                    Some(_) => {}
-                    None => self.gone(record.hash),
+                let place = place.filter(|_| record.kind == Kind::Item && !is_over);
+                let shard = self.recovery.slots.owner(record.slot);
+                let known = &mut self.known[usize::from(shard)];
+                known.push(Known { hash: record.hash, place: place.map(Place::to_bits) });
+                if known.len() >= TOLD_MAX {
+                    place.into_iter().for_each(|place| self.has_come_to(place));
+                    self.tell(shard, None, false);
                 }
             }
-        }
-    }
-
-    /// The key has no item, whatever older ones come.
-    fn gone(&mut self, hash: u64) {
-        if self.is_cut {
-            return;
-        }
-        self.seen.insert(hash);
-        if self.seen.len() > self.gone_max {
-            self.is_cut = true;
-            self.seen = HashSet::new();
-            self.shard.leave_untold();
         }
     }
 
@@ -135,5 +194,34 @@ impl Keys<'_> {
             let same_space = flush.kind == Kind::FlushAll || flush.space == record.space;
             same_space && record.version <= flush.version && flush.slots().contains(&record.slot)
         })
+    }
+
+    fn tell(&mut self, shard: u16, ended: Option<RangeInclusive<u16>>, is_damaged: bool) {
+        let known = &mut self.known[usize::from(shard)];
+        let room = if ended.is_some() { Vec::new() } else { Vec::with_capacity(TOLD_MAX) };
+        let known = std::mem::replace(known, room);
+        let told = Told { stream: self.stream, known, ended, is_damaged, positions: self.positions };
+        if !self.recovery.mailboxes[usize::from(shard)].tell(told) {
+            // The server ends.
+            self.recovery.stops.store(true, Relaxed);
+        }
+    }
+
+    /// Shows how far reading has come.
+    fn has_come_to(&mut self, place: Place) {
+        let behind = self.positions.bytes_behind(place).min(self.behind);
+        self.recovery.figures.recovery_read_bytes.fetch_add(self.behind - behind, Relaxed);
+        self.behind = behind;
+    }
+
+    /// Nothing more comes.
+    fn end(mut self, is_damaged: bool) {
+        self.recovery.figures.recovery_read_bytes.fetch_add(self.behind, Relaxed);
+        let streams = SlotMap::even(self.recovery.tier.config().streams);
+        let own = streams.ranges().into_iter().find(|(_, stream)| *stream == self.stream);
+        for (slots, shard) in self.recovery.slots.ranges() {
+            let both = own.clone().and_then(|(own, _)| super::streams::common(&own, &slots));
+            both.into_iter().for_each(|both| self.tell(shard, Some(both), is_damaged));
+        }
     }
 }

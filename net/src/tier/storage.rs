@@ -6,6 +6,7 @@
 use super::carry::Leaving;
 use super::fetch::{self, Fetchers};
 use super::port::{Port, ReadBy, Reply};
+use super::recover::{Recovery, find_all};
 use super::save::SaveBatch;
 use super::streams::{Progress, Shards, Streams};
 use super::weight::Weight;
@@ -23,7 +24,6 @@ use std::time::Duration;
 use torc_engine::command::Millis;
 use torc_engine::version;
 use torc_pmem::media::MediaError;
-use torc_pmem::recover::StreamEnd;
 use torc_pmem::stream::WriteError;
 use torc_pmem::tier::{Run, Tier};
 
@@ -76,8 +76,6 @@ pub(super) enum Job {
 /// What a tier is started from.
 pub(crate) struct StorageParts {
     pub(crate) tier: Tier,
-    /// Of all streams, in any order.
-    pub(crate) ends: Vec<StreamEnd>,
     /// By shard.
     pub(crate) wakers: Vec<Arc<dyn Waker>>,
     pub(crate) slots: SlotMap,
@@ -97,18 +95,20 @@ pub(crate) struct Storage {
 }
 
 impl Storage {
-    /// Takes the tier into use. Returns a port for each shard; when all of them are dropped, the threads end.
+    /// Takes the tier into use. Returns a port for each shard, which is told what the tier holds for it; when all of them are
+    /// dropped, the threads end.
     ///
     /// # Errors
     /// The medium's, or a thread cannot be started.
     pub(crate) fn start(parts: StorageParts) -> Result<(Storage, Vec<Port>), TierError> {
-        let StorageParts { tier, ends, wakers, slots, figures, clock, durability, cpus, cache_bytes } = parts;
+        let StorageParts { tier, wakers, slots, figures, clock, durability, cpus, cache_bytes } = parts;
         // Nothing on the medium is believed before an orderly end, so nothing is drained before that either.
         let is_volatile = durability == Durability::None;
         let is_fast = tier.medium().is_byte_addressable();
+        let (before, found) = (tier.clone(), find_all(&tier)?);
         let run = if is_volatile { tier.begin_volatile()? } else { tier.begin()? };
-        let mut writers =
-            ends.iter().map(|end| run.writer(end)).collect::<Result<Vec<_>, _>>().map_err(media)?;
+        let writers = found.iter().map(|found| run.writer(&found.end)).collect::<Result<Vec<_>, _>>();
+        let mut writers = writers.map_err(media)?;
         writers.sort_by_key(torc_pmem::stream::StreamWriter::stream);
         let (reader, overwrites) = (run.tier().reader(), run.tier().overwrites());
         let ((jobs, receiver), (fetchers, fetches)) = (channel(), Fetchers::new());
@@ -129,6 +129,9 @@ impl Storage {
             threads =
                 fetch::start(fetches, &mailboxes, &reader, &figures, &cpus).map_err(TierError::Thread)?;
         }
+        let recovery =
+            Recovery::new(before, slots.clone(), mailboxes.clone(), figures.clone(), clock.clone());
+        threads.extend(recovery.start(found).map_err(TierError::Thread)?);
         let mut thread = Thread {
             drawn: run.tier().ceiling(),
             run,

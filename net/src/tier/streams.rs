@@ -247,7 +247,8 @@ impl Streams {
                 .filter(|(record, _)| record.kind == Kind::Item && of_shard(record.slot))
                 .filter_map(|&(record, place)| Some(Leaving { record, place: place?.to_bits() }))
                 .collect();
-            if !places.is_empty() && shards.send(shard, Reply::Leave { stream, places }) {
+            if !places.is_empty() && shards.send(shard, Reply::Leave { stream, below: oldest.end(), places })
+            {
                 waits_for.push(shard);
             }
         }
@@ -334,7 +335,7 @@ impl Shards {
 }
 
 /// What two ranges of slots have in common.
-fn common(one: &RangeInclusive<u16>, other: &RangeInclusive<u16>) -> Option<RangeInclusive<u16>> {
+pub(super) fn common(one: &RangeInclusive<u16>, other: &RangeInclusive<u16>) -> Option<RangeInclusive<u16>> {
     let both = *one.start().max(other.start())..=*one.end().min(other.end());
     (!both.is_empty()).then_some(both)
 }

@@ -1,5 +1,7 @@
 //! The tier's threads on a simulated medium, with shards that a test drives.
 
+mod recovery;
+
 use super::save::SaveBatch;
 use super::testing::silent;
 use super::*;
@@ -16,7 +18,7 @@ use torc_pmem::format::superblock::Config;
 use torc_pmem::media::sim::{Call, Sim};
 use torc_pmem::media::{Block, MediaError, Medium};
 use torc_pmem::tier::Tier;
-use torc_proto::slot::slot_of;
+use torc_proto::slot::{SLOTS, slot_of};
 
 const NOW: Millis = 1_790_000_000_000;
 const CONFIG: Config =
@@ -108,16 +110,25 @@ struct Running {
     figures: Arc<TierFigures>,
     /// By hash, where items lie.
     places: HashMap<u64, u64>,
+    /// By shard and stream: what was freed since the start.
+    freed: Vec<HashMap<u16, u64>>,
 }
 
 fn start(medium: Arc<dyn Medium>, shards: u16) -> Running {
     start_with(medium, shards, 8 << 20)
 }
 
+/// Starts, and waits until everything is known.
 fn start_with(medium: Arc<dyn Medium>, shards: u16, memory_bytes: u64) -> Running {
+    let mut running = begin(medium, shards, memory_bytes, true);
+    running.learn_all();
+    running
+}
+
+/// Starts without taking anything of what shards are told.
+fn begin(medium: Arc<dyn Medium>, shards: u16, memory_bytes: u64, reads_wait: bool) -> Running {
     let tier = Tier::open(medium).unwrap();
     let slots = SlotMap::even(shards);
-    let mut ends = Vec::new();
     let shard_of = |number: u16| {
         let config = ShardConfig {
             shard: number,
@@ -126,14 +137,15 @@ fn start_with(medium: Arc<dyn Medium>, shards: u16, memory_bytes: u64) -> Runnin
             ..ShardConfig::new(memory_bytes)
         };
         let mut shard = Shard::new(config).unwrap();
-        ends.extend(recover(&tier, &slots, number, &mut shard, NOW).unwrap().ends);
+        shard.remember_changes(slot_of);
+        shard.start_above(tier.ceiling());
+        shard.begin_recovery((0..SLOTS).filter(|slot| slots.owner(*slot) == number), slot_of, reads_wait);
         shard
     };
     let stores: Vec<Shard> = (0..shards).map(shard_of).collect();
     let figures = Arc::new(TierFigures::default());
     let parts = StorageParts {
         tier,
-        ends,
         wakers: (0..shards).map(|_| silent()).collect(),
         slots,
         durability: Durability::Interval(MOMENT),
@@ -143,12 +155,38 @@ fn start_with(medium: Arc<dyn Medium>, shards: u16, memory_bytes: u64) -> Runnin
         cache_bytes: 32 << 10,
     };
     let (storage, ports) = Storage::start(parts).unwrap();
-    Running { shards: stores, ports, storage, figures, places: HashMap::new() }
+    let freed = vec![HashMap::new(); usize::from(shards)];
+    Running { shards: stores, ports, storage, figures, places: HashMap::new(), freed }
 }
 
 impl Running {
     fn owner(&self, key: &[u8]) -> usize {
         usize::from(SlotMap::even(self.shards.len() as u16).owner(slot_of(key)))
+    }
+
+    /// Takes what a shard is told next; false: there is nothing now.
+    fn learn(&mut self, shard: usize) -> bool {
+        let Some(told) = self.ports[shard].next_told() else { return false };
+        let told = {
+            let freed = self.freed[shard].get(&told.stream).copied().unwrap_or_default();
+            told.without_freed(freed)
+        };
+        self.shards[shard].recover(&told.known);
+        if told.is_damaged {
+            self.shards[shard].leave_untold();
+        }
+        told.ended.into_iter().for_each(|slots| self.shards[shard].end_slots(slots));
+        true
+    }
+
+    fn learn_all(&mut self) {
+        let end = Instant::now() + PATIENCE;
+        while self.shards.iter().any(Shard::is_recovering) {
+            assert!(Instant::now() < end, "recovery comes to an end");
+            if !(0..self.shards.len()).any(|shard| self.learn(shard)) {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
     }
 
     fn execute(&mut self, key: &[u8], op: Op<'_>) {
@@ -232,7 +270,8 @@ impl Running {
         let of_shard = &mut self.shards[shard];
         match reply {
             Reply::Saved(batch) => self.tell(shard, &batch),
-            Reply::Leave { stream, places } => {
+            Reply::Leave { stream, below, places } => {
+                self.freed[shard].insert(stream, below);
                 let places_of = &mut self.places;
                 let stays = |leaving: &Leaving| {
                     let Leaving { record: Record { hash, version, .. }, place } = *leaving;

@@ -417,7 +417,8 @@ impl WorkerState {
         }
     }
 
-    /// Lets a connection wait until a long value may be lent: what it asks for next would pin more than may be pinned.
+    /// Lets a connection wait until a long value may be lent, as what it asks for next would pin more than may be pinned; or until
+    /// more is known of what the tier holds.
     pub(super) fn ask_later(&mut self, conn: &mut Connection) {
         if !conn.asks_later {
             conn.asks_later = true;

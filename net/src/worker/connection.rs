@@ -76,8 +76,10 @@ pub(crate) struct Connection {
     pub(crate) parked: bool,
     /// The transport does not read from it.
     pub(crate) paused: bool,
-    /// What it asks for cannot be lent now, so its deferred parts are not begun.
+    /// What it asks for cannot be lent now, or is not known yet, so its deferred parts are not begun.
     pub(crate) asks_later: bool,
+    /// What it has asked last may have to be asked again, so nothing is begun behind it.
+    pub(crate) asks_alone: bool,
     /// What it needs is being fetched from the tier, or its changes are held, so its deferred parts are not begun.
     pub(crate) waits_for_tier: bool,
     /// Its answers wait until the shard's changes up to this are saved; and never will be, so they are not true.
@@ -149,6 +151,7 @@ impl Connection {
             parked: false,
             paused: false,
             asks_later: false,
+            asks_alone: false,
             waits_for_tier: false,
             answers_after: 0,
             is_untrue: false,

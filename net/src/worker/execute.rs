@@ -194,7 +194,8 @@ impl WorkerState {
 
     /// Begins a part. False: there is no room for its answer, or no place at the shard that has to give it.
     fn begin(&mut self, conn: &mut Connection, part: &Part<'_>, prepared: Prepared, read_ns: u64) -> bool {
-        if !conn.has_room(self.output_bytes_max()) {
+        conn.asks_alone &= !conn.queue.is_empty();
+        if conn.asks_alone || !conn.has_room(self.output_bytes_max()) {
             return false;
         }
         match &part.work {
@@ -214,9 +215,16 @@ impl WorkerState {
                 }
                 Destination::Here => self.perform_here(conn, part, command, prepared.hash, read_ns),
                 Destination::There(shard) => {
+                    // It may answer that it cannot know yet, and is asked again then: nothing may come in between.
+                    let is_alone = self.shared.is_recovering(shard);
+                    if is_alone && !conn.queue.is_empty() {
+                        return false;
+                    }
                     let keyed = (command, prepared.hash);
-                    self.read_there(conn, part, keyed, shard, read_ns)
-                        || self.ask_keyed(conn, shard, part, keyed, read_ns)
+                    let begun = self.read_there(conn, part, keyed, shard, read_ns)
+                        || self.ask_keyed(conn, shard, part, keyed, read_ns);
+                    conn.asks_alone = begun && is_alone;
+                    begun
                 }
                 Destination::Moved(answer) => {
                     self.stats.request(CommandClass::of(&command.op), OutcomeClass::Moved);

@@ -45,6 +45,10 @@ impl WorkerState {
         if shard == self.number {
             let step = match conn.scans.take() {
                 Some(step) => *step,
+                None if self.waits_to_scan(shard) => {
+                    self.ask_later(conn);
+                    return false;
+                }
                 None if !self.may_scan() => {
                     self.hold(conn);
                     return false;
@@ -69,6 +73,10 @@ impl WorkerState {
         if shard >= self.mail.shards() || conn.on_shard_port {
             self.finish(conn, part, &[], read_ns, Answer::Scanned { cursor: 0, keys: &[] });
             return true;
+        }
+        if self.waits_to_scan(shard) {
+            self.ask_later(conn);
+            return false;
         }
         let what = What::Scan { cursor: local, count };
         let ask = Ask { space, room: SCAN_ROOM, ..Ask::plain(conn.next_address(), what) };

@@ -9,7 +9,7 @@ use super::upload::ForeignUpload;
 use super::view::context;
 use crate::metrics::{CommandClass, OutcomeClass};
 use crate::transport::ConnId;
-use torc_engine::command::Op;
+use torc_engine::command::{Op, Ticket};
 use torc_engine::segments::LentChain;
 
 /// Requests of a batch whose buckets and items are fetched ahead together.
@@ -107,6 +107,11 @@ impl WorkerState {
         let (outcomes, stats) = (&mut self.outcomes, &self.stats);
         let answer = match perform(&mut self.shard, outcomes, stats, &command, hash, once, self.now) {
             Ok(answer) => answer,
+            // The shard that asks has asked nothing else for that client: see `WorkerState::begin`.
+            Err(Ticket::UNKNOWN) => {
+                self.stats.tier_recovery_waits.add(1);
+                return Some((AnsweredWith::Owned, Some((OwnedAnswer::Later, None))));
+            }
             Err(ticket) => {
                 let is_there = self.fetch(hash, ticket, None);
                 return if is_there { self.answer_keyed(batch, number, op, out) } else { None };

@@ -8,6 +8,7 @@ mod answers;
 mod demote;
 mod fetch;
 mod leave;
+mod recover;
 mod stopped;
 
 use super::connection::Connection;
@@ -16,6 +17,7 @@ use super::scan::{Scanner, Step};
 use super::state::WorkerState;
 use crate::tier::{Durability, Port, Reply, SAVE_BYTES, SaveBatch, fetch_pages_bytes};
 use crate::transport::ConnId;
+use recover::Learning;
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 use torc_engine::Shard;
@@ -94,6 +96,10 @@ pub(crate) struct Tier {
     // Boxed as they travel.
     #[allow(clippy::vec_box)]
     spare: Vec<Box<SaveBatch>>,
+    /// What the tier holds is being told.
+    learning: Learning,
+    /// Reads of what is not known yet wait.
+    reads_wait: bool,
     /// By place: what is being fetched, and for whom.
     fetching: HashMap<u64, Fetching>,
     /// Connections whose changes wait until others are saved, or whose scans until others are done.
@@ -106,7 +112,12 @@ pub(crate) struct Tier {
 }
 
 impl Tier {
-    pub(crate) fn new(port: Port, durability: Durability, memory_bytes: u64, shards: u16) -> Tier {
+    pub(crate) fn new(
+        port: Port,
+        (durability, reads_wait): (Durability, bool),
+        memory_bytes: u64,
+        shards: u16,
+    ) -> Tier {
         Tier {
             port,
             save_every_ms: match durability {
@@ -126,6 +137,8 @@ impl Tier {
             left: 0,
             saving: 0,
             spare: Vec::new(),
+            learning: Learning::default(),
+            reads_wait,
             fetching: HashMap::new(),
             holding: Vec::new(),
             stopped: (0..shards).map(|_| VecDeque::new()).collect(),
@@ -155,8 +168,9 @@ impl WorkerState {
         while let Some(reply) = tier.port.next() {
             match reply {
                 Reply::Saved(batch) => self.take_saved(&mut tier, batch),
-                Reply::Leave { stream, places } => {
+                Reply::Leave { stream, below, places } => {
                     let stay = self.leave_places(&mut tier.left, &places);
+                    tier.learning.leave(stream, below);
                     tier.port.left(stream, stay);
                 }
                 Reply::Moved { stream, moves } => {
@@ -171,6 +185,7 @@ impl WorkerState {
             tier.port.forget_pages();
         }
         self.stats.tier_cache_bytes.set(tier.port.cached_bytes() as u64);
+        self.learn(&mut tier);
         self.shard.set_ceiling(tier.port.figures().ceiling());
         self.answer_saved(&mut tier);
         self.tier = Some(tier);

@@ -72,12 +72,15 @@ fn go_back(
 ) -> Result<(), MediaError> {
     let mut known = Some(end.last).filter(|last| last.units > 0);
     let mut at = end.end;
-    while at > end.oldest {
+    while at > walk.oldest(end) {
         // Step 6: which batch ends here is said by the one behind it; if that cannot be read, it is looked for.
         let bounds = match known.filter(|known| walk.fits(known) && known.end() <= at) {
             Some(known) => known,
             None => {
-                let found = walk.find_batch_back(end.oldest, at)?;
+                let found = walk.find_batch_back(walk.oldest(end), at)?;
+                if walk.oldest(end) >= at {
+                    break;
+                }
                 if found.is_none_or(|found| walk.ring.next_start(found.end()) != at && found.end() != at) {
                     visit(Met::Damage { below: at, bounds: None });
                 }
@@ -85,12 +88,16 @@ fn go_back(
                 found
             }
         };
-        if bounds.start < end.oldest {
+        if bounds.start < walk.oldest(end) {
             break;
         }
         // Step 7: a table that is whole is told; one that is not makes older records of its slots doubtful.
         at = bounds.start;
         let read = walk.read_table(&bounds)?;
+        if at < walk.oldest(end) {
+            // It was freed meanwhile, so what was read may be of anything.
+            break;
+        }
         known = match &read {
             Some((head, _)) => Some(head.previous),
             None if at == walk.ring.next_start(checkpoint.end) => Some(checkpoint.previous),

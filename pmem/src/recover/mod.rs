@@ -13,9 +13,9 @@ use std::ops::RangeInclusive;
 use crate::format::UNIT_BYTES;
 use crate::format::batch::Bounds;
 use crate::format::checkpoint::Checkpoint;
-use crate::format::geometry::{Geometry, Place};
+use crate::format::geometry::{Place, Ring};
 use crate::format::record::Record;
-use crate::media::{BLOCK_BYTES, MediaError, Medium, bytes, zeroed};
+use crate::media::{BLOCK_BYTES, MediaError, bytes, zeroed};
 
 pub(crate) use backward::Doubts;
 pub(crate) use walk::Walk;
@@ -53,6 +53,10 @@ pub struct StreamEnd {
 }
 
 impl StreamEnd {
+    pub fn stream(&self) -> u16 {
+        self.stream
+    }
+
     /// Bytes from the oldest batch to the end.
     pub fn used_bytes(&self) -> u64 {
         (self.end - self.oldest) * UNIT_BYTES as u64
@@ -80,27 +84,64 @@ pub struct Counts {
     pub is_unreadable: bool,
 }
 
-/// Reads a stream, and tells what it holds.
-pub(crate) fn recover(
-    medium: &dyn Medium,
-    geometry: &Geometry,
-    generation: u64,
-    stream: u16,
-    tell: &mut dyn FnMut(Event),
-) -> Result<(StreamEnd, Counts), MediaError> {
-    let walk = Walk::new(medium, geometry, stream, generation);
+/// A stream of which the end is known, and nothing else was read.
+#[derive(Debug, Clone, Copy)]
+pub struct Found {
+    pub end: StreamEnd,
+    checkpoint: Option<Checkpoint>,
+    counts: Counts,
+}
+
+/// From the place of an item that was told to the position in its stream.
+#[derive(Debug, Clone, Copy)]
+pub struct Positions {
+    ring: Ring,
+    end: StreamEnd,
+}
+
+impl Positions {
+    pub(crate) fn new(ring: Ring, end: StreamEnd) -> Positions {
+        Positions { ring, end }
+    }
+
+    /// To compare with [`crate::stream::Oldest::end`].
+    pub fn of(&self, place: Place) -> u64 {
+        let in_ring = place.unit().saturating_sub(self.ring.unit(0)) % self.ring.units();
+        // The last one before the end that lies there.
+        let lap = self.end.end.saturating_sub(in_ring + 1) / self.ring.units();
+        lap * self.ring.units() + in_ring
+    }
+
+    /// Bytes of the stream that are older than the item.
+    pub fn bytes_behind(&self, place: Place) -> u64 {
+        self.of(place).saturating_sub(self.end.oldest) * UNIT_BYTES as u64
+    }
+}
+
+/// Steps 2 to 5.
+pub(crate) fn find(walk: &Walk<'_>, stream: u16) -> Result<Found, MediaError> {
     let mut counts = Counts::default();
-    // Step 2.
-    let Some(checkpoint) = checkpoint(&walk)? else {
-        counts.is_unreadable = true;
-        counts.damaged = 1;
-        tell(Event::Lost(Lost { stream, slots: 0..=u16::MAX, version: u64::MAX }));
+    let Some(checkpoint) = checkpoint(walk)? else {
+        (counts.is_unreadable, counts.damaged) = (true, 1);
         let nothing = StreamEnd { stream, end: 0, oldest: 0, last: Bounds::default(), turn: 0 };
-        return Ok((nothing, counts));
+        return Ok(Found { end: nothing, checkpoint: None, counts });
     };
-    let end = forward::find_end(&walk, &checkpoint, &mut counts)?;
-    backward::tell(&walk, &checkpoint, &end, &mut counts, tell)?;
-    Ok((end, counts))
+    let end = forward::find_end(walk, &checkpoint, &mut counts)?;
+    Ok(Found { end, checkpoint: Some(checkpoint), counts })
+}
+
+/// Steps 6 to 8.
+pub(crate) fn tell(
+    walk: &Walk<'_>,
+    found: &Found,
+    tell: &mut dyn FnMut(Event),
+) -> Result<Counts, MediaError> {
+    let (end, mut counts) = (&found.end, found.counts);
+    match &found.checkpoint {
+        Some(checkpoint) => backward::tell(walk, checkpoint, end, &mut counts, tell)?,
+        None => tell(Event::Lost(Lost { stream: end.stream, slots: 0..=u16::MAX, version: u64::MAX })),
+    }
+    Ok(counts)
 }
 
 /// Where a stream ends, the batches that it holds, newest first, and what is doubtful among them. Nothing, if nothing of it can

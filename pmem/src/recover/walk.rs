@@ -1,6 +1,6 @@
 //! Reading the heads, feet and tables of a stream.
 
-use super::Doubts;
+use super::{Doubts, StreamEnd};
 use crate::format::batch::{Bounds, HEAD_BYTES, Head};
 use crate::format::checkpoint::Checkpoint;
 use crate::format::geometry::{Geometry, Place, Ring};
@@ -13,7 +13,6 @@ use crate::media::{BLOCK_BYTES, Block, MediaError, Medium, bytes, zeroed};
 pub(super) type Table = (Head, Option<Vec<Entry>>);
 
 /// A stream that is read.
-#[derive(Debug)]
 pub(crate) struct Walk<'m> {
     pub(super) medium: &'m dyn Medium,
     pub(super) ring: Ring,
@@ -21,11 +20,24 @@ pub(crate) struct Walk<'m> {
     volume: u64,
     /// No batch is of a later run.
     generation: u64,
+    /// Where the oldest batch begins that nobody writes over meanwhile.
+    freed: &'m (dyn Fn() -> u64 + Sync),
 }
 
 impl<'m> Walk<'m> {
     pub(crate) fn new(medium: &'m dyn Medium, geometry: &Geometry, stream: u16, generation: u64) -> Walk<'m> {
-        Walk { medium, ring: geometry.ring(stream), stream, volume: geometry.config.volume, generation }
+        let (ring, volume) = (geometry.ring(stream), geometry.config.volume);
+        Walk { medium, ring, stream, volume, generation, freed: &|| 0 }
+    }
+
+    /// A walk through a stream that is written meanwhile.
+    pub(crate) fn beside(self, freed: &'m (dyn Fn() -> u64 + Sync)) -> Walk<'m> {
+        Walk { freed, ..self }
+    }
+
+    /// Where the oldest batch begins that can still be told.
+    pub(super) fn oldest(&self, end: &StreamEnd) -> u64 {
+        end.oldest.max((self.freed)())
     }
 
     pub(super) fn takes_checkpoint(&self, found: &Checkpoint) -> bool {
@@ -123,8 +135,11 @@ impl<'m> Walk<'m> {
             self.read(bounds.start + first, ((u64::from(bounds.units) - first) / BLOCK_UNITS) as usize)?;
         let bytes = bytes(&blocks);
         let is_it = |head: &Head| head.bounds == *bounds && self.takes(head);
-        let foot = Head::decode_foot(bytes).filter(is_it);
-        let Some(head) = foot.or(self.head_at(bounds.start)?.filter(is_it)) else { return Ok(None) };
+        let head = match Head::decode_foot(bytes).filter(is_it) {
+            Some(foot) => Some(foot),
+            None => self.head_at(bounds.start)?.filter(is_it),
+        };
+        let Some(head) = head else { return Ok(None) };
         Ok(Some((head, entries(&head, &bytes[((table - first) as usize) * UNIT_BYTES..]))))
     }
 

@@ -5,21 +5,31 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::format::geometry::{Geometry, Place};
 
-/// Positions behind the last batch of each stream.
+/// Positions behind the last batch of each stream, and of the oldest that is still needed.
 #[derive(Debug, Clone)]
-pub(crate) struct Ends(Arc<[AtomicU64]>);
+pub(crate) struct Ends(Arc<[[AtomicU64; 2]]>);
 
 impl Ends {
     pub(crate) fn new(streams: u16) -> Ends {
-        Ends((0..streams).map(|_| AtomicU64::new(0)).collect())
+        Ends((0..streams).map(|_| [AtomicU64::new(0), AtomicU64::new(0)]).collect())
     }
 
     pub(crate) fn tell(&self, stream: u16, end: u64) {
-        self.0[usize::from(stream)].store(end, Ordering::Release);
+        self.0[usize::from(stream)][0].store(end, Ordering::Release);
     }
 
     pub(super) fn of(&self, stream: u16) -> u64 {
-        self.0[usize::from(stream)].load(Ordering::Acquire)
+        self.0[usize::from(stream)][0].load(Ordering::Acquire)
+    }
+
+    /// Batches below this position may be written over from now on.
+    pub(crate) fn free(&self, stream: u16, oldest: u64) {
+        // Before anything is written there: whoever has read what was written over sees this.
+        self.0[usize::from(stream)][1].store(oldest, Ordering::SeqCst);
+    }
+
+    pub(crate) fn oldest(&self, stream: u16) -> u64 {
+        self.0[usize::from(stream)][1].load(Ordering::SeqCst)
     }
 }
 

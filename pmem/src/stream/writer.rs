@@ -50,6 +50,13 @@ pub struct Oldest {
     pub is_damaged: bool,
 }
 
+impl Oldest {
+    /// Position behind it.
+    pub fn end(&self) -> u64 {
+        self.end
+    }
+}
+
 /// Appends to a stream.
 #[derive(Debug)]
 pub struct StreamWriter {
@@ -303,6 +310,7 @@ impl StreamWriter {
     /// knows which places to forget: whoever reads there later finds an item of another key, and compares.
     pub fn free(&mut self, oldest: Oldest) {
         self.oldest = self.oldest.max(self.ring.next_start(oldest.end)).min(self.packer.start());
+        self.ends.free(self.stream, self.oldest);
         self.figures.freed += 1;
         self.figures.damaged += u64::from(oldest.is_damaged);
     }

@@ -222,3 +222,74 @@ fn what_was_freed_last_is_not_told_after_an_orderly_end() {
     let [Event::Record { record, .. }] = &told[0][..] else { panic!("{told:?}") };
     assert_eq!(record.hash, 1);
 }
+
+/// A stream with so many batches of one item each, as another run would find it.
+fn written(medium: &Arc<dyn Medium>, batches: u64) -> Run {
+    Tier::create(medium, Config { streams: 1, ..CONFIG }).unwrap();
+    let (run, mut writers, _) = started(medium);
+    for version in 1..=batches {
+        let room = Record { slot: 1, ..item(version, version) };
+        writers[0].add(&room, &incompressible(version, 9000)).unwrap();
+        writers[0].commit().unwrap();
+    }
+    run
+}
+
+fn incompressible(seed: u64, len: usize) -> Vec<u8> {
+    let mut random = crate::media::sim::Random(seed);
+    std::iter::repeat_with(|| random.next() as u8).take(len).collect()
+}
+
+#[test]
+fn a_stream_is_told_while_it_is_written_over_down_to_where_it_was_freed() {
+    for freed_after in [1, 20, 60] {
+        let medium: Arc<dyn Medium> = Arc::new(Volatile::new(CONFIG.bytes).unwrap());
+        drop(written(&medium, 100));
+        let tier = Tier::open(Arc::clone(&medium)).unwrap();
+        let found = tier.find(0).unwrap();
+        let positions = tier.positions(&found);
+        let run = tier.clone().begin().unwrap();
+        let mut writer = run.writer(&found.end).unwrap();
+        let (mut told, mut freed) = (Vec::new(), 0);
+        let mut write_over = || {
+            // All of the ring, so that nothing of what was there can be read.
+            for version in 101..300 {
+                while writer.wants_room() {
+                    let oldest = writer.oldest(&mut Vec::new()).unwrap().unwrap();
+                    freed = oldest.end();
+                    writer.free(oldest);
+                }
+                writer.add(&item(version, version), &incompressible(version, 9000)).unwrap();
+                writer.commit().unwrap();
+            }
+            freed
+        };
+        let counts = tier.tell(&found, &AtomicBool::new(false), &mut |event| {
+            let Event::Record { record, place: Some(place) } = event else { panic!("{event:?}") };
+            told.push(record.version);
+            assert!(positions.of(place) < found.end.end && positions.of(place) >= found.end.oldest);
+            if told.len() == freed_after {
+                assert!(
+                    write_over() > positions.of(place),
+                    "this one is gone, too, and can be known by its position"
+                );
+            }
+        });
+        assert_eq!(counts.unwrap().damaged, 0, "what was freed is no damage");
+        assert_eq!(told, (0..freed_after as u64).map(|back| 100 - back).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn telling_stops_when_it_is_told_to() {
+    let medium: Arc<dyn Medium> = Arc::new(Volatile::new(CONFIG.bytes).unwrap());
+    drop(written(&medium, 50));
+    let tier = Tier::open(medium).unwrap();
+    let (found, stops) = (tier.find(0).unwrap(), AtomicBool::new(false));
+    let mut told = 0;
+    let counts = tier.tell(&found, &stops, &mut |_| {
+        told += 1;
+        stops.store(told == 7, Relaxed);
+    });
+    assert_eq!((told, counts.unwrap().damaged), (7, 0));
+}

@@ -22,6 +22,7 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use places::Places;
+use std::borrow::Cow;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -52,9 +53,11 @@ pub(crate) struct Admin {
     trouble: Box<dyn Fn() -> Option<Trouble> + Send + Sync>,
 }
 
-/// What is wrong with a server that serves.
+/// What is wrong with a server that serves, or not yet as it will be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Trouble {
+    /// What the tier holds is not all known; percent of it that recovery has come past.
+    Recovering(u8),
     /// The tier is out of use.
     TierLatched,
     /// It is, and changes are refused.
@@ -75,10 +78,13 @@ impl Admin {
         self.phase.store(phase as u8, Ordering::Relaxed);
     }
 
-    fn ready(&self) -> (StatusCode, &'static str) {
-        match self.phase.load(Ordering::Relaxed) {
+    fn ready(&self) -> (StatusCode, Cow<'static, str>) {
+        let (status, words) = match self.phase.load(Ordering::Relaxed) {
             phase if phase == Phase::Ready as u8 => match (self.trouble)() {
                 None => (StatusCode::OK, "ready\n"),
+                Some(Trouble::Recovering(percent)) => {
+                    return (StatusCode::OK, format!("ready; the tier is recovered to {percent} %\n").into());
+                }
                 Some(Trouble::TierLatched) => {
                     (StatusCode::OK, "ready; the tier is out of use, see the log\n")
                 }
@@ -89,7 +95,8 @@ impl Admin {
             },
             phase if phase == Phase::Starting as u8 => (StatusCode::SERVICE_UNAVAILABLE, "starting\n"),
             _ => (StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
-        }
+        };
+        (status, words.into())
     }
 
     fn answer(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
@@ -103,7 +110,7 @@ impl Admin {
             "/healthz" => plain(StatusCode::OK, "ok\n"),
             "/readyz" => {
                 let (status, text) = self.ready();
-                plain(status, text)
+                plain(status, text.into_owned())
             }
             "/metrics" => match exposition::encode(&(self.figures)()) {
                 Ok(text) => typed(StatusCode::OK, exposition::CONTENT_TYPE, text),
@@ -187,7 +194,9 @@ mod tests {
 
     #[test]
     fn a_server_that_refuses_changes_is_not_ready() {
-        for (trouble, ready) in [(Trouble::TierLatched, 200), (Trouble::ChangesRefused, 503)] {
+        let troubles =
+            [(Trouble::TierLatched, 200), (Trouble::ChangesRefused, 503), (Trouble::Recovering(7), 200)];
+        for (trouble, ready) in troubles {
             let admin = Admin::new(Vec::new, move || Some(trouble));
             assert_eq!(status(&admin, Method::GET, "/readyz"), 503, "it starts");
             admin.enter(Phase::Ready);

@@ -446,6 +446,9 @@ impl Reader<'_> {
         })?;
         let show = |durability: &Durability| show_durability(*durability);
         let durability = self.one("durability", value::durability, show)?;
+        let reads_wait = self.one("tier-recovery", tier_recovery, |reads_wait| {
+            if *reads_wait { "wait".into() } else { "miss".into() }
+        })?;
         let resets = self.one("tier-on-mismatch", tier_on_mismatch, |resets| {
             if *resets { "reset".into() } else { "refuse".into() }
         })?;
@@ -460,7 +463,16 @@ impl Reader<'_> {
             return Err(self.error("tier-size", "is not possible with --tier memory: give a size"));
         }
         let bytes = size.map(|Size(bytes)| bytes);
-        Ok(path.map(|path| TierConfig { path, bytes, durability, cache_bytes, resets, cpus, index_percent }))
+        Ok(path.map(|path| TierConfig {
+            path,
+            bytes,
+            durability,
+            cache_bytes,
+            reads_wait,
+            resets,
+            cpus,
+            index_percent,
+        }))
     }
 
     fn tier_cache(&mut self, memory_bytes: u64) -> Result<u64, ConfigError> {
@@ -583,6 +595,10 @@ fn index_percent(text: &str) -> Parse<u64> {
 
 fn tier_on_mismatch(text: &str) -> Parse<bool> {
     one_of(text, &[("refuse", false), ("reset", true)])
+}
+
+fn tier_recovery(text: &str) -> Parse<bool> {
+    one_of(text, &[("wait", true), ("miss", false)])
 }
 
 fn log_format(text: &str) -> Parse<LogFormat> {

@@ -225,6 +225,13 @@ pub(crate) const SETTINGS: &[Setting] = &[
     ),
     choice(
         TIER,
+        "tier-recovery",
+        &["wait", "miss"],
+        "wait",
+        "What a read of a key comes to that is not recovered yet after a start; commands that change a key by what it was always wait",
+    ),
+    choice(
+        TIER,
         "tier-on-mismatch",
         &["refuse", "reset"],
         "refuse",

@@ -83,12 +83,8 @@ fn tier_words(tier: &RunningTier, config: &Config) -> String {
         Some(why) => format!("made anew, as {why}"),
         None => {
             let before = if tier.was_clean { "an orderly end" } else { "a crash" };
-            let (items, ms) = (tier.figures.recovered.load(Relaxed), tier.figures.recovery_ms.load(Relaxed));
-            let damaged = match tier.figures.damaged.load(Relaxed) {
-                0 => String::new(),
-                count => format!(", {count} batches damaged"),
-            };
-            format!("{items} items found in {ms} ms after {before}{damaged}")
+            let bytes = Size(tier.figures.recovery_bytes.load(Relaxed));
+            format!("recovering {bytes} after {before}")
         }
     };
     format!("{}, {}, durability {}; {content}", tier.medium, Size(tier.bytes), durability)

@@ -62,9 +62,13 @@ impl Running {
         self.server.shard_addresses().iter().map(|address| format!("tcp://{address}")).collect()
     }
 
-    /// What is wrong though it serves. `is_always`: changes are answered when they are saved.
+    /// What is wrong though it serves, or not yet as it will be. `is_always`: changes are answered when they are saved.
     pub(super) fn trouble(&self, is_always: bool) -> Option<Trouble> {
-        let figures = self.server.tier().map(|tier| &tier.figures).filter(|figures| figures.is_latched())?;
+        let figures = &self.server.tier()?.figures;
+        if !figures.is_latched() {
+            let percent = (100.0 * figures.recovery_progress()) as u8;
+            return figures.is_recovering().then_some(Trouble::Recovering(percent));
+        }
         let refuses = is_always || !figures.is_void();
         Some(if refuses { Trouble::ChangesRefused } else { Trouble::TierLatched })
     }

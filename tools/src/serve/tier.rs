@@ -84,6 +84,18 @@ const ROWS: &[Row] = &[
         "Reads of the tier that its medium has refused: misses.",
     ),
     (
+        "tier_recovering",
+        Gauge,
+        |t| f64::from(u8::from(t.figures.is_recovering())),
+        "1: what the tier holds is not all known since the start.",
+    ),
+    (
+        "tier_recovery_progress",
+        Gauge,
+        |t| t.figures.recovery_progress(),
+        "How much of the tier the start has come past, 0 to 1.",
+    ),
+    (
         "tier_recovered_items",
         Gauge,
         |t| t.figures.recovered.load(Relaxed) as f64,
@@ -99,7 +111,7 @@ const ROWS: &[Row] = &[
         "tier_recovery_seconds",
         Gauge,
         |t| t.figures.recovery_ms.load(Relaxed) as f64 / 1000.0,
-        "How long the start has read the tier's tables.",
+        "How long the start has taken to know what the tier holds; 0 before that.",
     ),
     (
         "tier_damaged_batches",

@@ -1,7 +1,7 @@
 //! A tier that takes only what eviction would drop.
 
 use super::*;
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 
 const LIMITS: OfferLimits = OfferLimits { items: 64, marks: 1000, bytes: 64 << 10 };
 
@@ -91,15 +91,11 @@ impl Ring {
     /// The next run.
     fn recover(&self, memory_bytes: u64) -> Shard {
         let mut shard = demoting(memory_bytes);
-        let mut seen = HashSet::new();
-        for told in self.records.iter().rev() {
-            if seen.insert(told.hash)
-                && told.version > self.flushed
-                && let Some(place) = told.place
-            {
-                shard.recovered(told.hash, place).unwrap();
-            }
-        }
+        shard.begin_recovery([0], |_| 0, true);
+        let told = self.records.iter().rev().filter(|told| told.version > self.flushed);
+        let known: Vec<Known> = told.map(|told| Known { hash: told.hash, place: told.place }).collect();
+        assert_eq!(shard.recover(&known).lost, 0);
+        shard.end_slots([0]);
         shard.start_above(self.records.iter().map(|told| told.version).fold(self.flushed, u64::max));
         shard
     }

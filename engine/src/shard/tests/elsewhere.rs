@@ -140,15 +140,14 @@ fn a_blind_write_takes_the_place_of_an_item_elsewhere_and_all_others_wait_for_it
 fn what_is_over_flushed_lost_or_another_keys_does_not_come_back() {
     let (mut shard, mut medium) = demoted(100);
     assert_eq!(medium.ask(&mut shard, &key(3), GET, NOW + 1_000), (true, "Miss".into()));
-    let lost = shard.ticket(shard.hash(0, &key(4))).unwrap();
+    let lost = ticket(&shard, &key(4)).unwrap();
     medium.items.remove(&lost.0);
     assert_eq!(medium.ask(&mut shard, &key(4), GET, NOW), (true, "Miss".into()));
-    let (five, six) =
-        (shard.ticket(shard.hash(0, &key(5))).unwrap(), shard.ticket(shard.hash(0, &key(6))).unwrap());
+    let (five, six) = (ticket(&shard, &key(5)).unwrap(), ticket(&shard, &key(6)).unwrap());
     medium.items.insert(five.0, medium.items[&six.0].clone());
     assert_eq!(medium.ask(&mut shard, &key(5), GET, NOW), (true, "Miss".into()));
     for damaged in [&b""[..], &[0xFF; 40], &[0; 15]] {
-        let ticket = shard.ticket(shard.hash(0, &key(7)));
+        let ticket = ticket(&shard, &key(7));
         let Some(ticket) = ticket else { break };
         medium.items.insert(ticket.0, damaged.to_vec());
         assert_eq!(medium.ask(&mut shard, &key(7), GET, NOW), (true, "Miss".into()));
@@ -156,7 +155,7 @@ fn what_is_over_flushed_lost_or_another_keys_does_not_come_back() {
         medium.demote(&mut shard, &key(7));
     }
     // A late answer for an item that was overwritten meanwhile.
-    let (hash, late) = (shard.hash(0, &key(8)), shard.ticket(shard.hash(0, &key(8))).unwrap());
+    let (hash, late) = (shard.hash(0, &key(8)), ticket(&shard, &key(8)).unwrap());
     set(&mut shard, &key(8), b"newer");
     shard.promote(hash, late, &medium.items[&late.0], NOW).unwrap();
     assert_eq!(medium.ask(&mut shard, &key(8), GET, NOW), (false, "newer".into()));
@@ -294,8 +293,15 @@ fn places_beyond_their_share_take_that_of_a_colder_one_and_a_recovery_keeps_the_
     let hash = |number: u64| (number + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     let mut shard = Shard::new(ShardConfig { segment_bytes: 64 << 10, ..config.clone() }).unwrap();
     shard.remember_changes(|_| 0);
-    let told = (0..2 * most).filter(|number| shard.recovered(hash(*number), *number).is_ok()).count() as u64;
-    assert_eq!((told, shard.index.elsewhere()), (most, most), "those that were told first");
+    shard.begin_recovery([0], |_| 0, true);
+    let known: Vec<Known> =
+        (0..2 * most).map(|number| Known { hash: hash(number), place: Some(number) }).collect();
+    let told = shard.recover(&known);
+    assert_eq!(
+        (told.items, told.lost, shard.index.elsewhere()),
+        (most, most, most),
+        "those that were told first"
+    );
     assert_eq!(shard.stats().places_lost.read(), most);
 
     let mut shard = Shard::new(ShardConfig { segment_bytes: 64 << 10, ..config }).unwrap();

@@ -6,15 +6,15 @@ use std::collections::HashMap;
 
 /// A tier that keeps what it is told: items by place, and of each hash the last record.
 #[derive(Default)]
-struct Tier {
-    items: HashMap<u64, Vec<u8>>,
+pub(super) struct Tier {
+    pub(super) items: HashMap<u64, Vec<u8>>,
     next: u64,
     flushed: u64,
     told: Vec<Told>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
-struct Told {
+pub(super) struct Told {
     hash: u64,
     version: u64,
     slot: u16,
@@ -53,7 +53,7 @@ impl Tier {
         told
     }
 
-    fn save(&mut self, shard: &mut Shard) -> Vec<Told> {
+    pub(super) fn save(&mut self, shard: &mut Shard) -> Vec<Told> {
         let told = self.take(shard, usize::MAX);
         told.iter().for_each(|told| shard.saved(told.hash, told.version, told.place.is_some(), told.place));
         told
@@ -72,18 +72,19 @@ impl Tier {
         }
     }
 
-    /// What a shard is after a restart: newest first, an older record of a key counts no more.
+    /// What the keys of some slots have, newest first.
+    pub(super) fn known(&self, has: impl Fn(u16) -> bool) -> Vec<Known> {
+        let is_told = |told: &&Told| told.version > self.flushed && has(told.slot);
+        let told = self.told.iter().rev().filter(is_told);
+        told.map(|told| Known { hash: told.hash, place: told.place }).collect()
+    }
+
+    /// What a shard is after a restart.
     fn recover(&self, memory_bytes: u64) -> Shard {
         let mut shard = remembering(memory_bytes);
-        let mut seen = std::collections::HashSet::new();
-        for told in self.told.iter().rev() {
-            if seen.insert(told.hash)
-                && told.version > self.flushed
-                && let Some(place) = told.place
-            {
-                shard.recovered(told.hash, place).unwrap();
-            }
-        }
+        shard.begin_recovery(0..16384, slot_of, true);
+        shard.recover(&self.known(|_| true));
+        shard.end_slots(0..16384);
         shard
     }
 }
@@ -285,7 +286,7 @@ fn accesses_are_counted_where_an_item_lies_and_what_is_carried_on_is_found_there
     shard.carried(of(0).0, of(0).1, Some(99));
     shard.carried(of(2).0, of(2).1, Some(100));
     shard.carried(of(1).0, of(1).1, None);
-    assert_eq!(shard.ticket(of(0).0), Some(Ticket(99)));
+    assert_eq!(shard.index.find_elsewhere(of(0).0).unwrap().1.place, 99);
     assert_eq!(tier.get(&mut shard, b"read", NOW), (true, Some(b"value".to_vec())));
     assert_eq!(tier.get(&mut shard, b"changed", NOW), (false, Some(b"new".to_vec())));
     assert_eq!(tier.get(&mut shard, b"cold", NOW), (false, None));
@@ -349,7 +350,7 @@ fn a_deletion_is_told_even_of_a_key_whose_entry_was_lost() {
         }
     }
     let lost = (0..count).find(|number| {
-        shard.ticket(shard.hash(0, &number.to_le_bytes())).is_none()
+        ticket(&shard, &number.to_le_bytes()).is_none()
             && get(&mut shard, &number.to_le_bytes(), NOW).is_none()
     });
     let lost = lost.expect("the index has no room for all").to_le_bytes();
@@ -367,12 +368,15 @@ fn everything_that_was_recovered_is_found_and_doubtful_to_readers() {
     let (reader, mut room) = (shard.reader(), ReadRoom::new());
     let hashes: Vec<u64> = (0..20_000u32).map(|number| shard.hash(0, &number.to_le_bytes())).collect();
     for (&hash, place) in hashes.iter().zip(0..) {
-        assert_eq!(shard.recovered(hash, place), Ok(true));
+        shard.begin_recovery([0], slot_of, true);
+        let recovered = shard.recover(&[Known { hash, place: Some(place) }]);
+        assert_eq!(recovered, Recovered { items: 1, lost: 0 });
+        shard.end_slots([0]);
         if place % 97 > 0 {
             continue;
         }
         for (&hash, number) in hashes.iter().zip(0..=place as u32) {
-            assert_eq!(shard.ticket(hash), Some(Ticket(u64::from(number))));
+            assert_eq!(ticket(&shard, &number.to_le_bytes()), Some(Ticket(u64::from(number))));
             let look = reader.read((0, &number.to_le_bytes()), hash, &Read::default(), NOW, &mut room);
             assert!(matches!(look, Err(Doubt::Elsewhere)), "{number} of {place}: {look:?}");
         }

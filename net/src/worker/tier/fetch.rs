@@ -55,13 +55,20 @@ impl WorkerState {
     }
 
     /// A command on this shard's key needs the item of a ticket. True: it is there now, or nowhere; else the connection waits
-    /// for it.
+    /// for it. If nobody knows yet whether there is one, it asks again from time to time.
     pub(in crate::worker) fn fetch(
         &mut self,
         hash: u64,
         ticket: Ticket,
         waiter: Option<&mut Connection>,
     ) -> bool {
+        if ticket == Ticket::UNKNOWN {
+            if let Some(conn) = waiter {
+                self.stats.tier_recovery_waits.add(1);
+                self.ask_later(conn);
+            }
+            return false;
+        }
         let Some(mut tier) = self.tier.take() else {
             // Nobody else puts items elsewhere.
             self.shard.forget_elsewhere(hash, ticket);

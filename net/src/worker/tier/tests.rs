@@ -21,8 +21,12 @@ const APART: u64 = 41 << 13;
 fn give_tier(state: &mut WorkerState) -> Hand {
     let (port, hand) = Hand::new(state.number);
     state.shard.remember_changes(slot_of);
-    state.tier =
-        Some(Box::new(Tier::new(port, Durability::Interval(std::time::Duration::from_secs(1)), 16 << 20, 2)));
+    state.tier = Some(Box::new(Tier::new(
+        port,
+        (Durability::Interval(std::time::Duration::from_secs(1)), true),
+        16 << 20,
+        2,
+    )));
     hand
 }
 
@@ -127,7 +131,7 @@ fn a_place_that_is_left_misses_and_whoever_asked_for_that_is_told() {
     let (mut state, hand) = alone();
     let (hash, bytes) = put_elsewhere(&mut state, "key", PLACE);
     ask(&mut state, CONN, &["GET", "key"]);
-    hand.say(Reply::Leave { stream: 3, places: vec![leaving(hash, PLACE, 0)] });
+    hand.say(Reply::Leave { stream: 3, below: 0, places: vec![leaving(hash, PLACE, 0)] });
     hand.give(&[(PLACE, &bytes)]);
     hear(&mut state);
     assert_eq!((sent(&mut state), hand.left()), ("$-1\r\n".to_owned(), vec![(3, 0)]));
@@ -279,6 +283,79 @@ fn batches_of_another_shard_go_on_in_their_order_behind_one_that_stops() {
     let lengths = [&keys[0], &keys[1]].map(|key| key.len() + 1);
     assert_eq!(sent(&mut first), format!(":{}\r\n+OK\r\n", lengths[0]));
     assert_eq!(sent_to(&mut first, OTHER), format!(":{}\r\n:11\r\n", lengths[1]));
+}
+
+/// Lets time pass in which those who ask later ask again.
+fn wait(state: &mut WorkerState) {
+    state.now += 1000;
+    state.balance();
+    go_on(state);
+}
+
+/// Has a shard begin to learn what its tier holds.
+fn recover(state: &mut WorkerState) {
+    state.shard.begin_recovery(0..16384, slot_of, true);
+    state.shared.begin_recovery(state.number);
+}
+
+/// Has a shard know that a key is not on its tier, and if `all`, whatever else there is.
+fn know(state: &mut WorkerState, key: &str, all: bool) {
+    let hash = state.shard.hash(0, key.as_bytes());
+    state.shard.recover(&[torc_engine::shard::Known { hash, place: None }]);
+    if all {
+        state.shard.end_slots(0..16384);
+        state.hear_tier();
+    }
+}
+
+#[test]
+fn what_is_not_known_yet_waits_with_all_behind_it_and_nobody_else() {
+    let (mut state, _hand) = alone();
+    recover(&mut state);
+    ask(&mut state, CONN, &["SET", "blind", "1"]);
+    ask(&mut state, CONN, &["INCR", "blind"]);
+    assert_eq!(sent(&mut state), "+OK\r\n:2\r\n", "what was written is known");
+    ask(&mut state, CONN, &["APPEND", "key", "+"]);
+    ask(&mut state, CONN, &["GET", "blind"]);
+    ask(&mut state, OTHER, &["GET", "other"]);
+    ask(&mut state, OTHER, &["SET", "behind", "it"]);
+    know(&mut state, "key", false);
+    wait(&mut state);
+    assert_eq!(sent(&mut state), ":1\r\n$1\r\n2\r\n");
+    assert_eq!(sent_to(&mut state, OTHER), "");
+    know(&mut state, "key", true);
+    assert!(!state.shared.is_recovering(0));
+    wait(&mut state);
+    assert_eq!(sent_to(&mut state, OTHER), "$-1\r\n+OK\r\n");
+}
+
+#[test]
+fn clients_of_another_shard_ask_again_until_their_keys_are_known_and_in_their_order() {
+    let (mut first, mut second, _hand) = asking();
+    add_client_at(&mut first, OTHER, Protocol::Resp);
+    recover(&mut second);
+    let (own, keys) = (key_of(&first, 0), [key_of(&first, 1), format!("{{{}}}", key_of(&first, 1))]);
+    // Keys of the second shard, of one the first, and of the second again.
+    for (id, key) in [(CONN, &keys[0]), (OTHER, &keys[1])] {
+        ask(&mut first, id, &["APPEND", key, "+"]);
+        ask(&mut first, id, &["SET", &own, "x"]);
+        ask(&mut first, id, &["GET", key]);
+    }
+    let turn = |first: &mut WorkerState, second: &mut WorkerState| {
+        wait(first);
+        first.publish_mail();
+        exchange(second, first);
+        go_on(first);
+    };
+    (0..3).for_each(|_| turn(&mut first, &mut second));
+    assert!([CONN, OTHER].iter().all(|id| sent_to(&mut first, *id).is_empty()));
+    know(&mut second, &keys[1], false);
+    (0..4).for_each(|_| turn(&mut first, &mut second));
+    assert_eq!(sent_to(&mut first, OTHER), ":1\r\n+OK\r\n$1\r\n+\r\n", "another client waits for nobody");
+    assert_eq!(sent(&mut first), "");
+    know(&mut second, &keys[1], true);
+    (0..4).for_each(|_| turn(&mut first, &mut second));
+    assert_eq!(sent(&mut first), ":1\r\n+OK\r\n$1\r\n+\r\n");
 }
 
 /// As many changes as may be unsaved.
@@ -455,7 +532,7 @@ fn an_item_that_was_read_and_is_on_the_tier_alone_stays_and_is_read_where_it_lie
     expired.record.expiry = NOW;
     let places = vec![expired, leaving(cold, PLACE + 1, u64::MAX), leaving(hash, PLACE, u64::MAX)];
     hand.fetches();
-    hand.say(Reply::Leave { stream: 3, places });
+    hand.say(Reply::Leave { stream: 3, below: 0, places });
     hear(&mut state);
     assert_eq!(hand.left(), [(3, 1)]);
     ask(&mut state, CONN, &["GET", "cold"]);

@@ -5,6 +5,7 @@ mod damage;
 mod none;
 mod order;
 mod pages;
+mod recovery;
 mod redis;
 mod resize;
 mod sizes;

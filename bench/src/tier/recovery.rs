@@ -1,0 +1,222 @@
+//! `recovery`: how soon a server knows what its tier holds, beside reading the tables and filling an index alone.
+//!
+//! ```text
+//! the tier is written by this process | alone: tables read, an index filled | a server: start, first hit, all known
+//! ```
+
+use std::{
+    path::Path,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde::Serialize;
+use torc_engine::{
+    Shard, ShardConfig,
+    command::{Command, Op, Write},
+    index::{Elsewhere, Index},
+    shard::What,
+    version,
+};
+use torc_pmem::{
+    format::{
+        record::{Kind, Record},
+        superblock::Config,
+    },
+    media::{
+        Medium,
+        file::{Access, FileMedium},
+    },
+    recover::Event,
+    stream::{StreamWriter, Unfit},
+    tier::Tier,
+};
+use torc_proto::slot::slot_of;
+
+use super::{KEY_BYTES, TierArgs, VALUE_BYTES, disk::Scratch, torc};
+use crate::{
+    codec::resp::Resp,
+    error::BenchError,
+    generator::{Plan, drive},
+    lab::{contender::Contender, info},
+    workload::{Mixed, keys::KeyPicker, mix::Mix, objects::Objects},
+};
+
+/// One start: a line of the raw results. Times are seconds.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Recovery {
+    pub(super) round: u32,
+    pub(super) items: u64,
+    /// Bytes of the tier that hold something.
+    pub(super) used_bytes: u64,
+    /// Reading the tables, and then filling an index that has the size for it, on one core.
+    pub(super) read_s: f64,
+    pub(super) index_s: f64,
+    /// From the start of the process to its ready line, and to the first hit.
+    pub(super) ready_s: f64,
+    pub(super) first_hit_s: f64,
+    /// What the server says of the time that it took to know all, and how many items that were.
+    pub(super) known_s: f64,
+    pub(super) known: u64,
+}
+
+const TIER: &str = "recovery";
+/// Page and batch, as a server chooses them for tiers that are not small.
+const PAGE_BYTES: u32 = 16 << 10;
+const BATCH_BYTES: u32 = 1 << 20;
+/// Changes that are written together, as by a server.
+const CHANGES: u64 = 2048;
+/// The shard that encodes the items.
+const SHARD_BYTES: u64 = 256 << 20;
+const SEED: u64 = 5;
+/// Entries whose places in the index are fetched ahead.
+const AHEAD: usize = 32;
+/// A bucket has room for three entries; an index grows at four fifths of that.
+const ENTRIES_A_BUCKET: f64 = 3.0 * 0.8;
+
+/// Starts a server in each round, on a tier that no one has read since it was written.
+pub(super) fn measure(
+    args: &TierArgs,
+    cpu: usize,
+    scratch: &Scratch,
+    recoveries: &mut Vec<Recovery>,
+) -> Result<Vec<Contender>, BenchError> {
+    let mut last = Vec::new();
+    for &items in &args.recovered {
+        let objects = Objects::new(items, KEY_BYTES, VALUE_BYTES)?.distinct();
+        let path = scratch.file(TIER);
+        scratch.remove(TIER);
+        let bytes = args.tier_mib << 20;
+        write(Path::new(&path), bytes, &objects)?;
+        for round in 0..args.rounds {
+            last.clear();
+            let (read_s, index_s, used_bytes) = alone(Path::new(&path), bytes, items)?;
+            let server = torc(args, cpu, &path, "interval:1s", "torc, recovering")?;
+            let ready_s = server.ready_after.as_secs_f64();
+            let newest = KeyPicker::uniform(1, 1);
+            let one = Plan { spin: true, ..Plan::closed(1, 1) };
+            let first = Objects::new(1, KEY_BYTES, VALUE_BYTES)?.distinct();
+            let mut source = Mixed::new(&Resp, &first, newest, Mix::READS, 1);
+            let hits = drive(&one, std::slice::from_ref(&server.address), &Resp, &mut source, None)?;
+            if hits.tally.hits == 0 {
+                return Err(BenchError::Invalid("the newest item misses".into()));
+            }
+            let first_hit_s = server.started.elapsed().as_secs_f64();
+            let (known_s, known) = wait(&server)?;
+            let recovery =
+                Recovery { round, items, used_bytes, read_s, index_s, ready_s, first_hit_s, known_s, known };
+            recoveries.push(recovery);
+            last.push(server);
+            eprintln!("recovery of {items}, round {} of {}: done", round + 1, args.rounds);
+        }
+    }
+    Ok(last)
+}
+
+fn failed<E: std::fmt::Display>(error: E) -> BenchError {
+    BenchError::Invalid(format!("the tier of the measurement: {error}"))
+}
+
+/// Writes a tier that holds all objects, the first of them last, as a server leaves it that is killed.
+fn write(path: &Path, bytes: u64, objects: &Objects) -> Result<(), BenchError> {
+    let medium: Arc<dyn Medium> = Arc::new(FileMedium::open(path, bytes, Access::Best).map_err(failed)?);
+    let config = Config {
+        bytes,
+        page_bytes: PAGE_BYTES,
+        batch_bytes: BATCH_BYTES,
+        streams: 1,
+        volume: 1,
+        hash_seed: SEED,
+    };
+    Tier::create(&medium, config).map_err(failed)?;
+    let tier = Tier::open(medium).map_err(failed)?;
+    let (end, _) = tier.recover(0, &mut |_| {}).map_err(failed)?;
+    let run = tier.begin().map_err(failed)?;
+    let mut writer = run.writer(&end).map_err(failed)?;
+    let now = time::OffsetDateTime::now_utc().unix_timestamp() as u64 * 1000;
+    run.raise_ceiling(version::at(now + 1000)).map_err(failed)?;
+    let mut shard =
+        Shard::new(ShardConfig { seed: SEED, now, ..ShardConfig::new(SHARD_BYTES) }).map_err(failed)?;
+    shard.remember_changes(slot_of);
+    let mut buffer = [0; crate::workload::objects::KEY_BYTES_MAX];
+    for number in (0..objects.count()).rev() {
+        let key = objects.key(number, &mut buffer);
+        let command = Command { space: 0, key, op: Op::Write(Write::set(objects.value(number))) };
+        let hash = shard.hash(0, key);
+        shard.execute(&command, hash, now);
+        if number % CHANGES == 0 {
+            save(&mut shard, &mut writer)?;
+            shard.maintain(now, u32::MAX);
+        }
+    }
+    writer.close().map_err(failed)
+}
+
+/// Writes what has changed as one batch, or as many as it takes.
+fn save(shard: &mut Shard, writer: &mut StreamWriter) -> Result<(), BenchError> {
+    let (mut saved, mut result) = (Vec::new(), Ok(()));
+    shard.take_unsaved(|unsaved| {
+        let What::Item(item) = unsaved.what else { return true };
+        let (item, (hash, version)) = (item.to_vec(), (unsaved.hash, unsaved.version));
+        let record = Record { hash, version, expiry: 0, space: 0, slot: unsaved.slot, kind: Kind::Item };
+        while let Err(unfit) = writer.add(&record, &item) {
+            let written = if unfit == Unfit::BatchFull { writer.write() } else { return true };
+            if let Err(error) = written {
+                result = Err(failed(error));
+                return false;
+            }
+        }
+        saved.push((hash, version));
+        true
+    });
+    result?;
+    saved.into_iter().for_each(|(hash, version)| shard.saved(hash, version, true, None));
+    writer.commit().map_err(failed)
+}
+
+/// What a start cannot do without: the tables are read, then the same entries go into an index. Returns the seconds of both.
+fn alone(path: &Path, bytes: u64, items: u64) -> Result<(f64, f64, u64), BenchError> {
+    let medium: Arc<dyn Medium> = Arc::new(FileMedium::open(path, bytes, Access::Best).map_err(failed)?);
+    let tier = Tier::open(medium).map_err(failed)?;
+    let mut entries = Vec::with_capacity(items as usize);
+    let began = Instant::now();
+    let (end, _) = tier
+        .recover(0, &mut |event| {
+            if let Event::Record { record, place: Some(place) } = event {
+                entries.push(Elsewhere { hash: record.hash, place: place.to_bits(), frequency: 0 });
+            }
+        })
+        .map_err(failed)?;
+    let read_s = began.elapsed().as_secs_f64();
+    let began = Instant::now();
+    let homes = (items as f64 / ENTRIES_A_BUCKET) as usize;
+    let mut index = Index::new(homes, 2 * homes * 64).map_err(failed)?;
+    for entries in entries.chunks(AHEAD) {
+        entries.iter().for_each(|entry| index.prefetch(entry.hash));
+        // Next to none finds no room.
+        entries.iter().for_each(|entry| _ = index.insert_elsewhere(*entry));
+    }
+    let index_s = began.elapsed().as_secs_f64();
+    if index.elsewhere() < items / 1000 * 999 {
+        return Err(BenchError::Invalid(format!("the tier holds {} items, not {items}", index.elsewhere())));
+    }
+    Ok((read_s, index_s, end.used_bytes()))
+}
+
+/// Waits until a server knows what its tier holds; returns how long that took it, and how many items it has found.
+fn wait(server: &Contender) -> Result<(f64, u64), BenchError> {
+    let began = Instant::now();
+    let admin = server.admin.as_deref().unwrap_or_default();
+    loop {
+        let metrics = info::metrics(admin)?;
+        let metric = |name| info::metric(&metrics, name).unwrap_or_default();
+        if metric("torc_tier_recovering") == 0.0 {
+            return Ok((metric("torc_tier_recovery_seconds"), metric("torc_tier_recovered_items") as u64));
+        }
+        if began.elapsed() > Duration::from_secs(600) {
+            return Err(BenchError::Invalid(format!("{} recovers for more than ten minutes", server.name)));
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+}

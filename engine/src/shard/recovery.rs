@@ -1,0 +1,231 @@
+//! Learning what a medium holds, while commands come.
+//!
+//! A key has all of its records in one stream of the medium, in the order of their versions, and a stream is told newest first.
+//! So what is told first of a key is what counts, and anything that has become of the key since the start counts for more:
+//!
+//! ```text
+//!   told of a key            in DRAM, or named in the index     gone     neither
+//!   an item                  nothing                            nothing  the index names its place
+//!   that there is none       gone                               gone     gone
+//! ```
+//!
+//! *Gone* are keys that the index does not name, though older records of them may still be told: what had a tombstone or was
+//! over, and whatever has left DRAM or the index meanwhile. A key of a slot that has not been told to its end is *unknown* as
+//! long as it is none of these. A command that needs to know it is answered with [`Ticket::UNKNOWN`].
+
+use super::unsaved::Same;
+use super::{Key, Shard};
+#[cfg(doc)]
+use crate::command::Ticket;
+use crate::index::Full;
+use crate::reader::RECOVERING;
+use std::collections::HashSet;
+use std::hash::BuildHasherDefault;
+
+/// Keys that are gone are remembered in this share of a shard's memory, with so many bytes each while a set grows.
+const GONE_SHARE: u64 = 4;
+const GONE_BYTES: u64 = 32;
+/// Sets of them: a set that grows moves what it has, and commands wait meanwhile.
+const GONE_SETS: usize = 64;
+/// What is told that is handled together: buckets are fetched meanwhile.
+const AHEAD: usize = 32;
+
+/// What is told of a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Known {
+    pub hash: u64,
+    /// Where its item lies; `None`: it has none, and older ones do not count.
+    pub place: Option<u64>,
+}
+
+/// What has come of being told.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Recovered {
+    /// Keys that the index names now.
+    pub items: u64,
+    /// Items that it had no room for, or that may be older than what is gone: they miss.
+    pub lost: u64,
+}
+
+/// What is not known yet, and what older records say nothing of.
+#[derive(Debug)]
+pub(super) struct Recovery {
+    slot_of: fn(&[u8]) -> u16,
+    /// A bit for each slot that is not told to its end, and how many they are.
+    unknown: Vec<u64>,
+    slots: u32,
+    /// Plain reads of unknown keys wait, too.
+    reads_wait: bool,
+    gone: Vec<HashSet<u64, BuildHasherDefault<Same>>>,
+    /// How many are remembered, and how many may be.
+    gone_count: usize,
+    gone_max: usize,
+    /// There are more: nobody knows which items are good that are told now.
+    is_cut: bool,
+}
+
+impl Recovery {
+    pub(super) fn bytes(&self) -> usize {
+        let each = size_of::<u64>() + 1;
+        self.gone.iter().map(|set| set.capacity() * each).sum()
+    }
+
+    fn set_of(hash: u64) -> usize {
+        // Bits that the sets themselves make little use of.
+        (hash >> 40) as usize % GONE_SETS
+    }
+
+    fn is_gone(&self, hash: u64) -> bool {
+        self.gone_count > 0 && self.gone[Recovery::set_of(hash)].contains(&hash)
+    }
+
+    fn is_unknown(&self, slot: u16) -> bool {
+        self.unknown.get(usize::from(slot) / 64).is_some_and(|word| word >> (slot % 64) & 1 != 0)
+    }
+
+    fn set_unknown(&mut self, slot: u16, is_unknown: bool) {
+        let (word, bit) = (usize::from(slot) / 64, 1 << (slot % 64));
+        if self.is_unknown(slot) == is_unknown {
+            return;
+        }
+        if word >= self.unknown.len() {
+            self.unknown.resize(word + 1, 0);
+        }
+        self.unknown[word] ^= bit;
+        self.slots = if is_unknown { self.slots + 1 } else { self.slots - 1 };
+    }
+}
+
+impl Shard {
+    /// The keys of these slots have items on a medium of which nothing is known yet. `slot_of` gives the slot of a key;
+    /// `reads_wait`: whether plain reads of unknown keys wait, or miss.
+    pub fn begin_recovery(
+        &mut self,
+        slots: impl IntoIterator<Item = u16>,
+        slot_of: fn(&[u8]) -> u16,
+        reads_wait: bool,
+    ) {
+        let mut recovery = Recovery {
+            slot_of,
+            unknown: Vec::new(),
+            slots: 0,
+            reads_wait,
+            gone: (0..GONE_SETS).map(|_| HashSet::default()).collect(),
+            gone_count: 0,
+            gone_max: (self.memory_bytes / GONE_SHARE / GONE_BYTES) as usize,
+            is_cut: false,
+        };
+        slots.into_iter().for_each(|slot| recovery.set_unknown(slot, true));
+        self.recovery = Some(Box::new(recovery));
+        self.index.expect_more(true);
+        self.publish_flushes();
+    }
+
+    /// Whether there are slots that have not been told to their end.
+    pub fn is_recovering(&self) -> bool {
+        self.recovery.is_some()
+    }
+
+    /// Takes what is told of keys, newest first.
+    ///
+    /// # Panics
+    /// If a place is not below [`crate::index::PLACES`].
+    pub fn recover(&mut self, told: &[Known]) -> Recovered {
+        let mut recovered = Recovered::default();
+        for known in told.chunks(AHEAD) {
+            known.iter().for_each(|known| self.index.prefetch(known.hash));
+            known.iter().for_each(|known| self.learn(*known, &mut recovered));
+        }
+        recovered
+    }
+
+    fn learn(&mut self, Known { hash, place }: Known, recovered: &mut Recovered) {
+        let Some(recovery) = &self.recovery else { return };
+        let Some(place) = place else { return self.supersede(hash) };
+        if recovery.is_gone(hash) || self.index.find_elsewhere(hash).is_some() || self.item_of(hash).is_some()
+        {
+            return;
+        }
+        if recovery.is_cut {
+            recovered.lost += 1;
+            return;
+        }
+        match self.name_place(hash, place) {
+            Ok(()) => recovered.items += 1,
+            Err(Full) => {
+                recovered.lost += 1;
+                self.lose_place(hash);
+            }
+        }
+    }
+
+    /// The index is expected to name so many items in the end: it grows to that in fewer steps. It may turn out to be wrong.
+    pub fn expect(&mut self, items: u64) {
+        self.index.expect(items);
+    }
+
+    /// Keys of the medium that the index names.
+    pub fn elsewhere(&self) -> u64 {
+        self.index.elsewhere()
+    }
+
+    /// These slots have been told to their end.
+    pub fn end_slots(&mut self, slots: impl IntoIterator<Item = u16>) {
+        let Some(recovery) = &mut self.recovery else { return };
+        slots.into_iter().for_each(|slot| recovery.set_unknown(slot, false));
+        if recovery.slots == 0 {
+            self.end_recovery();
+        }
+    }
+
+    /// A tier may hold items that were not told: deletions of keys that miss are of interest to it from now on.
+    pub fn leave_untold(&mut self) {
+        self.mark_lost();
+    }
+
+    /// Nothing more is told that counts.
+    pub(super) fn end_recovery(&mut self) {
+        if self.recovery.take().is_some() {
+            self.index.expect_more(false);
+            self.index.expect(0);
+            self.publish_flushes();
+        }
+    }
+
+    /// Older records of a key say nothing any more that is about to be in neither DRAM nor index, or is not there.
+    #[inline]
+    pub(super) fn supersede(&mut self, hash: u64) {
+        if self.recovery.is_some() {
+            self.remember_gone(hash);
+        }
+    }
+
+    #[inline(never)]
+    fn remember_gone(&mut self, hash: u64) {
+        let Some(recovery) = self.recovery.as_mut().filter(|recovery| !recovery.is_cut) else { return };
+        recovery.gone_count += usize::from(recovery.gone[Recovery::set_of(hash)].insert(hash));
+        if recovery.gone_count > recovery.gone_max {
+            recovery.is_cut = true;
+            (recovery.gone, recovery.gone_count) = (Vec::new(), 0);
+            // What is told from now on is not taken, so deletions of keys that miss are of interest to the tier.
+            self.mark_lost();
+        }
+    }
+
+    /// Whether a command has to wait until more is known of a key that has no item in DRAM or index.
+    pub(super) fn waits_to_know(&self, key: Key<'_>, is_plain: bool) -> bool {
+        self.recovery.as_ref().is_some_and(|recovery| {
+            let waits = !is_plain || recovery.reads_wait;
+            waits
+                && !recovery.is_cut
+                && !recovery.is_gone(key.hash)
+                && recovery.is_unknown((recovery.slot_of)(key.bytes))
+        })
+    }
+
+    /// Tells readers of other threads what flushes have left to see. While not all is known they see nothing.
+    pub(super) fn publish_flushes(&self) {
+        let flush_at = if self.recovery.is_some() { RECOVERING } else { self.flush_at };
+        self.flushes.publish(self.flushed, flush_at);
+    }
+}
