@@ -1,13 +1,15 @@
-//! `torc bench tier`: a second tier in three kinds of measurement.
+//! `torc bench tier`: a second tier in four kinds of measurement.
 //!
 //! - `cost`: what each operation costs the server with a tier over what it costs without, all values in memory.
 //! - `durable`: changes that are safe on the disk, each at once or within a second, beside redis-server's append-only file.
 //! - `restart`: how soon a server that was killed under load is warm again, beside redis-server's append-only file.
+//! - `hits`: how many reads hit, beside servers with as much memory as the tier has, and no tier.
 //!
 //! All files lie in one folder of the disk that is measured. In each round all servers take their turn, each round beginning
 //! with another one, and none is loaded before the one before it has nothing left to write.
 
 mod disk;
+mod hits;
 mod page;
 mod ratio;
 mod restart;
@@ -29,6 +31,7 @@ use crate::{
     results::{Folder, Setting},
 };
 use disk::Scratch;
+use hits::Hits;
 use ratio::Ratio;
 use restart::Restart;
 use rounds::Run;
@@ -37,7 +40,7 @@ use rounds::Run;
 #[derive(Args, Clone, Debug)]
 pub(crate) struct TierArgs {
     /// What is measured
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "cost,durable,restart")]
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "cost,durable,restart,hits")]
     kinds: Vec<Kind>,
     /// Folder on the disk to measure; the files in it are removed at the end
     #[arg(long, value_name = "FOLDER", default_value = ".")]
@@ -54,6 +57,9 @@ pub(crate) struct TierArgs {
     /// Items of `restart`
     #[arg(long, default_value_t = 1_000_000, value_name = "N")]
     items: u64,
+    /// Reads of `hits`, a fifth of them measured; by default five a key
+    #[arg(long, value_name = "N")]
+    reads: Option<u64>,
     /// Rounds; in each of them all take their turn
     #[arg(long, default_value_t = 5, value_name = "N")]
     rounds: u32,
@@ -75,6 +81,7 @@ enum Kind {
     Cost,
     Durable,
     Restart,
+    Hits,
 }
 
 /// Everything that is kept.
@@ -93,6 +100,7 @@ struct Tier {
     ratios: Vec<Ratio>,
     runs: Vec<Run>,
     restarts: Vec<Restart>,
+    hits: Vec<Hits>,
 }
 
 /// Bytes of a key.
@@ -122,6 +130,7 @@ pub(crate) fn run(args: &TierArgs) -> Result<(), BenchError> {
         ratios: Vec::new(),
         runs: Vec::new(),
         restarts: Vec::new(),
+        hits: Vec::new(),
     };
     let wanted = |kind| args.kinds.contains(&kind);
     for kind in [Kind::Cost, Kind::Durable].into_iter().filter(|kind| wanted(*kind)) {
@@ -131,6 +140,10 @@ pub(crate) fn run(args: &TierArgs) -> Result<(), BenchError> {
     }
     if wanted(Kind::Restart) {
         let servers = restart::measure(args, cores.server, &scratch, &mut tier.restarts)?;
+        tier.remember(cores, &servers);
+    }
+    if wanted(Kind::Hits) {
+        let servers = hits::measure(args, cores.server, &scratch, &mut tier.hits)?;
         tier.remember(cores, &servers);
     }
     tier.ratios = ratio::ratios(&tier.runs);
