@@ -117,8 +117,8 @@ fn replay(
         from_tier: rise("torc_tier_promotions_total") / (reads - misses).max(1) as f64,
         missed_demotions: of("torc_demotions_missed_total") / of("torc_evictions_total").max(1.0),
         written: of("torc_tier_written_bytes_total") / written,
-        slot_bytes: of("torc_bytes_index") / slots.max(1.0),
-        header_bytes: (of("torc_bytes_live") - of("torc_bytes_payload")) / of("torc_items").max(1.0),
+        slot_bytes: of("torc_index_bytes") / slots.max(1.0),
+        header_bytes: (of("torc_live_bytes") - of("torc_payload_bytes")) / of("torc_items").max(1.0),
     })
 }
 

@@ -117,6 +117,8 @@ fn a_tier_is_measured_in_cost_durability_restarts_and_hits() {
     assert_eq!((of_torc("runs"), of_torc("restarts")), (8, 1));
     let hits = measurements(&folder, "hits");
     assert_eq!(hits.len(), 4, "two durabilities, each beside memory alone");
+    let is_told = |of: &Value, name: &str| of[name].as_f64().is_some_and(|figure| figure > 1.0);
+    assert!(hits.iter().all(|of| is_told(of, "slot_bytes") && is_told(of, "header_bytes")), "{hits:?}");
     assert!(
         hits.iter().all(|of| of["hit_ratio"].as_f64().is_some_and(|ratio| (0.05..1.0).contains(&ratio))),
         "{hits:?}"
