@@ -73,7 +73,7 @@ enum BenchCommand {
     Wait(Box<wait::WaitArgs>),
     /// Values of every size: Torc beside redis-server and memcached, reads and writes
     Values(Box<values::ValuesArgs>),
-    /// A second tier: what it costs, what safe changes cost beside redis-server, how fast a restart is warm
+    /// A second tier: what it costs, what safe changes cost beside redis-server, how fast a restart is warm, how many reads hit
     Tier(Box<tier::TierArgs>),
     /// A bare echo server (started by other commands)
     #[command(hide = true)]

@@ -89,6 +89,8 @@ figures! {
     demotions_missed: Counter,
     /// Items dropped because their time was over.
     expirations: Counter,
+    /// Items that the index names on a tier, whether they are in DRAM, too, or not.
+    tier_items: Gauge,
     /// Items dropped because the index had no place near their bucket.
     index_evictions: Counter,
     /// Items on the tier that the index had no room for any more.

@@ -4,11 +4,13 @@
 //! - `durable`: changes that are safe on the disk, each at once or within a second, beside redis-server's append-only file.
 //! - `restart`: how soon a server that was killed under load is warm again, beside redis-server's append-only file.
 //! - `recovery`: how soon a server knows what its tier holds, beside reading the tables and filling an index alone.
+//! - `hits`: how many reads hit, beside servers with as much memory as the tier has, and no tier.
 //!
 //! All files lie in one folder of the disk that is measured. In each round all servers take their turn, each round beginning
 //! with another one, and none is loaded before the one before it has nothing left to write.
 
 mod disk;
+mod hits;
 mod page;
 mod ratio;
 mod recovery;
@@ -31,6 +33,7 @@ use crate::{
     results::{Folder, Setting},
 };
 use disk::Scratch;
+use hits::Hits;
 use ratio::Ratio;
 use recovery::Recovery;
 use restart::Restart;
@@ -40,7 +43,7 @@ use rounds::Run;
 #[derive(Args, Clone, Debug)]
 pub(crate) struct TierArgs {
     /// What is measured
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "cost,durable,restart")]
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "cost,durable,restart,hits")]
     kinds: Vec<Kind>,
     /// Folder on the disk to measure; the files in it are removed at the end
     #[arg(long, value_name = "FOLDER", default_value = ".")]
@@ -60,6 +63,9 @@ pub(crate) struct TierArgs {
     /// Items of `recovery`, each a line
     #[arg(long, value_delimiter = ',', default_value = "1000000", value_name = "N")]
     recovered: Vec<u64>,
+    /// Reads of `hits`, a fifth of them measured; by default five a key
+    #[arg(long, value_name = "N")]
+    reads: Option<u64>,
     /// Rounds; in each of them all take their turn
     #[arg(long, default_value_t = 5, value_name = "N")]
     rounds: u32,
@@ -82,6 +88,7 @@ enum Kind {
     Durable,
     Restart,
     Recovery,
+    Hits,
 }
 
 /// Everything that is kept.
@@ -101,6 +108,7 @@ struct Tier {
     runs: Vec<Run>,
     restarts: Vec<Restart>,
     recoveries: Vec<Recovery>,
+    hits: Vec<Hits>,
 }
 
 /// Bytes of a key.
@@ -131,6 +139,7 @@ pub(crate) fn run(args: &TierArgs) -> Result<(), BenchError> {
         runs: Vec::new(),
         restarts: Vec::new(),
         recoveries: Vec::new(),
+        hits: Vec::new(),
     };
     let wanted = |kind| args.kinds.contains(&kind);
     for kind in [Kind::Cost, Kind::Durable].into_iter().filter(|kind| wanted(*kind)) {
@@ -144,6 +153,10 @@ pub(crate) fn run(args: &TierArgs) -> Result<(), BenchError> {
     }
     if wanted(Kind::Recovery) {
         let servers = recovery::measure(args, cores.server, &scratch, &mut tier.recoveries)?;
+        tier.remember(cores, &servers);
+    }
+    if wanted(Kind::Hits) {
+        let servers = hits::measure(args, cores.server, &scratch, &mut tier.hits)?;
         tier.remember(cores, &servers);
     }
     tier.ratios = ratio::ratios(&tier.runs);

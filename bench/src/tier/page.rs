@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{Kind, Ratio, Recovery, Restart, Run, Tier, VALUE_BYTES};
+use super::{Hits, Kind, Ratio, Recovery, Restart, Run, Tier, VALUE_BYTES};
 use crate::results::{groups, median_of};
 
 pub(super) fn page(tier: &Tier) -> String {
@@ -35,6 +35,7 @@ pub(super) fn page(tier: &Tier) -> String {
     }
     restarts(&mut page, tier);
     recoveries(&mut page, tier);
+    hits(&mut page, &tier.hits);
     page
 }
 
@@ -70,6 +71,34 @@ fn table(page: &mut String, tier: &Tier, runs: &[&Run]) {
             100.0 * median_of(&runs, |run| run.figures.of_server(|server| server.cores_busy)),
             median_of(&runs, |run| run.figures.of_server(|server| server.run_delay_us)),
             runs.iter().map(|run| run.figures.tally.misses).sum::<u64>(),
+        );
+    }
+}
+
+fn hits(page: &mut String, hits: &[Hits]) {
+    let Some(first) = hits.first() else { return };
+    let _ = writeln!(
+        page,
+        "\n## Hits: {} keys with values of 1 KiB, zipf:0.99, {} reads after four times as many\n\n\
+         A read that misses is followed by a write of its key; nothing else is written. One connection, one request at a time. `MiB`: \
+         memory and tier. `from the tier`: share of the hits. `missed`: items that eviction dropped before the tier had them, of all that \
+         it dropped. `written`: bytes to the medium over bytes of keys and values that were new. Index and header: bytes of an index slot \
+         in use (an item takes one in memory and two on the tier), and of an item in memory beside key and value.\n\n\
+         | | MiB | hit ratio | from the tier | missed | written | index slot | header |\n|---|---|---|---|---|---|---|---|",
+        first.keys, first.reads,
+    );
+    for of in hits {
+        let _ = writeln!(
+            page,
+            "| {} | {} | {:.4} | {:.3} | {:.4} | {:.2} | {:.1} | {:.1} |",
+            of.server,
+            of.mib,
+            of.hit_ratio,
+            of.from_tier,
+            of.missed_demotions,
+            of.written,
+            of.slot_bytes,
+            of.header_bytes,
         );
     }
 }

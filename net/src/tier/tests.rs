@@ -750,6 +750,34 @@ fn a_change_that_comes_while_an_item_is_carried_on_is_the_last_one() {
     }
 }
 
+#[test]
+fn nothing_more_is_freed_before_a_shard_has_heard_where_its_items_lie() {
+    let medium = Gated::with(Config { streams: 1, ..CONFIG });
+    let mut running = small(&medium);
+    until_left(&mut running, &[b"kept".to_vec()]);
+    let (mut withheld, mut next, mut freed) = (None, 5000, 0);
+    for round in 0..40 {
+        (next..next + 10).for_each(|number| running.set(&key(number), &value_of(number.into(), 3000)));
+        next += 10;
+        running.hand_over();
+        while let Some(reply) = running.next_within(0, MOMENT) {
+            match reply {
+                Reply::Moved { .. } => withheld = Some(reply),
+                other => running.take(0, other),
+            }
+        }
+        if withheld.is_none() {
+            assert!(round < 20, "it is told");
+            freed = running.figures.freed.load(Relaxed);
+        }
+    }
+    assert!(running.figures.freed.load(Relaxed) <= freed + 1, "what lies there may be read");
+    assert!(running.get(b"kept") == Some(value_of(7, 3000)));
+    running.take(0, withheld.expect("told"));
+    running.save();
+    assert!(running.figures.freed.load(Relaxed) > freed + 1);
+}
+
 /// Random changes and reads over many laps of a small tier, with losses of power and other numbers of shards: after each save
 /// what is found is what was written last, or nothing.
 #[test]

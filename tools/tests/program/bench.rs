@@ -89,7 +89,7 @@ fn ways_to_wait_are_held_against_sleeping() {
 }
 
 #[test]
-fn a_tier_is_measured_in_cost_durability_and_restarts() {
+fn a_tier_is_measured_in_cost_durability_restarts_and_hits() {
     if !has_two_cores() {
         return;
     }
@@ -104,6 +104,7 @@ fn a_tier_is_measured_in_cost_durability_and_restarts() {
         "--keys=1000",
         "--items=2000",
         "--rounds=1",
+        "--reads=2000",
     ]);
     command.args(["--seconds=0.1", "--warmup=0.1", "--memory-mib=64", "--tier-mib=64", "--on"]);
     let output = finish(command.arg(directory.path()).arg("--out").arg(&folder));
@@ -114,6 +115,14 @@ fn a_tier_is_measured_in_cost_durability_and_restarts() {
     };
     // Two loads of three servers, one of two durabilities, one restart; redis-server may not be installed.
     assert_eq!((of_torc("runs"), of_torc("restarts")), (8, 1));
+    let hits = measurements(&folder, "hits");
+    assert_eq!(hits.len(), 4, "two durabilities, each beside memory alone");
+    let is_told = |of: &Value, name: &str| of[name].as_f64().is_some_and(|figure| figure > 1.0);
+    assert!(hits.iter().all(|of| is_told(of, "slot_bytes") && is_told(of, "header_bytes")), "{hits:?}");
+    assert!(
+        hits.iter().all(|of| of["hit_ratio"].as_f64().is_some_and(|ratio| (0.05..1.0).contains(&ratio))),
+        "{hits:?}"
+    );
     let restarts = measurements(&folder, "restarts");
     assert!(restarts.iter().all(|restart| restart["found"] == 1.0), "{restarts:?}");
     let left = std::fs::read_dir(directory.path()).expect("the folder").count();
