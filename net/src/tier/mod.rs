@@ -168,8 +168,10 @@ impl TierFigures {
 
     /// How much of the tier recovery has come past, 0 to 1.
     pub fn recovery_progress(&self) -> f64 {
-        let read = self.recovery_read_bytes.load(Relaxed) as f64;
-        read / self.recovery_bytes.load(Relaxed).max(1) as f64
+        match self.recovery_bytes.load(Relaxed) {
+            0 => 1.0,
+            all => self.recovery_read_bytes.load(Relaxed) as f64 / all as f64,
+        }
     }
 
     fn begin_recovery(&self, shards: u64, bytes: u64) {

@@ -30,6 +30,20 @@ fn tier_file() -> (tempfile::TempDir, std::path::PathBuf) {
     (folder, path)
 }
 
+/// Waits until all is known that the tier holds.
+fn wait_until_recovered(server: &Server) {
+    let end = Instant::now() + Duration::from_secs(60);
+    while server.metric("torc_tier_recovering", "") > 0.0 {
+        let (status, words) = server.admin("/readyz");
+        assert!(status == 200 && words.starts_with("ready"), "{status} {words}");
+        assert!(Instant::now() < end, "recovery comes to an end");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(server.metric("torc_tier_recovery_progress", ""), 1.0);
+    assert!(server.metric("torc_tier_recovery_seconds", "") > 0.0);
+    assert_eq!(server.metric("torc_tier_recovery_lost_items", ""), 0.0);
+}
+
 /// Waits until every change so far is on the tier.
 fn wait_until_saved(server: &Server) {
     let end = Instant::now() + SAVED;

@@ -1,7 +1,7 @@
 //! `--durability none`: the tier takes what memory has no room for, and at an orderly stop the rest.
 
 use super::redis::{Answer, Redis};
-use super::{count_all, key, kill, set_all, start, stop, tier_file, value};
+use super::{count_all, key, kill, set_all, start, stop, tier_file, value, wait_until_recovered};
 use crate::harness::Server;
 use std::path::Path;
 
@@ -40,9 +40,11 @@ fn what_memory_and_tier_held_is_there_after_a_stop_and_nothing_after_a_kill() {
         stop(server);
     }
     let server = start(&path, &arguments);
+    wait_until_recovered(&server);
     assert!(server.metric("torc_tier_recovered_items", "") > 0.0);
     kill(server);
     let server = start(&path, &arguments);
+    wait_until_recovered(&server);
     assert_eq!(server.metric("torc_tier_recovered_items", ""), 0.0);
     assert_eq!(count_all(&mut Redis::connect(&server), 0..KEYS), 0);
     set_all(&mut Redis::connect(&server), 0..1000);

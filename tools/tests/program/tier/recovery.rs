@@ -1,7 +1,9 @@
 //! Commands that come at once after a start, while the server still learns what its tier holds.
 
 use super::redis::{Answer, Redis};
-use super::{SAVED, key, kill, set_all, start, stop, tier_file, value, wait_until_saved};
+use super::{
+    SAVED, key, kill, set_all, start, stop, tier_file, value, wait_until_recovered, wait_until_saved,
+};
 use crate::harness::Server;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -72,19 +74,6 @@ fn ask_at_once(server: &Server, may_miss: bool) -> usize {
         assert!(answer == wanted, "{words:?}: {answer:?}");
     }
     missed
-}
-
-fn wait_until_recovered(server: &Server) {
-    let end = Instant::now() + Duration::from_secs(60);
-    while server.metric("torc_tier_recovering", "") > 0.0 {
-        let (status, words) = server.admin("/readyz");
-        assert!(status == 200 && words.starts_with("ready"), "{status} {words}");
-        assert!(Instant::now() < end, "recovery comes to an end");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    assert_eq!(server.metric("torc_tier_recovery_progress", ""), 1.0);
-    assert!(server.metric("torc_tier_recovery_seconds", "") > 0.0);
-    assert_eq!(server.metric("torc_tier_recovery_lost_items", ""), 0.0);
 }
 
 /// What `ask_at_once` has left, and all else as it was.

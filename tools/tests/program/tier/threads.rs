@@ -5,16 +5,19 @@ use super::{start, tier_file};
 use crate::harness::{PATIENCE, Server};
 use std::time::Instant;
 
-/// The files of a thread: status and stat.
+/// The files of a thread: status and stat. It has its name soon after its start.
 fn thread(server: &Server, name: &str) -> (String, String) {
-    for task in std::fs::read_dir(format!("/proc/{}/task", server.ready["pid"])).expect("a process") {
-        let task = task.expect("a thread").path();
-        let read = |file| std::fs::read_to_string(task.join(file)).unwrap_or_default();
-        if read("comm").trim() == name {
-            return (read("status"), read("stat"));
+    let end = Instant::now() + PATIENCE;
+    loop {
+        for task in std::fs::read_dir(format!("/proc/{}/task", server.ready["pid"])).expect("a process") {
+            let task = task.expect("a thread").path();
+            let read = |file| std::fs::read_to_string(task.join(file)).unwrap_or_default();
+            if read("comm").trim() == name {
+                return (read("status"), read("stat"));
+            }
         }
+        assert!(Instant::now() < end, "a thread with the name {name}");
     }
-    panic!("a thread with the name {name}")
 }
 
 /// Nice level and policy of a thread, which stand behind its name in this order.
@@ -29,8 +32,10 @@ fn the_threads_of_a_tier_run_on_the_cpus_that_they_were_given() {
     let (_folder, path) = tier_file();
     let server = start(&path, &["--tier-size=64m", "--storage-cpus=0"]);
     for name in ["torc-storage", "torc-fetch-0", "torc-fetch-3"] {
-        let (status, _) = thread(&server, name);
-        assert!(status.contains("Cpus_allowed_list:\t0\n"), "{name}: {status}");
+        let end = Instant::now() + PATIENCE;
+        while !thread(&server, name).0.contains("Cpus_allowed_list:\t0\n") {
+            assert!(Instant::now() < end, "{name} runs elsewhere");
+        }
     }
     assert_eq!(weight(&server, "torc-storage"), weight(&server, "torc-shard-0"), "it has CPUs of its own");
 }
