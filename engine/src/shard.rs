@@ -19,6 +19,7 @@
 //! | `shard/reclaim.rs` | eviction, compaction, expiry, flush: making segments free |
 //! | `shard/settle.rs` | what becomes of the items that are met there |
 //! | `shard/elsewhere.rs`, `shard/unsaved.rs` | items that are on a medium, and changes that are not there yet |
+//! | `shard/chunks.rs`, `shard/returning.rs` | the same for the chunks of long values |
 //! | `shard/scan.rs` | walking the keys |
 //! | `shard/accounts.rs`, `shard/sizes.rs` | what is counted; how much is index, and how much segments |
 //! | `shard/audit.rs` | a full recount, for tests |
@@ -26,6 +27,7 @@
 mod accounts;
 mod audit;
 mod change;
+mod chunks;
 mod config;
 mod edit;
 mod elsewhere;
@@ -34,6 +36,7 @@ mod overlay;
 mod place;
 mod read;
 mod reclaim;
+mod returning;
 mod rooms;
 mod scan;
 mod settle;
@@ -48,6 +51,7 @@ mod weight;
 mod write;
 
 pub use config::{SEGMENT_BYTES, SEGMENTS_MIN, ShardConfig, StoreError};
+pub use returning::{Chunk, Returning};
 pub use unsaved::{Unsaved, What};
 
 use crate::chain::ChainList;
@@ -356,7 +360,11 @@ impl Shard {
             self.forget_copy(hash);
         }
         self.changed(cause, slot.location(), hash, version);
-        self.kill(slot.location());
+        if cause == Cause::Evicted {
+            self.kill_here(slot.location());
+        } else {
+            self.kill(slot.location());
+        }
     }
 
     /// Tells of a change to the item that lies, or lay, at a location. Every change is told here, but for a flush.

@@ -224,6 +224,7 @@ pub struct WorkerStats {
     pub sibling_doubts: [Counter; Doubt::ALL.len()],
     pub tier_fetches: Counter,
     pub tier_promotions: Counter,
+    pub tier_long_lost: Counter,
     pub tier_holds: Counter,
     pub tier_unsaved: Counter,
     pub mailbox_waiting: Counter,
@@ -432,6 +433,11 @@ impl WorkerStats {
                 &self.tier_fetches,
             ),
             counter("tier_promotions", "Items brought back from the tier.", &self.tier_promotions),
+            counter(
+                "tier_long_lost",
+                "Long values on the tier that could not be brought back as a whole.",
+                &self.tier_long_lost,
+            ),
             counter(
                 "tier_holds",
                 "Times that a connection waited because too many changes were not on the tier.",

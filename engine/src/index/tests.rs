@@ -200,7 +200,8 @@ proptest! {
                         let (place, _) = index.find(hash, |slot| items.hash_of(slot) == hash).unwrap();
                         index.remove(place, hash);
                         model.remove(&hash);
-                        let entry = Elsewhere { hash, place: place_of(hash), frequency: 3 };
+                        let entry =
+                            Elsewhere { hash, place: place_of(hash), frequency: 3, is_chunk: hash % 2 == 0 };
                         if index.insert_elsewhere(entry).is_ok() {
                             elsewhere.insert(hash);
                         }

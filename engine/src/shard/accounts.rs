@@ -12,6 +12,15 @@ impl Shard {
     pub(super) fn kill(&mut self, at: u64) {
         let item = self.segments.item(at);
         if item.present() & present::CHAIN_HEAD != 0 {
+            self.drop_chunks(at, 0..ChainList::new(item.value()).len());
+        }
+        self.kill_one(at);
+    }
+
+    /// As [`Shard::kill`], but what a medium holds of a chain is still good.
+    pub(super) fn kill_here(&mut self, at: u64) {
+        let item = self.segments.item(at);
+        if item.present() & present::CHAIN_HEAD != 0 {
             self.kill_chunks(at, 0..ChainList::new(item.value()).len());
         }
         self.kill_one(at);

@@ -10,12 +10,12 @@
 //! are taken as one. A deletion has to be taken, too, as the tier may hold an older copy: so has everything else after which
 //! the item is not in DRAM.
 
-use super::{Shard, hash_of, value_in};
+use super::{Shard, hash_of};
 use crate::bytes::Bytes;
 use crate::changes::Cause;
-use crate::command::{Millis, Value};
-use crate::index::{Full, Place, Slot};
-use crate::item::{ItemRef, state};
+use crate::command::Millis;
+use crate::index::{Elsewhere, Full, Place, Slot};
+use crate::item::{ItemRef, present, state};
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
@@ -36,7 +36,11 @@ pub struct Unsaved<'s> {
 pub enum What<'s> {
     /// The item, encoded.
     Item(Bytes<'s>),
-    /// Older copies are void. Its value may be in DRAM all the same, if it is one that tiers do not take.
+    /// The head of a long value, encoded. All of its chunks have been taken before.
+    Head(Bytes<'s>),
+    /// A chunk of a long value, encoded. The hash is its name; `of` is that of its key.
+    Chunk { item: Bytes<'s>, of: u64 },
+    /// Older copies are void.
     Gone,
     /// Everything up to this version is void. There is no key.
     Flushed,
@@ -44,7 +48,7 @@ pub enum What<'s> {
 
 /// How far the last change of a key has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Progress {
+pub(super) enum Progress {
     /// To be taken, and the item is in DRAM.
     Written,
     /// To be taken, and there is no item.
@@ -54,18 +58,18 @@ enum Progress {
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Mark {
-    version: u64,
-    /// Of the item that is to be taken; 0 if there is none.
-    bytes: u32,
-    space: u16,
-    slot: u16,
-    progress: Progress,
+pub(super) struct Mark {
+    pub(super) version: u64,
+    /// Of the item that is to be taken, with its chunks; 0 if there is none.
+    pub(super) bytes: u64,
+    pub(super) space: u16,
+    pub(super) slot: u16,
+    pub(super) progress: Progress,
 }
 
 /// Hashes are spread evenly already.
 #[derive(Debug, Default, Clone, Copy)]
-struct Same(u64);
+pub(super) struct Same(u64);
 
 impl Hasher for Same {
     fn finish(&self) -> u64 {
@@ -85,7 +89,10 @@ impl Hasher for Same {
 /// The marks of a shard.
 #[derive(Debug)]
 pub(super) struct Marks {
-    by_hash: HashMap<u64, Mark, BuildHasherDefault<Same>>,
+    /// By hash; chunks that are being saved by their names.
+    pub(super) by_hash: HashMap<u64, Mark, BuildHasherDefault<Same>>,
+    /// The version of the first head in the queue, and the extent of it that comes next, if some were taken.
+    pub(super) chunks_taken: Option<(u64, usize)>,
     /// Those to be taken, in the order of their first change.
     queue: VecDeque<u64>,
     flushed: Option<u64>,
@@ -108,13 +115,13 @@ impl Marks {
     }
 
     /// Notes a change to the key of `hash`, after which it has an item in DRAM or has none.
-    fn note(&mut self, hash: u64, mark: Mark) {
+    pub(super) fn note(&mut self, hash: u64, mark: Mark) {
         self.changes += 1;
-        self.waiting_bytes += u64::from(mark.bytes);
+        self.waiting_bytes += mark.bytes;
         let is_queued = match self.by_hash.entry(hash) {
             Entry::Occupied(mut there) => {
                 let before = there.insert(mark);
-                self.waiting_bytes -= u64::from(before.bytes);
+                self.waiting_bytes -= before.bytes;
                 before.progress != Progress::Saving
             }
             Entry::Vacant(vacant) => {
@@ -127,6 +134,15 @@ impl Marks {
             self.queued += 1;
         }
     }
+
+    /// So many bytes of what a mark is for have been taken.
+    pub(super) fn took(&mut self, hash: u64, bytes: u64) {
+        if let Some(mark) = self.by_hash.get_mut(&hash) {
+            let bytes = bytes.min(mark.bytes);
+            mark.bytes -= bytes;
+            self.waiting_bytes -= bytes;
+        }
+    }
 }
 
 impl Shard {
@@ -134,6 +150,7 @@ impl Shard {
     pub fn remember_changes(&mut self, slot_of: fn(&[u8]) -> u16) {
         self.unsaved = Some(Box::new(Marks {
             by_hash: HashMap::default(),
+            chunks_taken: None,
             queue: VecDeque::new(),
             flushed: None,
             queued: 0,
@@ -202,12 +219,15 @@ impl Shard {
 
     #[inline(never)]
     pub(super) fn mark(&mut self, cause: Cause, at: u64, hash: u64, version: u64) {
-        let Some(marks) = &mut self.unsaved else { return };
+        if self.unsaved.is_none() {
+            return;
+        }
         let item = self.segments.item(at);
+        let bytes = if cause == Cause::Written { self.unsaved_bytes_of(hash, &item) } else { 0 };
+        let Some(marks) = &mut self.unsaved else { return };
         let slot = |slot_of: fn(&[u8]) -> u16| item.key().with_copy(slot_of);
         match cause {
             Cause::Written => {
-                let bytes = item.item_len() as u32;
                 let mark = Mark { version, bytes, space: item.space(), slot: 0, progress: Progress::Written };
                 marks.note(hash, mark);
             }
@@ -220,7 +240,7 @@ impl Shard {
                 if let Some(mark) = marks.by_hash.get_mut(&hash)
                     && mark.progress == Progress::Written
                 {
-                    marks.waiting_bytes -= u64::from(mark.bytes);
+                    marks.waiting_bytes -= mark.bytes;
                     *mark = Mark { bytes: 0, slot: slot(marks.slot_of), progress: Progress::Gone, ..*mark };
                 }
             }
@@ -240,6 +260,7 @@ impl Shard {
         // What was to be taken, or is being saved, is void by this.
         marks.by_hash.clear();
         marks.queue.clear();
+        marks.chunks_taken = None;
         marks.waiting_bytes = 0;
         (marks.taken, marks.queued) = (marks.queued, marks.queued + 1);
         marks.changes += 1;
@@ -264,12 +285,18 @@ impl Shard {
         while marks.flushed.is_none()
             && let Some(&hash) = marks.queue.front()
         {
-            let Some(mark) = marks.by_hash.get_mut(&hash) else { unreachable!("the queue names marks") };
-            if !take(self.unsaved_of(hash, *mark, marks.slot_of)) {
+            let Some(&mark) = marks.by_hash.get(&hash) else { unreachable!("the queue names marks") };
+            let unsaved = self.unsaved_of(hash, mark, marks.slot_of);
+            if let What::Head(item) = unsaved.what
+                && !self.take_chunks(&mut marks, &unsaved, &ItemRef::new(item), &mut take)
+            {
                 break;
             }
-            marks.waiting_bytes -= u64::from(mark.bytes);
-            (mark.progress, mark.bytes) = (Progress::Saving, 0);
+            if !take(unsaved) {
+                break;
+            }
+            marks.took(hash, u64::MAX);
+            marks.by_hash.entry(hash).and_modify(|mark| mark.progress = Progress::Saving);
             marks.queue.pop_front();
             marks.taken += 1;
         }
@@ -287,11 +314,12 @@ impl Shard {
             return gone;
         };
         let slot = item.key().with_copy(slot_of);
-        let is_plain = matches!(value_in(&self.segments, &item), Value::Inline(_));
-        if !is_plain || item.is(state::PLACEHOLDER) {
-            return Unsaved { slot, ..gone };
-        }
-        Unsaved { expiry: item.expiry(), slot, what: What::Item(item.encoded()), ..gone }
+        let what = match item.present() & present::CHAIN_HEAD != 0 {
+            _ if item.is(state::PLACEHOLDER) => What::Gone,
+            true => What::Head(item.encoded()),
+            false => What::Item(item.encoded()),
+        };
+        Unsaved { expiry: item.expiry(), slot, what, ..gone }
     }
 
     /// The item in DRAM with this hash.
@@ -299,7 +327,7 @@ impl Shard {
         self.slot_of(hash).map(|(_, slot)| self.segments.item(slot.location()))
     }
 
-    fn slot_of(&self, hash: u64) -> Option<(Place, Slot)> {
+    pub(super) fn slot_of(&self, hash: u64) -> Option<(Place, Slot)> {
         let is_it = |location| hash_of(&self.secrets, &self.segments.item(location)) == hash;
         self.index.find(hash, |slot| is_it(slot.location()))
     }
@@ -318,7 +346,7 @@ impl Shard {
         there.remove();
         if let Some(place) = place {
             // Without its place the item is gone when it is evicted, which is noted.
-            let _ = self.name_place(hash, place);
+            let _ = self.name_item(hash, place);
         }
     }
 
@@ -333,9 +361,13 @@ impl Shard {
     pub fn recovered(&mut self, hash: u64, place: u64) -> Result<bool, Full> {
         let is_new = self.index.find_elsewhere(hash).is_none();
         if is_new {
-            self.name_place(hash, place)?;
+            self.name_item(hash, place)?;
         }
         Ok(is_new)
+    }
+
+    fn name_item(&mut self, hash: u64, place: u64) -> Result<(), Full> {
+        self.name_place(Elsewhere { hash, place, frequency: 0, is_chunk: false })
     }
 
     /// Items that a tier holds will not be told: deletions of keys that miss are of interest to it from now on.
@@ -355,7 +387,8 @@ impl Shard {
             return false;
         };
         let item = self.segments.item(slot.location());
-        let (version, bytes, space) = (item.version(), item.item_len() as u32, item.space());
+        let (version, space) = (item.version(), item.space());
+        let bytes = self.unsaved_bytes_of(hash, &item);
         let Some(marks) = self.unsaved.as_mut().filter(|_| version > self.flushed) else { return false };
         marks.note(hash, Mark { version, bytes, space, slot: 0, progress: Progress::Written });
         true

@@ -120,7 +120,7 @@ impl Shard {
         self.segments.segment_bytes() / CHUNKS - header.bytes() - key.bytes.len() - ORDINAL_BYTES
     }
 
-    fn chunk_header(&self, key: Key<'_>, chain: u64) -> Header {
+    pub(super) fn chunk_header(&self, key: Key<'_>, chain: u64) -> Header {
         Header { version: chain, kind: present::CHUNK, space: key.space, ..Header::default() }
     }
 
@@ -141,7 +141,7 @@ impl Shard {
     /// Ends uploads that stand still until there is room for another one: a client that drips keeps nobody out for long.
     /// Its next bytes are refused. `false`: that is not enough.
     #[cold]
-    fn take_from_still_uploads(&mut self, cost: u64, now: Millis) -> bool {
+    pub(super) fn take_from_still_uploads(&mut self, cost: u64, now: Millis) -> bool {
         for _ in 0..ENDED_MAX {
             let still = self.uploads.iter().filter(|upload| now.saturating_sub(upload.moved_at) >= STILL_MS);
             let Some(id) = still.min_by_key(|upload| upload.moved_at).map(|upload| upload.id) else {
@@ -158,7 +158,7 @@ impl Shard {
     /// The segment of its own into which the next chunk of a value goes, if `left` more bytes of it fill most of one. Of
     /// values that share segments some chunks die before others, and the rest have to be moved; a segment of its own goes
     /// with its value.
-    fn own_segment(&mut self, own: Option<u32>, left: u64, now: Millis) -> Option<u32> {
+    pub(super) fn own_segment(&mut self, own: Option<u32>, left: u64, now: Millis) -> Option<u32> {
         let chunk = self.segments.segment_bytes() / CHUNKS;
         let kept = own.filter(|&own| self.segments.has_room(own, chunk.min(left as usize + chunk / 8)));
         if kept.is_none() && left < (chunk * (CHUNKS - 1)) as u64 {

@@ -45,7 +45,7 @@ mod tests;
 
 pub(crate) use open::Opened;
 pub use open::{TierError, open_medium};
-pub(crate) use port::{Fetched, Port, Reply};
+pub(crate) use port::{Fetched, Leaving, Port, Reply};
 pub(crate) use recover::{Recovered, recover};
 pub(crate) use save::{SAVE_BYTES, SaveBatch};
 pub(crate) use storage::{Storage, StorageParts, time_before};

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use torc_pmem::format::geometry::Place;
+use torc_pmem::format::record::{Kind, Record};
 use torc_pmem::stream::{Miss, Reader};
 
 /// What the tier's threads say to a shard.
@@ -16,10 +17,26 @@ use torc_pmem::stream::{Miss, Reader};
 pub(crate) enum Reply {
     /// The batch is on the medium, with the places of its items; or the tier is latched, and it is not.
     Saved(Box<SaveBatch>),
-    /// These places, by hash, will hold something else. To be answered with [`Port::left`].
-    Leave { stream: u16, places: Vec<(u64, u64)> },
+    /// These places will hold something else. To be answered with [`Port::left`].
+    Leave { stream: u16, places: Vec<Leaving> },
     /// The item at a place; `None`: it cannot be read.
     Fetched { hash: u64, place: u64, item: Option<Vec<u8>> },
+}
+
+/// What lies at a place that will hold something else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Leaving {
+    pub(crate) hash: u64,
+    pub(crate) place: u64,
+    /// It is a chunk, of the key with this hash.
+    pub(crate) chunk_of: Option<u64>,
+}
+
+impl Leaving {
+    pub(super) fn of(record: &Record, place: u64) -> Leaving {
+        let chunk_of = (record.kind == Kind::Chunk).then_some(record.expiry);
+        Leaving { hash: record.hash, place, chunk_of }
+    }
 }
 
 /// What a fetch came to at once.

@@ -38,17 +38,17 @@ impl SaveBatch {
             return false;
         }
         let Unsaved { hash, version, expiry, space, slot, what } = *unsaved;
-        let kind = match what {
-            What::Item(item) => {
-                item.append_to(&mut self.bytes);
-                Kind::Item
-            }
-            What::Gone => Kind::Tombstone,
-            What::Flushed => Kind::FlushAll,
+        let (kind, item, expiry) = match what {
+            What::Item(item) => (Kind::Item, Some(item), expiry.unwrap_or(0)),
+            What::Head(item) => (Kind::ChainHead, Some(item), expiry.unwrap_or(0)),
+            What::Chunk { item, of } => (Kind::Chunk, Some(item), of),
+            What::Gone => (Kind::Tombstone, None, 0),
+            What::Flushed => (Kind::FlushAll, None, 0),
         };
+        item.iter().for_each(|item| item.append_to(&mut self.bytes));
         let record = match kind {
             Kind::FlushAll => Record::flush(None, 0..=SLOTS - 1, version),
-            _ => Record { hash, version, expiry: expiry.unwrap_or(0), space, slot, kind },
+            _ => Record { hash, version, expiry, space, slot, kind },
         };
         self.entries.push(Entry { record, end: self.bytes.len() as u32, place: None });
         true

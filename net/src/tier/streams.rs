@@ -1,7 +1,7 @@
 //! The streams of a medium as the storage thread writes them.
 
 use super::TierFigures;
-use super::port::{Mailbox, Reply};
+use super::port::{Leaving, Mailbox, Reply};
 use super::save::SaveBatch;
 use crate::slots::SlotMap;
 use std::ops::RangeInclusive;
@@ -175,11 +175,11 @@ impl Streams {
         let mut waits_for = Vec::new();
         for shard in 0..shards.count() {
             let of_shard = |slot: u16| self.by_shard.owner(slot) == shard;
-            let places: Vec<(u64, u64)> = self
+            let places: Vec<Leaving> = self
                 .records
                 .iter()
-                .filter(|(record, _)| record.kind == Kind::Item && of_shard(record.slot))
-                .filter_map(|(record, place)| place.map(|place| (record.hash, place.to_bits())))
+                .filter(|(record, _)| of_shard(record.slot))
+                .filter_map(|(record, place)| Some(Leaving::of(record, place.as_ref()?.to_bits())))
                 .collect();
             if !places.is_empty() && shards.send(shard, Reply::Leave { stream, places }) {
                 waits_for.push(shard);

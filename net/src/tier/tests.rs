@@ -7,7 +7,7 @@ use crate::clock::MachineClock;
 use crate::slots::SlotMap;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Instant;
-use torc_engine::command::{Command, Delete, Millis, Op, Outcome, Read, Ticket, Write};
+use torc_engine::command::{Command, Delete, Millis, Op, Outcome, Read, Ticket, Value, Write};
 use torc_engine::{Shard, ShardConfig, version};
 use torc_pmem::format::record::{Kind, Record};
 use torc_pmem::format::superblock::Config;
@@ -179,13 +179,20 @@ impl Running {
             match self.next(shard) {
                 Reply::Saved(batch) => {
                     for entry in &batch.entries {
-                        self.shards[shard].saved(entry.record.hash, entry.record.version, entry.place);
+                        let Record { hash, version, expiry, kind, .. } = entry.record;
+                        match kind {
+                            Kind::Chunk => self.shards[shard].saved_chunk(hash, expiry, version, entry.place),
+                            _ => self.shards[shard].saved(hash, version, entry.place),
+                        }
                     }
                     return;
                 }
                 Reply::Leave { stream, places } => {
-                    for &(hash, place) in &places {
-                        self.shards[shard].leave_place(hash, place, true);
+                    for &Leaving { hash, place, chunk_of } in &places {
+                        match chunk_of {
+                            Some(of) => self.shards[shard].leave_chunk(hash, of, place, true),
+                            None => self.shards[shard].leave_place(hash, place, true),
+                        };
                     }
                     self.ports[shard].left(stream);
                 }
@@ -194,26 +201,45 @@ impl Running {
         }
     }
 
+    /// What lies at a place, if it can be read.
+    fn fetch(&mut self, shard: usize, hash: u64, Ticket(place): Ticket) -> Option<Vec<u8>> {
+        match self.ports[shard].fetch(hash, place) {
+            Fetched::Item(item) => Some(item.to_vec()),
+            Fetched::Gone => None,
+            Fetched::Later => match self.next(shard) {
+                Reply::Fetched { item, .. } => item,
+                other => panic!("{other:?}"),
+            },
+        }
+    }
+
+    /// Brings an item back, with its chunks; `None`: it cannot be had.
+    fn bring_back(&mut self, shard: usize, hash: u64, ticket: Ticket) -> Option<()> {
+        let head = self.fetch(shard, hash, ticket)?;
+        let Some(mut returning) = self.shards[shard].promote(hash, ticket, &head, NOW).unwrap() else {
+            return Some(());
+        };
+        while let Some(chunk) = self.shards[shard].chunk_to_fetch(&mut returning, NOW).ok()? {
+            let bytes = self.fetch(shard, chunk.name, chunk.ticket)?;
+            self.shards[shard].chunk_back(&mut returning, &chunk, &bytes).ok()?;
+        }
+        self.shards[shard].end_return(&returning, NOW).ok()
+    }
+
     fn get(&mut self, key: &[u8]) -> Option<Vec<u8>> {
         let owner = self.owner(key);
         let hash = self.shards[owner].hash(0, key);
         let get = Command { space: 0, key, op: Op::Read(Read::default()) };
-        if let Outcome::Pending(Ticket(place)) = self.shards[owner].execute(&get, hash, NOW) {
-            let fetched = match self.ports[owner].fetch(hash, place) {
-                Fetched::Item(item) => Some(item.to_vec()),
-                Fetched::Gone => None,
-                Fetched::Later => match self.next(owner) {
-                    Reply::Fetched { item, .. } => item,
-                    other => panic!("{other:?}"),
-                },
-            };
-            self.shards[owner].promote(hash, Ticket(place), &fetched?, NOW).unwrap();
+        if let Outcome::Pending(ticket) = self.shards[owner].execute(&get, hash, NOW)
+            && self.bring_back(owner, hash, ticket).is_none()
+        {
+            self.shards[owner].forget_elsewhere(hash, ticket);
         }
         match self.shards[owner].execute(&get, hash, NOW) {
-            Outcome::Item(found) => {
-                let torc_engine::command::Value::Inline(value) = found.value else { panic!("a short value") };
-                Some(value.to_vec())
-            }
+            Outcome::Item(found) => Some(match found.value {
+                Value::Inline(value) => value.to_vec(),
+                Value::Chained(chain) => chain.slices().flat_map(|slice| slice.to_vec()).collect(),
+            }),
             Outcome::Miss => None,
             other => panic!("{other:?}"),
         }

@@ -6,17 +6,20 @@
 
 mod answers;
 mod fetch;
+mod long;
 mod stopped;
 
 use super::connection::Connection;
 use super::mail::Batch;
 use super::scan::{Scanner, Step};
 use super::state::WorkerState;
-use crate::tier::{Durability, Port, Reply, SAVE_BYTES, SaveBatch};
+use crate::tier::{Durability, Leaving, Port, Reply, SAVE_BYTES, SaveBatch};
 use crate::transport::ConnId;
+use long::{RETURN_BYTES, Returns};
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 use torc_engine::command::{Command, Millis, Op, Ticket};
+use torc_pmem::format::record::Kind;
 
 /// Batches of changes that are being saved at a time.
 const SAVES_MAX: usize = 3;
@@ -28,8 +31,10 @@ const SAVE_BYTES_AT: u64 = 256 << 10;
 const UNTAKEN_SHARE: u64 = 32;
 /// Share of the interval after which what has changed is handed over.
 const SAVE_SHARE: u32 = 4;
-/// Of the items of a batch that is written over, this share is written again at most.
+/// Of the items and chunks that are written over, this share is written again at most.
 const STAY_SHARE: usize = 2;
+/// What was not used of that counts for later ones up to so many, as the chunks of a long value come one behind the other.
+const STAY_SAVED_MAX: isize = 1024;
 /// Changes that are not saved take this share of a shard's memory at most; one takes so many bytes.
 const UNSAVED_SHARE: u64 = 64;
 const UNSAVED_BYTES: u64 = 64;
@@ -45,7 +50,7 @@ pub(super) const DURABILITY: &str = "durability";
 
 /// What a shard keeps for a tier beside what it has unsaved, bytes.
 pub(crate) fn tier_bytes(memory_bytes: u64) -> u64 {
-    SAVES_MAX as u64 * SAVE_BYTES as u64 + unsaved_max(memory_bytes) as u64 * UNSAVED_BYTES
+    SAVES_MAX as u64 * SAVE_BYTES as u64 + RETURN_BYTES + unsaved_max(memory_bytes) as u64 * UNSAVED_BYTES
 }
 
 /// An item that is being fetched.
@@ -85,6 +90,9 @@ pub(crate) struct Tier {
     spare: Vec<Box<SaveBatch>>,
     /// By place: what is being fetched, and for whom.
     fetching: HashMap<u64, Fetching>,
+    returns: Returns,
+    /// How many items and chunks may be saved anew that are written over.
+    may_stay: isize,
     /// Connections whose changes wait until others are saved, or whose scans until others are done.
     holding: Vec<ConnId>,
     /// By shard: batches that wait, each from the request with this number on.
@@ -111,6 +119,8 @@ impl Tier {
             saving: 0,
             spare: Vec::new(),
             fetching: HashMap::new(),
+            returns: Returns::default(),
+            may_stay: 0,
             holding: Vec::new(),
             stopped: (0..shards).map(|_| VecDeque::new()).collect(),
             steps: (0..shards).map(|_| None).collect(),
@@ -128,22 +138,17 @@ impl WorkerState {
             match reply {
                 Reply::Saved(batch) => self.take_saved(&mut tier, batch),
                 Reply::Leave { stream, places } => {
-                    self.leave_places(&places);
+                    self.leave_places(&mut tier, &places);
                     tier.port.left(stream);
                 }
                 Reply::Fetched { hash, place, item } => {
-                    let fetching = tier.fetching.remove(&place).unwrap_or_default();
-                    let there = (hash, Ticket(place));
-                    for scanner in fetching.scanning {
-                        self.take_key(&mut tier, scanner, there, item.as_deref());
+                    if !self.take_chunk(&mut tier, (hash, place), item.as_deref()) {
+                        self.take_fetched(&mut tier, (hash, Ticket(place)), item.as_deref());
                     }
-                    if fetching.is_wanted || item.is_none() {
-                        self.bring_back(hash, Ticket(place), item.as_deref());
-                    }
-                    fetching.waiting.into_iter().for_each(|id| self.let_go_on(id));
                 }
             }
         }
+        self.go_on_returning(&mut tier);
         if tier.port.figures().is_latched() {
             self.shard.forget_changes();
         }
@@ -154,9 +159,26 @@ impl WorkerState {
         self.resume_batches();
     }
 
+    fn take_fetched(&mut self, tier: &mut Tier, there: (u64, Ticket), item: Option<&[u8]>) {
+        let mut fetching = tier.fetching.remove(&there.1.0).unwrap_or_default();
+        for scanner in std::mem::take(&mut fetching.scanning) {
+            self.take_key(tier, scanner, there, item);
+        }
+        if (fetching.is_wanted || item.is_none()) && !self.bring_back(&mut tier.returns, there, item) {
+            tier.fetching.insert(there.1.0, fetching);
+            return;
+        }
+        fetching.waiting.into_iter().for_each(|id| self.let_go_on(id));
+    }
+
     fn take_saved(&mut self, tier: &mut Tier, mut batch: Box<SaveBatch>) {
         for entry in &batch.entries {
-            self.shard.saved(entry.record.hash, entry.record.version, entry.place);
+            let record = &entry.record;
+            if record.kind == Kind::Chunk {
+                self.shard.saved_chunk(record.hash, record.expiry, record.version, entry.place);
+            } else {
+                self.shard.saved(record.hash, record.version, entry.place);
+            }
         }
         tier.saving -= 1;
         tier.saved_up_to = batch.up_to;
@@ -165,10 +187,15 @@ impl WorkerState {
     }
 
     /// Forgets places. So many of their items stay on the tier that it comes to an end, even if all of them are in memory.
-    fn leave_places(&mut self, places: &[(u64, u64)]) {
-        let mut may_stay = places.len() / STAY_SHARE;
-        for &(hash, place) in places {
-            may_stay -= usize::from(self.shard.leave_place(hash, place, may_stay > 0));
+    fn leave_places(&mut self, tier: &mut Tier, places: &[Leaving]) {
+        let more = (places.len() / STAY_SHARE) as isize;
+        tier.may_stay = (tier.may_stay + more).min(more.max(STAY_SAVED_MAX));
+        for &Leaving { hash, place, chunk_of } in places {
+            let stays = match chunk_of {
+                Some(of) => self.shard.leave_chunk(hash, of, place, tier.may_stay > 0),
+                None => self.shard.leave_place(hash, place, tier.may_stay > 0),
+            };
+            tier.may_stay -= isize::from(stays);
         }
     }
 

@@ -41,7 +41,7 @@ pub struct Record {
     /// Of key and space. Of a flush: the last slot.
     pub hash: u64,
     pub version: u64,
-    /// Milliseconds of the Unix epoch; 0: never.
+    /// Milliseconds of the Unix epoch; 0: never. A chunk, which ends with its head, has the hash of its key here.
     pub expiry: u64,
     pub space: u16,
     /// Of a flush: the first one.

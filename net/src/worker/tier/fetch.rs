@@ -11,15 +11,6 @@ use torc_engine::command::{Command, Ticket};
 const FETCHES_AHEAD_MAX: usize = 128;
 
 impl WorkerState {
-    /// Puts an item back that was fetched. One that cannot be had, or finds no room, misses from now on.
-    pub(in crate::worker) fn bring_back(&mut self, hash: u64, ticket: Ticket, item: Option<&[u8]>) {
-        let Some(item) = item else { return self.shard.forget_elsewhere(hash, ticket) };
-        match self.shard.promote(hash, ticket, item, self.now) {
-            Ok(()) => self.stats.tier_promotions.add(1),
-            Err(_) => self.shard.forget_elsewhere(hash, ticket),
-        }
-    }
-
     /// A command on this shard's key needs the item of a ticket. True: it is there now, or nowhere; else the connection waits
     /// for it.
     pub(in crate::worker) fn fetch(
@@ -57,8 +48,11 @@ impl WorkerState {
             Fetched::Item(item) => Some(item),
             Fetched::Gone => None,
         };
-        self.bring_back(hash, ticket, item);
-        true
+        let is_there = self.bring_back(&mut tier.returns, (hash, ticket), item);
+        if !is_there {
+            tier.fetching.insert(ticket.0, Fetching::default());
+        }
+        is_there
     }
 
     /// Whether another step of a scan may begin: each may have some hundred items fetched.

@@ -115,7 +115,7 @@ fn a_place_that_is_left_misses_and_whoever_asked_for_that_is_told() {
     let (mut state, hand) = alone();
     let (hash, bytes) = put_elsewhere(&mut state, "key", PLACE);
     ask(&mut state, CONN, &["GET", "key"]);
-    hand.say(Reply::Leave { stream: 3, places: vec![(hash, PLACE)] });
+    hand.say(Reply::Leave { stream: 3, places: vec![Leaving { hash, place: PLACE, chunk_of: None }] });
     hand.say(Reply::Fetched { hash, place: PLACE, item: Some(bytes) });
     hear(&mut state);
     assert_eq!((sent(&mut state), hand.left()), ("$-1\r\n".to_owned(), vec![3]));
