@@ -109,7 +109,7 @@ impl Shard {
     /// Whether what was fetched is the live item with this hash, and no longer than items of this shard are.
     fn takes(&self, found: &Fetched<'_>, hash: u64, now: Millis) -> bool {
         let item = &found.item;
-        let is_whole = found.list.is_none_or(|list| self.has_chunks(hash, list));
+        let is_whole = found.list.is_none_or(|list| self.has_chunks(hash, item, list));
         item.item_len() <= self.item_bytes_max()
             && item.is_live(now, self.flushed)
             && hash_of(&self.secrets, item) == hash

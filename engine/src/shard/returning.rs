@@ -14,7 +14,7 @@ use super::elsewhere::whole_item;
 use super::{Key, Shard, out_of_memory};
 use crate::chain::{ChainList, Extent, ListWriter, ORDINAL_BYTES, Upload, list_bytes};
 use crate::command::{Millis, Refusal, Ticket, UploadId};
-use crate::item::{ItemRef, present};
+use crate::item::{Header, ItemRef, present};
 
 /// A long value on its way back.
 #[derive(Debug)]
@@ -73,15 +73,17 @@ impl Returning {
 }
 
 impl Shard {
-    /// Whether a list from a medium is one of this shard, and the index names all of its chunks.
-    pub(super) fn has_chunks(&self, hash: u64, list: ChainList<'_>) -> bool {
+    /// Whether a head from a medium is one, each of its chunks fits into a segment, and the index names them all. Segments may
+    /// have been longer when they were written.
+    pub(super) fn has_chunks(&self, hash: u64, head: &ItemRef<'_>, list: ChainList<'_>) -> bool {
+        let chunk_header = Header { kind: present::CHUNK, space: head.space(), ..Header::default() };
         let (mut bytes, mut stored) = (0, 0);
         for extent in list.extents() {
             bytes += extent.len();
             let Some(ordinal) = extent.ordinal() else { continue };
             stored += extent.len();
-            let fits =
-                extent.len() <= (self.segments.segment_bytes() / 8) as u64 && ordinal < list.next_ordinal();
+            let len = chunk_header.item_len(head.key_len(), ORDINAL_BYTES + extent.len() as usize);
+            let fits = len <= self.segments.segment_bytes() && ordinal < list.next_ordinal();
             if !fits || self.chunk_place(self.chunk_name(hash, list.chain(), ordinal)).is_none() {
                 return false;
             }

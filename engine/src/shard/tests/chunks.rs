@@ -15,6 +15,17 @@ fn is_chunk(told: &Told) -> bool {
     told.chunk_of.is_some()
 }
 
+/// Tells a new shard what a tier has, as recovery does.
+fn tell(told: &[Told], shard: &mut Shard) {
+    for told in told.iter().rev() {
+        let place = told.place.unwrap();
+        match told.chunk_of {
+            Some(of) => shard.recovered_chunk(told.hash, of, place).unwrap(),
+            None => shard.recovered(told.hash, place).unwrap(),
+        };
+    }
+}
+
 fn evict_all(shard: &mut Shard) {
     for number in 0..3000u32 {
         set(shard, &number.to_le_bytes(), &[1; 1000]);
@@ -242,6 +253,31 @@ fn what_is_taken_while_a_chain_changes_is_taken_once() {
     assert_eq!(shard.index.elsewhere(), chunks);
     let after = tier.recover(8 << 20);
     assert_eq!(after.index.elsewhere(), chunks + 1, "the old chunk of the other chain, whose head is there");
+}
+
+#[test]
+fn a_long_value_comes_back_to_shards_with_shorter_and_longer_segments() {
+    let sized = |segment_bytes| {
+        let config = ShardConfig { now: NOW, segment_bytes, ..ShardConfig::new(16 << 20) };
+        let mut shard = Shard::new(config).unwrap();
+        shard.remember_changes(|_| 0);
+        shard
+    };
+    let (mut shard, mut tier, mut whole) = (sized(512 << 10), Tier::default(), value(8, 300_000));
+    set(&mut shard, b"long", &whole);
+    let told = tier.save(&mut shard);
+    for segment_bytes in [64 << 10, 128 << 10, 1 << 20] {
+        let mut after = sized(segment_bytes);
+        tell(&told, &mut after);
+        assert!(tier.get(&mut after, b"long", NOW) == (true, Some(whole.clone())), "{segment_bytes}");
+        let range = Op::SetRange { offset: 100_000, value: Body::Bytes(&[7; 20_000]) };
+        assert!(matches!(ask(&mut after, b"long", range, NOW), Outcome::Stored { .. }));
+        whole[100_000..120_000].fill(7);
+        assert!(get(&mut after, b"long", NOW).as_ref() == Some(&whole));
+        (0..20_000u32).for_each(|number| set(&mut after, &number.to_le_bytes(), &[1; 1000]));
+        after.audit().unwrap();
+        whole = value(8, 300_000);
+    }
 }
 
 /// A version, and what a key has had since.
