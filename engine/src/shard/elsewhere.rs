@@ -67,7 +67,7 @@ impl Shard {
             return Ok(None);
         }
         if let Some(list) = found.list {
-            return self.begin_return(key, ticket, (bytes, list), now).map(Some);
+            return Ok(Some(self.returning(key, ticket, (bytes, list))));
         }
         let at = self.room(key, &header, item.value_len(), now)?;
         let out = self.segments.bytes_mut(at, header.item_len(key.bytes.len(), item.value_len()));

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   Shard::promote, with the head --> Returning
+//!        Shard::start_return, when there is room for it
 //!        Shard::chunk_to_fetch --> a name and a place, and room in DRAM --> Shard::chunk_back, with the bytes     as often as needed
 //!   Shard::end_return --> the head can be found; or Shard::stop_return: nothing has happened
 //! ```
@@ -11,17 +12,20 @@
 //! way, and given up for others when it stands still.
 
 use super::elsewhere::whole_item;
-use super::{Key, Shard, out_of_memory};
+use super::{Key, Shard};
 use crate::chain::{ChainList, Extent, ListWriter, ORDINAL_BYTES, Upload, list_bytes};
-use crate::command::{Millis, Refusal, Ticket, UploadId};
+use crate::command::{Millis, Ticket, UploadId};
 use crate::item::{Header, ItemRef, present};
 
 /// A long value on its way back.
 #[derive(Debug)]
 pub struct Returning {
-    id: UploadId,
+    /// Since it was started.
+    id: Option<UploadId>,
     hash: u64,
     ticket: Ticket,
+    /// Memory that it will take.
+    cost: u64,
     /// Its head, encoded.
     head: Box<[u8]>,
     /// Chunks that were asked for and have not come.
@@ -91,19 +95,31 @@ impl Shard {
         (bytes, stored) == (list.value_bytes(), list.stored_bytes())
     }
 
-    /// Begins to bring a long value back, whose head is `bytes`.
-    pub(super) fn begin_return(
-        &mut self,
+    /// What begins to bring a long value back, whose head is `bytes`.
+    pub(super) fn returning(
+        &self,
         key: Key<'_>,
         ticket: Ticket,
         (bytes, list): (&[u8], ChainList<'_>),
-        now: Millis,
-    ) -> Result<Returning, Refusal> {
+    ) -> Returning {
         let beside = self.chunk_header(key, 0).bytes() + key.bytes.len() + ORDINAL_BYTES;
         let cost = list.stored_bytes() + (list.len() * beside) as u64;
-        if cost > self.uploads_room() && !self.take_from_still_uploads(cost, now) {
-            return Err(out_of_memory(&self.stats));
+        Returning { id: None, hash: key.hash, ticket, cost, head: bytes.into(), missing: 0 }
+    }
+
+    /// Has memory set aside for a value, before its first chunk is asked for. False: too much is under way or pinned now.
+    ///
+    /// # Errors
+    /// [`Lost`]: it is longer than may be under way.
+    pub fn start_return(&mut self, returning: &mut Returning, now: Millis) -> Result<bool, Lost> {
+        let cost = returning.cost;
+        if cost > self.uploads_room_max() {
+            return Err(Lost);
         }
+        if cost > self.uploads_room() && !self.take_from_still_uploads(cost, now) {
+            return Ok(false);
+        }
+        let (key, (_, list)) = (returning.key(), returning.head());
         let upload = Upload {
             id: UploadId(0),
             space: key.space,
@@ -119,8 +135,8 @@ impl Shard {
             lends: false,
             moved_at: now,
         };
-        let id = self.uploads.begin(upload).ok_or_else(|| out_of_memory(&self.stats))?;
-        Ok(Returning { id, hash: key.hash, ticket, head: bytes.into(), missing: 0 })
+        returning.id = self.uploads.begin(upload);
+        Ok(returning.id.is_some())
     }
 
     /// The next chunk that is to be fetched; `None`: all were asked for.
@@ -128,7 +144,7 @@ impl Shard {
     /// # Errors
     /// [`Lost`]: a chunk is gone, or there is no room for it.
     pub fn chunk_to_fetch(&mut self, returning: &mut Returning, now: Millis) -> Result<Option<Chunk>, Lost> {
-        let Some(mut upload) = self.uploads.take(returning.id) else { return Err(Lost) };
+        let mut upload = returning.id.and_then(|id| self.uploads.take(id)).ok_or(Lost)?;
         let chunk = self.reserve_chunk(returning, &mut upload, now);
         self.uploads.put_back(upload);
         chunk
@@ -168,7 +184,7 @@ impl Shard {
     /// [`Lost`]: they are not the chunk's, or the value was given up.
     pub fn chunk_back(&mut self, returning: &mut Returning, chunk: &Chunk, bytes: &[u8]) -> Result<(), Lost> {
         returning.missing -= 1;
-        let Some(mut upload) = self.uploads.take(returning.id) else { return Err(Lost) };
+        let mut upload = returning.id.and_then(|id| self.uploads.take(id)).ok_or(Lost)?;
         let (extent, key) = (upload.extents[chunk.number], returning.key());
         let is_it = |item: &ItemRef<'_>| {
             let value = item.value();
@@ -193,7 +209,7 @@ impl Shard {
     /// [`Lost`]: there is no room for its head, or the value was given up.
     pub fn end_return(&mut self, returning: &Returning, now: Millis) -> Result<(), Lost> {
         let (key, (item, list)) = (returning.key(), returning.head());
-        let upload = self.complete(returning.id, key).map_err(|_| Lost)?;
+        let upload = returning.id.and_then(|id| self.complete(id, key).ok()).ok_or(Lost)?;
         let mut entry = self.entry_at(key.hash, returning.ticket).filter(|_| self.find(key).is_none());
         if let Some((place, _)) = entry.take_if(|_| !item.is_live(now, self.flushed)) {
             self.index.remove_elsewhere(place, key.hash);
@@ -220,6 +236,6 @@ impl Shard {
 
     /// A value does not come back.
     pub fn stop_return(&mut self, returning: Returning) {
-        self.upload_abort(returning.id);
+        returning.id.into_iter().for_each(|id| self.upload_abort(id));
     }
 }

@@ -60,6 +60,11 @@ impl Shard {
         self.uploads.begin(upload).ok_or_else(|| out_of_memory(&self.stats))
     }
 
+    /// Memory that a value under way may take if it is alone and nothing is pinned.
+    pub(super) fn uploads_room_max(&self) -> u64 {
+        self.segments.count_max() as u64 * self.segments.segment_bytes() as u64 / PINNED_SHARE
+    }
+
     /// Memory that another value under way may take.
     pub(super) fn uploads_room(&self) -> u64 {
         let segment_bytes = self.segments.segment_bytes() as u64;

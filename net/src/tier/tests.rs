@@ -219,6 +219,7 @@ impl Running {
         let Some(mut returning) = self.shards[shard].promote(hash, ticket, &head, NOW).unwrap() else {
             return Some(());
         };
+        assert_eq!(self.shards[shard].start_return(&mut returning, NOW), Ok(true));
         while let Some(chunk) = self.shards[shard].chunk_to_fetch(&mut returning, NOW).ok()? {
             let bytes = self.fetch(shard, chunk.name, chunk.ticket)?;
             self.shards[shard].chunk_back(&mut returning, &chunk, &bytes).ok()?;

@@ -260,9 +260,10 @@ impl WorkerState {
         }
     }
 
-    /// How long the worker may wait until something is to be saved.
+    /// How long the worker may wait until something is to be saved, or brought back.
     pub(super) fn until_save(&self) -> Duration {
         match &self.tier {
+            _ if self.waits_to_return() => Duration::ZERO,
             Some(tier) if self.shard.has_unsaved() => {
                 let passed = self.ticks.saturating_sub(tier.saved_at);
                 Duration::from_millis(tier.save_every_ms.saturating_sub(passed))

@@ -204,6 +204,7 @@ fn a_key_that_changes_while_its_value_comes_back_keeps_the_change() {
     let (hash, head) = (shard.hash(0, b"long"), told.last().unwrap().place.unwrap());
     for flushes in [false, true] {
         let mut returning = shard.promote(hash, Ticket(head), &tier.items[&head], NOW).unwrap().unwrap();
+        assert_eq!(shard.start_return(&mut returning, NOW), Ok(true));
         let chunk = shard.chunk_to_fetch(&mut returning, NOW).unwrap().unwrap();
         if flushes {
             shard.flush(None, NOW);

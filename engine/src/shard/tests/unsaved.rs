@@ -77,6 +77,9 @@ impl Tier {
     pub(super) fn bring_back(&self, shard: &mut Shard, hash: u64, ticket: Ticket, now: Millis) {
         let Some(bytes) = self.items.get(&ticket.0) else { return shard.forget_elsewhere(hash, ticket) };
         let Some(mut returning) = shard.promote(hash, ticket, bytes, now).unwrap() else { return };
+        if shard.start_return(&mut returning, now) != Ok(true) {
+            return self.lose(shard, returning);
+        }
         loop {
             // Some are on their way at a time, and the last one comes first.
             let mut asked = Vec::new();

@@ -7,7 +7,7 @@ use super::Tier;
 use crate::tier::Fetched;
 use crate::worker::state::WorkerState;
 use std::collections::{HashMap, VecDeque};
-use torc_engine::command::Ticket;
+use torc_engine::command::{Millis, Ticket};
 use torc_engine::shard::{Chunk, Returning};
 
 /// Long values of a shard that are on their way back at a time; others wait.
@@ -16,6 +16,8 @@ const RETURNS_MAX: usize = 2;
 const CHUNKS_MAX: usize = 4;
 /// Chunks that a turn reads from a medium that is as fast as memory.
 const TURN_CHUNKS: usize = 4;
+/// One for which there is no memory for so long is given up, milliseconds.
+const PATIENCE_MS: Millis = 5000;
 /// Memory of those that were fetched and are not in their place, bytes. A chunk is at most an eighth of a segment.
 pub(super) const RETURN_BYTES: u64 =
     (RETURNS_MAX * CHUNKS_MAX * torc_engine::shard::SEGMENT_BYTES / 8) as u64;
@@ -26,8 +28,8 @@ pub(super) struct Returns {
     under_way: VecDeque<Returning>,
     /// Chunks that are being fetched, by place, each with the place of its head.
     chunks: HashMap<u64, (Ticket, Chunk)>,
-    /// Heads that have to be fetched again when there is room for their values.
-    waiting: VecDeque<(u64, Ticket)>,
+    /// Those that wait for others to be back, or for memory, and since when.
+    waiting: VecDeque<(Millis, Returning)>,
     /// A turn has ended before a medium that is as fast as memory was read to the end.
     has_more: bool,
 }
@@ -43,19 +45,9 @@ impl WorkerState {
     ) -> bool {
         match item.map(|item| self.shard.promote(hash, ticket, item, self.now)) {
             Some(Ok(None)) => self.stats.tier_promotions.add(1),
-            Some(Ok(Some(returning))) if returns.under_way.len() < RETURNS_MAX => {
-                returns.under_way.push_back(returning);
-                returns.has_more = true;
-                return false;
-            }
             Some(Ok(Some(returning))) => {
-                self.shard.stop_return(returning);
-                returns.waiting.push_back((hash, ticket));
-                return false;
-            }
-            // Those that are under way make room, or end.
-            Some(Err(_)) if !returns.under_way.is_empty() => {
-                returns.waiting.push_back((hash, ticket));
+                returns.waiting.push_back((self.now, returning));
+                returns.has_more = true;
                 return false;
             }
             Some(Err(_)) | None => self.shard.forget_elsewhere(hash, ticket),
@@ -76,7 +68,7 @@ impl WorkerState {
         let Some(returning) = under_way else { return true };
         let came = bytes.is_some_and(|bytes| self.shard.chunk_back(returning, &chunk, bytes).is_ok());
         if !came {
-            self.lose(tier, head);
+            self.lose_head(tier, head);
         }
         true
     }
@@ -85,6 +77,7 @@ impl WorkerState {
     pub(super) fn go_on_returning(&mut self, tier: &mut Tier) {
         let mut turn_chunks = TURN_CHUNKS;
         tier.returns.has_more = false;
+        self.start_returns(tier);
         for _ in 0..tier.returns.under_way.len() {
             let Some(mut returning) = tier.returns.under_way.pop_front() else { break };
             let goes_on = self.fetch_chunks(tier, &mut returning, &mut turn_chunks);
@@ -93,19 +86,22 @@ impl WorkerState {
             match goes_on {
                 Some(true) => {}
                 Some(false) => self.end_return(tier, head),
-                None => self.lose(tier, head),
+                None => self.lose_head(tier, head),
             }
         }
+    }
+
+    /// Starts as many as may be under way, in their order.
+    fn start_returns(&mut self, tier: &mut Tier) {
         while tier.returns.under_way.len() < RETURNS_MAX
-            && let Some((hash, ticket)) = tier.returns.waiting.pop_front()
+            && let Some((since, mut returning)) = tier.returns.waiting.pop_front()
         {
-            let item = match tier.port.fetch(hash, ticket.0) {
-                Fetched::Later => break,
-                Fetched::Item(item) => Some(item),
-                Fetched::Gone => None,
-            };
-            if self.bring_back(&mut tier.returns, (hash, ticket), item) {
-                self.go_on_waiting(tier, ticket, None);
+            let has_waited = self.now.saturating_sub(since) >= PATIENCE_MS;
+            match self.shard.start_return(&mut returning, self.now) {
+                Ok(true) => tier.returns.under_way.push_back(returning),
+                // Memory comes back as clients take their answers, and values that are under way arrive.
+                Ok(false) if !has_waited => return tier.returns.waiting.push_front((since, returning)),
+                Ok(false) | Err(_) => self.lose(tier, returning),
             }
         }
     }
@@ -143,19 +139,23 @@ impl WorkerState {
         let Some(at) = tier.returns.position(head) else { return };
         let is_back = self.shard.end_return(&tier.returns.under_way[at], self.now).is_ok();
         if !is_back {
-            return self.lose(tier, head);
+            return self.lose_head(tier, head);
         }
         self.stats.tier_promotions.add(1);
         let returning = tier.returns.under_way.remove(at);
         self.go_on_waiting(tier, head, returning);
     }
 
+    fn lose_head(&mut self, tier: &mut Tier, head: Ticket) {
+        let at = tier.returns.position(head);
+        if let Some(returning) = at.and_then(|at| tier.returns.under_way.remove(at)) {
+            self.lose(tier, returning);
+        }
+    }
+
     /// A value cannot be had: its key misses from now on.
-    fn lose(&mut self, tier: &mut Tier, head: Ticket) {
-        let Some(returning) = tier.returns.position(head).and_then(|at| tier.returns.under_way.remove(at))
-        else {
-            return;
-        };
+    fn lose(&mut self, tier: &mut Tier, returning: Returning) {
+        let head = returning.ticket();
         tier.returns.chunks.retain(|_, (of, _)| *of != head);
         self.stats.tier_long_lost.add(1);
         self.shard.forget_elsewhere(returning.hash(), head);
@@ -171,6 +171,11 @@ impl WorkerState {
             self.take_key(tier, scanner, (hash, ticket), back.as_ref().map(Returning::bytes));
         }
         fetching.waiting.into_iter().for_each(|id| self.let_go_on(id));
+    }
+
+    /// Whether a long value waits for memory that comes back without a word.
+    pub(super) fn waits_to_return(&self) -> bool {
+        self.tier.as_ref().is_some_and(|tier| !tier.returns.waiting.is_empty())
     }
 
     /// Whether long values are on their way that nothing else is waited for.
