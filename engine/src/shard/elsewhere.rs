@@ -147,7 +147,7 @@ impl Shard {
         if self.index.elsewhere() == 0 {
             return None;
         }
-        let (_, entry) = self.index.find_elsewhere(hash)?;
+        let (_, entry) = self.index.find_elsewhere(hash).filter(|(_, entry)| !entry.is_chunk)?;
         // The item of another key with the same hash was brought back: this key has none.
         let is_of_another = self.item_of(hash).is_some();
         (!is_of_another).then_some(Ticket(entry.place))

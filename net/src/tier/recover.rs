@@ -97,7 +97,7 @@ impl Keys<'_> {
                 if self.is_flushed(record) {
                     return;
                 }
-                let is_over = record.expiry != 0 && record.expiry <= self.now;
+                let is_over = record.ends_at().is_some_and(|end| end <= self.now);
                 match place.filter(|_| !is_over) {
                     Some(_) if self.is_cut => self.lost += 1,
                     Some(place) if !self.seen.contains(&record.hash) => {

@@ -1,5 +1,7 @@
 //! The tier's threads on a simulated medium, with shards that a test drives.
 
+mod long;
+
 use super::save::SaveBatch;
 use super::testing::silent;
 use super::*;
@@ -7,7 +9,7 @@ use crate::clock::MachineClock;
 use crate::slots::SlotMap;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Instant;
-use torc_engine::command::{Command, Delete, Millis, Op, Outcome, Read, Ticket, Value, Write};
+use torc_engine::command::{Body, Command, Delete, Millis, Op, Outcome, Read, Ticket, Value, Write};
 use torc_engine::{Shard, ShardConfig, version};
 use torc_pmem::format::record::{Kind, Record};
 use torc_pmem::format::superblock::Config;

@@ -62,6 +62,11 @@ impl Record {
         }
     }
 
+    /// When it ends, milliseconds of the Unix epoch.
+    pub fn ends_at(&self) -> Option<u64> {
+        (self.expiry != 0 && self.kind != Kind::Chunk).then_some(self.expiry)
+    }
+
     /// The slots that it says something of.
     pub fn slots(&self) -> RangeInclusive<u16> {
         match self.kind {

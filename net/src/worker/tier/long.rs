@@ -11,13 +11,13 @@ use torc_engine::command::{Millis, Ticket};
 use torc_engine::shard::{Chunk, Returning};
 
 /// Long values of a shard that are on their way back at a time; others wait.
-const RETURNS_MAX: usize = 2;
+pub(super) const RETURNS_MAX: usize = 2;
 /// Chunks of each that are being fetched at a time.
-const CHUNKS_MAX: usize = 4;
+pub(super) const CHUNKS_MAX: usize = 4;
 /// Chunks that a turn reads from a medium that is as fast as memory.
 const TURN_CHUNKS: usize = 4;
 /// One for which there is no memory for so long is given up, milliseconds.
-const PATIENCE_MS: Millis = 5000;
+pub(super) const PATIENCE_MS: Millis = 5000;
 /// Memory of those that were fetched and are not in their place, bytes. A chunk is at most an eighth of a segment.
 pub(super) const RETURN_BYTES: u64 =
     (RETURNS_MAX * CHUNKS_MAX * torc_engine::shard::SEGMENT_BYTES / 8) as u64;
@@ -89,6 +89,9 @@ impl WorkerState {
                 None => self.lose_head(tier, head),
             }
         }
+        let under_way = tier.returns.under_way.len();
+        self.start_returns(tier);
+        tier.returns.has_more |= tier.returns.under_way.len() > under_way;
     }
 
     /// Starts as many as may be under way, in their order.
