@@ -104,3 +104,37 @@ fn chunks_without_a_head_take_no_place_in_the_index_after_a_start() {
     assert!(keys.is_empty() && elsewhere.is_empty());
     assert_eq!(after.get(b"long"), None);
 }
+
+#[test]
+fn damage_anywhere_makes_a_long_value_a_miss_and_never_an_older_one() {
+    let medium = Gated::with(Config { streams: 1, ..LONG });
+    let mut running = start(medium.clone(), 1);
+    let (older, newer) = (long(1, 40_000), long(2, 60_000));
+    running.set(b"long", &older);
+    running.save();
+    running.set(b"long", &newer);
+    running.save();
+    let mut changed = newer.clone();
+    changed[30_000..30_100].copy_from_slice(&older[..100]);
+    running.execute(b"long", Op::SetRange { offset: 30_000, value: Body::Bytes(&older[..100]) });
+    running.save();
+    running.stop();
+    let image = medium.sim.image();
+    let written =
+        (2..image.len() / 4096).filter(|block| image[block * 4096..][..4096].iter().any(|byte| *byte != 0));
+    let (mut missed, mut whole) = (0, 0);
+    for block in written {
+        for at in [block * 4096 + 40, block * 4096 + 3000] {
+            let damaged = Sim::of_image(image.clone(), 512);
+            damaged.rot(at, |byte| byte ^ 0x10);
+            match start(Arc::new(damaged), 1).get(b"long") {
+                None => missed += 1,
+                Some(found) => {
+                    assert!(found == changed, "byte {at}: {} bytes", found.len());
+                    whole += 1;
+                }
+            }
+        }
+    }
+    assert!(missed > 20 && whole > 10, "{missed} {whole}");
+}
