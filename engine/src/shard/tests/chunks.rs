@@ -281,6 +281,57 @@ fn a_long_value_comes_back_to_shards_with_shorter_and_longer_segments() {
     }
 }
 
+#[test]
+fn a_chunk_that_leaves_before_its_head_is_taken_is_taken_again() {
+    let (mut shard, mut tier) = (remembering(8 << 20), Tier::default());
+    set(&mut shard, b"long", &value(9, 100_000));
+    let first = tier.take(&mut shard, 5);
+    first.iter().for_each(|told| told.saved(&mut shard));
+    let Told { hash, place, chunk_of, .. } = first[2];
+    assert!(shard.leave_chunk(hash, chunk_of.unwrap(), place.unwrap(), false), "its head is to be taken");
+    tier.items.remove(&place.unwrap());
+    let waiting = shard.untaken_bytes();
+    let rest = tier.save(&mut shard);
+    assert!(rest.iter().any(|told| told.hash == hash) && waiting > shard.untaken_bytes());
+    assert_eq!((shard.unsaved(), shard.untaken_bytes()), (0, 0));
+    let mut after = tier.recover(8 << 20);
+    assert!(tier.get(&mut after, b"long", NOW) == (true, Some(value(9, 100_000))));
+}
+
+#[test]
+fn chunks_of_a_chain_that_is_evicted_before_its_head_is_taken_are_not_named() {
+    let (mut shard, mut tier) = (remembering(1 << 20), Tier::default());
+    set(&mut shard, b"long", &value(11, 100_000));
+    let taken = tier.take(&mut shard, 5);
+    evict_all(&mut shard);
+    assert_eq!(get(&mut shard, b"long", NOW), None);
+    taken.iter().for_each(|told| told.saved(&mut shard));
+    assert_eq!(shard.index.elsewhere(), 0);
+}
+
+#[test]
+fn a_value_that_comes_back_twice_is_there_once() {
+    let (mut shard, mut tier) = (remembering(8 << 20), Tier::default());
+    set(&mut shard, b"long", &value(10, 100_000));
+    let head = tier.save(&mut shard).last().unwrap().place.unwrap();
+    assert!(shard.demote(0, b"long", head, NOW));
+    let hash = shard.hash(0, b"long");
+    let begin = |shard: &mut Shard| {
+        let mut returning = shard.promote(hash, Ticket(head), &tier.items[&head], NOW).unwrap().unwrap();
+        assert_eq!(shard.start_return(&mut returning, NOW), Ok(true));
+        returning
+    };
+    let mut both = [begin(&mut shard), begin(&mut shard)];
+    for returning in &mut both {
+        while let Some(chunk) = shard.chunk_to_fetch(returning, NOW).unwrap() {
+            shard.chunk_back(returning, &chunk, &tier.items[&chunk.ticket.0]).unwrap();
+        }
+    }
+    both.iter().for_each(|returning| shard.end_return(returning, NOW).unwrap());
+    assert_eq!((shard.index.items(), shard.held()), (1, (0, 0)));
+    shard.audit().unwrap();
+}
+
 /// A version, and what a key has had since.
 type Change = (u64, Option<Vec<u8>>);
 
