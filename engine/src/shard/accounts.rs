@@ -81,6 +81,6 @@ impl Shard {
         stats.index_buckets.set(self.index.buckets() as u64);
         stats.bytes_bookkeeping.set(self.bookkeeping_bytes() as u64);
         stats.bytes_expired.set(self.calendar.expired());
-        stats.bytes_uploads.set(self.uploads.bytes());
+        stats.bytes_uploads.set(self.uploads.bytes() + self.uploads.returning_bytes());
     }
 }

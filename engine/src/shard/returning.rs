@@ -17,9 +17,6 @@ use crate::chain::{ChainList, Extent, ListWriter, ORDINAL_BYTES, Upload, list_by
 use crate::command::{Millis, Ticket, UploadId};
 use crate::item::{Header, ItemRef, present};
 
-/// Share of the memory for values under way that is left when one is started.
-const LEFT_SHARE: u64 = 4;
-
 /// A long value on its way back.
 #[derive(Debug)]
 pub struct Returning {
@@ -116,11 +113,10 @@ impl Shard {
     /// [`Lost`]: it is longer than may be under way.
     pub fn start_return(&mut self, returning: &mut Returning, now: Millis) -> Result<bool, Lost> {
         let cost = returning.cost;
-        let room_max = self.uploads_room_max();
-        // Clients that send a value do not wait for room, they are refused: so some is left for them.
-        let left = (room_max / LEFT_SHARE).min(room_max.checked_sub(cost).ok_or(Lost)?);
-        let room = cost + left;
-        if room > self.uploads_room() && !self.take_from_still_uploads(room, now) {
+        if cost > self.uploads_room_max() {
+            return Err(Lost);
+        }
+        if cost > self.returns_room() {
             return Ok(false);
         }
         let (key, (_, list)) = (returning.key(), returning.head());
@@ -137,6 +133,7 @@ impl Shard {
             room: 0,
             room_at: 0,
             lends: false,
+            returns: true,
             moved_at: now,
         };
         returning.id = self.uploads.begin(upload);

@@ -12,6 +12,8 @@ const UPLOADS_SHARE: u64 = 4;
 /// Share of the segments that may be pinned for a new upload to begin: a slow one pins whole segments for a
 /// chunk each, and so does a client that takes its long answers slowly.
 const PINNED_SHARE: u64 = 2;
+/// A value comes back as long as all but this share of the segments are pinned at most.
+const RETURNS_PINNED_SHARE: u64 = 4;
 /// An upload that began no chunk for so long may be ended for another one.
 const STILL_MS: u64 = 1000;
 /// Chunks that fill a segment.
@@ -55,6 +57,7 @@ impl Shard {
             room: 0,
             room_at: 0,
             lends: false,
+            returns: false,
             moved_at: now,
         };
         self.uploads.begin(upload).ok_or_else(|| out_of_memory(&self.stats))
@@ -65,11 +68,25 @@ impl Shard {
         self.segments.count_max() as u64 * self.segments.segment_bytes() as u64 / PINNED_SHARE
     }
 
+    /// Memory that another value may take that comes back from a medium. Such values do not share the room of those that clients
+    /// send, and may begin when these may not: what is still to come of these may stand behind the command that waits.
+    pub(super) fn returns_room(&self) -> u64 {
+        let segment_bytes = self.segments.segment_bytes() as u64;
+        let capacity = self.segments.count_max() as u64 * segment_bytes;
+        let pinned = self.segments.pinned() as u64 * segment_bytes;
+        let returning = self.uploads.returning_bytes();
+        let share = if returning == 0 { PINNED_SHARE } else { UPLOADS_SHARE };
+        let left = (capacity / share).saturating_sub(returning);
+        left.min((capacity - capacity / RETURNS_PINNED_SHARE).saturating_sub(pinned))
+    }
+
     /// Memory that another value under way may take.
     pub(super) fn uploads_room(&self) -> u64 {
         let segment_bytes = self.segments.segment_bytes() as u64;
         let capacity = self.segments.count_max() as u64 * segment_bytes;
+        // What comes back from a medium has a share of its own.
         let pinned = self.segments.pinned() as u64 * segment_bytes;
+        let pinned = pinned.saturating_sub(self.uploads.returning_bytes());
         // One alone may be longer: no other waits for its end, and a longest value must not depend on how much of the
         // memory clients hold.
         let share = if self.uploads.is_empty() { PINNED_SHARE } else { UPLOADS_SHARE };
@@ -146,7 +163,7 @@ impl Shard {
     /// Ends uploads that stand still until there is room for another one: a client that drips keeps nobody out for long.
     /// Its next bytes are refused. `false`: that is not enough.
     #[cold]
-    pub(super) fn take_from_still_uploads(&mut self, cost: u64, now: Millis) -> bool {
+    fn take_from_still_uploads(&mut self, cost: u64, now: Millis) -> bool {
         for _ in 0..ENDED_MAX {
             let still = self.uploads.iter().filter(|upload| now.saturating_sub(upload.moved_at) >= STILL_MS);
             let Some(id) = still.min_by_key(|upload| upload.moved_at).map(|upload| upload.id) else {

@@ -17,7 +17,11 @@ struct Long {
 }
 
 fn put_long_elsewhere(state: &mut WorkerState, key: &'static str, first: u64) -> Long {
-    let value: Vec<u8> = (0..LEN).map(|at| (at / 1000) as u8 ^ first as u8).collect();
+    put_elsewhere_of(state, key, first, LEN)
+}
+
+fn put_elsewhere_of(state: &mut WorkerState, key: &'static str, first: u64, len: usize) -> Long {
+    let value: Vec<u8> = (0..len).map(|at| (at / 1000) as u8 ^ first as u8).collect();
     let hash = state.shard.hash(0, key.as_bytes());
     state.shard.execute(&command(key, Op::Write(Write::set(&value))), hash, NOW);
     let (mut items, mut saved, mut place) = (HashMap::new(), Vec::new(), first);
@@ -153,33 +157,46 @@ fn few_long_values_are_on_their_way_at_a_time_and_all_of_them_come() {
 fn a_long_value_waits_for_memory_and_is_given_up_after_some_time() {
     for frees in [true, false] {
         let (mut state, hand) = alone();
-        let long = put_long_elsewhere(&mut state, "long", 1000);
-        // Others' values that are under way have all the memory that there is for them.
-        let ids: Vec<_> =
-            std::iter::from_fn(|| state.shard.upload_begin(0, b"k", 1_500_000, NOW).ok()).collect();
-        for &id in &ids {
-            state.shard.upload_append(id, &[1; 1000], NOW).unwrap();
-        }
+        let other = put_elsewhere_of(&mut state, "other", 1000, 2_500_000);
+        let long = put_long_elsewhere(&mut state, "long", 5000);
+        // The other one has most of the memory that there is for values that come back.
+        ask(&mut state, OTHER, &["STRLEN", "other"]);
+        hand.fetches();
+        let head = Some(other.items[&other.head].clone());
+        hand.say(Reply::Fetched { hash: other.hash, place: other.head, item: head });
+        hear(&mut state);
+        let chunks = hand.fetches();
         ask(&mut state, CONN, &["STRLEN", "long"]);
         fetch_all(&mut state, &hand, &[&long]);
-        assert_eq!(sent(&mut state), "", "it waits");
-        assert_eq!(state.until_save(), Duration::ZERO, "and is looked after");
+        assert_eq!((sent(&mut state), chunks.len()), (String::new(), CHUNKS_MAX));
+        assert_eq!(state.until_save(), Duration::ZERO, "it is looked after");
         if frees {
-            ids.into_iter().for_each(|id| state.shard.upload_abort(id));
+            for (hash, place) in chunks {
+                hand.say(Reply::Fetched { hash, place, item: Some(other.items[&place].clone()) });
+            }
         } else {
             state.now += PATIENCE_MS;
-            for &id in &ids {
-                // They still move.
-                state.shard.upload_abort(id);
-            }
-            let again = std::iter::from_fn(|| state.shard.upload_begin(0, b"k", 1_500_000, state.now).ok());
-            assert!(again.count() > 0);
         }
         hear(&mut state);
-        fetch_all(&mut state, &hand, &[&long]);
+        fetch_all(&mut state, &hand, &[&long, &other]);
         assert_eq!(sent(&mut state), if frees { format!(":{LEN}\r\n") } else { ":0\r\n".into() });
         assert_eq!(state.stats.tier_long_lost.read(), u64::from(!frees));
     }
+}
+
+#[test]
+fn a_long_value_does_not_wait_for_values_of_clients() {
+    let (mut state, hand) = alone();
+    let long = put_long_elsewhere(&mut state, "long", 1000);
+    let begin = || state.shard.upload_begin(0, b"k", 700_000, NOW).ok();
+    let ids: Vec<_> = std::iter::from_fn(begin).collect();
+    for &id in &ids {
+        state.shard.upload_append(id, &[1; 1000], NOW).unwrap();
+    }
+    ask(&mut state, CONN, &["STRLEN", "long"]);
+    fetch_all(&mut state, &hand, &[&long]);
+    assert!(ids.len() > 3 && sent(&mut state) == format!(":{LEN}\r\n"));
+    assert!(ids.iter().all(|&id| state.shard.is_under_way(id)));
 }
 
 #[test]
