@@ -21,6 +21,7 @@
 //! | `shard/elsewhere.rs`, `shard/unsaved.rs` | items that are on a medium, and changes that are not there yet |
 //! | `shard/carry.rs` | items that stay on a medium when it writes over them |
 //! | `shard/demotion.rs` | what a medium is offered before eviction drops it |
+//! | `shard/chunks.rs`, `shard/returning.rs` | the same for the chunks of long values |
 //! | `shard/scan.rs` | walking the keys |
 //! | `shard/accounts.rs`, `shard/sizes.rs` | what is counted; how much is index, and how much segments |
 //! | `shard/audit.rs` | a full recount, for tests |
@@ -29,6 +30,7 @@ mod accounts;
 mod audit;
 mod carry;
 mod change;
+mod chunks;
 mod config;
 mod demotion;
 mod edit;
@@ -38,6 +40,7 @@ mod overlay;
 mod place;
 mod read;
 mod reclaim;
+mod returning;
 mod rooms;
 mod scan;
 mod settle;
@@ -53,6 +56,7 @@ mod write;
 
 pub use config::{SEGMENT_BYTES, SEGMENTS_MIN, ShardConfig, StoreError};
 pub use demotion::OfferLimits;
+pub use returning::{Chunk, Returning};
 pub use unsaved::{Unsaved, What};
 
 use crate::chain::ChainList;
@@ -366,7 +370,11 @@ impl Shard {
             self.void_copy(slot.location(), hash, version);
         }
         self.changed(cause, slot.location(), hash, version);
-        self.kill(slot.location());
+        if cause == Cause::Evicted {
+            self.kill_here(slot.location());
+        } else {
+            self.kill(slot.location());
+        }
     }
 
     /// Tells of a change to the item that lies, or lay, at a location. Every change is told here, but for a flush.

@@ -88,8 +88,7 @@ impl Keys<'_> {
         let Event::Record { record, place } = event else { return };
         match record.kind {
             Kind::Flush | Kind::FlushAll => self.flushes.push(*record),
-            // Nothing is read that is chained.
-            Kind::Chunk => {}
+            Kind::Chunk => self.take_chunk(record, place.as_ref().map(|place| place.to_bits())),
             Kind::Item | Kind::ChainHead | Kind::Tombstone => {
                 if record.slot >= SLOTS || self.slots.owner(record.slot) != self.number {
                     return;
@@ -98,8 +97,8 @@ impl Keys<'_> {
                 if self.is_flushed(record) {
                     return;
                 }
-                let is_over = record.expiry != 0 && record.expiry <= self.now;
-                match place.filter(|_| record.kind == Kind::Item && !is_over) {
+                let is_over = record.ends_at().is_some_and(|end| end <= self.now);
+                match place.filter(|_| !is_over) {
                     Some(_) if self.is_cut => self.lost += 1,
                     Some(place) if !self.seen.contains(&record.hash) => {
                         match self.shard.recovered(record.hash, place.to_bits()) {
@@ -114,6 +113,18 @@ impl Keys<'_> {
                     None => self.gone(record.hash),
                 }
             }
+        }
+    }
+
+    /// A chunk of a key that has an item, which is newer and has been told. Any other is nobody's.
+    fn take_chunk(&mut self, record: &Record, place: Option<u64>) {
+        let is_owned = record.slot < SLOTS && self.slots.owner(record.slot) == self.number;
+        if !is_owned || self.is_flushed(record) {
+            return;
+        }
+        if let Some(place) = place {
+            // What there is no room for makes its chain miss.
+            let _ = self.shard.recovered_chunk(record.hash, record.expiry, place);
         }
     }
 

@@ -198,7 +198,10 @@ impl WorkerState {
 
     /// Whether nothing is left to be done without an event.
     pub(super) fn may_wait(&self) -> bool {
-        self.rounds.is_empty() && self.dirty.is_empty() && !self.mail.has_resumable()
+        self.rounds.is_empty()
+            && self.dirty.is_empty()
+            && !self.mail.has_resumable()
+            && !self.has_more_to_return()
     }
 
     /// Tells the other shards that this one is about to sleep. False: something came from them, it must not.

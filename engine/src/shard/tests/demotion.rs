@@ -42,6 +42,7 @@ impl Ring {
                     self.next += 1;
                     (bytes.to_vec(), Some(self.next))
                 }
+                What::Head(_) | What::Chunk { .. } => panic!("long values are not offered"),
                 What::Gone => (Vec::new(), None),
                 What::Flushed => {
                     self.flushed = version;

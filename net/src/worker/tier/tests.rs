@@ -1,5 +1,7 @@
 //! One shard or two with a tier whose other end is the test.
 
+mod long;
+
 use super::*;
 use crate::session::Protocol;
 use crate::tier::testing::Hand;

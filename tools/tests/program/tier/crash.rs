@@ -20,6 +20,8 @@ const KEYS: usize = 300;
 const INTERVAL: (&str, Duration, u64) = ("interval:100ms", Duration::from_secs(3), 60);
 /// What was answered is saved.
 const ALWAYS: (&str, Duration, u64) = ("always", Duration::ZERO, 40);
+/// One key of so many has long values, in chunks.
+const LONG_SHARE: usize = 60;
 /// Of a hundred keys that should be there, so many may be lost to the tier's index or its oldest batches.
 const LOST_PERCENT_MAX: usize = 2;
 
@@ -59,7 +61,10 @@ impl Model {
 
     fn value(&self, key: usize, number: u64) -> Vec<u8> {
         let line = format!("{}/{key}/{number};", self.client);
-        let length = line.len() + (number * 37 % 600) as usize;
+        let length = match key % LONG_SHARE {
+            0 => 270_000 + (number * 37_013 % 200_000) as usize,
+            _ => line.len() + (number * 37 % 600) as usize,
+        };
         line.bytes().cycle().take(length).collect()
     }
 
@@ -125,7 +130,7 @@ fn server(path: &Path, durability: &str, round: u64) -> Server {
     // Two shards mostly, so that streams and shards agree; another number now and then.
     let shards = format!("--shards={}", [2, 2, 1, 2, 3][(round % 5) as usize]);
     let durability = format!("--durability={durability}");
-    start(path, &[&shards, &durability, "--memory=64m", "--tier-size=64m"])
+    start(path, &[&shards, &durability, "--memory=64m", "--tier-size=256m"])
 }
 
 #[test]
