@@ -267,3 +267,28 @@ fn a_long_value_is_handed_over_in_batches_of_a_bounded_size() {
     assert!(*last == Kind::Item || *last == Kind::ChainHead);
     assert!(chunks.len() > 20 && chunks.contains(&Kind::Chunk), "{kinds:?}");
 }
+
+#[test]
+fn a_long_value_that_begins_at_the_ceiling_waits_for_its_number() {
+    let (mut state, hand) = alone();
+    hand.set_ceiling(1);
+    hear(&mut state);
+    ask(&mut state, CONN, &["SET", "key", "value"]);
+    assert!(!state.shard.may_change());
+    let value = "v".repeat(100_000);
+    let (input, mut done) = (resp(&["SET", "long", &value]), 0);
+    while done < input.len() {
+        done += execute_of(&mut state, CONN, 0, (&input[done..], 1));
+    }
+    ask(&mut state, OTHER, &["FLUSHALL"]);
+    let mut versions = Vec::new();
+    state.shard.take_unsaved(|unsaved| {
+        versions.push(unsaved.version);
+        true
+    });
+    assert_eq!((versions, sent(&mut state)), (vec![1], "+OK\r\n".into()));
+    hand.set_ceiling(u64::MAX);
+    hear(&mut state);
+    ask(&mut state, CONN, &["STRLEN", "long"]);
+    assert_eq!(sent(&mut state), "+OK\r\n:100000\r\n");
+}
