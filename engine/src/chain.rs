@@ -240,6 +240,8 @@ pub(crate) struct Upload {
     pub(crate) room_at: u64,
     /// That room is lent: nothing is appended until it is back.
     pub(crate) lends: bool,
+    /// It comes back from a medium, not from a client.
+    pub(crate) returns: bool,
     /// When its last chunk was begun.
     pub(crate) moved_at: Millis,
 }

@@ -22,6 +22,7 @@
 //! | `shard/carry.rs` | items that stay on a medium when it writes over them |
 //! | `shard/demotion.rs` | what a medium is offered before eviction drops it |
 //! | `shard/recovery.rs` | learning what a medium holds, while commands come |
+//! | `shard/chunks.rs`, `shard/returning.rs` | the same for the chunks of long values |
 //! | `shard/scan.rs` | walking the keys |
 //! | `shard/accounts.rs`, `shard/sizes.rs` | what is counted; how much is index, and how much segments |
 //! | `shard/audit.rs` | a full recount, for tests |
@@ -30,6 +31,7 @@ mod accounts;
 mod audit;
 mod carry;
 mod change;
+mod chunks;
 mod config;
 mod demotion;
 mod edit;
@@ -40,6 +42,7 @@ mod place;
 mod read;
 mod reclaim;
 mod recovery;
+mod returning;
 mod rooms;
 mod scan;
 mod settle;
@@ -56,6 +59,7 @@ mod write;
 pub use config::{SEGMENT_BYTES, SEGMENTS_MIN, ShardConfig, StoreError};
 pub use demotion::OfferLimits;
 pub use recovery::{Known, Recovered};
+pub use returning::{Chunk, Returning};
 pub use unsaved::{Unsaved, What};
 
 use crate::chain::ChainList;
@@ -373,7 +377,11 @@ impl Shard {
             self.void_copy(slot.location(), hash, version);
         }
         self.changed(cause, slot.location(), hash, version);
-        self.kill(slot.location());
+        if cause == Cause::Evicted {
+            self.kill_here(slot.location());
+        } else {
+            self.kill(slot.location());
+        }
     }
 
     /// Tells of a change to the item that lies, or lay, at a location. Every change is told here, but for a flush.

@@ -227,6 +227,7 @@ pub struct WorkerStats {
     pub tier_cache_hits: Counter,
     pub tier_cache_misses: Counter,
     pub tier_cache_bytes: Counter,
+    pub tier_long_lost: Counter,
     pub tier_holds: Counter,
     /// Times that a command found that nobody knew its key yet.
     pub tier_recovery_waits: Counter,
@@ -448,6 +449,11 @@ impl WorkerStats {
                 &self.tier_cache_misses,
             ),
             gauge("tier_cache_bytes", "Memory of the pages of the tier that are kept.", &self.tier_cache_bytes),
+            counter(
+                "tier_long_lost",
+                "Long values on the tier that could not be brought back as a whole.",
+                &self.tier_long_lost,
+            ),
             counter(
                 "tier_holds",
                 "Times that a connection waited because too many changes were not on the tier.",

@@ -184,7 +184,12 @@ fn alone(path: &Path, bytes: u64, items: u64) -> Result<(f64, f64, u64), BenchEr
     let (end, _) = tier
         .recover(0, &mut |event| {
             if let Event::Record { record, place: Some(place) } = event {
-                entries.push(Elsewhere { hash: record.hash, place: place.to_bits(), frequency: 0 });
+                entries.push(Elsewhere {
+                    hash: record.hash,
+                    place: place.to_bits(),
+                    frequency: 0,
+                    is_chunk: false,
+                });
             }
         })
         .map_err(failed)?;

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! - *tag*: the low 16 bits of the hash (the bucket comes from its high bits).
-//! - *kind*: 0 is an empty slot, 1 an item in DRAM, 2 and 3 an item that is elsewhere.
+//! - *kind*: 0 is an empty slot, 1 an item in DRAM, 2 and then 3 an item that is elsewhere, 2 and then 4 a chunk that is.
 //! - *freq*: accesses since the item was last moved, up to [`FREQUENCY_MAX`]; a hot item is not written again.
 //! - *lines*: cache lines of the item, up to 15: how much to prefetch, or to read one-sided.
 //! - *location*: 36 bits, so a shard may have 512 GiB.
@@ -21,7 +21,7 @@
 //!  +--------------+------+------+-----------------------------------------+
 //!  | tag, 16      | 2    | freq | hash, bits 16 to 55                     |
 //!  +------+-------+------+------+-----------------------------------------+
-//!  | hash | place | 3    | place, low 44 bits                             |    bits 56 to 63 of the hash, 44 to 51 of the place
+//!  | hash | place | 3, 4 | place, low 44 bits                             |    bits 56 to 63 of the hash, 44 to 51 of the place
 //!  +------+-------+------+------------------------------------------------+
 //! ```
 
@@ -41,6 +41,7 @@ const LOCATION_MASK: u64 = (1 << LINES_SHIFT) - 1;
 const KIND_ITEM: u64 = 1;
 const KIND_ELSEWHERE: u64 = 2;
 const KIND_REST: u64 = 3;
+const KIND_CHUNK_REST: u64 = 4;
 /// Largest place plus one.
 pub const PLACES: u64 = 1 << 52;
 const PLACE_LOW_BITS: u32 = 44;
@@ -141,13 +142,15 @@ impl Slot {
     }
 }
 
-/// An item that is not in DRAM.
+/// An item that is not in DRAM, or a chunk of a long value, which may be in DRAM, too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Elsewhere {
+    /// Of the key; of a chunk: of its name.
     pub hash: u64,
     /// Where it lies, as the medium understands it; below [`PLACES`].
     pub place: u64,
     pub frequency: u8,
+    pub is_chunk: bool,
 }
 
 impl Elsewhere {
@@ -156,9 +159,10 @@ impl Elsewhere {
         let first = (self.hash & 0xFFFF) << TAG_SHIFT
             | KIND_ELSEWHERE << KIND_SHIFT
             | self.hash >> 16 & HASH_MIDDLE_MASK;
+        let kind = if self.is_chunk { KIND_CHUNK_REST } else { KIND_REST };
         let rest = self.hash >> 56 << 56
             | self.place >> PLACE_LOW_BITS << TAG_SHIFT
-            | KIND_REST << KIND_SHIFT
+            | kind << KIND_SHIFT
             | self.place & ((1 << PLACE_LOW_BITS) - 1);
         [Slot(first).with_frequency(self.frequency), Slot(rest)]
     }
@@ -166,7 +170,8 @@ impl Elsewhere {
     pub(super) fn of([first, rest]: [Slot; 2]) -> Elsewhere {
         let hash = rest.0 >> 56 << 56 | (first.0 & HASH_MIDDLE_MASK) << 16 | first.0 >> TAG_SHIFT;
         let place = (rest.0 >> TAG_SHIFT & 0xFF) << PLACE_LOW_BITS | rest.0 & ((1 << PLACE_LOW_BITS) - 1);
-        Elsewhere { hash, place, frequency: first.frequency() }
+        let is_chunk = rest.0 >> KIND_SHIFT & 15 == KIND_CHUNK_REST;
+        Elsewhere { hash, place, frequency: first.frequency(), is_chunk }
     }
 }
 
@@ -192,9 +197,13 @@ mod tests {
 
     #[test]
     fn an_entry_for_elsewhere_keeps_the_whole_hash_and_is_no_item() {
-        for (hash, place) in [(0, 0), (u64::MAX, PLACES - 1), (0xABCD_EF01_2345_6789, 0x000A_BCDE_F012_3456)]
-        {
-            let entry = Elsewhere { hash, place, frequency: 7 };
+        for (hash, place, is_chunk) in [
+            (0, 0, true),
+            (u64::MAX, PLACES - 1, true),
+            (u64::MAX, PLACES - 1, false),
+            (0xABCD_EF01_2345_6789, 0x000A_BCDE_F012_3456, false),
+        ] {
+            let entry = Elsewhere { hash, place, frequency: 7, is_chunk };
             let slots = entry.slots();
             assert_eq!(Elsewhere::of(slots), entry);
             assert!(slots[0].is_elsewhere() && !slots[1].is_elsewhere());

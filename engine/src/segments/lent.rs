@@ -4,7 +4,6 @@ use super::Segments;
 use super::header::NO_SEGMENT;
 use crate::bytes::Bytes;
 use crate::chain::{ChainList, Extent};
-use crate::item::ItemRef;
 use std::cell::RefCell;
 use std::ops::Range;
 
@@ -136,18 +135,6 @@ impl<'s> Chain<'s> {
         stored
             .into_iter()
             .flat_map(|(segments, list)| list.extents().flat_map(move |extent| slices(segments, extent)))
-    }
-
-    /// The chunks of a value in the shard's own memory, as items, in the order of its list: what a medium keeps behind the
-    /// head.
-    pub fn chunks(&self) -> impl Iterator<Item = ItemRef<'s>> + 's {
-        let stored = match self.source {
-            Source::Stored { segments, list } => Some((segments, list)),
-            Source::Lent(_) => None,
-        };
-        stored.into_iter().flat_map(|(segments, list)| {
-            list.extents().filter_map(move |extent| Some(segments.item(extent.location()?)))
-        })
     }
 
     /// Lends the slices that cover `range` of the value, in order. Bytes beyond the value are not there.

@@ -12,6 +12,15 @@ impl Shard {
     pub(super) fn kill(&mut self, at: u64) {
         let item = self.segments.item(at);
         if item.present() & present::CHAIN_HEAD != 0 {
+            self.drop_chunks(at, 0..ChainList::new(item.value()).len());
+        }
+        self.kill_one(at);
+    }
+
+    /// As [`Shard::kill`], but what a medium holds of a chain is still good.
+    pub(super) fn kill_here(&mut self, at: u64) {
+        let item = self.segments.item(at);
+        if item.present() & present::CHAIN_HEAD != 0 {
             self.kill_chunks(at, 0..ChainList::new(item.value()).len());
         }
         self.kill_one(at);
@@ -74,6 +83,6 @@ impl Shard {
         stats.index_buckets.set(self.index.buckets() as u64);
         stats.bytes_bookkeeping.set(self.bookkeeping_bytes() as u64);
         stats.bytes_expired.set(self.calendar.expired());
-        stats.bytes_uploads.set(self.uploads.bytes());
+        stats.bytes_uploads.set(self.uploads.bytes() + self.uploads.returning_bytes());
     }
 }

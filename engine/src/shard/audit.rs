@@ -97,7 +97,7 @@ impl Shard {
     /// Segments that somebody pins, and bytes of values under way into the shard.
     #[doc(hidden)]
     pub fn held(&self) -> (usize, u64) {
-        (self.segments.pinned(), self.uploads.bytes())
+        (self.segments.pinned(), self.uploads.bytes() + self.uploads.returning_bytes())
     }
 
     fn count_item(&self, item: &ItemRef<'_>, recount: &mut Recount) {

@@ -197,7 +197,7 @@ impl Shard {
         if stays || is_told || self.index.find_elsewhere(hash).is_some() {
             return;
         }
-        let (version, bytes) = (item.version(), item.item_len() as u32);
+        let (version, bytes) = (item.version(), item.item_len() as u64);
         marks.note(hash, Mark { version, bytes, space: item.space(), slot: 0, progress: Progress::Written });
     }
 }

@@ -276,10 +276,10 @@ impl Shard {
         let mut next = 0;
         for stretch in stretches {
             let Stretch::Keep(kept) = stretch else { continue };
-            self.kill_chunks(head, next..kept.start);
+            self.drop_chunks(head, next..kept.start);
             next = kept.end;
         }
-        self.kill_chunks(head, next..self.list(head).len());
+        self.drop_chunks(head, next..self.list(head).len());
     }
 
     /// New chunks get their chain's number and their ordinals, and lose their pins.
@@ -297,6 +297,13 @@ impl Shard {
             self.segments.bytes_mut(ordinal_at, ORDINAL_BYTES).copy_from_slice(&ordinal);
             self.segments.unpin_filled(at);
         }
+    }
+
+    /// The chunks of some extents of a head are no part of a value any more, here or on a medium.
+    #[cold]
+    pub(super) fn drop_chunks(&mut self, head: u64, numbers: Range<usize>) {
+        self.forget_chunks(head, numbers.clone());
+        self.kill_chunks(head, numbers);
     }
 
     /// Marks the chunks of some extents dead.

@@ -5,20 +5,21 @@
 //! fetched, gives them to [`Shard::promote`], and executes the command again from its start; many may wait for one place.
 //! A blind write needs no item: it takes the entry's place.
 
+use super::returning::Returning;
 use super::write::is_expired;
-use super::{Key, Shard, hash_of, out_of_memory};
+use super::{Key, Shard, hash_of};
 use crate::bytes::Bytes;
-use crate::chain::{ChainList, ListWriter, ORDINAL_BYTES, list_bytes};
+use crate::chain::ChainList;
 use crate::changes::{Cause, Change};
 use crate::command::{Command, Expiry, Millis, Op, Refusal, Ticket, Write, WriteMode};
 use crate::index::{Elsewhere, Entry, Full, PLACES, Place};
-use crate::item::{HEADER_BYTES, Header, ItemRef, present, state};
+use crate::item::{HEADER_BYTES, ItemRef, present, state};
 use crate::words;
 
 impl Shard {
-    /// Takes an item out of DRAM, whose bytes lie at `place` of a medium now: the item, and behind the head of a chain its
-    /// chunks ([`crate::segments::Chain::chunks`]). `false`: it is no live item, or the index had no room for the entry, and it
-    /// is gone.
+    /// Takes an item out of DRAM, whose bytes lie at `place` of a medium now; of a long value those of its head, and those of its
+    /// chunks have been [saved](Shard::saved_chunk) before. `false`: it is no live item, or the index had no room for the entry,
+    /// and it is gone.
     ///
     /// # Panics
     /// If the place is not below [`PLACES`].
@@ -32,50 +33,58 @@ impl Shard {
         self.index.begin_exchange(hash);
         self.index.remove(at, hash);
         self.forget_copy(hash);
-        let entry = Elsewhere { hash, place, frequency: slot.frequency() };
+        let entry = Elsewhere { hash, place, frequency: slot.frequency(), is_chunk: false };
         let is_named = self.index.insert_elsewhere(entry).is_ok();
         self.index.end_exchange(hash);
         let cause = if is_named { Cause::Moved } else { Cause::Evicted };
         self.changed(cause, slot.location(), hash, version);
-        self.kill(slot.location());
+        self.kill_here(slot.location());
         is_named
     }
 
-    /// Brings an item back to DRAM: `bytes` is what lay at the ticket's place, as [`Shard::demote`] wants it. The index goes on
-    /// naming the place, so eviction need not write the item again. If the index names that place no more, or the bytes are no
-    /// live item with this hash, nothing comes back, and the key misses.
+    /// Brings an item back to DRAM: `bytes` is what lay at the ticket's place. The index goes on naming the place, so eviction
+    /// need not write the item again. If the index names that place no more, or the bytes are no live item with this hash,
+    /// nothing comes back, and the key misses. A long value is back when all of its chunks are: what is returned asks for them.
     ///
     /// # Errors
     /// [`Refusal::OutOfMemory`]; the item stays where it is.
-    pub fn promote(&mut self, hash: u64, ticket: Ticket, bytes: &[u8], now: Millis) -> Result<(), Refusal> {
-        let Some((place, entry)) = self.entry_at(hash, ticket) else { return Ok(()) };
+    pub fn promote(
+        &mut self,
+        hash: u64,
+        ticket: Ticket,
+        bytes: &[u8],
+        now: Millis,
+    ) -> Result<Option<Returning>, Refusal> {
+        let Some((place, entry)) = self.entry_at(hash, ticket) else { return Ok(None) };
         let Some(found) = Fetched::read(bytes).filter(|found| self.takes(found, hash, now)) else {
             self.index.remove_elsewhere(place, hash);
             self.supersede(hash);
-            return Ok(());
+            return Ok(None);
         };
         self.count_elsewhere(hash, 1);
         let (item, value_at) = (found.item, found.item.value_at());
         let (header, key) = (item.header(), &bytes[value_at - item.key_len()..value_at]);
         let key = Key { bytes: key, space: item.space(), hash };
         if self.find(key).is_some() {
-            return Ok(());
+            return Ok(None);
         }
-        let at = match found.list {
-            None => {
-                let at = self.room(key, &header, item.value_len(), now)?;
-                let out = self.segments.bytes_mut(at, header.item_len(key.bytes.len(), item.value_len()));
-                header.write_item(key.bytes, item.value(), out);
-                at
-            }
-            Some(list) => self.bring_back(key, &header, list, &found.chunks, now)?,
-        };
-        self.put_in_index(None, hash, at, false);
-        self.changed(Cause::Moved, at, hash, header.version);
+        if let Some(list) = found.list {
+            return Ok(Some(self.returning(key, ticket, (bytes, list))));
+        }
+        let at = self.room(key, &header, item.value_len(), now)?;
+        let out = self.segments.bytes_mut(at, header.item_len(key.bytes.len(), item.value_len()));
+        header.write_item(key.bytes, item.value(), out);
+        self.link_back(key, at, entry.frequency);
+        Ok(None)
+    }
+
+    /// An item that was brought back can be found in DRAM.
+    pub(super) fn link_back(&mut self, key: Key<'_>, at: u64, frequency: u8) {
+        let version = self.put_in_index(None, key.hash, at, false);
+        self.changed(Cause::Moved, at, key.hash, version);
         if let Some((at, slot)) = self.find(key) {
-            self.index.replace(at, slot.with_frequency(entry.frequency.min(self.frequency_max)));
+            self.index.replace(at, slot.with_frequency(frequency.min(self.frequency_max)));
         }
-        Ok(())
     }
 
     /// Appends the key of an item that is elsewhere to `keys`, as [`Shard::scan`] does, if it is a live one of this space. `bytes`
@@ -102,55 +111,11 @@ impl Shard {
     /// Whether what was fetched is the live item with this hash, and no longer than items of this shard are.
     fn takes(&self, found: &Fetched<'_>, hash: u64, now: Millis) -> bool {
         let item = &found.item;
-        let fits = item.item_len() <= self.item_bytes_max()
-            && found.chunks.iter().all(|data| data.len() <= self.segments.segment_bytes() / 8);
-        fits && item.is_live(now, self.flushed) && hash_of(&self.secrets, item) == hash
-    }
-
-    /// Writes a chain that was fetched, under its own number and ordinals. Returns where its head lies.
-    fn bring_back(
-        &mut self,
-        key: Key<'_>,
-        header: &Header,
-        list: ChainList<'_>,
-        chunks: &[Bytes<'_>],
-        now: Millis,
-    ) -> Result<u64, Refusal> {
-        if list.stored_bytes() > self.uploads_room() {
-            return Err(out_of_memory(&self.stats));
-        }
-        let mut extents = Vec::with_capacity(list.len());
-        let mut rest = chunks.iter();
-        let result = list.extents().try_for_each(|extent| {
-            let (Some(ordinal), Some(data)) = (extent.ordinal(), extent.ordinal().and_then(|_| rest.next()))
-            else {
-                extents.push(extent);
-                return Ok(());
-            };
-            let chunk = self.add_chunk(key, (list.chain(), ordinal), data.len(), None, now)?;
-            extents.push(chunk);
-            let data_at = self.data_at(chunk).unwrap_or_default();
-            self.segments.bytes_mut(data_at, data.len()).copy_from(*data);
-            Ok(())
-        });
-        let bytes = list_bytes(extents.len());
-        let at = match result.and_then(|()| self.room(key, header, bytes, now)) {
-            Ok(at) => at,
-            Err(refusal) => {
-                self.discard(&extents);
-                return Err(refusal);
-            }
-        };
-        let out = self.segments.bytes_mut(at, header.item_len(key.bytes.len(), bytes));
-        let value_at = header.write(key.bytes, bytes, out);
-        let out = out.slice(value_at..value_at + bytes);
-        let mut writer = ListWriter::new(bytes);
-        extents.iter().for_each(|&extent| writer.push(out, extent));
-        writer.finish(out, list.chain(), list.next_ordinal(), 0);
-        for chunk in extents.iter().filter_map(|extent| extent.location()) {
-            self.segments.unpin_filled(chunk);
-        }
-        Ok(at)
+        let is_whole = found.list.is_none_or(|list| self.has_chunks(hash, item, list));
+        item.item_len() <= self.item_bytes_max()
+            && item.is_live(now, self.flushed)
+            && hash_of(&self.secrets, item) == hash
+            && is_whole
     }
 
     /// What lay at a ticket's place cannot be had: its key misses from now on. False: the index named that place no more.
@@ -161,8 +126,8 @@ impl Shard {
         true
     }
 
-    fn entry_at(&self, hash: u64, ticket: Ticket) -> Option<(Place, Elsewhere)> {
-        self.index.find_elsewhere(hash).filter(|(_, entry)| entry.place == ticket.0)
+    pub(super) fn entry_at(&self, hash: u64, ticket: Ticket) -> Option<(Place, Elsewhere)> {
+        self.index.find_elsewhere(hash).filter(|(_, entry)| entry.place == ticket.0 && !entry.is_chunk)
     }
 
     /// The ticket that a command would be answered with now.
@@ -186,7 +151,9 @@ impl Shard {
 
     #[inline(never)]
     fn ticket_elsewhere(&self, key: Key<'_>, is_plain: bool) -> Option<Ticket> {
-        let ticket = match self.index.find_elsewhere(key.hash) {
+        let ticket = match self.index.find_elsewhere(key.hash).filter(|(_, entry)| !entry.is_chunk) {
+            Some(_) if self.waits_for_chunks(key) && is_plain && !self.reads_wait() => return None,
+            Some(_) if self.waits_for_chunks(key) => Ticket::UNKNOWN,
             Some((_, entry)) => Ticket(entry.place),
             None if self.waits_to_know(key, is_plain) => Ticket::UNKNOWN,
             None => return None,
@@ -219,28 +186,37 @@ impl Shard {
         found.is_some()
     }
 
-    /// The key of `hash` has an item at a place of the medium.
-    pub(super) fn name_place(&mut self, hash: u64, place: u64) -> Result<(), Full> {
-        assert!(place < PLACES, "a place of 52 bits");
+    /// An item lies at a place of the medium.
+    pub(super) fn name_place(&mut self, entry: Elsewhere) -> Result<(), Full> {
+        assert!(entry.place < PLACES, "a place of 52 bits");
         self.grow_index();
         if self.index.elsewhere() >= self.places_max {
             return Err(Full);
         }
-        self.index.insert_elsewhere(Elsewhere { hash, place, frequency: 0 })
+        self.index.insert_elsewhere(entry)
     }
 
     /// As [`Shard::name_place`], in the place of the coldest one nearby if there is no room for both.
-    pub(super) fn name_newest_place(&mut self, hash: u64, place: u64) {
-        if self.name_place(hash, place).is_ok() {
+    pub(super) fn name_newest_place(&mut self, entry: Elsewhere) {
+        if self.name_place(entry).is_ok() {
             return;
         }
-        if let Some(coldest) = self.index.coldest_elsewhere_near(hash) {
+        if let Some(coldest) = self.index.coldest_elsewhere_near(entry.hash) {
             self.drop_entry(Entry::Elsewhere(coldest));
             self.stats.index_evictions.add(1);
         }
-        if self.name_place(hash, place).is_err() {
-            self.lose_place(hash);
+        if self.name_place(entry).is_err() {
+            self.lose_place(entry.hash);
         }
+    }
+
+    /// As [`Shard::name_place`]; what there is no room for misses.
+    pub(super) fn name_older_place(&mut self, entry: Elsewhere) -> Result<(), Full> {
+        let named = self.name_place(entry);
+        if named.is_err() {
+            self.lose_place(entry.hash);
+        }
+        named
     }
 
     /// The index has no room for the place of an item, which misses.
@@ -284,50 +260,28 @@ fn is_blind(op: &Op<'_>, now: Millis) -> bool {
     }
 }
 
-/// What lay at a place of a medium.
+/// What lay at a place of a medium, if it is no chunk.
 struct Fetched<'a> {
     item: ItemRef<'a>,
-    /// Of a chain; the locations in it mean nothing.
+    /// Of the head of a chain; the locations in it mean nothing.
     list: Option<ChainList<'a>>,
-    /// The data of the chain's chunks, in the order of its list.
-    chunks: Vec<Bytes<'a>>,
 }
 
 impl<'a> Fetched<'a> {
-    /// `None`: the bytes are no item, or not all of one.
+    /// `None`: the bytes are no item that a key can have.
     fn read(bytes: &'a [u8]) -> Option<Fetched<'a>> {
-        let (item, mut rest) = first_item(bytes)?;
-        let mut found = Fetched { item, list: None, chunks: Vec::new() };
-        if item.present() & (present::CHAIN_HEAD | present::CHUNK) == 0 {
-            return Some(found);
-        }
-        let list = ChainList::read(item.value()).filter(|_| item.present() & present::CHUNK == 0)?;
-        let mut lens = (0, 0);
-        for extent in list.extents() {
-            lens.0 += extent.len();
-            let Some(ordinal) = extent.ordinal() else { continue };
-            lens.1 += extent.len();
-            let chunk;
-            (chunk, rest) = first_item(rest)?;
-            let value = chunk.value();
-            let is_chunk = chunk.present() & present::CHUNK != 0 && value.len() >= ORDINAL_BYTES;
-            let is_ours = is_chunk
-                && (chunk.version(), value.word(0)) == (list.chain(), ordinal)
-                && ordinal < list.next_ordinal()
-                && (value.len() - ORDINAL_BYTES) as u64 == extent.len();
-            if !is_ours {
-                return None;
-            }
-            found.chunks.push(value.behind(ORDINAL_BYTES));
-        }
-        found.list = Some(list);
-        (lens == (list.value_bytes(), list.stored_bytes())).then_some(found)
+        let item = whole_item(bytes)?;
+        let list = match item.present() & (present::CHAIN_HEAD | present::CHUNK) {
+            0 => None,
+            present::CHAIN_HEAD => Some(ChainList::read(item.value())?),
+            _ => return None,
+        };
+        Some(Fetched { item, list })
     }
 }
 
-/// The item that bytes begin with, and those behind it.
-fn first_item(bytes: &[u8]) -> Option<(ItemRef<'_>, &[u8])> {
+/// The item that bytes are.
+pub(super) fn whole_item(bytes: &[u8]) -> Option<ItemRef<'_>> {
     let item = (bytes.len() >= HEADER_BYTES).then(|| ItemRef::new(Bytes::from(bytes)))?;
-    let rest = bytes.get(item.item_len()..)?;
-    Some((item, rest))
+    (item.item_len() <= bytes.len()).then_some(item)
 }

@@ -17,7 +17,7 @@ use super::unsaved::Same;
 use super::{Key, Shard};
 #[cfg(doc)]
 use crate::command::Ticket;
-use crate::index::Full;
+use crate::index::{Elsewhere, Full};
 use crate::reader::RECOVERING;
 use std::collections::HashSet;
 use std::hash::BuildHasherDefault;
@@ -30,12 +30,38 @@ const GONE_SETS: usize = 64;
 /// What is told that is handled together: buckets are fetched meanwhile.
 const AHEAD: usize = 32;
 
-/// What is told of a key.
+/// What is told of a key, or of a chunk of its value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Known {
-    pub hash: u64,
-    /// Where its item lies; `None`: it has none, and older ones do not count.
+    hash: u64,
+    /// Where it lies; `None`: the key has no item, and older ones do not count.
     pub place: Option<u64>,
+    what: What,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum What {
+    Item,
+    Head,
+    /// Of the key with this hash.
+    ChunkOf(u64),
+}
+
+impl Known {
+    /// An item, or that a key has none.
+    pub fn item(hash: u64, place: Option<u64>) -> Known {
+        Known { hash, place, what: What::Item }
+    }
+
+    /// The head of a long value.
+    pub fn head(hash: u64, place: Option<u64>) -> Known {
+        Known { hash, place, what: What::Head }
+    }
+
+    /// A chunk, by its name, of the key with hash `of`.
+    pub fn chunk(name: u64, of: u64, place: Option<u64>) -> Known {
+        Known { hash: name, place, what: What::ChunkOf(of) }
+    }
 }
 
 /// What has come of being told.
@@ -57,7 +83,9 @@ pub(super) struct Recovery {
     /// Plain reads of unknown keys wait, too.
     reads_wait: bool,
     gone: Vec<HashSet<u64, BuildHasherDefault<Same>>>,
-    /// How many are remembered, and how many may be.
+    /// Keys of long values of which the index names the head: their chunks lie before it, so they are told behind it.
+    heads: HashSet<u64, BuildHasherDefault<Same>>,
+    /// How many of both are remembered, and how many may be.
     gone_count: usize,
     gone_max: usize,
     /// There are more: nobody knows which items are good that are told now.
@@ -67,7 +95,7 @@ pub(super) struct Recovery {
 impl Recovery {
     pub(super) fn bytes(&self) -> usize {
         let each = size_of::<u64>() + 1;
-        self.gone.iter().map(|set| set.capacity() * each).sum()
+        self.gone.iter().chain([&self.heads]).map(|set| set.capacity() * each).sum()
     }
 
     fn set_of(hash: u64) -> usize {
@@ -111,6 +139,7 @@ impl Shard {
             slots: 0,
             reads_wait,
             gone: (0..GONE_SETS).map(|_| HashSet::default()).collect(),
+            heads: HashSet::default(),
             gone_count: 0,
             gone_max: (self.memory_bytes / GONE_SHARE / GONE_BYTES) as usize,
             is_cut: false,
@@ -139,8 +168,11 @@ impl Shard {
         recovered
     }
 
-    fn learn(&mut self, Known { hash, place }: Known, recovered: &mut Recovered) {
+    fn learn(&mut self, Known { hash, place, what }: Known, recovered: &mut Recovered) {
         let Some(recovery) = &self.recovery else { return };
+        if let What::ChunkOf(of) = what {
+            return self.learn_chunk(hash, of, place);
+        }
         let Some(place) = place else { return self.supersede(hash) };
         if recovery.is_gone(hash) || self.index.find_elsewhere(hash).is_some() || self.item_of(hash).is_some()
         {
@@ -150,12 +182,22 @@ impl Shard {
             recovered.lost += 1;
             return;
         }
-        match self.name_place(hash, place) {
+        match self.name_older_place(Elsewhere { hash, place, frequency: 0, is_chunk: false }) {
             Ok(()) => recovered.items += 1,
-            Err(Full) => {
-                recovered.lost += 1;
-                self.lose_place(hash);
-            }
+            Err(Full) => recovered.lost += 1,
+        }
+        if what == What::Head {
+            self.remember_head(hash);
+        }
+    }
+
+    /// Of a key that has no item any more, or one in DRAM alone, nobody looks for chunks.
+    fn learn_chunk(&mut self, name: u64, of: u64, place: Option<u64>) {
+        let has_head = self.index.find_elsewhere(of).is_some_and(|(_, entry)| !entry.is_chunk);
+        let is_cut = self.recovery.as_ref().is_some_and(|recovery| recovery.is_cut);
+        if let Some(place) = place.filter(|_| has_head && !is_cut && self.chunk_place(name).is_none()) {
+            // What there is no room for makes its chain miss.
+            let _ = self.name_older_place(Elsewhere { hash: name, place, frequency: 0, is_chunk: true });
         }
     }
 
@@ -204,12 +246,37 @@ impl Shard {
     fn remember_gone(&mut self, hash: u64) {
         let Some(recovery) = self.recovery.as_mut().filter(|recovery| !recovery.is_cut) else { return };
         recovery.gone_count += usize::from(recovery.gone[Recovery::set_of(hash)].insert(hash));
-        if recovery.gone_count > recovery.gone_max {
+        self.cut_if_too_many();
+    }
+
+    fn remember_head(&mut self, hash: u64) {
+        if let Some(recovery) = &mut self.recovery {
+            recovery.heads.insert(hash);
+        }
+        self.cut_if_too_many();
+    }
+
+    fn cut_if_too_many(&mut self) {
+        let Some(recovery) = &mut self.recovery else { return };
+        if recovery.gone_count + recovery.heads.len() > recovery.gone_max {
             recovery.is_cut = true;
             (recovery.gone, recovery.gone_count) = (Vec::new(), 0);
+            recovery.heads = HashSet::default();
             // What is told from now on is not taken, so deletions of keys that miss are of interest to the tier.
             self.mark_lost();
         }
+    }
+
+    /// Whether a key has a long value of which chunks may still be told.
+    pub(super) fn waits_for_chunks(&self, key: Key<'_>) -> bool {
+        self.recovery.as_ref().is_some_and(|recovery| {
+            recovery.heads.contains(&key.hash) && recovery.is_unknown((recovery.slot_of)(key.bytes))
+        })
+    }
+
+    /// Whether plain reads of what is not known wait.
+    pub(super) fn reads_wait(&self) -> bool {
+        self.recovery.as_ref().is_some_and(|recovery| recovery.reads_wait)
     }
 
     /// Whether a command has to wait until more is known of a key that has no item in DRAM or index.

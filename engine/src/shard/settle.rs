@@ -29,9 +29,6 @@ impl Shard {
         if !self.segments.item(slot.location()).is_live(now, self.flushed) {
             return self.forget_expired(place, slot, hash);
         }
-        if why == Why::Evict && slot.frequency() > 0 {
-            self.count_elsewhere(hash, slot.frequency());
-        }
         let queue = self.queue_of(slot);
         let follows = self.follows(at, slot) && !self.reclaim.force;
         let verdict = match why {
@@ -40,6 +37,9 @@ impl Shard {
             Why::Evict => self.eviction.verdict(queue, self.reclaim.hardened(slot.frequency())),
         };
         let is_judged = why == Why::Evict && !follows;
+        if is_judged && slot.frequency() > 0 {
+            self.count_elsewhere(hash, slot.frequency());
+        }
         match verdict {
             Verdict::Keep(to, frequency) => {
                 let slot = slot.with_frequency(frequency);

@@ -3,6 +3,7 @@
 mod accounts;
 mod bounds;
 mod chains;
+mod chunks;
 mod counters;
 mod demotion;
 mod elsewhere;

@@ -14,12 +14,12 @@
 //! those that make void what the tier holds.
 
 use super::demotion::Demotion;
-use super::{Shard, hash_of, value_in};
+use super::{Shard, hash_of};
 use crate::bytes::Bytes;
 use crate::changes::Cause;
-use crate::command::{Millis, Value};
-use crate::index::{Place, Slot};
-use crate::item::{ItemRef, state};
+use crate::command::Millis;
+use crate::index::{Elsewhere, Place, Slot};
+use crate::item::{ItemRef, present, state};
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
@@ -40,7 +40,11 @@ pub struct Unsaved<'s> {
 pub enum What<'s> {
     /// The item, encoded.
     Item(Bytes<'s>),
-    /// Older copies are void. Its value may be in DRAM all the same, if it is one that tiers do not take.
+    /// The head of a long value, encoded. All of its chunks have been taken before.
+    Head(Bytes<'s>),
+    /// A chunk of a long value, encoded. The hash is its name; `of` is that of its key.
+    Chunk { item: Bytes<'s>, of: u64 },
+    /// Older copies are void.
     Gone,
     /// Everything up to this version is void. There is no key.
     Flushed,
@@ -60,8 +64,8 @@ pub(super) enum Progress {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Mark {
     pub(super) version: u64,
-    /// Of the item that is to be taken; 0 if there is none.
-    pub(super) bytes: u32,
+    /// Of the item that is to be taken, with its chunks; 0 if there is none.
+    pub(super) bytes: u64,
     pub(super) space: u16,
     pub(super) slot: u16,
     pub(super) progress: Progress,
@@ -89,7 +93,10 @@ impl Hasher for Same {
 /// The marks of a shard.
 #[derive(Debug)]
 pub(super) struct Marks {
-    by_hash: HashMap<u64, Mark, BuildHasherDefault<Same>>,
+    /// By hash; chunks that are being saved by their names.
+    pub(super) by_hash: HashMap<u64, Mark, BuildHasherDefault<Same>>,
+    /// The version of the first head in the queue, and the extent of it that comes next, if some were taken.
+    pub(super) chunks_taken: Option<(u64, usize)>,
     /// Those to be taken, in the order of their first change.
     queue: VecDeque<u64>,
     flushed: Option<u64>,
@@ -137,11 +144,11 @@ impl Marks {
     /// Notes a change to the key of `hash`, after which it has an item in DRAM or has none.
     pub(super) fn note(&mut self, hash: u64, mark: Mark) {
         self.changes += 1;
-        self.waiting_bytes += u64::from(mark.bytes);
+        self.waiting_bytes += mark.bytes;
         let is_queued = match self.by_hash.entry(hash) {
             Entry::Occupied(mut there) => {
                 let before = there.insert(mark);
-                self.waiting_bytes -= u64::from(before.bytes);
+                self.waiting_bytes -= before.bytes;
                 !matches!(before.progress, Progress::Saving { .. })
             }
             Entry::Vacant(vacant) => {
@@ -154,6 +161,15 @@ impl Marks {
             self.queued += 1;
         }
     }
+
+    /// So many bytes of what a mark is for have been taken.
+    pub(super) fn took(&mut self, hash: u64, bytes: u64) {
+        if let Some(mark) = self.by_hash.get_mut(&hash) {
+            let bytes = bytes.min(mark.bytes);
+            mark.bytes -= bytes;
+            self.waiting_bytes -= bytes;
+        }
+    }
 }
 
 impl Shard {
@@ -161,6 +177,7 @@ impl Shard {
     pub fn remember_changes(&mut self, slot_of: fn(&[u8]) -> u16) {
         self.unsaved = Some(Box::new(Marks {
             by_hash: HashMap::default(),
+            chunks_taken: None,
             queue: VecDeque::new(),
             flushed: None,
             queued: 0,
@@ -242,8 +259,12 @@ impl Shard {
         if self.recovery.is_some() && leaves {
             self.supersede(hash);
         }
-        let Some(marks) = &mut self.unsaved else { return };
+        if self.unsaved.is_none() {
+            return;
+        }
         let item = self.segments.item(at);
+        let bytes = if cause == Cause::Written { self.unsaved_bytes_of(hash, &item) } else { 0 };
+        let Some(marks) = &mut self.unsaved else { return };
         let slot = |slot_of: fn(&[u8]) -> u16| item.key().with_copy(slot_of);
         let demotes = marks.demotion.is_some();
         // What is not told yet may be of this key.
@@ -251,7 +272,6 @@ impl Shard {
         match cause {
             Cause::Written | Cause::Deleted if demotes && !may_be_held => {}
             Cause::Written if !demotes => {
-                let bytes = item.item_len() as u32;
                 let mark = Mark { version, bytes, space: item.space(), slot: 0, progress: Progress::Written };
                 marks.note(hash, mark);
             }
@@ -270,7 +290,7 @@ impl Shard {
                 if let Some(mark) = marks.by_hash.get_mut(&hash)
                     && mark.progress == Progress::Written
                 {
-                    marks.waiting_bytes -= u64::from(mark.bytes);
+                    marks.waiting_bytes -= mark.bytes;
                     *mark = Mark { bytes: 0, slot: slot(marks.slot_of), progress: Progress::Gone, ..*mark };
                 }
             }
@@ -299,6 +319,7 @@ impl Shard {
         // What was to be taken, or is being saved, is void by this.
         marks.by_hash.clear();
         marks.queue.clear();
+        marks.chunks_taken = None;
         marks.waiting_bytes = 0;
         (marks.taken, marks.queued) = (marks.queued, marks.queued + 1);
         marks.changes += 1;
@@ -323,14 +344,19 @@ impl Shard {
         while marks.flushed.is_none()
             && let Some(&hash) = marks.queue.front()
         {
-            let Some(mark) = marks.by_hash.get_mut(&hash) else { unreachable!("the queue names marks") };
-            let unsaved = self.unsaved_of(hash, *mark, marks.slot_of);
-            let is_item = matches!(unsaved.what, What::Item(_));
+            let Some(&mark) = marks.by_hash.get(&hash) else { unreachable!("the queue names marks") };
+            let unsaved = self.unsaved_of(hash, mark, marks.slot_of);
+            let is_item = matches!(unsaved.what, What::Item(_) | What::Head(_));
+            if let What::Head(item) = unsaved.what
+                && !self.take_chunks(&mut marks, &unsaved, &ItemRef::new(item), &mut take)
+            {
+                break;
+            }
             if !take(unsaved) {
                 break;
             }
-            marks.waiting_bytes -= u64::from(mark.bytes);
-            (mark.progress, mark.bytes) = (Progress::Saving { is_item }, 0);
+            marks.took(hash, u64::MAX);
+            marks.by_hash.entry(hash).and_modify(|mark| mark.progress = Progress::Saving { is_item });
             marks.queue.pop_front();
             marks.taken += 1;
         }
@@ -348,11 +374,12 @@ impl Shard {
             return gone;
         };
         let slot = item.key().with_copy(slot_of);
-        let is_plain = matches!(value_in(&self.segments, &item), Value::Inline(_));
-        if !is_plain || item.is(state::PLACEHOLDER) {
-            return Unsaved { slot, ..gone };
-        }
-        Unsaved { expiry: item.expiry(), slot, what: What::Item(item.encoded()), ..gone }
+        let what = match item.present() & present::CHAIN_HEAD != 0 {
+            _ if item.is(state::PLACEHOLDER) => What::Gone,
+            true => What::Head(item.encoded()),
+            false => What::Item(item.encoded()),
+        };
+        Unsaved { expiry: item.expiry(), slot, what, ..gone }
     }
 
     /// The item in DRAM with this hash.
@@ -378,7 +405,7 @@ impl Shard {
         }
         there.remove();
         if let Some(place) = place {
-            self.name_newest_place(hash, place);
+            self.name_newest_place(Elsewhere { hash, place, frequency: 0, is_chunk: false });
         }
     }
 
@@ -396,7 +423,8 @@ impl Shard {
             return false;
         };
         let item = self.segments.item(slot.location());
-        let (version, bytes, space) = (item.version(), item.item_len() as u32, item.space());
+        let (version, space) = (item.version(), item.space());
+        let bytes = self.unsaved_bytes_of(hash, &item);
         let Some(marks) = self.unsaved.as_mut().filter(|_| version > self.flushed) else { return false };
         marks.note(hash, Mark { version, bytes, space, slot: 0, progress: Progress::Written });
         true

@@ -12,6 +12,8 @@ const UPLOADS_SHARE: u64 = 4;
 /// Share of the segments that may be pinned for a new upload to begin: a slow one pins whole segments for a
 /// chunk each, and so does a client that takes its long answers slowly.
 const PINNED_SHARE: u64 = 2;
+/// A value comes back as long as all but this share of the segments are pinned at most.
+const RETURNS_PINNED_SHARE: u64 = 4;
 /// An upload that began no chunk for so long may be ended for another one.
 const STILL_MS: u64 = 1000;
 /// Chunks that fill a segment.
@@ -55,16 +57,36 @@ impl Shard {
             room: 0,
             room_at: 0,
             lends: false,
+            returns: false,
             moved_at: now,
         };
         self.uploads.begin(upload).ok_or_else(|| out_of_memory(&self.stats))
+    }
+
+    /// Memory that a value under way may take if it is alone and nothing is pinned.
+    pub(super) fn uploads_room_max(&self) -> u64 {
+        self.segments.count_max() as u64 * self.segments.segment_bytes() as u64 / PINNED_SHARE
+    }
+
+    /// Memory that another value may take that comes back from a medium. Such values do not share the room of those that clients
+    /// send, and may begin when these may not: what is still to come of these may stand behind the command that waits.
+    pub(super) fn returns_room(&self) -> u64 {
+        let segment_bytes = self.segments.segment_bytes() as u64;
+        let capacity = self.segments.count_max() as u64 * segment_bytes;
+        let pinned = self.segments.pinned() as u64 * segment_bytes;
+        let returning = self.uploads.returning_bytes();
+        let share = if returning == 0 { PINNED_SHARE } else { UPLOADS_SHARE };
+        let left = (capacity / share).saturating_sub(returning);
+        left.min((capacity - capacity / RETURNS_PINNED_SHARE).saturating_sub(pinned))
     }
 
     /// Memory that another value under way may take.
     pub(super) fn uploads_room(&self) -> u64 {
         let segment_bytes = self.segments.segment_bytes() as u64;
         let capacity = self.segments.count_max() as u64 * segment_bytes;
+        // What comes back from a medium has a share of its own.
         let pinned = self.segments.pinned() as u64 * segment_bytes;
+        let pinned = pinned.saturating_sub(self.uploads.returning_bytes());
         // One alone may be longer: no other waits for its end, and a longest value must not depend on how much of the
         // memory clients hold.
         let share = if self.uploads.is_empty() { PINNED_SHARE } else { UPLOADS_SHARE };
@@ -120,7 +142,7 @@ impl Shard {
         self.segments.segment_bytes() / CHUNKS - header.bytes() - key.bytes.len() - ORDINAL_BYTES
     }
 
-    fn chunk_header(&self, key: Key<'_>, chain: u64) -> Header {
+    pub(super) fn chunk_header(&self, key: Key<'_>, chain: u64) -> Header {
         Header { version: chain, kind: present::CHUNK, space: key.space, ..Header::default() }
     }
 
@@ -158,7 +180,7 @@ impl Shard {
     /// The segment of its own into which the next chunk of a value goes, if `left` more bytes of it fill most of one. Of
     /// values that share segments some chunks die before others, and the rest have to be moved; a segment of its own goes
     /// with its value.
-    fn own_segment(&mut self, own: Option<u32>, left: u64, now: Millis) -> Option<u32> {
+    pub(super) fn own_segment(&mut self, own: Option<u32>, left: u64, now: Millis) -> Option<u32> {
         let chunk = self.segments.segment_bytes() / CHUNKS;
         let kept = own.filter(|&own| self.segments.has_room(own, chunk.min(left as usize + chunk / 8)));
         if kept.is_none() && left < (chunk * (CHUNKS - 1)) as u64 {

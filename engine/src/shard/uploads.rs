@@ -15,8 +15,11 @@ pub(super) struct Uploads {
     free: Vec<u16>,
     /// How many have begun.
     begun: u64,
-    /// Memory that all of them will take in the end.
+    /// Values that come from clients, and memory that all of them will take in the end.
+    from_clients: usize,
     bytes: u64,
+    /// Memory for those that come back from a medium.
+    returning_bytes: u64,
     /// Memory of their keys and lists of extents.
     list_bytes: usize,
 }
@@ -37,7 +40,7 @@ impl Uploads {
         let id = UploadId(self.begun << UPLOADS_BITS | place as u64);
         self.begun += 1;
         upload.id = id;
-        self.bytes += upload.cost;
+        self.count(&upload, 1);
         self.list_bytes += upload.table_bytes();
         self.places[place] = Some(upload);
         Some(id)
@@ -59,18 +62,34 @@ impl Uploads {
 
     /// Ends an upload that was taken out: it does not come back.
     pub(super) fn end(&mut self, upload: &Upload) {
-        self.bytes -= upload.cost;
+        self.count(upload, -1);
         self.list_bytes -= upload.table_bytes();
         self.free.push(place_of(upload.id) as u16);
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.places.len() == self.free.len()
+    fn count(&mut self, upload: &Upload, by: i8) {
+        let cost = i64::from(by) * upload.cost as i64;
+        if upload.returns {
+            self.returning_bytes = self.returning_bytes.wrapping_add_signed(cost);
+        } else {
+            self.from_clients = self.from_clients.wrapping_add_signed(by.into());
+            self.bytes = self.bytes.wrapping_add_signed(cost);
+        }
     }
 
-    /// Memory that the values under way will take in the end.
+    /// Whether no client sends a value.
+    pub(super) fn is_empty(&self) -> bool {
+        self.from_clients == 0
+    }
+
+    /// Memory that the values under way from clients will take in the end.
     pub(super) fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// The same of those that come back from a medium.
+    pub(super) fn returning_bytes(&self) -> u64 {
+        self.returning_bytes
     }
 
     /// Memory of the table and of the lists.
@@ -107,6 +126,7 @@ mod tests {
             room: 0,
             room_at: 0,
             lends: false,
+            returns: false,
             moved_at: 0,
         };
         let mut uploads = Uploads::default();

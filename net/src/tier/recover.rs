@@ -169,23 +169,34 @@ impl Stream<'_> {
         let Event::Record { record, place } = event else { return };
         match record.kind {
             Kind::Flush | Kind::FlushAll => self.flushes.push(*record),
-            // Nothing is read that is chained.
-            Kind::Chunk => {}
+            Kind::Chunk => {
+                if record.slot < SLOTS && !self.is_flushed(record) {
+                    let place = place.map(|place| place.to_bits());
+                    // Its key's hash stands where others have their expiry.
+                    self.learn(record.slot, Known::chunk(record.hash, record.expiry, place));
+                }
+            }
             Kind::Item | Kind::ChainHead | Kind::Tombstone => {
                 // What is older is flushed, too, and need not be remembered.
                 if record.slot >= SLOTS || self.is_flushed(record) {
                     return;
                 }
-                let is_over = record.expiry != 0 && record.expiry <= self.now;
-                let place = place.filter(|_| record.kind == Kind::Item && !is_over);
-                let shard = self.recovery.slots.owner(record.slot);
-                let known = &mut self.known[usize::from(shard)];
-                known.push(Known { hash: record.hash, place: place.map(Place::to_bits) });
-                if known.len() >= TOLD_MAX {
-                    place.into_iter().for_each(|place| self.has_come_to(place));
-                    self.tell(shard, None, false);
-                }
+                let is_over = record.ends_at().is_some_and(|end| end <= self.now);
+                let place = place.filter(|_| !is_over).map(|place| place.to_bits());
+                let of_key = if record.kind == Kind::ChainHead { Known::head } else { Known::item };
+                self.learn(record.slot, of_key(record.hash, place));
             }
+        }
+    }
+
+    /// Tells the shard that has the slot, when there is enough to tell.
+    fn learn(&mut self, slot: u16, known: Known) {
+        let shard = self.recovery.slots.owner(slot);
+        let all = &mut self.known[usize::from(shard)];
+        all.push(known);
+        if all.len() >= TOLD_MAX {
+            known.place.into_iter().for_each(|place| self.has_come_to(Place::from_bits(place)));
+            self.tell(shard, None, false);
         }
     }
 

@@ -24,8 +24,11 @@ pub(crate) struct Entry {
 impl Entry {
     /// Tells the shard that it is saved.
     pub(crate) fn tell(&self, shard: &mut Shard) {
-        let Record { hash, version, kind, .. } = self.record;
-        shard.saved(hash, version, kind.has_bytes(), self.place);
+        let Record { hash, version, expiry, kind, .. } = self.record;
+        match kind {
+            Kind::Chunk => shard.saved_chunk(hash, expiry, version, self.place),
+            _ => shard.saved(hash, version, kind.has_bytes(), self.place),
+        }
     }
 }
 
@@ -50,17 +53,17 @@ impl SaveBatch {
             return false;
         }
         let Unsaved { hash, version, expiry, space, slot, what } = *unsaved;
-        let kind = match what {
-            What::Item(item) => {
-                item.append_to(&mut self.bytes);
-                Kind::Item
-            }
-            What::Gone => Kind::Tombstone,
-            What::Flushed => Kind::FlushAll,
+        let (kind, item, expiry) = match what {
+            What::Item(item) => (Kind::Item, Some(item), expiry.unwrap_or(0)),
+            What::Head(item) => (Kind::ChainHead, Some(item), expiry.unwrap_or(0)),
+            What::Chunk { item, of } => (Kind::Chunk, Some(item), of),
+            What::Gone => (Kind::Tombstone, None, 0),
+            What::Flushed => (Kind::FlushAll, None, 0),
         };
+        item.iter().for_each(|item| item.append_to(&mut self.bytes));
         let record = match kind {
             Kind::FlushAll => Record::flush(None, 0..=SLOTS - 1, version),
-            _ => Record { hash, version, expiry: expiry.unwrap_or(0), space, slot, kind },
+            _ => Record { hash, version, expiry, space, slot, kind },
         };
         self.entries.push(Entry { record, end: self.bytes.len() as u32, place: None });
         true

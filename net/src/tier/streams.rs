@@ -244,7 +244,7 @@ impl Streams {
             let places: Vec<Leaving> = self
                 .records
                 .iter()
-                .filter(|(record, _)| record.kind == Kind::Item && of_shard(record.slot))
+                .filter(|(record, _)| of_shard(record.slot))
                 .filter_map(|&(record, place)| Some(Leaving { record, place: place?.to_bits() }))
                 .collect();
             if !places.is_empty() && shards.send(shard, Reply::Leave { stream, below: oldest.end(), places })

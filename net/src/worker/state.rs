@@ -202,6 +202,7 @@ impl WorkerState {
             && self.dirty.is_empty()
             && !self.mail.has_resumable()
             && !self.has_more_to_learn()
+            && !self.has_more_to_return()
     }
 
     /// Tells the other shards that this one is about to sleep. False: something came from them, it must not.

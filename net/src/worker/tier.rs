@@ -8,6 +8,7 @@ mod answers;
 mod demote;
 mod fetch;
 mod leave;
+mod long;
 mod recover;
 mod stopped;
 
@@ -17,6 +18,7 @@ use super::scan::{Scanner, Step};
 use super::state::WorkerState;
 use crate::tier::{Durability, Port, Reply, SAVE_BYTES, SaveBatch, fetch_pages_bytes};
 use crate::transport::ConnId;
+use long::{RETURN_BYTES, Returns};
 use recover::Learning;
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -52,7 +54,7 @@ pub(super) const DURABILITY: &str = "durability";
 /// What one of so many shards takes for a tier beside what it has unsaved and the pages that it keeps, bytes.
 pub(crate) fn tier_bytes(memory_bytes: u64, shards: u16) -> u64 {
     let saves = SAVES_MAX as u64 * SAVE_BYTES as u64 + unsaved_max(memory_bytes) as u64 * UNSAVED_BYTES;
-    saves + fetch_pages_bytes(shards) + fetch::FETCHES_BYTES
+    saves + fetch_pages_bytes(shards) + fetch::FETCHES_BYTES + RETURN_BYTES
 }
 
 /// An item that is being fetched.
@@ -89,8 +91,8 @@ pub(crate) struct Tier {
     unsaved_max: usize,
     untaken_max: u64,
     saved_at: Millis,
-    /// Items that were written over and have not let others stay.
-    left: usize,
+    /// Items that were written over and have not let others stay; below 0: more stayed.
+    left: isize,
     /// Batches that are being saved, and those that are not in use.
     saving: usize,
     // Boxed as they travel.
@@ -102,6 +104,7 @@ pub(crate) struct Tier {
     reads_wait: bool,
     /// By place: what is being fetched, and for whom.
     fetching: HashMap<u64, Fetching>,
+    returns: Returns,
     /// Connections whose changes wait until others are saved, or whose scans until others are done.
     holding: Vec<ConnId>,
     /// By shard: batches that wait, each from the request with this number on.
@@ -140,6 +143,7 @@ impl Tier {
             learning: Learning::default(),
             reads_wait,
             fetching: HashMap::new(),
+            returns: Returns::default(),
             holding: Vec::new(),
             stopped: (0..shards).map(|_| VecDeque::new()).collect(),
             steps: (0..shards).map(|_| None).collect(),
@@ -180,6 +184,7 @@ impl WorkerState {
                 Reply::Fetched(arrived) => self.take_arrived(&mut tier, arrived),
             }
         }
+        self.go_on_returning(&mut tier);
         if tier.port.figures().is_latched() {
             self.shard.forget_changes();
             tier.port.forget_pages();
@@ -261,10 +266,10 @@ impl WorkerState {
         }
     }
 
-    /// How long the worker may wait until something is to be saved.
+    /// How long the worker may wait until something is to be saved, or brought back.
     pub(super) fn until_save(&self) -> Duration {
         match &self.tier {
-            Some(_) if self.is_saving_rest() => Duration::ZERO,
+            Some(_) if self.is_saving_rest() || self.waits_to_return() => Duration::ZERO,
             Some(tier) if self.shard.has_unsaved() => {
                 let passed = self.ticks.saturating_sub(tier.saved_at);
                 Duration::from_millis(tier.save_every_ms.saturating_sub(passed))

@@ -58,6 +58,11 @@ impl WorkerState {
         self.abandon_upload(conn);
         let op = strip_op(command.op);
         let place = match self.destination(conn, command.key, self.owner(command.key)) {
+            // It is given a number of those of versions.
+            Destination::Here if !self.shard.may_change() => {
+                self.hold(conn);
+                return false;
+            }
             Destination::Here => match self.shard.upload_begin(command.space, command.key, bytes, self.now) {
                 Ok(id) => UploadPlace::Here(id),
                 Err(refusal) => UploadPlace::Refused(refusal),

@@ -41,7 +41,7 @@ pub struct Record {
     /// Of key and space. Of a flush: the last slot.
     pub hash: u64,
     pub version: u64,
-    /// Milliseconds of the Unix epoch; 0: never.
+    /// Milliseconds of the Unix epoch; 0: never. A chunk, which ends with its head, has the hash of its key here.
     pub expiry: u64,
     pub space: u16,
     /// Of a flush: the first one.
@@ -60,6 +60,11 @@ impl Record {
             slot: *slots.start(),
             kind: if space.is_some() { Kind::Flush } else { Kind::FlushAll },
         }
+    }
+
+    /// When it ends, milliseconds of the Unix epoch.
+    pub fn ends_at(&self) -> Option<u64> {
+        (self.expiry != 0 && self.kind != Kind::Chunk).then_some(self.expiry)
     }
 
     /// The slots that it says something of.

@@ -89,7 +89,7 @@ fn kind_word(kind: Kind) -> &'static str {
 
 impl Listed<'_> {
     fn line(&self) -> String {
-        let Record { hash, version, expiry, space, .. } = *self.record;
+        let Record { hash, version, space, .. } = *self.record;
         let slots = self.record.slots();
         let mut line =
             format!("stream {}  {:<10}  version {version}", self.stream, kind_word(self.record.kind));
@@ -100,8 +100,8 @@ impl Listed<'_> {
         if space != 0 {
             line += &format!("  space {space}");
         }
-        if expiry != 0 {
-            line += &format!("  expires {expiry}");
+        if let Some(end) = self.record.ends_at() {
+            line += &format!("  expires {end}");
         }
         if slots.start() == slots.end() {
             line += &format!("  hash {hash:016x}");
@@ -115,7 +115,7 @@ impl Listed<'_> {
     }
 
     fn json(&self) -> String {
-        let Record { hash, version, expiry, space, kind, .. } = *self.record;
+        let Record { hash, version, space, kind, .. } = *self.record;
         let slots = self.record.slots();
         let mut object = json!({
             "stream": self.stream,
@@ -128,8 +128,8 @@ impl Listed<'_> {
         if !matches!(kind, Kind::Flush | Kind::FlushAll) {
             object["hash"] = json!(format!("{hash:016x}"));
         }
-        if expiry != 0 {
-            object["expiry_ms"] = json!(expiry);
+        if let Some(end) = self.record.ends_at() {
+            object["expiry_ms"] = json!(end);
         }
         if let Some(place) = self.place {
             object["place"] = json!(place.to_bits());

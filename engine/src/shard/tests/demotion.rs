@@ -42,6 +42,7 @@ impl Ring {
                     self.next += 1;
                     (bytes.to_vec(), Some(self.next))
                 }
+                What::Head(_) | What::Chunk { .. } => panic!("long values are not offered"),
                 What::Gone => (Vec::new(), None),
                 What::Flushed => {
                     self.flushed = version;
@@ -93,7 +94,7 @@ impl Ring {
         let mut shard = demoting(memory_bytes);
         shard.begin_recovery([0], |_| 0, true);
         let told = self.records.iter().rev().filter(|told| told.version > self.flushed);
-        let known: Vec<Known> = told.map(|told| Known { hash: told.hash, place: told.place }).collect();
+        let known: Vec<Known> = told.map(|told| Known::item(told.hash, told.place)).collect();
         assert_eq!(shard.recover(&known).lost, 0);
         shard.end_slots([0]);
         shard.start_above(self.records.iter().map(|told| told.version).fold(self.flushed, u64::max));

@@ -1,6 +1,7 @@
 //! Items that are not in DRAM, on a medium that is a map from place to bytes.
 
 use super::*;
+use crate::index::Elsewhere;
 use std::collections::{BTreeSet, HashMap};
 
 #[derive(Default)]
@@ -15,10 +16,7 @@ impl Medium {
         let hash = shard.hash(0, key);
         let (_, slot) = shard.find(Key { bytes: key, space: 0, hash }).expect("it is in DRAM");
         let item = shard.segments.item(slot.location());
-        let mut bytes = item.encoded().to_vec();
-        if let Value::Chained(chain) = value_in(&shard.segments, &item) {
-            chain.chunks().for_each(|chunk| bytes.extend(chunk.encoded().to_vec()));
-        }
+        let bytes = item.encoded().to_vec();
         self.next += 1_000_003;
         let place = self.next % crate::index::PLACES;
         self.items.insert(place, bytes);
@@ -39,7 +37,7 @@ impl Medium {
             };
             was_pending = true;
             match self.items.get(&ticket.0) {
-                Some(bytes) => shard.promote(hash, ticket, bytes, now).unwrap(),
+                Some(bytes) => assert!(shard.promote(hash, ticket, bytes, now).unwrap().is_none()),
                 None => _ = shard.forget_elsewhere(hash, ticket),
             }
         }
@@ -186,54 +184,6 @@ fn a_scan_gives_the_keys_in_dram_and_asks_for_the_others() {
 }
 
 #[test]
-fn a_long_value_goes_elsewhere_with_its_chunks_and_comes_back_as_it_was() {
-    let (mut shard, mut medium) = (shard_of(8 << 20), Medium::default());
-    let append = |bytes| Op::Write(Write { mode: WriteMode::Append, ..Write::set(bytes) });
-    let mut whole = vec![b'a'; 100_000];
-    let write = Write { expiry: Expiry::At(NOW + 60_000), flags: 7, ..Write::set(&whole) };
-    ask(&mut shard, b"long", Op::Write(write), NOW);
-    let range = Op::SetRange { offset: 150_000, value: Body::Bytes(b"behind a hole") };
-    ask(&mut shard, b"long", range, NOW);
-    whole.resize(150_000, 0);
-    whole.extend(b"behind a hole");
-    for round in 0..3 {
-        medium.demote(&mut shard, b"long");
-        assert_eq!(shard.stats().bytes_live.read(), 0, "round {round}");
-        shard.audit().unwrap();
-        let answer = medium.ask(&mut shard, b"long", GET, NOW);
-        assert!(answer == (true, String::from_utf8(whole.clone()).unwrap()), "round {round}");
-        shard.audit().unwrap();
-        let Outcome::Item(found) = ask(&mut shard, b"long", GET, NOW) else { panic!("it is in DRAM") };
-        assert_eq!((found.meta.flags, found.meta.expiry), (7, Some(NOW + 60_000)));
-        // Its chunks are numbered on from there.
-        assert_eq!(medium.ask(&mut shard, b"long", append(b"more"), NOW), (false, "Stored".into()));
-        whole.extend(b"more");
-    }
-    drain(&mut shard, NOW + 60_000);
-    assert_eq!(shard.stats().bytes_segments.read(), 0);
-}
-
-#[test]
-fn a_chain_of_which_a_part_is_missing_or_wrong_does_not_come_back() {
-    for damage in [
-        |bytes: &mut Vec<u8>| bytes.truncate(50_000),
-        |bytes: &mut Vec<u8>| bytes.truncate(60),
-        // The number of the chain, as the list has it.
-        |bytes: &mut Vec<u8>| bytes[16 + 4 + 16] ^= 1,
-        // Its length.
-        |bytes: &mut Vec<u8>| bytes[16 + 4] ^= 1,
-    ] {
-        let (mut shard, mut medium) = (shard_of(8 << 20), Medium::default());
-        set(&mut shard, b"long", &[b'a'; 100_000]);
-        medium.demote(&mut shard, b"long");
-        medium.items.values_mut().for_each(damage);
-        assert_eq!(medium.ask(&mut shard, b"long", GET, NOW), (true, "Miss".into()));
-        assert_eq!((shard.index.elsewhere(), shard.stats().bytes_live.read()), (0, 0));
-        shard.audit().unwrap();
-    }
-}
-
-#[test]
 fn a_placeholder_elsewhere_keeps_its_lease_until_it_is_deleted() {
     let (mut shard, mut medium) = (shard_of(8 << 20), Medium::default());
     let read = Read { leases: true, vivify: Some(Expiry::Never), ..Read::default() };
@@ -294,8 +244,7 @@ fn places_beyond_their_share_take_that_of_a_colder_one_and_a_recovery_keeps_the_
     let mut shard = Shard::new(ShardConfig { segment_bytes: 64 << 10, ..config.clone() }).unwrap();
     shard.remember_changes(|_| 0);
     shard.begin_recovery([0], |_| 0, true);
-    let known: Vec<Known> =
-        (0..2 * most).map(|number| Known { hash: hash(number), place: Some(number) }).collect();
+    let known: Vec<Known> = (0..2 * most).map(|number| Known::item(hash(number), Some(number))).collect();
     let told = shard.recover(&known);
     assert_eq!(
         (told.items, told.lost, shard.index.elsewhere()),
@@ -307,7 +256,12 @@ fn places_beyond_their_share_take_that_of_a_colder_one_and_a_recovery_keeps_the_
     let mut shard = Shard::new(ShardConfig { segment_bytes: 64 << 10, ..config }).unwrap();
     shard.remember_changes(|_| 0);
     for number in 0..2 * most {
-        shard.name_newest_place(hash(number), number);
+        shard.name_newest_place(Elsewhere {
+            hash: hash(number),
+            place: number,
+            frequency: 0,
+            is_chunk: false,
+        });
         assert!(shard.index.elsewhere() <= most);
     }
     let is_named = |number: &u64| shard.index.find_elsewhere(hash(*number)).is_some();

@@ -203,12 +203,12 @@ fn more_that_is_gone_than_can_be_remembered_makes_the_rest_miss() {
     let mut shard = remembering();
     shard.begin_recovery([slot_of(b"old"), 9], slot_of, true);
     let old = shard.hash(0, b"old");
-    let gone = |hash| Known { hash, place: None };
+    let gone = |hash| Known::item(hash, None);
     // A shard of 1 MiB remembers 8192.
     shard.recover(&(0..8192).map(gone).collect::<Vec<_>>());
     assert!(matches!(ask(&mut shard, b"old", Op::Read(Read::default()), NOW), Outcome::Pending(_)));
     shard.recover(&[gone(8192)]);
-    assert_eq!(shard.recover(&[Known { hash: old, place: Some(1) }]), Recovered { items: 0, lost: 1 });
+    assert_eq!(shard.recover(&[Known::item(old, Some(1))]), Recovered { items: 0, lost: 1 });
     assert_eq!(get(&mut shard, b"old", NOW), None);
     // What misses may be there, so its deletion is told.
     ask(&mut shard, b"old", Op::Delete(Delete::default()), NOW);

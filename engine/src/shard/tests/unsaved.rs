@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::reader::{Doubt, ReadRoom};
+use crate::shard::returning::Lost;
 use std::collections::HashMap;
 
 /// A tier that keeps what it is told: items by place, and of each hash the last record.
@@ -10,15 +11,33 @@ pub(super) struct Tier {
     pub(super) items: HashMap<u64, Vec<u8>>,
     next: u64,
     flushed: u64,
-    told: Vec<Told>,
+    pub(super) told: Vec<Told>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Told {
-    hash: u64,
-    version: u64,
+    pub(super) hash: u64,
+    pub(super) version: u64,
     slot: u16,
-    place: Option<u64>,
+    pub(super) place: Option<u64>,
+    /// It is a chunk, of the key with this hash.
+    pub(super) chunk_of: Option<u64>,
+}
+
+impl Told {
+    pub(super) fn known(&self) -> Known {
+        match self.chunk_of {
+            Some(of) => Known::chunk(self.hash, of, self.place),
+            None => Known::item(self.hash, self.place),
+        }
+    }
+
+    pub(super) fn saved(&self, shard: &mut Shard) {
+        match self.chunk_of {
+            Some(of) => shard.saved_chunk(self.hash, of, self.version, self.place),
+            None => shard.saved(self.hash, self.version, self.place.is_some(), self.place),
+        }
+    }
 }
 
 fn slot_of(key: &[u8]) -> u16 {
@@ -27,26 +46,28 @@ fn slot_of(key: &[u8]) -> u16 {
 
 impl Tier {
     /// Takes up to `count` changes. They are not told to be saved.
-    fn take(&mut self, shard: &mut Shard, count: usize) -> Vec<Told> {
+    pub(super) fn take(&mut self, shard: &mut Shard, count: usize) -> Vec<Told> {
         let mut told = Vec::new();
         shard.take_unsaved(|unsaved| {
             if told.len() == count {
                 return false;
             }
             let Unsaved { hash, version, slot, .. } = unsaved;
-            let place = match unsaved.what {
-                What::Item(bytes) => {
-                    self.next += 1;
-                    self.items.insert(self.next, bytes.to_vec());
-                    Some(self.next)
-                }
-                What::Gone => None,
+            let (bytes, chunk_of) = match unsaved.what {
+                What::Item(bytes) | What::Head(bytes) => (Some(bytes), None),
+                What::Chunk { item, of } => (Some(item), Some(of)),
+                What::Gone => (None, None),
                 What::Flushed => {
                     self.flushed = version;
                     return true;
                 }
             };
-            told.push(Told { hash, version, slot, place });
+            let place = bytes.map(|bytes| {
+                self.next += 1;
+                self.items.insert(self.next, bytes.to_vec());
+                self.next
+            });
+            told.push(Told { hash, version, slot, place, chunk_of });
             true
         });
         self.told.extend(told.iter().cloned());
@@ -55,15 +76,55 @@ impl Tier {
 
     pub(super) fn save(&mut self, shard: &mut Shard) -> Vec<Told> {
         let told = self.take(shard, usize::MAX);
-        told.iter().for_each(|told| shard.saved(told.hash, told.version, told.place.is_some(), told.place));
+        told.iter().for_each(|told| told.saved(shard));
         told
     }
 
-    fn get(&self, shard: &mut Shard, key: &[u8], now: Millis) -> (bool, Option<Vec<u8>>) {
+    /// Brings an item back, with all of its chunks if it has some. What cannot be had is forgotten.
+    pub(super) fn bring_back(&self, shard: &mut Shard, hash: u64, ticket: Ticket, now: Millis) {
+        let Some(bytes) = self.items.get(&ticket.0) else {
+            shard.forget_elsewhere(hash, ticket);
+            return;
+        };
+        let Some(mut returning) = shard.promote(hash, ticket, bytes, now).unwrap() else { return };
+        if shard.start_return(&mut returning, now) != Ok(true) {
+            return self.lose(shard, returning);
+        }
+        loop {
+            // Some are on their way at a time, and the last one comes first.
+            let mut asked = Vec::new();
+            while asked.len() < 3 {
+                match shard.chunk_to_fetch(&mut returning, now) {
+                    Ok(Some(chunk)) => asked.push(chunk),
+                    Ok(None) => break,
+                    Err(Lost) => return self.lose(shard, returning),
+                }
+            }
+            if asked.is_empty() {
+                if shard.end_return(&returning, now).is_err() {
+                    self.lose(shard, returning);
+                }
+                return;
+            }
+            for chunk in asked.iter().rev() {
+                let bytes = self.items.get(&chunk.ticket.0).map_or(&[][..], Vec::as_slice);
+                if shard.chunk_back(&mut returning, chunk, bytes).is_err() {
+                    return self.lose(shard, returning);
+                }
+            }
+        }
+    }
+
+    fn lose(&self, shard: &mut Shard, returning: Returning) {
+        shard.forget_elsewhere(returning.hash(), returning.ticket());
+        shard.stop_return(returning);
+    }
+
+    pub(super) fn get(&self, shard: &mut Shard, key: &[u8], now: Millis) -> (bool, Option<Vec<u8>>) {
         let hash = shard.hash(0, key);
         match ask(shard, key, Op::Read(Read::default()), now) {
             Outcome::Pending(ticket) => {
-                shard.promote(hash, ticket, &self.items[&ticket.0], now).unwrap();
+                self.bring_back(shard, hash, ticket, now);
                 (true, get(shard, key, now))
             }
             Outcome::Item(found) => (false, Some(bytes_of(found.value))),
@@ -76,11 +137,11 @@ impl Tier {
     pub(super) fn known(&self, has: impl Fn(u16) -> bool) -> Vec<Known> {
         let is_told = |told: &&Told| told.version > self.flushed && has(told.slot);
         let told = self.told.iter().rev().filter(is_told);
-        told.map(|told| Known { hash: told.hash, place: told.place }).collect()
+        told.map(Told::known).collect()
     }
 
     /// What a shard is after a restart.
-    fn recover(&self, memory_bytes: u64) -> Shard {
+    pub(super) fn recover(&self, memory_bytes: u64) -> Shard {
         let mut shard = remembering(memory_bytes);
         shard.begin_recovery(0..16384, slot_of, true);
         shard.recover(&self.known(|_| true));
@@ -89,7 +150,7 @@ impl Tier {
     }
 }
 
-fn remembering(memory_bytes: u64) -> Shard {
+pub(super) fn remembering(memory_bytes: u64) -> Shard {
     let mut shard = shard_of(memory_bytes);
     shard.remember_changes(slot_of);
     shard
@@ -126,13 +187,13 @@ fn what_changed_while_it_was_saved_is_not_named_and_is_taken_again() {
     let told = tier.take(&mut shard, usize::MAX);
     set(&mut shard, b"written", b"new");
     delete(&mut shard, b"deleted");
-    told.iter().for_each(|told| shard.saved(told.hash, told.version, told.place.is_some(), told.place));
+    told.iter().for_each(|told| told.saved(&mut shard));
     assert_eq!((shard.unsaved(), shard.index.elsewhere()), (2, 1));
     let again = tier.save(&mut shard);
     assert_eq!(again.iter().map(|told| told.place.is_some()).collect::<Vec<_>>(), [true, false]);
     assert_eq!((shard.unsaved(), shard.index.elsewhere()), (0, 2));
     // The first answer comes a second time: it means nothing any more.
-    told.iter().for_each(|told| shard.saved(told.hash, told.version, told.place.is_some(), told.place));
+    told.iter().for_each(|told| told.saved(&mut shard));
     assert_eq!(shard.index.elsewhere(), 2);
     let mut after = tier.recover(8 << 20);
     assert_eq!(tier.get(&mut after, b"written", NOW), (true, Some(b"new".to_vec())));
@@ -311,13 +372,14 @@ fn eviction_counts_accesses_for_the_copy_on_the_tier() {
 }
 
 #[test]
-fn values_that_tiers_do_not_take_void_the_copy_before() {
+fn a_placeholder_voids_the_copy_before() {
     let (mut shard, mut tier) = (remembering(8 << 20), Tier::default());
     set(&mut shard, b"key", b"short");
     tier.save(&mut shard);
-    set(&mut shard, b"key", &[b'x'; 100_000]);
+    delete(&mut shard, b"key");
+    let read = Read { leases: true, vivify: Some(Expiry::Never), ..Read::default() };
+    ask(&mut shard, b"key", Op::Read(read), NOW);
     assert_eq!(tier.save(&mut shard)[0].place, None);
-    assert_eq!(get(&mut shard, b"key", NOW).unwrap().len(), 100_000);
     assert_eq!(tier.get(&mut tier.recover(8 << 20), b"key", NOW), (false, None));
 }
 
@@ -330,7 +392,7 @@ fn a_flush_voids_what_is_saved_and_what_is_being_saved() {
     let told = tier.take(&mut shard, usize::MAX);
     set(&mut shard, b"unsaved", b"old");
     shard.flush(None, NOW);
-    told.iter().for_each(|told| shard.saved(told.hash, told.version, told.place.is_some(), told.place));
+    told.iter().for_each(|told| told.saved(&mut shard));
     assert_eq!(shard.unsaved(), 0);
     for key in [&b"saved"[..], b"saving", b"unsaved"] {
         assert_eq!(tier.get(&mut shard, key, NOW).1, None);
@@ -369,7 +431,7 @@ fn everything_that_was_recovered_is_found_and_doubtful_to_readers() {
     let hashes: Vec<u64> = (0..20_000u32).map(|number| shard.hash(0, &number.to_le_bytes())).collect();
     for (&hash, place) in hashes.iter().zip(0..) {
         shard.begin_recovery([0], slot_of, true);
-        let recovered = shard.recover(&[Known { hash, place: Some(place) }]);
+        let recovered = shard.recover(&[Known::item(hash, Some(place))]);
         assert_eq!(recovered, Recovered { items: 1, lost: 0 });
         shard.end_slots([0]);
         if place % 97 > 0 {

@@ -17,13 +17,11 @@ impl Running {
         let owner = self.owner(key);
         let hash = self.shards[owner].hash(0, key);
         loop {
-            let place = match self.shards[owner].execute(&Command { space: 0, key, op }, hash, NOW) {
+            let ticket = match self.shards[owner].execute(&Command { space: 0, key, op }, hash, NOW) {
                 Outcome::Pending(Ticket::UNKNOWN) => return Said::Waits,
-                Outcome::Pending(Ticket(place)) => place,
+                Outcome::Pending(ticket) => ticket,
                 Outcome::Item(found) => {
-                    let torc_engine::command::Value::Inline(value) = found.value else {
-                        panic!("a short value")
-                    };
+                    let Value::Inline(value) = found.value else { panic!("a short value") };
                     return Said::Value(Some(value.to_vec()));
                 }
                 Outcome::Miss if matches!(op, Op::Read(_)) => return Said::Value(None),
@@ -31,19 +29,8 @@ impl Running {
                 Outcome::Stored { .. } | Outcome::Deleted { .. } => return Said::Done(true),
                 other => panic!("{other:?}"),
             };
-            let item = self.fetch(owner, hash, place).expect("it can be read");
-            self.shards[owner].promote(hash, Ticket(place), &item, NOW).unwrap();
+            self.bring_back(owner, hash, ticket).expect("it can be read");
         }
-    }
-
-    /// Reads an item, and answers whatever else comes before it.
-    fn fetch(&mut self, owner: usize, hash: u64, place: u64) -> Option<Vec<u8>> {
-        match self.ports[owner].fetch(hash, place) {
-            Fetched::Item(item) | Fetched::Kept(item) => return Some(item.to_vec()),
-            Fetched::Gone => return None,
-            Fetched::Later => {}
-        }
-        self.next_fetched(owner, (hash, place))
     }
 
     /// Waits until everything was read, though nothing was taken of it.

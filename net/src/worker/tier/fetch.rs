@@ -1,5 +1,6 @@
 //! Items that are brought back, or read for their keys.
 
+use super::long::Back;
 use super::{Fetching, Tier};
 use crate::session::{Part, Work};
 use crate::tier::{Arrived, Fetched};
@@ -20,38 +21,40 @@ pub(super) const FETCHES_BYTES: u64 = 256 * FETCHES_AHEAD_MAX as u64;
 const AHEAD_PARTS_MAX: usize = 64;
 
 impl WorkerState {
-    /// Puts an item back that was fetched. One that cannot be had, or finds no room, misses from now on. True: it could not be had,
-    /// and was still wanted.
-    fn bring_back(&mut self, hash: u64, ticket: Ticket, item: Option<&[u8]>) -> bool {
-        let Some(item) = item else { return self.shard.forget_elsewhere(hash, ticket) };
-        match self.shard.promote(hash, ticket, item, self.now) {
-            Ok(()) => self.stats.tier_promotions.add(1),
-            Err(_) => _ = self.shard.forget_elsewhere(hash, ticket),
-        }
-        false
-    }
-
     /// Gives those their items who asked for a page.
     pub(super) fn take_arrived(&mut self, tier: &mut Tier, arrived: Arrived) {
         let is_latched = tier.port.figures().is_latched();
         let page = arrived.page.as_ref().ok().filter(|_| !is_latched);
         let mut is_missed = false;
         for (hash, place) in arrived.asked {
-            let there = (hash, Ticket(place));
-            let fetching = tier.fetching.remove(&place).unwrap_or_default();
             let item = page.and_then(|page| page.item(Place::from_bits(place).ordinal()).ok());
-            for scanner in fetching.scanning {
-                self.take_key(tier, scanner, there, item);
-            }
-            if fetching.is_wanted || item.is_none() {
-                is_missed |= self.bring_back(hash, Ticket(place), item);
-            }
-            fetching.waiting.into_iter().for_each(|id| self.let_go_on(id));
+            is_missed |= match self.take_chunk(tier, (hash, place), item) {
+                Some(is_missed) => is_missed,
+                None => self.take_fetched(tier, (hash, Ticket(place)), item),
+            };
         }
         // What nobody misses was written over while it was read.
         if is_missed && !is_latched {
             tier.port.figures().count_miss(&arrived.page.err().unwrap_or(Miss::Corrupt(BadPage::Item)));
         }
+    }
+
+    /// Returns whether it could not be had, and was still wanted.
+    fn take_fetched(&mut self, tier: &mut Tier, there: (u64, Ticket), item: Option<&[u8]>) -> bool {
+        let mut fetching = tier.fetching.remove(&there.1.0).unwrap_or_default();
+        for scanner in std::mem::take(&mut fetching.scanning) {
+            self.take_key(tier, scanner, there, item);
+        }
+        let back = match item {
+            Some(_) if !fetching.is_wanted => Back::Done,
+            _ => self.bring_back(&mut tier.returns, there, item),
+        };
+        if back == Back::IsComing {
+            tier.fetching.insert(there.1.0, fetching);
+        } else {
+            fetching.waiting.into_iter().for_each(|id| self.let_go_on(id));
+        }
+        back == Back::Missed
     }
 
     /// A command on this shard's key needs the item of a ticket. True: it is there now, or nowhere; else the connection waits
@@ -100,11 +103,14 @@ impl WorkerState {
             Fetched::Item(item) | Fetched::Kept(item) => Some(item),
             Fetched::Gone => None,
         };
-        self.bring_back(hash, ticket, item);
-        true
+        let is_there = self.bring_back(&mut tier.returns, (hash, ticket), item) != Back::IsComing;
+        if !is_there {
+            tier.fetching.insert(ticket.0, Fetching::default());
+        }
+        is_there
     }
 
-    fn count_fetched(&self, fetched: &Fetched<'_>) {
+    pub(super) fn count_fetched(&self, fetched: &Fetched<'_>) {
         match fetched {
             Fetched::Later => self.stats.tier_cache_misses.add(1),
             Fetched::Kept(_) => self.stats.tier_cache_hits.add(1),

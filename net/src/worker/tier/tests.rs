@@ -1,5 +1,7 @@
 //! One shard or two with a tier whose other end is the test.
 
+mod long;
+
 use super::*;
 use crate::session::Protocol;
 use crate::tier::testing::Hand;
@@ -301,7 +303,7 @@ fn recover(state: &mut WorkerState) {
 /// Has a shard know that a key is not on its tier, and if `all`, whatever else there is.
 fn know(state: &mut WorkerState, key: &str, all: bool) {
     let hash = state.shard.hash(0, key.as_bytes());
-    state.shard.recover(&[torc_engine::shard::Known { hash, place: None }]);
+    state.shard.recover(&[torc_engine::shard::Known::item(hash, None)]);
     if all {
         state.shard.end_slots(0..16384);
         state.hear_tier();

@@ -20,6 +20,8 @@ const KEYS: usize = 300;
 const INTERVAL: (&str, Duration, u64) = ("interval:100ms", Duration::from_secs(3), 60);
 /// What was answered is saved.
 const ALWAYS: (&str, Duration, u64) = ("always", Duration::ZERO, 40);
+/// One key of so many has long values, in chunks.
+const LONG_SHARE: usize = 60;
 /// Of a hundred keys that should be there, so many may be lost to the tier's index or its oldest batches.
 const LOST_PERCENT_MAX: usize = 2;
 
@@ -37,12 +39,20 @@ struct Model {
     random: u64,
     next: u64,
     keys: Vec<Vec<Change>>,
+    /// Long values are to be there, too.
+    wants_long: bool,
 }
 
 impl Model {
     fn new(client: usize) -> Model {
         let nothing = Change { number: None, answered: Some(Instant::now()) };
-        Model { client, random: client as u64 + 1, next: 0, keys: vec![vec![nothing]; KEYS] }
+        Model {
+            client,
+            random: client as u64 + 1,
+            next: 0,
+            keys: vec![vec![nothing]; KEYS],
+            wants_long: true,
+        }
     }
 
     fn below(&mut self, end: u64) -> u64 {
@@ -59,7 +69,10 @@ impl Model {
 
     fn value(&self, key: usize, number: u64) -> Vec<u8> {
         let line = format!("{}/{key}/{number};", self.client);
-        let length = line.len() + (number * 37 % 600) as usize;
+        let length = match key % LONG_SHARE {
+            0 => 270_000 + (number * 37_013 % 200_000) as usize,
+            _ => line.len() + (number * 37 % 600) as usize,
+        };
         line.bytes().cycle().take(length).collect()
     }
 
@@ -97,7 +110,8 @@ impl Model {
             let is_old = |change: &Change| change.answered.is_some_and(|at| at + bound <= killed);
             let first = changes.iter().rposition(is_old).unwrap_or(0);
             let allowed: Vec<Option<u64>> = changes[first..].iter().map(|change| change.number).collect();
-            if allowed.iter().all(Option::is_some) {
+            let is_wanted = self.wants_long || key % LONG_SHARE != 0;
+            if is_wanted && allowed.iter().all(Option::is_some) {
                 wanted += 1;
                 lost += usize::from(found.is_none());
             }
@@ -125,7 +139,7 @@ fn server(path: &Path, durability: &str, round: u64) -> Server {
     // Two shards mostly, so that streams and shards agree; another number now and then.
     let shards = format!("--shards={}", [2, 2, 1, 2, 3][(round % 5) as usize]);
     let durability = format!("--durability={durability}");
-    start(path, &[&shards, &durability, "--memory=64m", "--tier-size=64m"])
+    start(path, &[&shards, &durability, "--memory=64m", "--tier-size=256m"])
 }
 
 #[test]
@@ -141,7 +155,9 @@ fn whatever_was_answered_is_there_after_kills_if_it_is_saved_always() {
 #[test]
 fn under_none_an_orderly_stop_keeps_the_last_change_of_all_and_a_kill_nothing() {
     let (_folder, path) = tier_file();
-    let mut models: Vec<Model> = (0..CLIENTS).map(Model::new).collect();
+    // Long values stay in memory, so they are misses or right.
+    let mut models: Vec<Model> =
+        (0..CLIENTS).map(|client| Model { wants_long: false, ..Model::new(client) }).collect();
     let (mut wanted, mut lost) = (0, 0);
     for round in 0..9 {
         let mut server = server(&path, "none", round);

@@ -1,0 +1,294 @@
+//! Long values on the tier.
+
+use super::*;
+use crate::worker::tier::long::{CHUNKS_MAX, PATIENCE_MS, RETURNS_MAX};
+use torc_engine::command::Value;
+
+const LEN: usize = 1_500_000;
+
+/// A long value that is on the tier alone.
+struct Long {
+    key: &'static str,
+    value: Vec<u8>,
+    hash: u64,
+    head: u64,
+    /// What lies there, by place.
+    items: HashMap<u64, Vec<u8>>,
+}
+
+/// Each item is on a page of its own, those of a value from the page `first` on.
+fn page(number: u64) -> u64 {
+    number << 13
+}
+
+fn put_long_elsewhere(state: &mut WorkerState, key: &'static str, first: u64) -> Long {
+    put_elsewhere_of(state, key, first, LEN)
+}
+
+fn put_elsewhere_of(state: &mut WorkerState, key: &'static str, first: u64, len: usize) -> Long {
+    let value: Vec<u8> = (0..len).map(|at| (at / 1000) as u8 ^ first as u8).collect();
+    let hash = state.shard.hash(0, key.as_bytes());
+    state.shard.execute(&command(key, Op::Write(Write::set(&value))), hash, NOW);
+    let (mut items, mut saved, mut place) = (HashMap::new(), Vec::new(), page(first));
+    state.shard.take_unsaved(|unsaved| {
+        let (item, of) = match unsaved.what {
+            Saved::Head(item) => (item, None),
+            Saved::Chunk { item, of } => (item, Some(of)),
+            other => panic!("{other:?}"),
+        };
+        items.insert(place, item.to_vec());
+        saved.push((unsaved.hash, unsaved.version, of, place));
+        place += page(1);
+        true
+    });
+    for (hash, version, of, place) in saved {
+        match of {
+            Some(of) => state.shard.saved_chunk(hash, of, version, Some(place)),
+            None => state.shard.saved(hash, version, true, Some(place)),
+        }
+    }
+    let head = place - page(1);
+    assert!(state.shard.demote(0, key.as_bytes(), head, NOW) && items.len() > 10);
+    Long { key, value, hash, head, items }
+}
+
+impl Long {
+    fn give(&self, hand: &Hand, place: u64) {
+        hand.give(&[(place, &self.items[&place])]);
+    }
+
+    fn is_in_dram(&self, state: &mut WorkerState) -> bool {
+        let read = command(self.key, Op::Read(Read::default()));
+        match state.shard.execute(&read, self.hash, NOW) {
+            Outcome::Item(found) => {
+                let Value::Chained(chain) = found.value else { panic!("a long value") };
+                let bytes: Vec<u8> = chain.slices().flat_map(|slice| slice.to_vec()).collect();
+                assert!(bytes == self.value);
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Answers all fetches, the last one first, until there are no more. Returns how many were under way at most.
+fn fetch_all(state: &mut WorkerState, hand: &Hand, values: &[&Long]) -> usize {
+    let mut most = 0;
+    loop {
+        let fetches = hand.fetches();
+        if fetches.is_empty() {
+            return most;
+        }
+        most = most.max(fetches.len());
+        for &place in fetches.iter().rev() {
+            match values.iter().find(|value| value.items.contains_key(&place)) {
+                Some(value) => value.give(hand, place),
+                None => hand.fail(place),
+            }
+        }
+        hear(state);
+        while state.has_more_to_return() {
+            hear(state);
+        }
+    }
+}
+
+#[test]
+fn a_long_value_is_answered_when_all_of_it_is_there_with_few_chunks_on_their_way() {
+    let (mut state, hand) = alone();
+    let long = put_long_elsewhere(&mut state, "long", 40);
+    ask(&mut state, CONN, &["STRLEN", "long"]);
+    ask(&mut state, CONN, &["SET", "behind", "it"]);
+    ask(&mut state, OTHER, &["GETRANGE", "long", "999", "1000"]);
+    assert_eq!(hand.fetches(), [long.head]);
+    long.give(&hand, long.head);
+    hear(&mut state);
+    let first = hand.fetches();
+    assert_eq!(first.len(), CHUNKS_MAX);
+    assert!([CONN, OTHER].iter().all(|id| sent_to(&mut state, *id).is_empty()));
+    for place in first {
+        long.give(&hand, place);
+    }
+    hear(&mut state);
+    assert!([CONN, OTHER].iter().all(|id| sent_to(&mut state, *id).is_empty()));
+    assert!(fetch_all(&mut state, &hand, &[&long]) <= CHUNKS_MAX);
+    assert_eq!(sent_to(&mut state, CONN), format!(":{LEN}\r\n+OK\r\n"));
+    assert!(!state.connections.find(OTHER).expect("it is there").waits_for_tier);
+    assert!(long.is_in_dram(&mut state));
+    assert_eq!((state.stats.tier_promotions.read(), state.stats.tier_long_lost.read()), (1, 0));
+}
+
+#[test]
+fn a_long_value_of_which_a_chunk_cannot_be_had_is_a_miss_for_all() {
+    for damaged in [false, true] {
+        let (mut state, hand) = alone();
+        let mut long = put_long_elsewhere(&mut state, "long", 40);
+        if damaged {
+            long.items.insert(page(45), long.items[&page(44)].clone());
+        } else {
+            long.items.remove(&page(45));
+        }
+        for id in [CONN, OTHER] {
+            ask(&mut state, id, &["GET", "long"]);
+            ask(&mut state, id, &["EXISTS", "long"]);
+        }
+        fetch_all(&mut state, &hand, &[&long]);
+        for id in [CONN, OTHER] {
+            assert_eq!(sent_to(&mut state, id), "$-1\r\n:0\r\n");
+        }
+        assert_eq!((state.stats.tier_long_lost.read(), state.shard.held()), (1, (0, 0)));
+        assert!(!long.is_in_dram(&mut state));
+    }
+}
+
+#[test]
+fn few_long_values_are_on_their_way_at_a_time_and_all_of_them_come() {
+    let (mut state, hand) = alone();
+    let keys = ["a", "b", "c", "d", "e"];
+    let values: Vec<Long> =
+        keys.iter().zip(1..).map(|(key, number)| put_long_elsewhere(&mut state, key, number * 40)).collect();
+    for long in &values {
+        // They wait behind each other, but are fetched ahead.
+        ask(&mut state, CONN, &["STRLEN", long.key]);
+    }
+    let all: Vec<&Long> = values.iter().collect();
+    let most = fetch_all(&mut state, &hand, &all);
+    assert!(most <= keys.len().max(RETURNS_MAX * CHUNKS_MAX), "{most}");
+    assert_eq!(sent_to(&mut state, CONN), format!(":{LEN}\r\n").repeat(keys.len()));
+    assert_eq!((state.stats.tier_long_lost.read(), state.shard.held()), (0, (0, 0)));
+}
+
+#[test]
+fn a_long_value_waits_for_memory_and_is_given_up_after_some_time() {
+    for frees in [true, false] {
+        let (mut state, hand) = alone();
+        let other = put_elsewhere_of(&mut state, "other", 40, 2_500_000);
+        let long = put_long_elsewhere(&mut state, "long", 160);
+        // The other one has most of the memory that there is for values that come back.
+        ask(&mut state, OTHER, &["STRLEN", "other"]);
+        hand.fetches();
+        other.give(&hand, other.head);
+        hear(&mut state);
+        let chunks = hand.fetches();
+        ask(&mut state, CONN, &["STRLEN", "long"]);
+        fetch_all(&mut state, &hand, &[&long]);
+        assert_eq!((sent(&mut state), chunks.len()), (String::new(), CHUNKS_MAX));
+        assert_eq!(state.until_save(), Duration::ZERO, "it is looked after");
+        if frees {
+            for place in chunks {
+                other.give(&hand, place);
+            }
+        } else {
+            state.now += PATIENCE_MS;
+        }
+        hear(&mut state);
+        fetch_all(&mut state, &hand, &[&long, &other]);
+        assert_eq!(sent(&mut state), if frees { format!(":{LEN}\r\n") } else { ":0\r\n".into() });
+        assert_eq!(state.stats.tier_long_lost.read(), u64::from(!frees));
+    }
+}
+
+#[test]
+fn a_long_value_does_not_wait_for_values_of_clients() {
+    let (mut state, hand) = alone();
+    let long = put_long_elsewhere(&mut state, "long", 40);
+    let begin = || state.shard.upload_begin(0, b"k", 700_000, NOW).ok();
+    let ids: Vec<_> = std::iter::from_fn(begin).collect();
+    for &id in &ids {
+        state.shard.upload_append(id, &[1; 1000], NOW).unwrap();
+    }
+    ask(&mut state, CONN, &["STRLEN", "long"]);
+    fetch_all(&mut state, &hand, &[&long]);
+    assert!(ids.len() > 3 && sent(&mut state) == format!(":{LEN}\r\n"));
+    assert!(ids.iter().all(|&id| state.shard.is_under_way(id)));
+}
+
+#[test]
+fn a_write_meanwhile_wins_over_a_long_value_on_its_way() {
+    let (mut state, hand) = alone();
+    let long = put_long_elsewhere(&mut state, "long", 40);
+    ask(&mut state, CONN, &["STRLEN", "long"]);
+    hand.fetches();
+    long.give(&hand, long.head);
+    hear(&mut state);
+    ask(&mut state, OTHER, &["SET", "long", "newer"]);
+    fetch_all(&mut state, &hand, &[&long]);
+    assert_eq!((sent(&mut state), sent_to(&mut state, OTHER)), (":5\r\n".into(), "+OK\r\n".into()));
+    assert_eq!(state.shard.held(), (0, 0));
+}
+
+#[test]
+fn a_scan_that_comes_to_a_long_value_on_its_way_gets_its_key() {
+    let (mut state, hand) = alone();
+    let long = put_long_elsewhere(&mut state, "long", 40);
+    ask(&mut state, CONN, &["STRLEN", "long"]);
+    hand.fetches();
+    long.give(&hand, long.head);
+    hear(&mut state);
+    ask(&mut state, OTHER, &["SCAN", "0"]);
+    assert_eq!(sent_to(&mut state, OTHER), "");
+    fetch_all(&mut state, &hand, &[&long]);
+    let scanned = sent_to(&mut state, OTHER);
+    assert!(scanned.contains("$4\r\nlong\r\n"), "{scanned}");
+    // One that nobody asks for is read for its key alone.
+    let other = put_long_elsewhere(&mut state, "other", 160);
+    ask(&mut state, OTHER, &["SCAN", "0"]);
+    assert_eq!(hand.fetches(), [other.head]);
+    other.give(&hand, other.head);
+    hear(&mut state);
+    let scanned = sent_to(&mut state, OTHER);
+    assert!(scanned.contains("other") && scanned.contains("long") && hand.fetches().is_empty(), "{scanned}");
+}
+
+#[test]
+fn a_long_value_is_handed_over_in_batches_of_a_bounded_size() {
+    let (mut state, hand) = alone();
+    let hash = state.shard.hash(0, b"long");
+    let value = vec![b'y'; 3_000_000];
+    state.shard.execute(&command("long", Op::Write(Write::set(&value))), hash, NOW);
+    ask(&mut state, CONN, &["SET", "behind", "it"]);
+    assert!(state.holds_changes(), "changes wait while so much is not handed over");
+    let mut kinds = Vec::new();
+    while !state.is_saved() {
+        state.ticks += 1000;
+        state.save();
+        let batches = hand.saves();
+        assert!(!batches.is_empty() && batches.len() <= SAVES_MAX);
+        for mut batch in batches {
+            let bytes: usize = (0..batch.entries.len()).map(|number| batch.item(number).len()).sum();
+            assert!(bytes <= 2 * (256 << 10), "{bytes}");
+            kinds.extend(batch.entries.iter().map(|entry| entry.record.kind));
+            batch.entries.iter_mut().zip(7..).for_each(|(entry, place)| entry.place = Some(place));
+            hand.say(Reply::Saved(batch));
+        }
+        hear(&mut state);
+    }
+    let (last, chunks) = kinds.split_last().unwrap();
+    assert!(*last == Kind::Item || *last == Kind::ChainHead);
+    assert!(chunks.len() > 20 && chunks.contains(&Kind::Chunk), "{kinds:?}");
+}
+
+#[test]
+fn a_long_value_that_begins_at_the_ceiling_waits_for_its_number() {
+    let (mut state, hand) = alone();
+    hand.set_ceiling(1);
+    hear(&mut state);
+    ask(&mut state, CONN, &["SET", "key", "value"]);
+    assert!(!state.shard.may_change());
+    let value = "v".repeat(100_000);
+    let (input, mut done) = (resp(&["SET", "long", &value]), 0);
+    while done < input.len() {
+        done += execute_of(&mut state, CONN, 0, (&input[done..], 1));
+    }
+    ask(&mut state, OTHER, &["FLUSHALL"]);
+    let mut versions = Vec::new();
+    state.shard.take_unsaved(|unsaved| {
+        versions.push(unsaved.version);
+        true
+    });
+    assert_eq!((versions, sent(&mut state)), (vec![1], "+OK\r\n".into()));
+    hand.set_ceiling(u64::MAX);
+    hear(&mut state);
+    ask(&mut state, CONN, &["STRLEN", "long"]);
+    assert_eq!(sent(&mut state), "+OK\r\n:100000\r\n");
+}
