@@ -56,7 +56,12 @@ impl Shard {
         now: Millis,
     ) -> Result<Option<Returning>, Refusal> {
         let Some((place, entry)) = self.entry_at(hash, ticket) else { return Ok(None) };
-        let Some(found) = Fetched::read(bytes).filter(|found| self.takes(found, hash, now)) else {
+        let found = Fetched::read(bytes).filter(|found| self.is_item_of(found, hash, now));
+        // Another start may have room for it, so that its deletion has to be told.
+        if found.as_ref().is_some_and(|found| !self.fits(found)) {
+            self.mark_lost();
+        }
+        let Some(found) = found.filter(|found| self.takes(found, hash)) else {
             self.index.remove_elsewhere(place, hash);
             self.supersede(hash);
             return Ok(None);
@@ -98,24 +103,28 @@ impl Shard {
         keys: &mut Vec<u8>,
     ) {
         let is_named = self.entry_at(hash, ticket).is_some();
-        let Some(found) = Fetched::read(bytes).filter(|found| is_named && self.takes(found, hash, now))
-        else {
-            return;
-        };
+        let takes = |found: &Fetched<'_>| self.is_item_of(found, hash, now) && self.takes(found, hash);
+        let Some(found) = Fetched::read(bytes).filter(|found| is_named && takes(found)) else { return };
         if found.item.space() == space && !found.item.is(state::PLACEHOLDER) {
             words::begin(found.item.key_len() as u32, keys);
             found.item.key().append_to(keys);
         }
     }
 
-    /// Whether what was fetched is the live item with this hash, and no longer than items of this shard are.
-    fn takes(&self, found: &Fetched<'_>, hash: u64, now: Millis) -> bool {
+    /// Whether what was fetched is the live item with this hash.
+    fn is_item_of(&self, found: &Fetched<'_>, hash: u64, now: Millis) -> bool {
+        found.item.is_live(now, self.flushed) && hash_of(&self.secrets, &found.item) == hash
+    }
+
+    /// Whether an item, and each of its chunks, is no longer than those of this shard may be.
+    fn fits(&self, found: &Fetched<'_>) -> bool {
         let item = &found.item;
-        let is_whole = found.list.is_none_or(|list| self.has_chunks(hash, item, list));
-        item.item_len() <= self.item_bytes_max()
-            && item.is_live(now, self.flushed)
-            && hash_of(&self.secrets, item) == hash
-            && is_whole
+        item.item_len() <= self.item_bytes_max() && found.list.is_none_or(|list| self.chunks_fit(item, list))
+    }
+
+    /// Whether an item can be brought back, as a whole.
+    fn takes(&self, found: &Fetched<'_>, hash: u64) -> bool {
+        self.fits(found) && found.list.is_none_or(|list| self.has_chunks(hash, list))
     }
 
     /// What lay at a ticket's place cannot be had: its key misses from now on. False: the index named that place no more.

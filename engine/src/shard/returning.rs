@@ -77,18 +77,23 @@ impl Returning {
 }
 
 impl Shard {
-    /// Whether a head from a medium is one, each of its chunks fits into a segment, and the index names them all. Segments may
-    /// have been longer when they were written.
-    pub(super) fn has_chunks(&self, hash: u64, head: &ItemRef<'_>, list: ChainList<'_>) -> bool {
-        let chunk_header = Header { kind: present::CHUNK, space: head.space(), ..Header::default() };
+    /// Whether each chunk of a head from a medium fits into a segment. They may have been longer when it was written.
+    pub(super) fn chunks_fit(&self, head: &ItemRef<'_>, list: ChainList<'_>) -> bool {
+        let header = Header { kind: present::CHUNK, space: head.space(), ..Header::default() };
+        let len = |bytes: u64| header.item_len(head.key_len(), ORDINAL_BYTES + bytes as usize);
+        let mut chunks = list.extents().filter(|extent| extent.ordinal().is_some());
+        chunks.all(|chunk| len(chunk.len()) <= self.segments.segment_bytes())
+    }
+
+    /// Whether a head from a medium is one, and the index names all of its chunks.
+    pub(super) fn has_chunks(&self, hash: u64, list: ChainList<'_>) -> bool {
         let (mut bytes, mut stored) = (0, 0);
         for extent in list.extents() {
             bytes += extent.len();
             let Some(ordinal) = extent.ordinal() else { continue };
             stored += extent.len();
-            let len = chunk_header.item_len(head.key_len(), ORDINAL_BYTES + extent.len() as usize);
-            let fits = len <= self.segments.segment_bytes() && ordinal < list.next_ordinal();
-            if !fits || self.chunk_place(self.chunk_name(hash, list.chain(), ordinal)).is_none() {
+            let name = self.chunk_name(hash, list.chain(), ordinal);
+            if ordinal >= list.next_ordinal() || self.chunk_place(name).is_none() {
                 return false;
             }
         }

@@ -281,6 +281,28 @@ fn a_long_value_comes_back_to_shards_with_shorter_and_longer_segments() {
 }
 
 #[test]
+fn what_is_too_long_for_a_shard_can_be_deleted_there_for_good() {
+    let sized = |segment_bytes| {
+        let config = ShardConfig { now: NOW, segment_bytes, ..ShardConfig::new(16 << 20) };
+        let mut shard = Shard::new(config).unwrap();
+        shard.remember_changes(|_| 0);
+        shard
+    };
+    for len in [100_000, 300_000] {
+        let (mut shard, mut tier, whole) = (sized(1 << 20), Tier::default(), value(8, len));
+        set(&mut shard, b"key", &whole);
+        let mut told = tier.save(&mut shard);
+        let mut after = sized(64 << 10);
+        tell(&told, &mut after);
+        after.start_above(shard.clock.next(NOW));
+        assert_eq!(tier.get(&mut after, b"key", NOW), (true, None));
+        ask(&mut after, b"key", Op::Delete(Delete::default()), NOW);
+        told.extend(tier.save(&mut after));
+        assert!(told.last().is_some_and(|told| told.place.is_none()), "it is told to be gone");
+    }
+}
+
+#[test]
 fn a_chunk_that_leaves_before_its_head_is_taken_is_taken_again() {
     let (mut shard, mut tier) = (remembering(8 << 20), Tier::default());
     set(&mut shard, b"long", &value(9, 100_000));

@@ -292,3 +292,43 @@ fn a_long_value_that_begins_at_the_ceiling_waits_for_its_number() {
     ask(&mut state, CONN, &["STRLEN", "long"]);
     assert_eq!(sent(&mut state), "+OK\r\n:100000\r\n");
 }
+
+#[test]
+fn chunks_that_are_written_over_stay_if_their_value_is_in_memory_and_was_read() {
+    for is_read in [true, false] {
+        let (mut state, hand) = alone();
+        let hash = state.shard.hash(0, b"long");
+        let set = Op::Write(Write::set(&[7; LEN]));
+        state.shard.execute(&command("long", set), hash, NOW);
+        let (mut places, mut next) = (Vec::new(), page(40));
+        state.shard.take_unsaved(|unsaved| {
+            let (kind, expiry) = match unsaved.what {
+                Saved::Chunk { of, .. } => (Kind::Chunk, of),
+                _ => (Kind::ChainHead, 0),
+            };
+            let record =
+                Record { hash: unsaved.hash, version: unsaved.version, expiry, space: 0, slot: 0, kind };
+            places.push(Leaving { record, place: next });
+            next += page(1);
+            true
+        });
+        for Leaving { record, place } in &places {
+            match record.kind {
+                Kind::Chunk => {
+                    state.shard.saved_chunk(record.hash, record.expiry, record.version, Some(*place))
+                }
+                _ => state.shard.saved(record.hash, record.version, true, Some(*place)),
+            }
+        }
+        if is_read {
+            ask(&mut state, CONN, &["GETRANGE", "long", "0", "1"]);
+        }
+        assert!(!state.shard.has_unsaved());
+        places.truncate(4);
+        let first = places[0].record.hash;
+        hand.say(Reply::Leave { stream: 3, below: 0, places });
+        hear(&mut state);
+        assert_eq!(hand.left(), [(3, 0)], "nothing of it is carried on");
+        assert_eq!((state.shard.has_unsaved(), state.shard.chunk_place(first)), (is_read, None));
+    }
+}
