@@ -222,7 +222,8 @@ impl Connection {
     pub(crate) fn holds_answers(&mut self) -> bool {
         let end = self.queue.end();
         let small = self.output.bytes() <= HELD_BYTES_MAX && !self.output.has_lent();
-        if self.output.is_empty() || !small || self.phase != Phase::Open {
+        // What was under way may have been taken back, to be asked for later.
+        if self.output.is_empty() || !small || self.phase != Phase::Open || self.queue.is_empty() {
             self.held_until = None;
             return false;
         }

@@ -232,3 +232,15 @@ fn a_long_value_is_refused_for_later_only_while_three_eighths_of_the_segments_ar
     assert!(matches!(answer, OwnedAnswer::Outcome(OwnedOutcome::Item(_))), "{answer:?}");
     state.discard(chain);
 }
+
+/// Another shard cannot answer yet, and is asked again later, perhaps in another way.
+#[test]
+fn answers_do_not_wait_for_what_was_taken_back() {
+    let mut state = state_of(2);
+    let mut conn = connection(&mut state, 1);
+    state.advance(&mut conn);
+    conn.output.tail().extend_from_slice(b"an answer");
+    assert!(conn.holds_answers(), "they are sent together");
+    assert!(conn.queue.take_back().is_some());
+    assert!(!conn.holds_answers());
+}
