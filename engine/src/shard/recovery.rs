@@ -183,11 +183,13 @@ impl Shard {
             return;
         }
         match self.name_older_place(Elsewhere { hash, place, frequency: 0, is_chunk: false }) {
-            Ok(()) => recovered.items += 1,
+            Ok(()) => {
+                recovered.items += 1;
+                if what == What::Head {
+                    self.remember_head(hash);
+                }
+            }
             Err(Full) => recovered.lost += 1,
-        }
-        if what == What::Head {
-            self.remember_head(hash);
         }
     }
 

@@ -255,8 +255,8 @@ impl Shard {
     pub(super) fn mark(&mut self, cause: Cause, at: u64, hash: u64, version: u64) {
         let is_named = || self.index.find_elsewhere(hash).is_some();
         let leaves =
-            matches!(cause, Cause::Deleted | Cause::Expired) || cause == Cause::Evicted && !is_named();
-        if self.recovery.is_some() && leaves {
+            || matches!(cause, Cause::Deleted | Cause::Expired) || cause == Cause::Evicted && !is_named();
+        if self.recovery.is_some() && leaves() {
             self.supersede(hash);
         }
         if self.unsaved.is_none() {
