@@ -11,10 +11,12 @@
 mod config;
 mod limits;
 mod listen;
+mod sizes;
 mod tier;
 
 pub use config::{Endpoint, Listen, ServerConfig, StartError};
 pub use listen::overlap;
+pub use sizes::{client_memory, value_bytes_possible};
 pub use tier::RunningTier;
 
 use crate::clock::{BEHIND_MAX_MS, MachineClock};
@@ -31,10 +33,13 @@ use crate::transport::uring::Uring;
 use crate::transport::{Transport, Waker};
 use crate::worker::mail::Mail;
 use crate::worker::{
-    BudgetConfig, FLOOR_SHARE, ROOM_BYTES_MIN, Settings, Siblings, Tier as WorkerTier, Worker, WorkerParts,
-    WorkerState, round_bytes, tier_bytes,
+    ROOM_BYTES_MIN, Settings, Siblings, Tier as WorkerTier, Worker, WorkerParts, WorkerState,
 };
 use listen::{Bound, SocketFile};
+use sizes::{
+    MAIL_SHARE, RECEIVE_BYTES, beyond_at_start, budget, input_bytes_max, memory_of_shard, outcomes_bytes,
+    receive_buffers, store_config,
+};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -48,27 +53,6 @@ use torc_engine::stats::ShardStats;
 use torc_engine::{Shard, ShardConfig};
 use torc_pmem::tier::Tier;
 use torc_proto::slot::{SLOTS, slot_of};
-
-/// Size of a receive buffer.
-const RECEIVE_BYTES: u32 = 16 << 10;
-/// Receive buffers take this share of a shard's memory, within [`RECEIVE_BUFFERS`].
-const RECEIVE_SHARE: u64 = 64;
-const RECEIVE_BUFFERS: std::ops::RangeInclusive<u64> = 16..=1024;
-/// Outcomes of changes that may be repeated take this share of a shard's memory, within [`OUTCOMES_BYTES`].
-const OUTCOMES_SHARE: u64 = 128;
-const OUTCOMES_BYTES: std::ops::RangeInclusive<u64> = 128 << 10..=64 << 20;
-/// Kept back of each shard's memory for its ring and the allocator, until that is measured.
-const SHARD_OVERHEAD_BYTES: u64 = 512 << 10;
-/// Kept back once for code, stacks and the control plane, until that is measured.
-const PROCESS_OVERHEAD_BYTES: u64 = 6 << 20;
-/// Share of the memory beside the process' own that clients may hold together, if nothing else is said.
-const CLIENT_SHARE: u64 = 4;
-/// Share of a shard's memory for batches of requests between shards.
-const MAIL_SHARE: u64 = 32;
-/// A value may take this share of what a shard has for items: a longer one would evict most of them.
-const VALUE_SHARE: u64 = 4;
-/// A shard has at least this many segments; small memories get small segments.
-const SEGMENTS_MIN: u64 = 64;
 
 /// A running server.
 #[derive(Debug)]
@@ -312,81 +296,6 @@ fn settings(config: &ServerConfig, listeners: Vec<crate::worker::ListenerKind>) 
         outcomes_bytes_max: outcomes_bytes(config) as usize,
         budget: budget(config),
     }
-}
-
-/// A shard's part of `--memory`.
-fn memory_of_shard(config: &ServerConfig) -> u64 {
-    config.memory_bytes / u64::from(config.shards)
-}
-
-/// What a process takes beside its accounts, until it is measured.
-fn beyond_at_start(config: &ServerConfig) -> i64 {
-    (PROCESS_OVERHEAD_BYTES + u64::from(config.shards) * SHARD_OVERHEAD_BYTES) as i64
-}
-
-/// What clients of all shards may hold, bytes.
-pub fn client_memory(config: &ServerConfig) -> u64 {
-    budget(config).clients * u64::from(config.shards)
-}
-
-/// The longest value that every shard takes, whatever else it does, bytes: a quarter of what it has for items while clients
-/// hold all that they may.
-pub fn value_bytes_possible(config: &ServerConfig) -> u64 {
-    let budget = budget(config);
-    let beside = budget.fixed + beyond_at_start(config) as u64 / u64::from(config.shards.max(1));
-    budget.memory.saturating_sub(beside + budget.clients) / VALUE_SHARE
-}
-
-fn budget(config: &ServerConfig) -> BudgetConfig {
-    let memory = memory_of_shard(config);
-    let floor = (memory / FLOOR_SHARE).max(2 * config.value_bytes_inline as u64);
-    let beside = beyond_at_start(config) as u64 / u64::from(config.shards);
-    let clients = match config.client_memory_bytes {
-        Some(all) => all / u64::from(config.shards),
-        None => memory.saturating_sub(beside) / CLIENT_SHARE,
-    };
-    let buffers = u64::from(receive_buffers(config)) * u64::from(RECEIVE_BYTES);
-    let tier = |tier: &TierConfig| tier_bytes(memory, config.shards) + tier.cache_bytes_of(config.shards);
-    let tier = config.tier.as_ref().map_or(0, tier);
-    let fixed = buffers + round_bytes(memory) + outcomes_bytes(config) + tier;
-    BudgetConfig { memory, clients: clients.max(floor), floor, fixed, lends: true }
-}
-
-/// Longest input that may wait unparsed, bytes: a command with the frame before and behind its value, and the longest value,
-/// as MSET buffers its values. Sessions refuse longer requests before so much of them waits.
-fn input_bytes_max(config: &ServerConfig) -> usize {
-    let value_max =
-        usize::try_from(config.value_bytes_max).unwrap_or(usize::MAX).max(config.value_bytes_inline);
-    (2 * config.frame_bytes_max + RECEIVE_BYTES as usize).saturating_add(value_max)
-}
-
-fn receive_buffers(config: &ServerConfig) -> u16 {
-    let share = config.memory_bytes / u64::from(config.shards) / RECEIVE_SHARE / u64::from(RECEIVE_BYTES);
-    config.receive_buffers.unwrap_or(share.clamp(*RECEIVE_BUFFERS.start(), *RECEIVE_BUFFERS.end()) as u16)
-}
-
-fn outcomes_bytes(config: &ServerConfig) -> u64 {
-    let share = config.memory_bytes / u64::from(config.shards) / OUTCOMES_SHARE;
-    share.clamp(*OUTCOMES_BYTES.start(), *OUTCOMES_BYTES.end())
-}
-
-fn store_config(config: &ServerConfig, shard: u16, seed: u64, clock: &MachineClock) -> ShardConfig {
-    let budget = budget(config);
-    let beyond = beyond_at_start(config) as u64 / u64::from(config.shards);
-    let mut store = ShardConfig::new(budget.memory);
-    store.aside_bytes = budget.fixed + beyond;
-    store.ahead_bytes = budget.floor;
-    let fitting =
-        (budget.memory.saturating_sub(store.aside_bytes + store.ahead_bytes) / SEGMENTS_MIN).max(1).ilog2();
-    let fitting = (1usize << fitting).clamp(64 << 10, store.segment_bytes);
-    store.segment_bytes = config.segment_bytes.unwrap_or(fitting);
-    store.shard = shard;
-    store.places_percent = config.tier.as_ref().map(|tier| tier.index_percent);
-    store.value_bytes_max = config.value_bytes_max;
-    store.eviction = config.eviction;
-    store.seed = seed;
-    store.now = clock.millis();
-    store
 }
 
 /// Lets the time go on from that of the runs before, as their items' expiries do.

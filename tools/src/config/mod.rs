@@ -13,6 +13,7 @@ mod error;
 mod file;
 pub(crate) mod settings;
 pub(crate) mod sources;
+mod tier;
 pub(crate) mod value;
 
 pub(crate) use error::ConfigError;
@@ -26,8 +27,7 @@ use std::time::Duration;
 use torc_engine::eviction::Algorithm;
 use torc_engine::item::KEY_BYTES_MAX;
 use torc_net::server::{Endpoint, Listen, ServerConfig, overlap, value_bytes_possible};
-use torc_net::tier::{Durability, TierConfig, TierPath};
-use value::{show_cpus, show_durability, show_duration, show_listen, show_short_time};
+use value::{show_cpus, show_duration, show_listen, show_short_time};
 
 /// How log lines are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -166,9 +166,6 @@ const SHARD_BYTES_AUTO: u64 = 16 << 20;
 const MEMORY_BYTES_MIN: u64 = 16 << 20;
 /// What `auto` memory is at most.
 const MEMORY_AUTO_MAX: u64 = 1 << 30;
-/// What `auto` keeps of a tier's pages is this share of the memory, and what may be asked for at most.
-const TIER_CACHE_SHARE: u64 = 32;
-const TIER_CACHE_SHARE_MOST: u64 = 4;
 /// How far the shards' ports lie above the first listener's.
 const SHARD_PORT_DISTANCE: u16 = 100;
 
@@ -435,63 +432,6 @@ impl Reader<'_> {
         Ok(bytes)
     }
 
-    fn tier(&mut self, memory_bytes: u64, machine: &Machine) -> Result<Option<TierConfig>, ConfigError> {
-        let path = self.one("tier", value::tier_path, |path| match path {
-            None => "off".into(),
-            Some(TierPath::Memory) => "memory".into(),
-            Some(TierPath::File(path)) => path.display().to_string(),
-        })?;
-        let size = self.one("tier-size", auto(value::size), |size| {
-            size.map_or("auto".into(), |size| size.to_string())
-        })?;
-        let show = |durability: &Durability| show_durability(*durability);
-        let durability = self.one("durability", value::durability, show)?;
-        let reads_wait = self.one("tier-recovery", tier_recovery, |reads_wait| {
-            if *reads_wait { "wait".into() } else { "miss".into() }
-        })?;
-        let resets = self.one("tier-on-mismatch", tier_on_mismatch, |resets| {
-            if *resets { "reset".into() } else { "refuse".into() }
-        })?;
-        let cache_bytes = self.tier_cache(memory_bytes)?;
-        let index_percent = self.one("tier-index-share", index_percent, |percent| format!("{percent}%"))?;
-        let cpus = match self.text("storage-cpus") {
-            "any" => Vec::new(),
-            _ => self.allowed_cpus("storage-cpus", machine)?,
-        };
-        self.note("storage-cpus", if cpus.is_empty() { "any".into() } else { show_cpus(&cpus) }, "");
-        if path == Some(TierPath::Memory) && size.is_none() {
-            return Err(self.error("tier-size", "is not possible with --tier memory: give a size"));
-        }
-        let bytes = size.map(|Size(bytes)| bytes);
-        Ok(path.map(|path| TierConfig {
-            path,
-            bytes,
-            durability,
-            cache_bytes,
-            reads_wait,
-            resets,
-            cpus,
-            index_percent,
-        }))
-    }
-
-    fn tier_cache(&mut self, memory_bytes: u64) -> Result<u64, ConfigError> {
-        const NAME: &str = "tier-cache";
-        let (bytes, why) = if self.is_auto(NAME) {
-            (round(memory_bytes / TIER_CACHE_SHARE), "a 32nd of --memory, if the tier is a file")
-        } else {
-            (self.parse(NAME, value::size)?.0, "")
-        };
-        let most = round(memory_bytes / TIER_CACHE_SHARE_MOST);
-        if bytes > most {
-            return Err(
-                self.error(NAME, format!("is too large; the most is {}, a quarter of --memory", Size(most)))
-            );
-        }
-        self.note(NAME, Size(bytes).to_string(), why);
-        Ok(bytes)
-    }
-
     /// `taken`: what clients are served at.
     fn admin(&mut self, allow_remote: bool, taken: &[SocketAddr]) -> Result<Option<SocketAddr>, ConfigError> {
         let parse = |text: &str| match text {
@@ -586,19 +526,6 @@ fn segment_size(text: &str) -> Parse<Size> {
     let size = value::size(text)?;
     let good = size.0.is_power_of_two() && (64 << 10..=16 << 20).contains(&size.0);
     if good { Ok(size) } else { Err("is not a power of two from 64k to 16m".into()) }
-}
-
-fn index_percent(text: &str) -> Parse<u64> {
-    let percent = text.strip_suffix('%').unwrap_or(text).parse().ok();
-    percent.filter(|percent| (1..=80).contains(percent)).ok_or_else(|| "is not 1% to 80%".into())
-}
-
-fn tier_on_mismatch(text: &str) -> Parse<bool> {
-    one_of(text, &[("refuse", false), ("reset", true)])
-}
-
-fn tier_recovery(text: &str) -> Parse<bool> {
-    one_of(text, &[("wait", true), ("miss", false)])
 }
 
 fn log_format(text: &str) -> Parse<LogFormat> {
