@@ -3,7 +3,7 @@
 //! A chain is one item to eviction. Whichever of its parts is met first is judged by the accesses to the value, and the others
 //! follow when they are met. As nobody may see a list change, a chunk that moves takes a new copy of its head with it.
 
-use super::reclaim::Why;
+use super::job::Why;
 use super::{Shard, hash_of};
 use crate::bytes_mut::BytesMut;
 use crate::chain::{self, ChainList};
