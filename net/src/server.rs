@@ -293,6 +293,7 @@ fn settings(config: &ServerConfig, listeners: Vec<crate::worker::ListenerKind>) 
         request_ms_max: ms(config.request_timeout),
         drain_ms_max: config.drain_timeout.as_millis() as u64,
         spin_ns: config.spin.as_nanos() as u64,
+            makes_durable: false,
         outcomes_bytes_max: outcomes_bytes(config) as usize,
         budget: budget(config),
     }

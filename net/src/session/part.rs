@@ -5,6 +5,7 @@ use super::memcache::reply_kind as memcache;
 use super::native::reply_kind as native;
 use super::refused::Refused;
 use super::resp::reply_kind as resp;
+use super::wish::Wish;
 use torc_engine::command::{Command, Expiry, Millis, WriteMode};
 
 /// One step of a request, in the order of the connection.
@@ -102,6 +103,15 @@ impl ReplyKind {
         match self {
             ReplyKind::Native(reply) => reply.deadline(),
             _ => Deadline::NONE,
+        }
+    }
+
+    /// When a change is to be answered.
+    #[inline]
+    pub fn wish(&self) -> Wish {
+        match self {
+            ReplyKind::Native(reply) => reply.wish(),
+            _ => Wish::AsSet,
         }
     }
 }
