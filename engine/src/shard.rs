@@ -64,6 +64,7 @@ mod uploads;
 mod weight;
 mod write;
 
+pub use anew::Again;
 pub use config::{SEGMENT_BYTES, SEGMENTS_MIN, ShardConfig, StoreError};
 pub use marks::{Unsaved, What};
 pub use offered::OfferLimits;

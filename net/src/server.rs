@@ -14,6 +14,7 @@ mod listen;
 mod sizes;
 mod tier;
 
+pub use crate::tier::RearmError;
 pub use config::{Endpoint, Listen, ServerConfig, StartError};
 pub use listen::overlap;
 pub use sizes::{client_memory, value_bytes_possible};
@@ -25,6 +26,7 @@ use crate::pin::pin_to;
 use crate::session::Limits;
 use crate::shared::Shared;
 use crate::slots::SlotMap;
+
 use crate::tier::{Durability, Opened, Port, TierConfig, time_before};
 use crate::transport::choice::{Chosen, choose, without_min_wait};
 use crate::transport::epoll::Epoll;
@@ -174,6 +176,16 @@ impl Server {
         self.tier.as_ref()
     }
 
+    /// Takes a tier that has failed into use again, made anew: nothing of what it held comes back, and it is told what memory
+    /// holds while the server goes on. Blocks until every shard uses it; returns what it lies on, in words.
+    ///
+    /// # Errors
+    /// [`RearmError`].
+    pub fn rearm_tier(&self) -> Result<String, RearmError> {
+        let Some(tier) = &self.tier else { return Err(RearmError::NoTier) };
+        tier.rearm(random()).inspect_err(|error| tracing::warn!("--tier: {error}"))
+    }
+
     /// Figures of each shard.
     pub fn stats(&self) -> Vec<Stats> {
         let shards = self.shared.shard_stats.get().into_iter().flatten();
@@ -281,6 +293,7 @@ fn settings(config: &ServerConfig, listeners: Vec<crate::worker::ListenerKind>) 
             value_bytes_inline: config.value_bytes_inline,
             frame_bytes_max: config.frame_bytes_max,
             arguments_max: config.arguments_max,
+            makes_durable: false,
         },
         listeners,
         connections_max: config.connections_max,
@@ -293,7 +306,6 @@ fn settings(config: &ServerConfig, listeners: Vec<crate::worker::ListenerKind>) 
         request_ms_max: ms(config.request_timeout),
         drain_ms_max: config.drain_timeout.as_millis() as u64,
         spin_ns: config.spin.as_nanos() as u64,
-            makes_durable: false,
         outcomes_bytes_max: outcomes_bytes(config) as usize,
         budget: budget(config),
     }

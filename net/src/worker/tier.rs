@@ -9,6 +9,7 @@ mod demote;
 mod fetch;
 mod leave;
 mod long;
+mod rearm;
 mod recover;
 pub(super) mod state;
 mod stopped;
@@ -58,13 +59,12 @@ impl WorkerState {
             }
         }
         self.go_on_returning(&mut tier);
-        if tier.port.figures().is_latched() {
-            self.shard.forget_changes();
-            tier.port.forget_pages();
+        if tier.port.is_out() {
+            self.be_without(&mut tier);
         }
         self.stats.tier_cache_bytes.set(tier.port.cached_bytes() as u64);
         self.learn(&mut tier);
-        self.shard.set_ceiling(tier.port.figures().ceiling());
+        self.shard.set_ceiling(tier.port.ceiling());
         self.answer_saved(&mut tier);
         self.tier = Some(tier);
         self.resume_held();
@@ -124,11 +124,13 @@ impl WorkerState {
     /// Hands over what has changed, if it is time.
     pub(super) fn save(&mut self) {
         self.offer();
+        self.refill();
         let Some(tier) = &mut self.tier else { return };
         self.stats.tier_unsaved.set(self.shard.unsaved() as u64);
         let is_due = self.ticks.saturating_sub(tier.saved_at) >= tier.save_every_ms
             || self.shard.unsaved() >= SAVE_AT
             || self.shard.untaken_bytes() >= SAVE_BYTES_AT
+            || tier.standing.is_refilling()
             || self.drain.has_begun();
         if !is_due {
             return;
@@ -142,6 +144,7 @@ impl WorkerState {
     /// How long the worker may wait until something is to be saved, or brought back.
     pub(super) fn until_save(&self) -> Duration {
         match &self.tier {
+            Some(tier) if tier.standing.is_refilling() => Duration::ZERO,
             Some(_) if self.is_saving_rest() || self.waits_to_return() => Duration::ZERO,
             Some(tier) if self.shard.has_unsaved() => {
                 let passed = self.ticks.saturating_sub(tier.saved_at);
@@ -154,7 +157,10 @@ impl WorkerState {
     /// Whether everything is on the medium. The tier is told once that nothing more comes.
     pub(super) fn is_saved(&self) -> bool {
         self.tier.as_ref().is_none_or(|tier| {
-            tier.saving == 0 && !self.shard.has_unsaved() && (!tier.demotes || tier.is_rest_offered)
+            tier.saving == 0
+                && !self.shard.has_unsaved()
+                && (!tier.demotes || tier.is_rest_offered)
+                && !tier.standing.is_refilling()
         })
     }
 

@@ -10,7 +10,7 @@ impl WorkerState {
     /// Lets answers go whose changes are saved. If the tier is out of use, those never will be: their clients are cut off, as
     /// their answers are not true.
     pub(in crate::worker) fn answer_saved(&mut self, tier: &mut Tier) {
-        let is_latched = tier.port.figures().is_latched();
+        let is_latched = tier.port.is_out();
         while let Some((up_to, _)) = tier.unanswered.front()
             && (is_latched || *up_to <= tier.saved_up_to)
         {
@@ -77,9 +77,8 @@ impl WorkerState {
     #[inline]
     pub(in crate::worker) fn refuses(&self, command: &Command<'_>) -> bool {
         let Some(tier) = &self.tier else { return false };
-        let figures = tier.port.figures();
-        figures.is_latched()
-            && (tier.is_always || !figures.is_void())
+        tier.port.is_out()
+            && (tier.is_always || !tier.port.figures().is_void())
             && !matches!(&command.op, Op::Read(read) if !read.changes())
     }
 }

@@ -22,7 +22,7 @@ const AHEAD_PARTS_MAX: usize = 64;
 impl WorkerState {
     /// Gives those their items who asked for a page.
     pub(super) fn take_arrived(&mut self, tier: &mut Tier, arrived: Arrived) {
-        let is_latched = tier.port.figures().is_latched();
+        let is_latched = tier.port.is_out();
         let page = arrived.page.as_ref().ok().filter(|_| !is_latched);
         let mut is_missed = false;
         for (hash, place) in arrived.asked {

@@ -1,6 +1,7 @@
 //! One shard or two with a tier whose other end is the test.
 
 mod long;
+mod rearm;
 
 use super::*;
 use crate::session::Protocol;
@@ -22,14 +23,13 @@ const MOVED: u64 = 41 << 13 | 3;
 const APART: u64 = 41 << 13;
 
 fn give_tier(state: &mut WorkerState) -> Hand {
+    give_tier_of(state, Durability::Interval(std::time::Duration::from_secs(1)))
+}
+
+fn give_tier_of(state: &mut WorkerState, durability: Durability) -> Hand {
     let (port, hand) = Hand::new(state.number);
     state.shard.remember_changes(slot_of);
-    state.tier = Some(Box::new(Tier::new(
-        port,
-        (Durability::Interval(std::time::Duration::from_secs(1)), true),
-        16 << 20,
-        2,
-    )));
+    state.tier = Some(Box::new(Tier::new(port, (durability, true), 16 << 20, 2)));
     hand
 }
 

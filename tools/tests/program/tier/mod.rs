@@ -6,6 +6,7 @@ mod long;
 mod none;
 mod order;
 mod pages;
+mod rearm;
 mod recovery;
 mod redis;
 mod resize;
