@@ -108,7 +108,10 @@ impl Server {
             // Of what is read at the speed of memory nothing is kept.
             tier.cache_bytes *= u64::from(!opened.tier.medium().is_byte_addressable());
         }
-        let settings = settings(&config, kinds);
+        let makes_durable = opened.as_ref().zip(config.tier.as_ref()).is_some_and(|(opened, tier)| {
+            tier.durability != Durability::None && opened.tier.medium().is_persistent()
+        });
+        let settings = settings(&config, kinds, makes_durable);
         let made = opened.as_ref().and_then(|opened| opened.made.clone());
         let tier = opened.map(|opened| opened.tier);
         tier.iter().for_each(|tier| go_on_from(&clock, tier));
@@ -284,7 +287,11 @@ fn shared(config: &ServerConfig, bound: &Bound, chosen: &Chosen, clock: &Machine
     }
 }
 
-fn settings(config: &ServerConfig, listeners: Vec<crate::worker::ListenerKind>) -> Settings {
+fn settings(
+    config: &ServerConfig,
+    listeners: Vec<crate::worker::ListenerKind>,
+    makes_durable: bool,
+) -> Settings {
     let ms = |time: Option<Duration>| time.map_or(0, |time| (time.as_millis() as u64).max(1));
     Settings {
         limits: Limits {
@@ -293,7 +300,7 @@ fn settings(config: &ServerConfig, listeners: Vec<crate::worker::ListenerKind>) 
             value_bytes_inline: config.value_bytes_inline,
             frame_bytes_max: config.frame_bytes_max,
             arguments_max: config.arguments_max,
-            makes_durable: false,
+            makes_durable,
         },
         listeners,
         connections_max: config.connections_max,

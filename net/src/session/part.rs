@@ -20,6 +20,17 @@ pub struct Part<'a> {
     pub once: Option<Once>,
 }
 
+impl Part<'_> {
+    /// Of a part that may change something: when it is to be answered, and whether it may have been done before.
+    pub fn wished(&self) -> Option<(Wish, bool)> {
+        let changes = match &self.work {
+            Work::Keyed(command) => command.op.changes(),
+            work => work.ends_value() || matches!(work, Work::Flush { .. }),
+        };
+        changes.then(|| (self.reply.wish(), self.once.is_some()))
+    }
+}
+
 /// What the worker does for a part.
 #[derive(Debug, Clone, Copy)]
 pub enum Work<'a> {

@@ -16,12 +16,13 @@ mod stopped;
 
 use super::connection::Connection;
 use super::state::WorkerState;
+use crate::session::Wish;
 use crate::tier::{Reply, SAVE_BYTES, SaveBatch, fetch_pages_bytes};
 use crate::transport::ConnId;
 use long::RETURN_BYTES;
 use state::{Tier, UNSAVED_BYTES, unsaved_max};
 use std::time::Duration;
-use torc_engine::command::{Command, Op};
+use torc_engine::command::Command;
 
 /// Batches of changes that are being saved at a time.
 const SAVES_MAX: usize = 3;
@@ -90,10 +91,8 @@ impl WorkerState {
 
     /// Whether a command has to wait until earlier changes are saved, or is refused.
     #[inline]
-    pub(super) fn is_held(&self, command: &Command<'_>) -> bool {
-        self.tier.is_some()
-            && !matches!(&command.op, Op::Read(read) if !read.changes())
-            && (self.holds_changes() || self.refuses(command))
+    pub(super) fn is_held(&self, command: &Command<'_>, wish: impl FnOnce() -> Wish) -> bool {
+        self.tier.is_some() && command.op.changes() && (self.holds_changes() || self.refuses(command, wish()))
     }
 
     fn holds_changes(&self) -> bool {
@@ -131,6 +130,7 @@ impl WorkerState {
             || self.shard.unsaved() >= SAVE_AT
             || self.shard.untaken_bytes() >= SAVE_BYTES_AT
             || tier.standing.is_refilling()
+            || !tier.unanswered.is_empty()
             || self.drain.has_begun();
         if !is_due {
             return;
@@ -144,7 +144,7 @@ impl WorkerState {
     /// How long the worker may wait until something is to be saved, or brought back.
     pub(super) fn until_save(&self) -> Duration {
         match &self.tier {
-            Some(tier) if tier.standing.is_refilling() => Duration::ZERO,
+            Some(tier) if tier.standing.is_refilling() || !tier.unanswered.is_empty() => Duration::ZERO,
             Some(_) if self.is_saving_rest() || self.waits_to_return() => Duration::ZERO,
             Some(tier) if self.shard.has_unsaved() => {
                 let passed = self.ticks.saturating_sub(tier.saved_at);

@@ -2,6 +2,7 @@
 
 mod long;
 mod rearm;
+mod wishes;
 
 use super::*;
 use crate::session::Protocol;
@@ -9,7 +10,7 @@ use crate::tier::Durability;
 use crate::tier::testing::Hand;
 use crate::tier::{Leaving, Moved};
 use crate::worker::testing::*;
-use torc_engine::command::{Outcome, Read, Ticket, Write};
+use torc_engine::command::{Op, Outcome, Read, Ticket, Write};
 use torc_engine::shard::What as Saved;
 use torc_pmem::format::record::{Kind, Record};
 use torc_proto::slot::slot_of;

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Superblocks can be written, and nothing else.
-pub(super) const SUPERBLOCKS: u64 = 64 << 10;
+pub(super) const SUPERBLOCKS: u64 = 8 << 10;
 
 /// Sets how long the files may be that a server writes.
 pub(super) fn limit(server: &Server, bytes: u64) {

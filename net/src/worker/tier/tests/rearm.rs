@@ -170,3 +170,16 @@ fn a_tier_that_takes_what_eviction_drops_is_told_nothing_when_it_begins_anew() {
     ask(&mut state, CONN, &["SET", "key", "changed"]);
     assert_eq!(state.shard.unsaved(), 0, "it holds no copy that this would make void");
 }
+
+/// What was counted before counts as saved: else a shard without items would wait for ever.
+#[test]
+fn an_empty_memory_is_told_at_once() {
+    let (mut state, mut hand) = alone();
+    ask(&mut state, CONN, &["SET", "key", "value"]);
+    hand.latch(true);
+    turn(&mut state);
+    ask(&mut state, CONN, &["DEL", "key"]);
+    hand.rearm();
+    assert!(save_all(&mut state, &hand).is_empty());
+    assert_eq!((hand.rearmed(), standing(&state)), ((true, false), Standing::InUse));
+}
