@@ -97,6 +97,7 @@ impl Shard {
         if self.recovery.is_some() && leaves() {
             self.supersede(hash);
         }
+        self.hear(hash);
         if self.unsaved.is_none() {
             return;
         }

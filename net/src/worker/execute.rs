@@ -140,7 +140,8 @@ impl WorkerState {
             Err(ticket) => ticket,
         };
         // Once it is here, the item is found.
-        self.fetch(hash, ticket, Some(conn)) && self.execute_keyed(conn, part, command, hash)
+        let waiter = Some((&mut *conn, part.reply.deadline()));
+        self.fetch(hash, ticket, waiter) && self.execute_keyed(conn, part, command, hash)
     }
 
     fn compose(&self, conn: &mut Connection, part: &Part<'_>, key: &[u8], answer: &Answer<'_>) {
@@ -293,7 +294,8 @@ impl WorkerState {
             Err(ticket) => ticket,
         };
         // Once it is here, the item is found.
-        self.fetch(hash, ticket, Some(conn)) && self.perform_here(conn, part, command, hash, read_ns)
+        let waiter = Some((&mut *conn, part.reply.deadline()));
+        self.fetch(hash, ticket, waiter) && self.perform_here(conn, part, command, hash, read_ns)
     }
 
     /// Answers a part with what needs no shard's memory: now, or behind what waits.

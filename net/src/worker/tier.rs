@@ -7,6 +7,7 @@
 mod answers;
 mod demote;
 mod fetch;
+mod know;
 mod leave;
 mod long;
 mod rearm;
@@ -65,6 +66,7 @@ impl WorkerState {
         }
         self.stats.tier_cache_bytes.set(tier.port.cached_bytes() as u64);
         self.learn(&mut tier);
+        self.let_know(&mut tier);
         self.shard.set_ceiling(tier.port.ceiling());
         self.answer_saved(&mut tier);
         self.tier = Some(tier);

@@ -1,5 +1,6 @@
 //! What a worker has of the tier.
 
+use crate::session::Deadline;
 use crate::tier::{Durability, Port, SaveBatch, Told};
 use crate::transport::ConnId;
 use crate::worker::mail::Batch;
@@ -84,6 +85,18 @@ pub(crate) struct Tier {
     pub(super) steps: Vec<Option<Step>>,
     pub(super) is_ended: bool,
     pub(super) standing: Standing,
+    pub(super) unknown: Unknown,
+}
+
+/// Who waits until more is known of what the tier holds: see `know.rs`.
+#[derive(Debug, Default)]
+pub(super) struct Unknown {
+    /// By hash of the key.
+    pub(super) keys: HashMap<u64, Vec<ConnId>>,
+    /// Those among them whose commands are not done after a time.
+    pub(super) deadlines: Vec<(Deadline, ConnId)>,
+    /// Who walks all keys.
+    pub(super) scans: Vec<ConnId>,
 }
 
 /// How far a shard has come with a tier that has failed: see `rearm.rs`.
@@ -144,6 +157,7 @@ impl Tier {
             steps: (0..shards).map(|_| None).collect(),
             is_ended: false,
             standing: Standing::default(),
+            unknown: Unknown::default(),
         }
     }
 }

@@ -181,5 +181,6 @@ fn an_empty_memory_is_told_at_once() {
     ask(&mut state, CONN, &["DEL", "key"]);
     hand.rearm();
     assert!(save_all(&mut state, &hand).is_empty());
+    turn(&mut state);
     assert_eq!((hand.rearmed(), standing(&state)), ((true, false), Standing::InUse));
 }
