@@ -16,6 +16,8 @@ use torc_pmem::tier::Tier;
 pub struct RunningTier {
     /// What it lies on and how that is reached, in words.
     pub medium: String,
+    /// Who reads it for the shards, in words; `None`: they do.
+    pub reads: Option<String>,
     pub bytes: u64,
     pub streams: u16,
     /// It was made at this start: why.
@@ -62,6 +64,7 @@ impl RunningTier {
             durability: settings.durability,
             cpus: settings.cpus.clone(),
             recovers: true,
+            reads: settings.reads,
         };
         let (storage, links) = Storage::start(parts)?;
         for (socket, link) in again.sockets.iter().zip(links) {
@@ -73,6 +76,7 @@ impl RunningTier {
         let running = RunningTier {
             medium: on.describe(),
             on: Mutex::new(Some(on)),
+            reads: storage.reads(),
             bytes: config.bytes,
             streams: config.streams,
             made: None,

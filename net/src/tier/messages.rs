@@ -15,9 +15,9 @@ pub(crate) enum Reply {
     /// The batch is on the medium, with the places of its items; or the tier is latched, and it is not.
     Saved(Box<SaveBatch>),
     /// These places will hold something else, as will all of the stream below a position. To be answered with
-    /// [`Port::left`].
+    /// [`left`](super::port::Port::left).
     Leave { stream: u16, below: u64, places: Vec<Leaving> },
-    /// What was to stay lies elsewhere. To be answered with [`Port::moved`].
+    /// What was to stay lies elsewhere. To be answered with [`moved`](super::port::Port::moved).
     Moved { stream: u16, moves: Vec<Moved> },
     /// A page that somebody waits for.
     Fetched(Arrived),

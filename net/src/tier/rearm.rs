@@ -117,6 +117,7 @@ impl Rearm {
             cache_bytes: if is_fast { 0 } else { self.settings.cache_bytes_of(shards as u16) as usize },
             durability: self.settings.durability,
             cpus: self.settings.cpus.clone(),
+            reads: self.settings.reads,
             recovers: false,
         };
         // Before its thread begins, which may have to latch it again. A shard that is not linked goes on without it.

@@ -3,7 +3,7 @@
 //! It takes what the shards have sent, adds it to the streams, writes and drains, and tells the shards. While a stream has no
 //! room everything waits: shards that have too much unsaved then let their writers wait.
 
-use super::fetch::{self, Fetchers};
+use super::fetch::{self, FetchParts, Fetchers, ReadsChoice};
 use super::mailbox::Shards;
 use super::messages::{Job, Reply};
 use super::port::{Link, ReadBy};
@@ -57,12 +57,15 @@ pub(crate) struct StorageParts {
     pub(crate) cpus: Vec<usize>,
     /// Shards are to be told what the tier holds: it was not made for this moment.
     pub(crate) recovers: bool,
+    pub(crate) reads: ReadsChoice,
 }
 
 /// The threads of a tier.
 #[derive(Debug, Default)]
 pub(crate) struct Storage {
     threads: Vec<JoinHandle<()>>,
+    /// Who reads the medium for the shards, in words; `None`: they do.
+    reads: Option<String>,
 }
 
 impl Storage {
@@ -72,8 +75,18 @@ impl Storage {
     /// # Errors
     /// The medium's, or a thread cannot be started.
     pub(crate) fn start(parts: StorageParts) -> Result<(Storage, Vec<Link>), TierError> {
-        let StorageParts { tier, wakers, slots, figures, clock, durability, cpus, cache_bytes, recovers } =
-            parts;
+        let StorageParts {
+            tier,
+            wakers,
+            slots,
+            figures,
+            clock,
+            durability,
+            cpus,
+            cache_bytes,
+            reads: reads_choice,
+            recovers,
+        } = parts;
         // Nothing on the medium is believed before an orderly end, so nothing is drained before that either.
         let is_volatile = durability == Durability::None;
         let is_fast = tier.medium().is_byte_addressable();
@@ -121,9 +134,12 @@ impl Storage {
         // The last call to the medium that can fail here: no thread has to be ended then.
         thread.raise_ceiling()?;
         let mut threads = Vec::new();
+        let mut reads = None;
         if !is_fast {
-            threads =
-                fetch::start(fetches, &mailboxes, &reader, &figures, &cpus).map_err(TierError::Thread)?;
+            let (mailboxes, figures) = (mailboxes.clone(), figures.clone());
+            let parts = FetchParts { fetches, mailboxes, reader, figures, cpus: cpus.clone() };
+            let (readers, who) = fetch::start(parts, reads_choice).map_err(TierError::Thread)?;
+            (threads, reads) = (readers, Some(who));
         }
         if recovers {
             let recovery = Recovery::new(before, slots, mailboxes, figures, clock);
@@ -136,12 +152,17 @@ impl Storage {
             thread.run();
         });
         threads.push(storage.map_err(TierError::Thread)?);
-        Ok((Storage { threads }, links))
+        Ok((Storage { threads, reads }, links))
     }
 
     /// Whether no thread works for the tier any more.
     pub(super) fn has_ended(&self) -> bool {
         self.threads.iter().all(JoinHandle::is_finished)
+    }
+
+    /// Who reads the medium for the shards, in words; `None`: they do.
+    pub(crate) fn reads(&self) -> Option<String> {
+        self.reads.clone()
     }
 
     /// Waits until everything is on the medium that shards have handed over.

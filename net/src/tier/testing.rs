@@ -42,7 +42,7 @@ pub(crate) struct Hand {
     shard: u16,
     mailbox: Mailbox,
     jobs: Receiver<Job>,
-    fetches: Receiver<Fetch>,
+    fetches: async_channel::Receiver<Fetch>,
     /// Those that were seen and not answered.
     open: RefCell<Vec<Fetch>>,
     figures: Arc<TierFigures>,
@@ -50,7 +50,7 @@ pub(crate) struct Hand {
 }
 
 /// A link, and what stands at its other end.
-fn link(shard: u16) -> (Link, Mailbox, Receiver<Job>, Receiver<Fetch>) {
+fn link(shard: u16) -> (Link, Mailbox, Receiver<Job>, async_channel::Receiver<Fetch>) {
     let ((jobs_in, jobs), (fetchers, fetches)) = (channel(), Fetchers::new());
     let medium: Arc<dyn Medium> = Arc::new(Sim::new(CONFIG.bytes, 512));
     Tier::create(&medium, CONFIG).expect("a tier");
@@ -130,7 +130,7 @@ impl Hand {
 
     /// The places that were asked for since, of each page one.
     pub(crate) fn fetches(&self) -> Vec<u64> {
-        let new: Vec<Fetch> = self.fetches.try_iter().collect();
+        let new: Vec<Fetch> = std::iter::from_fn(|| self.fetches.try_recv().ok()).collect();
         self.open.borrow_mut().extend(&new);
         new.iter().map(|fetch| fetch.place.to_bits()).collect()
     }
