@@ -16,12 +16,13 @@
 //! | `shard/change.rs`, `shard/numbers.rs` | delete, arithmetic, expiry, ranges |
 //! | `shard/upload.rs`, `shard/uploads.rs`, `shard/rooms.rs` | long values, received in slices, or where they will stay |
 //! | `shard/edit.rs`, `shard/stretches.rs`, `shard/overlay.rs` | a part of a value changes |
-//! | `shard/reclaim.rs` | eviction, compaction, expiry, flush: making segments free |
+//! | `shard/reclaim.rs`, `shard/job.rs` | eviction, compaction, expiry, flush: making segments free |
 //! | `shard/settle.rs` | what becomes of the items that are met there |
-//! | `shard/elsewhere.rs`, `shard/unsaved.rs` | items that are on a medium, and changes that are not there yet |
+//! | `shard/elsewhere.rs` | items that are on a medium |
+//! | `shard/unsaved.rs`, `shard/marks.rs` | changes that are not there yet |
 //! | `shard/carry.rs` | items that stay on a medium when it writes over them |
-//! | `shard/demotion.rs` | what a medium is offered before eviction drops it |
-//! | `shard/recovery.rs` | learning what a medium holds, while commands come |
+//! | `shard/demotion.rs`, `shard/offered.rs` | what a medium is offered before eviction drops it |
+//! | `shard/recovery.rs`, `shard/unknown.rs` | learning what a medium holds, while commands come |
 //! | `shard/chunks.rs`, `shard/returning.rs` | the same for the chunks of long values |
 //! | `shard/scan.rs` | walking the keys |
 //! | `shard/accounts.rs`, `shard/sizes.rs` | what is counted; how much is index, and how much segments |
@@ -29,6 +30,7 @@
 
 mod accounts;
 mod audit;
+mod by_hash;
 mod carry;
 mod change;
 mod chunks;
@@ -36,7 +38,10 @@ mod config;
 mod demotion;
 mod edit;
 mod elsewhere;
+mod job;
+mod marks;
 mod numbers;
+mod offered;
 mod overlay;
 mod place;
 mod read;
@@ -50,6 +55,7 @@ mod sizes;
 mod stretches;
 #[cfg(test)]
 mod tests;
+mod unknown;
 mod unsaved;
 mod upload;
 mod uploads;
@@ -57,10 +63,10 @@ mod weight;
 mod write;
 
 pub use config::{SEGMENT_BYTES, SEGMENTS_MIN, ShardConfig, StoreError};
-pub use demotion::OfferLimits;
-pub use recovery::{Known, Recovered};
+pub use marks::{Unsaved, What};
+pub use offered::OfferLimits;
 pub use returning::{Chunk, Returning};
-pub use unsaved::{Unsaved, What};
+pub use unknown::{Known, Recovered};
 
 use crate::chain::ChainList;
 use crate::changes::{Cause, Change, Listener};
@@ -73,11 +79,11 @@ use crate::reader::{Flushes, ShardReader};
 use crate::segments::{Chain, Lent, Rest, Segments};
 use crate::stats::ShardStats;
 use crate::version::HybridClock;
+use job::Reclaim;
+use marks::Marks;
 use rapidhash::v3::{RapidSecrets, rapidhash_v3_inline};
-use reclaim::Reclaim;
-use recovery::Recovery;
 use std::sync::Arc;
-use unsaved::Marks;
+use unknown::Recovery;
 use uploads::Uploads;
 use weight::Weight;
 

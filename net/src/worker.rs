@@ -29,6 +29,7 @@ pub(crate) mod connection;
 mod deliver;
 mod drain;
 mod durations;
+mod ending;
 mod events;
 mod execute;
 mod forward;
@@ -36,12 +37,15 @@ mod input;
 #[cfg(test)]
 mod left_over;
 pub(crate) mod mail;
+mod memory;
 mod outcomes;
+mod overdue;
 mod owned;
 mod parse;
 mod pool;
 mod push;
 mod queue;
+mod read_there;
 mod room;
 mod rounds;
 mod scan;
@@ -50,6 +54,7 @@ mod serve;
 mod siblings;
 mod spin;
 mod state;
+mod step;
 mod sweep;
 #[cfg(test)]
 mod testing;
@@ -65,25 +70,21 @@ pub(crate) use self::bug::Bug;
 pub(crate) use self::room::ROOM_BYTES_MIN;
 pub(crate) use self::siblings::Siblings;
 pub(crate) use self::state::{ListenerKind, Settings, WorkerParts, WorkerState};
-pub(crate) use self::tier::{Tier, tier_bytes};
+pub(crate) use self::tier::state::Tier;
+pub(crate) use self::tier::tier_bytes;
 
 use crate::clock::Clock;
-use crate::session::{Parsed, Part, Scratch, Work};
+use crate::session::{Part, Scratch, Work};
 use crate::transport::{BufferId, ConnId, Event, Transport};
+use execute::Prepared;
 use input::Input;
-use parse::Arrived;
+use parse::{Arrived, Span};
+use rounds::{ROUND_CONNECTIONS, ROUND_READY};
 use spin::Spin;
 use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
 
-/// Connections parsed in one round.
-const ROUND_CONNECTIONS: usize = 64;
-/// Places of a round for connections that wait with input of earlier rounds, as long as others want places, too.
-const ROUND_READY: usize = ROUND_CONNECTIONS / 2;
-/// Parts of one connection in a round, and in a turn; what is behind them waits for its next turn.
-const CONNECTION_PARTS: usize = 64;
-const TURN_CONNECTION_PARTS: usize = 256;
 /// Parts and parsed bytes after which a turn begins no other round.
 const TURN_PARTS: usize = 512;
 const TURN_BYTES: usize = 1 << 20;
@@ -117,26 +118,6 @@ enum SourceBytes {
     Buffer(BufferId, u32),
     /// The connection's input, taken from it for the round.
     Own(Input),
-}
-
-/// What parsing a source came to.
-#[derive(Debug)]
-pub(crate) struct Span {
-    conn: ConnId,
-    parsed: Parsed,
-    /// Its parts end before this place of the round's parts.
-    parts_end: usize,
-    /// No part came of it, so nothing is executed for it.
-    is_empty: bool,
-    /// It has as many parts as a round allows: there may be more in its bytes.
-    cut: bool,
-}
-
-/// Where a part goes, found out ahead of its execution.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Prepared {
-    pub(crate) hash: u64,
-    pub(crate) shard: u16,
 }
 
 /// A shard's loop over a transport.

@@ -3,7 +3,11 @@
 
 use serde::Serialize;
 
-use super::{KEY_BYTES, TierArgs, disk::Scratch, torc};
+use super::{
+    args::{KEY_BYTES, TierArgs},
+    disk::Scratch,
+    servers::torc,
+};
 use crate::{
     codec::resp::Resp,
     error::BenchError,

@@ -2,7 +2,15 @@
 
 use std::fmt::Write;
 
-use super::{Hits, Kind, Ratio, Recovery, Restart, Run, Tier, VALUE_BYTES};
+use super::{
+    args::{Kind, VALUE_BYTES},
+    hits::Hits,
+    kept::Tier,
+    ratio::Ratio,
+    recovery::Recovery,
+    restart::Restart,
+    rounds::Run,
+};
 use crate::results::{groups, median_of};
 
 pub(super) fn page(tier: &Tier) -> String {

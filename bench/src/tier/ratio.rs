@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Kind, Run, WITHOUT};
+use super::{args::Kind, rounds::Run, servers::WITHOUT};
 use crate::{
     lab::shape::Shape,
     results::{groups, median},

@@ -34,7 +34,11 @@ use torc_pmem::{
 };
 use torc_proto::slot::slot_of;
 
-use super::{KEY_BYTES, TierArgs, VALUE_BYTES, disk::Scratch, torc};
+use super::{
+    args::{KEY_BYTES, TierArgs, VALUE_BYTES},
+    disk::Scratch,
+    servers::torc,
+};
 use crate::{
     codec::resp::Resp,
     error::BenchError,

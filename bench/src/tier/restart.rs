@@ -9,7 +9,12 @@ use std::{fs, path::Path, time::Instant};
 
 use serde::Serialize;
 
-use super::{KEY_BYTES, TierArgs, VALUE_BYTES, disk::Scratch, redis, rounds::settle, torc};
+use super::{
+    args::{KEY_BYTES, TierArgs, VALUE_BYTES},
+    disk::Scratch,
+    rounds::settle,
+    servers::{redis, torc},
+};
 use crate::{
     codec::resp::Resp,
     error::BenchError,

@@ -7,7 +7,7 @@ use std::{
 
 use serde::Serialize;
 
-use super::{KEY_BYTES, Kind, TierArgs, VALUE_BYTES};
+use super::args::{KEY_BYTES, Kind, TierArgs, VALUE_BYTES};
 use crate::{
     error::BenchError,
     generator::measure::Figures,

@@ -5,7 +5,7 @@
 //! head. A chunk is taken before the head that lists it, so a medium that keeps the order never has a head without what
 //! was drained before it. A chunk whose head is gone is found by nobody; its entry goes with its place, if not before.
 
-use super::unsaved::{Mark, Marks, Progress, Unsaved, What};
+use super::marks::{Mark, Marks, Progress, Unsaved, What};
 use super::{Shard, hash_of};
 use crate::chain::ChainList;
 use crate::index::Elsewhere;

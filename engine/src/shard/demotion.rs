@@ -7,7 +7,8 @@
 //! Of changes a tier is told those that make void what it holds. So when all marks are saved, what it holds is right. What
 //! lies in DRAM alone is offered before an orderly end ([`Shard::offer_rest`]).
 
-use super::unsaved::{Mark, Marks, Progress};
+use super::marks::{Mark, Marks, Progress};
+use super::offered::{Demotion, OfferLimits, Walk};
 use super::{Shard, hash_of};
 use crate::command::Millis;
 use crate::eviction::Verdict;
@@ -18,56 +19,6 @@ use crate::segments::{Phase, Queue};
 /// Share of the segments that are offered ahead of eviction, of each queue.
 const AHEAD_SHARE: usize = 16;
 const AHEAD: std::ops::RangeInclusive<usize> = 2..=64;
-
-/// How far a shard has come with its offers.
-#[derive(Debug, Default)]
-pub(super) struct Demotion {
-    /// By segment: the sequence with which it was offered last.
-    offered: Vec<u64>,
-    walk: Option<Walk>,
-    /// All of [`Demotion::offered`] that is due was offered when this was so: segments opened and reclaimed.
-    idle_at: Option<(u64, u64)>,
-    /// Before the end: the segments that are still to be offered whole, the oldest first.
-    rest: Option<Vec<(u64, u32)>>,
-}
-
-impl Demotion {
-    pub(super) fn bytes(&self) -> usize {
-        let rest = self.rest.as_ref().map_or(0, Vec::capacity);
-        self.offered.capacity() * size_of::<u64>() + rest * size_of::<(u64, u32)>()
-    }
-
-    fn is_offered(&self, segment: u32, sequence: u64) -> bool {
-        self.offered.get(segment as usize) == Some(&sequence)
-    }
-
-    fn set_offered(&mut self, segment: u32, sequence: u64) {
-        let at = segment as usize;
-        if self.offered.len() <= at {
-            self.offered.resize(at + 1, 0);
-        }
-        self.offered[at] = sequence;
-    }
-}
-
-/// A segment that is being offered.
-#[derive(Debug, Clone, Copy)]
-struct Walk {
-    segment: u32,
-    sequence: u64,
-    /// Bytes of it that are done.
-    done: u32,
-}
-
-/// How much may be marked.
-#[derive(Debug, Clone, Copy)]
-pub struct OfferLimits {
-    /// Items that are looked at in this call.
-    pub items: usize,
-    /// Marks, and bytes of items among them that are to be taken, at which no more is offered.
-    pub marks: usize,
-    pub bytes: u64,
-}
 
 impl Shard {
     /// Offers what eviction would drop next, if memory is nearly full: to be called every turn. Nothing comes of it unless

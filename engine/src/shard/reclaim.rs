@@ -20,18 +20,15 @@
 //! Segments that are pinned when their turn comes leave their queue and return with the last pin. A flush is a mark, and
 //! the sweep finds what lies before it.
 
+use super::job::{Job, PACE, Why};
 use super::{Shard, hash_of};
 use crate::bytes::Bytes;
 use crate::changes::{Cause, Change};
 use crate::command::Millis;
 use crate::eviction::QueueLengths;
-use crate::index::FREQUENCY_MAX;
 use crate::item::state;
 use crate::segments::{Phase, Queue, RELOCATION_RESERVE, SegmentHeader, Segments};
 
-/// Bytes of a job to walk for each byte written while segments are few. In the long run eviction is made to
-/// yield that much.
-const PACE: usize = 4;
 /// Items of a job that are handled together: their buckets are fetched meanwhile.
 const BATCH: usize = 8;
 /// Bytes of a job, dead ones included, that are walked in a step; one item is whatever its length.
@@ -40,83 +37,10 @@ const STEP_BYTES: usize = 64 << 10;
 const SHRINK_ITEMS: usize = 512;
 /// Segment headers that one call of [`Shard::maintain`] looks at.
 const SWEEP_HEADERS: usize = 256;
-/// Share of the shard's bytes that the shortfall must reach before an access counts for one less: 1/4. With less of
-/// it, and so with a fixed number of segments in a large shard, traces whose hot items come in waves lose hits (0.4
-/// points with 1/51).
-const HARDENING_SHARE: usize = 4;
-/// The least shortfall for that, in segments.
-const HARDENING_SEGMENTS_MIN: usize = 16;
 /// Jobs after which a command that finds no room has eviction drop whatever it meets.
 const PATIENT_JOBS: usize = 2;
 /// Attempts of a command to find room: jobs, or searches that met nothing but pinned segments.
 const ATTEMPTS_MAX: usize = 64;
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Why {
-    Evict,
-    Compact,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Job {
-    segment: u32,
-    /// Bytes of it that are done.
-    done: u32,
-    why: Why,
-}
-
-/// Jobs, and what leads to them.
-#[derive(Debug, Default)]
-pub(super) struct Reclaim {
-    job: Option<Job>,
-    /// Bytes that the job has moved elsewhere.
-    pub(super) moved: usize,
-    /// Bytes that eviction has walked beyond [`PACE`] times what it has yielded.
-    shortfall: usize,
-    /// Accesses that are not counted of each item because of the shortfall.
-    hardness: u8,
-    /// Whatever eviction meets is dropped.
-    pub(super) force: bool,
-    /// Steps of jobs so far: as long as it stays, no item has moved.
-    steps: u64,
-    /// Bytes that writers owe.
-    debt: usize,
-    second: u64,
-    /// Next header of the sweep; none is under way if it is beyond them.
-    sweep: usize,
-}
-
-impl Reclaim {
-    /// Changes with every step that may have moved items.
-    pub(super) fn steps(&self) -> u64 {
-        self.steps
-    }
-
-    /// An item of this segment died.
-    #[inline]
-    pub(super) fn lost(&self, segments: &mut Segments, at: u64) {
-        let segment = segments.segment_of(at);
-        let header = segments.header(segment);
-        let news = header.live_items == 0 || (!header.queued && header.is_half_dead());
-        if header.phase == Phase::Sealed && news {
-            segments.enqueue(segment);
-        }
-    }
-
-    /// An eviction job has walked `used` bytes of a shard of `segments` segments.
-    fn evicted(&mut self, used: usize, segments: usize, segment_bytes: usize) {
-        let yielded = used - self.moved.min(used);
-        self.shortfall = (self.shortfall + used).saturating_sub(PACE * yielded);
-        let patience = (segments / HARDENING_SHARE).max(HARDENING_SEGMENTS_MIN);
-        let hardness = self.shortfall / (patience * segment_bytes);
-        self.hardness = hardness.min(usize::from(FREQUENCY_MAX)) as u8;
-    }
-
-    /// What an item's accesses count for while eviction yields too little.
-    pub(super) fn hardened(&self, frequency: u8) -> u8 {
-        if self.force { 0 } else { frequency.saturating_sub(self.hardness) }
-    }
-}
 
 /// Whether all of a segment's items are dead or expired, or half of them by their bytes have expired.
 fn is_spent(header: &SegmentHeader, now: Millis) -> bool {

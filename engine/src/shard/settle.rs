@@ -8,8 +8,8 @@
 //! would come to the same end at once, and again, while the main one has what can go. That is bounded, as changes wait while too
 //! many are unsaved; and where a command finds no room, all can go, and is counted.
 
-use super::reclaim::Why;
-use super::unsaved::Progress;
+use super::job::Why;
+use super::marks::Progress;
 use super::{Shard, hash_of};
 use crate::bytes_mut::BytesMut;
 use crate::chain::{self, ChainList};

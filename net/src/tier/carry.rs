@@ -8,8 +8,8 @@
 //! same key is handed over later, and added later: that is why what is carried is added before everything else.
 
 use super::TierFigures;
-use super::port::Reply;
-use super::streams::Shards;
+use super::mailbox::Shards;
+use super::messages::{Leaving, Moved, Reply};
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering::Relaxed;
 use torc_pmem::format::geometry::Place;
@@ -20,21 +20,6 @@ use torc_pmem::stream::{Miss, Reader};
 const CARRY_SHARE: usize = 2;
 /// What an item takes beside its own bytes, at most: its record, its length, zeros behind it.
 const BESIDE_BYTES: usize = RECORD_BYTES + 4 + 7;
-
-/// An item of a batch that is written over.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Leaving {
-    pub(crate) record: Record,
-    pub(crate) place: u64,
-}
-
-/// Where an item of a shard lies now; `None`: nowhere.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Moved {
-    pub(crate) hash: u64,
-    pub(crate) from: u64,
-    pub(crate) to: Option<u64>,
-}
 
 /// What a stream carries on.
 #[derive(Debug, Default)]

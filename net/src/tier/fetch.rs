@@ -1,9 +1,9 @@
 //! The threads that read pages from a medium that can be slow.
 
 use super::TierFigures;
-use super::pages::FetchedPage;
-use super::port::Mailbox;
-use super::storage::run_on;
+use super::mailbox::Mailbox;
+use super::messages::FetchedPage;
+use super::weight::run_on;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};

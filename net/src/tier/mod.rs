@@ -33,15 +33,18 @@
 //! | `recover.rs` | the threads that read what the medium holds after a start |
 //! | `save.rs` | what travels between a shard and the storage thread |
 //! | `storage.rs`, `streams.rs` | the thread that writes |
-//! | `weight.rs` | how much it counts beside the shards |
+//! | `weight.rs` | where the threads run, and how much that one counts beside the shards |
 //! | `carry.rs` | what stays on the medium though its room is taken |
 //! | `fetch.rs` | the threads that read |
 //! | `pages.rs`, `cache.rs` | a shard's reads that are under way, and the pages that it keeps |
 //! | `port.rs` | the shard's end of it |
+//! | `messages.rs`, `mailbox.rs` | what is said between them, and how it reaches a shard |
 
 mod cache;
 mod carry;
 mod fetch;
+mod mailbox;
+mod messages;
 mod open;
 mod pages;
 mod port;
@@ -56,14 +59,13 @@ pub(crate) mod testing;
 mod tests;
 mod weight;
 
-pub(crate) use carry::Leaving;
 #[cfg(test)]
-pub(crate) use carry::Moved;
+pub(crate) use messages::Moved;
+pub(crate) use messages::{Arrived, Leaving, Reply, Told};
 pub(crate) use open::Opened;
 pub use open::{TierError, open_medium};
-pub(crate) use pages::{Arrived, fetch_pages_bytes};
-pub(crate) use port::{Fetched, Port, Reply};
-pub(crate) use recover::Told;
+pub(crate) use pages::fetch_pages_bytes;
+pub(crate) use port::{Fetched, Port};
 pub use resize::{Carried, ResizeError, copy, resize};
 pub(crate) use save::{SAVE_BYTES, SaveBatch};
 pub(crate) use storage::{Storage, StorageParts, time_before};

@@ -11,35 +11,19 @@
 
 use super::cache::PageCache;
 use super::fetch::{Fetch, Fetchers, THREADS};
+use super::mailbox::FETCHED_MAX;
+use super::messages::{Arrived, FetchedPage};
 use super::open::PAGE_BYTES;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use torc_pmem::format::geometry::Place;
-use torc_pmem::stream::{KeptPage, Miss, Moment, Overwrites};
+use torc_pmem::stream::{KeptPage, Moment, Overwrites};
 
-/// Pages that were read for a shard and wait there; the threads wait with others.
-pub(super) const FETCHED_MAX: usize = 8;
 /// What pages under way to each of so many shards take, bytes: those that wait there, and its part of the threads' buffers, for a page
 /// as it is on the medium and as it was. One that a long item has for itself takes more, for the moment that it is under way.
 pub(crate) fn fetch_pages_bytes(shards: u16) -> u64 {
     u64::from(PAGE_BYTES) * (FETCHED_MAX as u64 + 2 * THREADS as u64 / u64::from(shards))
-}
-
-/// What a thread has read.
-#[derive(Debug)]
-pub(super) struct FetchedPage {
-    /// That of the [`Fetch`].
-    pub(super) place: Place,
-    pub(super) page: Result<KeptPage, Miss>,
-}
-
-/// A page, and who asked for it.
-#[derive(Debug)]
-pub(crate) struct Arrived {
-    /// Hashes and places, each once.
-    pub(crate) asked: Vec<(u64, u64)>,
-    pub(crate) page: Result<Arc<KeptPage>, Miss>,
 }
 
 /// A read that is under way.

@@ -1,33 +1,18 @@
 //! A shard's end of the tier.
 
 use super::TierFigures;
-use super::carry::{Leaving, Moved};
 use super::fetch::Fetchers;
-use super::pages::{Arrived, FETCHED_MAX, FetchedPage, Pages};
-use super::recover::Told;
+use super::mailbox::{Inbox, Mailbox};
+use super::messages::{Job, Leaving, Reply, Told};
+use super::pages::Pages;
 use super::save::SaveBatch;
-use super::storage::Job;
 use crate::transport::Waker;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::mpsc::{Receiver, Sender};
 use torc_pmem::format::geometry::Place;
 use torc_pmem::stream::{Miss, Overwrites, Reader};
-
-/// What the tier's threads say to a shard.
-#[derive(Debug)]
-pub(crate) enum Reply {
-    /// The batch is on the medium, with the places of its items; or the tier is latched, and it is not.
-    Saved(Box<SaveBatch>),
-    /// These places will hold something else, as will all of the stream below a position. To be answered with
-    /// [`Port::left`].
-    Leave { stream: u16, below: u64, places: Vec<Leaving> },
-    /// What was to stay lies elsewhere. To be answered with [`Port::moved`].
-    Moved { stream: u16, moves: Vec<Moved> },
-    /// A page that somebody waits for.
-    Fetched(Arrived),
-}
 
 /// What a fetch came to at once.
 #[derive(Debug)]
@@ -39,45 +24,6 @@ pub(crate) enum Fetched<'p> {
     Kept(&'p [u8]),
     /// It cannot be read.
     Gone,
-}
-
-/// What was told of a shard's keys and waits there; the threads that read tables wait with more.
-const TOLD_MAX: usize = 4;
-
-/// Replies to one shard, for the tier's threads.
-#[derive(Clone)]
-pub(super) struct Mailbox {
-    replies: Sender<Reply>,
-    fetched: SyncSender<FetchedPage>,
-    told: SyncSender<Told>,
-    waker: Arc<dyn Waker>,
-    /// The shard was woken, and has not looked since.
-    is_rung: Arc<AtomicBool>,
-}
-
-impl Mailbox {
-    /// False: the shard has ended.
-    pub(super) fn send(&self, reply: Reply) -> bool {
-        self.ring(self.replies.send(reply).is_ok())
-    }
-
-    /// Waits while many other pages wait. False: the shard has ended.
-    pub(super) fn give(&self, page: FetchedPage) -> bool {
-        self.ring(self.fetched.send(page).is_ok())
-    }
-
-    /// As [`Mailbox::give`], for what recovery has found.
-    pub(super) fn tell(&self, told: Told) -> bool {
-        self.ring(self.told.send(told).is_ok())
-    }
-
-    fn ring(&self, is_sent: bool) -> bool {
-        // SeqCst, as below: either the shard sees the reply in this look, or it is woken for another.
-        if is_sent && !self.is_rung.swap(true, Ordering::SeqCst) {
-            self.waker.wake();
-        }
-        is_sent
-    }
 }
 
 /// A shard's end.
@@ -121,11 +67,7 @@ impl Port {
         read_by: ReadBy,
         figures: Arc<TierFigures>,
     ) -> (Port, Mailbox) {
-        let ((sender, replies), (fetched_in, fetched)) = (channel(), sync_channel(FETCHED_MAX));
-        let (told_in, told) = sync_channel(TOLD_MAX);
-        let is_rung = Arc::new(AtomicBool::new(false));
-        let rung = is_rung.clone();
-        let mailbox = Mailbox { replies: sender, fetched: fetched_in, told: told_in, waker, is_rung: rung };
+        let (mailbox, Inbox { replies, fetched, told, is_rung }) = Mailbox::new(waker);
         let reads = match read_by {
             ReadBy::Own(reader) => Reads::Own(Box::new(reader)),
             ReadBy::Threads { fetchers, overwrites, cache_bytes } => {

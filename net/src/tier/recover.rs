@@ -9,7 +9,8 @@
 //! told of these batches from then on: see [`Told::without_freed`].
 
 use super::TierFigures;
-use super::port::Mailbox;
+use super::mailbox::Mailbox;
+use super::messages::Told;
 use crate::clock::MachineClock;
 use crate::slots::SlotMap;
 use std::ops::RangeInclusive;
@@ -28,30 +29,6 @@ use torc_proto::slot::SLOTS;
 
 /// What is told at a time: little enough that a shard soon has what was read.
 const TOLD_MAX: usize = 4096;
-
-/// What a stream says of keys of one shard, newest first.
-#[derive(Debug)]
-pub(crate) struct Told {
-    pub(crate) stream: u16,
-    pub(crate) known: Vec<Known>,
-    /// Slots of which nothing more comes.
-    pub(crate) ended: Option<RangeInclusive<u16>>,
-    /// Part of the stream could not be read.
-    pub(crate) is_damaged: bool,
-    positions: Positions,
-}
-
-impl Told {
-    /// Leaves out what lies below a position up to which the stream has been freed.
-    pub(crate) fn without_freed(mut self, freed: u64) -> Told {
-        let positions = self.positions;
-        let is_there = |place: u64| positions.of(Place::from_bits(place)) >= freed;
-        if freed > 0 {
-            self.known.retain(|known| known.place.is_none_or(is_there));
-        }
-        self
-    }
-}
 
 /// Finds where all streams end.
 ///

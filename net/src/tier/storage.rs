@@ -3,16 +3,16 @@
 //! It takes what the shards have sent, adds it to the streams, writes and drains, and tells the shards. While a stream has no
 //! room everything waits: shards that have too much unsaved then let their writers wait.
 
-use super::carry::Leaving;
 use super::fetch::{self, Fetchers};
-use super::port::{Port, ReadBy, Reply};
+use super::mailbox::Shards;
+use super::messages::{Job, Reply};
+use super::port::{Port, ReadBy};
 use super::recover::{Recovery, find_all};
 use super::save::SaveBatch;
-use super::streams::{Progress, Shards, Streams};
-use super::weight::Weight;
+use super::streams::{Progress, Streams};
+use super::weight::{Weight, run_on};
 use super::{Durability, TierError, TierFigures};
 use crate::clock::MachineClock;
-use crate::pin::pin_to_any;
 use crate::slots::SlotMap;
 use crate::transport::Waker;
 use std::collections::VecDeque;
@@ -41,37 +41,6 @@ const CEILING_EVERY_MS: Millis = 3_000;
 const LATE_SHARE: u32 = 4;
 /// As that, where no change has a bound, milliseconds.
 const NONE_LATE_MS: Millis = 100;
-
-/// Lets the calling thread run on these CPUs alone, if there are any.
-pub(super) fn run_on(cpus: &[usize]) {
-    // They were looked at before; if they are gone meanwhile it runs anywhere.
-    if !cpus.is_empty()
-        && let Err(error) = pin_to_any(cpus)
-    {
-        tracing::warn!("--storage-cpus: {error}; the tier's threads run anywhere");
-    }
-}
-
-/// What shards say to the storage thread.
-#[derive(Debug)]
-pub(super) enum Job {
-    Save(Box<SaveBatch>),
-    /// The shard has forgotten the places of the stream's oldest batch, but for those of what is to stay.
-    Left {
-        shard: u16,
-        stream: u16,
-        stay: Vec<Leaving>,
-    },
-    /// The shard knows where that lies now.
-    Moved {
-        shard: u16,
-        stream: u16,
-    },
-    Ended {
-        shard: u16,
-        is_saved: bool,
-    },
-}
 
 /// What a tier is started from.
 pub(crate) struct StorageParts {

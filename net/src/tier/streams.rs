@@ -1,8 +1,9 @@
 //! The streams of a medium as the storage thread writes them.
 
 use super::TierFigures;
-use super::carry::{Carrying, Leaving};
-use super::port::{Mailbox, Reply};
+use super::carry::Carrying;
+use super::mailbox::Shards;
+use super::messages::{Leaving, Reply};
 use super::save::SaveBatch;
 use crate::slots::SlotMap;
 use std::ops::RangeInclusive;
@@ -310,27 +311,6 @@ impl Streams {
     /// The medium's.
     pub(super) fn close(self) -> Result<(), WriteError> {
         self.streams.into_iter().try_for_each(|stream| stream.writer.close())
-    }
-}
-
-/// The mailboxes of all shards, and who has ended.
-pub(super) struct Shards {
-    mailboxes: Vec<Mailbox>,
-    pub(super) ended: Vec<bool>,
-}
-
-impl Shards {
-    pub(super) fn new(mailboxes: Vec<Mailbox>) -> Shards {
-        Shards { ended: vec![false; mailboxes.len()], mailboxes }
-    }
-
-    pub(super) fn count(&self) -> u16 {
-        self.mailboxes.len() as u16
-    }
-
-    /// False: the shard has ended.
-    pub(super) fn send(&self, shard: u16, reply: Reply) -> bool {
-        !self.ended[usize::from(shard)] && self.mailboxes[usize::from(shard)].send(reply)
     }
 }
 

@@ -1,10 +1,10 @@
 //! A shard's end of a tier whose other end is a test, and what a test says as a shard.
 
 use super::fetch::{Fetch, Fetchers};
-use super::pages::FetchedPage;
-use super::port::{Mailbox, Port, ReadBy, Reply};
+use super::mailbox::Mailbox;
+use super::messages::{FetchedPage, Job, Reply};
+use super::port::{Port, ReadBy};
 use super::save::SaveBatch;
-use super::storage::Job;
 use super::{TierFigures, save::Entry};
 use crate::transport::Waker;
 use std::cell::RefCell;

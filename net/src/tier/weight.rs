@@ -1,9 +1,10 @@
-//! How much the storage thread counts beside the shards, where it has no CPUs of its own.
+//! Where the tier's threads run, and how much the storage thread counts beside the shards if it has no CPUs of its own.
 //!
-//! It is scheduled as a batch at low weight, so that it takes what the shards leave, and as they are while it is late or while
+//! Without those it is scheduled as a batch at low weight, so that it takes what the shards leave, and as they are while it is late or while
 //! somebody waits for it. A process without the right to raise a thread again (a limit of nice, `LimitNICE=` in systemd, or
 //! CAP_SYS_NICE) leaves the weight alone: a thread that stays low would let the bound of `--durability` go.
 
+use crate::pin::pin_to_any;
 use std::io;
 
 /// Nice levels that the thread goes down by: a tenth of the weight.
@@ -71,6 +72,16 @@ fn set_policy(policy: libc::c_int) -> io::Result<()> {
 
 fn done(result: libc::c_int) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Lets the calling thread run on these CPUs alone, if there are any.
+pub(super) fn run_on(cpus: &[usize]) {
+    // They were looked at before; if they are gone meanwhile it runs anywhere.
+    if !cpus.is_empty()
+        && let Err(error) = pin_to_any(cpus)
+    {
+        tracing::warn!("--storage-cpus: {error}; the tier's threads run anywhere");
+    }
 }
 
 #[cfg(test)]

@@ -17,11 +17,8 @@
 //! | short: three quarters of the grant are in use | clients that hold more than [`SHORT_BYTES`] are not read, except one at a time; those that also move nothing for long are closed, until half is free |
 //! | exhausted: all of it | clients that hold input or answers are not read; those that hold most and move least are closed |
 
-mod hoarders;
-
 use super::connection::{CONNECTION_BYTES, Connection};
-use super::state::WorkerState;
-use super::{CONNECTION_PARTS, ROUND_CONNECTIONS};
+use super::rounds::{CONNECTION_PARTS, ROUND_CONNECTIONS};
 use crate::session::Part;
 use crate::transport::ConnId;
 use std::collections::VecDeque;
@@ -30,15 +27,12 @@ use torc_engine::command::Millis;
 /// Share of the memory that is always there for clients.
 pub(crate) const FLOOR_SHARE: u64 = 16;
 /// A connection may hold so much while memory is short.
-const SHORT_BYTES: usize = 16 << 10;
+pub(super) const SHORT_BYTES: usize = 16 << 10;
 /// Parts of a connection in a round while memory is short, and while it is exhausted.
 const SHORT_PARTS: usize = 16;
 const EXHAUSTED_PARTS: usize = 4;
-/// Share of the grant that unused buffers in stock may take and, while memory is short, unused batches. No client waits
-/// for them, so only this bound frees them.
-const STOCK_SHARE: usize = 8;
 /// Milliseconds between two looks for connections to close, or to let go on, while memory is exhausted.
-const LOOK_MS: u64 = 20;
+pub(super) const LOOK_MS: u64 = 20;
 /// What is set aside beyond what is needed: this share of the memory, and so many bytes. Clients come between two looks,
 /// and resident memory is known only roughly.
 const SPARE_SHARE: u64 = 128;
@@ -52,8 +46,6 @@ const ASIDE_MS: u64 = 1000;
 const ROUND_SHARE: u64 = 64;
 /// Share of the grant that a turn parses at most.
 const TURN_SHARE: usize = 16;
-/// Connections that go on in a turn when memory is no longer short.
-const RESUMED_MAX: usize = 64;
 
 /// How much of the grant is in use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -67,37 +59,37 @@ pub(crate) enum Pressure {
 #[derive(Debug)]
 pub(crate) struct Budget {
     /// The shard's part of `--memory`.
-    memory: usize,
+    pub(super) memory: usize,
     /// `--client-memory`, this shard's part.
-    share: usize,
+    pub(super) share: usize,
     /// Always there.
-    floor: usize,
+    pub(super) floor: usize,
     /// Fixed memory beside store and clients: receive buffers, the parts of a round, outcomes of numbered changes.
-    fixed: usize,
-    lends: bool,
+    pub(super) fixed: usize,
+    pub(super) lends: bool,
     /// What clients may hold now.
-    grant: usize,
+    pub(super) grant: usize,
     /// What the store leaves beside itself, and since when it leaves so much.
-    aside: u64,
-    aside_since: Millis,
+    pub(super) aside: u64,
+    pub(super) aside_since: Millis,
     /// Charged to connections.
-    connections: usize,
+    pub(super) connections: usize,
     /// Mail, the stock of buffers.
-    common: usize,
+    pub(super) common: usize,
     /// When hoarders were last looked for, and what was in use then.
-    looked_at: Millis,
-    used_at_look: usize,
+    pub(super) looked_at: Millis,
+    pub(super) used_at_look: usize,
     /// Whether the last look found a client to close, or one that is being closed.
-    closes: bool,
+    pub(super) closes: bool,
     /// Since when connections count what they move.
-    moving_since: Millis,
-    resumed_at: Millis,
-    favoured: Option<ConnId>,
+    pub(super) moving_since: Millis,
+    pub(super) resumed_at: Millis,
+    pub(super) favoured: Option<ConnId>,
     /// Connections that are not read for want of memory.
-    waiting: VecDeque<ConnId>,
+    pub(super) waiting: VecDeque<ConnId>,
     /// Connections that wait until a long value may be lent, and when they were last let go on.
-    asking: Vec<ConnId>,
-    asked_at: Millis,
+    pub(super) asking: Vec<ConnId>,
+    pub(super) asked_at: Millis,
 }
 
 /// What a shard's budget is made from; bytes, of this shard.
@@ -195,16 +187,16 @@ impl Budget {
     }
 
     /// How many of `max` bytes are parsed in a turn: they may all have to be copied, for other shards or to wait.
-    fn turn_bytes(&self, max: usize) -> usize {
+    pub(super) fn turn_bytes(&self, max: usize) -> usize {
         max.min(self.grant / TURN_SHARE)
     }
 
     /// Whether a connection may hold more than others while memory is short: one may, so that a long request gets done.
-    fn favours(&mut self, id: ConnId) -> bool {
+    pub(super) fn favours(&mut self, id: ConnId) -> bool {
         *self.favoured.get_or_insert(id) == id
     }
 
-    fn no_longer_favours(&mut self, id: ConnId) {
+    pub(super) fn no_longer_favours(&mut self, id: ConnId) {
         self.favoured.take_if(|favoured| *favoured == id);
     }
 
@@ -224,7 +216,7 @@ impl Budget {
 
     /// As [`Budget::needed`] and some to spare: more at once, less when less was needed for a while, so that segments do
     /// not come and go with every request.
-    fn aside(&mut self, beyond: i64, now: Millis) -> u64 {
+    pub(super) fn aside(&mut self, beyond: i64, now: Millis) -> u64 {
         let memory = self.memory as u64;
         let (needed, spare) = (self.needed(beyond), memory / SPARE_SHARE + SPARE_BYTES);
         let less = needed + spare + memory / SURPLUS_SHARE < self.aside;
@@ -239,12 +231,12 @@ impl Budget {
 
     /// What the store has to leave beside itself, bytes. `beyond`: this shard's part of the resident memory that no account
     /// knows of; below 0 while accounts hold memory that was never touched.
-    fn needed(&self, beyond: i64) -> u64 {
+    pub(super) fn needed(&self, beyond: i64) -> u64 {
         ((self.fixed + self.used() + self.used() / ALLOCATOR_SHARE) as i64 + beyond).max(0) as u64
     }
 
     /// Grants clients what the store leaves, which holds `held` bytes that it cannot give back at once.
-    fn regrant(&mut self, held: u64, beyond: i64) {
+    pub(super) fn regrant(&mut self, held: u64, beyond: i64) {
         let left = self.memory as i64 - held as i64 - self.fixed as i64 - beyond;
         let left = left.max(0) as usize / (ALLOCATOR_SHARE + 1) * ALLOCATOR_SHARE;
         let most = self.share.max(self.floor);
@@ -273,19 +265,19 @@ impl Budget {
 
     /// Bytes that clients do not need and that are not to spare.
     #[cfg(test)]
-    fn left(&self, beyond: i64) -> u64 {
+    pub(super) fn left(&self, beyond: i64) -> u64 {
         let memory = self.memory as u64;
         let spare = memory / SPARE_SHARE + SPARE_BYTES + memory / SURPLUS_SHARE;
         memory.saturating_sub(self.needed(beyond) + spare)
     }
 
     /// Whether clients hold more than they may, as what had been received already did not fit any more.
-    fn is_overdrawn(&self) -> bool {
+    pub(super) fn is_overdrawn(&self) -> bool {
         self.used() > self.grant / 16 * 17
     }
 
     /// Whether nothing more is taken from clients, as closing hoarders helps soon. If there is none, waiting would not end.
-    fn takes_nothing(&self) -> bool {
+    pub(super) fn takes_nothing(&self) -> bool {
         self.is_overdrawn() && self.closes
     }
 
@@ -301,143 +293,8 @@ impl Budget {
         !self.waiting.is_empty() || !self.asking.is_empty()
     }
 
-    fn is_favoured(&self, id: ConnId) -> bool {
+    pub(super) fn is_favoured(&self, id: ConnId) -> bool {
         self.favoured == Some(id)
-    }
-}
-
-impl WorkerState {
-    /// Whether a client waits for memory: it comes back without an event.
-    pub(super) fn is_watched(&self) -> bool {
-        self.budget.is_watched()
-    }
-
-    /// Whether clients hold so much that nothing more is taken from them in this turn.
-    pub(super) fn takes_nothing(&self) -> bool {
-        #[cfg(test)]
-        if self.has(super::bug::Bug::EndlessBudget) {
-            return false;
-        }
-        self.budget.takes_nothing()
-    }
-
-    /// How many of `max` bytes are parsed in a turn.
-    pub(super) fn turn_bytes(&self, max: usize) -> usize {
-        self.budget.turn_bytes(max)
-    }
-
-    /// Bytes of answers that may wait for a connection now. While many segments are pinned, it gets its next answer when
-    /// it has taken the last one.
-    pub(super) fn output_bytes_max(&self) -> usize {
-        #[cfg(test)]
-        if self.has(super::bug::Bug::EndlessBudget) {
-            return self.settings.output_bytes_max;
-        }
-        if self.shard.is_short_of_pins() {
-            return 0;
-        }
-        self.budget.limit(self.settings.output_bytes_max)
-    }
-
-    /// Whether a connection is not read for want of memory.
-    pub(super) fn is_short_of_memory(&mut self, conn: &mut Connection) -> bool {
-        #[cfg(test)]
-        if self.has(super::bug::Bug::EndlessBudget) {
-            return false;
-        }
-        if self.budget.is_favoured(conn.id) && conn.content_bytes() <= SHORT_BYTES {
-            self.budget.no_longer_favours(conn.id);
-        }
-        let short = match self.budget.pressure() {
-            Pressure::None => false,
-            // What it holds, not the buffers around that: how long those are was not its choice.
-            Pressure::Short => conn.content_bytes() > SHORT_BYTES && !self.budget.favours(conn.id),
-            Pressure::Exhausted => !conn.input.is_empty() || !conn.output.is_empty(),
-        };
-        if short && !conn.waits_for_memory {
-            conn.waits_for_memory = true;
-            // No client is closed for unused room in its buffers, so the room has to go here.
-            conn.input.shrink();
-            self.budget.charge(conn);
-            self.budget.waiting.push_back(conn.id);
-        }
-        short
-    }
-
-    /// Brings the accounts up to date, and takes memory from the store or gives it back.
-    pub(super) fn balance(&mut self) {
-        let stock = self.budget.grant() / STOCK_SHARE;
-        self.pool.trim(stock);
-        if self.budget.pressure() != Pressure::None {
-            self.mail.trim(stock);
-        }
-        let mail = self.mail.bytes_held();
-        self.budget.common = mail + self.pool.bytes_held();
-        self.stats.mail_bytes.set(mail as u64);
-        self.stats.fixed_bytes.set(self.budget.fixed as u64);
-        self.stats.client_bytes.set(self.budget.used() as u64);
-        self.stats.short_of_memory.set(self.budget.waiting.len() as u64);
-        self.resume_for_memory();
-        self.resume_asking();
-        if !self.budget.lends {
-            return;
-        }
-        let beyond = self.shared.beyond_accounts();
-        let aside = self.budget.aside(beyond, self.now);
-        #[cfg(test)]
-        let aside = match self.bug() {
-            super::bug::Bug::KeptLoan => 0,
-            super::bug::Bug::IdleMemory => (self.budget.fixed as u64 + self.budget.share as u64).max(aside),
-            _ => aside,
-        };
-        self.shard.set_aside(aside);
-        self.budget.regrant(self.shard.bytes_held() - self.shard.bytes_free(), beyond);
-        self.stats.client_bytes_max.set(self.budget.grant() as u64);
-        let accounted = self.shard.bytes_held() + (self.budget.used() + self.budget.fixed) as u64;
-        self.shared.account(self.number, accounted);
-    }
-
-    /// Lets connections go on that were not read for want of memory; those that still hold too much wait again.
-    fn resume_for_memory(&mut self) {
-        match self.budget.pressure() {
-            Pressure::None => {}
-            Pressure::Short if self.now.saturating_sub(self.budget.resumed_at) >= LOOK_MS => {}
-            Pressure::Short | Pressure::Exhausted => return,
-        }
-        self.budget.resumed_at = self.now;
-        let mut resumed = 0;
-        while resumed < RESUMED_MAX
-            && let Some(id) = self.budget.waiting.pop_front()
-        {
-            if let Some(conn) = self.connections.find(id) {
-                conn.waits_for_memory = false;
-                resumed += 1;
-                self.mark_dirty(id);
-            }
-        }
-    }
-
-    /// Lets a connection wait until a long value may be lent, as what it asks for next would pin more than may be pinned; or until
-    /// more is known of what the tier holds.
-    pub(super) fn ask_later(&mut self, conn: &mut Connection) {
-        if !conn.asks_later {
-            conn.asks_later = true;
-            self.budget.asking.push(conn.id);
-        }
-    }
-
-    /// Lets connections ask again for what could not be lent.
-    fn resume_asking(&mut self) {
-        if self.now.saturating_sub(self.budget.asked_at) < LOOK_MS {
-            return;
-        }
-        self.budget.asked_at = self.now;
-        for id in std::mem::take(&mut self.budget.asking) {
-            if let Some(conn) = self.connections.find(id) {
-                conn.asks_later = false;
-                self.mark_dirty(id);
-            }
-        }
     }
 }
 

@@ -15,7 +15,7 @@ use super::mail::Address;
 use super::owned::OwnedPart;
 use super::queue::Queue;
 use super::rounds::RoundMarks;
-use super::scan::Step;
+use super::step::Step;
 use super::upload::Upload;
 use crate::session::{Output, ReplyKind, Session};
 use crate::transport::{ConnId, Pieces};

@@ -1,13 +1,12 @@
 //! How parts are executed: here at once, here behind what waits, or begun at another shard.
 
-use super::Prepared;
 #[cfg(test)]
 use super::bug::Bug;
 use super::compose::wait_behind;
 use super::connection::{Connection, Phase, is_protocol_refusal};
 use super::outcomes::{Lookup, Outcomes};
 use super::owned::OwnedPart;
-use super::siblings::is_plain_read;
+use super::read_there::is_plain_read;
 use super::state::WorkerState;
 use super::tier::DURABILITY;
 use super::upload::UploadPlace;
@@ -18,6 +17,13 @@ use crate::transport::ConnId;
 use torc_engine::Shard;
 use torc_engine::command::{Body, Command, Millis, Op, Outcome, Ticket, Write};
 use torc_proto::slot::slot_of;
+
+/// Where a part goes, found out ahead of its execution.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Prepared {
+    pub(crate) hash: u64,
+    pub(crate) shard: u16,
+}
 
 impl WorkerState {
     /// Hash and owner of a key; starts to fetch its bucket.

@@ -1,7 +1,7 @@
 //! What must hold after each turn, and what must be gone when no client waits for anything. The simulator looks at it.
 
+use super::rounds::{CONNECTION_PARTS, TURN_CONNECTION_PARTS};
 use super::state::WorkerState;
-use super::{CONNECTION_PARTS, TURN_CONNECTION_PARTS};
 
 /// What clients may hold beyond their memory: answers to the parts of the round that used it up.
 const ROUND_BYTES: usize = 256 << 10;

@@ -17,9 +17,8 @@
 use super::connection::{Connection, Phase};
 use super::input::Input;
 use super::mail::{LEFT_PLACES, RESUME_PLACES};
-use super::rounds::Rounds;
+use super::rounds::{CONNECTION_PARTS, Rounds};
 use super::state::WorkerState;
-use super::{CONNECTION_PARTS, Span};
 use crate::metrics::CloseReason;
 use crate::session::{Parsed, Part, Scratch};
 use crate::transport::ConnId;
@@ -38,6 +37,19 @@ pub(super) enum Arrived {
     Behind,
     /// They wait: the round parses other bytes of the same connection.
     NextRound,
+}
+
+/// What parsing a source came to.
+#[derive(Debug)]
+pub(crate) struct Span {
+    pub(super) conn: ConnId,
+    pub(super) parsed: Parsed,
+    /// Its parts end before this place of the round's parts.
+    pub(super) parts_end: usize,
+    /// No part came of it, so nothing is executed for it.
+    pub(super) is_empty: bool,
+    /// It has as many parts as a round allows: there may be more in its bytes.
+    pub(super) cut: bool,
 }
 
 impl WorkerState {

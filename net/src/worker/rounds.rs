@@ -1,8 +1,15 @@
 //! Which connections a round parses: those that are ready, in their order, each for its share of the turn.
 
-use super::TURN_CONNECTION_PARTS;
 use crate::transport::ConnId;
 use std::collections::VecDeque;
+
+/// Connections parsed in one round.
+pub(super) const ROUND_CONNECTIONS: usize = 64;
+/// Places of a round for connections that wait with input of earlier rounds, as long as others want places, too.
+pub(super) const ROUND_READY: usize = ROUND_CONNECTIONS / 2;
+/// Parts of one connection in a round, and in a turn; what is behind them waits for its next turn.
+pub(super) const CONNECTION_PARTS: usize = 64;
+pub(super) const TURN_CONNECTION_PARTS: usize = 256;
 
 /// The rounds of a worker, and the connections that are ready for one.
 #[derive(Debug, Default)]

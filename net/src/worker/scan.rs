@@ -3,6 +3,7 @@
 use super::connection::Connection;
 use super::mail::{Ask, AskBytes, What};
 use super::state::WorkerState;
+use super::step::{Scanner, Step};
 use crate::metrics::{CommandClass, OutcomeClass};
 use crate::session::{Answer, Part};
 
@@ -10,23 +11,6 @@ use crate::session::{Answer, Part};
 const CURSOR_BITS: u32 = 48;
 /// Set aside for the keys of a step of a scan.
 const SCAN_ROOM: u32 = 64 << 10;
-
-/// A step whose keys are partly on the tier.
-#[derive(Debug)]
-pub(crate) struct Step {
-    pub(super) space: u16,
-    cursor: u64,
-    pub(super) keys: Vec<u8>,
-    /// Items that are being fetched for their keys.
-    pub(super) missing: usize,
-}
-
-/// Who scans: a client of this shard, or another shard's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Scanner {
-    Client(crate::transport::ConnId),
-    Shard(u16),
-}
 
 impl WorkerState {
     /// One step of a scan, at the shard that the cursor names. On a shard's own port only that shard is walked.

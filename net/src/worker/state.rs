@@ -12,7 +12,7 @@ use super::pool::Pool;
 use super::rounds::Rounds;
 use super::siblings::Siblings;
 use super::sweep::Sweep;
-use super::tier::Tier;
+use super::tier::state::Tier;
 use super::upload::ForeignUpload;
 use super::view::View;
 use crate::metrics::WorkerStats;

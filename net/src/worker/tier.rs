@@ -10,20 +10,17 @@ mod fetch;
 mod leave;
 mod long;
 mod recover;
+pub(super) mod state;
 mod stopped;
 
 use super::connection::Connection;
-use super::mail::Batch;
-use super::scan::{Scanner, Step};
 use super::state::WorkerState;
-use crate::tier::{Durability, Port, Reply, SAVE_BYTES, SaveBatch, fetch_pages_bytes};
+use crate::tier::{Reply, SAVE_BYTES, SaveBatch, fetch_pages_bytes};
 use crate::transport::ConnId;
-use long::{RETURN_BYTES, Returns};
-use recover::Learning;
-use std::collections::{HashMap, VecDeque};
+use long::RETURN_BYTES;
+use state::{Tier, UNSAVED_BYTES, unsaved_max};
 use std::time::Duration;
-use torc_engine::Shard;
-use torc_engine::command::{Command, Millis, Op};
+use torc_engine::command::{Command, Op};
 
 /// Batches of changes that are being saved at a time.
 const SAVES_MAX: usize = 3;
@@ -31,23 +28,6 @@ const SAVES_MAX: usize = 3;
 const SAVE_AT: usize = 2048;
 /// The same, bytes of items.
 const SAVE_BYTES_AT: u64 = 256 << 10;
-/// Share of a shard's memory that may be changed and not handed over: what is evicted before is lost to the tier.
-const UNTAKEN_SHARE: u64 = 32;
-/// Share of the interval after which what has changed is handed over.
-const SAVE_SHARE: u32 = 4;
-/// Changes that are not saved take this share of a shard's memory at most; one takes so many bytes.
-const UNSAVED_SHARE: u64 = 64;
-const UNSAVED_BYTES: u64 = 64;
-const UNSAVED_MIN: u64 = 4096;
-
-/// Changes that may be unsaved in a shard with so much memory.
-fn unsaved_max(memory_bytes: u64) -> usize {
-    (memory_bytes / UNSAVED_SHARE / UNSAVED_BYTES).max(UNSAVED_MIN) as usize
-}
-
-/// How often what was offered is handed over, if it does not become much before; milliseconds.
-const DEMOTE_EVERY_MS: Millis = 100;
-
 /// The setting that keeps changes out when they cannot be saved.
 pub(super) const DURABILITY: &str = "durability";
 
@@ -55,113 +35,6 @@ pub(super) const DURABILITY: &str = "durability";
 pub(crate) fn tier_bytes(memory_bytes: u64, shards: u16) -> u64 {
     let saves = SAVES_MAX as u64 * SAVE_BYTES as u64 + unsaved_max(memory_bytes) as u64 * UNSAVED_BYTES;
     saves + fetch_pages_bytes(shards) + fetch::FETCHES_BYTES + RETURN_BYTES
-}
-
-/// An item that is being fetched.
-#[derive(Debug, Default)]
-struct Fetching {
-    /// It is brought back to DRAM: somebody asks for more than its key.
-    is_wanted: bool,
-    waiting: Vec<ConnId>,
-    scanning: Vec<Scanner>,
-}
-
-/// Whose answers wait until changes are saved.
-#[derive(Debug)]
-enum Unanswered {
-    Client(ConnId),
-    Batch(u16, Box<Batch>),
-}
-
-/// What a worker has of the tier.
-#[derive(Debug)]
-pub(crate) struct Tier {
-    port: Port,
-    save_every_ms: Millis,
-    /// Changes are answered when they are saved.
-    is_always: bool,
-    /// Only what eviction would drop is handed over.
-    demotes: bool,
-    /// What lies in memory alone was offered, or has to stay there.
-    is_rest_offered: bool,
-    /// Everything that was taken up to here is saved.
-    saved_up_to: u64,
-    /// Answers that wait for that, by what they wait for.
-    unanswered: VecDeque<(u64, Unanswered)>,
-    unsaved_max: usize,
-    untaken_max: u64,
-    saved_at: Millis,
-    /// Items that were written over and have not let others stay; below 0: more stayed.
-    left: isize,
-    /// Batches that are being saved, and those that are not in use.
-    saving: usize,
-    // Boxed as they travel.
-    #[allow(clippy::vec_box)]
-    spare: Vec<Box<SaveBatch>>,
-    /// What the tier holds is being told.
-    learning: Learning,
-    /// Reads of what is not known yet wait.
-    reads_wait: bool,
-    /// By place: what is being fetched, and for whom.
-    fetching: HashMap<u64, Fetching>,
-    returns: Returns,
-    /// Connections whose changes wait until others are saved, or whose scans until others are done.
-    holding: Vec<ConnId>,
-    /// By shard: batches that wait, each from the request with this number on.
-    stopped: Vec<VecDeque<(Box<Batch>, usize)>>,
-    /// By shard: the step of a scan at which its first batch has stopped.
-    steps: Vec<Option<Step>>,
-    is_ended: bool,
-}
-
-impl Tier {
-    pub(crate) fn new(
-        port: Port,
-        (durability, reads_wait): (Durability, bool),
-        memory_bytes: u64,
-        shards: u16,
-    ) -> Tier {
-        Tier {
-            port,
-            save_every_ms: match durability {
-                Durability::Interval(interval) => ((interval / SAVE_SHARE).as_millis() as Millis).max(1),
-                Durability::Always => 0,
-                Durability::None => DEMOTE_EVERY_MS,
-            },
-            is_always: durability == Durability::Always,
-            demotes: durability == Durability::None,
-            is_rest_offered: false,
-            saved_up_to: 0,
-            unanswered: VecDeque::new(),
-            unsaved_max: unsaved_max(memory_bytes),
-            // Under `none` what is not handed over in time is dropped.
-            untaken_max: if durability == Durability::None { u64::MAX } else { memory_bytes / UNTAKEN_SHARE },
-            saved_at: 0,
-            left: 0,
-            saving: 0,
-            spare: Vec::new(),
-            learning: Learning::default(),
-            reads_wait,
-            fetching: HashMap::new(),
-            returns: Returns::default(),
-            holding: Vec::new(),
-            stopped: (0..shards).map(|_| VecDeque::new()).collect(),
-            steps: (0..shards).map(|_| None).collect(),
-            is_ended: false,
-        }
-    }
-}
-
-impl Tier {
-    /// Hands a batch of changes over.
-    fn hand_over(&mut self, shard: &mut Shard, now: Millis) {
-        let mut batch = self.spare.pop().unwrap_or_default();
-        shard.take_unsaved(|unsaved| batch.take(&unsaved));
-        batch.up_to = shard.taken_up_to();
-        batch.handed_at = now;
-        self.port.save(batch);
-        self.saving += 1;
-    }
 }
 
 impl WorkerState {

@@ -1,6 +1,6 @@
 //! Answers that wait until their changes are saved, under `--durability always`.
 
-use super::{Tier, Unanswered};
+use super::state::{Tier, Unanswered};
 use crate::worker::connection::Connection;
 use crate::worker::mail::Batch;
 use crate::worker::state::WorkerState;

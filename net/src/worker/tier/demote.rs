@@ -1,6 +1,6 @@
 //! What a tier under `--durability none` is offered: what eviction comes to next, and at the end the rest.
 
-use super::UNTAKEN_SHARE;
+use super::state::UNTAKEN_SHARE;
 use crate::tier::SAVE_BYTES;
 use crate::worker::state::WorkerState;
 use torc_engine::shard::OfferLimits;

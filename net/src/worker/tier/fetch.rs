@@ -1,13 +1,12 @@
 //! Items that are brought back, or read for their keys.
 
-use super::long::Back;
-use super::{Fetching, Tier};
+use super::state::{Back, Fetching, Tier};
 use crate::session::{Part, Work};
 use crate::tier::{Arrived, Fetched};
-use crate::worker::Prepared;
 use crate::worker::connection::Connection;
-use crate::worker::scan::{Scanner, Step};
+use crate::worker::execute::Prepared;
 use crate::worker::state::WorkerState;
+use crate::worker::step::{Scanner, Step};
 use torc_engine::command::{Command, Ticket};
 use torc_pmem::format::geometry::Place;
 use torc_pmem::format::page::BadPage;

@@ -3,12 +3,11 @@
 //! Whoever waits for the value goes on when all of it is in DRAM, or when it is known that it cannot be had. So a value that is
 //! not whole is a miss, and never the beginning of an answer.
 
-use super::Tier;
+use super::state::{Back, Returns, Tier};
 use crate::tier::Fetched;
 use crate::worker::state::WorkerState;
-use std::collections::{HashMap, VecDeque};
 use torc_engine::command::{Millis, Ticket};
-use torc_engine::shard::{Chunk, Returning};
+use torc_engine::shard::Returning;
 
 /// Long values of a shard that are on their way back at a time; others wait.
 pub(super) const RETURNS_MAX: usize = 2;
@@ -21,29 +20,6 @@ pub(super) const PATIENCE_MS: Millis = 5000;
 /// Memory of those that were fetched and are not in their place, bytes. A chunk is at most an eighth of a segment.
 pub(super) const RETURN_BYTES: u64 =
     (RETURNS_MAX * CHUNKS_MAX * torc_engine::shard::SEGMENT_BYTES / 8) as u64;
-
-/// What has become of an item that was to be brought back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Back {
-    /// What there is to have is there.
-    Done,
-    /// It was wanted, and could not be had.
-    Missed,
-    /// It is a long value, whose chunks are fetched now.
-    IsComing,
-}
-
-/// The long values of a shard that are on their way back.
-#[derive(Debug, Default)]
-pub(super) struct Returns {
-    under_way: VecDeque<Returning>,
-    /// Chunks that are being fetched, by place, each with the place of its head.
-    chunks: HashMap<u64, (Ticket, Chunk)>,
-    /// Those that wait for others to be back, or for memory, and since when.
-    waiting: VecDeque<(Millis, Returning)>,
-    /// A turn has ended before a medium that is as fast as memory was read to the end.
-    has_more: bool,
-}
 
 impl WorkerState {
     /// Puts an item back that was fetched. One that cannot be had, or finds no room, misses from now on.
@@ -201,11 +177,5 @@ impl WorkerState {
     /// Whether long values are on their way that nothing else is waited for.
     pub(in crate::worker) fn has_more_to_return(&self) -> bool {
         self.tier.as_ref().is_some_and(|tier| tier.returns.has_more)
-    }
-}
-
-impl Returns {
-    fn position(&self, head: Ticket) -> Option<usize> {
-        self.under_way.iter().position(|returning| returning.ticket() == head)
     }
 }

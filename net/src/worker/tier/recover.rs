@@ -1,41 +1,11 @@
 //! Learning what the tier holds, a part of it in each turn.
 
-use super::Tier;
-use crate::tier::Told;
+use super::state::Tier;
 use crate::worker::state::WorkerState;
 use std::sync::atomic::Ordering::Relaxed;
 
 /// Keys that a shard is told of in a turn: requests wait for about 0.1 ms.
 const TOLD_A_TURN: usize = 1024;
-
-/// What a shard is being told.
-#[derive(Debug, Default)]
-pub(super) struct Learning {
-    /// The rest of it, from this number on.
-    rest: Option<(Told, usize)>,
-    /// There is more than a turn takes.
-    has_more: bool,
-    /// By stream: the position up to which it has been freed since the start.
-    freed: Vec<u64>,
-}
-
-impl Learning {
-    /// What a stream tells of what lies below this position does not count any more.
-    pub(super) fn leave(&mut self, stream: u16, below: u64) {
-        let stream = usize::from(stream);
-        self.freed.resize(self.freed.len().max(stream + 1), 0);
-        self.freed[stream] = below;
-        if let Some((told, from)) = self.rest.take() {
-            self.rest = Some((self.without_freed(told, from), 0));
-        }
-    }
-
-    fn without_freed(&self, mut told: Told, from: usize) -> Told {
-        told.known.drain(..from);
-        let freed = self.freed.get(usize::from(told.stream)).copied().unwrap_or_default();
-        told.without_freed(freed)
-    }
-}
 
 impl WorkerState {
     /// Takes as much of what is told as fits into a turn.

@@ -4,6 +4,7 @@ mod long;
 
 use super::*;
 use crate::session::Protocol;
+use crate::tier::Durability;
 use crate::tier::testing::Hand;
 use crate::tier::{Leaving, Moved};
 use crate::worker::testing::*;

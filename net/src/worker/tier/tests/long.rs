@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::worker::tier::long::{CHUNKS_MAX, PATIENCE_MS, RETURNS_MAX};
+use std::collections::HashMap;
 use torc_engine::command::Value;
 
 const LEN: usize = 1_500_000;

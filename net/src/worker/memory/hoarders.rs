@@ -1,8 +1,8 @@
 //! Which clients are closed when all together hold all that they may.
 
-use super::{Budget, LOOK_MS, Pressure};
 use crate::metrics::CloseReason;
 use crate::transport::{ConnId, Transport};
+use crate::worker::budget::{Budget, LOOK_MS, Pressure};
 use crate::worker::connection::Phase;
 use crate::worker::state::WorkerState;
 use torc_engine::command::Millis;
@@ -24,7 +24,7 @@ const LENT_MS: u64 = 5000;
 
 impl Budget {
     /// Whether all connections are looked over now, which costs time for each of them.
-    pub(super) fn looks_for_hoarders(&mut self, short_of_pins: bool, now: Millis) -> bool {
+    pub(in crate::worker) fn looks_for_hoarders(&mut self, short_of_pins: bool, now: Millis) -> bool {
         let in_vain = !self.closes && self.used() <= self.used_at_look;
         let every_ms = match self.pressure() {
             Pressure::None if short_of_pins => SHORT_LOOK_MS,

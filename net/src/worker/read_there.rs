@@ -1,0 +1,86 @@
+//! Reads of other shards' keys that do not ask their owners: see [`torc_engine::reader`].
+//!
+//! Only reads that change nothing. Commands of one connection on one key take effect in their order, so a read goes the long
+//! way as long as a command on its key may be with another shard ([`Queue::may_have_asked`](super::queue::Queue::may_have_asked)).
+
+use super::connection::Connection;
+use super::mail::{Batch, Report};
+use super::state::WorkerState;
+use crate::metrics::{CommandClass, OutcomeClass};
+use crate::session::{Answer, Part};
+use torc_engine::command::{Command, Op, Outcome};
+use torc_engine::reader::Look;
+
+/// Whether a command may be answered without its shard.
+#[inline]
+pub(super) fn is_plain_read(command: &Command<'_>) -> bool {
+    matches!(&command.op, Op::Read(read) if read.is_plain())
+}
+
+impl WorkerState {
+    /// Answers a part from another shard's memory. False: that shard has to be asked.
+    pub(super) fn read_there(
+        &mut self,
+        conn: &mut Connection,
+        part: &Part<'_>,
+        (command, hash): (&Command<'_>, u64),
+        shard: u16,
+        read_ns: u64,
+    ) -> bool {
+        let Op::Read(read) = &command.op else { return false };
+        let Some(reader) = self.siblings.readers.get(shard as usize) else { return false };
+        let may_have_asked = conn.queue.may_have_asked(hash);
+        #[cfg(test)]
+        let may_have_asked = may_have_asked && !self.has(super::bug::Bug::EarlyRead);
+        if !read.is_plain() || may_have_asked {
+            return false;
+        }
+        // Taken out, as the answer lies in it while the worker is changed.
+        let mut room = std::mem::take(&mut self.siblings.room);
+        let look = reader.read((command.space, command.key), hash, read, self.now, &mut room);
+        let told = match look {
+            Ok(look) => {
+                let outcome = self.count_look(look, shard, hash);
+                self.stats.request(CommandClass::of(&command.op), OutcomeClass::of(&outcome));
+                self.finish(conn, part, command.key, read_ns, Answer::Outcome(outcome));
+                true
+            }
+            Err(doubt) => {
+                self.stats.sibling_doubts[doubt as usize].add(1);
+                false
+            }
+        };
+        self.siblings.room = room;
+        told
+    }
+
+    /// Counts a look at another shard as this shard's own, and notes what its owner has to know of it.
+    #[inline]
+    fn count_look<'r>(&mut self, look: Look<'r>, shard: u16, hash: u64) -> Outcome<'r> {
+        let stats = self.shard.stats();
+        if let Look::Hit { found, report } = look {
+            stats.hits.add(1);
+            self.stats.sibling_hits.add(1);
+            if let Some(location) = report
+                && let Some(lane) = self.mail.lane(shard)
+            {
+                lane.report(Report { hash, location });
+            }
+            return Outcome::Item(found);
+        }
+        self.stats.sibling_misses.add(1);
+        stats.misses.add(1);
+        match look {
+            Look::Expired => stats.misses_expired.add(1),
+            Look::Flushed => stats.misses_flushed.add(1),
+            _ => {}
+        }
+        Outcome::Miss
+    }
+
+    /// Counts the accesses that another shard reports.
+    pub(super) fn take_reports(&mut self, batch: &mut Batch) {
+        batch.reports.iter().for_each(|report| self.shard.prefetch_bucket(report.hash));
+        batch.reports.drain(..).for_each(|report| self.shard.count_read(report.hash, report.location));
+    }
+}

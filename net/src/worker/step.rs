@@ -1,0 +1,20 @@
+//! A step of a scan that waits for keys.
+
+use crate::transport::ConnId;
+
+/// A step whose keys are partly on the tier.
+#[derive(Debug)]
+pub(crate) struct Step {
+    pub(super) space: u16,
+    pub(super) cursor: u64,
+    pub(super) keys: Vec<u8>,
+    /// Items that are being fetched for their keys.
+    pub(super) missing: usize,
+}
+
+/// Who scans: a client of this shard, or another shard's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scanner {
+    Client(ConnId),
+    Shard(u16),
+}
