@@ -140,6 +140,7 @@ impl Shard {
             lends: false,
             returns: true,
             moved_at: now,
+            waits: false,
         };
         returning.id = self.uploads.begin(upload);
         Ok(returning.id.is_some())

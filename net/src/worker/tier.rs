@@ -13,6 +13,7 @@ mod recover;
 pub(super) mod state;
 mod stopped;
 
+use super::budget::Pressure;
 use super::connection::Connection;
 use super::state::WorkerState;
 use crate::tier::{Reply, SAVE_BYTES, SaveBatch, fetch_pages_bytes};
@@ -94,6 +95,14 @@ impl WorkerState {
         self.tier.is_some()
             && !matches!(&command.op, Op::Read(read) if !read.changes())
             && (self.holds_changes() || self.refuses(command))
+    }
+
+    /// Whether a long value has to wait before it begins: for its number, which is one of those of versions, or for the room of
+    /// others that are stored when earlier changes are saved. Its client holds what has come of it meanwhile, so it does not wait if
+    /// clients hold much.
+    pub(super) fn holds_value(&self, space: u16, key: &[u8], bytes: u64) -> bool {
+        let may_wait = self.budget.pressure() == Pressure::None;
+        !self.shard.may_change() || may_wait && self.shard.waits_for_room(space, key, bytes)
     }
 
     fn holds_changes(&self) -> bool {

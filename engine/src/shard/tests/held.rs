@@ -45,7 +45,14 @@ fn what_is_told_anew_stays_until_it_is_saved() {
             let (_, entry) = shard.index.find_elsewhere(hash).unwrap();
             assert!(shard.leave_place(hash, entry.place, true), "{number} was read, and is in DRAM");
         }
+        let moved = shard.stats().relocations.read();
         read_all(&mut shard, &tier, 0..KEYS - UNSAVED);
+        let moved = shard.stats().relocations.read() - moved;
+        let once = algorithm != Algorithm::S3Fifo || moved < 2 * u64::from(UNSAVED);
+        assert!(
+            once,
+            "{moved} moves: they are met once in the main queue, and again and again in the small one"
+        );
         for number in newest.clone() {
             let found = get(&mut shard, &number.to_le_bytes(), NOW);
             assert!(found == Some(value(number)), "{algorithm:?}: {number} is {found:?}");

@@ -294,6 +294,100 @@ fn a_long_value_that_begins_at_the_ceiling_waits_for_its_number() {
     assert_eq!(sent(&mut state), "+OK\r\n:100000\r\n");
 }
 
+/// Gives a client's request to its shard, part by part, up to `left` bytes before its end.
+fn feed(state: &mut WorkerState, id: ConnId, input: &[u8], left: usize) {
+    let mut done = 0;
+    while done < input.len() - left {
+        let parsed = execute_of(state, id, 0, (&input[done..input.len() - left], 1));
+        if parsed == 0 {
+            break;
+        }
+        done += parsed;
+    }
+}
+
+/// Saves until nobody is held. Returns how often.
+fn save_all(state: &mut WorkerState, hand: &Hand) -> usize {
+    for round in 0..100 {
+        state.ticks += 1000;
+        state.save();
+        let batches = hand.saves();
+        if batches.is_empty() {
+            return round;
+        }
+        batches.into_iter().for_each(|batch| hand.say(Reply::Saved(batch)));
+        hear(state);
+    }
+    panic!("it comes to an end");
+}
+
+/// Values that were whole and waited for the tier kept the room of those under way: a fourth one was refused for want of memory.
+#[test]
+fn long_values_wait_for_those_that_wait_for_the_tier_and_none_is_refused() {
+    const CLIENTS: u32 = 10;
+    let (mut state, hand) = alone();
+    fill(&mut state);
+    let ids: Vec<ConnId> = (2..2 + CLIENTS).map(|index| ConnId { index, generation: 0 }).collect();
+    let value = "v".repeat(1_000_000);
+    for &id in &ids {
+        add_client_at(&mut state, id, Protocol::Resp);
+        feed(&mut state, id, &resp(&["SET", &format!("long{}", id.index), &value]), 0);
+        // Whoever has waited for more than a second is not given up for those who come later.
+        state.now += 2000;
+    }
+    assert!(ids.iter().all(|id| sent_to(&mut state, *id).is_empty()), "all of them wait");
+    assert!(save_all(&mut state, &hand) > 3);
+    for &id in &ids {
+        assert_eq!(sent_to(&mut state, id), "+OK\r\n", "{id:?}");
+    }
+    assert!(!state.shard.waits_for_room(0, b"key", 2_000_000), "nothing is left of those that waited");
+}
+
+#[test]
+fn values_of_a_shard_whose_batches_have_stopped_leave_room_for_others() {
+    let (mut first, mut second, hand) = asking();
+    for index in [1, 2] {
+        add_client_at(&mut first, ConnId { index, generation: 0 }, Protocol::Resp);
+    }
+    add_client_at(&mut second, CONN, Protocol::Resp);
+    let keys: Vec<String> = (0..)
+        .map(|number| format!("key{number}"))
+        .filter(|key| first.owner(key.as_bytes()) == 1)
+        .take(unsaved_max(16 << 20) + 4)
+        .collect();
+    let (long, short) = keys.split_at(4);
+    for key in short {
+        ask(&mut second, CONN, &["SET", key, "value"]);
+        sent(&mut second);
+    }
+    let value = "v".repeat(1_000_000);
+    for (index, key) in (0..).zip(&long[..3]) {
+        feed(&mut first, ConnId { index, generation: 0 }, &resp(&["SET", key, &value]), 2);
+        first.publish_mail();
+        exchange(&mut second, &mut first);
+    }
+    let end = |first: &mut WorkerState, second: &mut WorkerState, index| {
+        feed(first, ConnId { index, generation: 0 }, b"\r\n", 0);
+        first.publish_mail();
+        exchange(second, first);
+    };
+    end(&mut first, &mut second, 0);
+    end(&mut first, &mut second, 1);
+    assert!(second.has_stopped(0), "the end of the first has to wait, and the others stand behind it");
+    feed(&mut second, CONN, &resp(&["SET", &long[3], &value]), 0);
+    assert!(second.shard.waits_for_room(0, b"key", 4_000_000));
+    save_all(&mut second, &hand);
+    exchange(&mut second, &mut first);
+    assert_eq!(sent(&mut second), "+OK\r\n");
+    assert!(!second.shard.waits_for_room(0, b"key", 7_000_000), "the third waits for its client now");
+    end(&mut first, &mut second, 2);
+    save_all(&mut second, &hand);
+    exchange(&mut second, &mut first);
+    for index in 0..3 {
+        assert_eq!(sent_to(&mut first, ConnId { index, generation: 0 }), "+OK\r\n", "{index}");
+    }
+}
+
 #[test]
 fn chunks_that_are_written_over_stay_if_their_value_is_in_memory_and_was_read() {
     for is_read in [true, false] {
