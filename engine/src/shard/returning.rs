@@ -112,6 +112,11 @@ impl Shard {
         Returning { id: None, hash: key.hash, ticket, cost, head: bytes.into(), missing: 0 }
     }
 
+    /// A number that changes when a pinned segment is given back: a value that found no memory may find some then.
+    pub fn pins_given_back(&self) -> u64 {
+        self.segments.unpinned()
+    }
+
     /// Has memory set aside for a value, before its first chunk is asked for. False: too much is under way or pinned now.
     ///
     /// # Errors

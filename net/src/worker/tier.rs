@@ -151,12 +151,13 @@ impl WorkerState {
     /// How long the worker may wait until something is to be saved, or brought back.
     pub(super) fn until_save(&self) -> Duration {
         match &self.tier {
-            Some(_) if self.is_saving_rest() || self.waits_to_return() => Duration::ZERO,
+            Some(_) if self.is_saving_rest() => Duration::ZERO,
             Some(tier) if self.shard.has_unsaved() => {
                 let passed = self.ticks.saturating_sub(tier.saved_at);
-                Duration::from_millis(tier.save_every_ms.saturating_sub(passed))
+                let saved = Duration::from_millis(tier.save_every_ms.saturating_sub(passed));
+                saved.min(self.until_given_up().unwrap_or(Duration::MAX))
             }
-            _ => Duration::MAX,
+            _ => self.until_given_up().unwrap_or(Duration::MAX),
         }
     }
 

@@ -1,8 +1,8 @@
 //! Long values on the tier.
 
 use super::*;
-use crate::worker::tier::long::{CHUNKS_MAX, PATIENCE_MS, RETURNS_MAX};
-use std::collections::HashMap;
+use crate::worker::tier::long::{CHUNKS_MAX, PATIENCE_MAX_MS, PATIENCE_MS, RETURNS_MAX};
+use std::collections::{HashMap, VecDeque};
 use torc_engine::command::Value;
 
 const LEN: usize = 1_500_000;
@@ -174,7 +174,7 @@ fn a_long_value_waits_for_memory_and_is_given_up_after_some_time() {
         ask(&mut state, CONN, &["STRLEN", "long"]);
         fetch_all(&mut state, &hand, &[&long]);
         assert_eq!((sent(&mut state), chunks.len()), (String::new(), CHUNKS_MAX));
-        assert_eq!(state.until_save(), Duration::ZERO, "it is looked after");
+        assert_eq!(state.until_save(), Duration::from_millis(PATIENCE_MS), "it is looked after");
         if frees {
             for place in chunks {
                 other.give(&hand, place);
@@ -186,6 +186,58 @@ fn a_long_value_waits_for_memory_and_is_given_up_after_some_time() {
         fetch_all(&mut state, &hand, &[&long, &other]);
         assert_eq!(sent(&mut state), if frees { format!(":{LEN}\r\n") } else { ":0\r\n".into() });
         assert_eq!(state.stats.tier_long_lost.read(), u64::from(!frees));
+    }
+}
+
+/// It was given up by the clock alone: also if memory came back all the time, and would have been enough in a moment.
+#[test]
+fn a_long_value_that_waits_for_memory_goes_on_with_the_pins_that_are_given_back() {
+    for never_enough in [false, true] {
+        let (mut state, hand) = alone();
+        let long = put_long_elsewhere(&mut state, "long", 40);
+        // Somebody has so many segments pinned that nothing may come back.
+        let keys: Vec<String> = (0..11).map(|number| format!("pinned{number}")).collect();
+        for key in &keys {
+            let set = command(key, Op::Write(Write::set(&[1; 1_000_000])));
+            state.shard.execute(&set, state.shard.hash(0, key.as_bytes()), NOW);
+        }
+        let pin = |state: &mut WorkerState, key: &str| {
+            let (hash, read) = (state.shard.hash(0, key.as_bytes()), command(key, Op::Read(Read::default())));
+            let Outcome::Item(found) = state.shard.execute(&read, hash, NOW) else { panic!("it is there") };
+            let Value::Chained(chain) = found.value else { panic!("a long value") };
+            chain.lend(0..u64::MAX).collect::<Vec<_>>()
+        };
+        let mut pins: VecDeque<_> = keys.iter().map(|key| (key, pin(&mut state, key))).collect();
+        ask(&mut state, CONN, &["STRLEN", "long"]);
+        fetch_all(&mut state, &hand, &[&long]);
+        hear(&mut state);
+        assert!(
+            !state.has_more_to_return() && sent(&mut state).is_empty(),
+            "there is nothing to do but to wait"
+        );
+        let mut waited = 0;
+        while state.stats.tier_promotions.read() + state.stats.tier_long_lost.read() == 0 {
+            (state.now, waited) = (state.now + PATIENCE_MS - 1, waited + PATIENCE_MS - 1);
+            hear(&mut state);
+            assert!(!state.has_more_to_return());
+            assert!(waited < 2 * PATIENCE_MAX_MS, "others wait behind it");
+            if state.stats.tier_long_lost.read() > 0 {
+                break;
+            }
+            let (key, lent) = pins.pop_front().expect("enough of them");
+            lent.into_iter().for_each(|lent| state.shard.release(lent));
+            assert!(state.has_more_to_return(), "another turn comes at once");
+            if never_enough {
+                let lent = pin(&mut state, key);
+                pins.push_back((key, lent));
+            }
+            hear(&mut state);
+            fetch_all(&mut state, &hand, &[&long]);
+        }
+        assert_eq!(waited >= PATIENCE_MAX_MS, never_enough, "{waited} ms");
+        pins.into_iter().flat_map(|(_, lent)| lent).for_each(|lent| state.shard.release(lent));
+        wait(&mut state);
+        assert_eq!(sent(&mut state), if never_enough { ":0\r\n".into() } else { format!(":{LEN}\r\n") });
     }
 }
 
