@@ -177,6 +177,8 @@ impl Shard {
             };
             let name = self.chunk_name(key.hash, upload.chain, ordinal);
             let place = self.chunk_place(name).ok_or(Lost)?;
+            // As its head: where the index is full the coldest goes, and a value is gone with its first chunk.
+            self.count_elsewhere(name, 1);
             let (len, left) = (extent.len() as usize, upload.bytes - upload.received - upload.room as u64);
             upload.own = self.own_segment(upload.own, left, now);
             let there =
