@@ -225,7 +225,8 @@ impl Shard {
             self.flush_now(now);
         }
         let key = Key { bytes: command.key, space: command.space, hash };
-        if !matches!(command.op, Op::Read(_))
+        if self.index.may_be_elsewhere()
+            && !matches!(command.op, Op::Read(_))
             && let Some(ticket) = self.ticket_of(key, &command.op, now)
         {
             return Outcome::Pending(ticket);
@@ -431,7 +432,7 @@ struct Key<'a> {
 
 impl Key<'_> {
     /// Whether an item is this key's.
-    #[inline]
+    #[inline(always)]
     fn is_of(&self, item: &ItemRef<'_>) -> bool {
         item.space() == self.space && item.key() == *self.bytes
     }

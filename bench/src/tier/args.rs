@@ -31,7 +31,7 @@ pub(crate) struct TierArgs {
     /// Bytes of a value in `cost`, each size a table; the others have 100
     #[arg(long, value_delimiter = ',', default_value = "64,1000", value_name = "BYTES")]
     pub(super) sizes: Vec<u32>,
-    /// Keys of `cost` and `durable`
+    /// Keys of `cost`, `tails` and `durable`
     #[arg(long, default_value_t = 100_000, value_name = "N")]
     pub(super) keys: u64,
     /// Items of `restart`
@@ -62,6 +62,7 @@ pub(crate) struct TierArgs {
 #[serde(rename_all = "lowercase")]
 pub(super) enum Kind {
     Cost,
+    Tails,
     Durable,
     Restart,
     Recovery,

@@ -1,6 +1,7 @@
-//! `torc bench tier`: a second tier in four kinds of measurement.
+//! `torc bench tier`: a second tier in six kinds of measurement.
 //!
 //! - `cost`: what each operation costs the server with a tier over what it costs without, all values in memory.
+//! - `tails`: how long reads and writes of what lies in memory take at a quarter of the peak, with and without a tier.
 //! - `durable`: changes that are safe on the disk, each at once or within a second, beside redis-server's append-only file.
 //! - `restart`: how soon a server that was killed under load is warm again, beside redis-server's append-only file.
 //! - `recovery`: how soon a server knows what its tier holds, beside reading the tables and filling an index alone.
@@ -53,8 +54,8 @@ pub(crate) fn run(args: &TierArgs) -> Result<(), BenchError> {
         hits: Vec::new(),
     };
     let wanted = |kind| args.kinds.contains(&kind);
-    for kind in [Kind::Cost, Kind::Durable].into_iter().filter(|kind| wanted(*kind)) {
-        let servers = servers(kind, args, cores.server, &scratch)?;
+    for kind in [Kind::Cost, Kind::Tails, Kind::Durable].into_iter().filter(|kind| wanted(*kind)) {
+        let servers = servers(kind, args, cores, &scratch)?;
         rounds::measure(kind, args, timing, &servers, &mut tier.runs)?;
         tier.remember(cores, &servers);
     }

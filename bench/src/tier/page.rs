@@ -17,7 +17,7 @@ pub(super) fn page(tier: &Tier) -> String {
     let mut page = tier.setting.page("A second tier");
     let _ = writeln!(
         page,
-        "\nFiles: {}. All threads of a server are on its one core. RESP; keys of 16 B, values of random bytes, which do not \
+        "\nFiles: {}. All threads of a server are on its one core, if nothing else is said. RESP; keys of 16 B, values of random bytes, which do not \
          compress. Medians of {} rounds, latencies in us; `x`: the median of the rounds' ratios. Every round is in `raw.jsonl`.\n",
         tier.disk, tier.rounds,
     );
@@ -26,18 +26,24 @@ pub(super) fn page(tier: &Tier) -> String {
         let (keys, seconds, warmup) = (tier.keys, tier.seconds, tier.warmup_seconds);
         let _ = writeln!(
             page,
-            "\n{keys} keys, each tier written around once before; closed loop, {seconds} s each (warm-up {warmup} s)."
+            "\n{keys} keys, each tier written around once before; closed loop where nothing else is said, {seconds} s each (warm-up {warmup} s)."
         );
     }
     for ((kind, value_bytes), runs) in groups(&tier.runs, |run| (run.kind, run.value_bytes)) {
         let title = match kind {
             Kind::Cost => "What a tier costs, all values in memory",
+            Kind::Tails => {
+                "Tails at a quarter of the peak, all values in memory; the tier's threads on the generator's core"
+            }
             _ => "Changes that are safe on the disk",
         };
         let _ = writeln!(page, "\n## {title}: values of {value_bytes} B");
         for (load, runs) in groups(&runs, |run| (run.shape, run.gets)) {
             let runs: Vec<&Run> = runs.into_iter().copied().collect();
-            let _ = writeln!(page, "\n{}, {:.0} % reads:\n", load.0, 100.0 * load.1);
+            let offered = runs[0]
+                .offered
+                .map_or(String::new(), |rate| format!(", {rate:.0} operations a second offered"));
+            let _ = writeln!(page, "\n{}, {:.0} % reads{offered}:\n", load.0, 100.0 * load.1);
             table(&mut page, tier, &runs);
         }
     }

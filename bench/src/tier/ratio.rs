@@ -80,6 +80,7 @@ mod tests {
             value_bytes: 64,
             gets: 0.9,
             shape: "16".parse().unwrap(),
+            offered: None,
             round,
             server: server.into(),
             figures: Figures::of_a_second(100, cpu),

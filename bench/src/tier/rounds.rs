@@ -1,4 +1,4 @@
-//! `cost` and `durable`: all servers in turn, under each load, after a lap around their tiers.
+//! `cost`, `tails` and `durable`: all servers in turn, under each load, after a lap around their tiers.
 
 use std::{
     thread,
@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::args::{KEY_BYTES, Kind, TierArgs, VALUE_BYTES};
 use crate::{
     error::BenchError,
-    generator::measure::Figures,
+    generator::{Plan, measure::Figures},
     lab::{
         contender::Contender,
         info,
@@ -28,10 +28,16 @@ pub(super) struct Run {
     /// Share of the reads.
     pub(super) gets: f64,
     pub(super) shape: Shape,
+    /// Operations a second that were offered; `None`: as many as are answered.
+    pub(super) offered: Option<f64>,
     pub(super) round: u32,
     pub(super) server: String,
     pub(super) figures: Figures,
 }
+
+/// Bytes of a value in `tails`, and the share of the peak that is offered.
+const TAILS_VALUE_BYTES: u32 = 1000;
+const PEAK_SHARE: f64 = 0.25;
 
 /// What redis-server says of writes is not whether they are synced: with `everysec` it is so after a second of quiet.
 const SYNCED_AFTER: Duration = Duration::from_millis(1_200);
@@ -55,6 +61,7 @@ pub(super) fn measure(
 ) -> Result<(), BenchError> {
     let (sizes, mixes) = match kind {
         Kind::Cost => (&args.sizes[..], &[Mix { get: 9, set: 1 }, Mix::WRITES][..]),
+        Kind::Tails => (&[TAILS_VALUE_BYTES][..], &[Mix { get: 9, set: 1 }][..]),
         _ => (&[VALUE_BYTES][..], &[Mix::WRITES][..]),
     };
     for server in servers.iter().filter(|server| server.admin.is_some()) {
@@ -67,24 +74,49 @@ pub(super) fn measure(
             settle(server)?;
         }
         let mut workload = Workload { objects, picker: KeyPicker::uniform(args.keys, 1), mix: Mix::READS };
+        let loads: Vec<(Shape, Mix)> =
+            args.shapes.iter().flat_map(|shape| mixes.iter().map(move |mix| (*shape, *mix))).collect();
+        let mut offered = vec![None; loads.len()];
+        if kind == Kind::Tails {
+            for ((shape, mix), offered) in loads.iter().zip(&mut offered) {
+                workload.mix = *mix;
+                *offered = Some(PEAK_SHARE * slowest_peak(servers, *shape, timing, &workload)?);
+            }
+        }
         for round in 0..args.rounds {
-            for (&shape, &mix) in
-                args.shapes.iter().flat_map(|shape| mixes.iter().map(move |mix| (shape, mix)))
-            {
+            for (&(shape, mix), &offered) in loads.iter().zip(&offered) {
                 workload.mix = mix;
-                let plan = shape.plan(timing, None, u64::from(round));
+                // A generator that spins would leave nothing of its core to a tier's threads.
+                let spin = kind != Kind::Tails;
+                let plan = Plan { spin, ..shape.plan(timing, offered, u64::from(round)) };
                 for turn in 0..servers.len() {
                     let server = &servers[(turn + round as usize) % servers.len()];
                     let figures = server.measure(Protocol::Resp, &plan, &workload, runs.len() as u64)?;
                     settle(server)?;
                     let (gets, server) = (mix.gets(), server.name.clone());
-                    runs.push(Run { kind, value_bytes, gets, shape, round, server, figures });
+                    runs.push(Run { kind, value_bytes, gets, shape, offered, round, server, figures });
                 }
             }
         }
         eprintln!("{kind:?}, values of {value_bytes} bytes: done");
     }
     Ok(())
+}
+
+/// Operations a second that the slowest of the servers answers.
+fn slowest_peak(
+    servers: &[Contender],
+    shape: Shape,
+    timing: Timing,
+    workload: &Workload,
+) -> Result<f64, BenchError> {
+    let mut slowest = f64::INFINITY;
+    for server in servers {
+        let figures = server.measure(Protocol::Resp, &shape.plan(timing, None, 0), workload, 0)?;
+        settle(server)?;
+        slowest = slowest.min(figures.operations_per_second);
+    }
+    Ok(slowest)
 }
 
 /// Makes a Torc write as much as a tier holds, and forget it: from then on no memory is touched for the first time, and the tier is

@@ -6,19 +6,37 @@ use super::{
 };
 use crate::{
     error::BenchError,
-    lab::{contender::Contender, peers},
+    lab::{Cores, contender::Contender, peers},
 };
 
 /// Torc that is not told of any tier.
 pub(super) const WITHOUT: &str = "torc without a tier";
 
-/// The servers of `cost` or `durable`, all running.
+/// The servers of `cost`, `tails` or `durable`, all running.
 pub(super) fn servers(
     kind: Kind,
     args: &TierArgs,
-    cpu: usize,
+    cores: Cores,
     scratch: &Scratch,
 ) -> Result<Vec<Contender>, BenchError> {
+    let cpu = cores.server;
+    if kind == Kind::Tails {
+        let mut without = args.lab.torc.start(&[cpu], args.memory_mib << 20)?;
+        without.name = WITHOUT.into();
+        // The process may use both cores; the shard has one, who writes and reads the tier shares the other with the generator.
+        let arguments = [
+            format!("--tier={}", scratch.file("tails")),
+            format!("--tier-size={}m", args.tier_mib),
+            format!("--storage-cpus={}", cores.generator),
+            format!("--cpus={cpu}"),
+            "--shards=1".into(),
+            "--shard-port-base=off".into(),
+        ];
+        let both = [cpu, cores.generator];
+        let mut with = args.lab.torc.start_with(&arguments, &both, args.memory_mib << 20)?;
+        with.name = "torc, file".into();
+        return Ok(vec![without, with]);
+    }
     if kind == Kind::Cost {
         let mut without = args.lab.torc.start(&[cpu], args.memory_mib << 20)?;
         without.name = WITHOUT.into();

@@ -173,9 +173,9 @@ impl Shard {
     }
 
     /// The ticket of the item that a change must know, if it is not in DRAM.
-    #[inline]
+    #[inline(never)]
     pub(super) fn ticket_of(&self, key: Key<'_>, op: &Op<'_>, now: Millis) -> Option<Ticket> {
-        if !self.index.may_be_elsewhere() || is_blind(op, now) || self.find(key).is_some() {
+        if is_blind(op, now) || self.find(key).is_some() {
             return None;
         }
         self.ticket(key, false)

@@ -144,6 +144,18 @@ impl Shard {
     /// As [`Shard::link`], for a key whose old item has been looked up already.
     #[inline]
     fn link_found(&mut self, there: Option<(Place, Slot)>, hash: u64, at: u64, adopted: bool) -> Option<u64> {
+        let version = if self.index.may_be_elsewhere() {
+            self.put_for_copy(there, hash, at, adopted)
+        } else {
+            self.put_in_index(there, hash, at, adopted)
+        };
+        self.changed(Cause::Written, at, hash, version);
+        there.map(|(_, old)| old.location())
+    }
+
+    /// As [`Shard::put_in_index`]. If the key has a copy on the medium, that does not count any more.
+    #[inline(never)]
+    fn put_for_copy(&mut self, there: Option<(Place, Slot)>, hash: u64, at: u64, adopted: bool) -> u64 {
         // A reader that finds neither the old copy nor the new one would take the key for missing.
         let is_exchanged = there.is_none() && self.index.elsewhere() > 0;
         if is_exchanged {
@@ -157,8 +169,7 @@ impl Shard {
         if is_exchanged {
             self.index.end_exchange(hash);
         }
-        self.changed(Cause::Written, at, hash, version);
-        there.map(|(_, old)| old.location())
+        version
     }
 
     /// As [`Shard::link_found`], for an item that is not new. Returns its version.

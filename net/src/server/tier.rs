@@ -16,6 +16,8 @@ use torc_pmem::tier::Tier;
 pub struct RunningTier {
     /// What it lies on and how that is reached, in words.
     pub medium: String,
+    /// Who reads it for the shards, in words; `None`: they do.
+    pub reads: Option<String>,
     pub bytes: u64,
     pub streams: u16,
     /// It was made at this start: why.
@@ -48,10 +50,12 @@ impl RunningTier {
             cache_bytes: settings.cache_bytes_of(wakers.len() as u16) as usize,
             durability: settings.durability,
             cpus: settings.cpus.clone(),
+            reads: settings.reads,
         };
         let (storage, ports) = Storage::start(parts)?;
         let running = RunningTier {
             medium: on.describe(),
+            reads: storage.reads(),
             on,
             bytes: config.bytes,
             streams: config.streams,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 
-/// Pages that were read for a shard and wait there; the threads wait with others.
+/// Pages that were read for a shard and wait there; who reads waits with others.
 pub(super) const FETCHED_MAX: usize = 8;
 /// What was told of a shard's keys and waits there; the threads that read tables wait with more.
 const TOLD_MAX: usize = 4;
@@ -15,7 +15,7 @@ const TOLD_MAX: usize = 4;
 #[derive(Clone)]
 pub(super) struct Mailbox {
     replies: Sender<Reply>,
-    fetched: SyncSender<FetchedPage>,
+    fetched: async_channel::Sender<FetchedPage>,
     told: SyncSender<Told>,
     waker: Arc<dyn Waker>,
     /// The shard was woken, and has not looked since.
@@ -26,7 +26,7 @@ pub(super) struct Mailbox {
 #[derive(Debug)]
 pub(super) struct Inbox {
     pub(super) replies: Receiver<Reply>,
-    pub(super) fetched: Receiver<FetchedPage>,
+    pub(super) fetched: async_channel::Receiver<FetchedPage>,
     pub(super) told: Receiver<Told>,
     pub(super) is_rung: Arc<AtomicBool>,
 }
@@ -34,7 +34,7 @@ pub(super) struct Inbox {
 impl Mailbox {
     /// One that wakes its shard by `waker`, and what comes of it.
     pub(super) fn new(waker: Arc<dyn Waker>) -> (Mailbox, Inbox) {
-        let ((sender, replies), (fetched_in, fetched)) = (channel(), sync_channel(FETCHED_MAX));
+        let ((sender, replies), (fetched_in, fetched)) = (channel(), async_channel::bounded(FETCHED_MAX));
         let (told_in, told) = sync_channel(TOLD_MAX);
         let is_rung = Arc::new(AtomicBool::new(false));
         let inbox = Inbox { replies, fetched, told, is_rung: is_rung.clone() };
@@ -48,7 +48,12 @@ impl Mailbox {
 
     /// Waits while many other pages wait. False: the shard has ended.
     pub(super) fn give(&self, page: FetchedPage) -> bool {
-        self.ring(self.fetched.send(page).is_ok())
+        self.ring(self.fetched.send_blocking(page).is_ok())
+    }
+
+    /// As [`Mailbox::give`], without keeping the thread.
+    pub(super) async fn give_later(&self, page: FetchedPage) {
+        self.ring(self.fetched.send(page).await.is_ok());
     }
 
     /// As [`Mailbox::give`], for what recovery has found.

@@ -4,7 +4,7 @@
 //!   shard 0 ──changes──>┐                      ┌─> stream 0 ┐
 //!   shard 1 ──changes──>┤ storage thread, one  ├─> stream 1 ┼─> medium
 //!      ^ places, leaves └──────────────────────┘            │
-//!      │                  reader threads  <─────────────────┘
+//!      │                     readers      <─────────────────┘
 //!      └──── items ───────────┘
 //! ```
 //!
@@ -35,7 +35,7 @@
 //! | `storage.rs`, `streams.rs` | the thread that writes |
 //! | `weight.rs` | where the threads run, and how much that one counts beside the shards |
 //! | `carry.rs` | what stays on the medium though its room is taken |
-//! | `fetch.rs` | the threads that read |
+//! | `fetch/` | who reads for the shards: an executor over io_uring, or threads |
 //! | `pages.rs`, `cache.rs` | a shard's reads that are under way, and the pages that it keeps |
 //! | `port.rs` | the shard's end of it |
 //! | `messages.rs`, `mailbox.rs` | what is said between them, and how it reaches a shard |
@@ -59,6 +59,7 @@ pub(crate) mod testing;
 mod tests;
 mod weight;
 
+pub use fetch::ReadsChoice;
 #[cfg(test)]
 pub(crate) use messages::Moved;
 pub(crate) use messages::{Arrived, Leaving, Reply, Told};
@@ -112,6 +113,8 @@ pub struct TierConfig {
     pub resets: bool,
     /// `--tier-index-share`: of a shard's memory, percent.
     pub index_percent: u64,
+    /// `--tier-reads`: who reads a medium that can be slow for the shards.
+    pub reads: ReadsChoice,
     /// `--storage-cpus`: where the tier's threads run. Empty: anywhere.
     pub cpus: Vec<usize>,
 }

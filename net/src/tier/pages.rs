@@ -3,27 +3,27 @@
 //! ```text
 //!   fetch --kept?--> the item, at once
 //!     |--under way?--> waits for the same read
-//!     `--> a thread reads the page --> all who wait for it, and the cache
+//!     `--> the page is read --> all who wait for it, and the cache
 //! ```
 //!
 //! A page is believed if nothing was written over its place since before it was read. That is known from the stream's end, so
 //! nobody has to be told to forget a page. A read during which the place was written over is begun again for those who wait.
 
 use super::cache::PageCache;
-use super::fetch::{Fetch, Fetchers, THREADS};
+use super::fetch::{Fetch, Fetchers, READS};
 use super::mailbox::FETCHED_MAX;
 use super::messages::{Arrived, FetchedPage};
 use super::open::PAGE_BYTES;
+use async_channel::Receiver;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::mpsc::Receiver;
 use torc_pmem::format::geometry::Place;
 use torc_pmem::stream::{KeptPage, Moment, Overwrites};
 
-/// What pages under way to each of so many shards take, bytes: those that wait there, and its part of the threads' buffers, for a page
-/// as it is on the medium and as it was. One that a long item has for itself takes more, for the moment that it is under way.
+/// What pages under way to each of so many shards take, bytes: those that wait there, and its part of those that are being read, each as it
+/// is on the medium and as it was. One that a long item has for itself takes more, for the moment that it is under way.
 pub(crate) fn fetch_pages_bytes(shards: u16) -> u64 {
-    u64::from(PAGE_BYTES) * (FETCHED_MAX as u64 + 2 * THREADS as u64 / u64::from(shards))
+    u64::from(PAGE_BYTES) * (FETCHED_MAX as u64 + 2 * READS as u64 / u64::from(shards))
 }
 
 /// A read that is under way.

@@ -3,7 +3,7 @@
 //! It takes what the shards have sent, adds it to the streams, writes and drains, and tells the shards. While a stream has no
 //! room everything waits: shards that have too much unsaved then let their writers wait.
 
-use super::fetch::{self, Fetchers};
+use super::fetch::{self, FetchParts, Fetchers, ReadsChoice};
 use super::mailbox::Shards;
 use super::messages::{Job, Reply};
 use super::port::{Port, ReadBy};
@@ -55,12 +55,15 @@ pub(crate) struct StorageParts {
     pub(crate) durability: Durability,
     /// Where the threads run; empty: anywhere.
     pub(crate) cpus: Vec<usize>,
+    pub(crate) reads: ReadsChoice,
 }
 
 /// The threads of a tier.
 #[derive(Debug, Default)]
 pub(crate) struct Storage {
     threads: Vec<JoinHandle<()>>,
+    /// Who reads the medium for the shards, in words; `None`: they do.
+    reads: Option<String>,
 }
 
 impl Storage {
@@ -70,7 +73,17 @@ impl Storage {
     /// # Errors
     /// The medium's, or a thread cannot be started.
     pub(crate) fn start(parts: StorageParts) -> Result<(Storage, Vec<Port>), TierError> {
-        let StorageParts { tier, wakers, slots, figures, clock, durability, cpus, cache_bytes } = parts;
+        let StorageParts {
+            tier,
+            wakers,
+            slots,
+            figures,
+            clock,
+            durability,
+            cpus,
+            cache_bytes,
+            reads: reads_choice,
+        } = parts;
         // Nothing on the medium is believed before an orderly end, so nothing is drained before that either.
         let is_volatile = durability == Durability::None;
         let is_fast = tier.medium().is_byte_addressable();
@@ -94,9 +107,13 @@ impl Storage {
             })
             .unzip();
         let mut threads = Vec::new();
+        let mut reads = None;
         if !is_fast {
-            threads =
-                fetch::start(fetches, &mailboxes, &reader, &figures, &cpus).map_err(TierError::Thread)?;
+            let (mailboxes, figures) = (mailboxes.clone(), figures.clone());
+            let parts =
+                FetchParts { fetches, mailboxes, reader: reader.clone(), figures, cpus: cpus.clone() };
+            let (readers, who) = fetch::start(parts, reads_choice).map_err(TierError::Thread)?;
+            (threads, reads) = (readers, Some(who));
         }
         let recovery =
             Recovery::new(before, slots.clone(), mailboxes.clone(), figures.clone(), clock.clone());
@@ -131,7 +148,12 @@ impl Storage {
             thread.run();
         });
         threads.push(storage.map_err(TierError::Thread)?);
-        Ok((Storage { threads }, ports))
+        Ok((Storage { threads, reads }, ports))
+    }
+
+    /// Who reads the medium for the shards, in words; `None`: they do.
+    pub(crate) fn reads(&self) -> Option<String> {
+        self.reads.clone()
     }
 
     /// Waits until everything is on the medium that shards have handed over.

@@ -41,7 +41,7 @@ pub(crate) fn silent() -> Arc<dyn Waker> {
 pub(crate) struct Hand {
     mailbox: Mailbox,
     jobs: Receiver<Job>,
-    fetches: Receiver<Fetch>,
+    fetches: async_channel::Receiver<Fetch>,
     /// Those that were seen and not answered.
     open: RefCell<Vec<Fetch>>,
     figures: Arc<TierFigures>,
@@ -98,7 +98,7 @@ impl Hand {
 
     /// The places that were asked for since, of each page one.
     pub(crate) fn fetches(&self) -> Vec<u64> {
-        let new: Vec<Fetch> = self.fetches.try_iter().collect();
+        let new: Vec<Fetch> = std::iter::from_fn(|| self.fetches.try_recv().ok()).collect();
         self.open.borrow_mut().extend(&new);
         new.iter().map(|fetch| fetch.place.to_bits()).collect()
     }

@@ -153,6 +153,7 @@ fn begin(medium: Arc<dyn Medium>, shards: u16, memory_bytes: u64, reads_wait: bo
         slots,
         durability: Durability::Interval(MOMENT),
         cpus: Vec::new(),
+        reads: ReadsChoice::Auto,
         figures: figures.clone(),
         clock: MachineClock::new(),
         cache_bytes: 32 << 10,

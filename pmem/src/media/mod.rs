@@ -20,6 +20,8 @@ mod touched;
 pub mod volatile;
 mod words;
 
+use std::os::fd::BorrowedFd;
+
 pub use block::{BLOCK_BYTES, Block, blocks_of, bytes, bytes_mut, zeroed};
 pub use error::MediaError;
 
@@ -38,6 +40,11 @@ pub trait Medium: std::fmt::Debug + Send + Sync {
     /// Memory of the process that the medium takes by being mapped, bytes.
     fn resident_bytes(&self) -> u64 {
         0
+    }
+
+    /// The file that it is, if that may be read past the kernel's page cache by whoever opens it again.
+    fn direct_file(&self) -> Option<BorrowedFd<'_>> {
+        None
     }
 
     /// Whether a piece smaller than a block costs less than a block.

@@ -10,5 +10,5 @@ mod writer;
 pub(crate) use ends::Ends;
 pub use ends::{Moment, Overwrites};
 pub use pack::Unfit;
-pub use reader::{KeptPage, Miss, Page, Reader};
+pub use reader::{Ask, KeptPage, Miss, Page, Reader};
 pub use writer::{Figures, Oldest, StreamWriter, WriteError};

@@ -67,6 +67,34 @@ impl KeptPage {
     }
 }
 
+/// What to read of a medium.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ask {
+    /// The first byte, a multiple of a block.
+    pub at: u64,
+    pub blocks: usize,
+}
+
+/// Where the page of a place lies.
+#[derive(Debug, Clone, Copy)]
+struct Span {
+    stream: u16,
+    /// The unit of the stream's ring.
+    in_ring: u64,
+    ring_units: u64,
+    /// Its first block, bytes from the start of the medium, and where in that it begins.
+    at: u64,
+    skip: usize,
+    /// From there to the end of the ring.
+    blocks_most: usize,
+}
+
+impl Span {
+    fn ask(self, page_bytes: usize) -> Ask {
+        Ask { at: self.at, blocks: blocks_of(self.skip + page_bytes).min(self.blocks_most) }
+    }
+}
+
 /// Reads items. Each thread that reads has its own.
 #[derive(Debug)]
 pub struct Reader {
@@ -86,6 +114,11 @@ impl Clone for Reader {
 impl Reader {
     pub(crate) fn new(medium: Arc<dyn Medium>, geometry: Geometry, ends: Ends) -> Reader {
         Reader { medium, geometry, ends, blocks: Vec::new(), payload: Vec::new() }
+    }
+
+    /// What it reads.
+    pub fn medium(&self) -> &Arc<dyn Medium> {
+        &self.medium
     }
 
     /// The bytes of the item at a place, as they were added. Nothing that was read is believed before its checksum holds.
@@ -113,36 +146,71 @@ impl Reader {
         Ok(Page { payload: header.open(stored, &mut self.payload, most)?, header })
     }
 
-    /// Reads the page of a place whole, and returns its header and where in the blocks it begins.
-    fn fetch(&mut self, place: Place) -> Result<(PageHeader, usize), Miss> {
+    /// What to read for the page of a place, for whoever reads the medium otherwise.
+    ///
+    /// # Errors
+    /// [`BadPage::Misplaced`]: there are no pages.
+    pub fn ask(&self, place: Place) -> Result<Ask, Miss> {
+        self.span(place).map(|span| span.ask(self.geometry.config.page_bytes as usize))
+    }
+
+    /// As [`Reader::page`], from bytes that were [asked for](Reader::ask) and read elsewhere. `None`: the page is longer than that,
+    /// and has to be read by [`Reader::page`].
+    ///
+    /// # Errors
+    /// As [`Reader::read`].
+    pub fn page_in<'r>(&'r mut self, place: Place, found: &'r [u8]) -> Result<Option<Page<'r>>, Miss> {
+        let span = self.span(place)?;
+        let found = found.get(span.skip..).unwrap_or_default();
+        let header = self.check(span, found)?;
+        let most = self.geometry.config.batch_bytes as usize;
+        let Some(stored) = found.get(HEADER_BYTES..).filter(|stored| stored.len() >= header.stored as usize)
+        else {
+            return Ok(None);
+        };
+        Ok(Some(Page { payload: header.open(stored, &mut self.payload, most)?, header }))
+    }
+
+    fn span(&self, place: Place) -> Result<Span, Miss> {
         let misplaced = Miss::Corrupt(BadPage::Misplaced);
         let Some((stream, in_ring)) = self.geometry.stream_of(place.unit()) else { return Err(misplaced) };
-        let ring = self.geometry.ring(stream);
-        let Some(rest_units) = ring.units().checked_sub(in_ring) else { return Err(misplaced) };
+        let ring_units = self.geometry.ring(stream).units();
+        let Some(rest_units) = ring_units.checked_sub(in_ring) else { return Err(misplaced) };
         let at = place.unit() * UNIT_BYTES as u64;
         let skip = at as usize % BLOCK_BYTES;
-        let most = (rest_units as usize * UNIT_BYTES + skip) / BLOCK_BYTES;
+        let blocks_most = (rest_units as usize * UNIT_BYTES + skip) / BLOCK_BYTES;
+        Ok(Span { stream, in_ring, ring_units, at: at - skip as u64, skip, blocks_most })
+    }
+
+    /// Step 2 for what was found at a place.
+    fn check(&self, span: Span, found: &[u8]) -> Result<PageHeader, Miss> {
+        let header = PageHeader::decode(found)?;
+        // A page that should have been written over and is still there was lost by the medium.
+        let is_current = header.position.saturating_add(span.ring_units) >= self.ends.of(span.stream);
+        let is_in_place = header.stream == span.stream && header.position % span.ring_units == span.in_ring;
+        if !is_in_place || !is_current || header.volume != self.geometry.config.volume {
+            return Err(BadPage::Misplaced.into());
+        }
+        if HEADER_BYTES + header.stored as usize > self.geometry.config.batch_bytes as usize {
+            return Err(BadPage::Header.into());
+        }
+        Ok(header)
+    }
+
+    /// Reads the page of a place whole, and returns its header and where in the blocks it begins.
+    fn fetch(&mut self, place: Place) -> Result<(PageHeader, usize), Miss> {
+        let span = self.span(place)?;
         let mut wanted = self.geometry.config.page_bytes as usize;
         self.give_back(wanted);
         loop {
             // Step 1: one read gets any page but one that a long item has for itself.
-            self.blocks.resize(blocks_of(skip + wanted).min(most), Block::ZERO);
-            self.medium.read(at - skip as u64, &mut self.blocks)?;
-            let found = bytes(&self.blocks).get(skip..).unwrap_or_default();
-            // Step 2.
-            let header = PageHeader::decode(found)?;
-            // A page that should have been written over and is still there was lost by the medium.
-            let is_current = header.position.saturating_add(ring.units()) >= self.ends.of(stream);
-            let is_in_place = header.stream == stream && header.position % ring.units() == in_ring;
-            if !is_in_place || !is_current || header.volume != self.geometry.config.volume {
-                return Err(misplaced);
-            }
+            self.blocks.resize(span.ask(wanted).blocks, Block::ZERO);
+            self.medium.read(span.at, &mut self.blocks)?;
+            let found = bytes(&self.blocks).get(span.skip..).unwrap_or_default();
+            let header = self.check(span, found)?;
             let page_bytes = HEADER_BYTES + header.stored as usize;
-            if page_bytes > self.geometry.config.batch_bytes as usize {
-                return Err(BadPage::Header.into());
-            }
             if page_bytes <= wanted.max(found.len()) {
-                return Ok((header, skip));
+                return Ok((header, span.skip));
             }
             wanted = page_bytes;
         }

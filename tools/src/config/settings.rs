@@ -225,6 +225,13 @@ pub(crate) const SETTINGS: &[Setting] = &[
     ),
     choice(
         TIER,
+        "tier-reads",
+        &["auto", "uring", "threads"],
+        "auto",
+        "Who reads a tier on a file for the shards: one thread over io_uring, or 16 that each wait for a read; auto: the first, if the kernel grants it and the file has direct I/O",
+    ),
+    choice(
+        TIER,
         "tier-recovery",
         &["wait", "miss"],
         "wait",

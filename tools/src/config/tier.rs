@@ -33,6 +33,7 @@ impl Reader<'_> {
         })?;
         let cache_bytes = self.tier_cache(memory_bytes)?;
         let index_percent = self.one("tier-index-share", index_percent, |percent| format!("{percent}%"))?;
+        let reads = self.one("tier-reads", |text| text.parse(), ToString::to_string)?;
         let cpus = match self.text("storage-cpus") {
             "any" => Vec::new(),
             _ => self.allowed_cpus("storage-cpus", machine)?,
@@ -49,6 +50,7 @@ impl Reader<'_> {
             cache_bytes,
             reads_wait,
             resets,
+            reads,
             cpus,
             index_percent,
         }))

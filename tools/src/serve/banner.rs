@@ -87,7 +87,8 @@ fn tier_words(tier: &RunningTier, config: &Config) -> String {
             format!("recovering {bytes} after {before}")
         }
     };
-    format!("{}, {}, durability {}; {content}", tier.medium, Size(tier.bytes), durability)
+    let reads = tier.reads.as_ref().map_or("".into(), |who| format!(", read by {who}"));
+    format!("{}, {}{reads}, durability {durability}; {content}", tier.medium, Size(tier.bytes))
 }
 
 fn cores(config: &Config, machine: &Machine) -> String {

@@ -2,7 +2,6 @@
 
 use super::*;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::mpsc::{SyncSender, sync_channel};
 use torc_pmem::format::record::{Kind, Record};
 use torc_pmem::format::superblock::Config;
 use torc_pmem::media::Medium;
@@ -21,7 +20,7 @@ struct World {
     reader: Reader,
     pages: Pages,
     fetches: Receiver<Fetch>,
-    fetched: SyncSender<FetchedPage>,
+    fetched: async_channel::Sender<FetchedPage>,
     /// What the index would name: the bytes at each place, and their hash.
     named: BTreeMap<u64, (u64, Vec<u8>)>,
     hashes: u64,
@@ -41,7 +40,7 @@ impl World {
         let (end, _) = tier.recover(0, &mut |_| {}).unwrap();
         let run = tier.begin().unwrap();
         let (fetchers, fetches) = Fetchers::new();
-        let (fetched, fetched_out) = sync_channel(FETCHED_MAX);
+        let (fetched, fetched_out) = async_channel::bounded(FETCHED_MAX);
         let pages = Pages::new(3, fetchers, fetched_out, &run.tier().overwrites(), CACHE_BYTES);
         World {
             random: Random(seed),
@@ -101,7 +100,7 @@ impl World {
             Some(page) => assert_eq!(page.item(Place::from_bits(*place).ordinal()), Ok(&bytes[..]), "kept"),
             None => assert!(self.waiting.insert(*place)),
         }
-        self.asked.extend(self.fetches.try_iter());
+        self.asked.extend(std::iter::from_fn(|| self.fetches.try_recv().ok()));
         assert!(self.pages.cached_bytes() <= CACHE_BYTES);
     }
 
@@ -120,7 +119,7 @@ impl World {
     fn deliver(&mut self) {
         let number = self.below(self.read.len());
         if number < self.read.len() {
-            self.fetched.send(self.read.swap_remove(number)).unwrap();
+            self.fetched.try_send(self.read.swap_remove(number)).unwrap();
         }
         while let Some(Arrived { asked, page }) = self.pages.next() {
             for (_, place) in asked {
@@ -130,7 +129,7 @@ impl World {
                 assert_eq!(item, Ok(&bytes[..]), "arrived");
             }
         }
-        self.asked.extend(self.fetches.try_iter());
+        self.asked.extend(std::iter::from_fn(|| self.fetches.try_recv().ok()));
         assert!(self.pages.cached_bytes() <= CACHE_BYTES);
     }
 
@@ -169,7 +168,7 @@ fn a_page_that_many_ask_for_is_read_once() {
     for (place, hash) in &named {
         assert!(world.pages.fetch(*hash, Place::from_bits(*place)).is_none());
     }
-    assert_eq!(world.fetches.try_iter().count(), units.len());
+    assert_eq!(world.fetches.len(), units.len());
 }
 
 #[test]

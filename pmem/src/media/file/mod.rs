@@ -9,7 +9,7 @@ mod create;
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -146,6 +146,10 @@ impl Medium for FileMedium {
 
     fn is_persistent(&self) -> bool {
         true
+    }
+
+    fn direct_file(&self) -> Option<BorrowedFd<'_>> {
+        self.is_direct.then(|| self.file.as_fd())
     }
 
     fn is_byte_addressable(&self) -> bool {
