@@ -244,6 +244,8 @@ pub(crate) struct Upload {
     pub(crate) returns: bool,
     /// When its last chunk was begun.
     pub(crate) moved_at: Millis,
+    /// The rest of it, or its end, waits for a tier.
+    pub(crate) waits: bool,
 }
 
 impl Upload {

@@ -87,6 +87,8 @@ figures! {
     evictions: Counter,
     /// Items among these that a tier which takes what eviction drops had not got by then: they are lost.
     demotions_missed: Counter,
+    /// Items among these that a tier which takes everything had not got by then, for want of other room: they are lost.
+    evictions_unsaved: Counter,
     /// Items dropped because their time was over.
     expirations: Counter,
     /// Items that the index names on a tier, whether they are in DRAM, too, or not.

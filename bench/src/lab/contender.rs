@@ -164,6 +164,14 @@ impl Contender {
         drop(self);
     }
 
+    /// Ends the server with SIGUSR1, and waits until it is gone.
+    ///
+    /// # Errors
+    /// It does not end.
+    pub(crate) fn end_by_usr1(self) -> Result<(), BenchError> {
+        self.process.end_by(rustix::process::Signal::USR1)
+    }
+
     /// Writes the objects with these numbers, once each.
     pub(crate) fn fill(&self, objects: &Objects, numbers: Range<u64>) -> Result<(), BenchError> {
         let protocol = self.protocols.first().copied().unwrap_or(Protocol::Resp);

@@ -34,6 +34,14 @@ pub(crate) fn flush_all(server: &Address) -> Result<(), BenchError> {
     }
 }
 
+/// Has redis-server write all items to its snapshot.
+pub(crate) fn save(server: &Address) -> Result<(), BenchError> {
+    match ask(server, "SAVE")?.starts_with(b"+OK") {
+        true => Ok(()),
+        false => Err(BenchError::Invalid(format!("{server} refused SAVE"))),
+    }
+}
+
 /// The answer to a RESP command of one word, and to the QUIT behind it.
 fn ask(server: &Address, command: &str) -> Result<Vec<u8>, BenchError> {
     let mut stream = server.connect_blocking()?;

@@ -62,7 +62,8 @@ pub(crate) fn redis_with(
     Contender::by_port("redis", version, command, cpu, port, Protocol::Resp).map(Some)
 }
 
-fn memcached(cpu: usize, memory_mib: u64, args: &[&str]) -> Result<Option<Contender>, BenchError> {
+/// memcached with further arguments, if installed.
+pub(crate) fn memcached(cpu: usize, memory_mib: u64, args: &[&str]) -> Result<Option<Contender>, BenchError> {
     let Some(program) = installed("memcached") else {
         return Ok(None);
     };

@@ -31,6 +31,8 @@ pub(crate) struct ServerProcess {
     started: Instant,
     /// The end of what it wrote to stderr.
     words: Arc<Mutex<Vec<u8>>>,
+    /// It was told to end.
+    ends: bool,
 }
 
 /// How much of a server's stderr is kept, bytes.
@@ -98,11 +100,32 @@ impl ServerProcess {
             let words = Arc::clone(&words);
             thread::spawn(move || keep_last_words(stderr, &words));
         }
-        Ok(Self { child, command: text, started, words })
+        Ok(Self { child, command: text, started, words, ends: false })
     }
 
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Ends it with a signal, and waits until it is gone.
+    ///
+    /// # Errors
+    /// It does not end soon.
+    pub(crate) fn end_by(mut self, signal: Signal) -> Result<(), BenchError> {
+        self.ends = true;
+        let pid = rustix::process::Pid::from_child(&self.child);
+        let sent = rustix::process::kill_process(pid, signal);
+        sent.map_err(|error| {
+            BenchError::io(format!("ending {}", self.command))(std::io::Error::from(error))
+        })?;
+        let patience = Instant::now() + Duration::from_secs(START_SECONDS);
+        while self.child.try_wait().is_ok_and(|status| status.is_none()) {
+            if Instant::now() > patience {
+                return Err(self.silent("does not end"));
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        Ok(())
     }
 
     pub(crate) fn started(&self) -> Instant {
@@ -134,7 +157,9 @@ impl ServerProcess {
 
 impl Drop for ServerProcess {
     fn drop(&mut self) {
-        if let Ok(Some(status)) = self.child.try_wait() {
+        if !self.ends
+            && let Ok(Some(status)) = self.child.try_wait()
+        {
             eprintln!("{}", self.silent(&format!("ended by itself: {status}")));
         }
         // Failing means that it has ended already.

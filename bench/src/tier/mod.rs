@@ -18,6 +18,7 @@ mod page;
 mod ratio;
 mod recovery;
 mod restart;
+mod restarted;
 mod rounds;
 mod servers;
 

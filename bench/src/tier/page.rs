@@ -123,10 +123,10 @@ fn restarts(page: &mut String, tier: &Tier) {
     }
     let _ = writeln!(
         page,
-        "\n## Killed under load and started again: {} items of {VALUE_BYTES} B\n\n\
-         Seconds from the start of the process. `ready`: Torc's ready line; Redis accepts connections, and refuses reads \
-         until it has loaded. `warm`: the end of 10,000 random reads of which 90 % as many hit as before. `all`: the end of one \
-         read of every item after that. Redis' file was in the kernel's page cache, as after any crash of the process alone; \
+        "\n## Ended under load and started again: {} items of {VALUE_BYTES} B\n\n\
+         All were killed but memcached, whose memory file survives an orderly end only. Seconds from the start of the process. `ready`: \
+         Torc's ready line; the others accept connections, and Redis refuses reads until it has loaded. `warm`: the end of 10,000 random reads of which 90 % as many hit as before. `all`: the end of one \
+         read of every item after that. The files of the others were in the kernel's page cache, as after any crash of the process alone; \
          a tier that is read past that cache comes from the disk.\n\n\
          | | hits before | ready | first hit | warm | all | found | MB on the disk |\n|---|---|---|---|---|---|---|---|",
         tier.items,

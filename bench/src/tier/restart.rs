@@ -1,26 +1,29 @@
-//! `restart`: how soon a server that was killed under load is warm again.
+//! `restart`: how soon a server that has ended under load is warm again: killed, but for memcached, which survives an orderly end only.
 //!
 //! ```text
-//! fill, wait until all is saved, read some | load, SIGKILL in the midst | start, first hit, some again, all
+//! fill, wait until all is saved, read some | load, the end in the midst | start, first hit, some again, all
 //!                                    hit ratio before                     every time from the start of the process
 //! ```
 
-use std::{fs, path::Path, time::Instant};
+use std::{
+    fs,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use serde::Serialize;
 
 use super::{
     args::{KEY_BYTES, TierArgs, VALUE_BYTES},
     disk::Scratch,
+    restarted::Restarted,
     rounds::settle,
-    servers::{redis, torc},
 };
 use crate::{
-    codec::resp::Resp,
     error::BenchError,
     generator::{Driver, Plan, drive, measure::Figures},
     lab::contender::Contender,
-    load::{Protocol, sweep},
+    load::{sweep, with_codec},
     workload::{
         Mixed,
         args::Workload,
@@ -37,7 +40,7 @@ pub(super) struct Restart {
     pub(super) server: String,
     /// Share of random reads that hit before the kill.
     pub(super) hits_before: f64,
-    /// Ready line (Torc), or connections accepted (Redis, which answers `LOADING` then).
+    /// Ready line (Torc), or connections accepted (the others; Redis answers `LOADING` then).
     pub(super) ready_s: f64,
     pub(super) first_hit_s: f64,
     /// The end of the first random reads of which 90 % of the share before hit.
@@ -56,6 +59,9 @@ const PROBES: u64 = 10_000;
 /// Share of the hits before the kill from which on a server is warm.
 const WARM_SHARE: f64 = 0.9;
 
+/// How long it may take to get there.
+const WARM_MAX: Duration = Duration::from_secs(300);
+
 /// Connections and depth of what is read.
 const CONNECTIONS: usize = 50;
 const DEPTH: u32 = 16;
@@ -73,15 +79,16 @@ pub(super) fn measure(
     let mut last = Vec::new();
     for round in 0..args.rounds {
         last.clear();
-        for files in [TIER, APPEND_ONLY] {
-            scratch.remove(files);
-            let Some(server) = start(args, cpu, scratch, files)? else {
+        for who in Restarted::ALL {
+            scratch.remove(who.files());
+            let Some(server) = who.start(args, cpu, scratch)? else {
                 continue;
             };
             let hits_before = fill(&server, &workload)?;
-            kill_under_load(server, &workload, args)?;
-            if let Some(server) = start(args, cpu, scratch, files)? {
-                let disk_bytes = size(&scratch.path().join(files));
+            who.keep(&server)?;
+            end_under_load(who, server, &workload, args)?;
+            if let Some(server) = who.start(args, cpu, scratch)? {
+                let disk_bytes = size(&scratch.path().join(who.files()));
                 restarts.push(warm_up(&server, &workload, Restart::new(round, hits_before, disk_bytes))?);
                 last.push(server);
             }
@@ -89,27 +96,6 @@ pub(super) fn measure(
         eprintln!("restart, round {} of {}: done", round + 1, args.rounds);
     }
     Ok(last)
-}
-
-/// Where Torc's tier and Redis' files lie in the scratch folder.
-const TIER: &str = "restart";
-const APPEND_ONLY: &str = "redis-everysec";
-
-/// The server whose files these are, if installed.
-fn start(
-    args: &TierArgs,
-    cpu: usize,
-    scratch: &Scratch,
-    files: &str,
-) -> Result<Option<Contender>, BenchError> {
-    if files == TIER {
-        return torc(args, cpu, &scratch.file(TIER), "interval:1s", "torc, restarted").map(Some);
-    }
-    let server = redis(args, cpu, scratch, "everysec")?;
-    Ok(server.map(|mut server| {
-        server.name = "redis, restarted".into();
-        server
-    }))
 }
 
 impl Restart {
@@ -137,20 +123,26 @@ fn fill(server: &Contender, workload: &Workload) -> Result<f64, BenchError> {
     Ok(probes.tally.hits as f64 / PROBES as f64)
 }
 
-/// Loads the server, and ends it with SIGKILL while requests are under way.
-fn kill_under_load(server: Contender, workload: &Workload, args: &TierArgs) -> Result<(), BenchError> {
+/// Loads the server, and ends it while requests are under way.
+fn end_under_load(
+    who: Restarted,
+    server: Contender,
+    workload: &Workload,
+    args: &TierArgs,
+) -> Result<(), BenchError> {
     let plan = Plan { spin: true, ..Plan::closed(CONNECTIONS, DEPTH) };
     let length = args.timing.timing(1.0)?.duration;
     let picker = workload.picker.for_run(u64::MAX);
-    let mut source = Mixed::new(&Resp, &workload.objects, picker, workload.mix, u64::MAX);
     let addresses = [server.address.clone()];
-    let mut driver = Driver::start(&plan, &addresses, &Resp, &mut source)?;
-    let began = Instant::now();
-    while began.elapsed() < length {
-        driver.step(None)?;
-    }
-    server.kill();
-    Ok(())
+    with_codec!(server.protocols[0], |codec| {
+        let mut source = Mixed::new(codec, &workload.objects, picker, workload.mix, u64::MAX);
+        let mut driver = Driver::start(&plan, &addresses, codec, &mut source)?;
+        let began = Instant::now();
+        while began.elapsed() < length {
+            driver.step(None)?;
+        }
+        who.end(server)
+    })
 }
 
 /// Reads until the server is as warm as before, then everything once.
@@ -161,19 +153,29 @@ fn warm_up(server: &Contender, workload: &Workload, mut restart: Restart) -> Res
     let mut run = 1;
     while read(server, workload, &one, run, 1)?.tally.hits == 0 {
         run += 1;
+        refuse_cold(server)?;
     }
     restart.first_hit_s = server.started.elapsed().as_secs_f64();
     while (probe(server, workload, run)?.tally.hits as f64) < WARM_SHARE * restart.hits_before * PROBES as f64
     {
         run += 1;
+        refuse_cold(server)?;
     }
     restart.warm_s = server.started.elapsed().as_secs_f64();
     let all = 0..workload.objects.count();
     let address = std::slice::from_ref(&server.address);
-    let found = sweep(Protocol::Resp, address, &workload.objects, Operation::Get, all)?.tally;
+    let found = sweep(server.protocols[0], address, &workload.objects, Operation::Get, all)?.tally;
     restart.all_s = server.started.elapsed().as_secs_f64();
     restart.found = found.hits as f64 / workload.objects.count() as f64;
     Ok(restart)
+}
+
+/// Gives up on a server that does not get warm.
+fn refuse_cold(server: &Contender) -> Result<(), BenchError> {
+    match server.started.elapsed() > WARM_MAX {
+        true => Err(BenchError::Invalid(format!("{} is not warm after {WARM_MAX:?}", server.name))),
+        false => Ok(()),
+    }
 }
 
 fn probe(server: &Contender, workload: &Workload, run: u64) -> Result<Figures, BenchError> {
@@ -190,8 +192,10 @@ fn read(
     count: u64,
 ) -> Result<Figures, BenchError> {
     let picker = workload.picker.for_run(run);
-    let mut source = Mixed::new(&Resp, &workload.objects, picker, Mix::READS, count);
-    drive(plan, std::slice::from_ref(&server.address), &Resp, &mut source, None)
+    with_codec!(server.protocols[0], |codec| {
+        let mut source = Mixed::new(codec, &workload.objects, picker, Mix::READS, count);
+        drive(plan, std::slice::from_ref(&server.address), codec, &mut source, None)
+    })
 }
 
 /// Bytes of a file, or of the files of a folder.

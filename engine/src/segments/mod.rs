@@ -80,6 +80,8 @@ pub struct Segments {
     flushed_sequence: u64,
     /// Headers with pins.
     pinned: Cell<usize>,
+    /// How often the last pin of a segment has gone.
+    unpinned: u64,
     rest: Option<Box<dyn Rest>>,
     /// Freed segments that may not be used yet, in the order in which they were freed.
     resting: List,
@@ -114,6 +116,7 @@ impl Segments {
             sequence: 0,
             flushed_sequence: 0,
             pinned: Cell::new(0),
+            unpinned: 0,
             rest: None,
             resting: List::EMPTY,
             rested: 0,

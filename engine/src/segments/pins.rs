@@ -50,6 +50,7 @@ impl Segments {
             return;
         }
         self.pinned.set(self.pinned.get() - 1);
+        self.unpinned += 1;
         match header.phase {
             Phase::Drained => self.make_free(segment),
             Phase::Parked => {
@@ -64,6 +65,11 @@ impl Segments {
             Phase::Sealed if header.is_half_dead() => self.enqueue(segment),
             _ => {}
         }
+    }
+
+    /// How often the last pin of a segment has gone: whoever waits for that sees it here.
+    pub(crate) fn unpinned(&self) -> u64 {
+        self.unpinned
     }
 
     /// Segments that somebody pins.

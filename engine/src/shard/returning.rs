@@ -112,6 +112,11 @@ impl Shard {
         Returning { id: None, hash: key.hash, ticket, cost, head: bytes.into(), missing: 0 }
     }
 
+    /// A number that changes when a pinned segment is given back: a value that found no memory may find some then.
+    pub fn pins_given_back(&self) -> u64 {
+        self.segments.unpinned()
+    }
+
     /// Has memory set aside for a value, before its first chunk is asked for. False: too much is under way or pinned now.
     ///
     /// # Errors
@@ -140,6 +145,7 @@ impl Shard {
             lends: false,
             returns: true,
             moved_at: now,
+            waits: false,
         };
         returning.id = self.uploads.begin(upload);
         Ok(returning.id.is_some())
@@ -171,6 +177,8 @@ impl Shard {
             };
             let name = self.chunk_name(key.hash, upload.chain, ordinal);
             let place = self.chunk_place(name).ok_or(Lost)?;
+            // As its head: where the index is full the coldest goes, and a value is gone with its first chunk.
+            self.count_elsewhere(name, 1);
             let (len, left) = (extent.len() as usize, upload.bytes - upload.received - upload.room as u64);
             upload.own = self.own_segment(upload.own, left, now);
             let there =

@@ -2,8 +2,14 @@
 //!
 //! A chain is one item to eviction. Whichever of its parts is met first is judged by the accesses to the value, and the others
 //! follow when they are met. As nobody may see a list change, a chunk that moves takes a new copy of its head with it.
+//!
+//! What a tier is about to get is not dropped before it is saved. Until then the index names no place of it, so its key would
+//! miss, though it was written, or told anew, only just now. It moves to the main queue, where a later round drops it: in the small one it
+//! would come to the same end at once, and again, while the main one has what can go. That is bounded, as changes wait while too
+//! many are unsaved; and where a command finds no room, all can go, and is counted.
 
 use super::job::Why;
+use super::marks::Progress;
 use super::{Shard, hash_of};
 use crate::bytes_mut::BytesMut;
 use crate::chain::{self, ChainList};
@@ -34,7 +40,7 @@ impl Shard {
         let verdict = match why {
             Why::Compact => Verdict::Keep(queue, slot.frequency()),
             Why::Evict if follows => Verdict::Keep(Queue::Main, slot.frequency()),
-            Why::Evict => self.eviction.verdict(queue, self.reclaim.hardened(slot.frequency())),
+            Why::Evict => self.judge(queue, slot, hash),
         };
         let is_judged = why == Why::Evict && !follows;
         if is_judged && slot.frequency() > 0 {
@@ -47,6 +53,23 @@ impl Shard {
             }
             Verdict::Drop => self.evict(place, slot, hash),
         }
+    }
+
+    /// What eviction makes of an item, or of a chain.
+    fn judge(&self, queue: Queue, slot: Slot, hash: u64) -> Verdict {
+        match self.eviction.verdict(queue, self.reclaim.hardened(slot.frequency())) {
+            Verdict::Drop if !self.reclaim.force && self.is_being_saved(hash) => {
+                Verdict::Keep(Queue::Main, 0)
+            }
+            verdict => verdict,
+        }
+    }
+
+    /// Whether a tier that takes everything has not got an item yet. One that takes what eviction would drop is not waited for.
+    fn is_being_saved(&self, hash: u64) -> bool {
+        self.unsaved.as_ref().filter(|marks| marks.demotion.is_none()).is_some_and(|marks| {
+            matches!(marks.progress(hash), Some(Progress::Written | Progress::Saving { is_item: true }))
+        })
     }
 
     /// The slot of an item, or of the head that a chunk belongs to.
@@ -142,6 +165,7 @@ impl Shard {
     fn evict(&mut self, place: Place, slot: Slot, hash: u64) {
         let version = self.segments.item(slot.location()).version();
         let queue = self.queue_of(slot);
+        self.stats.evictions_unsaved.add(u64::from(self.is_being_saved(hash)));
         self.remove(place, slot, hash, Cause::Evicted, version);
         self.eviction.dropped(queue, hash);
         self.stats.evictions.add(1);

@@ -8,6 +8,7 @@ mod chunks;
 mod counters;
 mod demotion;
 mod elsewhere;
+mod held;
 mod items;
 mod leases;
 mod lent;

@@ -36,8 +36,7 @@ impl Shard {
         let key = Key { bytes: key, space, hash: 0 };
         self.check(key, bytes)?;
         let header = self.chunk_header(key, 0);
-        let chunks = bytes.div_ceil(self.chunk_bytes(key) as u64);
-        let cost = bytes + chunks * (header.bytes() + key.bytes.len() + ORDINAL_BYTES) as u64;
+        let (chunks, cost) = self.upload_cost(key, bytes);
         if header.item_len(key.bytes.len(), list_bytes(chunks as usize)) > self.item_bytes_max() {
             return Err(Refusal::ValueTooLarge);
         }
@@ -59,8 +58,31 @@ impl Shard {
             lends: false,
             returns: false,
             moved_at: now,
+            waits: false,
         };
         self.uploads.begin(upload).ok_or_else(|| out_of_memory(&self.stats))
+    }
+
+    /// The chunks of a value of `bytes` bytes, and the memory that they take.
+    fn upload_cost(&self, key: Key<'_>, bytes: u64) -> (u64, u64) {
+        let chunks = bytes.div_ceil(self.chunk_bytes(key) as u64);
+        let beside = self.chunk_header(key, 0).bytes() + key.bytes.len() + ORDINAL_BYTES;
+        (chunks, bytes + chunks * beside as u64)
+    }
+
+    /// Says whether the rest of a value under way, or its end, waits for a tier: then it does not count as one that stands still, nor
+    /// among those that share their part of the memory; and others may wait for its room.
+    pub fn upload_waits(&mut self, id: UploadId, waits: bool) {
+        self.uploads.wait(id, waits);
+    }
+
+    /// Whether there is no room for a value of `bytes` bytes before some are stored that wait for a tier.
+    pub fn waits_for_room(&self, space: u16, key: &[u8], bytes: u64) -> bool {
+        if self.uploads.waiting_bytes() == 0 {
+            return false;
+        }
+        let (_, cost) = self.upload_cost(Key { bytes: key, space, hash: 0 }, bytes);
+        cost > self.uploads_room() && cost <= self.uploads_room_max()
     }
 
     /// Memory that a value under way may take if it is alone and nothing is pinned.
@@ -90,7 +112,9 @@ impl Shard {
         // One alone may be longer: no other waits for its end, and a longest value must not depend on how much of the
         // memory clients hold.
         let share = if self.uploads.is_empty() { PINNED_SHARE } else { UPLOADS_SHARE };
-        let left = (capacity / share).saturating_sub(self.uploads.bytes());
+        // Those that wait for a tier wait for no client.
+        let coming = self.uploads.bytes() - self.uploads.waiting_bytes();
+        let left = (capacity / share).saturating_sub(coming);
         left.min((capacity / PINNED_SHARE).saturating_sub(pinned))
     }
 
@@ -165,7 +189,9 @@ impl Shard {
     #[cold]
     fn take_from_still_uploads(&mut self, cost: u64, now: Millis) -> bool {
         for _ in 0..ENDED_MAX {
-            let still = self.uploads.iter().filter(|upload| now.saturating_sub(upload.moved_at) >= STILL_MS);
+            let stands_still =
+                |upload: &&Upload| !upload.waits && now.saturating_sub(upload.moved_at) >= STILL_MS;
+            let still = self.uploads.iter().filter(stands_still);
             let Some(id) = still.min_by_key(|upload| upload.moved_at).map(|upload| upload.id) else {
                 return false;
             };

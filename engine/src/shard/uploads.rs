@@ -22,6 +22,8 @@ pub(super) struct Uploads {
     returning_bytes: u64,
     /// Memory of their keys and lists of extents.
     list_bytes: usize,
+    /// Memory of those among them that wait for a tier.
+    waiting_bytes: u64,
 }
 
 impl Uploads {
@@ -63,8 +65,24 @@ impl Uploads {
     /// Ends an upload that was taken out: it does not come back.
     pub(super) fn end(&mut self, upload: &Upload) {
         self.count(upload, -1);
+        self.waiting_bytes -= if upload.waits { upload.cost } else { 0 };
         self.list_bytes -= upload.table_bytes();
         self.free.push(place_of(upload.id) as u16);
+    }
+
+    /// One waits for a tier, or does so no more.
+    pub(super) fn wait(&mut self, id: UploadId, waits: bool) {
+        let upload = self.places.get_mut(place_of(id)).and_then(Option::as_mut);
+        if let Some(upload) = upload.filter(|upload| upload.id == id) {
+            self.waiting_bytes -= if upload.waits { upload.cost } else { 0 };
+            upload.waits = waits;
+            self.waiting_bytes += if waits { upload.cost } else { 0 };
+        }
+    }
+
+    /// Memory of those from clients that wait for a tier.
+    pub(super) fn waiting_bytes(&self) -> u64 {
+        self.waiting_bytes
     }
 
     fn count(&mut self, upload: &Upload, by: i8) {
@@ -128,6 +146,7 @@ mod tests {
             lends: false,
             returns: false,
             moved_at: 0,
+            waits: false,
         };
         let mut uploads = Uploads::default();
         let ids: Vec<UploadId> =

@@ -144,8 +144,9 @@ impl WorkerState {
                 self.stats.request(CommandClass::of(&op), OutcomeClass::Refused);
                 (Some(OwnedAnswer::DeadlineExceeded), None)
             }
-            // It is given a number of those of versions.
-            What::UploadBegin { .. } if !self.shard.may_change() => return None,
+            What::UploadBegin { bytes: length, .. } if self.holds_value(space, bytes.key, length) => {
+                return None;
+            }
             What::UploadBegin { op, bytes: length } => {
                 self.forget_upload(upload);
                 let place = self.shard.upload_begin(space, bytes.key, length, self.now);

@@ -15,6 +15,7 @@ mod recover;
 pub(super) mod state;
 mod stopped;
 
+use super::budget::Pressure;
 use super::connection::Connection;
 use super::state::WorkerState;
 use crate::session::Wish;
@@ -97,6 +98,14 @@ impl WorkerState {
         self.tier.is_some() && command.op.changes() && (self.holds_changes() || self.refuses(command, wish()))
     }
 
+    /// Whether a long value has to wait before it begins: for its number, which is one of those of versions, or for the room of
+    /// others that are stored when earlier changes are saved. Its client holds what has come of it meanwhile, so it does not wait if
+    /// clients hold much.
+    pub(super) fn holds_value(&self, space: u16, key: &[u8], bytes: u64) -> bool {
+        let may_wait = self.budget.pressure() == Pressure::None;
+        !self.shard.may_change() || may_wait && self.shard.waits_for_room(space, key, bytes)
+    }
+
     fn holds_changes(&self) -> bool {
         let (unsaved, bytes) =
             self.tier.as_ref().map_or((usize::MAX, u64::MAX), |tier| (tier.unsaved_max, tier.untaken_max));
@@ -147,12 +156,13 @@ impl WorkerState {
     pub(super) fn until_save(&self) -> Duration {
         match &self.tier {
             Some(tier) if tier.standing.is_refilling() || !tier.unanswered.is_empty() => Duration::ZERO,
-            Some(_) if self.is_saving_rest() || self.waits_to_return() => Duration::ZERO,
+            Some(_) if self.is_saving_rest() => Duration::ZERO,
             Some(tier) if self.shard.has_unsaved() => {
                 let passed = self.ticks.saturating_sub(tier.saved_at);
-                Duration::from_millis(tier.save_every_ms.saturating_sub(passed))
+                let saved = Duration::from_millis(tier.save_every_ms.saturating_sub(passed));
+                saved.min(self.until_given_up().unwrap_or(Duration::MAX))
             }
-            _ => Duration::MAX,
+            _ => self.until_given_up().unwrap_or(Duration::MAX),
         }
     }
 

@@ -58,8 +58,7 @@ impl WorkerState {
         self.abandon_upload(conn);
         let op = strip_op(command.op);
         let place = match self.destination(conn, command.key, self.owner(command.key)) {
-            // It is given a number of those of versions.
-            Destination::Here if !self.shard.may_change() => {
+            Destination::Here if self.holds_value(command.space, command.key, bytes) => {
                 self.hold(conn);
                 return false;
             }
@@ -139,6 +138,7 @@ impl WorkerState {
                     self.stats.request(CommandClass::Write, OutcomeClass::Refused);
                     self.finish(conn, part, &upload.key, read_ns, Answer::Busy { limit: DURABILITY });
                 } else if self.is_held(&command, || wish) {
+                    self.shard.upload_waits(id, true);
                     self.hold(conn);
                     conn.upload = Some(upload);
                     return false;

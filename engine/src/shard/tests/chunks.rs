@@ -145,6 +145,26 @@ fn a_chain_whose_chunk_has_left_is_a_miss_before_anything_is_fetched() {
     assert_eq!(answered(left), None);
 }
 
+/// Entries of chunks counted no accesses, so where the index was full a hot long value lost one of them before anything cold went.
+#[test]
+fn chunks_of_a_value_that_comes_back_count_as_read_as_their_head_does() {
+    let (mut shard, mut tier) = (remembering(1 << 20), Tier::default());
+    set(&mut shard, b"long", &value(3, 100_000));
+    let told = tier.save(&mut shard);
+    for reads in 1..3 {
+        assert!(shard.demote(0, b"long", told.last().unwrap().place.unwrap(), NOW) || reads == 1);
+        evict_all(&mut shard);
+        tier.save(&mut shard);
+        assert!(tier.get(&mut shard, b"long", NOW).0);
+        let accesses = |told: &Told| shard.index.find_elsewhere(told.hash).unwrap().1.frequency;
+        assert!(
+            told.iter().all(|told| accesses(told) >= 1),
+            "{:?}",
+            told.iter().map(accesses).collect::<Vec<_>>()
+        );
+    }
+}
+
 #[test]
 fn a_scan_does_not_ask_for_chunks() {
     let (mut shard, mut tier) = (remembering(1 << 20), Tier::default());

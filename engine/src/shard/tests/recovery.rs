@@ -52,6 +52,8 @@ struct World {
     keys: HashMap<Vec<u8>, Is>,
     random: Random,
     fillers: u64,
+    /// Items that were evicted before they were saved.
+    evicted: u64,
     reads_wait: bool,
     /// Keys of commands that wait until more is known.
     waiting: HashSet<Vec<u8>>,
@@ -147,7 +149,6 @@ impl World {
             set(&mut self.shard, &key, &vec![7; 4000 + (self.fillers % 900) as usize]);
             self.shard.maintain(NOW, 1000);
         }
-        self.keys.values_mut().for_each(|is| is.may_miss |= is.is_unsaved);
     }
 
     fn save(&mut self) {
@@ -166,6 +167,10 @@ impl World {
             1..6 => self.save(),
             _ => self.command(),
         }
+        let evicted = self.shard.stats().evictions_unsaved.read();
+        if std::mem::replace(&mut self.evicted, evicted) != evicted {
+            self.keys.values_mut().for_each(|is| is.may_miss |= is.is_unsaved);
+        }
     }
 
     /// Begins anew, and lets commands come between what is told of two streams.
@@ -176,6 +181,7 @@ impl World {
         self.keys = std::mem::take(&mut self.keys).into_iter().map(is).collect();
         let above = self.shard.clock.next(NOW);
         self.shard = remembering();
+        self.evicted = 0;
         self.shard.start_above(above);
         self.shard.begin_recovery(0..SLOTS, slot_of, self.reads_wait);
         let halves = [0..SLOTS / 2, SLOTS / 2..SLOTS];
@@ -215,6 +221,7 @@ fn commands_that_come_while_the_tier_is_told_see_nothing_that_is_not_final() {
             keys: HashMap::new(),
             random: Random(seed),
             fillers: 0,
+            evicted: 0,
             reads_wait: seed % 2 == 0,
             waiting: HashSet::new(),
         };

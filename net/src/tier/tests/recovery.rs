@@ -179,3 +179,64 @@ fn a_medium_that_fails_while_it_is_read_makes_the_rest_miss_and_tells_deletions_
     assert_eq!(after.get(&key(lost)), None, "it was deleted");
     assert!((0..200).filter(|number| after.get(&key(*number)).is_some()).count() > found);
 }
+
+#[test]
+fn what_recovery_has_no_room_for_is_gone_and_a_deletion_of_it_is_told() {
+    let medium = Gated::with(Config { bytes: 16 << 20, ..CONFIG });
+    let mut running = start_with(medium.clone(), 1, 32 << 20);
+    const COUNT: u32 = 30_000;
+    for (first, value) in (0..COUNT).step_by(500).flat_map(|first| [(first, b"older"), (first, b"newer")]) {
+        (first..first + 500).for_each(|number| running.set(&key(number), value));
+        running.save();
+    }
+    running.stop();
+    let mut small = start_with(medium.clone(), 1, 1 << 20);
+    let is_lost = |number: &u32| {
+        let (key, op) = (&key(*number)[..], Op::Read(Read::default()));
+        let hash = small.shards[0].hash(0, key);
+        small.shards[0].ticket_for(&Command { space: 0, key, op }, hash, NOW).is_none()
+    };
+    let lost: Vec<u32> = (0..COUNT).filter(is_lost).collect();
+    assert!(lost.len() > 100 && lost.len() < COUNT as usize, "{} lost", lost.len());
+    let found = (0..COUNT).step_by(37).filter_map(|number| small.get(&key(number)));
+    assert!(found.into_iter().all(|value| value == b"newer"));
+    lost.iter().take(100).for_each(|number| small.execute(&key(*number), Op::Delete(Delete::default())));
+    small.save();
+    small.stop();
+    let mut large = start_with(medium, 1, 32 << 20);
+    for number in lost.into_iter().take(100) {
+        assert_eq!(large.get(&key(number)), None, "{number} was deleted");
+    }
+}
+
+#[test]
+fn more_deletions_than_recovery_can_remember_make_older_items_miss_and_nothing_comes_back() {
+    let medium = Gated::with(Config { streams: 1, ..CONFIG });
+    let mut running = start_with(medium.clone(), 1, 32 << 20);
+    (0..100).for_each(|number| running.set(&key(number), b"old"));
+    running.save();
+    for number in 0..9000 {
+        running.set(&key(number), b"gone");
+        if number >= 50 {
+            running.execute(&key(number), Op::Delete(Delete::default()));
+        }
+        if number % 1000 == 999 {
+            running.save();
+        }
+    }
+    running.set(b"new", b"new");
+    running.save();
+    running.stop();
+    for (memory_bytes, still, deleted) in [(32 << 20, 50, 8), (1 << 20, 0, 7), (32 << 20, 48, 6)] {
+        let mut after = start_with(medium.clone(), 1, memory_bytes);
+        assert_eq!(after.get(b"new").as_deref(), Some(&b"new"[..]));
+        let found = (0..9000).filter_map(|number| after.get(&key(number)));
+        let found: Vec<_> = found.collect();
+        assert_eq!(found.len(), still);
+        assert!(found.iter().all(|value| value == b"gone"));
+        // What misses may be there all the same, so its deletion is told.
+        after.execute(&key(deleted), Op::Delete(Delete::default()));
+        after.save();
+        after.stop();
+    }
+}

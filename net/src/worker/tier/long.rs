@@ -6,6 +6,7 @@
 use super::state::{Back, Returns, Tier};
 use crate::tier::Fetched;
 use crate::worker::state::WorkerState;
+use std::time::Duration;
 use torc_engine::command::{Millis, Ticket};
 use torc_engine::shard::Returning;
 
@@ -15,8 +16,11 @@ pub(super) const RETURNS_MAX: usize = 2;
 pub(super) const CHUNKS_MAX: usize = 4;
 /// Chunks that a turn reads from a medium that is as fast as memory.
 const TURN_CHUNKS: usize = 4;
-/// One for which there is no memory for so long is given up, milliseconds.
+/// One for which there is no memory is given up if no pinned segment was given back for so long, milliseconds: clients that take
+/// nothing of what pins them are closed after that time.
 pub(super) const PATIENCE_MS: Millis = 5000;
+/// The same if some were, but never enough at a time: others wait behind it.
+pub(super) const PATIENCE_MAX_MS: Millis = 60_000;
 /// Memory of those that were fetched and are not in their place, bytes. A chunk is at most an eighth of a segment.
 pub(super) const RETURN_BYTES: u64 =
     (RETURNS_MAX * CHUNKS_MAX * torc_engine::shard::SEGMENT_BYTES / 8) as u64;
@@ -87,13 +91,18 @@ impl WorkerState {
 
     /// Starts as many as may be under way, in their order.
     fn start_returns(&mut self, tier: &mut Tier) {
+        let given_back = self.shard.pins_given_back();
+        if std::mem::replace(&mut tier.returns.pins_given_back, given_back) != given_back {
+            tier.returns.given_back_at = self.now;
+        }
         while tier.returns.under_way.len() < RETURNS_MAX
             && let Some((since, mut returning)) = tier.returns.waiting.pop_front()
         {
-            let has_waited = self.now.saturating_sub(since) >= PATIENCE_MS;
+            let has_waited = self.now >= patient_until(&tier.returns, since);
             match self.shard.start_return(&mut returning, self.now) {
                 Ok(true) => tier.returns.under_way.push_back(returning),
-                // Memory comes back as clients take their answers, and values that are under way arrive.
+                // Memory comes back as clients take their answers, and values that are under way arrive: each pin that is given back
+                // begins another turn.
                 Ok(false) if !has_waited => return tier.returns.waiting.push_front((since, returning)),
                 Ok(false) | Err(_) => self.lose(tier, returning),
             }
@@ -169,13 +178,24 @@ impl WorkerState {
         fetching.waiting.into_iter().for_each(|id| self.let_go_on(id));
     }
 
-    /// Whether a long value waits for memory that comes back without a word.
-    pub(super) fn waits_to_return(&self) -> bool {
-        self.tier.as_ref().is_some_and(|tier| !tier.returns.waiting.is_empty())
+    /// How long the first long value that waits for memory may still do so, if one does.
+    pub(super) fn until_given_up(&self) -> Option<Duration> {
+        let returns = &self.tier.as_ref()?.returns;
+        let (since, _) = returns.waiting.front()?;
+        Some(Duration::from_millis(patient_until(returns, *since).saturating_sub(self.now)))
     }
 
-    /// Whether long values are on their way that nothing else is waited for.
+    /// Whether long values are on their way that nothing else is waited for, or memory was given back that one waits for.
     pub(in crate::worker) fn has_more_to_return(&self) -> bool {
-        self.tier.as_ref().is_some_and(|tier| tier.returns.has_more)
+        self.tier.as_ref().is_some_and(|tier| {
+            let returns = &tier.returns;
+            let is_given_back = returns.pins_given_back != self.shard.pins_given_back();
+            returns.has_more || is_given_back && !returns.waiting.is_empty()
+        })
     }
+}
+
+/// Until when one waits for memory that has waited since then.
+fn patient_until(returns: &Returns, since: Millis) -> Millis {
+    (since.max(returns.given_back_at) + PATIENCE_MS).min(since + PATIENCE_MAX_MS)
 }

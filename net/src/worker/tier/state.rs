@@ -230,6 +230,9 @@ pub(super) struct Returns {
     pub(super) waiting: VecDeque<(Millis, Returning)>,
     /// A turn has ended before a medium that is as fast as memory was read to the end.
     pub(super) has_more: bool,
+    /// What the shard had given back of pinned memory when the first of those that wait was looked at last, and when that had changed.
+    pub(super) pins_given_back: u64,
+    pub(super) given_back_at: Millis,
 }
 
 impl Returns {

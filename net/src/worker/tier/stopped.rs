@@ -14,7 +14,20 @@ impl WorkerState {
     /// Lets a batch wait that has been served up to a request.
     pub(in crate::worker) fn stop(&mut self, shard: u16, batch: Box<Batch>, served: usize) {
         self.fetch_asked(&batch, served);
+        // A value that waits for the room of others must not wait for those behind it in its own line.
+        if !matches!(batch.kind_of(served).what, What::UploadBegin { .. }) {
+            self.let_values_wait(shard, true);
+        }
         self.stopped(shard).push_front((batch, served));
+    }
+
+    /// The values that come from a shard wait for the tier as its batches do, or no more.
+    fn let_values_wait(&mut self, shard: u16, waits: bool) {
+        for ((from, _), foreign) in &self.foreign_uploads {
+            if let Some(id) = foreign.place.ok().filter(|_| *from == shard) {
+                self.shard.upload_waits(id, waits);
+            }
+        }
     }
 
     /// Lets a batch wait behind others of its shard.
@@ -44,6 +57,7 @@ impl WorkerState {
             loop {
                 let stopped = self.tier.as_mut().map(|tier| &mut tier.stopped[usize::from(shard)]);
                 let Some((batch, served)) = stopped.and_then(VecDeque::pop_front) else { break };
+                self.let_values_wait(shard, false);
                 if !self.serve_on(shard, batch, served) {
                     break;
                 }

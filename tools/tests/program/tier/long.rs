@@ -2,7 +2,7 @@
 
 use super::redis::{Answer, Redis};
 use super::{count_all, kill, set_all, start, stop, tier_file, wait_until_saved};
-use crate::harness::Server;
+use crate::harness::{Server, finish, torc};
 
 /// A long value that only this key has, and that does not compress.
 fn long(number: usize) -> Vec<u8> {
@@ -162,4 +162,44 @@ fn a_full_tier_gives_long_values_or_nothing_for_laps() {
     assert!(newest >= 25, "{newest} of the newest 30 after a kill");
     count_long(&mut redis, 0..300);
     stop(server);
+}
+
+#[test]
+fn long_values_are_copied_whole_to_a_tier_that_is_divided_otherwise() {
+    const VALUES: usize = 40;
+    let (folder, path) = tier_file();
+    let server = start(&path, &["--shards=2", "--memory=48m", "--tier-size=128m"]);
+    let mut redis = Redis::connect(&server);
+    set_long(&mut redis, 0..VALUES);
+    let mut changed = long(1);
+    changed[150_000..150_007].copy_from_slice(b"changed");
+    redis.run(&["SETRANGE", &name(1), "150000", "changed"]);
+    redis.run(&["DEL", &name(2)]);
+    wait_until_saved(&server);
+    kill(server);
+    let source = path.display().to_string();
+    for (number, streams) in [1, 3].into_iter().enumerate() {
+        let copy = folder.path().join(format!("copy{number}"));
+        let streams = format!("--streams={streams}");
+        let arguments = ["tier", "copy", "--tier-size=96m", &streams, &source];
+        let output = finish(torc().args(arguments).arg(&copy));
+        assert!(output.status.success(), "{output:?}");
+        assert_eq!(finish(torc().args(["tier", "check"]).arg(&copy)).status.code(), Some(0));
+        let server = start(&copy, &["--shards=2", "--memory=48m"]);
+        let mut redis = Redis::connect(&server);
+        assert!(redis.run(&["GET", &name(1)]) == Answer::Bulk(changed.clone()), "its newest head and chunks");
+        assert_eq!(redis.run(&["GET", &name(2)]), Answer::Nil, "it was deleted");
+        assert_eq!(count_long(&mut redis, (0..VALUES).filter(|number| !(1..3).contains(number))), VALUES - 2);
+        assert_eq!(server.metric("torc_tier_long_lost_total", ""), 0.0);
+        kill(server);
+    }
+    // One that is too small keeps the newest, and gives nothing in part.
+    let copy = folder.path().join("small");
+    let output = finish(torc().args(["tier", "copy", "--tier-size=16m", &source]).arg(&copy));
+    assert!(output.status.success(), "{output:?}");
+    let server = start(&copy, &["--shards=2", "--memory=48m"]);
+    let mut redis = Redis::connect(&server);
+    let newest = count_long(&mut redis, VALUES - 5..VALUES);
+    let all = count_long(&mut redis, (0..VALUES).filter(|number| *number != 1));
+    assert!(newest == 5 && all < VALUES - 2, "{newest} of the newest, and {all}");
 }

@@ -1,8 +1,8 @@
 //! Long values on the tier.
 
 use super::*;
-use crate::worker::tier::long::{CHUNKS_MAX, PATIENCE_MS, RETURNS_MAX};
-use std::collections::HashMap;
+use crate::worker::tier::long::{CHUNKS_MAX, PATIENCE_MAX_MS, PATIENCE_MS, RETURNS_MAX};
+use std::collections::{HashMap, VecDeque};
 use torc_engine::command::Value;
 
 const LEN: usize = 1_500_000;
@@ -174,7 +174,7 @@ fn a_long_value_waits_for_memory_and_is_given_up_after_some_time() {
         ask(&mut state, CONN, &["STRLEN", "long"]);
         fetch_all(&mut state, &hand, &[&long]);
         assert_eq!((sent(&mut state), chunks.len()), (String::new(), CHUNKS_MAX));
-        assert_eq!(state.until_save(), Duration::ZERO, "it is looked after");
+        assert_eq!(state.until_save(), Duration::from_millis(PATIENCE_MS), "it is looked after");
         if frees {
             for place in chunks {
                 other.give(&hand, place);
@@ -186,6 +186,58 @@ fn a_long_value_waits_for_memory_and_is_given_up_after_some_time() {
         fetch_all(&mut state, &hand, &[&long, &other]);
         assert_eq!(sent(&mut state), if frees { format!(":{LEN}\r\n") } else { ":0\r\n".into() });
         assert_eq!(state.stats.tier_long_lost.read(), u64::from(!frees));
+    }
+}
+
+/// It was given up by the clock alone: also if memory came back all the time, and would have been enough in a moment.
+#[test]
+fn a_long_value_that_waits_for_memory_goes_on_with_the_pins_that_are_given_back() {
+    for never_enough in [false, true] {
+        let (mut state, hand) = alone();
+        let long = put_long_elsewhere(&mut state, "long", 40);
+        // Somebody has so many segments pinned that nothing may come back.
+        let keys: Vec<String> = (0..11).map(|number| format!("pinned{number}")).collect();
+        for key in &keys {
+            let set = command(key, Op::Write(Write::set(&[1; 1_000_000])));
+            state.shard.execute(&set, state.shard.hash(0, key.as_bytes()), NOW);
+        }
+        let pin = |state: &mut WorkerState, key: &str| {
+            let (hash, read) = (state.shard.hash(0, key.as_bytes()), command(key, Op::Read(Read::default())));
+            let Outcome::Item(found) = state.shard.execute(&read, hash, NOW) else { panic!("it is there") };
+            let Value::Chained(chain) = found.value else { panic!("a long value") };
+            chain.lend(0..u64::MAX).collect::<Vec<_>>()
+        };
+        let mut pins: VecDeque<_> = keys.iter().map(|key| (key, pin(&mut state, key))).collect();
+        ask(&mut state, CONN, &["STRLEN", "long"]);
+        fetch_all(&mut state, &hand, &[&long]);
+        hear(&mut state);
+        assert!(
+            !state.has_more_to_return() && sent(&mut state).is_empty(),
+            "there is nothing to do but to wait"
+        );
+        let mut waited = 0;
+        while state.stats.tier_promotions.read() + state.stats.tier_long_lost.read() == 0 {
+            (state.now, waited) = (state.now + PATIENCE_MS - 1, waited + PATIENCE_MS - 1);
+            hear(&mut state);
+            assert!(!state.has_more_to_return());
+            assert!(waited < 2 * PATIENCE_MAX_MS, "others wait behind it");
+            if state.stats.tier_long_lost.read() > 0 {
+                break;
+            }
+            let (key, lent) = pins.pop_front().expect("enough of them");
+            lent.into_iter().for_each(|lent| state.shard.release(lent));
+            assert!(state.has_more_to_return(), "another turn comes at once");
+            if never_enough {
+                let lent = pin(&mut state, key);
+                pins.push_back((key, lent));
+            }
+            hear(&mut state);
+            fetch_all(&mut state, &hand, &[&long]);
+        }
+        assert_eq!(waited >= PATIENCE_MAX_MS, never_enough, "{waited} ms");
+        pins.into_iter().flat_map(|(_, lent)| lent).for_each(|lent| state.shard.release(lent));
+        wait(&mut state);
+        assert_eq!(sent(&mut state), if never_enough { ":0\r\n".into() } else { format!(":{LEN}\r\n") });
     }
 }
 
@@ -292,6 +344,100 @@ fn a_long_value_that_begins_at_the_ceiling_waits_for_its_number() {
     hear(&mut state);
     ask(&mut state, CONN, &["STRLEN", "long"]);
     assert_eq!(sent(&mut state), "+OK\r\n:100000\r\n");
+}
+
+/// Gives a client's request to its shard, part by part, up to `left` bytes before its end.
+fn feed(state: &mut WorkerState, id: ConnId, input: &[u8], left: usize) {
+    let mut done = 0;
+    while done < input.len() - left {
+        let parsed = execute_of(state, id, 0, (&input[done..input.len() - left], 1));
+        if parsed == 0 {
+            break;
+        }
+        done += parsed;
+    }
+}
+
+/// Saves until nobody is held. Returns how often.
+fn save_all(state: &mut WorkerState, hand: &Hand) -> usize {
+    for round in 0..100 {
+        state.ticks += 1000;
+        state.save();
+        let batches = hand.saves();
+        if batches.is_empty() {
+            return round;
+        }
+        batches.into_iter().for_each(|batch| hand.say(Reply::Saved(batch)));
+        hear(state);
+    }
+    panic!("it comes to an end");
+}
+
+/// Values that were whole and waited for the tier kept the room of those under way: a fourth one was refused for want of memory.
+#[test]
+fn long_values_wait_for_those_that_wait_for_the_tier_and_none_is_refused() {
+    const CLIENTS: u32 = 10;
+    let (mut state, hand) = alone();
+    fill(&mut state);
+    let ids: Vec<ConnId> = (2..2 + CLIENTS).map(|index| ConnId { index, generation: 0 }).collect();
+    let value = "v".repeat(1_000_000);
+    for &id in &ids {
+        add_client_at(&mut state, id, Protocol::Resp);
+        feed(&mut state, id, &resp(&["SET", &format!("long{}", id.index), &value]), 0);
+        // Whoever has waited for more than a second is not given up for those who come later.
+        state.now += 2000;
+    }
+    assert!(ids.iter().all(|id| sent_to(&mut state, *id).is_empty()), "all of them wait");
+    assert!(save_all(&mut state, &hand) > 3);
+    for &id in &ids {
+        assert_eq!(sent_to(&mut state, id), "+OK\r\n", "{id:?}");
+    }
+    assert!(!state.shard.waits_for_room(0, b"key", 2_000_000), "nothing is left of those that waited");
+}
+
+#[test]
+fn values_of_a_shard_whose_batches_have_stopped_leave_room_for_others() {
+    let (mut first, mut second, hand) = asking();
+    for index in [1, 2] {
+        add_client_at(&mut first, ConnId { index, generation: 0 }, Protocol::Resp);
+    }
+    add_client_at(&mut second, CONN, Protocol::Resp);
+    let keys: Vec<String> = (0..)
+        .map(|number| format!("key{number}"))
+        .filter(|key| first.owner(key.as_bytes()) == 1)
+        .take(unsaved_max(16 << 20) + 4)
+        .collect();
+    let (long, short) = keys.split_at(4);
+    for key in short {
+        ask(&mut second, CONN, &["SET", key, "value"]);
+        sent(&mut second);
+    }
+    let value = "v".repeat(1_000_000);
+    for (index, key) in (0..).zip(&long[..3]) {
+        feed(&mut first, ConnId { index, generation: 0 }, &resp(&["SET", key, &value]), 2);
+        first.publish_mail();
+        exchange(&mut second, &mut first);
+    }
+    let end = |first: &mut WorkerState, second: &mut WorkerState, index| {
+        feed(first, ConnId { index, generation: 0 }, b"\r\n", 0);
+        first.publish_mail();
+        exchange(second, first);
+    };
+    end(&mut first, &mut second, 0);
+    end(&mut first, &mut second, 1);
+    assert!(second.has_stopped(0), "the end of the first has to wait, and the others stand behind it");
+    feed(&mut second, CONN, &resp(&["SET", &long[3], &value]), 0);
+    assert!(second.shard.waits_for_room(0, b"key", 4_000_000));
+    save_all(&mut second, &hand);
+    exchange(&mut second, &mut first);
+    assert_eq!(sent(&mut second), "+OK\r\n");
+    assert!(!second.shard.waits_for_room(0, b"key", 7_000_000), "the third waits for its client now");
+    end(&mut first, &mut second, 2);
+    save_all(&mut second, &hand);
+    exchange(&mut second, &mut first);
+    for index in 0..3 {
+        assert_eq!(sent_to(&mut first, ConnId { index, generation: 0 }), "+OK\r\n", "{index}");
+    }
 }
 
 #[test]
