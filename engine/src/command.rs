@@ -91,6 +91,17 @@ impl Read {
     }
 }
 
+impl Op<'_> {
+    /// Whether it may give the item another version, or take it away.
+    #[inline]
+    pub fn changes(&self) -> bool {
+        match self {
+            Op::Read(read) => read.changes(),
+            _ => true,
+        }
+    }
+}
+
 /// Which presence a write asks for and how it joins the old value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum WriteMode {

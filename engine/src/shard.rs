@@ -22,6 +22,7 @@
 //! | `shard/unsaved.rs`, `shard/marks.rs` | changes that are not there yet |
 //! | `shard/carry.rs` | items that stay on a medium when it writes over them |
 //! | `shard/demotion.rs`, `shard/offered.rs` | what a medium is offered before eviction drops it |
+//! | `shard/anew.rs` | a medium that begins anew while the shard serves |
 //! | `shard/recovery.rs`, `shard/unknown.rs` | learning what a medium holds, while commands come |
 //! | `shard/chunks.rs`, `shard/returning.rs` | the same for the chunks of long values |
 //! | `shard/scan.rs` | walking the keys |
@@ -29,6 +30,7 @@
 //! | `shard/audit.rs` | a full recount, for tests |
 
 mod accounts;
+mod anew;
 mod audit;
 mod by_hash;
 mod carry;
@@ -62,6 +64,7 @@ mod uploads;
 mod weight;
 mod write;
 
+pub use anew::Again;
 pub use config::{SEGMENT_BYTES, SEGMENTS_MIN, ShardConfig, StoreError};
 pub use marks::{Unsaved, What};
 pub use offered::OfferLimits;

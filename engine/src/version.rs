@@ -46,6 +46,11 @@ impl HybridClock {
         self.last = self.last.max(version);
     }
 
+    /// The highest version that was given out, or may have been.
+    pub(crate) fn last(&self) -> u64 {
+        self.last
+    }
+
     pub(crate) fn set_ceiling(&mut self, ceiling: u64) {
         self.ceiling = ceiling;
     }

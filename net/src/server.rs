@@ -14,6 +14,7 @@ mod listen;
 mod sizes;
 mod tier;
 
+pub use crate::tier::RearmError;
 pub use config::{Endpoint, Listen, ServerConfig, StartError};
 pub use listen::overlap;
 pub use sizes::{client_memory, value_bytes_possible};
@@ -25,6 +26,7 @@ use crate::pin::pin_to;
 use crate::session::Limits;
 use crate::shared::Shared;
 use crate::slots::SlotMap;
+
 use crate::tier::{Durability, Opened, Port, TierConfig, time_before};
 use crate::transport::choice::{Chosen, choose, without_min_wait};
 use crate::transport::epoll::Epoll;
@@ -106,7 +108,10 @@ impl Server {
             // Of what is read at the speed of memory nothing is kept.
             tier.cache_bytes *= u64::from(!opened.tier.medium().is_byte_addressable());
         }
-        let settings = settings(&config, kinds);
+        let makes_durable = opened.as_ref().zip(config.tier.as_ref()).is_some_and(|(opened, tier)| {
+            tier.durability != Durability::None && opened.tier.medium().is_persistent()
+        });
+        let settings = settings(&config, kinds, makes_durable);
         let made = opened.as_ref().and_then(|opened| opened.made.clone());
         let tier = opened.map(|opened| opened.tier);
         tier.iter().for_each(|tier| go_on_from(&clock, tier));
@@ -172,6 +177,16 @@ impl Server {
     /// The tier, if there is one.
     pub fn tier(&self) -> Option<&RunningTier> {
         self.tier.as_ref()
+    }
+
+    /// Takes a tier that has failed into use again, made anew: nothing of what it held comes back, and it is told what memory
+    /// holds while the server goes on. Blocks until every shard uses it; returns what it lies on, in words.
+    ///
+    /// # Errors
+    /// [`RearmError`].
+    pub fn rearm_tier(&self) -> Result<String, RearmError> {
+        let Some(tier) = &self.tier else { return Err(RearmError::NoTier) };
+        tier.rearm(random()).inspect_err(|error| tracing::warn!("--tier: {error}"))
     }
 
     /// Figures of each shard.
@@ -272,7 +287,11 @@ fn shared(config: &ServerConfig, bound: &Bound, chosen: &Chosen, clock: &Machine
     }
 }
 
-fn settings(config: &ServerConfig, listeners: Vec<crate::worker::ListenerKind>) -> Settings {
+fn settings(
+    config: &ServerConfig,
+    listeners: Vec<crate::worker::ListenerKind>,
+    makes_durable: bool,
+) -> Settings {
     let ms = |time: Option<Duration>| time.map_or(0, |time| (time.as_millis() as u64).max(1));
     Settings {
         limits: Limits {
@@ -281,6 +300,7 @@ fn settings(config: &ServerConfig, listeners: Vec<crate::worker::ListenerKind>) 
             value_bytes_inline: config.value_bytes_inline,
             frame_bytes_max: config.frame_bytes_max,
             arguments_max: config.arguments_max,
+            makes_durable,
         },
         listeners,
         connections_max: config.connections_max,

@@ -269,7 +269,8 @@ impl<T: Transport, C: Clock> Worker<T, C> {
         if !may_wait || !self.state.announce_sleep() {
             return Duration::ZERO;
         }
-        let is_watched = self.state.is_draining() || self.state.is_watched();
+        let is_watched =
+            self.state.is_draining() || self.state.is_watched() || self.state.watches_deadlines();
         let tick = if is_watched { SHORT_TICK } else { TICK };
         tick.min(self.state.until_save().max(SHORT_TICK))
     }

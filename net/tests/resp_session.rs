@@ -402,6 +402,7 @@ proptest! {
             key_bytes_max: 3,
             frame_bytes_max,
             arguments_max,
+            makes_durable: false,
         };
         let mut model = Model::default();
         for piece in input.chunks(piece) {

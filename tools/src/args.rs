@@ -26,7 +26,7 @@ pub(crate) enum Action {
     Bench(Box<torc_bench::BenchArgs>),
     /// Tell what this machine offers the server, and how to get what is missing
     Doctor(DoctorArgs),
-    /// Look at a tier that no server uses, resize, copy or void it
+    /// Look at a tier that no server uses, resize, copy or void it; rearm one that has failed
     Tier(crate::tier::TierArgs),
     /// Print a completion script for a shell
     Completions {

@@ -46,6 +46,8 @@ impl Shard {
             gone_count: 0,
             gone_max: (self.memory_bytes / GONE_SHARE / GONE_BYTES) as usize,
             is_cut: false,
+            awaited: HashSet::default(),
+            heard: Vec::new(),
         };
         slots.into_iter().for_each(|slot| recovery.set_unknown(slot, true));
         self.recovery = Some(Box::new(recovery));
@@ -72,6 +74,7 @@ impl Shard {
     }
 
     fn learn(&mut self, Known { hash, place, what }: Known, recovered: &mut Recovered) {
+        self.hear(hash);
         let Some(recovery) = &self.recovery else { return };
         if let What::ChunkOf(of) = what {
             return self.learn_chunk(hash, of, place);
@@ -120,6 +123,7 @@ impl Shard {
     pub fn end_slots(&mut self, slots: impl IntoIterator<Item = u16>) {
         let Some(recovery) = &mut self.recovery else { return };
         slots.into_iter().for_each(|slot| recovery.set_unknown(slot, false));
+        recovery.hear_all();
         if recovery.slots == 0 {
             self.end_recovery();
         }
@@ -150,6 +154,7 @@ impl Shard {
     #[inline(never)]
     fn remember_gone(&mut self, hash: u64) {
         let Some(recovery) = self.recovery.as_mut().filter(|recovery| !recovery.is_cut) else { return };
+        recovery.hear(hash);
         recovery.gone_count += usize::from(recovery.gone[Recovery::set_of(hash)].insert(hash));
         self.cut_if_too_many();
     }
@@ -165,11 +170,37 @@ impl Shard {
         let Some(recovery) = &mut self.recovery else { return };
         if recovery.gone_count + recovery.heads.len() > recovery.gone_max {
             recovery.is_cut = true;
+            recovery.hear_all();
             (recovery.gone, recovery.gone_count) = (Vec::new(), 0);
             recovery.heads = HashSet::default();
             // What is told from now on is not taken, so deletions of keys that miss are of interest to the tier.
             self.mark_lost();
         }
+    }
+
+    /// Somebody waits until more is known of the key with this hash, whose command was answered with [`Ticket::UNKNOWN`]:
+    /// [`Shard::take_known`] tells.
+    pub fn await_known(&mut self, hash: u64) {
+        self.recovery.iter_mut().for_each(|recovery| _ = recovery.awaited.insert(hash));
+    }
+
+    /// Whether [`Shard::take_known`] has something to tell.
+    pub fn has_known(&self) -> bool {
+        self.recovery.as_ref().is_some_and(|recovery| !recovery.heard.is_empty())
+    }
+
+    /// Gives `tell` the keys that were waited for and of which more is known now, be it by what was told or by a change. A command may
+    /// have to wait again: for the chunks of a long value. When recovery has ended all is known, and nothing is told of it.
+    pub fn take_known(&mut self, tell: impl FnMut(u64)) {
+        if let Some(recovery) = &mut self.recovery {
+            recovery.heard.drain(..).for_each(tell);
+        }
+    }
+
+    /// More is known of a key.
+    #[inline]
+    pub(super) fn hear(&mut self, hash: u64) {
+        self.recovery.iter_mut().for_each(|recovery| recovery.hear(hash));
     }
 
     /// Whether a key has a long value of which chunks may still be told.

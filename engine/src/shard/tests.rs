@@ -1,6 +1,7 @@
 //! What a shard promises, case by case. The model test is in `engine/tests/model.rs`.
 
 mod accounts;
+mod anew;
 mod bounds;
 mod chains;
 mod chunks;

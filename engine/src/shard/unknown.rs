@@ -67,12 +67,29 @@ pub(super) struct Recovery {
     pub(super) gone_max: usize,
     /// There are more: nobody knows which items are good that are told now.
     pub(super) is_cut: bool,
+    /// Keys that somebody waits for, and those of them that are known by now.
+    pub(super) awaited: HashSet<u64, BuildHasherDefault<Same>>,
+    pub(super) heard: Vec<u64>,
 }
 
 impl Recovery {
     pub(super) fn bytes(&self) -> usize {
         let each = size_of::<u64>() + 1;
-        self.gone.iter().chain([&self.heads]).map(|set| set.capacity() * each).sum()
+        let sets = self.gone.iter().chain([&self.heads, &self.awaited]);
+        sets.map(|set| set.capacity() * each).sum::<usize>() + self.heard.capacity() * size_of::<u64>()
+    }
+
+    /// More is known of a key.
+    #[inline]
+    pub(super) fn hear(&mut self, hash: u64) {
+        if !self.awaited.is_empty() && self.awaited.remove(&hash) {
+            self.heard.push(hash);
+        }
+    }
+
+    /// More is known of any key.
+    pub(super) fn hear_all(&mut self) {
+        self.heard.extend(self.awaited.drain());
     }
 
     pub(super) fn set_of(hash: u64) -> usize {

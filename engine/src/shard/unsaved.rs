@@ -97,6 +97,7 @@ impl Shard {
         if self.recovery.is_some() && leaves() {
             self.supersede(hash);
         }
+        self.hear(hash);
         if self.unsaved.is_none() {
             return;
         }
@@ -260,11 +261,10 @@ impl Shard {
         else {
             return false;
         };
-        let item = self.segments.item(slot.location());
-        let (version, space) = (item.version(), item.space());
-        let bytes = self.unsaved_bytes_of(hash, &item);
-        let Some(marks) = self.unsaved.as_mut().filter(|_| version > self.flushed) else { return false };
-        marks.note(hash, Mark { version, bytes, space, slot: 0, progress: Progress::Written });
+        if self.unsaved.is_none() || self.segments.item(slot.location()).version() <= self.flushed {
+            return false;
+        }
+        self.mark_written(slot.location(), hash);
         true
     }
 }

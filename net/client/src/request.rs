@@ -40,6 +40,15 @@ pub trait Operation: sealed::Sealed {
     fn read(reply: sealed::Hidden) -> Result<Self::Output, Error>;
 }
 
+/// An operation that changes items: it can say when it is to be answered.
+pub trait Change: Operation {}
+
+macro_rules! changes {
+    ($($name:ident)*) => {$(impl Change for $name {})*};
+}
+
+changes! { Set Join Delete Touch Count CountSigned CountFloat Flush }
+
 mod sealed {
     pub trait Sealed {}
     /// An answer, without making its type public.
@@ -346,6 +355,21 @@ impl<A> Request<A> {
 
     fn option(mut self, change: impl FnOnce(&mut Options)) -> Self {
         change(&mut self.parts.options);
+        self
+    }
+}
+
+impl<A: Change> Request<A> {
+    /// Answer when the change outlives a crash of the server and its machine, whatever the server does otherwise. One that makes
+    /// none so refuses, with [`Status::NotSupported`](crate::Status).
+    pub fn durable(mut self) -> Self {
+        self.parts.flags = self.parts.flags & !flags::DURABILITY | flags::DURABLE;
+        self
+    }
+
+    /// Answer when the change is done in the server's memory, whatever the server does otherwise.
+    pub fn at_once(mut self) -> Self {
+        self.parts.flags = self.parts.flags & !flags::DURABILITY | flags::AT_ONCE;
         self
     }
 }

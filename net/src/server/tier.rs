@@ -3,10 +3,10 @@
 use super::config::StartError;
 use crate::clock::MachineClock;
 use crate::shared::Shared;
-use crate::tier::{Port, Storage, StorageParts, TierConfig, TierFigures};
+use crate::tier::{Armed, Port, Rearm, RearmError, Storage, StorageParts, TierConfig, TierFigures, Wakers};
 use crate::transport::Waker;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use torc_pmem::media::Medium;
 use torc_pmem::tier::Tier;
@@ -27,7 +27,9 @@ pub struct RunningTier {
     pub figures: Arc<TierFigures>,
     clock: MachineClock,
     storage: Mutex<Storage>,
-    on: Arc<dyn Medium>,
+    /// Nobody has it open while it is made anew.
+    on: Mutex<Option<Arc<dyn Medium>>>,
+    again: Rearm,
 }
 
 impl RunningTier {
@@ -41,6 +43,17 @@ impl RunningTier {
     ) -> Result<(RunningTier, Vec<Port>), StartError> {
         let figures = Arc::new(TierFigures::default());
         let (on, config, was_clean) = (tier.medium().clone(), *tier.config(), tier.is_clean());
+        let (ports, sockets): (Vec<_>, Vec<_>) =
+            (0..wakers.len() as u16).map(|shard| Port::new(shard, figures.clone())).unzip();
+        let again = Rearm {
+            settings: settings.clone(),
+            config,
+            slots: shared.slots.clone(),
+            clock: clock.clone(),
+            figures: figures.clone(),
+            sockets,
+            wakers: Wakers(wakers.to_vec()),
+        };
         let parts = StorageParts {
             tier,
             wakers: wakers.to_vec(),
@@ -50,13 +63,20 @@ impl RunningTier {
             cache_bytes: settings.cache_bytes_of(wakers.len() as u16) as usize,
             durability: settings.durability,
             cpus: settings.cpus.clone(),
+            recovers: true,
             reads: settings.reads,
         };
-        let (storage, ports) = Storage::start(parts)?;
+        let (storage, links) = Storage::start(parts)?;
+        for (socket, link) in again.sockets.iter().zip(links) {
+            // The port is here, and takes it.
+            let _ = socket.send(link);
+        }
+        let mut ports = ports;
+        ports.iter_mut().for_each(|port| _ = port.take_link(0));
         let running = RunningTier {
             medium: on.describe(),
+            on: Mutex::new(Some(on)),
             reads: storage.reads(),
-            on,
             bytes: config.bytes,
             streams: config.streams,
             made: None,
@@ -64,13 +84,37 @@ impl RunningTier {
             figures,
             clock: clock.clone(),
             storage: Mutex::new(storage),
+            again,
         };
         Ok((running, ports))
     }
 
     /// Memory of the process that it takes beside `--memory`, bytes.
     pub fn resident_bytes(&self) -> u64 {
-        self.on.resident_bytes()
+        self.on().as_ref().map_or(0, |on| on.resident_bytes())
+    }
+
+    fn on(&self) -> MutexGuard<'_, Option<Arc<dyn Medium>>> {
+        // Nobody panics while holding the lock.
+        self.on.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a tier that has failed into use again, empty. `volume` is a number that nobody can guess. Returns what it lies on.
+    /// When this returns, what changes from here on is saved as `--durability` says.
+    ///
+    /// # Errors
+    /// [`RearmError`]; but for [`RearmError::Slow`] the tier is as it was.
+    pub(super) fn rearm(&self, volume: u64) -> Result<String, RearmError> {
+        let Ok(mut storage) = self.storage.try_lock() else { return Err(RearmError::UnderWay) };
+        self.again.end(&mut storage)?;
+        *self.on() = None;
+        let Armed { storage: begun, medium } = self.again.begin(volume)?;
+        let described = medium.describe();
+        *storage = begun;
+        *self.on() = Some(medium);
+        tracing::info!("--tier: in use again, on {described}, and empty; it is told what memory holds");
+        self.again.wait()?;
+        Ok(described)
     }
 
     /// How long the oldest change waits that was handed over and is not safe.

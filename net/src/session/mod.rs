@@ -28,6 +28,7 @@ mod push;
 mod refused;
 pub mod resp;
 mod scratch;
+mod wish;
 
 pub use answer::Answer;
 pub use bad_input::{BAD_INPUTS, BadInput, Errors};
@@ -42,6 +43,7 @@ pub use protocol::{PROTOCOLS, Port, Protocol};
 pub use push::Push;
 pub use refused::Refused;
 pub use scratch::Scratch;
+pub use wish::Wish;
 
 use torc_engine::command::Millis;
 

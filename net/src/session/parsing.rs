@@ -22,4 +22,6 @@ pub struct Limits {
     pub frame_bytes_max: usize,
     /// Most keys or arguments in one command.
     pub arguments_max: usize,
+    /// A change can be safe before it is answered: there is a tier that outlives a crash.
+    pub makes_durable: bool,
 }

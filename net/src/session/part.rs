@@ -5,6 +5,7 @@ use super::memcache::reply_kind as memcache;
 use super::native::reply_kind as native;
 use super::refused::Refused;
 use super::resp::reply_kind as resp;
+use super::wish::Wish;
 use torc_engine::command::{Command, Expiry, Millis, WriteMode};
 
 /// One step of a request, in the order of the connection.
@@ -17,6 +18,17 @@ pub struct Part<'a> {
     pub echo: &'a [u8],
     /// A native change that must be done once: session identity and number of the change.
     pub once: Option<Once>,
+}
+
+impl Part<'_> {
+    /// Of a part that may change something: when it is to be answered, and whether it may have been done before.
+    pub fn wished(&self) -> Option<(Wish, bool)> {
+        let changes = match &self.work {
+            Work::Keyed(command) => command.op.changes(),
+            work => work.ends_value() || matches!(work, Work::Flush { .. }),
+        };
+        changes.then(|| (self.reply.wish(), self.once.is_some()))
+    }
 }
 
 /// What the worker does for a part.
@@ -102,6 +114,15 @@ impl ReplyKind {
         match self {
             ReplyKind::Native(reply) => reply.deadline(),
             _ => Deadline::NONE,
+        }
+    }
+
+    /// When a change is to be answered.
+    #[inline]
+    pub fn wish(&self) -> Wish {
+        match self {
+            ReplyKind::Native(reply) => reply.wish(),
+            _ => Wish::AsSet,
         }
     }
 }

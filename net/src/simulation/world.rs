@@ -147,6 +147,7 @@ impl World {
     pub(super) fn settings(&self, fixed: u64, random: &mut Random) -> Settings {
         Settings {
             limits: Limits {
+                makes_durable: false,
                 key_bytes_max: 250,
                 value_bytes_max: 1 << 20,
                 value_bytes_inline: 64 + random.below(4000),

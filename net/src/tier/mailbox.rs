@@ -56,6 +56,11 @@ impl Mailbox {
         self.ring(self.fetched.send(page).await.is_ok());
     }
 
+    /// Has the shard look, though nothing was said.
+    pub(super) fn nudge(&self) {
+        self.ring(true);
+    }
+
     /// As [`Mailbox::give`], for what recovery has found.
     pub(super) fn tell(&self, told: Told) -> bool {
         self.ring(self.told.send(told).is_ok())
@@ -83,6 +88,11 @@ impl Shards {
 
     pub(super) fn count(&self) -> u16 {
         self.mailboxes.len() as u16
+    }
+
+    /// Has all shards look.
+    pub(super) fn nudge(&self) {
+        self.mailboxes.iter().for_each(Mailbox::nudge);
     }
 
     /// False: the shard has ended.

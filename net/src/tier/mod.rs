@@ -30,6 +30,7 @@
 //! |---|---|
 //! | `open.rs` | from a path to a medium and a tier; what is done if it is not ours |
 //! | `resize.rs` | a tier's file in another size, or elsewhere |
+//! | `rearm.rs` | a tier that has failed, taken into use again |
 //! | `recover.rs` | the threads that read what the medium holds after a start |
 //! | `save.rs` | what travels between a shard and the storage thread |
 //! | `storage.rs`, `streams.rs` | the thread that writes |
@@ -48,6 +49,7 @@ mod messages;
 mod open;
 mod pages;
 mod port;
+mod rearm;
 mod recover;
 mod resize;
 mod save;
@@ -67,13 +69,15 @@ pub(crate) use open::Opened;
 pub use open::{TierError, open_medium};
 pub(crate) use pages::fetch_pages_bytes;
 pub(crate) use port::{Fetched, Port};
+pub use rearm::RearmError;
+pub(crate) use rearm::{Armed, Rearm, Wakers};
 pub use resize::{Carried, ResizeError, copy, resize};
 pub(crate) use save::{SAVE_BYTES, SaveBatch};
 pub(crate) use storage::{Storage, StorageParts, time_before};
 
 use std::path::PathBuf;
 use std::sync::OnceLock;
-use std::sync::atomic::Ordering::{Acquire, Relaxed};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::{Duration, Instant};
 use torc_pmem::stream::Miss;
@@ -161,9 +165,16 @@ pub struct TierFigures {
     pub late: AtomicU64,
     /// Highest version that may be given out.
     ceiling: AtomicU64,
+    /// The highest one of those that shards told of, which they do when they let go of a tier and when they take another.
+    drawn: AtomicU64,
     /// A call to the medium has failed: nothing is written any more, and nothing is read.
     latched: AtomicBool,
     void: AtomicBool,
+    /// Times that it was taken into use again after that, and shards that have done so since the last time.
+    rearms: AtomicU64,
+    linked: AtomicU64,
+    /// Shards that have not told it all that memory held then.
+    refilling: AtomicU64,
 }
 
 impl TierFigures {
@@ -212,6 +223,60 @@ impl TierFigures {
     /// Of a tier that is out of use: whether nothing of it can come back at the next start.
     pub fn is_void(&self) -> bool {
         self.void.load(Relaxed)
+    }
+
+    /// Times that it was taken into use again.
+    pub fn rearms(&self) -> u64 {
+        self.rearms.load(Relaxed)
+    }
+
+    /// Whether it has not got all that memory held when it was taken into use again.
+    pub fn is_refilling(&self) -> bool {
+        self.refilling.load(Relaxed) > 0
+    }
+
+    /// A shard has told it all that memory held; or it never will, as the tier `is_out` of use again.
+    pub(crate) fn has_refilled(&self, is_out: bool) {
+        if self.refilling.fetch_sub(1, Relaxed) == 1 && !is_out {
+            tracing::info!("--tier: all that memory held when it was taken into use again is on it");
+        }
+    }
+
+    /// Versions up to this one have been given out.
+    fn drew(&self, version: u64) {
+        self.drawn.fetch_max(version, Relaxed);
+    }
+
+    fn drawn(&self) -> u64 {
+        self.drawn.load(Relaxed)
+    }
+
+    /// So many shards are to take a tier into use that is made anew, and `refills`: to tell it what memory holds.
+    fn begin_again(&self, shards: u64, refills: bool) {
+        self.linked.store(0, Relaxed);
+        self.refilling.store(if refills { shards } else { 0 }, Relaxed);
+        self.waiting_since.store(0, Relaxed);
+        // No shard that is not linked looks at it.
+        self.ceiling.store(0, Relaxed);
+        self.void.store(false, Relaxed);
+        self.latched.store(false, Relaxed);
+    }
+
+    /// It is still out of use, and nothing of it can come back: what was made anew is empty.
+    fn has_failed_again(&self) {
+        self.refilling.store(0, Relaxed);
+        self.void.store(true, Relaxed);
+        self.latched.store(true, Release);
+    }
+
+    /// A shard has taken it into use again.
+    pub(crate) fn has_linked(&self) {
+        // Release: whoever counts them knows that they take changes.
+        self.linked.fetch_add(1, Release);
+    }
+
+    fn linked(&self) -> u64 {
+        self.linked.load(Acquire)
     }
 
     pub(crate) fn ceiling(&self) -> u64 {

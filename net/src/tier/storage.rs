@@ -6,7 +6,7 @@
 use super::fetch::{self, FetchParts, Fetchers, ReadsChoice};
 use super::mailbox::Shards;
 use super::messages::{Job, Reply};
-use super::port::{Port, ReadBy};
+use super::port::{Link, ReadBy};
 use super::recover::{Recovery, find_all};
 use super::save::SaveBatch;
 use super::streams::{Progress, Streams};
@@ -55,6 +55,8 @@ pub(crate) struct StorageParts {
     pub(crate) durability: Durability,
     /// Where the threads run; empty: anywhere.
     pub(crate) cpus: Vec<usize>,
+    /// Shards are to be told what the tier holds: it was not made for this moment.
+    pub(crate) recovers: bool,
     pub(crate) reads: ReadsChoice,
 }
 
@@ -67,12 +69,12 @@ pub(crate) struct Storage {
 }
 
 impl Storage {
-    /// Takes the tier into use. Returns a port for each shard, which is told what the tier holds for it; when all of them are
+    /// Takes the tier into use. Returns a link for each shard, which is told what the tier holds for it; when all of them are
     /// dropped, the threads end.
     ///
     /// # Errors
     /// The medium's, or a thread cannot be started.
-    pub(crate) fn start(parts: StorageParts) -> Result<(Storage, Vec<Port>), TierError> {
+    pub(crate) fn start(parts: StorageParts) -> Result<(Storage, Vec<Link>), TierError> {
         let StorageParts {
             tier,
             wakers,
@@ -83,6 +85,7 @@ impl Storage {
             cpus,
             cache_bytes,
             reads: reads_choice,
+            recovers,
         } = parts;
         // Nothing on the medium is believed before an orderly end, so nothing is drained before that either.
         let is_volatile = durability == Durability::None;
@@ -94,7 +97,7 @@ impl Storage {
         writers.sort_by_key(torc_pmem::stream::StreamWriter::stream);
         let (reader, overwrites) = (run.tier().reader(), run.tier().overwrites());
         let ((jobs, receiver), (fetchers, fetches)) = (channel(), Fetchers::new());
-        let (ports, mailboxes): (Vec<Port>, Vec<_>) = (0..)
+        let (links, mailboxes): (Vec<Link>, Vec<_>) = (0..)
             .zip(wakers)
             .map(|(shard, waker)| {
                 let read_by = if is_fast {
@@ -103,29 +106,17 @@ impl Storage {
                     let (fetchers, overwrites) = (fetchers.clone(), overwrites.clone());
                     ReadBy::Threads { fetchers, overwrites, cache_bytes }
                 };
-                Port::new(shard, waker, jobs.clone(), read_by, figures.clone())
+                Link::new(shard, waker, jobs.clone(), read_by)
             })
             .unzip();
-        let mut threads = Vec::new();
-        let mut reads = None;
-        if !is_fast {
-            let (mailboxes, figures) = (mailboxes.clone(), figures.clone());
-            let parts =
-                FetchParts { fetches, mailboxes, reader: reader.clone(), figures, cpus: cpus.clone() };
-            let (readers, who) = fetch::start(parts, reads_choice).map_err(TierError::Thread)?;
-            (threads, reads) = (readers, Some(who));
-        }
-        let recovery =
-            Recovery::new(before, slots.clone(), mailboxes.clone(), figures.clone(), clock.clone());
-        threads.extend(recovery.start(found).map_err(TierError::Thread)?);
         let mut thread = Thread {
             drawn: run.tier().ceiling(),
             run,
-            streams: Streams::new(writers, reader, slots, !is_volatile),
-            shards: Shards::new(mailboxes),
+            streams: Streams::new(writers, reader.clone(), slots.clone(), !is_volatile, &figures),
+            shards: Shards::new(mailboxes.clone()),
             jobs: receiver,
-            figures,
-            clock,
+            figures: figures.clone(),
+            clock: clock.clone(),
             batches: VecDeque::new(),
             added: Vec::new(),
             ceiling_at: 0,
@@ -140,7 +131,20 @@ impl Storage {
             },
             is_late: false,
         };
+        // The last call to the medium that can fail here: no thread has to be ended then.
         thread.raise_ceiling()?;
+        let mut threads = Vec::new();
+        let mut reads = None;
+        if !is_fast {
+            let (mailboxes, figures) = (mailboxes.clone(), figures.clone());
+            let parts = FetchParts { fetches, mailboxes, reader, figures, cpus: cpus.clone() };
+            let (readers, who) = fetch::start(parts, reads_choice).map_err(TierError::Thread)?;
+            (threads, reads) = (readers, Some(who));
+        }
+        if recovers {
+            let recovery = Recovery::new(before, slots, mailboxes, figures, clock);
+            threads.extend(recovery.start(found).map_err(TierError::Thread)?);
+        }
         let lowers = cpus.is_empty() && durability != Durability::Always;
         let storage = std::thread::Builder::new().name("torc-storage".into()).spawn(move || {
             run_on(&cpus);
@@ -148,7 +152,12 @@ impl Storage {
             thread.run();
         });
         threads.push(storage.map_err(TierError::Thread)?);
-        Ok((Storage { threads, reads }, ports))
+        Ok((Storage { threads, reads }, links))
+    }
+
+    /// Whether no thread works for the tier any more.
+    pub(super) fn has_ended(&self) -> bool {
+        self.threads.iter().all(JoinHandle::is_finished)
     }
 
     /// Who reads the medium for the shards, in words; `None`: they do.
@@ -274,7 +283,8 @@ impl Thread {
     fn raise_ceiling(&mut self) -> Result<(), MediaError> {
         let now = self.clock.millis();
         // Versions run ahead of a clock that was set back before the start.
-        let ceiling = version::at(now.max(version::millis(self.drawn)) + CEILING_AHEAD_MS);
+        let drawn = self.drawn.max(self.figures.drawn());
+        let ceiling = version::at(now.max(version::millis(drawn)) + CEILING_AHEAD_MS);
         let is_due = now >= self.ceiling_at + CEILING_EVERY_MS;
         let is_near = ceiling > self.figures.ceiling() + version::at(CEILING_AHEAD_MS / 2);
         if !is_due && !is_near {
@@ -288,18 +298,22 @@ impl Thread {
 
     /// A call to the medium has failed: nobody knows what is on it.
     fn latch(&mut self, error: &WriteError) {
-        tracing::error!("--tier: {error}; the tier is out of use, and what it holds misses");
+        tracing::error!(
+            "--tier: {error}; the tier is out of use, and what it holds misses; when its medium is well again: `torc tier rearm`"
+        );
         match self.run.void() {
             Ok(()) => self.figures.void.store(true, Relaxed),
             // No start takes a file for a tier that has not the tier's size.
             Err(MediaError::Shrunk { .. }) => self.figures.void.store(true, Relaxed),
             Err(error) => tracing::error!(
                 "--tier: it cannot be made void: {error}; changes are refused, as what was there before them could come back: \
-                 delete it, and start again"
+                 rearm it, or delete it and start again"
             ),
         }
         self.figures.ceiling.store(u64::MAX, Relaxed);
         self.figures.latched.store(true, Release);
+        // They have to let go of it, be there something under way for them or not.
+        self.shards.nudge();
     }
 
     /// Shards that wait go on.

@@ -7,6 +7,7 @@ use super::messages::{Leaving, Reply};
 use super::save::SaveBatch;
 use crate::slots::SlotMap;
 use std::ops::RangeInclusive;
+use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use torc_pmem::format::geometry::Place;
 use torc_pmem::format::record::{Kind, Record};
@@ -41,8 +42,25 @@ pub(super) struct Streams {
     by_shard: SlotMap,
     /// What is written is drained before anybody is told of it.
     drains: bool,
+    /// What was written before these streams began.
+    before: Written,
     /// What the oldest batch holds; kept for its room.
     records: Vec<(Record, Option<Place>)>,
+}
+
+/// Figures that go on when other streams take the place of those that were written.
+#[derive(Debug)]
+struct Written([u64; 5]);
+
+impl Written {
+    fn figures(figures: &TierFigures) -> [&AtomicU64; 5] {
+        let TierFigures { records, item_bytes, written_bytes, drains, freed, .. } = figures;
+        [records, item_bytes, written_bytes, drains, freed]
+    }
+
+    fn of(figures: &TierFigures) -> Written {
+        Written(Written::figures(figures).map(|figure| figure.load(Relaxed)))
+    }
 }
 
 /// Whether work can go on.
@@ -59,6 +77,7 @@ impl Streams {
         reader: Reader,
         by_shard: SlotMap,
         drains: bool,
+        figures: &TierFigures,
     ) -> Streams {
         let by_stream = SlotMap::even(writers.len() as u16);
         let stream =
@@ -69,6 +88,7 @@ impl Streams {
             by_stream,
             by_shard,
             drains,
+            before: Written::of(figures),
             records: Vec::new(),
         }
     }
@@ -218,12 +238,18 @@ impl Streams {
     }
 
     fn publish(&self, figures: &TierFigures) {
-        let sum = |of: fn(&StreamWriter) -> u64| self.streams.iter().map(|stream| of(&stream.writer)).sum();
-        figures.records.store(sum(|writer| writer.figures().records), Relaxed);
-        figures.item_bytes.store(sum(|writer| writer.figures().item_bytes), Relaxed);
-        figures.written_bytes.store(sum(|writer| writer.figures().written_bytes), Relaxed);
-        figures.drains.store(sum(|writer| writer.figures().drains), Relaxed);
-        figures.freed.store(sum(|writer| writer.figures().freed), Relaxed);
+        let sum =
+            |of: fn(&StreamWriter) -> u64| self.streams.iter().map(|stream| of(&stream.writer)).sum::<u64>();
+        let since = [
+            sum(|writer| writer.figures().records),
+            sum(|writer| writer.figures().item_bytes),
+            sum(|writer| writer.figures().written_bytes),
+            sum(|writer| writer.figures().drains),
+            sum(|writer| writer.figures().freed),
+        ];
+        for ((figure, before), since) in Written::figures(figures).into_iter().zip(self.before.0).zip(since) {
+            figure.store(before + since, Relaxed);
+        }
     }
 
     /// Has the places of the oldest batch forgotten, so that it can be written over.

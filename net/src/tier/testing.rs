@@ -3,7 +3,7 @@
 use super::fetch::{Fetch, Fetchers};
 use super::mailbox::Mailbox;
 use super::messages::{FetchedPage, Job, Reply};
-use super::port::{Port, ReadBy};
+use super::port::{Link, Port, ReadBy, Socket};
 use super::save::SaveBatch;
 use super::{TierFigures, save::Entry};
 use crate::transport::Waker;
@@ -39,12 +39,25 @@ pub(crate) fn silent() -> Arc<dyn Waker> {
 
 /// What stands for the tier's threads.
 pub(crate) struct Hand {
+    shard: u16,
     mailbox: Mailbox,
     jobs: Receiver<Job>,
     fetches: async_channel::Receiver<Fetch>,
     /// Those that were seen and not answered.
     open: RefCell<Vec<Fetch>>,
     figures: Arc<TierFigures>,
+    socket: Socket,
+}
+
+/// A link, and what stands at its other end.
+fn link(shard: u16) -> (Link, Mailbox, Receiver<Job>, async_channel::Receiver<Fetch>) {
+    let ((jobs_in, jobs), (fetchers, fetches)) = (channel(), Fetchers::new());
+    let medium: Arc<dyn Medium> = Arc::new(Sim::new(CONFIG.bytes, 512));
+    Tier::create(&medium, CONFIG).expect("a tier");
+    let overwrites = Tier::open(medium).expect("a tier").overwrites();
+    let read_by = ReadBy::Threads { fetchers, overwrites, cache_bytes: CACHE_BYTES };
+    let (link, mailbox) = Link::new(shard, silent(), jobs_in, read_by);
+    (link, mailbox, jobs, fetches)
 }
 
 impl Hand {
@@ -52,13 +65,32 @@ impl Hand {
     pub(crate) fn new(shard: u16) -> (Port, Hand) {
         let figures = Arc::new(TierFigures::default());
         figures.ceiling.store(u64::MAX, Relaxed);
-        let ((jobs_in, jobs), (fetchers, fetches)) = (channel(), Fetchers::new());
-        let medium: Arc<dyn Medium> = Arc::new(Sim::new(CONFIG.bytes, 512));
-        Tier::create(&medium, CONFIG).expect("a tier");
-        let overwrites = Tier::open(medium).expect("a tier").overwrites();
-        let read_by = ReadBy::Threads { fetchers, overwrites, cache_bytes: CACHE_BYTES };
-        let (port, mailbox) = Port::new(shard, silent(), jobs_in, read_by, figures.clone());
-        (port, Hand { mailbox, jobs, fetches, open: RefCell::default(), figures })
+        let (link, mailbox, jobs, fetches) = link(shard);
+        let (mut port, socket) = Port::new(shard, figures.clone());
+        socket.send(link).expect("the port is there");
+        assert!(port.take_link(0));
+        (port, Hand { shard, mailbox, jobs, fetches, open: RefCell::default(), figures, socket })
+    }
+
+    /// Offers the shard another tier, which is empty.
+    pub(crate) fn rearm(&mut self) {
+        let (link, mailbox, jobs, fetches) = link(self.shard);
+        self.figures.begin_again(1, true);
+        self.figures.ceiling.store(u64::MAX, Relaxed);
+        self.socket.send(link).expect("the shard is there");
+        (self.mailbox, self.jobs, self.fetches) = (mailbox, jobs, fetches);
+        self.open.get_mut().clear();
+    }
+
+    /// Whether the shard has let go of what it was linked to.
+    pub(crate) fn is_let_go(&self) -> bool {
+        self.jobs.try_iter().for_each(drop);
+        matches!(self.jobs.try_recv(), Err(std::sync::mpsc::TryRecvError::Disconnected))
+    }
+
+    /// Whether the shard uses the tier that was offered, and whether it tells what memory holds.
+    pub(crate) fn rearmed(&self) -> (bool, bool) {
+        (self.figures.linked() > 0, self.figures.is_refilling())
     }
 
     pub(crate) fn set_ceiling(&self, version: u64) {

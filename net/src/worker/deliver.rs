@@ -51,7 +51,7 @@ impl WorkerState {
                 self.discard(owned.and_then(|(_, chain)| chain));
                 continue;
             };
-            conn.is_untrue |= batch.is_untrue;
+            conn.is_untrue |= batch.is_untrue && self.is_untrue(batch.kind_of(number).wish);
             match (with, owned) {
                 (AnsweredWith::Words, _) => self.take_words(conn, from.sequence, bytes),
                 (_, Some((OwnedAnswer::Later, _))) if conn.queue.is_alone(from.sequence) => {

@@ -12,7 +12,7 @@ use super::tier::DURABILITY;
 use super::upload::UploadPlace;
 use super::view::context;
 use crate::metrics::{CloseReason, CommandClass, OutcomeClass, WorkerStats};
-use crate::session::{Answer, Once, Part, ReplyKind, Session, Work};
+use crate::session::{Answer, Once, Part, ReplyKind, Session, Wish, Work};
 use crate::transport::ConnId;
 use torc_engine::Shard;
 use torc_engine::command::{Body, Command, Millis, Op, Outcome, Ticket, Write};
@@ -76,7 +76,7 @@ impl WorkerState {
     pub(super) fn execute(&mut self, id: ConnId, parts: &[Part<'_>], prepared: &[Prepared]) {
         let Some(mut conn) = self.connections.take(id) else { return };
         conn.output.prepare(|| self.pool.take());
-        let changes = self.changes_before(|| parts.iter().any(|part| part.once.is_some()));
+        let changes = self.changes_before(|| parts.iter().filter_map(Part::wished));
         let output_bytes_max = self.output_bytes_max();
         let mut answered = 0;
         for (part, prepared) in parts.iter().zip(prepared) {
@@ -91,7 +91,7 @@ impl WorkerState {
                     if direct
                         && prepared.shard == self.number
                         && self.would_pin(command, prepared.hash).is_none()
-                        && !self.is_held(command) =>
+                        && !self.is_held(command, || part.reply.wish()) =>
                 {
                     if self.execute_keyed(&mut conn, part, command, prepared.hash) {
                         answered += 1;
@@ -140,7 +140,8 @@ impl WorkerState {
             Err(ticket) => ticket,
         };
         // Once it is here, the item is found.
-        self.fetch(hash, ticket, Some(conn)) && self.execute_keyed(conn, part, command, hash)
+        let waiter = Some((&mut *conn, part.reply.deadline()));
+        self.fetch(hash, ticket, waiter) && self.execute_keyed(conn, part, command, hash)
     }
 
     fn compose(&self, conn: &mut Connection, part: &Part<'_>, key: &[u8], answer: &Answer<'_>) {
@@ -166,7 +167,8 @@ impl WorkerState {
         if conn.asks_later || conn.waits_for_tier {
             return;
         }
-        let changes = self.changes_before(|| conn.deferred.iter().any(|part| part.once.is_some()));
+        let changes =
+            self.changes_before(|| conn.deferred.iter().filter_map(|deferred| deferred.part().wished()));
         while let Some(deferred) = conn.deferred.pop_front() {
             let part = deferred.part();
             let begun = if part.reply.deadline().is_past(self.now) && is_refused_late(&part.work) {
@@ -210,12 +212,12 @@ impl WorkerState {
                     self.ask_later(conn);
                     false
                 }
-                Destination::Here if self.refuses(command) => {
+                Destination::Here if self.refuses(command, part.reply.wish()) => {
                     self.stats.request(CommandClass::of(&command.op), OutcomeClass::Refused);
                     self.finish(conn, part, command.key, read_ns, Answer::Busy { limit: DURABILITY });
                     true
                 }
-                Destination::Here if self.is_held(command) => {
+                Destination::Here if self.is_held(command, || part.reply.wish()) => {
                     self.hold(conn);
                     false
                 }
@@ -238,6 +240,11 @@ impl WorkerState {
                     true
                 }
             },
+            Work::Flush { .. } if part.reply.wish() == Wish::Durable && self.lacks_tier(Wish::Durable) => {
+                self.stats.request(CommandClass::Flush, OutcomeClass::Refused);
+                self.finish(conn, part, &[], read_ns, Answer::Busy { limit: DURABILITY });
+                true
+            }
             Work::Flush { at } => self.begin_flush(conn, part, *at, read_ns),
             Work::Scan { cursor, count, .. } => self.begin_scan(conn, part, (*cursor, *count), read_ns),
             Work::Local | Work::Close => {
@@ -287,7 +294,8 @@ impl WorkerState {
             Err(ticket) => ticket,
         };
         // Once it is here, the item is found.
-        self.fetch(hash, ticket, Some(conn)) && self.perform_here(conn, part, command, hash, read_ns)
+        let waiter = Some((&mut *conn, part.reply.deadline()));
+        self.fetch(hash, ticket, waiter) && self.perform_here(conn, part, command, hash, read_ns)
     }
 
     /// Answers a part with what needs no shard's memory: now, or behind what waits.

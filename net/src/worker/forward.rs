@@ -33,6 +33,7 @@ impl WorkerState {
             hash,
             deadline,
             room,
+            wish: part.reply.wish(),
         };
         let bytes = AskBytes { key: command.key, value: op_value(&command.op), echo: part.echo };
         if !self.ask(conn, shard, &ask, bytes) {
@@ -107,7 +108,8 @@ impl WorkerState {
         for shard in (0..self.mail.shards()).filter(|&shard| shard != number) {
             let bytes = AskBytes { echo: part.echo, ..AskBytes::default() };
             // There is a place: that was looked at before.
-            self.ask(conn, shard, &Ask::plain(from, What::Flush { at }), bytes);
+            let ask = Ask { wish: part.reply.wish(), ..Ask::plain(from, What::Flush { at }) };
+            self.ask(conn, shard, &ask, bytes);
         }
         self.wait_for(conn, part, read_ns, (others, 0), None);
         true

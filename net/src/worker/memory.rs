@@ -124,7 +124,7 @@ impl WorkerState {
     }
 
     /// Lets a connection wait until a long value may be lent, as what it asks for next would pin more than may be pinned; or until
-    /// more is known of what the tier holds.
+    /// another shard may know more of what its tier holds.
     pub(super) fn ask_later(&mut self, conn: &mut Connection) {
         if !conn.asks_later {
             conn.asks_later = true;

@@ -30,7 +30,7 @@ impl WorkerState {
             let step = match conn.scans.take() {
                 Some(step) => *step,
                 None if self.waits_to_scan(shard) => {
-                    self.ask_later(conn);
+                    self.wait_to_know_all(conn);
                     return false;
                 }
                 None if !self.may_scan() => {

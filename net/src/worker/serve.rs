@@ -88,7 +88,7 @@ impl WorkerState {
         out: &mut Vec<u8>,
     ) -> Option<(AnsweredWith, Option<OwnedAnswered>)> {
         let Posted { hash, tag, .. } = batch.asks[number];
-        let &AskKind { space, once, reply, .. } = batch.kind_of(number);
+        let &AskKind { space, once, reply, wish, .. } = batch.kind_of(number);
         let AskBytes { key, value, echo } = batch.bytes_of(number);
         let command = fill_command(space, key, op, value);
         // The fewer segments may still be pinned, the less is lent: what is not too long is copied first, then the
@@ -98,10 +98,10 @@ impl WorkerState {
         if self.would_pin(&command, hash).is_some_and(|length| length > copied_max as u64) {
             return Some((AnsweredWith::Owned, Some((OwnedAnswer::Later, None))));
         }
-        if self.refuses(&command) {
+        if self.refuses(&command, wish) {
             return Some((AnsweredWith::Owned, Some((OwnedAnswer::Busy { limit: DURABILITY }, None))));
         }
-        if self.is_held(&command) {
+        if self.is_held(&command, || wish) {
             return None;
         }
         let (outcomes, stats) = (&mut self.outcomes, &self.stats);
@@ -137,7 +137,8 @@ impl WorkerState {
         late: bool,
         out: &mut Vec<u8>,
     ) -> Option<(Option<OwnedAnswer>, Option<Box<LentChain>>)> {
-        let (bytes, &AskKind { what, space, once, .. }) = (batch.bytes_of(number), batch.kind_of(number));
+        let (bytes, &AskKind { what, space, once, wish, .. }) =
+            (batch.bytes_of(number), batch.kind_of(number));
         Some(match what {
             What::Keyed(op) => {
                 self.stats.request(CommandClass::of(&op), OutcomeClass::Refused);
@@ -167,7 +168,7 @@ impl WorkerState {
                 self.forget_upload(upload);
                 (Some(OwnedAnswer::DeadlineExceeded), None)
             }
-            What::UploadEnd(options) => return self.end_foreign(upload, options, out),
+            What::UploadEnd(options) => return self.end_foreign(upload, (options, wish), out),
             What::UploadAbort => {
                 self.forget_upload(upload);
                 (Some(OwnedAnswer::Local), None)

@@ -203,6 +203,8 @@ impl WorkerState {
             && !self.mail.has_resumable()
             && !self.has_more_to_learn()
             && !self.has_more_to_return()
+            && !self.has_more_to_walk()
+            && !self.shard.has_known()
     }
 
     /// Tells the other shards that this one is about to sleep. False: something came from them, it must not.

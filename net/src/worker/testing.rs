@@ -42,6 +42,7 @@ fn state_at(number: u16, mail: Mail, shared: Arc<Shared>) -> WorkerState {
         value_bytes_inline: 1000,
         frame_bytes_max: 1000,
         arguments_max: 10,
+        makes_durable: true,
     };
     let settings = Settings {
         limits,

@@ -7,8 +7,10 @@
 mod answers;
 mod demote;
 mod fetch;
+mod know;
 mod leave;
 mod long;
+mod rearm;
 mod recover;
 pub(super) mod state;
 mod stopped;
@@ -16,12 +18,13 @@ mod stopped;
 use super::budget::Pressure;
 use super::connection::Connection;
 use super::state::WorkerState;
+use crate::session::Wish;
 use crate::tier::{Reply, SAVE_BYTES, SaveBatch, fetch_pages_bytes};
 use crate::transport::ConnId;
 use long::RETURN_BYTES;
 use state::{Tier, UNSAVED_BYTES, unsaved_max};
 use std::time::Duration;
-use torc_engine::command::{Command, Op};
+use torc_engine::command::Command;
 
 /// Batches of changes that are being saved at a time.
 const SAVES_MAX: usize = 3;
@@ -59,13 +62,13 @@ impl WorkerState {
             }
         }
         self.go_on_returning(&mut tier);
-        if tier.port.figures().is_latched() {
-            self.shard.forget_changes();
-            tier.port.forget_pages();
+        if tier.port.is_out() {
+            self.be_without(&mut tier);
         }
         self.stats.tier_cache_bytes.set(tier.port.cached_bytes() as u64);
         self.learn(&mut tier);
-        self.shard.set_ceiling(tier.port.figures().ceiling());
+        self.let_know(&mut tier);
+        self.shard.set_ceiling(tier.port.ceiling());
         self.answer_saved(&mut tier);
         self.tier = Some(tier);
         self.resume_held();
@@ -91,10 +94,8 @@ impl WorkerState {
 
     /// Whether a command has to wait until earlier changes are saved, or is refused.
     #[inline]
-    pub(super) fn is_held(&self, command: &Command<'_>) -> bool {
-        self.tier.is_some()
-            && !matches!(&command.op, Op::Read(read) if !read.changes())
-            && (self.holds_changes() || self.refuses(command))
+    pub(super) fn is_held(&self, command: &Command<'_>, wish: impl FnOnce() -> Wish) -> bool {
+        self.tier.is_some() && command.op.changes() && (self.holds_changes() || self.refuses(command, wish()))
     }
 
     /// Whether a long value has to wait before it begins: for its number, which is one of those of versions, or for the room of
@@ -133,11 +134,14 @@ impl WorkerState {
     /// Hands over what has changed, if it is time.
     pub(super) fn save(&mut self) {
         self.offer();
+        self.refill();
         let Some(tier) = &mut self.tier else { return };
         self.stats.tier_unsaved.set(self.shard.unsaved() as u64);
         let is_due = self.ticks.saturating_sub(tier.saved_at) >= tier.save_every_ms
             || self.shard.unsaved() >= SAVE_AT
             || self.shard.untaken_bytes() >= SAVE_BYTES_AT
+            || tier.standing.is_refilling()
+            || !tier.unanswered.is_empty()
             || self.drain.has_begun();
         if !is_due {
             return;
@@ -151,6 +155,7 @@ impl WorkerState {
     /// How long the worker may wait until something is to be saved, or brought back.
     pub(super) fn until_save(&self) -> Duration {
         match &self.tier {
+            Some(tier) if tier.standing.is_refilling() || !tier.unanswered.is_empty() => Duration::ZERO,
             Some(_) if self.is_saving_rest() => Duration::ZERO,
             Some(tier) if self.shard.has_unsaved() => {
                 let passed = self.ticks.saturating_sub(tier.saved_at);
@@ -164,7 +169,10 @@ impl WorkerState {
     /// Whether everything is on the medium. The tier is told once that nothing more comes.
     pub(super) fn is_saved(&self) -> bool {
         self.tier.as_ref().is_none_or(|tier| {
-            tier.saving == 0 && !self.shard.has_unsaved() && (!tier.demotes || tier.is_rest_offered)
+            tier.saving == 0
+                && !self.shard.has_unsaved()
+                && (!tier.demotes || tier.is_rest_offered)
+                && !tier.standing.is_refilling()
         })
     }
 

@@ -8,7 +8,7 @@ use super::state::WorkerState;
 use super::tier::DURABILITY;
 use super::upload::{Upload, UploadPlace};
 use crate::metrics::{CommandClass, OutcomeClass};
-use crate::session::{Answer, Part, Work};
+use crate::session::{Answer, Part, Wish, Work};
 use crate::transport::ConnId;
 use torc_engine::command::{Body, Command, Op, Outcome, Refusal, UploadId, Write};
 use torc_engine::segments::LentChain;
@@ -111,7 +111,8 @@ impl WorkerState {
         match upload.place {
             UploadPlace::There(shard) => {
                 let room = conn.queue.answer_room();
-                let ask = Ask { deadline, room, ..Ask::plain(conn.next_address(), what) };
+                let wish = part.reply.wish();
+                let ask = Ask { deadline, room, wish, ..Ask::plain(conn.next_address(), what) };
                 if !self.ask(conn, shard, &ask, AskBytes { key: &upload.key, value: &[], echo }) {
                     conn.upload = Some(upload);
                     return false;
@@ -131,11 +132,12 @@ impl WorkerState {
                 let op = with_upload(upload.op, end_options(what), id);
                 let command = Command { space: upload.space, key: &upload.key, op };
                 let hash = self.shard.hash(command.space, command.key);
-                if self.refuses(&command) {
+                let wish = part.reply.wish();
+                if self.refuses(&command, wish) {
                     self.shard.upload_abort(id);
                     self.stats.request(CommandClass::Write, OutcomeClass::Refused);
                     self.finish(conn, part, &upload.key, read_ns, Answer::Busy { limit: DURABILITY });
-                } else if self.is_held(&command) {
+                } else if self.is_held(&command, || wish) {
                     self.shard.upload_waits(id, true);
                     self.hold(conn);
                     conn.upload = Some(upload);
@@ -186,7 +188,7 @@ impl WorkerState {
     pub(super) fn end_foreign(
         &mut self,
         upload: (u16, ConnId),
-        options: Option<Options>,
+        (options, wish): (Option<Options>, Wish),
         out: &mut Vec<u8>,
     ) -> Option<(Option<OwnedAnswer>, Option<Box<LentChain>>)> {
         let Some(foreign) = self.foreign_uploads.remove(&upload) else {
@@ -197,11 +199,11 @@ impl WorkerState {
                 let op = with_upload(foreign.op, options, id);
                 let command = Command { space: foreign.space, key: &foreign.key, op };
                 let hash = self.shard.hash(command.space, command.key);
-                if self.refuses(&command) {
+                if self.refuses(&command, wish) {
                     self.shard.upload_abort(id);
                     return Some((Some(OwnedAnswer::Busy { limit: DURABILITY }), None));
                 }
-                if self.is_held(&command) {
+                if self.is_held(&command, || wish) {
                     self.foreign_uploads.insert(upload, foreign);
                     return None;
                 }
@@ -214,7 +216,7 @@ impl WorkerState {
                     Err(ticket) => {
                         self.foreign_uploads.insert(upload, foreign);
                         let is_there = self.fetch(hash, ticket, None);
-                        return if is_there { self.end_foreign(upload, options, out) } else { None };
+                        return if is_there { self.end_foreign(upload, (options, wish), out) } else { None };
                     }
                 }
             }

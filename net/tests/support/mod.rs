@@ -60,6 +60,7 @@ pub const LIMITS: Limits = Limits {
     value_bytes_inline: 16 << 10,
     frame_bytes_max: 64 << 10,
     arguments_max: 1024,
+    makes_durable: true,
 };
 
 /// One connection.

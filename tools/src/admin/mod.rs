@@ -6,13 +6,16 @@
 //! | `/metrics` | all figures in Prometheus' text format 0.0.4 |
 //! | `/healthz` | 200 as long as the process can answer at all |
 //! | `/readyz` | 200 while serving, 503 while starting and draining, or while changes cannot be saved as they must |
+//! | `/tier/rearm` | POST, from this machine alone: takes a tier that has failed into use again |
 //!
-//! Non-goals: it changes nothing, and it never waits for a shard (figures are read from shared counters).
+//! Non-goals: nothing else changes anything, and whoever looks never waits for a shard (figures are read from shared counters).
 
 mod exposition;
 mod places;
+mod rearm;
 
 pub(crate) use exposition::{Family, MetricKind, Sample, Value};
+pub(crate) use rearm::{PATH as REARM_PATH, PATIENCE as REARM_PATIENCE, Rearm};
 
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
@@ -24,6 +27,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use places::Places;
 use std::borrow::Cow;
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
@@ -51,6 +55,7 @@ pub(crate) struct Admin {
     phase: AtomicU8,
     figures: Box<dyn Fn() -> Vec<Family> + Send + Sync>,
     trouble: Box<dyn Fn() -> Option<Trouble> + Send + Sync>,
+    rearm: Box<dyn Fn() -> Rearm + Send + Sync>,
 }
 
 /// What is wrong with a server that serves, or not yet as it will be.
@@ -62,15 +67,23 @@ pub(crate) enum Trouble {
     TierLatched,
     /// It is, and changes are refused.
     ChangesRefused,
+    /// The tier was taken into use again, and has not all that memory held then.
+    Refilling,
 }
 
 impl Admin {
     pub(crate) fn new(
         figures: impl Fn() -> Vec<Family> + Send + Sync + 'static,
         trouble: impl Fn() -> Option<Trouble> + Send + Sync + 'static,
+        rearm: impl Fn() -> Rearm + Send + Sync + 'static,
     ) -> Arc<Admin> {
         let phase = AtomicU8::new(Phase::Starting as u8);
-        Arc::new(Admin { phase, figures: Box::new(figures), trouble: Box::new(trouble) })
+        Arc::new(Admin {
+            phase,
+            figures: Box::new(figures),
+            trouble: Box::new(trouble),
+            rearm: Box::new(rearm),
+        })
     }
 
     pub(crate) fn enter(&self, phase: Phase) {
@@ -88,6 +101,9 @@ impl Admin {
                 Some(Trouble::TierLatched) => {
                     (StatusCode::OK, "ready; the tier is out of use, see the log\n")
                 }
+                Some(Trouble::Refilling) => {
+                    (StatusCode::OK, "ready; the tier is in use again, and takes what memory holds\n")
+                }
                 Some(Trouble::ChangesRefused) => (
                     StatusCode::SERVICE_UNAVAILABLE,
                     "the tier is out of use, see the log; changes are refused\n",
@@ -99,11 +115,17 @@ impl Admin {
         (status, words.into())
     }
 
-    fn answer(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
+    async fn answer(self: Arc<Admin>, request: Request<Incoming>, peer: SocketAddr) -> Response<Full<Bytes>> {
+        if request.uri().path() == rearm::PATH {
+            return rearm::answer(self, request.method(), request.headers(), peer).await;
+        }
+        self.show(request.method(), request.uri().path())
+    }
+
+    /// Answers what changes nothing.
+    fn show(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
         if method != Method::GET && method != Method::HEAD {
-            let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
-            response.headers_mut().insert(ALLOW, hyper::header::HeaderValue::from_static("GET, HEAD"));
-            return response;
+            return only("GET, HEAD");
         }
         match path {
             "/" => plain(StatusCode::OK, INDEX),
@@ -116,15 +138,23 @@ impl Admin {
                 Ok(text) => typed(StatusCode::OK, exposition::CONTENT_TYPE, text),
                 Err(error) => plain(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
             },
-            _ => plain(StatusCode::NOT_FOUND, "there is /metrics, /healthz, /readyz\n"),
+            _ => plain(StatusCode::NOT_FOUND, "there is /metrics, /healthz, /readyz, /tier/rearm\n"),
         }
     }
 }
 
 const INDEX: &str = "Torc's admin address\n\
-    /metrics  all figures, in Prometheus' text format\n\
-    /healthz  200 as long as the process answers\n\
-    /readyz   200 while serving, 503 while starting and draining\n";
+    /metrics     all figures, in Prometheus' text format\n\
+    /healthz     200 as long as the process answers\n\
+    /readyz      200 while serving, 503 while starting and draining\n\
+    /tier/rearm  POST: takes a tier that has failed into use again, see `torc tier rearm --help`\n";
+
+/// Refuses other methods than these.
+fn only(methods: &'static str) -> Response<Full<Bytes>> {
+    let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, format!("only {methods}\n"));
+    response.headers_mut().insert(ALLOW, hyper::header::HeaderValue::from_static(methods));
+    response
+}
 
 fn plain(status: StatusCode, text: impl Into<Bytes>) -> Response<Full<Bytes>> {
     typed(status, "text/plain; charset=utf-8", text)
@@ -142,10 +172,11 @@ pub(crate) async fn serve(listener: TcpListener, admin: Arc<Admin>) {
     let mut places = Places::default();
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => {
+            Ok((stream, peer)) => {
                 places.make_room();
                 // A client that breaks off or dawdles is its own matter.
-                let connection = tokio::time::timeout(CONNECTION_TIMEOUT, connection(stream, admin.clone()));
+                let connection =
+                    tokio::time::timeout(CONNECTION_TIMEOUT, connection(stream, peer, admin.clone()));
                 places.take(tokio::spawn(connection).abort_handle());
                 // A request that has come along is answered before a crowd behind it takes its place.
                 tokio::task::yield_now().await;
@@ -160,10 +191,10 @@ pub(crate) async fn serve(listener: TcpListener, admin: Arc<Admin>) {
 
 /// Answers one request, then closes. A client that asks again connects again, so none can keep this thread busy with
 /// answers that it does not read.
-async fn connection(stream: TcpStream, admin: Arc<Admin>) -> Result<(), hyper::Error> {
+async fn connection(stream: TcpStream, peer: SocketAddr, admin: Arc<Admin>) -> Result<(), hyper::Error> {
     let service = service_fn(|request: Request<Incoming>| {
-        let response = admin.answer(request.method(), request.uri().path());
-        async move { Ok::<_, Infallible>(response) }
+        let answer = admin.clone().answer(request, peer);
+        async move { Ok::<_, Infallible>(answer.await) }
     });
     http1::Builder::new()
         .timer(TokioTimer::new())
@@ -179,12 +210,16 @@ mod tests {
     use super::*;
 
     fn status(admin: &Admin, method: Method, path: &str) -> u16 {
-        admin.answer(&method, path).status().as_u16()
+        admin.show(&method, path).status().as_u16()
+    }
+
+    fn never() -> Rearm {
+        unreachable!("nobody asks for it")
     }
 
     #[test]
     fn readiness_follows_the_phase_and_health_does_not() {
-        let admin = Admin::new(Vec::new, || None);
+        let admin = Admin::new(Vec::new, || None, never);
         for (phase, ready) in [(Phase::Starting, 503), (Phase::Ready, 200), (Phase::Draining, 503)] {
             admin.enter(phase);
             assert_eq!(status(&admin, Method::GET, "/readyz"), ready, "{phase:?}");
@@ -194,10 +229,14 @@ mod tests {
 
     #[test]
     fn a_server_that_refuses_changes_is_not_ready() {
-        let troubles =
-            [(Trouble::TierLatched, 200), (Trouble::ChangesRefused, 503), (Trouble::Recovering(7), 200)];
+        let troubles = [
+            (Trouble::TierLatched, 200),
+            (Trouble::ChangesRefused, 503),
+            (Trouble::Recovering(7), 200),
+            (Trouble::Refilling, 200),
+        ];
         for (trouble, ready) in troubles {
-            let admin = Admin::new(Vec::new, move || Some(trouble));
+            let admin = Admin::new(Vec::new, move || Some(trouble), never);
             assert_eq!(status(&admin, Method::GET, "/readyz"), 503, "it starts");
             admin.enter(Phase::Ready);
             assert_eq!(status(&admin, Method::GET, "/readyz"), ready, "{trouble:?}");
@@ -206,7 +245,7 @@ mod tests {
 
     #[test]
     fn other_paths_and_methods_are_refused() {
-        let admin = Admin::new(Vec::new, || None);
+        let admin = Admin::new(Vec::new, || None, never);
         assert_eq!(status(&admin, Method::GET, "/"), 200);
         assert_eq!(status(&admin, Method::GET, "/etc/passwd"), 404);
         assert_eq!(status(&admin, Method::POST, "/metrics"), 405);

@@ -115,39 +115,57 @@ const COMMANDS: &[Command] = &[
     ),
     command(
         "set",
-        "KEY VALUE [ttl=TIME] [keep-ttl] [flags=N] [compare=TOKEN] [old]",
+        "KEY VALUE [ttl=TIME] [keep-ttl] [flags=N] [compare=TOKEN] [old] [durable|at-once]",
         (2, 2),
         WRITE,
         |c, l| set(c.set(l.bytes(0), l.bytes(1)), l),
     ),
-    command("add", "KEY VALUE [ttl=TIME] [flags=N]", (2, 2), WRITE, |c, l| {
+    command("add", "KEY VALUE [ttl=TIME] [flags=N] [durable|at-once]", (2, 2), WRITE, |c, l| {
         set(c.set(l.bytes(0), l.bytes(1)).add(), l)
     }),
-    command("replace", "KEY VALUE [ttl=TIME] [keep-ttl] [flags=N]", (2, 2), WRITE, |c, l| {
-        set(c.set(l.bytes(0), l.bytes(1)).replace(), l)
+    command(
+        "replace",
+        "KEY VALUE [ttl=TIME] [keep-ttl] [flags=N] [durable|at-once]",
+        (2, 2),
+        WRITE,
+        |c, l| set(c.set(l.bytes(0), l.bytes(1)).replace(), l),
+    ),
+    command("append", "KEY BYTES [durable|at-once]", (2, 2), DURABILITY, |c, l| {
+        Ok(changed(&l.wish(c.append(l.bytes(0), l.bytes(1))).wait()?))
     }),
-    command("append", "KEY BYTES", (2, 2), &[], |c, l| {
-        Ok(changed(&c.append(l.bytes(0), l.bytes(1)).wait()?))
+    command("prepend", "KEY BYTES [durable|at-once]", (2, 2), DURABILITY, |c, l| {
+        Ok(changed(&l.wish(c.prepend(l.bytes(0), l.bytes(1))).wait()?))
     }),
-    command("prepend", "KEY BYTES", (2, 2), &[], |c, l| {
-        Ok(changed(&c.prepend(l.bytes(0), l.bytes(1)).wait()?))
-    }),
-    command("delete", "KEY [compare=TOKEN] [stale=TIME] [old]", (1, 1), &["compare", "stale", "old"], delete),
-    command("touch", "KEY TIME|never [if=unset|set|later|earlier]", (2, 2), &["if"], touch),
-    command("increment", "KEY [STEP] [initial=N]", (1, 2), &["initial"], |c, l| {
+    command(
+        "delete",
+        "KEY [compare=TOKEN] [stale=TIME] [old] [durable|at-once]",
+        (1, 1),
+        &["compare", "stale", "old", "durable", "at-once"],
+        delete,
+    ),
+    command(
+        "touch",
+        "KEY TIME|never [if=unset|set|later|earlier] [durable|at-once]",
+        (2, 2),
+        &["if", "durable", "at-once"],
+        touch,
+    ),
+    command("increment", "KEY [STEP] [initial=N] [durable|at-once]", (1, 2), COUNT, |c, l| {
         count(c.increment(l.bytes(0), l.step()?), l)
     }),
-    command("decrement", "KEY [STEP] [initial=N]", (1, 2), &["initial"], |c, l| {
+    command("decrement", "KEY [STEP] [initial=N] [durable|at-once]", (1, 2), COUNT, |c, l| {
         count(c.decrement(l.bytes(0), l.step()?), l)
     }),
     command("ping", "", (0, 0), &[], |c, _| Ok(c.ping().wait().map(|()| "pong\n".to_owned())?)),
     command("statistics", "[SECTION]", (0, 1), &[], statistics),
     command("topology", "", (0, 0), &[], topology),
-    command("flush", "[after=TIME]", (0, 0), &["after"], flush),
+    command("flush", "[after=TIME] [durable|at-once]", (0, 0), &["after", "durable", "at-once"], flush),
     command("help", "", (0, 0), &[], |_, _| Ok(help())),
 ];
 
-const WRITE: &[&str] = &["ttl", "keep-ttl", "flags", "compare", "old"];
+const WRITE: &[&str] = &["ttl", "keep-ttl", "flags", "compare", "old", "durable", "at-once"];
+const COUNT: &[&str] = &["initial", "durable", "at-once"];
+const DURABILITY: &[&str] = &["durable", "at-once"];
 
 /// The words behind a verb, sorted.
 struct Line<'w> {
@@ -192,6 +210,18 @@ impl<'w> Line<'w> {
 
     fn time(&self, name: &str) -> Result<Option<Duration>, Trouble> {
         self.option(name).map(time).transpose()
+    }
+
+    /// The request, with what the line says of durability.
+    fn wish<A: torc_client::request::Change>(
+        &self,
+        request: torc_client::Request<A>,
+    ) -> torc_client::Request<A> {
+        match (self.option("durable"), self.option("at-once")) {
+            (Some(_), _) => request.durable(),
+            (None, Some(_)) => request.at_once(),
+            (None, None) => request,
+        }
     }
 
     fn step(&self) -> Result<u64, Trouble> {
@@ -251,7 +281,7 @@ fn set(mut request: SetRequest, line: &Line<'_>) -> Result<String, Trouble> {
     if line.option("old").is_some() {
         request = request.want_old();
     }
-    Ok(changed(&request.wait()?))
+    Ok(changed(&line.wish(request).wait()?))
 }
 
 fn delete(client: &Client, line: &Line<'_>) -> Result<String, Trouble> {
@@ -265,7 +295,7 @@ fn delete(client: &Client, line: &Line<'_>) -> Result<String, Trouble> {
     if line.option("old").is_some() {
         request = request.want_old();
     }
-    let answer = request.wait()?;
+    let answer = line.wish(request).wait()?;
     Ok(match answer.done {
         Done::Done => format!("deleted\n{}", old(&answer)),
         _ => changed(&answer),
@@ -287,7 +317,7 @@ fn touch(client: &Client, line: &Line<'_>) -> Result<String, Trouble> {
             _ => return Err(Trouble::Usage(format!("if={condition} is no condition"))),
         });
     }
-    let answer = request.wait()?;
+    let answer = line.wish(request).wait()?;
     Ok(if answer.is_done() { "touched\n".into() } else { changed(&answer) })
 }
 
@@ -297,7 +327,7 @@ fn count(mut request: CountRequest, line: &Line<'_>) -> Result<String, Trouble> 
     if let Some(initial) = line.number("initial")? {
         request = request.initial(initial, Expiry::Never);
     }
-    Ok(match request.wait()? {
+    Ok(match line.wish(request).wait()? {
         Some(number) => format!("{number}\n"),
         None => "(missing)\n".into(),
     })
@@ -327,7 +357,7 @@ fn topology(client: &Client, _: &Line<'_>) -> Result<String, Trouble> {
 }
 
 fn flush(client: &Client, line: &Line<'_>) -> Result<String, Trouble> {
-    let request = client.flush();
+    let request = line.wish(client.flush());
     match line.time("after")? {
         Some(after) => request.after(after).wait()?,
         None => request.wait()?,

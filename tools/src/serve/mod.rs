@@ -19,7 +19,7 @@ mod running;
 mod tier;
 mod trimmer;
 
-use crate::admin::{self, Admin, Phase};
+use crate::admin::{self, Admin, Phase, Rearm};
 use crate::args::ServeArgs;
 use crate::config::{self, Config, Origin};
 use crate::exit::{self, Failure};
@@ -86,11 +86,12 @@ fn fit_files(config: &mut Config, files: u64) -> Result<(), Failure> {
 async fn serve(config: Config, machine: &Machine) -> Result<(), Failure> {
     let mut stop = Stop::new()?;
     let running: Arc<OnceLock<Running>> = Arc::default();
-    let (figures, tier) = (running.clone(), running.clone());
+    let (figures, tier, rearmed) = (running.clone(), running.clone(), running.clone());
     let is_always = config.server.tier.as_ref().is_some_and(|tier| tier.durability == Durability::Always);
     let admin = Admin::new(
         move || figures.get().map(Running::families).unwrap_or_default(),
         move || tier.get().and_then(|running| running.trouble(is_always)),
+        move || rearmed.get().map_or_else(|| Rearm::Refused("the server starts".into()), Running::rearm),
     );
     let admin_address = start_admin(&config, &admin).await?;
 

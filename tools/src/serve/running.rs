@@ -1,7 +1,7 @@
 //! The server, as `torc serve` sees it: addresses in words, figures by their metric names.
 
 use super::tier;
-use crate::admin::{Family, MetricKind, Sample, Trouble, Value};
+use crate::admin::{Family, MetricKind, Rearm, Sample, Trouble, Value};
 use crate::config::Config;
 use crate::config::value::show_endpoint;
 use crate::exit::Failure;
@@ -10,7 +10,7 @@ use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 use torc_engine::stats;
 use torc_net::metrics::{BUCKETS, Histogram};
-use torc_net::server::{RunningTier, Server, ServerConfig, StartError, Stats, client_memory};
+use torc_net::server::{RearmError, RunningTier, Server, ServerConfig, StartError, Stats, client_memory};
 use torc_net::transport::choice::Chosen;
 
 /// A server that was killed keeps its sockets for a moment, until the kernel has taken its rings down; whoever
@@ -67,7 +67,8 @@ impl Running {
         let figures = &self.server.tier()?.figures;
         if !figures.is_latched() {
             let percent = (100.0 * figures.recovery_progress()) as u8;
-            return figures.is_recovering().then_some(Trouble::Recovering(percent));
+            let recovering = figures.is_recovering().then_some(Trouble::Recovering(percent));
+            return recovering.or(figures.is_refilling().then_some(Trouble::Refilling));
         }
         let refuses = is_always || !figures.is_void();
         Some(if refuses { Trouble::ChangesRefused } else { Trouble::TierLatched })
@@ -75,6 +76,20 @@ impl Running {
 
     pub(super) fn tier(&self) -> Option<&RunningTier> {
         self.server.tier()
+    }
+
+    /// Takes a tier that has failed into use again.
+    pub(super) fn rearm(&self) -> Rearm {
+        match self.server.rearm_tier() {
+            Ok(medium) => Rearm::Done(format!(
+                "the tier is in use again, on {medium}: what changes from here on is saved as ever; \
+                 what memory held before follows, see /readyz"
+            )),
+            Err(error @ (RearmError::NoTier | RearmError::InUse | RearmError::UnderWay)) => {
+                Rearm::Refused(error.to_string())
+            }
+            Err(error) => Rearm::Failed(error.to_string()),
+        }
     }
 
     pub(super) fn transport(&self) -> &'static str {

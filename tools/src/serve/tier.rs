@@ -23,6 +23,18 @@ const ROWS: &[Row] = &[
         "1: a call to the tier's medium has failed, and it is out of use; 2: nor could it be made void, so changes are refused.",
     ),
     (
+        "tier_rearms_total",
+        Counter,
+        |t| t.figures.rearms() as f64,
+        "Times that the tier was taken into use again after a call to its medium had failed.",
+    ),
+    (
+        "tier_refilling",
+        Gauge,
+        |t| f64::from(u8::from(t.figures.is_refilling())),
+        "1: what memory held when the tier was taken into use again is not all on it.",
+    ),
+    (
         "tier_lag_seconds",
         Gauge,
         |t| t.lag().as_secs_f64(),

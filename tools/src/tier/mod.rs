@@ -1,7 +1,8 @@
-//! `torc tier`: looks at a tier that no server uses, resizes, copies or voids it.
+//! `torc tier`: looks at a tier that no server uses, resizes, copies or voids it; and asks a server to take its own into use again.
 
 mod check;
 mod dump;
+mod rearm;
 mod reset;
 mod resize;
 mod stat;
@@ -19,7 +20,7 @@ use torc_pmem::media::Medium;
 use torc_pmem::media::file::FileMedium;
 use torc_pmem::tier::Tier;
 
-/// Look at a tier that no server uses, resize, copy or void it
+/// Look at a tier that no server uses, resize, copy or void it; rearm one that has failed
 #[derive(Debug, Args)]
 pub(crate) struct TierArgs {
     #[command(subcommand)]
@@ -81,6 +82,15 @@ enum TierAction {
         #[arg(long)]
         yes: bool,
     },
+    /// Let a running server take its tier into use again, after a call to its medium had failed
+    ///
+    /// The tier begins anew: what it held is lost. The server goes on serving meanwhile, and hands over what its memory holds.
+    /// Exit status 1 if the medium still fails; to be asked on the server's machine.
+    Rearm {
+        /// The server's --admin
+        #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:7172", env = "TORC_ADMIN")]
+        admin: String,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -112,6 +122,7 @@ pub(crate) fn run(args: &TierArgs) -> Result<ExitCode, Failure> {
         TierAction::Resize { tier, size, streams } => resize::resize(&tier.path, *size, *streams)?,
         TierAction::Copy { from, to, shape } => resize::copy(from, to, shape)?,
         TierAction::Reset { tier, yes } => reset::run(&tier.path, *yes)?,
+        TierAction::Rearm { admin } => rearm::run(admin)?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -4,7 +4,7 @@
 use super::unsaved::Tier;
 use super::*;
 use crate::reader::{Doubt, ReadRoom};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 const KEYS: u64 = 48;
 const SLOTS: u16 = 8;
@@ -55,6 +55,8 @@ struct World {
     /// Items that were evicted before they were saved.
     evicted: u64,
     reads_wait: bool,
+    /// Keys of commands that wait until more is known.
+    waiting: HashSet<Vec<u8>>,
 }
 
 fn remembering() -> Shard {
@@ -68,7 +70,11 @@ impl World {
         let hash = self.shard.hash(0, key);
         loop {
             match ask(&mut self.shard, key, op, NOW) {
-                Outcome::Pending(Ticket::UNKNOWN) => return Said::Waits,
+                Outcome::Pending(Ticket::UNKNOWN) => {
+                    self.shard.await_known(hash);
+                    self.waiting.insert(key.to_vec());
+                    return Said::Waits;
+                }
                 Outcome::Pending(ticket) => {
                     let bytes = &self.tier.items[&ticket.0];
                     self.shard.promote(hash, ticket, bytes, NOW).unwrap();
@@ -79,6 +85,19 @@ impl World {
                 Outcome::NotStored { .. } | Outcome::Miss => return Said::Done(false),
                 other => panic!("{other:?}"),
             }
+        }
+    }
+
+    /// Nobody goes on waiting for a key that is known, and most wait until then.
+    fn check_waiting(&mut self) {
+        let mut told = Vec::new();
+        self.shard.take_known(|hash| told.push(hash));
+        let shard = &self.shard;
+        self.waiting.retain(|key| shard.is_recovering() && !told.contains(&shard.hash(0, key)));
+        for key in &self.waiting {
+            let hash = shard.hash(0, key);
+            let command = Command { space: 0, key, op: Op::Delete(Delete::default()) };
+            assert_eq!(shard.ticket_for(&command, hash, NOW), Some(Ticket::UNKNOWN), "{key:?} is known");
         }
     }
 
@@ -169,7 +188,10 @@ impl World {
         let mut streams = halves.clone().map(|slots| self.tier.known(|slot| slots.contains(&slot)));
         let mut is_told = [false; 2];
         while is_told.contains(&false) {
-            (0..self.random.below(12)).for_each(|_| self.something());
+            for _ in 0..self.random.below(12) {
+                self.something();
+                self.check_waiting();
+            }
             if flushes && self.random.below(200) == 0 {
                 self.flush();
             }
@@ -177,9 +199,11 @@ impl World {
             let count = self.random.below(40).min(streams[half].len() as u64) as usize;
             let told: Vec<_> = streams[half].drain(..count).collect();
             self.shard.recover(&told);
+            self.check_waiting();
             if streams[half].is_empty() && !is_told[half] {
                 is_told[half] = true;
                 self.shard.end_slots(halves[half].clone());
+                self.check_waiting();
             }
         }
         assert!(!self.shard.is_recovering());
@@ -199,6 +223,7 @@ fn commands_that_come_while_the_tier_is_told_see_nothing_that_is_not_final() {
             fillers: 0,
             evicted: 0,
             reads_wait: seed % 2 == 0,
+            waiting: HashSet::new(),
         };
         (0..600).for_each(|_| world.something());
         (0..3).for_each(|_| world.restart(seed % 3 == 0));

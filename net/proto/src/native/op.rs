@@ -90,6 +90,7 @@ impl Op {
                 Op::Expire => flags::CONDITION,
                 _ => 0,
             }
+            | if self.is_change() || self == Op::Flush { flags::DURABILITY } else { 0 }
     }
 
     /// Whether the operation stores its value under its key.
@@ -137,6 +138,13 @@ pub mod flags {
     pub const STALE: u16 = 1 << 4;
     /// Delete: keep the item, empty.
     pub const VALUE_ONLY: u16 = 1 << 6;
+
+    /// Change, flush: answered when it is safe ([N-DUR-2]).
+    pub const DURABLE: u16 = 1 << 14;
+    /// Change, flush: answered at once ([N-DUR-3]).
+    pub const AT_ONCE: u16 = 1 << 15;
+    /// One of the two at most.
+    pub const DURABILITY: u16 = DURABLE | AT_ONCE;
 
     /// Expire: three bits, a number.
     pub const CONDITION: u16 = 7 << CONDITION_SHIFT;
@@ -270,5 +278,18 @@ mod tests {
             assert_eq!(op.flags_known() & flags::COMMON, flags::COMMON);
         }
         assert_eq!(flags::COMMON & (flags::CONDITION | flags::STALE | flags::NO_VALUE), 0);
+    }
+
+    /// [N-DUR-1]
+    #[test]
+    fn the_bits_of_durability_are_of_changes_and_flush_and_of_nothing_else() {
+        for op in Op::ALL {
+            let is_changing = op.is_change() || op == Op::Flush;
+            let known = if is_changing { flags::DURABILITY } else { 0 };
+            assert_eq!(op.flags_known() & flags::DURABILITY, known, "{op:?}");
+        }
+        let others =
+            flags::INVALIDATE | flags::WANT_OLD | flags::STALE | flags::VALUE_ONLY | flags::CONDITION;
+        assert_eq!(flags::DURABILITY & (others | flags::COMMON), 0);
     }
 }

@@ -109,6 +109,7 @@ mod tests {
         value_bytes_inline: 16,
         frame_bytes_max: 64,
         arguments_max: 4,
+        makes_durable: true,
     };
 
     /// Each frame that this way takes gives the same part and length as the general way; all others are left to that.

@@ -11,6 +11,10 @@ pub(super) enum Refusal {
     UnknownExtension,
     UnknownOperation,
     Flags,
+    /// A change shall be safe before it is answered, and need not be.
+    Durability,
+    /// It shall be, and this server makes none so.
+    NotDurable,
     QuietGet,
     ExpiryKind,
     ExpiryNeeded,
@@ -45,6 +49,11 @@ impl Refusal {
             }
             Refusal::UnknownOperation => (UnknownOperation, "unknown operation"),
             Refusal::Flags => (BadArgument, "a flag that this operation does not have"),
+            Refusal::Durability => (BadArgument, "durable and at-once exclude each other"),
+            Refusal::NotDurable => (
+                NotSupported,
+                "no change of this server is safe before it is answered: see --tier and --durability",
+            ),
             Refusal::QuietGet => (BadArgument, "quiet-ok is for changes and flush"),
             Refusal::ExpiryKind => (BadArgument, "unknown kind of expiry"),
             Refusal::ExpiryNeeded => (BadArgument, "expire needs the extension expiry"),
@@ -74,7 +83,7 @@ impl Refusal {
     /// What kind of bad input it answers; `None`: nothing was wrong with it.
     pub(super) fn bad_input(self) -> Option<BadInput> {
         Some(match self {
-            Refusal::Deadline | Refusal::OutcomeUnknown => return None,
+            Refusal::Deadline | Refusal::OutcomeUnknown | Refusal::NotDurable => return None,
             Refusal::Malformed | Refusal::Extension => BadInput::Malformed,
             Refusal::UnknownOperation | Refusal::UnknownExtension => BadInput::UnknownCommand,
             Refusal::KeyLength => BadInput::Key,

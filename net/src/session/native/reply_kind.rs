@@ -2,6 +2,8 @@
 
 use super::refusal::Refusal;
 use crate::session::deadline::Deadline;
+use crate::session::wish::Wish;
+use torc_proto::native::flags;
 
 /// How a part is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +38,15 @@ impl ReplyKind {
 
     pub fn deadline(&self) -> Deadline {
         self.deadline
+    }
+
+    /// What it asks for of durability ([N-DUR-1]).
+    pub fn wish(&self) -> Wish {
+        match self.flags & flags::DURABILITY {
+            flags::DURABLE => Wish::Durable,
+            flags::AT_ONCE => Wish::AtOnce,
+            _ => Wish::AsSet,
+        }
     }
 }
 

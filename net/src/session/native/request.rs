@@ -45,6 +45,12 @@ pub(super) fn check_header(header: &RequestHeader, limits: &Limits) -> Result<Op
     if header.flags & !op.flags_known() != 0 {
         return Err(Refusal::Flags);
     }
+    match header.flags & flags::DURABILITY {
+        0 | flags::AT_ONCE => {}
+        flags::DURABLE if limits.makes_durable => {}
+        flags::DURABLE => return Err(Refusal::NotDurable),
+        _ => return Err(Refusal::Durability),
+    }
     if header.flags & flags::QUIET_OK != 0 && !op.is_change() && op != Op::Flush {
         return Err(Refusal::QuietGet);
     }

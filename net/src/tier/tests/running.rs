@@ -54,10 +54,20 @@ pub(super) fn begin(medium: Arc<dyn Medium>, shards: u16, memory_bytes: u64, rea
         figures: figures.clone(),
         clock: MachineClock::new(),
         cache_bytes: 32 << 10,
+        recovers: true,
     };
-    let (storage, ports) = Storage::start(parts).unwrap();
+    let (storage, links) = Storage::start(parts).unwrap();
+    let ports = (0..).zip(links).map(|(shard, link)| linked(shard, link, &figures)).collect();
     let freed = vec![HashMap::new(); usize::from(shards)];
     Running { shards: stores, ports, storage, figures, places: HashMap::new(), freed }
+}
+
+/// The end of a shard that uses a tier.
+fn linked(shard: u16, link: crate::tier::port::Link, figures: &Arc<TierFigures>) -> Port {
+    let (mut port, socket) = Port::new(shard, figures.clone());
+    socket.send(link).unwrap();
+    assert!(port.take_link(0));
+    port
 }
 
 impl Running {

@@ -1,6 +1,6 @@
 //! What travels between two shards: requests, and the answers beside them.
 
-use crate::session::{Deadline, FreeReply, Once};
+use crate::session::{Deadline, FreeReply, Once, Wish};
 use crate::transport::ConnId;
 use crate::worker::owned::{Options, OwnedAnswer, strip_op};
 use torc_engine::command::{Body, Millis, Op, Write};
@@ -48,6 +48,8 @@ pub(crate) struct Ask<'a> {
     pub(crate) deadline: Deadline,
     /// Bytes that were set aside for the value of its answer.
     pub(crate) room: u32,
+    /// When a change is to be answered.
+    pub(crate) wish: Wish,
 }
 
 /// What is asked, where it is.
@@ -71,6 +73,7 @@ impl Ask<'_> {
             hash: 0,
             deadline: Deadline::NONE,
             room: 0,
+            wish: Wish::AsSet,
         }
     }
 }
@@ -83,6 +86,8 @@ pub(crate) struct AskKind {
     pub(crate) once: Option<Once>,
     /// How the owner writes the answer. The asker writes it if this is `None`, or if the answer has lent bytes.
     pub(crate) reply: Option<FreeReply>,
+    /// When a change is to be answered.
+    pub(crate) wish: Wish,
 }
 
 impl AskKind {
@@ -91,7 +96,7 @@ impl AskKind {
             AskWhat::Keyed(op) => What::Keyed(strip_op(*op)),
             AskWhat::Other(what) => what,
         };
-        AskKind { what, space: ask.space, once: ask.once, reply: ask.reply }
+        AskKind { what, space: ask.space, once: ask.once, reply: ask.reply, wish: ask.wish }
     }
 
     fn is_of(&self, ask: &Ask<'_>) -> bool {
@@ -103,7 +108,17 @@ impl AskKind {
             (own, AskWhat::Other(what)) => own == what,
             _ => false,
         };
-        same && self.space == ask.space && self.once == ask.once && self.reply == ask.reply
+        same && self.space == ask.space
+            && self.once == ask.once
+            && self.reply == ask.reply
+            && self.wish == ask.wish
+    }
+
+    fn changes(&self) -> bool {
+        match &self.what {
+            What::Keyed(op) => op.changes(),
+            what => matches!(what, What::UploadEnd(_) | What::Flush { .. }),
+        }
     }
 }
 
@@ -247,6 +262,11 @@ impl Batch {
     #[inline]
     pub(crate) fn kind_of(&self, number: usize) -> &AskKind {
         &self.kinds[self.asks[number].kind as usize]
+    }
+
+    /// When the changes among its requests are to be answered.
+    pub(crate) fn wished(&self) -> impl Iterator<Item = Wish> + '_ {
+        self.kinds.iter().filter(|kind| kind.changes()).map(|kind| kind.wish)
     }
 
     /// The bytes of a request by its number.

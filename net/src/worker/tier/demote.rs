@@ -19,9 +19,10 @@ const REST_UNTIL: (u64, u64) = (3, 4);
 impl WorkerState {
     /// Offers items to a tier that takes what eviction would drop.
     pub(super) fn offer(&mut self) {
-        let Some(tier) = self.tier.as_ref().filter(|tier| tier.demotes) else { return };
-        let bytes = (OFFER_BATCHES * SAVE_BYTES as u64).min(self.settings.budget.memory / UNTAKEN_SHARE);
-        let limits = OfferLimits { items: OFFER_ITEMS, marks: tier.unsaved_max / OFFER_MARKS_SHARE, bytes };
+        if self.tier.as_ref().is_none_or(|tier| !tier.demotes) {
+            return;
+        }
+        let limits = self.offer_limits();
         if !self.is_saving_rest() {
             if !self.drain.has_begun() {
                 self.shard.offer_cold(self.now, limits);
@@ -38,6 +39,13 @@ impl WorkerState {
             );
         }
         self.tier.iter_mut().for_each(|tier| tier.is_rest_offered |= is_over);
+    }
+
+    /// How much is offered in a turn, and in all before some of it is saved.
+    pub(super) fn offer_limits(&self) -> OfferLimits {
+        let bytes = (OFFER_BATCHES * SAVE_BYTES as u64).min(self.settings.budget.memory / UNTAKEN_SHARE);
+        let marks = self.tier.as_ref().map_or(0, |tier| tier.unsaved_max) / OFFER_MARKS_SHARE;
+        OfferLimits { items: OFFER_ITEMS, marks, bytes }
     }
 
     /// The time is up: hands over what is marked, few as that is, so that what the tier holds is right. Returns whether it is.

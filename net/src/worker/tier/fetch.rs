@@ -1,7 +1,7 @@
 //! Items that are brought back, or read for their keys.
 
 use super::state::{Back, Fetching, Tier};
-use crate::session::{Part, Work};
+use crate::session::{Deadline, Part, Work};
 use crate::tier::{Arrived, Fetched};
 use crate::worker::connection::Connection;
 use crate::worker::execute::Prepared;
@@ -22,7 +22,7 @@ const AHEAD_PARTS_MAX: usize = 64;
 impl WorkerState {
     /// Gives those their items who asked for a page.
     pub(super) fn take_arrived(&mut self, tier: &mut Tier, arrived: Arrived) {
-        let is_latched = tier.port.figures().is_latched();
+        let is_latched = tier.port.is_out();
         let page = arrived.page.as_ref().ok().filter(|_| !is_latched);
         let mut is_missed = false;
         for (hash, place) in arrived.asked {
@@ -57,17 +57,16 @@ impl WorkerState {
     }
 
     /// A command on this shard's key needs the item of a ticket. True: it is there now, or nowhere; else the connection waits
-    /// for it. If nobody knows yet whether there is one, it asks again from time to time.
+    /// for it, or until somebody knows whether there is one, which it does no longer than to the deadline.
     pub(in crate::worker) fn fetch(
         &mut self,
         hash: u64,
         ticket: Ticket,
-        waiter: Option<&mut Connection>,
+        waiter: Option<(&mut Connection, Deadline)>,
     ) -> bool {
         if ticket == Ticket::UNKNOWN {
-            if let Some(conn) = waiter {
-                self.stats.tier_recovery_waits.add(1);
-                self.ask_later(conn);
+            if let Some((conn, deadline)) = waiter {
+                self.wait_to_know(conn, hash, deadline);
             }
             return false;
         }
@@ -80,7 +79,7 @@ impl WorkerState {
         let is_there = !is_asked && self.fetch_from(&mut tier, hash, ticket);
         if let Some(fetching) = tier.fetching.get_mut(&ticket.0).filter(|_| !is_there) {
             fetching.is_wanted = true;
-            if let Some(conn) = waiter {
+            if let Some((conn, _)) = waiter {
                 conn.waits_for_tier = true;
                 fetching.waiting.push(conn.id);
             }

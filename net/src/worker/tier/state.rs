@@ -1,5 +1,6 @@
 //! What a worker has of the tier.
 
+use crate::session::Deadline;
 use crate::tier::{Durability, Port, SaveBatch, Told};
 use crate::transport::ConnId;
 use crate::worker::mail::Batch;
@@ -7,7 +8,7 @@ use crate::worker::step::{Scanner, Step};
 use std::collections::{HashMap, VecDeque};
 use torc_engine::Shard;
 use torc_engine::command::{Millis, Ticket};
-use torc_engine::shard::{Chunk, Returning};
+use torc_engine::shard::{Again, Chunk, Returning};
 
 /// Share of a shard's memory that may be changed and not handed over: what is evicted before is lost to the tier.
 pub(super) const UNTAKEN_SHARE: u64 = 32;
@@ -57,6 +58,8 @@ pub(crate) struct Tier {
     pub(super) saved_up_to: u64,
     /// Answers that wait for that, by what they wait for.
     pub(super) unanswered: VecDeque<(u64, Unanswered)>,
+    /// How many changes had been counted when the tier was seen to have failed.
+    pub(super) counted: u64,
     pub(super) unsaved_max: usize,
     pub(super) untaken_max: u64,
     pub(super) saved_at: Millis,
@@ -81,6 +84,41 @@ pub(crate) struct Tier {
     /// By shard: the step of a scan at which its first batch has stopped.
     pub(super) steps: Vec<Option<Step>>,
     pub(super) is_ended: bool,
+    pub(super) standing: Standing,
+    pub(super) unknown: Unknown,
+}
+
+/// Who waits until more is known of what the tier holds: see `know.rs`.
+#[derive(Debug, Default)]
+pub(super) struct Unknown {
+    /// By hash of the key.
+    pub(super) keys: HashMap<u64, Vec<ConnId>>,
+    /// Those among them whose commands are not done after a time.
+    pub(super) deadlines: Vec<(Deadline, ConnId)>,
+    /// Who walks all keys.
+    pub(super) scans: Vec<ConnId>,
+}
+
+/// How far a shard has come with a tier that has failed: see `rearm.rs`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Standing {
+    #[default]
+    InUse,
+    /// It is out of use; places of hashes from this one on are to be forgotten.
+    Leaving(u64),
+    /// Nothing of it is named any more.
+    Left,
+    /// It is in use again, and is told what lies in DRAM.
+    Refilling(Again),
+    /// They are told, and safe when everything is that was counted up to here.
+    Refilled(u64),
+}
+
+impl Standing {
+    /// Whether there is something in memory that the tier does not have, though nothing has changed.
+    pub(super) fn is_refilling(self) -> bool {
+        matches!(self, Standing::Refilling(_) | Standing::Refilled(_))
+    }
 }
 
 impl Tier {
@@ -102,6 +140,7 @@ impl Tier {
             is_rest_offered: false,
             saved_up_to: 0,
             unanswered: VecDeque::new(),
+            counted: 0,
             unsaved_max: unsaved_max(memory_bytes),
             // Under `none` what is not handed over in time is dropped.
             untaken_max: if durability == Durability::None { u64::MAX } else { memory_bytes / UNTAKEN_SHARE },
@@ -117,11 +156,19 @@ impl Tier {
             stopped: (0..shards).map(|_| VecDeque::new()).collect(),
             steps: (0..shards).map(|_| None).collect(),
             is_ended: false,
+            standing: Standing::default(),
+            unknown: Unknown::default(),
         }
     }
 }
 
 impl Tier {
+    /// Whether nothing is under way that the tier's threads would have to answer.
+    pub(super) fn is_idle(&self) -> bool {
+        let Returns { under_way, waiting, .. } = &self.returns;
+        self.saving == 0 && self.fetching.is_empty() && under_way.is_empty() && waiting.is_empty()
+    }
+
     /// Hands a batch of changes over.
     pub(super) fn hand_over(&mut self, shard: &mut Shard, now: Millis) {
         let mut batch = self.spare.pop().unwrap_or_default();

@@ -1,6 +1,8 @@
 //! One shard or two with a tier whose other end is the test.
 
 mod long;
+mod rearm;
+mod wishes;
 
 use super::*;
 use crate::session::Protocol;
@@ -8,7 +10,7 @@ use crate::tier::Durability;
 use crate::tier::testing::Hand;
 use crate::tier::{Leaving, Moved};
 use crate::worker::testing::*;
-use torc_engine::command::{Outcome, Read, Ticket, Write};
+use torc_engine::command::{Op, Outcome, Read, Ticket, Write};
 use torc_engine::shard::What as Saved;
 use torc_pmem::format::record::{Kind, Record};
 use torc_proto::slot::slot_of;
@@ -22,14 +24,13 @@ const MOVED: u64 = 41 << 13 | 3;
 const APART: u64 = 41 << 13;
 
 fn give_tier(state: &mut WorkerState) -> Hand {
+    give_tier_of(state, Durability::Interval(std::time::Duration::from_secs(1)))
+}
+
+fn give_tier_of(state: &mut WorkerState, durability: Durability) -> Hand {
     let (port, hand) = Hand::new(state.number);
     state.shard.remember_changes(slot_of);
-    state.tier = Some(Box::new(Tier::new(
-        port,
-        (Durability::Interval(std::time::Duration::from_secs(1)), true),
-        16 << 20,
-        2,
-    )));
+    state.tier = Some(Box::new(Tier::new(port, (durability, true), 16 << 20, 2)));
     hand
 }
 
@@ -322,14 +323,62 @@ fn what_is_not_known_yet_waits_with_all_behind_it_and_nobody_else() {
     ask(&mut state, CONN, &["GET", "blind"]);
     ask(&mut state, OTHER, &["GET", "other"]);
     ask(&mut state, OTHER, &["SET", "behind", "it"]);
-    know(&mut state, "key", false);
     wait(&mut state);
+    assert_eq!(waits_to_know(&state), 2, "nobody asks again because time has passed");
+    know(&mut state, "key", false);
+    assert!(!state.may_wait(), "it does not sleep before they go on");
+    hear(&mut state);
     assert_eq!(sent(&mut state), ":1\r\n$1\r\n2\r\n");
     assert_eq!(sent_to(&mut state, OTHER), "");
     know(&mut state, "key", true);
     assert!(!state.shared.is_recovering(0));
-    wait(&mut state);
+    go_on(&mut state);
+    assert_eq!(waits_to_know(&state), 2, "each has waited once");
     assert_eq!(sent_to(&mut state, OTHER), "$-1\r\n+OK\r\n");
+}
+
+/// How often a command has begun to wait until its key is known.
+fn waits_to_know(state: &WorkerState) -> u64 {
+    state.stats.figure("tier_recovery_waits").expect("a figure")
+}
+
+#[test]
+fn who_waits_to_know_goes_on_when_another_client_has_said_what_the_key_is() {
+    let (mut state, _hand) = alone();
+    recover(&mut state);
+    for (key, change, answer) in
+        [("one", &["SET", "one", "new"][..], "$3\r\nnew\r\n"), ("two", &["FLUSHALL"], "$-1\r\n")]
+    {
+        ask(&mut state, CONN, &["GET", key]);
+        ask(&mut state, OTHER, change);
+        assert_eq!(sent(&mut state), "");
+        hear(&mut state);
+        assert_eq!(sent(&mut state), answer, "{change:?}");
+        sent_to(&mut state, OTHER);
+    }
+    assert_eq!(waits_to_know(&state), 2);
+}
+
+#[test]
+fn a_command_waits_no_longer_than_to_its_deadline_until_its_key_is_known() {
+    use torc_proto::native::{Op as Verb, Options, frame::compose_request};
+    let mut state = state_of(1);
+    add_client_at(&mut state, CONN, Protocol::Native);
+    let _hand = give_tier(&mut state);
+    recover(&mut state);
+    let options = Options { deadline_us: Some(50_000), ..Options::NONE };
+    let mut bytes = Vec::new();
+    compose_request(&mut bytes, Verb::Append, 0, 1, &options, b"key", b"+").expect("short");
+    state.now = 5;
+    execute_of(&mut state, CONN, 0, (&bytes, 1));
+    assert!(state.watches_deadlines());
+    for (now, is_answered) in [(40, false), (60, true)] {
+        state.now = now;
+        hear(&mut state);
+        let output = &mut state.connections.find(CONN).expect("it is there").output;
+        assert_eq!(!output.is_empty(), is_answered, "{now}");
+    }
+    assert!(!state.watches_deadlines());
 }
 
 #[test]

@@ -152,3 +152,29 @@ proptest! {
         client.raw(&wire[cut..]);
     }
 }
+
+/// [N-DUR-1], [N-DUR-2]: a session whose server keeps nothing refuses at once, also a value that is streamed; nothing is changed.
+#[test]
+fn durability_is_refused_where_there_is_none_to_be_had() {
+    let mut client = Client::new();
+    client.set(b"k", b"old");
+    let long = vec![b'v'; LIMITS.value_bytes_inline + 1];
+    for (op, value) in
+        [(Op::Set, &b"new"[..]), (Op::Set, &long), (Op::Append, b"er"), (Op::Delete, b""), (Op::Flush, b"")]
+    {
+        let key = if op == Op::Flush { &b""[..] } else { b"k" };
+        client.connection.limits.makes_durable = true;
+        let both = client.ask(op, flags::DURABILITY, &Options::NONE, key, value);
+        assert_eq!(both.status(), Status::BadArgument, "{op:?}");
+        client.connection.limits.makes_durable = false;
+        let got = client.ask(op, flags::DURABLE, &Options::NONE, key, value);
+        assert_eq!(got.status(), Status::NotSupported, "{op:?}");
+        assert_eq!(client.get(b"k").value, b"old", "{op:?}");
+    }
+    assert_eq!(client.ask(Op::Set, flags::AT_ONCE, &Options::NONE, b"k", b"new").status(), Status::Ok);
+    client.connection.limits.makes_durable = true;
+    assert_eq!(client.ask(Op::Append, flags::DURABLE, &Options::NONE, b"k", b"er").status(), Status::Ok);
+    assert_eq!(client.get(b"k").value, b"newer");
+    let get = client.ask(Op::Get, flags::DURABLE, &Options::NONE, b"k", b"");
+    assert_eq!(get.status(), Status::BadArgument, "a look changes nothing");
+}

@@ -2,10 +2,12 @@
 
 mod crash;
 mod damage;
+mod durable;
 mod long;
 mod none;
 mod order;
 mod pages;
+mod rearm;
 mod recovery;
 mod redis;
 mod resize;

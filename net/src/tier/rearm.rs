@@ -1,0 +1,207 @@
+//! A tier that has failed, taken into use again while the server serves.
+//!
+//! ```text
+//!   latched --> every shard forgets what lay there and lets go --> the threads end, the medium is closed
+//!                                                                        |  the operator asks
+//!       shards take it, and tell it what memory holds <-- threads <-- opened and made anew
+//! ```
+//!
+//! The medium is opened by its path, as another disk may be there by now, and divided anew with the same seed of hashes: what
+//! the shards' indexes name is found by it. Nothing of what was there is believed, so nothing old comes back.
+
+use super::open::{TierError, divided, open_medium, whole_blocks};
+use super::{Durability, Storage, StorageParts, TierConfig, TierFigures, TierPath};
+use crate::clock::MachineClock;
+use crate::slots::SlotMap;
+use crate::tier::port::Socket;
+use crate::transport::Waker;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+use torc_pmem::format::superblock::{Config, Refused};
+use torc_pmem::media::file::FileMedium;
+use torc_pmem::media::{BLOCK_BYTES, MediaError, Medium, zeroed};
+use torc_pmem::tier::{OpenError, Tier};
+
+/// How long calls to the old medium that are under way are waited for, and how long shards that take the new one.
+const PATIENCE: Duration = Duration::from_secs(10);
+const LOOK_EVERY: Duration = Duration::from_millis(2);
+
+/// Why a tier was not taken into use again.
+#[derive(Debug, thiserror::Error)]
+pub enum RearmError {
+    #[error("this server has no tier (--tier)")]
+    NoTier,
+    #[error("the tier is in use: there is nothing to rearm")]
+    InUse,
+    #[error("the tier is being rearmed already")]
+    UnderWay,
+    #[error(
+        "calls to the tier's medium are still under way, so it is not closed yet; try again when it answers them, or start again"
+    )]
+    Hangs,
+    #[error("{0}; the tier stays out of use")]
+    Tier(#[from] TierError),
+    #[error(
+        "{path} holds something that is not a tier of Torc, and is left as it is; the tier stays out of use"
+    )]
+    Foreign { path: String },
+    #[error("the tier is in use again, but not by every shard yet: see the log")]
+    Slow,
+    #[error("{0}")]
+    Ended(String),
+}
+
+/// What a tier is taken into use again with.
+#[derive(Debug)]
+pub(crate) struct Rearm {
+    pub(crate) settings: TierConfig,
+    /// What the tier has had: size, streams, the seed of hashes.
+    pub(crate) config: Config,
+    pub(crate) slots: SlotMap,
+    pub(crate) clock: MachineClock,
+    pub(crate) figures: Arc<TierFigures>,
+    /// By shard.
+    pub(crate) sockets: Vec<Socket>,
+    pub(crate) wakers: Wakers,
+}
+
+/// By shard.
+pub(crate) struct Wakers(pub(crate) Vec<Arc<dyn Waker>>);
+
+impl std::fmt::Debug for Wakers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} wakers", self.0.len())
+    }
+}
+
+/// What was taken into use.
+#[derive(Debug)]
+pub(crate) struct Armed {
+    pub(crate) storage: Storage,
+    pub(crate) medium: Arc<dyn Medium>,
+}
+
+impl Rearm {
+    /// Waits until the threads of the old tier have ended, which they do when all shards have let go of it.
+    ///
+    /// # Errors
+    /// [`RearmError::InUse`], [`RearmError::Hangs`]; a thread has panicked.
+    pub(crate) fn end(&self, storage: &mut Storage) -> Result<(), RearmError> {
+        if !self.figures.is_latched() {
+            return Err(RearmError::InUse);
+        }
+        if !until(|| storage.has_ended()) {
+            return Err(RearmError::Hangs);
+        }
+        storage.join().map_err(RearmError::Ended)
+    }
+
+    /// Makes the tier anew, and has it taken into use. `volume` is a number that nobody can guess. Its threads have ended, and
+    /// nobody has its medium open.
+    ///
+    /// # Errors
+    /// The medium's; it is none of ours. The tier stays out of use.
+    pub(crate) fn begin(&self, volume: u64) -> Result<Armed, RearmError> {
+        let tier = self.make(volume)?;
+        let medium = tier.medium().clone();
+        let shards = self.wakers.0.len();
+        let is_fast = medium.is_byte_addressable();
+        let parts = StorageParts {
+            tier,
+            wakers: self.wakers.0.clone(),
+            slots: self.slots.clone(),
+            figures: self.figures.clone(),
+            clock: self.clock.clone(),
+            cache_bytes: if is_fast { 0 } else { self.settings.cache_bytes_of(shards as u16) as usize },
+            durability: self.settings.durability,
+            cpus: self.settings.cpus.clone(),
+            reads: self.settings.reads,
+            recovers: false,
+        };
+        // Before its thread begins, which may have to latch it again. A shard that is not linked goes on without it.
+        self.figures.begin_again(shards as u64, self.settings.durability != Durability::None);
+        let (storage, links) = Storage::start(parts).inspect_err(|_| self.figures.has_failed_again())?;
+        self.figures.rearms.fetch_add(1, Relaxed);
+        for ((socket, link), waker) in self.sockets.iter().zip(links).zip(&self.wakers.0) {
+            // A shard that has ended takes nothing more.
+            let _ = socket.send(link);
+            waker.wake();
+        }
+        Ok(Armed { storage, medium })
+    }
+
+    /// Waits until every shard uses the tier: what changes from then on is saved as ever.
+    ///
+    /// # Errors
+    /// [`RearmError::Slow`].
+    pub(crate) fn wait(&self) -> Result<(), RearmError> {
+        let shards = self.wakers.0.len() as u64;
+        if until(|| self.figures.linked() >= shards) { Ok(()) } else { Err(RearmError::Slow) }
+    }
+
+    /// The tier, empty.
+    fn make(&self, volume: u64) -> Result<Tier, RearmError> {
+        let bytes = whole_blocks(self.settings.bytes.unwrap_or(self.config.bytes));
+        if let TierPath::File(path) = &self.settings.path {
+            self.clear(path, bytes)?;
+        }
+        let medium = open_medium(&self.settings.path, Some(bytes))?;
+        let ceiling = Tier::superblock(&*medium).map_or(0, |before| before.ceiling);
+        Tier::erase(&*medium).map_err(TierError::Media)?;
+        // From here on nothing of what was there can come back, whatever becomes of this.
+        self.figures.void.store(true, Relaxed);
+        // What is written to divide it may all lie near its start.
+        let end = medium.bytes() - BLOCK_BYTES as u64;
+        medium.write(end, &zeroed(1)).and_then(|()| medium.drain()).map_err(TierError::Media)?;
+        let shards = self.wakers.0.len() as u16;
+        let config = divided(bytes, shards, volume, self.config.hash_seed);
+        let made = Tier::create_above(&medium, config, ceiling.max(self.figures.drawn()));
+        made.and_then(|()| Tier::open(medium)).map_err(|error| match error {
+            OpenError::Media(error) => TierError::Media(error).into(),
+            OpenError::Refused { source: Refused::Config(error), .. } => TierError::Size(error).into(),
+            source => TierError::Refused { source }.into(),
+        })
+    }
+
+    /// Empties a file that has another size, so that it is made at its full size. One that holds something else is left alone,
+    /// unless `--tier-on-mismatch reset` was said.
+    fn clear(&self, path: &Path, bytes: u64) -> Result<(), RearmError> {
+        let medium = match FileMedium::open_existing(path) {
+            Ok(medium) => medium,
+            Err(MediaError::Open { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+                return Ok(());
+            }
+            Err(error) => return Err(TierError::Media(error).into()),
+        };
+        match Tier::superblock(&medium) {
+            Err(OpenError::Media(error)) => return Err(TierError::Media(error).into()),
+            Err(OpenError::Refused { source: Refused::Foreign, medium: name }) if medium.bytes() > 0 => {
+                if !self.settings.resets {
+                    return Err(RearmError::Foreign { path: name });
+                }
+            }
+            Ok(_) | Err(OpenError::Refused { .. }) => {}
+        }
+        let found =
+            std::fs::metadata(path).map_err(|cause| TierError::Stat { path: path.into(), cause })?.len();
+        if found != bytes {
+            medium.empty().map_err(TierError::Media)?;
+            self.figures.void.store(true, Relaxed);
+        }
+        Ok(())
+    }
+}
+
+/// Looks until something is so, for a while. Returns whether it is.
+fn until(mut is_so: impl FnMut() -> bool) -> bool {
+    let end = Instant::now() + PATIENCE;
+    while !is_so() {
+        if Instant::now() >= end {
+            return false;
+        }
+        std::thread::sleep(LOOK_EVERY);
+    }
+    true
+}
