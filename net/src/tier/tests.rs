@@ -2,6 +2,7 @@
 
 mod carry;
 mod fails;
+mod journal;
 mod long;
 mod recovery;
 
@@ -17,15 +18,24 @@ use torc_engine::command::{Body, Command, Delete, Millis, Op, Outcome, Read, Tic
 use torc_engine::{Shard, ShardConfig, version};
 use torc_pmem::format::geometry::Place;
 use torc_pmem::format::record::{Kind, Record};
-use torc_pmem::format::superblock::Config;
+use torc_pmem::format::superblock::{Config, JournalConfig};
 use torc_pmem::media::sim::{Call, Sim};
 use torc_pmem::media::{Block, MediaError, Medium};
 use torc_pmem::tier::Tier;
 use torc_proto::slot::{SLOTS, slot_of};
 
 const NOW: Millis = 1_790_000_000_000;
-const CONFIG: Config =
-    Config { bytes: 4 << 20, page_bytes: 4096, batch_bytes: 32 << 10, streams: 2, volume: 5, hash_seed: 9 };
+const CONFIG: Config = Config {
+    bytes: 4 << 20,
+    page_bytes: 4096,
+    batch_bytes: 32 << 10,
+    streams: 2,
+    journal: JournalConfig::NONE,
+    volume: 5,
+    hash_seed: 9,
+};
+/// What is less goes to a journal, if there is one.
+const JOURNAL_BYTES: u64 = 8 << 10;
 /// Longer than anything takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Long enough for a thread to do what it must not do.
@@ -157,6 +167,7 @@ fn begin(medium: Arc<dyn Medium>, shards: u16, memory_bytes: u64, reads_wait: bo
         figures: figures.clone(),
         clock: MachineClock::new(),
         cache_bytes: 32 << 10,
+        journal_bytes: JOURNAL_BYTES,
     };
     let (storage, ports) = Storage::start(parts).unwrap();
     let freed = vec![HashMap::new(); usize::from(shards)];
@@ -299,7 +310,16 @@ impl Running {
             Reply::Moved { stream, moves } => {
                 for moved in moves {
                     of_shard.carried(moved.hash, moved.from, moved.to);
-                    self.places.extend(moved.to.map(|place| (moved.hash, place)));
+                    // Unless it was saved anew meanwhile.
+                    moved.to.map(|place| self.places.entry(moved.hash).or_insert(place));
+                }
+                self.ports[shard].moved(stream);
+            }
+            Reply::Packed { stream, moves } => {
+                for moved in moves {
+                    of_shard.packed(moved.hash, moved.from, moved.to);
+                    let place = self.places.get_mut(&moved.hash).filter(|place| **place == moved.from);
+                    place.into_iter().zip(moved.to).for_each(|(place, to)| *place = to);
                 }
                 self.ports[shard].moved(stream);
             }
