@@ -282,6 +282,7 @@ fn shared(config: &ServerConfig, bound: &Bound, chosen: &Chosen, clock: &Machine
         beyond: beyond_at_start(config).into(),
         connections: 0.into(),
         recovering: (0..config.shards).map(|_| false.into()).collect(),
+        tier: OnceLock::new(),
         draining: false.into(),
         drained: 0.into(),
     }
@@ -431,6 +432,7 @@ impl Starting {
         let mut ports = ports.into_iter();
         // Set once: this is the only place, and a start happens once.
         let _ = shared.shard_stats.set(stats);
+        let _ = tier.as_ref().map(|tier| shared.tier.set(tier.figures.clone()));
         for sender in &self.go {
             let tier = ports.next().zip(config.tier.as_ref().map(|tier| (tier.durability, tier.reads_wait)));
             // A thread that is gone meanwhile is found by join.

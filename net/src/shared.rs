@@ -4,6 +4,7 @@ use crate::clock::Wall;
 use crate::metrics::WorkerStats;
 use crate::session::Protocol;
 use crate::slots::SlotMap;
+use crate::tier::TierFigures;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::ops::Range;
@@ -41,6 +42,8 @@ pub(crate) struct Shared {
     pub(crate) beyond: AtomicI64,
     /// Connections of all shards.
     pub(crate) connections: AtomicUsize,
+    /// What the tier's threads count, if there is one. Set when it is taken into use.
+    pub(crate) tier: OnceLock<Arc<TierFigures>>,
     /// By shard: it does not know all that a tier holds for it. Once false, it stays so.
     pub(crate) recovering: Vec<AtomicBool>,
     pub(crate) draining: AtomicBool,
@@ -190,6 +193,11 @@ impl Figures<'_> {
             "increment_misses" => misses("increment"),
             "decrement_hits" => done("decrement"),
             "decrement_misses" => misses("decrement"),
+            // One thread writes for all shards.
+            "tier_item_bytes" => self.of_tier(|tier| &tier.item_bytes),
+            "tier_written_bytes" => self.of_tier(|tier| &tier.written_bytes),
+            "tier_journal_bytes" => self.of_tier(|tier| &tier.journal_bytes),
+            "tier_padding_bytes" => self.of_tier(|tier| &tier.padding_bytes),
             name => self.of_shard_or_worker(name)?,
         })
     }
@@ -205,6 +213,10 @@ impl Figures<'_> {
         let shards = self.shared.shard_stats.get().and_then(|stats| stats.get(self.shards.clone()));
         let figures = shards.into_iter().flatten().flat_map(|stats| stats.figures());
         figures.filter(|figure| figure.name == name).map(|f| f.value).sum()
+    }
+
+    fn of_tier(&self, figure: fn(&TierFigures) -> &AtomicU64) -> u64 {
+        self.shared.tier.get().map_or(0, |tier| figure(tier).load(Relaxed))
     }
 
     fn of_workers(&self, figure: impl Fn(&WorkerStats) -> u64) -> u64 {

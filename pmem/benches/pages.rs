@@ -8,7 +8,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use lz4_flex::block::{CompressTable, compress_into_with_table, decompress_into, get_maximum_output_size};
 use torc_pmem::format::checksum;
 use torc_pmem::format::record::{Kind, Record};
-use torc_pmem::format::superblock::Config;
+use torc_pmem::format::superblock::{Config, JournalConfig};
 use torc_pmem::media::sim::Random;
 use torc_pmem::media::{Medium, volatile::Volatile};
 use torc_pmem::stream::{StreamWriter, Unfit};
@@ -48,6 +48,7 @@ fn started() -> (Run, StreamWriter) {
         page_bytes: PAGE_BYTES as u32,
         batch_bytes: 2 << 20,
         streams: 1,
+        journal: JournalConfig::NONE,
         volume: 1,
         hash_seed: 1,
     };

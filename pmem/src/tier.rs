@@ -6,8 +6,10 @@
 //!
 //! Opening and recovering only read. [`Tier::begin`] makes it durable that the tier is in use, before anything else changes.
 
+mod run;
+
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
 use thiserror::Error;
 
 use crate::format::UNIT_BYTES;
@@ -16,8 +18,9 @@ use crate::format::checkpoint::Checkpoint;
 use crate::format::geometry::Geometry;
 use crate::format::superblock::{Config, Refused, SUPERBLOCKS, Superblock};
 use crate::media::{BLOCK_BYTES, MediaError, Medium, bytes, bytes_mut, zeroed};
-use crate::recover::{self, Counts, Event, Found, Positions, StreamEnd, Walk};
-use crate::stream::{Ends, Overwrites, Reader, StreamWriter, WriteError};
+use crate::recover::{self, Counts, Event, Found, Journaled, Positions, StreamEnd, Walk};
+use crate::stream::{Ends, Overwrites, Reader};
+pub use run::Run;
 
 /// Why a medium is not used as a tier.
 #[derive(Debug, Error)]
@@ -55,7 +58,7 @@ impl Tier {
         // Step 1: nothing of what was there can be believed any more.
         Tier::erase(&**medium)?;
         // Step 2.
-        for stream in 0..config.streams {
+        for stream in 0..geometry.rings() {
             let ring = geometry.ring(stream);
             for turn in 0..2 {
                 let checkpoint = Checkpoint {
@@ -122,7 +125,7 @@ impl Tier {
             let why = if superblock.is_volatile { Refused::Unfinished } else { Refused::Void };
             return Err(refused(&*medium, why));
         }
-        let ends = Ends::new(superblock.config.streams);
+        let ends = Ends::new(geometry.rings());
         Ok(Tier { medium, geometry, superblock, ends })
     }
 
@@ -132,6 +135,11 @@ impl Tier {
 
     pub fn medium(&self) -> &Arc<dyn Medium> {
         &self.medium
+    }
+
+    /// How many streams and journals there are.
+    pub fn rings(&self) -> u16 {
+        self.geometry.rings()
     }
 
     /// Whether the last run ended in order.
@@ -144,12 +152,20 @@ impl Tier {
         self.geometry.ring(0).units() * UNIT_BYTES as u64
     }
 
+    /// Bytes that the batches of one journal have room in; 0: there is none.
+    pub fn journal_bytes(&self) -> u64 {
+        self.geometry
+            .journal_of(0)
+            .map_or(0, |journal| self.geometry.ring(journal).units() * UNIT_BYTES as u64)
+    }
+
     /// No version above this has been given out by earlier runs.
     pub fn ceiling(&self) -> u64 {
         self.superblock.ceiling
     }
 
-    /// Tells what a stream holds, newest first, and returns where it ends. Not while the stream is written.
+    /// Tells what a stream holds, newest first, and returns where it ends. Not while the stream is written. Journals have the
+    /// numbers behind those of the streams; what their streams have not is told by [`Tier::journaled`].
     ///
     /// # Errors
     /// The medium's. Damage is no error: it is told and counted.
@@ -173,10 +189,26 @@ impl Tier {
     /// # Panics
     /// If there is no such stream.
     pub fn find(&self, stream: u16) -> Result<Found, MediaError> {
-        assert!(stream < self.config().streams, "a stream of this tier");
+        assert!(stream < self.rings(), "a stream of this tier");
         let found = recover::find(&self.walk(stream), stream)?;
         self.ends.tell(stream, found.end.end);
         Ok(found)
+    }
+
+    /// What the journal has of a stream that was found and is not written yet, and the stream has not. `None`: it has none.
+    ///
+    /// # Errors
+    /// The medium's. Damage is no error.
+    pub fn journaled(&self, stream: &Found) -> Result<Option<Journaled>, MediaError> {
+        let Some(number) = self.geometry.journal_of(stream.end.stream) else { return Ok(None) };
+        let mut journaled = recover::journaled(&self.walk(number), number, stream.end.end, self.ceiling())?;
+        if self.is_clean() || stream.is_unreadable() {
+            // After an orderly end streams have all, whatever has become of their journals. Of one that is lost nobody knows
+            // what it had packed.
+            journaled.records.clear();
+        }
+        self.ends.tell(number, journaled.end.end);
+        Ok(Some(journaled))
     }
 
     /// Tells what a stream holds that was found, newest first, while it is written: what was added since is not told. It ends
@@ -204,11 +236,6 @@ impl Tier {
     /// Reads the tables of a stream.
     pub(crate) fn walk(&self, stream: u16) -> Walk<'_> {
         Walk::new(&*self.medium, &self.geometry, stream, self.superblock.generation)
-    }
-
-    /// Tells readers where a stream ends.
-    pub(crate) fn tell_end(&self, end: &StreamEnd) {
-        self.ends.tell(end.stream, end.end);
     }
 
     pub fn reader(&self) -> Reader {
@@ -245,80 +272,8 @@ impl Tier {
             is_volatile,
             ..self.superblock
         };
-        write_superblock(&*self.medium, &self.superblock)?;
-        Ok(Run { superblock: Mutex::new(self.superblock), tier: self })
+        Run::new(self)
     }
-}
-
-/// A tier in use.
-#[derive(Debug)]
-pub struct Run {
-    tier: Tier,
-    superblock: Mutex<Superblock>,
-}
-
-impl Run {
-    /// The tier as it was when the run began.
-    pub fn tier(&self) -> &Tier {
-        &self.tier
-    }
-
-    /// The writer of a stream, which goes on where recovery found the end. One a stream.
-    ///
-    /// # Errors
-    /// The medium's.
-    pub fn writer(&self, end: &StreamEnd) -> Result<StreamWriter, WriteError> {
-        let Tier { medium, geometry, superblock, ends } = &self.tier;
-        StreamWriter::new(Arc::clone(medium), *geometry, ends.clone(), superblock.generation, end)
-    }
-
-    /// Makes it durable that versions up to `ceiling` may be given out. One that is lower than before changes nothing.
-    ///
-    /// # Errors
-    /// The medium's: no version above the old ceiling may be given out.
-    pub fn raise_ceiling(&self, ceiling: u64) -> Result<(), MediaError> {
-        self.change(1, |superblock| superblock.ceiling = superblock.ceiling.max(ceiling))
-    }
-
-    /// Makes it durable that nothing on the medium may be believed, for when a call to it has failed.
-    ///
-    /// # Errors
-    /// The medium's: what is on it may come back then.
-    pub fn void(&self) -> Result<(), MediaError> {
-        self.change(2, |superblock| (superblock.is_void, superblock.is_volatile) = (true, false))
-    }
-
-    /// Makes it durable that the run has ended in order. Every writer has been closed before.
-    ///
-    /// # Errors
-    /// The medium's.
-    pub fn end(self) -> Result<(), MediaError> {
-        self.change(1, |superblock| {
-            superblock.is_clean = true;
-            // One that was voided is not ended.
-            superblock.is_void &= !superblock.is_volatile;
-            superblock.is_volatile = false;
-        })
-    }
-
-    /// Writes the changed superblock so many times in turn.
-    fn change(&self, times: u32, change: impl FnOnce(&mut Superblock)) -> Result<(), MediaError> {
-        let mut held = self.superblock.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut superblock = *held;
-        change(&mut superblock);
-        for _ in 0..times {
-            superblock.turn += 1;
-            write_superblock(&*self.tier.medium, &superblock)?;
-        }
-        *held = superblock;
-        Ok(())
-    }
-}
-
-fn write_superblock(medium: &dyn Medium, superblock: &Superblock) -> Result<(), MediaError> {
-    let at = superblock.turn % SUPERBLOCKS * BLOCK_BYTES as u64;
-    write_block(medium, at, &superblock.encode())?;
-    medium.drain()
 }
 
 fn write_block(medium: &dyn Medium, at: u64, bytes: &[u8; BLOCK_BYTES]) -> Result<(), MediaError> {

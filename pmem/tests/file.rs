@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use torc_pmem::format::record::{Kind, Record};
-use torc_pmem::format::superblock::Config;
+use torc_pmem::format::superblock::{Config, JournalConfig};
 use torc_pmem::media::Medium;
 use torc_pmem::media::file::{Access, FileMedium};
 use torc_pmem::recover::Event;
@@ -15,6 +15,7 @@ const CONFIG: Config = Config {
     page_bytes: 16 << 10,
     batch_bytes: 64 << 10,
     streams: 1,
+    journal: JournalConfig::NONE,
     volume: 3,
     hash_seed: 0,
 };

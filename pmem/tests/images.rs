@@ -6,28 +6,38 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use torc_pmem::format::geometry::Place;
 use torc_pmem::format::record::{Kind, Record};
-use torc_pmem::format::superblock::{Config, FORMAT};
+use torc_pmem::format::superblock::{Config, FORMATS, JournalConfig};
 use torc_pmem::media::BLOCK_BYTES;
 use torc_pmem::media::sim::{Random, Sim};
 use torc_pmem::recover::Event;
 use torc_pmem::tier::Tier;
 
-const CONFIG: Config = Config {
-    bytes: 8192 + 2 * (8192 + 8 * (16 << 10)),
-    page_bytes: 4096,
-    batch_bytes: 16 << 10,
-    streams: 2,
-    volume: 0x0123_4567_89AB_CDEF,
-    hash_seed: 0xFEDC_BA98_7654_3210,
-};
+/// How a medium of each format is divided.
+fn config(format: u32) -> Config {
+    let journal = match format {
+        1 => JournalConfig::NONE,
+        _ => JournalConfig { bytes: 8192 + 8 * (16 << 10), batch_bytes: 16 << 10 },
+    };
+    Config {
+        bytes: 8192 + 2 * (8192 + 8 * (16 << 10)) + 2 * u64::from(journal.bytes),
+        page_bytes: 4096,
+        batch_bytes: 16 << 10,
+        streams: 2,
+        journal,
+        volume: 0x0123_4567_89AB_CDEF,
+        hash_seed: 0xFEDC_BA98_7654_3210,
+    }
+}
 
 fn path(format: u32) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/images/format-{format}.bin"))
 }
 
-/// What is on the image, in the order of writing: of each record the stream, and the item's bytes.
-fn contents() -> Vec<(u16, Record, Vec<u8>)> {
+/// What is on the image, in the order of writing: of each record the stream, and the item's bytes. With journals the last one of
+/// each stream is in its journal alone.
+fn contents(format: u32) -> Vec<(u16, Record, Vec<u8>)> {
     let item = |hash, version| Record {
         hash,
         version,
@@ -38,7 +48,7 @@ fn contents() -> Vec<(u16, Record, Vec<u8>)> {
     };
     let mut random = Random(1);
     let mut noise = |len| std::iter::repeat_with(|| random.next() as u8).take(len).collect::<Vec<u8>>();
-    vec![
+    let mut contents = vec![
         (0, item(1, 0x0001_0000), b"the first item".to_vec()),
         (0, Record { expiry: 1_800_000_000_000, space: 9, ..item(2, 0x0001_0001) }, noise(300)),
         (0, Record { kind: Kind::ChainHead, ..item(3, 0x0001_0002) }, noise(64)),
@@ -48,27 +58,39 @@ fn contents() -> Vec<(u16, Record, Vec<u8>)> {
         (1, Record::flush(Some(9), 8192..=16383, 0x0001_0005), Vec::new()),
         (1, Record::flush(None, 8192..=9000, 0x0001_0006), Vec::new()),
         (1, item(90, 0x0001_0007), vec![7]),
-    ]
+    ];
+    if format > 1 {
+        contents.push((0, item(5, 0x0001_0008), b"in a journal".to_vec()));
+    }
+    contents
 }
 
-/// Writes the contents, two records a batch.
-fn written() -> Vec<u8> {
-    let sim = Arc::new(Sim::new(CONFIG.bytes, 512));
-    Tier::create(&(sim.clone() as Arc<_>), CONFIG).unwrap();
+/// Writes the contents, two records a batch. Without journals the run ends in order, with them it is cut off.
+fn written(format: u32) -> Vec<u8> {
+    let sim = Arc::new(Sim::new(config(format).bytes, 512));
+    Tier::create(&(sim.clone() as Arc<_>), config(format)).unwrap();
     let tier = Tier::open(sim.clone()).unwrap();
-    let ends: Vec<_> = (0..2).map(|stream| tier.recover(stream, &mut |_| {}).unwrap().0).collect();
+    let found: Vec<_> = (0..2).map(|stream| tier.find(stream).unwrap()).collect();
+    let journaled: Vec<_> = found.iter().map(|found| tier.journaled(found).unwrap()).collect();
     let run = tier.begin().unwrap();
-    let mut writers: Vec<_> = ends.iter().map(|end| run.writer(end).unwrap()).collect();
-    for (stream, record, bytes) in contents() {
-        let writer = &mut writers[usize::from(stream)];
+    let both = found.iter().zip(&journaled);
+    let mut writers: Vec<_> =
+        both.map(|(found, journaled)| run.writers(&found.end, journaled.as_ref()).unwrap()).collect();
+    for (stream, record, bytes) in contents(format) {
+        let (writer, journal) = &mut writers[usize::from(stream)];
         writer.add(&record, &bytes).unwrap();
         if writer.waiting() == 2 {
             writer.commit().unwrap();
+        } else if let Some(journal) = journal {
+            journal.add(writer.start(), &record, &bytes);
+            journal.commit().unwrap();
         }
     }
     run.raise_ceiling(0x0002_0000).unwrap();
-    writers.into_iter().for_each(|writer| writer.close().unwrap());
-    run.end().unwrap();
+    if format == 1 {
+        writers.into_iter().for_each(|(writer, _)| writer.close().unwrap());
+        run.end().unwrap();
+    }
     sim.image()
 }
 
@@ -78,8 +100,8 @@ fn packed(image: &[u8]) -> Vec<u8> {
     full.flat_map(|(number, block)| [&(number as u32).to_le_bytes(), block].concat()).collect()
 }
 
-fn unpacked(packed: &[u8]) -> Vec<u8> {
-    let mut image = vec![0; CONFIG.bytes as usize];
+fn unpacked(packed: &[u8], bytes: u64) -> Vec<u8> {
+    let mut image = vec![0; bytes as usize];
     for block in packed.chunks(4 + BLOCK_BYTES) {
         let (number, block) = block.split_first_chunk().unwrap();
         image[u32::from_le_bytes(*number) as usize * BLOCK_BYTES..][..BLOCK_BYTES].copy_from_slice(block);
@@ -89,27 +111,34 @@ fn unpacked(packed: &[u8]) -> Vec<u8> {
 
 #[test]
 fn the_image_of_each_format_that_is_read_gives_what_was_written() {
+    let newest = *FORMATS.end();
     if std::env::var_os("TORC_WRITE_IMAGE").is_some() {
-        std::fs::write(path(FORMAT), packed(&written())).unwrap();
+        std::fs::write(path(newest), packed(&written(newest))).unwrap();
     }
-    for format in [1] {
-        let image = unpacked(&std::fs::read(path(format)).unwrap());
+    for format in FORMATS {
+        let config = config(format);
+        let image = unpacked(&std::fs::read(path(format)).unwrap(), config.bytes);
         let tier = Tier::open(Arc::new(Sim::of_image(image, 512))).unwrap();
-        assert_eq!((*tier.config(), tier.ceiling(), tier.is_clean()), (CONFIG, 0x0002_0000, true));
+        assert_eq!((*tier.config(), tier.ceiling(), tier.is_clean()), (config, 0x0002_0000, format == 1));
         let mut reader = tier.reader();
         for stream in 0..2 {
-            let mut expected: Vec<_> = contents().into_iter().filter(|(own, _, _)| *own == stream).collect();
-            let (_, counts) = tier
-                .recover(stream, &mut |event| {
-                    let Event::Record { record, place } = event else { panic!("{event:?}") };
-                    let (_, added, bytes) = expected.pop().expect("no more than was written");
-                    assert_eq!(record, added);
-                    assert_eq!(
-                        place.map(|place| reader.read(place).unwrap().to_vec()).unwrap_or_default(),
-                        bytes
-                    );
-                })
-                .unwrap();
+            let mut expected: Vec<_> =
+                contents(format).into_iter().filter(|(own, _, _)| *own == stream).collect();
+            let mut compare = |record: Record, place: Option<Place>| {
+                let (_, added, bytes) = expected.pop().expect("no more than was written");
+                assert_eq!(record, added);
+                let read = place.map(|place| reader.read(place).unwrap().to_vec());
+                assert_eq!(read.unwrap_or_default(), bytes);
+            };
+            let journaled = tier.journaled(&tier.find(stream).unwrap()).unwrap();
+            let journaled = journaled.map(|journaled| journaled.records).unwrap_or_default();
+            assert_eq!(journaled.len(), usize::from(format > 1));
+            journaled.into_iter().for_each(|(record, place)| compare(record, place));
+            let recovered = tier.recover(stream, &mut |event| {
+                let Event::Record { record, place } = event else { panic!("{event:?}") };
+                compare(record, place);
+            });
+            let (_, counts) = recovered.unwrap();
             assert!(expected.is_empty() && counts.damaged == 0, "{counts:?}");
         }
     }
@@ -119,8 +148,10 @@ fn the_image_of_each_format_that_is_read_gives_what_was_written() {
 /// library; then the kept image stays, as it must be read, and this test compares with a new one.
 #[test]
 fn what_is_written_is_to_the_byte_what_was_kept() {
-    let kept = std::fs::read(path(FORMAT)).unwrap();
-    let written = packed(&written());
-    let first = written.iter().zip(&kept).position(|(now, then)| now != then);
-    assert_eq!((first, written.len()), (None, kept.len()), "the first byte that differs");
+    for format in FORMATS {
+        let kept = std::fs::read(path(format)).unwrap();
+        let written = packed(&written(format));
+        let first = written.iter().zip(&kept).position(|(now, then)| now != then);
+        assert_eq!((first, written.len()), (None, kept.len()), "the first byte that differs");
+    }
 }

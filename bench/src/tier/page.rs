@@ -18,7 +18,8 @@ pub(super) fn page(tier: &Tier) -> String {
     let _ = writeln!(
         page,
         "\nFiles: {}. All threads of a server are on its one core, if nothing else is said. RESP; keys of 16 B, values of random bytes, which do not \
-         compress. Medians of {} rounds, latencies in us; `x`: the median of the rounds' ratios. Every round is in `raw.jsonl`.\n",
+         compress. Medians of {} rounds, latencies in us; `x`: the median of the rounds' ratios; `kept`: \
+         what a change takes of the tier. Every round is in `raw.jsonl`.\n",
         tier.disk, tier.rounds,
     );
     tier.tiers.iter().for_each(|words| _ = writeln!(page, "- {words}"));
@@ -56,8 +57,8 @@ pub(super) fn page(tier: &Tier) -> String {
 fn table(page: &mut String, tier: &Tier, runs: &[&Run]) {
     let _ = writeln!(
         page,
-        "| | operations/s | x | CPU us/op | x | p50 | p99 | x | p99.9 | x | written B/op | server busy | run delay | misses |\n\
-         |---|---|---|---|---|---|---|---|---|---|---|---|---|---|"
+        "| | operations/s | x | CPU us/op | x | p50 | p99 | x | p99.9 | x | written B/op | kept B/change | server busy | run delay | misses |\n\
+         |---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|"
     );
     let mut servers = groups(runs, |run| &*run.server);
     servers.sort_by_key(|(server, _)| tier.setting.place(server));
@@ -71,7 +72,7 @@ fn table(page: &mut String, tier: &Tier, runs: &[&Run]) {
         let x = |of: fn(&Ratio) -> f64| ratio.map_or(String::new(), |ratio| format!("{:.2}", of(ratio)));
         let _ = writeln!(
             page,
-            "| {server} | {:.0} | {} | {:.3} | {} | {:.0} | {:.0} | {} | {:.0} | {} | {:.0} | {:.0} % | {:.0} | {} |",
+            "| {server} | {:.0} | {} | {:.3} | {} | {:.0} | {:.0} | {} | {:.0} | {} | {:.0} | {:.0} | {:.0} % | {:.0} | {} |",
             median_of(&runs, |run| run.figures.operations_per_second),
             x(|ratio| ratio.operations_per_second),
             median_of(&runs, |run| run.figures.cpu_us()),
@@ -82,6 +83,7 @@ fn table(page: &mut String, tier: &Tier, runs: &[&Run]) {
             median_of(&runs, |run| run.figures.latency_us.p99_9),
             x(|ratio| ratio.p99_9),
             median_of(&runs, |run| run.figures.of_server(|server| server.written_bytes_per_operation)),
+            median_of(&runs, |run| run.kept_bytes),
             100.0 * median_of(&runs, |run| run.figures.of_server(|server| server.cores_busy)),
             median_of(&runs, |run| run.figures.of_server(|server| server.run_delay_us)),
             runs.iter().map(|run| run.figures.tally.misses).sum::<u64>(),

@@ -84,6 +84,7 @@ mod tests {
             round,
             server: server.into(),
             figures: Figures::of_a_second(100, cpu),
+            kept_bytes: 0.0,
         };
         let runs = [
             run(0, WITHOUT, 1.0),

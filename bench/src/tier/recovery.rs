@@ -22,7 +22,7 @@ use torc_engine::{
 use torc_pmem::{
     format::{
         record::{Kind, Record},
-        superblock::Config,
+        superblock::{Config, JournalConfig},
     },
     media::{
         Medium,
@@ -130,6 +130,7 @@ fn write(path: &Path, bytes: u64, objects: &Objects) -> Result<(), BenchError> {
         page_bytes: PAGE_BYTES,
         batch_bytes: BATCH_BYTES,
         streams: 1,
+        journal: JournalConfig::NONE,
         volume: 1,
         hash_seed: SEED,
     };

@@ -33,6 +33,8 @@ pub(super) struct Run {
     pub(super) round: u32,
     pub(super) server: String,
     pub(super) figures: Figures,
+    /// Bytes that a change took of a tier for good, 0 without one.
+    pub(super) kept_bytes: f64,
 }
 
 /// Bytes of a value in `tails`, and the share of the peak that is offered.
@@ -91,16 +93,45 @@ pub(super) fn measure(
                 let plan = Plan { spin, ..shape.plan(timing, offered, u64::from(round)) };
                 for turn in 0..servers.len() {
                     let server = &servers[(turn + round as usize) % servers.len()];
+                    let before = kept(server)?;
                     let figures = server.measure(Protocol::Resp, &plan, &workload, runs.len() as u64)?;
                     settle(server)?;
+                    let after = kept(server)?;
+                    let kept_bytes = (after.bytes - before.bytes) / (after.changes - before.changes).max(1.0);
                     let (gets, server) = (mix.gets(), server.name.clone());
-                    runs.push(Run { kind, value_bytes, gets, shape, offered, round, server, figures });
+                    runs.push(Run {
+                        kind,
+                        value_bytes,
+                        gets,
+                        shape,
+                        offered,
+                        round,
+                        server,
+                        figures,
+                        kept_bytes,
+                    });
                 }
             }
         }
         eprintln!("{kind:?}, values of {value_bytes} bytes: done");
     }
     Ok(())
+}
+
+/// What a tier has written since its server's start.
+#[derive(Clone, Copy, Default)]
+struct Kept {
+    /// To be kept, so not to journals.
+    bytes: f64,
+    changes: f64,
+}
+
+fn kept(server: &Contender) -> Result<Kept, BenchError> {
+    let Some(admin) = &server.admin else { return Ok(Kept::default()) };
+    let page = info::metrics(admin)?;
+    let of = |name| info::metric(&page, name).unwrap_or_default();
+    let bytes = of("torc_tier_written_bytes_total") - of("torc_tier_journal_bytes_total");
+    Ok(Kept { bytes, changes: of("torc_tier_records_total") })
 }
 
 /// Operations a second that the slowest of the servers answers.

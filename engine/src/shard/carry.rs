@@ -23,11 +23,25 @@ impl Shard {
         is_named && version > self.flushed && self.slot_of(hash).is_none()
     }
 
-    /// What lay at a place of the medium lies at another one now, or nowhere. Nothing comes of it if the key has changed since.
+    /// What lay at a place of the medium was carried on to another one, or nowhere. Nothing comes of it if the key has changed
+    /// since.
     ///
     /// # Panics
     /// If the place is not below [`crate::index::PLACES`].
     pub fn carried(&mut self, hash: u64, from: u64, to: Option<u64>) {
+        // It has to be read again to stay for long.
+        self.move_place(hash, from, to, |frequency| frequency / 2);
+    }
+
+    /// As [`Shard::carried`], where the medium has only put in order what was written just before.
+    ///
+    /// # Panics
+    /// As [`Shard::carried`].
+    pub fn packed(&mut self, hash: u64, from: u64, to: Option<u64>) {
+        self.move_place(hash, from, to, |frequency| frequency);
+    }
+
+    fn move_place(&mut self, hash: u64, from: u64, to: Option<u64>, frequency_of: impl Fn(u8) -> u8) {
         let Some((at, entry)) = self.index.find_elsewhere(hash).filter(|(_, entry)| entry.place == from)
         else {
             return;
@@ -35,8 +49,7 @@ impl Shard {
         match to {
             Some(place) => {
                 assert!(place < crate::index::PLACES, "a place of 52 bits");
-                // It has to be read again to stay for long.
-                let frequency = entry.frequency / 2;
+                let frequency = frequency_of(entry.frequency);
                 self.index.replace_elsewhere(at, Elsewhere { place, frequency, ..entry });
             }
             None => self.index.remove_elsewhere(at, hash),

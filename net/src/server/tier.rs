@@ -62,6 +62,7 @@ impl RunningTier {
             clock: clock.clone(),
             cache_bytes: settings.cache_bytes_of(wakers.len() as u16) as usize,
             durability: settings.durability,
+            journal_bytes: settings.journal_bytes,
             cpus: settings.cpus.clone(),
             recovers: true,
             reads: settings.reads,

@@ -309,6 +309,7 @@ pub(crate) fn shared(shards: u16) -> Shared {
         baseline: Mutex::default(),
         connections: 0.into(),
         recovering: (0..shards).map(|_| false.into()).collect(),
+        tier: OnceLock::new(),
         draining: false.into(),
         drained: 0.into(),
     }

@@ -16,6 +16,9 @@
 //! Under `--durability always` a client gets the answer to a change when that is on the medium. It waits at the shard that the
 //! client is connected to, or in the batch of the shard that asked; changes of many clients are made safe together.
 //!
+//! Until there is enough for a batch that loses little, what must be on the medium goes to a small journal first, where it can
+//! be read; when its stream has it too, the places change.
+//!
 //! When a stream is full, its oldest batch is written over. Its shards forget the places first. What was read most since it was
 //! written there stays, half of the items at most: a shard saves anew what is in DRAM, and the storage thread carries on what
 //! is on the medium alone.
@@ -33,8 +36,9 @@
 //! | `rearm.rs` | a tier that has failed, taken into use again |
 //! | `recover.rs` | the threads that read what the medium holds after a start |
 //! | `save.rs` | what travels between a shard and the storage thread |
-//! | `storage.rs`, `streams.rs` | the thread that writes |
+//! | `storage.rs`, `streams.rs`, `room.rs` | the thread that writes |
 //! | `weight.rs` | where the threads run, and how much that one counts beside the shards |
+//! | `packing.rs` | journals, and what is packed into streams |
 //! | `carry.rs` | what stays on the medium though its room is taken |
 //! | `fetch/` | who reads for the shards: an executor over io_uring, or threads |
 //! | `pages.rs`, `cache.rs` | a shard's reads that are under way, and the pages that it keeps |
@@ -47,11 +51,13 @@ mod fetch;
 mod mailbox;
 mod messages;
 mod open;
+mod packing;
 mod pages;
 mod port;
 mod rearm;
 mod recover;
 mod resize;
+mod room;
 mod save;
 mod storage;
 mod streams;
@@ -111,6 +117,9 @@ pub struct TierConfig {
     pub durability: Durability,
     /// `--tier-cache`, bytes of all shards together: pages of a medium that can be slow which are kept once they were read.
     pub cache_bytes: u64,
+    /// `--tier-journal`, bytes: what has to be safe before there is so much goes to a journal first. 0: a tier that is made has
+    /// none.
+    pub journal_bytes: u64,
     /// `--tier-recovery wait`: plain reads of keys that are not known yet after a start wait, as others do. Else they miss.
     pub reads_wait: bool,
     /// `--tier-on-mismatch reset`: what cannot be used is made anew. Else the server does not start.
@@ -133,10 +142,13 @@ impl TierConfig {
 /// Figures of a tier; any thread may read them.
 #[derive(Debug, Default)]
 pub struct TierFigures {
-    /// Records, bytes of items among them, and bytes that went to the medium.
+    /// Records, bytes of items among them, and bytes that went to the medium in batches.
     pub records: AtomicU64,
     pub item_bytes: AtomicU64,
     pub written_bytes: AtomicU64,
+    /// Those of them that went to journals, and those of streams that hold nothing, as a batch takes whole blocks.
+    pub journal_bytes: AtomicU64,
+    pub padding_bytes: AtomicU64,
     pub drains: AtomicU64,
     /// Batches whose room was taken again.
     pub freed: AtomicU64,

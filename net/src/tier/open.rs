@@ -5,7 +5,7 @@ use super::{TierConfig, TierPath};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use torc_pmem::format::geometry::Geometry;
-use torc_pmem::format::superblock::{BATCH_BYTES, BadConfig, Config, Refused};
+use torc_pmem::format::superblock::{BATCH_BYTES, BadConfig, Config, JournalConfig, Refused};
 use torc_pmem::media::dax::Dax;
 use torc_pmem::media::file::{Access, FileMedium};
 use torc_pmem::media::volatile::Volatile;
@@ -18,6 +18,14 @@ pub(super) const PAGE_BYTES: u32 = 16 << 10;
 const BATCH_BYTES_MOST: u64 = 1 << 20;
 /// Batches of the largest size that a stream has room for at least: the fewer there are, the more is lost with each.
 const BATCHES_MIN: u64 = 64;
+
+/// A journal takes this share of a stream, and so many bytes at most: a change that has to be safe alone takes a block of it, until
+/// there is a batch's worth of them.
+const JOURNAL_SHARE: u64 = 32;
+const JOURNAL_BYTES_MOST: u64 = 16 << 20;
+/// It has room for about so many batches of the largest size, which have so many bytes at most.
+const JOURNAL_BATCHES: u64 = 32;
+const JOURNAL_BATCH_BYTES_MOST: u64 = 256 << 10;
 
 /// Why there is no tier.
 #[derive(Debug, thiserror::Error)]
@@ -56,7 +64,8 @@ impl Opened {
         shards: u16,
         random: impl Fn() -> u64,
     ) -> Result<Opened, TierError> {
-        let made = |bytes| divided(bytes, shards, random(), random());
+        let has_journals = config.journal_bytes > 0;
+        let made = |bytes| divided(bytes, shards, has_journals, random(), random());
         let (mut bytes_wanted, mut emptied) = (config.bytes, None);
         if let Some(bytes) = config.bytes.map(whole_blocks)
             && size_of(&config.path)? != Some(bytes)
@@ -103,9 +112,20 @@ impl Opened {
 }
 
 /// How a new tier is divided.
-pub(super) fn divided(bytes: u64, streams: u16, volume: u64, hash_seed: u64) -> Config {
+pub(super) fn divided(bytes: u64, streams: u16, has_journals: bool, volume: u64, hash_seed: u64) -> Config {
     let batch_bytes = batch_bytes(bytes, streams.max(1));
-    Config { bytes, page_bytes: PAGE_BYTES, batch_bytes, streams, volume, hash_seed }
+    let journal = if has_journals { journal(bytes, streams.max(1)) } else { JournalConfig::NONE };
+    Config { bytes, page_bytes: PAGE_BYTES, batch_bytes, streams, journal, volume, hash_seed }
+}
+
+/// A journal for each stream; none where their shares are too small for one.
+fn journal(bytes: u64, streams: u16) -> JournalConfig {
+    let whole = |bytes: u64| bytes / BLOCK_BYTES as u64 * BLOCK_BYTES as u64;
+    let all = whole(bytes / u64::from(streams) / JOURNAL_SHARE).min(JOURNAL_BYTES_MOST);
+    let batch_bytes =
+        whole(all / JOURNAL_BATCHES).clamp(u64::from(*BATCH_BYTES.start()), JOURNAL_BATCH_BYTES_MOST);
+    let journal = JournalConfig { bytes: all as u32, batch_bytes: batch_bytes as u32 };
+    if journal.is_possible() { journal } else { JournalConfig::NONE }
 }
 
 /// The size of a batch, so that a stream has room for many.

@@ -172,7 +172,7 @@ impl Port {
         self.say(Job::Left { shard: self.shard, stream, stay });
     }
 
-    /// No place is named any more that [`Reply::Moved`] has told to be an old one.
+    /// No place is named any more that [`Reply::Moved`] or [`Reply::Packed`] has told to be an old one.
     pub(crate) fn moved(&self, stream: u16) {
         self.say(Job::Moved { shard: self.shard, stream });
     }

@@ -116,6 +116,7 @@ impl Rearm {
             clock: self.clock.clone(),
             cache_bytes: if is_fast { 0 } else { self.settings.cache_bytes_of(shards as u16) as usize },
             durability: self.settings.durability,
+            journal_bytes: self.settings.journal_bytes,
             cpus: self.settings.cpus.clone(),
             reads: self.settings.reads,
             recovers: false,
@@ -156,7 +157,8 @@ impl Rearm {
         let end = medium.bytes() - BLOCK_BYTES as u64;
         medium.write(end, &zeroed(1)).and_then(|()| medium.drain()).map_err(TierError::Media)?;
         let shards = self.wakers.0.len() as u16;
-        let config = divided(bytes, shards, volume, self.config.hash_seed);
+        let has_journals = self.settings.journal_bytes > 0;
+        let config = divided(bytes, shards, has_journals, volume, self.config.hash_seed);
         let made = Tier::create_above(&medium, config, ceiling.max(self.figures.drawn()));
         made.and_then(|()| Tier::open(medium)).map_err(|error| match error {
             OpenError::Media(error) => TierError::Media(error).into(),

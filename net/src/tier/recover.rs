@@ -23,22 +23,26 @@ use torc_engine::shard::Known;
 use torc_pmem::format::geometry::Place;
 use torc_pmem::format::record::{Kind, Record};
 use torc_pmem::media::MediaError;
-use torc_pmem::recover::{Event, Found, Positions};
+use torc_pmem::recover::{Event, Found, Journaled, Positions};
 use torc_pmem::tier::Tier;
 use torc_proto::slot::SLOTS;
 
 /// What is told at a time: little enough that a shard soon has what was read.
 const TOLD_MAX: usize = 4096;
 
-/// Finds where all streams end.
+/// Finds where all streams end, and what their journals have alone.
 ///
 /// # Errors
 /// The medium's.
-pub(super) fn find_all(tier: &Tier) -> Result<Vec<Found>, MediaError> {
+pub(super) fn find_all(tier: &Tier) -> Result<Vec<(Found, Option<Journaled>)>, MediaError> {
     let (next, streams) = (AtomicUsize::new(0), usize::from(tier.config().streams));
     let find = || {
         let streams = std::iter::from_fn(|| Some(next.fetch_add(1, Relaxed)).filter(|next| *next < streams));
-        streams.map(|stream| tier.find(stream as u16)).collect::<Result<Vec<_>, _>>()
+        let look = |stream: usize| {
+            let found = tier.find(stream as u16)?;
+            Ok((found, tier.journaled(&found)?))
+        };
+        streams.map(look).collect::<Result<Vec<_>, _>>()
     };
     std::thread::scope(|scope| {
         let threads: Vec<_> = (0..threads(streams)).map(|_| scope.spawn(find)).collect();
@@ -146,6 +150,8 @@ impl Stream<'_> {
         let Event::Record { record, place } = event else { return };
         match record.kind {
             Kind::Flush | Kind::FlushAll => self.flushes.push(*record),
+            // Only journals have them.
+            Kind::Packed => {}
             Kind::Chunk => {
                 if record.slot < SLOTS && !self.is_flushed(record) {
                     let place = place.map(|place| place.to_bits());

@@ -63,7 +63,7 @@ pub fn resize(
 ) -> Result<Carried, ResizeError> {
     let path = &real(path)?;
     let tier = Tier::open(Arc::new(FileMedium::open_existing(path)?))?;
-    carry(&tier, path, bytes, streams, progress)
+    carry(&tier, path, bytes, (streams, true), progress)
 }
 
 /// Copies a tier's file that nobody uses to another one, which is not there yet. Without `bytes` that has the same size, without
@@ -82,7 +82,7 @@ pub fn copy(
         return Err(ResizeError::InTheWay { path: to.into() });
     }
     let tier = Tier::open(Arc::new(FileMedium::open_existing(from)?))?;
-    carry(&tier, to, bytes.unwrap_or(tier.config().bytes), streams, progress)
+    carry(&tier, to, bytes.unwrap_or(tier.config().bytes), (streams, true), progress)
 }
 
 /// What [`fit`] has come to.
@@ -126,7 +126,8 @@ fn resize_at_start(tier: &Tier, path: &Path, wanted: Config) -> Result<(), Resiz
     let (from, to) = (tier.config().bytes, wanted.bytes);
     tracing::info!("--tier: {} is resized from {from} bytes to {to}, by being copied", path.display());
     let mut told_at = Instant::now();
-    let carried = carry(tier, path, to, Some(wanted.streams), &mut |progress| {
+    let divided = (Some(wanted.streams), wanted.has_journals());
+    let carried = carry(tier, path, to, divided, &mut |progress| {
         if told_at.elapsed() >= TELL_EVERY {
             told_at = Instant::now();
             tracing::info!("--tier: {} % are copied", progress.percent());
@@ -137,18 +138,19 @@ fn resize_at_start(tier: &Tier, path: &Path, wanted: Config) -> Result<(), Resiz
     Ok(())
 }
 
-/// Copies to a part beside `path`, which then takes that name.
+/// Copies to a part beside `path`, which then takes that name: with so many streams, or as many as before, and with journals or
+/// without.
 fn carry(
     tier: &Tier,
     path: &Path,
     bytes: u64,
-    streams: Option<u16>,
+    (streams, has_journals): (Option<u16>, bool),
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Carried, ResizeError> {
     let streams = streams.unwrap_or(tier.config().streams);
     // Nobody outside can guess what the volume is.
     let volume = RandomState::new().build_hasher().finish();
-    let config = divided(whole_blocks(bytes), streams, volume, tier.config().hash_seed);
+    let config = divided(whole_blocks(bytes), streams, has_journals, volume, tier.config().hash_seed);
     Geometry::new(config)?;
     let part = &part_of(path);
     remove_left_over(part)?;

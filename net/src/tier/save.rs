@@ -13,12 +13,22 @@ const ITEM_BYTES_MAX: usize = 256 << 10;
 /// Memory of a batch, roughly, bytes.
 pub(crate) const SAVE_BYTES: usize = ITEM_BYTES_MAX + RECORDS_MAX * size_of::<Entry>();
 
+/// Where an item lies in a journal.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct InJournal {
+    pub(super) place: u64,
+    /// Where the batch of the stream begins that has it, too.
+    pub(super) batch: u64,
+}
+
 /// A record, where its item ends in the batch's bytes, and where it lies on the medium when that is known.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Entry {
     pub(crate) record: Record,
     pub(super) end: u32,
     pub(crate) place: Option<u64>,
+    /// Where it lies beside that, until its stream is drained.
+    pub(super) in_journal: Option<InJournal>,
 }
 
 impl Entry {
@@ -65,7 +75,7 @@ impl SaveBatch {
             Kind::FlushAll => Record::flush(None, 0..=SLOTS - 1, version),
             _ => Record { hash, version, expiry, space, slot, kind },
         };
-        self.entries.push(Entry { record, end: self.bytes.len() as u32, place: None });
+        self.entries.push(Entry { record, end: self.bytes.len() as u32, place: None, in_journal: None });
         true
     }
 

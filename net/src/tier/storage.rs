@@ -24,7 +24,8 @@ use std::time::Duration;
 use torc_engine::command::Millis;
 use torc_engine::version;
 use torc_pmem::media::MediaError;
-use torc_pmem::stream::WriteError;
+use torc_pmem::recover::Found;
+use torc_pmem::stream::{Journal, StreamWriter, WriteError};
 use torc_pmem::tier::{Run, Tier};
 
 /// The time that earlier runs had come to, by the ceiling of their versions.
@@ -53,6 +54,8 @@ pub(crate) struct StorageParts {
     /// Bytes of pages that each shard keeps once they were read.
     pub(crate) cache_bytes: usize,
     pub(crate) durability: Durability,
+    /// What is less goes to a journal, if the tier has them.
+    pub(crate) journal_bytes: u64,
     /// Where the threads run; empty: anywhere.
     pub(crate) cpus: Vec<usize>,
     /// Shards are to be told what the tier holds: it was not made for this moment.
@@ -86,15 +89,12 @@ impl Storage {
             cache_bytes,
             reads: reads_choice,
             recovers,
+            journal_bytes,
         } = parts;
         // Nothing on the medium is believed before an orderly end, so nothing is drained before that either.
         let is_volatile = durability == Durability::None;
         let is_fast = tier.medium().is_byte_addressable();
-        let (before, found) = (tier.clone(), find_all(&tier)?);
-        let run = if is_volatile { tier.begin_volatile()? } else { tier.begin()? };
-        let writers = found.iter().map(|found| run.writer(&found.end)).collect::<Result<Vec<_>, _>>();
-        let mut writers = writers.map_err(media)?;
-        writers.sort_by_key(torc_pmem::stream::StreamWriter::stream);
+        let Begun { run, found, writers } = begin(tier, is_volatile, &figures)?;
         let (reader, overwrites) = (run.tier().reader(), run.tier().overwrites());
         let ((jobs, receiver), (fetchers, fetches)) = (channel(), Fetchers::new());
         let (links, mailboxes): (Vec<Link>, Vec<_>) = (0..)
@@ -109,10 +109,18 @@ impl Storage {
                 Link::new(shard, waker, jobs.clone(), read_by)
             })
             .unzip();
+        let before = run.tier().clone();
         let mut thread = Thread {
             drawn: run.tier().ceiling(),
             run,
-            streams: Streams::new(writers, reader.clone(), slots.clone(), !is_volatile, &figures),
+            streams: Streams::new(
+                writers,
+                reader.clone(),
+                slots.clone(),
+                !is_volatile,
+                journal_bytes as usize,
+                &figures,
+            ),
             shards: Shards::new(mailboxes.clone()),
             jobs: receiver,
             figures: figures.clone(),
@@ -174,6 +182,38 @@ impl Storage {
             .drain(..)
             .try_for_each(|thread| thread.join().map_err(|_| "a storage thread panicked".to_owned()))
     }
+}
+
+/// A tier that was taken into use.
+struct Begun {
+    run: Run,
+    /// By stream: where it ends.
+    found: Vec<Found>,
+    writers: Vec<(StreamWriter, Option<Journal>)>,
+}
+
+/// Takes a tier into use. What journals have alone is packed into their streams first.
+fn begin(tier: Tier, is_volatile: bool, figures: &TierFigures) -> Result<Begun, TierError> {
+    let mut all = find_all(&tier)?;
+    all.sort_by_key(|(found, _)| found.end.stream());
+    let (mut found, journaled): (Vec<_>, Vec<_>) = all.into_iter().unzip();
+    let run = if is_volatile { tier.begin_volatile()? } else { tier.begin()? };
+    let both = found.iter().zip(&journaled);
+    let writers = both.map(|(found, journaled)| run.writers(&found.end, journaled.as_ref()));
+    let writers = writers.collect::<Result<Vec<_>, _>>().map_err(media)?;
+    let (mut packed, mut damaged) = (0, 0);
+    for (found, journaled) in found.iter_mut().zip(journaled.iter().flatten()) {
+        if !journaled.records.is_empty() {
+            *found = run.tier().find(found.end.stream())?;
+        }
+        packed += journaled.records.len();
+        damaged += journaled.counts.damaged;
+    }
+    figures.damaged.fetch_add(damaged, Relaxed);
+    if packed > 0 {
+        tracing::info!("--tier: {packed} changes that were in journals alone are packed");
+    }
+    Ok(Begun { run, found, writers })
 }
 
 fn media(error: WriteError) -> TierError {
@@ -273,7 +313,8 @@ impl Thread {
             self.weigh();
         }
         if self.streams.commit(&self.shards, &self.figures)? == Progress::Done {
-            for batch in self.added.drain(..) {
+            for mut batch in self.added.drain(..) {
+                self.streams.set_places(&mut batch);
                 self.shards.send(batch.shard, Reply::Saved(batch));
             }
         }
@@ -326,13 +367,14 @@ impl Thread {
 
     /// Whether everything is on the medium that was handed over.
     fn is_done(&self) -> bool {
-        self.batches.is_empty() && self.added.is_empty() && !self.streams.is_carrying()
+        self.batches.is_empty() && self.added.is_empty() && !self.streams.waits()
     }
 
     fn end(mut self) {
         if self.figures.is_latched() {
             return;
         }
+        self.streams.end();
         // With nobody to wait for, each time makes room for a batch at least.
         while !self.is_done() && !self.figures.is_latched() {
             self.go_on();

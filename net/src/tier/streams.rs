@@ -3,59 +3,67 @@
 use super::TierFigures;
 use super::carry::Carrying;
 use super::mailbox::Shards;
-use super::messages::{Leaving, Reply};
-use super::save::SaveBatch;
+use super::packing::Packing;
+use super::room::Freeing;
+use super::save::{InJournal, SaveBatch};
 use crate::slots::SlotMap;
 use std::ops::RangeInclusive;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use torc_pmem::format::geometry::Place;
 use torc_pmem::format::record::{Kind, Record};
-use torc_pmem::stream::{Oldest, Reader, StreamWriter, Unfit, WriteError};
+use torc_pmem::stream::{Figures, Journal, Reader, StreamWriter, Unfit, WriteError};
+
+/// What is not packed takes this share of the largest batch at most.
+const JOURNAL_SHARE_MOST: usize = 2;
 
 /// A stream, and the batch that it makes room by.
 #[derive(Debug)]
-struct Stream {
-    writer: StreamWriter,
-    freeing: Option<Freeing>,
-    carrying: Carrying,
+pub(super) struct Stream {
+    pub(super) writer: StreamWriter,
+    pub(super) freeing: Option<Freeing>,
+    pub(super) carrying: Carrying,
+    pub(super) packing: Option<Packing>,
     /// Written since the last drain.
     is_dirty: bool,
 }
 
-/// A batch whose places are being forgotten.
-#[derive(Debug)]
-struct Freeing {
-    oldest: Oldest,
-    /// Shards that have not said so.
-    waits_for: Vec<u16>,
-    /// What is to stay, by shard.
-    stay: Vec<(u16, Leaving)>,
+/// Where a record is that was added.
+#[derive(Debug, Default)]
+struct Added {
+    place: Option<u64>,
+    in_journal: Option<InJournal>,
 }
 
 #[derive(Debug)]
 pub(super) struct Streams {
-    streams: Vec<Stream>,
-    reader: Reader,
+    pub(super) streams: Vec<Stream>,
+    pub(super) reader: Reader,
     /// Slots by stream, and by shard.
     by_stream: SlotMap,
-    by_shard: SlotMap,
+    pub(super) by_shard: SlotMap,
     /// What is written is drained before anybody is told of it.
     drains: bool,
+    /// What is less than this goes to a journal, bytes.
+    small_bytes: usize,
     /// What was written before these streams began.
     before: Written,
     /// What the oldest batch holds; kept for its room.
-    records: Vec<(Record, Option<Place>)>,
+    pub(super) records: Vec<(Record, Option<Place>)>,
 }
+
+/// How many they are.
+const FIGURES: usize = 7;
 
 /// Figures that go on when other streams take the place of those that were written.
 #[derive(Debug)]
-struct Written([u64; 5]);
+struct Written([u64; FIGURES]);
 
 impl Written {
-    fn figures(figures: &TierFigures) -> [&AtomicU64; 5] {
-        let TierFigures { records, item_bytes, written_bytes, drains, freed, .. } = figures;
-        [records, item_bytes, written_bytes, drains, freed]
+    fn figures(figures: &TierFigures) -> [&AtomicU64; FIGURES] {
+        let TierFigures { records, item_bytes, written_bytes, .. } = figures;
+        let TierFigures { journal_bytes, padding_bytes, drains, freed, .. } = figures;
+        [records, item_bytes, written_bytes, journal_bytes, padding_bytes, drains, freed]
     }
 
     fn of(figures: &TierFigures) -> Written {
@@ -73,21 +81,32 @@ pub(super) enum Progress {
 
 impl Streams {
     pub(super) fn new(
-        writers: Vec<StreamWriter>,
+        writers: Vec<(StreamWriter, Option<Journal>)>,
         reader: Reader,
         by_shard: SlotMap,
         drains: bool,
+        small_bytes: usize,
         figures: &TierFigures,
     ) -> Streams {
-        let by_stream = SlotMap::even(writers.len() as u16);
-        let stream =
-            |writer| Stream { writer, freeing: None, carrying: Carrying::default(), is_dirty: false };
+        let streams = writers.len() as u16;
+        // So that what a journal has alone always fits into one batch, however it is compressed.
+        let most = writers.iter().map(|(writer, _)| writer.batch_bytes() / JOURNAL_SHARE_MOST).min();
+        let small_bytes = small_bytes.min(most.unwrap_or(0));
+        let by_stream = SlotMap::even(streams);
+        let stream = |(writer, journal): (StreamWriter, Option<Journal>)| {
+            // What is not drained needs no journal.
+            let journal = journal.filter(|_| drains && small_bytes > 0);
+            let packing = journal.map(|journal| Packing::new(journal, streams + writer.stream()));
+            let carrying = Carrying::default();
+            Stream { writer, freeing: None, carrying, packing, is_dirty: false }
+        };
         Streams {
             streams: writers.into_iter().map(stream).collect(),
             reader,
             by_stream,
             by_shard,
             drains,
+            small_bytes,
             before: Written::of(figures),
             records: Vec::new(),
         }
@@ -112,7 +131,10 @@ impl Streams {
             } else {
                 let stream = self.by_stream.owner(record.slot);
                 match self.add_record(stream, &record, batch.item(batch.added), shards, figures)? {
-                    Some(place) => batch.entries[batch.added].place = place,
+                    Some(Added { place, in_journal }) => {
+                        let entry = &mut batch.entries[batch.added];
+                        (entry.place, entry.in_journal) = (place, in_journal);
+                    }
                     None => return Ok(Progress::Waits),
                 }
             }
@@ -141,7 +163,7 @@ impl Streams {
         Ok(Progress::Done)
     }
 
-    /// Adds a record, and returns its place; `None`: its stream has no room now.
+    /// Adds a record, and returns where it is; `None`: its stream has no room now.
     fn add_record(
         &mut self,
         stream: u16,
@@ -149,20 +171,20 @@ impl Streams {
         item: &[u8],
         shards: &Shards,
         figures: &TierFigures,
-    ) -> Result<Option<Option<u64>>, WriteError> {
+    ) -> Result<Option<Added>, WriteError> {
         if self.add_carried(stream, shards, figures)? == Progress::Waits {
             return Ok(None);
         }
         loop {
-            let writer = &mut self.streams[usize::from(stream)].writer;
-            match writer.add(record, item) {
-                Ok(place) => return Ok(Some(place.map(Place::to_bits))),
+            let there = &mut self.streams[usize::from(stream)];
+            match there.add(record, item, self.small_bytes) {
+                Ok(added) => return Ok(Some(added)),
                 Err(Unfit::BatchFull) => {}
                 // Older copies have to go all the same.
                 Err(Unfit::TooLong { .. } | Unfit::Kind) => {
                     let gone = Record { kind: Kind::Tombstone, ..*record };
-                    match writer.add(&gone, &[]) {
-                        Ok(_) => return Ok(Some(None)),
+                    match there.add(&gone, &[], self.small_bytes) {
+                        Ok(added) => return Ok(Some(added)),
                         Err(Unfit::BatchFull) => {}
                         Err(unfit) => unreachable!("a mark always fits into an empty batch: {unfit}"),
                     }
@@ -203,7 +225,10 @@ impl Streams {
         let there = &mut self.streams[usize::from(stream)];
         let has_records = there.writer.waiting() > 0;
         match there.writer.write() {
-            Ok(()) => there.is_dirty |= has_records,
+            Ok(()) => {
+                there.is_dirty |= has_records;
+                there.packing.iter_mut().for_each(Packing::skip);
+            }
             Err(WriteError::NoRoom) => {}
             Err(error) => return Err(error),
         }
@@ -211,13 +236,11 @@ impl Streams {
         if !waits {
             there.carrying.tell(stream, shards);
         }
-        if there.writer.wants_room() {
-            self.make_room(stream, shards)?;
-        }
+        self.make_room_ahead(stream, shards)?;
         Ok(if waits { Progress::Waits } else { Progress::Done })
     }
 
-    /// Writes everything that was added, and drains it.
+    /// Makes everything safe that was added: what is little by a stream's journal, else the stream is written and drained.
     ///
     /// # Errors
     /// The medium's.
@@ -225,118 +248,88 @@ impl Streams {
         let mut progress = Progress::Done;
         for stream in 0..self.streams.len() as u16 {
             let is_carried = self.add_carried(stream, shards, figures)? == Progress::Done;
+            if let Some(packing) = self.streams[usize::from(stream)].journal_of_little(self.small_bytes) {
+                packing.commit()?;
+                self.make_room_ahead(stream, shards)?;
+                continue;
+            }
             if !is_carried || self.write(stream, shards)? == Progress::Waits {
                 progress = Progress::Waits;
             }
             let there = &mut self.streams[usize::from(stream)];
             if std::mem::take(&mut there.is_dirty) && self.drains {
                 there.writer.drain()?;
+                there.packing.iter_mut().for_each(|packing| packing.packed(shards));
             }
         }
         self.publish(figures);
         Ok(progress)
     }
 
+    /// What a shard handed over is safe: sets the places that it is told.
+    pub(super) fn set_places(&mut self, batch: &mut SaveBatch) {
+        for entry in batch.entries.iter_mut().filter(|entry| entry.in_journal.is_some()) {
+            let there = &mut self.streams[usize::from(self.by_stream.owner(entry.record.slot))];
+            let drained = there.writer.drained_up_to();
+            there.packing.iter_mut().for_each(|packing| packing.tell(batch.shard, entry, drained));
+        }
+    }
+
+    /// Nothing more comes: journals are not used any more.
+    pub(super) fn end(&mut self) {
+        self.small_bytes = 0;
+    }
+
     fn publish(&self, figures: &TierFigures) {
-        let sum =
-            |of: fn(&StreamWriter) -> u64| self.streams.iter().map(|stream| of(&stream.writer)).sum::<u64>();
+        let (mut all, mut in_journals) = (Figures::default(), Figures::default());
+        for Stream { writer, packing, .. } in &self.streams {
+            all.add(&writer.figures());
+            packing.iter().for_each(|packing| in_journals.add(&packing.figures()));
+        }
         let since = [
-            sum(|writer| writer.figures().records),
-            sum(|writer| writer.figures().item_bytes),
-            sum(|writer| writer.figures().written_bytes),
-            sum(|writer| writer.figures().drains),
-            sum(|writer| writer.figures().freed),
+            all.records,
+            all.item_bytes,
+            all.written_bytes + in_journals.written_bytes,
+            in_journals.written_bytes,
+            all.padding_bytes,
+            all.drains + in_journals.drains,
+            all.freed,
         ];
         for ((figure, before), since) in Written::figures(figures).into_iter().zip(self.before.0).zip(since) {
             figure.store(before + since, Relaxed);
         }
     }
 
-    /// Has the places of the oldest batch forgotten, so that it can be written over.
-    fn make_room(&mut self, stream: u16, shards: &Shards) -> Result<(), WriteError> {
-        let there = &mut self.streams[usize::from(stream)];
-        if there.freeing.is_some() {
-            return Ok(());
-        }
-        self.records.clear();
-        let mut oldest = there.writer.oldest(&mut self.records)?;
-        if oldest.is_none() {
-            there.writer.drain()?;
-            oldest = there.writer.oldest(&mut self.records)?;
-        }
-        let Some(oldest) = oldest else { return Ok(()) };
-        let mut waits_for = Vec::new();
-        for shard in 0..shards.count() {
-            let of_shard = |slot: u16| self.by_shard.owner(slot) == shard;
-            let places: Vec<Leaving> = self
-                .records
-                .iter()
-                .filter(|(record, _)| of_shard(record.slot))
-                .filter_map(|&(record, place)| Some(Leaving { record, place: place?.to_bits() }))
-                .collect();
-            if !places.is_empty() && shards.send(shard, Reply::Leave { stream, below: oldest.end(), places })
-            {
-                waits_for.push(shard);
-            }
-        }
-        if waits_for.is_empty() {
-            there.writer.free(oldest);
-        } else {
-            there.freeing = Some(Freeing { oldest, waits_for, stay: Vec::new() });
-        }
-        Ok(())
-    }
-
-    /// A shard has forgotten the places of a stream's oldest batch, but for those of what is to stay.
-    pub(super) fn left(&mut self, stream: u16, shard: u16, stay: Vec<Leaving>, figures: &TierFigures) {
-        if let Some(freeing) = &mut self.streams[usize::from(stream)].freeing {
-            freeing.waits_for.retain(|waited| *waited != shard);
-            freeing.stay.extend(stay.into_iter().map(|leaving| (shard, leaving)));
-        }
-        self.free(stream, figures);
-    }
-
-    /// A shard knows where that lies now which has stayed.
-    pub(super) fn moved(&mut self, stream: u16, shard: u16, figures: &TierFigures) {
-        self.streams[usize::from(stream)].carrying.heard(shard);
-        self.free(stream, figures);
-    }
-
-    /// Frees the oldest batch if no shard names a place of it, or of one before it.
-    fn free(&mut self, stream: u16, figures: &TierFigures) {
-        let there = &mut self.streams[usize::from(stream)];
-        if there.carrying.is_moving() {
-            return;
-        }
-        let Some(Freeing { oldest, stay, .. }) =
-            there.freeing.take_if(|freeing| freeing.waits_for.is_empty())
-        else {
-            return;
-        };
-        if there.carrying.read(&mut self.reader, stay, there.writer.batch_bytes(), figures) {
-            there.writer.free_keeping(oldest);
-        } else {
-            there.writer.free(oldest);
-        }
-    }
-
-    /// A shard answers no more.
-    pub(super) fn all_left(&mut self, shard: u16, figures: &TierFigures) {
-        for stream in 0..self.streams.len() as u16 {
-            self.streams[usize::from(stream)].carrying.ended(shard);
-            self.left(stream, shard, Vec::new(), figures);
-        }
-    }
-
-    /// Whether something is to be carried on.
-    pub(super) fn is_carrying(&self) -> bool {
-        self.streams.iter().any(|stream| stream.carrying.is_under_way())
+    /// Whether something is to be carried on, or was added and is not written.
+    pub(super) fn waits(&self) -> bool {
+        self.streams.iter().any(|stream| stream.carrying.is_under_way() || stream.writer.waiting() > 0)
     }
 
     /// # Errors
     /// The medium's.
     pub(super) fn close(self) -> Result<(), WriteError> {
-        self.streams.into_iter().try_for_each(|stream| stream.writer.close())
+        for Stream { writer, packing, .. } in self.streams {
+            writer.close()?;
+            packing.map_or(Ok(()), Packing::close)?;
+        }
+        Ok(())
+    }
+}
+
+impl Stream {
+    /// Adds a record to the open batch of the stream, and of its journal, unless there are so many bytes that it is not used.
+    fn add(&mut self, record: &Record, item: &[u8], small_bytes: usize) -> Result<Added, Unfit> {
+        let place = self.writer.add(record, item)?.map(Place::to_bits);
+        let (batch, bytes) = (self.writer.start(), self.writer.waiting_bytes());
+        let packing = self.packing.as_mut().filter(|_| bytes < small_bytes);
+        let in_journal = packing.and_then(|packing| packing.add(batch, record, item));
+        Ok(Added { place, in_journal })
+    }
+
+    /// The journal, if what was added is less than so many bytes, and the journal has all of it that is not safe.
+    fn journal_of_little(&mut self, bytes: usize) -> Option<&mut Packing> {
+        let is_little = self.writer.waiting_bytes() < bytes && !self.is_dirty;
+        self.packing.as_mut().filter(|packing| is_little && packing.has_room())
     }
 }
 

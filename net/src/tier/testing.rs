@@ -14,15 +14,22 @@ use std::sync::mpsc::{Receiver, channel};
 use torc_pmem::format::geometry::Place;
 use torc_pmem::format::page::{ALIGN, BadPage};
 use torc_pmem::format::record::Record;
-use torc_pmem::format::superblock::Config;
+use torc_pmem::format::superblock::{Config, JournalConfig};
 use torc_pmem::media::Medium;
 use torc_pmem::media::sim::Sim;
 use torc_pmem::stream::{KeptPage, Miss};
 use torc_pmem::tier::Tier;
 
 /// Where the streams of a tier lie that nobody writes.
-const CONFIG: Config =
-    Config { bytes: 1 << 20, page_bytes: 4096, batch_bytes: 16 << 10, streams: 1, volume: 1, hash_seed: 1 };
+const CONFIG: Config = Config {
+    bytes: 1 << 20,
+    page_bytes: 4096,
+    batch_bytes: 16 << 10,
+    streams: 1,
+    journal: JournalConfig::NONE,
+    volume: 1,
+    hash_seed: 1,
+};
 /// Bytes of pages that a shard keeps.
 const CACHE_BYTES: usize = 64 << 10;
 
@@ -175,6 +182,6 @@ impl SaveBatch {
     /// A change as a shard hands it over.
     pub(crate) fn push(&mut self, record: Record, item: &[u8]) {
         self.bytes.extend(item);
-        self.entries.push(Entry { record, end: self.bytes.len() as u32, place: None });
+        self.entries.push(Entry { record, end: self.bytes.len() as u32, place: None, in_journal: None });
     }
 }

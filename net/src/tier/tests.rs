@@ -3,6 +3,7 @@
 mod carry;
 mod fails;
 mod gated;
+mod journal;
 mod long;
 mod recovery;
 mod room;
@@ -24,15 +25,24 @@ use torc_engine::command::{Body, Command, Delete, Millis, Op, Outcome, Read, Tic
 use torc_engine::{Shard, ShardConfig, version};
 use torc_pmem::format::geometry::Place;
 use torc_pmem::format::record::{Kind, Record};
-use torc_pmem::format::superblock::Config;
+use torc_pmem::format::superblock::{Config, JournalConfig};
 use torc_pmem::media::sim::{Call, Sim};
 use torc_pmem::media::{Block, MediaError, Medium};
 use torc_pmem::tier::Tier;
 use torc_proto::slot::{SLOTS, slot_of};
 
 const NOW: Millis = 1_790_000_000_000;
-const CONFIG: Config =
-    Config { bytes: 4 << 20, page_bytes: 4096, batch_bytes: 32 << 10, streams: 2, volume: 5, hash_seed: 9 };
+const CONFIG: Config = Config {
+    bytes: 4 << 20,
+    page_bytes: 4096,
+    batch_bytes: 32 << 10,
+    streams: 2,
+    journal: JournalConfig::NONE,
+    volume: 5,
+    hash_seed: 9,
+};
+/// What is less goes to a journal, if there is one.
+const JOURNAL_BYTES: u64 = 8 << 10;
 /// Longer than anything takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Long enough for a thread to do what it must not do.

@@ -58,6 +58,10 @@ impl WorkerState {
                     moves.iter().for_each(|moved| self.shard.carried(moved.hash, moved.from, moved.to));
                     tier.port.moved(stream);
                 }
+                Reply::Packed { stream, moves } => {
+                    moves.iter().for_each(|moved| self.shard.packed(moved.hash, moved.from, moved.to));
+                    tier.port.moved(stream);
+                }
                 Reply::Fetched(arrived) => self.take_arrived(&mut tier, arrived),
             }
         }

@@ -7,7 +7,7 @@ use super::CopyError;
 use crate::format::UNIT_BYTES;
 use crate::format::batch::Bounds;
 use crate::format::geometry::Place;
-use crate::format::record::Record;
+use crate::format::record::{RECORD_BYTES, Record};
 use crate::media::MediaError;
 use crate::recover::{self, Doubts, Walk};
 use crate::stream::{Miss, Reader};
@@ -19,6 +19,8 @@ struct Source<'t> {
     /// What is still to be read, newest first: 32 bytes for each batch.
     batches: Vec<Bounds>,
     doubts: Doubts,
+    /// What the journal has alone, which is newer.
+    journaled: Vec<(Record, Option<Place>)>,
 }
 
 /// All streams of a tier.
@@ -47,11 +49,13 @@ impl<'t> Sources<'t> {
         };
         for stream in 0..tier.config().streams {
             let walk = tier.walk(stream);
-            let found = recover::batches(&walk).map_err(|source| sources.unreadable(source))?;
-            let Some((end, batches, doubts)) = found else { continue };
-            tier.tell_end(&end);
-            sources.bytes += batches.iter().map(bytes).sum::<u64>();
-            sources.streams.push(Source { walk, batches, doubts });
+            let found = tier.find(stream).map_err(|source| sources.unreadable(source))?;
+            let batches = recover::batches(&walk, &found).map_err(|source| sources.unreadable(source))?;
+            let Some((batches, doubts)) = batches else { continue };
+            let journaled = tier.journaled(&found).map_err(|source| sources.unreadable(source))?;
+            let journaled = journaled.map(|journaled| journaled.records).unwrap_or_default();
+            sources.bytes += batches.iter().map(bytes).sum::<u64>() + table_bytes(&journaled);
+            sources.streams.push(Source { walk, batches, doubts, journaled });
             sources.line_up(sources.streams.len() - 1);
         }
         Ok(sources)
@@ -63,15 +67,22 @@ impl<'t> Sources<'t> {
     }
 
     fn line_up(&mut self, stream: usize) {
-        let oldest = self.streams[stream].batches.last();
-        self.order.extend(oldest.map(|oldest| Reverse((oldest.version, stream))));
+        let Source { batches, journaled, .. } = &self.streams[stream];
+        let in_journal = journaled.iter().map(|(record, _)| record.version).max();
+        let oldest = batches.last().map(|oldest| oldest.version).or(in_journal);
+        self.order.extend(oldest.map(|version| Reverse((version, stream))));
     }
 
-    /// Gives the records of one batch. False: there is none left.
+    /// Gives the records of one batch, or of a journal. False: there is none left.
     pub(super) fn next(&mut self, take: &mut Take<'_>) -> Result<bool, CopyError> {
         let Some(Reverse((_, stream))) = self.order.pop() else { return Ok(false) };
         let source = &mut self.streams[stream];
-        let Some(bounds) = source.batches.pop() else { return Ok(false) };
+        let Some(bounds) = source.batches.pop() else {
+            self.records = std::mem::take(&mut source.journaled);
+            self.bytes -= table_bytes(&self.records);
+            self.give(take)?;
+            return Ok(true);
+        };
         self.records.clear();
         match source.walk.tell_batch(&bounds, &source.doubts, &mut self.records) {
             Ok(true) => {}
@@ -113,6 +124,10 @@ impl<'t> Sources<'t> {
 
 fn unit((_, place): &(Record, Option<Place>)) -> Option<u64> {
     place.map(Place::unit)
+}
+
+fn table_bytes(records: &[(Record, Option<Place>)]) -> u64 {
+    (records.len() * RECORD_BYTES) as u64
 }
 
 fn bytes(batch: &Bounds) -> u64 {

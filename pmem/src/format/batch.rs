@@ -11,6 +11,7 @@ use std::ops::RangeInclusive;
 
 use super::UNIT_BYTES;
 use super::fields::{Fields, Writer, is_sealed};
+use super::record::RECORD_BYTES;
 
 /// Bytes of a head, and of a foot.
 pub const HEAD_BYTES: usize = 128;
@@ -54,6 +55,13 @@ impl Bounds {
             slots: (fields.u16(), fields.u16()),
             version: fields.u64(),
         }
+    }
+
+    /// Bytes between the table and the foot, which hold nothing.
+    pub fn padding_bytes(&self) -> u64 {
+        let units = u64::from(self.units).saturating_sub(self.table.into());
+        let table = self.records as usize * RECORD_BYTES + HEAD_BYTES;
+        (units * UNIT_BYTES as u64).saturating_sub(table as u64)
     }
 
     /// Position behind the foot.

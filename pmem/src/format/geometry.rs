@@ -1,15 +1,17 @@
 //! Where things lie: streams on a medium, positions in a stream, items in pages.
 //!
 //! ```text
-//!  medium: | superblock | superblock | stream 0 | stream 1 | ...
-//!  stream: | checkpoint | checkpoint | ring of whole blocks                    |
+//!  medium: | superblock | superblock | stream 0 | stream 1 | ... | journal 0 | journal 1 | ...
+//!  stream: | checkpoint | checkpoint | ring of whole blocks                    |, and so each journal
 //!  ring:   | batch | batch |  ...  | batch | rest, shorter than a batch may be |
 //! ```
 //!
 //! A *position* counts the units that a stream has taken since it was made, and never falls; its place in the ring is the
 //! remainder. So a position is the sequence number of what begins there, and says where it lies.
 
-use super::superblock::{BATCH_BYTES, BadConfig, Config, PAGE_BYTES, STREAMS_MAX, SUPERBLOCKS};
+use super::superblock::{
+    BATCH_BYTES, BadConfig, Config, JournalConfig, PAGE_BYTES, STREAMS_MAX, SUPERBLOCKS,
+};
 use super::{BLOCK_UNITS, UNIT_BYTES};
 use crate::media::BLOCK_BYTES;
 
@@ -19,6 +21,8 @@ pub const CHECKPOINTS: u64 = 2;
 pub const RING_BATCHES_MIN: u64 = 8;
 /// A stream runs ahead of its checkpoint by this at most, bytes; by a quarter of its ring if that is less.
 const AHEAD_BYTES: u64 = 16 << 20;
+/// A journal by this share of its ring, as it is small.
+const JOURNAL_AHEAD_SHARE: u64 = 2;
 const BLOCK: u64 = BLOCK_BYTES as u64;
 const UNIT: u64 = UNIT_BYTES as u64;
 
@@ -67,7 +71,7 @@ pub struct Geometry {
     stream_bytes: u64,
 }
 
-/// The ring of one stream.
+/// The ring of one stream, or of a journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ring {
     /// Byte of the first checkpoint.
@@ -76,13 +80,15 @@ pub struct Ring {
     units: u64,
     /// Units of the largest batch.
     batch: u64,
+    /// How far it may run ahead of its checkpoint, units.
+    ahead: u64,
 }
 
 impl Geometry {
     /// # Errors
     /// A size that is not possible, or too few bytes.
     pub fn new(config: Config) -> Result<Geometry, BadConfig> {
-        let Config { bytes, page_bytes, batch_bytes, streams, .. } = config;
+        let Config { bytes, page_bytes, batch_bytes, streams, journal, .. } = config;
         if !PAGE_BYTES.contains(&page_bytes) || !page_bytes.is_multiple_of(UNIT_BYTES as u32) {
             return Err(BadConfig::PageBytes(page_bytes));
         }
@@ -93,10 +99,14 @@ impl Geometry {
         if streams == 0 || streams > STREAMS_MAX {
             return Err(BadConfig::Streams(streams));
         }
-        let stream_bytes = bytes.saturating_sub(SUPERBLOCKS * BLOCK) / u64::from(streams) / BLOCK * BLOCK;
+        if config.has_journals() && !journal.is_possible() {
+            return Err(BadConfig::Journal { bytes: journal.bytes, batch_bytes: journal.batch_bytes });
+        }
+        let all = bytes.saturating_sub(SUPERBLOCKS * BLOCK) / u64::from(streams);
+        let stream_bytes = all.saturating_sub(u64::from(journal.bytes)) / BLOCK * BLOCK;
         let least = CHECKPOINTS * BLOCK + RING_BATCHES_MIN * u64::from(batch_bytes);
         if stream_bytes < least {
-            let needed = SUPERBLOCKS * BLOCK + least * u64::from(streams);
+            let needed = SUPERBLOCKS * BLOCK + (least + u64::from(journal.bytes)) * u64::from(streams);
             return Err(BadConfig::TooSmall { bytes, streams, needed });
         }
         if bytes / UNIT >= 1 << (Place::BITS - Place::ORDINAL_BITS) {
@@ -105,22 +115,60 @@ impl Geometry {
         Ok(Geometry { config, stream_bytes })
     }
 
-    pub fn ring(&self, stream: u16) -> Ring {
+    /// How many rings there are: streams, and behind them their journals.
+    pub fn rings(&self) -> u16 {
+        if self.config.has_journals() { 2 * self.config.streams } else { self.config.streams }
+    }
+
+    /// The number of a stream's journal among the rings.
+    pub fn journal_of(&self, stream: u16) -> Option<u16> {
+        self.config.has_journals().then(|| self.config.streams + stream)
+    }
+
+    /// The ring of a stream, or of a journal: see [`Geometry::journal_of`].
+    pub fn ring(&self, number: u16) -> Ring {
+        let units = |bytes: u64| (bytes / BLOCK - CHECKPOINTS) * BLOCK_UNITS;
+        let Config { batch_bytes, journal, .. } = self.config;
+        let Some(journal_number) = number.checked_sub(self.config.streams) else {
+            let (units, batch) = (units(self.stream_bytes), u64::from(batch_bytes) / UNIT);
+            let ahead = (units / 4).min((AHEAD_BYTES / UNIT).max(4 * batch));
+            let start = SUPERBLOCKS * BLOCK + u64::from(number) * self.stream_bytes;
+            return Ring { start, units, batch, ahead };
+        };
+        let units = units(u64::from(journal.bytes));
         Ring {
-            start: SUPERBLOCKS * BLOCK + u64::from(stream) * self.stream_bytes,
-            units: (self.stream_bytes / BLOCK - CHECKPOINTS) * BLOCK_UNITS,
-            batch: u64::from(self.config.batch_bytes) / UNIT,
+            start: self.journals() + u64::from(journal_number) * u64::from(journal.bytes),
+            units,
+            batch: u64::from(journal.batch_bytes) / UNIT,
+            ahead: units / JOURNAL_AHEAD_SHARE,
         }
     }
 
-    /// The stream that has a unit of the medium in its ring, and the unit's number there.
+    /// Byte of the first journal.
+    fn journals(&self) -> u64 {
+        SUPERBLOCKS * BLOCK + u64::from(self.config.streams) * self.stream_bytes
+    }
+
+    /// The stream or journal that has a unit of the medium in its ring, and the unit's number there.
     pub fn stream_of(&self, unit: u64) -> Option<(u16, u64)> {
-        let behind = unit.checked_sub(SUPERBLOCKS * BLOCK_UNITS)?;
-        let stream_units = self.stream_bytes / UNIT;
-        let stream =
-            u16::try_from(behind / stream_units).ok().filter(|stream| *stream < self.config.streams)?;
-        let in_ring = (behind % stream_units).checked_sub(CHECKPOINTS * BLOCK_UNITS)?;
-        Some((stream, in_ring))
+        let (first, from, bytes) = match unit.checked_sub(self.journals() / UNIT) {
+            Some(behind) => (self.config.streams, behind, u64::from(self.config.journal.bytes)),
+            None => (0, unit.checked_sub(SUPERBLOCKS * BLOCK_UNITS)?, self.stream_bytes),
+        };
+        let units = bytes / UNIT;
+        let number = u16::try_from(from.checked_div(units)?).ok()?.checked_add(first)?;
+        let in_ring = (from % units).checked_sub(CHECKPOINTS * BLOCK_UNITS)?;
+        (number < self.rings()).then_some((number, in_ring))
+    }
+}
+
+impl JournalConfig {
+    /// Whether a journal can be divided so.
+    pub fn is_possible(&self) -> bool {
+        let Self { bytes, batch_bytes } = *self;
+        let is_whole = [bytes, batch_bytes].iter().all(|bytes| bytes.is_multiple_of(BLOCK_BYTES as u32));
+        let least = CHECKPOINTS * BLOCK + RING_BATCHES_MIN * u64::from(batch_bytes);
+        BATCH_BYTES.contains(&batch_bytes) && is_whole && u64::from(bytes) >= least
     }
 }
 
@@ -157,9 +205,9 @@ impl Ring {
         if rest < self.batch { end + rest } else { end }
     }
 
-    /// How far a stream may run ahead of its checkpoint, units.
+    /// How far it may run ahead of its checkpoint, units.
     pub fn ahead(&self) -> u64 {
-        (self.units / 4).min((AHEAD_BYTES / UNIT).max(4 * self.batch))
+        self.ahead
     }
 }
 
@@ -167,8 +215,17 @@ impl Ring {
 mod tests {
     use super::*;
 
-    const CONFIG: Config =
-        Config { bytes: 1 << 20, page_bytes: 4096, batch_bytes: 16384, streams: 3, volume: 1, hash_seed: 0 };
+    const CONFIG: Config = Config {
+        bytes: 1 << 20,
+        page_bytes: 4096,
+        batch_bytes: 16384,
+        streams: 3,
+        journal: JournalConfig::NONE,
+        volume: 1,
+        hash_seed: 0,
+    };
+    const JOURNALED: Config =
+        Config { journal: JournalConfig { bytes: 139_264, batch_bytes: 16384 }, ..CONFIG };
 
     #[test]
     fn streams_do_not_touch_each_other_and_units_find_theirs() {
@@ -187,6 +244,27 @@ mod tests {
         assert!(last <= CONFIG.bytes);
         assert_eq!(geometry.stream_of(0), None);
         assert_eq!(geometry.stream_of(u64::MAX), None);
+    }
+
+    #[test]
+    fn journals_lie_behind_the_streams_and_units_find_theirs() {
+        let (geometry, without) = (Geometry::new(JOURNALED).unwrap(), Geometry::new(CONFIG).unwrap());
+        assert_eq!((geometry.rings(), without.rings()), (6, 3));
+        assert_eq!((geometry.journal_of(2), without.journal_of(2)), (Some(5), None));
+        let mut last = SUPERBLOCKS * BLOCK;
+        for number in 0..6 {
+            let ring = geometry.ring(number);
+            assert_eq!((ring.checkpoint(0), ring.byte(0)), (last, last + 8192), "{number}");
+            let (first, end) = (ring.unit(0), ring.unit(ring.units() - 1));
+            assert_eq!(geometry.stream_of(first), Some((number, 0)));
+            assert_eq!(geometry.stream_of(end), Some((number, ring.units() - 1)));
+            assert_eq!(geometry.stream_of(first - 1), None);
+            assert!(ring.ahead() + ring.batch_units() <= ring.units());
+            last = ring.byte(ring.units() - 1) + 64;
+        }
+        assert!(last <= CONFIG.bytes);
+        assert_eq!(geometry.stream_of(last / 64 + 128), None);
+        assert_eq!(geometry.ring(3).batch_units(), 256);
     }
 
     #[test]
@@ -212,5 +290,12 @@ mod tests {
         assert_eq!(refused(small), "400000 bytes are too few for 3 streams: they need 425984");
         assert!(Geometry::new(Config { bytes: 425_984, ..CONFIG }).is_ok());
         assert!(Geometry::new(Config { bytes: 1 << 46, ..CONFIG }).is_err());
+        let journal = |bytes, batch_bytes| Config { journal: JournalConfig { bytes, batch_bytes }, ..CONFIG };
+        for bad in [(135_168, 16384), (139_264, 8192), (139_300, 16384), (139_264, 0)] {
+            assert!(refused(journal(bad.0, bad.1)).starts_with("journals have"), "{bad:?}");
+        }
+        let small = Config { bytes: 843_775, ..JOURNALED };
+        assert_eq!(refused(small), "843775 bytes are too few for 3 streams: they need 843776");
+        assert!(Geometry::new(Config { bytes: 843_776, ..JOURNALED }).is_ok());
     }
 }

@@ -21,15 +21,18 @@ pub enum Kind {
     Flush = 5,
     /// All spaces were flushed.
     FlushAll = 6,
+    /// Of a journal: where its stream has what this batch holds.
+    Packed = 7,
 }
 
 impl Kind {
     fn decode(kind: u8) -> Option<Kind> {
-        let all = [Kind::Item, Kind::ChainHead, Kind::Chunk, Kind::Tombstone, Kind::Flush, Kind::FlushAll];
-        all.into_iter().find(|known| *known as u8 == kind)
+        let items = [Kind::Item, Kind::ChainHead, Kind::Chunk];
+        let marks = [Kind::Tombstone, Kind::Flush, Kind::FlushAll, Kind::Packed];
+        items.into_iter().chain(marks).find(|known| *known as u8 == kind)
     }
 
-    /// Whether there are bytes behind it. The others are marks: they say that older things are gone.
+    /// Whether there are bytes behind it. The others are marks: they say that older things are gone, or where they are.
     pub fn has_bytes(self) -> bool {
         matches!(self, Kind::Item | Kind::ChainHead | Kind::Chunk)
     }
@@ -38,7 +41,7 @@ impl Kind {
 /// What happened to a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Record {
-    /// Of key and space. Of a flush: the last slot.
+    /// Of key and space. Of a flush: the last slot. Of [`Kind::Packed`]: a position.
     pub hash: u64,
     pub version: u64,
     /// Milliseconds of the Unix epoch; 0: never. A chunk, which ends with its head, has the hash of its key here.
@@ -60,6 +63,12 @@ impl Record {
             slot: *slots.start(),
             kind: if space.is_some() { Kind::Flush } else { Kind::FlushAll },
         }
+    }
+
+    /// A mark that what this batch of a journal holds is packed into the batch of its stream that begins at a position.
+    /// It has the slot of the record behind it.
+    pub fn packed(start: u64, slot: u16) -> Record {
+        Record { hash: start, version: 0, expiry: 0, space: 0, slot, kind: Kind::Packed }
     }
 
     /// When it ends, milliseconds of the Unix epoch.

@@ -7,10 +7,11 @@ use std::ops::RangeInclusive;
 use thiserror::Error;
 
 use super::fields::{Fields, Writer, checksum, is_sealed};
+use super::geometry::RING_BATCHES_MIN as JOURNAL_BATCHES_MIN;
 use crate::media::BLOCK_BYTES;
 
-/// Version of the format that is written, and the only one that is read.
-pub const FORMAT: u32 = 1;
+/// Versions of the format that are read and written: 1 has no journals, 2 has one for each stream.
+pub const FORMATS: RangeInclusive<u32> = 1..=2;
 /// Blocks at the start of a medium that hold superblocks.
 pub const SUPERBLOCKS: u64 = 2;
 
@@ -38,10 +39,37 @@ pub struct Config {
     /// Largest size of a batch, bytes: a multiple of a block.
     pub batch_bytes: u32,
     pub streams: u16,
+    pub journal: JournalConfig,
     /// A number that no other tier has, drawn by chance.
     pub volume: u64,
     /// What the caller's hashes are seeded with, as they have to stay the same.
     pub hash_seed: u64,
+}
+
+/// What each stream has for what must be safe before there is enough of it for a batch. All zero: nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct JournalConfig {
+    /// What a journal takes, its checkpoints included, bytes: a multiple of a block.
+    pub bytes: u32,
+    /// Largest size of its batches, bytes, within [`BATCH_BYTES`]: a multiple of a block.
+    pub batch_bytes: u32,
+}
+
+impl JournalConfig {
+    /// Streams have no journals.
+    pub const NONE: JournalConfig = JournalConfig { bytes: 0, batch_bytes: 0 };
+}
+
+impl Config {
+    /// Whether streams have journals.
+    pub fn has_journals(&self) -> bool {
+        self.journal.bytes > 0
+    }
+
+    /// Version of the format of a medium that is divided so.
+    pub fn format(&self) -> u32 {
+        if self.has_journals() { *FORMATS.end() } else { *FORMATS.start() }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,7 +98,7 @@ pub enum Refused {
     Foreign,
     #[error("both superblocks are damaged")]
     Damaged,
-    #[error("it has format {found}; this program reads format {FORMAT}")]
+    #[error("it has format {found}; this program reads formats {} to {}", FORMATS.start(), FORMATS.end())]
     Format { found: u32 },
     #[error("it was written by a machine with the other byte order")]
     ByteOrder,
@@ -97,6 +125,11 @@ pub enum BadConfig {
     Streams(u16),
     #[error("{bytes} bytes are too few for {streams} streams: they need {needed}")]
     TooSmall { bytes: u64, streams: u16, needed: u64 },
+    #[error(
+        "journals have {bytes} bytes and batches of {batch_bytes}: multiples of 4096 are possible, with room for \
+         {JOURNAL_BATCHES_MIN} batches of 16384 to 4194304 bytes"
+    )]
+    Journal { bytes: u32, batch_bytes: u32 },
     #[error("{0} bytes are more than places can name")]
     TooLarge(u64),
 }
@@ -107,7 +140,7 @@ impl Superblock {
         let config = &self.config;
         out.put(&MAGIC);
         out.u32(BYTE_ORDER);
-        out.u32(FORMAT);
+        out.u32(config.format());
         out.u32(config.page_bytes);
         out.u32(config.batch_bytes);
         out.u64(config.bytes);
@@ -119,6 +152,8 @@ impl Superblock {
         out.u16(config.streams);
         let flag = |is_set, flag| if is_set { flag } else { 0 };
         out.u16(flag(self.is_clean, CLEAN) | flag(self.is_void, VOID) | flag(self.is_volatile, VOLATILE));
+        out.u32(config.journal.bytes);
+        out.u32(config.journal.batch_bytes);
         out.sealed()
     }
 
@@ -138,14 +173,18 @@ impl Superblock {
             return Err(Refused::Damaged);
         }
         let found = fields.u32();
-        if found != FORMAT {
+        if !FORMATS.contains(&found) {
             return Err(Refused::Format { found });
         }
         let (page_bytes, batch_bytes, bytes) = (fields.u32(), fields.u32(), fields.u64());
         let (volume, hash_seed) = (fields.u64(), fields.u64());
         let (generation, turn, ceiling) = (fields.u64(), fields.u64(), fields.u64());
         let (streams, flags) = (fields.u16(), fields.u16());
-        let config = Config { bytes, page_bytes, batch_bytes, streams, volume, hash_seed };
+        let journal = match found {
+            1 => JournalConfig::NONE,
+            _ => JournalConfig { bytes: fields.u32(), batch_bytes: fields.u32() },
+        };
+        let config = Config { bytes, page_bytes, batch_bytes, streams, journal, volume, hash_seed };
         let has = |flag| flags & flag != 0;
         let (is_clean, is_void, is_volatile) = (has(CLEAN), has(VOID), has(VOLATILE));
         Ok(Superblock { config, generation, turn, ceiling, is_clean, is_void, is_volatile })
@@ -185,6 +224,7 @@ mod tests {
             page_bytes: 16 << 10,
             batch_bytes: 1 << 20,
             streams: 3,
+            journal: JournalConfig { bytes: 1 << 20, batch_bytes: 64 << 10 },
             volume: 0x1122_3344_5566_7788,
             hash_seed: 5,
         },
@@ -217,6 +257,18 @@ mod tests {
     }
 
     #[test]
+    fn one_without_journals_has_the_first_format() {
+        let config = Config { journal: JournalConfig::NONE, ..SUPERBLOCK.config };
+        let superblock = Superblock { config, ..SUPERBLOCK };
+        assert_eq!((SUPERBLOCK.encode()[12], superblock.encode()[12]), (2, 1));
+        assert_eq!(Superblock::decode(&superblock.encode()), Ok(superblock));
+        // Whoever wrote that format did not look at what has a meaning now.
+        let mut beside = superblock.encode();
+        beside[77] = 1;
+        assert_eq!(Superblock::decode(&resealed(beside, false)), Ok(superblock));
+    }
+
+    #[test]
     fn every_damaged_byte_is_found() {
         let good = SUPERBLOCK.encode();
         for at in 0..BLOCK_BYTES {
@@ -235,7 +287,7 @@ mod tests {
         newer[12] = 9;
         let newer = resealed(newer, false);
         let refused = Superblock::newer([&SUPERBLOCK.encode(), &newer]).unwrap_err();
-        assert_eq!(refused.to_string(), "it has format 9; this program reads format 1");
+        assert_eq!(refused.to_string(), "it has format 9; this program reads formats 1 to 2");
         let mut swapped = SUPERBLOCK.encode();
         swapped[8..12].copy_from_slice(&BYTE_ORDER.to_be_bytes());
         assert_eq!(Superblock::decode(&resealed(swapped, true)), Err(Refused::ByteOrder));

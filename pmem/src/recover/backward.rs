@@ -35,6 +35,7 @@ pub(super) fn tell(
         }
         Met::Batch(head, entries) => {
             counts.batches += 1;
+            counts.padding_bytes += head.bounds.padding_bytes();
             for entry in entries.iter().rev() {
                 let (record, place) = walk.told(head, entry);
                 // Step 8.

@@ -6,6 +6,7 @@
 
 mod backward;
 mod forward;
+mod journal;
 mod walk;
 
 use std::ops::RangeInclusive;
@@ -18,6 +19,8 @@ use crate::format::record::Record;
 use crate::media::{BLOCK_BYTES, MediaError, bytes, zeroed};
 
 pub(crate) use backward::Doubts;
+pub use journal::Journaled;
+pub(crate) use journal::journaled;
 pub(crate) use walk::Walk;
 
 /// Part of a stream that cannot be read, though it had been drained.
@@ -78,6 +81,8 @@ pub struct Counts {
     pub doubtful: u64,
     /// Batches, and parts of unknown content, that are damaged.
     pub damaged: u64,
+    /// Bytes of the batches that hold nothing, as each takes whole blocks.
+    pub padding_bytes: u64,
     /// Bytes behind the end that a crash has left of batches that were never drained.
     pub cut_off_bytes: u64,
     /// Neither checkpoint of the stream could be read, so nothing of it could.
@@ -90,6 +95,13 @@ pub struct Found {
     pub end: StreamEnd,
     checkpoint: Option<Checkpoint>,
     counts: Counts,
+}
+
+impl Found {
+    /// Neither checkpoint of the stream could be read, so nothing of it can.
+    pub(crate) fn is_unreadable(&self) -> bool {
+        self.counts.is_unreadable
+    }
 }
 
 /// From the place of an item that was told to the position in its stream.
@@ -144,13 +156,11 @@ pub(crate) fn tell(
     Ok(counts)
 }
 
-/// Where a stream ends, the batches that it holds, newest first, and what is doubtful among them. Nothing, if nothing of it can
+/// The batches that a stream holds which was found, newest first, and what is doubtful among them. Nothing, if nothing of it can
 /// be read.
-pub(crate) fn batches(walk: &Walk<'_>) -> Result<Option<(StreamEnd, Vec<Bounds>, Doubts)>, MediaError> {
-    let Some(checkpoint) = checkpoint(walk)? else { return Ok(None) };
-    let end = forward::find_end(walk, &checkpoint, &mut Counts::default())?;
-    let (batches, doubts) = backward::batches(walk, &checkpoint, &end)?;
-    Ok(Some((end, batches, doubts)))
+pub(crate) fn batches(walk: &Walk<'_>, found: &Found) -> Result<Option<(Vec<Bounds>, Doubts)>, MediaError> {
+    let Some(checkpoint) = &found.checkpoint else { return Ok(None) };
+    backward::batches(walk, checkpoint, &found.end).map(Some)
 }
 
 /// The checkpoint that counts.

@@ -67,10 +67,17 @@ impl Overwrites {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::superblock::Config;
+    use crate::format::superblock::{Config, JournalConfig};
 
-    const CONFIG: Config =
-        Config { bytes: 1 << 20, page_bytes: 4096, batch_bytes: 16384, streams: 2, volume: 1, hash_seed: 0 };
+    const CONFIG: Config = Config {
+        bytes: 1 << 20,
+        page_bytes: 4096,
+        batch_bytes: 16384,
+        streams: 2,
+        journal: JournalConfig::NONE,
+        volume: 1,
+        hash_seed: 0,
+    };
 
     #[test]
     fn a_place_is_reached_by_what_is_written_there_and_by_nothing_else() {

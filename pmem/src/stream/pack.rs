@@ -32,7 +32,8 @@ pub(super) struct Context {
 /// A batch that is being filled. Pages that are full lie in it as they will lie on the medium.
 pub(super) struct Packer {
     config: Config,
-    compression: CompressTable,
+    /// `None`: pages stay as they are.
+    compression: Option<CompressTable>,
     blocks: Vec<Block>,
     /// Bytes of the batch that are taken by the head and by whole pages; a multiple of a unit.
     used: usize,
@@ -41,6 +42,9 @@ pub(super) struct Packer {
     lengths: Vec<u8>,
     table: Vec<u8>,
     pages: u32,
+    /// Bytes of the items and records before they are compressed, and those of the batch that hold nothing.
+    raw: usize,
+    padding: usize,
     bounds: Bounds,
     /// Position that all before it is drained, as the pages say it.
     drained: u64,
@@ -55,11 +59,19 @@ impl std::fmt::Debug for Packer {
 }
 
 impl Packer {
-    pub(super) fn new(config: Config, stream: u16, generation: u64) -> Packer {
+    /// A batch of a stream, or of a journal, by its number among the rings.
+    pub(super) fn new(mut config: Config, stream: u16, generation: u64) -> Packer {
+        let compression = match config.page_bytes {
+            // A journal's pages are there for a short while.
+            _ if stream >= config.streams => None,
+            bytes if bytes < 1 << 16 => Some(CompressTable::small()),
+            _ => Some(CompressTable::large()),
+        };
+        if compression.is_none() {
+            config.batch_bytes = config.journal.batch_bytes;
+        }
         // Compression may write more than it keeps, at the end of the largest batch.
         let room = config.batch_bytes as usize + get_maximum_output_size(config.batch_bytes as usize);
-        let compression =
-            if config.page_bytes < 1 << 16 { CompressTable::small() } else { CompressTable::large() };
         let page = Vec::with_capacity(config.page_bytes as usize);
         Packer {
             config,
@@ -70,6 +82,8 @@ impl Packer {
             lengths: Vec::new(),
             table: Vec::new(),
             pages: 0,
+            raw: 0,
+            padding: 0,
             bounds: Bounds::default(),
             drained: 0,
             stream,
@@ -82,7 +96,9 @@ impl Packer {
         self.bounds = Bounds { start, slots: (u16::MAX, 0), ..Bounds::default() };
         self.drained = drained;
         self.used = HEAD_BYTES;
-        self.pages = 0;
+        (self.pages, self.raw, self.padding) = (0, 0, 0);
+        self.page.clear();
+        self.lengths.clear();
         self.table.clear();
     }
 
@@ -92,6 +108,16 @@ impl Packer {
 
     pub(super) fn records(&self) -> u32 {
         self.bounds.records
+    }
+
+    /// Bytes of what was added, before it is compressed.
+    pub(super) fn raw_bytes(&self) -> usize {
+        self.raw
+    }
+
+    /// Bytes of the batch that was finished that hold nothing.
+    pub(super) fn padding_bytes(&self) -> usize {
+        self.padding
     }
 
     /// Step 1: puts an item into the open page and its record into the table. Returns the position of the page and the
@@ -125,6 +151,7 @@ impl Packer {
             self.lengths.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
             (self.bounds.start + (self.used / UNIT_BYTES) as u64, ordinal)
         });
+        self.raw += RECORD_BYTES + if place.is_some() { padded + LENGTH_BYTES } else { 0 };
         let page = if place.is_some() { (self.used / UNIT_BYTES) as u32 } else { 0 };
         let ordinal = place.map_or(0, |(_, ordinal)| ordinal);
         self.table
@@ -151,9 +178,13 @@ impl Packer {
         let page = &mut bytes_mut(&mut self.blocks)[self.used..];
         let (header, payload) = page.split_at_mut(HEADER_BYTES);
         let room = &mut payload[..get_maximum_output_size(raw)];
+        let compressed = self
+            .compression
+            .as_mut()
+            .and_then(|table| compress_into_with_table(&self.page, room, table).ok());
         // It pays if it saves an eighth: less is not worth the time of every read.
-        let (compression, stored) = match compress_into_with_table(&self.page, room, &mut self.compression) {
-            Ok(stored) if stored <= raw - raw / 8 => (Compression::Lz4, stored),
+        let (compression, stored) = match compressed {
+            Some(stored) if stored <= raw - raw / 8 => (Compression::Lz4, stored),
             _ => {
                 payload[..raw].copy_from_slice(&self.page);
                 (Compression::Raw, raw)
@@ -174,6 +205,7 @@ impl Packer {
         header.copy_from_slice(&page.encode());
         let end = stored.next_multiple_of(UNIT_BYTES);
         payload[stored..end].fill(0);
+        self.padding += end - stored;
         self.used += HEADER_BYTES + end;
         self.pages += 1;
         self.page.clear();
@@ -191,6 +223,7 @@ impl Packer {
         let blocks = blocks_of(table_end + HEAD_BYTES);
         let end = blocks * size_of::<Block>();
         bytes[table_end..end - HEAD_BYTES].fill(0);
+        self.padding += end - HEAD_BYTES - table_end;
         self.bounds.table = (self.used / UNIT_BYTES) as u32;
         self.bounds.units = (end / UNIT_BYTES) as u32;
         let head = Head {

@@ -5,6 +5,7 @@ use thiserror::Error;
 
 use super::Ends;
 use super::pack::{Context, Packer, Unfit};
+use crate::format::UNIT_BYTES;
 use crate::format::batch::Bounds;
 use crate::format::checkpoint::Checkpoint;
 use crate::format::geometry::{Geometry, Place, Ring};
@@ -30,14 +31,31 @@ pub struct Figures {
     pub records: u64,
     /// Bytes of items that were added.
     pub item_bytes: u64,
-    /// Bytes that went to the medium in batches.
+    /// Bytes that went to the medium in batches, and those of them that hold nothing, as a page ends at a unit and a batch at a
+    /// block.
     pub written_bytes: u64,
+    pub padding_bytes: u64,
     pub drains: u64,
     pub checkpoints: u64,
     /// Batches that were freed.
     pub freed: u64,
     /// Those of them that could not be told of, as they are damaged.
     pub damaged: u64,
+}
+
+impl Figures {
+    /// Adds those of another stream.
+    pub fn add(&mut self, other: &Figures) {
+        self.batches += other.batches;
+        self.records += other.records;
+        self.item_bytes += other.item_bytes;
+        self.written_bytes += other.written_bytes;
+        self.padding_bytes += other.padding_bytes;
+        self.drains += other.drains;
+        self.checkpoints += other.checkpoints;
+        self.freed += other.freed;
+        self.damaged += other.damaged;
+    }
 }
 
 /// The oldest batch of a stream, as [`StreamWriter::oldest`] found it.
@@ -57,7 +75,7 @@ impl Oldest {
     }
 }
 
-/// Appends to a stream.
+/// Appends to a stream, or to a journal.
 #[derive(Debug)]
 pub struct StreamWriter {
     medium: Arc<dyn Medium>,
@@ -162,6 +180,21 @@ impl StreamWriter {
         self.packer.records()
     }
 
+    /// Bytes that they and their items take before they are compressed.
+    pub fn waiting_bytes(&self) -> usize {
+        self.packer.raw_bytes()
+    }
+
+    /// Position of the batch that they will be in.
+    pub fn start(&self) -> u64 {
+        self.packer.start()
+    }
+
+    /// Forgets what was added and not written.
+    pub(super) fn forget(&mut self) {
+        self.begin();
+    }
+
     /// Position behind the last batch that was written.
     pub fn written_up_to(&self) -> u64 {
         self.written
@@ -176,6 +209,12 @@ impl StreamWriter {
     /// what is carried on.
     pub fn wants_room(&self) -> bool {
         self.lacks(5)
+    }
+
+    /// Whether nothing can be written before the oldest batch is freed.
+    pub(crate) fn lacks_room(&self) -> bool {
+        // The room for the next batch is freed by this one: what it says of `oldest` is drained before the next is written.
+        self.lacks(4)
     }
 
     /// Whether fewer than so many of the largest batches fit between what is written and what is still needed.
@@ -194,8 +233,7 @@ impl StreamWriter {
         if self.packer.records() == 0 {
             return Ok(());
         }
-        // The room for the next batch is freed by this one: what it says of `oldest` is drained before the next is written.
-        if self.lacks(4) {
+        if self.lacks_room() {
             return Err(WriteError::NoRoom);
         }
         let end = self.packer.start() + self.ring.batch_units();
@@ -214,6 +252,7 @@ impl StreamWriter {
         // Step 6.
         let written = self.medium.write(self.ring.byte(bounds.start), blocks);
         self.figures.written_bytes += size_of_val(blocks) as u64;
+        self.figures.padding_bytes += self.packer.padding_bytes() as u64;
         self.latch_on_error(written)?;
         self.figures.batches += 1;
         self.last = bounds;
@@ -309,10 +348,15 @@ impl StreamWriter {
     /// by a crash that finds this one free. Its bytes stay until a batch that says so was drained. Of one that is damaged nobody
     /// knows which places to forget: whoever reads there later finds an item of another key, and compares.
     pub fn free(&mut self, oldest: Oldest) {
-        self.oldest = self.oldest.max(self.ring.next_start(oldest.end)).min(self.packer.start());
-        self.ends.free(self.stream, self.oldest);
+        self.free_below(oldest.end);
         self.figures.freed += 1;
         self.figures.damaged += u64::from(oldest.is_damaged);
+    }
+
+    /// Frees all batches below a position behind one of them.
+    pub(super) fn free_below(&mut self, position: u64) {
+        self.oldest = self.oldest.max(self.ring.next_start(position)).min(self.packer.start());
+        self.ends.free(self.stream, self.oldest);
     }
 
     /// As [`StreamWriter::free`], while some of what shall stay is still to be added: there is room for that now, and until
@@ -329,7 +373,7 @@ impl StreamWriter {
 
     /// Largest size of a batch, bytes.
     pub fn batch_bytes(&self) -> usize {
-        self.geometry.config.batch_bytes as usize
+        self.ring.batch_units() as usize * UNIT_BYTES
     }
 
     fn latch_on_error(&mut self, result: Result<(), MediaError>) -> Result<(), WriteError> {

@@ -1,12 +1,20 @@
 use super::*;
 use crate::format::geometry::Place;
 use crate::format::record::{Kind, Record};
+use crate::format::superblock::JournalConfig;
 use crate::media::sim::Sim;
 use crate::media::volatile::Volatile;
-use crate::stream::{Miss, Unfit};
+use crate::stream::{Miss, StreamWriter, Unfit, WriteError};
 
-pub(crate) const CONFIG: Config =
-    Config { bytes: 2 << 20, page_bytes: 4096, batch_bytes: 16 << 10, streams: 2, volume: 99, hash_seed: 7 };
+pub(crate) const CONFIG: Config = Config {
+    bytes: 2 << 20,
+    page_bytes: 4096,
+    batch_bytes: 16 << 10,
+    streams: 2,
+    journal: JournalConfig::NONE,
+    volume: 99,
+    hash_seed: 7,
+};
 
 fn item(hash: u64, version: u64) -> Record {
     Record { hash, version, expiry: 0, space: 0, slot: (hash % 16384) as u16, kind: Kind::Item }

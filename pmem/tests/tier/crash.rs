@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use torc_pmem::format::superblock::Config;
 use torc_pmem::media::sim::{CrashPoint, Random, Sim};
 
 use crate::model::{Found, Model, value};
-use crate::script::{Script, Step, config};
+use crate::script::{Script, Step, config, journaled};
 
 /// Subsets of so many pieces are all tried: what a batch of one block or a checkpoint has on a disk.
 const ALL_OF: usize = 8;
@@ -31,13 +32,24 @@ fn check(model: &Model, image: &[u8]) -> Found {
             "a crash is no damage"
         );
     }
+    assert_eq!(found.stale, 0, "what is packed is not told from the journal");
     found
 }
 
 #[test]
 fn every_subset_of_what_was_not_drained_at_every_drain_point() {
+    every_subset(config(1, 8));
+}
+
+#[test]
+fn every_subset_of_what_was_not_drained_with_a_journal() {
+    assert!(every_subset(journaled(1, 8)) > 10);
+}
+
+/// Returns how many batches went to the journal.
+fn every_subset(config: Config) -> u64 {
     use Step::{Checkpoint, Delete, Drain, Flush, Set, Write};
-    let mut script = Script::new(config(1, 8), 512, 1, 6);
+    let mut script = Script::new(config, 512, 1, 6);
     script.medium.keep_crash_points();
     let steps =
         [Set, Drain, Set, Delete, Drain, Set, Write, Set, Drain, Flush, Drain, Checkpoint, Set, Drain];
@@ -57,20 +69,26 @@ fn every_subset_of_what_was_not_drained_at_every_drain_point() {
         }
     }
     assert!(images_tried > 5_000, "{images_tried}");
+    script.journaled()
 }
 
-/// Steps by chance, and a crash by chance among them, a few times on one medium.
-fn lives(streams: u16, piece_bytes: usize, seed: u64) {
+/// Steps by chance, and a crash by chance among them, a few times on one medium. Returns how many batches went to journals.
+fn lives(config: fn(u16, u64) -> Config, streams: u16, piece_bytes: usize, seed: u64) -> u64 {
     let mut random = Random(seed);
     // Some drain often, and some have written half a ring before they do.
     let (batches, drains) = if seed % 4 == 3 { (32, 1) } else { (8, 9) };
+    let mut journaled = 0;
     let mut script = Script::new(config(streams, batches), piece_bytes, seed, 40);
     for life in 0..4 {
         script.drains = drains;
         script.medium.keep_crash_points();
         let mut next = None;
         for number in 0..50 + random.below(300) {
-            let (step, hash) = script.any();
+            let (mut step, hash) = script.any();
+            if matches!(step, Step::Write) && config(1, 8).has_journals() && number % 8 != 0 {
+                // What was written goes to no journal.
+                step = Step::Drain;
+            }
             let before = script.model.clone();
             script.step(step, hash).unwrap();
             let amid = Model::amid(&before, &script.model);
@@ -80,6 +98,7 @@ fn lives(streams: u16, piece_bytes: usize, seed: u64) {
                 next = Some((amid.clone(), image));
             }
         }
+        journaled += script.journaled();
         let (mut model, version) = (script.model.clone(), script.version);
         let mut image = script.medium.crash_point().random_image(seed + life);
         check(&model, &image);
@@ -92,16 +111,25 @@ fn lives(streams: u16, piece_bytes: usize, seed: u64) {
     }
     let (sim, model) = script.close();
     check(&model, &sim.image());
+    journaled
 }
 
 #[test]
 fn random_crashes_of_disks() {
-    (0..40).for_each(|seed| lives(1 + (seed % 3) as u16, 512, seed));
+    (0..40).for_each(|seed| _ = lives(config, 1 + (seed % 3) as u16, 512, seed));
 }
 
 #[test]
 fn random_crashes_of_memory() {
-    (100..125).for_each(|seed| lives(1 + (seed % 2) as u16, 64, seed));
+    (100..125).for_each(|seed| _ = lives(config, 1 + (seed % 2) as u16, 64, seed));
+}
+
+#[test]
+fn random_crashes_with_journals() {
+    let disks = (200..260).map(|seed| lives(journaled, 1 + (seed % 3) as u16, 512, seed));
+    let memory = (300..340).map(|seed| lives(journaled, 1 + (seed % 2) as u16, 64, seed));
+    let batches: u64 = disks.chain(memory).sum();
+    assert!(batches > 5000, "{batches}");
 }
 
 /// A key whose item in this version has so many bytes.

@@ -9,11 +9,11 @@ use torc_pmem::stream::{Miss, WriteError};
 use torc_pmem::tier::Tier;
 
 use crate::model::{Found, Model};
-use crate::script::{Script, Step, config};
+use crate::script::{Script, Step, config, journaled};
 
 /// Runs steps until a call fails, checks that the stream is latched then, and what a restart finds. Whether one failed.
-fn fails_at(call: Call, number: u64, errno: i32) -> bool {
-    let mut script = Script::new(config(1, 8), 512, 11, 30);
+fn fails_at(config: Config, call: Call, number: u64, errno: i32) -> bool {
+    let mut script = Script::new(config, 512, 11, 30);
     script.medium.fail(call, number, errno);
     for step_number in 0..400_u64 {
         let (step, hash) = script.any();
@@ -24,9 +24,7 @@ fn fails_at(call: Call, number: u64, errno: i32) -> bool {
         assert!(error.to_string().contains(&words), "{error}");
         if call != Call::Read {
             // What failed once is not tried again: nobody knows what the medium holds.
-            assert!(matches!(script.writers[0].drain(), Err(WriteError::Latched)));
-            assert!(matches!(script.writers[0].checkpoint(), Err(WriteError::Latched)));
-            assert!(matches!(script.writers[0].write(), Err(WriteError::Latched)));
+            assert!(script.is_latched(0));
         }
         let amid = Model::amid(&before, &script.model);
         for seed in 0..20 {
@@ -43,19 +41,26 @@ fn fails_at(call: Call, number: u64, errno: i32) -> bool {
 
 #[test]
 fn each_write_once() {
-    let failed = (0..1000).take_while(|number| fails_at(Call::Write, *number, libc::ENOSPC)).count();
-    assert!(failed > 50, "{failed}");
+    for config in [config(1, 8), journaled(1, 8)] {
+        let fails = |number: &u64| fails_at(config, Call::Write, *number, libc::ENOSPC);
+        let failed = (0..1000).take_while(fails).count();
+        assert!(failed > 50, "{failed}");
+    }
 }
 
 #[test]
 fn each_drain_once() {
-    let failed = (0..1000).take_while(|number| fails_at(Call::Drain, *number, libc::EIO)).count();
-    assert!(failed > 50, "{failed}");
+    for config in [config(1, 8), journaled(1, 8)] {
+        let fails = |number: &u64| fails_at(config, Call::Drain, *number, libc::EIO);
+        let failed = (0..1000).take_while(fails).count();
+        assert!(failed > 50, "{failed}");
+    }
 }
 
 #[test]
 fn each_read_once_while_room_is_made() {
-    let failed = (0..1000).take_while(|number| fails_at(Call::Read, *number, libc::EIO)).count();
+    let failed =
+        (0..1000).take_while(|number| fails_at(config(1, 8), Call::Read, *number, libc::EIO)).count();
     assert!(failed > 10, "{failed}");
 }
 

@@ -5,6 +5,7 @@ mod crash;
 mod damage;
 mod dax;
 mod failing;
+mod journal;
 mod leftover;
 mod model;
 mod script;

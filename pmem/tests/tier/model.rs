@@ -7,7 +7,7 @@ use torc_pmem::format::geometry::Place;
 use torc_pmem::format::record::{Kind, Record};
 use torc_pmem::media::Medium;
 use torc_pmem::media::sim::{Random, Sim};
-use torc_pmem::recover::{Counts, Event, StreamEnd};
+use torc_pmem::recover::{Counts, Event, Journaled, StreamEnd};
 use torc_pmem::stream::Miss;
 use torc_pmem::tier::Tier;
 
@@ -124,6 +124,12 @@ impl Model {
         }
     }
 
+    /// Takes what was found for what is true.
+    pub(crate) fn take(&mut self, found: &Found) {
+        let key = |(hash, version): (&u64, &u64)| (*hash, Key { safe: Some(*version), ..Key::default() });
+        self.keys = found.items.iter().map(key).collect();
+    }
+
     /// Checks what was found of a damaged image: what was safe or came later, or nothing.
     pub(crate) fn check_damaged(&self, found: &Found) {
         for (hash, version) in &found.items {
@@ -133,11 +139,44 @@ impl Model {
     }
 }
 
+/// What counts of what is told.
+#[derive(Debug, Default)]
+struct Told {
+    newest: BTreeMap<u64, (Record, Option<Place>)>,
+    flushes: Vec<Record>,
+}
+
+impl Told {
+    fn take(&mut self, event: Event) {
+        match event {
+            Event::Record { record, .. } if matches!(record.kind, Kind::Flush | Kind::FlushAll) => {
+                self.flushes.push(record);
+            }
+            Event::Record { record, place } => {
+                let known = self.newest.entry(record.hash).or_insert((record, place));
+                if record.version > known.0.version {
+                    *known = (record, place);
+                }
+            }
+            Event::Lost(_) => {}
+        }
+    }
+
+    /// Whether a record of a key is no newer than what was told.
+    fn is_older(&self, record: &Record) -> bool {
+        let is_mark = matches!(record.kind, Kind::Flush | Kind::FlushAll);
+        !is_mark && self.newest.get(&record.hash).is_some_and(|known| known.0.version >= record.version)
+    }
+}
+
 /// What recovery finds, as a shard would take it.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
     pub(crate) ends: Vec<StreamEnd>,
     pub(crate) counts: Vec<Counts>,
+    /// What the journals have alone, and how much of that is older than what their streams have, or than what comes before it.
+    pub(crate) journaled: Vec<Option<Journaled>>,
+    pub(crate) stale: u64,
     /// Version of each key that can be read.
     pub(crate) items: BTreeMap<u64, u64>,
 }
@@ -154,25 +193,23 @@ impl Found {
 
     pub(crate) fn of(tier: &Tier) -> Found {
         let mut found = Found::default();
-        let mut newest: BTreeMap<u64, (Record, Option<Place>)> = BTreeMap::new();
-        let mut flushes: Vec<Record> = Vec::new();
+        let mut told = Told::default();
         for stream in 0..tier.config().streams {
-            let mut tell = |event| match event {
-                Event::Record { record, .. } if matches!(record.kind, Kind::Flush | Kind::FlushAll) => {
-                    flushes.push(record);
-                }
-                Event::Record { record, place } => {
-                    let known = newest.entry(record.hash).or_insert((record, place));
-                    if record.version > known.0.version {
-                        *known = (record, place);
-                    }
-                }
-                Event::Lost(_) => {}
-            };
-            let (end, counts) = tier.recover(stream, &mut tell).expect("a medium without errors");
+            let recovered = tier.recover(stream, &mut |event| told.take(event));
+            let (end, counts) = recovered.expect("a medium without errors");
             found.ends.push(end);
             found.counts.push(counts);
+            let of_stream = tier.find(stream).expect("a medium without errors");
+            let journaled = tier.journaled(&of_stream).expect("a medium without errors");
+            let records = journaled.iter().flat_map(|journaled| &journaled.records);
+            found.stale += records.clone().filter(|(record, _)| told.is_older(record)).count() as u64;
+            let versions: Vec<u64> = records.clone().map(|(record, _)| record.version).collect();
+            found.stale += u64::from(!versions.is_sorted());
+            records.for_each(|&(record, place)| told.take(Event::Record { record, place }));
+            found.counts.extend(journaled.as_ref().map(|journaled| journaled.counts));
+            found.journaled.push(journaled);
         }
+        let Told { newest, flushes } = told;
         let mut reader = tier.reader();
         for (hash, (record, place)) in newest {
             let is_flushed =

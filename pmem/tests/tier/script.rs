@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use torc_pmem::format::record::{Kind, Record};
-use torc_pmem::format::superblock::Config;
+use torc_pmem::format::superblock::{Config, JournalConfig};
 use torc_pmem::media::Medium;
 use torc_pmem::media::sim::{Random, Sim};
-use torc_pmem::stream::{StreamWriter, Unfit, WriteError};
+use torc_pmem::stream::{Journal, StreamWriter, Unfit, WriteError};
 use torc_pmem::tier::{Run, Tier};
 
 use crate::model::{Found, Model, slot_of, value};
@@ -14,8 +14,29 @@ use crate::model::{Found, Model, slot_of, value};
 /// A small tier, so that a ring is soon written over; the smallest has eight batches.
 pub(crate) fn config(streams: u16, batches: u64) -> Config {
     let bytes = 8192 + u64::from(streams) * (8192 + batches * (16 << 10));
-    Config { bytes, page_bytes: 4096, batch_bytes: 16 << 10, streams, volume: 0x5EED, hash_seed: 1 }
+    Config {
+        bytes,
+        page_bytes: 4096,
+        batch_bytes: 16 << 10,
+        streams,
+        journal: JournalConfig::NONE,
+        volume: 0x5EED,
+        hash_seed: 1,
+    }
 }
+
+/// As [`config`], with the smallest journals.
+pub(crate) fn journaled(streams: u16, batches: u64) -> Config {
+    let (config, journal) = (config(streams, batches), 8192 + 8 * (16 << 10));
+    let bytes = config.bytes + u64::from(streams) * u64::from(journal);
+    Config { bytes, journal: JournalConfig { bytes: journal, batch_bytes: 16 << 10 }, ..config }
+}
+
+/// What is less goes to a journal, bytes.
+const SMALL: usize = 6000;
+
+/// Versions that a run may give out.
+const CEILING_AHEAD: u64 = 10_000;
 
 /// A tier in use, with what may be found in it.
 #[derive(Debug)]
@@ -23,6 +44,11 @@ pub(crate) struct Script<M = Sim> {
     pub(crate) medium: Arc<M>,
     pub(crate) model: Model,
     pub(crate) writers: Vec<StreamWriter>,
+    journals: Vec<Option<Journal>>,
+    /// By stream: it was written since it was drained.
+    is_dirty: Vec<bool>,
+    /// By stream: the position up to which its journal is packed, and shards may still name places.
+    packed: Vec<Option<u64>>,
     run: Run,
     pub(crate) version: u64,
     random: Random,
@@ -69,8 +95,35 @@ impl<M: Medium + 'static> Script<M> {
         model.check(&found);
         model.restart(&found);
         let run = tier.begin()?;
-        let writers = found.ends.iter().map(|end| run.writer(end)).collect::<Result<_, _>>()?;
-        Ok(Script { medium, model, writers, run, version, random: Random(seed), keys, drains: 9 })
+        run.raise_ceiling(version + CEILING_AHEAD)?;
+        let both = found.ends.iter().zip(&found.journaled);
+        let both = both.map(|(end, journaled)| run.writers(end, journaled.as_ref()));
+        let (writers, journals): (Vec<_>, Vec<_>) = both.collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
+        if run.tier().config().has_journals() {
+            // What was packed may have taken the room of what was oldest.
+            let packed = Found::of(&Tier::open(medium.clone()).expect("a tier"));
+            let is_same = |(hash, version): (&u64, &u64)| found.items.get(hash) == Some(version);
+            assert!(packed.items.iter().all(is_same), "{packed:?} {found:?}");
+            let dropped = writers.iter().map(|writer| writer.figures().freed).sum::<u64>();
+            assert!(packed.items.len() == found.items.len() || dropped > 0, "{packed:?} {found:?}");
+            assert!(packed.journaled.iter().flatten().all(|journaled| journaled.records.is_empty()));
+            model.restart(&packed);
+        }
+        let (is_dirty, packed) = (vec![false; writers.len()], vec![None; writers.len()]);
+        let random = Random(seed);
+        Ok(Script {
+            medium,
+            model,
+            writers,
+            journals,
+            is_dirty,
+            packed,
+            run,
+            version,
+            random,
+            keys,
+            drains: 9,
+        })
     }
 
     fn streams(&self) -> u64 {
@@ -120,13 +173,13 @@ impl<M: Medium + 'static> Script<M> {
             }
             Step::Write => self.write(stream)?,
             Step::Drain => {
-                self.write(stream)?;
-                self.writers[stream].drain()?;
+                self.drain(stream)?;
                 self.model.drained(|key| stream_of(slot_of(key)) == stream);
             }
             Step::Checkpoint => {
                 self.write(stream)?;
                 self.writers[stream].checkpoint()?;
+                self.is_packed(stream);
                 self.model.drained(|key| stream_of(slot_of(key)) == stream);
             }
         }
@@ -142,12 +195,58 @@ impl<M: Medium + 'static> Script<M> {
             assert_eq!(refused, Unfit::BatchFull);
             self.write(stream)?;
         }
+        if let Some(journal) = &mut self.journals[stream] {
+            journal.add(self.writers[stream].start(), &record, bytes);
+        }
         Ok(())
     }
 
     fn write(&mut self, stream: usize) -> Result<(), WriteError> {
         self.make_room(stream)?;
-        self.writers[stream].write()
+        self.is_dirty[stream] |= self.writers[stream].waiting() > 0;
+        self.writers[stream].write()?;
+        self.journals[stream].iter_mut().for_each(Journal::skip);
+        Ok(())
+    }
+
+    /// Makes safe what was added: by the journal, if it is little.
+    fn drain(&mut self, stream: usize) -> Result<(), WriteError> {
+        if let (Some(journal), Some(position)) = (&mut self.journals[stream], self.packed[stream])
+            && self.random.below(2) == 0
+        {
+            journal.free_below(position);
+            self.packed[stream] = None;
+        }
+        let is_small = !self.is_dirty[stream] && self.writers[stream].waiting_bytes() < SMALL;
+        match &mut self.journals[stream] {
+            Some(journal) if is_small && journal.has_room() => journal.commit(),
+            _ => {
+                self.write(stream)?;
+                self.writers[stream].drain()?;
+                self.is_packed(stream);
+                Ok(())
+            }
+        }
+    }
+
+    /// Everything that was added to a stream is drained.
+    fn is_packed(&mut self, stream: usize) {
+        self.is_dirty[stream] = false;
+        self.packed[stream] = self.journals[stream].as_ref().map(Journal::written_up_to);
+    }
+
+    /// Whether the writer of a stream, or of its journal, takes nothing since a call to the medium has failed.
+    pub(crate) fn is_latched(&mut self, stream: usize) -> bool {
+        let is_latched = |result| matches!(result, Err(WriteError::Latched));
+        let writer = &mut self.writers[stream];
+        let of_stream =
+            is_latched(writer.drain()) && is_latched(writer.checkpoint()) && is_latched(writer.write());
+        of_stream || self.journals[stream].as_mut().is_some_and(|journal| is_latched(journal.commit()))
+    }
+
+    /// Batches that went to journals.
+    pub(crate) fn journaled(&self) -> u64 {
+        self.journals.iter().flatten().map(|journal| journal.figures().batches).sum()
     }
 
     /// Frees the oldest batches: every third item that is still wanted is carried on.
@@ -189,6 +288,9 @@ impl<M: Medium + 'static> Script<M> {
         }
         for writer in self.writers {
             writer.close().expect("no call fails");
+        }
+        for journal in self.journals.into_iter().flatten() {
+            journal.close().expect("no call fails");
         }
         self.model.drained(|_| true);
         self.run.end().expect("no call fails");

@@ -204,6 +204,13 @@ pub(crate) const SETTINGS: &[Setting] = &[
     ),
     one(
         TIER,
+        "tier-journal",
+        "SIZE",
+        "256k",
+        "Changes that have to be on the tier before there is so much of them go to a small journal there first, so that they waste no room; at most 512k. 0: none, and a tier that is made has no journals",
+    ),
+    one(
+        TIER,
         "tier-cache",
         "SIZE",
         "auto",

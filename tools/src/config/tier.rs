@@ -8,6 +8,8 @@ use torc_net::tier::{Durability, TierConfig, TierPath};
 /// What `auto` keeps of a tier's pages is this share of the memory, and what may be asked for at most.
 const TIER_CACHE_SHARE: u64 = 32;
 const TIER_CACHE_SHARE_MOST: u64 = 4;
+/// Half of the largest batch.
+const TIER_JOURNAL_MOST: u64 = 512 << 10;
 
 impl Reader<'_> {
     pub(super) fn tier(
@@ -31,6 +33,7 @@ impl Reader<'_> {
         let resets = self.one("tier-on-mismatch", tier_on_mismatch, |resets| {
             if *resets { "reset".into() } else { "refuse".into() }
         })?;
+        let Size(journal_bytes) = self.one("tier-journal", tier_journal, |size| size.to_string())?;
         let cache_bytes = self.tier_cache(memory_bytes)?;
         let index_percent = self.one("tier-index-share", index_percent, |percent| format!("{percent}%"))?;
         let reads = self.one("tier-reads", |text| text.parse(), ToString::to_string)?;
@@ -48,6 +51,7 @@ impl Reader<'_> {
             bytes,
             durability,
             cache_bytes,
+            journal_bytes,
             reads_wait,
             resets,
             reads,
@@ -72,6 +76,14 @@ impl Reader<'_> {
         self.note(NAME, Size(bytes).to_string(), why);
         Ok(bytes)
     }
+}
+
+fn tier_journal(text: &str) -> Parse<Size> {
+    let size = value::size(text)?;
+    if size.0 > TIER_JOURNAL_MOST {
+        return Err(format!("is too large; the most is {}", Size(TIER_JOURNAL_MOST)));
+    }
+    Ok(size)
 }
 
 fn index_percent(text: &str) -> Parse<u64> {

@@ -62,7 +62,19 @@ const ROWS: &[Row] = &[
         "tier_written_bytes_total",
         Counter,
         |t| t.figures.written_bytes.load(Relaxed) as f64,
-        "Bytes written to the tier's medium in batches.",
+        "Bytes written to the tier's medium in batches, to journals and to be kept.",
+    ),
+    (
+        "tier_journal_bytes_total",
+        Counter,
+        |t| t.figures.journal_bytes.load(Relaxed) as f64,
+        "Those of them that went to journals, and are kept until they are packed.",
+    ),
+    (
+        "tier_padding_bytes_total",
+        Counter,
+        |t| t.figures.padding_bytes.load(Relaxed) as f64,
+        "Those of them that are kept and hold nothing, as a page ends at 64 bytes and a batch at 4096.",
     ),
     (
         "tier_drains_total",

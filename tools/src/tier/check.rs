@@ -1,6 +1,6 @@
 //! `torc tier check`: reads every page and table.
 
-use super::walk::{self, Met};
+use super::walk::{self, Met, Part};
 use crate::exit::{self, Failure};
 use std::process::ExitCode;
 use torc_pmem::format::UNIT_BYTES;
@@ -23,15 +23,15 @@ struct Found {
 pub(super) fn run(tier: &Tier) -> Result<ExitCode, Failure> {
     let mut found = Found::default();
     let mut reader = tier.reader();
-    for stream in 0..tier.config().streams {
+    for part in walk::parts(tier) {
         let mut visit = |met: Met<'_>| match met {
-            Met::Records(records) => page(&mut reader, stream, records, &mut found),
-            Met::Lost(lost) => exit::print(&lost_words(lost)),
+            Met::Records(records) => page(&mut reader, part, records, &mut found),
+            Met::Lost(lost) => exit::print(&lost_words(part, lost)),
         };
-        let (_, counts) = walk::stream(tier, stream, &mut visit)?;
+        let (_, counts) = walk::stream(tier, part, &mut visit)?;
         found.tables += counts.batches;
         found.damaged_tables += counts.damaged;
-        exit::print(&counts_words(stream, &counts))?;
+        exit::print(&counts_words(part, &counts))?;
     }
     let Found { pages, items, tables, damaged_pages, damaged_tables } = found;
     exit::print(&format!(
@@ -43,7 +43,7 @@ pub(super) fn run(tier: &Tier) -> Result<ExitCode, Failure> {
 /// Reads the page of some records, and looks for the item of each.
 fn page(
     reader: &mut Reader,
-    stream: u16,
+    part: Part,
     records: &[(Record, Option<Place>)],
     found: &mut Found,
 ) -> Result<(), Failure> {
@@ -61,35 +61,33 @@ fn page(
     let Some(bad) = bad else { return Ok(()) };
     found.damaged_pages += 1;
     let at = place.unit() * UNIT_BYTES as u64;
-    exit::print(&format!("stream {stream}: {bad}, at byte {at}: its {} items are lost\n", records.len()))
+    exit::print(&format!("{part}: {bad}, at byte {at}: its {} items are lost\n", records.len()))
 }
 
-fn lost_words(lost: &Lost) -> String {
-    let Lost { stream, slots, version } = lost;
+fn lost_words(part: Part, lost: &Lost) -> String {
+    let Lost { slots, version, .. } = lost;
     let versions = if *version == u64::MAX { String::new() } else { format!(" up to version {version}") };
     format!(
-        "stream {stream}: a table is damaged, of records of slots {} to {}{versions}\n",
+        "{part}: a table is damaged, of records of slots {} to {}{versions}\n",
         slots.start(),
         slots.end()
     )
 }
 
 /// What is to be said of a stream beside its damage.
-fn counts_words(stream: u16, counts: &Counts) -> String {
+fn counts_words(part: Part, counts: &Counts) -> String {
     let mut words = String::new();
     if counts.is_unreadable {
-        words +=
-            &format!("stream {stream}: both of its checkpoints are damaged: nothing of it can be read\n");
+        words += &format!("{part}: both of its checkpoints are damaged: nothing of it can be read\n");
     }
     if counts.doubtful > 0 {
         let doubtful = counts.doubtful;
-        words +=
-            &format!("stream {stream}: {doubtful} older items are lost, as what superseded them may be\n");
+        words += &format!("{part}: {doubtful} older items are lost, as what superseded them may be\n");
     }
     if counts.cut_off_bytes > 0 {
         let bytes = counts.cut_off_bytes;
         words += &format!(
-            "stream {stream}: {bytes} bytes behind its end were cut off before they were safe, which is no damage\n"
+            "{part}: {bytes} bytes behind its end were cut off before they were safe, which is no damage\n"
         );
     }
     words

@@ -1,6 +1,6 @@
 //! `torc tier dump`: lists what the tables of a tier hold.
 
-use super::walk::{self, Met};
+use super::walk::{self, Met, Part};
 use crate::exit::{self, Failure};
 use serde_json::{Value, json};
 use torc_engine::bytes::Bytes;
@@ -17,7 +17,7 @@ const PIECE_BYTES: usize = 64 << 10;
 
 /// A record with what the page says of its item.
 struct Listed<'r> {
-    stream: u16,
+    part: Part,
     record: &'r Record,
     place: Option<Place>,
     /// Key and bytes of the value as they lie there; of a mark there are none.
@@ -26,12 +26,12 @@ struct Listed<'r> {
 
 pub(super) fn run(tier: &Tier, is_json: bool) -> Result<(), Failure> {
     let (mut reader, mut text) = (tier.reader(), String::new());
-    for stream in 0..tier.config().streams {
+    for part in walk::parts(tier) {
         let mut visit = |met: Met<'_>| {
             match met {
-                Met::Lost(lost) => text += &lost_line(lost, is_json),
+                Met::Lost(lost) => text += &lost_line(part, lost, is_json),
                 Met::Records(records) => {
-                    for listed in list(&mut reader, stream, records)? {
+                    for listed in list(&mut reader, part, records)? {
                         text += &if is_json { listed.json() } else { listed.line() };
                     }
                 }
@@ -41,7 +41,7 @@ pub(super) fn run(tier: &Tier, is_json: bool) -> Result<(), Failure> {
             }
             Ok(())
         };
-        walk::stream(tier, stream, &mut visit)?;
+        walk::stream(tier, part, &mut visit)?;
     }
     exit::print(&text)
 }
@@ -49,11 +49,11 @@ pub(super) fn run(tier: &Tier, is_json: bool) -> Result<(), Failure> {
 /// Reads the page of some records once.
 fn list<'r>(
     reader: &mut Reader,
-    stream: u16,
+    part: Part,
     records: &'r [(Record, Option<Place>)],
 ) -> Result<Vec<Listed<'r>>, Failure> {
     let listed =
-        |(record, place): &'r (Record, Option<Place>), item| Listed { stream, record, place: *place, item };
+        |(record, place): &'r (Record, Option<Place>), item| Listed { part, record, place: *place, item };
     let Some(place) = records.first().and_then(|(_, place)| *place) else {
         return Ok(records.iter().map(|record| listed(record, None)).collect());
     };
@@ -84,6 +84,7 @@ fn kind_word(kind: Kind) -> &'static str {
         Kind::Tombstone => "tombstone",
         Kind::Flush => "flush",
         Kind::FlushAll => "flush-all",
+        Kind::Packed => "packed",
     }
 }
 
@@ -91,8 +92,7 @@ impl Listed<'_> {
     fn line(&self) -> String {
         let Record { hash, version, space, .. } = *self.record;
         let slots = self.record.slots();
-        let mut line =
-            format!("stream {}  {:<10}  version {version}", self.stream, kind_word(self.record.kind));
+        let mut line = format!("{}  {:<10}  version {version}", self.part, kind_word(self.record.kind));
         line += &match slots.start() == slots.end() {
             true => format!("  slot {:<5}", slots.start()),
             false => format!("  slots {}-{}", slots.start(), slots.end()),
@@ -118,7 +118,8 @@ impl Listed<'_> {
         let Record { hash, version, space, kind, .. } = *self.record;
         let slots = self.record.slots();
         let mut object = json!({
-            "stream": self.stream,
+            "stream": self.part.stream,
+            "journal": self.part.is_journal,
             "kind": kind_word(kind),
             "version": version,
             "changed_ms": version::millis(version),
@@ -146,16 +147,16 @@ impl Listed<'_> {
     }
 }
 
-fn lost_line(lost: &Lost, is_json: bool) -> String {
-    let Lost { stream, slots, version } = lost;
+fn lost_line(part: Part, lost: &Lost, is_json: bool) -> String {
+    let Lost { slots, version, .. } = lost;
     let version = Some(*version).filter(|version| *version != u64::MAX);
     if is_json {
         let slots = Value::from(vec![*slots.start(), *slots.end()]);
         return format!(
             "{}\n",
-            json!({ "stream": stream, "kind": "damage", "version": version, "slots": slots })
+            json!({ "stream": part.stream, "journal": part.is_journal, "kind": "damage", "version": version, "slots": slots })
         );
     }
     let version = version.map(|version| format!("  version {version} or lower")).unwrap_or_default();
-    format!("stream {stream}  damage{version}  slots {}-{}\n", slots.start(), slots.end())
+    format!("{part}  damage{version}  slots {}-{}\n", slots.start(), slots.end())
 }

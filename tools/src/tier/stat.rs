@@ -1,6 +1,6 @@
 //! `torc tier stat`: how a tier is divided, how full it is, how old its items are, how well they are compressed.
 
-use super::walk::{self, Met};
+use super::walk::{self, Met, Part};
 use crate::exit::{self, Failure};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use torc_engine::version;
 use torc_pmem::format::geometry::Place;
 use torc_pmem::format::record::{Kind, Record};
-use torc_pmem::format::superblock::{FORMAT, Superblock};
+use torc_pmem::format::superblock::Superblock;
 use torc_pmem::media::Medium;
 use torc_pmem::recover::Counts;
 use torc_pmem::stream::Miss;
@@ -46,16 +46,48 @@ pub(super) fn run(medium: Arc<dyn Medium>, is_json: bool) -> Result<(), Failure>
     };
     let streams = match &tier {
         Some(tier) => {
-            (0..superblock.config.streams).map(|stream| look(tier, stream)).collect::<Result<_, _>>()?
+            let parts = walk::parts(tier).filter(|part| !part.is_journal);
+            parts.map(|part| look(tier, part)).collect::<Result<_, _>>()?
         }
         None => Vec::new(),
     };
-    let stream_bytes = tier.map_or(0, |tier| tier.stream_bytes());
-    let words = if is_json { as_json } else { as_text };
-    exit::print(&words(&*medium, &superblock, stream_bytes, &streams))
+    let journals = tier.as_ref().map(Journals::of).transpose()?.flatten();
+    let all = All { superblock, stream_bytes: tier.map_or(0, |tier| tier.stream_bytes()), streams, journals };
+    exit::print(&if is_json { all.json(&*medium) } else { all.text(&*medium) })
 }
 
-fn look(tier: &Tier, number: u16) -> Result<Stream, Failure> {
+/// All that is told.
+struct All {
+    superblock: Superblock,
+    stream_bytes: u64,
+    streams: Vec<Stream>,
+    journals: Option<Journals>,
+}
+
+/// What is known of the journals of all streams.
+struct Journals {
+    /// Bytes of each.
+    bytes: u64,
+    /// Changes that their streams have not.
+    records: usize,
+}
+
+impl Journals {
+    fn of(tier: &Tier) -> Result<Option<Journals>, Failure> {
+        if !tier.config().has_journals() {
+            return Ok(None);
+        }
+        let alone = |stream| {
+            let found = tier.find(stream).map_err(Failure::failed)?;
+            let journaled = tier.journaled(&found).map_err(Failure::failed)?;
+            Ok(journaled.map_or(0, |journaled| journaled.records.len()))
+        };
+        let records = (0..tier.config().streams).map(alone).sum::<Result<usize, Failure>>()?;
+        Ok(Some(Journals { bytes: tier.journal_bytes(), records }))
+    }
+}
+
+fn look(tier: &Tier, part: Part) -> Result<Stream, Failure> {
     let mut stream = Stream::default();
     let mut sample = Sample::default();
     let mut visit = |met: Met<'_>| {
@@ -65,7 +97,7 @@ fn look(tier: &Tier, number: u16) -> Result<Stream, Failure> {
         }
         Ok(())
     };
-    let (end, counts) = walk::stream(tier, number, &mut visit)?;
+    let (end, counts) = walk::stream(tier, part, &mut visit)?;
     let mut reader = tier.reader();
     for place in sample.places {
         match reader.page(place) {
@@ -112,6 +144,7 @@ impl Stream {
             Kind::Item | Kind::ChainHead => self.items += 1,
             Kind::Chunk => self.chunks += 1,
             Kind::Tombstone | Kind::Flush | Kind::FlushAll => self.marks += 1,
+            Kind::Packed => return,
         }
         self.span(record.version, record.version);
     }
@@ -131,6 +164,7 @@ impl Stream {
             sum.marks += stream.marks;
             sum.counts.batches += stream.counts.batches;
             sum.counts.damaged += stream.counts.damaged;
+            sum.counts.padding_bytes += stream.counts.padding_bytes;
             sum.raw_bytes += stream.raw_bytes;
             sum.stored_bytes += stream.stored_bytes;
             if let Some((low, high)) = stream.versions {
@@ -154,6 +188,10 @@ impl Stream {
         if let Some(ratio) = self.ratio() {
             text += &format!("; compressed {ratio:.2} to 1");
         }
+        if counts.padding_bytes > 0 {
+            let share = 100.0 * counts.padding_bytes as f64 / (*used_bytes).max(1) as f64;
+            text += &format!("; {share:.1} % of what is used is lost to short batches");
+        }
         if let Some((low, high)) = self.versions {
             text += &format!("; changed {} to {} ago", age(low), age(high));
         }
@@ -172,6 +210,7 @@ impl Stream {
             "marks": self.marks,
             "batches": self.counts.batches,
             "damaged_tables": self.counts.damaged,
+            "padding_bytes": self.counts.padding_bytes,
             "compression": self.ratio(),
             "oldest_change_ms": self.versions.map(|(low, _)| version::millis(low)),
             "newest_change_ms": self.versions.map(|(_, high)| version::millis(high)),
@@ -200,49 +239,59 @@ fn state_word(superblock: &Superblock) -> &'static str {
     }
 }
 
-fn as_text(medium: &dyn Medium, superblock: &Superblock, stream_bytes: u64, streams: &[Stream]) -> String {
-    let Superblock { config, generation, ceiling, .. } = superblock;
-    let state = match state_word(superblock) {
-        "void" => "void: its medium had failed, and nothing on it is believed",
-        "unfinished" => {
-            "void: a run without durability has not ended in order, and nothing on it is believed"
+impl All {
+    fn text(&self, medium: &dyn Medium) -> String {
+        let All { superblock, stream_bytes, streams, journals } = self;
+        let Superblock { config, generation, ceiling, .. } = superblock;
+        let state = match state_word(superblock) {
+            "void" => "void: its medium had failed, and nothing on it is believed",
+            "unfinished" => {
+                "void: a run without durability has not ended in order, and nothing on it is believed"
+            }
+            "ended" => "the last run ended in order",
+            _ => "the last run did not end in order",
+        };
+        let mut lines = vec![
+            ("medium", medium.describe()),
+            ("format", config.format().to_string()),
+            ("state", state.to_owned()),
+            ("size", format!("{} bytes in {} streams", config.bytes, config.streams)),
+            ("pages", format!("{} bytes, batches {} bytes", config.page_bytes, config.batch_bytes)),
+            ("volume", format!("{:016x}, run {generation}", config.volume)),
+            ("versions", format!("up to {ceiling} may have been given out")),
+        ];
+        if let Some(Journals { bytes, records }) = journals {
+            lines.push(("journals", format!("{bytes} bytes each; {records} changes are in them alone")));
         }
-        "ended" => "the last run ended in order",
-        _ => "the last run did not end in order",
-    };
-    let mut lines = vec![
-        ("medium", medium.describe()),
-        ("format", FORMAT.to_string()),
-        ("state", state.to_owned()),
-        ("size", format!("{} bytes in {} streams", config.bytes, config.streams)),
-        ("pages", format!("{} bytes, batches {} bytes", config.page_bytes, config.batch_bytes)),
-        ("volume", format!("{:016x}, run {generation}", config.volume)),
-        ("versions", format!("up to {ceiling} may have been given out")),
-    ];
-    let names: Vec<String> = (0..streams.len()).map(|number| format!("stream {number}")).collect();
-    if !streams.is_empty() {
-        lines.push(("all", Stream::sum(streams).text(stream_bytes * streams.len() as u64)));
+        let names: Vec<String> = (0..streams.len()).map(|number| format!("stream {number}")).collect();
+        if !streams.is_empty() {
+            lines.push(("all", Stream::sum(streams).text(*stream_bytes * streams.len() as u64)));
+        }
+        lines.extend(
+            names.iter().map(String::as_str).zip(streams.iter().map(|stream| stream.text(*stream_bytes))),
+        );
+        lines.iter().map(|(name, words)| format!("{name:<10} {words}\n")).collect()
     }
-    lines
-        .extend(names.iter().map(String::as_str).zip(streams.iter().map(|stream| stream.text(stream_bytes))));
-    lines.iter().map(|(name, words)| format!("{name:<10} {words}\n")).collect()
-}
 
-fn as_json(medium: &dyn Medium, superblock: &Superblock, stream_bytes: u64, streams: &[Stream]) -> String {
-    let Superblock { config, generation, ceiling, .. } = superblock;
-    let report = json!({
-        "medium": medium.describe(),
-        "format": FORMAT,
-        "state": state_word(superblock),
-        "bytes": config.bytes,
-        "page_bytes": config.page_bytes,
-        "batch_bytes": config.batch_bytes,
-        "volume": format!("{:016x}", config.volume),
-        "generation": generation,
-        "ceiling": ceiling,
-        "stream_bytes": stream_bytes,
-        "all": Stream::sum(streams).json(),
-        "streams": streams.iter().map(Stream::json).collect::<Vec<_>>(),
-    });
-    format!("{report}\n")
+    fn json(&self, medium: &dyn Medium) -> String {
+        let All { superblock, stream_bytes, streams, journals } = self;
+        let Superblock { config, generation, ceiling, .. } = superblock;
+        let report = json!({
+            "medium": medium.describe(),
+            "format": config.format(),
+            "state": state_word(superblock),
+            "bytes": config.bytes,
+            "page_bytes": config.page_bytes,
+            "batch_bytes": config.batch_bytes,
+            "volume": format!("{:016x}", config.volume),
+            "generation": generation,
+            "ceiling": ceiling,
+            "stream_bytes": stream_bytes,
+            "journal_bytes": journals.as_ref().map_or(0, |journals| journals.bytes),
+            "journaled_changes": journals.as_ref().map_or(0, |journals| journals.records),
+            "all": Stream::sum(streams).json(),
+            "streams": streams.iter().map(Stream::json).collect::<Vec<_>>(),
+        });
+        format!("{report}\n")
+    }
 }

@@ -1,6 +1,7 @@
 //! Going through what a tier holds, a page at a time.
 
 use crate::exit::Failure;
+use std::fmt;
 use torc_pmem::format::geometry::Place;
 use torc_pmem::format::record::Record;
 use torc_pmem::recover::{Counts, Event, Lost, StreamEnd};
@@ -14,10 +15,30 @@ pub(super) enum Met<'m> {
     Lost(&'m Lost),
 }
 
-/// Goes through a stream, newest first, and stops at the first failure.
+/// A stream, or its journal.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Part {
+    pub(super) stream: u16,
+    pub(super) is_journal: bool,
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = if self.is_journal { "journal" } else { "stream" };
+        write!(formatter, "{what} {}", self.stream)
+    }
+}
+
+/// All streams, and behind them their journals.
+pub(super) fn parts(tier: &Tier) -> impl Iterator<Item = Part> {
+    let streams = tier.config().streams;
+    (0..tier.rings()).map(move |number| Part { stream: number % streams, is_journal: number >= streams })
+}
+
+/// Goes through a stream or a journal, newest first, and stops at the first failure.
 pub(super) fn stream(
     tier: &Tier,
-    stream: u16,
+    part: Part,
     visit: &mut dyn FnMut(Met<'_>) -> Result<(), Failure>,
 ) -> Result<(StreamEnd, Counts), Failure> {
     let mut records: Vec<(Record, Option<Place>)> = Vec::new();
@@ -27,7 +48,8 @@ pub(super) fn stream(
             result = visit(met);
         }
     };
-    let found = tier.recover(stream, &mut |event| {
+    let number = if part.is_journal { tier.config().streams + part.stream } else { part.stream };
+    let found = tier.recover(number, &mut |event| {
         let unit = |place: Option<Place>| place.map(Place::unit);
         let goes_on = match (&event, records.last()) {
             (Event::Record { place, .. }, Some((_, last))) => {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use torc_pmem::format::record::{Kind, Record};
-use torc_pmem::format::superblock::Config;
+use torc_pmem::format::superblock::{Config, JournalConfig};
 use torc_pmem::media::file::{Access, FileMedium};
 use torc_pmem::media::{BLOCK_BYTES, Medium};
 use torc_pmem::tier::{OpenError, Run, Tier};
@@ -17,6 +17,7 @@ const CONFIG: Config = Config {
     page_bytes: 4096,
     batch_bytes: 64 << 10,
     streams: 2,
+    journal: JournalConfig::NONE,
     volume: 0xABC,
     hash_seed: 7,
 };

@@ -95,6 +95,10 @@ pub(crate) const STATS: &[(&str, &str)] = &[
     ("tier_cache_misses", "tier_cache_misses"),
     ("tier_cache_bytes", "tier_cache_bytes"),
     ("tier_unsaved", "tier_unsaved"),
+    ("tier_item_bytes", "tier_item_bytes"),
+    ("tier_written_bytes", "tier_written_bytes"),
+    ("tier_journal_bytes", "tier_journal_bytes"),
+    ("tier_padding_bytes", "tier_padding_bytes"),
 ];
 
 fn clients(call: &LocalCall<'_>, text: &mut String) {

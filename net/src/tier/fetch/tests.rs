@@ -9,13 +9,20 @@ use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use torc_pmem::format::record::{Kind, Record};
-use torc_pmem::format::superblock::Config;
+use torc_pmem::format::superblock::{Config, JournalConfig};
 use torc_pmem::media::Medium;
 use torc_pmem::media::file::{Access, FileMedium};
 use torc_pmem::tier::Tier;
 
-const CONFIG: Config =
-    Config { bytes: 4 << 20, page_bytes: 4096, batch_bytes: 64 << 10, streams: 1, volume: 7, hash_seed: 1 };
+const CONFIG: Config = Config {
+    bytes: 4 << 20,
+    page_bytes: 4096,
+    batch_bytes: 64 << 10,
+    streams: 1,
+    journal: JournalConfig::NONE,
+    volume: 7,
+    hash_seed: 1,
+};
 const ITEMS: u64 = 400;
 
 struct Scratch(PathBuf);

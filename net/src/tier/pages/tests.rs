@@ -3,15 +3,22 @@
 use super::*;
 use std::collections::{BTreeMap, BTreeSet};
 use torc_pmem::format::record::{Kind, Record};
-use torc_pmem::format::superblock::Config;
+use torc_pmem::format::superblock::{Config, JournalConfig};
 use torc_pmem::media::Medium;
 use torc_pmem::media::sim::{Random, Sim};
 use torc_pmem::stream::{Reader, StreamWriter};
 use torc_pmem::tier::{Run, Tier};
 
 /// So small that it is written over every few steps.
-const CONFIG: Config =
-    Config { bytes: 160 << 10, page_bytes: 4096, batch_bytes: 16 << 10, streams: 1, volume: 5, hash_seed: 9 };
+const CONFIG: Config = Config {
+    bytes: 160 << 10,
+    page_bytes: 4096,
+    batch_bytes: 16 << 10,
+    streams: 1,
+    journal: JournalConfig::NONE,
+    volume: 5,
+    hash_seed: 9,
+};
 const CACHE_BYTES: usize = 30_000;
 
 struct World {

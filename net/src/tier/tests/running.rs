@@ -54,6 +54,7 @@ pub(super) fn begin(medium: Arc<dyn Medium>, shards: u16, memory_bytes: u64, rea
         figures: figures.clone(),
         clock: MachineClock::new(),
         cache_bytes: 32 << 10,
+        journal_bytes: JOURNAL_BYTES,
         recovers: true,
     };
     let (storage, links) = Storage::start(parts).unwrap();
@@ -206,7 +207,16 @@ impl Running {
             Reply::Moved { stream, moves } => {
                 for moved in moves {
                     of_shard.carried(moved.hash, moved.from, moved.to);
-                    self.places.extend(moved.to.map(|place| (moved.hash, place)));
+                    // Unless it was saved anew meanwhile.
+                    moved.to.map(|place| self.places.entry(moved.hash).or_insert(place));
+                }
+                self.ports[shard].moved(stream);
+            }
+            Reply::Packed { stream, moves } => {
+                for moved in moves {
+                    of_shard.packed(moved.hash, moved.from, moved.to);
+                    let place = self.places.get_mut(&moved.hash).filter(|place| **place == moved.from);
+                    place.into_iter().zip(moved.to).for_each(|(place, to)| *place = to);
                 }
                 self.ports[shard].moved(stream);
             }

@@ -2,7 +2,7 @@ use super::super::file::tests::Scratch;
 use super::super::{bytes, bytes_mut, zeroed};
 use super::*;
 use crate::format::record::{Kind, Record};
-use crate::format::superblock::Config;
+use crate::format::superblock::{Config, JournalConfig};
 use crate::stream::{Miss, WriteError};
 use crate::tier::{OpenError, Tier};
 use std::os::unix::process::ExitStatusExt;
@@ -149,6 +149,7 @@ fn a_tier_whose_file_is_cut_misses_and_latches_and_cannot_even_be_voided() {
         page_bytes: 4096,
         batch_bytes: 16 << 10,
         streams: 1,
+        journal: JournalConfig::NONE,
         volume: 1,
         hash_seed: 0,
     };

@@ -3,6 +3,7 @@
 mod crash;
 mod damage;
 mod durable;
+mod journal;
 mod long;
 mod none;
 mod order;
