@@ -37,7 +37,10 @@ pub(super) fn start_all(parts: &FetchParts) -> Result<Vec<JoinHandle<()>>, Strin
         cpus => cpus.iter().map(|cpu| vec![*cpu]).collect(),
     };
     let reads = READS.div_ceil(places.len());
-    let started = places.into_iter().map(|cpus| start(FetchParts { cpus, ..parts.clone() }, reads));
+    let started = places
+        .into_iter()
+        .zip(0..)
+        .map(|(cpus, number)| start(FetchParts { cpus, ..parts.clone() }, number, reads));
     let (threads, refused): (Vec<_>, Vec<_>) = started.partition(Result::is_ok);
     match refused.into_iter().find_map(Result::err) {
         Some(why) if threads.is_empty() => Err(why),
@@ -46,13 +49,13 @@ pub(super) fn start_all(parts: &FetchParts) -> Result<Vec<JoinHandle<()>>, Strin
 }
 
 /// Starts one, for so many reads at a time.
-fn start(parts: FetchParts, reads: usize) -> Result<JoinHandle<()>, String> {
+fn start(parts: FetchParts, number: usize, reads: usize) -> Result<JoinHandle<()>, String> {
     let Some(file) = parts.reader.medium().direct_file() else {
         return Err("the medium is no file with direct I/O".into());
     };
     let file = file.try_clone_to_owned().map_err(|error| error.to_string())?;
     let (says, heard) = sync_channel(1);
-    let thread = std::thread::Builder::new().name("torc-fetch".into()).spawn(move || {
+    let thread = std::thread::Builder::new().name(format!("torc-fetch-{number}")).spawn(move || {
         if let Err(why) = run(parts, file, reads, &says) {
             let _ = says.send(Err(why));
         }
@@ -73,7 +76,7 @@ fn run(
     says: &SyncSender<Result<(), String>>,
 ) -> Result<(), String> {
     run_on(&parts.cpus);
-    let builder = LocalExecutorBuilder::new(Placement::Unbound).name("torc-fetch");
+    let builder = LocalExecutorBuilder::new(Placement::Unbound);
     let executor = builder.io_memory(reads * READ_BYTES).ring_depth(2 * reads.next_power_of_two()).make();
     executor.map_err(|error| error.to_string())?.run(async {
         let path = format!("/proc/self/fd/{}", file.as_raw_fd());

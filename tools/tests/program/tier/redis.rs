@@ -24,7 +24,10 @@ impl Redis {
     }
 
     pub(super) fn at(address: SocketAddr) -> Redis {
-        let stream = TcpStream::connect(address).expect("the server accepts");
+        Redis::over(TcpStream::connect(address).expect("the server accepts"))
+    }
+
+    pub(super) fn over(stream: TcpStream) -> Redis {
         stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
         stream.set_nodelay(true).expect("no delay");
         Redis { stream: BufReader::new(stream) }

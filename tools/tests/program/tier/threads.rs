@@ -30,13 +30,18 @@ fn weight(server: &Server, name: &str) -> (String, String) {
 #[test]
 fn the_threads_of_a_tier_run_on_the_cpus_that_they_were_given() {
     let (_folder, path) = tier_file();
-    let server = start(&path, &["--tier-size=64m", "--storage-cpus=0"]);
-    for name in ["torc-storage", "torc-fetch-0", "torc-fetch-3"] {
-        let end = Instant::now() + PATIENCE;
-        while !thread(&server, name).0.contains("Cpus_allowed_list:\t0\n") {
-            assert!(Instant::now() < end, "{name} runs elsewhere");
+    let start = |more: &str| start(&path, &["--tier-size=64m", "--storage-cpus=0", more]);
+    let run_there = |server: &Server, names: &[&str]| {
+        for name in names {
+            let end = Instant::now() + PATIENCE;
+            while !thread(server, name).0.contains("Cpus_allowed_list:\t0\n") {
+                assert!(Instant::now() < end, "{name} runs elsewhere");
+            }
         }
-    }
+    };
+    run_there(&start("--tier-reads=threads"), &["torc-storage", "torc-fetch-0", "torc-fetch-3"]);
+    let server = start("--tier-reads=auto");
+    run_there(&server, &["torc-storage", "torc-fetch-0"]);
     assert_eq!(weight(&server, "torc-storage"), weight(&server, "torc-shard-0"), "it has CPUs of its own");
 }
 
