@@ -19,7 +19,7 @@ pub(crate) enum Reply {
     Leave { stream: u16, below: u64, places: Vec<Leaving> },
     /// What was to stay lies elsewhere. To be answered with [`moved`](super::port::Port::moved).
     Moved { stream: u16, moves: Vec<Moved> },
-    /// What lay in a journal lies in its stream now. To be answered with [`Port::moved`].
+    /// What lay in a journal lies in its stream now. To be answered with [`moved`](super::port::Port::moved).
     Packed { stream: u16, moves: Vec<Moved> },
     /// A page that somebody waits for.
     Fetched(Arrived),
