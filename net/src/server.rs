@@ -26,7 +26,6 @@ use crate::pin::pin_to;
 use crate::session::Limits;
 use crate::shared::Shared;
 use crate::slots::SlotMap;
-
 use crate::tier::{Durability, Opened, Port, TierConfig, time_before};
 use crate::transport::choice::{Chosen, choose, without_min_wait};
 use crate::transport::epoll::Epoll;

@@ -5,6 +5,8 @@ mod anew;
 mod bounds;
 mod chains;
 mod chunks;
+mod chunks_meanwhile;
+mod chunks_model;
 mod counters;
 mod demotion;
 mod elsewhere;

@@ -43,7 +43,7 @@ impl RunningTier {
     ) -> Result<(RunningTier, Vec<Port>), StartError> {
         let figures = Arc::new(TierFigures::default());
         let (on, config, was_clean) = (tier.medium().clone(), *tier.config(), tier.is_clean());
-        let (ports, sockets): (Vec<_>, Vec<_>) =
+        let (mut ports, sockets): (Vec<_>, Vec<_>) =
             (0..wakers.len() as u16).map(|shard| Port::new(shard, figures.clone())).unzip();
         let again = Rearm {
             settings: settings.clone(),
@@ -72,7 +72,6 @@ impl RunningTier {
             // The port is here, and takes it.
             let _ = socket.send(link);
         }
-        let mut ports = ports;
         ports.iter_mut().for_each(|port| _ = port.take_link(0));
         let running = RunningTier {
             medium: on.describe(),

@@ -37,6 +37,7 @@
 //! | `recover.rs` | the threads that read what the medium holds after a start |
 //! | `save.rs` | what travels between a shard and the storage thread |
 //! | `storage.rs`, `streams.rs`, `room.rs` | the thread that writes |
+//! | `begin.rs` | taking it into use |
 //! | `weight.rs` | where the threads run, and how much that one counts beside the shards |
 //! | `packing.rs` | journals, and what is packed into streams |
 //! | `carry.rs` | what stays on the medium though its room is taken |
@@ -45,6 +46,7 @@
 //! | `port.rs` | the shard's end of it |
 //! | `messages.rs`, `mailbox.rs` | what is said between them, and how it reaches a shard |
 
+mod begin;
 mod cache;
 mod carry;
 mod fetch;

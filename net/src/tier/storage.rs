@@ -3,11 +3,12 @@
 //! It takes what the shards have sent, adds it to the streams, writes and drains, and tells the shards. While a stream has no
 //! room everything waits: shards that have too much unsaved then let their writers wait.
 
+use super::begin::{Begun, begin};
 use super::fetch::{self, FetchParts, Fetchers, ReadsChoice};
 use super::mailbox::Shards;
 use super::messages::{Job, Reply};
 use super::port::{Link, ReadBy};
-use super::recover::{Recovery, find_all};
+use super::recover::Recovery;
 use super::save::SaveBatch;
 use super::streams::{Progress, Streams};
 use super::weight::{Weight, run_on};
@@ -24,8 +25,7 @@ use std::time::Duration;
 use torc_engine::command::Millis;
 use torc_engine::version;
 use torc_pmem::media::MediaError;
-use torc_pmem::recover::Found;
-use torc_pmem::stream::{Journal, StreamWriter, WriteError};
+use torc_pmem::stream::WriteError;
 use torc_pmem::tier::{Run, Tier};
 
 /// The time that earlier runs had come to, by the ceiling of their versions.
@@ -181,45 +181,6 @@ impl Storage {
         self.threads
             .drain(..)
             .try_for_each(|thread| thread.join().map_err(|_| "a storage thread panicked".to_owned()))
-    }
-}
-
-/// A tier that was taken into use.
-struct Begun {
-    run: Run,
-    /// By stream: where it ends.
-    found: Vec<Found>,
-    writers: Vec<(StreamWriter, Option<Journal>)>,
-}
-
-/// Takes a tier into use. What journals have alone is packed into their streams first.
-fn begin(tier: Tier, is_volatile: bool, figures: &TierFigures) -> Result<Begun, TierError> {
-    let mut all = find_all(&tier)?;
-    all.sort_by_key(|(found, _)| found.end.stream());
-    let (mut found, journaled): (Vec<_>, Vec<_>) = all.into_iter().unzip();
-    let run = if is_volatile { tier.begin_volatile()? } else { tier.begin()? };
-    let both = found.iter().zip(&journaled);
-    let writers = both.map(|(found, journaled)| run.writers(&found.end, journaled.as_ref()));
-    let writers = writers.collect::<Result<Vec<_>, _>>().map_err(media)?;
-    let (mut packed, mut damaged) = (0, 0);
-    for (found, journaled) in found.iter_mut().zip(journaled.iter().flatten()) {
-        if !journaled.records.is_empty() {
-            *found = run.tier().find(found.end.stream())?;
-        }
-        packed += journaled.records.len();
-        damaged += journaled.counts.damaged;
-    }
-    figures.damaged.fetch_add(damaged, Relaxed);
-    if packed > 0 {
-        tracing::info!("--tier: {packed} changes that were in journals alone are packed");
-    }
-    Ok(Begun { run, found, writers })
-}
-
-fn media(error: WriteError) -> TierError {
-    match error {
-        WriteError::Media(error) => TierError::Media(error),
-        error => unreachable!("a stream that begins has room and is not latched: {error}"),
     }
 }
 

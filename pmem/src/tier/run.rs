@@ -114,7 +114,8 @@ fn write_at_last(stream: &mut StreamWriter) -> Result<(), WriteError> {
     stream.write()
 }
 
-/// Adds to a stream what its journal has. All of it fits into one batch, as it has come from one.
+/// Adds to a stream what its journal has. Whoever writes a journal puts no more into it than fits into one batch: of more, a crash
+/// between two batches here would lose the second, as the stream's end tells what is packed.
 fn pack(
     stream: &mut StreamWriter,
     reader: &mut Reader,
@@ -131,7 +132,7 @@ fn pack(
     let record = Record { kind, ..*record };
     if stream.add(&record, item) == Err(Unfit::BatchFull) {
         write_at_last(stream)?;
-        // It has fitted into a batch of the journal.
+        // An item fits into an empty batch, as it has fitted into a smaller one of the journal.
         let _ = stream.add(&record, item);
     }
     Ok(())

@@ -3,13 +3,17 @@
 use super::value::{self, show_cpus, show_durability};
 use super::{ConfigError, Parse, Reader, Size, auto, one_of, round};
 use crate::machine::Machine;
-use torc_net::tier::{Durability, TierConfig, TierPath};
+use torc_net::tier::{Durability, ReadsChoice, TierConfig, TierPath};
 
 /// What `auto` keeps of a tier's pages is this share of the memory, and what may be asked for at most.
 const TIER_CACHE_SHARE: u64 = 32;
 const TIER_CACHE_SHARE_MOST: u64 = 4;
 /// Half of the largest batch.
 const TIER_JOURNAL_MOST: u64 = 512 << 10;
+
+/// What `--tier-reads` may be.
+const TIER_READS: [(&str, ReadsChoice); 3] =
+    [("auto", ReadsChoice::Auto), ("uring", ReadsChoice::Uring), ("threads", ReadsChoice::Threads)];
 
 impl Reader<'_> {
     pub(super) fn tier(
@@ -36,7 +40,14 @@ impl Reader<'_> {
         let Size(journal_bytes) = self.one("tier-journal", tier_journal, |size| size.to_string())?;
         let cache_bytes = self.tier_cache(memory_bytes)?;
         let index_percent = self.one("tier-index-share", index_percent, |percent| format!("{percent}%"))?;
-        let reads = self.one("tier-reads", |text| text.parse(), ToString::to_string)?;
+        let reads = self.one(
+            "tier-reads",
+            |text| one_of(text, &TIER_READS),
+            |reads| {
+                let named = TIER_READS.iter().find(|(_, choice)| choice == reads);
+                named.map_or(String::new(), |(name, _)| (*name).into())
+            },
+        )?;
         let cpus = match self.text("storage-cpus") {
             "any" => Vec::new(),
             _ => self.allowed_cpus("storage-cpus", machine)?,

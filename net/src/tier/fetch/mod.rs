@@ -11,9 +11,7 @@ mod threads;
 use super::TierFigures;
 use super::mailbox::Mailbox;
 use async_channel::{Receiver, Sender, unbounded};
-use std::fmt;
 use std::io;
-use std::str::FromStr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use torc_pmem::format::geometry::Place;
@@ -30,29 +28,6 @@ pub enum ReadsChoice {
     Auto,
     Uring,
     Threads,
-}
-
-impl FromStr for ReadsChoice {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<ReadsChoice, String> {
-        match text {
-            "auto" => Ok(ReadsChoice::Auto),
-            "uring" => Ok(ReadsChoice::Uring),
-            "threads" => Ok(ReadsChoice::Threads),
-            _ => Err("is not auto, uring or threads".into()),
-        }
-    }
-}
-
-impl fmt::Display for ReadsChoice {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            ReadsChoice::Auto => "auto",
-            ReadsChoice::Uring => "uring",
-            ReadsChoice::Threads => "threads",
-        })
-    }
 }
 
 /// A page that a shard wants.

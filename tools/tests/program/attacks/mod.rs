@@ -184,6 +184,13 @@ fn process(server: &Server) -> u64 {
     server.ready["pid"].as_u64().expect("a process")
 }
 
+/// Clients that the server has closed, by the reason.
+fn closed_by_reason(server: &Server) -> String {
+    let metrics = server.metrics();
+    let lines = metrics.lines().filter(|line| line.starts_with("torc_connections_closed_total{"));
+    lines.filter(|line| !line.ends_with(" 0")).collect::<Vec<_>>().join(", ")
+}
+
 fn percent(bytes: u64, memory: usize) -> f64 {
     bytes as f64 * 100.0 / (memory << 20) as f64
 }
@@ -232,7 +239,10 @@ fn attack(
         excess.bytes, excess.longest
     );
     let held = [
-        (done.is_err(), "the attack met what it must not".to_owned()),
+        (
+            done.is_err(),
+            format!("the attack met what it must not; closed so far: {}", closed_by_reason(server)),
+        ),
         (peak > RESIDENT_MAX, format!("{peak:.1} % resident")),
         (
             charge == Charge::Memory && excess.bytes > 0.0,
