@@ -154,11 +154,22 @@ pub struct Elsewhere {
 }
 
 impl Elsewhere {
+    /// What [`Elsewhere::may_begin`] compares with: the first slot of an item with this hash, which has all of it but the highest
+    /// eight bits.
+    #[inline]
+    pub(super) fn wanted(hash: u64) -> u64 {
+        (hash & 0xFFFF) << TAG_SHIFT | KIND_ELSEWHERE << KIND_SHIFT | hash >> 16 & HASH_MIDDLE_MASK
+    }
+
+    /// Whether such an item may begin in this slot.
+    #[inline]
+    pub(super) fn may_begin(first: Slot, wanted: u64) -> bool {
+        first.0 & !FREQUENCY_MASK == wanted
+    }
+
     pub(super) fn slots(self) -> [Slot; 2] {
         debug_assert!(self.place < PLACES);
-        let first = (self.hash & 0xFFFF) << TAG_SHIFT
-            | KIND_ELSEWHERE << KIND_SHIFT
-            | self.hash >> 16 & HASH_MIDDLE_MASK;
+        let first = Elsewhere::wanted(self.hash);
         let kind = if self.is_chunk { KIND_CHUNK_REST } else { KIND_REST };
         let rest = self.hash >> 56 << 56
             | self.place >> PLACE_LOW_BITS << TAG_SHIFT
