@@ -91,3 +91,17 @@ pub(super) enum Kind {
     Recovery,
     Hits,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Recovered;
+
+    #[test]
+    fn items_are_written_once_where_nothing_else_is_said() {
+        assert_eq!("7".parse(), Ok(Recovered { items: 7, writes: 1 }));
+        assert_eq!("7x10".parse(), Ok(Recovered { items: 7, writes: 10 }));
+        for wrong in ["", "x", "7x", "x7", "0", "7x0", "7x1x1", "18446744073709551615x2"] {
+            assert!(wrong.parse::<Recovered>().is_err(), "{wrong}");
+        }
+    }
+}
