@@ -83,7 +83,7 @@ const AHEAD: usize = 32;
 /// A bucket has room for three entries; an index grows at four fifths of that.
 const ENTRIES_A_BUCKET: f64 = 3.0 * 0.8;
 
-/// Starts a server in each round on each of the tiers, which no one has changed since they were written.
+/// Starts a server in each round on each of the tiers; nothing is added to them.
 pub(super) fn measure(
     args: &TierArgs,
     cpu: usize,
