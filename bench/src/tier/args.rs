@@ -1,6 +1,6 @@
 //! What can be asked of `torc bench tier`.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, str::FromStr};
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
@@ -37,9 +37,9 @@ pub(crate) struct TierArgs {
     /// Items of `restart`
     #[arg(long, default_value_t = 1_000_000, value_name = "N")]
     pub(super) items: u64,
-    /// Items of `recovery`, each a line
-    #[arg(long, value_delimiter = ',', default_value = "1000000", value_name = "N")]
-    pub(super) recovered: Vec<u64>,
+    /// Items of `recovery`, each a line; ITEMSxN: each of them was written N times on average
+    #[arg(long, value_delimiter = ',', default_value = "1000000", value_name = "ITEMS[xN]")]
+    pub(super) recovered: Vec<Recovered>,
     /// Reads of `hits`, a fifth of them measured; by default five a key
     #[arg(long, value_name = "N")]
     pub(super) reads: Option<u64>,
@@ -58,6 +58,29 @@ pub(crate) struct TierArgs {
     pub(super) lab: LabArgs,
 }
 
+/// What a tier holds that is recovered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Recovered {
+    pub(super) items: u64,
+    /// How often each of them was written, on average.
+    pub(super) writes: u64,
+}
+
+impl FromStr for Recovered {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (items, writes) = text.split_once('x').unwrap_or((text, "1"));
+        let positive = |text: &str| {
+            let number = text.parse::<u64>().ok().filter(|&number| number > 0);
+            number.ok_or_else(|| format!("'{text}' is not a whole number above 0"))
+        };
+        let (items, writes) = (positive(items)?, positive(writes)?);
+        items.checked_mul(writes).ok_or("too many records")?;
+        Ok(Self { items, writes })
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Kind {
@@ -67,4 +90,18 @@ pub(super) enum Kind {
     Restart,
     Recovery,
     Hits,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Recovered;
+
+    #[test]
+    fn items_are_written_once_where_nothing_else_is_said() {
+        assert_eq!("7".parse(), Ok(Recovered { items: 7, writes: 1 }));
+        assert_eq!("7x10".parse(), Ok(Recovered { items: 7, writes: 10 }));
+        for wrong in ["", "x", "7x", "x7", "0", "7x0", "7x1x1", "18446744073709551615x2"] {
+            assert!(wrong.parse::<Recovered>().is_err(), "{wrong}");
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::{
-    args::{Kind, VALUE_BYTES},
+    args::{Kind, Recovered, VALUE_BYTES},
     hits::Hits,
     kept::Tier,
     ratio::Ratio,
@@ -159,14 +159,15 @@ fn recoveries(page: &mut String, tier: &Tier) {
          Seconds. `tables`, `index`: reading the tables alone, then filling an index of the right size alone, on one core. `ready`, \
          `first hit`: from the start of the process to its ready line, and to the answer to a read of the newest item. `all known`: \
          what the server says that it took, on one core with all of its threads. `x`: the speed of that over the sum of tables and \
-         index.\n\n\
-         | items | MB of the tier | tables | index | ready | first hit | all known | x | found |\n|---|---|---|---|---|---|---|---|---|",
+         index. `records`: with those that were superseded, each item having been written so often on average, at random.\n\n\
+         | items | records | MB of the tier | tables | index | ready | first hit | all known | x | found |\n|---|---|---|---|---|---|---|---|---|---|",
     );
-    for (items, runs) in groups(&tier.recoveries, |recovery| recovery.items) {
+    for (Recovered { items, .. }, runs) in groups(&tier.recoveries, |recovery| recovery.recovered) {
         let median = |of: fn(&Recovery) -> f64| median_of(&runs, of);
         let _ = writeln!(
             page,
-            "| {items} | {:.0} | {:.3} | {:.3} | {:.3} | {:.3} | {:.3} | {:.2} | {:.5} |",
+            "| {items} | {:.0} | {:.0} | {:.3} | {:.3} | {:.3} | {:.3} | {:.3} | {:.2} | {:.5} |",
+            median(|recovery| recovery.records as f64),
             median(|recovery| recovery.used_bytes as f64 / 1e6),
             median(|recovery| recovery.read_s),
             median(|recovery| recovery.index_s),
@@ -174,7 +175,7 @@ fn recoveries(page: &mut String, tier: &Tier) {
             median(|recovery| recovery.first_hit_s),
             median(|recovery| recovery.known_s),
             median(|recovery| (recovery.read_s + recovery.index_s) / recovery.known_s),
-            median(|recovery| recovery.known as f64 / recovery.items as f64),
+            median(|recovery| recovery.known as f64 / recovery.recovered.items as f64),
         );
     }
 }

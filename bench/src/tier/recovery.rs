@@ -35,7 +35,7 @@ use torc_pmem::{
 use torc_proto::slot::slot_of;
 
 use super::{
-    args::{KEY_BYTES, TierArgs, VALUE_BYTES},
+    args::{KEY_BYTES, Recovered, TierArgs, VALUE_BYTES},
     disk::Scratch,
     servers::torc,
 };
@@ -51,7 +51,10 @@ use crate::{
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Recovery {
     pub(super) round: u32,
-    pub(super) items: u64,
+    #[serde(flatten)]
+    pub(super) recovered: Recovered,
+    /// Of items that the tier holds, with those that are superseded.
+    pub(super) records: u64,
     /// Bytes of the tier that hold something.
     pub(super) used_bytes: u64,
     /// Reading the tables, and then filling an index that has the size for it, on one core.
@@ -65,7 +68,6 @@ pub(super) struct Recovery {
     pub(super) known: u64,
 }
 
-const TIER: &str = "recovery";
 /// Page and batch, as a server chooses them for tiers that are not small.
 const PAGE_BYTES: u32 = 16 << 10;
 const BATCH_BYTES: u32 = 1 << 20;
@@ -74,56 +76,87 @@ const CHANGES: u64 = 2048;
 /// The shard that encodes the items.
 const SHARD_BYTES: u64 = 256 << 20;
 const SEED: u64 = 5;
+/// Until what was written is at rest on the disk.
+const REST: Duration = Duration::from_secs(1);
 /// Entries whose places in the index are fetched ahead.
 const AHEAD: usize = 32;
 /// A bucket has room for three entries; an index grows at four fifths of that.
 const ENTRIES_A_BUCKET: f64 = 3.0 * 0.8;
 
-/// Starts a server in each round, on a tier that no one has read since it was written.
+/// Starts a server in each round on each of the tiers; nothing is added to them.
 pub(super) fn measure(
     args: &TierArgs,
     cpu: usize,
     scratch: &Scratch,
     recoveries: &mut Vec<Recovery>,
 ) -> Result<Vec<Contender>, BenchError> {
+    let mut written = Vec::new();
+    for recovered @ Recovered { items, writes } in args.recovered.iter().copied() {
+        let name = format!("recovery-{items}-{writes}");
+        let path = scratch.file(&name);
+        scratch.remove(&name);
+        write(Path::new(&path), args.tier_mib << 20, recovered)?;
+        eprintln!("recovery of {items}, written {writes} times: on the medium");
+        written.push((recovered, path));
+    }
+    thread::sleep(REST);
     let mut last = Vec::new();
-    for &items in &args.recovered {
-        let objects = Objects::new(items, KEY_BYTES, VALUE_BYTES)?.distinct();
-        let path = scratch.file(TIER);
-        scratch.remove(TIER);
-        let bytes = args.tier_mib << 20;
-        write(Path::new(&path), bytes, &objects)?;
-        for round in 0..args.rounds {
+    for round in 0..args.rounds {
+        for (recovered, path) in &written {
             last.clear();
-            let (read_s, index_s, used_bytes) = alone(Path::new(&path), bytes, items)?;
-            let server = torc(args, cpu, &path, "interval:1s", "torc, recovering")?;
-            let ready_s = server.ready_after.as_secs_f64();
-            let newest = KeyPicker::uniform(1, 1);
-            let one = Plan { spin: true, ..Plan::closed(1, 1) };
-            let first = Objects::new(1, KEY_BYTES, VALUE_BYTES)?.distinct();
-            let mut source = Mixed::new(&Resp, &first, newest, Mix::READS, 1);
-            let hits = drive(&one, std::slice::from_ref(&server.address), &Resp, &mut source, None)?;
-            if hits.tally.hits == 0 {
-                return Err(BenchError::Invalid("the newest item misses".into()));
-            }
-            let first_hit_s = server.started.elapsed().as_secs_f64();
-            let (known_s, known) = wait(&server)?;
-            let recovery =
-                Recovery { round, items, used_bytes, read_s, index_s, ready_s, first_hit_s, known_s, known };
-            recoveries.push(recovery);
-            last.push(server);
-            eprintln!("recovery of {items}, round {} of {}: done", round + 1, args.rounds);
+            last.push(start(args, cpu, path, round, *recovered, recoveries)?);
+            eprintln!("recovery of {}, round {} of {}: done", recovered.items, round + 1, args.rounds);
         }
     }
     Ok(last)
+}
+
+/// Measures one start.
+fn start(
+    args: &TierArgs,
+    cpu: usize,
+    path: &str,
+    round: u32,
+    recovered: Recovered,
+    recoveries: &mut Vec<Recovery>,
+) -> Result<Contender, BenchError> {
+    let alone = alone(Path::new(path), args.tier_mib << 20, recovered.items)?;
+    let server = torc(args, cpu, path, "interval:1s", "torc, recovering")?;
+    let ready_s = server.ready_after.as_secs_f64();
+    let newest = KeyPicker::uniform(1, 1);
+    let one = Plan { spin: true, ..Plan::closed(1, 1) };
+    let first = Objects::new(1, KEY_BYTES, VALUE_BYTES)?.distinct();
+    let mut source = Mixed::new(&Resp, &first, newest, Mix::READS, 1);
+    let hits = drive(&one, std::slice::from_ref(&server.address), &Resp, &mut source, None)?;
+    if hits.tally.hits == 0 {
+        return Err(BenchError::Invalid("the newest item misses".into()));
+    }
+    let first_hit_s = server.started.elapsed().as_secs_f64();
+    let (known_s, known) = wait(&server)?;
+    let Alone { read_s, index_s, records, used_bytes } = alone;
+    recoveries.push(Recovery {
+        round,
+        recovered,
+        records,
+        used_bytes,
+        read_s,
+        index_s,
+        ready_s,
+        first_hit_s,
+        known_s,
+        known,
+    });
+    Ok(server)
 }
 
 fn failed<E: std::fmt::Display>(error: E) -> BenchError {
     BenchError::Invalid(format!("the tier of the measurement: {error}"))
 }
 
-/// Writes a tier that holds all objects, the first of them last, as a server leaves it that is killed.
-fn write(path: &Path, bytes: u64, objects: &Objects) -> Result<(), BenchError> {
+/// Writes a tier that holds all objects, as a server leaves it that is killed: each of them once, then others on average as often
+/// as is asked for, drawn alike from all. The first of them is written last.
+fn write(path: &Path, bytes: u64, Recovered { items, writes }: Recovered) -> Result<(), BenchError> {
+    let objects = Objects::new(items, KEY_BYTES, VALUE_BYTES)?.distinct();
     let medium: Arc<dyn Medium> = Arc::new(FileMedium::open(path, bytes, Access::Best).map_err(failed)?);
     let config = Config {
         bytes,
@@ -145,16 +178,19 @@ fn write(path: &Path, bytes: u64, objects: &Objects) -> Result<(), BenchError> {
         Shard::new(ShardConfig { seed: SEED, now, ..ShardConfig::new(SHARD_BYTES) }).map_err(failed)?;
     shard.remember_changes(slot_of);
     let mut buffer = [0; crate::workload::objects::KEY_BYTES_MAX];
-    for number in (0..objects.count()).rev() {
+    let mut picker = KeyPicker::uniform(items, SEED);
+    let again = (1..items * (writes - 1)).map(|_| picker.pick().0).chain([0]);
+    for (count, number) in (0..items).rev().chain(again).take((items * writes) as usize).enumerate() {
         let key = objects.key(number, &mut buffer);
         let command = Command { space: 0, key, op: Op::Write(Write::set(objects.value(number))) };
         let hash = shard.hash(0, key);
         shard.execute(&command, hash, now);
-        if number % CHANGES == 0 {
+        if (count as u64 + 1).is_multiple_of(CHANGES) {
             save(&mut shard, &mut writer)?;
             shard.maintain(now, u32::MAX);
         }
     }
+    save(&mut shard, &mut writer)?;
     writer.close().map_err(failed)
 }
 
@@ -180,8 +216,16 @@ fn save(shard: &mut Shard, writer: &mut StreamWriter) -> Result<(), BenchError> 
     writer.commit().map_err(failed)
 }
 
-/// What a start cannot do without: the tables are read, then the same entries go into an index. Returns the seconds of both.
-fn alone(path: &Path, bytes: u64, items: u64) -> Result<(f64, f64, u64), BenchError> {
+/// What a start cannot do without. Times are seconds.
+struct Alone {
+    read_s: f64,
+    index_s: f64,
+    records: u64,
+    used_bytes: u64,
+}
+
+/// The tables are read, newest first; then an index takes what is told first of each key.
+fn alone(path: &Path, bytes: u64, items: u64) -> Result<Alone, BenchError> {
     let medium: Arc<dyn Medium> = Arc::new(FileMedium::open(path, bytes, Access::Best).map_err(failed)?);
     let tier = Tier::open(medium).map_err(failed)?;
     let mut entries = Vec::with_capacity(items as usize);
@@ -199,14 +243,18 @@ fn alone(path: &Path, bytes: u64, items: u64) -> Result<(f64, f64, u64), BenchEr
     let mut index = Index::new(homes, 2 * homes * 64).map_err(failed)?;
     for entries in entries.chunks(AHEAD) {
         entries.iter().for_each(|entry| index.prefetch(entry.hash));
-        // Next to none finds no room.
-        entries.iter().for_each(|entry| _ = index.insert_elsewhere(*entry));
+        for entry in entries {
+            if index.find_elsewhere(entry.hash).is_none() {
+                // Next to none finds no room.
+                _ = index.insert_elsewhere(*entry);
+            }
+        }
     }
     let index_s = began.elapsed().as_secs_f64();
     if index.elsewhere() < items / 1000 * 999 {
         return Err(BenchError::Invalid(format!("the tier holds {} items, not {items}", index.elsewhere())));
     }
-    Ok((read_s, index_s, end.used_bytes()))
+    Ok(Alone { read_s, index_s, records: entries.len() as u64, used_bytes: end.used_bytes() })
 }
 
 /// Waits until a server knows what its tier holds; returns how long that took it, and how many items it has found.

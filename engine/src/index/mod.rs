@@ -226,14 +226,21 @@ impl Index {
     pub fn find_elsewhere(&self, hash: u64) -> Option<(Place, Elsewhere)> {
         let home = self.home(hash);
         let last = home + self.table.bucket(home).head().reach();
-        (home..=last).find_map(|bucket| {
-            self.table.bucket(bucket).entries().find_map(|(slot, entry)| match entry {
-                Entry::Elsewhere(found) if found.hash == hash && !self.is_flushed(&found) => {
-                    Some((Place { bucket: bucket as u32, slot }, found))
+        let wanted = Elsewhere::wanted(hash);
+        for number in home..=last {
+            let bucket = self.table.bucket(number);
+            // A pair does not begin in the last slot.
+            for slot in 0..SLOTS_PER_BUCKET - 1 {
+                let first = bucket.slot(slot);
+                if Elsewhere::may_begin(first, wanted) {
+                    let found = Elsewhere::of([first, bucket.slot(slot + 1)]);
+                    if found.hash == hash && !self.is_flushed(&found) {
+                        return Some((Place { bucket: number as u32, slot: slot as u8 }, found));
+                    }
                 }
-                _ => None,
-            })
-        })
+            }
+        }
+        None
     }
 
     /// Removes the entry at `place` of what is elsewhere, and has this hash.

@@ -178,11 +178,22 @@ impl Elsewhere {
         self.role == Role::Chunk
     }
 
+    /// What [`Elsewhere::may_begin`] compares with: the first slot of an item with this hash, which has all of it but the highest
+    /// eight bits.
+    #[inline]
+    pub(super) fn wanted(hash: u64) -> u64 {
+        (hash & 0xFFFF) << TAG_SHIFT | KIND_ELSEWHERE << KIND_SHIFT | hash >> 16 & HASH_MIDDLE_MASK
+    }
+
+    /// Whether such an item may begin in this slot.
+    #[inline]
+    pub(super) fn may_begin(first: Slot, wanted: u64) -> bool {
+        first.0 & !FREQUENCY_MASK == wanted
+    }
+
     pub(super) fn slots(self) -> [Slot; 2] {
         debug_assert!(self.place < PLACES);
-        let first = (self.hash & 0xFFFF) << TAG_SHIFT
-            | KIND_ELSEWHERE << KIND_SHIFT
-            | self.hash >> 16 & HASH_MIDDLE_MASK;
+        let first = Elsewhere::wanted(self.hash);
         let kind = KIND_REST + self.role as u64 * FLUSHES + u64::from(self.flushes);
         let rest = self.hash >> 56 << 56
             | self.place >> PLACE_LOW_BITS << TAG_SHIFT

@@ -287,3 +287,17 @@ fn no_pair_is_lost_while_a_table_of_pairs_grows() {
         assert!((28..=36).contains(&each), "{each} bytes for a pair");
     }
 }
+
+#[test]
+fn pairs_whose_hashes_differ_in_any_one_bit_are_told_apart() {
+    let hash = 0xABCD_EF01_2345_6789;
+    let entry = |hash, place| Elsewhere { frequency: 5, ..Elsewhere::new(hash, place, Role::Only) };
+    for bit in 0..64 {
+        let mut index = Index::new(1, 1 << 20).unwrap();
+        // With a place that looks like the hash itself.
+        index.insert_elsewhere(entry(hash ^ 1 << bit, hash >> 16 & 0xFF_FFFF_FFFF)).unwrap();
+        assert_eq!(index.find_elsewhere(hash), None, "bit {bit}");
+        index.insert_elsewhere(entry(hash, 7)).unwrap();
+        assert_eq!(index.find_elsewhere(hash).map(|(_, found)| found), Some(entry(hash, 7)), "bit {bit}");
+    }
+}
