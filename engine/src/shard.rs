@@ -390,7 +390,7 @@ impl Shard {
         }
         self.changed(cause, slot.location(), hash, version);
         if cause == Cause::Evicted {
-            self.kill_here(slot.location());
+            self.kill_here(slot.location(), hash);
         } else {
             self.kill(slot.location());
         }

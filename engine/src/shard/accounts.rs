@@ -17,12 +17,12 @@ impl Shard {
         self.kill_one(at);
     }
 
-    /// As [`Shard::kill`], but what a medium holds of a chain is still good.
-    pub(super) fn kill_here(&mut self, at: u64) {
-        let item = self.segments.item(at);
-        if item.present() & present::CHAIN_HEAD != 0 {
-            self.kill_chunks(at, 0..ChainList::new(item.value()).len());
+    /// As [`Shard::kill`], for the item of a hash that leaves DRAM alone: what a medium holds of a chain, head and all, is still good.
+    pub(super) fn kill_here(&mut self, at: u64, hash: u64) {
+        if self.segments.item(at).present() & present::CHAIN_HEAD == 0 || !self.is_on_tier(hash) {
+            return self.kill(at);
         }
+        self.kill_chunks(at, 0..self.list(at).len());
         self.kill_one(at);
     }
 

@@ -117,7 +117,7 @@ impl Shard {
     pub(super) fn mark_written(&mut self, at: u64, hash: u64) {
         let item = self.segments.item(at);
         let (version, space) = (item.version(), item.space());
-        let bytes = self.unsaved_bytes_of(hash, &item);
+        let bytes = self.unsaved_bytes_of(self.unsaved.as_deref(), hash, &item);
         if let Some(marks) = &mut self.unsaved {
             marks.note(hash, Mark { version, bytes, space, slot: 0, progress: Progress::Written });
         }

@@ -30,7 +30,7 @@ impl Shard {
     }
 
     /// Bytes of an item, and of those of its chunks that a tier has not got.
-    pub(super) fn unsaved_bytes_of(&self, hash: u64, item: &ItemRef<'_>) -> u64 {
+    pub(super) fn unsaved_bytes_of(&self, marks: Option<&Marks>, hash: u64, item: &ItemRef<'_>) -> u64 {
         let len = item.item_len() as u64;
         if item.present() & present::CHAIN_HEAD == 0 {
             return len;
@@ -38,8 +38,7 @@ impl Shard {
         let list = ChainList::new(item.value());
         let is_saved = |ordinal| {
             let name = self.chunk_name(hash, list.chain(), ordinal);
-            self.chunk_place(name).is_some()
-                || self.unsaved.as_ref().is_some_and(|marks| marks.by_hash.contains_key(&name))
+            self.chunk_place(name).is_some() || marks.is_some_and(|marks| marks.by_hash.contains_key(&name))
         };
         let unsaved =
             list.extents().filter(|extent| extent.ordinal().is_some_and(|ordinal| !is_saved(ordinal)));
@@ -121,9 +120,9 @@ impl Shard {
             return false;
         }
         let (version, space) = (item.version(), item.space());
-        let bytes = self.unsaved_bytes_of(of, &item);
+        let bytes = self.unsaved_bytes_of(self.unsaved.as_deref(), of, &item);
         let is_named = self.index.find_elsewhere(of).is_some();
-        let is_worth = may_stay && self.tells_anew(slot, self.copy_accesses(of));
+        let is_worth = self.tells_anew(slot, self.copy_accesses(of), may_stay);
         let Some(marks) = &mut self.unsaved else { return false };
         let progress = marks.progress(of);
         let is_saving = progress == Some(Progress::Saving { is_item: true });

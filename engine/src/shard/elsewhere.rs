@@ -38,7 +38,7 @@ impl Shard {
         self.index.end_exchange(hash);
         let cause = if is_named { Cause::Moved } else { Cause::Evicted };
         self.changed(cause, slot.location(), hash, version);
-        self.kill_here(slot.location());
+        self.kill_here(slot.location(), hash);
         is_named
     }
 

@@ -117,6 +117,11 @@ impl Marks {
         self.by_hash.get(&hash).map(|mark| mark.progress)
     }
 
+    /// Whether the item of a key was taken as it is now, and is not told to be saved.
+    pub(super) fn is_saving_item(&self, hash: u64) -> bool {
+        self.progress(hash) == Some(Progress::Saving { is_item: true })
+    }
+
     /// Whether the tier may hold something of a key that the index does not name.
     pub(super) fn may_hold(&self, hash: u64) -> bool {
         self.has_lost || self.by_hash.contains_key(&hash)

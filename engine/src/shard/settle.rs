@@ -73,7 +73,7 @@ impl Shard {
     }
 
     /// The slot of an item, or of the head that a chunk belongs to.
-    fn owner(&self, at: u64, hash: u64) -> Option<(Place, Slot)> {
+    pub(super) fn owner(&self, at: u64, hash: u64) -> Option<(Place, Slot)> {
         let item = self.segments.item(at);
         if item.present() & present::CHUNK == 0 {
             return self.index.find(hash, |slot| slot.location() == at);
@@ -85,14 +85,14 @@ impl Shard {
         })
     }
 
-    fn queue_of(&self, slot: Slot) -> Queue {
+    pub(super) fn queue_of(&self, slot: Slot) -> Queue {
         self.segments.header(self.segments.segment_of(slot.location())).queue
     }
 
     /// Whether an item goes where its chain has gone. A chain is judged once while eviction goes round, by the first of its
     /// parts that is met: the others, written before, follow. So do chunks that are on trial although their key has proved
     /// itself before.
-    fn follows(&self, at: u64, owner: Slot) -> bool {
+    pub(super) fn follows(&self, at: u64, owner: Slot) -> bool {
         let head = self.segments.item(owner.location());
         if head.present() & present::CHAIN_HEAD == 0 {
             return false;

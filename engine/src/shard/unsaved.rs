@@ -34,6 +34,17 @@ impl Shard {
         self.unsaved.iter_mut().for_each(|marks| marks.demotion = Some(Demotion::default()));
     }
 
+    pub(super) fn demotes(&self) -> bool {
+        self.unsaved.as_ref().is_some_and(|marks| marks.demotion.is_some())
+    }
+
+    /// Whether the tier has the item of a hash, or is about to have it whatever becomes of it in DRAM. Of a long value it is the head
+    /// that counts, which is taken last.
+    pub(super) fn is_on_tier(&self, hash: u64) -> bool {
+        let is_saving = self.unsaved.as_ref().is_some_and(|marks| marks.is_saving_item(hash));
+        is_saving || self.index.find_elsewhere(hash).is_some()
+    }
+
     /// Versions up to this one have been given out by earlier runs.
     pub fn start_above(&mut self, version: u64) {
         self.clock.start_above(version);
@@ -102,10 +113,13 @@ impl Shard {
             return;
         }
         let item = self.segments.item(at);
-        let bytes = if cause == Cause::Written { self.unsaved_bytes_of(hash, &item) } else { 0 };
+        let demotes = self.demotes();
+        let is_to_be_taken = cause == Cause::Written && !demotes;
+        let bytes =
+            if is_to_be_taken { self.unsaved_bytes_of(self.unsaved.as_deref(), hash, &item) } else { 0 };
+        let is_missed = demotes && cause == Cause::Evicted && !self.is_on_tier(hash);
         let Some(marks) = &mut self.unsaved else { return };
         let slot = |slot_of: fn(&[u8]) -> u16| item.key().with_copy(slot_of);
-        let demotes = marks.demotion.is_some();
         // What is not told yet may be of this key.
         let may_be_held = self.recovery.is_some() || marks.may_hold(hash);
         match cause {
@@ -120,10 +134,7 @@ impl Shard {
                 marks.note(hash, mark);
             }
             Cause::Expired | Cause::Evicted => {
-                let progress = marks.progress(hash);
-                let is_told = matches!(progress, Some(Progress::Saving { is_item: true }))
-                    || self.index.find_elsewhere(hash).is_some();
-                if demotes && cause == Cause::Evicted && !is_told {
+                if is_missed {
                     self.stats.demotions_missed.add(1);
                 }
                 if let Some(mark) = marks.by_hash.get_mut(&hash)
@@ -146,9 +157,11 @@ impl Shard {
         marks.note(hash, Mark { version, bytes: 0, space: item.space(), slot, progress: Progress::Gone });
     }
 
-    /// A key was deleted that the index does not name. If the index has lost entries, the tier may hold it.
+    /// A key was deleted that the index does not name. The tier may hold it if the index has lost entries, and is about to if the item
+    /// was evicted while it was being saved.
     pub(super) fn mark_missing(&mut self, space: u16, key: &[u8], hash: u64, now: Millis) {
-        let Some(marks) = self.unsaved.as_mut().filter(|marks| marks.has_lost) else { return };
+        let may_be_held = |marks: &&mut Box<Marks>| marks.has_lost || marks.is_saving_item(hash);
+        let Some(marks) = self.unsaved.as_mut().filter(may_be_held) else { return };
         let (version, slot) = (self.clock.next(now), (marks.slot_of)(key));
         marks.note(hash, Mark { version, bytes: 0, space, slot, progress: Progress::Gone });
     }
@@ -251,7 +264,7 @@ impl Shard {
     }
 
     /// A place of the medium will hold something else. If the item that lies there is in DRAM and worth it, it is to be saved
-    /// anew, if it `may_stay`. Returns whether it is.
+    /// anew, if it `may_stay`, or before an orderly end is newer than what is offered then. Returns whether it is.
     pub fn leave_place(&mut self, hash: u64, place: u64, may_stay: bool) -> bool {
         let Some((at, entry)) = self.index.find_elsewhere(hash) else { return false };
         if entry.place != place {
@@ -259,7 +272,7 @@ impl Shard {
         }
         self.index.remove_elsewhere(at, hash);
         let Some((_, slot)) =
-            self.slot_of(hash).filter(|(_, slot)| may_stay && self.tells_anew(*slot, entry.frequency))
+            self.slot_of(hash).filter(|(_, slot)| self.tells_anew(*slot, entry.frequency, may_stay))
         else {
             return false;
         };

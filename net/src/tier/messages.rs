@@ -21,6 +21,8 @@ pub(crate) enum Reply {
     Moved { stream: u16, moves: Vec<Moved> },
     /// What lay in a journal lies in its stream now. To be answered with [`moved`](super::port::Port::moved).
     Packed { stream: u16, moves: Vec<Moved> },
+    /// Of these slots the tier takes no more items, as they would be written over those that were offered before in this stop.
+    Full(RangeInclusive<u16>),
     /// A page that somebody waits for.
     Fetched(Arrived),
 }
@@ -40,6 +42,8 @@ pub(super) enum Job {
         shard: u16,
         stream: u16,
     },
+    /// What the shard hands over from now on comes in the order of its worth: what is first is not to be written over.
+    Rest,
     Ended {
         shard: u16,
         is_saved: bool,

@@ -177,6 +177,12 @@ impl Port {
         self.say(Job::Moved { shard: self.shard, stream });
     }
 
+    /// What is handed over from now on comes in the order of its worth, as an end is near. [`Reply::Full`] tells of what there is
+    /// no room for.
+    pub(crate) fn begin_rest(&self) {
+        self.say(Job::Rest);
+    }
+
     /// The shard ends, with all its changes saved or not.
     pub(crate) fn end(&self, is_saved: bool) {
         self.say(Job::Ended { shard: self.shard, is_saved });

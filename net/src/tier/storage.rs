@@ -231,6 +231,7 @@ impl Thread {
             }
             Job::Left { shard, stream, stay } => self.streams.left(stream, shard, stay, &self.figures),
             Job::Moved { shard, stream } => self.streams.moved(stream, shard, &self.figures),
+            Job::Rest => self.streams.begin_rest(),
             Job::Ended { shard, is_saved } => {
                 self.shards.ended[usize::from(shard)] = true;
                 self.all_saved &= is_saved;

@@ -3,6 +3,7 @@
 use super::TierFigures;
 use super::carry::Carrying;
 use super::mailbox::Shards;
+use super::messages::Reply;
 use super::packing::Packing;
 use super::room::Freeing;
 use super::save::{InJournal, SaveBatch};
@@ -16,6 +17,9 @@ use torc_pmem::stream::{Figures, Journal, Reader, StreamWriter, Unfit, WriteErro
 
 /// What is not packed takes this share of the largest batch at most.
 const JOURNAL_SHARE_MOST: usize = 2;
+/// So many of the largest batches can be written to a stream that is full by what is worth most, before anything of that is written
+/// over: for what voids older copies, and what is carried on.
+const SPARE_BATCHES: u64 = 2;
 
 /// A stream, and the batch that it makes room by.
 #[derive(Debug)]
@@ -26,6 +30,10 @@ pub(super) struct Stream {
     pub(super) packing: Option<Packing>,
     /// Written since the last drain.
     is_dirty: bool,
+    /// Where the batch begins since which what comes first is worth most: it is not written over by items that come later.
+    rest_from: Option<u64>,
+    /// Shards know that it takes no more items for that.
+    is_full: bool,
 }
 
 /// Where a record is that was added.
@@ -98,7 +106,8 @@ impl Streams {
             let journal = journal.filter(|_| drains && small_bytes > 0);
             let packing = journal.map(|journal| Packing::new(journal, streams + writer.stream()));
             let carrying = Carrying::default();
-            Stream { writer, freeing: None, carrying, packing, is_dirty: false }
+            let (freeing, rest_from) = (None, None);
+            Stream { writer, freeing, carrying, packing, is_dirty: false, rest_from, is_full: false }
         };
         Streams {
             streams: writers.into_iter().map(stream).collect(),
@@ -130,17 +139,56 @@ impl Streams {
                 }
             } else {
                 let stream = self.by_stream.owner(record.slot);
-                match self.add_record(stream, &record, batch.item(batch.added), shards, figures)? {
-                    Some(Added { place, in_journal }) => {
-                        let entry = &mut batch.entries[batch.added];
-                        (entry.place, entry.in_journal) = (place, in_journal);
-                    }
-                    None => return Ok(Progress::Waits),
-                }
+                let added = if record.kind.has_bytes() && self.is_full(stream, shards) {
+                    self.leave_out(stream, &record, shards, figures)?
+                } else {
+                    self.add_record(stream, &record, batch.item(batch.added), shards, figures)?
+                };
+                let Some(Added { place, in_journal }) = added else { return Ok(Progress::Waits) };
+                let entry = &mut batch.entries[batch.added];
+                (entry.place, entry.in_journal) = (place, in_journal);
             }
             batch.added += 1;
         }
         Ok(Progress::Done)
+    }
+
+    /// From now on items are added in the order of their worth, and none is written over for one that comes later. Nothing comes of it if
+    /// that was said before.
+    pub(super) fn begin_rest(&mut self) {
+        for Stream { writer, rest_from, .. } in &mut self.streams {
+            rest_from.get_or_insert(writer.start());
+        }
+    }
+
+    /// Whether a stream takes no more items, as others were added first: shards are told when it comes to that.
+    fn is_full(&mut self, stream: u16, shards: &Shards) -> bool {
+        let there = &mut self.streams[usize::from(stream)];
+        let is_full =
+            there.rest_from.is_some_and(|from| there.is_full || !there.writer.spares(from, SPARE_BATCHES));
+        if is_full && !std::mem::replace(&mut there.is_full, true) {
+            for (slots, _) in self.by_stream.ranges().into_iter().filter(|(_, of)| *of == stream) {
+                (0..shards.count()).for_each(|shard| _ = shards.send(shard, Reply::Full(slots.clone())));
+            }
+        }
+        is_full
+    }
+
+    /// Adds, in place of an item that there is no room for, that older copies of it are void. Of a long value its head says so.
+    fn leave_out(
+        &mut self,
+        stream: u16,
+        record: &Record,
+        shards: &Shards,
+        figures: &TierFigures,
+    ) -> Result<Option<Added>, WriteError> {
+        if record.kind == Kind::Chunk {
+            return Ok(Some(Added::default()));
+        }
+        let gone = Record { kind: Kind::Tombstone, ..*record };
+        let added = self.add_record(stream, &gone, &[], shards, figures)?;
+        // What the shard waits for is an item.
+        Ok(added.map(|_| Added::default()))
     }
 
     /// Adds the mark of a shard's flush to every stream that has slots of it. One that is added twice says the same.

@@ -62,6 +62,7 @@ impl WorkerState {
                     moves.iter().for_each(|moved| self.shard.packed(moved.hash, moved.from, moved.to));
                     tier.port.moved(stream);
                 }
+                Reply::Full(slots) => self.leave_out(&mut tier, slots),
                 Reply::Fetched(arrived) => self.take_arrived(&mut tier, arrived),
             }
         }

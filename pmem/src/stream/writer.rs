@@ -13,6 +13,9 @@ use crate::format::record::Record;
 use crate::media::{MediaError, Medium, bytes_mut, zeroed};
 use crate::recover::{StreamEnd, Walk};
 
+/// Room is wanted when fewer of the largest batches fit.
+const WANTED_BATCHES: u64 = 5;
+
 /// Why a batch was not written.
 #[derive(Debug, Error)]
 pub enum WriteError {
@@ -208,7 +211,14 @@ impl StreamWriter {
     /// Whether the oldest batch should be freed before more is added. From here on one batch can still be written, for
     /// what is carried on.
     pub fn wants_room(&self) -> bool {
-        self.lacks(5)
+        self.lacks(WANTED_BATCHES)
+    }
+
+    /// Whether so many batches can be written, after the one that is being filled, before the one at this position is asked to be
+    /// freed.
+    pub fn spares(&self, position: u64, batches: u64) -> bool {
+        let end = self.packer.start() + (1 + batches + WANTED_BATCHES) * self.ring.batch_units();
+        end <= position + self.ring.units()
     }
 
     /// Whether nothing can be written before the oldest batch is freed.

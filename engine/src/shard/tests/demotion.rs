@@ -1,122 +1,8 @@
 //! A tier that takes only what eviction would drop.
 
+use super::ring::{LIMITS, Ring, demoting};
 use super::*;
-use std::collections::{HashMap, VecDeque};
-
-const LIMITS: OfferLimits = OfferLimits { items: 64, marks: 1000, bytes: 64 << 10 };
-
-/// What a tier was told of, in its order; `place` of an item.
-#[derive(Debug, Clone)]
-struct Told {
-    hash: u64,
-    version: u64,
-    place: Option<u64>,
-    bytes: Vec<u8>,
-}
-
-/// A tier with room for so many records, the oldest of which go.
-struct Ring {
-    records: VecDeque<Told>,
-    room: usize,
-    next: u64,
-    flushed: u64,
-    /// Taken, and not told to be saved.
-    under_way: VecDeque<(u64, u64, Option<u64>)>,
-}
-
-impl Ring {
-    fn new(room: usize) -> Ring {
-        Ring { records: VecDeque::new(), room, next: 0, flushed: 0, under_way: VecDeque::new() }
-    }
-
-    fn take(&mut self, shard: &mut Shard, count: usize) {
-        let mut left = count;
-        shard.take_unsaved(|unsaved| {
-            if left == 0 {
-                return false;
-            }
-            left -= 1;
-            let Unsaved { hash, version, .. } = unsaved;
-            let (bytes, place) = match unsaved.what {
-                What::Item(bytes) => {
-                    self.next += 1;
-                    (bytes.to_vec(), Some(self.next))
-                }
-                What::Head(_) | What::Chunk { .. } => panic!("long values are not offered"),
-                What::Gone => (Vec::new(), None),
-                What::Flushed => {
-                    self.flushed = version;
-                    return true;
-                }
-            };
-            self.records.push_back(Told { hash, version, place, bytes });
-            self.under_way.push_back((hash, version, place));
-            true
-        });
-        if self.records.len() > self.room {
-            self.answer(shard, usize::MAX);
-            let goes = self.records.len() - self.room * 7 / 8;
-            let mut may_stay = goes / 2;
-            for told in self.records.iter().take(goes) {
-                if let Some(place) = told.place {
-                    may_stay -= usize::from(shard.leave_place(told.hash, place, may_stay > 0));
-                }
-            }
-            self.records.drain(..goes);
-        }
-    }
-
-    fn answer(&mut self, shard: &mut Shard, count: usize) {
-        let count = count.min(self.under_way.len());
-        for (hash, version, place) in self.under_way.drain(..count) {
-            shard.saved(hash, version, place.is_some(), place);
-        }
-    }
-
-    /// Offers, takes and answers a little.
-    fn turn(&mut self, shard: &mut Shard) {
-        shard.offer_cold(NOW, LIMITS);
-        self.answer(shard, 100);
-        self.take(shard, 100);
-    }
-
-    fn stop(&mut self, shard: &mut Shard) {
-        while shard.offer_rest(NOW, LIMITS) || shard.has_unsaved() {
-            self.take(shard, 100);
-            self.answer(shard, 100);
-        }
-        self.answer(shard, usize::MAX);
-        assert_eq!(shard.unsaved(), 0);
-    }
-
-    /// The next run.
-    fn recover(&self, memory_bytes: u64) -> Shard {
-        let mut shard = demoting(memory_bytes);
-        shard.begin_recovery([0], |_| 0, true);
-        let told = self.records.iter().rev().filter(|told| told.version > self.flushed);
-        let known: Vec<Known> = told.map(|told| Known::item(told.hash, told.place)).collect();
-        assert_eq!(shard.recover(&known).lost, 0);
-        shard.end_slots([0]);
-        shard.start_above(self.records.iter().map(|told| told.version).fold(self.flushed, u64::max));
-        shard
-    }
-
-    fn get(&self, shard: &mut Shard, key: &[u8]) -> Option<Vec<u8>> {
-        let hash = shard.hash(0, key);
-        if let Outcome::Pending(ticket) = ask(shard, key, Op::Read(Read::default()), NOW) {
-            let told = self.records.iter().find(|told| told.place == Some(ticket.0));
-            shard.promote(hash, ticket, &told.expect("a place of the ring").bytes, NOW).unwrap();
-        }
-        get(shard, key, NOW)
-    }
-}
-
-fn demoting(memory_bytes: u64) -> Shard {
-    let mut shard = shard_of(memory_bytes);
-    shard.remember_changes(|key| key.len() as u16);
-    shard.only_demote();
-    shard
-}
+use std::collections::HashMap;
 
 fn key(number: u32) -> [u8; 4] {
     number.to_le_bytes()
@@ -131,7 +17,7 @@ fn nothing_is_told_before_memory_is_full_and_then_only_what_eviction_drops() {
     let (mut shard, mut ring) = (demoting(2 << 20), Ring::new(100_000));
     let mut number = 0;
     while shard.stats().evictions.read() == 0 {
-        assert!(ring.records.len() < 500, "a few segments ahead of eviction");
+        assert!(ring.tier.told.len() < 500, "a few segments ahead of eviction");
         set(&mut shard, &key(number), &value(number));
         ring.turn(&mut shard);
         number += 1;
@@ -142,9 +28,9 @@ fn nothing_is_told_before_memory_is_full_and_then_only_what_eviction_drops() {
     }
     let evicted = shard.stats().evictions.read();
     assert!(
-        evicted > 4000 && ring.records.len() < evicted as usize + 500,
+        evicted > 4000 && ring.tier.told.len() < evicted as usize + 500,
         "{evicted} {}",
-        ring.records.len()
+        ring.tier.told.len()
     );
     assert_eq!(shard.stats().demotions_missed.read(), 0);
     for number in 0..6000 {
@@ -174,7 +60,7 @@ fn the_answer_to_what_voids_an_item_is_not_taken_for_that_to_the_item_itself() {
     let mut shard = ring.recover(2 << 20);
     set(&mut shard, b"key", b"new");
     ring.take(&mut shard, 1);
-    assert_eq!(ring.records.back().map(|told| told.place), Some(None), "the old item is void");
+    assert_eq!(ring.tier.told.last().map(|told| told.place), Some(None), "the old item is void");
     // The item is offered before that is answered, with the same version.
     while shard.offer_rest(NOW, LIMITS) {}
     ring.take(&mut shard, 1);
@@ -194,7 +80,7 @@ fn changes_are_told_of_keys_that_the_index_may_have_lost() {
     ask(&mut shard, b"deleted", Op::Delete(Delete::default()), NOW);
     ask(&mut shard, b"missing", Op::Delete(Delete::default()), NOW);
     ring.take(&mut shard, 10);
-    let told: Vec<_> = ring.records.iter().map(|told| (told.hash, told.place)).collect();
+    let told: Vec<_> = ring.tier.told.iter().map(|told| (told.hash, told.place)).collect();
     let wanted = [&b"written"[..], b"deleted", b"deleted", b"missing"].map(|key| (shard.hash(0, key), None));
     assert_eq!(told, wanted);
 }

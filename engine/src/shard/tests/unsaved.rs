@@ -10,7 +10,7 @@ use std::collections::HashMap;
 pub(super) struct Tier {
     pub(super) items: HashMap<u64, Vec<u8>>,
     next: u64,
-    flushed: u64,
+    pub(super) flushed: u64,
     pub(super) told: Vec<Told>,
 }
 

@@ -12,6 +12,8 @@ pub(super) struct Running {
     pub(super) places: HashMap<u64, u64>,
     /// By shard and stream: what was freed since the start.
     pub(super) freed: Vec<HashMap<u16, u64>>,
+    /// Of these slots the tier takes no more items.
+    full: Vec<std::ops::RangeInclusive<u16>>,
 }
 
 pub(super) fn start(medium: Arc<dyn Medium>, shards: u16) -> Running {
@@ -60,7 +62,7 @@ pub(super) fn begin(medium: Arc<dyn Medium>, shards: u16, memory_bytes: u64, rea
     let (storage, links) = Storage::start(parts).unwrap();
     let ports = (0..).zip(links).map(|(shard, link)| linked(shard, link, &figures)).collect();
     let freed = vec![HashMap::new(); usize::from(shards)];
-    Running { shards: stores, ports, storage, figures, places: HashMap::new(), freed }
+    Running { shards: stores, ports, storage, figures, places: HashMap::new(), freed, full: Vec::new() }
 }
 
 /// The end of a shard that uses a tier.
@@ -74,6 +76,11 @@ fn linked(shard: u16, link: crate::tier::port::Link, figures: &Arc<TierFigures>)
 impl Running {
     pub(super) fn owner(&self, key: &[u8]) -> usize {
         usize::from(SlotMap::even(self.shards.len() as u16).owner(slot_of(key)))
+    }
+
+    /// Whether the tier takes no more of a key.
+    pub(super) fn is_full(&self, key: &[u8]) -> bool {
+        self.full.iter().any(|slots| slots.contains(&slot_of(key)))
     }
 
     /// Takes what a shard is told next; false: there is nothing now.
@@ -220,6 +227,7 @@ impl Running {
                 }
                 self.ports[shard].moved(stream);
             }
+            Reply::Full(slots) => self.full.push(slots),
             other => panic!("{other:?}"),
         }
     }

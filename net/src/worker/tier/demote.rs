@@ -1,9 +1,11 @@
 //! What a tier under `--durability none` is offered: what eviction comes to next, and at the end the rest.
 
-use super::state::UNTAKEN_SHARE;
+use super::state::{Tier, UNTAKEN_SHARE};
 use crate::tier::SAVE_BYTES;
 use crate::worker::state::WorkerState;
+use std::ops::RangeInclusive;
 use torc_engine::shard::OfferLimits;
+use torc_proto::slot::SLOTS;
 
 /// Items that are looked at in a turn.
 const OFFER_ITEMS: usize = 1024;
@@ -29,6 +31,7 @@ impl WorkerState {
             }
             return;
         }
+        self.begin_rest();
         let is_late = self.drain_is_past(REST_UNTIL);
         let is_over = is_late || !self.shard.offer_rest(self.now, limits);
         if is_late {
@@ -39,6 +42,29 @@ impl WorkerState {
             );
         }
         self.tier.iter_mut().for_each(|tier| tier.is_rest_offered |= is_over);
+    }
+
+    /// Tells the tier, before anything is handed over.
+    fn begin_rest(&mut self) {
+        let Some(tier) = self.tier.as_mut().filter(|tier| !tier.is_rest_begun) else { return };
+        tier.is_rest_begun = true;
+        tier.port.begin_rest();
+    }
+
+    /// The tier has no room for more items of these slots.
+    pub(super) fn leave_out(&mut self, tier: &mut Tier, slots: RangeInclusive<u16>) {
+        if tier.slots_full == 0 {
+            tracing::warn!(
+                shard = self.number,
+                "--tier-size leaves no room to save all of memory under --durability none: what is coldest is lost"
+            );
+        }
+        tier.slots_full += slots.len();
+        self.shard.leave_out(slots);
+        if tier.slots_full >= usize::from(SLOTS) {
+            self.shard.end_offers();
+            tier.is_rest_offered = true;
+        }
     }
 
     /// How much is offered in a turn, and in all before some of it is saved.

@@ -40,6 +40,7 @@ impl WorkerState {
         tier.standing =
             if tier.demotes { Standing::InUse } else { Standing::Refilling(self.shard.begin_again()) };
         (tier.learning, tier.left, tier.is_rest_offered) = (Learning::default(), 0, false);
+        (tier.is_rest_begun, tier.slots_full) = (false, 0);
         tier.port.figures().has_linked();
     }
 

@@ -54,6 +54,9 @@ pub(crate) struct Tier {
     pub(super) demotes: bool,
     /// What lies in memory alone was offered, or has to stay there.
     pub(super) is_rest_offered: bool,
+    /// The tier knows that it is being offered; of how many slots it takes no more of that.
+    pub(super) is_rest_begun: bool,
+    pub(super) slots_full: usize,
     /// Everything that was taken up to here is saved.
     pub(super) saved_up_to: u64,
     /// Answers that wait for that, by what they wait for.
@@ -138,6 +141,8 @@ impl Tier {
             is_always: durability == Durability::Always,
             demotes: durability == Durability::None,
             is_rest_offered: false,
+            is_rest_begun: false,
+            slots_full: 0,
             saved_up_to: 0,
             unanswered: VecDeque::new(),
             counted: 0,

@@ -5,7 +5,7 @@ use super::{count_all, kill, set_all, start, stop, tier_file, wait_until_saved};
 use crate::harness::{Server, finish, torc};
 
 /// A long value that only this key has, and that does not compress.
-fn long(number: usize) -> Vec<u8> {
+pub(super) fn long(number: usize) -> Vec<u8> {
     let mut state = number as u64 + 1;
     let words = std::iter::repeat_with(|| {
         // SplitMix64 (Steele and others, 2014).
@@ -16,11 +16,11 @@ fn long(number: usize) -> Vec<u8> {
     words.flatten().take(300_000 + number * 40_009 % 900_000).collect()
 }
 
-fn name(number: usize) -> String {
+pub(super) fn name(number: usize) -> String {
     format!("long:{number}")
 }
 
-fn set_long(redis: &mut Redis, numbers: impl Iterator<Item = usize>) {
+pub(super) fn set_long(redis: &mut Redis, numbers: impl Iterator<Item = usize>) {
     for number in numbers {
         let set = vec![b"SET".to_vec(), name(number).into(), long(number)];
         assert_eq!(redis.ask_all(&[set]), [Answer::Ok]);
@@ -28,7 +28,7 @@ fn set_long(redis: &mut Redis, numbers: impl Iterator<Item = usize>) {
 }
 
 /// How many keys have their long value; all others must have none.
-fn count_long(redis: &mut Redis, numbers: impl Iterator<Item = usize>) -> usize {
+pub(super) fn count_long(redis: &mut Redis, numbers: impl Iterator<Item = usize>) -> usize {
     let mut has = |number: &usize| match redis.run(&["GET", &name(*number)]) {
         Answer::Bulk(value) => {
             assert!(value == long(*number), "{number}: {} bytes", value.len());

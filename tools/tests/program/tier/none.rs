@@ -1,5 +1,6 @@
 //! `--durability none`: the tier takes what memory has no room for, and at an orderly stop the rest.
 
+use super::long::{count_long, long, name, set_long};
 use super::redis::{Answer, Redis};
 use super::{
     count_all, key, kill, set_all, start, stop, tier_file, value, wait_until_recovered, wait_until_saved,
@@ -103,4 +104,76 @@ fn a_stop_without_time_keeps_a_part_and_all_of_it_right() {
     let server = start(&path, &["--memory=64m", NONE]);
     let found = count_all(&mut Redis::connect(&server), 0..60_000);
     assert!(found > 0 && found < 60_000, "{found}");
+}
+
+#[test]
+fn long_values_that_memory_has_no_room_for_are_on_the_tier_and_hold_over_a_stop() {
+    const VALUES: usize = 150;
+    let (_folder, path) = tier_file();
+    let server = start(&path, &["--shards=2", "--memory=64m", "--tier-size=512m", NONE]);
+    let mut redis = Redis::connect(&server);
+    for number in 0..VALUES {
+        set_long(&mut redis, number..number + 1);
+        wait_until_saved(&server);
+    }
+    let missed = server.metric("torc_demotions_missed_total", "") as usize;
+    let before = count_long(&mut redis, 0..VALUES);
+    assert!(server.metric("torc_tier_promotions_total", "") > 20.0, "they do not fit into memory");
+    assert!(missed < VALUES / 10 && before + missed + 5 >= VALUES, "{before} there, {missed} missed");
+    // Changed in part, overwritten and deleted, wherever they lie.
+    let mut changed = long(1);
+    if redis.run(&["STRLEN", &name(1)]) == Answer::Integer(changed.len() as i64) {
+        redis.run(&["SETRANGE", &name(1), "150000", "changed"]);
+        changed[150_000..150_007].copy_from_slice(b"changed");
+        redis.run(&["APPEND", &name(1), "tail"]);
+        changed.extend(b"tail");
+    }
+    redis.run(&["DEL", &name(2)]);
+    redis.run(&["SET", &name(3), "short"]);
+    let before = count_long(&mut redis, 4..VALUES);
+    stop(server);
+    for shards in ["--shards=3", "--shards=1"] {
+        let server = start(&path, &[shards, "--memory=64m", NONE]);
+        let mut redis = Redis::connect(&server);
+        let after = count_long(&mut redis, 4..VALUES);
+        assert!(after + 2 >= before, "{after} of {before} with {shards}");
+        assert!([Answer::Bulk(changed.clone()), Answer::Nil].contains(&redis.run(&["GET", &name(1)])));
+        assert_eq!(redis.run(&["GET", &name(2)]), Answer::Nil);
+        assert_eq!(redis.run(&["GET", &name(3)]), Answer::Bulk(b"short".to_vec()));
+        stop(server);
+    }
+    kill(start(&path, &[NONE]));
+    let server = start(&path, &[NONE]);
+    assert_eq!(count_long(&mut Redis::connect(&server), 0..VALUES), 0);
+}
+
+/// The oldest was written last, over the newest.
+#[test]
+fn a_stop_keeps_what_is_newest_if_the_tier_is_smaller_than_memory() {
+    const KEYS: usize = 60_000;
+    let (_folder, path) = tier_file();
+    let server = start(&path, &["--shards=2", "--memory=96m", "--tier-size=20m", NONE]);
+    set_all(&mut Redis::connect(&server), 0..KEYS);
+    assert_eq!(server.metric("torc_evictions_total", ""), 0.0);
+    let said = stop(server);
+    assert!(said.contains("--tier-size leaves no room"), "{said}");
+    let server = start(&path, &["--memory=96m", NONE]);
+    let mut redis = Redis::connect(&server);
+    let newest = count_all(&mut redis, KEYS - 10_000..KEYS);
+    assert!(newest == 10_000, "{newest} of the newest");
+    let oldest = count_all(&mut redis, 0..10_000);
+    assert!(oldest < 100, "{oldest} of the oldest");
+}
+
+#[test]
+fn a_tier_that_takes_no_chunk_makes_long_values_misses_and_nothing_wrong() {
+    let (_folder, path) = tier_file();
+    let server = start(&path, &["--shards=2", "--memory=64m", "--tier-size=6m", NONE]);
+    let mut redis = Redis::connect(&server);
+    set_long(&mut redis, 0..150);
+    let before = count_long(&mut redis, 0..150);
+    assert!(before > 10 && before < 150, "{before}");
+    stop(server);
+    let server = start(&path, &["--memory=64m", NONE]);
+    count_long(&mut Redis::connect(&server), 0..150);
 }
