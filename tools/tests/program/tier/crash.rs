@@ -39,20 +39,12 @@ struct Model {
     random: u64,
     next: u64,
     keys: Vec<Vec<Change>>,
-    /// Long values are to be there, too.
-    wants_long: bool,
 }
 
 impl Model {
     fn new(client: usize) -> Model {
         let nothing = Change { number: None, answered: Some(Instant::now()) };
-        Model {
-            client,
-            random: client as u64 + 1,
-            next: 0,
-            keys: vec![vec![nothing]; KEYS],
-            wants_long: true,
-        }
+        Model { client, random: client as u64 + 1, next: 0, keys: vec![vec![nothing]; KEYS] }
     }
 
     fn below(&mut self, end: u64) -> u64 {
@@ -110,8 +102,7 @@ impl Model {
             let is_old = |change: &Change| change.answered.is_some_and(|at| at + bound <= killed);
             let first = changes.iter().rposition(is_old).unwrap_or(0);
             let allowed: Vec<Option<u64>> = changes[first..].iter().map(|change| change.number).collect();
-            let is_wanted = self.wants_long || key % LONG_SHARE != 0;
-            if is_wanted && allowed.iter().all(Option::is_some) {
+            if allowed.iter().all(Option::is_some) {
                 wanted += 1;
                 lost += usize::from(found.is_none());
             }
@@ -155,9 +146,7 @@ fn whatever_was_answered_is_there_after_kills_if_it_is_saved_always() {
 #[test]
 fn under_none_an_orderly_stop_keeps_the_last_change_of_all_and_a_kill_nothing() {
     let (_folder, path) = tier_file();
-    // Long values stay in memory, so they are misses or right.
-    let mut models: Vec<Model> =
-        (0..CLIENTS).map(|client| Model { wants_long: false, ..Model::new(client) }).collect();
+    let mut models: Vec<Model> = (0..CLIENTS).map(Model::new).collect();
     let (mut wanted, mut lost) = (0, 0);
     for round in 0..9 {
         let mut server = server(&path, "none", round);
