@@ -3,6 +3,8 @@
 use super::state::{Back, Fetching, Tier};
 use crate::session::{Deadline, Part, Work};
 use crate::tier::{Arrived, Fetched};
+#[cfg(test)]
+use crate::worker::bug::Bug;
 use crate::worker::connection::Connection;
 use crate::worker::execute::Prepared;
 use crate::worker::state::WorkerState;
@@ -41,6 +43,10 @@ impl WorkerState {
     /// Returns whether it could not be had, and was still wanted.
     fn take_fetched(&mut self, tier: &mut Tier, there: (u64, Ticket), item: Option<&[u8]>) -> bool {
         let mut fetching = tier.fetching.remove(&there.1.0).unwrap_or_default();
+        #[cfg(test)]
+        let older = tier.bugs.instead(there.0, item);
+        #[cfg(test)]
+        let item = older.as_deref().or(item);
         for scanner in std::mem::take(&mut fetching.scanning) {
             self.take_key(tier, scanner, there, item);
         }
@@ -48,6 +54,10 @@ impl WorkerState {
             Some(_) if !fetching.is_wanted => Back::Done,
             _ => self.bring_back(&mut tier.returns, there, item),
         };
+        #[cfg(test)]
+        if tier.bugs.strike(Bug::LostFetch) {
+            fetching.waiting.clear();
+        }
         if back == Back::IsComing {
             tier.fetching.insert(there.1.0, fetching);
         } else {
