@@ -95,3 +95,11 @@ fn bugs_put_in_on_purpose_are_caught() {
         }
     });
 }
+
+/// Keys that a step of SCAN got from the tier were not charged to its client as they came, but in its next turn.
+#[test]
+fn clients_are_charged_for_keys_that_a_scan_gets_from_the_tier() {
+    for seed in [724, 915] {
+        run(seed, Bug::None).unwrap_or_else(|wrong| panic!("seed {seed}: {wrong}"));
+    }
+}

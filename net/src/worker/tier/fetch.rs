@@ -179,10 +179,15 @@ impl WorkerState {
             self.shard.scan_elsewhere(step.space, there, item, self.now, &mut step.keys);
         }
         step.missing = step.missing.saturating_sub(1);
-        if step.missing == 0
-            && let Scanner::Client(id) = scanner
-        {
-            self.let_go_on(id);
+        let is_whole = step.missing == 0;
+        if let Scanner::Client(id) = scanner {
+            // The keys are memory that it holds.
+            if let Some(conn) = self.connections.find(id) {
+                self.budget.charge(conn);
+            }
+            if is_whole {
+                self.let_go_on(id);
+            }
         }
     }
 
