@@ -16,6 +16,11 @@ pub trait Clock {
 
     /// Milliseconds since the Unix epoch at that moment; never less than at an earlier one.
     fn millis_at(&self, nanos: u64) -> Millis;
+
+    /// Milliseconds since the Unix epoch now.
+    fn millis(&self) -> Millis {
+        self.millis_at(self.nanos())
+    }
 }
 
 /// What a clock is made from; tests have their own.
@@ -91,10 +96,6 @@ impl<R: Readings> MachineClock<R> {
         let began = readings.wall();
         let start_ns = readings.since_boot();
         MachineClock { readings, start_ns, wall: Arc::new(Wall::new(began)) }
-    }
-
-    pub fn millis(&self) -> Millis {
-        self.millis_at(self.nanos())
     }
 
     pub(crate) fn wall(&self) -> Arc<Wall> {

@@ -18,9 +18,10 @@ pub use crate::tier::RearmError;
 pub use config::{Endpoint, Listen, ServerConfig, StartError};
 pub use listen::overlap;
 pub use sizes::{client_memory, value_bytes_possible};
+pub(crate) use tier::Recovers;
 pub use tier::RunningTier;
 
-use crate::clock::{BEHIND_MAX_MS, MachineClock};
+use crate::clock::{BEHIND_MAX_MS, Clock, MachineClock};
 use crate::metrics::WorkerStats;
 use crate::pin::pin_to;
 use crate::session::Limits;
@@ -53,7 +54,6 @@ use torc_engine::reader::ShardReader;
 use torc_engine::stats::ShardStats;
 use torc_engine::{Shard, ShardConfig};
 use torc_pmem::tier::Tier;
-use torc_proto::slot::{SLOTS, slot_of};
 
 /// A running server.
 #[derive(Debug)]
@@ -357,14 +357,6 @@ struct ShardStart {
     recovers: Option<Recovers>,
 }
 
-/// What a shard knows of a tier before it is told what that holds.
-#[derive(Clone, Copy)]
-struct Recovers {
-    /// The runs before gave out versions up to this one.
-    above: u64,
-    reads_wait: bool,
-}
-
 /// What a shard's thread reports once it is ready to turn.
 struct Ready {
     stats: Arc<ShardStats>,
@@ -455,7 +447,7 @@ impl ShardStart {
         let store = Shard::new(self.store.clone()).map_err(StartError::from);
         let store = match store {
             Ok(mut store) => {
-                self.begin_recovery(&mut store);
+                self.recovers.iter().for_each(|recovers| recovers.begin(&mut store, &self.shared, shard));
                 store
             }
             Err(error) => {
@@ -477,16 +469,6 @@ impl ShardStart {
             Chosen::Uring => start.serve(store, Uring::new(sockets).map_err(open), ready, go),
             Chosen::Epoll(_) => start.serve(store, Epoll::new(sockets).map_err(open), ready, go),
         }
-    }
-
-    /// Prepares the store to be told what a tier has for it.
-    fn begin_recovery(&self, store: &mut Shard) {
-        let Some(Recovers { above, reads_wait }) = self.recovers else { return };
-        store.remember_changes(slot_of);
-        store.start_above(above);
-        let own = (0..SLOTS).filter(|slot| self.shared.slots.owner(*slot) == self.number);
-        store.begin_recovery(own, slot_of, reads_wait);
-        self.shared.begin_recovery(self.number);
     }
 
     fn serve<T: Transport>(

@@ -1,7 +1,7 @@
 //! How the memory of a server is divided.
 
 use super::config::ServerConfig;
-use crate::clock::MachineClock;
+use crate::clock::{Clock, MachineClock};
 use crate::tier::TierConfig;
 use crate::worker::{BudgetConfig, FLOOR_SHARE, round_bytes, tier_bytes};
 use torc_engine::ShardConfig;

@@ -1,15 +1,36 @@
 //! The tier of a running server.
 
 use super::config::StartError;
-use crate::clock::MachineClock;
+use crate::clock::{Clock, MachineClock};
 use crate::shared::Shared;
 use crate::tier::{Armed, Port, Rearm, RearmError, Storage, StorageParts, TierConfig, TierFigures, Wakers};
 use crate::transport::Waker;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use torc_engine::Shard;
 use torc_pmem::media::Medium;
 use torc_pmem::tier::Tier;
+use torc_proto::slot::{SLOTS, slot_of};
+
+/// What a shard knows of a tier before it is told what that holds.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Recovers {
+    /// The runs before gave out versions up to this one.
+    pub(crate) above: u64,
+    pub(crate) reads_wait: bool,
+}
+
+impl Recovers {
+    /// Prepares the store of a shard to be told what a tier has for it.
+    pub(crate) fn begin(self, store: &mut Shard, shared: &Shared, number: u16) {
+        store.remember_changes(slot_of);
+        store.start_above(self.above);
+        let own = (0..SLOTS).filter(|slot| shared.slots.owner(*slot) == number);
+        store.begin_recovery(own, slot_of, self.reads_wait);
+        shared.begin_recovery(number);
+    }
+}
 
 /// The tier of a running server.
 #[derive(Debug)]
@@ -29,7 +50,7 @@ pub struct RunningTier {
     storage: Mutex<Storage>,
     /// Nobody has it open while it is made anew.
     on: Mutex<Option<Arc<dyn Medium>>>,
-    again: Rearm,
+    again: Rearm<MachineClock>,
 }
 
 impl RunningTier {

@@ -58,6 +58,11 @@ pub(super) enum Action {
 }
 
 impl Action {
+    /// Whether it writes or deletes one key.
+    pub(super) fn changes(&self) -> bool {
+        matches!(self, Action::Set { .. } | Action::SetShared { .. } | Action::Delete { .. })
+    }
+
     /// The keys that it names.
     pub(super) fn keys(&self) -> Vec<&String> {
         match self {
@@ -81,4 +86,6 @@ pub(super) struct Call {
     pub(super) begun_at: Millis,
     /// Place in the order of all beginnings and ends.
     pub(super) begun: u64,
+    /// Once it is answered, no crash undoes it.
+    pub(super) is_durable: bool,
 }

@@ -5,6 +5,7 @@ mod draw;
 use super::action::{Action, Call, Reply};
 use super::model::Model;
 use super::speech::Speech;
+use super::tier::TierWorld;
 use super::world::World;
 use crate::transport::sim::{LinkId, Network, Random};
 use std::collections::{HashSet, VecDeque};
@@ -34,6 +35,8 @@ pub(super) struct Client {
     /// The end of what it has to send, and when it sends that: until then it stands still.
     held: Vec<u8>,
     held_until: Millis,
+    /// It asks nothing more, as the server ends.
+    stands_still: bool,
     /// It only reads its keys, one after the other.
     looks_last: bool,
     /// Steps since anything of its own moved, while it waited for an answer and read.
@@ -80,7 +83,7 @@ const SILENT_STEPS_MAX: [u32; 2] = [2_000, 300];
 const STALL_PERCENT: u32 = 50;
 const STALL_BYTES_MIN: usize = 10_000;
 const STALL_MS: Millis = 2000;
-/// Times more steps where memory for clients is short: the client that holds most is looked for only once a second of the
+/// Times more steps where a tier may be slow, and where memory for clients is short: the client that holds most is looked for only once a second of the
 /// simulated clock.
 const SHORT_PATIENCE: u32 = 10;
 
@@ -126,6 +129,7 @@ impl Client {
             scan: None,
             held: Vec::new(),
             held_until: 0,
+            stands_still: false,
             looks_last: false,
             silent_steps: 0,
             moved: 0,
@@ -154,6 +158,22 @@ impl Client {
         self.left = world.keys;
     }
 
+    /// It asks nothing until it has lost its server.
+    pub(super) fn stand_still(&mut self) {
+        self.stands_still = true;
+    }
+
+    /// The server is gone.
+    pub(super) fn lose(&mut self, model: &mut Model, now: Millis) {
+        self.calls.drain(..).for_each(|(_, call)| model.broken(&call, now));
+        self.input.clear();
+        self.held.clear();
+        self.scan = None;
+        self.link = None;
+        self.stands_still = false;
+        (self.silent_steps, self.moved) = (0, 0);
+    }
+
     /// A flood ends when nobody else has anything to do.
     pub(super) fn stop_flooding(&mut self) {
         self.habits.floods = false;
@@ -172,7 +192,7 @@ impl Client {
         world: &World,
         now: Millis,
     ) -> Result<(), String> {
-        if self.left == 0 && self.calls.is_empty() {
+        if (self.left == 0 || self.stands_still) && self.calls.is_empty() {
             return Ok(());
         }
         let connected = *self.link.get_or_insert_with(|| {
@@ -188,18 +208,18 @@ impl Client {
         self.take_answers(connected.shard, model, world, now).map_err(|wrong| self.tell(&wrong))?;
         if network.is_dead(connected.link) {
             // Where memory for clients is short, those who hold much are closed.
-            if !network.was_reset(connected.link) && !self.calls.is_empty() && !world.closes() {
+            let may_close = world.closes() || self.stands_still;
+            if !network.was_reset(connected.link) && !self.calls.is_empty() && !may_close {
                 return Err(self.tell(&format!("was closed while {} answers were due", self.calls.len())));
             }
             if self.looks_last {
                 // It looks for those keys again.
                 self.left += self.calls.len();
             }
-            self.calls.drain(..).for_each(|(_, call)| model.broken(&call, now));
-            self.input.clear();
-            self.held.clear();
-            self.scan = None;
-            self.link = None;
+            let stands_still = self.stands_still;
+            self.lose(model, now);
+            self.stands_still = stands_still;
+            return Ok(());
         }
         let moved = network.moved(connected.link);
         if self.calls.is_empty() || self.moved != moved || !self.held.is_empty() {
@@ -208,7 +228,7 @@ impl Client {
             self.silent_steps += u32::from(reads);
         }
         self.moved = moved;
-        let patience = if world.closes() { SHORT_PATIENCE } else { 1 };
+        let patience = if world.closes() || world.tier.is_some() { SHORT_PATIENCE } else { 1 };
         match self.silent_steps > SILENT_STEPS_MAX[usize::from(network.is_healed())] * patience {
             true => {
                 let (waiting, link) = (self.calls.len(), network.describe(connected.link));
@@ -235,7 +255,7 @@ impl Client {
         now: Millis,
     ) {
         let stands_still = !self.held.is_empty() && now < self.held_until && !network.is_healed();
-        if !random.chance(70) || connected.ended || stands_still {
+        if !random.chance(70) || connected.ended || stands_still || self.stands_still {
             return;
         }
         network.write(connected.link, &std::mem::take(&mut self.held));
@@ -247,8 +267,15 @@ impl Client {
             self.left -= usize::from(!self.habits.floods);
             let action = self.draw(model, random, world);
             self.ids = self.ids.wrapping_add(1);
-            bytes.extend(self.speech.request(&action, self.ids));
-            self.calls.push_back((self.ids, model.begin(action, now)));
+            let tier = world.tier.as_ref();
+            let asks_durable = tier.is_some_and(TierWorld::makes_durable)
+                && self.speech == Speech::Native
+                && action.changes()
+                && random.chance(20);
+            bytes.extend(self.speech.request(&action, self.ids, asks_durable));
+            let mut call = model.begin(action, now);
+            call.is_durable = asks_durable || tier.is_some_and(TierWorld::is_always);
+            self.calls.push_back((self.ids, call));
         }
         if self.habits.stalls && bytes.len() >= STALL_BYTES_MIN && random.chance(STALL_PERCENT) {
             self.held = bytes.split_off(random.below(bytes.len()));

@@ -9,25 +9,32 @@
 //! Workers sleep: one that would wait in its transport is turned only when something came, when it is woken, or when
 //! its wait is over by the simulated clock. An idle tick is far away there, so a wake-up that is lost shows.
 //!
+//! Some servers have a tier, on a simulated medium: see `tier.rs`. Its storage side takes its steps when the seed says so, and
+//! servers stop or crash and begin anew over what the medium kept: see `restart.rs`.
+//!
 //! A failing seed is printed; `TORC_SIM_SEED=n cargo test -p torc-net simulation` replays it, and
 //! `TORC_SIM_STEPS=n` goes on for so many steps.
 
 mod action;
 mod client;
 mod model;
+mod own;
+mod restart;
 mod sleeper;
 mod speech;
 mod tests;
+mod tier;
 mod world;
 
 use crate::clock::Wall;
 use crate::metrics::WorkerStats;
 use crate::shared::Shared;
 use crate::slots::SlotMap;
+use crate::tier::Durability;
 use crate::transport::sim::{Faults, Network, Random, Sim};
 use crate::transport::{Transport, Waker};
 use crate::worker::mail::Mail;
-use crate::worker::{Bug, Siblings, Worker, WorkerParts, WorkerState};
+use crate::worker::{Bug, Settings, Siblings, Tier as WorkerTier, Worker, WorkerParts, WorkerState};
 use client::Client;
 use model::Model;
 use sleeper::{SimClock, Sleeper};
@@ -35,6 +42,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, OnceLock};
+use tier::{Backing, Resting};
 use torc_engine::Shard;
 use torc_engine::command::Millis;
 use torc_engine::reader::ShardReader;
@@ -64,27 +72,85 @@ struct Simulation {
     world: World,
     network: Rc<RefCell<Network>>,
     clock: Rc<Cell<Millis>>,
+    bug: Bug,
+    plan: Plan,
     shared: Arc<Shared>,
     workers: Vec<Sleeper>,
     wakers: Vec<Arc<dyn Waker>>,
+    backing: Option<Backing>,
     clients: Vec<Client>,
     model: Model,
     steps: u64,
+    /// Requests that earlier servers answered.
+    requests: u64,
+}
+
+/// What every server of a simulation is made from.
+struct Plan {
+    faults: Faults,
+    buffers: u16,
+    buffer_bytes: usize,
+    window_bytes: usize,
+    settings: Settings,
+    hash_seed: u64,
+}
+
+impl Plan {
+    /// Bytes of a shard's receive buffers.
+    fn fixed(&self) -> u64 {
+        u64::from(self.buffers) * self.buffer_bytes as u64
+    }
 }
 
 impl Simulation {
     fn new(seed: u64, bug: Bug) -> Simulation {
         let mut random = Random::new(seed);
-        let world = World::new(&mut random);
+        let world = World::new(&mut random, seed);
         let reset_permille = [0, 0, 1, 10][random.below(4)];
         let faults =
             Faults { delay: random.below(60) as u32, fragment: random.below(80) as u32, reset_permille };
         let (buffers, buffer_bytes, window_bytes) = world.buffers(&mut random);
         let network = Network::new(random.number(), faults, window_bytes);
         let clock = Rc::new(Cell::new(START));
+        let settings = world.settings(u64::from(buffers) * buffer_bytes as u64, &mut random);
+        let drawn = random.number();
+        let hash_seed = world.tier.as_ref().map_or(drawn, |tier| tier.config.hash_seed);
+        let plan = Plan { faults, buffers, buffer_bytes, window_bytes, settings, hash_seed };
         let shared = Arc::new(shared(world.shards));
-        let fixed = u64::from(buffers) * buffer_bytes as u64;
-        let settings = world.settings(fixed, &mut random);
+        let model = Model::new(world.excuses(), world.tier.is_some());
+        let clients = (0..world.clients).map(|number| Client::new(number, &world, &mut random)).collect();
+        let (workers, wakers, backing) = (Vec::new(), Vec::new(), None);
+        let (steps, requests) = (0, 0);
+        let mut simulation = Simulation {
+            random,
+            world,
+            network,
+            clock,
+            bug,
+            plan,
+            shared,
+            workers,
+            wakers,
+            backing,
+            clients,
+            model,
+            steps,
+            requests,
+        };
+        simulation.serve(None).expect("a server begins");
+        simulation
+    }
+
+    /// Begins a server, over what a tier's medium has, if there is one.
+    ///
+    /// # Errors
+    /// What is on the medium cannot be used.
+    fn serve(&mut self, image: Option<Vec<u8>>) -> Result<(), String> {
+        let Simulation { world, network, bug, random, .. } = self;
+        let Plan { buffers, buffer_bytes, hash_seed, .. } = self.plan;
+        let fixed = self.plan.fixed();
+        let (now, clock) = (self.clock.get(), SimClock(self.clock.clone()));
+        let shared = Arc::new(shared(world.shards));
         let mut transports: Vec<Sim> = (0..world.shards)
             .map(|number| Sim::new(network.clone(), number, buffers, buffer_bytes))
             .collect();
@@ -95,33 +161,52 @@ impl Simulation {
             _ => {}
         }
         let wakers: Vec<Arc<dyn Waker>> = transports.iter().map(Transport::waker).collect();
-        let mut workers = Vec::new();
-        let hash_seed = random.number();
-        let store =
-            |number| Shard::new(world.store(number, fixed, hash_seed)).expect("a shard has memory enough");
-        let shards: Vec<Shard> = (0..world.shards).map(store).collect();
+        let store = |number| {
+            Shard::new(world.store(number, fixed, hash_seed, now)).expect("a shard has memory enough")
+        };
+        let mut shards: Vec<Shard> = (0..world.shards).map(store).collect();
+        let tier = world.tier.as_ref();
+        let resting = tier.map(|tier| Resting::open(tier, image, random)).transpose()?;
+        if let Some((resting, tier)) = resting.as_ref().zip(tier) {
+            let recovers = resting.recovers(tier);
+            (0..).zip(&mut shards).for_each(|(number, shard)| recovers.begin(shard, &shared, number));
+            self.model.is_learning();
+        }
         let stats = shards.iter().map(|shard| shard.stats().clone()).collect();
         let readers: Vec<ShardReader> = match world.reads_siblings {
             true => shards.iter().map(Shard::reader).collect(),
             false => Vec::new(),
         };
+        let begun = resting
+            .zip(tier)
+            .map(|(resting, tier)| resting.begin(tier, &wakers, &clock, *bug))
+            .transpose()?;
+        let (backing, ports) = begun.map_or((None, Vec::new()), |(backing, ports)| (Some(backing), ports));
+        backing.iter().for_each(|backing| _ = shared.tier.set(backing.figures.clone()));
+        let mut ports = ports.into_iter();
         let mails = Mail::among(world.shards, world.mail_bytes());
-        for (((number, mut mail), transport), shard) in (0..).zip(mails).zip(transports).zip(shards) {
+        let mut workers = Vec::new();
+        for (((number, mut mail), transport), mut shard) in (0..).zip(mails).zip(transports).zip(shards) {
             mail.connect(&wakers);
-            let (shared, settings) = (shared.clone(), settings.clone());
+            let (shared, settings) = (shared.clone(), self.plan.settings.clone());
             let siblings = Siblings::new(readers.clone());
-            let parts =
-                WorkerParts { shard, mail, siblings, shared, number, settings, now: START, tier: None };
+            if tier.is_some_and(|tier| tier.durability == Durability::None) {
+                shard.only_demote();
+            }
+            let tier = ports.next().zip(tier).map(|(port, tier)| {
+                Box::new(WorkerTier::new(port, tier.how(), world.memory_bytes, world.shards))
+            });
+            let parts = WorkerParts { shard, mail, siblings, shared, number, settings, now, tier };
             let mut state = WorkerState::new(parts);
-            state.put_in(bug);
-            let mut worker = Worker::new(transport, SimClock(clock.clone()), state);
+            state.put_in(*bug);
+            let mut worker = Worker::new(transport, clock.clone(), state);
             worker.limit_turns(world.turn_parts);
             workers.push(Sleeper::new(worker));
         }
         let _ = shared.shard_stats.set(stats);
-        let clients = (0..world.clients).map(|number| Client::new(number, &world, &mut random)).collect();
-        let model = Model::new(world.lossy);
-        Simulation { random, world, network, clock, shared, workers, wakers, clients, model, steps: 0 }
+        (self.shared, self.workers, self.wakers, self.backing) = (shared, workers, wakers, backing);
+        self.look_at_tier();
+        Ok(())
     }
 
     /// Returns how many steps it took, and how many requests were answered.
@@ -131,19 +216,28 @@ impl Simulation {
     fn run(mut self) -> Result<(u64, u64), String> {
         while self.steps < FAULT_STEPS && !self.clients.iter().all(Client::has_sent_all) {
             self.step()?;
+            if let Some(incident) = self.world.next_incident(self.steps) {
+                self.meet(incident)?;
+            }
+        }
+        while let Some(incident) = self.world.next_incident(u64::MAX) {
+            self.meet(incident)?;
         }
         self.network.borrow_mut().heal();
         self.clients.iter_mut().for_each(Client::read_fast);
         self.until_all_are_done()?;
         self.clients.iter_mut().for_each(Client::stop_flooding);
         self.until_all_are_done()?;
-        if self.world.lossy {
+        if self.world.lossy || self.world.tier.is_some() {
             self.look_last()?;
         }
         self.rest()?;
         self.drain()?;
-        let requests = self.shared.worker_stats.iter().map(|stats| stats.requests_total()).sum();
-        Ok((self.steps, requests))
+        Ok((self.steps, self.requests + self.requests_here()))
+    }
+
+    fn requests_here(&self) -> u64 {
+        self.shared.worker_stats.iter().map(|stats| stats.requests_total()).sum()
     }
 
     fn until_all_are_done(&mut self) -> Result<(), String> {
@@ -180,15 +274,21 @@ impl Simulation {
             self.shared.beyond.store(beyond as i64, Relaxed);
         }
         let now = self.clock.get();
-        for client in &mut self.clients {
-            let network = &mut self.network.borrow_mut();
-            client.step(network, &mut self.model, &mut self.random, &self.world, now)?;
-        }
+        self.turn_clients(now)?;
+        self.turn_tier(now)?;
         for worker in &mut self.workers {
             // A shard may be late by some turns.
             if self.random.chance(80) {
                 worker.look(now)?;
             }
+        }
+        Ok(())
+    }
+
+    fn turn_clients(&mut self, now: Millis) -> Result<(), String> {
+        for client in &mut self.clients {
+            let network = &mut self.network.borrow_mut();
+            client.step(network, &mut self.model, &mut self.random, &self.world, now)?;
         }
         Ok(())
     }
@@ -199,6 +299,7 @@ impl Simulation {
         for _ in 0..REST_STEPS {
             self.step()?;
             left = self.workers.iter_mut().try_for_each(|sleeper| sleeper.worker.state().left_over());
+            left = left.and(self.backing.as_ref().map_or(Ok(()), Backing::left_over));
             if left.is_ok() {
                 return self.fall_asleep();
             }
@@ -223,6 +324,9 @@ impl Simulation {
             client.begin_last_look(&mut self.network.borrow_mut(), &self.world);
         }
         self.until_all_are_done()?;
+        if self.world.tier.is_some() {
+            return Ok(());
+        }
         let (due, kept) = self.model.due_and_kept();
         let memory = self.store_bytes_min();
         if due >= memory / DUE_SHARE && kept * 100 < due.min(memory) * KEPT_PERCENT_MIN {
@@ -246,6 +350,7 @@ impl Simulation {
             self.steps += 1;
             self.clock.set(self.clock.get() + 1);
             let now = self.clock.get();
+            self.turn_tier(now)?;
             self.workers.iter_mut().try_for_each(|sleeper| sleeper.look(now))?;
             if self.workers.iter().all(|sleeper| sleeper.worker.may_end()) {
                 self.nothing_is_left()?;

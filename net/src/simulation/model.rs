@@ -2,8 +2,8 @@
 //!
 //! Keys of one client: its commands on them take effect one after the other, so exactly one answer is right,
 //! but for expiry, which falls somewhere between the sending of a command and its answer. What was under way
-//! when a connection broke may have happened or not, or still happens behind what the next connection asks: the key is
-//! unknown until it is written again a while later.
+//! when a connection broke may have happened or not, or still happens behind what the next connection asks: until a while
+//! later the key may hold any of that. A crash may bring back what was superseded a moment before it: see `own.rs`.
 //!
 //! Shared keys: a register that several clients write and read. A read may return a value if its write began
 //! before the read ended, and no other write lies wholly between that write and the read.
@@ -12,7 +12,9 @@
 //! short a key may be missing at any time; but a last look at all keys must find a share of what memory holds.
 
 use super::action::{Action, Call, Reply};
+use super::own::{Held, Own, State};
 use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
 use torc_engine::command::Millis;
 
 /// Part of the name of each key that belongs to one client, but for its counter.
@@ -20,20 +22,20 @@ pub(super) const OWN: &str = "own:";
 
 /// So long after a connection broke, all that was on its way between shards has happened: it is many turns.
 const LATE_MS: Millis = 100;
+/// The same where shards wait for a tier.
+const TIER_LATE_MS: Millis = 5_000;
 
-#[derive(Debug, Clone)]
-enum Known {
-    Item {
-        value: Vec<u8>,
-        /// It ends between these times.
-        expiry: Option<(Millis, Millis)>,
-        /// The order of its write.
-        begun: u64,
-        ended: u64,
-    },
-    Nothing,
-    /// A broken connection left it open.
-    Unknown,
+/// Answers that are not wrong for want of room or luck.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Excuses {
+    /// Whatever is stored may be gone.
+    pub(super) misses: bool,
+    /// What was missed may be back: it was dropped while the tier saved it.
+    pub(super) returns: bool,
+    /// Memory is short.
+    pub(super) memory: bool,
+    /// The tier has failed, so changes are refused.
+    pub(super) refusals: bool,
 }
 
 #[derive(Debug)]
@@ -41,6 +43,8 @@ struct SharedWrite {
     value: Vec<u8>,
     begun: u64,
     ended: Option<u64>,
+    /// When it was answered.
+    ended_at: Millis,
 }
 
 #[derive(Debug)]
@@ -48,20 +52,27 @@ struct Flush {
     everywhere: bool,
     begun: u64,
     ended: Option<u64>,
+    /// When it was answered.
+    ended_at: Millis,
+    /// A crash may have undone it.
+    is_doubtful: bool,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Model {
-    own: HashMap<String, Known>,
-    /// When a connection broke that was changing the key.
-    broken_at: HashMap<String, Millis>,
+    own: HashMap<String, Own>,
     shared: HashMap<String, Vec<SharedWrite>>,
     flushes: Vec<Flush>,
     /// All keys that a command has named.
     named: HashSet<String>,
     order: u64,
-    /// Memory is short: whatever is stored may be evicted.
-    lossy: bool,
+    pub(super) excuses: Excuses,
+    /// There is a tier, so the past may come back at a crash.
+    has_tier: bool,
+    /// Longer values were in memory alone, and are gone with it.
+    pub(super) forgets_above: Option<usize>,
+    /// Plain reads that began before this moment of the order may miss: what a tier holds was not all known.
+    knows_since: u64,
     /// All keys are read one last time.
     is_last_look: bool,
     /// Bytes of values that the last look would find if nothing were ever evicted, and that it found.
@@ -70,8 +81,8 @@ pub(super) struct Model {
 }
 
 impl Model {
-    pub(super) fn new(lossy: bool) -> Model {
-        Model { lossy, ..Model::default() }
+    pub(super) fn new(excuses: Excuses, has_tier: bool) -> Model {
+        Model { excuses, has_tier, ..Model::default() }
     }
 
     pub(super) fn begin(&mut self, action: Action, now: Millis) -> Call {
@@ -79,37 +90,98 @@ impl Model {
         self.named.extend(action.keys().into_iter().cloned());
         match &action {
             Action::SetShared { key, value } => {
-                let write = SharedWrite { value: value.clone(), begun: self.order, ended: None };
+                let write = SharedWrite { value: value.clone(), begun: self.order, ended: None, ended_at: 0 };
                 self.shared.entry(key.clone()).or_default().push(write);
             }
             Action::Flush { everywhere } => {
-                self.flushes.push(Flush { begun: self.order, ended: None, everywhere: *everywhere });
+                self.flushes.push(Flush {
+                    begun: self.order,
+                    ended: None,
+                    everywhere: *everywhere,
+                    ended_at: 0,
+                    is_doubtful: false,
+                });
             }
             _ => {}
         }
-        Call { action, begun_at: now, begun: self.order }
+        Call { action, begun_at: now, begun: self.order, is_durable: false }
     }
 
     /// The connection broke before the answer came.
     pub(super) fn broken(&mut self, call: &Call, now: Millis) {
-        let changes = matches!(
-            call.action,
-            Action::Set { .. }
-                | Action::Delete { .. }
-                | Action::Increment { .. }
-                | Action::SetMany { .. }
-                | Action::DeleteMany { .. }
-        );
-        for key in call.action.keys().into_iter().filter(|_| changes) {
-            self.own.insert(key.clone(), Known::Unknown);
-            self.broken_at.insert(key.clone(), now);
+        let mut may_hold = |key: &String, held, expiry| {
+            let state = State { held, expiry, begun: call.begun, ended: u64::MAX };
+            self.own.entry(key.clone()).or_insert_with(Own::new).broke(state, now);
+        };
+        let late = if self.has_tier { TIER_LATE_MS } else { LATE_MS };
+        match &call.action {
+            Action::Set { key, value, ttl_ms } => {
+                let expiry = ttl_ms.map(|ttl| (call.begun_at + ttl, now + late + ttl));
+                may_hold(key, Held::Value(Rc::new(value.clone())), expiry);
+            }
+            Action::SetMany { pairs } => {
+                pairs
+                    .iter()
+                    .for_each(|(key, value)| may_hold(key, Held::Value(Rc::new(value.clone())), None));
+            }
+            Action::Increment { key } => may_hold(key, Held::Number, None),
+            Action::Delete { key } => may_hold(key, Held::Nothing, None),
+            Action::DeleteMany { keys } => keys.iter().for_each(|key| may_hold(key, Held::Nothing, None)),
+            _ => {}
         }
     }
 
-    /// What is known of a key by the answer to a call.
-    fn learn(&mut self, key: &str, known: Known, call: &Call) {
-        let may_change = self.broken_at.get(key).is_some_and(|at| call.begun_at < at + LATE_MS);
-        self.own.insert(key.into(), if may_change { Known::Unknown } else { known });
+    /// The server has ended at once. What was answered up to a time that `safe` tells by the key is on the tier, but for changes
+    /// that are so for sure; `None`: nothing is there any more.
+    pub(super) fn crash(&mut self, safe: Option<&dyn Fn(&str) -> Millis>) {
+        self.own.iter_mut().for_each(|(key, own)| own.crash(safe.map(|safe| safe(key))));
+        for (key, writes) in &mut self.shared {
+            match safe {
+                Some(safe) => {
+                    let safe = safe(key);
+                    writes
+                        .iter_mut()
+                        .filter(|write| write.ended_at > safe)
+                        .for_each(|write| write.ended = None);
+                }
+                None => writes.clear(),
+            }
+        }
+        match safe {
+            Some(safe) => {
+                // A flush is one of all shards.
+                let least = self.own.keys().map(|key| safe(key)).min().unwrap_or(0);
+                self.flushes.iter_mut().for_each(|flush| flush.is_doubtful |= flush.ended_at > least);
+            }
+            None => self.flushes.clear(),
+        }
+    }
+
+    /// A server has begun; until it knows all that its tier holds, plain reads may miss if they do not wait.
+    pub(super) fn is_learning(&mut self) {
+        self.knows_since = u64::MAX;
+    }
+
+    /// It knows all.
+    pub(super) fn has_learnt(&mut self) {
+        if self.knows_since == u64::MAX {
+            self.knows_since = self.order;
+        }
+    }
+
+    fn is_late(&self, own: &Own, call: &Call) -> bool {
+        let late = if self.has_tier { TIER_LATE_MS } else { LATE_MS };
+        own.broken_at.is_some_and(|at| call.begun_at < at + late)
+    }
+
+    /// A change of a key was answered.
+    fn changed(&mut self, key: &str, state: State, call: &Call, now: Millis) {
+        let mut own = self.own.remove(key).unwrap_or_else(Own::new);
+        let is_late = self.is_late(&own, call);
+        // What is durable comes back at no crash.
+        let at = if call.is_durable { 0 } else { now };
+        own.supersede(state, at, self.has_tier, is_late);
+        self.own.insert(key.into(), own);
     }
 
     /// Checks an answer.
@@ -118,14 +190,16 @@ impl Model {
     /// What is wrong with it.
     pub(super) fn end(&mut self, call: &Call, reply: &Reply, now: Millis) -> Result<(), String> {
         self.order += 1;
-        if self.lossy && is_out_of_memory(reply) {
+        let is_excused = self.excuses.memory && is_out_of_memory(reply)
+            || self.excuses.refusals && is_refused_for_tier(reply);
+        if is_excused {
             self.broken(call, now);
             return Ok(());
         }
         let right = match &call.action {
             Action::Set { key, value, ttl_ms } => {
                 let expiry = ttl_ms.map(|ttl| (call.begun_at + ttl, now + ttl));
-                self.written(key, value, expiry, call);
+                self.written(key, value, expiry, call, now);
                 *reply == Reply::Ok
             }
             Action::Get { key } => self.read(key, call, now, reply),
@@ -133,9 +207,9 @@ impl Model {
                 Reply::Number(count @ 0..=1) => self.delete(std::slice::from_ref(key), *count, call, now),
                 _ => false,
             },
-            Action::Increment { key } => self.increment(key, reply, call),
+            Action::Increment { key } => self.increment(key, reply, call, now),
             Action::SetMany { pairs } => {
-                pairs.iter().for_each(|(key, value)| self.written(key, value, None, call));
+                pairs.iter().for_each(|(key, value)| self.written(key, value, None, call, now));
                 *reply == Reply::Ok
             }
             Action::GetMany { keys } => match reply {
@@ -152,14 +226,18 @@ impl Model {
             Action::SetShared { key, .. } => {
                 let ended = self.order;
                 let writes = self.shared.get_mut(key).into_iter().flatten();
-                writes.filter(|write| write.begun == call.begun).for_each(|write| write.ended = Some(ended));
+                let at = if call.is_durable { 0 } else { now };
+                writes
+                    .filter(|write| write.begun == call.begun)
+                    .for_each(|write| (write.ended, write.ended_at) = (Some(ended), at));
                 *reply == Reply::Ok
             }
             Action::GetShared { key } => self.may_read_shared(key, call.begun, reply),
             Action::Flush { .. } => {
                 let ended = self.order;
                 let flushes = self.flushes.iter_mut().filter(|flush| flush.begun == call.begun);
-                flushes.for_each(|flush| flush.ended = Some(ended));
+                let at = if call.is_durable { 0 } else { now };
+                flushes.for_each(|flush| (flush.ended, flush.ended_at) = (Some(ended), at));
                 *reply == Reply::Ok
             }
             Action::Ping => *reply == Reply::Ok,
@@ -182,11 +260,20 @@ impl Model {
 
     /// Keys that are there from before this moment of the order on, with `prefix`.
     pub(super) fn steady<'a>(&'a self, prefix: &'a str, before: u64) -> impl Iterator<Item = &'a String> {
-        let is_there =
-            move |known: &Known| matches!(known, Known::Item { expiry: None, ended, .. } if *ended < before);
+        let is_there = move |own: &Own| {
+            let lives = |state: &State| {
+                let is_kept = match &state.held {
+                    Held::Value(value) => !self.may_be_forgotten(value),
+                    _ => false,
+                };
+                is_kept && state.expiry.is_none() && state.ended < before
+            };
+            own.now.iter().all(lives)
+        };
+        let all = !self.excuses.misses && before >= self.knows_since;
         self.own
             .iter()
-            .filter(move |(key, known)| key.starts_with(prefix) && is_there(known))
+            .filter(move |(key, own)| all && key.starts_with(prefix) && is_there(own))
             .map(|(key, _)| key)
     }
 
@@ -198,8 +285,8 @@ impl Model {
     /// From now on every key is read once more.
     pub(super) fn begin_last_look(&mut self) {
         self.is_last_look = true;
-        let bytes = |(key, known): (&String, &Known)| match known {
-            Known::Item { value, expiry: None, .. } if key.contains(OWN) => value.len() as u64,
+        let bytes = |(key, own): (&String, &Own)| match &own.now[..] {
+            [State { held: Held::Value(value), expiry: None, .. }] if key.contains(OWN) => value.len() as u64,
             _ => 0,
         };
         self.due_bytes = self.own.iter().map(bytes).sum();
@@ -218,53 +305,88 @@ impl Model {
         call.action.keys().into_iter().map(of).collect::<Vec<_>>().join(", ")
     }
 
-    fn written(&mut self, key: &str, value: &[u8], expiry: Option<(Millis, Millis)>, call: &Call) {
-        let known = Known::Item { value: value.to_vec(), expiry, begun: call.begun, ended: self.order };
-        self.learn(key, known, call);
+    fn written(
+        &mut self,
+        key: &str,
+        value: &[u8],
+        expiry: Option<(Millis, Millis)>,
+        call: &Call,
+        now: Millis,
+    ) {
+        let held = Held::Value(Rc::new(value.to_vec()));
+        self.changed(key, State { held, expiry, begun: call.begun, ended: self.order }, call, now);
     }
 
     /// Whether a flush may have, and whether one must have, cleared what was written then.
     fn cleared(&self, begun: u64, ended: u64, read_begun: u64) -> (bool, bool) {
         let may = |flush: &Flush| flush.ended.is_none_or(|end| end > begun);
         let must = |flush: &Flush| {
-            flush.everywhere && flush.begun > ended && flush.ended.is_some_and(|end| end < read_begun)
+            flush.everywhere
+                && !flush.is_doubtful
+                && flush.begun > ended
+                && flush.ended.is_some_and(|end| end < read_begun)
         };
         (self.flushes.iter().any(may), self.flushes.iter().any(must))
     }
 
+    /// Whether a key in this state may be there, and whether it must be there.
+    fn there_as(&self, state: &State, call: &Call, to: Millis) -> (bool, bool) {
+        if state.held == Held::Nothing {
+            return (false, false);
+        }
+        let (may_be_cleared, must_be_cleared) = self.cleared(state.begun, state.ended, call.begun);
+        let (may, must) =
+            state.expiry.map_or((true, true), |(first, last)| (call.begun_at < last, to < first));
+        let is_kept = match &state.held {
+            Held::Value(value) => !self.may_be_forgotten(value),
+            _ => true,
+        };
+        (may && !must_be_cleared, must && !may_be_cleared && is_kept && !self.excuses.misses)
+    }
+
+    /// Whether a restart may have lost a value for its length.
+    fn may_be_forgotten(&self, value: &[u8]) -> bool {
+        self.forgets_above.is_some_and(|bytes| value.len() > bytes)
+    }
+
     /// Whether the key may be there, and whether it must be there.
     fn there(&self, key: &str, call: &Call, to: Millis) -> (bool, bool) {
-        match self.own.get(key) {
-            None | Some(Known::Nothing) => (false, false),
-            Some(Known::Unknown) => (true, false),
-            Some(Known::Item { expiry, begun, ended, .. }) => {
-                let (may_be_cleared, must_be_cleared) = self.cleared(*begun, *ended, call.begun);
-                let (may, must) =
-                    expiry.map_or((true, true), |(first, last)| (call.begun_at < last, to < first));
-                (may && !must_be_cleared, must && !may_be_cleared && !self.lossy)
-            }
-        }
+        let Some(own) = self.own.get(key) else { return (false, false) };
+        let mut all = own.now.iter().map(|state| self.there_as(state, call, to));
+        let is_one = all.len() > 0;
+        all.by_ref()
+            .fold((false, is_one), |(may, must), (one_may, one_must)| (may || one_may, must && one_must))
     }
 
     fn read(&mut self, key: &str, call: &Call, to: Millis, reply: &Reply) -> bool {
-        let (may, must) = self.there(key, call, to);
+        let (_, must) = self.there(key, call, to);
+        let knew_all = call.begun >= self.knows_since;
         if self.is_last_look
             && let Reply::Value(value) = reply
         {
             // What is unknown takes memory, too.
             self.kept_bytes += value.len() as u64;
         }
-        match (reply, self.own.get(key)) {
-            (Reply::Nothing, _) => {
-                if !must && self.own.contains_key(key) {
-                    self.learn(key, Known::Nothing, call);
+        let Some(mut own) = self.own.remove(key) else { return *reply == Reply::Nothing };
+        let is_late = self.is_late(&own, call);
+        let right = match reply {
+            Reply::Nothing => {
+                if !must && knew_all {
+                    own.missed(self.has_tier, is_late || self.excuses.returns);
                 }
-                !must
+                !must || !knew_all
             }
-            (Reply::Value(_), Some(Known::Unknown)) => true,
-            (Reply::Value(read), Some(Known::Item { value, .. })) => may && read == value,
+            Reply::Value(read) => {
+                let may = own.matching(read).any(|state| self.there_as(state, call, to).0);
+                if may && !is_late {
+                    own.was_read(read, to, self.has_tier);
+                }
+                may
+            }
             _ => false,
-        }
+        };
+        self.own.insert(key.into(), own);
+        right
     }
 
     fn delete(&mut self, keys: &[String], count: i64, call: &Call, to: Millis) -> bool {
@@ -274,21 +396,21 @@ impl Model {
         let most = there.iter().filter(|(may, _)| *may).count() as i64;
         let least = there.iter().filter(|(_, must)| *must).count() as i64;
         for key in keys {
-            self.learn(key, Known::Nothing, call);
+            let nothing = State { begun: call.begun, ended: self.order, ..State::NOTHING };
+            self.changed(key, nothing, call, to);
         }
         (least..=most).contains(&count)
     }
 
-    fn increment(&mut self, key: &str, reply: &Reply, call: &Call) -> bool {
-        let (may, must) = self.there(key, call, call.begun_at);
-        let before = match self.own.get(key) {
-            Some(Known::Item { value, .. }) => String::from_utf8_lossy(value).parse().ok(),
-            Some(Known::Unknown) => None,
-            _ => Some(0i64),
-        };
+    fn increment(&mut self, key: &str, reply: &Reply, call: &Call, now: Millis) -> bool {
         let Reply::Number(number) = reply else { return false };
-        self.written(key, number.to_string().as_bytes(), None, call);
-        let goes_on = before.is_none_or(|before| before + 1 == *number) && (may || *number == 1);
+        let (_, must) = self.there(key, call, call.begun_at);
+        let goes_on = self.own.get(key).is_some_and(|own| {
+            let may =
+                |state: &State| state.held == Held::Nothing || self.there_as(state, call, call.begun_at).0;
+            own.now.iter().any(|state| may(state) && state.may_count_to(*number))
+        });
+        self.written(key, number.to_string().as_bytes(), None, call, now);
         goes_on || (!must && *number == 1)
     }
 
@@ -300,7 +422,11 @@ impl Model {
                 .any(|other| other.begun > after && other.ended.is_some_and(|ended| ended < read_begun))
         };
         match reply {
-            Reply::Nothing => self.lossy || !self.flushes.is_empty() || !overwritten(0),
+            Reply::Nothing => {
+                let knew_all = read_begun >= self.knows_since;
+                let is_long = writes.iter().any(|write| self.may_be_forgotten(&write.value));
+                self.excuses.misses || !knew_all || is_long || !self.flushes.is_empty() || !overwritten(0)
+            }
             Reply::Value(read) => {
                 writes.iter().any(|write| write.value == *read && !write.ended.is_some_and(overwritten))
             }
@@ -311,4 +437,9 @@ impl Model {
 
 fn is_out_of_memory(reply: &Reply) -> bool {
     matches!(reply, Reply::Error(text) if text.to_ascii_lowercase().contains("memory") || text.contains("OOM"))
+}
+
+/// Whether a change was refused as the tier has failed.
+fn is_refused_for_tier(reply: &Reply) -> bool {
+    matches!(reply, Reply::Error(text) if text.contains("durability") || text == "Busy")
 }

@@ -4,6 +4,7 @@ use crate::clock::Clock;
 use crate::transport::sim::Sim;
 use crate::worker::Worker;
 use std::cell::Cell;
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 use torc_engine::command::Millis;
@@ -40,6 +41,9 @@ pub(super) struct Sleeper {
     overdue_turns: u32,
     /// The least that was left to the store, bytes.
     store_bytes: u64,
+    /// Times at which turns ended, each with the count of changes so far: those that are not all safe.
+    unsafe_since: VecDeque<(Millis, u64)>,
+    counted: u64,
 }
 
 impl Sleeper {
@@ -51,6 +55,8 @@ impl Sleeper {
             allowed: 0,
             overdue_turns: 0,
             store_bytes: u64::MAX,
+            unsafe_since: VecDeque::new(),
+            counted: 0,
         }
     }
 
@@ -61,6 +67,7 @@ impl Sleeper {
         }
         self.worker.turn(self.wait).map_err(|error| error.to_string())?;
         self.worker.turn_has_ended()?;
+        self.count_changes(now);
         self.worker.state().shares_are_kept()?;
         let falling = self.allowed - self.allowed / ALLOWED_SHARE;
         self.allowed = self.worker.state().budget_is_kept(falling)?.max(falling);
@@ -78,6 +85,22 @@ impl Sleeper {
         // One that spins learns here that its time is over.
         let wait = self.worker.patience();
         self.worker.turn(wait).map_err(|error| error.to_string())
+    }
+
+    /// Notes when what had changed.
+    fn count_changes(&mut self, now: Millis) {
+        let Some((changes, saved)) = self.worker.state().changes_and_saved() else { return };
+        if changes != std::mem::replace(&mut self.counted, changes) {
+            self.unsafe_since.push_back((now, changes));
+        }
+        while self.unsafe_since.front().is_some_and(|(_, changes)| *changes <= saved) {
+            self.unsafe_since.pop_front();
+        }
+    }
+
+    /// When the oldest change was made that is not safe; `now`: all are.
+    pub(super) fn safe_up_to(&self, now: Millis) -> Millis {
+        self.unsafe_since.front().map_or(now, |(since, _)| since.saturating_sub(1))
     }
 
     /// The least that was left to the store so far, bytes.

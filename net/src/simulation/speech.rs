@@ -1,7 +1,7 @@
 //! The three protocols as a simulated client speaks them.
 
 use super::action::{Action, Reply};
-use torc_proto::native::{Answer, FrameLimits, Op, Options, Status, frame};
+use torc_proto::native::{Answer, FrameLimits, Op, Options, Status, flags, frame};
 
 /// Which protocol a client speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,11 +36,12 @@ impl Speech {
         }
     }
 
-    pub(super) fn request(self, action: &Action, id: u32) -> Vec<u8> {
+    /// `is_durable`: it is to be on the tier when it is answered; only the native protocol can say that.
+    pub(super) fn request(self, action: &Action, id: u32, is_durable: bool) -> Vec<u8> {
         match self {
             Speech::Resp => resp_request(action),
             Speech::Memcache => memcache_request(action),
-            Speech::Native => native_request(action, id),
+            Speech::Native => native_request(action, id, is_durable),
         }
     }
 
@@ -113,7 +114,7 @@ fn memcache_request(action: &Action) -> Vec<u8> {
     }
 }
 
-fn native_request(action: &Action, id: u32) -> Vec<u8> {
+fn native_request(action: &Action, id: u32, is_durable: bool) -> Vec<u8> {
     let (op, key, value) = match action {
         Action::Set { key, value, .. } | Action::SetShared { key, value } => {
             (Op::Set, key.as_str(), &value[..])
@@ -123,7 +124,9 @@ fn native_request(action: &Action, id: u32) -> Vec<u8> {
         _ => (Op::Ping, "", &[][..]),
     };
     let mut request = Vec::new();
-    let composed = frame::compose_request(&mut request, op, 0, id, &Options::NONE, key.as_bytes(), value);
+    let wishes = if is_durable { flags::DURABLE } else { 0 };
+    let composed =
+        frame::compose_request(&mut request, op, wishes, id, &Options::NONE, key.as_bytes(), value);
     composed.expect("keys and values are short");
     request
 }

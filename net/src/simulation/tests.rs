@@ -55,7 +55,7 @@ fn no_seed_shows_a_wrong_or_missing_answer() {
 
 #[test]
 fn one_seed_is_one_run() {
-    for seed in [7, 8, 9] {
+    for seed in [7, 8, 9, 10, 17, 19, 223, 724] {
         assert_eq!(run(seed, Bug::None), run(seed, Bug::None));
     }
 }
@@ -94,4 +94,12 @@ fn bugs_put_in_on_purpose_are_caught() {
             });
         }
     });
+}
+
+/// Keys that a step of SCAN got from the tier were not charged to its client as they came, but in its next turn.
+#[test]
+fn clients_are_charged_for_keys_that_a_scan_gets_from_the_tier() {
+    for seed in [724, 915] {
+        run(seed, Bug::None).unwrap_or_else(|wrong| panic!("seed {seed}: {wrong}"));
+    }
 }

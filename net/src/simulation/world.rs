@@ -1,10 +1,13 @@
 //! What a seed draws before anything runs: how much memory there is, and what is done with it.
 
+use super::model::Excuses;
+use super::tier::{Incident, TierWorld};
 use crate::session::Limits;
 use crate::slots::SlotMap;
 use crate::transport::sim::Random;
 use crate::worker::{BudgetConfig, FLOOR_SHARE, ListenerKind, Settings};
 use torc_engine::ShardConfig;
+use torc_engine::command::Millis;
 
 #[derive(Debug)]
 pub(super) struct World {
@@ -44,6 +47,9 @@ pub(super) struct World {
     pub(super) lends: bool,
     /// Bytes of a receive buffer: long ones hold more requests than a turn takes of one connection.
     pub(super) buffer_bytes_max: usize,
+    pub(super) tier: Option<TierWorld>,
+    /// Clients may be cut off, as the tier has failed.
+    pub(super) may_close: bool,
 }
 
 pub(super) const SEGMENT_BYTES: usize = 64 << 10;
@@ -66,15 +72,19 @@ const TIGHT_CLIENT_BYTES: u64 = 128 << 10;
 const WRITTEN_BYTES: usize = 8 << 20;
 /// Bytes of a value in one message of the native protocol, at most.
 pub(super) const FRAMED_BYTES_MAX: usize = 60_000;
+/// How long a drain may take, milliseconds.
+pub(super) const DRAIN_MS: Millis = 1000;
 /// How long a worker that has worked looks for more before it sleeps.
 const SPINS_NS: [u64; 3] = [0, 0, 30_000_000];
 /// Clients, at most.
 const CLIENTS_MAX: usize = 8;
+/// Worlds with a tier, percent of those whose memory clients do not share.
+const TIER_PERCENT: u32 = 35;
 /// Keys of a client where the index has to grow.
 const MANY_KEYS: usize = 1500;
 
 impl World {
-    pub(super) fn new(random: &mut Random) -> World {
+    pub(super) fn new(random: &mut Random, seed: u64) -> World {
         let clients = 1 + random.below(CLIENTS_MAX);
         let lossy = random.chance(15);
         let lends = lossy && random.chance(50);
@@ -93,7 +103,12 @@ impl World {
             (.., true) => (WIDE_BYTES, 20, 0),
             _ => (WIDE_BYTES, 200, 10),
         };
+        // Of its own, so that what else a seed draws stays what it is.
+        let mut of_tier = Random::new(!seed);
+        let has_tier = !lends && of_tier.chance(TIER_PERCENT);
         World {
+            may_close: false,
+            tier: has_tier.then(|| TierWorld::new(&mut of_tier, shards)),
             shards,
             slots: SlotMap::even(shards),
             clients,
@@ -147,7 +162,7 @@ impl World {
     pub(super) fn settings(&self, fixed: u64, random: &mut Random) -> Settings {
         Settings {
             limits: Limits {
-                makes_durable: false,
+                makes_durable: self.tier.as_ref().is_some_and(TierWorld::makes_durable),
                 key_bytes_max: 250,
                 value_bytes_max: 1 << 20,
                 value_bytes_inline: 64 + random.below(4000),
@@ -171,7 +186,7 @@ impl World {
             idle_ms_max: 0,
             slow_ms_max: 0,
             request_ms_max: 0,
-            drain_ms_max: 1000,
+            drain_ms_max: DRAIN_MS,
             spin_ns: SPINS_NS[random.below(SPINS_NS.len())],
             outcomes_bytes_max: 1 << 20,
             budget: self.budget(fixed),
@@ -189,7 +204,11 @@ impl World {
         };
         match self.lends {
             true => BudgetConfig { memory, clients, floor: memory / FLOOR_SHARE, fixed, lends: true },
-            false => BudgetConfig { memory: 0, clients, floor: 0, fixed: 0, lends: false },
+            false => {
+                // What is offered to a tier goes by it.
+                let memory = if self.tier.is_some() { memory } else { 0 };
+                BudgetConfig { memory, clients, floor: 0, fixed: 0, lends: false }
+            }
         }
     }
 
@@ -205,11 +224,30 @@ impl World {
 
     /// Clients that hold much may be closed for it.
     pub(super) fn closes(&self) -> bool {
-        self.tight || self.lends
+        self.tight || self.lends || self.may_close
+    }
+
+    /// What answers need not be held against a server.
+    pub(super) fn excuses(&self) -> Excuses {
+        let keeps = self.tier.as_ref().is_some_and(TierWorld::makes_durable);
+        let returns = self.tier.as_ref().is_some_and(|tier| !tier.makes_durable());
+        Excuses { misses: self.lossy && !keeps, returns, memory: self.lossy, refusals: false }
+    }
+
+    /// What happens after so many steps, if it has not happened.
+    pub(super) fn next_incident(&mut self, steps: u64) -> Option<Incident> {
+        let all = &mut self.tier.as_mut()?.incidents;
+        let is_due = all.first().is_some_and(|(at, _)| *at <= steps);
+        is_due.then(|| all.remove(0).1)
+    }
+
+    /// Another number of shards has the keys.
+    pub(super) fn divide(&mut self, shards: u16) {
+        (self.shards, self.slots) = (shards, SlotMap::even(shards));
     }
 
     /// What a shard is made from.
-    pub(super) fn store(&self, shard: u16, fixed: u64, seed: u64) -> ShardConfig {
+    pub(super) fn store(&self, shard: u16, fixed: u64, seed: u64, now: Millis) -> ShardConfig {
         let budget = self.budget(fixed);
         ShardConfig {
             shard,
@@ -217,7 +255,8 @@ impl World {
             aside_bytes: budget.fixed,
             ahead_bytes: budget.floor,
             seed,
-            now: super::START,
+            now,
+            places_percent: self.tier.as_ref().map(TierWorld::index_percent),
             ..ShardConfig::new(self.memory_bytes)
         }
     }

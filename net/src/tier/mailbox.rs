@@ -15,8 +15,8 @@ const TOLD_MAX: usize = 4;
 #[derive(Clone)]
 pub(super) struct Mailbox {
     replies: Sender<Reply>,
-    fetched: async_channel::Sender<FetchedPage>,
-    told: SyncSender<Told>,
+    pub(super) fetched: async_channel::Sender<FetchedPage>,
+    pub(super) told: SyncSender<Told>,
     waker: Arc<dyn Waker>,
     /// The shard was woken, and has not looked since.
     is_rung: Arc<AtomicBool>,
@@ -34,8 +34,13 @@ pub(super) struct Inbox {
 impl Mailbox {
     /// One that wakes its shard by `waker`, and what comes of it.
     pub(super) fn new(waker: Arc<dyn Waker>) -> (Mailbox, Inbox) {
+        Mailbox::with_room(waker, TOLD_MAX)
+    }
+
+    /// As [`Mailbox::new`], with room for so much that is told.
+    pub(super) fn with_room(waker: Arc<dyn Waker>, told_max: usize) -> (Mailbox, Inbox) {
         let ((sender, replies), (fetched_in, fetched)) = (channel(), async_channel::bounded(FETCHED_MAX));
-        let (told_in, told) = sync_channel(TOLD_MAX);
+        let (told_in, told) = sync_channel(told_max);
         let is_rung = Arc::new(AtomicBool::new(false));
         let inbox = Inbox { replies, fetched, told, is_rung: is_rung.clone() };
         (Mailbox { replies: sender, fetched: fetched_in, told: told_in, waker, is_rung }, inbox)
@@ -66,7 +71,7 @@ impl Mailbox {
         self.ring(self.told.send(told).is_ok())
     }
 
-    fn ring(&self, is_sent: bool) -> bool {
+    pub(super) fn ring(&self, is_sent: bool) -> bool {
         // SeqCst, as where the shard looks: either the shard sees the reply in this look, or it is woken for another.
         if is_sent && !self.is_rung.swap(true, Ordering::SeqCst) {
             self.waker.wake();

@@ -37,6 +37,7 @@
 //! | `recover.rs` | the threads that read what the medium holds after a start |
 //! | `save.rs` | what travels between a shard and the storage thread |
 //! | `storage.rs`, `streams.rs`, `room.rs` | the thread that writes |
+//! | `inline.rs` | all of them without threads, for the simulator |
 //! | `begin.rs` | taking it into use |
 //! | `weight.rs` | where the threads run, and how much that one counts beside the shards |
 //! | `packing.rs` | journals, and what is packed into streams |
@@ -50,6 +51,8 @@ mod begin;
 mod cache;
 mod carry;
 mod fetch;
+#[cfg(test)]
+mod inline;
 mod mailbox;
 mod messages;
 mod open;
@@ -71,11 +74,15 @@ mod weight;
 
 pub use fetch::ReadsChoice;
 #[cfg(test)]
+pub(crate) use inline::Inline;
+#[cfg(test)]
 pub(crate) use messages::Moved;
 pub(crate) use messages::{Arrived, Leaving, Reply, Told};
 pub(crate) use open::Opened;
 pub use open::{TierError, open_medium};
 pub(crate) use pages::fetch_pages_bytes;
+#[cfg(test)]
+pub(crate) use port::Socket;
 pub(crate) use port::{Fetched, Port};
 pub use rearm::RearmError;
 pub(crate) use rearm::{Armed, Rearm, Wakers};

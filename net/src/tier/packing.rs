@@ -89,6 +89,12 @@ impl Packing {
         self.free();
     }
 
+    /// Parts of the journal that shards have not let go of.
+    #[cfg(test)]
+    pub(super) fn holds(&self) -> usize {
+        self.packed.len()
+    }
+
     /// A shard hears nothing more.
     pub(super) fn ended(&mut self, shard: u16) {
         self.packed.iter_mut().for_each(|(_, waits_for)| waits_for.retain(|waited| *waited != shard));

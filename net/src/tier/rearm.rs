@@ -10,8 +10,9 @@
 //! the shards' indexes name is found by it. Nothing of what was there is believed, so nothing old comes back.
 
 use super::open::{TierError, divided, open_medium, whole_blocks};
+use super::port::Link;
 use super::{Durability, Storage, StorageParts, TierConfig, TierFigures, TierPath};
-use crate::clock::MachineClock;
+use crate::clock::Clock;
 use crate::slots::SlotMap;
 use crate::tier::port::Socket;
 use crate::transport::Waker;
@@ -55,12 +56,12 @@ pub enum RearmError {
 
 /// What a tier is taken into use again with.
 #[derive(Debug)]
-pub(crate) struct Rearm {
+pub(crate) struct Rearm<C> {
     pub(crate) settings: TierConfig,
     /// What the tier has had: size, streams, the seed of hashes.
     pub(crate) config: Config,
     pub(crate) slots: SlotMap,
-    pub(crate) clock: MachineClock,
+    pub(crate) clock: C,
     pub(crate) figures: Arc<TierFigures>,
     /// By shard.
     pub(crate) sockets: Vec<Socket>,
@@ -83,7 +84,7 @@ pub(crate) struct Armed {
     pub(crate) medium: Arc<dyn Medium>,
 }
 
-impl Rearm {
+impl<C: Clock + Clone> Rearm<C> {
     /// Waits until the threads of the old tier have ended, which they do when all shards have let go of it.
     ///
     /// # Errors
@@ -103,11 +104,27 @@ impl Rearm {
     ///
     /// # Errors
     /// The medium's; it is none of ours. The tier stays out of use.
-    pub(crate) fn begin(&self, volume: u64) -> Result<Armed, RearmError> {
+    pub(crate) fn begin(&self, volume: u64) -> Result<Armed, RearmError>
+    where
+        C: Send + 'static,
+    {
         let tier = self.make(volume)?;
         let medium = tier.medium().clone();
+        let storage = self.offer(tier, Storage::start)?;
+        Ok(Armed { storage, medium })
+    }
+
+    /// Has `start` take an empty tier into use, and the shards take it.
+    ///
+    /// # Errors
+    /// What `start` says. The tier stays out of use.
+    pub(crate) fn offer<S>(
+        &self,
+        tier: Tier,
+        start: impl FnOnce(StorageParts<C>) -> Result<(S, Vec<Link>), TierError>,
+    ) -> Result<S, TierError> {
         let shards = self.wakers.0.len();
-        let is_fast = medium.is_byte_addressable();
+        let is_fast = tier.medium().is_byte_addressable();
         let parts = StorageParts {
             tier,
             wakers: self.wakers.0.clone(),
@@ -123,14 +140,14 @@ impl Rearm {
         };
         // Before its thread begins, which may have to latch it again. A shard that is not linked goes on without it.
         self.figures.begin_again(shards as u64, self.settings.durability != Durability::None);
-        let (storage, links) = Storage::start(parts).inspect_err(|_| self.figures.has_failed_again())?;
+        let (storage, links) = start(parts).inspect_err(|_| self.figures.has_failed_again())?;
         self.figures.rearms.fetch_add(1, Relaxed);
         for ((socket, link), waker) in self.sockets.iter().zip(links).zip(&self.wakers.0) {
             // A shard that has ended takes nothing more.
             let _ = socket.send(link);
             waker.wake();
         }
-        Ok(Armed { storage, medium })
+        Ok(storage)
     }
 
     /// Waits until every shard uses the tier: what changes from then on is saved as ever.
@@ -148,7 +165,12 @@ impl Rearm {
         if let TierPath::File(path) = &self.settings.path {
             self.clear(path, bytes)?;
         }
-        let medium = open_medium(&self.settings.path, Some(bytes))?;
+        self.divide(open_medium(&self.settings.path, Some(bytes))?, volume)
+    }
+
+    /// A tier on a medium of its size, empty.
+    pub(crate) fn divide(&self, medium: Arc<dyn Medium>, volume: u64) -> Result<Tier, RearmError> {
+        let bytes = medium.bytes();
         let ceiling = Tier::superblock(&*medium).map_or(0, |before| before.ceiling);
         Tier::erase(&*medium).map_err(TierError::Media)?;
         // From here on nothing of what was there can come back, whatever becomes of this.

@@ -11,7 +11,7 @@
 use super::TierFigures;
 use super::mailbox::Mailbox;
 use super::messages::Told;
-use crate::clock::MachineClock;
+use crate::clock::Clock;
 use crate::slots::SlotMap;
 use std::ops::RangeInclusive;
 use std::sync::atomic::Ordering::Relaxed;
@@ -61,35 +61,45 @@ fn threads(streams: usize) -> usize {
 
 /// What the threads that read share.
 #[derive(Clone)]
-pub(super) struct Recovery {
+pub(super) struct Recovery<C> {
     pub(super) tier: Tier,
     /// Slots by shard.
     pub(super) slots: SlotMap,
     pub(super) mailboxes: Vec<Mailbox>,
     pub(super) figures: Arc<TierFigures>,
-    pub(super) clock: MachineClock,
+    pub(super) clock: C,
+    /// What is told at a time.
+    pub(super) told_max: usize,
     /// Nobody is there any more to be told.
     stops: Arc<AtomicBool>,
 }
 
-impl Recovery {
+impl<C: Clock> Recovery<C> {
     pub(super) fn new(
         tier: Tier,
         slots: SlotMap,
         mailboxes: Vec<Mailbox>,
         figures: Arc<TierFigures>,
-        clock: MachineClock,
-    ) -> Recovery {
-        Recovery { tier, slots, mailboxes, figures, clock, stops: Arc::default() }
+        clock: C,
+    ) -> Recovery<C> {
+        Recovery { tier, slots, mailboxes, figures, clock, told_max: TOLD_MAX, stops: Arc::default() }
+    }
+
+    /// Notes how much there is to be read.
+    pub(super) fn begin(&self, found: &[Found]) {
+        let used = found.iter().map(|found| found.end.used_bytes()).sum();
+        self.figures.begin_recovery(self.mailboxes.len() as u64, used);
     }
 
     /// Starts the threads. They end with the last stream, or with the shards.
     ///
     /// # Errors
     /// A thread cannot be started.
-    pub(super) fn start(self, found: Vec<Found>) -> std::io::Result<Vec<JoinHandle<()>>> {
-        let used = found.iter().map(|found| found.end.used_bytes()).sum();
-        self.figures.begin_recovery(self.mailboxes.len() as u64, used);
+    pub(super) fn start(self, found: Vec<Found>) -> std::io::Result<Vec<JoinHandle<()>>>
+    where
+        C: Clone + Send + 'static,
+    {
+        self.begin(&found);
         let count = threads(found.len());
         let found = Arc::new(Mutex::new(found));
         (0..count)
@@ -131,8 +141,8 @@ impl Recovery {
 }
 
 /// A stream that is read.
-struct Stream<'r> {
-    recovery: &'r Recovery,
+struct Stream<'r, C> {
+    recovery: &'r Recovery<C>,
     stream: u16,
     positions: Positions,
     /// What is over by then has no item.
@@ -144,7 +154,7 @@ struct Stream<'r> {
     behind: u64,
 }
 
-impl Stream<'_> {
+impl<C: Clock> Stream<'_, C> {
     fn take(&mut self, event: &Event) {
         // What may have been lost does not make anything of other streams void: a slot has one.
         let Event::Record { record, place } = event else { return };
@@ -177,7 +187,7 @@ impl Stream<'_> {
         let shard = self.recovery.slots.owner(slot);
         let all = &mut self.known[usize::from(shard)];
         all.push(known);
-        if all.len() >= TOLD_MAX {
+        if all.len() >= self.recovery.told_max {
             known.place.into_iter().for_each(|place| self.has_come_to(Place::from_bits(place)));
             self.tell(shard, None, false);
         }
@@ -192,7 +202,7 @@ impl Stream<'_> {
 
     fn tell(&mut self, shard: u16, ended: Option<RangeInclusive<u16>>, is_damaged: bool) {
         let known = &mut self.known[usize::from(shard)];
-        let room = if ended.is_some() { Vec::new() } else { Vec::with_capacity(TOLD_MAX) };
+        let room = if ended.is_some() { Vec::new() } else { Vec::with_capacity(self.recovery.told_max) };
         let known = std::mem::replace(known, room);
         let told = Told { stream: self.stream, known, ended, is_damaged, positions: self.positions };
         if !self.recovery.mailboxes[usize::from(shard)].tell(told) {

@@ -13,7 +13,7 @@ use super::save::SaveBatch;
 use super::streams::{Progress, Streams};
 use super::weight::{Weight, run_on};
 use super::{Durability, TierError, TierFigures};
-use crate::clock::MachineClock;
+use crate::clock::Clock;
 use crate::slots::SlotMap;
 use crate::transport::Waker;
 use std::collections::VecDeque;
@@ -25,6 +25,7 @@ use std::time::Duration;
 use torc_engine::command::Millis;
 use torc_engine::version;
 use torc_pmem::media::MediaError;
+use torc_pmem::recover::Found;
 use torc_pmem::stream::WriteError;
 use torc_pmem::tier::{Run, Tier};
 
@@ -44,13 +45,13 @@ const LATE_SHARE: u32 = 4;
 const NONE_LATE_MS: Millis = 100;
 
 /// What a tier is started from.
-pub(crate) struct StorageParts {
+pub(crate) struct StorageParts<C> {
     pub(crate) tier: Tier,
     /// By shard.
     pub(crate) wakers: Vec<Arc<dyn Waker>>,
     pub(crate) slots: SlotMap,
     pub(crate) figures: Arc<TierFigures>,
-    pub(crate) clock: MachineClock,
+    pub(crate) clock: C,
     /// Bytes of pages that each shard keeps once they were read.
     pub(crate) cache_bytes: usize,
     pub(crate) durability: Durability,
@@ -77,87 +78,26 @@ impl Storage {
     ///
     /// # Errors
     /// The medium's, or a thread cannot be started.
-    pub(crate) fn start(parts: StorageParts) -> Result<(Storage, Vec<Link>), TierError> {
-        let StorageParts {
-            tier,
-            wakers,
-            slots,
-            figures,
-            clock,
-            durability,
-            cpus,
-            cache_bytes,
-            reads: reads_choice,
-            recovers,
-            journal_bytes,
-        } = parts;
-        // Nothing on the medium is believed before an orderly end, so nothing is drained before that either.
-        let is_volatile = durability == Durability::None;
-        let is_fast = tier.medium().is_byte_addressable();
-        let Begun { run, found, writers } = begin(tier, is_volatile, &figures)?;
-        let (reader, overwrites) = (run.tier().reader(), run.tier().overwrites());
-        let ((jobs, receiver), (fetchers, fetches)) = (channel(), Fetchers::new());
-        let (links, mailboxes): (Vec<Link>, Vec<_>) = (0..)
-            .zip(wakers)
-            .map(|(shard, waker)| {
-                let read_by = if is_fast {
-                    ReadBy::Own(reader.clone())
-                } else {
-                    let (fetchers, overwrites) = (fetchers.clone(), overwrites.clone());
-                    ReadBy::Threads { fetchers, overwrites, cache_bytes }
-                };
-                Link::new(shard, waker, jobs.clone(), read_by)
-            })
-            .unzip();
-        let before = run.tier().clone();
-        let mut thread = Thread {
-            drawn: run.tier().ceiling(),
-            run,
-            streams: Streams::new(
-                writers,
-                reader.clone(),
-                slots.clone(),
-                !is_volatile,
-                journal_bytes as usize,
-                &figures,
-            ),
-            shards: Shards::new(mailboxes.clone()),
-            jobs: receiver,
-            figures: figures.clone(),
-            clock: clock.clone(),
-            batches: VecDeque::new(),
-            added: Vec::new(),
-            ceiling_at: 0,
-            all_saved: true,
-            weight: Weight::default(),
-            late_ms: match durability {
-                Durability::Interval(interval) => (interval / LATE_SHARE).as_millis() as Millis,
-                // Somebody waits for every change.
-                Durability::Always => 0,
-                // Eviction comes to what was handed over.
-                Durability::None => NONE_LATE_MS,
-            },
-            is_late: false,
-        };
-        // The last call to the medium that can fail here: no thread has to be ended then.
-        thread.raise_ceiling()?;
+    pub(crate) fn start<C>(parts: StorageParts<C>) -> Result<(Storage, Vec<Link>), TierError>
+    where
+        C: Clock + Clone + Send + 'static,
+    {
+        let (cpus, durability, choice) = (parts.cpus.clone(), parts.durability, parts.reads);
+        let Prepared { mut writing, links, fetches, recovery } = prepare(parts)?;
         let mut threads = Vec::new();
         let mut reads = None;
-        if !is_fast {
-            let (mailboxes, figures) = (mailboxes.clone(), figures.clone());
-            let parts = FetchParts { fetches, mailboxes, reader, figures, cpus: cpus.clone() };
-            let (readers, who) = fetch::start(parts, reads_choice).map_err(TierError::Thread)?;
+        if let Some(fetches) = fetches {
+            let (readers, who) = fetch::start(fetches, choice).map_err(TierError::Thread)?;
             (threads, reads) = (readers, Some(who));
         }
-        if recovers {
-            let recovery = Recovery::new(before, slots, mailboxes, figures, clock);
+        if let Some((recovery, found)) = recovery {
             threads.extend(recovery.start(found).map_err(TierError::Thread)?);
         }
         let lowers = cpus.is_empty() && durability != Durability::Always;
         let storage = std::thread::Builder::new().name("torc-storage".into()).spawn(move || {
             run_on(&cpus);
-            thread.weight = Weight::of_this_thread(lowers);
-            thread.run();
+            writing.weight = Weight::of_this_thread(lowers);
+            writing.run();
         });
         threads.push(storage.map_err(TierError::Thread)?);
         Ok((Storage { threads, reads }, links))
@@ -184,13 +124,87 @@ impl Storage {
     }
 }
 
-struct Thread {
+/// A tier in use, whose work nobody does yet.
+pub(super) struct Prepared<C> {
+    pub(super) writing: Writing<C>,
+    pub(super) links: Vec<Link>,
+    /// What reads for the shards; `None`: they do.
+    pub(super) fetches: Option<FetchParts>,
+    /// What tells the shards what the tier holds.
+    pub(super) recovery: Option<(Recovery<C>, Vec<Found>)>,
+}
+
+/// Takes a tier into use.
+///
+/// # Errors
+/// The medium's.
+pub(super) fn prepare<C: Clock + Clone>(parts: StorageParts<C>) -> Result<Prepared<C>, TierError> {
+    let StorageParts { tier, wakers, slots, figures, clock, durability, .. } = parts;
+    let StorageParts { cpus, cache_bytes, recovers, journal_bytes, .. } = parts;
+    // Nothing on the medium is believed before an orderly end, so nothing is drained before that either.
+    let is_volatile = durability == Durability::None;
+    let is_fast = tier.medium().is_byte_addressable();
+    let Begun { run, found, writers } = begin(tier, is_volatile, &figures)?;
+    let (reader, overwrites) = (run.tier().reader(), run.tier().overwrites());
+    let ((jobs, receiver), (fetchers, fetches)) = (channel(), Fetchers::new());
+    let (links, mailboxes): (Vec<Link>, Vec<_>) = (0..)
+        .zip(wakers)
+        .map(|(shard, waker)| {
+            let read_by = if is_fast {
+                ReadBy::Own(reader.clone())
+            } else {
+                let (fetchers, overwrites) = (fetchers.clone(), overwrites.clone());
+                ReadBy::Threads { fetchers, overwrites, cache_bytes }
+            };
+            Link::new(shard, waker, jobs.clone(), read_by)
+        })
+        .unzip();
+    let before = run.tier().clone();
+    let mut writing = Writing {
+        drawn: run.tier().ceiling(),
+        run,
+        streams: Streams::new(
+            writers,
+            reader.clone(),
+            slots.clone(),
+            !is_volatile,
+            journal_bytes as usize,
+            &figures,
+        ),
+        shards: Shards::new(mailboxes.clone()),
+        jobs: receiver,
+        figures: figures.clone(),
+        clock: clock.clone(),
+        batches: VecDeque::new(),
+        added: Vec::new(),
+        ceiling_at: 0,
+        all_saved: true,
+        weight: Weight::default(),
+        late_ms: match durability {
+            Durability::Interval(interval) => (interval / LATE_SHARE).as_millis() as Millis,
+            // Somebody waits for every change.
+            Durability::Always => 0,
+            // Eviction comes to what was handed over.
+            Durability::None => NONE_LATE_MS,
+        },
+        is_late: false,
+    };
+    // The last call to the medium that can fail here: no thread has to be ended then.
+    writing.raise_ceiling()?;
+    let (boxes, counts) = (mailboxes.clone(), figures.clone());
+    let fetches = (!is_fast).then(|| FetchParts { fetches, mailboxes: boxes, reader, figures: counts, cpus });
+    let recovery = recovers.then(|| (Recovery::new(before, slots, mailboxes, figures, clock), found));
+    Ok(Prepared { writing, links, fetches, recovery })
+}
+
+/// What the thread that writes has.
+pub(super) struct Writing<C> {
     run: Run,
     streams: Streams,
     shards: Shards,
-    jobs: Receiver<Job>,
+    pub(super) jobs: Receiver<Job>,
     figures: Arc<TierFigures>,
-    clock: MachineClock,
+    clock: C,
     /// To be added, and added but not safe.
     batches: VecDeque<Box<SaveBatch>>,
     // Boxed as they travel.
@@ -206,7 +220,7 @@ struct Thread {
     is_late: bool,
 }
 
-impl Thread {
+impl<C: Clock> Writing<C> {
     fn run(mut self) {
         loop {
             match self.jobs.recv_timeout(Duration::from_millis(CEILING_EVERY_MS)) {
@@ -222,7 +236,7 @@ impl Thread {
         self.end();
     }
 
-    fn take(&mut self, job: Job) {
+    pub(super) fn take(&mut self, job: Job) {
         match job {
             Job::Save(batch) => {
                 let versions = batch.entries.iter().map(|entry| entry.record.version);
@@ -253,7 +267,7 @@ impl Thread {
     }
 
     /// Does what can be done now.
-    fn go_on(&mut self) {
+    pub(super) fn go_on(&mut self) {
         self.weigh();
         if !self.figures.is_latched()
             && let Err(error) = self.write().and_then(|()| Ok(self.raise_ceiling()?))
@@ -332,7 +346,34 @@ impl Thread {
         self.batches.is_empty() && self.added.is_empty() && !self.streams.waits()
     }
 
-    fn end(mut self) {
+    #[cfg(test)]
+    pub(super) fn put_in(&mut self, bug: crate::worker::Bug) {
+        self.streams.bug = bug;
+    }
+
+    /// Whether a batch was written over since it began, or is about to be.
+    #[cfg(test)]
+    pub(super) fn makes_room(&self) -> bool {
+        self.streams
+            .streams
+            .iter()
+            .any(|stream| stream.freeing.is_some() || stream.writer.figures().freed > 0)
+    }
+
+    /// What is under way though no shard waits for anything.
+    ///
+    /// # Errors
+    /// What it is, in words.
+    #[cfg(test)]
+    pub(super) fn left_over(&self) -> Result<(), String> {
+        match (self.batches.len(), self.added.len()) {
+            (0, 0) => self.streams.left_over(),
+            (batches, added) => Err(format!("{batches} batches wait, {added} are not safe")),
+        }
+    }
+
+    /// Nothing more comes: saves what was handed over, and closes the tier.
+    pub(super) fn end(mut self) {
         if self.figures.is_latched() {
             return;
         }

@@ -8,6 +8,8 @@ use super::packing::Packing;
 use super::room::Freeing;
 use super::save::{InJournal, SaveBatch};
 use crate::slots::SlotMap;
+#[cfg(test)]
+use crate::worker::Bug;
 use std::ops::RangeInclusive;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
@@ -58,6 +60,8 @@ pub(super) struct Streams {
     before: Written,
     /// What the oldest batch holds; kept for its room.
     pub(super) records: Vec<(Record, Option<Place>)>,
+    #[cfg(test)]
+    pub(super) bug: Bug,
 }
 
 /// How many they are.
@@ -118,6 +122,8 @@ impl Streams {
             small_bytes,
             before: Written::of(figures),
             records: Vec::new(),
+            #[cfg(test)]
+            bug: Bug::None,
         }
     }
 
@@ -306,6 +312,10 @@ impl Streams {
             }
             let there = &mut self.streams[usize::from(stream)];
             if std::mem::take(&mut there.is_dirty) && self.drains {
+                #[cfg(test)]
+                if self.bug == Bug::Undrained {
+                    continue;
+                }
                 there.writer.drain()?;
                 there.packing.iter_mut().for_each(|packing| packing.packed(shards));
             }
@@ -346,6 +356,23 @@ impl Streams {
         for ((figure, before), since) in Written::figures(figures).into_iter().zip(self.before.0).zip(since) {
             figure.store(before + since, Relaxed);
         }
+    }
+
+    /// What waits for shards though they wait for nothing.
+    ///
+    /// # Errors
+    /// What it is, in words.
+    #[cfg(test)]
+    pub(super) fn left_over(&self) -> Result<(), String> {
+        for (number, Stream { freeing, carrying, packing, .. }) in self.streams.iter().enumerate() {
+            let holds = packing.as_ref().map_or(0, Packing::holds);
+            if freeing.is_some() || carrying.is_moving() || carrying.is_under_way() || holds > 0 {
+                return Err(format!(
+                    "stream {number} makes room by {freeing:?}, carries {carrying:?}, and {holds} holds of its journal are left"
+                ));
+            }
+        }
+        Ok(())
     }
 
     /// Whether something is to be carried on, or was added and is not written.

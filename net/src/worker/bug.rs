@@ -1,8 +1,11 @@
 //! Bugs that tests put in.
 
+use crate::tier::SaveBatch;
+use std::collections::HashMap;
 use torc_engine::Shard;
 use torc_engine::command::UploadId;
 use torc_engine::segments::Room;
+use torc_pmem::format::record::Kind;
 
 /// A bug that the simulator puts in, to see that it is caught.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -65,11 +68,25 @@ pub(crate) enum Bug {
     EarlyRoom,
     /// Room of a value that was given up pins nothing, though the kernel still writes it.
     UnpinnedRoom,
+    /// Under `--durability always` answers do not wait until changes are saved.
+    EarlyAnswer,
+    /// Now and then a tier is not told that a key is gone.
+    LostTombstone,
+    /// A tier is not told of a flush.
+    UntoldFlush,
+    /// Now and then nobody who waited for an item learns that it has come.
+    LostFetch,
+    /// What is brought back to memory is the item that was brought back first.
+    OlderItem,
+    /// Now and then a shard does not note where an item was saved.
+    LostPlace,
+    /// Changes are told to be saved before the medium is drained.
+    Undrained,
 }
 
 impl Bug {
     /// All but [`Bug::None`].
-    pub(crate) const ALL: [Bug; 28] = [
+    pub(crate) const ALL: [Bug; 35] = [
         Bug::LostAnswer,
         Bug::SwappedAnswers,
         Bug::MissedExpiry,
@@ -98,6 +115,13 @@ impl Bug {
         Bug::EarlyRead,
         Bug::EarlyRoom,
         Bug::UnpinnedRoom,
+        Bug::EarlyAnswer,
+        Bug::LostTombstone,
+        Bug::UntoldFlush,
+        Bug::LostFetch,
+        Bug::OlderItem,
+        Bug::LostPlace,
+        Bug::Undrained,
     ];
 
     /// One in so many chances is taken.
@@ -110,7 +134,10 @@ impl Bug {
             | Bug::HalfFlush
             | Bug::LostHalfClose
             | Bug::KeptCharge
-            | Bug::FreeInput => 5,
+            | Bug::FreeInput
+            | Bug::LostFetch
+            | Bug::LostPlace
+            | Bug::LostTombstone => 5,
             _ => 1,
         }
     }
@@ -128,6 +155,8 @@ pub(super) struct Bugs {
     lent: Vec<(UploadId, Room)>,
     /// The addresses of room whose pin is gone.
     unpinned: Vec<usize>,
+    /// By hash: the item that was brought back first, as [`Bug::OlderItem`] knows it.
+    first: HashMap<u64, Vec<u8>>,
 }
 
 impl Bugs {
@@ -168,6 +197,21 @@ impl Bugs {
         self.lent.retain(|(_, lent)| lent.as_mut_ptr() != room.as_mut_ptr());
         let place = self.unpinned.iter().position(|&start| start == room.as_mut_ptr() as usize);
         place.map(|place| self.unpinned.swap_remove(place)).is_some()
+    }
+
+    /// What is brought back for a hash in the place of an item.
+    pub(super) fn instead(&mut self, hash: u64, item: Option<&[u8]>) -> Option<Vec<u8>> {
+        let item = item.filter(|_| self.bug == Bug::OlderItem)?;
+        Some(self.first.entry(hash).or_insert_with(|| item.to_vec()).clone())
+    }
+
+    /// Takes something from what is handed over to a tier.
+    pub(super) fn spoil(&mut self, batch: &mut SaveBatch) {
+        batch.entries.retain(|entry| match entry.record.kind {
+            Kind::Tombstone => !self.strike(Bug::LostTombstone),
+            Kind::FlushAll => !self.strike(Bug::UntoldFlush),
+            _ => true,
+        });
     }
 
     /// Whether segments were evicted since the last look.

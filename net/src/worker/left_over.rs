@@ -77,6 +77,11 @@ impl WorkerState {
         format!("{used} bytes of {grant} in use: {charged} by connections, {mail} by mail, {stock} in stock")
     }
 
+    /// With a tier: how many changes are counted, and how many of them are on it.
+    pub(crate) fn changes_and_saved(&self) -> Option<(u64, u64)> {
+        self.tier.as_ref().map(|tier| (self.shard.changes().1, tier.saved_up_to()))
+    }
+
     /// Bytes that connections are charged for.
     pub(crate) fn charged(&self) -> usize {
         self.budget.charged()
@@ -97,6 +102,7 @@ impl WorkerState {
             ("pieces of mail that have not gone", u64::from(!self.mail.has_sent_all())),
             ("connections to be parsed", u64::from(!self.rounds.is_empty())),
         ];
+        counts.extend(self.tier.iter().flat_map(|tier| tier.under_way()));
         let mut charged = 0;
         for place in 0..self.connections.places() {
             let Some(conn) = self.connections.at(place) else { continue };
@@ -108,6 +114,7 @@ impl WorkerState {
                 ("slices under way", conn.slices_under_way as u64),
                 ("values half received", u64::from(conn.upload.is_some())),
                 ("bytes of input", conn.input.len() as u64),
+                ("connections that wait for the tier", u64::from(conn.waits_for_tier)),
             ]);
         }
         counts.push(("bytes charged to nobody", self.budget.charged().abs_diff(charged) as u64));

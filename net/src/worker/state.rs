@@ -142,6 +142,7 @@ impl WorkerState {
     pub(crate) fn put_in(&mut self, bug: Bug) {
         self.bugs = Bugs::of(bug);
         self.rounds.bug = bug;
+        self.tier.iter_mut().for_each(|tier| tier.bugs = Bugs::of(bug));
     }
 
     #[cfg(test)]

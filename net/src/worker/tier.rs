@@ -16,6 +16,8 @@ pub(super) mod state;
 mod stopped;
 
 use super::budget::Pressure;
+#[cfg(test)]
+use super::bug::{Bug, Bugs};
 use super::connection::Connection;
 use super::state::WorkerState;
 use crate::session::Wish;
@@ -81,6 +83,10 @@ impl WorkerState {
     }
 
     fn take_saved(&mut self, tier: &mut Tier, mut batch: Box<SaveBatch>) {
+        #[cfg(test)]
+        let spoilt = |bugs: &mut Bugs| bugs.strike(Bug::LostPlace);
+        #[cfg(test)]
+        batch.entries.iter_mut().filter(|_| spoilt(&mut tier.bugs)).for_each(|entry| entry.place = None);
         for entry in &batch.entries {
             entry.tell(&mut self.shard);
         }
@@ -182,7 +188,7 @@ impl WorkerState {
     }
 
     /// Nothing more comes from this shard.
-    pub(super) fn end_tier(&mut self) {
+    pub(crate) fn end_tier(&mut self) {
         let is_saved = self.is_saved() || self.hand_over_last();
         if let Some(tier) = self.tier.as_mut().filter(|tier| !tier.is_ended) {
             tier.is_ended = true;

@@ -10,9 +10,11 @@ mod threads;
 
 use super::TierFigures;
 use super::mailbox::Mailbox;
+use super::messages::FetchedPage;
 use async_channel::{Receiver, Sender, unbounded};
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::thread::JoinHandle;
 use torc_pmem::format::geometry::Place;
 use torc_pmem::stream::Reader;
@@ -64,6 +66,14 @@ pub(super) struct FetchParts {
     pub(super) figures: Arc<TierFigures>,
     /// Where it runs; empty: anywhere.
     pub(super) cpus: Vec<usize>,
+}
+
+impl FetchParts {
+    /// Reads a page.
+    pub(super) fn read(&mut self, Fetch { place, .. }: Fetch) -> FetchedPage {
+        self.figures.reads.fetch_add(1, Relaxed);
+        FetchedPage { place, page: self.reader.page(place).map(|page| page.keep()) }
+    }
 }
 
 /// Starts to read. Returns the threads, and who reads, in words.

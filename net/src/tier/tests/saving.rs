@@ -1,6 +1,7 @@
 //! What is written, when it is safe, and what a later start finds of it.
 
 use super::*;
+use crate::clock::Clock;
 
 #[test]
 fn nothing_is_told_to_be_saved_before_it_is_drained() {

@@ -1,6 +1,7 @@
 //! Versions and their ceiling over starts.
 
 use super::*;
+use crate::clock::Clock;
 
 #[test]
 fn versions_start_above_all_that_a_run_before_could_give_out() {

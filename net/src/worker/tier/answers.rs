@@ -4,6 +4,8 @@ use super::state::{Tier, Unanswered};
 #[cfg(doc)]
 use crate::session::Part;
 use crate::session::Wish;
+#[cfg(test)]
+use crate::worker::bug::Bug;
 use crate::worker::connection::Connection;
 use crate::worker::mail::Batch;
 use crate::worker::state::WorkerState;
@@ -54,6 +56,10 @@ impl WorkerState {
     #[inline]
     pub(in crate::worker) fn answer_later(&mut self, conn: &mut Connection, before: Option<u64>) {
         let Some((before, tier)) = before.zip(self.tier.as_mut()) else { return };
+        #[cfg(test)]
+        if tier.bugs.strike(Bug::EarlyAnswer) {
+            return;
+        }
         let (changes, up_to) = self.shard.changes();
         if changes != before && conn.answers_after < up_to {
             conn.answers_after = up_to;

@@ -3,6 +3,8 @@
 use super::state::{Back, Fetching, Tier};
 use crate::session::{Deadline, Part, Work};
 use crate::tier::{Arrived, Fetched};
+#[cfg(test)]
+use crate::worker::bug::Bug;
 use crate::worker::connection::Connection;
 use crate::worker::execute::Prepared;
 use crate::worker::state::WorkerState;
@@ -41,6 +43,10 @@ impl WorkerState {
     /// Returns whether it could not be had, and was still wanted.
     fn take_fetched(&mut self, tier: &mut Tier, there: (u64, Ticket), item: Option<&[u8]>) -> bool {
         let mut fetching = tier.fetching.remove(&there.1.0).unwrap_or_default();
+        #[cfg(test)]
+        let older = tier.bugs.instead(there.0, item);
+        #[cfg(test)]
+        let item = older.as_deref().or(item);
         for scanner in std::mem::take(&mut fetching.scanning) {
             self.take_key(tier, scanner, there, item);
         }
@@ -48,6 +54,10 @@ impl WorkerState {
             Some(_) if !fetching.is_wanted => Back::Done,
             _ => self.bring_back(&mut tier.returns, there, item),
         };
+        #[cfg(test)]
+        if tier.bugs.strike(Bug::LostFetch) {
+            fetching.waiting.clear();
+        }
         if back == Back::IsComing {
             tier.fetching.insert(there.1.0, fetching);
         } else {
@@ -169,10 +179,15 @@ impl WorkerState {
             self.shard.scan_elsewhere(step.space, there, item, self.now, &mut step.keys);
         }
         step.missing = step.missing.saturating_sub(1);
-        if step.missing == 0
-            && let Scanner::Client(id) = scanner
-        {
-            self.let_go_on(id);
+        let is_whole = step.missing == 0;
+        if let Scanner::Client(id) = scanner {
+            // The keys are memory that it holds.
+            if let Some(conn) = self.connections.find(id) {
+                self.budget.charge(conn);
+            }
+            if is_whole {
+                self.let_go_on(id);
+            }
         }
     }
 

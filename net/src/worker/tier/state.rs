@@ -3,6 +3,8 @@
 use crate::session::Deadline;
 use crate::tier::{Durability, Port, SaveBatch, Told};
 use crate::transport::ConnId;
+#[cfg(test)]
+use crate::worker::bug::Bugs;
 use crate::worker::mail::Batch;
 use crate::worker::step::{Scanner, Step};
 use std::collections::{HashMap, VecDeque};
@@ -89,6 +91,8 @@ pub(crate) struct Tier {
     pub(super) is_ended: bool,
     pub(super) standing: Standing,
     pub(super) unknown: Unknown,
+    #[cfg(test)]
+    pub(in crate::worker) bugs: Bugs,
 }
 
 /// Who waits until more is known of what the tier holds: see `know.rs`.
@@ -163,6 +167,8 @@ impl Tier {
             is_ended: false,
             standing: Standing::default(),
             unknown: Unknown::default(),
+            #[cfg(test)]
+            bugs: Bugs::default(),
         }
     }
 }
@@ -174,10 +180,35 @@ impl Tier {
         self.saving == 0 && self.fetching.is_empty() && under_way.is_empty() && waiting.is_empty()
     }
 
+    /// Whatever somebody waits for, or holds memory for, and how much of it there is.
+    #[cfg(test)]
+    pub(in crate::worker) fn under_way(&self) -> [(&'static str, u64); 9] {
+        let Tier { fetching, returns, holding, stopped, steps, unknown, unanswered, saving, .. } = self;
+        [
+            ("items that are fetched", fetching.len()),
+            ("values that come back", returns.under_way.len() + returns.waiting.len()),
+            ("chunks that come back", returns.chunks.len()),
+            ("connections that are held", holding.len()),
+            ("batches that have stopped", stopped.iter().map(VecDeque::len).sum()),
+            ("steps of scans", steps.iter().flatten().count()),
+            ("keys that somebody waits to know", unknown.keys.len() + unknown.scans.len()),
+            ("answers that are not safe", unanswered.len()),
+            ("batches that are being saved", *saving),
+        ]
+        .map(|(what, count)| (what, count as u64))
+    }
+
+    #[cfg(test)]
+    pub(in crate::worker) fn saved_up_to(&self) -> u64 {
+        self.saved_up_to
+    }
+
     /// Hands a batch of changes over.
     pub(super) fn hand_over(&mut self, shard: &mut Shard, now: Millis) {
         let mut batch = self.spare.pop().unwrap_or_default();
         shard.take_unsaved(|unsaved| batch.take(&unsaved));
+        #[cfg(test)]
+        self.bugs.spoil(&mut batch);
         batch.up_to = shard.taken_up_to();
         batch.handed_at = now;
         self.port.save(batch);
