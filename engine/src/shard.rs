@@ -76,7 +76,7 @@ use crate::changes::{Cause, Change, Listener};
 use crate::command::{Command, Found, Meta, Millis, Op, Outcome, Refusal, Value};
 use crate::eviction::Eviction;
 use crate::expiry::Calendar;
-use crate::index::{Index, PLACE_BYTES, Place, Slot};
+use crate::index::{Index, PLACE_BYTES, Place, Role, Slot};
 use crate::item::{ItemRef, present};
 use crate::reader::{Flushes, ShardReader};
 use crate::segments::{Chain, Lent, Rest, Segments};
@@ -383,7 +383,9 @@ impl Shard {
     /// Takes an item out of the index, tells of it, and kills it. Its bytes stay until the next command.
     fn remove(&mut self, place: Place, slot: Slot, hash: u64, cause: Cause, version: u64) {
         self.index.remove(place, hash);
-        if cause != Cause::Evicted && self.forget_copy(hash) && cause == Cause::Deleted {
+        if cause == Cause::Evicted {
+            self.set_role(hash, Role::Only);
+        } else if self.forget_copy(hash) && cause == Cause::Deleted {
             self.void_copy(slot.location(), hash, version);
         }
         self.changed(cause, slot.location(), hash, version);

@@ -93,6 +93,8 @@ figures! {
     expirations: Counter,
     /// Items that the index names on a tier, whether they are in DRAM, too, or not.
     tier_items: Gauge,
+    /// Keys of which the only item is on a tier. With `torc_items`: all keys, as DBSIZE tells.
+    tier_only_items: Gauge,
     /// Items dropped because the index had no place near their bucket.
     index_evictions: Counter,
     /// Items on the tier that the index had no room for any more.

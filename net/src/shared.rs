@@ -163,6 +163,7 @@ impl Figures<'_> {
             "memory_used_bytes" | "bytes_used" => {
                 of_shards(&["bytes_segments", "bytes_index", "bytes_bookkeeping"])
             }
+            "keys" => of_shards(&["items", "tier_only_items"]),
             "bytes" => self.of_shards("bytes_live"),
             "items_stored" | "stores" => self.of_shards("writes"),
             "deletes" => self.of_shards("deletions"),

@@ -15,7 +15,7 @@ use serde::Serialize;
 use torc_engine::{
     Shard, ShardConfig,
     command::{Command, Op, Write},
-    index::{Elsewhere, Index},
+    index::{Elsewhere, Index, Role},
     shard::What,
     version,
 };
@@ -189,12 +189,7 @@ fn alone(path: &Path, bytes: u64, items: u64) -> Result<(f64, f64, u64), BenchEr
     let (end, _) = tier
         .recover(0, &mut |event| {
             if let Event::Record { record, place: Some(place) } = event {
-                entries.push(Elsewhere {
-                    hash: record.hash,
-                    place: place.to_bits(),
-                    frequency: 0,
-                    is_chunk: false,
-                });
+                entries.push(Elsewhere::new(record.hash, place.to_bits(), Role::Only));
             }
         })
         .map_err(failed)?;

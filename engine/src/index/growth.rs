@@ -93,7 +93,7 @@ impl Index {
         for (hash, entry) in moving.drain(..) {
             let inserted = match entry {
                 Entry::Item(slot) => self.insert(hash, slot),
-                Entry::Elsewhere(elsewhere) => self.insert_elsewhere(elsewhere),
+                Entry::Elsewhere(elsewhere) => self.add_elsewhere(elsewhere),
             };
             if inserted.is_err() {
                 dropped(entry);

@@ -25,6 +25,7 @@
 //! Goals: 8 bytes an item at a load of 0.64 to 0.8, one line a lookup, no stall. Non-goals: comparing keys (a
 //! closure of the caller does), shrinking.
 
+mod flush;
 mod geometry;
 mod growth;
 mod reader;
@@ -34,8 +35,9 @@ mod table;
 
 pub use growth::GROW_STEPS_PER_INSERT;
 pub(crate) use reader::{IndexReader, Moved};
-pub use slot::{Elsewhere, Entry, FREQUENCY_MAX, LOCATION_BYTES_MAX, PLACES, Slot};
+pub use slot::{Elsewhere, Entry, FREQUENCY_MAX, LOCATION_BYTES_MAX, PLACES, Role, Slot};
 
+use flush::Flushed;
 use geometry::Geometry;
 use std::sync::Arc;
 use table::{BUCKET_BYTES, Bucket, Table};
@@ -82,8 +84,12 @@ pub struct Index {
     /// Both of these, as readers on other threads see them.
     geometry: Arc<Geometry>,
     items: u64,
-    /// Items that are not in DRAM, and [`MORE`] as long as others may come to light.
+    /// What lies elsewhere, and [`MORE`] as long as others may come to light.
     elsewhere: u64,
+    /// What of that was flushed, and is still to be swept out.
+    flushed: Flushed,
+    /// Keys of which the only item is elsewhere.
+    only_elsewhere: u64,
     /// Kept between steps of growth, so that a step allocates nothing.
     moving: Vec<(u64, Entry)>,
 }
@@ -122,6 +128,8 @@ impl Index {
             geometry: Arc::new(geometry),
             items: 0,
             elsewhere: 0,
+            flushed: Flushed::default(),
+            only_elsewhere: 0,
             moving: Vec::with_capacity(64),
         })
     }
@@ -145,7 +153,7 @@ impl Index {
         self.items
     }
 
-    /// Items that are not in DRAM.
+    /// Places of a medium that it names, be it of what is in DRAM, too, or of what was flushed and is not swept out yet.
     #[inline]
     pub fn elsewhere(&self) -> u64 {
         self.elsewhere & !MORE
@@ -214,13 +222,13 @@ impl Index {
         }
     }
 
-    /// The entry of an item with this hash that is not in DRAM.
+    /// The place of an item or a chunk with this hash.
     pub fn find_elsewhere(&self, hash: u64) -> Option<(Place, Elsewhere)> {
         let home = self.home(hash);
         let last = home + self.table.bucket(home).head().reach();
         (home..=last).find_map(|bucket| {
             self.table.bucket(bucket).entries().find_map(|(slot, entry)| match entry {
-                Entry::Elsewhere(found) if found.hash == hash => {
+                Entry::Elsewhere(found) if found.hash == hash && !self.is_flushed(&found) => {
                     Some((Place { bucket: bucket as u32, slot }, found))
                 }
                 _ => None,
@@ -228,15 +236,22 @@ impl Index {
         })
     }
 
-    /// Removes the entry at `place` of an item that is not in DRAM, and has this hash.
+    /// Removes the entry at `place` of what is elsewhere, and has this hash.
     pub fn remove_elsewhere(&mut self, place: Place, hash: u64) {
+        if let Some(entry) = self.elsewhere_at(place) {
+            self.uncount(&entry);
+        }
         self.clear(place, hash);
         self.replace(Place { slot: place.slot + 1, ..place }, Slot::EMPTY);
         self.elsewhere -= 1;
     }
 
-    /// Changes the entry at `place` of an item that is not in DRAM, which stays the same key's.
+    /// Changes the entry at `place` of what is elsewhere, which stays the same key's.
     pub fn replace_elsewhere(&mut self, place: Place, entry: Elsewhere) {
+        if let Some(before) = self.elsewhere_at(place) {
+            self.uncount(&before);
+            self.count(&entry);
+        }
         let [first, rest] = entry.slots();
         self.replace(Place { slot: place.slot + 1, ..place }, rest);
         self.replace(place, first);
@@ -260,17 +275,23 @@ impl Index {
         self.table.close(self.home(hash));
     }
 
-    /// Adds an entry for an item that is not in DRAM.
+    /// Adds an entry for what is elsewhere.
     ///
     /// # Errors
     /// [`Full`] if there are no two free slots side by side within reach.
     pub fn insert_elsewhere(&mut self, entry: Elsewhere) -> Result<(), Full> {
+        self.add_elsewhere(Elsewhere { flushes: self.flushed.flushes(), ..entry })
+    }
+
+    /// As [`Index::insert_elsewhere`]; what was flushed stays so.
+    fn add_elsewhere(&mut self, entry: Elsewhere) -> Result<(), Full> {
         let (away, number) = self.vacancy(entry.hash, |bucket| bucket.pair_vacancy())?;
         let [first, rest] = entry.slots();
         // The second slot comes first: whoever finds the first slot finds the whole entry.
         self.table.set_slot(self.home(entry.hash) + away, number + 1, rest);
         self.set(entry.hash, away, number, first);
         self.elsewhere += 1;
+        self.count(&entry);
         Ok(())
     }
 
@@ -337,7 +358,7 @@ impl Index {
         }
     }
 
-    /// The least frequent item that is not in DRAM, of those next to the home of `hash`.
+    /// The least frequent of what is elsewhere, next to the home of `hash`; first what was flushed.
     pub fn coldest_elsewhere_near(&self, hash: u64) -> Option<Elsewhere> {
         let home = self.home(hash);
         let near = home..home + NEAR_BUCKETS;
@@ -346,15 +367,18 @@ impl Index {
             Entry::Elsewhere(elsewhere) => Some(elsewhere),
             Entry::Item(_) => None,
         });
-        elsewhere.min_by_key(|elsewhere| elsewhere.frequency)
+        elsewhere.min_by_key(|elsewhere| (!self.is_flushed(elsewhere), elsewhere.frequency))
     }
 
-    /// The least frequent item near the home of `hash`: what to drop when the index is [`Full`].
+    /// The least frequent entry near the home of `hash`, first what was flushed: what to drop when the index is [`Full`].
     pub fn coldest_near(&self, hash: u64) -> Option<Entry> {
         let home = self.home(hash);
         let near = home..=home + PROBE_BUCKETS;
         let entries = near.flat_map(|number| self.table.bucket(number).entries().map(|(_, entry)| entry));
-        entries.min_by_key(|entry| entry.frequency())
+        entries.min_by_key(|entry| match entry {
+            Entry::Elsewhere(elsewhere) => (!self.is_flushed(elsewhere), elsewhere.frequency),
+            Entry::Item(slot) => (true, slot.frequency()),
+        })
     }
 }
 

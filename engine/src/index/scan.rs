@@ -4,7 +4,7 @@ use super::{Entry, Index, Slot, hash_in, scale};
 use std::ops::ControlFlow;
 
 impl Index {
-    /// Visits the entries of the homes from that of `hash` on, until a visit breaks off or `homes_max` homes are done; a
+    /// Visits the entries that count of the homes from that of `hash` on, until a visit breaks off or `homes_max` homes are done; a
     /// home that was begun is finished. Returns the first hash of the next home, if there is one. `hash_of` as in
     /// [`Index::grow_step`].
     pub fn scan(
@@ -58,6 +58,9 @@ impl Index {
         }
         let last = home + bucket.head().reach();
         for (_, entry) in (home..=last).flat_map(|number| self.table.bucket(number).entries()) {
+            if matches!(entry, Entry::Elsewhere(elsewhere) if self.is_flushed(&elsewhere)) {
+                continue;
+            }
             if self.home(hash_in(entry, hash_of)) == home && visit(entry).is_break() {
                 flow = ControlFlow::Break(());
             }

@@ -8,7 +8,8 @@
 //! ```
 //!
 //! - *tag*: the low 16 bits of the hash (the bucket comes from its high bits).
-//! - *kind*: 0 is an empty slot, 1 an item in DRAM, 2 and then 3 an item that is elsewhere, 2 and then 4 a chunk that is.
+//! - *kind*: 0 is an empty slot, 1 an item in DRAM, 2 an item that is elsewhere, or a chunk that is. In the second slot of
+//!   these 3 to 14 say which, whether the key has an item in DRAM, too, and behind which flush it came.
 //! - *freq*: accesses since the item was last moved, up to [`FREQUENCY_MAX`]; a hot item is not written again.
 //! - *lines*: cache lines of the item, up to 15: how much to prefetch, or to read one-sided.
 //! - *location*: 36 bits, so a shard may have 512 GiB.
@@ -21,7 +22,7 @@
 //!  +--------------+------+------+-----------------------------------------+
 //!  | tag, 16      | 2    | freq | hash, bits 16 to 55                     |
 //!  +------+-------+------+------+-----------------------------------------+
-//!  | hash | place | 3, 4 | place, low 44 bits                             |    bits 56 to 63 of the hash, 44 to 51 of the place
+//!  | hash | place | 3-14 | place, low 44 bits                             |    bits 56 to 63 of the hash, 44 to 51 of the place
 //!  +------+-------+------+------------------------------------------------+
 //! ```
 
@@ -41,7 +42,8 @@ const LOCATION_MASK: u64 = (1 << LINES_SHIFT) - 1;
 const KIND_ITEM: u64 = 1;
 const KIND_ELSEWHERE: u64 = 2;
 const KIND_REST: u64 = 3;
-const KIND_CHUNK_REST: u64 = 4;
+/// Flushes are told apart that are fewer than this apart from each other.
+pub(super) const FLUSHES: u64 = 4;
 /// Largest place plus one.
 pub const PLACES: u64 = 1 << 52;
 const PLACE_LOW_BITS: u32 = 44;
@@ -142,7 +144,18 @@ impl Slot {
     }
 }
 
-/// An item that is not in DRAM, or a chunk of a long value, which may be in DRAM, too.
+/// What lies elsewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// The only item of its key: there is none in DRAM.
+    Only,
+    /// A copy of the one in DRAM.
+    Copy,
+    /// A chunk of a long value, which may be in DRAM, too.
+    Chunk,
+}
+
+/// Something that lies on a medium.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Elsewhere {
     /// Of the key; of a chunk: of its name.
@@ -150,16 +163,27 @@ pub struct Elsewhere {
     /// Where it lies, as the medium understands it; below [`PLACES`].
     pub place: u64,
     pub frequency: u8,
-    pub is_chunk: bool,
+    pub role: Role,
+    /// How many flushes came before it, modulo [`FLUSHES`]. The index says that of what is added.
+    pub(crate) flushes: u8,
 }
 
 impl Elsewhere {
+    /// What was not read yet.
+    pub fn new(hash: u64, place: u64, role: Role) -> Elsewhere {
+        Elsewhere { hash, place, frequency: 0, role, flushes: 0 }
+    }
+
+    pub fn is_chunk(&self) -> bool {
+        self.role == Role::Chunk
+    }
+
     pub(super) fn slots(self) -> [Slot; 2] {
         debug_assert!(self.place < PLACES);
         let first = (self.hash & 0xFFFF) << TAG_SHIFT
             | KIND_ELSEWHERE << KIND_SHIFT
             | self.hash >> 16 & HASH_MIDDLE_MASK;
-        let kind = if self.is_chunk { KIND_CHUNK_REST } else { KIND_REST };
+        let kind = KIND_REST + self.role as u64 * FLUSHES + u64::from(self.flushes);
         let rest = self.hash >> 56 << 56
             | self.place >> PLACE_LOW_BITS << TAG_SHIFT
             | kind << KIND_SHIFT
@@ -170,8 +194,13 @@ impl Elsewhere {
     pub(super) fn of([first, rest]: [Slot; 2]) -> Elsewhere {
         let hash = rest.0 >> 56 << 56 | (first.0 & HASH_MIDDLE_MASK) << 16 | first.0 >> TAG_SHIFT;
         let place = (rest.0 >> TAG_SHIFT & 0xFF) << PLACE_LOW_BITS | rest.0 & ((1 << PLACE_LOW_BITS) - 1);
-        let is_chunk = rest.0 >> KIND_SHIFT & 15 == KIND_CHUNK_REST;
-        Elsewhere { hash, place, frequency: first.frequency(), is_chunk }
+        let kind = (rest.0 >> KIND_SHIFT & 15).saturating_sub(KIND_REST);
+        let role = match kind / FLUSHES {
+            0 => Role::Only,
+            1 => Role::Copy,
+            _ => Role::Chunk,
+        };
+        Elsewhere { hash, place, frequency: first.frequency(), role, flushes: (kind % FLUSHES) as u8 }
     }
 }
 
@@ -197,13 +226,13 @@ mod tests {
 
     #[test]
     fn an_entry_for_elsewhere_keeps_the_whole_hash_and_is_no_item() {
-        for (hash, place, is_chunk) in [
-            (0, 0, true),
-            (u64::MAX, PLACES - 1, true),
-            (u64::MAX, PLACES - 1, false),
-            (0xABCD_EF01_2345_6789, 0x000A_BCDE_F012_3456, false),
+        for (hash, place, role, flushes) in [
+            (0, 0, Role::Only, 0),
+            (u64::MAX, PLACES - 1, Role::Chunk, 3),
+            (u64::MAX, PLACES - 1, Role::Copy, 1),
+            (0xABCD_EF01_2345_6789, 0x000A_BCDE_F012_3456, Role::Only, 3),
         ] {
-            let entry = Elsewhere { hash, place, frequency: 7, is_chunk };
+            let entry = Elsewhere { frequency: 7, flushes, ..Elsewhere::new(hash, place, role) };
             let slots = entry.slots();
             assert_eq!(Elsewhere::of(slots), entry);
             assert!(slots[0].is_elsewhere() && !slots[1].is_elsewhere());

@@ -150,6 +150,10 @@ enum Operation {
     Touch(usize),
     /// An item leaves DRAM.
     Demote(usize),
+    /// Nothing elsewhere counts any more.
+    Flush,
+    /// So many buckets are swept.
+    Sweep(usize),
 }
 
 fn operations() -> impl Strategy<Value = Vec<Operation>> {
@@ -159,7 +163,9 @@ fn operations() -> impl Strategy<Value = Vec<Operation>> {
         4 => hash.prop_map(Operation::Insert),
         2 => any::<usize>().prop_map(Operation::Remove),
         1 => any::<usize>().prop_map(Operation::Touch),
-        2 => any::<usize>().prop_map(Operation::Demote),
+        4 => any::<usize>().prop_map(Operation::Demote),
+        1 => Just(Operation::Flush),
+        1 => (1usize..8).prop_map(Operation::Sweep),
     ];
     prop::collection::vec(operation, 0..800)
 }
@@ -174,6 +180,8 @@ proptest! {
         // Their places are their hashes, cut off.
         let mut elsewhere: HashSet<u64> = HashSet::new();
         let place_of = |hash: u64| hash % PLACES;
+        let role_of = |hash: u64| [Role::Only, Role::Copy, Role::Chunk][(hash % 3) as usize];
+        let mut swept = true;
         for operation in operations {
             grow_if_wanted(&mut index, &items);
             let pick = |number: usize| model.keys().copied().nth(number % model.len().max(1));
@@ -200,13 +208,18 @@ proptest! {
                         let (place, _) = index.find(hash, |slot| items.hash_of(slot) == hash).unwrap();
                         index.remove(place, hash);
                         model.remove(&hash);
-                        let entry =
-                            Elsewhere { hash, place: place_of(hash), frequency: 3, is_chunk: hash % 2 == 0 };
+                        let entry = Elsewhere { frequency: 3, ..Elsewhere::new(hash, place_of(hash), role_of(hash)) };
                         if index.insert_elsewhere(entry).is_ok() {
                             elsewhere.insert(hash);
                         }
                     }
                 }
+                Operation::Flush => {
+                    index.flush_elsewhere();
+                    elsewhere.clear();
+                    swept = false;
+                }
+                Operation::Sweep(buckets) => swept = !index.sweep_flushed(buckets),
                 Operation::Touch(number) => {
                     if let Some(hash) = pick(number) {
                         let (place, slot) = index.find(hash, |slot| items.hash_of(slot) == hash).unwrap();
@@ -216,8 +229,13 @@ proptest! {
                 }
             }
             prop_assert_eq!(index.items(), model.len() as u64);
-            prop_assert_eq!(index.elsewhere(), elsewhere.len() as u64);
+            prop_assert_eq!(index.elsewhere() - index.flushed(), elsewhere.len() as u64);
+            let only = elsewhere.iter().filter(|hash| role_of(**hash) == Role::Only).count();
+            prop_assert_eq!(index.only_elsewhere(), only as u64);
+            prop_assert!(!swept || index.flushed() == 0);
         }
+        prop_assert!((0..2).any(|_| !index.sweep_flushed(usize::MAX)));
+        prop_assert_eq!(index.elsewhere(), elsewhere.len() as u64);
         for (&hash, &frequency) in &model {
             prop_assert_eq!(find(&index, &items, hash).map(Slot::frequency), Some(frequency));
         }
@@ -262,9 +280,7 @@ fn no_pair_is_lost_while_a_table_of_pairs_grows() {
             for _ in 0..GROW_STEPS_PER_INSERT {
                 index.grow_step(|_| unreachable!("there are pairs alone"), |_| lost += 1);
             }
-            lost += u64::from(
-                index.insert_elsewhere(Elsewhere { hash, place: 1, frequency: 0, is_chunk: false }).is_err(),
-            );
+            lost += u64::from(index.insert_elsewhere(Elsewhere::new(hash, 1, Role::Only)).is_err());
         }
         assert_eq!(lost, 0, "seed {seed}");
         let each = index.bytes() as u64 / PAIRS;

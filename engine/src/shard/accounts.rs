@@ -78,7 +78,8 @@ impl Shard {
         stats.segments_resting.set(self.segments.resting() as u64);
         stats.bytes_free.set(self.bytes_free());
         stats.segments_pinned.set(self.segments.pinned() as u64);
-        stats.tier_items.set(self.index.elsewhere());
+        stats.tier_items.set(self.elsewhere());
+        stats.tier_only_items.set(self.index.only_elsewhere());
         stats.bytes_index.set(self.index.bytes() as u64);
         stats.index_buckets.set(self.index.buckets() as u64);
         stats.bytes_bookkeeping.set(self.bookkeeping_bytes() as u64);

@@ -63,7 +63,7 @@ impl Shard {
             },
         );
         found.into_iter().for_each(|hash| _ = self.forget_copy(hash));
-        next.filter(|_| self.index.elsewhere() > 0)
+        next.filter(|_| self.elsewhere() > 0)
     }
 
     /// Begins to tell a tier all that lies in DRAM: see [`Shard::tell_again`].

@@ -4,8 +4,10 @@
 
 use super::{Shard, Weight, hash_of};
 use crate::chain::{ChainList, ORDINAL_BYTES};
+use crate::index::{Entry, Role, Slot};
 use crate::item::{ItemRef, present, state};
 use crate::segments::{Phase, Queue};
+use std::ops::ControlFlow;
 
 /// What a recount has found.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -65,6 +67,7 @@ impl Shard {
             (self.segments.sealed(Queue::Small) + self.segments.sealed(Queue::Main), self.segments.free());
         let counted = (count(Phase::Sealed), count(Phase::Free));
         check(counted == told, || format!("{counted:?} segments are sealed, free; the lists hold {told:?}"))?;
+        self.audit_elsewhere()?;
         check(in_index == self.index.items(), || {
             format!("the index holds {} items, the segments {in_index}", self.index.items())
         })?;
@@ -76,6 +79,29 @@ impl Shard {
         };
         check(recount == told, || format!("recount {recount:?}, gauges {told:?}"))?;
         self.audit_memory()
+    }
+
+    /// What the index says of keys whose items are elsewhere, too, or only there.
+    fn audit_elsewhere(&self) -> Result<(), String> {
+        let (mut only, mut wrong, mut next) = (0, None, Some(0));
+        while let Some(from) = next {
+            let hash = |slot: Slot| hash_of(&self.secrets, &self.segments.item(slot.location()));
+            next = self.index.scan(from, usize::MAX, hash, |entry| {
+                if let Entry::Elsewhere(entry) = entry
+                    && !entry.is_chunk()
+                {
+                    only += u64::from(entry.role == Role::Only);
+                    let is_here = self.slot_of(entry.hash).is_some();
+                    wrong = wrong.or((is_here != (entry.role == Role::Copy)).then_some(entry));
+                }
+                ControlFlow::Continue(())
+            });
+        }
+        check(wrong.is_none(), || {
+            format!("an item is in DRAM or is not, and its place says otherwise: {wrong:?}")
+        })?;
+        let told = self.index.only_elsewhere();
+        check(only == told, || format!("{only} keys have an item elsewhere alone; the index tells {told}"))
     }
 
     /// Every item that is not dead, chunks included, as they lie.

@@ -8,7 +8,7 @@
 use super::marks::{Mark, Marks, Progress, Unsaved, What};
 use super::{Shard, hash_of};
 use crate::chain::ChainList;
-use crate::index::Elsewhere;
+use crate::index::{Elsewhere, Role};
 use crate::item::{ItemRef, present};
 use rapidhash::v3::rapidhash_v3_inline;
 use std::ops::Range;
@@ -26,7 +26,7 @@ impl Shard {
     /// The place of a chunk on the medium.
     pub fn chunk_place(&self, name: u64) -> Option<u64> {
         let (_, entry) = self.index.find_elsewhere(name)?;
-        entry.is_chunk.then_some(entry.place)
+        entry.is_chunk().then_some(entry.place)
     }
 
     /// Bytes of an item, and of those of its chunks that a tier has not got.
@@ -111,7 +111,7 @@ impl Shard {
     /// whole. The copy of a chain that is not in DRAM is found to be short of a chunk when it is read.
     pub fn leave_chunk(&mut self, name: u64, of: u64, place: u64, may_stay: bool) -> bool {
         let Some((at, entry)) = self.index.find_elsewhere(name) else { return false };
-        if entry.place != place || !entry.is_chunk {
+        if entry.place != place || !entry.is_chunk() {
             return false;
         }
         self.index.remove_elsewhere(at, name);
@@ -171,7 +171,7 @@ impl Shard {
 
 /// A chunk at a place of the medium.
 fn chunk_at(name: u64, place: u64) -> Elsewhere {
-    Elsewhere { hash: name, place, frequency: 0, is_chunk: true }
+    Elsewhere::new(name, place, Role::Chunk)
 }
 
 /// Whether an item is a head of a chain.

@@ -12,7 +12,7 @@ use crate::bytes::Bytes;
 use crate::chain::ChainList;
 use crate::changes::{Cause, Change};
 use crate::command::{Command, Expiry, Millis, Op, Refusal, Ticket, Write, WriteMode};
-use crate::index::{Elsewhere, Entry, Full, PLACES, Place};
+use crate::index::{Elsewhere, Entry, Full, PLACES, Place, Role};
 use crate::item::{HEADER_BYTES, ItemRef, present, state};
 use crate::words;
 
@@ -33,7 +33,7 @@ impl Shard {
         self.index.begin_exchange(hash);
         self.index.remove(at, hash);
         self.forget_copy(hash);
-        let entry = Elsewhere { hash, place, frequency: slot.frequency(), is_chunk: false };
+        let entry = Elsewhere { frequency: slot.frequency(), ..Elsewhere::new(hash, place, Role::Only) };
         let is_named = self.index.insert_elsewhere(entry).is_ok();
         self.index.end_exchange(hash);
         let cause = if is_named { Cause::Moved } else { Cause::Evicted };
@@ -90,6 +90,17 @@ impl Shard {
         if let Some((at, slot)) = self.find(key) {
             self.index.replace(at, slot.with_frequency(frequency.min(self.frequency_max)));
         }
+        self.set_role(key.hash, Role::Copy);
+    }
+
+    /// What becomes of the item of a key that is elsewhere, when one comes to DRAM or leaves it.
+    #[inline]
+    pub(super) fn set_role(&mut self, hash: u64, role: Role) {
+        if self.index.elsewhere() > 0
+            && let Some((at, entry)) = self.index.find_elsewhere(hash)
+        {
+            self.index.replace_elsewhere(at, Elsewhere { role, ..entry });
+        }
     }
 
     /// Appends the key of an item that is elsewhere to `keys`, as [`Shard::scan`] does, if it is a live one of this space. `bytes`
@@ -136,7 +147,7 @@ impl Shard {
     }
 
     pub(super) fn entry_at(&self, hash: u64, ticket: Ticket) -> Option<(Place, Elsewhere)> {
-        self.index.find_elsewhere(hash).filter(|(_, entry)| entry.place == ticket.0 && !entry.is_chunk)
+        self.index.find_elsewhere(hash).filter(|(_, entry)| entry.place == ticket.0 && !entry.is_chunk())
     }
 
     /// The ticket that a command would be answered with now.
@@ -160,7 +171,7 @@ impl Shard {
 
     #[inline(never)]
     fn ticket_elsewhere(&self, key: Key<'_>, is_plain: bool) -> Option<Ticket> {
-        let ticket = match self.index.find_elsewhere(key.hash).filter(|(_, entry)| !entry.is_chunk) {
+        let ticket = match self.index.find_elsewhere(key.hash).filter(|(_, entry)| !entry.is_chunk()) {
             Some(_) if self.waits_for_chunks(key) && is_plain && !self.reads_wait() => return None,
             Some(_) if self.waits_for_chunks(key) => Ticket::UNKNOWN,
             Some((_, entry)) => Ticket(entry.place),
@@ -199,7 +210,7 @@ impl Shard {
     pub(super) fn name_place(&mut self, entry: Elsewhere) -> Result<(), Full> {
         assert!(entry.place < PLACES, "a place of 52 bits");
         self.grow_index();
-        if self.index.elsewhere() >= self.places_max {
+        if self.elsewhere() >= self.places_max {
             return Err(Full);
         }
         self.index.insert_elsewhere(entry)
@@ -238,11 +249,11 @@ impl Shard {
     pub(super) fn drop_entry(&mut self, entry: Entry) {
         match entry {
             Entry::Item(slot) => self.drop_item(slot.location()),
-            Entry::Elsewhere(Elsewhere { hash, .. }) => {
-                if let Some((place, _)) = self.index.find_elsewhere(hash) {
-                    self.index.remove_elsewhere(place, hash);
+            Entry::Elsewhere(entry) => {
+                self.index.drop_elsewhere(&entry);
+                if !self.index.is_flushed(&entry) {
+                    self.tell_lost(entry.hash);
                 }
-                self.tell_lost(hash);
             }
         }
     }

@@ -37,6 +37,8 @@ const STEP_BYTES: usize = 64 << 10;
 const SHRINK_ITEMS: usize = 512;
 /// Segment headers that one call of [`Shard::maintain`] looks at.
 const SWEEP_HEADERS: usize = 256;
+/// Buckets of the index that it looks at for what was flushed.
+const SWEEP_BUCKETS: usize = 512;
 /// Jobs after which a command that finds no room has eviction drop whatever it meets.
 const PATIENT_JOBS: usize = 2;
 /// Attempts of a command to find room: jobs, or searches that met nothing but pinned segments.
@@ -65,6 +67,8 @@ impl Shard {
         self.sweep(now);
         self.segments.end_rests();
         let growing = self.index.is_growing() && self.grow_step();
+        let flushing = self.index.flushed() > 0 && self.index.sweep_flushed(SWEEP_BUCKETS);
+        self.stats.tier_only_items.set(self.index.only_elsewhere());
         // Free segments go first; eviction is for what they do not cover.
         let too_many = self.has_too_many_segments() && !self.fit(self.index.bytes());
         let few = too_many || self.segments.available() <= self.low();
@@ -80,7 +84,12 @@ impl Shard {
             self.step(now);
             left = left.saturating_sub(BATCH);
         }
-        growing || shrinks || self.reclaim.job.is_some() || self.segments.has_queued() || self.sweeping()
+        growing
+            || flushing
+            || shrinks
+            || self.reclaim.job.is_some()
+            || self.segments.has_queued()
+            || self.sweeping()
     }
 
     /// Once a second.
@@ -256,6 +265,7 @@ impl Shard {
         self.end_recovery();
         self.publish_flushes();
         self.mark_flushed();
+        self.index.flush_elsewhere();
         if let Some(listener) = &mut self.listener {
             let (cause, version, key) = (Cause::Flushed, self.flushed, Bytes::default());
             listener.changed(&Change { cause, space: 0, key, hash: 0, version, item: None });

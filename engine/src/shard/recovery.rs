@@ -17,7 +17,7 @@ use super::unknown::{GONE_SETS, Known, Recovered, Recovery, What};
 use super::{Key, Shard};
 #[cfg(doc)]
 use crate::command::Ticket;
-use crate::index::{Elsewhere, Full};
+use crate::index::{Elsewhere, Full, Role};
 use crate::reader::RECOVERING;
 use std::collections::HashSet;
 
@@ -88,7 +88,7 @@ impl Shard {
             recovered.lost += 1;
             return;
         }
-        match self.name_older_place(Elsewhere { hash, place, frequency: 0, is_chunk: false }) {
+        match self.name_older_place(Elsewhere::new(hash, place, Role::Only)) {
             Ok(()) => {
                 recovered.items += 1;
                 if what == What::Head {
@@ -101,11 +101,11 @@ impl Shard {
 
     /// Of a key that has no item any more, or one in DRAM alone, nobody looks for chunks.
     fn learn_chunk(&mut self, name: u64, of: u64, place: Option<u64>) {
-        let has_head = self.index.find_elsewhere(of).is_some_and(|(_, entry)| !entry.is_chunk);
+        let has_head = self.index.find_elsewhere(of).is_some_and(|(_, entry)| !entry.is_chunk());
         let is_cut = self.recovery.as_ref().is_some_and(|recovery| recovery.is_cut);
         if let Some(place) = place.filter(|_| has_head && !is_cut && self.chunk_place(name).is_none()) {
             // What there is no room for makes its chain miss.
-            let _ = self.name_older_place(Elsewhere { hash: name, place, frequency: 0, is_chunk: true });
+            let _ = self.name_older_place(Elsewhere::new(name, place, Role::Chunk));
         }
     }
 
@@ -116,7 +116,7 @@ impl Shard {
 
     /// Keys of the medium that the index names.
     pub fn elsewhere(&self) -> u64 {
-        self.index.elsewhere()
+        self.index.elsewhere() - self.index.flushed()
     }
 
     /// These slots have been told to their end.

@@ -47,7 +47,7 @@ impl Shard {
             let item = match entry {
                 Entry::Item(slot) => Some(self.segments.item(slot.location())),
                 // One that is in DRAM, too, has been or will be met there. A chunk has no key of its own.
-                Entry::Elsewhere(entry) if entry.is_chunk || self.item_of(entry.hash).is_some() => None,
+                Entry::Elsewhere(entry) if entry.is_chunk() || self.item_of(entry.hash).is_some() => None,
                 Entry::Elsewhere(entry) => {
                     elsewhere.push((entry.hash, Ticket(entry.place)));
                     None

@@ -18,7 +18,7 @@ use super::offered::Demotion;
 use super::{Shard, hash_of};
 use crate::changes::Cause;
 use crate::command::Millis;
-use crate::index::{Elsewhere, Place, Slot};
+use crate::index::{Elsewhere, Place, Role, Slot};
 use crate::item::{ItemRef, present, state};
 use std::collections::hash_map::Entry;
 
@@ -244,7 +244,9 @@ impl Shard {
         }
         there.remove();
         if let Some(place) = place {
-            self.name_newest_place(Elsewhere { hash, place, frequency: 0, is_chunk: false });
+            // It may have left DRAM while it was being saved.
+            let role = if self.slot_of(hash).is_some() { Role::Copy } else { Role::Only };
+            self.name_newest_place(Elsewhere::new(hash, place, role));
         }
     }
 

@@ -24,7 +24,7 @@ pub trait ServerView {
     fn shard(&self) -> u16;
     /// 40 hexadecimal digits, as Redis Cluster names a node.
     fn node_id(&self, shard: u16) -> String;
-    /// Sum over the shards.
+    /// Keys of all shards, whether their items are in memory or on a tier.
     fn items(&self) -> u64;
     /// Named figures for INFO and stats, summed over the shards: see `crate::metrics`.
     fn figure(&self, name: &str) -> u64;

@@ -45,7 +45,7 @@ impl ServerView for View {
     }
 
     fn items(&self) -> u64 {
-        self.shared.figure("items")
+        self.shared.figure("keys")
     }
 
     fn figure(&self, name: &str) -> u64 {

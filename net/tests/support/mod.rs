@@ -260,7 +260,7 @@ impl ServerView for View {
         3
     }
     fn figure(&self, name: &str) -> u64 {
-        if name == "items" { self.items() } else { name.len() as u64 }
+        if name == "keys" { self.items() } else { name.len() as u64 }
     }
     fn own_figure(&self, name: &str) -> u64 {
         1000 + name.len() as u64

@@ -28,7 +28,7 @@ fn forget_all(shard: &mut Shard, mut between: impl FnMut(&mut Shard)) {
         from = shard.forget_places(next);
         between(shard);
     }
-    assert_eq!(shard.index.elsewhere(), 0);
+    assert_eq!(shard.elsewhere(), 0);
 }
 
 /// Tells a tier all of DRAM, `between` after each part.

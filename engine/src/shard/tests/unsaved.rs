@@ -444,3 +444,40 @@ fn everything_that_was_recovered_is_found_and_doubtful_to_readers() {
         }
     }
 }
+
+/// Keys that have an item, wherever it is.
+fn keys(shard: &Shard) -> u64 {
+    shard.stats().items.read() + shard.index.only_elsewhere()
+}
+
+#[test]
+fn a_key_is_counted_once_wherever_its_item_is() {
+    let (mut shard, mut tier) = (remembering(1 << 20), Tier::default());
+    for number in 0..3000u32 {
+        set(&mut shard, &number.to_le_bytes(), &[7; 1000]);
+        if number % 50 == 49 {
+            tier.save(&mut shard);
+        }
+    }
+    assert!(shard.index.only_elsewhere() > 1000 && keys(&shard) == 3000);
+    for number in 0..3000u32 {
+        tier.get(&mut shard, &number.to_le_bytes(), NOW);
+    }
+    assert_eq!(keys(&shard), 3000);
+    for number in (0..3000u32).step_by(3) {
+        tier.get(&mut shard, &number.to_le_bytes(), NOW);
+        ask(&mut shard, &number.to_le_bytes(), Op::Delete(Delete::default()), NOW);
+    }
+    assert_eq!(keys(&shard), 2000);
+    tier.save(&mut shard);
+    shard.flush(None, NOW);
+    assert_eq!((keys(&shard), shard.elsewhere()), (0, 0));
+    for number in 0..100u32 {
+        assert_eq!(tier.get(&mut shard, &(3 * number + 1).to_le_bytes(), NOW).1, None);
+        set(&mut shard, &number.to_le_bytes(), &[8; 100]);
+    }
+    tier.save(&mut shard);
+    (0..100).take_while(|_| shard.maintain(NOW, 100)).for_each(drop);
+    assert_eq!((keys(&shard), shard.elsewhere(), shard.index.flushed()), (100, 100, 0));
+    shard.audit().unwrap();
+}

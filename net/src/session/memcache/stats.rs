@@ -29,7 +29,7 @@ pub(crate) const GAUGES: &[(&str, &str)] = &[
     ("curr_connections", "connections"),
     ("limit_maxbytes", "memory_max"),
     ("bytes", "bytes"),
-    ("curr_items", "items"),
+    ("curr_items", "keys"),
     ("tier_unsaved", "tier_unsaved"),
     ("tier_cache_bytes", "tier_cache_bytes"),
 ];

@@ -129,8 +129,8 @@ fn cluster(_: &LocalCall<'_>, text: &mut String) {
 }
 
 fn keyspace(call: &LocalCall<'_>, text: &mut String) {
-    match call.figure("items") {
+    match call.figure("keys") {
         0 => {}
-        items => line(text, format_args!("db0:keys={items},expires=0,avg_ttl=0")),
+        keys => line(text, format_args!("db0:keys={keys},expires=0,avg_ttl=0")),
     }
 }

@@ -11,8 +11,8 @@ use torc_proto::resp::compose::{self, Version};
 use torc_proto::resp::glob;
 
 pub(super) fn dbsize(_: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
-    let items = call.figure("items");
-    compose::integer(out, i64::try_from(items).unwrap_or(i64::MAX));
+    let keys = call.figure("keys");
+    compose::integer(out, i64::try_from(keys).unwrap_or(i64::MAX));
 }
 
 pub(super) fn command(client: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {

@@ -3,7 +3,7 @@
 use crate::metrics::CloseReason;
 use crate::transport::{ConnId, Transport};
 use crate::worker::budget::{Budget, LOOK_MS, Pressure};
-use crate::worker::connection::Phase;
+use crate::worker::connection::{Connection, Phase};
 use crate::worker::state::WorkerState;
 use torc_engine::command::Millis;
 
@@ -77,8 +77,8 @@ impl WorkerState {
         }
     }
 
-    /// Connections that hold more than `least` bytes and have moved little of them since the last look; and what those are
-    /// charged with that are being closed.
+    /// Connections that hold more than `least` bytes and have moved little of them since the last look, though they could; and
+    /// what those are charged with that are being closed.
     fn hoarders(&mut self, overdrawn: bool, least: usize) -> (Vec<(usize, ConnId)>, usize) {
         let (mut found, mut closing) = (Vec::new(), 0);
         let counted = self.now.saturating_sub(self.budget.moving_since) >= LOOK_MS;
@@ -95,7 +95,8 @@ impl WorkerState {
             conn.lends = conn.has_lent() && self.ticks.saturating_sub(conn.sent_at) >= LENT_MS;
             let content = conn.content_bytes();
             let holds = conn.lends || content > least;
-            if holds && (overdrawn || moved < content / MOVED_SHARE) {
+            let stands_still = moved < content / MOVED_SHARE && !waits_for_shard(conn);
+            if holds && (overdrawn || stands_still) {
                 found.push((content.saturating_sub(moved), conn.id));
             }
         }
@@ -113,3 +114,12 @@ impl WorkerState {
         self.connections.put(conn);
     }
 }
+
+/// Whether what it sends of a long value goes on when another shard has taken what came before, for which that shard may want
+/// longer than there is between two looks.
+fn waits_for_shard(conn: &Connection) -> bool {
+    conn.upload.is_some() && (conn.slices_under_way > 0 || conn.marks.stalled)
+}
+
+#[cfg(test)]
+mod tests;

@@ -162,8 +162,8 @@ impl WorkerState {
     fn lose(&mut self, tier: &mut Tier, returning: Returning) {
         let head = returning.ticket();
         tier.returns.chunks.retain(|_, (of, _)| *of != head);
-        self.stats.tier_long_lost.add(1);
-        self.shard.forget_elsewhere(returning.hash(), head);
+        let is_lost = self.shard.forget_elsewhere(returning.hash(), head);
+        self.stats.tier_long_lost.add(u64::from(is_lost));
         self.shard.stop_return(returning);
         self.go_on_waiting(tier, head, None);
     }

@@ -130,14 +130,21 @@ fn a_cache_larger_than_memory_is_warm_after_a_stop_and_after_a_kill() {
         assert!(all > KEYS * 99 / 100, "{all} of {KEYS} were there before the stop");
         kill(server);
         let server = start(&path, &arguments);
-        let all = count_all(&mut Redis::connect(&server), 0..KEYS);
+        let mut redis = Redis::connect(&server);
+        let all = count_all(&mut redis, 0..KEYS);
         assert!(all > KEYS * 99 / 100, "{all} of {KEYS} are there after a kill");
+        let Answer::Integer(told) = redis.run(&["DBSIZE"]) else { panic!("a number") };
+        // Items change places while the shards' figures are read.
+        assert!(all.abs_diff(told as usize) < KEYS / 100, "{told} keys are told, {all} found");
         assert!(server.metric("torc_tier_promotions_total", "") > KEYS as f64 * 0.9);
         // What was not saved a moment ago is saved by an orderly stop.
         set_all(&mut Redis::connect(&server), KEYS..KEYS + 500);
         stop(server);
         let server = start(&path, &arguments);
-        assert_eq!(count_all(&mut Redis::connect(&server), KEYS..KEYS + 500), 500);
+        let mut redis = Redis::connect(&server);
+        assert_eq!(count_all(&mut redis, KEYS..KEYS + 500), 500);
+        assert_eq!(redis.run(&["FLUSHALL"]), Answer::Ok);
+        assert_eq!((redis.run(&["DBSIZE"]), count_all(&mut redis, 0..KEYS)), (Answer::Integer(0), 0));
     }
 }
 

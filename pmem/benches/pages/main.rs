@@ -1,80 +1,18 @@
 //! The way of pages to a medium, beside what the same bytes cost alone: LZ4, CRC64 and one copy.
 
+mod made;
+mod size;
+
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use lz4_flex::block::{CompressTable, compress_into_with_table, decompress_into, get_maximum_output_size};
+use made::{PAGE_BYTES, items, make_room, record, started, touch, write};
 use torc_pmem::format::checksum;
-use torc_pmem::format::record::{Kind, Record};
-use torc_pmem::format::superblock::{Config, JournalConfig};
 use torc_pmem::media::sim::Random;
-use torc_pmem::media::{Medium, volatile::Volatile};
-use torc_pmem::stream::{StreamWriter, Unfit};
-use torc_pmem::tier::{Run, Tier};
-
-const PAGE_BYTES: usize = 16 << 10;
-
-/// Bytes that go the way once: a batch when measuring, little when the bench only has to run.
-fn bytes_of_a_round() -> usize {
-    match std::env::args().any(|argument| argument == "--bench") {
-        true => 1 << 20,
-        false => 64 << 10,
-    }
-}
-
-/// Items of so many bytes of which about half can be compressed away.
-fn items(len: usize) -> Vec<Vec<u8>> {
-    let mut random = Random(len as u64);
-    let count = bytes_of_a_round() / len;
-    let words = ["session", "user-agent", "expires", "price", "null", "true", "product", "2026-11-"];
-    (0..count)
-        .map(|_| {
-            let mut item = Vec::with_capacity(len + 32);
-            while item.len() < len {
-                item.extend_from_slice(words[random.below(8) as usize].as_bytes());
-                item.extend_from_slice(&random.next().to_le_bytes()[..5]);
-            }
-            item.truncate(len);
-            item
-        })
-        .collect()
-}
-
-fn started() -> (Run, StreamWriter) {
-    let config = Config {
-        bytes: 256 << 20,
-        page_bytes: PAGE_BYTES as u32,
-        batch_bytes: 2 << 20,
-        streams: 1,
-        journal: JournalConfig::NONE,
-        volume: 1,
-        hash_seed: 1,
-    };
-    let medium: Arc<dyn Medium> = Arc::new(Volatile::new(config.bytes).expect("memory"));
-    Tier::create(&medium, config).expect("a tier");
-    let tier = Tier::open(medium).expect("a tier");
-    let (end, _) = tier.recover(0, &mut |_| {}).expect("memory");
-    let run = tier.begin().expect("memory");
-    let writer = run.writer(&end).expect("memory");
-    (run, writer)
-}
-
-fn record(hash: u64) -> Record {
-    Record { hash, version: hash, expiry: 0, space: 0, slot: hash as u16 & 16383, kind: Kind::Item }
-}
-
-/// Adds the items, and writes and drains them as they fill batches.
-fn write(writer: &mut StreamWriter, items: &[Vec<u8>]) {
-    for (number, item) in items.iter().enumerate() {
-        while let Err(refused) = writer.add(&record(number as u64), item) {
-            assert_eq!(refused, Unfit::BatchFull);
-            writer.commit().expect("room");
-        }
-    }
-    writer.commit().expect("room");
-}
+use torc_pmem::tier::Tier;
 
 /// What nobody can do without: the bytes compressed, summed, and copied to where they stay.
 fn ceiling(table: &mut CompressTable, bytes: &[u8], room: &mut [u8], target: &mut [u8]) -> u64 {
@@ -101,17 +39,13 @@ fn write_path(criterion: &mut Criterion) {
             bencher.iter(|| black_box(ceiling(&mut table, black_box(&bytes), &mut room, &mut target)));
         });
         let (_run, mut writer) = started();
-        let mut oldest = Vec::new();
+        touch(&mut writer, &items);
         group.bench_function(format!("pages, {name}"), |bencher| {
             bencher.iter_custom(|rounds| {
                 let mut spent = Duration::ZERO;
                 for _ in 0..rounds {
                     // What making room costs is not the way of the new pages.
-                    while writer.wants_room() {
-                        oldest.clear();
-                        let found = writer.oldest(&mut oldest).expect("memory").expect("a full ring");
-                        writer.free(found);
-                    }
+                    make_room(&mut writer);
                     let start = Instant::now();
                     write(&mut writer, black_box(&items));
                     spent += start.elapsed();
@@ -199,5 +133,5 @@ fn recovery(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, write_path, read_path, parts, recovery);
+criterion_group!(benches, write_path, read_path, size::page_size, parts, recovery);
 criterion_main!(benches);
