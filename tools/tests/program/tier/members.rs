@@ -22,7 +22,7 @@ impl Two {
         self.folder.path().join(name)
     }
 
-    fn arguments<'a>(&self, names: &[&str], more: &[&'a str]) -> Vec<String> {
+    fn arguments(&self, names: &[&str], more: &[&str]) -> Vec<String> {
         let tiers = names.iter().map(|name| format!("--tier={}", self.path(name).display()));
         let fixed = ["--durability=interval:100ms", "--memory=32m", "--shards=2"];
         tiers.chain(fixed.iter().chain(more).map(|argument| (*argument).to_owned())).collect()
