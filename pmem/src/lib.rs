@@ -21,6 +21,7 @@
 //! Non-goals: what an item means. It is bytes with a hash and a version; which of two copies of a key counts, what is
 //! worth carrying on when a batch is freed, and when to drain is decided by whoever writes.
 
+pub mod composite;
 pub mod copy;
 pub mod format;
 pub mod media;

@@ -65,6 +65,7 @@ impl Args for ServeArgs {
         command
             .after_help(
                 "Each setting is also an environment variable: TORC_LISTEN, TORC_MAX_VALUE, ... \
+                 Several values are separated by commas there, paths by colons. \
                  A flag goes before the environment, that before the file.",
             )
             .args([config, check])
@@ -86,6 +87,9 @@ fn flag(setting: &'static Setting) -> Arg {
         // A flag may be taken back from the environment or the file with =false.
         SettingKind::Switch => {
             arg.value_name("false").num_args(0..=1).require_equals(true).default_missing_value("true")
+        }
+        SettingKind::Paths => {
+            arg.value_name(setting.value).value_hint(ValueHint::FilePath).action(ArgAction::Append)
         }
         SettingKind::One | SettingKind::Many => arg.value_name(setting.value).action(ArgAction::Append),
     };

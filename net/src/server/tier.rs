@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use torc_engine::Shard;
-use torc_pmem::media::Medium;
+use torc_pmem::media::{Medium, MemberFigures};
 use torc_pmem::tier::Tier;
 use torc_proto::slot::{SLOTS, slot_of};
 
@@ -67,7 +67,7 @@ impl RunningTier {
         let (mut ports, sockets): (Vec<_>, Vec<_>) =
             (0..wakers.len() as u16).map(|shard| Port::new(shard, figures.clone())).unzip();
         let again = Rearm {
-            settings: settings.clone(),
+            settings: settings.clone().of_sizes(&on.members()),
             config,
             slots: shared.slots.clone(),
             clock: clock.clone(),
@@ -113,6 +113,11 @@ impl RunningTier {
     /// Memory of the process that it takes beside `--memory`, bytes.
     pub fn resident_bytes(&self) -> u64 {
         self.on().as_ref().map_or(0, |on| on.resident_bytes())
+    }
+
+    /// The media that it lies on, if these are several.
+    pub fn members(&self) -> Vec<MemberFigures> {
+        self.on().as_ref().map_or_else(Vec::new, |on| on.members())
     }
 
     fn on(&self) -> MutexGuard<'_, Option<Arc<dyn Medium>>> {

@@ -32,7 +32,8 @@
 //! | file | holds |
 //! |---|---|
 //! | `open.rs` | from a path to a medium and a tier; what is done if it is not ours |
-//! | `resize.rs` | a tier's file in another size, or elsewhere |
+//! | `members.rs` | several files as one medium |
+//! | `resize.rs`, `place.rs` | a tier in another size, or elsewhere; how its files take their names |
 //! | `rearm.rs` | a tier that has failed, taken into use again |
 //! | `recover.rs` | the threads that read what the medium holds after a start |
 //! | `save.rs` | what travels between a shard and the storage thread |
@@ -54,10 +55,12 @@ mod fetch;
 #[cfg(test)]
 mod inline;
 mod mailbox;
+mod members;
 mod messages;
 mod open;
 mod packing;
 mod pages;
+mod place;
 mod port;
 mod rearm;
 mod recover;
@@ -75,11 +78,12 @@ mod weight;
 pub use fetch::ReadsChoice;
 #[cfg(test)]
 pub(crate) use inline::Inline;
+pub use members::{MembersError, open_files, sizes};
 #[cfg(test)]
 pub(crate) use messages::Moved;
 pub(crate) use messages::{Arrived, Leaving, Reply, Told};
 pub(crate) use open::Opened;
-pub use open::{TierError, open_medium};
+pub use open::TierError;
 pub(crate) use pages::fetch_pages_bytes;
 #[cfg(test)]
 pub(crate) use port::Socket;
@@ -95,6 +99,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::{Duration, Instant};
+use torc_pmem::media::MemberFigures;
 use torc_pmem::stream::Miss;
 
 /// Where a tier lies.
@@ -103,6 +108,16 @@ pub enum TierPath {
     /// Plain memory, beside `--memory`: forgotten with the process.
     Memory,
     File(PathBuf),
+    /// Several files, which are one tier.
+    Members(Vec<TierMember>),
+}
+
+/// One of several files that a tier lies in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TierMember {
+    pub path: PathBuf,
+    /// Its size, bytes; `None`: that of the file which is there.
+    pub bytes: Option<u64>,
 }
 
 /// `--durability`: when a change is on the medium.
@@ -121,7 +136,7 @@ pub enum Durability {
 #[derive(Debug, Clone)]
 pub struct TierConfig {
     pub path: TierPath,
-    /// `--tier-size`, bytes; `None`: that of the file which is there.
+    /// `--tier-size`, bytes; `None`: that of the file which is there. Members have theirs.
     pub bytes: Option<u64>,
     pub durability: Durability,
     /// `--tier-cache`, bytes of all shards together: pages of a medium that can be slow which are kept once they were read.
@@ -145,6 +160,17 @@ impl TierConfig {
     /// A shard's part of [`TierConfig::cache_bytes`].
     pub(crate) fn cache_bytes_of(&self, shards: u16) -> u64 {
         self.cache_bytes / u64::from(shards)
+    }
+
+    /// With the sizes that its members have.
+    pub(crate) fn of_sizes(mut self, found: &[MemberFigures]) -> TierConfig {
+        if let TierPath::Members(members) = &mut self.path {
+            for member in members {
+                let name = member.path.display().to_string();
+                member.bytes = found.iter().find(|found| found.name == name).map(|found| found.bytes);
+            }
+        }
+        self
     }
 }
 

@@ -1,9 +1,12 @@
 //! From a path to a tier.
 
+use super::members::{self, MembersError};
 use super::resize::{self, Fit, ResizeError};
-use super::{TierConfig, TierPath};
+use super::{TierConfig, TierMember, TierPath};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use torc_pmem::composite::Verdict;
 use torc_pmem::format::geometry::Geometry;
 use torc_pmem::format::superblock::{BATCH_BYTES, BadConfig, Config, JournalConfig, Refused};
 use torc_pmem::media::dax::Dax;
@@ -42,6 +45,10 @@ pub enum TierError {
     Stat { path: PathBuf, cause: std::io::Error },
     #[error("--tier: {path} cannot be brought to --tier-size: {source}")]
     Resize { path: PathBuf, source: ResizeError },
+    #[error("--tier: {0}")]
+    Members(#[from] MembersError),
+    #[error("--tier: {0}; to make it anew, say --tier-on-mismatch reset: what it holds is lost")]
+    Unfit(MembersError),
     #[error("--tier: its threads cannot be started: {0}")]
     Thread(std::io::Error),
 }
@@ -66,21 +73,10 @@ impl Opened {
     ) -> Result<Opened, TierError> {
         let has_journals = config.journal_bytes > 0;
         let made = |bytes| divided(bytes, shards, has_journals, random(), random());
-        let (mut bytes_wanted, mut emptied) = (config.bytes, None);
-        if let Some(bytes) = config.bytes.map(whole_blocks)
-            && size_of(&config.path)? != Some(bytes)
-        {
-            // Before a file is made, which would have the wrong size at the next start.
-            Geometry::new(made(bytes)).map_err(TierError::Size)?;
-            if let TierPath::File(path) = &config.path {
-                match resize::fit(path, made(bytes), config.resets)? {
-                    Fit::Fits => {}
-                    Fit::Emptied(why) => emptied = Some(why),
-                    Fit::Stays => bytes_wanted = None,
-                }
-            }
-        }
-        let medium = open_medium(&config.path, bytes_wanted)?;
+        let (medium, emptied) = match &config.path {
+            TierPath::Members(members) => open_members(members, made, config.resets)?,
+            _ => open_one(config, made)?,
+        };
         let (source, words) = match Tier::open(Arc::clone(&medium)) {
             Ok(tier) => return Ok(Opened { tier, made: None }),
             Err(OpenError::Media(error)) => return Err(error.into()),
@@ -111,6 +107,72 @@ impl Opened {
     }
 }
 
+/// A medium, and why it was emptied, if it was.
+type Fitted = (Arc<dyn Medium>, Option<String>);
+
+/// Opens the one file of a tier, or memory, at the size that is wanted.
+fn open_one(config: &TierConfig, made: impl Fn(u64) -> Config) -> Result<Fitted, TierError> {
+    let (mut bytes_wanted, mut emptied) = (config.bytes, None);
+    if let Some(bytes) = config.bytes.map(whole_blocks)
+        && size_of(&config.path)? != Some(bytes)
+    {
+        // Before a file is made, which would have the wrong size at the next start.
+        Geometry::new(made(bytes)).map_err(TierError::Size)?;
+        if let TierPath::File(path) = &config.path {
+            match resize::fit(path, made(bytes), config.resets)? {
+                Fit::Fits => {}
+                Fit::Emptied(why) => emptied = Some(why),
+                Fit::Stays => bytes_wanted = None,
+            }
+        }
+    }
+    Ok((open_medium(&config.path, bytes_wanted)?, emptied))
+}
+
+/// Opens the members of a tier at the sizes that are wanted, or makes them if none of them holds anything.
+fn open_members(
+    members: &[TierMember],
+    made: impl Fn(u64) -> Config,
+    resets: bool,
+) -> Result<Fitted, TierError> {
+    let why = match members::find(members) {
+        Ok(Verdict::Whole { .. }) => {
+            let found = members.iter().map(|member| size_of_file(&member.path));
+            let found = found.collect::<Result<Vec<_>, _>>();
+            let found = found.map_err(|cause| TierError::Stat { path: members[0].path.clone(), cause })?;
+            let is_as_found = |(member, found): (&TierMember, &Option<u64>)| {
+                member.bytes.is_none_or(|bytes| Some(whole_blocks(bytes)) == *found)
+            };
+            if !members.iter().zip(&found).all(is_as_found) {
+                let wanted = with_sizes(members, &found)?;
+                Geometry::new(made(members::layout(&wanted)?.bytes())).map_err(TierError::Size)?;
+                resize::fit_members(&wanted, &made, resets)?;
+            }
+            return Ok((members::open(members)?, None));
+        }
+        Ok(Verdict::Blank) => None,
+        Err(error) if resets => Some(error.to_string()),
+        Err(error) => return Err(TierError::Unfit(error)),
+    };
+    let found = members.iter().map(|member| size_of_file(&member.path).ok().flatten()).collect::<Vec<_>>();
+    let files = with_sizes(members, &found)?;
+    // Before files are made.
+    Geometry::new(made(members::layout(&files)?.bytes())).map_err(TierError::Size)?;
+    Ok((members::make(&files)?, why))
+}
+
+/// The size that each file shall have: what is wanted, or else what it has.
+pub(super) fn with_sizes(
+    members: &[TierMember],
+    found: &[Option<u64>],
+) -> Result<Vec<(PathBuf, u64)>, TierError> {
+    let sized = |(TierMember { path, bytes }, found): (&TierMember, &Option<u64>)| {
+        let bytes = bytes.or(*found).map(whole_blocks).ok_or_else(|| TierError::NoSize(path.clone()))?;
+        Ok((path.clone(), bytes))
+    };
+    members.iter().zip(found).map(sized).collect()
+}
+
 /// How a new tier is divided.
 pub(super) fn divided(bytes: u64, streams: u16, has_journals: bool, volume: u64, hash_seed: u64) -> Config {
     let batch_bytes = batch_bytes(bytes, streams.max(1));
@@ -138,15 +200,16 @@ fn batch_bytes(bytes: u64, streams: u16) -> u32 {
 ///
 /// # Errors
 /// [`TierError`].
-pub fn open_medium(path: &TierPath, bytes: Option<u64>) -> Result<Arc<dyn Medium>, TierError> {
+pub(super) fn open_medium(path: &TierPath, bytes: Option<u64>) -> Result<Arc<dyn Medium>, TierError> {
     let path = match path {
         TierPath::Memory => {
             let bytes = bytes.ok_or_else(|| TierError::NoSize("memory".into()))?;
             return Ok(Arc::new(Volatile::new(whole_blocks(bytes))?));
         }
+        TierPath::Members(members) => return Ok(members::open(members)?),
         TierPath::File(path) => path,
     };
-    let bytes = match (bytes, size_of_file(path)?) {
+    let bytes = match (bytes, found(path)?) {
         (Some(bytes), _) => whole_blocks(bytes),
         (None, Some(found)) => found,
         (None, None) => return Err(TierError::NoSize(path.clone())),
@@ -170,16 +233,20 @@ pub(super) fn whole_blocks(bytes: u64) -> u64 {
 /// The size of a tier that is there.
 fn size_of(path: &TierPath) -> Result<Option<u64>, TierError> {
     match path {
-        TierPath::Memory => Ok(None),
-        TierPath::File(path) => size_of_file(path),
+        TierPath::File(path) => found(path),
+        TierPath::Memory | TierPath::Members(_) => Ok(None),
     }
 }
 
+fn found(path: &Path) -> Result<Option<u64>, TierError> {
+    size_of_file(path).map_err(|cause| TierError::Stat { path: path.into(), cause })
+}
+
 /// The size of a file that holds something.
-fn size_of_file(path: &Path) -> Result<Option<u64>, TierError> {
+pub(super) fn size_of_file(path: &Path) -> io::Result<Option<u64>> {
     match std::fs::metadata(path) {
         Ok(found) => Ok(Some(found.len()).filter(|bytes| *bytes > 0)),
-        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(cause) => Err(TierError::Stat { path: path.into(), cause }),
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(cause) => Err(cause),
     }
 }

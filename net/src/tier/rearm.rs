@@ -9,9 +9,10 @@
 //! The medium is opened by its path, as another disk may be there by now, and divided anew with the same seed of hashes: what
 //! the shards' indexes name is found by it. Nothing of what was there is believed, so nothing old comes back.
 
-use super::open::{TierError, divided, open_medium, whole_blocks};
+use super::members;
+use super::open::{TierError, divided, open_file, open_medium, whole_blocks, with_sizes};
 use super::port::Link;
-use super::{Durability, Storage, StorageParts, TierConfig, TierFigures, TierPath};
+use super::{Durability, Storage, StorageParts, TierConfig, TierFigures, TierMember, TierPath};
 use crate::clock::Clock;
 use crate::slots::SlotMap;
 use crate::tier::port::Socket;
@@ -161,32 +162,63 @@ impl<C: Clock + Clone> Rearm<C> {
 
     /// The tier, empty.
     fn make(&self, volume: u64) -> Result<Tier, RearmError> {
-        let bytes = whole_blocks(self.settings.bytes.unwrap_or(self.config.bytes));
-        if let TierPath::File(path) = &self.settings.path {
-            self.clear(path, bytes)?;
+        match &self.settings.path {
+            TierPath::Members(members) => {
+                let (medium, ceiling) = self.clear_members(members)?;
+                self.create(medium, ceiling, volume)
+            }
+            path => {
+                let bytes = whole_blocks(self.settings.bytes.unwrap_or(self.config.bytes));
+                if let TierPath::File(path) = path {
+                    self.clear(path, bytes)?;
+                }
+                self.divide(open_medium(path, Some(bytes))?, volume)
+            }
         }
-        self.divide(open_medium(&self.settings.path, Some(bytes))?, volume)
     }
 
     /// A tier on a medium of its size, empty.
     pub(crate) fn divide(&self, medium: Arc<dyn Medium>, volume: u64) -> Result<Tier, RearmError> {
-        let bytes = medium.bytes();
-        let ceiling = Tier::superblock(&*medium).map_or(0, |before| before.ceiling);
-        Tier::erase(&*medium).map_err(TierError::Media)?;
-        // From here on nothing of what was there can come back, whatever becomes of this.
-        self.figures.void.store(true, Relaxed);
-        // What is written to divide it may all lie near its start.
-        let end = medium.bytes() - BLOCK_BYTES as u64;
-        medium.write(end, &zeroed(1)).and_then(|()| medium.drain()).map_err(TierError::Media)?;
+        let ceiling = self.erase(&*medium)?;
+        try_end(&*medium)?;
+        self.create(medium, ceiling, volume)
+    }
+
+    /// Makes a tier on a medium that holds nothing; versions up to the ceiling were given out before.
+    fn create(&self, medium: Arc<dyn Medium>, ceiling: u64, volume: u64) -> Result<Tier, RearmError> {
         let shards = self.wakers.0.len() as u16;
         let has_journals = self.settings.journal_bytes > 0;
-        let config = divided(bytes, shards, has_journals, volume, self.config.hash_seed);
+        let config = divided(medium.bytes(), shards, has_journals, volume, self.config.hash_seed);
         let made = Tier::create_above(&medium, config, ceiling.max(self.figures.drawn()));
         made.and_then(|()| Tier::open(medium)).map_err(|error| match error {
             OpenError::Media(error) => TierError::Media(error).into(),
             OpenError::Refused { source: Refused::Config(error), .. } => TierError::Size(error).into(),
             source => TierError::Refused { source }.into(),
         })
+    }
+
+    /// A medium of several files, with nothing on it, and the versions that were given out before.
+    fn clear_members(&self, members: &[TierMember]) -> Result<(Arc<dyn Medium>, u64), RearmError> {
+        let files = with_sizes(members, &vec![None; members.len()])?;
+        files.iter().try_for_each(|(path, bytes)| self.clear(path, *bytes))?;
+        // Of members that are no more those of one tier, the versions that shards told of count.
+        let before = members::open(members).ok();
+        let ceiling = before.map(|medium| self.erase(&*medium)).transpose()?.unwrap_or_default();
+        for (path, bytes) in &files {
+            try_end(&*open_file(path, *bytes).map_err(TierError::Media)?)?;
+        }
+        let medium = members::make(&files).map_err(TierError::Members)?;
+        self.figures.void.store(true, Relaxed);
+        Ok((medium, ceiling))
+    }
+
+    /// Makes it durable that a medium holds nothing, and returns its ceiling.
+    fn erase(&self, medium: &dyn Medium) -> Result<u64, RearmError> {
+        let ceiling = Tier::superblock(medium).map_or(0, |before| before.ceiling);
+        Tier::erase(medium).map_err(TierError::Media)?;
+        // From here on nothing of what was there can come back, whatever becomes of this.
+        self.figures.void.store(true, Relaxed);
+        Ok(ceiling)
     }
 
     /// Empties a file that has another size, so that it is made at its full size. One that holds something else is left alone,
@@ -216,6 +248,12 @@ impl<C: Clock + Clone> Rearm<C> {
         }
         Ok(())
     }
+}
+
+/// Writes to the end of a medium: what is written to divide it may all lie near its start.
+fn try_end(medium: &dyn Medium) -> Result<(), TierError> {
+    let end = medium.bytes() - BLOCK_BYTES as u64;
+    Ok(medium.write(end, &zeroed(1)).and_then(|()| medium.drain())?)
 }
 
 /// Looks until something is so, for a while. Returns whether it is.

@@ -7,6 +7,10 @@ pub fn checksum(bytes: &[u8]) -> u64 {
     digest.sum64()
 }
 
+/// What the block begins with that says what a medium is.
+pub(super) const MAGIC: [u8; 8] = *b"TORCTIER";
+pub(super) const BYTE_ORDER: u32 = 0x0A0B_0C0D;
+
 /// Reads fields one behind the other. What lies beyond the end reads as zeros.
 #[derive(Debug)]
 pub(super) struct Fields<'b>(&'b [u8]);

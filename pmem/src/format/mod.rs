@@ -4,6 +4,7 @@ pub mod batch;
 pub mod checkpoint;
 mod fields;
 pub mod geometry;
+pub mod label;
 pub mod page;
 pub mod record;
 pub mod superblock;

@@ -6,8 +6,9 @@
 use std::ops::RangeInclusive;
 use thiserror::Error;
 
-use super::fields::{Fields, Writer, checksum, is_sealed};
+use super::fields::{BYTE_ORDER, Fields, MAGIC, Writer, checksum, is_sealed};
 use super::geometry::RING_BATCHES_MIN as JOURNAL_BATCHES_MIN;
+use super::label::Label;
 use crate::media::BLOCK_BYTES;
 
 /// Versions of the format that are read and written: 1 has no journals, 2 has one for each stream.
@@ -15,8 +16,6 @@ pub const FORMATS: RangeInclusive<u32> = 1..=2;
 /// Blocks at the start of a medium that hold superblocks.
 pub const SUPERBLOCKS: u64 = 2;
 
-const MAGIC: [u8; 8] = *b"TORCTIER";
-const BYTE_ORDER: u32 = 0x0A0B_0C0D;
 const CLEAN: u16 = 1;
 const VOID: u16 = 2;
 /// Beside [`VOID`] always, so that whoever does not know it believes nothing.
@@ -100,6 +99,8 @@ pub enum Refused {
     Damaged,
     #[error("it has format {found}; this program reads formats {} to {}", FORMATS.start(), FORMATS.end())]
     Format { found: u32 },
+    #[error("it is member {number} of {of} that a tier lies on: give all of them")]
+    Member { number: u16, of: u16 },
     #[error("it was written by a machine with the other byte order")]
     ByteOrder,
     #[error("it was made for {recorded} bytes and has {found}")]
@@ -132,6 +133,13 @@ pub enum BadConfig {
     Journal { bytes: u32, batch_bytes: u32 },
     #[error("{0} bytes are more than places can name")]
     TooLarge(u64),
+}
+
+impl Refused {
+    /// Whether one of two superblocks says it for both.
+    fn is_of_others(&self) -> bool {
+        matches!(self, Refused::Format { .. } | Refused::ByteOrder | Refused::Member { .. })
+    }
 }
 
 impl Superblock {
@@ -173,6 +181,9 @@ impl Superblock {
             return Err(Refused::Damaged);
         }
         let found = fields.u32();
+        if let Some(Label { number, of, .. }) = Label::decode(block) {
+            return Err(Refused::Member { number: number + 1, of });
+        }
         if !FORMATS.contains(&found) {
             return Err(Refused::Format { found });
         }
@@ -197,8 +208,7 @@ impl Superblock {
     pub fn newer(blocks: [&[u8]; 2]) -> Result<Superblock, Refused> {
         match blocks.map(Superblock::decode) {
             [Ok(first), Ok(second)] => Ok(if first.turn >= second.turn { first } else { second }),
-            [Err(unknown @ (Refused::Format { .. } | Refused::ByteOrder)), _]
-            | [_, Err(unknown @ (Refused::Format { .. } | Refused::ByteOrder))] => Err(unknown),
+            [Err(other), _] | [_, Err(other)] if other.is_of_others() => Err(other),
             [Ok(only), Err(_)] | [Err(_), Ok(only)] => Ok(only),
             [Err(Refused::Empty), Err(Refused::Empty)] => Err(Refused::Empty),
             [Err(first), Err(second)] => {

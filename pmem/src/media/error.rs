@@ -32,8 +32,22 @@ pub enum MediaError {
     Io { what: &'static str, at: u64, bytes: u64, source: io::Error },
     #[error("cannot make sure that what was written is safe: {0}")]
     Drain(io::Error),
+    #[error("{member}: {source}")]
+    Member { member: String, source: Box<MediaError> },
     #[error("no memory for a medium of {bytes} bytes: {source}")]
     Memory { bytes: u64, source: io::Error },
     #[error("{bytes} bytes at byte {at} are not whole blocks inside the medium's {size} bytes")]
     Outside { at: u64, bytes: u64, size: u64 },
+}
+
+impl MediaError {
+    /// Of a medium that is a member, with its name where the error says none.
+    pub(crate) fn of_member(self, name: &str) -> MediaError {
+        match self {
+            source @ (MediaError::Io { .. } | MediaError::Drain(_)) => {
+                MediaError::Member { member: name.into(), source: Box::new(source) }
+            }
+            named => named,
+        }
+    }
 }

@@ -14,6 +14,7 @@ mod block;
 pub mod dax;
 pub mod error;
 pub mod file;
+pub mod layout;
 pub mod memory;
 pub mod sim;
 mod touched;
@@ -24,6 +25,7 @@ use std::os::fd::BorrowedFd;
 
 pub use block::{BLOCK_BYTES, Block, blocks_of, bytes, bytes_mut, zeroed};
 pub use error::MediaError;
+use layout::Layout;
 
 /// A range of bytes that a tier lies on. Calls block; many threads may call at once. A read of a block that is being
 /// written gets any mixture of its bytes.
@@ -47,6 +49,16 @@ pub trait Medium: std::fmt::Debug + Send + Sync {
         None
     }
 
+    /// The files of the media that it is made of, if all may be read so, and where its bytes lie in them.
+    fn direct_files(&self) -> Option<(Vec<BorrowedFd<'_>>, &Layout)> {
+        None
+    }
+
+    /// What it is made of, if that is several media.
+    fn members(&self) -> Vec<MemberFigures> {
+        Vec::new()
+    }
+
     /// Whether a piece smaller than a block costs less than a block.
     fn is_byte_addressable(&self) -> bool;
 
@@ -64,6 +76,14 @@ pub trait Medium: std::fmt::Debug + Send + Sync {
     /// nothing, as the kernel forgets what it could not write.
     fn drain(&self) -> Result<(), MediaError>;
 
+    /// As [`Medium::drain`], of some bytes from `at` on alone; of more, where that costs nothing.
+    ///
+    /// # Errors
+    /// As [`Medium::drain`].
+    fn drain_range(&self, _at: u64, _bytes: u64) -> Result<(), MediaError> {
+        self.drain()
+    }
+
     /// Reads blocks from byte `at`, a multiple of [`BLOCK_BYTES`].
     ///
     /// # Errors
@@ -71,8 +91,20 @@ pub trait Medium: std::fmt::Debug + Send + Sync {
     fn read(&self, at: u64, out: &mut [Block]) -> Result<(), MediaError>;
 }
 
+/// One of several media that a medium is made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemberFigures {
+    pub name: String,
+    /// Its size, bytes.
+    pub bytes: u64,
+    /// Bytes that were written to it since it was opened.
+    pub written_bytes: u64,
+    /// Calls to it that have failed.
+    pub failures: u64,
+}
+
 /// Refuses what does not lie inside a medium.
-fn check(at: u64, blocks: usize, size: u64) -> Result<(), MediaError> {
+pub(crate) fn check(at: u64, blocks: usize, size: u64) -> Result<(), MediaError> {
     let bytes = (blocks * BLOCK_BYTES) as u64;
     let inside =
         at.is_multiple_of(BLOCK_BYTES as u64) && at.checked_add(bytes).is_some_and(|end| end <= size);

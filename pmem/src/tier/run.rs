@@ -141,5 +141,6 @@ fn pack(
 fn write_superblock(medium: &dyn Medium, superblock: &Superblock) -> Result<(), MediaError> {
     let at = superblock.turn % SUPERBLOCKS * BLOCK_BYTES as u64;
     write_block(medium, at, &superblock.encode())?;
-    medium.drain()
+    // It has to be safe itself, whatever else is not: with it a tier is made void that has failed elsewhere.
+    medium.drain_range(at, BLOCK_BYTES as u64)
 }

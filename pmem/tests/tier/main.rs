@@ -7,5 +7,6 @@ mod dax;
 mod failing;
 mod journal;
 mod leftover;
+mod members;
 mod model;
 mod script;

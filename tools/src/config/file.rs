@@ -44,10 +44,12 @@ fn line_of(text: &str, offset: usize) -> usize {
 /// The values as text, or what was expected instead.
 fn value_texts(setting: &Setting, value: &Spanned<DeValue<'_>>) -> Result<Vec<String>, &'static str> {
     match (setting.kind, value.get_ref()) {
-        (SettingKind::Many, DeValue::Array(values)) => {
+        (SettingKind::Many | SettingKind::Paths, DeValue::Array(values)) => {
             values.iter().map(|value| scalar(value).ok_or("a list of strings")).collect()
         }
-        (SettingKind::Many, _) => Ok(vec![scalar(value).ok_or("a string or a list of strings")?]),
+        (SettingKind::Many | SettingKind::Paths, _) => {
+            Ok(vec![scalar(value).ok_or("a string or a list of strings")?])
+        }
         (SettingKind::Switch, DeValue::Boolean(yes)) => Ok(vec![yes.to_string()]),
         (SettingKind::Switch, _) => Err("true or false"),
         (SettingKind::One, _) => Ok(vec![scalar(value).ok_or("a string or a number")?]),

@@ -11,6 +11,8 @@ pub(crate) enum SettingKind {
     One,
     /// Several values: the flag repeated, a list in the file, commas in the environment.
     Many,
+    /// As that; in the environment separated by colons, as PATH is.
+    Paths,
     /// Yes or no; as a flag without a value.
     Switch,
 }
@@ -181,20 +183,24 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "auto",
         "Receive buffers of a shard, 16k each; auto: by its memory",
     ),
-    one(
-        TIER,
-        "tier",
-        "PATH",
-        "off",
-        "A file for items beyond memory, which outlives the server; on persistent memory it is mapped (DAX); memory: plain memory, on top of what the server may take otherwise",
-    ),
-    one(
-        TIER,
-        "tier-size",
-        "SIZE",
-        "auto",
-        "Its size, taken at once; auto: that of the file which is there. A file of another size is copied to this one at the start",
-    ),
+    Setting {
+        name: "tier",
+        kind: SettingKind::Paths,
+        value: "PATH",
+        default: "off",
+        help: "A file for items beyond memory, which outlives the server; on persistent memory it is mapped (DAX); memory: plain memory, on top of what the server may take otherwise. May be repeated, for one tier over the files of several disks (TORC_TIER=/a/tier:/b/tier)",
+        choices: &[],
+        group: TIER,
+    },
+    Setting {
+        name: "tier-size",
+        kind: SettingKind::Many,
+        value: "SIZE",
+        default: "auto",
+        help: "Its size, taken at once; auto: that of the files which are there. Files of another size are copied to this one at the start. Of several files: what they have together, each the same; or repeated, what each has",
+        choices: &[],
+        group: TIER,
+    },
     one(
         TIER,
         "durability",

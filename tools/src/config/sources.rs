@@ -107,8 +107,10 @@ fn from_flags(setting: &Setting, flags: &Flags) -> Option<Raw> {
 fn from_environment(setting: &Setting, environment: &dyn Fn(&str) -> Option<String>) -> Option<Raw> {
     let variable = setting.variable();
     let text = environment(&variable).filter(|text| !text.is_empty())?;
+    let all = |separator| text.split(separator).map(|part: &str| part.trim().to_owned()).collect();
     let texts = match setting.kind {
-        SettingKind::Many => text.split(',').map(|part| part.trim().to_owned()).collect(),
+        SettingKind::Many => all(','),
+        SettingKind::Paths => all(':'),
         SettingKind::One | SettingKind::Switch => vec![text],
     };
     Some(Raw { texts, origin: Origin::Environment(variable) })

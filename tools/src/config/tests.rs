@@ -3,6 +3,7 @@ use crate::machine::tests::{machine_of, machine_with};
 use crate::machine::topology::Topology;
 use std::collections::BTreeMap;
 use std::path::Path;
+use torc_net::tier::TierPath;
 
 fn machine() -> Machine {
     machine_of(&[("proc/meminfo", "MemTotal: 16777216 kB\n")], 4)
@@ -231,4 +232,43 @@ fn a_file_that_cannot_be_read_is_an_error_with_its_name() {
 fn every_eviction_algorithm_can_be_chosen() {
     let names: Vec<&str> = torc_engine::eviction::Algorithm::ALL.iter().map(|one| one.name()).collect();
     assert_eq!(names, settings::EVICTIONS);
+}
+
+#[test]
+fn a_tier_may_have_several_paths_from_wherever_they_come() {
+    let members = |sources: &[&str]| match load(sources).expect("a tier").server.tier.expect("a tier").path {
+        TierPath::Members(members) => {
+            members.iter().map(|member| (member.path.display().to_string(), member.bytes)).collect::<Vec<_>>()
+        }
+        path => panic!("{path:?}"),
+    };
+    let both = |first, second| vec![("/a".to_owned(), first), ("/b".to_owned(), second)];
+    assert_eq!(members(&["--tier=/a", "--tier=/b"]), both(None, None));
+    assert_eq!(members(&["TORC_TIER=/a:/b", "--tier-size=1g"]), both(Some(512 << 20), Some(512 << 20)));
+    let sizes = both(Some(1 << 30), Some(2 << 30));
+    assert_eq!(members(&["tier = ['/a', '/b']", "tier-size = ['1g', '2g']"]), sizes);
+    assert_eq!(members(&["TORC_TIER=/a:/b", "TORC_TIER_SIZE=1g,2g"]), sizes);
+    assert_eq!(members(&["--tier=/a", "--tier=/b", "--tier-size=1g", "--tier-size=2g"]), sizes);
+    let one = |sources: &[&str]| {
+        let tier = load(sources).expect("a tier").server.tier.expect("a tier");
+        (tier.path, tier.bytes)
+    };
+    let file = |path: &str| TierPath::File(path.into());
+    assert_eq!(one(&["tier = '/a:b'", "--tier-size=1g"]), (file("/a:b"), Some(1 << 30)));
+    assert_eq!(one(&["--tier=/a"]), (file("/a"), None));
+    for (sources, words) in [
+        (&["--tier=/a", "--tier=memory"][..], "each has to be a path"),
+        (&["--tier=/a", "--tier=off"], "each has to be a path"),
+        (&["--tier=/a", "--tier=/a"], "has /a twice"),
+        (&["TORC_TIER=/a:"], "is empty"),
+        (
+            &["--tier=/a", "--tier=/b", "--tier-size=1g", "--tier-size=1g", "--tier-size=1g"],
+            "nor one for each",
+        ),
+        (&["--tier=/a", "--tier-size=1g", "--tier-size=2g"], "there is one --tier"),
+        (&["--tier=memory"], "give a size"),
+    ] {
+        let error = load(sources).expect_err("it is refused").to_string();
+        assert!(error.contains(words), "{sources:?}: {error}");
+    }
 }

@@ -1,9 +1,10 @@
 //! The settings of a second tier.
 
 use super::value::{self, show_cpus, show_durability};
-use super::{ConfigError, Parse, Reader, Size, auto, one_of, round};
+use super::{ConfigError, Parse, Reader, Size, one_of, round};
 use crate::machine::Machine;
-use torc_net::tier::{Durability, ReadsChoice, TierConfig, TierPath};
+use torc_net::tier::{Durability, ReadsChoice, TierConfig, TierMember, TierPath, sizes};
+use torc_pmem::format::label::MEMBERS_MAX;
 
 /// What `auto` keeps of a tier's pages is this share of the memory, and what may be asked for at most.
 const TIER_CACHE_SHARE: u64 = 32;
@@ -21,14 +22,7 @@ impl Reader<'_> {
         memory_bytes: u64,
         machine: &Machine,
     ) -> Result<Option<TierConfig>, ConfigError> {
-        let path = self.one("tier", value::tier_path, |path| match path {
-            None => "off".into(),
-            Some(TierPath::Memory) => "memory".into(),
-            Some(TierPath::File(path)) => path.display().to_string(),
-        })?;
-        let size = self.one("tier-size", auto(value::size), |size| {
-            size.map_or("auto".into(), |size| size.to_string())
-        })?;
+        let (path, bytes) = self.tier_place()?;
         let show = |durability: &Durability| show_durability(*durability);
         let durability = self.one("durability", value::durability, show)?;
         let reads_wait = self.one("tier-recovery", tier_recovery, |reads_wait| {
@@ -53,10 +47,6 @@ impl Reader<'_> {
             _ => self.allowed_cpus("storage-cpus", machine)?,
         };
         self.note("storage-cpus", if cpus.is_empty() { "any".into() } else { show_cpus(&cpus) }, "");
-        if path == Some(TierPath::Memory) && size.is_none() {
-            return Err(self.error("tier-size", "is not possible with --tier memory: give a size"));
-        }
-        let bytes = size.map(|Size(bytes)| bytes);
         Ok(path.map(|path| TierConfig {
             path,
             bytes,
@@ -69,6 +59,65 @@ impl Reader<'_> {
             cpus,
             index_percent,
         }))
+    }
+
+    /// Where the tier lies, and its size if it is one file or memory.
+    fn tier_place(&mut self) -> Result<(Option<TierPath>, Option<u64>), ConfigError> {
+        let given = self.tier_sizes()?;
+        let texts = self.texts["tier"].texts.clone();
+        if let [_] = texts[..] {
+            let path = self.one("tier", value::tier_path, |path| match path {
+                None => "off".into(),
+                Some(TierPath::Memory) => "memory".into(),
+                Some(TierPath::File(path)) => path.display().to_string(),
+                Some(TierPath::Members(_)) => String::new(),
+            })?;
+            if given.len() > 1 {
+                return Err(self.error("tier-size", "are several sizes, and there is one --tier"));
+            }
+            if path == Some(TierPath::Memory) && given.is_empty() {
+                return Err(self.error("tier-size", "is not possible with --tier memory: give a size"));
+            }
+            self.note_tier_size(&given);
+            return Ok((path, given.first().copied()));
+        }
+        let mut members: Vec<TierMember> = Vec::new();
+        for text in &texts {
+            match value::tier_path(text).map_err(|reason| self.error("tier", reason))? {
+                Some(TierPath::File(path)) if members.iter().any(|member| member.path == path) => {
+                    return Err(self.error("tier", format!("has {} twice", path.display())));
+                }
+                Some(TierPath::File(path)) => members.push(TierMember { path, bytes: None }),
+                _ => return Err(self.error("tier", "has several values, so each has to be a path")),
+            }
+        }
+        if members.len() > usize::from(MEMBERS_MAX) {
+            return Err(self.error("tier", format!("has more than {MEMBERS_MAX} paths")));
+        }
+        if !given.is_empty() {
+            let words = "has neither one size for all of --tier nor one for each";
+            let sizes = sizes(members.len(), &given).ok_or_else(|| self.error("tier-size", words))?;
+            members.iter_mut().zip(sizes).for_each(|(member, bytes)| member.bytes = Some(bytes));
+        }
+        self.note("tier", texts.join(":"), "");
+        self.note_tier_size(&given);
+        Ok((Some(TierPath::Members(members)), None))
+    }
+
+    /// The sizes that are given; none: `auto`.
+    fn tier_sizes(&self) -> Result<Vec<u64>, ConfigError> {
+        const NAME: &str = "tier-size";
+        if self.texts[NAME].texts.len() == 1 && self.is_auto(NAME) {
+            return Ok(Vec::new());
+        }
+        let texts = self.texts[NAME].texts.iter();
+        let sizes = texts.map(|text| value::size(text).map(|Size(bytes)| bytes));
+        sizes.collect::<Parse<_>>().map_err(|reason| self.error(NAME, reason))
+    }
+
+    fn note_tier_size(&mut self, given: &[u64]) {
+        let shown: Vec<String> = given.iter().map(|bytes| Size(*bytes).to_string()).collect();
+        self.note("tier-size", if shown.is_empty() { "auto".into() } else { shown.join(",") }, "");
     }
 
     fn tier_cache(&mut self, memory_bytes: u64) -> Result<u64, ConfigError> {

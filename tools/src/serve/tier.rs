@@ -4,6 +4,7 @@ use crate::admin::MetricKind::{Counter, Gauge};
 use crate::admin::{Family, MetricKind, Sample, Value};
 use std::sync::atomic::Ordering::Relaxed;
 use torc_net::server::RunningTier;
+use torc_pmem::media::MemberFigures;
 
 type Row = (&'static str, MetricKind, fn(&RunningTier) -> f64, &'static str);
 
@@ -153,5 +154,39 @@ pub(super) fn families(tier: &RunningTier) -> Vec<Family> {
         kind: *kind,
         samples: vec![Sample { labels: Vec::new(), value: Value::Number(value(tier)) }],
     };
-    ROWS.iter().map(family).collect()
+    ROWS.iter().map(family).chain(members(tier)).collect()
+}
+
+type MemberRow = (&'static str, MetricKind, fn(&MemberFigures) -> u64, &'static str);
+
+/// Of a tier on several files, by file.
+const MEMBER_ROWS: &[MemberRow] = &[
+    ("tier_member_bytes", Gauge, |m| m.bytes, "Size of one of several files of the tier."),
+    (
+        "tier_member_written_bytes_total",
+        Counter,
+        |m| m.written_bytes,
+        "Bytes written to one of several files of the tier since it was opened.",
+    ),
+    (
+        "tier_member_failures_total",
+        Counter,
+        |m| m.failures,
+        "Calls to one of several files of the tier that have failed since it was opened.",
+    ),
+];
+
+fn members(tier: &RunningTier) -> impl Iterator<Item = Family> + use<> {
+    let members = tier.members();
+    let sample = |member: &MemberFigures, value: u64| Sample {
+        labels: vec![("member".to_owned(), member.name.clone())],
+        value: Value::Number(value as f64),
+    };
+    let family = move |(name, kind, value, help): &MemberRow| Family {
+        name: (*name).into(),
+        help: (*help).into(),
+        kind: *kind,
+        samples: members.iter().map(|member| sample(member, value(member))).collect(),
+    };
+    MEMBER_ROWS.iter().map(family).filter(|family| !family.samples.is_empty())
 }

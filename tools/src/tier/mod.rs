@@ -12,12 +12,12 @@ use crate::config::value::{self, Size};
 use crate::exit::Failure;
 use clap::builder::RangedU64ValueParser;
 use clap::{Args, Subcommand, ValueHint};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use torc_net::tier::open_files;
 use torc_pmem::format::superblock::STREAMS_MAX;
 use torc_pmem::media::Medium;
-use torc_pmem::media::file::FileMedium;
 use torc_pmem::tier::Tier;
 
 /// Look at a tier that no server uses, resize, copy or void it; rearm one that has failed
@@ -56,21 +56,23 @@ enum TierAction {
     Resize {
         #[command(flatten)]
         tier: TierPath,
-        /// What it shall have, as --tier-size: 64g
-        #[arg(long, value_parser = value::size)]
-        size: Size,
+        /// What it shall have, as --tier-size: 64g; of several files all together, or repeated, each
+        #[arg(long, required = true, value_parser = value::size)]
+        size: Vec<Size>,
         /// Parts that it is divided into, best as many as there are shards [default: as before]
         #[arg(long, value_name = "COUNT", value_parser = streams())]
         streams: Option<u16>,
     },
     /// Copy the tier to another file, of this size or another; onto persistent memory or away from it, too
+    ///
+    /// From one file to one: copy FROM TO. From several or to several, as --tier was given or is to be: copy FROM... --to TO...
     Copy {
-        /// The file that a server was given as --tier
-        #[arg(value_hint = ValueHint::FilePath)]
-        from: PathBuf,
-        /// A file that is not there yet
-        #[arg(value_hint = ValueHint::FilePath)]
-        to: PathBuf,
+        /// The file or files that a server was given as --tier; without --to, behind that one which is not there yet
+        #[arg(required = true, value_name = "FROM", value_hint = ValueHint::FilePath)]
+        paths: Vec<PathBuf>,
+        /// Files that are not there yet
+        #[arg(long, num_args = 1.., value_name = "TO", value_hint = ValueHint::FilePath)]
+        to: Vec<PathBuf>,
         #[command(flatten)]
         shape: Shape,
     },
@@ -95,16 +97,17 @@ enum TierAction {
 
 #[derive(Debug, Args)]
 struct TierPath {
-    /// The file that a server was given as --tier
-    #[arg(value_hint = ValueHint::FilePath)]
-    path: PathBuf,
+    /// The file that a server was given as --tier, or all of them
+    #[arg(required = true, value_name = "PATH", value_hint = ValueHint::FilePath)]
+    paths: Vec<PathBuf>,
 }
 
 #[derive(Debug, Args)]
 struct Shape {
-    /// What the copy shall have; if it is less, the oldest items are dropped [default: what the tier has]
+    /// What the copy shall have; of several files all together, or repeated, each; if it is less, the oldest items are dropped
+    /// [default: what the tier has]
     #[arg(long = "tier-size", alias = "size", value_name = "SIZE", value_parser = value::size)]
-    size: Option<Size>,
+    size: Vec<Size>,
     /// Parts that the copy is divided into, best as many as there are shards [default: what the tier has]
     #[arg(long, value_name = "COUNT", value_parser = streams())]
     streams: Option<u16>,
@@ -116,22 +119,28 @@ fn streams() -> RangedU64ValueParser<u16> {
 
 pub(crate) fn run(args: &TierArgs) -> Result<ExitCode, Failure> {
     match &args.action {
-        TierAction::Check { tier } => return check::run(&open(&tier.path)?),
-        TierAction::Dump { tier, json } => dump::run(&open(&tier.path)?, *json)?,
-        TierAction::Stat { tier, json } => stat::run(medium(&tier.path)?, *json)?,
-        TierAction::Resize { tier, size, streams } => resize::resize(&tier.path, *size, *streams)?,
-        TierAction::Copy { from, to, shape } => resize::copy(from, to, shape)?,
-        TierAction::Reset { tier, yes } => reset::run(&tier.path, *yes)?,
+        TierAction::Check { tier } => return check::run(&open(&tier.paths)?),
+        TierAction::Dump { tier, json } => dump::run(&open(&tier.paths)?, *json)?,
+        TierAction::Stat { tier, json } => stat::run(medium(&tier.paths)?, *json)?,
+        TierAction::Resize { tier, size, streams } => resize::resize(&tier.paths, size, *streams)?,
+        TierAction::Copy { paths, to, shape } => resize::copy(paths, to, shape)?,
+        TierAction::Reset { tier, yes } => reset::run(&tier.paths, *yes)?,
         TierAction::Rearm { admin } => rearm::run(admin)?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// The file of a tier, locked. Persistent memory is a file, too.
-fn medium(path: &Path) -> Result<Arc<dyn Medium>, Failure> {
-    Ok(Arc::new(FileMedium::open_existing(path).map_err(Failure::failed)?))
+/// The files of a tier, locked. Persistent memory is a file, too.
+fn medium(paths: &[PathBuf]) -> Result<Arc<dyn Medium>, Failure> {
+    open_files(paths).map_err(Failure::failed)
 }
 
-fn open(path: &Path) -> Result<Tier, Failure> {
-    Tier::open(medium(path)?).map_err(Failure::failed)
+fn open(paths: &[PathBuf]) -> Result<Tier, Failure> {
+    Tier::open(medium(paths)?).map_err(Failure::failed)
+}
+
+/// Paths in words.
+fn names(paths: &[PathBuf]) -> String {
+    let names: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
+    names.join(" and ")
 }

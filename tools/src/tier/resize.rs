@@ -4,25 +4,40 @@ use super::Shape;
 use crate::config::value::Size;
 use crate::exit::{self, Failure};
 use std::io::{IsTerminal, Write};
-use std::path::Path;
+use std::path::PathBuf;
 use torc_net::tier::Carried;
 use torc_pmem::copy::Progress;
 
-pub(super) fn resize(path: &Path, Size(bytes): Size, streams: Option<u16>) -> Result<(), Failure> {
+pub(super) fn resize(paths: &[PathBuf], sizes: &[Size], streams: Option<u16>) -> Result<(), Failure> {
     let mut shown = Shown::default();
-    let carried = torc_net::tier::resize(path, bytes, streams, &mut |progress| shown.show(progress));
-    tell(&carried.map_err(Failure::failed)?, path)
+    let progress = &mut |progress| shown.show(progress);
+    let carried = torc_net::tier::resize(paths, &bytes(sizes), streams, progress);
+    tell(&carried.map_err(Failure::failed)?, paths)
 }
 
-pub(super) fn copy(from: &Path, to: &Path, shape: &Shape) -> Result<(), Failure> {
+/// Without `to`, `paths` are what is copied, and to where.
+pub(super) fn copy(paths: &[PathBuf], to: &[PathBuf], shape: &Shape) -> Result<(), Failure> {
+    let (from, to) = match (paths, to) {
+        ([from, to], []) => (std::slice::from_ref(from), std::slice::from_ref(to)),
+        (_, []) => {
+            return Err(Failure::Usage(
+                "say where to copy to: copy FROM TO, or copy FROM... --to TO...".into(),
+            ));
+        }
+        both => both,
+    };
     let mut shown = Shown::default();
-    let bytes = shape.size.map(|Size(bytes)| bytes);
-    let carried = torc_net::tier::copy(from, to, bytes, shape.streams, &mut |progress| shown.show(progress));
+    let progress = &mut |progress| shown.show(progress);
+    let carried = torc_net::tier::copy(from, to, &bytes(&shape.size), shape.streams, progress);
     tell(&carried.map_err(Failure::failed)?, to)
 }
 
-fn tell(carried: &Carried, path: &Path) -> Result<(), Failure> {
-    let (copied, path) = (carried.copied, path.display());
+fn bytes(sizes: &[Size]) -> Vec<u64> {
+    sizes.iter().map(|Size(bytes)| *bytes).collect()
+}
+
+fn tell(carried: &Carried, paths: &[PathBuf]) -> Result<(), Failure> {
+    let (copied, path) = (carried.copied, super::names(paths));
     let mut words = format!(
         "{path} has {} bytes in {} streams; {} records were copied",
         carried.to_bytes, carried.streams, copied.records

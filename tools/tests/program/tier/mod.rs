@@ -5,6 +5,7 @@ mod damage;
 mod durable;
 mod journal;
 mod long;
+mod members;
 mod none;
 mod order;
 mod pages;
