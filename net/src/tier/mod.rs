@@ -74,6 +74,7 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 mod weight;
+mod writing;
 
 pub use fetch::ReadsChoice;
 #[cfg(test)]

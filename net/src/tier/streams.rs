@@ -1,9 +1,11 @@
 //! The streams of a medium as the storage thread writes them.
 
+mod rest;
+mod written;
+
 use super::TierFigures;
 use super::carry::Carrying;
 use super::mailbox::Shards;
-use super::messages::Reply;
 use super::packing::Packing;
 use super::room::Freeing;
 use super::save::{InJournal, SaveBatch};
@@ -11,17 +13,13 @@ use crate::slots::SlotMap;
 #[cfg(test)]
 use crate::worker::Bug;
 use std::ops::RangeInclusive;
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering::Relaxed;
 use torc_pmem::format::geometry::Place;
 use torc_pmem::format::record::{Kind, Record};
-use torc_pmem::stream::{Figures, Journal, Reader, StreamWriter, Unfit, WriteError};
+use torc_pmem::stream::{Journal, Reader, StreamWriter, Unfit, WriteError};
+use written::Written;
 
 /// What is not packed takes this share of the largest batch at most.
 const JOURNAL_SHARE_MOST: usize = 2;
-/// So many of the largest batches can be written to a stream that is full by what is worth most, before anything of that is written
-/// over: for what voids older copies, and what is carried on.
-const SPARE_BATCHES: u64 = 2;
 
 /// A stream, and the batch that it makes room by.
 #[derive(Debug)]
@@ -62,25 +60,6 @@ pub(super) struct Streams {
     pub(super) records: Vec<(Record, Option<Place>)>,
     #[cfg(test)]
     pub(super) bug: Bug,
-}
-
-/// How many they are.
-const FIGURES: usize = 7;
-
-/// Figures that go on when other streams take the place of those that were written.
-#[derive(Debug)]
-struct Written([u64; FIGURES]);
-
-impl Written {
-    fn figures(figures: &TierFigures) -> [&AtomicU64; FIGURES] {
-        let TierFigures { records, item_bytes, written_bytes, .. } = figures;
-        let TierFigures { journal_bytes, padding_bytes, drains, freed, .. } = figures;
-        [records, item_bytes, written_bytes, journal_bytes, padding_bytes, drains, freed]
-    }
-
-    fn of(figures: &TierFigures) -> Written {
-        Written(Written::figures(figures).map(|figure| figure.load(Relaxed)))
-    }
 }
 
 /// Whether work can go on.
@@ -157,44 +136,6 @@ impl Streams {
             batch.added += 1;
         }
         Ok(Progress::Done)
-    }
-
-    /// From now on items are added in the order of their worth, and none is written over for one that comes later. Nothing comes of it if
-    /// that was said before.
-    pub(super) fn begin_rest(&mut self) {
-        for Stream { writer, rest_from, .. } in &mut self.streams {
-            rest_from.get_or_insert(writer.start());
-        }
-    }
-
-    /// Whether a stream takes no more items, as others were added first: shards are told when it comes to that.
-    fn is_full(&mut self, stream: u16, shards: &Shards) -> bool {
-        let there = &mut self.streams[usize::from(stream)];
-        let is_full =
-            there.rest_from.is_some_and(|from| there.is_full || !there.writer.spares(from, SPARE_BATCHES));
-        if is_full && !std::mem::replace(&mut there.is_full, true) {
-            for (slots, _) in self.by_stream.ranges().into_iter().filter(|(_, of)| *of == stream) {
-                (0..shards.count()).for_each(|shard| _ = shards.send(shard, Reply::Full(slots.clone())));
-            }
-        }
-        is_full
-    }
-
-    /// Adds, in place of an item that there is no room for, that older copies of it are void. Of a long value its head says so.
-    fn leave_out(
-        &mut self,
-        stream: u16,
-        record: &Record,
-        shards: &Shards,
-        figures: &TierFigures,
-    ) -> Result<Option<Added>, WriteError> {
-        if record.kind == Kind::Chunk {
-            return Ok(Some(Added::default()));
-        }
-        let gone = Record { kind: Kind::Tombstone, ..*record };
-        let added = self.add_record(stream, &gone, &[], shards, figures)?;
-        // What the shard waits for is an item.
-        Ok(added.map(|_| Added::default()))
     }
 
     /// Adds the mark of a shard's flush to every stream that has slots of it. One that is added twice says the same.
@@ -336,26 +277,6 @@ impl Streams {
     /// Nothing more comes: journals are not used any more.
     pub(super) fn end(&mut self) {
         self.small_bytes = 0;
-    }
-
-    fn publish(&self, figures: &TierFigures) {
-        let (mut all, mut in_journals) = (Figures::default(), Figures::default());
-        for Stream { writer, packing, .. } in &self.streams {
-            all.add(&writer.figures());
-            packing.iter().for_each(|packing| in_journals.add(&packing.figures()));
-        }
-        let since = [
-            all.records,
-            all.item_bytes,
-            all.written_bytes + in_journals.written_bytes,
-            in_journals.written_bytes,
-            all.padding_bytes,
-            all.drains + in_journals.drains,
-            all.freed,
-        ];
-        for ((figure, before), since) in Written::figures(figures).into_iter().zip(self.before.0).zip(since) {
-            figure.store(before + since, Relaxed);
-        }
     }
 
     /// What waits for shards though they wait for nothing.
