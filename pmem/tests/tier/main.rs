@@ -10,3 +10,4 @@ mod leftover;
 mod members;
 mod model;
 mod script;
+mod snapshot;
