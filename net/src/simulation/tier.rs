@@ -79,16 +79,19 @@ impl TierWorld {
         let stream = if fits { MUCH_BYTES } else { least + random.below(LITTLE_BYTES) as u64 };
         let bytes =
             stream * u64::from(shards) / BLOCK_BYTES as u64 * BLOCK_BYTES as u64 + 2 * BLOCK_BYTES as u64;
-        let config = Config {
+        let mut config = Config {
             bytes,
             page_bytes: [4096, 16 << 10][random.below(2)],
             batch_bytes: BATCH_BYTES,
             streams: shards,
             journal,
-            has_snapshots: random.chance(60),
+            has_snapshots: false,
             volume: random.number(),
             hash_seed: random.number(),
         };
+        // Drawn apart, so that seeds without snapshots stay what they are.
+        let mut snapshots = Random::new(config.volume);
+        config.has_snapshots = snapshots.chance(60);
         let settings = TierConfig {
             path: TierPath::Memory,
             bytes: Some(bytes),
@@ -96,9 +99,10 @@ impl TierWorld {
             cache_bytes: if is_memory || random.chance(30) { 0 } else { CACHE_BYTES },
             journal_bytes: JOURNAL_BYTES,
             snapshots: Snapshots {
-                a_lap: 1 + random.number() % 8,
+                a_lap: 1 + snapshots.number() % 8,
                 memory_bytes: SNAPSHOT_MEMORY,
-                dead_percent: if random.chance(70) { 0 } else { Snapshots::DEAD_PERCENT },
+                least_bytes: 16 << (10 + snapshots.number() % 5),
+                dead_percent: if snapshots.chance(70) { 0 } else { Snapshots::DEAD_PERCENT },
                 share_percent: 100,
             },
             reads_wait: random.chance(60),
@@ -278,7 +282,7 @@ impl Backing {
             if !random.chance(world.read_percent) {
                 continue;
             }
-            match random.below(9) {
+            match random.below(if world.config.has_snapshots { 9 } else { 8 }) {
                 8 => self.inline.make(),
                 0 | 1 => self.inline.read(|count| random.below(count)),
                 2 | 3 => self.inline.give(|count| random.below(count)),

@@ -27,6 +27,8 @@ pub struct Snapshots {
     pub a_lap: u64,
     /// `--tier-snapshot-memory`, bytes: what is remembered of keys while one is made.
     pub memory_bytes: u64,
+    /// None is made before so many bytes were written to a stream since the one before.
+    pub least_bytes: u64,
     /// None is written if fewer of the records are superseded, percent.
     pub dead_percent: u64,
     /// None is written that takes more than this share of what the stream holds, percent.
@@ -34,6 +36,8 @@ pub struct Snapshots {
 }
 
 impl Snapshots {
+    /// Tables of less than that are soon read.
+    pub const LEAST_BYTES: u64 = 4 << 20;
     /// Where fewer records are superseded, recovery reads half as much at best.
     pub const DEAD_PERCENT: u64 = 50;
     /// What a snapshot takes, items have not.
@@ -46,8 +50,8 @@ const SAMPLE: u16 = 16;
 const PASSES_MAX: usize = 8;
 /// What a sample lets expect is exceeded by chance: so many quarters of it are reckoned with.
 const MARGIN_QUARTERS: usize = 5;
-/// A snapshot comes after so many of the largest batches at the earliest.
-const DUE_BATCHES: u64 = 2;
+/// And so many keys beside, as a sample of few says little.
+const SLACK_KEYS: usize = 1000;
 
 /// Why a snapshot was given up, in the order of [`SnapshotFigures::given_up`].
 pub const GIVEN_UP: [&str; 6] = ["living", "size", "memory", "damage", "overtaken", "error"];
@@ -98,7 +102,7 @@ pub(super) struct Asking {
     pub(super) made: Receiver<Made>,
     /// By stream: where it ends when the next snapshot is due.
     due: Vec<u64>,
-    a_lap: u64,
+    settings: Snapshots,
     /// The stream that one is made of.
     pub(super) stream: Option<u16>,
     /// What is to be written next.
@@ -134,28 +138,27 @@ pub(super) fn begin(
     // So that the maker has two parts at most: the one that is filled, and one that waits.
     let (to_storage, made) = sync_channel(1);
     let stops = Arc::<AtomicBool>::default();
-    let mut asking =
-        Asking { orders, made, due: Vec::new(), a_lap: settings.a_lap, stream: None, part: None, stops };
-    let batch = u64::from(tier.config().batch_bytes);
-    asking.due = ends.map(|end| asking.next_due(&end, batch)).collect();
+    let mut asking = Asking { orders, made, due: Vec::new(), settings, stream: None, part: None, stops };
+    asking.due = ends.map(|end| asking.next_due(&end)).collect();
     let maker = Maker { tier, settings, stops: asking.stops.clone(), figures };
     (asking, Making { maker, orders: to_maker, made: to_storage })
 }
 
 impl Asking {
     /// Where a stream will end when the next snapshot is due.
-    fn next_due(&self, here: &StreamEnd, batch_bytes: u64) -> u64 {
-        let bytes = (here.used_bytes() / self.a_lap).max(DUE_BATCHES * batch_bytes);
+    fn next_due(&self, here: &StreamEnd) -> u64 {
+        let Snapshots { a_lap, least_bytes, .. } = self.settings;
+        let bytes = (here.used_bytes() / a_lap).max(least_bytes);
         here.appended_bytes().saturating_add(bytes)
     }
 
     /// Lets a snapshot of a stream be made if it is due, and none is made.
-    pub(super) fn ask(&mut self, here: &StreamEnd, batch_bytes: u64) {
+    pub(super) fn ask(&mut self, here: &StreamEnd) {
         let stream = here.stream();
         if self.stream.is_some() || here.appended_bytes() < self.due[usize::from(stream)] {
             return;
         }
-        self.due[usize::from(stream)] = self.next_due(here, batch_bytes);
+        self.due[usize::from(stream)] = self.next_due(here);
         // If its thread is gone, so is the tier.
         self.stream = self.orders.send(*here).ok().map(|()| stream);
     }
@@ -191,11 +194,20 @@ impl Maker {
     }
 
     fn try_make(&self, of: &StreamEnd, give: &mut dyn FnMut(Made) -> bool) -> Result<(), GivenUp> {
-        let mut met = Hashes::of_bytes(self.settings.memory_bytes as usize);
+        let memory_bytes = self.settings.memory_bytes as usize;
+        // No stream has more records than would fill it.
+        let records = of.used_bytes() as usize / RECORD_BYTES / usize::from(SAMPLE);
+        let mut met = Hashes::of_keys(records + SLACK_KEYS, memory_bytes);
         // Not always the same slots.
         let slots = (of.appended_bytes() / 4096 % u64::from(SAMPLE)) as u16;
         let sample = self.survey(of, &|slot| slot % SAMPLE == slots, &mut met, &mut |_| true)?;
-        let passes = self.passes(of, &sample, &met)?;
+        let keys = met.count() * usize::from(SAMPLE) * MARGIN_QUARTERS / 4 + SLACK_KEYS;
+        let passes = keys.div_ceil(Hashes::room_in(memory_bytes)).max(1);
+        if passes > PASSES_MAX {
+            return Err(GivenUp::Memory);
+        }
+        self.pays(of, &sample)?;
+        met = Hashes::of_keys(keys.div_ceil(passes), memory_bytes);
         let mut parts =
             Parts { below: of.end(), number: 0, most: self.tier.part_records(), entries: Vec::new() };
         for pass in 0..passes {
@@ -205,8 +217,8 @@ impl Maker {
         if parts.end(give) { Ok(()) } else { Err(GivenUp::Overtaken) }
     }
 
-    /// How often tables have to be read, by a sample of the slots.
-    fn passes(&self, of: &StreamEnd, sample: &Survey, met: &Hashes) -> Result<usize, GivenUp> {
+    /// Whether a snapshot saves what it costs, by a sample of the slots.
+    fn pays(&self, of: &StreamEnd, sample: &Survey) -> Result<(), GivenUp> {
         let Snapshots { dead_percent, share_percent, .. } = self.settings;
         let dead = sample.records - sample.living;
         if dead * 100 < sample.records * dead_percent {
@@ -216,9 +228,7 @@ impl Maker {
         if bytes * 100 > of.used_bytes() * share_percent {
             return Err(GivenUp::Size);
         }
-        let keys = met.count() * usize::from(SAMPLE) * MARGIN_QUARTERS / 4;
-        let passes = keys.div_ceil(met.room()).max(1);
-        if passes > PASSES_MAX { Err(GivenUp::Memory) } else { Ok(passes) }
+        Ok(())
     }
 
     fn survey(

@@ -335,9 +335,10 @@ impl Stream {
         Ok(Added { place, in_journal })
     }
 
-    /// The journal, if what was added is less than so many bytes, and the journal has all of it that is not safe.
+    /// The journal, if what was added is less than so many bytes, and the journal has all of it that is not safe. What is carried it has
+    /// not, and shards that wait to hear where that lies hear it when the stream is written.
     fn journal_of_little(&mut self, bytes: usize) -> Option<&mut Packing> {
-        let is_little = self.writer.waiting_bytes() < bytes && !self.is_dirty;
+        let is_little = self.writer.waiting_bytes() < bytes && !self.is_dirty && !self.carrying.is_added();
         self.packing.as_mut().filter(|packing| is_little && packing.has_room())
     }
 }

@@ -11,3 +11,4 @@ mod members;
 mod model;
 mod script;
 mod snapshot;
+mod survey;

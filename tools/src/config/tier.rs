@@ -131,8 +131,13 @@ impl Reader<'_> {
         let a_lap = self.one("tier-snapshots", snapshots_a_lap, u64::to_string)?;
         let Size(memory_bytes) =
             self.one("tier-snapshot-memory", snapshot_memory, |size| size.to_string())?;
-        let (dead_percent, share_percent) = (Snapshots::DEAD_PERCENT, Snapshots::SHARE_PERCENT);
-        Ok(Snapshots { a_lap, memory_bytes, dead_percent, share_percent })
+        Ok(Snapshots {
+            a_lap,
+            memory_bytes,
+            least_bytes: Snapshots::LEAST_BYTES,
+            dead_percent: Snapshots::DEAD_PERCENT,
+            share_percent: Snapshots::SHARE_PERCENT,
+        })
     }
 
     fn tier_cache(&mut self, memory_bytes: u64) -> Result<u64, ConfigError> {

@@ -61,7 +61,7 @@ impl Streams {
     pub(super) fn ask(&mut self) {
         let Some(asking) = &mut self.asking else { return };
         for stream in &self.streams {
-            asking.ask(&stream.writer.here(), stream.writer.batch_bytes() as u64);
+            asking.ask(&stream.writer.here());
         }
     }
 }
