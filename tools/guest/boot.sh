@@ -45,9 +45,12 @@ guest_exchange() {
         printf ' %q' "$@"
         printf '\n'
     } >"$guest_run/exchange/command"
-    if [ -n "$guest_nvdimm" ] && [ ! -e "$guest_nvdimm" ]; then
-        truncate -s "${guest_nvdimm_mib}M" "$guest_nvdimm"
-        touch "$guest_run/exchange/format"
+    if [ -n "$guest_nvdimm" ]; then
+        touch "$guest_run/exchange/nvdimm"
+        if [ ! -e "$guest_nvdimm" ]; then
+            truncate -s "${guest_nvdimm_mib}M" "$guest_nvdimm"
+            touch "$guest_run/exchange/format"
+        fi
     fi
 }
 

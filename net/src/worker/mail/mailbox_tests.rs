@@ -35,7 +35,7 @@ fn a_ring_is_a_bounded_queue() {
     let (mut sender, mut receiver) = ring(8);
     let (mut model, mut unpublished) = (VecDeque::new(), VecDeque::new());
     let mut state = 1u64;
-    for number in 0..10_000 {
+    for number in 0..if cfg!(miri) { 500 } else { 10_000 } {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         match state >> 61 {
             0..4 => {
@@ -54,7 +54,7 @@ fn a_ring_is_a_bounded_queue() {
 
 #[test]
 fn two_threads_lose_and_repeat_nothing() {
-    const MESSAGES: usize = 100_000;
+    const MESSAGES: usize = if cfg!(miri) { 200 } else { 100_000 };
     let (mut sender, mut receiver) = ring(64);
     let sending = std::thread::spawn(move || {
         for number in 0..MESSAGES {
