@@ -4,6 +4,7 @@ use super::snapshot::{self, Parts};
 use super::{Counts, Event, Lost, Reads, StreamEnd, Walk};
 use crate::format::batch::{Bounds, Head, Part};
 use crate::format::checkpoint::Checkpoint;
+use crate::format::geometry::Place;
 use crate::format::record::{Entry, Record};
 use crate::media::MediaError;
 
@@ -65,7 +66,7 @@ pub(super) fn tell(
 
 /// Tells records of a batch, but for those that are doubtful.
 pub(super) fn tell_all(
-    told: impl Iterator<Item = (Record, Option<crate::format::geometry::Place>)>,
+    told: impl Iterator<Item = (Record, Option<Place>)>,
     batch: &Bounds,
     doubts: &Doubts,
     counts: &mut Counts,
