@@ -231,7 +231,10 @@ fn a_tier_with_snapshots_is_copied_and_the_copy_has_none() {
         for target in [config(1, 40), journaled(1, 40), snapshotted(1, 40)] {
             let to: Arc<dyn Medium> = Arc::new(Sim::new(target.bytes, 512));
             let done = copy(&opened(&image), &to, target, &[(0..=16383, 0)], &mut |_| {});
-            assert_eq!(done.expect("no call fails").lost, 0);
+            // Its records go over as those of their batches alone: of what was deleted since, a part has the older one.
+            let records = Found::of_tables(&opened(&image)).counts[0].records;
+            let done = done.expect("no call fails");
+            assert_eq!((done.records, done.lost), (records, 0));
             let found = Found::of_medium(&to).expect("a tier");
             assert_eq!((&found.items, found.counts[0].parts), (&before.items, 0), "seed {seed}");
         }

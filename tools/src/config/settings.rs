@@ -227,7 +227,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "tier-snapshot-memory",
         "SIZE",
         "64m",
-        "Memory beside --memory that making a snapshot takes meanwhile, 64k to 64g; 64m are enough for some 50 million keys",
+        "Memory that making a snapshot takes meanwhile, on top of what the server may take otherwise, 64k to 64g; 64m are enough for some 50 million keys",
     ),
     one(
         TIER,

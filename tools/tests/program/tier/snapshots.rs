@@ -16,9 +16,15 @@ fn server(path: &Path, arguments: &[&str]) -> Server {
     server
 }
 
-/// So long that the least that is written between snapshots soon is.
+/// Bytes that do not compress, so that as much as is written between snapshots soon is.
 fn value(number: usize, round: usize) -> Vec<u8> {
-    format!("{number} in round {round}; ").into_bytes().into_iter().cycle().take(500).collect()
+    let mut state = ((round << 32) + number) as u64;
+    let next = std::iter::repeat_with(|| {
+        // SplitMix64 (Steele and others, 2014), but for its last step.
+        state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        ((state ^ state >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9) >> 32) as u8
+    });
+    next.take(700).collect()
 }
 
 fn set_all(redis: &mut Redis, round: usize) {
@@ -72,7 +78,7 @@ fn a_start_after_a_kill_reads_a_snapshot_and_the_commands_tell_of_it() {
         if is_killed {
             kill(server)
         } else {
-            stop(server)
+            stop(server);
         }
         assert!(tier("check", &path).contains("0 tables are damaged"));
         assert!(tier("dump", &path).contains("snapshot    of what is below position"));
