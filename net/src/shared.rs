@@ -199,6 +199,8 @@ impl Figures<'_> {
             "tier_written_bytes" => self.of_tier(|tier| &tier.written_bytes),
             "tier_journal_bytes" => self.of_tier(|tier| &tier.journal_bytes),
             "tier_padding_bytes" => self.of_tier(|tier| &tier.padding_bytes),
+            "tier_snapshots" => self.of_tier(|tier| &tier.snapshots.written),
+            "tier_snapshot_bytes" => self.of_tier(|tier| &tier.snapshots.bytes),
             name => self.of_shard_or_worker(name)?,
         })
     }

@@ -217,6 +217,20 @@ pub(crate) const SETTINGS: &[Setting] = &[
     ),
     one(
         TIER,
+        "tier-snapshots",
+        "N",
+        "0",
+        "How often a snapshot of the index is written to the tier while as much is written as it holds, 0 to 16, so that a start reads that in place of older tables, where half of what they say is superseded; 0: never, and a tier that is made has no room for them",
+    ),
+    one(
+        TIER,
+        "tier-snapshot-memory",
+        "SIZE",
+        "64m",
+        "Memory that making a snapshot takes meanwhile, on top of what the server may take otherwise, 64k to 64g; 64m are enough for some 50 million keys",
+    ),
+    one(
+        TIER,
         "tier-cache",
         "SIZE",
         "auto",

@@ -99,6 +99,8 @@ pub(crate) const STATS: &[(&str, &str)] = &[
     ("tier_written_bytes", "tier_written_bytes"),
     ("tier_journal_bytes", "tier_journal_bytes"),
     ("tier_padding_bytes", "tier_padding_bytes"),
+    ("tier_snapshots", "tier_snapshots"),
+    ("tier_snapshot_bytes", "tier_snapshot_bytes"),
 ];
 
 fn clients(call: &LocalCall<'_>, text: &mut String) {
