@@ -1,7 +1,7 @@
 //! What a tier is told of changes, and what it tells back.
 
 use super::*;
-use crate::reader::{Doubt, ReadRoom};
+use crate::reader::{Doubt, Look, ReadRoom};
 use crate::shard::returning::Lost;
 use std::collections::HashMap;
 
@@ -443,6 +443,12 @@ fn everything_that_was_recovered_is_found_and_doubtful_to_readers() {
             assert!(matches!(look, Err(Doubt::Elsewhere)), "{number} of {place}: {look:?}");
         }
     }
+    let mut from = Some(0);
+    while let Some(hash) = from {
+        from = shard.forget_places(hash);
+    }
+    let look = reader.read((0, &0u32.to_le_bytes()), hashes[0], &Read::default(), NOW, &mut room);
+    assert!(matches!(look, Ok(Look::Miss)), "nothing is elsewhere: {look:?}");
 }
 
 /// Keys that have an item, wherever it is.
