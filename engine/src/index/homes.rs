@@ -1,4 +1,11 @@
-//! Which home a hash has, and which hashes a home.
+//! What both tables have in common: which home a hash has, and which hashes a home.
+
+/// A table that cannot grow beyond this has small pages: the unused part of a huge one would be missed.
+pub(super) const SMALL_PAGES_BYTES: usize = 64 << 20;
+
+/// No free slot within reach of the home.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Full;
 
 /// A growth under way.
 #[derive(Debug, Clone, Copy, Default)]

@@ -42,6 +42,7 @@ mod table;
 
 pub use elsewhere::PLACE_BYTES;
 pub use growth::GROW_STEPS_PER_INSERT;
+pub use homes::Full;
 pub use ordered::{Elsewhere, PLACES, Position, Role};
 pub(crate) use reader::{IndexReader, Unsure};
 pub use scan::SCAN_STEP;
@@ -66,10 +67,6 @@ pub struct Place {
     bucket: u32,
     slot: u8,
 }
-
-/// No free slot within reach of the home.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Full;
 
 /// What the index keeps of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

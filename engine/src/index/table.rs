@@ -13,6 +13,7 @@
 //! Each word changes at once, and is published with release order: a reader that loads a slot with acquire order finds
 //! the whole item. As long as an item is there it lies within its home's reach, in the same slot, but for growth.
 
+use super::homes::SMALL_PAGES_BYTES;
 use super::{PROBE_BUCKETS, SLOTS_PER_BUCKET, Slot};
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -27,9 +28,6 @@ const WORD: usize = size_of::<u64>();
 const _: () = assert!(BUCKET_BYTES == (1 + SLOTS_PER_BUCKET) * WORD);
 const _: () = assert!(PROBE_BUCKETS <= u8::MAX as usize);
 const _: () = assert!(PROBE_BUCKETS * SLOTS_PER_BUCKET <= u16::MAX as usize);
-
-/// A table that cannot grow beyond this has small pages: the unused part of a huge one would be missed.
-pub(super) const SMALL_PAGES_BYTES: usize = 64 << 20;
 
 /// Buckets in use at the start of a reserved range.
 #[derive(Debug)]

@@ -114,6 +114,17 @@ fn the_reach_of_a_home_covers_its_items_elsewhere_in_the_table() {
     }
 }
 
+/// Those of one home, which move down as others go.
+#[test]
+fn a_sweep_takes_out_all_that_was_flushed() {
+    let mut index = Index::new(1, 1 << 20).unwrap();
+    index.grow_elsewhere();
+    (0..200).for_each(|hash| index.insert_elsewhere(Elsewhere::new(hash, 1, Role::Only)).unwrap());
+    index.flush_elsewhere();
+    assert!(!index.sweep_flushed(usize::MAX));
+    assert_eq!((index.elsewhere(), index.flushed()), (0, 0));
+}
+
 /// Hashes on both sides of where a home, or what a cursor leaves out, begins and ends.
 #[test]
 fn a_scan_passes_over_no_hash_between_its_steps() {
@@ -145,10 +156,11 @@ fn a_scan_passes_over_no_hash_between_its_steps() {
                     homes_max,
                     |slot| items.hash_of(slot),
                     |entry| {
-                        seen.insert(match entry {
+                        let hash = match entry {
                             Entry::Item(slot) => items.hash_of(slot),
                             Entry::Elsewhere(entry) => entry.hash,
-                        });
+                        };
+                        assert!(seen.insert(hash), "{hash} twice");
                         ControlFlow::Continue(())
                     },
                 );

@@ -72,7 +72,7 @@ impl Words {
     pub(super) const EMPTY: Words = Words { hash: 0, rest: 0 };
 
     pub(super) fn new(entry: &Elsewhere) -> Words {
-        debug_assert!(entry.place < PLACES && entry.frequency <= crate::index::FREQUENCY_MAX);
+        debug_assert!(entry.place < PLACES && entry.frequency <= crate::index::slot::FREQUENCY_MAX);
         let kind = KIND_FIRST + entry.role as u64 * FLUSHES + u64::from(entry.flushes);
         let rest = kind << KIND_SHIFT | u64::from(entry.frequency) << FREQUENCY_SHIFT | entry.place;
         Words { hash: entry.hash, rest }

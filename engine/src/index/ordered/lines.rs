@@ -2,7 +2,7 @@
 
 use super::entry::Words;
 use super::{BUCKET_BYTES, ENTRIES_PER_BUCKET};
-use crate::index::table::SMALL_PAGES_BYTES;
+use crate::index::homes::SMALL_PAGES_BYTES;
 use torc_pmem::media::memory::MemoryRange;
 
 const _: () = assert!(BUCKET_BYTES == ENTRIES_PER_BUCKET * size_of::<Words>());

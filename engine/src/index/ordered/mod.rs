@@ -28,8 +28,7 @@ pub(super) use entry::FLUSHES;
 pub use entry::{Elsewhere, PLACES, Role};
 pub(super) use growth::HOMES_PER_INSERT;
 
-use super::Full;
-use super::homes::Homes;
+use super::homes::{Full, Homes};
 use entry::Words;
 use lines::Lines;
 use std::collections::VecDeque;
