@@ -487,3 +487,18 @@ fn a_key_is_counted_once_wherever_its_item_is() {
     assert_eq!((keys(&shard), shard.elsewhere(), shard.index.flushed()), (100, 100, 0));
     shard.audit().unwrap();
 }
+
+#[test]
+fn what_leaves_dram_while_it_is_saved_is_named_as_the_only_item_of_its_key() {
+    let (mut shard, mut tier) = (remembering(8 << 20), Tier::default());
+    for key in [&b"stays"[..], b"leaves"] {
+        set(&mut shard, key, b"value");
+    }
+    let told = tier.take(&mut shard, 2);
+    let (_, slot) = shard.slot_of(shard.hash(0, b"leaves")).unwrap();
+    shard.drop_item(slot.location());
+    told.iter().for_each(|told| told.saved(&mut shard));
+    assert_eq!((shard.index.elsewhere(), shard.index.only_elsewhere(), keys(&shard)), (2, 1, 2));
+    shard.audit().unwrap();
+    assert_eq!(tier.get(&mut shard, b"leaves", NOW), (true, Some(b"value".to_vec())));
+}
