@@ -9,8 +9,6 @@ pub(crate) enum Fault {
     SlotAgain,
     /// The generation is not looked at again after the copy.
     GenerationAgain,
-    /// A miss is believed whatever happened to its home.
-    HomeAgain,
     /// A miss is believed whatever happened to the geometry.
     GeometryAgain,
     /// A dead item is a miss.
@@ -19,20 +17,25 @@ pub(crate) enum Fault {
     Flushes,
     /// The owner does not raise generations.
     Raise,
-    /// The owner does not mark a home whose entries are exchanged.
-    Exchange,
+    /// A miss is believed although something is elsewhere.
+    ElsewhereUnseen,
+    /// The owner says that something is elsewhere when the slot has gone.
+    ElsewhereLate,
+    /// The owner forgets the place before the new item can be found.
+    ElsewhereEarly,
 }
 
 impl Fault {
-    pub(crate) const ALL: [Fault; 8] = [
+    pub(crate) const ALL: [Fault; 9] = [
         Fault::SlotAgain,
         Fault::GenerationAgain,
-        Fault::HomeAgain,
         Fault::GeometryAgain,
         Fault::DeadIsMiss,
         Fault::Flushes,
         Fault::Raise,
-        Fault::Exchange,
+        Fault::ElsewhereUnseen,
+        Fault::ElsewhereLate,
+        Fault::ElsewhereEarly,
     ];
 }
 

@@ -15,7 +15,7 @@ use serde::Serialize;
 use torc_engine::{
     Shard, ShardConfig,
     command::{Command, Op, Write},
-    index::{Elsewhere, Index, Role},
+    index::{Elsewhere, Index, PLACE_BYTES, Role},
     shard::What,
     version,
 };
@@ -81,8 +81,6 @@ const SEED: u64 = 5;
 const REST: Duration = Duration::from_secs(1);
 /// Entries whose places in the index are fetched ahead.
 const AHEAD: usize = 32;
-/// A bucket has room for three entries; an index grows at four fifths of that.
-const ENTRIES_A_BUCKET: f64 = 3.0 * 0.8;
 
 /// Starts a server in each round on each of the tiers; nothing is added to them.
 pub(super) fn measure(
@@ -274,10 +272,16 @@ fn alone(path: &Path, bytes: u64, items: u64) -> Result<Alone, BenchError> {
         .map_err(failed)?;
     let read_s = began.elapsed().as_secs_f64();
     let began = Instant::now();
-    let homes = (items as f64 / ENTRIES_A_BUCKET) as usize;
-    let mut index = Index::new(homes, 2 * homes * 64).map_err(failed)?;
+    let mut index = Index::new(1, (4 * items * PLACE_BYTES) as usize).map_err(failed)?;
+    index.expect(items);
+    while (index.bytes() as u64) < items * PLACE_BYTES * 9 / 10 {
+        index.grow_elsewhere();
+        while index.is_elsewhere_growing() {
+            index.grow_elsewhere_step();
+        }
+    }
     for entries in entries.chunks(AHEAD) {
-        entries.iter().for_each(|entry| index.prefetch(entry.hash));
+        entries.iter().for_each(|entry| index.prefetch_elsewhere(entry.hash));
         for entry in entries {
             if index.find_elsewhere(entry.hash).is_none() {
                 // Next to none finds no room.

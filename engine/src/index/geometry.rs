@@ -1,6 +1,6 @@
-//! Where homes are, in words that others may read while the owner grows the table.
+//! Where homes are, and whether something is elsewhere, in words that others may read while the owner changes them.
 
-use super::{Growing, scale};
+use super::homes::{Growing, Homes, scale};
 use crossbeam_utils::CachePadded;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
@@ -18,6 +18,8 @@ struct Words {
     /// Homes before the growth that is under way, and the first of them that has moved; zeros without one.
     homes_before: AtomicU64,
     boundary: AtomicU64,
+    /// 1 if something is elsewhere.
+    elsewhere: AtomicU64,
 }
 
 /// A geometry as it was read.
@@ -26,6 +28,8 @@ pub(super) struct Seen {
     sequence: u64,
     homes: u64,
     growing: Growing,
+    /// Something is elsewhere.
+    pub(super) elsewhere: bool,
 }
 
 impl Geometry {
@@ -37,15 +41,30 @@ impl Geometry {
         fence(Ordering::Release);
     }
 
-    /// Publishes how many homes there are, after [`Geometry::open`].
-    pub(super) fn publish(&self, homes: u64, growing: Option<Growing>) {
-        let Words { sequence, homes: published, homes_before, boundary } = &*self.words;
-        let growing = growing.unwrap_or_default();
-        published.store(homes, Ordering::Relaxed);
+    /// Publishes where homes are, after [`Geometry::open`].
+    pub(super) fn publish(&self, homes: Homes) {
+        let Words { homes: count, homes_before, boundary, .. } = &*self.words;
+        let growing = homes.growing.unwrap_or_default();
+        count.store(homes.count, Ordering::Relaxed);
         #[cfg(test)]
         crate::steps::step();
         homes_before.store(growing.homes, Ordering::Relaxed);
         boundary.store(growing.boundary, Ordering::Relaxed);
+        self.close();
+    }
+
+    /// Publishes whether something is elsewhere: before the first slot goes as its item is there, and behind the last slot that
+    /// comes in place of what was.
+    pub(super) fn set_elsewhere(&self, is_something: bool) {
+        self.open();
+        self.words.elsewhere.store(u64::from(is_something), Ordering::Relaxed);
+        #[cfg(test)]
+        crate::steps::step();
+        self.close();
+    }
+
+    fn close(&self) {
+        let sequence = &self.words.sequence;
         sequence.store(sequence.load(Ordering::Relaxed) + 1, Ordering::Release);
     }
 
@@ -63,6 +82,7 @@ impl Geometry {
                 homes: words.homes_before.load(Ordering::Relaxed),
                 boundary: words.boundary.load(Ordering::Relaxed),
             },
+            elsewhere: words.elsewhere.load(Ordering::Relaxed) != 0,
         };
         fence(Ordering::Acquire);
         (sequence.is_multiple_of(2) && self.is_still(&seen)).then_some(seen)

@@ -7,9 +7,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 use torc_pmem::media::memory::MemoryRange;
 
-/// The entries of a home changed places while they were looked at, so what was not found may be there.
+/// Why what was not found may be there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Moved;
+pub(crate) enum Unsure {
+    /// Items changed places while they were looked at.
+    Moved,
+    /// Something is elsewhere.
+    Elsewhere,
+}
 
 /// Reads the index of a shard while its owner changes it.
 #[derive(Debug, Clone)]
@@ -62,41 +67,41 @@ impl IndexReader {
     /// Shows `visit` every slot that may be that of an item with this hash, until it gives something.
     ///
     /// # Errors
-    /// [`Moved`] if no slot gave anything, but entries changed places meanwhile: the item may be there.
+    /// [`Unsure`] if no slot gave anything, and yet the item may be there.
     #[inline]
     pub(crate) fn find<R>(
         &self,
         hash: u64,
         mut visit: impl FnMut(SlotWord<'_>, Slot) -> Option<R>,
-    ) -> Result<Option<R>, Moved> {
+    ) -> Result<Option<R>, Unsure> {
         // R1 to R3 of `reader.rs`.
-        let geometry = self.geometry.look().ok_or(Moved)?;
+        let geometry = self.geometry.look().ok_or(Unsure::Moved)?;
         let home = geometry.home(hash);
-        let before = Head(self.word(home, 0).load(Ordering::Acquire));
-        if before.is_odd() {
-            return Err(Moved);
-        }
+        let reach = Head(self.word(home, 0).load(Ordering::Acquire)).reach();
         let wanted = Slot::wanted(hash);
-        for bucket in home..=home + before.reach().min(PROBE_BUCKETS) {
+        for bucket in home..=home + reach.min(PROBE_BUCKETS) {
             for number in 0..SLOTS_PER_BUCKET {
                 let slot = self.slot(bucket, number);
-                if slot.may_be(wanted)
+                if slot.matches(wanted)
                     && let Some(found) = visit(SlotWord(self.word(bucket, 1 + number)), slot)
                 {
                     return Ok(Some(found));
                 }
             }
         }
-        // R9: a miss counts only if no entry has gone meanwhile from a place not yet looked at to one looked at before.
+        // R9: a miss counts only if no item has gone meanwhile from a place not yet looked at to one looked at before.
         fence(Ordering::Acquire);
-        let after = Head(self.word(home, 0).load(Ordering::Relaxed));
-        let (home_stays, geometry_stays) = (after == before, self.geometry.is_still(&geometry));
+        let geometry_stays = self.geometry.is_still(&geometry);
         #[cfg(test)]
-        let (home_stays, geometry_stays) = (
-            home_stays || crate::steps::has(crate::steps::Fault::HomeAgain),
-            geometry_stays || crate::steps::has(crate::steps::Fault::GeometryAgain),
-        );
-        if home_stays && geometry_stays { Ok(None) } else { Err(Moved) }
+        let geometry_stays = geometry_stays || crate::steps::has(crate::steps::Fault::GeometryAgain);
+        if !geometry_stays {
+            return Err(Unsure::Moved);
+        }
+        // Nothing was elsewhere all the time, as the geometry stays.
+        let elsewhere = geometry.elsewhere;
+        #[cfg(test)]
+        let elsewhere = elsewhere && !crate::steps::has(crate::steps::Fault::ElsewhereUnseen);
+        if elsewhere { Err(Unsure::Elsewhere) } else { Ok(None) }
     }
 
     #[inline]

@@ -2,11 +2,12 @@
 
 use super::{SEGMENTS_MIN, Shard, hash_of};
 use crate::changes::Cause;
-use crate::index::{Entry, GROW_STEPS_PER_INSERT, Slot};
+use crate::index::{GROW_STEPS_PER_INSERT, Slot};
 use crate::segments::RELOCATION_RESERVE;
 
 impl Shard {
-    /// Moves the index on if it is growing, or begins to grow it if it is too full and the memory can be had.
+    /// Before an item comes: moves the index on if it is growing for items, or begins to grow it if it is too full and the memory can
+    /// be had.
     #[inline]
     pub(super) fn grow_index(&mut self) {
         if self.index.is_growing() {
@@ -27,16 +28,10 @@ impl Shard {
         let hash_in = |slot: Slot| hash_of(secrets, &segments.item(slot.location()));
         // Next to never any: a vector without elements allocates nothing.
         let mut lost = Vec::new();
-        self.index.grow_step(hash_in, |entry| lost.push(entry));
-        for entry in lost {
+        self.index.grow_step(hash_in, |slot| lost.push(slot));
+        for slot in lost {
             self.stats.index_evictions.add(1);
-            let at = match entry {
-                Entry::Item(slot) => slot.location(),
-                Entry::Elsewhere(elsewhere) => {
-                    self.tell_lost(elsewhere.hash);
-                    continue;
-                }
-            };
+            let at = slot.location();
             let item = self.segments.item(at);
             let (hash, version) = (hash_of(&self.secrets, &item), item.version());
             self.changed(Cause::Evicted, at, hash, version);
@@ -50,13 +45,37 @@ impl Shard {
     fn begin_growth(&mut self, bytes: usize) {
         // What eviction will remember has its share before the memory is full, not after.
         self.eviction.resize(self.index.items());
+        if self.fit(bytes) {
+            self.index.grow();
+            self.publish();
+        }
+    }
+
+    /// As [`Shard::grow_index`], before a place comes.
+    #[inline]
+    pub(super) fn grow_places(&mut self) {
+        if self.index.is_elsewhere_growing() {
+            self.grow_places_step();
+        } else if let Some(bytes) = self.index.elsewhere_growth_wanted() {
+            self.begin_growth_of_places(bytes);
+        }
+    }
+
+    /// Some homes of places move; returns whether there are more.
+    pub(super) fn grow_places_step(&mut self) -> bool {
+        self.index.grow_elsewhere_step();
+        self.index.is_elsewhere_growing()
+    }
+
+    #[cold]
+    fn begin_growth_of_places(&mut self, bytes: usize) {
         if self.segments_wanted(bytes) < self.segments.in_use() + RELOCATION_RESERVE {
             // Room for what is expected would take segments that are in use.
             self.index.expect(0);
         }
-        let bytes = self.index.growth_wanted().unwrap_or(bytes);
+        let bytes = self.index.elsewhere_growth_wanted().unwrap_or(bytes);
         if self.fit(bytes) {
-            self.index.grow();
+            self.index.grow_elsewhere();
             self.publish();
         }
     }
