@@ -1,0 +1,47 @@
+//! Copies out of memory that another process may be writing.
+
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+
+/// Copies `len` bytes behind what `out` holds. Each byte is read once: what was copied does not change any more. The loads are
+/// relaxed atomics, as whoever writes there may do so at any time.
+///
+/// # Safety
+/// The bytes from `start` on are mapped and readable, and stay so for the call.
+pub(crate) unsafe fn append(start: *const u8, len: usize, out: &mut Vec<u8>) {
+    out.reserve(len);
+    let to = out.as_mut_ptr().wrapping_add(out.len());
+    let head = start.align_offset(8).min(len);
+    let words_end = head + (len - head) / 8 * 8;
+    // SAFETY: `at` is below `len`, so inside of what the caller promises, and inside of what was reserved.
+    let byte = |at: usize| unsafe {
+        let byte = (*start.add(at).cast::<AtomicU8>()).load(Ordering::Relaxed);
+        to.add(at).write(byte);
+    };
+    (0..head).for_each(byte);
+    for at in (head..words_end).step_by(8) {
+        // SAFETY: as for a byte, for the eight from `at` on, which is below `words_end`; aligned to 8 from `head` on.
+        unsafe {
+            let word = (*start.add(at).cast::<AtomicU64>()).load(Ordering::Relaxed);
+            to.add(at).cast::<u64>().write_unaligned(word);
+        }
+    }
+    (words_end..len).for_each(byte);
+    // SAFETY: reserved, and initialised by the copy.
+    unsafe { out.set_len(out.len() + len) };
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_length_at_every_alignment_is_copied() {
+        let bytes: Vec<u8> = (0..=255).collect();
+        for start in 0..16 {
+            for len in 0..100 {
+                let mut out = vec![7; 3];
+                // SAFETY: both lie inside of `bytes`.
+                unsafe { super::append(bytes.as_ptr().add(start), len, &mut out) };
+                assert_eq!((&out[..3], &out[3..]), (&[7; 3][..], &bytes[start..start + len]));
+            }
+        }
+    }
+}
