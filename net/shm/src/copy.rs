@@ -2,17 +2,16 @@
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
-/// Copies `len` bytes behind what `out` holds. Each byte is read once: what was copied does not change any more. The loads are
-/// relaxed atomics, as whoever writes there may do so at any time.
+/// Copies bytes. Each is read once: what was copied does not change any more. The loads are relaxed atomics, as whoever writes
+/// there may do so at any time.
 ///
 /// # Safety
-/// The bytes from `start` on are mapped and readable, and stay so for the call.
-pub(crate) unsafe fn append(start: *const u8, len: usize, out: &mut Vec<u8>) {
-    out.reserve(len);
-    let to = out.as_mut_ptr().wrapping_add(out.len());
+/// The bytes from `start` on are mapped and readable, those from `to` on are writable and nobody else's, for the call.
+#[inline]
+pub(crate) unsafe fn copy(start: *const u8, len: usize, to: *mut u8) {
     let head = start.align_offset(8).min(len);
     let words_end = head + (len - head) / 8 * 8;
-    // SAFETY: `at` is below `len`, so inside of what the caller promises, and inside of what was reserved.
+    // SAFETY: `at` is below `len`, so inside of what the caller promises of both.
     let byte = |at: usize| unsafe {
         let byte = (*start.add(at).cast::<AtomicU8>()).load(Ordering::Relaxed);
         to.add(at).write(byte);
@@ -26,8 +25,6 @@ pub(crate) unsafe fn append(start: *const u8, len: usize, out: &mut Vec<u8>) {
         }
     }
     (words_end..len).for_each(byte);
-    // SAFETY: reserved, and initialised by the copy.
-    unsafe { out.set_len(out.len() + len) };
 }
 
 #[cfg(test)]
@@ -37,10 +34,11 @@ mod tests {
         let bytes: Vec<u8> = (0..=255).collect();
         for start in 0..16 {
             for len in 0..100 {
-                let mut out = vec![7; 3];
-                // SAFETY: both lie inside of `bytes`.
-                unsafe { super::append(bytes.as_ptr().add(start), len, &mut out) };
-                assert_eq!((&out[..3], &out[3..]), (&[7; 3][..], &bytes[start..start + len]));
+                let mut out = vec![7; 3 + len + 3];
+                // SAFETY: both lie inside of their vectors.
+                unsafe { super::copy(bytes.as_ptr().add(start), len, out.as_mut_ptr().add(3)) };
+                assert_eq!(out[3..3 + len], bytes[start..start + len]);
+                assert_eq!((&out[..3], &out[3 + len..]), (&[7; 3][..], &[7; 3][..]));
             }
         }
     }

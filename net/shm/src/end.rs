@@ -95,14 +95,34 @@ impl End {
     #[inline]
     pub fn take(&mut self, max: usize, out: &mut Vec<u8>) -> usize {
         let count = ((self.written_there - self.taken) as usize).min(max);
+        out.reserve(count);
+        // SAFETY: there is room for `count` bytes behind those that it holds, and they are its own.
+        let taken = unsafe { self.take_to(out.as_mut_ptr().add(out.len()), count) };
+        // SAFETY: reserved, and initialised by the copy.
+        unsafe { out.set_len(out.len() + taken) };
+        taken
+    }
+
+    /// Takes as many of those bytes as `room` has room for.
+    #[inline]
+    pub fn take_into(&mut self, room: &mut [u8]) -> usize {
+        // SAFETY: what a reference promises.
+        unsafe { self.take_to(room.as_mut_ptr(), room.len()) }
+    }
+
+    /// # Safety
+    /// `max` bytes from `to` on are writable, and nobody else's.
+    #[inline]
+    unsafe fn take_to(&mut self, to: *mut u8, max: usize) -> usize {
+        let count = ((self.written_there - self.taken) as usize).min(max);
         let size = self.other.ring_bytes();
         let at = self.taken as usize & (size - 1);
         let first = count.min(size - at);
         // SAFETY: both lie in the ring, which is mapped as long as `self.other` is, and cannot be cut: `at` is below its size,
-        // `first` reaches to its end at most, and `count` is at most its size (`waiting`).
+        // `first` reaches to its end at most, and `count` is at most its size (`waiting`). The room is what the caller promises.
         unsafe {
-            copy::append(self.other.ring().add(at), first, out);
-            copy::append(self.other.ring(), count - first, out);
+            copy::copy(self.other.ring().add(at), first, to);
+            copy::copy(self.other.ring(), count - first, to.add(first));
         }
         if count > 0 {
             self.taken += count as u64;

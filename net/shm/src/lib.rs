@@ -20,11 +20,12 @@
 //! | `words`, `map`, `copy` | the layout, files and their seals, reads of memory that changes |
 //! | [`pair`] | a pair of rings, made by the server |
 //! | `pass` | descriptors over a socket |
-//! | [`connect`] | how a client gets one |
+//! | [`connect`], `find` | how a client gets one, and where |
 
 pub mod connect;
 mod copy;
 pub mod end;
+mod find;
 mod map;
 pub mod pair;
 mod pass;
@@ -33,6 +34,7 @@ mod words;
 
 pub use connect::{ConnectError, Connected, connect};
 pub use end::{Broken, End, RING_BYTES_MAX, RING_BYTES_MIN};
+pub use find::find;
 pub use pair::Pair;
 pub use pass::send_with_descriptors;
 pub use sleep::full_fence;
