@@ -5,3 +5,4 @@ mod servers;
 
 mod bytes;
 mod client;
+mod library;

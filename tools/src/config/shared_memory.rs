@@ -1,6 +1,5 @@
 //! `--shared-memory` and what belongs to it.
 
-use super::value::{self, Size};
 use super::{ConfigError, Reader, switch};
 use torc_net::server::{Endpoint, Listen, SharedMemory};
 use torc_net::session::Protocol;
@@ -54,6 +53,7 @@ impl Reader<'_> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::value::{self, Size};
     use super::*;
 
     #[test]

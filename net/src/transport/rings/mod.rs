@@ -19,6 +19,8 @@
 mod buffers;
 mod peer;
 mod ring;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use buffers::{BUFFER_BYTES, BUFFERS};
 
