@@ -117,12 +117,8 @@ impl Connected {
                         "the server closed the connection",
                     ));
                 }
-                1.. => {
-                    self.end.wake();
-                    if (heard as usize) < bells.len() {
-                        return Ok(());
-                    }
-                }
+                // To the end: behind a bell may stand that the server is gone, and an edge tells of both.
+                1.. => self.end.wake(),
                 _ => match io::Error::last_os_error() {
                     error if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                     error if error.kind() == io::ErrorKind::Interrupted => {}

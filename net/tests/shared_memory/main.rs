@@ -5,4 +5,7 @@ mod servers;
 
 mod bytes;
 mod client;
+mod deaths;
+mod hostile;
 mod library;
+mod raw;
