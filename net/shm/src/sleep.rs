@@ -1,4 +1,4 @@
-//! Sleeping without sleeping over anything, and waking without a call that is not needed.
+//! Sleeping without sleeping over anything, and waking without a call that is not needed ([N-SHM-9]).
 //!
 //! ```text
 //!   who writes                                   who sleeps
@@ -104,6 +104,7 @@ mod tests {
         Words { written: line(), taken: line(), sleep: line() }
     }
 
+    /// [N-SHM-9]
     #[test]
     fn a_sleep_is_rung_for_once_and_the_next_one_again() {
         let (words, mut sleeper, mut ringer) = (words(), Sleeper::default(), Ringer::default());

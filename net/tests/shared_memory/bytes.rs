@@ -11,6 +11,7 @@ fn value(len: usize) -> Vec<u8> {
     (0..len).map(|at| (at * 31 + len) as u8).collect()
 }
 
+/// [N-SHM-2], [N-SHM-4]
 #[test]
 fn values_of_every_length_go_through_a_small_ring() {
     on_each(SMALL_RING, |_, path| {

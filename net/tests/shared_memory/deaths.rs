@@ -27,6 +27,7 @@ fn child_of_the_test_below() {
     }
 }
 
+/// [N-SHM-10]
 #[test]
 fn a_client_that_is_killed_at_any_moment_leaves_nothing() {
     const KILLS: u64 = 6;
