@@ -55,7 +55,7 @@ use torc_engine::reader::ShardReader;
 use torc_engine::stats::ShardStats;
 use torc_engine::{Shard, ShardConfig};
 use torc_pmem::tier::Tier;
-use torc_shm::{RING_BYTES_MAX, RING_BYTES_MIN};
+use torc_shm::{Pair, RING_BYTES_MAX, RING_BYTES_MIN};
 
 /// A running server.
 #[derive(Debug)]
@@ -97,6 +97,9 @@ impl Server {
             return Err(StartError::NoShards);
         }
         let shared_memory_path = shared_memory_path(&config)?;
+        if let Some(error) = config.shared_memory.as_ref().and_then(|_| shared_memory_refusal()) {
+            return Err(StartError::SharedMemory(error));
+        }
         let chosen = choose(config.transport).map_err(StartError::Transport)?;
         let min_wait_refusal = if config.min_wait.is_zero() { None } else { without_min_wait(&chosen) };
         limits::raise_files(config.connections_max);
@@ -256,6 +259,11 @@ impl Drop for Server {
         // A caller that wants to know of errors calls `join` before.
         let _ = self.join();
     }
+}
+
+/// Why the kernel lets no memory be shared with clients, if it does not.
+pub fn shared_memory_refusal() -> Option<std::io::Error> {
+    Pair::new(RING_BYTES_MIN, RING_BYTES_MIN).err()
 }
 
 /// Where clients come that memory is shared with, in words that hold for processes elsewhere in the file system; `None`: it is not

@@ -165,6 +165,8 @@ pub enum StartError {
         "--shared-memory: clients get it over a Unix socket that speaks the native protocol: add one, as in --listen unix:/path"
     )]
     SharedMemoryListen,
+    #[error("--shared-memory: the kernel refused it: {0}; see `torc doctor`")]
+    SharedMemory(std::io::Error),
     #[error(
         "--shared-memory-ring-bytes: {0} is no power of two between {RING_BYTES_MIN} and {RING_BYTES_MAX}"
     )]

@@ -131,7 +131,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         kind: SettingKind::Switch,
         value: "",
         default: "false",
-        help: "Let clients on this host attach to memory that is shared with them, over a Unix socket of --listen: no system call for a request while both sides are awake",
+        help: "Let clients on this host attach to memory that is shared with them, over a Unix socket that it listens on: no system call for a request while both sides are awake",
         choices: &[],
         group: NETWORK,
     },
