@@ -170,8 +170,8 @@ impl Driver {
             }
             Err(_) => false,
         };
-        let sockets = self.sockets.iter_mut().flatten();
-        let quiet = sockets.map(|socket| socket.stream.may_sleep(socket.blocked)).all(|quiet| quiet);
+        let mut sockets = self.sockets.iter_mut().flatten();
+        let quiet = sockets.all(|socket| socket.stream.may_sleep(socket.blocked));
         let timeout = match self.core.next_timeout() {
             _ if waiting || !quiet => Some(Duration::ZERO),
             // A little late rather than early, or the loop would spin until the time has come.
