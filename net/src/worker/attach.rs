@@ -47,7 +47,7 @@ impl WorkerState {
                     return self.close(conn, CloseReason::Client, transport);
                 }
                 Err(NotAttached::Failed(error)) => {
-                    tracing::warn!(shard = self.number, "--shared-memory: rings cannot be made: {error}");
+                    tracing::info!(shard = self.number, peer = %conn.peer, "a client got no rings: {error}");
                     AttachRefusal::Kernel
                 }
                 Err(NotAttached::Off) => AttachRefusal::Off,

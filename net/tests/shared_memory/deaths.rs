@@ -66,13 +66,15 @@ fn clients_notice_at_once_that_the_server_is_gone() {
                 std::thread::spawn(move || {
                     let mut client = Client::connect(&path);
                     // Some ask all the time, others sleep.
-                    while number % 2 == 0 {
-                        client.send(Op::Ping, b"", b"x");
-                        if client.try_receive().is_none() {
-                            return;
+                    let mut goes_on = || {
+                        if number.is_multiple_of(2) {
+                            client.send(Op::Ping, b"", b"x");
+                            client.try_receive().is_some()
+                        } else {
+                            client.wait(false)
                         }
-                    }
-                    while client.wait(false) {}
+                    };
+                    while goes_on() {}
                 })
             })
             .collect();
