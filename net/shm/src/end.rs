@@ -12,7 +12,8 @@
 use crate::copy;
 use crate::map::{Access, Map};
 use crate::sleep::{Ringer, Sleeper};
-use crate::words::{Ordering, WORDS_BYTES};
+use crate::sync::Ordering;
+use crate::words::WORDS_BYTES;
 use std::io;
 use std::os::fd::BorrowedFd;
 
@@ -220,5 +221,5 @@ impl End {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
 mod tests;

@@ -30,6 +30,9 @@ mod map;
 pub mod pair;
 mod pass;
 pub mod sleep;
+#[cfg(test)]
+mod sleep_tests;
+mod sync;
 mod words;
 
 pub use connect::{ConnectError, Connected, connect};

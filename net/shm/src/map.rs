@@ -5,6 +5,14 @@ use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
+const _: () = {
+    assert!(size_of::<Words>() <= WORDS_BYTES);
+    // [N-SHM-4]
+    assert!(std::mem::offset_of!(Words, written) == 0);
+    assert!(std::mem::offset_of!(Words, taken) == 64);
+    assert!(std::mem::offset_of!(Words, sleep) == 128);
+};
+
 /// Seals of a file that both sides may write: nobody can cut it, so no access to a mapping of it can fail.
 const SEALS: libc::c_int = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
 /// And nobody else gets to write it: mappings that are there stay writable, new ones cannot be, and neither can the file.

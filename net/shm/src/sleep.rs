@@ -13,7 +13,7 @@
 //! This is Dekker's protocol: W2 and S1 are stores, W4 and S3 loads of what the other side stores, and between store and load
 //! either side has a full fence. So it cannot be that both loads miss the other's store: either W4 sees the sleeper, or S3 sees
 //! the bytes. Relaxing either fence lets both be missed, which x86 does too: a store waits in the store buffer while the load
-//! passes it. W2 is a release and S3 an acquire because the bytes of W1 must be there for who sees the position. All else may be
+//! passes it (`tests/sleep_orders.rs` tries). W2 is a release and S3 an acquire because the bytes of W1 must be there for who sees the position. All else may be
 //! relaxed: a writer that sees an old *asleep* rings once too often, nothing worse.
 //!
 //! The same goes for room: who takes bytes out of a ring does W2 to W4 with `taken`, and rings only if the sleeper has said that
@@ -24,7 +24,8 @@
 //! bell does S5 before it looks, so that its next sleep has another number. A side that wakes for another reason may leave its
 //! word as it is: what it says is still true of the next sleep, and a bell that was rung for it is still under way.
 
-use crate::words::{Ordering, Words, fence};
+use crate::sync::{Ordering, fence};
+use crate::words::Words;
 
 const ASLEEP: u64 = 1 << 0;
 /// It waits for room in its own ring, too.
@@ -91,155 +92,5 @@ impl Ringer {
         }
         self.rung_for = word;
         true
-    }
-}
-
-#[cfg(all(test, not(loom)))]
-mod tests {
-    use super::*;
-    use crate::words::{AtomicU64, Line};
-
-    fn words() -> Words {
-        let line = || Line(AtomicU64::new(0));
-        Words { written: line(), taken: line(), sleep: line() }
-    }
-
-    /// [N-SHM-9]
-    #[test]
-    fn a_sleep_is_rung_for_once_and_the_next_one_again() {
-        let (words, mut sleeper, mut ringer) = (words(), Sleeper::default(), Ringer::default());
-        let writes = |ringer: &mut Ringer| {
-            ringer.has_written = true;
-            ringer.must_ring(&words)
-        };
-        assert!(!writes(&mut ringer), "it is awake");
-        sleeper.announce(&words, false);
-        assert!(!ringer.must_ring(&words), "there is nothing to tell");
-        assert!(writes(&mut ringer) && !writes(&mut ringer));
-        sleeper.announce(&words, false);
-        assert!(!writes(&mut ringer), "the same sleep: the bell is still under way");
-        sleeper.wake(&words);
-        assert!(!writes(&mut ringer));
-        sleeper.announce(&words, false);
-        assert!(writes(&mut ringer));
-    }
-
-    #[test]
-    fn room_wakes_only_who_waits_for_it() {
-        let (words, mut sleeper, mut ringer) = (words(), Sleeper::default(), Ringer::default());
-        let takes = |ringer: &mut Ringer| {
-            ringer.has_taken = true;
-            ringer.must_ring(&words)
-        };
-        sleeper.announce(&words, false);
-        assert!(!takes(&mut ringer));
-        sleeper.announce(&words, true);
-        assert!(takes(&mut ringer) && !takes(&mut ringer));
-        sleeper.announce(&words, false);
-        assert!(!takes(&mut ringer));
-    }
-}
-
-/// `RUSTFLAGS="--cfg loom" cargo test -p torc-shm --lib --release`: all interleavings, and all old values that weak memory allows.
-#[cfg(all(test, loom))]
-mod loom_tests {
-    use super::*;
-    use crate::words::{AtomicU64, Line};
-    use loom::sync::Arc;
-    use loom::sync::atomic::AtomicUsize;
-
-    fn words() -> Words {
-        let line = || Line(AtomicU64::new(0));
-        Words { written: line(), taken: line(), sleep: line() }
-    }
-
-    /// What is left out or weakened in one run.
-    #[derive(Clone, Copy, PartialEq)]
-    enum Without {
-        Nothing,
-        WritersFence,
-        SleepersFence,
-        SecondLook,
-        NewNumber,
-    }
-
-    fn fence_unless(weak: bool) {
-        if weak { fence(Ordering::AcqRel) } else { full_fence() }
-    }
-
-    /// A writer tells of two things, one after the other; a sleeper takes what it finds, and sleeps when it finds nothing. The bell
-    /// is what a socket is: so many bytes were sent, so many were heard.
-    fn nothing_is_slept_over(without: Without) {
-        loom::model(move || {
-            let (sleepers, writers) = (Arc::new(words()), Arc::new(words()));
-            let bell = Arc::new(AtomicUsize::new(0));
-            let writer = {
-                let (sleepers, writers, bell) = (sleepers.clone(), writers.clone(), bell.clone());
-                loom::thread::spawn(move || {
-                    let mut ringer = Ringer::default();
-                    for position in 1..=2 {
-                        writers.written.0.store(position, Ordering::Release);
-                        ringer.has_written = true;
-                        fence_unless(without == Without::WritersFence);
-                        if ringer.must_ring(&sleepers) {
-                            bell.fetch_add(1, Ordering::AcqRel);
-                        }
-                    }
-                })
-            };
-            let mut sleeper = Sleeper::default();
-            let (mut seen, mut heard, mut sleeps) = (0, 0, false);
-            for _ in 0..3 {
-                let rung = bell.load(Ordering::Acquire);
-                if rung > heard && without != Without::NewNumber {
-                    sleeper.wake(&sleepers);
-                }
-                heard = rung;
-                sleeper.announce(&sleepers, false);
-                fence_unless(without == Without::SleepersFence);
-                let before = seen;
-                if without != Without::SecondLook {
-                    seen = writers.written.0.load(Ordering::Acquire);
-                }
-                sleeps = seen == before;
-                if sleeps && bell.load(Ordering::Acquire) == heard {
-                    break;
-                }
-            }
-            writer.join().unwrap();
-            // Everything that the writer told was seen, or the bell has rung for it and is still to be heard.
-            let told = writers.written.0.load(Ordering::Acquire);
-            let is_rung = bell.load(Ordering::Acquire) > heard;
-            assert!(!sleeps || seen == told || is_rung, "{seen} of {told} seen, asleep");
-        });
-    }
-
-    #[test]
-    fn nothing_is_slept_over_by_the_protocol() {
-        nothing_is_slept_over(Without::Nothing);
-    }
-
-    #[test]
-    #[should_panic(expected = "asleep")]
-    fn the_writers_fence_is_needed() {
-        nothing_is_slept_over(Without::WritersFence);
-    }
-
-    #[test]
-    #[should_panic(expected = "asleep")]
-    fn the_sleepers_fence_is_needed() {
-        nothing_is_slept_over(Without::SleepersFence);
-    }
-
-    #[test]
-    #[should_panic(expected = "asleep")]
-    fn the_second_look_is_needed() {
-        nothing_is_slept_over(Without::SecondLook);
-    }
-
-    #[test]
-    #[should_panic(expected = "asleep")]
-    fn a_number_for_each_sleep_that_was_rung_for_is_needed() {
-        nothing_is_slept_over(Without::NewNumber);
     }
 }

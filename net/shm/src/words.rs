@@ -1,9 +1,6 @@
 //! The words at the front of a ring's file: what one side tells the other (`docs/protocol.md`, [N-SHM-4]).
 
-#[cfg(loom)]
-pub(crate) use loom::sync::atomic::{AtomicU64, Ordering, fence};
-#[cfg(not(loom))]
-pub(crate) use std::sync::atomic::{AtomicU64, Ordering, fence};
+use crate::sync::AtomicU64;
 
 /// Bytes before the ring: a page, so that the ring can be mapped by itself.
 pub const WORDS_BYTES: usize = 4096;
@@ -24,11 +21,3 @@ pub(crate) struct Words {
     /// Whether it sleeps: see [`crate::sleep`].
     pub(crate) sleep: Line,
 }
-
-#[cfg(not(loom))]
-const _: () = {
-    assert!(size_of::<Words>() <= WORDS_BYTES);
-    assert!(std::mem::offset_of!(Words, written) == 0);
-    assert!(std::mem::offset_of!(Words, taken) == 64);
-    assert!(std::mem::offset_of!(Words, sleep) == 128);
-};
