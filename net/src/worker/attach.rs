@@ -10,6 +10,7 @@ use torc_shm::WORDS_BYTES;
 
 impl WorkerState {
     /// A client asks for rings. It is answered when nothing else is due to it: its socket says nothing more then.
+    #[cold]
     pub(super) fn begin_attach(&mut self, conn: &mut Connection, part: &Part<'_>, read_ns: u64) -> bool {
         if conn.attaching.is_some() || conn.ring_bytes > 0 {
             self.refuse_attach(AttachRefusal::Already);
@@ -21,6 +22,7 @@ impl WorkerState {
     }
 
     /// Gives rings to a client that has asked for them, if nothing is due to it any more.
+    #[cold]
     pub(super) fn attach_if_idle(&mut self, conn: &mut Connection, transport: &mut impl Transport) {
         if !conn.is_idle() || conn.phase != Phase::Open {
             return;
