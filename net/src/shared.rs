@@ -24,6 +24,8 @@ pub(crate) struct Shared {
     pub(crate) wall: Arc<Wall>,
     pub(crate) boot_id: u64,
     pub(crate) transport: &'static str,
+    /// The Unix socket over which memory is shared, if it is.
+    pub(crate) shared_memory_path: Option<String>,
     pub(crate) announce_host: String,
     /// Port of each shard that clients are told.
     pub(crate) ports: Vec<u16>,

@@ -425,6 +425,7 @@ pub(crate) fn shared(shards: u16) -> Shared {
         wall: Arc::new(Wall::new(START * 1_000_000)),
         boot_id: 1,
         transport: "sim",
+        shared_memory_path: None,
         announce_host: "sim".into(),
         ports: vec![1; shards as usize],
         worker_stats,

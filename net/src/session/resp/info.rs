@@ -69,7 +69,8 @@ fn server(call: &LocalCall<'_>, text: &mut String) {
 }
 
 /// Redis' names, each with the server's figure.
-pub(crate) const CLIENTS: &[(&str, &str)] = &[("connected_clients", "connections")];
+pub(crate) const CLIENTS: &[(&str, &str)] =
+    &[("connected_clients", "connections"), ("shared_memory_clients", "rings")];
 
 pub(crate) const MEMORY: &[(&str, &str)] = &[
     ("used_memory", "memory_used_bytes"),
