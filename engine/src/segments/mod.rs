@@ -225,6 +225,15 @@ impl Segments {
         Some(self.append_to(segment, len, expiry))
     }
 
+    /// As [`Segments::append`], in an open segment of another write class that has room, of the same queue if there is one.
+    #[cold]
+    pub(crate) fn append_to_any(&mut self, queue: Queue, len: usize, expiry: Option<Millis>) -> Option<u64> {
+        let other = if queue == Queue::Main { Queue::Small } else { Queue::Main };
+        let mut open = [queue, other].into_iter().flat_map(|queue| self.open[queue as usize]).flatten();
+        let segment = open.find(|&segment| self.has_room(segment, len))?;
+        Some(self.append_to(segment, len, expiry))
+    }
+
     /// Appends room for an item to a segment that has it.
     #[inline]
     pub(crate) fn append_to(&mut self, segment: u32, len: usize, expiry: Option<Millis>) -> u64 {

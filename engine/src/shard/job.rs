@@ -37,8 +37,10 @@ pub(super) struct Reclaim {
     pub(super) shortfall: usize,
     /// Accesses that are not counted of each item because of the shortfall.
     pub(super) hardness: u8,
-    /// Whatever eviction meets is dropped.
+    /// Whatever eviction meets is dropped, but for what a tier is about to get.
     pub(super) force: bool,
+    /// That is, too.
+    pub(super) drops_unsaved: bool,
     /// Steps of jobs so far: as long as it stays, no item has moved.
     pub(super) steps: u64,
     /// Bytes that writers owe.

@@ -15,7 +15,8 @@
 //! No call takes longer because there are more segments. Where nearly all items are hot, eviction yields less than a
 //! [`PACE`]th of what it walks. Then accesses count for less until it yields enough again: for every few segments that it
 //! walks in vain, one access less is counted of each item (*hardness*). A command that finds no room waits for
-//! [`PATIENT_JOBS`] of these jobs; after that, eviction drops whatever it meets.
+//! [`PATIENT_JOBS`] of these jobs; after that, eviction drops whatever it meets, and after [`SPARING_JOBS`] more also what a tier
+//! is about to get.
 //!
 //! Segments that are pinned when their turn comes leave their queue and return with the last pin. A flush is a mark, and
 //! the sweep finds what lies before it.
@@ -41,6 +42,8 @@ const SWEEP_HEADERS: usize = 256;
 const SWEEP_BUCKETS: usize = 512;
 /// Jobs after which a command that finds no room has eviction drop whatever it meets.
 const PATIENT_JOBS: usize = 2;
+/// Jobs after those in which it still spares what a tier is about to get.
+const SPARING_JOBS: usize = 8;
 /// Attempts of a command to find room: jobs, or searches that met nothing but pinned segments.
 const ATTEMPTS_MAX: usize = 64;
 
@@ -153,7 +156,7 @@ impl Shard {
     }
 
     /// Works until a segment can be taken, for [`ATTEMPTS_MAX`] attempts at most. `false`: nothing was found to reclaim.
-    /// After [`PATIENT_JOBS`] each job frees its segment, unless that has been pinned since it began.
+    /// In the end each job frees its segment, unless that has been pinned since it began.
     #[cold]
     pub(super) fn make_room(&mut self, now: Millis) -> bool {
         for attempt in 0..ATTEMPTS_MAX {
@@ -162,6 +165,7 @@ impl Shard {
                 break;
             }
             self.reclaim.force = attempt >= PATIENT_JOBS;
+            self.reclaim.drops_unsaved = attempt >= PATIENT_JOBS + SPARING_JOBS;
             let before = self.segments.available();
             if self.reclaim.job.is_some() || self.next_job(true, now) {
                 while self.reclaim.job.is_some() {
@@ -174,7 +178,7 @@ impl Shard {
                 self.segments.seal_fullest();
             }
         }
-        self.reclaim.force = false;
+        (self.reclaim.force, self.reclaim.drops_unsaved) = (false, false);
         self.segments.available() > RELOCATION_RESERVE
     }
 

@@ -6,7 +6,7 @@
 //! What a tier is about to get is not dropped before it is saved. Until then the index names no place of it, so its key would
 //! miss, though it was written, or told anew, only just now. It moves to the main queue, where a later round drops it: in the small one it
 //! would come to the same end at once, and again, while the main one has what can go. That is bounded, as changes wait while too
-//! many are unsaved; and where a command finds no room, all can go, and is counted.
+//! many are unsaved; and where a command finds no room though all else has gone, all can go, and is counted.
 
 use super::job::Why;
 use super::marks::Progress;
@@ -58,7 +58,7 @@ impl Shard {
     /// What eviction makes of an item, or of a chain.
     fn judge(&self, queue: Queue, slot: Slot, hash: u64) -> Verdict {
         match self.eviction.verdict(queue, self.reclaim.hardened(slot.frequency())) {
-            Verdict::Drop if !self.reclaim.force && self.is_being_saved(hash) => {
+            Verdict::Drop if !self.reclaim.drops_unsaved && self.is_being_saved(hash) => {
                 Verdict::Keep(Queue::Main, 0)
             }
             verdict => verdict,
@@ -112,10 +112,10 @@ impl Shard {
         now: Millis,
     ) {
         let opened = self.segments.opened();
-        let Some(to) = self.relocate(slot.location(), queue, now) else {
+        let Some(to) = self.relocate(slot.location(), hash, queue, now) else {
             return self.evict(place, slot, hash);
         };
-        let is_moved = at == slot.location() || self.move_chunks(at, to, queue, now);
+        let is_moved = at == slot.location() || self.move_chunks(at, (to, hash), queue, now);
         let item = self.segments.item(to);
         let (version, len, is_head) =
             (item.version(), item.item_len(), item.present() & present::CHAIN_HEAD != 0);
@@ -133,7 +133,7 @@ impl Shard {
 
     /// Moves the chunk at `at`, and others of its chain that lie in the same segment if the list is long, so that heads
     /// stay a small share of what moves. `head` is the new one, which nobody can find yet. `false`: there is no room.
-    fn move_chunks(&mut self, at: u64, head: u64, queue: Queue, now: Millis) -> bool {
+    fn move_chunks(&mut self, at: u64, (head, hash): (u64, u64), queue: Queue, now: Millis) -> bool {
         let segment = self.segments.segment_of(at);
         let lens = (self.segments.item(head).item_len(), self.segments.item(at).item_len());
         let mut left = (lens.0 * HEAD_SHARE).div_ceil(lens.1);
@@ -145,7 +145,7 @@ impl Shard {
             else {
                 continue;
             };
-            let Some(to) = self.relocate(from, queue, now) else { return false };
+            let Some(to) = self.relocate(from, hash, queue, now) else { return false };
             chain::set_location(self.list_mut(head), number, to);
             left -= 1;
             if left == 0 {
@@ -179,14 +179,17 @@ impl Shard {
         }
     }
 
-    /// Copies an item to the end of a queue and marks the old copy dead, before the caller publishes the new one; `None` if
-    /// there is no room.
-    fn relocate(&mut self, at: u64, queue: Queue, now: Millis) -> Option<u64> {
+    /// Copies an item, or a chunk of the one with this hash, to the end of a queue and marks the old copy dead, before the caller
+    /// publishes the new one; `None` if there is no room.
+    fn relocate(&mut self, at: u64, hash: u64, queue: Queue, now: Millis) -> Option<u64> {
         let item = self.segments.item(at);
         let (len, expiry, old_state) = (item.item_len(), item.expiry(), item.state());
         let class =
             if item.present() & present::CHUNK != 0 { CLASS_CHUNK } else { class_of(item.expiry(), now) };
-        let to = self.segments.append(queue, class, len, expiry, now, 0)?;
+        let to = self.segments.append(queue, class, len, expiry, now, 0).or_else(|| {
+            // What one segment held may belong to more classes than there are segments to open for them. Others are not worth it.
+            self.is_being_saved(hash).then(|| self.segments.append_to_any(queue, len, expiry))?
+        })?;
         self.segments.copy(at, to, len);
         self.segments.set_state(at, old_state | state::DEAD);
         self.segments.discount(at, len, expiry);

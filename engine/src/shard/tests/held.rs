@@ -1,5 +1,6 @@
 //! Eviction and what a tier is about to get: an item is dropped when its copy is safe, and not before.
 
+use super::readers_steps::Random;
 use super::unsaved::Tier;
 use super::*;
 use crate::eviction::Algorithm;
@@ -85,6 +86,45 @@ fn what_is_being_saved_does_not_miss_meanwhile() {
         assert!(tier.get(&mut shard, b"key", NOW) == (true, Some(vec![7; len])), "{len}");
         assert_eq!(shard.held(), (0, 0));
         shard.audit().unwrap();
+    }
+}
+
+/// What eviction kept of one segment belonged to more write classes than there were segments to open for them, and what came last was
+/// lost before it was saved, while segments of other classes had room; so was what a command met that found no segment for a
+/// class, while others had much that was saved.
+#[test]
+fn what_is_not_saved_stays_whatever_write_class_it_has() {
+    const TTLS: [Option<Millis>; 6] =
+        [None, Some(10_000), Some(50_000), Some(100_000), Some(500_000), Some(3_000_000)];
+    for (ttls, long_percent, keys) in [(2, 10, 1500), (4, 10, 3000), (6, 0, 1500)] {
+        for seed in 0..8 {
+            let (mut shard, mut tier) = (evicting(Algorithm::S3Fifo), Tier::default());
+            let mut random = Random(seed);
+            for _ in 0..300 {
+                for _ in 0..90 {
+                    let key = (random.below(keys) as u32).to_le_bytes();
+                    if random.below(10) > 0 {
+                        tier.get(&mut shard, &key, NOW);
+                        continue;
+                    }
+                    let ttl = TTLS[random.below(ttls) as usize];
+                    let expiry = ttl.map_or(Expiry::Never, |ttl| Expiry::At(NOW + ttl));
+                    let is_long = random.below(100) < long_percent;
+                    let len = if is_long { 20_000 } else { 1 + random.below(2000) as usize };
+                    let value = vec![key[0]; len];
+                    ask(&mut shard, &key, Op::Write(Write { expiry, ..Write::set(&value) }), NOW);
+                    // More waits.
+                    if shard.untaken_bytes() >= 32 << 10 {
+                        break;
+                    }
+                }
+                let lost = shard.stats().evictions_unsaved.read();
+                assert_eq!(lost, 0, "{ttls} classes, {long_percent}% long, seed {seed}");
+                tier.save(&mut shard);
+            }
+            assert!(shard.stats().evictions.read() > 1000);
+            shard.audit().unwrap();
+        }
     }
 }
 
