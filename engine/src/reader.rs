@@ -25,25 +25,34 @@
 //! ([`Shard::count_read`](crate::Shard::count_read)).
 
 use crate::command::{Found, Millis, Read, Value};
-use crate::index::{IndexReader, Slot};
+use crate::index::{IndexReader, Slot, TableMemory};
 use crate::item::{ItemRef, present, state};
-use crate::segments::{NotCopied, SegmentsReader};
-use crossbeam_utils::CachePadded;
+use crate::segments::{ArenaMemory, NotCopied, SegmentsReader};
+use crate::shared::{Published, acquire};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use torc_pmem::media::memory::MemoryRange;
 
 /// Stands for the time of the next flush while the owner does not know all of its items: it is over for every reader.
 pub(crate) const RECOVERING: Millis = 0;
 
 /// What flushes have left to see: written by the owner alone.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Flushes {
-    words: CachePadded<[AtomicU64; 2]>,
+    words: Published<[AtomicU64; 2]>,
 }
 
 impl Flushes {
-    pub(crate) fn new() -> Flushes {
-        Flushes { words: CachePadded::new([AtomicU64::new(0), AtomicU64::new(Millis::MAX)]) }
+    /// In words that are zeros: nothing was flushed, and nothing will be.
+    pub(crate) fn new(words: Published<[AtomicU64; 2]>) -> Flushes {
+        let flushes = Flushes { words };
+        flushes.publish(0, Millis::MAX);
+        flushes
+    }
+
+    /// In words that the owner has published.
+    pub(crate) fn published(words: Published<[AtomicU64; 2]>) -> Flushes {
+        Flushes { words }
     }
 
     /// Items up to this version are gone, and when the next flush takes effect.
@@ -62,11 +71,11 @@ impl Flushes {
         }
         #[cfg(test)]
         crate::steps::step();
-        self.words[0].load(Ordering::Acquire)
+        acquire(&self.words[0])
     }
 
     fn flush_at(&self) -> Millis {
-        self.words[1].load(Ordering::Acquire)
+        acquire(&self.words[1])
     }
 }
 
@@ -131,12 +140,17 @@ pub enum Look<'r> {
 /// Items up to so many bytes are copied by readers, header and key included. Longer ones are dearer to copy twice than to ask for.
 const ITEM_BYTES_MAX: usize = 4096;
 
-/// Reads one shard from another thread.
+/// Reads one shard from another thread of its process.
 #[derive(Debug, Clone)]
-pub struct ShardReader {
-    pub(crate) index: IndexReader,
-    pub(crate) segments: SegmentsReader,
-    pub(crate) flushes: Arc<Flushes>,
+pub struct ShardReader(pub(crate) Reader<Arc<MemoryRange>, Arc<MemoryRange>>);
+
+/// Reads one shard, whose buckets lie in a `T`, and segments in an `A`. It takes nothing that it finds there for granted: the shard
+/// may be in other hands.
+#[derive(Debug, Clone)]
+pub(crate) struct Reader<T, A> {
+    pub(crate) index: IndexReader<T>,
+    pub(crate) segments: SegmentsReader<A>,
+    pub(crate) flushes: Flushes,
     /// Accesses beyond which an item's are not counted.
     pub(crate) frequency_max: u8,
 }
@@ -155,15 +169,13 @@ impl ShardReader {
     /// Starts to fetch the bucket of a hash.
     #[inline]
     pub fn prefetch_bucket(&self, hash: u64) {
-        self.index.prefetch(hash);
+        self.0.prefetch_bucket(hash);
     }
 
     /// Starts to fetch the item that the bucket of a hash names.
     #[inline]
     pub fn prefetch_item(&self, hash: u64) {
-        if let Some(slot) = self.index.likely(hash) {
-            self.segments.prefetch(slot.location(), slot.lines_ahead());
-        }
+        self.0.prefetch_item(hash);
     }
 
     /// Looks a key up; `read` must be [plain](Read::is_plain), `hash` the key's.
@@ -173,13 +185,40 @@ impl ShardReader {
     #[inline]
     pub fn read<'r>(
         &self,
-        (space, key): (u16, &[u8]),
+        key: (u16, &[u8]),
         hash: u64,
         read: &Read,
         now: Millis,
         room: &'r mut ReadRoom,
     ) -> Result<Look<'r>, Doubt> {
         debug_assert!(read.is_plain());
+        self.0.read(key, hash, read, now, room)
+    }
+}
+
+impl<T: TableMemory, A: ArenaMemory> Reader<T, A> {
+    #[inline]
+    pub(crate) fn prefetch_bucket(&self, hash: u64) {
+        self.index.prefetch(hash);
+    }
+
+    #[inline]
+    pub(crate) fn prefetch_item(&self, hash: u64) {
+        if let Some(slot) = self.index.likely(hash) {
+            self.segments.prefetch(slot.location(), slot.lines_ahead());
+        }
+    }
+
+    /// As [`ShardReader::read`].
+    #[inline]
+    pub(crate) fn read<'r>(
+        &self,
+        (space, key): (u16, &[u8]),
+        hash: u64,
+        read: &Read,
+        now: Millis,
+        room: &'r mut ReadRoom,
+    ) -> Result<Look<'r>, Doubt> {
         let flush_at = self.flushes.flush_at();
         if now >= flush_at {
             return Err(if flush_at == RECOVERING { Doubt::Recovery } else { Doubt::Flush });

@@ -21,10 +21,17 @@ pub(crate) enum Fault {
     Raise,
     /// The owner does not mark a home whose entries are exchanged.
     Exchange,
+    /// The owner raises a generation after the first byte has changed.
+    RaiseLate,
+    /// The index has a frame, and shows it, whose generation is not raised yet.
+    ChunkEarly,
+    /// A reader in another process does not look at the word of the clock again.
+    StaleClock,
 }
 
 impl Fault {
-    pub(crate) const ALL: [Fault; 8] = [
+    /// Those that any reader shows.
+    pub(crate) const ALL: [Fault; 9] = [
         Fault::SlotAgain,
         Fault::GenerationAgain,
         Fault::HomeAgain,
@@ -33,6 +40,7 @@ impl Fault {
         Fault::Flushes,
         Fault::Raise,
         Fault::Exchange,
+        Fault::RaiseLate,
     ];
 }
 

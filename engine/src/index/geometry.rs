@@ -1,23 +1,15 @@
 //! Where homes are, in words that others may read while the owner grows the table.
 
 use super::{Growing, scale};
-use crossbeam_utils::CachePadded;
+use crate::shared::{Published, acquire};
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 /// The record of a table's geometry. Its sequence is odd while the other words change, so whoever finds it even, and the same
 /// afterwards, has read words that belong together.
-#[derive(Debug, Default)]
-pub(super) struct Geometry {
-    words: CachePadded<Words>,
-}
-
-#[derive(Debug, Default)]
-struct Words {
-    sequence: AtomicU64,
-    homes: AtomicU64,
-    /// Homes before the growth that is under way, and the first of them that has moved; zeros without one.
-    homes_before: AtomicU64,
-    boundary: AtomicU64,
+#[derive(Debug, Clone)]
+pub(crate) struct Geometry {
+    /// The sequence; homes; homes before the growth that is under way, and the first of them that has moved: zeros without one.
+    words: Published<[AtomicU64; 4]>,
 }
 
 /// A geometry as it was read.
@@ -29,9 +21,14 @@ pub(super) struct Seen {
 }
 
 impl Geometry {
+    /// In words that are zeros, or that its owner has published.
+    pub(crate) fn new(words: Published<[AtomicU64; 4]>) -> Geometry {
+        Geometry { words }
+    }
+
     /// From now on nothing that is not found is believed to be missing. Called by the owner alone, as [`Geometry::publish`] is.
     pub(super) fn open(&self) {
-        let sequence = &self.words.sequence;
+        let [sequence, ..] = &*self.words;
         sequence.store(sequence.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
         // Whoever sees a change that follows also sees the odd sequence.
         fence(Ordering::Release);
@@ -39,7 +36,7 @@ impl Geometry {
 
     /// Publishes how many homes there are, after [`Geometry::open`].
     pub(super) fn publish(&self, homes: u64, growing: Option<Growing>) {
-        let Words { sequence, homes: published, homes_before, boundary } = &*self.words;
+        let [sequence, published, homes_before, boundary] = &*self.words;
         let growing = growing.unwrap_or_default();
         published.store(homes, Ordering::Relaxed);
         #[cfg(test)]
@@ -54,14 +51,14 @@ impl Geometry {
     pub(super) fn look(&self) -> Option<Seen> {
         #[cfg(test)]
         crate::steps::step();
-        let words = &*self.words;
-        let sequence = words.sequence.load(Ordering::Acquire);
+        let [sequence, homes, homes_before, boundary] = &*self.words;
+        let sequence = acquire(sequence);
         let seen = Seen {
             sequence,
-            homes: words.homes.load(Ordering::Relaxed),
+            homes: homes.load(Ordering::Relaxed),
             growing: Growing {
-                homes: words.homes_before.load(Ordering::Relaxed),
-                boundary: words.boundary.load(Ordering::Relaxed),
+                homes: homes_before.load(Ordering::Relaxed),
+                boundary: boundary.load(Ordering::Relaxed),
             },
         };
         fence(Ordering::Acquire);
@@ -73,7 +70,7 @@ impl Geometry {
     pub(super) fn is_still(&self, seen: &Seen) -> bool {
         #[cfg(test)]
         crate::steps::step();
-        self.words.sequence.load(Ordering::Relaxed) == seen.sequence
+        self.words[0].load(Ordering::Relaxed) == seen.sequence
     }
 }
 

@@ -32,7 +32,7 @@ impl Index {
             return None;
         }
         let buckets = self.grown_homes() as usize + PROBE_BUCKETS;
-        (buckets <= self.table.buckets_max()).then_some(buckets * BUCKET_BYTES)
+        (buckets <= self.table.buckets_max()).then_some(self.table.whole(buckets * BUCKET_BYTES))
     }
 
     /// A table grows by a quarter, or to what is expected if that is more.

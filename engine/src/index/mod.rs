@@ -33,14 +33,19 @@ mod scan;
 mod slot;
 mod table;
 
+pub(crate) use geometry::Geometry;
 pub use growth::GROW_STEPS_PER_INSERT;
 pub(crate) use reader::{IndexReader, Moved};
 pub use slot::{Elsewhere, Entry, FREQUENCY_MAX, LOCATION_BYTES_MAX, PLACES, Role, Slot};
+pub(crate) use table::{BUCKET_BYTES, BUCKET_WORDS, TableMemory};
 
+use crate::shared::Published;
+use crate::shared::file::ShardFile;
 use flush::Flushed;
-use geometry::Geometry;
+use std::io;
 use std::sync::Arc;
-use table::{BUCKET_BYTES, Bucket, Table};
+use table::{Bucket, Table};
+use torc_pmem::media::memory::MemoryRange;
 
 /// Buckets after the home where an item may be. At 64, loading a million items dropped one or two of them under one
 /// seed of eight; the chance falls exponentially with the distance, and lookups only go as far as their home says.
@@ -82,7 +87,7 @@ pub struct Index {
     /// Items that it is expected to hold one day; 0: nobody knows.
     expected: u64,
     /// Both of these, as readers on other threads see them.
-    geometry: Arc<Geometry>,
+    geometry: Geometry,
     items: u64,
     /// What lies elsewhere, and [`MORE`] as long as others may come to light.
     elsewhere: u64,
@@ -112,36 +117,66 @@ impl Index {
     ///
     /// # Errors
     /// If the address range cannot be reserved.
-    pub fn new(homes: usize, bytes_max: usize) -> std::io::Result<Index> {
+    pub fn new(homes: usize, bytes_max: usize) -> io::Result<Index> {
         let homes = homes.max(1);
-        let buckets_max = (bytes_max / BUCKET_BYTES).max(homes + PROBE_BUCKETS);
-        let mut table = Table::reserve(buckets_max)?;
+        let table = Table::reserve(Index::buckets_max(homes, bytes_max))?;
+        Ok(Index::of(table, homes, Geometry::new(Published::zeros())))
+    }
+
+    /// As [`Index::new`], in frames of a file that others read. It takes those that it begins with.
+    pub(crate) fn in_file(homes: usize, bytes_max: usize, file: &ShardFile) -> io::Result<Index> {
+        let homes = homes.max(1);
+        let mut table = Table::in_file(Index::buckets_max(homes, bytes_max), file)?;
+        while table.lacks_memory((homes + PROBE_BUCKETS) * BUCKET_BYTES) {
+            let frame = file.file().take_frame()?.ok_or(io::ErrorKind::OutOfMemory)?;
+            table.add_frame(frame)?;
+        }
+        Ok(Index::of(table, homes, Geometry::new(file.geometry())))
+    }
+
+    fn buckets_max(homes: usize, bytes_max: usize) -> usize {
+        (bytes_max / BUCKET_BYTES).max(homes + PROBE_BUCKETS)
+    }
+
+    fn of(mut table: Table, homes: usize, geometry: Geometry) -> Index {
         table.extend_to(homes + PROBE_BUCKETS);
-        let geometry = Geometry::default();
         geometry.open();
         geometry.publish(homes as u64, None);
-        Ok(Index {
+        Index {
             table,
             homes: homes as u64,
             growing: None,
             expected: 0,
-            geometry: Arc::new(geometry),
+            geometry,
             items: 0,
             elsewhere: 0,
             flushed: Flushed::default(),
             only_elsewhere: 0,
             moving: Vec::with_capacity(64),
-        })
+        }
     }
 
     /// For others to look things up while this one changes.
-    pub(crate) fn reader(&self) -> IndexReader {
+    pub(crate) fn reader(&self) -> IndexReader<Arc<MemoryRange>> {
         IndexReader::new(self.table.range().clone(), self.geometry.clone())
     }
 
-    /// Bytes of the table.
+    /// Memory of the table, bytes.
     pub fn bytes(&self) -> usize {
-        self.table.len() * BUCKET_BYTES
+        self.table.bytes()
+    }
+
+    /// Whether [frames](Index::add_frame) have to be added before the table can be so long, bytes.
+    pub(crate) fn lacks_memory(&self, bytes: usize) -> bool {
+        self.table.lacks_memory(bytes)
+    }
+
+    /// Adds a frame of the file that it lies in: zeros, of which nobody reads anything else any more.
+    ///
+    /// # Errors
+    /// Those of `mremap`: too many mappings.
+    pub(crate) fn add_frame(&mut self, frame: usize) -> io::Result<()> {
+        self.table.add_frame(frame)
     }
 
     pub fn buckets(&self) -> usize {

@@ -1,11 +1,10 @@
 //! The index, as others than its owner read it.
 
 use super::geometry::Geometry;
-use super::table::{BUCKET_BYTES, Head};
+use super::table::{BUCKET_WORDS, Head, TableMemory};
 use super::{PROBE_BUCKETS, SLOTS_PER_BUCKET, Slot};
-use std::sync::Arc;
+use crate::shared::acquire;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
-use torc_pmem::media::memory::MemoryRange;
 
 /// The entries of a home changed places while they were looked at, so what was not found may be there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,9 +12,9 @@ pub(crate) struct Moved;
 
 /// Reads the index of a shard while its owner changes it.
 #[derive(Debug, Clone)]
-pub(crate) struct IndexReader {
-    range: Arc<MemoryRange>,
-    geometry: Arc<Geometry>,
+pub(crate) struct IndexReader<T> {
+    table: T,
+    geometry: Geometry,
 }
 
 /// Where a slot is, to be loaded again.
@@ -33,30 +32,29 @@ impl SlotWord<'_> {
         #[cfg(test)]
         crate::steps::step();
         // R5 of `reader.rs`.
-        Slot::from_bits(self.0.load(Ordering::Acquire)).names_same(slot)
+        Slot::from_bits(acquire(self.0)).names_same(slot)
     }
 }
 
-impl IndexReader {
-    pub(super) fn new(range: Arc<MemoryRange>, geometry: Arc<Geometry>) -> IndexReader {
-        IndexReader { range, geometry }
+impl<T: TableMemory> IndexReader<T> {
+    pub(crate) fn new(table: T, geometry: Geometry) -> IndexReader<T> {
+        IndexReader { table, geometry }
     }
 
     /// Starts to fetch the home of a hash.
     #[inline]
     pub(crate) fn prefetch(&self, hash: u64) {
         if let Some(geometry) = self.geometry.look() {
-            let bucket = geometry.home(hash) * BUCKET_BYTES;
-            crate::prefetch::line(self.range.as_ptr().wrapping_add(bucket));
+            self.table.prefetch_bucket(geometry.home(hash));
         }
     }
 
     /// The first slot with the tag of `hash`, likely the item itself.
     #[inline]
     pub(crate) fn likely(&self, hash: u64) -> Option<Slot> {
-        let home = self.geometry.look()?.home(hash);
+        let home = self.bucket(self.geometry.look()?.home(hash)).ok()?;
         let wanted = Slot::wanted(hash);
-        (0..SLOTS_PER_BUCKET).map(|number| self.slot(home, number)).find(|slot| slot.matches(wanted))
+        (0..SLOTS_PER_BUCKET).map(|number| slot_of(home, number)).find(|slot| slot.matches(wanted))
     }
 
     /// Shows `visit` every slot that may be that of an item with this hash, until it gives something.
@@ -72,24 +70,32 @@ impl IndexReader {
         // R1 to R3 of `reader.rs`.
         let geometry = self.geometry.look().ok_or(Moved)?;
         let home = geometry.home(hash);
-        let before = Head(self.word(home, 0).load(Ordering::Acquire));
+        let words = self.bucket(home)?;
+        let before = Head(acquire(&words[0]));
         if before.is_odd() {
             return Err(Moved);
         }
         let wanted = Slot::wanted(hash);
-        for bucket in home..=home + before.reach().min(PROBE_BUCKETS) {
+        let mut bucket = words;
+        for next in 1.. {
             for number in 0..SLOTS_PER_BUCKET {
-                let slot = self.slot(bucket, number);
+                let slot = slot_of(bucket, number);
                 if slot.may_be(wanted)
-                    && let Some(found) = visit(SlotWord(self.word(bucket, 1 + number)), slot)
+                    && let Some(found) = visit(SlotWord(&bucket[1 + number]), slot)
                 {
                     return Ok(Some(found));
                 }
             }
+            if next > before.reach().min(PROBE_BUCKETS) {
+                break;
+            }
+            bucket = self.bucket(home + next)?;
         }
         // R9: a miss counts only if no entry has gone meanwhile from a place not yet looked at to one looked at before.
         fence(Ordering::Acquire);
-        let after = Head(self.word(home, 0).load(Ordering::Relaxed));
+        #[cfg(test)]
+        crate::steps::step();
+        let after = Head(words[0].load(Ordering::Relaxed));
         let (home_stays, geometry_stays) = (after == before, self.geometry.is_still(&geometry));
         #[cfg(test)]
         let (home_stays, geometry_stays) = (
@@ -99,22 +105,19 @@ impl IndexReader {
         if home_stays && geometry_stays { Ok(None) } else { Err(Moved) }
     }
 
+    /// A bucket that the geometry leads to; [`Moved`] if there is none, which no owner publishes.
     #[inline]
-    fn slot(&self, bucket: usize, number: usize) -> Slot {
-        // Relaxed: whoever takes it for an item loads it again (R5), and whoever finds none has a fence behind it (R9).
-        Slot::from_bits(self.word(bucket, 1 + number).load(Ordering::Relaxed))
-    }
-
-    /// # Panics
-    /// If the table cannot have such a bucket.
-    #[inline]
-    fn word(&self, bucket: usize, word: usize) -> &AtomicU64 {
+    fn bucket(&self, number: usize) -> Result<&[AtomicU64; BUCKET_WORDS], Moved> {
         #[cfg(test)]
         crate::steps::step();
-        let at = bucket * BUCKET_BYTES + word * size_of::<u64>();
-        assert!(at + size_of::<u64>() <= self.range.len(), "a word of the table");
-        // SAFETY: an aligned word inside the range (checked), which was zeroed by the kernel and stays mapped as long as `self`.
-        // The owner writes it as an atomic word too (`Table::store`), and no reference but to such words is ever made to it.
-        unsafe { AtomicU64::from_ptr(self.range.as_ptr().add(at).cast()) }
+        self.table.bucket(number).ok_or(Moved)
     }
+}
+
+#[inline]
+fn slot_of(bucket: &[AtomicU64; BUCKET_WORDS], number: usize) -> Slot {
+    #[cfg(test)]
+    crate::steps::step();
+    // Relaxed: whoever takes it for an item loads it again (R5), and whoever finds none has a fence behind it (R9).
+    Slot::from_bits(bucket[1 + number].load(Ordering::Relaxed))
 }

@@ -16,6 +16,7 @@ mod items;
 mod leases;
 mod lent;
 mod long_values;
+mod mapped;
 mod memory;
 mod readers;
 mod readers_steps;

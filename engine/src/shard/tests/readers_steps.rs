@@ -5,10 +5,12 @@
 
 use super::*;
 use crate::changes::{Cause, Change, Listener};
+use crate::mapped::{ClockWords, MappedClock, MappedShard};
 use crate::reader::{Doubt, Look, ReadRoom, ShardReader};
 use crate::steps::{Fault, interrupt, put_in};
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
 const KEYS: u64 = 12;
@@ -45,8 +47,19 @@ impl Listener for Gone {
 type Seen = Option<u64>;
 const ELSEWHERE: u64 = u64::MAX;
 
+/// A reader in the same process, or one that has a mapping and a clock of its own.
+#[derive(Clone)]
+#[expect(clippy::large_enum_variant, reason = "there are two of them")]
+enum Either {
+    Sibling(ShardReader),
+    Mapped(MappedShard, Rc<MappedClock>),
+}
+
 struct World {
     shard: Shard,
+    /// What all reads are done by.
+    reader: Either,
+    clock: ClockWords,
     gone: Gone,
     random: Random,
     /// Bytes of all values: long ones fill segments soon, short ones make the index grow.
@@ -59,13 +72,30 @@ struct World {
 }
 
 impl World {
-    fn new(seed: u64) -> World {
+    fn new(seed: u64, is_mapped: bool) -> World {
         let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) + 1);
         random.below(2);
         let value_bytes = [8, 3000][random.below(2) as usize];
-        let (mut shard, gone) = (shard_of(1 << 20), Gone::default());
+        let config = ShardConfig { now: NOW, segment_bytes: 64 << 10, ..ShardConfig::new(1 << 20) };
+        let mut shard = Shard::new(ShardConfig { shared_memory: is_mapped, ..config }).unwrap();
+        let gone = Gone::default();
         shard.listen(Box::new(gone.clone()));
-        World { shard, gone, random, value_bytes, next: 1, fillers: 0, now: NOW }
+        let clock = if is_mapped { ClockWords::shared().unwrap() } else { ClockWords::private() };
+        clock.began().store(NOW * 1_000_000, Ordering::Release);
+        let reader = match shard.to_read().unwrap() {
+            None => Either::Sibling(shard.reader()),
+            Some(file) => {
+                let time = MappedClock::open(clock.to_read().unwrap().unwrap()).unwrap();
+                Either::Mapped(MappedShard::open(file).unwrap(), Rc::new(time))
+            }
+        };
+        World { shard, reader, clock, gone, random, value_bytes, next: 1, fillers: 0, now: NOW }
+    }
+
+    /// A millisecond passes, for all who have the clock.
+    fn tick(&mut self) {
+        self.now += 1;
+        self.clock.began().store(self.now * 1_000_000, Ordering::Release);
     }
 
     fn key(number: u64) -> Vec<u8> {
@@ -98,7 +128,7 @@ impl World {
             }
             9 | 10 => drop(ask(&mut self.shard, key, Op::Delete(Delete::default()), self.now)),
             11 => self.shard.flush(None, self.now),
-            12 => self.now += 1,
+            12 => self.tick(),
             13 => drop(self.shard.demote(0, key, self.next, self.now)),
             14..18 => self.turn_over(key),
             18 => drop(self.shard.maintain(self.now, 1000)),
@@ -141,8 +171,13 @@ fn number_in(value: &[u8]) -> u64 {
 }
 
 /// What a reader says of a key.
-fn read(reader: &ShardReader, key: u64, hash: u64, now: Millis, room: &mut ReadRoom) -> Result<Seen, Doubt> {
-    match reader.read((0, &World::key(key)), hash, &Read::default(), now, room)? {
+fn read(reader: &Either, key: u64, hash: u64, now: Millis, room: &mut ReadRoom) -> Result<Seen, Doubt> {
+    let (key, read) = (&World::key(key)[..], &Read::default());
+    let look = match reader {
+        Either::Sibling(reader) => reader.read((0, key), hash, read, now, room)?,
+        Either::Mapped(reader, clock) => reader.read((0, key), hash, read, clock.at(0), room)?,
+    };
+    match look {
         Look::Hit { found, .. } => Ok(Some(number_in(&bytes_of(found.value)))),
         Look::Miss | Look::Expired | Look::Flushed => Ok(None),
     }
@@ -153,17 +188,22 @@ fn interrupted_reader(world: &Rc<RefCell<World>>, room: &mut ReadRoom) -> Result
     let (reader, key, hash, now, before, often) = {
         let world = &mut *world.borrow_mut();
         let key = world.random.below(KEYS);
-        // The owner's look would forget what a flush has left in the index.
+        // The owner's look would forget what a flush or its time has left in the index.
         let before = match world.random.below(8) {
             0 => {
                 world.shard.flush(None, world.now);
+                None
+            }
+            1 => {
+                world.write(&World::key(key), Expiry::At(world.now + 1));
+                world.tick();
                 None
             }
             _ => world.look(key),
         };
         let hash = world.shard.hash(0, &World::key(key));
         let often = 2 + world.random.below(60);
-        (world.shard.reader(), key, hash, world.now, before, often)
+        (world.reader.clone(), key, hash, world.now, before, often)
     };
     let seen = Rc::new(RefCell::new(vec![before]));
     let other = {
@@ -186,7 +226,7 @@ fn interrupted_reader(world: &Rc<RefCell<World>>, room: &mut ReadRoom) -> Result
 /// An owner that a reader interrupts.
 fn interrupted_owner(world: &Rc<RefCell<World>>) -> Result<(), String> {
     let world = &mut *world.borrow_mut();
-    let (reader, now, key) = (world.shard.reader(), world.now, world.random.below(KEYS));
+    let (reader, now, key) = (world.reader.clone(), world.now, world.random.below(KEYS));
     let hash = world.shard.hash(0, &World::key(key));
     let before = world.look(key);
     let told = Rc::new(RefCell::new(Vec::new()));
@@ -208,8 +248,8 @@ fn interrupted_owner(world: &Rc<RefCell<World>>) -> Result<(), String> {
 }
 
 /// Runs a seed; returns how many of its reads could tell.
-fn run(seed: u64) -> Result<u64, String> {
-    let world = Rc::new(RefCell::new(World::new(seed)));
+fn run(seed: u64, is_mapped: bool) -> Result<u64, String> {
+    let world = Rc::new(RefCell::new(World::new(seed, is_mapped)));
     let mut room = ReadRoom::new();
     let mut told = 0;
     for _ in 0..ROUNDS {
@@ -223,22 +263,41 @@ fn run(seed: u64) -> Result<u64, String> {
     Ok(told)
 }
 
+fn run_all(is_mapped: bool) {
+    let run = |seed| run(seed, is_mapped).unwrap_or_else(|wrong| panic!("seed {seed}: {wrong}"));
+    let told: u64 = (0..SEEDS).map(run).sum();
+    assert!(told > SEEDS * ROUNDS / 3, "most reads are answered: {told}");
+}
+
 #[test]
 fn a_reader_sees_what_was_there_at_some_moment_of_its_look() {
-    let told: u64 =
-        (0..SEEDS).map(|seed| run(seed).unwrap_or_else(|wrong| panic!("seed {seed}: {wrong}"))).sum();
-    assert!(told > SEEDS * ROUNDS / 3, "most reads are answered: {told}");
+    run_all(false);
+}
+
+#[test]
+fn so_does_a_reader_of_another_mapping() {
+    run_all(true);
+}
+
+fn must_show(faults: &[Fault], is_mapped: bool) {
+    for &fault in faults {
+        put_in(Some(fault));
+        let shows = |seed| std::panic::catch_unwind(|| run(seed, is_mapped)).map_or(true, |run| run.is_err());
+        let shown = (0..FAULT_SEEDS).find(|&seed| shows(seed));
+        put_in(None);
+        let seed = shown.unwrap_or_else(|| panic!("{fault:?} was not seen"));
+        eprintln!("{fault:?}: seed {seed}");
+    }
 }
 
 /// The checker is checked: without any one of the checks, or of the owner's steps, some seed must show it.
 #[test]
 fn every_check_of_a_reader_is_needed() {
-    for fault in Fault::ALL {
-        put_in(Some(fault));
-        let shown = (0..FAULT_SEEDS)
-            .find(|&seed| std::panic::catch_unwind(|| run(seed)).map_or(true, |run| run.is_err()));
-        put_in(None);
-        let seed = shown.unwrap_or_else(|| panic!("{fault:?} was not seen"));
-        eprintln!("{fault:?}: seed {seed}");
-    }
+    must_show(&Fault::ALL, false);
+}
+
+#[test]
+fn so_is_every_check_of_a_reader_of_another_mapping() {
+    must_show(&[Fault::StaleClock], true);
+    must_show(&Fault::ALL, true);
 }
