@@ -10,8 +10,10 @@ pub(crate) const KEYS: u64 = 200;
 const STOP: usize = 0;
 const FLUSHES: usize = 1;
 const TOLD: usize = 2;
+const NOW: usize = 5;
 const CHANGES: usize = 8;
-const WORDS: usize = CHANGES + KEYS as usize;
+const SHOWN: usize = CHANGES + KEYS as usize;
+const WORDS: usize = SHOWN + KEYS as usize;
 
 /// What is known of each key, as a number that rises: even, a change is done; odd, it is under way.
 pub(crate) struct Board {
@@ -77,6 +79,25 @@ impl Board {
 
     fn change(&self, key: Option<u64>) -> &AtomicU64 {
         self.word(key.map_or(FLUSHES, |key| CHANGES + key as usize))
+    }
+
+    /// A reader has seen this change of a key.
+    pub(crate) fn show(&self, key: u64, change: u64) {
+        self.word(SHOWN + key as usize).fetch_max(change, Ordering::SeqCst);
+    }
+
+    /// The latest change of a key that a reader has seen.
+    pub(crate) fn shown(&self, key: u64) -> u64 {
+        self.word(SHOWN + key as usize).load(Ordering::SeqCst)
+    }
+
+    /// The owner has executed a command at this time.
+    pub(crate) fn set_now(&self, now: u64) {
+        self.word(NOW).store(now, Ordering::SeqCst);
+    }
+
+    pub(crate) fn now(&self) -> u64 {
+        self.word(NOW).load(Ordering::SeqCst)
     }
 
     /// Counts looks: hits, misses, doubts.

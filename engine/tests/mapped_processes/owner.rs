@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use torc_engine::command::{Command, Delete, Expiry, Op, Outcome, Write};
-use torc_engine::mapped::{ClockWords, MappedClock};
+use torc_engine::mapped::ClockWords;
 use torc_engine::{Shard, ShardConfig};
 
 const MEMORY_BYTES: u64 = 4 << 20;
@@ -16,28 +16,40 @@ pub(crate) struct Owner {
     pub(crate) shard: Shard,
     pub(crate) board: Board,
     pub(crate) words: ClockWords,
-    clock: MappedClock,
     random: Random,
     fillers: u64,
     pub(crate) changes: u64,
+}
+
+/// The machine's time, nanoseconds.
+fn since_boot() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` is writable; the call writes nothing else.
+    unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &raw mut time) };
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
 impl Owner {
     pub(crate) fn new(seed: u64, board: Board) -> Owner {
         let words = ClockWords::shared().unwrap();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;
-        // As long as its start is the machine's, the clock shows what has passed since then: only the steps count here.
         words.began().store(now, Ordering::Relaxed);
-        let clock = MappedClock::open(words.to_read().unwrap().unwrap()).unwrap();
+        words.started().store(since_boot(), Ordering::Relaxed);
         let config = ShardConfig {
             segment_bytes: SEGMENT_BYTES,
             shared_memory: true,
             seed,
-            now: clock.now(),
+            now: now / 1_000_000,
             ..ShardConfig::new(MEMORY_BYTES)
         };
         let shard = Shard::new(config).unwrap();
-        Owner { shard, board, words, clock, random: Random(seed), fillers: 0, changes: 0 }
+        Owner { shard, board, words, random: Random(seed), fillers: 0, changes: 0 }
+    }
+
+    /// The server's time, as its own clock has it: milliseconds.
+    fn now(&self) -> u64 {
+        let passed = since_boot() - self.words.started().load(Ordering::Relaxed);
+        (self.words.began().load(Ordering::Relaxed) + passed) / 1_000_000
     }
 
     /// Descriptors for a reader: shard and clock.
@@ -63,7 +75,7 @@ impl Owner {
     }
 
     fn act(&mut self) {
-        let now = self.clock.now();
+        let now = self.now();
         let key = self.random.below(KEYS);
         match self.random.below(64) {
             0..20 => self.change(key, now),
@@ -72,6 +84,7 @@ impl Owner {
             _ => self.fill(now),
         }
         self.shard.maintain(now, 8);
+        self.board.set_now(now);
     }
 
     /// A change of a key: every eighth deletes it, every fourth ends soon by itself.
@@ -101,7 +114,9 @@ impl Owner {
     fn fill(&mut self, now: u64) {
         self.fillers += 1;
         let key = format!("f{}", self.fillers % 60_000);
-        let bytes = if self.fillers.is_multiple_of(16) { 2000 } else { 8 };
+        // At first all memory becomes segments, so that the index has to take its own from them.
+        let is_long = self.fillers < 3 * MEMORY_BYTES / 2000 || self.fillers.is_multiple_of(16);
+        let bytes = if is_long { 2000 } else { 8 };
         self.ask(key.as_bytes(), Op::Write(Write::set(&vec![1; bytes])), now);
     }
 

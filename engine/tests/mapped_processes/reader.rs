@@ -196,7 +196,9 @@ fn read(shard: &MappedShard, clock: &MappedClock, board: &Board, mut random: Ran
 
 fn look(shard: &MappedShard, clock: &MappedClock, board: &Board, key: u64, room: &mut ReadRoom) {
     let (done, flushes) = (board.done(Some(key)), board.done(None));
+    let (shown, owners_now) = (board.shown(key), board.now());
     let now = clock.now();
+    assert!(now >= owners_now, "the clock is behind: {now}, it was {owners_now}");
     let name = key.to_le_bytes();
     let look = shard.read((0, &name), shard.hash(0, &name), &Read::default(), now, room);
     let Ok(Look::Hit { found, .. }) = look else { return };
@@ -207,6 +209,8 @@ fn look(shard: &MappedShard, clock: &MappedClock, board: &Board, key: u64, room:
     let begun = board.begun(Some(key));
     assert_eq!(said, key, "another key's value");
     assert!((done..=begun).contains(&change), "key {key}: {change} of {done} to {begun}");
+    assert!(change >= shown, "key {key}: {change} after {shown} was seen");
+    board.show(key, change);
     assert!(flushes_before >= flushes, "key {key}: a value that was flushed");
     assert!(expiry > now, "key {key}: it had expired at {expiry}, it was {now}");
 }
