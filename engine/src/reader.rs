@@ -10,13 +10,16 @@
 //!   R6  copy; length by one look                       O6  its first byte changes
 //!   R7  generation: the same
 //!   R8  key, dead, flushed, expired
-//!   R9  without a hit: home and geometry, the same
+//!   R9  without a hit: home and geometry, the same     O7  a chunk of the index gets its memory: zeros, then where it lies
 //! ```
 //!
 //! A hit is what its slot named at R5: an item that the index names is whole (O4 before R5 by the slot's release and acquire
 //! order), and as long as its segment's generation stays none of its bytes but the state changes (O5 before O6, R6 before R7). One
 //! that is dead by then is being replaced, and the reader does not know by what. A miss is true at a moment between R2 and R9, as
 //! whatever was there all the time has been looked at (O1, O2). All else is a [`Doubt`]: ask the owner.
+//!
+//! Readers of [other processes](crate::mapped) do the same steps, and look for each bucket's chunk before they look at it (R1a): a
+//! geometry with homes there is published after O7. O7 takes memory of segments that are empty, so O5 and O6 come before it.
 //!
 //! So whoever reads after a change was answered, or was shown to anybody, reads that change or a later one.
 //! `docs/architecture.md` has the same steps, and says why they are enough.

@@ -278,3 +278,54 @@ fn an_entry_is_not_missed_while_the_table_grows() {
         &[GeometryOddFirst, GeometryEvenLast, GeometryFirst, GeometryTwice, SlotsBeforeAgain, GeometryAgain],
     );
 }
+
+/// A table of one home that gets a second one, in memory that was a segment's: what is found there is never the segment's.
+struct Chunk {
+    sequence: AtomicU64,
+    homes: AtomicU64,
+    /// Where the second home lies; 0: nowhere yet.
+    chunk: AtomicU64,
+    /// An item, then zeros, then slots.
+    frame: [AtomicU64; 2],
+}
+
+const ITEM: u64 = 7;
+
+impl Default for Chunk {
+    fn default() -> Chunk {
+        let (zero, item) = (|| AtomicU64::new(0), || AtomicU64::new(ITEM));
+        Chunk { sequence: zero(), homes: AtomicU64::new(1), chunk: zero(), frame: [item(), item()] }
+    }
+}
+
+impl Chunk {
+    /// O6 of the segment, O7 and O1.
+    fn own(&self, orders: Orders) {
+        self.frame.iter().for_each(|word| word.store(0, Ordering::Relaxed));
+        self.chunk.store(1, Ordering::Relaxed);
+        self.sequence.store(1, Ordering::Relaxed);
+        fence(Ordering::Release);
+        self.frame[1].store(1, Ordering::Release);
+        self.homes.store(2, Ordering::Relaxed);
+        self.sequence.store(2, orders.release(Fault::GeometryEvenLast));
+    }
+
+    fn read(&self, orders: Orders) {
+        let sequence = self.sequence.load(orders.acquire(Fault::GeometryFirst));
+        let homes = self.homes.load(Ordering::Relaxed);
+        fence(Ordering::Acquire);
+        let is_still = self.sequence.load(Ordering::Relaxed) == sequence;
+        if sequence % 2 == 1 || homes == 1 || !(is_still || orders.has(Fault::GeometryTwice)) {
+            return;
+        }
+        assert_eq!(self.chunk.load(Ordering::Relaxed), 1, "a home that lies nowhere");
+        let words = [0, 1].map(|word: usize| self.frame[word].load(Ordering::Relaxed));
+        assert!(!words.contains(&ITEM), "bytes of an item as slots: {words:?}");
+    }
+}
+
+#[test]
+fn memory_that_the_index_gets_is_seen_as_the_index_has_it() {
+    use Fault::*;
+    check(Chunk::own, Chunk::read, &[GeometryEvenLast, GeometryFirst]);
+}

@@ -125,8 +125,7 @@ impl Table {
         let mapped = unsafe { self.range.map_frame(at, &chunks.file, frame) };
         chunks.is_full = mapped.is_err();
         mapped?;
-        // O7: release: whoever finds the chunk finds its zeros. It is looked for by whoever has seen a geometry that has homes
-        // there, which is published later.
+        // O7 of `reader.rs`. It is looked for by whoever has seen a geometry with homes there, which is published later.
         chunks.frames[chunks.count].store(frame as u64 + 1, Ordering::Release);
         chunks.count += 1;
         Ok(())
