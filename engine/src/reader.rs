@@ -4,7 +4,7 @@
 //!   reader                                             owner
 //!   R1  geometry: even                                 O1  growth: geometry odd, words, even
 //!   R2  home: sequence even                            O2  an entry changes its place: home odd, slots, even
-//!   R3  slot: names an item                            O3  the old item is marked dead
+//!   R3  slot: names an item                            O3  the old item is marked dead, or the one that goes
 //!   R4  generation of its segment                      O4  the new item's bytes, then its slot (release)
 //!   R5  slot again: still names it                     O5  a segment is empty: its generation rises
 //!   R6  copy; length by one look                       O6  its first byte changes
@@ -28,7 +28,7 @@
 //! ([`Shard::count_read`](crate::Shard::count_read)).
 
 use crate::command::{Found, Millis, Read, Value};
-use crate::index::{IndexReader, Slot, TableMemory};
+use crate::index::{IndexReader, TableMemory};
 use crate::item::{ItemRef, present, state};
 use crate::segments::{ArenaMemory, NotCopied, SegmentsReader};
 use crate::shared::{Published, acquire};
@@ -133,11 +133,25 @@ pub enum Look<'r> {
         found: Found<'r>,
         /// Where the item lies, if its owner is to be told of the access.
         report: Option<u64>,
+        /// By which it is found again without the index.
+        place: Place,
     },
     Miss,
     /// A miss, as the item's time was over, or a flush had taken it.
     Expired,
     Flushed,
+}
+
+/// Where an item was found. It is void when the item has moved, was changed or may be missing from the index, and when the index has
+/// grown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    location: u64,
+    /// Of its segment.
+    generation: u64,
+    version: u64,
+    /// Which step of the index's growth was the last.
+    growth: u64,
 }
 
 /// Items up to so many bytes are copied by readers, header and key included. Longer ones are dearer to copy twice than to ask for.
@@ -227,6 +241,7 @@ impl<T: TableMemory, A: ArenaMemory> Reader<T, A> {
             return Err(if flush_at == RECOVERING { Doubt::Recovery } else { Doubt::Flush });
         }
         let words = &mut *room.0;
+        let growth = self.index.sequence();
         let mut is_elsewhere = false;
         let visited = self.index.find(hash, |word, slot| {
             if !slot.is_item() {
@@ -234,14 +249,20 @@ impl<T: TableMemory, A: ArenaMemory> Reader<T, A> {
                 return None;
             }
             match self.segments.copy(slot.location(), words, || word.still_names(slot)) {
-                Ok(item) => (item.space() == space && item.key() == *key).then_some(Ok(slot)),
+                Ok((item, generation)) => {
+                    (item.space() == space && item.key() == *key).then_some(Ok((slot, generation)))
+                }
                 // Nobody knows any more whose item it was.
                 Err(NotCopied::Gone) => Some(Err(Doubt::Gone)),
                 Err(NotCopied::Long) => Some(Err(Doubt::Long)),
             }
         });
         match visited {
-            Ok(Some(Ok(slot))) => self.judge(slot, read, now, words),
+            Ok(Some(Ok((slot, generation)))) => {
+                let (location, version) = (slot.location(), 0);
+                let place = Place { location, generation, version, growth };
+                self.judge(place, slot.frequency() < self.frequency_max, read, now, words)
+            }
             Ok(Some(Err(doubt))) => Err(doubt),
             Ok(None) if is_elsewhere => Err(Doubt::Elsewhere),
             Ok(None) => Ok(Look::Miss),
@@ -249,9 +270,44 @@ impl<T: TableMemory, A: ArenaMemory> Reader<T, A> {
         }
     }
 
-    /// What the reader is to see of an item that was copied.
+    /// Looks at an item again where it was. It counts for eviction as long as nobody has read it before.
+    ///
+    /// # Errors
+    /// [`Doubt::Gone`]: the key has to be looked up.
     #[inline]
-    fn judge<'r>(&self, slot: Slot, read: &Read, now: Millis, copy: &'r [u64]) -> Result<Look<'r>, Doubt> {
+    pub(crate) fn read_again<'r>(
+        &self,
+        place: &Place,
+        (space, key): (u16, &[u8]),
+        read: &Read,
+        now: Millis,
+        room: &'r mut ReadRoom,
+    ) -> Result<Look<'r>, Doubt> {
+        if now >= self.flushes.flush_at() || self.index.sequence() != place.growth {
+            return Err(Doubt::Gone);
+        }
+        let words = &mut *room.0;
+        let item = self.segments.copy_again(place.location, place.generation, words);
+        let item = item.map_err(|_| Doubt::Gone)?;
+        if item.version() != place.version || item.space() != space || item.key() != *key {
+            return Err(Doubt::Gone);
+        }
+        match self.judge(*place, false, read, now, words)? {
+            hit @ Look::Hit { .. } => Ok(hit),
+            _ => Err(Doubt::Gone),
+        }
+    }
+
+    /// What the reader is to see of an item that was copied from a place; `is_cold`: its slot counts more accesses.
+    #[inline]
+    fn judge<'r>(
+        &self,
+        place: Place,
+        is_cold: bool,
+        read: &Read,
+        now: Millis,
+        copy: &'r [u64],
+    ) -> Result<Look<'r>, Doubt> {
         // R8.
         let item = ItemRef::new(crate::bytes::Bytes::of_words(copy));
         if item.is(state::DEAD) {
@@ -279,11 +335,12 @@ impl<T: TableMemory, A: ArenaMemory> Reader<T, A> {
             return Ok(Look::Miss);
         }
         let value = item.value();
-        let counts = !item.is(state::FETCHED) || slot.frequency() < self.frequency_max;
-        let report = (counts && !read.peek).then_some(slot.location());
+        let counts = !item.is(state::FETCHED) || is_cold;
+        let report = (counts && !read.peek).then_some(place.location);
         Ok(Look::Hit {
             found: Found { meta: item.meta(value.len() as u64), value: Value::Inline(value) },
             report,
+            place: Place { version: item.version(), ..place },
         })
     }
 }

@@ -77,7 +77,7 @@ use crate::command::{Command, Found, Meta, Millis, Op, Outcome, Refusal, Value};
 use crate::eviction::Eviction;
 use crate::expiry::Calendar;
 use crate::index::{Index, PLACE_BYTES, Place, Role, Slot};
-use crate::item::{ItemRef, present};
+use crate::item::{ItemRef, present, state};
 use crate::reader::{Flushes, Reader, ShardReader};
 use crate::segments::{Chain, Lent, Rest, Segments};
 use crate::shared::Published;
@@ -427,6 +427,7 @@ impl Shard {
 
     /// Takes an item out of the index, tells of it, and kills it. Its bytes stay until the next command.
     fn remove(&mut self, place: Place, slot: Slot, hash: u64, cause: Cause, version: u64) {
+        self.bury(slot.location());
         self.index.remove(place, hash);
         if cause == Cause::Evicted {
             self.set_role(hash, Role::Only);
@@ -439,6 +440,16 @@ impl Shard {
         } else {
             self.kill(slot.location());
         }
+    }
+
+    /// Marks an item dead that is about to leave the index (O3): once somebody has missed it, nobody reads it where it was.
+    fn bury(&mut self, at: u64) {
+        #[cfg(test)]
+        if crate::steps::has(crate::steps::Fault::BuryLate) {
+            return;
+        }
+        let dead = self.segments.item(at).state() | state::DEAD;
+        self.segments.set_state(at, dead);
     }
 
     /// Tells of a change to the item that lies, or lay, at a location. Every change is told here, but for a flush.

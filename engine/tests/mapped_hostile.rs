@@ -102,7 +102,10 @@ fn whatever_a_file_holds_a_look_ends() {
                 words[144 + random.below(2)] = random.next();
             }
             // Generations and chunks.
-            2 => (512..head).for_each(|word| words[word] = random.next()),
+            2 => (512..head).for_each(|word| {
+                let value = random.next();
+                words[word] = if value.is_multiple_of(2) { value } else { !value };
+            }),
             // Buckets and items, words here and there.
             3 => (0..20_000).for_each(|_| {
                 let word = head + random.below(whole.len() - head);

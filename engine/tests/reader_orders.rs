@@ -51,6 +51,12 @@ enum Fault {
     HomeAgain,
     /// R9: the geometry is looked at again.
     GeometryAgain,
+    /// O7: the zeros come before the geometry that has homes there.
+    ZerosBeforeGeometry,
+    /// O7: where the chunk lies comes before it, too.
+    ChunkBeforeGeometry,
+    /// R1a: the chunk is looked up after the geometry.
+    ChunkAfterGeometry,
 }
 
 /// What a model has left out.
@@ -301,19 +307,26 @@ impl Default for Chunk {
 impl Chunk {
     /// O6 of the segment, O7 and O1.
     fn own(&self, orders: Orders) {
-        self.frame.iter().for_each(|word| word.store(0, Ordering::Relaxed));
-        self.chunk.store(1, Ordering::Relaxed);
+        if !orders.has(Fault::ZerosBeforeGeometry) {
+            self.frame.iter().for_each(|word| word.store(0, Ordering::Relaxed));
+        }
+        if !orders.has(Fault::ChunkBeforeGeometry) {
+            self.chunk.store(1, Ordering::Relaxed);
+        }
+        // Either of the two release orders is enough for what comes before both.
         self.sequence.store(1, Ordering::Relaxed);
         fence(Ordering::Release);
-        self.frame[1].store(1, Ordering::Release);
         self.homes.store(2, Ordering::Relaxed);
-        self.sequence.store(2, orders.release(Fault::GeometryEvenLast));
+        self.sequence.store(2, Ordering::Release);
+        self.frame.iter().for_each(|word| word.store(0, Ordering::Relaxed));
+        self.chunk.store(1, Ordering::Relaxed);
     }
 
     fn read(&self, orders: Orders) {
-        let sequence = self.sequence.load(orders.acquire(Fault::GeometryFirst));
+        let order = if orders.has(Fault::ChunkAfterGeometry) { Ordering::Relaxed } else { Ordering::Acquire };
+        let sequence = self.sequence.load(order);
         let homes = self.homes.load(Ordering::Relaxed);
-        fence(Ordering::Acquire);
+        orders.fence(Fault::ChunkAfterGeometry, Ordering::Acquire);
         let is_still = self.sequence.load(Ordering::Relaxed) == sequence;
         if sequence % 2 == 1 || homes == 1 || !(is_still || orders.has(Fault::GeometryTwice)) {
             return;
@@ -327,5 +340,5 @@ impl Chunk {
 #[test]
 fn memory_that_the_index_gets_is_seen_as_the_index_has_it() {
     use Fault::*;
-    check(Chunk::own, Chunk::read, &[GeometryEvenLast, GeometryFirst]);
+    check(Chunk::own, Chunk::read, &[ZerosBeforeGeometry, ChunkBeforeGeometry, ChunkAfterGeometry]);
 }

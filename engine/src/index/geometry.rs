@@ -65,6 +65,12 @@ impl Geometry {
         (sequence.is_multiple_of(2) && self.is_still(&seen)).then_some(seen)
     }
 
+    /// The sequence: what has it, even, was read before the next step of growth began.
+    #[inline]
+    pub(super) fn sequence(&self) -> u64 {
+        acquire(&self.words[0])
+    }
+
     /// Whether nothing has changed since; what was read before counts as read before.
     #[inline]
     pub(super) fn is_still(&self, seen: &Seen) -> bool {

@@ -41,6 +41,12 @@ impl<T: TableMemory> IndexReader<T> {
         IndexReader { table, geometry }
     }
 
+    /// Which step of growth was the last.
+    #[inline]
+    pub(crate) fn sequence(&self) -> u64 {
+        self.geometry.sequence()
+    }
+
     /// Starts to fetch the home of a hash.
     #[inline]
     pub(crate) fn prefetch(&self, hash: u64) {

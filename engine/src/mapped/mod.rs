@@ -24,7 +24,7 @@ pub use clock::{ClockWords, MappedClock};
 
 use crate::command::{Millis, Read};
 use crate::index::{Geometry, IndexReader};
-use crate::reader::{Doubt, Flushes, Look, ReadRoom, Reader};
+use crate::reader::{Doubt, Flushes, Look, Place, ReadRoom, Reader};
 use crate::segments::{Generations, SegmentsReader};
 use crate::shard::hash_key;
 use crate::shared::Published;
@@ -155,13 +155,41 @@ impl MappedShard {
             return Err(Doubt::Lease);
         }
         let look = self.reader.read(key, hash, read, now, room);
-        let count = match &look {
+        self.count(&look);
+        look
+    }
+
+    /// Reads a key again, at the place where it was found before ([`Look::Hit`]): never what came there later, nor what anybody has
+    /// missed, or seen another value for, since. That costs less than a look, but the item is not counted as read once somebody has
+    /// read it, so a key should be looked up now and then.
+    ///
+    /// # Errors
+    /// [`Doubt::Gone`]: it has to be looked up. Others as for [`MappedShard::read`].
+    #[inline]
+    pub fn read_again<'r>(
+        &self,
+        place: &Place,
+        key: (u16, &[u8]),
+        read: &Read,
+        now: Millis,
+        room: &'r mut ReadRoom,
+    ) -> Result<Look<'r>, Doubt> {
+        if !read.is_plain() {
+            return Err(Doubt::Lease);
+        }
+        let look = self.reader.read_again(place, key, read, now, room);
+        self.count(&look);
+        look
+    }
+
+    #[inline]
+    fn count(&self, look: &Result<Look<'_>, Doubt>) {
+        let count = match look {
             Ok(Look::Hit { .. }) => &self.hits,
             Ok(_) => &self.misses,
             Err(doubt) => &self.doubts[*doubt as usize],
         };
         count.set(count.get() + 1);
-        look
     }
 
     /// What the looks of this reader came to.

@@ -307,10 +307,6 @@ impl Segments {
     }
 
     fn seal(&mut self, segment: u32) {
-        #[cfg(test)]
-        if crate::steps::has(crate::steps::Fault::RaiseLate) {
-            self.generations.raise(segment);
-        }
         let header = &mut self.headers[segment as usize];
         header.phase = Phase::Sealed;
         self.queues[header.queue as usize].push_back(&mut self.headers, segment);

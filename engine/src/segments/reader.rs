@@ -64,7 +64,8 @@ impl<A: ArenaMemory> SegmentsReader<A> {
         self.arena.prefetch_lines(at, lines);
     }
 
-    /// Copies the item at `at` to `room`, and returns it. `is_named` says whether the index names it still.
+    /// Copies the item at `at` to `room`, and returns it, with the generation of its segment. `is_named` says whether the index
+    /// names it still.
     ///
     /// # Errors
     /// [`NotCopied`]; what `room` holds then means nothing.
@@ -74,18 +75,48 @@ impl<A: ArenaMemory> SegmentsReader<A> {
         at: u64,
         room: &'r mut [u64],
         is_named: impl FnOnce() -> bool,
-    ) -> Result<ItemRef<'r>, NotCopied> {
+    ) -> Result<(ItemRef<'r>, u64), NotCopied> {
         // R4 to R7 of `reader.rs`, in this order: an item that is named is whole, and stays as long as the generation does.
-        let segment = (at >> self.segment_shift) as usize;
-        let generation = self.generations.load(segment).ok_or(NotCopied::Gone)?;
+        let generation = self.generations.load(self.segment_of(at)).ok_or(NotCopied::Gone)?;
         if !is_named() {
             return Err(NotCopied::Gone);
         }
+        Ok((self.copy_under(at, generation, room)?, generation))
+    }
+
+    /// As [`SegmentsReader::copy`], for an item that was there under this generation.
+    #[inline]
+    pub(crate) fn copy_again<'r>(
+        &self,
+        at: u64,
+        generation: u64,
+        room: &'r mut [u64],
+    ) -> Result<ItemRef<'r>, NotCopied> {
+        if self.generations.load(self.segment_of(at)) != Some(generation) {
+            return Err(NotCopied::Gone);
+        }
+        self.copy_under(at, generation, room)
+    }
+
+    #[inline]
+    fn segment_of(&self, at: u64) -> usize {
+        (at >> self.segment_shift) as usize
+    }
+
+    /// R6 and R7.
+    #[inline]
+    fn copy_under<'r>(
+        &self,
+        at: u64,
+        generation: u64,
+        room: &'r mut [u64],
+    ) -> Result<ItemRef<'r>, NotCopied> {
+        let segment = self.segment_of(at);
         let header = self.arena.words(at, HEADER_BYTES / WORD).ok_or(NotCopied::Gone)?;
         let state = load(&header[STATE_WORD_OFFSET / WORD], at);
         let len = crate::item::len_by(state);
         let end = (segment as u64 + 1) << self.segment_shift;
-        if at + len as u64 > end {
+        if len as u64 > end.saturating_sub(at) {
             return Err(NotCopied::Gone);
         }
         let copy = room.get_mut(..len / WORD).ok_or(NotCopied::Long)?;

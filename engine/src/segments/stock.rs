@@ -101,6 +101,10 @@ impl Segments {
         if is_raised {
             self.generations.raise(segment);
         }
+        #[cfg(test)]
+        if let Some(segment) = crate::steps::late(segment) {
+            self.generations.raise(segment);
+        }
         self.headers[segment as usize].phase = Phase::Free;
         if self.count > self.count_max {
             self.retire(segment);

@@ -30,6 +30,7 @@ impl Shard {
         self.grow_index();
         let Some((at, slot)) = self.find_live(key, now) else { return false };
         let version = self.segments.item(slot.location()).version();
+        self.bury(slot.location());
         self.index.begin_exchange(hash);
         self.index.remove(at, hash);
         self.forget_copy(hash);

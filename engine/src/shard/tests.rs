@@ -33,7 +33,6 @@ mod uploads;
 
 use super::*;
 use crate::command::*;
-use crate::item::state;
 use crate::words;
 
 const NOW: Millis = 1_700_000_000_000;

@@ -9,7 +9,7 @@ use std::process::{Child, Command};
 use std::sync::atomic::Ordering;
 use torc_engine::command::{Read, Value};
 use torc_engine::mapped::{MapError, MappedClock, MappedShard};
-use torc_engine::reader::{Look, ReadRoom};
+use torc_engine::reader::{Look, Place, ReadRoom};
 use torc_pmem::media::shared::{SharedView, bytes_of};
 
 /// What a reader is to do, and the numbers of its descriptors.
@@ -175,9 +175,14 @@ fn borrow(file: &OwnedFd) -> BorrowedFd<'_> {
 
 fn read(shard: &MappedShard, clock: &MappedClock, board: &Board, mut random: Random) {
     let mut room = ReadRoom::new();
+    let mut places = [None; KEYS as usize];
     let mut before = shard.counts();
     for turn in 1u64.. {
-        look(shard, clock, board, random.below(KEYS), &mut room);
+        let key = random.below(KEYS);
+        // Half of the reads are first tried where the key was found before.
+        let place = &mut places[key as usize];
+        let known = place.take().filter(|_| random.below(2) == 0);
+        *place = look(shard, clock, board, (key, known), &mut room);
         if turn.is_multiple_of(1000) {
             let counts = shard.counts();
             let doubts = |counts: &torc_engine::mapped::Counts| counts.doubts.iter().sum::<u64>();
@@ -194,14 +199,24 @@ fn read(shard: &MappedShard, clock: &MappedClock, board: &Board, mut random: Ran
     }
 }
 
-fn look(shard: &MappedShard, clock: &MappedClock, board: &Board, key: u64, room: &mut ReadRoom) {
+fn look(
+    shard: &MappedShard,
+    clock: &MappedClock,
+    board: &Board,
+    (key, known): (u64, Option<Place>),
+    room: &mut ReadRoom,
+) -> Option<Place> {
     let (done, flushes) = (board.done(Some(key)), board.done(None));
     let (shown, owners_now) = (board.shown(key), board.now());
     let now = clock.now();
     assert!(now >= owners_now, "the clock is behind: {now}, it was {owners_now}");
     let name = key.to_le_bytes();
-    let look = shard.read((0, &name), shard.hash(0, &name), &Read::default(), now, room);
-    let Ok(Look::Hit { found, .. }) = look else { return };
+    let read = Read::default();
+    let look = match known {
+        Some(place) => shard.read_again(&place, (0, &name), &read, now, room),
+        None => shard.read((0, &name), shard.hash(0, &name), &read, now, room),
+    };
+    let Ok(Look::Hit { found, place, .. }) = look else { return None };
     let Value::Inline(value) = found.value else { panic!("a long value") };
     let value = value.to_vec();
     let [said, change, flushes_before, expiry] =
@@ -213,4 +228,5 @@ fn look(shard: &MappedShard, clock: &MappedClock, board: &Board, key: u64, room:
     board.show(key, change);
     assert!(flushes_before >= flushes, "key {key}: a value that was flushed");
     assert!(expiry > now, "key {key}: it had expired at {expiry}, it was {now}");
+    Some(place)
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::mapped::MappedShard;
-use crate::reader::{Doubt, Look, ReadRoom};
+use crate::reader::{Doubt, Look, Place, ReadRoom};
 use crate::segments::Phase;
 use crate::steps::{Fault, interrupt, put_in};
 use std::cell::{Cell, RefCell};
@@ -66,6 +66,47 @@ fn another_mapping_shows_what_the_owner_has() {
     assert_eq!((counts.hits, counts.misses), (3, 4));
     assert_eq!(counts.doubts[Doubt::Long as usize] + counts.doubts[Doubt::Flush as usize], 2);
     assert_eq!(reader.clone().counts(), Default::default());
+}
+
+/// Where a key is found.
+fn place_of(reader: &MappedShard, key: &[u8]) -> Place {
+    let mut room = ReadRoom::new();
+    match reader.read((0, key), reader.hash(0, key), &Read::default(), NOW, &mut room) {
+        Ok(Look::Hit { place, .. }) => place,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_place_leads_to_the_item_that_was_there_or_to_nothing() {
+    let (mut shard, reader) = mapped_shard_of(1 << 20);
+    let again = |place: &Place, key: &[u8], now| {
+        let mut room = ReadRoom::new();
+        match reader.read_again(place, (0, key), &Read::default(), now, &mut room) {
+            Ok(Look::Hit { found, .. }) => Some(bytes_of(found.value)),
+            Err(Doubt::Gone) => None,
+            other => panic!("{other:?}"),
+        }
+    };
+    let write = Write { expiry: Expiry::At(NOW + 5), ..Write::set(b"value") };
+    ask(&mut shard, b"key", Op::Write(write), NOW);
+    let place = place_of(&reader, b"key");
+    assert_eq!(again(&place, b"key", NOW + 4), Some(b"value".to_vec()));
+    assert_eq!(again(&place, b"another", NOW), None);
+    assert_eq!(again(&place, b"key", NOW + 5), None, "expired");
+    set(&mut shard, b"key", b"new");
+    assert_eq!(again(&place, b"key", NOW), None, "overwritten");
+    let place = place_of(&reader, b"key");
+    ask(&mut shard, b"key", Op::Delete(Delete::default()), NOW);
+    assert_eq!(again(&place, b"key", NOW), None, "deleted");
+    set(&mut shard, b"key", b"new");
+    let place = place_of(&reader, b"key");
+    shard.flush(None, NOW);
+    assert_eq!(again(&place, b"key", NOW), None, "flushed");
+    set(&mut shard, b"key", b"new");
+    let place = place_of(&reader, b"key");
+    (0..2000u32).for_each(|number| set(&mut shard, &number.to_le_bytes(), &[1; 3000]));
+    assert_eq!(again(&place, b"key", NOW), None, "its memory was used again");
 }
 
 #[test]
