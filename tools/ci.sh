@@ -4,6 +4,7 @@
 #   bash tools/ci.sh            everything
 #   bash tools/ci.sh lint       format, clippy, documentation
 #   bash tools/ci.sh guest      tests in a guest that QEMU emulates, with persistent memory and power cuts
+#   bash tools/ci.sh sanitize   ThreadSanitizer and Miri, where there is a nightly toolchain with rust-src and miri
 #   bash tools/ci.sh test       tests, with real clients
 #
 # It needs a Rust toolchain and a C compiler; what else it needs (Python with venv, redis-cli, libmemcached's
@@ -85,6 +86,24 @@ guest() {
     bash tools/guest/run.sh || fail "the tests in the guest failed; bash tools/guest/run.sh --help"
 }
 
+# What only a nightly toolchain can look for: two threads at one byte, and what Rust leaves undefined.
+sanitize() {
+    if ! cargo +nightly miri --version >/dev/null 2>&1 || [ ! -d "$(rustc +nightly --print sysroot)/lib/rustlib/src" ]; then
+        say "sanitizers: SKIPPED, as there is no nightly toolchain with rust-src and miri"
+        return 0
+    fi
+    local triple
+    triple=$(rustc +nightly --print host-tuple)
+    say "ThreadSanitizer: shards that read each other"
+    RUSTFLAGS="-Zsanitizer=thread" CARGO_TARGET_DIR="$target/tsan" cargo +nightly test --locked --quiet \
+        -Zbuild-std --target "$triple" -p torc-engine --lib readers_threads
+    RUSTFLAGS="-Zsanitizer=thread" CARGO_TARGET_DIR="$target/tsan" cargo +nightly test --locked --quiet \
+        -Zbuild-std --target "$triple" -p torc-net --test sibling_reads
+    say "Miri: mailboxes, items, the head of a file"
+    CARGO_TARGET_DIR="$target/miri" cargo +nightly miri test --locked --quiet -p torc-net --lib mailbox_tests
+    CARGO_TARGET_DIR="$target/miri" cargo +nightly miri test --locked --quiet -p torc-engine --lib -- item:: shared::
+}
+
 tests() {
     [ "${TORC_SKIP_CLIENTS:-}" = 1 ] || clients
     say "build"
@@ -105,7 +124,8 @@ command -v cc >/dev/null || fail "there is no C compiler: install gcc or clang"
 case "${1:-all}" in
     lint) lint ;;
     guest) guest ;;
+    sanitize) sanitize ;;
     test) tests ;;
-    all) lint; guest; tests ;;
+    all) lint; guest; sanitize; tests ;;
     *) fail "unknown part '$1': lint, guest, test, or nothing for all" ;;
 esac

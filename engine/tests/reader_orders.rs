@@ -1,12 +1,9 @@
 //! The memory orders of reading a shard without asking it, in miniature: all interleavings, and all stale values that weak
 //! memory may show.
 //!
-//! `RUSTFLAGS="--cfg loom" cargo test -p torc-engine --release --test reader_orders`
-//!
 //! Each model has the steps of `src/reader.rs` by their names, R1 to R9 of the reader and O1 to O6 of the owner, on as few words
 //! as show them. Each must hold as it is, and break when any one of its orders, fences or checks is left out. Memory of the shard
 //! itself is mapped, and loom cannot look into it; so whoever changes an order there changes it here, too.
-#![cfg(loom)]
 
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicU64, Ordering, fence};

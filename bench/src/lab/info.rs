@@ -13,6 +13,8 @@ const ANSWER_BYTES_MAX: u64 = 16 << 20;
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// The same while a server writes all it has to a disk.
+const SAVE_PATIENCE: Duration = Duration::from_secs(600);
 
 /// Items evicted since the server started.
 pub(crate) fn evicted(server: &Address) -> Result<u64, BenchError> {
@@ -22,13 +24,13 @@ pub(crate) fn evicted(server: &Address) -> Result<u64, BenchError> {
 
 /// The text of `INFO`.
 pub(crate) fn info(server: &Address) -> Result<String, BenchError> {
-    let answer = ask(server, "INFO")?;
+    let answer = ask(server, "INFO", PATIENCE)?;
     bulk(&answer).ok_or_else(|| BenchError::Invalid(format!("{server} answered INFO with no bulk string")))
 }
 
 /// Makes a server forget all items.
 pub(crate) fn flush_all(server: &Address) -> Result<(), BenchError> {
-    match ask(server, "FLUSHALL")?.starts_with(b"+OK") {
+    match ask(server, "FLUSHALL", PATIENCE)?.starts_with(b"+OK") {
         true => Ok(()),
         false => Err(BenchError::Invalid(format!("{server} refused FLUSHALL"))),
     }
@@ -36,17 +38,17 @@ pub(crate) fn flush_all(server: &Address) -> Result<(), BenchError> {
 
 /// Has redis-server write all items to its snapshot.
 pub(crate) fn save(server: &Address) -> Result<(), BenchError> {
-    match ask(server, "SAVE")?.starts_with(b"+OK") {
+    match ask(server, "SAVE", SAVE_PATIENCE)?.starts_with(b"+OK") {
         true => Ok(()),
         false => Err(BenchError::Invalid(format!("{server} refused SAVE"))),
     }
 }
 
 /// The answer to a RESP command of one word, and to the QUIT behind it.
-fn ask(server: &Address, command: &str) -> Result<Vec<u8>, BenchError> {
+fn ask(server: &Address, command: &str, patience: Duration) -> Result<Vec<u8>, BenchError> {
     let mut stream = server.connect_blocking()?;
     let mut exchange = || {
-        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(patience))?;
         let request = format!("*1\r\n${}\r\n{command}\r\n*1\r\n$4\r\nQUIT\r\n", command.len());
         stream.write_all(request.as_bytes())?;
         let mut answer = Vec::new();
@@ -83,13 +85,18 @@ pub(crate) fn metrics(address: &str) -> Result<String, BenchError> {
 
 /// The sum of a metric over its labels.
 pub(crate) fn metric(page: &str, name: &str) -> Option<f64> {
+    labelled(page, name, "")
+}
+
+/// The sum of a metric over the lines whose labels have this one (`name="value"`).
+pub(crate) fn labelled(page: &str, name: &str, label: &str) -> Option<f64> {
     let values = page.lines().filter_map(|line| {
         let rest = line.strip_prefix(name)?;
-        let value = match rest.strip_prefix('{') {
-            Some(labelled) => labelled.rsplit_once("} ")?.1,
-            None => rest.strip_prefix(' ')?,
+        let (labels, value) = match rest.strip_prefix('{') {
+            Some(labelled) => labelled.rsplit_once("} ")?,
+            None => ("", rest.strip_prefix(' ')?),
         };
-        value.trim().parse::<f64>().ok()
+        labels.contains(label).then(|| value.trim().parse::<f64>().ok())?
     });
     values.fold(None, |sum, value| Some(sum.unwrap_or(0.0) + value))
 }
@@ -124,5 +131,6 @@ mod tests {
         assert_eq!(metric(page, "a"), Some(3.5));
         assert_eq!(metric(page, "c"), Some(3.0));
         assert_eq!(metric(page, "d"), None);
+        assert_eq!(labelled(page, "a", "shard=\"1\""), Some(2.5));
     }
 }

@@ -1,6 +1,6 @@
 //! `torc bench shards`: two shards against one, on the same two cores. Loads: one shard; two shards
 //! whose keys a shard-aware client sends straight to their owners; two shards behind the common
-//! port, where every second key is the other shard's. The generator needs a core too: on a machine
+//! port, where every second key is the other shard's; or all clients read one key (`hot`). The generator needs a core too: on a machine
 //! with two cores it shares one with the second shard, and the figures say what that leaves.
 //!
 //! Beside each load one bystander asks for a key at a time: what a flood does to it is what a
@@ -9,6 +9,7 @@
 mod aware;
 mod page;
 mod ratio;
+mod served;
 
 use std::os::fd::BorrowedFd;
 
@@ -41,6 +42,7 @@ use crate::{
 };
 use aware::{Aware, owned_keys};
 use ratio::{FillRatio, Ratio};
+use served::Served;
 
 /// Flags of `torc bench shards`.
 #[derive(Args, Clone, Debug)]
@@ -54,8 +56,8 @@ pub(crate) struct ShardsArgs {
         default_value = "1@50,16@50,64@50,256@50,1@1000,16@1000,64@1000,256@1000"
     )]
     depths: Vec<Shape>,
-    /// What is asked for; mixed is what --mix says
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "get,mixed,set")]
+    /// What is asked for; mixed is what --mix says, hot is one key that all read
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "get,mixed,set,hot")]
     loads: Vec<Load>,
     /// Bytes of the values that are written in a pipeline; without any, nothing is
     #[arg(
@@ -86,6 +88,14 @@ enum Load {
     Get,
     Mixed,
     Set,
+    Hot,
+}
+
+impl Load {
+    /// A key that all read has one owner: who knows the slots would ask one of the shards alone.
+    fn ways(self) -> &'static [Way] {
+        if self == Load::Hot { &FILL_WAYS } else { &WAYS }
+    }
 }
 
 /// The ways to serve it that are compared.
@@ -119,6 +129,7 @@ struct Run {
     shape: Shape,
     figures: Figures,
     bystander: Figures,
+    served: Option<Served>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -157,8 +168,9 @@ pub(crate) fn run(args: &ShardsArgs) -> Result<(), BenchError> {
     for round in 0..args.rounds {
         for &shape in &args.depths {
             for &load in &args.loads {
-                for turn in 0..WAYS.len() {
-                    let way = WAYS[(turn + round as usize) % WAYS.len()];
+                let ways = load.ways();
+                for turn in 0..ways.len() {
+                    let way = ways[(turn + round as usize) % ways.len()];
                     runs.push(stage.measure(round, way, load, shape)?);
                 }
             }
@@ -209,10 +221,11 @@ impl Stage<'_> {
         let mut plan = shape.plan(self.timing, None, u64::from(round));
         plan.turn_connections = LOAD_TURN_CONNECTIONS;
         let mix = match load {
-            Load::Get => Mix::READS,
+            Load::Get | Load::Hot => Mix::READS,
             Load::Mixed => self.workload.mix,
             Load::Set => Mix::WRITES,
         };
+        let before = self.served(way)?;
         let both = with_codec!(self.args.protocol, |codec| match way {
             Way::TwoShardsAware => {
                 let random = SmallRng::seed_from_u64(plan.seed);
@@ -220,7 +233,10 @@ impl Stage<'_> {
                 self.beside_bystander(way, &plan, codec, &mut Aware { codec, objects, mix, owned, random })
             }
             Way::OneShard | Way::TwoShardsCommonPort => {
-                let picker = self.workload.picker.for_run(plan.seed);
+                let picker = match load {
+                    Load::Hot => KeyPicker::uniform(1, plan.seed),
+                    _ => self.workload.picker.for_run(plan.seed),
+                };
                 let objects = &self.workload.objects;
                 self.beside_bystander(
                     way,
@@ -234,7 +250,14 @@ impl Stage<'_> {
         figures.tally.without_refusals()?;
         bystander.tally.without_refusals()?;
         self.server(way).rest()?;
-        Ok(Run { round, way, load, shape, figures, bystander })
+        let served = self.served(way)?.zip(before).map(|(after, before)| after.since(&before));
+        Ok(Run { round, way, load, shape, figures, bystander, served })
+    }
+
+    /// What each of the two shards has served so far, behind the common port.
+    fn served(&self, way: Way) -> Result<Option<Served>, BenchError> {
+        let admin = self.server(way).admin.as_ref().filter(|_| way == Way::TwoShardsCommonPort);
+        admin.map(|admin| Served::read(admin)).transpose()
     }
 
     /// Drives a load and the bystander from one thread; it sleeps while nothing has come, as spinning would take the

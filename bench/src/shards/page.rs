@@ -28,23 +28,33 @@ fn ratio_table(page: &mut String, shards: &Shards) {
     let _ = writeln!(
         page,
         "\n## Two shards behind the common port over one\n\n\
-         Last: two shards' throughput over theirs at the next shallower depth.\n\n\
-         | load | connections | depth | CPU | throughput | bystander p99 | to shallower |\n\
-         |---|---|---|---|---|---|---|"
+         `own ports`: over the same two shards, each asked for its own keys on its own port. `first`: the first shard's share\n\
+         of the requests. `hops`: requests of a million that one shard sent to the other. Last: two shards' throughput over\n\
+         theirs at the next shallower depth.\n\n\
+         | load | connections | depth | CPU | throughput | bystander p99 | CPU, own ports | throughput, own ports | first | hops | to shallower |\n\
+         |---|---|---|---|---|---|---|---|---|---|---|"
     );
     for ratio in &shards.ratios {
         let _ = writeln!(
             page,
-            "| {} | {} | {} | {:.2} | {:.2} | {:.2} | {} |",
+            "| {} | {} | {} | {:.2} | {:.2} | {:.2} | {} | {} | {} | {} | {} |",
             load_name(ratio.load),
             ratio.shape.connections,
             ratio.shape.depth,
             ratio.cpu,
             ratio.throughput,
             ratio.bystander_p99,
-            ratio.to_shallower.map_or("-".into(), |ratio| format!("{ratio:.2}")),
+            or_dash(ratio.over_own_ports.map(|[cpu, _]| cpu), 2),
+            or_dash(ratio.over_own_ports.map(|[_, throughput]| throughput), 2),
+            or_dash(ratio.first_share, 2),
+            or_dash(ratio.forwarded_ppm, 0),
+            or_dash(ratio.to_shallower, 2),
         );
     }
+}
+
+fn or_dash(figure: Option<f64>, digits: usize) -> String {
+    figure.map_or("-".into(), |figure| format!("{figure:.digits$}"))
 }
 
 fn run_table(page: &mut String, runs: &[Run]) {
@@ -103,6 +113,7 @@ fn load_name(load: Load) -> &'static str {
         Load::Get => "get",
         Load::Mixed => "mixed",
         Load::Set => "set",
+        Load::Hot => "hot",
     }
 }
 

@@ -20,6 +20,9 @@
 mod batch;
 mod lane;
 mod mailbox;
+#[cfg(test)]
+mod mailbox_tests;
+mod sync;
 
 pub(crate) use batch::{
     Address, Answered, AnsweredWith, Ask, AskBytes, AskKind, AskWhat, BATCH_ASKS, Batch, OwnedAnswered,

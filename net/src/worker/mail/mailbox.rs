@@ -12,42 +12,14 @@
 //!
 //! Sleeping is Dekker's protocol: the receiver writes "asleep", then reads the rings; the sender writes the
 //! ring, then reads "asleep". A sequentially consistent fence between the two steps on both sides makes it
-//! impossible that both read the old value, so no message is slept over. The loom tests below walk through
-//! all interleavings (`RUSTFLAGS="--cfg loom" cargo test -p torc-net --lib --release mailbox`).
+//! impossible that both read the old value, so no message is slept over. `net/tests/mailbox_orders.rs` compiles this file
+//! with loom's words instead of the standard ones, and walks through all interleavings.
 //!
 //! Non-goals: several senders, blocking, growing.
 
+use super::sync::{Arc, AtomicBool, AtomicUsize, Ordering, UnsafeCell, fence};
 use crossbeam_utils::CachePadded;
 use std::mem::MaybeUninit;
-use sync::{Arc, AtomicBool, AtomicUsize, Ordering, UnsafeCell, fence};
-
-#[cfg(not(loom))]
-mod sync {
-    pub(super) use std::sync::Arc;
-    pub(super) use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
-
-    /// The standard cell with loom's face.
-    #[derive(Debug)]
-    pub(super) struct UnsafeCell<T>(std::cell::UnsafeCell<T>);
-
-    impl<T> UnsafeCell<T> {
-        pub(super) fn new(value: T) -> Self {
-            UnsafeCell(std::cell::UnsafeCell::new(value))
-        }
-
-        #[inline]
-        pub(super) fn with_mut<R>(&self, f: impl FnOnce(*mut T) -> R) -> R {
-            f(self.0.get())
-        }
-    }
-}
-
-#[cfg(loom)]
-mod sync {
-    pub(super) use loom::cell::UnsafeCell;
-    pub(super) use loom::sync::Arc;
-    pub(super) use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
-}
 
 struct Shared<T> {
     /// Next position to take: written by the receiver.
@@ -203,160 +175,5 @@ impl Doorbell {
         // Pairs with the fence in `announce_sleep`.
         fence(Ordering::SeqCst);
         self.asleep.load(Ordering::Relaxed) && self.asleep.swap(false, Ordering::Relaxed)
-    }
-}
-
-#[cfg(all(test, not(loom)))]
-mod tests {
-    use super::*;
-    use std::collections::VecDeque;
-
-    #[test]
-    fn messages_arrive_in_order_when_published() {
-        let (mut sender, mut receiver) = ring(4);
-        for number in 0..4 {
-            sender.send(number).unwrap();
-        }
-        assert_eq!(sender.send(4), Err(4));
-        assert_eq!(receiver.receive(), None);
-        assert!(sender.publish());
-        assert!(!sender.publish());
-        assert_eq!(std::iter::from_fn(|| receiver.receive()).collect::<Vec<_>>(), [0, 1, 2, 3]);
-        assert!(receiver.is_empty());
-    }
-
-    #[test]
-    fn what_is_left_is_dropped() {
-        let counter = std::sync::Arc::new(());
-        let (mut sender, mut receiver) = ring(8);
-        (0..5).for_each(|_| sender.send(counter.clone()).unwrap());
-        sender.publish();
-        (0..2).for_each(|_| sender.send(counter.clone()).unwrap());
-        drop(receiver.receive());
-        drop((sender, receiver));
-        assert_eq!(std::sync::Arc::strong_count(&counter), 1);
-    }
-
-    #[test]
-    fn a_ring_is_a_bounded_queue() {
-        // Steps of a small generator: what a `VecDeque` with a bound does, the ring does.
-        let (mut sender, mut receiver) = ring(8);
-        let (mut model, mut unpublished) = (VecDeque::new(), VecDeque::new());
-        let mut state = 1u64;
-        for number in 0..10_000 {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            match state >> 61 {
-                0..4 => {
-                    let full = model.len() + unpublished.len() == 8;
-                    assert_eq!(sender.send(number).is_err(), full);
-                    unpublished.extend((!full).then_some(number));
-                }
-                4 | 5 => {
-                    assert_eq!(sender.publish(), !unpublished.is_empty());
-                    model.append(&mut unpublished);
-                }
-                _ => assert_eq!(receiver.receive(), model.pop_front()),
-            }
-        }
-    }
-
-    #[test]
-    fn two_threads_lose_and_repeat_nothing() {
-        const MESSAGES: usize = 100_000;
-        let (mut sender, mut receiver) = ring(64);
-        let sending = std::thread::spawn(move || {
-            for number in 0..MESSAGES {
-                let mut message = number;
-                while let Err(back) = sender.send(message) {
-                    sender.publish();
-                    message = back;
-                    std::thread::yield_now();
-                }
-                sender.publish();
-            }
-        });
-        for expected in 0..MESSAGES {
-            let message = loop {
-                match receiver.receive() {
-                    Some(message) => break message,
-                    None => std::thread::yield_now(),
-                }
-            };
-            assert_eq!(message, expected);
-        }
-        sending.join().unwrap();
-    }
-
-    #[test]
-    fn one_ring_of_the_bell_wakes_a_sleeper() {
-        let bell = Doorbell::default();
-        assert!(!bell.ring());
-        bell.announce_sleep();
-        assert!(bell.ring());
-        assert!(!bell.ring());
-        bell.announce_sleep();
-        bell.awake();
-        assert!(!bell.ring());
-    }
-}
-
-#[cfg(all(test, loom))]
-mod loom_tests {
-    use super::*;
-
-    #[test]
-    fn mailbox_hands_over_every_message_in_order() {
-        loom::model(|| {
-            let (mut sender, mut receiver) = ring(2);
-            let sending = loom::thread::spawn(move || {
-                for number in 0..3 {
-                    let mut message = Box::new(number);
-                    while let Err(back) = sender.send(message) {
-                        message = back;
-                        loom::thread::yield_now();
-                    }
-                    sender.publish();
-                }
-            });
-            for expected in 0..3 {
-                let message = loop {
-                    match receiver.receive() {
-                        Some(message) => break message,
-                        None => loom::thread::yield_now(),
-                    }
-                };
-                assert_eq!(*message, expected);
-            }
-            sending.join().unwrap();
-        });
-    }
-
-    #[test]
-    fn mailbox_message_is_never_slept_over() {
-        loom::model(|| {
-            let (mut sender, mut receiver) = ring(2);
-            let bell = Arc::new(Doorbell::default());
-            let event = Arc::new(loom::sync::Notify::new());
-            let (other_bell, other_event) = (bell.clone(), event.clone());
-            let sending = loom::thread::spawn(move || {
-                sender.send(7).unwrap();
-                if sender.publish() && other_bell.ring() {
-                    other_event.notify();
-                }
-            });
-            let message = loop {
-                if let Some(message) = receiver.receive() {
-                    break message;
-                }
-                bell.announce_sleep();
-                if receiver.is_empty() {
-                    // Loom reports a deadlock if nobody wakes it.
-                    event.wait();
-                }
-                bell.awake();
-            };
-            assert_eq!(message, 7);
-            sending.join().unwrap();
-        });
     }
 }
