@@ -24,8 +24,11 @@ impl Index {
         {
             return None;
         }
-        let more = (self.grown_homes() as usize + PROBE_BUCKETS - self.table.len()) * BUCKET_BYTES;
-        Some(self.bytes() + more).filter(|&bytes| bytes <= self.bytes_max)
+        let table = self.table.whole((self.grown_homes() as usize + PROBE_BUCKETS) * BUCKET_BYTES);
+        if table > self.table.bytes_max() {
+            return None;
+        }
+        Some(table + self.ordered.bytes()).filter(|&bytes| bytes <= self.bytes_max)
     }
 
     /// The table grows by a quarter.

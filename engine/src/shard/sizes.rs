@@ -2,8 +2,13 @@
 
 use super::{SEGMENTS_MIN, Shard, hash_of};
 use crate::changes::Cause;
-use crate::index::{GROW_STEPS_PER_INSERT, Slot};
+use crate::index::{GROW_STEPS_PER_INSERT, PLACE_BYTES, Slot};
 use crate::segments::RELOCATION_RESERVE;
+
+/// Share of the memory that is kept for what grows of the bookkeeping, where memory that was taken cannot be given back.
+const BOOKKEEPING_SHARE: usize = 16;
+/// What eviction remembers of an item, at most, bytes.
+const REMEMBERED_BYTES: u64 = 8;
 
 impl Shard {
     /// Before an item comes: moves the index on if it is growing for items, or begins to grow it if it is too full and the memory can
@@ -44,8 +49,8 @@ impl Shard {
     #[cold]
     fn begin_growth(&mut self, bytes: usize) {
         // What eviction will remember has its share before the memory is full, not after.
-        self.eviction.resize(self.index.items());
-        if self.fit(bytes) {
+        self.resize_eviction();
+        if self.fit(bytes) && self.index_has(bytes) {
             self.index.grow();
             self.publish();
         }
@@ -80,11 +85,51 @@ impl Shard {
         }
     }
 
+    /// Whether the index has memory for so many bytes; else it is given some, as far as it comes in frames. A step of that is
+    /// bounded, and the table goes on at its load meanwhile.
+    pub(super) fn index_has(&mut self, bytes: usize) -> bool {
+        let frame = if self.index.lacks_memory(bytes) { self.segments.frame_for_index() } else { None };
+        if let Some(frame) = frame
+            && self.index.add_frame(frame as usize).is_err()
+        {
+            self.segments.take_frame_back(frame);
+        }
+        !self.index.lacks_memory(bytes)
+    }
+
+    /// What eviction remembers goes with the number of items. Where memory that was taken cannot be given back, with what is left
+    /// of it, too: there it stays shorter if items become smaller when all is taken.
+    pub(super) fn resize_eviction(&mut self) {
+        let mut items = self.index.items();
+        if self.segments.file().is_some() {
+            let others = self.bytes_held() - self.eviction.bytes() as u64 + self.aside_bytes;
+            items = items.min(self.memory_bytes.saturating_sub(others) / REMEMBERED_BYTES);
+        }
+        self.eviction.resize(items);
+    }
+
+    /// Bookkeeping for which there is memory from the start, where memory that was taken cannot be given back.
+    fn bookkeeping_expected(&self) -> usize {
+        self.segments.table_bytes() + self.memory_bytes as usize / BOOKKEEPING_SHARE
+    }
+
     /// Segments that the memory leaves beside an index of `index_bytes`, the bookkeeping and what is set aside.
     fn segments_wanted(&self, index_bytes: usize) -> usize {
-        let beside = index_bytes + self.bookkeeping_bytes() + self.aside_bytes as usize;
+        let mut bookkeeping = self.bookkeeping_bytes();
+        let places = self.index.elsewhere_bytes();
+        if self.segments.file().is_some() {
+            bookkeeping = bookkeeping.max(self.bookkeeping_expected());
+            bookkeeping += self.places_expected().saturating_sub(places);
+        }
+        let beside = index_bytes + bookkeeping + self.aside_bytes as usize;
         let left = (self.memory_bytes as usize).saturating_sub(beside);
-        (left / self.segments.segment_bytes()).min(self.segments.reserved())
+        let in_frames = index_bytes.saturating_sub(places);
+        (left / self.segments.segment_bytes()).min(self.segments.reserved_beside(in_frames))
+    }
+
+    /// Memory for the places that there may be: they lie beside the file, and what a file has taken cannot be given back.
+    fn places_expected(&self) -> usize {
+        if self.places_max == u64::MAX { 0 } else { (self.places_max * PLACE_BYTES) as usize }
     }
 
     /// Whether there are more segments than there should be.

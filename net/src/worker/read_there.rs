@@ -58,7 +58,7 @@ impl WorkerState {
     #[inline]
     fn count_look<'r>(&mut self, look: Look<'r>, shard: u16, hash: u64) -> Outcome<'r> {
         let stats = self.shard.stats();
-        if let Look::Hit { found, report } = look {
+        if let Look::Hit { found, report, .. } = look {
             stats.hits.add(1);
             self.stats.sibling_hits.add(1);
             if let Some(location) = report
