@@ -175,7 +175,7 @@ impl Connection {
                 self.compose(reply, &[], echo, &Answer::Scanned { cursor: 0, keys: &[] }, now);
             }
             Work::Local => self.compose(reply, &[], echo, &Answer::Local, now),
-            Work::Attach => {
+            Work::Attach { .. } => {
                 let answer = Answer::Attach(Err(torc_net::session::AttachRefusal::Off));
                 self.compose(reply, &[], echo, &answer, now);
             }

@@ -10,7 +10,7 @@ use torc_engine::command::{
     Arithmetic, Body, Command, Delete, Delta, Expire, ExpireCondition, Expiry, Millis, Number, Op as Do,
     Read, Write, WriteMode,
 };
-use torc_proto::native::attach::LAYOUT;
+use torc_proto::native::attach::{FEATURE_READS, LAYOUT};
 use torc_proto::native::extension::kind;
 use torc_proto::native::{
     self, Attach, Change, Hello, Invalid, Op, Options, Request, RequestHeader, VERSION, flags,
@@ -320,7 +320,8 @@ fn about_server<'a>(
             if attach.layout_min > LAYOUT || attach.layout_max < LAYOUT {
                 return Err(Refusal::ShmLayout);
             }
-            Asked { work: Work::Attach, ..Asked::local(Kind::Attach, &[]) }
+            let reads = attach.features & FEATURE_READS != 0;
+            Asked { work: Work::Attach { reads }, ..Asked::local(Kind::Attach, &[]) }
         }
         Op::Topology => Asked::local(Kind::Topology, &[]),
         Op::Statistics => Asked::local(Kind::Statistics, request.key),

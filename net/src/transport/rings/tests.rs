@@ -40,7 +40,10 @@ fn open<T: Transport + 'static>(
     });
     // SAFETY: geteuid takes nothing and cannot fail.
     let users = vec![unsafe { libc::geteuid() }];
-    let mut rings = Rings::new(sockets, RingsConfig { ring_bytes: RING, users, stats: Arc::default() });
+    let mut rings = Rings::new(
+        sockets,
+        RingsConfig { ring_bytes: RING, users, stats: Arc::default(), readable: Arc::default() },
+    );
     let (conn, client) = attached(&mut rings, path);
     check(&mut Over { stats: rings.config.stats.clone(), rings: Box::new(rings) }, conn, client);
 }
@@ -83,7 +86,7 @@ fn attached<T: Transport>(rings: &mut Rings<T>, path: PathBuf) -> (ConnId, Conne
         for event in events {
             if let Event::Received { conn, buffer, .. } = event {
                 rings.recycle(buffer);
-                assert_eq!(rings.attach(conn, &answer).unwrap(), 2 * (WORDS_BYTES + RING));
+                assert_eq!(rings.attach(conn, &answer, false).unwrap(), 2 * (WORDS_BYTES + RING));
                 return (conn, client.join().unwrap());
             }
         }
@@ -366,8 +369,8 @@ fn a_sleeping_shard_is_woken_for_room() {
 #[test]
 fn nobody_attaches_twice() {
     on_each(|transport, conn, _client| {
-        assert!(matches!(transport.rings.attach(conn, b"x"), Err(NotAttached::Already)));
+        assert!(matches!(transport.rings.attach(conn, b"x", false), Err(NotAttached::Already)));
         let nobody = ConnId { index: 99, generation: 0 };
-        assert!(matches!(transport.rings.attach(nobody, b"x"), Err(NotAttached::NotLocal)));
+        assert!(matches!(transport.rings.attach(nobody, b"x", false), Err(NotAttached::NotLocal)));
     });
 }
