@@ -7,7 +7,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use torc_engine::command::{Command, Op, Read, Write};
-use torc_engine::mapped::{MappedClock, MappedShard};
+use torc_engine::mapped::{Counts, MappedClock, MappedShard};
 use torc_engine::reader::ReadRoom;
 use torc_engine::{Shard, ShardConfig};
 
@@ -154,9 +154,17 @@ fn a_file_that_changes_at_random_is_read_without_a_panic() {
                     .for_each(|word| all[word].store(whole[word] ^ (random.next() % 2), Ordering::Relaxed));
             }
         });
-        look(&shard, 100_000, &mut random);
+        // Until there was some of each: how soon depends on when the other thread gets a turn.
+        let enough = Instant::now() + LOOK_MAX;
+        let has_all = || {
+            let Counts { hits, misses, doubts } = shard.counts();
+            hits > 0 && misses > 0 && doubts.iter().sum::<u64>() > 1000
+        };
+        look(&shard, 50_000, &mut random);
+        while !has_all() && Instant::now() < enough {
+            look(&shard, 5_000, &mut random);
+        }
         done.store(true, Ordering::Relaxed);
+        assert!(has_all(), "{:?}", shard.counts());
     });
-    let counts = shard.counts();
-    assert!(counts.hits > 0 && counts.misses > 0 && counts.doubts.iter().sum::<u64>() > 0, "{counts:?}");
 }
