@@ -366,6 +366,25 @@ fn a_sleeping_shard_is_woken_for_room() {
     });
 }
 
+/// Once the shard slept before it had woken the client for what it wrote when it found room, until its next tick.
+#[test]
+fn a_client_that_sleeps_within_a_long_answer_is_woken_for_the_next_part() {
+    on_each(|transport, conn, mut client| {
+        transport.send(conn, vec![7; 4 * RING], Notice::Soon);
+        transport.settle();
+        client.socket.set_nonblocking(true).unwrap();
+        for _ in 0..2 {
+            // The shard is awake, so it is not rung for, and finds the room by itself.
+            assert_eq!(client.read_some(usize::MAX, &mut Vec::new()), Ok(RING));
+            client.wake_server();
+            assert!(client.may_sleep(false).unwrap());
+            assert!(transport.turn(TURN).is_empty());
+            assert!(std::io::Read::read(&mut client.socket, &mut [0]).is_ok(), "no bell");
+            client.end.wake();
+        }
+    });
+}
+
 #[test]
 fn nobody_attaches_twice() {
     on_each(|transport, conn, _client| {
