@@ -58,12 +58,23 @@ macro_rules! with_codec {
 
 pub(crate) use with_codec;
 
+/// What carries the bytes of a load.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Transport {
+    Socket,
+    Shm,
+}
+
 /// Flags of `torc bench` without a subcommand.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct LoadArgs {
-    /// The server: HOST:PORT or unix:PATH; several share the connections evenly
+    /// The server: HOST:PORT, unix:PATH or shm:PATH; several share the connections evenly
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7171")]
     server: Vec<Address>,
+    /// What carries the bytes: shm is rings in memory that the server shares; it is asked where, if its address does not tell
+    #[arg(long, value_enum, default_value_t = Transport::Socket)]
+    transport: Transport,
     /// What to speak
     #[arg(long, value_enum, default_value_t = Protocol::Resp)]
     protocol: Protocol,
@@ -121,22 +132,23 @@ struct LoadReport<'a> {
 pub(crate) fn run(args: &LoadArgs) -> Result<(), BenchError> {
     let workload = args.workload.build()?;
     let plan = args.plan()?;
+    let servers = args.servers()?;
     if let Some(cpu) = args.cpu {
         affinity::pin(cpu)?;
     }
     if args.preload {
-        preload(args.protocol, &args.server, &workload.objects)?;
+        preload(args.protocol, &servers, &workload.objects)?;
         eprintln!("{} keys are written", args.workload.keys);
     }
     let probe = args.probe()?;
     let requests = args.requests.unwrap_or(u64::MAX);
     let figures = with_codec!(args.protocol, |codec| {
         let mut source = Mixed::new(codec, &workload.objects, workload.picker, workload.mix, requests);
-        drive(&plan, &args.server, codec, &mut source, probe.as_ref())
+        drive(&plan, &servers, codec, &mut source, probe.as_ref())
     })?;
     let report = LoadReport {
         protocol: args.protocol,
-        servers: args.server.iter().map(ToString::to_string).collect(),
+        servers: servers.iter().map(ToString::to_string).collect(),
         connections: args.connections,
         depth: args.depth,
         window: args.window,
@@ -158,6 +170,19 @@ pub(crate) fn run(args: &LoadArgs) -> Result<(), BenchError> {
 const RATE_MAX: f64 = 1e9;
 
 impl LoadArgs {
+    /// The servers, over the transport that was asked for.
+    fn servers(&self) -> Result<Vec<Address>, BenchError> {
+        let servers: Vec<Address> = match self.transport {
+            Transport::Socket => self.server.clone(),
+            Transport::Shm => self.server.iter().map(Address::rings).collect::<Result<_, _>>()?,
+        };
+        let rings = servers.iter().any(|server| matches!(server, Address::Rings(_)));
+        if rings && self.protocol != Protocol::Native {
+            return Err(BenchError::setting("transport", "shared memory carries the native protocol alone"));
+        }
+        Ok(servers)
+    }
+
     fn plan(&self) -> Result<Plan, BenchError> {
         let pace = match self.rate {
             None => Pace::Closed,

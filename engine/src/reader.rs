@@ -3,23 +3,26 @@
 //! ```text
 //!   reader                                             owner
 //!   R1  geometry: even                                 O1  growth: geometry odd, words, even
-//!   R2  home: sequence even                            O2  an entry changes its place: home odd, slots, even
+//!   R2  home: how far its items may lie                O2  an item keeps its slot, within its home's reach, but for O1
 //!   R3  slot: names an item                            O3  the old item is marked dead, or the one that goes
 //!   R4  generation of its segment                      O4  the new item's bytes, then its slot (release)
 //!   R5  slot again: still names it                     O5  a segment is empty: its generation rises
 //!   R6  copy; length by one look                       O6  its first byte changes
 //!   R7  generation: the same
 //!   R8  key, dead, flushed, expired
-//!   R9  without a hit: home and geometry, the same     O7  a chunk of the index gets its memory: zeros, then where it lies
+//!   R9  without a hit: geometry, the same,             O7  the first place is named: geometry odd, a word, even; then its
+//!       and nothing elsewhere                              slot goes. A new slot comes, then the last place goes: likewise
+//!                                                      O8  a chunk of the index gets its memory: zeros, then where it lies
 //! ```
 //!
 //! A hit is what its slot named at R5: an item that the index names is whole (O4 before R5 by the slot's release and acquire
 //! order), and as long as its segment's generation stays none of its bytes but the state changes (O5 before O6, R6 before R7). One
-//! that is dead by then is being replaced, and the reader does not know by what. A miss is true at a moment between R2 and R9, as
-//! whatever was there all the time has been looked at (O1, O2). All else is a [`Doubt`]: ask the owner.
+//! that is dead by then is being replaced, and the reader does not know by what. A miss is true at a moment between R1 and R9, as
+//! whatever was in DRAM all the time has been looked at (O1, O2), and nothing was elsewhere meanwhile: an item that comes from there or
+//! goes there has its slot as long as the geometry says that nothing is (O7). All else is a [`Doubt`]: ask the owner.
 //!
 //! Readers of [other processes](crate::mapped) do the same steps, and look for each bucket's chunk before they look at it (R1a): a
-//! geometry with homes there is published after O7. O7 takes memory of segments that are empty, so O5 and O6 come before it.
+//! geometry with homes there is published after O8. O8 takes memory of segments that are empty, so O5 and O6 come before it.
 //!
 //! So whoever reads after a change was answered, or was shown to anybody, reads that change or a later one.
 //! `docs/architecture.md` has the same steps, and says why they are enough.
@@ -28,7 +31,7 @@
 //! ([`Shard::count_read`](crate::Shard::count_read)).
 
 use crate::command::{Found, Millis, Read, Value};
-use crate::index::{IndexReader, TableMemory};
+use crate::index::{IndexReader, TableMemory, Unsure};
 use crate::item::{ItemRef, present, state};
 use crate::segments::{ArenaMemory, NotCopied, SegmentsReader};
 use crate::shared::{Published, acquire};
@@ -91,7 +94,7 @@ pub enum Doubt {
     Gone,
     /// It is longer than readers copy.
     Long,
-    /// It is not in DRAM.
+    /// It is not in DRAM, and may be elsewhere, as something is.
     Elsewhere,
     /// A flush is due.
     Flush,
@@ -242,12 +245,7 @@ impl<T: TableMemory, A: ArenaMemory> Reader<T, A> {
         }
         let words = &mut *room.0;
         let growth = self.index.sequence();
-        let mut is_elsewhere = false;
         let visited = self.index.find(hash, |word, slot| {
-            if !slot.is_item() {
-                is_elsewhere |= slot.is_elsewhere();
-                return None;
-            }
             match self.segments.copy(slot.location(), words, || word.still_names(slot)) {
                 Ok((item, generation)) => {
                     (item.space() == space && item.key() == *key).then_some(Ok((slot, generation)))
@@ -264,9 +262,9 @@ impl<T: TableMemory, A: ArenaMemory> Reader<T, A> {
                 self.judge(place, slot.frequency() < self.frequency_max, read, now, words)
             }
             Ok(Some(Err(doubt))) => Err(doubt),
-            Ok(None) if is_elsewhere => Err(Doubt::Elsewhere),
             Ok(None) => Ok(Look::Miss),
-            Err(crate::index::Moved) => Err(Doubt::Index),
+            Err(Unsure::Moved) => Err(Doubt::Index),
+            Err(Unsure::Elsewhere) => Err(Doubt::Elsewhere),
         }
     }
 

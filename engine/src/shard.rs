@@ -247,6 +247,12 @@ impl Shard {
         }
     }
 
+    /// Starts to fetch what the index says of places on a medium.
+    #[inline]
+    pub fn prefetch_place(&self, hash: u64) {
+        self.index.prefetch_elsewhere(hash);
+    }
+
     /// Starts to fetch what the end of a long value looks at if it replaces another one: the first lines of that one's
     /// chunks. It reads the item, so that has to be fetched before.
     pub fn prefetch_chunks(&self, hash: u64) {
@@ -328,7 +334,7 @@ impl Shard {
         let taken = match self.segments.file() {
             None => self.segments.count() * self.segments.segment_bytes() + self.index.bytes(),
             // Its head is bookkeeping.
-            Some(file) => file.bytes() - file.head_bytes(),
+            Some(file) => file.bytes() - file.head_bytes() + self.index.elsewhere_bytes(),
         };
         (taken + self.bookkeeping_bytes()) as u64
     }

@@ -10,8 +10,6 @@ pub(crate) enum Fault {
     SlotAgain,
     /// The generation is not looked at again after the copy.
     GenerationAgain,
-    /// A miss is believed whatever happened to its home.
-    HomeAgain,
     /// A miss is believed whatever happened to the geometry.
     GeometryAgain,
     /// A dead item is a miss.
@@ -20,8 +18,12 @@ pub(crate) enum Fault {
     Flushes,
     /// The owner does not raise generations.
     Raise,
-    /// The owner does not mark a home whose entries are exchanged.
-    Exchange,
+    /// A miss is believed although something is elsewhere.
+    ElsewhereUnseen,
+    /// The owner says that something is elsewhere when the slot has gone.
+    ElsewhereLate,
+    /// The owner forgets the place before the new item can be found.
+    ElsewhereEarly,
     /// The owner raises a generation after the first byte has changed.
     RaiseLate,
     /// The index has a frame, and shows it, whose generation is not raised yet.
@@ -34,15 +36,16 @@ pub(crate) enum Fault {
 
 impl Fault {
     /// Those that any reader shows.
-    pub(crate) const ALL: [Fault; 9] = [
+    pub(crate) const ALL: [Fault; 10] = [
         Fault::SlotAgain,
         Fault::GenerationAgain,
-        Fault::HomeAgain,
         Fault::GeometryAgain,
         Fault::DeadIsMiss,
         Fault::Flushes,
         Fault::Raise,
-        Fault::Exchange,
+        Fault::ElsewhereUnseen,
+        Fault::ElsewhereLate,
+        Fault::ElsewhereEarly,
         Fault::RaiseLate,
     ];
 }

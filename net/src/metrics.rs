@@ -2,10 +2,11 @@
 //!
 //! [`WorkerStats::samples`] names them all, for `/metrics`, INFO and stats.
 
-use crate::session::{BAD_INPUTS, PROTOCOLS, Protocol};
+use crate::session::{ATTACH_REFUSALS, AttachRefusal, BAD_INPUTS, PROTOCOLS, Protocol};
 use torc_engine::command::{Delta, Expiry, Op, Outcome, Read, Write};
 use torc_engine::reader::Doubt;
 use torc_engine::stats::{Counter, FigureKind};
+use torc_shm::Broken;
 
 /// What a request asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,6 +136,9 @@ const CLOSE_REASONS: [&str; 10] = [
     "storage",
 ];
 
+/// Why a connection over shared memory could not go on.
+const RING_ERRORS: [&str; 2] = ["backwards", "too_far"];
+
 /// Sub-buckets for each doubling of a duration.
 const LINEAR: u64 = 4;
 /// Doublings from 256 ns on.
@@ -222,6 +226,14 @@ pub struct WorkerStats {
     pub sibling_misses: Counter,
     /// By [`Doubt`].
     pub sibling_doubts: [Counter; Doubt::ALL.len()],
+    pub rings: Counter,
+    pub ring_bytes: Counter,
+    pub bells_rung: Counter,
+    pub bells_heard: Counter,
+    /// By [`RING_ERRORS`].
+    ring_errors: [Counter; RING_ERRORS.len()],
+    /// By [`ATTACH_REFUSALS`].
+    attach_refusals: [Counter; ATTACH_REFUSALS.len()],
     pub tier_fetches: Counter,
     pub tier_promotions: Counter,
     pub tier_cache_hits: Counter,
@@ -263,6 +275,28 @@ impl WorkerStats {
 
     pub fn close(&self, reason: CloseReason) {
         self.closes[reason as usize].add(1);
+    }
+
+    /// A client of shared memory has told what cannot be.
+    pub fn ring_broken(&self, broken: Broken) {
+        let cause = match broken {
+            Broken::Backwards => 0,
+            Broken::TooFar => 1,
+        };
+        self.ring_errors[cause].add(1);
+    }
+
+    /// Connections over shared memory that could not go on, for whatever cause.
+    pub fn rings_broken(&self) -> u64 {
+        self.ring_errors.iter().map(Counter::read).sum()
+    }
+
+    pub fn attach_refused(&self, why: AttachRefusal) {
+        self.attach_refusals[why as usize].add(1);
+    }
+
+    pub fn attaches_refused(&self, why: AttachRefusal) -> u64 {
+        self.attach_refusals[why as usize].read()
     }
 
     /// Counts errors that were answered, by kind.
@@ -351,7 +385,8 @@ impl WorkerStats {
             labels: [Some(("reason", reason)), None],
             value: count.read(),
         });
-        requests.chain(closes).chain(self.error_samples()).chain(self.sibling_samples()).chain(self.plain())
+        let samples = requests.chain(closes).chain(self.error_samples()).chain(self.sibling_samples());
+        samples.chain(self.ring_samples()).chain(self.plain())
     }
 
     fn sibling_samples(&self) -> impl Iterator<Item = Sample> + '_ {
@@ -371,6 +406,25 @@ impl WorkerStats {
             value: count.read(),
         });
         reads.chain(doubts)
+    }
+
+    fn ring_samples(&self) -> impl Iterator<Item = Sample> + '_ {
+        let by_cause = |name, help, cause, count: &Counter| Sample {
+            name,
+            kind: FigureKind::Counter,
+            help,
+            labels: [Some(("cause", cause)), None],
+            value: count.read(),
+        };
+        let errors = RING_ERRORS.iter().zip(&self.ring_errors).map(move |(cause, count)| {
+            let help = "Connections over shared memory closed as their memory said what cannot be, by cause.";
+            by_cause("ring_errors", help, cause, count)
+        });
+        let refusals = ATTACH_REFUSALS.iter().zip(&self.attach_refusals).map(move |(cause, count)| {
+            let help = "Clients that asked for shared memory and got none, by cause.";
+            by_cause("attach_refusals", help, cause, count)
+        });
+        errors.chain(refusals)
     }
 
     fn error_samples(&self) -> impl Iterator<Item = Sample> + '_ {
@@ -403,6 +457,10 @@ impl WorkerStats {
                 "Connections that spoke a protocol which is not served.",
                 &self.protocol_refusals,
             ),
+            gauge("rings", "Connections over shared memory that are open.", &self.rings),
+            gauge("bytes_rings", "Memory of their rings; part of that held for clients.", &self.ring_bytes),
+            counter("bells_rung", "Wake-ups of clients of shared memory that slept.", &self.bells_rung),
+            counter("bells_heard", "Wake-ups by such clients while nobody looked at their rings.", &self.bells_heard),
             gauge("connections_parked", "Connections that are not read because answers wait.", &self.parked),
             gauge(
                 "bytes_client",

@@ -15,7 +15,7 @@ mod sizes;
 mod tier;
 
 pub use crate::tier::RearmError;
-pub use config::{Endpoint, Listen, ServerConfig, StartError};
+pub use config::{Endpoint, Listen, ServerConfig, SharedMemory, StartError};
 pub use listen::overlap;
 pub use sizes::{client_memory, value_bytes_possible};
 pub(crate) use tier::Recovers;
@@ -24,12 +24,13 @@ pub use tier::RunningTier;
 use crate::clock::{BEHIND_MAX_MS, Clock, MachineClock};
 use crate::metrics::WorkerStats;
 use crate::pin::pin_to;
-use crate::session::Limits;
+use crate::session::{Limits, Protocol};
 use crate::shared::Shared;
 use crate::slots::SlotMap;
 use crate::tier::{Durability, Opened, Port, TierConfig, time_before};
 use crate::transport::choice::{Chosen, choose, without_min_wait};
 use crate::transport::epoll::Epoll;
+use crate::transport::rings::{Rings, RingsConfig};
 use crate::transport::sockets::SocketsConfig;
 use crate::transport::uring::Uring;
 use crate::transport::{Transport, Waker};
@@ -54,6 +55,7 @@ use torc_engine::reader::ShardReader;
 use torc_engine::stats::ShardStats;
 use torc_engine::{Shard, ShardConfig};
 use torc_pmem::tier::Tier;
+use torc_shm::{Pair, RING_BYTES_MAX, RING_BYTES_MIN};
 
 /// A running server.
 #[derive(Debug)]
@@ -94,12 +96,16 @@ impl Server {
         if config.shards == 0 {
             return Err(StartError::NoShards);
         }
+        let shared_memory_path = shared_memory_path(&config)?;
+        if let Some(error) = config.shared_memory.as_ref().and_then(|_| shared_memory_refusal()) {
+            return Err(StartError::SharedMemory(error));
+        }
         let chosen = choose(config.transport).map_err(StartError::Transport)?;
         let min_wait_refusal = if config.min_wait.is_zero() { None } else { without_min_wait(&chosen) };
         limits::raise_files(config.connections_max);
         let bound = listen::bind(&config)?;
         let clock = MachineClock::new();
-        let shared = Arc::new(shared(&config, &bound, &chosen, &clock));
+        let shared = Arc::new(shared(&config, &bound, (&chosen, shared_memory_path), &clock));
         let Bound { shards, kinds, addresses, shard_addresses, files } = bound;
         let opened =
             config.tier.as_ref().map(|tier| Opened::open(tier, config.shards, random)).transpose()?;
@@ -129,6 +135,7 @@ impl Server {
                 store: store_config(&config, number as u16, seed, &clock),
                 cpu: config.cpus.get(number % config.cpus.len().max(1)).copied(),
                 receive_buffers: receive_buffers(&config),
+                shared_memory: config.shared_memory.clone(),
                 min_wait: min_wait_refusal.map_or(config.min_wait, |_| Duration::ZERO),
                 clock: clock.clone(),
                 recovers: tier
@@ -254,7 +261,34 @@ impl Drop for Server {
     }
 }
 
-fn shared(config: &ServerConfig, bound: &Bound, chosen: &Chosen, clock: &MachineClock) -> Shared {
+/// Why the kernel lets no memory be shared with clients, if it does not.
+pub fn shared_memory_refusal() -> Option<std::io::Error> {
+    Pair::new(RING_BYTES_MIN, RING_BYTES_MIN).err()
+}
+
+/// Where clients come that memory is shared with, in words that hold for processes elsewhere in the file system; `None`: it is not
+/// shared.
+fn shared_memory_path(config: &ServerConfig) -> Result<Option<String>, StartError> {
+    let Some(shared) = &config.shared_memory else { return Ok(None) };
+    let ring_bytes = shared.ring_bytes;
+    if !ring_bytes.is_power_of_two() || !(RING_BYTES_MIN..=RING_BYTES_MAX).contains(&ring_bytes) {
+        return Err(StartError::RingBytes(ring_bytes));
+    }
+    let path = config.listen.iter().find_map(|listen| match (&listen.endpoint, listen.protocol) {
+        (Endpoint::Unix(path), None | Some(Protocol::Native)) => Some(path),
+        _ => None,
+    });
+    let path = path.ok_or(StartError::SharedMemoryListen)?;
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+    Ok(Some(path.display().to_string()))
+}
+
+fn shared(
+    config: &ServerConfig,
+    bound: &Bound,
+    (chosen, shared_memory_path): (&Chosen, Option<String>),
+    clock: &MachineClock,
+) -> Shared {
     let common = bound.addresses.iter().find_map(|address| match address {
         Endpoint::Tcp(address) => Some(*address),
         Endpoint::Unix(_) => None,
@@ -269,6 +303,7 @@ fn shared(config: &ServerConfig, bound: &Bound, chosen: &Chosen, clock: &Machine
         wall: clock.wall(),
         boot_id: random(),
         transport: chosen.name(),
+        shared_memory_path,
         announce_host: host.unwrap_or_else(|| "127.0.0.1".into()),
         ports: ports.collect(),
         worker_stats: (0..config.shards).map(|_| Arc::default()).collect(),
@@ -313,6 +348,7 @@ fn settings(
         request_ms_max: ms(config.request_timeout),
         drain_ms_max: config.drain_timeout.as_millis() as u64,
         spin_ns: config.spin.as_nanos() as u64,
+        ring_bytes: config.shared_memory.as_ref().map_or(0, |shared| shared.ring_bytes),
         outcomes_bytes_max: outcomes_bytes(config) as usize,
         budget: budget(config),
     }
@@ -352,6 +388,7 @@ struct ShardStart {
     store: ShardConfig,
     cpu: Option<usize>,
     receive_buffers: u16,
+    shared_memory: Option<SharedMemory>,
     min_wait: Duration,
     clock: MachineClock,
     recovers: Option<Recovers>,
@@ -461,14 +498,31 @@ impl ShardStart {
             listeners: std::mem::take(&mut start.listeners),
             buffers: start.receive_buffers,
             buffer_bytes: RECEIVE_BYTES,
-            spins: start.settings.spin_ns > 0,
+            // With rings it may have to know, too, whether there are news: see `Rings`.
+            spins: start.settings.spin_ns > 0 || start.shared_memory.is_some(),
             min_wait: start.min_wait,
         };
         let open = |cause| StartError::Open { shard, transport, cause };
         match chosen {
-            Chosen::Uring => start.serve(store, Uring::new(sockets).map_err(open), ready, go),
-            Chosen::Epoll(_) => start.serve(store, Epoll::new(sockets).map_err(open), ready, go),
+            Chosen::Uring => start.serve_over(store, Uring::new(sockets).map_err(open), ready, go),
+            Chosen::Epoll(_) => start.serve_over(store, Epoll::new(sockets).map_err(open), ready, go),
         }
+    }
+
+    /// Serves over sockets alone, or over rings beside them: who shares no memory does not pay for asking.
+    fn serve_over<T: Transport>(
+        self,
+        shard: Shard,
+        sockets: Result<T, StartError>,
+        ready: &SyncSender<Result<Ready, StartError>>,
+        go: &Receiver<Go>,
+    ) -> std::io::Result<()> {
+        let Some(SharedMemory { users, ring_bytes }) = self.shared_memory.clone() else {
+            return self.serve(shard, sockets, ready, go);
+        };
+        let stats = self.shared.worker_stats[usize::from(self.number)].clone();
+        let rings = RingsConfig { ring_bytes, users, stats };
+        self.serve(shard, sockets.map(|sockets| Rings::new(sockets, rings)), ready, go)
     }
 
     fn serve<T: Transport>(

@@ -24,6 +24,8 @@ pub(crate) struct Shared {
     pub(crate) wall: Arc<Wall>,
     pub(crate) boot_id: u64,
     pub(crate) transport: &'static str,
+    /// The Unix socket over which memory is shared, if it is.
+    pub(crate) shared_memory_path: Option<String>,
     pub(crate) announce_host: String,
     /// Port of each shard that clients are told.
     pub(crate) ports: Vec<u16>,
@@ -199,6 +201,8 @@ impl Figures<'_> {
             "tier_written_bytes" => self.of_tier(|tier| &tier.written_bytes),
             "tier_journal_bytes" => self.of_tier(|tier| &tier.journal_bytes),
             "tier_padding_bytes" => self.of_tier(|tier| &tier.padding_bytes),
+            "tier_snapshots" => self.of_tier(|tier| &tier.snapshots.written),
+            "tier_snapshot_bytes" => self.of_tier(|tier| &tier.snapshots.bytes),
             name => self.of_shard_or_worker(name)?,
         })
     }

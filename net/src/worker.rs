@@ -21,6 +21,7 @@
 //! [`WorkerState::execute`] answers a part at once where that is possible. All other parts (keys of another shard, clients
 //! that are slow) go the long way over the connection's queue: see [`connection`], [`mail`] and [`WorkerState::advance`].
 
+mod attach;
 mod budget;
 #[cfg(test)]
 mod bug;

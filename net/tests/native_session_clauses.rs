@@ -5,10 +5,12 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Where tests and vectors of the native protocol are, from this crate.
-const CITING: [&str; 7] = [
+const CITING: [&str; 9] = [
     "tests",
     "src/session/native",
     "src/worker",
+    "src/transport",
+    "shm",
     "proto/src/native",
     "proto/tests",
     "proto/vectors/native",

@@ -16,9 +16,14 @@ use crate::format::UNIT_BYTES;
 use crate::format::batch::Bounds;
 use crate::format::checkpoint::Checkpoint;
 use crate::format::geometry::Geometry;
+use crate::format::record::Entry;
 use crate::format::superblock::{Config, Refused, SUPERBLOCKS, Superblock};
 use crate::media::{BLOCK_BYTES, MediaError, Medium, bytes, bytes_mut, zeroed};
-use crate::recover::{self, Counts, Event, Found, Journaled, Positions, StreamEnd, Walk};
+use crate::recover::{
+    self, Counts, Event, Found, Hashes, Journaled, Positions, Reads, StreamEnd, Survey, Walk,
+};
+#[cfg(doc)]
+use crate::stream::StreamWriter;
 use crate::stream::{Ends, Overwrites, Reader};
 pub use run::Run;
 
@@ -177,8 +182,54 @@ impl Tier {
         stream: u16,
         tell: &mut dyn FnMut(Event),
     ) -> Result<(StreamEnd, Counts), MediaError> {
+        self.read(stream, Reads::Newest, tell)
+    }
+
+    /// As [`Tier::recover`], though snapshots could say what older tables do: all tables are read, and parts of snapshots are told of.
+    ///
+    /// # Errors
+    /// As [`Tier::recover`].
+    ///
+    /// # Panics
+    /// As [`Tier::recover`].
+    pub fn recover_all(
+        &self,
+        stream: u16,
+        tell: &mut dyn FnMut(Event),
+    ) -> Result<(StreamEnd, Counts), MediaError> {
+        self.read(stream, Reads::All, tell)
+    }
+
+    fn read(
+        &self,
+        stream: u16,
+        reads: Reads,
+        tell: &mut dyn FnMut(Event),
+    ) -> Result<(StreamEnd, Counts), MediaError> {
         let found = self.find(stream)?;
-        Ok((found.end, recover::tell(&self.walk(stream), &found, tell)?))
+        Ok((found.end, recover::tell(&self.walk(stream), &found, reads, tell)?))
+    }
+
+    /// Looks for what a snapshot of a stream has to hold that is written meanwhile, as it is [here](StreamWriter::here): newest first, of
+    /// the slots that are `wanted`. `met` notes which keys were met. It ends when `take` says no, or when it `stops`.
+    ///
+    /// # Errors
+    /// The medium's.
+    pub fn survey(
+        &self,
+        of: &StreamEnd,
+        wanted: &dyn Fn(u16) -> bool,
+        met: &mut Hashes,
+        stops: &AtomicBool,
+        take: &mut dyn FnMut(Entry) -> bool,
+    ) -> Result<Survey, MediaError> {
+        let freed = || if stops.load(Relaxed) { u64::MAX } else { self.ends.oldest(of.stream) };
+        recover::survey(&self.walk(of.stream).beside(&freed), of, wanted, met, take)
+    }
+
+    /// Most records of a part of a snapshot.
+    pub fn part_records(&self) -> usize {
+        self.geometry.part_records()
     }
 
     /// Finds where a stream ends, so that it can be written; not while it is. What it holds is told by [`Tier::tell`].
@@ -225,7 +276,7 @@ impl Tier {
     ) -> Result<Counts, MediaError> {
         let stream = found.end.stream;
         let freed = || if stops.load(Relaxed) { u64::MAX } else { self.ends.oldest(stream) };
-        recover::tell(&self.walk(stream).beside(&freed), found, tell)
+        recover::tell(&self.walk(stream).beside(&freed), found, Reads::Newest, tell)
     }
 
     /// Where the items lie in a stream that [`Tier::tell`] tells.

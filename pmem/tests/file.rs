@@ -16,6 +16,7 @@ const CONFIG: Config = Config {
     batch_bytes: 64 << 10,
     streams: 1,
     journal: JournalConfig::NONE,
+    has_snapshots: false,
     volume: 3,
     hash_seed: 0,
 };

@@ -48,7 +48,7 @@ proptest! {
         commits in any::<u64>(),
     ) {
         let config =
-            Config { bytes: 2 << 20, page_bytes, batch_bytes: 16 << 10, streams: 1, journal: JournalConfig::NONE, volume: 5, hash_seed: 0 };
+            Config { bytes: 2 << 20, page_bytes, batch_bytes: 16 << 10, streams: 1, journal: JournalConfig::NONE, has_snapshots: false, volume: 5, hash_seed: 0 };
         let medium: Arc<dyn Medium> = Arc::new(Volatile::new(config.bytes).unwrap());
         Tier::create(&medium, config).unwrap();
         let tier = Tier::open(medium.clone()).unwrap();

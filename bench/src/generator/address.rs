@@ -1,4 +1,4 @@
-//! Where a server listens: `HOST:PORT`, `tcp://HOST:PORT`, `unix:PATH` or `unix://PATH`.
+//! Where a server listens: `HOST:PORT`, `tcp://HOST:PORT`, `unix:PATH` or `unix://PATH`; or where it shares its memory: `shm:PATH`.
 
 use std::{
     fmt, io,
@@ -14,6 +14,8 @@ use crate::error::BenchError;
 pub(crate) enum Address {
     Tcp(SocketAddr),
     Unix(PathBuf),
+    /// The Unix socket over which a server shares its memory.
+    Rings(PathBuf),
 }
 
 impl Address {
@@ -26,12 +28,26 @@ impl Address {
                 stream.set_nonblocking(true)?;
                 Ok(stream.into())
             }
-            Self::Unix(path) => {
+            Self::Unix(path) | Self::Rings(path) => {
                 let stream = UnixStream::connect(path)?;
                 stream.set_nonblocking(true)?;
                 Ok(stream.into())
             }
         }
+    }
+
+    /// Where the server there shares its memory; it is asked, if the address does not tell.
+    pub(crate) fn rings(&self) -> Result<Self, BenchError> {
+        let path = match self {
+            Self::Rings(path) | Self::Unix(path) => path.clone(),
+            Self::Tcp(_) => {
+                let found = torc_shm::find(&mut self.connect_blocking()?);
+                let found =
+                    found.map_err(BenchError::io(format!("asking {self} where it shares its memory")))?;
+                found.ok_or(BenchError::setting("transport", "this server shares no memory"))?.0
+            }
+        };
+        Ok(Self::Rings(path))
     }
 
     /// A socket that blocks, for what is asked once.
@@ -47,6 +63,9 @@ impl FromStr for Address {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
+        if let Some(path) = text.strip_prefix("shm:") {
+            return Ok(Self::Rings(path.strip_prefix("//").unwrap_or(path).into()));
+        }
         if let Some(path) = text.strip_prefix("unix:") {
             return Ok(Self::Unix(path.strip_prefix("//").unwrap_or(path).into()));
         }
@@ -62,6 +81,7 @@ impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(address) => write!(f, "{address}"),
+            Self::Rings(path) => write!(f, "shm:{}", path.display()),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
@@ -73,7 +93,7 @@ mod tests {
 
     #[test]
     fn parses_what_it_prints() {
-        for text in ["127.0.0.1:7171", "[::1]:80", "unix:/run/torc.sock"] {
+        for text in ["127.0.0.1:7171", "[::1]:80", "unix:/run/torc.sock", "shm:/run/torc.sock"] {
             assert_eq!(text.parse::<Address>().unwrap().to_string(), text);
         }
         let with_scheme: Address = "tcp://127.0.0.1:1".parse().unwrap();

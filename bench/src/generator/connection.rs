@@ -1,14 +1,18 @@
-//! One connection of the generator: its socket, its output and the batches it waits for.
+//! One connection of the generator: its socket or rings, its output and the batches it waits for.
 
 use std::{
     collections::VecDeque,
+    io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
+    time::Duration,
 };
 
 use rustix::{
     io::Errno,
     net::{RecvFlags, SendFlags, recv, send},
 };
+
+use torc_shm::{Broken, Connected, connect};
 
 use super::{address::Address, epoll::Epoll, measure::Latency};
 use crate::error::BenchError;
@@ -31,8 +35,18 @@ pub(super) enum Received {
     Closed,
 }
 
+/// What carries the bytes.
+enum Link {
+    Socket(OwnedFd),
+    /// In memory that the server shares.
+    Rings(Box<Connected>),
+}
+
+/// How long a server may take to share its memory.
+const ATTACH_TIMEOUT: Duration = Duration::from_secs(10);
+
 pub(super) struct Connection<S> {
-    socket: OwnedFd,
+    link: Link,
     pub(super) scanner: S,
     pub(super) out: Vec<u8>,
     /// How much of `out` the kernel has.
@@ -47,9 +61,18 @@ pub(super) struct Connection<S> {
 
 impl<S: Default> Connection<S> {
     pub(super) fn open(server: &Address) -> Result<Self, BenchError> {
-        let socket = server.connect().map_err(BenchError::io(format!("connecting to {server}")))?;
+        let connecting = || format!("connecting to {server}");
+        let link = match server {
+            Address::Rings(path) => {
+                let attached = connect(path, ATTACH_TIMEOUT);
+                let attached =
+                    attached.map_err(|error| BenchError::io(connecting())(io::Error::other(error)))?;
+                Link::Rings(Box::new(attached))
+            }
+            _ => Link::Socket(server.connect().map_err(BenchError::io(connecting()))?),
+        };
         Ok(Self {
-            socket,
+            link,
             scanner: S::default(),
             out: Vec::new(),
             sent: 0,
@@ -63,7 +86,41 @@ impl<S: Default> Connection<S> {
 
 impl<S> Connection<S> {
     pub(super) fn fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
+        match &self.link {
+            Link::Socket(socket) => socket.as_fd(),
+            Link::Rings(rings) => rings.socket.as_fd(),
+        }
+    }
+
+    pub(super) fn has_rings(&self) -> bool {
+        matches!(self.link, Link::Rings(_))
+    }
+
+    /// Whether rings have something to read, or again room for what waits; no system call.
+    #[inline]
+    pub(super) fn has_news(&mut self) -> bool {
+        let Link::Rings(rings) = &mut self.link else { return false };
+        rings.end.waiting() != Ok(0) || (self.blocked && rings.end.room() != Ok(0))
+    }
+
+    /// Says that nobody looks at the rings until the server rings; false: something has come.
+    pub(super) fn may_sleep(&mut self) -> bool {
+        match &mut self.link {
+            Link::Socket(_) => true,
+            Link::Rings(rings) => rings.may_sleep(self.blocked).unwrap_or_default(),
+        }
+    }
+
+    /// The socket of rings is readable: hears the bells. False: the server is gone.
+    pub(super) fn hear_bells(&mut self) -> bool {
+        match &mut self.link {
+            Link::Socket(_) => true,
+            Link::Rings(rings) => rings.hear_bells().is_ok(),
+        }
+    }
+
+    pub(super) fn is_blocked(&self) -> bool {
+        self.blocked
     }
 
     /// Requests without an answer.
@@ -132,7 +189,21 @@ impl<S> Connection<S> {
     /// One nonblocking receive.
     #[inline]
     pub(super) fn receive(&mut self, inbox: &mut [u8]) -> Result<Received, BenchError> {
-        match recv(&self.socket, inbox, RecvFlags::DONTWAIT) {
+        let socket = match &mut self.link {
+            Link::Socket(socket) => socket,
+            Link::Rings(rings) => {
+                return match rings.end.waiting().map_err(broken("receiving replies"))? {
+                    0 => Ok(Received::Nothing),
+                    _ => {
+                        rings.end.wake();
+                        let taken = rings.end.take_into(inbox);
+                        rings.wake_server();
+                        Ok(Received::Bytes(taken))
+                    }
+                };
+            }
+        };
+        match recv(socket, inbox, RecvFlags::DONTWAIT) {
             Ok((0, _)) | Err(Errno::CONNRESET) => Ok(Received::Closed),
             Ok((bytes, _)) => Ok(Received::Bytes(bytes)),
             Err(Errno::AGAIN | Errno::INTR) => Ok(Received::Nothing),
@@ -144,8 +215,22 @@ impl<S> Connection<S> {
     #[inline]
     pub(super) fn flush(&mut self, epoll: &Epoll, number: u64, turn_bytes: usize) -> Result<(), BenchError> {
         let end = self.out.len().min(self.sent + turn_bytes);
+        let socket = match &mut self.link {
+            Link::Socket(socket) => &*socket,
+            Link::Rings(rings) => {
+                let written = rings.write_some(&self.out[self.sent..]).map_err(broken("sending requests"))?;
+                self.sent += written;
+                rings.wake_server();
+                self.blocked = self.sent < self.out.len();
+                if !self.blocked {
+                    self.out.clear();
+                    self.sent = 0;
+                }
+                return Ok(());
+            }
+        };
         while self.sent < end {
-            match send(&self.socket, &self.out[self.sent..end], SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+            match send(socket, &self.out[self.sent..end], SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
                 Ok(bytes) => self.sent += bytes,
                 Err(Errno::AGAIN | Errno::INTR) => return self.watch_room(true, epoll, number),
                 Err(error) => return Err(BenchError::io("sending requests")(error)),
@@ -164,6 +249,10 @@ impl<S> Connection<S> {
             return Ok(());
         }
         self.blocked = blocked;
-        epoll.change(&self.socket, number, blocked)
+        epoll.change(self.fd(), number, blocked)
     }
+}
+
+fn broken(action: &'static str) -> impl FnOnce(Broken) -> BenchError {
+    move |broken| BenchError::io(action)(io::Error::other(broken))
 }

@@ -1,4 +1,4 @@
-//! The load generator: one thread, one epoll, nonblocking sockets.
+//! The load generator: one thread, one epoll, nonblocking sockets, rings in shared memory.
 //!
 //! Goals: cost so little itself that a server on the only other core is the bottleneck; measure
 //! what a client would feel. Non-goals: sharing a connection, TLS, more than one thread.
@@ -57,6 +57,9 @@ const STALL_SECONDS: u64 = 30;
 
 /// Sleep of a generator that does not spin, while nothing is ready.
 const WAIT: Duration = Duration::from_millis(10);
+
+/// Turns in a row that look at rings alone: sockets tell only that a server is gone, unless there are some of another kind.
+const SKIPS_MAX: u32 = 64;
 
 /// How a load is driven.
 #[derive(Clone, Debug)]
@@ -138,6 +141,9 @@ pub(crate) struct Driver<'a, C: Codec, S> {
     connections: Vec<Connection<C::Scanner>>,
     epoll: Epoll,
     schedule: Option<Schedule>,
+    /// Some connections are rings in shared memory, and how often in a row the sockets were not looked at for their sake.
+    has_rings: bool,
+    skips: u32,
     /// Connections that got work in this turn of the open loop.
     touched: Vec<usize>,
     next_connection: usize,
@@ -177,6 +183,7 @@ impl<'a, C: Codec, S: Source> Driver<'a, C, S> {
             codec.open(&mut connection.out);
             connections.push(connection);
         }
+        let has_rings = connections.iter().any(Connection::has_rings);
         let schedule = match plan.pace {
             Pace::Closed => None,
             Pace::Open { rate } => Some(Schedule::new(rate, plan.depth, plan.seed)),
@@ -188,6 +195,8 @@ impl<'a, C: Codec, S: Source> Driver<'a, C, S> {
             connections,
             epoll,
             schedule,
+            has_rings,
+            skips: 0,
             touched: Vec::with_capacity(plan.connections),
             next_connection: 0,
             inbox: vec![0; plan.turn_bytes.max(1)].into(),
@@ -240,19 +249,49 @@ impl<'a, C: Codec, S: Source> Driver<'a, C, S> {
     /// One wait for events and the work they bring; returns how many there were.
     fn turn(&mut self) -> Result<usize, BenchError> {
         let spin = self.plan.spin || self.schedule.is_some();
+        if self.has_rings {
+            let found = self.look_at_rings()?;
+            let skips = found > 0 || (spin && self.skips < SKIPS_MAX);
+            self.skips = if skips { self.skips + 1 } else { 0 };
+            if skips && self.skips < SKIPS_MAX {
+                return Ok(found);
+            }
+            if !spin && !self.connections.iter_mut().all(Connection::may_sleep) {
+                return Ok(found);
+            }
+        }
         let ready = self.epoll.wait(Some(if spin { Duration::ZERO } else { WAIT }))?;
         for at in 0..ready {
             let Ready { number, writable } = self.epoll.ready(at);
-            if writable {
-                self.flush(number)?;
+            if !self.connections[number].hear_bells() {
+                return Err(BenchError::Closed { connection: number, connections: self.connections.len() });
             }
-            self.receive(number)?;
-            match self.schedule {
-                None => self.refill(number)?,
-                Some(_) => self.pump(number)?,
-            }
+            self.go_on(number, writable)?;
         }
         Ok(ready)
+    }
+
+    /// Serves the rings that have something; returns how many they were.
+    fn look_at_rings(&mut self) -> Result<usize, BenchError> {
+        let mut found = 0;
+        for number in 0..self.connections.len() {
+            if self.connections[number].has_news() {
+                found += 1;
+                self.go_on(number, true)?;
+            }
+        }
+        Ok(found)
+    }
+
+    fn go_on(&mut self, number: usize, writable: bool) -> Result<(), BenchError> {
+        if writable && self.connections[number].is_blocked() {
+            self.flush(number)?;
+        }
+        self.receive(number)?;
+        match self.schedule {
+            None => self.refill(number),
+            Some(_) => self.pump(number),
+        }
     }
 
     /// Takes what a connection has received and settles the requests that it answers.

@@ -37,8 +37,9 @@ pub(crate) struct TierArgs {
     /// Items of `restart`
     #[arg(long, default_value_t = 1_000_000, value_name = "N")]
     pub(super) items: u64,
-    /// Items of `recovery`, each a line; ITEMSxN: each of them was written N times on average
-    #[arg(long, value_delimiter = ',', default_value = "1000000", value_name = "ITEMS[xN]")]
+    /// Items of `recovery`, each a line; ITEMSxN: each of them was written N times on average; ITEMSxN@P: with a snapshot of the index
+    /// when P percent of that was written
+    #[arg(long, value_delimiter = ',', default_value = "1000000", value_name = "ITEMS[xN[@P]]")]
     pub(super) recovered: Vec<Recovered>,
     /// Reads of `hits`, a fifth of them measured; by default five a key
     #[arg(long, value_name = "N")]
@@ -64,12 +65,21 @@ pub(super) struct Recovered {
     pub(super) items: u64,
     /// How often each of them was written, on average.
     pub(super) writes: u64,
+    /// When so much of that was written a snapshot was, percent.
+    pub(super) snapshot_at: Option<u64>,
 }
 
 impl FromStr for Recovered {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
+        let (text, snapshot_at) = match text.split_once('@') {
+            Some((text, percent)) => {
+                let percent = percent.parse().ok().filter(|percent| (1..=100).contains(percent));
+                (text, Some(percent.ok_or_else(|| format!("'{text}@' is not followed by 1 to 100"))?))
+            }
+            None => (text, None),
+        };
         let (items, writes) = text.split_once('x').unwrap_or((text, "1"));
         let positive = |text: &str| {
             let number = text.parse::<u64>().ok().filter(|&number| number > 0);
@@ -77,7 +87,7 @@ impl FromStr for Recovered {
         };
         let (items, writes) = (positive(items)?, positive(writes)?);
         items.checked_mul(writes).ok_or("too many records")?;
-        Ok(Self { items, writes })
+        Ok(Self { items, writes, snapshot_at })
     }
 }
 
@@ -98,9 +108,12 @@ mod tests {
 
     #[test]
     fn items_are_written_once_where_nothing_else_is_said() {
-        assert_eq!("7".parse(), Ok(Recovered { items: 7, writes: 1 }));
-        assert_eq!("7x10".parse(), Ok(Recovered { items: 7, writes: 10 }));
-        for wrong in ["", "x", "7x", "x7", "0", "7x0", "7x1x1", "18446744073709551615x2"] {
+        assert_eq!("7".parse(), Ok(Recovered { items: 7, writes: 1, snapshot_at: None }));
+        assert_eq!("7x10".parse(), Ok(Recovered { items: 7, writes: 10, snapshot_at: None }));
+        assert_eq!("7x10@75".parse(), Ok(Recovered { items: 7, writes: 10, snapshot_at: Some(75) }));
+        for wrong in
+            ["7x10@", "7x10@0", "7@101", "", "x", "7x", "x7", "0", "7x0", "7x1x1", "18446744073709551615x2"]
+        {
             assert!(wrong.parse::<Recovered>().is_err(), "{wrong}");
         }
     }

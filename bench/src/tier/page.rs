@@ -159,14 +159,18 @@ fn recoveries(page: &mut String, tier: &Tier) {
          Seconds. `tables`, `index`: reading the tables alone, then filling an index of the right size alone, on one core. `ready`, \
          `first hit`: from the start of the process to its ready line, and to the answer to a read of the newest item. `all known`: \
          what the server says that it took, on one core with all of its threads. `x`: the speed of that over the sum of tables and \
-         index. `records`: with those that were superseded, each item having been written so often on average, at random.\n\n\
-         | items | records | MB of the tier | tables | index | ready | first hit | all known | x | found |\n|---|---|---|---|---|---|---|---|---|---|",
+         index. `records`: with those that were superseded, each item having been written so often on average, at random; of those that \
+         a start is told. `snapshot`: when so much was written a snapshot of the index was.\n\n\
+         | items | snapshot | records | MB of the tier | tables | index | ready | first hit | all known | x | found |\n|---|---|---|---|---|---|---|---|---|---|---|",
     );
-    for (Recovered { items, .. }, runs) in groups(&tier.recoveries, |recovery| recovery.recovered) {
+    for (Recovered { items, writes, snapshot_at }, runs) in
+        groups(&tier.recoveries, |recovery| recovery.recovered)
+    {
         let median = |of: fn(&Recovery) -> f64| median_of(&runs, of);
+        let snapshot = snapshot_at.map_or("none".to_owned(), |percent| format!("{percent} %"));
         let _ = writeln!(
             page,
-            "| {items} | {:.0} | {:.0} | {:.3} | {:.3} | {:.3} | {:.3} | {:.3} | {:.2} | {:.5} |",
+            "| {items} x {writes} | {snapshot} | {:.0} | {:.0} | {:.3} | {:.3} | {:.3} | {:.3} | {:.3} | {:.2} | {:.5} |",
             median(|recovery| recovery.records as f64),
             median(|recovery| recovery.used_bytes as f64 / 1e6),
             median(|recovery| recovery.read_s),

@@ -6,7 +6,7 @@
 
 use std::{
     path::Path,
-    sync::Arc,
+    sync::{Arc, atomic::AtomicBool},
     thread,
     time::{Duration, Instant},
 };
@@ -15,12 +15,13 @@ use serde::Serialize;
 use torc_engine::{
     Shard, ShardConfig,
     command::{Command, Op, Write},
-    index::{Elsewhere, Index, Role},
+    index::{Elsewhere, Index, PLACE_BYTES, Role},
     shard::What,
     version,
 };
 use torc_pmem::{
     format::{
+        batch::Part,
         record::{Kind, Record},
         superblock::{Config, JournalConfig},
     },
@@ -28,7 +29,7 @@ use torc_pmem::{
         Medium,
         file::{Access, FileMedium},
     },
-    recover::Event,
+    recover::{Event, Hashes, SurveyEnd},
     stream::{StreamWriter, Unfit},
     tier::Tier,
 };
@@ -80,8 +81,6 @@ const SEED: u64 = 5;
 const REST: Duration = Duration::from_secs(1);
 /// Entries whose places in the index are fetched ahead.
 const AHEAD: usize = 32;
-/// A bucket has room for three entries; an index grows at four fifths of that.
-const ENTRIES_A_BUCKET: f64 = 3.0 * 0.8;
 
 /// Starts a server in each round on each of the tiers; nothing is added to them.
 pub(super) fn measure(
@@ -91,12 +90,13 @@ pub(super) fn measure(
     recoveries: &mut Vec<Recovery>,
 ) -> Result<Vec<Contender>, BenchError> {
     let mut written = Vec::new();
-    for recovered @ Recovered { items, writes } in args.recovered.iter().copied() {
-        let name = format!("recovery-{items}-{writes}");
+    for recovered @ Recovered { items, writes, snapshot_at } in args.recovered.iter().copied() {
+        let name = format!("recovery-{items}-{writes}-{}", snapshot_at.unwrap_or_default());
         let path = scratch.file(&name);
         scratch.remove(&name);
         write(Path::new(&path), args.tier_mib << 20, recovered)?;
-        eprintln!("recovery of {items}, written {writes} times: on the medium");
+        let snapshot = snapshot_at.map_or(String::new(), |at| format!(", with a snapshot at {at} %"));
+        eprintln!("recovery of {items}, written {writes} times{snapshot}: on the medium");
         written.push((recovered, path));
     }
     thread::sleep(REST);
@@ -155,7 +155,9 @@ fn failed<E: std::fmt::Display>(error: E) -> BenchError {
 
 /// Writes a tier that holds all objects, as a server leaves it that is killed: each of them once, then others on average as often
 /// as is asked for, drawn alike from all. The first of them is written last.
-fn write(path: &Path, bytes: u64, Recovered { items, writes }: Recovered) -> Result<(), BenchError> {
+/// A snapshot is written behind a batch, at about its time.
+fn write(path: &Path, bytes: u64, recovered: Recovered) -> Result<(), BenchError> {
+    let Recovered { items, writes, snapshot_at } = recovered;
     let objects = Objects::new(items, KEY_BYTES, VALUE_BYTES)?.distinct();
     let medium: Arc<dyn Medium> = Arc::new(FileMedium::open(path, bytes, Access::Best).map_err(failed)?);
     let config = Config {
@@ -164,6 +166,7 @@ fn write(path: &Path, bytes: u64, Recovered { items, writes }: Recovered) -> Res
         batch_bytes: BATCH_BYTES,
         streams: 1,
         journal: JournalConfig::NONE,
+        has_snapshots: snapshot_at.is_some(),
         volume: 1,
         hash_seed: SEED,
     };
@@ -180,6 +183,7 @@ fn write(path: &Path, bytes: u64, Recovered { items, writes }: Recovered) -> Res
     let mut buffer = [0; crate::workload::objects::KEY_BYTES_MAX];
     let mut picker = KeyPicker::uniform(items, SEED);
     let again = (1..items * (writes - 1)).map(|_| picker.pick().0).chain([0]);
+    let mut snapshot_after = snapshot_at.map(|percent| (items * writes * percent / 100).max(1));
     for (count, number) in (0..items).rev().chain(again).take((items * writes) as usize).enumerate() {
         let key = objects.key(number, &mut buffer);
         let command = Command { space: 0, key, op: Op::Write(Write::set(objects.value(number))) };
@@ -188,10 +192,39 @@ fn write(path: &Path, bytes: u64, Recovered { items, writes }: Recovered) -> Res
         if (count as u64 + 1).is_multiple_of(CHANGES) {
             save(&mut shard, &mut writer)?;
             shard.maintain(now, u32::MAX);
+            if snapshot_after.take_if(|after| count as u64 + 1 + CHANGES > *after).is_some() {
+                snapshot(run.tier(), &mut writer, items)?;
+            }
         }
     }
     save(&mut shard, &mut writer)?;
+    if snapshot_after.is_some() {
+        snapshot(run.tier(), &mut writer, items)?;
+    }
     writer.close().map_err(failed)
+}
+
+/// Writes a snapshot of what was written until now, as a server does that remembers all keys.
+fn snapshot(tier: &Tier, writer: &mut StreamWriter, items: u64) -> Result<(), BenchError> {
+    let (of, mut entries) = (writer.here(), Vec::new());
+    let mut met = Hashes::of_bytes(items as usize * 16);
+    let survey = tier.survey(&of, &|_| true, &mut met, &AtomicBool::new(false), &mut |entry| {
+        entries.push(entry);
+        true
+    });
+    let end = survey.map_err(failed)?.end;
+    if end != SurveyEnd::Whole {
+        return Err(BenchError::Invalid(format!("no snapshot of the tier: {end:?}")));
+    }
+    let parts = entries.chunks(tier.part_records());
+    let last = parts.len().saturating_sub(1) as u16;
+    for (number, entries) in (0..).zip(parts) {
+        let part = Part { below: of.end(), number, is_last: number == last };
+        if !writer.write_part(part, entries).map_err(failed)? {
+            return Err(BenchError::Invalid("no room for a snapshot of the tier".into()));
+        }
+    }
+    writer.drain().map_err(failed)
 }
 
 /// Writes what has changed as one batch, or as many as it takes.
@@ -239,10 +272,16 @@ fn alone(path: &Path, bytes: u64, items: u64) -> Result<Alone, BenchError> {
         .map_err(failed)?;
     let read_s = began.elapsed().as_secs_f64();
     let began = Instant::now();
-    let homes = (items as f64 / ENTRIES_A_BUCKET) as usize;
-    let mut index = Index::new(homes, 2 * homes * 64).map_err(failed)?;
+    let mut index = Index::new(1, (4 * items * PLACE_BYTES) as usize).map_err(failed)?;
+    index.expect(items);
+    while (index.bytes() as u64) < items * PLACE_BYTES * 9 / 10 {
+        index.grow_elsewhere();
+        while index.is_elsewhere_growing() {
+            index.grow_elsewhere_step();
+        }
+    }
     for entries in entries.chunks(AHEAD) {
-        entries.iter().for_each(|entry| index.prefetch(entry.hash));
+        entries.iter().for_each(|entry| index.prefetch_elsewhere(entry.hash));
         for entry in entries {
             if index.find_elsewhere(entry.hash).is_none() {
                 // Next to none finds no room.

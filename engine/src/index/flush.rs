@@ -3,8 +3,8 @@
 //! A flush voids every entry, and there may be millions. So each says behind which flush it came, those of before are not found
 //! any more, and a sweep takes them out a few buckets at a time.
 
-use super::slot::{Elsewhere, FLUSHES, Role};
-use super::{Entry, Index, Place, SLOTS_PER_BUCKET};
+use super::Index;
+use super::ordered::{ENTRIES_PER_BUCKET, Elsewhere, FLUSHES, Role};
 
 /// Entries of before the last flush.
 #[derive(Debug, Default)]
@@ -52,44 +52,23 @@ impl Index {
     /// Takes out what was flushed, in so many buckets at most. Returns whether there is more.
     pub fn sweep_flushed(&mut self, buckets: usize) -> bool {
         let first = self.flushed.bucket;
-        let last = first.saturating_add(buckets).min(self.table.len());
-        for bucket in first..last {
-            for number in 0..SLOTS_PER_BUCKET {
-                let place = Place { bucket: bucket as u32, slot: number as u8 };
-                if let Some(entry) = self.elsewhere_at(place).filter(|entry| self.is_flushed(entry)) {
-                    self.remove_elsewhere(place, entry.hash);
-                }
+        let last = first.saturating_add(buckets).min(self.ordered.buckets());
+        for number in first * ENTRIES_PER_BUCKET..last * ENTRIES_PER_BUCKET {
+            // Another one comes in the place of one that goes.
+            while let Some((at, entry)) = self.ordered.at(number).filter(|(_, entry)| self.is_flushed(entry))
+            {
+                self.remove_elsewhere(at, &entry);
             }
         }
-        // Growth moves entries about: what was passed over is met the next time round.
-        self.flushed.bucket = if last == self.table.len() { 0 } else { last };
+        // Entries move about meanwhile: what was passed over is met the next time round.
+        self.flushed.bucket = if last == self.ordered.buckets() { 0 } else { last };
         self.flushed.entries > 0
-    }
-
-    /// An entry that was met goes, be it flushed or not, if it is still there.
-    pub fn drop_elsewhere(&mut self, entry: &Elsewhere) {
-        let is_it = |place| self.elsewhere_at(place).is_some_and(|found| found == *entry);
-        let home = self.home(entry.hash);
-        let buckets = home..=home + self.table.bucket(home).head().reach();
-        let mut places = buckets.flat_map(|bucket| {
-            (0..SLOTS_PER_BUCKET).map(move |slot| Place { bucket: bucket as u32, slot: slot as u8 })
-        });
-        if let Some(place) = places.find(|place| is_it(*place)) {
-            self.remove_elsewhere(place, entry.hash);
-        }
     }
 
     /// Whether an entry came before the last flush, and counts no more.
     #[inline]
     pub fn is_flushed(&self, entry: &Elsewhere) -> bool {
         entry.flushes != self.flushed.flushes
-    }
-
-    pub(super) fn elsewhere_at(&self, place: Place) -> Option<Elsewhere> {
-        match self.table.bucket(place.bucket as usize).entry(place.slot as usize)? {
-            Entry::Elsewhere(entry) => Some(entry),
-            Entry::Item(_) => None,
-        }
     }
 
     pub(super) fn count(&mut self, entry: &Elsewhere) {

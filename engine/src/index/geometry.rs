@@ -1,6 +1,6 @@
-//! Where homes are, in words that others may read while the owner grows the table.
+//! Where homes are, and whether something is elsewhere, in words that others may read while the owner changes them.
 
-use super::{Growing, scale};
+use super::homes::{Growing, Homes, scale};
 use crate::shared::{Published, acquire};
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
@@ -8,8 +8,9 @@ use std::sync::atomic::{AtomicU64, Ordering, fence};
 /// afterwards, has read words that belong together.
 #[derive(Debug, Clone)]
 pub(crate) struct Geometry {
-    /// The sequence; homes; homes before the growth that is under way, and the first of them that has moved: zeros without one.
-    words: Published<[AtomicU64; 4]>,
+    /// The sequence; homes; homes before the growth that is under way, and the first of them that has moved, zeros without one; 1 if
+    /// something is elsewhere.
+    words: Published<[AtomicU64; 5]>,
 }
 
 /// A geometry as it was read.
@@ -18,11 +19,13 @@ pub(super) struct Seen {
     sequence: u64,
     homes: u64,
     growing: Growing,
+    /// Something is elsewhere.
+    pub(super) elsewhere: bool,
 }
 
 impl Geometry {
     /// In words that are zeros, or that its owner has published.
-    pub(crate) fn new(words: Published<[AtomicU64; 4]>) -> Geometry {
+    pub(crate) fn new(words: Published<[AtomicU64; 5]>) -> Geometry {
         Geometry { words }
     }
 
@@ -34,15 +37,30 @@ impl Geometry {
         fence(Ordering::Release);
     }
 
-    /// Publishes how many homes there are, after [`Geometry::open`].
-    pub(super) fn publish(&self, homes: u64, growing: Option<Growing>) {
-        let [sequence, published, homes_before, boundary] = &*self.words;
-        let growing = growing.unwrap_or_default();
-        published.store(homes, Ordering::Relaxed);
+    /// Publishes where homes are, after [`Geometry::open`].
+    pub(super) fn publish(&self, homes: Homes) {
+        let [_, count, homes_before, boundary, _] = &*self.words;
+        let growing = homes.growing.unwrap_or_default();
+        count.store(homes.count, Ordering::Relaxed);
         #[cfg(test)]
         crate::steps::step();
         homes_before.store(growing.homes, Ordering::Relaxed);
         boundary.store(growing.boundary, Ordering::Relaxed);
+        self.close();
+    }
+
+    /// Publishes whether something is elsewhere: before the first slot goes as its item is there, and behind the last slot that
+    /// comes in place of what was.
+    pub(super) fn set_elsewhere(&self, is_something: bool) {
+        self.open();
+        self.words[4].store(u64::from(is_something), Ordering::Relaxed);
+        #[cfg(test)]
+        crate::steps::step();
+        self.close();
+    }
+
+    fn close(&self) {
+        let [sequence, ..] = &*self.words;
         sequence.store(sequence.load(Ordering::Relaxed) + 1, Ordering::Release);
     }
 
@@ -51,7 +69,7 @@ impl Geometry {
     pub(super) fn look(&self) -> Option<Seen> {
         #[cfg(test)]
         crate::steps::step();
-        let [sequence, homes, homes_before, boundary] = &*self.words;
+        let [sequence, homes, homes_before, boundary, elsewhere] = &*self.words;
         let sequence = acquire(sequence);
         let seen = Seen {
             sequence,
@@ -60,6 +78,7 @@ impl Geometry {
                 homes: homes_before.load(Ordering::Relaxed),
                 boundary: boundary.load(Ordering::Relaxed),
             },
+            elsewhere: elsewhere.load(Ordering::Relaxed) != 0,
         };
         fence(Ordering::Acquire);
         (sequence.is_multiple_of(2) && self.is_still(&seen)).then_some(seen)

@@ -1,106 +1,93 @@
-//! The table grows in place, a home at a time.
+//! The table of items grows in place, a home at a time.
 
-use super::{
-    BUCKET_BYTES, Entry, Growing, Index, PROBE_BUCKETS, Place, SLOTS_PER_BUCKET, Slot, hash_in, scale,
-};
+use super::homes::{Growing, Homes, scale};
+use super::{BUCKET_BYTES, Index, PROBE_BUCKETS, Place, SLOTS_PER_BUCKET, Slot};
 
 /// Share of slots in use at which the table grows, in percent.
 const LOAD_PERCENT_MAX: u64 = 80;
-/// The same for pairs: of three a bucket, at 80 percent, one in 200,000 finds no two slots within reach.
-const PAIR_LOAD_PERCENT_MAX: u64 = 75;
-/// What a pair takes of a table's load, in hundredths of a slot: a bucket of seven slots has room for three.
-const PAIR_HUNDREDTHS: u64 =
-    100 * SLOTS_PER_BUCKET as u64 * LOAD_PERCENT_MAX / (SLOTS_PER_BUCKET as u64 / 2 * PAIR_LOAD_PERCENT_MAX);
-/// The load that a table gets which grows to what is expected, in percent, and how much larger it gets at once: what is expected
-/// may be wrong, and a table does not shrink.
-const LOAD_PERCENT_EXPECTED: u64 = 70;
-const GROWTH_EXPECTED_MAX: u64 = 4;
 /// Homes to move for each item that is added while the table grows, so that the part that has not moved yet
 /// ends below a load of 0.84 (at 0.92 the longest overflow of a large table passes 100 buckets).
 pub const GROW_STEPS_PER_INSERT: usize = 4;
 
 impl Index {
+    /// Whether the table of items grows.
+    #[inline]
     pub fn is_growing(&self) -> bool {
-        self.growing.is_some()
+        self.homes.growing.is_some()
     }
 
-    /// The size that the table should grow to, bytes, once it is too full.
+    /// The size that the index should grow to, bytes, once there are too many items for it.
+    #[inline]
     pub fn growth_wanted(&self) -> Option<usize> {
-        let slots = self.homes * SLOTS_PER_BUCKET as u64;
-        let hundredths = self.items * 100 + self.elsewhere() * PAIR_HUNDREDTHS;
-        if self.growing.is_some() || hundredths < slots * LOAD_PERCENT_MAX {
+        if self.items * 100 < self.homes.count * SLOTS_PER_BUCKET as u64 * LOAD_PERCENT_MAX
+            || self.is_growing()
+        {
             return None;
         }
         let buckets = self.grown_homes() as usize + PROBE_BUCKETS;
-        (buckets <= self.table.buckets_max()).then_some(self.table.whole(buckets * BUCKET_BYTES))
+        let more = self.table.whole(buckets * BUCKET_BYTES).saturating_sub(self.table.bytes());
+        let bytes = Some(self.bytes() + more).filter(|&bytes| bytes <= self.bytes_max);
+        bytes.filter(|_| buckets <= self.table.buckets_max())
     }
 
-    /// A table grows by a quarter, or to what is expected if that is more.
+    /// Whether the table of items needs [frames](Index::add_frame) before it can grow.
+    pub(crate) fn lacks_memory(&self) -> bool {
+        self.table.lacks_memory((self.grown_homes() as usize + PROBE_BUCKETS) * BUCKET_BYTES)
+    }
+
+    /// The table grows by a quarter.
     fn grown_homes(&self) -> u64 {
-        let by_quarter = self.homes + (self.homes / 4).max(1);
-        let expected = self.expected * 100 / (LOAD_PERCENT_EXPECTED * (SLOTS_PER_BUCKET as u64 / 2));
-        let most = (self.table.buckets_max() - PROBE_BUCKETS) as u64;
-        by_quarter.max(expected.min(self.homes * GROWTH_EXPECTED_MAX).min(most))
-    }
-
-    /// How many items that are not in DRAM there will be, as far as anybody knows: the table grows to the size for them in
-    /// fewer steps.
-    pub fn expect(&mut self, elsewhere: u64) {
-        self.expected = elsewhere;
+        self.homes.count + (self.homes.count / 4).max(1)
     }
 
     /// Begins to grow; the memory must have been found.
     pub fn grow(&mut self) {
-        assert!(self.growing.is_none(), "one growth at a time");
-        let homes = self.grown_homes();
+        assert!(!self.is_growing(), "one growth at a time");
+        let (before, homes) = (self.homes.count, self.grown_homes());
         self.geometry.open();
         self.table.extend_to(homes as usize + PROBE_BUCKETS);
-        self.growing = Some(Growing { homes: self.homes, boundary: self.homes });
-        self.homes = homes;
-        self.geometry.publish(self.homes, self.growing);
+        self.homes = Homes { count: homes, growing: Some(Growing { homes: before, boundary: before }) };
+        self.geometry.publish(self.homes);
     }
 
     /// Starts to fetch what the next step will read; the caller prefetches the items of these slots.
     pub fn next_step(&self) -> impl Iterator<Item = Slot> + '_ {
-        let home = self.growing.and_then(|growing| growing.boundary.checked_sub(1));
+        let home = self.homes.growing.and_then(|growing| growing.boundary.checked_sub(1));
         home.into_iter()
             .flat_map(|home| self.table.bucket(home as usize).slots())
-            .filter(|slot| slot.is_item())
+            .filter(|slot| !slot.is_empty())
     }
 
-    /// Moves one home. `hash_of` gives the hash of the item in a slot; `dropped` gets the entries that found no
+    /// Moves one home. `hash_of` gives the hash of the item in a slot; `dropped` gets the slots that found no
     /// place any more. Does nothing if no growth is under way.
-    pub fn grow_step(&mut self, mut hash_of: impl FnMut(Slot) -> u64, mut dropped: impl FnMut(Entry)) {
-        let Some(growing) = self.growing else { return };
+    pub fn grow_step(&mut self, mut hash_of: impl FnMut(Slot) -> u64, mut dropped: impl FnMut(Slot)) {
+        let Some(growing) = self.homes.growing else { return };
         let home = growing.boundary - 1;
         let first = home as usize;
         let last = first + self.table.bucket(first).head().reach();
-        // O1 and O2 of `reader.rs`.
+        // O1 of `reader.rs`.
         self.geometry.open();
-        self.table.open(first);
         let mut moving = std::mem::take(&mut self.moving);
         for bucket in first..=last {
             for number in 0..SLOTS_PER_BUCKET {
-                let Some(entry) = self.table.bucket(bucket).entry(number) else { continue };
-                let hash = hash_in(entry, &mut hash_of);
+                let slot = self.table.bucket(bucket).slot(number);
+                if slot.is_empty() {
+                    continue;
+                }
+                let hash = hash_of(slot);
                 if scale(hash, growing.homes) == home {
-                    self.take(Place { bucket: bucket as u32, slot: number as u8 }, hash, entry);
-                    moving.push((hash, entry));
+                    self.remove(Place { bucket: bucket as u32, slot: number as u8 }, hash);
+                    moving.push((hash, slot));
                 }
             }
         }
-        self.growing = (home > 0).then_some(Growing { boundary: home, ..growing });
-        for (hash, entry) in moving.drain(..) {
-            let inserted = match entry {
-                Entry::Item(slot) => self.insert(hash, slot),
-                Entry::Elsewhere(elsewhere) => self.add_elsewhere(elsewhere),
-            };
-            if inserted.is_err() {
-                dropped(entry);
+        self.homes.growing = (home > 0).then_some(Growing { boundary: home, ..growing });
+        for (hash, slot) in moving.drain(..) {
+            if self.insert(hash, slot).is_err() {
+                dropped(slot);
             }
         }
         self.moving = moving;
-        self.table.close(first);
-        self.geometry.publish(self.homes, self.growing);
+        self.geometry.publish(self.homes);
     }
 }

@@ -19,32 +19,45 @@
 //! whose old home is below `growing.boundary` still live by the old `n`, all others by the new one. A step
 //! asks for the hashes of a bucket's items (their keys are read again), about seven.
 //!
-//! **Scan** goes home by home, that is in the order of hashes; growth does not change that order, so whatever
-//! is there during a whole scan is seen at least once.
+//! What is *elsewhere*, on a medium, has a table of its own beside this one (`ordered/`), with the same order of homes: so the
+//! table for items has nothing but items, and what is elsewhere takes 20 bytes. Others than the owner read the first table
+//! alone, and are told whether there is something in the second.
+//!
+//! **Scan** goes over both tables in the order of hashes; growth does not change that order, so whatever is there during a whole
+//! scan is seen at least once.
 //!
 //! Goals: 8 bytes an item at a load of 0.64 to 0.8, one line a lookup, no stall. Non-goals: comparing keys (a
 //! closure of the caller does), shrinking.
 
+mod elsewhere;
 mod flush;
 mod geometry;
 mod growth;
+mod homes;
+mod ordered;
 mod reader;
 mod scan;
 mod slot;
 mod table;
 
+pub use elsewhere::PLACE_BYTES;
 pub(crate) use geometry::Geometry;
 pub use growth::GROW_STEPS_PER_INSERT;
-pub(crate) use reader::{IndexReader, Moved};
-pub use slot::{Elsewhere, Entry, FREQUENCY_MAX, LOCATION_BYTES_MAX, PLACES, Role, Slot};
+pub use homes::Full;
+pub use ordered::{Elsewhere, PLACES, Position, Role};
+pub(crate) use reader::{IndexReader, Unsure};
+pub use scan::SCAN_STEP;
+pub use slot::{FREQUENCY_MAX, LOCATION_BYTES_MAX, Slot};
 pub(crate) use table::{BUCKET_BYTES, BUCKET_WORDS, TableMemory};
 
 use crate::shared::Published;
 use crate::shared::file::ShardFile;
 use flush::Flushed;
+use homes::Homes;
+use ordered::Ordered;
 use std::io;
 use std::sync::Arc;
-use table::{Bucket, Table};
+use table::Table;
 use torc_pmem::media::memory::MemoryRange;
 
 /// Buckets after the home where an item may be. At 64, loading a million items dropped one or two of them under one
@@ -52,10 +65,7 @@ use torc_pmem::media::memory::MemoryRange;
 pub const PROBE_BUCKETS: usize = 160;
 /// Slots of a bucket.
 pub const SLOTS_PER_BUCKET: usize = 7;
-/// What the entry of an item that is not in DRAM takes, bytes: three of them have room in a bucket, at a load of 0.6 to 0.75.
-pub const PLACE_BYTES: u64 = 32;
-/// Buckets that are looked at for an entry that is worth less than another.
-const NEAR_BUCKETS: usize = 8;
+
 /// Where a slot is. Only valid until the index changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place {
@@ -63,64 +73,45 @@ pub struct Place {
     slot: u8,
 }
 
-/// No free slot within reach of the home.
+/// What the index keeps of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Full;
-
-#[derive(Debug, Clone, Copy, Default)]
-struct Growing {
-    /// Number of homes before.
-    homes: u64,
-    /// Old homes from here on have moved.
-    boundary: u64,
+pub enum Entry {
+    Item(Slot),
+    Elsewhere(Elsewhere),
 }
-
-/// In the number of items that are not in DRAM: not all of them are known.
-const MORE: u64 = 1 << 63;
 
 /// The index of a shard.
 #[derive(Debug)]
 pub struct Index {
     table: Table,
-    homes: u64,
-    growing: Option<Growing>,
-    /// Items that it is expected to hold one day; 0: nobody knows.
-    expected: u64,
-    /// Both of these, as readers on other threads see them.
+    homes: Homes,
+    /// Its homes, and whether something is elsewhere, as readers on other threads see them.
     geometry: Geometry,
     items: u64,
-    /// What lies elsewhere, and [`MORE`] as long as others may come to light.
-    elsewhere: u64,
-    /// What of that was flushed, and is still to be swept out.
+    /// What is elsewhere.
+    ordered: Ordered,
+    /// Others of these may come to light; and that, or that there are some.
+    may_be_more: bool,
+    may_be_elsewhere: bool,
+    /// What of them was flushed, and is still to be swept out.
     flushed: Flushed,
     /// Keys of which the only item is elsewhere.
     only_elsewhere: u64,
+    /// Most bytes of both tables.
+    bytes_max: usize,
     /// Kept between steps of growth, so that a step allocates nothing.
-    moving: Vec<(u64, Entry)>,
-}
-
-#[inline]
-fn scale(hash: u64, homes: u64) -> u64 {
-    ((u128::from(hash) * u128::from(homes)) >> 64) as u64
-}
-
-/// The hash of an entry's key.
-fn hash_in(entry: Entry, hash_of: &mut impl FnMut(Slot) -> u64) -> u64 {
-    match entry {
-        Entry::Item(slot) => hash_of(slot),
-        Entry::Elsewhere(elsewhere) => elsewhere.hash,
-    }
+    moving: Vec<(u64, Slot)>,
 }
 
 impl Index {
-    /// An index with `homes` buckets that can grow to `bytes_max`.
+    /// An index with `homes` buckets for items, that can grow to `bytes_max`.
     ///
     /// # Errors
     /// If the address range cannot be reserved.
     pub fn new(homes: usize, bytes_max: usize) -> io::Result<Index> {
         let homes = homes.max(1);
         let table = Table::reserve(Index::buckets_max(homes, bytes_max))?;
-        Ok(Index::of(table, homes, Geometry::new(Published::zeros())))
+        Index::of(table, homes, Geometry::new(Published::zeros()), bytes_max)
     }
 
     /// As [`Index::new`], in frames of a file that others read. It takes those that it begins with.
@@ -131,29 +122,31 @@ impl Index {
             let frame = file.file().take_frame()?.ok_or(io::ErrorKind::OutOfMemory)?;
             table.add_frame(frame)?;
         }
-        Ok(Index::of(table, homes, Geometry::new(file.geometry())))
+        Index::of(table, homes, Geometry::new(file.geometry()), bytes_max)
     }
 
     fn buckets_max(homes: usize, bytes_max: usize) -> usize {
         (bytes_max / BUCKET_BYTES).max(homes + PROBE_BUCKETS)
     }
 
-    fn of(mut table: Table, homes: usize, geometry: Geometry) -> Index {
+    fn of(mut table: Table, homes: usize, geometry: Geometry, bytes_max: usize) -> io::Result<Index> {
         table.extend_to(homes + PROBE_BUCKETS);
+        let homes = Homes::new(homes);
         geometry.open();
-        geometry.publish(homes as u64, None);
-        Index {
+        geometry.publish(homes);
+        Ok(Index {
             table,
-            homes: homes as u64,
-            growing: None,
-            expected: 0,
+            homes,
             geometry,
             items: 0,
-            elsewhere: 0,
+            ordered: Ordered::new(bytes_max)?,
+            may_be_more: false,
+            may_be_elsewhere: false,
             flushed: Flushed::default(),
             only_elsewhere: 0,
+            bytes_max,
             moving: Vec::with_capacity(64),
-        }
+        })
     }
 
     /// For others to look things up while this one changes.
@@ -161,17 +154,17 @@ impl Index {
         IndexReader::new(self.table.range().clone(), self.geometry.clone())
     }
 
-    /// Memory of the table, bytes.
+    /// Bytes of both tables.
     pub fn bytes(&self) -> usize {
-        self.table.bytes()
+        self.table.bytes() + self.ordered.bytes()
     }
 
-    /// Whether [frames](Index::add_frame) have to be added before the table can be so long, bytes.
-    pub(crate) fn lacks_memory(&self, bytes: usize) -> bool {
-        self.table.lacks_memory(bytes)
+    /// Those of the table for what is elsewhere.
+    pub(crate) fn elsewhere_bytes(&self) -> usize {
+        self.ordered.bytes()
     }
 
-    /// Adds a frame of the file that it lies in: zeros, of which nobody reads anything else any more.
+    /// Adds a frame of the file that the table of items lies in: zeros, of which nobody reads anything else any more.
     ///
     /// # Errors
     /// Those of `mremap`: too many mappings.
@@ -179,8 +172,14 @@ impl Index {
         self.table.add_frame(frame)
     }
 
+    /// Buckets for items.
     pub fn buckets(&self) -> usize {
         self.table.len()
+    }
+
+    /// Buckets for what is elsewhere.
+    pub fn buckets_elsewhere(&self) -> usize {
+        self.ordered.buckets()
     }
 
     /// Items in DRAM.
@@ -188,32 +187,9 @@ impl Index {
         self.items
     }
 
-    /// Places of a medium that it names, be it of what is in DRAM, too, or of what was flushed and is not swept out yet.
-    #[inline]
-    pub fn elsewhere(&self) -> u64 {
-        self.elsewhere & !MORE
-    }
-
-    /// Whether a key that has no item in DRAM may have one elsewhere, be it known or not.
-    #[inline]
-    pub fn may_be_elsewhere(&self) -> bool {
-        self.elsewhere != 0
-    }
-
-    /// Whether keys may have items elsewhere that are not known.
-    pub fn expect_more(&mut self, may_come: bool) {
-        self.elsewhere = self.elsewhere() | if may_come { MORE } else { 0 };
-    }
-
     #[inline]
     fn home(&self, hash: u64) -> usize {
-        if let Some(growing) = self.growing {
-            let home = scale(hash, growing.homes);
-            if home < growing.boundary {
-                return home as usize;
-            }
-        }
-        scale(hash, self.homes) as usize
+        self.homes.of(hash)
     }
 
     /// Where the buckets begin.
@@ -257,86 +233,6 @@ impl Index {
         }
     }
 
-    /// The place of an item or a chunk with this hash.
-    pub fn find_elsewhere(&self, hash: u64) -> Option<(Place, Elsewhere)> {
-        let home = self.home(hash);
-        let last = home + self.table.bucket(home).head().reach();
-        let wanted = Elsewhere::wanted(hash);
-        for number in home..=last {
-            let bucket = self.table.bucket(number);
-            // A pair does not begin in the last slot.
-            for slot in 0..SLOTS_PER_BUCKET - 1 {
-                let first = bucket.slot(slot);
-                if Elsewhere::may_begin(first, wanted) {
-                    let found = Elsewhere::of([first, bucket.slot(slot + 1)]);
-                    if found.hash == hash && !self.is_flushed(&found) {
-                        return Some((Place { bucket: number as u32, slot: slot as u8 }, found));
-                    }
-                }
-            }
-        }
-        None
-    }
-
-    /// Removes the entry at `place` of what is elsewhere, and has this hash.
-    pub fn remove_elsewhere(&mut self, place: Place, hash: u64) {
-        if let Some(entry) = self.elsewhere_at(place) {
-            self.uncount(&entry);
-        }
-        self.clear(place, hash);
-        self.replace(Place { slot: place.slot + 1, ..place }, Slot::EMPTY);
-        self.elsewhere -= 1;
-    }
-
-    /// Changes the entry at `place` of what is elsewhere, which stays the same key's.
-    pub fn replace_elsewhere(&mut self, place: Place, entry: Elsewhere) {
-        if let Some(before) = self.elsewhere_at(place) {
-            self.uncount(&before);
-            self.count(&entry);
-        }
-        let [first, rest] = entry.slots();
-        self.replace(Place { slot: place.slot + 1, ..place }, rest);
-        self.replace(place, first);
-    }
-
-    /// An entry of this hash is about to go and to come back in another form: until [`Index::end_exchange`] no reader takes what
-    /// it does not find for missing.
-    pub fn begin_exchange(&mut self, hash: u64) {
-        #[cfg(test)]
-        if crate::steps::has(crate::steps::Fault::Exchange) {
-            return;
-        }
-        self.table.open(self.home(hash));
-    }
-
-    pub fn end_exchange(&mut self, hash: u64) {
-        #[cfg(test)]
-        if crate::steps::has(crate::steps::Fault::Exchange) {
-            return;
-        }
-        self.table.close(self.home(hash));
-    }
-
-    /// Adds an entry for what is elsewhere.
-    ///
-    /// # Errors
-    /// [`Full`] if there are no two free slots side by side within reach.
-    pub fn insert_elsewhere(&mut self, entry: Elsewhere) -> Result<(), Full> {
-        self.add_elsewhere(Elsewhere { flushes: self.flushed.flushes(), ..entry })
-    }
-
-    /// As [`Index::insert_elsewhere`]; what was flushed stays so.
-    fn add_elsewhere(&mut self, entry: Elsewhere) -> Result<(), Full> {
-        let (away, number) = self.vacancy(entry.hash, |bucket| bucket.pair_vacancy())?;
-        let [first, rest] = entry.slots();
-        // The second slot comes first: whoever finds the first slot finds the whole entry.
-        self.table.set_slot(self.home(entry.hash) + away, number + 1, rest);
-        self.set(entry.hash, away, number, first);
-        self.elsewhere += 1;
-        self.count(&entry);
-        Ok(())
-    }
-
     /// Changes the slot of an item that stays the same key's.
     #[inline]
     pub fn replace(&mut self, place: Place, slot: Slot) {
@@ -345,16 +241,16 @@ impl Index {
 
     /// Removes the slot at `place`, which belongs to an item with this hash.
     pub fn remove(&mut self, place: Place, hash: u64) {
-        self.clear(place, hash);
-        self.items -= 1;
-    }
-
-    fn clear(&mut self, place: Place, hash: u64) {
         let home = self.home(hash);
         if place.bucket as usize == home {
             self.replace(place, Slot::EMPTY);
         } else {
             self.table.clear_away(home, place.bucket as usize, place.slot as usize);
+        }
+        self.items -= 1;
+        #[cfg(test)]
+        if crate::steps::has(crate::steps::Fault::ElsewhereLate) && self.elsewhere() > 0 {
+            self.geometry.set_elsewhere(true);
         }
     }
 
@@ -363,64 +259,23 @@ impl Index {
     /// # Errors
     /// [`Full`] if there is no free slot within reach.
     pub fn insert(&mut self, hash: u64, slot: Slot) -> Result<(), Full> {
-        let (away, number) = self.vacancy(hash, |bucket| bucket.vacancy())?;
-        self.set(hash, away, number, slot);
-        self.items += 1;
-        Ok(())
-    }
-
-    /// How far from the home of `hash` there is room, and which slot it is.
-    #[inline]
-    fn vacancy(
-        &self,
-        hash: u64,
-        in_bucket: impl Fn(Bucket<'_>) -> Option<usize>,
-    ) -> Result<(usize, usize), Full> {
         let home = self.home(hash);
-        let found = (0..=PROBE_BUCKETS)
-            .find_map(|away| in_bucket(self.table.bucket(home + away)).map(|number| (away, number)));
-        found.ok_or(Full)
-    }
-
-    #[inline]
-    fn set(&mut self, hash: u64, away: usize, number: usize, slot: Slot) {
-        let home = self.home(hash);
+        let vacancy = |away| Some((away, self.table.bucket(home + away).vacancy()?));
+        let (away, number) = (0..=PROBE_BUCKETS).find_map(vacancy).ok_or(Full)?;
         if away == 0 {
             self.table.set_slot(home, number, slot);
         } else {
             self.table.set_away(home, away, number, slot);
         }
+        self.items += 1;
+        Ok(())
     }
 
-    /// The entry at `place` goes.
-    fn take(&mut self, place: Place, hash: u64, entry: Entry) {
-        match entry {
-            Entry::Item(_) => self.remove(place, hash),
-            Entry::Elsewhere(_) => self.remove_elsewhere(place, hash),
-        }
-    }
-
-    /// The least frequent of what is elsewhere, next to the home of `hash`; first what was flushed.
-    pub fn coldest_elsewhere_near(&self, hash: u64) -> Option<Elsewhere> {
+    /// The least frequent item near the home of `hash`: what to drop when there is no room for another one.
+    pub fn coldest_near(&self, hash: u64) -> Option<Slot> {
         let home = self.home(hash);
-        let near = home..home + NEAR_BUCKETS;
-        let entries = near.flat_map(|number| self.table.bucket(number).entries());
-        let elsewhere = entries.filter_map(|(_, entry)| match entry {
-            Entry::Elsewhere(elsewhere) => Some(elsewhere),
-            Entry::Item(_) => None,
-        });
-        elsewhere.min_by_key(|elsewhere| (!self.is_flushed(elsewhere), elsewhere.frequency))
-    }
-
-    /// The least frequent entry near the home of `hash`, first what was flushed: what to drop when the index is [`Full`].
-    pub fn coldest_near(&self, hash: u64) -> Option<Entry> {
-        let home = self.home(hash);
-        let near = home..=home + PROBE_BUCKETS;
-        let entries = near.flat_map(|number| self.table.bucket(number).entries().map(|(_, entry)| entry));
-        entries.min_by_key(|entry| match entry {
-            Entry::Elsewhere(elsewhere) => (!self.is_flushed(elsewhere), elsewhere.frequency),
-            Entry::Item(slot) => (true, slot.frequency()),
-        })
+        let slots = (home..=home + PROBE_BUCKETS).flat_map(|number| self.table.bucket(number).slots());
+        slots.filter(|slot| !slot.is_empty()).min_by_key(|slot| slot.frequency())
     }
 }
 

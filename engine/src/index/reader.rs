@@ -6,9 +6,14 @@ use super::{PROBE_BUCKETS, SLOTS_PER_BUCKET, Slot};
 use crate::shared::acquire;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
-/// The entries of a home changed places while they were looked at, so what was not found may be there.
+/// Why what was not found may be there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Moved;
+pub(crate) enum Unsure {
+    /// Items changed places while they were looked at.
+    Moved,
+    /// Something is elsewhere.
+    Elsewhere,
+}
 
 /// Reads the index of a shard while its owner changes it.
 #[derive(Debug, Clone)]
@@ -66,57 +71,55 @@ impl<T: TableMemory> IndexReader<T> {
     /// Shows `visit` every slot that may be that of an item with this hash, until it gives something.
     ///
     /// # Errors
-    /// [`Moved`] if no slot gave anything, but entries changed places meanwhile: the item may be there.
+    /// [`Unsure`] if no slot gave anything, and yet the item may be there.
     #[inline]
     pub(crate) fn find<R>(
         &self,
         hash: u64,
         mut visit: impl FnMut(SlotWord<'_>, Slot) -> Option<R>,
-    ) -> Result<Option<R>, Moved> {
+    ) -> Result<Option<R>, Unsure> {
         // R1 to R3 of `reader.rs`.
-        let geometry = self.geometry.look().ok_or(Moved)?;
+        let geometry = self.geometry.look().ok_or(Unsure::Moved)?;
         let home = geometry.home(hash);
         let words = self.bucket(home)?;
-        let before = Head(acquire(&words[0]));
-        if before.is_odd() {
-            return Err(Moved);
-        }
+        let reach = Head(acquire(&words[0])).reach();
         let wanted = Slot::wanted(hash);
         let mut bucket = words;
         for next in 1.. {
             for number in 0..SLOTS_PER_BUCKET {
                 let slot = slot_of(bucket, number);
-                if slot.may_be(wanted)
+                if slot.matches(wanted)
                     && let Some(found) = visit(SlotWord(&bucket[1 + number]), slot)
                 {
                     return Ok(Some(found));
                 }
             }
-            if next > before.reach().min(PROBE_BUCKETS) {
+            if next > reach.min(PROBE_BUCKETS) {
                 break;
             }
             bucket = self.bucket(home + next)?;
         }
-        // R9: a miss counts only if no entry has gone meanwhile from a place not yet looked at to one looked at before.
+        // R9: a miss counts only if no item has gone meanwhile from a place not yet looked at to one looked at before.
         fence(Ordering::Acquire);
+        let geometry_stays = self.geometry.is_still(&geometry);
         #[cfg(test)]
-        crate::steps::step();
-        let after = Head(words[0].load(Ordering::Relaxed));
-        let (home_stays, geometry_stays) = (after == before, self.geometry.is_still(&geometry));
+        let geometry_stays = geometry_stays || crate::steps::has(crate::steps::Fault::GeometryAgain);
+        if !geometry_stays {
+            return Err(Unsure::Moved);
+        }
+        // Nothing was elsewhere all the time, as the geometry stays.
+        let elsewhere = geometry.elsewhere;
         #[cfg(test)]
-        let (home_stays, geometry_stays) = (
-            home_stays || crate::steps::has(crate::steps::Fault::HomeAgain),
-            geometry_stays || crate::steps::has(crate::steps::Fault::GeometryAgain),
-        );
-        if home_stays && geometry_stays { Ok(None) } else { Err(Moved) }
+        let elsewhere = elsewhere && !crate::steps::has(crate::steps::Fault::ElsewhereUnseen);
+        if elsewhere { Err(Unsure::Elsewhere) } else { Ok(None) }
     }
 
-    /// A bucket that the geometry leads to; [`Moved`] if there is none, which no owner publishes.
+    /// A bucket that the geometry leads to; [`Unsure::Moved`] if there is none, which no owner publishes.
     #[inline]
-    fn bucket(&self, number: usize) -> Result<&[AtomicU64; BUCKET_WORDS], Moved> {
+    fn bucket(&self, number: usize) -> Result<&[AtomicU64; BUCKET_WORDS], Unsure> {
         #[cfg(test)]
         crate::steps::step();
-        self.table.bucket(number).ok_or(Moved)
+        self.table.bucket(number).ok_or(Unsure::Moved)
     }
 }
 

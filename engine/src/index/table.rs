@@ -1,21 +1,20 @@
 //! The memory of the buckets: words that others may read while their owner changes them.
 //!
 //! ```text
-//!   63             32 31   24 23   16 15             0
-//!  +-----------------+-------+-------+----------------+
-//!  | sequence        | zeros | reach | away           |    the bucket's own word
-//!  +-----------------+-------+-------+----------------+
+//!   63                     24 23   16 15             0
+//!  +-------------------------+-------+----------------+
+//!  | zeros                   | reach | away           |    the bucket's own word
+//!  +-------------------------+-------+----------------+
 //! ```
 //!
 //! - *away*: how many items of this home lie in other buckets.
 //! - *reach*: the farthest of them is at most this many buckets on.
-//! - *sequence*: odd while items of this home change places, or its reach changes. A reader that finds it even, and the
-//!   same before and after, has seen all items of the home.
 //!
-//! Each word changes at once, and a slot is published with release order: a reader that loads it with acquire order finds
-//! the whole item.
+//! Each word changes at once, and is published with release order: a reader that loads a slot with acquire order finds
+//! the whole item. As long as an item is there it lies within its home's reach, in the same slot, but for growth.
 
-use super::{Elsewhere, Entry, PROBE_BUCKETS, SLOTS_PER_BUCKET, Slot};
+use super::homes::SMALL_PAGES_BYTES;
+use super::{PROBE_BUCKETS, SLOTS_PER_BUCKET, Slot};
 use crate::shared::Published;
 use crate::shared::file::ShardFile;
 use std::io;
@@ -34,9 +33,6 @@ const WORD: usize = size_of::<u64>();
 const _: () = assert!(BUCKET_WORDS == 1 + SLOTS_PER_BUCKET);
 const _: () = assert!(PROBE_BUCKETS <= u8::MAX as usize);
 const _: () = assert!(PROBE_BUCKETS * SLOTS_PER_BUCKET <= u16::MAX as usize);
-
-/// A table that cannot grow beyond this has small pages: the unused part of a huge one would be missed.
-const SMALL_PAGES_BYTES: usize = 64 << 20;
 
 /// Buckets in use at the start of a reserved range.
 #[derive(Debug)]
@@ -125,7 +121,7 @@ impl Table {
         let mapped = unsafe { self.range.map_frame(at, &chunks.file, frame) };
         chunks.is_full = mapped.is_err();
         mapped?;
-        // O7 of `reader.rs`. It is looked for by whoever has seen a geometry with homes there, which is published later.
+        // O8 of `reader.rs`. It is looked for by whoever has seen a geometry with homes there, which is published later.
         chunks.frames[chunks.count].store(frame as u64 + 1, Ordering::Release);
         chunks.count += 1;
         Ok(())
@@ -172,36 +168,16 @@ impl Table {
 
     /// Publishes a slot in a bucket that is `distance` behind its home.
     pub(super) fn set_away(&mut self, home: usize, distance: usize, number: usize, slot: Slot) {
-        let opened = self.open(home);
+        // O2 of `reader.rs`.
+        let head = self.bucket(home).head().went_away(distance);
+        self.store(home, 0, head.0, Ordering::Release);
         self.set_slot(home + distance, number, slot);
-        self.end(home, self.bucket(home).head().went_away(distance), opened);
     }
 
     /// Empties a slot in a bucket that is not its home.
     pub(super) fn clear_away(&mut self, home: usize, bucket: usize, number: usize) {
-        let opened = self.open(home);
         self.set_slot(bucket, number, Slot::EMPTY);
-        self.end(home, self.bucket(home).head().came_back(), opened);
-    }
-
-    /// Makes the sequence of a home odd. Returns whether it was even: else a wider change is under way, which ends it.
-    pub(super) fn open(&mut self, home: usize) -> bool {
-        let head = self.bucket(home).head();
-        if head.is_odd() {
-            return false;
-        }
-        // Relaxed: slots are stored with release order, so not one of the changes to come is seen before the sequence is.
-        self.store(home, 0, head.next().0, Ordering::Relaxed);
-        true
-    }
-
-    /// Makes the sequence of a home even again.
-    pub(super) fn close(&mut self, home: usize) {
-        self.end(home, self.bucket(home).head(), true);
-    }
-
-    fn end(&mut self, home: usize, head: Head, close: bool) {
-        let head = if close { head.next() } else { head };
+        let head = self.bucket(home).head().came_back();
         self.store(home, 0, head.0, Ordering::Release);
     }
 
@@ -252,29 +228,6 @@ impl<'t> Bucket<'t> {
         self.slots().position(Slot::is_empty)
     }
 
-    /// The number of the first of two neighbouring empty slots: from the back, as single ones are taken from the front,
-    /// so that pairs find room longer.
-    pub(super) fn pair_vacancy(self) -> Option<usize> {
-        (0..SLOTS_PER_BUCKET - 1)
-            .rev()
-            .find(|&number| self.slot(number).is_empty() && self.slot(number + 1).is_empty())
-    }
-
-    /// What begins at a slot.
-    #[inline]
-    pub(super) fn entry(self, number: usize) -> Option<Entry> {
-        let slot = self.slot(number);
-        if slot.is_item() {
-            return Some(Entry::Item(slot));
-        }
-        slot.is_elsewhere().then(|| Entry::Elsewhere(Elsewhere::of([slot, self.slot(number + 1)])))
-    }
-
-    /// What is kept here, each with the number of its first slot.
-    pub(super) fn entries(self) -> impl Iterator<Item = (u8, Entry)> + 't {
-        (0..SLOTS_PER_BUCKET).filter_map(move |number| Some((number as u8, self.entry(number)?)))
-    }
-
     #[inline]
     pub(super) fn head(self) -> Head {
         Head(self.word(0))
@@ -293,8 +246,6 @@ impl<'t> Bucket<'t> {
 pub(super) struct Head(pub(super) u64);
 
 const REACH_SHIFT: u32 = 16;
-const SEQUENCE_SHIFT: u32 = 32;
-const SEQUENCE_ONE: u64 = 1 << SEQUENCE_SHIFT;
 const AWAY_MASK: u64 = (1 << REACH_SHIFT) - 1;
 
 impl Head {
@@ -303,30 +254,16 @@ impl Head {
         (self.0 >> REACH_SHIFT) as u8 as usize
     }
 
-    #[cfg(test)]
-    pub(super) fn sequence(self) -> u32 {
-        (self.0 >> SEQUENCE_SHIFT) as u32
-    }
-
     fn went_away(self, distance: usize) -> Head {
-        self.with((self.0 & AWAY_MASK) + 1, self.reach().max(distance))
+        Head::new((self.0 & AWAY_MASK) + 1, self.reach().max(distance))
     }
 
     fn came_back(self) -> Head {
         let away = (self.0 & AWAY_MASK) - 1;
-        self.with(away, if away == 0 { 0 } else { self.reach() })
+        Head::new(away, if away == 0 { 0 } else { self.reach() })
     }
 
-    fn with(self, away: u64, reach: usize) -> Head {
-        Head(self.0 >> SEQUENCE_SHIFT << SEQUENCE_SHIFT | (reach as u64) << REACH_SHIFT | away)
-    }
-
-    pub(super) fn is_odd(self) -> bool {
-        self.0 & SEQUENCE_ONE != 0
-    }
-
-    /// With the next sequence; after the last one comes the first.
-    fn next(self) -> Head {
-        Head(self.0.wrapping_add(SEQUENCE_ONE))
+    fn new(away: u64, reach: usize) -> Head {
+        Head((reach as u64) << REACH_SHIFT | away)
     }
 }

@@ -22,13 +22,6 @@ impl Items {
     }
 }
 
-fn slot_of(entry: Entry) -> Slot {
-    match entry {
-        Entry::Item(slot) => slot,
-        Entry::Elsewhere(elsewhere) => panic!("{elsewhere:?}"),
-    }
-}
-
 fn find(index: &Index, items: &Items, hash: u64) -> Option<Slot> {
     index.find(hash, |slot| items.hash_of(slot) == hash).map(|(_, slot)| slot)
 }
@@ -40,6 +33,13 @@ fn grow_if_wanted(index: &mut Index, items: &Items) {
     for _ in 0..GROW_STEPS_PER_INSERT {
         index.grow_step(|slot| items.hash_of(slot), |_| panic!("a table that grows in time drops nothing"));
     }
+}
+
+fn grow_elsewhere_if_wanted(index: &mut Index) {
+    if index.elsewhere_growth_wanted().is_some() {
+        index.grow_elsewhere();
+    }
+    index.grow_elsewhere_step();
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn a_full_neighbourhood_is_reported_and_names_its_coldest_item() {
         index.insert(number, slot).unwrap();
     }
     assert_eq!(index.insert(1000, Slot::new(1000, 0, 16)), Err(Full));
-    assert_eq!(items.hash_of(slot_of(index.coldest_near(1000).unwrap())), 9);
+    assert_eq!(items.hash_of(index.coldest_near(1000).unwrap()), 9);
 }
 
 /// Two full homes become one: their overflow reaches a bucket less far then, and that bucket's items have no place.
@@ -88,59 +88,88 @@ fn growth_names_every_item_that_finds_no_place() {
     index.grow();
     let mut lost = HashSet::new();
     while index.is_growing() {
-        index.grow_step(
-            |slot| items.hash_of(slot),
-            |entry| assert!(lost.insert(items.hash_of(slot_of(entry)))),
-        );
+        index.grow_step(|slot| items.hash_of(slot), |slot| assert!(lost.insert(items.hash_of(slot))));
     }
     assert_eq!(lost.len(), SLOTS_PER_BUCKET);
     assert_eq!(index.items() as usize, hashes.len() - lost.len());
     assert!(hashes.iter().all(|&hash| find(&index, &items, hash).is_some() != lost.contains(&hash)));
 }
 
-/// Sequences by home; all of them even.
-fn sequences(index: &Index) -> Vec<u32> {
-    let sequences: Vec<u32> =
-        (0..index.buckets()).map(|number| index.table.bucket(number).head().sequence()).collect();
-    assert!(sequences.iter().all(|sequence| sequence % 2 == 0));
-    sequences
-}
-
-/// Whoever finds a home's sequence unchanged has missed none of its items.
 #[test]
-fn the_sequence_of_a_home_tells_of_items_that_come_and_go_elsewhere() {
+fn the_reach_of_a_home_covers_its_items_elsewhere_in_the_table() {
     let mut index = Index::new(2, 1 << 20).unwrap();
     let mut items = Items::default();
-    let high = 1u64 << 63;
     for hash in 0..SLOTS_PER_BUCKET as u64 {
         index.insert(hash, items.add(hash)).unwrap();
     }
-    assert_eq!(sequences(&index)[..2], [0, 0], "a place in the home itself is one word");
+    let reach = |index: &Index| index.table.bucket(0).head().reach();
+    assert_eq!(reach(&index), 0);
     index.insert(100, items.add(100)).unwrap();
-    assert_eq!(sequences(&index)[..2], [2, 0], "one goes away, and the reach grows");
-    index.insert(high, items.add(high)).unwrap();
-    let (place, slot) = index.find(100, |slot| items.hash_of(slot) == 100).unwrap();
-    index.replace(place, slot.with_frequency(3));
-    assert_eq!(sequences(&index)[..2], [2, 0], "a slot changes where it is");
-    index.remove(place, 100);
-    assert_eq!(sequences(&index)[..2], [4, 0], "it leaves, and the reach falls");
-    assert_eq!(index.table.bucket(0).head().reach(), 0);
+    index.insert(101, items.add(101)).unwrap();
+    assert_eq!(reach(&index), 1);
+    for (hash, after) in [(100, 1), (101, 0)] {
+        let (place, _) = index.find(hash, |slot| items.hash_of(slot) == hash).unwrap();
+        index.remove(place, hash);
+        assert_eq!(reach(&index), after);
+    }
 }
 
+/// Those of one home, which move down as others go.
 #[test]
-fn growth_changes_the_sequence_of_each_home_that_it_moves() {
-    let mut index = Index::new(2, 1 << 20).unwrap();
-    let mut items = Items::default();
-    for hash in 0..20 {
-        index.insert(hash, items.add(hash)).unwrap();
+fn a_sweep_takes_out_all_that_was_flushed() {
+    let mut index = Index::new(1, 1 << 20).unwrap();
+    index.grow_elsewhere();
+    (0..200).for_each(|hash| index.insert_elsewhere(Elsewhere::new(hash, 1, Role::Only)).unwrap());
+    index.flush_elsewhere();
+    assert!(!index.sweep_flushed(usize::MAX));
+    assert_eq!((index.elsewhere(), index.flushed()), (0, 0));
+}
+
+/// Hashes on both sides of where a home, or what a cursor leaves out, begins and ends.
+#[test]
+fn a_scan_passes_over_no_hash_between_its_steps() {
+    for (homes, elsewhere) in [(5, 0), (5, 1), (1000, 700), (7, 60_000)] {
+        let mut index = Index::new(homes, 64 << 20).unwrap();
+        let mut items = Items::default();
+        let mut all = HashSet::new();
+        for number in 0..elsewhere {
+            // In no order, as hashes come.
+            let hash = u64::MAX / elsewhere * (number * 7919 % elsewhere);
+            grow_elsewhere_if_wanted(&mut index);
+            index.insert_elsewhere(Elsewhere::new(hash, 1, Role::Only)).unwrap();
+            all.insert(hash);
+        }
+        for home in 0..homes as u64 {
+            let first = (u128::from(home) << 64).div_ceil(homes as u128) as u64;
+            for hash in [first, first + 1, first.next_multiple_of(SCAN_STEP), first.wrapping_sub(1)] {
+                if all.insert(hash) {
+                    index.insert(hash, items.add(hash)).unwrap();
+                }
+            }
+        }
+        for homes_max in [1, 2, 100] {
+            let (mut seen, mut next, mut steps) = (HashSet::new(), Some(0u64), 0);
+            while let Some(hash) = next {
+                assert!(hash.is_multiple_of(SCAN_STEP));
+                next = index.scan(
+                    hash,
+                    homes_max,
+                    |slot| items.hash_of(slot),
+                    |entry| {
+                        let hash = match entry {
+                            Entry::Item(slot) => items.hash_of(slot),
+                            Entry::Elsewhere(entry) => entry.hash,
+                        };
+                        assert!(seen.insert(hash), "{hash} twice");
+                        ControlFlow::Continue(())
+                    },
+                );
+                assert!(next.is_none_or(|next| next > hash));
+                steps += 1;
+            }
+            assert!(seen == all && steps >= homes / homes_max);
+        }
     }
-    index.grow();
-    for home in [1, 0] {
-        let before = sequences(&index)[home];
-        index.grow_step(|slot| items.hash_of(slot), |_| panic!("there is room"));
-        assert_eq!(sequences(&index)[home], before + 2, "home {home} is closed once, as one change");
-    }
-    assert!(!index.is_growing() && (0..20).all(|hash| find(&index, &items, hash).is_some()));
 }
 
 #[derive(Debug, Clone)]
@@ -184,6 +213,7 @@ proptest! {
         let mut swept = true;
         for operation in operations {
             grow_if_wanted(&mut index, &items);
+            grow_elsewhere_if_wanted(&mut index);
             let pick = |number: usize| model.keys().copied().nth(number % model.len().max(1));
             match operation {
                 Operation::Insert(hash) => {
@@ -198,8 +228,8 @@ proptest! {
                         model.remove(&hash);
                     }
                     if number % 5 == 0 && let Some(hash) = elsewhere.iter().next().copied() {
-                        let (place, _) = index.find_elsewhere(hash).unwrap();
-                        index.remove_elsewhere(place, hash);
+                        let (at, entry) = index.find_elsewhere(hash).unwrap();
+                        index.remove_elsewhere(at, &entry);
                         elsewhere.remove(&hash);
                     }
                 }
@@ -233,6 +263,7 @@ proptest! {
             let only = elsewhere.iter().filter(|hash| role_of(**hash) == Role::Only).count();
             prop_assert_eq!(index.only_elsewhere(), only as u64);
             prop_assert!(!swept || index.flushed() == 0);
+            prop_assert_eq!(index.audit(), Ok(()));
         }
         prop_assert!((0..2).any(|_| !index.sweep_flushed(usize::MAX)));
         prop_assert_eq!(index.elsewhere(), elsewhere.len() as u64);
@@ -256,48 +287,8 @@ proptest! {
             };
             cursor = index.scan(hash, homes_a_step, |slot| items.hash_of(slot), visit);
             grow_if_wanted(&mut index, &items);
+            grow_elsewhere_if_wanted(&mut index);
         }
         prop_assert_eq!(seen, model.keys().copied().chain(elsewhere).collect::<HashSet<_>>());
-    }
-}
-
-#[test]
-fn no_pair_is_lost_while_a_table_of_pairs_grows() {
-    const PAIRS: u64 = 400_000;
-    for seed in 0..4 {
-        let mut index = Index::new(64, 1 << 30).unwrap();
-        let mut lost = 0;
-        let mut state = seed;
-        for _ in 0..PAIRS {
-            // SplitMix64 (Steele and others, 2014).
-            state = u64::wrapping_add(state, 0x9E37_79B9_7F4A_7C15);
-            let mixed = (state ^ state >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-            let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
-            let hash = mixed ^ mixed >> 31;
-            if index.growth_wanted().is_some() {
-                index.grow();
-            }
-            for _ in 0..GROW_STEPS_PER_INSERT {
-                index.grow_step(|_| unreachable!("there are pairs alone"), |_| lost += 1);
-            }
-            lost += u64::from(index.insert_elsewhere(Elsewhere::new(hash, 1, Role::Only)).is_err());
-        }
-        assert_eq!(lost, 0, "seed {seed}");
-        let each = index.bytes() as u64 / PAIRS;
-        assert!((28..=36).contains(&each), "{each} bytes for a pair");
-    }
-}
-
-#[test]
-fn pairs_whose_hashes_differ_in_any_one_bit_are_told_apart() {
-    let hash = 0xABCD_EF01_2345_6789;
-    let entry = |hash, place| Elsewhere { frequency: 5, ..Elsewhere::new(hash, place, Role::Only) };
-    for bit in 0..64 {
-        let mut index = Index::new(1, 1 << 20).unwrap();
-        // With a place that looks like the hash itself.
-        index.insert_elsewhere(entry(hash ^ 1 << bit, hash >> 16 & 0xFF_FFFF_FFFF)).unwrap();
-        assert_eq!(index.find_elsewhere(hash), None, "bit {bit}");
-        index.insert_elsewhere(entry(hash, 7)).unwrap();
-        assert_eq!(index.find_elsewhere(hash).map(|(_, found)| found), Some(entry(hash, 7)), "bit {bit}");
     }
 }

@@ -81,7 +81,7 @@ impl Shard {
         stats.tier_items.set(self.elsewhere());
         stats.tier_only_items.set(self.index.only_elsewhere());
         stats.bytes_index.set(self.index.bytes() as u64);
-        stats.index_buckets.set(self.index.buckets() as u64);
+        stats.index_buckets.set((self.index.buckets() + self.index.buckets_elsewhere()) as u64);
         stats.bytes_bookkeeping.set(self.bookkeeping_bytes() as u64);
         stats.bytes_expired.set(self.calendar.expired());
         stats.bytes_uploads.set(self.uploads.bytes() + self.uploads.returning_bytes());

@@ -6,15 +6,14 @@
 
 use super::marks::{Mark, Marks, Progress};
 use super::offered::OfferLimits;
-use super::scan::SCAN_ITEMS_MAX;
 use super::{Shard, hash_of};
 use crate::command::Millis;
 use crate::index::{Entry, Slot};
 use crate::item::state;
 use std::ops::{ControlFlow, RangeInclusive};
 
-/// Homes of the index in which places are looked for in a call: entries of items are passed over, which takes 0.1 ms.
-const FORGET_HOMES_MAX: usize = 4096;
+/// Buckets of the index in which places are looked for in a call: a thousand at most.
+const FORGET_BUCKETS: u64 = 256;
 
 /// How far DRAM has been told: the hashes are divided into cells of about a home of the index, and come in the order of the cells'
 /// numbers read backwards (van der Corput, 1935), so that what has come lies everywhere alike.
@@ -49,20 +48,8 @@ impl Shard {
     /// where the next call goes on; `None`: no place is named any more.
     pub fn forget_places(&mut self, from: u64) -> Option<u64> {
         let mut found = Vec::new();
-        // An entry of a place has its own hash; which home an item belongs to need not be known.
-        let next = self.index.scan(
-            from,
-            FORGET_HOMES_MAX,
-            |_| 0,
-            |entry| {
-                if let Entry::Elsewhere(entry) = entry {
-                    found.push(entry.hash);
-                }
-                let is_enough = found.len() >= SCAN_ITEMS_MAX as usize;
-                if is_enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-            },
-        );
-        found.into_iter().for_each(|hash| _ = self.forget_copy(hash));
+        let next = self.index.each_elsewhere(from, FORGET_BUCKETS, |entry| found.push(entry));
+        found.iter().for_each(|entry| self.index.drop_elsewhere(entry));
         next.filter(|_| self.elsewhere() > 0)
     }
 

@@ -83,6 +83,7 @@ impl Shard {
 
     /// What the index says of keys whose items are elsewhere, too, or only there.
     fn audit_elsewhere(&self) -> Result<(), String> {
+        self.index.audit()?;
         let (mut only, mut wrong, mut next) = (0, None, Some(0));
         while let Some(from) = next {
             let hash = |slot: Slot| hash_of(&self.secrets, &self.segments.item(slot.location()));

@@ -50,9 +50,9 @@ impl Shard {
             Some(place) => {
                 assert!(place < crate::index::PLACES, "a place of 52 bits");
                 let frequency = frequency_of(entry.frequency);
-                self.index.replace_elsewhere(at, Elsewhere { place, frequency, ..entry });
+                self.index.replace_elsewhere(at, &entry, Elsewhere { place, frequency, ..entry });
             }
-            None => self.index.remove_elsewhere(at, hash),
+            None => self.index.remove_elsewhere(at, &entry),
         }
     }
 
@@ -63,7 +63,7 @@ impl Shard {
             && let Some((at, entry)) = self.index.find_elsewhere(hash)
         {
             let frequency = (entry.frequency + accesses).min(FREQUENCY_MAX);
-            self.index.replace_elsewhere(at, Elsewhere { frequency, ..entry });
+            self.index.replace_elsewhere(at, &entry, Elsewhere { frequency, ..entry });
         }
     }
 }

@@ -85,7 +85,7 @@ impl Shard {
             return;
         }
         marks.by_hash.remove(&name);
-        let head_waits = marks.progress(of) == Some(Progress::Saving { is_item: true });
+        let head_waits = marks.is_saving_item(of);
         let is_needed = self.item_of(of).map_or(head_waits, |item| is_head_of(&item, chain));
         if let Some(place) = place.filter(|_| is_needed) {
             self.name_newest_place(chunk_at(name, place));
@@ -113,7 +113,7 @@ impl Shard {
         if entry.place != place || !entry.is_chunk() {
             return false;
         }
-        self.index.remove_elsewhere(at, name);
+        self.index.remove_elsewhere(at, &entry);
         let Some((_, slot)) = self.slot_of(of) else { return false };
         let item = self.segments.item(slot.location());
         if item.version() <= self.flushed || !self.lists(&item, of, name) {
@@ -125,7 +125,7 @@ impl Shard {
         let is_worth = self.tells_anew(slot, self.copy_accesses(of), may_stay);
         let Some(marks) = &mut self.unsaved else { return false };
         let progress = marks.progress(of);
-        let is_saving = progress == Some(Progress::Saving { is_item: true });
+        let is_saving = marks.is_saving_item(of);
         let stays = progress == Some(Progress::Written) || (is_worth && (is_named || is_saving));
         if stays {
             // What was passed over as saved is missing now.

@@ -12,7 +12,7 @@ use crate::bytes::Bytes;
 use crate::chain::ChainList;
 use crate::changes::{Cause, Change};
 use crate::command::{Command, Expiry, Millis, Op, Refusal, Ticket, Write, WriteMode};
-use crate::index::{Elsewhere, Entry, Full, PLACES, Place, Role};
+use crate::index::{Elsewhere, Full, PLACES, Position, Role};
 use crate::item::{HEADER_BYTES, ItemRef, present, state};
 use crate::words;
 
@@ -27,16 +27,15 @@ impl Shard {
         assert!(place < PLACES, "a place of 52 bits");
         let hash = self.hash(space, key);
         let key = Key { bytes: key, space, hash };
-        self.grow_index();
+        self.grow_places();
         let Some((at, slot)) = self.find_live(key, now) else { return false };
         let version = self.segments.item(slot.location()).version();
         self.bury(slot.location());
-        self.index.begin_exchange(hash);
-        self.index.remove(at, hash);
         self.forget_copy(hash);
         let entry = Elsewhere { frequency: slot.frequency(), ..Elsewhere::new(hash, place, Role::Only) };
+        // O7 of `reader.rs`: its place is named before its slot goes.
         let is_named = self.index.insert_elsewhere(entry).is_ok();
-        self.index.end_exchange(hash);
+        self.index.remove(at, hash);
         let cause = if is_named { Cause::Moved } else { Cause::Evicted };
         self.changed(cause, slot.location(), hash, version);
         self.kill_here(slot.location(), hash);
@@ -63,7 +62,7 @@ impl Shard {
             self.mark_lost();
         }
         let Some(found) = found.filter(|found| self.takes(found, hash)) else {
-            self.index.remove_elsewhere(place, hash);
+            self.index.remove_elsewhere(place, &entry);
             self.supersede(hash);
             return Ok(None);
         };
@@ -100,7 +99,7 @@ impl Shard {
         if self.index.elsewhere() > 0
             && let Some((at, entry)) = self.index.find_elsewhere(hash)
         {
-            self.index.replace_elsewhere(at, Elsewhere { role, ..entry });
+            self.index.replace_elsewhere(at, &entry, Elsewhere { role, ..entry });
         }
     }
 
@@ -141,13 +140,13 @@ impl Shard {
 
     /// What lay at a ticket's place cannot be had: its key misses from now on. False: the index named that place no more.
     pub fn forget_elsewhere(&mut self, hash: u64, ticket: Ticket) -> bool {
-        let Some((place, _)) = self.entry_at(hash, ticket) else { return false };
-        self.index.remove_elsewhere(place, hash);
+        let Some((place, entry)) = self.entry_at(hash, ticket) else { return false };
+        self.index.remove_elsewhere(place, &entry);
         self.tell_lost(hash);
         true
     }
 
-    pub(super) fn entry_at(&self, hash: u64, ticket: Ticket) -> Option<(Place, Elsewhere)> {
+    pub(super) fn entry_at(&self, hash: u64, ticket: Ticket) -> Option<(Position, Elsewhere)> {
         self.index.find_elsewhere(hash).filter(|(_, entry)| entry.place == ticket.0 && !entry.is_chunk())
     }
 
@@ -201,8 +200,8 @@ impl Shard {
             return false;
         }
         let found = self.index.find_elsewhere(hash);
-        if let Some((place, _)) = found {
-            self.index.remove_elsewhere(place, hash);
+        if let Some((place, entry)) = found {
+            self.index.remove_elsewhere(place, &entry);
         }
         found.is_some()
     }
@@ -210,7 +209,7 @@ impl Shard {
     /// An item lies at a place of the medium.
     pub(super) fn name_place(&mut self, entry: Elsewhere) -> Result<(), Full> {
         assert!(entry.place < PLACES, "a place of 52 bits");
-        self.grow_index();
+        self.grow_places();
         if self.elsewhere() >= self.places_max {
             return Err(Full);
         }
@@ -223,7 +222,7 @@ impl Shard {
             return;
         }
         if let Some(coldest) = self.index.coldest_elsewhere_near(entry.hash) {
-            self.drop_entry(Entry::Elsewhere(coldest));
+            self.drop_place(&coldest);
             self.stats.index_evictions.add(1);
         }
         if self.name_place(entry).is_err() {
@@ -246,16 +245,11 @@ impl Shard {
         self.tell_lost(hash);
     }
 
-    /// An entry that the index has no room for any more goes.
-    pub(super) fn drop_entry(&mut self, entry: Entry) {
-        match entry {
-            Entry::Item(slot) => self.drop_item(slot.location()),
-            Entry::Elsewhere(entry) => {
-                self.index.drop_elsewhere(&entry);
-                if !self.index.is_flushed(&entry) {
-                    self.tell_lost(entry.hash);
-                }
-            }
+    /// The index has no room for a place any more.
+    fn drop_place(&mut self, entry: &Elsewhere) {
+        self.index.drop_elsewhere(entry);
+        if !self.index.is_flushed(entry) {
+            self.tell_lost(entry.hash);
         }
     }
 

@@ -43,6 +43,8 @@ pub(super) enum Progress {
     Gone,
     /// Taken as an item, or as what voids older ones, and not told to be saved.
     Saving { is_item: bool },
+    /// Taken as an item, which has left DRAM since, and not told to be saved.
+    Left,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -119,7 +121,7 @@ impl Marks {
 
     /// Whether the item of a key was taken as it is now, and is not told to be saved.
     pub(super) fn is_saving_item(&self, hash: u64) -> bool {
-        self.progress(hash) == Some(Progress::Saving { is_item: true })
+        matches!(self.progress(hash), Some(Progress::Saving { is_item: true } | Progress::Left))
     }
 
     /// Whether the tier may hold something of a key that the index does not name.
@@ -135,7 +137,7 @@ impl Marks {
             Entry::Occupied(mut there) => {
                 let before = there.insert(mark);
                 self.waiting_bytes -= before.bytes;
-                !matches!(before.progress, Progress::Saving { .. })
+                !matches!(before.progress, Progress::Saving { .. } | Progress::Left)
             }
             Entry::Vacant(vacant) => {
                 vacant.insert(mark);

@@ -156,18 +156,14 @@ impl Shard {
     /// As [`Shard::put_in_index`]. If the key has a copy on the medium, that does not count any more.
     #[inline(never)]
     fn put_for_copy(&mut self, there: Option<(Place, Slot)>, hash: u64, at: u64, adopted: bool) -> u64 {
-        // A reader that finds neither the old copy nor the new one would take the key for missing.
-        let is_exchanged = there.is_none() && self.index.elsewhere() > 0;
-        if is_exchanged {
-            self.index.begin_exchange(hash);
+        #[cfg(test)]
+        if crate::steps::has(crate::steps::Fault::ElsewhereEarly) {
+            self.forget_copy(hash);
         }
-        let is_void = self.forget_copy(hash);
+        // O7 of `reader.rs`: the copy goes behind the new item, as it may be the last of them.
         let version = self.put_in_index(there, hash, at, adopted);
-        if is_void {
+        if self.forget_copy(hash) {
             self.void_copy(at, hash, version);
-        }
-        if is_exchanged {
-            self.index.end_exchange(hash);
         }
         version
     }
@@ -208,7 +204,7 @@ impl Shard {
         let Some(coldest) = self.index.coldest_near(hash) else {
             unreachable!("a full neighbourhood has items")
         };
-        self.drop_entry(coldest);
+        self.drop_item(coldest.location());
         self.stats.index_evictions.add(1);
     }
 }

@@ -67,6 +67,7 @@ impl Shard {
         self.sweep(now);
         self.segments.end_rests();
         let growing = self.index.is_growing() && self.grow_step();
+        let growing = self.index.is_elsewhere_growing() && self.grow_places_step() || growing;
         let flushing = self.index.flushed() > 0 && self.index.sweep_flushed(SWEEP_BUCKETS);
         self.stats.tier_only_items.set(self.index.only_elsewhere());
         // Free segments go first; eviction is for what they do not cover.
@@ -229,6 +230,7 @@ impl Shard {
             }
             let hash = hash_of(&self.secrets, &item);
             self.index.prefetch(hash);
+            self.index.prefetch_elsewhere(hash);
             batch[count] = (at, hash);
             count += 1;
         }

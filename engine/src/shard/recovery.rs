@@ -67,7 +67,10 @@ impl Shard {
     pub fn recover(&mut self, told: &[Known]) -> Recovered {
         let mut recovered = Recovered::default();
         for known in told.chunks(AHEAD) {
-            known.iter().for_each(|known| self.index.prefetch(known.hash));
+            for known in known {
+                self.index.prefetch(known.hash);
+                self.index.prefetch_elsewhere(known.hash);
+            }
             known.iter().for_each(|known| self.learn(*known, &mut recovered));
         }
         recovered

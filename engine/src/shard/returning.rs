@@ -225,8 +225,8 @@ impl Shard {
         let (key, (item, list)) = (returning.key(), returning.head());
         let upload = returning.id.and_then(|id| self.complete(id, key).ok()).ok_or(Lost)?;
         let mut entry = self.entry_at(key.hash, returning.ticket).filter(|_| self.find(key).is_none());
-        if let Some((place, _)) = entry.take_if(|_| !item.is_live(now, self.flushed)) {
-            self.index.remove_elsewhere(place, key.hash);
+        if let Some((place, over)) = entry.take_if(|_| !item.is_live(now, self.flushed)) {
+            self.index.remove_elsewhere(place, &over);
         }
         let header = item.header();
         let at = match entry.map(|_| self.room(key, &header, list_bytes(list.len()), now)) {

@@ -2,13 +2,13 @@
 
 use super::{Shard, hash_of};
 use crate::command::{Millis, Ticket};
-use crate::index::{Entry, Slot};
+use crate::index::{Entry, Role, SCAN_STEP, Slot};
 use crate::item::state;
 use crate::words;
 use std::ops::ControlFlow;
 
 /// Bits of a hash that a cursor leaves out, so that a shard's number fits above it.
-const CURSOR_SHIFT: u32 = 16;
+const CURSOR_SHIFT: u32 = SCAN_STEP.ilog2();
 /// Most items that a step looks at, whatever its caller asks for: each is a cache miss, so all of them take a fraction of
 /// a millisecond. Items that are over and placeholders count, too.
 pub(super) const SCAN_ITEMS_MAX: u32 = 1000;
@@ -46,10 +46,11 @@ impl Shard {
             looked_at += 1;
             let item = match entry {
                 Entry::Item(slot) => Some(self.segments.item(slot.location())),
-                // One that is in DRAM, too, has been or will be met there. A chunk has no key of its own.
-                Entry::Elsewhere(entry) if entry.is_chunk() || self.item_of(entry.hash).is_some() => None,
+                // One that is in DRAM, too, is met there. A chunk has no key of its own.
                 Entry::Elsewhere(entry) => {
-                    elsewhere.push((entry.hash, Ticket(entry.place)));
+                    if entry.role == Role::Only {
+                        elsewhere.push((entry.hash, Ticket(entry.place)));
+                    }
                     None
                 }
             };
@@ -67,8 +68,6 @@ impl Shard {
             }
             ControlFlow::Continue(())
         });
-        // Rounded up: the cursor still lies in the home, whose first hash it need not be.
-        let cursor = next.map_or(0, |hash| hash.div_ceil(1 << CURSOR_SHIFT));
-        if cursor >> (u64::BITS - CURSOR_SHIFT) == 0 { cursor } else { 0 }
+        next.map_or(0, |hash| hash >> CURSOR_SHIFT)
     }
 }

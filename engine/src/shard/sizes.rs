@@ -2,7 +2,7 @@
 
 use super::{SEGMENTS_MIN, Shard, hash_of};
 use crate::changes::Cause;
-use crate::index::{Entry, GROW_STEPS_PER_INSERT, Slot};
+use crate::index::{GROW_STEPS_PER_INSERT, PLACE_BYTES, Slot};
 use crate::segments::RELOCATION_RESERVE;
 
 /// Share of the memory that is kept for what grows of the bookkeeping, where memory that was taken cannot be given back.
@@ -11,7 +11,8 @@ const BOOKKEEPING_SHARE: usize = 16;
 const REMEMBERED_BYTES: u64 = 8;
 
 impl Shard {
-    /// Moves the index on if it is growing, or begins to grow it if it is too full and the memory can be had.
+    /// Before an item comes: moves the index on if it is growing for items, or begins to grow it if it is too full and the memory can
+    /// be had.
     #[inline]
     pub(super) fn grow_index(&mut self) {
         if self.index.is_growing() {
@@ -32,16 +33,10 @@ impl Shard {
         let hash_in = |slot: Slot| hash_of(secrets, &segments.item(slot.location()));
         // Next to never any: a vector without elements allocates nothing.
         let mut lost = Vec::new();
-        self.index.grow_step(hash_in, |entry| lost.push(entry));
-        for entry in lost {
+        self.index.grow_step(hash_in, |slot| lost.push(slot));
+        for slot in lost {
             self.stats.index_evictions.add(1);
-            let at = match entry {
-                Entry::Item(slot) => slot.location(),
-                Entry::Elsewhere(elsewhere) => {
-                    self.tell_lost(elsewhere.hash);
-                    continue;
-                }
-            };
+            let at = slot.location();
             let item = self.segments.item(at);
             let (hash, version) = (hash_of(&self.secrets, &item), item.version());
             self.changed(Cause::Evicted, at, hash, version);
@@ -55,27 +50,73 @@ impl Shard {
     fn begin_growth(&mut self, bytes: usize) {
         // What eviction will remember has its share before the memory is full, not after.
         self.resize_eviction();
-        if self.segments_wanted(bytes) < self.segments.in_use() + RELOCATION_RESERVE {
-            // Room for what is expected would take segments that are in use.
-            self.index.expect(0);
-        }
-        let bytes = self.index.growth_wanted().unwrap_or(bytes);
-        if self.fit(bytes) && self.index_has(bytes) {
+        if self.fit(bytes) && self.index_has_memory() {
             self.index.grow();
             self.publish();
         }
     }
 
-    /// Whether the index has memory for so many bytes; else it is given some, as far as it comes in frames. A step of that is
-    /// bounded, and the table goes on at its load meanwhile.
-    pub(super) fn index_has(&mut self, bytes: usize) -> bool {
-        let frame = if self.index.lacks_memory(bytes) { self.segments.frame_for_index() } else { None };
-        if let Some(frame) = frame
+    /// As [`Shard::grow_index`], before a place comes.
+    #[inline]
+    pub(super) fn grow_places(&mut self) {
+        if self.index.is_elsewhere_growing() {
+            self.grow_places_step();
+        } else if let Some(bytes) = self.index.elsewhere_growth_wanted() {
+            self.begin_growth_of_places(bytes);
+        }
+    }
+
+    /// Some homes of places move; returns whether there are more.
+    pub(super) fn grow_places_step(&mut self) -> bool {
+        self.index.grow_elsewhere_step();
+        self.index.is_elsewhere_growing()
+    }
+
+    #[cold]
+    fn begin_growth_of_places(&mut self, bytes: usize) {
+        if self.segments_wanted(bytes) < self.segments.in_use() + RELOCATION_RESERVE {
+            // Room for what is expected would take segments that are in use.
+            self.index.expect(0);
+        }
+        let bytes = self.index.elsewhere_growth_wanted().unwrap_or(bytes);
+        if self.has_memory_for_places(bytes) {
+            self.index.grow_elsewhere();
+            self.publish();
+        }
+    }
+
+    /// Whether the index has memory to grow; else it is given some, as far as it comes in frames. A step of that is bounded, and the
+    /// table goes on at its load meanwhile.
+    fn index_has_memory(&mut self) -> bool {
+        if self.index.lacks_memory() {
+            self.give_frame();
+        }
+        !self.index.lacks_memory()
+    }
+
+    /// Does some of what it takes to give the index a frame.
+    pub(super) fn give_frame(&mut self) {
+        if let Some(frame) = self.segments.frame_for_index()
             && self.index.add_frame(frame as usize).is_err()
         {
             self.segments.take_frame_back(frame);
         }
-        !self.index.lacks_memory(bytes)
+    }
+
+    /// Whether there is memory for an index of so many bytes, of which more are places than before. Where segments cannot give
+    /// theirs, it is what was kept for places.
+    fn has_memory_for_places(&mut self, bytes: usize) -> bool {
+        if self.segments.file().is_none() {
+            return self.fit(bytes);
+        }
+        let more = bytes.saturating_sub(self.index.bytes()) as u64;
+        self.bytes_held() + self.aside_bytes + more <= self.memory_bytes
+    }
+
+    /// Memory of the places on a medium, bytes: where it cannot be had later, all that they may take.
+    fn bytes_for_places(&self) -> usize {
+        let most = if self.places_max == u64::MAX { 0 } else { self.places_max * PLACE_BYTES };
+        self.index.elsewhere_bytes().max(most as usize)
     }
 
     /// What eviction remembers goes with the number of items. Where memory that was taken cannot be given back, with what is left
@@ -83,7 +124,8 @@ impl Shard {
     pub(super) fn resize_eviction(&mut self) {
         let mut items = self.index.items();
         if self.segments.file().is_some() {
-            let others = self.bytes_held() - self.eviction.bytes() as u64 + self.aside_bytes;
+            let places = self.bytes_for_places() - self.index.elsewhere_bytes();
+            let others = self.bytes_held() - self.eviction.bytes() as u64 + self.aside_bytes + places as u64;
             items = items.min(self.memory_bytes.saturating_sub(others) / REMEMBERED_BYTES);
         }
         self.eviction.resize(items);
@@ -96,13 +138,15 @@ impl Shard {
 
     /// Segments that the memory leaves beside an index of `index_bytes`, the bookkeeping and what is set aside.
     fn segments_wanted(&self, index_bytes: usize) -> usize {
-        let mut bookkeeping = self.bookkeeping_bytes();
+        let (mut bookkeeping, mut places) = (self.bookkeeping_bytes(), self.index.elsewhere_bytes());
+        let items = index_bytes - places;
         if self.segments.file().is_some() {
             bookkeeping = bookkeeping.max(self.bookkeeping_expected());
+            places = self.bytes_for_places();
         }
-        let beside = index_bytes + bookkeeping + self.aside_bytes as usize;
+        let beside = items + places + bookkeeping + self.aside_bytes as usize;
         let left = (self.memory_bytes as usize).saturating_sub(beside);
-        (left / self.segments.segment_bytes()).min(self.segments.reserved_beside(index_bytes))
+        (left / self.segments.segment_bytes()).min(self.segments.reserved_beside(items))
     }
 
     /// Whether there are more segments than there should be.

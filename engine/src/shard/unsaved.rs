@@ -27,6 +27,8 @@ impl Shard {
     pub fn remember_changes(&mut self, slot_of: fn(&[u8]) -> u16) {
         self.unsaved = Some(Box::new(Marks::new(slot_of)));
         self.tells = true;
+        // While there is memory.
+        self.grow_places();
     }
 
     /// The tier takes only what eviction would drop: see [`Shard::offer_cold`].
@@ -137,11 +139,15 @@ impl Shard {
                 if is_missed {
                     self.stats.demotions_missed.add(1);
                 }
-                if let Some(mark) = marks.by_hash.get_mut(&hash)
-                    && mark.progress == Progress::Written
-                {
-                    marks.waiting_bytes -= mark.bytes;
-                    *mark = Mark { bytes: 0, slot: slot(marks.slot_of), progress: Progress::Gone, ..*mark };
+                let Some(mark) = marks.by_hash.get_mut(&hash) else { return };
+                match mark.progress {
+                    Progress::Written => {
+                        marks.waiting_bytes -= mark.bytes;
+                        *mark =
+                            Mark { bytes: 0, slot: slot(marks.slot_of), progress: Progress::Gone, ..*mark };
+                    }
+                    Progress::Saving { is_item: true } => mark.progress = Progress::Left,
+                    Progress::Saving { is_item: false } | Progress::Gone | Progress::Left => {}
                 }
             }
             Cause::Moved | Cause::Flushed => {}
@@ -252,13 +258,22 @@ impl Shard {
     pub fn saved(&mut self, hash: u64, version: u64, is_item: bool, place: Option<u64>) {
         let Some(marks) = &mut self.unsaved else { return };
         let Entry::Occupied(there) = marks.by_hash.entry(hash) else { return };
-        if there.get().version != version || there.get().progress != (Progress::Saving { is_item }) {
+        let mark = there.get();
+        let role = match mark.progress {
+            Progress::Saving { is_item: taken } if taken == is_item => Role::Copy,
+            Progress::Left if is_item => Role::Only,
+            _ => return,
+        };
+        if mark.version != version {
             return;
         }
         there.remove();
         if let Some(place) = place {
-            // It may have left DRAM while it was being saved.
-            let role = if self.slot_of(hash).is_some() { Role::Copy } else { Role::Only };
+            debug_assert_eq!(
+                role == Role::Copy,
+                self.slot_of(hash).is_some(),
+                "whatever leaves DRAM is marked"
+            );
             self.name_newest_place(Elsewhere::new(hash, place, role));
         }
     }
@@ -270,7 +285,7 @@ impl Shard {
         if entry.place != place {
             return false;
         }
-        self.index.remove_elsewhere(at, hash);
+        self.index.remove_elsewhere(at, &entry);
         let Some((_, slot)) =
             self.slot_of(hash).filter(|(_, slot)| self.tells_anew(*slot, entry.frequency, may_stay))
         else {

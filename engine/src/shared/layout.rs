@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   byte 0      constants: a word each, as numbered below
-//!   1024        geometry of the index, 4 words
+//!   1024        geometry of the index, 5 words
 //!   1152        flushes, 2 words
 //!   4096        generations: a word a frame
 //!   then        chunks of the index: a word each, the number of its frame plus one, or 0
@@ -147,7 +147,7 @@ impl Layout {
 
     /// Where words lie in the head, as the number of the first and of the one behind the last.
     pub(crate) fn geometry(&self) -> std::ops::Range<usize> {
-        GEOMETRY_BYTE / WORD..GEOMETRY_BYTE / WORD + 4
+        GEOMETRY_BYTE / WORD..GEOMETRY_BYTE / WORD + 5
     }
 
     pub(crate) fn flushes(&self) -> std::ops::Range<usize> {

@@ -5,7 +5,7 @@ use crate::request::{
     AskTopology, Count, CountFloat, CountSigned, Delete, Flush, Get, GetMany, Join, Operation, Ping, Request,
     Set, Statistics, Touch,
 };
-use crate::{Config, Error, Expiry};
+use crate::{Config, Error, Expiry, Transport};
 use std::sync::Arc;
 use std::time::Duration;
 use torc_proto::native::Op;
@@ -18,6 +18,11 @@ pub struct Client {
 }
 
 impl Client {
+    /// What carries requests now; `None`: nothing is connected yet.
+    pub fn transport(&self) -> Option<Transport> {
+        self.handle.carried()
+    }
+
     /// A client of the server at `address` (`host:port` or `unix:/path`). It connects with the first request.
     pub fn new(address: impl Into<String>) -> Result<Client, Error> {
         Client::with(Config::new(address))

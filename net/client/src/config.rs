@@ -2,12 +2,27 @@
 
 use std::time::Duration;
 
+/// What carries requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Transport {
+    /// Memory that the server shares, if it does and runs on this host; else a socket.
+    #[default]
+    Auto,
+    /// A socket.
+    Socket,
+    /// Shared memory, or nothing.
+    SharedMemory,
+}
+
 /// How a client connects and how long it waits. Make one with [`Config::new`] and change fields.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Where to connect first: `host:port`, or `unix:/path`. Of several, the next one is tried when one fails. The shards'
+    /// Where to connect first: `host:port`, `unix:/path`, or `shm:/path` (the Unix socket over which a server shares its memory).
+    /// Of several, the next one is tried when one fails. The shards'
     /// own addresses are learnt from the server.
     pub addresses: Vec<String>,
+    /// What carries requests. Over shared memory one connection serves all shards.
+    pub transport: Transport,
     /// How long a request may take if it has no deadline of its own, reconnecting and repeating included.
     pub timeout: Duration,
     /// How long connecting and the hello may take.
@@ -31,6 +46,7 @@ impl Config {
     pub fn new(address: impl Into<String>) -> Config {
         Config {
             addresses: vec![address.into()],
+            transport: Transport::Auto,
             timeout: Duration::from_secs(5),
             connect_timeout: Duration::from_secs(1),
             backoff_min: Duration::from_millis(10),

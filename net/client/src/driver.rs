@@ -8,14 +8,15 @@
 //! the last handle is dropped.
 
 use crate::call::Call;
+use crate::config::Transport;
 use crate::core::Core;
 use crate::core::peer::State;
+use crate::stream::Stream;
 use crate::{Config, Error};
-use mio::net::{TcpStream, UnixStream};
-use mio::{Events, Interest, Poll, Registry, Token, Waker};
-use std::io::{self, ErrorKind, Read, Write};
-use std::net::{SocketAddr, ToSocketAddrs};
-use std::sync::atomic::{AtomicBool, Ordering};
+use mio::{Events, Poll, Token, Waker};
+use std::io::{self, ErrorKind};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -31,23 +32,48 @@ const QUEUE: Token = Token(usize::MAX);
 #[derive(Debug)]
 pub(crate) struct Handle {
     calls: Mutex<Sender<Vec<Box<Call>>>>,
-    waker: Waker,
+    waker: Arc<Waker>,
     /// The thread sleeps, or is about to.
     asleep: Arc<AtomicBool>,
+    carried: Arc<AtomicU8>,
 }
+
+/// What carries the requests: see [`Handle::carried`].
+const NOTHING: u8 = 0;
+const SOCKET: u8 = 1;
+const RINGS: u8 = 2;
 
 impl Handle {
     /// Starts the thread. The first connection is made when the first call comes.
     pub(crate) fn start(config: Config) -> Result<Handle, Error> {
         let failed = |error: io::Error| Error::Start(error.to_string());
         let poll = Poll::new().map_err(failed)?;
-        let waker = Waker::new(poll.registry(), QUEUE).map_err(failed)?;
+        let waker = Arc::new(Waker::new(poll.registry(), QUEUE).map_err(failed)?);
         let (calls, queue) = channel();
         let asleep = Arc::new(AtomicBool::new(false));
         let core = Core::new(config, random_bits(), Instant::now());
-        let driver = Driver { poll, core, queue, asleep: asleep.clone(), sockets: Vec::new() };
+        let carried = Arc::new(AtomicU8::new(NOTHING));
+        let driver = Driver {
+            poll,
+            core,
+            queue,
+            asleep: asleep.clone(),
+            carried: carried.clone(),
+            sockets: Vec::new(),
+            _waker: waker.clone(),
+        };
         std::thread::Builder::new().name("torc-client".into()).spawn(move || driver.run()).map_err(failed)?;
-        Ok(Handle { calls: Mutex::new(calls), waker, asleep })
+        Ok(Handle { calls: Mutex::new(calls), waker, asleep, carried })
+    }
+
+    /// What carries requests to the server's common port now; `None`: there is no connection.
+    pub(crate) fn carried(&self) -> Option<Transport> {
+        // Relaxed: it may have changed by the time that the caller looks at it.
+        match self.carried.load(Ordering::Relaxed) {
+            SOCKET => Some(Transport::Socket),
+            RINGS => Some(Transport::SharedMemory),
+            _ => None,
+        }
     }
 
     /// Calls in their order; neighbouring gets may share a frame.
@@ -81,8 +107,11 @@ struct Driver {
     core: Core,
     queue: Receiver<Vec<Box<Call>>>,
     asleep: Arc<AtomicBool>,
+    carried: Arc<AtomicU8>,
     /// By peer.
     sockets: Vec<Option<Socket>>,
+    /// The last wake-up is that all handles are gone: it would be lost if the waker went with them.
+    _waker: Arc<Waker>,
 }
 
 struct Socket {
@@ -92,11 +121,6 @@ struct Socket {
     sent: usize,
     /// The kernel takes no more until it says so.
     blocked: bool,
-}
-
-enum Stream {
-    Tcp(TcpStream),
-    Unix(UnixStream),
 }
 
 impl Driver {
@@ -111,6 +135,8 @@ impl Driver {
             }
             self.core.tick(Instant::now());
             self.serve_peers();
+            self.look_at_rings(&mut buffer);
+            self.note_carried();
             if self.sleep(&mut events).is_err() {
                 return;
             }
@@ -144,8 +170,10 @@ impl Driver {
             }
             Err(_) => false,
         };
+        let mut sockets = self.sockets.iter_mut().flatten();
+        let quiet = sockets.all(|socket| socket.stream.may_sleep(socket.blocked));
         let timeout = match self.core.next_timeout() {
-            _ if waiting => Some(Duration::ZERO),
+            _ if waiting || !quiet => Some(Duration::ZERO),
             // A little late rather than early, or the loop would spin until the time has come.
             Some(at) => Some(at.saturating_duration_since(Instant::now()) + Duration::from_micros(100)),
             None => None,
@@ -179,16 +207,61 @@ impl Driver {
         }
     }
 
+    /// Serves the rings that have something to read, or room again.
+    fn look_at_rings(&mut self, buffer: &mut [u8]) {
+        for index in 0..self.sockets.len() {
+            if let Some(socket) = &mut self.sockets[index]
+                && socket.stream.has_news(socket.blocked)
+            {
+                self.socket_event(index, true, buffer);
+            }
+        }
+    }
+
+    fn note_carried(&self) {
+        let carried = match self.sockets.first() {
+            Some(Some(Socket { stream: Stream::Rings(_), .. })) => RINGS,
+            Some(Some(_)) => SOCKET,
+            _ => NOTHING,
+        };
+        self.carried.store(carried, Ordering::Relaxed);
+    }
+
+    /// Goes on over shared memory, if the server has just told where there is some; else as before.
+    fn follow_offer(&mut self, index: usize) {
+        let Some((path, boot_id)) = self.core.offer(index) else { return };
+        let (token, timeout) = (Token(index), self.core.connect_timeout());
+        let attached = Stream::attach(Path::new(&path), Some(boot_id), timeout).and_then(|mut stream| {
+            stream.register(self.poll.registry(), token)?;
+            Ok(stream)
+        });
+        match attached {
+            Ok(stream) => {
+                self.sockets[index] = Some(Socket { stream, sending: Vec::new(), sent: 0, blocked: false });
+                self.core.moved(index, Instant::now());
+                self.send(index);
+            }
+            Err(error) => {
+                if let Err(why) = self.core.not_moved(index, &error.to_string(), Instant::now()) {
+                    self.close(index, &why);
+                }
+            }
+        }
+    }
+
     fn open(&mut self, index: usize, now: Instant) {
         let peer = self.core.peer_mut(index);
         let (address, failures) = (peer.address.clone(), peer.failures as usize);
-        let opened = Stream::open(&address, failures).and_then(|mut stream| {
+        let timeout = self.core.connect_timeout();
+        let opened = Stream::open(&address, failures, timeout).and_then(|mut stream| {
             stream.register(self.poll.registry(), Token(index))?;
             Ok(stream)
         });
         match opened {
             Ok(stream) => {
-                self.core.peer_mut(index).state = State::Connecting { since: now };
+                let peer = self.core.peer_mut(index);
+                peer.state = State::Connecting { since: now };
+                peer.over_rings = matches!(stream, Stream::Rings(_));
                 self.sockets[index] = Some(Socket { stream, sending: Vec::new(), sent: 0, blocked: false });
             }
             Err(error) => self.close(index, &error.to_string()),
@@ -202,6 +275,7 @@ impl Driver {
 
     fn socket_event(&mut self, index: usize, writable: bool, buffer: &mut [u8]) {
         let Some(Some(socket)) = self.sockets.get_mut(index) else { return };
+        socket.stream.hear_bells();
         if let State::Connecting { .. } = self.core.peer_mut(index).state {
             match socket.stream.connected() {
                 Ok(true) => self.core.connected(index, Instant::now()),
@@ -225,6 +299,7 @@ impl Driver {
                     if let Err(why) = self.core.received(index, &buffer[..count], Instant::now()) {
                         return self.close(index, &why);
                     }
+                    self.follow_offer(index);
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -268,92 +343,3 @@ impl Driver {
 
 /// Every handle is dropped.
 struct Closed;
-
-impl Stream {
-    /// Begins to connect. Names are looked up here, which may block the thread. A refusal shows only later, so the try after
-    /// `failures` failures begins with another one of the name's addresses.
-    fn open(address: &str, failures: usize) -> io::Result<Stream> {
-        if let Some(path) = address.strip_prefix("unix:") {
-            return UnixStream::connect(path).map(Stream::Unix);
-        }
-        let mut last = io::Error::new(ErrorKind::NotFound, "the name has no address");
-        for address in in_turn(address.to_socket_addrs()?.collect(), failures) {
-            match TcpStream::connect(address) {
-                Ok(stream) => {
-                    // Requests are small and gathered already; waiting for more would only delay them.
-                    stream.set_nodelay(true)?;
-                    return Ok(Stream::Tcp(stream));
-                }
-                Err(error) => last = error,
-            }
-        }
-        Err(last)
-    }
-
-    fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        match self {
-            Stream::Tcp(stream) => registry.register(stream, token, interest),
-            Stream::Unix(stream) => registry.register(stream, token, interest),
-        }
-    }
-
-    fn reregister(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        match self {
-            Stream::Tcp(stream) => registry.reregister(stream, token, interest),
-            Stream::Unix(stream) => registry.reregister(stream, token, interest),
-        }
-    }
-
-    /// Whether the connection is up; an error if it could not be made.
-    fn connected(&self) -> io::Result<bool> {
-        match self {
-            Stream::Tcp(stream) => {
-                if let Some(error) = stream.take_error()? {
-                    return Err(error);
-                }
-                match stream.peer_addr() {
-                    Ok(_) => Ok(true),
-                    Err(error) if error.kind() == ErrorKind::NotConnected => Ok(false),
-                    Err(error) => Err(error),
-                }
-            }
-            Stream::Unix(stream) => stream.take_error()?.map_or(Ok(true), Err),
-        }
-    }
-
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Stream::Tcp(stream) => stream.read(buffer),
-            Stream::Unix(stream) => stream.read(buffer),
-        }
-    }
-
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Stream::Tcp(stream) => stream.write(bytes),
-            Stream::Unix(stream) => stream.write(bytes),
-        }
-    }
-}
-
-fn in_turn(mut addresses: Vec<SocketAddr>, failures: usize) -> Vec<SocketAddr> {
-    let first = failures % addresses.len().max(1);
-    addresses.rotate_left(first);
-    addresses
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Once a name whose first address refuses (often `::1` of localhost) was never reached.
-    #[test]
-    fn each_try_begins_with_another_address_of_a_name() {
-        let two: Vec<SocketAddr> = ["[::1]:1", "127.0.0.1:1"].map(|address| address.parse().unwrap()).into();
-        let first = |failures| in_turn(two.clone(), failures)[0];
-        assert_eq!([0, 1, 2].map(first), [two[0], two[1], two[0]]);
-        assert!(in_turn(Vec::new(), 3).is_empty());
-    }
-}

@@ -17,6 +17,7 @@
 //!
 //! - requests of all threads and tasks share one connection a shard, many at a time;
 //! - it asks for the slot map and goes straight to the shard that owns a key;
+//! - it goes on over memory that the server shares, if it does ([`Config::transport`]); [`Client::transport`] says so;
 //! - it connects when it is needed, again when a connection is lost, with growing waits;
 //! - it numbers changes, and sends unanswered ones again over the next connection: each is done once. If the server was
 //!   restarted in between, the change ends with [`Error::OutcomeUnknown`], and nothing is repeated silently.
@@ -31,7 +32,8 @@
 //! | `client` | the operations |
 //! | `request` | options of each, futures |
 //! | `core` | connections, routing, repeating: no socket, no clock |
-//! | `driver` | the I/O thread: sockets and the clock |
+//! | `driver` | the I/O thread: sockets, rings and the clock |
+//! | `stream` | a socket or a pair of rings |
 #![forbid(unsafe_code)]
 #![allow(clippy::vec_box, reason = "calls move from queue to queue one by one: a pointer, not 350 bytes")]
 
@@ -44,9 +46,10 @@ mod driver;
 mod error;
 mod item;
 pub mod request;
+mod stream;
 
 pub use client::Client;
-pub use config::Config;
+pub use config::{Config, Transport};
 pub use error::Error;
 pub use item::{Changed, Done, Item, Lease};
 pub use request::{Pending, Request, TouchIf};

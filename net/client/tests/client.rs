@@ -74,6 +74,28 @@ fn many_gets_share_frames_and_keep_their_order() {
     assert_eq!(client.get_many(Vec::<&str>::new()).wait().unwrap(), []);
 }
 
+/// Once the wake-up that told the thread of it was lost in half of the cases: thread and connection stayed.
+#[test]
+fn a_client_that_is_dropped_ends_its_thread() {
+    let fake = Fake::start(1);
+    let threads = || {
+        let tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten();
+        let names = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("comm")).ok());
+        names.filter(|name| name.trim_end() == "torc-client").count()
+    };
+    let before = threads();
+    for _ in 0..50 {
+        let client = client(&fake);
+        client.ping().wait().unwrap();
+    }
+    let start = Instant::now();
+    // Clients of tests beside this one come and go.
+    while threads() > before + 10 {
+        assert!(start.elapsed() < Duration::from_secs(20), "{} threads are left", threads());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
 /// [N-GEN-5]
 #[test]
 fn answers_out_of_order_find_their_requests() {

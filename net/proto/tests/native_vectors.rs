@@ -4,8 +4,8 @@ use std::fmt::Write;
 use std::path::Path;
 use torc_proto::native::topology::WrongOwner;
 use torc_proto::native::{
-    Answer, Expiry, FrameLimits, Hello, HelloAnswer, Invalid, ItemFacts, Keys, Op, Options, ParseError,
-    Request, Status, Topology,
+    Answer, Attach, Attached, Expiry, FrameLimits, Hello, HelloAnswer, Invalid, ItemFacts, Keys, Op, Options,
+    ParseError, Request, Status, Topology,
 };
 use torc_proto::slot::slot_of;
 
@@ -114,6 +114,13 @@ fn request_lines(request: &Request<'_>) -> Result<Vec<String>, Invalid> {
                 hello.version_min, hello.version_max, hello.features, hello.session, hello.boot_id
             ));
         }
+        Some(Op::Attach) => {
+            let attach = Attach::parse(request.value)?;
+            lines.push(format!(
+                "attach layouts {} {} features {}",
+                attach.layout_min, attach.layout_max, attach.features
+            ));
+        }
         Some(Op::MultiGet) => {
             let (keys, _) = Keys::parse(request.value, 100)?;
             lines.push(keys.fold("keys".to_owned(), |line, key| line + " " + &quoted(key)));
@@ -152,7 +159,12 @@ fn answer_lines(answer: &Answer<'_>) -> Result<Vec<String>, Invalid> {
             lines
                 .push(format!("wrong-owner slot {} shard {} epoch {}", owner.slot, owner.shard, owner.epoch));
         }
-        (Some(Op::Hello), Status::Ok) => lines.push(hello_line(&HelloAnswer::parse(answer.value)?)),
+        (Some(Op::Hello), Status::Ok) => {
+            lines.push(hello_line(&HelloAnswer::parse(answer.value)?));
+            let path = HelloAnswer::shared_memory_path(answer.value);
+            lines.extend(path.map(|path| format!("shared-memory \"{path}\"")));
+        }
+        (Some(Op::Attach), Status::Ok) => attached_lines(&Attached::parse(answer.value)?, &mut lines),
         (Some(Op::Topology), Status::Ok) => {
             let map = Topology::parse(answer.value)?;
             lines.push(format!("topology epoch {} boot {}", map.epoch, map.boot_id));
@@ -170,6 +182,20 @@ fn answer_lines(answer: &Answer<'_>) -> Result<Vec<String>, Invalid> {
         _ => {}
     }
     Ok(lines)
+}
+
+fn attached_lines(attached: &Attached, lines: &mut Vec<String>) {
+    lines.push(format!(
+        "attached layout {} boot {} words {} rings {} {}",
+        attached.layout,
+        attached.boot_id,
+        attached.words_bytes,
+        attached.request_ring_bytes,
+        attached.answer_ring_bytes
+    ));
+    lines.extend(attached.descriptors.iter().map(|descriptor| {
+        format!("descriptor kind {} shard {} bytes {}", descriptor.kind, descriptor.shard, descriptor.bytes)
+    }));
 }
 
 fn hello_line(hello: &HelloAnswer) -> String {

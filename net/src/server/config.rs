@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 use torc_engine::eviction::Algorithm;
+use torc_shm::{RING_BYTES_MAX, RING_BYTES_MIN};
 
 /// Where clients come in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +33,23 @@ pub struct Listen {
     pub endpoint: Endpoint,
     /// `None`: the first bytes decide.
     pub protocol: Option<Protocol>,
+}
+
+/// Memory that is shared with clients on the same host, over a Unix socket of [`ServerConfig::listen`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SharedMemory {
+    /// `--shared-memory-users`: with whom. Default: who runs the server.
+    pub users: Vec<u32>,
+    /// `--shared-memory-ring-bytes`: length of a client's ring in each direction, bytes, a power of two. Default: 64 KiB.
+    pub ring_bytes: usize,
+}
+
+impl Default for SharedMemory {
+    fn default() -> Self {
+        // SAFETY: geteuid takes nothing and cannot fail.
+        let user = unsafe { libc::geteuid() };
+        SharedMemory { users: vec![user], ring_bytes: 64 << 10 }
+    }
 }
 
 /// All settings of a server; the defaults are those of `torc serve` without flags.
@@ -77,6 +95,8 @@ pub struct ServerConfig {
     /// `--min-wait`: how long a shard with several active clients waits for a small batch, where the transport can.
     /// Default, zero: not at all.
     pub min_wait: Duration,
+    /// `--shared-memory` and what belongs to it. Default: none is shared.
+    pub shared_memory: Option<SharedMemory>,
     /// `--output-limit`: answers that wait for one connection, bytes; lent values count a sixteenth. Default: 1 MiB.
     pub output_bytes_max: usize,
     /// Requests of one connection that wait for other shards; answers in a row between them count as one. Default: 512.
@@ -122,6 +142,7 @@ impl Default for ServerConfig {
             transport: TransportChoice::Auto,
             spin: Duration::ZERO,
             min_wait: Duration::ZERO,
+            shared_memory: None,
             output_bytes_max: 1 << 20,
             queue_parts_max: 512,
             receive_buffers: None,
@@ -140,6 +161,16 @@ impl Default for ServerConfig {
 pub enum StartError {
     #[error("--listen: there is no address to listen on")]
     NoListen,
+    #[error(
+        "--shared-memory: clients get it over a Unix socket that speaks the native protocol: add one, as in --listen unix:/path"
+    )]
+    SharedMemoryListen,
+    #[error("--shared-memory: the kernel refused it: {0}; see `torc doctor`")]
+    SharedMemory(std::io::Error),
+    #[error(
+        "--shared-memory-ring-bytes: {0} is no power of two between {RING_BYTES_MIN} and {RING_BYTES_MAX}"
+    )]
+    RingBytes(usize),
     #[error("--shards: a server needs at least one shard")]
     NoShards,
     #[error("{setting}: {endpoint} cannot be listened on: {cause}{cure}")]

@@ -3,6 +3,7 @@
 use super::config::ServerConfig;
 use crate::clock::{Clock, MachineClock};
 use crate::tier::TierConfig;
+use crate::transport::rings::{BUFFER_BYTES, BUFFERS};
 use crate::worker::{BudgetConfig, FLOOR_SHARE, round_bytes, tier_bytes};
 use torc_engine::ShardConfig;
 
@@ -61,6 +62,8 @@ pub(super) fn budget(config: &ServerConfig) -> BudgetConfig {
     let buffers = u64::from(receive_buffers(config)) * u64::from(RECEIVE_BYTES);
     let tier = |tier: &TierConfig| tier_bytes(memory, config.shards) + tier.cache_bytes_of(config.shards);
     let tier = config.tier.as_ref().map_or(0, tier);
+    let rings = u64::from(BUFFERS) * BUFFER_BYTES as u64;
+    let buffers = buffers + config.shared_memory.as_ref().map_or(0, |_| rings);
     let fixed = buffers + round_bytes(memory) + outcomes_bytes(config) + tier;
     BudgetConfig { memory, clients: clients.max(floor), floor, fixed, lends: true }
 }

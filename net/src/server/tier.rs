@@ -84,6 +84,7 @@ impl RunningTier {
             cache_bytes: settings.cache_bytes_of(wakers.len() as u16) as usize,
             durability: settings.durability,
             journal_bytes: settings.journal_bytes,
+            snapshots: settings.snapshots,
             cpus: settings.cpus.clone(),
             recovers: true,
             reads: settings.reads,

@@ -2,6 +2,26 @@
 
 use torc_engine::command::{Outcome, Value};
 
+/// Why a client that asked for shared memory gets none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AttachRefusal {
+    /// This server shares none.
+    Off,
+    /// It did not come over a Unix socket.
+    NotLocal,
+    /// Not with this user.
+    User,
+    /// It has some, or has asked before.
+    Already,
+    /// Rings have what they may of the memory for clients.
+    Memory,
+    /// The kernel refused what is needed.
+    Kernel,
+}
+
+/// Their names, in figures.
+pub const ATTACH_REFUSALS: [&str; 6] = ["off", "not_local", "user", "already", "memory", "kernel"];
+
 /// What came of a part.
 #[derive(Debug)]
 pub enum Answer<'s> {
@@ -24,6 +44,8 @@ pub enum Answer<'s> {
     },
     /// A change repeated after a restart: nobody knows whether it was done.
     OutcomeUnknown,
+    /// The connection's bytes go through rings of this length in shared memory from here on, or why not.
+    Attach(Result<usize, AttachRefusal>),
     /// Not executed: the part's [`ReplyKind::deadline`](super::part::ReplyKind::deadline) was over before.
     DeadlineExceeded,
     Local,

@@ -38,4 +38,6 @@ pub trait ServerView {
     /// 64 random bits of this start: a client that sees another number knows of a restart.
     fn boot_id(&self) -> u64;
     fn transport(&self) -> &'static str;
+    /// The Unix socket over which memory is shared, if it is.
+    fn shared_memory_path(&self) -> Option<String>;
 }

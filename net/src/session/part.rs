@@ -63,6 +63,8 @@ pub enum Work<'a> {
         cursor: u64,
         count: u32,
     },
+    /// The connection's bytes go through shared memory from the answer on, which comes when nothing else is due to the client.
+    Attach,
     /// Nothing for a shard: `compose` is called with [`Answer::Local`](super::answer::Answer::Local) and `echo` holds the frame.
     Local,
     /// Answer what is due, then close the connection. `compose` is called first, as for `Local`.

@@ -30,7 +30,7 @@ use crate::clock::Wall;
 use crate::metrics::WorkerStats;
 use crate::shared::Shared;
 use crate::slots::SlotMap;
-use crate::tier::Durability;
+use crate::tier::{Durability, TierFigures};
 use crate::transport::sim::{Faults, Network, Random, Sim};
 use crate::transport::{Transport, Waker};
 use crate::worker::mail::Mail;
@@ -67,6 +67,16 @@ const BEYOND_STEPS: usize = 400;
 const LENT_AGAIN_TICKS: u32 = 3;
 const LENT_AGAIN_MS: Millis = 2000;
 
+/// What a run has come to.
+#[derive(Debug, PartialEq, Eq)]
+struct Took {
+    steps: u64,
+    /// Those that were answered.
+    requests: u64,
+    /// Snapshots of a tier's index that were written, and those that a start has read.
+    snapshots: [u64; 2],
+}
+
 struct Simulation {
     random: Random,
     world: World,
@@ -83,6 +93,7 @@ struct Simulation {
     steps: u64,
     /// Requests that earlier servers answered.
     requests: u64,
+    snapshots: [u64; 2],
 }
 
 /// What every server of a simulation is made from.
@@ -120,7 +131,7 @@ impl Simulation {
         let model = Model::new(world.excuses(), world.tier.is_some());
         let clients = (0..world.clients).map(|number| Client::new(number, &world, &mut random)).collect();
         let (workers, wakers, backing) = (Vec::new(), Vec::new(), None);
-        let (steps, requests) = (0, 0);
+        let (steps, requests, snapshots) = (0, 0, [0; 2]);
         let mut simulation = Simulation {
             random,
             world,
@@ -136,6 +147,7 @@ impl Simulation {
             model,
             steps,
             requests,
+            snapshots,
         };
         simulation.serve(None).expect("a server begins");
         simulation
@@ -209,11 +221,11 @@ impl Simulation {
         Ok(())
     }
 
-    /// Returns how many steps it took, and how many requests were answered.
+    /// Returns what came of it.
     ///
     /// # Errors
     /// What went wrong, in words.
-    fn run(mut self) -> Result<(u64, u64), String> {
+    fn run(mut self) -> Result<Took, String> {
         while self.steps < FAULT_STEPS && !self.clients.iter().all(Client::has_sent_all) {
             self.step()?;
             if let Some(incident) = self.world.next_incident(self.steps) {
@@ -233,7 +245,18 @@ impl Simulation {
         }
         self.rest()?;
         self.drain()?;
-        Ok((self.steps, self.requests + self.requests_here()))
+        self.count();
+        Ok(Took { steps: self.steps, requests: self.requests, snapshots: self.snapshots })
+    }
+
+    /// Adds what this server has come to.
+    fn count(&mut self) {
+        self.requests += self.requests_here();
+        let of = |figures: &Arc<TierFigures>| {
+            [figures.snapshots.written.load(Relaxed), figures.snapshots_read.load(Relaxed)]
+        };
+        let here = self.shared.tier.get().map_or([0; 2], of);
+        self.snapshots.iter_mut().zip(here).for_each(|(all, here)| *all += here);
     }
 
     fn requests_here(&self) -> u64 {
@@ -402,6 +425,7 @@ pub(crate) fn shared(shards: u16) -> Shared {
         wall: Arc::new(Wall::new(START * 1_000_000)),
         boot_id: 1,
         transport: "sim",
+        shared_memory_path: None,
         announce_host: "sim".into(),
         ports: vec![1; shards as usize],
         worker_stats,

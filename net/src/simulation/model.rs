@@ -131,6 +131,11 @@ impl Model {
         }
     }
 
+    /// The server has ended in order, and another one begins.
+    pub(super) fn restart(&mut self) {
+        self.own.values_mut().for_each(Own::restart);
+    }
+
     /// The server has ended at once. What was answered up to a time that `safe` tells by the key is on the tier, but for changes
     /// that are so for sure; `None`: nothing is there any more.
     pub(super) fn crash(&mut self, safe: Option<&dyn Fn(&str) -> Millis>) {

@@ -131,6 +131,15 @@ impl Own {
         self.now.extend(back.filter(|(_, at)| at.is_none_or(|at| at > safe)).map(|(state, _)| state));
     }
 
+    /// The server began anew after an orderly end: what was only missed may be there again.
+    pub(super) fn restart(&mut self) {
+        let (missed, superseded) =
+            std::mem::take(&mut self.past).into_iter().partition(|(_, at)| at.is_none());
+        self.past = superseded;
+        let missed: Vec<(State, Option<Millis>)> = missed;
+        self.now.extend(missed.into_iter().map(|(state, _)| state));
+    }
+
     /// Those of the states that are a value which was read.
     pub(super) fn matching<'a>(&'a self, read: &'a [u8]) -> impl Iterator<Item = &'a State> {
         self.now.iter().filter(move |state| state.is(read))

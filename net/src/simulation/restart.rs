@@ -114,6 +114,8 @@ impl Simulation {
         let image = backing.end();
         if was_latched {
             self.model.crash(None);
+        } else {
+            self.model.restart();
         }
         self.begin_again(image)
     }
@@ -124,7 +126,7 @@ impl Simulation {
 
     /// Another server, over what is on the medium.
     fn begin_again(&mut self, image: Vec<u8>) -> Result<(), String> {
-        self.requests += self.requests_here();
+        self.count();
         self.workers.clear();
         if self.random.chance(60) {
             self.world.divide(1 + self.random.below(SHARDS_MAX) as u16);

@@ -8,7 +8,7 @@ const STEPS: u64 = 1_000_000;
 /// Seeds within which a bug must show.
 const SEEDS: u64 = 300;
 
-fn run(seed: u64, bug: Bug) -> Result<(u64, u64), String> {
+fn run(seed: u64, bug: Bug) -> Result<Took, String> {
     Simulation::new(seed, bug).run()
 }
 
@@ -19,6 +19,7 @@ fn number_from(variable: &str) -> Option<u64> {
 /// Runs seed after seed on all cores until so many steps are taken.
 fn run_from(first: u64, steps_wanted: u64) {
     let (next, steps, requests) = (AtomicU64::new(first), AtomicU64::new(0), AtomicU64::new(0));
+    let snapshots = [AtomicU64::new(0), AtomicU64::new(0)];
     let threads = std::thread::available_parallelism().map_or(1, |cores| cores.get());
     std::thread::scope(|scope| {
         for _ in 0..threads {
@@ -26,9 +27,12 @@ fn run_from(first: u64, steps_wanted: u64) {
                 while steps.load(Relaxed) < steps_wanted {
                     let seed = next.fetch_add(1, Relaxed);
                     match run(seed, Bug::None) {
-                        Ok((taken, answered)) => {
-                            steps.fetch_add(taken, Relaxed);
-                            requests.fetch_add(answered, Relaxed);
+                        Ok(took) => {
+                            steps.fetch_add(took.steps, Relaxed);
+                            requests.fetch_add(took.requests, Relaxed);
+                            for (all, took) in snapshots.iter().zip(took.snapshots) {
+                                all.fetch_add(took, Relaxed);
+                            }
                         }
                         Err(wrong) => panic!(
                             "seed {seed}: {wrong}\nreplay: TORC_SIM_SEED={seed} cargo test -p torc-net simulation"
@@ -39,8 +43,12 @@ fn run_from(first: u64, steps_wanted: u64) {
         }
     });
     let (seeds, steps, requests) = (next.into_inner() - first, steps.into_inner(), requests.into_inner());
-    eprintln!("{seeds} seeds, {steps} steps, {requests} requests");
+    let [written, read] = snapshots.map(AtomicU64::into_inner);
+    eprintln!(
+        "{seeds} seeds, {steps} steps, {requests} requests, {written} snapshots, of which {read} were read"
+    );
     assert!(requests > 0, "nothing was asked");
+    assert!(steps < STEPS || written > 50 && read > 5, "snapshots are made, and read after a start");
 }
 
 #[test]

@@ -4,8 +4,8 @@ use super::sleeper::SimClock;
 use crate::server::Recovers;
 use crate::slots::SlotMap;
 use crate::tier::{
-    Durability, Inline, Port, ReadsChoice, Rearm, Socket, StorageParts, TierConfig, TierFigures, TierPath,
-    Wakers,
+    Durability, Inline, Port, ReadsChoice, Rearm, Snapshots, Socket, StorageParts, TierConfig, TierFigures,
+    TierPath, Wakers,
 };
 use crate::transport::Waker;
 use crate::transport::sim::Random;
@@ -57,6 +57,8 @@ const BATCH_BYTES: u32 = 128 << 10;
 const JOURNAL: JournalConfig = JournalConfig { bytes: 256 << 10, batch_bytes: 16 << 10 };
 /// What comes to a journal first is less than this, bytes.
 const JOURNAL_BYTES: u64 = 32 << 10;
+/// Room for some thousand keys.
+const SNAPSHOT_MEMORY: u64 = 64 << 10;
 const CACHE_BYTES: u64 = 256 << 10;
 /// What readers and those that tell do in a step of the simulation at most, together.
 const STEPS_MAX: usize = 8;
@@ -77,21 +79,32 @@ impl TierWorld {
         let stream = if fits { MUCH_BYTES } else { least + random.below(LITTLE_BYTES) as u64 };
         let bytes =
             stream * u64::from(shards) / BLOCK_BYTES as u64 * BLOCK_BYTES as u64 + 2 * BLOCK_BYTES as u64;
-        let config = Config {
+        let mut config = Config {
             bytes,
             page_bytes: [4096, 16 << 10][random.below(2)],
             batch_bytes: BATCH_BYTES,
             streams: shards,
             journal,
+            has_snapshots: false,
             volume: random.number(),
             hash_seed: random.number(),
         };
+        // Drawn apart, so that seeds without snapshots stay what they are.
+        let mut snapshots = Random::new(config.volume);
+        config.has_snapshots = snapshots.chance(60);
         let settings = TierConfig {
             path: TierPath::Memory,
             bytes: Some(bytes),
             durability,
             cache_bytes: if is_memory || random.chance(30) { 0 } else { CACHE_BYTES },
             journal_bytes: JOURNAL_BYTES,
+            snapshots: Snapshots {
+                a_lap: 1 + snapshots.number() % 8,
+                memory_bytes: SNAPSHOT_MEMORY,
+                least_bytes: 16 << (10 + snapshots.number() % 5),
+                dead_percent: if snapshots.chance(70) { 0 } else { Snapshots::DEAD_PERCENT },
+                share_percent: 100,
+            },
             reads_wait: random.chance(60),
             resets: false,
             index_percent: 50,
@@ -239,6 +252,7 @@ impl Resting {
             cache_bytes: world.settings.cache_bytes as usize / wakers.len(),
             durability: world.durability,
             journal_bytes: world.settings.journal_bytes,
+            snapshots: world.settings.snapshots,
             cpus: Vec::new(),
             reads: world.settings.reads,
             recovers: true,
@@ -268,7 +282,8 @@ impl Backing {
             if !random.chance(world.read_percent) {
                 continue;
             }
-            match random.below(8) {
+            match random.below(if world.config.has_snapshots { 9 } else { 8 }) {
+                8 => self.inline.make(),
                 0 | 1 => self.inline.read(|count| random.below(count)),
                 2 | 3 => self.inline.give(|count| random.below(count)),
                 4 if random.chance(world.read_percent) => self.inline.recover(|count| random.below(count)),

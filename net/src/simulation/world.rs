@@ -187,6 +187,7 @@ impl World {
             slow_ms_max: 0,
             request_ms_max: 0,
             drain_ms_max: DRAIN_MS,
+            ring_bytes: 0,
             spin_ns: SPINS_NS[random.below(SPINS_NS.len())],
             outcomes_bytes_max: 1 << 20,
             budget: self.budget(fixed),

@@ -119,6 +119,11 @@ impl Carrying {
         !self.moving.is_empty()
     }
 
+    /// Whether all was added, and some of it is not written.
+    pub(super) fn is_added(&self) -> bool {
+        self.waiting.is_empty() && !self.added.is_empty()
+    }
+
     /// Whether something is to be added or to be told.
     pub(super) fn is_under_way(&self) -> bool {
         !self.waiting.is_empty() || !self.added.is_empty()

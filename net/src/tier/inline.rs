@@ -6,12 +6,14 @@ use super::mailbox::{Inbox, Mailbox};
 use super::messages::{FetchedPage, Told};
 use super::port::Link;
 use super::recover::Recovery;
+use super::snapshots::{self, Making};
 use super::storage::{Prepared, StorageParts, prepare};
 use super::testing::silent;
 use super::writing::Writing;
 use crate::clock::Clock;
 use crate::worker::Bug;
-use std::sync::mpsc::TryRecvError;
+use std::collections::VecDeque;
+use std::sync::mpsc::{TryRecvError, TrySendError};
 use torc_pmem::recover::Found;
 
 /// What is told of a stream before a shard has taken any of it, at most.
@@ -23,6 +25,14 @@ pub(crate) struct Inline<C> {
     writing: Option<Writing<C>>,
     fetching: Option<Fetching>,
     telling: Option<Telling<C>>,
+    making: Option<InParts>,
+}
+
+/// Makes snapshots.
+struct InParts {
+    making: Making,
+    /// Made and not taken.
+    parts: VecDeque<snapshots::Made>,
 }
 
 /// Reads for the shards.
@@ -53,7 +63,7 @@ impl<C: Clock + Clone> Inline<C> {
         parts: StorageParts<C>,
         told_max: usize,
     ) -> Result<(Inline<C>, Vec<Link>), TierError> {
-        let Prepared { writing, links, fetches, recovery } = prepare(parts)?;
+        let Prepared { writing, links, fetches, recovery, making } = prepare(parts)?;
         let fetching = fetches.map(|parts| Fetching { parts, asked: Vec::new(), read: Vec::new() });
         let telling = recovery.map(|(mut recovery, found)| {
             recovery.begin(&found);
@@ -64,7 +74,8 @@ impl<C: Clock + Clone> Inline<C> {
             let held = mailboxes.iter().map(|_| None).collect();
             Telling { recovery, found, mailboxes, read, held }
         });
-        Ok((Inline { writing: Some(writing), fetching, telling }, links))
+        let making = making.map(|making| InParts { making, parts: VecDeque::new() });
+        Ok((Inline { writing: Some(writing), fetching, telling, making }, links))
     }
 
     /// Puts a bug in.
@@ -121,6 +132,21 @@ impl<C: Clock + Clone> Inline<C> {
         let shard = pick(mailboxes.len());
         if let Some(told) = held[shard].take().or_else(|| read[shard].told.try_recv().ok()) {
             held[shard] = mailboxes[shard].try_tell(told);
+        }
+    }
+
+    /// Makes a snapshot if one is asked for, or gives a part of one.
+    pub(crate) fn make(&mut self) {
+        let Some(InParts { making, parts }) = &mut self.making else { return };
+        if let Some(part) = parts.pop_front() {
+            if let Err(TrySendError::Full(part)) = making.made.try_send(part) {
+                parts.push_front(part);
+            }
+        } else if let Ok(of) = making.orders.try_recv() {
+            making.maker.make(&of, &mut |part| {
+                parts.push_back(part);
+                true
+            });
         }
     }
 

@@ -41,6 +41,7 @@
 //! | `inline.rs` | all of them without threads, for the simulator |
 //! | `begin.rs` | taking it into use |
 //! | `weight.rs` | where the threads run, and how much that one counts beside the shards |
+//! | `snapshots.rs`, `streams/parts.rs` | the thread that makes snapshots of the index, and how they come into the streams |
 //! | `packing.rs` | journals, and what is packed into streams |
 //! | `carry.rs` | what stays on the medium though its room is taken |
 //! | `fetch/` | who reads for the shards: an executor over io_uring, or threads |
@@ -67,6 +68,7 @@ mod recover;
 mod resize;
 mod room;
 mod save;
+mod snapshots;
 mod storage;
 mod streams;
 #[cfg(test)]
@@ -93,6 +95,7 @@ pub use rearm::RearmError;
 pub(crate) use rearm::{Armed, Rearm, Wakers};
 pub use resize::{Carried, ResizeError, copy, resize};
 pub(crate) use save::{SAVE_BYTES, SaveBatch};
+pub use snapshots::{GIVEN_UP, SnapshotFigures, Snapshots};
 pub(crate) use storage::{Storage, StorageParts, time_before};
 
 use std::path::PathBuf;
@@ -145,6 +148,8 @@ pub struct TierConfig {
     /// `--tier-journal`, bytes: what has to be safe before there is so much goes to a journal first. 0: a tier that is made has
     /// none.
     pub journal_bytes: u64,
+    /// `--tier-snapshots` and `--tier-snapshot-memory`.
+    pub snapshots: Snapshots,
     /// `--tier-recovery wait`: plain reads of keys that are not known yet after a start wait, as others do. Else they miss.
     pub reads_wait: bool,
     /// `--tier-on-mismatch reset`: what cannot be used is made anew. Else the server does not start.
@@ -207,6 +212,9 @@ pub struct TierFigures {
     pub recovery_ms: AtomicU64,
     /// Batches of streams that recovery found damaged.
     pub damaged: AtomicU64,
+    /// Streams of which recovery has read a snapshot.
+    pub snapshots_read: AtomicU64,
+    pub snapshots: SnapshotFigures,
     /// Since when the oldest change waits that was handed over and is not safe, on the server's clock; 0: there is none.
     pub(crate) waiting_since: AtomicU64,
     /// Times that changes came to wait for so long that the thread that writes counts as the shards do.

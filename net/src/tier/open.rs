@@ -71,8 +71,7 @@ impl Opened {
         shards: u16,
         random: impl Fn() -> u64,
     ) -> Result<Opened, TierError> {
-        let has_journals = config.journal_bytes > 0;
-        let made = |bytes| divided(bytes, shards, has_journals, random(), random());
+        let made = |bytes| divided(bytes, shards, config.extras(), random(), random());
         let (medium, emptied) = match &config.path {
             TierPath::Members(members) => open_members(members, made, config.resets)?,
             _ => open_one(config, made)?,
@@ -174,10 +173,30 @@ pub(super) fn with_sizes(
 }
 
 /// How a new tier is divided.
-pub(super) fn divided(bytes: u64, streams: u16, has_journals: bool, volume: u64, hash_seed: u64) -> Config {
+pub(super) fn divided(bytes: u64, streams: u16, extras: Extras, volume: u64, hash_seed: u64) -> Config {
+    let Extras { has_journals, has_snapshots } = extras;
     let batch_bytes = batch_bytes(bytes, streams.max(1));
     let journal = if has_journals { journal(bytes, streams.max(1)) } else { JournalConfig::NONE };
-    Config { bytes, page_bytes: PAGE_BYTES, batch_bytes, streams, journal, volume, hash_seed }
+    Config { bytes, page_bytes: PAGE_BYTES, batch_bytes, streams, journal, has_snapshots, volume, hash_seed }
+}
+
+/// What streams may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Extras {
+    pub(super) has_journals: bool,
+    pub(super) has_snapshots: bool,
+}
+
+impl Extras {
+    /// What the newest format has.
+    pub(super) const ALL: Extras = Extras { has_journals: true, has_snapshots: true };
+}
+
+impl TierConfig {
+    /// What a tier has that is made with these settings.
+    pub(super) fn extras(&self) -> Extras {
+        Extras { has_journals: self.journal_bytes > 0, has_snapshots: self.snapshots.a_lap > 0 }
+    }
 }
 
 /// A journal for each stream; none where their shares are too small for one.

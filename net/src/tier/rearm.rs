@@ -135,6 +135,7 @@ impl<C: Clock + Clone> Rearm<C> {
             cache_bytes: if is_fast { 0 } else { self.settings.cache_bytes_of(shards as u16) as usize },
             durability: self.settings.durability,
             journal_bytes: self.settings.journal_bytes,
+            snapshots: self.settings.snapshots,
             cpus: self.settings.cpus.clone(),
             reads: self.settings.reads,
             recovers: false,
@@ -187,8 +188,8 @@ impl<C: Clock + Clone> Rearm<C> {
     /// Makes a tier on a medium that holds nothing; versions up to the ceiling were given out before.
     fn create(&self, medium: Arc<dyn Medium>, ceiling: u64, volume: u64) -> Result<Tier, RearmError> {
         let shards = self.wakers.0.len() as u16;
-        let has_journals = self.settings.journal_bytes > 0;
-        let config = divided(medium.bytes(), shards, has_journals, volume, self.config.hash_seed);
+        let extras = self.settings.extras();
+        let config = divided(medium.bytes(), shards, extras, volume, self.config.hash_seed);
         let made = Tier::create_above(&medium, config, ceiling.max(self.figures.drawn()));
         made.and_then(|()| Tier::open(medium)).map_err(|error| match error {
             OpenError::Media(error) => TierError::Media(error).into(),

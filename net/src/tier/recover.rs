@@ -133,7 +133,10 @@ impl<C: Clock> Recovery<C> {
                 tracing::warn!("--tier: {error}; older items of stream {} are lost", stream.stream);
                 1
             },
-            |counts| counts.damaged,
+            |counts| {
+                self.figures.snapshots_read.fetch_add(u64::from(counts.has_snapshot), Relaxed);
+                counts.damaged
+            },
         );
         self.figures.damaged.fetch_add(damaged, Relaxed);
         stream.end(damaged > 0);
@@ -194,10 +197,7 @@ impl<C: Clock> Stream<'_, C> {
     }
 
     fn is_flushed(&self, record: &Record) -> bool {
-        self.flushes.iter().any(|flush| {
-            let same_space = flush.kind == Kind::FlushAll || flush.space == record.space;
-            same_space && record.version <= flush.version && flush.slots().contains(&record.slot)
-        })
+        self.flushes.iter().any(|flush| flush.voids(record))
     }
 
     fn tell(&mut self, shard: u16, ended: Option<RangeInclusive<u16>>, is_damaged: bool) {

@@ -5,7 +5,7 @@
 //! the old file as it was, and a part that the next one removes. Of several files each has its part: see `place.rs`.
 
 use super::members::{self, MembersError, open_files, sizes};
-use super::open::{TierError, divided, open_file, whole_blocks};
+use super::open::{Extras, TierError, divided, open_file, whole_blocks};
 use super::place::{part_of, real, take_name};
 use crate::slots::SlotMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -72,7 +72,7 @@ pub fn resize(
     let tier = Tier::open(open_files(paths)?)?;
     let bytes = sizes(paths.len(), bytes).ok_or(ResizeError::Sizes { files: paths.len() })?;
     let files: Vec<File> = paths.iter().map(|path| real(path)).zip(bytes).collect();
-    carry(&tier, &files, (streams, true), progress)
+    carry(&tier, &files, (streams, Extras::ALL), progress)
 }
 
 /// Copies a tier that nobody uses to other files, which are not there yet. If no `bytes` are given they have as much room as it
@@ -98,7 +98,7 @@ pub fn copy(
         (given, files) => sizes(files, given).ok_or(ResizeError::Sizes { files })?,
     };
     let files: Vec<File> = to.iter().cloned().zip(bytes).collect();
-    carry(&tier, &files, (streams, true), progress)
+    carry(&tier, &files, (streams, Extras::ALL), progress)
 }
 
 /// What [`fit`] has come to.
@@ -166,7 +166,8 @@ fn resize_at_start(tier: &Tier, files: &[File], wanted: Config) -> Result<(), Re
     let (from, to, names) = (tier.config().bytes, room(files)?, names(files));
     tracing::info!("--tier: {names} is resized from {from} bytes to {to}, by being copied");
     let mut told_at = Instant::now();
-    let divided = (Some(wanted.streams), wanted.has_journals());
+    let extras = Extras { has_journals: wanted.has_journals(), has_snapshots: wanted.has_snapshots };
+    let divided = (Some(wanted.streams), extras);
     let carried = carry(tier, files, divided, &mut |progress| {
         if told_at.elapsed() >= TELL_EVERY {
             told_at = Instant::now();
@@ -191,18 +192,18 @@ fn names(files: &[File]) -> String {
     names.join(" and ")
 }
 
-/// Copies to a part beside each path, which then takes that name: with so many streams, or as many as before, and with journals or
-/// without.
+/// Copies to a part beside each path, which then takes that name: with so many streams, or as many as before, and with journals and
+/// snapshots or without.
 fn carry(
     tier: &Tier,
     files: &[File],
-    (streams, has_journals): (Option<u16>, bool),
+    (streams, extras): (Option<u16>, Extras),
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Carried, ResizeError> {
     let streams = streams.unwrap_or(tier.config().streams);
     // Nobody outside can guess what the volume is.
     let volume = RandomState::new().build_hasher().finish();
-    let config = divided(room(files)?, streams, has_journals, volume, tier.config().hash_seed);
+    let config = divided(room(files)?, streams, extras, volume, tier.config().hash_seed);
     Geometry::new(config)?;
     let parts: Vec<File> = files.iter().map(|(path, bytes)| (part_of(path), whole_blocks(*bytes))).collect();
     parts.iter().try_for_each(|(part, _)| remove_left_over(part))?;

@@ -5,8 +5,9 @@ use super::fetch::{self, FetchParts, Fetchers, ReadsChoice};
 use super::mailbox::Shards;
 use super::port::{Link, ReadBy};
 use super::recover::Recovery;
+use super::snapshots::{self, Making, Snapshots};
 use super::streams::Streams;
-use super::weight::{Weight, run_on};
+use super::weight::{Weight, lower_this_thread, run_on};
 use super::writing::{CEILING_AHEAD_MS, Writing};
 use super::{Durability, TierError, TierFigures};
 use crate::clock::Clock;
@@ -38,6 +39,7 @@ pub(crate) struct StorageParts<C> {
     pub(crate) durability: Durability,
     /// What is less goes to a journal, if the tier has them.
     pub(crate) journal_bytes: u64,
+    pub(crate) snapshots: Snapshots,
     /// Where the threads run; empty: anywhere.
     pub(crate) cpus: Vec<usize>,
     /// Shards are to be told what the tier holds: it was not made for this moment.
@@ -64,7 +66,7 @@ impl Storage {
         C: Clock + Clone + Send + 'static,
     {
         let (cpus, durability, choice) = (parts.cpus.clone(), parts.durability, parts.reads);
-        let Prepared { writing, links, fetches, recovery } = prepare(parts)?;
+        let Prepared { writing, links, fetches, recovery, making } = prepare(parts)?;
         let mut threads = Vec::new();
         let mut reads = None;
         if let Some(fetches) = fetches {
@@ -73,6 +75,15 @@ impl Storage {
         }
         if let Some((recovery, found)) = recovery {
             threads.extend(recovery.start(found).map_err(TierError::Thread)?);
+        }
+        if let Some(making) = making {
+            let on = cpus.clone();
+            let maker = std::thread::Builder::new().name("torc-snapshot".into()).spawn(move || {
+                run_on(&on);
+                lower_this_thread();
+                making.run();
+            });
+            threads.push(maker.map_err(TierError::Thread)?);
         }
         let lowers = cpus.is_empty() && durability != Durability::Always;
         let storage = std::thread::Builder::new().name("torc-storage".into()).spawn(move || {
@@ -112,6 +123,8 @@ pub(super) struct Prepared<C> {
     pub(super) fetches: Option<FetchParts>,
     /// What tells the shards what the tier holds.
     pub(super) recovery: Option<(Recovery<C>, Vec<Found>)>,
+    /// What makes snapshots.
+    pub(super) making: Option<Making>,
 }
 
 /// Takes a tier into use.
@@ -120,7 +133,7 @@ pub(super) struct Prepared<C> {
 /// The medium's.
 pub(super) fn prepare<C: Clock + Clone>(parts: StorageParts<C>) -> Result<Prepared<C>, TierError> {
     let StorageParts { tier, wakers, slots, figures, clock, durability, .. } = parts;
-    let StorageParts { cpus, cache_bytes, recovers, journal_bytes, .. } = parts;
+    let StorageParts { cpus, cache_bytes, recovers, journal_bytes, snapshots, .. } = parts;
     // Nothing on the medium is believed before an orderly end, so nothing is drained before that either.
     let is_volatile = durability == Durability::None;
     let is_fast = tier.medium().is_byte_addressable();
@@ -141,7 +154,16 @@ pub(super) fn prepare<C: Clock + Clone>(parts: StorageParts<C>) -> Result<Prepar
         .unzip();
     let before = run.tier().clone();
     let small_bytes = journal_bytes as usize;
-    let streams = Streams::new(writers, reader.clone(), slots.clone(), !is_volatile, small_bytes, &figures);
+    let has_snapshots = before.config().has_snapshots && snapshots.a_lap > 0;
+    let (asking, making) = has_snapshots
+        .then(|| {
+            let ends = writers.iter().map(|(writer, _)| writer.here());
+            snapshots::begin(snapshots, before.clone(), ends, figures.clone())
+        })
+        .unzip();
+    let by_shard = slots.clone();
+    let streams =
+        Streams::new(writers, reader.clone(), by_shard, !is_volatile, small_bytes, asking, &figures);
     let shards = Shards::new(mailboxes.clone());
     let mut writing =
         Writing::new((run, streams, shards, receiver), (figures.clone(), clock.clone()), durability);
@@ -150,5 +172,5 @@ pub(super) fn prepare<C: Clock + Clone>(parts: StorageParts<C>) -> Result<Prepar
     let (boxes, counts) = (mailboxes.clone(), figures.clone());
     let fetches = (!is_fast).then(|| FetchParts { fetches, mailboxes: boxes, reader, figures: counts, cpus });
     let recovery = recovers.then(|| (Recovery::new(before, slots, mailboxes, figures, clock), found));
-    Ok(Prepared { writing, links, fetches, recovery })
+    Ok(Prepared { writing, links, fetches, recovery, making })
 }

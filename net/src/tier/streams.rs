@@ -1,5 +1,6 @@
 //! The streams of a medium as the storage thread writes them.
 
+mod parts;
 mod rest;
 mod written;
 
@@ -9,6 +10,7 @@ use super::mailbox::Shards;
 use super::packing::Packing;
 use super::room::Freeing;
 use super::save::{InJournal, SaveBatch};
+use super::snapshots::Asking;
 use crate::slots::SlotMap;
 #[cfg(test)]
 use crate::worker::Bug;
@@ -54,6 +56,8 @@ pub(super) struct Streams {
     drains: bool,
     /// What is less than this goes to a journal, bytes.
     small_bytes: usize,
+    /// Who makes snapshots; `None`: nobody.
+    asking: Option<Asking>,
     /// What was written before these streams began.
     before: Written,
     /// What the oldest batch holds; kept for its room.
@@ -77,6 +81,7 @@ impl Streams {
         by_shard: SlotMap,
         drains: bool,
         small_bytes: usize,
+        asking: Option<Asking>,
         figures: &TierFigures,
     ) -> Streams {
         let streams = writers.len() as u16;
@@ -99,6 +104,7 @@ impl Streams {
             by_shard,
             drains,
             small_bytes,
+            asking,
             before: Written::of(figures),
             records: Vec::new(),
             #[cfg(test)]
@@ -241,15 +247,20 @@ impl Streams {
     /// The medium's.
     pub(super) fn commit(&mut self, shards: &Shards, figures: &TierFigures) -> Result<Progress, WriteError> {
         let mut progress = Progress::Done;
+        self.take_made();
         for stream in 0..self.streams.len() as u16 {
             let is_carried = self.add_carried(stream, shards, figures)? == Progress::Done;
-            if let Some(packing) = self.streams[usize::from(stream)].journal_of_little(self.small_bytes) {
+            // A part of a snapshot comes behind what was added.
+            let small_bytes = if self.has_part(stream) { 0 } else { self.small_bytes };
+            if let Some(packing) = self.streams[usize::from(stream)].journal_of_little(small_bytes) {
                 packing.commit()?;
                 self.make_room_ahead(stream, shards)?;
                 continue;
             }
             if !is_carried || self.write(stream, shards)? == Progress::Waits {
                 progress = Progress::Waits;
+            } else {
+                self.write_part(stream, shards, figures)?;
             }
             let there = &mut self.streams[usize::from(stream)];
             if std::mem::take(&mut there.is_dirty) && self.drains {
@@ -261,6 +272,7 @@ impl Streams {
                 there.packing.iter_mut().for_each(|packing| packing.packed(shards));
             }
         }
+        self.ask();
         self.publish(figures);
         Ok(progress)
     }
@@ -274,9 +286,10 @@ impl Streams {
         }
     }
 
-    /// Nothing more comes: journals are not used any more.
+    /// Nothing more comes: journals are not used any more, and no snapshot is made.
     pub(super) fn end(&mut self) {
         self.small_bytes = 0;
+        self.asking = None;
     }
 
     /// What waits for shards though they wait for nothing.
@@ -322,9 +335,10 @@ impl Stream {
         Ok(Added { place, in_journal })
     }
 
-    /// The journal, if what was added is less than so many bytes, and the journal has all of it that is not safe.
+    /// The journal, if what was added is less than so many bytes, and the journal has all of it that is not safe. What is carried it has
+    /// not, and shards that wait to hear where that lies hear it when the stream is written.
     fn journal_of_little(&mut self, bytes: usize) -> Option<&mut Packing> {
-        let is_little = self.writer.waiting_bytes() < bytes && !self.is_dirty;
+        let is_little = self.writer.waiting_bytes() < bytes && !self.is_dirty && !self.carrying.is_added();
         self.packing.as_mut().filter(|packing| is_little && packing.has_room())
     }
 }

@@ -27,6 +27,7 @@ const CONFIG: Config = Config {
     batch_bytes: 16 << 10,
     streams: 1,
     journal: JournalConfig::NONE,
+    has_snapshots: false,
     volume: 1,
     hash_seed: 1,
 };

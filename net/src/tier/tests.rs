@@ -9,6 +9,7 @@ mod recovery;
 mod room;
 mod running;
 mod saving;
+mod snapshots;
 mod versions;
 
 use super::save::SaveBatch;
@@ -38,11 +39,20 @@ const CONFIG: Config = Config {
     batch_bytes: 32 << 10,
     streams: 2,
     journal: JournalConfig::NONE,
+    has_snapshots: false,
     volume: 5,
     hash_seed: 9,
 };
 /// What is less goes to a journal, if there is one.
 const JOURNAL_BYTES: u64 = 8 << 10;
+/// Made often, and whatever is superseded.
+const SNAPSHOTS: Snapshots = Snapshots {
+    a_lap: 4,
+    memory_bytes: 64 << 10,
+    least_bytes: 16 << 10,
+    dead_percent: 0,
+    share_percent: 100,
+};
 /// Longer than anything takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Long enough for a thread to do what it must not do.

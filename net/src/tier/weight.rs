@@ -41,6 +41,11 @@ impl Weight {
     }
 }
 
+/// Lets the calling thread count less than others for as long as it lives. Without the right to, it counts as they do.
+pub(super) fn lower_this_thread() {
+    let _ = set_nice((nice() + LOWER_BY).min(NICE_MOST)).and_then(|()| set_policy(libc::SCHED_BATCH));
+}
+
 /// The levels, if a thread that went down can come back. Tried by one that ends with it.
 fn levels() -> Option<(libc::c_int, libc::c_int)> {
     let tried = std::thread::spawn(|| {

@@ -25,6 +25,9 @@ use torc_pmem::tier::Run;
 pub(super) const CEILING_AHEAD_MS: Millis = 10_000;
 const CEILING_EVERY_MS: Millis = 3_000;
 
+/// While a snapshot is made, its parts are looked for so often, milliseconds.
+const PART_EVERY_MS: Millis = 10;
+
 /// While a change waits for longer than this share of the interval, the thread counts as the shards do: as much again may have
 /// passed before it was handed over.
 const LATE_SHARE: u32 = 4;
@@ -89,7 +92,9 @@ impl<C: Clock> Writing<C> {
     pub(super) fn run(mut self, weight: Weight) {
         self.weight = weight;
         loop {
-            match self.jobs.recv_timeout(Duration::from_millis(CEILING_EVERY_MS)) {
+            // Who makes a snapshot wakes nobody.
+            let wait = if self.streams.takes_parts() { PART_EVERY_MS } else { CEILING_EVERY_MS };
+            match self.jobs.recv_timeout(Duration::from_millis(wait)) {
                 Ok(job) => self.take(job),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,

@@ -12,7 +12,7 @@ use super::sockets::{
 use super::{BufferId, ConnId, Event, GENERATIONS, Notice, Pieces, Transport, Waker};
 use socket2::SockRef;
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use torc_engine::bytes::Bytes;
@@ -486,6 +486,10 @@ impl Transport for Epoll {
             say(&socket.fd, words);
         }
         self.close(conn);
+    }
+
+    fn socket(&self, conn: ConnId) -> Option<BorrowedFd<'_>> {
+        self.look(conn).filter(|socket| !socket.closing).map(|socket| socket.fd.as_fd())
     }
 
     fn stop_accepting(&mut self) {

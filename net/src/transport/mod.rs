@@ -1,6 +1,6 @@
 //! The seam between the worker loop and whatever carries bytes. Transports know no commands.
 //!
-//! Three transports have the same interface: `uring`, `epoll` and, for tests, `sim`. One transport belongs to one shard
+//! Three transports have the same interface: `uring`, `epoll` and, for tests, `sim`; `rings` adds shared memory to one of them. One transport belongs to one shard
 //! thread. A turn of the loop is one [`Transport::turn`]: it hands everything queued to the kernel, waits if
 //! told to, and reports what happened.
 //!
@@ -17,6 +17,7 @@
 pub mod choice;
 pub mod epoll;
 mod pieces;
+pub(crate) mod rings;
 #[cfg(test)]
 pub(crate) mod sim;
 pub(crate) mod sockets;
@@ -26,6 +27,7 @@ pub mod uring;
 
 pub use pieces::{PIECES_BYTES_MAX, PIECES_MAX, Pieces};
 
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::Duration;
 use torc_engine::segments::Room;
@@ -77,6 +79,23 @@ pub enum Event {
     Woken,
     /// Accepting failed for want of file descriptors or memory; the transport tries again by itself.
     AcceptFailed { error: i32 },
+}
+
+/// Why a connection gets no rings.
+#[derive(Debug)]
+pub enum NotAttached {
+    /// Memory is not shared.
+    Off,
+    /// It has some.
+    Already,
+    /// It did not come over a Unix socket.
+    NotLocal,
+    /// Memory is not shared with its user.
+    Forbidden,
+    /// The kernel refused what is needed.
+    Failed(std::io::Error),
+    /// Its socket did not take the answer: it cannot go on.
+    Broken(std::io::Error),
 }
 
 /// What a transport offers the loop.
@@ -131,6 +150,20 @@ pub trait Transport {
     /// once; `Closed` follows.
     fn refuse(&mut self, conn: ConnId, _words: &[u8]) {
         self.close(conn);
+    }
+
+    /// Lets the bytes of a connection go through rings of shared memory from here on. `answer` is the last that goes over its
+    /// socket, and the rings' descriptors follow it. Nothing of it may be on its way. Returns the memory that the rings take, bytes.
+    ///
+    /// # Errors
+    /// Why not; `answer` was sent only if [`NotAttached::Broken`], and then perhaps in part.
+    fn attach(&mut self, _conn: ConnId, _answer: &[u8]) -> Result<usize, NotAttached> {
+        Err(NotAttached::Off)
+    }
+
+    /// The socket of a connection, if it has one.
+    fn socket(&self, _conn: ConnId) -> Option<BorrowedFd<'_>> {
+        None
     }
 
     /// Stops accepting (drain).

@@ -74,8 +74,10 @@ pub(crate) struct Budget {
     pub(super) aside_since: Millis,
     /// Charged to connections.
     pub(super) connections: usize,
-    /// Mail, the stock of buffers.
+    /// Mail, the stock of buffers, rings.
     pub(super) common: usize,
+    /// Rings in shared memory.
+    pub(super) rings: usize,
     /// When hoarders were last looked for, and what was in use then.
     pub(super) looked_at: Millis,
     pub(super) used_at_look: usize,
@@ -132,6 +134,7 @@ impl Budget {
             aside_since: 0,
             connections: 0,
             common: 0,
+            rings: 0,
             looked_at: 0,
             used_at_look: 0,
             closes: true,
@@ -286,6 +289,11 @@ impl Budget {
     pub(crate) fn admits(&self, connections: usize) -> bool {
         let share = if self.is_overdrawn() { self.share / 8 } else { self.share / 2 };
         connections * CONNECTION_BYTES <= share
+    }
+
+    /// Whether a connection may have rings that take so many bytes: all of them together may take half of what clients may hold.
+    pub(super) fn admits_rings(&self, bytes: usize) -> bool {
+        self.rings + bytes <= self.share / 2 && self.pressure() != Pressure::Exhausted
     }
 
     /// Whether somebody has to be looked after soon, though nothing may happen until then.

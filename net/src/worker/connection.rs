@@ -85,6 +85,10 @@ pub(crate) struct Connection {
     /// Its answers wait until the shard's changes up to this are saved; and never will be, so they are not true.
     pub(crate) answers_after: u64,
     pub(crate) is_untrue: bool,
+    /// It has asked for shared memory, by a part that the turn of this time has read, and is not answered.
+    pub(crate) attaching: Option<(ReplyKind, u64)>,
+    /// Memory of its rings, bytes; 0: it has none.
+    pub(crate) ring_bytes: usize,
     /// The first of its deferred parts is a step of a scan that has begun.
     pub(crate) scans: Option<Box<Step>>,
     /// In the line of those that are not read for want of memory.
@@ -155,6 +159,8 @@ impl Connection {
             waits_for_tier: false,
             answers_after: 0,
             is_untrue: false,
+            attaching: None,
+            ring_bytes: 0,
             scans: None,
             waits_for_memory: false,
             charged: 0,

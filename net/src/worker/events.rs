@@ -141,6 +141,7 @@ impl WorkerState {
             conn.charged = 0;
         }
         self.budget.discharge(&conn);
+        self.budget.rings -= conn.ring_bytes;
         // Relaxed: as in `admit`.
         self.shared.connections.fetch_sub(1, Relaxed);
         self.stats.connections.set(self.connections.len() as u64);

@@ -247,6 +247,7 @@ impl WorkerState {
             }
             Work::Flush { at } => self.begin_flush(conn, part, *at, read_ns),
             Work::Scan { cursor, count, .. } => self.begin_scan(conn, part, (*cursor, *count), read_ns),
+            Work::Attach => self.begin_attach(conn, part, read_ns),
             Work::Local | Work::Close => {
                 self.stats.request(CommandClass::Local, OutcomeClass::Done);
                 self.finish(conn, part, &[], read_ns, Answer::Local);

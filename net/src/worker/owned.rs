@@ -6,7 +6,7 @@
 use super::mail::AskBytes;
 use super::pool::Pool;
 use super::queue::Asked;
-use crate::session::{Answer, Once, Part, ReplyKind, Work, lent_cost};
+use crate::session::{Answer, AttachRefusal, Once, Part, ReplyKind, Work, lent_cost};
 use torc_engine::bytes::Bytes;
 use torc_engine::command::{
     Body, Command, Expiry, Found, Meta, Millis, Number, Op, Outcome, Refusal, Ticket, Value, Write, WriteMode,
@@ -23,6 +23,7 @@ pub(crate) enum OwnedWork {
     ValueAbort,
     Flush { at: Option<Millis> },
     Scan { cursor: u64, count: u32 },
+    Attach,
     Local,
     Close,
 }
@@ -78,6 +79,7 @@ impl OwnedPart {
             Work::ValueAbort => (OwnedWork::ValueAbort, &b""[..], &b""[..]),
             Work::Flush { at } => (OwnedWork::Flush { at }, &b""[..], &b""[..]),
             Work::Scan { cursor, count, .. } => (OwnedWork::Scan { cursor, count }, &b""[..], &b""[..]),
+            Work::Attach => (OwnedWork::Attach, &b""[..], &b""[..]),
             Work::Local => (OwnedWork::Local, &b""[..], &b""[..]),
             Work::Close => (OwnedWork::Close, &b""[..], &b""[..]),
         };
@@ -110,6 +112,7 @@ impl OwnedPart {
             OwnedWork::ValueAbort => Work::ValueAbort,
             OwnedWork::Flush { at } => Work::Flush { at },
             OwnedWork::Scan { cursor, count } => Work::Scan { space: self.space, cursor, count },
+            OwnedWork::Attach => Work::Attach,
             OwnedWork::Local => Work::Local,
             OwnedWork::Close => Work::Close,
         };
@@ -199,6 +202,7 @@ pub(crate) enum OwnedAnswer {
     Busy {
         limit: &'static str,
     },
+    Attach(Result<usize, AttachRefusal>),
     OutcomeUnknown,
     DeadlineExceeded,
     Local,
@@ -266,6 +270,7 @@ impl OwnedAnswer {
                 OwnedAnswer::Scanned { cursor }
             }
             Answer::Busy { limit } => OwnedAnswer::Busy { limit },
+            Answer::Attach(attached) => OwnedAnswer::Attach(attached),
             Answer::OutcomeUnknown => OwnedAnswer::OutcomeUnknown,
             Answer::DeadlineExceeded => OwnedAnswer::DeadlineExceeded,
             Answer::Local => OwnedAnswer::Local,
@@ -281,6 +286,7 @@ impl OwnedAnswer {
             OwnedAnswer::Flushed => Answer::Flushed,
             OwnedAnswer::Scanned { cursor } => Answer::Scanned { cursor, keys: bytes },
             OwnedAnswer::Busy { limit } => Answer::Busy { limit },
+            OwnedAnswer::Attach(attached) => Answer::Attach(attached),
             OwnedAnswer::OutcomeUnknown => Answer::OutcomeUnknown,
             OwnedAnswer::DeadlineExceeded => Answer::DeadlineExceeded,
             OwnedAnswer::Local => Answer::Local,

@@ -40,6 +40,9 @@ impl WorkerState {
         if !conn.deferred.is_empty() && !conn.marks.stalled {
             self.advance(conn);
         }
+        if conn.attaching.is_some() {
+            self.attach_if_idle(conn, transport);
+        }
         self.send_next(conn, transport);
         self.park_or_resume(conn, transport);
         self.lend_room(conn, transport);

@@ -54,6 +54,8 @@ pub(crate) struct Settings {
     pub(crate) drain_ms_max: u64,
     /// How long a worker that has worked looks for more before it sleeps.
     pub(crate) spin_ns: u64,
+    /// Length of a ring in shared memory, bytes; 0: none is shared.
+    pub(crate) ring_bytes: usize,
     /// For the outcomes of numbered changes.
     pub(crate) outcomes_bytes_max: usize,
     pub(crate) budget: BudgetConfig,

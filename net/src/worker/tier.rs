@@ -34,6 +34,8 @@ const SAVES_MAX: usize = 3;
 const SAVE_AT: usize = 2048;
 /// The same, bytes of items.
 const SAVE_BYTES_AT: u64 = 256 << 10;
+/// Items that are saved whose places in the index are fetched ahead.
+const SAVED_AHEAD: usize = 16;
 /// The setting that keeps changes out when they cannot be saved.
 pub(super) const DURABILITY: &str = "durability";
 
@@ -87,8 +89,9 @@ impl WorkerState {
         let spoilt = |bugs: &mut Bugs| bugs.strike(Bug::LostPlace);
         #[cfg(test)]
         batch.entries.iter_mut().filter(|_| spoilt(&mut tier.bugs)).for_each(|entry| entry.place = None);
-        for entry in &batch.entries {
-            entry.tell(&mut self.shard);
+        for entries in batch.entries.chunks(SAVED_AHEAD) {
+            entries.iter().for_each(|entry| self.shard.prefetch_place(entry.record.hash));
+            entries.iter().for_each(|entry| entry.tell(&mut self.shard));
         }
         tier.saving -= 1;
         tier.saved_up_to = batch.up_to;

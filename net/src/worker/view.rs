@@ -75,6 +75,10 @@ impl ServerView for View {
     fn transport(&self) -> &'static str {
         self.shared.transport
     }
+
+    fn shared_memory_path(&self) -> Option<String> {
+        self.shared.shared_memory_path.clone()
+    }
 }
 
 #[inline]

@@ -175,6 +175,10 @@ impl Connection {
                 self.compose(reply, &[], echo, &Answer::Scanned { cursor: 0, keys: &[] }, now);
             }
             Work::Local => self.compose(reply, &[], echo, &Answer::Local, now),
+            Work::Attach => {
+                let answer = Answer::Attach(Err(torc_net::session::AttachRefusal::Off));
+                self.compose(reply, &[], echo, &answer, now);
+            }
             Work::Close => {
                 self.compose(reply, &[], echo, &Answer::Local, now);
                 self.closed = true;
@@ -277,6 +281,10 @@ impl ServerView for View {
     }
     fn transport(&self) -> &'static str {
         "test"
+    }
+
+    fn shared_memory_path(&self) -> Option<String> {
+        Some("/run/torc.sock".into())
     }
 }
 

@@ -52,6 +52,7 @@ pub(crate) fn started_on(medium: Arc<dyn Medium>, page_bytes: usize) -> (Run, St
         batch_bytes: 2 << 20,
         streams: 1,
         journal: JournalConfig::NONE,
+        has_snapshots: false,
         volume: 1,
         hash_seed: 1,
     };

@@ -45,7 +45,16 @@ fn hold(sims: &[Arc<Sim>]) {
 
 fn config(bytes: u64) -> Config {
     let (page_bytes, batch_bytes, journal) = (4096, 16 << 10, JournalConfig::NONE);
-    Config { bytes, page_bytes, batch_bytes, streams: 1, journal, volume: 7, hash_seed: 1 }
+    Config {
+        bytes,
+        page_bytes,
+        batch_bytes,
+        streams: 1,
+        journal,
+        has_snapshots: false,
+        volume: 7,
+        hash_seed: 1,
+    }
 }
 
 #[test]

@@ -6,6 +6,8 @@
 //!
 //! Head and foot are the same 128 bytes but for the magic, so that a batch is known when either is whole; what it may
 //! have held is also said by the batch behind it.
+//!
+//! A batch may be a part of a [snapshot](crate::recover): it has no pages, and its bounds say so.
 
 use std::ops::RangeInclusive;
 
@@ -29,10 +31,36 @@ pub struct Bounds {
     pub table: u32,
     /// Records of the table.
     pub records: u32,
-    /// Lowest and highest slot of any record.
+    /// Lowest and highest slot of any record. Of a part of a snapshot the lowest is the higher one: see [`Part`].
     pub slots: (u16, u16),
     /// Highest version of any record.
     pub version: u64,
+}
+
+/// What the bounds of a batch say that is a part of a snapshot of the index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Part {
+    /// The snapshot is of what all batches below this position hold.
+    pub below: u64,
+    /// Its number among the parts, from 0.
+    pub number: u16,
+    /// No part comes behind it.
+    pub is_last: bool,
+}
+
+impl Part {
+    /// Most parts of a snapshot.
+    pub const PARTS_MAX: u16 = Part::LAST - 1;
+    /// Lowest slot of its bounds, so that no slot is within them.
+    const LOWEST: u16 = u16::MAX;
+    /// Flag of the last one, beside its number.
+    const LAST: u16 = 1 << 15;
+
+    /// Bounds of a part with so many records; what else they say is the same as for every batch.
+    pub fn bounds(&self, records: u32, others: Bounds) -> Bounds {
+        let highest = self.number | if self.is_last { Part::LAST } else { 0 };
+        Bounds { records, slots: (Part::LOWEST, highest), version: self.below, ..others }
+    }
 }
 
 impl Bounds {
@@ -69,8 +97,20 @@ impl Bounds {
         self.start.saturating_add(u64::from(self.units))
     }
 
+    /// Of a part of a snapshot there are none: it supersedes nothing.
     pub fn slots(&self) -> RangeInclusive<u16> {
         self.slots.0..=self.slots.1
+    }
+
+    /// Which part of a snapshot it is, if it is one.
+    pub fn part(&self) -> Option<Part> {
+        let (lowest, highest) = self.slots;
+        let is_last = highest & Part::LAST != 0;
+        (lowest == Part::LOWEST && highest < lowest && self.units > 0).then_some(Part {
+            below: self.version,
+            number: highest & !Part::LAST,
+            is_last,
+        })
     }
 }
 
@@ -177,5 +217,22 @@ mod tests {
             bad[at] ^= 1;
             assert_eq!(Head::decode_head(&bad), None, "byte {at}");
         }
+    }
+
+    #[test]
+    fn parts_of_snapshots_are_known_by_their_bounds_and_no_other_batch_is() {
+        let others = Bounds { start: 640, units: 128, table: 2, ..Bounds::default() };
+        for number in [0, 1, Part::PARTS_MAX - 1] {
+            for is_last in [false, true] {
+                let part = Part { below: 320, number, is_last };
+                let bounds = part.bounds(7, others);
+                assert_eq!((bounds.part(), bounds.records, bounds.start), (Some(part), 7, 640));
+                assert!(bounds.slots().is_empty() && !bounds.slots().contains(&5));
+            }
+        }
+        for slots in [(0, 0), (0, u16::MAX), (u16::MAX, u16::MAX), (5, 9)] {
+            assert_eq!(Bounds { slots, ..others }.part(), None);
+        }
+        assert_eq!(Bounds { slots: (u16::MAX, 0), ..Bounds::default() }.part(), None);
     }
 }

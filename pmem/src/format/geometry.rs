@@ -9,6 +9,8 @@
 //! A *position* counts the units that a stream has taken since it was made, and never falls; its place in the ring is the
 //! remainder. So a position is the sequence number of what begins there, and says where it lies.
 
+use super::batch::HEAD_BYTES;
+use super::record::RECORD_BYTES;
 use super::superblock::{
     BATCH_BYTES, BadConfig, Config, JournalConfig, PAGE_BYTES, STREAMS_MAX, SUPERBLOCKS,
 };
@@ -23,6 +25,8 @@ pub const RING_BATCHES_MIN: u64 = 8;
 const AHEAD_BYTES: u64 = 16 << 20;
 /// A journal by this share of its ring, as it is small.
 const JOURNAL_AHEAD_SHARE: u64 = 2;
+/// Bytes of a part of a snapshot, at most.
+const PART_BYTES_MOST: usize = 256 << 10;
 const BLOCK: u64 = BLOCK_BYTES as u64;
 const UNIT: u64 = UNIT_BYTES as u64;
 
@@ -113,6 +117,12 @@ impl Geometry {
             return Err(BadConfig::TooLarge(bytes));
         }
         Ok(Geometry { config, stream_bytes })
+    }
+
+    /// Most records of a part of a snapshot: those of the largest batch, or fewer, as nothing else is written meanwhile.
+    pub fn part_records(&self) -> usize {
+        let bytes = (self.config.batch_bytes as usize).min(PART_BYTES_MOST);
+        (bytes - 2 * HEAD_BYTES) / RECORD_BYTES
     }
 
     /// How many rings there are: streams, and behind them their journals.
@@ -221,6 +231,7 @@ mod tests {
         batch_bytes: 16384,
         streams: 3,
         journal: JournalConfig::NONE,
+        has_snapshots: false,
         volume: 1,
         hash_seed: 0,
     };

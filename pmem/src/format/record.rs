@@ -76,6 +76,16 @@ impl Record {
         (self.expiry != 0 && self.kind != Kind::Chunk).then_some(self.expiry)
     }
 
+    /// Of a flush: whether it says that an item is gone.
+    pub fn voids(&self, item: &Record) -> bool {
+        let same_space = match self.kind {
+            Kind::FlushAll => true,
+            Kind::Flush => self.space == item.space,
+            _ => false,
+        };
+        same_space && item.version <= self.version && self.slots().contains(&item.slot)
+    }
+
     /// The slots that it says something of.
     pub fn slots(&self) -> RangeInclusive<u16> {
         match self.kind {
@@ -98,6 +108,16 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// As it stands in a part of a snapshot: an item of a page at a position of the stream.
+    pub fn of_snapshot(record: Record, position: u64, ordinal: u16) -> Entry {
+        Entry { record, page: position as u32, len: (position >> 32) as u32, ordinal }
+    }
+
+    /// In a part of a snapshot: the position of its page.
+    pub fn position(&self) -> u64 {
+        u64::from(self.len) << 32 | u64::from(self.page)
+    }
+
     pub fn encode(&self) -> [u8; RECORD_BYTES] {
         let (mut out, record) = (Writer::new(), &self.record);
         out.u64(record.hash);
@@ -140,8 +160,27 @@ mod tests {
         assert_eq!(Entry::decode(&entry.encode()), Some(entry));
         assert_eq!((flush.slots(), flush.kind), (10..=20, Kind::Flush));
         assert_eq!(Record::flush(None, 0..=0, 1).kind, Kind::FlushAll);
+        let of_snapshot = Entry::of_snapshot(Record { kind: Kind::Item, ..flush }, (7 << 32) + 9, 8191);
+        let decoded = Entry::decode(&of_snapshot.encode()).unwrap();
+        assert_eq!((decoded, decoded.position()), (of_snapshot, (7 << 32) + 9));
         let mut bytes = entry.encode();
         bytes[38] = 200;
         assert_eq!(Entry::decode(&bytes), None);
+    }
+
+    #[test]
+    fn a_flush_voids_what_is_not_newer_in_its_slots_and_its_space() {
+        let item = Record { hash: 1, version: 9, expiry: 0, space: 3, slot: 12, kind: Kind::Item };
+        assert!(
+            Record::flush(Some(3), 10..=12, 9).voids(&item) && Record::flush(None, 12..=12, 10).voids(&item)
+        );
+        for mark in [
+            Record::flush(Some(3), 10..=12, 8),
+            Record::flush(Some(2), 10..=12, 9),
+            Record::flush(None, 13..=20, 9),
+            Record { kind: Kind::Tombstone, ..item },
+        ] {
+            assert!(!mark.voids(&item), "{mark:?}");
+        }
     }
 }

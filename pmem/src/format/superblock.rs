@@ -11,8 +11,9 @@ use super::geometry::RING_BATCHES_MIN as JOURNAL_BATCHES_MIN;
 use super::label::Label;
 use crate::media::BLOCK_BYTES;
 
-/// Versions of the format that are read and written: 1 has no journals, 2 has one for each stream.
-pub const FORMATS: RangeInclusive<u32> = 1..=2;
+/// Versions of the format that are read and written: 1 has no journals, 2 has one for each stream, 4 may have journals, and snapshots in
+/// its streams. 3 is [`super::label::MEMBER_FORMAT`].
+pub const FORMATS: [u32; 3] = [1, 2, 4];
 /// Blocks at the start of a medium that hold superblocks.
 pub const SUPERBLOCKS: u64 = 2;
 
@@ -39,6 +40,8 @@ pub struct Config {
     pub batch_bytes: u32,
     pub streams: u16,
     pub journal: JournalConfig,
+    /// Whether batches of streams may be parts of snapshots.
+    pub has_snapshots: bool,
     /// A number that no other tier has, drawn by chance.
     pub volume: u64,
     /// What the caller's hashes are seeded with, as they have to stay the same.
@@ -67,7 +70,12 @@ impl Config {
 
     /// Version of the format of a medium that is divided so.
     pub fn format(&self) -> u32 {
-        if self.has_journals() { *FORMATS.end() } else { *FORMATS.start() }
+        let [plain, journaled, with_snapshots] = FORMATS;
+        match (self.has_snapshots, self.has_journals()) {
+            (true, _) => with_snapshots,
+            (false, true) => journaled,
+            (false, false) => plain,
+        }
     }
 }
 
@@ -97,7 +105,7 @@ pub enum Refused {
     Foreign,
     #[error("both superblocks are damaged")]
     Damaged,
-    #[error("it has format {found}; this program reads formats {} to {}", FORMATS.start(), FORMATS.end())]
+    #[error("it has format {found}; this program reads formats {}, {} and {}", FORMATS[0], FORMATS[1], FORMATS[2])]
     Format { found: u32 },
     #[error("it is member {number} of {of} that a tier lies on: give all of them")]
     Member { number: u16, of: u16 },
@@ -195,7 +203,9 @@ impl Superblock {
             1 => JournalConfig::NONE,
             _ => JournalConfig { bytes: fields.u32(), batch_bytes: fields.u32() },
         };
-        let config = Config { bytes, page_bytes, batch_bytes, streams, journal, volume, hash_seed };
+        let has_snapshots = found == FORMATS[2];
+        let config =
+            Config { bytes, page_bytes, batch_bytes, streams, journal, has_snapshots, volume, hash_seed };
         let has = |flag| flags & flag != 0;
         let (is_clean, is_void, is_volatile) = (has(CLEAN), has(VOID), has(VOLATILE));
         Ok(Superblock { config, generation, turn, ceiling, is_clean, is_void, is_volatile })
@@ -235,6 +245,7 @@ mod tests {
             batch_bytes: 1 << 20,
             streams: 3,
             journal: JournalConfig { bytes: 1 << 20, batch_bytes: 64 << 10 },
+            has_snapshots: false,
             volume: 0x1122_3344_5566_7788,
             hash_seed: 5,
         },
@@ -272,6 +283,12 @@ mod tests {
         let superblock = Superblock { config, ..SUPERBLOCK };
         assert_eq!((SUPERBLOCK.encode()[12], superblock.encode()[12]), (2, 1));
         assert_eq!(Superblock::decode(&superblock.encode()), Ok(superblock));
+        for journal in [JournalConfig::NONE, SUPERBLOCK.config.journal] {
+            let config = Config { journal, has_snapshots: true, ..SUPERBLOCK.config };
+            let with_snapshots = Superblock { config, ..SUPERBLOCK };
+            assert_eq!(with_snapshots.encode()[12], 4);
+            assert_eq!(Superblock::decode(&with_snapshots.encode()), Ok(with_snapshots));
+        }
         // Whoever wrote that format did not look at what has a meaning now.
         let mut beside = superblock.encode();
         beside[77] = 1;
@@ -297,7 +314,7 @@ mod tests {
         newer[12] = 9;
         let newer = resealed(newer, false);
         let refused = Superblock::newer([&SUPERBLOCK.encode(), &newer]).unwrap_err();
-        assert_eq!(refused.to_string(), "it has format 9; this program reads formats 1 to 2");
+        assert_eq!(refused.to_string(), "it has format 9; this program reads formats 1, 2 and 4");
         let mut swapped = SUPERBLOCK.encode();
         swapped[8..12].copy_from_slice(&BYTE_ORDER.to_be_bytes());
         assert_eq!(Superblock::decode(&resealed(swapped, true)), Err(Refused::ByteOrder));

@@ -1,8 +1,10 @@
 //! Telling what a stream holds, from its end to its oldest batch.
 
-use super::{Counts, Event, Lost, StreamEnd, Walk};
-use crate::format::batch::{Bounds, Head};
+use super::snapshot::{self, Parts};
+use super::{Counts, Event, Lost, Reads, StreamEnd, Walk};
+use crate::format::batch::{Bounds, Head, Part};
 use crate::format::checkpoint::Checkpoint;
+use crate::format::geometry::Place;
 use crate::format::record::{Entry, Record};
 use crate::media::MediaError;
 
@@ -10,8 +12,9 @@ use crate::media::MediaError;
 const LOST_MAX: usize = 64;
 
 /// What is met on the way back.
-enum Met<'m> {
-    Batch(&'m Head, &'m [Entry]),
+pub(super) enum Met {
+    Batch(Head, Vec<Entry>),
+    Part(Head, Part),
     /// Something is damaged: bounds of what it may have held, with the position behind it.
     Damage {
         below: u64,
@@ -19,98 +22,157 @@ enum Met<'m> {
     },
 }
 
-/// Steps 6 to 8.
+/// Steps 6 to 9.
 pub(super) fn tell(
     walk: &Walk<'_>,
     checkpoint: &Checkpoint,
     end: &StreamEnd,
+    reads: Reads,
     counts: &mut Counts,
     tell: &mut dyn FnMut(Event),
 ) -> Result<(), MediaError> {
-    let mut doubts = Doubts::new(end.stream);
-    go_back(walk, checkpoint, end, &mut |met| match met {
-        Met::Damage { below, bounds } => {
-            counts.damaged += 1;
-            tell(Event::Lost(doubts.add(below, bounds)));
-        }
-        Met::Batch(head, entries) => {
-            counts.batches += 1;
-            counts.padding_bytes += head.bounds.padding_bytes();
-            for entry in entries.iter().rev() {
-                let (record, place) = walk.told(head, entry);
-                // Step 8.
-                if doubts.covers(&head.bounds, &record) {
-                    counts.doubtful += 1;
-                } else {
-                    counts.records += 1;
-                    tell(Event::Record { record, place });
+    let (mut doubts, mut parts) = (Doubts::new(end.stream), Parts::default());
+    let mut back = Back::new(walk, Some(checkpoint), end);
+    while let Some(met) = back.next(reads)? {
+        match met {
+            Met::Damage { below, bounds } => {
+                counts.damaged += 1;
+                tell(Event::Lost(doubts.add(below, bounds)));
+            }
+            Met::Part(head, part) => {
+                counts.parts += 1;
+                counts.padding_bytes += head.bounds.padding_bytes();
+                match reads {
+                    Reads::Newest => parts.add(head.bounds, part),
+                    Reads::All => tell(Event::Part { part, records: head.bounds.records }),
                 }
             }
+            Met::Batch(head, entries) => {
+                counts.batches += 1;
+                counts.padding_bytes += head.bounds.padding_bytes();
+                let told = entries.iter().rev().map(|entry| walk.told(&head, entry));
+                tell_all(told, &head.bounds, &doubts, counts, tell);
+            }
         }
-    })
+        // Step 9.
+        if let Some(snapshot) = parts.all_if_at(back.at, &walk.ring)
+            && snapshot::tell(walk, end, &snapshot, &doubts, counts, tell)?
+        {
+            break;
+        }
+    }
+    Ok(())
 }
 
-/// The batches of a stream, newest first, and what is doubtful among them.
+/// Tells records of a batch, but for those that are doubtful.
+pub(super) fn tell_all(
+    told: impl Iterator<Item = (Record, Option<Place>)>,
+    batch: &Bounds,
+    doubts: &Doubts,
+    counts: &mut Counts,
+    tell: &mut dyn FnMut(Event),
+) {
+    for (record, place) in told {
+        // Step 8.
+        if doubts.covers(batch, &record) {
+            counts.doubtful += 1;
+        } else {
+            counts.records += 1;
+            tell(Event::Record { record, place });
+        }
+    }
+}
+
+/// The batches of a stream, newest first, and what is doubtful among them. Parts of snapshots are none.
 pub(super) fn batches(
     walk: &Walk<'_>,
     checkpoint: &Checkpoint,
     end: &StreamEnd,
 ) -> Result<(Vec<Bounds>, Doubts), MediaError> {
     let (mut doubts, mut batches) = (Doubts::new(end.stream), Vec::new());
-    go_back(walk, checkpoint, end, &mut |met| match met {
-        Met::Damage { below, bounds } => drop(doubts.add(below, bounds)),
-        Met::Batch(head, _) => batches.push(head.bounds),
-    })?;
+    let mut back = Back::new(walk, Some(checkpoint), end);
+    while let Some(met) = back.next(Reads::Newest)? {
+        match met {
+            Met::Damage { below, bounds } => drop(doubts.add(below, bounds)),
+            Met::Batch(head, _) => batches.push(head.bounds),
+            Met::Part(..) => {}
+        }
+    }
     Ok((batches, doubts))
 }
 
-/// Steps 6 and 7.
-fn go_back(
-    walk: &Walk<'_>,
-    checkpoint: &Checkpoint,
-    end: &StreamEnd,
-    visit: &mut dyn FnMut(Met<'_>),
-) -> Result<(), MediaError> {
-    let mut known = Some(end.last).filter(|last| last.units > 0);
-    let mut at = end.end;
-    while at > walk.oldest(end) {
+/// The way back through a stream: steps 6 and 7.
+pub(super) struct Back<'w, 'm> {
+    walk: &'w Walk<'m>,
+    checkpoint: Option<&'w Checkpoint>,
+    end: &'w StreamEnd,
+    /// What is said to end at `at`, or before.
+    known: Option<Bounds>,
+    /// Position that it has come back to.
+    pub(super) at: u64,
+}
+
+impl<'w, 'm> Back<'w, 'm> {
+    pub(super) fn new(
+        walk: &'w Walk<'m>,
+        checkpoint: Option<&'w Checkpoint>,
+        end: &'w StreamEnd,
+    ) -> Back<'w, 'm> {
+        let known = Some(end.last).filter(|last| last.units > 0);
+        Back { walk, checkpoint, end, known, at: end.end }
+    }
+
+    /// What comes next. Of parts of snapshots tables are read if all are to be.
+    pub(super) fn next(&mut self, reads: Reads) -> Result<Option<Met>, MediaError> {
+        let Back { walk, end, at, .. } = *self;
+        if at <= walk.oldest(end) {
+            return Ok(None);
+        }
         // Step 6: which batch ends here is said by the one behind it; if that cannot be read, it is looked for.
-        let bounds = match known.filter(|known| walk.fits(known) && known.end() <= at) {
+        let bounds = match self.known.filter(|known| walk.fits(known) && known.end() <= at) {
             Some(known) => known,
             None => {
                 let found = walk.find_batch_back(walk.oldest(end), at)?;
                 if walk.oldest(end) >= at {
-                    break;
+                    return Ok(None);
                 }
-                if found.is_none_or(|found| walk.ring.next_start(found.end()) != at && found.end() != at) {
-                    visit(Met::Damage { below: at, bounds: None });
+                match found.filter(|found| walk.ring.next_start(found.end()) == at || found.end() == at) {
+                    Some(found) => found,
+                    None => {
+                        (self.known, self.at) = (found, if found.is_some() { at } else { 0 });
+                        return Ok(Some(Met::Damage { below: at, bounds: None }));
+                    }
                 }
-                let Some(found) = found else { break };
-                found
             }
         };
         if bounds.start < walk.oldest(end) {
-            break;
+            return Ok(None);
         }
         // Step 7: a table that is whole is told; one that is not makes older records of its slots doubtful.
-        at = bounds.start;
-        let read = walk.read_table(&bounds)?;
-        if at < walk.oldest(end) {
+        self.at = bounds.start;
+        let part = bounds.part();
+        let read = match part.filter(|_| reads == Reads::Newest) {
+            Some(_) => walk.head_of(&bounds)?.map(|head| (head, Some(Vec::new()))),
+            None => walk.read_table(&bounds)?,
+        };
+        if self.at < walk.oldest(end) {
             // It was freed meanwhile, so what was read may be of anything.
-            break;
+            return Ok(None);
         }
-        known = match &read {
-            Some((head, _)) => Some(head.previous),
-            None if at == walk.ring.next_start(checkpoint.end) => Some(checkpoint.previous),
-            None => None,
+        self.known = match (&read, self.checkpoint) {
+            (Some((head, _)), _) => Some(head.previous),
+            (None, Some(checkpoint)) if self.at == walk.ring.next_start(checkpoint.end) => {
+                Some(checkpoint.previous)
+            }
+            (None, _) => None,
         }
         .filter(|previous| previous.units > 0);
-        match read {
-            Some((head, Some(entries))) => visit(Met::Batch(&head, &entries)),
-            _ => visit(Met::Damage { below: bounds.start, bounds: Some(bounds) }),
-        }
+        Ok(Some(match (read, part) {
+            (Some((head, Some(_))), Some(part)) => Met::Part(head, part),
+            (Some((head, Some(entries))), None) => Met::Batch(head, entries),
+            _ => Met::Damage { below: bounds.start, bounds: Some(bounds) },
+        }))
     }
-    Ok(())
 }
 
 /// What was lost, behind batches that are doubtful for it.
@@ -130,6 +192,10 @@ impl Doubts {
         let (slots, version) =
             bounds.map_or((0..=u16::MAX, u64::MAX), |bounds| (bounds.slots(), bounds.version));
         let lost = Lost { stream: self.stream, slots, version };
+        if lost.slots.is_empty() {
+            // A part of a snapshot has superseded nothing.
+            return lost;
+        }
         if self.lost.len() == LOST_MAX {
             let version = self.lost.iter().map(|(_, lost)| lost.version).fold(version, u64::max);
             let below = self.lost.iter().map(|(below, _)| *below).fold(below, u64::max);

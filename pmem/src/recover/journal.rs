@@ -1,6 +1,6 @@
 //! What a journal has alone: what its stream did not come to pack before the end of a run.
 
-use super::{Counts, Event, StreamEnd, Walk};
+use super::{Counts, Event, Reads, StreamEnd, Walk};
 use crate::format::geometry::Place;
 use crate::format::record::{Kind, Record};
 use crate::media::MediaError;
@@ -26,7 +26,7 @@ pub(crate) fn journaled(
     let (mut records, mut of_batch, mut lost) = (Vec::new(), Vec::new(), Vec::new());
     let mut is_packed = false;
     // Newest first; of a batch the mark comes last.
-    let counts = super::tell(walk, &found, &mut |event| match event {
+    let counts = super::tell(walk, &found, Reads::All, &mut |event| match event {
         _ if is_packed => {}
         Event::Record { record, .. } if record.kind == Kind::Packed => {
             // The stream has this batch, and so it has those before.
@@ -37,6 +37,8 @@ pub(crate) fn journaled(
         }
         Event::Record { record, place } => of_batch.push((record, place)),
         // Whatever it superseded is not to be believed.
+        // Only streams have snapshots.
+        Event::Part { .. } => {}
         Event::Lost(of) => lost.push((Record::flush(None, of.slots, of.version.min(ceiling)), None)),
     })?;
     records.extend(lost);

@@ -7,12 +7,14 @@
 mod backward;
 mod forward;
 mod journal;
+mod snapshot;
+mod survey;
 mod walk;
 
 use std::ops::RangeInclusive;
 
 use crate::format::UNIT_BYTES;
-use crate::format::batch::Bounds;
+use crate::format::batch::{Bounds, Part};
 use crate::format::checkpoint::Checkpoint;
 use crate::format::geometry::{Place, Ring};
 use crate::format::record::Record;
@@ -21,6 +23,8 @@ use crate::media::{BLOCK_BYTES, MediaError, bytes, zeroed};
 pub(crate) use backward::Doubts;
 pub use journal::Journaled;
 pub(crate) use journal::journaled;
+pub(crate) use survey::survey;
+pub use survey::{Hashes, Survey, SurveyEnd};
 pub(crate) use walk::Walk;
 
 /// Part of a stream that cannot be read, though it had been drained.
@@ -41,6 +45,17 @@ pub enum Event {
     /// A key of these slots may have had a newer record here. Older items of this stream are not told any more where that
     /// may be so; those of other streams, if they hold keys of the same slots, are the listener's to forget.
     Lost(Lost),
+    /// A part of a snapshot, where all tables are read.
+    Part { part: Part, records: u32 },
+}
+
+/// What is read of a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reads {
+    /// The newest snapshot that is whole, in place of the tables that it is of.
+    Newest,
+    /// All tables, and all parts of snapshots.
+    All,
 }
 
 /// Where a stream ends: the writer goes on there.
@@ -58,6 +73,16 @@ pub struct StreamEnd {
 impl StreamEnd {
     pub fn stream(&self) -> u16 {
         self.stream
+    }
+
+    /// Position behind the last batch.
+    pub fn end(&self) -> u64 {
+        self.end
+    }
+
+    /// Position of the oldest batch.
+    pub fn oldest(&self) -> u64 {
+        self.oldest
     }
 
     /// Bytes from the oldest batch to the end.
@@ -81,6 +106,10 @@ pub struct Counts {
     pub doubtful: u64,
     /// Batches, and parts of unknown content, that are damaged.
     pub damaged: u64,
+    /// Parts of snapshots that were come past.
+    pub parts: u64,
+    /// Whether a snapshot was read in place of older tables.
+    pub has_snapshot: bool,
     /// Bytes of the batches that hold nothing, as each takes whole blocks.
     pub padding_bytes: u64,
     /// Bytes behind the end that a crash has left of batches that were never drained.
@@ -142,15 +171,16 @@ pub(crate) fn find(walk: &Walk<'_>, stream: u16) -> Result<Found, MediaError> {
     Ok(Found { end, checkpoint: Some(checkpoint), counts })
 }
 
-/// Steps 6 to 8.
+/// Steps 6 to 9.
 pub(crate) fn tell(
     walk: &Walk<'_>,
     found: &Found,
+    reads: Reads,
     tell: &mut dyn FnMut(Event),
 ) -> Result<Counts, MediaError> {
     let (end, mut counts) = (&found.end, found.counts);
     match &found.checkpoint {
-        Some(checkpoint) => backward::tell(walk, checkpoint, end, &mut counts, tell)?,
+        Some(checkpoint) => backward::tell(walk, checkpoint, end, reads, &mut counts, tell)?,
         None => tell(Event::Lost(Lost { stream: end.stream, slots: 0..=u16::MAX, version: u64::MAX })),
     }
     Ok(counts)

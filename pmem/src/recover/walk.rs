@@ -143,6 +143,16 @@ impl<'m> Walk<'m> {
         Ok(Some((head, entries(&head, &bytes[((table - first) as usize) * UNIT_BYTES..]))))
     }
 
+    /// The head of a batch, or its foot if that is damaged, without its table.
+    pub(super) fn head_of(&self, bounds: &Bounds) -> Result<Option<Head>, MediaError> {
+        let is_it = |head: &Head| head.bounds == *bounds && self.takes(head);
+        if let Some(head) = self.head_at(bounds.start)?.filter(is_it) {
+            return Ok(Some(head));
+        }
+        let last = self.read(bounds.end() - BLOCK_UNITS, 1)?;
+        Ok(Head::decode_foot(bytes(&last)).filter(is_it))
+    }
+
     /// Whether all of a batch is as it was written, pages included.
     pub(super) fn is_whole(&self, head: &Head) -> Result<bool, MediaError> {
         let bounds = &head.bounds;
@@ -168,8 +178,12 @@ impl<'m> Walk<'m> {
 
     /// What a record of a batch says, with the place on the medium.
     pub(super) fn told(&self, head: &Head, entry: &Entry) -> (Record, Option<Place>) {
-        let unit = || self.ring.unit(head.bounds.start + u64::from(entry.page));
-        (entry.record, entry.record.kind.has_bytes().then(|| Place::new(unit(), entry.ordinal)))
+        let position = match head.bounds.part() {
+            Some(_) => entry.position(),
+            None => head.bounds.start + u64::from(entry.page),
+        };
+        let place = || Place::new(self.ring.unit(position), entry.ordinal);
+        (entry.record, entry.record.kind.has_bytes().then(place))
     }
 
     /// Appends what a batch tells, as far as that is not doubtful; `false`: it cannot be read.
@@ -201,6 +215,10 @@ impl<'m> Walk<'m> {
                 None => return Ok((limit, false)),
             },
         };
+        if bounds.part().is_some() {
+            // What it names lies elsewhere.
+            return Ok((bounds.end(), true));
+        }
         let Some((head, Some(entries))) = self.read_table(&bounds)? else { return Ok((bounds.end(), false)) };
         records.extend(entries.iter().map(|entry| self.told(&head, entry)));
         Ok((bounds.end(), true))
@@ -213,9 +231,14 @@ fn entries(head: &Head, bytes: &[u8]) -> Option<Vec<Entry>> {
     if checksum(table) != head.table_checksum {
         return None;
     }
+    let part = head.bounds.part();
     let is_sound = |entry: &Entry| {
-        let is_inside = entry.page < head.bounds.table && usize::from(entry.ordinal) < Place::ORDINALS;
-        is_inside && (entry.page > 0) == entry.record.kind.has_bytes()
+        let has_bytes = entry.record.kind.has_bytes();
+        let is_there = match part {
+            Some(part) => has_bytes && entry.position() < part.below,
+            None => entry.page < head.bounds.table && (entry.page > 0) == has_bytes,
+        };
+        is_there && usize::from(entry.ordinal) < Place::ORDINALS
     };
     table.chunks_exact(RECORD_BYTES).map(|bytes| Entry::decode(bytes).filter(is_sound)).collect()
 }

@@ -75,6 +75,7 @@ mod tests {
         batch_bytes: 16384,
         streams: 2,
         journal: JournalConfig::NONE,
+        has_snapshots: false,
         volume: 1,
         hash_seed: 0,
     };

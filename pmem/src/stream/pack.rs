@@ -3,7 +3,7 @@
 use lz4_flex::block::{CompressTable, compress_into_with_table, get_maximum_output_size};
 use thiserror::Error;
 
-use crate::format::batch::{Bounds, HEAD_BYTES, Head};
+use crate::format::batch::{Bounds, HEAD_BYTES, Head, Part};
 use crate::format::page::{ALIGN, Compression, HEADER_BYTES, LENGTH_BYTES, PageHeader};
 use crate::format::record::{Entry, RECORD_BYTES, Record};
 use crate::format::superblock::Config;
@@ -20,6 +20,9 @@ pub enum Unfit {
     #[error("a record with bytes behind it must have some, and a mark has none")]
     Kind,
 }
+
+/// Lowest and highest slot before there is any.
+const NO_SLOTS: (u16, u16) = (u16::MAX, 0);
 
 /// What a batch says of the stream it belongs to.
 #[derive(Debug, Clone, Copy)]
@@ -93,7 +96,7 @@ impl Packer {
 
     /// Begins a batch at a position.
     pub(super) fn begin(&mut self, start: u64, drained: u64) {
-        self.bounds = Bounds { start, slots: (u16::MAX, 0), ..Bounds::default() };
+        self.bounds = Bounds { start, slots: NO_SLOTS, ..Bounds::default() };
         self.drained = drained;
         self.used = HEAD_BYTES;
         (self.pages, self.raw, self.padding) = (0, 0, 0);
@@ -108,6 +111,17 @@ impl Packer {
 
     pub(super) fn records(&self) -> u32 {
         self.bounds.records
+    }
+
+    /// Whether there is nothing to be written. A part of a snapshot is written though it may have no records.
+    pub(super) fn is_empty(&self) -> bool {
+        self.bounds.records == 0 && self.bounds.slots == NO_SLOTS
+    }
+
+    /// Fills a batch that is empty with a part of a snapshot.
+    pub(super) fn put_part(&mut self, part: Part, entries: &[Entry]) {
+        entries.iter().for_each(|entry| self.table.extend_from_slice(&entry.encode()));
+        self.bounds = part.bounds(entries.len() as u32, self.bounds);
     }
 
     /// Bytes of what was added, before it is compressed.

@@ -6,10 +6,10 @@ use thiserror::Error;
 use super::Ends;
 use super::pack::{Context, Packer, Unfit};
 use crate::format::UNIT_BYTES;
-use crate::format::batch::Bounds;
+use crate::format::batch::{Bounds, Part};
 use crate::format::checkpoint::Checkpoint;
 use crate::format::geometry::{Geometry, Place, Ring};
-use crate::format::record::Record;
+use crate::format::record::{Entry, Record};
 use crate::media::{MediaError, Medium, bytes_mut, zeroed};
 use crate::recover::{StreamEnd, Walk};
 
@@ -240,7 +240,7 @@ impl StreamWriter {
         if self.is_latched {
             return Err(WriteError::Latched);
         }
-        if self.packer.records() == 0 {
+        if self.packer.is_empty() {
             return Ok(());
         }
         if self.lacks_room() {
@@ -271,6 +271,37 @@ impl StreamWriter {
         self.oldest_written = oldest;
         self.begin();
         Ok(())
+    }
+
+    /// Writes a part of a snapshot as a batch of its own, where nothing was added that waits, so that a journal has nothing that its
+    /// stream has not, and where no room is wanted. Returns whether it was written.
+    ///
+    /// # Errors
+    /// As [`StreamWriter::write`].
+    ///
+    /// # Panics
+    /// If there are more entries than [`crate::format::geometry::Geometry::part_records`].
+    pub fn write_part(&mut self, part: Part, entries: &[Entry]) -> Result<bool, WriteError> {
+        assert!(entries.len() <= self.geometry.part_records(), "as many as a part takes");
+        if !self.is_latched && (!self.packer.is_empty() || self.kept.is_some() || self.wants_room()) {
+            return Ok(false);
+        }
+        if !self.is_latched {
+            self.packer.put_part(part, entries);
+        }
+        self.write()?;
+        Ok(true)
+    }
+
+    /// Where the stream ends now: what a snapshot is of.
+    pub fn here(&self) -> StreamEnd {
+        StreamEnd {
+            stream: self.stream,
+            end: self.written,
+            oldest: self.oldest,
+            last: self.last,
+            turn: self.checkpoint.turn,
+        }
     }
 
     /// Step 7: returns when everything that was written is safe.

@@ -12,6 +12,7 @@ pub(crate) const CONFIG: Config = Config {
     batch_bytes: 16 << 10,
     streams: 2,
     journal: JournalConfig::NONE,
+    has_snapshots: false,
     volume: 99,
     hash_seed: 7,
 };

@@ -6,7 +6,7 @@ use torc_pmem::format::superblock::Config;
 use torc_pmem::media::sim::{CrashPoint, Random, Sim};
 
 use crate::model::{Found, Model, value};
-use crate::script::{Script, Step, config, journaled};
+use crate::script::{Script, Step, config, journaled, snapshotted};
 
 /// Subsets of so many pieces are all tried: what a batch of one block or a checkpoint has on a disk.
 const ALL_OF: usize = 8;
@@ -46,9 +46,14 @@ fn every_subset_of_what_was_not_drained_with_a_journal() {
     assert!(every_subset(journaled(1, 8)) > 10);
 }
 
+#[test]
+fn every_subset_of_what_was_not_drained_with_a_journal_and_snapshots() {
+    assert!(every_subset(snapshotted(1, 8)) > 3);
+}
+
 /// Returns how many batches went to the journal.
 fn every_subset(config: Config) -> u64 {
-    use Step::{Checkpoint, Delete, Drain, Flush, Set, Write};
+    use Step::{Checkpoint, Delete, Drain, Flush, Set, Snapshot, Write};
     let mut script = Script::new(config, 512, 1, 6);
     script.medium.keep_crash_points();
     let steps =
@@ -58,7 +63,11 @@ fn every_subset(config: Config) -> u64 {
         for (number, step) in steps.into_iter().enumerate() {
             let before = script.model.clone();
             // One of the small values, so that a batch is a block.
-            script.step(step, [1, 2, 4][(round + number) % 3]).unwrap();
+            let hash = [1, 2, 4][(round + number) % 3];
+            if config.has_snapshots && number % 4 == 1 {
+                script.step(Snapshot, hash).unwrap();
+            }
+            script.step(step, hash).unwrap();
             let model = Model::amid(&before, &script.model);
             for point in script.medium.take_crash_points() {
                 for image in images(&point, 50, number as u64) {
@@ -79,6 +88,7 @@ fn lives(config: fn(u16, u64) -> Config, streams: u16, piece_bytes: usize, seed:
     let (batches, drains) = if seed % 4 == 3 { (32, 1) } else { (8, 9) };
     let mut journaled = 0;
     let mut script = Script::new(config(streams, batches), piece_bytes, seed, 40);
+    let mut snapshots = 0;
     for life in 0..4 {
         script.drains = drains;
         script.medium.keep_crash_points();
@@ -94,7 +104,7 @@ fn lives(config: fn(u16, u64) -> Config, streams: u16, piece_bytes: usize, seed:
             let amid = Model::amid(&before, &script.model);
             for point in script.medium.take_crash_points() {
                 let image = point.random_image(seed * 7 + number);
-                check(&amid, &image);
+                snapshots += u64::from(check(&amid, &image).has_snapshot());
                 next = Some((amid.clone(), image));
             }
         }
@@ -111,6 +121,7 @@ fn lives(config: fn(u16, u64) -> Config, streams: u16, piece_bytes: usize, seed:
     }
     let (sim, model) = script.close();
     check(&model, &sim.image());
+    assert!(snapshots > 0 || !config(1, 8).has_snapshots, "seed {seed}");
     journaled
 }
 
@@ -130,6 +141,14 @@ fn random_crashes_with_journals() {
     let memory = (300..340).map(|seed| lives(journaled, 1 + (seed % 2) as u16, 64, seed));
     let batches: u64 = disks.chain(memory).sum();
     assert!(batches > 5000, "{batches}");
+}
+
+#[test]
+fn random_crashes_with_journals_and_snapshots() {
+    let disks = (400..470).map(|seed| lives(snapshotted, 1 + (seed % 3) as u16, 512, seed));
+    let memory = (500..530).map(|seed| lives(snapshotted, 1 + (seed % 2) as u16, 64, seed));
+    let batches: u64 = disks.chain(memory).sum();
+    assert!(batches > 1000, "{batches}");
 }
 
 /// A key whose item in this version has so many bytes.

@@ -2,16 +2,17 @@
 
 use std::sync::Arc;
 
+use torc_pmem::format::superblock::Config;
 use torc_pmem::media::sim::{Random, Sim};
 use torc_pmem::media::{BLOCK_BYTES, Medium};
 use torc_pmem::tier::Tier;
 
 use crate::model::{Found, Model};
-use crate::script::{Script, Step, config};
+use crate::script::{Script, Step, config, snapshotted};
 
 /// A tier that was closed, the image that it had some time before, and what is on it.
-fn closed(seed: u64, steps: u64) -> (Vec<u8>, Vec<u8>, Model) {
-    let mut script = Script::new(config(1, 8), 512, seed, 25);
+fn closed(config: Config, seed: u64, steps: u64) -> (Vec<u8>, Vec<u8>, Model) {
+    let mut script = Script::new(config, 512, seed, 25);
     let mut earlier = Vec::new();
     for number in 0..steps {
         let (step, hash) = script.any();
@@ -25,11 +26,15 @@ fn closed(seed: u64, steps: u64) -> (Vec<u8>, Vec<u8>, Model) {
         if number == steps * 4 / 5 {
             earlier = script.medium.image();
         }
+        if config.has_snapshots && number == steps - 4 {
+            script.snapshot(hash);
+        }
     }
     let (sim, model) = script.close();
     let found = Found::of_image(&sim.image());
     model.check(&found);
     assert!(found.items.len() > 8, "{}", found.items.len());
+    assert_eq!(found.has_snapshot(), config.has_snapshots);
     (sim.image(), earlier, model)
 }
 
@@ -37,16 +42,24 @@ fn closed(seed: u64, steps: u64) -> (Vec<u8>, Vec<u8>, Model) {
 fn check(medium: &Arc<dyn Medium>, model: &Model) -> bool {
     let found = Found::of_medium(medium);
     found.iter().for_each(|found| model.check_damaged(found));
+    if let Some(tier) = Tier::open(Arc::clone(medium)).ok().filter(|tier| tier.config().has_snapshots) {
+        model.check_damaged(&Found::of_tables(&tier));
+    }
     found.is_some_and(|found| !found.items.is_empty())
 }
 
 /// Tiers that have never been written over, and that have.
 const STEPS: [u64; 2] = [60, 400];
 
+/// Without snapshots, and with one at the end.
+fn cases() -> impl Iterator<Item = (Config, u64)> {
+    STEPS.into_iter().flat_map(|steps| [config(1, 8), snapshotted(1, 8)].map(|config| (config, steps)))
+}
+
 #[test]
 fn every_byte_changed() {
-    for steps in STEPS {
-        let (image, _, model) = closed(steps, steps);
+    for (config, steps) in cases() {
+        let (image, _, model) = closed(config, steps, steps);
         let sim = Arc::new(Sim::of_image(image.clone(), 512));
         let medium: Arc<dyn Medium> = sim.clone();
         let (mut found, mut random) = (0, Random(7));
@@ -103,8 +116,8 @@ fn every_byte_changed_and_a_crash() {
 
 #[test]
 fn every_prefix() {
-    for steps in STEPS {
-        let (image, _, model) = closed(steps, steps);
+    for (config, steps) in cases() {
+        let (image, _, model) = closed(config, steps, steps);
         for len in (0..image.len()).step_by(64) {
             let mut cut = image.clone();
             cut[len..].fill(0);
@@ -120,8 +133,8 @@ fn every_prefix() {
 
 #[test]
 fn every_two_blocks_exchanged() {
-    for steps in STEPS {
-        let (image, _, model) = closed(steps, steps);
+    for (config, steps) in cases() {
+        let (image, _, model) = closed(config, steps, steps);
         let blocks = image.len() / BLOCK_BYTES;
         for (first, second) in (0..blocks).flat_map(|first| (0..first).map(move |second| (first, second))) {
             let mut exchanged = image.clone();
@@ -135,8 +148,8 @@ fn every_two_blocks_exchanged() {
 
 #[test]
 fn every_block_as_it_was_before() {
-    for steps in STEPS {
-        let (image, earlier, model) = closed(steps, steps);
+    for (config, steps) in cases() {
+        let (image, earlier, model) = closed(config, steps, steps);
         for at in (0..image.len()).step_by(BLOCK_BYTES) {
             for old in [&earlier, &vec![0; image.len()]] {
                 let mut reverted = image.clone();
@@ -150,7 +163,13 @@ fn every_block_as_it_was_before() {
 
 #[test]
 fn bytes_and_blocks_by_chance_and_going_on_from_there() {
-    let (image, earlier, model) = closed(3, 400);
+    for (config, _) in cases() {
+        by_chance(config);
+    }
+}
+
+fn by_chance(config: Config) {
+    let (image, earlier, model) = closed(config, 3, 400);
     for seed in 0..300 {
         let mut random = Random(seed);
         let mut damaged = image.clone();

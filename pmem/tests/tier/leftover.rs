@@ -72,6 +72,7 @@ fn the_foot_of_a_batch_that_was_cut_off_is_not_taken_for_one() {
     tier.recover(0, &mut |event| match event {
         Event::Record { record, .. } => told.push(record.hash),
         Event::Lost(_) => lost += 1,
+        Event::Part { .. } => unreachable!("there are no snapshots"),
     })
     .unwrap();
     assert_eq!((lost, &told[..2]), (1, &[400, 200][..]), "{told:?}");

@@ -10,3 +10,5 @@ mod leftover;
 mod members;
 mod model;
 mod script;
+mod snapshot;
+mod survey;

@@ -9,7 +9,7 @@ use torc_pmem::media::{Block, MediaError, Medium};
 use torc_pmem::tier::Tier;
 
 use crate::model::{Found, Model};
-use crate::script::{Script, config, journaled};
+use crate::script::{Script, config, journaled, snapshotted};
 
 const MEMBER_BYTES: u64 = 1 << 20;
 
@@ -70,6 +70,9 @@ fn found(sims: &[Arc<Sim>]) -> Found {
 fn check(model: &Model, sims: &[Arc<Sim>]) {
     let found = found(sims);
     model.check(&found);
+    let composite = Composite::open(members(sims, &Points::default())).expect("a set");
+    let of_tables = Found::of_tables(&Tier::open(Arc::new(composite)).expect("a tier"));
+    assert_eq!(found.items, of_tables.items, "a snapshot says what tables say");
     assert!(found.counts.iter().all(|counts| counts.damaged + counts.doubtful == 0), "a crash is no damage");
     assert_eq!(found.stale, 0, "what is packed is not told from the journal");
 }
@@ -119,6 +122,8 @@ fn random_crashes_of_two_disks() {
     let images: usize = (0..16).map(|seed| lives(config, 1 + (seed % 3) as u16, seed)).sum();
     let journaled: usize = (100..116).map(|seed| lives(journaled, 1 + (seed % 3) as u16, seed)).sum();
     assert!(images > 1000 && journaled > 1000, "{images} {journaled}");
+    let snapshotted: usize = (200..216).map(|seed| lives(snapshotted, 1 + (seed % 3) as u16, seed)).sum();
+    assert!(snapshotted > 1000, "{snapshotted}");
 }
 
 #[test]

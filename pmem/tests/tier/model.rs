@@ -54,7 +54,8 @@ pub(crate) fn value(hash: u64, version: u64) -> Vec<u8> {
 impl Key {
     fn add(&mut self, fact: Fact) {
         self.later.push(fact);
-        self.last_may_miss = false;
+        // A crash may have freed what came before, and not have this.
+        self.may_miss |= std::mem::take(&mut self.last_may_miss);
     }
 }
 
@@ -158,7 +159,7 @@ impl Told {
                     *known = (record, place);
                 }
             }
-            Event::Lost(_) => {}
+            Event::Lost(_) | Event::Part { .. } => {}
         }
     }
 
@@ -184,7 +185,16 @@ pub(crate) struct Found {
 impl Found {
     pub(crate) fn of_image(image: &[u8]) -> Found {
         let medium = Sim::of_image(image.to_vec(), 512);
-        Found::of(&Tier::open(Arc::new(medium)).expect("a tier"))
+        let tier = Tier::open(Arc::new(medium)).expect("a tier");
+        let found = Found::of(&tier);
+        let is_whole = found.counts.iter().all(|counts| counts.damaged == 0);
+        if is_whole && tier.config().has_snapshots {
+            let of_tables = Found::of_tables(&tier);
+            if of_tables.counts.iter().all(|counts| counts.damaged == 0) {
+                assert_eq!(found.items, of_tables.items, "a snapshot says what tables say");
+            }
+        }
+        found
     }
 
     pub(crate) fn of_medium(medium: &Arc<dyn Medium>) -> Option<Found> {
@@ -192,10 +202,28 @@ impl Found {
     }
 
     pub(crate) fn of(tier: &Tier) -> Found {
+        Found::of_tier(tier, false)
+    }
+
+    /// What is found without snapshots.
+    pub(crate) fn of_tables(tier: &Tier) -> Found {
+        Found::of_tier(tier, true)
+    }
+
+    /// Whether a snapshot was read.
+    pub(crate) fn has_snapshot(&self) -> bool {
+        self.counts.iter().any(|counts| counts.has_snapshot)
+    }
+
+    fn of_tier(tier: &Tier, reads_all: bool) -> Found {
         let mut found = Found::default();
         let mut told = Told::default();
         for stream in 0..tier.config().streams {
-            let recovered = tier.recover(stream, &mut |event| told.take(event));
+            let mut take = |event| told.take(event);
+            let recovered = match reads_all {
+                true => tier.recover_all(stream, &mut take),
+                false => tier.recover(stream, &mut take),
+            };
             let (end, counts) = recovered.expect("a medium without errors");
             found.ends.push(end);
             found.counts.push(counts);

@@ -1,11 +1,15 @@
 //! Changes to a tier, under a seed, with a model beside it.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
-use torc_pmem::format::record::{Kind, Record};
+use torc_pmem::format::batch::Part;
+use torc_pmem::format::record::{Entry, Kind, Record};
 use torc_pmem::format::superblock::{Config, JournalConfig};
 use torc_pmem::media::Medium;
 use torc_pmem::media::sim::{Random, Sim};
+use torc_pmem::recover::{Hashes, StreamEnd, SurveyEnd};
 use torc_pmem::stream::{Journal, StreamWriter, Unfit, WriteError};
 use torc_pmem::tier::{Run, Tier};
 
@@ -20,6 +24,7 @@ pub(crate) fn config(streams: u16, batches: u64) -> Config {
         batch_bytes: 16 << 10,
         streams,
         journal: JournalConfig::NONE,
+        has_snapshots: false,
         volume: 0x5EED,
         hash_seed: 1,
     }
@@ -30,6 +35,11 @@ pub(crate) fn journaled(streams: u16, batches: u64) -> Config {
     let (config, journal) = (config(streams, batches), 8192 + 8 * (16 << 10));
     let bytes = config.bytes + u64::from(streams) * u64::from(journal);
     Config { bytes, journal: JournalConfig { bytes: journal, batch_bytes: 16 << 10 }, ..config }
+}
+
+/// As [`journaled`], with snapshots in the streams.
+pub(crate) fn snapshotted(streams: u16, batches: u64) -> Config {
+    Config { has_snapshots: true, ..journaled(streams, batches) }
 }
 
 /// What is less goes to a journal, bytes.
@@ -49,6 +59,8 @@ pub(crate) struct Script<M = Sim> {
     is_dirty: Vec<bool>,
     /// By stream: the position up to which its journal is packed, and shards may still name places.
     packed: Vec<Option<u64>>,
+    /// By stream: parts of a snapshot that are not written.
+    parts: Vec<VecDeque<(Part, Vec<Entry>)>>,
     run: Run,
     pub(crate) version: u64,
     random: Random,
@@ -66,6 +78,8 @@ pub(crate) enum Step {
     Write,
     Drain,
     Checkpoint,
+    /// Begins a snapshot, or writes the next part of one.
+    Snapshot,
 }
 
 impl Script {
@@ -117,6 +131,7 @@ impl<M: Medium + 'static> Script<M> {
             writers,
             journals,
             is_dirty,
+            parts: vec![VecDeque::new(); packed.len()],
             packed,
             run,
             version,
@@ -141,7 +156,8 @@ impl<M: Medium + 'static> Script<M> {
             98 => Step::Checkpoint,
             _ => Step::Set,
         };
-        (step, self.random.below(self.keys))
+        let snapshots = self.run.tier().config().has_snapshots && self.random.below(5) == 0;
+        (if snapshots { Step::Snapshot } else { step }, self.random.below(self.keys))
     }
 
     /// Does a step to the stream of a key. After an error the stream is latched.
@@ -176,6 +192,7 @@ impl<M: Medium + 'static> Script<M> {
                 self.drain(stream)?;
                 self.model.drained(|key| stream_of(slot_of(key)) == stream);
             }
+            Step::Snapshot => self.go_on_with_snapshot(stream)?,
             Step::Checkpoint => {
                 self.write(stream)?;
                 self.writers[stream].checkpoint()?;
@@ -207,6 +224,31 @@ impl<M: Medium + 'static> Script<M> {
         self.writers[stream].write()?;
         self.journals[stream].iter_mut().for_each(Journal::skip);
         Ok(())
+    }
+
+    fn go_on_with_snapshot(&mut self, stream: usize) -> Result<(), WriteError> {
+        if self.parts[stream].is_empty() {
+            let entries = living(self.run.tier(), &self.writers[stream].here());
+            self.parts[stream] = in_parts(entries, self.writers[stream].here().end(), &mut self.random);
+            return Ok(());
+        }
+        self.write(stream)?;
+        let (part, entries) = &self.parts[stream][0];
+        if self.writers[stream].write_part(*part, entries)? {
+            self.is_dirty[stream] = true;
+            self.parts[stream].pop_front();
+        }
+        Ok(())
+    }
+
+    /// Writes all of a snapshot.
+    pub(crate) fn snapshot(&mut self, hash: u64) {
+        let stream = (u64::from(slot_of(hash)) * self.streams() / 16384) as usize;
+        self.parts[stream].clear();
+        self.step(Step::Snapshot, hash).expect("no call fails");
+        while !self.parts[stream].is_empty() {
+            self.step(Step::Snapshot, hash).expect("no call fails");
+        }
     }
 
     /// Makes safe what was added: by the journal, if it is little.
@@ -281,6 +323,21 @@ impl<M: Medium + 'static> Script<M> {
         Ok(())
     }
 
+    /// Where a stream ends now.
+    pub(crate) fn here(&self, stream: usize) -> StreamEnd {
+        self.writers[stream].here()
+    }
+
+    /// The tier in use.
+    pub(crate) fn tier(&self) -> &Tier {
+        self.run.tier()
+    }
+
+    /// Takes parts that are to be written.
+    pub(crate) fn take_parts(&mut self, stream: usize, parts: VecDeque<(Part, Vec<Entry>)>) {
+        self.parts[stream] = parts;
+    }
+
     /// Ends in order.
     pub(crate) fn close(mut self) -> (Arc<M>, Model) {
         for stream in 0..self.writers.len() {
@@ -296,4 +353,38 @@ impl<M: Medium + 'static> Script<M> {
         self.run.end().expect("no call fails");
         (self.medium, self.model)
     }
+}
+
+/// What a snapshot of a stream has to hold.
+pub(crate) fn living(tier: &Tier, of: &StreamEnd) -> Vec<Entry> {
+    let mut entries = Vec::new();
+    // In two parts, so that no more is remembered than one of them has.
+    for half in 0..2 {
+        let mut met = Hashes::of_bytes(64 << 10);
+        let survey =
+            tier.survey(of, &|slot| slot % 2 == half, &mut met, &AtomicBool::new(false), &mut |entry| {
+                entries.push(entry);
+                true
+            });
+        let survey = survey.expect("a medium without errors");
+        assert!(survey.living <= survey.records, "{survey:?}");
+        if survey.end == SurveyEnd::Damaged {
+            // What is damaged has no snapshots.
+            return Vec::new();
+        }
+    }
+    entries
+}
+
+/// A snapshot in parts of a few records, which chance draws; of none there are none.
+pub(crate) fn in_parts(entries: Vec<Entry>, below: u64, random: &mut Random) -> VecDeque<(Part, Vec<Entry>)> {
+    let mut parts = VecDeque::new();
+    let mut rest = &entries[..];
+    while !rest.is_empty() {
+        let (part, behind) = rest.split_at(rest.len().min(1 + random.below(12) as usize));
+        let number = parts.len() as u16;
+        parts.push_back((Part { below, number, is_last: behind.is_empty() }, part.to_vec()));
+        rest = behind;
+    }
+    parts
 }

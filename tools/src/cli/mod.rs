@@ -16,12 +16,15 @@ use std::time::Duration;
 /// What `torc cli` is told.
 #[derive(Debug, Args)]
 pub(crate) struct CliArgs {
-    /// Where the server is: host:port or unix:/path
+    /// Where the server is: host:port, unix:/path or shm:/path
     #[arg(long, short, default_value = "127.0.0.1:7171", env = "TORC_SERVER")]
     server: String,
     /// What to speak: native knows Torc's own verbs, resp any Redis command
     #[arg(long, short, value_enum, default_value_t = Protocol::Native)]
     protocol: Protocol,
+    /// What carries requests: shm is memory that a server on this host shares; auto: that, if it does, else a socket
+    #[arg(long, value_enum, default_value_t = Transport::Auto)]
+    transport: Transport,
     /// Seconds to wait for an answer
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     timeout: u64,
@@ -34,6 +37,13 @@ pub(crate) struct CliArgs {
 enum Protocol {
     Native,
     Resp,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Transport {
+    Auto,
+    Socket,
+    Shm,
 }
 
 /// One side of a conversation with a server.
@@ -54,7 +64,12 @@ struct Answered {
 pub(crate) fn run(args: &CliArgs) -> Result<ExitCode, Failure> {
     let timeout = Duration::from_secs(args.timeout);
     let mut speaker: Box<dyn Speaker> = match args.protocol {
-        Protocol::Native => Box::new(native::Native::new(&args.server, timeout)?),
+        Protocol::Native => Box::new(native::Native::new(&args.server, args.transport, timeout)?),
+        Protocol::Resp if args.transport == Transport::Shm || args.server.starts_with("shm:") => {
+            let reason =
+                "shared memory carries the native protocol alone: leave --protocol or --transport out";
+            return Err(Failure::Failed(reason.into()));
+        }
         Protocol::Resp => Box::new(resp::Resp::new(stream::connect(&args.server, timeout)?)),
     };
     let well = if !args.command.is_empty() {

@@ -4,7 +4,7 @@
 //! A line is `verb operands options`, options as `name=value` or a bare name: `set k v ttl=60s old`.
 
 use super::print::quoted;
-use super::{Answered, Speaker, stream};
+use super::{Answered, Speaker, Transport, stream};
 use crate::config::value::duration;
 use crate::exit::Failure;
 use std::time::Duration;
@@ -16,10 +16,15 @@ pub(super) struct Native {
 }
 
 impl Native {
-    pub(super) fn new(server: &str, timeout: Duration) -> Result<Native, Failure> {
+    pub(super) fn new(server: &str, transport: Transport, timeout: Duration) -> Result<Native, Failure> {
         // The library tries again for as long as a request may take; whoever sits at a prompt wants to know at once.
         drop(stream::connect(server, timeout)?);
         let mut config = Config::new(server.strip_prefix("tcp://").unwrap_or(server));
+        config.transport = match transport {
+            Transport::Auto => torc_client::Transport::Auto,
+            Transport::Socket => torc_client::Transport::Socket,
+            Transport::Shm => torc_client::Transport::SharedMemory,
+        };
         config.timeout = timeout;
         config.connect_timeout = timeout;
         config.name = "torc-cli".into();

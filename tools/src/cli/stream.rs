@@ -18,7 +18,7 @@ pub(super) fn connect(server: &str, timeout: Duration) -> Result<Box<dyn Stream>
         };
         Failure::Failed(format!("{server}: {error}; {cure}"))
     };
-    if let Some(path) = server.strip_prefix("unix:") {
+    if let Some(path) = server.strip_prefix("unix:").or_else(|| server.strip_prefix("shm:")) {
         let stream = UnixStream::connect(path.strip_prefix("//").unwrap_or(path)).map_err(fail)?;
         stream.set_read_timeout(Some(timeout)).map_err(fail)?;
         return Ok(Box::new(stream));

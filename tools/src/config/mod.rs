@@ -12,6 +12,7 @@
 mod error;
 mod file;
 pub(crate) mod settings;
+mod shared_memory;
 pub(crate) mod sources;
 mod tier;
 pub(crate) mod value;
@@ -76,6 +77,7 @@ impl Config {
         let listen = r.listen(allow_remote)?;
         let announce_host = r.announce_host(&listen)?;
         let transport = r.one("transport", |text| text.parse(), ToString::to_string)?;
+        let shared_memory = r.shared_memory(&listen)?;
         let cpus = r.cpus(machine)?;
         let (shards, cpus) = r.shards(cpus, machine)?;
         let shard_port_base = r.shard_ports(&listen, shards)?;
@@ -140,6 +142,7 @@ impl Config {
             transport,
             spin,
             min_wait,
+            shared_memory,
             output_bytes_max,
             queue_parts_max,
             receive_buffers: receive_buffers.map(|count| count as u16),

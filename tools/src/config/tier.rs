@@ -3,7 +3,7 @@
 use super::value::{self, show_cpus, show_durability};
 use super::{ConfigError, Parse, Reader, Size, one_of, round};
 use crate::machine::Machine;
-use torc_net::tier::{Durability, ReadsChoice, TierConfig, TierMember, TierPath, sizes};
+use torc_net::tier::{Durability, ReadsChoice, Snapshots, TierConfig, TierMember, TierPath, sizes};
 use torc_pmem::format::label::MEMBERS_MAX;
 
 /// What `auto` keeps of a tier's pages is this share of the memory, and what may be asked for at most.
@@ -11,6 +11,11 @@ const TIER_CACHE_SHARE: u64 = 32;
 const TIER_CACHE_SHARE_MOST: u64 = 4;
 /// Half of the largest batch.
 const TIER_JOURNAL_MOST: u64 = 512 << 10;
+
+/// Each snapshot that is made while a stream is written over takes room of items.
+const SNAPSHOTS_MOST: u64 = 16;
+/// Eight bytes a key and a third beside.
+const SNAPSHOT_MEMORY: std::ops::RangeInclusive<u64> = 64 << 10..=64 << 30;
 
 /// What `--tier-reads` may be.
 const TIER_READS: [(&str, ReadsChoice); 3] =
@@ -32,6 +37,7 @@ impl Reader<'_> {
             if *resets { "reset".into() } else { "refuse".into() }
         })?;
         let Size(journal_bytes) = self.one("tier-journal", tier_journal, |size| size.to_string())?;
+        let snapshots = self.tier_snapshots()?;
         let cache_bytes = self.tier_cache(memory_bytes)?;
         let index_percent = self.one("tier-index-share", index_percent, |percent| format!("{percent}%"))?;
         let reads = self.one(
@@ -53,6 +59,7 @@ impl Reader<'_> {
             durability,
             cache_bytes,
             journal_bytes,
+            snapshots,
             reads_wait,
             resets,
             reads,
@@ -120,6 +127,19 @@ impl Reader<'_> {
         self.note("tier-size", if shown.is_empty() { "auto".into() } else { shown.join(",") }, "");
     }
 
+    fn tier_snapshots(&mut self) -> Result<Snapshots, ConfigError> {
+        let a_lap = self.one("tier-snapshots", snapshots_a_lap, u64::to_string)?;
+        let Size(memory_bytes) =
+            self.one("tier-snapshot-memory", snapshot_memory, |size| size.to_string())?;
+        Ok(Snapshots {
+            a_lap,
+            memory_bytes,
+            least_bytes: Snapshots::LEAST_BYTES,
+            dead_percent: Snapshots::DEAD_PERCENT,
+            share_percent: Snapshots::SHARE_PERCENT,
+        })
+    }
+
     fn tier_cache(&mut self, memory_bytes: u64) -> Result<u64, ConfigError> {
         const NAME: &str = "tier-cache";
         let (bytes, why) = if self.is_auto(NAME) {
@@ -142,6 +162,20 @@ fn tier_journal(text: &str) -> Parse<Size> {
     let size = value::size(text)?;
     if size.0 > TIER_JOURNAL_MOST {
         return Err(format!("is too large; the most is {}", Size(TIER_JOURNAL_MOST)));
+    }
+    Ok(size)
+}
+
+fn snapshots_a_lap(text: &str) -> Parse<u64> {
+    let number = text.parse().ok().filter(|number| *number <= SNAPSHOTS_MOST);
+    number.ok_or_else(|| format!("is not a number from 0 to {SNAPSHOTS_MOST}"))
+}
+
+fn snapshot_memory(text: &str) -> Parse<Size> {
+    let size = value::size(text)?;
+    if !SNAPSHOT_MEMORY.contains(&size.0) {
+        let (least, most) = (Size(*SNAPSHOT_MEMORY.start()), Size(*SNAPSHOT_MEMORY.end()));
+        return Err(format!("is not a size from {least} to {most}"));
     }
     Ok(size)
 }

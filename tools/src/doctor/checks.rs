@@ -66,10 +66,21 @@ pub(crate) fn all(machine: &Machine, trials: &[Trial]) -> Vec<Check> {
         reserved_huge_pages(machine),
         files(machine),
         backlog(machine),
+        shared_memory(),
         rdma(machine),
         persistent_memory(machine),
     ]);
     checks
+}
+
+fn shared_memory() -> Check {
+    match torc_net::server::shared_memory_refusal() {
+        None => Check::new("shared memory", State::Found, "memfd_create with seals")
+            .follows("--shared-memory can be used"),
+        Some(error) => Check::new("shared memory", State::Missing, format!("refused: {error}"))
+            .follows("--shared-memory cannot be used; clients on this host go over sockets")
+            .cure("Linux 5.1 or newer, and a seccomp profile that allows memfd_create"),
+    }
 }
 
 /// The first kernel with everything that the uring transport uses.

@@ -63,7 +63,7 @@ fn lines(
         ("cores", cores(config, machine)),
         ("memory", memory(config, machine)),
         ("tier", server.tier().map_or("off".into(), |tier| tier_words(tier, config))),
-        ("transport", server.transport_and_why()),
+        ("transport", transport(config, server)),
         (
             "limits",
             format!(
@@ -75,6 +75,13 @@ fn lines(
         ),
         ("admin", admin.map_or("off".into(), |address| format!("http://{address}"))),
     ]
+}
+
+fn transport(config: &Config, server: &Running) -> String {
+    let rings = config.server.shared_memory.as_ref().map_or("".into(), |shared| {
+        format!("; shared memory for clients, rings of {}", Size(shared.ring_bytes as u64))
+    });
+    server.transport_and_why() + &rings
 }
 
 fn tier_words(tier: &RunningTier, config: &Config) -> String {

@@ -2,8 +2,10 @@
 
 use crate::admin::MetricKind::{Counter, Gauge};
 use crate::admin::{Family, MetricKind, Sample, Value};
+use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use torc_net::server::RunningTier;
+use torc_net::tier::GIVEN_UP;
 use torc_pmem::media::MemberFigures;
 
 type Row = (&'static str, MetricKind, fn(&RunningTier) -> f64, &'static str);
@@ -144,7 +146,58 @@ const ROWS: &[Row] = &[
         |t| t.figures.damaged.load(Relaxed) as f64,
         "Batches of the tier that the start has found damaged.",
     ),
+    (
+        "tier_recovery_snapshots",
+        Gauge,
+        |t| t.figures.snapshots_read.load(Relaxed) as f64,
+        "Streams of the tier of which the start has read a snapshot in place of older tables.",
+    ),
+    (
+        "tier_snapshots_total",
+        Counter,
+        |t| t.figures.snapshots.written.load(Relaxed) as f64,
+        "Snapshots of the index that were written to the tier.",
+    ),
+    (
+        "tier_snapshot_records_total",
+        Counter,
+        |t| t.figures.snapshots.records.load(Relaxed) as f64,
+        "Records of snapshots that were written to the tier.",
+    ),
+    (
+        "tier_snapshot_bytes_total",
+        Counter,
+        |t| t.figures.snapshots.bytes.load(Relaxed) as f64,
+        "Bytes of snapshots that were written to the tier; tier_written_bytes_total counts them, too.",
+    ),
+    (
+        "tier_snapshot_read_bytes_total",
+        Counter,
+        |t| t.figures.snapshots.read_bytes.load(Relaxed) as f64,
+        "Bytes of tables that were read to make snapshots.",
+    ),
+    (
+        "tier_snapshot_seconds_total",
+        Counter,
+        |t| t.figures.snapshots.ms.load(Relaxed) as f64 / 1000.0,
+        "Time that making snapshots has taken.",
+    ),
 ];
+
+/// Of snapshots that were given up, by cause.
+fn given_up(tier: &RunningTier) -> Family {
+    let figures = &tier.figures.snapshots.given_up;
+    let sample = |(cause, count): (&&str, &AtomicU64)| Sample {
+        labels: vec![("cause".into(), (*cause).into())],
+        value: Value::Number(count.load(Relaxed) as f64),
+    };
+    Family {
+        name: "tier_snapshots_given_up_total".into(),
+        help: "Snapshots of the index that were not made or not ended: too little is superseded, too large, too many keys, damage, written over meanwhile, an error.".into(),
+        kind: Counter,
+        samples: GIVEN_UP.iter().zip(figures).map(sample).collect(),
+    }
+}
 
 /// Every figure, as it is now.
 pub(super) fn families(tier: &RunningTier) -> Vec<Family> {
@@ -154,7 +207,7 @@ pub(super) fn families(tier: &RunningTier) -> Vec<Family> {
         kind: *kind,
         samples: vec![Sample { labels: Vec::new(), value: Value::Number(value(tier)) }],
     };
-    ROWS.iter().map(family).chain(members(tier)).collect()
+    ROWS.iter().map(family).chain([given_up(tier)]).chain(members(tier)).collect()
 }
 
 type MemberRow = (&'static str, MetricKind, fn(&MemberFigures) -> u64, &'static str);

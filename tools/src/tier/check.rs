@@ -1,6 +1,6 @@
 //! `torc tier check`: reads every page and table.
 
-use super::walk::{self, Met, Part};
+use super::walk::{self, Met, Piece};
 use crate::exit::{self, Failure};
 use std::process::ExitCode;
 use torc_pmem::format::UNIT_BYTES;
@@ -23,15 +23,16 @@ struct Found {
 pub(super) fn run(tier: &Tier) -> Result<ExitCode, Failure> {
     let mut found = Found::default();
     let mut reader = tier.reader();
-    for part in walk::parts(tier) {
+    for piece in walk::pieces(tier) {
         let mut visit = |met: Met<'_>| match met {
-            Met::Records(records) => page(&mut reader, part, records, &mut found),
-            Met::Lost(lost) => exit::print(&lost_words(part, lost)),
+            Met::Records(records) => page(&mut reader, piece, records, &mut found),
+            Met::Lost(lost) => exit::print(&lost_words(piece, lost)),
+            Met::Part(..) => Ok(()),
         };
-        let (_, counts) = walk::stream(tier, part, &mut visit)?;
-        found.tables += counts.batches;
+        let (_, counts) = walk::stream(tier, piece, &mut visit)?;
+        found.tables += counts.batches + counts.parts;
         found.damaged_tables += counts.damaged;
-        exit::print(&counts_words(part, &counts))?;
+        exit::print(&counts_words(piece, &counts))?;
     }
     let Found { pages, items, tables, damaged_pages, damaged_tables } = found;
     exit::print(&format!(
@@ -43,7 +44,7 @@ pub(super) fn run(tier: &Tier) -> Result<ExitCode, Failure> {
 /// Reads the page of some records, and looks for the item of each.
 fn page(
     reader: &mut Reader,
-    part: Part,
+    piece: Piece,
     records: &[(Record, Option<Place>)],
     found: &mut Found,
 ) -> Result<(), Failure> {
@@ -61,33 +62,36 @@ fn page(
     let Some(bad) = bad else { return Ok(()) };
     found.damaged_pages += 1;
     let at = place.unit() * UNIT_BYTES as u64;
-    exit::print(&format!("{part}: {bad}, at byte {at}: its {} items are lost\n", records.len()))
+    exit::print(&format!("{piece}: {bad}, at byte {at}: its {} items are lost\n", records.len()))
 }
 
-fn lost_words(part: Part, lost: &Lost) -> String {
+fn lost_words(piece: Piece, lost: &Lost) -> String {
     let Lost { slots, version, .. } = lost;
+    if slots.is_empty() {
+        return format!("{piece}: a part of a snapshot is damaged, so a start reads tables in its place\n");
+    }
     let versions = if *version == u64::MAX { String::new() } else { format!(" up to version {version}") };
     format!(
-        "{part}: a table is damaged, of records of slots {} to {}{versions}\n",
+        "{piece}: a table is damaged, of records of slots {} to {}{versions}\n",
         slots.start(),
         slots.end()
     )
 }
 
 /// What is to be said of a stream beside its damage.
-fn counts_words(part: Part, counts: &Counts) -> String {
+fn counts_words(piece: Piece, counts: &Counts) -> String {
     let mut words = String::new();
     if counts.is_unreadable {
-        words += &format!("{part}: both of its checkpoints are damaged: nothing of it can be read\n");
+        words += &format!("{piece}: both of its checkpoints are damaged: nothing of it can be read\n");
     }
     if counts.doubtful > 0 {
         let doubtful = counts.doubtful;
-        words += &format!("{part}: {doubtful} older items are lost, as what superseded them may be\n");
+        words += &format!("{piece}: {doubtful} older items are lost, as what superseded them may be\n");
     }
     if counts.cut_off_bytes > 0 {
         let bytes = counts.cut_off_bytes;
         words += &format!(
-            "{part}: {bytes} bytes behind its end were cut off before they were safe, which is no damage\n"
+            "{piece}: {bytes} bytes behind its end were cut off before they were safe, which is no damage\n"
         );
     }
     words

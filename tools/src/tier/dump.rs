@@ -1,11 +1,12 @@
 //! `torc tier dump`: lists what the tables of a tier hold.
 
-use super::walk::{self, Met, Part};
+use super::walk::{self, Met, Piece};
 use crate::exit::{self, Failure};
 use serde_json::{Value, json};
 use torc_engine::bytes::Bytes;
 use torc_engine::item::{HEADER_BYTES, ItemRef};
 use torc_engine::version;
+use torc_pmem::format::batch::Part;
 use torc_pmem::format::geometry::Place;
 use torc_pmem::format::record::{Kind, Record};
 use torc_pmem::recover::Lost;
@@ -17,7 +18,7 @@ const PIECE_BYTES: usize = 64 << 10;
 
 /// A record with what the page says of its item.
 struct Listed<'r> {
-    part: Part,
+    piece: Piece,
     record: &'r Record,
     place: Option<Place>,
     /// Key and bytes of the value as they lie there; of a mark there are none.
@@ -26,12 +27,13 @@ struct Listed<'r> {
 
 pub(super) fn run(tier: &Tier, is_json: bool) -> Result<(), Failure> {
     let (mut reader, mut text) = (tier.reader(), String::new());
-    for part in walk::parts(tier) {
+    for piece in walk::pieces(tier) {
         let mut visit = |met: Met<'_>| {
             match met {
-                Met::Lost(lost) => text += &lost_line(part, lost, is_json),
+                Met::Lost(lost) => text += &lost_line(piece, lost, is_json),
+                Met::Part(part, records) => text += &part_line(piece, part, records, is_json),
                 Met::Records(records) => {
-                    for listed in list(&mut reader, part, records)? {
+                    for listed in list(&mut reader, piece, records)? {
                         text += &if is_json { listed.json() } else { listed.line() };
                     }
                 }
@@ -41,7 +43,7 @@ pub(super) fn run(tier: &Tier, is_json: bool) -> Result<(), Failure> {
             }
             Ok(())
         };
-        walk::stream(tier, part, &mut visit)?;
+        walk::stream(tier, piece, &mut visit)?;
     }
     exit::print(&text)
 }
@@ -49,11 +51,11 @@ pub(super) fn run(tier: &Tier, is_json: bool) -> Result<(), Failure> {
 /// Reads the page of some records once.
 fn list<'r>(
     reader: &mut Reader,
-    part: Part,
+    piece: Piece,
     records: &'r [(Record, Option<Place>)],
 ) -> Result<Vec<Listed<'r>>, Failure> {
     let listed =
-        |(record, place): &'r (Record, Option<Place>), item| Listed { part, record, place: *place, item };
+        |(record, place): &'r (Record, Option<Place>), item| Listed { piece, record, place: *place, item };
     let Some(place) = records.first().and_then(|(_, place)| *place) else {
         return Ok(records.iter().map(|record| listed(record, None)).collect());
     };
@@ -92,7 +94,7 @@ impl Listed<'_> {
     fn line(&self) -> String {
         let Record { hash, version, space, .. } = *self.record;
         let slots = self.record.slots();
-        let mut line = format!("{}  {:<10}  version {version}", self.part, kind_word(self.record.kind));
+        let mut line = format!("{}  {:<10}  version {version}", self.piece, kind_word(self.record.kind));
         line += &match slots.start() == slots.end() {
             true => format!("  slot {:<5}", slots.start()),
             false => format!("  slots {}-{}", slots.start(), slots.end()),
@@ -118,8 +120,8 @@ impl Listed<'_> {
         let Record { hash, version, space, kind, .. } = *self.record;
         let slots = self.record.slots();
         let mut object = json!({
-            "stream": self.part.stream,
-            "journal": self.part.is_journal,
+            "stream": self.piece.stream,
+            "journal": self.piece.is_journal,
             "kind": kind_word(kind),
             "version": version,
             "changed_ms": version::millis(version),
@@ -147,16 +149,33 @@ impl Listed<'_> {
     }
 }
 
-fn lost_line(part: Part, lost: &Lost, is_json: bool) -> String {
+fn part_line(piece: Piece, part: Part, records: u32, is_json: bool) -> String {
+    let Part { below, number, is_last } = part;
+    if is_json {
+        return format!(
+            "{}\n",
+            json!({ "stream": piece.stream, "journal": piece.is_journal, "kind": "snapshot", "below": below, "part": number, "last": is_last, "records": records })
+        );
+    }
+    let last = if is_last { ", the last" } else { "" };
+    format!(
+        "{piece}  snapshot    of what is below position {below}  part {number}{last}  {records} records\n"
+    )
+}
+
+fn lost_line(piece: Piece, lost: &Lost, is_json: bool) -> String {
     let Lost { slots, version, .. } = lost;
     let version = Some(*version).filter(|version| *version != u64::MAX);
     if is_json {
         let slots = Value::from(vec![*slots.start(), *slots.end()]);
         return format!(
             "{}\n",
-            json!({ "stream": part.stream, "journal": part.is_journal, "kind": "damage", "version": version, "slots": slots })
+            json!({ "stream": piece.stream, "journal": piece.is_journal, "kind": "damage", "version": version, "slots": slots })
         );
     }
+    if slots.is_empty() {
+        return format!("{piece}  damage  a part of a snapshot\n");
+    }
     let version = version.map(|version| format!("  version {version} or lower")).unwrap_or_default();
-    format!("{part}  damage{version}  slots {}-{}\n", slots.start(), slots.end())
+    format!("{piece}  damage{version}  slots {}-{}\n", slots.start(), slots.end())
 }

@@ -1,6 +1,6 @@
 //! `torc tier stat`: how a tier is divided, how full it is, how old its items are, how well they are compressed.
 
-use super::walk::{self, Met, Part};
+use super::walk::{self, Met, Piece};
 use crate::exit::{self, Failure};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -25,6 +25,9 @@ struct Stream {
     items: u64,
     chunks: u64,
     marks: u64,
+    /// Snapshots that end here, and records of parts of snapshots.
+    snapshots: u64,
+    snapshot_records: u64,
     /// Lowest and highest version of an item or a mark.
     versions: Option<(u64, u64)>,
     counts: Counts,
@@ -46,8 +49,8 @@ pub(super) fn run(medium: Arc<dyn Medium>, is_json: bool) -> Result<(), Failure>
     };
     let streams = match &tier {
         Some(tier) => {
-            let parts = walk::parts(tier).filter(|part| !part.is_journal);
-            parts.map(|part| look(tier, part)).collect::<Result<_, _>>()?
+            let pieces = walk::pieces(tier).filter(|piece| !piece.is_journal);
+            pieces.map(|piece| look(tier, piece)).collect::<Result<_, _>>()?
         }
         None => Vec::new(),
     };
@@ -87,17 +90,28 @@ impl Journals {
     }
 }
 
-fn look(tier: &Tier, part: Part) -> Result<Stream, Failure> {
+fn look(tier: &Tier, piece: Piece) -> Result<Stream, Failure> {
     let mut stream = Stream::default();
     let mut sample = Sample::default();
     let mut visit = |met: Met<'_>| {
-        if let Met::Records(records) = met {
-            records.iter().for_each(|(record, _)| stream.take(record));
-            records.first().and_then(|(_, place)| *place).into_iter().for_each(|place| sample.take(place));
+        match met {
+            Met::Records(records) => {
+                records.iter().for_each(|(record, _)| stream.take(record));
+                records
+                    .first()
+                    .and_then(|(_, place)| *place)
+                    .into_iter()
+                    .for_each(|place| sample.take(place));
+            }
+            Met::Part(part, records) => {
+                stream.snapshots += u64::from(part.is_last);
+                stream.snapshot_records += u64::from(records);
+            }
+            Met::Lost(_) => {}
         }
         Ok(())
     };
-    let (end, counts) = walk::stream(tier, part, &mut visit)?;
+    let (end, counts) = walk::stream(tier, piece, &mut visit)?;
     let mut reader = tier.reader();
     for place in sample.places {
         match reader.page(place) {
@@ -162,6 +176,9 @@ impl Stream {
             sum.items += stream.items;
             sum.chunks += stream.chunks;
             sum.marks += stream.marks;
+            sum.snapshots += stream.snapshots;
+            sum.snapshot_records += stream.snapshot_records;
+            sum.counts.parts += stream.counts.parts;
             sum.counts.batches += stream.counts.batches;
             sum.counts.damaged += stream.counts.damaged;
             sum.counts.padding_bytes += stream.counts.padding_bytes;
@@ -181,6 +198,7 @@ impl Stream {
 
     fn text(&self, room_bytes: u64) -> String {
         let Stream { used_bytes, appended_bytes, items, chunks, marks, counts, .. } = self;
+        let Stream { snapshots, snapshot_records, .. } = self;
         let share = 100.0 * *used_bytes as f64 / room_bytes.max(1) as f64;
         let mut text =
             format!("{used_bytes} of {room_bytes} bytes used ({share:.1} %), {appended_bytes} ever written");
@@ -191,6 +209,9 @@ impl Stream {
         if counts.padding_bytes > 0 {
             let share = 100.0 * counts.padding_bytes as f64 / (*used_bytes).max(1) as f64;
             text += &format!("; {share:.1} % of what is used is lost to short batches");
+        }
+        if counts.parts > 0 {
+            text += &format!("; {snapshots} snapshots, {snapshot_records} records in {} parts", counts.parts);
         }
         if let Some((low, high)) = self.versions {
             text += &format!("; changed {} to {} ago", age(low), age(high));
@@ -209,6 +230,9 @@ impl Stream {
             "chunks": self.chunks,
             "marks": self.marks,
             "batches": self.counts.batches,
+            "snapshots": self.snapshots,
+            "snapshot_parts": self.counts.parts,
+            "snapshot_records": self.snapshot_records,
             "damaged_tables": self.counts.damaged,
             "padding_bytes": self.counts.padding_bytes,
             "compression": self.ratio(),

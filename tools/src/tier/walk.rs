@@ -2,6 +2,7 @@
 
 use crate::exit::Failure;
 use std::fmt;
+use torc_pmem::format::batch::Part;
 use torc_pmem::format::geometry::Place;
 use torc_pmem::format::record::Record;
 use torc_pmem::recover::{Counts, Event, Lost, StreamEnd};
@@ -13,16 +14,18 @@ pub(super) enum Met<'m> {
     /// last one first.
     Records(&'m [(Record, Option<Place>)]),
     Lost(&'m Lost),
+    /// A part of a snapshot with so many records.
+    Part(Part, u32),
 }
 
 /// A stream, or its journal.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Part {
+pub(super) struct Piece {
     pub(super) stream: u16,
     pub(super) is_journal: bool,
 }
 
-impl fmt::Display for Part {
+impl fmt::Display for Piece {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = if self.is_journal { "journal" } else { "stream" };
         write!(formatter, "{what} {}", self.stream)
@@ -30,15 +33,15 @@ impl fmt::Display for Part {
 }
 
 /// All streams, and behind them their journals.
-pub(super) fn parts(tier: &Tier) -> impl Iterator<Item = Part> {
+pub(super) fn pieces(tier: &Tier) -> impl Iterator<Item = Piece> {
     let streams = tier.config().streams;
-    (0..tier.rings()).map(move |number| Part { stream: number % streams, is_journal: number >= streams })
+    (0..tier.rings()).map(move |number| Piece { stream: number % streams, is_journal: number >= streams })
 }
 
 /// Goes through a stream or a journal, newest first, and stops at the first failure.
 pub(super) fn stream(
     tier: &Tier,
-    part: Part,
+    piece: Piece,
     visit: &mut dyn FnMut(Met<'_>) -> Result<(), Failure>,
 ) -> Result<(StreamEnd, Counts), Failure> {
     let mut records: Vec<(Record, Option<Place>)> = Vec::new();
@@ -48,8 +51,8 @@ pub(super) fn stream(
             result = visit(met);
         }
     };
-    let number = if part.is_journal { tier.config().streams + part.stream } else { part.stream };
-    let found = tier.recover(number, &mut |event| {
+    let number = if piece.is_journal { tier.config().streams + piece.stream } else { piece.stream };
+    let found = tier.recover_all(number, &mut |event| {
         let unit = |place: Option<Place>| place.map(Place::unit);
         let goes_on = match (&event, records.last()) {
             (Event::Record { place, .. }, Some((_, last))) => {
@@ -64,6 +67,7 @@ pub(super) fn stream(
         match event {
             Event::Record { record, place } => records.push((record, place)),
             Event::Lost(lost) => give(Met::Lost(&lost)),
+            Event::Part { part, records } => give(Met::Part(part, records)),
         }
     });
     if !records.is_empty() {

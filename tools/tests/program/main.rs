@@ -16,6 +16,7 @@ mod limits;
 mod metrics;
 mod ready;
 mod refused;
+mod shared_memory;
 mod signals;
 mod tier;
 mod tier_command;

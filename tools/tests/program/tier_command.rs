@@ -18,6 +18,7 @@ const CONFIG: Config = Config {
     batch_bytes: 64 << 10,
     streams: 2,
     journal: JournalConfig::NONE,
+    has_snapshots: false,
     volume: 0xABC,
     hash_seed: 7,
 };

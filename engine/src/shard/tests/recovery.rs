@@ -209,6 +209,11 @@ impl World {
         assert!(!self.shard.is_recovering());
         (0..300).for_each(|_| self.something());
         self.shard.audit().unwrap();
+        assert_eq!(
+            self.shard.stats().places_lost.read(),
+            0,
+            "the index has room for all, also in little memory"
+        );
     }
 }
 

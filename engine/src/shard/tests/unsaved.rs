@@ -1,7 +1,7 @@
 //! What a tier is told of changes, and what it tells back.
 
 use super::*;
-use crate::reader::{Doubt, ReadRoom};
+use crate::reader::{Doubt, Look, ReadRoom};
 use crate::shard::returning::Lost;
 use std::collections::HashMap;
 
@@ -443,6 +443,12 @@ fn everything_that_was_recovered_is_found_and_doubtful_to_readers() {
             assert!(matches!(look, Err(Doubt::Elsewhere)), "{number} of {place}: {look:?}");
         }
     }
+    let mut from = Some(0);
+    while let Some(hash) = from {
+        from = shard.forget_places(hash);
+    }
+    let look = reader.read((0, &0u32.to_le_bytes()), hashes[0], &Read::default(), NOW, &mut room);
+    assert!(matches!(look, Ok(Look::Miss)), "nothing is elsewhere: {look:?}");
 }
 
 /// Keys that have an item, wherever it is.
@@ -480,4 +486,19 @@ fn a_key_is_counted_once_wherever_its_item_is() {
     (0..100).take_while(|_| shard.maintain(NOW, 100)).for_each(drop);
     assert_eq!((keys(&shard), shard.elsewhere(), shard.index.flushed()), (100, 100, 0));
     shard.audit().unwrap();
+}
+
+#[test]
+fn what_leaves_dram_while_it_is_saved_is_named_as_the_only_item_of_its_key() {
+    let (mut shard, mut tier) = (remembering(8 << 20), Tier::default());
+    for key in [&b"stays"[..], b"leaves"] {
+        set(&mut shard, key, b"value");
+    }
+    let told = tier.take(&mut shard, 2);
+    let (_, slot) = shard.slot_of(shard.hash(0, b"leaves")).unwrap();
+    shard.drop_item(slot.location());
+    told.iter().for_each(|told| told.saved(&mut shard));
+    assert_eq!((shard.index.elsewhere(), shard.index.only_elsewhere(), keys(&shard)), (2, 1, 2));
+    shard.audit().unwrap();
+    assert_eq!(tier.get(&mut shard, b"leaves", NOW), (true, Some(b"value".to_vec())));
 }

@@ -19,11 +19,12 @@ mod numbers;
 pub(crate) mod peer;
 
 use crate::call::{Call, Reply};
-use crate::{Config, Error};
+use crate::{Config, Error, Transport};
 use numbers::Numbers;
 use peer::{Entry, Peer, State, backoff};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
+use torc_proto::native::attach::FEATURE_SHARED_MEMORY;
 use torc_proto::native::topology::WrongOwner;
 use torc_proto::native::{
     Answer, Change, Hello, HelloAnswer, ItemFacts, Op, Options, Status, Topology, VERSION, keys,
@@ -223,7 +224,7 @@ impl Core {
         let hello = Hello {
             version_min: VERSION,
             version_max: VERSION,
-            features: 0,
+            features: if self.config.transport == Transport::Socket { 0 } else { FEATURE_SHARED_MEMORY },
             session: self.identity,
             boot_id: self.peers[index].boot_id,
         };
@@ -380,6 +381,7 @@ impl Core {
             }
             Some(Entry::Hello) => {
                 let hello = HelloAnswer::parse(answer.value).map_err(|invalid| invalid.to_string())?;
+                self.consider(index, &hello, HelloAnswer::shared_memory_path(answer.value))?;
                 self.greeted(index, &hello, now);
             }
             Some(Entry::Map) => {
@@ -388,6 +390,44 @@ impl Core {
             }
             Some(Entry::Abandoned { number }) => self.numbers.settle(number),
             Some(Entry::Over) | None => return Err(words("the server answered what was not asked")),
+        }
+        Ok(())
+    }
+
+    /// Whether the connection shall go on over memory that the server shares. Nothing but hello and slot map was asked yet.
+    fn consider(&mut self, index: usize, hello: &HelloAnswer, path: Option<&str>) -> Result<(), String> {
+        let peer = &mut self.peers[index];
+        let may = index == 0 && !peer.over_rings && matches!(peer.state, State::Greeting { .. });
+        if !may || self.config.transport == Transport::Socket {
+            return Ok(());
+        }
+        peer.offer = path.map(|path| (path.to_owned(), hello.boot_id));
+        match (self.config.transport, path) {
+            (Transport::SharedMemory, None) => Err("the server shares no memory".into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Where a connection shall go on; it waits until the driver has told what came of it.
+    pub(crate) fn offer(&self, index: usize) -> Option<(String, u64)> {
+        self.peers[index].offer.clone()
+    }
+
+    /// The connection goes on over rings: greet anew.
+    pub(crate) fn moved(&mut self, index: usize, now: Instant) {
+        self.peers[index].reset();
+        self.peers[index].over_rings = true;
+        self.connected(index, now);
+    }
+
+    /// It stays where it is. An error means that it must be closed: nothing but shared memory will do.
+    pub(crate) fn not_moved(&mut self, index: usize, cause: &str, now: Instant) -> Result<(), String> {
+        self.peers[index].offer = None;
+        if self.config.transport == Transport::SharedMemory {
+            return Err(cause.to_owned());
+        }
+        if !self.peers[index].in_flight().any(|entry| matches!(entry, Entry::Map)) {
+            self.ready(index, now);
         }
         Ok(())
     }
@@ -431,7 +471,8 @@ impl Core {
         let shards = map.shards.iter().map(|shard| usize::from(shard.shard) + 1).max().unwrap_or(0);
         self.shard_peers = vec![0; shards];
         for shard in &map.shards {
-            let nowhere = shard.host.is_empty() && seed_host.starts_with("unix");
+            let nowhere =
+                self.peers[0].over_rings || (shard.host.is_empty() && seed_host.starts_with("unix"));
             if shard.port == 0 || map.shards.len() < 2 || nowhere {
                 continue;
             }
@@ -451,7 +492,9 @@ impl Core {
             self.shard_peers[usize::from(shard.shard)] = index;
         }
         self.map = map;
-        self.ready(0, now);
+        if self.peers[0].offer.is_none() {
+            self.ready(0, now);
+        }
         self.reroute_waiting(now);
     }
 

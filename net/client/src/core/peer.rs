@@ -49,6 +49,10 @@ pub(crate) enum Entry {
 pub(crate) struct Peer {
     pub(crate) address: String,
     pub(crate) state: State,
+    /// It is rings in shared memory.
+    pub(crate) over_rings: bool,
+    /// Where the server shares its memory, and its boot id: the connection shall go on there before anything is asked over it.
+    pub(crate) offer: Option<(String, u64)>,
     /// Boot id from the last hello, 0: none yet.
     pub(crate) boot_id: u64,
     /// Failed tries since it was last ready.
@@ -71,6 +75,8 @@ impl Peer {
         Peer {
             address,
             state: State::Idle,
+            over_rings: false,
+            offer: None,
             boot_id: 0,
             failures: 0,
             last_error: "not tried yet".into(),
@@ -126,6 +132,8 @@ impl Peer {
 
     /// Forgets the connection and gives back all that it owes, in the order of sending.
     pub(crate) fn reset(&mut self) -> VecDeque<Entry> {
+        self.over_rings = false;
+        self.offer = None;
         self.out.clear();
         self.input = Vec::new();
         self.first_id = self.next_id();

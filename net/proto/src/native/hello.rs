@@ -86,6 +86,23 @@ impl HelloAnswer {
         })
     }
 
+    /// Where the server's memory is shared, if the answer says so: the path of a Unix socket ([N-SHM-8]).
+    pub fn shared_memory_path(value: &[u8]) -> Option<&str> {
+        let mut reader = Reader(value.get(HelloAnswer::BYTES..)?);
+        let bytes = usize::from(reader.u16().ok()?);
+        reader.bytes(6).ok()?;
+        std::str::from_utf8(reader.bytes(bytes).ok()?).ok().filter(|path| !path.is_empty())
+    }
+
+    /// Appends that path behind the other fields; one over 65,535 bytes is left out.
+    pub fn compose_path(path: &str, out: &mut Vec<u8>) {
+        let path = if path.len() <= usize::from(u16::MAX) { path.as_bytes() } else { b"" };
+        out.extend_from_slice(&(path.len() as u16).to_le_bytes());
+        out.extend_from_slice(&[0; 6]);
+        out.extend_from_slice(path);
+        out.resize(out.len() + path.len().next_multiple_of(8) - path.len(), 0);
+    }
+
     pub fn compose(&self, out: &mut Vec<u8>) {
         for short in [self.version, self.shard, self.shard_count, 0] {
             out.extend_from_slice(&short.to_le_bytes());
@@ -139,5 +156,11 @@ mod tests {
         assert_eq!(bytes.len(), HelloAnswer::BYTES);
         assert_eq!(HelloAnswer::parse(&bytes), Ok(answer));
         assert_eq!(HelloAnswer::parse(&bytes[..63]), Err(Invalid::Layout));
+        assert_eq!(HelloAnswer::shared_memory_path(&bytes), None);
+        HelloAnswer::compose_path("/run/torc.sock", &mut bytes);
+        assert_eq!(HelloAnswer::parse(&bytes), Ok(answer));
+        assert_eq!(HelloAnswer::shared_memory_path(&bytes), Some("/run/torc.sock"));
+        let whole = HelloAnswer::BYTES + 8 + "/run/torc.sock".len();
+        assert!((0..whole).all(|end| HelloAnswer::shared_memory_path(&bytes[..end]).is_none()));
     }
 }

@@ -8,9 +8,10 @@
 //! ```text
 //! request  [ header 16 ][ extensions ][ key ][ value ]      frame.rs: headers and whole frames
 //! answer   [ header 24 ][ extensions ][ key ][ value ]      extension.rs: options of a request, facts of an item
-//!                                                           hello.rs, topology.rs, keys.rs: values with a layout
+//!                                                           hello.rs, topology.rs, attach.rs, keys.rs: values with a layout
 //! ```
 
+pub mod attach;
 pub mod extension;
 pub mod frame;
 pub mod fuzz;
@@ -19,6 +20,7 @@ pub mod keys;
 pub mod op;
 pub mod topology;
 
+pub use attach::{Attach, Attached, Descriptor, DescriptorKind};
 pub use extension::{Change, Expiry, Initial, ItemFacts, ItemMeta, Options, Trace};
 pub use frame::{Answer, AnswerHeader, FrameLimits, Request, RequestHeader};
 pub use hello::{Hello, HelloAnswer};

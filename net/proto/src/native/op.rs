@@ -13,6 +13,7 @@ pub enum Op {
     Topology = 0x04,
     Statistics = 0x05,
     Flush = 0x06,
+    Attach = 0x07,
     Get = 0x10,
     MultiGet = 0x11,
     Set = 0x20,
@@ -30,13 +31,14 @@ pub enum Op {
 
 impl Op {
     /// Every operation, in the order of the codes.
-    pub const ALL: [Op; 19] = [
+    pub const ALL: [Op; 20] = [
         Op::Hello,
         Op::Ping,
         Op::Noop,
         Op::Topology,
         Op::Statistics,
         Op::Flush,
+        Op::Attach,
         Op::Get,
         Op::MultiGet,
         Op::Set,
@@ -61,6 +63,7 @@ impl Op {
             0x04 => Op::Topology,
             0x05 => Op::Statistics,
             0x06 => Op::Flush,
+            0x07 => Op::Attach,
             0x10 => Op::Get,
             0x11 => Op::MultiGet,
             0x20 => Op::Set,

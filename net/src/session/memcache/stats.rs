@@ -54,6 +54,8 @@ pub(crate) const COUNTERS: &[(&str, &str)] = &[
     ("tier_written_bytes", "tier_written_bytes"),
     ("tier_journal_bytes", "tier_journal_bytes"),
     ("tier_padding_bytes", "tier_padding_bytes"),
+    ("tier_snapshots", "tier_snapshots"),
+    ("tier_snapshot_bytes", "tier_snapshot_bytes"),
     ("delete_hits", "delete_hits"),
     ("delete_misses", "delete_misses"),
     ("incr_hits", "increment_hits"),

@@ -68,7 +68,7 @@ pub(super) fn other(reply: &ReplyKind, key: &[u8], answer: &Answer<'_>, out: &mu
         }
         Answer::DeadlineExceeded => text(reply, Status::DeadlineExceeded, key, "", out),
         Answer::Flushed => bare(reply, Status::Ok, key, out),
-        Answer::Outcome(_) | Answer::Scanned { .. } | Answer::Local => {
+        Answer::Attach(_) | Answer::Outcome(_) | Answer::Scanned { .. } | Answer::Local => {
             text(reply, Status::NotSupported, key, "no answer to this operation", out)
         }
     }

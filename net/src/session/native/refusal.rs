@@ -27,6 +27,8 @@ pub(super) enum Refusal {
     TooManyKeys,
     Version,
     HelloTooShort,
+    AttachTooShort,
+    ShmLayout,
     KeyLength,
     ValueLength,
     /// The value of an operation that stores none, such as a multi-get's keys, is longer than `--max-frame`.
@@ -65,6 +67,8 @@ impl Refusal {
             Refusal::Keys => (BadArgument, "a multi-get's value is one or more keys, each with its length"),
             Refusal::TooManyKeys => (BadArgument, "more keys in one request than --max-arguments"),
             Refusal::Version => (UnsupportedVersion, "this server speaks version 1"),
+            Refusal::AttachTooShort => (BadArgument, "an attach's value is 8 bytes"),
+            Refusal::ShmLayout => (UnsupportedVersion, "this server's layout of shared memory is 1"),
             Refusal::HelloTooShort => (BadArgument, "a hello's value is 24 bytes"),
             Refusal::KeyLength => (KeyTooLong, "the key is empty or longer than --max-key"),
             Refusal::ValueLength => (ValueTooLong, "value longer than --max-value"),

@@ -61,5 +61,6 @@ pub(super) enum Kind {
     /// The request's own value; also a noop.
     Echo,
     Topology,
+    Attach,
     Statistics,
 }

@@ -3,10 +3,13 @@
 use super::compose;
 use super::reply_kind::ReplyKind;
 use super::told::{CREDIT, LimitsTold};
+use crate::session::answer::{Answer, AttachRefusal};
 use crate::session::context::{ComposeContext, ServerView};
 use crate::session::output::Output;
 use std::fmt::Write;
-use torc_proto::native::{Hello, HelloAnswer, ShardAddress, SlotRange, Status, Topology, VERSION};
+use torc_proto::native::attach::{FEATURE_SHARED_MEMORY, LAYOUT};
+use torc_proto::native::{Attached, Hello, HelloAnswer, ShardAddress, SlotRange, Status, Topology, VERSION};
+use torc_shm::{Pair, WORDS_BYTES};
 
 /// The figures of the section `figures`; each is a name of [`ServerView::figure`].
 pub(crate) const FIGURES: [&str; 12] = [
@@ -32,11 +35,12 @@ pub(super) fn hello(
     out: &mut Output,
 ) {
     let server = context.server;
+    let path = server.shared_memory_path().filter(|_| hello.features & FEATURE_SHARED_MEMORY != 0);
     let answer = HelloAnswer {
         version: VERSION,
         shard: server.shard(),
         shard_count: server.shard_count(),
-        features: 0,
+        features: if path.is_some() { FEATURE_SHARED_MEMORY } else { 0 },
         credit: CREDIT,
         session: hello.session,
         boot_id: server.boot_id(),
@@ -48,6 +52,7 @@ pub(super) fn hello(
     };
     let mut value = Vec::with_capacity(HelloAnswer::BYTES);
     answer.compose(&mut value);
+    path.iter().for_each(|path| HelloAnswer::compose_path(path, &mut value));
     compose::small(reply, Status::Ok, &value, out);
 }
 
@@ -67,6 +72,41 @@ pub(super) fn topology(reply: &ReplyKind, server: &dyn ServerView, out: &mut Out
     let mut value = Vec::new();
     map.compose(&mut value);
     compose::small(reply, Status::Ok, &value, out);
+}
+
+/// Where the rings lie, or why there are none ([N-SHM-1], [N-SHM-2]).
+pub(super) fn attach(reply: &ReplyKind, answer: &Answer<'_>, context: &ComposeContext<'_>, out: &mut Output) {
+    let (status, words) = match answer {
+        &Answer::Attach(Ok(ring_bytes)) => {
+            let server = context.server;
+            let attached = Attached {
+                layout: LAYOUT,
+                boot_id: server.boot_id(),
+                words_bytes: WORDS_BYTES as u32,
+                request_ring_bytes: ring_bytes as u64,
+                answer_ring_bytes: ring_bytes as u64,
+                descriptors: Pair::descriptors(server.shard(), ring_bytes, ring_bytes),
+            };
+            let mut value = Vec::new();
+            attached.compose(&mut value);
+            return compose::small(reply, Status::Ok, &value, out);
+        }
+        Answer::Attach(Err(AttachRefusal::NotLocal)) => {
+            (Status::NotSupported, "memory is shared over a Unix socket alone")
+        }
+        Answer::Attach(Err(AttachRefusal::User)) => {
+            (Status::NotSupported, "memory is not shared with this user: see --shared-memory-users")
+        }
+        Answer::Attach(Err(AttachRefusal::Already)) => (Status::BadArgument, "this connection is attached"),
+        // As for every limit: its name.
+        Answer::Attach(Err(AttachRefusal::Memory)) => (Status::Busy, "client-memory"),
+        Answer::Attach(Err(AttachRefusal::Kernel)) => {
+            (Status::NotSupported, "the server's kernel refused shared memory")
+        }
+        Answer::DeadlineExceeded => (Status::DeadlineExceeded, ""),
+        _ => (Status::NotSupported, "this server shares no memory: see --shared-memory"),
+    };
+    compose::small(reply, status, words.as_bytes(), out);
 }
 
 /// Writes one section of the statistics ([N-STAT-1]).

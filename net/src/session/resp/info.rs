@@ -69,7 +69,8 @@ fn server(call: &LocalCall<'_>, text: &mut String) {
 }
 
 /// Redis' names, each with the server's figure.
-pub(crate) const CLIENTS: &[(&str, &str)] = &[("connected_clients", "connections")];
+pub(crate) const CLIENTS: &[(&str, &str)] =
+    &[("connected_clients", "connections"), ("shared_memory_clients", "rings")];
 
 pub(crate) const MEMORY: &[(&str, &str)] = &[
     ("used_memory", "memory_used_bytes"),
@@ -99,6 +100,8 @@ pub(crate) const STATS: &[(&str, &str)] = &[
     ("tier_written_bytes", "tier_written_bytes"),
     ("tier_journal_bytes", "tier_journal_bytes"),
     ("tier_padding_bytes", "tier_padding_bytes"),
+    ("tier_snapshots", "tier_snapshots"),
+    ("tier_snapshot_bytes", "tier_snapshot_bytes"),
 ];
 
 fn clients(call: &LocalCall<'_>, text: &mut String) {

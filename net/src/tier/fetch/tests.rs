@@ -20,6 +20,7 @@ const CONFIG: Config = Config {
     batch_bytes: 64 << 10,
     streams: 1,
     journal: JournalConfig::NONE,
+    has_snapshots: false,
     volume: 7,
     hash_seed: 1,
 };

@@ -16,6 +16,7 @@ const CONFIG: Config = Config {
     batch_bytes: 16 << 10,
     streams: 1,
     journal: JournalConfig::NONE,
+    has_snapshots: false,
     volume: 5,
     hash_seed: 9,
 };

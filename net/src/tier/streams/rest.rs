@@ -13,6 +13,8 @@ impl Streams {
     /// From now on items are added in the order of their worth, and none is written over for one that comes later. Nothing comes of it if
     /// that was said before.
     pub(in crate::tier) fn begin_rest(&mut self) {
+        // Nor is what is worth less.
+        self.asking = None;
         for super::Stream { writer, rest_from, .. } in &mut self.streams {
             rest_from.get_or_insert(writer.start());
         }

@@ -7,7 +7,7 @@ use torc_pmem::media::sim::Random;
 const JOURNAL: JournalConfig = JournalConfig { bytes: 8192 + 8 * (16 << 10), batch_bytes: 16 << 10 };
 
 /// A tier of so many streams with journals, each of which has room for so many bytes.
-fn config(streams: u16, stream_bytes: u64) -> Config {
+pub(super) fn config(streams: u16, stream_bytes: u64) -> Config {
     let bytes = 8192 + u64::from(streams) * (8192 + stream_bytes + u64::from(JOURNAL.bytes));
     Config { streams, bytes, journal: JOURNAL, ..CONFIG }
 }
@@ -221,11 +221,21 @@ impl Key {
 
 const KEYS: u32 = 60;
 
+/// What lives of a tier have come to.
+#[derive(Debug, Default)]
+pub(super) struct Lived {
+    /// Bytes that went to journals.
+    pub(super) journaled: u64,
+    pub(super) snapshots: u64,
+    /// Those that a start has read.
+    pub(super) snapshots_read: u64,
+}
+
 /// Lives of a tier that end in order or by a crash, with other numbers of shards. `may_miss`: its streams are written over.
-fn agrees(config: Config, seed: u64, may_miss: bool) -> u64 {
+pub(super) fn agrees(config: Config, seed: u64, may_miss: bool) -> Lived {
     let (mut medium, mut random) = (Gated::with(config), Random(seed));
     let mut model = vec![Key::default(); KEYS as usize];
-    let mut journaled = 0;
+    let mut lived = Lived::default();
     for life in 0..5 {
         let mut running = start(medium.clone(), 1 + random.below(3) as u16);
         for (number, known) in (0..).zip(&mut model) {
@@ -251,7 +261,9 @@ fn agrees(config: Config, seed: u64, may_miss: bool) -> u64 {
                 *known = Key { safe: known.now().clone(), later: Vec::new() };
             }
         }
-        journaled += running.written().1;
+        lived.journaled += running.written().1;
+        lived.snapshots += running.figures.snapshots.written.load(Relaxed);
+        lived.snapshots_read += running.figures.snapshots_read.load(Relaxed);
         if life % 3 == 2 {
             running.save();
             running.stop();
@@ -263,7 +275,7 @@ fn agrees(config: Config, seed: u64, may_miss: bool) -> u64 {
             .unwrap_or_else(|| (medium.sim.crash_point().random_image(seed + 77), model.clone()));
         (medium, model) = (Gated::of_image(image), of_crash);
     }
-    journaled
+    lived
 }
 
 /// A command on some key. Or the key's name: all is to be saved, and its item to be put out.
@@ -305,12 +317,13 @@ fn live(running: &mut Running, model: &mut [Key], random: &mut Random, may_miss:
 
 #[test]
 fn shards_agree_with_a_model_over_crashes_at_drains() {
-    let journaled: u64 = (0..9).map(|seed| agrees(config(1 + (seed % 3) as u16, 1 << 20), seed, false)).sum();
+    let journaled: u64 =
+        (0..9).map(|seed| agrees(config(1 + (seed % 3) as u16, 1 << 20), seed, false).journaled).sum();
     assert!(journaled > 2 << 20, "{journaled}");
 }
 
 #[test]
 fn shards_agree_with_a_model_while_streams_are_written_over() {
-    let journaled: u64 = (100..110).map(|seed| agrees(config(1, 256 << 10), seed, true)).sum();
+    let journaled: u64 = (100..110).map(|seed| agrees(config(1, 256 << 10), seed, true).journaled).sum();
     assert!(journaled > 2 << 20, "{journaled}");
 }

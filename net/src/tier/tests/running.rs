@@ -57,6 +57,7 @@ pub(super) fn begin(medium: Arc<dyn Medium>, shards: u16, memory_bytes: u64, rea
         clock: MachineClock::new(),
         cache_bytes: 32 << 10,
         journal_bytes: JOURNAL_BYTES,
+        snapshots: SNAPSHOTS,
         recovers: true,
     };
     let (storage, links) = Storage::start(parts).unwrap();

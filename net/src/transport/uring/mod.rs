@@ -54,7 +54,7 @@ use io_uring::{IoUring, cqueue, opcode, squeue};
 use socket::Sockets;
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use torc_engine::segments::Room;
@@ -423,6 +423,10 @@ impl Transport for Uring {
             say(&socket.fd, words);
         }
         self.close(conn);
+    }
+
+    fn socket(&self, conn: ConnId) -> Option<BorrowedFd<'_>> {
+        self.sockets.look(conn).filter(|socket| !socket.closing).map(|socket| socket.fd.as_fd())
     }
 
     fn stop_accepting(&mut self) {

@@ -10,6 +10,7 @@ mod sessions;
 use super::{Backing, backing};
 use crate::support::{Connection, LIMITS};
 use torc_net::session::{Protocol, native::CREDIT};
+use torc_proto::native::attach::FEATURE_SHARED_MEMORY;
 use torc_proto::native::extension::ItemMeta;
 use torc_proto::native::frame::compose_request;
 use torc_proto::native::{

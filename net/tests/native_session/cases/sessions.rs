@@ -30,6 +30,35 @@ fn quiet_requests_are_done_without_a_word() {
     assert_eq!(got.status(), Status::BadArgument);
 }
 
+/// [N-SHM-8]: who does not know of shared memory is told nothing of it, and gets the answer of before.
+#[test]
+fn where_memory_is_shared_is_told_to_who_can_use_it() {
+    let mut client = Client::new();
+    let plain = client.hello(7, 0);
+    assert_eq!(plain.value.len(), HelloAnswer::BYTES);
+    let mut value = Vec::new();
+    let features = FEATURE_SHARED_MEMORY | 1 << 31;
+    Hello { version_min: 1, version_max: 1, features, session: 7, boot_id: 0 }.compose(&mut value);
+    let got = client.ask(Op::Hello, 0, &Options::NONE, b"", &value);
+    let hello = HelloAnswer::parse(&got.value).expect("a hello answer");
+    assert_eq!(hello.features, FEATURE_SHARED_MEMORY);
+    assert_eq!(HelloAnswer::shared_memory_path(&got.value), Some("/run/torc.sock"));
+}
+
+/// [N-SHM-1], [N-SHM-7]
+#[test]
+fn an_attach_that_cannot_be_is_refused_and_the_connection_goes_on() {
+    let mut client = Client::new();
+    let mut ask = |value: &[u8]| client.ask(Op::Attach, 0, &Options::NONE, b"", value).status();
+    assert_eq!(ask(b"short"), Status::BadArgument);
+    assert_eq!(ask(&[2, 0, 9, 0, 0, 0, 0, 0]), Status::UnsupportedVersion);
+    // The store behind these tests shares nothing.
+    assert_eq!(ask(&[1, 0, 9, 0, 0, 0, 0, 0, 7]), Status::NotSupported);
+    let keyed = client.ask(Op::Attach, 0, &Options::NONE, b"key", &[1, 0, 1, 0, 0, 0, 0, 0]);
+    assert_eq!(keyed.status(), Status::BadArgument);
+    client.set(b"k", b"v");
+}
+
 /// [N-HELLO-1], [N-HELLO-2], [N-PING-1], [N-STAT-1], [N-TOPO-2]
 #[test]
 fn the_server_tells_of_itself() {

@@ -150,6 +150,7 @@ fn a_tier_whose_file_is_cut_misses_and_latches_and_cannot_even_be_voided() {
         batch_bytes: 16 << 10,
         streams: 1,
         journal: JournalConfig::NONE,
+        has_snapshots: false,
         volume: 1,
         hash_seed: 0,
     };

@@ -89,7 +89,7 @@ fn a_tier_of_the_first_format_is_used_as_it_is_and_a_copy_has_journals() {
     let copy = folder.path().join("copy");
     let copied = finish(torc().args(["tier", "copy"]).args([&path, &copy]));
     assert!(copied.status.success(), "{}", stderr_of(&copied));
-    assert_eq!(stat(&copy)["format"], 2);
+    assert_eq!(stat(&copy)["format"], 4);
     let server = always(&copy, &[]);
     let mut redis = Redis::connect(&server);
     assert_eq!(found(&mut redis, 0..150), 150);

@@ -14,6 +14,7 @@ mod recovery;
 mod redis;
 mod resize;
 mod sizes;
+mod snapshots;
 mod threads;
 
 use crate::harness::{Server, finish, serve, stderr_of};
