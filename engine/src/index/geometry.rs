@@ -1,7 +1,6 @@
 //! Where homes are, and whether something is elsewhere, in words that others may read while the owner changes them.
 
 use super::homes::{Growing, Homes, scale};
-use crate::shared::layout::GEOMETRY_WORDS;
 use crate::shared::{Published, acquire};
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
@@ -9,9 +8,9 @@ use std::sync::atomic::{AtomicU64, Ordering, fence};
 /// afterwards, has read words that belong together.
 #[derive(Debug, Clone)]
 pub(crate) struct Geometry {
-    /// The sequence; homes; homes before the growth that is under way, and the first of them that has moved: zeros without one;
-    /// 1 if something is elsewhere.
-    words: Published<[AtomicU64; GEOMETRY_WORDS]>,
+    /// The sequence; homes; homes before the growth that is under way, and the first of them that has moved, zeros without one; 1 if
+    /// something is elsewhere.
+    words: Published<[AtomicU64; 5]>,
 }
 
 /// A geometry as it was read.
@@ -26,7 +25,7 @@ pub(super) struct Seen {
 
 impl Geometry {
     /// In words that are zeros, or that its owner has published.
-    pub(crate) fn new(words: Published<[AtomicU64; GEOMETRY_WORDS]>) -> Geometry {
+    pub(crate) fn new(words: Published<[AtomicU64; 5]>) -> Geometry {
         Geometry { words }
     }
 

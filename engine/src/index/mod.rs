@@ -111,7 +111,7 @@ impl Index {
     pub fn new(homes: usize, bytes_max: usize) -> io::Result<Index> {
         let homes = homes.max(1);
         let table = Table::reserve(Index::buckets_max(homes, bytes_max))?;
-        Index::of(table, (homes, bytes_max), Geometry::new(Published::zeros()))
+        Index::of(table, homes, Geometry::new(Published::zeros()), bytes_max)
     }
 
     /// As [`Index::new`], in frames of a file that others read. It takes those that it begins with.
@@ -122,14 +122,14 @@ impl Index {
             let frame = file.file().take_frame()?.ok_or(io::ErrorKind::OutOfMemory)?;
             table.add_frame(frame)?;
         }
-        Index::of(table, (homes, bytes_max), Geometry::new(file.geometry()))
+        Index::of(table, homes, Geometry::new(file.geometry()), bytes_max)
     }
 
     fn buckets_max(homes: usize, bytes_max: usize) -> usize {
         (bytes_max / BUCKET_BYTES).max(homes + PROBE_BUCKETS)
     }
 
-    fn of(mut table: Table, (homes, bytes_max): (usize, usize), geometry: Geometry) -> io::Result<Index> {
+    fn of(mut table: Table, homes: usize, geometry: Geometry, bytes_max: usize) -> io::Result<Index> {
         table.extend_to(homes + PROBE_BUCKETS);
         let homes = Homes::new(homes);
         geometry.open();
@@ -154,19 +154,14 @@ impl Index {
         IndexReader::new(self.table.range().clone(), self.geometry.clone())
     }
 
-    /// Memory of both tables, bytes.
+    /// Bytes of both tables.
     pub fn bytes(&self) -> usize {
         self.table.bytes() + self.ordered.bytes()
     }
 
-    /// Memory of the table of what is elsewhere, bytes.
+    /// Those of the table for what is elsewhere.
     pub(crate) fn elsewhere_bytes(&self) -> usize {
         self.ordered.bytes()
-    }
-
-    /// Whether [frames](Index::add_frame) have to be added before both tables can be so long, bytes.
-    pub(crate) fn lacks_memory(&self, bytes: usize) -> bool {
-        self.table.lacks_memory(bytes - self.ordered.bytes())
     }
 
     /// Adds a frame of the file that the table of items lies in: zeros, of which nobody reads anything else any more.

@@ -42,7 +42,7 @@ impl ShardFile {
         self.layout.head_bytes
     }
 
-    pub(crate) fn geometry(&self) -> Published<[AtomicU64; GEOMETRY_WORDS]> {
+    pub(crate) fn geometry(&self) -> Published<[AtomicU64; 5]> {
         self.array(self.layout.geometry())
     }
 

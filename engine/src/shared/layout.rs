@@ -149,7 +149,7 @@ impl Layout {
 
     /// Where words lie in the head, as the number of the first and of the one behind the last.
     pub(crate) fn geometry(&self) -> std::ops::Range<usize> {
-        GEOMETRY_BYTE / WORD..GEOMETRY_BYTE / WORD + GEOMETRY_WORDS
+        GEOMETRY_BYTE / WORD..GEOMETRY_BYTE / WORD + 5
     }
 
     pub(crate) fn flushes(&self) -> std::ops::Range<usize> {
