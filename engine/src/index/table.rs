@@ -132,10 +132,9 @@ impl Table {
         &self.range
     }
 
-    /// Most memory that it can take, bytes.
-    pub(super) fn bytes_max(&self) -> usize {
+    pub(super) fn buckets_max(&self) -> usize {
         let is_full = self.chunks.as_ref().is_some_and(|chunks| chunks.is_full);
-        if is_full { self.bytes() } else { self.range.len() }
+        if is_full { self.bytes() / BUCKET_BYTES } else { self.range.len() / BUCKET_BYTES }
     }
 
     /// Number of buckets.
@@ -146,8 +145,7 @@ impl Table {
     /// # Panics
     /// If the range is not that long, or lacks memory.
     pub(super) fn extend_to(&mut self, buckets: usize) {
-        let bytes = buckets * BUCKET_BYTES;
-        let is_there = bytes <= self.bytes_max() && !self.lacks_memory(bytes);
+        let is_there = buckets <= self.buckets_max() && !self.lacks_memory(buckets * BUCKET_BYTES);
         assert!(self.len <= buckets && is_there, "a table grows inside its range");
         self.len = buckets;
     }

@@ -1,7 +1,7 @@
 //! The memory of a shard that other processes read.
 
 use super::Published;
-use super::layout::{GEOMETRY_WORDS, Layout};
+use super::layout::Layout;
 use std::io;
 use std::ops::Range;
 use std::os::fd::OwnedFd;

@@ -23,8 +23,6 @@ pub const LAYOUT_VERSION: u64 = 1;
 pub(crate) const CONSTANTS_BYTES: usize = 4096;
 pub(crate) const CONSTANTS: usize = 9;
 const GEOMETRY_BYTE: usize = 1024;
-/// Words of the index's geometry.
-pub(crate) const GEOMETRY_WORDS: usize = 5;
 const FLUSHES_BYTE: usize = 1152;
 const WORD: usize = size_of::<u64>();
 

@@ -33,7 +33,9 @@ fn is_clean(server: &Server, rings: u64) {
     wait_until("their rings are gone", || sum(server, |stats| stats.rings.read()) == rings);
     let mapped = || {
         let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
-        maps.lines().filter(|line| line.contains("memfd:torc")).count() as u64
+        maps.lines()
+            .filter(|line| line.contains("memfd:torc-answers") || line.contains("memfd:torc-requests"))
+            .count() as u64
     };
     // Two mappings on either side of each, and this process is both sides.
     wait_until("their mappings are gone", || mapped() <= 4 * rings);
