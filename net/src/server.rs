@@ -104,8 +104,8 @@ impl Server {
         let min_wait_refusal = if config.min_wait.is_zero() { None } else { without_min_wait(&chosen) };
         limits::raise_files(config.connections_max);
         let bound = listen::bind(&config)?;
-        let shares = config.shared_memory.is_some();
-        let clock = if shares { MachineClock::shared() } else { Ok(MachineClock::new()) };
+        let clock =
+            if config.is_read_by_clients() { MachineClock::shared() } else { Ok(MachineClock::new()) };
         let clock = clock.map_err(StartError::SharedMemory)?;
         let shared = Arc::new(shared(&config, &bound, (&chosen, shared_memory_path), &clock));
         let Bound { shards, kinds, addresses, shard_addresses, files } = bound;
@@ -527,7 +527,7 @@ impl ShardStart {
         ready: &SyncSender<Result<Ready, StartError>>,
         go: &Receiver<Go>,
     ) -> std::io::Result<()> {
-        let Some(SharedMemory { users, ring_bytes }) = self.shared_memory.clone() else {
+        let Some(SharedMemory { users, ring_bytes, .. }) = self.shared_memory.clone() else {
             return self.serve(shard, sockets, ready, go);
         };
         let stats = self.shared.worker_stats[usize::from(self.number)].clone();

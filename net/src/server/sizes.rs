@@ -105,7 +105,7 @@ pub(super) fn store_config(
     store.places_percent = config.tier.as_ref().map(|tier| tier.index_percent);
     store.value_bytes_max = config.value_bytes_max;
     store.eviction = config.eviction;
-    store.shared_memory = config.shared_memory.is_some();
+    store.shared_memory = config.is_read_by_clients();
     store.seed = seed;
     store.now = clock.millis();
     store

@@ -48,6 +48,7 @@ fn on_each_reading(scenario: impl Fn(&Server, &std::path::Path)) {
     on_each(RING, scenario);
 }
 
+/// [N-SHM-12], [N-SHM-13]
 #[test]
 fn a_client_reads_what_it_and_others_have_changed() {
     on_each_reading(|_, path| {
@@ -103,6 +104,7 @@ fn reads_of_warm_items_cost_the_server_nothing() {
     });
 }
 
+/// [N-SHM-11]
 #[test]
 fn a_client_that_was_not_asked_for_reads_gets_no_files() {
     on_each_reading(|_, path| {
@@ -111,6 +113,7 @@ fn a_client_that_was_not_asked_for_reads_gets_no_files() {
     });
 }
 
+/// [N-SHM-14]
 #[test]
 fn what_is_over_is_not_read_though_the_server_sleeps() {
     on_each_reading(|server, path| {
