@@ -11,7 +11,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Serialize;
 use torc_engine::command::Value;
 use torc_engine::reader::{Doubt, Look};
-use torc_proto::native::{Answer, FrameLimits, Op, Options, ParseError, Topology, frame};
+use torc_proto::native::{Answer, FrameLimits, Op, Options, ParseError, Status, Topology, frame};
 use torc_shm::{Connected, connect_to_read, reads::Reads};
 
 use crate::{
@@ -165,7 +165,14 @@ impl Client {
             Ok(_) => tally.misses += 1,
             Err(_) => self.ask(objects, Operation::Get, number, tally)?,
         }
-        Ok(())
+        if self.reads.has_much_to_tell() { self.tell() } else { Ok(()) }
+    }
+
+    /// Tells the server what was read, so that eviction knows.
+    fn tell(&mut self) -> Result<(), BenchError> {
+        let mut value = Vec::new();
+        self.reads.tell(&mut value);
+        request(&mut self.rings, Op::Accesses, &value, |_| Ok(()))
     }
 
     /// Asks the server, and waits for its answer.
@@ -230,16 +237,29 @@ fn receive(rings: &mut Connected, input: &mut Vec<u8>) -> Result<(), BenchError>
 
 /// Asks for the slot map.
 fn topology(rings: &mut Connected) -> Result<Topology, BenchError> {
+    request(rings, Op::Topology, &[], |value| Topology::parse(value).map_err(broken))
+}
+
+/// Asks for something that has no key, and reads the answer's value.
+fn request<R>(
+    rings: &mut Connected,
+    op: Op,
+    value: &[u8],
+    read: impl FnOnce(&[u8]) -> Result<R, BenchError>,
+) -> Result<R, BenchError> {
     const LIMITS: FrameLimits = FrameLimits { value_bytes_max: 1 << 20 };
     let (mut request, mut answer) = (Vec::new(), Vec::new());
-    frame::compose_request(&mut request, Op::Topology, 0, 0, &Options::NONE, &[], &[]).map_err(broken)?;
+    frame::compose_request(&mut request, op, 0, 0, &Options::NONE, &[], value).map_err(broken)?;
     send(rings, &request)?;
     loop {
         receive(rings, &mut answer)?;
         match Answer::parse(&answer, &LIMITS) {
             Err(ParseError::Incomplete { .. }) => {}
             Err(ParseError::Invalid(error)) => return Err(broken(error)),
-            Ok((answer, _)) => return Topology::parse(answer.value).map_err(broken),
+            Ok((answer, _)) if answer.header.status() != Status::Ok => {
+                return Err(broken(String::from_utf8_lossy(answer.value)));
+            }
+            Ok((answer, _)) => return read(answer.value),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 use torc_engine::command::Read;
 use torc_engine::mapped::{Counts, MapError, MappedClock, MappedShard};
 use torc_engine::reader::{Doubt, Look, ReadRoom};
-use torc_proto::native::{Descriptor, DescriptorKind, Topology};
+use torc_proto::native::{Accessed, Accesses, Descriptor, DescriptorKind, Topology};
 use torc_proto::slot::slot_of;
 
 /// The shards of a server, and its clock. One thread uses it.
@@ -15,7 +15,14 @@ pub struct Reads {
     clock: MappedClock,
     topology: Topology,
     room: ReadRoom,
+    /// Hits and misses that the server was told of.
+    told: (u64, u64),
+    /// Accesses that it is to be told of.
+    accesses: Vec<Accessed>,
 }
+
+/// Accesses are told when there are so many; more than that are forgotten.
+const ACCESSES: usize = 128;
 
 /// What there is of a server's memory does not fit together, or cannot be mapped.
 #[derive(Debug, thiserror::Error)]
@@ -42,7 +49,8 @@ impl Reads {
         }
         shards.sort_by_key(MappedShard::number);
         let clock = clock.filter(|_| !shards.is_empty()).ok_or(ReadsError::NotShared)?;
-        Ok(Reads { shards, clock, topology, room: ReadRoom::new() })
+        let accesses = Vec::with_capacity(ACCESSES);
+        Ok(Reads { shards, clock, topology, room: ReadRoom::new(), told: (0, 0), accesses })
     }
 
     /// The key's value, as a plain read of the native protocol finds it.
@@ -55,7 +63,29 @@ impl Reads {
         // After whatever the caller has seen before.
         let now = self.clock.now();
         let read = Read { leases: true, ..Read::default() };
-        shard.read((space, key), shard.hash(space, key), &read, now, &mut self.room)
+        let hash = shard.hash(space, key);
+        let look = shard.read((space, key), hash, &read, now, &mut self.room);
+        if let Ok(Look::Hit { report: Some(location), .. }) = look
+            && self.accesses.len() < ACCESSES
+        {
+            self.accesses.push(Accessed { shard: owner, hash, location });
+        }
+        look
+    }
+
+    /// Whether the server should be told what was read, so that eviction knows ([N-SHM-15]): a full value, or as soon as a caller
+    /// has nothing else to do.
+    #[inline]
+    pub fn has_much_to_tell(&self) -> bool {
+        self.accesses.len() >= ACCESSES
+    }
+
+    /// Appends the value of a request that tells the server what was read since the last one.
+    pub fn tell(&mut self, value: &mut Vec<u8>) {
+        let Counts { hits, misses, .. } = self.counts();
+        Accesses::compose((hits - self.told.0, misses - self.told.1), &self.accesses, value);
+        self.told = (hits, misses);
+        self.accesses.clear();
     }
 
     /// What all reads came to.

@@ -24,6 +24,7 @@ pub(crate) enum OwnedWork {
     Flush { at: Option<Millis> },
     Scan { cursor: u64, count: u32 },
     Attach { reads: bool },
+    Accesses,
     Local,
     Close,
 }
@@ -80,6 +81,7 @@ impl OwnedPart {
             Work::Flush { at } => (OwnedWork::Flush { at }, &b""[..], &b""[..]),
             Work::Scan { cursor, count, .. } => (OwnedWork::Scan { cursor, count }, &b""[..], &b""[..]),
             Work::Attach { reads } => (OwnedWork::Attach { reads }, &b""[..], &b""[..]),
+            Work::Accesses(accesses) => (OwnedWork::Accesses, &b""[..], accesses),
             Work::Local => (OwnedWork::Local, &b""[..], &b""[..]),
             Work::Close => (OwnedWork::Close, &b""[..], &b""[..]),
         };
@@ -112,6 +114,7 @@ impl OwnedPart {
             OwnedWork::ValueAbort => Work::ValueAbort,
             OwnedWork::Flush { at } => Work::Flush { at },
             OwnedWork::Scan { cursor, count } => Work::Scan { space: self.space, cursor, count },
+            OwnedWork::Accesses => Work::Accesses(value),
             OwnedWork::Attach { reads } => Work::Attach { reads },
             OwnedWork::Local => Work::Local,
             OwnedWork::Close => Work::Close,

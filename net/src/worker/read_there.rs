@@ -10,6 +10,7 @@ use crate::metrics::{CommandClass, OutcomeClass};
 use crate::session::{Answer, Part};
 use torc_engine::command::{Command, Op, Outcome};
 use torc_engine::reader::Look;
+use torc_proto::native::{Accessed, Accesses};
 
 /// Whether a command may be answered without its shard.
 #[inline]
@@ -76,6 +77,21 @@ impl WorkerState {
             _ => {}
         }
         Outcome::Miss
+    }
+
+    /// Counts what a client tells of reads of its own. The numbers may be anything.
+    #[cold]
+    pub(super) fn take_accesses(&mut self, value: &[u8]) {
+        let Ok(accesses) = Accesses::parse(value) else { return };
+        self.stats.one_sided_hits.add(accesses.hits);
+        self.stats.one_sided_misses.add(accesses.misses);
+        for Accessed { shard, hash, location } in accesses.entries() {
+            if shard == self.number {
+                self.shard.count_read(hash, location);
+            } else if let Some(lane) = self.mail.lane(shard) {
+                lane.report(Report { hash, location });
+            }
+        }
     }
 
     /// Counts the accesses that another shard reports.

@@ -104,6 +104,41 @@ fn reads_of_warm_items_cost_the_server_nothing() {
     });
 }
 
+/// [N-SHM-15]
+#[test]
+fn what_a_client_reads_itself_is_kept_and_counted() {
+    let small = |config: &mut ServerConfig| {
+        shares(config, RING);
+        config.memory_bytes = 64 << 20;
+    };
+    on_each_with(small, |server, path| {
+        let mut reader = Reader::new(path);
+        let hot: Vec<[u8; 4]> = (0..200u32).map(|number| (1 << 31 | number).to_le_bytes()).collect();
+        for key in &hot {
+            reader.client.set(key, &[7; 500]);
+        }
+        let mut lost = 0;
+        for number in 0..150_000u32 {
+            reader.client.set(&number.to_le_bytes(), &[1; 700]);
+            let key = &hot[number as usize % hot.len()];
+            lost += usize::from(reader.get(key).is_none());
+            if number % 100 == 0 {
+                let mut value = Vec::new();
+                reader.reads.tell(&mut value);
+                assert_eq!(reader.client.ask(Op::Accesses, b"", &value).status, Status::Ok);
+            }
+        }
+        // 105 MB were written to 64 MiB, none of them read.
+        assert!(lost < 1_500, "{lost} reads found their key evicted");
+        assert!(sum(server, |stats| stats.one_sided_hits.read()) > 100_000);
+        for wrong in [&[0u8; 15][..], &[0; 17]] {
+            assert_eq!(reader.client.ask(Op::Accesses, b"", wrong).status, Status::BadArgument);
+        }
+        let nonsense = [&[0xFF; 16][..], &[0xEE; 24 * 40]].concat();
+        assert_eq!(reader.client.ask(Op::Accesses, b"", &nonsense).status, Status::Ok);
+    });
+}
+
 /// [N-SHM-11]
 #[test]
 fn a_client_that_was_not_asked_for_reads_gets_no_files() {
