@@ -99,9 +99,9 @@ sanitize() {
         -Zbuild-std --target "$triple" -p torc-engine --lib readers_threads
     RUSTFLAGS="-Zsanitizer=thread" CARGO_TARGET_DIR="$target/tsan" cargo +nightly test --locked --quiet \
         -Zbuild-std --target "$triple" -p torc-net --test sibling_reads
-    say "Miri: mailboxes, items"
+    say "Miri: mailboxes, items, the head of a file"
     CARGO_TARGET_DIR="$target/miri" cargo +nightly miri test --locked --quiet -p torc-net --lib mailbox_tests
-    CARGO_TARGET_DIR="$target/miri" cargo +nightly miri test --locked --quiet -p torc-engine --lib item::
+    CARGO_TARGET_DIR="$target/miri" cargo +nightly miri test --locked --quiet -p torc-engine --lib -- item:: shared::
 }
 
 tests() {

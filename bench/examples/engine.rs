@@ -6,7 +6,8 @@
 //! done
 //! ```
 //!
-//! The difference of the two counts, over 20,000, is what one command costs with its share of making room.
+//! The difference of the two counts, over 20,000, is what one command costs with its share of making room. With `shared` behind
+//! the count the shard lies in memory that other processes may read.
 
 use std::process::ExitCode;
 
@@ -23,17 +24,19 @@ fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     let kind = arguments.next().unwrap_or_default();
     let count = arguments.next().and_then(|count| count.parse().ok());
+    let shared_memory = arguments.next().is_some_and(|word| word == "shared");
     let (Some(count), "get" | "set" | "incr") = (count, kind.as_str()) else {
-        eprintln!("usage: engine get|set|incr COUNT");
+        eprintln!("usage: engine get|set|incr COUNT [shared]");
         return ExitCode::FAILURE;
     };
-    run(&kind, count);
+    run(&kind, count, shared_memory);
     ExitCode::SUCCESS
 }
 
 /// Keys of 16 bytes, values of 64; counters have seven digits.
-fn run(kind: &str, count: u64) {
-    let mut shard = Shard::new(ShardConfig { now: NOW, ..ShardConfig::new(MEMORY_BYTES) }).expect("memory");
+fn run(kind: &str, count: u64, shared_memory: bool) {
+    let config = ShardConfig { now: NOW, shared_memory, ..ShardConfig::new(MEMORY_BYTES) };
+    let mut shard = Shard::new(config).expect("memory");
     let value = if kind == "incr" { &b"1000000"[..] } else { &[b'v'; 64] };
     let keys: Vec<Vec<u8>> = (0..KEYS).map(|number| format!("key:{number:012}").into_bytes()).collect();
     let write = Op::Write(Write::set(value));

@@ -26,6 +26,7 @@ mod generator;
 mod idle;
 mod lab;
 mod load;
+mod one_sided;
 mod process;
 mod replay;
 mod report;

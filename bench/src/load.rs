@@ -9,6 +9,7 @@ use crate::{
     codec::Tally,
     error::BenchError,
     generator::{Plan, address::Address, drive, measure::Figures, pace::Pace},
+    one_sided,
     process::{affinity, probe::Probe, socket_owner},
     report::write_json_lines,
     workload::{Mixed, Sweep, args::WorkloadArgs, mix::Operation, objects::Objects},
@@ -64,6 +65,9 @@ pub(crate) use with_codec;
 pub(crate) enum Transport {
     Socket,
     Shm,
+    /// Rings, and reads by the generator itself
+    #[serde(rename = "shm-read")]
+    ShmRead,
 }
 
 /// Flags of `torc bench` without a subcommand.
@@ -72,7 +76,8 @@ pub(crate) struct LoadArgs {
     /// The server: HOST:PORT, unix:PATH or shm:PATH; several share the connections evenly
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7171")]
     server: Vec<Address>,
-    /// What carries the bytes: shm is rings in memory that the server shares; it is asked where, if its address does not tell
+    /// What carries the bytes: shm is rings in memory that the server shares; it is asked where, if its address does not tell;
+    /// shm-read reads out of its memory, too, one key at a time
     #[arg(long, value_enum, default_value_t = Transport::Socket)]
     transport: Transport,
     /// What to speak
@@ -89,13 +94,13 @@ pub(crate) struct LoadArgs {
     window: bool,
     /// Length of the measurement, seconds
     #[arg(long, default_value_t = 10.0, value_name = "S", conflicts_with = "requests")]
-    duration: f64,
+    pub(crate) duration: f64,
     /// Ends after this many requests rather than by the clock
     #[arg(long, value_name = "N")]
-    requests: Option<u64>,
+    pub(crate) requests: Option<u64>,
     /// Load before measuring, seconds
     #[arg(long, default_value_t = 1.0, value_name = "S")]
-    warmup: f64,
+    pub(crate) warmup: f64,
     /// Open loop at this many requests a second; without it, closed loop
     #[arg(long, value_name = "R")]
     rate: Option<f64>,
@@ -110,7 +115,7 @@ pub(crate) struct LoadArgs {
     cpu: Option<usize>,
     /// Writes the results to this file, as a line of JSON
     #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    pub(crate) json: Option<PathBuf>,
     #[command(flatten)]
     workload: WorkloadArgs,
 }
@@ -141,6 +146,9 @@ pub(crate) fn run(args: &LoadArgs) -> Result<(), BenchError> {
         eprintln!("{} keys are written", args.workload.keys);
     }
     let probe = args.probe()?;
+    if args.transport == Transport::ShmRead {
+        return one_sided::run(args, &servers, workload, probe.as_ref());
+    }
     let requests = args.requests.unwrap_or(u64::MAX);
     let figures = with_codec!(args.protocol, |codec| {
         let mut source = Mixed::new(codec, &workload.objects, workload.picker, workload.mix, requests);
@@ -174,7 +182,9 @@ impl LoadArgs {
     fn servers(&self) -> Result<Vec<Address>, BenchError> {
         let servers: Vec<Address> = match self.transport {
             Transport::Socket => self.server.clone(),
-            Transport::Shm => self.server.iter().map(Address::rings).collect::<Result<_, _>>()?,
+            Transport::Shm | Transport::ShmRead => {
+                self.server.iter().map(Address::rings).collect::<Result<_, _>>()?
+            }
         };
         let rings = servers.iter().any(|server| matches!(server, Address::Rings(_)));
         if rings && self.protocol != Protocol::Native {

@@ -18,13 +18,14 @@
 //! | [`meta`] | what is known of an item beside key and value |
 //! | [`index`] | from a hash to an item |
 //! | [`reader`] | reading a shard without asking it |
+//! | [`mapped`] | the same from another process |
 //! | [`segments`] | the log that items are appended to |
 //! | [`eviction`] | what stays when room is needed |
 //! | [`stats`] | figures that other threads read |
 //! | [`words`] | many keys in one buffer |
 //!
-//! Unsafe code is in `bytes.rs`, `bytes_mut.rs`, `reserved.rs`, `index/table.rs`, `index/reader.rs`, `segments/arena.rs`,
-//! `segments/reader.rs`, `segments/lent.rs`, `segments/room.rs` and `prefetch.rs`.
+//! Unsafe code is in `bytes.rs`, `bytes_mut.rs`, `reserved.rs`, `index/table.rs`, `segments/arena.rs`, `segments/reader.rs`,
+//! `segments/lent.rs`, `segments/room.rs`, `shared/published.rs` and `prefetch.rs`; that of mappings is in `torc_pmem::media`.
 
 pub mod bytes;
 mod bytes_mut;
@@ -36,12 +37,14 @@ mod expiry;
 pub mod extended;
 pub mod index;
 pub mod item;
+pub mod mapped;
 pub mod meta;
 mod prefetch;
 pub mod reader;
 mod reserved;
 pub mod segments;
 pub mod shard;
+mod shared;
 pub mod stats;
 #[cfg(test)]
 mod steps;

@@ -4,7 +4,7 @@
 //!   reader                                             owner
 //!   R1  geometry: even                                 O1  growth: geometry odd, words, even
 //!   R2  home: how far its items may lie                O2  an item keeps its slot, within its home's reach, but for O1
-//!   R3  slot: names an item                            O3  the old item is marked dead
+//!   R3  slot: names an item                            O3  the old item is marked dead, or the one that goes
 //!   R4  generation of its segment                      O4  the new item's bytes, then its slot (release)
 //!   R5  slot again: still names it                     O5  a segment is empty: its generation rises
 //!   R6  copy; length by one look                       O6  its first byte changes
@@ -12,6 +12,7 @@
 //!   R8  key, dead, flushed, expired
 //!   R9  without a hit: geometry, the same,             O7  the first place is named: geometry odd, a word, even; then its
 //!       and nothing elsewhere                              slot goes. A new slot comes, then the last place goes: likewise
+//!                                                      O8  a chunk of the index gets its memory: zeros, then where it lies
 //! ```
 //!
 //! A hit is what its slot named at R5: an item that the index names is whole (O4 before R5 by the slot's release and acquire
@@ -20,6 +21,9 @@
 //! whatever was in DRAM all the time has been looked at (O1, O2), and nothing was elsewhere meanwhile: an item that comes from there or
 //! goes there has its slot as long as the geometry says that nothing is (O7). All else is a [`Doubt`]: ask the owner.
 //!
+//! Readers of [other processes](crate::mapped) do the same steps, and look for each bucket's chunk before they look at it (R1a): a
+//! geometry with homes there is published after O8. O8 takes memory of segments that are empty, so O5 and O6 come before it.
+//!
 //! So whoever reads after a change was answered, or was shown to anybody, reads that change or a later one.
 //! `docs/architecture.md` has the same steps, and says why they are enough.
 //!
@@ -27,25 +31,34 @@
 //! ([`Shard::count_read`](crate::Shard::count_read)).
 
 use crate::command::{Found, Millis, Read, Value};
-use crate::index::{IndexReader, Slot, Unsure};
+use crate::index::{IndexReader, TableMemory, Unsure};
 use crate::item::{ItemRef, present, state};
-use crate::segments::{NotCopied, SegmentsReader};
-use crossbeam_utils::CachePadded;
+use crate::segments::{ArenaMemory, NotCopied, SegmentsReader};
+use crate::shared::{Published, acquire};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use torc_pmem::media::memory::MemoryRange;
 
 /// Stands for the time of the next flush while the owner does not know all of its items: it is over for every reader.
 pub(crate) const RECOVERING: Millis = 0;
 
 /// What flushes have left to see: written by the owner alone.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Flushes {
-    words: CachePadded<[AtomicU64; 2]>,
+    words: Published<[AtomicU64; 2]>,
 }
 
 impl Flushes {
-    pub(crate) fn new() -> Flushes {
-        Flushes { words: CachePadded::new([AtomicU64::new(0), AtomicU64::new(Millis::MAX)]) }
+    /// In words that are zeros: nothing was flushed, and nothing will be.
+    pub(crate) fn new(words: Published<[AtomicU64; 2]>) -> Flushes {
+        let flushes = Flushes { words };
+        flushes.publish(0, Millis::MAX);
+        flushes
+    }
+
+    /// In words that the owner has published.
+    pub(crate) fn published(words: Published<[AtomicU64; 2]>) -> Flushes {
+        Flushes { words }
     }
 
     /// Items up to this version are gone, and when the next flush takes effect.
@@ -64,11 +77,11 @@ impl Flushes {
         }
         #[cfg(test)]
         crate::steps::step();
-        self.words[0].load(Ordering::Acquire)
+        acquire(&self.words[0])
     }
 
     fn flush_at(&self) -> Millis {
-        self.words[1].load(Ordering::Acquire)
+        acquire(&self.words[1])
     }
 }
 
@@ -123,6 +136,8 @@ pub enum Look<'r> {
         found: Found<'r>,
         /// Where the item lies, if its owner is to be told of the access.
         report: Option<u64>,
+        /// By which it is found again without the index.
+        place: Place,
     },
     Miss,
     /// A miss, as the item's time was over, or a flush had taken it.
@@ -130,15 +145,32 @@ pub enum Look<'r> {
     Flushed,
 }
 
+/// Where an item was found. It is void when the item has moved, was changed or may be missing from the index, and when the index has
+/// grown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    location: u64,
+    /// Of its segment.
+    generation: u64,
+    version: u64,
+    /// Which step of the index's growth was the last.
+    growth: u64,
+}
+
 /// Items up to so many bytes are copied by readers, header and key included. Longer ones are dearer to copy twice than to ask for.
 const ITEM_BYTES_MAX: usize = 4096;
 
-/// Reads one shard from another thread.
+/// Reads one shard from another thread of its process.
 #[derive(Debug, Clone)]
-pub struct ShardReader {
-    pub(crate) index: IndexReader,
-    pub(crate) segments: SegmentsReader,
-    pub(crate) flushes: Arc<Flushes>,
+pub struct ShardReader(pub(crate) Reader<Arc<MemoryRange>, Arc<MemoryRange>>);
+
+/// Reads one shard, whose buckets lie in a `T`, and segments in an `A`. It takes nothing that it finds there for granted: the shard
+/// may be in other hands.
+#[derive(Debug, Clone)]
+pub(crate) struct Reader<T, A> {
+    pub(crate) index: IndexReader<T>,
+    pub(crate) segments: SegmentsReader<A>,
+    pub(crate) flushes: Flushes,
     /// Accesses beyond which an item's are not counted.
     pub(crate) frequency_max: u8,
 }
@@ -157,15 +189,13 @@ impl ShardReader {
     /// Starts to fetch the bucket of a hash.
     #[inline]
     pub fn prefetch_bucket(&self, hash: u64) {
-        self.index.prefetch(hash);
+        self.0.prefetch_bucket(hash);
     }
 
     /// Starts to fetch the item that the bucket of a hash names.
     #[inline]
     pub fn prefetch_item(&self, hash: u64) {
-        if let Some(slot) = self.index.likely(hash) {
-            self.segments.prefetch(slot.location(), slot.lines_ahead());
-        }
+        self.0.prefetch_item(hash);
     }
 
     /// Looks a key up; `read` must be [plain](Read::is_plain), `hash` the key's.
@@ -175,28 +205,62 @@ impl ShardReader {
     #[inline]
     pub fn read<'r>(
         &self,
-        (space, key): (u16, &[u8]),
+        key: (u16, &[u8]),
         hash: u64,
         read: &Read,
         now: Millis,
         room: &'r mut ReadRoom,
     ) -> Result<Look<'r>, Doubt> {
         debug_assert!(read.is_plain());
+        self.0.read(key, hash, read, now, room)
+    }
+}
+
+impl<T: TableMemory, A: ArenaMemory> Reader<T, A> {
+    #[inline]
+    pub(crate) fn prefetch_bucket(&self, hash: u64) {
+        self.index.prefetch(hash);
+    }
+
+    #[inline]
+    pub(crate) fn prefetch_item(&self, hash: u64) {
+        if let Some(slot) = self.index.likely(hash) {
+            self.segments.prefetch(slot.location(), slot.lines_ahead());
+        }
+    }
+
+    /// As [`ShardReader::read`].
+    #[inline]
+    pub(crate) fn read<'r>(
+        &self,
+        (space, key): (u16, &[u8]),
+        hash: u64,
+        read: &Read,
+        now: Millis,
+        room: &'r mut ReadRoom,
+    ) -> Result<Look<'r>, Doubt> {
         let flush_at = self.flushes.flush_at();
         if now >= flush_at {
             return Err(if flush_at == RECOVERING { Doubt::Recovery } else { Doubt::Flush });
         }
         let words = &mut *room.0;
+        let growth = self.index.sequence();
         let visited = self.index.find(hash, |word, slot| {
             match self.segments.copy(slot.location(), words, || word.still_names(slot)) {
-                Ok(item) => (item.space() == space && item.key() == *key).then_some(Ok(slot)),
+                Ok((item, generation)) => {
+                    (item.space() == space && item.key() == *key).then_some(Ok((slot, generation)))
+                }
                 // Nobody knows any more whose item it was.
                 Err(NotCopied::Gone) => Some(Err(Doubt::Gone)),
                 Err(NotCopied::Long) => Some(Err(Doubt::Long)),
             }
         });
         match visited {
-            Ok(Some(Ok(slot))) => self.judge(slot, read, now, words),
+            Ok(Some(Ok((slot, generation)))) => {
+                let (location, version) = (slot.location(), 0);
+                let place = Place { location, generation, version, growth };
+                self.judge(place, slot.frequency() < self.frequency_max, read, now, words)
+            }
             Ok(Some(Err(doubt))) => Err(doubt),
             Ok(None) => Ok(Look::Miss),
             Err(Unsure::Moved) => Err(Doubt::Index),
@@ -204,9 +268,44 @@ impl ShardReader {
         }
     }
 
-    /// What the reader is to see of an item that was copied.
+    /// Looks at an item again where it was. It counts for eviction as long as nobody has read it before.
+    ///
+    /// # Errors
+    /// [`Doubt::Gone`]: the key has to be looked up.
     #[inline]
-    fn judge<'r>(&self, slot: Slot, read: &Read, now: Millis, copy: &'r [u64]) -> Result<Look<'r>, Doubt> {
+    pub(crate) fn read_again<'r>(
+        &self,
+        place: &Place,
+        (space, key): (u16, &[u8]),
+        read: &Read,
+        now: Millis,
+        room: &'r mut ReadRoom,
+    ) -> Result<Look<'r>, Doubt> {
+        if now >= self.flushes.flush_at() || self.index.sequence() != place.growth {
+            return Err(Doubt::Gone);
+        }
+        let words = &mut *room.0;
+        let item = self.segments.copy_again(place.location, place.generation, words);
+        let item = item.map_err(|_| Doubt::Gone)?;
+        if item.version() != place.version || item.space() != space || item.key() != *key {
+            return Err(Doubt::Gone);
+        }
+        match self.judge(*place, false, read, now, words)? {
+            hit @ Look::Hit { .. } => Ok(hit),
+            _ => Err(Doubt::Gone),
+        }
+    }
+
+    /// What the reader is to see of an item that was copied from a place; `is_cold`: its slot counts more accesses.
+    #[inline]
+    fn judge<'r>(
+        &self,
+        place: Place,
+        is_cold: bool,
+        read: &Read,
+        now: Millis,
+        copy: &'r [u64],
+    ) -> Result<Look<'r>, Doubt> {
         // R8.
         let item = ItemRef::new(crate::bytes::Bytes::of_words(copy));
         if item.is(state::DEAD) {
@@ -234,11 +333,12 @@ impl ShardReader {
             return Ok(Look::Miss);
         }
         let value = item.value();
-        let counts = !item.is(state::FETCHED) || slot.frequency() < self.frequency_max;
-        let report = (counts && !read.peek).then_some(slot.location());
+        let counts = !item.is(state::FETCHED) || is_cold;
+        let report = (counts && !read.peek).then_some(place.location);
         Ok(Look::Hit {
             found: Found { meta: item.meta(value.len() as u64), value: Value::Inline(value) },
             report,
+            place: Place { version: item.version(), ..place },
         })
     }
 }

@@ -77,9 +77,12 @@ use crate::command::{Command, Found, Meta, Millis, Op, Outcome, Refusal, Value};
 use crate::eviction::Eviction;
 use crate::expiry::Calendar;
 use crate::index::{Index, PLACE_BYTES, Place, Role, Slot};
-use crate::item::{ItemRef, present};
-use crate::reader::{Flushes, ShardReader};
+use crate::item::{ItemRef, present, state};
+use crate::reader::{Flushes, Reader, ShardReader};
 use crate::segments::{Chain, Lent, Rest, Segments};
+use crate::shared::Published;
+use crate::shared::file::ShardFile;
+use crate::shared::layout::Layout;
 use crate::stats::ShardStats;
 use crate::version::HybridClock;
 use job::Reclaim;
@@ -116,7 +119,7 @@ pub struct Shard {
     /// When a flush with a delay takes effect; `Millis::MAX`: none.
     flush_at: Millis,
     /// Both of these, as readers on other threads see them.
-    flushes: Arc<Flushes>,
+    flushes: Flushes,
     reclaim: Reclaim,
     uploads: Uploads,
     listener: Option<Box<dyn Listener>>,
@@ -150,9 +153,20 @@ impl Shard {
         let index_bytes = (config.memory_bytes / INDEX_SHARE).max(16 << 10);
         let percent = |share: u64| (u128::from(config.memory_bytes) * u128::from(share) / 100) as u64;
         let index_percent = config.places_percent.map_or(50, |share| (share + 25).clamp(50, 90));
-        let index = Index::new(index_bytes as usize / 64, percent(index_percent) as usize)?;
+        let (homes, index_max) = (index_bytes as usize / 64, percent(index_percent) as usize);
+        let eviction = config.eviction.instance(config.memory_bytes as usize)?;
+        let file = config.shared_memory.then(|| {
+            let constants = (config.shard, config.seed, eviction.frequency_max());
+            Shard::file(constants, &config, index_max.max(2 * index_bytes as usize))
+        });
+        let file = file.transpose()?.map(Arc::new);
+        let index = match &file {
+            None => Index::new(homes, index_max)?,
+            Some(file) => Index::in_file(homes, index_max, file)?,
+        };
         let calendar = Calendar::new(config.now, config.memory_bytes);
-        let beside = (index.bytes() + calendar.bytes()) as u64;
+        let head_bytes = file.as_ref().map_or(0, |file| file.head_bytes());
+        let beside = (index.bytes() + calendar.bytes() + head_bytes) as u64;
         let each = (segment_bytes + Segments::headers_bytes(1)) as u64;
         let count_max = (config.memory_bytes.saturating_sub(beside) / each) as usize;
         let aside = (config.aside_bytes + config.ahead_bytes).div_ceil(each) as usize;
@@ -160,10 +174,13 @@ impl Shard {
             let needed = SEGMENTS_MIN as u64 * each + beside + config.aside_bytes + config.ahead_bytes;
             return Err(StoreError::TooSmall { given: config.memory_bytes, needed, segment_bytes });
         }
-        let eviction = config.eviction.instance(config.memory_bytes as usize)?;
+        let (segments, flushes) = match &file {
+            None => (Segments::new(segment_bytes, count_max, config.shard)?, Published::zeros()),
+            Some(file) => (Segments::in_file(file, count_max, config.shard), file.flushes()),
+        };
         let mut shard = Shard {
             secrets: RapidSecrets::seed(config.seed),
-            segments: Segments::new(segment_bytes, count_max, config.shard)?,
+            segments,
             frequency_max: eviction.frequency_max(),
             index,
             eviction,
@@ -171,7 +188,7 @@ impl Shard {
             calendar,
             flushed: 0,
             flush_at: Millis::MAX,
-            flushes: Arc::new(Flushes::new()),
+            flushes: Flushes::new(flushes),
             reclaim: Reclaim::default(),
             uploads: Uploads::default(),
             listener: None,
@@ -188,6 +205,26 @@ impl Shard {
         shard.fit(shard.index.bytes());
         shard.publish();
         Ok(shard)
+    }
+
+    /// The file of a shard that other processes may read.
+    fn file(
+        constants: (u16, u64, u8),
+        config: &ShardConfig,
+        index_bytes_max: usize,
+    ) -> std::io::Result<ShardFile> {
+        let chunks = index_bytes_max / config.segment_bytes + 2;
+        let frames = (config.memory_bytes as usize / config.segment_bytes).max(chunks);
+        let shift = config.segment_bytes.trailing_zeros();
+        ShardFile::create(Layout::new(constants, shift, frames, chunks))
+    }
+
+    /// A descriptor by which another process reads this shard ([`crate::mapped`]); `None` if it may not be.
+    ///
+    /// # Errors
+    /// Those of `open`: no `/proc`, no file descriptor.
+    pub fn to_read(&self) -> std::io::Result<Option<std::os::fd::OwnedFd>> {
+        self.segments.file().map(|file| file.to_read()).transpose()
     }
 
     /// The hash of a key in a key space, as all other calls want it.
@@ -283,9 +320,10 @@ impl Shard {
     }
 
     /// Sets memory aside for what lies beside the store: its clients, mostly. Segments go as far as that takes, one at a
-    /// time as they are free or reclaimed, and come back when less is set aside.
+    /// time as they are free or reclaimed, and come back when less is set aside. Memory that other processes read cannot be given
+    /// back: there it stays what it was at the start.
     pub fn set_aside(&mut self, bytes: u64) {
-        if bytes != self.aside_bytes {
+        if bytes != self.aside_bytes && self.segments.file().is_none() {
             self.aside_bytes = bytes;
             self.fit(self.index.bytes());
         }
@@ -293,8 +331,12 @@ impl Shard {
 
     /// Memory that the store has taken from the machine: segments, index, bookkeeping; bytes.
     pub fn bytes_held(&self) -> u64 {
-        let segments = self.segments.count() * self.segments.segment_bytes();
-        (segments + self.index.bytes() + self.bookkeeping_bytes()) as u64
+        let taken = match self.segments.file() {
+            None => self.segments.count() * self.segments.segment_bytes() + self.index.bytes(),
+            // Its head is bookkeeping.
+            Some(file) => file.bytes() - file.head_bytes() + self.index.elsewhere_bytes(),
+        };
+        (taken + self.bookkeeping_bytes()) as u64
     }
 
     /// Whether lent bytes and uploads pin so many segments that no more should be lent.
@@ -316,6 +358,9 @@ impl Shard {
 
     /// Bytes of segments that are free, and could be set aside at once.
     pub fn bytes_free(&self) -> u64 {
+        if self.segments.file().is_some() {
+            return 0;
+        }
         (self.segments.free() * self.segments.segment_bytes()) as u64
     }
 
@@ -329,12 +374,12 @@ impl Shard {
 
     /// For another thread to look keys up while this one changes them.
     pub fn reader(&self) -> ShardReader {
-        ShardReader {
+        ShardReader(Reader {
             index: self.index.reader(),
             segments: self.segments.reader(),
             flushes: self.flushes.clone(),
             frequency_max: self.frequency_max,
-        }
+        })
     }
 
     /// The figures, which any thread may read.
@@ -388,6 +433,7 @@ impl Shard {
 
     /// Takes an item out of the index, tells of it, and kills it. Its bytes stay until the next command.
     fn remove(&mut self, place: Place, slot: Slot, hash: u64, cause: Cause, version: u64) {
+        self.bury(slot.location());
         self.index.remove(place, hash);
         if cause == Cause::Evicted {
             self.set_role(hash, Role::Only);
@@ -400,6 +446,16 @@ impl Shard {
         } else {
             self.kill(slot.location());
         }
+    }
+
+    /// Marks an item dead that is about to leave the index (O3): once somebody has missed it, nobody reads it where it was.
+    fn bury(&mut self, at: u64) {
+        #[cfg(test)]
+        if crate::steps::has(crate::steps::Fault::BuryLate) {
+            return;
+        }
+        let dead = self.segments.item(at).state() | state::DEAD;
+        self.segments.set_state(at, dead);
     }
 
     /// Tells of a change to the item that lies, or lay, at a location. Every change is told here, but for a flush.
@@ -450,7 +506,7 @@ impl Key<'_> {
 }
 
 #[inline]
-fn hash_key(secrets: &RapidSecrets, space: u16, key: &[u8]) -> u64 {
+pub(crate) fn hash_key(secrets: &RapidSecrets, space: u16, key: &[u8]) -> u64 {
     // Avalanche on: the index takes its homes from the high bits and its tags from the low ones. The odd factor gives a
     // key another home and another tag in each space.
     rapidhash_v3_inline::<true, false, false>(key, secrets) ^ u64::from(space).wrapping_mul(SPACE_FACTOR)

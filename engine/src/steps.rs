@@ -1,6 +1,7 @@
 //! Where tests interrupt a reader or an owner, to let the other one act.
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 
 /// A check that a reader leaves out, or a step that an owner does, because a test wants to see it missed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,10 +24,19 @@ pub(crate) enum Fault {
     ElsewhereLate,
     /// The owner forgets the place before the new item can be found.
     ElsewhereEarly,
+    /// The owner raises a generation after the first byte has changed.
+    RaiseLate,
+    /// The index has a frame, and shows it, whose generation is not raised yet.
+    ChunkEarly,
+    /// The owner takes an item out of the index before it marks it dead.
+    BuryLate,
+    /// A reader in another process does not look at the word of the clock again.
+    StaleClock,
 }
 
 impl Fault {
-    pub(crate) const ALL: [Fault; 9] = [
+    /// Those that any reader shows.
+    pub(crate) const ALL: [Fault; 10] = [
         Fault::SlotAgain,
         Fault::GenerationAgain,
         Fault::GeometryAgain,
@@ -36,12 +46,14 @@ impl Fault {
         Fault::ElsewhereUnseen,
         Fault::ElsewhereLate,
         Fault::ElsewhereEarly,
+        Fault::RaiseLate,
     ];
 }
 
 thread_local! {
     static OTHER: RefCell<Option<Box<dyn FnMut()>>> = const { RefCell::new(None) };
     static FAULT: Cell<Option<Fault>> = const { Cell::new(None) };
+    static LATE: RefCell<VecDeque<u32>> = const { RefCell::new(VecDeque::new()) };
 }
 
 /// Calls what [`interrupt`] has set. It is not interrupted in turn.
@@ -56,6 +68,17 @@ pub(crate) fn step() {
 /// Whether this thread is to make this mistake.
 pub(crate) fn has(fault: Fault) -> bool {
     FAULT.get() == Some(fault)
+}
+
+/// The segment whose generation is raised late, as this one is free.
+pub(crate) fn late(segment: u32) -> Option<u32> {
+    if !has(Fault::RaiseLate) {
+        return None;
+    }
+    LATE.with_borrow_mut(|late| {
+        late.push_back(segment);
+        if late.len() > 8 { late.pop_front() } else { None }
+    })
 }
 
 pub(crate) fn put_in(fault: Option<Fault>) {

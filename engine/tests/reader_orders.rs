@@ -1,7 +1,7 @@
 //! The memory orders of reading a shard without asking it, in miniature: all interleavings, and all stale values that weak
 //! memory may show.
 //!
-//! Each model has the steps of `src/reader.rs` by their names, R1 to R9 of the reader and O1 to O7 of the owner, on as few words
+//! Each model has the steps of `src/reader.rs` by their names, R1 to R9 of the reader and O1 to O8 of the owner, on as few words
 //! as show them. Each must hold as it is, and break when any one of its orders, fences or checks is left out. Memory of the shard
 //! itself is mapped, and loom cannot look into it; so whoever changes an order there changes it here, too.
 
@@ -46,6 +46,12 @@ enum Fault {
     ElsewhereSeen,
     /// R9: the geometry is looked at again.
     GeometryAgain,
+    /// O8: the zeros come before the geometry that has homes there.
+    ZerosBeforeGeometry,
+    /// O8: where the chunk lies comes before it, too.
+    ChunkBeforeGeometry,
+    /// R1a: the chunk is looked up after the geometry.
+    ChunkAfterGeometry,
 }
 
 /// What a model has left out.
@@ -305,4 +311,62 @@ fn an_entry_is_not_missed_while_the_table_grows() {
         Table::read,
         &[GeometryOddFirst, GeometryEvenLast, GeometryFirst, GeometryTwice, SlotsBeforeAgain, GeometryAgain],
     );
+}
+
+/// A table of one home that gets a second one, in memory that was a segment's: what is found there is never the segment's.
+struct Chunk {
+    sequence: AtomicU64,
+    homes: AtomicU64,
+    /// Where the second home lies; 0: nowhere yet.
+    chunk: AtomicU64,
+    /// An item, then zeros, then slots.
+    frame: [AtomicU64; 2],
+}
+
+const ITEM: u64 = 7;
+
+impl Default for Chunk {
+    fn default() -> Chunk {
+        let (zero, item) = (|| AtomicU64::new(0), || AtomicU64::new(ITEM));
+        Chunk { sequence: zero(), homes: AtomicU64::new(1), chunk: zero(), frame: [item(), item()] }
+    }
+}
+
+impl Chunk {
+    /// O6 of the segment, O8 and O1.
+    fn own(&self, orders: Orders) {
+        if !orders.has(Fault::ZerosBeforeGeometry) {
+            self.frame.iter().for_each(|word| word.store(0, Ordering::Relaxed));
+        }
+        if !orders.has(Fault::ChunkBeforeGeometry) {
+            self.chunk.store(1, Ordering::Relaxed);
+        }
+        // Either of the two release orders is enough for what comes before both.
+        self.sequence.store(1, Ordering::Relaxed);
+        fence(Ordering::Release);
+        self.homes.store(2, Ordering::Relaxed);
+        self.sequence.store(2, Ordering::Release);
+        self.frame.iter().for_each(|word| word.store(0, Ordering::Relaxed));
+        self.chunk.store(1, Ordering::Relaxed);
+    }
+
+    fn read(&self, orders: Orders) {
+        let order = if orders.has(Fault::ChunkAfterGeometry) { Ordering::Relaxed } else { Ordering::Acquire };
+        let sequence = self.sequence.load(order);
+        let homes = self.homes.load(Ordering::Relaxed);
+        orders.fence(Fault::ChunkAfterGeometry, Ordering::Acquire);
+        let is_still = self.sequence.load(Ordering::Relaxed) == sequence;
+        if sequence % 2 == 1 || homes == 1 || !(is_still || orders.has(Fault::GeometryTwice)) {
+            return;
+        }
+        assert_eq!(self.chunk.load(Ordering::Relaxed), 1, "a home that lies nowhere");
+        let words = [0, 1].map(|word: usize| self.frame[word].load(Ordering::Relaxed));
+        assert!(!words.contains(&ITEM), "bytes of an item as slots: {words:?}");
+    }
+}
+
+#[test]
+fn memory_that_the_index_gets_is_seen_as_the_index_has_it() {
+    use Fault::*;
+    check(Chunk::own, Chunk::read, &[ZerosBeforeGeometry, ChunkBeforeGeometry, ChunkAfterGeometry]);
 }

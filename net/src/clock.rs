@@ -4,10 +4,15 @@
 //! machine's sleep counts (`CLOCK_BOOTTIME`), and it follows the wall clock forward: when that is ahead (a late step of NTP,
 //! a virtual machine that was paused), the server's time goes ahead with it, for all shards at once. When the wall clock is
 //! behind, the server's time runs on: it never goes back, as versions and expiries of items must not.
+//!
+//! Processes that read the shards' memory have the same time, by the [words](ClockWords) that it is made of.
 
+use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use torc_engine::command::Millis;
+use torc_engine::mapped::ClockWords;
 
 /// Where the loop has its time from.
 pub trait Clock {
@@ -66,8 +71,8 @@ pub struct MachineClock<R = Kernel> {
 /// What all clones know of the wall clock.
 #[derive(Debug)]
 pub(crate) struct Wall {
-    /// When the clock began, nanoseconds since the Unix epoch. Rises when the wall clock turns out to be ahead.
-    began_ns: AtomicU64,
+    /// Among them when the clock began, which rises when the wall clock turns out to be ahead.
+    words: ClockWords,
     /// When somebody should look at the wall clock again, by the clock's nanoseconds.
     look_ns: AtomicU64,
 }
@@ -81,7 +86,24 @@ const STEP_LOGGED_NS: u64 = 1_000_000_000;
 
 impl MachineClock {
     pub fn new() -> MachineClock {
-        MachineClock::over(Kernel)
+        MachineClock::over(Kernel, ClockWords::private())
+    }
+
+    /// One that other processes may have, too.
+    ///
+    /// # Errors
+    /// No memory, no file descriptor.
+    pub fn shared() -> io::Result<MachineClock> {
+        Ok(MachineClock::over(Kernel, ClockWords::shared()?))
+    }
+
+    /// A descriptor by which another process has this time ([`torc_engine::mapped::MappedClock`]); `None` if the clock is not
+    /// [shared](MachineClock::shared).
+    ///
+    /// # Errors
+    /// Those of `open`.
+    pub fn to_read(&self) -> io::Result<Option<OwnedFd>> {
+        self.wall.words.to_read()
     }
 }
 
@@ -92,10 +114,11 @@ impl Default for MachineClock {
 }
 
 impl<R: Readings> MachineClock<R> {
-    fn over(readings: R) -> MachineClock<R> {
+    fn over(readings: R, words: ClockWords) -> MachineClock<R> {
         let began = readings.wall();
         let start_ns = readings.since_boot();
-        MachineClock { readings, start_ns, wall: Arc::new(Wall::new(began)) }
+        words.started().store(start_ns, Relaxed);
+        MachineClock { readings, start_ns, wall: Arc::new(Wall::of(words, began)) }
     }
 
     pub(crate) fn wall(&self) -> Arc<Wall> {
@@ -108,7 +131,7 @@ impl<R: Readings> MachineClock<R> {
     pub(crate) fn go_on_from(&self, time: Millis) -> Millis {
         let behind = time.saturating_sub(self.millis());
         if behind < BEHIND_MAX_MS {
-            self.wall.began_ns.fetch_add(behind * 1_000_000, Relaxed);
+            self.wall.words.began().fetch_add(behind * 1_000_000, Relaxed);
         }
         behind
     }
@@ -137,23 +160,29 @@ impl<R: Readings> Clock for MachineClock<R> {
         if nanos >= self.wall.look_ns.load(Relaxed) {
             self.look(nanos);
         }
-        self.wall.began_ns.load(Relaxed).saturating_add(nanos) / 1_000_000
+        self.wall.words.began().load(Relaxed).saturating_add(nanos) / 1_000_000
     }
 }
 
 impl Wall {
+    #[cfg(test)]
     pub(crate) fn new(began_ns: u64) -> Wall {
-        Wall { began_ns: began_ns.into(), look_ns: LOOK_EVERY_NS.into() }
+        Wall::of(ClockWords::private(), began_ns)
+    }
+
+    fn of(words: ClockWords, began_ns: u64) -> Wall {
+        words.began().store(began_ns, Relaxed);
+        Wall { words, look_ns: LOOK_EVERY_NS.into() }
     }
 
     /// When the clock began: a step of the wall clock moves it, so that the time since then stays what it is.
     pub(crate) fn began(&self) -> Millis {
-        self.began_ns.load(Relaxed) / 1_000_000
+        self.words.began().load(Relaxed) / 1_000_000
     }
 
     fn follow(&self, wall: u64, nanos: u64) {
         let began = wall.saturating_sub(nanos);
-        let before = self.began_ns.fetch_max(began, Relaxed);
+        let before = self.words.began().fetch_max(began, Relaxed);
         let ahead = began.saturating_sub(before);
         if ahead >= STEP_LOGGED_NS {
             tracing::warn!("the wall clock went ahead by {} s: followed", ahead / STEP_LOGGED_NS);
@@ -166,6 +195,7 @@ mod tests {
     use super::*;
     use std::cell::Cell;
     use std::rc::Rc;
+    use torc_engine::mapped::MappedClock;
 
     const SECOND: u64 = 1_000_000_000;
     const EPOCH: u64 = 1_700_000_000 * SECOND;
@@ -202,7 +232,7 @@ mod tests {
         let hands = Hands::default();
         hands.boot.set(5 * SECOND);
         hands.wall.set(EPOCH);
-        (hands.clone(), MachineClock::over(hands))
+        (hands.clone(), MachineClock::over(hands, ClockWords::private()))
     }
 
     #[test]
@@ -275,6 +305,18 @@ mod tests {
         hands.wall.set(u64::MAX);
         hands.boot.set(u64::MAX / 2);
         assert!(clock.millis() >= EPOCH / 1_000_000);
+    }
+
+    #[test]
+    fn another_process_has_the_same_time_and_an_earlier_run_is_gone_on_from_there_too() {
+        let server = MachineClock::shared().unwrap();
+        let reader = MappedClock::open(server.to_read().unwrap().unwrap()).unwrap();
+        for behind in [0, 5_000] {
+            server.go_on_from(server.millis() + behind);
+            let (before, read, after) = (server.millis(), reader.now(), server.millis());
+            assert!((before..=after).contains(&read), "{before} {read} {after}");
+        }
+        assert!(MachineClock::new().to_read().unwrap().is_none());
     }
 
     #[test]

@@ -2,6 +2,7 @@
 pub mod clock;
 pub mod metrics;
 pub mod pin;
+mod readable;
 pub mod server;
 pub mod session;
 mod shared;

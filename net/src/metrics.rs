@@ -224,6 +224,9 @@ pub struct WorkerStats {
     pub served_for_others: Counter,
     pub sibling_hits: Counter,
     pub sibling_misses: Counter,
+    /// What clients have told of reads that they did themselves.
+    pub one_sided_hits: Counter,
+    pub one_sided_misses: Counter,
     /// By [`Doubt`].
     pub sibling_doubts: [Counter; Doubt::ALL.len()],
     pub rings: Counter,
@@ -405,7 +408,15 @@ impl WorkerStats {
             labels: [Some(("cause", doubt.name())), None],
             value: count.read(),
         });
-        reads.chain(doubts)
+        let told = [("hit", &self.one_sided_hits), ("miss", &self.one_sided_misses)];
+        let one_sided = told.into_iter().map(|(outcome, count)| Sample {
+            name: "one_sided_reads",
+            kind: FigureKind::Counter,
+            help: "Reads that clients did themselves in shared memory, as far as they have told.",
+            labels: [Some(("outcome", outcome)), None],
+            value: count.read(),
+        });
+        reads.chain(doubts).chain(one_sided)
     }
 
     fn ring_samples(&self) -> impl Iterator<Item = Sample> + '_ {

@@ -104,7 +104,9 @@ impl Server {
         let min_wait_refusal = if config.min_wait.is_zero() { None } else { without_min_wait(&chosen) };
         limits::raise_files(config.connections_max);
         let bound = listen::bind(&config)?;
-        let clock = MachineClock::new();
+        let clock =
+            if config.is_read_by_clients() { MachineClock::shared() } else { Ok(MachineClock::new()) };
+        let clock = clock.map_err(StartError::SharedMemory)?;
         let shared = Arc::new(shared(&config, &bound, (&chosen, shared_memory_path), &clock));
         let Bound { shards, kinds, addresses, shard_addresses, files } = bound;
         let opened =
@@ -304,6 +306,7 @@ fn shared(
         boot_id: random(),
         transport: chosen.name(),
         shared_memory_path,
+        readable: Arc::default(),
         announce_host: host.unwrap_or_else(|| "127.0.0.1".into()),
         ports: ports.collect(),
         worker_stats: (0..config.shards).map(|_| Arc::default()).collect(),
@@ -399,6 +402,8 @@ struct Ready {
     stats: Arc<ShardStats>,
     waker: Arc<dyn Waker>,
     reader: ShardReader,
+    /// For other processes to read it, if they may.
+    file: Option<OwnedFd>,
 }
 
 type AllWakers = Vec<Arc<dyn Waker>>;
@@ -444,6 +449,7 @@ impl Starting {
     ) -> Result<(Vec<ShardThread>, AllWakers, Option<RunningTier>), StartError> {
         let mut stats = Vec::new();
         let (mut wakers, mut readers): (AllWakers, Vec<ShardReader>) = (Vec::new(), Vec::new());
+        let mut files = Vec::new();
         for (shard, ready) in self.ready.iter().enumerate() {
             let gone = || std::io::Error::other("it ended while starting");
             let ready = ready
@@ -452,12 +458,16 @@ impl Starting {
             stats.push(ready.stats);
             wakers.push(ready.waker);
             readers.push(ready.reader);
+            files.extend(ready.file);
         }
         let start =
             |(tier, config): (Tier, &TierConfig)| RunningTier::start(tier, &wakers, shared, clock, config);
         let started = tier.zip(config.tier.as_ref()).map(start).transpose()?;
         let (tier, ports) = started.map_or((None, Vec::new()), |(tier, ports)| (Some(tier), ports));
         let mut ports = ports.into_iter();
+        if let Some(clock) = clock.to_read().map_err(StartError::SharedMemory)? {
+            shared.readable.set(files, clock).map_err(StartError::SharedMemory)?;
+        }
         // Set once: this is the only place, and a start happens once.
         let _ = shared.shard_stats.set(stats);
         let _ = tier.as_ref().map(|tier| shared.tier.set(tier.figures.clone()));
@@ -517,11 +527,11 @@ impl ShardStart {
         ready: &SyncSender<Result<Ready, StartError>>,
         go: &Receiver<Go>,
     ) -> std::io::Result<()> {
-        let Some(SharedMemory { users, ring_bytes }) = self.shared_memory.clone() else {
+        let Some(SharedMemory { users, ring_bytes, .. }) = self.shared_memory.clone() else {
             return self.serve(shard, sockets, ready, go);
         };
         let stats = self.shared.worker_stats[usize::from(self.number)].clone();
-        let rings = RingsConfig { ring_bytes, users, stats };
+        let rings = RingsConfig { ring_bytes, users, stats, readable: self.shared.readable.clone() };
         self.serve(shard, sockets.map(|sockets| Rings::new(sockets, rings)), ready, go)
     }
 
@@ -540,11 +550,13 @@ impl ShardStart {
                 return Ok(());
             }
         };
-        let _ = ready.send(Ok(Ready {
+        let readied = shard.to_read().map_err(StartError::SharedMemory).map(|file| Ready {
             stats: shard.stats().clone(),
             waker: transport.waker(),
             reader: shard.reader(),
-        }));
+            file,
+        });
+        let _ = ready.send(readied);
         let Ok(Go { wakers, readers, tier }) = go.recv() else { return Ok(()) };
         let ShardStart { number, mut mail, shared, settings, clock, .. } = self;
         mail.connect(&wakers);

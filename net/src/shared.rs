@@ -2,6 +2,7 @@
 
 use crate::clock::Wall;
 use crate::metrics::WorkerStats;
+use crate::readable::Readable;
 use crate::session::Protocol;
 use crate::slots::SlotMap;
 use crate::tier::TierFigures;
@@ -26,6 +27,7 @@ pub(crate) struct Shared {
     pub(crate) transport: &'static str,
     /// The Unix socket over which memory is shared, if it is.
     pub(crate) shared_memory_path: Option<String>,
+    pub(crate) readable: Arc<Readable>,
     pub(crate) announce_host: String,
     /// Port of each shard that clients are told.
     pub(crate) ports: Vec<u16>,

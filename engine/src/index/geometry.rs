@@ -1,25 +1,16 @@
 //! Where homes are, and whether something is elsewhere, in words that others may read while the owner changes them.
 
 use super::homes::{Growing, Homes, scale};
-use crossbeam_utils::CachePadded;
+use crate::shared::{Published, acquire};
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 /// The record of a table's geometry. Its sequence is odd while the other words change, so whoever finds it even, and the same
 /// afterwards, has read words that belong together.
-#[derive(Debug, Default)]
-pub(super) struct Geometry {
-    words: CachePadded<Words>,
-}
-
-#[derive(Debug, Default)]
-struct Words {
-    sequence: AtomicU64,
-    homes: AtomicU64,
-    /// Homes before the growth that is under way, and the first of them that has moved; zeros without one.
-    homes_before: AtomicU64,
-    boundary: AtomicU64,
-    /// 1 if something is elsewhere.
-    elsewhere: AtomicU64,
+#[derive(Debug, Clone)]
+pub(crate) struct Geometry {
+    /// The sequence; homes; homes before the growth that is under way, and the first of them that has moved, zeros without one; 1 if
+    /// something is elsewhere.
+    words: Published<[AtomicU64; 5]>,
 }
 
 /// A geometry as it was read.
@@ -33,9 +24,14 @@ pub(super) struct Seen {
 }
 
 impl Geometry {
+    /// In words that are zeros, or that its owner has published.
+    pub(crate) fn new(words: Published<[AtomicU64; 5]>) -> Geometry {
+        Geometry { words }
+    }
+
     /// From now on nothing that is not found is believed to be missing. Called by the owner alone, as [`Geometry::publish`] is.
     pub(super) fn open(&self) {
-        let sequence = &self.words.sequence;
+        let [sequence, ..] = &*self.words;
         sequence.store(sequence.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
         // Whoever sees a change that follows also sees the odd sequence.
         fence(Ordering::Release);
@@ -43,7 +39,7 @@ impl Geometry {
 
     /// Publishes where homes are, after [`Geometry::open`].
     pub(super) fn publish(&self, homes: Homes) {
-        let Words { homes: count, homes_before, boundary, .. } = &*self.words;
+        let [_, count, homes_before, boundary, _] = &*self.words;
         let growing = homes.growing.unwrap_or_default();
         count.store(homes.count, Ordering::Relaxed);
         #[cfg(test)]
@@ -57,14 +53,14 @@ impl Geometry {
     /// comes in place of what was.
     pub(super) fn set_elsewhere(&self, is_something: bool) {
         self.open();
-        self.words.elsewhere.store(u64::from(is_something), Ordering::Relaxed);
+        self.words[4].store(u64::from(is_something), Ordering::Relaxed);
         #[cfg(test)]
         crate::steps::step();
         self.close();
     }
 
     fn close(&self) {
-        let sequence = &self.words.sequence;
+        let [sequence, ..] = &*self.words;
         sequence.store(sequence.load(Ordering::Relaxed) + 1, Ordering::Release);
     }
 
@@ -73,19 +69,25 @@ impl Geometry {
     pub(super) fn look(&self) -> Option<Seen> {
         #[cfg(test)]
         crate::steps::step();
-        let words = &*self.words;
-        let sequence = words.sequence.load(Ordering::Acquire);
+        let [sequence, homes, homes_before, boundary, elsewhere] = &*self.words;
+        let sequence = acquire(sequence);
         let seen = Seen {
             sequence,
-            homes: words.homes.load(Ordering::Relaxed),
+            homes: homes.load(Ordering::Relaxed),
             growing: Growing {
-                homes: words.homes_before.load(Ordering::Relaxed),
-                boundary: words.boundary.load(Ordering::Relaxed),
+                homes: homes_before.load(Ordering::Relaxed),
+                boundary: boundary.load(Ordering::Relaxed),
             },
-            elsewhere: words.elsewhere.load(Ordering::Relaxed) != 0,
+            elsewhere: elsewhere.load(Ordering::Relaxed) != 0,
         };
         fence(Ordering::Acquire);
         (sequence.is_multiple_of(2) && self.is_still(&seen)).then_some(seen)
+    }
+
+    /// The sequence: what has it, even, was read before the next step of growth began.
+    #[inline]
+    pub(super) fn sequence(&self) -> u64 {
+        acquire(&self.words[0])
     }
 
     /// Whether nothing has changed since; what was read before counts as read before.
@@ -93,7 +95,7 @@ impl Geometry {
     pub(super) fn is_still(&self, seen: &Seen) -> bool {
         #[cfg(test)]
         crate::steps::step();
-        self.words.sequence.load(Ordering::Relaxed) == seen.sequence
+        self.words[0].load(Ordering::Relaxed) == seen.sequence
     }
 }
 

@@ -24,8 +24,15 @@ impl Index {
         {
             return None;
         }
-        let more = (self.grown_homes() as usize + PROBE_BUCKETS - self.table.len()) * BUCKET_BYTES;
-        Some(self.bytes() + more).filter(|&bytes| bytes <= self.bytes_max)
+        let buckets = self.grown_homes() as usize + PROBE_BUCKETS;
+        let more = self.table.whole(buckets * BUCKET_BYTES).saturating_sub(self.table.bytes());
+        let bytes = Some(self.bytes() + more).filter(|&bytes| bytes <= self.bytes_max);
+        bytes.filter(|_| buckets <= self.table.buckets_max())
+    }
+
+    /// Whether the table of items needs [frames](Index::add_frame) before it can grow.
+    pub(crate) fn lacks_memory(&self) -> bool {
+        self.table.lacks_memory((self.grown_homes() as usize + PROBE_BUCKETS) * BUCKET_BYTES)
     }
 
     /// The table grows by a quarter.

@@ -41,19 +41,24 @@ mod slot;
 mod table;
 
 pub use elsewhere::PLACE_BYTES;
+pub(crate) use geometry::Geometry;
 pub use growth::GROW_STEPS_PER_INSERT;
 pub use homes::Full;
 pub use ordered::{Elsewhere, PLACES, Position, Role};
 pub(crate) use reader::{IndexReader, Unsure};
 pub use scan::SCAN_STEP;
 pub use slot::{FREQUENCY_MAX, LOCATION_BYTES_MAX, Slot};
+pub(crate) use table::{BUCKET_BYTES, BUCKET_WORDS, TableMemory};
 
+use crate::shared::Published;
+use crate::shared::file::ShardFile;
 use flush::Flushed;
-use geometry::Geometry;
 use homes::Homes;
 use ordered::Ordered;
+use std::io;
 use std::sync::Arc;
-use table::{BUCKET_BYTES, Table};
+use table::Table;
+use torc_pmem::media::memory::MemoryRange;
 
 /// Buckets after the home where an item may be. At 64, loading a million items dropped one or two of them under one
 /// seed of eight; the chance falls exponentially with the distance, and lookups only go as far as their home says.
@@ -81,7 +86,7 @@ pub struct Index {
     table: Table,
     homes: Homes,
     /// Its homes, and whether something is elsewhere, as readers on other threads see them.
-    geometry: Arc<Geometry>,
+    geometry: Geometry,
     items: u64,
     /// What is elsewhere.
     ordered: Ordered,
@@ -103,19 +108,36 @@ impl Index {
     ///
     /// # Errors
     /// If the address range cannot be reserved.
-    pub fn new(homes: usize, bytes_max: usize) -> std::io::Result<Index> {
+    pub fn new(homes: usize, bytes_max: usize) -> io::Result<Index> {
         let homes = homes.max(1);
-        let buckets_max = (bytes_max / BUCKET_BYTES).max(homes + PROBE_BUCKETS);
-        let mut table = Table::reserve(buckets_max)?;
+        let table = Table::reserve(Index::buckets_max(homes, bytes_max))?;
+        Index::of(table, homes, Geometry::new(Published::zeros()), bytes_max)
+    }
+
+    /// As [`Index::new`], in frames of a file that others read. It takes those that it begins with.
+    pub(crate) fn in_file(homes: usize, bytes_max: usize, file: &ShardFile) -> io::Result<Index> {
+        let homes = homes.max(1);
+        let mut table = Table::in_file(Index::buckets_max(homes, bytes_max), file)?;
+        while table.lacks_memory((homes + PROBE_BUCKETS) * BUCKET_BYTES) {
+            let frame = file.file().take_frame()?.ok_or(io::ErrorKind::OutOfMemory)?;
+            table.add_frame(frame)?;
+        }
+        Index::of(table, homes, Geometry::new(file.geometry()), bytes_max)
+    }
+
+    fn buckets_max(homes: usize, bytes_max: usize) -> usize {
+        (bytes_max / BUCKET_BYTES).max(homes + PROBE_BUCKETS)
+    }
+
+    fn of(mut table: Table, homes: usize, geometry: Geometry, bytes_max: usize) -> io::Result<Index> {
         table.extend_to(homes + PROBE_BUCKETS);
         let homes = Homes::new(homes);
-        let geometry = Geometry::default();
         geometry.open();
         geometry.publish(homes);
         Ok(Index {
             table,
             homes,
-            geometry: Arc::new(geometry),
+            geometry,
             items: 0,
             ordered: Ordered::new(bytes_max)?,
             may_be_more: false,
@@ -128,13 +150,26 @@ impl Index {
     }
 
     /// For others to look things up while this one changes.
-    pub(crate) fn reader(&self) -> IndexReader {
+    pub(crate) fn reader(&self) -> IndexReader<Arc<MemoryRange>> {
         IndexReader::new(self.table.range().clone(), self.geometry.clone())
     }
 
     /// Bytes of both tables.
     pub fn bytes(&self) -> usize {
-        self.table.len() * BUCKET_BYTES + self.ordered.bytes()
+        self.table.bytes() + self.ordered.bytes()
+    }
+
+    /// Those of the table for what is elsewhere.
+    pub(crate) fn elsewhere_bytes(&self) -> usize {
+        self.ordered.bytes()
+    }
+
+    /// Adds a frame of the file that the table of items lies in: zeros, of which nobody reads anything else any more.
+    ///
+    /// # Errors
+    /// Those of `mremap`: too many mappings.
+    pub(crate) fn add_frame(&mut self, frame: usize) -> io::Result<()> {
+        self.table.add_frame(frame)
     }
 
     /// Buckets for items.

@@ -1,11 +1,10 @@
 //! The index, as others than its owner read it.
 
 use super::geometry::Geometry;
-use super::table::{BUCKET_BYTES, Head};
+use super::table::{BUCKET_WORDS, Head, TableMemory};
 use super::{PROBE_BUCKETS, SLOTS_PER_BUCKET, Slot};
-use std::sync::Arc;
+use crate::shared::acquire;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
-use torc_pmem::media::memory::MemoryRange;
 
 /// Why what was not found may be there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,9 +17,9 @@ pub(crate) enum Unsure {
 
 /// Reads the index of a shard while its owner changes it.
 #[derive(Debug, Clone)]
-pub(crate) struct IndexReader {
-    range: Arc<MemoryRange>,
-    geometry: Arc<Geometry>,
+pub(crate) struct IndexReader<T> {
+    table: T,
+    geometry: Geometry,
 }
 
 /// Where a slot is, to be loaded again.
@@ -38,30 +37,35 @@ impl SlotWord<'_> {
         #[cfg(test)]
         crate::steps::step();
         // R5 of `reader.rs`.
-        Slot::from_bits(self.0.load(Ordering::Acquire)).names_same(slot)
+        Slot::from_bits(acquire(self.0)).names_same(slot)
     }
 }
 
-impl IndexReader {
-    pub(super) fn new(range: Arc<MemoryRange>, geometry: Arc<Geometry>) -> IndexReader {
-        IndexReader { range, geometry }
+impl<T: TableMemory> IndexReader<T> {
+    pub(crate) fn new(table: T, geometry: Geometry) -> IndexReader<T> {
+        IndexReader { table, geometry }
+    }
+
+    /// Which step of growth was the last.
+    #[inline]
+    pub(crate) fn sequence(&self) -> u64 {
+        self.geometry.sequence()
     }
 
     /// Starts to fetch the home of a hash.
     #[inline]
     pub(crate) fn prefetch(&self, hash: u64) {
         if let Some(geometry) = self.geometry.look() {
-            let bucket = geometry.home(hash) * BUCKET_BYTES;
-            crate::prefetch::line(self.range.as_ptr().wrapping_add(bucket));
+            self.table.prefetch_bucket(geometry.home(hash));
         }
     }
 
     /// The first slot with the tag of `hash`, likely the item itself.
     #[inline]
     pub(crate) fn likely(&self, hash: u64) -> Option<Slot> {
-        let home = self.geometry.look()?.home(hash);
+        let home = self.bucket(self.geometry.look()?.home(hash)).ok()?;
         let wanted = Slot::wanted(hash);
-        (0..SLOTS_PER_BUCKET).map(|number| self.slot(home, number)).find(|slot| slot.matches(wanted))
+        (0..SLOTS_PER_BUCKET).map(|number| slot_of(home, number)).find(|slot| slot.matches(wanted))
     }
 
     /// Shows `visit` every slot that may be that of an item with this hash, until it gives something.
@@ -77,17 +81,23 @@ impl IndexReader {
         // R1 to R3 of `reader.rs`.
         let geometry = self.geometry.look().ok_or(Unsure::Moved)?;
         let home = geometry.home(hash);
-        let reach = Head(self.word(home, 0).load(Ordering::Acquire)).reach();
+        let words = self.bucket(home)?;
+        let reach = Head(acquire(&words[0])).reach();
         let wanted = Slot::wanted(hash);
-        for bucket in home..=home + reach.min(PROBE_BUCKETS) {
+        let mut bucket = words;
+        for next in 1.. {
             for number in 0..SLOTS_PER_BUCKET {
-                let slot = self.slot(bucket, number);
+                let slot = slot_of(bucket, number);
                 if slot.matches(wanted)
-                    && let Some(found) = visit(SlotWord(self.word(bucket, 1 + number)), slot)
+                    && let Some(found) = visit(SlotWord(&bucket[1 + number]), slot)
                 {
                     return Ok(Some(found));
                 }
             }
+            if next > reach.min(PROBE_BUCKETS) {
+                break;
+            }
+            bucket = self.bucket(home + next)?;
         }
         // R9: a miss counts only if no item has gone meanwhile from a place not yet looked at to one looked at before.
         fence(Ordering::Acquire);
@@ -104,22 +114,19 @@ impl IndexReader {
         if elsewhere { Err(Unsure::Elsewhere) } else { Ok(None) }
     }
 
+    /// A bucket that the geometry leads to; [`Unsure::Moved`] if there is none, which no owner publishes.
     #[inline]
-    fn slot(&self, bucket: usize, number: usize) -> Slot {
-        // Relaxed: whoever takes it for an item loads it again (R5), and whoever finds none has a fence behind it (R9).
-        Slot::from_bits(self.word(bucket, 1 + number).load(Ordering::Relaxed))
-    }
-
-    /// # Panics
-    /// If the table cannot have such a bucket.
-    #[inline]
-    fn word(&self, bucket: usize, word: usize) -> &AtomicU64 {
+    fn bucket(&self, number: usize) -> Result<&[AtomicU64; BUCKET_WORDS], Unsure> {
         #[cfg(test)]
         crate::steps::step();
-        let at = bucket * BUCKET_BYTES + word * size_of::<u64>();
-        assert!(at + size_of::<u64>() <= self.range.len(), "a word of the table");
-        // SAFETY: an aligned word inside the range (checked), which was zeroed by the kernel and stays mapped as long as `self`.
-        // The owner writes it as an atomic word too (`Table::store`), and no reference but to such words is ever made to it.
-        unsafe { AtomicU64::from_ptr(self.range.as_ptr().add(at).cast()) }
+        self.table.bucket(number).ok_or(Unsure::Moved)
     }
+}
+
+#[inline]
+fn slot_of(bucket: &[AtomicU64; BUCKET_WORDS], number: usize) -> Slot {
+    #[cfg(test)]
+    crate::steps::step();
+    // Relaxed: whoever takes it for an item loads it again (R5), and whoever finds none has a fence behind it (R9).
+    Slot::from_bits(bucket[1 + number].load(Ordering::Relaxed))
 }

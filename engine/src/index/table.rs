@@ -15,17 +15,22 @@
 
 use super::homes::SMALL_PAGES_BYTES;
 use super::{PROBE_BUCKETS, SLOTS_PER_BUCKET, Slot};
+use crate::shared::Published;
+use crate::shared::file::ShardFile;
+use std::io;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use torc_pmem::media::memory::MemoryRange;
+use torc_pmem::media::shared::SharedFile;
 
 /// A bucket is one cache line.
-pub(super) const BUCKET_BYTES: usize = 64;
+pub(crate) const BUCKET_BYTES: usize = 64;
+pub(crate) const BUCKET_WORDS: usize = BUCKET_BYTES / WORD;
 
 const WORD: usize = size_of::<u64>();
 
-const _: () = assert!(BUCKET_BYTES == (1 + SLOTS_PER_BUCKET) * WORD);
+const _: () = assert!(BUCKET_WORDS == 1 + SLOTS_PER_BUCKET);
 const _: () = assert!(PROBE_BUCKETS <= u8::MAX as usize);
 const _: () = assert!(PROBE_BUCKETS * SLOTS_PER_BUCKET <= u16::MAX as usize);
 
@@ -34,14 +39,92 @@ const _: () = assert!(PROBE_BUCKETS * SLOTS_PER_BUCKET <= u16::MAX as usize);
 pub(super) struct Table {
     range: Arc<MemoryRange>,
     len: usize,
+    /// Of a table that lies in a file.
+    chunks: Option<Box<Chunks>>,
+}
+
+/// The frames of a file that a table lies in.
+#[derive(Debug)]
+struct Chunks {
+    file: Arc<SharedFile>,
+    /// For each chunk of the table the number of its frame plus one, or zero.
+    frames: Published<[AtomicU64]>,
+    count: usize,
+    /// The kernel maps no more of them.
+    is_full: bool,
+}
+
+/// The memory of buckets, as others than their owner have it.
+pub(crate) trait TableMemory {
+    /// The words of a bucket; `None` if there cannot be such a bucket.
+    fn bucket(&self, number: usize) -> Option<&[AtomicU64; BUCKET_WORDS]>;
+
+    /// Starts to fetch a bucket.
+    fn prefetch_bucket(&self, number: usize);
+}
+
+impl TableMemory for Arc<MemoryRange> {
+    #[inline]
+    fn bucket(&self, number: usize) -> Option<&[AtomicU64; BUCKET_WORDS]> {
+        if number >= self.len() / BUCKET_BYTES {
+            return None;
+        }
+        let bucket = self.as_ptr().wrapping_add(number * BUCKET_BYTES);
+        // SAFETY: aligned words inside the range (checked), which were zeroed by the kernel and stay mapped as long as `self`.
+        // Their owner writes them as atomic words, too (`Table::store`), and no reference but to such words is ever made to them.
+        Some(unsafe { &*bucket.cast::<[AtomicU64; BUCKET_WORDS]>() })
+    }
+
+    #[inline]
+    fn prefetch_bucket(&self, number: usize) {
+        crate::prefetch::line(self.as_ptr().wrapping_add(number.wrapping_mul(BUCKET_BYTES)));
+    }
 }
 
 impl Table {
-    pub(super) fn reserve(buckets_max: usize) -> std::io::Result<Table> {
+    pub(super) fn reserve(buckets_max: usize) -> io::Result<Table> {
         let bytes = buckets_max * BUCKET_BYTES;
         let small = bytes < SMALL_PAGES_BYTES;
         let range = if small { MemoryRange::reserve_small_pages(bytes) } else { MemoryRange::reserve(bytes) };
-        Ok(Table { range: Arc::new(range?), len: 0 })
+        Ok(Table { range: Arc::new(range?), len: 0, chunks: None })
+    }
+
+    /// A table in frames of a file, which come as they are [added](Table::add_frame).
+    pub(super) fn in_file(buckets_max: usize, file: &ShardFile) -> io::Result<Table> {
+        let bytes = (buckets_max * BUCKET_BYTES).next_multiple_of(file.frame_bytes());
+        let range = Arc::new(MemoryRange::reserve_small_pages(bytes)?);
+        let chunks = Chunks { file: file.file().clone(), frames: file.chunks(), count: 0, is_full: false };
+        Ok(Table { range, len: 0, chunks: Some(Box::new(chunks)) })
+    }
+
+    /// Memory that it has taken, bytes.
+    pub(super) fn bytes(&self) -> usize {
+        let len = self.len * BUCKET_BYTES;
+        self.chunks.as_ref().map_or(len, |chunks| chunks.count * chunks.file.frame_bytes())
+    }
+
+    /// Memory for so many bytes.
+    pub(super) fn whole(&self, bytes: usize) -> usize {
+        self.chunks.as_ref().map_or(bytes, |chunks| bytes.next_multiple_of(chunks.file.frame_bytes()))
+    }
+
+    pub(super) fn lacks_memory(&self, bytes: usize) -> bool {
+        self.chunks.is_some() && self.bytes() < bytes
+    }
+
+    /// # Panics
+    /// If the table lies in no file.
+    pub(super) fn add_frame(&mut self, frame: usize) -> io::Result<()> {
+        let Some(chunks) = &mut self.chunks else { unreachable!("a frame is for a table in a file") };
+        let at = chunks.count * chunks.file.frame_bytes();
+        // SAFETY: behind the buckets in use, so no reference is held into it.
+        let mapped = unsafe { self.range.map_frame(at, &chunks.file, frame) };
+        chunks.is_full = mapped.is_err();
+        mapped?;
+        // O8 of `reader.rs`. It is looked for by whoever has seen a geometry with homes there, which is published later.
+        chunks.frames[chunks.count].store(frame as u64 + 1, Ordering::Release);
+        chunks.count += 1;
+        Ok(())
     }
 
     /// The memory of the buckets, which stays where it is.
@@ -50,7 +133,8 @@ impl Table {
     }
 
     pub(super) fn buckets_max(&self) -> usize {
-        self.range.len() / BUCKET_BYTES
+        let is_full = self.chunks.as_ref().is_some_and(|chunks| chunks.is_full);
+        if is_full { self.bytes() / BUCKET_BYTES } else { self.range.len() / BUCKET_BYTES }
     }
 
     /// Number of buckets.
@@ -59,9 +143,10 @@ impl Table {
     }
 
     /// # Panics
-    /// If the range is not that long.
+    /// If the range is not that long, or lacks memory.
     pub(super) fn extend_to(&mut self, buckets: usize) {
-        assert!(self.len <= buckets && buckets <= self.buckets_max(), "a table grows inside its range");
+        let is_there = buckets <= self.buckets_max() && !self.lacks_memory(buckets * BUCKET_BYTES);
+        assert!(self.len <= buckets && is_there, "a table grows inside its range");
         self.len = buckets;
     }
 

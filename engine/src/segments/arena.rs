@@ -3,6 +3,7 @@
 use crate::bytes::Bytes;
 use crate::bytes_mut::BytesMut;
 use crate::item::{HEADER_BYTES, ItemRef, STATE_WORD_OFFSET};
+use crate::shared::file::ShardFile;
 use std::sync::Arc;
 use torc_pmem::media::memory::{Backing, HUGE_PAGE_BYTES, MemoryRange};
 
@@ -20,6 +21,11 @@ impl Arena {
         let small = segment_bytes < HUGE_PAGE_BYTES / 2;
         let range = if small { MemoryRange::reserve_small_pages(bytes) } else { MemoryRange::reserve(bytes) };
         Ok(Arena { range: Arc::new(range?) })
+    }
+
+    /// The frames of a file.
+    pub(crate) fn of_file(file: &ShardFile) -> Arena {
+        Arena { range: Arc::new(MemoryRange::of_frames(file.file().clone())) }
     }
 
     pub(crate) fn range(&self) -> &Arc<MemoryRange> {

@@ -1,16 +1,18 @@
 //! How often the memory of each segment was given up, in words that others may read.
 
+use crate::shared::{Published, acquire};
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 /// A counter for each segment. It rises when nothing leads to the segment's items any more, and before the first of its bytes
 /// changes. Whoever loads it, finds an item there that the index still names, copies it, and loads the same again, has copied
 /// that item and nothing else.
-#[derive(Debug)]
-pub(crate) struct Generations(Box<[AtomicU64]>);
+#[derive(Debug, Clone)]
+pub(crate) struct Generations(Published<[AtomicU64]>);
 
 impl Generations {
-    pub(crate) fn new(segments: usize) -> Generations {
-        Generations((0..segments).map(|_| AtomicU64::new(0)).collect())
+    /// In words that are zeros, or that the owner of the segments has published: one for each segment.
+    pub(crate) fn new(words: Published<[AtomicU64]>) -> Generations {
+        Generations(words)
     }
 
     /// O5 of `reader.rs`: called by the owner alone, when a segment is free.
@@ -31,7 +33,7 @@ impl Generations {
     pub(crate) fn load(&self, segment: usize) -> Option<u64> {
         #[cfg(test)]
         crate::steps::step();
-        self.0.get(segment).map(|generation| generation.load(Ordering::Acquire))
+        self.0.get(segment).map(acquire)
     }
 
     /// Whether a segment still is of this generation, after its bytes were read.

@@ -24,7 +24,8 @@ pub enum Phase {
     Drained,
     /// Holds nothing any more, but somebody may still read its memory: see [`super::Rest`].
     Resting,
-    /// Its memory was given back to the machine, for the index or for what lies beside the store.
+    /// Its memory was given back to the machine, for the index or for what lies beside the store; or it is memory of a file
+    /// that the index has, or nobody.
     Retired,
 }
 

@@ -15,6 +15,7 @@
 
 mod arena;
 mod class;
+mod frames;
 mod generations;
 mod header;
 mod jobs;
@@ -28,11 +29,12 @@ mod room;
 mod stock;
 
 pub use class::{CLASS_CHUNK, CLASS_NEVER, CLASSES, class_of};
+pub(crate) use generations::Generations;
 pub use header::{Phase, Queue, SegmentHeader};
 #[cfg(test)]
 pub(crate) use jobs::PARKED_MAX;
 pub use lent::{Chain, Lent, LentChain};
-pub(crate) use reader::{NotCopied, SegmentsReader};
+pub(crate) use reader::{ArenaMemory, NotCopied, SegmentsReader};
 pub use rest::Rest;
 pub use room::Room;
 
@@ -41,13 +43,14 @@ use crate::bytes_mut::BytesMut;
 use crate::chain::ORDINAL_BYTES;
 use crate::item::{ItemRef, present};
 use crate::meta::Millis;
+use crate::shared::Published;
 use arena::Arena;
-use generations::Generations;
+use frames::Frames;
 use list::{Line, List};
 use reuse::Places;
 use std::cell::Cell;
 use std::sync::Arc;
-use torc_pmem::media::memory::Backing;
+use torc_pmem::media::memory::{Backing, MemoryRange};
 /// Free segments that only relocation may take.
 pub const RELOCATION_RESERVE: usize = 1;
 /// Segments, their bookkeeping and their bytes.
@@ -55,7 +58,7 @@ pub const RELOCATION_RESERVE: usize = 1;
 pub struct Segments {
     arena: Arena,
     headers: Vec<SegmentHeader>,
-    generations: Arc<Generations>,
+    generations: Generations,
     segment_bytes: usize,
     /// Its binary logarithm: without it, every look-up would need a division.
     segment_shift: u32,
@@ -89,6 +92,8 @@ pub struct Segments {
     rested: u64,
     /// Where chunks lay that died lately.
     places: Places,
+    /// Of segments that are frames of a file.
+    frames: Option<Box<Frames>>,
 }
 
 impl Segments {
@@ -97,10 +102,23 @@ impl Segments {
     /// # Errors
     /// If the address range cannot be reserved.
     pub(crate) fn new(segment_bytes: usize, count_max: usize, shard: u16) -> std::io::Result<Segments> {
-        Ok(Segments {
-            arena: Arena::reserve(segment_bytes, count_max)?,
-            headers: Vec::with_capacity(count_max),
-            generations: Arc::new(Generations::new(count_max)),
+        let arena = Arena::reserve(segment_bytes, count_max)?;
+        let generations = Generations::new(Published::zeros_of(count_max));
+        Ok(Segments::of(arena, Vec::with_capacity(count_max), generations, segment_bytes, count_max, shard))
+    }
+
+    fn of(
+        arena: Arena,
+        headers: Vec<SegmentHeader>,
+        generations: Generations,
+        segment_bytes: usize,
+        count_max: usize,
+        shard: u16,
+    ) -> Segments {
+        Segments {
+            arena,
+            headers,
+            generations,
             segment_bytes,
             segment_shift: segment_bytes.trailing_zeros(),
             shard,
@@ -121,11 +139,12 @@ impl Segments {
             resting: List::EMPTY,
             rested: 0,
             places: Places::default(),
-        })
+            frames: None,
+        }
     }
 
     /// For others to read items while this one changes.
-    pub(crate) fn reader(&self) -> SegmentsReader {
+    pub(crate) fn reader(&self) -> SegmentsReader<Arc<MemoryRange>> {
         SegmentsReader::new(self.arena.range().clone(), self.generations.clone(), self.segment_shift)
     }
 
@@ -140,7 +159,8 @@ impl Segments {
 
     /// Memory beside the arena.
     pub(crate) fn table_bytes(&self) -> usize {
-        Segments::headers_bytes(self.headers.capacity())
+        let headers = Segments::headers_bytes(self.headers.capacity());
+        headers + self.frames.as_ref().map_or(0, |frames| frames.head_bytes())
     }
 
     /// What backs the arena, and whether it may have huge pages.
@@ -269,8 +289,16 @@ impl Segments {
         }
         // What is kept free ahead is kept in memory that is taken already, so that it can go to others at once.
         let fresh = self.free.len() <= self.ahead && self.count < self.count_max;
-        let used_before = if fresh { None } else { self.free.pop_front(&mut self.headers) };
-        let segment = used_before.unwrap_or_else(|| self.take_fresh());
+        let segment = match if fresh { self.take_fresh() } else { None } {
+            Some(segment) => segment,
+            // If the machine has no more memory, there may be fewer to take than before.
+            None if self.available() <= reserve => return None,
+            None => self.free.pop_front(&mut self.headers).or_else(|| self.take_fresh())?,
+        };
+        #[cfg(test)]
+        if crate::steps::has(crate::steps::Fault::ChunkEarly) {
+            self.generations.raise(segment);
+        }
         self.sequence += 1;
         let sequence = self.sequence;
         // It may still wait for a job from its life before.

@@ -1,6 +1,8 @@
 //! How many segments there are, and those that hold nothing.
 
 use super::{Phase, SegmentHeader, Segments};
+#[cfg(test)]
+use crate::steps::{Fault, has};
 
 impl Segments {
     pub(crate) fn count_max(&self) -> usize {
@@ -16,9 +18,9 @@ impl Segments {
         self.ahead
     }
 
-    /// Segments for which there are addresses.
-    pub(crate) fn reserved(&self) -> usize {
-        self.headers.capacity()
+    /// Segments for which there are addresses, beside an index of so many bytes.
+    pub(crate) fn reserved_beside(&self, index_bytes: usize) -> usize {
+        self.frames.as_ref().map_or(self.headers.capacity(), |frames| frames.reserved_beside(index_bytes))
     }
 
     /// Changes the number of segments that may be used; surplus ones go as they become free.
@@ -31,7 +33,9 @@ impl Segments {
     }
 
     fn retire(&mut self, segment: u32) {
-        self.arena.discard(self.start(segment), self.segment_bytes);
+        if self.frames.is_none() {
+            self.arena.discard(self.start(segment), self.segment_bytes);
+        }
         self.headers[segment as usize].phase = Phase::Retired;
         self.retired.push_back(&mut self.headers, segment);
         self.count -= 1;
@@ -57,13 +61,21 @@ impl Segments {
         self.count - self.free()
     }
 
-    /// A segment whose memory is not taken from the machine yet, or was given back.
-    pub(super) fn take_fresh(&mut self) -> u32 {
+    /// A segment whose memory is not taken from the machine yet, or was given back; `None` if the machine has no more.
+    pub(super) fn take_fresh(&mut self) -> Option<u32> {
+        let segment = match self.retired.pop_front(&mut self.headers) {
+            Some(segment) => segment,
+            None if self.frames.is_some() => self.take_new_frame()?,
+            None => self.push_header(),
+        };
         self.count += 1;
-        self.retired.pop_front(&mut self.headers).unwrap_or_else(|| {
-            self.headers.push(SegmentHeader::new(0));
-            self.headers.len() as u32 - 1
-        })
+        Some(segment)
+    }
+
+    /// The number of the next segment that never was.
+    pub(super) fn push_header(&mut self) -> u32 {
+        self.headers.push(SegmentHeader::new(0));
+        self.headers.len() as u32 - 1
     }
 
     /// Makes a drained segment free again, once it has rested.
@@ -82,7 +94,17 @@ impl Segments {
 
     /// Lets a free segment be taken, or gives it back if there are too many.
     pub(super) fn reuse(&mut self, segment: u32) {
-        self.generations.raise(segment);
+        #[cfg(test)]
+        let is_raised = ![Fault::RaiseLate, Fault::ChunkEarly].into_iter().any(has);
+        #[cfg(not(test))]
+        let is_raised = true;
+        if is_raised {
+            self.generations.raise(segment);
+        }
+        #[cfg(test)]
+        if let Some(segment) = crate::steps::late(segment) {
+            self.generations.raise(segment);
+        }
         self.headers[segment as usize].phase = Phase::Free;
         if self.count > self.count_max {
             self.retire(segment);

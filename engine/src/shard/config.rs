@@ -22,6 +22,9 @@ pub struct ShardConfig {
     /// Longest value, bytes.
     pub value_bytes_max: u64,
     pub eviction: Algorithm,
+    /// Whether other processes may read the shard's memory, by [`crate::Shard::to_read`]. It then has small pages, is taken a
+    /// segment at a time, and never given back to the machine.
+    pub shared_memory: bool,
     /// Seeds the hash; another one every start keeps outsiders from choosing keys that collide. One for all shards of a
     /// server: a request that goes on to another shard takes its hash along.
     pub seed: u64,
@@ -41,6 +44,7 @@ impl ShardConfig {
             segment_bytes: SEGMENT_BYTES,
             value_bytes_max: 64 << 20,
             eviction: Algorithm::default(),
+            shared_memory: false,
             seed: 0,
             now: 0,
         }

@@ -30,6 +30,7 @@ impl Shard {
         self.grow_places();
         let Some((at, slot)) = self.find_live(key, now) else { return false };
         let version = self.segments.item(slot.location()).version();
+        self.bury(slot.location());
         self.forget_copy(hash);
         let entry = Elsewhere { frequency: slot.frequency(), ..Elsewhere::new(hash, place, Role::Only) };
         // O7 of `reader.rs`: its place is named before its slot goes.

@@ -201,7 +201,7 @@ impl Shard {
     }
 
     fn victim(&mut self) -> Option<Job> {
-        self.eviction.resize(self.index.items());
+        self.resize_eviction();
         self.fit(self.index.bytes());
         let lengths = QueueLengths {
             small: self.segments.sealed(Queue::Small),

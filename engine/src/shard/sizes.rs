@@ -2,8 +2,13 @@
 
 use super::{SEGMENTS_MIN, Shard, hash_of};
 use crate::changes::Cause;
-use crate::index::{GROW_STEPS_PER_INSERT, Slot};
+use crate::index::{GROW_STEPS_PER_INSERT, PLACE_BYTES, Slot};
 use crate::segments::RELOCATION_RESERVE;
+
+/// Share of the memory that is kept for what grows of the bookkeeping, where memory that was taken cannot be given back.
+const BOOKKEEPING_SHARE: usize = 16;
+/// What eviction remembers of an item, at most, bytes.
+const REMEMBERED_BYTES: u64 = 8;
 
 impl Shard {
     /// Before an item comes: moves the index on if it is growing for items, or begins to grow it if it is too full and the memory can
@@ -44,8 +49,8 @@ impl Shard {
     #[cold]
     fn begin_growth(&mut self, bytes: usize) {
         // What eviction will remember has its share before the memory is full, not after.
-        self.eviction.resize(self.index.items());
-        if self.fit(bytes) {
+        self.resize_eviction();
+        if self.fit(bytes) && self.index_has_memory() {
             self.index.grow();
             self.publish();
         }
@@ -74,17 +79,74 @@ impl Shard {
             self.index.expect(0);
         }
         let bytes = self.index.elsewhere_growth_wanted().unwrap_or(bytes);
-        if self.fit(bytes) {
+        if self.has_memory_for_places(bytes) {
             self.index.grow_elsewhere();
             self.publish();
         }
     }
 
+    /// Whether the index has memory to grow; else it is given some, as far as it comes in frames. A step of that is bounded, and the
+    /// table goes on at its load meanwhile.
+    fn index_has_memory(&mut self) -> bool {
+        if self.index.lacks_memory() {
+            self.give_frame();
+        }
+        !self.index.lacks_memory()
+    }
+
+    /// Does some of what it takes to give the index a frame.
+    pub(super) fn give_frame(&mut self) {
+        if let Some(frame) = self.segments.frame_for_index()
+            && self.index.add_frame(frame as usize).is_err()
+        {
+            self.segments.take_frame_back(frame);
+        }
+    }
+
+    /// Whether there is memory for an index of so many bytes, of which more are places than before. Where segments cannot give
+    /// theirs, it is what was kept for places.
+    fn has_memory_for_places(&mut self, bytes: usize) -> bool {
+        if self.segments.file().is_none() {
+            return self.fit(bytes);
+        }
+        let more = bytes.saturating_sub(self.index.bytes()) as u64;
+        self.bytes_held() + self.aside_bytes + more <= self.memory_bytes
+    }
+
+    /// Memory of the places on a medium, bytes: where it cannot be had later, all that they may take.
+    fn bytes_for_places(&self) -> usize {
+        let most = if self.places_max == u64::MAX { 0 } else { self.places_max * PLACE_BYTES };
+        self.index.elsewhere_bytes().max(most as usize)
+    }
+
+    /// What eviction remembers goes with the number of items. Where memory that was taken cannot be given back, with what is left
+    /// of it, too: there it stays shorter if items become smaller when all is taken.
+    pub(super) fn resize_eviction(&mut self) {
+        let mut items = self.index.items();
+        if self.segments.file().is_some() {
+            let places = self.bytes_for_places() - self.index.elsewhere_bytes();
+            let others = self.bytes_held() - self.eviction.bytes() as u64 + self.aside_bytes + places as u64;
+            items = items.min(self.memory_bytes.saturating_sub(others) / REMEMBERED_BYTES);
+        }
+        self.eviction.resize(items);
+    }
+
+    /// Bookkeeping for which there is memory from the start, where memory that was taken cannot be given back.
+    fn bookkeeping_expected(&self) -> usize {
+        self.segments.table_bytes() + self.memory_bytes as usize / BOOKKEEPING_SHARE
+    }
+
     /// Segments that the memory leaves beside an index of `index_bytes`, the bookkeeping and what is set aside.
     fn segments_wanted(&self, index_bytes: usize) -> usize {
-        let beside = index_bytes + self.bookkeeping_bytes() + self.aside_bytes as usize;
+        let (mut bookkeeping, mut places) = (self.bookkeeping_bytes(), self.index.elsewhere_bytes());
+        let items = index_bytes - places;
+        if self.segments.file().is_some() {
+            bookkeeping = bookkeeping.max(self.bookkeeping_expected());
+            places = self.bytes_for_places();
+        }
+        let beside = items + places + bookkeeping + self.aside_bytes as usize;
         let left = (self.memory_bytes as usize).saturating_sub(beside);
-        (left / self.segments.segment_bytes()).min(self.segments.reserved())
+        (left / self.segments.segment_bytes()).min(self.segments.reserved_beside(items))
     }
 
     /// Whether there are more segments than there should be.

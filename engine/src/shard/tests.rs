@@ -16,6 +16,7 @@ mod items;
 mod leases;
 mod lent;
 mod long_values;
+mod mapped;
 mod memory;
 mod readers;
 mod readers_steps;
@@ -32,7 +33,6 @@ mod uploads;
 
 use super::*;
 use crate::command::*;
-use crate::item::state;
 use crate::words;
 
 const NOW: Millis = 1_700_000_000_000;

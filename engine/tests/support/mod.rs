@@ -32,29 +32,39 @@ fn memory_bytes(segments: u64) -> u64 {
     segments * SEGMENT_BYTES as u64 + (32 << 10)
 }
 
-/// A shard of `segments` segments and an index of 16 KiB.
-pub(crate) fn shard(segments: u64, eviction: Algorithm) -> Shard {
-    let memory_bytes = memory_bytes(segments);
-    Shard::new(ShardConfig {
+/// A shard of `segments` segments and an index of 16 KiB. One in memory that others may read has an index of a segment, and some
+/// bookkeeping from the start.
+fn shard(segments: u64, eviction: Algorithm, shared_memory: bool) -> (Shard, u64) {
+    let more = if shared_memory { 3 + segments / 8 } else { 0 };
+    let memory_bytes = memory_bytes(segments + more);
+    let shard = Shard::new(ShardConfig {
         now: NOW,
         segment_bytes: SEGMENT_BYTES,
         value_bytes_max: VALUE_BYTES_MAX,
         eviction,
+        shared_memory,
         ..ShardConfig::new(memory_bytes)
-    })
-    .expect("a shard of that size")
+    });
+    (shard.expect("a shard of that size"), memory_bytes)
+}
+
+/// Whether some steps are done in memory that others may read: half of all are.
+fn is_shared(bytes: &[u8]) -> bool {
+    bytes.len() / step::STEP_BYTES % 2 == 1
 }
 
 /// Runs the steps on a shard that has room for all of them: every outcome is exact.
 pub(crate) fn exact(bytes: &[u8], eviction: Algorithm) {
-    let mut run = Run::new(shard(2048, eviction), memory_bytes(2048), true);
+    let (shard, memory_bytes) = shard(2048, eviction, is_shared(bytes));
+    let mut run = Run::new(shard, memory_bytes, true);
     step::decode(bytes).for_each(|step| run.step(&step));
     run.finish();
 }
 
 /// Runs the steps on a shard of few segments that is full to begin with.
 pub(crate) fn crowded(bytes: &[u8], segments: u64, eviction: Algorithm) {
-    let mut run = Run::new(shard(segments, eviction), memory_bytes(segments), false);
+    let (shard, memory_bytes) = shard(segments, eviction, is_shared(bytes));
+    let mut run = Run::new(shard, memory_bytes, false);
     run.fill();
     step::decode(bytes).for_each(|step| run.step(&step));
     run.finish();

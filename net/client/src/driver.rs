@@ -134,8 +134,9 @@ impl Driver {
                 Err(Closed) => return,
             }
             self.core.tick(Instant::now());
-            self.serve_peers();
+            // Answers may let go on what waited, which is to be sent before the sleep.
             self.look_at_rings(&mut buffer);
+            self.serve_peers();
             self.note_carried();
             if self.sleep(&mut events).is_err() {
                 return;

@@ -134,11 +134,23 @@ impl Connected {
 /// # Errors
 /// [`ConnectError`].
 pub fn connect(path: &Path, timeout: Duration) -> Result<Connected, ConnectError> {
+    attach(path, &Attach::OURS, timeout)
+}
+
+/// As [`connect`]; the server's shards, too, are among [`Connected::others`], if it shares them.
+///
+/// # Errors
+/// [`ConnectError`].
+pub fn connect_to_read(path: &Path, timeout: Duration) -> Result<Connected, ConnectError> {
+    attach(path, &Attach::READS, timeout)
+}
+
+fn attach(path: &Path, attach: &Attach, timeout: Duration) -> Result<Connected, ConnectError> {
     let mut socket = UnixStream::connect(path)?;
     socket.set_read_timeout(Some(timeout))?;
     socket.set_write_timeout(Some(timeout))?;
     let (mut request, mut value) = (Vec::new(), Vec::new());
-    Attach::OURS.compose(&mut value);
+    attach.compose(&mut value);
     compose_request(&mut request, Op::Attach, 0, 1, &Options::NONE, b"", &value)
         .map_err(|invalid| ConnectError::Protocol(invalid.to_string()))?;
     socket.write_all(&request)?;

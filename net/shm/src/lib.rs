@@ -21,6 +21,7 @@
 //! | [`pair`] | a pair of rings, made by the server |
 //! | `pass` | descriptors over a socket |
 //! | [`connect`], `find` | how a client gets one, and where |
+//! | `reads` | the server's shards, read by a client itself (feature `reads`) |
 
 pub mod connect;
 mod copy;
@@ -29,13 +30,15 @@ mod find;
 mod map;
 pub mod pair;
 mod pass;
+#[cfg(feature = "reads")]
+pub mod reads;
 pub mod sleep;
 #[cfg(test)]
 mod sleep_tests;
 mod sync;
 mod words;
 
-pub use connect::{ConnectError, Connected, connect};
+pub use connect::{ConnectError, Connected, connect, connect_to_read};
 pub use end::{Broken, End, RING_BYTES_MAX, RING_BYTES_MIN};
 pub use find::find;
 pub use pair::Pair;

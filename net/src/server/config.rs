@@ -42,13 +42,15 @@ pub struct SharedMemory {
     pub users: Vec<u32>,
     /// `--shared-memory-ring-bytes`: length of a client's ring in each direction, bytes, a power of two. Default: 64 KiB.
     pub ring_bytes: usize,
+    /// `--shared-memory-reads`: they may read the shards' memory, too, all of it. Default: true.
+    pub reads: bool,
 }
 
 impl Default for SharedMemory {
     fn default() -> Self {
         // SAFETY: geteuid takes nothing and cannot fail.
         let user = unsafe { libc::geteuid() };
-        SharedMemory { users: vec![user], ring_bytes: 64 << 10 }
+        SharedMemory { users: vec![user], ring_bytes: 64 << 10, reads: true }
     }
 }
 
@@ -115,6 +117,13 @@ pub struct ServerConfig {
     pub tcp_user_timeout: Option<Duration>,
     /// `--drain-timeout`. Default: 10 s.
     pub drain_timeout: Duration,
+}
+
+impl ServerConfig {
+    /// Whether clients may read the shards' memory.
+    pub fn is_read_by_clients(&self) -> bool {
+        self.shared_memory.as_ref().is_some_and(|shared| shared.reads)
+    }
 }
 
 impl Default for ServerConfig {

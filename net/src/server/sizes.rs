@@ -65,7 +65,8 @@ pub(super) fn budget(config: &ServerConfig) -> BudgetConfig {
     let rings = u64::from(BUFFERS) * BUFFER_BYTES as u64;
     let buffers = buffers + config.shared_memory.as_ref().map_or(0, |_| rings);
     let fixed = buffers + round_bytes(memory) + outcomes_bytes(config) + tier;
-    BudgetConfig { memory, clients: clients.max(floor), floor, fixed, lends: true }
+    // Memory that clients read cannot be given back, so their share is set aside from the start.
+    BudgetConfig { memory, clients: clients.max(floor), floor, fixed, lends: !config.is_read_by_clients() }
 }
 
 /// Longest input that may wait unparsed, bytes: a command with the frame before and behind its value, and the longest value,
@@ -96,7 +97,11 @@ pub(super) fn store_config(
     let beyond = beyond_at_start(config) as u64 / u64::from(config.shards);
     let mut store = ShardConfig::new(budget.memory);
     store.aside_bytes = budget.fixed + beyond;
-    store.ahead_bytes = budget.floor;
+    if budget.lends {
+        store.ahead_bytes = budget.floor;
+    } else {
+        store.aside_bytes += budget.clients;
+    }
     let fitting =
         (budget.memory.saturating_sub(store.aside_bytes + store.ahead_bytes) / SEGMENTS_MIN).max(1).ilog2();
     let fitting = (1usize << fitting).clamp(64 << 10, store.segment_bytes);
@@ -105,6 +110,7 @@ pub(super) fn store_config(
     store.places_percent = config.tier.as_ref().map(|tier| tier.index_percent);
     store.value_bytes_max = config.value_bytes_max;
     store.eviction = config.eviction;
+    store.shared_memory = config.is_read_by_clients();
     store.seed = seed;
     store.now = clock.millis();
     store

@@ -2,6 +2,15 @@
 
 use torc_engine::command::{Outcome, Value};
 
+/// What a client is given that attaches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shares {
+    /// Length of each ring.
+    pub ring_bytes: usize,
+    /// Whether it may read shards, too.
+    pub reads: bool,
+}
+
 /// Why a client that asked for shared memory gets none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AttachRefusal {
@@ -44,8 +53,8 @@ pub enum Answer<'s> {
     },
     /// A change repeated after a restart: nobody knows whether it was done.
     OutcomeUnknown,
-    /// The connection's bytes go through rings of this length in shared memory from here on, or why not.
-    Attach(Result<usize, AttachRefusal>),
+    /// The connection's bytes go through shared memory from here on, or why not.
+    Attach(Result<Shares, AttachRefusal>),
     /// Not executed: the part's [`ReplyKind::deadline`](super::part::ReplyKind::deadline) was over before.
     DeadlineExceeded,
     Local,

@@ -1,6 +1,7 @@
 //! What composing may look at beside the answer.
 
 use torc_engine::command::Millis;
+use torc_proto::native::Descriptor;
 
 /// What `compose` may look at beside the answer.
 pub struct ComposeContext<'c> {
@@ -40,4 +41,8 @@ pub trait ServerView {
     fn transport(&self) -> &'static str;
     /// The Unix socket over which memory is shared, if it is.
     fn shared_memory_path(&self) -> Option<String>;
+    /// What clients may read of its memory.
+    fn readable(&self) -> Vec<Descriptor> {
+        Vec::new()
+    }
 }

@@ -64,7 +64,12 @@ pub enum Work<'a> {
         count: u32,
     },
     /// The connection's bytes go through shared memory from the answer on, which comes when nothing else is due to the client.
-    Attach,
+    Attach {
+        /// It can read shards itself.
+        reads: bool,
+    },
+    /// Accesses that the client tells of: a value of [`Accesses`](torc_proto::native::Accesses).
+    Accesses(&'a [u8]),
     /// Nothing for a shard: `compose` is called with [`Answer::Local`](super::answer::Answer::Local) and `echo` holds the frame.
     Local,
     /// Answer what is due, then close the connection. `compose` is called first, as for `Local`.

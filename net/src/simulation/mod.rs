@@ -426,6 +426,7 @@ pub(crate) fn shared(shards: u16) -> Shared {
         boot_id: 1,
         transport: "sim",
         shared_memory_path: None,
+        readable: Arc::default(),
         announce_host: "sim".into(),
         ports: vec![1; shards as usize],
         worker_stats,

@@ -157,7 +157,7 @@ pub trait Transport {
     ///
     /// # Errors
     /// Why not; `answer` was sent only if [`NotAttached::Broken`], and then perhaps in part.
-    fn attach(&mut self, _conn: ConnId, _answer: &[u8]) -> Result<usize, NotAttached> {
+    fn attach(&mut self, _conn: ConnId, _answer: &[u8], _reads: bool) -> Result<usize, NotAttached> {
         Err(NotAttached::Off)
     }
 

@@ -4,19 +4,25 @@ use super::connection::{Connection, Phase};
 use super::state::WorkerState;
 use super::view::context;
 use crate::metrics::{CloseReason, CommandClass, OutcomeClass};
-use crate::session::{Answer, AttachRefusal, Part, Piece, ReplyKind};
+use crate::session::{Answer, AttachRefusal, Part, Piece, ReplyKind, Shares};
 use crate::transport::{NotAttached, Transport};
 use torc_shm::WORDS_BYTES;
 
 impl WorkerState {
     /// A client asks for rings. It is answered when nothing else is due to it: its socket says nothing more then.
     #[cold]
-    pub(super) fn begin_attach(&mut self, conn: &mut Connection, part: &Part<'_>, read_ns: u64) -> bool {
+    pub(super) fn begin_attach(
+        &mut self,
+        conn: &mut Connection,
+        part: &Part<'_>,
+        reads: bool,
+        read_ns: u64,
+    ) -> bool {
         if conn.attaching.is_some() || conn.ring_bytes > 0 {
             self.refuse_attach(AttachRefusal::Already);
             self.finish(conn, part, &[], read_ns, Answer::Attach(Err(AttachRefusal::Already)));
         } else {
-            conn.attaching = Some((part.reply, read_ns));
+            conn.attaching = Some((part.reply, reads, read_ns));
         }
         true
     }
@@ -27,7 +33,7 @@ impl WorkerState {
         if !conn.is_idle() || conn.phase != Phase::Open {
             return;
         }
-        let Some((reply, read_ns)) = conn.attaching.take() else { return };
+        let Some((reply, reads, read_ns)) = conn.attaching.take() else { return };
         conn.answered += 1;
         self.turn.waited.add(read_ns);
         let ring_bytes = self.settings.ring_bytes;
@@ -36,8 +42,8 @@ impl WorkerState {
         } else if !self.budget.admits_rings(2 * (WORDS_BYTES + ring_bytes)) {
             AttachRefusal::Memory
         } else {
-            let answer = self.compose_attach(conn, reply, &Answer::Attach(Ok(ring_bytes)));
-            match transport.attach(conn.id, &answer) {
+            let answer = self.compose_attach(conn, reply, &Answer::Attach(Ok(Shares { ring_bytes, reads })));
+            match transport.attach(conn.id, &answer, reads) {
                 Ok(bytes) => {
                     conn.ring_bytes = bytes;
                     self.budget.rings += bytes;

@@ -86,7 +86,7 @@ pub(crate) struct Connection {
     pub(crate) answers_after: u64,
     pub(crate) is_untrue: bool,
     /// It has asked for shared memory, by a part that the turn of this time has read, and is not answered.
-    pub(crate) attaching: Option<(ReplyKind, u64)>,
+    pub(crate) attaching: Option<(ReplyKind, bool, u64)>,
     /// Memory of its rings, bytes; 0: it has none.
     pub(crate) ring_bytes: usize,
     /// The first of its deferred parts is a step of a scan that has begun.

@@ -247,7 +247,13 @@ impl WorkerState {
             }
             Work::Flush { at } => self.begin_flush(conn, part, *at, read_ns),
             Work::Scan { cursor, count, .. } => self.begin_scan(conn, part, (*cursor, *count), read_ns),
-            Work::Attach => self.begin_attach(conn, part, read_ns),
+            Work::Attach { reads } => self.begin_attach(conn, part, *reads, read_ns),
+            Work::Accesses(accesses) => {
+                self.take_accesses(accesses);
+                self.stats.request(CommandClass::Local, OutcomeClass::Done);
+                self.finish(conn, part, &[], read_ns, Answer::Local);
+                true
+            }
             Work::Local | Work::Close => {
                 self.stats.request(CommandClass::Local, OutcomeClass::Done);
                 self.finish(conn, part, &[], read_ns, Answer::Local);

@@ -6,7 +6,7 @@
 use super::mail::AskBytes;
 use super::pool::Pool;
 use super::queue::Asked;
-use crate::session::{Answer, AttachRefusal, Once, Part, ReplyKind, Work, lent_cost};
+use crate::session::{Answer, AttachRefusal, Once, Part, ReplyKind, Shares, Work, lent_cost};
 use torc_engine::bytes::Bytes;
 use torc_engine::command::{
     Body, Command, Expiry, Found, Meta, Millis, Number, Op, Outcome, Refusal, Ticket, Value, Write, WriteMode,
@@ -23,7 +23,8 @@ pub(crate) enum OwnedWork {
     ValueAbort,
     Flush { at: Option<Millis> },
     Scan { cursor: u64, count: u32 },
-    Attach,
+    Attach { reads: bool },
+    Accesses,
     Local,
     Close,
 }
@@ -79,7 +80,8 @@ impl OwnedPart {
             Work::ValueAbort => (OwnedWork::ValueAbort, &b""[..], &b""[..]),
             Work::Flush { at } => (OwnedWork::Flush { at }, &b""[..], &b""[..]),
             Work::Scan { cursor, count, .. } => (OwnedWork::Scan { cursor, count }, &b""[..], &b""[..]),
-            Work::Attach => (OwnedWork::Attach, &b""[..], &b""[..]),
+            Work::Attach { reads } => (OwnedWork::Attach { reads }, &b""[..], &b""[..]),
+            Work::Accesses(accesses) => (OwnedWork::Accesses, &b""[..], accesses),
             Work::Local => (OwnedWork::Local, &b""[..], &b""[..]),
             Work::Close => (OwnedWork::Close, &b""[..], &b""[..]),
         };
@@ -112,7 +114,8 @@ impl OwnedPart {
             OwnedWork::ValueAbort => Work::ValueAbort,
             OwnedWork::Flush { at } => Work::Flush { at },
             OwnedWork::Scan { cursor, count } => Work::Scan { space: self.space, cursor, count },
-            OwnedWork::Attach => Work::Attach,
+            OwnedWork::Accesses => Work::Accesses(value),
+            OwnedWork::Attach { reads } => Work::Attach { reads },
             OwnedWork::Local => Work::Local,
             OwnedWork::Close => Work::Close,
         };
@@ -202,7 +205,7 @@ pub(crate) enum OwnedAnswer {
     Busy {
         limit: &'static str,
     },
-    Attach(Result<usize, AttachRefusal>),
+    Attach(Result<Shares, AttachRefusal>),
     OutcomeUnknown,
     DeadlineExceeded,
     Local,

@@ -10,6 +10,7 @@ use crate::metrics::{CommandClass, OutcomeClass};
 use crate::session::{Answer, Part};
 use torc_engine::command::{Command, Op, Outcome};
 use torc_engine::reader::Look;
+use torc_proto::native::{Accessed, Accesses};
 
 /// Whether a command may be answered without its shard.
 #[inline]
@@ -58,7 +59,7 @@ impl WorkerState {
     #[inline]
     fn count_look<'r>(&mut self, look: Look<'r>, shard: u16, hash: u64) -> Outcome<'r> {
         let stats = self.shard.stats();
-        if let Look::Hit { found, report } = look {
+        if let Look::Hit { found, report, .. } = look {
             stats.hits.add(1);
             self.stats.sibling_hits.add(1);
             if let Some(location) = report
@@ -76,6 +77,21 @@ impl WorkerState {
             _ => {}
         }
         Outcome::Miss
+    }
+
+    /// Counts what a client tells of reads of its own. The numbers may be anything.
+    #[cold]
+    pub(super) fn take_accesses(&mut self, value: &[u8]) {
+        let Ok(accesses) = Accesses::parse(value) else { return };
+        self.stats.one_sided_hits.add(accesses.hits);
+        self.stats.one_sided_misses.add(accesses.misses);
+        for Accessed { shard, hash, location } in accesses.entries() {
+            if shard == self.number {
+                self.shard.count_read(hash, location);
+            } else if let Some(lane) = self.mail.lane(shard) {
+                lane.report(Report { hash, location });
+            }
+        }
     }
 
     /// Counts the accesses that another shard reports.

@@ -5,6 +5,7 @@ use crate::shared::Shared;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use torc_engine::command::Millis;
+use torc_proto::native::Descriptor;
 
 /// The server as one shard's sessions see it.
 pub(crate) struct View {
@@ -78,6 +79,10 @@ impl ServerView for View {
 
     fn shared_memory_path(&self) -> Option<String> {
         self.shared.shared_memory_path.clone()
+    }
+
+    fn readable(&self) -> Vec<Descriptor> {
+        self.shared.readable.descriptors().collect()
     }
 }
 

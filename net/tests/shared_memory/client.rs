@@ -8,7 +8,7 @@ use torc_net::server::{Endpoint, Listen, Server, ServerConfig, SharedMemory};
 use torc_net::transport::choice::{TransportChoice, choose};
 use torc_proto::native::frame::compose_request;
 use torc_proto::native::{Answer, FrameLimits, Op, Options, ParseError, Status};
-use torc_shm::{Broken, Connected, connect};
+use torc_shm::{Broken, Connected, connect, connect_to_read};
 
 const LIMITS: FrameLimits = FrameLimits { value_bytes_max: u32::MAX };
 
@@ -77,7 +77,15 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn connect(path: &Path) -> Client {
-        let rings = connect(path, PATIENCE).expect("the server shares its memory");
+        Client::of(connect(path, PATIENCE).expect("the server shares its memory"))
+    }
+
+    /// One that may read the server's shards, too.
+    pub(crate) fn connect_to_read(path: &Path) -> Client {
+        Client::of(connect_to_read(path, PATIENCE).expect("the server shares its memory"))
+    }
+
+    fn of(rings: Connected) -> Client {
         Client { rings, input: Vec::new(), next: 0 }
     }
 

@@ -31,15 +31,16 @@ fn broken(server: &Server) -> u64 {
 /// Nothing is left of the clients that were there, but for `rings` of them.
 fn is_clean(server: &Server, rings: u64) {
     wait_until("their rings are gone", || sum(server, |stats| stats.rings.read()) == rings);
+    let is_ring = |name: &str| name.contains("memfd:torc-answers") || name.contains("memfd:torc-requests");
     let mapped = || {
         let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
-        maps.lines().filter(|line| line.contains("memfd:torc")).count() as u64
+        maps.lines().filter(|line| is_ring(line)).count() as u64
     };
     // Two mappings on either side of each, and this process is both sides.
     wait_until("their mappings are gone", || mapped() <= 4 * rings);
     let files = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
     let left = files.filter_map(|file| std::fs::read_link(file.path()).ok());
-    assert_eq!(left.filter(|name| name.to_string_lossy().contains("memfd:torc")).count(), 0);
+    assert_eq!(left.filter(|name| is_ring(&name.to_string_lossy())).count(), 0);
 }
 
 /// [N-SHM-5]: a position that runs backwards, or is ahead of what there is, ends the connection.

@@ -9,3 +9,4 @@ mod deaths;
 mod hostile;
 mod library;
 mod raw;
+mod reads;

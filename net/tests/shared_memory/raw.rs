@@ -126,7 +126,12 @@ fn receive(socket: &UnixStream, bytes: &mut Vec<u8>, files: &mut Vec<OwnedFd>) {
         header.msg_control = control.as_mut_ptr().cast();
         header.msg_controllen = size_of_val(&control);
         let received = libc::recvmsg(socket.as_raw_fd(), &raw mut header, libc::MSG_CMSG_CLOEXEC);
-        assert!(received > 0, "{}", std::io::Error::last_os_error());
+        let error = std::io::Error::last_os_error();
+        // A wait with a time-out is not restarted when the thread is stopped for a moment (signal(7)).
+        if received < 0 && error.kind() == std::io::ErrorKind::Interrupted {
+            return;
+        }
+        assert!(received > 0, "{received}, {error}");
         bytes.extend_from_slice(&room[..received as usize]);
         let head = libc::CMSG_FIRSTHDR(&raw const header);
         if !head.is_null() {

@@ -10,11 +10,13 @@
 //! anonymous memory gets huge pages wherever `enabled` is `madvise` or `always`. A lookup in a large shard
 //! costs two page walks less with huge pages, so [`MemoryRange::reserve`] takes the memfd where it can have
 //! huge pages, else anonymous memory where that can, else the memfd.
+//!
+//! Memory that other processes read is a [`SharedFile`], whose frames are a range, too.
 
+use super::shared::{SharedFile, memfd};
 use memmap2::{Advice, MmapOptions, MmapRaw, UncheckedAdvice};
-use std::fs::File;
 use std::io;
-use std::os::fd::FromRawFd;
+use std::sync::Arc;
 
 /// Size and alignment of a huge page, bytes.
 pub const HUGE_PAGE_BYTES: usize = 2 << 20;
@@ -24,6 +26,8 @@ pub const HUGE_PAGE_BYTES: usize = 2 << 20;
 pub enum Backing {
     Memfd,
     Anonymous,
+    /// A memfd that other processes read.
+    Shared,
 }
 
 impl Backing {
@@ -32,6 +36,7 @@ impl Backing {
         match self {
             Backing::Memfd => "memfd",
             Backing::Anonymous => "anonymous",
+            Backing::Shared => "shared memfd",
         }
     }
 }
@@ -39,13 +44,27 @@ impl Backing {
 /// A reserved range of zeroed memory at a fixed address, aligned to a huge page.
 #[derive(Debug)]
 pub struct MemoryRange {
-    map: MmapRaw,
-    /// Distance of the aligned start from the start of the mapping.
-    skip: usize,
+    /// Inside the mapping, as all of the range is.
+    start: *mut u8,
     len: usize,
     backing: Backing,
     huge_pages: bool,
+    map: Map,
 }
+
+/// What is unmapped with the range.
+#[derive(Debug)]
+enum Map {
+    Own(MmapRaw),
+    /// Its frames.
+    File(#[expect(dead_code, reason = "it keeps them mapped")] Arc<SharedFile>),
+}
+
+// SAFETY: a pointer to memory that is mapped as long as the range is there, and two numbers; whoever uses the pointer answers
+// for what threads do with that memory.
+unsafe impl Send for MemoryRange {}
+// SAFETY: as above.
+unsafe impl Sync for MemoryRange {}
 
 impl MemoryRange {
     /// Reserves `len` bytes of address space. Nothing is taken from the machine before it is touched.
@@ -55,18 +74,16 @@ impl MemoryRange {
     pub fn reserve(len: usize) -> io::Result<MemoryRange> {
         let shmem_huge = policy_allows("/sys/kernel/mm/transparent_hugepage/shmem_enabled");
         let anonymous_huge = policy_allows("/sys/kernel/mm/transparent_hugepage/enabled");
-        let backing = if !shmem_huge && anonymous_huge { Backing::Anonymous } else { Backing::Memfd };
         let huge_pages = shmem_huge || anonymous_huge;
         let mapped = len
             .checked_add(HUGE_PAGE_BYTES)
             .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "range too large"))?;
-        let map: MmapRaw = match backing {
-            Backing::Memfd => {
-                let file = memfd()?;
-                file.set_len(mapped as u64)?;
-                MmapOptions::new().len(mapped).no_reserve_swap().map_raw(&file)?
-            }
-            Backing::Anonymous => MmapOptions::new().len(mapped).no_reserve_swap().map_anon()?.into(),
+        let (backing, map): (_, MmapRaw) = if !shmem_huge && anonymous_huge {
+            (Backing::Anonymous, MmapOptions::new().len(mapped).no_reserve_swap().map_anon()?.into())
+        } else {
+            let file = memfd(0)?;
+            file.set_len(mapped as u64)?;
+            (Backing::Memfd, MmapOptions::new().len(mapped).no_reserve_swap().map_raw(&file)?)
         };
         let address = map.as_ptr() as usize;
         let skip = address.next_multiple_of(HUGE_PAGE_BYTES) - address;
@@ -74,7 +91,9 @@ impl MemoryRange {
             // A refusal costs speed, not correctness: the range works with small pages.
             let _ = map.advise_range(Advice::HugePage, skip, len);
         }
-        Ok(MemoryRange { map, skip, len, backing, huge_pages })
+        // `skip < HUGE_PAGE_BYTES`, and the mapping is that much longer than the range.
+        let start = map.as_mut_ptr().wrapping_add(skip);
+        Ok(MemoryRange { start, len, backing, huge_pages, map: Map::Own(map) })
     }
 
     /// As [`MemoryRange::reserve`], for what is small or touched here and there: pages are never huge, so no more
@@ -86,14 +105,21 @@ impl MemoryRange {
         let map: MmapRaw = MmapOptions::new().len(len.max(1)).no_reserve_swap().map_anon()?.into();
         // A refusal (a kernel without huge pages) changes nothing.
         let _ = map.advise(Advice::NoHugePage);
-        Ok(MemoryRange { map, skip: 0, len, backing: Backing::Anonymous, huge_pages: false })
+        let start = map.as_mut_ptr();
+        Ok(MemoryRange { start, len, backing: Backing::Anonymous, huge_pages: false, map: Map::Own(map) })
+    }
+
+    /// All frames that a file may have. Only those that it has may be touched.
+    pub fn of_frames(file: Arc<SharedFile>) -> MemoryRange {
+        let (start, len) = file.frames_range();
+        MemoryRange { start, len, backing: Backing::Shared, huge_pages: false, map: Map::File(file) }
     }
 
     /// Start of the range, aligned to [`HUGE_PAGE_BYTES`] (to a page if those are small). Valid for reads and writes of [`Self::len`] bytes
     /// as long as `self` lives.
+    #[inline]
     pub fn as_ptr(&self) -> *mut u8 {
-        // `skip < HUGE_PAGE_BYTES`, and the mapping is that much longer than the range.
-        self.map.as_mut_ptr().wrapping_add(self.skip)
+        self.start
     }
 
     pub fn len(&self) -> usize {
@@ -119,27 +145,40 @@ impl MemoryRange {
     /// # Panics
     /// If the part is not inside the range.
     ///
+    /// # Errors
+    /// Those of `madvise`. Memory of a [`SharedFile`] is never given back.
+    ///
     /// # Safety
     /// Nobody holds a reference into the part, as its bytes change under it.
     pub unsafe fn discard(&self, at: usize, len: usize) -> io::Result<()> {
         assert!(at.checked_add(len).is_some_and(|end| end <= self.len), "discard inside the range");
         let advice = match self.backing {
             Backing::Memfd => UncheckedAdvice::Remove,
-            Backing::Anonymous => UncheckedAdvice::DontNeed,
+            Backing::Anonymous | Backing::Shared => UncheckedAdvice::DontNeed,
         };
+        let Map::Own(map) = &self.map else { return Err(io::ErrorKind::Unsupported.into()) };
+        let skip = self.start as usize - map.as_ptr() as usize;
         // SAFETY: the part lies inside the mapping (checked above); the caller holds no reference into it.
-        unsafe { self.map.unchecked_advise_range(advice, self.skip + at, len) }
+        unsafe { map.unchecked_advise_range(advice, skip + at, len) }
     }
-}
 
-fn memfd() -> io::Result<File> {
-    // SAFETY: the name is a C string that lives through the call.
-    let fd = unsafe { libc::memfd_create(c"torc".as_ptr(), libc::MFD_CLOEXEC) };
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
+    /// Maps a frame of a file in place of `at..at + frame_bytes`, as it is in its [own range](MemoryRange::of_frames), too.
+    ///
+    /// # Panics
+    /// If the part is not inside the range, or the file has no such frame.
+    ///
+    /// # Errors
+    /// Those of `mremap`: too many mappings. Then the part is as it was, or reads as zeros.
+    ///
+    /// # Safety
+    /// Nobody holds a reference into the part, as its bytes change under it.
+    pub unsafe fn map_frame(&self, at: usize, file: &SharedFile, frame: usize) -> io::Result<()> {
+        let len = file.frame_bytes();
+        assert!(at.checked_add(len).is_some_and(|end| end <= self.len), "a frame inside the range");
+        // SAFETY: the part lies inside the mapping (checked above), which is unmapped as a whole with the range; the caller holds
+        // no reference into it.
+        unsafe { file.map_again(frame, self.start.wrapping_add(at)) }
     }
-    // SAFETY: the descriptor is new and nobody else's.
-    Ok(unsafe { File::from_raw_fd(fd) })
 }
 
 /// Whether the chosen word of a transparent-huge-page policy file lets `madvise` have huge pages.

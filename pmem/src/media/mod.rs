@@ -1,6 +1,6 @@
 //! Media: where bytes lie.
 //!
-//! [`memory`] is what shards have their items in. The others are siblings behind one seam, [`Medium`], which a tier
+//! [`memory`] is what shards have their items in, [`shared`] the same where other processes read it. The others are siblings behind one seam, [`Medium`], which a tier
 //! is written to:
 //!
 //! | medium | survives a crash | reached by |
@@ -16,6 +16,7 @@ pub mod error;
 pub mod file;
 pub mod layout;
 pub mod memory;
+pub mod shared;
 pub mod sim;
 mod touched;
 pub mod volatile;

@@ -144,6 +144,15 @@ pub(crate) const SETTINGS: &[Setting] = &[
         choices: &[],
         group: NETWORK,
     },
+    Setting {
+        name: "shared-memory-reads",
+        kind: SettingKind::Switch,
+        value: "",
+        default: "true",
+        help: "Let such a client read the memory of all shards itself, without asking: everything in them, whatever it may do elsewhere",
+        choices: &[],
+        group: NETWORK,
+    },
     one(
         NETWORK,
         "shared-memory-ring-bytes",

@@ -15,6 +15,7 @@ impl Reader<'_> {
         if !ring_bytes.is_power_of_two() {
             return Err(self.error("shared-memory-ring-bytes", "is no power of two"));
         }
+        let reads = self.one("shared-memory-reads", switch, bool::to_string)?;
         if !is_on {
             return Ok(None);
         }
@@ -26,7 +27,7 @@ impl Reader<'_> {
             let reason = "needs a Unix socket that speaks the native protocol; add one, as in --listen unix:/run/torc.sock";
             return Err(self.error("shared-memory", reason));
         }
-        Ok(Some(SharedMemory { users, ring_bytes: ring_bytes as usize }))
+        Ok(Some(SharedMemory { users, ring_bytes: ring_bytes as usize, reads }))
     }
 
     fn users(&mut self) -> Result<Vec<u32>, ConfigError> {

@@ -79,7 +79,8 @@ fn lines(
 
 fn transport(config: &Config, server: &Running) -> String {
     let rings = config.server.shared_memory.as_ref().map_or("".into(), |shared| {
-        format!("; shared memory for clients, rings of {}", Size(shared.ring_bytes as u64))
+        let reads = if shared.reads { ", who may read all shards" } else { "" };
+        format!("; shared memory for clients{reads}, rings of {}", Size(shared.ring_bytes as u64))
     });
     server.transport_and_why() + &rings
 }
@@ -115,7 +116,11 @@ fn cores(config: &Config, machine: &Machine) -> String {
 }
 
 fn memory(config: &Config, machine: &Machine) -> String {
-    let huge = if machine.has_huge_pages() { "asked for" } else { "not to be had" };
+    let huge = match machine.has_huge_pages() {
+        _ if config.server.is_read_by_clients() => "as shmem_enabled says, for clients read it",
+        true => "asked for",
+        false => "not to be had",
+    };
     format!(
         "{} of the {}'s {}, eviction {}, huge pages {huge}",
         Size(config.server.memory_bytes),

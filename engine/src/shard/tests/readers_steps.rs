@@ -5,10 +5,13 @@
 
 use super::*;
 use crate::changes::{Cause, Change, Listener};
-use crate::reader::{Doubt, Look, ReadRoom, ShardReader};
+use crate::mapped::{ClockWords, MappedClock, MappedShard};
+use crate::reader::{Doubt, Look, Place, ReadRoom, ShardReader};
 use crate::steps::{Fault, interrupt, put_in};
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::rc::Rc;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
 const KEYS: u64 = 12;
@@ -45,8 +48,20 @@ impl Listener for Gone {
 type Seen = Option<u64>;
 const ELSEWHERE: u64 = u64::MAX;
 
+/// A reader in the same process, or one that has a mapping and a clock of its own.
+#[derive(Clone)]
+#[expect(clippy::large_enum_variant, reason = "there are two of them")]
+enum Either {
+    Sibling(ShardReader),
+    /// It remembers where it has found keys.
+    Mapped(MappedShard, Rc<MappedClock>, Rc<RefCell<HashMap<u64, Place>>>),
+}
+
 struct World {
     shard: Shard,
+    /// What all reads are done by.
+    reader: Either,
+    clock: ClockWords,
     gone: Gone,
     random: Random,
     /// Bytes of all values: long ones fill segments soon, short ones make the index grow.
@@ -59,13 +74,30 @@ struct World {
 }
 
 impl World {
-    fn new(seed: u64) -> World {
+    fn new(seed: u64, is_mapped: bool) -> World {
         let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) + 1);
         random.below(2);
         let value_bytes = [8, 3000][random.below(2) as usize];
-        let (mut shard, gone) = (shard_of(1 << 20), Gone::default());
+        let config = ShardConfig { now: NOW, segment_bytes: 64 << 10, ..ShardConfig::new(1 << 20) };
+        let mut shard = Shard::new(ShardConfig { shared_memory: is_mapped, ..config }).unwrap();
+        let gone = Gone::default();
         shard.listen(Box::new(gone.clone()));
-        World { shard, gone, random, value_bytes, next: 1, fillers: 0, now: NOW }
+        let clock = if is_mapped { ClockWords::shared().unwrap() } else { ClockWords::private() };
+        clock.began().store(NOW * 1_000_000, Ordering::Release);
+        let reader = match shard.to_read().unwrap() {
+            None => Either::Sibling(shard.reader()),
+            Some(file) => {
+                let time = MappedClock::open(clock.to_read().unwrap().unwrap()).unwrap();
+                Either::Mapped(MappedShard::open(file).unwrap(), Rc::new(time), Rc::default())
+            }
+        };
+        World { shard, reader, clock, gone, random, value_bytes, next: 1, fillers: 0, now: NOW }
+    }
+
+    /// A millisecond passes, for all who have the clock.
+    fn tick(&mut self) {
+        self.now += 1;
+        self.clock.began().store(self.now * 1_000_000, Ordering::Release);
     }
 
     fn key(number: u64) -> Vec<u8> {
@@ -98,7 +130,7 @@ impl World {
             }
             9 | 10 => drop(ask(&mut self.shard, key, Op::Delete(Delete::default()), self.now)),
             11 => self.shard.flush(None, self.now),
-            12 => self.now += 1,
+            12 => self.tick(),
             13 => drop(self.shard.demote(0, key, self.next, self.now)),
             14..18 => self.turn_over(key),
             18 => drop(self.shard.maintain(self.now, 1000)),
@@ -140,30 +172,60 @@ fn number_in(value: &[u8]) -> u64 {
     number
 }
 
-/// What a reader says of a key.
-fn read(reader: &ShardReader, key: u64, hash: u64, now: Millis, room: &mut ReadRoom) -> Result<Seen, Doubt> {
-    match reader.read((0, &World::key(key)), hash, &Read::default(), now, room)? {
-        Look::Hit { found, .. } => Ok(Some(number_in(&bytes_of(found.value)))),
-        Look::Miss | Look::Expired | Look::Flushed => Ok(None),
+/// What a reader says of a key; `again`: first where it was found before, if the reader remembers that.
+fn read(
+    reader: &Either,
+    (key, hash): (u64, u64),
+    now: Millis,
+    room: &mut ReadRoom,
+    again: bool,
+) -> Result<Seen, Doubt> {
+    let (name, read) = (&World::key(key)[..], &Read::default());
+    match reader {
+        Either::Sibling(reader) => Ok(seen_in(reader.read((0, name), hash, read, now, room)?).0),
+        Either::Mapped(reader, clock, places) => {
+            let now = clock.at(0);
+            let place = places.borrow().get(&key).copied().filter(|_| again);
+            let again = place.map(|place| reader.read_again(&place, (0, name), read, now, room));
+            if let Some(Ok(look)) = again {
+                return Ok(seen_in(look).0);
+            }
+            let (seen, place) = seen_in(reader.read((0, name), hash, read, now, room)?);
+            places.borrow_mut().extend(place.map(|place| (key, place)));
+            Ok(seen)
+        }
+    }
+}
+
+fn seen_in(look: Look<'_>) -> (Seen, Option<Place>) {
+    match look {
+        Look::Hit { found, place, .. } => (Some(number_in(&bytes_of(found.value))), Some(place)),
+        Look::Miss | Look::Expired | Look::Flushed => (None, None),
     }
 }
 
 /// A reader that the owner interrupts. Returns whether it could tell.
 fn interrupted_reader(world: &Rc<RefCell<World>>, room: &mut ReadRoom) -> Result<bool, String> {
-    let (reader, key, hash, now, before, often) = {
+    let (reader, key, hash, now, before, often, again) = {
         let world = &mut *world.borrow_mut();
         let key = world.random.below(KEYS);
-        // The owner's look would forget what a flush has left in the index.
+        // The owner's look would forget what a flush or its time has left in the index.
         let before = match world.random.below(8) {
             0 => {
                 world.shard.flush(None, world.now);
+                None
+            }
+            1 => {
+                world.write(&World::key(key), Expiry::At(world.now + 1));
+                world.tick();
                 None
             }
             _ => world.look(key),
         };
         let hash = world.shard.hash(0, &World::key(key));
         let often = 2 + world.random.below(60);
-        (world.shard.reader(), key, hash, world.now, before, often)
+        let again = world.random.below(2) == 0;
+        (world.reader.clone(), key, hash, world.now, before, often, again)
     };
     let seen = Rc::new(RefCell::new(vec![before]));
     let other = {
@@ -175,7 +237,7 @@ fn interrupted_reader(world: &Rc<RefCell<World>>, room: &mut ReadRoom) -> Result
             }
         }
     };
-    let told = interrupt(other, || read(&reader, key, hash, now, room));
+    let told = interrupt(other, || read(&reader, (key, hash), now, room, again));
     let seen = seen.borrow();
     match told {
         Ok(told) if !seen.contains(&told) => Err(format!("key {key}: read {told:?}, was {seen:?}")),
@@ -186,7 +248,7 @@ fn interrupted_reader(world: &Rc<RefCell<World>>, room: &mut ReadRoom) -> Result
 /// An owner that a reader interrupts.
 fn interrupted_owner(world: &Rc<RefCell<World>>) -> Result<(), String> {
     let world = &mut *world.borrow_mut();
-    let (reader, now, key) = (world.shard.reader(), world.now, world.random.below(KEYS));
+    let (reader, now, key) = (world.reader.clone(), world.now, world.random.below(KEYS));
     let hash = world.shard.hash(0, &World::key(key));
     let before = world.look(key);
     let told = Rc::new(RefCell::new(Vec::new()));
@@ -195,21 +257,27 @@ fn interrupted_owner(world: &Rc<RefCell<World>>) -> Result<(), String> {
         let mut room = ReadRoom::new();
         move || {
             if random.below(4) == 0 {
-                told.borrow_mut().extend(read(&reader, key, hash, now, &mut room));
+                for again in [false, true] {
+                    told.borrow_mut().extend(read(&reader, (key, hash), now, &mut room, again));
+                }
             }
         }
     };
     let mut seen = vec![before];
     seen.extend(interrupt(other, || world.act(key)));
-    match told.borrow().iter().find(|told| !seen.contains(told)) {
-        Some(told) => Err(format!("key {key}: read {told:?}, was {seen:?}")),
-        None => Ok(()),
+    let told = told.borrow();
+    if let Some(told) = told.iter().find(|told| !seen.contains(told)) {
+        return Err(format!("key {key}: read {told:?}, was {seen:?}"));
     }
+    // What was shown as gone does not come back.
+    let changed = told.iter().position(|told| *told != before).unwrap_or(told.len());
+    let is_back = told[changed..].contains(&before) && seen.last() != Some(&before);
+    if is_back { Err(format!("key {key}: read {told:?} one after the other, was {seen:?}")) } else { Ok(()) }
 }
 
 /// Runs a seed; returns how many of its reads could tell.
-fn run(seed: u64) -> Result<u64, String> {
-    let world = Rc::new(RefCell::new(World::new(seed)));
+fn run(seed: u64, is_mapped: bool) -> Result<u64, String> {
+    let world = Rc::new(RefCell::new(World::new(seed, is_mapped)));
     let mut room = ReadRoom::new();
     let mut told = 0;
     for _ in 0..ROUNDS {
@@ -223,22 +291,41 @@ fn run(seed: u64) -> Result<u64, String> {
     Ok(told)
 }
 
+fn run_all(is_mapped: bool) {
+    let run = |seed| run(seed, is_mapped).unwrap_or_else(|wrong| panic!("seed {seed}: {wrong}"));
+    let told: u64 = (0..SEEDS).map(run).sum();
+    assert!(told > SEEDS * ROUNDS / 3, "most reads are answered: {told}");
+}
+
 #[test]
 fn a_reader_sees_what_was_there_at_some_moment_of_its_look() {
-    let told: u64 =
-        (0..SEEDS).map(|seed| run(seed).unwrap_or_else(|wrong| panic!("seed {seed}: {wrong}"))).sum();
-    assert!(told > SEEDS * ROUNDS / 3, "most reads are answered: {told}");
+    run_all(false);
+}
+
+#[test]
+fn so_does_a_reader_of_another_mapping() {
+    run_all(true);
+}
+
+fn must_show(faults: &[Fault], is_mapped: bool) {
+    for &fault in faults {
+        put_in(Some(fault));
+        let shows = |seed| std::panic::catch_unwind(|| run(seed, is_mapped)).map_or(true, |run| run.is_err());
+        let shown = (0..FAULT_SEEDS).find(|&seed| shows(seed));
+        put_in(None);
+        let seed = shown.unwrap_or_else(|| panic!("{fault:?} was not seen"));
+        eprintln!("{fault:?}: seed {seed}");
+    }
 }
 
 /// The checker is checked: without any one of the checks, or of the owner's steps, some seed must show it.
 #[test]
 fn every_check_of_a_reader_is_needed() {
-    for fault in Fault::ALL {
-        put_in(Some(fault));
-        let shown = (0..FAULT_SEEDS)
-            .find(|&seed| std::panic::catch_unwind(|| run(seed)).map_or(true, |run| run.is_err()));
-        put_in(None);
-        let seed = shown.unwrap_or_else(|| panic!("{fault:?} was not seen"));
-        eprintln!("{fault:?}: seed {seed}");
-    }
+    must_show(&Fault::ALL, false);
+}
+
+#[test]
+fn so_is_every_check_of_a_reader_of_another_mapping() {
+    must_show(&[Fault::StaleClock, Fault::BuryLate], true);
+    must_show(&Fault::ALL, true);
 }

@@ -7,6 +7,9 @@ use super::topology::Reader;
 /// Features of a hello: the client can attach to shared memory, and is told where ([N-SHM-8]).
 pub const FEATURE_SHARED_MEMORY: u32 = 1 << 0;
 
+/// Features of an attach: the client can read shards itself ([N-SHM-11]).
+pub const FEATURE_READS: u32 = 1 << 0;
+
 /// The version of the layout that this crate speaks: of the words at the front of a ring's file ([N-SHM-4]).
 pub const LAYOUT: u16 = 1;
 
@@ -18,7 +21,7 @@ pub const DESCRIPTORS_MAX: usize = 4096;
 pub struct Attach {
     pub layout_min: u16,
     pub layout_max: u16,
-    /// What it knows beyond rings; no bit is defined yet.
+    /// What it knows beyond rings: [`FEATURE_READS`].
     pub features: u32,
 }
 
@@ -26,8 +29,10 @@ impl Attach {
     /// Bytes that are read and written; a longer value is of a later version.
     pub const BYTES: usize = 8;
 
-    /// What this crate speaks.
+    /// What this crate speaks, for a client that wants rings alone.
     pub const OURS: Attach = Attach { layout_min: LAYOUT, layout_max: LAYOUT, features: 0 };
+    /// The same for one that reads shards, too.
+    pub const READS: Attach = Attach { features: FEATURE_READS, ..Attach::OURS };
 
     pub fn parse(value: &[u8]) -> Result<Attach, Invalid> {
         let mut reader = Reader(value);
@@ -49,6 +54,10 @@ pub enum DescriptorKind {
     ServerRing = 1,
     /// The client's words and the ring of requests; the client writes it.
     ClientRing = 2,
+    /// The memory of a shard, to be read.
+    Shard = 3,
+    /// The server's clock, to be read.
+    Clock = 4,
 }
 
 /// One descriptor, in the order in which they are passed.

@@ -11,6 +11,7 @@
 //!                                                           hello.rs, topology.rs, attach.rs, keys.rs: values with a layout
 //! ```
 
+pub mod accesses;
 pub mod attach;
 pub mod extension;
 pub mod frame;
@@ -20,6 +21,7 @@ pub mod keys;
 pub mod op;
 pub mod topology;
 
+pub use accesses::{Accessed, Accesses};
 pub use attach::{Attach, Attached, Descriptor, DescriptorKind};
 pub use extension::{Change, Expiry, Initial, ItemFacts, ItemMeta, Options, Trace};
 pub use frame::{Answer, AnswerHeader, FrameLimits, Request, RequestHeader};

@@ -14,6 +14,7 @@ pub enum Op {
     Statistics = 0x05,
     Flush = 0x06,
     Attach = 0x07,
+    Accesses = 0x08,
     Get = 0x10,
     MultiGet = 0x11,
     Set = 0x20,
@@ -31,7 +32,7 @@ pub enum Op {
 
 impl Op {
     /// Every operation, in the order of the codes.
-    pub const ALL: [Op; 20] = [
+    pub const ALL: [Op; 21] = [
         Op::Hello,
         Op::Ping,
         Op::Noop,
@@ -39,6 +40,7 @@ impl Op {
         Op::Statistics,
         Op::Flush,
         Op::Attach,
+        Op::Accesses,
         Op::Get,
         Op::MultiGet,
         Op::Set,
@@ -64,6 +66,7 @@ impl Op {
             0x05 => Op::Statistics,
             0x06 => Op::Flush,
             0x07 => Op::Attach,
+            0x08 => Op::Accesses,
             0x10 => Op::Get,
             0x11 => Op::MultiGet,
             0x20 => Op::Set,

@@ -10,10 +10,10 @@ use torc_engine::command::{
     Arithmetic, Body, Command, Delete, Delta, Expire, ExpireCondition, Expiry, Millis, Number, Op as Do,
     Read, Write, WriteMode,
 };
-use torc_proto::native::attach::LAYOUT;
+use torc_proto::native::attach::{FEATURE_READS, LAYOUT};
 use torc_proto::native::extension::kind;
 use torc_proto::native::{
-    self, Attach, Change, Hello, Invalid, Op, Options, Request, RequestHeader, VERSION, flags,
+    self, Accesses, Attach, Change, Hello, Invalid, Op, Options, Request, RequestHeader, VERSION, flags,
 };
 
 impl From<Invalid> for Refusal {
@@ -75,7 +75,7 @@ pub(super) fn check_header(header: &RequestHeader, limits: &Limits) -> Result<Op
 fn check_value(op: Op, value_bytes: u32, limits: &Limits) -> Result<(), Refusal> {
     let allowed = match op {
         _ if op.is_write() => limits.value_bytes_max,
-        Op::Hello | Op::Ping | Op::Attach | Op::MultiGet => limits.frame_bytes_max as u64,
+        Op::Hello | Op::Ping | Op::Attach | Op::Accesses | Op::MultiGet => limits.frame_bytes_max as u64,
         Op::Increment | Op::Decrement | Op::AddSigned | Op::AddFloat if value_bytes == 8 => 8,
         Op::Increment | Op::Decrement | Op::AddSigned | Op::AddFloat => return Err(Refusal::Step),
         _ => return Err(Refusal::UnexpectedValue),
@@ -320,7 +320,12 @@ fn about_server<'a>(
             if attach.layout_min > LAYOUT || attach.layout_max < LAYOUT {
                 return Err(Refusal::ShmLayout);
             }
-            Asked { work: Work::Attach, ..Asked::local(Kind::Attach, &[]) }
+            let reads = attach.features & FEATURE_READS != 0;
+            Asked { work: Work::Attach { reads }, ..Asked::local(Kind::Attach, &[]) }
+        }
+        Op::Accesses => {
+            Accesses::parse(request.value).map_err(|_| Refusal::Accesses)?;
+            Asked { work: Work::Accesses(request.value), ..Asked::local(Kind::Echo, &[]) }
         }
         Op::Topology => Asked::local(Kind::Topology, &[]),
         Op::Statistics => Asked::local(Kind::Statistics, request.key),

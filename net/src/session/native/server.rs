@@ -3,7 +3,7 @@
 use super::compose;
 use super::reply_kind::ReplyKind;
 use super::told::{CREDIT, LimitsTold};
-use crate::session::answer::{Answer, AttachRefusal};
+use crate::session::answer::{Answer, AttachRefusal, Shares};
 use crate::session::context::{ComposeContext, ServerView};
 use crate::session::output::Output;
 use std::fmt::Write;
@@ -77,15 +77,17 @@ pub(super) fn topology(reply: &ReplyKind, server: &dyn ServerView, out: &mut Out
 /// Where the rings lie, or why there are none ([N-SHM-1], [N-SHM-2]).
 pub(super) fn attach(reply: &ReplyKind, answer: &Answer<'_>, context: &ComposeContext<'_>, out: &mut Output) {
     let (status, words) = match answer {
-        &Answer::Attach(Ok(ring_bytes)) => {
+        &Answer::Attach(Ok(Shares { ring_bytes, reads })) => {
             let server = context.server;
+            let mut descriptors = Pair::descriptors(server.shard(), ring_bytes, ring_bytes);
+            descriptors.extend(reads.then(|| server.readable()).into_iter().flatten());
             let attached = Attached {
                 layout: LAYOUT,
                 boot_id: server.boot_id(),
                 words_bytes: WORDS_BYTES as u32,
                 request_ring_bytes: ring_bytes as u64,
                 answer_ring_bytes: ring_bytes as u64,
-                descriptors: Pair::descriptors(server.shard(), ring_bytes, ring_bytes),
+                descriptors,
             };
             let mut value = Vec::new();
             attached.compose(&mut value);

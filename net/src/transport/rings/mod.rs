@@ -27,6 +27,7 @@ pub(crate) use buffers::{BUFFER_BYTES, BUFFERS};
 use super::sockets::EVENTS_MAX;
 use super::{BufferId, ConnId, Event, NotAttached, Notice, Pieces, Transport, Waker};
 use crate::metrics::WorkerStats;
+use crate::readable::Readable;
 use buffers::Buffers;
 use ring::{COLD_TURNS, Ring};
 use std::io;
@@ -49,6 +50,8 @@ pub(crate) struct RingsConfig {
     /// Who may attach.
     pub(crate) users: Vec<u32>,
     pub(crate) stats: Arc<WorkerStats>,
+    /// What they may read.
+    pub(crate) readable: Arc<Readable>,
 }
 
 /// A transport of sockets, some of whose connections have rings.
@@ -296,7 +299,6 @@ impl<T: Transport> Transport for Rings<T> {
         if self.count == 0 && self.pending.is_empty() && self.with_next.is_empty() {
             return self.sockets.turn(wait, events);
         }
-        self.ring_bells();
         events.append(&mut self.with_next);
         let before = events.len();
         events.append(&mut self.pending);
@@ -306,6 +308,8 @@ impl<T: Transport> Transport for Rings<T> {
             self.poll(events);
             found = true;
         }
+        // Behind the looks: they write what waited for room, of which nothing else tells.
+        self.ring_bells();
         if found && self.skips < SKIPS_MAX && !self.sockets.may_have_news() {
             self.skips += 1;
             return Ok(());
@@ -416,7 +420,7 @@ impl<T: Transport> Transport for Rings<T> {
         self.sockets.refuse(conn, words);
     }
 
-    fn attach(&mut self, conn: ConnId, answer: &[u8]) -> Result<usize, NotAttached> {
+    fn attach(&mut self, conn: ConnId, answer: &[u8], reads: bool) -> Result<usize, NotAttached> {
         if self.look(conn).is_some() {
             return Err(NotAttached::Already);
         }
@@ -429,7 +433,8 @@ impl<T: Transport> Transport for Rings<T> {
         }
         let ring_bytes = self.config.ring_bytes;
         let pair = Pair::new(ring_bytes, ring_bytes).map_err(NotAttached::Failed)?;
-        let files = pair.files.each_ref().map(AsFd::as_fd);
+        let readable = reads.then(|| self.config.readable.files()).into_iter().flatten();
+        let files: Vec<BorrowedFd<'_>> = pair.files.iter().map(AsFd::as_fd).chain(readable).collect();
         send_with_descriptors(socket, answer, &files).map_err(NotAttached::Broken)?;
         let bytes = pair.end.bytes_mapped();
         let index = conn.index as usize;

@@ -40,7 +40,10 @@ fn open<T: Transport + 'static>(
     });
     // SAFETY: geteuid takes nothing and cannot fail.
     let users = vec![unsafe { libc::geteuid() }];
-    let mut rings = Rings::new(sockets, RingsConfig { ring_bytes: RING, users, stats: Arc::default() });
+    let mut rings = Rings::new(
+        sockets,
+        RingsConfig { ring_bytes: RING, users, stats: Arc::default(), readable: Arc::default() },
+    );
     let (conn, client) = attached(&mut rings, path);
     check(&mut Over { stats: rings.config.stats.clone(), rings: Box::new(rings) }, conn, client);
 }
@@ -83,7 +86,7 @@ fn attached<T: Transport>(rings: &mut Rings<T>, path: PathBuf) -> (ConnId, Conne
         for event in events {
             if let Event::Received { conn, buffer, .. } = event {
                 rings.recycle(buffer);
-                assert_eq!(rings.attach(conn, &answer).unwrap(), 2 * (WORDS_BYTES + RING));
+                assert_eq!(rings.attach(conn, &answer, false).unwrap(), 2 * (WORDS_BYTES + RING));
                 return (conn, client.join().unwrap());
             }
         }
@@ -363,11 +366,30 @@ fn a_sleeping_shard_is_woken_for_room() {
     });
 }
 
+/// Once the shard slept before it had woken the client for what it wrote when it found room, until its next tick.
+#[test]
+fn a_client_that_sleeps_within_a_long_answer_is_woken_for_the_next_part() {
+    on_each(|transport, conn, mut client| {
+        transport.send(conn, vec![7; 4 * RING], Notice::Soon);
+        transport.settle();
+        client.socket.set_nonblocking(true).unwrap();
+        for _ in 0..2 {
+            // The shard is awake, so it is not rung for, and finds the room by itself.
+            assert_eq!(client.read_some(usize::MAX, &mut Vec::new()), Ok(RING));
+            client.wake_server();
+            assert!(client.may_sleep(false).unwrap());
+            assert!(transport.turn(TURN).is_empty());
+            assert!(std::io::Read::read(&mut client.socket, &mut [0]).is_ok(), "no bell");
+            client.end.wake();
+        }
+    });
+}
+
 #[test]
 fn nobody_attaches_twice() {
     on_each(|transport, conn, _client| {
-        assert!(matches!(transport.rings.attach(conn, b"x"), Err(NotAttached::Already)));
+        assert!(matches!(transport.rings.attach(conn, b"x", false), Err(NotAttached::Already)));
         let nobody = ConnId { index: 99, generation: 0 };
-        assert!(matches!(transport.rings.attach(nobody, b"x"), Err(NotAttached::NotLocal)));
+        assert!(matches!(transport.rings.attach(nobody, b"x", false), Err(NotAttached::NotLocal)));
     });
 }
