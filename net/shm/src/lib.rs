@@ -20,7 +20,7 @@
 //! | `words`, `map`, `copy` | the layout, files and their seals, reads of memory that changes |
 //! | [`pair`] | a pair of rings, made by the server |
 //! | `pass` | descriptors over a socket |
-//! | [`connect`], `find` | how a client gets one, and where |
+//! | [`mod@connect`], `find` | how a client gets one, and where |
 //! | `reads` | the server's shards, read by a client itself (feature `reads`) |
 
 pub mod connect;
