@@ -10,6 +10,7 @@ mod reader;
 use board::Board;
 use owner::Owner;
 use reader::Readers;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long a shard lives; there are some, as an index grows only once.
@@ -19,6 +20,7 @@ const READERS: usize = 3;
 
 #[test]
 fn readers_in_other_processes_see_nothing_torn_wrong_superseded_or_expired() {
+    let _alone = alone();
     let mut told = 0;
     for life in 0..LIVES {
         let mut owner = Owner::new(life, Board::new());
@@ -44,8 +46,15 @@ fn readers_in_other_processes_see_nothing_torn_wrong_superseded_or_expired() {
     assert!(told > 1000, "the readers have read: {told}");
 }
 
+/// One test at a time: one of them looks at what this process has resident, to which every owner adds.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 #[test]
 fn a_reader_of_every_byte_takes_no_memory_of_the_owner() {
+    let _alone = alone();
     let mut owner = Owner::new(99, Board::new());
     // At first much of a frame was never written.
     for time in [1, 300].map(Duration::from_millis) {
@@ -61,6 +70,7 @@ fn a_reader_of_every_byte_takes_no_memory_of_the_owner() {
 /// A server whose clock another process does not share is told apart, where this process may make such a thing.
 #[test]
 fn a_reader_in_another_time_namespace_is_refused() {
+    let _alone = alone();
     let owner = Owner::new(98, Board::new());
     match reader::in_another_time_namespace(&owner) {
         Some(is_refused) => assert!(is_refused),
