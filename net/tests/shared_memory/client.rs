@@ -3,6 +3,7 @@
 use super::servers::{PATIENCE, config};
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use torc_net::server::{Endpoint, Listen, Server, ServerConfig, SharedMemory};
 use torc_net::transport::choice::{TransportChoice, choose};
@@ -36,6 +37,12 @@ impl Drop for Folder {
     }
 }
 
+/// One test at a time: some look at what this process has mapped, and it is both sides of all of them.
+pub(crate) fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Runs a scenario on every kind of server, with rings of so many bytes.
 pub(crate) fn on_each(ring_bytes: usize, scenario: impl Fn(&Server, &Path)) {
     on_each_with(|config| shares(config, ring_bytes), scenario);
@@ -46,6 +53,7 @@ pub(crate) fn shares(config: &mut ServerConfig, ring_bytes: usize) {
 }
 
 pub(crate) fn on_each_with(change: impl Fn(&mut ServerConfig), scenario: impl Fn(&Server, &Path)) {
+    let _alone = alone();
     let transports = [TransportChoice::Epoll, TransportChoice::Uring];
     for transport in transports.into_iter().filter(|&transport| choose(transport).is_ok()) {
         for (shards, spin) in [(1, Duration::ZERO), (2, Duration::from_micros(50))] {

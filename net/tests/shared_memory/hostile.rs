@@ -99,6 +99,9 @@ fn the_servers_file_cannot_be_written() {
                 let protection = libc::PROT_READ | libc::PROT_WRITE;
                 let fd = file.as_raw_fd();
                 let mapped = libc::mmap(std::ptr::null_mut(), 4096, protection, libc::MAP_SHARED, fd, 0);
+                if mapped != libc::MAP_FAILED {
+                    libc::munmap(mapped, 4096);
+                }
                 let mode = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
                 (
                     mapped != libc::MAP_FAILED,

@@ -54,6 +54,7 @@ fn the_library_finds_the_memory_and_says_that_it_uses_it() {
 
 #[test]
 fn a_client_that_wants_shared_memory_and_gets_none_says_why() {
+    let _alone = alone();
     let server = start(config(TransportChoice::Auto, 1));
     let mut settings = Config::new(address(&server).to_string());
     settings.transport = Transport::SharedMemory;
@@ -70,6 +71,7 @@ fn a_client_that_wants_shared_memory_and_gets_none_says_why() {
 /// The file of a server that was killed, and another server's, are not taken for this one's.
 #[test]
 fn another_server_behind_the_path_is_not_taken_for_this_one() {
+    let _alone = alone();
     let folder = Folder::new();
     let listens = |tcp: bool| {
         let mut config = ServerConfig { listen: Vec::new(), ..config(TransportChoice::Auto, 1) };
@@ -96,6 +98,7 @@ fn another_server_behind_the_path_is_not_taken_for_this_one() {
 
 #[test]
 fn the_library_goes_on_when_the_server_has_been_restarted() {
+    let _alone = alone();
     let folder = Folder::new();
     let mut config = config(TransportChoice::Auto, 1);
     config.listen.push(Listen { endpoint: Endpoint::Unix(folder.socket()), protocol: None });
