@@ -89,7 +89,7 @@ guest() {
 # What only a nightly toolchain can look for: two threads at one byte, and what Rust leaves undefined.
 sanitize() {
     # Asked first, as rustup may install a toolchain that is named and not there.
-    if ! rustup toolchain list 2>/dev/null | grep -q '^nightly' || ! cargo +nightly miri --version >/dev/null 2>&1 || [ ! -d "$(rustc +nightly --print sysroot)/lib/rustlib/src" ]; then
+    if ! rustup toolchain list 2>/dev/null | grep '^nightly' >/dev/null || ! cargo +nightly miri --version >/dev/null 2>&1 || [ ! -d "$(rustc +nightly --print sysroot)/lib/rustlib/src" ]; then
         say "sanitizers: SKIPPED, as there is no nightly toolchain with rust-src and miri"
         return 0
     fi
