@@ -52,7 +52,8 @@ fn a_client_that_is_killed_at_any_moment_leaves_nothing() {
             assert!(killed.elapsed() < Duration::from_secs(10));
             assert_eq!(good.get(b"good"), b"value");
         }
-        assert_eq!(sum(server, |stats| stats.connections.read()), 1);
+        // A connection is counted a moment longer than its rings.
+        wait_until("one client is left", || sum(server, |stats| stats.connections.read()) == 1);
         assert_eq!(sum(server, |stats| stats.rings_broken()), 0);
     });
 }
