@@ -2,203 +2,20 @@
 //!
 //! [`WorkerStats::samples`] names them all, for `/metrics`, INFO and stats.
 
+mod classes;
+mod histogram;
+
+pub use classes::{CloseReason, CommandClass, OutcomeClass};
+pub use histogram::{BUCKETS, Histogram};
+
 use crate::session::{ATTACH_REFUSALS, AttachRefusal, BAD_INPUTS, PROTOCOLS, Protocol};
-use torc_engine::command::{Delta, Expiry, Op, Outcome, Read, Write};
+use classes::{CLOSE_REASONS, COMMANDS, OUTCOMES};
 use torc_engine::reader::Doubt;
 use torc_engine::stats::{Counter, FigureKind};
 use torc_shm::Broken;
 
-/// What a request asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CommandClass {
-    Read,
-    /// A read that gives a new expiry (gat, GETEX).
-    ReadAndExpire,
-    Write,
-    /// A write that names the token of the item it is for (cas).
-    CompareAndSet,
-    Delete,
-    Increment,
-    Decrement,
-    Expire,
-    SetRange,
-    Flush,
-    Scan,
-    /// Answered without a shard (PING, INFO, errors).
-    Local,
-}
-
-const COMMANDS: [&str; 12] = [
-    "read",
-    "read_and_expire",
-    "write",
-    "compare_and_set",
-    "delete",
-    "increment",
-    "decrement",
-    "expire",
-    "set_range",
-    "flush",
-    "scan",
-    "local",
-];
-
-impl CommandClass {
-    #[inline]
-    pub fn of(op: &Op<'_>) -> CommandClass {
-        match op {
-            Op::Read(Read { expiry: Expiry::Keep, .. }) => CommandClass::Read,
-            Op::Read(_) => CommandClass::ReadAndExpire,
-            Op::Write(Write { compare: None, .. }) => CommandClass::Write,
-            Op::Write(_) => CommandClass::CompareAndSet,
-            Op::Delete(_) => CommandClass::Delete,
-            Op::Arithmetic(arithmetic) => match arithmetic.delta {
-                Delta::Decrement(_) | Delta::Signed(i64::MIN..0) => CommandClass::Decrement,
-                Delta::Increment(_) | Delta::Signed(_) | Delta::Float(_) | Delta::Extended(_) => {
-                    CommandClass::Increment
-                }
-            },
-            Op::Expire(_) => CommandClass::Expire,
-            Op::SetRange { .. } => CommandClass::SetRange,
-        }
-    }
-}
-
-/// How a request ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OutcomeClass {
-    Hit,
-    Miss,
-    /// Stored, deleted, touched, counted, flushed, scanned, answered.
-    Done,
-    /// A condition did not hold.
-    NotDone,
-    /// A limit or a wrong value.
-    Refused,
-    /// The key is served elsewhere.
-    Moved,
-}
-
-const OUTCOMES: [&str; 6] = ["hit", "miss", "done", "not_done", "refused", "moved"];
-
-impl OutcomeClass {
-    #[inline]
-    pub fn of(outcome: &Outcome<'_>) -> OutcomeClass {
-        match outcome {
-            Outcome::Item(_) => OutcomeClass::Hit,
-            Outcome::Miss => OutcomeClass::Miss,
-            Outcome::Stored { .. }
-            | Outcome::Deleted { .. }
-            | Outcome::Touched { .. }
-            | Outcome::Counter { .. }
-            | Outcome::Pending(_) => OutcomeClass::Done,
-            Outcome::NotStored { .. } | Outcome::Exists | Outcome::Untouched => OutcomeClass::NotDone,
-            Outcome::Refused(_) => OutcomeClass::Refused,
-        }
-    }
-}
-
-/// Why a connection ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CloseReason {
-    /// The client closed it, or its machine is gone.
-    Client,
-    /// QUIT, or bytes that the protocol cannot go on from; answered first.
-    Answered,
-    /// It took its answers too slowly for too long.
-    Slow,
-    /// It did not finish its request in time.
-    Unfinished,
-    /// It was silent for too long.
-    Idle,
-    /// `--max-connections` were there already.
-    TooMany,
-    /// Bytes without end that are no request.
-    Garbage,
-    /// The server ends.
-    Drained,
-    /// It held much and moved little of it while clients held all that they may (`--client-memory`).
-    Memory,
-    /// Its changes could not be saved before they were answered (`--durability always`).
-    Storage,
-}
-
-const CLOSE_REASONS: [&str; 10] = [
-    "client",
-    "answered",
-    "slow",
-    "unfinished",
-    "idle",
-    "too_many",
-    "garbage",
-    "drained",
-    "memory",
-    "storage",
-];
-
 /// Why a connection over shared memory could not go on.
 const RING_ERRORS: [&str; 2] = ["backwards", "too_far"];
-
-/// Sub-buckets for each doubling of a duration.
-const LINEAR: u64 = 4;
-/// Doublings from 256 ns on.
-const DOUBLINGS: usize = 28;
-/// Buckets of a histogram, the last one open.
-pub const BUCKETS: usize = DOUBLINGS * LINEAR as usize;
-const FIRST_SHIFT: u32 = 8;
-
-/// Durations in log-linear buckets: each doubling is cut in four, so a bucket is at most a quarter wide.
-#[derive(Debug)]
-pub struct Histogram {
-    buckets: [Counter; BUCKETS],
-    sum_ns: Counter,
-}
-
-impl Default for Histogram {
-    fn default() -> Self {
-        Histogram { buckets: std::array::from_fn(|_| Counter::default()), sum_ns: Counter::default() }
-    }
-}
-
-impl Histogram {
-    #[inline]
-    pub fn record(&self, ns: u64) {
-        self.record_many(ns, 1);
-    }
-
-    /// As [`Histogram::record`], for `count` observations of the same duration; none leaves no trace.
-    #[inline]
-    pub fn record_many(&self, ns: u64, count: u64) {
-        if count > 0 {
-            self.buckets[bucket_of(ns)].add(count);
-            self.sum_ns.add(ns.saturating_mul(count));
-        }
-    }
-
-    /// Upper bound (exclusive, nanoseconds) and count of each bucket, ascending; the last bound is `u64::MAX`.
-    pub fn buckets(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
-        self.buckets.iter().enumerate().map(|(number, count)| (bucket_end(number), count.read()))
-    }
-
-    pub fn sum_ns(&self) -> u64 {
-        self.sum_ns.read()
-    }
-}
-
-/// Four buckets for each doubling, from 256 ns on; a shorter duration is in the first.
-fn bucket_of(ns: u64) -> usize {
-    let Some(doubling) = ns.checked_ilog2().and_then(|log| log.checked_sub(FIRST_SHIFT)) else { return 0 };
-    let linear = (ns >> (doubling + FIRST_SHIFT - LINEAR.ilog2())) & (LINEAR - 1);
-    (doubling as usize * LINEAR as usize + linear as usize).min(BUCKETS - 1)
-}
-
-fn bucket_end(number: usize) -> u64 {
-    if number == BUCKETS - 1 {
-        return u64::MAX;
-    }
-    let (doubling, linear) = (number as u32 / LINEAR as u32, number as u64 % LINEAR);
-    (LINEAR + linear + 1) << (doubling + FIRST_SHIFT - LINEAR.ilog2())
-}
 
 /// The figures of one worker.
 #[derive(Debug, Default)]
@@ -561,30 +378,6 @@ impl WorkerStats {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn buckets_are_a_quarter_wide_and_leave_no_gap() {
-        let mut start = 0;
-        for number in 0..BUCKETS - 1 {
-            let end = bucket_end(number);
-            assert_eq!((bucket_of(start), bucket_of(end - 1)), (number, number), "bucket {number}");
-            assert!(number < LINEAR as usize || (end - start) * LINEAR <= start, "bucket {number}");
-            start = end;
-        }
-        assert_eq!((bucket_of(start), bucket_of(u64::MAX), bucket_of(0)), (BUCKETS - 1, BUCKETS - 1, 0));
-    }
-
-    #[test]
-    fn many_observations_count_as_often_as_they_are() {
-        let histogram = Histogram::default();
-        histogram.record_many(1000, 0);
-        assert_eq!((histogram.sum_ns(), histogram.buckets().map(|(_, count)| count).sum::<u64>()), (0, 0));
-        histogram.record_many(1000, 3);
-        histogram.record(500);
-        assert_eq!((histogram.sum_ns(), histogram.buckets().map(|(_, count)| count).sum::<u64>()), (3500, 4));
-        histogram.record_many(u64::MAX, 2);
-        assert_eq!(histogram.buckets().last(), Some((u64::MAX, 2)));
-    }
 
     #[test]
     fn samples_name_every_figure_once() {

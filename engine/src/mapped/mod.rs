@@ -52,15 +52,6 @@ pub enum MapError {
     TimeNamespace,
 }
 
-/// An access that the owner of a shard is to be told of: its [`count_read`](crate::Shard::count_read) takes these numbers, whatever
-/// they are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Access {
-    pub hash: u64,
-    /// Where the item lay.
-    pub location: u64,
-}
-
 /// What the looks of one reader came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counts {

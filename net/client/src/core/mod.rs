@@ -15,30 +15,25 @@
 //! Peer 0 is the seed: the common port. It is ready when hello *and* slot map are there. It serves every key, so it also
 //! stands in for a shard's port that cannot be reached.
 
+mod greeting;
 mod numbers;
 pub(crate) mod peer;
+mod sending;
 
 use crate::call::{Call, Reply};
-use crate::{Config, Error, Transport};
+use crate::{Config, Error};
 use numbers::Numbers;
 use peer::{Entry, Peer, State, backoff};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
-use torc_proto::native::attach::FEATURE_SHARED_MEMORY;
 use torc_proto::native::topology::WrongOwner;
-use torc_proto::native::{
-    Answer, Change, Hello, HelloAnswer, ItemFacts, Op, Options, Status, Topology, VERSION, keys,
-};
+use torc_proto::native::{Answer, HelloAnswer, ItemFacts, Op, Status, Topology};
 use torc_proto::slot::slot_of;
 
 /// Times that a call follows `wrong-owner` before it gives up.
 const MOVES_MAX: u8 = 8;
 /// Failed tries after which the seed stands in for a shard's own port.
 const FAILURES_BEFORE_DETOUR: u32 = 2;
-/// Longest value of a multi-get that we compose, bytes; every server takes frames this long.
-const KEYS_BYTES_MAX: usize = 4096;
-/// Most keys of a multi-get that we compose.
-const KEYS_MAX: usize = 128;
 
 #[derive(Debug)]
 pub(crate) struct Core {
@@ -220,25 +215,6 @@ impl Core {
         self.random
     }
 
-    fn greet(&mut self, index: usize) {
-        let hello = Hello {
-            version_min: VERSION,
-            version_max: VERSION,
-            features: if self.config.transport == Transport::Socket { 0 } else { FEATURE_SHARED_MEMORY },
-            session: self.identity,
-            boot_id: self.peers[index].boot_id,
-        };
-        let mut value = Vec::with_capacity(Hello::BYTES);
-        hello.compose(&mut value);
-        let name = self.config.name.as_bytes();
-        let name = &name[..name.len().min(64)];
-        self.peers[index].send(Op::Hello, 0, &Options::NONE, name, &value, Entry::Hello);
-    }
-
-    fn ask_map(&mut self) {
-        self.peers[0].send(Op::Topology, 0, &Options::NONE, b"", b"", Entry::Map);
-    }
-
     /// The peer that a call goes to.
     fn route(&self, call: &Call) -> usize {
         if !call.op.is_keyed() || self.shard_peers.len() < 2 {
@@ -270,94 +246,6 @@ impl Core {
                 self.peers[index].waiting.push_back(call);
             }
             _ => self.peers[index].waiting.push_back(call),
-        }
-    }
-
-    /// Puts a call on a connection that is ready.
-    fn send(&mut self, index: usize, mut call: Box<Call>, now: Instant) {
-        let boot_id = self.peers[index].boot_id;
-        if call.is_change() {
-            // [N-ONCE-4]
-            if call.progress.repeat && call.progress.boot_id != boot_id {
-                return self.complete(call, Err(Error::OutcomeUnknown));
-            }
-            if self.identity != 0 && call.progress.number == 0 {
-                match self.numbers.take() {
-                    Some(number) => call.progress.number = number,
-                    None => return self.parked.push_back(call),
-                }
-            }
-            if self.identity != 0 {
-                call.options.change =
-                    Some(Change { number: call.progress.number, repeat: call.progress.repeat });
-            }
-        }
-        call.progress.boot_id = boot_id;
-        call.progress.sent = true;
-        if call.tell_deadline {
-            call.options.deadline_us = Some(remaining_us(call.due, now));
-        }
-        let peer = &mut self.peers[index];
-        let id = peer.next_id();
-        let composed = torc_proto::native::frame::compose_request(
-            &mut peer.out,
-            call.op,
-            call.flags,
-            id,
-            &call.options,
-            &call.key,
-            &call.value,
-        );
-        match composed {
-            Ok(()) => peer.expect(Entry::Call(call)),
-            Err(invalid) => self.complete(call, Err(invalid.into())),
-        }
-    }
-
-    /// Sends gets of one kind in frames of many keys.
-    fn flush_group(&mut self, index: usize, group: &mut Vec<Box<Call>>, now: Instant) {
-        if group.len() < 2 || self.peers[index].state != State::Ready {
-            return group.drain(..).for_each(|call| self.dispatch(call, now));
-        }
-        let mut value = Vec::new();
-        let mut frame: Vec<Box<Call>> = Vec::new();
-        for call in group.drain(..) {
-            if value.len() + call.key.len() > KEYS_BYTES_MAX || frame.len() == KEYS_MAX {
-                self.send_keys(index, &mut frame, &mut value, now);
-            }
-            match keys::push_key(&mut value, &call.key) {
-                Ok(()) => frame.push(call),
-                Err(invalid) => self.complete(call, Err(invalid.into())),
-            }
-        }
-        self.send_keys(index, &mut frame, &mut value, now);
-    }
-
-    fn send_keys(&mut self, index: usize, frame: &mut Vec<Box<Call>>, value: &mut Vec<u8>, now: Instant) {
-        let Some(first) = frame.first() else { return };
-        let mut options = first.options;
-        if first.tell_deadline {
-            options.deadline_us = Some(remaining_us(first.due, now));
-        }
-        let flags = first.flags;
-        let peer = &mut self.peers[index];
-        let id = peer.next_id();
-        let composed = torc_proto::native::frame::compose_request(
-            &mut peer.out,
-            Op::MultiGet,
-            flags,
-            id,
-            &options,
-            b"",
-            value,
-        );
-        value.clear();
-        for mut call in frame.drain(..) {
-            call.progress.sent = true;
-            match composed {
-                Ok(()) => self.peers[index].expect(Entry::Call(call)),
-                Err(invalid) => self.complete(call, Err(invalid.into())),
-            }
         }
     }
 
@@ -394,68 +282,6 @@ impl Core {
         Ok(())
     }
 
-    /// Whether the connection shall go on over memory that the server shares. Nothing but hello and slot map was asked yet.
-    fn consider(&mut self, index: usize, hello: &HelloAnswer, path: Option<&str>) -> Result<(), String> {
-        let peer = &mut self.peers[index];
-        let may = index == 0 && !peer.over_rings && matches!(peer.state, State::Greeting { .. });
-        if !may || self.config.transport == Transport::Socket {
-            return Ok(());
-        }
-        peer.offer = path.map(|path| (path.to_owned(), hello.boot_id));
-        match (self.config.transport, path) {
-            (Transport::SharedMemory, None) => Err("the server shares no memory".into()),
-            _ => Ok(()),
-        }
-    }
-
-    /// Where a connection shall go on; it waits until the driver has told what came of it.
-    pub(crate) fn offer(&self, index: usize) -> Option<(String, u64)> {
-        self.peers[index].offer.clone()
-    }
-
-    /// The connection goes on over rings: greet anew.
-    pub(crate) fn moved(&mut self, index: usize, now: Instant) {
-        self.peers[index].reset();
-        self.peers[index].over_rings = true;
-        self.connected(index, now);
-    }
-
-    /// It stays where it is. An error means that it must be closed: nothing but shared memory will do.
-    pub(crate) fn not_moved(&mut self, index: usize, cause: &str, now: Instant) -> Result<(), String> {
-        self.peers[index].offer = None;
-        if self.config.transport == Transport::SharedMemory {
-            return Err(cause.to_owned());
-        }
-        if !self.peers[index].in_flight().any(|entry| matches!(entry, Entry::Map)) {
-            self.ready(index, now);
-        }
-        Ok(())
-    }
-
-    fn greeted(&mut self, index: usize, hello: &HelloAnswer, now: Instant) {
-        self.numbers.set_credit(hello.credit);
-        let peer = &mut self.peers[index];
-        let told = std::mem::replace(&mut peer.boot_id, hello.boot_id);
-        if told != 0 && told != hello.boot_id && self.identity != 0 {
-            // The server has begun anew: so does our session with it ([N-HELLO-4]).
-            self.greet(index);
-        }
-        // The seed waits for its map, too.
-        if index != 0 {
-            self.ready(index, now);
-        }
-    }
-
-    /// Sends what has waited for this peer. It may have to go elsewhere by now.
-    fn ready(&mut self, index: usize, now: Instant) {
-        if !matches!(self.peers[index].state, State::Greeting { .. }) {
-            return;
-        }
-        self.peers[index].state = State::Ready;
-        self.peers[index].failures = 0;
-        self.dispatch_waiting(index, now);
-    }
-
     /// What waits for a peer is older than what is parked, and goes first.
     fn dispatch_waiting(&mut self, index: usize, now: Instant) {
         let mut calls = std::mem::take(&mut self.peers[index].waiting);
@@ -463,39 +289,6 @@ impl Core {
         for call in calls {
             self.dispatch(call, now);
         }
-    }
-
-    /// A new slot map. Shards without a port of their own are served by the seed ([N-TOPO-4]).
-    fn learn(&mut self, map: Topology, now: Instant) {
-        let seed_host = host_of(&self.peers[0].address).to_owned();
-        let shards = map.shards.iter().map(|shard| usize::from(shard.shard) + 1).max().unwrap_or(0);
-        self.shard_peers = vec![0; shards];
-        for shard in &map.shards {
-            let nowhere =
-                self.peers[0].over_rings || (shard.host.is_empty() && seed_host.starts_with("unix"));
-            if shard.port == 0 || map.shards.len() < 2 || nowhere {
-                continue;
-            }
-            let host = if shard.host.is_empty() { &seed_host } else { &shard.host };
-            let address = if host.contains(':') {
-                format!("[{host}]:{}", shard.port)
-            } else {
-                format!("{host}:{}", shard.port)
-            };
-            let known = self.peers.iter().position(|peer| peer.address == address);
-            let index = known.unwrap_or_else(|| {
-                self.peers.push(Peer::new(address, now));
-                self.peers.len() - 1
-            });
-            // A new map is a new chance for a port that could not be reached.
-            self.peers[index].failures = 0;
-            self.shard_peers[usize::from(shard.shard)] = index;
-        }
-        self.map = map;
-        if self.peers[0].offer.is_none() {
-            self.ready(0, now);
-        }
-        self.reroute_waiting(now);
     }
 
     /// Calls that wait for a connection may belong to another owner by the new map.
@@ -616,14 +409,4 @@ fn timeout(call: &Call) -> Error {
         after: call.allowed,
         maybe_done: call.progress.sent && (call.is_change() || call.op == Op::Flush),
     }
-}
-
-fn remaining_us(due: Instant, now: Instant) -> u32 {
-    u32::try_from(due.saturating_duration_since(now).as_micros()).unwrap_or(u32::MAX)
-}
-
-/// The host of `host:port`, without the brackets of IPv6.
-fn host_of(address: &str) -> &str {
-    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
-    host.trim_start_matches('[').trim_end_matches(']')
 }
