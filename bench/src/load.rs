@@ -77,7 +77,7 @@ pub(crate) struct LoadArgs {
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7171")]
     server: Vec<Address>,
     /// What carries the bytes: shm is rings in memory that the server shares; it is asked where, if its address does not tell;
-    /// shm-read reads out of its memory, too, one key at a time
+    /// shm-read reads out of its memory, too, one key at a time on one connection
     #[arg(long, value_enum, default_value_t = Transport::Socket)]
     transport: Transport,
     /// What to speak
@@ -189,6 +189,11 @@ impl LoadArgs {
         let rings = servers.iter().any(|server| matches!(server, Address::Rings(_)));
         if rings && self.protocol != Protocol::Native {
             return Err(BenchError::setting("transport", "shared memory carries the native protocol alone"));
+        }
+        let is_plain = self.depth == 1 && !self.window && self.rate.is_none();
+        if self.transport == Transport::ShmRead && !is_plain {
+            let reason = "shm-read reads one key at a time: leave out --depth, --window and --rate";
+            return Err(BenchError::setting("transport", reason));
         }
         Ok(servers)
     }

@@ -145,6 +145,15 @@ impl<M: Medium + 'static> Script<M> {
         self.writers.len() as u64
     }
 
+    /// So many steps by chance, none of which is a snapshot, and a drain after every fourth.
+    pub(crate) fn go(&mut self, steps: u64) {
+        for number in 0..steps {
+            let (step, hash) = self.any();
+            let step = if matches!(step, Step::Snapshot) { Step::Set } else { step };
+            self.step(if number % 5 == 4 { Step::Drain } else { step }, hash).expect("no call fails");
+        }
+    }
+
     /// A step that is chance.
     pub(crate) fn any(&mut self) -> (Step, u64) {
         let step = match self.random.below(100) {

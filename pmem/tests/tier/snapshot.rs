@@ -47,16 +47,9 @@ fn parts(image: &[u8], config: Config) -> Vec<(Bounds, Part)> {
 /// Steps by chance, and a snapshot behind them, with some steps behind that. Cut off.
 pub(crate) fn with_snapshot(config: Config, seed: u64, steps: u64) -> (Vec<u8>, Model) {
     let mut script = Script::new(config, 512, seed, 30);
-    let go = |script: &mut Script, steps: u64| {
-        for number in 0..steps {
-            let (step, hash) = script.any();
-            let step = if matches!(step, Step::Snapshot) { Step::Set } else { step };
-            script.step(if number % 5 == 4 { Step::Drain } else { step }, hash).expect("no call fails");
-        }
-    };
-    go(&mut script, steps);
+    script.go(steps);
     script.snapshot(1);
-    go(&mut script, 5);
+    script.go(5);
     script.step(Step::Checkpoint, 1).expect("no call fails");
     (script.medium.image(), script.model)
 }

@@ -22,14 +22,7 @@ fn a_snapshot_is_made_while_its_stream_is_written_over() {
     for seed in 0..60 {
         let config = snapshotted(1, 10);
         let mut script = Script::new(config, 512, seed, 30);
-        let go = |script: &mut Script, steps: u64| {
-            for number in 0..steps {
-                let (step, hash) = script.any();
-                let step = if matches!(step, Step::Snapshot) { Step::Set } else { step };
-                script.step(if number % 5 == 4 { Step::Drain } else { step }, hash).expect("no call fails");
-            }
-        };
-        go(&mut script, 150);
+        script.go(150);
         let of = script.here(0);
         let tier = script.tier().clone();
         let (mut entries, mut random) = (Vec::new(), Random(seed));
@@ -38,7 +31,7 @@ fn a_snapshot_is_made_while_its_stream_is_written_over() {
         let survey = tier.survey(&of, &|_| true, &mut met, &stops, &mut |entry| {
             entries.push(entry);
             if random.below(every) == 0 {
-                go(&mut script, 40);
+                script.go(40);
             }
             true
         });
