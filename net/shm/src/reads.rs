@@ -73,8 +73,8 @@ impl Reads {
         look
     }
 
-    /// Whether the server should be told what was read, so that eviction knows ([N-SHM-15]): a full value, or as soon as a caller
-    /// has nothing else to do.
+    /// Whether the server should be told now what was read, as what is read from here on would be forgotten ([N-SHM-15]). A caller
+    /// may [tell](Reads::tell) sooner.
     #[inline]
     pub fn has_much_to_tell(&self) -> bool {
         self.accesses.len() >= ACCESSES
