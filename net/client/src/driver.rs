@@ -7,12 +7,14 @@
 //! One thread a client; it depends on no async runtime, and whoever awaits an answer may run on any. It ends when
 //! the last handle is dropped.
 
-use crate::call::Call;
+use crate::call::{Call, Reply};
 use crate::config::Transport;
 use crate::core::Core;
 use crate::core::peer::State;
-use crate::stream::Stream;
-use crate::{Config, Error};
+use crate::one_sided::{OneSided, TELL_EVERY};
+use crate::order::Ticket;
+use crate::stream::{Attaching, Stream};
+use crate::{Config, Error, OneSidedReads};
 use mio::{Events, Poll, Token, Waker};
 use std::io::{self, ErrorKind};
 use std::path::Path;
@@ -20,6 +22,8 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use torc_proto::native::Op;
+use torc_shm::reads::Reads;
 
 /// Bytes read at once.
 const READ_BYTES: usize = 64 << 10;
@@ -36,6 +40,10 @@ pub(crate) struct Handle {
     /// The thread sleeps, or is about to.
     asleep: Arc<AtomicBool>,
     carried: Arc<AtomicU8>,
+    /// `None`: it is switched off.
+    one_sided: Option<Arc<OneSided>>,
+    /// How long what is told to the server may take.
+    timeout: Duration,
 }
 
 /// What carries the requests: see [`Handle::carried`].
@@ -51,6 +59,9 @@ impl Handle {
         let waker = Arc::new(Waker::new(poll.registry(), QUEUE).map_err(failed)?);
         let (calls, queue) = channel();
         let asleep = Arc::new(AtomicBool::new(false));
+        let one_sided = (config.one_sided && config.transport != Transport::Socket)
+            .then(|| Arc::new(OneSided::new(random_bits())));
+        let timeout = config.timeout;
         let core = Core::new(config, random_bits(), Instant::now());
         let carried = Arc::new(AtomicU8::new(NOTHING));
         let driver = Driver {
@@ -59,11 +70,13 @@ impl Handle {
             queue,
             asleep: asleep.clone(),
             carried: carried.clone(),
+            one_sided: one_sided.clone(),
+            tell_at: None,
             sockets: Vec::new(),
             _waker: waker.clone(),
         };
         std::thread::Builder::new().name("torc-client".into()).spawn(move || driver.run()).map_err(failed)?;
-        Ok(Handle { calls: Mutex::new(calls), waker, asleep, carried })
+        Ok(Handle { calls: Mutex::new(calls), waker, asleep, carried, one_sided, timeout })
     }
 
     /// What carries requests to the server's common port now; `None`: there is no connection.
@@ -76,11 +89,42 @@ impl Handle {
         }
     }
 
+    pub(crate) fn one_sided(&self) -> OneSidedReads {
+        self.one_sided.as_ref().map(|one_sided| one_sided.counts()).unwrap_or_default()
+    }
+
+    /// What a command that is about to be sent holds until it is answered.
+    pub(crate) fn ticket(&self, op: Op, key: &[u8]) -> Option<Ticket> {
+        self.one_sided.as_ref().map(|one_sided| one_sided.order.enter(op, key))
+    }
+
+    /// The answer to a get with these flags, if it is found in memory that the server shares.
+    #[inline]
+    pub(crate) fn read(&self, key: &[u8], flags: u16) -> Option<Reply> {
+        let one_sided = self.one_sided.as_deref().filter(|one_sided| one_sided.is_open())?;
+        let mut told = Vec::new();
+        let reply = one_sided.get(key, flags, &mut told);
+        if !told.is_empty() {
+            let now = Instant::now();
+            let call = |(op, value)| Box::new(Call::unheard(op, value, now, self.timeout));
+            self.submit(told.into_iter().map(call).collect());
+        }
+        if one_sided.note_untold() {
+            self.wake();
+        }
+        reply
+    }
+
     /// Calls in their order; neighbouring gets may share a frame.
     pub(crate) fn submit(&self, calls: Vec<Box<Call>>) {
         // If the thread is gone the calls are dropped here, and that completes them.
         let _ = self.calls.lock().unwrap_or_else(PoisonError::into_inner).send(calls);
-        // Pairs with the swap in `Driver::sleep`: either it sees the call, or we see it asleep.
+        self.wake();
+    }
+
+    /// The thread is to look at what was just put where it looks.
+    fn wake(&self) {
+        // Pairs with the store in `Driver::sleep`: either it sees that, or we see it asleep.
         if self.asleep.swap(false, Ordering::SeqCst) {
             let _ = self.waker.wake();
         }
@@ -108,6 +152,9 @@ struct Driver {
     queue: Receiver<Vec<Box<Call>>>,
     asleep: Arc<AtomicBool>,
     carried: Arc<AtomicU8>,
+    one_sided: Option<Arc<OneSided>>,
+    /// When the server is told what was read.
+    tell_at: Option<Instant>,
     /// By peer.
     sockets: Vec<Option<Socket>>,
     /// The last wake-up is that all handles are gone: it would be lost if the waker went with them.
@@ -134,6 +181,7 @@ impl Driver {
                 Err(Closed) => return,
             }
             self.core.tick(Instant::now());
+            self.tell_of_reads(Instant::now());
             // Answers may let go on what waited, which is to be sent before the sleep.
             self.look_at_rings(&mut buffer);
             self.serve_peers();
@@ -171,9 +219,11 @@ impl Driver {
             }
             Err(_) => false,
         };
+        // Neither did reads that are to be told some time.
+        let waiting = waiting || (self.tell_at.is_none() && self.has_untold_reads());
         let mut sockets = self.sockets.iter_mut().flatten();
         let quiet = sockets.all(|socket| socket.stream.may_sleep(socket.blocked));
-        let timeout = match self.core.next_timeout() {
+        let timeout = match [self.core.next_timeout(), self.tell_at].into_iter().flatten().min() {
             _ if waiting || !quiet => Some(Duration::ZERO),
             // A little late rather than early, or the loop would spin until the time has come.
             Some(at) => Some(at.saturating_duration_since(Instant::now()) + Duration::from_micros(100)),
@@ -228,14 +278,47 @@ impl Driver {
         self.carried.store(carried, Ordering::Relaxed);
     }
 
+    fn has_untold_reads(&self) -> bool {
+        self.one_sided.as_ref().is_some_and(|one_sided| one_sided.is_untold())
+    }
+
+    /// Tells the server what was read a while ago; a client that does not read is not woken for that.
+    fn tell_of_reads(&mut self, now: Instant) {
+        match (self.tell_at, &self.one_sided) {
+            (None, Some(one_sided)) if one_sided.is_untold() => self.tell_at = Some(now + TELL_EVERY),
+            (Some(at), Some(one_sided)) if at <= now => {
+                self.core.tell(one_sided.tell(), now);
+                self.tell_at = None;
+            }
+            _ => {}
+        }
+    }
+
+    /// Lets gets be tried in the shards' memory, once the files and the slot map are there: before anything is asked over rings.
+    fn map_shards(&mut self) {
+        let (Some(one_sided), Some(Some(socket))) = (&self.one_sided, self.sockets.first_mut()) else {
+            return;
+        };
+        let Stream::Rings(rings) = &mut socket.stream else { return };
+        let Some((topology, key_bytes_max)) = self.core.readable() else { return };
+        let Some(files) = rings.files.take() else { return };
+        let reads = Reads::open(files, topology.clone()).map_err(|why| why.to_string());
+        one_sided.map(reads, key_bytes_max);
+    }
+
+    fn attaching(&self) -> Attaching {
+        Attaching { timeout: self.core.connect_timeout(), to_read: self.one_sided.is_some() }
+    }
+
     /// Goes on over shared memory, if the server has just told where there is some; else as before.
     fn follow_offer(&mut self, index: usize) {
         let Some((path, boot_id)) = self.core.offer(index) else { return };
-        let (token, timeout) = (Token(index), self.core.connect_timeout());
-        let attached = Stream::attach(Path::new(&path), Some(boot_id), timeout).and_then(|mut stream| {
-            stream.register(self.poll.registry(), token)?;
-            Ok(stream)
-        });
+        let token = Token(index);
+        let attached =
+            Stream::attach(Path::new(&path), Some(boot_id), self.attaching()).and_then(|mut stream| {
+                stream.register(self.poll.registry(), token)?;
+                Ok(stream)
+            });
         match attached {
             Ok(stream) => {
                 self.sockets[index] = Some(Socket { stream, sending: Vec::new(), sent: 0, blocked: false });
@@ -253,8 +336,7 @@ impl Driver {
     fn open(&mut self, index: usize, now: Instant) {
         let peer = self.core.peer_mut(index);
         let (address, failures) = (peer.address.clone(), peer.failures as usize);
-        let timeout = self.core.connect_timeout();
-        let opened = Stream::open(&address, failures, timeout).and_then(|mut stream| {
+        let opened = Stream::open(&address, failures, self.attaching()).and_then(|mut stream| {
             stream.register(self.poll.registry(), Token(index))?;
             Ok(stream)
         });
@@ -271,6 +353,9 @@ impl Driver {
 
     fn close(&mut self, index: usize, cause: &str) {
         self.sockets[index] = None;
+        if let (0, Some(one_sided)) = (index, &self.one_sided) {
+            one_sided.unmap();
+        }
         self.core.lost(index, cause, Instant::now());
     }
 
@@ -301,6 +386,7 @@ impl Driver {
                         return self.close(index, &why);
                     }
                     self.follow_offer(index);
+                    self.map_shards();
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
