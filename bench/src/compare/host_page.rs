@@ -23,8 +23,9 @@ pub(super) fn page(result: &SameHost) -> String {
     let (alone, many): (Vec<&Run>, Vec<&Run>) =
         result.runs.iter().partition(|run| run.shape.connections == 1);
     table(&mut page, "One client thread, a read at a time", &alone);
-    ratios(&mut page, &alone);
+    ratios_of_time(&mut page, &alone);
     table(&mut page, "At saturation, many connections of one client thread, a read at a time each", &many);
+    ratios_of_cpu(&mut page, &many);
     let misses: u64 = result.runs.iter().map(|run| run.figures.tally.misses).sum();
     let _ = writeln!(
         page,
@@ -56,19 +57,28 @@ fn table(page: &mut String, title: &str, runs: &[&Run]) {
 }
 
 /// What shared memory takes of the time of the fastest way by a socket.
-fn ratios(page: &mut String, runs: &[&Run]) {
+fn ratios_of_time(page: &mut String, runs: &[&Run]) {
     let ways = of_ways(runs);
     let median = |runs: &[&Run]| median_of(runs, |run| run.figures.latency_us.p50);
     let sockets = ways.iter().filter(|(_, runs)| matches!(runs[0].by, By::Tcp | By::Unix));
-    let Some((best, least)) =
-        sockets.map(|(way, runs)| (*way, median(runs))).min_by(|one, other| one.1.total_cmp(&other.1))
-    else {
-        return;
-    };
+    let sockets = sockets.map(|(way, runs)| (*way, median(runs)));
+    let Some((best, least)) = sockets.min_by(|one, other| one.1.total_cmp(&other.1)) else { return };
     let _ = writeln!(page);
     for (way, runs) in ways.iter().filter(|(_, runs)| matches!(runs[0].by, By::Rings | By::Reads)) {
         let ratio = median(runs) / least;
         let _ = writeln!(page, "- {way}: {ratio:.3} of the median of the fastest socket ({best})");
+    }
+}
+
+/// What rings take of the server's CPU over TCP.
+fn ratios_of_cpu(page: &mut String, runs: &[&Run]) {
+    let ways = of_ways(runs);
+    let cpu = |runs: &[&Run]| median_of(runs, |run| run.figures.cpu_us());
+    let Some((_, over_tcp)) = ways.iter().find(|(_, runs)| runs[0].by == By::Tcp) else { return };
+    let _ = writeln!(page);
+    for (way, runs) in ways.iter().filter(|(_, runs)| runs[0].by == By::Rings) {
+        let ratio = cpu(runs) / cpu(over_tcp);
+        let _ = writeln!(page, "- {way}: {ratio:.3} of the server's CPU over TCP");
     }
 }
 
