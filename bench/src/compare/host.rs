@@ -47,6 +47,29 @@ pub(super) enum By {
     Reads,
 }
 
+/// A Torc that is started.
+struct Torc {
+    name: &'static str,
+    /// Further arguments of `torc serve`.
+    more: &'static [&'static str],
+    /// How it is reached, and the words for that.
+    ways: &'static [(By, &'static str)],
+}
+
+const TORCS: &[Torc] = &[
+    Torc { name: "torc", more: &[], ways: &[(By::Tcp, "TCP"), (By::Unix, "Unix socket")] },
+    Torc {
+        name: "torc-shared",
+        more: &["--shared-memory"],
+        ways: &[(By::Rings, "rings, sleeping server"), (By::Reads, "read by the client")],
+    },
+    Torc {
+        name: "torc-spin",
+        more: &["--shared-memory", "--spin", SPIN],
+        ways: &[(By::Rings, "rings, server that polls")],
+    },
+];
+
 /// A server, and how it is reached.
 #[derive(Clone, Debug)]
 struct Way {
@@ -129,22 +152,13 @@ impl Stage {
         for (server, peer) in servers.iter().enumerate() {
             ways.push(Way { name: format!("{}, Unix socket", peer.name), server, by: By::Unix });
         }
-        let kinds: [(&str, &[&str], &[(By, &str)]); 3] = [
-            ("torc", &[], &[(By::Tcp, "TCP"), (By::Unix, "Unix socket")]),
-            (
-                "torc-shared",
-                &["--shared-memory"],
-                &[(By::Rings, "rings, sleeping server"), (By::Reads, "read by the client")],
-            ),
-            ("torc-spin", &["--shared-memory", "--spin", SPIN], &[(By::Rings, "rings, server that polls")]),
-        ];
-        for (name, more, by) in kinds {
+        for Torc { name, more, ways: by } in TORCS {
             let socket = sockets.join(format!("{name}.sock"));
             let listen = ["--listen".to_owned(), format!("unix:{}", socket.display())];
             let arguments: Vec<String> =
                 listen.into_iter().chain(more.iter().map(ToString::to_string)).collect();
             let mut torc = args.lab.torc.start_with(&arguments, &[cores.server], args.memory_mib << 20)?;
-            torc.name = name.into();
+            torc.name = (*name).into();
             let way = |(by, words): &(By, &str)| Way {
                 name: format!("torc, {words}"),
                 server: servers.len(),
