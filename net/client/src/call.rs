@@ -55,7 +55,7 @@ impl Call {
             options: Options::NONE,
             key: Vec::new(),
             value,
-            due: now + allowed,
+            due: due(now, allowed),
             allowed,
             tell_deadline: false,
             completion,
@@ -78,6 +78,11 @@ impl Call {
             && self.tell_deadline == other.tell_deadline
             && self.options == other.options
     }
+}
+
+/// When a time that begins now is over; one beyond the clock's range is as good as never.
+pub(crate) fn due(now: Instant, allowed: Duration) -> Instant {
+    now.checked_add(allowed).unwrap_or(now + Duration::from_secs(86_400 * 365))
 }
 
 /// An answer, owned.

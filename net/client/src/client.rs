@@ -1,6 +1,6 @@
 //! The operations of a client.
 
-use crate::driver::Handle;
+use crate::handle::Handle;
 use crate::request::{
     AskTopology, Count, CountFloat, CountSigned, Delete, Flush, Get, GetMany, Join, Operation, Ping, Request,
     Set, Statistics, Touch,

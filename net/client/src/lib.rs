@@ -34,7 +34,7 @@
 //! | `client` | the operations |
 //! | `request` | options of each, futures |
 //! | `core` | connections, routing, repeating: no socket, no clock |
-//! | `driver` | the I/O thread: sockets, rings and the clock |
+//! | `handle`, `driver` | the callers' end; the I/O thread: sockets, rings and the clock |
 //! | `stream` | a socket or a pair of rings |
 //! | `one_sided`, `order` | gets without asking, and when a get must be asked for |
 #![forbid(unsafe_code)]
@@ -47,6 +47,7 @@ mod config;
 mod core;
 mod driver;
 mod error;
+mod handle;
 mod item;
 mod one_sided;
 mod order;

@@ -1,9 +1,9 @@
 //! Requests being built: options by name, then `.await` on any runtime, or [`Request::wait`].
 
 use crate::Error;
-use crate::call::{Call, Progress, Reply};
+use crate::call::{self, Call, Progress, Reply};
 use crate::completion::{self, Answered};
-use crate::driver::Handle;
+use crate::handle::Handle;
 use crate::item::{self, Changed, Item};
 use std::future::{Future, IntoFuture};
 use std::marker::PhantomData;
@@ -349,8 +349,7 @@ fn prepare(handle: &Handle, requests: Vec<Parts>) -> (Vec<Box<Call>>, Vec<Answer
         }
         let (completion, answered) = completion::pair();
         let Parts { op, flags, options, key, value, allowed, tell_deadline } = parts;
-        // A time beyond the clock's range is as good as never.
-        let due = now.checked_add(allowed).unwrap_or(now + Duration::from_secs(86_400 * 365));
+        let due = call::due(now, allowed);
         let progress = Progress::default();
         let ticket = handle.ticket(op, &key);
         calls.push(Box::new(Call {
