@@ -1,6 +1,8 @@
 //! What a connection over rings keeps to, beside the sockets of each transport.
 
+use super::ring::COLD_TURNS;
 use super::*;
+use crate::metrics::WorkerStats;
 use crate::session::Piece;
 use crate::transport::epoll::Epoll;
 use crate::transport::sim::Random;
@@ -11,7 +13,7 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::Instant;
 use torc_proto::native::{AnswerHeader, Attached, Op};
-use torc_shm::{Connected, WORDS_BYTES, connect};
+use torc_shm::{Connected, Pair, WORDS_BYTES, connect};
 
 const RING: usize = 4 << 10;
 const PATIENCE: Duration = Duration::from_secs(20);
