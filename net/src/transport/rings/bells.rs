@@ -61,6 +61,10 @@ impl Bells {
     /// The socket has taken a bell.
     pub(super) fn is_back(&self, ring: &mut Ring, bell: Pieces, sockets: &mut impl Transport) {
         ring.bell = Some(bell);
+        #[cfg(test)]
+        if super::fault::has(super::fault::Fault::OwedForgotten) {
+            ring.bell_owed = false;
+        }
         if std::mem::take(&mut ring.bell_owed) && !ring.closing {
             self.ring_one(ring, sockets);
         }
@@ -71,6 +75,10 @@ impl Bells {
         self.stats.bells_heard.add(u64::from(bells));
         if bells >= BELLS_MANY {
             sockets.ration(ring.conn);
+        }
+        #[cfg(test)]
+        if super::fault::has(super::fault::Fault::NumberKept) {
+            return;
         }
         ring.end.wake();
     }

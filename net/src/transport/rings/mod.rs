@@ -19,6 +19,8 @@
 mod attach;
 mod bells;
 mod buffers;
+#[cfg(test)]
+mod fault;
 mod peer;
 mod ring;
 mod table;

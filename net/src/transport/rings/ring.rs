@@ -1,6 +1,8 @@
 //! The rings of one connection: what it is sending, and how long nothing has come.
 
 use super::buffers::{BUFFER_BYTES, Buffers};
+#[cfg(test)]
+use super::fault::{self, Fault};
 use crate::session::Piece;
 use crate::transport::{ConnId, Event, Pieces};
 use torc_shm::{Broken, End, full_fence};
@@ -56,9 +58,18 @@ impl Ring {
         self.idle_turns += 1;
         if self.idle_turns > COLD_TURNS {
             self.idle_turns = 0;
+            #[cfg(test)]
+            if fault::has(Fault::ColdUntold) {
+                self.hot = false;
+                return Ok(false);
+            }
             self.announce_sleep();
             full_fence();
             self.hot = self.has_news();
+            #[cfg(test)]
+            if fault::has(Fault::NoLookBeforeCold) {
+                self.hot = false;
+            }
         }
         Ok(false)
     }
@@ -118,6 +129,9 @@ impl Ring {
 
     /// Says that nobody looks at this ring until its client rings.
     pub(super) fn announce_sleep(&mut self) {
-        self.end.announce_sleep(!self.sending.is_empty());
+        let for_room = !self.sending.is_empty();
+        #[cfg(test)]
+        let for_room = for_room && !fault::has(Fault::RoomUntold);
+        self.end.announce_sleep(for_room);
     }
 }

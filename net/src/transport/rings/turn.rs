@@ -67,6 +67,8 @@ impl<T: Transport> Rings<T> {
             return false;
         }
         match ring.look(&mut self.buffers, events) {
+            #[cfg(test)]
+            Ok(true) if super::fault::has(super::fault::Fault::RestUnrung) => {}
             Ok(true) => self.bells.note(ring),
             Ok(false) => {}
             Err(broken) => {

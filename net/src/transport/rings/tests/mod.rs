@@ -1,15 +1,20 @@
 //! What a connection over rings keeps to, beside the sockets of each transport.
 
+mod simulation;
+mod stage;
+mod stepped;
+
 use super::ring::COLD_TURNS;
 use super::*;
 use crate::metrics::WorkerStats;
 use crate::session::Piece;
+use crate::transport::PIECES_MAX;
 use crate::transport::epoll::Epoll;
 use crate::transport::sim::Random;
 use crate::transport::sockets::SocketsConfig;
 use crate::transport::uring::{self, Uring};
 use std::os::unix::net::UnixListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Instant;
 use torc_proto::native::{AnswerHeader, Attached, Op};
@@ -40,14 +45,16 @@ fn open<T: Transport + 'static>(
         spins: true,
         min_wait: Duration::ZERO,
     });
+    let mut rings = Rings::new(sockets, config());
+    let (conn, client) = attached(&mut rings, &path);
+    std::fs::remove_file(path).unwrap();
+    check(&mut Over { stats: rings.config.stats.clone(), rings: Box::new(rings) }, conn, client);
+}
+
+fn config() -> RingsConfig {
     // SAFETY: geteuid takes nothing and cannot fail.
     let users = vec![unsafe { libc::geteuid() }];
-    let mut rings = Rings::new(
-        sockets,
-        RingsConfig { ring_bytes: RING, users, stats: Arc::default(), readable: Arc::default() },
-    );
-    let (conn, client) = attached(&mut rings, path);
-    check(&mut Over { stats: rings.config.stats.clone(), rings: Box::new(rings) }, conn, client);
+    RingsConfig { ring_bytes: RING, users, stats: Arc::default(), readable: Arc::default() }
 }
 
 fn listen() -> (PathBuf, UnixListener) {
@@ -60,12 +67,9 @@ fn listen() -> (PathBuf, UnixListener) {
 }
 
 /// A client that attaches, as the worker would let it.
-fn attached<T: Transport>(rings: &mut Rings<T>, path: PathBuf) -> (ConnId, Connected) {
-    let client = thread::spawn(move || {
-        let client = connect(&path, PATIENCE).unwrap();
-        std::fs::remove_file(path).unwrap();
-        client
-    });
+fn attached<T: Transport>(rings: &mut Rings<T>, path: &Path) -> (ConnId, Connected) {
+    let path = path.to_owned();
+    let client = thread::spawn(move || connect(&path, PATIENCE).unwrap());
     let mut value = Vec::new();
     let descriptors = Pair::descriptors(0, RING, RING);
     let ring_bytes = RING as u64;
