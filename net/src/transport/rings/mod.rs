@@ -25,7 +25,7 @@ mod peer;
 mod ring;
 mod table;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 mod turn;
 
 pub(crate) use attach::RingsConfig;

@@ -1,4 +1,4 @@
-//! What a connection over rings keeps to, beside the sockets of each transport.
+//! What a connection over rings keeps to, beside what [every transport](crate::transport::tests) keeps to.
 
 mod simulation;
 mod stage;
@@ -51,13 +51,13 @@ fn open<T: Transport + 'static>(
     check(&mut Over { stats: rings.config.stats.clone(), rings: Box::new(rings) }, conn, client);
 }
 
-fn config() -> RingsConfig {
+pub(in crate::transport) fn config() -> RingsConfig {
     // SAFETY: geteuid takes nothing and cannot fail.
     let users = vec![unsafe { libc::geteuid() }];
     RingsConfig { ring_bytes: RING, users, stats: Arc::default(), readable: Arc::default() }
 }
 
-fn listen() -> (PathBuf, UnixListener) {
+pub(in crate::transport) fn listen() -> (PathBuf, UnixListener) {
     use std::sync::atomic::{AtomicU32, Ordering};
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
@@ -67,7 +67,7 @@ fn listen() -> (PathBuf, UnixListener) {
 }
 
 /// A client that attaches, as the worker would let it.
-fn attached<T: Transport>(rings: &mut Rings<T>, path: &Path) -> (ConnId, Connected) {
+pub(in crate::transport) fn attached<T: Transport>(rings: &mut Rings<T>, path: &Path) -> (ConnId, Connected) {
     let path = path.to_owned();
     let client = thread::spawn(move || connect(&path, PATIENCE).unwrap());
     let mut value = Vec::new();
@@ -145,35 +145,6 @@ fn write_all(client: &mut Connected, mut bytes: &[u8]) {
         bytes = &bytes[written..];
         assert!(start.elapsed() < PATIENCE, "{} bytes find no room", bytes.len());
     }
-}
-
-#[test]
-fn pieces_arrive_whole_and_in_order_however_much_room_there_is() {
-    on_each(|transport, conn, mut client| {
-        let mut random = Random::new(11);
-        let (mut sent, mut received) = (Vec::new(), Vec::new());
-        for number in 0..300usize {
-            let mut pieces = Pieces::default();
-            for _ in 0..1 + random.below(4) {
-                let len = 1 + random.below(3000);
-                let bytes: Vec<u8> = (0..len).map(|at| (number * 31 + at) as u8).collect();
-                sent.extend_from_slice(&bytes);
-                pieces.push(Piece::Bytes(bytes));
-            }
-            let notice = if random.chance(80) { Notice::WithNext } else { Notice::Soon };
-            transport.rings.send(conn, pieces, notice);
-            let reported = (0..TURNS_MAX).any(|_| {
-                client.read_some(random.below(2000), &mut received).unwrap();
-                client.wake_server();
-                let events = transport.turn(Duration::ZERO);
-                assert!(events.len() <= 1, "{events:?}");
-                matches!(events[..], [Event::Sent { .. }])
-            });
-            assert!(reported, "piece {number} is not reported");
-        }
-        while client.read_some(usize::MAX, &mut received).unwrap() > 0 {}
-        assert!(received == sent, "what arrived is not what was sent");
-    });
 }
 
 #[test]
