@@ -29,11 +29,13 @@ impl Bells {
         }
     }
 
-    /// Rings for those that sleep over what they were told. One fence serves them all.
-    pub(super) fn ring(&mut self, table: &mut Table, sockets: &mut impl Transport) {
+    /// Rings for those that sleep over what they were told. One fence serves them all. Says whether all of them, and there are some,
+    /// are awake.
+    pub(super) fn ring(&mut self, table: &mut Table, sockets: &mut impl Transport) -> bool {
         if self.told.is_empty() {
-            return;
+            return false;
         }
+        let mut all_awake = true;
         full_fence();
         let mut told = std::mem::take(&mut self.told);
         for conn in told.drain(..) {
@@ -42,8 +44,10 @@ impl Bells {
             if !ring.closing && ring.end.must_ring() {
                 self.ring_one(ring, sockets);
             }
+            all_awake &= ring.end.is_other_awake();
         }
         self.told = told;
+        all_awake
     }
 
     /// One bell of a connection is on its way at a time: if the socket does not take it, it is full of bells that the client has

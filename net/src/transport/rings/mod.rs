@@ -21,6 +21,7 @@ mod bells;
 mod buffers;
 #[cfg(test)]
 mod fault;
+mod linger;
 mod peer;
 mod ring;
 mod table;
@@ -34,6 +35,7 @@ pub(crate) use buffers::{BUFFER_BYTES, BUFFERS};
 use super::{BufferId, ConnId, Event, NotAttached, Notice, Pieces, Transport, Waker};
 use bells::Bells;
 use buffers::Buffers;
+use linger::Linger;
 use ring::Ring;
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -49,6 +51,7 @@ pub(crate) struct Rings<T> {
     config: RingsConfig,
     table: Table,
     bells: Bells,
+    linger: Linger,
     buffers: Buffers,
     /// Reported at the next turn, which does not wait.
     pending: Vec<Event>,
@@ -66,6 +69,7 @@ impl<T: Transport> Rings<T> {
             table: Table::default(),
             bells: Bells::new(config.stats.clone()),
             config,
+            linger: Linger::default(),
             buffers: Buffers::new(),
             pending: Vec::new(),
             with_next: Vec::new(),

@@ -78,6 +78,12 @@ impl Table {
         self.hot.retain(|&conn| find(places, conn).is_some_and(|ring| ring.hot));
     }
 
+    /// Whether a client of a hot ring is awake, and so may ask at any moment.
+    pub(super) fn has_awake(&mut self) -> bool {
+        let places = &mut self.places;
+        self.hot.iter().any(|&conn| find(places, conn).is_some_and(|ring| ring.end.is_other_awake()))
+    }
+
     /// Tells the clients of all hot rings that this shard sleeps. False: something came from one of them, it must not.
     pub(super) fn announce_sleep(&mut self) -> bool {
         if self.hot.is_empty() {

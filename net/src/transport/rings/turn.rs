@@ -24,12 +24,13 @@ impl<T: Transport> Rings<T> {
         events.append(&mut self.pending);
         self.poll(events);
         let mut found = events.len() > before;
-        if !found && wait != Some(Duration::ZERO) && !self.table.announce_sleep() {
+        // Behind each look: it writes what waited for room, of which nothing else tells.
+        let all_awake = self.bells.ring(&mut self.table, &mut self.sockets);
+        if !found && wait != Some(Duration::ZERO) && !self.may_sleep(all_awake) {
             self.poll(events);
+            self.bells.ring(&mut self.table, &mut self.sockets);
             found = true;
         }
-        // Behind the looks: they write what waited for room, of which nothing else tells.
-        self.bells.ring(&mut self.table, &mut self.sockets);
         if found && self.skips < SKIPS_MAX && !self.sockets.may_have_news() {
             self.skips += 1;
             return Ok(());
@@ -39,6 +40,33 @@ impl<T: Transport> Rings<T> {
         self.sockets.turn(wait, &mut self.reported)?;
         self.pass_on(events);
         Ok(())
+    }
+
+    /// Says that this shard sleeps, perhaps after a moment's look if all who were told something are awake. False: something came.
+    fn may_sleep(&mut self, all_awake: bool) -> bool {
+        !(all_awake && self.lingers()) && self.table.announce_sleep()
+    }
+
+    /// Looks on for a moment, if that is worth it. True: something came.
+    fn lingers(&mut self) -> bool {
+        let looks = self.linger.looks(self.table.hot_count());
+        for _ in 0..looks {
+            if self.sockets.may_have_news() {
+                return false;
+            }
+            if self.table.has_news() {
+                self.linger.came_to(true);
+                return true;
+            }
+            if !self.table.has_awake() {
+                break;
+            }
+            std::hint::spin_loop();
+        }
+        if looks > 0 {
+            self.linger.came_to(false);
+        }
+        false
     }
 
     /// Looks at the rings that are hot.
