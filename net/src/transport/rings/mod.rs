@@ -15,6 +15,7 @@
 //!
 //! While rings bring work and the sockets' transport knows that it has none, its turn, and with it the only system call of the loop,
 //! is left out, [`turn::SKIPS_MAX`] times in a row at most.
+//! Before it sleeps on clients that are awake, a shard looks on for a moment ([`linger`]).
 
 mod attach;
 mod bells;

@@ -101,6 +101,9 @@ impl Client {
 struct Served {
     received: usize,
     behind: Vec<u8>,
+    /// It asks for so much, and is answered only behind so many bytes, as one who sends a long value is.
+    total: usize,
+    hoard: usize,
     sending: bool,
     paused: bool,
     closed: bool,
@@ -158,7 +161,8 @@ impl Echo {
         if client.closed {
             return;
         }
-        if !client.sending && !client.behind.is_empty() {
+        let is_whole = client.received == client.total || client.behind.len() >= client.hoard;
+        if !client.sending && !client.behind.is_empty() && is_whole {
             let mut pieces = Pieces::default();
             let count = client.behind.len().min(1 + self.random.below(2 * RING));
             let rest = client.behind.split_off(count);
@@ -214,7 +218,11 @@ fn run(seed: u64, fault: Option<Fault>) -> Result<u64, String> {
     rings.sockets.enter(stage.clone(), 0);
     let stats = rings.config.stats.clone();
     let spins = [0, 0, 3, COLD_TURNS + 10][random.below(4)];
-    let clients_served = clients.iter().map(|_| Served::default()).collect();
+    let served = |client: &Client| {
+        let hoard = if client.window > BEHIND_MAX && random.chance(50) { 2 * RING } else { 0 };
+        Served { total: client.total, hoard, ..Served::default() }
+    };
+    let clients_served = clients.iter().map(served).collect();
     let mut echo = Echo { rings, random, conns, clients: clients_served, spins };
     std::thread::scope(|scope| {
         for client in clients {
