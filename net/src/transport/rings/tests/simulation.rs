@@ -219,7 +219,7 @@ fn run(seed: u64, fault: Option<Fault>) -> Result<u64, String> {
     let stats = rings.config.stats.clone();
     let spins = [0, 0, 3, COLD_TURNS + 10][random.below(4)];
     let served = |client: &Client| {
-        let hoard = if client.window > BEHIND_MAX && random.chance(50) { 2 * RING } else { 0 };
+        let hoard = if client.window > BEHIND_MAX && random.chance(50) { RING } else { 0 };
         Served { total: client.total, hoard, ..Served::default() }
     };
     let clients_served = clients.iter().map(served).collect();
