@@ -81,6 +81,8 @@ impl Connected {
     }
 
     fn ring(&self) {
+        #[cfg(feature = "steps")]
+        crate::steps::step(crate::steps::Step::Bell);
         let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
         // SAFETY: one readable byte. A failure means that the socket is full of bells, or that the server is gone, which its end
         // will tell.

@@ -11,7 +11,7 @@
 
 use crate::copy;
 use crate::map::{Access, Map};
-use crate::sleep::{Ringer, Sleeper};
+use crate::sleep::{Ringer, Sleeper, is_asleep};
 use crate::sync::Ordering;
 use crate::words::WORDS_BYTES;
 use std::io;
@@ -205,6 +205,12 @@ impl End {
     #[inline]
     pub fn must_ring(&mut self) -> bool {
         self.ringer.must_ring(self.other.words())
+    }
+
+    /// Whether the other side looks by itself, as far as it has told.
+    #[inline]
+    pub fn is_other_awake(&self) -> bool {
+        !is_asleep(self.other.words())
     }
 
     /// S1: says that this side is about to sleep; `for_room`: it has more to write than there is room for. A

@@ -22,6 +22,7 @@
 //! | `pass` | descriptors over a socket |
 //! | [`mod@connect`], `find` | how a client gets one, and where |
 //! | `reads` | the server's shards, read by a client itself (feature `reads`) |
+//! | `steps` | where tests let the other side act (feature `steps`) |
 
 pub mod connect;
 mod copy;
@@ -35,6 +36,8 @@ pub mod reads;
 pub mod sleep;
 #[cfg(test)]
 mod sleep_tests;
+#[cfg(feature = "steps")]
+pub mod steps;
 mod sync;
 mod words;
 

@@ -70,6 +70,12 @@ impl Sleeper {
     }
 }
 
+/// Whether the owner of these words sleeps, as far as it has told.
+#[inline]
+pub(crate) fn is_asleep(others: &Words) -> bool {
+    others.sleep.0.load(Ordering::Relaxed) & ASLEEP != 0
+}
+
 /// What one side knows of the other's sleep.
 #[derive(Debug, Default)]
 pub(crate) struct Ringer {

@@ -1,16 +1,20 @@
 //! What every transport over sockets keeps to.
 
+mod client;
 mod room;
 
 use super::epoll::Epoll;
+use super::rings::tests::{attached, listen};
+use super::rings::{self, Rings};
 use super::sim::Random;
 use super::sockets::SocketsConfig;
 use super::uring::{self, Uring};
 use super::*;
 use crate::session::Piece;
-use socket2::SockRef;
-use std::io::{ErrorKind, Read, Write};
+use client::{Client, drain};
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 use std::thread;
 use std::time::Instant;
 use torc_engine::segments::Room;
@@ -23,33 +27,79 @@ const MIN_WAIT: Duration = Duration::from_micros(50);
 /// Turns in which a test must be done.
 const TURNS_MAX: usize = 20_000;
 
-/// Runs `check` on a connection of each transport that this machine has.
-fn on_each(check: impl Fn(&mut dyn Face, ConnId, TcpStream)) {
+/// Runs `check` on a connection of each transport that this machine has, through a socket and through rings.
+fn on_each(check: impl Fn(&mut dyn Face, ConnId, Client)) {
     on_each_that(&[false, true], check);
 }
 
-/// The same on those transports that were told to spin and to wait for batches, or were not.
-fn on_each_that(waits: &[bool], check: impl Fn(&mut dyn Face, ConnId, TcpStream)) {
-    let open = |waits: bool, make: &dyn Fn(SocketsConfig) -> Box<dyn Face>| {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let mut transport = make(SocketsConfig {
-            listeners: vec![listener.into()],
-            buffers: BUFFERS,
-            buffer_bytes: BUFFER_BYTES,
-            spins: waits,
-            min_wait: if waits && uring::has_min_wait() { MIN_WAIT } else { Duration::ZERO },
-        });
-        let client = TcpStream::connect(address).unwrap();
-        let conn = accept(&mut *transport);
-        check(&mut *transport, conn, client);
-    };
-    open(false, &|config| Box::new(Epoll::new(config).unwrap()));
+/// The same, with those transports of sockets that were told to spin and to wait for batches, or were not.
+fn on_each_that(waits: &[bool], check: impl Fn(&mut dyn Face, ConnId, Client)) {
+    on_sockets_that(waits, |transport, conn, client| check(transport, conn, Client::Socket(client)));
+    over_rings(|config| Epoll::new(config).unwrap(), &check);
     if uring::probe().is_ok() {
-        for waits in waits {
-            open(*waits, &|config| Box::new(Uring::new(config).unwrap()));
-        }
+        over_rings(|config| Uring::new(config).unwrap(), &check);
     }
+}
+
+/// On a connection through a socket: for what rings do not have, such as an end of one side, or room.
+fn on_sockets(check: impl Fn(&mut dyn Face, ConnId, TcpStream)) {
+    on_sockets_that(&[false, true], check);
+}
+
+fn on_sockets_that(waits: &[bool], check: impl Fn(&mut dyn Face, ConnId, TcpStream)) {
+    over_socket(false, |config| Epoll::new(config).unwrap(), &check);
+    beside_rings(|config| Epoll::new(config).unwrap(), &check);
+    if uring::probe().is_ok() {
+        waits.iter().for_each(|&waits| over_socket(waits, |config| Uring::new(config).unwrap(), &check));
+        beside_rings(|config| Uring::new(config).unwrap(), &check);
+    }
+}
+
+fn config(listeners: Vec<OwnedFd>) -> SocketsConfig {
+    let (buffers, buffer_bytes, min_wait) = (BUFFERS, BUFFER_BYTES, Duration::ZERO);
+    SocketsConfig { listeners, buffers, buffer_bytes, spins: true, min_wait }
+}
+
+fn over_socket<T: Transport>(
+    waits: bool,
+    make: impl Fn(SocketsConfig) -> T,
+    check: &impl Fn(&mut dyn Face, ConnId, TcpStream),
+) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let min_wait = if waits && uring::has_min_wait() { MIN_WAIT } else { Duration::ZERO };
+    let mut transport = make(SocketsConfig { spins: waits, min_wait, ..config(vec![listener.into()]) });
+    let client = TcpStream::connect(address).unwrap();
+    let conn = accept(&mut transport);
+    check(&mut transport, conn, client);
+}
+
+/// A socket of a transport that has another client with rings.
+fn beside_rings<T: Transport>(
+    make: impl Fn(SocketsConfig) -> T,
+    check: &impl Fn(&mut dyn Face, ConnId, TcpStream),
+) {
+    let (path, unix) = listen();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let sockets = make(config(vec![listener.into(), unix.into()]));
+    let mut transport = Rings::new(sockets, rings::tests::config());
+    let (_, _neighbour) = attached(&mut transport, &path);
+    std::fs::remove_file(path).unwrap();
+    let client = TcpStream::connect(address).unwrap();
+    let conn = accept(&mut transport);
+    check(&mut transport, conn, client);
+}
+
+fn over_rings<T: Transport>(
+    make: impl Fn(SocketsConfig) -> T,
+    check: &impl Fn(&mut dyn Face, ConnId, Client),
+) {
+    let (path, listener) = listen();
+    let mut transport = Rings::new(make(config(vec![listener.into()])), rings::tests::config());
+    let (conn, client) = attached(&mut transport, &path);
+    std::fs::remove_file(path).unwrap();
+    check(&mut transport, conn, Client::Rings(client));
 }
 
 /// [`Transport`], as far as the tests need it, behind a pointer.
@@ -142,31 +192,18 @@ fn accept(transport: &mut dyn Face) -> ConnId {
     panic!("nobody was accepted");
 }
 
-/// Takes what has come, up to the end of it if `wait`.
-fn drain(client: &mut TcpStream, wait: bool, bytes: &mut Vec<u8>) {
-    client.set_nonblocking(!wait).unwrap();
-    let mut chunk = vec![0; 64 << 10];
-    loop {
-        match client.read(&mut chunk) {
-            Ok(0) => return,
-            Ok(count) => bytes.extend_from_slice(&chunk[..count]),
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return,
-            Err(error) => panic!("{error}"),
-        }
-    }
-}
-
 #[test]
 fn pieces_arrive_whole_and_in_order_however_they_are_sent() {
     on_each(|transport, conn, mut client| {
         let mut random = Random::new(11);
         let (mut sent, mut received, mut stops) = (Vec::new(), Vec::new(), 0);
-        for number in 0..1000u32 {
+        // A ring holds little, so fewer fill it as often.
+        let count = if matches!(client, Client::Rings(_)) { 100 } else { 1000 };
+        for number in 0..count {
             let mut pieces = Pieces::default();
             for _ in 0..if random.chance(50) { 1 } else { 1 + random.below(PIECES_MAX) } {
                 let len = 1 + random.below(20_000);
-                let bytes: Vec<u8> = (0..len).map(|at| (number as usize * 31 + at) as u8).collect();
+                let bytes: Vec<u8> = (0..len).map(|at| (number * 31 + at) as u8).collect();
                 sent.extend_from_slice(&bytes);
                 pieces.push(Piece::Bytes(bytes));
             }
@@ -196,8 +233,7 @@ fn pieces_arrive_whole_and_in_order_however_they_are_sent() {
 #[test]
 fn a_piece_to_a_client_that_is_gone_comes_back() {
     on_each(|transport, conn, client| {
-        SockRef::from(&client).set_linger(Some(Duration::ZERO)).unwrap();
-        drop(client);
+        client.break_off();
         transport.send(conn, vec![1; 1000], Notice::WithNext);
         let (mut pieces, mut closed) = (0, false);
         for _ in 0..TURNS_MAX {
@@ -221,7 +257,7 @@ fn a_piece_to_a_client_that_is_gone_comes_back() {
 
 #[test]
 fn a_send_that_nothing_depends_on_does_not_end_the_wait() {
-    on_each(|transport, conn, mut client| {
+    on_sockets(|transport, conn, mut client| {
         for _ in 0..8 {
             transport.send(conn, b"answer".to_vec(), Notice::WithNext);
             // One turn, one event: had the send ended the wait, the turn would not have seen the request.
@@ -272,15 +308,14 @@ fn a_paused_client_that_is_gone_is_closed() {
     on_each(|transport, conn, client| {
         transport.pause(conn);
         (0..3).for_each(|_| drop(transport.turn(TURN)));
-        SockRef::from(&client).set_linger(Some(Duration::ZERO)).unwrap();
-        drop(client);
+        client.break_off();
         assert_eq!(closed(transport, conn), 0);
     });
 }
 
 #[test]
 fn a_paused_client_that_has_ended_its_side_gets_its_answers() {
-    on_each(|transport, conn, mut client| {
+    on_sockets(|transport, conn, mut client| {
         transport.pause(conn);
         (0..3).for_each(|_| drop(transport.turn(TURN)));
         client.write_all(b"request").unwrap();
@@ -373,7 +408,11 @@ fn news_show_without_a_turn() {
             });
             transport.recycle(buffer.unwrap_or_else(|| panic!("round {round}: no request")));
             transport.send(conn, b"answer".to_vec(), Notice::WithNext);
-            assert!(transport.may_have_news(), "the answer has to go out");
+            // Into a ring it has gone by now.
+            assert!(
+                transport.may_have_news() || matches!(client, Client::Rings(_)),
+                "the answer has to go out"
+            );
             (0..3).for_each(|_| drop(transport.turn(Duration::ZERO)));
             client.read_exact(&mut [0; 6]).unwrap();
             transport.wake();

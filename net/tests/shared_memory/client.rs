@@ -93,7 +93,7 @@ impl Client {
         Client::of(connect_to_read(path, PATIENCE).expect("the server shares its memory"))
     }
 
-    fn of(rings: Connected) -> Client {
+    pub(crate) fn of(rings: Connected) -> Client {
         Client { rings, input: Vec::new(), next: 0 }
     }
 

@@ -29,7 +29,7 @@ fn broken(server: &Server) -> u64 {
 }
 
 /// Nothing is left of the clients that were there, but for `rings` of them.
-fn is_clean(server: &Server, rings: u64) {
+pub(super) fn is_clean(server: &Server, rings: u64) {
     wait_until("their rings are gone", || sum(server, |stats| stats.rings.read()) == rings);
     let is_ring = |name: &str| name.contains("memfd:torc-answers") || name.contains("memfd:torc-requests");
     let mapped = || {
@@ -282,7 +282,7 @@ fn misbehave(path: &Path, number: u64, until: Instant) {
     }
 }
 
-fn resident_bytes() -> u64 {
+pub(super) fn resident_bytes() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
     line.trim().trim_end_matches(" kB").trim().parse::<u64>().unwrap() << 10

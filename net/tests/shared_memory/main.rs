@@ -3,6 +3,7 @@
 #[path = "../servers/mod.rs"]
 mod servers;
 
+mod attacks;
 mod bytes;
 mod client;
 mod deaths;

@@ -1,8 +1,11 @@
 //! The rings of one connection: what it is sending, and how long nothing has come.
 
+use super::buffers::{BUFFER_BYTES, Buffers};
+#[cfg(test)]
+use super::fault::{self, Fault};
 use crate::session::Piece;
-use crate::transport::{ConnId, Pieces};
-use torc_shm::{Broken, End};
+use crate::transport::{ConnId, Event, Pieces};
+use torc_shm::{Broken, End, full_fence};
 
 /// Turns in which nothing comes before a ring is looked at no more. It tells that it sleeps, and the client rings then.
 pub(super) const COLD_TURNS: u32 = 256;
@@ -47,6 +50,54 @@ impl Ring {
         }
     }
 
+    /// One turn's look at this ring: says whether there was anything. If there was nothing for long it is not hot any more.
+    pub(super) fn look(&mut self, buffers: &mut Buffers, events: &mut Vec<Event>) -> Result<bool, Broken> {
+        let moved = self.move_bytes(buffers, events)?;
+        if moved {
+            self.idle_turns = 0;
+            self.end.wake();
+            return Ok(true);
+        }
+        self.idle_turns += 1;
+        if self.idle_turns > COLD_TURNS {
+            self.idle_turns = 0;
+            #[cfg(test)]
+            if fault::has(Fault::ColdUntold) {
+                self.hot = false;
+                return Ok(false);
+            }
+            self.announce_sleep();
+            full_fence();
+            self.hot = self.has_news();
+            #[cfg(test)]
+            if fault::has(Fault::NoLookBeforeCold) {
+                self.hot = false;
+            }
+        }
+        Ok(false)
+    }
+
+    /// Writes what waits for room, then takes what has come, a buffer at most. Says whether there was anything.
+    fn move_bytes(&mut self, buffers: &mut Buffers, events: &mut Vec<Event>) -> Result<bool, Broken> {
+        let conn = self.conn;
+        let mut moved = false;
+        if !self.sending.is_empty() {
+            moved = self.write_on()?;
+            if self.has_sent_all() {
+                events.push(Event::Sent { conn, pieces: std::mem::take(&mut self.sending) });
+            }
+        }
+        if !self.reading || self.end.waiting()? == 0 {
+            return Ok(moved);
+        }
+        // Without a buffer the bytes wait for the next turn.
+        if let Some((buffer, bytes)) = buffers.take() {
+            let len = self.end.take(BUFFER_BYTES, bytes) as u32;
+            events.push(Event::Received { conn, buffer, len });
+        }
+        Ok(true)
+    }
+
     /// Writes what is being sent, as far as there is room. Says whether anything went.
     pub(super) fn write_on(&mut self) -> Result<bool, Broken> {
         let rest = self.sending.bytes() - self.sent;
@@ -81,6 +132,9 @@ impl Ring {
 
     /// Says that nobody looks at this ring until its client rings.
     pub(super) fn announce_sleep(&mut self) {
-        self.end.announce_sleep(!self.sending.is_empty());
+        let for_room = !self.sending.is_empty();
+        #[cfg(test)]
+        let for_room = for_room && !fault::has(Fault::RoomUntold);
+        self.end.announce_sleep(for_room);
     }
 }

@@ -1,6 +1,7 @@
 //! Bytes that are received where they will stay.
 
 use super::*;
+use socket2::SockRef;
 use std::net::Shutdown;
 use torc_engine::command::{Body, Command, Op, Outcome, Read as Get, UploadId, Value, Write as Set};
 use torc_engine::{Shard, ShardConfig};
@@ -113,7 +114,7 @@ fn value() -> Vec<u8> {
 
 #[test]
 fn a_value_is_received_into_room_and_what_is_behind_it_is_not() {
-    on_each(|transport, conn, mut client| {
+    on_sockets(|transport, conn, mut client| {
         let mut upload = Upload::begin();
         let sending = thread::spawn(move || {
             client.write_all(&[&value()[..], NEXT].concat()).unwrap();
@@ -129,7 +130,7 @@ fn a_value_is_received_into_room_and_what_is_behind_it_is_not() {
 
 #[test]
 fn what_is_behind_a_value_comes_with_its_last_room() {
-    on_each(|transport, conn, mut client| {
+    on_sockets(|transport, conn, mut client| {
         let mut upload = Upload::begin();
         let (head, end) = (value()[..LEN - 20_000].to_vec(), [&value()[LEN - 20_000..], NEXT].concat());
         let sending = thread::spawn(move || {
@@ -155,7 +156,7 @@ fn what_is_behind_a_value_comes_with_its_last_room() {
 
 #[test]
 fn a_value_that_drips_is_received_whole() {
-    on_each(|transport, conn, mut client| {
+    on_sockets(|transport, conn, mut client| {
         let mut upload = Upload::begin();
         let bytes = [&value()[..], NEXT].concat();
         let mut random = Random::new(3);
@@ -175,7 +176,7 @@ fn a_value_that_drips_is_received_whole() {
 
 #[test]
 fn room_comes_back_before_a_client_is_closed_that_leaves_half_way() {
-    on_each(|transport, conn, mut client| {
+    on_sockets(|transport, conn, mut client| {
         let mut upload = Upload::begin();
         client.write_all(&value()[..LEN / 2]).unwrap();
         upload.turn_until(transport, conn, |upload| upload.lent && upload.left <= LEN / 2);
@@ -188,7 +189,7 @@ fn room_comes_back_before_a_client_is_closed_that_leaves_half_way() {
 
 #[test]
 fn room_comes_back_when_a_client_ends_its_side_half_way() {
-    on_each(|transport, conn, mut client| {
+    on_sockets(|transport, conn, mut client| {
         let mut upload = Upload::begin();
         client.write_all(&value()[..LEN / 2]).unwrap();
         client.shutdown(Shutdown::Write).unwrap();
@@ -204,7 +205,7 @@ fn room_comes_back_when_a_client_ends_its_side_half_way() {
 /// Room comes back when its client is closed or paused, or when it is asked for; later bytes go to a buffer.
 #[test]
 fn room_comes_back_when_it_is_wanted() {
-    on_each(|transport, conn, mut client| {
+    on_sockets(|transport, conn, mut client| {
         let mut upload = Upload::begin();
         client.write_all(&value()[..1]).unwrap();
         upload.turn_until(transport, conn, |upload| upload.lent);
