@@ -1,0 +1,16 @@
+//! Real devices, by way of libibverbs.
+
+mod context;
+mod domain;
+mod events;
+mod modify;
+mod pair;
+mod post;
+mod queue;
+mod receives;
+
+pub use context::{Device, names};
+pub use domain::{Domain, Registered};
+pub use pair::Pair;
+pub use queue::Queue;
+pub use receives::Receives;
