@@ -78,7 +78,7 @@ pub enum PairState {
     Initialized,
     ReadyToReceive,
     ReadyToSend,
-    /// All that was posted is flushed, and so is what will be.
+    /// All that was posted is flushed, and so are sends that will be. Of receives that will be, some devices never tell.
     Failed,
     /// By its number in verbs.
     Other(u32),

@@ -55,7 +55,8 @@ pub enum Action<'r, R> {
     Send { payload: Payload<'r, R>, immediate: Option<u32> },
     /// With an immediate it takes a receive of the peer, which learns of it so.
     Write { payload: Payload<'r, R>, to: Remote, immediate: Option<u32> },
-    /// Into our memory. Requests of one queue pair are done in their order, so a READ behind another sees what was later.
+    /// Into our memory. READs of one queue pair are done in their order, so a READ behind another sees what was later. A SEND or
+    /// WRITE behind a READ may be done before it has ended.
     Read { into: &'r [Piece<'r, R>], from: Remote },
 }
 

@@ -191,9 +191,8 @@ impl QueuePair for Pair {
             return Err(VerbsError::new(CALL, libc::EINVAL));
         }
         if is_failed {
-            raw(pieces)?;
-            self.domain.device.state().received(self.number, id, Err(Failure::Flushed), false);
-            return Ok(());
+            // Never heard of again, as with SoftRoCE.
+            return raw(pieces).map(drop);
         }
         self.receives.post(id, pieces)
     }

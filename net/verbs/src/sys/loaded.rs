@@ -2,6 +2,7 @@
 
 pub(crate) use super::bindings::*;
 use crate::library::LibraryError;
+use std::error::Error;
 
 /// The name under which a system has it; its functions and structures only grow.
 const LIBRARY: &str = "libibverbs.so.1";
@@ -13,7 +14,12 @@ pub(crate) fn load() -> Result<Functions, LibraryError> {
     let library = unsafe { libloading::Library::new(LIBRARY) }
         .map_err(|error| LibraryError::Missing(error.to_string()))?;
     // SAFETY: the functions have the types that the header of this library gives them, which never change under this name.
-    unsafe { Functions::from_library(library) }.map_err(|error| LibraryError::Incomplete(error.to_string()))
+    unsafe { Functions::from_library(library) }.map_err(|error| LibraryError::Incomplete(reason(&error)))
+}
+
+/// What the system's loader says.
+fn reason(error: &libloading::Error) -> String {
+    error.source().map_or_else(|| error.to_string(), ToString::to_string)
 }
 
 /// The number that a request sends along, in the order of bytes of the network.

@@ -114,6 +114,7 @@ impl<V: Verbs> End<V> {
     }
 
     /// Waits for the end of this request.
+    #[track_caller]
     pub(crate) fn sent<W: World>(&self, world: &W, id: u64) -> Result<Done, Failure> {
         let completion = completion(world, &self.sends);
         assert_eq!((completion.id, completion.pair), (id, self.pair.number()));
@@ -121,6 +122,7 @@ impl<V: Verbs> End<V> {
     }
 
     /// Waits for the end of this receive.
+    #[track_caller]
     pub(crate) fn received<W: World>(&self, world: &W, id: u64) -> Result<Done, Failure> {
         let completion = completion(world, &self.receives);
         assert_eq!((completion.id, completion.pair), (id, self.pair.number()));

@@ -6,6 +6,7 @@ mod cases;
 mod ends;
 mod real;
 mod simulated;
+mod unkind;
 mod world;
 
 macro_rules! list {

@@ -1,7 +1,7 @@
 //! A pair of real devices on one wire, which the environment names.
 //!
-//! `TORC_TEST_RDMA=a,b` names the devices. `TORC_TEST_RDMA_LINKS=1` allows to set their links down, and to remove them, which can be
-//! done to SoftRoCE devices alone.
+//! `TORC_TEST_RDMA=a,b` names the devices. `TORC_TEST_RDMA_WIRE` names a script that sets their links up and down, removes them and
+//! puts them back: `tools/guest/soft_roce.sh` for SoftRoCE. Without it these tests are left out.
 
 use crate::world::World;
 use std::cell::RefCell;
@@ -20,8 +20,10 @@ const SETTLED: Duration = Duration::from_secs(10);
 
 pub(crate) struct Real {
     names: [String; 2],
+    /// As found when the device was opened last.
+    choices: RefCell<[Option<Choice>; 2]>,
     started: Instant,
-    may_change_links: bool,
+    wire: Option<String>,
     removal: RefCell<Option<Child>>,
 }
 
@@ -38,27 +40,30 @@ impl Real {
         }
     }
 
-    /// The network interface below a device; its name is that of the device with `veth` in place of `rxe`, as the guest has them.
-    fn interface(&self, end: usize) -> String {
-        self.names[end].replace("rxe", "veth")
+    /// The script, told to do something at one end.
+    fn at_wire(&self, action: &str, end: usize) -> Option<Command> {
+        let mut command = Command::new("bash");
+        command.args([self.wire.as_ref()?.as_str(), action, ["a", "b"][end]]);
+        Some(command)
     }
 }
 
-fn run(command: &str) {
-    let status = Command::new("sh").args(["-c", command]).status().expect("a shell");
-    assert!(status.success(), "{command}: {status}");
+fn run(command: &mut Command) {
+    let status = command.status().expect("bash");
+    assert!(status.success(), "{command:?}: {status}");
 }
 
 impl World for Real {
     type Device = Device;
 
     fn open(&self, end: usize) -> Device {
-        self.choice(end);
+        self.choices.borrow_mut()[end] = Some(self.choice(end));
         Device::open(&self.names[end]).expect("a device")
     }
 
     fn path(&self, end: usize) -> Path {
-        let choice = self.choice(end);
+        let choices = self.choices.borrow();
+        let choice = choices[end].as_ref().expect("a device that was opened");
         Path::new(choice.port, choice.gid.index, choice.mtu)
     }
 
@@ -72,27 +77,24 @@ impl World for Real {
     }
 
     fn set_link(&self, end: usize, is_up: bool) -> bool {
-        if self.may_change_links {
-            let state = if is_up { "up" } else { "down" };
-            run(&format!("ip link set dev {} {state}", self.interface(end)));
-        }
-        self.may_change_links
+        let command = self.at_wire(if is_up { "up" } else { "down" }, end);
+        command.map(|mut command| run(&mut command)).is_some()
     }
 
     fn begin_removal(&self, end: usize, _device: &Device) {
-        let child = Command::new("rdma").args(["link", "delete", &self.names[end]]).spawn();
-        self.removal.replace(Some(child.expect("the command rdma")));
+        let mut command = self.at_wire("remove", end).expect("a script");
+        self.removal.replace(Some(command.spawn().expect("bash")));
     }
 
     fn is_removed(&self) -> bool {
         let mut removal = self.removal.borrow_mut();
         let status = removal.as_mut().expect("a removal").try_wait().expect("a child");
-        assert!(status.is_none_or(|status| status.success()), "rdma link delete: {status:?}");
+        assert!(status.is_none_or(|status| status.success()), "removal: {status:?}");
         status.is_some()
     }
 
     fn bring_back(&self, end: usize) {
-        run(&format!("rdma link add {} type rxe netdev {}", self.names[end], self.interface(end)));
+        run(&mut self.at_wire("add", end).expect("a script"));
     }
 }
 
@@ -105,7 +107,13 @@ pub(crate) fn where_there_are_any(name: &str, case: fn(&Real)) {
     };
     let (first, second) = names.split_once(',').expect("TORC_TEST_RDMA is two names with a comma");
     let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let may_change_links = std::env::var("TORC_TEST_RDMA_LINKS").is_ok_and(|value| value == "1");
+    let wire = std::env::var("TORC_TEST_RDMA_WIRE").ok();
     let names = [first.to_owned(), second.to_owned()];
-    case(&Real { names, started: Instant::now(), may_change_links, removal: RefCell::new(None) });
+    case(&Real {
+        names,
+        choices: RefCell::default(),
+        started: Instant::now(),
+        wire,
+        removal: RefCell::new(None),
+    });
 }

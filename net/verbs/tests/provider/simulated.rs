@@ -11,13 +11,13 @@ const SEEDS: u64 = 50;
 const PATIENCE_STEPS: u64 = 1_000_000;
 
 pub(crate) struct Simulated {
-    network: Network,
+    pub(crate) network: Network,
     devices: RefCell<[Device; 2]>,
     removed: RefCell<Option<Device>>,
 }
 
 impl Simulated {
-    fn new(seed: u64) -> Simulated {
+    pub(crate) fn new(seed: u64) -> Simulated {
         let network = Network::new(seed, Weather::default());
         let devices = [network.add_device(), network.add_device()];
         Simulated { network, devices: RefCell::new(devices), removed: RefCell::new(None) }

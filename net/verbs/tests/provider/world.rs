@@ -37,6 +37,7 @@ pub(crate) trait World {
 pub(crate) type Memory = Arc<torc_verbs::memory::Buffer>;
 
 /// Waits until `look` finds something.
+#[track_caller]
 pub(crate) fn wait<W: World, T>(world: &W, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let since = world.now();
     loop {
@@ -48,6 +49,7 @@ pub(crate) fn wait<W: World, T>(world: &W, what: &str, mut look: impl FnMut() ->
 }
 
 /// Waits for the next completion of a queue.
+#[track_caller]
 pub(crate) fn completion<W: World>(world: &W, queue: &impl CompletionQueue) -> Completion {
     wait(world, "completion", || {
         let mut one = [Completion::NONE];

@@ -42,12 +42,13 @@ fn forget_events(device: &impl Verbs) {
 pub(crate) fn a_link_that_comes_back_loses_nothing<W: World>(world: &W) {
     // Half a second until it is tried again, and seven times that.
     let ends = connect(world, &Wanted { change_path: |path| path.timeout = 17, ..Wanted::default() });
-    forget_events(&ends[0].device);
-    if !world.set_link(0, false) {
+    let far = &ends[1].device;
+    forget_events(far);
+    if !world.set_link(1, false) {
         return;
     }
-    event(world, &ends[0].device, Event::PortDown { port: PORT });
-    assert!(!ends[0].device.port(PORT).expect("a port").is_up);
+    event(world, far, Event::PortDown { port: PORT });
+    assert!(!far.port(PORT).expect("a port").is_up);
     ends[1].receive(1, 0, 8);
     ends[0].memory.write(0, b"later on");
     ends[0].send(2, 0, 8);
@@ -55,8 +56,8 @@ pub(crate) fn a_link_that_comes_back_loses_nothing<W: World>(world: &W) {
         world.turn(world.now());
     }
     assert_eq!(ends[1].receives.poll(&mut [Completion::NONE]), Ok(0));
-    world.set_link(0, true);
-    event(world, &ends[0].device, Event::PortUp { port: PORT });
+    world.set_link(1, true);
+    event(world, far, Event::PortUp { port: PORT });
     assert_eq!(ends[1].received(world, 1), Ok(Done::Received { len: 8, immediate: None }));
     assert_eq!(ends[0].sent(world, 2), Ok(Done::Sent));
     assert_eq!(ends[1].memory.bytes(0, 8), b"later on");
