@@ -1,17 +1,11 @@
 //! Which devices there are, and an opened one.
 
-use super::domain::{Domain, Registered};
-use super::pair::Pair;
-use super::queue::Queue;
-use super::receives::Receives;
-use super::{domain, events, pair, queue, receives};
-use crate::completion::Event;
+use super::descriptor::do_not_wait;
 use crate::error::VerbsError;
 use crate::gid::Gid;
 use crate::library::{self, LibraryError};
-use crate::memory::Memory;
 use crate::path::Mtu;
-use crate::seam::{Access, Limits, PairOptions, Port, Verbs};
+use crate::seam::{Limits, Port};
 use crate::sys::{
     Functions, ibv_context, ibv_device, ibv_device_attr, ibv_gid, ibv_port_attr, ibv_port_state,
 };
@@ -120,7 +114,7 @@ impl Device {
             NonNull::new(unsafe { library.ibv_open_device(device) }).ok_or_else(|| VerbsError::last(CALL))?;
         let mut context = Context { library, raw, limits: NO_LIMITS };
         context.limits = context.ask_limits()?;
-        events::do_not_wait(context.event_descriptor())?;
+        do_not_wait(context.event_descriptor())?;
         Ok(Device(Arc::new(context)))
     }
 }
@@ -171,7 +165,21 @@ impl Context {
         })
     }
 
-    fn ask_port(&self, port: u8) -> Result<Port, VerbsError> {
+    pub(super) fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    pub(super) fn ask_gid(&self, port: u8, index: u8) -> Result<Gid, VerbsError> {
+        let mut gid = ibv_gid { raw: [0; 16] };
+        let raw = self.raw.as_ptr();
+        // SAFETY: `raw` is open, `gid` is writable.
+        let returned = unsafe { self.library.ibv_query_gid(raw, port, c_int::from(index), &raw mut gid) };
+        VerbsError::check("ibv_query_gid", returned)?;
+        // SAFETY: any bytes are a value of this field.
+        Ok(Gid(unsafe { gid.raw }))
+    }
+
+    pub(super) fn ask_port(&self, port: u8) -> Result<Port, VerbsError> {
         // SAFETY: it is numbers alone, so zeros are a value of it.
         let mut asked: ibv_port_attr = unsafe { zeroed() };
         // SAFETY: `raw` is open; the function writes a beginning of `asked`, as the structure was when it was named.
@@ -184,64 +192,5 @@ impl Context {
             mtu: Mtu::of_code(asked.active_mtu),
             message_bytes: asked.max_msg_sz,
         })
-    }
-}
-
-impl Verbs for Device {
-    type Domain = Domain;
-    type Region = Registered;
-    type Queue = Queue;
-    type Receives = Receives;
-    type Pair = Pair;
-
-    fn limits(&self) -> Limits {
-        self.0.limits
-    }
-
-    fn port(&self, port: u8) -> Result<Port, VerbsError> {
-        self.0.ask_port(port)
-    }
-
-    fn gid(&self, port: u8, index: u8) -> Result<Gid, VerbsError> {
-        let mut gid = ibv_gid { raw: [0; 16] };
-        let raw = self.0.raw.as_ptr();
-        // SAFETY: `raw` is open, `gid` is writable.
-        let returned = unsafe { self.0.library.ibv_query_gid(raw, port, c_int::from(index), &raw mut gid) };
-        VerbsError::check("ibv_query_gid", returned)?;
-        // SAFETY: any bytes are a value of this field.
-        Ok(Gid(unsafe { gid.raw }))
-    }
-
-    fn domain(&self) -> Result<Domain, VerbsError> {
-        domain::allocate(self)
-    }
-
-    fn register(
-        &self,
-        domain: &Domain,
-        memory: Arc<dyn Memory>,
-        access: Access,
-    ) -> Result<Registered, VerbsError> {
-        domain::register(domain, memory, access)
-    }
-
-    fn completion_queue(&self, completions: u32) -> Result<Queue, VerbsError> {
-        queue::create(self, completions)
-    }
-
-    fn shared_receives(&self, domain: &Domain, receives: u32) -> Result<Receives, VerbsError> {
-        receives::create(domain, receives)
-    }
-
-    fn queue_pair(&self, domain: &Domain, options: &PairOptions<'_, Device>) -> Result<Pair, VerbsError> {
-        pair::create(domain, options)
-    }
-
-    fn events(&self) -> Option<BorrowedFd<'_>> {
-        Some(self.0.event_descriptor())
-    }
-
-    fn next_event(&self) -> Result<Option<Event>, VerbsError> {
-        events::next(&self.0)
     }
 }

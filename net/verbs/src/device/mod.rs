@@ -1,11 +1,13 @@
 //! Real devices, by way of libibverbs.
 
 mod context;
+mod descriptor;
 mod domain;
 mod events;
 mod modify;
 mod pair;
 mod post;
+mod provider;
 mod queue;
 mod receives;
 

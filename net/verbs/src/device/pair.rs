@@ -1,5 +1,6 @@
 //! Queue pairs.
 
+use super::context::Device;
 use super::domain::{Domain, Registered, flags};
 use super::modify;
 use super::post::{self, PostSend};
@@ -8,7 +9,7 @@ use super::receives::Receives;
 use crate::error::{PostError, VerbsError};
 use crate::path::{Path, Peer};
 use crate::seam::{Access, PairOptions, PairState, QueuePair};
-use crate::sys::{ibv_qp, ibv_qp_init_attr, ibv_qp_type, ibv_recv_wr};
+use crate::sys::{Functions, ibv_qp, ibv_qp_init_attr, ibv_qp_type, ibv_recv_wr};
 use crate::work::{PIECES_MAX, Piece, Work};
 use std::ffi::c_int;
 use std::fmt;
@@ -31,7 +32,7 @@ pub struct Pair {
     post_receive: unsafe extern "C" fn(*mut ibv_qp, *mut ibv_recv_wr, *mut *mut ibv_recv_wr) -> c_int,
     /// `None` only in `drop`.
     needs: Option<Needs>,
-    library: &'static crate::sys::Functions,
+    library: &'static Functions,
 }
 
 // SAFETY: the library locks what its calls share, and `raw` is only used for such calls.
@@ -54,7 +55,7 @@ impl Drop for Pair {
     }
 }
 
-pub(super) fn create(domain: &Domain, options: &PairOptions<'_, super::Device>) -> Result<Pair, VerbsError> {
+pub(super) fn create(domain: &Domain, options: &PairOptions<'_, Device>) -> Result<Pair, VerbsError> {
     const CALL: &str = "ibv_create_qp";
     let context = &domain.0.context;
     let library = context.library;

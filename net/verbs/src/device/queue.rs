@@ -1,7 +1,7 @@
 //! Completion queues, each with a channel of its own for notices.
 
 use super::context::{Context, Device};
-use super::events::{do_not_wait, is_nothing};
+use super::descriptor::{do_not_wait, is_nothing};
 use crate::completion::{Completion, Done, Failure};
 use crate::error::VerbsError;
 use crate::seam::CompletionQueue;

@@ -13,11 +13,12 @@
 //! | `state` | tables of what there is, and how a queue pair fails |
 //! | `wire` | a step: requests that start, are copied, end |
 //! | `access` | who may read and write which memory |
-//! | `device`, `queue`, `pair` | the interface of a provider |
+//! | `device`, `queue`, `pair`, `provider` | the interface of a provider |
 
 mod access;
 mod device;
 mod pair;
+mod provider;
 mod queue;
 mod random;
 mod state;
