@@ -5,7 +5,7 @@
 #
 # The headers need not be installed: a folder into which Debian's libibverbs-dev was unpacked will do. The file in the
 # repository comes from those of rdma-core 44.0 (Debian 12) and bindgen 0.73.2. Enumerations have the shape that the package
-# rdma-sys gives them, so that code over either is the same.
+# rdma-sys gives them, so that code over either is the same. The headers may be used under the BSD licence of OpenIB.org.
 set -euo pipefail
 include=${1:?the folder that has infiniband/verbs.h}
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
