@@ -122,9 +122,10 @@ unsafe fn post_batch(
     batch: &[Work<'_, Registered>],
     inline_max: u32,
 ) -> Result<(), PostError> {
-    let mut pieces = [[NO_PIECE; PIECES_MAX]; DOORBELL_MAX];
+    let mut pieces = [const { MaybeUninit::<Pieces>::uninit() }; DOORBELL_MAX];
     let mut requests = [const { MaybeUninit::<ibv_send_wr>::uninit() }; DOORBELL_MAX];
     for ((work, pieces), place) in batch.iter().zip(&mut pieces).zip(&mut requests) {
+        let pieces = pieces.write([NO_PIECE; PIECES_MAX]);
         place.write(request(work, pieces, inline_max).map_err(|error| PostError { posted: 0, error })?);
     }
     let first = requests.as_mut_ptr().cast::<ibv_send_wr>();
