@@ -58,7 +58,7 @@ pub struct BenchArgs {
 enum BenchCommand {
     /// The floor: what a bare echo server costs for the bytes of this workload
     Floor(Box<floor::FloorArgs>),
-    /// Torc beside redis-server and memcached, round by round, kept under bench/results
+    /// Torc beside redis-server and memcached, round by round, kept under bench/results; over TCP, or on one host
     Compare(Box<compare::CompareArgs>),
     /// The miss ratio on a real request trace
     Trace(Box<replay::TraceArgs>),

@@ -9,10 +9,9 @@ use std::{
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Serialize;
-use torc_engine::command::Value;
-use torc_engine::reader::{Doubt, Look};
 use torc_proto::native::{Answer, FrameLimits, Op, Options, ParseError, Status, Topology, frame};
-use torc_shm::{Connected, connect_to_read, reads::Reads};
+use torc_shm::reads::{Look, ReadCounts, Reads, Value};
+use torc_shm::{Connected, connect_to_read};
 
 use crate::{
     codec::{Codec, Tally, native::Native},
@@ -63,12 +62,37 @@ pub(crate) fn run(
     let [Address::Rings(path)] = servers else {
         return Err(BenchError::setting("server", "reads out of shared memory are of one server"));
     };
-    let mut client = Client::connect(path)?;
     let warmup = if args.requests.is_some() { Duration::ZERO } else { seconds("warmup", args.warmup)? };
     let limit = match args.requests {
         Some(requests) => (Duration::MAX, requests),
         None => (seconds("duration", args.duration)?, u64::MAX),
     };
+    let (results, counts) = measure(path, workload, warmup, limit, probe)?;
+    let asked = counts.causes().collect();
+    let report = Report {
+        transport: "shm-read",
+        one_sided: OneSided { hits: counts.hits, misses: counts.misses, asked },
+        results,
+    };
+    println!("{}", report.results);
+    let OneSided { hits, misses, asked } = &report.one_sided;
+    println!("with the warm-up: {hits} hits and {misses} misses without asking, asked {asked:?}");
+    if let Some(path) = &args.json {
+        write_json_lines(path, &[&report])?;
+    }
+    report.results.tally.without_refusals()
+}
+
+/// Loads the server that shares its memory at `path`: `warmup` long, then until the time is over or so many requests are done. What the
+/// reads came to is with the warm-up.
+pub(crate) fn measure(
+    path: &Path,
+    workload: Workload,
+    warmup: Duration,
+    limit: (Duration, u64),
+    probe: Option<&Probe>,
+) -> Result<(Figures, ReadCounts), BenchError> {
+    let mut client = Client::connect(path)?;
     let mut run = Run { workload, latency: Latency::new(), tally: Tally::default() };
     run.drive(&mut client, (warmup, u64::MAX))?;
     (run.latency, run.tally) = Default::default();
@@ -82,21 +106,8 @@ pub(crate) fn run(
     let server = probe.zip(before).map(|(probe, before)| Ok(probe.sample()?.since(&before))).transpose()?;
     let mut results = Figures::new(elapsed, run.tally, Duration::ZERO, own, server);
     results.latency_us = run.latency.percentiles();
-    let counts = client.reads.counts();
-    let asked = Doubt::ALL.into_iter().zip(counts.doubts).filter(|(_, count)| *count > 0);
-    let asked = asked.map(|(doubt, count)| (doubt.name(), count)).collect();
-    let report = Report {
-        transport: "shm-read",
-        one_sided: OneSided { hits: counts.hits, misses: counts.misses, asked },
-        results,
-    };
-    println!("{}", report.results);
-    let OneSided { hits, misses, asked } = &report.one_sided;
-    println!("with the warm-up: {hits} hits and {misses} misses without asking, asked {asked:?}");
-    if let Some(path) = &args.json {
-        write_json_lines(path, &[&report])?;
-    }
-    report.results.tally.without_refusals()
+    client.tell()?;
+    Ok((results, client.reads.counts()))
 }
 
 struct Run {
@@ -155,7 +166,7 @@ impl Client {
         tally: &mut Tally,
     ) -> Result<(), BenchError> {
         match self.reads.get(0, objects.key(number, buffer)) {
-            Ok(Look::Hit { found, .. }) => {
+            Ok((Look::Hit { found, .. }, _)) => {
                 tally.hits += 1;
                 tally.value_bytes += match found.value {
                     Value::Inline(value) => value.len() as u64,
@@ -170,9 +181,9 @@ impl Client {
 
     /// Tells the server what was read, so that eviction knows.
     fn tell(&mut self) -> Result<(), BenchError> {
-        let mut value = Vec::new();
-        self.reads.tell(&mut value);
-        request(&mut self.rings, Op::Accesses, &value, |_| Ok(()))
+        let mut told = Vec::new();
+        self.reads.tell(|op, value| told.push((op, value)));
+        told.iter().try_for_each(|(op, value)| request(&mut self.rings, *op, value, |_| Ok(())))
     }
 
     /// Asks the server, and waits for its answer.

@@ -12,6 +12,7 @@ use crate::session::{ATTACH_REFUSALS, AttachRefusal, BAD_INPUTS, PROTOCOLS, Prot
 use classes::{CLOSE_REASONS, COMMANDS, OUTCOMES};
 use torc_engine::reader::Doubt;
 use torc_engine::stats::{Counter, FigureKind};
+use torc_proto::native::doubts::{CAUSES, FAILED_CHECKS};
 use torc_shm::Broken;
 
 /// Why a connection over shared memory could not go on.
@@ -44,9 +45,13 @@ pub struct WorkerStats {
     /// What clients have told of reads that they did themselves.
     pub one_sided_hits: Counter,
     pub one_sided_misses: Counter,
+    /// By [`CAUSES`].
+    pub one_sided_doubts: [Counter; CAUSES.len()],
     /// By [`Doubt`].
     pub sibling_doubts: [Counter; Doubt::ALL.len()],
     pub rings: Counter,
+    pub rings_hot: Counter,
+    pub rings_reading: Counter,
     pub ring_bytes: Counter,
     pub bells_rung: Counter,
     pub bells_heard: Counter,
@@ -109,6 +114,13 @@ impl WorkerStats {
     /// Connections over shared memory that could not go on, for whatever cause.
     pub fn rings_broken(&self) -> u64 {
         self.ring_errors.iter().map(Counter::read).sum()
+    }
+
+    /// Reads that clients tried themselves and asked for: since a check failed, and for other causes.
+    pub fn one_sided_asked(&self) -> (u64, u64) {
+        let (failed, doubts) = self.one_sided_doubts.split_at(FAILED_CHECKS);
+        let sum = |counters: &[Counter]| counters.iter().map(Counter::read).sum();
+        (sum(failed), sum(doubts))
     }
 
     pub fn attach_refused(&self, why: AttachRefusal) {
@@ -233,7 +245,14 @@ impl WorkerStats {
             labels: [Some(("outcome", outcome)), None],
             value: count.read(),
         });
-        reads.chain(doubts).chain(one_sided)
+        let asked = CAUSES.iter().zip(&self.one_sided_doubts).map(|(cause, count)| Sample {
+            name: "one_sided_doubts",
+            kind: FigureKind::Counter,
+            help: "Reads that clients tried in shared memory and asked for in the end, by cause, as far as they have told.",
+            labels: [Some(("cause", cause)), None],
+            value: count.read(),
+        });
+        reads.chain(doubts).chain(one_sided).chain(asked)
     }
 
     fn ring_samples(&self) -> impl Iterator<Item = Sample> + '_ {
@@ -286,6 +305,8 @@ impl WorkerStats {
                 &self.protocol_refusals,
             ),
             gauge("rings", "Connections over shared memory that are open.", &self.rings),
+            gauge("rings_hot", "Of these, those that each turn looks at; the others ring first.", &self.rings_hot),
+            gauge("rings_reading", "Of these, those whose clients can read the shards themselves.", &self.rings_reading),
             gauge("bytes_rings", "Memory of their rings; part of that held for clients.", &self.ring_bytes),
             counter("bells_rung", "Wake-ups of clients of shared memory that slept.", &self.bells_rung),
             counter("bells_heard", "Wake-ups by such clients while nobody looked at their rings.", &self.bells_heard),

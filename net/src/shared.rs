@@ -198,6 +198,10 @@ impl Figures<'_> {
             "increment_misses" => misses("increment"),
             "decrement_hits" => done("decrement"),
             "decrement_misses" => misses("decrement"),
+            "one_sided_hits" => self.of_workers(|stats| stats.one_sided_hits.read()),
+            "one_sided_misses" => self.of_workers(|stats| stats.one_sided_misses.read()),
+            "one_sided_failed_checks" => self.of_workers(|stats| stats.one_sided_asked().0),
+            "one_sided_doubts" => self.of_workers(|stats| stats.one_sided_asked().1),
             // One thread writes for all shards.
             "tier_item_bytes" => self.of_tier(|tier| &tier.item_bytes),
             "tier_written_bytes" => self.of_tier(|tier| &tier.written_bytes),

@@ -5,6 +5,8 @@
 //! starting with another one. In every round each server is measured at saturation (closed loop)
 //! and at one fixed offered load (open loop), which is the same for all.
 
+mod host;
+mod host_page;
 mod page;
 mod ratio;
 
@@ -29,6 +31,9 @@ use crate::{
 /// Flags of `torc bench compare`.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct CompareArgs {
+    /// Clients on the server's host: Torc's shared memory beside everybody's Unix sockets
+    #[arg(long, conflicts_with_all = ["protocols", "depths", "offered_share"])]
+    same_host: bool,
     /// Protocols to compare in
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = Protocol::ALL)]
     protocols: Vec<Protocol>,
@@ -90,6 +95,9 @@ struct Comparison {
 
 /// Runs the comparison, prints its tables and keeps its folder.
 pub(crate) fn run(args: &CompareArgs) -> Result<(), BenchError> {
+    if args.same_host {
+        return host::run(args);
+    }
     if !(0.0..=0.9).contains(&args.offered_share) {
         return Err(BenchError::setting("offered-share", "expected 0 to 0.9"));
     }

@@ -1,7 +1,6 @@
 //! A server under measurement.
 
 use std::{
-    net::SocketAddr,
     ops::Range,
     process::Command,
     time::{Duration, Instant},
@@ -39,6 +38,8 @@ pub(crate) struct Contender {
     pub command: String,
     pub protocols: Vec<Protocol>,
     pub address: Address,
+    /// Its Unix socket, if it listens on one.
+    pub unix: Option<Address>,
     /// One address a shard, where there are several.
     pub shard_addresses: Vec<Address>,
     /// Where `/metrics` is, if served.
@@ -61,6 +62,11 @@ struct ReadyLine {
 }
 
 impl ReadyLine {
+    fn unix(&self) -> Option<Address> {
+        let mut addresses = self.listen.iter().filter_map(|text| text.parse().ok());
+        addresses.find(|address| matches!(address, Address::Unix(_)))
+    }
+
     /// The line, and the first address that the server listens on.
     fn parse(line: &str) -> Result<(Self, Address), BenchError> {
         let ready = serde_json::from_str::<Self>(line).ok().filter(|ready| ready.ready);
@@ -89,6 +95,7 @@ impl Contender {
             command: process.command().into(),
             protocols,
             address,
+            unix: ready.unix(),
             shard_addresses: ready.shard_listen.iter().filter_map(|text| text.parse().ok()).collect(),
             admin: ready.admin,
             probe: Probe::new(process.pid())?,
@@ -98,23 +105,23 @@ impl Contender {
         })
     }
 
-    /// A server that was told its port.
-    pub(crate) fn by_port(
+    /// A server that was told where to listen.
+    pub(crate) fn by_address(
         name: &str,
         version: String,
         command: Command,
         cpu: usize,
-        port: u16,
+        address: Address,
         protocol: Protocol,
     ) -> Result<Self, BenchError> {
-        let address = SocketAddr::from(([127, 0, 0, 1], port));
-        let process = ServerProcess::listening(command, &[cpu], address)?;
+        let process = ServerProcess::listening(command, &[cpu], || address.connect().is_ok())?;
         Ok(Self {
             name: name.into(),
             version,
             command: process.command().into(),
             protocols: vec![protocol],
-            address: Address::Tcp(address),
+            unix: matches!(address, Address::Unix(_)).then(|| address.clone()),
+            address,
             shard_addresses: Vec::new(),
             admin: None,
             probe: Probe::new(process.pid())?,

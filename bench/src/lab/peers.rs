@@ -1,12 +1,17 @@
 //! How Torc and its peers are started: each on one core, in memory only, on a port of 127.0.0.1.
 
-use std::{path::PathBuf, process::Command};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use clap::Args;
 
 use super::contender::Contender;
 use crate::{
     error::BenchError,
+    generator::address::Address,
     load::Protocol,
     process::child::{first_line, free_port, installed, this_program},
 };
@@ -50,7 +55,7 @@ pub(crate) fn redis_with(
     let Some(program) = installed("redis-server") else {
         return Ok(None);
     };
-    let port = free_port()?;
+    let (port, address) = free_address()?;
     let version = first_line(&program, &["--version"]).unwrap_or_default();
     let mut command = Command::new(program);
     command
@@ -59,7 +64,7 @@ pub(crate) fn redis_with(
         .args(["--maxmemory", &format!("{memory_mib}mb")])
         .args(["--maxmemory-policy", "allkeys-lru", "--loglevel", "warning"])
         .args(args);
-    Contender::by_port("redis", version, command, cpu, port, Protocol::Resp).map(Some)
+    Contender::by_address("redis", version, command, cpu, address, Protocol::Resp).map(Some)
 }
 
 /// memcached with further arguments, if installed.
@@ -67,18 +72,55 @@ pub(crate) fn memcached(cpu: usize, memory_mib: u64, args: &[&str]) -> Result<Op
     let Some(program) = installed("memcached") else {
         return Ok(None);
     };
-    let port = free_port()?;
+    let (port, address) = free_address()?;
+    let port = port.to_string();
+    memcached_at(program, &["-l", "127.0.0.1", "-p", &port, "-U", "0"], address, cpu, memory_mib, args)
+        .map(Some)
+}
+
+fn memcached_at(
+    program: PathBuf,
+    listen: &[&str],
+    address: Address,
+    cpu: usize,
+    memory_mib: u64,
+    args: &[&str],
+) -> Result<Contender, BenchError> {
     let version = first_line(&program, &["--version"]).unwrap_or_default();
     let mut command = Command::new(program);
-    command
-        .args(["-l", "127.0.0.1", "-p", &port.to_string(), "-U", "0"])
-        .args(["-t", "1", "-m", &memory_mib.to_string(), "-c", "2048"])
-        .args(args);
+    command.args(listen).args(["-t", "1", "-m", &memory_mib.to_string(), "-c", "2048"]).args(args);
     // memcached refuses to run as root unless told to; to stay root keeps /proc/PID readable.
     if rustix::process::geteuid().is_root() {
         command.args(["-u", "root"]);
     }
-    Contender::by_port("memcached", version, command, cpu, port, Protocol::Memcache).map(Some)
+    Contender::by_address("memcached", version, command, cpu, address, Protocol::Memcache)
+}
+
+/// A free port of this machine.
+fn free_address() -> Result<(u16, Address), BenchError> {
+    let port = free_port()?;
+    Ok((port, Address::Tcp(SocketAddr::from(([127, 0, 0, 1], port)))))
+}
+
+/// redis-server and memcached on Unix sockets of this folder, those that are installed.
+pub(crate) fn on_unix_sockets(
+    folder: &Path,
+    cpu: usize,
+    memory_mib: u64,
+) -> Result<Vec<Contender>, BenchError> {
+    let mut peers = Vec::new();
+    let path = folder.join("redis.sock");
+    let more = ["--appendonly", "no", "--unixsocket", &path.to_string_lossy()].map(String::from);
+    if let Some(mut redis) = redis_with(cpu, memory_mib, &more)? {
+        redis.unix = Some(Address::Unix(path));
+        peers.push(redis);
+    }
+    if let Some(program) = installed("memcached") {
+        let path = folder.join("memcached.sock");
+        let listen = ["-s", &path.to_string_lossy()];
+        peers.push(memcached_at(program, &listen, Address::Unix(path.clone()), cpu, memory_mib, &[])?);
+    }
+    Ok(peers)
 }
 
 /// Flags that say which Torc is measured.

@@ -3,7 +3,7 @@
 use std::{
     ffi::OsStr,
     io::{BufRead, BufReader, Read},
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::TcpListener,
     os::unix::process::CommandExt,
     path::PathBuf,
     process::{Child, Command, Stdio},
@@ -39,16 +39,16 @@ pub(crate) struct ServerProcess {
 const WORDS_BYTES_MAX: usize = 4096;
 
 impl ServerProcess {
-    /// Starts a server on these cores and waits until it accepts on `address`.
+    /// Starts a server on these cores and waits until it accepts clients: until `accepts` says so.
     pub(crate) fn listening(
         mut command: Command,
         cpus: &[usize],
-        address: SocketAddr,
+        accepts: impl Fn() -> bool,
     ) -> Result<Self, BenchError> {
         command.stdout(Stdio::null());
         let mut server = Self::spawn(command, cpus)?;
         let patience = Instant::now() + Duration::from_secs(START_SECONDS);
-        while TcpStream::connect(address).is_err() {
+        while !accepts() {
             server.refuse_ended()?;
             if Instant::now() > patience {
                 return Err(server.silent("does not listen"));
@@ -239,8 +239,7 @@ mod tests {
     #[test]
     fn a_child_that_ends_at_once_is_named() {
         let cpus = super::super::affinity::allowed().unwrap();
-        let address = SocketAddr::from(([127, 0, 0, 1], free_port().unwrap()));
-        let error = ServerProcess::listening(command("false", &[]), &cpus, address).unwrap_err().to_string();
+        let error = ServerProcess::listening(command("false", &[]), &cpus, || false).unwrap_err().to_string();
         assert!(error.contains("false ended while starting"), "{error}");
     }
 

@@ -1,7 +1,8 @@
 //! A request on its way through the client, and what came back.
 
 use crate::Error;
-use crate::completion::Completion;
+use crate::completion::{self, Completion};
+use crate::order::Ticket;
 use std::time::{Duration, Instant};
 use torc_proto::native::{AnswerHeader, ItemFacts, Op, Options, Status};
 
@@ -19,6 +20,8 @@ pub(crate) struct Call {
     pub(crate) allowed: Duration,
     pub(crate) tell_deadline: bool,
     pub(crate) completion: Completion,
+    /// Keeps gets of its key from overtaking it.
+    pub(crate) ticket: Option<Ticket>,
     pub(crate) progress: Progress,
 }
 
@@ -43,7 +46,27 @@ impl Call {
         self.op.is_change()
     }
 
-    pub(crate) fn complete(self, result: Result<Reply, Error>) {
+    /// A request whose answer nobody waits for.
+    pub(crate) fn unheard(op: Op, value: Vec<u8>, now: Instant, allowed: Duration) -> Call {
+        let (completion, _) = completion::pair();
+        Call {
+            op,
+            flags: 0,
+            options: Options::NONE,
+            key: Vec::new(),
+            value,
+            due: due(now, allowed),
+            allowed,
+            tell_deadline: false,
+            completion,
+            ticket: None,
+            progress: Progress::default(),
+        }
+    }
+
+    pub(crate) fn complete(mut self, result: Result<Reply, Error>) {
+        // First, so that a get of whoever hears of the answer need not be asked for.
+        drop(self.ticket.take());
         self.completion.complete(result);
     }
 
@@ -55,6 +78,11 @@ impl Call {
             && self.tell_deadline == other.tell_deadline
             && self.options == other.options
     }
+}
+
+/// When a time that begins now is over; one beyond the clock's range is as good as never.
+pub(crate) fn due(now: Instant, allowed: Duration) -> Instant {
+    now.checked_add(allowed).unwrap_or(now + Duration::from_secs(86_400 * 365))
 }
 
 /// An answer, owned.

@@ -1,11 +1,11 @@
 //! The operations of a client.
 
-use crate::driver::Handle;
+use crate::handle::Handle;
 use crate::request::{
     AskTopology, Count, CountFloat, CountSigned, Delete, Flush, Get, GetMany, Join, Operation, Ping, Request,
     Set, Statistics, Touch,
 };
-use crate::{Config, Error, Expiry, Transport};
+use crate::{Config, Error, Expiry, OneSidedReads, Transport};
 use std::sync::Arc;
 use std::time::Duration;
 use torc_proto::native::Op;
@@ -21,6 +21,11 @@ impl Client {
     /// What carries requests now; `None`: nothing is connected yet.
     pub fn transport(&self) -> Option<Transport> {
         self.handle.carried()
+    }
+
+    /// What came of gets that were tried in the shards' own memory.
+    pub fn one_sided(&self) -> OneSidedReads {
+        self.handle.one_sided()
     }
 
     /// A client of the server at `address` (`host:port` or `unix:/path`). It connects with the first request.

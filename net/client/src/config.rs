@@ -23,6 +23,9 @@ pub struct Config {
     pub addresses: Vec<String>,
     /// What carries requests. Over shared memory one connection serves all shards.
     pub transport: Transport,
+    /// Answer gets out of the shards' memory where the server shares it ([`crate::Client::one_sided`] counts them). Such gets cost no
+    /// system call and none of the server's time; the shards are mapped into this process, read-only.
+    pub one_sided: bool,
     /// How long a request may take if it has no deadline of its own, reconnecting and repeating included.
     pub timeout: Duration,
     /// How long connecting and the hello may take.
@@ -47,6 +50,7 @@ impl Config {
         Config {
             addresses: vec![address.into()],
             transport: Transport::Auto,
+            one_sided: true,
             timeout: Duration::from_secs(5),
             connect_timeout: Duration::from_secs(1),
             backoff_min: Duration::from_millis(10),

@@ -8,110 +8,60 @@
 //! the last handle is dropped.
 
 use crate::call::Call;
-use crate::config::Transport;
 use crate::core::Core;
 use crate::core::peer::State;
-use crate::stream::Stream;
-use crate::{Config, Error};
+use crate::one_sided::{OneSided, TELL_EVERY};
+use crate::stream::{Attaching, Stream};
 use mio::{Events, Poll, Token, Waker};
 use std::io::{self, ErrorKind};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::{Duration, Instant};
+use torc_shm::reads::Reads;
 
 /// Bytes read at once.
 const READ_BYTES: usize = 64 << 10;
 /// Reads of one connection a turn, so that one that sends much does not keep the others waiting.
 const READS_MAX: usize = 16;
 /// Token of the queue's waker; peers have their index.
-const QUEUE: Token = Token(usize::MAX);
+pub(crate) const QUEUE: Token = Token(usize::MAX);
 
-/// The callers' end: hands calls to the thread.
-#[derive(Debug)]
-pub(crate) struct Handle {
-    calls: Mutex<Sender<Vec<Box<Call>>>>,
-    waker: Arc<Waker>,
+/// What carries the requests: see [`Common::carried`].
+pub(crate) const NOTHING: u8 = 0;
+pub(crate) const SOCKET: u8 = 1;
+pub(crate) const RINGS: u8 = 2;
+
+/// What the thread and its callers share.
+#[derive(Debug, Clone)]
+pub(crate) struct Common {
+    /// The thread has its own: the last wake-up is that all callers are gone, and would be lost if the waker went with them.
+    pub(crate) waker: Arc<Waker>,
     /// The thread sleeps, or is about to.
-    asleep: Arc<AtomicBool>,
-    carried: Arc<AtomicU8>,
+    pub(crate) asleep: Arc<AtomicBool>,
+    /// What carries requests to the common port.
+    pub(crate) carried: Arc<AtomicU8>,
+    /// `None`: it is switched off.
+    pub(crate) one_sided: Option<Arc<OneSided>>,
 }
 
-/// What carries the requests: see [`Handle::carried`].
-const NOTHING: u8 = 0;
-const SOCKET: u8 = 1;
-const RINGS: u8 = 2;
-
-impl Handle {
-    /// Starts the thread. The first connection is made when the first call comes.
-    pub(crate) fn start(config: Config) -> Result<Handle, Error> {
-        let failed = |error: io::Error| Error::Start(error.to_string());
-        let poll = Poll::new().map_err(failed)?;
-        let waker = Arc::new(Waker::new(poll.registry(), QUEUE).map_err(failed)?);
-        let (calls, queue) = channel();
-        let asleep = Arc::new(AtomicBool::new(false));
-        let core = Core::new(config, random_bits(), Instant::now());
-        let carried = Arc::new(AtomicU8::new(NOTHING));
-        let driver = Driver {
-            poll,
-            core,
-            queue,
-            asleep: asleep.clone(),
-            carried: carried.clone(),
-            sockets: Vec::new(),
-            _waker: waker.clone(),
-        };
-        std::thread::Builder::new().name("torc-client".into()).spawn(move || driver.run()).map_err(failed)?;
-        Ok(Handle { calls: Mutex::new(calls), waker, asleep, carried })
-    }
-
-    /// What carries requests to the server's common port now; `None`: there is no connection.
-    pub(crate) fn carried(&self) -> Option<Transport> {
-        // Relaxed: it may have changed by the time that the caller looks at it.
-        match self.carried.load(Ordering::Relaxed) {
-            SOCKET => Some(Transport::Socket),
-            RINGS => Some(Transport::SharedMemory),
-            _ => None,
-        }
-    }
-
-    /// Calls in their order; neighbouring gets may share a frame.
-    pub(crate) fn submit(&self, calls: Vec<Box<Call>>) {
-        // If the thread is gone the calls are dropped here, and that completes them.
-        let _ = self.calls.lock().unwrap_or_else(PoisonError::into_inner).send(calls);
-        // Pairs with the swap in `Driver::sleep`: either it sees the call, or we see it asleep.
-        if self.asleep.swap(false, Ordering::SeqCst) {
-            let _ = self.waker.wake();
-        }
+impl Common {
+    pub(crate) fn new(waker: Arc<Waker>, one_sided: Option<Arc<OneSided>>) -> Common {
+        let (asleep, carried) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU8::new(NOTHING)));
+        Common { waker, asleep, carried, one_sided }
     }
 }
 
-impl Drop for Handle {
-    fn drop(&mut self) {
-        // The sender goes first, so that the thread finds the queue closed when it wakes.
-        let (closed, _) = channel();
-        *self.calls.lock().unwrap_or_else(PoisonError::into_inner) = closed;
-        let _ = self.waker.wake();
-    }
-}
-
-/// 64 bits from the operating system's randomness: the standard library seeds its hash maps with it.
-fn random_bits() -> u64 {
-    use std::hash::{BuildHasher, Hasher};
-    std::collections::hash_map::RandomState::new().build_hasher().finish()
-}
-
-struct Driver {
+pub(crate) struct Driver {
     poll: Poll,
     core: Core,
     queue: Receiver<Vec<Box<Call>>>,
-    asleep: Arc<AtomicBool>,
-    carried: Arc<AtomicU8>,
+    common: Common,
+    /// When the server is told what was read.
+    tell_at: Option<Instant>,
     /// By peer.
     sockets: Vec<Option<Socket>>,
-    /// The last wake-up is that all handles are gone: it would be lost if the waker went with them.
-    _waker: Arc<Waker>,
 }
 
 struct Socket {
@@ -124,7 +74,12 @@ struct Socket {
 }
 
 impl Driver {
-    fn run(mut self) {
+    pub(crate) fn new(poll: Poll, core: Core, queue: Receiver<Vec<Box<Call>>>, common: Common) -> Driver {
+        Driver { poll, core, queue, common, tell_at: None, sockets: Vec::new() }
+    }
+
+    /// Until all callers are gone.
+    pub(crate) fn run(mut self) {
         let mut events = Events::with_capacity(256);
         let mut buffer = vec![0; READ_BYTES];
         loop {
@@ -134,6 +89,7 @@ impl Driver {
                 Err(Closed) => return,
             }
             self.core.tick(Instant::now());
+            self.tell_of_reads(Instant::now());
             // Answers may let go on what waited, which is to be sent before the sleep.
             self.look_at_rings(&mut buffer);
             self.serve_peers();
@@ -161,7 +117,7 @@ impl Driver {
 
     /// Waits for a socket, a call or a time.
     fn sleep(&mut self, events: &mut Events) -> io::Result<()> {
-        self.asleep.store(true, Ordering::SeqCst);
+        self.common.asleep.store(true, Ordering::SeqCst);
         // Calls that came before the flag was set did not wake us.
         let waiting = match self.queue.try_recv() {
             Ok(calls) => {
@@ -171,16 +127,18 @@ impl Driver {
             }
             Err(_) => false,
         };
+        // Neither did reads that are to be told some time.
+        let waiting = waiting || (self.tell_at.is_none() && self.has_untold_reads());
         let mut sockets = self.sockets.iter_mut().flatten();
         let quiet = sockets.all(|socket| socket.stream.may_sleep(socket.blocked));
-        let timeout = match self.core.next_timeout() {
+        let timeout = match [self.core.next_timeout(), self.tell_at].into_iter().flatten().min() {
             _ if waiting || !quiet => Some(Duration::ZERO),
             // A little late rather than early, or the loop would spin until the time has come.
             Some(at) => Some(at.saturating_duration_since(Instant::now()) + Duration::from_micros(100)),
             None => None,
         };
         let polled = self.poll.poll(events, timeout);
-        self.asleep.store(false, Ordering::SeqCst);
+        self.common.asleep.store(false, Ordering::SeqCst);
         match polled {
             Err(error) if error.kind() == ErrorKind::Interrupted => Ok(()),
             polled => polled,
@@ -225,17 +183,50 @@ impl Driver {
             Some(Some(_)) => SOCKET,
             _ => NOTHING,
         };
-        self.carried.store(carried, Ordering::Relaxed);
+        self.common.carried.store(carried, Ordering::Relaxed);
+    }
+
+    fn has_untold_reads(&self) -> bool {
+        self.common.one_sided.as_ref().is_some_and(|one_sided| one_sided.is_untold())
+    }
+
+    /// Tells the server what was read a while ago; a client that does not read is not woken for that.
+    fn tell_of_reads(&mut self, now: Instant) {
+        match (self.tell_at, &self.common.one_sided) {
+            (None, Some(one_sided)) if one_sided.is_untold() => self.tell_at = Some(now + TELL_EVERY),
+            (Some(at), Some(one_sided)) if at <= now => {
+                self.core.tell(one_sided.tell(), now);
+                self.tell_at = None;
+            }
+            _ => {}
+        }
+    }
+
+    /// Lets gets be tried in the shards' memory, once the files and the slot map are there: before anything is asked over rings.
+    fn map_shards(&mut self) {
+        let (Some(one_sided), Some(Some(socket))) = (&self.common.one_sided, self.sockets.first_mut()) else {
+            return;
+        };
+        let Stream::Rings(rings) = &mut socket.stream else { return };
+        let Some((topology, key_bytes_max)) = self.core.readable() else { return };
+        let Some(files) = rings.files.take() else { return };
+        let reads = Reads::open(files, topology.clone()).map_err(|why| why.to_string());
+        one_sided.map(reads, key_bytes_max);
+    }
+
+    fn attaching(&self) -> Attaching {
+        Attaching { timeout: self.core.connect_timeout(), to_read: self.common.one_sided.is_some() }
     }
 
     /// Goes on over shared memory, if the server has just told where there is some; else as before.
     fn follow_offer(&mut self, index: usize) {
         let Some((path, boot_id)) = self.core.offer(index) else { return };
-        let (token, timeout) = (Token(index), self.core.connect_timeout());
-        let attached = Stream::attach(Path::new(&path), Some(boot_id), timeout).and_then(|mut stream| {
-            stream.register(self.poll.registry(), token)?;
-            Ok(stream)
-        });
+        let token = Token(index);
+        let attached =
+            Stream::attach(Path::new(&path), Some(boot_id), self.attaching()).and_then(|mut stream| {
+                stream.register(self.poll.registry(), token)?;
+                Ok(stream)
+            });
         match attached {
             Ok(stream) => {
                 self.sockets[index] = Some(Socket { stream, sending: Vec::new(), sent: 0, blocked: false });
@@ -253,8 +244,7 @@ impl Driver {
     fn open(&mut self, index: usize, now: Instant) {
         let peer = self.core.peer_mut(index);
         let (address, failures) = (peer.address.clone(), peer.failures as usize);
-        let timeout = self.core.connect_timeout();
-        let opened = Stream::open(&address, failures, timeout).and_then(|mut stream| {
+        let opened = Stream::open(&address, failures, self.attaching()).and_then(|mut stream| {
             stream.register(self.poll.registry(), Token(index))?;
             Ok(stream)
         });
@@ -271,6 +261,9 @@ impl Driver {
 
     fn close(&mut self, index: usize, cause: &str) {
         self.sockets[index] = None;
+        if let (0, Some(one_sided)) = (index, &self.common.one_sided) {
+            one_sided.unmap();
+        }
         self.core.lost(index, cause, Instant::now());
     }
 
@@ -301,6 +294,7 @@ impl Driver {
                         return self.close(index, &why);
                     }
                     self.follow_offer(index);
+                    self.map_shards();
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}

@@ -18,11 +18,13 @@
 //! - requests of all threads and tasks share one connection a shard, many at a time;
 //! - it asks for the slot map and goes straight to the shard that owns a key;
 //! - it goes on over memory that the server shares, if it does ([`Config::transport`]); [`Client::transport`] says so;
+//! - gets it answers itself then, out of the shards' own memory, in the thread that asks ([`Config::one_sided`],
+//!   [`Client::one_sided`]); what it cannot tell by that, and everything else, it asks for;
 //! - it connects when it is needed, again when a connection is lost, with growing waits;
 //! - it numbers changes, and sends unanswered ones again over the next connection: each is done once. If the server was
 //!   restarted in between, the change ends with [`Error::OutcomeUnknown`], and nothing is repeated silently.
 //!
-//! Requests on one key take effect in the order in which they were sent. A request ends within its
+//! Requests on one key take effect in the order in which they were sent, whichever way they go. A request ends within its
 //! [`Request::deadline`], or [`Config::timeout`].
 //!
 //! Non-goals: caching on the client's side, and pools of connections (one a shard is enough: it never waits for an answer).
@@ -32,8 +34,9 @@
 //! | `client` | the operations |
 //! | `request` | options of each, futures |
 //! | `core` | connections, routing, repeating: no socket, no clock |
-//! | `driver` | the I/O thread: sockets, rings and the clock |
+//! | `handle`, `driver` | the callers' end; the I/O thread: sockets, rings and the clock |
 //! | `stream` | a socket or a pair of rings |
+//! | `one_sided`, `order` | gets without asking, and when a get must be asked for |
 #![forbid(unsafe_code)]
 #![allow(clippy::vec_box, reason = "calls move from queue to queue one by one: a pointer, not 350 bytes")]
 
@@ -44,7 +47,10 @@ mod config;
 mod core;
 mod driver;
 mod error;
+mod handle;
 mod item;
+mod one_sided;
+mod order;
 pub mod request;
 mod stream;
 
@@ -52,6 +58,7 @@ pub use client::Client;
 pub use config::{Config, Transport};
 pub use error::Error;
 pub use item::{Changed, Done, Item, Lease};
+pub use one_sided::OneSidedReads;
 pub use request::{Pending, Request, TouchIf};
 pub use torc_proto::native::extension::ItemMeta;
 pub use torc_proto::native::{Expiry, Status, Topology};

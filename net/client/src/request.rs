@@ -1,9 +1,9 @@
 //! Requests being built: options by name, then `.await` on any runtime, or [`Request::wait`].
 
 use crate::Error;
-use crate::call::{Call, Progress, Reply};
+use crate::call::{self, Call, Progress, Reply};
 use crate::completion::{self, Answered};
-use crate::driver::Handle;
+use crate::handle::Handle;
 use crate::item::{self, Changed, Item};
 use std::future::{Future, IntoFuture};
 use std::marker::PhantomData;
@@ -135,7 +135,11 @@ impl<A: Operation> Request<A> {
 
     /// Sends it; the answer comes later. Requests are sent in the order of these calls.
     pub fn send(self) -> Pending<A> {
-        let (calls, mut pending) = prepare(vec![self.parts]);
+        if let Some(reply) = read_here(&self.handle, &self.parts) {
+            let answer = Answer::Here(Some(Ok(reply)));
+            return Pending { answer, handle: self.handle, operation: PhantomData };
+        }
+        let (calls, mut pending) = prepare(&self.handle, vec![self.parts]);
         self.handle.submit(calls);
         match pending.pop() {
             Some(answer) => Pending { answer, handle: self.handle, operation: PhantomData },
@@ -214,8 +218,10 @@ impl GetMany {
 
     /// Sends it; the answers come later.
     pub fn send(self) -> PendingMany {
-        let (calls, pending) = prepare(self.parts);
-        self.handle.submit(calls);
+        let (calls, pending) = prepare_many(&self.handle, self.parts);
+        if !calls.is_empty() {
+            self.handle.submit(calls);
+        }
         PendingMany {
             items: Vec::with_capacity(pending.len()),
             pending: pending.into_iter(),
@@ -276,44 +282,76 @@ impl Future for PendingMany {
     }
 }
 
-/// The answer to a request that was sent, or why it was not.
+/// The answer to a request.
 #[derive(Debug)]
 enum Answer {
     Awaited(Answered),
-    Failed(Option<Error>),
+    /// It was not sent: it could be answered without, or could not be sent.
+    Here(Option<Result<Reply, Error>>),
 }
 
 impl Answer {
     fn wait(self) -> Result<Reply, Error> {
         match self {
             Answer::Awaited(answered) => answered.wait(),
-            Answer::Failed(error) => Err(error.unwrap_or(Error::Closed)),
+            Answer::Here(result) => result.unwrap_or(Err(Error::Closed)),
         }
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<Reply, Error>> {
         match self {
             Answer::Awaited(answered) => Pin::new(answered).poll(context),
-            Answer::Failed(error) => Poll::Ready(Err(error.take().unwrap_or(Error::Closed))),
+            Answer::Here(result) => Poll::Ready(result.take().unwrap_or(Err(Error::Closed))),
         }
     }
 }
 
+/// The answer to a plain get, if this thread can find it in memory that the server shares.
+#[inline]
+fn read_here(handle: &Handle, parts: &Parts) -> Option<Reply> {
+    let is_over = parts.tell_deadline && parts.allowed.is_zero();
+    if parts.op != Op::Get || parts.options != Options::NONE || is_over {
+        return None;
+    }
+    handle.read(&parts.key, parts.flags)
+}
+
+/// As [`prepare`], of gets: those that are answered here need no call.
+fn prepare_many(handle: &Handle, requests: Vec<Parts>) -> (Vec<Box<Call>>, Vec<Answer>) {
+    let mut here: Vec<Option<Reply>> = Vec::with_capacity(requests.len());
+    let mut others = Vec::new();
+    for parts in requests {
+        let reply = read_here(handle, &parts);
+        if reply.is_none() {
+            others.push(parts);
+        }
+        here.push(reply);
+    }
+    let (calls, awaited) = prepare(handle, others);
+    let mut awaited = awaited.into_iter();
+    let answer = |reply: Option<Reply>| match reply {
+        Some(reply) => Answer::Here(Some(Ok(reply))),
+        None => awaited.next().unwrap_or(Answer::Here(None)),
+    };
+    let answers = here.into_iter().map(answer).collect();
+    (calls, answers)
+}
+
 /// Makes calls of requests. What no frame can hold fails here.
-fn prepare(requests: Vec<Parts>) -> (Vec<Box<Call>>, Vec<Answer>) {
+fn prepare(handle: &Handle, requests: Vec<Parts>) -> (Vec<Box<Call>>, Vec<Answer>) {
     let now = Instant::now();
     let mut calls = Vec::with_capacity(requests.len());
     let mut answers = Vec::with_capacity(requests.len());
     for parts in requests {
         if let Err(invalid) = check_lengths(&parts) {
-            answers.push(Answer::Failed(Some(invalid.into())));
+            answers.push(Answer::Here(Some(Err(invalid.into()))));
             continue;
         }
         let (completion, answered) = completion::pair();
         let Parts { op, flags, options, key, value, allowed, tell_deadline } = parts;
-        // A time beyond the clock's range is as good as never.
-        let due = now.checked_add(allowed).unwrap_or(now + Duration::from_secs(86_400 * 365));
+        let due = call::due(now, allowed);
         let progress = Progress::default();
+        let ticket = handle.ticket(op, &key);
         calls.push(Box::new(Call {
             op,
             flags,
@@ -324,6 +362,7 @@ fn prepare(requests: Vec<Parts>) -> (Vec<Box<Call>>, Vec<Answer>) {
             allowed,
             tell_deadline,
             completion,
+            ticket,
             progress,
         }));
         answers.push(Answer::Awaited(answered));

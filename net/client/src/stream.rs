@@ -4,8 +4,10 @@ use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry, Token};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::Duration;
+use torc_proto::native::Descriptor;
 use torc_shm::{ConnectError, Connected};
 
 pub(crate) enum Stream {
@@ -20,17 +22,28 @@ pub(crate) struct Rings {
     bell: UnixStream,
     /// The server is gone.
     ended: bool,
+    /// The files of its shards, until somebody maps them.
+    pub(crate) files: Option<Vec<(Descriptor, OwnedFd)>>,
+}
+
+/// How memory is attached to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Attaching {
+    /// Bounds each wait for the server.
+    pub(crate) timeout: Duration,
+    /// The shards are wanted, too.
+    pub(crate) to_read: bool,
 }
 
 impl Stream {
     /// Begins to connect. Names are looked up here, and memory is attached to, both of which may block the thread. A refusal shows
     /// only later, so the try after `failures` failures begins with another one of the name's addresses.
-    pub(crate) fn open(address: &str, failures: usize, timeout: Duration) -> io::Result<Stream> {
+    pub(crate) fn open(address: &str, failures: usize, attaching: Attaching) -> io::Result<Stream> {
         if let Some(path) = address.strip_prefix("unix:") {
             return UnixStream::connect(path).map(Stream::Unix);
         }
         if let Some(path) = address.strip_prefix("shm:") {
-            return Stream::attach(Path::new(path), None, timeout);
+            return Stream::attach(Path::new(path), None, attaching);
         }
         let mut last = io::Error::new(ErrorKind::NotFound, "the name has no address");
         for address in in_turn(address.to_socket_addrs()?.collect(), failures) {
@@ -47,8 +60,9 @@ impl Stream {
     }
 
     /// Rings at the server that listens at `path`. `boot_id`: it must be this start of it.
-    pub(crate) fn attach(path: &Path, boot_id: Option<u64>, timeout: Duration) -> io::Result<Stream> {
-        let rings = torc_shm::connect(path, timeout).map_err(|error| match error {
+    pub(crate) fn attach(path: &Path, boot_id: Option<u64>, attaching: Attaching) -> io::Result<Stream> {
+        let connect = if attaching.to_read { torc_shm::connect_to_read } else { torc_shm::connect };
+        let mut rings = connect(path, attaching.timeout).map_err(|error| match error {
             ConnectError::Socket(error) => error,
             other => io::Error::other(other),
         })?;
@@ -57,7 +71,8 @@ impl Stream {
         }
         rings.socket.set_nonblocking(true)?;
         let bell = UnixStream::from_std(rings.socket.try_clone()?);
-        Ok(Stream::Rings(Rings { rings: Box::new(rings), bell, ended: false }))
+        let files = attaching.to_read.then(|| std::mem::take(&mut rings.others));
+        Ok(Stream::Rings(Rings { rings: Box::new(rings), bell, ended: false, files }))
     }
 
     pub(crate) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {

@@ -243,7 +243,11 @@ fn a_wrong_owner_is_followed_and_a_newer_map_is_fetched() {
     let fake = Fake::start(2);
     let client = client(&fake);
     client.ping().wait().unwrap();
-    let key = (0..).map(|number| format!("key{number}")).find(|key| slot_of(key.as_bytes()) < 8192).unwrap();
+    let of_first = |key: &String| slot_of(key.as_bytes()) < 8192;
+    let key = (0..).map(|number| format!("key{number}")).find(of_first).unwrap();
+    // The other shard is connected already: a call that waited for that would go where the newer map says, which is the first shard.
+    let other = (0..).map(|number| format!("key{number}")).find(|key| !of_first(key)).unwrap();
+    client.get(&other).wait().unwrap();
     fake.lock().epoch = 2;
     once(&fake, Op::Set, Action::WrongOwner { shard: 1, epoch: 2 });
     assert!(client.set(&key, "v").wait().unwrap().is_done());

@@ -2,10 +2,11 @@
 
 use std::fmt::Write;
 use std::path::Path;
+use torc_proto::native::doubts::CAUSES;
 use torc_proto::native::topology::WrongOwner;
 use torc_proto::native::{
-    Answer, Attach, Attached, Expiry, FrameLimits, Hello, HelloAnswer, Invalid, ItemFacts, Keys, Op, Options,
-    ParseError, Request, Status, Topology,
+    Answer, Attach, Attached, Doubts, Expiry, FrameLimits, Hello, HelloAnswer, Invalid, ItemFacts, Keys, Op,
+    Options, ParseError, Request, Status, Topology,
 };
 use torc_proto::slot::slot_of;
 
@@ -120,6 +121,13 @@ fn request_lines(request: &Request<'_>) -> Result<Vec<String>, Invalid> {
                 "attach layouts {} {} features {}",
                 attach.layout_min, attach.layout_max, attach.features
             ));
+        }
+        Some(Op::Doubts) => {
+            let Doubts(counts) = Doubts::parse(request.value)?;
+            let causes = CAUSES.iter().zip(counts);
+            lines.push(
+                causes.fold("doubts".to_owned(), |line, (cause, count)| format!("{line} {cause} {count}")),
+            );
         }
         Some(Op::MultiGet) => {
             let (keys, _) = Keys::parse(request.value, 100)?;

@@ -1,13 +1,21 @@
 //! Reading a server's shards without asking it ([N-SHM-11]).
 
+pub use torc_engine::command::{Found, Millis, Value};
+pub use torc_engine::reader::{Doubt, Look};
+
 use std::os::fd::OwnedFd;
 use torc_engine::command::Read;
 use torc_engine::mapped::{Counts, MapError, MappedClock, MappedShard};
-use torc_engine::reader::{Doubt, Look, ReadRoom};
-use torc_proto::native::{Accessed, Accesses, Descriptor, DescriptorKind, Topology};
+use torc_engine::reader::ReadRoom;
+use torc_proto::native::doubts::CAUSES;
+use torc_proto::native::{Accessed, Accesses, Descriptor, DescriptorKind, Doubts, Op, Topology};
 use torc_proto::slot::slot_of;
 
-/// The shards of a server, and its clock. One thread uses it.
+/// Where [`CAUSES`] has the cause that is no [`Doubt`]: an earlier command on the key is without an answer.
+const ORDER: usize = Doubt::ALL.len();
+const _: () = assert!(CAUSES.len() == ORDER + 1);
+
+/// The shards of a server, and its clock. One thread uses it; a clone for each other thread shares the mappings, and counts for itself.
 #[derive(Debug)]
 pub struct Reads {
     /// By number.
@@ -15,10 +23,45 @@ pub struct Reads {
     clock: MappedClock,
     topology: Topology,
     room: ReadRoom,
-    /// Hits and misses that the server was told of.
-    told: (u64, u64),
+    /// Reads that were not tried, for the order of commands.
+    ordered: u64,
+    /// What the server was told of.
+    told: ReadCounts,
     /// Accesses that it is to be told of.
     accesses: Vec<Accessed>,
+}
+
+/// What reads came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ReadCounts {
+    pub hits: u64,
+    pub misses: u64,
+    /// Reads that the server has to be asked for, by [`CAUSES`].
+    pub asked: [u64; CAUSES.len()],
+}
+
+impl ReadCounts {
+    /// Both together.
+    pub fn plus(mut self, other: &ReadCounts) -> ReadCounts {
+        self.hits += other.hits;
+        self.misses += other.misses;
+        self.asked.iter_mut().zip(other.asked).for_each(|(all, more)| *all += more);
+        self
+    }
+
+    /// What has come since these.
+    fn since(&self, before: &ReadCounts) -> ReadCounts {
+        let mut since = *self;
+        since.hits -= before.hits;
+        since.misses -= before.misses;
+        since.asked.iter_mut().zip(before.asked).for_each(|(all, less)| *all -= less);
+        since
+    }
+
+    /// Causes for which reads were asked for, with their names.
+    pub fn causes(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        CAUSES.into_iter().zip(self.asked).filter(|(_, count)| *count > 0)
+    }
 }
 
 /// Accesses are told when there are so many; more than that are forgotten.
@@ -49,28 +92,51 @@ impl Reads {
         }
         shards.sort_by_key(MappedShard::number);
         let clock = clock.filter(|_| !shards.is_empty()).ok_or(ReadsError::NotShared)?;
-        let accesses = Vec::with_capacity(ACCESSES);
-        Ok(Reads { shards, clock, topology, room: ReadRoom::new(), told: (0, 0), accesses })
+        Ok(Reads::with(shards, clock, topology))
     }
 
-    /// The key's value, as a plain read of the native protocol finds it.
+    fn with(shards: Vec<MappedShard>, clock: MappedClock, topology: Topology) -> Reads {
+        let accesses = Vec::with_capacity(ACCESSES);
+        let told = ReadCounts::default();
+        Reads { shards, clock, topology, room: ReadRoom::new(), ordered: 0, told, accesses }
+    }
+
+    /// The key's value, as a plain read of the native protocol finds it, and the server's time of the look.
     ///
     /// # Errors
     /// [`Doubt`]: the server has to be asked.
-    pub fn get(&mut self, space: u16, key: &[u8]) -> Result<Look<'_>, Doubt> {
+    pub fn get(&mut self, space: u16, key: &[u8]) -> Result<(Look<'_>, Millis), Doubt> {
+        self.read(space, key, false)
+    }
+
+    /// As [`Reads::get`], without an access.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn peek(&mut self, space: u16, key: &[u8]) -> Result<(Look<'_>, Millis), Doubt> {
+        self.read(space, key, true)
+    }
+
+    #[inline]
+    fn read(&mut self, space: u16, key: &[u8], peek: bool) -> Result<(Look<'_>, Millis), Doubt> {
         let owner = self.topology.owner(slot_of(key)).ok_or(Doubt::Gone)?;
         let shard = self.shards.get(usize::from(owner)).ok_or(Doubt::Gone)?;
         // After whatever the caller has seen before.
         let now = self.clock.now();
-        let read = Read { leases: true, ..Read::default() };
+        let read = Read { leases: true, peek, ..Read::default() };
         let hash = shard.hash(space, key);
-        let look = shard.read((space, key), hash, &read, now, &mut self.room);
-        if let Ok(Look::Hit { report: Some(location), .. }) = look
+        let look = shard.read((space, key), hash, &read, now, &mut self.room)?;
+        if let Look::Hit { report: Some(location), .. } = look
             && self.accesses.len() < ACCESSES
         {
             self.accesses.push(Accessed { shard: owner, hash, location });
         }
-        look
+        Ok((look, now))
+    }
+
+    /// Counts a read that is asked for without a try, as an earlier command of its connection on the same key is without an answer.
+    pub fn ask_in_order(&mut self) {
+        self.ordered += 1;
     }
 
     /// Whether the server should be told now what was read, as what is read from here on would be forgotten ([N-SHM-15]). A caller
@@ -80,23 +146,52 @@ impl Reads {
         self.accesses.len() >= ACCESSES
     }
 
-    /// Appends the value of a request that tells the server what was read since the last one.
-    pub fn tell(&mut self, value: &mut Vec<u8>) {
-        let Counts { hits, misses, .. } = self.counts();
-        Accesses::compose((hits - self.told.0, misses - self.told.1), &self.accesses, value);
-        self.told = (hits, misses);
+    /// Gives the operation and value of each request that tells the server of the reads since the last time.
+    pub fn tell(&mut self, mut request: impl FnMut(Op, Vec<u8>)) {
+        let counts = self.counts();
+        let news = counts.since(&self.told);
+        if news.hits + news.misses > 0 {
+            let mut value = Vec::new();
+            Accesses::compose((news.hits, news.misses), &self.accesses, &mut value);
+            request(Op::Accesses, value);
+        }
+        if news.asked.iter().any(|count| *count > 0) {
+            let mut value = Vec::new();
+            Doubts(news.asked).compose(&mut value);
+            request(Op::Doubts, value);
+        }
+        self.told = counts;
         self.accesses.clear();
     }
 
     /// What all reads came to.
-    pub fn counts(&self) -> Counts {
-        self.shards.iter().map(MappedShard::counts).fold(Counts::default(), |mut all, shard| {
-            all.hits += shard.hits;
-            all.misses += shard.misses;
-            for (all, doubts) in all.doubts.iter_mut().zip(shard.doubts) {
-                *all += doubts;
-            }
-            all
-        })
+    pub fn counts(&self) -> ReadCounts {
+        let mut all = ReadCounts::default();
+        for Counts { hits, misses, doubts } in self.shards.iter().map(MappedShard::counts) {
+            all.hits += hits;
+            all.misses += misses;
+            all.asked.iter_mut().zip(doubts).for_each(|(all, doubts)| *all += doubts);
+        }
+        all.asked[ORDER] = self.ordered;
+        all
+    }
+}
+
+/// For another thread.
+impl Clone for Reads {
+    fn clone(&self) -> Reads {
+        Reads::with(self.shards.clone(), self.clock.clone(), self.topology.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// [N-SHM-16]
+    #[test]
+    fn causes_are_the_doubts_and_the_order() {
+        let names = Doubt::ALL.map(Doubt::name);
+        assert_eq!((&CAUSES[..ORDER], CAUSES[ORDER]), (&names[..], "order"));
     }
 }

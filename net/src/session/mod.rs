@@ -38,7 +38,7 @@ pub use free::FreeReply;
 pub(crate) use output::lent_cost;
 pub use output::{Output, Piece};
 pub use parsing::{Limits, Parsed};
-pub use part::{Once, Part, ReplyKind, Work};
+pub use part::{Once, Part, ReplyKind, Told, Work};
 pub use protocol::{PROTOCOLS, Port, Protocol};
 pub use push::Push;
 pub use refused::Refused;

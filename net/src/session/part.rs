@@ -68,12 +68,21 @@ pub enum Work<'a> {
         /// It can read shards itself.
         reads: bool,
     },
-    /// Accesses that the client tells of: a value of [`Accesses`](torc_proto::native::Accesses).
-    Accesses(&'a [u8]),
+    /// What the client tells of reads of its own.
+    Told(Told, &'a [u8]),
     /// Nothing for a shard: `compose` is called with [`Answer::Local`](super::answer::Answer::Local) and `echo` holds the frame.
     Local,
     /// Answer what is due, then close the connection. `compose` is called first, as for `Local`.
     Close,
+}
+
+/// What a client can tell of its own reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Told {
+    /// A value of [`Accesses`](torc_proto::native::Accesses).
+    Accesses,
+    /// A value of [`Doubts`](torc_proto::native::Doubts).
+    Doubts,
 }
 
 impl Work<'_> {

@@ -262,8 +262,8 @@ impl WorkerState {
             Work::Flush { at } => self.begin_flush(conn, part, *at, read_ns),
             Work::Scan { cursor, count, .. } => self.begin_scan(conn, part, (*cursor, *count), read_ns),
             Work::Attach { reads } => self.begin_attach(conn, part, *reads, read_ns),
-            Work::Accesses(accesses) => {
-                self.take_accesses(accesses);
+            Work::Told(told, value) => {
+                self.take_told(*told, value);
                 self.stats.request(CommandClass::Local, OutcomeClass::Done);
                 self.finish(conn, part, &[], read_ns, Answer::Local);
                 true

@@ -6,7 +6,7 @@
 use super::mail::AskBytes;
 use super::pool::Pool;
 use super::queue::Asked;
-use crate::session::{Answer, AttachRefusal, Once, Part, ReplyKind, Shares, Work, lent_cost};
+use crate::session::{Answer, AttachRefusal, Once, Part, ReplyKind, Shares, Told, Work, lent_cost};
 use torc_engine::bytes::Bytes;
 use torc_engine::command::{
     Body, Command, Expiry, Found, Meta, Millis, Number, Op, Outcome, Refusal, Ticket, Value, Write, WriteMode,
@@ -24,7 +24,7 @@ pub(crate) enum OwnedWork {
     Flush { at: Option<Millis> },
     Scan { cursor: u64, count: u32 },
     Attach { reads: bool },
-    Accesses,
+    Told(Told),
     Local,
     Close,
 }
@@ -81,7 +81,7 @@ impl OwnedPart {
             Work::Flush { at } => (OwnedWork::Flush { at }, &b""[..], &b""[..]),
             Work::Scan { cursor, count, .. } => (OwnedWork::Scan { cursor, count }, &b""[..], &b""[..]),
             Work::Attach { reads } => (OwnedWork::Attach { reads }, &b""[..], &b""[..]),
-            Work::Accesses(accesses) => (OwnedWork::Accesses, &b""[..], accesses),
+            Work::Told(told, value) => (OwnedWork::Told(told), &b""[..], value),
             Work::Local => (OwnedWork::Local, &b""[..], &b""[..]),
             Work::Close => (OwnedWork::Close, &b""[..], &b""[..]),
         };
@@ -114,7 +114,7 @@ impl OwnedPart {
             OwnedWork::ValueAbort => Work::ValueAbort,
             OwnedWork::Flush { at } => Work::Flush { at },
             OwnedWork::Scan { cursor, count } => Work::Scan { space: self.space, cursor, count },
-            OwnedWork::Accesses => Work::Accesses(value),
+            OwnedWork::Told(told) => Work::Told(told, value),
             OwnedWork::Attach { reads } => Work::Attach { reads },
             OwnedWork::Local => Work::Local,
             OwnedWork::Close => Work::Close,

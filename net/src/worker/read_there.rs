@@ -7,10 +7,10 @@ use super::connection::Connection;
 use super::mail::{Batch, Report};
 use super::state::WorkerState;
 use crate::metrics::{CommandClass, OutcomeClass};
-use crate::session::{Answer, Part};
+use crate::session::{Answer, Part, Told};
 use torc_engine::command::{Command, Op, Outcome};
 use torc_engine::reader::Look;
-use torc_proto::native::{Accessed, Accesses};
+use torc_proto::native::{Accessed, Accesses, Doubts};
 
 /// Whether a command may be answered without its shard.
 #[inline]
@@ -87,7 +87,21 @@ impl WorkerState {
 
     /// Counts what a client tells of reads of its own. The numbers may be anything.
     #[cold]
-    pub(super) fn take_accesses(&mut self, value: &[u8]) {
+    pub(super) fn take_told(&mut self, told: Told, value: &[u8]) {
+        match told {
+            Told::Accesses => self.take_accesses(value),
+            Told::Doubts => {
+                let Doubts(counts) = Doubts::parse(value).unwrap_or_default();
+                self.stats
+                    .one_sided_doubts
+                    .iter()
+                    .zip(counts)
+                    .for_each(|(counter, count)| counter.add(count));
+            }
+        }
+    }
+
+    fn take_accesses(&mut self, value: &[u8]) {
         let Ok(accesses) = Accesses::parse(value) else { return };
         self.stats.one_sided_hits.add(accesses.hits);
         self.stats.one_sided_misses.add(accesses.misses);

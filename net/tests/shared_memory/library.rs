@@ -3,7 +3,7 @@
 use super::client::*;
 use super::servers::*;
 use std::time::Duration;
-use torc_client::{Client, Config, Error, Transport};
+use torc_client::{Client, Config, Error, OneSidedReads, Transport};
 use torc_net::server::{Endpoint, Listen, Server, ServerConfig};
 use torc_net::transport::choice::TransportChoice;
 
@@ -94,6 +94,21 @@ fn another_server_behind_the_path_is_not_taken_for_this_one() {
     drop(client);
     end(second);
     end(first);
+}
+
+/// As one in another mount namespace: the path leads nowhere.
+#[test]
+fn a_client_that_does_not_find_the_path_stays_on_tcp() {
+    on_each(64 << 10, |server, path| {
+        std::fs::remove_file(path).unwrap();
+        let client = client(&address(server).to_string(), Transport::Auto);
+        for _ in 0..3 {
+            client.set("key", "value").wait().unwrap();
+            assert_eq!(client.get("key").wait().unwrap().unwrap().value, b"value");
+        }
+        assert_eq!((client.transport(), rings(server)), (Some(Transport::Socket), 0));
+        assert_eq!(client.one_sided(), OneSidedReads::default());
+    });
 }
 
 #[test]

@@ -8,5 +8,6 @@ mod client;
 mod deaths;
 mod hostile;
 mod library;
+mod one_sided;
 mod raw;
 mod reads;

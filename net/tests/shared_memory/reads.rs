@@ -3,11 +3,9 @@
 use super::client::*;
 use super::servers::*;
 use std::time::{Duration, Instant};
-use torc_engine::command::Value;
-use torc_engine::reader::Look;
 use torc_net::server::{Server, ServerConfig};
 use torc_proto::native::{Op, Status, Topology};
-use torc_shm::reads::Reads;
+use torc_shm::reads::{Look, Reads, Value};
 
 const RING: usize = 16 << 10;
 
@@ -27,7 +25,7 @@ impl Reader {
     /// What a key has; by asking, where the reader cannot tell.
     fn get(&mut self, key: &[u8]) -> Option<Vec<u8>> {
         match self.reads.get(0, key) {
-            Ok(Look::Hit { found, .. }) => match found.value {
+            Ok((Look::Hit { found, .. }, _)) => match found.value {
                 Value::Inline(value) => Some(value.to_vec()),
                 _ => panic!("what is read is in one piece"),
             },
@@ -123,9 +121,11 @@ fn what_a_client_reads_itself_is_kept_and_counted() {
             let key = &hot[number as usize % hot.len()];
             lost += usize::from(reader.get(key).is_none());
             if number % 100 == 0 {
-                let mut value = Vec::new();
-                reader.reads.tell(&mut value);
-                assert_eq!(reader.client.ask(Op::Accesses, b"", &value).status, Status::Ok);
+                let mut told = Vec::new();
+                reader.reads.tell(|op, value| told.push((op, value)));
+                for (op, value) in told {
+                    assert_eq!(reader.client.ask(op, b"", &value).status, Status::Ok);
+                }
             }
         }
         // 105 MB were written to 64 MiB, none of them read.

@@ -174,7 +174,7 @@ impl Connection {
             Work::Scan { .. } => {
                 self.compose(reply, &[], echo, &Answer::Scanned { cursor: 0, keys: &[] }, now);
             }
-            Work::Local | Work::Accesses(_) => self.compose(reply, &[], echo, &Answer::Local, now),
+            Work::Local | Work::Told(..) => self.compose(reply, &[], echo, &Answer::Local, now),
             Work::Attach { .. } => {
                 let answer = Answer::Attach(Err(torc_net::session::AttachRefusal::Off));
                 self.compose(reply, &[], echo, &answer, now);

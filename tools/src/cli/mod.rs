@@ -22,15 +22,25 @@ pub(crate) struct CliArgs {
     /// What to speak: native knows Torc's own verbs, resp any Redis command
     #[arg(long, short, value_enum, default_value_t = Protocol::Native)]
     protocol: Protocol,
-    /// What carries requests: shm is memory that a server on this host shares; auto: that, if it does, else a socket
+    /// What carries requests: shm is rings in memory that a server on this host shares; with shm-read gets read the shards'
+    /// memory without asking, where they can; auto: the best of these that the server has, else a socket
     #[arg(long, value_enum, default_value_t = Transport::Auto)]
     transport: Transport,
+    /// Says on stderr, at the end, what carried the requests, and how many gets needed none
+    #[arg(long)]
+    show_transport: bool,
     /// Seconds to wait for an answer
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     timeout: u64,
     /// The command; without one, lines are read from the terminal or from stdin
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     command: Vec<String>,
+}
+
+impl CliArgs {
+    fn wants_shared_memory(&self) -> bool {
+        matches!(self.transport, Transport::Shm | Transport::ShmRead) || self.server.starts_with("shm:")
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -44,12 +54,16 @@ enum Transport {
     Auto,
     Socket,
     Shm,
+    ShmRead,
 }
 
 /// One side of a conversation with a server.
 trait Speaker {
     /// Asks and waits. A refusal by the server is an answer; a broken connection is an error.
     fn ask(&mut self, words: &[Vec<u8>]) -> Result<Answered, Failure>;
+
+    /// What carries requests, in words; it connects, if need be.
+    fn transport(&mut self) -> Result<String, Failure>;
 
     /// What a line can start with.
     fn verbs(&self) -> &'static [&'static str];
@@ -65,7 +79,7 @@ pub(crate) fn run(args: &CliArgs) -> Result<ExitCode, Failure> {
     let timeout = Duration::from_secs(args.timeout);
     let mut speaker: Box<dyn Speaker> = match args.protocol {
         Protocol::Native => Box::new(native::Native::new(&args.server, args.transport, timeout)?),
-        Protocol::Resp if args.transport == Transport::Shm || args.server.starts_with("shm:") => {
+        Protocol::Resp if args.wants_shared_memory() => {
             let reason =
                 "shared memory carries the native protocol alone: leave --protocol or --transport out";
             return Err(Failure::Failed(reason.into()));
@@ -78,10 +92,14 @@ pub(crate) fn run(args: &CliArgs) -> Result<ExitCode, Failure> {
         exit::print(&answered.text)?;
         !answered.is_error
     } else if std::io::stdin().is_terminal() {
+        exit::print(&format!("over {}\n", speaker.transport()?))?;
         prompt::from_terminal(speaker.as_mut(), &args.server)?;
         true
     } else {
         prompt::from_pipe(speaker.as_mut())?
     };
+    if args.show_transport {
+        eprintln!("over {}", speaker.transport()?);
+    }
     Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

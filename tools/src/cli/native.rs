@@ -8,7 +8,7 @@ use super::{Answered, Speaker, Transport, stream};
 use crate::config::value::duration;
 use crate::exit::Failure;
 use std::time::Duration;
-use torc_client::{Changed, Client, Config, Done, Error, Expiry, Item, Lease, TouchIf};
+use torc_client::{Changed, Client, Config, Done, Error, Expiry, Item, Lease, OneSidedReads, TouchIf};
 
 /// A client that speaks native.
 pub(super) struct Native {
@@ -23,8 +23,9 @@ impl Native {
         config.transport = match transport {
             Transport::Auto => torc_client::Transport::Auto,
             Transport::Socket => torc_client::Transport::Socket,
-            Transport::Shm => torc_client::Transport::SharedMemory,
+            Transport::Shm | Transport::ShmRead => torc_client::Transport::SharedMemory,
         };
+        config.one_sided = transport != Transport::Shm;
         config.timeout = timeout;
         config.connect_timeout = timeout;
         config.name = "torc-cli".into();
@@ -53,9 +54,35 @@ impl Speaker for Native {
         }
     }
 
+    fn transport(&mut self) -> Result<String, Failure> {
+        self.client.ping().wait().map_err(Failure::failed)?;
+        Ok(carrier(self.client.transport(), &self.client.one_sided()))
+    }
+
     fn verbs(&self) -> &'static [&'static str] {
         VERBS
     }
+}
+
+/// What carries requests, and what came of gets that needed none.
+fn carrier(transport: Option<torc_client::Transport>, reads: &OneSidedReads) -> String {
+    let mut text = match transport {
+        Some(torc_client::Transport::SharedMemory) => "shared memory".to_owned(),
+        _ => "a socket".to_owned(),
+    };
+    match &reads.why_not {
+        _ if reads.active => text.push_str(", gets read it themselves"),
+        Some(why) => text.push_str(&format!(", gets are asked for: {why}")),
+        None => {}
+    }
+    if reads.hits + reads.misses > 0 {
+        text.push_str(&format!("; {} gets read", reads.hits + reads.misses));
+    }
+    let causes: Vec<String> = reads.asked.iter().map(|(cause, count)| format!("{cause} {count}")).collect();
+    if !causes.is_empty() {
+        text.push_str(&format!("; asked for all the same: {}", causes.join(", ")));
+    }
+    text
 }
 
 /// Why a line came to nothing.
@@ -426,6 +453,20 @@ mod tests {
 
     fn words(line: &str) -> Vec<Vec<u8>> {
         line.split(' ').map(|word| word.as_bytes().to_vec()).collect()
+    }
+
+    #[test]
+    fn the_carrier_is_told_with_what_came_of_gets() {
+        let shared = Some(torc_client::Transport::SharedMemory);
+        let mut reads = OneSidedReads { active: true, ..OneSidedReads::default() };
+        assert_eq!(carrier(shared, &reads), "shared memory, gets read it themselves");
+        (reads.hits, reads.misses, reads.asked) = (3, 1, vec![("lease", 2), ("order", 1)]);
+        let told =
+            "shared memory, gets read it themselves; 4 gets read; asked for all the same: lease 2, order 1";
+        assert_eq!(carrier(shared, &reads), told);
+        let refused = OneSidedReads { why_not: Some("why".into()), ..OneSidedReads::default() };
+        assert_eq!(carrier(shared, &refused), "shared memory, gets are asked for: why");
+        assert_eq!(carrier(Some(torc_client::Transport::Socket), &OneSidedReads::default()), "a socket");
     }
 
     #[test]

@@ -63,6 +63,10 @@ impl Speaker for Resp {
         Ok(Answered { text: print::reply(&reply), is_error: matches!(reply, Reply::Error(_)) })
     }
 
+    fn transport(&mut self) -> Result<String, Failure> {
+        Ok("a socket".into())
+    }
+
     fn verbs(&self) -> &'static [&'static str] {
         VERBS
     }

@@ -55,6 +55,40 @@ fn floods_are_measured_in_each_protocol_that_has_them() {
 }
 
 #[test]
+fn ways_on_one_host_are_compared() {
+    if !has_two_cores() {
+        return;
+    }
+    let directory = tempfile::tempdir().expect("a directory");
+    let folder = directory.path().join("result");
+    let mut command = torc();
+    command.args(["bench", "compare", "--same-host", "--rounds=1", "--seconds=0.1", "--warmup=0.1"]);
+    let output = finish(command.args(["--keys=1000", "--memory-mib=64", "--out"]).arg(&folder));
+    assert!(output.status.success(), "{}", stderr_of(&output));
+    let runs = measurements(&folder, "runs");
+    assert!(runs.iter().all(|run| run["figures"]["misses"] == 0), "{runs:?}");
+    let of_torc = |connections: u64| {
+        let runs = runs.iter().filter(|run| run["shape"]["connections"] == connections);
+        let mut ways: Vec<&str> =
+            runs.filter_map(|run| run["way"].as_str()?.strip_prefix("torc, ")).collect();
+        ways.sort_unstable();
+        ways
+    };
+    let asking = ["TCP", "Unix socket", "rings, server that polls", "rings, sleeping server"];
+    assert_eq!(of_torc(50), asking);
+    assert_eq!(of_torc(1), [&asking[..2], &["read by the client"], &asking[2..]].concat());
+    // redis-server and memcached may not be installed.
+    let reads = runs.iter().find(|run| run["by"] == "reads").expect("one-sided reads");
+    let (hits, operations) = (&reads["one_sided"]["hits"], &reads["figures"]["operations"]);
+    assert!(hits.as_u64().expect("a count") > operations.as_u64().expect("a count") / 2, "{reads:?}");
+    let page = std::fs::read_to_string(folder.join("README.md")).expect("the page");
+    assert!(
+        page.contains("| torc, read by the client | 1 |") && page.contains("of the median of the fastest"),
+        "{page}"
+    );
+}
+
+#[test]
 fn two_shards_are_held_against_one() {
     if !has_two_cores() {
         return;

@@ -29,6 +29,7 @@ impl Core {
 
     pub(super) fn greeted(&mut self, index: usize, hello: &HelloAnswer, now: Instant) {
         self.numbers.set_credit(hello.credit);
+        self.key_bytes_max = hello.key_bytes_max;
         let peer = &mut self.peers[index];
         let told = std::mem::replace(&mut peer.boot_id, hello.boot_id);
         if told != 0 && told != hello.boot_id && self.identity != 0 {

@@ -21,6 +21,7 @@ pub(crate) mod peer;
 mod sending;
 
 use crate::call::{Call, Reply};
+use crate::one_sided::Told;
 use crate::{Config, Error};
 use numbers::Numbers;
 use peer::{Entry, Peer, State, backoff};
@@ -44,6 +45,8 @@ pub(crate) struct Core {
     map: Topology,
     /// Peer of each shard, by its number; the seed for unknown ones.
     shard_peers: Vec<usize>,
+    /// Longest key that the server takes, bytes.
+    key_bytes_max: u32,
     /// A newer map than ours exists.
     map_stale: bool,
     numbers: Numbers,
@@ -66,6 +69,7 @@ impl Core {
             peers: vec![Peer::new(address, now)],
             map: Topology::default(),
             shard_peers: Vec::new(),
+            key_bytes_max: 0,
             map_stale: false,
             numbers: Numbers::new(),
             parked: VecDeque::new(),
@@ -83,6 +87,19 @@ impl Core {
 
     pub(crate) fn peer_mut(&mut self, index: usize) -> &mut Peer {
         &mut self.peers[index]
+    }
+
+    /// The slot map, and the longest key, once the connection to the common port is ready and goes over rings.
+    pub(crate) fn readable(&self) -> Option<(&Topology, u32)> {
+        let peer = &self.peers[0];
+        (peer.over_rings && peer.state == State::Ready).then_some((&self.map, self.key_bytes_max))
+    }
+
+    /// Requests that tell the server of reads; whatever comes of them.
+    pub(crate) fn tell(&mut self, told: Vec<Told>, now: Instant) {
+        let allowed = self.config.timeout;
+        let call = |(op, value)| Box::new(Call::unheard(op, value, now, allowed));
+        self.submit(told.into_iter().map(call).collect(), now);
     }
 
     pub(crate) fn connect_timeout(&self) -> Duration {
@@ -152,7 +169,7 @@ impl Core {
         for entry in owed {
             match entry {
                 Entry::Call(call) => again.extend(self.outlives_connection(call)),
-                Entry::Abandoned { number } => self.numbers.settle(number),
+                Entry::Abandoned { number, .. } => self.numbers.settle(number),
                 Entry::Hello | Entry::Map | Entry::Over => {}
             }
         }
@@ -241,6 +258,8 @@ impl Core {
     fn send_to(&mut self, index: usize, call: Box<Call>, now: Instant) {
         match self.peers[index].state {
             State::Ready => self.send(index, call, now),
+            // Only the server that was read is to know.
+            _ if call.op.tells_reads() => self.complete(call, Err(Error::Closed)),
             State::Idle => {
                 self.peers[index].state = State::Wanted;
                 self.peers[index].waiting.push_back(call);
@@ -276,7 +295,7 @@ impl Core {
                 let map = Topology::parse(answer.value).map_err(|invalid| invalid.to_string())?;
                 self.learn(map, now);
             }
-            Some(Entry::Abandoned { number }) => self.numbers.settle(number),
+            Some(Entry::Abandoned { number, .. }) => self.numbers.settle(number),
             Some(Entry::Over) | None => return Err(words("the server answered what was not asked")),
         }
         Ok(())
@@ -315,6 +334,10 @@ impl Core {
 
     /// What becomes of a call whose connection is lost before its answer.
     fn outlives_connection(&mut self, mut call: Box<Call>) -> Option<Box<Call>> {
+        if call.op.tells_reads() {
+            self.complete(call, Err(Error::Closed));
+            return None;
+        }
         if call.is_change() && self.identity != 0 {
             call.progress.repeat = true;
             return Some(call);
@@ -370,7 +393,10 @@ impl Core {
                     continue;
                 }
                 let number = call.progress.number;
-                if let Entry::Call(call) = std::mem::replace(entry, Entry::Abandoned { number }) {
+                let ticket = call.ticket.take();
+                if let Entry::Call(call) =
+                    std::mem::replace(entry, Entry::Abandoned { number, _ticket: ticket })
+                {
                     let error = timeout(&call);
                     over.push((call, error));
                 }

@@ -1,6 +1,7 @@
 //! One connection to one port of the server: frames out, answers in. No socket.
 
 use crate::call::Call;
+use crate::order::Ticket;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 use torc_proto::native::frame::compose_request;
@@ -41,6 +42,8 @@ pub(crate) enum Entry {
     /// The caller gave up; the number of its change stays taken until the answer comes.
     Abandoned {
         number: u64,
+        /// It may still be done.
+        _ticket: Option<Ticket>,
     },
     Over,
 }
@@ -217,14 +220,14 @@ mod tests {
         let mut peer = Peer::new("x".into(), Instant::now());
         peer.first_id = u32::MAX;
         for number in 0..3 {
-            peer.expect(Entry::Abandoned { number });
+            peer.expect(Entry::Abandoned { number, _ticket: None });
         }
-        assert!(matches!(peer.answered(1), Some(Entry::Abandoned { number: 2 })));
-        assert!(matches!(peer.answered(u32::MAX), Some(Entry::Abandoned { number: 0 })));
+        assert!(matches!(peer.answered(1), Some(Entry::Abandoned { number: 2, .. })));
+        assert!(matches!(peer.answered(u32::MAX), Some(Entry::Abandoned { number: 0, .. })));
         assert!(
             peer.answered(u32::MAX).is_none() && peer.answered(1).is_none() && peer.answered(2).is_none()
         );
-        assert!(matches!(peer.answered(0), Some(Entry::Abandoned { number: 1 })));
+        assert!(matches!(peer.answered(0), Some(Entry::Abandoned { number: 1, .. })));
         assert_eq!(peer.next_id(), 2);
     }
 

@@ -13,6 +13,7 @@
 
 pub mod accesses;
 pub mod attach;
+pub mod doubts;
 pub mod extension;
 pub mod frame;
 pub mod fuzz;
@@ -23,6 +24,7 @@ pub mod topology;
 
 pub use accesses::{Accessed, Accesses};
 pub use attach::{Attach, Attached, Descriptor, DescriptorKind};
+pub use doubts::Doubts;
 pub use extension::{Change, Expiry, Initial, ItemFacts, ItemMeta, Options, Trace};
 pub use frame::{Answer, AnswerHeader, FrameLimits, Request, RequestHeader};
 pub use hello::{Hello, HelloAnswer};

@@ -15,6 +15,7 @@ pub enum Op {
     Flush = 0x06,
     Attach = 0x07,
     Accesses = 0x08,
+    Doubts = 0x09,
     Get = 0x10,
     MultiGet = 0x11,
     Set = 0x20,
@@ -32,7 +33,7 @@ pub enum Op {
 
 impl Op {
     /// Every operation, in the order of the codes.
-    pub const ALL: [Op; 21] = [
+    pub const ALL: [Op; 22] = [
         Op::Hello,
         Op::Ping,
         Op::Noop,
@@ -41,6 +42,7 @@ impl Op {
         Op::Flush,
         Op::Attach,
         Op::Accesses,
+        Op::Doubts,
         Op::Get,
         Op::MultiGet,
         Op::Set,
@@ -67,6 +69,7 @@ impl Op {
             0x06 => Op::Flush,
             0x07 => Op::Attach,
             0x08 => Op::Accesses,
+            0x09 => Op::Doubts,
             0x10 => Op::Get,
             0x11 => Op::MultiGet,
             0x20 => Op::Set,
@@ -107,6 +110,11 @@ impl Op {
     /// Whether the operation is about one key, which its frame names.
     pub fn is_keyed(self) -> bool {
         self as u8 >= Op::Get as u8 && self != Op::MultiGet
+    }
+
+    /// Whether it tells of reads that a client has done itself ([N-SHM-15]).
+    pub fn tells_reads(self) -> bool {
+        matches!(self, Op::Accesses | Op::Doubts)
     }
 
     /// Whether a client numbers it in a session ([N-ONCE-1]).

@@ -5,7 +5,7 @@ use super::reply_kind::Kind;
 use super::told::CREDIT;
 use crate::session::deadline::Deadline;
 use crate::session::parsing::Limits;
-use crate::session::part::Work;
+use crate::session::part::{Told, Work};
 use torc_engine::command::{
     Arithmetic, Body, Command, Delete, Delta, Expire, ExpireCondition, Expiry, Millis, Number, Op as Do,
     Read, Write, WriteMode,
@@ -13,7 +13,8 @@ use torc_engine::command::{
 use torc_proto::native::attach::{FEATURE_READS, LAYOUT};
 use torc_proto::native::extension::kind;
 use torc_proto::native::{
-    self, Accesses, Attach, Change, Hello, Invalid, Op, Options, Request, RequestHeader, VERSION, flags,
+    self, Accesses, Attach, Change, Doubts, Hello, Invalid, Op, Options, Request, RequestHeader, VERSION,
+    flags,
 };
 
 impl From<Invalid> for Refusal {
@@ -75,7 +76,9 @@ pub(super) fn check_header(header: &RequestHeader, limits: &Limits) -> Result<Op
 fn check_value(op: Op, value_bytes: u32, limits: &Limits) -> Result<(), Refusal> {
     let allowed = match op {
         _ if op.is_write() => limits.value_bytes_max,
-        Op::Hello | Op::Ping | Op::Attach | Op::Accesses | Op::MultiGet => limits.frame_bytes_max as u64,
+        Op::Hello | Op::Ping | Op::Attach | Op::Accesses | Op::Doubts | Op::MultiGet => {
+            limits.frame_bytes_max as u64
+        }
         Op::Increment | Op::Decrement | Op::AddSigned | Op::AddFloat if value_bytes == 8 => 8,
         Op::Increment | Op::Decrement | Op::AddSigned | Op::AddFloat => return Err(Refusal::Step),
         _ => return Err(Refusal::UnexpectedValue),
@@ -325,7 +328,11 @@ fn about_server<'a>(
         }
         Op::Accesses => {
             Accesses::parse(request.value).map_err(|_| Refusal::Accesses)?;
-            Asked { work: Work::Accesses(request.value), ..Asked::local(Kind::Echo, &[]) }
+            Asked { work: Work::Told(Told::Accesses, request.value), ..Asked::local(Kind::Echo, &[]) }
+        }
+        Op::Doubts => {
+            Doubts::parse(request.value).map_err(|_| Refusal::Doubts)?;
+            Asked { work: Work::Told(Told::Doubts, request.value), ..Asked::local(Kind::Echo, &[]) }
         }
         Op::Topology => Asked::local(Kind::Topology, &[]),
         Op::Statistics => Asked::local(Kind::Statistics, request.key),

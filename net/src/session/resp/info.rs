@@ -69,8 +69,12 @@ fn server(call: &LocalCall<'_>, text: &mut String) {
 }
 
 /// Redis' names, each with the server's figure.
-pub(crate) const CLIENTS: &[(&str, &str)] =
-    &[("connected_clients", "connections"), ("shared_memory_clients", "rings")];
+pub(crate) const CLIENTS: &[(&str, &str)] = &[
+    ("connected_clients", "connections"),
+    ("shared_memory_clients", "rings"),
+    ("shared_memory_clients_hot", "rings_hot"),
+    ("shared_memory_clients_reading", "rings_reading"),
+];
 
 pub(crate) const MEMORY: &[(&str, &str)] = &[
     ("used_memory", "memory_used_bytes"),
@@ -90,6 +94,10 @@ pub(crate) const STATS: &[(&str, &str)] = &[
     ("keyspace_misses", "misses"),
     ("expired_keys", "expirations"),
     ("evicted_keys", "evictions"),
+    ("one_sided_hits", "one_sided_hits"),
+    ("one_sided_misses", "one_sided_misses"),
+    ("one_sided_failed_checks", "one_sided_failed_checks"),
+    ("one_sided_doubts", "one_sided_doubts"),
     ("tier_fetches", "tier_fetches"),
     ("tier_promotions", "tier_promotions"),
     ("tier_cache_hits", "tier_cache_hits"),

@@ -109,6 +109,7 @@ impl<T: Transport> Rings<T> {
             if !ring.hot {
                 ring.hot = true;
                 self.hot.push(conn);
+                self.config.stats.rings_hot.set(self.hot.len() as u64);
             }
         }
     }
@@ -159,6 +160,7 @@ impl<T: Transport> Rings<T> {
         if cooled {
             let rings = &mut self.rings;
             self.hot.retain(|&conn| find(rings, conn).is_some_and(|ring| ring.hot));
+            self.config.stats.rings_hot.set(self.hot.len() as u64);
         }
     }
 
@@ -265,6 +267,8 @@ impl<T: Transport> Rings<T> {
         self.config.stats.rings.subtract(1);
         self.config.stats.ring_bytes.subtract(ring.end.bytes_mapped() as u64);
         self.hot.retain(|&hot| hot != conn);
+        self.config.stats.rings_hot.set(self.hot.len() as u64);
+        self.config.stats.rings_reading.subtract(u64::from(ring.reads_shards));
         ring.sending
     }
 }
@@ -435,15 +439,17 @@ impl<T: Transport> Transport for Rings<T> {
         let pair = Pair::new(ring_bytes, ring_bytes).map_err(NotAttached::Failed)?;
         let readable = reads.then(|| self.config.readable.files()).into_iter().flatten();
         let files: Vec<BorrowedFd<'_>> = pair.files.iter().map(AsFd::as_fd).chain(readable).collect();
+        let reads_shards = files.len() > pair.files.len();
         send_with_descriptors(socket, answer, &files).map_err(NotAttached::Broken)?;
         let bytes = pair.end.bytes_mapped();
         let index = conn.index as usize;
         if self.rings.len() <= index {
             self.rings.resize_with(index + 1, || None);
         }
-        self.rings[index] = Some(Box::new(Ring::new(conn, pair.end)));
+        self.rings[index] = Some(Box::new(Ring::new(conn, pair.end, reads_shards)));
         self.count += 1;
         self.config.stats.rings.add(1);
+        self.config.stats.rings_reading.add(u64::from(reads_shards));
         self.config.stats.ring_bytes.add(bytes as u64);
         self.heat(conn);
         Ok(bytes)

@@ -13,6 +13,8 @@ pub(super) struct Ring {
     /// The worker wants bytes (not paused).
     pub(super) reading: bool,
     pub(super) closing: bool,
+    /// Its client can read the shards itself.
+    pub(super) reads_shards: bool,
     /// In the list of those that each turn looks at.
     pub(super) hot: bool,
     pub(super) idle_turns: u32,
@@ -28,12 +30,13 @@ pub(super) struct Ring {
 }
 
 impl Ring {
-    pub(super) fn new(conn: ConnId, end: End) -> Ring {
+    pub(super) fn new(conn: ConnId, end: End, reads_shards: bool) -> Ring {
         Ring {
             conn,
             end,
             reading: true,
             closing: false,
+            reads_shards,
             hot: false,
             idle_turns: 0,
             told: false,

@@ -46,7 +46,7 @@ fn refuses(server: &Server, why: &str) {
 pub(super) fn latch(server: &Server, bytes: u64) {
     limit(server, bytes);
     let end = Instant::now() + PATIENCE;
-    for number in (0..100).cycle() {
+    for number in (0..1000).cycle() {
         if server.metric("torc_tier_latched", "") > 0.0 {
             return;
         }
