@@ -3,13 +3,15 @@
 #
 #   bash tools/ci.sh            everything
 #   bash tools/ci.sh lint       format, clippy, documentation
-#   bash tools/ci.sh guest      tests in a guest that QEMU emulates, with persistent memory and power cuts
+#   bash tools/ci.sh rdma-sys   RDMA's verbs by the package rdma-sys, in place of our own bindings
+#   bash tools/ci.sh guest      tests in a guest that QEMU emulates, with persistent memory, power cuts and RDMA
 #   bash tools/ci.sh sanitize   ThreadSanitizer and Miri, where there is a nightly toolchain with rust-src and miri
 #   bash tools/ci.sh test       tests, with real clients
 #
 # It needs a Rust toolchain and a C compiler; what else it needs (Python with venv, redis-cli, libmemcached's
-# tools) it installs with apt where it may, and says so where it may not. Environment:
+# tools, the headers of libibverbs) it installs with apt where it may, and says so where it may not. Environment:
 #   TORC_SKIP_CLIENTS=1         leave the real clients out (their tests then say that they were skipped)
+#   TORC_SKIP_RDMA_SYS=1        leave the package rdma-sys out (it needs headers of libibverbs, and libclang)
 #   TORC_SKIP_GUEST=1           leave the guest out (it needs Debian's packages of QEMU and a kernel, unpacked in target/)
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -32,6 +34,22 @@ retry() {
     return 1
 }
 
+# Installs Debian packages. The variable named first leaves out what needs them.
+install_packages() {
+    local skip=$1
+    shift
+    [ $# -gt 0 ] || return 0
+    local cure="install $*, or set $skip=1"
+    command -v apt-get >/dev/null || fail "missing packages and no apt-get: $cure"
+    [ "$(id -u)" -eq 0 ] || fail "missing packages and not root: $cure"
+    say "installing $*"
+    export DEBIAN_FRONTEND=noninteractive
+    retry apt-get -qq update || fail "apt-get update failed three times: $cure"
+    # At run level 1 packages do not start the servers that they bring.
+    RUNLEVEL=1 retry apt-get -qq -y --no-install-recommends install "$@" >/dev/null \
+        || fail "apt-get install failed three times: $cure"
+}
+
 # Installs the Debian packages whose command (before the colon) is missing.
 install_missing() {
     local missing=() pair
@@ -40,16 +58,7 @@ install_missing() {
     done
     # The module is split off Debian's python3.
     python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
-    [ ${#missing[@]} -eq 0 ] && return 0
-    local cure="install ${missing[*]}, or set TORC_SKIP_CLIENTS=1"
-    command -v apt-get >/dev/null || fail "missing packages and no apt-get: $cure"
-    [ "$(id -u)" -eq 0 ] || fail "missing packages and not root: $cure"
-    say "installing ${missing[*]}"
-    export DEBIAN_FRONTEND=noninteractive
-    retry apt-get -qq update || fail "apt-get update failed three times: $cure"
-    # At run level 1 packages do not start the servers that they bring.
-    RUNLEVEL=1 retry apt-get -qq -y --no-install-recommends install "${missing[@]}" >/dev/null \
-        || fail "apt-get install failed three times: $cure"
+    install_packages TORC_SKIP_CLIENTS "${missing[@]}"
 }
 
 # A virtual environment with the pinned clients, made again when the pins change.
@@ -79,6 +88,24 @@ lint() {
     say "documentation"
     # Read by whoever changes the code, so private items are in it and may be linked to.
     RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --workspace --no-deps --document-private-items --locked --quiet
+}
+
+# The same code over the package rdma-sys, which also knows whether our own bindings are laid out as they should be.
+rdma_sys() {
+    if [ "${TORC_SKIP_RDMA_SYS:-}" = 1 ]; then
+        say "rdma-sys: SKIPPED, as TORC_SKIP_RDMA_SYS=1 says"
+        return 0
+    fi
+    local missing=() package
+    for package in libibverbs-dev librdmacm-dev libclang-dev pkg-config; do
+        [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || missing+=("$package")
+    done
+    install_packages TORC_SKIP_RDMA_SYS "${missing[@]}"
+    say "verbs by the package rdma-sys"
+    cargo clippy -p torc-verbs --features rdma-sys --all-targets --locked --quiet -- -D warnings
+    cargo test -p torc-verbs --features rdma-sys --locked --quiet
+    # For the guest, which has devices.
+    export TORC_GUEST_RDMA_SYS=1
 }
 
 # Before the tests, whose closing line is the last one.
@@ -125,8 +152,9 @@ command -v cc >/dev/null || fail "there is no C compiler: install gcc or clang"
 case "${1:-all}" in
     lint) lint ;;
     guest) guest ;;
+    rdma-sys) rdma_sys ;;
     sanitize) sanitize ;;
     test) tests ;;
-    all) lint; guest; sanitize; tests ;;
-    *) fail "unknown part '$1': lint, guest, test, or nothing for all" ;;
+    all) lint; rdma_sys; guest; sanitize; tests ;;
+    *) fail "unknown part '$1': lint, rdma-sys, guest, sanitize, test, or nothing for all" ;;
 esac

@@ -8,12 +8,14 @@
 #
 #   guest_limit      seconds that a boot and its command may take together
 #   guest_nvdimm     a file that the guest has as its persistent memory, on /mnt/dax; made if it is not there
+#   guest_rdma       if it is not empty: two SoftRoCE devices on one wire, rxe_a and rxe_b, and libibverbs
 #   guest_cut        cut the guest off from its power when so many lines that begin with "drained " came out; 0: do not
 #   guest_output     a file that gets what came out, up to the cut
 #   guest_accel      what QEMU runs the guest by
 
 guest_limit=120
 guest_nvdimm=
+guest_rdma=
 guest_cut=0
 guest_output=/dev/null
 # Emulated on any machine. Not KVM with this behind it: there are machines where KVM begins, and hangs.
@@ -35,16 +37,20 @@ guest_end() {
     guest_run=''
 }
 
-# What the guest finds on /mnt/exchange: the command, and whether its NVDIMM has to be formatted.
+# What the guest finds on /mnt/exchange: the command, whether its NVDIMM has to be formatted, how SoftRoCE is set up.
 guest_exchange() {
     mkdir "$guest_run/exchange"
     {
         printf 'export PATH=%q HOME=/tmp TORC_GUEST=1' "$PATH"
         [ -z "$guest_nvdimm" ] || printf ' TORC_TEST_DAX_DIR=/mnt/dax'
+        [ -z "$guest_rdma" ] || printf ' TORC_TEST_RDMA=rxe_a,rxe_b TORC_TEST_RDMA_WIRE=/mnt/exchange/soft_roce'
         printf '\ncd %q || exit 125\nexec' "$PWD"
         printf ' %q' "$@"
         printf '\n'
     } >"$guest_run/exchange/command"
+    if [ -n "$guest_rdma" ]; then
+        cp "$here/soft_roce.sh" "$guest_run/exchange/soft_roce"
+    fi
     if [ -n "$guest_nvdimm" ]; then
         touch "$guest_run/exchange/nvdimm"
         if [ ! -e "$guest_nvdimm" ]; then
@@ -56,7 +62,7 @@ guest_exchange() {
 
 # Starts QEMU in the background. It goes when this shell goes, however that goes.
 guest_start() {
-    local unpacked="$guest/qemu/usr" qemu=qemu-system-x86_64 machine=pc nvdimm=() firmware=()
+    local unpacked="$guest/qemu/usr" qemu=qemu-system-x86_64 machine=pc nvdimm=() layer=() firmware=()
     if [ -x "$unpacked/bin/$qemu" ]; then
         qemu="$unpacked/bin/$qemu"
         firmware=(-L "$unpacked/share/qemu" -L "$unpacked/share/seabios")
@@ -68,6 +74,8 @@ guest_start() {
         nvdimm=(-object "memory-backend-file,id=nvdimm,share=on,mem-path=$guest_nvdimm,size=${guest_nvdimm_mib}M"
             -device nvdimm,memdev=nvdimm)
     fi
+    [ -z "$guest_rdma" ] \
+        || layer=(-virtfs "local,path=$guest/verbs,mount_tag=layer,security_model=none,readonly=on,multidevs=remap")
     # no_timer_check: the kernel gives up if its timer does not tick in time, which on a busy machine it does not.
     local kernel="console=ttyS0 quiet loglevel=4 panic=-1 random.trust_cpu=on no_timer_check"
     touch "$guest_run/output"
@@ -80,6 +88,7 @@ guest_start() {
         -device virtio-serial-pci -device virtserialport,chardev=output,name=output \
         -virtfs local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap \
         -virtfs "local,path=$guest_run/exchange,mount_tag=exchange,security_model=none" \
+        "${layer[@]}" \
         -device virtio-rng-pci </dev/null >"$guest_run/qemu" 2>&1 9>&- &
     guest_qemu_pid=$!
 }

@@ -3,7 +3,7 @@
 # Everything comes from the packages of the Debian that this runs on, and is unpacked in $guest, the build folder for
 # guests; nothing is installed. Packages that QEMU needs and the machine has are used where they are.
 
-# Bytes to download: about 85 MB. Seconds that one attempt at a download may take.
+# Bytes to download: about 86 MB. Seconds that one attempt at a download may take.
 guest_download_seconds=120
 
 guest_retry() {
@@ -27,13 +27,37 @@ guest_packages() {
     apt-cache "${guest_apt[@]}" depends linux-image-amd64 | awk '/Depends: linux-image/ { print $2 }'
 }
 
+# Names what SoftRoCE needs, whether the machine has it or not (its own may be older or newer than the rest), and what that needs.
+guest_verbs_packages() {
+    local own=(libibverbs1 ibverbs-providers librdmacm1 perftest)
+    printf '%s\n' "${own[@]}"
+    apt-get "${guest_apt[@]}" -s --no-install-recommends install "${own[@]}" iproute2 | awk '/^Inst/ { print $2 }'
+}
+
 guest_download() {
     local packages
-    mkdir -p "$guest/apt/partial" "$guest/packages"
+    mkdir -p "$guest/apt/partial" "$guest/packages" "$guest/verbs-packages"
     guest_retry apt-get "${guest_apt[@]}" update || return 1
     packages=$(guest_packages) || return 1
     # shellcheck disable=SC2086 # names of packages have no blanks
-    (cd "$guest/packages" && guest_retry apt-get "${guest_apt[@]}" download $packages)
+    (cd "$guest/packages" && guest_retry apt-get "${guest_apt[@]}" download $packages) || return 1
+    packages=$(guest_verbs_packages | sort -u) || return 1
+    # shellcheck disable=SC2086 # as above
+    (cd "$guest/verbs-packages" && guest_retry apt-get "${guest_apt[@]}" download $packages)
+}
+
+# Unpacks what SoftRoCE needs, as a layer that can lie over the host's files.
+guest_verbs() {
+    local package
+    for package in "$guest"/verbs-packages/*.deb; do
+        dpkg-deb -x "$package" "$guest/verbs" || return 1
+    done
+    # Where the host's /lib is a link to /usr/lib, a folder of that name would hide it.
+    for place in lib bin sbin; do
+        [ -d "$guest/verbs/$place" ] || continue
+        mkdir -p "$guest/verbs/usr/$place"
+        cp -a "$guest/verbs/$place/." "$guest/verbs/usr/$place/" && rm -rf "${guest:?}/verbs/$place"
+    done
 }
 
 # Copies a module behind those that it depends on, numbered in the order in which they are to be loaded.
@@ -77,8 +101,8 @@ guest_prepare() {
     [ "$(uname -m)" = x86_64 ] || { echo "guest: only for x86-64" >&2; return 1; }
     command -v apt-get >/dev/null || { echo "guest: QEMU and a kernel are taken from Debian's packages: no apt-get" >&2; return 1; }
     rm -rf "$guest"
-    mkdir -p "$guest"/{unpacked,qemu}
-    echo "guest: downloading QEMU and a kernel (85 MB) into $guest"
+    mkdir -p "$guest"/{unpacked,qemu,verbs}
+    echo "guest: downloading QEMU, a kernel and libibverbs (86 MB) into $guest"
     guest_download || { echo "guest: the packages cannot be downloaded" >&2; return 1; }
     for package in "$guest"/packages/*.deb; do
         case ${package##*/} in
@@ -86,8 +110,9 @@ guest_prepare() {
             *) dpkg-deb -x "$package" "$guest/qemu" ;;
         esac || return 1
     done
+    guest_verbs || return 1
     guest_initial || return 1
     mv "$guest"/unpacked/boot/vmlinuz-* "$guest/vmlinuz"
-    rm -rf "$guest"/{packages,apt,unpacked,initial}
+    rm -rf "$guest"/{packages,verbs-packages,apt,unpacked,initial}
     echo "$stamp" >"$guest/stamp"
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Tests that need hardware which few have, in a guest: a virtual machine that QEMU emulates.
 #
-#   bash tools/guest/run.sh [--cuts N]    the whole suite: persistent memory, and power cuts in the midst of writing
+#   bash tools/guest/run.sh [--cuts N]    the whole suite: persistent memory, power cuts in the midst of writing, RDMA
 #   bash tools/guest/run.sh -- COMMAND...  one command; its exit status is that of this script
 #
 #   --cuts N          cut the guest off from its power so often (3)
@@ -11,9 +11,10 @@
 #
 # A command runs as root, in the folder in which this script is called, with all files of the machine to read; what it
 # writes is gone with the guest. TORC_TEST_DAX_DIR names a folder on an ext4 that is mounted with -o dax on an emulated
-# NVDIMM. QEMU and the kernel come from Debian's packages (85 MB, unpacked in target/guest, nothing is installed), so it
-# needs an x86-64 Debian, and no rights. Environment:
+# NVDIMM. TORC_TEST_RDMA names two SoftRoCE devices on one wire. QEMU, the kernel and libibverbs come from Debian's packages
+# (86 MB, unpacked in target/guest, nothing is installed), so it needs an x86-64 Debian, and no rights. Environment:
 #   TORC_SKIP_GUEST=1   skip everything, and say so
+#   TORC_GUEST_RDMA_SYS=1   run what goes over RDMA with the package rdma-sys as well: its headers have to be there
 #   TORC_TEST_SEED=N    the seed of the first power cut (by chance; the suite prints it)
 set -euo pipefail
 
@@ -46,7 +47,7 @@ while [ $# -gt 0 ]; do
 done
 
 if [ "${TORC_SKIP_GUEST:-}" = 1 ]; then
-    echo "guest: SKIPPED, as TORC_SKIP_GUEST=1 says: nothing was tested in persistent memory"
+    echo "guest: SKIPPED, as TORC_SKIP_GUEST=1 says: nothing was tested in persistent memory, or over RDMA"
     exit 0
 fi
 mkdir -p "$target"
@@ -62,6 +63,7 @@ trap 'guest_end; rm -rf "$guest_files"' EXIT
 trap 'exit 130' INT TERM HUP
 guest_nvdimm="$guest_files/nvdimm"
 if [ ${#command[@]} -gt 0 ]; then
+    guest_rdma=1
     guest_boot "${command[@]}"
 else
     suite

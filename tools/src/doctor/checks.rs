@@ -1,9 +1,11 @@
 //! From facts to advice: each fact found or not, what follows, how to cure it.
 
+use super::rdma;
 use super::uring::Trial;
 use crate::config::value::{Size, show_cpus};
 use crate::machine::{FILES_RESERVED, Machine, connections_for};
 use std::io;
+use torc_verbs::survey::Survey;
 
 /// How a fact stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,22 +40,22 @@ pub(crate) struct Check {
 }
 
 impl Check {
-    fn new(name: &str, state: State, found: impl Into<String>) -> Check {
+    pub(super) fn new(name: &str, state: State, found: impl Into<String>) -> Check {
         let (follows, cure) = (String::new(), String::new());
         Check { name: name.into(), state, found: found.into(), follows, cure }
     }
 
-    fn follows(self, follows: impl Into<String>) -> Check {
+    pub(super) fn follows(self, follows: impl Into<String>) -> Check {
         Check { follows: follows.into(), ..self }
     }
 
-    fn cure(self, cure: impl Into<String>) -> Check {
+    pub(super) fn cure(self, cure: impl Into<String>) -> Check {
         Check { cure: cure.into(), ..self }
     }
 }
 
 /// All checks, in the order of their weight.
-pub(crate) fn all(machine: &Machine, trials: &[Trial]) -> Vec<Check> {
+pub(crate) fn all(machine: &Machine, trials: &[Trial], survey: &Survey) -> Vec<Check> {
     let mut checks = vec![kernel(machine)];
     checks.extend(trials.iter().map(|trial| uring(machine, trial)));
     checks.extend([
@@ -67,9 +69,9 @@ pub(crate) fn all(machine: &Machine, trials: &[Trial]) -> Vec<Check> {
         files(machine),
         backlog(machine),
         shared_memory(),
-        rdma(machine),
-        persistent_memory(machine),
     ]);
+    checks.extend(rdma::checks(survey));
+    checks.push(persistent_memory(machine));
     checks
 }
 
@@ -230,16 +232,6 @@ fn backlog(machine: &Machine) -> Check {
     }
 }
 
-fn rdma(machine: &Machine) -> Check {
-    let devices = machine.names("sys/class/infiniband");
-    if devices.is_empty() {
-        return Check::new("RDMA devices", State::Missing, "none")
-            .follows("clients are served over TCP and Unix sockets");
-    }
-    Check::new("RDMA devices", State::Limited, devices.join(", "))
-        .follows("this release does not use them; clients are served over TCP and Unix sockets")
-}
-
 fn persistent_memory(machine: &Machine) -> Check {
     let regions: Vec<String> = machine
         .names("dev")
@@ -264,6 +256,10 @@ mod tests {
         Trial { name: "io_uring", used_for: "serving", since: "5.1", needed: true, result }
     }
 
+    fn no_rdma() -> Survey {
+        Survey { library: Ok(()), memlock: None, devices: Vec::new() }
+    }
+
     fn named<'c>(checks: &'c [Check], name: &str) -> &'c Check {
         checks.iter().find(|check| check.name == name).unwrap_or_else(|| panic!("no check {name}"))
     }
@@ -271,7 +267,7 @@ mod tests {
     #[test]
     fn whatever_is_not_found_says_what_follows() {
         let machine = machine_of(&[], 1);
-        let checks = all(&machine, &[trial(Err(io::Error::from_raw_os_error(libc::EPERM)))]);
+        let checks = all(&machine, &[trial(Err(io::Error::from_raw_os_error(libc::EPERM)))], &no_rdma());
         for check in checks.iter().filter(|check| check.state == State::Missing) {
             assert!(!check.follows.is_empty(), "{}", check.name);
         }
@@ -291,7 +287,7 @@ mod tests {
 
     fn all_with(errno: i32, files: &[(&str, &str)]) -> String {
         let machine = machine_of(files, 1);
-        let checks = all(&machine, &[trial(Err(io::Error::from_raw_os_error(errno)))]);
+        let checks = all(&machine, &[trial(Err(io::Error::from_raw_os_error(errno)))], &no_rdma());
         named(&checks, "io_uring").cure.clone()
     }
 
@@ -299,7 +295,7 @@ mod tests {
     fn a_quota_below_the_cpus_is_a_limit() {
         for (cpus, state) in [(vec![0, 1], State::Limited), (vec![0], State::Found)] {
             let topology = Topology { cpus, quota: Some(1.5), memory_bytes_max: None, nodes: Vec::new() };
-            assert_eq!(named(&all(&machine_with(&[], topology), &[]), "CPU quota").state, state);
+            assert_eq!(named(&all(&machine_with(&[], topology), &[], &no_rdma()), "CPU quota").state, state);
         }
     }
 
@@ -316,15 +312,15 @@ mod tests {
         ] {
             let machine = machine_of(&[(PRIVATE, private), (SHARED, shared)], 1);
             assert_eq!(machine.has_huge_pages(), state == State::Found);
-            assert_eq!(named(&all(&machine, &[]), "huge pages (transparent)").state, state);
+            assert_eq!(named(&all(&machine, &[], &no_rdma()), "huge pages (transparent)").state, state);
         }
     }
 
     #[test]
     fn an_old_kernel_is_named() {
         let old = machine_of(&[("proc/sys/kernel/osrelease", "5.15.0-91-generic")], 1);
-        assert_eq!(named(&all(&old, &[]), "kernel").state, State::Limited);
+        assert_eq!(named(&all(&old, &[], &no_rdma()), "kernel").state, State::Limited);
         let new = machine_of(&[("proc/sys/kernel/osrelease", "6.12.0")], 1);
-        assert_eq!(named(&all(&new, &[]), "kernel").state, State::Found);
+        assert_eq!(named(&all(&new, &[], &no_rdma()), "kernel").state, State::Found);
     }
 }

@@ -1,6 +1,7 @@
 //! `torc doctor`: what this machine offers the server, what follows from it, and how to get what is missing.
 
 mod checks;
+mod rdma;
 mod uring;
 
 use crate::args::DoctorArgs;
@@ -10,7 +11,7 @@ use checks::{Check, State};
 use serde_json::json;
 
 pub(crate) fn run(args: &DoctorArgs) -> Result<(), Failure> {
-    let checks = checks::all(&Machine::here(), &uring::try_all());
+    let checks = checks::all(&Machine::here(), &uring::try_all(), &torc_verbs::survey::here());
     exit::print(&if args.json { as_json(&checks) } else { as_text(&checks) })
 }
 
