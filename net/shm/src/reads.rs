@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 use torc_engine::command::Read;
 use torc_engine::mapped::{Counts, MapError, MappedClock, MappedShard};
-use torc_engine::reader::{Doubt, Look, ReadRoom};
+use torc_engine::reader::{Access, Doubt, Look, ReadRoom};
 use torc_proto::native::{Accessed, Accesses, Descriptor, DescriptorKind, Topology};
 use torc_proto::slot::slot_of;
 
@@ -53,19 +53,18 @@ impl Reads {
         Ok(Reads { shards, clock, topology, room: ReadRoom::new(), told: (0, 0), accesses })
     }
 
-    /// The key's value, as a plain read of the native protocol finds it.
+    /// The key's value in a database, as a plain read of the native protocol finds it: that reads in database 0.
     ///
     /// # Errors
     /// [`Doubt`]: the server has to be asked.
-    pub fn get(&mut self, space: u16, key: &[u8]) -> Result<Look<'_>, Doubt> {
+    pub fn get(&mut self, database: u16, key: &[u8]) -> Result<Look<'_>, Doubt> {
         let owner = self.topology.owner(slot_of(key)).ok_or(Doubt::Gone)?;
         let shard = self.shards.get(usize::from(owner)).ok_or(Doubt::Gone)?;
         // After whatever the caller has seen before.
         let now = self.clock.now();
         let read = Read { leases: true, ..Read::default() };
-        let hash = shard.hash(space, key);
-        let look = shard.read((space, key), hash, &read, now, &mut self.room);
-        if let Ok(Look::Hit { report: Some(location), .. }) = look
+        let look = shard.read((database, key), shard.hash(key), &read, now, &mut self.room);
+        if let Ok(Look::Hit { report: Some(Access { hash, location }), .. }) = look
             && self.accesses.len() < ACCESSES
         {
             self.accesses.push(Accessed { shard: owner, hash, location });
