@@ -76,7 +76,7 @@ impl Cache for InProcess {
 }
 
 /// A server, asked one thing at a time over one connection. A write is sent together with the read
-/// behind it: its answer is waited for there.
+/// behind it: its answer is waited for there. Several of them can be asked before the first is heard.
 pub(crate) struct Remote<'a, C: Codec> {
     codec: &'a C,
     stream: TcpStream,
@@ -105,11 +105,28 @@ impl<'a, C: Codec> Remote<'a, C> {
         })
     }
 
-    /// Sends what is written and takes replies until all have come.
-    fn exchange(&mut self) -> Result<(), BenchError> {
+    /// Asks for a key.
+    pub(crate) fn ask(&mut self, key: &[u8]) -> Result<(), BenchError> {
+        self.codec.get(&mut self.out, key);
+        self.expected += 1;
+        self.send()
+    }
+
+    /// Whether the key that was asked for is found.
+    pub(crate) fn hear(&mut self) -> Result<bool, BenchError> {
+        let hits = self.tally.hits;
+        self.receive()?;
+        Ok(self.tally.hits > hits)
+    }
+
+    fn send(&mut self) -> Result<(), BenchError> {
         let sent = self.stream.write_all(&self.out);
-        sent.map_err(BenchError::io("sending requests"))?;
         self.out.clear();
+        sent.map_err(BenchError::io("sending requests"))
+    }
+
+    /// Takes replies until all have come.
+    fn receive(&mut self) -> Result<(), BenchError> {
         while self.tally.replies() < self.expected {
             let received = self.stream.read(&mut self.inbox);
             let bytes = received.map_err(BenchError::io("receiving replies"))?;
@@ -130,11 +147,8 @@ impl<'a, C: Codec> Remote<'a, C> {
 
 impl<C: Codec> Cache for Remote<'_, C> {
     fn get(&mut self, key: &[u8]) -> Result<bool, BenchError> {
-        let hits = self.tally.hits;
-        self.codec.get(&mut self.out, key);
-        self.expected += 1;
-        self.exchange()?;
-        Ok(self.tally.hits > hits)
+        self.ask(key)?;
+        self.hear()
     }
 
     fn set(&mut self, key: &[u8], value: &[u8]) -> Result<(), BenchError> {
@@ -144,7 +158,8 @@ impl<C: Codec> Cache for Remote<'_, C> {
     }
 
     fn items(&mut self) -> Result<u64, BenchError> {
-        self.exchange()?;
+        self.send()?;
+        self.receive()?;
         let sent = self.counter.write_all(b"*1\r\n$6\r\nDBSIZE\r\n");
         sent.map_err(BenchError::io("asking for the number of items"))?;
         let mut reply = Vec::new();

@@ -51,6 +51,9 @@ pub(crate) struct TraceArgs {
     /// In process: size of a segment, bytes
     #[arg(long, default_value_t = torc_engine::shard::SEGMENT_BYTES, value_name = "BYTES")]
     segment_bytes: usize,
+    /// Shards of the server, which divide the keys and the memory; the second shares the generator's core
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=2))]
+    shards: u8,
     #[command(flatten)]
     lab: LabArgs,
 }
@@ -249,7 +252,8 @@ impl<'a> Bench<'a> {
             let mut cache = InProcess::new(memory_bytes, self.args.segment_bytes)?;
             return self.pass(&mut cache, share, memory_bytes);
         };
-        let server = self.args.lab.torc.start(&[self.cores.server], memory_bytes)?;
+        let cores = [self.cores.server, self.cores.generator];
+        let server = self.args.lab.torc.start(&cores[..usize::from(self.args.shards)], memory_bytes)?;
         with_codec!(protocol, |codec| {
             let mut cache = Remote::connect(codec, &server.address)?;
             self.pass(&mut cache, share, memory_bytes)

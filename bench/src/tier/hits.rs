@@ -51,6 +51,9 @@ const KEYS_SHARE: u64 = 2;
 const READS: u64 = 5;
 const MEASURED_SHARE: u64 = 5;
 
+/// Connections; all of them ask before the first is heard.
+const CLIENTS: usize = 16;
+
 const POPULARITY: Popularity = Popularity::Zipf { theta: 0.99 };
 
 /// Measures a server with each durability beside the one without a tier that it is held against.
@@ -62,7 +65,7 @@ pub(super) fn measure(
 ) -> Result<Vec<Contender>, BenchError> {
     let count = KEYS_SHARE * (args.tier_mib << 20) / u64::from(KEY_BYTES + VALUE_BYTES);
     let objects = Objects::new(count, KEY_BYTES, VALUE_BYTES)?.distinct();
-    let picker = KeyPicker::new(POPULARITY, count, 1);
+    let picker = KeyPicker::endless(POPULARITY, count, 1);
     let mut servers = Vec::new();
     for (durability, mib) in [("interval:1s", args.tier_mib), ("none", args.tier_mib + args.memory_mib)] {
         let mut without = args.lab.torc.start(&[cpu], mib << 20)?;
@@ -87,22 +90,28 @@ fn replay(
     objects: &Objects,
     mut picker: KeyPicker,
 ) -> Result<Hits, BenchError> {
-    let mut cache = Remote::connect(&Resp, &server.address)?;
+    let connect = |_| Remote::connect(&Resp, &server.address);
+    let mut clients = (0..CLIENTS).map(connect).collect::<Result<Vec<_>, _>>()?;
     let mut buffer = [0; KEY_BYTES_MAX];
     let mut pass = |count: u64| -> Result<u64, BenchError> {
         let mut misses = 0;
-        for _ in 0..count {
-            let (number, _) = picker.pick();
-            let key = objects.key(number, &mut buffer);
-            if !cache.get(key)? {
-                misses += 1;
-                cache.set(key, objects.value(number))?;
+        let mut numbers = [0; CLIENTS];
+        for _ in 0..count / CLIENTS as u64 {
+            for (client, number) in clients.iter_mut().zip(&mut numbers) {
+                *number = picker.pick().0;
+                client.ask(objects.key(*number, &mut buffer))?;
+            }
+            for (client, &number) in clients.iter_mut().zip(&numbers) {
+                if !client.hear()? {
+                    misses += 1;
+                    client.set(objects.key(number, &mut buffer), objects.value(number))?;
+                }
             }
         }
         Ok(misses)
     };
     let keys = objects.count();
-    let reads = reads.unwrap_or(READS * keys);
+    let reads = reads.unwrap_or(READS * keys).next_multiple_of(MEASURED_SHARE * CLIENTS as u64);
     let (warm_up, reads) = (reads - reads / MEASURED_SHARE, reads / MEASURED_SHARE);
     let warm_up_misses = pass(warm_up)?;
     let before = figures(server)?;

@@ -96,7 +96,7 @@ fn hits(page: &mut String, hits: &[Hits]) {
     let _ = writeln!(
         page,
         "\n## Hits: {} keys with values of 1 KiB, zipf:0.99, {} reads after four times as many\n\n\
-         A read that misses is followed by a write of its key; nothing else is written. One connection, one request at a time. `MiB`: \
+         A read that misses is followed by a write of its key; nothing else is written. Sixteen connections, each with one request at a time. `MiB`: \
          memory and tier. `from the tier`: share of the hits. `missed`: items that eviction dropped before the tier had them, of all that \
          it dropped. `written`: bytes to the medium over bytes of keys and values that were new. Index and header: bytes of an index slot \
          in use (an item takes one in memory and two on the tier), and of an item in memory beside key and value.\n\n\

@@ -41,9 +41,10 @@ impl fmt::Display for Popularity {
 pub struct KeyPicker {
     count: u64,
     random: SmallRng,
-    /// Keys drawn ahead, which a run walks in order; empty for uniform ones.
+    /// Keys drawn ahead, which a run walks in order; empty for uniform ones, and for those that are drawn as they are asked for.
     drawn: Arc<[u32]>,
     at: usize,
+    zipf: Option<Zipf<f64>>,
 }
 
 /// How many Zipf draws are made ahead of the run: each costs two logarithms.
@@ -51,21 +52,26 @@ const DRAWN_AHEAD: usize = 1 << 22;
 
 impl KeyPicker {
     pub fn uniform(count: u64, seed: u64) -> Self {
-        Self { count, random: SmallRng::seed_from_u64(seed), drawn: Arc::new([]), at: 0 }
+        Self { count, random: SmallRng::seed_from_u64(seed), drawn: Arc::new([]), at: 0, zipf: None }
     }
 
     /// Over `count` keys; ranks reach to 2^32.
     pub fn new(popularity: Popularity, count: u64, seed: u64) -> Self {
+        let mut picker = Self::endless(popularity, count, seed);
+        if let Some(zipf) = picker.zipf.take() {
+            let count = picker.count.min(u64::from(u32::MAX));
+            picker.drawn = (0..DRAWN_AHEAD).map(|_| draw(&zipf, &mut picker.random, count) as u32).collect();
+        }
+        picker
+    }
+
+    /// As [`KeyPicker::new`], but a draw costs what it costs, and they never come again in the same order: what a cache has dropped
+    /// must not be asked for again because the run is longer than what was drawn ahead.
+    pub fn endless(popularity: Popularity, count: u64, seed: u64) -> Self {
         let mut picker = Self::uniform(count, seed);
-        let Popularity::Zipf { theta } = popularity else {
-            return picker;
-        };
-        let count = count.min(u64::from(u32::MAX));
-        // A count and a theta out of bounds are refused where they are set.
-        if let Ok(zipf) = Zipf::new(count as f64, theta) {
-            let rank = |random: &mut SmallRng| zipf.sample(random) as u64;
-            picker.drawn =
-                (0..DRAWN_AHEAD).map(|_| scale(spread(rank(&mut picker.random)), count) as u32).collect();
+        if let Popularity::Zipf { theta } = popularity {
+            // A count and a theta out of bounds are refused where they are set.
+            picker.zipf = Zipf::new(count.min(u64::from(u32::MAX)) as f64, theta).ok();
         }
         picker
     }
@@ -84,12 +90,21 @@ impl KeyPicker {
     pub fn pick(&mut self) -> (u64, u32) {
         let bits = self.random.next_u64() as u32;
         if self.drawn.is_empty() {
-            return (scale(self.random.next_u64(), self.count), bits);
+            let number = match &self.zipf {
+                Some(zipf) => draw(zipf, &mut self.random, self.count),
+                None => scale(self.random.next_u64(), self.count),
+            };
+            return (number, bits);
         }
         let number = self.drawn[self.at];
         self.at = (self.at + 1) % self.drawn.len();
         (u64::from(number), bits)
     }
+}
+
+/// A key number, its rank scattered.
+fn draw(zipf: &Zipf<f64>, random: &mut SmallRng, count: u64) -> u64 {
+    scale(spread(zipf.sample(random) as u64), count)
 }
 
 /// The finaliser of SplitMix64 (Steele, Lea, Flood 2014): spreads consecutive numbers.

@@ -101,6 +101,20 @@ impl WorkerState {
                         self.defer(&mut conn, part, *prepared);
                     }
                 }
+                Work::Keyed(command)
+                    if direct
+                        && prepared.shard != self.number
+                        && !conn.on_shard_port
+                        && self.read_there(
+                            &mut conn,
+                            part,
+                            (command, prepared.hash),
+                            prepared.shard,
+                            None,
+                        ) =>
+                {
+                    answered += 1;
+                }
                 Work::ValueData(data) if direct && self.append_upload(&mut conn, data) => {}
                 Work::Local if direct => {
                     self.stats.request(CommandClass::Local, OutcomeClass::Done);
@@ -147,7 +161,7 @@ impl WorkerState {
             && self.execute_keyed(conn, part, command, hash)
     }
 
-    fn compose(&self, conn: &mut Connection, part: &Part<'_>, key: &[u8], answer: &Answer<'_>) {
+    pub(super) fn compose(&self, conn: &mut Connection, part: &Part<'_>, key: &[u8], answer: &Answer<'_>) {
         let context = context(conn.number, &conn.peer, &conn.local, self.now, &self.view);
         conn.session.compose(part.reply, key, part.echo, answer, &context, &mut conn.output);
     }
@@ -232,7 +246,7 @@ impl WorkerState {
                         return false;
                     }
                     let keyed = (command, prepared.hash);
-                    let begun = self.read_there(conn, part, keyed, shard, read_ns)
+                    let begun = self.read_there(conn, part, keyed, shard, Some(read_ns))
                         || self.ask_keyed(conn, shard, part, keyed, read_ns);
                     conn.asks_alone = begun && is_alone;
                     begun

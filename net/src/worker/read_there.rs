@@ -19,14 +19,16 @@ pub(super) fn is_plain_read(command: &Command<'_>) -> bool {
 }
 
 impl WorkerState {
-    /// Answers a part from another shard's memory. False: that shard has to be asked.
+    /// Answers a part from another shard's memory. False: that shard has to be asked. `read_ns`: when it was read, if it may stand
+    /// behind what waits. Without it nothing waits, the caller counts the answer, and asks again with it where this is false.
+    #[inline]
     pub(super) fn read_there(
         &mut self,
         conn: &mut Connection,
         part: &Part<'_>,
         (command, hash): (&Command<'_>, u64),
         shard: u16,
-        read_ns: u64,
+        read_ns: Option<u64>,
     ) -> bool {
         let Op::Read(read) = &command.op else { return false };
         let Some(reader) = self.siblings.readers.get(shard as usize) else { return false };
@@ -43,11 +45,15 @@ impl WorkerState {
             Ok(look) => {
                 let outcome = self.count_look(look, shard);
                 self.stats.request(CommandClass::of(&command.op), OutcomeClass::of(&outcome));
-                self.finish(conn, part, command.key, read_ns, Answer::Outcome(outcome));
+                let answer = Answer::Outcome(outcome);
+                match read_ns {
+                    Some(read_ns) => self.finish(conn, part, command.key, read_ns, answer),
+                    None => self.compose(conn, part, command.key, &answer),
+                }
                 true
             }
             Err(doubt) => {
-                self.stats.sibling_doubts[doubt as usize].add(1);
+                self.stats.sibling_doubts[doubt as usize].add(u64::from(read_ns.is_some()));
                 false
             }
         };

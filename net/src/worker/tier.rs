@@ -24,16 +24,12 @@ use crate::session::Wish;
 use crate::tier::{Reply, SAVE_BYTES, SaveBatch, fetch_pages_bytes};
 use crate::transport::ConnId;
 use long::RETURN_BYTES;
-use state::{Tier, UNSAVED_BYTES, unsaved_max};
+use state::{SAVE_AT_SHARE, Tier, UNSAVED_BYTES, unsaved_max};
 use std::time::Duration;
 use torc_engine::command::Command;
 
 /// Batches of changes that are being saved at a time.
 const SAVES_MAX: usize = 3;
-/// A save begins before it is due when there are so many changes.
-const SAVE_AT: usize = 2048;
-/// The same, bytes of items.
-const SAVE_BYTES_AT: u64 = 256 << 10;
 /// Items that are saved whose places in the index are fetched ahead.
 const SAVED_AHEAD: usize = 16;
 /// The setting that keeps changes out when they cannot be saved.
@@ -151,9 +147,12 @@ impl WorkerState {
         self.refill();
         let Some(tier) = &mut self.tier else { return };
         self.stats.tier_unsaved.set(self.shard.unsaved() as u64);
-        let is_due = self.ticks.saturating_sub(tier.saved_at) >= tier.save_every_ms
-            || self.shard.unsaved() >= SAVE_AT
-            || self.shard.untaken_bytes() >= SAVE_BYTES_AT
+        if self.ticks.saturating_sub(tier.saved_at) >= tier.save_every_ms {
+            (tier.saved_at, tier.due_up_to) = (self.ticks, self.shard.changes().1);
+        }
+        let is_due = self.shard.taken_up_to() < tier.due_up_to
+            || self.shard.unsaved() as u64 >= tier.unsaved_max as u64 / SAVE_AT_SHARE
+            || self.shard.untaken_bytes() >= tier.save_bytes_at
             || tier.standing.is_refilling()
             || !tier.unanswered.is_empty()
             || self.drain.has_begun();
@@ -162,7 +161,6 @@ impl WorkerState {
         }
         while self.shard.has_unsaved() && tier.saving < SAVES_MAX {
             tier.hand_over(&mut self.shard, self.now);
-            tier.saved_at = self.ticks;
         }
     }
 

@@ -14,6 +14,11 @@ use torc_engine::shard::{Again, Chunk, Returning};
 
 /// Share of a shard's memory that may be changed and not handed over: what is evicted before is lost to the tier.
 pub(super) const UNTAKEN_SHARE: u64 = 32;
+/// Changes are handed over before it is time when they take this share of what they may: as late as that, for a key that changes
+/// often is written once.
+pub(super) const SAVE_AT_SHARE: u64 = 2;
+/// What is offered is not handed over before there is so much of it, bytes, or it is time.
+const OFFERED_AT: u64 = 256 << 10;
 /// Share of the interval after which what has changed is handed over.
 const SAVE_SHARE: u32 = 4;
 /// Changes that are not saved take this share of a shard's memory at most; one takes so many bytes.
@@ -67,7 +72,11 @@ pub(crate) struct Tier {
     pub(super) counted: u64,
     pub(super) unsaved_max: usize,
     pub(super) untaken_max: u64,
+    /// Untaken bytes at which changes are handed over before it is time.
+    pub(super) save_bytes_at: u64,
+    /// When it was time last, and what had changed then.
     pub(super) saved_at: Millis,
+    pub(super) due_up_to: u64,
     /// Items that were written over and have not let others stay; below 0: more stayed.
     pub(super) left: isize,
     /// Batches that are being saved, and those that are not in use.
@@ -153,7 +162,13 @@ impl Tier {
             unsaved_max: unsaved_max(memory_bytes),
             // Under `none` what is not handed over in time is dropped.
             untaken_max: if durability == Durability::None { u64::MAX } else { memory_bytes / UNTAKEN_SHARE },
+            save_bytes_at: if durability == Durability::None {
+                OFFERED_AT
+            } else {
+                memory_bytes / UNTAKEN_SHARE / SAVE_AT_SHARE
+            },
             saved_at: 0,
+            due_up_to: 0,
             left: 0,
             saving: 0,
             spare: Vec::new(),

@@ -378,7 +378,7 @@ fn save_all(state: &mut WorkerState, hand: &Hand) -> usize {
 fn long_values_wait_for_those_that_wait_for_the_tier_and_none_is_refused() {
     const CLIENTS: u32 = 10;
     let (mut state, hand) = alone();
-    fill(&mut state);
+    super::saves::fill(&mut state);
     let ids: Vec<ConnId> = (2..2 + CLIENTS).map(|index| ConnId { index, generation: 0 }).collect();
     let value = "v".repeat(1_000_000);
     for &id in &ids {
