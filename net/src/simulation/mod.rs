@@ -182,6 +182,7 @@ impl Simulation {
         let resting = tier.map(|tier| Resting::open(tier, image, random)).transpose()?;
         if let Some((resting, tier)) = resting.as_ref().zip(tier) {
             let recovers = resting.recovers(tier);
+            shared.databases.begin(resting.spaces());
             (0..).zip(&mut shards).for_each(|(number, shard)| recovers.begin(shard, &shared, number));
             self.model.is_learning();
         }
