@@ -124,7 +124,7 @@ impl SpaceWords {
         let sequence = acquire(&self.words[0]);
         let database = usize::from(database) % DATABASES_MAX;
         let word = acquire(&self.words[1 + database / PER_WORD]);
-        (sequence % 2 == 0).then_some(((word >> (16 * (database % PER_WORD))) as u16, sequence))
+        sequence.is_multiple_of(2).then_some(((word >> (16 * (database % PER_WORD))) as u16, sequence))
     }
 
     /// S4.
