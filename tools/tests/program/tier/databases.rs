@@ -25,13 +25,9 @@ fn databases_are_what_they_were_after_a_kill_and_after_a_stop() {
         for shards in [["--shards=1", "--shards=2"], ["--shards=2", "--shards=1"]] {
             let (_folder, path) = tier_file();
             let durability = format!("--durability={durability}");
-            let arguments = |shards| [shards, "--memory=32m", "--tier-size=128m", &durability];
+            let tier = format!("--tier={}", path.display());
             let begin = |shards: &str| {
-                let tier = format!("--tier={}", path.display());
-                Server::start(
-                    &[&[&tier[..]], &arguments(shards).map(str::to_owned).each_ref().map(|s| &s[..])[..]]
-                        .concat(),
-                )
+                Server::start(&[&tier, &durability, shards, "--memory=32m", "--tier-size=128m"])
             };
             let server = begin(shards[0]);
             let mut redis = Redis::connect(&server);
