@@ -91,8 +91,10 @@ def pipeline(r):
 
 
 def databases(r):
-    own = r.get_connection_kwargs()
-    one, two = (redis.Redis(**{**own, "db": number}) for number in (1, 2))
+    pool, own = r.connection_pool, r.get_connection_kwargs()
+    kind = pool.connection_class
+    pools = (redis.ConnectionPool(connection_class=kind, **{**own, "db": number}) for number in (1, 2))
+    one, two = (redis.Redis(connection_pool=pool) for pool in pools)
     r.set("same", "zero")
     one.set("same", "one", ex=100)
     assert two.get("same") is None
