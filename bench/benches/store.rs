@@ -74,12 +74,12 @@ fn set(shard: &mut Shard, objects: &Objects, number: u64) {
     let key = objects.key(number, &mut buffer);
     let op = Op::Write(Write::set(objects.value(number)));
     let hash = shard.hash(0, key);
-    assert!(matches!(shard.execute(&Command { space: 0, key, op }, hash, NOW), Outcome::Stored { .. }));
+    assert!(matches!(shard.execute(&Command { database: 0, key, op }, hash, NOW), Outcome::Stored { .. }));
 }
 
 fn is_hit(shard: &mut Shard, key: &[u8], hash: u64) -> bool {
     let op = Op::Read(Read::default());
-    matches!(black_box(shard.execute(&Command { space: 0, key, op }, hash, NOW)), Outcome::Item(_))
+    matches!(black_box(shard.execute(&Command { database: 0, key, op }, hash, NOW)), Outcome::Item(_))
 }
 
 fn shard(criterion: &mut Criterion) {
@@ -124,9 +124,9 @@ fn batch(shard: &mut Shard, objects: &Objects, order: &mut KeyPicker) {
     for (key, hash) in keys.iter_mut().zip(&mut hashes) {
         key.copy_from_slice(objects.key(order.pick().0, &mut [0; KEY_BYTES_MAX]));
         *hash = shard.hash(0, key);
-        shard.prefetch_bucket(*hash);
+        shard.prefetch_bucket(0, *hash);
     }
-    hashes.iter().for_each(|hash| shard.prefetch_item(*hash));
+    hashes.iter().for_each(|hash| shard.prefetch_item(0, *hash));
     for (key, hash) in keys.iter().zip(hashes) {
         assert!(is_hit(shard, key, hash));
     }

@@ -67,7 +67,7 @@ fn run(kind: &str, count: u64, shared_memory: bool) {
 
 fn ask(shard: &mut Shard, key: &[u8], op: Op<'_>, answer: &mut Vec<u8>) {
     let hash = shard.hash(0, key);
-    match shard.execute(&Command { space: 0, key, op }, hash, NOW) {
+    match shard.execute(&Command { database: 0, key, op }, hash, NOW) {
         Outcome::Item(found) => {
             let Value::Inline(value) = found.value else { unreachable!("short values are no chains") };
             answer.clear();

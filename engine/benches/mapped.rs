@@ -40,7 +40,7 @@ fn shard(keys: u64, shared_memory: bool) -> Shard {
         let key = key(number);
         let hash = shard.hash(0, &key);
         let value = [number as u8; VALUE_BYTES];
-        shard.execute(&Command { space: 0, key: &key, op: Op::Write(Write::set(&value)) }, hash, 1);
+        shard.execute(&Command { database: 0, key: &key, op: Op::Write(Write::set(&value)) }, hash, 1);
         shard.maintain(1, 8);
     }
     assert_eq!(shard.stats().items.read(), keys, "all keys fit");
@@ -111,10 +111,10 @@ fn main() {
     let clock = MappedClock::open(open(words.to_read())).expect("the same time namespace");
     let mapped = MappedShard::open(open(shared.to_read())).expect("a mapping");
     measure("another process' mapping, with the server's time", keys, looks, |key| {
-        is_hit(mapped.read((0, key), mapped.hash(0, key), &read, clock.now(), &mut room))
+        is_hit(mapped.read((0, key), mapped.hash(key), &read, clock.now(), &mut room))
     });
     let place_of =
-        |number| match mapped.read((0, &key(number)), mapped.hash(0, &key(number)), &read, 1, &mut room) {
+        |number| match mapped.read((0, &key(number)), mapped.hash(&key(number)), &read, 1, &mut room) {
             Ok(Look::Hit { place, .. }) => place,
             other => panic!("{other:?}"),
         };

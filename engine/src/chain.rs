@@ -223,6 +223,8 @@ pub(crate) fn set_judged(list: BytesMut<'_>, judged: u64) {
 #[derive(Debug)]
 pub(crate) struct Upload {
     pub(crate) id: UploadId,
+    /// Of the value of a client.
+    pub(crate) database: Option<u16>,
     pub(crate) space: u16,
     pub(crate) key: Box<[u8]>,
     /// Bytes that will have come in the end.

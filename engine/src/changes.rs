@@ -21,6 +21,9 @@ pub enum Cause {
     Evicted,
     /// Every item with a version up to the change's is gone. There is no key; items found later are not told again.
     Flushed,
+    /// Databases have other spaces: one was flushed, or two were swapped. There is no key. What is in a space that no database has any
+    /// more is gone, and is not told again.
+    Spaces,
     /// The item, or one of its chunks, lies at another place, in DRAM or out of it.
     Moved,
 }
@@ -32,7 +35,7 @@ pub struct Change<'s> {
     pub space: u16,
     pub key: Bytes<'s>,
     pub hash: u64,
-    /// [`Cause::Written`], [`Cause::Deleted`], [`Cause::Flushed`]: drawn for this change, larger than all before (a
+    /// [`Cause::Written`], [`Cause::Deleted`], [`Cause::Flushed`], [`Cause::Spaces`]: drawn for this change, larger than all before (a
     /// flush under a tier may have the last one drawn). Else that of the item.
     pub version: u64,
     /// The item as it is now, or was last, if it is known: not of a flush.

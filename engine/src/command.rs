@@ -20,8 +20,8 @@ use crate::segments::Chain;
 /// configured limit before.
 #[derive(Debug, Clone, Copy)]
 pub struct Command<'a> {
-    /// Where the key is looked for: the same bytes in two spaces are two keys.
-    pub space: u16,
+    /// Whose key it is: the same bytes in two databases are two keys. Below [`DATABASES_MAX`](crate::spaces::DATABASES_MAX).
+    pub database: u16,
     pub key: &'a [u8],
     pub op: Op<'a>,
 }

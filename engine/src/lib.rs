@@ -17,6 +17,7 @@
 //! | [`item`] | the encoding of an item |
 //! | [`meta`] | what is known of an item beside key and value |
 //! | [`index`] | from a hash to an item |
+//! | [`spaces`] | which keys a database shows |
 //! | [`reader`] | reading a shard without asking it |
 //! | [`mapped`] | the same from another process |
 //! | [`segments`] | the log that items are appended to |
@@ -45,6 +46,7 @@ mod reserved;
 pub mod segments;
 pub mod shard;
 mod shared;
+pub mod spaces;
 pub mod stats;
 #[cfg(test)]
 mod steps;

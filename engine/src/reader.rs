@@ -35,6 +35,7 @@ use crate::index::{IndexReader, TableMemory, Unsure};
 use crate::item::{ItemRef, present, state};
 use crate::segments::{ArenaMemory, NotCopied, SegmentsReader};
 use crate::shared::{Published, acquire};
+use crate::spaces::{SpaceWords, mixed};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use torc_pmem::media::memory::MemoryRange;
@@ -96,7 +97,7 @@ pub enum Doubt {
     Long,
     /// It is not in DRAM, and may be elsewhere, as something is.
     Elsewhere,
-    /// A flush is due.
+    /// A flush is due, or databases are being flushed or swapped.
     Flush,
     /// Who knows leases is told the item's state, which its owner may have to change.
     Lease,
@@ -134,8 +135,8 @@ impl Doubt {
 pub enum Look<'r> {
     Hit {
         found: Found<'r>,
-        /// Where the item lies, if its owner is to be told of the access.
-        report: Option<u64>,
+        /// If its owner is to be told of the access.
+        report: Option<Access>,
         /// By which it is found again without the index.
         place: Place,
     },
@@ -145,10 +146,20 @@ pub enum Look<'r> {
     Flushed,
 }
 
+/// An access that an owner is to be told of: [`Shard::count_read`](crate::Shard::count_read).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Access {
+    /// Of the item.
+    pub hash: u64,
+    pub location: u64,
+}
+
 /// Where an item was found. It is void when the item has moved, was changed or may be missing from the index, and when the index has
 /// grown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place {
+    /// Of the item.
+    hash: u64,
     location: u64,
     /// Of its segment.
     generation: u64,
@@ -171,6 +182,7 @@ pub(crate) struct Reader<T, A> {
     pub(crate) index: IndexReader<T>,
     pub(crate) segments: SegmentsReader<A>,
     pub(crate) flushes: Flushes,
+    pub(crate) spaces: SpaceWords,
     /// Accesses beyond which an item's are not counted.
     pub(crate) frequency_max: u8,
 }
@@ -186,19 +198,19 @@ impl ReadRoom {
 }
 
 impl ShardReader {
-    /// Starts to fetch the bucket of a hash.
+    /// Starts to fetch the bucket of a key's hash in a database.
     #[inline]
-    pub fn prefetch_bucket(&self, hash: u64) {
-        self.0.prefetch_bucket(hash);
+    pub fn prefetch_bucket(&self, database: u16, hash: u64) {
+        self.0.prefetch_bucket(database, hash);
     }
 
-    /// Starts to fetch the item that the bucket of a hash names.
+    /// Starts to fetch the item that the bucket of a key's hash in a database names.
     #[inline]
-    pub fn prefetch_item(&self, hash: u64) {
-        self.0.prefetch_item(hash);
+    pub fn prefetch_item(&self, database: u16, hash: u64) {
+        self.0.prefetch_item(database, hash);
     }
 
-    /// Looks a key up; `read` must be [plain](Read::is_plain), `hash` the key's.
+    /// Looks a key of a database up; `read` must be [plain](Read::is_plain), `hash` the key's ([`Shard::key_hash`](crate::Shard::key_hash)).
     ///
     /// # Errors
     /// [`Doubt`]: its owner has to be asked.
@@ -218,13 +230,17 @@ impl ShardReader {
 
 impl<T: TableMemory, A: ArenaMemory> Reader<T, A> {
     #[inline]
-    pub(crate) fn prefetch_bucket(&self, hash: u64) {
-        self.index.prefetch(hash);
+    pub(crate) fn prefetch_bucket(&self, database: u16, hash: u64) {
+        if let Some((space, _)) = self.spaces.of(database) {
+            self.index.prefetch(mixed(hash, space));
+        }
     }
 
     #[inline]
-    pub(crate) fn prefetch_item(&self, hash: u64) {
-        if let Some(slot) = self.index.likely(hash) {
+    pub(crate) fn prefetch_item(&self, database: u16, hash: u64) {
+        if let Some((space, _)) = self.spaces.of(database)
+            && let Some(slot) = self.index.likely(mixed(hash, space))
+        {
             self.segments.prefetch(slot.location(), slot.lines_ahead());
         }
     }
@@ -232,6 +248,23 @@ impl<T: TableMemory, A: ArenaMemory> Reader<T, A> {
     /// As [`ShardReader::read`].
     #[inline]
     pub(crate) fn read<'r>(
+        &self,
+        (database, key): (u16, &[u8]),
+        hash: u64,
+        read: &Read,
+        now: Millis,
+        room: &'r mut ReadRoom,
+    ) -> Result<Look<'r>, Doubt> {
+        // S1 and S2 of `spaces.rs`.
+        let (space, sequence) = self.spaces.of(database).ok_or(Doubt::Flush)?;
+        let look = self.read_in((space, key), mixed(hash, space), read, now, room)?;
+        // S4.
+        if self.spaces.is_still(sequence) { Ok(look) } else { Err(Doubt::Flush) }
+    }
+
+    /// S3: as [`ShardReader::read`], in a space, by the hash that the key has there.
+    #[inline(always)]
+    fn read_in<'r>(
         &self,
         (space, key): (u16, &[u8]),
         hash: u64,
@@ -258,7 +291,7 @@ impl<T: TableMemory, A: ArenaMemory> Reader<T, A> {
         match visited {
             Ok(Some(Ok((slot, generation)))) => {
                 let (location, version) = (slot.location(), 0);
-                let place = Place { location, generation, version, growth };
+                let place = Place { hash, location, generation, version, growth };
                 self.judge(place, slot.frequency() < self.frequency_max, read, now, words)
             }
             Ok(Some(Err(doubt))) => Err(doubt),
@@ -276,11 +309,12 @@ impl<T: TableMemory, A: ArenaMemory> Reader<T, A> {
     pub(crate) fn read_again<'r>(
         &self,
         place: &Place,
-        (space, key): (u16, &[u8]),
+        (database, key): (u16, &[u8]),
         read: &Read,
         now: Millis,
         room: &'r mut ReadRoom,
     ) -> Result<Look<'r>, Doubt> {
+        let (space, sequence) = self.spaces.of(database).ok_or(Doubt::Gone)?;
         if now >= self.flushes.flush_at() || self.index.sequence() != place.growth {
             return Err(Doubt::Gone);
         }
@@ -291,7 +325,7 @@ impl<T: TableMemory, A: ArenaMemory> Reader<T, A> {
             return Err(Doubt::Gone);
         }
         match self.judge(*place, false, read, now, words)? {
-            hit @ Look::Hit { .. } => Ok(hit),
+            hit @ Look::Hit { .. } if self.spaces.is_still(sequence) => Ok(hit),
             _ => Err(Doubt::Gone),
         }
     }
@@ -334,7 +368,8 @@ impl<T: TableMemory, A: ArenaMemory> Reader<T, A> {
         }
         let value = item.value();
         let counts = !item.is(state::FETCHED) || is_cold;
-        let report = (counts && !read.peek).then_some(place.location);
+        let access = Access { hash: place.hash, location: place.location };
+        let report = (counts && !read.peek).then_some(access);
         Ok(Look::Hit {
             found: Found { meta: item.meta(value.len() as u64), value: Value::Inline(value) },
             report,

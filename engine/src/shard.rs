@@ -26,6 +26,7 @@
 //! | `shard/recovery.rs`, `shard/unknown.rs` | learning what a medium holds, while commands come |
 //! | `shard/chunks.rs`, `shard/returning.rs` | the same for the chunks of long values |
 //! | `shard/scan.rs` | walking the keys |
+//! | `shard/spaces.rs` | databases that are flushed and swapped |
 //! | `shard/accounts.rs`, `shard/sizes.rs` | what is counted; how much is index, and how much segments |
 //! | `shard/audit.rs` | a full recount, for tests |
 
@@ -54,6 +55,7 @@ mod rooms;
 mod scan;
 mod settle;
 mod sizes;
+mod spaces;
 mod stretches;
 #[cfg(test)]
 mod tests;
@@ -71,6 +73,7 @@ pub use offered::OfferLimits;
 pub use returning::{Chunk, Returning};
 pub use unknown::{Known, Recovered};
 
+use self::spaces::Dropping;
 use crate::chain::ChainList;
 use crate::changes::{Cause, Change, Listener};
 use crate::command::{Command, Found, Meta, Millis, Op, Outcome, Refusal, Value};
@@ -83,6 +86,7 @@ use crate::segments::{Chain, Lent, Rest, Segments};
 use crate::shared::Published;
 use crate::shared::file::ShardFile;
 use crate::shared::layout::Layout;
+use crate::spaces::{Spaces, mixed};
 use crate::stats::ShardStats;
 use crate::version::HybridClock;
 use job::Reclaim;
@@ -97,8 +101,6 @@ use weight::Weight;
 const PINS_SHARE: usize = 4;
 /// Share of the segments at which nothing more is lent: three in eight. Uploads begin up to a half.
 const PINS_MAX_SHARE: (usize, usize) = (3, 8);
-/// The golden ratio's 64 bits: odd, and without a pattern.
-const SPACE_FACTOR: u64 = 0x9E37_79B9_7F4A_7C15;
 /// The index begins at this share of the memory, and grows as items come.
 const INDEX_SHARE: u64 = 512;
 /// Chunks of a replaced value that are fetched ahead: of longer ones the copying of the new value costs far more.
@@ -120,7 +122,9 @@ pub struct Shard {
     flush_at: Millis,
     /// Both of these, as readers on other threads see them.
     flushes: Flushes,
+    spaces: Spaces,
     reclaim: Reclaim,
+    dropping: Dropping,
     uploads: Uploads,
     listener: Option<Box<dyn Listener>>,
     /// What a tier has not got yet; `None`: there is no tier.
@@ -174,9 +178,12 @@ impl Shard {
             let needed = SEGMENTS_MIN as u64 * each + beside + config.aside_bytes + config.ahead_bytes;
             return Err(StoreError::TooSmall { given: config.memory_bytes, needed, segment_bytes });
         }
-        let (segments, flushes) = match &file {
-            None => (Segments::new(segment_bytes, count_max, config.shard)?, Published::zeros()),
-            Some(file) => (Segments::in_file(file, count_max, config.shard), file.flushes()),
+        let (segments, flushes, spaces) = match &file {
+            None => {
+                let segments = Segments::new(segment_bytes, count_max, config.shard)?;
+                (segments, Published::zeros(), Published::zeros())
+            }
+            Some(file) => (Segments::in_file(file, count_max, config.shard), file.flushes(), file.spaces()),
         };
         let mut shard = Shard {
             secrets: RapidSecrets::seed(config.seed),
@@ -189,7 +196,9 @@ impl Shard {
             flushed: 0,
             flush_at: Millis::MAX,
             flushes: Flushes::new(flushes),
+            spaces: Spaces::new(spaces),
             reclaim: Reclaim::default(),
+            dropping: Dropping::default(),
             uploads: Uploads::default(),
             listener: None,
             unsaved: None,
@@ -203,6 +212,7 @@ impl Shard {
         };
         shard.segments.keep_ahead(config.ahead_bytes.div_ceil(segment_bytes as u64) as usize);
         shard.fit(shard.index.bytes());
+        shard.stats.set_databases(&[], Some(0));
         shard.publish();
         Ok(shard)
     }
@@ -227,21 +237,34 @@ impl Shard {
         self.segments.file().map(|file| file.to_read()).transpose()
     }
 
-    /// The hash of a key in a key space, as all other calls want it.
+    /// The hash of a key in a key space: of its item, as a tier has it.
     #[inline]
     pub fn hash(&self, space: u16, key: &[u8]) -> u64 {
         hash_key(&self.secrets, space, key)
     }
 
-    /// Starts to fetch the bucket of a hash.
+    /// The hash of a key, whatever database it is of: what comes with a command.
     #[inline]
-    pub fn prefetch_bucket(&self, hash: u64) {
-        self.index.prefetch(hash);
+    pub fn key_hash(&self, key: &[u8]) -> u64 {
+        hash_key(&self.secrets, 0, key)
     }
 
-    /// Starts to fetch the item that the bucket of a hash names, up to four cache lines.
+    /// The hash that the item of a key has in a database now, of the key's.
     #[inline]
-    pub fn prefetch_item(&self, hash: u64) {
+    pub fn item_hash(&self, database: u16, key_hash: u64) -> u64 {
+        mixed(key_hash, self.spaces.of(database))
+    }
+
+    /// Starts to fetch the bucket of a key's hash in a database.
+    #[inline]
+    pub fn prefetch_bucket(&self, database: u16, hash: u64) {
+        self.index.prefetch(self.item_hash(database, hash));
+    }
+
+    /// Starts to fetch the item that the bucket of a key's hash in a database names, up to four cache lines.
+    #[inline]
+    pub fn prefetch_item(&self, database: u16, hash: u64) {
+        let hash = self.item_hash(database, hash);
         if let Some(slot) = self.index.likely(hash) {
             self.segments.prefetch(slot.location(), slot.lines_ahead());
         }
@@ -255,7 +278,8 @@ impl Shard {
 
     /// Starts to fetch what the end of a long value looks at if it replaces another one: the first lines of that one's
     /// chunks. It reads the item, so that has to be fetched before.
-    pub fn prefetch_chunks(&self, hash: u64) {
+    pub fn prefetch_chunks(&self, database: u16, hash: u64) {
+        let hash = self.item_hash(database, hash);
         let Some(slot) = self.index.likely(hash) else { return };
         let item = self.segments.item(slot.location());
         if item.present() & present::CHAIN_HEAD != 0 {
@@ -264,13 +288,14 @@ impl Shard {
         }
     }
 
-    /// Executes one command. `hash` is the key's, `now` never less than before.
+    /// Executes one command. `hash` is the key's ([`Shard::key_hash`]), `now` never less than before.
     #[inline]
     pub fn execute(&mut self, command: &Command<'_>, hash: u64, now: Millis) -> Outcome<'_> {
         if now >= self.flush_at {
             self.flush_now(now);
         }
-        let key = Key { bytes: command.key, space: command.space, hash };
+        let space = self.spaces.of(command.database);
+        let key = Key { bytes: command.key, space, hash: mixed(hash, space) };
         if self.index.may_be_elsewhere()
             && !matches!(command.op, Op::Read(_))
             && let Some(ticket) = self.ticket_of(key, &command.op, now)
@@ -350,8 +375,9 @@ impl Shard {
     }
 
     /// The length of a key's value if a read of it is lent, not copied.
-    pub fn long_value_bytes(&self, space: u16, key: &[u8], hash: u64) -> Option<u64> {
-        let (_, slot) = self.find(Key { bytes: key, space, hash })?;
+    pub fn long_value_bytes(&self, database: u16, key: &[u8], hash: u64) -> Option<u64> {
+        let space = self.spaces.of(database);
+        let (_, slot) = self.find(Key { bytes: key, space, hash: mixed(hash, space) })?;
         let item = self.segments.item(slot.location());
         (item.present() & present::CHAIN_HEAD != 0).then(|| value_in(&self.segments, &item).len())
     }
@@ -378,6 +404,7 @@ impl Shard {
             index: self.index.reader(),
             segments: self.segments.reader(),
             flushes: self.flushes.clone(),
+            spaces: self.spaces.words.clone(),
             frequency_max: self.frequency_max,
         })
     }
@@ -419,7 +446,11 @@ impl Shard {
     /// Removes an item whose time is over.
     #[cold]
     fn forget_expired(&mut self, place: Place, slot: Slot, hash: u64) {
-        let version = self.segments.item(slot.location()).version();
+        let item = self.segments.item(slot.location());
+        let version = item.version();
+        if !self.spaces.shows(item.space(), version) {
+            return self.forget_dropped(place, slot, hash);
+        }
         if version > self.flushed {
             self.stats.expirations.add(1);
             self.remove(place, slot, hash, Cause::Expired, version);
@@ -507,9 +538,8 @@ impl Key<'_> {
 
 #[inline]
 pub(crate) fn hash_key(secrets: &RapidSecrets, space: u16, key: &[u8]) -> u64 {
-    // Avalanche on: the index takes its homes from the high bits and its tags from the low ones. The odd factor gives a
-    // key another home and another tag in each space.
-    rapidhash_v3_inline::<true, false, false>(key, secrets) ^ u64::from(space).wrapping_mul(SPACE_FACTOR)
+    // Avalanche on: the index takes its homes from the high bits and its tags from the low ones.
+    mixed(rapidhash_v3_inline::<true, false, false>(key, secrets), space)
 }
 
 /// The hash of an item's key.

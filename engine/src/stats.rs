@@ -3,6 +3,7 @@
 //! A counter is an atomic that only its owner changes, so a change is a plain load and store, with no locked
 //! instruction; readers see every counter a moment old and whole.
 
+use crate::spaces::DATABASES_MAX;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// A figure with one writer.
@@ -38,6 +39,12 @@ macro_rules! figures {
         #[repr(align(128))]
         pub struct ShardStats {
             $($(#[doc = $help])+ pub $name: Counter,)+
+            /// When items expire that have an expiry, added up; milliseconds of the Unix epoch, by [`EXPIRY_UNIT_SHIFT`] bits shorter.
+            pub expiry_units: Counter,
+            /// By number; see [`ShardStats::database`].
+            pub(crate) databases: Databases,
+            /// The database that has space 0, plus one.
+            zero: Counter,
         }
 
         impl ShardStats {
@@ -52,6 +59,125 @@ macro_rules! figures {
             }
         }
     };
+}
+
+/// In sums of expiries, units are milliseconds times two to the power of this: a second, so that sums do not overflow.
+pub const EXPIRY_UNIT_SHIFT: u32 = 10;
+
+/// What is counted of each database, but for the one that has space 0: that one has the rest of what is counted of all.
+#[derive(Debug)]
+pub(crate) struct Databases(Box<[DatabaseStats]>);
+
+impl Default for Databases {
+    fn default() -> Databases {
+        Databases((0..DATABASES_MAX).map(|_| DatabaseStats::default()).collect())
+    }
+}
+
+impl std::ops::Deref for Databases {
+    type Target = [DatabaseStats];
+
+    fn deref(&self) -> &[DatabaseStats] {
+        &self.0
+    }
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct DatabaseStats {
+    pub(crate) items: Counter,
+    pub(crate) bytes_live: Counter,
+    pub(crate) bytes_payload: Counter,
+    pub(crate) expiring: Counter,
+    pub(crate) expiry_units: Counter,
+    /// Keys of which the only item is on a tier; of that database, too.
+    pub(crate) only: Counter,
+}
+
+/// The figures of a database.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct DatabaseFigures {
+    /// In memory.
+    pub items: u64,
+    /// On a tier alone.
+    pub only: u64,
+    pub bytes_live: u64,
+    pub bytes_payload: u64,
+    /// Of the items in memory, those that have an expiry, and when they expire, as [`ShardStats::expiry_units`].
+    pub expiring: u64,
+    pub expiry_units: u64,
+}
+
+impl DatabaseFigures {
+    /// The sum of both.
+    pub fn with(mut self, other: &DatabaseFigures) -> DatabaseFigures {
+        let mut other = *other;
+        self.fields().into_iter().zip(other.fields()).for_each(|(sum, more)| *sum += *more);
+        self.only += other.only;
+        self
+    }
+
+    /// For how long those will live that have an expiry, on average from this time on, milliseconds.
+    pub fn mean_ttl(&self, now: u64) -> u64 {
+        let mean = self.expiry_units.checked_div(self.expiring).unwrap_or(0);
+        ((mean << EXPIRY_UNIT_SHIFT) + (1 << EXPIRY_UNIT_SHIFT) / 2).saturating_sub(now)
+    }
+
+    fn fields(&mut self) -> [&mut u64; 5] {
+        let DatabaseFigures { items, only: _, bytes_live, bytes_payload, expiring, expiry_units } = self;
+        [items, bytes_live, bytes_payload, expiring, expiry_units]
+    }
+}
+
+impl DatabaseStats {
+    fn counters(&self) -> [&Counter; 5] {
+        [&self.items, &self.bytes_live, &self.bytes_payload, &self.expiring, &self.expiry_units]
+    }
+}
+
+impl ShardStats {
+    /// The figures of a database. All zeros if there is no such database.
+    pub fn database(&self, number: usize) -> DatabaseFigures {
+        let mut figures = DatabaseFigures::default();
+        let Some(own) = self.databases.get(number) else { return figures };
+        figures.only = own.only.read();
+        let others = self.databases.iter().enumerate().filter(|(other, _)| *other != number);
+        let all =
+            [&self.items, &self.bytes_live, &self.bytes_payload, &self.items_expiring, &self.expiry_units];
+        let is_rest = self.zero.read() == number as u64 + 1;
+        for (at, field) in figures.fields().into_iter().enumerate() {
+            *field = own.counters()[at].read();
+            if is_rest {
+                let apart = others.clone().map(|(_, other)| other.counters()[at].read());
+                *field = all[at].read().saturating_sub(apart.sum());
+            }
+        }
+        figures
+    }
+
+    pub(crate) fn all_databases(&self) -> Vec<DatabaseFigures> {
+        (0..DATABASES_MAX).map(|number| self.database(number)).collect()
+    }
+
+    /// Databases have these figures, those that are not given have none, and `zero` has space 0.
+    pub(crate) fn set_databases(&self, figures: &[DatabaseFigures], zero: Option<usize>) {
+        self.zero.set(zero.map_or(0, |zero| zero as u64 + 1));
+        for (number, own) in self.databases.iter().enumerate() {
+            let mut figures = figures.get(number).copied().unwrap_or_default();
+            if zero == Some(number) {
+                figures = DatabaseFigures::default();
+            }
+            own.only.set(0);
+            own.counters().iter().zip(figures.fields()).for_each(|(counter, field)| counter.set(*field));
+        }
+    }
+
+    /// No database has anything.
+    pub(crate) fn clear_databases(&self) {
+        let all = self.databases.iter().flat_map(|own| own.counters().into_iter().chain([&own.only]));
+        let sums =
+            [&self.items, &self.bytes_live, &self.bytes_payload, &self.items_expiring, &self.expiry_units];
+        all.chain(sums).for_each(|counter| counter.set(0));
+    }
 }
 
 /// Whether a figure only rises.
@@ -107,8 +233,10 @@ figures! {
     segments_evicted: Counter,
     /// Segments made free by compaction or expiry.
     segments_compacted: Counter,
-    /// Items in the index.
+    /// Items in the index that some database has.
     items: Gauge,
+    /// Items among these that have an expiry.
+    items_expiring: Gauge,
     /// Bytes of items that are neither removed nor flushed; those of `bytes_expired` are among them.
     bytes_live: Gauge,
     /// Bytes of items whose time is over and whose memory is not yet reused.

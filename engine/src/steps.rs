@@ -16,6 +16,8 @@ pub(crate) enum Fault {
     DeadIsMiss,
     /// Flushes are not looked at.
     Flushes,
+    /// The table of spaces is not looked at again.
+    Spaces,
     /// The owner does not raise generations.
     Raise,
     /// A miss is believed although something is elsewhere.
@@ -36,12 +38,13 @@ pub(crate) enum Fault {
 
 impl Fault {
     /// Those that any reader shows.
-    pub(crate) const ALL: [Fault; 10] = [
+    pub(crate) const ALL: [Fault; 11] = [
         Fault::SlotAgain,
         Fault::GenerationAgain,
         Fault::GeometryAgain,
         Fault::DeadIsMiss,
         Fault::Flushes,
+        Fault::Spaces,
         Fault::Raise,
         Fault::ElsewhereUnseen,
         Fault::ElsewhereLate,

@@ -44,7 +44,7 @@ fn words() -> Vec<u64> {
     for number in 0..KEYS {
         let (key, value) = (number.to_le_bytes(), vec![1; number as usize % 300]);
         let hash = shard.hash(0, &key);
-        shard.execute(&Command { space: 0, key: &key, op: Op::Write(Write::set(&value)) }, hash, 1);
+        shard.execute(&Command { database: 0, key: &key, op: Op::Write(Write::set(&value)) }, hash, 1);
     }
     let mut bytes = Vec::new();
     File::from(shard.to_read().unwrap().unwrap()).read_to_end(&mut bytes).unwrap();
@@ -71,11 +71,11 @@ fn look(shard: &MappedShard, looks: u32, random: &mut Random) {
     let mut room = ReadRoom::new();
     for _ in 0..looks {
         let key = (random.below(KEYS as usize * 2) as u32).to_le_bytes();
-        let hash = if random.below(4) == 0 { random.next() } else { shard.hash(0, &key) };
+        let hash = if random.below(4) == 0 { random.next() } else { shard.hash(&key) };
         let read = Read { leases: random.below(2) == 0, ..Read::default() };
         let begun = Instant::now();
-        shard.prefetch_bucket(hash);
-        shard.prefetch_item(hash);
+        shard.prefetch_bucket(0, hash);
+        shard.prefetch_item(0, hash);
         let _ = shard.read((0, &key), hash, &read, random.next(), &mut room);
         assert!(begun.elapsed() < LOOK_MAX);
     }

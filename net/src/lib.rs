@@ -1,5 +1,6 @@
 //! Sessions, transports and the worker loop of Torc.
 pub mod clock;
+mod databases;
 pub mod metrics;
 pub mod pin;
 mod readable;

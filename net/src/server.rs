@@ -22,6 +22,7 @@ pub(crate) use tier::Recovers;
 pub use tier::RunningTier;
 
 use crate::clock::{BEHIND_MAX_MS, Clock, MachineClock};
+use crate::databases::Databases;
 use crate::metrics::WorkerStats;
 use crate::pin::pin_to;
 use crate::session::{Limits, Protocol};
@@ -122,6 +123,7 @@ impl Server {
         let made = opened.as_ref().and_then(|opened| opened.made.clone());
         let tier = opened.map(|opened| opened.tier);
         tier.iter().for_each(|tier| go_on_from(&clock, tier));
+        tier.iter().for_each(|tier| shared.databases.begin(tier.spaces()));
         // What lies on a tier is found by the hashes that it was written with.
         let seed = tier.as_ref().map_or_else(random, |tier| tier.config().hash_seed);
         let mails = Mail::among(config.shards, memory_of_shard(&config) / MAIL_SHARE);
@@ -302,6 +304,8 @@ fn shared(
     });
     Shared {
         slots: SlotMap::even(config.shards),
+        databases_count: config.databases,
+        databases: Databases::new(config.shards),
         wall: clock.wall(),
         boot_id: random(),
         transport: chosen.name(),
@@ -338,6 +342,7 @@ fn settings(
             value_bytes_inline: config.value_bytes_inline,
             frame_bytes_max: config.frame_bytes_max,
             arguments_max: config.arguments_max,
+            databases: config.databases,
             makes_durable,
         },
         listeners,

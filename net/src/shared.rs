@@ -1,6 +1,7 @@
 //! What all threads of a server know of it.
 
 use crate::clock::Wall;
+use crate::databases::Databases;
 use crate::metrics::WorkerStats;
 use crate::readable::Readable;
 use crate::session::Protocol;
@@ -12,7 +13,7 @@ use std::ops::Range;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use torc_engine::stats::ShardStats;
+use torc_engine::stats::{DatabaseFigures, ShardStats};
 
 /// When less is beyond the accounts than before, each look takes off this share of the difference.
 const SHRINK: i64 = 16;
@@ -21,6 +22,9 @@ const SHRINK: i64 = 16;
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) slots: SlotMap,
+    /// How many clients may choose from.
+    pub(crate) databases_count: u16,
+    pub(crate) databases: Databases,
     /// It says when the server started.
     pub(crate) wall: Arc<Wall>,
     pub(crate) boot_id: u64,
@@ -117,6 +121,14 @@ impl Shared {
     pub(crate) fn own_figure(&self, shard: u16, name: &str) -> u64 {
         let shard = usize::from(shard);
         Figures { shared: self, shards: shard..shard + 1 }.lookup(name).unwrap_or_default()
+    }
+
+    /// The figures of a database, added up over the shards, or of one shard.
+    pub(crate) fn database(&self, number: usize, shard: Option<u16>) -> DatabaseFigures {
+        let all = self.shard_stats.get().map(Vec::as_slice).unwrap_or_default();
+        let some =
+            shard.map_or(all, |shard| all.get(usize::from(shard)..=usize::from(shard)).unwrap_or_default());
+        some.iter().fold(DatabaseFigures::default(), |sum, stats| sum.with(&stats.database(number)))
     }
 
     fn all(&self) -> Figures<'_> {

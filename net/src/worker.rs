@@ -27,6 +27,7 @@ mod budget;
 mod bug;
 mod compose;
 pub(crate) mod connection;
+mod databases;
 mod deliver;
 mod drain;
 mod durations;
@@ -466,8 +467,9 @@ fn prefetch_replaced(
         let span = spans.partition_point(|span| span.parts_end <= first + place);
         prepared[place] = state.prepare_end(spans[span].conn);
     }
-    ends().for_each(|place| state.shard.prefetch_item(prepared[place].hash));
-    ends().for_each(|place| state.shard.prefetch_chunks(prepared[place].hash));
+    let of = |place: usize| (prepared[place].database, prepared[place].hash);
+    ends().map(of).for_each(|(database, hash)| state.shard.prefetch_item(database, hash));
+    ends().map(of).for_each(|(database, hash)| state.shard.prefetch_chunks(database, hash));
 }
 
 /// The same allocation for parts of another lifetime: the vector is empty, so no part changes its type.

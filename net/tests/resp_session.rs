@@ -402,6 +402,7 @@ proptest! {
             key_bytes_max: 3,
             frame_bytes_max,
             arguments_max,
+            databases: 16,
             makes_durable: false,
         };
         let mut model = Model::default();

@@ -219,8 +219,11 @@ fn a_command_in_slices_changes_what_the_whole_does() {
     connection.send(&several("MSET", 5, Some("v")), &mut store, NOW);
     assert_eq!(connection.send(&several("DEL", 4, None), &mut store, NOW), b":4\r\n");
     for (key, there) in [("key:0", false), ("key:3", false), ("key:4", true)] {
-        let get =
-            torc_engine::command::Command { space: 0, key: key.as_bytes(), op: Do::Read(Default::default()) };
+        let get = torc_engine::command::Command {
+            database: 0,
+            key: key.as_bytes(),
+            op: Do::Read(Default::default()),
+        };
         assert_eq!(matches!(store.execute(&get, NOW), Outcome::Item(_)), there, "{key}");
     }
 }

@@ -17,6 +17,7 @@ use crate::format::batch::Bounds;
 use crate::format::checkpoint::Checkpoint;
 use crate::format::geometry::Geometry;
 use crate::format::record::Entry;
+use crate::format::spaces::SpaceTable;
 use crate::format::superblock::{Config, Refused, SUPERBLOCKS, Superblock};
 use crate::media::{BLOCK_BYTES, MediaError, Medium, bytes, bytes_mut, zeroed};
 use crate::recover::{
@@ -88,6 +89,7 @@ impl Tier {
             is_clean: true,
             is_void: false,
             is_volatile: false,
+            spaces: SpaceTable::default(),
         };
         for turn in 0..SUPERBLOCKS {
             write_block(&**medium, turn * BLOCK_BYTES as u64, &Superblock { turn, ..superblock }.encode())?;
@@ -167,6 +169,11 @@ impl Tier {
     /// No version above this has been given out by earlier runs.
     pub fn ceiling(&self) -> u64 {
         self.superblock.ceiling
+    }
+
+    /// The space that each database had when the last run left it.
+    pub fn spaces(&self) -> &SpaceTable {
+        &self.superblock.spaces
     }
 
     /// Tells what a stream holds, newest first, and returns where it ends. Not while the stream is written. Journals have the

@@ -10,6 +10,7 @@ use std::sync::atomic::AtomicBool;
 use torc_pmem::format::batch::Part;
 use torc_pmem::format::geometry::Place;
 use torc_pmem::format::record::{Kind, Record};
+use torc_pmem::format::spaces::SpaceTable;
 use torc_pmem::format::superblock::{Config, FORMATS, JournalConfig};
 use torc_pmem::media::BLOCK_BYTES;
 use torc_pmem::media::sim::{Random, Sim};
@@ -29,7 +30,7 @@ fn config(format: u32) -> Config {
         batch_bytes: 16 << 10,
         streams: 2,
         journal,
-        has_snapshots: format == 4,
+        has_snapshots: format >= 4,
         volume: 0x0123_4567_89AB_CDEF,
         hash_seed: 0xFEDC_BA98_7654_3210,
     }
@@ -37,6 +38,15 @@ fn config(format: u32) -> Config {
 
 fn path(format: u32) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/images/format-{format}.bin"))
+}
+
+/// The spaces of its databases.
+fn spaces(format: u32) -> SpaceTable {
+    let first = SpaceTable::default();
+    match format {
+        5 => first.flushed(9, 0x0001_0009, |_| true).unwrap().swapped(0, 9, 0x0001_000A),
+        _ => first,
+    }
 }
 
 /// What is on the image, in the order of writing: of each record the stream, and the item's bytes. With journals the last one of
@@ -82,7 +92,7 @@ fn written(format: u32) -> Vec<u8> {
         both.map(|(found, journaled)| run.writers(&found.end, journaled.as_ref()).unwrap()).collect();
     for (stream, record, bytes) in contents(format) {
         let (writer, journal) = &mut writers[usize::from(stream)];
-        if format == 4 && record.hash == 5 {
+        if format >= 4 && record.hash == 5 {
             snapshot(run.tier(), writer);
         }
         writer.add(&record, &bytes).unwrap();
@@ -92,6 +102,9 @@ fn written(format: u32) -> Vec<u8> {
             journal.add(writer.start(), &record, &bytes);
             journal.commit().unwrap();
         }
+    }
+    if format == 5 {
+        run.set_spaces(&spaces(format)).unwrap();
     }
     run.raise_ceiling(0x0002_0000).unwrap();
     if format == 1 {
@@ -144,6 +157,7 @@ fn the_image_of_each_format_that_is_read_gives_what_was_written() {
         let image = unpacked(&std::fs::read(path(format)).unwrap(), config.bytes);
         let tier = Tier::open(Arc::new(Sim::of_image(image, 512))).unwrap();
         assert_eq!((*tier.config(), tier.ceiling(), tier.is_clean()), (config, 0x0002_0000, format == 1));
+        assert_eq!(*tier.spaces(), spaces(format));
         let mut reader = tier.reader();
         for stream in 0..2 {
             let mut expected: Vec<_> =
@@ -165,7 +179,7 @@ fn the_image_of_each_format_that_is_read_gives_what_was_written() {
             });
             let (_, counts) = recovered.unwrap();
             assert!(expected.is_empty() && counts.damaged == 0, "{counts:?}");
-            assert_eq!(counts.parts, if format == 4 && stream == 0 { 2 } else { 0 });
+            assert_eq!(counts.parts, if format >= 4 && stream == 0 { 2 } else { 0 });
         }
     }
 }

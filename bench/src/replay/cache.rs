@@ -52,7 +52,7 @@ impl Cache for InProcess {
         self.shard.maintain(self.now, MAINTAIN_BUDGET);
         let hash = self.shard.hash(0, key);
         let op = Op::Read(ReadOp::default());
-        let outcome = self.shard.execute(&Command { space: 0, key, op }, hash, self.now);
+        let outcome = self.shard.execute(&Command { database: 0, key, op }, hash, self.now);
         match outcome {
             Outcome::Item(_) => Ok(true),
             Outcome::Miss => Ok(false),
@@ -63,7 +63,7 @@ impl Cache for InProcess {
     fn set(&mut self, key: &[u8], value: &[u8]) -> Result<(), BenchError> {
         let hash = self.shard.hash(0, key);
         let op = Op::Write(WriteOp::set(value));
-        let outcome = self.shard.execute(&Command { space: 0, key, op }, hash, self.now);
+        let outcome = self.shard.execute(&Command { database: 0, key, op }, hash, self.now);
         match outcome {
             Outcome::Stored { .. } => Ok(()),
             other => Err(BenchError::Invalid(format!("the shard answered {other:?}"))),

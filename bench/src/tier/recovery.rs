@@ -186,7 +186,7 @@ fn write(path: &Path, bytes: u64, recovered: Recovered) -> Result<(), BenchError
     let mut snapshot_after = snapshot_at.map(|percent| (items * writes * percent / 100).max(1));
     for (count, number) in (0..items).rev().chain(again).take((items * writes) as usize).enumerate() {
         let key = objects.key(number, &mut buffer);
-        let command = Command { space: 0, key, op: Op::Write(Write::set(objects.value(number))) };
+        let command = Command { database: 0, key, op: Op::Write(Write::set(objects.value(number))) };
         let hash = shard.hash(0, key);
         shard.execute(&command, hash, now);
         if (count as u64 + 1).is_multiple_of(CHANGES) {
@@ -285,7 +285,7 @@ fn alone(path: &Path, bytes: u64, items: u64) -> Result<Alone, BenchError> {
         for entry in entries {
             if index.find_elsewhere(entry.hash).is_none() {
                 // Next to none finds no room.
-                _ = index.insert_elsewhere(*entry);
+                _ = index.insert_elsewhere(0, *entry);
             }
         }
     }

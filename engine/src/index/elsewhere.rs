@@ -1,6 +1,6 @@
 //! What is elsewhere: places of a medium, by hash.
 
-use super::ordered::{self, Elsewhere, Position, Role};
+use super::ordered::{self, Elsewhere, Position};
 use super::{Full, Index};
 
 /// What the entry of something that is elsewhere takes at most, bytes, but in a small table.
@@ -58,12 +58,12 @@ impl Index {
         self.ordered.replace(at, &entry);
     }
 
-    /// Adds an entry for what is elsewhere. Whose slot is to go in favour of it stays till then.
+    /// Adds an entry for what is elsewhere and of a key space. Whose slot is to go in favour of it stays till then.
     ///
     /// # Errors
     /// [`Full`] if there is no room near its home.
-    pub fn insert_elsewhere(&mut self, entry: Elsewhere) -> Result<(), Full> {
-        let entry = Elsewhere { flushes: self.flushed.flushes(), ..entry };
+    pub fn insert_elsewhere(&mut self, space: u16, entry: Elsewhere) -> Result<(), Full> {
+        let entry = Elsewhere { tag: self.tag_for(space), ..entry };
         self.ordered.insert(&entry)?;
         self.count(&entry);
         self.may_be_elsewhere = true;
@@ -103,26 +103,6 @@ impl Index {
             }
         });
         last.checked_add(1)
-    }
-
-    /// Counts anew what is elsewhere.
-    ///
-    /// # Errors
-    /// What disagrees with the counts, or lies where it is not found, in words.
-    #[doc(hidden)]
-    pub fn audit(&self) -> Result<(), String> {
-        let (mut only, mut flushed) = (0, 0);
-        self.ordered.audit(|entry| {
-            let is_flushed = self.is_flushed(entry);
-            flushed += u64::from(is_flushed);
-            only += u64::from(!is_flushed && entry.role == Role::Only);
-        })?;
-        let told = (self.only_elsewhere, self.flushed());
-        if (only, flushed) == told {
-            Ok(())
-        } else {
-            Err(format!("{only} places of what is nowhere else, {flushed} flushed, not {told:?}"))
-        }
     }
 
     pub fn is_elsewhere_growing(&self) -> bool {

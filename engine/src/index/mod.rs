@@ -30,7 +30,6 @@
 //! closure of the caller does), shrinking.
 
 mod elsewhere;
-mod flush;
 mod geometry;
 mod growth;
 mod homes;
@@ -39,6 +38,7 @@ mod reader;
 mod scan;
 mod slot;
 mod table;
+mod tags;
 
 pub use elsewhere::PLACE_BYTES;
 pub(crate) use geometry::Geometry;
@@ -52,12 +52,12 @@ pub(crate) use table::{BUCKET_BYTES, BUCKET_WORDS, TableMemory};
 
 use crate::shared::Published;
 use crate::shared::file::ShardFile;
-use flush::Flushed;
 use homes::Homes;
 use ordered::Ordered;
 use std::io;
 use std::sync::Arc;
 use table::Table;
+use tags::Tags;
 use torc_pmem::media::memory::MemoryRange;
 
 /// Buckets after the home where an item may be. At 64, loading a million items dropped one or two of them under one
@@ -93,10 +93,8 @@ pub struct Index {
     /// Others of these may come to light; and that, or that there are some.
     may_be_more: bool,
     may_be_elsewhere: bool,
-    /// What of them was flushed, and is still to be swept out.
-    flushed: Flushed,
-    /// Keys of which the only item is elsewhere.
-    only_elsewhere: u64,
+    /// Which spaces they are of.
+    tags: Tags,
     /// Most bytes of both tables.
     bytes_max: usize,
     /// Kept between steps of growth, so that a step allocates nothing.
@@ -142,8 +140,7 @@ impl Index {
             ordered: Ordered::new(bytes_max)?,
             may_be_more: false,
             may_be_elsewhere: false,
-            flushed: Flushed::default(),
-            only_elsewhere: 0,
+            tags: Tags::default(),
             bytes_max,
             moving: Vec::with_capacity(64),
         })

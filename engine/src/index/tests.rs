@@ -119,7 +119,7 @@ fn the_reach_of_a_home_covers_its_items_elsewhere_in_the_table() {
 fn a_sweep_takes_out_all_that_was_flushed() {
     let mut index = Index::new(1, 1 << 20).unwrap();
     index.grow_elsewhere();
-    (0..200).for_each(|hash| index.insert_elsewhere(Elsewhere::new(hash, 1, Role::Only)).unwrap());
+    (0..200).for_each(|hash| index.insert_elsewhere(0, Elsewhere::new(hash, 1, Role::Only)).unwrap());
     index.flush_elsewhere();
     assert!(!index.sweep_flushed(usize::MAX));
     assert_eq!((index.elsewhere(), index.flushed()), (0, 0));
@@ -136,7 +136,7 @@ fn a_scan_passes_over_no_hash_between_its_steps() {
             // In no order, as hashes come.
             let hash = u64::MAX / elsewhere * (number * 7919 % elsewhere);
             grow_elsewhere_if_wanted(&mut index);
-            index.insert_elsewhere(Elsewhere::new(hash, 1, Role::Only)).unwrap();
+            index.insert_elsewhere(0, Elsewhere::new(hash, 1, Role::Only)).unwrap();
             all.insert(hash);
         }
         for home in 0..homes as u64 {
@@ -181,6 +181,7 @@ enum Operation {
     Demote(usize),
     /// Nothing elsewhere counts any more.
     Flush,
+    FlushSpace(u16),
     /// So many buckets are swept.
     Sweep(usize),
 }
@@ -194,6 +195,7 @@ fn operations() -> impl Strategy<Value = Vec<Operation>> {
         1 => any::<usize>().prop_map(Operation::Touch),
         4 => any::<usize>().prop_map(Operation::Demote),
         1 => Just(Operation::Flush),
+        1 => (0u16..5).prop_map(Operation::FlushSpace),
         1 => (1usize..8).prop_map(Operation::Sweep),
     ];
     prop::collection::vec(operation, 0..800)
@@ -210,6 +212,7 @@ proptest! {
         let mut elsewhere: HashSet<u64> = HashSet::new();
         let place_of = |hash: u64| hash % PLACES;
         let role_of = |hash: u64| [Role::Only, Role::Copy, Role::Chunk][(hash % 3) as usize];
+        let space_of = |hash: u64| (hash % 5) as u16 * 1000;
         let mut swept = true;
         for operation in operations {
             grow_if_wanted(&mut index, &items);
@@ -239,7 +242,7 @@ proptest! {
                         index.remove(place, hash);
                         model.remove(&hash);
                         let entry = Elsewhere { frequency: 3, ..Elsewhere::new(hash, place_of(hash), role_of(hash)) };
-                        if index.insert_elsewhere(entry).is_ok() {
+                        if index.insert_elsewhere(space_of(hash), entry).is_ok() {
                             elsewhere.insert(hash);
                         }
                     }
@@ -247,6 +250,11 @@ proptest! {
                 Operation::Flush => {
                     index.flush_elsewhere();
                     elsewhere.clear();
+                    swept = false;
+                }
+                Operation::FlushSpace(number) => {
+                    index.flush_space_elsewhere(number * 1000);
+                    elsewhere.retain(|hash| space_of(*hash) != number * 1000);
                     swept = false;
                 }
                 Operation::Sweep(buckets) => swept = !index.sweep_flushed(buckets),
@@ -262,6 +270,10 @@ proptest! {
             prop_assert_eq!(index.elsewhere() - index.flushed(), elsewhere.len() as u64);
             let only = elsewhere.iter().filter(|hash| role_of(**hash) == Role::Only).count();
             prop_assert_eq!(index.only_elsewhere(), only as u64);
+            for (space, told) in index.only_by_space() {
+                let own = elsewhere.iter().filter(|hash| space_of(**hash) == space);
+                prop_assert_eq!(told, own.filter(|hash| role_of(**hash) == Role::Only).count() as u64);
+            }
             prop_assert!(!swept || index.flushed() == 0);
             prop_assert_eq!(index.audit(), Ok(()));
         }

@@ -29,6 +29,7 @@ use crate::segments::{Generations, SegmentsReader};
 use crate::shard::hash_key;
 use crate::shared::Published;
 use crate::shared::layout::{CONSTANTS, CONSTANTS_BYTES, FRAMES_BYTES_MAX, Layout};
+use crate::spaces::SpaceWords;
 use memory::{MappedArena, MappedTable};
 use rapidhash::v3::RapidSecrets;
 use std::cell::Cell;
@@ -94,6 +95,7 @@ impl MappedShard {
             index: IndexReader::new(table, geometry),
             segments: SegmentsReader::new(arena, generations, layout.frame_shift),
             flushes: Flushes::published(array_in(view, layout.flushes())?),
+            spaces: SpaceWords::published(array_in(view, layout.spaces())?),
             frequency_max: layout.frequency_max,
         };
         let secrets = RapidSecrets::seed(layout.seed);
@@ -110,25 +112,25 @@ impl MappedShard {
         self.number
     }
 
-    /// The hash of a key in a key space, as all other calls want it. All shards of a server have the same.
+    /// The hash of a key, whatever database it is of, as all other calls want it. All shards of a server have the same.
     #[inline]
-    pub fn hash(&self, space: u16, key: &[u8]) -> u64 {
-        hash_key(&self.secrets, space, key)
+    pub fn hash(&self, key: &[u8]) -> u64 {
+        hash_key(&self.secrets, 0, key)
     }
 
-    /// Starts to fetch the bucket of a hash.
+    /// Starts to fetch the bucket of a key's hash in a database.
     #[inline]
-    pub fn prefetch_bucket(&self, hash: u64) {
-        self.reader.prefetch_bucket(hash);
+    pub fn prefetch_bucket(&self, database: u16, hash: u64) {
+        self.reader.prefetch_bucket(database, hash);
     }
 
-    /// Starts to fetch the item that the bucket of a hash names.
+    /// Starts to fetch the item that the bucket of a key's hash in a database names.
     #[inline]
-    pub fn prefetch_item(&self, hash: u64) {
-        self.reader.prefetch_item(hash);
+    pub fn prefetch_item(&self, database: u16, hash: u64) {
+        self.reader.prefetch_item(database, hash);
     }
 
-    /// Looks a key up. `hash` is the key's, `now` the server's time ([`MappedClock::now`]), looked at after whatever this read
+    /// Looks a key of a database up. `hash` is the key's, `now` the server's time ([`MappedClock::now`]), looked at after whatever this read
     /// comes after. A read that is not [plain](Read::is_plain) is always for the owner.
     ///
     /// # Errors

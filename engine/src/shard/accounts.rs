@@ -36,10 +36,17 @@ impl Shard {
         if weight.version <= self.flushed {
             return;
         }
-        self.stats.bytes_payload.subtract(weight.payload);
-        self.stats.bytes_live.subtract(weight.len as u64);
-        self.stats.items.subtract(weight.items);
+        let is_shown = !self.is_apart(&weight) || self.leave_apart(&weight);
+        if is_shown {
+            self.stats.bytes_payload.subtract(weight.payload);
+            self.stats.bytes_live.subtract(weight.len as u64);
+            self.stats.items.subtract(weight.items);
+        }
         if let Some(expiry) = weight.expiry {
+            if is_shown {
+                self.stats.items_expiring.subtract(weight.items);
+                self.stats.expiry_units.subtract(weight.expiry_units());
+            }
             self.calendar.remove(weight.len + weight.chunks, weight.written_at(), expiry);
         }
     }
@@ -51,12 +58,55 @@ impl Shard {
         if weight.version <= self.flushed {
             return;
         }
-        self.stats.bytes_payload.add(weight.payload);
-        self.stats.bytes_live.add(weight.len as u64);
-        self.stats.items.add(weight.items);
+        let is_shown = !self.is_apart(weight) || self.enter_apart(weight);
+        if is_shown {
+            self.stats.bytes_payload.add(weight.payload);
+            self.stats.bytes_live.add(weight.len as u64);
+            self.stats.items.add(weight.items);
+        }
         if let Some(expiry) = weight.expiry {
+            if is_shown {
+                self.stats.items_expiring.add(weight.items);
+                self.stats.expiry_units.add(weight.expiry_units());
+            }
             self.calendar.add(weight.len + weight.chunks, weight.written_at(), expiry);
         }
+    }
+
+    /// Whether an item is counted beside all others: it is of another space than 0, or of that one and no database has it.
+    #[inline]
+    fn is_apart(&self, weight: &Weight) -> bool {
+        weight.space != 0 || self.spaces.zero_is_gone
+    }
+
+    /// Takes an item out of the accounts of its database; `false`: none shows it.
+    #[inline(never)]
+    fn leave_apart(&self, weight: &Weight) -> bool {
+        let database = self.spaces.database_of(weight.space, weight.version);
+        let Some(own) = database.map(|database| &self.stats.databases[database]) else { return false };
+        own.bytes_payload.subtract(weight.payload);
+        own.bytes_live.subtract(weight.len as u64);
+        own.items.subtract(weight.items);
+        if weight.expiry.is_some() {
+            own.expiring.subtract(weight.items);
+            own.expiry_units.subtract(weight.expiry_units());
+        }
+        true
+    }
+
+    /// The same for a new item.
+    #[inline(never)]
+    fn enter_apart(&self, weight: &Weight) -> bool {
+        let database = self.spaces.database_of(weight.space, weight.version);
+        let Some(own) = database.map(|database| &self.stats.databases[database]) else { return false };
+        own.bytes_payload.add(weight.payload);
+        own.bytes_live.add(weight.len as u64);
+        own.items.add(weight.items);
+        if weight.expiry.is_some() {
+            own.expiring.add(weight.items);
+            own.expiry_units.add(weight.expiry_units());
+        }
+        true
     }
 
     /// Memory beside segments and index.
@@ -80,6 +130,7 @@ impl Shard {
         stats.segments_pinned.set(self.segments.pinned() as u64);
         stats.tier_items.set(self.elsewhere());
         stats.tier_only_items.set(self.index.only_elsewhere());
+        self.publish_only();
         stats.bytes_index.set(self.index.bytes() as u64);
         stats.index_buckets.set((self.index.buckets() + self.index.buckets_elsewhere()) as u64);
         stats.bytes_bookkeeping.set(self.bookkeeping_bytes() as u64);

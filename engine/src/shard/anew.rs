@@ -37,6 +37,7 @@ impl Shard {
     pub fn remember_again(&mut self, slot_of: fn(&[u8]) -> u16, counted: u64) {
         self.unsaved = Some(Box::new(Marks { queued: counted, taken: counted, ..Marks::new(slot_of) }));
         self.tells = true;
+        self.mark_spaces();
     }
 
     /// No version above this has been given out.
@@ -84,7 +85,9 @@ impl Shard {
                 if let Entry::Item(slot) = entry {
                     let (at, hash) = (slot.location(), hash_of(slot));
                     let item = self.segments.item(at);
-                    if hashes.contains(&hash) && item.is_live(now, flushed) && !item.is(state::PLACEHOLDER) {
+                    let is_live =
+                        item.is_live(now, flushed) && self.spaces.shows(item.space(), item.version());
+                    if hashes.contains(&hash) && is_live && !item.is(state::PLACEHOLDER) {
                         found.push((at, hash));
                     }
                 }

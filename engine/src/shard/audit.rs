@@ -7,6 +7,8 @@ use crate::chain::{ChainList, ORDINAL_BYTES};
 use crate::index::{Entry, Role, Slot};
 use crate::item::{ItemRef, present, state};
 use crate::segments::{Phase, Queue};
+use crate::spaces::DATABASES_MAX;
+use crate::stats::DatabaseFigures;
 use std::ops::ControlFlow;
 
 /// What a recount has found.
@@ -16,6 +18,8 @@ struct Recount {
     bytes_live: u64,
     bytes_payload: u64,
     bytes_expired: u64,
+    items_expiring: u64,
+    expiry_units: u64,
 }
 
 impl Shard {
@@ -26,6 +30,7 @@ impl Shard {
     #[doc(hidden)]
     pub fn audit(&self) -> Result<(), String> {
         let mut recount = Recount::default();
+        let mut databases = vec![DatabaseFigures::default(); DATABASES_MAX];
         let mut in_index = 0;
         for segment in 0..self.segments.headers().len() as u32 {
             let header = self.segments.header(segment);
@@ -54,7 +59,7 @@ impl Shard {
                     check(there.is_some(), || format!("a live item at {at} is not in the index"))?;
                     self.audit_list(at, &item)?;
                 }
-                self.count_item(&item, &mut recount);
+                self.count_item(&item, &mut recount, &mut databases);
             }
             check(done == header.used, || format!("segment {segment} does not end with an item"))?;
             let told = (header.live_bytes, header.live_items);
@@ -76,7 +81,10 @@ impl Shard {
             bytes_live: self.stats.bytes_live.read(),
             bytes_payload: self.stats.bytes_payload.read(),
             bytes_expired: self.calendar.expired(),
+            items_expiring: self.stats.items_expiring.read(),
+            expiry_units: self.stats.expiry_units.read(),
         };
+        self.audit_databases(&databases)?;
         check(recount == told, || format!("recount {recount:?}, gauges {told:?}"))?;
         self.audit_memory()
     }
@@ -127,14 +135,24 @@ impl Shard {
         (self.segments.pinned(), self.uploads.bytes() + self.uploads.returning_bytes())
     }
 
-    fn count_item(&self, item: &ItemRef<'_>, recount: &mut Recount) {
+    fn count_item(&self, item: &ItemRef<'_>, recount: &mut Recount, databases: &mut [DatabaseFigures]) {
         if item.version() <= self.flushed {
             return;
         }
         let weight = Weight::of(item);
-        recount.bytes_live += weight.len as u64;
-        recount.bytes_payload += weight.payload;
-        recount.items += weight.items;
+        if let Some(database) = self.spaces.database_of(weight.space, weight.version) {
+            let (own, is_expiring) = (&mut databases[database], weight.expiry.map_or(0, |_| weight.items));
+            for (all, own, counted) in [
+                (&mut recount.bytes_live, &mut own.bytes_live, weight.len as u64),
+                (&mut recount.bytes_payload, &mut own.bytes_payload, weight.payload),
+                (&mut recount.items, &mut own.items, weight.items),
+                (&mut recount.items_expiring, &mut own.expiring, is_expiring),
+                (&mut recount.expiry_units, &mut own.expiry_units, weight.expiry_units()),
+            ] {
+                *all += counted;
+                *own += counted;
+            }
+        }
         if let Some(expiry) = weight.expiry
             && self.calendar.counts_as_expired(weight.written_at(), expiry)
         {
@@ -184,6 +202,13 @@ impl Shard {
         }
         check((bytes, stored) == (list.value_bytes(), list.stored_bytes()), || {
             format!("the head at {at} holds {bytes} bytes, {stored} stored; it tells others")
+        })
+    }
+
+    fn audit_databases(&self, counted: &[DatabaseFigures]) -> Result<(), String> {
+        counted.iter().enumerate().try_for_each(|(database, counted)| {
+            let told = DatabaseFigures { only: 0, ..self.stats.database(database) };
+            check(*counted == told, || format!("database {database} has {counted:?}, and tells {told:?}"))
         })
     }
 

@@ -81,14 +81,14 @@ impl Shard {
     /// If the place is not below [`crate::index::PLACES`].
     pub fn saved_chunk(&mut self, name: u64, of: u64, chain: u64, place: Option<u64>) {
         let Some(marks) = &mut self.unsaved else { return };
-        if marks.by_hash.get(&name).is_none_or(|mark| mark.version != chain) {
+        let Some(mark) = marks.by_hash.get(&name).copied().filter(|mark| mark.version == chain) else {
             return;
-        }
+        };
         marks.by_hash.remove(&name);
         let head_waits = marks.is_saving_item(of);
         let is_needed = self.item_of(of).map_or(head_waits, |item| is_head_of(&item, chain));
         if let Some(place) = place.filter(|_| is_needed) {
-            self.name_newest_place(chunk_at(name, place));
+            self.name_newest_place(mark.space, chunk_at(name, place));
         }
     }
 

@@ -197,7 +197,8 @@ impl Shard {
         // A chunk of a value that is under way has no head yet.
         let Some((_, slot)) = self.owner(at, hash) else { return 1 };
         let item = self.segments.item(slot.location());
-        let is_taken = !item.is(state::PLACEHOLDER) && item.is_live(now, self.flushed);
+        let is_shown = self.spaces.shows(item.space(), item.version());
+        let is_taken = !item.is(state::PLACEHOLDER) && item.is_live(now, self.flushed) && is_shown;
         let is_marked = marks.progress(hash) == Some(Progress::Written);
         if !is_taken || is_marked || marks.is_saving_item(hash) || self.index.find_elsewhere(hash).is_some() {
             return 1;

@@ -14,6 +14,7 @@ use crate::changes::{Cause, Change};
 use crate::command::{Command, Expiry, Millis, Op, Refusal, Ticket, Write, WriteMode};
 use crate::index::{Elsewhere, Full, PLACES, Position, Role};
 use crate::item::{HEADER_BYTES, ItemRef, present, state};
+use crate::spaces::mixed;
 use crate::words;
 
 impl Shard {
@@ -34,7 +35,7 @@ impl Shard {
         self.forget_copy(hash);
         let entry = Elsewhere { frequency: slot.frequency(), ..Elsewhere::new(hash, place, Role::Only) };
         // O7 of `reader.rs`: its place is named before its slot goes.
-        let is_named = self.index.insert_elsewhere(entry).is_ok();
+        let is_named = self.index.insert_elsewhere(space, entry).is_ok();
         self.index.remove(at, hash);
         let cause = if is_named { Cause::Moved } else { Cause::Evicted };
         self.changed(cause, slot.location(), hash, version);
@@ -103,11 +104,11 @@ impl Shard {
         }
     }
 
-    /// Appends the key of an item that is elsewhere to `keys`, as [`Shard::scan`] does, if it is a live one of this space. `bytes`
+    /// Appends the key of an item that is elsewhere to `keys`, as [`Shard::scan`] does, if it is a live one of this database. `bytes`
     /// is what lay at the ticket's place.
     pub fn scan_elsewhere(
         &self,
-        space: u16,
+        database: u16,
         (hash, ticket): (u64, Ticket),
         bytes: &[u8],
         now: Millis,
@@ -116,7 +117,7 @@ impl Shard {
         let is_named = self.entry_at(hash, ticket).is_some();
         let takes = |found: &Fetched<'_>| self.is_item_of(found, hash, now) && self.takes(found, hash);
         let Some(found) = Fetched::read(bytes).filter(|found| is_named && takes(found)) else { return };
-        if found.item.space() == space && !found.item.is(state::PLACEHOLDER) {
+        if found.item.space() == self.spaces.of(database) && !found.item.is(state::PLACEHOLDER) {
             words::begin(found.item.key_len() as u32, keys);
             found.item.key().append_to(keys);
         }
@@ -150,12 +151,13 @@ impl Shard {
         self.index.find_elsewhere(hash).filter(|(_, entry)| entry.place == ticket.0 && !entry.is_chunk())
     }
 
-    /// The ticket that a command would be answered with now.
+    /// The ticket that a command would be answered with now. `hash` as for [`Shard::execute`].
     pub fn ticket_for(&self, command: &Command<'_>, hash: u64, now: Millis) -> Option<Ticket> {
         if !self.index.may_be_elsewhere() {
             return None;
         }
-        let key = Key { bytes: command.key, space: command.space, hash };
+        let space = self.spaces.of(command.database);
+        let key = Key { bytes: command.key, space, hash: mixed(hash, space) };
         match command.op {
             Op::Read(_) if self.find(key).is_some() => None,
             Op::Read(read) => self.ticket(key, read.is_plain()),
@@ -206,33 +208,36 @@ impl Shard {
         found.is_some()
     }
 
-    /// An item lies at a place of the medium.
-    pub(super) fn name_place(&mut self, entry: Elsewhere) -> Result<(), Full> {
+    /// An item of a space lies at a place of the medium. One that no database has any more is not named.
+    pub(super) fn name_place(&mut self, space: u16, entry: Elsewhere) -> Result<(), Full> {
         assert!(entry.place < PLACES, "a place of 52 bits");
+        if !self.spaces.shows(space, u64::MAX) {
+            return Ok(());
+        }
         self.grow_places();
         if self.elsewhere() >= self.places_max {
             return Err(Full);
         }
-        self.index.insert_elsewhere(entry)
+        self.index.insert_elsewhere(space, entry)
     }
 
     /// As [`Shard::name_place`], in the place of the coldest one nearby if there is no room for both.
-    pub(super) fn name_newest_place(&mut self, entry: Elsewhere) {
-        if self.name_place(entry).is_ok() {
+    pub(super) fn name_newest_place(&mut self, space: u16, entry: Elsewhere) {
+        if self.name_place(space, entry).is_ok() {
             return;
         }
         if let Some(coldest) = self.index.coldest_elsewhere_near(entry.hash) {
             self.drop_place(&coldest);
             self.stats.index_evictions.add(1);
         }
-        if self.name_place(entry).is_err() {
+        if self.name_place(space, entry).is_err() {
             self.lose_place(entry.hash);
         }
     }
 
     /// As [`Shard::name_place`]; what there is no room for misses.
-    pub(super) fn name_older_place(&mut self, entry: Elsewhere) -> Result<(), Full> {
-        let named = self.name_place(entry);
+    pub(super) fn name_older_place(&mut self, space: u16, entry: Elsewhere) -> Result<(), Full> {
+        let named = self.name_place(space, entry);
         if named.is_err() {
             self.lose_place(entry.hash);
         }

@@ -4,6 +4,7 @@ use super::by_hash::Same;
 use super::offered::Demotion;
 use crate::bytes::Bytes;
 use crate::command::Millis;
+use crate::spaces::SpaceTable;
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::hash::BuildHasherDefault;
@@ -32,6 +33,8 @@ pub enum What<'s> {
     Gone,
     /// Everything up to this version is void. There is no key.
     Flushed,
+    /// Databases have these spaces. There is no key.
+    Spaces(&'s SpaceTable),
 }
 
 /// How far the last change of a key has come.
@@ -67,6 +70,8 @@ pub(super) struct Marks {
     /// Those to be taken, in the order of their first change.
     pub(super) queue: VecDeque<u64>,
     pub(super) flushed: Option<u64>,
+    /// Changes of the table of spaces, each by which of those to be taken it is.
+    pub(super) spaces: VecDeque<u64>,
     /// How often something came to the queue, and how much of that was taken.
     pub(super) queued: u64,
     pub(super) taken: u64,
@@ -88,6 +93,7 @@ impl Marks {
             chunks_taken: None,
             queue: VecDeque::new(),
             flushed: None,
+            spaces: VecDeque::new(),
             queued: 0,
             taken: 0,
             changes: 0,
@@ -147,6 +153,19 @@ impl Marks {
         if !is_queued {
             self.queue.push_back(hash);
             self.queued += 1;
+        }
+    }
+
+    /// The item of a key, which has this slot, has left DRAM.
+    pub(super) fn left(&mut self, hash: u64, slot: u16) {
+        let Some(mark) = self.by_hash.get_mut(&hash) else { return };
+        match mark.progress {
+            Progress::Written => {
+                self.waiting_bytes -= mark.bytes;
+                *mark = Mark { bytes: 0, slot, progress: Progress::Gone, ..*mark };
+            }
+            Progress::Saving { is_item: true } => mark.progress = Progress::Left,
+            Progress::Saving { is_item: false } | Progress::Gone | Progress::Left => {}
         }
     }
 

@@ -72,7 +72,9 @@ impl Shard {
         let growing = self.index.is_growing() && self.grow_step();
         let growing = self.index.is_elsewhere_growing() && self.grow_places_step() || growing;
         let flushing = self.index.flushed() > 0 && self.index.sweep_flushed(SWEEP_BUCKETS);
+        let flushing = self.drop_some() || flushing;
         self.stats.tier_only_items.set(self.index.only_elsewhere());
+        self.publish_only();
         // Free segments go first; eviction is for what they do not cover.
         let too_many = self.has_too_many_segments() && !self.fit(self.index.bytes());
         let few = too_many || self.segments.available() <= self.low();
@@ -265,6 +267,11 @@ impl Shard {
     /// walk them off.
     pub(super) fn flush_now(&mut self, now: Millis) {
         self.flush_at = Millis::MAX;
+        self.void_all(now);
+    }
+
+    /// The flush itself; one that is due later stays so.
+    pub(super) fn void_all(&mut self, now: Millis) {
         // Nobody can hold a flush back. At the ceiling it does with the last version: what comes after it has a higher one.
         self.flushed = self.clock.next_below_ceiling(now);
         // What a medium held is flushed, too.
@@ -277,9 +284,8 @@ impl Shard {
             listener.changed(&Change { cause, space: 0, key, hash: 0, version, item: None });
         }
         self.calendar.clear();
-        for gauge in [&self.stats.items, &self.stats.bytes_live, &self.stats.bytes_payload] {
-            gauge.set(0);
-        }
+        self.stats.clear_databases();
+        self.end_dropping();
         self.segments.flush();
         self.reclaim.sweep = 0;
         self.publish();

@@ -76,11 +76,14 @@ impl Shard {
         recovered
     }
 
-    fn learn(&mut self, Known { hash, place, what }: Known, recovered: &mut Recovered) {
+    fn learn(&mut self, Known { hash, place, what, space }: Known, recovered: &mut Recovered) {
         self.hear(hash);
         let Some(recovery) = &self.recovery else { return };
+        if !self.spaces.shows(space, u64::MAX) {
+            return;
+        }
         if let What::ChunkOf(of) = what {
-            return self.learn_chunk(hash, of, place);
+            return self.learn_chunk(space, hash, of, place);
         }
         let Some(place) = place else { return self.supersede(hash) };
         if recovery.is_gone(hash) || self.index.find_elsewhere(hash).is_some() || self.item_of(hash).is_some()
@@ -91,7 +94,7 @@ impl Shard {
             recovered.lost += 1;
             return;
         }
-        match self.name_older_place(Elsewhere::new(hash, place, Role::Only)) {
+        match self.name_older_place(space, Elsewhere::new(hash, place, Role::Only)) {
             Ok(()) => {
                 recovered.items += 1;
                 if what == What::Head {
@@ -103,12 +106,12 @@ impl Shard {
     }
 
     /// Of a key that has no item any more, or one in DRAM alone, nobody looks for chunks.
-    fn learn_chunk(&mut self, name: u64, of: u64, place: Option<u64>) {
+    fn learn_chunk(&mut self, space: u16, name: u64, of: u64, place: Option<u64>) {
         let has_head = self.index.find_elsewhere(of).is_some_and(|(_, entry)| !entry.is_chunk());
         let is_cut = self.recovery.as_ref().is_some_and(|recovery| recovery.is_cut);
         if let Some(place) = place.filter(|_| has_head && !is_cut && self.chunk_place(name).is_none()) {
             // What there is no room for makes its chain miss.
-            let _ = self.name_older_place(Elsewhere::new(name, place, Role::Chunk));
+            let _ = self.name_older_place(space, Elsewhere::new(name, place, Role::Chunk));
         }
     }
 

@@ -132,6 +132,7 @@ impl Shard {
         let (key, (_, list)) = (returning.key(), returning.head());
         let upload = Upload {
             id: UploadId(0),
+            database: None,
             space: key.space,
             key: key.bytes.into(),
             bytes: list.stored_bytes(),

@@ -19,7 +19,7 @@ pub(super) const SCAN_BYTES_MAX: usize = 64 << 10;
 pub(super) const SCAN_HOMES_MAX: usize = 64 << 10;
 
 impl Shard {
-    /// One step over the keys of a space: appends live keys to `keys`, as [`words::each`] reads them, until they are
+    /// One step over the keys of a database: appends live keys to `keys`, as [`words::each`] reads them, until they are
     /// `count`, the bound of a step is met or there are no more. The rest of the last home comes with them.
     /// Returns the next cursor, 48 bits wide, 0 at the end; a scan begins with 0.
     ///
@@ -30,7 +30,7 @@ impl Shard {
     /// reads it there.
     pub fn scan(
         &self,
-        space: u16,
+        database: u16,
         cursor: u64,
         count: u32,
         now: Millis,
@@ -55,7 +55,7 @@ impl Shard {
                 }
             };
             if let Some(item) = item
-                && item.space() == space
+                && item.space() == self.spaces.of(database)
                 && item.is_live(now, flushed)
                 && !item.is(state::PLACEHOLDER)
             {

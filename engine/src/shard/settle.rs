@@ -32,7 +32,8 @@ impl Shard {
         let Some((place, slot)) = self.owner(at, hash) else {
             unreachable!("an item that is not dead is in the index, or its head is")
         };
-        if !self.segments.item(slot.location()).is_live(now, self.flushed) {
+        let item = self.segments.item(slot.location());
+        if !item.is_live(now, self.flushed) || !self.spaces.shows(item.space(), item.version()) {
             return self.forget_expired(place, slot, hash);
         }
         let queue = self.queue_of(slot);

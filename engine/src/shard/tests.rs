@@ -47,7 +47,7 @@ fn shard() -> Shard {
 
 fn ask<'s>(shard: &'s mut Shard, key: &[u8], op: Op<'_>, now: Millis) -> Outcome<'s> {
     let hash = shard.hash(0, key);
-    shard.execute(&Command { space: 0, key, op }, hash, now)
+    shard.execute(&Command { database: 0, key, op }, hash, now)
 }
 
 fn set(shard: &mut Shard, key: &[u8], value: &[u8]) {
@@ -72,7 +72,7 @@ fn get(shard: &mut Shard, key: &[u8], now: Millis) -> Option<Vec<u8>> {
 
 /// What a read of the key would be answered with, if it has to be fetched.
 fn ticket(shard: &Shard, key: &[u8]) -> Option<Ticket> {
-    shard.ticket_for(&Command { space: 0, key, op: Op::Read(Read::default()) }, shard.hash(0, key), NOW)
+    shard.ticket_for(&Command { database: 0, key, op: Op::Read(Read::default()) }, shard.hash(0, key), NOW)
 }
 
 fn drain(shard: &mut Shard, now: Millis) {

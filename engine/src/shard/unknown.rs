@@ -14,6 +14,7 @@ pub struct Known {
     /// Where it lies; `None`: the key has no item, and older ones do not count.
     pub place: Option<u64>,
     pub(super) what: What,
+    pub(super) space: u16,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,17 +28,22 @@ pub(super) enum What {
 impl Known {
     /// An item, or that a key has none.
     pub fn item(hash: u64, place: Option<u64>) -> Known {
-        Known { hash, place, what: What::Item }
+        Known { hash, place, what: What::Item, space: 0 }
     }
 
     /// The head of a long value.
     pub fn head(hash: u64, place: Option<u64>) -> Known {
-        Known { hash, place, what: What::Head }
+        Known { hash, place, what: What::Head, space: 0 }
     }
 
     /// A chunk, by its name, of the key with hash `of`.
     pub fn chunk(name: u64, of: u64, place: Option<u64>) -> Known {
-        Known { hash: name, place, what: What::ChunkOf(of) }
+        Known { hash: name, place, what: What::ChunkOf(of), space: 0 }
+    }
+
+    /// The same of a key of this space.
+    pub fn of_space(self, space: u16) -> Known {
+        Known { space, ..self }
     }
 }
 

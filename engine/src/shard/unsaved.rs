@@ -87,7 +87,9 @@ impl Shard {
 
     /// Whether there is something to take.
     pub fn has_unsaved(&self) -> bool {
-        self.unsaved.as_ref().is_some_and(|marks| !marks.queue.is_empty() || marks.flushed.is_some())
+        self.unsaved.as_ref().is_some_and(|marks| {
+            !marks.queue.is_empty() || marks.flushed.is_some() || !marks.spaces.is_empty()
+        })
     }
 
     /// Memory of the marks.
@@ -139,18 +141,10 @@ impl Shard {
                 if is_missed {
                     self.stats.demotions_missed.add(1);
                 }
-                let Some(mark) = marks.by_hash.get_mut(&hash) else { return };
-                match mark.progress {
-                    Progress::Written => {
-                        marks.waiting_bytes -= mark.bytes;
-                        *mark =
-                            Mark { bytes: 0, slot: slot(marks.slot_of), progress: Progress::Gone, ..*mark };
-                    }
-                    Progress::Saving { is_item: true } => mark.progress = Progress::Left,
-                    Progress::Saving { is_item: false } | Progress::Gone | Progress::Left => {}
-                }
+                let slot = slot(marks.slot_of);
+                marks.left(hash, slot);
             }
-            Cause::Moved | Cause::Flushed => {}
+            Cause::Moved | Cause::Flushed | Cause::Spaces => {}
         }
     }
 
@@ -182,6 +176,27 @@ impl Shard {
         (marks.taken, marks.queued) = (marks.queued, marks.queued + 1);
         marks.changes += 1;
         marks.flushed = Some(self.flushed);
+        if !std::mem::take(&mut marks.spaces).is_empty() {
+            self.mark_spaces();
+        }
+    }
+
+    /// An item that no database shows leaves DRAM.
+    pub(super) fn forget_mark(&mut self, at: u64, hash: u64) {
+        let item = self.segments.item(at);
+        if let Some(marks) = &mut self.unsaved {
+            let slot = item.key().with_copy(marks.slot_of);
+            marks.left(hash, slot);
+        }
+    }
+
+    /// Databases have other spaces than the tier knows.
+    pub(super) fn mark_spaces(&mut self) {
+        let has_changed = self.spaces.table.has_changed();
+        let Some(marks) = self.unsaved.as_mut().filter(|_| has_changed) else { return };
+        marks.changes += 1;
+        marks.queued += 1;
+        marks.spaces.push_back(marks.queued);
     }
 
     pub(super) fn mark_lost(&mut self) {
@@ -199,9 +214,19 @@ impl Shard {
                 marks.taken += 1;
             }
         }
-        while marks.flushed.is_none()
-            && let Some(&hash) = marks.queue.front()
-        {
+        while marks.flushed.is_none() {
+            if marks.spaces.front() == Some(&(marks.taken + 1)) {
+                // In its turn: what comes behind it was changed under the table.
+                let what = What::Spaces(&self.spaces.table);
+                let version = self.spaces.table.version;
+                if !take(Unsaved { hash: 0, version, expiry: None, space: 0, slot: 0, what }) {
+                    break;
+                }
+                marks.spaces.pop_front();
+                marks.taken += 1;
+                continue;
+            }
+            let Some(&hash) = marks.queue.front() else { break };
             let Some(&mark) = marks.by_hash.get(&hash) else { unreachable!("the queue names marks") };
             let unsaved = self.unsaved_of(hash, mark, marks.slot_of);
             let is_item = matches!(unsaved.what, What::Item(_) | What::Head(_));
@@ -267,6 +292,7 @@ impl Shard {
         if mark.version != version {
             return;
         }
+        let space = mark.space;
         there.remove();
         if let Some(place) = place {
             debug_assert_eq!(
@@ -274,7 +300,7 @@ impl Shard {
                 self.slot_of(hash).is_some(),
                 "whatever leaves DRAM is marked"
             );
-            self.name_newest_place(Elsewhere::new(hash, place, role));
+            self.name_newest_place(space, Elsewhere::new(hash, place, role));
         }
     }
 

@@ -22,13 +22,23 @@ const CHUNKS: usize = 8;
 const ENDED_MAX: usize = 16;
 
 impl Shard {
-    /// Begins to receive a value of `bytes` bytes, to be stored by a command with [`Body::Upload`] for the same key.
+    /// Begins to receive a value of `bytes` bytes, to be stored by a command with [`Body::Upload`] for the same key of the database.
     ///
     /// # Errors
     /// [`Refusal::KeyTooLarge`], [`Refusal::ValueTooLarge`], or [`Refusal::OutOfMemory`] if too much is under way already.
     pub fn upload_begin(
         &mut self,
-        space: u16,
+        database: u16,
+        key: &[u8],
+        bytes: u64,
+        now: Millis,
+    ) -> Result<UploadId, Refusal> {
+        self.upload_begin_in((Some(database), self.spaces.of(database)), key, bytes, now)
+    }
+
+    fn upload_begin_in(
+        &mut self,
+        (database, space): (Option<u16>, u16),
         key: &[u8],
         bytes: u64,
         now: Millis,
@@ -45,6 +55,7 @@ impl Shard {
         }
         let upload = Upload {
             id: UploadId(0),
+            database,
             space,
             key: key.bytes.into(),
             bytes,
@@ -77,11 +88,11 @@ impl Shard {
     }
 
     /// Whether there is no room for a value of `bytes` bytes before some are stored that wait for a tier.
-    pub fn waits_for_room(&self, space: u16, key: &[u8], bytes: u64) -> bool {
+    pub fn waits_for_room(&self, database: u16, key: &[u8], bytes: u64) -> bool {
         if self.uploads.waiting_bytes() == 0 {
             return false;
         }
-        let (_, cost) = self.upload_cost(Key { bytes: key, space, hash: 0 }, bytes);
+        let (_, cost) = self.upload_cost(Key { bytes: key, space: self.spaces.of(database), hash: 0 }, bytes);
         cost > self.uploads_room() && cost <= self.uploads_room_max()
     }
 
@@ -329,7 +340,7 @@ impl Shard {
         bytes: &[u8],
         now: Millis,
     ) -> Result<UploadId, Refusal> {
-        let id = self.upload_begin(key.space, key.bytes, bytes.len() as u64, now)?;
+        let id = self.upload_begin_in((None, key.space), key.bytes, bytes.len() as u64, now)?;
         self.upload_append(id, bytes, now)?;
         Ok(id)
     }

@@ -133,6 +133,7 @@ mod tests {
     fn places_are_used_again_and_counted() {
         let upload = |cost, chain| Upload {
             id: UploadId(0),
+            database: None,
             space: 0,
             key: (*b"key").into(),
             bytes: cost,

@@ -3,11 +3,13 @@
 use crate::chain::{ChainList, ORDINAL_BYTES};
 use crate::item::{ItemRef, present};
 use crate::meta::Millis;
+use crate::stats::EXPIRY_UNIT_SHIFT;
 use crate::version;
 
 /// What the accounts know of an item.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Weight {
+    pub(super) space: u16,
     pub(super) version: u64,
     pub(super) expiry: Option<Millis>,
     /// Bytes of the item, padding included.
@@ -32,7 +34,12 @@ impl Weight {
             (key, ChainList::new(item.value()).stored_bytes() as usize, 1)
         };
         let (version, expiry, len) = (item.version(), item.expiry(), item.item_len());
-        Weight { version, expiry, len, payload: payload as u64, chunks, items }
+        Weight { space: item.space(), version, expiry, len, payload: payload as u64, chunks, items }
+    }
+
+    /// What it adds to [`crate::stats::ShardStats::expiry_units`].
+    pub(super) fn expiry_units(&self) -> u64 {
+        self.expiry.map_or(0, |expiry| self.items * (expiry >> EXPIRY_UNIT_SHIFT))
     }
 
     pub(super) fn written_at(&self) -> Millis {

@@ -2,6 +2,7 @@
 
 use super::Published;
 use super::layout::Layout;
+use crate::spaces::SPACES_WORDS;
 use std::io;
 use std::ops::Range;
 use std::os::fd::OwnedFd;
@@ -48,6 +49,10 @@ impl ShardFile {
 
     pub(crate) fn flushes(&self) -> Published<[AtomicU64; 2]> {
         self.array(self.layout.flushes())
+    }
+
+    pub(crate) fn spaces(&self) -> Published<[AtomicU64; SPACES_WORDS]> {
+        self.array(self.layout.spaces())
     }
 
     pub(crate) fn generations(&self) -> Published<[AtomicU64]> {

@@ -4,6 +4,7 @@
 //!   byte 0      constants: a word each, as numbered below
 //!   1024        geometry of the index, 5 words
 //!   1152        flushes, 2 words
+//!   1280        spaces of the databases: their sequence, then 16 words of four spaces each
 //!   4096        generations: a word a frame
 //!   then        chunks of the index: a word each, the number of its frame plus one, or 0
 //!   head_bytes  frames: frame n is segment n, or memory of the index
@@ -12,18 +13,20 @@
 //! All words are little endian. The constants are written before anybody is given the file. A reader takes nothing here for
 //! granted: whatever it finds is checked against the file before it is used, and looked at once.
 
+use crate::spaces::SPACES_WORDS;
 use std::sync::atomic::{AtomicU64, Ordering};
 use torc_pmem::media::shared::page_bytes;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"TORCSHM\0");
 /// Rises with each change of the head, of buckets, slots or items, of the hash, or of what a reader has to check.
-pub const LAYOUT_VERSION: u64 = 1;
+pub const LAYOUT_VERSION: u64 = 2;
 
 /// Bytes of the words before the tables.
 pub(crate) const CONSTANTS_BYTES: usize = 4096;
 pub(crate) const CONSTANTS: usize = 9;
 const GEOMETRY_BYTE: usize = 1024;
 const FLUSHES_BYTE: usize = 1152;
+const SPACES_BYTE: usize = 1280;
 const WORD: usize = size_of::<u64>();
 
 /// All frames together are at most so long: what a slot of the index can name.
@@ -152,6 +155,10 @@ impl Layout {
 
     pub(crate) fn flushes(&self) -> std::ops::Range<usize> {
         FLUSHES_BYTE / WORD..FLUSHES_BYTE / WORD + 2
+    }
+
+    pub(crate) fn spaces(&self) -> std::ops::Range<usize> {
+        SPACES_BYTE / WORD..SPACES_BYTE / WORD + SPACES_WORDS
     }
 
     pub(crate) fn generations(&self) -> std::ops::Range<usize> {

@@ -122,7 +122,7 @@ impl Owner {
 
     fn ask(&mut self, key: &[u8], op: Op<'_>, now: u64) {
         let hash = self.shard.hash(0, key);
-        let outcome = self.shard.execute(&Command { space: 0, key, op }, hash, now);
+        let outcome = self.shard.execute(&Command { database: 0, key, op }, hash, now);
         assert!(!matches!(outcome, Outcome::Refused(_)), "{outcome:?}");
     }
 

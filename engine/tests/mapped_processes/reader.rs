@@ -214,7 +214,7 @@ fn look(
     let read = Read::default();
     let look = match known {
         Some(place) => shard.read_again(&place, (0, &name), &read, now, room),
-        None => shard.read((0, &name), shard.hash(0, &name), &read, now, room),
+        None => shard.read((0, &name), shard.hash(&name), &read, now, room),
     };
     let Ok(Look::Hit { found, place, .. }) = look else { return None };
     let Value::Inline(value) = found.value else { panic!("a long value") };

@@ -105,6 +105,23 @@ impl Model {
         }
     }
 
+    /// A database is empty; keys begin with its number.
+    pub(crate) fn flush(&mut self, database: u16) {
+        self.entries.retain(|key, _| key[..2] != database.to_le_bytes());
+    }
+
+    /// Two databases have each other's keys.
+    pub(crate) fn swap(&mut self, one: u16, other: u16) {
+        let (one, other) = (one.to_le_bytes(), other.to_le_bytes());
+        let swapped = |mut key: Vec<u8>| {
+            let to = if key[..2] == one { other } else { one };
+            key[..2].copy_from_slice(&to);
+            key
+        };
+        self.entries =
+            std::mem::take(&mut self.entries).into_iter().map(|(key, entry)| (swapped(key), entry)).collect();
+    }
+
     pub(crate) fn live(&mut self, key: &[u8], now: u64) -> Option<&mut Entry> {
         if self.entries.get(key)?.expiry.is_some_and(|expiry| expiry <= now) {
             self.entries.remove(key);

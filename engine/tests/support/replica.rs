@@ -66,6 +66,8 @@ impl Replica {
                 self.rise(change.version);
                 self.items.retain(|_, copy| copy.version > change.version);
             }
+            // What it has of a space that no database shows is never asked for.
+            Cause::Spaces => self.rise(change.version),
             Cause::Moved => {
                 assert_eq!(before, Some(change.version));
                 let (there, moved) = (&self.items[&key], copy(change));

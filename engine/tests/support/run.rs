@@ -22,13 +22,14 @@ use std::sync::{Arc, Mutex};
 use torc_engine::Shard;
 use torc_engine::command::{Command, Delete, Expire, Expiry, Op, Read, WriteMode};
 use torc_engine::shard::SEGMENTS_MIN;
+use torc_engine::spaces::SpaceTable;
 use torc_engine::words;
 
 /// Keys that share a few homes of the index, so that they overflow into each other's.
 const COLLIDING_KEYS: usize = 30;
-/// Keys that are in each of the spaces.
+/// Keys that are in each of the databases.
 const OTHER_KEYS: usize = 5;
-const SPACES: [u16; 2] = [0, 513];
+const DATABASES: [u16; 2] = [0, 51];
 const UPLOADS: usize = 4;
 
 pub(crate) struct Run {
@@ -52,30 +53,29 @@ fn pattern(write: u64, len: usize) -> Vec<u8> {
     (0..len).map(|at| if at == 0 { byte(at) | 0x80 } else { byte(at) }).collect()
 }
 
-/// Keys of several spaces, each as its space and its bytes.
+/// Keys of several databases, each as its database and its bytes.
 fn keys(shard: &Shard) -> Vec<Vec<u8>> {
-    let candidates = || (0u64..).map(|number| in_space(0, format!("key-{number}").as_bytes()));
+    let candidates = || (0u64..).map(|number| in_database(0, format!("key-{number}").as_bytes()));
     // The index has 256 homes, by the high bits of the hash; the last home overflows behind the table.
     let colliding = candidates().filter(|key| matches!(hash(shard, key) >> 56, 7 | 255)).take(COLLIDING_KEYS);
     let other = candidates().filter(|key| hash(shard, key) >> 56 < 7).take(OTHER_KEYS);
-    let twins = |key: Vec<u8>| SPACES.map(|space| in_space(space, &key[2..]));
+    let twins = |key: Vec<u8>| DATABASES.map(|database| in_database(database, &key[2..]));
     colliding.chain(other.flat_map(twins)).collect()
 }
 
-/// A key of the model: the space, little endian, and the bytes.
-fn in_space(space: u16, key: &[u8]) -> Vec<u8> {
-    [&space.to_le_bytes(), key].concat()
+/// A key of the model: the database, little endian, and the bytes.
+fn in_database(database: u16, key: &[u8]) -> Vec<u8> {
+    [&database.to_le_bytes(), key].concat()
 }
 
-/// Space and bytes of a key of the model.
+/// Database and bytes of a key of the model.
 fn split(key: &[u8]) -> (u16, &[u8]) {
-    let (space, key) = key.split_first_chunk().expect("a key of the model names its space");
-    (u16::from_le_bytes(*space), key)
+    let (database, key) = key.split_first_chunk().expect("a key of the model names its database");
+    (u16::from_le_bytes(*database), key)
 }
 
 fn hash(shard: &Shard, key: &[u8]) -> u64 {
-    let (space, key) = split(key);
-    shard.hash(space, key)
+    shard.key_hash(split(key).1)
 }
 
 impl Run {
@@ -105,8 +105,8 @@ impl Run {
             let source = Source::Pattern(500 + number as usize * 811 % 3_500);
             let expiry =
                 if number.is_multiple_of(3) { When::In(2_000 + number as i64 * 50) } else { When::Never };
-            let space = SPACES[usize::from(number.is_multiple_of(7))];
-            let key = in_space(space, format!("fill-{number}").as_bytes());
+            let database = DATABASES[usize::from(number.is_multiple_of(7))];
+            let key = in_database(database, format!("fill-{number}").as_bytes());
             bytes += 500 + number as usize * 811 % 3_500;
             self.write(&key, WriteMode::Set, source, expiry);
             if number.is_multiple_of(5) {
@@ -136,8 +136,8 @@ impl Run {
 
     fn ask(&mut self, key: &[u8], op: Op<'_>) -> Seen {
         let hash = hash(&self.shard, key);
-        let (space, key) = split(key);
-        seen(self.shard.execute(&Command { space, key, op }, hash, self.now))
+        let (database, key) = split(key);
+        seen(self.shard.execute(&Command { database, key, op }, hash, self.now))
     }
 
     fn expiry(&self, when: When) -> Expiry {
@@ -160,6 +160,19 @@ impl Run {
                 self.model.flush_at = Some(self.now + delay.unwrap_or(0));
                 self.model.turn(self.now);
             }
+            Step::FlushDatabase { number } => {
+                let version = self.shard.version() + 1;
+                let table = self.shard.spaces().flushed(DATABASES[number].into(), version, |_| true);
+                self.set_spaces(&table.expect("a space"));
+                self.model.flush(DATABASES[number]);
+            }
+            Step::Swap => {
+                let [one, other] = DATABASES;
+                let version = self.shard.version() + 1;
+                let table = self.shard.spaces().swapped(one.into(), other.into(), version);
+                self.set_spaces(&table);
+                self.model.swap(one, other);
+            }
             Step::UploadBegin { key, slot, len } => self.upload_begin(key, slot, len),
             Step::UploadFeed { slot, len } => self.upload_feed(slot, len),
             Step::UploadAbort { slot } => {
@@ -174,9 +187,25 @@ impl Run {
         self.audit();
     }
 
+    /// Values under way into databases that get another space are given up.
+    fn set_spaces(&mut self, table: &SpaceTable) {
+        let before = *self.shard.spaces();
+        self.shard.set_spaces(table, self.now);
+        let is_moved = |upload: &Upload| {
+            let database = usize::from(split(&upload.key).0);
+            before.spaces[database] != table.spaces[database]
+        };
+        for slot in &mut self.uploads {
+            if let Some(upload) = slot.take_if(|upload| is_moved(upload)) {
+                let more = self.shard.upload_append(upload.id, &[1], self.now);
+                assert_eq!(more, Err(torc_engine::command::Refusal::OutOfMemory));
+            }
+        }
+    }
+
     fn scan(&mut self, count: u32) {
         let mut keys = BTreeSet::new();
-        SPACES.into_iter().for_each(|space| self.scan_space(space, count, &mut keys));
+        DATABASES.into_iter().for_each(|database| self.scan_database(database, count, &mut keys));
         let live = |entry: &Entry| !entry.placeholder && entry.expiry.is_none_or(|expiry| expiry > self.now);
         let expected: BTreeSet<Vec<u8>> =
             self.model.entries.iter().filter(|(_, entry)| live(entry)).map(|(key, _)| key.clone()).collect();
@@ -184,12 +213,12 @@ impl Run {
         assert!(!self.exact || keys == expected, "a scan misses keys");
     }
 
-    fn scan_space(&self, space: u16, count: u32, keys: &mut BTreeSet<Vec<u8>>) {
+    fn scan_database(&self, database: u16, count: u32, keys: &mut BTreeSet<Vec<u8>>) {
         let mut cursor = 0;
         for _ in 0..100_000 {
             let mut found = Vec::new();
-            cursor = self.shard.scan(space, cursor, count, self.now, &mut found, &mut Vec::new());
-            keys.extend(words::each(&found).map(|key| in_space(space, key)));
+            cursor = self.shard.scan(database, cursor, count, self.now, &mut found, &mut Vec::new());
+            keys.extend(words::each(&found).map(|key| in_database(database, key)));
             if cursor == 0 {
                 return;
             }
@@ -201,12 +230,18 @@ impl Run {
     fn compare_replica(&mut self) {
         let replica = self.replica.clone();
         let copies: Vec<_> = replica.lock().expect("one thread").items.keys().cloned().collect();
-        let copies = copies.iter().map(|(space, key)| in_space(*space, key));
+        let spaces = *self.shard.spaces();
+        let shown = |(space, key): &(u16, Vec<u8>)| {
+            let database = spaces.database_of(*space, u64::MAX)?;
+            Some(in_database(database as u16, key))
+        };
+        let copies = copies.iter().filter_map(shown);
         let all: BTreeSet<Vec<u8>> = self.model.entries.keys().cloned().chain(copies).collect();
         for key in all {
             let seen = self.ask(&key, Op::Read(Read { peek: true, leases: true, ..Read::default() }));
             let replica = replica.lock().expect("one thread");
-            let (space, bytes) = split(&key);
+            let (database, bytes) = split(&key);
+            let space = spaces.spaces[usize::from(database)].number;
             match (seen, replica.live(space, bytes, self.now)) {
                 (Seen::Miss, None) => {}
                 (Seen::Item(meta, value), Some(copy)) => {

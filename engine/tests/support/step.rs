@@ -100,6 +100,11 @@ pub(crate) enum Step {
     Advance(u64),
     Maintain(u32),
     Flush(Option<u64>),
+    /// One of the databases.
+    FlushDatabase {
+        number: usize,
+    },
+    Swap,
     UploadBegin {
         key: usize,
         slot: usize,
@@ -182,6 +187,8 @@ fn step(bytes: &[u8; STEP_BYTES]) -> Step {
         23 => Step::Advance([0, 1, 10, 999, 1000, 3_000, 70_000, 600_000][usize::from(a & 7)]),
         24 => Step::Maintain(u32::from(a)),
         25 if a < 40 => Step::Flush((a & 3 != 0).then(|| u64::from(b) * 20)),
+        25 if a < 60 => Step::FlushDatabase { number: usize::from(a & 1) },
+        25 if a < 72 => Step::Swap,
         25 => Step::Release,
         26 => Step::UploadBegin { key, slot: usize::from(a & 3), len: length(b, c) },
         27 | 28 if a < 250 => Step::UploadFeed { slot: usize::from(a & 3), len: length(b, c) },

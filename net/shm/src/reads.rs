@@ -6,7 +6,7 @@ pub use torc_engine::reader::{Doubt, Look};
 use std::os::fd::OwnedFd;
 use torc_engine::command::Read;
 use torc_engine::mapped::{Counts, MapError, MappedClock, MappedShard};
-use torc_engine::reader::ReadRoom;
+use torc_engine::reader::{Access, ReadRoom};
 use torc_proto::native::doubts::CAUSES;
 use torc_proto::native::{Accessed, Accesses, Descriptor, DescriptorKind, Doubts, Op, Topology};
 use torc_proto::slot::slot_of;
@@ -101,32 +101,32 @@ impl Reads {
         Reads { shards, clock, topology, room: ReadRoom::new(), ordered: 0, told, accesses }
     }
 
-    /// The key's value, as a plain read of the native protocol finds it, and the server's time of the look.
+    /// The key's value in a database, as a plain read of the native protocol finds it (that reads in database 0), and the server's time of
+    /// the look.
     ///
     /// # Errors
     /// [`Doubt`]: the server has to be asked.
-    pub fn get(&mut self, space: u16, key: &[u8]) -> Result<(Look<'_>, Millis), Doubt> {
-        self.read(space, key, false)
+    pub fn get(&mut self, database: u16, key: &[u8]) -> Result<(Look<'_>, Millis), Doubt> {
+        self.read(database, key, false)
     }
 
     /// As [`Reads::get`], without an access.
     ///
     /// # Errors
     /// As there.
-    pub fn peek(&mut self, space: u16, key: &[u8]) -> Result<(Look<'_>, Millis), Doubt> {
-        self.read(space, key, true)
+    pub fn peek(&mut self, database: u16, key: &[u8]) -> Result<(Look<'_>, Millis), Doubt> {
+        self.read(database, key, true)
     }
 
     #[inline]
-    fn read(&mut self, space: u16, key: &[u8], peek: bool) -> Result<(Look<'_>, Millis), Doubt> {
+    fn read(&mut self, database: u16, key: &[u8], peek: bool) -> Result<(Look<'_>, Millis), Doubt> {
         let owner = self.topology.owner(slot_of(key)).ok_or(Doubt::Gone)?;
         let shard = self.shards.get(usize::from(owner)).ok_or(Doubt::Gone)?;
         // After whatever the caller has seen before.
         let now = self.clock.now();
         let read = Read { leases: true, peek, ..Read::default() };
-        let hash = shard.hash(space, key);
-        let look = shard.read((space, key), hash, &read, now, &mut self.room)?;
-        if let Look::Hit { report: Some(location), .. } = look
+        let look = shard.read((database, key), shard.hash(key), &read, now, &mut self.room)?;
+        if let Look::Hit { report: Some(Access { hash, location }), .. } = look
             && self.accesses.len() < ACCESSES
         {
             self.accesses.push(Accessed { shard: owner, hash, location });

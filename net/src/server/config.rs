@@ -86,6 +86,8 @@ pub struct ServerConfig {
     pub frame_bytes_max: usize,
     /// Most keys or arguments of a request. Default: 65,536.
     pub arguments_max: usize,
+    /// How many databases Redis clients may choose from, 1 to [`DATABASES_MAX`](torc_engine::spaces::DATABASES_MAX). Default: 16.
+    pub databases: u16,
     /// `--max-connections`, over all listeners and shards. Default: 10,000.
     pub connections_max: usize,
     /// `--tier` and what belongs to it. Default: none.
@@ -146,6 +148,7 @@ impl Default for ServerConfig {
             value_bytes_inline: 16 << 10,
             frame_bytes_max: 1 << 20,
             arguments_max: 1 << 16,
+            databases: 16,
             connections_max: 10_000,
             tier: None,
             transport: TransportChoice::Auto,

@@ -24,6 +24,7 @@ pub(crate) struct Recovers {
 impl Recovers {
     /// Prepares the store of a shard to be told what a tier has for it.
     pub(crate) fn begin(self, store: &mut Shard, shared: &Shared, number: u16) {
+        store.begin_spaces(&shared.databases.table());
         store.remember_changes(slot_of);
         store.start_above(self.above);
         let own = (0..SLOTS).filter(|slot| shared.slots.owner(*slot) == number);

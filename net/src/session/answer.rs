@@ -31,6 +31,17 @@ pub enum AttachRefusal {
 /// Their names, in figures.
 pub const ATTACH_REFUSALS: [&str; 6] = ["off", "not_local", "user", "already", "memory", "kernel"];
 
+/// Why databases are not flushed, or not swapped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotFlushed {
+    /// All key spaces have been given out, and the next ones still have items of databases that were flushed before.
+    NoSpace,
+    /// At a shard's own port: the shard has keys of other databases, too.
+    NotAlone,
+    /// Databases are not swapped there.
+    Cluster,
+}
+
 /// What came of a part.
 #[derive(Debug)]
 pub enum Answer<'s> {
@@ -42,6 +53,7 @@ pub enum Answer<'s> {
         epoch: u64,
     },
     Flushed,
+    NotFlushed(NotFlushed),
     /// Keys found, as [`torc_engine::words`]; the next cursor, 0 at the end.
     Scanned {
         cursor: u64,

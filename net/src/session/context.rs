@@ -1,6 +1,7 @@
 //! What composing may look at beside the answer.
 
 use torc_engine::command::Millis;
+use torc_engine::stats::DatabaseFigures;
 use torc_proto::native::Descriptor;
 
 /// What `compose` may look at beside the answer.
@@ -27,6 +28,15 @@ pub trait ServerView {
     fn node_id(&self, shard: u16) -> String;
     /// Keys of all shards, whether their items are in memory or on a tier.
     fn items(&self) -> u64;
+    /// How many databases clients may choose from.
+    fn databases(&self) -> u16 {
+        16
+    }
+    /// The figures of a database, of all shards or of this one.
+    fn database(&self, number: u16, own: bool) -> DatabaseFigures {
+        let keys = if own { self.own_figure("keys") } else { self.figure("keys") };
+        DatabaseFigures { items: if number == 0 { keys } else { 0 }, ..DatabaseFigures::default() }
+    }
     /// Named figures for INFO and stats, summed over the shards: see `crate::metrics`.
     fn figure(&self, name: &str) -> u64;
     /// As `figure`, of this shard alone.

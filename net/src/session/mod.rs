@@ -30,7 +30,7 @@ pub mod resp;
 mod scratch;
 mod wish;
 
-pub use answer::{ATTACH_REFUSALS, Answer, AttachRefusal, Shares};
+pub use answer::{ATTACH_REFUSALS, Answer, AttachRefusal, NotFlushed, Shares};
 pub use bad_input::{BAD_INPUTS, BadInput, Errors};
 pub use context::{ComposeContext, ServerView};
 pub use deadline::Deadline;
@@ -38,7 +38,7 @@ pub use free::FreeReply;
 pub(crate) use output::lent_cost;
 pub use output::{Output, Piece};
 pub use parsing::{Limits, Parsed};
-pub use part::{Once, Part, ReplyKind, Told, Work};
+pub use part::{DatabasesChange, Once, Part, ReplyKind, Told, Work};
 pub use protocol::{PROTOCOLS, Port, Protocol};
 pub use push::Push;
 pub use refused::Refused;

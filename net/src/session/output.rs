@@ -175,9 +175,9 @@ mod tests {
         use torc_engine::command::{Command, Op, Outcome, Read, Value, Write};
         let mut shard = torc_engine::Shard::new(torc_engine::ShardConfig::new(16 << 20)).expect("16 MiB");
         let hash = shard.hash(0, b"k");
-        let set = Command { space: 0, key: b"k", op: Op::Write(Write::set(&[7; 1 << 20])) };
+        let set = Command { database: 0, key: b"k", op: Op::Write(Write::set(&[7; 1 << 20])) };
         assert!(matches!(shard.execute(&set, hash, 1), Outcome::Stored { .. }));
-        let get = Command { space: 0, key: b"k", op: Op::Read(Read::default()) };
+        let get = Command { database: 0, key: b"k", op: Op::Read(Read::default()) };
         let Outcome::Item(found) = shard.execute(&get, hash, 1) else { panic!("it is there") };
         let Value::Chained(chain) = found.value else { panic!("a long value is a chain") };
         let mut output = Output::default();

@@ -22,6 +22,8 @@ pub struct Limits {
     pub frame_bytes_max: usize,
     /// Most keys or arguments in one command.
     pub arguments_max: usize,
+    /// `--databases`.
+    pub databases: u16,
     /// A change can be safe before it is answered: there is a tier that outlives a crash.
     pub makes_durable: bool,
 }

@@ -25,7 +25,7 @@ impl Part<'_> {
     pub fn wished(&self) -> Option<(Wish, bool)> {
         let changes = match &self.work {
             Work::Keyed(command) => command.op.changes(),
-            work => work.ends_value() || matches!(work, Work::Flush { .. }),
+            work => work.ends_value() || matches!(work, Work::Flush { .. } | Work::Databases(_)),
         };
         changes.then(|| (self.reply.wish(), self.once.is_some()))
     }
@@ -53,13 +53,15 @@ pub enum Work<'a> {
     },
     /// The value ended wrongly (no line end behind it); nothing is stored. The reply kind says what to answer.
     ValueAbort,
+    /// Databases are flushed or swapped, in every shard.
+    Databases(DatabasesChange),
     /// Every shard forgets everything, at once or from `at` on.
     Flush {
         at: Option<Millis>,
     },
     /// One step over the keys of one shard; the cursor names the shard.
     Scan {
-        space: u16,
+        database: u16,
         cursor: u64,
         count: u32,
     },
@@ -86,12 +88,23 @@ pub enum Told {
 }
 
 impl Work<'_> {
-    /// The key space that it is about; 0 if it is about none.
-    pub fn space(&self) -> u16 {
+    /// The database that it is about; 0 if it is about none.
+    pub fn database(&self) -> u16 {
         match self {
-            Work::Keyed(command) | Work::ValueBegin { command, .. } => command.space,
-            Work::Scan { space, .. } => *space,
+            Work::Keyed(command) | Work::ValueBegin { command, .. } => command.database,
+            Work::Scan { database, .. } => *database,
             _ => 0,
+        }
+    }
+
+    /// A session that has chosen a database says so of what it has parsed.
+    pub fn set_database(&mut self, chosen: u16) {
+        match self {
+            Work::Keyed(command) | Work::ValueBegin { command, .. } => command.database = chosen,
+            Work::Scan { database, .. } | Work::Databases(DatabasesChange::Flush { database }) => {
+                *database = chosen;
+            }
+            _ => {}
         }
     }
 
@@ -100,6 +113,15 @@ impl Work<'_> {
     pub fn ends_value(&self) -> bool {
         matches!(self, Work::ValueEnd | Work::ValueEndWith { .. })
     }
+}
+
+/// What becomes of databases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DatabasesChange {
+    /// This one is empty.
+    Flush { database: u16 },
+    /// They have each other's keys.
+    Swap { one: u16, other: u16 },
 }
 
 /// Identity of a change that a client may send again.

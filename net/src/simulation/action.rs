@@ -54,7 +54,26 @@ pub(super) enum Action {
         /// Not only at one shard.
         everywhere: bool,
     },
+    /// All connections of a client choose the same database, which the names of its keys tell.
+    Select {
+        database: u16,
+    },
+    FlushDatabase {
+        database: u16,
+    },
     Ping,
+}
+
+/// The name of a key in a database, by which the model tells it from the same key in another one.
+pub(super) fn named(database: u16, key: &str) -> String {
+    if database == 0 { key.into() } else { format!("d{database}@{key}") }
+}
+
+/// The database and the key of a name.
+pub(super) fn parts(name: &str) -> (u16, &str) {
+    let parts = name.strip_prefix('d').and_then(|rest| rest.split_once('@'));
+    let parts = parts.and_then(|(database, key)| Some((database.parse().ok()?, key)));
+    parts.unwrap_or((0, name))
 }
 
 impl Action {
@@ -74,7 +93,11 @@ impl Action {
             | Action::GetShared { key } => vec![key],
             Action::SetMany { pairs } => pairs.iter().map(|(key, _)| key).collect(),
             Action::GetMany { keys } | Action::DeleteMany { keys } => keys.iter().collect(),
-            Action::Scan { .. } | Action::Flush { .. } | Action::Ping => Vec::new(),
+            Action::Scan { .. }
+            | Action::Flush { .. }
+            | Action::Select { .. }
+            | Action::FlushDatabase { .. }
+            | Action::Ping => Vec::new(),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 mod draw;
 
-use super::action::{Action, Call, Reply};
+use super::action::{Action, Call, Reply, named};
 use super::model::Model;
 use super::speech::Speech;
 use super::tier::TierWorld;
@@ -16,6 +16,10 @@ use torc_proto::slot::slot_of;
 pub(super) struct Client {
     number: usize,
     speech: Speech,
+    /// Of all its keys.
+    database: u16,
+    /// Its connection has not chosen that yet.
+    chooses: bool,
     link: Option<Connected>,
     calls: VecDeque<(u32, Call)>,
     ids: u32,
@@ -98,9 +102,13 @@ impl Client {
             _ => Speech::Native,
         };
         let deep = random.chance(if world.tight { 50 } else { 15 });
+        let shard_port = speech == Speech::Resp && random.chance(20);
+        let chooses = speech == Speech::Resp && !shard_port && random.chance(60);
         Client {
             number,
             speech,
+            database: if chooses { 1 + random.below(2) as u16 * 6 } else { 0 },
+            chooses: false,
             link: None,
             calls: VecDeque::new(),
             ids: 0,
@@ -120,7 +128,7 @@ impl Client {
             habits: Habits {
                 floods,
                 half_closes: random.chance(20) && !floods,
-                shard_port: speech == Speech::Resp && random.chance(20),
+                shard_port,
                 tagged: random.chance(20),
                 stalls: world.stalls && random.chance(60),
             },
@@ -195,6 +203,9 @@ impl Client {
         if (self.left == 0 || self.stands_still) && self.calls.is_empty() {
             return Ok(());
         }
+        if self.link.is_none() && self.database != 0 {
+            self.chooses = true;
+        }
         let connected = *self.link.get_or_insert_with(|| {
             let shard = random.below(world.shards as usize) as u16;
             let link = network.connect(shard, u16::from(self.habits.shard_port));
@@ -260,6 +271,11 @@ impl Client {
         }
         network.write(connected.link, &std::mem::take(&mut self.held));
         let mut bytes = Vec::new();
+        if std::mem::take(&mut self.chooses) {
+            let action = Action::Select { database: self.database };
+            bytes.extend(self.speech.request(&action, 0, false));
+            self.calls.push_back((0, model.begin(action, now)));
+        }
         for _ in 0..self.burst {
             if self.left == 0 || self.calls.len() >= self.depth {
                 break;
@@ -329,11 +345,12 @@ impl Client {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         for key in keys {
             let Reply::Value(key) = key else { return Err(format!("{key:?} is no key")) };
-            scan.seen.insert(text(&key));
+            scan.seen.insert(named(self.database, &text(&key)));
         }
         scan.cursor = text(&cursor);
         if scan.cursor == "0" {
-            if let Some(missed) = model.steady("steady:", scan.begun).find(|key| !scan.seen.contains(*key)) {
+            let prefix = named(self.database, "steady:");
+            if let Some(missed) = model.steady(&prefix, scan.begun).find(|key| !scan.seen.contains(*key)) {
                 return Err(format!("a scan missed {missed}"));
             }
             if let Some(key) = model.unheard_of(&scan.seen) {

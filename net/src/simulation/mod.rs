@@ -27,6 +27,7 @@ mod tier;
 mod world;
 
 use crate::clock::Wall;
+use crate::databases::Databases;
 use crate::metrics::WorkerStats;
 use crate::shared::Shared;
 use crate::slots::SlotMap;
@@ -181,6 +182,7 @@ impl Simulation {
         let resting = tier.map(|tier| Resting::open(tier, image, random)).transpose()?;
         if let Some((resting, tier)) = resting.as_ref().zip(tier) {
             let recovers = resting.recovers(tier);
+            shared.databases.begin(resting.spaces());
             (0..).zip(&mut shards).for_each(|(number, shard)| recovers.begin(shard, &shared, number));
             self.model.is_learning();
         }
@@ -422,6 +424,8 @@ pub(crate) fn shared(shards: u16) -> Shared {
     let worker_stats = (0..shards).map(|_| Arc::<WorkerStats>::default()).collect();
     Shared {
         slots: SlotMap::even(shards),
+        databases_count: 16,
+        databases: Databases::new(shards),
         wall: Arc::new(Wall::new(START * 1_000_000)),
         boot_id: 1,
         transport: "sim",

@@ -11,7 +11,7 @@
 //! A flush takes effect somewhere between its beginning and its end, at another time for each key. Where memory is
 //! short a key may be missing at any time; but a last look at all keys must find a share of what memory holds.
 
-use super::action::{Action, Call, Reply};
+use super::action::{Action, Call, Reply, parts};
 use super::own::{Held, Own, State};
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
@@ -50,6 +50,8 @@ struct SharedWrite {
 #[derive(Debug)]
 struct Flush {
     everywhere: bool,
+    /// Only of this one.
+    database: Option<u16>,
     begun: u64,
     ended: Option<u64>,
     /// When it was answered.
@@ -98,6 +100,17 @@ impl Model {
                     begun: self.order,
                     ended: None,
                     everywhere: *everywhere,
+                    database: None,
+                    ended_at: 0,
+                    is_doubtful: false,
+                });
+            }
+            Action::FlushDatabase { database } => {
+                self.flushes.push(Flush {
+                    begun: self.order,
+                    ended: None,
+                    everywhere: true,
+                    database: Some(*database),
                     ended_at: 0,
                     is_doubtful: false,
                 });
@@ -196,7 +209,8 @@ impl Model {
     pub(super) fn end(&mut self, call: &Call, reply: &Reply, now: Millis) -> Result<(), String> {
         self.order += 1;
         let is_excused = self.excuses.memory && is_out_of_memory(reply)
-            || self.excuses.refusals && is_refused_for_tier(reply);
+            || self.excuses.refusals && is_refused_for_tier(reply)
+            || is_out_of_memory(reply) && self.was_given_up(call);
         if is_excused {
             self.broken(call, now);
             return Ok(());
@@ -238,14 +252,14 @@ impl Model {
                 *reply == Reply::Ok
             }
             Action::GetShared { key } => self.may_read_shared(key, call.begun, reply),
-            Action::Flush { .. } => {
+            Action::Flush { .. } | Action::FlushDatabase { .. } => {
                 let ended = self.order;
                 let flushes = self.flushes.iter_mut().filter(|flush| flush.begun == call.begun);
                 let at = if call.is_durable { 0 } else { now };
                 flushes.for_each(|flush| (flush.ended, flush.ended_at) = (Some(ended), at));
                 *reply == Reply::Ok
             }
-            Action::Ping => *reply == Reply::Ok,
+            Action::Ping | Action::Select { .. } => *reply == Reply::Ok,
             // The client puts the pages together.
             Action::Scan { .. } => matches!(reply, Reply::Array(_)),
         };
@@ -256,6 +270,13 @@ impl Model {
             // Without what fills values up.
             Err(wrong.replace(", 120", ""))
         }
+    }
+
+    /// A long value may have been on its way into a database that was flushed meanwhile: it is refused then.
+    fn was_given_up(&self, call: &Call) -> bool {
+        let meanwhile =
+            |flush: &Flush| flush.database.is_some() && flush.ended.is_none_or(|end| end > call.begun);
+        self.flushes.iter().any(meanwhile)
     }
 
     /// The present place in the order.
@@ -323,10 +344,12 @@ impl Model {
     }
 
     /// Whether a flush may have, and whether one must have, cleared what was written then.
-    fn cleared(&self, begun: u64, ended: u64, read_begun: u64) -> (bool, bool) {
-        let may = |flush: &Flush| flush.ended.is_none_or(|end| end > begun);
+    fn cleared(&self, key: &str, begun: u64, ended: u64, read_begun: u64) -> (bool, bool) {
+        let is_of = |flush: &Flush| flush.database.is_none_or(|database| parts(key).0 == database);
+        let may = |flush: &Flush| is_of(flush) && flush.ended.is_none_or(|end| end > begun);
         let must = |flush: &Flush| {
-            flush.everywhere
+            is_of(flush)
+                && flush.everywhere
                 && !flush.is_doubtful
                 && flush.begun > ended
                 && flush.ended.is_some_and(|end| end < read_begun)
@@ -335,11 +358,11 @@ impl Model {
     }
 
     /// Whether a key in this state may be there, and whether it must be there.
-    fn there_as(&self, state: &State, call: &Call, to: Millis) -> (bool, bool) {
+    fn there_as(&self, key: &str, state: &State, call: &Call, to: Millis) -> (bool, bool) {
         if state.held == Held::Nothing {
             return (false, false);
         }
-        let (may_be_cleared, must_be_cleared) = self.cleared(state.begun, state.ended, call.begun);
+        let (may_be_cleared, must_be_cleared) = self.cleared(key, state.begun, state.ended, call.begun);
         let (may, must) =
             state.expiry.map_or((true, true), |(first, last)| (call.begun_at < last, to < first));
         let is_kept = match &state.held {
@@ -357,7 +380,7 @@ impl Model {
     /// Whether the key may be there, and whether it must be there.
     fn there(&self, key: &str, call: &Call, to: Millis) -> (bool, bool) {
         let Some(own) = self.own.get(key) else { return (false, false) };
-        let mut all = own.now.iter().map(|state| self.there_as(state, call, to));
+        let mut all = own.now.iter().map(|state| self.there_as(key, state, call, to));
         let is_one = all.len() > 0;
         all.by_ref()
             .fold((false, is_one), |(may, must), (one_may, one_must)| (may || one_may, must && one_must))
@@ -382,7 +405,7 @@ impl Model {
                 !must || !knew_all
             }
             Reply::Value(read) => {
-                let may = own.matching(read).any(|state| self.there_as(state, call, to).0);
+                let may = own.matching(read).any(|state| self.there_as(key, state, call, to).0);
                 if may && !is_late {
                     own.was_read(read, to, self.has_tier);
                 }
@@ -411,8 +434,9 @@ impl Model {
         let Reply::Number(number) = reply else { return false };
         let (_, must) = self.there(key, call, call.begun_at);
         let goes_on = self.own.get(key).is_some_and(|own| {
-            let may =
-                |state: &State| state.held == Held::Nothing || self.there_as(state, call, call.begun_at).0;
+            let may = |state: &State| {
+                state.held == Held::Nothing || self.there_as(key, state, call, call.begun_at).0
+            };
             own.now.iter().any(|state| may(state) && state.may_count_to(*number))
         });
         self.written(key, number.to_string().as_bytes(), None, call, now);

@@ -1,6 +1,7 @@
 //! What happens to a server with a tier: it stops or crashes and another one begins, its medium fails, bits flip.
 
 use super::Simulation;
+use super::action::parts;
 use super::client::Client;
 use super::tier::{Incident, TierWorld};
 use crate::transport::sim::Network;
@@ -71,7 +72,7 @@ impl Simulation {
         let is_always = TierWorld::is_always(tier);
         let safe_up_to = |key: &str| match is_always {
             true => Millis::MAX,
-            false => safe[usize::from(slots.owner(slot_of(key.as_bytes())))],
+            false => safe[usize::from(slots.owner(slot_of(parts(key).1.as_bytes())))],
         };
         let is_void = !tier.makes_durable() || backing.figures.is_latched();
         self.model.crash((!is_void).then_some(&safe_up_to));

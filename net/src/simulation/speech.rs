@@ -1,6 +1,6 @@
 //! The three protocols as a simulated client speaks them.
 
-use super::action::{Action, Reply};
+use super::action::{Action, Reply, parts};
 use torc_proto::native::{Answer, FrameLimits, Op, Options, Status, flags, frame};
 
 /// Which protocol a client speaks.
@@ -23,6 +23,8 @@ impl Speech {
                     | Action::SetMany { .. }
                     | Action::DeleteMany { .. }
                     | Action::Scan { .. }
+                    | Action::Select { .. }
+                    | Action::FlushDatabase { .. }
             ),
             Speech::Native => matches!(
                 action,
@@ -61,32 +63,42 @@ fn resp_request(action: &Action) -> Vec<u8> {
     let mut add = |word: &[u8]| words.push(word.to_vec());
     match action {
         Action::Set { key, value, ttl_ms } => {
-            [b"SET", key.as_bytes(), value].into_iter().for_each(&mut add);
+            [b"SET", parts(key).1.as_bytes(), value].into_iter().for_each(&mut add);
             if let Some(ttl) = ttl_ms {
                 add(b"PX");
                 add(ttl.to_string().as_bytes());
             }
         }
-        Action::SetShared { key, value } => [b"SET", key.as_bytes(), value].into_iter().for_each(add),
-        Action::Get { key } | Action::GetShared { key } => [b"GET", key.as_bytes()].into_iter().for_each(add),
-        Action::Delete { key } => [b"DEL", key.as_bytes()].into_iter().for_each(add),
-        Action::Increment { key } => [b"INCR", key.as_bytes()].into_iter().for_each(add),
+        Action::SetShared { key, value } => {
+            [b"SET", parts(key).1.as_bytes(), value].into_iter().for_each(add)
+        }
+        Action::Get { key } | Action::GetShared { key } => {
+            [b"GET", parts(key).1.as_bytes()].into_iter().for_each(add)
+        }
+        Action::Delete { key } => [b"DEL", parts(key).1.as_bytes()].into_iter().for_each(add),
+        Action::Increment { key } => [b"INCR", parts(key).1.as_bytes()].into_iter().for_each(add),
         Action::SetMany { pairs } => {
             add(b"MSET");
-            pairs.iter().for_each(|(key, value)| [key.as_bytes(), value].into_iter().for_each(&mut add));
+            pairs
+                .iter()
+                .for_each(|(key, value)| [parts(key).1.as_bytes(), value].into_iter().for_each(&mut add));
         }
         Action::GetMany { keys } => {
             add(b"MGET");
-            keys.iter().for_each(|key| add(key.as_bytes()));
+            keys.iter().for_each(|key| add(parts(key).1.as_bytes()));
         }
         Action::DeleteMany { keys } => {
             add(b"DEL");
-            keys.iter().for_each(|key| add(key.as_bytes()));
+            keys.iter().for_each(|key| add(parts(key).1.as_bytes()));
         }
         Action::Scan { cursor, count } => {
             [b"SCAN", cursor.as_bytes(), b"COUNT", count.to_string().as_bytes()].into_iter().for_each(add);
         }
         Action::Flush { .. } => add(b"FLUSHALL"),
+        Action::FlushDatabase { .. } => add(b"FLUSHDB"),
+        Action::Select { database } => {
+            [&b"SELECT"[..], database.to_string().as_bytes()].into_iter().for_each(add)
+        }
         Action::Ping => add(b"PING"),
     }
     let mut request = format!("*{}\r\n", words.len()).into_bytes();

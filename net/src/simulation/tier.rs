@@ -13,6 +13,7 @@ use crate::worker::Bug;
 use std::sync::Arc;
 use std::time::Duration;
 use torc_engine::command::Millis;
+use torc_pmem::format::spaces::SpaceTable;
 use torc_pmem::format::superblock::{Config, JournalConfig};
 use torc_pmem::media::sim::{Call, Sim as SimMedium};
 use torc_pmem::media::{BLOCK_BYTES, Medium};
@@ -212,6 +213,11 @@ impl Resting {
             }
             Err(error) => Err(told(error)),
         }
+    }
+
+    /// The spaces that databases had when the run before left it.
+    pub(super) fn spaces(&self) -> &SpaceTable {
+        self.tier.spaces()
     }
 
     /// What a shard begins with.

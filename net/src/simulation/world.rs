@@ -162,6 +162,7 @@ impl World {
     pub(super) fn settings(&self, fixed: u64, random: &mut Random) -> Settings {
         Settings {
             limits: Limits {
+                databases: 16,
                 makes_durable: self.tier.as_ref().is_some_and(TierWorld::makes_durable),
                 key_bytes_max: 250,
                 value_bytes_max: 1 << 20,

@@ -161,6 +161,11 @@ impl<C: Clock> Stream<'_, C> {
     fn take(&mut self, event: &Event) {
         // What may have been lost does not make anything of other streams void: a slot has one.
         let Event::Record { record, place } = event else { return };
+        // What no database showed when the last run ended, nobody asks for.
+        let is_of_key = !matches!(record.kind, Kind::Flush | Kind::FlushAll | Kind::Packed);
+        if is_of_key && self.recovery.tier.spaces().database_of(record.space, record.version).is_none() {
+            return;
+        }
         match record.kind {
             Kind::Flush | Kind::FlushAll => self.flushes.push(*record),
             // Only journals have them.
@@ -169,7 +174,8 @@ impl<C: Clock> Stream<'_, C> {
                 if record.slot < SLOTS && !self.is_flushed(record) {
                     let place = place.map(|place| place.to_bits());
                     // Its key's hash stands where others have their expiry.
-                    self.learn(record.slot, Known::chunk(record.hash, record.expiry, place));
+                    let known = Known::chunk(record.hash, record.expiry, place);
+                    self.learn(record.slot, known.of_space(record.space));
                 }
             }
             Kind::Item | Kind::ChainHead | Kind::Tombstone => {
@@ -180,7 +186,7 @@ impl<C: Clock> Stream<'_, C> {
                 let is_over = record.ends_at().is_some_and(|end| end <= self.now);
                 let place = place.filter(|_| !is_over).map(|place| place.to_bits());
                 let of_key = if record.kind == Kind::ChainHead { Known::head } else { Known::item };
-                self.learn(record.slot, of_key(record.hash, place));
+                self.learn(record.slot, of_key(record.hash, place).of_space(record.space));
             }
         }
     }

@@ -4,6 +4,7 @@ use torc_engine::Shard;
 use torc_engine::command::Millis;
 use torc_engine::shard::{Unsaved, What};
 use torc_pmem::format::record::{Kind, Record};
+use torc_pmem::format::spaces::SpaceTable;
 use torc_proto::slot::SLOTS;
 
 /// Most records of a batch.
@@ -48,6 +49,8 @@ pub(crate) struct SaveBatch {
     pub(crate) shard: u16,
     pub(crate) entries: Vec<Entry>,
     pub(super) bytes: Vec<u8>,
+    /// The table of spaces that some of it was changed under: it is to be safe before any of it is written.
+    pub(crate) spaces: Option<Box<SpaceTable>>,
     /// What had been taken of the shard's changes with this batch: [`torc_engine::Shard::taken_up_to`].
     pub(crate) up_to: u64,
     /// When it was handed over.
@@ -63,12 +66,17 @@ impl SaveBatch {
             return false;
         }
         let Unsaved { hash, version, expiry, space, slot, what } = *unsaved;
+        if let What::Spaces(table) = what {
+            self.spaces = Some(Box::new(*table));
+            return true;
+        }
         let (kind, item, expiry) = match what {
             What::Item(item) => (Kind::Item, Some(item), expiry.unwrap_or(0)),
             What::Head(item) => (Kind::ChainHead, Some(item), expiry.unwrap_or(0)),
             What::Chunk { item, of } => (Kind::Chunk, Some(item), of),
             What::Gone => (Kind::Tombstone, None, 0),
             What::Flushed => (Kind::FlushAll, None, 0),
+            What::Spaces(_) => return true,
         };
         item.iter().for_each(|item| item.append_to(&mut self.bytes));
         let record = match kind {
@@ -89,6 +97,7 @@ impl SaveBatch {
     pub(crate) fn clear(&mut self) {
         self.entries.clear();
         self.bytes.clear();
+        self.spaces = None;
         self.added = 0;
     }
 }

@@ -153,6 +153,9 @@ impl<C: Clock> Writing<C> {
 
     fn write(&mut self) -> Result<(), WriteError> {
         while let Some(batch) = self.batches.front_mut() {
+            if let Some(spaces) = batch.spaces.take() {
+                self.run.set_spaces(&spaces)?;
+            }
             if self.streams.add(batch, &self.shards, &self.figures)? == Progress::Waits {
                 break;
             }

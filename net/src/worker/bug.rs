@@ -82,11 +82,15 @@ pub(crate) enum Bug {
     LostPlace,
     /// Changes are told to be saved before the medium is drained.
     Undrained,
+    /// Now and then a shard goes on with the databases of before.
+    UntakenSpaces,
+    /// A tier is not told that databases have other spaces.
+    UntoldSpaces,
 }
 
 impl Bug {
     /// All but [`Bug::None`].
-    pub(crate) const ALL: [Bug; 35] = [
+    pub(crate) const ALL: [Bug; 37] = [
         Bug::LostAnswer,
         Bug::SwappedAnswers,
         Bug::MissedExpiry,
@@ -122,6 +126,8 @@ impl Bug {
         Bug::OlderItem,
         Bug::LostPlace,
         Bug::Undrained,
+        Bug::UntakenSpaces,
+        Bug::UntoldSpaces,
     ];
 
     /// One in so many chances is taken.
@@ -132,6 +138,7 @@ impl Bug {
             | Bug::LostInput
             | Bug::BlindScan
             | Bug::HalfFlush
+            | Bug::UntakenSpaces
             | Bug::LostHalfClose
             | Bug::KeptCharge
             | Bug::FreeInput
@@ -207,6 +214,9 @@ impl Bugs {
 
     /// Takes something from what is handed over to a tier.
     pub(super) fn spoil(&mut self, batch: &mut SaveBatch) {
+        if batch.spaces.is_some() && self.strike(Bug::UntoldSpaces) {
+            batch.spaces = None;
+        }
         batch.entries.retain(|entry| match entry.record.kind {
             Kind::Tombstone => !self.strike(Bug::LostTombstone),
             Kind::FlushAll => !self.strike(Bug::UntoldFlush),

@@ -76,7 +76,7 @@ impl WorkerState {
     fn ask_again(&mut self, conn: &mut Connection, kind: &AskKind, bytes: AskBytes<'_>) {
         let What::Keyed(op) = kind.what else { return };
         let Some(asked) = conn.queue.take_back() else { return };
-        let work = Work::Keyed(fill_command(kind.space, bytes.key, &op, bytes.value));
+        let work = Work::Keyed(fill_command(kind.database, bytes.key, &op, bytes.value));
         let part = Part { work, reply: asked.reply, echo: bytes.echo, once: kind.once };
         conn.deferred.push_front(OwnedPart::copy(&part, asked.read_ns, &mut self.pool));
         self.ask_later(conn);

@@ -21,8 +21,10 @@ use torc_proto::slot::slot_of;
 /// Where a part goes, found out ahead of its execution.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Prepared {
+    /// Of the key, whatever its database.
     pub(crate) hash: u64,
     pub(crate) shard: u16,
+    pub(crate) database: u16,
 }
 
 impl WorkerState {
@@ -30,13 +32,13 @@ impl WorkerState {
     #[inline]
     pub(super) fn prepare(&self, command: &Command<'_>) -> Prepared {
         let shard = self.owner(command.key);
-        let hash = self.shard.hash(command.space, command.key);
+        let hash = self.shard.key_hash(command.key);
         if shard == self.number {
-            self.shard.prefetch_bucket(hash);
+            self.shard.prefetch_bucket(command.database, hash);
         } else if is_plain_read(command) {
-            self.siblings.prefetch_bucket(shard, hash);
+            self.siblings.prefetch_bucket(shard, command.database, hash);
         }
-        Prepared { hash, shard }
+        Prepared { hash, shard, database: command.database }
     }
 
     pub(super) fn prepare_part(&self, part: &Part<'_>) -> Prepared {
@@ -49,9 +51,9 @@ impl WorkerState {
     #[inline]
     pub(super) fn prefetch_item(&self, command: &Command<'_>, prepared: Prepared) {
         if prepared.shard == self.number {
-            self.shard.prefetch_item(prepared.hash);
+            self.shard.prefetch_item(command.database, prepared.hash);
         } else if is_plain_read(command) {
-            self.siblings.prefetch_item(prepared.shard, prepared.hash);
+            self.siblings.prefetch_item(prepared.shard, command.database, prepared.hash);
         }
     }
 
@@ -61,9 +63,9 @@ impl WorkerState {
         let Some(upload) = upload.filter(|upload| matches!(upload.place, UploadPlace::Here(_))) else {
             return Prepared::default();
         };
-        let hash = self.shard.hash(upload.space, &upload.key);
-        self.shard.prefetch_bucket(hash);
-        Prepared { hash, shard: self.number }
+        let (database, hash) = (upload.database, self.shard.key_hash(&upload.key));
+        self.shard.prefetch_bucket(database, hash);
+        Prepared { hash, shard: self.number, database }
     }
 
     #[inline]
@@ -155,7 +157,8 @@ impl WorkerState {
         };
         // Once it is here, the item is found.
         let waiter = Some((&mut *conn, part.reply.deadline()));
-        self.fetch(hash, ticket, waiter) && self.execute_keyed(conn, part, command, hash)
+        self.fetch(self.shard.item_hash(command.database, hash), ticket, waiter)
+            && self.execute_keyed(conn, part, command, hash)
     }
 
     pub(super) fn compose(&self, conn: &mut Connection, part: &Part<'_>, key: &[u8], answer: &Answer<'_>) {
@@ -254,11 +257,14 @@ impl WorkerState {
                     true
                 }
             },
-            Work::Flush { .. } if part.reply.wish() == Wish::Durable && self.lacks_tier(Wish::Durable) => {
+            Work::Flush { .. } | Work::Databases(_)
+                if part.reply.wish() == Wish::Durable && self.lacks_tier(Wish::Durable) =>
+            {
                 self.stats.request(CommandClass::Flush, OutcomeClass::Refused);
                 self.finish(conn, part, &[], read_ns, Answer::Busy { limit: DURABILITY });
                 true
             }
+            Work::Databases(change) => self.begin_databases(conn, part, *change, read_ns),
             Work::Flush { at } => self.begin_flush(conn, part, *at, read_ns),
             Work::Scan { cursor, count, .. } => self.begin_scan(conn, part, (*cursor, *count), read_ns),
             Work::Attach { reads } => self.begin_attach(conn, part, *reads, read_ns),
@@ -282,7 +288,7 @@ impl WorkerState {
     pub(super) fn would_pin(&self, command: &Command<'_>, hash: u64) -> Option<u64> {
         match command.op {
             Op::Read(_) if self.shard.is_out_of_pins() => {
-                self.shard.long_value_bytes(command.space, command.key, hash)
+                self.shard.long_value_bytes(command.database, command.key, hash)
             }
             _ => None,
         }
@@ -316,7 +322,8 @@ impl WorkerState {
         };
         // Once it is here, the item is found.
         let waiter = Some((&mut *conn, part.reply.deadline()));
-        self.fetch(hash, ticket, waiter) && self.perform_here(conn, part, command, hash, read_ns)
+        self.fetch(self.shard.item_hash(command.database, hash), ticket, waiter)
+            && self.perform_here(conn, part, command, hash, read_ns)
     }
 
     /// Answers a part with what needs no shard's memory: now, or behind what waits.
@@ -352,7 +359,7 @@ impl WorkerState {
     pub(super) fn refuse_late(&mut self, conn: &mut Connection, part: &Part<'_>, read_ns: u64) {
         let (class, key) = match &part.work {
             Work::Keyed(command) => (CommandClass::of(&command.op), command.key),
-            Work::Flush { .. } => (CommandClass::Flush, &[][..]),
+            Work::Flush { .. } | Work::Databases(_) => (CommandClass::Flush, &[][..]),
             Work::ValueEnd | Work::ValueEndWith { .. } => (CommandClass::Write, &[][..]),
             _ => (CommandClass::Local, &[][..]),
         };
@@ -386,7 +393,7 @@ pub(super) enum Destination {
 
 /// Whether a late part needs nothing but the refusal. The end of a value does: its upload has to be given up.
 fn is_refused_late(work: &Work<'_>) -> bool {
-    matches!(work, Work::Keyed(_) | Work::Flush { .. } | Work::Local)
+    matches!(work, Work::Keyed(_) | Work::Flush { .. } | Work::Databases(_) | Work::Local)
 }
 
 /// Executes a command on the shard, once if it is a numbered change.

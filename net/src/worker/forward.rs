@@ -26,7 +26,7 @@ impl WorkerState {
         let ask = Ask {
             from: conn.next_address(),
             what: AskWhat::Keyed(&command.op),
-            space: command.space,
+            database: command.database,
             once: part.once,
             reply,
             tag: tag.unwrap_or_default(),

@@ -6,7 +6,9 @@
 use super::mail::AskBytes;
 use super::pool::Pool;
 use super::queue::Asked;
-use crate::session::{Answer, AttachRefusal, Once, Part, ReplyKind, Shares, Told, Work, lent_cost};
+use crate::session::{
+    Answer, AttachRefusal, DatabasesChange, NotFlushed, Once, Part, ReplyKind, Shares, Told, Work, lent_cost,
+};
 use torc_engine::bytes::Bytes;
 use torc_engine::command::{
     Body, Command, Expiry, Found, Meta, Millis, Number, Op, Outcome, Refusal, Ticket, Value, Write, WriteMode,
@@ -21,6 +23,7 @@ pub(crate) enum OwnedWork {
     ValueData,
     ValueEnd(Option<Options>),
     ValueAbort,
+    Databases(DatabasesChange),
     Flush { at: Option<Millis> },
     Scan { cursor: u64, count: u32 },
     Attach { reads: bool },
@@ -52,7 +55,7 @@ impl Options {
 #[derive(Debug)]
 pub(crate) struct OwnedPart {
     work: OwnedWork,
-    space: u16,
+    database: u16,
     reply: ReplyKind,
     pub(crate) once: Option<Once>,
     /// The turn that read it, nanoseconds.
@@ -78,6 +81,7 @@ impl OwnedPart {
                 (OwnedWork::ValueEnd(Some(Options { mode, expiry, want_old })), &b""[..], &b""[..])
             }
             Work::ValueAbort => (OwnedWork::ValueAbort, &b""[..], &b""[..]),
+            Work::Databases(change) => (OwnedWork::Databases(change), &b""[..], &b""[..]),
             Work::Flush { at } => (OwnedWork::Flush { at }, &b""[..], &b""[..]),
             Work::Scan { cursor, count, .. } => (OwnedWork::Scan { cursor, count }, &b""[..], &b""[..]),
             Work::Attach { reads } => (OwnedWork::Attach { reads }, &b""[..], &b""[..]),
@@ -87,7 +91,7 @@ impl OwnedPart {
         };
         OwnedPart {
             work,
-            space: part.work.space(),
+            database: part.work.database(),
             reply: part.reply,
             once: part.once,
             read_ns,
@@ -102,9 +106,9 @@ impl OwnedPart {
         let (key, rest) = self.bytes.split_at(self.key_end);
         let (value, echo) = rest.split_at(self.value_end - self.key_end);
         let work = match self.work {
-            OwnedWork::Keyed(op) => Work::Keyed(fill_command(self.space, key, &op, value)),
+            OwnedWork::Keyed(op) => Work::Keyed(fill_command(self.database, key, &op, value)),
             OwnedWork::ValueBegin { op, bytes } => {
-                Work::ValueBegin { command: fill_command(self.space, key, &op, &[]), bytes }
+                Work::ValueBegin { command: fill_command(self.database, key, &op, &[]), bytes }
             }
             OwnedWork::ValueData => Work::ValueData(value),
             OwnedWork::ValueEnd(None) => Work::ValueEnd,
@@ -112,8 +116,9 @@ impl OwnedPart {
                 Work::ValueEndWith { mode, expiry, want_old }
             }
             OwnedWork::ValueAbort => Work::ValueAbort,
+            OwnedWork::Databases(change) => Work::Databases(change),
             OwnedWork::Flush { at } => Work::Flush { at },
-            OwnedWork::Scan { cursor, count } => Work::Scan { space: self.space, cursor, count },
+            OwnedWork::Scan { cursor, count } => Work::Scan { database: self.database, cursor, count },
             OwnedWork::Told(told) => Work::Told(told, value),
             OwnedWork::Attach { reads } => Work::Attach { reads },
             OwnedWork::Local => Work::Local,
@@ -162,7 +167,12 @@ fn strip_body(body: Body<'_>) -> Body<'static> {
 
 /// The command of a key, an operation and its value.
 #[inline]
-pub(crate) fn fill_command<'a>(space: u16, key: &'a [u8], op: &Op<'static>, value: &'a [u8]) -> Command<'a> {
+pub(crate) fn fill_command<'a>(
+    database: u16,
+    key: &'a [u8],
+    op: &Op<'static>,
+    value: &'a [u8],
+) -> Command<'a> {
     let op = match *op {
         Op::Write(write @ Write { value: Body::Bytes(_), .. }) => {
             Op::Write(Write { value: Body::Bytes(value), ..write })
@@ -170,7 +180,7 @@ pub(crate) fn fill_command<'a>(space: u16, key: &'a [u8], op: &Op<'static>, valu
         Op::SetRange { offset, value: Body::Bytes(_) } => Op::SetRange { offset, value: Body::Bytes(value) },
         other => other,
     };
-    Command { space, key, op }
+    Command { database, key, op }
 }
 
 /// An [`Outcome`] without its value, free to change threads.
@@ -199,6 +209,7 @@ pub(crate) enum OwnedAnswer {
         epoch: u64,
     },
     Flushed,
+    NotFlushed(NotFlushed),
     Scanned {
         cursor: u64,
     },
@@ -268,6 +279,7 @@ impl OwnedAnswer {
             Answer::Outcome(outcome) => return OwnedAnswer::take_over(outcome, bytes, copied_max),
             Answer::Moved { slot, shard, epoch } => OwnedAnswer::Moved { slot, shard, epoch },
             Answer::Flushed => OwnedAnswer::Flushed,
+            Answer::NotFlushed(why) => OwnedAnswer::NotFlushed(why),
             Answer::Scanned { cursor, keys } => {
                 bytes.extend_from_slice(keys);
                 OwnedAnswer::Scanned { cursor }
@@ -287,6 +299,7 @@ impl OwnedAnswer {
             OwnedAnswer::Outcome(ref outcome) => Answer::Outcome(outcome.outcome(bytes, chain)),
             OwnedAnswer::Moved { slot, shard, epoch } => Answer::Moved { slot, shard, epoch },
             OwnedAnswer::Flushed => Answer::Flushed,
+            OwnedAnswer::NotFlushed(why) => Answer::NotFlushed(why),
             OwnedAnswer::Scanned { cursor } => Answer::Scanned { cursor, keys: bytes },
             OwnedAnswer::Busy { limit } => Answer::Busy { limit },
             OwnedAnswer::Attach(attached) => Answer::Attach(attached),

@@ -9,7 +9,7 @@ use super::state::WorkerState;
 use crate::metrics::{CommandClass, OutcomeClass};
 use crate::session::{Answer, Part, Told};
 use torc_engine::command::{Command, Op, Outcome};
-use torc_engine::reader::Look;
+use torc_engine::reader::{Access, Look};
 use torc_proto::native::{Accessed, Accesses, Doubts};
 
 /// Whether a command may be answered without its shard.
@@ -40,10 +40,10 @@ impl WorkerState {
         }
         // Taken out, as the answer lies in it while the worker is changed.
         let mut room = std::mem::take(&mut self.siblings.room);
-        let look = reader.read((command.space, command.key), hash, read, self.now, &mut room);
+        let look = reader.read((command.database, command.key), hash, read, self.now, &mut room);
         let told = match look {
             Ok(look) => {
-                let outcome = self.count_look(look, shard, hash);
+                let outcome = self.count_look(look, shard);
                 self.stats.request(CommandClass::of(&command.op), OutcomeClass::of(&outcome));
                 let answer = Answer::Outcome(outcome);
                 match read_ns {
@@ -63,12 +63,12 @@ impl WorkerState {
 
     /// Counts a look at another shard as this shard's own, and notes what its owner has to know of it.
     #[inline]
-    fn count_look<'r>(&mut self, look: Look<'r>, shard: u16, hash: u64) -> Outcome<'r> {
+    fn count_look<'r>(&mut self, look: Look<'r>, shard: u16) -> Outcome<'r> {
         let stats = self.shard.stats();
         if let Look::Hit { found, report, .. } = look {
             stats.hits.add(1);
             self.stats.sibling_hits.add(1);
-            if let Some(location) = report
+            if let Some(Access { hash, location }) = report
                 && let Some(lane) = self.mail.lane(shard)
             {
                 lane.report(Report { hash, location });
@@ -116,7 +116,7 @@ impl WorkerState {
 
     /// Counts the accesses that another shard reports.
     pub(super) fn take_reports(&mut self, batch: &mut Batch) {
-        batch.reports.iter().for_each(|report| self.shard.prefetch_bucket(report.hash));
+        batch.reports.iter().for_each(|report| self.shard.prefetch_bucket(0, report.hash));
         batch.reports.drain(..).for_each(|report| self.shard.count_read(report.hash, report.location));
     }
 }

@@ -25,7 +25,7 @@ impl WorkerState {
             (0, true) => self.number,
             _ => (cursor >> CURSOR_BITS) as u16,
         };
-        let (space, local) = (part.work.space(), cursor & ((1 << CURSOR_BITS) - 1));
+        let (database, local) = (part.work.database(), cursor & ((1 << CURSOR_BITS) - 1));
         if shard == self.number {
             let step = match conn.scans.take() {
                 Some(step) => *step,
@@ -39,7 +39,7 @@ impl WorkerState {
                 }
                 None => {
                     let keys = self.pool.take();
-                    self.scan(space, local, count, conn.on_shard_port, keys, Scanner::Client(conn.id))
+                    self.scan(database, local, count, conn.on_shard_port, keys, Scanner::Client(conn.id))
                 }
             };
             if step.missing > 0 {
@@ -63,7 +63,7 @@ impl WorkerState {
             return false;
         }
         let what = What::Scan { cursor: local, count };
-        let ask = Ask { space, room: SCAN_ROOM, ..Ask::plain(conn.next_address(), what) };
+        let ask = Ask { database, room: SCAN_ROOM, ..Ask::plain(conn.next_address(), what) };
         let asked = self.ask(conn, shard, &ask, AskBytes { echo: part.echo, ..AskBytes::default() });
         if asked {
             self.wait_for(conn, part, read_ns, (1, SCAN_ROOM), None);
@@ -75,7 +75,7 @@ impl WorkerState {
     pub(super) fn scan_for(
         &mut self,
         shard: u16,
-        space: u16,
+        database: u16,
         (local, count): (u64, u32),
         out: &mut Vec<u8>,
     ) -> Option<u64> {
@@ -84,7 +84,7 @@ impl WorkerState {
             None if !self.may_scan() => return None,
             None => {
                 let keys = self.pool.take();
-                self.scan(space, local, count, false, keys, Scanner::Shard(shard))
+                self.scan(database, local, count, false, keys, Scanner::Shard(shard))
             }
         };
         if step.missing > 0 {
@@ -100,7 +100,7 @@ impl WorkerState {
     /// Walks on from a place of this shard.
     fn scan(
         &mut self,
-        space: u16,
+        database: u16,
         local: u64,
         count: u32,
         only_here: bool,
@@ -108,7 +108,7 @@ impl WorkerState {
         scanner: Scanner,
     ) -> Step {
         let mut elsewhere = Vec::new();
-        let next = self.shard.scan(space, local, count, self.now, &mut keys, &mut elsewhere);
+        let next = self.shard.scan(database, local, count, self.now, &mut keys, &mut elsewhere);
         #[cfg(test)]
         if self.strikes(super::bug::Bug::BlindScan) {
             keys.clear();
@@ -119,7 +119,7 @@ impl WorkerState {
             0 => here + (1 << CURSOR_BITS),
             next => here | next,
         };
-        let mut step = Step { space, cursor, keys, missing: 0 };
+        let mut step = Step { database, cursor, keys, missing: 0 };
         self.fetch_keys(&elsewhere, &mut step, scanner);
         step
     }

@@ -41,8 +41,12 @@ impl WorkerState {
         for first in (served..batch.asks.len()).step_by(STAGE_ASKS) {
             let stage = first..(first + STAGE_ASKS).min(batch.asks.len());
             // A request without a key has the hash 0, and fetches a bucket that nobody needs.
-            batch.asks[stage.clone()].iter().for_each(|ask| self.shard.prefetch_bucket(ask.hash));
-            batch.asks[stage.clone()].iter().for_each(|ask| self.shard.prefetch_item(ask.hash));
+            for number in stage.clone() {
+                self.shard.prefetch_bucket(batch.kind_of(number).database, batch.asks[number].hash);
+            }
+            for number in stage.clone() {
+                self.shard.prefetch_item(batch.kind_of(number).database, batch.asks[number].hash);
+            }
             for number in stage {
                 if !self.answer(shard, &mut batch, number) {
                     self.stop(shard, batch, number);
@@ -88,9 +92,9 @@ impl WorkerState {
         out: &mut Vec<u8>,
     ) -> Option<(AnsweredWith, Option<OwnedAnswered>)> {
         let Posted { hash, tag, .. } = batch.asks[number];
-        let &AskKind { space, once, reply, wish, .. } = batch.kind_of(number);
+        let &AskKind { database, once, reply, wish, .. } = batch.kind_of(number);
         let AskBytes { key, value, echo } = batch.bytes_of(number);
-        let command = fill_command(space, key, op, value);
+        let command = fill_command(database, key, op, value);
         // The fewer segments may still be pinned, the less is lent: what is not too long is copied first, then the
         // others have to be asked for later.
         let short = self.shard.is_short_of_pins();
@@ -113,7 +117,7 @@ impl WorkerState {
                 return Some((AnsweredWith::Owned, Some((OwnedAnswer::Later, None))));
             }
             Err(ticket) => {
-                let is_there = self.fetch(hash, ticket, None);
+                let is_there = self.fetch(self.shard.item_hash(database, hash), ticket, None);
                 return if is_there { self.answer_keyed(batch, number, op, out) } else { None };
             }
         };
@@ -137,21 +141,21 @@ impl WorkerState {
         late: bool,
         out: &mut Vec<u8>,
     ) -> Option<(Option<OwnedAnswer>, Option<Box<LentChain>>)> {
-        let (bytes, &AskKind { what, space, once, wish, .. }) =
+        let (bytes, &AskKind { what, database, once, wish, .. }) =
             (batch.bytes_of(number), batch.kind_of(number));
         Some(match what {
             What::Keyed(op) => {
                 self.stats.request(CommandClass::of(&op), OutcomeClass::Refused);
                 (Some(OwnedAnswer::DeadlineExceeded), None)
             }
-            What::UploadBegin { bytes: length, .. } if self.holds_value(space, bytes.key, length) => {
+            What::UploadBegin { bytes: length, .. } if self.holds_value(database, bytes.key, length) => {
                 return None;
             }
             What::UploadBegin { op, bytes: length } => {
                 self.forget_upload(upload);
-                let place = self.shard.upload_begin(space, bytes.key, length, self.now);
+                let place = self.shard.upload_begin(database, bytes.key, length, self.now);
                 let key = self.pool.copy(&[bytes.key]);
-                self.foreign_uploads.insert(upload, ForeignUpload { place, op, space, key, once });
+                self.foreign_uploads.insert(upload, ForeignUpload { place, op, database, key, once });
                 (None, None)
             }
             What::UploadData => {
@@ -177,12 +181,16 @@ impl WorkerState {
                 self.forget_upload(upload);
                 (None, None)
             }
+            What::Databases => {
+                self.take_spaces();
+                (Some(OwnedAnswer::Flushed), None)
+            }
             What::Flush { at } => {
                 self.shard.flush(at, self.now);
                 (Some(OwnedAnswer::Flushed), None)
             }
             What::Scan { cursor, count } => {
-                let cursor = self.scan_for(upload.0, space, (cursor, count), out)?;
+                let cursor = self.scan_for(upload.0, database, (cursor, count), out)?;
                 (Some(OwnedAnswer::Scanned { cursor }), None)
             }
         })

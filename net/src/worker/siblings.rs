@@ -18,13 +18,15 @@ impl Siblings {
 
     /// Starts to fetch the bucket of a key that will be read.
     #[inline]
-    pub(super) fn prefetch_bucket(&self, shard: u16, hash: u64) {
-        self.readers.get(shard as usize).into_iter().for_each(|reader| reader.prefetch_bucket(hash));
+    pub(super) fn prefetch_bucket(&self, shard: u16, database: u16, hash: u64) {
+        let reader = self.readers.get(shard as usize);
+        reader.into_iter().for_each(|reader| reader.prefetch_bucket(database, hash));
     }
 
     /// Starts to fetch its item.
     #[inline]
-    pub(super) fn prefetch_item(&self, shard: u16, hash: u64) {
-        self.readers.get(shard as usize).into_iter().for_each(|reader| reader.prefetch_item(hash));
+    pub(super) fn prefetch_item(&self, shard: u16, database: u16, hash: u64) {
+        let reader = self.readers.get(shard as usize);
+        reader.into_iter().for_each(|reader| reader.prefetch_item(database, hash));
     }
 }

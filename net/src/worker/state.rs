@@ -99,6 +99,8 @@ pub(crate) struct WorkerState {
     pub(super) apart: Output,
     pub(super) foreign_uploads: HashMap<(u16, ConnId), ForeignUpload>,
     pub(super) sweep: Sweep,
+    /// The table of spaces up to which the server was told that nothing is left of what was dropped.
+    pub(super) told_dropped: u64,
     pub(super) drain: Drain,
     pub(super) accept_failure_logged: bool,
     #[cfg(test)]
@@ -133,6 +135,7 @@ impl WorkerState {
             apart: Output::default(),
             foreign_uploads: HashMap::new(),
             sweep: Sweep::default(),
+            told_dropped: 0,
             drain: Drain::default(),
             accept_failure_logged: false,
             #[cfg(test)]
@@ -194,6 +197,7 @@ impl WorkerState {
             return false;
         }
         let more = self.shard.maintain(self.now, budget);
+        self.tell_dropped();
         #[cfg(test)]
         let more = more || self.has(Bug::Sleepless);
         more

@@ -5,7 +5,7 @@ use crate::transport::ConnId;
 /// A step whose keys are partly on the tier.
 #[derive(Debug)]
 pub(crate) struct Step {
-    pub(super) space: u16,
+    pub(super) database: u16,
     pub(super) cursor: u64,
     pub(super) keys: Vec<u8>,
     /// Items that are being fetched for their keys.

@@ -42,6 +42,7 @@ fn state_at(number: u16, mail: Mail, shared: Arc<Shared>) -> WorkerState {
         value_bytes_inline: 1000,
         frame_bytes_max: 1000,
         arguments_max: 10,
+        databases: 16,
         makes_durable: true,
     };
     let settings = Settings {
@@ -96,16 +97,16 @@ pub(super) fn execute(state: &mut WorkerState, input: &[u8], parts_max: usize) -
     execute_in(state, 0, input, parts_max)
 }
 
-/// As [`execute`], in a key space, which no client can choose yet.
-pub(super) fn execute_in(state: &mut WorkerState, space: u16, input: &[u8], parts_max: usize) -> usize {
-    execute_of(state, CONN, space, (input, parts_max))
+/// As [`execute`], in a database.
+pub(super) fn execute_in(state: &mut WorkerState, database: u16, input: &[u8], parts_max: usize) -> usize {
+    execute_of(state, CONN, database, (input, parts_max))
 }
 
 /// As [`execute_in`], for any client.
 pub(super) fn execute_of(
     state: &mut WorkerState,
     id: ConnId,
-    space: u16,
+    database: u16,
     (input, parts_max): (&[u8], usize),
 ) -> usize {
     let (scratch, mut parts) = (Scratch::default(), Vec::new());
@@ -114,8 +115,8 @@ pub(super) fn execute_of(
     let consumed = conn.session.parse(input, &scratch, 0, &limits, &mut parts, parts_max).consumed;
     for part in &mut parts {
         match &mut part.work {
-            Work::Keyed(command) | Work::ValueBegin { command, .. } => command.space = space,
-            Work::Scan { space: scanned, .. } => *scanned = space,
+            Work::Keyed(command) | Work::ValueBegin { command, .. } => command.database = database,
+            Work::Scan { database: scanned, .. } => *scanned = database,
             _ => {}
         }
     }

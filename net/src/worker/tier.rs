@@ -111,9 +111,9 @@ impl WorkerState {
     /// Whether a long value has to wait before it begins: for its number, which is one of those of versions, or for the room of
     /// others that are stored when earlier changes are saved. Its client holds what has come of it meanwhile, so it does not wait if
     /// clients hold much.
-    pub(super) fn holds_value(&self, space: u16, key: &[u8], bytes: u64) -> bool {
+    pub(super) fn holds_value(&self, database: u16, key: &[u8], bytes: u64) -> bool {
         let may_wait = self.budget.pressure() == Pressure::None;
-        !self.shard.may_change() || may_wait && self.shard.waits_for_room(space, key, bytes)
+        !self.shard.may_change() || may_wait && self.shard.waits_for_room(database, key, bytes)
     }
 
     fn holds_changes(&self) -> bool {

@@ -8,7 +8,7 @@ use torc_engine::command::{Op, Refusal, UploadId};
 pub(crate) struct Upload {
     pub(crate) place: UploadPlace,
     pub(crate) op: Op<'static>,
-    pub(crate) space: u16,
+    pub(crate) database: u16,
     pub(crate) key: Vec<u8>,
     pub(crate) echo: Vec<u8>,
     pub(crate) once: Option<Once>,
@@ -33,7 +33,7 @@ pub(crate) enum UploadPlace {
 pub(crate) struct ForeignUpload {
     pub(super) place: Result<UploadId, Refusal>,
     pub(super) op: Op<'static>,
-    pub(super) space: u16,
+    pub(super) database: u16,
     pub(super) key: Vec<u8>,
     pub(super) once: Option<Once>,
 }

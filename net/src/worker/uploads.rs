@@ -58,18 +58,23 @@ impl WorkerState {
         self.abandon_upload(conn);
         let op = strip_op(command.op);
         let place = match self.destination(conn, command.key, self.owner(command.key)) {
-            Destination::Here if self.holds_value(command.space, command.key, bytes) => {
+            Destination::Here if self.holds_value(command.database, command.key, bytes) => {
                 self.hold(conn);
                 return false;
             }
-            Destination::Here => match self.shard.upload_begin(command.space, command.key, bytes, self.now) {
-                Ok(id) => UploadPlace::Here(id),
-                Err(refusal) => UploadPlace::Refused(refusal),
-            },
+            Destination::Here => {
+                match self.shard.upload_begin(command.database, command.key, bytes, self.now) {
+                    Ok(id) => UploadPlace::Here(id),
+                    Err(refusal) => UploadPlace::Refused(refusal),
+                }
+            }
             Destination::There(shard) => {
                 let what = What::UploadBegin { op, bytes };
-                let ask =
-                    Ask { space: command.space, once: part.once, ..Ask::plain(conn.next_address(), what) };
+                let ask = Ask {
+                    database: command.database,
+                    once: part.once,
+                    ..Ask::plain(conn.next_address(), what)
+                };
                 if !self.ask(conn, shard, &ask, AskBytes { key: command.key, ..AskBytes::default() }) {
                     return false;
                 }
@@ -83,7 +88,7 @@ impl WorkerState {
             }
         };
         let (key, echo) = (self.pool.copy(&[command.key]), self.pool.copy(&[part.echo]));
-        conn.upload = Some(Upload { place, op, space: command.space, key, echo, once: part.once });
+        conn.upload = Some(Upload { place, op, database: command.database, key, echo, once: part.once });
         true
     }
 
@@ -130,8 +135,8 @@ impl WorkerState {
             }
             UploadPlace::Here(id) => {
                 let op = with_upload(upload.op, end_options(what), id);
-                let command = Command { space: upload.space, key: &upload.key, op };
-                let hash = self.shard.hash(command.space, command.key);
+                let command = Command { database: upload.database, key: &upload.key, op };
+                let hash = self.shard.key_hash(command.key);
                 let wish = part.reply.wish();
                 if self.refuses(&command, wish) {
                     self.shard.upload_abort(id);
@@ -197,8 +202,8 @@ impl WorkerState {
         let answer = match foreign.place {
             Ok(id) => {
                 let op = with_upload(foreign.op, options, id);
-                let command = Command { space: foreign.space, key: &foreign.key, op };
-                let hash = self.shard.hash(command.space, command.key);
+                let command = Command { database: foreign.database, key: &foreign.key, op };
+                let hash = self.shard.key_hash(command.key);
                 if self.refuses(&command, wish) {
                     self.shard.upload_abort(id);
                     return Some((Some(OwnedAnswer::Busy { limit: DURABILITY }), None));
@@ -214,6 +219,7 @@ impl WorkerState {
                         (Some(answer), chain)
                     }
                     Err(ticket) => {
+                        let hash = self.shard.item_hash(foreign.database, hash);
                         self.foreign_uploads.insert(upload, foreign);
                         let is_there = self.fetch(hash, ticket, None);
                         return if is_there { self.end_foreign(upload, (options, wish), out) } else { None };

@@ -5,6 +5,7 @@ use crate::shared::Shared;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use torc_engine::command::Millis;
+use torc_engine::stats::DatabaseFigures;
 use torc_proto::native::Descriptor;
 
 /// The server as one shard's sessions see it.
@@ -47,6 +48,14 @@ impl ServerView for View {
 
     fn items(&self) -> u64 {
         self.shared.figure("keys")
+    }
+
+    fn databases(&self) -> u16 {
+        self.shared.databases_count
+    }
+
+    fn database(&self, number: u16, own: bool) -> DatabaseFigures {
+        self.shared.database(number.into(), own.then_some(self.shard))
     }
 
     fn figure(&self, name: &str) -> u64 {

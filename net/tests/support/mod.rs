@@ -11,14 +11,18 @@ use torc_engine::command::{Body, Command, Millis, Op, Outcome, Refusal, UploadId
 use torc_engine::segments::Lent;
 use torc_engine::{Shard, ShardConfig};
 use torc_net::session::{
-    Answer, ComposeContext, Limits, Output, Piece, Port, Protocol, ReplyKind, Scratch, ServerView, Session,
-    Work,
+    Answer, ComposeContext, DatabasesChange, Limits, Output, Piece, Port, Protocol, ReplyKind, Scratch,
+    ServerView, Session, Work,
 };
 
 /// What executes commands: the model or a real shard.
 pub trait Store {
     fn execute(&mut self, command: &Command<'_>, now: Millis) -> Outcome<'_>;
     fn flush(&mut self, at: Option<Millis>, now: Millis);
+    /// Who has one database has all of it flushed.
+    fn change_databases(&mut self, _: DatabasesChange, now: Millis) {
+        self.flush(None, now);
+    }
     fn upload_begin(&mut self, key: &[u8], bytes: u64, now: Millis) -> Result<UploadId, Refusal>;
     fn upload_append(&mut self, id: UploadId, bytes: &[u8], now: Millis) -> Result<(), Refusal>;
     fn upload_abort(&mut self, id: UploadId);
@@ -27,11 +31,21 @@ pub trait Store {
 
 impl Store for Shard {
     fn execute(&mut self, command: &Command<'_>, now: Millis) -> Outcome<'_> {
-        let hash = self.hash(command.space, command.key);
+        let hash = self.key_hash(command.key);
         Shard::execute(self, command, hash, now)
     }
     fn flush(&mut self, at: Option<Millis>, now: Millis) {
         Shard::flush(self, at, now);
+    }
+    fn change_databases(&mut self, change: DatabasesChange, now: Millis) {
+        let version = self.draw_version(now);
+        let table = match change {
+            DatabasesChange::Flush { database } => {
+                self.spaces().flushed(database.into(), version, |_| true).expect("a space")
+            }
+            DatabasesChange::Swap { one, other } => self.spaces().swapped(one.into(), other.into(), version),
+        };
+        self.set_spaces(&table, now);
     }
     fn upload_begin(&mut self, key: &[u8], bytes: u64, now: Millis) -> Result<UploadId, Refusal> {
         Shard::upload_begin(self, 0, key, bytes, now)
@@ -60,6 +74,7 @@ pub const LIMITS: Limits = Limits {
     value_bytes_inline: 16 << 10,
     frame_bytes_max: 64 << 10,
     arguments_max: 1024,
+    databases: 16,
     makes_durable: true,
 };
 
@@ -167,6 +182,10 @@ impl Connection {
                 }
                 self.compose(reply, &upload.key, echo, &Answer::Local, now);
             }
+            Work::Databases(change) => {
+                store.change_databases(*change, now);
+                self.compose(reply, &[], echo, &Answer::Flushed, now);
+            }
             Work::Flush { at } => {
                 store.flush(*at, now);
                 self.compose(reply, &[], echo, &Answer::Flushed, now);
@@ -206,7 +225,7 @@ impl Connection {
                     Op::SetRange { value, .. } => *value = Body::Upload(id),
                     _ => unreachable!("a value has begun for no other"),
                 }
-                store.execute(&Command { space: 0, key: &upload.key, op: upload.op }, now)
+                store.execute(&Command { database: 0, key: &upload.key, op: upload.op }, now)
             }
         };
         self.compose(reply, &upload.key, echo, &Answer::Outcome(outcome), now);

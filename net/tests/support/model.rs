@@ -10,6 +10,7 @@ use torc_engine::command::{
 };
 use torc_engine::extended::Extended;
 use torc_engine::segments::Lent;
+use torc_net::session::DatabasesChange;
 
 #[derive(Debug, Clone, Default)]
 struct Item {
@@ -26,7 +27,10 @@ struct Item {
 
 #[derive(Debug, Default)]
 pub struct Model {
+    /// Of the database that the command names, while one is executed.
     items: HashMap<Vec<u8>, Item>,
+    others: HashMap<u16, HashMap<Vec<u8>, Item>>,
+    database: u16,
     /// The last removed or overwritten item, for answers that show it.
     old: Item,
     version: u64,
@@ -39,6 +43,7 @@ impl Store for Model {
         if self.flush_at.is_some_and(|at| at <= now) {
             self.flush(None, now);
         }
+        self.choose(command.database);
         let key = command.key;
         if self.items.get(key).is_some_and(|item| item.expiry.is_some_and(|end| end <= now)) {
             self.items.remove(key);
@@ -63,9 +68,29 @@ impl Store for Model {
     fn flush(&mut self, at: Option<Millis>, now: Millis) {
         if self.flush_at.is_some_and(|due| due <= now) || at.is_none_or(|at| at <= now) {
             self.items.clear();
+            self.others.clear();
             self.flush_at = None;
         }
         self.flush_at = at.filter(|at| *at > now).or(self.flush_at);
+    }
+
+    fn change_databases(&mut self, change: DatabasesChange, _: Millis) {
+        match change {
+            DatabasesChange::Flush { database } => {
+                self.choose(database);
+                self.items.clear();
+            }
+            DatabasesChange::Swap { one, other } => {
+                self.choose(one);
+                let there = self.others.remove(&other).unwrap_or_default();
+                let here = std::mem::replace(&mut self.items, there);
+                if one == other {
+                    self.items = here;
+                } else {
+                    self.others.insert(other, here);
+                }
+            }
+        }
     }
 
     fn upload_begin(&mut self, _key: &[u8], _bytes: u64, _now: Millis) -> Result<UploadId, Refusal> {
@@ -88,6 +113,14 @@ impl Store for Model {
 }
 
 impl Model {
+    fn choose(&mut self, database: u16) {
+        if database != self.database {
+            let chosen = self.others.remove(&database).unwrap_or_default();
+            let before = std::mem::replace(&mut self.items, chosen);
+            self.others.insert(std::mem::replace(&mut self.database, database), before);
+        }
+    }
+
     fn read(&mut self, key: &[u8], read: &Read, now: Millis) -> Outcome<'_> {
         let version = self.version;
         if !self.items.contains_key(key) {

@@ -97,13 +97,13 @@ impl<'s> Target<'s> {
         writer.write()
     }
 
-    /// Ends as the source has ended, with its ceiling.
+    /// Ends as the source has ended, with its ceiling and its table of spaces.
     pub(super) fn end(mut self, from: &Tier) -> Result<Copied, CopyError> {
         let closed = (0..self.writers.len()).try_for_each(|stream| self.write(stream as u16));
         let writers = std::mem::take(&mut self.writers);
         let closed = closed.and_then(|()| writers.into_iter().try_for_each(StreamWriter::close));
         closed.map_err(|error| unwritable(&self.run, error))?;
-        let ended = self.run.raise_ceiling(from.ceiling());
+        let ended = self.run.set_spaces(from.spaces()).and_then(|()| self.run.raise_ceiling(from.ceiling()));
         let medium = self.run.tier().medium().describe();
         let ended = if from.is_clean() { ended.and_then(|()| self.run.end()) } else { ended };
         ended.map_err(|source: MediaError| CopyError::Write { medium, source: source.into() })?;

@@ -7,6 +7,7 @@ pub mod geometry;
 pub mod label;
 pub mod page;
 pub mod record;
+pub mod spaces;
 pub mod superblock;
 
 pub use fields::checksum;

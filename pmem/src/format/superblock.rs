@@ -9,11 +9,12 @@ use thiserror::Error;
 use super::fields::{BYTE_ORDER, Fields, MAGIC, Writer, checksum, is_sealed};
 use super::geometry::RING_BATCHES_MIN as JOURNAL_BATCHES_MIN;
 use super::label::Label;
+use super::spaces::SpaceTable;
 use crate::media::BLOCK_BYTES;
 
 /// Versions of the format that are read and written: 1 has no journals, 2 has one for each stream, 4 may have journals, and snapshots in
-/// its streams. 3 is [`super::label::MEMBER_FORMAT`].
-pub const FORMATS: [u32; 3] = [1, 2, 4];
+/// its streams, 5 beside that a table of spaces that has changed. 3 is [`super::label::MEMBER_FORMAT`].
+pub const FORMATS: [u32; 4] = [1, 2, 4, 5];
 /// Blocks at the start of a medium that hold superblocks.
 pub const SUPERBLOCKS: u64 = 2;
 
@@ -68,9 +69,9 @@ impl Config {
         self.journal.bytes > 0
     }
 
-    /// Version of the format of a medium that is divided so.
+    /// Version of the format of a medium that is divided so, as long as its table of spaces is what it was at first.
     pub fn format(&self) -> u32 {
-        let [plain, journaled, with_snapshots] = FORMATS;
+        let [plain, journaled, with_snapshots, _] = FORMATS;
         match (self.has_snapshots, self.has_journals()) {
             (true, _) => with_snapshots,
             (false, true) => journaled,
@@ -94,6 +95,7 @@ pub struct Superblock {
     pub is_void: bool,
     /// It is void until the run that uses it ends in order: see [`crate::tier::Tier::begin_volatile`].
     pub is_volatile: bool,
+    pub spaces: SpaceTable,
 }
 
 /// Why what is on a medium is not used.
@@ -105,7 +107,9 @@ pub enum Refused {
     Foreign,
     #[error("both superblocks are damaged")]
     Damaged,
-    #[error("it has format {found}; this program reads formats {}, {} and {}", FORMATS[0], FORMATS[1], FORMATS[2])]
+    #[error(
+        "it has format {found}; this program reads formats {}, {}, {} and {}", FORMATS[0], FORMATS[1], FORMATS[2], FORMATS[3]
+    )]
     Format { found: u32 },
     #[error("it is member {number} of {of} that a tier lies on: give all of them")]
     Member { number: u16, of: u16 },
@@ -151,12 +155,17 @@ impl Refused {
 }
 
 impl Superblock {
+    /// Version of the format that it is written in. Who does not know the last one would look for keys where they are not.
+    pub fn format(&self) -> u32 {
+        if self.spaces.has_changed() { FORMATS[3] } else { self.config.format() }
+    }
+
     pub fn encode(&self) -> [u8; BLOCK_BYTES] {
         let mut out = Writer::new();
         let config = &self.config;
         out.put(&MAGIC);
         out.u32(BYTE_ORDER);
-        out.u32(config.format());
+        out.u32(self.format());
         out.u32(config.page_bytes);
         out.u32(config.batch_bytes);
         out.u64(config.bytes);
@@ -170,6 +179,10 @@ impl Superblock {
         out.u16(flag(self.is_clean, CLEAN) | flag(self.is_void, VOID) | flag(self.is_volatile, VOLATILE));
         out.u32(config.journal.bytes);
         out.u32(config.journal.batch_bytes);
+        if self.spaces.has_changed() {
+            out.u32(0);
+            self.spaces.write(&mut out);
+        }
         out.sealed()
     }
 
@@ -203,12 +216,18 @@ impl Superblock {
             1 => JournalConfig::NONE,
             _ => JournalConfig { bytes: fields.u32(), batch_bytes: fields.u32() },
         };
-        let has_snapshots = found == FORMATS[2];
+        let has_snapshots = found >= FORMATS[2];
+        let spaces = if found == FORMATS[3] {
+            fields.u32();
+            SpaceTable::read(&mut fields)
+        } else {
+            SpaceTable::default()
+        };
         let config =
             Config { bytes, page_bytes, batch_bytes, streams, journal, has_snapshots, volume, hash_seed };
         let has = |flag| flags & flag != 0;
         let (is_clean, is_void, is_volatile) = (has(CLEAN), has(VOID), has(VOLATILE));
-        Ok(Superblock { config, generation, turn, ceiling, is_clean, is_void, is_volatile })
+        Ok(Superblock { config, generation, turn, ceiling, is_clean, is_void, is_volatile, spaces })
     }
 
     /// The one of two that counts.
@@ -238,24 +257,27 @@ fn is_sealed_swapped(block: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    const SUPERBLOCK: Superblock = Superblock {
-        config: Config {
-            bytes: 1 << 30,
-            page_bytes: 16 << 10,
-            batch_bytes: 1 << 20,
-            streams: 3,
-            journal: JournalConfig { bytes: 1 << 20, batch_bytes: 64 << 10 },
-            has_snapshots: false,
-            volume: 0x1122_3344_5566_7788,
-            hash_seed: 5,
-        },
-        generation: 7,
-        turn: 9,
-        ceiling: 11,
-        is_clean: true,
-        is_void: false,
-        is_volatile: false,
-    };
+    fn plain() -> Superblock {
+        Superblock {
+            config: Config {
+                bytes: 1 << 30,
+                page_bytes: 16 << 10,
+                batch_bytes: 1 << 20,
+                streams: 3,
+                journal: JournalConfig { bytes: 1 << 20, batch_bytes: 64 << 10 },
+                has_snapshots: false,
+                volume: 0x1122_3344_5566_7788,
+                hash_seed: 5,
+            },
+            generation: 7,
+            turn: 9,
+            ceiling: 11,
+            is_clean: true,
+            is_void: false,
+            is_volatile: false,
+            spaces: SpaceTable::default(),
+        }
+    }
 
     fn resealed(mut block: [u8; BLOCK_BYTES], is_swapped: bool) -> [u8; BLOCK_BYTES] {
         let sum = checksum(&block[..BLOCK_BYTES - 8]);
@@ -269,23 +291,23 @@ mod tests {
 
     #[test]
     fn it_comes_back_and_the_newer_of_two_counts() {
-        let older = Superblock { turn: 8, is_clean: false, ..SUPERBLOCK };
-        let (new, old) = (SUPERBLOCK.encode(), older.encode());
-        assert_eq!(Superblock::decode(&new), Ok(SUPERBLOCK));
-        assert_eq!(Superblock::newer([&new, &old]), Ok(SUPERBLOCK));
-        assert_eq!(Superblock::newer([&old, &new]), Ok(SUPERBLOCK));
+        let older = Superblock { turn: 8, is_clean: false, ..plain() };
+        let (new, old) = (plain().encode(), older.encode());
+        assert_eq!(Superblock::decode(&new), Ok(plain()));
+        assert_eq!(Superblock::newer([&new, &old]), Ok(plain()));
+        assert_eq!(Superblock::newer([&old, &new]), Ok(plain()));
         assert_eq!(Superblock::newer([&old, &[0; BLOCK_BYTES]]), Ok(older));
     }
 
     #[test]
     fn one_without_journals_has_the_first_format() {
-        let config = Config { journal: JournalConfig::NONE, ..SUPERBLOCK.config };
-        let superblock = Superblock { config, ..SUPERBLOCK };
-        assert_eq!((SUPERBLOCK.encode()[12], superblock.encode()[12]), (2, 1));
+        let config = Config { journal: JournalConfig::NONE, ..plain().config };
+        let superblock = Superblock { config, ..plain() };
+        assert_eq!((plain().encode()[12], superblock.encode()[12]), (2, 1));
         assert_eq!(Superblock::decode(&superblock.encode()), Ok(superblock));
-        for journal in [JournalConfig::NONE, SUPERBLOCK.config.journal] {
-            let config = Config { journal, has_snapshots: true, ..SUPERBLOCK.config };
-            let with_snapshots = Superblock { config, ..SUPERBLOCK };
+        for journal in [JournalConfig::NONE, plain().config.journal] {
+            let config = Config { journal, has_snapshots: true, ..plain().config };
+            let with_snapshots = Superblock { config, ..plain() };
             assert_eq!(with_snapshots.encode()[12], 4);
             assert_eq!(Superblock::decode(&with_snapshots.encode()), Ok(with_snapshots));
         }
@@ -296,8 +318,27 @@ mod tests {
     }
 
     #[test]
+    fn a_table_of_spaces_that_has_changed_has_the_last_format() {
+        for has_journals in [false, true] {
+            let journal = if has_journals { plain().config.journal } else { JournalConfig::NONE };
+            let config = Config { journal, has_snapshots: true, ..plain().config };
+            let before = Superblock { config, ..plain() };
+            let flushed = before.spaces.flushed(7, 0x0102_0304_0506_0708, |_| true).unwrap();
+            let superblock = Superblock { spaces: flushed.swapped(7, 63, u64::MAX), ..before };
+            let block = superblock.encode();
+            assert_eq!((before.encode()[12], block[12]), (4, 5));
+            assert_eq!(Superblock::decode(&block), Ok(superblock));
+            // As the drawing says.
+            assert_eq!((&block[88..96], &block[96..104]), (&[0xFF; 8][..], &[65, 0, 0, 0, 0, 0, 0, 0][..]));
+            assert_eq!((block[104 + 63 * 2], block[104 + 7 * 2], block[104 + 2]), (64, 63, 1));
+            assert_eq!(block[232 + 63 * 8..][..8], 0x0102_0304_0506_0708_u64.to_le_bytes());
+            assert!(block[744..BLOCK_BYTES - 8].iter().all(|byte| *byte == 0));
+        }
+    }
+
+    #[test]
     fn every_damaged_byte_is_found() {
-        let good = SUPERBLOCK.encode();
+        let good = plain().encode();
         for at in 0..BLOCK_BYTES {
             let mut bad = good;
             bad[at] ^= 0x10;
@@ -310,12 +351,12 @@ mod tests {
 
     #[test]
     fn what_is_unknown_is_named() {
-        let mut newer = SUPERBLOCK.encode();
+        let mut newer = plain().encode();
         newer[12] = 9;
         let newer = resealed(newer, false);
-        let refused = Superblock::newer([&SUPERBLOCK.encode(), &newer]).unwrap_err();
-        assert_eq!(refused.to_string(), "it has format 9; this program reads formats 1, 2 and 4");
-        let mut swapped = SUPERBLOCK.encode();
+        let refused = Superblock::newer([&plain().encode(), &newer]).unwrap_err();
+        assert_eq!(refused.to_string(), "it has format 9; this program reads formats 1, 2, 4 and 5");
+        let mut swapped = plain().encode();
         swapped[8..12].copy_from_slice(&BYTE_ORDER.to_be_bytes());
         assert_eq!(Superblock::decode(&resealed(swapped, true)), Err(Refused::ByteOrder));
         assert_eq!(Superblock::newer([&[0; BLOCK_BYTES]; 2]), Err(Refused::Empty));

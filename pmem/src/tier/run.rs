@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::{Tier, write_block};
 use crate::format::geometry::Place;
 use crate::format::record::{Kind, Record};
+use crate::format::spaces::SpaceTable;
 use crate::format::superblock::{SUPERBLOCKS, Superblock};
 use crate::media::{BLOCK_BYTES, MediaError, Medium};
 use crate::recover::{Journaled, StreamEnd};
@@ -68,6 +69,27 @@ impl Run {
     /// The medium's: no version above the old ceiling may be given out.
     pub fn raise_ceiling(&self, ceiling: u64) -> Result<(), MediaError> {
         self.change(1, |superblock| superblock.ceiling = superblock.ceiling.max(ceiling))
+    }
+
+    /// Makes it durable that databases have these spaces. A table that is not newer changes nothing.
+    ///
+    /// Both superblocks have it then: if one of them is damaged, the other does not bring back what databases had before.
+    ///
+    /// # Errors
+    /// The medium's: no change may be written that was made under the table.
+    pub fn set_spaces(&self, spaces: &SpaceTable) -> Result<(), MediaError> {
+        if self.superblock().spaces.version >= spaces.version {
+            return Ok(());
+        }
+        self.change(SUPERBLOCKS as u32, |superblock| {
+            if superblock.spaces.version < spaces.version {
+                superblock.spaces = *spaces;
+            }
+        })
+    }
+
+    fn superblock(&self) -> Superblock {
+        *self.superblock.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes it durable that nothing on the medium may be believed, for when a call to it has failed.

@@ -11,4 +11,5 @@ mod members;
 mod model;
 mod script;
 mod snapshot;
+mod spaces;
 mod survey;

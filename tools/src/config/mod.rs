@@ -27,6 +27,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 use torc_engine::eviction::Algorithm;
 use torc_engine::item::KEY_BYTES_MAX;
+use torc_engine::spaces::DATABASES_MAX;
 use torc_net::server::{Endpoint, Listen, ServerConfig, overlap, value_bytes_possible};
 use value::{show_cpus, show_duration, show_listen, show_short_time};
 
@@ -106,6 +107,7 @@ impl Config {
         let connections_max = r.one("max-connections", count::<1, CONNECTIONS_MAX>, u64::to_string)? as usize;
         let output_bytes_max = r.size("output-limit", 64 << 10, 1 << 40)? as usize;
         let frame_bytes_max = r.size("max-frame", 4 << 10, 64 << 20)? as usize;
+        let databases = r.one("databases", count::<1, { DATABASES_MAX as u64 }>, u64::to_string)? as u16;
         let arguments_max = r.one("max-arguments", count::<16, 1_048_576>, u64::to_string)? as usize;
         let queue_parts_max = r.one("max-waiting", count::<1, 65536>, u64::to_string)? as usize;
         let value_bytes_inline = r.size("stream-above", 1 << 10, 1 << 20)? as usize;
@@ -137,6 +139,7 @@ impl Config {
             value_bytes_inline,
             frame_bytes_max,
             arguments_max,
+            databases,
             connections_max,
             tier,
             transport,

@@ -316,6 +316,13 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "Most bytes of answers that wait for one connection; it is not read meanwhile",
     ),
     one(LIMITS, "max-frame", "SIZE", "1m", "Longest request without its value"),
+    one(
+        LIMITS,
+        "databases",
+        "COUNT",
+        "16",
+        "Databases that Redis clients may SELECT, at most 64; others use 0",
+    ),
     one(LIMITS, "max-arguments", "COUNT", "65536", "Most keys or arguments of one request"),
     one(
         LIMITS,

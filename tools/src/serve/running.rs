@@ -166,6 +166,7 @@ fn limits(config: &ServerConfig) -> Family {
         ("max-key", config.key_bytes_max as u64),
         ("max-connections", config.connections_max as u64),
         ("max-frame", config.frame_bytes_max as u64),
+        ("databases", config.databases.into()),
         ("max-arguments", config.arguments_max as u64),
         ("max-waiting", config.queue_parts_max as u64),
         ("output-limit", config.output_bytes_max as u64),

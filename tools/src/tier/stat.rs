@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use torc_engine::version;
 use torc_pmem::format::geometry::Place;
 use torc_pmem::format::record::{Kind, Record};
+use torc_pmem::format::spaces::SpaceTable;
 use torc_pmem::format::superblock::Superblock;
 use torc_pmem::media::Medium;
 use torc_pmem::recover::Counts;
@@ -263,6 +264,15 @@ fn state_word(superblock: &Superblock) -> &'static str {
     }
 }
 
+/// The databases that have another space than the one of their number.
+fn spaces_text(table: &SpaceTable) -> String {
+    let numbers = table.spaces.iter().map(|space| space.number).enumerate();
+    let others = numbers.filter(|(database, space)| *database != usize::from(*space));
+    let words: Vec<String> =
+        others.map(|(database, space)| format!("{database} has space {space}")).collect();
+    if words.is_empty() { "each has the space of its number".into() } else { words.join(", ") }
+}
+
 impl All {
     fn text(&self, medium: &dyn Medium) -> String {
         let All { superblock, stream_bytes, streams, journals } = self;
@@ -277,13 +287,16 @@ impl All {
         };
         let mut lines = vec![
             ("medium", medium.describe()),
-            ("format", config.format().to_string()),
+            ("format", superblock.format().to_string()),
             ("state", state.to_owned()),
             ("size", format!("{} bytes in {} streams", config.bytes, config.streams)),
             ("pages", format!("{} bytes, batches {} bytes", config.page_bytes, config.batch_bytes)),
             ("volume", format!("{:016x}, run {generation}", config.volume)),
             ("versions", format!("up to {ceiling} may have been given out")),
         ];
+        if superblock.spaces.has_changed() {
+            lines.push(("databases", spaces_text(&superblock.spaces)));
+        }
         if let Some(Journals { bytes, records }) = journals {
             lines.push(("journals", format!("{bytes} bytes each; {records} changes are in them alone")));
         }
@@ -302,7 +315,7 @@ impl All {
         let Superblock { config, generation, ceiling, .. } = superblock;
         let report = json!({
             "medium": medium.describe(),
-            "format": config.format(),
+            "format": superblock.format(),
             "state": state_word(superblock),
             "bytes": config.bytes,
             "page_bytes": config.page_bytes,
@@ -310,6 +323,7 @@ impl All {
             "volume": format!("{:016x}", config.volume),
             "generation": generation,
             "ceiling": ceiling,
+            "spaces": superblock.spaces.spaces.map(|space| space.number).to_vec(),
             "stream_bytes": stream_bytes,
             "journal_bytes": journals.as_ref().map_or(0, |journals| journals.bytes),
             "journaled_changes": journals.as_ref().map_or(0, |journals| journals.records),

@@ -90,6 +90,30 @@ def pipeline(r):
     assert answers[1::2] == [str(i).encode() for i in range(1000)]
 
 
+def databases(r):
+    pool, own = r.connection_pool, r.get_connection_kwargs()
+    kind = pool.connection_class
+    pools = (redis.ConnectionPool(connection_class=kind, **{**own, "db": number}) for number in (1, 2))
+    one, two = (redis.Redis(connection_pool=pool) for pool in pools)
+    r.set("same", "zero")
+    one.set("same", "one", ex=100)
+    assert two.get("same") is None
+    assert (r.get("same"), one.get("same")) == (b"zero", b"one")
+    assert one.dbsize() == 1 and list(one.scan_iter()) == [b"same"]
+    assert one.info("keyspace")["db1"]["expires"] == 1
+    assert "db2" not in one.info("keyspace")
+    assert one.client_info()["db"] == 1
+    # A pool's connections are all of its database, also those that are made anew.
+    one.connection_pool.disconnect()
+    assert one.get("same") == b"one"
+    assert r.swapdb(1, 2) is True
+    assert (one.get("same"), two.get("same")) == (None, b"one")
+    assert two.flushdb() is True
+    assert (two.dbsize(), r.get("same")) == (0, b"zero")
+    one.close()
+    two.close()
+
+
 def server(r):
     assert r.client_setname("tester") is True
     assert r.client_getname() in (b"tester", "tester")
@@ -109,7 +133,7 @@ def server(r):
 def main(url):
     for protocol in (2, 3):
         r = redis.Redis.from_url(url, protocol=protocol)
-        for scenario in (strings, counters, many, expiry, large_and_binary, pipeline, server):
+        for scenario in (strings, counters, many, expiry, large_and_binary, pipeline, databases, server):
             scenario(r)
             print("ok", protocol, scenario.__name__)
         r.close()

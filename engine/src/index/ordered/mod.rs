@@ -24,7 +24,7 @@ mod entry;
 mod growth;
 mod lines;
 
-pub(super) use entry::FLUSHES;
+pub(super) use entry::TAGS;
 pub use entry::{Elsewhere, PLACES, Role};
 pub(super) use growth::HOMES_PER_INSERT;
 

@@ -239,7 +239,7 @@ proptest! {
                 }
                 Operation::Replace(number, place) => {
                     if let Some(hash) = pick(number) {
-                        let changed = Elsewhere { frequency: 15, flushes: 3, ..Elsewhere::new(hash, place, Role::Chunk) };
+                        let changed = Elsewhere { frequency: 15, tag: 3, ..Elsewhere::new(hash, place, Role::Chunk) };
                         table.replace(table.find(hash, |_| true).unwrap().0, &changed);
                         model.insert(hash, changed);
                     }

@@ -227,7 +227,7 @@ fn what_is_set_aside_is_taken_from_the_segments_and_given_back() {
         Shard::new(ShardConfig { segment_bytes: 64 << 10, ..ShardConfig::new(16 << 20) }).unwrap();
     let set = |shard: &mut Shard, number: u64| {
         let key = format!("key{number}");
-        let command = Command { space: 0, key: key.as_bytes(), op: Op::Write(Write::set(&[7; 1000])) };
+        let command = Command { database: 0, key: key.as_bytes(), op: Op::Write(Write::set(&[7; 1000])) };
         let hash = shard.hash(0, key.as_bytes());
         assert!(matches!(shard.execute(&command, hash, NOW), Outcome::Stored { .. }), "{number}");
     };

@@ -111,9 +111,9 @@ fn whatever_a_hash_names_may_be_fetched_ahead() {
     ask(&mut shard, b"holed", behind, NOW);
     for key in [&b"short"[..], b"long", b"holed", b"nobody's"] {
         let hash = shard.hash(0, key);
-        shard.prefetch_bucket(hash);
-        shard.prefetch_item(hash);
-        shard.prefetch_chunks(hash);
+        shard.prefetch_bucket(0, hash);
+        shard.prefetch_item(0, hash);
+        shard.prefetch_chunks(0, hash);
     }
     assert_eq!(get(&mut shard, b"long", NOW).unwrap(), [1; 300_000]);
 }

@@ -256,7 +256,7 @@ fn places_beyond_their_share_take_that_of_a_colder_one_and_a_recovery_keeps_the_
     let mut shard = Shard::new(ShardConfig { segment_bytes: 64 << 10, ..config }).unwrap();
     shard.remember_changes(|_| 0);
     for number in 0..2 * most {
-        shard.name_newest_place(Elsewhere::new(hash(number), number, Role::Only));
+        shard.name_newest_place(0, Elsewhere::new(hash(number), number, Role::Only));
         assert!(shard.index.elsewhere() <= most);
     }
     let is_named = |number: &u64| shard.index.find_elsewhere(hash(*number)).is_some();

@@ -27,7 +27,7 @@ fn mapped_shard_of(memory_bytes: u64) -> (Shard, MappedShard) {
 
 fn look(reader: &MappedShard, key: &[u8], now: Millis) -> Result<Option<Vec<u8>>, Doubt> {
     let mut room = ReadRoom::new();
-    match reader.read((0, key), reader.hash(0, key), &Read::default(), now, &mut room)? {
+    match reader.read((0, key), reader.hash(key), &Read::default(), now, &mut room)? {
         Look::Hit { found, .. } => Ok(Some(bytes_of(found.value))),
         Look::Miss | Look::Expired | Look::Flushed => Ok(None),
     }
@@ -44,7 +44,7 @@ fn blocks(shard: &Shard) -> u64 {
 fn another_mapping_shows_what_the_owner_has() {
     let (mut shard, reader) = mapped_shard_of(8 << 20);
     assert_eq!(reader.number(), 3);
-    assert_eq!(reader.hash(5, b"key"), shard.hash(5, b"key"));
+    assert_eq!(reader.hash(b"key"), shard.key_hash(b"key"));
     assert_eq!(look(&reader, b"key", NOW), Ok(None));
     set(&mut shard, b"key", b"value");
     assert_eq!(look(&reader, b"key", NOW), Ok(Some(b"value".to_vec())));
@@ -71,7 +71,7 @@ fn another_mapping_shows_what_the_owner_has() {
 /// Where a key is found.
 fn place_of(reader: &MappedShard, key: &[u8]) -> Place {
     let mut room = ReadRoom::new();
-    match reader.read((0, key), reader.hash(0, key), &Read::default(), NOW, &mut room) {
+    match reader.read((0, key), reader.hash(key), &Read::default(), NOW, &mut room) {
         Ok(Look::Hit { place, .. }) => place,
         other => panic!("{other:?}"),
     }
@@ -115,7 +115,7 @@ fn no_read_with_a_side_effect_is_done_here() {
     set(&mut shard, b"key", b"value");
     let read = Read { expiry: Expiry::At(NOW + 1), ..Read::default() };
     let mut room = ReadRoom::new();
-    assert!(reader.read((0, b"key"), reader.hash(0, b"key"), &read, NOW, &mut room).is_err());
+    assert!(reader.read((0, b"key"), reader.hash(b"key"), &read, NOW, &mut room).is_err());
 }
 
 /// The index takes frames of the file, of which some were segments before.

@@ -122,7 +122,7 @@ impl World {
     }
 
     fn command(&mut self, key: &[u8]) {
-        match self.random.below(24) {
+        match self.random.below(29) {
             0..8 => self.write(key, Expiry::Never),
             8 => {
                 let end = self.now + 1 + self.random.below(3);
@@ -134,8 +134,30 @@ impl World {
             13 => drop(self.shard.demote(0, key, self.next, self.now)),
             14..18 => self.turn_over(key),
             18 => drop(self.shard.maintain(self.now, 1000)),
+            19..22 => self.swap(),
+            22 => self.flush_database(),
+            23 | 24 => self.write_in_other(key),
             _ => self.fill(5),
         }
+    }
+
+    fn swap(&mut self) {
+        let table = self.shard.spaces().swapped(0, 1, self.shard.version() + 1);
+        self.shard.set_spaces(&table, self.now);
+    }
+
+    fn flush_database(&mut self) {
+        let table = self.shard.spaces().flushed(0, self.shard.version() + 1, |_| true);
+        self.shard.set_spaces(&table.unwrap(), self.now);
+    }
+
+    /// The same key in the other database is not what readers ask for, but they may find it while databases are swapped.
+    fn write_in_other(&mut self, key: &[u8]) {
+        let number = self.next;
+        self.next += 1;
+        let value = number.to_le_bytes().repeat(self.value_bytes / 8);
+        let (op, hash) = (Op::Write(Write::set(&value)), self.shard.key_hash(key));
+        let _ = self.shard.execute(&Command { database: 1, key, op }, hash, self.now);
     }
 
     /// All segments are used again, while the key is asked for often enough to stay.

@@ -96,7 +96,7 @@ impl World {
         self.waiting.retain(|key| shard.is_recovering() && !told.contains(&shard.hash(0, key)));
         for key in &self.waiting {
             let hash = shard.hash(0, key);
-            let command = Command { space: 0, key, op: Op::Delete(Delete::default()) };
+            let command = Command { database: 0, key, op: Op::Delete(Delete::default()) };
             assert_eq!(shard.ticket_for(&command, hash, NOW), Some(Ticket::UNKNOWN), "{key:?} is known");
         }
     }

@@ -11,6 +11,8 @@ pub(super) struct Tier {
     pub(super) items: HashMap<u64, Vec<u8>>,
     next: u64,
     pub(super) flushed: u64,
+    /// As it was told last.
+    pub(super) spaces: crate::spaces::SpaceTable,
     pub(super) told: Vec<Told>,
 }
 
@@ -57,6 +59,10 @@ impl Tier {
                 What::Item(bytes) | What::Head(bytes) => (Some(bytes), None),
                 What::Chunk { item, of } => (Some(item), Some(of)),
                 What::Gone => (None, None),
+                What::Spaces(table) => {
+                    self.spaces = *table;
+                    return true;
+                }
                 What::Flushed => {
                     self.flushed = version;
                     return true;

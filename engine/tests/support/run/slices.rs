@@ -21,8 +21,8 @@ pub(super) type LentValues = VecDeque<(Vec<Lent>, Vec<u8>)>;
 
 impl Run {
     pub(super) fn begun(&mut self, key: &[u8], len: usize) -> Option<UploadId> {
-        let (space, key) = super::split(key);
-        match self.shard.upload_begin(space, key, len as u64, self.now) {
+        let (database, key) = super::split(key);
+        match self.shard.upload_begin(database, key, len as u64, self.now) {
             Ok(id) => Some(id),
             Err(Refusal::ValueTooLarge) => {
                 assert!(len as u64 > VALUE_BYTES_MAX);
@@ -65,9 +65,9 @@ impl Run {
             self.release();
         }
         let hash = super::hash(&self.shard, key);
-        let (space, key) = super::split(key);
+        let (database, key) = super::split(key);
         let op = Op::Read(Read { peek: true, ..Read::default() });
-        let outcome = self.shard.execute(&Command { space, key, op }, hash, self.now);
+        let outcome = self.shard.execute(&Command { database, key, op }, hash, self.now);
         if let Outcome::Item(Found { value: Value::Chained(chain), .. }) = outcome {
             let lent: Vec<Lent> = chain.lend(from..to).collect();
             let end = |at: u64| (at as usize).min(value.len());

@@ -47,7 +47,7 @@ impl Retrieval {
     #[inline]
     pub(super) fn item<'a>(&self, key: &'a [u8], last: bool) -> Part<'a> {
         let op = Op::Read(Read { expiry: self.expiry, ..Read::default() });
-        part(Work::Keyed(Command { space: 0, key, op }), Kind::Item { cas: self.cas, last })
+        part(Work::Keyed(Command { database: 0, key, op }), Kind::Item { cas: self.cas, last })
     }
 
     /// Appends one part a key, as many as there is room for. Says how many bytes of `keys` are left, from the next key on.
@@ -70,12 +70,12 @@ pub(super) fn plain<'a>(request: &Request<'a>, now: Millis) -> Part<'a> {
     match *request {
         Request::Delete { key, noreply } => {
             let op = Op::Delete(Delete { leases: true, ..Delete::default() });
-            part(Work::Keyed(Command { space: 0, key, op }), said(noreply, LineKind::Delete))
+            part(Work::Keyed(Command { database: 0, key, op }), said(noreply, LineKind::Delete))
         }
         Request::Touch { key, exptime, noreply } => {
             let expiry = expiry(exptime, now);
             let op = Op::Expire(Expire { expiry, condition: ExpireCondition::Always, leases: true });
-            part(Work::Keyed(Command { space: 0, key, op }), said(noreply, LineKind::Touch))
+            part(Work::Keyed(Command { database: 0, key, op }), said(noreply, LineKind::Touch))
         }
         Request::Count { key, delta, down, noreply } => {
             let op = Op::Arithmetic(Arithmetic {
@@ -86,7 +86,7 @@ pub(super) fn plain<'a>(request: &Request<'a>, now: Millis) -> Part<'a> {
                 token: None,
                 leases: true,
             });
-            part(Work::Keyed(Command { space: 0, key, op }), said(noreply, LineKind::Count))
+            part(Work::Keyed(Command { database: 0, key, op }), said(noreply, LineKind::Count))
         }
         Request::Flush { delay, noreply } => {
             let at = match expiry(delay, now) {
@@ -121,7 +121,7 @@ pub(super) fn store<'a>(store: &Store<'a>, now: Millis) -> Command<'a> {
         _ => expiry(store.exptime, now),
     };
     let write = Write { mode, flags: store.flags, expiry, compare, leases: true, ..Write::set(&[]) };
-    Command { space: 0, key: store.key, op: Op::Write(write) }
+    Command { database: 0, key: store.key, op: Op::Write(write) }
 }
 
 /// Puts the value into a `Write`.
@@ -150,7 +150,7 @@ pub(super) fn meta<'a>(verb: MetaVerb, key: &'a [u8], flags: &MetaFlags, now: Mi
         MetaVerb::Arithmetic => Op::Arithmetic(meta_arithmetic(flags, now)),
         MetaVerb::Debug => Op::Read(Read { peek: true, inspect: true, ..Read::default() }),
     };
-    Command { space: 0, key, op }
+    Command { database: 0, key, op }
 }
 
 fn new_expiry(flags: &MetaFlags, now: Millis) -> Option<Expiry> {

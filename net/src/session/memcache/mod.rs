@@ -429,7 +429,8 @@ impl Session {
     fn refuse_too_large<'a>(&mut self, storage: &Storage<'a>, parts: &mut Vec<Part<'a>>) {
         self.skip_value(Some(storage.bytes));
         if storage.removes {
-            let command = Command { space: 0, key: storage.command.key, op: Op::Delete(Delete::default()) };
+            let command =
+                Command { database: 0, key: storage.command.key, op: Op::Delete(Delete::default()) };
             parts.push(part(Work::Keyed(command), storage.too_large));
         } else {
             push_unless_silent(Work::Local, storage.too_large, parts);

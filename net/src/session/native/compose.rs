@@ -67,6 +67,8 @@ pub(super) fn other(reply: &ReplyKind, key: &[u8], answer: &Answer<'_>, out: &mu
             text(reply, Status::OutcomeUnknown, key, "the outcome is not on record any more", out)
         }
         Answer::DeadlineExceeded => text(reply, Status::DeadlineExceeded, key, "", out),
+        // Databases are the affair of Redis' clients.
+        Answer::NotFlushed(_) => bare(reply, Status::BadArgument, key, out),
         Answer::Flushed => bare(reply, Status::Ok, key, out),
         Answer::Attach(_) | Answer::Outcome(_) | Answer::Scanned { .. } | Answer::Local => {
             text(reply, Status::NotSupported, key, "no answer to this operation", out)

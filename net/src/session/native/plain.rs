@@ -37,7 +37,7 @@ pub(super) fn request<'a>(input: &'a [u8], limits: &Limits) -> Option<(Part<'a>,
     let (kind, deadline) = (Kind::Outcome, Deadline::NONE);
     let reply = ReplyKind { id: header.id, flags: 0, op: header.op, repeat: false, kind, deadline };
     let part = Part {
-        work: Work::Keyed(Command { space: 0, key, op }),
+        work: Work::Keyed(Command { database: 0, key, op }),
         reply: part::ReplyKind::Native(reply),
         echo: &[],
         once: None,
@@ -109,6 +109,7 @@ mod tests {
         value_bytes_inline: 16,
         frame_bytes_max: 64,
         arguments_max: 4,
+        databases: 16,
         makes_durable: true,
     };
 

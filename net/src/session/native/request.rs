@@ -113,7 +113,7 @@ pub(super) fn work<'a>(
     let deadline = deadline(&options, arrived);
     if op.is_change() {
         let command = change(op, request, &options, now)?;
-        let work = Work::Keyed(Command { space: 0, key: request.key, op: command });
+        let work = Work::Keyed(Command { database: 0, key: request.key, op: command });
         return Ok(Asked { work, kind: Kind::Outcome, echo: &[], change: options.change, deadline });
     }
     Ok(Asked { deadline, ..about_server(op, request, &options, now)? })
@@ -121,7 +121,7 @@ pub(super) fn work<'a>(
 
 #[inline]
 pub(super) fn keyed(key: &[u8], read: Read) -> Work<'_> {
-    Work::Keyed(Command { space: 0, key, op: Do::Read(read) })
+    Work::Keyed(Command { database: 0, key, op: Do::Read(read) })
 }
 
 /// The lookup of a get or of each key of a multi-get, and its deadline.

@@ -64,7 +64,7 @@ impl<'r, 'a> Call<'r, 'a> {
 /// A part for the shard that owns the key.
 #[inline]
 pub(super) fn keyed<'a>(key: &'a [u8], op: Op<'a>, kind: Kind) -> Part<'a> {
-    part(Work::Keyed(Command { space: 0, key, op }), kind, &[])
+    part(Work::Keyed(Command { database: 0, key, op }), kind, &[])
 }
 
 /// A part that is answered here.

@@ -8,6 +8,8 @@ use torc_proto::resp::compose::Version;
 pub(super) struct Client {
     pub port: Port,
     pub version: Version,
+    /// That what is answered now is about.
+    pub database: u16,
     pub mute: Option<Mute>,
     pub name: Vec<u8>,
     pub library_name: Vec<u8>,

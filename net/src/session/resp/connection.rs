@@ -7,6 +7,7 @@ use super::local::{LocalCall, Subcommand};
 use super::reply_kind::Kind;
 use crate::session::context::ComposeContext;
 use crate::session::part::Part;
+use crate::session::protocol::Port;
 use torc_proto::resp::compose::{self, Version};
 use torc_proto::resp::parse_i64;
 
@@ -33,12 +34,24 @@ pub(super) fn accepted(_: &mut Client, _: &LocalCall<'_>, out: &mut Vec<u8>) {
     compose::simple(out, "OK");
 }
 
-pub(super) fn select(_: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
+/// The database that a SELECT chooses, if it may.
+pub(super) fn chosen(word: &[u8], port: Port, databases: u16) -> Option<u16> {
+    let number = parse_i64(word).and_then(|number| u16::try_from(number).ok())?;
+    (number < if port == Port::Shard { 1 } else { databases }).then_some(number)
+}
+
+pub(super) fn select(client: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
+    if let Some(database) = chosen(call.word(1), call.port, call.context.server.databases()) {
+        client.database = database;
+        return compose::simple(out, "OK");
+    }
     match parse_i64(call.word(1)) {
         None => compose::error(out, b"ERR value is not an integer or out of range"),
-        Some(0) => compose::simple(out, "OK"),
         Some(number) if i32::try_from(number).is_err() => {
             compose::error(out, b"ERR value is out of range, value must between -2147483648 and 2147483647")
+        }
+        Some(_) if call.port == Port::Shard => {
+            compose::error(out, b"ERR SELECT is not allowed in cluster mode");
         }
         Some(_) => compose::error(out, b"ERR DB index is out of range"),
     }
@@ -127,6 +140,7 @@ fn id(context: &ComposeContext<'_>) -> i64 {
 pub(super) fn reset(client: &mut Client, _: &LocalCall<'_>, out: &mut Vec<u8>) {
     client.version = Version::Resp2;
     client.mute = None;
+    client.database = 0;
     client.name.clear();
     compose::simple(out, "RESET");
 }
@@ -165,13 +179,14 @@ fn list(client: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
 fn description(client: &Client, call: &LocalCall<'_>) -> String {
     let context = call.context;
     format!(
-        "id={} addr={} laddr={} fd=0 name={} age=0 idle=0 flags=N db=0 sub=0 psub=0 ssub=0 multi=-1 qbuf=0 \
+        "id={} addr={} laddr={} fd=0 name={} age=0 idle=0 flags=N db={} sub=0 psub=0 ssub=0 multi=-1 qbuf=0 \
          qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem=0 tot-mem=0 events=r cmd=client|{} \
          user=default redir=-1 resp={} lib-name={} lib-ver={}\n",
         id(context),
         context.peer,
         context.local,
         String::from_utf8_lossy(&client.name),
+        client.database,
         String::from_utf8_lossy(call.word(1)).to_lowercase(),
         version_number(client.version),
         String::from_utf8_lossy(&client.library_name),

@@ -30,6 +30,11 @@ pub(super) enum Error {
     IncompatibleNx,
     IncompatibleGtLt,
     InvalidCursor,
+    /// SWAPDB: an argument is no number.
+    FirstDatabase,
+    SecondDatabase,
+    /// There are fewer.
+    NoDatabase,
     /// It takes more steps than a command may.
     PatternTooLong,
     /// COMMAND: more names than are answered at once.

@@ -2,6 +2,7 @@
 
 use super::error::Error;
 use super::reply_kind::Kind;
+use crate::session::answer::NotFlushed;
 use torc_engine::command::Refusal;
 use torc_proto::resp::request::{self, Arguments};
 use torc_proto::resp::{ProtocolError, compose};
@@ -57,6 +58,9 @@ fn fixed(error: Error) -> &'static str {
         Error::IncompatibleNx => "ERR NX and XX, GT or LT options at the same time are not compatible",
         Error::IncompatibleGtLt => "ERR GT and LT options at the same time are not compatible",
         Error::InvalidCursor => "ERR invalid cursor",
+        Error::FirstDatabase => "ERR invalid first DB index",
+        Error::SecondDatabase => "ERR invalid second DB index",
+        Error::NoDatabase => "ERR DB index is out of range",
         Error::PatternTooLong => "ERR the pattern takes more than 1048576 steps",
         Error::TooManyNames => "ERR more than 1000 names in one command",
         Error::FrameTooLong => "ERR Protocol error: request longer than --max-frame",
@@ -66,6 +70,18 @@ fn fixed(error: Error) -> &'static str {
         | Error::WrongArguments(_)
         | Error::InvalidExpire(_)
         | Error::Protocol(_) => "ERR",
+    }
+}
+
+pub(super) fn not_flushed(why: NotFlushed) -> &'static [u8] {
+    match why {
+        NotFlushed::Cluster => b"ERR SWAPDB is not allowed in cluster mode",
+        NotFlushed::NoSpace => {
+            b"ERR databases that were flushed before are still being freed: try again, or FLUSHALL"
+        }
+        NotFlushed::NotAlone => {
+            b"ERR this shard has keys of other databases: FLUSHALL, or FLUSHDB at the common port"
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use super::errors;
 use super::reply_kind::Kind;
 use super::reply_kind::Position;
-use crate::session::answer::Answer;
+use crate::session::answer::{Answer, NotFlushed};
 use crate::session::context::ComposeContext;
 use torc_engine::command::{Outcome, Refusal};
 use torc_proto::resp::compose;
@@ -50,6 +50,7 @@ pub(super) enum Failure {
     Moved { slot: u16, shard: u16 },
     Busy { limit: &'static str },
     OutcomeUnknown,
+    NotFlushed(NotFlushed),
 }
 
 impl Failure {
@@ -60,6 +61,7 @@ impl Failure {
             // A ticket is the worker's affair; nobody is told of it.
             Answer::Outcome(Outcome::Pending(_)) => Some(Failure::OutcomeUnknown),
             Answer::Moved { slot, shard, .. } => Some(Failure::Moved { slot, shard }),
+            Answer::NotFlushed(why) => Some(Failure::NotFlushed(why)),
             Answer::Busy { limit } => Some(Failure::Busy { limit }),
             // Only native clients give deadlines.
             Answer::OutcomeUnknown | Answer::DeadlineExceeded => Some(Failure::OutcomeUnknown),
@@ -78,6 +80,7 @@ impl Failure {
                 let limit = limit.trim_start_matches('-');
                 compose::error(out, format!("ERR busy: limit --{limit} reached").as_bytes());
             }
+            Failure::NotFlushed(why) => compose::error(out, errors::not_flushed(why)),
             Failure::OutcomeUnknown => compose::error(out, b"ERR outcome unknown"),
         }
     }

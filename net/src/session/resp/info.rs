@@ -140,8 +140,12 @@ fn cluster(_: &LocalCall<'_>, text: &mut String) {
 }
 
 fn keyspace(call: &LocalCall<'_>, text: &mut String) {
-    match call.figure("keys") {
-        0 => {}
-        keys => line(text, format_args!("db0:keys={keys},expires=0,avg_ttl=0")),
+    for number in 0..call.context.server.databases() {
+        let figures = call.database(number);
+        let (keys, expires) = (figures.items + figures.only, figures.expiring);
+        if keys > 0 {
+            let ttl = figures.mean_ttl(call.context.now);
+            line(text, format_args!("db{number}:keys={keys},expires={expires},avg_ttl={ttl}"));
+        }
     }
 }

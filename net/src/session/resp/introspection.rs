@@ -10,8 +10,9 @@ use super::table::{ROWS, lookup};
 use torc_proto::resp::compose::{self, Version};
 use torc_proto::resp::glob;
 
-pub(super) fn dbsize(_: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
-    let keys = call.figure("keys");
+pub(super) fn dbsize(client: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
+    let figures = call.database(client.database);
+    let keys = figures.items + figures.only;
     compose::integer(out, i64::try_from(keys).unwrap_or(i64::MAX));
 }
 

@@ -3,8 +3,9 @@
 use super::call::{Call, keyed, part};
 use super::error::Error;
 use super::reply_kind::Kind;
-use crate::session::part::{Part, Work};
+use crate::session::part::{DatabasesChange, Part, Work};
 use torc_engine::command::{Op, Read};
+use torc_proto::resp::parse_i64;
 
 type Parts<'p, 'a> = &'p mut Vec<Part<'a>>;
 
@@ -14,12 +15,37 @@ pub(super) fn type_of<'a>(call: &Call<'_, 'a>, parts: Parts<'_, 'a>) -> Result<(
 }
 
 pub(super) fn flush<'a>(call: &Call<'_, 'a>, parts: Parts<'_, 'a>) -> Result<(), Error> {
+    check_flush(call)?;
+    parts.push(part(Work::Flush { at: None }, Kind::Flushed, &[]));
+    Ok(())
+}
+
+pub(super) fn flush_database<'a>(call: &Call<'_, 'a>, parts: Parts<'_, 'a>) -> Result<(), Error> {
+    check_flush(call)?;
+    // The session knows which one is chosen.
+    let change = DatabasesChange::Flush { database: 0 };
+    parts.push(part(Work::Databases(change), Kind::Flushed, &[]));
+    Ok(())
+}
+
+pub(super) fn swap<'a>(call: &Call<'_, 'a>, parts: Parts<'_, 'a>) -> Result<(), Error> {
+    let number = |index, error| {
+        let number = parse_i64(call.argument(index)).and_then(|number| i32::try_from(number).ok());
+        number.ok_or(error)
+    };
+    let (one, other) = (number(1, Error::FirstDatabase)?, number(2, Error::SecondDatabase)?);
+    let there = |number| u16::try_from(number).ok().filter(|number| *number < call.limits.databases);
+    let (Some(one), Some(other)) = (there(one), there(other)) else { return Err(Error::NoDatabase) };
+    parts.push(part(Work::Databases(DatabasesChange::Swap { one, other }), Kind::Flushed, &[]));
+    Ok(())
+}
+
+fn check_flush(call: &Call<'_, '_>) -> Result<(), Error> {
     let word = call.argument(1);
     let known = word.eq_ignore_ascii_case(b"ASYNC") || word.eq_ignore_ascii_case(b"SYNC");
     if call.len() > 2 || (call.len() == 2 && !known) {
         return Err(Error::Syntax);
     }
-    parts.push(part(Work::Flush { at: None }, Kind::Flushed, &[]));
     Ok(())
 }
 
@@ -50,7 +76,7 @@ pub(super) fn scan<'a>(call: &Call<'_, 'a>, parts: Parts<'_, 'a>) -> Result<(), 
         }
     }
     let kind = Kind::Keys { pattern: pattern.is_some(), strings };
-    parts.push(part(Work::Scan { space: 0, cursor, count }, kind, pattern.unwrap_or_default()));
+    parts.push(part(Work::Scan { database: 0, cursor, count }, kind, pattern.unwrap_or_default()));
     Ok(())
 }
 

@@ -5,6 +5,7 @@ use super::errors;
 use super::row::Row;
 use crate::session::context::ComposeContext;
 use crate::session::protocol::Port;
+use torc_engine::stats::DatabaseFigures;
 use torc_proto::resp::compose;
 
 /// One such command.
@@ -24,6 +25,11 @@ impl LocalCall<'_> {
             Port::Common => self.context.server.figure(name),
             Port::Shard => self.context.server.own_figure(name),
         }
+    }
+
+    /// The figures of a database, of the shard or server that is asked.
+    pub(super) fn database(&self, number: u16) -> DatabaseFigures {
+        self.context.server.database(number, self.port == Port::Shard)
     }
 
     /// The node that is asked. The common port is always node 0, whichever shard has accepted the client.

@@ -69,6 +69,8 @@ use torc_proto::resp::request::{self, Arguments, SMALL_ARGUMENTS_MAX, Span, Step
 #[derive(Debug, Default)]
 pub struct Session {
     port: Port,
+    /// What is parsed now is about.
+    database: u16,
     state: State,
     /// The places of arguments, of an unfinished request too.
     arguments: Arguments,
@@ -112,19 +114,48 @@ impl Session {
         if input.len() < self.wanted {
             return Parsed { consumed: 0, missing: self.wanted - input.len() };
         }
-        let mut resumed = std::mem::take(&mut self.wanted) > 0;
-        let mut turn = Turn { scratch, now, limits, parts, parts_max };
+        let resumed = std::mem::take(&mut self.wanted) > 0;
+        let from = parts.len();
+        let mut turn = Turn { scratch, now, limits, parts, parts_max, from };
+        let parsed = self.parse_all(input, resumed, &mut turn);
+        self.set_database(&mut turn);
+        parsed
+    }
+
+    /// What was parsed since the last choice is about the database that is chosen.
+    #[inline]
+    fn set_database(&self, turn: &mut Turn<'_, '_>) {
+        if self.database != 0 {
+            turn.parts[turn.from..].iter_mut().for_each(|part| part.work.set_database(self.database));
+        }
+    }
+
+    /// What comes behind this request is about another database, if it may choose that.
+    fn choose(&mut self, call: &Call<'_, '_>, turn: &mut Turn<'_, '_>) {
+        let chosen = match call.len() {
+            // RESET.
+            1 => Some(0),
+            _ => connection::chosen(call.argument(1), self.port, call.limits.databases),
+        };
+        if let Some(database) = chosen {
+            self.set_database(turn);
+            (self.database, turn.from) = (database, turn.parts.len());
+        }
+    }
+
+    #[inline(always)]
+    fn parse_all<'a>(&mut self, input: &'a [u8], mut resumed: bool, turn: &mut Turn<'_, 'a>) -> Parsed {
         let mut at = 0;
-        while at < input.len() && turn.parts.len() < parts_max {
+        while at < input.len() && turn.parts.len() < turn.parts_max {
             let rest = &input[at..];
             if let State::Request = self.state
-                && let Some(consumed) = self.small(rest, &mut turn)
+                && let Some(consumed) = self.small(rest, turn)
             {
                 at += consumed;
                 resumed = false;
                 continue;
             }
-            match self.step(rest, std::mem::take(&mut resumed), &mut turn) {
+            match self.step(rest, std::mem::take(&mut resumed), turn) {
                 Progress::Consumed(consumed) => at += consumed,
                 Progress::Missing(missing) => {
                     self.wanted = rest.len().saturating_add(missing);
@@ -314,6 +345,11 @@ impl Session {
                 self.state = State::Closed;
                 Ok(())
             }
+            (Run::Chooses(_), _) => {
+                self.choose(&call, turn);
+                turn.parts.push(call::local(Kind::Local(index as u8), frame));
+                Ok(())
+            }
             // The table has fewer than 256 rows.
             _ => {
                 turn.parts.push(call::local(Kind::Local(index as u8), frame));
@@ -387,6 +423,8 @@ struct Turn<'t, 'a> {
     limits: &'t Limits,
     parts: &'t mut Vec<Part<'a>>,
     parts_max: usize,
+    /// The first part that no database was chosen for.
+    from: usize,
 }
 
 impl<'t, 'a> Turn<'t, 'a> {

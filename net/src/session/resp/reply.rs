@@ -112,7 +112,7 @@ impl Composer {
     /// Runs the command in row `index`, which came as `frame`.
     fn run(&mut self, index: u8, frame: &[u8], context: &ComposeContext<'_>, out: &mut Vec<u8>) {
         let Some(row) = ROWS.get(usize::from(index)) else { return };
-        let Run::Local(function) = row.run else { return };
+        let (Run::Local(function) | Run::Chooses(function)) = row.run else { return };
         let call = LocalCall { row, words: errors::words(frame), context, port: self.client.port };
         function(&mut self.client, &call, out);
     }

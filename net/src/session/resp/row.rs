@@ -99,6 +99,8 @@ pub(super) enum Run {
     Store(for<'r, 'a> fn(&Call<'r, 'a>) -> Result<Storage<'a>, Error>),
     /// Needs no shard; run when its answer is composed.
     Local(fn(&mut Client, &LocalCall<'_>, &mut Vec<u8>)),
+    /// The same, and what comes behind it is about another database.
+    Chooses(fn(&mut Client, &LocalCall<'_>, &mut Vec<u8>)),
     /// Answers `+OK`, then the connection is closed.
     Quit,
 }
@@ -110,6 +112,7 @@ impl std::fmt::Debug for Run {
             Run::Keys(..) => "Keys",
             Run::Store(_) => "Store",
             Run::Local(_) => "Local",
+            Run::Chooses(_) => "Chooses",
             Run::Quit => "Quit",
         })
     }

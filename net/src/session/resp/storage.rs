@@ -61,6 +61,6 @@ impl<'a> Storage<'a> {
                 ..Write::set(&[])
             }),
         };
-        Command { space: 0, key: self.key, op }
+        Command { database: 0, key: self.key, op }
     }
 }

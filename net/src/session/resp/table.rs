@@ -26,7 +26,7 @@ macro_rules! rows {
     };
 }
 
-use Run::{Local, Parts, Quit, Store};
+use Run::{Chooses, Local, Parts, Quit, Store};
 use Values::{Pairs, Streamed};
 
 rows! {
@@ -101,11 +101,13 @@ rows! {
     "persist" 2 ["write" "fast"] ONE Write "generic" "2.2.0"
         Values::None, Parts(expiry::persist), "Let a key never expire";
     "flushall" -1 ["write"] NONE Dangerous "server" "1.0.0"
-        Values::None, Parts(keyspace::flush), "Remove every key";
+        Values::None, Parts(keyspace::flush), "Remove every key of all databases";
     "flushdb" -1 ["write"] NONE Dangerous "server" "1.0.0"
-        Values::None, Parts(keyspace::flush), "Remove every key";
+        Values::None, Parts(keyspace::flush_database), "Remove every key of a database";
+    "swapdb" 3 ["write" "fast"] NONE Dangerous "server" "4.0.0"
+        Values::None, Parts(keyspace::swap), "Give two databases each other's keys";
     "dbsize" 1 ["readonly" "fast"] NONE Read "server" "1.0.0"
-        Values::None, Local(introspection::dbsize), "Number of keys";
+        Values::None, Local(introspection::dbsize), "Number of keys of the database";
     "info" -1 ["loading" "stale"] NONE Server "server" "1.0.0"
         Values::None, Local(info::info), "Figures of the server in sections";
     "command" -1 ["loading" "stale"] NONE Server "server" "2.8.13"
@@ -121,9 +123,9 @@ rows! {
     "quit" -1 ["noscript" "loading" "stale" "fast" "no_auth" "allow_busy"] NONE Connection "connection" "1.0.0"
         Values::None, Quit, "Close the connection";
     "reset" 1 ["noscript" "loading" "stale" "fast" "no_auth" "allow_busy"] NONE Connection "connection" "6.2.0"
-        Values::None, Local(connection::reset), "Make the connection as new";
+        Values::None, Chooses(connection::reset), "Make the connection as new";
     "select" 2 ["loading" "stale" "fast"] NONE Connection "connection" "1.0.0"
-        Values::None, Local(connection::select), "Choose the database; there is only 0";
+        Values::None, Chooses(connection::select), "Choose the database";
     "client" -2 [] NONE Connection "connection" "2.4.0"
         Values::None, Local(connection::client), "Names and facts of this connection";
     "cluster" -2 [] NONE Server "cluster" "3.0.0"

@@ -1,7 +1,7 @@
 //! What a simulated client asks next.
 
 use super::{Client, Scan};
-use crate::simulation::action::Action;
+use crate::simulation::action::{Action, named};
 use crate::simulation::model::Model;
 use crate::simulation::speech::Speech;
 use crate::simulation::world::{FRAMED_BYTES_MAX, World};
@@ -22,7 +22,7 @@ impl Client {
         }
         let steady = self.values < STEADY_KEYS as u64 && !self.habits.shard_port;
         if steady && world.scans {
-            let key = format!("steady:{}:{}", self.number, self.values);
+            let key = named(self.database, &format!("steady:{}:{}", self.number, self.values));
             return Action::Set { key, value: self.value(random, world), ttl_ms: None };
         }
         let action = self.draw_any(model, random, world);
@@ -34,7 +34,7 @@ impl Client {
 
     fn draw_any(&mut self, model: &Model, random: &mut Random, world: &World) -> Action {
         let key = self.key(random, world);
-        let shared = format!("shared:{}", random.below(SHARED_KEYS));
+        let shared = named(self.database, &format!("shared:{}", random.below(SHARED_KEYS)));
         match random.below(100) {
             0..30 => Action::Get { key },
             30..48 => Action::Set { key, value: self.value(random, world), ttl_ms: None },
@@ -42,7 +42,7 @@ impl Client {
                 Action::Set { key, value: self.value(random, world), ttl_ms: Some(1 + random.number() % 200) }
             }
             54..60 => Action::Delete { key },
-            60..64 => Action::Increment { key: format!("count:{}", self.number) },
+            60..64 => Action::Increment { key: named(self.database, &format!("count:{}", self.number)) },
             64..71 => {
                 let count = 1 + random.below(world.many);
                 let pairs = (0..count).map(|_| (self.key(random, world), self.short_value(random, world)));
@@ -56,6 +56,9 @@ impl Client {
                 self.next_page(model, random)
             }
             97 if world.flushes => Action::Flush { everywhere: !self.habits.shard_port },
+            98 if world.flushes && !self.habits.shard_port => {
+                Action::FlushDatabase { database: self.database }
+            }
             _ => Action::Ping,
         }
     }
@@ -76,7 +79,11 @@ impl Client {
 
     fn key_of(&self, key: usize) -> String {
         let number = self.number;
-        if self.habits.tagged { format!("{{own:{number}}}:{key}") } else { format!("own:{number}:{key}") }
+        let key = match self.habits.tagged {
+            true => format!("{{own:{number}}}:{key}"),
+            false => format!("own:{number}:{key}"),
+        };
+        named(self.database, &key)
     }
 
     fn keys(&self, random: &mut Random, world: &World) -> Vec<String> {

@@ -17,7 +17,7 @@ impl Running {
         let owner = self.owner(key);
         let hash = self.shards[owner].hash(0, key);
         loop {
-            let ticket = match self.shards[owner].execute(&Command { space: 0, key, op }, hash, NOW) {
+            let ticket = match self.shards[owner].execute(&Command { database: 0, key, op }, hash, NOW) {
                 Outcome::Pending(Ticket::UNKNOWN) => return Said::Waits,
                 Outcome::Pending(ticket) => ticket,
                 Outcome::Item(found) => {
@@ -143,7 +143,7 @@ fn what_is_told_late_of_what_was_freed_meanwhile_is_not_taken() {
     let ticket = |number: u32| {
         let (key, op) = (&key(number)[..], Op::Read(Read::default()));
         let hash = shard.hash(0, key);
-        (hash, shard.ticket_for(&Command { space: 0, key, op }, hash, NOW))
+        (hash, shard.ticket_for(&Command { database: 0, key, op }, hash, NOW))
     };
     let (left, there): (Vec<_>, Vec<_>) = (0..count)
         .map(ticket)
@@ -194,7 +194,7 @@ fn what_recovery_has_no_room_for_is_gone_and_a_deletion_of_it_is_told() {
     let is_lost = |number: &u32| {
         let (key, op) = (&key(*number)[..], Op::Read(Read::default()));
         let hash = small.shards[0].hash(0, key);
-        small.shards[0].ticket_for(&Command { space: 0, key, op }, hash, NOW).is_none()
+        small.shards[0].ticket_for(&Command { database: 0, key, op }, hash, NOW).is_none()
     };
     let lost: Vec<u32> = (0..COUNT).filter(is_lost).collect();
     assert!(lost.len() > 100 && lost.len() < COUNT as usize, "{} lost", lost.len());

@@ -112,7 +112,7 @@ impl Running {
     pub(super) fn execute(&mut self, key: &[u8], op: Op<'_>) {
         let owner = self.owner(key);
         let hash = self.shards[owner].hash(0, key);
-        self.shards[owner].execute(&Command { space: 0, key, op }, hash, NOW);
+        self.shards[owner].execute(&Command { database: 0, key, op }, hash, NOW);
     }
 
     pub(super) fn set(&mut self, key: &[u8], value: &[u8]) {
@@ -272,7 +272,7 @@ impl Running {
     pub(super) fn get(&mut self, key: &[u8]) -> Option<Vec<u8>> {
         let owner = self.owner(key);
         let hash = self.shards[owner].hash(0, key);
-        let get = Command { space: 0, key, op: Op::Read(Read::default()) };
+        let get = Command { database: 0, key, op: Op::Read(Read::default()) };
         // It may be carried on while it is fetched.
         while let Outcome::Pending(ticket) = self.shards[owner].execute(&get, hash, NOW) {
             if self.bring_back(owner, hash, ticket).is_none() {

@@ -95,9 +95,9 @@ impl Upload {
     fn stored(&mut self) -> Vec<u8> {
         let op = Op::Write(Set { value: Body::Upload(self.id), ..Set::set(&[]) });
         let hash = self.shard.hash(0, KEY);
-        let outcome = self.shard.execute(&Command { space: 0, key: KEY, op }, hash, NOW);
+        let outcome = self.shard.execute(&Command { database: 0, key: KEY, op }, hash, NOW);
         assert!(matches!(outcome, Outcome::Stored { .. }), "{outcome:?}");
-        let read = Command { space: 0, key: KEY, op: Op::Read(Get::default()) };
+        let read = Command { database: 0, key: KEY, op: Op::Read(Get::default()) };
         match self.shard.execute(&read, hash, NOW) {
             Outcome::Item(found) => match found.value {
                 Value::Chained(chain) => chain.slices().flat_map(|slice| slice.to_vec()).collect(),

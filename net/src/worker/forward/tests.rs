@@ -4,10 +4,10 @@ use crate::worker::mail::{Address, Ask, AskBytes, What};
 use crate::worker::testing::{CONN, NOW, exchange, execute, execute_in, key_of, pair, resp, sent};
 use torc_engine::command::Millis;
 
-/// What a client of the first shard is answered in a key space.
-fn ask(shards: &mut (WorkerState, WorkerState), space: u16, words: &[&str]) -> String {
+/// What a client of the first shard is answered in a database.
+fn ask(shards: &mut (WorkerState, WorkerState), database: u16, words: &[&str]) -> String {
     let (asker, owner) = shards;
-    execute_in(asker, space, &resp(words), 10);
+    execute_in(asker, database, &resp(words), 10);
     asker.publish_mail();
     exchange(owner, asker);
     sent(asker)
@@ -21,10 +21,10 @@ fn another_shard_is_asked_in_the_key_space_of_the_request() {
     assert_eq!(ask(&mut shards, 0, &["GET", &key]), "$-1\r\n");
     assert_eq!(ask(&mut shards, 3, &["GET", &key]), "$5\r\nthird\r\n");
     assert_eq!(ask(&mut shards, 0, &["SET", &key, "none"]), "+OK\r\n");
-    // Requests of one kind share what they are, but not across spaces.
+    // Requests of one kind share what they are, but not across databases.
     let get = resp(&["GET", &key]);
-    for space in [3, 0, 3] {
-        execute_in(&mut shards.0, space, &get, 1);
+    for database in [3, 0, 3] {
+        execute_in(&mut shards.0, database, &get, 1);
     }
     shards.0.publish_mail();
     exchange(&mut shards.1, &mut shards.0);

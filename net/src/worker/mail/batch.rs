@@ -35,8 +35,8 @@ pub(crate) struct Report {
 pub(crate) struct Ask<'a> {
     pub(crate) from: Address,
     pub(crate) what: AskWhat<'a>,
-    /// Key space of the key, or of the keys that are scanned.
-    pub(crate) space: u16,
+    /// The database of the key, or of the keys that are scanned.
+    pub(crate) database: u16,
     pub(crate) once: Option<Once>,
     /// How the owner writes the answer.
     pub(crate) reply: Option<FreeReply>,
@@ -60,13 +60,13 @@ pub(crate) enum AskWhat<'a> {
 }
 
 impl Ask<'_> {
-    /// A request in key space 0 without number and deadline, whose answer has no value.
+    /// A request in database 0 without number and deadline, whose answer has no value.
     pub(crate) fn plain(from: Address, what: What) -> Ask<'static> {
         let what = AskWhat::Other(what);
         Ask {
             from,
             what,
-            space: 0,
+            database: 0,
             once: None,
             reply: None,
             tag: 0,
@@ -82,7 +82,7 @@ impl Ask<'_> {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct AskKind {
     pub(crate) what: What,
-    pub(crate) space: u16,
+    pub(crate) database: u16,
     pub(crate) once: Option<Once>,
     /// How the owner writes the answer. The asker writes it if this is `None`, or if the answer has lent bytes.
     pub(crate) reply: Option<FreeReply>,
@@ -96,7 +96,7 @@ impl AskKind {
             AskWhat::Keyed(op) => What::Keyed(strip_op(*op)),
             AskWhat::Other(what) => what,
         };
-        AskKind { what, space: ask.space, once: ask.once, reply: ask.reply, wish: ask.wish }
+        AskKind { what, database: ask.database, once: ask.once, reply: ask.reply, wish: ask.wish }
     }
 
     fn is_of(&self, ask: &Ask<'_>) -> bool {
@@ -108,7 +108,7 @@ impl AskKind {
             (own, AskWhat::Other(what)) => own == what,
             _ => false,
         };
-        same && self.space == ask.space
+        same && self.database == ask.database
             && self.once == ask.once
             && self.reply == ask.reply
             && self.wish == ask.wish
@@ -117,7 +117,7 @@ impl AskKind {
     fn changes(&self) -> bool {
         match &self.what {
             What::Keyed(op) => op.changes(),
-            what => matches!(what, What::UploadEnd(_) | What::Flush { .. }),
+            what => matches!(what, What::UploadEnd(_) | What::Flush { .. } | What::Databases),
         }
     }
 }
@@ -143,6 +143,8 @@ pub(crate) enum What {
     UploadAbort,
     /// The client is gone: its value is not to be waited for, and there is no answer.
     UploadForget,
+    /// Databases have other spaces: see `databases.rs`.
+    Databases,
     Flush {
         at: Option<Millis>,
     },

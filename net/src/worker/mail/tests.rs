@@ -67,7 +67,7 @@ fn who_waits_goes_on_in_order_as_places_come_back() {
 fn two_lent() -> Vec<Lent> {
     let mut shard = Shard::new(ShardConfig::new(16 << 20)).unwrap();
     let hash = shard.hash(0, b"long");
-    let mut ask = |op| match shard.execute(&Command { space: 0, key: b"long", op }, hash, 0) {
+    let mut ask = |op| match shard.execute(&Command { database: 0, key: b"long", op }, hash, 0) {
         Outcome::Item(Found { value: Value::Chained(chain), .. }) => chain.lend(0..2).collect(),
         _ => Vec::new(),
     };

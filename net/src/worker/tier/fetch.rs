@@ -154,7 +154,7 @@ impl WorkerState {
                     step.missing += 1;
                 }
                 Fetched::Item(item) | Fetched::Kept(item) => {
-                    self.shard.scan_elsewhere(step.space, (hash, ticket), item, self.now, &mut step.keys);
+                    self.shard.scan_elsewhere(step.database, (hash, ticket), item, self.now, &mut step.keys);
                 }
                 Fetched::Gone => _ = self.shard.forget_elsewhere(hash, ticket),
             }
@@ -176,7 +176,7 @@ impl WorkerState {
         };
         let Some(step) = step else { return };
         if let Some(item) = item {
-            self.shard.scan_elsewhere(step.space, there, item, self.now, &mut step.keys);
+            self.shard.scan_elsewhere(step.database, there, item, self.now, &mut step.keys);
         }
         step.missing = step.missing.saturating_sub(1);
         let is_whole = step.missing == 0;
@@ -206,7 +206,7 @@ impl WorkerState {
     pub(in crate::worker) fn fetch_ahead(&mut self, command: &Command<'_>, hash: u64) -> bool {
         let may = self.tier.as_ref().is_some_and(|tier| tier.fetching.len() < FETCHES_AHEAD_MAX);
         if may && let Some(ticket) = self.shard.ticket_for(command, hash, self.now) {
-            self.fetch(hash, ticket, None);
+            self.fetch(self.shard.item_hash(command.database, hash), ticket, None);
         }
         may
     }

@@ -46,7 +46,7 @@ impl WorkerState {
         for number in first..batch.asks.len() {
             let (kind, key) = (batch.kind_of(number), batch.bytes_of(number).key);
             if let What::Keyed(op) = &kind.what {
-                let command = fill_command(kind.space, key, op, &[]);
+                let command = fill_command(kind.database, key, op, &[]);
                 self.fetch_ahead(&command, batch.asks[number].hash);
             }
         }

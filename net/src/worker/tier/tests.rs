@@ -56,7 +56,7 @@ fn leaving(hash: u64, place: u64, version: u64) -> Leaving {
 }
 
 fn command<'a>(key: &'a str, op: Op<'a>) -> Command<'a> {
-    Command { space: 0, key: key.as_bytes(), op }
+    Command { database: 0, key: key.as_bytes(), op }
 }
 
 /// An item that is on the tier alone. Returns its hash and its bytes there.

@@ -2,6 +2,7 @@
 
 mod crash;
 mod damage;
+mod databases;
 mod durable;
 mod journal;
 mod long;
