@@ -36,17 +36,12 @@ impl Shard {
         if weight.version <= self.flushed {
             return;
         }
-        let is_shown = !self.is_apart(&weight) || self.leave_apart(&weight);
-        if is_shown {
-            self.stats.bytes_payload.subtract(weight.payload);
-            self.stats.bytes_live.subtract(weight.len as u64);
-            self.stats.items.subtract(weight.items);
+        if self.is_apart(&weight) {
+            self.leave_apart(at);
+        } else {
+            self.count_out(&weight);
         }
         if let Some(expiry) = weight.expiry {
-            if is_shown {
-                self.stats.items_expiring.subtract(weight.items);
-                self.stats.expiry_units.subtract(weight.expiry_units());
-            }
             self.calendar.remove(weight.len + weight.chunks, weight.written_at(), expiry);
         }
     }
@@ -54,36 +49,59 @@ impl Shard {
     /// Counts a new item, which [`crate::segments::Segments::append`] has counted in its segment. A chunk whose upload began
     /// before a flush counts from when it gets its head.
     #[inline]
-    pub(super) fn enter(&mut self, weight: &Weight) {
+    pub(super) fn enter(&mut self, at: u64, weight: &Weight) {
         if weight.version <= self.flushed {
             return;
         }
-        let is_shown = !self.is_apart(weight) || self.enter_apart(weight);
-        if is_shown {
-            self.stats.bytes_payload.add(weight.payload);
-            self.stats.bytes_live.add(weight.len as u64);
-            self.stats.items.add(weight.items);
+        if self.is_apart(weight) {
+            self.enter_apart(at);
+        } else {
+            self.count_in(weight);
         }
         if let Some(expiry) = weight.expiry {
-            if is_shown {
-                self.stats.items_expiring.add(weight.items);
-                self.stats.expiry_units.add(weight.expiry_units());
-            }
             self.calendar.add(weight.len + weight.chunks, weight.written_at(), expiry);
+        }
+    }
+
+    /// Counts an item among those of all databases.
+    #[inline(always)]
+    fn count_in(&self, weight: &Weight) {
+        self.stats.bytes_payload.add(weight.payload);
+        self.stats.bytes_live.add(weight.len as u64);
+        self.stats.items.add(weight.items);
+        if weight.expiry.is_some() {
+            self.stats.items_expiring.add(weight.items);
+            self.stats.expiry_units.add(weight.expiry_units());
+        }
+    }
+
+    /// Takes it out again.
+    #[inline(always)]
+    fn count_out(&self, weight: &Weight) {
+        self.stats.bytes_payload.subtract(weight.payload);
+        self.stats.bytes_live.subtract(weight.len as u64);
+        self.stats.items.subtract(weight.items);
+        if weight.expiry.is_some() {
+            self.stats.items_expiring.subtract(weight.items);
+            self.stats.expiry_units.subtract(weight.expiry_units());
         }
     }
 
     /// Whether an item is counted beside all others: it is of another space than 0, or of that one and no database has it.
     #[inline]
     fn is_apart(&self, weight: &Weight) -> bool {
-        weight.space != 0 || self.spaces.zero_is_gone
+        weight.has_space | self.spaces.zero_is_gone
     }
 
-    /// Takes an item out of the accounts of its database; `false`: none shows it.
+    /// Takes an item out of the accounts, and of its database's, if one shows it.
+    // Weighs it anew, so that nobody else has its weight in memory.
     #[inline(never)]
-    fn leave_apart(&self, weight: &Weight) -> bool {
-        let database = self.spaces.database_of(weight.space, weight.version);
-        let Some(own) = database.map(|database| &self.stats.databases[database]) else { return false };
+    fn leave_apart(&self, at: u64) {
+        let item = self.segments.item(at);
+        let weight = Weight::of(&item);
+        let database = self.spaces.database_of(item.space(), weight.version);
+        let Some(own) = database.map(|database| &self.stats.databases[database]) else { return };
+        self.count_out(&weight);
         own.bytes_payload.subtract(weight.payload);
         own.bytes_live.subtract(weight.len as u64);
         own.items.subtract(weight.items);
@@ -91,14 +109,17 @@ impl Shard {
             own.expiring.subtract(weight.items);
             own.expiry_units.subtract(weight.expiry_units());
         }
-        true
     }
 
     /// The same for a new item.
+    // Weighs it anew, so that nobody else has its weight in memory.
     #[inline(never)]
-    fn enter_apart(&self, weight: &Weight) -> bool {
-        let database = self.spaces.database_of(weight.space, weight.version);
-        let Some(own) = database.map(|database| &self.stats.databases[database]) else { return false };
+    fn enter_apart(&self, at: u64) {
+        let item = self.segments.item(at);
+        let weight = Weight::of(&item);
+        let database = self.spaces.database_of(item.space(), weight.version);
+        let Some(own) = database.map(|database| &self.stats.databases[database]) else { return };
+        self.count_in(&weight);
         own.bytes_payload.add(weight.payload);
         own.bytes_live.add(weight.len as u64);
         own.items.add(weight.items);
@@ -106,7 +127,6 @@ impl Shard {
             own.expiring.add(weight.items);
             own.expiry_units.add(weight.expiry_units());
         }
-        true
     }
 
     /// Memory beside segments and index.

@@ -140,7 +140,7 @@ impl Shard {
             return;
         }
         let weight = Weight::of(item);
-        if let Some(database) = self.spaces.database_of(weight.space, weight.version) {
+        if let Some(database) = self.spaces.database_of(item.space(), weight.version) {
             let (own, is_expiring) = (&mut databases[database], weight.expiry.map_or(0, |_| weight.items));
             for (all, own, counted) in [
                 (&mut recount.bytes_live, &mut own.bytes_live, weight.len as u64),

@@ -290,7 +290,7 @@ impl Shard {
             self.segments.bytes_mut(at, 8).copy_from_slice(&chain.to_le_bytes());
             if !counted {
                 // Begun before a flush, which has taken it out of the accounts.
-                self.enter(&Weight::of(&self.segments.item(at)));
+                self.enter(at, &Weight::of(&self.segments.item(at)));
             }
             let ordinal_at = at + self.segments.item(at).value_at() as u64;
             let ordinal = (first + ordinal).to_le_bytes();

@@ -195,7 +195,7 @@ impl Shard {
                 }
             }
         }
-        self.enter(&weight);
+        self.enter(at, &weight);
         weight.version
     }
 

@@ -250,7 +250,7 @@ impl Shard {
         let out = self.segments.bytes_mut(at, len);
         let value_at = header.write(key.bytes, value_bytes, out);
         out.slice(value_at..value_at + ORDINAL_BYTES).copy_from_slice(&ordinal.to_le_bytes());
-        self.enter(&Weight::of(&self.segments.item(at)));
+        self.enter(at, &Weight::of(&self.segments.item(at)));
         self.segments.pin_to_fill(at);
         Ok(Extent::chunk(ordinal, at, data))
     }

@@ -9,7 +9,8 @@ use crate::version;
 /// What the accounts know of an item.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Weight {
-    pub(super) space: u16,
+    /// It is of another space than 0.
+    pub(super) has_space: bool,
     pub(super) version: u64,
     pub(super) expiry: Option<Millis>,
     /// Bytes of the item, padding included.
@@ -23,7 +24,8 @@ pub(super) struct Weight {
 }
 
 impl Weight {
-    #[inline]
+    // Whoever wants a part of it pays for that part alone.
+    #[inline(always)]
     pub(super) fn of(item: &ItemRef<'_>) -> Weight {
         let (key, value, kind) = (item.key_len(), item.value_len(), item.present());
         let (payload, chunks, items) = if kind & (present::CHAIN_HEAD | present::CHUNK) == 0 {
@@ -34,10 +36,19 @@ impl Weight {
             (key, ChainList::new(item.value()).stored_bytes() as usize, 1)
         };
         let (version, expiry, len) = (item.version(), item.expiry(), item.item_len());
-        Weight { space: item.space(), version, expiry, len, payload: payload as u64, chunks, items }
+        Weight {
+            has_space: kind & present::SPACE != 0,
+            version,
+            expiry,
+            len,
+            payload: payload as u64,
+            chunks,
+            items,
+        }
     }
 
     /// What it adds to [`crate::stats::ShardStats::expiry_units`].
+    #[inline]
     pub(super) fn expiry_units(&self) -> u64 {
         self.expiry.map_or(0, |expiry| self.items * (expiry >> EXPIRY_UNIT_SHIFT))
     }
