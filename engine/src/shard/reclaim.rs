@@ -244,7 +244,7 @@ impl Shard {
             self.settle(at, hash, job.why, now);
         }
         self.reclaim.job = Some(Job { done, ..job });
-        if done == used {
+        if done >= used {
             self.finish(job);
         }
         (done - job.done) as usize

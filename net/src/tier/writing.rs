@@ -255,6 +255,12 @@ impl<C: Clock> Writing<C> {
         if self.figures.is_latched() {
             return;
         }
+        // Whoever has gone without a word has not said that all of his is saved.
+        for shard in 0..self.shards.count() {
+            if !self.shards.ended[usize::from(shard)] {
+                self.take(Job::Ended { shard, is_saved: false });
+            }
+        }
         self.streams.end();
         // With nobody to wait for, each time makes room for a batch at least.
         while !self.is_done() && !self.figures.is_latched() {
