@@ -25,18 +25,14 @@ fn ask_all(stream: &mut TcpStream, requests: &[Vec<String>]) -> Vec<String> {
     let mut bytes = Vec::new();
     requests.iter().for_each(|words| compose::request(&mut bytes, words));
     stream.write_all(&bytes).unwrap();
-    let (mut answers, mut input, mut more) = (Vec::new(), Vec::new(), [0; 4096]);
+    let (mut answers, mut input) = (Vec::new(), Vec::new());
     while answers.len() < requests.len() {
         match parse(&input) {
             Parsed::Complete { consumed, .. } => {
                 answers.push(String::from_utf8_lossy(&input[..consumed]).into_owned());
                 input.drain(..consumed);
             }
-            _ => {
-                let count = std::io::Read::read(stream, &mut more).unwrap();
-                assert!(count > 0, "answers are due");
-                input.extend_from_slice(&more[..count]);
-            }
+            _ => read_more(stream, &mut input),
         }
     }
     answers

@@ -32,14 +32,7 @@ fn ask(stream: &mut TcpStream, words: &[&str]) -> String {
     stream.write_all(&resp(words)).unwrap();
     let mut answer = Vec::new();
     loop {
-        let mut more = [0; 4096];
-        let count = match std::io::Read::read(stream, &mut more) {
-            // A read with a time-out is not restarted when the thread is stopped for a moment (signal(7)).
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
-            count => count.unwrap(),
-        };
-        assert!(count > 0, "closed after {answer:?}");
-        answer.extend_from_slice(&more[..count]);
+        read_more(stream, &mut answer);
         if let Parsed::Complete { .. } = parse(&answer) {
             return String::from_utf8(answer).unwrap();
         }

@@ -70,6 +70,20 @@ pub(crate) fn expect(stream: &mut TcpStream, expected: &[u8]) {
     assert_eq!(String::from_utf8_lossy(&answer), String::from_utf8_lossy(expected));
 }
 
+/// Reads what has come, at least a byte.
+pub(crate) fn read_more(stream: &mut TcpStream, input: &mut Vec<u8>) {
+    let mut more = [0; 4096];
+    let count = loop {
+        match stream.read(&mut more) {
+            // A read with a time-out is not restarted when the thread is stopped for a moment (signal(7)).
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            count => break count.unwrap(),
+        }
+    };
+    assert!(count > 0, "closed after {:?}", String::from_utf8_lossy(input));
+    input.extend_from_slice(&more[..count]);
+}
+
 /// Reads until the server closes. A reset counts as closed.
 pub(crate) fn read_to_close(stream: &mut TcpStream) -> Vec<u8> {
     let mut answer = Vec::new();
