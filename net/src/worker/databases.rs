@@ -6,7 +6,7 @@
 //! has seen it changed sees it so from then on.
 
 use super::connection::Connection;
-use super::mail::{Ask, AskBytes, What};
+use super::mail::What;
 use super::state::WorkerState;
 use crate::databases::Unchanged;
 use crate::metrics::{CommandClass, OutcomeClass};
@@ -45,13 +45,7 @@ impl WorkerState {
             return self.change_at_shard(conn, part, change, read_ns);
         }
         let others = self.mail.shards() - 1;
-        if others > 0
-            && let Some(full) = self.mail.shard_without_places(1)
-        {
-            if let Some(lane) = self.mail.lane(full).filter(|_| !conn.marks.stalled) {
-                conn.marks.stalled = true;
-                lane.wait(conn.id);
-            }
+        if others > 0 && !self.has_place_at_each(conn) {
             return false;
         }
         let may_begin_again = (0..self.mail.shards()).all(|shard| !self.shared.is_recovering(shard));
@@ -66,18 +60,7 @@ impl WorkerState {
         }
         self.take_spaces();
         self.stats.request(CommandClass::Flush, OutcomeClass::Done);
-        if others == 0 {
-            self.finish(conn, part, &[], read_ns, Answer::Flushed);
-            return true;
-        }
-        let (from, number) = (conn.next_address(), self.number);
-        for shard in (0..self.mail.shards()).filter(|&shard| shard != number) {
-            let bytes = AskBytes { echo: part.echo, ..AskBytes::default() };
-            // There is a place: that was looked at before.
-            let ask = Ask { wish: part.reply.wish(), ..Ask::plain(from, What::Databases) };
-            self.ask(conn, shard, &ask, bytes);
-        }
-        self.wait_for(conn, part, read_ns, (others, 0), None);
+        self.pass_to_others(conn, part, What::Databases, (others, read_ns));
         true
     }
 

@@ -87,32 +87,46 @@ impl WorkerState {
     ) -> bool {
         let alone = conn.on_shard_port && matches!(conn.session, Session::Resp(_));
         let others = if alone { 0 } else { self.mail.shards() - 1 };
-        if others > 0
-            && let Some(full) = self.mail.shard_without_places(1)
-        {
-            if let Some(lane) = self.mail.lane(full).filter(|_| !conn.marks.stalled) {
-                conn.marks.stalled = true;
-                lane.wait(conn.id);
-            }
+        if others > 0 && !self.has_place_at_each(conn) {
             return false;
         }
         #[cfg(test)]
         let at = if self.strikes(super::bug::Bug::HalfFlush) { Some(Millis::MAX) } else { at };
         self.shard.flush(at, self.now);
         self.stats.request(CommandClass::Flush, OutcomeClass::Done);
+        self.pass_to_others(conn, part, What::Flush { at }, (others, read_ns));
+        true
+    }
+
+    /// Whether each shard has a place for another question. If one has not, the connection goes on when it has.
+    pub(super) fn has_place_at_each(&mut self, conn: &mut Connection) -> bool {
+        let Some(full) = self.mail.shard_without_places(1) else { return true };
+        if let Some(lane) = self.mail.lane(full).filter(|_| !conn.marks.stalled) {
+            conn.marks.stalled = true;
+            lane.wait(conn.id);
+        }
+        false
+    }
+
+    /// Asks all other shards, which have [places](Self::has_place_at_each), to do what this one has done; the answer comes when all
+    /// have. Without `others` that is now.
+    pub(super) fn pass_to_others(
+        &mut self,
+        conn: &mut Connection,
+        part: &Part<'_>,
+        what: What,
+        (others, read_ns): (u16, u64),
+    ) {
         if others == 0 {
-            self.finish(conn, part, &[], read_ns, Answer::Flushed);
-            return true;
+            return self.finish(conn, part, &[], read_ns, Answer::Flushed);
         }
         let (from, number) = (conn.next_address(), self.number);
         for shard in (0..self.mail.shards()).filter(|&shard| shard != number) {
             let bytes = AskBytes { echo: part.echo, ..AskBytes::default() };
-            // There is a place: that was looked at before.
-            let ask = Ask { wish: part.reply.wish(), ..Ask::plain(from, What::Flush { at }) };
+            let ask = Ask { wish: part.reply.wish(), ..Ask::plain(from, what) };
             self.ask(conn, shard, &ask, bytes);
         }
         self.wait_for(conn, part, read_ns, (others, 0), None);
-        true
     }
 }
 
