@@ -74,6 +74,20 @@ impl Buffer {
         unsafe { copy_in(from.as_ptr(), from.len(), self.start.add(at)) };
     }
 
+    /// As [`Buffer::write`], from memory that no reference may cover.
+    ///
+    /// # Safety
+    /// The bytes are readable, and nobody writes them, for the call.
+    ///
+    /// # Panics
+    /// If the buffer ends before.
+    #[inline]
+    pub unsafe fn write_from(&self, at: usize, from: *const u8, len: usize) {
+        assert!(self.has(at, len), "writes inside of the buffer");
+        // SAFETY: the source by the caller; the bytes lie in the mapping, which is writable and lives as long as `self`.
+        unsafe { copy_in(from, len, self.start.add(at)) };
+    }
+
     /// A copy of `len` bytes from `at` on.
     ///
     /// # Panics

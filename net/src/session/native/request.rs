@@ -76,7 +76,7 @@ pub(super) fn check_header(header: &RequestHeader, limits: &Limits) -> Result<Op
 fn check_value(op: Op, value_bytes: u32, limits: &Limits) -> Result<(), Refusal> {
     let allowed = match op {
         _ if op.is_write() => limits.value_bytes_max,
-        Op::Hello | Op::Ping | Op::Attach | Op::Accesses | Op::Doubts | Op::MultiGet => {
+        Op::Hello | Op::Ping | Op::Attach | Op::Pair | Op::Accesses | Op::Doubts | Op::MultiGet => {
             limits.frame_bytes_max as u64
         }
         Op::Increment | Op::Decrement | Op::AddSigned | Op::AddFloat if value_bytes == 8 => 8,

@@ -1,0 +1,346 @@
+//! What both ends of a connection have: a queue pair, credits, and messages on their way out.
+//!
+//! ```text
+//!   plan   a message: its bytes go to a slot, or inline; one doorbell for several
+//!   post   all that is planned, and perhaps a WRITE or READ behind it
+//!   noted  a message of the other side: its kind, and what it gives back
+//! ```
+//!
+//! Nothing here waits. Who is out of credits, slots or requests sends on when a completion has come.
+
+use crate::Broken;
+use crate::note::{CREDITS_MAX, Kind, Note, UNITS_MAX};
+use crate::sends::{Posted, Sends};
+use std::array::from_fn;
+use torc_verbs::memory::Buffer;
+use torc_verbs::region::Region;
+use torc_verbs::seam::{QueuePair, Verbs};
+use torc_verbs::work::{Action, Payload, Piece, Remote, Work};
+
+/// Messages that are planned before they are posted, at most.
+const PLANNED_MAX: usize = 8;
+/// Bytes that are sent inline, at most, if the device can.
+pub(crate) const INLINE_BYTES_MAX: usize = 192;
+/// Receives beyond those that take a credit: for messages that only give back, and pings.
+pub const SPARE_RECEIVES: u16 = 8;
+/// Work requests of a queue pair that are not over, beyond its slots.
+const SPARE_REQUESTS: usize = 48;
+
+/// Where messages are sent from.
+#[derive(Debug)]
+pub struct Slots {
+    /// Where the first begins in the memory that all calls are given.
+    pub at: usize,
+    pub count: usize,
+    pub bytes: usize,
+}
+
+impl Slots {
+    /// Work requests of a queue pair with these.
+    pub fn requests(&self) -> u32 {
+        (self.count + SPARE_REQUESTS) as u32
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Planned {
+    id: u64,
+    signaled: bool,
+    note: Note,
+    at: usize,
+    len: usize,
+    inline: bool,
+}
+
+const NOTHING: Planned = Planned {
+    id: 0,
+    signaled: false,
+    note: Note { kind: Kind::Return, credits: 0, units: 0 },
+    at: 0,
+    len: 0,
+    inline: true,
+};
+
+/// A WRITE or a READ.
+#[derive(Debug)]
+pub(crate) struct OneSided<'r, R> {
+    pub(crate) piece: Piece<'r, R>,
+    pub(crate) far: Remote,
+    /// A WRITE, which is told as [`Kind::Landed`]; else a READ.
+    pub(crate) writes: bool,
+}
+
+/// What a message of the other side says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Heard {
+    pub(crate) kind: Kind,
+    /// Units that can be used again.
+    pub(crate) units: usize,
+}
+
+/// One side of a connection.
+#[derive(Debug)]
+pub(crate) struct Link<V: Verbs> {
+    pair: V::Pair,
+    sends: Sends,
+    planned: [Planned; PLANNED_MAX],
+    planned_count: usize,
+    inline: [[u8; INLINE_BYTES_MAX]; PLANNED_MAX],
+    inline_max: usize,
+    /// Messages that the other side still takes, and that it takes at all.
+    credits: u32,
+    credits_max: u32,
+    /// What is to be given back, and when that is due without another message.
+    owed: u32,
+    owed_due: u32,
+    owed_units: usize,
+    units_due: usize,
+    /// Another side's ping is to be answered.
+    pinged: bool,
+}
+
+impl<V: Verbs> Link<V> {
+    /// `theirs`: messages that the other side takes, and their bytes at most; `ours`: messages that we take.
+    pub(crate) fn new(pair: V::Pair, slots: &Slots, theirs: (u16, u32), ours: u16) -> Link<V> {
+        let slot_bytes = slots.bytes.min(theirs.1 as usize);
+        let inline_max = (pair.inline_bytes() as usize).min(INLINE_BYTES_MAX).min(slot_bytes);
+        Link {
+            pair,
+            sends: Sends::new(slots.at, slots.count, slot_bytes, slots.count + SPARE_REQUESTS),
+            planned: [NOTHING; PLANNED_MAX],
+            planned_count: 0,
+            inline: [[0; INLINE_BYTES_MAX]; PLANNED_MAX],
+            inline_max,
+            credits: u32::from(theirs.0),
+            credits_max: u32::from(theirs.0),
+            owed: 0,
+            owed_due: (u32::from(ours) / 2).clamp(1, CREDITS_MAX),
+            owed_units: 0,
+            units_due: usize::MAX,
+            pinged: false,
+        }
+    }
+
+    /// From so many owed units on they are given back by themselves.
+    pub(crate) fn with_units_due(mut self, units: usize) -> Link<V> {
+        self.units_due = units.clamp(1, UNITS_MAX as usize);
+        self
+    }
+
+    pub(crate) fn number(&self) -> u32 {
+        self.pair.number()
+    }
+
+    pub(crate) fn pair(&self) -> &V::Pair {
+        &self.pair
+    }
+
+    pub(crate) fn sends(&self) -> &Sends {
+        &self.sends
+    }
+
+    /// Bytes of a message, at most.
+    pub(crate) fn message_bytes(&self) -> usize {
+        self.sends.slot_bytes()
+    }
+
+    /// Whether a message can be planned that takes a credit, and one behind it that takes none.
+    #[inline]
+    pub(crate) fn has_room(&self) -> bool {
+        self.credits > 0 && self.can_plan(2)
+    }
+
+    fn can_plan(&self, count: usize) -> bool {
+        self.sends.has_slot() && self.sends.has_room(count)
+    }
+
+    /// Plans a message out of the slices that `bytes` gives, `len` in all; at most [`Link::message_bytes`], and there is
+    /// [`Link::has_room`].
+    ///
+    /// # Safety
+    /// The slices are readable, and nobody writes them, for the call.
+    pub(crate) unsafe fn plan(
+        &mut self,
+        memory: (&Buffer, &V::Region),
+        kind: Kind,
+        len: usize,
+        bytes: impl Iterator<Item = (*const u8, usize)>,
+    ) -> Result<(), Broken> {
+        if self.planned_count == PLANNED_MAX {
+            self.post(memory.1, None)?;
+        }
+        let inline = len <= self.inline_max;
+        let slot = self.sends.slot();
+        let mut done = 0;
+        for (start, count) in bytes {
+            assert!(count <= len - done, "a message is as long as was said");
+            if inline {
+                let room = self.inline[self.planned_count][done..][..count].as_mut_ptr();
+                // SAFETY: the source by the caller; the room is ours alone, and as long (sliced).
+                unsafe { std::ptr::copy_nonoverlapping(start, room, count) };
+            } else {
+                // SAFETY: by the caller.
+                unsafe { memory.0.write_from(slot + done, start, count) };
+            }
+            done += count;
+        }
+        debug_assert_eq!(done, len);
+        self.plan_note(kind, slot, len, inline);
+        Ok(())
+    }
+
+    fn plan_note(&mut self, kind: Kind, at: usize, len: usize, inline: bool) {
+        let note = self.note(kind);
+        self.credits -= u32::from(kind.takes_credit());
+        let (id, signaled) = self.sends.post(Posted::Message { slot: !inline });
+        self.planned[self.planned_count] = Planned { id, signaled, note, at, len, inline };
+        self.planned_count += 1;
+    }
+
+    /// What the next message says; it gives back what is owed.
+    fn note(&mut self, kind: Kind) -> Note {
+        let credits = self.owed.min(CREDITS_MAX);
+        let units = self.owed_units.min(UNITS_MAX as usize);
+        self.owed -= credits;
+        self.owed_units -= units;
+        Note { kind, credits, units: units as u32 }
+    }
+
+    /// Posts what is planned.
+    #[inline]
+    pub(crate) fn flush(&mut self, region: &V::Region) -> Result<(), Broken> {
+        if self.planned_count > 0 { self.post(region, None) } else { Ok(()) }
+    }
+
+    /// Whether a WRITE or READ can be posted behind what is planned.
+    pub(crate) fn has_room_beside(&self) -> bool {
+        self.sends.has_room(2)
+    }
+
+    /// Posts what is planned and `behind` it, with one doorbell.
+    #[inline]
+    pub(crate) fn post(
+        &mut self,
+        region: &V::Region,
+        behind: Option<OneSided<'_, V::Region>>,
+    ) -> Result<(), Broken> {
+        match (self.planned_count, behind) {
+            (1, None) => self.post_up_to::<1>(region, None),
+            (_, behind) => self.post_up_to::<{ PLANNED_MAX + 1 }>(region, behind),
+        }
+    }
+
+    fn post_up_to<const N: usize>(
+        &mut self,
+        region: &V::Region,
+        behind: Option<OneSided<'_, V::Region>>,
+    ) -> Result<(), Broken> {
+        let (count, mut total) = (self.planned_count, self.planned_count);
+        let piece = behind.as_ref().map(|behind| [behind.piece]);
+        let last = behind.as_ref().zip(piece.as_ref()).map(|(behind, piece)| self.one_sided(behind, piece));
+        let own: [Piece<'_, V::Region>; N] = from_fn(|at| {
+            let planned = self.planned.get(at).unwrap_or(&NOTHING);
+            Piece { region, at: planned.at, len: planned.len }
+        });
+        let mut works: [Work<'_, V::Region>; N] = from_fn(|at| {
+            let planned = self.planned.get(at).unwrap_or(&NOTHING);
+            let payload = match planned {
+                Planned { len: 0, .. } => Payload::Pieces(&[]),
+                Planned { inline: true, len, .. } => Payload::Inline(&self.inline[at][..*len]),
+                _ => Payload::Pieces(&own[at..=at]),
+            };
+            let action = Action::Send { payload, immediate: Some(planned.note.encode()) };
+            Work { id: planned.id, action, signaled: planned.signaled, solicited: false }
+        });
+        if let Some(last) = last {
+            works[count] = last;
+            total += 1;
+        }
+        let posted = self.pair.post(&works[..total]);
+        self.planned_count = 0;
+        posted.map_err(|error| Broken::Verbs(error.error))
+    }
+
+    fn one_sided<'r>(
+        &mut self,
+        wanted: &OneSided<'r, V::Region>,
+        piece: &'r [Piece<'r, V::Region>],
+    ) -> Work<'r, V::Region> {
+        let (what, action) = if wanted.writes {
+            let immediate = Some(self.note(Kind::Landed).encode());
+            self.credits -= 1;
+            (Posted::Write, Action::Write { payload: Payload::Pieces(piece), to: wanted.far, immediate })
+        } else {
+            (Posted::Read, Action::Read { into: piece, from: wanted.far })
+        };
+        let (id, signaled) = self.sends.post(what);
+        Work { id, action, signaled, solicited: false }
+    }
+
+    /// Takes what a message of the other side gives back.
+    pub(crate) fn noted(&mut self, immediate: Option<u32>) -> Result<Heard, Broken> {
+        let Note { kind, credits, units } = immediate.and_then(Note::decode).ok_or(Broken::Message)?;
+        self.credits += credits;
+        if self.credits > self.credits_max {
+            return Err(Broken::Credits);
+        }
+        self.pinged |= kind == Kind::Ping;
+        Ok(Heard { kind, units: units as usize })
+    }
+
+    /// A message that took a credit of the other side is worked off: its receive is posted again.
+    #[inline]
+    pub(crate) fn owe(&mut self) {
+        self.owed += 1;
+    }
+
+    pub(crate) fn owe_units(&mut self, units: usize) {
+        self.owed_units += units;
+    }
+
+    /// Gives back what is due, if nothing else has; answers a ping.
+    #[inline]
+    pub(crate) fn settle(&mut self, region: &V::Region) -> Result<(), Broken> {
+        let due = self.pinged || self.owed >= self.owed_due || self.owed_units >= self.units_due;
+        if due && self.can_plan(1) {
+            self.pinged = false;
+            self.say(Kind::Return, region)?;
+        }
+        Ok(())
+    }
+
+    /// Asks whether the other side is there.
+    pub(crate) fn ping(&mut self, region: &V::Region) -> Result<(), Broken> {
+        if self.can_plan(1) { self.say(Kind::Ping, region) } else { Ok(()) }
+    }
+
+    fn say(&mut self, kind: Kind, region: &V::Region) -> Result<(), Broken> {
+        if self.planned_count == PLANNED_MAX {
+            self.post(region, None)?;
+        }
+        self.plan_note(kind, 0, 0, true);
+        self.post(region, None)
+    }
+
+    /// All that was posted up to this number is over.
+    pub(crate) fn complete(&mut self, id: u64, each: impl FnMut(Posted)) -> Result<(), Broken> {
+        if self.sends.complete(id, each) { Ok(()) } else { Err(Broken::Completion) }
+    }
+
+    /// Nothing that the other side sends takes effect from here on.
+    pub(crate) fn fail(&self) {
+        // If the device is gone nothing comes from it any more either.
+        let _ = self.pair.fail();
+    }
+}
+
+/// For memory of the other side.
+pub(crate) fn remote(window: torc_proto::native::pair::Window, at: usize) -> Remote {
+    Remote { address: window.address.wrapping_add(at as u64), key: window.key }
+}
+
+/// What is told of memory of ours.
+pub(crate) fn told(region: &impl Region) -> torc_proto::native::pair::Window {
+    let bytes = u32::try_from(region.len()).unwrap_or(u32::MAX);
+    torc_proto::native::pair::Window { address: region.address(), key: region.remote_key(), bytes }
+}
