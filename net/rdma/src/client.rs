@@ -380,3 +380,25 @@ impl<V: Verbs> ClientEnd<V> {
         self.broken
     }
 }
+
+#[cfg(test)]
+impl<V: Verbs> ClientEnd<V> {
+    pub(crate) fn link(&mut self) -> &mut Link<V> {
+        &mut self.link
+    }
+
+    /// Units of the landing that are in use, and of the lending.
+    pub(crate) fn used_units(&self) -> [usize; 2] {
+        [self.landing.used_units(), self.lending.used_units()]
+    }
+
+    /// Whether it has heard no notice since it slept.
+    pub(crate) fn is_asleep(&self) -> bool {
+        self.armed
+    }
+
+    /// Parts that were not read.
+    pub(crate) fn parts(&self) -> usize {
+        self.inbox.len()
+    }
+}

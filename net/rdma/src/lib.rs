@@ -19,6 +19,8 @@ mod note;
 mod sends;
 pub mod server;
 mod setup;
+#[cfg(test)]
+mod tests;
 mod window;
 
 pub use link::{SPARE_RECEIVES, Slots};

@@ -371,6 +371,18 @@ impl<V: Verbs> ServerEnd<V> {
     }
 }
 
+#[cfg(test)]
+impl<V: Verbs> ServerEnd<V> {
+    pub(crate) fn link(&mut self) -> &mut Link<V> {
+        &mut self.link
+    }
+
+    /// Units of the landing that are in use, and of the lending.
+    pub(crate) fn used_units(&self) -> [usize; 2] {
+        [self.landing.0.used_units(), self.lent_units]
+    }
+}
+
 /// Slices for one message.
 #[derive(Debug)]
 struct Gathered {
