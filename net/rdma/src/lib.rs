@@ -13,15 +13,19 @@
 //!
 //! Nothing that the other side tells is believed: what cannot be ends the connection ([`Broken`]).
 
+mod cause;
 pub mod client;
 mod link;
+mod local;
 mod note;
 mod sends;
 pub mod server;
 mod setup;
 mod window;
 
+pub use cause::Cause;
 pub use link::{SPARE_RECEIVES, Slots};
+pub use local::{Local, Unavailable};
 pub use setup::{Place, Refused};
 pub use torc_verbs as verbs;
 
