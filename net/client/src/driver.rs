@@ -217,11 +217,12 @@ impl Driver {
     }
 
     fn note_carried(&mut self) {
-        let carried = match self.sockets.first() {
-            Some(Some(Socket { stream: Stream::Rings(_), .. })) => RINGS,
-            Some(Some(Socket { stream: Stream::Rdma(_), .. })) => RDMA,
-            Some(Some(_)) => SOCKET,
-            _ => NOTHING,
+        // The common port, and if nothing goes there, some shard's.
+        let carried = match self.sockets.iter().flatten().next() {
+            Some(Socket { stream: Stream::Rings(_), .. }) => RINGS,
+            Some(Socket { stream: Stream::Rdma(_), .. }) => RDMA,
+            Some(_) => SOCKET,
+            None => NOTHING,
         };
         self.common.carried.store(carried, Ordering::Relaxed);
         if let Some(told) = self.core.rdma_news() {

@@ -198,6 +198,8 @@ impl Core {
         }
         self.peers[index].state =
             if again.is_empty() { State::Idle } else { State::Backoff { until: now + wait } };
+        // What is parked is newer.
+        again.append(&mut self.parked);
         for call in again {
             self.dispatch(call, now);
         }
@@ -329,9 +331,10 @@ impl Core {
         }
     }
 
-    /// Calls that wait for a connection may belong to another owner by the new map.
+    /// Calls that wait for a connection may belong to another owner by the new map; those that wait for the seed go before what is
+    /// asked for from here on.
     fn reroute_waiting(&mut self, now: Instant) {
-        for index in 1..self.peers.len() {
+        for index in 0..self.peers.len() {
             self.dispatch_waiting(index, now);
         }
     }

@@ -177,8 +177,10 @@ impl Core {
         if !was_for_it && peer.scouts_for.is_none() {
             return false;
         }
-        if let Some(main) = peer.scouts_for {
-            self.peers[main].held = None;
+        if let Some(main) = peer.scouts_for
+            && self.peers[main].held.take().is_some()
+        {
+            self.dispatch_waiting(main, now);
         }
         if self.peers[index].pairing != Pairing::Failed {
             self.rdma_failed(cause.unwrap_or(Cause::NoAnswer), why, now);
@@ -301,3 +303,8 @@ impl Core {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod world;
