@@ -110,21 +110,39 @@ fn rdma_or_nothing_says_why_there_is_nothing() {
     assert_eq!((world.open_calls(), world.carries(0)), (0, Over::Rdma));
 }
 
-/// A scout that is ready takes its place only when nothing is owed there, and gives up when that does not come about.
+/// Calls come without end, so that something is always owed: nothing more is sent until the scout has its place.
 #[test]
-fn a_scout_waits_for_its_place_but_not_for_ever() {
+fn a_scout_that_is_ready_gets_its_place_under_load() {
     let mut world = World::new(4, |_| {});
     world.path = false;
     count_all(&mut world);
-    world.path = true;
-    // While calls come without end.
-    for _ in 0..2000 {
-        world.count(KEYS[world.open_calls() % 6]);
+    (world.path, world.lazy) = (true, true);
+    for step in 0..400 {
+        world.count(KEYS[step % 6]);
+        world.count(KEYS[(step + 1) % 6]);
         world.turn();
-        world.now += Duration::from_millis(5);
+        world.pass(10);
     }
-    assert_eq!(carriers(&mut world)[1..], [Over::Rdma; 2]);
-    assert_eq!(world.errors, []);
+    assert_eq!((&carriers(&mut world)[1..], &world.errors[..]), (&[Over::Rdma; 2][..], &[][..]));
+}
+
+/// One request is never answered, so its connection is never quiet: the others do not wait for that.
+#[test]
+fn a_scout_that_waits_in_vain_gives_up() {
+    let mut world = World::new(5, |_| {});
+    world.credit = 4096;
+    world.path = false;
+    count_all(&mut world);
+    (world.path, world.mute) = (true, Some("a"));
+    world.count("a");
+    for _ in 0..50 {
+        KEYS[1..].iter().for_each(|key| world.count(key));
+        world.run(SECOND);
+        world.run(SECOND);
+        assert_eq!(world.open_calls(), 1);
+    }
+    let stays = carriers(&mut world)[1..].iter().filter(|over| **over == Over::Socket).count();
+    assert_eq!((stays, &world.errors[..]), (1, &[][..]));
 }
 
 /// Everything at once, under many seeds.

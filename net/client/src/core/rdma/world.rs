@@ -44,6 +44,8 @@ struct Wire {
     stuck: Option<Instant>,
     /// It was a request: those behind it do not come through, either.
     deaf: bool,
+    /// It was sent to in this turn.
+    busy: bool,
 }
 
 pub(super) struct World {
@@ -55,6 +57,11 @@ pub(super) struct World {
     pub(super) server_has_rdma: bool,
     /// Packets of RDMA come through.
     pub(super) path: bool,
+    /// The last answer of a connection comes only when nothing was sent since.
+    pub(super) lazy: bool,
+    /// What is asked of this key is never answered.
+    pub(super) mute: Option<&'static str>,
+    pub(super) credit: u32,
     /// Why the device cannot be used.
     pub(super) device: Option<Cause>,
     counters: HashMap<Vec<u8>, u64>,
@@ -81,6 +88,9 @@ impl World {
             says: Says::Yes,
             server_has_rdma: true,
             path: true,
+            lazy: false,
+            mute: None,
+            credit: 16,
             device: None,
             counters: HashMap::new(),
             done: HashMap::new(),
@@ -209,6 +219,7 @@ impl World {
     fn send(&mut self, index: usize) {
         let bytes = std::mem::take(&mut self.core.peer_mut(index).out);
         let Some(mut wire) = self.wires[index].take() else { return };
+        wire.busy = !bytes.is_empty();
         if bytes.is_empty() {
             self.wires[index] = Some(wire);
             return;
@@ -248,7 +259,7 @@ impl World {
                 let answer = HelloAnswer {
                     version: 1,
                     features,
-                    credit: 16,
+                    credit: self.credit,
                     boot_id: 7,
                     key_bytes_max: 250,
                     ..HelloAnswer::default()
@@ -263,6 +274,7 @@ impl World {
                 Says::Nonsense => value = b"?".to_vec(),
                 Says::End => wire.stuck = Some(self.now - 2 * PAIR_PATIENCE),
             },
+            Op::Increment if self.mute.is_some_and(|key| key.as_bytes() == request.key) => return None,
             Op::Increment => {
                 let options = Options::parse(request.extensions).expect("ours");
                 let number = options.change.expect("a session").number;
@@ -281,7 +293,7 @@ impl World {
     fn deliver(&mut self, index: usize) {
         while self.random(3) > 0 {
             let Some(Some(wire)) = self.wires.get_mut(index) else { return };
-            if wire.stuck.is_some() {
+            if wire.stuck.is_some() || (self.lazy && wire.busy && wire.answers.len() < 2) {
                 return;
             }
             let Some(bytes) = wire.answers.pop_front() else { return };
