@@ -274,6 +274,11 @@ impl<V: Verbs> ServerEnd<V> {
         Ok(count)
     }
 
+    /// Bytes of what was lent that no READ has begun with.
+    pub fn lent_left(&self) -> usize {
+        self.lent.1
+    }
+
     /// READs are over. When none is under way and nothing is left to read, the client can use the room again.
     fn has_read(&mut self) {
         if self.link.sends().reads() == 0 && self.lent.1 == 0 {
