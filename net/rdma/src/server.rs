@@ -195,7 +195,9 @@ impl<V: Verbs> ServerEnd<V> {
         Ok(over)
     }
 
-    /// To the error state: nothing that the client sends takes effect any more, and what is posted is flushed.
+    /// To the error state: nothing that the client sends takes effect any more, and what is posted is flushed. Shared receives that
+    /// messages had come into, or were coming into, are told of by completions; a device may forget those of a queue pair that is
+    /// gone. So who shares receives takes what completes for a while before this is dropped, or has fewer of them from then on.
     pub fn fail(&self) {
         self.link.fail();
     }

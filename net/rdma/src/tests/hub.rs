@@ -10,9 +10,10 @@ use crate::setup::{Place, Refused};
 use std::sync::Arc;
 use torc_proto::native::pair::PairEnd;
 use torc_verbs::completion::{Completion, Done, Event, Failure};
+use torc_verbs::error::VerbsError;
 use torc_verbs::memory::Buffer;
 use torc_verbs::seam::{Access, CompletionQueue, QueuePair, SharedReceives, Verbs};
-use torc_verbs::sim::{Device, Domain, Network, Queue, Receives, Registered};
+use torc_verbs::sim::{Device, Domain, Network, Pair, Queue, Receives, Registered};
 use torc_verbs::work::Piece;
 
 /// Connections at a time.
@@ -73,10 +74,8 @@ impl Hub {
         let bytes = slots_bytes + receives * wanted.receive_bytes as usize;
         let memory = Registration::new(&device, &domain, bytes, Access::Local);
         let (place, random) = (place(&device), Random::new(seed ^ 0x4855_4220));
-        let connections = Vec::new();
-        let wanted = *wanted;
-        let hub =
-            Hub { connections, device, domain, queue, shared, memory, place, wanted, random, pauses: true };
+        let (connections, wanted, pauses) = (Vec::new(), *wanted, true);
+        let hub = Hub { connections, device, domain, queue, shared, memory, place, wanted, random, pauses };
         if hub.shared.is_some() {
             (0..receives).for_each(|number| hub.post_receive(None, number).expect("posted"));
         }
@@ -88,11 +87,7 @@ impl Hub {
         usize::from(wanted.receives) + usize::from(SPARE_RECEIVES)
     }
 
-    fn post_receive(
-        &self,
-        pair: Option<&torc_verbs::sim::Pair>,
-        number: usize,
-    ) -> Result<(), torc_verbs::error::VerbsError> {
+    fn post_receive(&self, pair: Option<&Pair>, number: usize) -> Result<(), VerbsError> {
         let at = receive_at(&self.wanted, number);
         let piece = Piece { region: &self.memory.region, at, len: self.wanted.receive_bytes as usize };
         let id = RECEIVE | number as u64;
@@ -121,7 +116,7 @@ impl Hub {
         let (count, bytes_each) = (self.wanted.slots, self.wanted.slot_bytes);
         let slots = Slots { at: number * count * bytes_each, count, bytes: bytes_each };
         let receives = Hub::receives(&self.wanted);
-        let post_own = |pair: &torc_verbs::sim::Pair| match self.shared {
+        let post_own = |pair: &Pair| match self.shared {
             Some(_) => Ok(()),
             None => (0..receives)
                 .try_for_each(|at| self.post_receive(Some(pair), number * receives + at))
@@ -131,10 +126,9 @@ impl Hub {
         if !self.wanted.inline {
             end.link().forgo_inline();
         }
-        let (incoming, outgoing) = (
-            Incoming::new(&self.device, &self.domain, 2 * number as u64),
-            Outgoing::new(&self.device, &self.domain, 2 * number as u64 + 1, bytes),
-        );
+        let stream = 2 * number as u64;
+        let incoming = Incoming::new(&self.device, &self.domain, stream);
+        let outgoing = Outgoing::new(&self.device, &self.domain, stream + 1, bytes);
         self.connections.push(Some(Connection { end, incoming, outgoing, paused_until: 0, broken: None }));
         Ok(answer)
     }
