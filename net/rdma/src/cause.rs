@@ -57,7 +57,7 @@ impl Cause {
     ];
 
     /// As counters have it.
-    pub fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Cause::Library => "library",
             Cause::Device => "device",
@@ -128,6 +128,7 @@ impl From<&Broken> for Cause {
         match why {
             Broken::Failed(Failure::NoAnswer) | Broken::Silent => Cause::NoAnswer,
             Broken::Failed(_) => Cause::Pair,
+            Broken::Gone => Cause::Link,
             Broken::Verbs(error) => error.into(),
             Broken::Message | Broken::Credits | Broken::Room | Broken::Flooded | Broken::Completion => {
                 Cause::Protocol

@@ -53,4 +53,6 @@ pub enum Broken {
     Completion,
     #[error("the other side has gone silent")]
     Silent,
+    #[error("the device is gone, or its port")]
+    Gone,
 }

@@ -267,13 +267,15 @@ impl<V: Verbs> ServerEnd<V> {
         Ok(count)
     }
 
-    /// The last READ of what was lent is over: the client can use the room again.
-    pub fn has_read(&mut self) {
+    /// A READ of what was lent is over. True: all of it was read, and the client can use the room again.
+    pub fn has_read(&mut self) -> bool {
         let (_, left, whole) = self.lent;
-        if left == 0 && whole > 0 {
+        let is_all = left == 0 && whole > 0;
+        if is_all {
             self.link.owe_units(units(whole));
             self.lent = (0, 0, 0);
         }
+        is_all
     }
 
     /// Begins to read what was lent, when all before it was taken; bytes as [`Heard::Lent`] said.

@@ -13,7 +13,7 @@ use torc_engine::command::{
 use torc_proto::native::attach::{FEATURE_READS, LAYOUT};
 use torc_proto::native::extension::kind;
 use torc_proto::native::{
-    self, Accesses, Attach, Change, Doubts, Hello, Invalid, Op, Options, Request, RequestHeader, VERSION,
+    self, Accesses, Attach, Change, Doubts, Hello, Invalid, Op, Options, PairEnd, Request, RequestHeader, VERSION,
     flags,
 };
 
@@ -325,6 +325,10 @@ fn about_server<'a>(
             }
             let reads = attach.features & FEATURE_READS != 0;
             Asked { work: Work::Attach { reads }, ..Asked::local(Kind::Attach, &[]) }
+        }
+        Op::Pair => {
+            PairEnd::parse(request.value).map_err(|_| Refusal::PairTooShort)?;
+            Asked { work: Work::Pair { client: request.value }, ..Asked::local(Kind::Pair, &[]) }
         }
         Op::Accesses => {
             Accesses::parse(request.value).map_err(|_| Refusal::Accesses)?;
