@@ -11,8 +11,8 @@
 
 mod error;
 mod file;
-pub(crate) mod settings;
 mod rdma;
+pub(crate) mod settings;
 mod shared_memory;
 pub(crate) mod sources;
 mod tier;
@@ -85,7 +85,8 @@ impl Config {
         let (shards, cpus) = r.shards(cpus, machine)?;
         let shard_port_base = r.shard_ports(&listen, shards)?;
         let show = |time: &Duration| show_short_time(*time);
-        rdma.wish.memory_bytes = (usize::from(shards) * rdma.clients_max * torc_net::rdma::CLIENT_BYTES) as u64;
+        rdma.wish.memory_bytes =
+            (usize::from(shards) * rdma.clients_max * torc_net::rdma::CLIENT_BYTES) as u64;
         let spin = r.one("spin", value::short_time, show)?;
         let min_wait = r.one("min-wait", value::short_time, show)?;
 

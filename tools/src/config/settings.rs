@@ -167,7 +167,13 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "auto",
         "Let native clients go on over RDMA (RoCEv2); auto: where there is a device that can be used at the start",
     ),
-    one(NETWORK, "rdma-device", "NAME", "auto", "The RDMA device, as torc doctor names it; auto: the one that fits best"),
+    one(
+        NETWORK,
+        "rdma-device",
+        "NAME",
+        "auto",
+        "The RDMA device, as torc doctor names it; auto: the one that fits best",
+    ),
     one(NETWORK, "rdma-port", "NUMBER", "auto", "The device's port"),
     one(NETWORK, "rdma-gid", "INDEX", "auto", "Which of the port's GIDs, of RoCEv2; auto: an IPv4 one first"),
     one(

@@ -10,8 +10,8 @@ use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 use torc_engine::stats;
 use torc_net::metrics::{BUCKETS, Histogram};
-use torc_net::server::{RearmError, RunningTier, Server, ServerConfig, StartError, Stats, client_memory};
 use torc_net::rdma::RdmaStatus;
+use torc_net::server::{RearmError, RunningTier, Server, ServerConfig, StartError, Stats, client_memory};
 use torc_net::transport::choice::Chosen;
 
 /// A server that was killed keeps its sockets for a moment, until the kernel has taken its rings down; whoever
