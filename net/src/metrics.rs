@@ -8,7 +8,9 @@ mod histogram;
 pub use classes::{CloseReason, CommandClass, OutcomeClass};
 pub use histogram::{BUCKETS, Histogram};
 
-use crate::session::{ATTACH_REFUSALS, AttachRefusal, BAD_INPUTS, PAIR_REFUSALS, PROTOCOLS, PairRefusal, Protocol};
+use crate::session::{
+    ATTACH_REFUSALS, AttachRefusal, BAD_INPUTS, PAIR_REFUSALS, PROTOCOLS, PairRefusal, Protocol,
+};
 use classes::{CLOSE_REASONS, COMMANDS, OUTCOMES};
 use torc_engine::reader::Doubt;
 use torc_engine::stats::{Counter, FigureKind};

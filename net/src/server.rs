@@ -105,8 +105,8 @@ impl Server {
         if let Some(error) = config.shared_memory.as_ref().and_then(|_| shared_memory_refusal()) {
             return Err(StartError::SharedMemory(error));
         }
-        let (watcher, rdma) = crate::rdma::begin(&config.rdma)
-            .map_err(|why| StartError::Rdma { cure: why.cure(), why })?;
+        let (watcher, rdma) =
+            crate::rdma::begin(&config.rdma).map_err(|why| StartError::Rdma { cure: why.cure(), why })?;
         let chosen = choose(config.transport).map_err(StartError::Transport)?;
         let min_wait_refusal = if config.min_wait.is_zero() { None } else { without_min_wait(&chosen) };
         limits::raise_files(config.connections_max);
@@ -114,7 +114,8 @@ impl Server {
         let clock =
             if config.is_read_by_clients() { MachineClock::shared() } else { Ok(MachineClock::new()) };
         let clock = clock.map_err(StartError::SharedMemory)?;
-        let shared = Shared { rdma: watcher, ..shared(&config, &bound, (&chosen, shared_memory_path), &clock) };
+        let shared =
+            Shared { rdma: watcher, ..shared(&config, &bound, (&chosen, shared_memory_path), &clock) };
         let shared = Arc::new(shared);
         let Bound { shards, kinds, addresses, shard_addresses, files } = bound;
         let opened =
@@ -591,7 +592,9 @@ impl ShardStart {
         let rings = sockets.map(|sockets| Rings::new(sockets, rings));
         match rdma {
             None => self.serve(shard, rings, ready, go),
-            Some(config) => self.serve(shard, rings.map(|rings| RdmaTransport::new(rings, config)), ready, go),
+            Some(config) => {
+                self.serve(shard, rings.map(|rings| RdmaTransport::new(rings, config)), ready, go)
+            }
         }
     }
 

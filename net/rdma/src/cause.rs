@@ -127,7 +127,7 @@ impl From<&Broken> for Cause {
     fn from(why: &Broken) -> Cause {
         match why {
             Broken::Failed(Failure::NoAnswer) | Broken::Silent => Cause::NoAnswer,
-            Broken::Failed(_) => Cause::Pair,
+            Broken::Failed(_) | Broken::Lost => Cause::Pair,
             Broken::Gone => Cause::Link,
             Broken::Verbs(error) => error.into(),
             Broken::Message | Broken::Credits | Broken::Room | Broken::Flooded | Broken::Completion => {

@@ -4,9 +4,8 @@ mod inbox;
 mod memory;
 
 use crate::Broken;
-use crate::link::{INLINE_BYTES_MAX, Link, SPARE_RECEIVES, Slots};
+use crate::link::{INLINE_BYTES_MAX, Link, SPARE_RECEIVES, Slots, told};
 use crate::note::{Kind, UNIT};
-use crate::sends::Posted;
 use crate::setup::{self, Place, Refused};
 use crate::window::{Window, units};
 use inbox::{Inbox, Part};
@@ -70,7 +69,7 @@ impl<V: Verbs> Unjoined<V> {
         sizes: Sizes,
         first: u32,
     ) -> Result<Unjoined<V>, Refused> {
-        let receives = sizes.receives + SPARE_RECEIVES;
+        let receives = sizes.receives.saturating_add(SPARE_RECEIVES);
         let slots = Slots { at: 0, count: SLOTS, bytes: SLOT_BYTES };
         let queue = device.completion_queue(u32::from(receives) + slots.requests() + 1)?;
         let memory = Memory::new(device, domain, SLOTS * SLOT_BYTES, &sizes)?;
@@ -90,8 +89,8 @@ impl<V: Verbs> Unjoined<V> {
         let offer = PairEnd {
             receives: sizes.receives,
             receive_bytes: sizes.receive_bytes,
-            landing: crate::link::told(&memory.landing.1),
-            lending: crate::link::told(&memory.lending.1),
+            landing: told(memory.landing.as_ref()),
+            lending: told(memory.lending.as_ref()),
             ..place.end(pair.number(), first)
         };
         Ok(Unjoined { pair, queue, memory, place: *place, sizes, offer })
@@ -107,14 +106,15 @@ impl<V: Verbs> Unjoined<V> {
         let slots = Slots { at: 0, count: SLOTS, bytes: SLOT_BYTES };
         let theirs = (answer.receives, answer.receive_bytes);
         let link = Link::new(self.pair, &slots, theirs, self.sizes.receives)
-            .with_units_due(self.sizes.landing_bytes / UNIT / 4);
+            .with_units_due(self.offer.landing.bytes as usize / UNIT / 4);
         Ok(ClientEnd {
             link,
             queue: self.queue,
             memory: self.memory,
-            landing: Window::new(self.sizes.landing_bytes),
-            lending: Window::new(self.sizes.lending_bytes),
-            inbox: Inbox::default(),
+            landing: Window::new(self.offer.landing.bytes as usize),
+            lending: Window::new(self.offer.lending.bytes as usize),
+            inbox: Inbox::new(2 * usize::from(self.sizes.receives)),
+            is_lending: false,
             armed: false,
             broken: None,
             shard: answer.shard,
@@ -132,6 +132,8 @@ pub struct ClientEnd<V: Verbs> {
     landing: Window,
     lending: Window,
     inbox: Inbox,
+    /// Of the bytes that were to be written the next are to be lent, too.
+    is_lending: bool,
     armed: bool,
     broken: Option<Broken>,
     shard: u16,
@@ -151,7 +153,11 @@ impl<V: Verbs> ClientEnd<V> {
     /// Bytes that have come and were not read, or more than 0 if the connection is broken. Looks for new ones.
     pub fn has_news(&mut self, blocked: bool) -> bool {
         self.poll();
-        self.broken.is_some() || !self.inbox.is_empty() || (blocked && self.link.has_room())
+        self.broken.is_some() || !self.inbox.is_empty() || (blocked && self.can_write())
+    }
+
+    fn can_write(&self) -> bool {
+        self.link.has_room() && (!self.is_lending || self.lending.room() > 0)
     }
 
     /// Asks for a notice; false: something has come meanwhile, or can be written if that is waited for (`blocked`).
@@ -196,10 +202,8 @@ impl<V: Verbs> ClientEnd<V> {
                 break;
             }
         }
-        if done > 0
-            && let Err(broken) = self.link.settle(&self.memory.slots.1)
-        {
-            self.fail(broken);
+        if done > 0 {
+            self.settle();
         }
         match self.broken {
             Some(broken) if done == 0 => Err(broken),
@@ -209,6 +213,9 @@ impl<V: Verbs> ClientEnd<V> {
 
     /// A part was read to its end.
     fn give_back(&mut self, part: Part) -> Result<(), Broken> {
+        if self.broken.is_some() {
+            return Ok(());
+        }
         if part.landed {
             if !self.landing.give_back(units(part.len)) {
                 return Err(Broken::Room);
@@ -233,7 +240,7 @@ impl<V: Verbs> ClientEnd<V> {
         if let Some(broken) = self.broken {
             return Err(broken);
         }
-        if !self.link.has_room() {
+        if !self.can_write() {
             self.poll();
         }
         let written = self.write_some(bytes);
@@ -241,15 +248,20 @@ impl<V: Verbs> ClientEnd<V> {
     }
 
     fn write_some(&mut self, bytes: &[u8]) -> Result<usize, Broken> {
-        let is_long = bytes.len() >= LENT_BYTES_MIN;
+        let is_long = self.lending.room_ever() && bytes.len() >= LENT_BYTES_MIN;
         let mut done = 0;
         while done < bytes.len() && self.link.has_room() {
             let rest = &bytes[done..];
-            match if is_long && done > 0 { self.lend(rest)? } else { self.say(Kind::Bytes, rest)? } {
-                0 => break,
-                count => done += count,
+            // The last bytes come sooner by a message.
+            self.is_lending &= rest.len() > self.link.message_bytes();
+            let count = if self.is_lending { self.lend(rest)? } else { self.say(Kind::Bytes, rest)? };
+            if count == 0 {
+                break;
             }
+            done += count;
+            self.is_lending |= is_long;
         }
+        self.is_lending &= done < bytes.len();
         self.link.flush(&self.memory.slots.1)?;
         Ok(done)
     }
@@ -267,8 +279,9 @@ impl<V: Verbs> ClientEnd<V> {
     fn lend(&mut self, bytes: &[u8]) -> Result<usize, Broken> {
         let most = self.lending.room().min(LENT_BYTES_MAX);
         let count = if bytes.len() <= most { bytes.len() } else { most / UNIT * UNIT };
+        let Some((memory, _)) = &self.memory.lending else { return Ok(0) };
         let Some(at) = (if count > 0 { self.lending.claim(count) } else { None }) else { return Ok(0) };
-        self.memory.lending.0.write(at, &bytes[..count]);
+        memory.write(at, &bytes[..count]);
         self.say(Kind::Lent, &(count as u32).to_le_bytes())?;
         Ok(count)
     }
@@ -293,9 +306,27 @@ impl<V: Verbs> ClientEnd<V> {
                 break;
             }
         }
-        if let Err(broken) = self.link.settle(&self.memory.slots.1) {
+        self.settle();
+    }
+
+    fn settle(&mut self) {
+        if self.broken.is_none()
+            && let Err(broken) = self.link.settle(&self.memory.slots.1)
+        {
             self.fail(broken);
         }
+    }
+
+    /// Asks whether the server is there: if it is not, the connection breaks soon.
+    ///
+    /// # Errors
+    /// The connection is broken.
+    pub fn ping(&mut self) -> Result<(), Broken> {
+        if let Some(broken) = self.broken {
+            return Err(broken);
+        }
+        let asked = self.link.ping(&self.memory.slots.1);
+        asked.inspect_err(|broken| self.fail(*broken))
     }
 
     fn completed(&mut self, completion: &Completion) -> Result<(), Broken> {
@@ -305,33 +336,31 @@ impl<V: Verbs> ClientEnd<V> {
                 self.received((completion.id & !RECEIVE) as u16, len as usize, immediate)
             }
             Done::WrittenByPeer { len, immediate } => {
-                let heard = self.link.noted(Some(immediate))?;
+                let heard = self.link.noted(Some(immediate), len as usize)?;
                 self.take_units(heard.units)?;
-                let at = self.landing.claim(len as usize).ok_or(Broken::Room)?;
-                if heard.kind != Kind::Landed || len == 0 {
+                if heard.kind != Kind::Landed {
                     return Err(Broken::Message);
                 }
+                let at = self.landing.claim(len as usize).ok_or(Broken::Room)?;
                 self.inbox.push(Part::landed(at, len as usize));
                 self.post_receive((completion.id & !RECEIVE) as u16)?;
                 self.link.owe();
                 Ok(())
             }
-            Done::Sent | Done::Written | Done::Read => self
-                .link
-                .complete(completion.id, |what| debug_assert!(matches!(what, Posted::Message { .. }))),
+            Done::Sent | Done::Written | Done::Read => self.link.complete(completion.id),
         }
     }
 
     fn received(&mut self, number: u16, len: usize, immediate: Option<u32>) -> Result<(), Broken> {
-        let heard = self.link.noted(immediate)?;
+        let heard = self.link.noted(immediate, len)?;
         self.take_units(heard.units)?;
         match heard.kind {
-            Kind::Bytes if len > 0 && len <= self.memory.receive_bytes => {
+            Kind::Bytes => {
                 self.inbox.push(Part::received(number, len));
                 Ok(())
             }
-            Kind::Return | Kind::Ping => self.post_receive(number),
-            Kind::Bytes | Kind::Landed | Kind::Lent => Err(Broken::Message),
+            Kind::Return | Kind::Ping | Kind::Pong => self.post_receive(number),
+            Kind::Landed | Kind::Lent => Err(Broken::Message),
         }
     }
 

@@ -49,6 +49,8 @@ pub enum Broken {
     Room,
     #[error("the other side sent more than it had credits for")]
     Flooded,
+    #[error("a message of the other side was lost")]
+    Lost,
     #[error("the device completed what was not posted")]
     Completion,
     #[error("the other side has gone silent")]

@@ -9,9 +9,10 @@
 //! Nothing here waits. Who is out of credits, slots or requests sends on when a completion has come.
 
 use crate::Broken;
-use crate::note::{CREDITS_MAX, Kind, Note, UNITS_MAX};
+use crate::note::{CREDITS_MAX, Kind, NUMBERS, Note, UNITS_MAX};
 use crate::sends::{Posted, Sends};
 use std::array::from_fn;
+use std::sync::Arc;
 use torc_verbs::memory::Buffer;
 use torc_verbs::region::Region;
 use torc_verbs::seam::{QueuePair, Verbs};
@@ -21,12 +22,14 @@ use torc_verbs::work::{Action, Payload, Piece, Remote, Work};
 const PLANNED_MAX: usize = 8;
 /// Bytes that are sent inline, at most, if the device can.
 pub(crate) const INLINE_BYTES_MAX: usize = 192;
-/// Receives beyond those that take a credit: for messages that only give back, and pings.
+/// Receives beyond those that take a credit: for messages that only give back, pings and their answers.
 pub const SPARE_RECEIVES: u16 = 8;
+/// Pings that were not answered, at most: a side that is not looked after for long keeps the other receives for what gives back.
+pub(crate) const PINGS_MAX: u8 = 4;
 /// Work requests of a queue pair that are not over, beyond its slots.
 const SPARE_REQUESTS: usize = 48;
 
-/// Where messages are sent from.
+/// Where messages are sent from; the device reads there until the queue pair is gone.
 #[derive(Debug)]
 pub struct Slots {
     /// Where the first begins in the memory that all calls are given.
@@ -55,7 +58,7 @@ struct Planned {
 const NOTHING: Planned = Planned {
     id: 0,
     signaled: false,
-    note: Note { kind: Kind::Return, credits: 0, units: 0 },
+    note: Note { kind: Kind::Return, number: 0, credits: 0, units: 0 },
     at: 0,
     len: 0,
     inline: true,
@@ -90,13 +93,19 @@ pub(crate) struct Link<V: Verbs> {
     /// Messages that the other side still takes, and that it takes at all.
     credits: u32,
     credits_max: u32,
+    /// Messages that we still take, as far as the other side can know.
+    given: u32,
+    /// Numbers of the next message of ours, and of theirs.
+    number: u32,
+    their_number: u32,
     /// What is to be given back, and when that is due without another message.
     owed: u32,
     owed_due: u32,
     owed_units: usize,
     units_due: usize,
-    /// Another side's ping is to be answered.
-    pinged: bool,
+    /// Pings of ours that were not answered, and theirs.
+    pings: u8,
+    their_pings: u8,
 }
 
 impl<V: Verbs> Link<V> {
@@ -113,11 +122,15 @@ impl<V: Verbs> Link<V> {
             inline_max,
             credits: u32::from(theirs.0),
             credits_max: u32::from(theirs.0),
+            given: u32::from(ours),
+            number: 0,
+            their_number: 0,
             owed: 0,
             owed_due: (u32::from(ours) / 2).clamp(1, CREDITS_MAX),
             owed_units: 0,
             units_due: usize::MAX,
-            pinged: false,
+            pings: 0,
+            their_pings: 0,
         }
     }
 
@@ -147,11 +160,7 @@ impl<V: Verbs> Link<V> {
     /// Whether a message can be planned that takes a credit, and one behind it that takes none.
     #[inline]
     pub(crate) fn has_room(&self) -> bool {
-        self.credits > 0 && self.can_plan(2)
-    }
-
-    fn can_plan(&self, count: usize) -> bool {
-        self.sends.has_slot() && self.sends.has_room(count)
+        self.credits > 0 && self.sends.has_slot() && self.sends.has_room(2)
     }
 
     /// Plans a message out of the slices that `bytes` gives, `len` in all; at most [`Link::message_bytes`], and there is
@@ -191,19 +200,23 @@ impl<V: Verbs> Link<V> {
 
     fn plan_note(&mut self, kind: Kind, at: usize, len: usize, inline: bool) {
         let note = self.note(kind);
-        self.credits -= u32::from(kind.takes_credit());
-        let (id, signaled) = self.sends.post(Posted::Message { slot: !inline });
+        let what = if kind == Kind::Ping { Posted::Ping } else { Posted::Message { slot: !inline } };
+        let (id, signaled) = self.sends.post(what);
         self.planned[self.planned_count] = Planned { id, signaled, note, at, len, inline };
         self.planned_count += 1;
     }
 
-    /// What the next message says; it gives back what is owed.
+    /// What the next message says; it takes its credit, and gives back what is owed.
     fn note(&mut self, kind: Kind) -> Note {
+        let number = self.number;
+        self.number = (number + 1) % NUMBERS;
+        self.credits -= u32::from(kind.takes_credit());
         let credits = self.owed.min(CREDITS_MAX);
         let units = self.owed_units.min(UNITS_MAX as usize);
         self.owed -= credits;
         self.owed_units -= units;
-        Note { kind, credits, units: units as u32 }
+        self.given += credits;
+        Note { kind, number, credits, units: units as u32 }
     }
 
     /// Posts what is planned.
@@ -258,6 +271,7 @@ impl<V: Verbs> Link<V> {
         }
         let posted = self.pair.post(&works[..total]);
         self.planned_count = 0;
+        // Of what was refused no completion comes. So what is lent stays so until the queue pair is gone.
         posted.map_err(|error| Broken::Verbs(error.error))
     }
 
@@ -268,7 +282,6 @@ impl<V: Verbs> Link<V> {
     ) -> Work<'r, V::Region> {
         let (what, action) = if wanted.writes {
             let immediate = Some(self.note(Kind::Landed).encode());
-            self.credits -= 1;
             (Posted::Write, Action::Write { payload: Payload::Pieces(piece), to: wanted.far, immediate })
         } else {
             (Posted::Read, Action::Read { into: piece, from: wanted.far })
@@ -277,15 +290,40 @@ impl<V: Verbs> Link<V> {
         Work { id, action, signaled, solicited: false }
     }
 
-    /// Takes what a message of the other side gives back.
-    pub(crate) fn noted(&mut self, immediate: Option<u32>) -> Result<Heard, Broken> {
-        let Note { kind, credits, units } = immediate.and_then(Note::decode).ok_or(Broken::Message)?;
+    /// Takes what a message of the other side, of so many bytes, gives back.
+    pub(crate) fn noted(&mut self, immediate: Option<u32>, len: usize) -> Result<Heard, Broken> {
+        let Note { kind, number, credits, units } =
+            immediate.and_then(Note::decode).ok_or(Broken::Message)?;
+        if number != self.their_number {
+            return Err(Broken::Lost);
+        }
+        self.their_number = (number + 1) % NUMBERS;
         self.credits += credits;
         if self.credits > self.credits_max {
             return Err(Broken::Credits);
         }
-        self.pinged |= kind == Kind::Ping;
-        Ok(Heard { kind, units: units as usize })
+        if kind.takes_credit() {
+            self.given = self.given.checked_sub(1).ok_or(Broken::Flooded)?;
+        }
+        self.take_word(kind, credits == 0 && units == 0)?;
+        // What takes a credit brings bytes, and nothing else does.
+        if kind.takes_credit() == (len > 0) {
+            Ok(Heard { kind, units: units as usize })
+        } else {
+            Err(Broken::Message)
+        }
+    }
+
+    /// What takes no credit is bounded by what it is for.
+    fn take_word(&mut self, kind: Kind, gives_nothing: bool) -> Result<(), Broken> {
+        match kind {
+            Kind::Return if gives_nothing => return Err(Broken::Message),
+            Kind::Ping if self.their_pings == PINGS_MAX => return Err(Broken::Flooded),
+            Kind::Ping => self.their_pings += 1,
+            Kind::Pong => self.pings = self.pings.checked_sub(1).ok_or(Broken::Message)?,
+            _ => {}
+        }
+        Ok(())
     }
 
     /// A message that took a credit of the other side is worked off: its receive is posted again.
@@ -298,20 +336,35 @@ impl<V: Verbs> Link<V> {
         self.owed_units += units;
     }
 
-    /// Gives back what is due, if nothing else has; answers a ping.
+    /// Gives back what is due, if nothing else has; answers pings.
     #[inline]
     pub(crate) fn settle(&mut self, region: &V::Region) -> Result<(), Broken> {
-        let due = self.pinged || self.owed >= self.owed_due || self.owed_units >= self.units_due;
-        if due && self.can_plan(1) {
-            self.pinged = false;
+        while self.their_pings > 0 && self.sends.has_room(1) {
+            self.their_pings -= 1;
+            self.say(Kind::Pong, region)?;
+        }
+        while self.is_due() && self.sends.has_room(1) {
             self.say(Kind::Return, region)?;
         }
         Ok(())
     }
 
-    /// Asks whether the other side is there.
+    fn is_due(&self) -> bool {
+        self.owed >= self.owed_due || self.owed_units >= self.units_due
+    }
+
+    /// Asks whether the other side is there, unless it was asked [`PINGS_MAX`] times and has not answered.
     pub(crate) fn ping(&mut self, region: &V::Region) -> Result<(), Broken> {
-        if self.can_plan(1) { self.say(Kind::Ping, region) } else { Ok(()) }
+        if self.pings == PINGS_MAX || !self.sends.has_room(1) {
+            return Ok(());
+        }
+        self.pings += 1;
+        self.say(Kind::Ping, region)
+    }
+
+    /// Pings that were not answered.
+    pub(crate) fn pings(&self) -> u8 {
+        self.pings
     }
 
     fn say(&mut self, kind: Kind, region: &V::Region) -> Result<(), Broken> {
@@ -323,8 +376,8 @@ impl<V: Verbs> Link<V> {
     }
 
     /// All that was posted up to this number is over.
-    pub(crate) fn complete(&mut self, id: u64, each: impl FnMut(Posted)) -> Result<(), Broken> {
-        if self.sends.complete(id, each) { Ok(()) } else { Err(Broken::Completion) }
+    pub(crate) fn complete(&mut self, id: u64) -> Result<(), Broken> {
+        if self.sends.complete(id) { Ok(()) } else { Err(Broken::Completion) }
     }
 
     /// Nothing that the other side sends takes effect from here on.
@@ -339,8 +392,9 @@ pub(crate) fn remote(window: torc_proto::native::pair::Window, at: usize) -> Rem
     Remote { address: window.address.wrapping_add(at as u64), key: window.key }
 }
 
-/// What is told of memory of ours.
-pub(crate) fn told(region: &impl Region) -> torc_proto::native::pair::Window {
+/// What is told of memory of ours, if there is any.
+pub(crate) fn told<R: Region>(memory: Option<&(Arc<Buffer>, R)>) -> torc_proto::native::pair::Window {
+    let Some((_, region)) = memory else { return torc_proto::native::pair::Window::default() };
     let bytes = u32::try_from(region.len()).unwrap_or(u32::MAX);
     torc_proto::native::pair::Window { address: region.address(), key: region.remote_key(), bytes }
 }

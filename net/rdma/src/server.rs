@@ -6,7 +6,6 @@
 use crate::Broken;
 use crate::link::{INLINE_BYTES_MAX, Link, OneSided, Slots, remote};
 use crate::note::{Kind, UNIT};
-use crate::sends::Posted;
 use crate::setup::{self, Place, Refused};
 use crate::window::{Window, units};
 use std::mem::take;
@@ -64,9 +63,11 @@ pub struct ServerEnd<V: Verbs> {
     link: Link<V>,
     landing: (Window, Told),
     lending: (Window, Told),
-    /// What is being read of the lending: where it begins, how much is left, and of how much.
-    lent: (usize, usize, usize),
-    writes_out: usize,
+    /// What is being read of the lending: where its next byte lies, and how many are left.
+    lent: (usize, usize),
+    /// Units that are lent, and those of them whose READs have begun.
+    lent_units: usize,
+    read_units: usize,
 }
 
 impl<V: Verbs> ServerEnd<V> {
@@ -88,7 +89,7 @@ impl<V: Verbs> ServerEnd<V> {
             receive_queue: common.queue,
             shared: common.shared,
             sends: slots.requests(),
-            receives: u32::from(common.receives + crate::SPARE_RECEIVES),
+            receives: u32::from(common.receives) + u32::from(crate::SPARE_RECEIVES),
             inline_bytes: INLINE_BYTES_MAX as u32,
         };
         let pair = common.device.queue_pair(common.domain, &options)?;
@@ -108,7 +109,7 @@ impl<V: Verbs> ServerEnd<V> {
         let lending_units = client.lending.bytes as usize / UNIT;
         let link = Link::new(pair, slots, theirs, common.receives).with_units_due(lending_units / 4);
         let (landing, lending) = (window(client.landing), window(client.lending));
-        Ok((ServerEnd { link, landing, lending, lent: (0, 0, 0), writes_out: 0 }, answer))
+        Ok((ServerEnd { link, landing, lending, lent: (0, 0), lent_units: 0, read_units: 0 }, answer))
     }
 
     /// Of the queue pair.
@@ -128,10 +129,17 @@ impl<V: Verbs> ServerEnd<V> {
 
     /// WRITEs that are not over.
     pub fn writes_out(&self) -> usize {
-        self.writes_out
+        self.link.sends().writes()
     }
 
-    /// Whether the device has none of our bytes to write or to fill.
+    /// Pings that the client has not answered.
+    pub fn pings_out(&self) -> u8 {
+        self.link.pings()
+    }
+
+    /// Whether the device has none of our bytes to write or to fill, but for messages. When the connection is broken it may never
+    /// be so, as a device may refuse requests or lose completions: then only the end of the queue pair, when this is dropped,
+    /// gives memory back.
     pub fn is_quiet(&self) -> bool {
         self.link.sends().is_quiet()
     }
@@ -239,7 +247,6 @@ impl<V: Verbs> ServerEnd<V> {
             let piece = Piece { region: from, at: at + done, len: count };
             let far = remote(*told, place);
             self.link.post(region, Some(OneSided { piece, far, writes: true }))?;
-            self.writes_out += 1;
             done += count;
         }
         Ok(done)
@@ -255,7 +262,7 @@ impl<V: Verbs> ServerEnd<V> {
         (to, at): (&V::Region, usize),
         len: usize,
     ) -> Result<usize, Broken> {
-        let (from, left, _) = self.lent;
+        let (from, left) = self.lent;
         let count = len.min(left).min(ONE_SIDED_BYTES_MAX);
         if count == 0 || !self.link.has_room_beside() {
             return Ok(0);
@@ -263,31 +270,35 @@ impl<V: Verbs> ServerEnd<V> {
         let piece = Piece { region: to, at, len: count };
         let far = remote(self.lending.1, from);
         self.link.post(region, Some(OneSided { piece, far, writes: false }))?;
-        (self.lent.0, self.lent.1) = (from + count, left - count);
+        self.lent = (from + count, left - count);
         Ok(count)
     }
 
-    /// A READ of what was lent is over. True: all of it was read, and the client can use the room again.
-    pub fn has_read(&mut self) -> bool {
-        let (_, left, whole) = self.lent;
-        let is_all = left == 0 && whole > 0;
-        if is_all {
-            self.link.owe_units(units(whole));
-            self.lent = (0, 0, 0);
-        }
-        is_all
+    /// Bytes of what was lent that no READ has begun with.
+    pub fn lent_left(&self) -> usize {
+        self.lent.1
     }
 
-    /// Begins to read what was lent, when all before it was taken; bytes as [`Heard::Lent`] said.
+    /// READs are over. When none is under way and nothing is left to read, the client can use the room again.
+    fn has_read(&mut self) {
+        if self.link.sends().reads() == 0 && self.lent.1 == 0 {
+            self.lent_units -= self.read_units;
+            self.link.owe_units(take(&mut self.read_units));
+        }
+    }
+
+    /// Begins to read what was lent, when all READs of what was before it have begun; bytes as [`Heard::Lent`] said.
     ///
     /// # Errors
-    /// There cannot be so much in the lending.
+    /// There cannot be so much at that place of the lending.
     pub fn begin_lent(&mut self, len: usize) -> Result<(), Broken> {
+        debug_assert_eq!(self.lent.1, 0, "one part is read after the other");
         let at = self.lending.0.claim(len).ok_or(Broken::Room)?;
-        // It is read before anything else is, and what is read can be filled anew: one part is in use at a time.
+        // Only its place is wanted of the window: how much of it is in use was looked at when the part was told of.
         let is_free = self.lending.0.give_back(units(len));
         debug_assert!(is_free);
-        self.lent = (at, len, len);
+        self.lent = (at, len);
+        self.read_units += units(len);
         Ok(())
     }
 
@@ -301,18 +312,24 @@ impl<V: Verbs> ServerEnd<V> {
         len: u32,
         bytes: impl FnOnce() -> [u8; 4],
     ) -> Result<Heard, Broken> {
-        let heard = self.link.noted(immediate)?;
+        let heard = self.link.noted(immediate, len as usize)?;
         if !self.landing.0.give_back(heard.units) {
             return Err(Broken::Room);
         }
         match heard.kind {
-            Kind::Bytes if len > 0 => Ok(Heard::Bytes),
-            Kind::Lent if len == 4 => match u32::from_le_bytes(bytes()) as usize {
-                0 => Err(Broken::Message),
-                count => Ok(Heard::Lent(count)),
-            },
-            Kind::Return | Kind::Ping => Ok(Heard::Nothing),
-            Kind::Bytes | Kind::Lent | Kind::Landed => Err(Broken::Message),
+            Kind::Bytes => Ok(Heard::Bytes),
+            Kind::Lent if len == 4 => self.lent(u32::from_le_bytes(bytes()) as usize),
+            Kind::Return | Kind::Ping | Kind::Pong => Ok(Heard::Nothing),
+            Kind::Lent | Kind::Landed => Err(Broken::Message),
+        }
+    }
+
+    fn lent(&mut self, len: usize) -> Result<Heard, Broken> {
+        self.lent_units += units(len);
+        match len {
+            0 => Err(Broken::Message),
+            _ if self.lent_units > self.lending.0.units() => Err(Broken::Room),
+            _ => Ok(Heard::Lent(len)),
         }
     }
 
@@ -337,18 +354,19 @@ impl<V: Verbs> ServerEnd<V> {
         self.link.ping(region)
     }
 
-    /// A request of ours is over, and with it all before it.
+    /// A request of ours is over, and with it all before it. Their numbers are below 2 to the power of 63; if one has failed the
+    /// connection is broken, and nobody knows what of those before it was done.
     ///
     /// # Errors
     /// The device tells of one that was not posted.
     pub fn complete(&mut self, id: u64) -> Result<Over, Broken> {
-        let mut over = Over::default();
-        self.link.complete(id, |what| match what {
-            Posted::Write => over.writes += 1,
-            Posted::Read => over.reads += 1,
-            Posted::Message { .. } => {}
-        })?;
-        self.writes_out -= over.writes;
+        let (writes, reads) = (self.link.sends().writes(), self.link.sends().reads());
+        self.link.complete(id)?;
+        let sends = self.link.sends();
+        let over = Over { writes: writes - sends.writes(), reads: reads - sends.reads() };
+        if over.reads > 0 {
+            self.has_read();
+        }
         Ok(over)
     }
 

@@ -24,6 +24,11 @@ impl Window {
         (self.bytes - self.used).min(self.bytes - self.at)
     }
 
+    /// Units that it has at all.
+    pub(crate) fn units(&self) -> usize {
+        self.bytes / UNIT
+    }
+
     /// Whether there can ever be room.
     pub(crate) fn room_ever(&self) -> bool {
         self.bytes > 0

@@ -74,7 +74,11 @@ pub enum RdmaStatus {
     /// Clients may go on over this device.
     On(String),
     /// There is none that can be used: why, and what may help.
-    Unavailable { cause: Cause, why: String, cure: Option<&'static str> },
+    Unavailable {
+        cause: Cause,
+        why: String,
+        cure: Option<&'static str>,
+    },
 }
 
 #[cfg(test)]

@@ -13,8 +13,8 @@ mod arenas;
 mod config;
 mod watch;
 
-pub(crate) use arenas::Arenas;
 pub use crate::transport::rdma::CONNECTION_BYTES as CLIENT_BYTES;
+pub(crate) use arenas::Arenas;
 pub use config::{Rdma, RdmaChoice, RdmaStatus};
 pub(crate) use watch::{Watcher, begin};
 

@@ -106,7 +106,12 @@ impl WorkerState {
     }
 
     /// The answer by itself: the connection's output is empty.
-    pub(super) fn compose_attach(&self, conn: &mut Connection, reply: ReplyKind, answer: &Answer<'_>) -> Vec<u8> {
+    pub(super) fn compose_attach(
+        &self,
+        conn: &mut Connection,
+        reply: ReplyKind,
+        answer: &Answer<'_>,
+    ) -> Vec<u8> {
         let context = context(conn.number, &conn.peer, &conn.local, self.now, &self.view);
         conn.session.compose(reply, &[], &[], answer, &context, &mut conn.output);
         match conn.output.take(Vec::new) {

@@ -13,8 +13,8 @@ use torc_engine::command::{
 use torc_proto::native::attach::{FEATURE_READS, LAYOUT};
 use torc_proto::native::extension::kind;
 use torc_proto::native::{
-    self, Accesses, Attach, Change, Doubts, Hello, Invalid, Op, Options, PairEnd, Request, RequestHeader, VERSION,
-    flags,
+    self, Accesses, Attach, Change, Doubts, Hello, Invalid, Op, Options, PairEnd, Request, RequestHeader,
+    VERSION, flags,
 };
 
 impl From<Invalid> for Refusal {

@@ -9,7 +9,9 @@ use crate::session::output::Output;
 use std::fmt::Write;
 use torc_proto::native::attach::{FEATURE_SHARED_MEMORY, LAYOUT};
 use torc_proto::native::pair::FEATURE_RDMA;
-use torc_proto::native::{Attached, Hello, HelloAnswer, PairEnd, ShardAddress, SlotRange, Status, Topology, VERSION};
+use torc_proto::native::{
+    Attached, Hello, HelloAnswer, PairEnd, ShardAddress, SlotRange, Status, Topology, VERSION,
+};
 use torc_shm::{Pair, WORDS_BYTES};
 
 /// The figures of the section `figures`; each is a name of [`ServerView::figure`].
@@ -42,7 +44,8 @@ pub(super) fn hello(
         version: VERSION,
         shard: server.shard(),
         shard_count: server.shard_count(),
-        features: if path.is_some() { FEATURE_SHARED_MEMORY } else { 0 } | if rdma { FEATURE_RDMA } else { 0 },
+        features: if path.is_some() { FEATURE_SHARED_MEMORY } else { 0 }
+            | if rdma { FEATURE_RDMA } else { 0 },
         credit: CREDIT,
         session: hello.session,
         boot_id: server.boot_id(),
@@ -124,7 +127,9 @@ pub(super) fn pair(reply: &ReplyKind, answer: &Answer<'_>, out: &mut Output) {
         Answer::Pair(Err(PairRefusal::Gone)) => {
             (Status::NotSupported, "the server's RDMA device is gone, for now")
         }
-        Answer::Pair(Err(PairRefusal::Already)) => (Status::BadArgument, "this connection is paired, or attached"),
+        Answer::Pair(Err(PairRefusal::Already)) => {
+            (Status::BadArgument, "this connection is paired, or attached")
+        }
         // As for every limit: its name.
         Answer::Pair(Err(PairRefusal::Full)) => (Status::Busy, "rdma-clients"),
         Answer::Pair(Err(PairRefusal::Memory)) => (Status::Busy, "client-memory"),

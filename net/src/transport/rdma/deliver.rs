@@ -149,7 +149,12 @@ impl<V: Verbs> Conn<V> {
     }
 
     /// Tells the worker what has come, and reads what was lent.
-    pub(super) fn deliver(&mut self, conn: ConnId, hub: &mut Hub<V>, events: &mut Vec<Event>) -> Result<(), Broken> {
+    pub(super) fn deliver(
+        &mut self,
+        conn: ConnId,
+        hub: &mut Hub<V>,
+        events: &mut Vec<Event>,
+    ) -> Result<(), Broken> {
         self.waits_for_room = false;
         while self.reading && self.read.is_none() && !self.waits_for_room {
             match self.inbox.front().copied() {
@@ -174,7 +179,12 @@ impl<V: Verbs> Conn<V> {
     }
 
     /// Begins to read the next of what was lent; false: it cannot be now.
-    fn begin_read(&mut self, conn: ConnId, hub: &mut Hub<V>, events: &mut Vec<Event>) -> Result<bool, Broken> {
+    fn begin_read(
+        &mut self,
+        conn: ConnId,
+        hub: &mut Hub<V>,
+        events: &mut Vec<Event>,
+    ) -> Result<bool, Broken> {
         let region = hub.memory.region();
         if let Some(room) = self.room.take() {
             let found = hub.arenas.find(room.as_mut_ptr(), room.len());
@@ -216,7 +226,7 @@ impl<V: Verbs> Conn<V> {
             None => {}
         }
         self.waits_for_room = true;
-        if has_come && self.end.has_read() {
+        if has_come && self.end.lent_left() == 0 {
             self.inbox.pop_front();
             self.lent_begun = false;
             self.end.owe();

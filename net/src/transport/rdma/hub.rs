@@ -129,7 +129,11 @@ impl<T: Transport, V: Verbs> Rdma<T, V> {
     /// Opens what the shard needs of the device, if there is one and that was not done.
     fn open_hub(&mut self) -> Result<(), NotPaired> {
         if self.hub.is_some() {
-            return if self.generation == self.config.device.generation() { Ok(()) } else { Err(NotPaired::Gone) };
+            return if self.generation == self.config.device.generation() {
+                Ok(())
+            } else {
+                Err(NotPaired::Gone)
+            };
         }
         let (generation, opened) = self.config.device.opened();
         let opened = opened.ok_or(NotPaired::Gone)?;

@@ -18,8 +18,8 @@
 
 mod conn;
 mod deliver;
-mod hub;
 mod ending;
+mod hub;
 mod numbers;
 mod receives;
 mod turn;

@@ -31,8 +31,8 @@ pub(super) mod tests;
 mod turn;
 
 pub(crate) use attach::RingsConfig;
-pub(crate) use turn::SKIPS_MAX;
 pub(crate) use buffers::{BUFFER_BYTES, BUFFERS};
+pub(crate) use turn::SKIPS_MAX;
 
 use super::{BufferId, ConnId, Event, NotAttached, Notice, Pieces, Transport, Waker};
 use bells::Bells;
