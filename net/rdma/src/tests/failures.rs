@@ -168,3 +168,31 @@ fn completions_that_are_lost_cost_no_bytes() {
     }
     assert!(done > 10 && broken > 10, "{done} {broken}");
 }
+
+/// With the completion of the last slot's message lost nothing can be sent but a ping, whose completion finds it again.
+#[test]
+fn a_ping_finds_a_slot_again_that_was_lost() {
+    let mut found = 0;
+    for seed in 0..SEEDS {
+        let wanted = Wanted { slots: 1, inline: false, ..Wanted::default() };
+        let mut run = Run::under(Weather { lost: 500, ..Weather::default() }, seed, &wanted, 1, [0, 200]);
+        run.hub.pauses = false;
+        let pass = |run: &mut Run| {
+            for _ in 0..300 {
+                (0..20).for_each(|_| _ = run.network.step());
+                run.hub.turn(0);
+                run.callers[0].turn(u64::MAX / 2);
+            }
+        };
+        pass(&mut run);
+        let is_lost = run.hub.connection(0).end.link().rest().free_slots == 0;
+        if is_lost && !run.is_broken() {
+            found += 1;
+            run.network.set_weather(Weather::default());
+            run.hub.ping(0);
+            pass(&mut run);
+            assert_eq!(run.hub.connection(0).end.link().rest().free_slots, 1);
+        }
+    }
+    assert!(found > 0);
+}
