@@ -36,7 +36,7 @@ pub use header::{Phase, Queue, SegmentHeader};
 pub(crate) use jobs::PARKED_MAX;
 pub use leases::{LEASE_MS_MAX, LeaseLimits, Revoke};
 pub use lent::{Chain, Lent, LentChain};
-pub(crate) use reader::{ArenaMemory, NotCopied, SegmentsReader};
+pub(crate) use reader::{ArenaMemory, NotCopied, SegmentsReader, copy_item};
 pub(crate) use rest::RestCounts;
 pub use room::Room;
 

@@ -1,7 +1,10 @@
 //! Memory that somebody elsewhere reads, and until when: see `segments/leases.rs` and [`crate::remote`].
 
 use super::Shard;
+use crate::remote::RemoteMemory;
 use crate::segments::{LeaseLimits, Revoke};
+use crate::shared::Published;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 impl Shard {
     /// From now on leases may be given to readers elsewhere, and a freed segment rests until those have ended that were given before.
@@ -22,6 +25,23 @@ impl Shard {
     #[inline]
     pub fn pass_read_leases(&mut self, now: u64) {
         self.segments.pass(now);
+    }
+
+    /// The memory that readers elsewhere may be shown ([`crate::remote`]); `None` if this shard's is no file.
+    pub fn remote_memory(&self) -> Option<RemoteMemory> {
+        self.segments.file().map(|file| RemoteMemory::of(file))
+    }
+
+    /// What readers elsewhere were told of this memory, where it is and by which keys it is read, is over when this changes.
+    pub fn set_epoch(&self, epoch: u64) {
+        if let Some(file) = self.segments.file() {
+            file.epoch()[0].store(epoch, Ordering::Release);
+        }
+    }
+
+    /// Where it shows readers elsewhere when the server's clock began.
+    pub(crate) fn clock_word(&self) -> Option<Published<[AtomicU64; 1]>> {
+        self.segments.file().map(|file| file.clock())
     }
 
     pub(super) fn publish_rest(&self) {

@@ -141,6 +141,17 @@ fn a_flush_of_all_while_there_are_leases_refuses_no_write() {
 }
 
 #[test]
+fn readers_leave_when_others_take_their_place() {
+    let (mut shard, readers) = shard_with_readers();
+    lease(&mut shard, 0);
+    fill(&mut shard, 6000..6150);
+    assert!(shard.segments.resting() > 0);
+    shard.let_read_leases(LeaseLimits::default(), Box::new(Readers::default()));
+    assert_eq!((shard.segments.resting(), readers.made_to_leave()), (0, 1));
+    shard.audit().unwrap();
+}
+
+#[test]
 fn the_memory_comes_back_when_nobody_asks_for_leases_any_more() {
     let (mut shard, _) = shard_with_readers();
     let low = shard.low();
