@@ -25,12 +25,14 @@ use crate::clock::{BEHIND_MAX_MS, Clock, MachineClock};
 use crate::databases::Databases;
 use crate::metrics::WorkerStats;
 use crate::pin::pin_to;
+use crate::rdma::RdmaStatus;
 use crate::session::{Limits, Protocol};
 use crate::shared::Shared;
 use crate::slots::SlotMap;
 use crate::tier::{Durability, Opened, Port, TierConfig, time_before};
 use crate::transport::choice::{Chosen, choose, without_min_wait};
 use crate::transport::epoll::Epoll;
+use crate::transport::rdma::{Rdma as RdmaTransport, RdmaConfig};
 use crate::transport::rings::{Rings, RingsConfig};
 use crate::transport::sockets::SocketsConfig;
 use crate::transport::uring::Uring;
@@ -56,6 +58,7 @@ use torc_engine::reader::ShardReader;
 use torc_engine::stats::ShardStats;
 use torc_engine::{Shard, ShardConfig};
 use torc_pmem::tier::Tier;
+use torc_rdma::verbs::device::Device;
 use torc_shm::{Pair, RING_BYTES_MAX, RING_BYTES_MIN};
 
 /// A running server.
@@ -63,6 +66,7 @@ use torc_shm::{Pair, RING_BYTES_MAX, RING_BYTES_MIN};
 pub struct Server {
     shared: Arc<Shared>,
     chosen: Chosen,
+    rdma: RdmaStatus,
     min_wait_refusal: Option<&'static str>,
     addresses: Vec<Endpoint>,
     shard_addresses: Vec<SocketAddr>,
@@ -101,6 +105,8 @@ impl Server {
         if let Some(error) = config.shared_memory.as_ref().and_then(|_| shared_memory_refusal()) {
             return Err(StartError::SharedMemory(error));
         }
+        let (watcher, rdma) =
+            crate::rdma::begin(&config.rdma).map_err(|why| StartError::Rdma { cure: why.cure(), why })?;
         let chosen = choose(config.transport).map_err(StartError::Transport)?;
         let min_wait_refusal = if config.min_wait.is_zero() { None } else { without_min_wait(&chosen) };
         limits::raise_files(config.connections_max);
@@ -108,7 +114,9 @@ impl Server {
         let clock =
             if config.is_read_by_clients() { MachineClock::shared() } else { Ok(MachineClock::new()) };
         let clock = clock.map_err(StartError::SharedMemory)?;
-        let shared = Arc::new(shared(&config, &bound, (&chosen, shared_memory_path), &clock));
+        let shared =
+            Shared { rdma: watcher, ..shared(&config, &bound, (&chosen, shared_memory_path), &clock) };
+        let shared = Arc::new(shared);
         let Bound { shards, kinds, addresses, shard_addresses, files } = bound;
         let opened =
             config.tier.as_ref().map(|tier| Opened::open(tier, config.shards, random)).transpose()?;
@@ -140,6 +148,7 @@ impl Server {
                 cpu: config.cpus.get(number % config.cpus.len().max(1)).copied(),
                 receive_buffers: receive_buffers(&config),
                 shared_memory: config.shared_memory.clone(),
+                rdma: RdmaOfShard::of(&config),
                 min_wait: min_wait_refusal.map_or(config.min_wait, |_| Duration::ZERO),
                 clock: clock.clone(),
                 recovers: tier
@@ -151,9 +160,12 @@ impl Server {
         }
         let (threads, wakers, tier) = starting.finish(&shared, &config, tier, &clock)?;
         let tier = tier.map(|tier| tier.made_for(made));
+        let watched = shared.rdma.as_ref().map(|watcher| watcher.start(config.rdma, wakers.clone()));
+        watched.transpose().map_err(|cause| StartError::Thread { shard: 0, cause })?;
         Ok(Server {
             shared,
             chosen,
+            rdma,
             min_wait_refusal,
             addresses,
             shard_addresses,
@@ -177,6 +189,11 @@ impl Server {
     /// The transport that serves, and why it is not io_uring if it is not.
     pub fn transport(&self) -> &Chosen {
         &self.chosen
+    }
+
+    /// What there is of RDMA, as it was at the start.
+    pub fn rdma(&self) -> &RdmaStatus {
+        &self.rdma
     }
 
     /// Why `--min-wait` is not kept, if it was asked for and is not.
@@ -311,6 +328,7 @@ fn shared(
         transport: chosen.name(),
         shared_memory_path,
         readable: Arc::default(),
+        rdma: None,
         announce_host: host.unwrap_or_else(|| "127.0.0.1".into()),
         ports: ports.collect(),
         worker_stats: (0..config.shards).map(|_| Arc::default()).collect(),
@@ -385,6 +403,22 @@ fn random() -> u64 {
     RandomState::new().build_hasher().finish()
 }
 
+/// What a shard's thread is told of RDMA.
+#[derive(Debug, Clone, Copy)]
+struct RdmaOfShard {
+    clients_max: usize,
+    keepalive: Option<Duration>,
+    answer_timeout: Duration,
+}
+
+impl RdmaOfShard {
+    /// A queue pair has no keepalive of its own: that of TCP goes for it, too.
+    fn of(config: &ServerConfig) -> RdmaOfShard {
+        let answer_timeout = config.tcp_user_timeout.unwrap_or(Duration::from_secs(30));
+        RdmaOfShard { clients_max: config.rdma.clients_max, keepalive: config.tcp_keepalive, answer_timeout }
+    }
+}
+
 /// What a shard's thread is told.
 struct ShardStart {
     number: u16,
@@ -397,6 +431,7 @@ struct ShardStart {
     cpu: Option<usize>,
     receive_buffers: u16,
     shared_memory: Option<SharedMemory>,
+    rdma: RdmaOfShard,
     min_wait: Duration,
     clock: MachineClock,
     recovers: Option<Recovers>,
@@ -513,8 +548,8 @@ impl ShardStart {
             listeners: std::mem::take(&mut start.listeners),
             buffers: start.receive_buffers,
             buffer_bytes: RECEIVE_BYTES,
-            // With rings it may have to know, too, whether there are news: see `Rings`.
-            spins: start.settings.spin_ns > 0 || start.shared_memory.is_some(),
+            // With rings or queue pairs it may have to know, too, whether there are news: see `Rings`.
+            spins: start.settings.spin_ns > 0 || start.shared_memory.is_some() || start.shared.rdma.is_some(),
             min_wait: start.min_wait,
         };
         let open = |cause| StartError::Open { shard, transport, cause };
@@ -524,7 +559,20 @@ impl ShardStart {
         }
     }
 
-    /// Serves over sockets alone, or over rings beside them: who shares no memory does not pay for asking.
+    fn rdma_config(&self, stats: &Arc<WorkerStats>) -> Option<RdmaConfig<Device>> {
+        let watcher = self.shared.rdma.as_ref()?;
+        let RdmaOfShard { clients_max, keepalive, answer_timeout } = self.rdma;
+        Some(RdmaConfig {
+            device: watcher.state.clone(),
+            connections_max: clients_max,
+            shard: self.number,
+            keepalive,
+            answer_timeout,
+            stats: stats.clone(),
+        })
+    }
+
+    /// Serves over sockets alone, or with rings and queue pairs beside them: who shares no memory does not pay for asking.
     fn serve_over<T: Transport>(
         self,
         shard: Shard,
@@ -532,12 +580,22 @@ impl ShardStart {
         ready: &SyncSender<Result<Ready, StartError>>,
         go: &Receiver<Go>,
     ) -> std::io::Result<()> {
-        let Some(SharedMemory { users, ring_bytes, .. }) = self.shared_memory.clone() else {
-            return self.serve(shard, sockets, ready, go);
-        };
         let stats = self.shared.worker_stats[usize::from(self.number)].clone();
+        let rdma = self.rdma_config(&stats);
+        if rdma.is_none() && self.shared_memory.is_none() {
+            return self.serve(shard, sockets, ready, go);
+        }
+        // Beside queue pairs there are always rings, if only for nobody: so there are fewer loops to compile.
+        let (users, ring_bytes) =
+            self.shared_memory.clone().map(|shared| (shared.users, shared.ring_bytes)).unwrap_or_default();
         let rings = RingsConfig { ring_bytes, users, stats, readable: self.shared.readable.clone() };
-        self.serve(shard, sockets.map(|sockets| Rings::new(sockets, rings)), ready, go)
+        let rings = sockets.map(|sockets| Rings::new(sockets, rings));
+        match rdma {
+            None => self.serve(shard, rings, ready, go),
+            Some(config) => {
+                self.serve(shard, rings.map(|rings| RdmaTransport::new(rings, config)), ready, go)
+            }
+        }
     }
 
     fn serve<T: Transport>(

@@ -43,6 +43,7 @@ mod memory;
 mod outcomes;
 mod overdue;
 mod owned;
+mod pair;
 mod parse;
 mod pool;
 mod push;

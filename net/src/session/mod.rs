@@ -30,7 +30,7 @@ pub mod resp;
 mod scratch;
 mod wish;
 
-pub use answer::{ATTACH_REFUSALS, Answer, AttachRefusal, NotFlushed, Shares};
+pub use answer::{ATTACH_REFUSALS, Answer, AttachRefusal, NotFlushed, PAIR_REFUSALS, PairRefusal, Shares};
 pub use bad_input::{BAD_INPUTS, BadInput, Errors};
 pub use context::{ComposeContext, ServerView};
 pub use deadline::Deadline;

@@ -10,6 +10,7 @@
 //! keys are this shard's own nothing waits, and the queue is not touched. Parts are begun in their order, so commands
 //! of one connection on one key take effect in theirs: behind a deferred part everything is deferred.
 
+use super::attach::Attaching;
 use super::input::Input;
 use super::mail::Address;
 use super::owned::OwnedPart;
@@ -85,9 +86,9 @@ pub(crate) struct Connection {
     /// Its answers wait until the shard's changes up to this are saved; and never will be, so they are not true.
     pub(crate) answers_after: u64,
     pub(crate) is_untrue: bool,
-    /// It has asked for shared memory, by a part that the turn of this time has read, and is not answered.
-    pub(crate) attaching: Option<(ReplyKind, bool, u64)>,
-    /// Memory of its rings, bytes; 0: it has none.
+    /// It has asked for shared memory or a queue pair, and is not answered.
+    pub(crate) attaching: Option<Box<Attaching>>,
+    /// Memory of its rings, or for its queue pair, bytes; 0: it has none.
     pub(crate) ring_bytes: usize,
     /// The first of its deferred parts is a step of a scan that has begun.
     pub(crate) scans: Option<Box<Step>>,

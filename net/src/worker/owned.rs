@@ -7,7 +7,8 @@ use super::mail::AskBytes;
 use super::pool::Pool;
 use super::queue::Asked;
 use crate::session::{
-    Answer, AttachRefusal, DatabasesChange, NotFlushed, Once, Part, ReplyKind, Shares, Told, Work, lent_cost,
+    Answer, AttachRefusal, DatabasesChange, NotFlushed, Once, PairRefusal, Part, ReplyKind, Shares, Told,
+    Work, lent_cost,
 };
 use torc_engine::bytes::Bytes;
 use torc_engine::command::{
@@ -27,6 +28,7 @@ pub(crate) enum OwnedWork {
     Flush { at: Option<Millis> },
     Scan { cursor: u64, count: u32 },
     Attach { reads: bool },
+    Pair,
     Told(Told),
     Local,
     Close,
@@ -85,6 +87,7 @@ impl OwnedPart {
             Work::Flush { at } => (OwnedWork::Flush { at }, &b""[..], &b""[..]),
             Work::Scan { cursor, count, .. } => (OwnedWork::Scan { cursor, count }, &b""[..], &b""[..]),
             Work::Attach { reads } => (OwnedWork::Attach { reads }, &b""[..], &b""[..]),
+            Work::Pair { client } => (OwnedWork::Pair, &b""[..], client),
             Work::Told(told, value) => (OwnedWork::Told(told), &b""[..], value),
             Work::Local => (OwnedWork::Local, &b""[..], &b""[..]),
             Work::Close => (OwnedWork::Close, &b""[..], &b""[..]),
@@ -121,6 +124,7 @@ impl OwnedPart {
             OwnedWork::Scan { cursor, count } => Work::Scan { database: self.database, cursor, count },
             OwnedWork::Told(told) => Work::Told(told, value),
             OwnedWork::Attach { reads } => Work::Attach { reads },
+            OwnedWork::Pair => Work::Pair { client: value },
             OwnedWork::Local => Work::Local,
             OwnedWork::Close => Work::Close,
         };
@@ -217,6 +221,7 @@ pub(crate) enum OwnedAnswer {
         limit: &'static str,
     },
     Attach(Result<Shares, AttachRefusal>),
+    Pair(PairRefusal),
     OutcomeUnknown,
     DeadlineExceeded,
     Local,
@@ -286,6 +291,8 @@ impl OwnedAnswer {
             }
             Answer::Busy { limit } => OwnedAnswer::Busy { limit },
             Answer::Attach(attached) => OwnedAnswer::Attach(attached),
+            // One that is not refused is answered at once.
+            Answer::Pair(paired) => OwnedAnswer::Pair(paired.err().unwrap_or(PairRefusal::Off)),
             Answer::OutcomeUnknown => OwnedAnswer::OutcomeUnknown,
             Answer::DeadlineExceeded => OwnedAnswer::DeadlineExceeded,
             Answer::Local => OwnedAnswer::Local,
@@ -303,6 +310,7 @@ impl OwnedAnswer {
             OwnedAnswer::Scanned { cursor } => Answer::Scanned { cursor, keys: bytes },
             OwnedAnswer::Busy { limit } => Answer::Busy { limit },
             OwnedAnswer::Attach(attached) => Answer::Attach(attached),
+            OwnedAnswer::Pair(why) => Answer::Pair(Err(why)),
             OwnedAnswer::OutcomeUnknown => Answer::OutcomeUnknown,
             OwnedAnswer::DeadlineExceeded => Answer::DeadlineExceeded,
             OwnedAnswer::Local => Answer::Local,

@@ -16,6 +16,7 @@ pub enum Op {
     Attach = 0x07,
     Accesses = 0x08,
     Doubts = 0x09,
+    Pair = 0x0A,
     Get = 0x10,
     MultiGet = 0x11,
     Set = 0x20,
@@ -33,7 +34,7 @@ pub enum Op {
 
 impl Op {
     /// Every operation, in the order of the codes.
-    pub const ALL: [Op; 22] = [
+    pub const ALL: [Op; 23] = [
         Op::Hello,
         Op::Ping,
         Op::Noop,
@@ -43,6 +44,7 @@ impl Op {
         Op::Attach,
         Op::Accesses,
         Op::Doubts,
+        Op::Pair,
         Op::Get,
         Op::MultiGet,
         Op::Set,
@@ -70,6 +72,7 @@ impl Op {
             0x07 => Op::Attach,
             0x08 => Op::Accesses,
             0x09 => Op::Doubts,
+            0x0A => Op::Pair,
             0x10 => Op::Get,
             0x11 => Op::MultiGet,
             0x20 => Op::Set,

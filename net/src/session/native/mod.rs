@@ -395,6 +395,7 @@ impl Session {
             Kind::Hello => self.compose_hello(&reply, echo, context, out),
             Kind::Topology => server::topology(&reply, context.server, out),
             Kind::Attach => server::attach(&reply, answer, context, out),
+            Kind::Pair => server::pair(&reply, answer, out),
             Kind::Statistics => server::statistics(&reply, echo, context, out),
             Kind::Outcome | Kind::Refused(_) | Kind::Echo => {
                 reply.compose(key, echo, answer, context.now, out);

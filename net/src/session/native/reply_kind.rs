@@ -62,5 +62,6 @@ pub(super) enum Kind {
     Echo,
     Topology,
     Attach,
+    Pair,
     Statistics,
 }
