@@ -49,6 +49,7 @@ mod pool;
 mod push;
 mod queue;
 mod read_there;
+mod reads;
 mod room;
 mod rounds;
 mod scan;

@@ -43,6 +43,8 @@ pub enum PairRefusal {
     Already,
     /// The shard has as many as it may.
     Full,
+    /// The client has as many as it may.
+    TooMany,
     /// They have what they may of the memory for clients.
     Memory,
     /// Nothing that the client told of can be reached.
@@ -52,7 +54,8 @@ pub enum PairRefusal {
 }
 
 /// Their names, in figures.
-pub const PAIR_REFUSALS: [&str; 7] = ["off", "gone", "already", "full", "memory", "peer", "device"];
+pub const PAIR_REFUSALS: [&str; 8] =
+    ["off", "gone", "already", "full", "too_many", "memory", "peer", "device"];
 
 /// Why databases are not flushed, or not swapped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,6 +95,8 @@ pub enum Answer<'s> {
     Attach(Result<Shares, AttachRefusal>),
     /// The connection's bytes go by a queue pair from here on, or why not.
     Pair(Result<&'s PairEnd, PairRefusal>),
+    /// The value of a [`ReadsGiven`](torc_proto::native::ReadsGiven), or why there is none.
+    Reads(Result<&'s [u8], PairRefusal>),
     /// Not executed: the part's [`ReplyKind::deadline`](super::part::ReplyKind::deadline) was over before.
     DeadlineExceeded,
     Local,

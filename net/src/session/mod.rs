@@ -76,6 +76,14 @@ impl Session {
         }
     }
 
+    /// Of a native session; 0: there is none.
+    pub(crate) fn identity(&self) -> u64 {
+        match self {
+            Session::Native(session) => session.identity(),
+            Session::Undecided(_) | Session::Memcache(_) | Session::Resp(_) => 0,
+        }
+    }
+
     /// Which protocol is spoken, if that is known.
     pub fn protocol(&self) -> Option<Protocol> {
         match self {

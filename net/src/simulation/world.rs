@@ -175,6 +175,7 @@ impl World {
                 ListenerKind { protocol: None, shard_port: true },
             ],
             connections_max: 100,
+            pairs_max: 1,
             // Where memory is short, what one connection may have is no bound.
             output_bytes_max: match (self.flood, self.tight) {
                 (true, _) => 256 << 10,

@@ -88,6 +88,8 @@ pub(crate) struct Connection {
     pub(crate) is_untrue: bool,
     /// It has asked for shared memory or a queue pair, and is not answered.
     pub(crate) attaching: Option<Box<Attaching>>,
+    /// The session that its queue pair counts for; 0: none.
+    pub(crate) paired_as: u64,
     /// Memory of its rings, or for its queue pair, bytes; 0: it has none.
     pub(crate) ring_bytes: usize,
     /// The first of its deferred parts is a step of a scan that has begun.
@@ -161,6 +163,7 @@ impl Connection {
             answers_after: 0,
             is_untrue: false,
             attaching: None,
+            paired_as: 0,
             ring_bytes: 0,
             scans: None,
             waits_for_memory: false,

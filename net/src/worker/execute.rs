@@ -268,6 +268,7 @@ impl WorkerState {
             Work::Flush { at } => self.begin_flush(conn, part, *at, read_ns),
             Work::Scan { cursor, count, .. } => self.begin_scan(conn, part, (*cursor, *count), read_ns),
             Work::Attach { reads } => self.begin_attach(conn, part, *reads, read_ns),
+            Work::Reads { asked } => self.give_reads(conn, part, asked, read_ns),
             Work::Pair { client } => self.begin_pair(conn, part, client, read_ns),
             Work::Told(told, value) => {
                 self.take_told(*told, value);

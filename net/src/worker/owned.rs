@@ -29,6 +29,7 @@ pub(crate) enum OwnedWork {
     Scan { cursor: u64, count: u32 },
     Attach { reads: bool },
     Pair,
+    Reads,
     Told(Told),
     Local,
     Close,
@@ -88,6 +89,7 @@ impl OwnedPart {
             Work::Scan { cursor, count, .. } => (OwnedWork::Scan { cursor, count }, &b""[..], &b""[..]),
             Work::Attach { reads } => (OwnedWork::Attach { reads }, &b""[..], &b""[..]),
             Work::Pair { client } => (OwnedWork::Pair, &b""[..], client),
+            Work::Reads { asked } => (OwnedWork::Reads, &b""[..], asked),
             Work::Told(told, value) => (OwnedWork::Told(told), &b""[..], value),
             Work::Local => (OwnedWork::Local, &b""[..], &b""[..]),
             Work::Close => (OwnedWork::Close, &b""[..], &b""[..]),
@@ -125,6 +127,7 @@ impl OwnedPart {
             OwnedWork::Told(told) => Work::Told(told, value),
             OwnedWork::Attach { reads } => Work::Attach { reads },
             OwnedWork::Pair => Work::Pair { client: value },
+            OwnedWork::Reads => Work::Reads { asked: value },
             OwnedWork::Local => Work::Local,
             OwnedWork::Close => Work::Close,
         };
@@ -222,6 +225,7 @@ pub(crate) enum OwnedAnswer {
     },
     Attach(Result<Shares, AttachRefusal>),
     Pair(PairRefusal),
+    Reads(Option<PairRefusal>),
     OutcomeUnknown,
     DeadlineExceeded,
     Local,
@@ -291,6 +295,10 @@ impl OwnedAnswer {
             }
             Answer::Busy { limit } => OwnedAnswer::Busy { limit },
             Answer::Attach(attached) => OwnedAnswer::Attach(attached),
+            Answer::Reads(given) => {
+                bytes.extend_from_slice(given.unwrap_or_default());
+                OwnedAnswer::Reads(given.err())
+            }
             // One that is not refused is answered at once.
             Answer::Pair(paired) => OwnedAnswer::Pair(paired.err().unwrap_or(PairRefusal::Off)),
             Answer::OutcomeUnknown => OwnedAnswer::OutcomeUnknown,
@@ -311,6 +319,7 @@ impl OwnedAnswer {
             OwnedAnswer::Busy { limit } => Answer::Busy { limit },
             OwnedAnswer::Attach(attached) => Answer::Attach(attached),
             OwnedAnswer::Pair(why) => Answer::Pair(Err(why)),
+            OwnedAnswer::Reads(why) => Answer::Reads(why.map_or(Ok(bytes), Err)),
             OwnedAnswer::OutcomeUnknown => Answer::OutcomeUnknown,
             OwnedAnswer::DeadlineExceeded => Answer::DeadlineExceeded,
             OwnedAnswer::Local => Answer::Local,
