@@ -159,6 +159,11 @@ impl WorkerStats {
         self.pairs_broken[Cause::from(&broken) as usize].add(1);
     }
 
+    /// Connections over RDMA that could not go on, for whatever cause.
+    pub fn pairs_failed(&self) -> u64 {
+        self.pairs_broken.iter().map(Counter::read).sum()
+    }
+
     pub fn pair_refused(&self, why: PairRefusal) {
         self.pair_refusals[why as usize].add(1);
     }
