@@ -116,7 +116,7 @@ impl Shard {
         old.filter(|&at| !self.segments.item(at).is(state::PLACEHOLDER)).map(|at| self.found(at))
     }
 
-    fn write_new(
+    pub(super) fn write_new(
         &mut self,
         key: Key<'_>,
         write: &Write<'_>,

@@ -16,13 +16,17 @@ pub enum CommandClass {
     Decrement,
     Expire,
     SetRange,
+    /// Bits of values, looked at or changed.
+    Bits,
+    /// A change of a value that must be a certain one.
+    IfEqual,
     Flush,
     Scan,
     /// Answered without a shard (PING, INFO, errors).
     Local,
 }
 
-pub(super) const COMMANDS: [&str; 12] = [
+pub(super) const COMMANDS: [&str; 14] = [
     "read",
     "read_and_expire",
     "write",
@@ -32,6 +36,8 @@ pub(super) const COMMANDS: [&str; 12] = [
     "decrement",
     "expire",
     "set_range",
+    "bits",
+    "if_equal",
     "flush",
     "scan",
     "local",
@@ -54,6 +60,8 @@ impl CommandClass {
             },
             Op::Expire(_) => CommandClass::Expire,
             Op::SetRange { .. } => CommandClass::SetRange,
+            Op::Bits(_) => CommandClass::Bits,
+            Op::IfEqual(_) => CommandClass::IfEqual,
         }
     }
 }
@@ -85,6 +93,8 @@ impl OutcomeClass {
             | Outcome::Deleted { .. }
             | Outcome::Touched { .. }
             | Outcome::Counter { .. }
+            | Outcome::Number(_)
+            | Outcome::Fields(_)
             | Outcome::Pending(_) => OutcomeClass::Done,
             Outcome::NotStored { .. } | Outcome::Exists | Outcome::Untouched => OutcomeClass::NotDone,
             Outcome::Refused(_) => OutcomeClass::Refused,

@@ -11,7 +11,8 @@ use crate::session::{
 };
 use torc_engine::bytes::Bytes;
 use torc_engine::command::{
-    Body, Command, Expiry, Found, Meta, Millis, Number, Op, Outcome, Refusal, Ticket, Value, Write, WriteMode,
+    Bits, Body, Command, Expiry, Found, IfEqual, Meta, Millis, Number, Op, Outcome, Refusal, Ticket, Value,
+    Write, WriteMode,
 };
 use torc_engine::segments::LentChain;
 
@@ -141,7 +142,9 @@ impl OwnedPart {
 pub(crate) fn op_value<'a>(op: &Op<'a>) -> &'a [u8] {
     match op {
         Op::Write(Write { value: Body::Bytes(bytes), .. })
-        | Op::SetRange { value: Body::Bytes(bytes), .. } => bytes,
+        | Op::SetRange { value: Body::Bytes(bytes), .. }
+        | Op::Bits(Bits::Fields { steps: bytes, .. })
+        | Op::IfEqual(IfEqual { bytes, .. }) => bytes,
         _ => b"",
     }
 }
@@ -155,6 +158,14 @@ pub(crate) fn strip_op(op: Op<'_>) -> Op<'static> {
         Op::Arithmetic(arithmetic) => Op::Arithmetic(arithmetic),
         Op::Expire(expire) => Op::Expire(expire),
         Op::SetRange { offset, value } => Op::SetRange { offset, value: strip_body(value) },
+        Op::Bits(Bits::Fields { writes, .. }) => Op::Bits(Bits::Fields { steps: &[], writes }),
+        Op::Bits(Bits::Count { range }) => Op::Bits(Bits::Count { range }),
+        Op::Bits(Bits::Find { bit, start, end, by_bits }) => {
+            Op::Bits(Bits::Find { bit, start, end, by_bits })
+        }
+        Op::IfEqual(IfEqual { expected_len, then, .. }) => {
+            Op::IfEqual(IfEqual { bytes: &[], expected_len, then })
+        }
     }
 }
 
@@ -178,6 +189,8 @@ pub(crate) fn fill_command<'a>(
             Op::Write(Write { value: Body::Bytes(value), ..write })
         }
         Op::SetRange { offset, value: Body::Bytes(_) } => Op::SetRange { offset, value: Body::Bytes(value) },
+        Op::Bits(Bits::Fields { writes, .. }) => Op::Bits(Bits::Fields { steps: value, writes }),
+        Op::IfEqual(ask) => Op::IfEqual(IfEqual { bytes: value, ..ask }),
         other => other,
     };
     Command { database, key, op }
@@ -195,6 +208,8 @@ pub(crate) enum OwnedOutcome {
     Touched(Meta),
     Untouched,
     Counter { number: Number, meta: Meta },
+    Number(i64),
+    Fields,
     Refused(Refusal),
     Pending(Ticket),
 }
@@ -262,6 +277,11 @@ impl OwnedAnswer {
             Outcome::Touched { meta } => OwnedOutcome::Touched(meta),
             Outcome::Untouched => OwnedOutcome::Untouched,
             Outcome::Counter { number, meta } => OwnedOutcome::Counter { number, meta },
+            Outcome::Number(number) => OwnedOutcome::Number(number),
+            Outcome::Fields(results) => {
+                results.append_to(bytes);
+                OwnedOutcome::Fields
+            }
             Outcome::Refused(refusal) => OwnedOutcome::Refused(refusal),
             Outcome::Pending(ticket) => OwnedOutcome::Pending(ticket),
         };
@@ -334,6 +354,8 @@ impl OwnedOutcome {
             OwnedOutcome::Touched(meta) => Outcome::Touched { meta },
             OwnedOutcome::Untouched => Outcome::Untouched,
             OwnedOutcome::Counter { number, meta } => Outcome::Counter { number, meta },
+            OwnedOutcome::Number(number) => Outcome::Number(number),
+            OwnedOutcome::Fields => Outcome::Fields(Bytes::from(bytes)),
             OwnedOutcome::Refused(refusal) => Outcome::Refused(refusal),
             OwnedOutcome::Pending(ticket) => Outcome::Pending(ticket),
         }

@@ -8,6 +8,8 @@ use torc_proto::resp::ProtocolError;
 pub(super) enum Error {
     /// The frame says which, and with what arguments.
     UnknownCommand,
+    /// The frame says which.
+    UnknownSubcommand,
     /// Of the command with this name.
     WrongArguments(&'static str),
     Syntax,
@@ -17,6 +19,18 @@ pub(super) enum Error {
     /// Of the command with this name.
     InvalidExpire(&'static str),
     OffsetOutOfRange,
+    BitOffset,
+    /// SETBIT: neither 0 nor 1.
+    Bit,
+    /// BITPOS: the same.
+    BitArgument,
+    BitfieldType,
+    OverflowType,
+    BitfieldReadOnly,
+    /// OBJECT FREQ.
+    NoFrequency,
+    /// SET: a value that is received in slices cannot be compared.
+    ComparedTooLong,
     /// On a shard's own port: keys of several slots.
     CrossSlot,
     DecrementOverflow,
@@ -51,7 +65,7 @@ impl Error {
             Error::UnknownCommand => BadInput::UnknownCommand,
             Error::KeyTooLong => BadInput::Key,
             Error::ValueTooLong | Error::PairsTooLong | Error::StringTooLong => BadInput::ValueTooLong,
-            Error::PatternTooLong | Error::TooManyNames => BadInput::Limit,
+            Error::PatternTooLong | Error::TooManyNames | Error::ComparedTooLong => BadInput::Limit,
             Error::FrameTooLong
             | Error::Protocol(ProtocolError::TooManyArguments | ProtocolError::TooBigInline) => {
                 BadInput::Limit

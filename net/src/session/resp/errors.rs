@@ -18,6 +18,12 @@ const REPEATED_BYTES_MAX: usize = 128;
 pub(super) fn write(error: Error, frame: &[u8], out: &mut Vec<u8>) {
     match error {
         Error::UnknownCommand => compose::error(out, &unknown_command(&words(frame))),
+        Error::UnknownSubcommand => {
+            let words = words(frame);
+            let [command, asked] =
+                [0, 1].map(|index| words.get(index).map(Vec::as_slice).unwrap_or_default());
+            unknown_subcommand(&String::from_utf8_lossy(command), asked, out);
+        }
         Error::UnsupportedOption(index) => {
             let words = words(frame);
             let option = words.get(index as usize).map(|word| c_string(word)).unwrap_or_default();
@@ -38,6 +44,11 @@ pub(super) fn write(error: Error, frame: &[u8], out: &mut Vec<u8>) {
     }
 }
 
+pub(super) fn unknown_subcommand(command: &str, asked: &[u8], out: &mut Vec<u8>) {
+    let help = format!("'. Try {} HELP.", command.to_uppercase());
+    compose::error(out, &[b"ERR unknown subcommand '", repeated(asked), help.as_bytes()].concat());
+}
+
 pub(super) fn wrong_arguments(command: &str, out: &mut Vec<u8>) {
     compose::error(out, format!("ERR wrong number of arguments for '{command}' command").as_bytes());
 }
@@ -50,6 +61,19 @@ fn fixed(error: Error) -> &'static str {
         Error::NotFinite => "ERR increment would produce NaN or Infinity",
         Error::CrossSlot => "CROSSSLOT Keys in request don't hash to the same slot",
         Error::OffsetOutOfRange => "ERR offset is out of range",
+        Error::BitOffset => "ERR bit offset is not an integer or out of range",
+        Error::Bit => "ERR bit is not an integer or out of range",
+        Error::BitArgument => "ERR The bit argument must be 1 or 0.",
+        Error::BitfieldType => {
+            "ERR Invalid bitfield type. Use something like i16 u8. Note that u64 is not supported but i64 is."
+        }
+        Error::OverflowType => "ERR Invalid OVERFLOW type specified",
+        Error::BitfieldReadOnly => "ERR BITFIELD_RO only supports the GET subcommand",
+        Error::NoFrequency => {
+            "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when \
+             switching between policies at runtime LRU and LFU data will take some time to adjust."
+        }
+        Error::ComparedTooLong => "ERR a value with IFEQ must not be longer than --stream-above",
         Error::DecrementOverflow => "ERR decrement would overflow",
         Error::StringTooLong => "ERR string exceeds maximum allowed size (proto-max-bulk-len)",
         Error::KeyTooLong => "ERR key longer than --max-key",
@@ -66,6 +90,7 @@ fn fixed(error: Error) -> &'static str {
         Error::FrameTooLong => "ERR Protocol error: request longer than --max-frame",
         // Written with their details above.
         Error::UnknownCommand
+        | Error::UnknownSubcommand
         | Error::UnsupportedOption(_)
         | Error::WrongArguments(_)
         | Error::InvalidExpire(_)
@@ -95,6 +120,10 @@ pub(super) fn refusal(refusal: Refusal, kind: Kind) -> &'static str {
         Refusal::NotANumber => fixed(Error::NotAnInteger),
         Refusal::Overflow if kind == Kind::Float => fixed(Error::NotFinite),
         Refusal::Overflow => "ERR increment or decrement would overflow",
+        Refusal::RangeTooLong if matches!(kind, Kind::Fields | Kind::Field) => {
+            "ERR integers of one command must lie within 1048576 bytes"
+        }
+        Refusal::RangeTooLong => "ERR bits of more than 16777216 bytes at once: give a range",
     }
 }
 

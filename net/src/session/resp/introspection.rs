@@ -16,6 +16,14 @@ pub(super) fn dbsize(client: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8
     compose::integer(out, i64::try_from(keys).unwrap_or(i64::MAX));
 }
 
+pub(super) fn time(_: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
+    let now = call.context.now;
+    compose::array(out, 2);
+    for number in [now / 1000, now % 1000 * 1000] {
+        compose::bulk(out, itoa::Buffer::new().format(number).as_bytes());
+    }
+}
+
 pub(super) fn command(client: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
     if call.words.len() == 1 {
         compose::array(out, ROWS.len());

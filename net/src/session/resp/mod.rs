@@ -18,6 +18,7 @@
 //! Goals: the words of Redis 7.0 to the byte, errors too; no allocation for GET and SET; the same answers
 //! however the input is cut. Non-goals: transactions, pub/sub, scripts, types other than strings.
 
+mod bits;
 mod call;
 mod client;
 mod cluster;
@@ -32,6 +33,7 @@ pub(crate) mod info;
 mod introspection;
 mod keyspace;
 mod local;
+mod object;
 mod options;
 mod reply;
 pub(super) mod reply_kind;
@@ -432,14 +434,14 @@ impl<'t, 'a> Turn<'t, 'a> {
     where
         't: 'r,
     {
-        let decoded = arguments.escaped.then_some(self.scratch);
-        Call { row, frame, spans: &arguments.spans, decoded, now: self.now, limits: self.limits }
+        let (spans, is_escaped) = (&arguments.spans, arguments.escaped);
+        Call { row, frame, spans, is_escaped, scratch: self.scratch, now: self.now, limits: self.limits }
     }
 
     fn error(&mut self, error: Error, frame: &'a [u8]) {
         // A part that has to wait is copied with its echo, so only errors that repeat the request have one.
         let echo = match error {
-            Error::UnknownCommand | Error::UnsupportedOption(_) => frame,
+            Error::UnknownCommand | Error::UnknownSubcommand | Error::UnsupportedOption(_) => frame,
             _ => &[],
         };
         self.parts.push(call::local(Kind::Error(error), echo));

@@ -5,6 +5,7 @@ use super::error::Error;
 use super::errors::{self, PATTERN_STEPS_MAX};
 use super::gather::{Failure, Gather};
 use super::local::LocalCall;
+use super::object;
 use super::reply_kind::{Clock, Kind, ReplyKind};
 use super::row::Run;
 use super::table::ROWS;
@@ -14,6 +15,7 @@ use crate::session::context::ComposeContext;
 use crate::session::output::Output;
 use crate::session::protocol::Port;
 use crate::session::push::Push;
+use torc_engine::bits::results;
 use torc_engine::bytes::Bytes;
 use torc_engine::command::{Found, Meta, Millis, Number, Outcome, Value};
 use torc_engine::words;
@@ -208,6 +210,7 @@ impl Free {
             (Kind::Ok, _) => compose::simple(out.tail(), "OK"),
             (Kind::Pong, _) => compose::simple(out.tail(), "PONG"),
             (Kind::Message, _) => compose::bulk(out.tail(), echo),
+            (Kind::Help(lines), _) => help(lines, out.tail()),
             (Kind::Error(error), _) => failed(error, echo, out),
             (Kind::Silent, _) => {}
             (kind, Some(failure)) => failure.write(kind, context, out.tail()),
@@ -240,9 +243,20 @@ impl Free {
             | (Kind::Length | Kind::StoredLength, Outcome::Stored { meta, .. }) => {
                 compose::integer(out.tail(), signed(meta.value_bytes));
             }
+            (Kind::Field | Kind::Fields, Outcome::Fields(results)) => {
+                fields(kind, *results, version, out.tail())
+            }
+            (Kind::NumberElse(_), Outcome::Number(number)) => compose::integer(out.tail(), *number),
+            (Kind::NumberElse(number) | Kind::ErrorElse(number, _), Outcome::Miss) => {
+                compose::integer(out.tail(), number);
+            }
+            (Kind::ErrorElse(_, error), _) => failed(error, &[], out),
+            (Kind::Object(_), Outcome::Miss) => compose::null(out.tail(), version),
+            (Kind::Object(fact), Outcome::Item(found)) => object::tell(fact, found, context.now, out.tail()),
             (Kind::Number, Outcome::Counter { number, .. }) => compose::integer(out.tail(), integer(*number)),
             (Kind::Float, Outcome::Counter { number, .. }) => float(*number, out.tail()),
-            (Kind::StoredFlag, Outcome::Stored { .. }) | (Kind::Changed, Outcome::Touched { .. }) => {
+            (Kind::StoredFlag, Outcome::Stored { .. })
+            | (Kind::Changed, Outcome::Touched { .. } | Outcome::Deleted { .. }) => {
                 compose::integer(out.tail(), 1);
             }
             (Kind::Expiry(clock), Outcome::Item(found)) => {
@@ -335,6 +349,26 @@ fn float(number: Number, out: &mut Vec<u8>) {
         Number::Extended(number) => compose::bulk(out, number.to_string().as_bytes()),
         other => compose::bulk(out, integer(other).to_string().as_bytes()),
     }
+}
+
+/// What came of the steps on integers.
+fn fields(kind: Kind, packed: Bytes<'_>, version: Version, out: &mut Vec<u8>) {
+    packed.with_copy(|packed| {
+        let results = results(packed);
+        if kind == Kind::Fields {
+            compose::array(out, results.len());
+        }
+        results.for_each(|result| match result {
+            Some(number) => compose::integer(out, number),
+            None => compose::null(out, version),
+        });
+    });
+}
+
+/// The lines that HELP answers with.
+pub(super) fn help(lines: &[&str], out: &mut Vec<u8>) {
+    compose::array(out, lines.len());
+    lines.iter().for_each(|line| compose::simple(out, line));
 }
 
 /// -1 without an expiry. Seconds are rounded to the nearest, as in Redis.

@@ -36,6 +36,17 @@ pub(super) enum Kind {
     Count(Position),
     Number,
     Float,
+    /// The result of the only step on an integer: GETBIT, SETBIT.
+    Field,
+    /// The results of all: BITFIELD.
+    Fields,
+    /// This without a key: BITCOUNT, BITPOS.
+    NumberElse(i64),
+    /// The error, but this number without a key.
+    ErrorElse(i64, Error),
+    Object(Fact),
+    /// Lines of text.
+    Help(&'static [&'static str]),
     /// 1 or 0: EXPIRE family, PERSIST.
     Changed,
     Expiry(Clock),
@@ -71,6 +82,15 @@ impl Kind {
             _ => true,
         }
     }
+}
+
+/// What OBJECT tells of a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fact {
+    Encoding,
+    /// Seconds since it was written, as no accesses are dated.
+    Age,
+    References,
 }
 
 /// How an expiry is told.

@@ -4,7 +4,9 @@
 //! perfect hash over the name in lower case, made at compile time.
 
 use super::row::{Class, Keys, Row, Run, Values};
-use super::{cluster, connection, counters, expiry, info, introspection, keyspace, several, strings};
+use super::{
+    bits, cluster, connection, counters, expiry, info, introspection, keyspace, object, several, strings,
+};
 use torc_proto::resp::Arguments;
 use torc_proto::resp::request::inline_word;
 
@@ -70,6 +72,20 @@ rows! {
         Values::None, Parts(counters::decrby), "Take from a counter";
     "incrbyfloat" 3 ["write" "denyoom" "fast"] ONE Write "string" "2.6.0"
         Values::None, Parts(counters::incrbyfloat), "Add a fraction to a counter";
+    "delifeq" 3 ["write" "fast"] ONE Write "string" "9.0.0"
+        Values::None, Parts(strings::delifeq), "Remove a key if it has this value (Valkey)";
+    "getbit" 3 ["readonly" "fast"] ONE Read "bitmap" "2.2.0"
+        Values::None, Parts(bits::getbit), "A bit of a value";
+    "setbit" 4 ["write" "denyoom"] ONE Write "bitmap" "2.2.0"
+        Values::None, Parts(bits::setbit), "Change a bit of a value";
+    "bitcount" -2 ["readonly"] ONE Read "bitmap" "2.6.0"
+        Values::None, Parts(bits::bitcount), "How many bits of a value are set";
+    "bitpos" -3 ["readonly"] ONE Read "bitmap" "2.8.7"
+        Values::None, Parts(bits::bitpos), "The first bit of a value that is set, or is not";
+    "bitfield" -2 ["write" "denyoom"] ONE Write "bitmap" "3.2.0"
+        Values::None, Parts(bits::bitfield), "Look at integers in a value, and change them";
+    "bitfield_ro" -2 ["readonly" "fast"] ONE Read "bitmap" "6.0.0"
+        Values::None, Parts(bits::bitfield_ro), "Look at integers in a value";
     "del" -2 ["write"] ALL Write "generic" "1.0.0"
         Values::None, Run::Keys(several::check, several::del), "Remove keys";
     "unlink" -2 ["write" "fast"] ALL Write "generic" "4.0.0"
@@ -80,6 +96,8 @@ rows! {
         Values::None, Run::Keys(several::check, several::touch), "Mark keys as used, and count them";
     "type" 2 ["readonly" "fast"] ONE Read "generic" "1.0.0"
         Values::None, Parts(keyspace::type_of), "The type of a key: string or none";
+    "object" -2 [] NONE Read "generic" "2.2.3"
+        Values::None, Parts(object::object), "Facts of a value";
     "scan" -2 ["readonly"] NONE Read "generic" "2.8.0"
         Values::None, Parts(keyspace::scan), "Walk over all keys step by step";
     "expire" -3 ["write" "fast"] ONE Write "generic" "1.0.0"
@@ -110,6 +128,8 @@ rows! {
         Values::None, Local(introspection::dbsize), "Number of keys of the database";
     "info" -1 ["loading" "stale"] NONE Server "server" "1.0.0"
         Values::None, Local(info::info), "Figures of the server in sections";
+    "time" 1 ["loading" "stale" "fast"] NONE Server "server" "2.6.0"
+        Values::None, Local(introspection::time), "Seconds of the Unix epoch, and microseconds";
     "command" -1 ["loading" "stale"] NONE Server "server" "2.8.13"
         Values::None, Local(introspection::command), "What commands there are";
     "ping" -1 ["fast"] NONE Connection "connection" "1.0.0"
