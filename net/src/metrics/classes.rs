@@ -123,11 +123,13 @@ pub enum CloseReason {
     Drained,
     /// It held much and moved little of it while clients held all that they may (`--client-memory`).
     Memory,
+    /// Another client, or it itself, asked for that (CLIENT KILL).
+    Killed,
     /// Its changes could not be saved before they were answered (`--durability always`).
     Storage,
 }
 
-pub(super) const CLOSE_REASONS: [&str; 10] = [
+pub(super) const CLOSE_REASONS: [&str; 11] = [
     "client",
     "answered",
     "slow",
@@ -137,5 +139,6 @@ pub(super) const CLOSE_REASONS: [&str; 10] = [
     "garbage",
     "drained",
     "memory",
+    "killed",
     "storage",
 ];

@@ -267,6 +267,7 @@ impl WorkerState {
             Work::Databases(change) => self.begin_databases(conn, part, *change, read_ns),
             Work::Flush { at } => self.begin_flush(conn, part, *at, read_ns),
             Work::Scan { cursor, count, .. } => self.begin_scan(conn, part, (*cursor, *count), read_ns),
+            Work::Walk { over, .. } => self.begin_walk(conn, part, *over, read_ns),
             Work::Attach { reads } => self.begin_attach(conn, part, *reads, read_ns),
             Work::Told(told, value) => {
                 self.take_told(*told, value);
@@ -345,6 +346,9 @@ impl WorkerState {
         self.compose(conn, part, key, &answer);
         self.turn.waited.add(read_ns);
         conn.answered += 1;
+        if conn.ends_behind_answer {
+            conn.phase = Phase::Finishing(CloseReason::Killed);
+        }
         if matches!(part.work, Work::Close) {
             self.end_by_answer(conn, &part.reply);
         }

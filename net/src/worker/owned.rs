@@ -7,7 +7,8 @@ use super::mail::AskBytes;
 use super::pool::Pool;
 use super::queue::Asked;
 use crate::session::{
-    Answer, AttachRefusal, DatabasesChange, NotFlushed, Once, Part, ReplyKind, Shares, Told, Work, lent_cost,
+    Answer, AttachRefusal, DatabasesChange, NotFlushed, NotWalked, Once, Over, Part, ReplyKind, Shares, Told,
+    Work, lent_cost,
 };
 use torc_engine::bytes::Bytes;
 use torc_engine::command::{
@@ -27,6 +28,7 @@ pub(crate) enum OwnedWork {
     Databases(DatabasesChange),
     Flush { at: Option<Millis> },
     Scan { cursor: u64, count: u32 },
+    Walk(Over),
     Attach { reads: bool },
     Told(Told),
     Local,
@@ -85,6 +87,7 @@ impl OwnedPart {
             Work::Databases(change) => (OwnedWork::Databases(change), &b""[..], &b""[..]),
             Work::Flush { at } => (OwnedWork::Flush { at }, &b""[..], &b""[..]),
             Work::Scan { cursor, count, .. } => (OwnedWork::Scan { cursor, count }, &b""[..], &b""[..]),
+            Work::Walk { over, .. } => (OwnedWork::Walk(over), &b""[..], &b""[..]),
             Work::Attach { reads } => (OwnedWork::Attach { reads }, &b""[..], &b""[..]),
             Work::Told(told, value) => (OwnedWork::Told(told), &b""[..], value),
             Work::Local => (OwnedWork::Local, &b""[..], &b""[..]),
@@ -120,6 +123,7 @@ impl OwnedPart {
             OwnedWork::Databases(change) => Work::Databases(change),
             OwnedWork::Flush { at } => Work::Flush { at },
             OwnedWork::Scan { cursor, count } => Work::Scan { database: self.database, cursor, count },
+            OwnedWork::Walk(over) => Work::Walk { database: self.database, over },
             OwnedWork::Told(told) => Work::Told(told, value),
             OwnedWork::Attach { reads } => Work::Attach { reads },
             OwnedWork::Local => Work::Local,
@@ -228,6 +232,10 @@ pub(crate) enum OwnedAnswer {
     Scanned {
         cursor: u64,
     },
+    Walked {
+        count: u64,
+    },
+    NotWalked(NotWalked),
     Busy {
         limit: &'static str,
     },
@@ -304,6 +312,11 @@ impl OwnedAnswer {
                 bytes.extend_from_slice(keys);
                 OwnedAnswer::Scanned { cursor }
             }
+            Answer::Walked { count, found } => {
+                bytes.extend_from_slice(found);
+                OwnedAnswer::Walked { count }
+            }
+            Answer::NotWalked(why) => OwnedAnswer::NotWalked(why),
             Answer::Busy { limit } => OwnedAnswer::Busy { limit },
             Answer::Attach(attached) => OwnedAnswer::Attach(attached),
             Answer::OutcomeUnknown => OwnedAnswer::OutcomeUnknown,
@@ -321,6 +334,8 @@ impl OwnedAnswer {
             OwnedAnswer::Flushed => Answer::Flushed,
             OwnedAnswer::NotFlushed(why) => Answer::NotFlushed(why),
             OwnedAnswer::Scanned { cursor } => Answer::Scanned { cursor, keys: bytes },
+            OwnedAnswer::Walked { count } => Answer::Walked { count, found: bytes },
+            OwnedAnswer::NotWalked(why) => Answer::NotWalked(why),
             OwnedAnswer::Busy { limit } => Answer::Busy { limit },
             OwnedAnswer::Attach(attached) => Answer::Attach(attached),
             OwnedAnswer::OutcomeUnknown => Answer::OutcomeUnknown,

@@ -126,7 +126,7 @@ fn greet(client: &Client, context: &ComposeContext<'_>, out: &mut Vec<u8>) {
     compose::array(out, 0);
 }
 
-fn version_number(version: Version) -> i64 {
+pub(super) fn version_number(version: Version) -> i64 {
     match version {
         Version::Resp2 => 2,
         Version::Resp3 => 3,
@@ -153,8 +153,6 @@ pub(super) fn client(client: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8
 
 const CLIENT: &[Subcommand] = &[
     Subcommand { name: "id", arity: 2, run: |_, call, out| compose::integer(out, id(call.context)) },
-    Subcommand { name: "info", arity: 2, run: describe },
-    Subcommand { name: "list", arity: -2, run: list },
     Subcommand { name: "setname", arity: 3, run: set_name },
     Subcommand { name: "getname", arity: 2, run: name },
     Subcommand { name: "setinfo", arity: 4, run: set_info },
@@ -162,37 +160,6 @@ const CLIENT: &[Subcommand] = &[
     Subcommand { name: "no-evict", arity: 3, run: no_evict },
     Subcommand { name: "getredir", arity: 2, run: |_, _, out| compose::integer(out, -1) },
 ];
-
-fn describe(client: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
-    let line = description(client, call);
-    compose::verbatim(out, &line, client.version);
-}
-
-/// This connection alone: the others belong to other shards.
-fn list(client: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
-    if call.words.len() > 2 {
-        return compose::error(out, b"ERR syntax error");
-    }
-    describe(client, call, out);
-}
-
-fn description(client: &Client, call: &LocalCall<'_>) -> String {
-    let context = call.context;
-    format!(
-        "id={} addr={} laddr={} fd=0 name={} age=0 idle=0 flags=N db={} sub=0 psub=0 ssub=0 multi=-1 qbuf=0 \
-         qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem=0 tot-mem=0 events=r cmd=client|{} \
-         user=default redir=-1 resp={} lib-name={} lib-ver={}\n",
-        id(context),
-        context.peer,
-        context.local,
-        String::from_utf8_lossy(&client.name),
-        client.database,
-        String::from_utf8_lossy(call.word(1)).to_lowercase(),
-        version_number(client.version),
-        String::from_utf8_lossy(&client.library_name),
-        String::from_utf8_lossy(&client.library_version),
-    )
-}
 
 fn set_name(client: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
     if rename(&mut client.name, call.word(2), "Client names", out) {

@@ -44,6 +44,15 @@ pub(super) enum Error {
     IncompatibleNx,
     IncompatibleGtLt,
     InvalidCursor,
+    /// CLUSTER: there is no such slot.
+    Slot,
+    SlotOrCount,
+    ClientId,
+    /// CLIENT KILL: it is not positive.
+    KilledId,
+    /// The argument with this number.
+    ClientType(u32),
+    User(u32),
     /// SWAPDB: an argument is no number.
     FirstDatabase,
     SecondDatabase,

@@ -3,13 +3,14 @@
 use super::error::Error;
 use super::reply_kind::Kind;
 use crate::session::answer::NotFlushed;
+use crate::session::walk::NotWalked;
 use torc_engine::command::Refusal;
 use torc_proto::resp::request::{self, Arguments};
 use torc_proto::resp::{ProtocolError, compose};
 
 /// Steps that one command may spend on matching patterns: some milliseconds. A usual pattern takes two steps for each
 /// byte of a key.
-pub(super) const PATTERN_STEPS_MAX: usize = 1 << 20;
+pub(crate) const PATTERN_STEPS_MAX: usize = 1 << 20;
 
 /// What an unknown command repeats of its name, and of all its arguments together, bytes.
 const REPEATED_BYTES_MAX: usize = 128;
@@ -23,6 +24,12 @@ pub(super) fn write(error: Error, frame: &[u8], out: &mut Vec<u8>) {
             let [command, asked] =
                 [0, 1].map(|index| words.get(index).map(Vec::as_slice).unwrap_or_default());
             unknown_subcommand(&String::from_utf8_lossy(command), asked, out);
+        }
+        Error::ClientType(index) | Error::User(index) => {
+            let words = words(frame);
+            let name = words.get(index as usize).map(|word| repeated(word)).unwrap_or_default();
+            let what = if matches!(error, Error::User(_)) { "No such user" } else { "Unknown client type" };
+            compose::error(out, &[b"ERR ", what.as_bytes(), b" '", name, b"'"].concat());
         }
         Error::UnsupportedOption(index) => {
             let words = words(frame);
@@ -82,6 +89,10 @@ fn fixed(error: Error) -> &'static str {
         Error::IncompatibleNx => "ERR NX and XX, GT or LT options at the same time are not compatible",
         Error::IncompatibleGtLt => "ERR GT and LT options at the same time are not compatible",
         Error::InvalidCursor => "ERR invalid cursor",
+        Error::Slot => "ERR Invalid slot",
+        Error::SlotOrCount => "ERR Invalid slot or number of keys",
+        Error::ClientId => "ERR Invalid client ID",
+        Error::KilledId => "ERR client-id should be greater than 0",
         Error::FirstDatabase => "ERR invalid first DB index",
         Error::SecondDatabase => "ERR invalid second DB index",
         Error::NoDatabase => "ERR DB index is out of range",
@@ -91,6 +102,8 @@ fn fixed(error: Error) -> &'static str {
         // Written with their details above.
         Error::UnknownCommand
         | Error::UnknownSubcommand
+        | Error::ClientType(_)
+        | Error::User(_)
         | Error::UnsupportedOption(_)
         | Error::WrongArguments(_)
         | Error::InvalidExpire(_)
@@ -107,6 +120,13 @@ pub(super) fn not_flushed(why: NotFlushed) -> &'static [u8] {
         NotFlushed::NotAlone => {
             b"ERR this shard has keys of other databases: FLUSHALL, or FLUSHDB at the common port"
         }
+    }
+}
+
+pub(super) fn not_walked(why: NotWalked) -> &'static [u8] {
+    match why {
+        NotWalked::TooMuch => b"ERR too much is found to be answered at once: use SCAN",
+        NotWalked::Pattern => fixed(Error::PatternTooLong).as_bytes(),
     }
 }
 

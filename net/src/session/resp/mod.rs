@@ -21,6 +21,7 @@
 mod bits;
 mod call;
 mod client;
+mod clients;
 mod cluster;
 mod connection;
 mod counters;
@@ -43,7 +44,10 @@ mod storage;
 mod stream;
 mod strings;
 mod table;
+mod walked;
 
+pub(crate) use clients::{ClientFacts, ClientFilter};
+pub(crate) use errors::PATTERN_STEPS_MAX;
 pub use reply::Free;
 pub use reply_kind::ReplyKind;
 
@@ -222,6 +226,11 @@ impl Session {
         self.composer.compose(reply, echo, answer, context, out);
     }
 
+    /// See [`super::Session::client_line`].
+    pub(crate) fn client_line(&self, facts: &ClientFacts<'_>, out: &mut Vec<u8>) {
+        facts.line(self.composer.client(), out);
+    }
+
     /// See [`super::Session::takes_pushes`].
     pub fn takes_pushes(&self) -> bool {
         self.composer.takes_pushes()
@@ -347,6 +356,11 @@ impl Session {
                 self.state = State::Closed;
                 Ok(())
             }
+            (Run::Mixed(parts, _), _) => parts(&call, turn.parts).map(|begun| {
+                if !begun {
+                    turn.parts.push(call::local(Kind::Local(index as u8), frame));
+                }
+            }),
             (Run::Chooses(_), _) => {
                 self.choose(&call, turn);
                 turn.parts.push(call::local(Kind::Local(index as u8), frame));
@@ -441,7 +455,11 @@ impl<'t, 'a> Turn<'t, 'a> {
     fn error(&mut self, error: Error, frame: &'a [u8]) {
         // A part that has to wait is copied with its echo, so only errors that repeat the request have one.
         let echo = match error {
-            Error::UnknownCommand | Error::UnknownSubcommand | Error::UnsupportedOption(_) => frame,
+            Error::UnknownCommand
+            | Error::UnknownSubcommand
+            | Error::ClientType(_)
+            | Error::User(_)
+            | Error::UnsupportedOption(_) => frame,
             _ => &[],
         };
         self.parts.push(call::local(Kind::Error(error), echo));

@@ -9,6 +9,7 @@ use super::object;
 use super::reply_kind::{Clock, Kind, ReplyKind};
 use super::row::Run;
 use super::table::ROWS;
+use super::walked;
 use crate::session::answer::Answer;
 use crate::session::bad_input::BadInput;
 use crate::session::context::ComposeContext;
@@ -114,7 +115,9 @@ impl Composer {
     /// Runs the command in row `index`, which came as `frame`.
     fn run(&mut self, index: u8, frame: &[u8], context: &ComposeContext<'_>, out: &mut Vec<u8>) {
         let Some(row) = ROWS.get(usize::from(index)) else { return };
-        let (Run::Local(function) | Run::Chooses(function)) = row.run else { return };
+        let (Run::Local(function) | Run::Chooses(function) | Run::Mixed(_, function)) = row.run else {
+            return;
+        };
         let call = LocalCall { row, words: errors::words(frame), context, port: self.client.port };
         function(&mut self.client, &call, out);
     }
@@ -165,6 +168,10 @@ impl Composer {
         if last && !self.pushes.is_empty() {
             out.tail().extend_from_slice(&std::mem::take(&mut self.pushes));
         }
+    }
+
+    pub(super) fn client(&self) -> &Client {
+        &self.client
     }
 
     /// RESP2 knows only answers.
@@ -223,6 +230,9 @@ impl Free {
         let Free { kind, version } = self;
         let outcome = match answer {
             Answer::Outcome(outcome) => outcome,
+            Answer::Walked { count, found } => {
+                return walked::write(kind, (*count, found), version, out.tail());
+            }
             Answer::Scanned { cursor, keys } => return scanned(kind, echo, *cursor, keys, out),
             _ => return compose::simple(out.tail(), "OK"),
         };

@@ -1,6 +1,7 @@
 //! With which kind of reply a part is answered: plain data that is kept with the part.
 
 use super::error::Error;
+use crate::session::walk::Over;
 
 /// How a part is answered.
 #[derive(Debug, Clone, Copy)]
@@ -57,6 +58,8 @@ pub(super) enum Kind {
         pattern: bool,
         strings: bool,
     },
+    /// What a walk over the shards has found.
+    Walked(Over),
     /// Null without a key, else the error.
     NullOr(Error),
     /// `OK`.

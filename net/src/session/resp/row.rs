@@ -99,7 +99,12 @@ pub(super) enum Run {
     Store(for<'r, 'a> fn(&Call<'r, 'a>) -> Result<Storage<'a>, Error>),
     /// Needs no shard; run when its answer is composed.
     Local(fn(&mut Client, &LocalCall<'_>, &mut Vec<u8>)),
-    /// The same, and what comes behind it is about another database.
+    /// As `Local`, but some of its subcommands need shards: the first function appends their parts, and says whether this is one.
+    Mixed(
+        for<'r, 'a> fn(&Call<'r, 'a>, &mut Vec<Part<'a>>) -> Result<bool, Error>,
+        fn(&mut Client, &LocalCall<'_>, &mut Vec<u8>),
+    ),
+    /// As `Local`, and what comes behind it is about another database.
     Chooses(fn(&mut Client, &LocalCall<'_>, &mut Vec<u8>)),
     /// Answers `+OK`, then the connection is closed.
     Quit,
@@ -112,6 +117,7 @@ impl std::fmt::Debug for Run {
             Run::Keys(..) => "Keys",
             Run::Store(_) => "Store",
             Run::Local(_) => "Local",
+            Run::Mixed(..) => "Mixed",
             Run::Chooses(_) => "Chooses",
             Run::Quit => "Quit",
         })

@@ -5,7 +5,8 @@
 
 use super::row::{Class, Keys, Row, Run, Values};
 use super::{
-    bits, cluster, connection, counters, expiry, info, introspection, keyspace, object, several, strings,
+    bits, clients, cluster, connection, counters, expiry, info, introspection, keyspace, object, several,
+    strings,
 };
 use torc_proto::resp::Arguments;
 use torc_proto::resp::request::inline_word;
@@ -28,7 +29,7 @@ macro_rules! rows {
     };
 }
 
-use Run::{Chooses, Local, Parts, Quit, Store};
+use Run::{Chooses, Local, Mixed, Parts, Quit, Store};
 use Values::{Pairs, Streamed};
 
 rows! {
@@ -98,6 +99,10 @@ rows! {
         Values::None, Parts(keyspace::type_of), "The type of a key: string or none";
     "object" -2 [] NONE Read "generic" "2.2.3"
         Values::None, Parts(object::object), "Facts of a value";
+    "keys" 2 ["readonly"] NONE Read "generic" "1.0.0"
+        Values::None, Parts(keyspace::keys), "All keys that match a pattern; bounded, SCAN is not";
+    "randomkey" 1 ["readonly"] NONE Read "generic" "1.0.0"
+        Values::None, Parts(keyspace::random_key), "One of the keys";
     "scan" -2 ["readonly"] NONE Read "generic" "2.8.0"
         Values::None, Parts(keyspace::scan), "Walk over all keys step by step";
     "expire" -3 ["write" "fast"] ONE Write "generic" "1.0.0"
@@ -147,9 +152,9 @@ rows! {
     "select" 2 ["loading" "stale" "fast"] NONE Connection "connection" "1.0.0"
         Values::None, Chooses(connection::select), "Choose the database";
     "client" -2 [] NONE Connection "connection" "2.4.0"
-        Values::None, Local(connection::client), "Names and facts of this connection";
+        Values::None, Mixed(clients::parts, connection::client), "Names and facts of this connection";
     "cluster" -2 [] NONE Server "cluster" "3.0.0"
-        Values::None, Local(cluster::cluster), "Which shard owns which slot";
+        Values::None, Mixed(cluster::parts, cluster::cluster), "Which shard owns which slot";
     "readonly" 1 ["loading" "stale" "fast"] NONE Connection "cluster" "3.0.0"
         Values::None, Local(connection::accepted), "Accepted; every shard is a primary";
     "readwrite" 1 ["loading" "stale" "fast"] NONE Connection "cluster" "3.0.0"
