@@ -44,6 +44,19 @@ pub enum Op<'a> {
     Bits(Bits<'a>),
     /// Remove or replace a value if it is a certain one (DELIFEQ, SET IFEQ).
     IfEqual(IfEqual<'a>),
+    /// Store a value that comes packed (RESTORE).
+    Unpack(Unpack<'a>),
+}
+
+/// A value packed with LZF, and how it is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unpack<'a> {
+    pub packed: &'a [u8],
+    /// Bytes that it comes to.
+    pub len: u32,
+    /// [`WriteMode::Set`] or [`WriteMode::Add`].
+    pub mode: WriteMode,
+    pub expiry: Expiry,
 }
 
 /// What to do with the bits of a value, which are counted from the highest bit of its first byte. A range counts bytes
@@ -401,6 +414,9 @@ pub enum Refusal {
     /// A counter would leave its range.
     #[error("number out of range")]
     Overflow,
+    /// What was packed is no value of the length that it should have.
+    #[error("bad packed value")]
+    BadPacked,
     /// Bits are looked at in more bytes than one command may, or changed too far apart.
     #[error("range too long")]
     RangeTooLong,

@@ -39,6 +39,7 @@ mod expiry;
 pub mod extended;
 pub mod index;
 pub mod item;
+mod lzf;
 pub mod mapped;
 pub mod meta;
 mod prefetch;

@@ -317,6 +317,7 @@ impl Shard {
             Op::SetRange { offset, value } => self.set_range(key, *offset, *value, now),
             Op::Bits(bits) => self.bits(key, bits, now),
             Op::IfEqual(ask) => self.if_equal(key, ask, now),
+            Op::Unpack(ask) => self.unpack(key, ask, now),
         }
     }
 

@@ -51,6 +51,7 @@ impl CommandClass {
             Op::Read(_) => CommandClass::ReadAndExpire,
             Op::Write(Write { compare: None, .. }) => CommandClass::Write,
             Op::Write(_) => CommandClass::CompareAndSet,
+            Op::Unpack(_) => CommandClass::Write,
             Op::Delete(_) => CommandClass::Delete,
             Op::Arithmetic(arithmetic) => match arithmetic.delta {
                 Delta::Decrement(_) | Delta::Signed(i64::MIN..0) => CommandClass::Decrement,

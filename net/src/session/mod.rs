@@ -33,7 +33,7 @@ mod wish;
 
 pub use answer::{ATTACH_REFUSALS, Answer, AttachRefusal, NotFlushed, Shares};
 pub use bad_input::{BAD_INPUTS, BadInput, Errors};
-pub use context::{ComposeContext, ServerView};
+pub use context::{Changeable, ComposeContext, ServerView};
 pub use deadline::Deadline;
 pub use free::FreeReply;
 pub(crate) use output::lent_cost;

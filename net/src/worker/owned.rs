@@ -12,8 +12,8 @@ use crate::session::{
 };
 use torc_engine::bytes::Bytes;
 use torc_engine::command::{
-    Bits, Body, Command, Expiry, Found, IfEqual, Meta, Millis, Number, Op, Outcome, Refusal, Ticket, Value,
-    Write, WriteMode,
+    Bits, Body, Command, Expiry, Found, IfEqual, Meta, Millis, Number, Op, Outcome, Refusal, Ticket, Unpack,
+    Value, Write, WriteMode,
 };
 use torc_engine::segments::LentChain;
 
@@ -148,7 +148,8 @@ pub(crate) fn op_value<'a>(op: &Op<'a>) -> &'a [u8] {
         Op::Write(Write { value: Body::Bytes(bytes), .. })
         | Op::SetRange { value: Body::Bytes(bytes), .. }
         | Op::Bits(Bits::Fields { steps: bytes, .. })
-        | Op::IfEqual(IfEqual { bytes, .. }) => bytes,
+        | Op::IfEqual(IfEqual { bytes, .. })
+        | Op::Unpack(Unpack { packed: bytes, .. }) => bytes,
         _ => b"",
     }
 }
@@ -170,6 +171,7 @@ pub(crate) fn strip_op(op: Op<'_>) -> Op<'static> {
         Op::IfEqual(IfEqual { expected_len, then, .. }) => {
             Op::IfEqual(IfEqual { bytes: &[], expected_len, then })
         }
+        Op::Unpack(Unpack { len, mode, expiry, .. }) => Op::Unpack(Unpack { packed: &[], len, mode, expiry }),
     }
 }
 
@@ -195,6 +197,7 @@ pub(crate) fn fill_command<'a>(
         Op::SetRange { offset, value: Body::Bytes(_) } => Op::SetRange { offset, value: Body::Bytes(value) },
         Op::Bits(Bits::Fields { writes, .. }) => Op::Bits(Bits::Fields { steps: value, writes }),
         Op::IfEqual(ask) => Op::IfEqual(IfEqual { bytes: value, ..ask }),
+        Op::Unpack(ask) => Op::Unpack(Unpack { packed: value, ..ask }),
         other => other,
     };
     Command { database, key, op }

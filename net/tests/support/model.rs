@@ -68,6 +68,7 @@ impl Store for Model {
             }
             Op::Bits(ask) => self.bits(key, ask),
             Op::IfEqual(ask) => self.if_equal(key, ask, now),
+            Op::Unpack(ask) => unreachable!("the vectors have none: {ask:?}"),
         }
     }
 

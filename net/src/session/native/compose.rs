@@ -273,6 +273,6 @@ fn shard_refusal(refusal: ShardRefusal) -> Status {
         ShardRefusal::KeyTooLarge => Status::KeyTooLong,
         ShardRefusal::OutOfMemory => Status::OutOfMemory,
         ShardRefusal::NotANumber => Status::NotANumber,
-        ShardRefusal::Overflow | ShardRefusal::RangeTooLong => Status::Overflow,
+        ShardRefusal::Overflow | ShardRefusal::RangeTooLong | ShardRefusal::BadPacked => Status::Overflow,
     }
 }

@@ -28,6 +28,13 @@ pub(super) fn parts<'a>(call: &Call<'_, 'a>, parts: &mut Vec<Part<'a>>) -> Resul
     Ok(true)
 }
 
+/// Whether the client's accesses are counted from here on, if the request says so.
+pub(super) fn touch(call: &Call<'_, '_>) -> Option<bool> {
+    let is = |index, name: &[u8]| call.argument(index).eq_ignore_ascii_case(name);
+    let asks = call.row.name == "client" && call.len() == 3 && is(1, b"NO-TOUCH");
+    asks.then(|| is(2, b"ON")).filter(|on| *on || is(2, b"OFF"))
+}
+
 /// Which clients a request is about.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct ClientFilter {

@@ -2,6 +2,7 @@
 
 use crate::session::bad_input::BadInput;
 use torc_proto::resp::ProtocolError;
+use torc_proto::resp::dump::BadDump;
 
 /// Why a request is refused. The words are Redis' own where it has some.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +45,14 @@ pub(super) enum Error {
     IncompatibleNx,
     IncompatibleGtLt,
     InvalidCursor,
+    /// RESTORE: the payload, and its options.
+    BadDump(BadDump),
+    BusyKey,
+    RestoredTtl,
+    RestoredIdleTime,
+    RestoredFrequency,
+    /// DUMP: it would take too long.
+    DumpTooLong,
     /// CLUSTER: there is no such slot.
     Slot,
     SlotOrCount,

@@ -5,6 +5,7 @@ use super::reply_kind::Kind;
 use crate::session::answer::NotFlushed;
 use crate::session::walk::NotWalked;
 use torc_engine::command::Refusal;
+use torc_proto::resp::dump::BadDump;
 use torc_proto::resp::request::{self, Arguments};
 use torc_proto::resp::{ProtocolError, compose};
 
@@ -93,6 +94,13 @@ fn fixed(error: Error) -> &'static str {
         Error::SlotOrCount => "ERR Invalid slot or number of keys",
         Error::ClientId => "ERR Invalid client ID",
         Error::KilledId => "ERR client-id should be greater than 0",
+        Error::BadDump(BadDump::Footer) => "ERR DUMP payload version or checksum are wrong",
+        Error::BadDump(BadDump::Format) => "ERR Bad data format",
+        Error::BusyKey => "BUSYKEY Target key name already exists.",
+        Error::RestoredTtl => "ERR Invalid TTL value, must be >= 0",
+        Error::RestoredIdleTime => "ERR Invalid IDLETIME value, must be >= 0",
+        Error::RestoredFrequency => "ERR Invalid FREQ value, must be >= 0 and <= 255",
+        Error::DumpTooLong => "ERR a value longer than 16777216 bytes cannot be dumped",
         Error::FirstDatabase => "ERR invalid first DB index",
         Error::SecondDatabase => "ERR invalid second DB index",
         Error::NoDatabase => "ERR DB index is out of range",
@@ -140,6 +148,7 @@ pub(super) fn refusal(refusal: Refusal, kind: Kind) -> &'static str {
         Refusal::NotANumber => fixed(Error::NotAnInteger),
         Refusal::Overflow if kind == Kind::Float => fixed(Error::NotFinite),
         Refusal::Overflow => "ERR increment or decrement would overflow",
+        Refusal::BadPacked => fixed(Error::BadDump(BadDump::Format)),
         Refusal::RangeTooLong if matches!(kind, Kind::Fields | Kind::Field) => {
             "ERR integers of one command must lie within 1048576 bytes"
         }

@@ -23,18 +23,23 @@ mod call;
 mod client;
 mod clients;
 mod cluster;
+mod config;
 mod connection;
 mod counters;
+mod dump;
 mod error;
 mod errors;
 mod expiry;
+mod facts;
 mod gather;
 mod hand_out;
 pub(crate) mod info;
 mod introspection;
 mod keyspace;
 mod local;
+mod memory;
 mod object;
+mod observe;
 mod options;
 mod reply;
 pub(super) mod reply_kind;
@@ -66,7 +71,7 @@ use reply_kind::Kind;
 use row::{Row, Run, Values};
 use stream::State;
 use table::row_of;
-use torc_engine::command::Millis;
+use torc_engine::command::{Command, Millis, Op};
 use torc_proto::resp::ProtocolError;
 use torc_proto::resp::compose;
 use torc_proto::resp::request::{self, Arguments, SMALL_ARGUMENTS_MAX, Span, Step};
@@ -77,6 +82,8 @@ pub struct Session {
     port: Port,
     /// What is parsed now is about.
     database: u16,
+    /// What is parsed now counts no accesses (CLIENT NO-TOUCH).
+    no_touch: bool,
     state: State,
     /// The places of arguments, of an unfinished request too.
     arguments: Arguments,
@@ -131,8 +138,17 @@ impl Session {
     /// What was parsed since the last choice is about the database that is chosen.
     #[inline]
     fn set_database(&self, turn: &mut Turn<'_, '_>) {
-        if self.database != 0 {
-            turn.parts[turn.from..].iter_mut().for_each(|part| part.work.set_database(self.database));
+        if self.database != 0 || self.no_touch {
+            self.set_choices(&mut turn.parts[turn.from..]);
+        }
+    }
+
+    fn set_choices(&self, parts: &mut [Part<'_>]) {
+        for part in parts {
+            part.work.set_database(self.database);
+            if let Work::Keyed(Command { op: Op::Read(read), .. }) = &mut part.work {
+                read.peek |= self.no_touch;
+            }
         }
     }
 
@@ -140,7 +156,11 @@ impl Session {
     fn choose(&mut self, call: &Call<'_, '_>, turn: &mut Turn<'_, '_>) {
         let chosen = match call.len() {
             // RESET.
-            1 => Some(0),
+            1 => {
+                self.set_database(turn);
+                (self.no_touch, turn.from) = (false, turn.parts.len());
+                Some(0)
+            }
             _ => connection::chosen(call.argument(1), self.port, call.limits.databases),
         };
         if let Some(database) = chosen {
@@ -356,11 +376,17 @@ impl Session {
                 self.state = State::Closed;
                 Ok(())
             }
-            (Run::Mixed(parts, _), _) => parts(&call, turn.parts).map(|begun| {
-                if !begun {
-                    turn.parts.push(call::local(Kind::Local(index as u8), frame));
+            (Run::Mixed(parts, _), _) => {
+                if let Some(no_touch) = clients::touch(&call) {
+                    self.set_database(turn);
+                    (self.no_touch, turn.from) = (no_touch, turn.parts.len());
                 }
-            }),
+                parts(&call, turn.parts).map(|begun| {
+                    if !begun {
+                        turn.parts.push(call::local(Kind::Local(index as u8), frame));
+                    }
+                })
+            }
             (Run::Chooses(_), _) => {
                 self.choose(&call, turn);
                 turn.parts.push(call::local(Kind::Local(index as u8), frame));

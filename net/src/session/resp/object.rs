@@ -2,6 +2,7 @@
 
 use super::call::{Call, keyed, local};
 use super::error::Error;
+use super::memory::ITEM_OVERHEAD;
 use super::reply_kind::{Fact, Kind};
 use crate::session::part::Part;
 use torc_engine::command::{Found, Millis, Op, Read, Value};
@@ -48,7 +49,7 @@ const EMBEDDED_BYTES_MAX: u64 = 44;
 /// Longest text of an integer of 64 bits.
 const INTEGER_BYTES_MAX: u64 = 20;
 
-pub(super) fn tell(fact: Fact, found: &Found<'_>, now: Millis, out: &mut Vec<u8>) {
+pub(super) fn tell(fact: Fact, (found, key_len): (&Found<'_>, usize), now: Millis, out: &mut Vec<u8>) {
     match fact {
         Fact::Encoding => compose::bulk(out, encoding(found.value)),
         Fact::Age => {
@@ -56,6 +57,10 @@ pub(super) fn tell(fact: Fact, found: &Found<'_>, now: Millis, out: &mut Vec<u8>
             compose::integer(out, i64::try_from(seconds).unwrap_or(i64::MAX));
         }
         Fact::References => compose::integer(out, 1),
+        Fact::Usage => {
+            let bytes = found.value.len() + key_len as u64 + ITEM_OVERHEAD;
+            compose::integer(out, i64::try_from(bytes).unwrap_or(i64::MAX));
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! How parts are answered: the words on the wire.
 
 use super::client::{Client, Mute};
+use super::dump;
 use super::error::Error;
 use super::errors::{self, PATTERN_STEPS_MAX};
 use super::gather::{Failure, Gather};
@@ -260,9 +261,16 @@ impl Free {
             (Kind::NumberElse(number) | Kind::ErrorElse(number, _), Outcome::Miss) => {
                 compose::integer(out.tail(), number);
             }
+            (Kind::Dump, Outcome::Item(found)) => dump::write(found.value, out),
+            (Kind::Dump, _) => compose::null(out.tail(), version),
+            (Kind::Restored, Outcome::Stored { .. }) => compose::simple(out.tail(), "OK"),
+            (Kind::BusyOr(error), Outcome::Miss) => failed(error, &[], out),
+            (Kind::Restored | Kind::BusyOr(_), _) => failed(Error::BusyKey, &[], out),
             (Kind::ErrorElse(_, error), _) => failed(error, &[], out),
             (Kind::Object(_), Outcome::Miss) => compose::null(out.tail(), version),
-            (Kind::Object(fact), Outcome::Item(found)) => object::tell(fact, found, context.now, out.tail()),
+            (Kind::Object(fact), Outcome::Item(found)) => {
+                object::tell(fact, (found, echo.len()), context.now, out.tail())
+            }
             (Kind::Number, Outcome::Counter { number, .. }) => compose::integer(out.tail(), integer(*number)),
             (Kind::Float, Outcome::Counter { number, .. }) => float(*number, out.tail()),
             (Kind::StoredFlag, Outcome::Stored { .. })
@@ -281,7 +289,7 @@ impl Free {
 }
 
 /// An error that the session has found itself.
-fn failed(error: Error, frame: &[u8], out: &mut Output) {
+pub(super) fn failed(error: Error, frame: &[u8], out: &mut Output) {
     out.count_error(error.kind());
     errors::write(error, frame, out.tail());
 }

@@ -60,6 +60,12 @@ pub(super) enum Kind {
     },
     /// What a walk over the shards has found.
     Walked(Over),
+    /// The value in Redis' own format: DUMP.
+    Dump,
+    /// `OK`, or that the key is there: RESTORE.
+    Restored,
+    /// That the key is there, else the error.
+    BusyOr(Error),
     /// Null without a key, else the error.
     NullOr(Error),
     /// `OK`.
@@ -94,6 +100,8 @@ pub(super) enum Fact {
     /// Seconds since it was written, as no accesses are dated.
     Age,
     References,
+    /// Bytes of memory; the echo is the key.
+    Usage,
 }
 
 /// How an expiry is told.

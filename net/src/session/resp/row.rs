@@ -15,9 +15,9 @@ pub(super) struct Row {
     pub name: &'static str,
     /// Number of arguments with the name; negative: at least as many.
     pub arity: i32,
+    /// What COMMAND tells beside is in `facts`.
     pub flags: &'static [&'static str],
     pub keys: Keys,
-    pub class: Class,
     pub group: &'static str,
     /// The version of Redis that had it first.
     pub since: &'static str,
@@ -57,21 +57,6 @@ impl Keys {
         let step = (self.step as usize).max(1);
         (place(self.first) + done * step..end.min(count)).step_by(step)
     }
-}
-
-/// What a principal must be allowed to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Class {
-    /// Look at keys.
-    Read,
-    /// Change keys.
-    Write,
-    /// The connection's own affairs.
-    Connection,
-    /// Ask about the server.
-    Server,
-    /// Touch every key of a server at once.
-    Dangerous,
 }
 
 /// Which arguments may be values, that is long.
