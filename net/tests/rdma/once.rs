@@ -81,7 +81,12 @@ impl Changes {
 }
 
 /// Numbered changes over a queue pair whose fate is `fail`'s, and again over TCP those that were not answered.
-fn round(server: &Server, wire: &mut Wire, changes: &mut Changes, fail: impl FnOnce(&mut Wire, &mut Changes, Vec<u64>) -> Vec<u64>) {
+fn round(
+    server: &Server,
+    wire: &mut Wire,
+    changes: &mut Changes,
+    fail: impl FnOnce(&mut Wire, &mut Changes, Vec<u64>) -> Vec<u64>,
+) {
     let mut numbers = Vec::new();
     for _ in 0..6 {
         let number = changes.draw();
@@ -189,7 +194,11 @@ pub(crate) fn the_library_falls_back_and_returns_under_load(devices: &Devices) {
     let server = start(devices, |config| config.shards = 2);
     let config = Config {
         transport: Transport::Auto,
-        rdma: RdmaConfig { device: Some(devices.client.clone()), retry_max: Duration::from_secs(1), ..RdmaConfig::default() },
+        rdma: RdmaConfig {
+            device: Some(devices.client.clone()),
+            retry_max: Duration::from_secs(1),
+            ..RdmaConfig::default()
+        },
         timeout: Duration::from_secs(20),
         ..Config::new(address(&server).to_string())
     };
