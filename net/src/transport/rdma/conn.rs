@@ -68,8 +68,6 @@ pub(super) struct Conn<V: Verbs> {
     /// When it was heard of last.
     pub(super) heard_at: Instant,
     pub(super) pinged: bool,
-    /// Rises with everything that the client takes.
-    pub(super) progress: u64,
 }
 
 impl<V: Verbs> Conn<V> {
@@ -92,7 +90,6 @@ impl<V: Verbs> Conn<V> {
             heard: true,
             heard_at: Instant::now(),
             pinged: false,
-            progress: 0,
         }
     }
 

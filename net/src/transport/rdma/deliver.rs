@@ -39,7 +39,6 @@ impl<T: Transport, V: Verbs> Rdma<T, V> {
             }
             (result, None) => {
                 it.heard |= result.is_ok();
-                it.progress += 1;
                 let over = it.end.complete(completion.id);
                 if over.is_ok_and(|over| over.reads > 0) {
                     it.read_is_over(conn, hub, result.is_ok(), events);
@@ -113,27 +112,18 @@ impl<V: Verbs> Conn<V> {
             Ok(Heard::Bytes) => {
                 hub.holders[usize::from(number)] = conn;
                 self.inbox.push_back(Inbound::Bytes { number, len });
-                self.bound_inbox()
+                Ok(())
             }
             Ok(Heard::Lent(len)) => {
                 self.inbox.push_back(Inbound::Lent { len });
-                self.release(hub, number, true)?;
-                self.bound_inbox()
+                self.release(hub, number, true)
             }
-            Ok(Heard::Nothing) => {
-                self.progress += 1;
-                self.release(hub, number, false)
-            }
+            Ok(Heard::Nothing) => self.release(hub, number, false),
             Err(broken) => {
                 hub.memory.release(number);
                 Err(broken)
             }
         }
-    }
-
-    /// A client without credits that sends on is none of ours.
-    fn bound_inbox(&self) -> Result<(), Broken> {
-        if self.inbox.len() > usize::from(super::receives::RECEIVES) { Err(Broken::Flooded) } else { Ok(()) }
     }
 
     /// The receive of a message that is worked off; `took`: the message took a credit.

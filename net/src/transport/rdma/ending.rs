@@ -9,19 +9,22 @@ use torc_rdma::verbs::seam::Verbs;
 
 /// How often those are looked at that end without a notice.
 pub(super) const LOOK_EVERY: Duration = Duration::from_millis(10);
+/// A device may have taken receives that all connections share for a queue pair that fails. It tells of them by completions, which go with
+/// the queue pair; so this stays until they are seen.
+const DRAIN_FOR: Duration = Duration::from_millis(10);
 /// What is posted to a failed queue pair is flushed at once; one that does not tell so is destroyed.
 const FLUSH_MAX: Duration = Duration::from_millis(500);
 
 impl<T: Transport, V: Verbs> Rdma<T, V> {
     /// The socket of a connection is gone.
-    pub(super) fn begin_end(&mut self, conn: ConnId, pieces: Pieces, events: &mut Vec<Event>) {
+    pub(super) fn begin_end(&mut self, conn: ConnId, pieces: Pieces) {
         let Some(it) = self.conns.find(conn) else { return };
         if it.phase != Phase::Closing {
             it.phase = Phase::Closing;
             it.end.fail();
         }
         it.ending = Some(Ending { since: Instant::now(), pieces });
-        if it.end.is_quiet() { self.end(conn, events) } else { self.ending.push(conn) }
+        self.ending.push(conn);
     }
 
     /// Ends those whose queue pair has nothing under way any more.
@@ -33,7 +36,8 @@ impl<T: Transport, V: Verbs> Rdma<T, V> {
         ending.retain(|&conn| {
             let Some(it) = self.conns.find(conn) else { return false };
             let since = it.ending.as_ref().map(|ending| ending.since.elapsed());
-            let goes_on = !it.end.is_quiet() && since.is_some_and(|since| since < FLUSH_MAX);
+            let most = if it.end.is_quiet() { DRAIN_FOR } else { FLUSH_MAX };
+            let goes_on = since.is_some_and(|since| since < most);
             if !goes_on {
                 self.end(conn, events);
             }

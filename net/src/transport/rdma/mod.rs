@@ -176,7 +176,7 @@ impl<T: Transport, V: Verbs> Transport for Rdma<T, V> {
 
     fn taken(&self, conn: ConnId) -> u64 {
         match self.conns.look(conn) {
-            Some(it) => it.progress,
+            Some(it) => it.end.taken(),
             None => self.sockets.taken(conn),
         }
     }

@@ -116,9 +116,7 @@ impl<T: Transport, V: Verbs> Rdma<T, V> {
                     self.fail(conn, Broken::Message);
                 }
                 Event::Ended { conn } if self.conns.has(conn) => self.close(conn),
-                Event::Closed { conn, pieces } if self.conns.has(conn) => {
-                    self.begin_end(conn, pieces, events)
-                }
+                Event::Closed { conn, pieces } if self.conns.has(conn) => self.begin_end(conn, pieces),
                 event => events.push(event),
             }
         }
