@@ -1,7 +1,7 @@
 //! A link that goes down under load, for a moment and for long, and a device that is taken away.
 
 use crate::load::Checked;
-use crate::wire::{Devices, Wire, address, local, nothing_is_left, pattern, sample, start, sum, wait_until};
+use crate::wire::{Devices, Wire, address, local, nothing_is_left, pattern, sample, start, sum};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, Command};
