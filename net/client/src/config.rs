@@ -31,6 +31,8 @@ pub struct RdmaConfig {
     /// Memory of each connection for long answers and for long requests, bytes. It is locked, with about half a MiB beside it.
     pub landing_bytes: usize,
     pub lending_bytes: usize,
+    /// How long a pair and the first answer over RDMA may take. Packets of RDMA may not get through where those of TCP do.
+    pub connect_timeout: Duration,
     /// Wait until RDMA is tried again after it has failed: the first, doubled up to the last, each with random jitter.
     pub retry_min: Duration,
     pub retry_max: Duration,
@@ -46,6 +48,7 @@ impl Default for RdmaConfig {
             traffic_class: 0,
             landing_bytes: sizes.landing_bytes,
             lending_bytes: sizes.lending_bytes,
+            connect_timeout: Duration::from_secs(1),
             retry_min: Duration::from_millis(200),
             retry_max: Duration::from_secs(30),
         }

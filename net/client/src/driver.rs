@@ -182,7 +182,6 @@ impl Driver {
     /// Opens what is wanted, ends what takes too long, sends what is there.
     fn serve_peers(&mut self) {
         let now = Instant::now();
-        let timeout = self.core.connect_timeout();
         self.try_rdma(now);
         self.sockets.resize_with(self.core.peer_count(), || None);
         while let Some((main, scout)) = self.core.next_move(now) {
@@ -192,9 +191,7 @@ impl Driver {
             let state = self.core.peer_mut(index).state;
             match state {
                 State::Wanted => self.open(index, now),
-                State::Connecting { since } | State::Greeting { since }
-                    if now.saturating_duration_since(since) > timeout =>
-                {
+                _ if self.core.gives_up_at(index).is_some_and(|at| at < now) => {
                     self.close(index, "it does not answer");
                 }
                 State::Ready if self.core.is_silent(index, now) => self.close(index, "it has gone silent"),
@@ -299,7 +296,7 @@ impl Driver {
         let end = self.open_device().and_then(|()| self.rdma.end());
         match (end, self.sockets[index].as_mut()) {
             (Ok(end), Some(socket)) => {
-                self.core.pair(index, &end.offer);
+                self.core.pair(index, &end.offer, Instant::now());
                 socket.unjoined = Some(Box::new(end));
                 self.send(index);
                 Ok(())

@@ -1,126 +1,26 @@
 //! A client's end: queue pair, memory and completions of one connection.
 
 mod inbox;
+mod join;
 mod memory;
+mod write;
+
+pub use join::{Sizes, Unjoined};
 
 use crate::Broken;
-use crate::link::{INLINE_BYTES_MAX, Link, SPARE_RECEIVES, Slots, told};
-use crate::note::{Kind, UNIT};
-use crate::setup::{self, Place, Refused};
+use crate::link::Link;
+use crate::note::Kind;
 use crate::window::{Window, units};
 use inbox::{Inbox, Part};
 use memory::Memory;
 use std::os::fd::BorrowedFd;
-use torc_proto::native::pair::PairEnd;
 use torc_verbs::completion::{Completion, Done};
-use torc_verbs::seam::{Access, CompletionQueue, PairOptions, QueuePair, Verbs};
+use torc_verbs::seam::{CompletionQueue, Verbs};
 
-/// Requests shorter than this go by messages as a whole; of a longer one the server reads what is behind its first message.
-const LENT_BYTES_MIN: usize = 16 << 10;
-/// Bytes that are lent at a time: while the server reads one part the next is filled.
-const LENT_BYTES_MAX: usize = 256 << 10;
 /// Completions that are taken at a time.
 const BATCH: usize = 16;
 /// Of a work request's number: it is a receive's.
 const RECEIVE: u64 = 1 << 63;
-
-/// Sizes of a client's end. All of it is locked memory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Sizes {
-    /// Messages that are taken before credits are given back, and their bytes.
-    pub receives: u16,
-    pub receive_bytes: u32,
-    /// Room for long parts of answers, and of requests; bytes.
-    pub landing_bytes: usize,
-    pub lending_bytes: usize,
-}
-
-impl Default for Sizes {
-    fn default() -> Sizes {
-        Sizes { receives: 32, receive_bytes: 8 << 10, landing_bytes: 2 << 20, lending_bytes: 1 << 20 }
-    }
-}
-
-/// Messages of ours that are under way.
-const SLOTS: usize = 16;
-const SLOT_BYTES: usize = 8 << 10;
-
-/// An end that knows no peer yet.
-#[derive(Debug)]
-pub struct Unjoined<V: Verbs> {
-    pair: V::Pair,
-    queue: V::Queue,
-    memory: Memory<V>,
-    place: Place,
-    sizes: Sizes,
-    /// What the server is told.
-    pub offer: PairEnd,
-}
-
-impl<V: Verbs> Unjoined<V> {
-    /// `first`: 24 bits that are hard to guess.
-    ///
-    /// # Errors
-    /// [`Refused::Verbs`]: what the device, or the limit of locked memory, does not give.
-    pub fn new(
-        device: &V,
-        domain: &V::Domain,
-        place: &Place,
-        sizes: Sizes,
-        first: u32,
-    ) -> Result<Unjoined<V>, Refused> {
-        let receives = sizes.receives.saturating_add(SPARE_RECEIVES);
-        let slots = Slots { at: 0, count: SLOTS, bytes: SLOT_BYTES };
-        let queue = device.completion_queue(u32::from(receives) + slots.requests() + 1)?;
-        let memory = Memory::new(device, domain, SLOTS * SLOT_BYTES, &sizes)?;
-        let options = PairOptions {
-            send_queue: &queue,
-            receive_queue: &queue,
-            shared: None,
-            sends: slots.requests(),
-            receives: receives.into(),
-            inline_bytes: INLINE_BYTES_MAX as u32,
-        };
-        let pair = device.queue_pair(domain, &options)?;
-        pair.initialize(place.port, Access::RemoteReadWrite)?;
-        for number in 0..receives {
-            memory.post_receive(&pair, number)?;
-        }
-        let offer = PairEnd {
-            receives: sizes.receives,
-            receive_bytes: sizes.receive_bytes,
-            landing: told(memory.landing.as_ref()),
-            lending: told(memory.lending.as_ref()),
-            ..place.end(pair.number(), first)
-        };
-        Ok(Unjoined { pair, queue, memory, place: *place, sizes, offer })
-    }
-
-    /// Connects with what the server has answered.
-    ///
-    /// # Errors
-    /// [`Refused`].
-    pub fn join(self, answer: &PairEnd) -> Result<ClientEnd<V>, Refused> {
-        setup::check(answer)?;
-        self.place.join(&self.pair, &self.offer, answer)?;
-        let slots = Slots { at: 0, count: SLOTS, bytes: SLOT_BYTES };
-        let theirs = (answer.receives, answer.receive_bytes);
-        let link = Link::new(self.pair, &slots, theirs, self.sizes.receives)
-            .with_units_due(self.offer.landing.bytes as usize / UNIT / 4);
-        Ok(ClientEnd {
-            link,
-            queue: self.queue,
-            memory: self.memory,
-            landing: Window::new(self.offer.landing.bytes as usize),
-            lending: Window::new(self.offer.lending.bytes as usize),
-            inbox: Inbox::new(2 * usize::from(self.sizes.receives)),
-            is_lending: false,
-            armed: false,
-            broken: None,
-            shard: answer.shard,
-        })
-    }
-}
 
 /// A client's end of a connection; one thread uses it.
 #[derive(Debug)]
@@ -247,45 +147,6 @@ impl<V: Verbs> ClientEnd<V> {
         written.inspect_err(|broken| self.fail(*broken))
     }
 
-    fn write_some(&mut self, bytes: &[u8]) -> Result<usize, Broken> {
-        let is_long = self.lending.room_ever() && bytes.len() >= LENT_BYTES_MIN;
-        let mut done = 0;
-        while done < bytes.len() && self.link.has_room() {
-            let rest = &bytes[done..];
-            // The last bytes come sooner by a message.
-            self.is_lending &= rest.len() > self.link.message_bytes();
-            let count = if self.is_lending { self.lend(rest)? } else { self.say(Kind::Bytes, rest)? };
-            if count == 0 {
-                break;
-            }
-            done += count;
-            self.is_lending |= is_long;
-        }
-        self.is_lending &= done < bytes.len();
-        self.link.flush(&self.memory.slots.1)?;
-        Ok(done)
-    }
-
-    /// Plans a message of the first of these bytes; how many.
-    fn say(&mut self, kind: Kind, bytes: &[u8]) -> Result<usize, Broken> {
-        let count = bytes.len().min(self.link.message_bytes());
-        let slots = (&*self.memory.slots.0, &self.memory.slots.1);
-        // SAFETY: what a reference promises.
-        unsafe { self.link.plan(slots, kind, count, std::iter::once((bytes.as_ptr(), count)))? };
-        Ok(count)
-    }
-
-    /// Puts the first of these bytes where the server reads them, and says so; how many.
-    fn lend(&mut self, bytes: &[u8]) -> Result<usize, Broken> {
-        let most = self.lending.room().min(LENT_BYTES_MAX);
-        let count = if bytes.len() <= most { bytes.len() } else { most / UNIT * UNIT };
-        let Some((memory, _)) = &self.memory.lending else { return Ok(0) };
-        let Some(at) = (if count > 0 { self.lending.claim(count) } else { None }) else { return Ok(0) };
-        memory.write(at, &bytes[..count]);
-        self.say(Kind::Lent, &(count as u32).to_le_bytes())?;
-        Ok(count)
-    }
-
     /// Takes what the device has completed.
     fn poll(&mut self) {
         if self.broken.is_some() {
@@ -378,5 +239,27 @@ impl<V: Verbs> ClientEnd<V> {
     /// Why the connection is broken, if it is.
     pub fn broken(&self) -> Option<Broken> {
         self.broken
+    }
+}
+
+#[cfg(test)]
+impl<V: Verbs> ClientEnd<V> {
+    pub(crate) fn link(&mut self) -> &mut Link<V> {
+        &mut self.link
+    }
+
+    /// Units of the landing that are in use, and of the lending.
+    pub(crate) fn used_units(&self) -> [usize; 2] {
+        [self.landing.used_units(), self.lending.used_units()]
+    }
+
+    /// Whether it has heard no notice since it slept.
+    pub(crate) fn is_asleep(&self) -> bool {
+        self.armed
+    }
+
+    /// Parts that were not read.
+    pub(crate) fn parts(&self) -> usize {
+        self.inbox.len()
     }
 }

@@ -23,6 +23,8 @@ mod note;
 mod sends;
 pub mod server;
 mod setup;
+#[cfg(test)]
+mod tests;
 mod window;
 
 pub use cause::Cause;

@@ -8,15 +8,19 @@
 //!
 //! Nothing here waits. Who is out of credits, slots or requests sends on when a completion has come.
 
+mod post;
+#[cfg(test)]
+mod rest;
+mod words;
+
 use crate::Broken;
 use crate::note::{CREDITS_MAX, Kind, NUMBERS, Note, UNITS_MAX};
 use crate::sends::{Posted, Sends};
-use std::array::from_fn;
 use std::sync::Arc;
 use torc_verbs::memory::Buffer;
 use torc_verbs::region::Region;
 use torc_verbs::seam::{QueuePair, Verbs};
-use torc_verbs::work::{Action, Payload, Piece, Remote, Work};
+use torc_verbs::work::{Piece, Remote};
 
 /// Messages that are planned before they are posted, at most.
 const PLANNED_MAX: usize = 8;
@@ -71,14 +75,6 @@ pub(crate) struct OneSided<'r, R> {
     pub(crate) far: Remote,
     /// A WRITE, which is told as [`Kind::Landed`]; else a READ.
     pub(crate) writes: bool,
-}
-
-/// What a message of the other side says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Heard {
-    pub(crate) kind: Kind,
-    /// Units that can be used again.
-    pub(crate) units: usize,
 }
 
 /// One side of a connection.
@@ -228,151 +224,6 @@ impl<V: Verbs> Link<V> {
     /// Whether a WRITE or READ can be posted behind what is planned.
     pub(crate) fn has_room_beside(&self) -> bool {
         self.sends.has_room(2)
-    }
-
-    /// Posts what is planned and `behind` it, with one doorbell.
-    #[inline]
-    pub(crate) fn post(
-        &mut self,
-        region: &V::Region,
-        behind: Option<OneSided<'_, V::Region>>,
-    ) -> Result<(), Broken> {
-        match (self.planned_count, behind) {
-            (1, None) => self.post_up_to::<1>(region, None),
-            (_, behind) => self.post_up_to::<{ PLANNED_MAX + 1 }>(region, behind),
-        }
-    }
-
-    fn post_up_to<const N: usize>(
-        &mut self,
-        region: &V::Region,
-        behind: Option<OneSided<'_, V::Region>>,
-    ) -> Result<(), Broken> {
-        let (count, mut total) = (self.planned_count, self.planned_count);
-        let piece = behind.as_ref().map(|behind| [behind.piece]);
-        let last = behind.as_ref().zip(piece.as_ref()).map(|(behind, piece)| self.one_sided(behind, piece));
-        let own: [Piece<'_, V::Region>; N] = from_fn(|at| {
-            let planned = self.planned.get(at).unwrap_or(&NOTHING);
-            Piece { region, at: planned.at, len: planned.len }
-        });
-        let mut works: [Work<'_, V::Region>; N] = from_fn(|at| {
-            let planned = self.planned.get(at).unwrap_or(&NOTHING);
-            let payload = match planned {
-                Planned { len: 0, .. } => Payload::Pieces(&[]),
-                Planned { inline: true, len, .. } => Payload::Inline(&self.inline[at][..*len]),
-                _ => Payload::Pieces(&own[at..=at]),
-            };
-            let action = Action::Send { payload, immediate: Some(planned.note.encode()) };
-            Work { id: planned.id, action, signaled: planned.signaled, solicited: false }
-        });
-        if let Some(last) = last {
-            works[count] = last;
-            total += 1;
-        }
-        let posted = self.pair.post(&works[..total]);
-        self.planned_count = 0;
-        // Of what was refused no completion comes. So what is lent stays so until the queue pair is gone.
-        posted.map_err(|error| Broken::Verbs(error.error))
-    }
-
-    fn one_sided<'r>(
-        &mut self,
-        wanted: &OneSided<'r, V::Region>,
-        piece: &'r [Piece<'r, V::Region>],
-    ) -> Work<'r, V::Region> {
-        let (what, action) = if wanted.writes {
-            let immediate = Some(self.note(Kind::Landed).encode());
-            (Posted::Write, Action::Write { payload: Payload::Pieces(piece), to: wanted.far, immediate })
-        } else {
-            (Posted::Read, Action::Read { into: piece, from: wanted.far })
-        };
-        let (id, signaled) = self.sends.post(what);
-        Work { id, action, signaled, solicited: false }
-    }
-
-    /// Takes what a message of the other side, of so many bytes, gives back.
-    pub(crate) fn noted(&mut self, immediate: Option<u32>, len: usize) -> Result<Heard, Broken> {
-        let Note { kind, number, credits, units } =
-            immediate.and_then(Note::decode).ok_or(Broken::Message)?;
-        if number != self.their_number {
-            return Err(Broken::Lost);
-        }
-        self.their_number = (number + 1) % NUMBERS;
-        self.credits += credits;
-        if self.credits > self.credits_max {
-            return Err(Broken::Credits);
-        }
-        if kind.takes_credit() {
-            self.given = self.given.checked_sub(1).ok_or(Broken::Flooded)?;
-        }
-        self.take_word(kind, credits == 0 && units == 0)?;
-        // What takes a credit brings bytes, and nothing else does.
-        if kind.takes_credit() == (len > 0) {
-            Ok(Heard { kind, units: units as usize })
-        } else {
-            Err(Broken::Message)
-        }
-    }
-
-    /// What takes no credit is bounded by what it is for.
-    fn take_word(&mut self, kind: Kind, gives_nothing: bool) -> Result<(), Broken> {
-        match kind {
-            Kind::Return if gives_nothing => return Err(Broken::Message),
-            Kind::Ping if self.their_pings == PINGS_MAX => return Err(Broken::Flooded),
-            Kind::Ping => self.their_pings += 1,
-            Kind::Pong => self.pings = self.pings.checked_sub(1).ok_or(Broken::Message)?,
-            _ => {}
-        }
-        Ok(())
-    }
-
-    /// A message that took a credit of the other side is worked off: its receive is posted again.
-    #[inline]
-    pub(crate) fn owe(&mut self) {
-        self.owed += 1;
-    }
-
-    pub(crate) fn owe_units(&mut self, units: usize) {
-        self.owed_units += units;
-    }
-
-    /// Gives back what is due, if nothing else has; answers pings.
-    #[inline]
-    pub(crate) fn settle(&mut self, region: &V::Region) -> Result<(), Broken> {
-        while self.their_pings > 0 && self.sends.has_room(1) {
-            self.their_pings -= 1;
-            self.say(Kind::Pong, region)?;
-        }
-        while self.is_due() && self.sends.has_room(1) {
-            self.say(Kind::Return, region)?;
-        }
-        Ok(())
-    }
-
-    fn is_due(&self) -> bool {
-        self.owed >= self.owed_due || self.owed_units >= self.units_due
-    }
-
-    /// Asks whether the other side is there, unless it was asked [`PINGS_MAX`] times and has not answered.
-    pub(crate) fn ping(&mut self, region: &V::Region) -> Result<(), Broken> {
-        if self.pings == PINGS_MAX || !self.sends.has_room(1) {
-            return Ok(());
-        }
-        self.pings += 1;
-        self.say(Kind::Ping, region)
-    }
-
-    /// Pings that were not answered.
-    pub(crate) fn pings(&self) -> u8 {
-        self.pings
-    }
-
-    fn say(&mut self, kind: Kind, region: &V::Region) -> Result<(), Broken> {
-        if self.planned_count == PLANNED_MAX {
-            self.post(region, None)?;
-        }
-        self.plan_note(kind, 0, 0, true);
-        self.post(region, None)
     }
 
     /// All that was posted up to this number is over.

@@ -120,6 +120,11 @@ impl Sends {
         self.writes + self.reads == 0
     }
 
+    #[cfg(test)]
+    pub(crate) fn free_slots(&self) -> usize {
+        self.free
+    }
+
     pub(crate) fn count(&self) -> usize {
         self.posted.len()
     }

@@ -3,23 +3,20 @@
 //! What long answers consist of goes to the client's landing from where it lies, if that is registered, and long parts of requests
 //! are read in the client's lending to where they are to stay: no byte of them is copied here. All else goes by messages.
 
+mod lent;
+mod write;
+
 use crate::Broken;
-use crate::link::{INLINE_BYTES_MAX, Link, OneSided, Slots, remote};
+use crate::link::{INLINE_BYTES_MAX, Link, Slots};
 use crate::note::{Kind, UNIT};
 use crate::setup::{self, Place, Refused};
-use crate::window::{Window, units};
-use std::mem::take;
+use crate::window::Window;
+use lent::Lent;
 use torc_proto::native::pair::{PairEnd, Window as Told};
-use torc_verbs::memory::Buffer;
 use torc_verbs::seam::{Access, PairOptions, QueuePair, Verbs};
-use torc_verbs::work::Piece;
 
-/// Shorter parts are copied into messages.
-const LANDED_BYTES_MIN: usize = 4 << 10;
 /// Bytes of one WRITE, or READ: the next client's turn comes in between.
 const ONE_SIDED_BYTES_MAX: usize = 256 << 10;
-/// Slices that are gathered into one message.
-const SLICES_MAX: usize = 16;
 
 /// What a shard's connections have in common.
 #[derive(Debug)]
@@ -63,11 +60,7 @@ pub struct ServerEnd<V: Verbs> {
     link: Link<V>,
     landing: (Window, Told),
     lending: (Window, Told),
-    /// What is being read of the lending: where its next byte lies, and how many are left.
-    lent: (usize, usize),
-    /// Units that are lent, and those of them whose READs have begun.
-    lent_units: usize,
-    read_units: usize,
+    lent: Lent,
 }
 
 impl<V: Verbs> ServerEnd<V> {
@@ -109,7 +102,7 @@ impl<V: Verbs> ServerEnd<V> {
         let lending_units = client.lending.bytes as usize / UNIT;
         let link = Link::new(pair, slots, theirs, common.receives).with_units_due(lending_units / 4);
         let (landing, lending) = (window(client.landing), window(client.lending));
-        Ok((ServerEnd { link, landing, lending, lent: (0, 0), lent_units: 0, read_units: 0 }, answer))
+        Ok((ServerEnd { link, landing, lending, lent: Lent::default() }, answer))
     }
 
     /// Of the queue pair.
@@ -144,164 +137,6 @@ impl<V: Verbs> ServerEnd<V> {
         self.link.sends().is_quiet()
     }
 
-    /// Sends as many of the parts as go now, in their order, and says how many bytes. Parts in registered memory, which `find`
-    /// knows, are lent to the device until their WRITEs are over.
-    ///
-    /// # Errors
-    /// The connection cannot go on.
-    ///
-    /// # Safety
-    /// The parts are readable, and nobody writes them, until all WRITEs are over, or the queue pair is gone.
-    pub unsafe fn write<'r>(
-        &mut self,
-        memory: (&Buffer, &V::Region),
-        parts: impl Iterator<Item = (*const u8, usize)>,
-        find: impl Fn(*const u8, usize) -> Option<(&'r V::Region, usize)>,
-    ) -> Result<usize, Broken>
-    where
-        V::Region: 'r,
-    {
-        let mut gathered = Gathered::default();
-        let mut sent = 0;
-        for (start, len) in parts {
-            let long = len >= LANDED_BYTES_MIN && self.landing.0.room_ever();
-            let found = if long { find(start, len) } else { None };
-            let done = match found {
-                Some((region, at)) => {
-                    // SAFETY: by the caller.
-                    sent += unsafe { self.plan(memory, &mut gathered) }?;
-                    if gathered.len > 0 { 0 } else { self.land(memory.1, (region, at), len)? }
-                }
-                // SAFETY: by the caller.
-                None => unsafe { self.gather(memory, &mut gathered, (start, len), &mut sent) }?,
-            };
-            if found.is_some() {
-                sent += done;
-            }
-            if done < len {
-                break;
-            }
-        }
-        // SAFETY: by the caller.
-        sent += unsafe { self.plan(memory, &mut gathered) }?;
-        self.link.flush(memory.1)?;
-        Ok(sent)
-    }
-
-    /// Puts a part behind others for one message, and plans messages that are full. Bytes of it that were taken.
-    unsafe fn gather(
-        &mut self,
-        memory: (&Buffer, &V::Region),
-        gathered: &mut Gathered,
-        (start, len): (*const u8, usize),
-        sent: &mut usize,
-    ) -> Result<usize, Broken> {
-        let mut done = 0;
-        while done < len {
-            let room = self.link.message_bytes() - gathered.len;
-            if room == 0 || gathered.count == SLICES_MAX {
-                // SAFETY: by the caller.
-                *sent += unsafe { self.plan(memory, gathered) }?;
-                if gathered.len > 0 {
-                    break;
-                }
-                continue;
-            }
-            let count = room.min(len - done);
-            gathered.push(start.wrapping_add(done), count);
-            done += count;
-        }
-        Ok(done)
-    }
-
-    /// Plans a message of what was gathered, if one can be; how many bytes.
-    unsafe fn plan(
-        &mut self,
-        memory: (&Buffer, &V::Region),
-        gathered: &mut Gathered,
-    ) -> Result<usize, Broken> {
-        if gathered.len == 0 || !self.link.has_room() {
-            return Ok(0);
-        }
-        let Gathered { slices, count, len } = take(gathered);
-        // SAFETY: by the caller.
-        unsafe { self.link.plan(memory, Kind::Bytes, len, slices[..count].iter().copied()) }?;
-        Ok(len)
-    }
-
-    /// Writes as much of a part to the landing as goes; how many bytes.
-    fn land(
-        &mut self,
-        region: &V::Region,
-        (from, at): (&V::Region, usize),
-        len: usize,
-    ) -> Result<usize, Broken> {
-        let mut done = 0;
-        while done < len && self.link.has_room() {
-            let (window, told) = &mut self.landing;
-            let left = len - done;
-            let most = window.room().min(ONE_SIDED_BYTES_MAX);
-            // Only the last write of a part may end within a unit: what follows begins at a whole one.
-            let count = if left <= most { left } else { most / UNIT * UNIT };
-            let Some(place) = (if count > 0 { window.claim(count) } else { None }) else { break };
-            let piece = Piece { region: from, at: at + done, len: count };
-            let far = remote(*told, place);
-            self.link.post(region, Some(OneSided { piece, far, writes: true }))?;
-            done += count;
-        }
-        Ok(done)
-    }
-
-    /// Reads the next bytes of what was [lent](Heard::Lent), at most `len`; says how many, 0 if that cannot be now.
-    ///
-    /// # Errors
-    /// The connection cannot go on.
-    pub fn read(
-        &mut self,
-        region: &V::Region,
-        (to, at): (&V::Region, usize),
-        len: usize,
-    ) -> Result<usize, Broken> {
-        let (from, left) = self.lent;
-        let count = len.min(left).min(ONE_SIDED_BYTES_MAX);
-        if count == 0 || !self.link.has_room_beside() {
-            return Ok(0);
-        }
-        let piece = Piece { region: to, at, len: count };
-        let far = remote(self.lending.1, from);
-        self.link.post(region, Some(OneSided { piece, far, writes: false }))?;
-        self.lent = (from + count, left - count);
-        Ok(count)
-    }
-
-    /// Bytes of what was lent that no READ has begun with.
-    pub fn lent_left(&self) -> usize {
-        self.lent.1
-    }
-
-    /// READs are over. When none is under way and nothing is left to read, the client can use the room again.
-    fn has_read(&mut self) {
-        if self.link.sends().reads() == 0 && self.lent.1 == 0 {
-            self.lent_units -= self.read_units;
-            self.link.owe_units(take(&mut self.read_units));
-        }
-    }
-
-    /// Begins to read what was lent, when all READs of what was before it have begun; bytes as [`Heard::Lent`] said.
-    ///
-    /// # Errors
-    /// There cannot be so much at that place of the lending.
-    pub fn begin_lent(&mut self, len: usize) -> Result<(), Broken> {
-        debug_assert_eq!(self.lent.1, 0, "one part is read after the other");
-        let at = self.lending.0.claim(len).ok_or(Broken::Room)?;
-        // Only its place is wanted of the window: how much of it is in use was looked at when the part was told of.
-        let is_free = self.lending.0.give_back(units(len));
-        debug_assert!(is_free);
-        self.lent = (at, len);
-        self.read_units += units(len);
-        Ok(())
-    }
-
     /// A message has come; `bytes` reads the first four of them.
     ///
     /// # Errors
@@ -321,15 +156,6 @@ impl<V: Verbs> ServerEnd<V> {
             Kind::Lent if len == 4 => self.lent(u32::from_le_bytes(bytes()) as usize),
             Kind::Return | Kind::Ping | Kind::Pong => Ok(Heard::Nothing),
             Kind::Lent | Kind::Landed => Err(Broken::Message),
-        }
-    }
-
-    fn lent(&mut self, len: usize) -> Result<Heard, Broken> {
-        self.lent_units += units(len);
-        match len {
-            0 => Err(Broken::Message),
-            _ if self.lent_units > self.lending.0.units() => Err(Broken::Room),
-            _ => Ok(Heard::Lent(len)),
         }
     }
 
@@ -364,36 +190,27 @@ impl<V: Verbs> ServerEnd<V> {
         self.link.complete(id)?;
         let sends = self.link.sends();
         let over = Over { writes: writes - sends.writes(), reads: reads - sends.reads() };
-        if over.reads > 0 {
-            self.has_read();
-        }
+        let units = self.lent.end_reads(over.reads);
+        self.link.owe_units(units);
         Ok(over)
     }
 
-    /// To the error state: nothing that the client sends takes effect any more, and what is posted is flushed.
+    /// To the error state: nothing that the client sends takes effect any more, and what is posted is flushed. Shared receives that
+    /// messages had come into, or were coming into, are told of by completions; a device may forget those of a queue pair that is
+    /// gone. So who shares receives takes what completes for a while before this is dropped, or has fewer of them from then on.
     pub fn fail(&self) {
         self.link.fail();
     }
 }
 
-/// Slices for one message.
-#[derive(Debug)]
-struct Gathered {
-    slices: [(*const u8, usize); SLICES_MAX],
-    count: usize,
-    len: usize,
-}
-
-impl Default for Gathered {
-    fn default() -> Gathered {
-        Gathered { slices: [(std::ptr::null(), 0); SLICES_MAX], count: 0, len: 0 }
+#[cfg(test)]
+impl<V: Verbs> ServerEnd<V> {
+    pub(crate) fn link(&mut self) -> &mut Link<V> {
+        &mut self.link
     }
-}
 
-impl Gathered {
-    fn push(&mut self, start: *const u8, len: usize) {
-        self.slices[self.count] = (start, len);
-        self.count += 1;
-        self.len += len;
+    /// Units of the landing that are in use, and of the lending.
+    pub(crate) fn used_units(&self) -> [usize; 2] {
+        [self.landing.0.used_units(), self.lent.units]
     }
 }

@@ -29,6 +29,11 @@ impl Window {
         self.bytes / UNIT
     }
 
+    #[cfg(test)]
+    pub(crate) fn used_units(&self) -> usize {
+        self.used / UNIT
+    }
+
     /// Whether there can ever be room.
     pub(crate) fn room_ever(&self) -> bool {
         self.bytes > 0

@@ -431,6 +431,7 @@ pub(crate) fn shared(shards: u16) -> Shared {
         transport: "sim",
         shared_memory_path: None,
         readable: Arc::default(),
+        rdma: None,
         announce_host: "sim".into(),
         ports: vec![1; shards as usize],
         worker_stats,

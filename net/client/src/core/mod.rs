@@ -114,6 +114,15 @@ impl Core {
         self.config.connect_timeout
     }
 
+    /// When a connection that is being made is given up.
+    pub(crate) fn gives_up_at(&self, index: usize) -> Option<Instant> {
+        let peer = &self.peers[index];
+        let (State::Connecting { since } | State::Greeting { since }) = peer.state else { return None };
+        let timeout =
+            if peer.tries_rdma() { self.config.rdma.connect_timeout } else { self.config.connect_timeout };
+        Some(since + timeout)
+    }
+
     /// Takes new calls; neighbouring gets for one peer share a frame.
     pub(crate) fn submit(&mut self, calls: Vec<Box<Call>>, now: Instant) {
         let mut group: Vec<Box<Call>> = Vec::new();
@@ -227,12 +236,9 @@ impl Core {
 
     /// When [`Core::tick`] has something to do.
     pub(crate) fn next_timeout(&self) -> Option<Instant> {
-        let peers = self.peers.iter().filter_map(|peer| match peer.state {
+        let peers = (0..self.peers.len()).filter_map(|index| match self.peers[index].state {
             State::Backoff { until } => Some(until),
-            State::Connecting { since } | State::Greeting { since } => {
-                Some(since + self.config.connect_timeout)
-            }
-            State::Idle | State::Wanted | State::Ready => None,
+            _ => self.gives_up_at(index),
         });
         peers.chain(self.earliest_due).chain(self.rdma_due_at()).chain(self.held_until()).min()
     }

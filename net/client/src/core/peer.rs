@@ -183,6 +183,11 @@ impl Peer {
         self.offer.is_some() || self.pairing != Pairing::No
     }
 
+    /// Whether it is over RDMA, or about to be.
+    pub(super) fn tries_rdma(&self) -> bool {
+        self.over == Over::Rdma || self.pairing != Pairing::No
+    }
+
     /// RDMA is paired over TCP alone: addresses of both are the network's.
     pub(super) fn is_tcp(&self) -> bool {
         !self.address.starts_with("unix:") && !self.address.starts_with("shm:")

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! So a move loses and repeats nothing, and requests wait for RDMA only on the first connection of a client, at most for
-//! [`Config::connect_timeout`](crate::Config::connect_timeout). What a connection over RDMA owes when it fails is sent again over TCP.
+//! [`RdmaConfig::connect_timeout`](crate::RdmaConfig::connect_timeout). What a connection over RDMA owes when it fails is sent again over TCP.
 
 use super::Core;
 use super::peer::{Entry, Over, Peer, State, backoff};
@@ -148,12 +148,13 @@ impl Core {
     }
 
     /// Tells the server of our end of a queue pair.
-    pub(crate) fn pair(&mut self, index: usize, end: &PairEnd) {
+    pub(crate) fn pair(&mut self, index: usize, end: &PairEnd, now: Instant) {
         let mut value = Vec::with_capacity(PairEnd::BYTES);
         end.compose(&mut value);
         let peer = &mut self.peers[index];
         peer.offer = None;
         peer.pairing = Pairing::Asked;
+        peer.state = State::Greeting { since: now };
         peer.send(Op::Pair, 0, &Options::NONE, b"", &value, Entry::Pair);
     }
 
@@ -173,8 +174,7 @@ impl Core {
     /// A connection is lost; whether RDMA is to blame, and something else may go.
     pub(super) fn lost_rdma(&mut self, index: usize, why: &str, cause: Option<Cause>, now: Instant) -> bool {
         let peer = &self.peers[index];
-        let was_for_it = peer.over == Over::Rdma || peer.pairing != Pairing::No;
-        if !was_for_it && peer.scouts_for.is_none() {
+        if !peer.tries_rdma() && peer.scouts_for.is_none() {
             return false;
         }
         if let Some(main) = peer.scouts_for
@@ -230,7 +230,7 @@ impl Core {
 
     /// When a held connection is let go, at the latest.
     pub(super) fn held_until(&self) -> impl Iterator<Item = Instant> {
-        self.peers.iter().filter_map(|peer| peer.held).map(|since| since + self.config.connect_timeout)
+        self.peers.iter().filter_map(|peer| peer.held).map(|since| since + self.config.rdma.connect_timeout)
     }
 
     /// Sends scouts ahead for all connections that could go over RDMA.
@@ -252,8 +252,9 @@ impl Core {
     /// Whether a scout that is ready has waited in vain for its place.
     pub(crate) fn is_in_vain(&self, index: usize, now: Instant) -> bool {
         let Some(main) = self.peers[index].scouts_for.map(|main| &self.peers[main]) else { return false };
-        let is_late =
-            main.held.is_some_and(|since| now.saturating_duration_since(since) > self.config.connect_timeout);
+        let is_late = main
+            .held
+            .is_some_and(|since| now.saturating_duration_since(since) > self.config.rdma.connect_timeout);
         self.peers[index].state == State::Ready && (is_late || main.over != Over::Socket)
     }
 

@@ -43,6 +43,11 @@ impl Inbox {
         self.0.is_empty()
     }
 
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     pub(super) fn push(&mut self, part: Part) {
         self.0.push_back(part);
     }

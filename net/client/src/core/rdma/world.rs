@@ -192,7 +192,6 @@ impl World {
     }
 
     fn look_after(&mut self, index: usize) {
-        let timeout = self.core.connect_timeout();
         let stuck = self.wires[index].as_ref().and_then(|wire| wire.stuck);
         if stuck.is_some_and(|since| self.now - since > PAIR_PATIENCE) {
             return self.close(index, Some(Cause::NoAnswer));
@@ -203,8 +202,8 @@ impl World {
                 self.wires[index] = Some(Wire::default());
                 self.core.connected(index, self.now);
             }
-            State::Greeting { since } if self.now - since > timeout => self.close(index, None),
             State::Ready if self.core.is_in_vain(index, self.now) => self.close(index, None),
+            _ if self.core.gives_up_at(index).is_some_and(|at| at < self.now) => self.close(index, None),
             _ => {}
         }
     }
@@ -308,7 +307,7 @@ impl World {
         while let Some(offer) = self.core.offer(index) {
             assert_eq!(offer, Offer::Rdma);
             match self.device {
-                None => self.core.pair(index, &PairEnd::default()),
+                None => self.core.pair(index, &PairEnd::default(), self.now),
                 Some(cause) => {
                     if self.core.not_paired(index, (cause, "no device"), self.now).is_err() {
                         return self.close(index, None);
