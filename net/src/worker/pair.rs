@@ -4,6 +4,7 @@ use super::attach::{Attaching, Wants};
 use super::connection::Connection;
 use super::state::WorkerState;
 use crate::metrics::{CommandClass, OutcomeClass};
+use crate::rdma::Watcher;
 use crate::session::{Answer, PairRefusal, Part, ReplyKind};
 use crate::transport::rdma::CONNECTION_BYTES;
 use crate::transport::{NotPaired, Transport};
@@ -40,9 +41,11 @@ impl WorkerState {
         (reply, client): (ReplyKind, &PairEnd),
         transport: &mut impl Transport,
     ) {
-        let made = match self.budget.admits_rings(CONNECTION_BYTES) {
-            true => transport.pair(conn.id, client).map_err(|why| self.why_not_paired(conn, why)),
-            false => Err(PairRefusal::Memory),
+        let is_usable = self.shared.rdma.as_ref().is_none_or(Watcher::is_usable);
+        let made = match (is_usable, self.budget.admits_rings(CONNECTION_BYTES)) {
+            (true, true) => transport.pair(conn.id, client).map_err(|why| self.why_not_paired(conn, why)),
+            (true, false) => Err(PairRefusal::Memory),
+            (false, _) => Err(PairRefusal::Gone),
         };
         let words = match made {
             Ok((end, bytes)) => {

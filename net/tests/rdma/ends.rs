@@ -59,7 +59,11 @@ pub(crate) fn a_shard_with_idle_connections_sleeps(devices: &Devices) {
             let since = Instant::now();
             std::thread::sleep(IDLE);
             let (turns, ticks) = (server.turns() - turns, ticks_of("torc-shard") - ticks);
-            println!("{}: {turns} turns and {ticks} ticks in {:?}", server.transport().name(), since.elapsed());
+            println!(
+                "{}: {turns} turns and {ticks} ticks in {:?}",
+                server.transport().name(),
+                since.elapsed()
+            );
             assert!(turns < 200 && ticks < 30, "{turns} turns, {ticks} ticks of 10 ms");
             // And they wake.
             let asked = Instant::now();

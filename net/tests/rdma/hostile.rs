@@ -1,7 +1,9 @@
 //! Clients that are slow, leave, or keep to nothing: they cost nobody else anything, and leave nothing.
 
 use crate::raw::{BYTES, LENT, Raw, ask, offer};
-use crate::wire::{Devices, Wire, address, local, nothing_is_left, pattern, request, sample, start, sum, wait_until};
+use crate::wire::{
+    Devices, Wire, address, local, nothing_is_left, pattern, request, sample, start, sum, wait_until,
+};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 use torc_net::metrics::CloseReason;
@@ -134,7 +136,8 @@ pub(crate) fn pairings_beyond_the_limit_are_refused_and_cost_nothing(devices: &D
     let mut wires: Vec<Wire> = (0..LIMIT).map(|_| Wire::new(&server, &local)).collect();
     let mut socket = TcpStream::connect(address).expect("it accepts");
     for _ in 0..1000 {
-        let (status, words) = ask(&mut socket, &offer(&local)).expect_err("there are as many as there may be");
+        let (status, words) =
+            ask(&mut socket, &offer(&local)).expect_err("there are as many as there may be");
         assert_eq!((status, words.as_str()), (Status::Busy as u8, "rdma-clients"));
     }
     wires.iter_mut().for_each(is_served);
