@@ -94,8 +94,6 @@ pub(crate) struct Link<V: Verbs> {
     /// Numbers of the next message of ours, and of theirs.
     number: u32,
     their_number: u32,
-    /// Credits and units that came back, ever.
-    given_back: u64,
     /// What is to be given back, and when that is due without another message.
     owed: u32,
     owed_due: u32,
@@ -123,7 +121,6 @@ impl<V: Verbs> Link<V> {
             given: u32::from(ours),
             number: 0,
             their_number: 0,
-            given_back: 0,
             owed: 0,
             owed_due: (u32::from(ours) / 2).clamp(1, CREDITS_MAX),
             owed_units: 0,
@@ -137,11 +134,6 @@ impl<V: Verbs> Link<V> {
     pub(crate) fn with_units_due(mut self, units: usize) -> Link<V> {
         self.units_due = units.clamp(1, UNITS_MAX as usize);
         self
-    }
-
-    /// Rises as the other side takes what was sent.
-    pub(crate) fn given_back(&self) -> u64 {
-        self.given_back
     }
 
     pub(crate) fn number(&self) -> u32 {

@@ -191,11 +191,6 @@ impl<V: Verbs> ServerEnd<V> {
         }
     }
 
-    /// A figure that rises when the client takes what was sent, and by nothing else.
-    pub fn taken(&self) -> u64 {
-        self.link.given_back()
-    }
-
     /// A message that took a credit is worked off, and its receive posted again.
     pub fn owe(&mut self) {
         self.link.owe();

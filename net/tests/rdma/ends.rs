@@ -85,14 +85,20 @@ pub(crate) fn memory_comes_back_however_connections_end(devices: &Devices) {
         match round % 4 {
             0 => {}
             // In the midst of an answer.
-            1 => drop(wire.ask(Op::Get, b"long", b"")),
+            1 => {
+                wire.ask(Op::Get, b"long", b"");
+            }
             // In the midst of a request.
             2 => {
                 let request = crate::wire::request(Op::Set, 1, &Options::NONE, b"other", &value);
                 wire.write_blindly(&request[..100_000 * (round + 1)], Duration::from_millis(20)).expect("up");
             }
             // With many short requests under way.
-            _ => (0..14).for_each(|_| _ = wire.ask(Op::Get, b"none", &[])),
+            _ => {
+                (0..14).for_each(|_| {
+                    wire.ask(Op::Get, b"none", b"");
+                });
+            }
         }
         drop(wire);
         wait_until("it is gone", || sum(&server, |stats| stats.pairs.read()) == 1);

@@ -25,9 +25,14 @@ fn told(mut bytes: &[u8]) -> Vec<Told> {
         match Answer::parse(bytes, &FrameLimits { value_bytes_max: u32::MAX }) {
             Ok((answer, taken)) => {
                 let header = answer.header;
-                // Figures are others each time.
-                let is_figures = header.op == Op::Statistics as u8;
-                let value = if is_figures { Vec::new() } else { answer.value.to_vec() };
+                let mut value = answer.value.to_vec();
+                match Op::from_wire(header.op) {
+                    // Figures are others each time.
+                    Some(Op::Statistics) => value.clear(),
+                    // The server's clock, at the end.
+                    Some(Op::Hello) => value.truncate(value.len().saturating_sub(8)),
+                    _ => {}
+                }
                 all.push(Told {
                     op: header.op,
                     status: header.status,

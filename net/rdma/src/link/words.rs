@@ -23,7 +23,6 @@ impl<V: Verbs> Link<V> {
         }
         self.their_number = (number + 1) % NUMBERS;
         self.credits += credits;
-        self.given_back += u64::from(credits) + u64::from(units);
         if self.credits > self.credits_max {
             return Err(Broken::Credits);
         }
