@@ -11,6 +11,7 @@ use crate::{
     generator::{Plan, address::Address, drive, measure::Figures, pace::Pace},
     one_sided,
     process::{affinity, probe::Probe, socket_owner},
+    rdma::RdmaArgs,
     report::write_json_lines,
     workload::{Mixed, Sweep, args::WorkloadArgs, mix::Operation, objects::Objects},
 };
@@ -68,6 +69,8 @@ pub(crate) enum Transport {
     /// Rings, and reads by the generator itself
     #[serde(rename = "shm-read")]
     ShmRead,
+    /// RoCEv2
+    Rdma,
 }
 
 /// Flags of `torc bench` without a subcommand.
@@ -77,9 +80,11 @@ pub(crate) struct LoadArgs {
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7171")]
     server: Vec<Address>,
     /// What carries the bytes: shm is rings in memory that the server shares; it is asked where, if its address does not tell;
-    /// shm-read reads out of its memory, too, one key at a time on one connection
+    /// shm-read reads out of its memory, too, one key at a time on one connection; rdma goes on over RoCEv2 from a TCP address
     #[arg(long, value_enum, default_value_t = Transport::Socket)]
     transport: Transport,
+    #[command(flatten)]
+    rdma: RdmaArgs,
     /// What to speak
     #[arg(long, value_enum, default_value_t = Protocol::Resp)]
     protocol: Protocol,
@@ -185,10 +190,15 @@ impl LoadArgs {
             Transport::Shm | Transport::ShmRead => {
                 self.server.iter().map(Address::rings).collect::<Result<_, _>>()?
             }
+            Transport::Rdma => {
+                let device = self.rdma.open()?;
+                self.server.iter().map(|server| server.over_rdma(&device)).collect::<Result<_, _>>()?
+            }
         };
-        let rings = servers.iter().any(|server| matches!(server, Address::Rings(_)));
-        if rings && self.protocol != Protocol::Native {
-            return Err(BenchError::setting("transport", "shared memory carries the native protocol alone"));
+        let is_socket = |server: &Address| matches!(server, Address::Tcp(_) | Address::Unix(_));
+        if !servers.iter().all(is_socket) && self.protocol != Protocol::Native {
+            let reason = "shared memory and RDMA carry the native protocol alone";
+            return Err(BenchError::setting("transport", reason));
         }
         let is_plain = self.depth == 1 && !self.window && self.rate.is_none();
         if self.transport == Transport::ShmRead && !is_plain {

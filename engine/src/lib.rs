@@ -20,6 +20,7 @@
 //! | [`spaces`] | which keys a database shows |
 //! | [`reader`] | reading a shard without asking it |
 //! | [`mapped`] | the same from another process |
+//! | [`remote`] | the same from another machine, by RDMA READ |
 //! | [`segments`] | the log that items are appended to |
 //! | [`eviction`] | what stays when room is needed |
 //! | [`stats`] | figures that other threads read |
@@ -44,6 +45,7 @@ pub mod mapped;
 pub mod meta;
 mod prefetch;
 pub mod reader;
+pub mod remote;
 mod reserved;
 pub mod segments;
 pub mod shard;

@@ -26,6 +26,7 @@
 //! | `shard/anew.rs` | a medium that begins anew while the shard serves |
 //! | `shard/recovery.rs`, `shard/unknown.rs` | learning what a medium holds, while commands come |
 //! | `shard/chunks.rs`, `shard/returning.rs` | the same for the chunks of long values |
+//! | `shard/lease.rs` | memory that somebody elsewhere reads |
 //! | `shard/scan.rs` | walking the keys |
 //! | `shard/spaces.rs` | databases that are flushed and swapped |
 //! | `shard/accounts.rs`, `shard/sizes.rs` | what is counted; how much is index, and how much segments |
@@ -45,6 +46,7 @@ mod edit;
 mod elsewhere;
 mod equal;
 mod job;
+mod lease;
 mod marks;
 mod numbers;
 mod offered;
@@ -85,7 +87,7 @@ use crate::expiry::Calendar;
 use crate::index::{Index, PLACE_BYTES, Place, Role, Slot};
 use crate::item::{ItemRef, present, state};
 use crate::reader::{Flushes, Reader, ShardReader};
-use crate::segments::{Chain, Lent, Rest, Segments};
+use crate::segments::{Chain, Lent, Segments};
 use crate::shared::Published;
 use crate::shared::file::ShardFile;
 use crate::shared::layout::Layout;
@@ -335,11 +337,6 @@ impl Shard {
             }
             _ => self.flush_now(now),
         }
-    }
-
-    /// From now on freed segments rest by this rule before their memory is used again. Without one they do not.
-    pub fn let_rest(&mut self, rule: Box<dyn Rest>) {
-        self.segments.let_rest(rule);
     }
 
     /// For segments, index, bookkeeping and what is set aside together, bytes.

@@ -3,6 +3,7 @@ pub mod clock;
 mod databases;
 pub mod metrics;
 pub mod pin;
+pub mod rdma;
 mod readable;
 pub mod server;
 pub mod session;

@@ -3,6 +3,7 @@
 use crate::clock::Wall;
 use crate::databases::Databases;
 use crate::metrics::WorkerStats;
+use crate::rdma::{PairsByClient, Watcher};
 use crate::readable::Readable;
 use crate::session::Protocol;
 use crate::slots::SlotMap;
@@ -33,6 +34,9 @@ pub(crate) struct Shared {
     /// The Unix socket over which memory is shared, if it is.
     pub(crate) shared_memory_path: Option<String>,
     pub(crate) readable: Arc<Readable>,
+    /// The RDMA device, if there was one at the start.
+    pub(crate) rdma: Option<Watcher>,
+    pub(crate) pairs: PairsByClient,
     pub(crate) announce_host: String,
     /// Port of each shard that clients are told.
     pub(crate) ports: Vec<u16>,

@@ -73,6 +73,10 @@ pub trait ServerView {
     fn transport(&self) -> &'static str;
     /// The Unix socket over which memory is shared, if it is.
     fn shared_memory_path(&self) -> Option<String>;
+    /// Whether clients can go on over RDMA.
+    fn has_rdma(&self) -> bool {
+        false
+    }
     /// What clients may read of its memory.
     fn readable(&self) -> Vec<Descriptor> {
         Vec::new()

@@ -31,7 +31,7 @@ mod scratch;
 mod walk;
 mod wish;
 
-pub use answer::{ATTACH_REFUSALS, Answer, AttachRefusal, NotFlushed, Shares};
+pub use answer::{ATTACH_REFUSALS, Answer, AttachRefusal, NotFlushed, PAIR_REFUSALS, PairRefusal, Shares};
 pub use bad_input::{BAD_INPUTS, BadInput, Errors};
 pub use context::{Changeable, ComposeContext, ServerView};
 pub use deadline::Deadline;
@@ -75,6 +75,14 @@ impl Session {
         match self {
             Session::Resp(session) => session.bytes_held(),
             Session::Undecided(_) | Session::Memcache(_) | Session::Native(_) => 0,
+        }
+    }
+
+    /// Of a native session; 0: there is none.
+    pub(crate) fn identity(&self) -> u64 {
+        match self {
+            Session::Native(session) => session.identity(),
+            Session::Undecided(_) | Session::Memcache(_) | Session::Resp(_) => 0,
         }
     }
 

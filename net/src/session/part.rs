@@ -76,6 +76,16 @@ pub enum Work<'a> {
         /// It can read shards itself.
         reads: bool,
     },
+    /// The connection's bytes go by a queue pair behind the answer, which comes when nothing else is due to the client.
+    Pair {
+        /// A [`PairEnd`](torc_proto::native::PairEnd).
+        client: &'a [u8],
+    },
+    /// What a client may read of this shard itself by RDMA.
+    Reads {
+        /// A [`ReadsAsked`](torc_proto::native::ReadsAsked).
+        asked: &'a [u8],
+    },
     /// What the client tells of reads of its own.
     Told(Told, &'a [u8]),
     /// Nothing for a shard: `compose` is called with [`Answer::Local`](super::answer::Answer::Local) and `echo` holds the frame.

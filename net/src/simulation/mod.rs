@@ -211,7 +211,8 @@ impl Simulation {
             let tier = ports.next().zip(tier).map(|(port, tier)| {
                 Box::new(WorkerTier::new(port, tier.how(), world.memory_bytes, world.shards))
             });
-            let parts = WorkerParts { shard, mail, siblings, shared, number, settings, now, tier };
+            let parts =
+                WorkerParts { shard, mail, siblings, shared, number, settings, now, tier, readers: None };
             let mut state = WorkerState::new(parts);
             state.put_in(*bug);
             let mut worker = Worker::new(transport, clock.clone(), state);
@@ -432,6 +433,8 @@ pub(crate) fn shared(shards: u16) -> Shared {
         transport: "sim",
         shared_memory_path: None,
         readable: Arc::default(),
+        rdma: None,
+        pairs: Default::default(),
         announce_host: "sim".into(),
         ports: vec![1; shards as usize],
         worker_stats,

@@ -174,6 +174,7 @@ impl World {
                 ListenerKind { protocol: None, shard_port: false },
                 ListenerKind { protocol: None, shard_port: true },
             ],
+            pairs_max: 1,
             // Where memory is short, what one connection may have is no bound.
             output_bytes_max: match (self.flood, self.tight) {
                 (true, _) => 256 << 10,

@@ -1,4 +1,4 @@
-//! Connections that go on through rings in shared memory.
+//! Connections that go on by something else than their socket, and those that do through rings in shared memory.
 
 use super::connection::{Connection, Phase};
 use super::state::WorkerState;
@@ -6,7 +6,24 @@ use super::view::context;
 use crate::metrics::{CloseReason, CommandClass, OutcomeClass};
 use crate::session::{Answer, AttachRefusal, Part, Piece, ReplyKind, Shares};
 use crate::transport::{NotAttached, Transport};
+use torc_proto::native::PairEnd;
 use torc_shm::WORDS_BYTES;
+
+/// A request to go on otherwise, of a part that the turn of `read_ns` has read.
+#[derive(Debug)]
+pub(crate) struct Attaching {
+    pub(super) reply: ReplyKind,
+    pub(super) wants: Wants,
+    pub(super) read_ns: u64,
+}
+
+#[derive(Debug)]
+pub(super) enum Wants {
+    /// Rings; and to read shards, too?
+    Rings { reads: bool },
+    /// A queue pair, to be connected with this one.
+    Pair(PairEnd),
+}
 
 impl WorkerState {
     /// A client asks for rings. It is answered when nothing else is due to it: its socket says nothing more then.
@@ -22,20 +39,33 @@ impl WorkerState {
             self.refuse_attach(AttachRefusal::Already);
             self.finish(conn, part, &[], read_ns, Answer::Attach(Err(AttachRefusal::Already)));
         } else {
-            conn.attaching = Some((part.reply, reads, read_ns));
+            let wants = Wants::Rings { reads };
+            conn.attaching = Some(Box::new(Attaching { reply: part.reply, wants, read_ns }));
         }
         true
     }
 
-    /// Gives rings to a client that has asked for them, if nothing is due to it any more.
+    /// Lets a client that has asked for it go on otherwise, if nothing is due to it any more.
     #[cold]
-    pub(super) fn attach_if_idle(&mut self, conn: &mut Connection, transport: &mut impl Transport) {
+    pub(super) fn move_if_idle(&mut self, conn: &mut Connection, transport: &mut impl Transport) {
         if !conn.is_idle() || conn.phase != Phase::Open {
             return;
         }
-        let Some((reply, reads, read_ns)) = conn.attaching.take() else { return };
+        let Some(attaching) = conn.attaching.take() else { return };
         conn.answered += 1;
-        self.turn.waited.add(read_ns);
+        self.turn.waited.add(attaching.read_ns);
+        match attaching.wants {
+            Wants::Rings { reads } => self.attach(conn, (attaching.reply, reads), transport),
+            Wants::Pair(client) => self.pair(conn, (attaching.reply, &client), transport),
+        }
+    }
+
+    fn attach(
+        &mut self,
+        conn: &mut Connection,
+        (reply, reads): (ReplyKind, bool),
+        transport: &mut impl Transport,
+    ) {
         let ring_bytes = self.settings.ring_bytes;
         let why = if ring_bytes == 0 {
             AttachRefusal::Off
@@ -76,7 +106,12 @@ impl WorkerState {
     }
 
     /// The answer by itself: the connection's output is empty.
-    fn compose_attach(&self, conn: &mut Connection, reply: ReplyKind, answer: &Answer<'_>) -> Vec<u8> {
+    pub(super) fn compose_attach(
+        &self,
+        conn: &mut Connection,
+        reply: ReplyKind,
+        answer: &Answer<'_>,
+    ) -> Vec<u8> {
         let context = context(conn.number, &conn.peer, &conn.local, self.now, &self.view);
         conn.session.compose(reply, &[], &[], answer, &context, &mut conn.output);
         match conn.output.take(Vec::new) {

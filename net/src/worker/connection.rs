@@ -10,6 +10,7 @@
 //! keys are this shard's own nothing waits, and the queue is not touched. Parts are begun in their order, so commands
 //! of one connection on one key take effect in theirs: behind a deferred part everything is deferred.
 
+use super::attach::Attaching;
 use super::input::Input;
 use super::mail::Address;
 use super::owned::OwnedPart;
@@ -86,9 +87,11 @@ pub(crate) struct Connection {
     /// Its answers wait until the shard's changes up to this are saved; and never will be, so they are not true.
     pub(crate) answers_after: u64,
     pub(crate) is_untrue: bool,
-    /// It has asked for shared memory, by a part that the turn of this time has read, and is not answered.
-    pub(crate) attaching: Option<(ReplyKind, bool, u64)>,
-    /// Memory of its rings, bytes; 0: it has none.
+    /// It has asked for shared memory or a queue pair, and is not answered.
+    pub(crate) attaching: Option<Box<Attaching>>,
+    /// The session that its queue pair counts for; 0: none.
+    pub(crate) paired_as: u64,
+    /// Memory of its rings, or for its queue pair, bytes; 0: it has none.
     pub(crate) ring_bytes: usize,
     /// The first of its deferred parts is a step of a scan that has begun.
     pub(crate) scans: Option<Box<Step>>,
@@ -167,6 +170,7 @@ impl Connection {
             answers_after: 0,
             is_untrue: false,
             attaching: None,
+            paired_as: 0,
             ring_bytes: 0,
             scans: None,
             walk: None,

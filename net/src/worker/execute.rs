@@ -276,6 +276,8 @@ impl WorkerState {
             Work::Scan { cursor, count, .. } => self.begin_scan(conn, part, (*cursor, *count), read_ns),
             Work::Walk { over, .. } => self.begin_walk(conn, part, *over, read_ns),
             Work::Attach { reads } => self.begin_attach(conn, part, *reads, read_ns),
+            Work::Reads { asked } => self.give_reads(conn, part, asked, read_ns),
+            Work::Pair { client } => self.begin_pair(conn, part, client, read_ns),
             Work::Told(told, value) => {
                 self.take_told(*told, value);
                 self.stats.request(CommandClass::Local, OutcomeClass::Done);

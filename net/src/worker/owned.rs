@@ -7,8 +7,8 @@ use super::mail::AskBytes;
 use super::pool::Pool;
 use super::queue::Asked;
 use crate::session::{
-    Answer, AttachRefusal, DatabasesChange, NotFlushed, NotWalked, Once, Over, Part, ReplyKind, Shares, Told,
-    Work, lent_cost,
+    Answer, AttachRefusal, DatabasesChange, NotFlushed, NotWalked, Once, Over, PairRefusal, Part, ReplyKind,
+    Shares, Told, Work, lent_cost,
 };
 use torc_engine::bytes::Bytes;
 use torc_engine::command::{
@@ -30,6 +30,8 @@ pub(crate) enum OwnedWork {
     Scan { cursor: u64, count: u32 },
     Walk(Over),
     Attach { reads: bool },
+    Pair,
+    Reads,
     Told(Told),
     Local,
     Close,
@@ -89,6 +91,8 @@ impl OwnedPart {
             Work::Scan { cursor, count, .. } => (OwnedWork::Scan { cursor, count }, &b""[..], &b""[..]),
             Work::Walk { over, .. } => (OwnedWork::Walk(over), &b""[..], &b""[..]),
             Work::Attach { reads } => (OwnedWork::Attach { reads }, &b""[..], &b""[..]),
+            Work::Pair { client } => (OwnedWork::Pair, &b""[..], client),
+            Work::Reads { asked } => (OwnedWork::Reads, &b""[..], asked),
             Work::Told(told, value) => (OwnedWork::Told(told), &b""[..], value),
             Work::Local => (OwnedWork::Local, &b""[..], &b""[..]),
             Work::Close => (OwnedWork::Close, &b""[..], &b""[..]),
@@ -126,6 +130,8 @@ impl OwnedPart {
             OwnedWork::Walk(over) => Work::Walk { database: self.database, over },
             OwnedWork::Told(told) => Work::Told(told, value),
             OwnedWork::Attach { reads } => Work::Attach { reads },
+            OwnedWork::Pair => Work::Pair { client: value },
+            OwnedWork::Reads => Work::Reads { asked: value },
             OwnedWork::Local => Work::Local,
             OwnedWork::Close => Work::Close,
         };
@@ -243,6 +249,8 @@ pub(crate) enum OwnedAnswer {
         limit: &'static str,
     },
     Attach(Result<Shares, AttachRefusal>),
+    Pair(PairRefusal),
+    Reads(Option<PairRefusal>),
     OutcomeUnknown,
     DeadlineExceeded,
     Local,
@@ -322,6 +330,12 @@ impl OwnedAnswer {
             Answer::NotWalked(why) => OwnedAnswer::NotWalked(why),
             Answer::Busy { limit } => OwnedAnswer::Busy { limit },
             Answer::Attach(attached) => OwnedAnswer::Attach(attached),
+            Answer::Reads(given) => {
+                bytes.extend_from_slice(given.unwrap_or_default());
+                OwnedAnswer::Reads(given.err())
+            }
+            // One that is not refused is answered at once.
+            Answer::Pair(paired) => OwnedAnswer::Pair(paired.err().unwrap_or(PairRefusal::Off)),
             Answer::OutcomeUnknown => OwnedAnswer::OutcomeUnknown,
             Answer::DeadlineExceeded => OwnedAnswer::DeadlineExceeded,
             Answer::Local => OwnedAnswer::Local,
@@ -341,6 +355,8 @@ impl OwnedAnswer {
             OwnedAnswer::NotWalked(why) => Answer::NotWalked(why),
             OwnedAnswer::Busy { limit } => Answer::Busy { limit },
             OwnedAnswer::Attach(attached) => Answer::Attach(attached),
+            OwnedAnswer::Pair(why) => Answer::Pair(Err(why)),
+            OwnedAnswer::Reads(why) => Answer::Reads(why.map_or(Ok(bytes), Err)),
             OwnedAnswer::OutcomeUnknown => Answer::OutcomeUnknown,
             OwnedAnswer::DeadlineExceeded => Answer::DeadlineExceeded,
             OwnedAnswer::Local => Answer::Local,

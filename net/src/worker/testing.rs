@@ -56,6 +56,7 @@ fn state_at(number: u16, mail: Mail, shared: Arc<Shared>) -> WorkerState {
         request_ms_max: 0,
         drain_ms_max: 0,
         spin_ns: 0,
+        pairs_max: 1,
         ring_bytes: 0,
         outcomes_bytes_max: 0,
         budget: BudgetConfig { memory: 16 << 20, clients: 8 << 20, floor: 4 << 20, fixed: 0, lends: false },
@@ -71,6 +72,7 @@ fn state_at(number: u16, mail: Mail, shared: Arc<Shared>) -> WorkerState {
         settings,
         now: NOW,
         tier: None,
+        readers: None,
     })
 }
 

@@ -1,5 +1,6 @@
 //! What sessions see of the server.
 
+use crate::rdma::Watcher;
 use crate::session::{Changeable, ComposeContext, ServerView};
 use crate::shared::Shared;
 use std::ops::RangeInclusive;
@@ -116,6 +117,10 @@ impl ServerView for View {
 
     fn transport(&self) -> &'static str {
         self.shared.transport
+    }
+
+    fn has_rdma(&self) -> bool {
+        self.shared.rdma.as_ref().is_some_and(Watcher::is_usable)
     }
 
     fn shared_memory_path(&self) -> Option<String> {

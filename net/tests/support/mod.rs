@@ -201,6 +201,14 @@ impl Connection {
                 let answer = Answer::Attach(Err(torc_net::session::AttachRefusal::Off));
                 self.compose(reply, &[], echo, &answer, now);
             }
+            Work::Reads { .. } => {
+                let answer = Answer::Reads(Err(torc_net::session::PairRefusal::Off));
+                self.compose(reply, &[], echo, &answer, now);
+            }
+            Work::Pair { .. } => {
+                let answer = Answer::Pair(Err(torc_net::session::PairRefusal::Off));
+                self.compose(reply, &[], echo, &answer, now);
+            }
             Work::Close => {
                 self.compose(reply, &[], echo, &Answer::Local, now);
                 self.closed = true;

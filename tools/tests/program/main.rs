@@ -14,6 +14,7 @@ mod harness;
 mod imports;
 mod limits;
 mod metrics;
+mod rdma;
 mod ready;
 mod refused;
 mod shared_memory;

@@ -74,6 +74,8 @@ pub(super) fn other(reply: &ReplyKind, key: &[u8], answer: &Answer<'_>, out: &mu
         Answer::NotFlushed(_) => bare(reply, Status::BadArgument, key, out),
         Answer::Flushed => bare(reply, Status::Ok, key, out),
         Answer::Attach(_)
+        | Answer::Pair(_)
+        | Answer::Reads(_)
         | Answer::Outcome(_)
         | Answer::Scanned { .. }
         | Answer::Walked { .. }
