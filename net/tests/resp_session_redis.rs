@@ -2,6 +2,7 @@
 //!
 //! Skipped, loudly, where there is no redis-server 7.0. Cases with waits are left out: real time is not exact.
 
+mod support;
 #[path = "support/resp_vectors.rs"]
 mod vectors;
 
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 use torc_engine::extended::Extended;
+use torc_net::session::Protocol;
 use vectors::{Case, array, cases};
 
 /// A server of this test alone, on a Unix socket in a folder of its own.
@@ -196,4 +198,65 @@ fn sums_are_those_of_redis() {
             "{one} + {other}"
         );
     }
+}
+
+/// An answer of COMMAND INFO without what depends on an order, and without the subcommands.
+fn facts(answer: &[u8]) -> Vec<String> {
+    let text = String::from_utf8_lossy(answer);
+    let lines: Vec<&str> =
+        text.split("\r\n").filter(|line| !line.starts_with(['*', '$']) && !line.contains(' ')).collect();
+    let mut facts: Vec<String> = lines.iter().map(|line| line.trim_start_matches('+').to_owned()).collect();
+    facts.retain(|fact| fact != "notes");
+    facts.sort();
+    facts
+}
+
+/// What COMMAND INFO says of every command and subcommand that Redis has, too.
+#[test]
+fn facts_of_commands_are_those_of_redis() {
+    let Some(redis) = Redis::start("facts") else {
+        eprintln!("SKIPPED: no redis-server 7.0 is installed; facts of commands were not compared with it");
+        return;
+    };
+    let request =
+        |words: &[&str]| array(&words.iter().map(|word| word.as_bytes().to_vec()).collect::<Vec<_>>());
+    let mut stream = redis.connect();
+    let mut of_redis = |words: &[&str]| {
+        stream.write_all(&request(words)).expect("an open connection");
+        drain(&mut stream)
+    };
+    let ours = |words: &[&str]| {
+        let mut connection = support::Connection::new(Some(Protocol::Resp));
+        connection.send(&request(words), &mut support::model::Model::default(), 0)
+    };
+    let named = |answer: &[u8]| -> Vec<String> {
+        let text = String::from_utf8_lossy(answer).into_owned();
+        text.split("\r\n")
+            .filter(|line| !line.is_empty() && !line.starts_with(['*', '$']))
+            .map(str::to_owned)
+            .collect()
+    };
+    let mut names = named(&ours(&["COMMAND", "LIST"]));
+    for container in ["client", "cluster", "command", "config", "latency", "memory", "object", "slowlog"] {
+        let help = named(&ours(&[container, "HELP"]));
+        names.extend(
+            help[1..]
+                .iter()
+                .filter(|name| !name.starts_with(' '))
+                .map(|name| format!("{container}|{}", name[1..].to_lowercase())),
+        );
+    }
+    let mut compared = 0;
+    for name in names {
+        let (theirs, ours) = (of_redis(&["COMMAND", "INFO", &name]), ours(&["COMMAND", "INFO", &name]));
+        // Later releases have some more. Of a command with subcommands these are compared by themselves.
+        if theirs.ends_with(b"$-1\r\n")
+            || theirs.windows(name.len() + 1).any(|part| part == format!("{name}|").as_bytes())
+        {
+            continue;
+        }
+        assert_eq!(facts(&ours), facts(&theirs), "{name}");
+        compared += 1;
+    }
+    assert!(compared > 80, "{compared}");
 }

@@ -7,9 +7,11 @@ use torc_net::metrics::WorkerStats;
 use torc_net::rdma::{Rdma, RdmaChoice};
 use torc_net::server::{Endpoint, Listen, Server, ServerConfig};
 use torc_proto::native::frame::compose_request;
-use torc_proto::native::{Answer, Change, FrameLimits, Hello, Op, Options, ParseError, Status};
+use torc_proto::native::{Answer, Change, FrameLimits, Hello, Op, Options, ParseError, ReadsGiven, Status};
 use torc_rdma::client::Sizes;
 use torc_rdma::connect::{ConnectError, Connected, connect};
+use torc_rdma::reads::ReadEnd;
+use torc_rdma::verbs::device::Device;
 use torc_rdma::verbs::survey::choice::Wish;
 use torc_rdma::{Broken, Local};
 
@@ -224,6 +226,16 @@ impl Wire {
                 Err(ParseError::Invalid(invalid)) => panic!("no answer: {invalid}"),
             }
         }
+    }
+
+    /// Has the server answer what may be read.
+    pub(crate) fn ask_reads(&mut self, end: &mut ReadEnd<Device>) {
+        let (mut value, asked_at) = (Vec::new(), Instant::now());
+        end.asked().compose(&mut value);
+        self.ask(Op::Reads, b"", &value);
+        let (_, status, value) = self.answer();
+        assert_eq!(status, Status::Ok as u8, "{}", String::from_utf8_lossy(&value));
+        end.given(&ReadsGiven::parse(&value).expect("what is given"), asked_at).expect("it can be read");
     }
 
     #[track_caller]

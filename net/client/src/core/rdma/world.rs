@@ -266,6 +266,8 @@ impl World {
                 answer.compose(&mut value);
             }
             Op::Topology => topology().compose(&mut value),
+            // [N-RDMA-2]
+            Op::Pair if !wire.answers.is_empty() => panic!("something before it is unanswered"),
             Op::Pair => match self.says {
                 Says::Yes => PairEnd { number: index as u32, ..PairEnd::default() }.compose(&mut value),
                 Says::No => return Some((Status::Busy, b"rdma_pairs".to_vec())),
