@@ -94,11 +94,7 @@ pub(crate) fn memory_comes_back_however_connections_end(devices: &Devices) {
                 wire.write_blindly(&request[..100_000 * (round + 1)], Duration::from_millis(20)).expect("up");
             }
             // With many short requests under way.
-            _ => {
-                (0..14).for_each(|_| {
-                    wire.ask(Op::Get, b"none", b"");
-                });
-            }
+            _ => (0..14).for_each(|_| _ = wire.ask(Op::Get, b"none", &[])),
         }
         drop(wire);
         wait_until("it is gone", || sum(&server, |stats| stats.pairs.read()) == 1);

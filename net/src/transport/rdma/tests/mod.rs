@@ -70,7 +70,7 @@ impl<T: Transport> World<T> {
         let device = self.device.clone();
         let domain = device.domain().expect("a domain");
         let place = place(&device);
-        self.rdma.config.device.replace(Some(Arc::new(Opened::new(device, domain, place, 1))));
+        self.rdma.config.device.replace(Some(Arc::new(Opened::new(device, domain, place, 0))));
     }
 
     pub(super) fn turn(&mut self) -> Vec<Event> {
