@@ -159,7 +159,9 @@ impl Watch {
 
     /// Waits a while for something that the device tells.
     fn look(&mut self, opened: &Arc<Opened<Device>>) {
-        self.registrar.go_on(opened);
+        if self.registrar.go_on(opened) {
+            self.wakers.iter().for_each(|waker| waker.wake());
+        }
         wait(&opened.device);
         let mut is_gone = false;
         loop {
