@@ -40,10 +40,10 @@ perftest() {
     local field=$1 tool=$2
     shift 2
     port=$((port + 1))
-    "$tool" -d "$server" -x "$(gid_index "$server")" -p "$port" "$@" >/dev/null 2>&1 &
+    taskset -c 0 "$tool" -d "$server" -x "$(gid_index "$server")" -p "$port" "$@" >/dev/null 2>&1 &
     pids+=($!)
     sleep 0.5
-    timeout 60 "$tool" -d "$client" -x "$(gid_index "$client")" -p "$port" "$@" "$(address "$server")" 2>/dev/null \
+    timeout 60 taskset -c 1 "$tool" -d "$client" -x "$(gid_index "$client")" -p "$port" "$@" "$(address "$server")" 2>/dev/null \
         | awk -v field="$field" '/^ *[0-9]+ +[0-9]+ / { value = $field } END { print value }'
     wait "${pids[-1]}" || true
     unset 'pids[-1]'
@@ -52,7 +52,7 @@ perftest() {
 # Starts a server; $url is where.
 serve() {
     port=$((port + 1)) url=127.0.0.1:$port
-    "$torc" serve --listen "$url" --shards 1 --memory 512m --admin off --rdma require --rdma-device "$server" --rdma-reads \
+    "$torc" serve --listen "$url" --shards 1 --cpus 0 --memory 512m --admin off --rdma require --rdma-device "$server" --rdma-reads \
         "$@" >"$work/ready" 2>"$work/log" &
     pids+=($!)
     for _ in {1..100}; do [ -s "$work/ready" ] && return; sleep 0.1; done
@@ -65,16 +65,14 @@ stop() {
     unset 'pids[-1]'
 }
 
-# A load; the value at a path of its JSON.
+# A load; the figure of this name in its JSON.
 load() {
-    local path=$1
+    local name=$1
     shift
     rm -f "$work/json"
     timeout 120 "$torc" bench --server "$url" --protocol native --connections 1 --warmup 0.5 --rdma-device "$client" \
         --json "$work/json" "$@" >"$work/bench" 2>&1 || { cat "$work/bench" >&2; return 1; }
-    python3 -c "import json,sys; value = json.load(open('$work/json'))
-for part in '$path'.split('.'): value = value[part]
-print(value)"
+    sed -n "s/.*\"$name\":\([0-9.e+-]*\).*/\1/p" "$work/json"
 }
 
 note() { printf '%s %s %s\n' "$1" "$2" "$3" | tee -a "$work/figures"; }
@@ -83,19 +81,19 @@ small=(--keys 1000 --value-size 64 --mix get=1) long=(--keys 16 --value-size 104
 for ((round = 1; round <= rounds; round++)); do
     note send_lat "$round" "$(perftest 5 ib_send_lat -s 64 -n 3000 -F)"
     serve --spin 1ms
-    load results.operations_per_second "${small[@]}" --preload --transport rdma --requests 3000 >/dev/null
-    note get "$round" "$(load results.latency_us.p50 "${small[@]}" --transport rdma --cpu 1 --duration "$each")"
+    load operations_per_second "${small[@]}" --preload --transport rdma --requests 3000 >/dev/null
+    note get "$round" "$(load p50 "${small[@]}" --transport rdma --cpu 1 --duration "$each")"
     note read_lat "$round" "$(perftest 5 ib_read_lat -s 64 -n 3000 -F)"
-    note read_again "$round" "$(load results.latency_us.p50 "${small[@]}" --transport rdma-read --duration "$each")"
-    note read_first "$round" "$(load results.latency_us.p50 "${small[@]}" --transport rdma-read --forget --duration "$each")"
+    note read_again "$round" "$(load p50 "${small[@]}" --transport rdma-read --duration "$each")"
+    note read_first "$round" "$(load p50 "${small[@]}" --transport rdma-read --forget --duration "$each")"
     stop
     serve
-    note get_sleeping "$round" "$(load results.latency_us.p50 "${small[@]}" --transport rdma --duration "$each")"
+    note get_sleeping "$round" "$(load p50 "${small[@]}" --transport rdma --duration "$each")"
     stop
     note write_bw "$round" "$(perftest 4 ib_write_bw -s 1048576 -t 16 -n 300 -F --report_gbits | awk '{ print $1 * 125 }')"
     serve --spin 1ms
-    load results.operations_per_second "${long[@]}" --preload --transport rdma --requests 16 >/dev/null
-    note long_gets "$round" "$(load results.operations_per_second "${long[@]}" --transport rdma --depth 16 --window --cpu 1 \
+    load operations_per_second "${long[@]}" --preload --transport rdma --requests 16 >/dev/null
+    note long_gets "$round" "$(load operations_per_second "${long[@]}" --transport rdma --depth 16 --window --cpu 1 \
         --duration "$each" | awk '{ print $1 * 1.048576 }')"
     stop
 done
