@@ -5,18 +5,20 @@
 
 pub use torc_engine::command::{Found, Millis, Value};
 pub use torc_engine::reader::{Doubt, Look};
-pub use torc_engine::remote::RemoteCounts;
+pub use torc_proto::native::ReadCounts;
 
 use crate::setup::{self, Place, Refused};
 use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
 use std::time::{Duration, Instant};
 use torc_engine::command::Read;
+use torc_engine::mapped::Counts;
 use torc_engine::reader::ReadRoom;
 use torc_engine::remote::{
     LANDING_WORDS, Query, RemoteOptions, RemotePiece, RemoteRead, RemoteShard, Step, Times,
 };
-use torc_proto::native::{Accessed, PairEnd, ReadablePiece, ReadsAsked, ReadsGiven};
+use torc_proto::native::doubts::CAUSES;
+use torc_proto::native::{Accessed, Op, PairEnd, ReadablePiece, ReadsAsked, ReadsGiven, Untold};
 use torc_verbs::completion::Completion;
 use torc_verbs::error::VerbsError;
 use torc_verbs::memory::Buffer;
@@ -29,10 +31,15 @@ const READS_MAX: usize = 4;
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Clocks of two machines run equally fast but for one part in so many, or less.
 const RATE_SHARE: u64 = 1024;
-/// Accesses that wait to be told; more are forgotten.
-const ACCESSES: usize = 128;
-/// Keys whose places are remembered.
+/// The server is asked again so long after it has given no lease.
+const NO_LEASE: Duration = Duration::from_millis(100);
+/// Pieces of a shard's memory, at most: more than any server has.
+const SHARD_PIECES_MAX: usize = 1 << 16;
+/// Keys whose places are remembered, unless that is said otherwise.
 const PLACES: usize = 1 << 14;
+
+/// Where causes have that nothing can be read yet.
+const UNREGISTERED: usize = CAUSES.len() - 1;
 
 /// What the server has given, and when it was asked for that.
 #[derive(Debug, Clone, Copy)]
@@ -56,6 +63,8 @@ struct Wire<V: Verbs> {
     posted: u64,
     /// It has failed, or was destroyed over there.
     is_broken: bool,
+    /// What is done while a READ is under way.
+    idle: fn(),
 }
 
 /// Reads one shard; one thread uses it.
@@ -69,10 +78,16 @@ pub struct ReadEnd<V: Verbs> {
     epoch: u64,
     bytes: u64,
     given: Option<Given>,
+    /// There is more to be told, or other than was told.
+    is_behind: bool,
     shard: Option<RemoteShard>,
     number: u16,
     room: ReadRoom,
-    accesses: Vec<Accessed>,
+    places: usize,
+    /// Without those of the shard as it is attached now.
+    past: ReadCounts,
+    past_remembered: u64,
+    untold: Untold,
 }
 
 impl<V: Verbs> ReadEnd<V> {
@@ -97,11 +112,21 @@ impl<V: Verbs> ReadEnd<V> {
             epoch: 0,
             bytes: 0,
             given: None,
+            is_behind: false,
             shard: None,
             number: 0,
             room: ReadRoom::new(),
-            accesses: Vec::with_capacity(ACCESSES),
+            places: PLACES,
+            past: ReadCounts::default(),
+            past_remembered: 0,
+            untold: Untold::default(),
         })
+    }
+
+    /// Remembers the places of so many keys, 64 bytes each; with none each key is looked up.
+    pub fn with_places(mut self, places: usize) -> ReadEnd<V> {
+        self.places = places;
+        self
     }
 
     /// What the server is to be asked, by the connection that everything else goes over.
@@ -120,18 +145,22 @@ impl<V: Verbs> ReadEnd<V> {
             self.place.join(&self.wire.pair, &self.offer, answer)?;
             self.is_joined = true;
         }
+        self.wire.is_broken |= self.is_joined && given.is_unpaired;
         if given.epoch != self.epoch {
+            (self.past, self.past_remembered) = (self.looks(), self.remembered());
             (self.epoch, self.shard) = (given.epoch, None);
             self.wire.pieces.clear();
         }
         for piece in &given.pieces {
             let is_next = piece.at == self.wire.known() && piece.bytes > 0;
-            if !is_next || piece.at.checked_add(piece.bytes).is_none() {
+            let is_possible = is_next && piece.at.checked_add(piece.bytes).is_some();
+            if !is_possible || self.wire.pieces.len() == SHARD_PIECES_MAX {
                 return Err(Refused::Impossible);
             }
             self.wire.pieces.push(*piece);
         }
         (self.bytes, self.number) = (given.bytes, given.shard);
+        self.is_behind = !given.pieces.is_empty() && self.wire.known() < given.bytes;
         let lease = Duration::from_millis(given.lease_ms.into());
         self.given = Some(Given { asked_at, lease, passed_ns: given.passed_ns });
         if self.shard.is_none() && self.is_joined && !self.wire.pieces.is_empty() {
@@ -143,9 +172,12 @@ impl<V: Verbs> ReadEnd<V> {
     /// Reads what is constant.
     fn attach(&mut self) -> Result<(), Refused> {
         let constants = RemoteShard::constants();
-        self.wire.read(&[constants]).map_err(|_| Refused::Impossible)?;
+        if self.wire.read(&[constants]).is_err() {
+            // The queue pair has failed, or the server will tell of more.
+            return Ok(());
+        }
         let words = self.wire.landing.words(0, constants.bytes as usize / size_of::<u64>());
-        let options = RemoteOptions { epoch: self.epoch, places: PLACES };
+        let options = RemoteOptions { epoch: self.epoch, places: self.places };
         let bytes = usize::try_from(self.bytes).map_err(|_| Refused::Impossible)?;
         self.shard = Some(RemoteShard::attach(words, bytes, &options).map_err(|_| Refused::Impossible)?);
         Ok(())
@@ -161,19 +193,53 @@ impl<V: Verbs> ReadEnd<V> {
         self.wire.is_broken
     }
 
-    /// When the server should be asked again: the lease is half over, or there is none.
+    /// When the server should be asked again: the lease is half over, or there is none, or what it has told is over.
     pub fn asks_at(&self) -> Instant {
-        self.given.map_or(self.since, |given| given.asked_at + given.lease / 2)
+        let of = |given: Given| match given.lease {
+            _ if self.is_behind => given.asked_at,
+            Duration::ZERO => given.asked_at + NO_LEASE,
+            lease => given.asked_at + lease / 2,
+        };
+        self.given.map_or(self.since, of)
+    }
+
+    /// Calls this between two looks for a READ that has not come, in place of a pause of the core.
+    pub fn with_idle(mut self, idle: fn()) -> ReadEnd<V> {
+        self.wire.idle = idle;
+        self
     }
 
     /// What the reads came to.
-    pub fn counts(&self) -> RemoteCounts {
-        self.shard.as_ref().map(RemoteShard::counts).unwrap_or_default()
+    pub fn counts(&self) -> ReadCounts {
+        self.untold.counts(self.looks())
     }
 
-    /// Accesses that the server is to be told of, since the last call.
-    pub fn accesses(&mut self) -> impl Iterator<Item = Accessed> + '_ {
-        self.accesses.drain(..)
+    /// Of the hits, those of which the key was where it had been before.
+    pub fn remembered(&self) -> u64 {
+        self.past_remembered + self.shard.as_ref().map_or(0, |shard| shard.counts().remembered)
+    }
+
+    fn looks(&self) -> ReadCounts {
+        let Counts { hits, misses, doubts } =
+            self.shard.as_ref().map(|shard| shard.counts().looks).unwrap_or_default();
+        self.past.plus(&ReadCounts::of_looks(hits, misses, &doubts))
+    }
+
+    /// Counts a read that is asked for without a try: [`Untold::ask_in_order`].
+    pub fn ask_in_order(&mut self) {
+        self.untold.ask_in_order();
+    }
+
+    /// Whether the server should be told now what was read, as what is read from here on would be forgotten.
+    #[inline]
+    pub fn has_much_to_tell(&self) -> bool {
+        self.untold.is_much()
+    }
+
+    /// Gives the operation and value of each request that tells the server of the reads since the last time.
+    pub fn tell(&mut self, request: impl FnMut(Op, Vec<u8>)) {
+        let looks = self.looks();
+        self.untold.tell(looks, request);
     }
 
     /// Shows `each` what is under a key in a database, as a plain read finds it.
@@ -186,8 +252,10 @@ impl<V: Verbs> ReadEnd<V> {
         key: &[u8],
         each: impl FnOnce(Look<'_>) -> R,
     ) -> Result<R, Doubt> {
-        let given = self.given.ok_or(Doubt::Late)?;
-        let shard = self.shard.as_mut().ok_or(Doubt::Unregistered)?;
+        let (Some(given), Some(shard)) = (self.given, &mut self.shard) else {
+            self.past.asked[UNREGISTERED] += 1;
+            return Err(Doubt::Unregistered);
+        };
         let (since, wire, room) = (self.since, &mut self.wire, &mut self.room);
         let ms = |time: Instant| time.duration_since(since).as_millis() as u64;
         let began = Instant::now();
@@ -204,13 +272,14 @@ impl<V: Verbs> ReadEnd<V> {
             let landing = wire.landing.words(0, LANDING_WORDS);
             match look.landed(shard, &query, landing, ms(Instant::now()), room) {
                 Step::Read(next) => list = next,
-                Step::Done(Err(doubt)) => return Err(doubt),
+                Step::Done(Err(doubt)) => {
+                    self.is_behind |= doubt == Doubt::Epoch;
+                    return Err(doubt);
+                }
                 Step::Done(Ok(found)) => {
-                    if let Look::Hit { report: Some(access), .. } = &found
-                        && self.accesses.len() < ACCESSES
-                    {
+                    if let Look::Hit { report: Some(access), .. } = &found {
                         let (shard, hash, location) = (self.number, access.hash, access.location);
-                        self.accesses.push(Accessed { shard, hash, location });
+                        self.untold.note(Accessed { shard, hash, location });
                     }
                     return Ok(each(found));
                 }
@@ -244,7 +313,16 @@ impl<V: Verbs> Wire<V> {
         };
         let pair = device.queue_pair(domain, &options)?;
         pair.initialize(place.port, Access::Local)?;
-        Ok(Wire { pair, queue, region, landing, pieces: Vec::new(), posted: 0, is_broken: false })
+        Ok(Wire {
+            pair,
+            queue,
+            region,
+            landing,
+            pieces: Vec::new(),
+            posted: 0,
+            is_broken: false,
+            idle: std::hint::spin_loop,
+        })
     }
 
     /// Bytes of the memory, from its start, whose pieces are known.
@@ -257,7 +335,8 @@ impl<V: Verbs> Wire<V> {
         let behind = self.pieces.partition_point(|piece| piece.at <= wanted.at);
         let piece = self.pieces.get(behind.checked_sub(1)?)?;
         let within = wanted.at - piece.at;
-        let is_inside = within + u64::from(wanted.bytes) <= piece.bytes;
+        let end = within.checked_add(wanted.bytes.into());
+        let is_inside = end.is_some_and(|end| end <= piece.bytes);
         is_inside.then(|| Remote { address: piece.address.wrapping_add(within), key: piece.key })
     }
 
@@ -295,7 +374,7 @@ impl<V: Verbs> Wire<V> {
             match self.queue.poll(&mut completions) {
                 Err(_) => return false,
                 Ok(0) if looks.is_multiple_of(1024) && Instant::now() >= until => return false,
-                Ok(0) => std::hint::spin_loop(),
+                Ok(0) => (self.idle)(),
                 Ok(count) => {
                     let all = &completions[..count];
                     if all.iter().any(|completion| completion.result.is_err()) {

@@ -54,6 +54,11 @@ impl<V: Verbs> Arenas<V> {
         Arenas { list, version: self.version + 1, epoch: self.epoch }
     }
 
+    /// Whether nobody else holds any of these pieces.
+    pub(super) fn are_held_alone(&self) -> bool {
+        self.list.iter().all(|arena| Arc::strong_count(&arena.region) == 1)
+    }
+
     /// The same pieces.
     pub(super) fn with_none(&self) -> Arenas<V> {
         Arenas { list: self.list.clone(), ..*self }

@@ -14,6 +14,8 @@ mod clients;
 mod config;
 mod readers;
 mod register;
+#[cfg(test)]
+mod tests;
 mod watch;
 
 pub use crate::transport::rdma::CONNECTION_BYTES as CLIENT_BYTES;

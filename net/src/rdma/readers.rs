@@ -16,7 +16,7 @@ use torc_engine::segments::Revoke;
 use torc_engine::stats::Counter;
 use torc_proto::native::{PairEnd, ReadsAsked, ReadsGiven};
 use torc_rdma::server::read_pair;
-use torc_rdma::verbs::seam::Verbs;
+use torc_rdma::verbs::seam::{QueuePair, Verbs};
 
 /// What the worker's loop wants of them; it does not know the device.
 pub(crate) trait Readers: Debug {
@@ -62,12 +62,19 @@ pub(crate) struct ReadersBy<V: Verbs> {
 }
 
 #[derive(Debug)]
-struct Revoker<V: Verbs>(Rc<RefCell<Option<Open<V>>>>);
+struct Revoker<V: Verbs> {
+    open: Rc<RefCell<Option<Open<V>>>>,
+    count: Arc<Counter>,
+}
 
 impl<V: Verbs + 'static> Revoke for Revoker<V> {
     fn revoke(&mut self) {
-        if let Some(open) = &mut *self.0.borrow_mut() {
-            open.pairs.clear();
+        if let Some(open) = &mut *self.open.borrow_mut() {
+            for (_, pair) in open.pairs.drain(..) {
+                // What cannot be destroyed answers no READ any more all the same; and if this fails, the device is gone.
+                let _ = pair.fail();
+            }
+            self.count.set(0);
         }
     }
 }
@@ -77,8 +84,8 @@ impl<V: Verbs + 'static> ReadersBy<V> {
         ReadersBy { device, open: Rc::default(), shard, max, count }
     }
 
-    /// What is open, opening it if that was not done.
-    fn opened(&self) -> Result<(), PairRefusal> {
+    /// What is open, opening it if that was not done. Readers are shown of which epoch it is.
+    fn opened(&self, shard: &Shard) -> Result<(), PairRefusal> {
         let mut open = self.open.borrow_mut();
         if open.is_none() {
             let (generation, opened) = self.device.opened();
@@ -86,9 +93,14 @@ impl<V: Verbs + 'static> ReadersBy<V> {
             // Nothing is ever posted here.
             let queue = opened.device.completion_queue(1).map_err(|_| PairRefusal::Device)?;
             let arenas = opened.arenas();
+            shard.set_epoch(arenas.epoch());
             *open = Some(Open { pairs: Vec::new(), queue, arenas, opened, generation });
         }
         Ok(())
+    }
+
+    fn is_paired(&self, conn: u64) -> bool {
+        self.open.borrow().as_ref().is_some_and(|open| open.pairs.iter().any(|(other, _)| *other == conn))
     }
 
     fn pair(&self, open: &mut Open<V>, conn: u64, client: &PairEnd) -> Result<PairEnd, PairRefusal> {
@@ -117,23 +129,25 @@ impl<V: Verbs + 'static> Readers for ReadersBy<V> {
         now: u64,
         passed_ns: u64,
     ) -> Result<ReadsGiven, PairRefusal> {
-        self.opened()?;
         self.follow(shard);
-        // The lease first: it may have everybody leave, and then this one with them.
-        let lease_ms = shard.read_lease(now).unwrap_or(0) as u32;
+        self.opened(shard)?;
+        // The lease first: it may have everybody leave, and then this one with them. It is for nothing without a queue pair.
+        let is_of_use = asked.pair.is_some() || self.is_paired(conn);
+        let lease_ms = if is_of_use { shard.read_lease(now).unwrap_or(0) as u32 } else { 0 };
         let mut open = self.open.borrow_mut();
         let open = open.as_mut().ok_or(PairRefusal::Gone)?;
         let pair = asked.pair.map(|client| self.pair(open, conn, &client)).transpose()?;
         self.count.set(open.pairs.len() as u64);
+        let is_unpaired = !open.pairs.iter().any(|(other, _)| *other == conn);
         let epoch = open.arenas.epoch();
         let known = if asked.epoch == epoch { asked.known } else { 0 };
         Ok(ReadsGiven {
             epoch,
             bytes: open.arenas.bytes_of(self.shard),
             passed_ns,
-            // Without a queue pair there is nothing to read by: the last was destroyed.
-            lease_ms: if open.pairs.iter().any(|(other, _)| *other == conn) { lease_ms } else { 0 },
+            lease_ms: if is_unpaired { 0 } else { lease_ms },
             shard: self.shard,
+            is_unpaired,
             pair,
             pieces: open.arenas.pieces_of(self.shard, known),
         })
@@ -159,6 +173,6 @@ impl<V: Verbs + 'static> Readers for ReadersBy<V> {
     }
 
     fn revoker(&self) -> Box<dyn Revoke> {
-        Box::new(Revoker(self.open.clone()))
+        Box::new(Revoker { open: self.open.clone(), count: self.count.clone() })
     }
 }

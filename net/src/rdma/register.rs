@@ -12,6 +12,8 @@ use torc_rdma::verbs::seam::{Access, Verbs};
 const PIECE_BYTES: u64 = 32 << 20;
 /// Keys that are replaced are valid for so long afterwards: leases end, and readers are told of the new ones.
 const OLD_KEYS_FOR: Duration = Duration::from_secs(5);
+/// After a failure nothing is registered for so long: each try pins pages.
+const PAUSE: Duration = Duration::from_secs(10);
 
 /// A piece as a device sees it.
 struct Registrable(MemoryPiece);
@@ -35,10 +37,13 @@ pub(super) struct Registrar<V: Verbs> {
     memory: Vec<RemoteMemory>,
     /// What readers may do with it.
     access: Access,
-    keys_for: Option<Duration>,
+    pub(super) keys_for: Option<Duration>,
     keys_since: Instant,
     /// Keys that are not told any more, and since when.
     old: Option<(Arc<Arenas<V>>, Instant)>,
+    pub(super) old_for: Duration,
+    /// When registering failed last.
+    failed_at: Option<Instant>,
     /// It was said that a piece could not be registered.
     is_told: bool,
 }
@@ -46,56 +51,84 @@ pub(super) struct Registrar<V: Verbs> {
 impl<V: Verbs> Registrar<V> {
     pub(super) fn new(memory: Vec<RemoteMemory>, is_read: bool, keys_for: Option<Duration>) -> Registrar<V> {
         let access = if is_read { Access::RemoteRead } else { Access::Local };
-        Registrar { memory, access, keys_for, keys_since: Instant::now(), old: None, is_told: false }
+        Registrar {
+            memory,
+            access,
+            keys_for,
+            keys_since: Instant::now(),
+            old: None,
+            old_for: OLD_KEYS_FOR,
+            failed_at: None,
+            is_told: false,
+        }
     }
 
     /// A device was opened: nothing is registered with it.
     pub(super) fn begin(&mut self) {
-        (self.old, self.keys_since, self.is_told) = (None, Instant::now(), false);
+        (self.old, self.failed_at) = (None, None);
+        (self.keys_since, self.is_told) = (Instant::now(), false);
     }
 
-    /// Registers what has been committed since; replaces keys that are old.
-    pub(super) fn go_on(&mut self, opened: &Opened<V>) {
-        if self.old.as_ref().is_some_and(|(_, since)| since.elapsed() >= OLD_KEYS_FOR) {
-            // Whoever still names them fails: nobody here does, as all shards have turned since.
-            self.old = None;
+    /// Registers what has been committed since; replaces keys that are old. True: the shards have to look, for old keys are about to end.
+    pub(super) fn go_on(&mut self, opened: &Opened<V>) -> bool {
+        self.end_old();
+        if self.failed_at.is_some_and(|at| at.elapsed() < PAUSE) {
+            return self.has_old();
         }
         let is_old = self.keys_for.is_some_and(|keys_for| self.keys_since.elapsed() >= keys_for);
         let now = opened.arenas();
-        let registered = match is_old && self.old.is_none() && self.access == Access::RemoteRead {
-            true => self.register(opened, Arenas::new(now.version() + 1, now.epoch() + 1), true),
-            false => self.register(opened, now.with_none(), false),
-        };
-        match registered {
-            Ok(Some(arenas)) => {
-                let is_anew = arenas.epoch() != now.epoch();
-                let before = opened.set_arenas(arenas);
-                if is_anew {
-                    (self.old, self.keys_since) = (Some((before, Instant::now())), Instant::now());
-                }
+        if is_old && self.old.is_none() && self.access == Access::RemoteRead {
+            self.replace(opened, &now);
+        } else {
+            let (arenas, failure) = self.register(opened, now.with_none());
+            if arenas.version() != now.version() {
+                opened.set_arenas(arenas);
             }
-            Ok(None) => {}
-            Err(error) => self.tell(&error),
+            self.note(failure);
         }
+        self.has_old()
     }
 
-    /// Adds the pieces that are missing; `None`: none is.
-    fn register(
-        &self,
-        opened: &Opened<V>,
-        mut arenas: Arenas<V>,
-        mut is_new: bool,
-    ) -> Result<Option<Arenas<V>>, VerbsError> {
+    fn has_old(&self) -> bool {
+        self.old.is_some()
+    }
+
+    /// Drops old keys when that is due: whoever names one from here on fails. Not as long as a shard holds them, which has not turned
+    /// since: it might use them.
+    fn end_old(&mut self) {
+        let is_due = |since: &Instant| since.elapsed() >= self.old_for;
+        self.old.take_if(|(arenas, since)| is_due(since) && arenas.are_held_alone());
+    }
+
+    /// Registers everything anew, under other keys.
+    fn replace(&mut self, opened: &Opened<V>, now: &Arenas<V>) {
+        let (arenas, failure) = self.register(opened, Arenas::new(now.version() + 1, now.epoch() + 1));
+        if failure.is_none() {
+            self.old = Some((opened.set_arenas(arenas), Instant::now()));
+            self.keys_since = Instant::now();
+        }
+        self.note(failure);
+    }
+
+    /// Adds the pieces that are missing, up to one that cannot be registered.
+    fn register(&self, opened: &Opened<V>, mut arenas: Arenas<V>) -> (Arenas<V>, Option<VerbsError>) {
         for (shard, memory) in (0u16..).zip(&self.memory) {
             for piece in memory.pieces(arenas.bytes_of(shard), PIECE_BYTES) {
                 let at = piece.range().start;
-                let region =
-                    opened.device.register(&opened.domain, Arc::new(Registrable(piece)), self.access)?;
-                arenas = arenas.with(shard, at, region);
-                is_new = true;
+                let registered =
+                    opened.device.register(&opened.domain, Arc::new(Registrable(piece)), self.access);
+                match registered {
+                    Ok(region) => arenas = arenas.with(shard, at, region),
+                    Err(error) => return (arenas, Some(error)),
+                }
             }
         }
-        Ok(is_new.then_some(arenas))
+        (arenas, None)
+    }
+
+    fn note(&mut self, failure: Option<VerbsError>) {
+        self.failed_at = failure.map(|_| Instant::now());
+        failure.iter().for_each(|error| self.tell(error));
     }
 
     fn tell(&mut self, error: &VerbsError) {

@@ -165,7 +165,9 @@ impl Watch {
 
     /// Waits a while for something that the device tells. Why it is of no use any more, if it is not.
     fn look(&mut self, opened: &Arc<Opened<Device>>) -> Option<&'static str> {
-        self.registrar.go_on(opened);
+        if self.registrar.go_on(opened) {
+            self.wakers.iter().for_each(|waker| waker.wake());
+        }
         wait(&opened.device);
         let mut is_gone = false;
         loop {

@@ -15,7 +15,6 @@ mod imports;
 mod limits;
 mod metrics;
 mod rdma;
-mod rdma;
 mod ready;
 mod refused;
 mod shared_memory;

@@ -22,6 +22,7 @@ pub mod keys;
 pub mod op;
 pub mod pair;
 pub mod reads;
+pub mod told;
 pub mod topology;
 
 pub use accesses::{Accessed, Accesses};
@@ -34,6 +35,7 @@ pub use keys::Keys;
 pub use op::{Op, Status, flags, marks};
 pub use pair::PairEnd;
 pub use reads::{ReadablePiece, ReadsAsked, ReadsGiven};
+pub use told::{ReadCounts, Untold};
 pub use topology::{ShardAddress, SlotRange, Topology};
 
 /// First byte of every native frame: no ASCII, and none of 0x80, 0x81 (memcached binary) and 0x16 (TLS).

@@ -59,6 +59,8 @@ pub struct ReadsGiven {
     /// From when the client asked; 0: it gets no lease.
     pub lease_ms: u32,
     pub shard: u16,
+    /// The server has no queue pair of this connection: it was destroyed, or never made.
+    pub is_unpaired: bool,
     /// The server's queue pair, if one was made.
     pub pair: Option<PairEnd>,
     /// Those that the client does not know.
@@ -67,6 +69,8 @@ pub struct ReadsGiven {
 
 /// Bytes of a piece's entry; the answer says how long they are, so that they can grow.
 const ENTRY_BYTES: usize = 32;
+/// A bit of an answer: [`ReadsGiven::is_unpaired`].
+const UNPAIRED: u32 = 1;
 /// Bytes before the pair.
 const HEAD_BYTES: usize = 40;
 
@@ -76,7 +80,7 @@ impl ReadsGiven {
         let (epoch, bytes, passed_ns) = (reader.u64()?, reader.u64()?, reader.u64()?);
         let (lease_ms, shard, count) = (reader.u32()?, reader.u16()?, usize::from(reader.u16()?));
         let (entry_bytes, pair_bytes) = (usize::from(reader.u16()?), usize::from(reader.u16()?));
-        reader.u32()?;
+        let is_unpaired = reader.u32()? & UNPAIRED != 0;
         let pair = reader.bytes(pair_bytes)?;
         let pair = if pair.is_empty() { None } else { Some(PairEnd::parse(pair)?) };
         if count > PIECES_MAX || entry_bytes < ENTRY_BYTES {
@@ -88,7 +92,7 @@ impl ReadsGiven {
             let (at, bytes, address, key) = (entry.u64()?, entry.u64()?, entry.u64()?, entry.u32()?);
             pieces.push(ReadablePiece { at, bytes, address, key });
         }
-        Ok(ReadsGiven { epoch, bytes, passed_ns, lease_ms, shard, pair, pieces })
+        Ok(ReadsGiven { epoch, bytes, passed_ns, lease_ms, shard, is_unpaired, pair, pieces })
     }
 
     /// Appends the answer's value; of more pieces than [`PIECES_MAX`] the first.
@@ -99,9 +103,11 @@ impl ReadsGiven {
             out.extend_from_slice(&word.to_le_bytes());
         }
         out.extend_from_slice(&self.lease_ms.to_le_bytes());
-        for short in [self.shard, count as u16, ENTRY_BYTES as u16, pair_bytes as u16, 0, 0] {
+        for short in [self.shard, count as u16, ENTRY_BYTES as u16, pair_bytes as u16] {
             out.extend_from_slice(&short.to_le_bytes());
         }
+        let bits = if self.is_unpaired { UNPAIRED } else { 0 };
+        out.extend_from_slice(&bits.to_le_bytes());
         self.pair.iter().for_each(|pair| pair.compose(out));
         for piece in &self.pieces[..count] {
             for word in [piece.at, piece.bytes, piece.address] {
@@ -113,7 +119,7 @@ impl ReadsGiven {
     }
 }
 
-const _: () = assert!(HEAD_BYTES == 3 * 8 + 4 + 6 * 2);
+const _: () = assert!(HEAD_BYTES == 3 * 8 + 4 + 4 * 2 + 4);
 
 #[cfg(test)]
 mod tests {
@@ -141,8 +147,16 @@ mod tests {
         for pair in [None, Some(end())] {
             let piece = |at| ReadablePiece { at, bytes: 1 << 20, address: at + 77, key: 9 };
             let pieces = vec![piece(0), piece(1 << 20)];
-            let given =
-                ReadsGiven { epoch: 1, bytes: 2 << 20, passed_ns: 5, lease_ms: 1000, shard: 3, pair, pieces };
+            let given = ReadsGiven {
+                epoch: 1,
+                bytes: 2 << 20,
+                passed_ns: 5,
+                lease_ms: 1000,
+                shard: 3,
+                is_unpaired: pair.is_none(),
+                pair,
+                pieces,
+            };
             let mut bytes = Vec::new();
             given.compose(&mut bytes);
             assert_eq!(ReadsGiven::parse(&bytes).as_ref(), Ok(&given));

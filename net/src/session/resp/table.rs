@@ -266,6 +266,24 @@ mod tests {
         }
     }
 
+    /// `docs/commands.md` says of every command of Redis whether it is there.
+    #[test]
+    fn the_table_of_all_commands_is_true() {
+        let text = include_str!("../../../../docs/commands.md");
+        let mut told = Vec::new();
+        for line in text.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| command")) {
+            let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+            let is_there = lookup(cells[1].as_bytes()).is_some();
+            assert_eq!(is_there, cells[2] == "there", "{line}");
+            assert!(["there", "not there", "planned"].contains(&cells[2]), "{line}");
+            told.push(cells[1].to_lowercase());
+        }
+        assert!(told.is_sorted(), "in order");
+        for row in &ROWS {
+            assert!(told.iter().any(|name| name == row.name), "{} is not told of", row.name);
+        }
+    }
+
     #[test]
     fn what_is_no_name_is_not_found() {
         let unknown: [&[u8]; 8] =

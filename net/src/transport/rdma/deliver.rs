@@ -118,7 +118,7 @@ impl<V: Verbs> Conn<V> {
             Ok(Heard::Bytes) => {
                 hub.holders[usize::from(number)] = conn;
                 self.inbox.push_back(Inbound::Bytes { number, len });
-                self.bound_inbox()
+                Ok(())
             }
             Ok(Heard::Lent(len)) => {
                 self.inbox.push_back(Inbound::Lent { len });
