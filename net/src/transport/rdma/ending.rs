@@ -74,6 +74,7 @@ impl<T: Transport, V: Verbs> Rdma<T, V> {
         if end.is_quiet() {
             hub.departing.push_back(Departing { end, lane, since: Instant::now() });
         } else {
+            hub.take_all();
             // With the queue pair goes all access of the device to what it was lent.
             drop(end);
             hub.memory.give_lane(lane);
@@ -153,6 +154,7 @@ impl<V: Verbs> super::Hub<V> {
     /// Destroys the queue pair that departs since longest.
     pub(super) fn end_departing(&mut self) {
         let Some(Departing { end, lane, .. }) = self.departing.pop_front() else { return };
+        self.take_all();
         drop(end);
         self.memory.give_lane(lane);
     }

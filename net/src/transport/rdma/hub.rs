@@ -84,6 +84,24 @@ impl<V: Verbs> Hub<V> {
         !self.completions.is_empty() || self.failed.is_some()
     }
 
+    /// Takes all that the queue has before a queue pair goes: some devices forget the completions of one that is gone, and with them
+    /// receives that all connections need.
+    pub(super) fn take_all(&mut self) {
+        let most = self.memory.receives() + self.memory.requests();
+        while self.completions.len() <= most && self.failed.is_none() {
+            let before = self.completions.len();
+            self.completions.resize(before + COMPLETIONS, Completion::NONE);
+            let count = self.queue.poll(&mut self.completions[before..]).unwrap_or_else(|error| {
+                self.failed = Some(error);
+                0
+            });
+            self.completions.truncate(before + count);
+            if count < COMPLETIONS {
+                break;
+            }
+        }
+    }
+
     /// Asks for a notice, if that was not done; false: something came meanwhile.
     pub(super) fn arm(&mut self) -> bool {
         if !self.armed {

@@ -17,9 +17,9 @@ pub(in crate::transport) struct Steps<T> {
 
 impl<T: Transport> Transport for Steps<T> {
     fn turn(&mut self, wait: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()> {
-        let goes_on = (0..STEPS).any(|_| !self.network.step());
+        let is_still = (0..STEPS).any(|_| !self.network.step());
         // A simulated queue wakes nobody.
-        let most = Duration::from_millis(if goes_on { 0 } else { 1 });
+        let most = Duration::from_millis(u64::from(is_still));
         self.sockets.turn(Some(wait.map_or(most, |wait| wait.min(most))), events)
     }
     fn may_have_news(&mut self) -> bool {
