@@ -6,7 +6,7 @@ use crate::harness::{PATIENCE, Server, finish, stderr_of, torc};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use torc_client::{Client, Config, Error, Transport};
+use torc_client::{Client, Config, Error, Expiry, Transport};
 
 #[test]
 fn who_insists_on_rdma_hears_why_there_is_none() {
@@ -83,6 +83,19 @@ mod over_real_devices {
         }
     }
 
+    impl Drop for Wire {
+        /// The next test needs it whole, whatever came of this one.
+        fn drop(&mut self) {
+            if self.script.is_some() && std::thread::panicking() {
+                self.set("up");
+            }
+        }
+    }
+
+    fn counted(client: &Client, key: &str) -> Result<Option<u64>, Error> {
+        client.increment(key, 1).initial(1, Expiry::Never).wait()
+    }
+
     /// Until requests are carried by that.
     fn wait_for(client: &Client, transport: Transport) {
         let start = Instant::now();
@@ -144,6 +157,15 @@ mod over_real_devices {
         }
     }
 
+    /// Ends threads when it is dropped, in a test that has failed, too.
+    struct Ends<'f>(&'f AtomicBool);
+
+    impl Drop for Ends<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
     /// Counters are right and nobody sees an error while the link goes down, TCP serves, and the link is up again.
     #[test]
     fn a_link_that_goes_down_is_not_noticed() {
@@ -156,11 +178,12 @@ mod over_real_devices {
         let client = wire.client(&server);
         let over = AtomicBool::new(false);
         let counts = std::thread::scope(|scope| {
+            let ends = Ends(&over);
             let count = |key: &'static str| {
                 let (client, over) = (&client, &over);
                 scope.spawn(move || {
                     for count in 1.. {
-                        assert_eq!(client.increment(key, 1).wait().expect("an answer"), Some(count), "{key}");
+                        assert_eq!(counted(client, key).expect("an answer"), Some(count), "{key}");
                         if over.load(Ordering::Relaxed) {
                             return count;
                         }
@@ -179,7 +202,7 @@ mod over_real_devices {
                 let long = client.get("long").wait().expect("RDMA serves").expect("an item");
                 assert!(long.value == value(1 << 20, 7));
             }
-            over.store(true, Ordering::Relaxed);
+            drop(ends);
             threads.map(|thread| thread.join().expect("no count was wrong"))
         });
         assert!(counts.iter().all(|count| *count > 10), "{counts:?}");
@@ -199,7 +222,7 @@ mod over_real_devices {
         let _second = wire.serve(&[&listen]);
         // Once nobody knows what became of it, at most.
         for _ in 0..100 {
-            match client.increment("count", 1).wait() {
+            match counted(&client, "count") {
                 Ok(_) | Err(Error::OutcomeUnknown) => {}
                 Err(error) => panic!("{error}"),
             }
