@@ -71,6 +71,15 @@ pub(crate) enum Transport {
     ShmRead,
     /// RoCEv2
     Rdma,
+    /// RoCEv2, and reads of the server's memory by the generator itself
+    #[serde(rename = "rdma-read")]
+    RdmaRead,
+}
+
+impl Transport {
+    fn reads_itself(self) -> bool {
+        matches!(self, Self::ShmRead | Self::RdmaRead)
+    }
 }
 
 /// Flags of `torc bench` without a subcommand.
@@ -80,9 +89,13 @@ pub(crate) struct LoadArgs {
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7171")]
     server: Vec<Address>,
     /// What carries the bytes: shm is rings in memory that the server shares; it is asked where, if its address does not tell;
-    /// shm-read reads out of its memory, too, one key at a time on one connection; rdma goes on over RoCEv2 from a TCP address
+    /// rdma goes on over RoCEv2 from a TCP address. With shm-read and rdma-read the generator reads the server's memory itself, one key
+    /// at a time on one connection, or on one to each shard; over RDMA the server lets it with --rdma-reads
     #[arg(long, value_enum, default_value_t = Transport::Socket)]
-    transport: Transport,
+    pub(crate) transport: Transport,
+    /// With rdma-read, looks each key up anew: two reads, rather than one of the place where it was
+    #[arg(long)]
+    pub(crate) forget: bool,
     #[command(flatten)]
     rdma: RdmaArgs,
     /// What to speak
@@ -151,7 +164,7 @@ pub(crate) fn run(args: &LoadArgs) -> Result<(), BenchError> {
         eprintln!("{} keys are written", args.workload.keys);
     }
     let probe = args.probe()?;
-    if args.transport == Transport::ShmRead {
+    if args.transport.reads_itself() {
         return one_sided::run(args, &servers, workload, probe.as_ref());
     }
     let requests = args.requests.unwrap_or(u64::MAX);
@@ -190,7 +203,7 @@ impl LoadArgs {
             Transport::Shm | Transport::ShmRead => {
                 self.server.iter().map(Address::rings).collect::<Result<_, _>>()?
             }
-            Transport::Rdma => {
+            Transport::Rdma | Transport::RdmaRead => {
                 let device = self.rdma.open()?;
                 self.server.iter().map(|server| server.over_rdma(&device)).collect::<Result<_, _>>()?
             }
@@ -201,8 +214,9 @@ impl LoadArgs {
             return Err(BenchError::setting("transport", reason));
         }
         let is_plain = self.depth == 1 && !self.window && self.rate.is_none();
-        if self.transport == Transport::ShmRead && !is_plain {
-            let reason = "shm-read reads one key at a time: leave out --depth, --window and --rate";
+        if self.transport.reads_itself() && !is_plain {
+            let reason =
+                "shm-read and rdma-read read one key at a time: leave out --depth, --window and --rate";
             return Err(BenchError::setting("transport", reason));
         }
         Ok(servers)

@@ -12,6 +12,7 @@ use crate::session::{
     ATTACH_REFUSALS, AttachRefusal, BAD_INPUTS, PAIR_REFUSALS, PROTOCOLS, PairRefusal, Protocol,
 };
 use classes::{CLOSE_REASONS, COMMANDS, OUTCOMES};
+use std::sync::Arc;
 use torc_engine::reader::Doubt;
 use torc_engine::stats::{Counter, FigureKind};
 use torc_proto::native::doubts::{CAUSES, FAILED_CHECKS};
@@ -74,6 +75,7 @@ pub struct WorkerStats {
     /// By [`ATTACH_REFUSALS`].
     attach_refusals: [Counter; ATTACH_REFUSALS.len()],
     pub pairs: Counter,
+    pub read_pairs: Arc<Counter>,
     pub pair_bytes: Counter,
     pub pair_completions: Counter,
     /// Completions that the last look found.
@@ -354,6 +356,7 @@ impl WorkerStats {
             gauge("rings_reading", "Of these, those whose clients can read the shards themselves.", &self.rings_reading),
             gauge("bytes_rings", "Memory of their rings; part of that held for clients.", &self.ring_bytes),
             gauge("rdma_pairs", "Connections over RDMA that are open.", &self.pairs),
+            gauge("rdma_read_pairs", "Queue pairs by which clients read the shard themselves.", &self.read_pairs),
             gauge("bytes_rdma", "Memory that is locked for them; part of that held for clients.", &self.pair_bytes),
             counter("rdma_completions", "Work requests and messages of RDMA that were completed.", &self.pair_completions),
             gauge("rdma_queue", "Completions that the last look at the queue found.", &self.pair_queue),

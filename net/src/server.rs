@@ -25,7 +25,7 @@ use crate::clock::{BEHIND_MAX_MS, Clock, MachineClock};
 use crate::databases::Databases;
 use crate::metrics::WorkerStats;
 use crate::pin::pin_to;
-use crate::rdma::RdmaStatus;
+use crate::rdma::{PairsByClient, Rdma, RdmaChoice, RdmaStatus, Readers, ReadersBy};
 use crate::session::{Limits, Protocol};
 use crate::shared::Shared;
 use crate::slots::SlotMap;
@@ -37,6 +37,7 @@ use crate::transport::rings::{Rings, RingsConfig};
 use crate::transport::sockets::SocketsConfig;
 use crate::transport::uring::Uring;
 use crate::transport::{Transport, Waker};
+use crate::tunables::Tunables;
 use crate::worker::mail::Mail;
 use crate::worker::{
     ROOM_BYTES_MIN, Settings, Siblings, Tier as WorkerTier, Worker, WorkerParts, WorkerState,
@@ -55,6 +56,8 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use torc_engine::reader::ShardReader;
+use torc_engine::remote::RemoteMemory;
+use torc_engine::segments::LeaseLimits;
 use torc_engine::stats::ShardStats;
 use torc_engine::{Shard, ShardConfig};
 use torc_pmem::tier::Tier;
@@ -107,6 +110,7 @@ impl Server {
         }
         let (watcher, rdma) =
             crate::rdma::begin(&config.rdma).map_err(|why| StartError::Rdma { cure: why.cure(), why })?;
+        config.rdma.choice = if watcher.is_some() { RdmaChoice::Require } else { RdmaChoice::Off };
         let chosen = choose(config.transport).map_err(StartError::Transport)?;
         let min_wait_refusal = if config.min_wait.is_zero() { None } else { without_min_wait(&chosen) };
         limits::raise_files(config.connections_max);
@@ -158,9 +162,9 @@ impl Server {
             };
             starting.spawn(start)?;
         }
-        let (threads, wakers, tier) = starting.finish(&shared, &config, tier, &clock)?;
+        let (threads, wakers, memory, tier) = starting.finish(&shared, &config, tier, &clock)?;
         let tier = tier.map(|tier| tier.made_for(made));
-        let watched = shared.rdma.as_ref().map(|watcher| watcher.start(config.rdma, wakers.clone()));
+        let watched = shared.rdma.as_ref().map(|watcher| watcher.start(config.rdma, memory, wakers.clone()));
         watched.transpose().map_err(|cause| StartError::Thread { shard: 0, cause })?;
         Ok(Server {
             shared,
@@ -329,12 +333,15 @@ fn shared(
         shared_memory_path,
         readable: Arc::default(),
         rdma: None,
+        pairs: PairsByClient::default(),
         announce_host: host.unwrap_or_else(|| "127.0.0.1".into()),
         ports: ports.collect(),
         worker_stats: (0..config.shards).map(|_| Arc::default()).collect(),
         shard_stats: OnceLock::new(),
         memory_bytes: config.memory_bytes,
         connections_max: config.connections_max,
+        tunables: Tunables::new(ms(config.idle_timeout), config.connections_max),
+        resident_bytes: 0.into(),
         value_bytes_max: config.value_bytes_max,
         baseline: Mutex::default(),
         accounts: (0..config.shards).map(|_| 0.into()).collect(),
@@ -347,12 +354,16 @@ fn shared(
     }
 }
 
+/// Milliseconds, at least one; 0 for none.
+fn ms(time: Option<Duration>) -> u64 {
+    time.map_or(0, |time| (time.as_millis() as u64).max(1))
+}
+
 fn settings(
     config: &ServerConfig,
     listeners: Vec<crate::worker::ListenerKind>,
     makes_durable: bool,
 ) -> Settings {
-    let ms = |time: Option<Duration>| time.map_or(0, |time| (time.as_millis() as u64).max(1));
     Settings {
         limits: Limits {
             key_bytes_max: config.key_bytes_max,
@@ -364,16 +375,15 @@ fn settings(
             makes_durable,
         },
         listeners,
-        connections_max: config.connections_max,
         output_bytes_max: config.output_bytes_max,
         queue_parts_max: config.queue_parts_max.max(1),
         room_bytes_min: ROOM_BYTES_MIN,
         input_bytes_max: input_bytes_max(config),
-        idle_ms_max: ms(config.idle_timeout),
         slow_ms_max: ms(config.slow_client_timeout),
         request_ms_max: ms(config.request_timeout),
         drain_ms_max: config.drain_timeout.as_millis() as u64,
         spin_ns: config.spin.as_nanos() as u64,
+        pairs_max: config.rdma.pairs_max,
         ring_bytes: config.shared_memory.as_ref().map_or(0, |shared| shared.ring_bytes),
         outcomes_bytes_max: outcomes_bytes(config) as usize,
         budget: budget(config),
@@ -407,6 +417,7 @@ fn random() -> u64 {
 #[derive(Debug, Clone, Copy)]
 struct RdmaOfShard {
     clients_max: usize,
+    reads: bool,
     keepalive: Option<Duration>,
     answer_timeout: Duration,
 }
@@ -415,7 +426,8 @@ impl RdmaOfShard {
     /// A queue pair has no keepalive of its own: that of TCP goes for it, too.
     fn of(config: &ServerConfig) -> RdmaOfShard {
         let answer_timeout = config.tcp_user_timeout.unwrap_or(Duration::from_secs(30));
-        RdmaOfShard { clients_max: config.rdma.clients_max, keepalive: config.tcp_keepalive, answer_timeout }
+        let Rdma { clients_max, reads, .. } = config.rdma;
+        RdmaOfShard { clients_max, reads, keepalive: config.tcp_keepalive, answer_timeout }
     }
 }
 
@@ -444,6 +456,8 @@ struct Ready {
     reader: ShardReader,
     /// For other processes to read it, if they may.
     file: Option<OwnedFd>,
+    /// For a device to read and fill it.
+    memory: Option<RemoteMemory>,
 }
 
 type AllWakers = Vec<Arc<dyn Waker>>;
@@ -486,10 +500,10 @@ impl Starting {
         config: &ServerConfig,
         tier: Option<Tier>,
         clock: &MachineClock,
-    ) -> Result<(Vec<ShardThread>, AllWakers, Option<RunningTier>), StartError> {
+    ) -> Result<(Vec<ShardThread>, AllWakers, Vec<RemoteMemory>, Option<RunningTier>), StartError> {
         let mut stats = Vec::new();
         let (mut wakers, mut readers): (AllWakers, Vec<ShardReader>) = (Vec::new(), Vec::new());
-        let mut files = Vec::new();
+        let (mut files, mut memory) = (Vec::new(), Vec::new());
         for (shard, ready) in self.ready.iter().enumerate() {
             let gone = || std::io::Error::other("it ended while starting");
             let ready = ready
@@ -499,6 +513,7 @@ impl Starting {
             wakers.push(ready.waker);
             readers.push(ready.reader);
             files.extend(ready.file);
+            memory.extend(ready.memory);
         }
         let start =
             |(tier, config): (Tier, &TierConfig)| RunningTier::start(tier, &wakers, shared, clock, config);
@@ -516,7 +531,7 @@ impl Starting {
             // A thread that is gone meanwhile is found by join.
             let _ = sender.send(Go { wakers: wakers.clone(), readers: readers.clone(), tier });
         }
-        Ok((self.threads, wakers, tier))
+        Ok((self.threads, wakers, memory, tier))
     }
 }
 
@@ -561,7 +576,7 @@ impl ShardStart {
 
     fn rdma_config(&self, stats: &Arc<WorkerStats>) -> Option<RdmaConfig<Device>> {
         let watcher = self.shared.rdma.as_ref()?;
-        let RdmaOfShard { clients_max, keepalive, answer_timeout } = self.rdma;
+        let RdmaOfShard { clients_max, keepalive, answer_timeout, .. } = self.rdma;
         Some(RdmaConfig {
             device: watcher.state.clone(),
             connections_max: clients_max,
@@ -618,10 +633,11 @@ impl ShardStart {
             waker: transport.waker(),
             reader: shard.reader(),
             file,
+            memory: shard.remote_memory(),
         });
         let _ = ready.send(readied);
-        let Ok(Go { wakers, readers, tier }) = go.recv() else { return Ok(()) };
-        let ShardStart { number, mut mail, shared, settings, clock, .. } = self;
+        let Ok(Go { wakers, readers: siblings, tier }) = go.recv() else { return Ok(()) };
+        let ShardStart { number, mut mail, shared, settings, clock, rdma, .. } = self;
         mail.connect(&wakers);
         let now = clock.millis();
         let (memory_bytes, shards) = (settings.budget.memory, mail.shards());
@@ -629,15 +645,23 @@ impl ShardStart {
             shard.only_demote();
         }
         let tier = tier.map(|(port, how)| Box::new(WorkerTier::new(port, how, memory_bytes, shards)));
+        let readers = rdma.reads.then(|| shared.rdma.as_ref()).flatten().map(|watcher| {
+            let count = shared.worker_stats[usize::from(number)].read_pairs.clone();
+            let readers = ReadersBy::new(watcher.state.clone(), number, rdma.clients_max, count);
+            clock.show_in(&shard);
+            shard.let_read_leases(LeaseLimits::default(), readers.revoker());
+            Box::new(readers) as Box<dyn Readers>
+        });
         let state = WorkerState::new(WorkerParts {
             shard,
             mail,
-            siblings: Siblings::new(readers),
+            siblings: Siblings::new(siblings),
             shared,
             number,
             settings,
             now,
             tier,
+            readers,
         });
         Worker::new(transport, clock, state).run()
     }

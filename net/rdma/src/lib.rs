@@ -20,6 +20,8 @@ pub mod connect;
 mod link;
 mod local;
 mod note;
+#[cfg(feature = "reads")]
+pub mod reads;
 mod sends;
 pub mod server;
 mod setup;

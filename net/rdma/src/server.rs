@@ -54,6 +54,38 @@ pub struct Over {
     pub reads: usize,
 }
 
+/// Makes a queue pair by which a client reads what it is given keys of, and nothing else is said.
+///
+/// # Errors
+/// [`Refused`].
+pub fn read_pair<V: Verbs>(
+    (device, domain, place): (&V, &V::Domain, &Place),
+    queue: &V::Queue,
+    first: u32,
+    client: &PairEnd,
+) -> Result<(V::Pair, PairEnd), Refused> {
+    setup::check(client)?;
+    let options = PairOptions {
+        send_queue: queue,
+        receive_queue: queue,
+        shared: None,
+        sends: 1,
+        receives: 1,
+        inline_bytes: 0,
+    };
+    let pair = device.queue_pair(domain, &options)?;
+    // It takes no message, so there is nothing to tell of receives but what makes it an end.
+    let answer = PairEnd {
+        mtu: place.common_mtu(client),
+        receives: 1,
+        receive_bytes: setup::MESSAGE_BYTES_MIN,
+        ..place.end(pair.number(), first)
+    };
+    pair.initialize(place.port, Access::RemoteRead)?;
+    place.join(&pair, &answer, client)?;
+    Ok((pair, answer))
+}
+
 /// A server's end of one connection.
 #[derive(Debug)]
 pub struct ServerEnd<V: Verbs> {
@@ -94,7 +126,7 @@ impl<V: Verbs> ServerEnd<V> {
             shard: common.shard,
             ..place.end(pair.number(), first)
         };
-        pair.initialize(place.port, Access::RemoteRead)?;
+        pair.initialize(place.port, Access::Local)?;
         post_own(&pair)?;
         place.join(&pair, &answer, client)?;
         let theirs = (client.receives, client.receive_bytes);

@@ -49,6 +49,13 @@ pub struct Rdma {
     pub wish: Wish,
     /// `--rdma-clients`: connections over RDMA that a shard has at most; each takes 160 KiB of locked memory, at the start. Default: 32.
     pub clients_max: usize,
+    /// `--rdma-pairs`: queue pairs that one client has at most, over all shards, by its session. Beyond that it asks by those that it
+    /// has, and requests are passed on between shards. Default: 64.
+    pub pairs_max: usize,
+    /// `--rdma-reads`: clients may read the shards' memory, all of it. Default: false.
+    pub reads: bool,
+    /// `--rdma-key-lifetime`: keys to read it by are replaced so often. Default: 10 min.
+    pub keys_for: Option<Duration>,
     /// `--rdma-traffic-class`: DSCP and ECN bits of what is sent. Default: 0.
     pub traffic_class: u8,
     /// `--rdma-down-timeout`: a port that stays down for so long is given up, and its device closed. Default: 5 s.
@@ -61,6 +68,9 @@ impl Default for Rdma {
             choice: RdmaChoice::Auto,
             wish: Wish::default(),
             clients_max: 32,
+            pairs_max: 64,
+            reads: false,
+            keys_for: Some(Duration::from_secs(600)),
             traffic_class: 0,
             down_timeout: Duration::from_secs(5),
         }

@@ -10,12 +10,19 @@
 //! device closed, so that the kernel can take it away; then another is looked for, with growing pauses.
 
 mod arenas;
+mod clients;
 mod config;
+mod readers;
+mod register;
+#[cfg(test)]
+mod tests;
 mod watch;
 
 pub use crate::transport::rdma::CONNECTION_BYTES as CLIENT_BYTES;
 pub(crate) use arenas::Arenas;
+pub(crate) use clients::PairsByClient;
 pub use config::{Rdma, RdmaChoice, RdmaStatus};
+pub(crate) use readers::{Readers, ReadersBy};
 pub(crate) use watch::{Watcher, begin};
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -35,8 +42,9 @@ pub(crate) struct Opened<V: Verbs> {
 }
 
 impl<V: Verbs> Opened<V> {
-    pub(crate) fn new(device: V, domain: V::Domain, place: Place) -> Opened<V> {
-        let arenas = Mutex::new(Arc::new(Arenas::default()));
+    /// `epoch`: of the keys of what will be registered.
+    pub(crate) fn new(device: V, domain: V::Domain, place: Place, epoch: u64) -> Opened<V> {
+        let arenas = Mutex::new(Arc::new(Arenas::new(0, epoch)));
         Opened { arenas, arenas_version: AtomicU64::new(0), domain, device, place }
     }
 
@@ -52,13 +60,12 @@ impl<V: Verbs> Opened<V> {
         (self.arenas_version.load(Ordering::Acquire) != seen.version()).then(|| self.arenas())
     }
 
-    /// Registers one more piece for all shards.
-    pub(crate) fn add_arena(&self, start: *const u8, region: V::Region) {
-        let mut arenas = lock(&self.arenas);
-        let more = arenas.with(start, region);
-        let version = more.version();
-        *arenas = Arc::new(more);
+    /// Puts others in their place; returns those that were.
+    fn set_arenas(&self, new: Arenas<V>) -> Arc<Arenas<V>> {
+        let version = new.version();
+        let before = std::mem::replace(&mut *lock(&self.arenas), Arc::new(new));
         self.arenas_version.store(version, Ordering::Release);
+        before
     }
 }
 

@@ -1,5 +1,6 @@
 //! The thread that opens the device, and watches it.
 
+use super::register::Registrar;
 use super::{DeviceState, Opened, Rdma, RdmaChoice, RdmaStatus, lock};
 use crate::transport::Waker;
 use std::os::fd::AsRawFd;
@@ -7,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+use torc_engine::remote::RemoteMemory;
 use torc_rdma::verbs::completion::Event;
 use torc_rdma::verbs::device::Device;
 use torc_rdma::verbs::seam::Verbs;
@@ -78,7 +80,7 @@ impl Watcher {
         watcher
     }
 
-    /// Whether clients are told that they may go on over it.
+    /// Whether clients get queue pairs of it.
     pub(crate) fn is_usable(&self) -> bool {
         self.figures.is_open.load(Ordering::Relaxed) && self.figures.is_up.load(Ordering::Relaxed)
     }
@@ -87,11 +89,17 @@ impl Watcher {
     ///
     /// # Errors
     /// No thread.
-    pub(crate) fn start(&self, config: Rdma, wakers: Vec<Arc<dyn Waker>>) -> std::io::Result<()> {
+    pub(crate) fn start(
+        &self,
+        config: Rdma,
+        memory: Vec<RemoteMemory>,
+        wakers: Vec<Arc<dyn Waker>>,
+    ) -> std::io::Result<()> {
         let watch = Watch {
             state: self.state.clone(),
             figures: self.figures.clone(),
             ends: self.ends.clone(),
+            registrar: Registrar::new(memory, config.reads, config.keys_for),
             config,
             wakers,
             down_since: None,
@@ -119,7 +127,9 @@ impl Drop for Watcher {
 }
 
 fn publish(state: &DeviceState<Device>, figures: &DeviceFigures, local: Local) {
-    state.replace(Some(Arc::new(Opened::new(local.device, local.domain, local.place))));
+    // Nothing that a client was told of the last device's keys is taken for this one's.
+    let epoch = (state.generation() + 1) << 32;
+    state.replace(Some(Arc::new(Opened::new(local.device, local.domain, local.place, epoch))));
     figures.is_open.store(true, Ordering::Relaxed);
     figures.is_up.store(true, Ordering::Relaxed);
     figures.opened.fetch_add(1, Ordering::Relaxed);
@@ -129,6 +139,7 @@ struct Watch {
     state: Arc<DeviceState<Device>>,
     figures: Arc<DeviceFigures>,
     ends: Arc<AtomicBool>,
+    registrar: Registrar<Device>,
     config: Rdma,
     wakers: Vec<Arc<dyn Waker>>,
     down_since: Option<Instant>,
@@ -139,15 +150,24 @@ impl Watch {
     fn run(mut self) {
         while !self.ends.load(Ordering::Relaxed) {
             match self.state.opened() {
-                (_, Some(opened)) => self.look(&opened),
+                (_, Some(opened)) => {
+                    if let Some(why) = self.look(&opened) {
+                        // The device is closed with the last of these.
+                        drop(opened);
+                        self.give_up(why);
+                    }
+                }
                 (_, None) => self.open_again(),
             }
         }
         self.state.replace(None);
     }
 
-    /// Waits a while for something that the device tells.
-    fn look(&mut self, opened: &Arc<Opened<Device>>) {
+    /// Waits a while for something that the device tells. Why it is of no use any more, if it is not.
+    fn look(&mut self, opened: &Arc<Opened<Device>>) -> Option<&'static str> {
+        if self.registrar.go_on(opened) {
+            self.wakers.iter().for_each(|waker| waker.wake());
+        }
         wait(&opened.device);
         let mut is_gone = false;
         loop {
@@ -163,9 +183,10 @@ impl Watch {
         // The address of the port may have gone with its interface's, of which nothing else tells.
         let is_down = self.down_since.is_some_and(|since| since.elapsed() >= self.config.down_timeout);
         let has_gid = opened.device.gid(opened.place.port, opened.place.gid_index) == Ok(opened.place.gid);
-        if is_gone || is_down || !has_gid {
-            let why = if is_down { "its port stays down" } else { "it is gone, or has lost its address" };
-            self.give_up(why);
+        match (is_down, is_gone || !has_gid) {
+            (true, _) => Some("its port stays down"),
+            (false, true) => Some("it is gone, or has lost its address"),
+            (false, false) => None,
         }
     }
 
@@ -212,6 +233,7 @@ impl Watch {
         match Local::open(&self.config.wish, self.config.traffic_class) {
             Ok(local) => {
                 tracing::info!("--rdma: {} is used again", local.choice.device);
+                self.registrar.begin();
                 publish(&self.state, &self.figures, local);
                 self.pause = PAUSE_MIN;
             }

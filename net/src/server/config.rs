@@ -1,6 +1,6 @@
 //! What a server is made from, and why it cannot start.
 
-use crate::rdma::Rdma;
+use crate::rdma::{Rdma, RdmaChoice};
 use crate::session::Protocol;
 use crate::tier::{TierConfig, TierError};
 use crate::transport::choice::TransportChoice;
@@ -126,9 +126,15 @@ pub struct ServerConfig {
 }
 
 impl ServerConfig {
-    /// Whether clients may read the shards' memory.
+    /// Whether clients on this host may read the shards' memory.
     pub fn is_read_by_clients(&self) -> bool {
         self.shared_memory.as_ref().is_some_and(|shared| shared.reads)
+    }
+
+    /// Whether the shards' memory is files, of which nothing is given back to the machine: others have it mapped, or a device has.
+    /// Known when the device is: without one nothing is required of it.
+    pub(super) fn keeps_memory(&self) -> bool {
+        self.is_read_by_clients() || self.rdma.choice == RdmaChoice::Require
     }
 }
 

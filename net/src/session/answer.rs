@@ -1,5 +1,6 @@
 //! What came of a part, before a protocol has words for it.
 
+use super::walk::NotWalked;
 use torc_engine::command::{Outcome, Value};
 use torc_proto::native::PairEnd;
 
@@ -43,6 +44,8 @@ pub enum PairRefusal {
     Already,
     /// The shard has as many as it may.
     Full,
+    /// The client has as many as it may.
+    TooMany,
     /// They have what they may of the memory for clients.
     Memory,
     /// Nothing that the client told of can be reached.
@@ -52,7 +55,8 @@ pub enum PairRefusal {
 }
 
 /// Their names, in figures.
-pub const PAIR_REFUSALS: [&str; 7] = ["off", "gone", "already", "full", "memory", "peer", "device"];
+pub const PAIR_REFUSALS: [&str; 8] =
+    ["off", "gone", "already", "full", "too_many", "memory", "peer", "device"];
 
 /// Why databases are not flushed, or not swapped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,6 +86,12 @@ pub enum Answer<'s> {
         cursor: u64,
         keys: &'s [u8],
     },
+    /// What a walk over the shards has found: see [`Over`](super::Over).
+    Walked {
+        count: u64,
+        found: &'s [u8],
+    },
+    NotWalked(NotWalked),
     /// A limit of this server was met; `limit` is the name of its setting.
     Busy {
         limit: &'static str,
@@ -92,6 +102,8 @@ pub enum Answer<'s> {
     Attach(Result<Shares, AttachRefusal>),
     /// The connection's bytes go by a queue pair from here on, or why not.
     Pair(Result<&'s PairEnd, PairRefusal>),
+    /// The value of a [`ReadsGiven`](torc_proto::native::ReadsGiven), or why there is none.
+    Reads(Result<&'s [u8], PairRefusal>),
     /// Not executed: the part's [`ReplyKind::deadline`](super::part::ReplyKind::deadline) was over before.
     DeadlineExceeded,
     Local,

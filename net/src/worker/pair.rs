@@ -4,6 +4,7 @@ use super::attach::{Attaching, Wants};
 use super::connection::Connection;
 use super::state::WorkerState;
 use crate::metrics::{CommandClass, OutcomeClass};
+use crate::rdma::Watcher;
 use crate::session::{Answer, PairRefusal, Part, ReplyKind};
 use crate::transport::rdma::CONNECTION_BYTES;
 use crate::transport::{NotPaired, Transport};
@@ -40,12 +41,24 @@ impl WorkerState {
         (reply, client): (ReplyKind, &PairEnd),
         transport: &mut impl Transport,
     ) {
-        let made = match self.budget.admits_rings(CONNECTION_BYTES) {
-            true => transport.pair(conn.id, client).map_err(|why| self.why_not_paired(conn, why)),
-            false => Err(PairRefusal::Memory),
+        let client_id = conn.session.identity();
+        let is_usable = self.shared.rdma.as_ref().is_none_or(Watcher::is_usable);
+        let made = if !is_usable {
+            Err(PairRefusal::Gone)
+        } else if !self.budget.admits_rings(CONNECTION_BYTES) {
+            Err(PairRefusal::Memory)
+        } else if !self.shared.pairs.admit(client_id, self.settings.pairs_max) {
+            Err(PairRefusal::TooMany)
+        } else {
+            let made = transport.pair(conn.id, client);
+            if made.is_err() {
+                self.shared.pairs.leave(client_id);
+            }
+            made.map_err(|why| self.why_not_paired(conn, why))
         };
         let words = match made {
             Ok((end, bytes)) => {
+                conn.paired_as = client_id;
                 conn.ring_bytes = bytes;
                 self.budget.rings += bytes;
                 self.stats.request(CommandClass::Local, OutcomeClass::Done);

@@ -1,6 +1,8 @@
 //! A side that is gone: its process was killed.
 
-use crate::wire::{Devices, PATIENCE, Wire, address, devices, local, nothing_is_left, pattern, start, sum, wait_until};
+use crate::wire::{
+    Devices, PATIENCE, Wire, address, devices, local, nothing_is_left, pattern, start, sum, wait_until,
+};
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
@@ -47,7 +49,9 @@ fn spawn(what: &str) -> (Child, String) {
         .spawn()
         .expect("it can be run");
     let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
-    let told = lines.map_while(Result::ok).find_map(|line| line.split_once("address ").map(|(_, told)| told.to_owned()));
+    let told = lines
+        .map_while(Result::ok)
+        .find_map(|line| line.split_once("address ").map(|(_, told)| told.to_owned()));
     let Some(told) = told else {
         // It has said why, and must not outlive this test.
         let _ = child.kill();

@@ -59,7 +59,11 @@ pub(crate) fn a_shard_with_idle_connections_sleeps(devices: &Devices) {
             let since = Instant::now();
             std::thread::sleep(IDLE);
             let (turns, ticks) = (server.turns() - turns, ticks_of("torc-shard") - ticks);
-            println!("{}: {turns} turns and {ticks} ticks in {:?}", server.transport().name(), since.elapsed());
+            println!(
+                "{}: {turns} turns and {ticks} ticks in {:?}",
+                server.transport().name(),
+                since.elapsed()
+            );
             assert!(turns < 200 && ticks < 30, "{turns} turns, {ticks} ticks of 10 ms");
             // And they wake.
             let asked = Instant::now();
@@ -81,14 +85,16 @@ pub(crate) fn memory_comes_back_however_connections_end(devices: &Devices) {
         match round % 4 {
             0 => {}
             // In the midst of an answer.
-            1 => drop(wire.ask(Op::Get, b"long", b"")),
+            1 => {
+                wire.ask(Op::Get, b"long", b"");
+            }
             // In the midst of a request.
             2 => {
                 let request = crate::wire::request(Op::Set, 1, &Options::NONE, b"other", &value);
                 wire.write_blindly(&request[..100_000 * (round + 1)], Duration::from_millis(20)).expect("up");
             }
             // With many short requests under way.
-            _ => (0..14).for_each(|_| drop(wire.ask(Op::Get, b"none", &[]))),
+            _ => (0..14).for_each(|_| _ = wire.ask(Op::Get, b"none", &[])),
         }
         drop(wire);
         wait_until("it is gone", || sum(&server, |stats| stats.pairs.read()) == 1);

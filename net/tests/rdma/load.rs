@@ -42,7 +42,8 @@ impl<'w> Checked<'w> {
         }
         while !wanted.is_empty() {
             let (id, status, value) = self.wire.try_answer()?;
-            let place = wanted.iter().position(|(known, _)| *known == id).expect("an answer to what was asked");
+            let place =
+                wanted.iter().position(|(known, _)| *known == id).expect("an answer to what was asked");
             assert_eq!(status, Status::Ok as u8, "connection {}, rounds {rounds:?}", self.number);
             assert!(value == wanted.remove(place).1, "connection {}, rounds {rounds:?}", self.number);
         }

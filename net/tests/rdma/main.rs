@@ -14,6 +14,7 @@ mod link;
 mod load;
 mod once;
 mod raw;
+mod reads;
 mod values;
 mod vectors;
 mod wire;
@@ -36,6 +37,9 @@ mod over_real_devices {
             values_of_every_length_come_back,
             requests_are_pipelined,
             many_clients_at_once,
+        }
+        reads {
+            what_is_written_is_read_without_asking,
         }
         vectors {
             every_request_is_answered_as_over_tcp,

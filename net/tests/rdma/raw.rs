@@ -10,8 +10,8 @@ use torc_proto::native::{Answer, FrameLimits, Op, Options, ParseError, Status};
 use torc_rdma::Local;
 use torc_rdma::verbs::completion::Completion;
 use torc_rdma::verbs::device::{Domain, Pair, Queue, Registered};
-use torc_rdma::verbs::memory::Buffer;
 use torc_rdma::verbs::gid::Gid;
+use torc_rdma::verbs::memory::Buffer;
 use torc_rdma::verbs::path::{Mtu, Path, Peer};
 use torc_rdma::verbs::seam::{Access, CompletionQueue, PairOptions, QueuePair, Verbs};
 use torc_rdma::verbs::work::{Action, Payload, Piece, Work};
@@ -81,7 +81,8 @@ impl Raw {
         let domain = local.device.domain().expect("a domain");
         let queue = local.device.completion_queue(256).expect("a queue");
         let buffer = Buffer::new(RECEIVES * RECEIVE_BYTES + RECEIVE_BYTES).expect("memory");
-        let memory = local.device.register(&domain, buffer.clone(), Access::RemoteReadWrite).expect("registered");
+        let memory =
+            local.device.register(&domain, buffer.clone(), Access::RemoteReadWrite).expect("registered");
         let options = PairOptions {
             send_queue: &queue,
             receive_queue: &queue,
@@ -120,7 +121,8 @@ impl Raw {
         self.buffer.write(at, bytes);
         let piece = [Piece { region: &self.memory, at, len: bytes.len() }];
         let payload = Payload::Pieces(if bytes.is_empty() { &[] } else { &piece });
-        let work = Work { id: 0, action: Action::Send { payload, immediate }, signaled: true, solicited: false };
+        let work =
+            Work { id: 0, action: Action::Send { payload, immediate }, signaled: true, solicited: false };
         // It may have failed already.
         let _ = self.pair.post(&[work]);
     }

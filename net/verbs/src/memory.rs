@@ -3,6 +3,7 @@
 use crate::copy::{copy_in, copy_out};
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 /// Memory that can be registered.
 ///
@@ -102,6 +103,20 @@ impl Buffer {
         assert!(self.has(at, len), "bytes inside of the buffer");
         // SAFETY: they lie in the mapping, which lives as long as `self`, and nobody writes them (the caller).
         unsafe { std::slice::from_raw_parts(self.start.add(at), len) }
+    }
+
+    /// Words of the buffer, which a device may write meanwhile.
+    ///
+    /// # Panics
+    /// If the buffer ends before, or `at` is no multiple of 8.
+    pub fn words(&self, at: usize, count: usize) -> &[AtomicU64] {
+        let bytes = count.checked_mul(size_of::<AtomicU64>()).expect("fewer bytes than there are addresses");
+        assert!(
+            self.has(at, bytes) && at.is_multiple_of(size_of::<AtomicU64>()),
+            "words inside of the buffer"
+        );
+        // SAFETY: aligned words in the mapping, which begins at a page, holds zeros at first, and lives as long as `self`.
+        unsafe { std::slice::from_raw_parts(self.start.add(at).cast(), count) }
     }
 
     /// A copy of `len` bytes from `at` on.

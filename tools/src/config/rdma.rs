@@ -1,6 +1,6 @@
 //! `--rdma` and what belongs to it.
 
-use super::{ConfigError, Reader, auto, count, value};
+use super::{ConfigError, Reader, auto, count, switch, value};
 use torc_net::rdma::Rdma;
 use torc_rdma::verbs::survey::choice::Wish;
 
@@ -14,6 +14,9 @@ impl Reader<'_> {
         let port = self.one("rdma-port", auto(count::<1, 255>), shown)?;
         let gid = self.one("rdma-gid", auto(count::<0, 255>), shown)?;
         let clients_max = self.one("rdma-clients", count::<1, 512>, u64::to_string)? as usize;
+        let pairs_max = self.one("rdma-pairs", count::<1, 4096>, u64::to_string)? as usize;
+        let reads = self.one("rdma-reads", switch, bool::to_string)?;
+        let keys_for = self.one("rdma-key-lifetime", value::duration, |time| value::show_duration(*time))?;
         let traffic_class = self.one("rdma-traffic-class", count::<0, 255>, u64::to_string)? as u8;
         let down_timeout =
             self.one("rdma-down-timeout", value::duration, |time| value::show_duration(*time))?;
@@ -26,6 +29,9 @@ impl Reader<'_> {
                 ..Wish::default()
             },
             clients_max,
+            pairs_max,
+            reads,
+            keys_for,
             traffic_class,
             down_timeout: down_timeout.unwrap_or(std::time::Duration::MAX),
         })
@@ -44,6 +50,9 @@ mod tests {
         assert_eq!(told("rdma"), defaults.choice.to_string());
         assert_eq!(told("rdma-clients"), defaults.clients_max.to_string());
         assert_eq!(told("rdma-traffic-class"), defaults.traffic_class.to_string());
+        assert_eq!(told("rdma-pairs"), defaults.pairs_max.to_string());
+        assert_eq!(told("rdma-reads"), defaults.reads.to_string());
+        assert_eq!(value::duration(told("rdma-key-lifetime")), Ok(defaults.keys_for));
         assert_eq!(value::duration(told("rdma-down-timeout")), Ok(Some(defaults.down_timeout)));
     }
 }

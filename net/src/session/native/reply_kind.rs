@@ -63,5 +63,6 @@ pub(super) enum Kind {
     Topology,
     Attach,
     Pair,
+    Reads,
     Statistics,
 }

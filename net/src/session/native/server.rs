@@ -118,12 +118,29 @@ pub(super) fn attach(reply: &ReplyKind, answer: &Answer<'_>, context: &ComposeCo
 
 /// The server's end of a queue pair, or why there is none ([N-RDMA-2], [N-RDMA-3]).
 pub(super) fn pair(reply: &ReplyKind, answer: &Answer<'_>, out: &mut Output) {
-    let (status, words) = match answer {
-        Answer::Pair(Ok(end)) => {
-            let mut value = Vec::with_capacity(PairEnd::BYTES);
-            end.compose(&mut value);
-            return compose::small(reply, Status::Ok, &value, out);
+    if let Answer::Pair(Ok(end)) = answer {
+        let mut value = Vec::with_capacity(PairEnd::BYTES);
+        end.compose(&mut value);
+        return compose::small(reply, Status::Ok, &value, out);
+    }
+    not_paired(reply, answer, out);
+}
+
+/// What may be read of this shard, or why nothing.
+pub(super) fn reads(reply: &ReplyKind, answer: &Answer<'_>, out: &mut Output) {
+    match answer {
+        Answer::Reads(Ok(value)) => compose::small(reply, Status::Ok, value, out),
+        Answer::Reads(Err(PairRefusal::Off)) => {
+            let words = b"this shard is not read by RDMA: see --rdma-reads";
+            compose::small(reply, Status::NotSupported, words, out);
         }
+        &Answer::Reads(Err(why)) => not_paired(reply, &Answer::Pair(Err(why)), out),
+        other => not_paired(reply, other, out),
+    }
+}
+
+fn not_paired(reply: &ReplyKind, answer: &Answer<'_>, out: &mut Output) {
+    let (status, words) = match answer {
         Answer::Pair(Err(PairRefusal::Gone)) => {
             (Status::NotSupported, "the server's RDMA device is gone, for now")
         }
@@ -132,6 +149,7 @@ pub(super) fn pair(reply: &ReplyKind, answer: &Answer<'_>, out: &mut Output) {
         }
         // As for every limit: its name.
         Answer::Pair(Err(PairRefusal::Full)) => (Status::Busy, "rdma-clients"),
+        Answer::Pair(Err(PairRefusal::TooMany)) => (Status::Busy, "rdma-pairs"),
         Answer::Pair(Err(PairRefusal::Memory)) => (Status::Busy, "client-memory"),
         Answer::Pair(Err(PairRefusal::Peer)) => {
             (Status::BadArgument, "no queue pair can be connected with what the client tells of its own")
