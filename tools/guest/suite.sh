@@ -87,6 +87,7 @@ over_rdma() {
         in_state() { TORC_TEST_RDMA_STATE=$1 "$program" rdma:: || status=1; }
         program=$0
         in_state device
+        "$program" rdma_client::over_real_devices:: --test-threads 1 || status=1
         for tests; do "$tests" over_real_devices:: --test-threads 1 || status=1; done
         for end in a b; do bash "$TORC_TEST_RDMA_WIRE" remove "$end"; done
         in_state library
