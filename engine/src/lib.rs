@@ -29,6 +29,7 @@
 //! Unsafe code is in `bytes.rs`, `bytes_mut.rs`, `reserved.rs`, `index/table.rs`, `segments/arena.rs`, `segments/reader.rs`,
 //! `segments/lent.rs`, `segments/room.rs`, `shared/published.rs` and `prefetch.rs`; that of mappings is in `torc_pmem::media`.
 
+pub mod bits;
 pub mod bytes;
 mod bytes_mut;
 mod chain;
@@ -39,6 +40,7 @@ mod expiry;
 pub mod extended;
 pub mod index;
 pub mod item;
+mod lzf;
 pub mod mapped;
 pub mod meta;
 mod prefetch;

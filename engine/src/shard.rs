@@ -14,6 +14,7 @@
 //! | `shard/read.rs` | lookups, leases |
 //! | `shard/write.rs`, `shard/place.rs` | storing: conditions; room and index |
 //! | `shard/change.rs`, `shard/numbers.rs` | delete, arithmetic, expiry, ranges |
+//! | `shard/bits.rs`, `shard/equal.rs` | bits of values; changes of values that are certain ones |
 //! | `shard/upload.rs`, `shard/uploads.rs`, `shard/rooms.rs` | long values, received in slices, or where they will stay |
 //! | `shard/edit.rs`, `shard/stretches.rs`, `shard/overlay.rs` | a part of a value changes |
 //! | `shard/reclaim.rs`, `shard/job.rs` | eviction, compaction, expiry, flush: making segments free |
@@ -34,6 +35,7 @@
 mod accounts;
 mod anew;
 mod audit;
+mod bits;
 mod by_hash;
 mod carry;
 mod change;
@@ -42,6 +44,7 @@ mod config;
 mod demotion;
 mod edit;
 mod elsewhere;
+mod equal;
 mod job;
 mod lease;
 mod marks;
@@ -128,6 +131,8 @@ pub struct Shard {
     reclaim: Reclaim,
     dropping: Dropping,
     uploads: Uploads,
+    /// Results of the last command on integers in a value.
+    fields: Vec<u8>,
     listener: Option<Box<dyn Listener>>,
     /// What a tier has not got yet; `None`: there is no tier.
     unsaved: Option<Box<Marks>>,
@@ -202,6 +207,7 @@ impl Shard {
             reclaim: Reclaim::default(),
             dropping: Dropping::default(),
             uploads: Uploads::default(),
+            fields: Vec::new(),
             listener: None,
             unsaved: None,
             recovery: None,
@@ -311,6 +317,9 @@ impl Shard {
             Op::Arithmetic(arithmetic) => self.arithmetic(key, arithmetic, now),
             Op::Expire(expire) => self.expire(key, expire, now),
             Op::SetRange { offset, value } => self.set_range(key, *offset, *value, now),
+            Op::Bits(bits) => self.bits(key, bits, now),
+            Op::IfEqual(ask) => self.if_equal(key, ask, now),
+            Op::Unpack(ask) => self.unpack(key, ask, now),
         }
     }
 

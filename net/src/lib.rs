@@ -13,4 +13,5 @@ mod simulation;
 pub mod slots;
 pub mod tier;
 pub mod transport;
+mod tunables;
 mod worker;

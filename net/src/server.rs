@@ -37,6 +37,7 @@ use crate::transport::rings::{Rings, RingsConfig};
 use crate::transport::sockets::SocketsConfig;
 use crate::transport::uring::Uring;
 use crate::transport::{Transport, Waker};
+use crate::tunables::Tunables;
 use crate::worker::mail::Mail;
 use crate::worker::{
     ROOM_BYTES_MIN, Settings, Siblings, Tier as WorkerTier, Worker, WorkerParts, WorkerState,
@@ -339,6 +340,8 @@ fn shared(
         shard_stats: OnceLock::new(),
         memory_bytes: config.memory_bytes,
         connections_max: config.connections_max,
+        tunables: Tunables::new(ms(config.idle_timeout), config.connections_max),
+        resident_bytes: 0.into(),
         value_bytes_max: config.value_bytes_max,
         baseline: Mutex::default(),
         accounts: (0..config.shards).map(|_| 0.into()).collect(),
@@ -351,12 +354,16 @@ fn shared(
     }
 }
 
+/// Milliseconds, at least one; 0 for none.
+fn ms(time: Option<Duration>) -> u64 {
+    time.map_or(0, |time| (time.as_millis() as u64).max(1))
+}
+
 fn settings(
     config: &ServerConfig,
     listeners: Vec<crate::worker::ListenerKind>,
     makes_durable: bool,
 ) -> Settings {
-    let ms = |time: Option<Duration>| time.map_or(0, |time| (time.as_millis() as u64).max(1));
     Settings {
         limits: Limits {
             key_bytes_max: config.key_bytes_max,
@@ -368,12 +375,10 @@ fn settings(
             makes_durable,
         },
         listeners,
-        connections_max: config.connections_max,
         output_bytes_max: config.output_bytes_max,
         queue_parts_max: config.queue_parts_max.max(1),
         room_bytes_min: ROOM_BYTES_MIN,
         input_bytes_max: input_bytes_max(config),
-        idle_ms_max: ms(config.idle_timeout),
         slow_ms_max: ms(config.slow_client_timeout),
         request_ms_max: ms(config.request_timeout),
         drain_ms_max: config.drain_timeout.as_millis() as u64,

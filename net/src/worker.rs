@@ -25,6 +25,7 @@ mod attach;
 mod budget;
 #[cfg(test)]
 mod bug;
+mod clients;
 mod compose;
 pub(crate) mod connection;
 mod databases;
@@ -66,6 +67,7 @@ mod tier;
 mod upload;
 mod uploads;
 pub(crate) mod view;
+mod walk;
 
 use self::budget::round_parts;
 pub(crate) use self::budget::{BudgetConfig, FLOOR_SHARE, round_bytes};

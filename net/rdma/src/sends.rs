@@ -80,7 +80,7 @@ impl Sends {
         self.posted.push_back(what);
         self.unsignaled += 1;
         let is_message = matches!(what, Posted::Message { .. });
-        // Room comes back by completions alone, so the last of it must bring one.
+        // Room comes back by completions alone: the last slot must bring one, and of the last requests each, should one be lost.
         let is_last = self.free == 0 || self.posted.len() + SIGNAL_EVERY >= self.depth;
         let signaled = !is_message || is_last || self.unsignaled >= SIGNAL_EVERY;
         if signaled {

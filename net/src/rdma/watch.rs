@@ -80,7 +80,7 @@ impl Watcher {
         watcher
     }
 
-    /// Whether clients are told that they may go on over it.
+    /// Whether clients get queue pairs of it.
     pub(crate) fn is_usable(&self) -> bool {
         self.figures.is_open.load(Ordering::Relaxed) && self.figures.is_up.load(Ordering::Relaxed)
     }
@@ -150,15 +150,21 @@ impl Watch {
     fn run(mut self) {
         while !self.ends.load(Ordering::Relaxed) {
             match self.state.opened() {
-                (_, Some(opened)) => self.look(&opened),
+                (_, Some(opened)) => {
+                    if let Some(why) = self.look(&opened) {
+                        // The device is closed with the last of these.
+                        drop(opened);
+                        self.give_up(why);
+                    }
+                }
                 (_, None) => self.open_again(),
             }
         }
         self.state.replace(None);
     }
 
-    /// Waits a while for something that the device tells.
-    fn look(&mut self, opened: &Arc<Opened<Device>>) {
+    /// Waits a while for something that the device tells. Why it is of no use any more, if it is not.
+    fn look(&mut self, opened: &Arc<Opened<Device>>) -> Option<&'static str> {
         if self.registrar.go_on(opened) {
             self.wakers.iter().for_each(|waker| waker.wake());
         }
@@ -177,9 +183,10 @@ impl Watch {
         // The address of the port may have gone with its interface's, of which nothing else tells.
         let is_down = self.down_since.is_some_and(|since| since.elapsed() >= self.config.down_timeout);
         let has_gid = opened.device.gid(opened.place.port, opened.place.gid_index) == Ok(opened.place.gid);
-        if is_gone || is_down || !has_gid {
-            let why = if is_down { "its port stays down" } else { "it is gone, or has lost its address" };
-            self.give_up(why);
+        match (is_down, is_gone || !has_gid) {
+            (true, _) => Some("its port stays down"),
+            (false, true) => Some("it is gone, or has lost its address"),
+            (false, false) => None,
         }
     }
 

@@ -1,5 +1,6 @@
 //! What came of a part, before a protocol has words for it.
 
+use super::walk::NotWalked;
 use torc_engine::command::{Outcome, Value};
 use torc_proto::native::PairEnd;
 
@@ -85,6 +86,12 @@ pub enum Answer<'s> {
         cursor: u64,
         keys: &'s [u8],
     },
+    /// What a walk over the shards has found: see [`Over`](super::Over).
+    Walked {
+        count: u64,
+        found: &'s [u8],
+    },
+    NotWalked(NotWalked),
     /// A limit of this server was met; `limit` is the name of its setting.
     Busy {
         limit: &'static str,

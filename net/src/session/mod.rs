@@ -28,11 +28,12 @@ mod push;
 mod refused;
 pub mod resp;
 mod scratch;
+mod walk;
 mod wish;
 
 pub use answer::{ATTACH_REFUSALS, Answer, AttachRefusal, NotFlushed, PAIR_REFUSALS, PairRefusal, Shares};
 pub use bad_input::{BAD_INPUTS, BadInput, Errors};
-pub use context::{ComposeContext, ServerView};
+pub use context::{Changeable, ComposeContext, ServerView};
 pub use deadline::Deadline;
 pub use free::FreeReply;
 pub(crate) use output::lent_cost;
@@ -43,6 +44,7 @@ pub use protocol::{PROTOCOLS, Port, Protocol};
 pub use push::Push;
 pub use refused::Refused;
 pub use scratch::Scratch;
+pub use walk::{NotWalked, OfClients, Over};
 pub use wish::Wish;
 
 use torc_engine::command::Millis;
@@ -81,6 +83,14 @@ impl Session {
         match self {
             Session::Native(session) => session.identity(),
             Session::Undecided(_) | Session::Memcache(_) | Session::Resp(_) => 0,
+        }
+    }
+
+    /// Appends the line of CLIENT LIST about its client.
+    pub(crate) fn client_line(&self, facts: &resp::ClientFacts<'_>, out: &mut Vec<u8>) {
+        match self {
+            Session::Resp(session) => session.client_line(facts, out),
+            _ => facts.line_of_another(out),
         }
     }
 

@@ -5,6 +5,7 @@ use super::memcache::reply_kind as memcache;
 use super::native::reply_kind as native;
 use super::refused::Refused;
 use super::resp::reply_kind as resp;
+use super::walk::Over;
 use super::wish::Wish;
 use torc_engine::command::{Command, Expiry, Millis, WriteMode};
 
@@ -65,6 +66,11 @@ pub enum Work<'a> {
         cursor: u64,
         count: u32,
     },
+    /// Something of all shards, a step at a time.
+    Walk {
+        database: u16,
+        over: Over,
+    },
     /// The connection's bytes go through shared memory from the answer on, which comes when nothing else is due to the client.
     Attach {
         /// It can read shards itself.
@@ -102,7 +108,7 @@ impl Work<'_> {
     pub fn database(&self) -> u16 {
         match self {
             Work::Keyed(command) | Work::ValueBegin { command, .. } => command.database,
-            Work::Scan { database, .. } => *database,
+            Work::Scan { database, .. } | Work::Walk { database, .. } => *database,
             _ => 0,
         }
     }
@@ -111,7 +117,9 @@ impl Work<'_> {
     pub fn set_database(&mut self, chosen: u16) {
         match self {
             Work::Keyed(command) | Work::ValueBegin { command, .. } => command.database = chosen,
-            Work::Scan { database, .. } | Work::Databases(DatabasesChange::Flush { database }) => {
+            Work::Scan { database, .. }
+            | Work::Walk { database, .. }
+            | Work::Databases(DatabasesChange::Flush { database }) => {
                 *database = chosen;
             }
             _ => {}

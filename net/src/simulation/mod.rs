@@ -34,6 +34,7 @@ use crate::slots::SlotMap;
 use crate::tier::{Durability, TierFigures};
 use crate::transport::sim::{Faults, Network, Random, Sim};
 use crate::transport::{Transport, Waker};
+use crate::tunables::Tunables;
 use crate::worker::mail::Mail;
 use crate::worker::{Bug, Settings, Siblings, Tier as WorkerTier, Worker, WorkerParts, WorkerState};
 use client::Client;
@@ -442,6 +443,8 @@ pub(crate) fn shared(shards: u16) -> Shared {
         accounts: (0..shards).map(|_| 0.into()).collect(),
         beyond: 0.into(),
         connections_max: 100,
+        tunables: Tunables::new(0, 100),
+        resident_bytes: 0.into(),
         value_bytes_max: 1 << 20,
         baseline: Mutex::default(),
         connections: 0.into(),

@@ -18,6 +18,7 @@ use super::queue::Queue;
 use super::rounds::RoundMarks;
 use super::step::Step;
 use super::upload::Upload;
+use super::walk::Walk;
 use crate::session::{Output, ReplyKind, Session};
 use crate::transport::{ConnId, Pieces};
 use std::collections::VecDeque;
@@ -94,6 +95,10 @@ pub(crate) struct Connection {
     pub(crate) ring_bytes: usize,
     /// The first of its deferred parts is a step of a scan that has begun.
     pub(crate) scans: Option<Box<Step>>,
+    /// The first of its deferred parts is a walk that has begun.
+    pub(crate) walk: Option<Box<Walk>>,
+    /// It has closed itself, and is answered that.
+    pub(crate) ends_behind_answer: bool,
     /// In the line of those that are not read for want of memory.
     pub(crate) waits_for_memory: bool,
     /// What it was charged with last, bytes.
@@ -110,6 +115,8 @@ pub(crate) struct Connection {
     pub(crate) moved: usize,
     pub(crate) received_at: Millis,
     pub(crate) received_bytes: u64,
+    /// When it came.
+    pub(crate) accepted_at: Millis,
     /// Requests answered.
     pub(crate) answered: u64,
     /// When a send last began, was over or was seen to go on.
@@ -166,6 +173,8 @@ impl Connection {
             paired_as: 0,
             ring_bytes: 0,
             scans: None,
+            walk: None,
+            ends_behind_answer: false,
             waits_for_memory: false,
             charged: 0,
             sending_content: 0,
@@ -175,6 +184,7 @@ impl Connection {
             moved: 0,
             received_at: now,
             received_bytes: 0,
+            accepted_at: now,
             answered: 0,
             sent_at: now,
             taken: 0,
@@ -200,7 +210,9 @@ impl Connection {
         let deferred = self.deferred.iter().map(OwnedPart::bytes_held).sum::<usize>();
         let bytes = self.input.bytes_held() + self.output.bytes_held() + self.sending_bytes;
         let scanned = self.scans.as_ref().map_or(0, |step| step.keys.capacity());
-        CONNECTION_BYTES + bytes + self.queue.bytes_held() + deferred + self.session.bytes_held() + scanned
+        let walked = self.walk.as_ref().map_or(0, |walk| walk.found.capacity());
+        let waiting = self.queue.bytes_held() + deferred + scanned + walked;
+        CONNECTION_BYTES + bytes + waiting + self.session.bytes_held()
     }
 
     /// Bytes that it has waiting, in and out, without the buffers around them: those are the worker's choice.

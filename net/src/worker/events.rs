@@ -50,7 +50,7 @@ impl WorkerState {
             return Err(TOO_MANY_FOR_MEMORY);
         }
         // Relaxed: a count that orders nothing.
-        if self.shared.connections.fetch_add(1, Relaxed) >= self.settings.connections_max {
+        if self.shared.connections.fetch_add(1, Relaxed) >= self.shared.tunables.connections_max() {
             self.shared.connections.fetch_sub(1, Relaxed);
             return Err(TOO_MANY);
         }

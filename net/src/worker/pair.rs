@@ -4,6 +4,7 @@ use super::attach::{Attaching, Wants};
 use super::connection::Connection;
 use super::state::WorkerState;
 use crate::metrics::{CommandClass, OutcomeClass};
+use crate::rdma::Watcher;
 use crate::session::{Answer, PairRefusal, Part, ReplyKind};
 use crate::transport::rdma::CONNECTION_BYTES;
 use crate::transport::{NotPaired, Transport};
@@ -41,7 +42,10 @@ impl WorkerState {
         transport: &mut impl Transport,
     ) {
         let client_id = conn.session.identity();
-        let made = if !self.budget.admits_rings(CONNECTION_BYTES) {
+        let is_usable = self.shared.rdma.as_ref().is_none_or(Watcher::is_usable);
+        let made = if !is_usable {
+            Err(PairRefusal::Gone)
+        } else if !self.budget.admits_rings(CONNECTION_BYTES) {
             Err(PairRefusal::Memory)
         } else if !self.shared.pairs.admit(client_id, self.settings.pairs_max) {
             Err(PairRefusal::TooMany)

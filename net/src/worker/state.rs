@@ -41,15 +41,13 @@ pub(crate) struct Settings {
     pub(crate) limits: Limits,
     /// By number, as the transport names them.
     pub(crate) listeners: Vec<ListenerKind>,
-    pub(crate) connections_max: usize,
     pub(crate) output_bytes_max: usize,
     pub(crate) queue_parts_max: usize,
     /// So many bytes of a long value must be missing for them to be received where they will stay.
     pub(crate) room_bytes_min: u64,
     /// Longest input that is no request yet, bytes.
     pub(crate) input_bytes_max: usize,
-    /// 0: never.
-    pub(crate) idle_ms_max: u64,
+    /// 0: never; so are the others.
     pub(crate) slow_ms_max: u64,
     pub(crate) request_ms_max: u64,
     pub(crate) drain_ms_max: u64,

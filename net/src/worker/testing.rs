@@ -48,12 +48,10 @@ fn state_at(number: u16, mail: Mail, shared: Arc<Shared>) -> WorkerState {
     let settings = Settings {
         limits,
         listeners: Vec::new(),
-        connections_max: 1,
         output_bytes_max: 1000,
         queue_parts_max: 10,
         room_bytes_min: 1000,
         input_bytes_max: 1000,
-        idle_ms_max: 0,
         slow_ms_max: 0,
         request_ms_max: 0,
         drain_ms_max: 0,

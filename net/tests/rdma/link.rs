@@ -32,6 +32,15 @@ pub(crate) fn serves_over_tcp(server: &Server) {
     assert_eq!(&answer, b"+PONG\r\n");
 }
 
+/// Has threads end, also when what goes on beside them panics.
+pub(crate) struct StopAtEnd<'s>(pub(crate) &'s AtomicBool);
+
+impl Drop for StopAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Connections under load until they break; why each did.
 fn loaded<'s>(
     scope: &'s std::thread::Scope<'s, '_>,
@@ -79,13 +88,14 @@ pub(crate) fn a_link_that_goes_down_for_a_moment_hangs_nobody(devices: &Devices)
         let stop = AtomicBool::new(false);
         std::thread::scope(|scope| {
             let threads = loaded(scope, wires, &stop);
+            let stops = StopAtEnd(&stop);
             std::thread::sleep(Duration::from_millis(200));
             at_wire("down", "a");
             std::thread::sleep(Duration::from_millis(down_ms));
             serves_over_tcp(&server);
             at_wire("up", "a");
             std::thread::sleep(Duration::from_millis(500));
-            stop.store(true, Ordering::Relaxed);
+            drop(stops);
             for thread in threads {
                 let why = thread.join().expect("no value was wrong, and nobody hung");
                 println!("down for {down_ms} ms: {}", why.as_deref().unwrap_or("went on"));
@@ -150,9 +160,11 @@ pub(crate) fn a_removed_device_is_let_go_and_used_again(devices: &Devices) {
         let stop = AtomicBool::new(false);
         std::thread::scope(|scope| {
             let threads = loaded(scope, wires, &stop);
+            let stops = StopAtEnd(&stop);
             std::thread::sleep(Duration::from_millis(200));
             at_wire("down", "a");
             ends_soon(wire_script("remove", "a").spawn().expect("bash"));
+            drop(stops);
             for thread in threads {
                 let why = thread.join().expect("no value was wrong, and nobody hung");
                 println!("round {round}: {}", why.expect("it cannot have gone on"));

@@ -1,6 +1,6 @@
 //! Changes are done once, whatever becomes of the queue pair that they were sent over.
 
-use crate::link::at_wire;
+use crate::link::{StopAtEnd, at_wire, wire_script};
 use crate::wire::{Devices, PATIENCE, Wire, address, hello, local, numbered, request, start};
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -80,24 +80,26 @@ impl Changes {
     }
 }
 
-/// Numbered changes over a queue pair whose fate is `fail`'s, and again over TCP those that were not answered.
-fn round(
-    server: &Server,
-    wire: &mut Wire,
-    changes: &mut Changes,
-    fail: impl FnOnce(&mut Wire, &mut Changes, Vec<u64>) -> Vec<u64>,
-) {
-    let mut numbers = Vec::new();
-    for _ in 0..6 {
-        let number = changes.draw();
-        numbers.push(number);
-        if wire.try_write(&Changes::request(number, false)).is_err() {
-            break;
-        }
+/// The next numbered changes, sent for the first time; some may not have been, if it breaks.
+fn send(wire: &mut Wire, changes: &mut Changes) -> Vec<u64> {
+    let numbers: Vec<u64> = (0..6).map(|_| changes.draw()).collect();
+    let _ = numbers.iter().try_for_each(|number| wire.try_write(&Changes::request(*number, false)));
+    numbers
+}
+
+/// Takes answers until those to so many changes have come, or it breaks.
+fn take(wire: &mut Wire, changes: &mut Changes, count: usize) -> Result<(), String> {
+    for _ in 0..count {
+        let (number, status, value) = wire.try_answer()?;
+        changes.told(number.into(), (status, value));
     }
-    let unanswered = fail(wire, changes, numbers);
+    Ok(())
+}
+
+/// Sends changes again, over TCP.
+fn repeat(server: &Server, changes: &mut Changes, numbers: impl IntoIterator<Item = u64>) {
     let mut tcp = Tcp::new(address(server));
-    for number in unanswered {
+    for number in numbers {
         let told = tcp.ask(&Changes::request(number, true));
         changes.told(number, told);
     }
@@ -126,65 +128,36 @@ pub(crate) fn changes_are_done_once_whatever_becomes_of_their_queue_pair(devices
         assert_eq!(tcp.ask(&request(Op::Set, 1, &Options::NONE, key, b"0")).0, Status::Ok as u8);
     }
     let mut changes = Changes { next: 0, counts: [0; 3], known: BTreeMap::new() };
-    // The client thinks that the queue pair has failed, and it has not: the first sending comes before, with or behind its repeat.
+    // The client thinks that the queue pair has failed, and it has not: a first sending comes before, with or behind its repeat.
     let mut wire = begin(&server, devices);
     for _ in 0..60 {
-        round(&server, &mut wire, &mut changes, |_, _, numbers| numbers);
-        while (changes.known.len() as u64) < changes.next {
-            panic!("a repeat was not answered");
-        }
+        let numbers = send(&mut wire, &mut changes);
+        repeat(&server, &mut changes, numbers);
     }
-    for _ in 0..changes.next {
-        let (number, status, value) = wire.answer();
-        changes.told(number.into(), (status, value));
-    }
+    let count = changes.next as usize;
+    take(&mut wire, &mut changes, count).expect("first sendings are answered, too");
     counted(&server, &changes);
     // It fails with the client's end, at once.
     for _ in 0..20 {
-        let mut wire = Some(begin(&server, devices));
-        let mut inner = wire.take().expect("made just now");
-        let mut numbers = Vec::new();
-        for _ in 0..6 {
-            let number = changes.draw();
-            numbers.push(number);
-            inner.try_write(&Changes::request(number, false)).expect("it goes on");
-        }
-        drop(inner);
-        let mut tcp = Tcp::new(address(&server));
-        for number in numbers {
-            let told = tcp.ask(&Changes::request(number, true));
-            changes.told(number, told);
-        }
+        let mut wire = begin(&server, devices);
+        let numbers = send(&mut wire, &mut changes);
+        drop(wire);
+        repeat(&server, &mut changes, numbers);
     }
     counted(&server, &changes);
     // The link goes down at some moment.
-    for down in 0..5 {
+    for round in 0..5 {
         let mut wire = begin(&server, devices);
-        let mut waits = crate::link::wire_script("down", "a").spawn().expect("bash");
-        let mut unanswered = Vec::new();
-        let mut is_broken = false;
-        for _ in 0..20 * (down + 1) {
-            round(&server, &mut wire, &mut changes, |wire, changes, numbers| {
-                for &number in &numbers {
-                    match wire.try_answer() {
-                        Ok((told, status, value)) => changes.told(told.into(), (status, value)),
-                        Err(_) => {
-                            is_broken = true;
-                            break;
-                        }
-                    }
-                    let _ = number;
-                }
-                let left = numbers.into_iter().filter(|number| !changes.known.contains_key(number)).collect();
-                unanswered.clone_from(&left);
-                left
-            });
-            if is_broken {
-                break;
+        let mut down = wire_script("down", "a").spawn().expect("bash");
+        let unanswered: Vec<u64> = loop {
+            let numbers = send(&mut wire, &mut changes);
+            if take(&mut wire, &mut changes, numbers.len()).is_err() {
+                break numbers.into_iter().filter(|number| !changes.known.contains_key(number)).collect();
             }
-        }
-        println!("down {down}: {} changes were sent again", unanswered.len());
-        assert!(waits.wait().expect("bash").success());
+        };
+        println!("round {round}: {} changes are sent again", unanswered.len());
+        repeat(&server, &mut changes, unanswered);
+        assert!(down.wait().expect("bash").success());
         at_wire("up", "a");
         counted(&server, &changes);
     }
@@ -214,6 +187,7 @@ pub(crate) fn the_library_falls_back_and_returns_under_load(devices: &Devices) {
             }
             done
         });
+        let stops = StopAtEnd(&stop);
         for round in 1..=2 {
             crate::wire::wait_until("it is over RDMA", || client.rdma().connections > 0);
             let moves = client.rdma().moves;
@@ -224,7 +198,7 @@ pub(crate) fn the_library_falls_back_and_returns_under_load(devices: &Devices) {
             crate::wire::wait_until("it is over RDMA again", || client.rdma().moves > moves);
             println!("round {round}: {:?}", client.rdma());
         }
-        stop.store(true, Ordering::Relaxed);
+        drop(stops);
         load.join().expect("each was done once")
     });
     assert_eq!(client.get("n").wait().expect("an answer").expect("there").value, done.to_string().as_bytes());

@@ -193,6 +193,9 @@ impl Connection {
             Work::Scan { .. } => {
                 self.compose(reply, &[], echo, &Answer::Scanned { cursor: 0, keys: &[] }, now);
             }
+            Work::Walk { .. } => {
+                self.compose(reply, &[], echo, &Answer::Walked { count: 0, found: &[] }, now);
+            }
             Work::Local | Work::Told(..) => self.compose(reply, &[], echo, &Answer::Local, now),
             Work::Attach { .. } => {
                 let answer = Answer::Attach(Err(torc_net::session::AttachRefusal::Off));

@@ -80,7 +80,9 @@ impl Core {
 
     /// Where a connection shall go on; it waits until the driver has told what came of it.
     pub(crate) fn offer(&self, index: usize) -> Option<Offer> {
-        self.peers[index].offer.clone()
+        let peer = &self.peers[index];
+        // [N-RDMA-2]
+        peer.offer.clone().filter(|offer| *offer != Offer::Rdma || peer.is_quiet())
     }
 
     /// The connection goes on there: greet anew.

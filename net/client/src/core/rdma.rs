@@ -36,8 +36,8 @@ pub(super) struct Rdma {
     moves: u64,
     fallbacks: [u64; Cause::ALL.len()],
     last: Option<String>,
-    /// Connections, moves and fallbacks that callers were told of.
-    told: (usize, u64, u64),
+    /// Callers are to be told.
+    has_news: bool,
 }
 
 impl Rdma {
@@ -53,7 +53,7 @@ impl Rdma {
             moves: 0,
             fallbacks: [0; Cause::ALL.len()],
             last: None,
-            told: (0, 0, 0),
+            has_news: false,
         }
     }
 
@@ -66,6 +66,7 @@ impl Rdma {
     fn failed(&mut self, cause: Cause, why: &str, now: Instant, random: u64) {
         self.fallbacks[cause as usize] += 1;
         self.last = Some(why.to_owned());
+        self.has_news = true;
         if self.not_before.is_some_and(|at| now < at) {
             return;
         }
@@ -197,7 +198,10 @@ impl Core {
     /// A connection has begun to serve.
     pub(super) fn note_ready(&mut self, index: usize, now: Instant) {
         let peer = &mut self.peers[index];
-        self.rdma.moves += u64::from(peer.over == Over::Rdma);
+        if peer.over == Over::Rdma {
+            self.rdma.moves += 1;
+            self.rdma.has_news = true;
+        }
         if let Some(main) = peer.scouts_for {
             self.peers[main].held = Some(now);
         }
@@ -288,13 +292,12 @@ impl Core {
 
     /// What has come of RDMA, if that is another thing than when it was last asked for.
     pub(crate) fn rdma_news(&mut self) -> Option<RdmaUse> {
-        let is_there = |peer: &&Peer| peer.over == Over::Rdma && peer.state == State::Ready;
-        let connections = self.peers.iter().filter(is_there).count();
-        let rdma = &mut self.rdma;
-        let now = (connections, rdma.moves, rdma.fallbacks.iter().sum());
-        if std::mem::replace(&mut rdma.told, now) == now {
+        if !std::mem::take(&mut self.rdma.has_news) {
             return None;
         }
+        let is_there = |peer: &&Peer| peer.over == Over::Rdma && peer.state == State::Ready;
+        let connections = self.peers.iter().filter(is_there).count();
+        let rdma = &self.rdma;
         let fallbacks = Cause::ALL.into_iter().map(|cause| (cause.name(), rdma.fallbacks[cause as usize]));
         Some(RdmaUse {
             connections,

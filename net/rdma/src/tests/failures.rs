@@ -168,3 +168,33 @@ fn completions_that_are_lost_cost_no_bytes() {
     }
     assert!(done > 10 && broken > 10, "{done} {broken}");
 }
+
+/// Whose completion is lost is found again by that of a ping: the only slot, or a WRITE behind which nothing is sent.
+#[test]
+fn a_ping_finds_again_what_was_lost() {
+    let (mut slots, mut writes) = (0, 0);
+    for seed in 0..2 * SEEDS {
+        let (count, len) = if seed.is_multiple_of(2) { (1, 200) } else { (16, 9000) };
+        let wanted = Wanted { slots: count, inline: false, ..Wanted::default() };
+        let mut run = Run::under(Weather { lost: 500, ..Weather::default() }, seed, &wanted, 1, [0, len]);
+        run.hub.pauses = false;
+        run.hub.connection(0).outgoing.only_long();
+        let pass = |run: &mut Run| {
+            for _ in 0..300 {
+                (0..20).for_each(|_| _ = run.network.step());
+                run.hub.turn(0);
+                run.callers[0].turn(u64::MAX / 2);
+            }
+            let end = &mut run.hub.connection(0).end;
+            [usize::from(end.link().rest().free_slots == 0), end.writes_out()]
+        };
+        let lost = pass(&mut run);
+        if !run.is_broken() {
+            (slots, writes) = (slots + lost[0], writes + lost[1]);
+            run.network.set_weather(Weather::default());
+            run.hub.ping(0);
+            assert_eq!(pass(&mut run), [0; 2]);
+        }
+    }
+    assert!(slots > 0 && writes > 0, "{slots} {writes}");
+}

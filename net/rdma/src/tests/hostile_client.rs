@@ -121,6 +121,17 @@ fn lending_is_read_inside_of_the_window_alone() {
     });
 }
 
+/// Parts that lie over each other are found when they are told of, however late they are read.
+#[test]
+fn more_than_the_lending_is_not_lent_at_a_time() {
+    for seed in 0..4 {
+        let mut case = case(seed, 0, |_| ());
+        case.run.hub.connection(1).pause();
+        (0..3).for_each(|_| case.raw.say(Kind::Lent, &(LENDING_BYTES / 2).to_le_bytes()));
+        case.ends(Broken::Room);
+    }
+}
+
 #[test]
 fn a_part_does_not_reach_over_the_end_of_the_lending() {
     for seed in 0..4 {

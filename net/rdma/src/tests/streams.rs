@@ -222,3 +222,20 @@ fn long_parts_of_requests_are_lent_to_their_end() {
         assert!(copied <= 2 * u64::from(wanted.receive_bytes), "{copied} bytes by messages");
     });
 }
+
+/// Who waits for room to lend sleeps, though it has credits.
+#[test]
+fn a_writer_that_waits_for_room_may_sleep() {
+    let client = Sizes { lending_bytes: 64 << 10, ..Sizes::default() };
+    let mut run = Run::new(0, &Wanted { client, ..Wanted::default() }, 1, [1 << 20, 0]);
+    let end = &mut run.callers[0].end;
+    let mut written = 0;
+    loop {
+        match end.write(&vec![0; (1 << 20) - written]).expect("written") {
+            0 => break,
+            count => written += count,
+        }
+    }
+    while run.network.step() {}
+    assert!(!end.has_news(true) && end.may_sleep(true), "it would look again and again");
+}

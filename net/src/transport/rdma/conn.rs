@@ -13,8 +13,17 @@ pub(super) enum Phase {
     /// The client is told of the queue pair: the next that is sent goes over the socket.
     Answering,
     Open,
+    /// It is to be closed, when what it was sent last has come to the client; nothing more is taken from it.
+    Finishing,
     /// The queue pair has failed, and the socket is being closed.
     Closing,
+}
+
+impl Phase {
+    /// Whether requests are taken, and answers sent.
+    pub(super) fn goes_on(self) -> bool {
+        matches!(self, Phase::Answering | Phase::Open)
+    }
 }
 
 /// Something that has come, in the order of the stream.
@@ -33,15 +42,6 @@ pub(super) enum Reading {
     Pull(u16, u32),
 }
 
-/// The end of a connection, as far as it has come.
-#[derive(Debug)]
-pub(super) struct Ending {
-    /// Since the socket was gone.
-    pub(super) since: Instant,
-    /// What the socket had not sent.
-    pub(super) pieces: Pieces,
-}
-
 #[derive(Debug)]
 pub(super) struct Conn<V: Verbs> {
     pub(super) end: ServerEnd<V>,
@@ -53,8 +53,8 @@ pub(super) struct Conn<V: Verbs> {
     /// The first of the inbox is being read.
     pub(super) lent_begun: bool,
     pub(super) read: Option<Reading>,
-    /// Bytes were told that the worker may answer with room for the next: those are read a turn later.
-    pub(super) waits_for_room: bool,
+    /// In which look at the queue bytes were told last: the worker may answer with room for the next, so those are read later.
+    pub(super) told_at: u64,
     /// Where the worker wants the next bytes.
     pub(super) room: Option<Room>,
     pub(super) sending: Pieces,
@@ -62,13 +62,14 @@ pub(super) struct Conn<V: Verbs> {
     pub(super) notice: Notice,
     /// In the list of those that the next turn goes on with.
     pub(super) touched: bool,
-    pub(super) ending: Option<Ending>,
+    /// Since when it is [finishing](Phase::Finishing).
+    pub(super) finishes_since: Option<Instant>,
     /// What it has sent or taken since the last look at the time.
     pub(super) heard: bool,
     /// When it was heard of last.
     pub(super) heard_at: Instant,
     pub(super) pinged: bool,
-    /// Rises with everything that the client takes.
+    /// Rises with all that leaves for the client, which needs credits and room of it, and with the end of WRITEs.
     pub(super) progress: u64,
 }
 
@@ -82,24 +83,18 @@ impl<V: Verbs> Conn<V> {
             inbox: VecDeque::new(),
             lent_begun: false,
             read: None,
-            waits_for_room: false,
+            told_at: 0,
             room: None,
             sending: Pieces::default(),
             sent: 0,
             notice: Notice::Soon,
             touched: false,
-            ending: None,
+            finishes_since: None,
             heard: true,
             heard_at: Instant::now(),
             pinged: false,
             progress: 0,
         }
-    }
-
-    /// Whether something lies in the lending that cannot be read for want of room.
-    pub(super) fn waits_for_pull(&self) -> bool {
-        let is_lent = matches!(self.inbox.front(), Some(Inbound::Lent { .. }));
-        is_lent && self.read.is_none() && self.reading
     }
 
     pub(super) fn has_sent_all(&self) -> bool {

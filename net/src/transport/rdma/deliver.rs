@@ -26,23 +26,28 @@ impl<T: Transport, V: Verbs> Rdma<T, V> {
             return;
         };
         let outcome = match (completion.result, receive) {
-            (Ok(Done::Received { len, immediate }), Some(number)) if it.phase != Phase::Closing => {
+            (Ok(Done::Received { len, immediate }), Some(number)) if it.phase.goes_on() => {
                 it.heard = true;
                 it.message(hub, (conn, number), len, immediate)
             }
             (result, Some(number)) => {
                 hub.memory.release(number);
                 match result {
+                    // Nothing more is taken of it, and its receive is flushed with its queue pair.
+                    Ok(Done::Received { .. }) => Ok(()),
                     Ok(_) => Err(Broken::Message),
                     Err(failure) => Err(failure.into()),
                 }
             }
             (result, None) => {
                 it.heard |= result.is_ok();
-                it.progress += 1;
                 let over = it.end.complete(completion.id);
-                if over.is_ok_and(|over| over.reads > 0) {
-                    it.read_is_over(conn, hub, result.is_ok(), events);
+                if let Ok(over) = over {
+                    it.progress += over.writes as u64;
+                    if over.reads > 0 {
+                        it.told_at = self.looks;
+                        it.read_is_over(conn, hub, result.is_ok(), events);
+                    }
                 }
                 over.and(result.map(drop).map_err(Broken::from))
             }
@@ -61,7 +66,7 @@ impl<T: Transport, V: Verbs> Rdma<T, V> {
         }
         let conn = hub.holders[usize::from(number)];
         hub.memory.release(number);
-        let it = self.conns.find(conn).filter(|it| it.phase != Phase::Closing);
+        let it = self.conns.find(conn).filter(|it| it.phase.goes_on());
         let posted = match (&hub.receives, &it) {
             (Some(receives), _) => hub.memory.fill_shared(receives),
             (None, Some(it)) => hub.memory.post_own_next(it.end.pair(), it.lane),
@@ -113,17 +118,15 @@ impl<V: Verbs> Conn<V> {
             Ok(Heard::Bytes) => {
                 hub.holders[usize::from(number)] = conn;
                 self.inbox.push_back(Inbound::Bytes { number, len });
-                self.bound_inbox()
+                Ok(())
             }
             Ok(Heard::Lent(len)) => {
                 self.inbox.push_back(Inbound::Lent { len });
-                self.release(hub, number, true)?;
+                // A part that is lent keeps its credit until it was read: so there are few at a time.
+                self.release(hub, number)?;
                 self.bound_inbox()
             }
-            Ok(Heard::Nothing) => {
-                self.progress += 1;
-                self.release(hub, number, false)
-            }
+            Ok(Heard::Nothing) => self.release(hub, number),
             Err(broken) => {
                 hub.memory.release(number);
                 Err(broken)
@@ -136,33 +139,33 @@ impl<V: Verbs> Conn<V> {
         if self.inbox.len() > usize::from(super::receives::RECEIVES) { Err(Broken::Flooded) } else { Ok(()) }
     }
 
-    /// The receive of a message that is worked off; `took`: the message took a credit.
-    fn release(&mut self, hub: &mut Hub<V>, number: u16, took: bool) -> Result<(), Broken> {
+    /// The receive of a message that is worked off.
+    fn release(&mut self, hub: &mut Hub<V>, number: u16) -> Result<(), Broken> {
         hub.memory.release(number);
         match &hub.receives {
             Some(receives) => hub.memory.fill_shared(receives)?,
             None => hub.memory.post_own_next(self.end.pair(), self.lane)?,
         }
-        // A part that is lent keeps its credit until it was read: so there are few at a time.
-        debug_assert!(!took || !self.inbox.is_empty());
         Ok(())
     }
 
-    /// Tells the worker what has come, and reads what was lent.
+    /// Tells the worker what has come, and reads what was lent. True: the next is read when the worker had time to give room for it.
     pub(super) fn deliver(
         &mut self,
         conn: ConnId,
         hub: &mut Hub<V>,
+        look: u64,
         events: &mut Vec<Event>,
-    ) -> Result<(), Broken> {
-        self.waits_for_room = false;
-        while self.reading && self.read.is_none() && !self.waits_for_room {
+    ) -> Result<bool, Broken> {
+        while self.reading && self.read.is_none() {
             match self.inbox.front().copied() {
                 Some(Inbound::Bytes { number, len }) => {
                     self.inbox.pop_front();
                     self.give_room_back(conn, events);
                     events.push(Event::Received { conn, buffer: buffer(number), len });
+                    self.told_at = look;
                 }
+                Some(Inbound::Lent { .. }) if self.told_at == look => return Ok(true),
                 Some(Inbound::Lent { len }) => {
                     if !self.lent_begun {
                         self.end.begin_lent(len)?;
@@ -175,7 +178,7 @@ impl<V: Verbs> Conn<V> {
                 None => break,
             }
         }
-        Ok(())
+        Ok(false)
     }
 
     /// Begins to read the next of what was lent; false: it cannot be now.
@@ -198,7 +201,12 @@ impl<V: Verbs> Conn<V> {
             }
             events.push(Event::Filled { conn, room, len: 0 });
         }
-        let Some(number) = hub.memory.take_pull() else { return Ok(false) };
+        let Some(number) = hub.memory.take_pull() else {
+            if !hub.wait_for_pull.contains(&conn) {
+                hub.wait_for_pull.push(conn);
+            }
+            return Ok(false);
+        };
         let region = hub.memory.region();
         let len = self.end.read(region, (region, hub.memory.pull_at(number)), PULL_BYTES);
         match len {
@@ -225,7 +233,6 @@ impl<V: Verbs> Conn<V> {
             Some(Reading::Pull(number, _)) => hub.memory.release_pull(number),
             None => {}
         }
-        self.waits_for_room = true;
         if has_come && self.end.lent_left() == 0 {
             self.inbox.pop_front();
             self.lent_begun = false;

@@ -1,9 +1,11 @@
 //! What the connections of a shard have in common, and how one gets its queue pair.
 
+use super::ending::Departing;
 use super::numbers::Numbers;
 use super::receives::{CONNECTION_BYTES, Memory, RECEIVE_BYTES, RECEIVES};
 use super::{Conn, ConnId, NotPaired, Rdma, Transport};
 use crate::rdma::{Arenas, Opened};
+use std::collections::VecDeque;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 use torc_proto::native::PairEnd;
@@ -19,6 +21,8 @@ pub(super) const COMPLETIONS: usize = 128;
 #[derive(Debug)]
 pub(super) struct Hub<V: Verbs> {
     // In the order in which they go: nothing that another needs goes first.
+    /// Queue pairs of connections that have ended; the first since longest.
+    pub(super) departing: VecDeque<Departing<V>>,
     pub(super) receives: Option<V::Receives>,
     pub(super) queue: V::Queue,
     pub(super) memory: Memory<V>,
@@ -29,6 +33,8 @@ pub(super) struct Hub<V: Verbs> {
     pub(super) holders: Vec<ConnId>,
     /// Taken from the queue, and not looked at.
     pub(super) completions: Vec<Completion>,
+    /// Those that have something lent, and no pull is free to read it to.
+    pub(super) wait_for_pull: Vec<ConnId>,
     /// A notice was asked for, and has not come.
     pub(super) armed: bool,
     /// The queue has failed: nothing comes from it any more.
@@ -49,6 +55,7 @@ impl<V: Verbs> Hub<V> {
             None
         };
         Ok(Hub {
+            departing: VecDeque::new(),
             receives: shared,
             queue,
             holders: vec![ConnId { index: u32::MAX, generation: 0 }; memory.receives()],
@@ -57,6 +64,7 @@ impl<V: Verbs> Hub<V> {
             opened,
             numbers: Numbers::new(connections),
             completions: Vec::with_capacity(COMPLETIONS),
+            wait_for_pull: Vec::new(),
             armed: false,
             failed: None,
         })
@@ -74,6 +82,24 @@ impl<V: Verbs> Hub<V> {
             self.completions.truncate(count);
         }
         !self.completions.is_empty() || self.failed.is_some()
+    }
+
+    /// Takes all that the queue has before a queue pair goes: some devices forget the completions of one that is gone, and with them
+    /// receives that all connections need.
+    pub(super) fn take_all(&mut self) {
+        let most = self.memory.receives() + self.memory.requests();
+        while self.completions.len() <= most && self.failed.is_none() {
+            let before = self.completions.len();
+            self.completions.resize(before + COMPLETIONS, Completion::NONE);
+            let count = self.queue.poll(&mut self.completions[before..]).unwrap_or_else(|error| {
+                self.failed = Some(error);
+                0
+            });
+            self.completions.truncate(before + count);
+            if count < COMPLETIONS {
+                break;
+            }
+        }
     }
 
     /// Asks for a notice, if that was not done; false: something came meanwhile.
@@ -110,7 +136,11 @@ impl<T: Transport, V: Verbs> Rdma<T, V> {
         }
         self.open_hub()?;
         let Some(hub) = &mut self.hub else { return Err(NotPaired::Off) };
-        let lane = hub.memory.take_lane().ok_or(NotPaired::Full)?;
+        let lane = hub.memory.take_lane().or_else(|| {
+            hub.end_departing();
+            hub.memory.take_lane()
+        });
+        let lane = lane.ok_or(NotPaired::Full)?;
         let made = hub.connect(lane, client, self.config.shard);
         let (end, answer) = match made {
             Ok(made) => made,

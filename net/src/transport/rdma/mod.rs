@@ -10,8 +10,7 @@
 //! registered when the device is opened ([`receives`]). A client holds at most as many receives as it has credits, however it
 //! behaves, and there are as many as all clients together may hold.
 //!
-//! A queue pair that has failed is brought to its error state before its connection is reported as closed, and what the device might
-//! still read or write is given back when that is over, or the queue pair is gone.
+//! A queue pair is brought to its error state before its connection is reported as closed ([`ending`]).
 //!
 //! The device is opened, and watched, elsewhere ([`crate::rdma`]). When it goes, its connections are closed, and all that was made
 //! of it is dropped; clients go on over TCP.
@@ -22,6 +21,8 @@ mod ending;
 mod hub;
 mod numbers;
 mod receives;
+#[cfg(test)]
+pub(super) mod tests;
 mod turn;
 mod write;
 
@@ -70,8 +71,10 @@ pub(crate) struct Rdma<T, V: Verbs> {
     generation: u64,
     /// Those that the next turn goes on with.
     touched: Vec<ConnId>,
-    /// Those whose socket is gone, and whose queue pair is not.
-    ending: Vec<ConnId>,
+    /// Those that are closed when the client has what it was sent.
+    finishing: Vec<ConnId>,
+    /// Looks at the queue.
+    looks: u64,
     /// Reported at the next turn, which does not wait.
     pending: Vec<Event>,
     /// Reported with whatever comes next.
@@ -91,7 +94,8 @@ impl<T: Transport, V: Verbs> Rdma<T, V> {
             hub: None,
             generation: 0,
             touched: Vec::new(),
-            ending: Vec::new(),
+            finishing: Vec::new(),
+            looks: 0,
             pending: Vec::new(),
             with_next: Vec::new(),
             reported: Vec::new(),
@@ -100,13 +104,12 @@ impl<T: Transport, V: Verbs> Rdma<T, V> {
         }
     }
 
-    /// Ends a connection that cannot go on.
+    /// Ends a connection that cannot go on. That a client is gone that was to be closed is no failure.
     fn fail(&mut self, conn: ConnId, broken: Broken) {
-        let Some(it) = self.conns.find(conn).filter(|it| it.phase != Phase::Closing) else { return };
-        self.config.stats.pair_broken(broken);
-        it.phase = Phase::Closing;
-        it.end.fail();
-        self.sockets.close(conn);
+        if self.conns.find(conn).is_some_and(|it| it.phase.goes_on()) {
+            self.config.stats.pair_broken(broken);
+        }
+        self.shut(conn);
     }
 
     /// Has the next turn go on with a connection.
@@ -184,7 +187,11 @@ impl<T: Transport, V: Verbs> Transport for Rdma<T, V> {
     fn pause(&mut self, conn: ConnId) {
         match self.conns.find(conn) {
             // Its socket is read all the same: that tells of its end.
-            Some(it) => it.reading = false,
+            Some(it) => {
+                it.reading = false;
+                let room = it.room.take();
+                self.pending.extend(room.map(|room| Event::Filled { conn, room, len: 0 }));
+            }
             None => self.sockets.pause(conn),
         }
     }
@@ -207,11 +214,10 @@ impl<T: Transport, V: Verbs> Transport for Rdma<T, V> {
     }
 
     fn close(&mut self, conn: ConnId) {
-        if let Some(it) = self.conns.find(conn) {
-            it.phase = Phase::Closing;
-            it.end.fail();
+        match self.conns.has(conn) {
+            true => self.finish(conn),
+            false => self.sockets.close(conn),
         }
-        self.sockets.close(conn);
     }
 
     fn refuse(&mut self, conn: ConnId, words: &[u8]) {

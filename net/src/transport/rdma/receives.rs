@@ -24,6 +24,8 @@ const EACH: usize = (RECEIVES + SPARE_RECEIVES) as usize;
 /// Room for bytes that are read from clients, and not to where they stay.
 const PULLS: usize = 8;
 pub(crate) const PULL_BYTES: usize = 16 << 10;
+/// Queue pairs after which the memory is made anew when nobody has any.
+const GONE_MAX: usize = 256;
 /// Messages to one client that are under way, and their bytes.
 const SLOTS: usize = 8;
 const SLOT_BYTES: usize = 8 << 10;
@@ -59,6 +61,8 @@ pub(super) struct Memory<V: Verbs> {
     free_pulls: Vec<u16>,
     /// Lanes of slots that no connection has.
     free_lanes: Vec<u32>,
+    /// Queue pairs that have gone. Some devices forget a receive of a shared queue that a message was coming into.
+    gone: usize,
 }
 
 impl<V: Verbs> Memory<V> {
@@ -78,6 +82,7 @@ impl<V: Verbs> Memory<V> {
             wanted: 0,
             free_pulls: (receives as u16..(receives + PULLS) as u16).rev().collect(),
             free_lanes: (0..connections as u32).rev().collect(),
+            gone: 0,
         })
     }
 
@@ -109,6 +114,7 @@ impl<V: Verbs> Memory<V> {
     pub(super) fn give_lane(&mut self, lane: u32) {
         self.free_lanes.push(lane);
         self.wanted -= EACH;
+        self.gone += 1;
         for number in 0..self.owners.len() {
             if self.owners[number] == Owner::Posted(Some(lane)) {
                 self.posted -= 1;
@@ -159,9 +165,22 @@ impl<V: Verbs> Memory<V> {
         }
     }
 
+    /// Whether so many queue pairs have gone that receives of others may be missing: time to begin anew, if nobody has any.
+    pub(super) fn may_have_lost(&self) -> bool {
+        self.gone >= GONE_MAX
+    }
+
     /// Whether the worker has none of it.
     pub(super) fn is_all_back(&self) -> bool {
         self.free_pulls.len() == PULLS && !self.owners.contains(&Owner::Held)
+    }
+
+    /// Whether each receive is free or posted, and counted once.
+    #[cfg(test)]
+    pub(super) fn is_whole(&self) -> bool {
+        let count = |of: Owner| self.owners.iter().filter(|owner| **owner == of).count();
+        let is_counted = self.posted == count(Owner::Posted(None));
+        is_counted && count(Owner::Nobody) == self.free.len() && self.free_lanes.len() == self.connections
     }
 
     fn piece(&self, number: u16) -> Piece<'_, V::Region> {
@@ -202,6 +221,10 @@ impl<V: Verbs> Memory<V> {
     pub(super) fn release(&mut self, number: u16) {
         debug_assert_eq!(self.owners[usize::from(number)], Owner::Held);
         self.set_free(number);
+    }
+
+    pub(super) fn has_pull(&self) -> bool {
+        !self.free_pulls.is_empty()
     }
 
     pub(super) fn take_pull(&mut self) -> Option<u16> {

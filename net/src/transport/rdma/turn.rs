@@ -18,12 +18,13 @@ impl<T: Transport, V: Verbs> Rdma<T, V> {
         wait: Option<Duration>,
         events: &mut Vec<Event>,
     ) -> io::Result<()> {
-        if self.hub.is_none() {
-            return self.sockets.turn(wait, events);
-        }
         events.append(&mut self.with_next);
         let before = events.len();
         events.append(&mut self.pending);
+        if self.hub.is_none() {
+            let wait = if events.len() > before { Some(Duration::ZERO) } else { wait };
+            return self.sockets.turn(wait, events);
+        }
         self.poll(events);
         let mut found = events.len() > before || !self.touched.is_empty();
         if !found && wait != Some(Duration::ZERO) && !self.may_sleep() {
@@ -54,6 +55,8 @@ impl<T: Transport, V: Verbs> Rdma<T, V> {
                 hub.completions = completions;
             }
         }
+        self.looks += 1;
+        self.touch_those_that_wait();
         let mut touched = std::mem::take(&mut self.touched);
         for conn in touched.drain(..) {
             if let Err(broken) = self.go_on(conn, events) {
@@ -62,18 +65,19 @@ impl<T: Transport, V: Verbs> Rdma<T, V> {
         }
         touched.append(&mut self.touched);
         self.touched = touched;
-        self.go_on_ending(events);
+        self.go_on_ending();
         self.follow_device();
     }
 
     /// Goes on with one connection: what has come, what is being sent, what is to be given back.
     fn go_on(&mut self, conn: ConnId, events: &mut Vec<Event>) -> Result<(), Broken> {
+        let looks = self.looks;
         let Some((it, hub)) = self.conns.find(conn).zip(self.hub.as_mut()) else { return Ok(()) };
         it.touched = false;
-        if it.phase == Phase::Closing {
+        if !it.phase.goes_on() {
             return Ok(());
         }
-        it.deliver(conn, hub, events)?;
+        let waits_for_room = it.deliver(conn, hub, looks, events)?;
         if !it.sending.is_empty() {
             it.write_on(hub)?;
             if it.has_sent_all() {
@@ -81,10 +85,18 @@ impl<T: Transport, V: Verbs> Rdma<T, V> {
             }
         }
         it.end.settle(hub.memory.region())?;
-        if it.waits_for_room || it.waits_for_pull() {
+        if waits_for_room {
             self.touch(conn);
         }
         Ok(())
+    }
+
+    /// Has those go on that waited for a pull, when there is one.
+    fn touch_those_that_wait(&mut self) {
+        let Some(hub) = self.hub.as_mut().filter(|hub| !hub.wait_for_pull.is_empty()) else { return };
+        if hub.memory.has_pull() {
+            std::mem::take(&mut hub.wait_for_pull).into_iter().for_each(|conn| self.touch(conn));
+        }
     }
 
     /// Asks for a notice; false: something came meanwhile.
@@ -94,10 +106,10 @@ impl<T: Transport, V: Verbs> Rdma<T, V> {
 
     /// How long the sockets may wait: what ends without a notice is looked at soon.
     fn patience(&self, wait: Option<Duration>) -> Option<Duration> {
-        match (self.ending.is_empty(), wait) {
-            (true, wait) => wait,
-            (false, Some(wait)) => Some(wait.min(super::ending::LOOK_EVERY)),
-            (false, None) => Some(super::ending::LOOK_EVERY),
+        match (self.has_ending(), wait) {
+            (false, wait) => wait,
+            (true, Some(wait)) => Some(wait.min(super::ending::LOOK_EVERY)),
+            (true, None) => Some(super::ending::LOOK_EVERY),
         }
     }
 
@@ -115,10 +127,8 @@ impl<T: Transport, V: Verbs> Rdma<T, V> {
                     self.sockets.recycle(buffer);
                     self.fail(conn, Broken::Message);
                 }
-                Event::Ended { conn } if self.conns.has(conn) => self.close(conn),
-                Event::Closed { conn, pieces } if self.conns.has(conn) => {
-                    self.begin_end(conn, pieces, events)
-                }
+                Event::Ended { conn } if self.conns.has(conn) => self.shut(conn),
+                Event::Closed { conn, pieces } if self.conns.has(conn) => self.end(conn, pieces, events),
                 event => events.push(event),
             }
         }

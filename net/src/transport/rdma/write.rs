@@ -1,6 +1,6 @@
 //! What goes to clients.
 
-use super::conn::{Conn, Phase};
+use super::conn::Conn;
 use super::hub::Hub;
 use super::{ConnId, Event, Notice, Pieces, Rdma, Transport};
 use torc_rdma::Broken;
@@ -9,7 +9,7 @@ use torc_rdma::verbs::seam::Verbs;
 impl<T: Transport, V: Verbs> Rdma<T, V> {
     pub(super) fn send_by_pair(&mut self, conn: ConnId, pieces: Pieces, notice: Notice) {
         let Some((it, hub)) = self.conns.find(conn).zip(self.hub.as_mut()) else { return };
-        if it.phase == Phase::Closing {
+        if !it.phase.goes_on() {
             return self.pending.push(Event::Sent { conn, pieces });
         }
         assert!(it.sending.is_empty(), "one send of a connection at a time");
@@ -36,6 +36,7 @@ impl<V: Verbs> Conn<V> {
         let sent =
             unsafe { self.end.write(hub.memory.memory(), rest, |start, len| hub.arenas.find(start, len)) }?;
         self.sent += sent;
+        self.progress += sent as u64;
         Ok(())
     }
 }

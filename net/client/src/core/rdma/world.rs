@@ -148,8 +148,8 @@ impl World {
     }
 
     pub(super) fn told(&mut self) -> RdmaUse {
-        self.core.rdma.told = (usize::MAX, 0, 0);
-        self.core.rdma_news().expect("it was forgotten what was told")
+        self.core.rdma.has_news = true;
+        self.core.rdma_news().expect("there is news")
     }
 
     pub(super) fn carries(&mut self, index: usize) -> Over {
@@ -266,6 +266,8 @@ impl World {
                 answer.compose(&mut value);
             }
             Op::Topology => topology().compose(&mut value),
+            // [N-RDMA-2]
+            Op::Pair if !wire.answers.is_empty() => panic!("something before it is unanswered"),
             Op::Pair => match self.says {
                 Says::Yes => PairEnd { number: index as u32, ..PairEnd::default() }.compose(&mut value),
                 Says::No => return Some((Status::Busy, b"rdma_pairs".to_vec())),
