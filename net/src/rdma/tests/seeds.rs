@@ -124,6 +124,9 @@ fn run(seed: u64) -> (ReadCounts, [u64; 2]) {
         owner.set(&(number % 50).to_le_bytes(), &[9; 900]);
     }
     owner.register();
+    // Leases that end while it runs, and of which many segments may rest.
+    let limits = LeaseLimits { lease_ms: 5, resting_percent: 30 };
+    owner.shard.let_read_leases(limits, owner.readers.revoker());
     let model = Model::default();
     WORLD.set(Some(World { network, owner, model, random: Random(seed), devices, is_crowded }));
     let idle: fn() = || with(World::step);
@@ -173,5 +176,5 @@ fn every_value_that_is_read_was_there_while_it_was_read() {
     let causes: Vec<_> = counts.causes().collect();
     let came = format!("{counts:?}, {remembered} remembered, {broken} broken, {causes:?}");
     println!("{came}");
-    assert!(one.is_some() || counts.hits > 5000 && remembered > 500 && broken > 50, "{came}");
+    assert!(one.is_some() || counts.hits > 1000 && remembered > 50 && broken > 50, "{came}");
 }
