@@ -31,6 +31,9 @@ pub struct RdmaConfig {
     /// Memory of each connection for long answers and for long requests, bytes. It is locked, with about half a MiB beside it.
     pub landing_bytes: usize,
     pub lending_bytes: usize,
+    /// Read the server's shards without asking it, if it lets clients do so ([`Config::one_sided`] has to be on, too): such gets cost none
+    /// of its CPU. A queue pair more for each connection.
+    pub reads: bool,
     /// How long a pair and the first answer over RDMA may take. Packets of RDMA may not get through where those of TCP do.
     pub connect_timeout: Duration,
     /// Wait until RDMA is tried again after it has failed: the first, doubled up to the last, each with random jitter.
@@ -48,6 +51,7 @@ impl Default for RdmaConfig {
             traffic_class: 0,
             landing_bytes: sizes.landing_bytes,
             lending_bytes: sizes.lending_bytes,
+            reads: false,
             connect_timeout: Duration::from_secs(1),
             retry_min: Duration::from_millis(200),
             retry_max: Duration::from_secs(30),
@@ -79,7 +83,8 @@ pub struct Config {
     pub transport: Transport,
     pub rdma: RdmaConfig,
     /// Answer gets out of the shards' memory where the server shares it ([`crate::Client::one_sided`] counts them). Such gets cost no
-    /// system call and none of the server's time; the shards are mapped into this process, read-only.
+    /// system call and none of the server's time; the shards are mapped into this process, read-only. Over RDMA
+    /// [`RdmaConfig::reads`] asks for it.
     pub one_sided: bool,
     /// How long a request may take if it has no deadline of its own, reconnecting and repeating included.
     pub timeout: Duration,

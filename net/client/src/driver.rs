@@ -11,6 +11,7 @@ use crate::call::Call;
 use crate::core::Core;
 use crate::core::peer::{Over, State};
 use crate::core::rdma::Offer;
+use crate::far::FarPeer;
 use crate::one_sided::{OneSided, TELL_EVERY};
 use crate::rdma::{NoDevice, Rdma, Told};
 use crate::stream::{Attaching, Stream};
@@ -79,7 +80,7 @@ pub(crate) struct Driver {
 
 impl Socket {
     fn new(stream: Stream) -> Socket {
-        Socket { stream, sending: Vec::new(), sent: 0, blocked: false, unjoined: None }
+        Socket { stream, sending: Vec::new(), sent: 0, blocked: false, unjoined: None, far: None }
     }
 }
 
@@ -92,6 +93,8 @@ struct Socket {
     blocked: bool,
     /// Our end of a queue pair, until the server has told of its own.
     unjoined: Option<Box<Unjoined<Device>>>,
+    /// Reads of its shard by this machine, if they are tried.
+    far: Option<FarPeer>,
 }
 
 impl Driver {
@@ -198,8 +201,33 @@ impl Driver {
                 State::Ready if self.core.is_in_vain(index, now) => self.close(index, "it cannot take over"),
                 _ => {}
             }
+            self.serve_reads(index, now);
             self.send(index);
         }
+    }
+
+    /// Asks what may be read over a connection over RDMA, when that is to be asked.
+    fn serve_reads(&mut self, index: usize, now: Instant) {
+        let (Some(one_sided), Some(Some(socket))) = (&self.common.one_sided, self.sockets.get_mut(index))
+        else {
+            return;
+        };
+        let Some(local) = self.rdma.local().filter(|_| self.core.is_readable_far(index)) else { return };
+        let far = socket.far.get_or_insert_with(|| FarPeer::new(now));
+        if let Some(asked) = far.asks(local, &one_sided.far, now) {
+            self.core.ask_reads(index, &asked, now);
+        }
+    }
+
+    /// Hands over what the server lets us read.
+    fn take_given(&mut self) {
+        let Some(one_sided) = &self.common.one_sided else { return };
+        for (index, asked_at, given) in self.core.take_given() {
+            if let Some(Some(Socket { far: Some(far), .. })) = self.sockets.get_mut(index) {
+                far.answered(given, asked_at, &one_sided.far, self.core.server());
+            }
+        }
+        one_sided.note_far();
     }
 
     /// Serves the rings that have something to read, or room again.
@@ -397,9 +425,13 @@ impl Driver {
 
     /// `cause`: why it does not go on over RDMA.
     fn close_for(&mut self, index: usize, why: &str, cause: Option<Cause>) {
-        self.sockets[index] = None;
-        if let (0, Some(one_sided)) = (index, &self.common.one_sided) {
-            one_sided.unmap();
+        let socket = self.sockets[index].take();
+        if let Some(one_sided) = &self.common.one_sided {
+            if index == 0 {
+                one_sided.unmap();
+            }
+            socket.and_then(|socket| socket.far).iter_mut().for_each(|far| far.end(&one_sided.far));
+            one_sided.note_far();
         }
         self.core.lost(index, why, cause, Instant::now());
     }
@@ -431,6 +463,7 @@ impl Driver {
                     }
                     self.follow_offers(index);
                     self.map_shards();
+                    self.take_given();
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}

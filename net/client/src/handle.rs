@@ -32,7 +32,7 @@ impl Handle {
         let waker = Arc::new(Waker::new(poll.registry(), QUEUE).map_err(failed)?);
         let (calls, queue) = channel();
         let shares = matches!(config.transport, Transport::Auto | Transport::SharedMemory);
-        let reads = config.one_sided && shares;
+        let reads = config.one_sided && (shares || config.rdma.reads);
         let one_sided = reads.then(|| Arc::new(OneSided::new(random_bits())));
         let common = Common::new(waker, one_sided);
         let timeout = config.timeout;
@@ -78,7 +78,7 @@ impl Handle {
             let call = |(op, value)| Box::new(Call::unheard(op, value, now, self.timeout));
             self.submit(told.into_iter().map(call).collect());
         }
-        if one_sided.note_untold() {
+        if one_sided.note_untold() || one_sided.takes_work() {
             self.wake();
         }
         reply

@@ -49,6 +49,7 @@ mod config;
 mod core;
 mod driver;
 mod error;
+mod far;
 mod handle;
 mod item;
 mod one_sided;

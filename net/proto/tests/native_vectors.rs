@@ -7,7 +7,7 @@ use torc_proto::native::pair::Window;
 use torc_proto::native::topology::WrongOwner;
 use torc_proto::native::{
     Answer, Attach, Attached, Doubts, Expiry, FrameLimits, Hello, HelloAnswer, Invalid, ItemFacts, Keys, Op,
-    Options, PairEnd, ParseError, Request, Status, Topology,
+    Options, PairEnd, ParseError, ReadablePiece, ReadsAsked, ReadsGiven, Request, Status, Topology,
 };
 use torc_proto::slot::slot_of;
 
@@ -131,6 +131,11 @@ fn request_lines(request: &Request<'_>) -> Result<Vec<String>, Invalid> {
             );
         }
         Some(Op::Pair) => lines.push(pair_line(&PairEnd::parse(request.value)?)),
+        Some(Op::Reads) => {
+            let ReadsAsked { epoch, known, pair } = ReadsAsked::parse(request.value)?;
+            lines.push(format!("reads epoch {epoch} known {known}"));
+            lines.extend(pair.iter().map(pair_line));
+        }
         Some(Op::MultiGet) => {
             let (keys, _) = Keys::parse(request.value, 100)?;
             lines.push(keys.fold("keys".to_owned(), |line, key| line + " " + &quoted(key)));
@@ -176,6 +181,7 @@ fn answer_lines(answer: &Answer<'_>) -> Result<Vec<String>, Invalid> {
         }
         (Some(Op::Attach), Status::Ok) => attached_lines(&Attached::parse(answer.value)?, &mut lines),
         (Some(Op::Pair), Status::Ok) => lines.push(pair_line(&PairEnd::parse(answer.value)?)),
+        (Some(Op::Reads), Status::Ok) => given_lines(&ReadsGiven::parse(answer.value)?, &mut lines),
         (Some(Op::Topology), Status::Ok) => {
             let map = Topology::parse(answer.value)?;
             lines.push(format!("topology epoch {} boot {}", map.epoch, map.boot_id));
@@ -207,6 +213,17 @@ fn attached_lines(attached: &Attached, lines: &mut Vec<String>) {
     lines.extend(attached.descriptors.iter().map(|descriptor| {
         format!("descriptor kind {} shard {} bytes {}", descriptor.kind, descriptor.shard, descriptor.bytes)
     }));
+}
+
+fn given_lines(given: &ReadsGiven, lines: &mut Vec<String>) {
+    lines.push(format!(
+        "reads epoch {} bytes {} passed {} lease {} shard {} unpaired {}",
+        given.epoch, given.bytes, given.passed_ns, given.lease_ms, given.shard, given.is_unpaired
+    ));
+    lines.extend(given.pair.iter().map(pair_line));
+    let piece =
+        |piece: &ReadablePiece| format!("piece {} {} {} {}", piece.at, piece.bytes, piece.address, piece.key);
+    lines.extend(given.pieces.iter().map(piece));
 }
 
 fn pair_line(end: &PairEnd) -> String {

@@ -54,7 +54,7 @@ impl<V: Verbs> Arenas<V> {
         Arenas { list, version: self.version + 1, epoch: self.epoch }
     }
 
-    /// Whether nobody else holds any of these pieces.
+    /// Whether no others hold any of these pieces.
     pub(super) fn are_held_alone(&self) -> bool {
         self.list.iter().all(|arena| Arc::strong_count(&arena.region) == 1)
     }

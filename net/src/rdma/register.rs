@@ -97,7 +97,8 @@ impl<V: Verbs> Registrar<V> {
     /// since: it might use them.
     fn end_old(&mut self) {
         let is_due = |since: &Instant| since.elapsed() >= self.old_for;
-        self.old.take_if(|(arenas, since)| is_due(since) && arenas.are_held_alone());
+        let is_held = |arenas: &Arc<Arenas<V>>| Arc::strong_count(arenas) > 1 || !arenas.are_held_alone();
+        self.old.take_if(|(arenas, since)| is_due(since) && !is_held(arenas));
     }
 
     /// Registers everything anew, under other keys.

@@ -40,6 +40,10 @@ mod over_real_devices {
         }
         reads {
             what_is_written_is_read_without_asking,
+            a_read_costs_the_shard_no_turn,
+            keys_are_replaced_while_clients_read,
+            the_library_reads_while_others_write,
+            a_server_that_lets_nobody_read_is_asked,
         }
         vectors {
             every_request_is_answered_as_over_tcp,

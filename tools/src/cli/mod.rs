@@ -24,7 +24,8 @@ pub(crate) struct CliArgs {
     #[arg(long, short, value_enum, default_value_t = Protocol::Native)]
     protocol: Protocol,
     /// What carries requests: shm is rings in memory that a server on this host shares; with shm-read gets read the shards'
-    /// memory without asking, where they can; rdma is RoCEv2; auto: the first of these that both sides have, else a socket
+    /// memory without asking, where they can; rdma is RoCEv2, and with rdma-read gets read by it; auto: the first of shared memory and RDMA that both sides
+    /// have, else a socket
     #[arg(long, value_enum, default_value_t = Transport::Auto)]
     transport: Transport,
     /// RDMA or nothing: --transport rdma
@@ -52,7 +53,7 @@ impl CliArgs {
     fn wants_native(&self) -> Option<&'static str> {
         match self.transport() {
             Transport::Shm | Transport::ShmRead => Some("shared memory"),
-            Transport::Rdma => Some("RDMA"),
+            Transport::Rdma | Transport::RdmaRead => Some("RDMA"),
             _ if self.server.starts_with("shm:") => Some("shared memory"),
             Transport::Auto | Transport::Socket => None,
         }
@@ -72,6 +73,7 @@ enum Transport {
     Shm,
     ShmRead,
     Rdma,
+    RdmaRead,
 }
 
 /// One side of a conversation with a server.

@@ -27,13 +27,14 @@ impl Native {
             Transport::Auto => torc_client::Transport::Auto,
             Transport::Socket => torc_client::Transport::Socket,
             Transport::Shm | Transport::ShmRead => torc_client::Transport::SharedMemory,
-            Transport::Rdma => torc_client::Transport::Rdma,
+            Transport::Rdma | Transport::RdmaRead => torc_client::Transport::Rdma,
         };
         config.rdma = RdmaConfig {
             device: args.device.device.clone(),
             port: args.device.port,
             gid: args.device.gid,
             traffic_class: args.device.traffic_class,
+            reads: transport == Transport::RdmaRead,
             ..RdmaConfig::default()
         };
         config.one_sided = transport != Transport::Shm;

@@ -33,7 +33,9 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 use torc_proto::native::pair::PairEnd;
 use torc_proto::native::topology::WrongOwner;
-use torc_proto::native::{Answer, HelloAnswer, ItemFacts, Op, Status, Topology};
+use torc_proto::native::{
+    Answer, HelloAnswer, ItemFacts, Op, Options, ReadsAsked, ReadsGiven, Status, Topology,
+};
 use torc_proto::slot::slot_of;
 use torc_rdma::Cause;
 
@@ -41,6 +43,9 @@ use torc_rdma::Cause;
 const MOVES_MAX: u8 = 8;
 /// Failed tries after which the seed stands in for a shard's own port.
 const FAILURES_BEFORE_DETOUR: u32 = 2;
+
+/// What a peer lets us read, by its answer to what was asked then.
+pub(crate) type Given = (usize, Instant, Result<ReadsGiven, Status>);
 
 #[derive(Debug)]
 pub(crate) struct Core {
@@ -57,6 +62,7 @@ pub(crate) struct Core {
     map_stale: bool,
     numbers: Numbers,
     rdma: Rdma,
+    given: Vec<Given>,
     parked: VecDeque<Box<Call>>,
     /// Calls that are not completed.
     open: usize,
@@ -80,6 +86,7 @@ impl Core {
             map_stale: false,
             numbers: Numbers::new(),
             rdma: Rdma::new(&config),
+            given: Vec::new(),
             parked: VecDeque::new(),
             open: 0,
             earliest_due: None,
@@ -101,6 +108,30 @@ impl Core {
     pub(crate) fn readable(&self) -> Option<(&Topology, u32)> {
         let peer = &self.peers[0];
         (peer.over == Over::Rings && peer.state == State::Ready).then_some((&self.map, self.key_bytes_max))
+    }
+
+    /// Whether a connection is ready over RDMA, and the slot map is there.
+    pub(crate) fn is_readable_far(&self, index: usize) -> bool {
+        let peer = &self.peers[index];
+        let is_asked = self.config.one_sided && self.config.rdma.reads;
+        is_asked && peer.over == Over::Rdma && peer.state == State::Ready && !self.map.shards.is_empty()
+    }
+
+    /// Asks what may be read over a connection that is ready.
+    pub(crate) fn ask_reads(&mut self, index: usize, asked: &ReadsAsked, now: Instant) {
+        let mut value = Vec::new();
+        asked.compose(&mut value);
+        self.peers[index].send(Op::Reads, 0, &Options::NONE, b"", &value, Entry::Reads(now));
+    }
+
+    /// What peers have answered since.
+    pub(crate) fn take_given(&mut self) -> Vec<Given> {
+        std::mem::take(&mut self.given)
+    }
+
+    /// The slot map, and the longest key.
+    pub(crate) fn server(&self) -> (&Topology, u32) {
+        (&self.map, self.key_bytes_max)
     }
 
     /// Requests that tell the server of reads; whatever comes of them.
@@ -190,7 +221,7 @@ impl Core {
             match entry {
                 Entry::Call(call) => again.extend(self.outlives_connection(call)),
                 Entry::Abandoned { number, .. } => self.numbers.settle(number),
-                Entry::Hello | Entry::Map | Entry::Pair | Entry::Over => {}
+                Entry::Hello | Entry::Map | Entry::Pair | Entry::Reads(_) | Entry::Over => {}
             }
         }
         again.extend(std::mem::take(&mut self.peers[index].waiting));
@@ -322,6 +353,11 @@ impl Core {
                 let why = words("the server does not go on over RDMA");
                 self.not_paired(index, (Cause::Refused, &why), now)?;
             }
+            Some(Entry::Reads(asked_at)) if header.status() == Status::Ok => {
+                let given = ReadsGiven::parse(answer.value).map_err(|invalid| invalid.to_string())?;
+                self.given.push((index, asked_at, Ok(given)));
+            }
+            Some(Entry::Reads(asked_at)) => self.given.push((index, asked_at, Err(header.status()))),
             Some(Entry::Abandoned { number, .. }) => self.numbers.settle(number),
             Some(Entry::Over) | None => return Err(words("the server answered what was not asked")),
         }

@@ -41,6 +41,8 @@ pub(crate) enum Entry {
     Hello,
     Map,
     Pair,
+    /// What the server lets this client read; it was asked then.
+    Reads(Instant),
     /// The caller gave up; the number of its change stays taken until the answer comes.
     Abandoned {
         number: u64,
