@@ -143,7 +143,7 @@ mod over_real_devices {
             assert!(output.status.success() && stderr_of(&output) == "over RDMA\n", "{}", stderr_of(&output));
         }
         let small = ["--keys=500", "--requests=2000"];
-        let long = ["--keys=4", "--value=1048576", "--requests=24", "--depth=2", "--window"];
+        let long = ["--keys=4", "--value-size=1048576", "--requests=24", "--depth=2", "--window"];
         let loads: [(&[&str], &[&str]); 4] =
             [(&small, &[]), (&small, &["--depth=4", "--window"]), (&small, &["--rate=500"]), (&long, &[])];
         for (load, pace) in loads {
