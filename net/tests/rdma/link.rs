@@ -81,7 +81,12 @@ fn works_anew(server: &Server, devices: &Devices) {
 }
 
 pub(crate) fn a_link_that_goes_down_for_a_moment_hangs_nobody(devices: &Devices) {
-    let server = start(devices, |config| config.shards = 2);
+    let server = start(devices, |config| {
+        config.shards = 2;
+        // A queue pair that has lost what would tell of its end is found by its silence.
+        config.tcp_keepalive = Some(Duration::from_secs(2));
+        config.tcp_user_timeout = Some(Duration::from_secs(3));
+    });
     for down_ms in [100, 2500] {
         let local = local(devices);
         let wires: Vec<Wire> = (0..3).map(|_| Wire::new(&server, &local)).collect();

@@ -1,9 +1,9 @@
 //! Changes are done once, whatever becomes of the queue pair that they were sent over.
 
 use crate::link::{StopAtEnd, at_wire, wire_script};
-use crate::wire::{Devices, PATIENCE, Wire, address, hello, local, numbered, request, start};
+use crate::wire::{Devices, PATIENCE, Wire, address, hello, local, numbered, read, request, start};
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -41,7 +41,7 @@ impl Tcp {
                 Err(ParseError::Invalid(invalid)) => panic!("no answer: {invalid}"),
             }
             let mut more = [0; 4096];
-            let count = self.0.read(&mut more).expect("an answer");
+            let count = read(&mut self.0, &mut more).expect("an answer");
             assert!(count > 0, "closed");
             self.1.extend_from_slice(&more[..count]);
         }

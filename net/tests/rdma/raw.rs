@@ -131,7 +131,7 @@ impl Raw {
     pub(crate) fn ends(&mut self, what: &str) {
         let since = Instant::now();
         let mut byte = [0];
-        match self.socket.read(&mut byte) {
+        match crate::wire::read(&mut self.socket, &mut byte) {
             Ok(0) => {}
             Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => {}
             other => panic!("{what}: not the end but {other:?} after {:?}", since.elapsed()),

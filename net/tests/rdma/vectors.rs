@@ -1,7 +1,7 @@
 //! The wire vectors of the native protocol: what they ask is answered over RDMA as it is over TCP.
 
 use crate::native::{Case, cases};
-use crate::wire::{Devices, PATIENCE, Wire, address, local, nothing_is_left, request, start};
+use crate::wire::{Devices, PATIENCE, Wire, address, local, nothing_is_left, read, request, start};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use torc_proto::native::{Answer, FrameLimits, MAGIC, Op, Options, ParseError};
@@ -69,7 +69,7 @@ fn over_tcp(server: SocketAddr, case: &Case) -> (Vec<Told>, bool) {
     let mut bytes = Vec::new();
     loop {
         let mut more = [0; 4096];
-        match socket.read(&mut more) {
+        match read(&mut socket, &mut more) {
             Ok(0) => return (told(&bytes), true),
             Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return (told(&bytes), true),
             count => bytes.extend_from_slice(&more[..count.expect("an answer")]),

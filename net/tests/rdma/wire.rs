@@ -1,6 +1,7 @@
 //! A server at one end of the wire, and plain connections of clients at the other.
 
-use std::net::SocketAddr;
+use std::io::{ErrorKind, Read};
+use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::{Duration, Instant};
 use torc_net::metrics::WorkerStats;
@@ -308,6 +309,16 @@ pub(crate) fn hello(session: u64) -> Vec<u8> {
 /// A change that is done once.
 pub(crate) fn numbered(number: u64, repeat: bool) -> Options {
     Options { change: Some(Change { number, repeat }), ..Options::NONE }
+}
+
+/// Reads what has come. A read with a time-out is not restarted when the thread is stopped for a moment (signal(7)).
+pub(crate) fn read(socket: &mut TcpStream, to: &mut [u8]) -> std::io::Result<usize> {
+    loop {
+        match socket.read(to) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            count => return count,
+        }
+    }
 }
 
 /// Waits until one of them is readable, a tenth of a second at most.
