@@ -162,7 +162,7 @@ impl Server {
             };
             starting.spawn(start)?;
         }
-        let (threads, wakers, memory, tier) = starting.finish(&shared, &config, tier, &clock)?;
+        let Running { threads, wakers, memory, tier } = starting.finish(&shared, &config, tier, &clock)?;
         let tier = tier.map(|tier| tier.made_for(made));
         let watched = shared.rdma.as_ref().map(|watcher| watcher.start(config.rdma, memory, wakers.clone()));
         watched.transpose().map_err(|cause| StartError::Thread { shard: 0, cause })?;
@@ -471,6 +471,15 @@ struct Go {
 
 type ShardThread = JoinHandle<std::io::Result<()>>;
 
+/// Threads that serve.
+struct Running {
+    threads: Vec<ShardThread>,
+    wakers: AllWakers,
+    /// Of each shard, if others may be shown it.
+    memory: Vec<RemoteMemory>,
+    tier: Option<RunningTier>,
+}
+
 /// Threads under way; dropped early, they end without serving.
 #[derive(Default)]
 struct Starting {
@@ -500,7 +509,7 @@ impl Starting {
         config: &ServerConfig,
         tier: Option<Tier>,
         clock: &MachineClock,
-    ) -> Result<(Vec<ShardThread>, AllWakers, Vec<RemoteMemory>, Option<RunningTier>), StartError> {
+    ) -> Result<Running, StartError> {
         let mut stats = Vec::new();
         let (mut wakers, mut readers): (AllWakers, Vec<ShardReader>) = (Vec::new(), Vec::new());
         let (mut files, mut memory) = (Vec::new(), Vec::new());
@@ -531,7 +540,7 @@ impl Starting {
             // A thread that is gone meanwhile is found by join.
             let _ = sender.send(Go { wakers: wakers.clone(), readers: readers.clone(), tier });
         }
-        Ok((self.threads, wakers, memory, tier))
+        Ok(Running { threads: self.threads, wakers, memory, tier })
     }
 }
 

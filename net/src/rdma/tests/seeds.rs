@@ -115,7 +115,7 @@ fn check(key: u64, from: usize, found: &Get) {
 }
 
 fn run(seed: u64) -> (ReadCounts, [u64; 2]) {
-    let is_crowded = seed % 3 == 0;
+    let is_crowded = seed.is_multiple_of(3);
     let weather = Weather { delay_max: 8, retry_delay: 4, ..Weather::default() };
     let (network, mut owner, client, devices) =
         world(seed, weather, if is_crowded { 1 << 20 } else { 2 << 20 });
