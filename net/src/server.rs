@@ -25,7 +25,7 @@ use crate::clock::{BEHIND_MAX_MS, Clock, MachineClock};
 use crate::databases::Databases;
 use crate::metrics::WorkerStats;
 use crate::pin::pin_to;
-use crate::rdma::{PairsByClient, Rdma, RdmaChoice, RdmaStatus, Readers, ReadersBy};
+use crate::rdma::{CLIENT_BYTES, PairsByClient, Rdma, RdmaChoice, RdmaStatus, Readers, ReadersBy};
 use crate::session::{Limits, Protocol};
 use crate::shared::Shared;
 use crate::slots::SlotMap;
@@ -108,6 +108,8 @@ impl Server {
         if let Some(error) = config.shared_memory.as_ref().and_then(|_| shared_memory_refusal()) {
             return Err(StartError::SharedMemory(error));
         }
+        let clients_max = usize::from(config.shards) * config.rdma.clients_max;
+        config.rdma.wish.memory_bytes = (clients_max * CLIENT_BYTES) as u64;
         let (watcher, rdma) =
             crate::rdma::begin(&config.rdma).map_err(|why| StartError::Rdma { cure: why.cure(), why })?;
         config.rdma.choice = if watcher.is_some() { RdmaChoice::Require } else { RdmaChoice::Off };
