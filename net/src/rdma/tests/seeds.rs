@@ -1,5 +1,5 @@
 //! Reads while the shard changes, queue pairs fail and keys are replaced, under seeds: every value is one that the key had while it was
-//! read, or it is doubt.
+//! read, or it is doubt ([N-RDMA-17], [N-RDMA-18]).
 
 use super::*;
 use std::collections::HashMap;
