@@ -34,6 +34,7 @@ use crate::command::{Found, Millis, Read, Value};
 use crate::index::{IndexReader, TableMemory, Unsure};
 use crate::item::{ItemRef, present, state};
 use crate::segments::{ArenaMemory, NotCopied, SegmentsReader};
+use crate::shared::layout::FLUSHES_WORDS;
 use crate::shared::{Published, acquire};
 use crate::spaces::{SpaceWords, mixed};
 use std::sync::Arc;
@@ -50,8 +51,6 @@ pub(crate) struct Flushes {
     /// behind the other do without it.
     words: Published<[AtomicU64; FLUSHES_WORDS]>,
 }
-
-pub(crate) const FLUSHES_WORDS: usize = 3;
 
 impl Flushes {
     /// In words that are zeros: nothing was flushed, and nothing will be.

@@ -312,7 +312,7 @@ impl WorkerStats {
         });
         let broken = Cause::ALL.iter().zip(&self.pairs_broken).map(move |(cause, count)| {
             let help = "Connections over RDMA that could not go on, by cause.";
-            by_cause("rdma_failures", help, &CAUSE_NAMES[*cause as usize], count)
+            by_cause("rdma_failures", help, CAUSE_NAMES[*cause as usize], count)
         });
         let unpaired = PAIR_REFUSALS.iter().zip(&self.pair_refusals).map(move |(cause, count)| {
             let help = "Clients that asked for a queue pair and got none, by cause.";

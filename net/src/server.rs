@@ -25,7 +25,7 @@ use crate::clock::{BEHIND_MAX_MS, Clock, MachineClock};
 use crate::databases::Databases;
 use crate::metrics::WorkerStats;
 use crate::pin::pin_to;
-use crate::rdma::{PairsByClient, Rdma, RdmaChoice, RdmaStatus, Readers, ReadersBy};
+use crate::rdma::{CLIENT_BYTES, PairsByClient, Rdma, RdmaChoice, RdmaStatus, Readers, ReadersBy};
 use crate::session::{Limits, Protocol};
 use crate::shared::Shared;
 use crate::slots::SlotMap;
@@ -108,6 +108,8 @@ impl Server {
         if let Some(error) = config.shared_memory.as_ref().and_then(|_| shared_memory_refusal()) {
             return Err(StartError::SharedMemory(error));
         }
+        let clients_max = usize::from(config.shards) * config.rdma.clients_max;
+        config.rdma.wish.memory_bytes = (clients_max * CLIENT_BYTES) as u64;
         let (watcher, rdma) =
             crate::rdma::begin(&config.rdma).map_err(|why| StartError::Rdma { cure: why.cure(), why })?;
         config.rdma.choice = if watcher.is_some() { RdmaChoice::Require } else { RdmaChoice::Off };
@@ -162,7 +164,7 @@ impl Server {
             };
             starting.spawn(start)?;
         }
-        let (threads, wakers, memory, tier) = starting.finish(&shared, &config, tier, &clock)?;
+        let Running { threads, wakers, memory, tier } = starting.finish(&shared, &config, tier, &clock)?;
         let tier = tier.map(|tier| tier.made_for(made));
         let watched = shared.rdma.as_ref().map(|watcher| watcher.start(config.rdma, memory, wakers.clone()));
         watched.transpose().map_err(|cause| StartError::Thread { shard: 0, cause })?;
@@ -471,6 +473,15 @@ struct Go {
 
 type ShardThread = JoinHandle<std::io::Result<()>>;
 
+/// Threads that serve.
+struct Running {
+    threads: Vec<ShardThread>,
+    wakers: AllWakers,
+    /// Of each shard, if others may be shown it.
+    memory: Vec<RemoteMemory>,
+    tier: Option<RunningTier>,
+}
+
 /// Threads under way; dropped early, they end without serving.
 #[derive(Default)]
 struct Starting {
@@ -500,7 +511,7 @@ impl Starting {
         config: &ServerConfig,
         tier: Option<Tier>,
         clock: &MachineClock,
-    ) -> Result<(Vec<ShardThread>, AllWakers, Vec<RemoteMemory>, Option<RunningTier>), StartError> {
+    ) -> Result<Running, StartError> {
         let mut stats = Vec::new();
         let (mut wakers, mut readers): (AllWakers, Vec<ShardReader>) = (Vec::new(), Vec::new());
         let (mut files, mut memory) = (Vec::new(), Vec::new());
@@ -531,7 +542,7 @@ impl Starting {
             // A thread that is gone meanwhile is found by join.
             let _ = sender.send(Go { wakers: wakers.clone(), readers: readers.clone(), tier });
         }
-        Ok((self.threads, wakers, memory, tier))
+        Ok(Running { threads: self.threads, wakers, memory, tier })
     }
 }
 

@@ -22,6 +22,7 @@
 //! that are slow) go the long way over the connection's queue: see [`connection`], [`mail`] and [`WorkerState::advance`].
 
 mod attach;
+mod attaching;
 mod budget;
 #[cfg(test)]
 mod bug;
@@ -68,6 +69,7 @@ mod upload;
 mod uploads;
 pub(crate) mod view;
 mod walk;
+mod walking;
 
 use self::budget::round_parts;
 pub(crate) use self::budget::{BudgetConfig, FLOOR_SHARE, round_bytes};

@@ -83,10 +83,11 @@ over_rdma() {
     say "RDMA over two SoftRoCE devices"
     # Then the devices go, and the library: the program has to serve on, and to say which it is.
     # shellcheck disable=SC2016 # for the shell in the guest
-    guest_limit=420 guest_nvdimm='' guest_rdma=1 guest_output=$log guest_boot bash -c 'status=0
+    guest_limit=900 guest_nvdimm='' guest_rdma=1 guest_output=$log guest_boot bash -c 'status=0
         in_state() { TORC_TEST_RDMA_STATE=$1 "$program" rdma:: || status=1; }
         program=$0
         in_state device
+        "$program" rdma_client::over_real_devices:: --test-threads 1 || status=1
         for tests; do "$tests" over_real_devices:: --test-threads 1 || status=1; done
         for end in a b; do bash "$TORC_TEST_RDMA_WIRE" remove "$end"; done
         in_state library

@@ -1,8 +1,7 @@
 //! The memory of a shard that other processes read.
 
 use super::Published;
-use super::layout::Layout;
-use crate::reader::FLUSHES_WORDS;
+use super::layout::{FLUSHES_WORDS, Layout};
 use crate::spaces::SPACES_WORDS;
 use std::io;
 use std::ops::Range;

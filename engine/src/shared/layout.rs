@@ -14,11 +14,12 @@
 //! All words are little endian. The constants are written before anybody is given the file. A reader takes nothing here for
 //! granted: whatever it finds is checked against the file before it is used, and looked at once.
 
-use crate::reader::FLUSHES_WORDS;
 use crate::spaces::SPACES_WORDS;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use torc_pmem::media::shared::page_bytes;
+
+pub(crate) const FLUSHES_WORDS: usize = 3;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"TORCSHM\0");
 /// Rises with each change of the head, of buckets, slots or items, of the hash, or of what a reader has to check.

@@ -1,29 +1,13 @@
 //! Connections that go on by something else than their socket, and those that do through rings in shared memory.
 
+use super::attaching::{Attaching, Wants};
 use super::connection::{Connection, Phase};
 use super::state::WorkerState;
 use super::view::context;
 use crate::metrics::{CloseReason, CommandClass, OutcomeClass};
 use crate::session::{Answer, AttachRefusal, Part, Piece, ReplyKind, Shares};
 use crate::transport::{NotAttached, Transport};
-use torc_proto::native::PairEnd;
 use torc_shm::WORDS_BYTES;
-
-/// A request to go on otherwise, of a part that the turn of `read_ns` has read.
-#[derive(Debug)]
-pub(crate) struct Attaching {
-    pub(super) reply: ReplyKind,
-    pub(super) wants: Wants,
-    pub(super) read_ns: u64,
-}
-
-#[derive(Debug)]
-pub(super) enum Wants {
-    /// Rings; and to read shards, too?
-    Rings { reads: bool },
-    /// A queue pair, to be connected with this one.
-    Pair(PairEnd),
-}
 
 impl WorkerState {
     /// A client asks for rings. It is answered when nothing else is due to it: its socket says nothing more then.

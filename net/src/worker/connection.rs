@@ -10,7 +10,7 @@
 //! keys are this shard's own nothing waits, and the queue is not touched. Parts are begun in their order, so commands
 //! of one connection on one key take effect in theirs: behind a deferred part everything is deferred.
 
-use super::attach::Attaching;
+use super::attaching::Attaching;
 use super::input::Input;
 use super::mail::Address;
 use super::owned::OwnedPart;
@@ -18,7 +18,7 @@ use super::queue::Queue;
 use super::rounds::RoundMarks;
 use super::step::Step;
 use super::upload::Upload;
-use super::walk::Walk;
+use super::walking::Walk;
 use crate::session::{Output, ReplyKind, Session};
 use crate::transport::{ConnId, Pieces};
 use std::collections::VecDeque;

@@ -1,6 +1,6 @@
 //! Connections that go on over RDMA.
 
-use super::attach::{Attaching, Wants};
+use super::attaching::{Attaching, Wants};
 use super::connection::Connection;
 use super::state::WorkerState;
 use crate::metrics::{CommandClass, OutcomeClass};

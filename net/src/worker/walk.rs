@@ -14,6 +14,7 @@ use super::mail::{Ask, AskBytes, AskKind, What};
 use super::owned::OwnedPart;
 use super::scan::{CURSOR_BITS, SCAN_ROOM};
 use super::state::WorkerState;
+use super::walking::Walk;
 use crate::metrics::{CommandClass, OutcomeClass};
 use crate::session::resp::PATTERN_STEPS_MAX;
 use crate::session::{Answer, NotWalked, OfClients, Over, Part, Work};
@@ -26,19 +27,6 @@ const WALK_BYTES_MAX: usize = 16 << 20;
 const GRANT_SHARE: usize = 8;
 /// Keys that one step looks for.
 const STEP_KEYS: u32 = 1000;
-
-/// A walk that is under way.
-#[derive(Debug)]
-pub(crate) struct Walk {
-    over: Over,
-    /// The shard, and the place in it, where the next step begins.
-    cursor: u64,
-    /// It began somewhere in between, and has come to the end once.
-    from_start: bool,
-    count: u64,
-    /// Keys as words, or text.
-    pub(super) found: Vec<u8>,
-}
 
 /// What comes of a step.
 enum Came {

@@ -22,6 +22,9 @@ fn is_served(neighbour: &mut Wire) {
     assert!(since.elapsed() < AT_ONCE, "it waited {:?}", since.elapsed());
 }
 
+/// What a client does.
+type Attack = fn(&mut Raw);
+
 pub(crate) fn a_client_that_never_reads_is_ended_and_its_neighbour_is_served(devices: &Devices) {
     let server = start(devices, |config| config.slow_client_timeout = Some(Duration::from_secs(2)));
     let local = local(devices);
@@ -69,7 +72,7 @@ pub(crate) fn garbage_ends_its_connection_alone(devices: &Devices) {
     let (local, address) = (local(devices), address(&server));
     let mut neighbour = Wire::new(&server, &local);
     let nothing = Window::default();
-    let cases: [(&str, fn(&mut Raw)); 9] = [
+    let cases: [(&str, Attack); 9] = [
         ("no immediate", |raw| raw.send(None, b"bytes")),
         ("a kind that is none", |raw| raw.send(Some(7 << 29), b"bytes")),
         ("a number out of order", |raw| raw.send(Some(3 << 25), b"bytes")),

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use torc_client::{Client, Config, RdmaConfig, Transport};
 use torc_net::server::Server;
 use torc_proto::native::{Answer, FrameLimits, Op, Options, ParseError, Status};
@@ -114,7 +114,15 @@ fn counted(server: &Server, changes: &Changes) {
 }
 
 fn begin(server: &Server, devices: &Devices) -> Wire {
-    let mut wire = Wire::new(server, &local(devices));
+    let (local, since) = (local(devices), Instant::now());
+    // A link that was down a moment ago is told to be gone, for now.
+    let mut wire = loop {
+        match Wire::at(address(server), &local) {
+            Ok(wire) => break wire,
+            Err(error) => assert!(since.elapsed() < PATIENCE, "no connection: {error}"),
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    };
     let (_, status, _) = wire.try_do(Op::Hello, b"", &hello(SESSION)).expect("it goes on");
     assert_eq!(status, Status::Ok as u8);
     wire

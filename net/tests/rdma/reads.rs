@@ -64,7 +64,7 @@ pub(crate) fn what_is_written_is_read_without_asking(devices: &Devices) {
 
 /// All of the memory is registered before the client asks for the first time, and nothing more is after that.
 pub(crate) fn a_read_costs_the_shard_no_turn(devices: &Devices) {
-    const READS: u64 = 100_000;
+    const READS: u64 = 20_000;
     let server = start(devices, |config| config.rdma.reads = true);
     let local = local(devices);
     let mut wire = Wire::new(&server, &local);

@@ -80,13 +80,11 @@ impl Config {
         let announce_host = r.announce_host(&listen)?;
         let transport = r.one("transport", |text| text.parse(), ToString::to_string)?;
         let shared_memory = r.shared_memory(&listen)?;
-        let mut rdma = r.rdma()?;
+        let rdma = r.rdma()?;
         let cpus = r.cpus(machine)?;
         let (shards, cpus) = r.shards(cpus, machine)?;
         let shard_port_base = r.shard_ports(&listen, shards)?;
         let show = |time: &Duration| show_short_time(*time);
-        rdma.wish.memory_bytes =
-            (usize::from(shards) * rdma.clients_max * torc_net::rdma::CLIENT_BYTES) as u64;
         let spin = r.one("spin", value::short_time, show)?;
         let min_wait = r.one("min-wait", value::short_time, show)?;
 

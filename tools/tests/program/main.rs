@@ -15,6 +15,7 @@ mod imports;
 mod limits;
 mod metrics;
 mod rdma;
+mod rdma_client;
 mod ready;
 mod refused;
 mod shared_memory;

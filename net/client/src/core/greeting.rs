@@ -62,6 +62,9 @@ impl Core {
     ) -> Result<(), String> {
         let peer = &mut self.peers[index];
         peer.server_has_rdma = peer.is_tcp() && hello.features & FEATURE_RDMA != 0;
+        if peer.server_has_rdma {
+            self.rdma.server = hello.boot_id;
+        }
         if peer.over != Over::Socket || peer.is_moving() || !matches!(peer.state, State::Greeting { .. }) {
             return Ok(());
         }

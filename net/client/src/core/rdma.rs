@@ -31,6 +31,8 @@ pub(super) struct Rdma {
     failures: u32,
     /// It is not tried before; `None`: it has not failed.
     not_before: Option<Instant>,
+    /// Boot id of the server that has told of RDMA, on whatever connection.
+    pub(super) server: u64,
     /// It cannot come about while this process runs.
     hopeless: bool,
     moves: u64,
@@ -49,6 +51,7 @@ impl Rdma {
             retry_max: config.rdma.retry_max,
             failures: 0,
             not_before: None,
+            server: 0,
             hopeless: false,
             moves: 0,
             fallbacks: [0; Cause::ALL.len()],
@@ -119,9 +122,6 @@ impl Core {
             true if is_for_it || may_wait => peer.offer = Some(Offer::Rdma),
             false if is_for_it => {
                 let why = "the server does not serve over RDMA";
-                if let Some(main) = self.peers[index].scouts_for {
-                    self.peers[main].server_has_rdma = false;
-                }
                 return self.not_paired(index, (Cause::Refused, why), now);
             }
             _ => {}
@@ -215,7 +215,9 @@ impl Core {
                 && peer.scouts_for.is_none()
                 && peer.state == State::Ready
                 && peer.over == Over::Socket
-                && peer.server_has_rdma
+                // Its device may come back.
+                && peer.boot_id == self.rdma.server
+                && peer.is_tcp()
         };
         let is_idle = |peer: &Peer| peer.scout.is_none_or(|scout| self.peers[scout].state == State::Idle);
         let all = self.peers.iter().enumerate();

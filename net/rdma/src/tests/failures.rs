@@ -1,4 +1,5 @@
-//! What breaks is found by both sides, and memory comes back when the device has no use for it any more.
+//! What breaks is found by both sides, lost messages ([N-RDMA-6]) and silent peers ([N-RDMA-10]) among it, and memory comes back when the
+//! device has no use for it any more.
 
 use super::streams::Run;
 use super::world::{Random, Wanted, under_seeds};

@@ -1,4 +1,4 @@
-//! A client that sends what it must not: its connection ends, and others do not notice.
+//! A client that sends what it must not: its connection ends, and others do not notice ([N-RDMA-11]).
 
 use super::raw::Raw;
 use super::streams::Run;

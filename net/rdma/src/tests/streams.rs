@@ -1,4 +1,5 @@
-//! Streams both ways come as they were, and in the end all is given back.
+//! Streams both ways come as they were, and in the end all is given back: credits ([N-RDMA-7]), room ([N-RDMA-8]), in the order of the
+//! messages ([N-RDMA-9]).
 
 use super::caller::{Caller, unjoined};
 use super::hub::Hub;

@@ -1,4 +1,4 @@
-//! What a client may read, and what it may not, case by case.
+//! What a client may read, and what it may not, case by case; keys that are replaced ([N-RDMA-19]).
 
 use super::*;
 use torc_proto::native::{PairEnd, ReadablePiece};

@@ -81,7 +81,12 @@ impl Owner {
         let opened = Opened::new(device.clone(), domain, place(device), epoch);
         self.registrar.begin();
         self.registrar.go_on(&opened);
-        self.state.replace(Some(Arc::new(opened)));
+        #[expect(
+            clippy::arc_with_non_send_sync,
+            reason = "as real devices are; this one stays in its thread"
+        )]
+        let opened = Arc::new(opened);
+        self.state.replace(Some(opened));
     }
 
     /// What the watcher's thread does once in a while.

@@ -1,5 +1,5 @@
 //! Reads while the shard changes, queue pairs fail and keys are replaced, under seeds: every value is one that the key had while it was
-//! read, or it is doubt.
+//! read, or it is doubt ([N-RDMA-17], [N-RDMA-18]).
 
 use super::*;
 use std::collections::HashMap;
@@ -115,7 +115,7 @@ fn check(key: u64, from: usize, found: &Get) {
 }
 
 fn run(seed: u64) -> (ReadCounts, [u64; 2]) {
-    let is_crowded = seed % 3 == 0;
+    let is_crowded = seed.is_multiple_of(3);
     let weather = Weather { delay_max: 8, retry_delay: 4, ..Weather::default() };
     let (network, mut owner, client, devices) =
         world(seed, weather, if is_crowded { 1 << 20 } else { 2 << 20 });
@@ -124,6 +124,9 @@ fn run(seed: u64) -> (ReadCounts, [u64; 2]) {
         owner.set(&(number % 50).to_le_bytes(), &[9; 900]);
     }
     owner.register();
+    // Leases that end while it runs, and of which many segments may rest.
+    let limits = LeaseLimits { lease_ms: 5, resting_percent: 30 };
+    owner.shard.let_read_leases(limits, owner.readers.revoker());
     let model = Model::default();
     WORLD.set(Some(World { network, owner, model, random: Random(seed), devices, is_crowded }));
     let idle: fn() = || with(World::step);
@@ -173,5 +176,5 @@ fn every_value_that_is_read_was_there_while_it_was_read() {
     let causes: Vec<_> = counts.causes().collect();
     let came = format!("{counts:?}, {remembered} remembered, {broken} broken, {causes:?}");
     println!("{came}");
-    assert!(one.is_some() || counts.hits > 5000 && remembered > 500 && broken > 50, "{came}");
+    assert!(one.is_some() || counts.hits > 1000 && remembered > 50 && broken > 50, "{came}");
 }

@@ -95,6 +95,24 @@ fn each_failure_falls_back_is_counted_and_is_tried_again() {
     }
 }
 
+/// The server's device goes, so its hellos no longer tell of RDMA, and comes back.
+#[test]
+fn a_server_that_had_rdma_is_asked_again() {
+    let mut world = World::new(6, |_| {});
+    count_all(&mut world);
+    world.server_has_rdma = false;
+    (0..3).for_each(|index| world.close(index, Some(Cause::Ended)));
+    for _ in 0..10 {
+        count_all(&mut world);
+        world.run(5 * SECOND);
+    }
+    assert_eq!(carriers(&mut world)[1..], [Over::Socket; 2]);
+    world.server_has_rdma = true;
+    world.run(61 * SECOND);
+    count_all(&mut world);
+    assert!(is_all_over_rdma(&mut world), "{:?}", world.told());
+}
+
 #[test]
 fn rdma_or_nothing_says_why_there_is_nothing() {
     let mut world = World::new(3, |config| config.transport = Transport::Rdma);
@@ -151,7 +169,7 @@ fn calls_are_answered_once_in_their_order_whatever_happens_to_rdma() {
     for seed in 1..400 {
         let mut world = World::new(seed, |config| config.rdma.retry_max = Duration::from_secs(2));
         let mut asked = [0u64; KEYS.len()];
-        for _ in 0..300 {
+        for step in 0..300 {
             for _ in 0..world.random(4) {
                 let key = world.random(KEYS.len() as u64) as usize;
                 asked[key] += 1;
@@ -169,12 +187,14 @@ fn calls_are_answered_once_in_their_order_whatever_happens_to_rdma() {
                     world.close(index, Some(Cause::Ended));
                 }
                 4 => world.pass(3000),
+                // Who has never heard of it does not try.
+                5 if step > 100 => world.server_has_rdma = !world.server_has_rdma,
                 _ => {}
             }
             world.turn();
             world.pass(30);
         }
-        (world.says, world.path, world.device) = (Says::Yes, true, None);
+        (world.says, world.path, world.device, world.server_has_rdma) = (Says::Yes, true, None, true);
         world.run(30 * SECOND);
         assert_eq!((world.open_calls(), &world.errors[..]), (0, &[][..]), "seed {seed}");
         for (key, asked) in KEYS.iter().zip(asked) {
