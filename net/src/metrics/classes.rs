@@ -18,11 +18,13 @@ pub enum CommandClass {
     SetRange,
     Flush,
     Scan,
+    /// Commands that are run together (EXEC); each of them is counted, too.
+    Transaction,
     /// Answered without a shard (PING, INFO, errors).
     Local,
 }
 
-pub(super) const COMMANDS: [&str; 12] = [
+pub(super) const COMMANDS: [&str; 13] = [
     "read",
     "read_and_expire",
     "write",
@@ -34,6 +36,7 @@ pub(super) const COMMANDS: [&str; 12] = [
     "set_range",
     "flush",
     "scan",
+    "transaction",
     "local",
 ];
 

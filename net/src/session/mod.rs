@@ -30,7 +30,7 @@ pub mod resp;
 mod scratch;
 mod wish;
 
-pub use answer::{ATTACH_REFUSALS, Answer, AttachRefusal, NotFlushed, Shares};
+pub use answer::{ATTACH_REFUSALS, Answer, AttachRefusal, Exec, NotFlushed, Shares};
 pub use bad_input::{BAD_INPUTS, BadInput, Errors};
 pub use context::{ComposeContext, ServerView};
 pub use deadline::Deadline;
@@ -42,6 +42,7 @@ pub use part::{DatabasesChange, Once, Part, ReplyKind, Told, Work};
 pub use protocol::{PROTOCOLS, Port, Protocol};
 pub use push::Push;
 pub use refused::Refused;
+pub use resp::Transaction;
 pub use scratch::Scratch;
 pub use wish::Wish;
 
@@ -126,6 +127,30 @@ impl Session {
             Session::Resp(session) => session.is_within_request(),
             Session::Memcache(session) => session.is_within_request(),
             Session::Native(session) => session.is_within_request(),
+        }
+    }
+
+    /// What [`Work::Transaction`] is about, when its turn has come: only then is more of the connection parsed. `None`: a command could not
+    /// be queued.
+    pub fn take_transaction(&mut self) -> Option<Transaction> {
+        match self {
+            Session::Resp(session) => session.take_transaction(),
+            Session::Undecided(_) | Session::Memcache(_) | Session::Native(_) => None,
+        }
+    }
+
+    /// Appends the next parts of a transaction, as [`Session::parse`] does.
+    pub fn replay<'a>(
+        &mut self,
+        transaction: &'a mut Transaction,
+        scratch: &'a Scratch,
+        now: Millis,
+        limits: &Limits,
+        parts: &mut Vec<Part<'a>>,
+        parts_max: usize,
+    ) {
+        if let Session::Resp(session) = self {
+            session.replay(transaction, scratch, now, limits, parts, parts_max);
         }
     }
 

@@ -25,7 +25,10 @@ impl Part<'_> {
     pub fn wished(&self) -> Option<(Wish, bool)> {
         let changes = match &self.work {
             Work::Keyed(command) => command.op.changes(),
-            work => work.ends_value() || matches!(work, Work::Flush { .. } | Work::Databases(_)),
+            work => {
+                work.ends_value()
+                    || matches!(work, Work::Flush { .. } | Work::Databases(_) | Work::Transaction)
+            }
         };
         changes.then(|| (self.reply.wish(), self.once.is_some()))
     }
@@ -55,6 +58,15 @@ pub enum Work<'a> {
     ValueAbort,
     /// Databases are flushed or swapped, in every shard.
     Databases(DatabasesChange),
+    /// Whether the key changes from here on decides about the connection's next transaction.
+    Watch {
+        database: u16,
+        key: &'a [u8],
+    },
+    /// It decides no more.
+    Unwatch,
+    /// What the session has queued is run together: see [`Session::take_transaction`](super::Session::take_transaction).
+    Transaction,
     /// Every shard forgets everything, at once or from `at` on.
     Flush {
         at: Option<Millis>,
@@ -92,7 +104,7 @@ impl Work<'_> {
     pub fn database(&self) -> u16 {
         match self {
             Work::Keyed(command) | Work::ValueBegin { command, .. } => command.database,
-            Work::Scan { database, .. } => *database,
+            Work::Scan { database, .. } | Work::Watch { database, .. } => *database,
             _ => 0,
         }
     }
@@ -101,9 +113,9 @@ impl Work<'_> {
     pub fn set_database(&mut self, chosen: u16) {
         match self {
             Work::Keyed(command) | Work::ValueBegin { command, .. } => command.database = chosen,
-            Work::Scan { database, .. } | Work::Databases(DatabasesChange::Flush { database }) => {
-                *database = chosen;
-            }
+            Work::Scan { database, .. }
+            | Work::Watch { database, .. }
+            | Work::Databases(DatabasesChange::Flush { database }) => *database = chosen,
             _ => {}
         }
     }

@@ -16,7 +16,9 @@ use super::owned::OwnedPart;
 use super::queue::Queue;
 use super::rounds::RoundMarks;
 use super::step::Step;
+use super::transaction::Running;
 use super::upload::Upload;
+use super::watches::Watched;
 use crate::session::{Output, ReplyKind, Session};
 use crate::transport::{ConnId, Pieces};
 use std::collections::VecDeque;
@@ -91,6 +93,16 @@ pub(crate) struct Connection {
     pub(crate) ring_bytes: usize,
     /// The first of its deferred parts is a step of a scan that has begun.
     pub(crate) scans: Option<Box<Step>>,
+    /// Its transaction, from EXEC on.
+    pub(crate) transaction: Option<Box<Running>>,
+    /// All keys of its transaction are held, and its commands are run.
+    pub(crate) in_transaction: bool,
+    /// The client is gone, but not its transaction.
+    pub(crate) is_ghost: bool,
+    /// Counts its transactions.
+    pub(crate) attempts: u32,
+    /// The keys that it watches.
+    pub(crate) watched: Option<Box<Watched>>,
     /// In the line of those that are not read for want of memory.
     pub(crate) waits_for_memory: bool,
     /// What it was charged with last, bytes.
@@ -162,6 +174,11 @@ impl Connection {
             attaching: None,
             ring_bytes: 0,
             scans: None,
+            transaction: None,
+            in_transaction: false,
+            is_ghost: false,
+            attempts: 0,
+            watched: None,
             waits_for_memory: false,
             charged: 0,
             sending_content: 0,
@@ -196,7 +213,18 @@ impl Connection {
         let deferred = self.deferred.iter().map(OwnedPart::bytes_held).sum::<usize>();
         let bytes = self.input.bytes_held() + self.output.bytes_held() + self.sending_bytes;
         let scanned = self.scans.as_ref().map_or(0, |step| step.keys.capacity());
+        let scanned = scanned + self.transaction_bytes();
         CONNECTION_BYTES + bytes + self.queue.bytes_held() + deferred + self.session.bytes_held() + scanned
+    }
+
+    /// Memory of its transaction, and of what it watches.
+    #[inline]
+    fn transaction_bytes(&self) -> usize {
+        if self.transaction.is_none() && self.watched.is_none() {
+            return 0;
+        }
+        let watched = self.watched.as_ref().map_or(0, |watched| watched.bytes_held());
+        watched + self.transaction.as_ref().map_or(0, |running| running.bytes_held())
     }
 
     /// Bytes that it has waiting, in and out, without the buffers around them: those are the worker's choice.
@@ -272,6 +300,10 @@ pub(crate) fn is_protocol_refusal(reply: &ReplyKind) -> bool {
 pub(crate) struct Connections {
     // Boxed: a connection is large, and most places of a long table may be empty.
     places: Vec<Option<Box<Connection>>>,
+    /// Those whose clients are gone, and whose transactions are not over.
+    // Boxed as in their places.
+    #[allow(clippy::vec_box)]
+    ghosts: Vec<Box<Connection>>,
     count: usize,
     /// Connections that there have been.
     total: u64,
@@ -295,7 +327,10 @@ impl Connections {
     }
 
     pub(crate) fn find(&mut self, id: ConnId) -> Option<&mut Connection> {
-        self.places.get_mut(id.index as usize)?.as_deref_mut().filter(|connection| connection.id == id)
+        match self.places.get_mut(id.index as usize) {
+            Some(Some(connection)) if connection.id == id => Some(connection),
+            _ => self.ghosts.iter_mut().find(|ghost| ghost.id == id).map(|ghost| &mut **ghost),
+        }
     }
 
     pub(crate) fn remove(&mut self, id: ConnId) -> Option<Box<Connection>> {
@@ -308,11 +343,26 @@ impl Connections {
     /// look for it meanwhile, and [`Connections::put`] must follow.
     #[inline]
     pub(crate) fn take(&mut self, id: ConnId) -> Option<Box<Connection>> {
-        self.places.get_mut(id.index as usize)?.take_if(|connection| connection.id == id)
+        let there = self.places.get_mut(id.index as usize)?.take_if(|connection| connection.id == id);
+        if there.is_some() { there } else { self.take_ghost(id) }
+    }
+
+    #[cold]
+    fn take_ghost(&mut self, id: ConnId) -> Option<Box<Connection>> {
+        let place = self.ghosts.iter().position(|ghost| ghost.id == id)?;
+        Some(self.ghosts.swap_remove(place))
+    }
+
+    #[cfg(test)]
+    pub(crate) fn ghosts(&self) -> &[Box<Connection>] {
+        &self.ghosts
     }
 
     #[inline]
     pub(crate) fn put(&mut self, connection: Box<Connection>) {
+        if connection.is_ghost {
+            return self.ghosts.push(connection);
+        }
         let index = connection.id.index as usize;
         self.places[index] = Some(connection);
     }

@@ -87,7 +87,10 @@ impl WorkerState {
             }
             // The part before may have pinned segments.
             let room = if self.shard.is_short_of_pins() { 0 } else { output_bytes_max };
-            let direct = conn.queue.is_empty() && conn.deferred.is_empty() && conn.output.bytes() <= room;
+            let direct = conn.queue.is_empty()
+                && conn.deferred.is_empty()
+                && conn.output.bytes() <= room
+                && !self.holds.is_any();
             match &part.work {
                 Work::Keyed(command)
                     if direct
@@ -218,12 +221,29 @@ impl WorkerState {
     }
 
     /// Begins a part. False: there is no room for its answer, or no place at the shard that has to give it.
-    fn begin(&mut self, conn: &mut Connection, part: &Part<'_>, prepared: Prepared, read_ns: u64) -> bool {
+    pub(super) fn begin(
+        &mut self,
+        conn: &mut Connection,
+        part: &Part<'_>,
+        prepared: Prepared,
+        read_ns: u64,
+    ) -> bool {
         conn.asks_alone &= !conn.queue.is_empty();
-        if conn.asks_alone || !conn.has_room(self.output_bytes_max()) {
+        if conn.asks_alone || !conn.in_transaction && !conn.has_room(self.output_bytes_max()) {
             return false;
         }
         match &part.work {
+            Work::Keyed(command)
+                if conn.in_transaction && self.is_too_long_to_run(conn, command, prepared.hash) =>
+            {
+                // What other shards answer may be shorter than the room that is set aside for it.
+                if !conn.queue.is_empty() {
+                    return false;
+                }
+                self.stats.request(CommandClass::of(&command.op), OutcomeClass::Refused);
+                self.finish(conn, part, command.key, read_ns, Answer::Busy { limit: MAX_VALUE });
+                true
+            }
             Work::Keyed(command) => match self.destination(conn, command.key, prepared.shard) {
                 Destination::Here if self.would_pin(command, prepared.hash).is_some() => {
                     self.ask_later(conn);
@@ -236,6 +256,12 @@ impl WorkerState {
                 }
                 Destination::Here if self.is_held(command, || part.reply.wish()) => {
                     self.hold(conn);
+                    false
+                }
+                Destination::Here
+                    if self.holds.blocks(command.database, prepared.hash) && !conn.in_transaction =>
+                {
+                    self.wait_for_key(conn);
                     false
                 }
                 Destination::Here => self.perform_here(conn, part, command, prepared.hash, read_ns),
@@ -262,6 +288,13 @@ impl WorkerState {
             {
                 self.stats.request(CommandClass::Flush, OutcomeClass::Refused);
                 self.finish(conn, part, &[], read_ns, Answer::Busy { limit: DURABILITY });
+                true
+            }
+            Work::Transaction => self.begin_transaction(conn, part, read_ns),
+            Work::Watch { database, key } => self.begin_watch(conn, part, (*database, key), read_ns),
+            Work::Unwatch => {
+                self.unwatch_all(conn);
+                self.finish(conn, part, &[], read_ns, Answer::Local);
                 true
             }
             Work::Databases(change) => self.begin_databases(conn, part, *change, read_ns),
@@ -382,6 +415,9 @@ impl WorkerState {
         }
     }
 }
+
+/// The setting that bounds what a transaction may answer.
+const MAX_VALUE: &str = "max-value";
 
 /// Where a key is served.
 pub(super) enum Destination {

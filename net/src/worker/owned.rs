@@ -7,7 +7,8 @@ use super::mail::AskBytes;
 use super::pool::Pool;
 use super::queue::Asked;
 use crate::session::{
-    Answer, AttachRefusal, DatabasesChange, NotFlushed, Once, Part, ReplyKind, Shares, Told, Work, lent_cost,
+    Answer, AttachRefusal, DatabasesChange, Exec, NotFlushed, Once, Part, ReplyKind, Shares, Told, Work,
+    lent_cost,
 };
 use torc_engine::bytes::Bytes;
 use torc_engine::command::{
@@ -24,6 +25,9 @@ pub(crate) enum OwnedWork {
     ValueEnd(Option<Options>),
     ValueAbort,
     Databases(DatabasesChange),
+    Watch,
+    Unwatch,
+    Transaction,
     Flush { at: Option<Millis> },
     Scan { cursor: u64, count: u32 },
     Attach { reads: bool },
@@ -82,6 +86,9 @@ impl OwnedPart {
             }
             Work::ValueAbort => (OwnedWork::ValueAbort, &b""[..], &b""[..]),
             Work::Databases(change) => (OwnedWork::Databases(change), &b""[..], &b""[..]),
+            Work::Watch { key, .. } => (OwnedWork::Watch, key, &b""[..]),
+            Work::Unwatch => (OwnedWork::Unwatch, &b""[..], &b""[..]),
+            Work::Transaction => (OwnedWork::Transaction, &b""[..], &b""[..]),
             Work::Flush { at } => (OwnedWork::Flush { at }, &b""[..], &b""[..]),
             Work::Scan { cursor, count, .. } => (OwnedWork::Scan { cursor, count }, &b""[..], &b""[..]),
             Work::Attach { reads } => (OwnedWork::Attach { reads }, &b""[..], &b""[..]),
@@ -117,6 +124,9 @@ impl OwnedPart {
             }
             OwnedWork::ValueAbort => Work::ValueAbort,
             OwnedWork::Databases(change) => Work::Databases(change),
+            OwnedWork::Watch => Work::Watch { database: self.database, key },
+            OwnedWork::Unwatch => Work::Unwatch,
+            OwnedWork::Transaction => Work::Transaction,
             OwnedWork::Flush { at } => Work::Flush { at },
             OwnedWork::Scan { cursor, count } => Work::Scan { database: self.database, cursor, count },
             OwnedWork::Told(told) => Work::Told(told, value),
@@ -210,6 +220,7 @@ pub(crate) enum OwnedAnswer {
     },
     Flushed,
     NotFlushed(NotFlushed),
+    Exec(Exec),
     Scanned {
         cursor: u64,
     },
@@ -280,6 +291,7 @@ impl OwnedAnswer {
             Answer::Moved { slot, shard, epoch } => OwnedAnswer::Moved { slot, shard, epoch },
             Answer::Flushed => OwnedAnswer::Flushed,
             Answer::NotFlushed(why) => OwnedAnswer::NotFlushed(why),
+            Answer::Exec(what) => OwnedAnswer::Exec(what),
             Answer::Scanned { cursor, keys } => {
                 bytes.extend_from_slice(keys);
                 OwnedAnswer::Scanned { cursor }
@@ -300,6 +312,7 @@ impl OwnedAnswer {
             OwnedAnswer::Moved { slot, shard, epoch } => Answer::Moved { slot, shard, epoch },
             OwnedAnswer::Flushed => Answer::Flushed,
             OwnedAnswer::NotFlushed(why) => Answer::NotFlushed(why),
+            OwnedAnswer::Exec(what) => Answer::Exec(what),
             OwnedAnswer::Scanned { cursor } => Answer::Scanned { cursor, keys: bytes },
             OwnedAnswer::Busy { limit } => Answer::Busy { limit },
             OwnedAnswer::Attach(attached) => Answer::Attach(attached),

@@ -11,7 +11,7 @@ use torc_engine::command::{Body, Command, Millis, Op, Outcome, Refusal, UploadId
 use torc_engine::segments::Lent;
 use torc_engine::{Shard, ShardConfig};
 use torc_net::session::{
-    Answer, ComposeContext, DatabasesChange, Limits, Output, Piece, Port, Protocol, ReplyKind, Scratch,
+    Answer, ComposeContext, DatabasesChange, Exec, Limits, Output, Piece, Port, Protocol, ReplyKind, Scratch,
     ServerView, Session, Work,
 };
 
@@ -193,7 +193,11 @@ impl Connection {
             Work::Scan { .. } => {
                 self.compose(reply, &[], echo, &Answer::Scanned { cursor: 0, keys: &[] }, now);
             }
-            Work::Local | Work::Told(..) => self.compose(reply, &[], echo, &Answer::Local, now),
+            Work::Transaction => self.run_transaction(reply, store, now),
+            // Nobody else changes anything.
+            Work::Watch { .. } | Work::Unwatch | Work::Local | Work::Told(..) => {
+                self.compose(reply, &[], echo, &Answer::Local, now)
+            }
             Work::Attach { .. } => {
                 let answer = Answer::Attach(Err(torc_net::session::AttachRefusal::Off));
                 self.compose(reply, &[], echo, &answer, now);
@@ -203,6 +207,23 @@ impl Connection {
                 self.closed = true;
             }
         }
+    }
+
+    fn run_transaction(&mut self, reply: ReplyKind, store: &mut impl Store, now: Millis) {
+        let Some(mut transaction) = self.session.take_transaction() else {
+            return self.compose(reply, &[], &[], &Answer::Exec(Exec::Aborted), now);
+        };
+        let begun = Answer::Exec(Exec::Begun(transaction.commands()));
+        self.compose(reply, &[], &[], &begun, now);
+        while !transaction.is_parsed() {
+            let (scratch, mut parts) = (Scratch::default(), Vec::new());
+            let limits = self.limits;
+            self.session.replay(&mut transaction, &scratch, now, &limits, &mut parts, self.parts_max);
+            for part in parts {
+                self.execute(&part.work, part.reply, part.echo, store, now);
+            }
+        }
+        self.compose(reply, &[], &[], &Answer::Exec(Exec::Ended), now);
     }
 
     fn end_value(

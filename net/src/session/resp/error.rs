@@ -30,6 +30,16 @@ pub(super) enum Error {
     IncompatibleNx,
     IncompatibleGtLt,
     InvalidCursor,
+    NestedMulti,
+    ExecWithoutMulti,
+    DiscardWithoutMulti,
+    /// Of EXEC.
+    ExecArguments,
+    WatchInMulti,
+    /// The command cannot be queued.
+    NotInTransaction,
+    /// All that is queued is longer than `--max-frame` and `--max-value` together, or more than `--max-arguments`.
+    TransactionTooLong,
     /// SWAPDB: an argument is no number.
     FirstDatabase,
     SecondDatabase,
@@ -51,7 +61,7 @@ impl Error {
             Error::UnknownCommand => BadInput::UnknownCommand,
             Error::KeyTooLong => BadInput::Key,
             Error::ValueTooLong | Error::PairsTooLong | Error::StringTooLong => BadInput::ValueTooLong,
-            Error::PatternTooLong | Error::TooManyNames => BadInput::Limit,
+            Error::PatternTooLong | Error::TooManyNames | Error::TransactionTooLong => BadInput::Limit,
             Error::FrameTooLong
             | Error::Protocol(ProtocolError::TooManyArguments | ProtocolError::TooBigInline) => {
                 BadInput::Limit

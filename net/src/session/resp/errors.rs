@@ -2,7 +2,7 @@
 
 use super::error::Error;
 use super::reply_kind::Kind;
-use crate::session::answer::NotFlushed;
+use crate::session::answer::{Exec, NotFlushed};
 use torc_engine::command::Refusal;
 use torc_proto::resp::request::{self, Arguments};
 use torc_proto::resp::{ProtocolError, compose};
@@ -58,6 +58,17 @@ fn fixed(error: Error) -> &'static str {
         Error::IncompatibleNx => "ERR NX and XX, GT or LT options at the same time are not compatible",
         Error::IncompatibleGtLt => "ERR GT and LT options at the same time are not compatible",
         Error::InvalidCursor => "ERR invalid cursor",
+        Error::NestedMulti => "ERR MULTI calls can not be nested",
+        Error::ExecWithoutMulti => "ERR EXEC without MULTI",
+        Error::ExecArguments => {
+            "EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' command"
+        }
+        Error::DiscardWithoutMulti => "ERR DISCARD without MULTI",
+        Error::WatchInMulti => "ERR WATCH inside MULTI is not allowed",
+        Error::NotInTransaction => "ERR Command not allowed inside a transaction",
+        Error::TransactionTooLong => {
+            "ERR queued commands exceed maximum allowed size (--max-value, --max-arguments)"
+        }
         Error::FirstDatabase => "ERR invalid first DB index",
         Error::SecondDatabase => "ERR invalid second DB index",
         Error::NoDatabase => "ERR DB index is out of range",
@@ -82,6 +93,18 @@ pub(super) fn not_flushed(why: NotFlushed) -> &'static [u8] {
         NotFlushed::NotAlone => {
             b"ERR this shard has keys of other databases: FLUSHALL, or FLUSHDB at the common port"
         }
+    }
+}
+
+pub(super) fn not_run(why: Exec) -> &'static [u8] {
+    match why {
+        Exec::Aborted => b"EXECABORT Transaction discarded because of previous errors.",
+        Exec::TimedOut => {
+            b"ERR the transaction did not get its keys in time, and has done nothing: try again"
+        }
+        Exec::TooManyKeys => b"ERR a transaction of more than 65536 keys",
+        Exec::TooManyWatched => b"ERR too many watched keys",
+        Exec::Changed | Exec::Begun(_) | Exec::Ended => b"ERR outcome unknown",
     }
 }
 

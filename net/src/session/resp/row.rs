@@ -6,6 +6,7 @@ use super::error::Error;
 use super::local::LocalCall;
 use super::reply_kind::Position;
 use super::storage::Storage;
+use super::{Session, Turn};
 use crate::session::part::Part;
 
 /// One command.
@@ -68,6 +69,8 @@ pub(super) enum Class {
     Write,
     /// The connection's own affairs.
     Connection,
+    /// Commands that are run together.
+    Transaction,
     /// Ask about the server.
     Server,
     /// Touch every key of a server at once.
@@ -101,6 +104,8 @@ pub(super) enum Run {
     Local(fn(&mut Client, &LocalCall<'_>, &mut Vec<u8>)),
     /// The same, and what comes behind it is about another database.
     Chooses(fn(&mut Client, &LocalCall<'_>, &mut Vec<u8>)),
+    /// Begins or ends a queue of commands.
+    Queue(for<'s, 't, 'p, 'a> fn(&'s mut Session, &'t mut Turn<'p, 'a>)),
     /// Answers `+OK`, then the connection is closed.
     Quit,
 }
@@ -113,6 +118,7 @@ impl std::fmt::Debug for Run {
             Run::Store(_) => "Store",
             Run::Local(_) => "Local",
             Run::Chooses(_) => "Chooses",
+            Run::Queue(_) => "Queue",
             Run::Quit => "Quit",
         })
     }

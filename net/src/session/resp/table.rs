@@ -4,7 +4,10 @@
 //! perfect hash over the name in lower case, made at compile time.
 
 use super::row::{Class, Keys, Row, Run, Values};
-use super::{cluster, connection, counters, expiry, info, introspection, keyspace, several, strings};
+use super::{
+    Session, cluster, connection, counters, expiry, info, introspection, keyspace, several, strings,
+    transaction,
+};
 use torc_proto::resp::Arguments;
 use torc_proto::resp::request::inline_word;
 
@@ -26,7 +29,7 @@ macro_rules! rows {
     };
 }
 
-use Run::{Chooses, Local, Parts, Quit, Store};
+use Run::{Chooses, Local, Parts, Queue, Quit, Store};
 use Values::{Pairs, Streamed};
 
 rows! {
@@ -128,6 +131,16 @@ rows! {
         Values::None, Chooses(connection::select), "Choose the database";
     "client" -2 [] NONE Connection "connection" "2.4.0"
         Values::None, Local(connection::client), "Names and facts of this connection";
+    "multi" 1 ["noscript" "loading" "stale" "fast" "allow_busy"] NONE Transaction "transactions" "1.2.0"
+        Values::None, Queue(Session::begin_queue), "Queue the commands that follow";
+    "exec" 1 ["noscript" "loading" "stale" "skip_slowlog"] NONE Transaction "transactions" "1.2.0"
+        Values::None, Queue(Session::end_queue), "Run all queued commands, and nobody else's in between";
+    "discard" 1 ["noscript" "loading" "stale" "fast" "allow_busy"] NONE Transaction "transactions" "2.0.0"
+        Values::None, Queue(Session::drop_queue), "Forget the queued commands";
+    "watch" -2 ["noscript" "loading" "stale" "fast" "allow_busy"] ALL Transaction "transactions" "2.2.0"
+        Values::None, Run::Keys(several::check, transaction::watch), "EXEC does nothing if a key changes before it";
+    "unwatch" 1 ["noscript" "loading" "stale" "fast" "allow_busy"] NONE Transaction "transactions" "2.2.0"
+        Values::None, Parts(transaction::unwatch), "Watch no key any more";
     "cluster" -2 [] NONE Server "cluster" "3.0.0"
         Values::None, Local(cluster::cluster), "Which shard owns which slot";
     "readonly" 1 ["loading" "stale" "fast"] NONE Connection "cluster" "3.0.0"
@@ -224,7 +237,7 @@ mod tests {
     #[test]
     fn what_is_no_name_is_not_found() {
         let unknown: [&[u8]; 8] =
-            [b"", b"ge", b"gett", b"get\0", b"g\x05t", b"\x47\x45\x34", b"incrbyfloatincrbyfloat", b"multi"];
+            [b"", b"ge", b"gett", b"get\0", b"g\x05t", b"\x47\x45\x34", b"incrbyfloatincrbyfloat", b"mult1"];
         for name in unknown {
             assert!(lookup(name).is_none(), "{}", name.escape_ascii());
         }
