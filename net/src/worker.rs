@@ -37,6 +37,7 @@ mod execute;
 mod forward;
 mod holds;
 mod input;
+mod joint;
 #[cfg(test)]
 mod left_over;
 pub(crate) mod mail;

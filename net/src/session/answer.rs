@@ -42,6 +42,16 @@ pub enum NotFlushed {
     Cluster,
 }
 
+/// What became of a command about several keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Jointly {
+    Done,
+    /// A key has a value that must have none.
+    NotDone,
+    /// There is no such item.
+    NoItem,
+}
+
 /// What became of a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exec {
@@ -74,6 +84,7 @@ pub enum Answer<'s> {
     Flushed,
     NotFlushed(NotFlushed),
     Exec(Exec),
+    Jointly(Jointly),
     /// Keys found, as [`torc_engine::words`]; the next cursor, 0 at the end.
     Scanned {
         cursor: u64,

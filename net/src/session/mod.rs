@@ -30,7 +30,7 @@ pub mod resp;
 mod scratch;
 mod wish;
 
-pub use answer::{ATTACH_REFUSALS, Answer, AttachRefusal, Exec, NotFlushed, Shares};
+pub use answer::{ATTACH_REFUSALS, Answer, AttachRefusal, Exec, Jointly, NotFlushed, Shares};
 pub use bad_input::{BAD_INPUTS, BadInput, Errors};
 pub use context::{ComposeContext, ServerView};
 pub use deadline::Deadline;
@@ -38,7 +38,7 @@ pub use free::FreeReply;
 pub(crate) use output::lent_cost;
 pub use output::{Output, Piece};
 pub use parsing::{Limits, Parsed};
-pub use part::{DatabasesChange, Once, Part, ReplyKind, Told, Work};
+pub use part::{DatabasesChange, Joint, Once, Part, ReplyKind, Told, Work};
 pub use protocol::{PROTOCOLS, Port, Protocol};
 pub use push::Push;
 pub use refused::Refused;
@@ -229,6 +229,8 @@ impl Session {
                 session.compose(reply, key, echo, answer, context, out)
             }
             (_, ReplyKind::Refused(refused)) => refused.compose(out),
+            // The worker keeps what it needs of it.
+            (_, ReplyKind::Step) => {}
             (session, ReplyKind::Push) => {
                 session.push(Push::of_bytes(echo), out);
             }

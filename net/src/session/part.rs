@@ -27,7 +27,10 @@ impl Part<'_> {
             Work::Keyed(command) => command.op.changes(),
             work => {
                 work.ends_value()
-                    || matches!(work, Work::Flush { .. } | Work::Databases(_) | Work::Transaction)
+                    || matches!(
+                        work,
+                        Work::Flush { .. } | Work::Databases(_) | Work::Transaction | Work::Joint { .. }
+                    )
             }
         };
         changes.then(|| (self.reply.wish(), self.once.is_some()))
@@ -67,6 +70,13 @@ pub enum Work<'a> {
     Unwatch,
     /// What the session has queued is run together: see [`Session::take_transaction`](super::Session::take_transaction).
     Transaction,
+    /// A command about several keys, which is done as one.
+    Joint {
+        joint: Joint,
+        database: u16,
+        /// As [`torc_engine::words`]: keys and their values; or the key of the item, and the one that it gets.
+        words: &'a [u8],
+    },
     /// Every shard forgets everything, at once or from `at` on.
     Flush {
         at: Option<Millis>,
@@ -104,7 +114,9 @@ impl Work<'_> {
     pub fn database(&self) -> u16 {
         match self {
             Work::Keyed(command) | Work::ValueBegin { command, .. } => command.database,
-            Work::Scan { database, .. } | Work::Watch { database, .. } => *database,
+            Work::Scan { database, .. } | Work::Watch { database, .. } | Work::Joint { database, .. } => {
+                *database
+            }
             _ => 0,
         }
     }
@@ -115,6 +127,7 @@ impl Work<'_> {
             Work::Keyed(command) | Work::ValueBegin { command, .. } => command.database = chosen,
             Work::Scan { database, .. }
             | Work::Watch { database, .. }
+            | Work::Joint { database, .. }
             | Work::Databases(DatabasesChange::Flush { database }) => *database = chosen,
             _ => {}
         }
@@ -125,6 +138,21 @@ impl Work<'_> {
     pub fn ends_value(&self) -> bool {
         matches!(self, Work::ValueEnd | Work::ValueEndWith { .. })
     }
+}
+
+/// What is done with several keys as one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Joint {
+    /// Keys get values, if none of them has one.
+    SetIfNone,
+    /// A key of the database `to` gets what another key has: value, flags and expiry.
+    Copy {
+        to: u16,
+        /// Whatever it has.
+        replaces: bool,
+        /// The other one has nothing then.
+        removes: bool,
+    },
 }
 
 /// What becomes of databases.
@@ -153,6 +181,8 @@ pub enum ReplyKind {
     Native(native::ReplyKind),
     /// The client speaks a protocol that is not served: it is told so.
     Refused(Refused),
+    /// A step of a command that is done in several: no client sees the answer.
+    Step,
     /// No answer, but a push that waited behind answers; the echo holds its bytes.
     Push,
 }

@@ -11,6 +11,7 @@
 //! of one connection on one key take effect in theirs: behind a deferred part everything is deferred.
 
 use super::input::Input;
+use super::joint::JointRun;
 use super::mail::Address;
 use super::owned::OwnedPart;
 use super::queue::Queue;
@@ -19,10 +20,11 @@ use super::step::Step;
 use super::transaction::Running;
 use super::upload::Upload;
 use super::watches::Watched;
-use crate::session::{Output, ReplyKind, Session};
+use crate::session::{Answer, Output, ReplyKind, Session};
 use crate::transport::{ConnId, Pieces};
 use std::collections::VecDeque;
 use torc_engine::command::{Millis, UploadId};
+use torc_engine::segments::Lent;
 
 /// How far a connection is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,6 +97,8 @@ pub(crate) struct Connection {
     pub(crate) scans: Option<Box<Step>>,
     /// Its transaction, from EXEC on.
     pub(crate) transaction: Option<Box<Running>>,
+    /// The command about several keys that it goes on with.
+    pub(crate) joint: Option<Box<JointRun>>,
     /// All keys of its transaction are held, and its commands are run.
     pub(crate) in_transaction: bool,
     /// The client is gone, but not its transaction.
@@ -175,6 +179,7 @@ impl Connection {
             ring_bytes: 0,
             scans: None,
             transaction: None,
+            joint: None,
             in_transaction: false,
             is_ghost: false,
             attempts: 0,
@@ -220,11 +225,17 @@ impl Connection {
     /// Memory of its transaction, and of what it watches.
     #[inline]
     fn transaction_bytes(&self) -> usize {
-        if self.transaction.is_none() && self.watched.is_none() {
+        if self.transaction.is_none() && self.watched.is_none() && self.joint.is_none() {
             return 0;
         }
         let watched = self.watched.as_ref().map_or(0, |watched| watched.bytes_held());
-        watched + self.transaction.as_ref().map_or(0, |running| running.bytes_held())
+        let joint = self.joint.as_ref().map_or(0, |run| run.bytes_held());
+        watched + joint + self.transaction.as_ref().map_or(0, |running| running.bytes_held())
+    }
+
+    /// Takes the answer to a step of the command about several keys. What was lent for it is to be released.
+    pub(crate) fn take_step(&mut self, answer: &Answer<'_>) -> Vec<Lent> {
+        self.joint.as_mut().map_or_else(Vec::new, |run| run.take(answer))
     }
 
     /// Bytes that it has waiting, in and out, without the buffers around them: those are the worker's choice.

@@ -4,6 +4,7 @@
 use super::bug::Bug;
 use super::compose::wait_behind;
 use super::connection::{Connection, Phase, is_protocol_refusal};
+use super::joint;
 use super::outcomes::{Lookup, Outcomes};
 use super::owned::OwnedPart;
 use super::read_there::is_plain_read;
@@ -234,7 +235,9 @@ impl WorkerState {
         }
         match &part.work {
             Work::Keyed(command)
-                if conn.in_transaction && self.is_too_long_to_run(conn, command, prepared.hash) =>
+                if conn.in_transaction
+                    && !matches!(part.reply, ReplyKind::Step)
+                    && self.is_too_long_to_run(conn, command, prepared.hash) =>
             {
                 // What other shards answer may be shorter than the room that is set aside for it.
                 if !conn.queue.is_empty() {
@@ -290,7 +293,13 @@ impl WorkerState {
                 self.finish(conn, part, &[], read_ns, Answer::Busy { limit: DURABILITY });
                 true
             }
+            // It may tell of all shards, and what is behind it must not be done by then.
+            Work::Local if conn.in_transaction && !conn.queue.is_empty() => false,
             Work::Transaction => self.begin_transaction(conn, part, read_ns),
+            Work::Joint { joint, database, words } => {
+                let asked = joint::Asked { joint: *joint, database: *database, words };
+                self.begin_joint(conn, part, asked, read_ns)
+            }
             Work::Watch { database, key } => self.begin_watch(conn, part, (*database, key), read_ns),
             Work::Unwatch => {
                 self.unwatch_all(conn);
@@ -338,6 +347,11 @@ impl WorkerState {
     ) -> bool {
         let (outcomes, stats) = (&mut self.outcomes, &self.stats);
         let ticket = match perform(&mut self.shard, outcomes, stats, command, hash, part.once, self.now) {
+            Ok(answer) if matches!(part.reply, ReplyKind::Step) && conn.queue.is_empty() => {
+                let lent = conn.take_step(&answer);
+                lent.into_iter().for_each(|lent| self.release(lent));
+                return true;
+            }
             Ok(answer) if conn.queue.is_empty() => {
                 conn.output.prepare(|| self.pool.take());
                 let context = context(conn.number, &conn.peer, &conn.local, self.now, &self.view);
@@ -370,6 +384,9 @@ impl WorkerState {
     ) {
         if !conn.queue.is_empty() {
             return wait_behind(conn, part, (key, answer, read_ns), &mut self.pool, (self.now, &self.view));
+        }
+        if matches!(part.reply, ReplyKind::Step) {
+            return conn.take_step(&answer).into_iter().for_each(|lent| self.release(lent));
         }
         if conn.phase != Phase::Open {
             return;

@@ -7,8 +7,8 @@ use super::mail::AskBytes;
 use super::pool::Pool;
 use super::queue::Asked;
 use crate::session::{
-    Answer, AttachRefusal, DatabasesChange, Exec, NotFlushed, Once, Part, ReplyKind, Shares, Told, Work,
-    lent_cost,
+    Answer, AttachRefusal, DatabasesChange, Exec, Joint, Jointly, NotFlushed, Once, Part, ReplyKind, Shares,
+    Told, Work, lent_cost,
 };
 use torc_engine::bytes::Bytes;
 use torc_engine::command::{
@@ -28,6 +28,7 @@ pub(crate) enum OwnedWork {
     Watch,
     Unwatch,
     Transaction,
+    Joint(Joint),
     Flush { at: Option<Millis> },
     Scan { cursor: u64, count: u32 },
     Attach { reads: bool },
@@ -89,6 +90,7 @@ impl OwnedPart {
             Work::Watch { key, .. } => (OwnedWork::Watch, key, &b""[..]),
             Work::Unwatch => (OwnedWork::Unwatch, &b""[..], &b""[..]),
             Work::Transaction => (OwnedWork::Transaction, &b""[..], &b""[..]),
+            Work::Joint { joint, words, .. } => (OwnedWork::Joint(joint), &b""[..], words),
             Work::Flush { at } => (OwnedWork::Flush { at }, &b""[..], &b""[..]),
             Work::Scan { cursor, count, .. } => (OwnedWork::Scan { cursor, count }, &b""[..], &b""[..]),
             Work::Attach { reads } => (OwnedWork::Attach { reads }, &b""[..], &b""[..]),
@@ -106,6 +108,13 @@ impl OwnedPart {
             key_end: key.len(),
             value_end: key.len() + value.len(),
         }
+    }
+
+    /// Bytes of a value, as a step of something.
+    pub(crate) fn data(bytes: Vec<u8>, read_ns: u64) -> OwnedPart {
+        let value_end = bytes.len();
+        let (work, reply) = (OwnedWork::ValueData, ReplyKind::Step);
+        OwnedPart { work, database: 0, reply, once: None, read_ns, bytes, key_end: 0, value_end }
     }
 
     /// The part as it was parsed.
@@ -127,6 +136,7 @@ impl OwnedPart {
             OwnedWork::Watch => Work::Watch { database: self.database, key },
             OwnedWork::Unwatch => Work::Unwatch,
             OwnedWork::Transaction => Work::Transaction,
+            OwnedWork::Joint(joint) => Work::Joint { joint, database: self.database, words: value },
             OwnedWork::Flush { at } => Work::Flush { at },
             OwnedWork::Scan { cursor, count } => Work::Scan { database: self.database, cursor, count },
             OwnedWork::Told(told) => Work::Told(told, value),
@@ -221,6 +231,7 @@ pub(crate) enum OwnedAnswer {
     Flushed,
     NotFlushed(NotFlushed),
     Exec(Exec),
+    Jointly(Jointly),
     Scanned {
         cursor: u64,
     },
@@ -292,6 +303,7 @@ impl OwnedAnswer {
             Answer::Flushed => OwnedAnswer::Flushed,
             Answer::NotFlushed(why) => OwnedAnswer::NotFlushed(why),
             Answer::Exec(what) => OwnedAnswer::Exec(what),
+            Answer::Jointly(what) => OwnedAnswer::Jointly(what),
             Answer::Scanned { cursor, keys } => {
                 bytes.extend_from_slice(keys);
                 OwnedAnswer::Scanned { cursor }
@@ -313,6 +325,7 @@ impl OwnedAnswer {
             OwnedAnswer::Flushed => Answer::Flushed,
             OwnedAnswer::NotFlushed(why) => Answer::NotFlushed(why),
             OwnedAnswer::Exec(what) => Answer::Exec(what),
+            OwnedAnswer::Jointly(what) => Answer::Jointly(what),
             OwnedAnswer::Scanned { cursor } => Answer::Scanned { cursor, keys: bytes },
             OwnedAnswer::Busy { limit } => Answer::Busy { limit },
             OwnedAnswer::Attach(attached) => Answer::Attach(attached),

@@ -33,7 +33,8 @@ const TURN_PARTS: usize = 512;
 /// A connection's transaction.
 #[derive(Debug)]
 pub(crate) struct Running {
-    transaction: Transaction,
+    /// What was queued; a command that is a transaction by itself has nothing.
+    transaction: Option<Transaction>,
     /// In ascending order, each with its keys: [`HeldKey`]s.
     shards: Vec<(u16, Vec<u8>)>,
     /// So many of the shards were asked, and so many have given their keys.
@@ -41,6 +42,8 @@ pub(crate) struct Running {
     held: usize,
     attempt: u32,
     since: Millis,
+    /// It has more keys than it may.
+    is_too_large: bool,
     /// A watched key has changed.
     has_changed: bool,
     /// All keys are held, and commands are run.
@@ -52,11 +55,15 @@ pub(crate) struct Running {
 }
 
 impl Running {
+    pub(super) fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
     /// Memory that it takes.
     pub(super) fn bytes_held(&self) -> usize {
         let keys: usize = self.shards.iter().map(|(_, keys)| keys.capacity()).sum();
         let left: usize = self.left.iter().map(OwnedPart::bytes_held).sum();
-        size_of::<Running>() + self.transaction.bytes_held() + keys + left
+        size_of::<Running>() + self.transaction.as_ref().map_or(0, Transaction::bytes_held) + keys + left
     }
 }
 
@@ -67,34 +74,23 @@ impl WorkerState {
             return false;
         }
         let running = match conn.transaction.take() {
-            Some(running) => Ok(running),
-            None => self.new_transaction(conn),
+            Some(running) => Ok(Some(running)),
+            None => self.new_transaction(conn).map(Some),
+        };
+        let running = match running {
+            Ok(Some(running)) if !conn.in_transaction => self.acquire(conn, running),
+            other => other,
         };
         let mut running = match running {
-            Ok(running) => running,
+            Ok(Some(running)) => running,
+            Ok(None) => return false,
             Err(why) => return self.refuse_transaction(conn, part, why, read_ns),
         };
-        if !running.is_run {
-            if !self.hold_all(conn, &mut running) {
-                if self.ticks.saturating_sub(running.since) >= PATIENCE_MS {
-                    self.release_all(conn, &running);
-                    return self.refuse_transaction(conn, part, Exec::TimedOut, read_ns);
-                }
-                if !running.has_waited {
-                    running.has_waited = true;
-                    self.acquiring.push(conn.id);
-                }
-                conn.transaction = Some(running);
-                return false;
-            }
-            if running.has_changed {
-                self.release_all(conn, &running);
-                return self.refuse_transaction(conn, part, Exec::Changed, read_ns);
-            }
+        if !conn.in_transaction {
+            conn.in_transaction = true;
             conn.watched = None;
-            (running.is_run, conn.in_transaction) = (true, true);
-            let begun = Answer::Exec(Exec::Begun(running.transaction.commands()));
-            self.finish(conn, part, &[], read_ns, begun);
+            let commands = running.transaction.as_ref().map_or(0, Transaction::commands);
+            self.finish(conn, part, &[], read_ns, Answer::Exec(Exec::Begun(commands)));
         }
         if !self.run_on(conn, &mut running, read_ns) || !conn.queue.is_empty() {
             conn.transaction = Some(running);
@@ -105,6 +101,45 @@ impl WorkerState {
         self.stats.request(CommandClass::Transaction, OutcomeClass::Done);
         self.finish(conn, part, &[], read_ns, Answer::Exec(Exec::Ended));
         true
+    }
+
+    /// Holds the keys that are not held yet. `None`: it waits, and is the connection's again.
+    ///
+    /// # Errors
+    /// Why it is given up.
+    pub(super) fn acquire(
+        &mut self,
+        conn: &mut Connection,
+        mut running: Box<Running>,
+    ) -> Result<Option<Box<Running>>, Exec> {
+        if running.is_too_large {
+            return Err(Exec::TooManyKeys);
+        }
+        if self.hold_all(conn, &mut running) {
+            if running.has_changed {
+                self.release_all(conn, &running);
+                return Err(Exec::Changed);
+            }
+            running.is_run = true;
+            return Ok(Some(running));
+        }
+        if self.ticks.saturating_sub(running.since) >= PATIENCE_MS {
+            self.release_all(conn, &running);
+            return Err(Exec::TimedOut);
+        }
+        if !std::mem::replace(&mut running.has_waited, true) {
+            self.acquiring.push(conn.id);
+        }
+        conn.transaction = Some(running);
+        Ok(None)
+    }
+
+    /// Ends what one command has held by itself.
+    pub(super) fn end_lone(&mut self, conn: &mut Connection) {
+        if let Some(running) = conn.transaction.take() {
+            conn.in_transaction = false;
+            self.release_all(conn, &running);
+        }
     }
 
     fn refuse_transaction(
@@ -124,35 +159,41 @@ impl WorkerState {
     /// What a connection's session has queued, with the keys that it is about.
     fn new_transaction(&mut self, conn: &mut Connection) -> Result<Box<Running>, Exec> {
         let transaction = conn.session.take_transaction().ok_or(Exec::Aborted)?;
-        let keys = self.keys_of(conn, &transaction)?;
+        let mut running = self.to_hold(conn, &self.keys_of(conn, &transaction), None);
+        conn.attempts = running.attempt;
+        running.transaction = Some(transaction);
+        Ok(running)
+    }
+
+    /// What is to hold these keys, which are all different.
+    pub(super) fn to_hold(
+        &self,
+        conn: &Connection,
+        keys: &[HeldKey<'_>],
+        transaction: Option<Transaction>,
+    ) -> Box<Running> {
         let by_shard = |mut shards: BTreeMap<u16, Vec<u8>>, key: &HeldKey<'_>| {
             key.append(shards.entry(self.owner(key.key)).or_default());
             shards
         };
         let shards = keys.iter().fold(BTreeMap::new(), by_shard);
-        let shards = shards.into_iter().collect();
-        drop(keys);
-        conn.attempts = conn.attempts.wrapping_add(1);
-        Ok(Box::new(Running {
-            shards,
+        Box::new(Running {
+            shards: shards.into_iter().collect(),
             transaction,
             asked: 0,
             held: 0,
-            attempt: conn.attempts,
+            attempt: conn.attempts.wrapping_add(1),
             since: self.ticks,
+            is_too_large: keys.len() > KEYS_MAX,
             has_changed: false,
             is_run: false,
             has_waited: false,
             left: VecDeque::new(),
-        }))
+        })
     }
 
     /// Each key of a transaction once, and each that is watched.
-    fn keys_of<'t>(
-        &self,
-        conn: &'t Connection,
-        transaction: &'t Transaction,
-    ) -> Result<Vec<HeldKey<'t>>, Exec> {
+    fn keys_of<'t>(&self, conn: &'t Connection, transaction: &'t Transaction) -> Vec<HeldKey<'t>> {
         let limits: &Limits = &self.settings.limits;
         let (mut named, mut keys) = (HashSet::new(), Vec::new());
         keys.extend(conn.watched.iter().flat_map(|watched| watched.keys()));
@@ -162,11 +203,15 @@ impl WorkerState {
                 keys.push(HeldKey { database, is_watched: false, key });
             }
         });
-        if keys.len() > KEYS_MAX { Err(Exec::TooManyKeys) } else { Ok(keys) }
+        keys
     }
 
     /// Asks shard after shard for the keys. True: all are held.
     fn hold_all(&mut self, conn: &mut Connection, running: &mut Running) -> bool {
+        #[cfg(test)]
+        if self.has(super::bug::Bug::EarlyRelease) && running.asked > 0 && running.asked == running.held {
+            self.release_all(conn, running);
+        }
         while let Some((shard, keys)) = running.shards.get(running.held) {
             if running.asked > running.held {
                 return false;
@@ -231,7 +276,7 @@ impl WorkerState {
                 }
                 self.pool.give(owned.into_bytes());
             }
-            if running.transaction.is_parsed() {
+            if running.transaction.as_ref().is_none_or(Transaction::is_parsed) {
                 return true;
             }
             if begun >= TURN_PARTS {
@@ -247,6 +292,7 @@ impl WorkerState {
         let Running { transaction, left, .. } = running;
         let (scratch, mut parts) = (Scratch::default(), Vec::new());
         let limits = &self.settings.limits;
+        let Some(transaction) = transaction else { return 0 };
         conn.session.replay(transaction, &scratch, self.now, limits, &mut parts, PARTS);
         for part in &parts {
             let prepared = self.prepare_part(part);

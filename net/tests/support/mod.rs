@@ -11,8 +11,8 @@ use torc_engine::command::{Body, Command, Millis, Op, Outcome, Refusal, UploadId
 use torc_engine::segments::Lent;
 use torc_engine::{Shard, ShardConfig};
 use torc_net::session::{
-    Answer, ComposeContext, DatabasesChange, Exec, Limits, Output, Piece, Port, Protocol, ReplyKind, Scratch,
-    ServerView, Session, Work,
+    Answer, ComposeContext, DatabasesChange, Exec, Jointly, Limits, Output, Piece, Port, Protocol, ReplyKind,
+    Scratch, ServerView, Session, Work,
 };
 
 /// What executes commands: the model or a real shard.
@@ -193,6 +193,8 @@ impl Connection {
             Work::Scan { .. } => {
                 self.compose(reply, &[], echo, &Answer::Scanned { cursor: 0, keys: &[] }, now);
             }
+            // A store of one key at a time does none of it.
+            Work::Joint { .. } => self.compose(reply, &[], echo, &Answer::Jointly(Jointly::NotDone), now),
             Work::Transaction => self.run_transaction(reply, store, now),
             // Nobody else changes anything.
             Work::Watch { .. } | Work::Unwatch | Work::Local | Work::Told(..) => {

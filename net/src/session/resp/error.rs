@@ -45,6 +45,11 @@ pub(super) enum Error {
     SecondDatabase,
     /// There are fewer.
     NoDatabase,
+    NotA32BitNumber,
+    /// COPY, MOVE: a key to itself.
+    SameObject,
+    CopyInCluster,
+    MoveInCluster,
     /// It takes more steps than a command may.
     PatternTooLong,
     /// COMMAND: more names than are answered at once.

@@ -31,6 +31,7 @@ mod gather;
 mod hand_out;
 pub(crate) mod info;
 mod introspection;
+mod joint;
 mod keyspace;
 mod local;
 mod options;
@@ -361,6 +362,7 @@ impl Session {
                 self.state = State::Closed;
                 Ok(())
             }
+            (Run::Joint(read, kind), _) => self.joint(&call, (read, kind), turn),
             (Run::Queue(act), _) => {
                 act(self, turn);
                 Ok(())
@@ -384,6 +386,19 @@ impl Session {
             turn.error(error, frame);
         }
         frame.len()
+    }
+
+    fn joint<'a>(
+        &self,
+        call: &Call<'_, 'a>,
+        (read, kind): (joint::Read, Kind),
+        turn: &mut Turn<'_, 'a>,
+    ) -> Result<(), Error> {
+        let database = self.database;
+        let joint = read(call, joint::Place { port: self.port, database })?;
+        let words = turn.scratch.keep(&joint::words_of(call, joint));
+        turn.parts.push(part(Work::Joint { joint, database, words }, kind, &[]));
+        Ok(())
     }
 
     /// What can be done about a request that is not all there: begin a long value, or refuse it early.

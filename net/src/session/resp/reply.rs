@@ -8,7 +8,7 @@ use super::local::LocalCall;
 use super::reply_kind::{Clock, Kind, ReplyKind};
 use super::row::Run;
 use super::table::ROWS;
-use crate::session::answer::{Answer, Exec};
+use crate::session::answer::{Answer, Exec, Jointly};
 use crate::session::bad_input::BadInput;
 use crate::session::context::ComposeContext;
 use crate::session::output::Output;
@@ -291,6 +291,7 @@ impl Free {
         let Free { kind, version } = self;
         let outcome = match answer {
             Answer::Outcome(outcome) => outcome,
+            Answer::Jointly(jointly) => return done_jointly(kind, *jointly, out),
             Answer::Scanned { cursor, keys } => return scanned(kind, echo, *cursor, keys, out),
             _ => return compose::simple(out.tail(), "OK"),
         };
@@ -324,6 +325,17 @@ impl Free {
             (Kind::Type, _) => compose::simple(out.tail(), "none"),
             _ => compose::integer(out.tail(), 0),
         }
+    }
+}
+
+/// The answer to a command about several keys.
+fn done_jointly(kind: Kind, jointly: Jointly, out: &mut Output) {
+    match (kind, jointly) {
+        (Kind::Renamed | Kind::RenamedFlag, Jointly::NoItem) => {
+            compose::error(out.tail(), b"ERR no such key")
+        }
+        (Kind::Renamed, _) => compose::simple(out.tail(), "OK"),
+        (_, jointly) => compose::integer(out.tail(), (jointly == Jointly::Done).into()),
     }
 }
 

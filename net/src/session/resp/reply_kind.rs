@@ -54,6 +54,12 @@ pub(super) enum Kind {
     Pong,
     /// The echo, as a bulk string.
     Message,
+    /// `OK`, or that there is no such key: RENAME.
+    Renamed,
+    /// 1 or 0, or that there is no such key: RENAMENX.
+    RenamedFlag,
+    /// 1 or 0: MSETNX, COPY, MOVE.
+    Jointly,
     /// `OK` behind the last of several, if nothing is wrong: WATCH.
     Watched(Position),
     /// `OK`: MULTI.

@@ -3,9 +3,10 @@
 //! A row says what COMMAND tells clients, which arguments are keys, and how the command is worked off. Lookup is a
 //! perfect hash over the name in lower case, made at compile time.
 
+use super::reply_kind::Kind;
 use super::row::{Class, Keys, Row, Run, Values};
 use super::{
-    Session, cluster, connection, counters, expiry, info, introspection, keyspace, several, strings,
+    Session, cluster, connection, counters, expiry, info, introspection, joint, keyspace, several, strings,
     transaction,
 };
 use torc_proto::resp::Arguments;
@@ -14,6 +15,7 @@ use torc_proto::resp::request::inline_word;
 const NONE: Keys = Keys { first: 0, last: 0, step: 0 };
 const ONE: Keys = Keys { first: 1, last: 1, step: 1 };
 const ALL: Keys = Keys { first: 1, last: -1, step: 1 };
+const TWO: Keys = Keys { first: 1, last: 2, step: 1 };
 const PAIRS: Keys = Keys { first: 1, last: -1, step: 2 };
 
 macro_rules! rows {
@@ -55,6 +57,8 @@ rows! {
         Values::None, Run::Keys(several::check, several::mget), "The values of several keys";
     "mset" -3 ["write" "denyoom"] PAIRS Write "string" "1.0.1"
         Pairs, Run::Keys(several::check_pairs, several::mset), "Store several values; not atomic over shards";
+    "msetnx" -3 ["write" "denyoom"] PAIRS Write "string" "1.0.1"
+        Pairs, Run::Joint(joint::msetnx, Kind::Jointly), "Store several values if no key has one";
     "strlen" 2 ["readonly" "fast"] ONE Read "string" "2.2.0"
         Values::None, Parts(strings::strlen), "Length of a value in bytes";
     "getrange" 4 ["readonly"] ONE Read "string" "2.4.0"
@@ -81,6 +85,14 @@ rows! {
         Values::None, Run::Keys(several::check, several::exists), "How many of the keys are there";
     "touch" -2 ["readonly" "fast"] ALL Read "generic" "3.2.1"
         Values::None, Run::Keys(several::check, several::touch), "Mark keys as used, and count them";
+    "rename" 3 ["write"] TWO Write "generic" "1.0.0"
+        Values::None, Run::Joint(joint::rename, Kind::Renamed), "Give what a key has to another one";
+    "renamenx" 3 ["write" "fast"] TWO Write "generic" "1.0.0"
+        Values::None, Run::Joint(joint::renamenx, Kind::RenamedFlag), "The same, if that one has nothing";
+    "copy" -3 ["write" "denyoom"] TWO Write "generic" "6.2.0"
+        Values::None, Run::Joint(joint::copy, Kind::Jointly), "Give a copy of what a key has to another one";
+    "move" 3 ["write" "fast"] ONE Write "generic" "1.0.0"
+        Values::None, Run::Joint(joint::move_to, Kind::Jointly), "Give what a key has to another database";
     "type" 2 ["readonly" "fast"] ONE Read "generic" "1.0.0"
         Values::None, Parts(keyspace::type_of), "The type of a key: string or none";
     "scan" -2 ["readonly"] NONE Read "generic" "2.8.0"
@@ -257,7 +269,7 @@ mod tests {
 
     #[test]
     fn keys_go_on_behind_those_that_are_done() {
-        for keys in [NONE, ONE, ALL, PAIRS] {
+        for keys in [NONE, ONE, TWO, ALL, PAIRS] {
             for (count, done) in (1..8).flat_map(|count| (0..8).map(move |done| (count, done))) {
                 assert!(keys.behind(done, count).eq(keys.of(count).skip(done)), "{keys:?} {count} {done}");
             }

@@ -6,13 +6,14 @@
 
 use super::call::{self, Call, part};
 use super::error::Error;
+use super::joint;
 use super::reply_kind::{Kind, Position};
 use super::row::{Row, Run};
 use super::stream::State;
 use super::table::row_of;
 use super::{Place, Progress, Session, Turn, connection, exceeds, long_value, pairs_bytes_max};
 use crate::session::parsing::Limits;
-use crate::session::part::{Part, Work};
+use crate::session::part::{Joint, Part, Work};
 use crate::session::protocol::Port;
 use crate::session::scratch::Scratch;
 use torc_engine::command::Millis;
@@ -80,6 +81,16 @@ impl Transaction {
                 let argument = |index: usize| arguments.spans.get(index).map(|span| span.of(rest));
                 for key in row.keys.of(arguments.spans.len()).filter_map(argument) {
                     visit(database, key);
+                }
+                if let Run::Joint(read, _) = row.run {
+                    let call =
+                        Call { row, frame: rest, spans: &arguments.spans, decoded: None, now: 0, limits };
+                    // The other database's key is the last one.
+                    let key = row.keys.of(arguments.spans.len()).filter_map(argument).last();
+                    let joint = read(&call, joint::Place { port: self.port, database });
+                    if let (Ok(Joint::Copy { to, .. }), Some(key)) = (joint, key) {
+                        visit(to, key);
+                    }
                 }
                 if let (Run::Chooses(_), Some(word)) = (&row.run, argument(1)) {
                     database = connection::chosen(word, self.port, limits.databases).unwrap_or(database);
