@@ -22,9 +22,11 @@
 //! that are slow) go the long way over the connection's queue: see [`connection`], [`mail`] and [`WorkerState::advance`].
 
 mod attach;
+mod attaching;
 mod budget;
 #[cfg(test)]
 mod bug;
+mod clients;
 mod compose;
 pub(crate) mod connection;
 mod databases;
@@ -45,11 +47,13 @@ mod memory;
 mod outcomes;
 mod overdue;
 mod owned;
+mod pair;
 mod parse;
 mod pool;
 mod push;
 mod queue;
 mod read_there;
+mod reads;
 mod room;
 mod rounds;
 mod scan;
@@ -67,6 +71,8 @@ mod transaction;
 mod upload;
 mod uploads;
 pub(crate) mod view;
+mod walk;
+mod walking;
 mod watches;
 
 use self::budget::round_parts;

@@ -1,5 +1,6 @@
 //! What a server is made from, and why it cannot start.
 
+use crate::rdma::{Rdma, RdmaChoice};
 use crate::session::Protocol;
 use crate::tier::{TierConfig, TierError};
 use crate::transport::choice::TransportChoice;
@@ -8,6 +9,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 use torc_engine::eviction::Algorithm;
+use torc_rdma::Unavailable;
 use torc_shm::{RING_BYTES_MAX, RING_BYTES_MIN};
 
 /// Where clients come in.
@@ -101,6 +103,8 @@ pub struct ServerConfig {
     pub min_wait: Duration,
     /// `--shared-memory` and what belongs to it. Default: none is shared.
     pub shared_memory: Option<SharedMemory>,
+    /// `--rdma` and what belongs to it.
+    pub rdma: Rdma,
     /// `--output-limit`: answers that wait for one connection, bytes; lent values count a sixteenth. Default: 1 MiB.
     pub output_bytes_max: usize,
     /// Requests of one connection that wait for other shards; answers in a row between them count as one. Default: 512.
@@ -122,9 +126,15 @@ pub struct ServerConfig {
 }
 
 impl ServerConfig {
-    /// Whether clients may read the shards' memory.
+    /// Whether clients on this host may read the shards' memory.
     pub fn is_read_by_clients(&self) -> bool {
         self.shared_memory.as_ref().is_some_and(|shared| shared.reads)
+    }
+
+    /// Whether the shards' memory is files, of which nothing is given back to the machine: others have it mapped, or a device has.
+    /// Known when the device is: without one nothing is required of it.
+    pub(super) fn keeps_memory(&self) -> bool {
+        self.is_read_by_clients() || self.rdma.choice == RdmaChoice::Require
     }
 }
 
@@ -155,6 +165,7 @@ impl Default for ServerConfig {
             spin: Duration::ZERO,
             min_wait: Duration::ZERO,
             shared_memory: None,
+            rdma: Rdma::default(),
             output_bytes_max: 1 << 20,
             queue_parts_max: 512,
             receive_buffers: None,
@@ -183,6 +194,8 @@ pub enum StartError {
         "--shared-memory-ring-bytes: {0} is no power of two between {RING_BYTES_MIN} and {RING_BYTES_MAX}"
     )]
     RingBytes(usize),
+    #[error("--rdma require: {why}{}", .cure.map(|cure| format!("; {cure}")).unwrap_or_default())]
+    Rdma { why: Unavailable, cure: Option<&'static str> },
     #[error("--shards: a server needs at least one shard")]
     NoShards,
     #[error("{setting}: {endpoint} cannot be listened on: {cause}{cure}")]

@@ -61,6 +61,9 @@ impl WorkerState {
                 (_, Some((OwnedAnswer::Later, _))) if conn.queue.is_alone(from.sequence) => {
                     self.ask_again(conn, batch.kind_of(number), batch.bytes_of(number));
                 }
+                (_, Some((OwnedAnswer::Scanned { cursor }, _))) if conn.walk.is_some() => {
+                    self.walked(conn, batch.kind_of(number), batch.bytes_of(number), (cursor, bytes));
+                }
                 (_, Some(owned)) => {
                     self.take_answer(conn, from.sequence, batch.bytes_of(number), bytes, owned);
                 }

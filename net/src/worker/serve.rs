@@ -4,6 +4,7 @@ use super::execute::perform;
 use super::holds::Holder;
 use super::mail::{Address, AnsweredWith, AskBytes, AskKind, Batch, OwnedAnswered, Posted, What};
 use super::owned::{OwnedAnswer, fill_command};
+use super::scan::CURSOR_BITS;
 use super::state::WorkerState;
 use super::tier::DURABILITY;
 use super::upload::ForeignUpload;
@@ -210,6 +211,12 @@ impl WorkerState {
             What::Flush { at } => {
                 self.shard.flush(at, self.now);
                 (Some(OwnedAnswer::Flushed), None)
+            }
+            What::Clients { place, of, asker } => {
+                let next = self.clients(place, (of, asker), bytes.echo, out);
+                let here = u64::from(self.number) << CURSOR_BITS;
+                let cursor = self.cursor_behind(here, next.into(), false);
+                (Some(OwnedAnswer::Scanned { cursor }), None)
             }
             What::Scan { cursor, count } => {
                 let cursor = self.scan_for(lane, database, (cursor, count), out)?;

@@ -30,6 +30,11 @@ impl VerbsError {
         }
     }
 
+    /// For memory that the system does not give.
+    pub fn memory(error: &io::Error) -> VerbsError {
+        VerbsError { call: "mmap", errno: error.raw_os_error().unwrap_or(libc::ENOMEM) }
+    }
+
     /// Whether a queue has no room; it has again when completions were polled.
     pub fn is_full(&self) -> bool {
         self.errno == libc::ENOMEM

@@ -13,6 +13,7 @@ use crate::memory::Memory;
 use crate::path::{Mtu, Path, Peer};
 use crate::region::Region;
 use crate::work::{Piece, Work};
+use std::fmt::Debug;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
@@ -23,6 +24,17 @@ pub enum Access {
     Local,
     RemoteRead,
     RemoteWrite,
+    RemoteReadWrite,
+}
+
+impl Access {
+    pub(crate) fn reads(self) -> bool {
+        matches!(self, Access::RemoteRead | Access::RemoteReadWrite)
+    }
+
+    pub(crate) fn writes(self) -> bool {
+        matches!(self, Access::RemoteWrite | Access::RemoteReadWrite)
+    }
 }
 
 /// What a device can do.
@@ -85,13 +97,13 @@ pub enum PairState {
 }
 
 /// An opened device.
-pub trait Verbs: Sized {
+pub trait Verbs: Sized + Debug {
     /// Whose memory and queue pairs may be used together.
-    type Domain;
-    type Region: Region;
-    type Queue: CompletionQueue;
-    type Receives: SharedReceives<Region = Self::Region>;
-    type Pair: QueuePair<Region = Self::Region>;
+    type Domain: Debug;
+    type Region: Region + Debug;
+    type Queue: CompletionQueue + Debug;
+    type Receives: SharedReceives<Region = Self::Region> + Debug;
+    type Pair: QueuePair<Region = Self::Region> + Debug;
 
     fn limits(&self) -> Limits;
 

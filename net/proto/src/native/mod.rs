@@ -8,7 +8,7 @@
 //! ```text
 //! request  [ header 16 ][ extensions ][ key ][ value ]      frame.rs: headers and whole frames
 //! answer   [ header 24 ][ extensions ][ key ][ value ]      extension.rs: options of a request, facts of an item
-//!                                                           hello.rs, topology.rs, attach.rs, keys.rs: values with a layout
+//!                                                           hello.rs, topology.rs, attach.rs, pair.rs, reads.rs, keys.rs: values with a layout
 //! ```
 
 pub mod accesses;
@@ -20,6 +20,9 @@ pub mod fuzz;
 pub mod hello;
 pub mod keys;
 pub mod op;
+pub mod pair;
+pub mod reads;
+pub mod told;
 pub mod topology;
 
 pub use accesses::{Accessed, Accesses};
@@ -30,6 +33,9 @@ pub use frame::{Answer, AnswerHeader, FrameLimits, Request, RequestHeader};
 pub use hello::{Hello, HelloAnswer};
 pub use keys::Keys;
 pub use op::{Op, Status, flags, marks};
+pub use pair::PairEnd;
+pub use reads::{ReadablePiece, ReadsAsked, ReadsGiven};
+pub use told::{ReadCounts, Untold};
 pub use topology::{ShardAddress, SlotRange, Topology};
 
 /// First byte of every native frame: no ASCII, and none of 0x80, 0x81 (memcached binary) and 0x16 (TLS).

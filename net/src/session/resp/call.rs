@@ -17,8 +17,10 @@ pub(super) struct Call<'r, 'a> {
     /// The request, or its start as far as it is here.
     pub frame: &'a [u8],
     pub spans: &'r [Span],
-    /// Where arguments are decoded, if the request is a line with escapes.
-    pub decoded: Option<&'a Scratch>,
+    /// The request is a line with escapes.
+    pub is_escaped: bool,
+    /// Where what is made of arguments is kept.
+    pub scratch: &'a Scratch,
     pub now: Millis,
     pub limits: &'r Limits,
 }
@@ -33,10 +35,7 @@ impl<'r, 'a> Call<'r, 'a> {
     #[inline]
     pub(super) fn argument(&self, index: usize) -> &'a [u8] {
         let argument = self.spans.get(index).map(|span| span.of(self.frame)).unwrap_or_default();
-        match self.decoded {
-            None => argument,
-            Some(scratch) => scratch.keep(&inline_word(argument)),
-        }
+        if self.is_escaped { self.scratch.keep(&inline_word(argument)) } else { argument }
     }
 
     /// The arguments from `index` on.

@@ -2,12 +2,15 @@
 
 use crate::session::bad_input::BadInput;
 use torc_proto::resp::ProtocolError;
+use torc_proto::resp::dump::BadDump;
 
 /// Why a request is refused. The words are Redis' own where it has some.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Error {
     /// The frame says which, and with what arguments.
     UnknownCommand,
+    /// The frame says which.
+    UnknownSubcommand,
     /// Of the command with this name.
     WrongArguments(&'static str),
     Syntax,
@@ -17,6 +20,18 @@ pub(super) enum Error {
     /// Of the command with this name.
     InvalidExpire(&'static str),
     OffsetOutOfRange,
+    BitOffset,
+    /// SETBIT: neither 0 nor 1.
+    Bit,
+    /// BITPOS: the same.
+    BitArgument,
+    BitfieldType,
+    OverflowType,
+    BitfieldReadOnly,
+    /// OBJECT FREQ.
+    NoFrequency,
+    /// SET: a value that is received in slices cannot be compared.
+    ComparedTooLong,
     /// On a shard's own port: keys of several slots.
     CrossSlot,
     DecrementOverflow,
@@ -40,6 +55,23 @@ pub(super) enum Error {
     NotInTransaction,
     /// All that is queued is longer than `--max-frame` and `--max-value` together, or more than `--max-arguments`.
     TransactionTooLong,
+    /// RESTORE: the payload, and its options.
+    BadDump(BadDump),
+    BusyKey,
+    RestoredTtl,
+    RestoredIdleTime,
+    RestoredFrequency,
+    /// DUMP: it would take too long.
+    DumpTooLong,
+    /// CLUSTER: there is no such slot.
+    Slot,
+    SlotOrCount,
+    ClientId,
+    /// CLIENT KILL: it is not positive.
+    KilledId,
+    /// The argument with this number.
+    ClientType(u32),
+    User(u32),
     /// SWAPDB: an argument is no number.
     FirstDatabase,
     SecondDatabase,
@@ -66,7 +98,10 @@ impl Error {
             Error::UnknownCommand => BadInput::UnknownCommand,
             Error::KeyTooLong => BadInput::Key,
             Error::ValueTooLong | Error::PairsTooLong | Error::StringTooLong => BadInput::ValueTooLong,
-            Error::PatternTooLong | Error::TooManyNames | Error::TransactionTooLong => BadInput::Limit,
+            Error::PatternTooLong
+            | Error::TooManyNames
+            | Error::ComparedTooLong
+            | Error::TransactionTooLong => BadInput::Limit,
             Error::FrameTooLong
             | Error::Protocol(ProtocolError::TooManyArguments | ProtocolError::TooBigInline) => {
                 BadInput::Limit

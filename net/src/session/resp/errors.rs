@@ -3,13 +3,15 @@
 use super::error::Error;
 use super::reply_kind::Kind;
 use crate::session::answer::{Exec, NotFlushed};
+use crate::session::walk::NotWalked;
 use torc_engine::command::Refusal;
+use torc_proto::resp::dump::BadDump;
 use torc_proto::resp::request::{self, Arguments};
 use torc_proto::resp::{ProtocolError, compose};
 
 /// Steps that one command may spend on matching patterns: some milliseconds. A usual pattern takes two steps for each
 /// byte of a key.
-pub(super) const PATTERN_STEPS_MAX: usize = 1 << 20;
+pub(crate) const PATTERN_STEPS_MAX: usize = 1 << 20;
 
 /// What an unknown command repeats of its name, and of all its arguments together, bytes.
 const REPEATED_BYTES_MAX: usize = 128;
@@ -18,6 +20,18 @@ const REPEATED_BYTES_MAX: usize = 128;
 pub(super) fn write(error: Error, frame: &[u8], out: &mut Vec<u8>) {
     match error {
         Error::UnknownCommand => compose::error(out, &unknown_command(&words(frame))),
+        Error::UnknownSubcommand => {
+            let words = words(frame);
+            let [command, asked] =
+                [0, 1].map(|index| words.get(index).map(Vec::as_slice).unwrap_or_default());
+            unknown_subcommand(&String::from_utf8_lossy(command), asked, out);
+        }
+        Error::ClientType(index) | Error::User(index) => {
+            let words = words(frame);
+            let name = words.get(index as usize).map(|word| repeated(word)).unwrap_or_default();
+            let what = if matches!(error, Error::User(_)) { "No such user" } else { "Unknown client type" };
+            compose::error(out, &[b"ERR ", what.as_bytes(), b" '", name, b"'"].concat());
+        }
         Error::UnsupportedOption(index) => {
             let words = words(frame);
             let option = words.get(index as usize).map(|word| c_string(word)).unwrap_or_default();
@@ -38,6 +52,11 @@ pub(super) fn write(error: Error, frame: &[u8], out: &mut Vec<u8>) {
     }
 }
 
+pub(super) fn unknown_subcommand(command: &str, asked: &[u8], out: &mut Vec<u8>) {
+    let help = format!("'. Try {} HELP.", command.to_uppercase());
+    compose::error(out, &[b"ERR unknown subcommand '", repeated(asked), help.as_bytes()].concat());
+}
+
 pub(super) fn wrong_arguments(command: &str, out: &mut Vec<u8>) {
     compose::error(out, format!("ERR wrong number of arguments for '{command}' command").as_bytes());
 }
@@ -50,6 +69,19 @@ fn fixed(error: Error) -> &'static str {
         Error::NotFinite => "ERR increment would produce NaN or Infinity",
         Error::CrossSlot => "CROSSSLOT Keys in request don't hash to the same slot",
         Error::OffsetOutOfRange => "ERR offset is out of range",
+        Error::BitOffset => "ERR bit offset is not an integer or out of range",
+        Error::Bit => "ERR bit is not an integer or out of range",
+        Error::BitArgument => "ERR The bit argument must be 1 or 0.",
+        Error::BitfieldType => {
+            "ERR Invalid bitfield type. Use something like i16 u8. Note that u64 is not supported but i64 is."
+        }
+        Error::OverflowType => "ERR Invalid OVERFLOW type specified",
+        Error::BitfieldReadOnly => "ERR BITFIELD_RO only supports the GET subcommand",
+        Error::NoFrequency => {
+            "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when \
+             switching between policies at runtime LRU and LFU data will take some time to adjust."
+        }
+        Error::ComparedTooLong => "ERR a value with IFEQ must not be longer than --stream-above",
         Error::DecrementOverflow => "ERR decrement would overflow",
         Error::StringTooLong => "ERR string exceeds maximum allowed size (proto-max-bulk-len)",
         Error::KeyTooLong => "ERR key longer than --max-key",
@@ -69,6 +101,17 @@ fn fixed(error: Error) -> &'static str {
         Error::TransactionTooLong => {
             "ERR queued commands exceed maximum allowed size (--max-value, --max-arguments)"
         }
+        Error::Slot => "ERR Invalid slot",
+        Error::SlotOrCount => "ERR Invalid slot or number of keys",
+        Error::ClientId => "ERR Invalid client ID",
+        Error::KilledId => "ERR client-id should be greater than 0",
+        Error::BadDump(BadDump::Footer) => "ERR DUMP payload version or checksum are wrong",
+        Error::BadDump(BadDump::Format) => "ERR Bad data format",
+        Error::BusyKey => "BUSYKEY Target key name already exists.",
+        Error::RestoredTtl => "ERR Invalid TTL value, must be >= 0",
+        Error::RestoredIdleTime => "ERR Invalid IDLETIME value, must be >= 0",
+        Error::RestoredFrequency => "ERR Invalid FREQ value, must be >= 0 and <= 255",
+        Error::DumpTooLong => "ERR a value longer than 16777216 bytes cannot be dumped",
         Error::FirstDatabase => "ERR invalid first DB index",
         Error::SecondDatabase => "ERR invalid second DB index",
         Error::NoDatabase => "ERR DB index is out of range",
@@ -81,6 +124,9 @@ fn fixed(error: Error) -> &'static str {
         Error::FrameTooLong => "ERR Protocol error: request longer than --max-frame",
         // Written with their details above.
         Error::UnknownCommand
+        | Error::UnknownSubcommand
+        | Error::ClientType(_)
+        | Error::User(_)
         | Error::UnsupportedOption(_)
         | Error::WrongArguments(_)
         | Error::InvalidExpire(_)
@@ -112,6 +158,13 @@ pub(super) fn not_run(why: Exec) -> &'static [u8] {
     }
 }
 
+pub(super) fn not_walked(why: NotWalked) -> &'static [u8] {
+    match why {
+        NotWalked::TooMuch => b"ERR too much is found to be answered at once: use SCAN",
+        NotWalked::Pattern => fixed(Error::PatternTooLong).as_bytes(),
+    }
+}
+
 /// What the shard refuses, in the words of the command that asked.
 pub(super) fn refusal(refusal: Refusal, kind: Kind) -> &'static str {
     match refusal {
@@ -122,6 +175,11 @@ pub(super) fn refusal(refusal: Refusal, kind: Kind) -> &'static str {
         Refusal::NotANumber => fixed(Error::NotAnInteger),
         Refusal::Overflow if kind == Kind::Float => fixed(Error::NotFinite),
         Refusal::Overflow => "ERR increment or decrement would overflow",
+        Refusal::BadPacked => fixed(Error::BadDump(BadDump::Format)),
+        Refusal::RangeTooLong if matches!(kind, Kind::Fields | Kind::Field) => {
+            "ERR integers of one command must lie within 1048576 bytes"
+        }
+        Refusal::RangeTooLong => "ERR bits of more than 16777216 bytes at once: give a range",
     }
 }
 

@@ -5,6 +5,7 @@ use super::reply_kind::Kind;
 use super::reply_kind::Position;
 use crate::session::answer::{Answer, Exec, NotFlushed};
 use crate::session::context::ComposeContext;
+use crate::session::walk::NotWalked;
 use torc_engine::command::{Outcome, Refusal};
 use torc_proto::resp::compose;
 
@@ -52,6 +53,7 @@ pub(super) enum Failure {
     OutcomeUnknown,
     NotFlushed(NotFlushed),
     NotRun(Exec),
+    NotWalked(NotWalked),
 }
 
 impl Failure {
@@ -62,6 +64,7 @@ impl Failure {
             // A ticket is the worker's affair; nobody is told of it.
             Answer::Outcome(Outcome::Pending(_)) => Some(Failure::OutcomeUnknown),
             Answer::Moved { slot, shard, .. } => Some(Failure::Moved { slot, shard }),
+            Answer::NotWalked(why) => Some(Failure::NotWalked(why)),
             Answer::NotFlushed(why) => Some(Failure::NotFlushed(why)),
             Answer::Exec(why) => Some(Failure::NotRun(why)),
             Answer::Busy { limit } => Some(Failure::Busy { limit }),
@@ -83,6 +86,7 @@ impl Failure {
                 compose::error(out, format!("ERR busy: limit --{limit} reached").as_bytes());
             }
             Failure::NotRun(why) => compose::error(out, errors::not_run(why)),
+            Failure::NotWalked(why) => compose::error(out, errors::not_walked(why)),
             Failure::NotFlushed(why) => compose::error(out, errors::not_flushed(why)),
             Failure::OutcomeUnknown => compose::error(out, b"ERR outcome unknown"),
         }

@@ -19,14 +19,19 @@
 //! Goals: the words of Redis 7.0 to the byte, errors too; no allocation for GET and SET; the same answers
 //! however the input is cut. Non-goals: pub/sub, scripts, types other than strings.
 
+mod bits;
 mod call;
 mod client;
+mod clients;
 mod cluster;
+mod config;
 mod connection;
 mod counters;
+mod dump;
 mod error;
 mod errors;
 mod expiry;
+mod facts;
 mod gather;
 mod hand_out;
 pub(crate) mod info;
@@ -34,6 +39,9 @@ mod introspection;
 mod joint;
 mod keyspace;
 mod local;
+mod memory;
+mod object;
+mod observe;
 mod options;
 mod reply;
 pub(super) mod reply_kind;
@@ -44,7 +52,10 @@ mod stream;
 mod strings;
 mod table;
 mod transaction;
+mod walked;
 
+pub(crate) use clients::{ClientFacts, ClientFilter};
+pub(crate) use errors::PATTERN_STEPS_MAX;
 pub use reply::Free;
 pub use reply_kind::ReplyKind;
 pub use transaction::Transaction;
@@ -64,7 +75,7 @@ use reply_kind::Kind;
 use row::{Row, Run, Values};
 use stream::State;
 use table::row_of;
-use torc_engine::command::Millis;
+use torc_engine::command::{Command, Millis, Op};
 use torc_proto::resp::ProtocolError;
 use torc_proto::resp::compose;
 use torc_proto::resp::request::{self, Arguments, SMALL_ARGUMENTS_MAX, Span, Step};
@@ -76,6 +87,8 @@ pub struct Session {
     port: Port,
     /// What is parsed now is about.
     database: u16,
+    /// What is parsed now counts no accesses (CLIENT NO-TOUCH).
+    no_touch: bool,
     state: State,
     /// The places of arguments, of an unfinished request too.
     arguments: Arguments,
@@ -136,8 +149,17 @@ impl Session {
     /// What was parsed since the last choice is about the database that is chosen.
     #[inline]
     fn set_database(&self, turn: &mut Turn<'_, '_>) {
-        if self.database != 0 {
-            turn.parts[turn.from..].iter_mut().for_each(|part| part.work.set_database(self.database));
+        if self.database != 0 || self.no_touch {
+            self.set_choices(&mut turn.parts[turn.from..]);
+        }
+    }
+
+    fn set_choices(&self, parts: &mut [Part<'_>]) {
+        for part in parts {
+            part.work.set_database(self.database);
+            if let Work::Keyed(Command { op: Op::Read(read), .. }) = &mut part.work {
+                read.peek |= self.no_touch;
+            }
         }
     }
 
@@ -145,7 +167,11 @@ impl Session {
     fn choose(&mut self, call: &Call<'_, '_>, turn: &mut Turn<'_, '_>) {
         let chosen = match call.len() {
             // RESET.
-            1 => Some(0),
+            1 => {
+                self.set_database(turn);
+                (self.no_touch, turn.from) = (false, turn.parts.len());
+                Some(0)
+            }
             _ => connection::chosen(call.argument(1), self.port, call.limits.databases),
         };
         if let Some(database) = chosen {
@@ -230,6 +256,11 @@ impl Session {
         out: &mut Output,
     ) {
         self.composer.compose(reply, echo, answer, context, out);
+    }
+
+    /// See [`super::Session::client_line`].
+    pub(crate) fn client_line(&self, facts: &ClientFacts<'_>, out: &mut Vec<u8>) {
+        facts.line(self.composer.client(), out);
     }
 
     /// See [`super::Session::takes_pushes`].
@@ -367,6 +398,17 @@ impl Session {
                 act(self, turn);
                 Ok(())
             }
+            (Run::Mixed(parts, _), _) => {
+                if let Some(no_touch) = clients::touch(&call) {
+                    self.set_database(turn);
+                    (self.no_touch, turn.from) = (no_touch, turn.parts.len());
+                }
+                parts(&call, turn.parts).map(|begun| {
+                    if !begun {
+                        turn.parts.push(call::local(Kind::Local(index as u8), frame));
+                    }
+                })
+            }
             (Run::Chooses(_), _) => {
                 self.choose(&call, turn);
                 if call.len() == 1 {
@@ -476,14 +518,18 @@ impl<'t, 'a> Turn<'t, 'a> {
     where
         't: 'r,
     {
-        let decoded = arguments.escaped.then_some(self.scratch);
-        Call { row, frame, spans: &arguments.spans, decoded, now: self.now, limits: self.limits }
+        let (spans, is_escaped) = (&arguments.spans, arguments.escaped);
+        Call { row, frame, spans, is_escaped, scratch: self.scratch, now: self.now, limits: self.limits }
     }
 
     fn error(&mut self, error: Error, frame: &'a [u8]) {
         // A part that has to wait is copied with its echo, so only errors that repeat the request have one.
         let echo = match error {
-            Error::UnknownCommand | Error::UnsupportedOption(_) => frame,
+            Error::UnknownCommand
+            | Error::UnknownSubcommand
+            | Error::ClientType(_)
+            | Error::User(_)
+            | Error::UnsupportedOption(_) => frame,
             _ => &[],
         };
         self.parts.push(call::local(Kind::Error(error), echo));

@@ -17,9 +17,9 @@ pub(super) struct Row {
     pub name: &'static str,
     /// Number of arguments with the name; negative: at least as many.
     pub arity: i32,
+    /// What COMMAND tells beside is in `facts`.
     pub flags: &'static [&'static str],
     pub keys: Keys,
-    pub class: Class,
     pub group: &'static str,
     /// The version of Redis that had it first.
     pub since: &'static str,
@@ -61,23 +61,6 @@ impl Keys {
     }
 }
 
-/// What a principal must be allowed to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Class {
-    /// Look at keys.
-    Read,
-    /// Change keys.
-    Write,
-    /// The connection's own affairs.
-    Connection,
-    /// Commands that are run together.
-    Transaction,
-    /// Ask about the server.
-    Server,
-    /// Touch every key of a server at once.
-    Dangerous,
-}
-
 /// Which arguments may be values, that is long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Values {
@@ -103,7 +86,12 @@ pub(super) enum Run {
     Store(for<'r, 'a> fn(&Call<'r, 'a>) -> Result<Storage<'a>, Error>),
     /// Needs no shard; run when its answer is composed.
     Local(fn(&mut Client, &LocalCall<'_>, &mut Vec<u8>)),
-    /// The same, and what comes behind it is about another database.
+    /// As `Local`, but some of its subcommands need shards: the first function appends their parts, and says whether this is one.
+    Mixed(
+        for<'r, 'a> fn(&Call<'r, 'a>, &mut Vec<Part<'a>>) -> Result<bool, Error>,
+        fn(&mut Client, &LocalCall<'_>, &mut Vec<u8>),
+    ),
+    /// As `Local`, and what comes behind it is about another database.
     Chooses(fn(&mut Client, &LocalCall<'_>, &mut Vec<u8>)),
     /// Is about several keys, and done as one: what is to be done, and how it is answered.
     Joint(joint::Read, Kind),
@@ -120,6 +108,7 @@ impl std::fmt::Debug for Run {
             Run::Keys(..) => "Keys",
             Run::Store(_) => "Store",
             Run::Local(_) => "Local",
+            Run::Mixed(..) => "Mixed",
             Run::Chooses(_) => "Chooses",
             Run::Joint(..) => "Joint",
             Run::Queue(_) => "Queue",

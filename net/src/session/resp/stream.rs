@@ -63,7 +63,8 @@ impl Session {
     ) {
         let spans = arguments.spans.get(..index).unwrap_or_default();
         let behind = arguments.announced.saturating_sub(index + 1);
-        let call = Call { row, frame, spans, decoded: None, now: turn.now, limits: turn.limits };
+        let (scratch, now, limits) = (turn.scratch, turn.now, turn.limits);
+        let call = Call { row, frame, spans, is_escaped: false, scratch, now, limits };
         match storage(&call, len) {
             Err(error) => {
                 turn.error(error, &frame[..start]);
@@ -211,6 +212,9 @@ fn finished<'a>(
     now: u64,
 ) -> Result<(Work<'a>, Kind), Error> {
     let options = options?;
+    if options.equal.is_some() {
+        return Err(Error::ComparedTooLong);
+    }
     if value.arguments > 0 {
         let work = Work::ValueEndWith {
             mode: options.mode(),

@@ -75,6 +75,7 @@ impl Transaction {
 
     /// Names the keys of all commands, each with its database. Some may be named several times.
     pub fn each_key<'t>(&'t self, limits: &Limits, mut visit: impl FnMut(u16, &'t [u8])) {
+        let scratch = Scratch::default();
         let (mut arguments, mut database, mut rest) = (Arguments::default(), self.database, &self.frames[..]);
         while let Step::Complete { consumed } = request::parse(rest, limits.arguments_max, &mut arguments) {
             if let Some((_, row)) = row_of(rest, &arguments) {
@@ -82,9 +83,20 @@ impl Transaction {
                 for key in row.keys.of(arguments.spans.len()).filter_map(argument) {
                     visit(database, key);
                 }
+                // Their subcommands have one.
+                if let ("object" | "memory", Some(key)) = (row.name, argument(2)) {
+                    visit(database, key);
+                }
                 if let Run::Joint(read, _) = row.run {
-                    let call =
-                        Call { row, frame: rest, spans: &arguments.spans, decoded: None, now: 0, limits };
+                    let call = Call {
+                        row,
+                        frame: rest,
+                        spans: &arguments.spans,
+                        is_escaped: false,
+                        scratch: &scratch,
+                        now: 0,
+                        limits,
+                    };
                     // The other database's key is the last one.
                     let key = row.keys.of(arguments.spans.len()).filter_map(argument).last();
                     let joint = read(&call, joint::Place { port: self.port, database });
@@ -266,9 +278,17 @@ impl Session {
     ) {
         let from = parts.len();
         let mut turn = Turn { scratch, now, limits, parts, parts_max, from };
-        let parsed = self.parse_all(&transaction.frames[transaction.parsed..], false, &mut turn);
+        // Step by step: the quick way for small requests stays in the one place where it counts.
+        let Transaction { frames, parsed, .. } = transaction;
+        let frames: &'a [u8] = frames;
+        while *parsed < frames.len() && turn.parts.len() < turn.parts_max {
+            match self.step(&frames[*parsed..], false, &mut turn) {
+                Progress::Consumed(consumed) => *parsed += consumed,
+                // Each request is whole.
+                Progress::Missing(_) | Progress::Halted => *parsed = frames.len(),
+            }
+        }
         self.set_database(&mut turn);
-        transaction.parsed += parsed.consumed;
     }
 }
 

@@ -1,6 +1,6 @@
 //! What travels between two shards: requests, and the answers beside them.
 
-use crate::session::{Deadline, FreeReply, Once, Wish};
+use crate::session::{Deadline, FreeReply, OfClients, Once, Wish};
 use crate::transport::ConnId;
 use crate::worker::owned::{Options, OwnedAnswer, strip_op};
 use torc_engine::command::{Body, Millis, Op, Write};
@@ -162,6 +162,13 @@ pub(crate) enum What {
     Scan {
         cursor: u64,
         count: u32,
+    },
+    /// Clients from a place on: see `clients.rs`.
+    Clients {
+        place: u32,
+        of: OfClients,
+        /// Number of the client that asks.
+        asker: u64,
     },
 }
 

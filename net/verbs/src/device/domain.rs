@@ -71,12 +71,14 @@ impl fmt::Debug for Registered {
 }
 
 pub(super) fn flags(access: Access) -> ibv_access_flags {
-    let local = ibv_access_flags::IBV_ACCESS_LOCAL_WRITE;
-    match access {
-        Access::Local => local,
-        Access::RemoteRead => local | ibv_access_flags::IBV_ACCESS_REMOTE_READ,
-        Access::RemoteWrite => local | ibv_access_flags::IBV_ACCESS_REMOTE_WRITE,
+    let mut flags = ibv_access_flags::IBV_ACCESS_LOCAL_WRITE;
+    if access.reads() {
+        flags |= ibv_access_flags::IBV_ACCESS_REMOTE_READ;
     }
+    if access.writes() {
+        flags |= ibv_access_flags::IBV_ACCESS_REMOTE_WRITE;
+    }
+    flags
 }
 
 pub(super) fn register(

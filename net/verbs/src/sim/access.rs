@@ -14,8 +14,8 @@ pub(super) enum Wanted {
 impl Wanted {
     fn is_granted_by(&self, access: Access) -> bool {
         match self {
-            Wanted::Read => access == Access::RemoteRead,
-            Wanted::Write => access == Access::RemoteWrite,
+            Wanted::Read => access.reads(),
+            Wanted::Write => access.writes(),
         }
     }
 }
