@@ -105,7 +105,7 @@ impl Client {
             _ => Speech::Native,
         };
         // Where transactions are drawn, most clients have the same keys to run them on.
-        let joins = world.together_percent > 50 && number % 4 != 3 && !floods;
+        let joins = world.together_percent > 50 && !world.flushes && number % 4 != 3 && !floods;
         let speech = if joins { Speech::Resp } else { speech };
         let deep = random.chance(if world.tight { 50 } else { 15 });
         let shard_port = speech == Speech::Resp && !joins && random.chance(20);
