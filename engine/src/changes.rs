@@ -43,6 +43,6 @@ pub struct Change<'s> {
 }
 
 /// Who is told. One a shard; it must be quick, as the shard waits.
-pub trait Listener: std::fmt::Debug + Send {
+pub trait Listener: std::any::Any + std::fmt::Debug + Send {
     fn changed(&mut self, change: &Change<'_>);
 }

@@ -344,10 +344,27 @@ impl Shard {
         self.memory_bytes
     }
 
+    /// As long as it holds them, whoever reads this shard without asking it is in doubt: for changes that are to be seen together.
+    pub fn hold_readers(&self, holds: bool) {
+        self.spaces.words.hold(holds);
+    }
+
     /// From now on this listener is told of every change.
     pub fn listen(&mut self, listener: Box<dyn Listener>) {
         self.listener = Some(listener);
         self.tells = true;
+    }
+
+    /// The listener, if it is one of this type.
+    pub fn listener_mut<L: Listener>(&mut self) -> Option<&mut L> {
+        let listener: &mut dyn std::any::Any = self.listener.as_deref_mut()?;
+        listener.downcast_mut()
+    }
+
+    /// Nobody listens any more.
+    pub fn listen_no_more(&mut self) {
+        self.listener = None;
+        self.tells = self.unsaved.is_some();
     }
 
     /// Sets memory aside for what lies beside the store: its clients, mostly. Segments go as far as that takes, one at a

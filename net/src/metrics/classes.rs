@@ -22,11 +22,13 @@ pub enum CommandClass {
     IfEqual,
     Flush,
     Scan,
+    /// Commands that are run together (EXEC); each of them is counted, too.
+    Transaction,
     /// Answered without a shard (PING, INFO, errors).
     Local,
 }
 
-pub(super) const COMMANDS: [&str; 14] = [
+pub(super) const COMMANDS: [&str; 15] = [
     "read",
     "read_and_expire",
     "write",
@@ -40,6 +42,7 @@ pub(super) const COMMANDS: [&str; 14] = [
     "if_equal",
     "flush",
     "scan",
+    "transaction",
     "local",
 ];
 

@@ -86,11 +86,17 @@ pub(crate) enum Bug {
     UntakenSpaces,
     /// A tier is not told that databases have other spaces.
     UntoldSpaces,
+    /// Who asks for a held key does not wait.
+    OpenHolds,
+    /// A transaction gives each shard's keys back before it asks the next one.
+    EarlyRelease,
+    /// No change of a watched key is told.
+    BlindWatch,
 }
 
 impl Bug {
     /// All but [`Bug::None`].
-    pub(crate) const ALL: [Bug; 37] = [
+    pub(crate) const ALL: [Bug; 40] = [
         Bug::LostAnswer,
         Bug::SwappedAnswers,
         Bug::MissedExpiry,
@@ -128,6 +134,9 @@ impl Bug {
         Bug::Undrained,
         Bug::UntakenSpaces,
         Bug::UntoldSpaces,
+        Bug::OpenHolds,
+        Bug::EarlyRelease,
+        Bug::BlindWatch,
     ];
 
     /// One in so many chances is taken.

@@ -65,7 +65,20 @@ impl WorkerState {
         ask: &Ask<'_>,
         bytes: AskBytes<'_>,
     ) -> bool {
-        let Some(lane) = self.mail.lane(shard) else { return false };
+        // Its keys are held: nothing may stand before what it asks.
+        let lane = if conn.in_transaction { self.mail.express(shard) } else { shard };
+        self.ask_in(conn, lane, ask, bytes)
+    }
+
+    /// Asks in the lane with this number.
+    pub(super) fn ask_in(
+        &mut self,
+        conn: &mut Connection,
+        lane: u16,
+        ask: &Ask<'_>,
+        bytes: AskBytes<'_>,
+    ) -> bool {
+        let Some(lane) = self.mail.lane(lane) else { return false };
         if lane.ask(ask, bytes) {
             self.stats.forwarded.add(1);
             return true;

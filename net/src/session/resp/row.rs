@@ -3,9 +3,11 @@
 use super::call::Call;
 use super::client::Client;
 use super::error::Error;
+use super::joint;
 use super::local::LocalCall;
-use super::reply_kind::Position;
+use super::reply_kind::{Kind, Position};
 use super::storage::Storage;
+use super::{Session, Turn};
 use crate::session::part::Part;
 
 /// One command.
@@ -91,6 +93,10 @@ pub(super) enum Run {
     ),
     /// As `Local`, and what comes behind it is about another database.
     Chooses(fn(&mut Client, &LocalCall<'_>, &mut Vec<u8>)),
+    /// Is about several keys, and done as one: what is to be done, and how it is answered.
+    Joint(joint::Read, Kind),
+    /// Begins or ends a queue of commands.
+    Queue(for<'s, 't, 'p, 'a> fn(&'s mut Session, &'t mut Turn<'p, 'a>)),
     /// Answers `+OK`, then the connection is closed.
     Quit,
 }
@@ -104,6 +110,8 @@ impl std::fmt::Debug for Run {
             Run::Local(_) => "Local",
             Run::Mixed(..) => "Mixed",
             Run::Chooses(_) => "Chooses",
+            Run::Joint(..) => "Joint",
+            Run::Queue(_) => "Queue",
             Run::Quit => "Quit",
         })
     }
