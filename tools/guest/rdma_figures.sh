@@ -65,6 +65,7 @@ perftest() {
 # Starts a server; $url is where.
 serve() {
     port=$((port + 1)) url=127.0.0.1:$port
+    rm -f "$work/ready"
     "$torc" serve --listen "$url" --shards 1 --cpus 0 --memory 512m --admin off --rdma require --rdma-device "$server" --rdma-reads \
         "$@" >"$work/ready" 2>"$work/log" &
     pids+=($!)
