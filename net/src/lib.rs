@@ -10,6 +10,7 @@ mod shared;
 #[cfg(test)]
 mod simulation;
 pub mod slots;
+mod subscribers;
 pub mod tier;
 pub mod transport;
 mod worker;

@@ -26,7 +26,7 @@ use crate::databases::Databases;
 use crate::metrics::WorkerStats;
 use crate::pin::pin_to;
 use crate::session::{Limits, Protocol};
-use crate::shared::Shared;
+use crate::shared::{Shared, Subscribers};
 use crate::slots::SlotMap;
 use crate::tier::{Durability, Opened, Port, TierConfig, time_before};
 use crate::transport::choice::{Chosen, choose, without_min_wait};
@@ -324,6 +324,7 @@ fn shared(
         connections: 0.into(),
         recovering: (0..config.shards).map(|_| false.into()).collect(),
         tier: OnceLock::new(),
+        subscribers: Subscribers::new(config.shards),
         draining: false.into(),
         drained: 0.into(),
     }
@@ -348,6 +349,8 @@ fn settings(
         listeners,
         connections_max: config.connections_max,
         output_bytes_max: config.output_bytes_max,
+        subscriber_bytes_max: config.subscriber_bytes_max,
+        subscriptions_max: config.subscriptions_max,
         queue_parts_max: config.queue_parts_max.max(1),
         room_bytes_min: ROOM_BYTES_MIN,
         input_bytes_max: input_bytes_max(config),

@@ -6,6 +6,7 @@ use crate::metrics::WorkerStats;
 use crate::readable::Readable;
 use crate::session::Protocol;
 use crate::slots::SlotMap;
+pub(crate) use crate::subscribers::Subscribers;
 use crate::tier::TierFigures;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
@@ -54,6 +55,7 @@ pub(crate) struct Shared {
     pub(crate) tier: OnceLock<Arc<TierFigures>>,
     /// By shard: it does not know all that a tier holds for it. Once false, it stays so.
     pub(crate) recovering: Vec<AtomicBool>,
+    pub(crate) subscribers: Subscribers,
     pub(crate) draining: AtomicBool,
     /// Shards that have no connections any more, while draining.
     pub(crate) drained: AtomicUsize,

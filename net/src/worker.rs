@@ -40,6 +40,7 @@ mod input;
 mod left_over;
 pub(crate) mod mail;
 mod memory;
+mod messages;
 mod outcomes;
 mod overdue;
 mod owned;
@@ -236,7 +237,7 @@ impl<T: Transport, C: Clock> Worker<T, C> {
         self.state.settle(&mut self.transport);
         self.state.publish_mail();
         let budget = if busy { MAINTAIN_BUSY } else { MAINTAIN_IDLE };
-        self.more_to_maintain = self.state.maintain(budget);
+        self.more_to_maintain = self.state.maintain(budget) | self.state.go_on_leaving();
         self.state.save();
         self.state.balance();
         self.state.end_turn(self.clock.nanos() - began_ns);

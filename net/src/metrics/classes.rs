@@ -18,11 +18,13 @@ pub enum CommandClass {
     SetRange,
     Flush,
     Scan,
+    /// About channels and their messages.
+    Messages,
     /// Answered without a shard (PING, INFO, errors).
     Local,
 }
 
-pub(super) const COMMANDS: [&str; 12] = [
+pub(super) const COMMANDS: [&str; 13] = [
     "read",
     "read_and_expire",
     "write",
@@ -34,6 +36,7 @@ pub(super) const COMMANDS: [&str; 12] = [
     "set_range",
     "flush",
     "scan",
+    "messages",
     "local",
 ];
 
@@ -115,9 +118,11 @@ pub enum CloseReason {
     Memory,
     /// Its changes could not be saved before they were answered (`--durability always`).
     Storage,
+    /// It did not take the messages that it had subscribed to.
+    Subscriber,
 }
 
-pub(super) const CLOSE_REASONS: [&str; 10] = [
+pub(super) const CLOSE_REASONS: [&str; 11] = [
     "client",
     "answered",
     "slow",
@@ -128,4 +133,5 @@ pub(super) const CLOSE_REASONS: [&str; 10] = [
     "drained",
     "memory",
     "storage",
+    "subscriber",
 ];

@@ -103,6 +103,11 @@ pub struct ServerConfig {
     pub shared_memory: Option<SharedMemory>,
     /// `--output-limit`: answers that wait for one connection, bytes; lent values count a sixteenth. Default: 1 MiB.
     pub output_bytes_max: usize,
+    /// `--subscriber-limit`: answers and messages that wait for a connection which gets messages, bytes; beyond that it is closed.
+    /// Default: 32 MiB.
+    pub subscriber_bytes_max: usize,
+    /// `--max-subscriptions`: channels and patterns of one connection. Default: 100,000.
+    pub subscriptions_max: usize,
     /// Requests of one connection that wait for other shards; answers in a row between them count as one. Default: 512.
     pub queue_parts_max: usize,
     /// Receive buffers of a shard. Default: by its memory, a 64th of it in buffers of 16 KiB, 16 to 1024.
@@ -156,6 +161,8 @@ impl Default for ServerConfig {
             min_wait: Duration::ZERO,
             shared_memory: None,
             output_bytes_max: 1 << 20,
+            subscriber_bytes_max: 32 << 20,
+            subscriptions_max: 100_000,
             queue_parts_max: 512,
             receive_buffers: None,
             idle_timeout: None,

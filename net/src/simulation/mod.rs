@@ -29,7 +29,7 @@ mod world;
 use crate::clock::Wall;
 use crate::databases::Databases;
 use crate::metrics::WorkerStats;
-use crate::shared::Shared;
+use crate::shared::{Shared, Subscribers};
 use crate::slots::SlotMap;
 use crate::tier::{Durability, TierFigures};
 use crate::transport::sim::{Faults, Network, Random, Sim};
@@ -444,6 +444,7 @@ pub(crate) fn shared(shards: u16) -> Shared {
         connections: 0.into(),
         recovering: (0..shards).map(|_| false.into()).collect(),
         tier: OnceLock::new(),
+        subscribers: Subscribers::new(shards),
         draining: false.into(),
         drained: 0.into(),
     }

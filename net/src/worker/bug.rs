@@ -86,11 +86,15 @@ pub(crate) enum Bug {
     UntakenSpaces,
     /// A tier is not told that databases have other spaces.
     UntoldSpaces,
+    /// Now and then a subscription is answered to have ended, and has not.
+    KeptSubscription,
+    /// Now and then a message does not go to all shards.
+    UntoldShard,
 }
 
 impl Bug {
     /// All but [`Bug::None`].
-    pub(crate) const ALL: [Bug; 37] = [
+    pub(crate) const ALL: [Bug; 39] = [
         Bug::LostAnswer,
         Bug::SwappedAnswers,
         Bug::MissedExpiry,
@@ -128,6 +132,8 @@ impl Bug {
         Bug::Undrained,
         Bug::UntakenSpaces,
         Bug::UntoldSpaces,
+        Bug::KeptSubscription,
+        Bug::UntoldShard,
     ];
 
     /// One in so many chances is taken.
@@ -143,6 +149,8 @@ impl Bug {
             | Bug::KeptCharge
             | Bug::FreeInput
             | Bug::LostFetch
+            | Bug::KeptSubscription
+            | Bug::UntoldShard
             | Bug::LostPlace
             | Bug::LostTombstone => 5,
             _ => 1,

@@ -12,6 +12,7 @@
 
 use super::input::Input;
 use super::mail::Address;
+use super::messages::Shares;
 use super::owned::OwnedPart;
 use super::queue::Queue;
 use super::rounds::RoundMarks;
@@ -66,6 +67,14 @@ pub(crate) struct Connection {
     /// So many of those at the front had their items fetched from the tier, should they need any.
     pub(crate) ahead: usize,
     pub(crate) upload: Option<Upload>,
+    /// What shards are to answer together.
+    pub(crate) shares: Shares,
+    /// All that other shards are asked for it is to give messages to their clients.
+    pub(crate) only_publishes: bool,
+    /// Memory of what it is subscribed to, bytes.
+    pub(crate) subscription_bytes: usize,
+    /// It did not take the messages that were for it, and is to be closed.
+    pub(crate) lags: bool,
     /// The value whose next bytes the transport receives where they will stay.
     pub(crate) receives_into: Option<UploadId>,
     /// Buffers with bytes of it that nobody has looked at.
@@ -149,6 +158,10 @@ impl Connection {
             deferred: VecDeque::new(),
             ahead: 0,
             upload: None,
+            shares: Shares::default(),
+            only_publishes: false,
+            subscription_bytes: 0,
+            lags: false,
             receives_into: None,
             arrivals: 0,
             slices_under_way: 0,
@@ -196,14 +209,17 @@ impl Connection {
         let deferred = self.deferred.iter().map(OwnedPart::bytes_held).sum::<usize>();
         let bytes = self.input.bytes_held() + self.output.bytes_held() + self.sending_bytes;
         let scanned = self.scans.as_ref().map_or(0, |step| step.keys.capacity());
-        CONNECTION_BYTES + bytes + self.queue.bytes_held() + deferred + self.session.bytes_held() + scanned
+        let messages = self.subscription_bytes + self.shares.bytes_held();
+        let waiting = self.queue.bytes_held() + deferred + scanned;
+        CONNECTION_BYTES + bytes + waiting + self.session.bytes_held() + messages
     }
 
     /// Bytes that it has waiting, in and out, without the buffers around them: those are the worker's choice.
     pub(crate) fn content_bytes(&self) -> usize {
         let deferred = self.deferred.iter().map(OwnedPart::bytes_held).sum::<usize>();
         let sending = if self.sending { self.sending_content } else { 0 };
-        self.input.len() + self.output.bytes() + sending + self.queue.content_bytes() + deferred
+        let answers = self.output.bytes() + sending + self.queue.content_bytes();
+        self.input.len() + answers + deferred + self.subscription_bytes
     }
 
     /// Whether its input is worth parsing.

@@ -151,6 +151,7 @@ impl WorkerState {
         if conn.parked {
             self.stats.parked.subtract(1);
         }
+        self.end_subscriptions(&conn);
         self.abandon_upload(&mut conn);
         while let Some(piece) = conn.output.take(Vec::new) {
             self.take_back(piece);

@@ -268,6 +268,9 @@ impl WorkerState {
             Work::Flush { at } => self.begin_flush(conn, part, *at, read_ns),
             Work::Scan { cursor, count, .. } => self.begin_scan(conn, part, (*cursor, *count), read_ns),
             Work::Attach { reads } => self.begin_attach(conn, part, *reads, read_ns),
+            Work::Messages { about, name, message } => {
+                self.begin_messages(conn, part, (*about, name, message), read_ns)
+            }
             Work::Told(told, value) => {
                 self.take_told(*told, value);
                 self.stats.request(CommandClass::Local, OutcomeClass::Done);

@@ -53,6 +53,7 @@ impl WorkerState {
         (shards, room): (u16, u32),
         hash: Option<u64>,
     ) {
+        conn.only_publishes = false;
         let free = conn.session.free(&part.reply).is_some();
         let asked_ns = self.turn.began_ns;
         conn.queue.ask(Asked { reply: part.reply, free, shards, room, read_ns, asked_ns }, hash);

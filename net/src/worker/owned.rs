@@ -7,7 +7,8 @@ use super::mail::AskBytes;
 use super::pool::Pool;
 use super::queue::Asked;
 use crate::session::{
-    Answer, AttachRefusal, DatabasesChange, NotFlushed, Once, Part, ReplyKind, Shares, Told, Work, lent_cost,
+    About, Answer, AttachRefusal, DatabasesChange, NotFlushed, Once, Part, ReplyKind, Shares, Told, Work,
+    lent_cost,
 };
 use torc_engine::bytes::Bytes;
 use torc_engine::command::{
@@ -28,6 +29,7 @@ pub(crate) enum OwnedWork {
     Scan { cursor: u64, count: u32 },
     Attach { reads: bool },
     Told(Told),
+    Messages(About),
     Local,
     Close,
 }
@@ -86,6 +88,7 @@ impl OwnedPart {
             Work::Scan { cursor, count, .. } => (OwnedWork::Scan { cursor, count }, &b""[..], &b""[..]),
             Work::Attach { reads } => (OwnedWork::Attach { reads }, &b""[..], &b""[..]),
             Work::Told(told, value) => (OwnedWork::Told(told), &b""[..], value),
+            Work::Messages { about, name, message } => (OwnedWork::Messages(about), name, message),
             Work::Local => (OwnedWork::Local, &b""[..], &b""[..]),
             Work::Close => (OwnedWork::Close, &b""[..], &b""[..]),
         };
@@ -121,6 +124,7 @@ impl OwnedPart {
             OwnedWork::Scan { cursor, count } => Work::Scan { database: self.database, cursor, count },
             OwnedWork::Told(told) => Work::Told(told, value),
             OwnedWork::Attach { reads } => Work::Attach { reads },
+            OwnedWork::Messages(about) => Work::Messages { about, name: key, message: value },
             OwnedWork::Local => Work::Local,
             OwnedWork::Close => Work::Close,
         };
@@ -213,6 +217,12 @@ pub(crate) enum OwnedAnswer {
     Scanned {
         cursor: u64,
     },
+    Subscribed(u64),
+    Unsubscribed {
+        left: u64,
+    },
+    Published(u64),
+    Inspected,
     Busy {
         limit: &'static str,
     },
@@ -284,6 +294,16 @@ impl OwnedAnswer {
                 bytes.extend_from_slice(keys);
                 OwnedAnswer::Scanned { cursor }
             }
+            Answer::Subscribed(count) => OwnedAnswer::Subscribed(count),
+            Answer::Unsubscribed { names, left } => {
+                bytes.extend_from_slice(names);
+                OwnedAnswer::Unsubscribed { left }
+            }
+            Answer::Published(count) => OwnedAnswer::Published(count),
+            Answer::Inspected(found) => {
+                bytes.extend_from_slice(found);
+                OwnedAnswer::Inspected
+            }
             Answer::Busy { limit } => OwnedAnswer::Busy { limit },
             Answer::Attach(attached) => OwnedAnswer::Attach(attached),
             Answer::OutcomeUnknown => OwnedAnswer::OutcomeUnknown,
@@ -301,6 +321,10 @@ impl OwnedAnswer {
             OwnedAnswer::Flushed => Answer::Flushed,
             OwnedAnswer::NotFlushed(why) => Answer::NotFlushed(why),
             OwnedAnswer::Scanned { cursor } => Answer::Scanned { cursor, keys: bytes },
+            OwnedAnswer::Subscribed(count) => Answer::Subscribed(count),
+            OwnedAnswer::Unsubscribed { left } => Answer::Unsubscribed { names: bytes, left },
+            OwnedAnswer::Published(count) => Answer::Published(count),
+            OwnedAnswer::Inspected => Answer::Inspected(bytes),
             OwnedAnswer::Busy { limit } => Answer::Busy { limit },
             OwnedAnswer::Attach(attached) => Answer::Attach(attached),
             OwnedAnswer::OutcomeUnknown => Answer::OutcomeUnknown,

@@ -48,7 +48,7 @@ pub(crate) struct Span {
     pub(super) parts_end: usize,
     /// No part came of it, so nothing is executed for it.
     pub(super) is_empty: bool,
-    /// It has as many parts as a round allows: there may be more in its bytes.
+    /// It has as many parts as a round allows, or waits for its parts to be executed: there may be more in its bytes.
     pub(super) cut: bool,
 }
 
@@ -156,7 +156,10 @@ impl WorkerState {
         let parts_max = before + parts_of_connection;
         let parsed = conn.session.parse(bytes, scratch, self.now, &self.settings.limits, parts, parts_max);
         self.rounds.parsed(&mut conn.marks, parts.len() - before);
-        (parsed, parts.len() >= parts_max)
+        // A session that lacks nothing and leaves something waits until what it has handed out is executed.
+        let waits = parsed.missing == 0 && parsed.consumed < bytes.len();
+        let cut = parts.len() >= parts_max || waits;
+        (parsed, cut)
     }
 
     /// Parts of a connection in a round.

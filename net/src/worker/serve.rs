@@ -189,6 +189,14 @@ impl WorkerState {
                 self.shard.flush(at, self.now);
                 (Some(OwnedAnswer::Flushed), None)
             }
+            What::Publish { sharded } => {
+                let count = self.give_message(sharded, bytes.key, bytes.value, None);
+                (Some(OwnedAnswer::Published(count)), None)
+            }
+            What::Inspect(inspect) => {
+                self.inspect(inspect, bytes.key, out);
+                (Some(OwnedAnswer::Inspected), None)
+            }
             What::Scan { cursor, count } => {
                 let cursor = self.scan_for(upload.0, database, (cursor, count), out)?;
                 (Some(OwnedAnswer::Scanned { cursor }), None)

@@ -7,6 +7,7 @@ use super::connection::Connections;
 use super::drain::Drain;
 use super::durations::TurnTimes;
 use super::mail::Mail;
+use super::messages::Subscriptions;
 use super::outcomes::Outcomes;
 use super::pool::Pool;
 use super::rounds::Rounds;
@@ -42,6 +43,10 @@ pub(crate) struct Settings {
     pub(crate) listeners: Vec<ListenerKind>,
     pub(crate) connections_max: usize,
     pub(crate) output_bytes_max: usize,
+    /// Bytes of answers and messages that wait for a connection which gets messages: beyond that it is closed.
+    pub(crate) subscriber_bytes_max: usize,
+    /// Channels and patterns of one connection.
+    pub(crate) subscriptions_max: usize,
     pub(crate) queue_parts_max: usize,
     /// So many bytes of a long value must be missing for them to be received where they will stay.
     pub(crate) room_bytes_min: u64,
@@ -98,6 +103,8 @@ pub(crate) struct WorkerState {
     /// Answers to other shards are written through it; empty between two answers.
     pub(super) apart: Output,
     pub(super) foreign_uploads: HashMap<(u16, ConnId), ForeignUpload>,
+    /// Of this shard's clients; `None` while there are none.
+    pub(super) subscriptions: Option<Box<Subscriptions>>,
     pub(super) sweep: Sweep,
     /// The table of spaces up to which the server was told that nothing is left of what was dropped.
     pub(super) told_dropped: u64,
@@ -134,6 +141,7 @@ impl WorkerState {
             rounds: Rounds::default(),
             apart: Output::default(),
             foreign_uploads: HashMap::new(),
+            subscriptions: None,
             sweep: Sweep::default(),
             told_dropped: 0,
             drain: Drain::default(),

@@ -106,6 +106,9 @@ impl Config {
         let key_bytes_max = r.size("max-key", 1, KEY_BYTES_MAX as u64)? as usize;
         let connections_max = r.one("max-connections", count::<1, CONNECTIONS_MAX>, u64::to_string)? as usize;
         let output_bytes_max = r.size("output-limit", 64 << 10, 1 << 40)? as usize;
+        let subscriber_bytes_max = r.size("subscriber-limit", 64 << 10, 1 << 40)? as usize;
+        let subscriptions_max =
+            r.one("max-subscriptions", count::<1, 100_000_000>, u64::to_string)? as usize;
         let frame_bytes_max = r.size("max-frame", 4 << 10, 64 << 20)? as usize;
         let databases = r.one("databases", count::<1, { DATABASES_MAX as u64 }>, u64::to_string)? as u16;
         let arguments_max = r.one("max-arguments", count::<16, 1_048_576>, u64::to_string)? as usize;
@@ -147,6 +150,8 @@ impl Config {
             min_wait,
             shared_memory,
             output_bytes_max,
+            subscriber_bytes_max,
+            subscriptions_max,
             queue_parts_max,
             receive_buffers: receive_buffers.map(|count| count as u16),
             idle_timeout,

@@ -70,9 +70,14 @@ pub(super) fn other(reply: &ReplyKind, key: &[u8], answer: &Answer<'_>, out: &mu
         // Databases are the affair of Redis' clients.
         Answer::NotFlushed(_) => bare(reply, Status::BadArgument, key, out),
         Answer::Flushed => bare(reply, Status::Ok, key, out),
-        Answer::Attach(_) | Answer::Outcome(_) | Answer::Scanned { .. } | Answer::Local => {
-            text(reply, Status::NotSupported, key, "no answer to this operation", out)
-        }
+        Answer::Subscribed(_)
+        | Answer::Unsubscribed { .. }
+        | Answer::Published(_)
+        | Answer::Inspected(_)
+        | Answer::Attach(_)
+        | Answer::Outcome(_)
+        | Answer::Scanned { .. }
+        | Answer::Local => text(reply, Status::NotSupported, key, "no answer to this operation", out),
     }
 }
 

@@ -17,8 +17,10 @@ pub(super) struct Call<'r, 'a> {
     /// The request, or its start as far as it is here.
     pub frame: &'a [u8],
     pub spans: &'r [Span],
-    /// Where arguments are decoded, if the request is a line with escapes.
-    pub decoded: Option<&'a Scratch>,
+    /// Whether the request is a line with escapes.
+    pub is_escaped: bool,
+    /// Where arguments are decoded, and what is made of them is kept.
+    pub scratch: &'a Scratch,
     pub now: Millis,
     pub limits: &'r Limits,
 }
@@ -33,9 +35,9 @@ impl<'r, 'a> Call<'r, 'a> {
     #[inline]
     pub(super) fn argument(&self, index: usize) -> &'a [u8] {
         let argument = self.spans.get(index).map(|span| span.of(self.frame)).unwrap_or_default();
-        match self.decoded {
-            None => argument,
-            Some(scratch) => scratch.keep(&inline_word(argument)),
+        match self.is_escaped {
+            false => argument,
+            true => self.scratch.keep(&inline_word(argument)),
         }
     }
 

@@ -1,5 +1,6 @@
 //! What HELLO and CLIENT have settled with a client: how its answers look, and what it is called.
 
+use crate::session::messages::Subscribed;
 use crate::session::protocol::Port;
 use torc_proto::resp::compose::Version;
 
@@ -11,6 +12,7 @@ pub(super) struct Client {
     /// That what is answered now is about.
     pub database: u16,
     pub mute: Option<Mute>,
+    pub subscribed: Subscribed,
     pub name: Vec<u8>,
     pub library_name: Vec<u8>,
     pub library_version: Vec<u8>,

@@ -10,6 +10,12 @@ pub(super) enum Error {
     UnknownCommand,
     /// Of the command with this name.
     WrongArguments(&'static str),
+    /// The frame says which.
+    UnknownSubcommand,
+    /// The frame says of which subcommand.
+    SubcommandSyntax,
+    /// Of the command with this name, which subscribers cannot use in RESP2; the frame says which subcommand.
+    AmongMessages(&'static str),
     Syntax,
     NotAnInteger,
     NotAFloat,

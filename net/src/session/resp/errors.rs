@@ -23,6 +23,11 @@ pub(super) fn write(error: Error, frame: &[u8], out: &mut Vec<u8>) {
             let option = words.get(index as usize).map(|word| c_string(word)).unwrap_or_default();
             compose::error(out, &[b"ERR Unsupported option ", option].concat());
         }
+        Error::UnknownSubcommand => unknown_subcommand(&words(frame), b"", out),
+        Error::SubcommandSyntax => {
+            unknown_subcommand(&words(frame), b" or wrong number of arguments for", out)
+        }
+        Error::AmongMessages(command) => among_messages(command, &words(frame), out),
         Error::WrongArguments(command) => wrong_arguments(command, out),
         Error::InvalidExpire(command) => {
             compose::error(out, format!("ERR invalid expire time in '{command}' command").as_bytes());
@@ -40,6 +45,26 @@ pub(super) fn write(error: Error, frame: &[u8], out: &mut Vec<u8>) {
 
 pub(super) fn wrong_arguments(command: &str, out: &mut Vec<u8>) {
     compose::error(out, format!("ERR wrong number of arguments for '{command}' command").as_bytes());
+}
+
+/// `what` stands between the start of the text and the subcommand.
+pub(super) fn unknown_subcommand(words: &[Vec<u8>], what: &[u8], out: &mut Vec<u8>) {
+    let word = |index: usize| words.get(index).map(Vec::as_slice).unwrap_or_default();
+    let help = [b"'. Try ", &word(0).to_ascii_uppercase()[..], b" HELP."].concat();
+    compose::error(out, &[b"ERR unknown subcommand", what, b" '", repeated(word(1)), &help].concat());
+}
+
+/// Commands whose second word is a command, too.
+const CONTAINERS: [&str; 5] = ["client", "cluster", "command", "config", "pubsub"];
+
+fn among_messages(command: &str, words: &[Vec<u8>], out: &mut Vec<u8>) {
+    let mut name = command.as_bytes().to_vec();
+    if let Some(subcommand) = words.get(1).filter(|_| CONTAINERS.contains(&command)) {
+        name.push(b'|');
+        name.extend_from_slice(&repeated(subcommand).to_ascii_lowercase());
+    }
+    let rest = b"': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context";
+    compose::error(out, &[b"ERR Can't execute '", &name[..], rest].concat());
 }
 
 fn fixed(error: Error) -> &'static str {
@@ -66,6 +91,9 @@ fn fixed(error: Error) -> &'static str {
         Error::FrameTooLong => "ERR Protocol error: request longer than --max-frame",
         // Written with their details above.
         Error::UnknownCommand
+        | Error::UnknownSubcommand
+        | Error::SubcommandSyntax
+        | Error::AmongMessages(_)
         | Error::UnsupportedOption(_)
         | Error::WrongArguments(_)
         | Error::InvalidExpire(_)

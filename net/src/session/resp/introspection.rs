@@ -56,6 +56,7 @@ fn categories(row: &Row) -> Vec<&'static str> {
         Class::Read => vec!["@read"],
         Class::Write => vec!["@write"],
         Class::Connection => vec!["@connection"],
+        Class::Messages => vec!["@pubsub"],
         Class::Server => vec![],
         Class::Dangerous => vec!["@keyspace", "@write", "@dangerous"],
     };

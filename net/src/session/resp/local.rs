@@ -6,7 +6,6 @@ use super::row::Row;
 use crate::session::context::ComposeContext;
 use crate::session::protocol::Port;
 use torc_engine::stats::DatabaseFigures;
-use torc_proto::resp::compose;
 
 /// One such command.
 pub(super) struct LocalCall<'c> {
@@ -57,9 +56,7 @@ impl LocalCall<'_> {
         out: &mut Vec<u8>,
     ) -> Option<fn(&mut Client, &LocalCall<'_>, &mut Vec<u8>)> {
         let Some(subcommand) = subcommands.iter().find(|subcommand| self.is(1, subcommand.name)) else {
-            let asked = errors::repeated(self.word(1));
-            let help = format!("'. Try {} HELP.", self.row.name.to_uppercase());
-            compose::error(out, &[b"ERR unknown subcommand '", asked, help.as_bytes()].concat());
+            errors::unknown_subcommand(&self.words, b"", out);
             return None;
         };
         let count = i32::try_from(self.words.len()).unwrap_or(i32::MAX);

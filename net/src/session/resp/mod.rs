@@ -16,7 +16,7 @@
 //! answer is due ([`local`]), since HELLO and CLIENT change how later answers look.
 //!
 //! Goals: the words of Redis 7.0 to the byte, errors too; no allocation for GET and SET; the same answers
-//! however the input is cut. Non-goals: transactions, pub/sub, scripts, types other than strings.
+//! however the input is cut. Non-goals: transactions, scripts, types other than strings.
 
 mod call;
 mod client;
@@ -32,6 +32,7 @@ pub(crate) mod info;
 mod introspection;
 mod keyspace;
 mod local;
+mod messages;
 mod options;
 mod reply;
 pub(super) mod reply_kind;
@@ -47,6 +48,7 @@ pub use reply_kind::ReplyKind;
 
 use super::answer::Answer;
 use super::context::ComposeContext;
+use super::messages::Subscribed;
 use super::output::Output;
 use super::parsing::{Limits, Parsed};
 use super::part::{Part, Work};
@@ -55,6 +57,7 @@ use super::push::Push;
 use super::scratch::Scratch;
 use call::{Call, part};
 use error::Error;
+use messages::Guarded;
 use reply::Composer;
 use reply_kind::Kind;
 use row::{Row, Run, Values};
@@ -62,7 +65,7 @@ use stream::State;
 use table::row_of;
 use torc_engine::command::Millis;
 use torc_proto::resp::ProtocolError;
-use torc_proto::resp::compose;
+use torc_proto::resp::compose::{self, Version};
 use torc_proto::resp::request::{self, Arguments, SMALL_ARGUMENTS_MAX, Span, Step};
 
 /// State of one connection.
@@ -71,6 +74,13 @@ pub struct Session {
     port: Port,
     /// What is parsed now is about.
     database: u16,
+    /// How what is parsed now is answered.
+    version: Version,
+    subscribed: Subscribed,
+    /// A change of subscriptions was handed out and may not be executed.
+    unsettled: bool,
+    /// What may be asked, or how it is answered, may depend on subscriptions.
+    guarded: bool,
     state: State,
     /// The places of arguments, of an unfinished request too.
     arguments: Arguments,
@@ -114,6 +124,9 @@ impl Session {
         if input.len() < self.wanted {
             return Parsed { consumed: 0, missing: self.wanted - input.len() };
         }
+        if self.guarded {
+            self.settle();
+        }
         let resumed = std::mem::take(&mut self.wanted) > 0;
         let from = parts.len();
         let mut turn = Turn { scratch, now, limits, parts, parts_max, from };
@@ -132,9 +145,14 @@ impl Session {
 
     /// What comes behind this request is about another database, if it may choose that.
     fn choose(&mut self, call: &Call<'_, '_>, turn: &mut Turn<'_, '_>) {
-        let chosen = match call.len() {
-            // RESET.
-            1 => Some(0),
+        let chosen = match call.row.name {
+            "hello" => return self.choose_version(call),
+            "reset" => {
+                turn.parts.push(messages::forget());
+                self.unsettle();
+                self.version = Version::default();
+                Some(0)
+            }
             _ => connection::chosen(call.argument(1), self.port, call.limits.databases),
         };
         if let Some(database) = chosen {
@@ -180,7 +198,8 @@ impl Session {
             && key.len() <= limits.key_bytes_max
             && value.len() <= limits.value_bytes_inline
             && value.len() as u64 <= limits.value_bytes_max
-            && consumed <= limits.frame_bytes_max;
+            && consumed <= limits.frame_bytes_max
+            && !self.guarded;
         if short && count == 2 && name.eq_ignore_ascii_case(b"get") {
             turn.parts.push(call::keyed(key, strings::READ, Kind::Value));
         } else if short && count == 3 && name.eq_ignore_ascii_case(b"set") {
@@ -249,8 +268,8 @@ impl Session {
             Step::Complete { consumed }
                 if rest[0] != b'*' && !is_array_alike(&rest[..consumed], &arguments, turn) =>
             {
-                self.inline(&rest[..consumed], &arguments, turn);
-                Progress::Consumed(consumed)
+                let is_done = self.inline(&rest[..consumed], &arguments, turn);
+                Progress::Consumed(if is_done { consumed } else { 0 })
             }
             Step::Complete { consumed } => {
                 Progress::Consumed(self.dispatch(&rest[..consumed], &arguments, turn))
@@ -279,18 +298,20 @@ impl Session {
     }
 
     /// Works off an inline request as the array that the client could have sent instead. For requests whose words are not
-    /// slices of the line, or may be too long for one part.
-    fn inline<'a>(&mut self, line: &[u8], arguments: &Arguments, turn: &mut Turn<'_, 'a>) {
+    /// slices of the line, or may be too long for one part. False: it has to wait.
+    fn inline<'a>(&mut self, line: &[u8], arguments: &Arguments, turn: &mut Turn<'_, 'a>) -> bool {
         let mut array = Vec::new();
         compose::request(&mut array, &request::inline_words(line, arguments));
         let array = turn.scratch.keep(&array);
         let mut at = 0;
         while at < array.len() {
             match self.step(&array[at..], false, turn) {
+                Progress::Consumed(0) => return false,
                 Progress::Consumed(consumed) => at += consumed,
                 Progress::Missing(_) => break,
             }
         }
+        true
     }
 
     /// Works a whole request off, and says how many of its bytes: less than all if it has a long value.
@@ -308,6 +329,13 @@ impl Session {
         if !row.takes(arguments.spans.len()) {
             turn.error(Error::WrongArguments(row.name), frame);
             return consumed;
+        }
+        if self.guarded {
+            match self.guard(row, frame, arguments, turn) {
+                Guarded::Passes => {}
+                Guarded::Waits => return 0,
+                Guarded::Answered => return consumed,
+            }
         }
         if row.values == Values::Pairs && consumed > pairs_bytes_max(turn.limits) {
             turn.error(Error::PairsTooLong, frame);
@@ -337,6 +365,14 @@ impl Session {
                 Ok(()) => return self.hand_out(&call, 0, turn),
                 Err(error) => Err(error),
             },
+            (Run::Listens { of, .. }, _) => {
+                self.unsettle();
+                if call.len() > 1 {
+                    return self.hand_out(&call, 0, turn);
+                }
+                turn.parts.push(messages::unsubscribe_all(of));
+                Ok(())
+            }
             (Run::Store(storage), Values::Streamed(value)) => {
                 storage(&call).and_then(|storage| strings::store_one(&call, turn.parts, storage, value))
             }
@@ -432,14 +468,18 @@ impl<'t, 'a> Turn<'t, 'a> {
     where
         't: 'r,
     {
-        let decoded = arguments.escaped.then_some(self.scratch);
-        Call { row, frame, spans: &arguments.spans, decoded, now: self.now, limits: self.limits }
+        let (scratch, now, limits) = (self.scratch, self.now, self.limits);
+        Call { row, frame, spans: &arguments.spans, is_escaped: arguments.escaped, scratch, now, limits }
     }
 
     fn error(&mut self, error: Error, frame: &'a [u8]) {
         // A part that has to wait is copied with its echo, so only errors that repeat the request have one.
         let echo = match error {
-            Error::UnknownCommand | Error::UnsupportedOption(_) => frame,
+            Error::UnknownCommand
+            | Error::UnknownSubcommand
+            | Error::SubcommandSyntax
+            | Error::AmongMessages(_)
+            | Error::UnsupportedOption(_) => frame,
             _ => &[],
         };
         self.parts.push(call::local(Kind::Error(error), echo));
@@ -450,7 +490,8 @@ impl<'t, 'a> Turn<'t, 'a> {
 /// would not outlast the call.
 fn is_array_alike(line: &[u8], arguments: &Arguments, turn: &Turn<'_, '_>) -> bool {
     (!arguments.escaped && line.len() <= turn.limits.value_bytes_inline)
-        || row_of(line, arguments).is_some_and(|(_, row)| matches!(row.run, Run::Keys(..)))
+        || row_of(line, arguments)
+            .is_some_and(|(_, row)| matches!(row.run, Run::Keys(..) | Run::Listens { .. }))
 }
 
 /// Whether a request of which `have` bytes are here, and which has at least `total`, is longer than allowed. A

@@ -5,12 +5,14 @@ use super::error::Error;
 use super::errors::{self, PATTERN_STEPS_MAX};
 use super::gather::{Failure, Gather};
 use super::local::LocalCall;
+use super::messages;
 use super::reply_kind::{Clock, Kind, ReplyKind};
 use super::row::Run;
 use super::table::ROWS;
 use crate::session::answer::Answer;
 use crate::session::bad_input::BadInput;
 use crate::session::context::ComposeContext;
+use crate::session::messages::Subscribed;
 use crate::session::output::Output;
 use crate::session::protocol::Port;
 use crate::session::push::Push;
@@ -59,7 +61,7 @@ impl Composer {
         out: &mut Output,
     ) {
         if self.client.mute.is_some() {
-            return self.compose_muted(reply.0, echo, context, out);
+            return self.compose_muted(reply.0, echo, answer, context, out);
         }
         match reply.0 {
             kind @ (Kind::Element { .. } | Kind::Count(_) | Kind::StoredAll(_) | Kind::Local(_)) => {
@@ -117,11 +119,22 @@ impl Composer {
         function(&mut self.client, &call, out);
     }
 
-    /// The answer to a client that does not want any: only what changes the connection is done.
-    fn compose_muted(&mut self, kind: Kind, echo: &[u8], context: &ComposeContext<'_>, out: &mut Output) {
+    /// The answer to a client that does not want any: only what changes the connection is done, and what it is told of its
+    /// subscriptions and their messages comes all the same.
+    fn compose_muted(
+        &mut self,
+        kind: Kind,
+        echo: &[u8],
+        answer: &Answer<'_>,
+        context: &ComposeContext<'_>,
+        out: &mut Output,
+    ) {
         let skip = self.client.mute == Some(Mute::Skip);
         if skip && kind.ends_command() {
             self.client.mute = None;
+        }
+        if let Kind::Subscription { .. } | Kind::Unsubscriptions(_) = kind {
+            Free { kind, version: self.client.version }.compose(echo, answer, context, out);
         }
         if let Kind::Local(row) = kind {
             let mut unsent = Vec::new();
@@ -165,18 +178,20 @@ impl Composer {
         }
     }
 
-    /// RESP2 knows only answers.
+    /// RESP2 knows only answers, but for messages, which a subscriber gets as arrays.
     pub(super) fn takes_pushes(&self) -> bool {
-        self.client.version == Version::Resp3
+        self.client.version == Version::Resp3 || self.client.subscribed.total() > 0
+    }
+
+    /// See [`crate::session::Session::has_subscribed`].
+    pub(super) fn has_subscribed(&mut self, to: Subscribed) {
+        self.client.subscribed = to;
     }
 
     /// Writes a frame that answers no request.
     pub(super) fn push(&mut self, push: Push<'_>, out: &mut Output) -> bool {
-        if !self.takes_pushes() {
-            return false;
-        }
         let out = if self.gather.within_array { &mut self.pushes } else { out.tail() };
-        compose::push(out, push.words().count());
+        messages::head(self.client.version, push.words().count(), out);
         push.words().for_each(|word| compose::bulk(out, word));
         true
     }
@@ -210,6 +225,15 @@ impl Free {
             (Kind::Message, _) => compose::bulk(out.tail(), echo),
             (Kind::Error(error), _) => failed(error, echo, out),
             (Kind::Silent, _) => {}
+            (
+                Kind::PongAmongMessages
+                | Kind::Subscription { .. }
+                | Kind::Unsubscriptions(_)
+                | Kind::Published
+                | Kind::Inspected(_)
+                | Kind::PubsubHelp,
+                None,
+            ) => messages::compose(self.kind, echo, answer, self.version, out),
             (kind, Some(failure)) => failure.write(kind, context, out.tail()),
             (_, None) => self.single(echo, answer, context, out),
         }

@@ -6,6 +6,7 @@ use super::error::Error;
 use super::local::LocalCall;
 use super::reply_kind::Position;
 use super::storage::Storage;
+use crate::session::messages::Channels;
 use crate::session::part::Part;
 
 /// One command.
@@ -68,6 +69,8 @@ pub(super) enum Class {
     Write,
     /// The connection's own affairs.
     Connection,
+    /// Send messages, and get them.
+    Messages,
     /// Ask about the server.
     Server,
     /// Touch every key of a server at once.
@@ -84,6 +87,16 @@ pub(super) enum Values {
     Pairs,
 }
 
+impl Row {
+    /// The arguments that are handed out one by one: keys, or names of channels.
+    pub(super) fn handed_out(&self) -> Keys {
+        match self.run {
+            Run::Listens { .. } => Keys { first: 1, last: -1, step: 1 },
+            _ => self.keys,
+        }
+    }
+}
+
 /// How a command is worked off.
 #[derive(Clone, Copy)]
 pub(super) enum Run {
@@ -95,6 +108,8 @@ pub(super) enum Run {
         for<'r, 'a> fn(&Call<'r, 'a>) -> Result<(), Error>,
         for<'r, 'a> fn(&Call<'r, 'a>, usize, Position, &mut Vec<Part<'a>>),
     ),
+    /// A client begins to listen to such channels, or ends it; all arguments are names.
+    Listens { begins: bool, of: Channels },
     /// Stores one value: the function reads what stands before the value.
     Store(for<'r, 'a> fn(&Call<'r, 'a>) -> Result<Storage<'a>, Error>),
     /// Needs no shard; run when its answer is composed.
@@ -110,6 +125,7 @@ impl std::fmt::Debug for Run {
         f.write_str(match self {
             Run::Parts(_) => "Parts",
             Run::Keys(..) => "Keys",
+            Run::Listens { .. } => "Listens",
             Run::Store(_) => "Store",
             Run::Local(_) => "Local",
             Run::Chooses(_) => "Chooses",

@@ -59,7 +59,8 @@ impl Session {
     ) {
         let spans = arguments.spans.get(..index).unwrap_or_default();
         let behind = arguments.announced.saturating_sub(index + 1);
-        let call = Call { row, frame, spans, decoded: None, now: turn.now, limits: turn.limits };
+        let &mut Turn { scratch, now, limits, .. } = turn;
+        let call = Call { row, frame, spans, is_escaped: false, scratch, now, limits };
         match storage(&call, len) {
             Err(error) => {
                 turn.error(error, &frame[..start]);

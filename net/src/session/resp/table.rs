@@ -4,7 +4,10 @@
 //! perfect hash over the name in lower case, made at compile time.
 
 use super::row::{Class, Keys, Row, Run, Values};
-use super::{cluster, connection, counters, expiry, info, introspection, keyspace, several, strings};
+use super::{
+    cluster, connection, counters, expiry, info, introspection, keyspace, messages, several, strings,
+};
+use crate::session::messages::Channels;
 use torc_proto::resp::Arguments;
 use torc_proto::resp::request::inline_word;
 
@@ -26,7 +29,7 @@ macro_rules! rows {
     };
 }
 
-use Run::{Chooses, Local, Parts, Quit, Store};
+use Run::{Chooses, Listens, Local, Parts, Quit, Store};
 use Values::{Pairs, Streamed};
 
 rows! {
@@ -117,7 +120,7 @@ rows! {
     "echo" 2 ["loading" "stale" "fast"] NONE Connection "connection" "1.0.0"
         Values::None, Parts(connection::echo), "Answers the message";
     "hello" -1 ["noscript" "loading" "stale" "fast" "no_auth" "allow_busy"] NONE Connection "connection" "6.0.0"
-        Values::None, Local(connection::hello), "Choose RESP2 or RESP3";
+        Values::None, Chooses(connection::hello), "Choose RESP2 or RESP3";
     "auth" -2 ["noscript" "loading" "stale" "fast" "no_auth" "allow_busy"] NONE Connection "connection" "1.0.0"
         Values::None, Local(connection::auth), "Log in; there is no password yet";
     "quit" -1 ["noscript" "loading" "stale" "fast" "no_auth" "allow_busy"] NONE Connection "connection" "1.0.0"
@@ -134,6 +137,24 @@ rows! {
         Values::None, Local(connection::accepted), "Accepted; every shard is a primary";
     "readwrite" 1 ["loading" "stale" "fast"] NONE Connection "cluster" "3.0.0"
         Values::None, Local(connection::accepted), "Accepted; every shard is a primary";
+    "subscribe" -2 ["pubsub" "noscript" "loading" "stale"] NONE Messages "pubsub" "2.0.0"
+        Values::None, Listens { begins: true, of: Channels::Named }, "Get the messages of channels";
+    "unsubscribe" -1 ["pubsub" "noscript" "loading" "stale"] NONE Messages "pubsub" "2.0.0"
+        Values::None, Listens { begins: false, of: Channels::Named }, "Get them no longer";
+    "psubscribe" -2 ["pubsub" "noscript" "loading" "stale"] NONE Messages "pubsub" "2.0.0"
+        Values::None, Listens { begins: true, of: Channels::Matching }, "Get the messages of all channels that match patterns";
+    "punsubscribe" -1 ["pubsub" "noscript" "loading" "stale"] NONE Messages "pubsub" "2.0.0"
+        Values::None, Listens { begins: false, of: Channels::Matching }, "Get them no longer";
+    "ssubscribe" -2 ["pubsub" "noscript" "loading" "stale"] ALL Messages "pubsub" "7.0.0"
+        Values::None, Listens { begins: true, of: Channels::Sharded }, "Get the messages of sharded channels";
+    "sunsubscribe" -1 ["pubsub" "noscript" "loading" "stale"] ALL Messages "pubsub" "7.0.0"
+        Values::None, Listens { begins: false, of: Channels::Sharded }, "Get them no longer";
+    "publish" 3 ["pubsub" "loading" "stale" "fast"] NONE Messages "pubsub" "2.0.0"
+        Pairs, Parts(messages::publish), "Send a message to the subscribers of a channel";
+    "spublish" 3 ["pubsub" "loading" "stale" "fast"] ONE Messages "pubsub" "7.0.0"
+        Pairs, Parts(messages::publish_sharded), "Send a message to the subscribers of a sharded channel";
+    "pubsub" -2 [] NONE Server "pubsub" "2.8.0"
+        Values::None, Parts(messages::pubsub), "What subscriptions there are";
     "asking" 1 ["fast"] NONE Connection "cluster" "3.0.0"
         Values::None, Local(connection::accepted), "Accepted; no slot is on the move";
 }

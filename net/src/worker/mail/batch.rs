@@ -1,6 +1,6 @@
 //! What travels between two shards: requests, and the answers beside them.
 
-use crate::session::{Deadline, FreeReply, Once, Wish};
+use crate::session::{Deadline, FreeReply, Inspect, Once, Wish};
 use crate::transport::ConnId;
 use crate::worker::owned::{Options, OwnedAnswer, strip_op};
 use torc_engine::command::{Body, Millis, Op, Write};
@@ -152,6 +152,12 @@ pub(crate) enum What {
         cursor: u64,
         count: u32,
     },
+    /// The owner's clients get a message: the key is the channel, the value the message.
+    Publish {
+        sharded: bool,
+    },
+    /// What the owner's clients are subscribed to.
+    Inspect(Inspect),
 }
 
 /// The bytes of a request.

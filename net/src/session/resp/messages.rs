@@ -1,0 +1,262 @@
+//! Messages: who may ask what while it is subscribed, PUBLISH, PUBSUB, and what subscribers are told.
+//!
+//! In RESP2 a client that is subscribed to anything may only change that, and its PING is answered otherwise. What it is subscribed
+//! to is known when its request is executed, which is later than it is parsed: so nothing that depends on it is parsed as long as
+//! a change of it is not executed ([`Session::settle`]).
+
+use super::call::{Call, local, part};
+use super::connection::Hello;
+use super::error::Error;
+use super::reply_kind::Kind;
+use super::row::{Row, Run};
+use super::{Session, Turn};
+use crate::session::answer::Answer;
+use crate::session::messages::{About, Channels, Inspect, Subscribed};
+use crate::session::output::Output;
+use crate::session::part::{Part, Work};
+use torc_engine::words;
+use torc_proto::resp::Arguments;
+use torc_proto::resp::compose::{self, Version};
+
+type Parts<'p, 'a> = &'p mut Vec<Part<'a>>;
+
+/// What a request comes to while subscriptions matter.
+pub(super) enum Guarded {
+    /// It is worked off as ever.
+    Passes,
+    /// It has to wait for what was asked before.
+    Waits,
+    /// It is answered.
+    Answered,
+}
+
+impl Session {
+    /// What was parsed before is executed: the worker parses nothing else of a connection before that.
+    pub(super) fn settle(&mut self) {
+        self.guarded = self.subscribed.total() > 0;
+        self.unsettled = false;
+    }
+
+    /// See [`crate::session::Session::has_subscribed`].
+    pub fn has_subscribed(&mut self, to: Subscribed) {
+        self.subscribed = to;
+        self.guarded = self.unsettled || to.total() > 0;
+        self.composer.has_subscribed(to);
+    }
+
+    /// A change of subscriptions is handed out.
+    pub(super) fn unsettle(&mut self) {
+        (self.unsettled, self.guarded) = (true, true);
+    }
+
+    /// Looks at a request whose number of arguments is right.
+    #[cold]
+    pub(super) fn guard<'a>(
+        &mut self,
+        row: &'static Row,
+        frame: &'a [u8],
+        arguments: &Arguments,
+        turn: &mut Turn<'_, 'a>,
+    ) -> Guarded {
+        let is_ping = row.name == "ping";
+        let is_free = matches!(row.run, Run::Listens { .. } | Run::Quit) || row.name == "reset";
+        if self.version == Version::Resp3 || is_free || (is_ping && arguments.spans.len() > 2) {
+            return Guarded::Passes;
+        }
+        if self.unsettled {
+            // The caller offers it again when all before it is executed.
+            turn.parts_max = turn.parts.len();
+            return Guarded::Waits;
+        }
+        if is_ping {
+            let echo = turn.call(row, frame, arguments).argument(1);
+            turn.parts.push(local(Kind::PongAmongMessages, echo));
+        } else {
+            turn.error(Error::AmongMessages(row.name), frame);
+        }
+        Guarded::Answered
+    }
+
+    /// What comes behind a HELLO is said in the version that it chooses, if that is accepted.
+    pub(super) fn choose_version(&mut self, call: &Call<'_, '_>) {
+        let words: Vec<&[u8]> = call.arguments_from(0).collect();
+        if let Ok(hello) = Hello::of(&words) {
+            self.version = hello.version.unwrap_or(self.version);
+        }
+    }
+}
+
+/// What ends all subscriptions of a kind.
+pub(super) fn unsubscribe_all<'a>(of: Channels) -> Part<'a> {
+    let about = About::UnsubscribeAll(of);
+    part(Work::Messages { about, name: &[], message: &[] }, Kind::Unsubscriptions(of), &[])
+}
+
+/// What a RESET does first.
+pub(super) fn forget<'a>() -> Part<'a> {
+    part(Work::Messages { about: About::Forget, name: &[], message: &[] }, Kind::Silent, &[])
+}
+
+pub(super) fn publish<'a>(call: &Call<'_, 'a>, parts: Parts<'_, 'a>) -> Result<(), Error> {
+    published(call, false, parts)
+}
+
+pub(super) fn publish_sharded<'a>(call: &Call<'_, 'a>, parts: Parts<'_, 'a>) -> Result<(), Error> {
+    published(call, true, parts)
+}
+
+fn published<'a>(call: &Call<'_, 'a>, sharded: bool, parts: Parts<'_, 'a>) -> Result<(), Error> {
+    let (name, message) = (call.key(1)?, call.argument(2));
+    if message.len() as u64 > call.limits.value_bytes_max {
+        return Err(Error::ValueTooLong);
+    }
+    let work = Work::Messages { about: About::Publish { sharded }, name, message };
+    parts.push(part(work, Kind::Published, &[]));
+    Ok(())
+}
+
+pub(super) fn pubsub<'a>(call: &Call<'_, 'a>, parts: Parts<'_, 'a>) -> Result<(), Error> {
+    let is = |name: &str| call.argument(1).eq_ignore_ascii_case(name.as_bytes());
+    let (inspect, name) = if is("numpat") {
+        if call.len() > 2 {
+            return Err(Error::WrongArguments("pubsub|numpat"));
+        }
+        (Inspect::Patterns, &[][..])
+    } else if is("channels") || is("shardchannels") {
+        if call.len() > 3 {
+            return Err(Error::SubcommandSyntax);
+        }
+        let of = if is("channels") { Channels::Named } else { Channels::Sharded };
+        (Inspect::Names { of, filtered: call.len() == 3 }, call.argument(2))
+    } else if is("numsub") || is("shardnumsub") {
+        let of = if is("numsub") { Channels::Named } else { Channels::Sharded };
+        (Inspect::Counts(of), names(call))
+    } else if is("help") {
+        if call.len() > 2 {
+            return Err(Error::WrongArguments("pubsub|help"));
+        }
+        parts.push(local(Kind::PubsubHelp, &[]));
+        return Ok(());
+    } else {
+        return Err(Error::UnknownSubcommand);
+    };
+    let work = Work::Messages { about: About::Inspect(inspect), name, message: &[] };
+    parts.push(part(work, Kind::Inspected(inspect), name));
+    Ok(())
+}
+
+/// The names behind the subcommand, as words.
+fn names<'a>(call: &Call<'_, 'a>) -> &'a [u8] {
+    let mut names = Vec::new();
+    for name in call.arguments_from(2) {
+        words::begin(name.len() as u32, &mut names);
+        names.extend_from_slice(name);
+    }
+    call.scratch.keep(&names)
+}
+
+/// The head of a frame that answers no request; the version of RESP2 has arrays for that.
+pub(super) fn head(version: Version, elements: usize, out: &mut Vec<u8>) {
+    match version {
+        Version::Resp2 => compose::array(out, elements),
+        Version::Resp3 => compose::push(out, elements),
+    }
+}
+
+/// Writes what became of a subscription; of none at all without a name.
+fn subscription(
+    (begins, of): (bool, Channels),
+    name: Option<&[u8]>,
+    count: i64,
+    version: Version,
+    out: &mut Vec<u8>,
+) {
+    let word = match (begins, of) {
+        (true, Channels::Named) => "subscribe",
+        (true, Channels::Matching) => "psubscribe",
+        (true, Channels::Sharded) => "ssubscribe",
+        (false, Channels::Named) => "unsubscribe",
+        (false, Channels::Matching) => "punsubscribe",
+        (false, Channels::Sharded) => "sunsubscribe",
+    };
+    head(version, 3, out);
+    compose::bulk(out, word.as_bytes());
+    match name {
+        Some(name) => compose::bulk(out, name),
+        None => compose::null(out, version),
+    }
+    compose::integer(out, count);
+}
+
+/// Writes the answer to a part of these kinds that is no failure.
+pub(super) fn compose(kind: Kind, echo: &[u8], answer: &Answer<'_>, version: Version, out: &mut Output) {
+    let out = out.tail();
+    match (kind, answer) {
+        (Kind::PongAmongMessages, _) => {
+            compose::array(out, 2);
+            compose::bulk(out, b"pong");
+            compose::bulk(out, echo);
+        }
+        (Kind::Subscription { begins, of }, _) => {
+            subscription((begins, of), Some(echo), answer.count(), version, out);
+        }
+        (Kind::Unsubscriptions(of), &Answer::Unsubscribed { names, left }) => {
+            let count = words::each(names).count() as i64;
+            let left = i64::try_from(left).unwrap_or(i64::MAX);
+            for (name, gone) in words::each(names).zip(1..) {
+                subscription((false, of), Some(name), left + count - gone, version, out);
+            }
+            if count == 0 {
+                subscription((false, of), None, left, version, out);
+            }
+        }
+        (Kind::Published, _) => compose::integer(out, answer.count()),
+        (Kind::Inspected(inspect), Answer::Inspected(found)) => inspected(inspect, echo, found, out),
+        _ => help(out),
+    }
+}
+
+/// Puts together what the shards have found.
+fn inspected(inspect: Inspect, asked: &[u8], found: &[u8], out: &mut Vec<u8>) {
+    let Inspect::Counts(_) = inspect else {
+        let mut names: Vec<&[u8]> = words::each(found).collect();
+        names.sort_unstable();
+        names.dedup();
+        if inspect == Inspect::Patterns {
+            return compose::integer(out, names.len() as i64);
+        }
+        compose::array(out, names.len());
+        return names.iter().for_each(|name| compose::bulk(out, name));
+    };
+    let count = words::each(asked).count();
+    let mut sums = vec![0i64; count];
+    for (number, place) in words::each(found).zip((0..count).cycle()) {
+        sums[place] += number.try_into().map_or(0, i64::from_le_bytes);
+    }
+    compose::array(out, 2 * count);
+    for (name, sum) in words::each(asked).zip(sums) {
+        compose::bulk(out, name);
+        compose::integer(out, sum);
+    }
+}
+
+fn help(out: &mut Vec<u8>) {
+    const HELP: [&str; 14] = [
+        "PUBSUB <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+        "CHANNELS [<pattern>]",
+        "    Return the currently active channels matching a <pattern> (default: '*').",
+        "NUMPAT",
+        "    Return number of subscriptions to patterns.",
+        "NUMSUB [<channel> ...]",
+        "    Return the number of subscribers for the specified channels, excluding",
+        "    pattern subscriptions(default: no channels).",
+        "SHARDCHANNELS [<pattern>]",
+        "    Return the currently active shard level channels matching a <pattern> (default: '*').",
+        "SHARDNUMSUB [<shardchannel> ...]",
+        "    Return the number of subscribers for the specified shard level channel(s)",
+        "HELP",
+        "    Prints this help.",
+    ];
+    compose::array(out, HELP.len());
+    HELP.iter().for_each(|line| compose::simple(out, line));
+}
