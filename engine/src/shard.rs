@@ -126,12 +126,12 @@ pub struct Shard {
     reclaim: Reclaim,
     dropping: Dropping,
     uploads: Uploads,
-    listener: Option<Box<dyn Listener>>,
+    listeners: Vec<Box<dyn Listener>>,
     /// What a tier has not got yet; `None`: there is no tier.
     unsaved: Option<Box<Marks>>,
     /// What a tier holds is not all known.
     recovery: Option<Box<Recovery>>,
-    /// Somebody is to be told of changes: one of the two.
+    /// Somebody is to be told of changes: one of these.
     tells: bool,
     memory_bytes: u64,
     /// Most items that are not in DRAM and are named.
@@ -200,7 +200,7 @@ impl Shard {
             reclaim: Reclaim::default(),
             dropping: Dropping::default(),
             uploads: Uploads::default(),
-            listener: None,
+            listeners: Vec::new(),
             unsaved: None,
             recovery: None,
             tells: false,
@@ -340,8 +340,25 @@ impl Shard {
 
     /// From now on this listener is told of every change.
     pub fn listen(&mut self, listener: Box<dyn Listener>) {
-        self.listener = Some(listener);
+        self.listeners.push(listener);
         self.tells = true;
+    }
+
+    /// The first listener of this type.
+    pub fn listener_mut<L: Listener>(&mut self) -> Option<&mut L> {
+        self.listeners.iter_mut().find_map(|listener| {
+            let listener: &mut dyn std::any::Any = listener.as_mut();
+            listener.downcast_mut()
+        })
+    }
+
+    /// Listeners of this type are told no more.
+    pub fn listen_no_more<L: Listener>(&mut self) {
+        self.listeners.retain(|listener| {
+            let listener: &dyn std::any::Any = listener.as_ref();
+            !listener.is::<L>()
+        });
+        self.tells = self.unsaved.is_some() || !self.listeners.is_empty();
     }
 
     /// Sets memory aside for what lies beside the store: its clients, mostly. Segments go as far as that takes, one at a
@@ -504,7 +521,7 @@ impl Shard {
         let item_and_value = (item, value_in(&self.segments, &item));
         let (space, key) = (item.space(), item.key());
         let change = Change { cause, space, key, hash, version, item: Some(item_and_value) };
-        self.listener.iter_mut().for_each(|listener| listener.changed(&change));
+        self.listeners.iter_mut().for_each(|listener| listener.changed(&change));
     }
 
     /// What a client may see of the item at `at`.

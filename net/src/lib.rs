@@ -1,6 +1,7 @@
 //! Sessions, transports and the worker loop of Torc.
 pub mod clock;
 mod databases;
+pub mod event_classes;
 pub mod metrics;
 pub mod pin;
 mod readable;

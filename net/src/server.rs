@@ -325,6 +325,7 @@ fn shared(
         recovering: (0..config.shards).map(|_| false.into()).collect(),
         tier: OnceLock::new(),
         subscribers: Subscribers::new(config.shards),
+        event_classes: config.event_classes.bits().into(),
         draining: false.into(),
         drained: 0.into(),
     }

@@ -41,6 +41,7 @@ mod left_over;
 pub(crate) mod mail;
 mod memory;
 mod messages;
+mod notices;
 mod outcomes;
 mod overdue;
 mod owned;
@@ -234,6 +235,7 @@ impl<T: Transport, C: Clock> Worker<T, C> {
         self.state.sweep_on(&mut self.transport);
         self.state.close_hoarders(&mut self.transport);
         self.rounds();
+        self.state.give_notices();
         self.state.settle(&mut self.transport);
         self.state.publish_mail();
         let budget = if busy { MAINTAIN_BUSY } else { MAINTAIN_IDLE };

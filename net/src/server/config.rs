@@ -1,5 +1,6 @@
 //! What a server is made from, and why it cannot start.
 
+use crate::event_classes::EventClasses;
 use crate::session::Protocol;
 use crate::tier::{TierConfig, TierError};
 use crate::transport::choice::TransportChoice;
@@ -106,6 +107,8 @@ pub struct ServerConfig {
     /// `--subscriber-limit`: answers and messages that wait for a connection which gets messages, bytes; beyond that it is closed.
     /// Default: 32 MiB.
     pub subscriber_bytes_max: usize,
+    /// `--notify-keyspace-events`. Default: none.
+    pub event_classes: EventClasses,
     /// `--max-subscriptions`: channels and patterns of one connection. Default: 100,000.
     pub subscriptions_max: usize,
     /// Requests of one connection that wait for other shards; answers in a row between them count as one. Default: 512.
@@ -162,6 +165,7 @@ impl Default for ServerConfig {
             shared_memory: None,
             output_bytes_max: 1 << 20,
             subscriber_bytes_max: 32 << 20,
+            event_classes: EventClasses::default(),
             subscriptions_max: 100_000,
             queue_parts_max: 512,
             receive_buffers: None,

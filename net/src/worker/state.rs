@@ -8,6 +8,7 @@ use super::drain::Drain;
 use super::durations::TurnTimes;
 use super::mail::Mail;
 use super::messages::Subscriptions;
+use super::notices::Notices;
 use super::outcomes::Outcomes;
 use super::pool::Pool;
 use super::rounds::Rounds;
@@ -91,6 +92,7 @@ pub(crate) struct WorkerState {
     pub(super) view: View,
     pub(super) connections: Connections,
     pub(super) outcomes: Outcomes,
+    pub(super) notices: Notices,
     pub(super) pool: Pool,
     pub(super) budget: Budget,
     pub(super) now: Millis,
@@ -132,6 +134,7 @@ impl WorkerState {
             connections: Connections::default(),
             outcomes: Outcomes::new(ONCE_SESSIONS_MAX, CREDIT as usize, settings.outcomes_bytes_max),
             budget: Budget::new(settings.budget),
+            notices: Notices::default(),
             settings,
             pool: Pool::default(),
             now,
@@ -177,6 +180,7 @@ impl WorkerState {
     pub(super) fn begin_turn(&mut self, began_ns: u64, now: Millis) {
         self.mail.begin_turn(now);
         self.rounds.begin_turn();
+        self.look_for_listeners();
         self.turn.began_ns = began_ns;
         self.ticks = began_ns / 1_000_000;
         #[cfg(test)]

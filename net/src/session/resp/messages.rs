@@ -60,7 +60,12 @@ impl Session {
     ) -> Guarded {
         let is_ping = row.name == "ping";
         let is_free = matches!(row.run, Run::Listens { .. } | Run::Quit) || row.name == "reset";
-        if self.version == Version::Resp3 || is_free || (is_ping && arguments.spans.len() > 2) {
+        let is_wrong = match row.name {
+            "ping" => arguments.spans.len() > 2,
+            "pubsub" => Asked::of(&turn.call(row, frame, arguments)).is_err(),
+            _ => false,
+        };
+        if self.version == Version::Resp3 || is_free || is_wrong {
             return Guarded::Passes;
         }
         if self.unsettled {
@@ -115,30 +120,41 @@ fn published<'a>(call: &Call<'_, 'a>, sharded: bool, parts: Parts<'_, 'a>) -> Re
     Ok(())
 }
 
+/// What PUBSUB is asked for.
+enum Asked {
+    Names(Channels),
+    Counts(Channels),
+    Patterns,
+    Help,
+}
+
+impl Asked {
+    fn of(call: &Call<'_, '_>) -> Result<Asked, Error> {
+        let takes_more = call.len() > 2;
+        match &call.argument(1).to_ascii_lowercase()[..] {
+            b"channels" => Ok(Asked::Names(Channels::Named)),
+            b"shardchannels" => Ok(Asked::Names(Channels::Sharded)),
+            b"numsub" => Ok(Asked::Counts(Channels::Named)),
+            b"shardnumsub" => Ok(Asked::Counts(Channels::Sharded)),
+            b"numpat" if takes_more => Err(Error::WrongArguments("pubsub|numpat")),
+            b"numpat" => Ok(Asked::Patterns),
+            b"help" if takes_more => Err(Error::WrongArguments("pubsub|help")),
+            b"help" => Ok(Asked::Help),
+            _ => Err(Error::UnknownSubcommand),
+        }
+    }
+}
+
 pub(super) fn pubsub<'a>(call: &Call<'_, 'a>, parts: Parts<'_, 'a>) -> Result<(), Error> {
-    let is = |name: &str| call.argument(1).eq_ignore_ascii_case(name.as_bytes());
-    let (inspect, name) = if is("numpat") {
-        if call.len() > 2 {
-            return Err(Error::WrongArguments("pubsub|numpat"));
+    let (inspect, name) = match Asked::of(call)? {
+        Asked::Help => {
+            parts.push(local(Kind::PubsubHelp, &[]));
+            return Ok(());
         }
-        (Inspect::Patterns, &[][..])
-    } else if is("channels") || is("shardchannels") {
-        if call.len() > 3 {
-            return Err(Error::SubcommandSyntax);
-        }
-        let of = if is("channels") { Channels::Named } else { Channels::Sharded };
-        (Inspect::Names { of, filtered: call.len() == 3 }, call.argument(2))
-    } else if is("numsub") || is("shardnumsub") {
-        let of = if is("numsub") { Channels::Named } else { Channels::Sharded };
-        (Inspect::Counts(of), names(call))
-    } else if is("help") {
-        if call.len() > 2 {
-            return Err(Error::WrongArguments("pubsub|help"));
-        }
-        parts.push(local(Kind::PubsubHelp, &[]));
-        return Ok(());
-    } else {
-        return Err(Error::UnknownSubcommand);
+        Asked::Names(_) if call.len() > 3 => return Err(Error::SubcommandSyntax),
+        Asked::Names(of) => (Inspect::Names { of, filtered: call.len() == 3 }, call.argument(2)),
+        Asked::Counts(of) => (Inspect::Counts(of), names(call)),
+        Asked::Patterns => (Inspect::Patterns, &[][..]),
     };
     let work = Work::Messages { about: About::Inspect(inspect), name, message: &[] };
     parts.push(part(work, Kind::Inspected(inspect), name));

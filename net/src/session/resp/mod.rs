@@ -365,14 +365,18 @@ impl Session {
                 Ok(()) => return self.hand_out(&call, 0, turn),
                 Err(error) => Err(error),
             },
-            (Run::Listens { of, .. }, _) => {
-                self.unsettle();
-                if call.len() > 1 {
+            (Run::Listens { of, .. }, _) => match several::check(&call) {
+                Ok(()) if call.len() > 1 => {
+                    self.unsettle();
                     return self.hand_out(&call, 0, turn);
                 }
-                turn.parts.push(messages::unsubscribe_all(of));
-                Ok(())
-            }
+                Ok(()) => {
+                    self.unsettle();
+                    turn.parts.push(messages::unsubscribe_all(of));
+                    Ok(())
+                }
+                Err(error) => Err(error),
+            },
             (Run::Store(storage), Values::Streamed(value)) => {
                 storage(&call).and_then(|storage| strings::store_one(&call, turn.parts, storage, value))
             }
@@ -440,6 +444,16 @@ impl Session {
     ) -> Option<Progress> {
         let row = row.filter(|row| row.takes(arguments.announced))?;
         let place = long_value(row, arguments, turn.limits)?;
+        if self.guarded {
+            match self.guard(row, &rest[..place.start], arguments, turn) {
+                Guarded::Passes => {}
+                Guarded::Waits => return Some(Progress::Consumed(0)),
+                Guarded::Answered => {
+                    self.pass_over(arguments, place);
+                    return Some(Progress::Consumed(place.start));
+                }
+            }
+        }
         self.begin(row, rest, arguments, place, turn);
         Some(Progress::Consumed(place.start))
     }

@@ -156,6 +156,8 @@ pub(crate) enum What {
     Publish {
         sharded: bool,
     },
+    /// The owner's clients are told of a change: the value is the event. There is no answer.
+    Notice,
     /// What the owner's clients are subscribed to.
     Inspect(Inspect),
 }

@@ -1,6 +1,6 @@
 //! What subscriptions there are, of all shards.
 
-use super::steps;
+use super::matches;
 use crate::metrics::{CommandClass, OutcomeClass};
 use crate::session::Channels;
 use crate::session::{Answer, Inspect, Part};
@@ -8,7 +8,6 @@ use crate::worker::connection::Connection;
 use crate::worker::mail::{AskBytes, What};
 use crate::worker::state::WorkerState;
 use torc_engine::words;
-use torc_proto::resp::glob;
 
 impl WorkerState {
     pub(super) fn begin_inspect(
@@ -45,10 +44,8 @@ impl WorkerState {
         match inspect {
             Inspect::Names { of, filtered } => {
                 let names = subscriptions.into_iter().flat_map(|subscriptions| subscriptions.all(of));
-                let matches = |channel: &[u8]| {
-                    !filtered || glob::matches(name, channel, &mut steps(name, channel)) == Some(true)
-                };
-                names.map(|(channel, _)| channel).filter(|channel| matches(channel)).for_each(add);
+                let is_asked = |channel: &[u8]| !filtered || matches(name, channel);
+                names.map(|(channel, _)| channel).filter(|channel| is_asked(channel)).for_each(add);
             }
             Inspect::Patterns => {
                 let patterns = subscriptions.into_iter().flat_map(|all| all.all(Channels::Matching));

@@ -29,6 +29,7 @@ use super::state::WorkerState;
 use crate::metrics::{CommandClass, OutcomeClass};
 use crate::session::{About, Answer, Channels, Part};
 use torc_engine::words;
+use torc_proto::resp::glob;
 use torc_proto::slot::slot_of;
 
 /// Names of clients that are gone that are taken out in a turn.
@@ -37,9 +38,13 @@ const LEAVING_NAMES: usize = 1000;
 const STEPS_A_BYTE: usize = 16;
 const STEPS_MIN: usize = 64;
 
-/// Steps that matching may take.
-fn steps(pattern: &[u8], name: &[u8]) -> usize {
-    STEPS_MIN + STEPS_A_BYTE * (pattern.len() + name.len())
+/// Whether a name matches a pattern. As in Redis, only the empty pattern matches the empty name.
+fn matches(pattern: &[u8], name: &[u8]) -> bool {
+    if name.is_empty() {
+        return pattern.is_empty();
+    }
+    let mut steps = STEPS_MIN + STEPS_A_BYTE * (pattern.len() + name.len());
+    glob::matches(pattern, name, &mut steps) == Some(true)
 }
 
 impl WorkerState {
@@ -161,6 +166,7 @@ impl WorkerState {
     fn count_subscriptions(&mut self) {
         let count = self.subscriptions.as_ref().map_or(0, |subscriptions| subscriptions.count());
         self.shared.subscribers.tell(self.number, count);
+        self.look_for_listeners();
         self.stats.subscriptions.set(count as u64);
         if count == 0 {
             self.subscriptions = None;
@@ -185,3 +191,6 @@ impl WorkerState {
         more
     }
 }
+
+#[cfg(test)]
+mod tests;

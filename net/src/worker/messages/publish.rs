@@ -1,13 +1,12 @@
 //! A message on its way to all subscribers.
 
-use super::{Subscriptions, steps};
+use super::{Subscriptions, matches};
 use crate::metrics::{CommandClass, OutcomeClass};
 use crate::session::{Answer, Channels, Part, Push};
 use crate::transport::ConnId;
 use crate::worker::connection::Connection;
 use crate::worker::mail::{Ask, AskBytes, What};
 use crate::worker::state::WorkerState;
-use torc_proto::resp::glob;
 
 impl WorkerState {
     pub(super) fn begin_publish(
@@ -32,8 +31,9 @@ impl WorkerState {
             return false;
         }
         let bytes = AskBytes { key: name, value: message, ..AskBytes::default() };
-        let others = self.ask_listeners(conn, What::Publish { sharded }, bytes);
+        // First, as a publisher's own message may take the next place in its queue.
         let count = self.give_message(sharded, name, message, Some(conn));
+        let others = self.ask_listeners(conn, What::Publish { sharded }, bytes);
         if others == 0 {
             self.finish_messages(conn, part, Answer::Published(count), read_ns);
             return true;
@@ -118,7 +118,7 @@ impl WorkerState {
     ) -> u64 {
         let mut count = 0;
         for (pattern, receivers) in subscriptions.all(Channels::Matching) {
-            if glob::matches(pattern, name, &mut steps(pattern, name)) == Some(true) {
+            if matches(pattern, name) {
                 bytes.clear();
                 let push = Push::new(&[b"pmessage", pattern, name, message], bytes);
                 count += self.push_to_all(receivers, push, publisher.as_deref_mut());

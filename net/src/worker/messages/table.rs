@@ -128,3 +128,34 @@ impl Subscriptions {
         self.count == 0 && self.leaving.is_empty() && self.clients.is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const IDS: [ConnId; 2] = [ConnId { index: 0, generation: 1 }, ConnId { index: 1, generation: 0 }];
+
+    #[test]
+    fn who_leaves_is_taken_out_bit_by_bit_and_nothing_is_kept() {
+        let mut table = Subscriptions::default();
+        for number in 0..100 {
+            assert!(table.add(IDS[0], Channels::Named, number.to_string().as_bytes()));
+        }
+        assert!(table.add(IDS[0], Channels::Matching, b"7"));
+        assert!(table.add(IDS[1], Channels::Named, b"7") && !table.add(IDS[1], Channels::Named, b"7"));
+        assert_eq!(table.receivers(Channels::Named, b"7"), IDS);
+        assert_eq!((table.of(IDS[0]).told(Channels::Matching), table.of(IDS[1]).total()), (101, 1));
+        assert!(table.bytes_of(IDS[0]) > 100 * SUBSCRIPTION_BYTES);
+        table.leave(IDS[0]);
+        assert_eq!((table.bytes_of(IDS[0]), table.of(IDS[0]).total()), (0, 0));
+        let mut left = vec![table.count()];
+        while table.go_on_leaving(40) {
+            left.push(table.count());
+        }
+        assert_eq!(left, [102, 62, 22]);
+        assert_eq!(table.receivers(Channels::Named, b"7"), [IDS[1]]);
+        table.remove(IDS[1], Channels::Named, b"8");
+        table.remove(IDS[1], Channels::Named, b"7");
+        assert!(table.is_empty() && table.receivers[0].capacity() == 0);
+    }
+}

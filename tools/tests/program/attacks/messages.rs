@@ -1,0 +1,56 @@
+//! Clients that subscribe and never read, or to more than there is room for.
+
+use super::floods::{connect, push, request};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+const SUBSCRIBERS: usize = 1000;
+/// How long the publisher floods.
+const FLOOD: Duration = Duration::from_secs(5);
+
+fn subscribe(server: SocketAddr, names: &[Vec<u8>]) -> TcpStream {
+    let mut stream = connect(server);
+    let words: Vec<&[u8]> = [&b"SUBSCRIBE"[..]].into_iter().chain(names.iter().map(Vec::as_slice)).collect();
+    push(&mut stream, &request(&words));
+    stream
+}
+
+/// A thousand subscribers read nothing while messages of several lengths come as fast as they are taken.
+pub(super) fn unread_messages(server: SocketAddr) -> Vec<TcpStream> {
+    let subscribers: Vec<TcpStream> =
+        (0..SUBSCRIBERS).map(|_| subscribe(server, &[b"flood".to_vec()])).collect();
+    let mut publisher = connect(server);
+    let (begun, mut length) = (Instant::now(), 10);
+    while begun.elapsed() < FLOOD {
+        length = if length > 20_000 { 10 } else { length * 4 };
+        let requests = request(&[b"PUBLISH", b"flood", &vec![b'm'; length]]).repeat(16);
+        publisher.write_all(&requests).expect("the publisher is served");
+        let mut lines = 0;
+        while lines < 16 {
+            let mut answer = [0; 1024];
+            let count = publisher.read(&mut answer).expect("the publisher is answered");
+            assert!(count > 0, "the publisher is closed");
+            lines += answer[..count].iter().filter(|byte| **byte == b'\n').count();
+        }
+    }
+    subscribers
+}
+
+/// A million names, by a hundred clients that read nothing.
+pub(super) fn a_million_subscriptions(server: SocketAddr) -> Vec<TcpStream> {
+    let mut streams = Vec::new();
+    for client in 0..100 {
+        let mut stream = connect(server);
+        for slice in 0..10 {
+            let name = |number| format!("{client}:{slice}:{number}").into_bytes();
+            let names: Vec<Vec<u8>> = (0..1000).map(name).collect();
+            let words: Vec<&[u8]> =
+                [&b"SUBSCRIBE"[..]].into_iter().chain(names.iter().map(Vec::as_slice)).collect();
+            push(&mut stream, &request(&words));
+        }
+        streams.push(stream);
+    }
+    std::thread::sleep(Duration::from_secs(2));
+    streams
+}
