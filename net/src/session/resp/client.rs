@@ -12,7 +12,8 @@ pub(super) struct Client {
     /// That what is answered now is about.
     pub database: u16,
     pub mute: Option<Mute>,
-    pub subscribed: Subscribed,
+    /// `None`: to nothing.
+    pub subscribed: Option<Box<Subscribed>>,
     pub name: Vec<u8>,
     pub library_name: Vec<u8>,
     pub library_version: Vec<u8>,

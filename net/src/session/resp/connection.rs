@@ -197,7 +197,8 @@ fn list(client: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
 }
 
 fn description(client: &Client, call: &LocalCall<'_>) -> String {
-    let (context, subscribed) = (call.context, client.subscribed);
+    let subscribed = client.subscribed.as_deref().copied().unwrap_or_default();
+    let context = call.context;
     format!(
         "id={} addr={} laddr={} fd=0 name={} age=0 idle=0 flags={} db={} sub={} psub={} ssub={} multi=-1 qbuf=0 \
          qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem=0 tot-mem=0 events=r cmd=client|{} \

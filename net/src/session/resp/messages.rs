@@ -33,14 +33,13 @@ pub(super) enum Guarded {
 impl Session {
     /// What was parsed before is executed: the worker parses nothing else of a connection before that.
     pub(super) fn settle(&mut self) {
-        self.guarded = self.subscribed.total() > 0;
-        self.unsettled = false;
+        (self.guarded, self.unsettled) = (self.is_subscribed, false);
     }
 
     /// See [`crate::session::Session::has_subscribed`].
     pub fn has_subscribed(&mut self, to: Subscribed) {
-        self.subscribed = to;
-        self.guarded = self.unsettled || to.total() > 0;
+        self.is_subscribed = to.total() > 0;
+        self.guarded = self.unsettled || self.is_subscribed;
         self.composer.has_subscribed(to);
     }
 

@@ -48,7 +48,6 @@ pub use reply_kind::ReplyKind;
 
 use super::answer::Answer;
 use super::context::ComposeContext;
-use super::messages::Subscribed;
 use super::output::Output;
 use super::parsing::{Limits, Parsed};
 use super::part::{Part, Work};
@@ -76,7 +75,7 @@ pub struct Session {
     database: u16,
     /// How what is parsed now is answered.
     version: Version,
-    subscribed: Subscribed,
+    is_subscribed: bool,
     /// A change of subscriptions was handed out and may not be executed.
     unsettled: bool,
     /// What may be asked, or how it is answered, may depend on subscriptions.

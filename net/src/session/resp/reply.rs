@@ -180,12 +180,12 @@ impl Composer {
 
     /// RESP2 knows only answers, but for messages, which a subscriber gets as arrays.
     pub(super) fn takes_pushes(&self) -> bool {
-        self.client.version == Version::Resp3 || self.client.subscribed.total() > 0
+        self.client.version == Version::Resp3 || self.client.subscribed.is_some()
     }
 
     /// See [`crate::session::Session::has_subscribed`].
     pub(super) fn has_subscribed(&mut self, to: Subscribed) {
-        self.client.subscribed = to;
+        self.client.subscribed = (to.total() > 0).then(|| Box::new(to));
     }
 
     /// Writes a frame that answers no request.

@@ -9,6 +9,8 @@ use std::sync::Arc;
 const SUBSCRIPTION_BYTES: usize = 160;
 
 type Names = [HashSet<Arc<[u8]>>; 3];
+/// A name, and the number of its [`Channels`].
+type NameOf = (usize, Arc<[u8]>);
 
 #[derive(Debug, Default)]
 struct Client {
@@ -24,7 +26,7 @@ pub(crate) struct Subscriptions {
     receivers: [HashMap<Arc<[u8]>, Vec<ConnId>>; 3],
     clients: HashMap<ConnId, Client>,
     /// Clients that are gone, whose names are taken out bit by bit.
-    leaving: Vec<(ConnId, Vec<(usize, Arc<[u8]>)>)>,
+    leaving: Vec<(ConnId, Vec<NameOf>)>,
     count: usize,
 }
 
