@@ -219,7 +219,8 @@ fn drain(stream: &mut TcpStream) {
 #[test]
 fn a_flood_of_messages_waits_for_its_shards() {
     for transport in [TransportChoice::Auto, TransportChoice::Epoll] {
-        let server = start(ServerConfig { subscriber_bytes_max: 1 << 30, ..config(transport, 3) });
+        let (memory_bytes, subscriber_bytes_max) = (512 << 20, 1 << 30);
+        let server = start(ServerConfig { memory_bytes, subscriber_bytes_max, ..config(transport, 3) });
         let mut subscribers: Vec<TcpStream> = (0..6).map(|_| subscriber(&server, &["flood"])).collect();
         let mut publisher = connect(address(&server));
         let bytes = request(&["PUBLISH", "flood", &"m".repeat(3000)]).repeat(3000);

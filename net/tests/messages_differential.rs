@@ -131,7 +131,7 @@ fn random_subscriptions_and_messages_are_answered_as_by_redis() {
     for (config, seed) in kinds().into_iter().zip(1..) {
         let (kind, shards) = (config.transport, config.shards);
         let server = start(ServerConfig { ..config });
-        let mut random = Random(0x9E37_79B9_7F4A_7C15 * seed);
+        let mut random = Random(0x9E37_79B9_7F4A_7C15_u64.wrapping_mul(seed));
         let mut ours: Vec<_> = (0..CLIENTS).map(|_| connect(address(&server))).collect();
         let mut theirs: Vec<_> = (0..CLIENTS).map(|_| redis.connect()).collect();
         for step in 0..STEPS {
