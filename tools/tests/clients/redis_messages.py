@@ -34,7 +34,7 @@ def plain(r):
     assert sorted(r.pubsub_channels()) == [b"news", b"sport"]
     assert r.pubsub_numsub("news", "none") == [(b"news", 1), (b"none", 0)]
     assert r.pubsub_numpat() == 1
-    assert pubsub.ping() is None or True
+    pubsub.ping()
     pubsub.unsubscribe("news")
     pubsub.punsubscribe()
     end = time.time() + 10
@@ -47,12 +47,12 @@ def sharded(r):
     pubsub = r.pubsub()
     pubsub.ssubscribe("shard")
     assert pubsub.get_message(timeout=5)["type"] == "ssubscribe"
-    assert r.execute_command("SPUBLISH", "shard", "m") == 1
+    assert r.spublish("shard", "m") == 1
     end = time.time() + 10
     message = None
     while message is None:
         assert time.time() < end
-        message = pubsub.get_sharded_message(timeout=0.1) if hasattr(pubsub, "get_sharded_message") else pubsub.get_message(timeout=0.1)
+        message = pubsub.get_message(timeout=0.1)
     assert (message["type"], message["data"]) == ("smessage", b"m"), message
     assert r.pubsub_shardchannels() == [b"shard"]
     pubsub.close()
@@ -122,9 +122,7 @@ def of_cluster(port):
     pubsub.ssubscribe("a", "b", "c")
     for channel in ("a", "b", "c"):
         end, message = time.time() + 10, None
-        cluster.spublish(channel, channel) if hasattr(cluster, "spublish") else cluster.execute_command(
-            "SPUBLISH", channel, channel
-        )
+        cluster.spublish(channel, channel)
         while message is None:
             assert time.time() < end, channel
             message = pubsub.get_sharded_message(timeout=0.1, ignore_subscribe_messages=True)
