@@ -28,6 +28,7 @@ mod lab;
 mod load;
 mod one_sided;
 mod process;
+mod rdma;
 mod replay;
 mod report;
 mod results;
@@ -43,6 +44,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 
 pub use error::BenchError;
+pub use rdma::RdmaArgs;
 
 /// Measures a cache server: one load without a subcommand
 #[derive(Args, Clone, Debug)]

@@ -11,6 +11,7 @@ use crate::{
     generator::{Plan, address::Address, drive, measure::Figures, pace::Pace},
     one_sided,
     process::{affinity, probe::Probe, socket_owner},
+    rdma::RdmaArgs,
     report::write_json_lines,
     workload::{Mixed, Sweep, args::WorkloadArgs, mix::Operation, objects::Objects},
 };
@@ -68,6 +69,17 @@ pub(crate) enum Transport {
     /// Rings, and reads by the generator itself
     #[serde(rename = "shm-read")]
     ShmRead,
+    /// RoCEv2
+    Rdma,
+    /// RoCEv2, and reads of the server's memory by the generator itself
+    #[serde(rename = "rdma-read")]
+    RdmaRead,
+}
+
+impl Transport {
+    fn reads_itself(self) -> bool {
+        matches!(self, Self::ShmRead | Self::RdmaRead)
+    }
 }
 
 /// Flags of `torc bench` without a subcommand.
@@ -77,9 +89,15 @@ pub(crate) struct LoadArgs {
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7171")]
     server: Vec<Address>,
     /// What carries the bytes: shm is rings in memory that the server shares; it is asked where, if its address does not tell;
-    /// shm-read reads out of its memory, too, one key at a time on one connection
+    /// rdma goes on over RoCEv2 from a TCP address. With shm-read and rdma-read the generator reads the server's memory itself, one key
+    /// at a time on one connection, or on one to each shard; over RDMA the server lets it with --rdma-reads
     #[arg(long, value_enum, default_value_t = Transport::Socket)]
-    transport: Transport,
+    pub(crate) transport: Transport,
+    /// With rdma-read, looks each key up anew: two reads, rather than one of the place where it was
+    #[arg(long)]
+    pub(crate) forget: bool,
+    #[command(flatten)]
+    rdma: RdmaArgs,
     /// What to speak
     #[arg(long, value_enum, default_value_t = Protocol::Resp)]
     protocol: Protocol,
@@ -146,7 +164,7 @@ pub(crate) fn run(args: &LoadArgs) -> Result<(), BenchError> {
         eprintln!("{} keys are written", args.workload.keys);
     }
     let probe = args.probe()?;
-    if args.transport == Transport::ShmRead {
+    if args.transport.reads_itself() {
         return one_sided::run(args, &servers, workload, probe.as_ref());
     }
     let requests = args.requests.unwrap_or(u64::MAX);
@@ -185,14 +203,20 @@ impl LoadArgs {
             Transport::Shm | Transport::ShmRead => {
                 self.server.iter().map(Address::rings).collect::<Result<_, _>>()?
             }
+            Transport::Rdma | Transport::RdmaRead => {
+                let device = self.rdma.open()?;
+                self.server.iter().map(|server| server.over_rdma(&device)).collect::<Result<_, _>>()?
+            }
         };
-        let rings = servers.iter().any(|server| matches!(server, Address::Rings(_)));
-        if rings && self.protocol != Protocol::Native {
-            return Err(BenchError::setting("transport", "shared memory carries the native protocol alone"));
+        let is_socket = |server: &Address| matches!(server, Address::Tcp(_) | Address::Unix(_));
+        if !servers.iter().all(is_socket) && self.protocol != Protocol::Native {
+            let reason = "shared memory and RDMA carry the native protocol alone";
+            return Err(BenchError::setting("transport", reason));
         }
         let is_plain = self.depth == 1 && !self.window && self.rate.is_none();
-        if self.transport == Transport::ShmRead && !is_plain {
-            let reason = "shm-read reads one key at a time: leave out --depth, --window and --rate";
+        if self.transport.reads_itself() && !is_plain {
+            let reason =
+                "shm-read and rdma-read read one key at a time: leave out --depth, --window and --rate";
             return Err(BenchError::setting("transport", reason));
         }
         Ok(servers)

@@ -112,6 +112,17 @@ impl<'s> Bytes<'s> {
         }
     }
 
+    /// Copies them to `to`.
+    ///
+    /// # Panics
+    /// If it has another length.
+    #[inline]
+    pub fn copy_to(self, to: &mut [u8]) {
+        assert!(self.len == to.len(), "bytes are copied to as many");
+        // SAFETY: the source is readable (`new`), `to` has the same length (checked) and is nobody else's, so no part of it.
+        unsafe { std::ptr::copy_nonoverlapping(self.start, to.as_mut_ptr(), self.len) }
+    }
+
     pub fn to_vec(self) -> Vec<u8> {
         let mut copy = Vec::with_capacity(self.len);
         self.append_to(&mut copy);
@@ -215,6 +226,9 @@ mod tests {
         let mut out = b"head".to_vec();
         bytes.slice(7..9).append_to(&mut out);
         assert_eq!(out, b"head\x07\x08");
+        let mut copy = [0; 3];
+        bytes.slice(7..10).copy_to(&mut copy);
+        assert_eq!(copy, [7, 8, 9]);
         for len in [0, 1, STACK_BYTES, STACK_BYTES + 1, 1000] {
             bytes.slice(0..len).with_copy(|copy| assert_eq!(copy, &all[..len]));
         }

@@ -40,6 +40,64 @@ pub enum Op<'a> {
         offset: u64,
         value: Body<'a>,
     },
+    /// Look at bits of a value, or change some.
+    Bits(Bits<'a>),
+    /// Remove or replace a value if it is a certain one (DELIFEQ, SET IFEQ).
+    IfEqual(IfEqual<'a>),
+    /// Store a value that comes packed (RESTORE).
+    Unpack(Unpack<'a>),
+}
+
+/// A value packed with LZF, and how it is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unpack<'a> {
+    pub packed: &'a [u8],
+    /// Bytes that it comes to.
+    pub len: u32,
+    /// [`WriteMode::Set`] or [`WriteMode::Add`].
+    pub mode: WriteMode,
+    pub expiry: Expiry,
+}
+
+/// What to do with the bits of a value, which are counted from the highest bit of its first byte. A range counts bytes
+/// or bits, from the value's end if a number is negative.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bits<'a> {
+    /// How many bits are set (BITCOUNT), in `range` or all of it.
+    Count { range: Option<BitRange> },
+    /// The first bit that is so (BITPOS). Behind a value without an `end` there are zeros.
+    Find { bit: bool, start: i64, end: Option<i64>, by_bits: bool },
+    /// Integers in a value (GETBIT, SETBIT, BITFIELD): [`Step`](crate::bits::Step)s, packed.
+    Fields { steps: &'a [u8], writes: bool },
+}
+
+/// First and last of some bytes or bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BitRange {
+    pub start: i64,
+    pub end: i64,
+    /// They count bits.
+    pub by_bits: bool,
+}
+
+/// A change of a value that must be a certain one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IfEqual<'a> {
+    /// The value that must be there, then the new one.
+    pub bytes: &'a [u8],
+    pub expected_len: u32,
+    pub then: Then,
+}
+
+/// What is done with a value that is the expected one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Then {
+    Delete,
+    Write {
+        expiry: Expiry,
+        /// Answer with the value that was there, be it the expected one or not.
+        want_old: bool,
+    },
 }
 
 /// When an item ends.
@@ -97,6 +155,8 @@ impl Op<'_> {
     pub fn changes(&self) -> bool {
         match self {
             Op::Read(read) => read.changes(),
+            Op::Bits(Bits::Fields { writes, .. }) => *writes,
+            Op::Bits(_) => false,
             _ => true,
         }
     }
@@ -296,7 +356,7 @@ pub enum Outcome<'s> {
         meta: Meta,
         old: Option<Found<'s>>,
     },
-    /// `Write`: the item is there (Add) or is not (Replace, Append, Prepend).
+    /// `Write`: the item is there (Add) or is not (Replace, Append, Prepend). `IfEqual`: it has another value.
     NotStored {
         old: Option<Found<'s>>,
     },
@@ -318,6 +378,10 @@ pub enum Outcome<'s> {
         number: Number,
         meta: Meta,
     },
+    /// `Bits`: how many, or which is the first; -1 for none.
+    Number(i64),
+    /// `Bits`: what came of each step, as [`bits::results`](crate::bits::results) reads it.
+    Fields(Bytes<'s>),
     Refused(Refusal),
     /// The item is not in DRAM: nothing is done. Its bytes are to be fetched and given to [`crate::Shard::promote`] with
     /// this ticket; then the command is executed again, from its lookup.
@@ -350,4 +414,10 @@ pub enum Refusal {
     /// A counter would leave its range.
     #[error("number out of range")]
     Overflow,
+    /// What was packed is no value of the length that it should have.
+    #[error("bad packed value")]
+    BadPacked,
+    /// Bits are looked at in more bytes than one command may, or changed too far apart.
+    #[error("range too long")]
+    RangeTooLong,
 }

@@ -20,6 +20,7 @@
 //! | [`spaces`] | which keys a database shows |
 //! | [`reader`] | reading a shard without asking it |
 //! | [`mapped`] | the same from another process |
+//! | [`remote`] | the same from another machine, by RDMA READ |
 //! | [`segments`] | the log that items are appended to |
 //! | [`eviction`] | what stays when room is needed |
 //! | [`stats`] | figures that other threads read |
@@ -28,6 +29,7 @@
 //! Unsafe code is in `bytes.rs`, `bytes_mut.rs`, `reserved.rs`, `index/table.rs`, `segments/arena.rs`, `segments/reader.rs`,
 //! `segments/lent.rs`, `segments/room.rs`, `shared/published.rs` and `prefetch.rs`; that of mappings is in `torc_pmem::media`.
 
+pub mod bits;
 pub mod bytes;
 mod bytes_mut;
 mod chain;
@@ -38,10 +40,12 @@ mod expiry;
 pub mod extended;
 pub mod index;
 pub mod item;
+mod lzf;
 pub mod mapped;
 pub mod meta;
 mod prefetch;
 pub mod reader;
+pub mod remote;
 mod reserved;
 pub mod segments;
 pub mod shard;

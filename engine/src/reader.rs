@@ -34,10 +34,11 @@ use crate::command::{Found, Millis, Read, Value};
 use crate::index::{IndexReader, TableMemory, Unsure};
 use crate::item::{ItemRef, present, state};
 use crate::segments::{ArenaMemory, NotCopied, SegmentsReader};
+use crate::shared::layout::FLUSHES_WORDS;
 use crate::shared::{Published, acquire};
 use crate::spaces::{SpaceWords, mixed};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering, fence};
 use torc_pmem::media::memory::MemoryRange;
 
 /// Stands for the time of the next flush while the owner does not know all of its items: it is over for every reader.
@@ -46,29 +47,45 @@ pub(crate) const RECOVERING: Millis = 0;
 /// What flushes have left to see: written by the owner alone.
 #[derive(Debug, Clone)]
 pub(crate) struct Flushes {
-    words: Published<[AtomicU64; 2]>,
+    /// The version that is flushed; when the next flush is due; their sequence, which is odd while they change. Readers that load one
+    /// behind the other do without it.
+    words: Published<[AtomicU64; FLUSHES_WORDS]>,
 }
 
 impl Flushes {
     /// In words that are zeros: nothing was flushed, and nothing will be.
-    pub(crate) fn new(words: Published<[AtomicU64; 2]>) -> Flushes {
+    pub(crate) fn new(words: Published<[AtomicU64; FLUSHES_WORDS]>) -> Flushes {
         let flushes = Flushes { words };
         flushes.publish(0, Millis::MAX);
         flushes
     }
 
     /// In words that the owner has published.
-    pub(crate) fn published(words: Published<[AtomicU64; 2]>) -> Flushes {
+    pub(crate) fn published(words: Published<[AtomicU64; FLUSHES_WORDS]>) -> Flushes {
         Flushes { words }
     }
 
     /// Items up to this version are gone, and when the next flush takes effect.
     pub(crate) fn publish(&self, flushed: u64, flush_at: Millis) {
+        let sequence = self.words[2].load(Ordering::Relaxed);
+        self.words[2].store(sequence.wrapping_add(1), Ordering::Relaxed);
+        // Whoever sees one of the stores that follow also sees the odd sequence.
+        fence(Ordering::Release);
+        #[cfg(test)]
+        crate::steps::step();
         // Release, both: a reader that sees a key written after a flush also sees the flush.
         self.words[0].store(flushed, Ordering::Release);
         #[cfg(test)]
         crate::steps::step();
         self.words[1].store(flush_at, Ordering::Release);
+        #[cfg(test)]
+        crate::steps::step();
+        self.words[2].store(sequence.wrapping_add(2), Ordering::Release);
+    }
+
+    /// Which change was the last.
+    pub(crate) fn sequence(&self) -> u64 {
+        acquire(&self.words[2])
     }
 
     fn flushed(&self) -> u64 {
@@ -81,7 +98,7 @@ impl Flushes {
         acquire(&self.words[0])
     }
 
-    fn flush_at(&self) -> Millis {
+    pub(crate) fn flush_at(&self) -> Millis {
         acquire(&self.words[1])
     }
 }
@@ -103,10 +120,18 @@ pub enum Doubt {
     Lease,
     /// The owner does not know all of its items yet.
     Recovery,
+    /// Its time may be over, by the farthest that the clocks may be apart.
+    Expiry,
+    /// What was told of the shard's memory is over.
+    Epoch,
+    /// The lease had ended before all was seen.
+    Late,
+    /// It lies where nobody elsewhere may read.
+    Unregistered,
 }
 
 impl Doubt {
-    pub const ALL: [Doubt; 7] = [
+    pub const ALL: [Doubt; 11] = [
         Doubt::Index,
         Doubt::Gone,
         Doubt::Long,
@@ -114,6 +139,10 @@ impl Doubt {
         Doubt::Flush,
         Doubt::Lease,
         Doubt::Recovery,
+        Doubt::Expiry,
+        Doubt::Epoch,
+        Doubt::Late,
+        Doubt::Unregistered,
     ];
 
     /// The word for metrics.
@@ -126,6 +155,10 @@ impl Doubt {
             Doubt::Flush => "flush",
             Doubt::Lease => "lease",
             Doubt::Recovery => "recovery",
+            Doubt::Expiry => "expiry",
+            Doubt::Epoch => "epoch",
+            Doubt::Late => "late",
+            Doubt::Unregistered => "unregistered",
         }
     }
 }
@@ -159,17 +192,17 @@ pub struct Access {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place {
     /// Of the item.
-    hash: u64,
-    location: u64,
+    pub(crate) hash: u64,
+    pub(crate) location: u64,
     /// Of its segment.
-    generation: u64,
-    version: u64,
+    pub(crate) generation: u64,
+    pub(crate) version: u64,
     /// Which step of the index's growth was the last.
-    growth: u64,
+    pub(crate) growth: u64,
 }
 
 /// Items up to so many bytes are copied by readers, header and key included. Longer ones are dearer to copy twice than to ask for.
-const ITEM_BYTES_MAX: usize = 4096;
+pub(crate) const ITEM_BYTES_MAX: usize = 4096;
 
 /// Reads one shard from another thread of its process.
 #[derive(Debug, Clone)]
@@ -189,7 +222,7 @@ pub(crate) struct Reader<T, A> {
 
 /// Room for an item that is read. The default has none.
 #[derive(Debug, Default)]
-pub struct ReadRoom(Box<[u64]>);
+pub struct ReadRoom(pub(crate) Box<[u64]>);
 
 impl ReadRoom {
     pub fn new() -> ReadRoom {
@@ -292,7 +325,7 @@ impl<T: TableMemory, A: ArenaMemory> Reader<T, A> {
             Ok(Some(Ok((slot, generation)))) => {
                 let (location, version) = (slot.location(), 0);
                 let place = Place { hash, location, generation, version, growth };
-                self.judge(place, slot.frequency() < self.frequency_max, read, now, words)
+                self.flushes.judge(place, slot.frequency() < self.frequency_max, read, now, words)
             }
             Ok(Some(Err(doubt))) => Err(doubt),
             Ok(None) => Ok(Look::Miss),
@@ -321,18 +354,20 @@ impl<T: TableMemory, A: ArenaMemory> Reader<T, A> {
         let words = &mut *room.0;
         let item = self.segments.copy_again(place.location, place.generation, words);
         let item = item.map_err(|_| Doubt::Gone)?;
-        if item.version() != place.version || item.space() != space || item.key() != *key {
+        if !place.is_of(&item, space, key) {
             return Err(Doubt::Gone);
         }
-        match self.judge(*place, false, read, now, words)? {
+        match self.flushes.judge(*place, false, read, now, words)? {
             hit @ Look::Hit { .. } if self.spaces.is_still(sequence) => Ok(hit),
             _ => Err(Doubt::Gone),
         }
     }
+}
 
+impl Flushes {
     /// What the reader is to see of an item that was copied from a place; `is_cold`: its slot counts more accesses.
     #[inline]
-    fn judge<'r>(
+    pub(crate) fn judge<'r>(
         &self,
         place: Place,
         is_cold: bool,
@@ -352,7 +387,7 @@ impl<T: TableMemory, A: ArenaMemory> Reader<T, A> {
         if item.present() & (present::CHAIN_HEAD | present::CHUNK) != 0 {
             return Err(Doubt::Long);
         }
-        if item.version() <= self.flushes.flushed() {
+        if item.version() <= self.flushed() {
             return Ok(Look::Flushed);
         }
         if item.expiry().is_some_and(|expiry| expiry <= now) {
@@ -375,5 +410,13 @@ impl<T: TableMemory, A: ArenaMemory> Reader<T, A> {
             report,
             place: Place { version: item.version(), ..place },
         })
+    }
+}
+
+impl Place {
+    /// Whether an item that was copied from there is the one that was there.
+    #[inline]
+    pub(crate) fn is_of(&self, item: &ItemRef<'_>, space: u16, key: &[u8]) -> bool {
+        item.version() == self.version && item.space() == space && item.key() == *key
     }
 }

@@ -14,6 +14,7 @@
 //! | `shard/read.rs` | lookups, leases |
 //! | `shard/write.rs`, `shard/place.rs` | storing: conditions; room and index |
 //! | `shard/change.rs`, `shard/numbers.rs` | delete, arithmetic, expiry, ranges |
+//! | `shard/bits.rs`, `shard/equal.rs` | bits of values; changes of values that are certain ones |
 //! | `shard/upload.rs`, `shard/uploads.rs`, `shard/rooms.rs` | long values, received in slices, or where they will stay |
 //! | `shard/edit.rs`, `shard/stretches.rs`, `shard/overlay.rs` | a part of a value changes |
 //! | `shard/reclaim.rs`, `shard/job.rs` | eviction, compaction, expiry, flush: making segments free |
@@ -25,6 +26,7 @@
 //! | `shard/anew.rs` | a medium that begins anew while the shard serves |
 //! | `shard/recovery.rs`, `shard/unknown.rs` | learning what a medium holds, while commands come |
 //! | `shard/chunks.rs`, `shard/returning.rs` | the same for the chunks of long values |
+//! | `shard/lease.rs` | memory that somebody elsewhere reads |
 //! | `shard/scan.rs` | walking the keys |
 //! | `shard/spaces.rs` | databases that are flushed and swapped |
 //! | `shard/accounts.rs`, `shard/sizes.rs` | what is counted; how much is index, and how much segments |
@@ -33,6 +35,7 @@
 mod accounts;
 mod anew;
 mod audit;
+mod bits;
 mod by_hash;
 mod carry;
 mod change;
@@ -41,7 +44,9 @@ mod config;
 mod demotion;
 mod edit;
 mod elsewhere;
+mod equal;
 mod job;
+mod lease;
 mod marks;
 mod numbers;
 mod offered;
@@ -82,7 +87,7 @@ use crate::expiry::Calendar;
 use crate::index::{Index, PLACE_BYTES, Place, Role, Slot};
 use crate::item::{ItemRef, present, state};
 use crate::reader::{Flushes, Reader, ShardReader};
-use crate::segments::{Chain, Lent, Rest, Segments};
+use crate::segments::{Chain, Lent, Segments};
 use crate::shared::Published;
 use crate::shared::file::ShardFile;
 use crate::shared::layout::Layout;
@@ -126,6 +131,8 @@ pub struct Shard {
     reclaim: Reclaim,
     dropping: Dropping,
     uploads: Uploads,
+    /// Results of the last command on integers in a value.
+    fields: Vec<u8>,
     listeners: Vec<Box<dyn Listener>>,
     /// What a tier has not got yet; `None`: there is no tier.
     unsaved: Option<Box<Marks>>,
@@ -200,6 +207,7 @@ impl Shard {
             reclaim: Reclaim::default(),
             dropping: Dropping::default(),
             uploads: Uploads::default(),
+            fields: Vec::new(),
             listeners: Vec::new(),
             unsaved: None,
             recovery: None,
@@ -309,6 +317,9 @@ impl Shard {
             Op::Arithmetic(arithmetic) => self.arithmetic(key, arithmetic, now),
             Op::Expire(expire) => self.expire(key, expire, now),
             Op::SetRange { offset, value } => self.set_range(key, *offset, *value, now),
+            Op::Bits(bits) => self.bits(key, bits, now),
+            Op::IfEqual(ask) => self.if_equal(key, ask, now),
+            Op::Unpack(ask) => self.unpack(key, ask, now),
         }
     }
 
@@ -326,11 +337,6 @@ impl Shard {
             }
             _ => self.flush_now(now),
         }
-    }
-
-    /// From now on freed segments rest by this rule before their memory is used again. Without one they do not.
-    pub fn let_rest(&mut self, rule: Box<dyn Rest>) {
-        self.segments.let_rest(rule);
     }
 
     /// For segments, index, bookkeeping and what is set aside together, bytes.

@@ -259,6 +259,14 @@ figures! {
     segments_free: Gauge,
     /// Freed segments that are not written yet, as somebody may still read them.
     segments_resting: Gauge,
+    /// Bytes of these.
+    bytes_resting: Gauge,
+    /// Leases given to readers elsewhere.
+    read_leases_given: Counter,
+    /// Leases refused, as too much rests, or too little is free for it.
+    read_leases_refused: Counter,
+    /// How often readers elsewhere were made to leave, for want of memory.
+    read_leases_revoked: Counter,
     /// Bytes of free segments whose memory is the process' already: clients get it first.
     bytes_free: Gauge,
     /// Buckets of the index.

@@ -34,6 +34,31 @@ pub(crate) enum Fault {
     BuryLate,
     /// A reader in another process does not look at the word of the clock again.
     StaleClock,
+    /// A clock shows a time before all who go by it can know.
+    ClockLate,
+    /// A segment does not rest for readers elsewhere.
+    RestNot,
+    /// Readers elsewhere are not made to leave before what they may read is written.
+    RevokeNot,
+    /// A reader elsewhere takes the head as it lands first.
+    FarHeads,
+    /// It does not look again whether spaces, flushes, or for a miss the geometry, are the same.
+    FarSpaces,
+    FarFlushes,
+    FarGeometry,
+    /// It does not mind that a flush is due.
+    FarFlushDue,
+    /// It goes by the clock as the head had it when it was read first.
+    FarClock,
+    /// It reads on when its lease has ended; or takes a later one for it.
+    FarLease,
+    FarLeaseAnew,
+    /// It takes what lies at a remembered place for what lay there.
+    FarGeneration,
+    /// It takes any item with the tag for the key's.
+    FarKey,
+    /// It does not mind what the owner says of its memory.
+    FarEpoch,
 }
 
 impl Fault {

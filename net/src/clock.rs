@@ -11,6 +11,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use torc_engine::Shard;
 use torc_engine::command::Millis;
 use torc_engine::mapped::ClockWords;
 
@@ -97,6 +98,11 @@ impl MachineClock {
         Ok(MachineClock::over(Kernel, ClockWords::shared()?))
     }
 
+    /// Shows in a shard's memory when the clock began, for readers elsewhere ([`torc_engine::remote`]).
+    pub fn show_in(&self, shard: &Shard) {
+        self.wall.words.show_in(shard);
+    }
+
     /// A descriptor by which another process has this time ([`torc_engine::mapped::MappedClock`]); `None` if the clock is not
     /// [shared](MachineClock::shared).
     ///
@@ -131,7 +137,7 @@ impl<R: Readings> MachineClock<R> {
     pub(crate) fn go_on_from(&self, time: Millis) -> Millis {
         let behind = time.saturating_sub(self.millis());
         if behind < BEHIND_MAX_MS {
-            self.wall.words.began().fetch_add(behind * 1_000_000, Relaxed);
+            self.wall.words.raise(self.wall.words.began() + behind * 1_000_000);
         }
         behind
     }
@@ -160,7 +166,7 @@ impl<R: Readings> Clock for MachineClock<R> {
         if nanos >= self.wall.look_ns.load(Relaxed) {
             self.look(nanos);
         }
-        self.wall.words.began().load(Relaxed).saturating_add(nanos) / 1_000_000
+        self.wall.words.began().saturating_add(nanos) / 1_000_000
     }
 }
 
@@ -171,18 +177,18 @@ impl Wall {
     }
 
     fn of(words: ClockWords, began_ns: u64) -> Wall {
-        words.began().store(began_ns, Relaxed);
+        words.raise(began_ns);
         Wall { words, look_ns: LOOK_EVERY_NS.into() }
     }
 
     /// When the clock began: a step of the wall clock moves it, so that the time since then stays what it is.
     pub(crate) fn began(&self) -> Millis {
-        self.words.began().load(Relaxed) / 1_000_000
+        self.words.began() / 1_000_000
     }
 
     fn follow(&self, wall: u64, nanos: u64) {
         let began = wall.saturating_sub(nanos);
-        let before = self.words.began().fetch_max(began, Relaxed);
+        let before = self.words.raise(began);
         let ahead = began.saturating_sub(before);
         if ahead >= STEP_LOGGED_NS {
             tracing::warn!("the wall clock went ahead by {} s: followed", ahead / STEP_LOGGED_NS);

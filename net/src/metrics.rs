@@ -8,12 +8,27 @@ mod histogram;
 pub use classes::{CloseReason, CommandClass, OutcomeClass};
 pub use histogram::{BUCKETS, Histogram};
 
-use crate::session::{ATTACH_REFUSALS, AttachRefusal, BAD_INPUTS, PROTOCOLS, Protocol};
+use crate::session::{
+    ATTACH_REFUSALS, AttachRefusal, BAD_INPUTS, PAIR_REFUSALS, PROTOCOLS, PairRefusal, Protocol,
+};
 use classes::{CLOSE_REASONS, COMMANDS, OUTCOMES};
+use std::sync::Arc;
 use torc_engine::reader::Doubt;
 use torc_engine::stats::{Counter, FigureKind};
 use torc_proto::native::doubts::{CAUSES, FAILED_CHECKS};
+use torc_rdma::Cause;
 use torc_shm::Broken;
+
+/// By their numbers.
+const CAUSE_NAMES: [&str; Cause::ALL.len()] = {
+    let mut names = [""; Cause::ALL.len()];
+    let mut at = 0;
+    while at < names.len() {
+        names[at] = Cause::ALL[at].name();
+        at += 1;
+    }
+    names
+};
 
 /// Why a connection over shared memory could not go on.
 const RING_ERRORS: [&str; 2] = ["backwards", "too_far"];
@@ -62,6 +77,16 @@ pub struct WorkerStats {
     ring_errors: [Counter; RING_ERRORS.len()],
     /// By [`ATTACH_REFUSALS`].
     attach_refusals: [Counter; ATTACH_REFUSALS.len()],
+    pub pairs: Counter,
+    pub read_pairs: Arc<Counter>,
+    pub pair_bytes: Counter,
+    pub pair_completions: Counter,
+    /// Completions that the last look found.
+    pub pair_queue: Counter,
+    /// By [`Cause`].
+    pairs_broken: [Counter; Cause::ALL.len()],
+    /// By [`PAIR_REFUSALS`].
+    pair_refusals: [Counter; PAIR_REFUSALS.len()],
     pub tier_fetches: Counter,
     pub tier_promotions: Counter,
     pub tier_cache_hits: Counter,
@@ -132,6 +157,20 @@ impl WorkerStats {
 
     pub fn attaches_refused(&self, why: AttachRefusal) -> u64 {
         self.attach_refusals[why as usize].read()
+    }
+
+    /// A connection over RDMA could not go on.
+    pub fn pair_broken(&self, broken: torc_rdma::Broken) {
+        self.pairs_broken[Cause::from(&broken) as usize].add(1);
+    }
+
+    /// Connections over RDMA that could not go on, for whatever cause.
+    pub fn pairs_failed(&self) -> u64 {
+        self.pairs_broken.iter().map(Counter::read).sum()
+    }
+
+    pub fn pair_refused(&self, why: PairRefusal) {
+        self.pair_refusals[why as usize].add(1);
     }
 
     /// Counts errors that were answered, by kind.
@@ -274,7 +313,15 @@ impl WorkerStats {
             let help = "Clients that asked for shared memory and got none, by cause.";
             by_cause("attach_refusals", help, cause, count)
         });
-        errors.chain(refusals)
+        let broken = Cause::ALL.iter().zip(&self.pairs_broken).map(move |(cause, count)| {
+            let help = "Connections over RDMA that could not go on, by cause.";
+            by_cause("rdma_failures", help, CAUSE_NAMES[*cause as usize], count)
+        });
+        let unpaired = PAIR_REFUSALS.iter().zip(&self.pair_refusals).map(move |(cause, count)| {
+            let help = "Clients that asked for a queue pair and got none, by cause.";
+            by_cause("rdma_refusals", help, cause, count)
+        });
+        errors.chain(refusals).chain(broken).chain(unpaired)
     }
 
     fn error_samples(&self) -> impl Iterator<Item = Sample> + '_ {
@@ -311,6 +358,11 @@ impl WorkerStats {
             gauge("rings_hot", "Of these, those that each turn looks at; the others ring first.", &self.rings_hot),
             gauge("rings_reading", "Of these, those whose clients can read the shards themselves.", &self.rings_reading),
             gauge("bytes_rings", "Memory of their rings; part of that held for clients.", &self.ring_bytes),
+            gauge("rdma_pairs", "Connections over RDMA that are open.", &self.pairs),
+            gauge("rdma_read_pairs", "Queue pairs by which clients read the shard themselves.", &self.read_pairs),
+            gauge("bytes_rdma", "Memory that is locked for them; part of that held for clients.", &self.pair_bytes),
+            counter("rdma_completions", "Work requests and messages of RDMA that were completed.", &self.pair_completions),
+            gauge("rdma_queue", "Completions that the last look at the queue found.", &self.pair_queue),
             counter("bells_rung", "Wake-ups of clients of shared memory that slept.", &self.bells_rung),
             counter("bells_heard", "Wake-ups by such clients while nobody looked at their rings.", &self.bells_heard),
             gauge("connections_parked", "Connections that are not read because answers wait.", &self.parked),

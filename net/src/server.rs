@@ -25,16 +25,19 @@ use crate::clock::{BEHIND_MAX_MS, Clock, MachineClock};
 use crate::databases::Databases;
 use crate::metrics::WorkerStats;
 use crate::pin::pin_to;
+use crate::rdma::{CLIENT_BYTES, PairsByClient, Rdma, RdmaChoice, RdmaStatus, Readers, ReadersBy};
 use crate::session::{Limits, Protocol};
 use crate::shared::{Shared, Subscribers};
 use crate::slots::SlotMap;
 use crate::tier::{Durability, Opened, Port, TierConfig, time_before};
 use crate::transport::choice::{Chosen, choose, without_min_wait};
 use crate::transport::epoll::Epoll;
+use crate::transport::rdma::{Rdma as RdmaTransport, RdmaConfig};
 use crate::transport::rings::{Rings, RingsConfig};
 use crate::transport::sockets::SocketsConfig;
 use crate::transport::uring::Uring;
 use crate::transport::{Transport, Waker};
+use crate::tunables::Tunables;
 use crate::worker::mail::Mail;
 use crate::worker::{
     ROOM_BYTES_MIN, Settings, Siblings, Tier as WorkerTier, Worker, WorkerParts, WorkerState,
@@ -53,9 +56,12 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use torc_engine::reader::ShardReader;
+use torc_engine::remote::RemoteMemory;
+use torc_engine::segments::LeaseLimits;
 use torc_engine::stats::ShardStats;
 use torc_engine::{Shard, ShardConfig};
 use torc_pmem::tier::Tier;
+use torc_rdma::verbs::device::Device;
 use torc_shm::{Pair, RING_BYTES_MAX, RING_BYTES_MIN};
 
 /// A running server.
@@ -63,6 +69,7 @@ use torc_shm::{Pair, RING_BYTES_MAX, RING_BYTES_MIN};
 pub struct Server {
     shared: Arc<Shared>,
     chosen: Chosen,
+    rdma: RdmaStatus,
     min_wait_refusal: Option<&'static str>,
     addresses: Vec<Endpoint>,
     shard_addresses: Vec<SocketAddr>,
@@ -101,6 +108,11 @@ impl Server {
         if let Some(error) = config.shared_memory.as_ref().and_then(|_| shared_memory_refusal()) {
             return Err(StartError::SharedMemory(error));
         }
+        let clients_max = usize::from(config.shards) * config.rdma.clients_max;
+        config.rdma.wish.memory_bytes = (clients_max * CLIENT_BYTES) as u64;
+        let (watcher, rdma) =
+            crate::rdma::begin(&config.rdma).map_err(|why| StartError::Rdma { cure: why.cure(), why })?;
+        config.rdma.choice = if watcher.is_some() { RdmaChoice::Require } else { RdmaChoice::Off };
         let chosen = choose(config.transport).map_err(StartError::Transport)?;
         let min_wait_refusal = if config.min_wait.is_zero() { None } else { without_min_wait(&chosen) };
         limits::raise_files(config.connections_max);
@@ -108,7 +120,9 @@ impl Server {
         let clock =
             if config.is_read_by_clients() { MachineClock::shared() } else { Ok(MachineClock::new()) };
         let clock = clock.map_err(StartError::SharedMemory)?;
-        let shared = Arc::new(shared(&config, &bound, (&chosen, shared_memory_path), &clock));
+        let shared =
+            Shared { rdma: watcher, ..shared(&config, &bound, (&chosen, shared_memory_path), &clock) };
+        let shared = Arc::new(shared);
         let Bound { shards, kinds, addresses, shard_addresses, files } = bound;
         let opened =
             config.tier.as_ref().map(|tier| Opened::open(tier, config.shards, random)).transpose()?;
@@ -140,6 +154,7 @@ impl Server {
                 cpu: config.cpus.get(number % config.cpus.len().max(1)).copied(),
                 receive_buffers: receive_buffers(&config),
                 shared_memory: config.shared_memory.clone(),
+                rdma: RdmaOfShard::of(&config),
                 min_wait: min_wait_refusal.map_or(config.min_wait, |_| Duration::ZERO),
                 clock: clock.clone(),
                 recovers: tier
@@ -149,11 +164,14 @@ impl Server {
             };
             starting.spawn(start)?;
         }
-        let (threads, wakers, tier) = starting.finish(&shared, &config, tier, &clock)?;
+        let Running { threads, wakers, memory, tier } = starting.finish(&shared, &config, tier, &clock)?;
         let tier = tier.map(|tier| tier.made_for(made));
+        let watched = shared.rdma.as_ref().map(|watcher| watcher.start(config.rdma, memory, wakers.clone()));
+        watched.transpose().map_err(|cause| StartError::Thread { shard: 0, cause })?;
         Ok(Server {
             shared,
             chosen,
+            rdma,
             min_wait_refusal,
             addresses,
             shard_addresses,
@@ -177,6 +195,11 @@ impl Server {
     /// The transport that serves, and why it is not io_uring if it is not.
     pub fn transport(&self) -> &Chosen {
         &self.chosen
+    }
+
+    /// What there is of RDMA, as it was at the start.
+    pub fn rdma(&self) -> &RdmaStatus {
+        &self.rdma
     }
 
     /// Why `--min-wait` is not kept, if it was asked for and is not.
@@ -311,12 +334,16 @@ fn shared(
         transport: chosen.name(),
         shared_memory_path,
         readable: Arc::default(),
+        rdma: None,
+        pairs: PairsByClient::default(),
         announce_host: host.unwrap_or_else(|| "127.0.0.1".into()),
         ports: ports.collect(),
         worker_stats: (0..config.shards).map(|_| Arc::default()).collect(),
         shard_stats: OnceLock::new(),
         memory_bytes: config.memory_bytes,
         connections_max: config.connections_max,
+        tunables: Tunables::new(ms(config.idle_timeout), config.connections_max),
+        resident_bytes: 0.into(),
         value_bytes_max: config.value_bytes_max,
         baseline: Mutex::default(),
         accounts: (0..config.shards).map(|_| 0.into()).collect(),
@@ -331,12 +358,16 @@ fn shared(
     }
 }
 
+/// Milliseconds, at least one; 0 for none.
+fn ms(time: Option<Duration>) -> u64 {
+    time.map_or(0, |time| (time.as_millis() as u64).max(1))
+}
+
 fn settings(
     config: &ServerConfig,
     listeners: Vec<crate::worker::ListenerKind>,
     makes_durable: bool,
 ) -> Settings {
-    let ms = |time: Option<Duration>| time.map_or(0, |time| (time.as_millis() as u64).max(1));
     Settings {
         limits: Limits {
             key_bytes_max: config.key_bytes_max,
@@ -348,18 +379,17 @@ fn settings(
             makes_durable,
         },
         listeners,
-        connections_max: config.connections_max,
         output_bytes_max: config.output_bytes_max,
         subscriber_bytes_max: config.subscriber_bytes_max,
         subscriptions_max: config.subscriptions_max,
         queue_parts_max: config.queue_parts_max.max(1),
         room_bytes_min: ROOM_BYTES_MIN,
         input_bytes_max: input_bytes_max(config),
-        idle_ms_max: ms(config.idle_timeout),
         slow_ms_max: ms(config.slow_client_timeout),
         request_ms_max: ms(config.request_timeout),
         drain_ms_max: config.drain_timeout.as_millis() as u64,
         spin_ns: config.spin.as_nanos() as u64,
+        pairs_max: config.rdma.pairs_max,
         ring_bytes: config.shared_memory.as_ref().map_or(0, |shared| shared.ring_bytes),
         outcomes_bytes_max: outcomes_bytes(config) as usize,
         budget: budget(config),
@@ -389,6 +419,24 @@ fn random() -> u64 {
     RandomState::new().build_hasher().finish()
 }
 
+/// What a shard's thread is told of RDMA.
+#[derive(Debug, Clone, Copy)]
+struct RdmaOfShard {
+    clients_max: usize,
+    reads: bool,
+    keepalive: Option<Duration>,
+    answer_timeout: Duration,
+}
+
+impl RdmaOfShard {
+    /// A queue pair has no keepalive of its own: that of TCP goes for it, too.
+    fn of(config: &ServerConfig) -> RdmaOfShard {
+        let answer_timeout = config.tcp_user_timeout.unwrap_or(Duration::from_secs(30));
+        let Rdma { clients_max, reads, .. } = config.rdma;
+        RdmaOfShard { clients_max, reads, keepalive: config.tcp_keepalive, answer_timeout }
+    }
+}
+
 /// What a shard's thread is told.
 struct ShardStart {
     number: u16,
@@ -401,6 +449,7 @@ struct ShardStart {
     cpu: Option<usize>,
     receive_buffers: u16,
     shared_memory: Option<SharedMemory>,
+    rdma: RdmaOfShard,
     min_wait: Duration,
     clock: MachineClock,
     recovers: Option<Recovers>,
@@ -413,6 +462,8 @@ struct Ready {
     reader: ShardReader,
     /// For other processes to read it, if they may.
     file: Option<OwnedFd>,
+    /// For a device to read and fill it.
+    memory: Option<RemoteMemory>,
 }
 
 type AllWakers = Vec<Arc<dyn Waker>>;
@@ -425,6 +476,15 @@ struct Go {
 }
 
 type ShardThread = JoinHandle<std::io::Result<()>>;
+
+/// Threads that serve.
+struct Running {
+    threads: Vec<ShardThread>,
+    wakers: AllWakers,
+    /// Of each shard, if others may be shown it.
+    memory: Vec<RemoteMemory>,
+    tier: Option<RunningTier>,
+}
 
 /// Threads under way; dropped early, they end without serving.
 #[derive(Default)]
@@ -455,10 +515,10 @@ impl Starting {
         config: &ServerConfig,
         tier: Option<Tier>,
         clock: &MachineClock,
-    ) -> Result<(Vec<ShardThread>, AllWakers, Option<RunningTier>), StartError> {
+    ) -> Result<Running, StartError> {
         let mut stats = Vec::new();
         let (mut wakers, mut readers): (AllWakers, Vec<ShardReader>) = (Vec::new(), Vec::new());
-        let mut files = Vec::new();
+        let (mut files, mut memory) = (Vec::new(), Vec::new());
         for (shard, ready) in self.ready.iter().enumerate() {
             let gone = || std::io::Error::other("it ended while starting");
             let ready = ready
@@ -468,6 +528,7 @@ impl Starting {
             wakers.push(ready.waker);
             readers.push(ready.reader);
             files.extend(ready.file);
+            memory.extend(ready.memory);
         }
         let start =
             |(tier, config): (Tier, &TierConfig)| RunningTier::start(tier, &wakers, shared, clock, config);
@@ -485,7 +546,7 @@ impl Starting {
             // A thread that is gone meanwhile is found by join.
             let _ = sender.send(Go { wakers: wakers.clone(), readers: readers.clone(), tier });
         }
-        Ok((self.threads, wakers, tier))
+        Ok(Running { threads: self.threads, wakers, memory, tier })
     }
 }
 
@@ -517,8 +578,8 @@ impl ShardStart {
             listeners: std::mem::take(&mut start.listeners),
             buffers: start.receive_buffers,
             buffer_bytes: RECEIVE_BYTES,
-            // With rings it may have to know, too, whether there are news: see `Rings`.
-            spins: start.settings.spin_ns > 0 || start.shared_memory.is_some(),
+            // With rings or queue pairs it may have to know, too, whether there are news: see `Rings`.
+            spins: start.settings.spin_ns > 0 || start.shared_memory.is_some() || start.shared.rdma.is_some(),
             min_wait: start.min_wait,
         };
         let open = |cause| StartError::Open { shard, transport, cause };
@@ -528,7 +589,20 @@ impl ShardStart {
         }
     }
 
-    /// Serves over sockets alone, or over rings beside them: who shares no memory does not pay for asking.
+    fn rdma_config(&self, stats: &Arc<WorkerStats>) -> Option<RdmaConfig<Device>> {
+        let watcher = self.shared.rdma.as_ref()?;
+        let RdmaOfShard { clients_max, keepalive, answer_timeout, .. } = self.rdma;
+        Some(RdmaConfig {
+            device: watcher.state.clone(),
+            connections_max: clients_max,
+            shard: self.number,
+            keepalive,
+            answer_timeout,
+            stats: stats.clone(),
+        })
+    }
+
+    /// Serves over sockets alone, or with rings and queue pairs beside them: who shares no memory does not pay for asking.
     fn serve_over<T: Transport>(
         self,
         shard: Shard,
@@ -536,12 +610,22 @@ impl ShardStart {
         ready: &SyncSender<Result<Ready, StartError>>,
         go: &Receiver<Go>,
     ) -> std::io::Result<()> {
-        let Some(SharedMemory { users, ring_bytes, .. }) = self.shared_memory.clone() else {
-            return self.serve(shard, sockets, ready, go);
-        };
         let stats = self.shared.worker_stats[usize::from(self.number)].clone();
+        let rdma = self.rdma_config(&stats);
+        if rdma.is_none() && self.shared_memory.is_none() {
+            return self.serve(shard, sockets, ready, go);
+        }
+        // Beside queue pairs there are always rings, if only for nobody: so there are fewer loops to compile.
+        let (users, ring_bytes) =
+            self.shared_memory.clone().map(|shared| (shared.users, shared.ring_bytes)).unwrap_or_default();
         let rings = RingsConfig { ring_bytes, users, stats, readable: self.shared.readable.clone() };
-        self.serve(shard, sockets.map(|sockets| Rings::new(sockets, rings)), ready, go)
+        let rings = sockets.map(|sockets| Rings::new(sockets, rings));
+        match rdma {
+            None => self.serve(shard, rings, ready, go),
+            Some(config) => {
+                self.serve(shard, rings.map(|rings| RdmaTransport::new(rings, config)), ready, go)
+            }
+        }
     }
 
     fn serve<T: Transport>(
@@ -564,10 +648,11 @@ impl ShardStart {
             waker: transport.waker(),
             reader: shard.reader(),
             file,
+            memory: shard.remote_memory(),
         });
         let _ = ready.send(readied);
-        let Ok(Go { wakers, readers, tier }) = go.recv() else { return Ok(()) };
-        let ShardStart { number, mut mail, shared, settings, clock, .. } = self;
+        let Ok(Go { wakers, readers: siblings, tier }) = go.recv() else { return Ok(()) };
+        let ShardStart { number, mut mail, shared, settings, clock, rdma, .. } = self;
         mail.connect(&wakers);
         let now = clock.millis();
         let (memory_bytes, shards) = (settings.budget.memory, mail.shards());
@@ -575,15 +660,23 @@ impl ShardStart {
             shard.only_demote();
         }
         let tier = tier.map(|(port, how)| Box::new(WorkerTier::new(port, how, memory_bytes, shards)));
+        let readers = rdma.reads.then(|| shared.rdma.as_ref()).flatten().map(|watcher| {
+            let count = shared.worker_stats[usize::from(number)].read_pairs.clone();
+            let readers = ReadersBy::new(watcher.state.clone(), number, rdma.clients_max, count);
+            clock.show_in(&shard);
+            shard.let_read_leases(LeaseLimits::default(), readers.revoker());
+            Box::new(readers) as Box<dyn Readers>
+        });
         let state = WorkerState::new(WorkerParts {
             shard,
             mail,
-            siblings: Siblings::new(readers),
+            siblings: Siblings::new(siblings),
             shared,
             number,
             settings,
             now,
             tier,
+            readers,
         });
         Worker::new(transport, clock, state).run()
     }

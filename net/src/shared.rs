@@ -3,11 +3,13 @@
 use crate::clock::Wall;
 use crate::databases::Databases;
 use crate::metrics::WorkerStats;
+use crate::rdma::{PairsByClient, Watcher};
 use crate::readable::Readable;
 use crate::session::Protocol;
 use crate::slots::SlotMap;
 pub(crate) use crate::subscribers::Subscribers;
 use crate::tier::TierFigures;
+use crate::tunables::Tunables;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::ops::Range;
@@ -33,6 +35,9 @@ pub(crate) struct Shared {
     /// The Unix socket over which memory is shared, if it is.
     pub(crate) shared_memory_path: Option<String>,
     pub(crate) readable: Arc<Readable>,
+    /// The RDMA device, if there was one at the start.
+    pub(crate) rdma: Option<Watcher>,
+    pub(crate) pairs: PairsByClient,
     pub(crate) announce_host: String,
     /// Port of each shard that clients are told.
     pub(crate) ports: Vec<u16>,
@@ -40,7 +45,11 @@ pub(crate) struct Shared {
     /// Set when all shards are made.
     pub(crate) shard_stats: OnceLock<Vec<Arc<ShardStats>>>,
     pub(crate) memory_bytes: u64,
+    /// `--max-connections`: what [`Tunables`] has instead is not more.
     pub(crate) connections_max: usize,
+    pub(crate) tunables: Tunables,
+    /// Resident memory of the process when it was last measured, bytes.
+    pub(crate) resident_bytes: AtomicU64,
     pub(crate) value_bytes_max: u64,
     /// Figures as they were when a client reset them; only `stats` takes the lock.
     pub(crate) baseline: Mutex<Vec<(&'static str, u64)>>,
@@ -109,6 +118,7 @@ impl Shared {
     /// Compares what the process has resident with the accounts. What is beyond them counts at once when it grows, and
     /// slowly when it shrinks, so that a moment of less does not let the store grow into it.
     pub(crate) fn balance(&self, resident_bytes: u64) {
+        self.resident_bytes.store(resident_bytes, Relaxed);
         let accounted: u64 = self.accounts.iter().map(|account| account.load(Relaxed)).sum();
         let measured = resident_bytes as i64 - accounted as i64;
         let before = self.beyond.load(Relaxed);
@@ -178,7 +188,8 @@ impl Figures<'_> {
             "memory_max" | "memory_max_bytes" | "bytes_limit" => {
                 self.shared.memory_bytes / self.shared.worker_stats.len() as u64 * self.shards.len() as u64
             }
-            "connections_max" => self.shared.connections_max as u64,
+            "connections_max" => self.shared.tunables.connections_max() as u64,
+            "resident_bytes" => self.shared.resident_bytes.load(Relaxed),
             "value_bytes_max" => self.shared.value_bytes_max,
             "memory_used_bytes" | "bytes_used" => {
                 of_shards(&["bytes_segments", "bytes_index", "bytes_bookkeeping"])

@@ -22,9 +22,11 @@
 //! that are slow) go the long way over the connection's queue: see [`connection`], [`mail`] and [`WorkerState::advance`].
 
 mod attach;
+mod attaching;
 mod budget;
 #[cfg(test)]
 mod bug;
+mod clients;
 mod compose;
 pub(crate) mod connection;
 mod databases;
@@ -45,11 +47,13 @@ mod notices;
 mod outcomes;
 mod overdue;
 mod owned;
+mod pair;
 mod parse;
 mod pool;
 mod push;
 mod queue;
 mod read_there;
+mod reads;
 mod room;
 mod rounds;
 mod scan;
@@ -66,6 +70,8 @@ mod tier;
 mod upload;
 mod uploads;
 pub(crate) mod view;
+mod walk;
+mod walking;
 
 use self::budget::round_parts;
 pub(crate) use self::budget::{BudgetConfig, FLOOR_SHARE, round_bytes};

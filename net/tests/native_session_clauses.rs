@@ -5,11 +5,13 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Where tests and vectors of the native protocol are, from this crate.
-const CITING: [&str; 9] = [
+const CITING: [&str; 11] = [
     "tests",
     "src/session/native",
     "src/worker",
     "src/transport",
+    "src/rdma",
+    "rdma",
     "shm",
     "proto/src/native",
     "proto/tests",

@@ -81,27 +81,35 @@ power_cuts() {
 over_rdma() {
     local log="$guest_files/rdma.log" status=0
     say "RDMA over two SoftRoCE devices"
-    # The doctor has to tell devices from no devices, too.
+    # Then the devices go, and the library: the program has to serve on, and to say which it is.
     # shellcheck disable=SC2016 # for the shell in the guest
-    guest_limit=300 guest_nvdimm='' guest_rdma=1 guest_output=$log guest_boot bash -c 'status=0
-        "$0" doctor | grep "RDMA rxe_a/1 .*usable: .*RoCE v2.*chosen" || exit 1
-        for provider; do "$provider" over_real_devices:: --test-threads 1 || status=1; done
+    guest_limit=900 guest_nvdimm='' guest_rdma=1 guest_output=$log guest_boot bash -c 'status=0
+        in_state() { TORC_TEST_RDMA_STATE=$1 "$program" rdma:: || status=1; }
+        program=$0
+        in_state device
+        "$program" rdma_client::over_real_devices:: --test-threads 1 || status=1
+        for tests; do "$tests" over_real_devices:: --test-threads 1 || status=1; done
         for end in a b; do bash "$TORC_TEST_RDMA_WIRE" remove "$end"; done
-        "$0" doctor | grep "RDMA .*libibverbs, and no device" || exit 1
-        exit $status' "$target/debug/torc" "${providers[@]}" || status=$?
+        in_state library
+        rm /usr/lib/*/libibverbs.so.1*
+        in_state no-library
+        exit $status' "$program" "${over_rdma[@]}" || status=$?
     add_results "$log" "$status"
 }
 
 suite() {
-    local tier library program providers=() passed=0 failed=0
+    local tier library program over_rdma=() passed=0 failed=0
     say "building the tests"
     tier=$(test_program -p torc-pmem --test tier) && library=$(test_program -p torc-pmem --lib) \
         && program=$(test_program -p torc --test program) \
-        && providers+=("$(test_program -p torc-verbs --test provider)") || fail "the tests cannot be built"
+        && over_rdma+=("$(test_program -p torc-verbs --test provider)") \
+        && over_rdma+=("$(test_program -p torc-net --test rdma)") || fail "the tests cannot be built"
     if [ "${TORC_GUEST_RDMA_SYS:-}" = 1 ]; then
         # In a folder of its own: a build with the feature would take the place of that without.
-        providers+=("$(CARGO_TARGET_DIR="$target/rdma-sys" test_program -p torc-verbs --features rdma-sys \
-            --test provider)") || fail "the tests with rdma-sys cannot be built"
+        local -x CARGO_TARGET_DIR="$target/rdma-sys"
+        over_rdma+=("$(test_program -p torc-verbs --features rdma-sys --test provider)") \
+            && over_rdma+=("$(test_program -p torc-net --features rdma-sys --test rdma)") \
+            || fail "the tests with rdma-sys cannot be built"
     fi
     in_persistent_memory
     server_in_persistent_memory

@@ -1,4 +1,5 @@
 //! Where a server listens: `HOST:PORT`, `tcp://HOST:PORT`, `unix:PATH` or `unix://PATH`; or where it shares its memory: `shm:PATH`.
+//! Over RDMA it is `HOST:PORT` and a device of this machine.
 
 use std::{
     fmt, io,
@@ -6,9 +7,24 @@ use std::{
     os::{fd::OwnedFd, unix::net::UnixStream},
     path::PathBuf,
     str::FromStr,
+    sync::Arc,
 };
 
+use torc_rdma::Local;
+
 use crate::error::BenchError;
+
+/// The RDMA device of this machine, for all connections.
+#[derive(Clone, Debug)]
+pub(crate) struct Device(pub(crate) Arc<Local>);
+
+impl PartialEq for Device {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Device {}
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Address {
@@ -16,13 +32,15 @@ pub(crate) enum Address {
     Unix(PathBuf),
     /// The Unix socket over which a server shares its memory.
     Rings(PathBuf),
+    /// Where a server listens that goes on over RDMA.
+    Rdma(SocketAddr, Device),
 }
 
 impl Address {
     /// A connected, nonblocking socket; TCP without Nagle's delay.
     pub(crate) fn connect(&self) -> io::Result<OwnedFd> {
         match self {
-            Self::Tcp(address) => {
+            Self::Tcp(address) | Self::Rdma(address, _) => {
                 let stream = TcpStream::connect(address)?;
                 stream.set_nodelay(true)?;
                 stream.set_nonblocking(true)?;
@@ -40,7 +58,7 @@ impl Address {
     pub(crate) fn rings(&self) -> Result<Self, BenchError> {
         let path = match self {
             Self::Rings(path) | Self::Unix(path) => path.clone(),
-            Self::Tcp(_) => {
+            Self::Tcp(_) | Self::Rdma(..) => {
                 let found = torc_shm::find(&mut self.connect_blocking()?);
                 let found =
                     found.map_err(BenchError::io(format!("asking {self} where it shares its memory")))?;
@@ -48,6 +66,16 @@ impl Address {
             }
         };
         Ok(Self::Rings(path))
+    }
+
+    /// The same server, over RDMA.
+    pub(crate) fn over_rdma(&self, device: &Device) -> Result<Self, BenchError> {
+        match self {
+            Self::Tcp(address) => Ok(Self::Rdma(*address, device.clone())),
+            _ => {
+                Err(BenchError::setting("transport", format!("RDMA begins with TCP: {self} is no HOST:PORT")))
+            }
+        }
     }
 
     /// A socket that blocks, for what is asked once.
@@ -81,6 +109,7 @@ impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(address) => write!(f, "{address}"),
+            Self::Rdma(address, _) => write!(f, "rdma:{address}"),
             Self::Rings(path) => write!(f, "shm:{}", path.display()),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }

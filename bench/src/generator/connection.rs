@@ -1,4 +1,4 @@
-//! One connection of the generator: its socket or rings, its output and the batches it waits for.
+//! One connection of the generator: its socket, rings or queue pair, its output and the batches it waits for.
 
 use std::{
     collections::VecDeque,
@@ -12,7 +12,8 @@ use rustix::{
     net::{RecvFlags, SendFlags, recv, send},
 };
 
-use torc_shm::{Broken, Connected, connect};
+use torc_rdma::{client::Sizes, connect as rdma};
+use torc_shm::{Connected, connect};
 
 use super::{address::Address, epoll::Epoll, measure::Latency};
 use crate::error::BenchError;
@@ -40,9 +41,10 @@ enum Link {
     Socket(OwnedFd),
     /// In memory that the server shares.
     Rings(Box<Connected>),
+    Rdma(Box<rdma::Connected>),
 }
 
-/// How long a server may take to share its memory.
+/// How long a server may take to share its memory, or to tell of its queue pair.
 const ATTACH_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(super) struct Connection<S> {
@@ -69,6 +71,12 @@ impl<S: Default> Connection<S> {
                     attached.map_err(|error| BenchError::io(connecting())(io::Error::other(error)))?;
                 Link::Rings(Box::new(attached))
             }
+            Address::Rdma(address, device) => {
+                let connected = rdma::connect(*address, &device.0, Sizes::default(), ATTACH_TIMEOUT);
+                let connected =
+                    connected.map_err(|error| BenchError::io(connecting())(io::Error::other(error)))?;
+                Link::Rdma(Box::new(connected))
+            }
             _ => Link::Socket(server.connect().map_err(BenchError::io(connecting()))?),
         };
         Ok(Self {
@@ -89,33 +97,48 @@ impl<S> Connection<S> {
         match &self.link {
             Link::Socket(socket) => socket.as_fd(),
             Link::Rings(rings) => rings.socket.as_fd(),
+            Link::Rdma(connected) => connected.socket.as_fd(),
         }
     }
 
-    pub(super) fn has_rings(&self) -> bool {
-        matches!(self.link, Link::Rings(_))
+    /// Readable when there is a notice of a queue pair, which has one beside its socket.
+    pub(super) fn notices(&self) -> Option<BorrowedFd<'_>> {
+        match &self.link {
+            Link::Socket(_) | Link::Rings(_) => None,
+            Link::Rdma(connected) => connected.end.notices(),
+        }
     }
 
-    /// Whether rings have something to read, or again room for what waits; no system call.
+    /// Whether it is to be looked at, as it tells by its descriptors only when asked to.
+    pub(super) fn is_polled(&self) -> bool {
+        !matches!(self.link, Link::Socket(_))
+    }
+
+    /// Whether rings or a queue pair have something to read, or again room for what waits; no system call.
     #[inline]
     pub(super) fn has_news(&mut self) -> bool {
-        let Link::Rings(rings) = &mut self.link else { return false };
-        rings.end.waiting() != Ok(0) || (self.blocked && rings.end.room() != Ok(0))
+        match &mut self.link {
+            Link::Socket(_) => false,
+            Link::Rings(rings) => rings.end.waiting() != Ok(0) || (self.blocked && rings.end.room() != Ok(0)),
+            Link::Rdma(connected) => connected.end.has_news(self.blocked),
+        }
     }
 
-    /// Says that nobody looks at the rings until the server rings; false: something has come.
+    /// Says that nobody looks until a descriptor is readable; false: something has come.
     pub(super) fn may_sleep(&mut self) -> bool {
         match &mut self.link {
             Link::Socket(_) => true,
             Link::Rings(rings) => rings.may_sleep(self.blocked).unwrap_or_default(),
+            Link::Rdma(connected) => connected.end.may_sleep(self.blocked),
         }
     }
 
-    /// The socket of rings is readable: hears the bells. False: the server is gone.
+    /// A descriptor is readable: hears the bells of rings, the notices of a queue pair. False: the server is gone.
     pub(super) fn hear_bells(&mut self) -> bool {
         match &mut self.link {
             Link::Socket(_) => true,
             Link::Rings(rings) => rings.hear_bells().is_ok(),
+            Link::Rdma(connected) => connected.hear().is_ok(),
         }
     }
 
@@ -202,6 +225,12 @@ impl<S> Connection<S> {
                     }
                 };
             }
+            Link::Rdma(connected) => {
+                return match connected.end.read(inbox).map_err(broken("receiving replies"))? {
+                    0 => Ok(Received::Nothing),
+                    taken => Ok(Received::Bytes(taken)),
+                };
+            }
         };
         match recv(socket, inbox, RecvFlags::DONTWAIT) {
             Ok((0, _)) | Err(Errno::CONNRESET) => Ok(Received::Closed),
@@ -219,13 +248,14 @@ impl<S> Connection<S> {
             Link::Socket(socket) => &*socket,
             Link::Rings(rings) => {
                 let written = rings.write_some(&self.out[self.sent..]).map_err(broken("sending requests"))?;
-                self.sent += written;
                 rings.wake_server();
-                self.blocked = self.sent < self.out.len();
-                if !self.blocked {
-                    self.out.clear();
-                    self.sent = 0;
-                }
+                self.note_written(written);
+                return Ok(());
+            }
+            Link::Rdma(connected) => {
+                let written = connected.end.write(&self.out[self.sent..end]);
+                let written = written.map_err(broken("sending requests"))?;
+                self.note_written(written);
                 return Ok(());
             }
         };
@@ -244,6 +274,16 @@ impl<S> Connection<S> {
         self.watch_room(false, epoll, number)
     }
 
+    /// What was not written goes when there is room again, which is looked for.
+    fn note_written(&mut self, written: usize) {
+        self.sent += written;
+        self.blocked = self.sent < self.out.len();
+        if !self.blocked {
+            self.out.clear();
+            self.sent = 0;
+        }
+    }
+
     fn watch_room(&mut self, blocked: bool, epoll: &Epoll, number: u64) -> Result<(), BenchError> {
         if self.blocked == blocked {
             return Ok(());
@@ -253,6 +293,9 @@ impl<S> Connection<S> {
     }
 }
 
-fn broken(action: &'static str) -> impl FnOnce(Broken) -> BenchError {
+fn broken<E>(action: &'static str) -> impl FnOnce(E) -> BenchError
+where
+    E: std::error::Error + Send + Sync + 'static,
+{
     move |broken| BenchError::io(action)(io::Error::other(broken))
 }

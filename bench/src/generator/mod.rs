@@ -1,4 +1,4 @@
-//! The load generator: one thread, one epoll, nonblocking sockets, rings in shared memory.
+//! The load generator: one thread, one epoll, nonblocking sockets, rings in shared memory, queue pairs.
 //!
 //! Goals: cost so little itself that a server on the only other core is the bottleneck; measure
 //! what a client would feel. Non-goals: sharing a connection, TLS, more than one thread.
@@ -58,7 +58,7 @@ const STALL_SECONDS: u64 = 30;
 /// Sleep of a generator that does not spin, while nothing is ready.
 const WAIT: Duration = Duration::from_millis(10);
 
-/// Turns in a row that look at rings alone: sockets tell only that a server is gone, unless there are some of another kind.
+/// Turns in a row that look at rings and queue pairs alone: sockets tell only that a server is gone, unless there are some of another kind.
 const SKIPS_MAX: u32 = 64;
 
 /// How a load is driven.
@@ -141,8 +141,8 @@ pub(crate) struct Driver<'a, C: Codec, S> {
     connections: Vec<Connection<C::Scanner>>,
     epoll: Epoll,
     schedule: Option<Schedule>,
-    /// Some connections are rings in shared memory, and how often in a row the sockets were not looked at for their sake.
-    has_rings: bool,
+    /// Some connections are looked at, and how often in a row the sockets were not for their sake.
+    has_polled: bool,
     skips: u32,
     /// Connections that got work in this turn of the open loop.
     touched: Vec<usize>,
@@ -180,10 +180,13 @@ impl<'a, C: Codec, S: Source> Driver<'a, C, S> {
         for (number, server) in servers.iter().cycle().take(plan.connections).enumerate() {
             let mut connection = Connection::open(server)?;
             epoll.add(connection.fd(), number as u64)?;
+            if let Some(notices) = connection.notices() {
+                epoll.add(notices, number as u64)?;
+            }
             codec.open(&mut connection.out);
             connections.push(connection);
         }
-        let has_rings = connections.iter().any(Connection::has_rings);
+        let has_polled = connections.iter().any(Connection::is_polled);
         let schedule = match plan.pace {
             Pace::Closed => None,
             Pace::Open { rate } => Some(Schedule::new(rate, plan.depth, plan.seed)),
@@ -195,7 +198,7 @@ impl<'a, C: Codec, S: Source> Driver<'a, C, S> {
             connections,
             epoll,
             schedule,
-            has_rings,
+            has_polled,
             skips: 0,
             touched: Vec::with_capacity(plan.connections),
             next_connection: 0,
@@ -249,8 +252,8 @@ impl<'a, C: Codec, S: Source> Driver<'a, C, S> {
     /// One wait for events and the work they bring; returns how many there were.
     fn turn(&mut self) -> Result<usize, BenchError> {
         let spin = self.plan.spin || self.schedule.is_some();
-        if self.has_rings {
-            let found = self.look_at_rings()?;
+        if self.has_polled {
+            let found = self.look_around()?;
             let skips = found > 0 || (spin && self.skips < SKIPS_MAX);
             self.skips = if skips { self.skips + 1 } else { 0 };
             if skips && self.skips < SKIPS_MAX {
@@ -271,8 +274,8 @@ impl<'a, C: Codec, S: Source> Driver<'a, C, S> {
         Ok(ready)
     }
 
-    /// Serves the rings that have something; returns how many they were.
-    fn look_at_rings(&mut self) -> Result<usize, BenchError> {
+    /// Serves the rings and queue pairs that have something; returns how many they were.
+    fn look_around(&mut self) -> Result<usize, BenchError> {
         let mut found = 0;
         for number in 0..self.connections.len() {
             if self.connections[number].has_news() {

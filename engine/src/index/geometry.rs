@@ -84,9 +84,14 @@ impl Geometry {
         (sequence.is_multiple_of(2) && self.is_still(&seen)).then_some(seen)
     }
 
+    /// The home of a hash, unless the geometry is changing.
+    pub(crate) fn home(&self, hash: u64) -> Option<usize> {
+        Some(self.look()?.home(hash))
+    }
+
     /// The sequence: what has it, even, was read before the next step of growth began.
     #[inline]
-    pub(super) fn sequence(&self) -> u64 {
+    pub(crate) fn sequence(&self) -> u64 {
         acquire(&self.words[0])
     }
 

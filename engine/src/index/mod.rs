@@ -45,7 +45,7 @@ pub(crate) use geometry::Geometry;
 pub use growth::GROW_STEPS_PER_INSERT;
 pub use homes::Full;
 pub use ordered::{Elsewhere, PLACES, Position, Role};
-pub(crate) use reader::{IndexReader, Unsure};
+pub(crate) use reader::{IndexReader, Unsure, find, reach_of};
 pub use scan::SCAN_STEP;
 pub use slot::{FREQUENCY_MAX, LOCATION_BYTES_MAX, Slot};
 pub(crate) use table::{BUCKET_BYTES, BUCKET_WORDS, TableMemory};

@@ -76,51 +76,73 @@ impl<T: TableMemory> IndexReader<T> {
     pub(crate) fn find<R>(
         &self,
         hash: u64,
-        mut visit: impl FnMut(SlotWord<'_>, Slot) -> Option<R>,
+        visit: impl FnMut(SlotWord<'_>, Slot) -> Option<R>,
     ) -> Result<Option<R>, Unsure> {
-        // R1 to R3 of `reader.rs`.
-        let geometry = self.geometry.look().ok_or(Unsure::Moved)?;
-        let home = geometry.home(hash);
-        let words = self.bucket(home)?;
-        let reach = Head(acquire(&words[0])).reach();
-        let wanted = Slot::wanted(hash);
-        let mut bucket = words;
-        for next in 1.. {
-            for number in 0..SLOTS_PER_BUCKET {
-                let slot = slot_of(bucket, number);
-                if slot.matches(wanted)
-                    && let Some(found) = visit(SlotWord(&bucket[1 + number]), slot)
-                {
-                    return Ok(Some(found));
-                }
-            }
-            if next > reach.min(PROBE_BUCKETS) {
-                break;
-            }
-            bucket = self.bucket(home + next)?;
-        }
-        // R9: a miss counts only if no item has gone meanwhile from a place not yet looked at to one looked at before.
-        fence(Ordering::Acquire);
-        let geometry_stays = self.geometry.is_still(&geometry);
-        #[cfg(test)]
-        let geometry_stays = geometry_stays || crate::steps::has(crate::steps::Fault::GeometryAgain);
-        if !geometry_stays {
-            return Err(Unsure::Moved);
-        }
-        // Nothing was elsewhere all the time, as the geometry stays.
-        let elsewhere = geometry.elsewhere;
-        #[cfg(test)]
-        let elsewhere = elsewhere && !crate::steps::has(crate::steps::Fault::ElsewhereUnseen);
-        if elsewhere { Err(Unsure::Elsewhere) } else { Ok(None) }
+        find(&self.table, &self.geometry, hash, visit)
     }
 
     /// A bucket that the geometry leads to; [`Unsure::Moved`] if there is none, which no owner publishes.
     #[inline]
     fn bucket(&self, number: usize) -> Result<&[AtomicU64; BUCKET_WORDS], Unsure> {
-        #[cfg(test)]
-        crate::steps::step();
-        self.table.bucket(number).ok_or(Unsure::Moved)
+        bucket(&self.table, number)
     }
+}
+
+/// As [`IndexReader::find`].
+#[inline(always)]
+pub(crate) fn find<R>(
+    table: &impl TableMemory,
+    geometry: &Geometry,
+    hash: u64,
+    mut visit: impl FnMut(SlotWord<'_>, Slot) -> Option<R>,
+) -> Result<Option<R>, Unsure> {
+    // R1 to R3 of `reader.rs`.
+    let seen = geometry.look().ok_or(Unsure::Moved)?;
+    let home = seen.home(hash);
+    let words = bucket(table, home)?;
+    let reach = reach_of(words);
+    let wanted = Slot::wanted(hash);
+    let mut looked_at = words;
+    for next in 1.. {
+        for number in 0..SLOTS_PER_BUCKET {
+            let slot = slot_of(looked_at, number);
+            if slot.matches(wanted)
+                && let Some(found) = visit(SlotWord(&looked_at[1 + number]), slot)
+            {
+                return Ok(Some(found));
+            }
+        }
+        if next > reach {
+            break;
+        }
+        looked_at = bucket(table, home + next)?;
+    }
+    // R9: a miss counts only if no item has gone meanwhile from a place not yet looked at to one looked at before.
+    fence(Ordering::Acquire);
+    let geometry_stays = geometry.is_still(&seen);
+    #[cfg(test)]
+    let geometry_stays = geometry_stays || crate::steps::has(crate::steps::Fault::GeometryAgain);
+    if !geometry_stays {
+        return Err(Unsure::Moved);
+    }
+    // Nothing was elsewhere all the time, as the geometry stays.
+    let elsewhere = seen.elsewhere;
+    #[cfg(test)]
+    let elsewhere = elsewhere && !crate::steps::has(crate::steps::Fault::ElsewhereUnseen);
+    if elsewhere { Err(Unsure::Elsewhere) } else { Ok(None) }
+}
+
+#[inline]
+fn bucket(table: &impl TableMemory, number: usize) -> Result<&[AtomicU64; BUCKET_WORDS], Unsure> {
+    #[cfg(test)]
+    crate::steps::step();
+    table.bucket(number).ok_or(Unsure::Moved)
+}
+
+/// How many buckets behind its home an item of this home may lie.
+#[inline]
+pub(crate) fn reach_of(home: &[AtomicU64; BUCKET_WORDS]) -> usize {
+    Head(acquire(&home[0])).reach().min(PROBE_BUCKETS)
 }
 
 #[inline]

@@ -4,10 +4,14 @@
 //! began is a word that rises as the server follows the wall clock. So whoever has the words has the time, also of a server
 //! that sleeps, and no turn of it is needed for the time to go on.
 //!
+//! Readers elsewhere have the word in the [head](ClockWords::show_in) of each shard that they read, so that they see it without a READ
+//! of its own. It rises there first: whatever time a server has shown, they have that word or a later one.
+//!
 //! A time namespace may have another `CLOCK_BOOTTIME`; so the words say in which one the server is, and readers in another are
 //! refused.
 
 use super::MapError;
+use crate::Shard;
 use crate::command::Millis;
 use crate::shared::layout::LayoutError;
 use crate::shared::{Published, acquire};
@@ -15,8 +19,8 @@ use std::cell::Cell;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use torc_pmem::media::shared::{SharedFile, SharedView, page_bytes};
 
 const MAGIC: u64 = u64::from_le_bytes(*b"TORCCLK\0");
@@ -31,12 +35,14 @@ const UNKNOWN: u64 = u64::MAX;
 pub struct ClockWords {
     words: Published<[AtomicU64; WORDS]>,
     file: Option<Arc<SharedFile>>,
+    /// Where else the last word is shown.
+    shown: Arc<Mutex<Vec<Published<[AtomicU64; 1]>>>>,
 }
 
 impl ClockWords {
     /// Words that only this process sees.
     pub fn private() -> ClockWords {
-        ClockWords { words: Published::zeros(), file: None }
+        ClockWords { words: Published::zeros(), file: None, shown: Arc::default() }
     }
 
     /// Words that other processes may see ([`ClockWords::to_read`]).
@@ -48,7 +54,7 @@ impl ClockWords {
         let Some(words) = Published::of(&file, |file| file.head().get(..WORDS)?.try_into().ok()) else {
             unreachable!("a page is longer than that")
         };
-        let clock = ClockWords { words, file: Some(file) };
+        let clock = ClockWords { words, file: Some(file), shown: Arc::default() };
         for (word, constant) in clock.words.iter().zip([MAGIC, VERSION, time_namespace()]) {
             word.store(constant, Ordering::Release);
         }
@@ -63,8 +69,37 @@ impl ClockWords {
 
     /// When the clock began, nanoseconds since the Unix epoch; only ever rises.
     #[inline]
-    pub fn began(&self) -> &AtomicU64 {
-        &self.words[4]
+    pub fn began(&self) -> u64 {
+        self.words[4].load(Ordering::Relaxed)
+    }
+
+    /// Lets the clock have begun later, unless it did. Returns when it began before.
+    pub fn raise(&self, began: u64) -> u64 {
+        let before = self.began();
+        if began <= before {
+            return before;
+        }
+        let shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        #[cfg(test)]
+        if crate::steps::has(crate::steps::Fault::ClockLate) {
+            self.words[4].fetch_max(began, Ordering::Release);
+            crate::steps::step();
+        }
+        for word in &*shown {
+            word[0].fetch_max(began, Ordering::Release);
+            #[cfg(test)]
+            crate::steps::step();
+        }
+        // Release: whoever has a time that goes by this word finds it where it is shown, too.
+        self.words[4].fetch_max(began, Ordering::Release)
+    }
+
+    /// Shows when the clock began in the memory of a shard, too, from here on.
+    pub fn show_in(&self, shard: &Shard) {
+        let Some(word) = shard.clock_word() else { return };
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        word[0].fetch_max(self.began(), Ordering::Release);
+        shown.push(word);
     }
 
     /// A descriptor for a reader; `None` if the words are private.
@@ -160,15 +195,15 @@ mod tests {
     fn a_reader_has_the_time_of_the_server_and_never_goes_back() {
         let server = ClockWords::shared().unwrap();
         server.started().store(5_000_000_000, Ordering::Relaxed);
-        server.began().store(1_700_000_000_000_000_000, Ordering::Relaxed);
+        server.raise(1_700_000_000_000_000_000);
         let clock = MappedClock::open(server.to_read().unwrap().unwrap()).unwrap();
         assert_eq!(clock.at(5_000_000_000), 1_700_000_000_000);
         assert_eq!(clock.at(6_000_000_000), 1_700_000_001_000);
         // The server follows a step of the wall clock.
-        server.began().fetch_add(3_600_000_000_000, Ordering::Relaxed);
+        server.raise(1_700_003_600_000_000_000);
         assert_eq!(clock.at(6_000_000_000), 1_700_003_601_000);
         assert_eq!(clock.at(5_500_000_000), 1_700_003_601_000, "forward only");
-        server.began().store(u64::MAX, Ordering::Relaxed);
+        server.raise(u64::MAX);
         server.started().store(u64::MAX, Ordering::Relaxed);
         assert!(clock.now() > 1_700_003_601_000);
     }

@@ -22,7 +22,7 @@ pub enum Phase {
     Draining,
     /// Holds nothing any more, but is pinned.
     Drained,
-    /// Holds nothing any more, but somebody may still read its memory: see [`super::Rest`].
+    /// Holds nothing any more, but somebody may still read its memory: see `rest.rs`.
     Resting,
     /// Its memory was given back to the machine, for the index or for what lies beside the store; or it is memory of a file
     /// that the index has, or nobody.

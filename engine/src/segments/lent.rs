@@ -126,7 +126,7 @@ impl<'s> Chain<'s> {
 
     /// The slices of a value in the shard's own memory, in order. A value that another shard has lent can only
     /// be lent on.
-    pub fn slices(&self) -> impl Iterator<Item = Bytes<'s>> + 's {
+    pub fn slices(&self) -> impl Iterator<Item = Bytes<'s>> + 's + use<'s> {
         let stored = match self.source {
             Source::Stored { segments, list } => Some((segments, list)),
             Source::Lent(_) => None,

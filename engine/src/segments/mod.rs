@@ -19,6 +19,7 @@ mod frames;
 mod generations;
 mod header;
 mod jobs;
+mod leases;
 mod lent;
 mod list;
 mod pins;
@@ -33,9 +34,10 @@ pub(crate) use generations::Generations;
 pub use header::{Phase, Queue, SegmentHeader};
 #[cfg(test)]
 pub(crate) use jobs::PARKED_MAX;
+pub use leases::{LEASE_MS_MAX, LeaseLimits, Revoke};
 pub use lent::{Chain, Lent, LentChain};
-pub(crate) use reader::{ArenaMemory, NotCopied, SegmentsReader};
-pub use rest::Rest;
+pub(crate) use reader::{ArenaMemory, NotCopied, SegmentsReader, copy_item};
+pub(crate) use rest::RestCounts;
 pub use room::Room;
 
 use crate::bytes::Bytes;
@@ -46,6 +48,7 @@ use crate::meta::Millis;
 use crate::shared::Published;
 use arena::Arena;
 use frames::Frames;
+use leases::Leases;
 use list::{Line, List};
 use reuse::Places;
 use std::cell::Cell;
@@ -66,8 +69,10 @@ pub struct Segments {
     free: List,
     /// Segments whose memory was given back to the machine; they can be taken again.
     retired: List,
-    /// Segments that are kept free beyond those that writers need next.
+    /// Segments that are kept free beyond those that writers need next: those for others, and those so that freed ones can rest.
     ahead: usize,
+    /// Those for others.
+    kept_ahead: usize,
     /// Segments that may be in use or free.
     count_max: usize,
     /// Segments in use or free.
@@ -85,11 +90,11 @@ pub struct Segments {
     pinned: Cell<usize>,
     /// How often the last pin of a segment has gone.
     unpinned: u64,
-    rest: Option<Box<dyn Rest>>,
+    /// Freed segments rest as long as those run that were given before.
+    leases: Option<Box<Leases>>,
     /// Freed segments that may not be used yet, in the order in which they were freed.
     resting: List,
-    /// Segments that have rested.
-    rested: u64,
+    rest_counts: RestCounts,
     /// Where chunks lay that died lately.
     places: Places,
     /// Of segments that are frames of a file.
@@ -125,6 +130,7 @@ impl Segments {
             free: List::EMPTY,
             retired: List::EMPTY,
             ahead: 0,
+            kept_ahead: 0,
             count_max,
             count: 0,
             open: [[None; CLASSES]; 2],
@@ -135,9 +141,9 @@ impl Segments {
             flushed_sequence: 0,
             pinned: Cell::new(0),
             unpinned: 0,
-            rest: None,
+            leases: None,
             resting: List::EMPTY,
-            rested: 0,
+            rest_counts: RestCounts::default(),
             places: Places::default(),
             frames: None,
         }
@@ -288,7 +294,7 @@ impl Segments {
             return None;
         }
         // What is kept free ahead is kept in memory that is taken already, so that it can go to others at once.
-        let fresh = self.free.len() <= self.ahead && self.count < self.count_max;
+        let fresh = self.free.len() <= self.kept_ahead && self.count < self.count_max;
         let segment = match if fresh { self.take_fresh() } else { None } {
             Some(segment) => segment,
             // If the machine has no more memory, there may be fewer to take than before.

@@ -112,25 +112,40 @@ impl<A: ArenaMemory> SegmentsReader<A> {
         room: &'r mut [u64],
     ) -> Result<ItemRef<'r>, NotCopied> {
         let segment = self.segment_of(at);
-        let header = self.arena.words(at, HEADER_BYTES / WORD).ok_or(NotCopied::Gone)?;
-        let state = load(&header[STATE_WORD_OFFSET / WORD], at);
-        let len = crate::item::len_by(state);
-        let end = (segment as u64 + 1) << self.segment_shift;
-        if len as u64 > end.saturating_sub(at) {
-            return Err(NotCopied::Gone);
-        }
-        let copy = room.get_mut(..len / WORD).ok_or(NotCopied::Long)?;
-        let words = self.arena.words(at, copy.len()).ok_or(NotCopied::Gone)?;
-        for (copied, (number, word)) in copy.iter_mut().zip((0..).zip(words)) {
-            *copied = load(word, at + number * WORD as u64);
-        }
-        // The lengths by which the item was copied, not those that a second look would find.
-        copy[STATE_WORD_OFFSET / WORD] = state;
+        let item = copy_item(&self.arena, at, self.segment_shift, room)?;
         if !self.generations.is_still(segment, generation) {
             return Err(NotCopied::Gone);
         }
-        Ok(ItemRef::new(Bytes::of_words(copy)))
+        Ok(item)
     }
+}
+
+/// R6: copies the item at `at`, by lengths that are looked at once, of a segment of `1 << segment_shift` bytes.
+///
+/// # Errors
+/// [`NotCopied`]; what `room` holds then means nothing.
+#[inline]
+pub(crate) fn copy_item<'r>(
+    arena: &impl ArenaMemory,
+    at: u64,
+    segment_shift: u32,
+    room: &'r mut [u64],
+) -> Result<ItemRef<'r>, NotCopied> {
+    let header = arena.words(at, HEADER_BYTES / WORD).ok_or(NotCopied::Gone)?;
+    let state = load(&header[STATE_WORD_OFFSET / WORD], at);
+    let len = crate::item::len_by(state);
+    let end = ((at >> segment_shift) + 1) << segment_shift;
+    if len as u64 > end.saturating_sub(at) {
+        return Err(NotCopied::Gone);
+    }
+    let copy = room.get_mut(..len / WORD).ok_or(NotCopied::Long)?;
+    let words = arena.words(at, copy.len()).ok_or(NotCopied::Gone)?;
+    for (copied, (number, word)) in copy.iter_mut().zip((0..).zip(words)) {
+        *copied = load(word, at + number * WORD as u64);
+    }
+    // The lengths by which the item was copied, not those that a second look would find.
+    copy[STATE_WORD_OFFSET / WORD] = state;
+    Ok(ItemRef::new(Bytes::of_words(copy)))
 }
 
 #[inline]

@@ -1,28 +1,54 @@
-//! Freed segments whose memory somebody may still read.
+//! Freed segments whose memory somebody may still read: they rest until the leases that were given before have ended.
+//!
+//! Eviction has to work further ahead for that. So as long as leases are asked for, as many segments as may rest are kept free, or at
+//! rest, beyond those that writers need next; and no lease is given before half of them are. When so many rest no lease is given either,
+//! and those that run end within a second. If there is nothing left to write to before that, readers are made to leave: a write
+//! waits for nobody.
 
-use super::{Phase, Segments};
-use std::fmt::Debug;
+use super::leases::Leases;
+use super::{LeaseLimits, Phase, RELOCATION_RESERVE, Revoke, Segments};
 
-/// Says when the memory of a freed segment may be used again. Segments rest in the order in which they were freed, and are
-/// numbered in it.
-pub trait Rest: Debug {
-    /// A segment begins to rest: readers that begin from here on find nothing that leads to it.
-    fn begin(&mut self, number: u64);
-    /// Whether nobody reads this segment any more, nor one before it.
-    fn is_unread(&mut self, number: u64) -> bool;
-    /// Too many rest: sees to it that nobody reads this one any more, whatever that costs the readers.
-    fn end(&mut self, number: u64);
+/// What became of leases and of segments that rested.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct RestCounts {
+    pub(crate) given: u64,
+    pub(crate) refused: u64,
+    pub(crate) revoked: u64,
 }
 
-/// One in this many segments may rest, and one in any case: eviction works that much further ahead.
-const RESTING_SHARE: usize = 20;
-/// Segments that may rest at most: fewer than a command frees to find room.
-const RESTING_MAX: usize = 32;
-
 impl Segments {
-    /// From now on freed segments rest by this rule; without one they do not.
-    pub(crate) fn let_rest(&mut self, rule: Box<dyn Rest>) {
-        self.rest = Some(rule);
+    /// From now on leases may be given, and freed segments rest. `readers` is called when they have to leave.
+    pub(crate) fn let_lease(&mut self, limits: LeaseLimits, readers: Box<dyn Revoke>) {
+        if let Some(mut before) = self.leases.take() {
+            before.revoke();
+            while let Some(segment) = self.resting.pop_front(&mut self.headers) {
+                self.reuse(segment);
+            }
+        }
+        self.leases = Some(Box::new(Leases::new(limits, readers)));
+    }
+
+    /// Gives a lease at this time, milliseconds; returns its length. `None`: too little is free for segments to rest.
+    pub(crate) fn lease(&mut self, now: u64) -> Option<u64> {
+        self.pass(now);
+        let leases = self.leases.as_mut()?;
+        leases.ask();
+        let resting_max = leases.resting_max(self.count_max);
+        self.keep_room_to_rest();
+        let is_room = self.available() > RELOCATION_RESERVE + resting_max / 2;
+        let leases = self.leases.as_mut().filter(|_| is_room && self.resting.len() < resting_max);
+        let given = leases.map(|leases| leases.give());
+        *(if given.is_some() { &mut self.rest_counts.given } else { &mut self.rest_counts.refused }) += 1;
+        given
+    }
+
+    /// It is so late, by the clock of leases, milliseconds.
+    #[inline]
+    pub(crate) fn pass(&mut self, now: u64) {
+        if let Some(leases) = &mut self.leases {
+            leases.pass(now);
+            self.end_rests();
+        }
     }
 
     /// Segments that rest.
@@ -30,30 +56,46 @@ impl Segments {
         self.resting.len()
     }
 
+    pub(crate) fn rest_counts(&self) -> RestCounts {
+        self.rest_counts
+    }
+
+    /// Whether eviction is to go on ahead of need, so that segments can rest.
+    pub(crate) fn lacks_room_to_rest(&self) -> bool {
+        self.ahead > self.kept_ahead
+    }
+
     pub(super) fn begin_rest(&mut self, segment: u32) {
-        let number = self.rested + self.resting.len() as u64;
         self.headers[segment as usize].phase = Phase::Resting;
         self.resting.push_back(&mut self.headers, segment);
-        self.rest.iter_mut().for_each(|rule| rule.begin(number));
+        self.leases.iter_mut().for_each(|leases| leases.begin_rest());
         self.end_rests();
     }
 
-    /// Makes segments free that have rested, and those that are too many.
+    /// Makes segments free that have rested; and all of them, if there is nothing else to write to.
     pub(crate) fn end_rests(&mut self) {
-        let Some(mut rule) = self.rest.take() else { return };
-        let resting_max = (self.count_max / RESTING_SHARE).clamp(1, RESTING_MAX);
+        let Some(mut leases) = self.leases.take() else { return };
         while self.resting.len() > 0 {
-            if !rule.is_unread(self.rested) {
-                if self.resting.len() <= resting_max {
+            if !leases.end_rest() {
+                if self.available() > RELOCATION_RESERVE {
                     break;
                 }
-                rule.end(self.rested);
+                leases.revoke();
+                self.rest_counts.revoked += 1;
+                continue;
             }
-            self.rested += 1;
             if let Some(segment) = self.resting.pop_front(&mut self.headers) {
                 self.reuse(segment);
             }
         }
-        self.rest = Some(rule);
+        self.leases = Some(leases);
+        self.keep_room_to_rest();
+    }
+
+    /// What rests is free soon, so it counts for what is kept free ahead.
+    fn keep_room_to_rest(&mut self) {
+        let Some(leases) = self.leases.as_ref() else { return };
+        let wanted = if leases.is_asked() { leases.resting_max(self.count_max) } else { 0 };
+        self.ahead = self.kept_ahead + wanted.saturating_sub(self.resting.len());
     }
 }

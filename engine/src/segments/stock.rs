@@ -11,7 +11,8 @@ impl Segments {
 
     /// Keeps so many segments free beyond those that writers need next.
     pub(crate) fn keep_ahead(&mut self, segments: usize) {
-        self.ahead = segments;
+        self.ahead = self.ahead - self.kept_ahead + segments;
+        self.kept_ahead = segments;
     }
 
     pub(crate) fn ahead(&self) -> usize {
@@ -85,7 +86,7 @@ impl Segments {
     pub(super) fn make_free(&mut self, segment: u32) {
         let header = &self.headers[segment as usize];
         assert!(header.live_items == 0 && header.pins.get() == 0, "only an empty segment is free");
-        if self.rest.is_some() {
+        if self.leases.is_some() {
             self.begin_rest(segment);
         } else {
             self.reuse(segment);

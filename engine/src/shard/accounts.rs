@@ -145,7 +145,7 @@ impl Shard {
         stats.bytes_segments.set(self.segments.in_use() as u64 * segment_bytes);
         stats.bytes_segments_max.set(self.segments.count_max() as u64 * segment_bytes);
         stats.segments_free.set(self.segments.available() as u64);
-        stats.segments_resting.set(self.segments.resting() as u64);
+        self.publish_rest();
         stats.bytes_free.set(self.bytes_free());
         stats.segments_pinned.set(self.segments.pinned() as u64);
         stats.tier_items.set(self.elsewhere());

@@ -14,7 +14,12 @@ use crate::item::{Header, present, state};
 
 impl Shard {
     /// A key's live item; a placeholder only if the client sees those.
-    fn find_there(&mut self, key: Key<'_>, sees_placeholders: bool, now: Millis) -> Option<(Place, Slot)> {
+    pub(super) fn find_there(
+        &mut self,
+        key: Key<'_>,
+        sees_placeholders: bool,
+        now: Millis,
+    ) -> Option<(Place, Slot)> {
         let (place, slot) = self.find_live(key, now)?;
         let there = sees_placeholders || !self.segments.item(slot.location()).is(state::PLACEHOLDER);
         there.then_some((place, slot))
@@ -182,7 +187,7 @@ impl Shard {
         self.stored(result, false)
     }
 
-    fn change_range(
+    pub(super) fn change_range(
         &mut self,
         key: Key<'_>,
         offset: u64,

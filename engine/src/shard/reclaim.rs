@@ -84,7 +84,7 @@ impl Shard {
             self.next_job(true, now);
         }
         // Without a job, what is left to go is pinned. It goes with its pins; no turn need be made for it before.
-        let shrinks = too_many && self.reclaim.job.is_some();
+        let shrinks = (too_many || self.segments.lacks_room_to_rest()) && self.reclaim.job.is_some();
         let mut left = if too_many { SHRINK_ITEMS.max(budget as usize) } else { budget as usize };
         while left > 0 && self.reclaim.job.is_some() {
             self.step(now);

@@ -4,9 +4,13 @@ use super::edit::To;
 use super::place::Linked;
 use super::{Key, Shard};
 use crate::changes::Cause;
-use crate::command::{Body, Expiry, Found, Meta, Millis, Outcome, Refusal, Write, WriteMode};
+use crate::command::{Body, Expiry, Found, Meta, Millis, Outcome, Refusal, Unpack, Write, WriteMode};
 use crate::index::{Place, Slot};
 use crate::item::{Header, KEY_BYTES_MAX, state};
+use crate::lzf;
+
+/// Longest value that is unpacked, bytes: others wait meanwhile.
+const UNPACKED_BYTES_MAX: u64 = 16 << 20;
 
 /// The expiry to write, given that of the item before.
 pub(super) fn absolute(expiry: Expiry, old: Option<Millis>) -> Option<Millis> {
@@ -34,6 +38,20 @@ impl Shard {
             return self.stored(result, write.want_old);
         }
         self.write_if(key, write, found, now)
+    }
+
+    /// A value that comes packed is unpacked, and stored as any other.
+    pub(super) fn unpack(&mut self, key: Key<'_>, ask: &Unpack<'_>, now: Millis) -> Outcome<'_> {
+        if u64::from(ask.len) > self.value_bytes_max.min(UNPACKED_BYTES_MAX) {
+            return Outcome::Refused(Refusal::ValueTooLarge);
+        }
+        match lzf::unpack(ask.packed, ask.len as usize) {
+            Some(value) => {
+                let write = Write { mode: ask.mode, expiry: ask.expiry, ..Write::set(&value) };
+                self.write(key, &write, now)
+            }
+            None => Outcome::Refused(Refusal::BadPacked),
+        }
     }
 
     /// A write with a condition, or one that joins.
@@ -116,7 +134,7 @@ impl Shard {
         old.filter(|&at| !self.segments.item(at).is(state::PLACEHOLDER)).map(|at| self.found(at))
     }
 
-    fn write_new(
+    pub(super) fn write_new(
         &mut self,
         key: Key<'_>,
         write: &Write<'_>,

@@ -1,7 +1,7 @@
 //! The memory of a shard that other processes read.
 
 use super::Published;
-use super::layout::Layout;
+use super::layout::{FLUSHES_WORDS, Layout};
 use crate::spaces::SPACES_WORDS;
 use std::io;
 use std::ops::Range;
@@ -43,11 +43,21 @@ impl ShardFile {
         self.layout.head_bytes
     }
 
+    /// The epoch, which changes when what readers elsewhere were told of this memory is over.
+    pub(crate) fn epoch(&self) -> Published<[AtomicU64; 1]> {
+        self.array(self.layout.epoch())
+    }
+
+    /// When the server's clock began, as [`crate::mapped::ClockWords`] has it.
+    pub(crate) fn clock(&self) -> Published<[AtomicU64; 1]> {
+        self.array(self.layout.clock())
+    }
+
     pub(crate) fn geometry(&self) -> Published<[AtomicU64; 5]> {
         self.array(self.layout.geometry())
     }
 
-    pub(crate) fn flushes(&self) -> Published<[AtomicU64; 2]> {
+    pub(crate) fn flushes(&self) -> Published<[AtomicU64; FLUSHES_WORDS]> {
         self.array(self.layout.flushes())
     }
 

@@ -2,8 +2,9 @@
 //!
 //! ```text
 //!   byte 0      constants: a word each, as numbered below
+//!   896         epoch of the memory; when the server's clock began, nanoseconds since the Unix epoch
 //!   1024        geometry of the index, 5 words
-//!   1152        flushes, 2 words
+//!   1152        flushes, 3 words
 //!   1280        spaces of the databases: their sequence, then 16 words of four spaces each
 //!   4096        generations: a word a frame
 //!   then        chunks of the index: a word each, the number of its frame plus one, or 0
@@ -14,25 +15,59 @@
 //! granted: whatever it finds is checked against the file before it is used, and looked at once.
 
 use crate::spaces::SPACES_WORDS;
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use torc_pmem::media::shared::page_bytes;
 
+pub(crate) const FLUSHES_WORDS: usize = 3;
+
 const MAGIC: u64 = u64::from_le_bytes(*b"TORCSHM\0");
 /// Rises with each change of the head, of buckets, slots or items, of the hash, or of what a reader has to check.
-pub const LAYOUT_VERSION: u64 = 2;
+pub const LAYOUT_VERSION: u64 = 3;
 
 /// Bytes of the words before the tables.
 pub(crate) const CONSTANTS_BYTES: usize = 4096;
 pub(crate) const CONSTANTS: usize = 9;
+const EPOCH_BYTE: usize = 896;
 const GEOMETRY_BYTE: usize = 1024;
 const FLUSHES_BYTE: usize = 1152;
 const SPACES_BYTE: usize = 1280;
+const GEOMETRY_WORDS: usize = 5;
 const WORD: usize = size_of::<u64>();
 
 /// All frames together are at most so long: what a slot of the index can name.
 pub(crate) const FRAMES_BYTES_MAX: u64 = 1 << 39;
 /// Frames are 64 KiB to 16 MiB, as segments are.
 const FRAME_SHIFTS: std::ops::RangeInclusive<u64> = 16..=24;
+
+/// What of the head changes, but for its tables: so many words from this byte on.
+pub(crate) const HEAD_BYTE: usize = EPOCH_BYTE;
+pub(crate) const HEAD_WORDS: usize = (SPACES_BYTE - HEAD_BYTE) / WORD + SPACES_WORDS;
+
+/// Where words lie behind [`HEAD_BYTE`].
+pub(crate) struct HeadWords {
+    pub(crate) epoch: usize,
+    pub(crate) clock: usize,
+    /// The first is its sequence.
+    pub(crate) geometry: Range<usize>,
+    /// The last is their sequence.
+    pub(crate) flushes: Range<usize>,
+    /// The first is their sequence.
+    pub(crate) spaces: Range<usize>,
+}
+
+pub(crate) const HEAD: HeadWords = {
+    const fn behind(byte: usize, words: usize) -> Range<usize> {
+        (byte - HEAD_BYTE) / WORD..(byte - HEAD_BYTE) / WORD + words
+    }
+    HeadWords {
+        epoch: 0,
+        clock: 1,
+        geometry: behind(GEOMETRY_BYTE, GEOMETRY_WORDS),
+        flushes: behind(FLUSHES_BYTE, FLUSHES_WORDS),
+        spaces: behind(SPACES_BYTE, SPACES_WORDS),
+    }
+};
 
 /// What is constant in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -149,23 +184,31 @@ impl Layout {
     }
 
     /// Where words lie in the head, as the number of the first and of the one behind the last.
-    pub(crate) fn geometry(&self) -> std::ops::Range<usize> {
-        GEOMETRY_BYTE / WORD..GEOMETRY_BYTE / WORD + 5
+    pub(crate) fn epoch(&self) -> Range<usize> {
+        EPOCH_BYTE / WORD..EPOCH_BYTE / WORD + 1
     }
 
-    pub(crate) fn flushes(&self) -> std::ops::Range<usize> {
-        FLUSHES_BYTE / WORD..FLUSHES_BYTE / WORD + 2
+    pub(crate) fn clock(&self) -> Range<usize> {
+        EPOCH_BYTE / WORD + 1..EPOCH_BYTE / WORD + 2
     }
 
-    pub(crate) fn spaces(&self) -> std::ops::Range<usize> {
+    pub(crate) fn geometry(&self) -> Range<usize> {
+        GEOMETRY_BYTE / WORD..GEOMETRY_BYTE / WORD + GEOMETRY_WORDS
+    }
+
+    pub(crate) fn flushes(&self) -> Range<usize> {
+        FLUSHES_BYTE / WORD..FLUSHES_BYTE / WORD + FLUSHES_WORDS
+    }
+
+    pub(crate) fn spaces(&self) -> Range<usize> {
         SPACES_BYTE / WORD..SPACES_BYTE / WORD + SPACES_WORDS
     }
 
-    pub(crate) fn generations(&self) -> std::ops::Range<usize> {
+    pub(crate) fn generations(&self) -> Range<usize> {
         CONSTANTS_BYTES / WORD..CONSTANTS_BYTES / WORD + self.frames_max
     }
 
-    pub(crate) fn chunks(&self) -> std::ops::Range<usize> {
+    pub(crate) fn chunks(&self) -> Range<usize> {
         let first = self.generations().end;
         first..first + self.chunks_max
     }

@@ -33,7 +33,7 @@ impl Owner {
     pub(crate) fn new(seed: u64, board: Board) -> Owner {
         let words = ClockWords::shared().unwrap();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;
-        words.began().store(now, Ordering::Relaxed);
+        words.raise(now);
         words.started().store(since_boot(), Ordering::Relaxed);
         let config = ShardConfig {
             segment_bytes: SEGMENT_BYTES,
@@ -49,7 +49,7 @@ impl Owner {
     /// The server's time, as its own clock has it: milliseconds.
     fn now(&self) -> u64 {
         let passed = since_boot() - self.words.started().load(Ordering::Relaxed);
-        (self.words.began().load(Ordering::Relaxed) + passed) / 1_000_000
+        (self.words.began() + passed) / 1_000_000
     }
 
     /// Descriptors for a reader: shard and clock.
@@ -79,7 +79,7 @@ impl Owner {
         let key = self.random.below(KEYS);
         match self.random.below(64) {
             0..20 => self.change(key, now),
-            20 => _ = self.words.began().fetch_add(self.random.below(3_000_000), Ordering::Relaxed),
+            20 => _ = self.words.raise(self.words.began() + self.random.below(3_000_000)),
             21 if self.random.below(300) == 0 => self.flush(now),
             _ => self.fill(now),
         }

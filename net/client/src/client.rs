@@ -5,7 +5,7 @@ use crate::request::{
     AskTopology, Count, CountFloat, CountSigned, Delete, Flush, Get, GetMany, Join, Operation, Ping, Request,
     Set, Statistics, Touch,
 };
-use crate::{Config, Error, Expiry, OneSidedReads, Transport};
+use crate::{Config, Error, Expiry, OneSidedReads, RdmaUse, Transport};
 use std::sync::Arc;
 use std::time::Duration;
 use torc_proto::native::Op;
@@ -26,6 +26,11 @@ impl Client {
     /// What came of gets that were tried in the shards' own memory.
     pub fn one_sided(&self) -> OneSidedReads {
         self.handle.one_sided()
+    }
+
+    /// What came of going on over RDMA.
+    pub fn rdma(&self) -> RdmaUse {
+        self.handle.rdma()
     }
 
     /// A client of the server at `address` (`host:port` or `unix:/path`). It connects with the first request.

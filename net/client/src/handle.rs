@@ -3,10 +3,11 @@
 use crate::call::{Call, Reply};
 use crate::config::Transport;
 use crate::core::Core;
-use crate::driver::{Common, Driver, QUEUE, RINGS, SOCKET};
+use crate::driver::{Common, Driver, QUEUE, RDMA, RINGS, SOCKET};
 use crate::one_sided::OneSided;
 use crate::order::Ticket;
-use crate::{Config, Error, OneSidedReads};
+use crate::rdma::Rdma;
+use crate::{Config, Error, OneSidedReads, RdmaUse};
 use mio::{Poll, Waker};
 use std::io;
 use std::sync::atomic::Ordering;
@@ -30,12 +31,14 @@ impl Handle {
         let poll = Poll::new().map_err(failed)?;
         let waker = Arc::new(Waker::new(poll.registry(), QUEUE).map_err(failed)?);
         let (calls, queue) = channel();
-        let reads = config.one_sided && config.transport != Transport::Socket;
+        let shares = matches!(config.transport, Transport::Auto | Transport::SharedMemory);
+        let reads = config.one_sided && (shares || config.rdma.reads);
         let one_sided = reads.then(|| Arc::new(OneSided::new(random_bits())));
         let common = Common::new(waker, one_sided);
         let timeout = config.timeout;
-        let driver =
-            Driver::new(poll, Core::new(config, random_bits(), Instant::now()), queue, common.clone());
+        let rdma = Rdma::new(&config.rdma);
+        let core = Core::new(config, random_bits(), Instant::now());
+        let driver = Driver::new(poll, core, rdma, queue, common.clone());
         std::thread::Builder::new().name("torc-client".into()).spawn(move || driver.run()).map_err(failed)?;
         Ok(Handle { calls: Mutex::new(calls), common, timeout })
     }
@@ -46,8 +49,13 @@ impl Handle {
         match self.common.carried.load(Ordering::Relaxed) {
             SOCKET => Some(Transport::Socket),
             RINGS => Some(Transport::SharedMemory),
+            RDMA => Some(Transport::Rdma),
             _ => None,
         }
+    }
+
+    pub(crate) fn rdma(&self) -> RdmaUse {
+        self.common.rdma.read()
     }
 
     pub(crate) fn one_sided(&self) -> OneSidedReads {
@@ -70,7 +78,7 @@ impl Handle {
             let call = |(op, value)| Box::new(Call::unheard(op, value, now, self.timeout));
             self.submit(told.into_iter().map(call).collect());
         }
-        if one_sided.note_untold() {
+        if one_sided.note_untold() || one_sided.takes_work() {
             self.wake();
         }
         reply

@@ -18,7 +18,9 @@
 //! - requests of all threads and tasks share one connection a shard, many at a time;
 //! - it asks for the slot map and goes straight to the shard that owns a key;
 //! - it goes on over memory that the server shares, if it does ([`Config::transport`]); [`Client::transport`] says so;
-//! - gets it answers itself then, out of the shards' own memory, in the thread that asks ([`Config::one_sided`],
+//! - else it goes on over RDMA, if the server does and this machine has a device; what fails there is sent again over TCP, and RDMA is
+//!   tried again while that serves ([`Client::rdma`] counts);
+//! - over shared memory gets it answers itself, out of the shards' own memory, in the thread that asks ([`Config::one_sided`],
 //!   [`Client::one_sided`]); what it cannot tell by that, and everything else, it asks for;
 //! - it connects when it is needed, again when a connection is lost, with growing waits;
 //! - it numbers changes, and sends unanswered ones again over the next connection: each is done once. If the server was
@@ -35,7 +37,7 @@
 //! | `request` | options of each, futures |
 //! | `core` | connections, routing, repeating: no socket, no clock |
 //! | `handle`, `driver` | the callers' end; the I/O thread: sockets, rings and the clock |
-//! | `stream` | a socket or a pair of rings |
+//! | `stream`, `rdma` | a socket, a pair of rings, or a queue pair; the device that has it |
 //! | `one_sided`, `order` | gets without asking, and when a get must be asked for |
 #![forbid(unsafe_code)]
 #![allow(clippy::vec_box, reason = "calls move from queue to queue one by one: a pointer, not 350 bytes")]
@@ -47,18 +49,21 @@ mod config;
 mod core;
 mod driver;
 mod error;
+mod far;
 mod handle;
 mod item;
 mod one_sided;
 mod order;
+mod rdma;
 pub mod request;
 mod stream;
 
 pub use client::Client;
-pub use config::{Config, Transport};
+pub use config::{Config, RdmaConfig, Transport};
 pub use error::Error;
 pub use item::{Changed, Done, Item, Lease};
 pub use one_sided::OneSidedReads;
+pub use rdma::RdmaUse;
 pub use request::{Pending, Request, TouchIf};
 pub use torc_proto::native::extension::ItemMeta;
 pub use torc_proto::native::{Expiry, Status, Topology};

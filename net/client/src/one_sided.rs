@@ -11,6 +11,7 @@
 //! thread when a lane has much to tell, else by the I/O thread, [`TELL_EVERY`] after the first read that is not told.
 
 use crate::call::Reply;
+use crate::far::{Far, Looked};
 use crate::order::Order;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
@@ -52,6 +53,11 @@ pub(crate) struct OneSided {
     open: AtomicBool,
     /// Something was read that the server was not told of.
     untold: AtomicBool,
+    /// Shards that are read by RDMA.
+    pub(crate) far: Far,
+    is_far: AtomicBool,
+    /// The I/O thread has something to do for them.
+    far_work: AtomicBool,
 }
 
 /// What lanes get theirs from.
@@ -87,6 +93,9 @@ impl OneSided {
             origin: Mutex::default(),
             open: AtomicBool::new(false),
             untold: AtomicBool::new(false),
+            far: Far::default(),
+            is_far: AtomicBool::new(false),
+            far_work: AtomicBool::new(false),
         }
     }
 
@@ -120,7 +129,42 @@ impl OneSided {
     /// Whether gets are tried here.
     #[inline]
     pub(crate) fn is_open(&self) -> bool {
-        self.open.load(Ordering::Acquire)
+        self.open.load(Ordering::Acquire) || self.is_far.load(Ordering::Acquire)
+    }
+
+    /// What can be read by RDMA is other than before.
+    pub(crate) fn note_far(&self) {
+        self.is_far.store(self.far.is_open(), Ordering::Release);
+    }
+
+    /// Whether the I/O thread has something to do for reads by RDMA, which nobody has told it.
+    #[inline]
+    pub(crate) fn takes_work(&self) -> bool {
+        self.far_work.load(Ordering::Relaxed) && self.far_work.swap(false, Ordering::SeqCst)
+    }
+
+    /// Answers a get by READs, if it can be.
+    fn get_far(&self, key: &[u8], get_flags: u16) -> Option<Reply> {
+        if get_flags & flags::PEEK != 0 || key.is_empty() {
+            return None;
+        }
+        // How long an item lives is known but to the clocks' error.
+        let reply = |look: &Look<'_>| match look {
+            Look::Hit { found, .. } if get_flags & flags::WANT_META != 0 && found.meta.expiry.is_some() => {
+                None
+            }
+            look => reply(look, 0, get_flags),
+        };
+        let (reply, has_work) = match self.far.get(key, || self.order.is_free(key), reply) {
+            Looked::Answered(reply) => (Some(reply), false),
+            Looked::AnsweredAndWake(reply) => (Some(reply), true),
+            Looked::Ask => (None, false),
+            Looked::AskAndWake => (None, true),
+        };
+        if has_work {
+            self.far_work.store(true, Ordering::SeqCst);
+        }
+        reply
     }
 
     /// Answers a get, if it can be answered here; whatever is to be told to the server now is put into `told`.
@@ -128,6 +172,9 @@ impl OneSided {
     pub(crate) fn get(&self, key: &[u8], get_flags: u16, told: &mut Vec<Told>) -> Option<Reply> {
         if get_flags & !FLAGS != 0 {
             return None;
+        }
+        if !self.open.load(Ordering::Acquire) {
+            return self.get_far(key, get_flags);
         }
         let mut lane = self.lane();
         if lane.mapped.is_none() {
@@ -169,11 +216,12 @@ impl OneSided {
                 mapped.reads.tell(|op, value| told.push((op, value)));
             }
         }
+        self.far.tell(|op, value| told.push((op, value)));
         told
     }
 
     pub(crate) fn counts(&self) -> OneSidedReads {
-        let mut all = ReadCounts::default();
+        let mut all = self.far.counts();
         for lane in &self.lanes {
             let lane = lock(&lane.0);
             let now = lane.mapped.as_ref().map(|mapped| mapped.reads.counts()).unwrap_or_default();

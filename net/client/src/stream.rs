@@ -1,19 +1,25 @@
-//! What carries the bytes of one connection: a socket, or rings in memory that a server on this host shares.
+//! What carries the bytes of one connection: a socket, rings in memory that a server on this host shares, or a queue pair.
 
 use mio::net::{TcpStream, UnixStream};
+use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 use torc_proto::native::Descriptor;
+use torc_rdma::Cause;
+use torc_rdma::client::ClientEnd;
+use torc_rdma::connect::still_there;
+use torc_rdma::verbs::device::Device;
 use torc_shm::{ConnectError, Connected};
 
 pub(crate) enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
     Rings(Rings),
+    Rdma(Rdma),
 }
 
 /// Rings, and their socket once more: what is registered with the poll. It is readable when the server rings, or is gone.
@@ -24,6 +30,14 @@ pub(crate) struct Rings {
     ended: bool,
     /// The files of its shards, until somebody maps them.
     pub(crate) files: Option<Vec<(Descriptor, OwnedFd)>>,
+}
+
+/// A queue pair, and the socket over which it was made, whose end is the connection's.
+pub(crate) struct Rdma {
+    end: Box<ClientEnd<Device>>,
+    socket: TcpStream,
+    /// The server is gone: why.
+    ended: Option<io::Error>,
 }
 
 /// How memory is attached to.
@@ -75,13 +89,37 @@ impl Stream {
         Ok(Stream::Rings(Rings { rings: Box::new(rings), bell, ended: false, files }))
     }
 
+    /// A queue pair that was made over this socket, which is registered with the poll already.
+    pub(crate) fn over_rdma(socket: TcpStream, end: ClientEnd<Device>) -> Stream {
+        Stream::Rdma(Rdma { end: Box::new(end), socket, ended: None })
+    }
+
     pub(crate) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         let interest = Interest::READABLE | Interest::WRITABLE;
         match self {
             Stream::Tcp(stream) => registry.register(stream, token, interest),
             Stream::Unix(stream) => registry.register(stream, token, interest),
             Stream::Rings(rings) => registry.register(&mut rings.bell, token, interest),
+            // Its socket is.
+            Stream::Rdma(Rdma { end, .. }) => match end.notices() {
+                Some(notices) => {
+                    registry.register(&mut SourceFd(&notices.as_raw_fd()), token, Interest::READABLE)
+                }
+                None => Err(io::Error::other("the device gives no notices")),
+            },
         }
+    }
+
+    /// Events are told by this token from here on.
+    pub(crate) fn rename(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        if let Stream::Rdma(Rdma { end, socket, .. }) = self {
+            registry.reregister(socket, token, Interest::READABLE | Interest::WRITABLE)?;
+            let notices = end.notices().map(|notices| notices.as_raw_fd());
+            return notices.map_or(Ok(()), |notices| {
+                registry.reregister(&mut SourceFd(&notices), token, Interest::READABLE)
+            });
+        }
+        self.reregister(registry, token)
     }
 
     pub(crate) fn reregister(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
@@ -90,7 +128,7 @@ impl Stream {
             Stream::Tcp(stream) => registry.reregister(stream, token, interest),
             Stream::Unix(stream) => registry.reregister(stream, token, interest),
             // They are looked at before every sleep.
-            Stream::Rings(_) => Ok(()),
+            Stream::Rings(_) | Stream::Rdma(_) => Ok(()),
         }
     }
 
@@ -108,21 +146,37 @@ impl Stream {
                 }
             }
             Stream::Unix(stream) => stream.take_error()?.map_or(Ok(true), Err),
-            Stream::Rings(_) => Ok(true),
+            Stream::Rings(_) | Stream::Rdma(_) => Ok(true),
         }
     }
 
-    /// The socket is readable: of rings, hears the bells, before the rings are looked at.
+    /// A descriptor is readable: hears the bells of rings, and the notices of a queue pair, before either is looked at.
     pub(crate) fn hear_bells(&mut self) {
-        if let Stream::Rings(rings) = self {
-            rings.ended |= rings.rings.hear_bells().is_err();
+        match self {
+            Stream::Tcp(_) | Stream::Unix(_) => {}
+            Stream::Rings(rings) => rings.ended |= rings.rings.hear_bells().is_err(),
+            Stream::Rdma(Rdma { end, socket, ended }) => {
+                end.hear_notices();
+                *ended = ended.take().or(still_there(socket).err());
+            }
         }
     }
 
-    /// Whether rings have something to read, or room for what is `blocked`; no system call.
+    /// Whether rings or a queue pair have something to read, or room for what is `blocked`; no system call.
     pub(crate) fn has_news(&mut self, blocked: bool) -> bool {
-        let Stream::Rings(Rings { rings, ended, .. }) = self else { return false };
-        *ended || rings.end.waiting() != Ok(0) || (blocked && rings.end.room() != Ok(0))
+        match self {
+            Stream::Tcp(_) | Stream::Unix(_) => false,
+            Stream::Rings(Rings { rings, ended, .. }) => {
+                *ended || rings.end.waiting() != Ok(0) || (blocked && rings.end.room() != Ok(0))
+            }
+            Stream::Rdma(Rdma { end, ended, .. }) => ended.is_some() || end.has_news(blocked),
+        }
+    }
+
+    /// Why it does not go on over RDMA, as far as that is known.
+    pub(crate) fn rdma_cause(&self) -> Option<Cause> {
+        let Stream::Rdma(Rdma { end, ended, .. }) = self else { return None };
+        end.broken().as_ref().map(Cause::from).or(ended.as_ref().map(|_| Cause::Ended))
     }
 
     /// Says that this thread is about to wait for the poll. False: something has come meanwhile.
@@ -131,7 +185,8 @@ impl Stream {
             Stream::Rings(Rings { rings, ended, .. }) => {
                 !*ended && rings.may_sleep(blocked).unwrap_or_default()
             }
-            _ => true,
+            Stream::Rdma(Rdma { end, ended, .. }) => ended.is_none() && end.may_sleep(blocked),
+            Stream::Tcp(_) | Stream::Unix(_) => true,
         }
     }
 
@@ -152,6 +207,14 @@ impl Stream {
                     }
                 }
             }
+            Stream::Rdma(Rdma { end, ended, .. }) => {
+                match (end.read(buffer).map_err(io::Error::other)?, ended) {
+                    // As with rings.
+                    (0, Some(why)) => Err(io::Error::other(why.to_string())),
+                    (0, None) => Err(ErrorKind::WouldBlock.into()),
+                    (count, _) => Ok(count),
+                }
+            }
         }
     }
 
@@ -165,6 +228,10 @@ impl Stream {
                     rings.wake_server();
                     Ok(count)
                 }
+            },
+            Stream::Rdma(Rdma { end, .. }) => match end.write(bytes).map_err(io::Error::other)? {
+                0 => Err(ErrorKind::WouldBlock.into()),
+                count => Ok(count),
             },
         }
     }

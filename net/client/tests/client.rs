@@ -6,7 +6,8 @@ use fake::{Action, Fake};
 use futures_executor::block_on;
 use std::future::IntoFuture;
 use std::time::{Duration, Instant};
-use torc_client::{Client, Config, Done, Error};
+use torc_client::{Client, Config, Done, Error, Transport};
+use torc_proto::native::pair::FEATURE_RDMA;
 use torc_proto::native::{Op, Status};
 use torc_proto::slot::slot_of;
 
@@ -54,6 +55,26 @@ fn requests_can_be_awaited_and_waited_for() {
     // One connection, one hello, with a session.
     let hellos = fake.lock().hellos.clone();
     assert!(hellos.len() == 1 && hellos[0].session != 0 && hellos[0].boot_id == 0, "{hellos:?}");
+}
+
+/// This machine has no device, or the server has no queue pair to give: TCP serves, and it is said why.
+#[test]
+fn a_server_says_that_it_has_rdma_and_nothing_comes_of_it() {
+    let fake = Fake::start(2);
+    fake.lock().features = FEATURE_RDMA;
+    let client = client(&fake);
+    for number in 0..100 {
+        client.set(format!("key-{number}"), "value").wait().expect("TCP serves");
+    }
+    let told = client.rdma();
+    assert_eq!((client.transport(), told.connections, told.moves), (Some(Transport::Socket), 0, 0));
+    assert!(!told.fallbacks.is_empty() && told.last.is_some(), "{told:?}");
+    let strict = with(&fake, |config| {
+        (config.transport, config.timeout) = (Transport::Rdma, Duration::from_millis(200));
+    });
+    let error = strict.get("key-1").wait().expect_err("nothing else will do");
+    assert!(matches!(error, Error::Unreachable { .. }), "{error}");
+    assert!(strict.rdma().last.is_some_and(|why| error.to_string().contains(&why)), "{error}");
 }
 
 /// [N-MGET-1]

@@ -3,10 +3,11 @@
 use std::fmt::Write;
 use std::path::Path;
 use torc_proto::native::doubts::CAUSES;
+use torc_proto::native::pair::Window;
 use torc_proto::native::topology::WrongOwner;
 use torc_proto::native::{
     Answer, Attach, Attached, Doubts, Expiry, FrameLimits, Hello, HelloAnswer, Invalid, ItemFacts, Keys, Op,
-    Options, ParseError, Request, Status, Topology,
+    Options, PairEnd, ParseError, ReadablePiece, ReadsAsked, ReadsGiven, Request, Status, Topology,
 };
 use torc_proto::slot::slot_of;
 
@@ -129,6 +130,12 @@ fn request_lines(request: &Request<'_>) -> Result<Vec<String>, Invalid> {
                 causes.fold("doubts".to_owned(), |line, (cause, count)| format!("{line} {cause} {count}")),
             );
         }
+        Some(Op::Pair) => lines.push(pair_line(&PairEnd::parse(request.value)?)),
+        Some(Op::Reads) => {
+            let ReadsAsked { epoch, known, pair } = ReadsAsked::parse(request.value)?;
+            lines.push(format!("reads epoch {epoch} known {known}"));
+            lines.extend(pair.iter().map(pair_line));
+        }
         Some(Op::MultiGet) => {
             let (keys, _) = Keys::parse(request.value, 100)?;
             lines.push(keys.fold("keys".to_owned(), |line, key| line + " " + &quoted(key)));
@@ -173,6 +180,8 @@ fn answer_lines(answer: &Answer<'_>) -> Result<Vec<String>, Invalid> {
             lines.extend(path.map(|path| format!("shared-memory \"{path}\"")));
         }
         (Some(Op::Attach), Status::Ok) => attached_lines(&Attached::parse(answer.value)?, &mut lines),
+        (Some(Op::Pair), Status::Ok) => lines.push(pair_line(&PairEnd::parse(answer.value)?)),
+        (Some(Op::Reads), Status::Ok) => given_lines(&ReadsGiven::parse(answer.value)?, &mut lines),
         (Some(Op::Topology), Status::Ok) => {
             let map = Topology::parse(answer.value)?;
             lines.push(format!("topology epoch {} boot {}", map.epoch, map.boot_id));
@@ -204,6 +213,37 @@ fn attached_lines(attached: &Attached, lines: &mut Vec<String>) {
     lines.extend(attached.descriptors.iter().map(|descriptor| {
         format!("descriptor kind {} shard {} bytes {}", descriptor.kind, descriptor.shard, descriptor.bytes)
     }));
+}
+
+fn given_lines(given: &ReadsGiven, lines: &mut Vec<String>) {
+    lines.push(format!(
+        "reads epoch {} bytes {} passed {} lease {} shard {} unpaired {}",
+        given.epoch, given.bytes, given.passed_ns, given.lease_ms, given.shard, given.is_unpaired
+    ));
+    lines.extend(given.pair.iter().map(pair_line));
+    let piece =
+        |piece: &ReadablePiece| format!("piece {} {} {} {}", piece.at, piece.bytes, piece.address, piece.key);
+    lines.extend(given.pieces.iter().map(piece));
+}
+
+fn pair_line(end: &PairEnd) -> String {
+    let window = |window: Window| format!("{} {} {}", window.address, window.key, window.bytes);
+    format!(
+        "pair messages {} {} features {} gid {} number {} first {} mtu {} receives {} {} reads {} shard {} landing {} lending {}",
+        end.version_min,
+        end.version_max,
+        end.features,
+        quoted(&end.gid).trim_start_matches("hex "),
+        end.number,
+        end.first,
+        end.mtu,
+        end.receives,
+        end.receive_bytes,
+        end.reads,
+        end.shard,
+        window(end.landing),
+        window(end.lending)
+    )
 }
 
 fn hello_line(hello: &HelloAnswer) -> String {

@@ -1,126 +1,26 @@
 //! A client's end: queue pair, memory and completions of one connection.
 
 mod inbox;
+mod join;
 mod memory;
+mod write;
+
+pub use join::{Sizes, Unjoined};
 
 use crate::Broken;
-use crate::link::{INLINE_BYTES_MAX, Link, SPARE_RECEIVES, Slots};
-use crate::note::{Kind, UNIT};
-use crate::sends::Posted;
-use crate::setup::{self, Place, Refused};
+use crate::link::Link;
+use crate::note::Kind;
 use crate::window::{Window, units};
 use inbox::{Inbox, Part};
 use memory::Memory;
 use std::os::fd::BorrowedFd;
-use torc_proto::native::pair::PairEnd;
 use torc_verbs::completion::{Completion, Done};
-use torc_verbs::seam::{Access, CompletionQueue, PairOptions, QueuePair, Verbs};
+use torc_verbs::seam::{CompletionQueue, Verbs};
 
-/// Requests shorter than this go by messages as a whole; of a longer one the server reads what is behind its first message.
-const LENT_BYTES_MIN: usize = 16 << 10;
-/// Bytes that are lent at a time: while the server reads one part the next is filled.
-const LENT_BYTES_MAX: usize = 256 << 10;
 /// Completions that are taken at a time.
 const BATCH: usize = 16;
 /// Of a work request's number: it is a receive's.
 const RECEIVE: u64 = 1 << 63;
-
-/// Sizes of a client's end. All of it is locked memory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Sizes {
-    /// Messages that are taken before credits are given back, and their bytes.
-    pub receives: u16,
-    pub receive_bytes: u32,
-    /// Room for long parts of answers, and of requests; bytes.
-    pub landing_bytes: usize,
-    pub lending_bytes: usize,
-}
-
-impl Default for Sizes {
-    fn default() -> Sizes {
-        Sizes { receives: 32, receive_bytes: 8 << 10, landing_bytes: 2 << 20, lending_bytes: 1 << 20 }
-    }
-}
-
-/// Messages of ours that are under way.
-const SLOTS: usize = 16;
-const SLOT_BYTES: usize = 8 << 10;
-
-/// An end that knows no peer yet.
-#[derive(Debug)]
-pub struct Unjoined<V: Verbs> {
-    pair: V::Pair,
-    queue: V::Queue,
-    memory: Memory<V>,
-    place: Place,
-    sizes: Sizes,
-    /// What the server is told.
-    pub offer: PairEnd,
-}
-
-impl<V: Verbs> Unjoined<V> {
-    /// `first`: 24 bits that are hard to guess.
-    ///
-    /// # Errors
-    /// [`Refused::Verbs`]: what the device, or the limit of locked memory, does not give.
-    pub fn new(
-        device: &V,
-        domain: &V::Domain,
-        place: &Place,
-        sizes: Sizes,
-        first: u32,
-    ) -> Result<Unjoined<V>, Refused> {
-        let receives = sizes.receives + SPARE_RECEIVES;
-        let slots = Slots { at: 0, count: SLOTS, bytes: SLOT_BYTES };
-        let queue = device.completion_queue(u32::from(receives) + slots.requests() + 1)?;
-        let memory = Memory::new(device, domain, SLOTS * SLOT_BYTES, &sizes)?;
-        let options = PairOptions {
-            send_queue: &queue,
-            receive_queue: &queue,
-            shared: None,
-            sends: slots.requests(),
-            receives: receives.into(),
-            inline_bytes: INLINE_BYTES_MAX as u32,
-        };
-        let pair = device.queue_pair(domain, &options)?;
-        pair.initialize(place.port, Access::RemoteReadWrite)?;
-        for number in 0..receives {
-            memory.post_receive(&pair, number)?;
-        }
-        let offer = PairEnd {
-            receives: sizes.receives,
-            receive_bytes: sizes.receive_bytes,
-            landing: crate::link::told(&memory.landing.1),
-            lending: crate::link::told(&memory.lending.1),
-            ..place.end(pair.number(), first)
-        };
-        Ok(Unjoined { pair, queue, memory, place: *place, sizes, offer })
-    }
-
-    /// Connects with what the server has answered.
-    ///
-    /// # Errors
-    /// [`Refused`].
-    pub fn join(self, answer: &PairEnd) -> Result<ClientEnd<V>, Refused> {
-        setup::check(answer)?;
-        self.place.join(&self.pair, &self.offer, answer)?;
-        let slots = Slots { at: 0, count: SLOTS, bytes: SLOT_BYTES };
-        let theirs = (answer.receives, answer.receive_bytes);
-        let link = Link::new(self.pair, &slots, theirs, self.sizes.receives)
-            .with_units_due(self.sizes.landing_bytes / UNIT / 4);
-        Ok(ClientEnd {
-            link,
-            queue: self.queue,
-            memory: self.memory,
-            landing: Window::new(self.sizes.landing_bytes),
-            lending: Window::new(self.sizes.lending_bytes),
-            inbox: Inbox::default(),
-            armed: false,
-            broken: None,
-            shard: answer.shard,
-        })
-    }
-}
 
 /// A client's end of a connection; one thread uses it.
 #[derive(Debug)]
@@ -132,6 +32,8 @@ pub struct ClientEnd<V: Verbs> {
     landing: Window,
     lending: Window,
     inbox: Inbox,
+    /// Of the bytes that were to be written the next are to be lent, too.
+    is_lending: bool,
     armed: bool,
     broken: Option<Broken>,
     shard: u16,
@@ -151,7 +53,11 @@ impl<V: Verbs> ClientEnd<V> {
     /// Bytes that have come and were not read, or more than 0 if the connection is broken. Looks for new ones.
     pub fn has_news(&mut self, blocked: bool) -> bool {
         self.poll();
-        self.broken.is_some() || !self.inbox.is_empty() || (blocked && self.link.has_room())
+        self.broken.is_some() || !self.inbox.is_empty() || (blocked && self.can_write())
+    }
+
+    fn can_write(&self) -> bool {
+        self.link.has_room() && (!self.is_lending || self.lending.room() > 0)
     }
 
     /// Asks for a notice; false: something has come meanwhile, or can be written if that is waited for (`blocked`).
@@ -196,10 +102,8 @@ impl<V: Verbs> ClientEnd<V> {
                 break;
             }
         }
-        if done > 0
-            && let Err(broken) = self.link.settle(&self.memory.slots.1)
-        {
-            self.fail(broken);
+        if done > 0 {
+            self.settle();
         }
         match self.broken {
             Some(broken) if done == 0 => Err(broken),
@@ -209,6 +113,9 @@ impl<V: Verbs> ClientEnd<V> {
 
     /// A part was read to its end.
     fn give_back(&mut self, part: Part) -> Result<(), Broken> {
+        if self.broken.is_some() {
+            return Ok(());
+        }
         if part.landed {
             if !self.landing.give_back(units(part.len)) {
                 return Err(Broken::Room);
@@ -233,44 +140,11 @@ impl<V: Verbs> ClientEnd<V> {
         if let Some(broken) = self.broken {
             return Err(broken);
         }
-        if !self.link.has_room() {
+        if !self.can_write() {
             self.poll();
         }
         let written = self.write_some(bytes);
         written.inspect_err(|broken| self.fail(*broken))
-    }
-
-    fn write_some(&mut self, bytes: &[u8]) -> Result<usize, Broken> {
-        let is_long = bytes.len() >= LENT_BYTES_MIN;
-        let mut done = 0;
-        while done < bytes.len() && self.link.has_room() {
-            let rest = &bytes[done..];
-            match if is_long && done > 0 { self.lend(rest)? } else { self.say(Kind::Bytes, rest)? } {
-                0 => break,
-                count => done += count,
-            }
-        }
-        self.link.flush(&self.memory.slots.1)?;
-        Ok(done)
-    }
-
-    /// Plans a message of the first of these bytes; how many.
-    fn say(&mut self, kind: Kind, bytes: &[u8]) -> Result<usize, Broken> {
-        let count = bytes.len().min(self.link.message_bytes());
-        let slots = (&*self.memory.slots.0, &self.memory.slots.1);
-        // SAFETY: what a reference promises.
-        unsafe { self.link.plan(slots, kind, count, std::iter::once((bytes.as_ptr(), count)))? };
-        Ok(count)
-    }
-
-    /// Puts the first of these bytes where the server reads them, and says so; how many.
-    fn lend(&mut self, bytes: &[u8]) -> Result<usize, Broken> {
-        let most = self.lending.room().min(LENT_BYTES_MAX);
-        let count = if bytes.len() <= most { bytes.len() } else { most / UNIT * UNIT };
-        let Some(at) = (if count > 0 { self.lending.claim(count) } else { None }) else { return Ok(0) };
-        self.memory.lending.0.write(at, &bytes[..count]);
-        self.say(Kind::Lent, &(count as u32).to_le_bytes())?;
-        Ok(count)
     }
 
     /// Takes what the device has completed.
@@ -293,9 +167,27 @@ impl<V: Verbs> ClientEnd<V> {
                 break;
             }
         }
-        if let Err(broken) = self.link.settle(&self.memory.slots.1) {
+        self.settle();
+    }
+
+    fn settle(&mut self) {
+        if self.broken.is_none()
+            && let Err(broken) = self.link.settle(&self.memory.slots.1)
+        {
             self.fail(broken);
         }
+    }
+
+    /// Asks whether the server is there: if it is not, the connection breaks soon.
+    ///
+    /// # Errors
+    /// The connection is broken.
+    pub fn ping(&mut self) -> Result<(), Broken> {
+        if let Some(broken) = self.broken {
+            return Err(broken);
+        }
+        let asked = self.link.ping(&self.memory.slots.1);
+        asked.inspect_err(|broken| self.fail(*broken))
     }
 
     fn completed(&mut self, completion: &Completion) -> Result<(), Broken> {
@@ -305,33 +197,31 @@ impl<V: Verbs> ClientEnd<V> {
                 self.received((completion.id & !RECEIVE) as u16, len as usize, immediate)
             }
             Done::WrittenByPeer { len, immediate } => {
-                let heard = self.link.noted(Some(immediate))?;
+                let heard = self.link.noted(Some(immediate), len as usize)?;
                 self.take_units(heard.units)?;
-                let at = self.landing.claim(len as usize).ok_or(Broken::Room)?;
-                if heard.kind != Kind::Landed || len == 0 {
+                if heard.kind != Kind::Landed {
                     return Err(Broken::Message);
                 }
+                let at = self.landing.claim(len as usize).ok_or(Broken::Room)?;
                 self.inbox.push(Part::landed(at, len as usize));
                 self.post_receive((completion.id & !RECEIVE) as u16)?;
                 self.link.owe();
                 Ok(())
             }
-            Done::Sent | Done::Written | Done::Read => self
-                .link
-                .complete(completion.id, |what| debug_assert!(matches!(what, Posted::Message { .. }))),
+            Done::Sent | Done::Written | Done::Read => self.link.complete(completion.id),
         }
     }
 
     fn received(&mut self, number: u16, len: usize, immediate: Option<u32>) -> Result<(), Broken> {
-        let heard = self.link.noted(immediate)?;
+        let heard = self.link.noted(immediate, len)?;
         self.take_units(heard.units)?;
         match heard.kind {
-            Kind::Bytes if len > 0 && len <= self.memory.receive_bytes => {
+            Kind::Bytes => {
                 self.inbox.push(Part::received(number, len));
                 Ok(())
             }
-            Kind::Return | Kind::Ping => self.post_receive(number),
-            Kind::Bytes | Kind::Landed | Kind::Lent => Err(Broken::Message),
+            Kind::Return | Kind::Ping | Kind::Pong => self.post_receive(number),
+            Kind::Landed | Kind::Lent => Err(Broken::Message),
         }
     }
 
@@ -349,5 +239,27 @@ impl<V: Verbs> ClientEnd<V> {
     /// Why the connection is broken, if it is.
     pub fn broken(&self) -> Option<Broken> {
         self.broken
+    }
+}
+
+#[cfg(test)]
+impl<V: Verbs> ClientEnd<V> {
+    pub(crate) fn link(&mut self) -> &mut Link<V> {
+        &mut self.link
+    }
+
+    /// Units of the landing that are in use, and of the lending.
+    pub(crate) fn used_units(&self) -> [usize; 2] {
+        [self.landing.used_units(), self.lending.used_units()]
+    }
+
+    /// Whether it has heard no notice since it slept.
+    pub(crate) fn is_asleep(&self) -> bool {
+        self.armed
+    }
+
+    /// Parts that were not read.
+    pub(crate) fn parts(&self) -> usize {
+        self.inbox.len()
     }
 }

@@ -9,19 +9,29 @@
 //!
 //! Whoever sends has a credit for each message, so none comes without a receive; who is given room gives it back when it has used
 //! what lay there. [`server`] is one connection of a server, whose shards have receives and completions in common;
-//! [`client`] is a client's end, all of it.
+//! [`client`] is a client's end, all of it; [`connect`] makes one, waiting for it. [`Local`] is the device of this machine that either
+//! goes over, and [`Cause`] why a connection does not.
 //!
 //! Nothing that the other side tells is believed: what cannot be ends the connection ([`Broken`]).
 
+mod cause;
 pub mod client;
+pub mod connect;
 mod link;
+mod local;
 mod note;
+#[cfg(feature = "reads")]
+pub mod reads;
 mod sends;
 pub mod server;
 mod setup;
+#[cfg(test)]
+mod tests;
 mod window;
 
+pub use cause::Cause;
 pub use link::{SPARE_RECEIVES, Slots};
+pub use local::{Local, Unavailable};
 pub use setup::{Place, Refused};
 pub use torc_verbs as verbs;
 
@@ -43,8 +53,12 @@ pub enum Broken {
     Room,
     #[error("the other side sent more than it had credits for")]
     Flooded,
+    #[error("a message of the other side was lost")]
+    Lost,
     #[error("the device completed what was not posted")]
     Completion,
     #[error("the other side has gone silent")]
     Silent,
+    #[error("the device is gone, or its port")]
+    Gone,
 }

@@ -8,25 +8,32 @@
 //!
 //! Nothing here waits. Who is out of credits, slots or requests sends on when a completion has come.
 
+mod post;
+#[cfg(test)]
+mod rest;
+mod words;
+
 use crate::Broken;
-use crate::note::{CREDITS_MAX, Kind, Note, UNITS_MAX};
+use crate::note::{CREDITS_MAX, Kind, NUMBERS, Note, UNITS_MAX};
 use crate::sends::{Posted, Sends};
-use std::array::from_fn;
+use std::sync::Arc;
 use torc_verbs::memory::Buffer;
 use torc_verbs::region::Region;
 use torc_verbs::seam::{QueuePair, Verbs};
-use torc_verbs::work::{Action, Payload, Piece, Remote, Work};
+use torc_verbs::work::{Piece, Remote};
 
 /// Messages that are planned before they are posted, at most.
 const PLANNED_MAX: usize = 8;
 /// Bytes that are sent inline, at most, if the device can.
 pub(crate) const INLINE_BYTES_MAX: usize = 192;
-/// Receives beyond those that take a credit: for messages that only give back, and pings.
+/// Receives beyond those that take a credit: for messages that only give back, pings and their answers.
 pub const SPARE_RECEIVES: u16 = 8;
+/// Pings that were not answered, at most: a side that is not looked after for long keeps the other receives for what gives back.
+pub(crate) const PINGS_MAX: u8 = 4;
 /// Work requests of a queue pair that are not over, beyond its slots.
 const SPARE_REQUESTS: usize = 48;
 
-/// Where messages are sent from.
+/// Where messages are sent from; the device reads there until the queue pair is gone.
 #[derive(Debug)]
 pub struct Slots {
     /// Where the first begins in the memory that all calls are given.
@@ -55,7 +62,7 @@ struct Planned {
 const NOTHING: Planned = Planned {
     id: 0,
     signaled: false,
-    note: Note { kind: Kind::Return, credits: 0, units: 0 },
+    note: Note { kind: Kind::Return, number: 0, credits: 0, units: 0 },
     at: 0,
     len: 0,
     inline: true,
@@ -70,14 +77,6 @@ pub(crate) struct OneSided<'r, R> {
     pub(crate) writes: bool,
 }
 
-/// What a message of the other side says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Heard {
-    pub(crate) kind: Kind,
-    /// Units that can be used again.
-    pub(crate) units: usize,
-}
-
 /// One side of a connection.
 #[derive(Debug)]
 pub(crate) struct Link<V: Verbs> {
@@ -90,13 +89,19 @@ pub(crate) struct Link<V: Verbs> {
     /// Messages that the other side still takes, and that it takes at all.
     credits: u32,
     credits_max: u32,
+    /// Messages that we still take, as far as the other side can know.
+    given: u32,
+    /// Numbers of the next message of ours, and of theirs.
+    number: u32,
+    their_number: u32,
     /// What is to be given back, and when that is due without another message.
     owed: u32,
     owed_due: u32,
     owed_units: usize,
     units_due: usize,
-    /// Another side's ping is to be answered.
-    pinged: bool,
+    /// Pings of ours that were not answered, and theirs.
+    pings: u8,
+    their_pings: u8,
 }
 
 impl<V: Verbs> Link<V> {
@@ -113,11 +118,15 @@ impl<V: Verbs> Link<V> {
             inline_max,
             credits: u32::from(theirs.0),
             credits_max: u32::from(theirs.0),
+            given: u32::from(ours),
+            number: 0,
+            their_number: 0,
             owed: 0,
             owed_due: (u32::from(ours) / 2).clamp(1, CREDITS_MAX),
             owed_units: 0,
             units_due: usize::MAX,
-            pinged: false,
+            pings: 0,
+            their_pings: 0,
         }
     }
 
@@ -147,11 +156,7 @@ impl<V: Verbs> Link<V> {
     /// Whether a message can be planned that takes a credit, and one behind it that takes none.
     #[inline]
     pub(crate) fn has_room(&self) -> bool {
-        self.credits > 0 && self.can_plan(2)
-    }
-
-    fn can_plan(&self, count: usize) -> bool {
-        self.sends.has_slot() && self.sends.has_room(count)
+        self.credits > 0 && self.sends.has_slot() && self.sends.has_room(2)
     }
 
     /// Plans a message out of the slices that `bytes` gives, `len` in all; at most [`Link::message_bytes`], and there is
@@ -191,19 +196,23 @@ impl<V: Verbs> Link<V> {
 
     fn plan_note(&mut self, kind: Kind, at: usize, len: usize, inline: bool) {
         let note = self.note(kind);
-        self.credits -= u32::from(kind.takes_credit());
-        let (id, signaled) = self.sends.post(Posted::Message { slot: !inline });
+        let what = if kind == Kind::Ping { Posted::Ping } else { Posted::Message { slot: !inline } };
+        let (id, signaled) = self.sends.post(what);
         self.planned[self.planned_count] = Planned { id, signaled, note, at, len, inline };
         self.planned_count += 1;
     }
 
-    /// What the next message says; it gives back what is owed.
+    /// What the next message says; it takes its credit, and gives back what is owed.
     fn note(&mut self, kind: Kind) -> Note {
+        let number = self.number;
+        self.number = (number + 1) % NUMBERS;
+        self.credits -= u32::from(kind.takes_credit());
         let credits = self.owed.min(CREDITS_MAX);
         let units = self.owed_units.min(UNITS_MAX as usize);
         self.owed -= credits;
         self.owed_units -= units;
-        Note { kind, credits, units: units as u32 }
+        self.given += credits;
+        Note { kind, number, credits, units: units as u32 }
     }
 
     /// Posts what is planned.
@@ -217,114 +226,9 @@ impl<V: Verbs> Link<V> {
         self.sends.has_room(2)
     }
 
-    /// Posts what is planned and `behind` it, with one doorbell.
-    #[inline]
-    pub(crate) fn post(
-        &mut self,
-        region: &V::Region,
-        behind: Option<OneSided<'_, V::Region>>,
-    ) -> Result<(), Broken> {
-        match (self.planned_count, behind) {
-            (1, None) => self.post_up_to::<1>(region, None),
-            (_, behind) => self.post_up_to::<{ PLANNED_MAX + 1 }>(region, behind),
-        }
-    }
-
-    fn post_up_to<const N: usize>(
-        &mut self,
-        region: &V::Region,
-        behind: Option<OneSided<'_, V::Region>>,
-    ) -> Result<(), Broken> {
-        let (count, mut total) = (self.planned_count, self.planned_count);
-        let piece = behind.as_ref().map(|behind| [behind.piece]);
-        let last = behind.as_ref().zip(piece.as_ref()).map(|(behind, piece)| self.one_sided(behind, piece));
-        let own: [Piece<'_, V::Region>; N] = from_fn(|at| {
-            let planned = self.planned.get(at).unwrap_or(&NOTHING);
-            Piece { region, at: planned.at, len: planned.len }
-        });
-        let mut works: [Work<'_, V::Region>; N] = from_fn(|at| {
-            let planned = self.planned.get(at).unwrap_or(&NOTHING);
-            let payload = match planned {
-                Planned { len: 0, .. } => Payload::Pieces(&[]),
-                Planned { inline: true, len, .. } => Payload::Inline(&self.inline[at][..*len]),
-                _ => Payload::Pieces(&own[at..=at]),
-            };
-            let action = Action::Send { payload, immediate: Some(planned.note.encode()) };
-            Work { id: planned.id, action, signaled: planned.signaled, solicited: false }
-        });
-        if let Some(last) = last {
-            works[count] = last;
-            total += 1;
-        }
-        let posted = self.pair.post(&works[..total]);
-        self.planned_count = 0;
-        posted.map_err(|error| Broken::Verbs(error.error))
-    }
-
-    fn one_sided<'r>(
-        &mut self,
-        wanted: &OneSided<'r, V::Region>,
-        piece: &'r [Piece<'r, V::Region>],
-    ) -> Work<'r, V::Region> {
-        let (what, action) = if wanted.writes {
-            let immediate = Some(self.note(Kind::Landed).encode());
-            self.credits -= 1;
-            (Posted::Write, Action::Write { payload: Payload::Pieces(piece), to: wanted.far, immediate })
-        } else {
-            (Posted::Read, Action::Read { into: piece, from: wanted.far })
-        };
-        let (id, signaled) = self.sends.post(what);
-        Work { id, action, signaled, solicited: false }
-    }
-
-    /// Takes what a message of the other side gives back.
-    pub(crate) fn noted(&mut self, immediate: Option<u32>) -> Result<Heard, Broken> {
-        let Note { kind, credits, units } = immediate.and_then(Note::decode).ok_or(Broken::Message)?;
-        self.credits += credits;
-        if self.credits > self.credits_max {
-            return Err(Broken::Credits);
-        }
-        self.pinged |= kind == Kind::Ping;
-        Ok(Heard { kind, units: units as usize })
-    }
-
-    /// A message that took a credit of the other side is worked off: its receive is posted again.
-    #[inline]
-    pub(crate) fn owe(&mut self) {
-        self.owed += 1;
-    }
-
-    pub(crate) fn owe_units(&mut self, units: usize) {
-        self.owed_units += units;
-    }
-
-    /// Gives back what is due, if nothing else has; answers a ping.
-    #[inline]
-    pub(crate) fn settle(&mut self, region: &V::Region) -> Result<(), Broken> {
-        let due = self.pinged || self.owed >= self.owed_due || self.owed_units >= self.units_due;
-        if due && self.can_plan(1) {
-            self.pinged = false;
-            self.say(Kind::Return, region)?;
-        }
-        Ok(())
-    }
-
-    /// Asks whether the other side is there.
-    pub(crate) fn ping(&mut self, region: &V::Region) -> Result<(), Broken> {
-        if self.can_plan(1) { self.say(Kind::Ping, region) } else { Ok(()) }
-    }
-
-    fn say(&mut self, kind: Kind, region: &V::Region) -> Result<(), Broken> {
-        if self.planned_count == PLANNED_MAX {
-            self.post(region, None)?;
-        }
-        self.plan_note(kind, 0, 0, true);
-        self.post(region, None)
-    }
-
     /// All that was posted up to this number is over.
-    pub(crate) fn complete(&mut self, id: u64, each: impl FnMut(Posted)) -> Result<(), Broken> {
-        if self.sends.complete(id, each) { Ok(()) } else { Err(Broken::Completion) }
+    pub(crate) fn complete(&mut self, id: u64) -> Result<(), Broken> {
+        if self.sends.complete(id) { Ok(()) } else { Err(Broken::Completion) }
     }
 
     /// Nothing that the other side sends takes effect from here on.
@@ -339,8 +243,9 @@ pub(crate) fn remote(window: torc_proto::native::pair::Window, at: usize) -> Rem
     Remote { address: window.address.wrapping_add(at as u64), key: window.key }
 }
 
-/// What is told of memory of ours.
-pub(crate) fn told(region: &impl Region) -> torc_proto::native::pair::Window {
+/// What is told of memory of ours, if there is any.
+pub(crate) fn told<R: Region>(memory: Option<&(Arc<Buffer>, R)>) -> torc_proto::native::pair::Window {
+    let Some((_, region)) = memory else { return torc_proto::native::pair::Window::default() };
     let bytes = u32::try_from(region.len()).unwrap_or(u32::MAX);
     torc_proto::native::pair::Window { address: region.address(), key: region.remote_key(), bytes }
 }

@@ -10,6 +10,8 @@ pub(crate) const SIGNAL_EVERY: usize = 8;
 pub(crate) enum Posted {
     /// A message, out of a slot or inline.
     Message { slot: bool },
+    /// A ping: its completion also tells of all before it, should the device have lost theirs.
+    Ping,
     /// Bytes of others were written, which they lend until it is over.
     Write,
     /// Bytes are read.
@@ -28,6 +30,9 @@ pub(crate) struct Sends {
     posted: VecDeque<Posted>,
     /// The number of the first of `posted`.
     first: u64,
+    /// WRITEs and READs among them.
+    writes: usize,
+    reads: usize,
     /// Since the last one that is signaled.
     unsignaled: usize,
     /// Work requests that may be posted.
@@ -37,7 +42,9 @@ pub(crate) struct Sends {
 impl Sends {
     pub(crate) fn new(at: usize, slots: usize, slot_bytes: usize, depth: usize) -> Sends {
         let posted = VecDeque::with_capacity(depth);
-        Sends { at, slot_bytes, slots, next: 0, free: slots, posted, first: 0, unsignaled: 0, depth }
+        let (next, free, first) = (0, slots, 0);
+        let (writes, reads, unsignaled) = (0, 0, 0);
+        Sends { at, slot_bytes, slots, next, free, posted, first, writes, reads, unsignaled, depth }
     }
 
     pub(crate) fn slot_bytes(&self) -> usize {
@@ -61,14 +68,19 @@ impl Sends {
     /// Notes what is posted next; its number, and whether it has to be signaled.
     pub(crate) fn post(&mut self, what: Posted) -> (u64, bool) {
         let id = self.first + self.posted.len() as u64;
-        if what == (Posted::Message { slot: true }) {
-            self.next = (self.next + 1) % self.slots;
-            self.free -= 1;
+        match what {
+            Posted::Message { slot: true } => {
+                self.next = (self.next + 1) % self.slots;
+                self.free -= 1;
+            }
+            Posted::Message { slot: false } | Posted::Ping => {}
+            Posted::Write => self.writes += 1,
+            Posted::Read => self.reads += 1,
         }
         self.posted.push_back(what);
         self.unsignaled += 1;
         let is_message = matches!(what, Posted::Message { .. });
-        // Room comes back by completions alone, so the last of it must bring one.
+        // Room comes back by completions alone: the last slot must bring one, and of the last requests each, should one be lost.
         let is_last = self.free == 0 || self.posted.len() + SIGNAL_EVERY >= self.depth;
         let signaled = !is_message || is_last || self.unsignaled >= SIGNAL_EVERY;
         if signaled {
@@ -77,23 +89,40 @@ impl Sends {
         (id, signaled)
     }
 
-    /// A completion came: all up to this number is over, and told to `each`. False: it was not posted.
+    /// A completion came: all up to this number is over. False: it was not posted.
     #[must_use]
-    pub(crate) fn complete(&mut self, id: u64, mut each: impl FnMut(Posted)) -> bool {
+    pub(crate) fn complete(&mut self, id: u64) -> bool {
         let Some(count) = id.checked_sub(self.first).filter(|count| *count < self.posted.len() as u64) else {
             return false;
         };
         for what in self.posted.drain(..=count as usize) {
-            self.free += usize::from(what == (Posted::Message { slot: true }));
-            each(what);
+            match what {
+                Posted::Message { slot } => self.free += usize::from(slot),
+                Posted::Ping => {}
+                Posted::Write => self.writes -= 1,
+                Posted::Read => self.reads -= 1,
+            }
         }
         self.first = id + 1;
         true
     }
 
+    pub(crate) fn writes(&self) -> usize {
+        self.writes
+    }
+
+    pub(crate) fn reads(&self) -> usize {
+        self.reads
+    }
+
     /// Whether nothing is under way that says when it is over.
     pub(crate) fn is_quiet(&self) -> bool {
-        self.posted.iter().all(|what| matches!(what, Posted::Message { .. }))
+        self.writes + self.reads == 0
+    }
+
+    #[cfg(test)]
+    pub(crate) fn free_slots(&self) -> usize {
+        self.free
     }
 
     pub(crate) fn count(&self) -> usize {
@@ -119,10 +148,9 @@ mod tests {
                     let (id, signaled) = sends.post(what);
                     last_signaled = if signaled { Some(id) } else { last_signaled };
                 }
-                let mut over = 0;
                 let signaled = last_signaled.expect("one of them");
-                assert!(sends.complete(signaled, |_| over += 1), "{slots} {depth}");
-                assert!(over > 0 && sends.has_slot() && sends.has_room(1));
+                assert!(sends.complete(signaled), "{slots} {depth}");
+                assert!(sends.has_slot() && sends.has_room(1));
             }
         }
     }
@@ -130,12 +158,12 @@ mod tests {
     #[test]
     fn what_was_not_posted_is_not_over() {
         let mut sends = Sends::new(0, 4, 10, 8);
-        assert!(!sends.complete(0, |_| ()));
+        assert!(!sends.complete(0));
         let (id, _) = sends.post(SLOT);
         assert_eq!((sends.post(Posted::Write), sends.is_quiet()), ((id + 1, true), false));
-        assert!(!sends.complete(id + 2, |_| ()));
-        let mut over = Vec::new();
-        assert!(sends.complete(id + 1, |what| over.push(what)) && !sends.complete(id + 1, |_| ()));
-        assert_eq!((over, sends.count()), (vec![SLOT, Posted::Write], 0));
+        assert!(!sends.complete(id + 2));
+        assert_eq!((sends.writes(), sends.reads(), sends.count()), (1, 0, 2));
+        assert!(sends.complete(id + 1) && !sends.complete(id + 1));
+        assert_eq!((sends.writes(), sends.count(), sends.is_quiet()), (0, 0, true));
     }
 }

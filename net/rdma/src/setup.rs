@@ -82,6 +82,7 @@ pub(crate) fn check(peer: &PairEnd) -> Result<(), Refused> {
         && peer.first <= BITS_24
         && Mtu::of_bytes(peer.mtu).is_some()
         && peer.receives > 0
+        && (peer.reads > 0 || peer.lending.bytes == 0)
         && (MESSAGE_BYTES_MIN..=MESSAGE_BYTES_MAX).contains(&peer.receive_bytes)
         && !Gid(peer.gid).is_zero();
     if is_possible { Ok(()) } else { Err(Refused::Impossible) }

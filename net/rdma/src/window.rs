@@ -24,6 +24,16 @@ impl Window {
         (self.bytes - self.used).min(self.bytes - self.at)
     }
 
+    /// Units that it has at all.
+    pub(crate) fn units(&self) -> usize {
+        self.bytes / UNIT
+    }
+
+    #[cfg(test)]
+    pub(crate) fn used_units(&self) -> usize {
+        self.used / UNIT
+    }
+
     /// Whether there can ever be room.
     pub(crate) fn room_ever(&self) -> bool {
         self.bytes > 0

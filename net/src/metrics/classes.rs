@@ -16,6 +16,10 @@ pub enum CommandClass {
     Decrement,
     Expire,
     SetRange,
+    /// Bits of values, looked at or changed.
+    Bits,
+    /// A change of a value that must be a certain one.
+    IfEqual,
     Flush,
     Scan,
     /// About channels and their messages.
@@ -24,7 +28,7 @@ pub enum CommandClass {
     Local,
 }
 
-pub(super) const COMMANDS: [&str; 13] = [
+pub(super) const COMMANDS: [&str; 15] = [
     "read",
     "read_and_expire",
     "write",
@@ -34,6 +38,8 @@ pub(super) const COMMANDS: [&str; 13] = [
     "decrement",
     "expire",
     "set_range",
+    "bits",
+    "if_equal",
     "flush",
     "scan",
     "messages",
@@ -48,6 +54,7 @@ impl CommandClass {
             Op::Read(_) => CommandClass::ReadAndExpire,
             Op::Write(Write { compare: None, .. }) => CommandClass::Write,
             Op::Write(_) => CommandClass::CompareAndSet,
+            Op::Unpack(_) => CommandClass::Write,
             Op::Delete(_) => CommandClass::Delete,
             Op::Arithmetic(arithmetic) => match arithmetic.delta {
                 Delta::Decrement(_) | Delta::Signed(i64::MIN..0) => CommandClass::Decrement,
@@ -57,6 +64,8 @@ impl CommandClass {
             },
             Op::Expire(_) => CommandClass::Expire,
             Op::SetRange { .. } => CommandClass::SetRange,
+            Op::Bits(_) => CommandClass::Bits,
+            Op::IfEqual(_) => CommandClass::IfEqual,
         }
     }
 }
@@ -88,6 +97,8 @@ impl OutcomeClass {
             | Outcome::Deleted { .. }
             | Outcome::Touched { .. }
             | Outcome::Counter { .. }
+            | Outcome::Number(_)
+            | Outcome::Fields(_)
             | Outcome::Pending(_) => OutcomeClass::Done,
             Outcome::NotStored { .. } | Outcome::Exists | Outcome::Untouched => OutcomeClass::NotDone,
             Outcome::Refused(_) => OutcomeClass::Refused,
@@ -116,13 +127,15 @@ pub enum CloseReason {
     Drained,
     /// It held much and moved little of it while clients held all that they may (`--client-memory`).
     Memory,
+    /// Another client, or it itself, asked for that (CLIENT KILL).
+    Killed,
     /// Its changes could not be saved before they were answered (`--durability always`).
     Storage,
     /// It did not take the messages that it had subscribed to.
     Subscriber,
 }
 
-pub(super) const CLOSE_REASONS: [&str; 11] = [
+pub(super) const CLOSE_REASONS: [&str; 12] = [
     "client",
     "answered",
     "slow",
@@ -132,6 +145,7 @@ pub(super) const CLOSE_REASONS: [&str; 11] = [
     "garbage",
     "drained",
     "memory",
+    "killed",
     "storage",
     "subscriber",
 ];

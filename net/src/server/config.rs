@@ -1,6 +1,7 @@
 //! What a server is made from, and why it cannot start.
 
 use crate::event_classes::EventClasses;
+use crate::rdma::{Rdma, RdmaChoice};
 use crate::session::Protocol;
 use crate::tier::{TierConfig, TierError};
 use crate::transport::choice::TransportChoice;
@@ -9,6 +10,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 use torc_engine::eviction::Algorithm;
+use torc_rdma::Unavailable;
 use torc_shm::{RING_BYTES_MAX, RING_BYTES_MIN};
 
 /// Where clients come in.
@@ -102,6 +104,8 @@ pub struct ServerConfig {
     pub min_wait: Duration,
     /// `--shared-memory` and what belongs to it. Default: none is shared.
     pub shared_memory: Option<SharedMemory>,
+    /// `--rdma` and what belongs to it.
+    pub rdma: Rdma,
     /// `--output-limit`: answers that wait for one connection, bytes; lent values count a sixteenth. Default: 1 MiB.
     pub output_bytes_max: usize,
     /// `--subscriber-limit`: answers and messages that wait for a connection which gets messages, bytes; beyond that it is closed.
@@ -130,9 +134,15 @@ pub struct ServerConfig {
 }
 
 impl ServerConfig {
-    /// Whether clients may read the shards' memory.
+    /// Whether clients on this host may read the shards' memory.
     pub fn is_read_by_clients(&self) -> bool {
         self.shared_memory.as_ref().is_some_and(|shared| shared.reads)
+    }
+
+    /// Whether the shards' memory is files, of which nothing is given back to the machine: others have it mapped, or a device has.
+    /// Known when the device is: without one nothing is required of it.
+    pub(super) fn keeps_memory(&self) -> bool {
+        self.is_read_by_clients() || self.rdma.choice == RdmaChoice::Require
     }
 }
 
@@ -163,6 +173,7 @@ impl Default for ServerConfig {
             spin: Duration::ZERO,
             min_wait: Duration::ZERO,
             shared_memory: None,
+            rdma: Rdma::default(),
             output_bytes_max: 1 << 20,
             subscriber_bytes_max: 32 << 20,
             event_classes: EventClasses::default(),
@@ -194,6 +205,8 @@ pub enum StartError {
         "--shared-memory-ring-bytes: {0} is no power of two between {RING_BYTES_MIN} and {RING_BYTES_MAX}"
     )]
     RingBytes(usize),
+    #[error("--rdma require: {why}{}", .cure.map(|cure| format!("; {cure}")).unwrap_or_default())]
+    Rdma { why: Unavailable, cure: Option<&'static str> },
     #[error("--shards: a server needs at least one shard")]
     NoShards,
     #[error("{setting}: {endpoint} cannot be listened on: {cause}{cure}")]

@@ -66,7 +66,7 @@ pub(super) fn budget(config: &ServerConfig) -> BudgetConfig {
     let buffers = buffers + config.shared_memory.as_ref().map_or(0, |_| rings);
     let fixed = buffers + round_bytes(memory) + outcomes_bytes(config) + tier;
     // Memory that clients read cannot be given back, so their share is set aside from the start.
-    BudgetConfig { memory, clients: clients.max(floor), floor, fixed, lends: !config.is_read_by_clients() }
+    BudgetConfig { memory, clients: clients.max(floor), floor, fixed, lends: !config.keeps_memory() }
 }
 
 /// Longest input that may wait unparsed, bytes: a command with the frame before and behind its value, and the longest value,
@@ -110,7 +110,7 @@ pub(super) fn store_config(
     store.places_percent = config.tier.as_ref().map(|tier| tier.index_percent);
     store.value_bytes_max = config.value_bytes_max;
     store.eviction = config.eviction;
-    store.shared_memory = config.is_read_by_clients();
+    store.shared_memory = config.keeps_memory();
     store.seed = seed;
     store.now = clock.millis();
     store

@@ -1,6 +1,8 @@
 //! What came of a part, before a protocol has words for it.
 
+use super::walk::NotWalked;
 use torc_engine::command::{Outcome, Value};
+use torc_proto::native::PairEnd;
 
 /// What a client is given that attaches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +33,31 @@ pub enum AttachRefusal {
 /// Their names, in figures.
 pub const ATTACH_REFUSALS: [&str; 6] = ["off", "not_local", "user", "already", "memory", "kernel"];
 
+/// Why a client that asked for a queue pair gets none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PairRefusal {
+    /// This server has no RDMA, or had no device at the start.
+    Off,
+    /// The device is gone.
+    Gone,
+    /// It has one, or rings, or has asked before.
+    Already,
+    /// The shard has as many as it may.
+    Full,
+    /// The client has as many as it may.
+    TooMany,
+    /// They have what they may of the memory for clients.
+    Memory,
+    /// Nothing that the client told of can be reached.
+    Peer,
+    /// The device refused what is needed.
+    Device,
+}
+
+/// Their names, in figures.
+pub const PAIR_REFUSALS: [&str; 8] =
+    ["off", "gone", "already", "full", "too_many", "memory", "peer", "device"];
+
 /// Why databases are not flushed, or not swapped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NotFlushed {
@@ -59,6 +86,12 @@ pub enum Answer<'s> {
         cursor: u64,
         keys: &'s [u8],
     },
+    /// What a walk over the shards has found: see [`Over`](super::Over).
+    Walked {
+        count: u64,
+        found: &'s [u8],
+    },
+    NotWalked(NotWalked),
     /// A limit of this server was met; `limit` is the name of its setting.
     Busy {
         limit: &'static str,
@@ -79,6 +112,10 @@ pub enum Answer<'s> {
     Inspected(&'s [u8]),
     /// The connection's bytes go through shared memory from here on, or why not.
     Attach(Result<Shares, AttachRefusal>),
+    /// The connection's bytes go by a queue pair from here on, or why not.
+    Pair(Result<&'s PairEnd, PairRefusal>),
+    /// The value of a [`ReadsGiven`](torc_proto::native::ReadsGiven), or why there is none.
+    Reads(Result<&'s [u8], PairRefusal>),
     /// Not executed: the part's [`ReplyKind::deadline`](super::part::ReplyKind::deadline) was over before.
     DeadlineExceeded,
     Local,

@@ -15,6 +15,15 @@ pub struct ComposeContext<'c> {
     pub local: &'c str,
 }
 
+/// A setting that clients can change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Changeable {
+    /// Silent clients are closed after so many seconds; 0: never.
+    IdleSeconds,
+    /// Most connections, over all listeners.
+    Connections,
+}
+
 /// What sessions may ask of the server to answer INFO, stats, CLUSTER, HELLO. Never on the path of a GET.
 pub trait ServerView {
     /// Slot ranges in order, each with its owner: the slot map.
@@ -52,12 +61,29 @@ pub trait ServerView {
     fn figure_since_reset(&self, name: &str) -> u64;
     /// Lets `figure_since_reset` count these figures from 0 again; all other readers see them run on.
     fn reset_figures(&self, names: &[&'static str]);
+    /// A setting that can be changed while the server runs.
+    fn changeable(&self, _: Changeable) -> u64 {
+        0
+    }
+    /// The least and the greatest that it may be.
+    fn changeable_limits(&self, _: Changeable) -> (u64, u64) {
+        (0, 0)
+    }
+    fn change(&self, _: Changeable, _: u64) {}
+    /// Lets commands of clients wait until then; not only those that may change something, if `all`.
+    fn pause(&self, _now: Millis, _until: Millis, _all: bool) {}
+    /// Ends that.
+    fn go_on(&self) {}
     fn started_at(&self) -> Millis;
     /// 64 random bits of this start: a client that sees another number knows of a restart.
     fn boot_id(&self) -> u64;
     fn transport(&self) -> &'static str;
     /// The Unix socket over which memory is shared, if it is.
     fn shared_memory_path(&self) -> Option<String>;
+    /// Whether clients can go on over RDMA.
+    fn has_rdma(&self) -> bool {
+        false
+    }
     /// What clients may read of its memory.
     fn readable(&self) -> Vec<Descriptor> {
         Vec::new()

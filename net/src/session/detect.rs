@@ -4,15 +4,18 @@
 //! |---|---|
 //! | `*` | RESP |
 //! | the native magic | native |
-//! | `PING`, `HELLO`, `AUTH`, `INFO`, `QUIT` as the first word (any case, but for memcached's own `quit`) | RESP, inline |
+//! | a command of Redis as the first word (any case, but for memcached's own words in small letters), or an empty line | RESP, inline |
 //! | an HTTP request line, memcached's binary magic (0x80, 0x81), a TLS record (0x16) | refused by name |
 //! | other text | memcached |
 //!
 //! At most [`WORD_BYTES_MAX`] bytes are waited for, and behind an HTTP method in capitals the end of the line, up to
 //! [`HTTP_LINE_BYTES_MAX`]. memcached's words are in small letters, so a method in capitals is none of them.
 
+mod words;
+
 use super::protocol::Protocol;
 use super::refused::Refused;
+use words::{REDIS_BYTES_MAX, is_of_redis};
 
 /// What the first bytes tell.
 #[derive(Debug, PartialEq, Eq)]
@@ -38,8 +41,8 @@ pub fn detect(input: &[u8]) -> Detected {
     }
 }
 
-/// The longest first word that decides, and the byte behind it: `OPTIONS` of HTTP.
-const WORD_BYTES_MAX: usize = 8;
+/// The longest first word that decides, and the byte behind it.
+const WORD_BYTES_MAX: usize = REDIS_BYTES_MAX + 1;
 
 fn detect_text(input: &[u8]) -> Detected {
     let window = &input[..input.len().min(WORD_BYTES_MAX)];
@@ -50,25 +53,27 @@ fn detect_text(input: &[u8]) -> Detected {
         };
     };
     let (word, behind) = (&window[..end], window[end]);
-    if INLINE.iter().any(|name| word.eq_ignore_ascii_case(name)) && word != b"quit" {
-        Detected::Protocol(Protocol::Resp)
-    } else if HTTP_METHODS.contains(&word) && behind == b' ' {
-        detect_http(input)
-    } else {
-        Detected::Protocol(Protocol::Memcache)
+    if HTTP_METHODS.contains(&word)
+        && behind == b' '
+        && let Some(detected) = detect_http(input)
+    {
+        return detected;
     }
+    // memcached knows no empty line.
+    let is_redis = word.is_empty() && behind != b' ' || is_of_redis(word);
+    Detected::Protocol(if is_redis { Protocol::Resp } else { Protocol::Memcache })
 }
 
 /// Longest request line that is looked at whole; memcached's lines are shorter.
 const HTTP_LINE_BYTES_MAX: usize = 4096;
 
 /// Called when the first word is an HTTP method: a request line has a target and a version behind it (RFC 9112,
-/// section 3).
-fn detect_http(input: &[u8]) -> Detected {
+/// section 3). `None`: it is no such line.
+fn detect_http(input: &[u8]) -> Option<Detected> {
     let end = input.iter().take(HTTP_LINE_BYTES_MAX).position(|&byte| byte == b'\n');
     let line = match end {
         Some(end) => &input[..end],
-        None if input.len() < HTTP_LINE_BYTES_MAX => return Detected::Unclear,
+        None if input.len() < HTTP_LINE_BYTES_MAX => return Some(Detected::Unclear),
         None => input,
     };
     let mut words = line.split(|&byte| byte == b' ').skip(1);
@@ -76,19 +81,13 @@ fn detect_http(input: &[u8]) -> Detected {
     // What is too long to be looked at whole is judged by its target.
     let is_version = end.is_none()
         || words.next().is_some_and(|word| word.starts_with(b"HTTP/")) && words.next().is_none();
-    match is_target && is_version {
-        true => Detected::Refused(Refused::Http),
-        false => Detected::Protocol(Protocol::Memcache),
-    }
+    (is_target && is_version).then_some(Detected::Refused(Refused::Http))
 }
 
 /// A path, a URI, `*` of OPTIONS, or host and port of CONNECT.
 fn is_http_target(word: &[u8]) -> bool {
     word.starts_with(b"/") || word == b"*" || word.contains(&b':')
 }
-
-/// Inline commands of RESP that no memcached client sends.
-const INLINE: [&[u8]; 5] = [b"PING", b"HELLO", b"AUTH", b"INFO", b"QUIT"];
 
 const HTTP_METHODS: [&[u8]; 9] =
     [b"GET", b"POST", b"PUT", b"HEAD", b"OPTIONS", b"DELETE", b"PATCH", b"CONNECT", b"TRACE"];
@@ -104,7 +103,7 @@ mod tests {
 
     #[test]
     fn the_first_bytes_decide() {
-        let table: [(&[u8], Detected); 35] = [
+        let table: [(&[u8], Detected); 40] = [
             (b"*1\r\n", RESP),
             (b"*", RESP),
             (&[torc_proto::native::MAGIC], Detected::Protocol(Protocol::Native)),
@@ -122,18 +121,23 @@ mod tests {
             (b"flush_all\r\n", MEMCACHE),
             (b"verbosity 1\r\n", MEMCACHE),
             (b"pingpong\r\n", MEMCACHE),
-            (b"\r\n", MEMCACHE),
+            (b"config get *\r\n", RESP),
+            (b"Set k v\r\n", RESP),
+            (b"georadiusbymember_ro\n", RESP),
+            (b"watch fetchers\r\n", MEMCACHE),
+            (b" get k\r\n", MEMCACHE),
+            (b"\r\n", RESP),
             (b"GET / HTTP/1.1\r\n", HTTP),
             (b"OPTIONS * HTTP/1.1\r\n", HTTP),
             (b"CONNECT a:1 HTTP/1.1\r\n", HTTP),
-            (b"GET\r\n", MEMCACHE),
+            (b"GET\r\n", RESP),
             (b"GETS k\r\n", MEMCACHE),
-            (b"GET k\r\n", MEMCACHE),
-            (b"GET k k\r\n", MEMCACHE),
-            (b"GET /k\r\n", MEMCACHE),
-            (b"GET / HTTP\r\n", MEMCACHE),
-            (b"GET / HTTP/1.1 x\r\n", MEMCACHE),
-            (b"GET k HTTP/1.1\r\n", MEMCACHE),
+            (b"GET k\r\n", RESP),
+            (b"GET k k\r\n", RESP),
+            (b"GET /k\r\n", RESP),
+            (b"GET / HTTP\r\n", RESP),
+            (b"GET / HTTP/1.1 x\r\n", RESP),
+            (b"GET k HTTP/1.1\r\n", RESP),
             (b"DELETE a:1 2\n", MEMCACHE),
             (b"GET http://a/ HTTP/1.0\n", HTTP),
             (b"POST /?a=b HTTP/2\r\n", HTTP),
@@ -163,7 +167,7 @@ mod tests {
 
     #[test]
     fn the_line_of_a_method_is_waited_for_up_to_a_bound() {
-        for (start, expected) in [(&b"GET /"[..], HTTP), (b"GET k", MEMCACHE)] {
+        for (start, expected) in [(&b"GET /"[..], HTTP), (b"GET k", RESP)] {
             let input = [start, &[b'a'; HTTP_LINE_BYTES_MAX]].concat();
             assert_eq!(detect(&input[..HTTP_LINE_BYTES_MAX - 1]), Detected::Unclear);
             assert_eq!(detect(&input), expected);

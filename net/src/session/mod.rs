@@ -29,11 +29,12 @@ mod push;
 mod refused;
 pub mod resp;
 mod scratch;
+mod walk;
 mod wish;
 
-pub use answer::{ATTACH_REFUSALS, Answer, AttachRefusal, NotFlushed, Shares};
+pub use answer::{ATTACH_REFUSALS, Answer, AttachRefusal, NotFlushed, PAIR_REFUSALS, PairRefusal, Shares};
 pub use bad_input::{BAD_INPUTS, BadInput, Errors};
-pub use context::{ComposeContext, ServerView};
+pub use context::{Changeable, ComposeContext, ServerView};
 pub use deadline::Deadline;
 pub use free::FreeReply;
 pub use messages::{About, Channels, Inspect, Subscribed};
@@ -45,6 +46,7 @@ pub use protocol::{PROTOCOLS, Port, Protocol};
 pub use push::Push;
 pub use refused::Refused;
 pub use scratch::Scratch;
+pub use walk::{NotWalked, OfClients, Over};
 pub use wish::Wish;
 
 use torc_engine::command::Millis;
@@ -75,6 +77,22 @@ impl Session {
         match self {
             Session::Resp(session) => session.bytes_held(),
             Session::Undecided(_) | Session::Memcache(_) | Session::Native(_) => 0,
+        }
+    }
+
+    /// Of a native session; 0: there is none.
+    pub(crate) fn identity(&self) -> u64 {
+        match self {
+            Session::Native(session) => session.identity(),
+            Session::Undecided(_) | Session::Memcache(_) | Session::Resp(_) => 0,
+        }
+    }
+
+    /// Appends the line of CLIENT LIST about its client.
+    pub(crate) fn client_line(&self, facts: &resp::ClientFacts<'_>, out: &mut Vec<u8>) {
+        match self {
+            Session::Resp(session) => session.client_line(facts, out),
+            _ => facts.line_of_another(out),
         }
     }
 

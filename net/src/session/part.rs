@@ -6,6 +6,7 @@ use super::messages::About;
 use super::native::reply_kind as native;
 use super::refused::Refused;
 use super::resp::reply_kind as resp;
+use super::walk::Over;
 use super::wish::Wish;
 use torc_engine::command::{Command, Expiry, Millis, WriteMode};
 
@@ -66,10 +67,25 @@ pub enum Work<'a> {
         cursor: u64,
         count: u32,
     },
+    /// Something of all shards, a step at a time.
+    Walk {
+        database: u16,
+        over: Over,
+    },
     /// The connection's bytes go through shared memory from the answer on, which comes when nothing else is due to the client.
     Attach {
         /// It can read shards itself.
         reads: bool,
+    },
+    /// The connection's bytes go by a queue pair behind the answer, which comes when nothing else is due to the client.
+    Pair {
+        /// A [`PairEnd`](torc_proto::native::PairEnd).
+        client: &'a [u8],
+    },
+    /// What a client may read of this shard itself by RDMA.
+    Reads {
+        /// A [`ReadsAsked`](torc_proto::native::ReadsAsked).
+        asked: &'a [u8],
     },
     /// What the client tells of reads of its own.
     Told(Told, &'a [u8]),
@@ -100,7 +116,7 @@ impl Work<'_> {
     pub fn database(&self) -> u16 {
         match self {
             Work::Keyed(command) | Work::ValueBegin { command, .. } => command.database,
-            Work::Scan { database, .. } => *database,
+            Work::Scan { database, .. } | Work::Walk { database, .. } => *database,
             _ => 0,
         }
     }
@@ -109,7 +125,9 @@ impl Work<'_> {
     pub fn set_database(&mut self, chosen: u16) {
         match self {
             Work::Keyed(command) | Work::ValueBegin { command, .. } => command.database = chosen,
-            Work::Scan { database, .. } | Work::Databases(DatabasesChange::Flush { database }) => {
+            Work::Scan { database, .. }
+            | Work::Walk { database, .. }
+            | Work::Databases(DatabasesChange::Flush { database }) => {
                 *database = chosen;
             }
             _ => {}

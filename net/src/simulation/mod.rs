@@ -35,6 +35,7 @@ use crate::slots::SlotMap;
 use crate::tier::{Durability, TierFigures};
 use crate::transport::sim::{Faults, Network, Random, Sim};
 use crate::transport::{Transport, Waker};
+use crate::tunables::Tunables;
 use crate::worker::mail::Mail;
 use crate::worker::{Bug, Settings, Siblings, Tier as WorkerTier, Worker, WorkerParts, WorkerState};
 use client::Client;
@@ -215,7 +216,8 @@ impl Simulation {
             let tier = ports.next().zip(tier).map(|(port, tier)| {
                 Box::new(WorkerTier::new(port, tier.how(), world.memory_bytes, world.shards))
             });
-            let parts = WorkerParts { shard, mail, siblings, shared, number, settings, now, tier };
+            let parts =
+                WorkerParts { shard, mail, siblings, shared, number, settings, now, tier, readers: None };
             let mut state = WorkerState::new(parts);
             state.put_in(*bug);
             let mut worker = Worker::new(transport, clock.clone(), state);
@@ -444,6 +446,8 @@ pub(crate) fn shared(shards: u16) -> Shared {
         transport: "sim",
         shared_memory_path: None,
         readable: Arc::default(),
+        rdma: None,
+        pairs: Default::default(),
         announce_host: "sim".into(),
         ports: vec![1; shards as usize],
         worker_stats,
@@ -452,6 +456,8 @@ pub(crate) fn shared(shards: u16) -> Shared {
         accounts: (0..shards).map(|_| 0.into()).collect(),
         beyond: 0.into(),
         connections_max: 100,
+        tunables: Tunables::new(0, 100),
+        resident_bytes: 0.into(),
         value_bytes_max: 1 << 20,
         baseline: Mutex::default(),
         connections: 0.into(),

@@ -174,7 +174,7 @@ impl World {
                 ListenerKind { protocol: None, shard_port: false },
                 ListenerKind { protocol: None, shard_port: true },
             ],
-            connections_max: 100,
+            pairs_max: 1,
             // Where memory is short, what one connection may have is no bound.
             output_bytes_max: match (self.flood, self.tight) {
                 (true, _) => 256 << 10,
@@ -186,7 +186,6 @@ impl World {
             subscriptions_max: 100,
             queue_parts_max: 1 + random.below(if self.tight { 500 } else { 100 }),
             input_bytes_max: 256 << 10,
-            idle_ms_max: 0,
             slow_ms_max: 0,
             request_ms_max: 0,
             drain_ms_max: DRAIN_MS,

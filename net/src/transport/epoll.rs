@@ -90,6 +90,8 @@ pub struct Epoll {
     buffers: Buffers,
     /// Sends to try at the next turn.
     sends: Vec<(ConnId, Notice)>,
+    /// Of somebody else, which ends the wait.
+    watched: Option<RawFd>,
     /// When to watch the listeners again after a shortage.
     accept_retry: Option<Instant>,
     pending: Vec<Event>,
@@ -101,6 +103,7 @@ pub struct Epoll {
 const KIND_SHIFT: u32 = 62;
 const KIND_LISTENER: u64 = 1;
 const KIND_WAKER: u64 = 2;
+const KIND_WATCHED: u64 = 3;
 
 fn socket_data(conn: ConnId) -> u64 {
     u64::from(conn.generation) << 32 | u64::from(conn.index)
@@ -133,11 +136,12 @@ impl Epoll {
                 free: (0..count).rev().collect(),
             },
             sends: Vec::new(),
+            watched: None,
             accept_retry: None,
             pending: Vec::new(),
             ready: vec![libc::epoll_event { events: 0, u64: 0 }; EVENTS_MAX],
         };
-        epoll.watch(
+        epoll.control(
             libc::EPOLL_CTL_ADD,
             epoll.waker.as_raw_fd(),
             libc::EPOLLIN as u32,
@@ -151,7 +155,7 @@ impl Epoll {
         Ok(epoll)
     }
 
-    fn watch(&self, change: i32, fd: RawFd, events: u32, data: u64) -> io::Result<()> {
+    fn control(&self, change: i32, fd: RawFd, events: u32, data: u64) -> io::Result<()> {
         let mut event = libc::epoll_event { events, u64: data };
         // SAFETY: `event` is a live epoll_event for the duration of the call.
         match unsafe { libc::epoll_ctl(self.epoll.as_raw_fd(), change, fd, &mut event) } {
@@ -164,7 +168,7 @@ impl Epoll {
         for (number, listener) in self.listeners.iter().enumerate() {
             let data = KIND_LISTENER << KIND_SHIFT | number as u64;
             let flags = (libc::EPOLLIN | libc::EPOLLEXCLUSIVE) as u32;
-            self.watch(change, listener.as_raw_fd(), flags, data)?;
+            self.control(change, listener.as_raw_fd(), flags, data)?;
         }
         Ok(())
     }
@@ -188,7 +192,7 @@ impl Epoll {
         }
         socket.interest = wanted;
         let fd = socket.fd.as_raw_fd();
-        if self.watch(libc::EPOLL_CTL_MOD, fd, wanted, socket_data(conn)).is_err() {
+        if self.control(libc::EPOLL_CTL_MOD, fd, wanted, socket_data(conn)).is_err() {
             self.close(conn);
         }
     }
@@ -287,7 +291,7 @@ impl Epoll {
             interest,
         });
         events.push(Event::Accepted { conn, listener: number as u16 });
-        if self.watch(libc::EPOLL_CTL_ADD, raw, interest, socket_data(conn)).is_err() {
+        if self.control(libc::EPOLL_CTL_ADD, raw, interest, socket_data(conn)).is_err() {
             self.close(conn);
         }
     }
@@ -296,7 +300,7 @@ impl Epoll {
     fn suspend_accepting(&mut self) {
         for listener in &self.listeners {
             // Only a listener that is not watched can fail here.
-            let _ = self.watch(libc::EPOLL_CTL_DEL, listener.as_raw_fd(), 0, 0);
+            let _ = self.control(libc::EPOLL_CTL_DEL, listener.as_raw_fd(), 0, 0);
         }
         self.accept_retry = Some(Instant::now() + ACCEPT_RETRY);
     }
@@ -365,6 +369,7 @@ impl Epoll {
                 events.push(Event::Woken);
             }
             KIND_LISTENER => self.accept(data as u32 as usize, events),
+            KIND_WATCHED => events.push(Event::Woken),
             _ => {
                 let conn = ConnId { index: data as u32, generation: (data >> 32) as u32 & (GENERATIONS - 1) };
                 if flags & libc::EPOLLOUT as u32 != 0 {
@@ -486,6 +491,23 @@ impl Transport for Epoll {
             say(&socket.fd, words);
         }
         self.close(conn);
+    }
+
+    fn watch(&mut self, descriptor: BorrowedFd<'_>) -> io::Result<()> {
+        self.unwatch();
+        let descriptor = descriptor.as_raw_fd();
+        // By its edges: who is told takes all that is there.
+        let interest = (libc::EPOLLIN | libc::EPOLLET) as u32;
+        self.control(libc::EPOLL_CTL_ADD, descriptor, interest, KIND_WATCHED << KIND_SHIFT)?;
+        self.watched = Some(descriptor);
+        Ok(())
+    }
+
+    fn unwatch(&mut self) {
+        if let Some(descriptor) = self.watched.take() {
+            // Fails only if it is closed, and then nothing is left to take out.
+            let _ = self.control(libc::EPOLL_CTL_DEL, descriptor, 0, 0);
+        }
     }
 
     fn socket(&self, conn: ConnId) -> Option<BorrowedFd<'_>> {

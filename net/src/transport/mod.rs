@@ -1,7 +1,7 @@
 //! The seam between the worker loop and whatever carries bytes. Transports know no commands.
 //!
-//! Three transports have the same interface: `uring`, `epoll` and, for tests, `sim`; `rings` adds shared memory to one of them. One transport belongs to one shard
-//! thread. A turn of the loop is one [`Transport::turn`]: it hands everything queued to the kernel, waits if
+//! Three transports have the same interface: `uring`, `epoll` and, for tests, `sim`; `rings` adds shared memory to one of them, `rdma` queue pairs. One transport
+//! belongs to one shard thread. A turn of the loop is one [`Transport::turn`]: it hands everything queued to the kernel, waits if
 //! told to, and reports what happened.
 //!
 //! Ownership: received bytes stay the transport's and are looked at by [`Transport::received`] until
@@ -17,6 +17,8 @@
 pub mod choice;
 pub mod epoll;
 mod pieces;
+pub(crate) mod places;
+pub(crate) mod rdma;
 pub(crate) mod rings;
 #[cfg(test)]
 pub(crate) mod sim;
@@ -31,6 +33,8 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::Duration;
 use torc_engine::segments::Room;
+use torc_proto::native::PairEnd;
+use torc_rdma::Refused;
 
 /// A connection of this transport; never reused while events about it may come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -75,7 +79,7 @@ pub enum Event {
     Ended { conn: ConnId },
     /// The connection is gone; the pieces that it was sending come back.
     Closed { conn: ConnId, pieces: Pieces },
-    /// Another thread called this transport's [`Waker`].
+    /// Another thread called this transport's [`Waker`], or what is watched is readable.
     Woken,
     /// Accepting failed for want of file descriptors or memory; the transport tries again by itself.
     AcceptFailed { error: i32 },
@@ -96,6 +100,27 @@ pub enum NotAttached {
     Failed(std::io::Error),
     /// Its socket did not take the answer: it cannot go on.
     Broken(std::io::Error),
+}
+
+/// Why a connection gets no queue pair.
+#[derive(Debug)]
+pub enum NotPaired {
+    /// RDMA is switched off, or there was no device at the start.
+    Off,
+    /// The device is gone, or being given up.
+    Gone,
+    /// It has one, or rings.
+    Already,
+    /// The shard has as many as it may.
+    Full,
+    Refused(Refused),
+    Failed(std::io::Error),
+}
+
+impl From<Refused> for NotPaired {
+    fn from(refused: Refused) -> NotPaired {
+        NotPaired::Refused(refused)
+    }
 }
 
 /// What a transport offers the loop.
@@ -160,6 +185,26 @@ pub trait Transport {
     fn attach(&mut self, _conn: ConnId, _answer: &[u8], _reads: bool) -> Result<usize, NotAttached> {
         Err(NotAttached::Off)
     }
+
+    /// Gives a connection a queue pair. The next that is sent goes over its socket as ever, and is the last: it says what is returned
+    /// here, which the client needs to know. Nothing may be on its way. Returns the memory that the connection takes, too, bytes.
+    ///
+    /// # Errors
+    /// Why it gets none; it goes on as before.
+    fn pair(&mut self, _conn: ConnId, _client: &PairEnd) -> Result<(PairEnd, usize), NotPaired> {
+        Err(NotPaired::Off)
+    }
+
+    /// Has [`Event::Woken`] reported whenever this descriptor is readable, until [`Transport::unwatch`]. There is one at a time; it must
+    /// stay open until then.
+    ///
+    /// # Errors
+    /// The kernel refused, or the transport cannot.
+    fn watch(&mut self, _descriptor: BorrowedFd<'_>) -> std::io::Result<()> {
+        Err(std::io::ErrorKind::Unsupported.into())
+    }
+
+    fn unwatch(&mut self) {}
 
     /// The socket of a connection, if it has one.
     fn socket(&self, _conn: ConnId) -> Option<BorrowedFd<'_>> {

@@ -1,5 +1,6 @@
-//! Connections that go on through rings in shared memory.
+//! Connections that go on by something else than their socket, and those that do through rings in shared memory.
 
+use super::attaching::{Attaching, Wants};
 use super::connection::{Connection, Phase};
 use super::state::WorkerState;
 use super::view::context;
@@ -22,20 +23,33 @@ impl WorkerState {
             self.refuse_attach(AttachRefusal::Already);
             self.finish(conn, part, &[], read_ns, Answer::Attach(Err(AttachRefusal::Already)));
         } else {
-            conn.attaching = Some((part.reply, reads, read_ns));
+            let wants = Wants::Rings { reads };
+            conn.attaching = Some(Box::new(Attaching { reply: part.reply, wants, read_ns }));
         }
         true
     }
 
-    /// Gives rings to a client that has asked for them, if nothing is due to it any more.
+    /// Lets a client that has asked for it go on otherwise, if nothing is due to it any more.
     #[cold]
-    pub(super) fn attach_if_idle(&mut self, conn: &mut Connection, transport: &mut impl Transport) {
+    pub(super) fn move_if_idle(&mut self, conn: &mut Connection, transport: &mut impl Transport) {
         if !conn.is_idle() || conn.phase != Phase::Open {
             return;
         }
-        let Some((reply, reads, read_ns)) = conn.attaching.take() else { return };
+        let Some(attaching) = conn.attaching.take() else { return };
         conn.answered += 1;
-        self.turn.waited.add(read_ns);
+        self.turn.waited.add(attaching.read_ns);
+        match attaching.wants {
+            Wants::Rings { reads } => self.attach(conn, (attaching.reply, reads), transport),
+            Wants::Pair(client) => self.pair(conn, (attaching.reply, &client), transport),
+        }
+    }
+
+    fn attach(
+        &mut self,
+        conn: &mut Connection,
+        (reply, reads): (ReplyKind, bool),
+        transport: &mut impl Transport,
+    ) {
         let ring_bytes = self.settings.ring_bytes;
         let why = if ring_bytes == 0 {
             AttachRefusal::Off
@@ -76,7 +90,12 @@ impl WorkerState {
     }
 
     /// The answer by itself: the connection's output is empty.
-    fn compose_attach(&self, conn: &mut Connection, reply: ReplyKind, answer: &Answer<'_>) -> Vec<u8> {
+    pub(super) fn compose_attach(
+        &self,
+        conn: &mut Connection,
+        reply: ReplyKind,
+        answer: &Answer<'_>,
+    ) -> Vec<u8> {
         let context = context(conn.number, &conn.peer, &conn.local, self.now, &self.view);
         conn.session.compose(reply, &[], &[], answer, &context, &mut conn.output);
         match conn.output.take(Vec::new) {

@@ -10,6 +10,7 @@
 //! keys are this shard's own nothing waits, and the queue is not touched. Parts are begun in their order, so commands
 //! of one connection on one key take effect in theirs: behind a deferred part everything is deferred.
 
+use super::attaching::Attaching;
 use super::input::Input;
 use super::mail::Address;
 use super::messages::Shares;
@@ -18,6 +19,7 @@ use super::queue::Queue;
 use super::rounds::RoundMarks;
 use super::step::Step;
 use super::upload::Upload;
+use super::walking::Walk;
 use crate::session::{Output, ReplyKind, Session};
 use crate::transport::{ConnId, Pieces};
 use std::collections::VecDeque;
@@ -94,12 +96,18 @@ pub(crate) struct Connection {
     /// Its answers wait until the shard's changes up to this are saved; and never will be, so they are not true.
     pub(crate) answers_after: u64,
     pub(crate) is_untrue: bool,
-    /// It has asked for shared memory, by a part that the turn of this time has read, and is not answered.
-    pub(crate) attaching: Option<(ReplyKind, bool, u64)>,
-    /// Memory of its rings, bytes; 0: it has none.
+    /// It has asked for shared memory or a queue pair, and is not answered.
+    pub(crate) attaching: Option<Box<Attaching>>,
+    /// The session that its queue pair counts for; 0: none.
+    pub(crate) paired_as: u64,
+    /// Memory of its rings, or for its queue pair, bytes; 0: it has none.
     pub(crate) ring_bytes: usize,
     /// The first of its deferred parts is a step of a scan that has begun.
     pub(crate) scans: Option<Box<Step>>,
+    /// The first of its deferred parts is a walk that has begun.
+    pub(crate) walk: Option<Box<Walk>>,
+    /// It has closed itself, and is answered that.
+    pub(crate) ends_behind_answer: bool,
     /// In the line of those that are not read for want of memory.
     pub(crate) waits_for_memory: bool,
     /// What it was charged with last, bytes.
@@ -116,6 +124,8 @@ pub(crate) struct Connection {
     pub(crate) moved: usize,
     pub(crate) received_at: Millis,
     pub(crate) received_bytes: u64,
+    /// When it came.
+    pub(crate) accepted_at: Millis,
     /// Requests answered.
     pub(crate) answered: u64,
     /// When a send last began, was over or was seen to go on.
@@ -173,8 +183,11 @@ impl Connection {
             answers_after: 0,
             is_untrue: false,
             attaching: None,
+            paired_as: 0,
             ring_bytes: 0,
             scans: None,
+            walk: None,
+            ends_behind_answer: false,
             waits_for_memory: false,
             charged: 0,
             sending_content: 0,
@@ -184,6 +197,7 @@ impl Connection {
             moved: 0,
             received_at: now,
             received_bytes: 0,
+            accepted_at: now,
             answered: 0,
             sent_at: now,
             taken: 0,
@@ -209,8 +223,9 @@ impl Connection {
         let deferred = self.deferred.iter().map(OwnedPart::bytes_held).sum::<usize>();
         let bytes = self.input.bytes_held() + self.output.bytes_held() + self.sending_bytes;
         let scanned = self.scans.as_ref().map_or(0, |step| step.keys.capacity());
+        let walked = self.walk.as_ref().map_or(0, |walk| walk.found.capacity());
+        let waiting = self.queue.bytes_held() + deferred + scanned + walked;
         let messages = self.subscription_bytes + self.shares.bytes_held();
-        let waiting = self.queue.bytes_held() + deferred + scanned;
         CONNECTION_BYTES + bytes + waiting + self.session.bytes_held() + messages
     }
 

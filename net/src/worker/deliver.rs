@@ -60,6 +60,9 @@ impl WorkerState {
                 (_, Some((answer @ (OwnedAnswer::Published(_) | OwnedAnswer::Inspected), _))) => {
                     self.take_share(conn, from.sequence, batch.bytes_of(number), (&answer, bytes));
                 }
+                (_, Some((OwnedAnswer::Scanned { cursor }, _))) if conn.walk.is_some() => {
+                    self.walked(conn, batch.kind_of(number), batch.bytes_of(number), (cursor, bytes));
+                }
                 (_, Some(owned)) => {
                     self.take_answer(conn, from.sequence, batch.bytes_of(number), bytes, owned);
                 }

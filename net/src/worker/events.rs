@@ -50,7 +50,7 @@ impl WorkerState {
             return Err(TOO_MANY_FOR_MEMORY);
         }
         // Relaxed: a count that orders nothing.
-        if self.shared.connections.fetch_add(1, Relaxed) >= self.settings.connections_max {
+        if self.shared.connections.fetch_add(1, Relaxed) >= self.shared.tunables.connections_max() {
             self.shared.connections.fetch_sub(1, Relaxed);
             return Err(TOO_MANY);
         }
@@ -142,6 +142,8 @@ impl WorkerState {
         }
         self.budget.discharge(&conn);
         self.budget.rings -= conn.ring_bytes;
+        self.shared.pairs.leave(conn.paired_as);
+        self.readers.iter_mut().for_each(|readers| readers.close(conn.number));
         // Relaxed: as in `admit`.
         self.shared.connections.fetch_sub(1, Relaxed);
         self.stats.connections.set(self.connections.len() as u64);

@@ -15,6 +15,7 @@ use super::view::context;
 use crate::metrics::{CloseReason, CommandClass, OutcomeClass, WorkerStats};
 use crate::session::{Answer, Once, Part, ReplyKind, Session, Wish, Work};
 use crate::transport::ConnId;
+use crate::tunables::Pause;
 use torc_engine::Shard;
 use torc_engine::command::{Body, Command, Millis, Op, Outcome, Ticket, Write};
 use torc_proto::slot::slot_of;
@@ -81,6 +82,7 @@ impl WorkerState {
         conn.output.prepare(|| self.pool.take());
         let changes = self.changes_before(|| parts.iter().filter_map(Part::wished));
         let output_bytes_max = self.output_bytes_max();
+        let is_paused = self.shared.tunables.paused(self.now).is_some();
         let mut answered = 0;
         for (part, prepared) in parts.iter().zip(prepared) {
             if conn.phase != Phase::Open {
@@ -88,7 +90,8 @@ impl WorkerState {
             }
             // The part before may have pinned segments.
             let room = if self.shard.is_short_of_pins() { 0 } else { output_bytes_max };
-            let direct = conn.queue.is_empty() && conn.deferred.is_empty() && conn.output.bytes() <= room;
+            let waits = !conn.queue.is_empty() || !conn.deferred.is_empty() || is_paused;
+            let direct = !waits && conn.output.bytes() <= room;
             match &part.work {
                 Work::Keyed(command)
                     if direct
@@ -224,6 +227,10 @@ impl WorkerState {
         if conn.asks_alone || !conn.has_room(self.output_bytes_max()) {
             return false;
         }
+        if self.is_paused_for(part) {
+            self.ask_later(conn);
+            return false;
+        }
         match &part.work {
             Work::Keyed(command) => match self.destination(conn, command.key, prepared.shard) {
                 Destination::Here if self.would_pin(command, prepared.hash).is_some() => {
@@ -268,10 +275,13 @@ impl WorkerState {
             Work::Databases(change) => self.begin_databases(conn, part, *change, read_ns),
             Work::Flush { at } => self.begin_flush(conn, part, *at, read_ns),
             Work::Scan { cursor, count, .. } => self.begin_scan(conn, part, (*cursor, *count), read_ns),
+            Work::Walk { over, .. } => self.begin_walk(conn, part, *over, read_ns),
             Work::Attach { reads } => self.begin_attach(conn, part, *reads, read_ns),
             Work::Messages { about, name, message } => {
                 self.begin_messages(conn, part, (*about, name, message), read_ns)
             }
+            Work::Reads { asked } => self.give_reads(conn, part, asked, read_ns),
+            Work::Pair { client } => self.begin_pair(conn, part, client, read_ns),
             Work::Told(told, value) => {
                 self.take_told(*told, value);
                 self.stats.request(CommandClass::Local, OutcomeClass::Done);
@@ -284,6 +294,23 @@ impl WorkerState {
                 true
             }
             _ => self.begin_value_part(conn, part, read_ns),
+        }
+    }
+
+    /// Whether a part waits for the end of a pause. What needs no shard never does, so that a client can end one.
+    fn is_paused_for(&self, part: &Part<'_>) -> bool {
+        match self.shared.tunables.paused(self.now) {
+            None => false,
+            Some(Pause::Changes) => part.wished().is_some(),
+            Some(Pause::All) => matches!(
+                part.work,
+                Work::Keyed(_)
+                    | Work::Flush { .. }
+                    | Work::Databases(_)
+                    | Work::Scan { .. }
+                    | Work::ValueEnd
+                    | Work::ValueEndWith { .. }
+            ),
         }
     }
 
@@ -349,6 +376,9 @@ impl WorkerState {
         self.compose(conn, part, key, &answer);
         self.turn.waited.add(read_ns);
         conn.answered += 1;
+        if conn.ends_behind_answer {
+            conn.phase = Phase::Finishing(CloseReason::Killed);
+        }
         if matches!(part.work, Work::Close) {
             self.end_by_answer(conn, &part.reply);
         }

@@ -42,7 +42,11 @@ impl StoredOutcome {
             Outcome::Touched { meta } => StoredOutcome::Touched { meta: *meta },
             Outcome::Untouched => StoredOutcome::Untouched,
             Outcome::Counter { number, meta } => StoredOutcome::Counter { number: *number, meta: *meta },
-            Outcome::Item(_) | Outcome::Refused(_) | Outcome::Pending(_) => return None,
+            Outcome::Item(_)
+            | Outcome::Number(_)
+            | Outcome::Fields(_)
+            | Outcome::Refused(_)
+            | Outcome::Pending(_) => return None,
         })
     }
 

@@ -35,7 +35,7 @@ impl WorkerState {
     }
 
     fn time_is_up(&self, conn: &mut Connection, transport: &impl Transport) -> Option<CloseReason> {
-        let idle_ms_max = self.settings.idle_ms_max;
+        let idle_ms_max = self.shared.tunables.idle_ms_max();
         let silent_ms = self.ticks - conn.received_at.max(conn.sent_at);
         if self.is_slow(conn, transport) {
             let slow_ms_max = self.settings.slow_ms_max;

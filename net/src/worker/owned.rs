@@ -7,12 +7,13 @@ use super::mail::AskBytes;
 use super::pool::Pool;
 use super::queue::Asked;
 use crate::session::{
-    About, Answer, AttachRefusal, DatabasesChange, NotFlushed, Once, Part, ReplyKind, Shares, Told, Work,
-    lent_cost,
+    About, Answer, AttachRefusal, DatabasesChange, NotFlushed, NotWalked, Once, Over, PairRefusal, Part,
+    ReplyKind, Shares, Told, Work, lent_cost,
 };
 use torc_engine::bytes::Bytes;
 use torc_engine::command::{
-    Body, Command, Expiry, Found, Meta, Millis, Number, Op, Outcome, Refusal, Ticket, Value, Write, WriteMode,
+    Bits, Body, Command, Expiry, Found, IfEqual, Meta, Millis, Number, Op, Outcome, Refusal, Ticket, Unpack,
+    Value, Write, WriteMode,
 };
 use torc_engine::segments::LentChain;
 
@@ -27,7 +28,10 @@ pub(crate) enum OwnedWork {
     Databases(DatabasesChange),
     Flush { at: Option<Millis> },
     Scan { cursor: u64, count: u32 },
+    Walk(Over),
     Attach { reads: bool },
+    Pair,
+    Reads,
     Told(Told),
     Messages(About),
     Local,
@@ -86,7 +90,10 @@ impl OwnedPart {
             Work::Databases(change) => (OwnedWork::Databases(change), &b""[..], &b""[..]),
             Work::Flush { at } => (OwnedWork::Flush { at }, &b""[..], &b""[..]),
             Work::Scan { cursor, count, .. } => (OwnedWork::Scan { cursor, count }, &b""[..], &b""[..]),
+            Work::Walk { over, .. } => (OwnedWork::Walk(over), &b""[..], &b""[..]),
             Work::Attach { reads } => (OwnedWork::Attach { reads }, &b""[..], &b""[..]),
+            Work::Pair { client } => (OwnedWork::Pair, &b""[..], client),
+            Work::Reads { asked } => (OwnedWork::Reads, &b""[..], asked),
             Work::Told(told, value) => (OwnedWork::Told(told), &b""[..], value),
             Work::Messages { about, name, message } => (OwnedWork::Messages(about), name, message),
             Work::Local => (OwnedWork::Local, &b""[..], &b""[..]),
@@ -122,9 +129,12 @@ impl OwnedPart {
             OwnedWork::Databases(change) => Work::Databases(change),
             OwnedWork::Flush { at } => Work::Flush { at },
             OwnedWork::Scan { cursor, count } => Work::Scan { database: self.database, cursor, count },
+            OwnedWork::Walk(over) => Work::Walk { database: self.database, over },
             OwnedWork::Told(told) => Work::Told(told, value),
             OwnedWork::Attach { reads } => Work::Attach { reads },
             OwnedWork::Messages(about) => Work::Messages { about, name: key, message: value },
+            OwnedWork::Pair => Work::Pair { client: value },
+            OwnedWork::Reads => Work::Reads { asked: value },
             OwnedWork::Local => Work::Local,
             OwnedWork::Close => Work::Close,
         };
@@ -145,7 +155,10 @@ impl OwnedPart {
 pub(crate) fn op_value<'a>(op: &Op<'a>) -> &'a [u8] {
     match op {
         Op::Write(Write { value: Body::Bytes(bytes), .. })
-        | Op::SetRange { value: Body::Bytes(bytes), .. } => bytes,
+        | Op::SetRange { value: Body::Bytes(bytes), .. }
+        | Op::Bits(Bits::Fields { steps: bytes, .. })
+        | Op::IfEqual(IfEqual { bytes, .. })
+        | Op::Unpack(Unpack { packed: bytes, .. }) => bytes,
         _ => b"",
     }
 }
@@ -159,6 +172,15 @@ pub(crate) fn strip_op(op: Op<'_>) -> Op<'static> {
         Op::Arithmetic(arithmetic) => Op::Arithmetic(arithmetic),
         Op::Expire(expire) => Op::Expire(expire),
         Op::SetRange { offset, value } => Op::SetRange { offset, value: strip_body(value) },
+        Op::Bits(Bits::Fields { writes, .. }) => Op::Bits(Bits::Fields { steps: &[], writes }),
+        Op::Bits(Bits::Count { range }) => Op::Bits(Bits::Count { range }),
+        Op::Bits(Bits::Find { bit, start, end, by_bits }) => {
+            Op::Bits(Bits::Find { bit, start, end, by_bits })
+        }
+        Op::IfEqual(IfEqual { expected_len, then, .. }) => {
+            Op::IfEqual(IfEqual { bytes: &[], expected_len, then })
+        }
+        Op::Unpack(Unpack { len, mode, expiry, .. }) => Op::Unpack(Unpack { packed: &[], len, mode, expiry }),
     }
 }
 
@@ -182,6 +204,9 @@ pub(crate) fn fill_command<'a>(
             Op::Write(Write { value: Body::Bytes(value), ..write })
         }
         Op::SetRange { offset, value: Body::Bytes(_) } => Op::SetRange { offset, value: Body::Bytes(value) },
+        Op::Bits(Bits::Fields { writes, .. }) => Op::Bits(Bits::Fields { steps: value, writes }),
+        Op::IfEqual(ask) => Op::IfEqual(IfEqual { bytes: value, ..ask }),
+        Op::Unpack(ask) => Op::Unpack(Unpack { packed: value, ..ask }),
         other => other,
     };
     Command { database, key, op }
@@ -199,6 +224,8 @@ pub(crate) enum OwnedOutcome {
     Touched(Meta),
     Untouched,
     Counter { number: Number, meta: Meta },
+    Number(i64),
+    Fields,
     Refused(Refusal),
     Pending(Ticket),
 }
@@ -223,10 +250,16 @@ pub(crate) enum OwnedAnswer {
     },
     Published(u64),
     Inspected,
+    Walked {
+        count: u64,
+    },
+    NotWalked(NotWalked),
     Busy {
         limit: &'static str,
     },
     Attach(Result<Shares, AttachRefusal>),
+    Pair(PairRefusal),
+    Reads(Option<PairRefusal>),
     OutcomeUnknown,
     DeadlineExceeded,
     Local,
@@ -272,6 +305,11 @@ impl OwnedAnswer {
             Outcome::Touched { meta } => OwnedOutcome::Touched(meta),
             Outcome::Untouched => OwnedOutcome::Untouched,
             Outcome::Counter { number, meta } => OwnedOutcome::Counter { number, meta },
+            Outcome::Number(number) => OwnedOutcome::Number(number),
+            Outcome::Fields(results) => {
+                results.append_to(bytes);
+                OwnedOutcome::Fields
+            }
             Outcome::Refused(refusal) => OwnedOutcome::Refused(refusal),
             Outcome::Pending(ticket) => OwnedOutcome::Pending(ticket),
         };
@@ -304,8 +342,19 @@ impl OwnedAnswer {
                 bytes.extend_from_slice(found);
                 OwnedAnswer::Inspected
             }
+            Answer::Walked { count, found } => {
+                bytes.extend_from_slice(found);
+                OwnedAnswer::Walked { count }
+            }
+            Answer::NotWalked(why) => OwnedAnswer::NotWalked(why),
             Answer::Busy { limit } => OwnedAnswer::Busy { limit },
             Answer::Attach(attached) => OwnedAnswer::Attach(attached),
+            Answer::Reads(given) => {
+                bytes.extend_from_slice(given.unwrap_or_default());
+                OwnedAnswer::Reads(given.err())
+            }
+            // One that is not refused is answered at once.
+            Answer::Pair(paired) => OwnedAnswer::Pair(paired.err().unwrap_or(PairRefusal::Off)),
             Answer::OutcomeUnknown => OwnedAnswer::OutcomeUnknown,
             Answer::DeadlineExceeded => OwnedAnswer::DeadlineExceeded,
             Answer::Local => OwnedAnswer::Local,
@@ -325,8 +374,12 @@ impl OwnedAnswer {
             OwnedAnswer::Unsubscribed { left } => Answer::Unsubscribed { names: bytes, left },
             OwnedAnswer::Published(count) => Answer::Published(count),
             OwnedAnswer::Inspected => Answer::Inspected(bytes),
+            OwnedAnswer::Walked { count } => Answer::Walked { count, found: bytes },
+            OwnedAnswer::NotWalked(why) => Answer::NotWalked(why),
             OwnedAnswer::Busy { limit } => Answer::Busy { limit },
             OwnedAnswer::Attach(attached) => Answer::Attach(attached),
+            OwnedAnswer::Pair(why) => Answer::Pair(Err(why)),
+            OwnedAnswer::Reads(why) => Answer::Reads(why.map_or(Ok(bytes), Err)),
             OwnedAnswer::OutcomeUnknown => Answer::OutcomeUnknown,
             OwnedAnswer::DeadlineExceeded => Answer::DeadlineExceeded,
             OwnedAnswer::Local => Answer::Local,
@@ -358,6 +411,8 @@ impl OwnedOutcome {
             OwnedOutcome::Touched(meta) => Outcome::Touched { meta },
             OwnedOutcome::Untouched => Outcome::Untouched,
             OwnedOutcome::Counter { number, meta } => Outcome::Counter { number, meta },
+            OwnedOutcome::Number(number) => Outcome::Number(number),
+            OwnedOutcome::Fields => Outcome::Fields(Bytes::from(bytes)),
             OwnedOutcome::Refused(refusal) => Outcome::Refused(refusal),
             OwnedOutcome::Pending(ticket) => Outcome::Pending(ticket),
         }

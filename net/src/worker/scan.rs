@@ -8,9 +8,9 @@ use crate::metrics::{CommandClass, OutcomeClass};
 use crate::session::{Answer, Part};
 
 /// Bits of a scan's cursor that belong to the shard's own; the shard is above them.
-const CURSOR_BITS: u32 = 48;
+pub(super) const CURSOR_BITS: u32 = 48;
 /// Set aside for the keys of a step of a scan.
-const SCAN_ROOM: u32 = 64 << 10;
+pub(super) const SCAN_ROOM: u32 = 64 << 10;
 
 impl WorkerState {
     /// One step of a scan, at the shard that the cursor names. On a shard's own port only that shard is walked.
@@ -27,26 +27,7 @@ impl WorkerState {
         };
         let (database, local) = (part.work.database(), cursor & ((1 << CURSOR_BITS) - 1));
         if shard == self.number {
-            let step = match conn.scans.take() {
-                Some(step) => *step,
-                None if self.waits_to_scan(shard) => {
-                    self.wait_to_know_all(conn);
-                    return false;
-                }
-                None if !self.may_scan() => {
-                    self.hold(conn);
-                    return false;
-                }
-                None => {
-                    let keys = self.pool.take();
-                    self.scan(database, local, count, conn.on_shard_port, keys, Scanner::Client(conn.id))
-                }
-            };
-            if step.missing > 0 {
-                conn.scans = Some(Box::new(step));
-                conn.waits_for_tier = true;
-                return false;
-            }
+            let Some(step) = self.step_here(conn, database, local, count) else { return false };
             self.stats.request(CommandClass::Scan, OutcomeClass::Done);
             let answer = Answer::Scanned { cursor: step.cursor, keys: &step.keys };
             self.finish(conn, part, &[], read_ns, answer);
@@ -69,6 +50,46 @@ impl WorkerState {
             self.wait_for(conn, part, read_ns, (1, SCAN_ROOM), None);
         }
         asked
+    }
+
+    /// One step at this shard. `None`: something has to be known or fetched first.
+    pub(super) fn step_here(
+        &mut self,
+        conn: &mut Connection,
+        database: u16,
+        local: u64,
+        count: u32,
+    ) -> Option<Step> {
+        let step = match conn.scans.take() {
+            Some(step) => *step,
+            None if self.waits_to_scan(self.number) => {
+                self.wait_to_know_all(conn);
+                return None;
+            }
+            None if !self.may_scan() => {
+                self.hold(conn);
+                return None;
+            }
+            None => {
+                let keys = self.pool.take();
+                self.scan(database, local, count, conn.on_shard_port, keys, Scanner::Client(conn.id))
+            }
+        };
+        if step.missing > 0 {
+            conn.scans = Some(Box::new(step));
+            conn.waits_for_tier = true;
+            return None;
+        }
+        Some(step)
+    }
+
+    /// The cursor behind a step at this shard that came to `next`, 0 at its end.
+    pub(super) fn cursor_behind(&self, here: u64, next: u64, only_here: bool) -> u64 {
+        match next {
+            0 if only_here || self.number + 1 == self.mail.shards() => 0,
+            0 => here + (1 << CURSOR_BITS),
+            next => here | next,
+        }
     }
 
     /// One step for another shard, whose keys are appended to `out`. `None`: some are being fetched.
@@ -114,11 +135,7 @@ impl WorkerState {
             keys.clear();
         }
         let here = u64::from(self.number) << CURSOR_BITS;
-        let cursor = match next {
-            0 if only_here || self.number + 1 == self.mail.shards() => 0,
-            0 => here + (1 << CURSOR_BITS),
-            next => here | next,
-        };
+        let cursor = self.cursor_behind(here, next, only_here);
         let mut step = Step { database, cursor, keys, missing: 0 };
         self.fetch_keys(&elsewhere, &mut step, scanner);
         step

@@ -49,7 +49,7 @@ impl WorkerState {
             self.advance(conn);
         }
         if conn.attaching.is_some() {
-            self.attach_if_idle(conn, transport);
+            self.move_if_idle(conn, transport);
         }
         self.send_next(conn, transport);
         self.park_or_resume(conn, transport);

@@ -3,6 +3,7 @@
 use super::execute::perform;
 use super::mail::{AnsweredWith, AskBytes, AskKind, Batch, OwnedAnswered, Posted, What};
 use super::owned::{OwnedAnswer, fill_command};
+use super::scan::CURSOR_BITS;
 use super::state::WorkerState;
 use super::tier::DURABILITY;
 use super::upload::ForeignUpload;
@@ -202,6 +203,12 @@ impl WorkerState {
             What::Inspect(inspect) => {
                 self.inspect(inspect, bytes.key, out);
                 (Some(OwnedAnswer::Inspected), None)
+            }
+            What::Clients { place, of, asker } => {
+                let next = self.clients(place, (of, asker), bytes.echo, out);
+                let here = u64::from(self.number) << CURSOR_BITS;
+                let cursor = self.cursor_behind(here, next.into(), false);
+                (Some(OwnedAnswer::Scanned { cursor }), None)
             }
             What::Scan { cursor, count } => {
                 let cursor = self.scan_for(upload.0, database, (cursor, count), out)?;

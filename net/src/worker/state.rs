@@ -18,6 +18,7 @@ use super::tier::state::Tier;
 use super::upload::ForeignUpload;
 use super::view::View;
 use crate::metrics::WorkerStats;
+use crate::rdma::Readers;
 use crate::session::native::CREDIT;
 use crate::session::{Limits, Output, Protocol};
 use crate::shared::Shared;
@@ -42,7 +43,6 @@ pub(crate) struct Settings {
     pub(crate) limits: Limits,
     /// By number, as the transport names them.
     pub(crate) listeners: Vec<ListenerKind>,
-    pub(crate) connections_max: usize,
     pub(crate) output_bytes_max: usize,
     /// Bytes of answers and messages that wait for a connection which gets messages: beyond that it is closed.
     pub(crate) subscriber_bytes_max: usize,
@@ -53,13 +53,14 @@ pub(crate) struct Settings {
     pub(crate) room_bytes_min: u64,
     /// Longest input that is no request yet, bytes.
     pub(crate) input_bytes_max: usize,
-    /// 0: never.
-    pub(crate) idle_ms_max: u64,
+    /// 0: never; so are the others.
     pub(crate) slow_ms_max: u64,
     pub(crate) request_ms_max: u64,
     pub(crate) drain_ms_max: u64,
     /// How long a worker that has worked looks for more before it sleeps.
     pub(crate) spin_ns: u64,
+    /// Queue pairs of one client at most.
+    pub(crate) pairs_max: usize,
     /// Length of a ring in shared memory, bytes; 0: none is shared.
     pub(crate) ring_bytes: usize,
     /// For the outcomes of numbered changes.
@@ -77,6 +78,7 @@ pub(crate) struct WorkerParts {
     pub(crate) settings: Settings,
     pub(crate) now: Millis,
     pub(crate) tier: Option<Box<Tier>>,
+    pub(crate) readers: Option<Box<dyn Readers>>,
 }
 
 /// State of one worker apart from its transport.
@@ -86,6 +88,8 @@ pub(crate) struct WorkerState {
     pub(super) mail: Mail,
     pub(super) siblings: Siblings,
     pub(super) tier: Option<Box<Tier>>,
+    /// Clients that read the shard by RDMA, if they may.
+    pub(super) readers: Option<Box<dyn Readers>>,
     pub(super) shared: Arc<Shared>,
     pub(super) stats: Arc<WorkerStats>,
     pub(super) settings: Settings,
@@ -121,7 +125,7 @@ const ONCE_SESSIONS_MAX: usize = 4096;
 
 impl WorkerState {
     pub(crate) fn new(parts: WorkerParts) -> WorkerState {
-        let WorkerParts { shard, mail, siblings, shared, number, settings, now, tier } = parts;
+        let WorkerParts { shard, mail, siblings, shared, number, settings, now, tier, readers } = parts;
         WorkerState {
             stats: shared.worker_stats[number as usize].clone(),
             view: View::new(shared.clone(), number),
@@ -130,6 +134,7 @@ impl WorkerState {
             mail,
             siblings,
             tier,
+            readers,
             shared,
             connections: Connections::default(),
             outcomes: Outcomes::new(ONCE_SESSIONS_MAX, CREDIT as usize, settings.outcomes_bytes_max),
@@ -183,6 +188,9 @@ impl WorkerState {
         self.look_for_listeners();
         self.turn.began_ns = began_ns;
         self.ticks = began_ns / 1_000_000;
+        if self.readers.is_some() {
+            self.follow_readers();
+        }
         #[cfg(test)]
         if self.has(Bug::MissedExpiry) {
             return;

@@ -48,18 +48,17 @@ fn state_at(number: u16, mail: Mail, shared: Arc<Shared>) -> WorkerState {
     let settings = Settings {
         limits,
         listeners: Vec::new(),
-        connections_max: 1,
         output_bytes_max: 1000,
         subscriber_bytes_max: 1000,
         subscriptions_max: 5,
         queue_parts_max: 10,
         room_bytes_min: 1000,
         input_bytes_max: 1000,
-        idle_ms_max: 0,
         slow_ms_max: 0,
         request_ms_max: 0,
         drain_ms_max: 0,
         spin_ns: 0,
+        pairs_max: 1,
         ring_bytes: 0,
         outcomes_bytes_max: 0,
         budget: BudgetConfig { memory: 16 << 20, clients: 8 << 20, floor: 4 << 20, fixed: 0, lends: false },
@@ -75,6 +74,7 @@ fn state_at(number: u16, mail: Mail, shared: Arc<Shared>) -> WorkerState {
         settings,
         now: NOW,
         tier: None,
+        readers: None,
     })
 }
 

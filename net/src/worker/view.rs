@@ -1,7 +1,7 @@
 //! What sessions see of the server.
 
 use crate::event_classes::EventClasses;
-use crate::session::{ComposeContext, ServerView};
+use crate::session::{Changeable, ComposeContext, ServerView};
 use crate::shared::Shared;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -85,6 +85,38 @@ impl ServerView for View {
         self.shared.reset(names);
     }
 
+    fn changeable(&self, what: Changeable) -> u64 {
+        let tunables = &self.shared.tunables;
+        match what {
+            // Less than a second is not told as never.
+            Changeable::IdleSeconds => tunables.idle_ms_max().div_ceil(1000),
+            Changeable::Connections => tunables.connections_max() as u64,
+        }
+    }
+
+    fn changeable_limits(&self, what: Changeable) -> (u64, u64) {
+        match what {
+            Changeable::IdleSeconds => (0, i32::MAX as u64),
+            Changeable::Connections => (1, self.shared.connections_max as u64),
+        }
+    }
+
+    fn change(&self, what: Changeable, number: u64) {
+        let tunables = &self.shared.tunables;
+        match what {
+            Changeable::IdleSeconds => tunables.set_idle_ms_max(number * 1000),
+            Changeable::Connections => tunables.set_connections_max(number as usize),
+        }
+    }
+
+    fn pause(&self, now: Millis, until: Millis, all: bool) {
+        self.shared.tunables.pause(now, until, all);
+    }
+
+    fn go_on(&self) {
+        self.shared.tunables.go_on();
+    }
+
     fn started_at(&self) -> Millis {
         self.shared.wall.began()
     }
@@ -95,6 +127,11 @@ impl ServerView for View {
 
     fn transport(&self) -> &'static str {
         self.shared.transport
+    }
+
+    fn has_rdma(&self) -> bool {
+        // Whether its device is there just now is told to who asks for a queue pair: a client that hears of none does not ask again.
+        self.shared.rdma.is_some()
     }
 
     fn shared_memory_path(&self) -> Option<String> {

@@ -209,9 +209,20 @@ impl Connection {
                 };
                 self.compose(reply, &[], echo, &answer, now);
             }
+            Work::Walk { .. } => {
+                self.compose(reply, &[], echo, &Answer::Walked { count: 0, found: &[] }, now);
+            }
             Work::Local | Work::Told(..) => self.compose(reply, &[], echo, &Answer::Local, now),
             Work::Attach { .. } => {
                 let answer = Answer::Attach(Err(torc_net::session::AttachRefusal::Off));
+                self.compose(reply, &[], echo, &answer, now);
+            }
+            Work::Reads { .. } => {
+                let answer = Answer::Reads(Err(torc_net::session::PairRefusal::Off));
+                self.compose(reply, &[], echo, &answer, now);
+            }
+            Work::Pair { .. } => {
+                let answer = Answer::Pair(Err(torc_net::session::PairRefusal::Off));
                 self.compose(reply, &[], echo, &answer, now);
             }
             Work::Close => {

@@ -2,6 +2,8 @@
 //!
 //! No memory limit, no eviction; times are arguments as everywhere.
 
+mod bits;
+
 use super::Store;
 use std::collections::HashMap;
 use torc_engine::command::{
@@ -33,6 +35,8 @@ pub struct Model {
     database: u16,
     /// The last removed or overwritten item, for answers that show it.
     old: Item,
+    /// What came of the last steps on integers.
+    fields: Vec<u8>,
     version: u64,
     flush_at: Option<Millis>,
     uploads: Vec<Vec<u8>>,
@@ -62,6 +66,9 @@ impl Store for Model {
                 };
                 self.set_range(key, *offset as usize, &value)
             }
+            Op::Bits(ask) => self.bits(key, ask),
+            Op::IfEqual(ask) => self.if_equal(key, ask, now),
+            Op::Unpack(ask) => unreachable!("the vectors have none: {ask:?}"),
         }
     }
 

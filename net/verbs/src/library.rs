@@ -32,3 +32,11 @@ pub(crate) fn load() -> Result<&'static sys::Functions, LibraryError> {
     static LIBRARY: OnceLock<Result<sys::Functions, LibraryError>> = OnceLock::new();
     LIBRARY.get_or_init(sys::load).as_ref().map_err(LibraryError::clone)
 }
+
+/// Whether there is one that could be loaded. It does not stay: a process without devices needs none of its memory.
+///
+/// # Errors
+/// Why there is none.
+pub(crate) fn look() -> Result<(), LibraryError> {
+    sys::load().map(drop)
+}

@@ -3,12 +3,14 @@
 use crate::copy::{copy_in, copy_out};
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 /// Memory that can be registered.
 ///
 /// # Safety
 /// The `len` bytes from `start` on are mapped, readable and writable, and stay at their place, as long as the value lives. No
-/// reference covers them, but to atomics: a device, or somebody far away, may change them at any time.
+/// reference covers them, but to atomics, while a device, or somebody far away, may change them: any that a posted request or a
+/// peer's key names.
 pub unsafe trait Memory: Send + Sync + 'static {
     fn start(&self) -> *mut u8;
     fn len(&self) -> usize;
@@ -29,7 +31,7 @@ unsafe impl Send for Buffer {}
 // SAFETY: as above.
 unsafe impl Sync for Buffer {}
 
-// SAFETY: mapped readable and writable in `new`, unmapped in `drop`, and no reference is ever made into it.
+// SAFETY: mapped readable and writable in `new`, unmapped in `drop`, and references into it are only made to bytes that nobody writes.
 unsafe impl Memory for Buffer {
     fn start(&self) -> *mut u8 {
         self.start
@@ -86,6 +88,35 @@ impl Buffer {
         assert!(self.has(at, len), "writes inside of the buffer");
         // SAFETY: the source by the caller; the bytes lie in the mapping, which is writable and lives as long as `self`.
         unsafe { copy_in(from, len, self.start.add(at)) };
+    }
+
+    /// The bytes themselves.
+    ///
+    /// # Safety
+    /// As long as the reference lives nobody writes them: no request that is posted names them, no peer has a key to them, and
+    /// [`Buffer::write`] leaves them alone.
+    ///
+    /// # Panics
+    /// If the buffer ends before.
+    #[inline]
+    pub unsafe fn quiet_bytes(&self, at: usize, len: usize) -> &[u8] {
+        assert!(self.has(at, len), "bytes inside of the buffer");
+        // SAFETY: they lie in the mapping, which lives as long as `self`, and nobody writes them (the caller).
+        unsafe { std::slice::from_raw_parts(self.start.add(at), len) }
+    }
+
+    /// Words of the buffer, which a device may write meanwhile.
+    ///
+    /// # Panics
+    /// If the buffer ends before, or `at` is no multiple of 8.
+    pub fn words(&self, at: usize, count: usize) -> &[AtomicU64] {
+        let bytes = count.checked_mul(size_of::<AtomicU64>()).expect("fewer bytes than there are addresses");
+        assert!(
+            self.has(at, bytes) && at.is_multiple_of(size_of::<AtomicU64>()),
+            "words inside of the buffer"
+        );
+        // SAFETY: aligned words in the mapping, which begins at a page, holds zeros at first, and lives as long as `self`.
+        unsafe { std::slice::from_raw_parts(self.start.add(at).cast(), count) }
     }
 
     /// A copy of `len` bytes from `at` on.

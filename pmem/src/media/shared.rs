@@ -100,6 +100,11 @@ impl SharedFile {
         unsafe { std::slice::from_raw_parts(self.map.as_ptr().cast::<AtomicU64>(), self.head_bytes / WORD) }
     }
 
+    /// Where the file is mapped. Its committed bytes stay there as long as `self` lives.
+    pub fn address(&self) -> *mut u8 {
+        self.map.as_mut_ptr()
+    }
+
     /// Where the frames begin, and the length that all may have.
     pub(super) fn frames_range(&self) -> (*mut u8, usize) {
         (self.map.as_mut_ptr().wrapping_add(self.head_bytes), self.frames_max * self.frame_bytes)

@@ -12,6 +12,7 @@ use clap::{Args, ValueEnum};
 use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::time::Duration;
+use torc_bench::RdmaArgs;
 
 /// What `torc cli` is told.
 #[derive(Debug, Args)]
@@ -23,9 +24,15 @@ pub(crate) struct CliArgs {
     #[arg(long, short, value_enum, default_value_t = Protocol::Native)]
     protocol: Protocol,
     /// What carries requests: shm is rings in memory that a server on this host shares; with shm-read gets read the shards'
-    /// memory without asking, where they can; auto: the best of these that the server has, else a socket
+    /// memory without asking, where they can; rdma is RoCEv2, and with rdma-read gets read by it; auto: the first of shared memory and RDMA that both sides
+    /// have, else a socket
     #[arg(long, value_enum, default_value_t = Transport::Auto)]
     transport: Transport,
+    /// RDMA or nothing: --transport rdma
+    #[arg(long, conflicts_with = "transport")]
+    rdma: bool,
+    #[command(flatten)]
+    device: RdmaArgs,
     /// Says on stderr, at the end, what carried the requests, and how many gets needed none
     #[arg(long)]
     show_transport: bool,
@@ -38,8 +45,18 @@ pub(crate) struct CliArgs {
 }
 
 impl CliArgs {
-    fn wants_shared_memory(&self) -> bool {
-        matches!(self.transport, Transport::Shm | Transport::ShmRead) || self.server.starts_with("shm:")
+    fn transport(&self) -> Transport {
+        if self.rdma { Transport::Rdma } else { self.transport }
+    }
+
+    /// What is wanted that carries the native protocol alone.
+    fn wants_native(&self) -> Option<&'static str> {
+        match self.transport() {
+            Transport::Shm | Transport::ShmRead => Some("shared memory"),
+            Transport::Rdma | Transport::RdmaRead => Some("RDMA"),
+            _ if self.server.starts_with("shm:") => Some("shared memory"),
+            Transport::Auto | Transport::Socket => None,
+        }
     }
 }
 
@@ -55,6 +72,8 @@ enum Transport {
     Socket,
     Shm,
     ShmRead,
+    Rdma,
+    RdmaRead,
 }
 
 /// One side of a conversation with a server.
@@ -78,13 +97,14 @@ struct Answered {
 pub(crate) fn run(args: &CliArgs) -> Result<ExitCode, Failure> {
     let timeout = Duration::from_secs(args.timeout);
     let mut speaker: Box<dyn Speaker> = match args.protocol {
-        Protocol::Native => Box::new(native::Native::new(&args.server, args.transport, timeout)?),
-        Protocol::Resp if args.wants_shared_memory() => {
-            let reason =
-                "shared memory carries the native protocol alone: leave --protocol or --transport out";
-            return Err(Failure::Failed(reason.into()));
-        }
-        Protocol::Resp => Box::new(resp::Resp::new(stream::connect(&args.server, timeout)?)),
+        Protocol::Native => Box::new(native::Native::new(args, timeout)?),
+        Protocol::Resp => match args.wants_native() {
+            None => Box::new(resp::Resp::new(stream::connect(&args.server, timeout)?)),
+            Some(what) => {
+                let reason = "carries the native protocol alone: leave --protocol or --transport out";
+                return Err(Failure::Failed(format!("{what} {reason}")));
+            }
+        },
     };
     let well = if !args.command.is_empty() {
         let words: Vec<Vec<u8>> = args.command.iter().map(|word| word.clone().into_bytes()).collect();

@@ -4,11 +4,13 @@
 //! A line is `verb operands options`, options as `name=value` or a bare name: `set k v ttl=60s old`.
 
 use super::print::quoted;
-use super::{Answered, Speaker, Transport, stream};
+use super::{Answered, CliArgs, Speaker, Transport, stream};
 use crate::config::value::duration;
 use crate::exit::Failure;
 use std::time::Duration;
-use torc_client::{Changed, Client, Config, Done, Error, Expiry, Item, Lease, OneSidedReads, TouchIf};
+use torc_client::{
+    Changed, Client, Config, Done, Error, Expiry, Item, Lease, OneSidedReads, RdmaConfig, RdmaUse, TouchIf,
+};
 
 /// A client that speaks native.
 pub(super) struct Native {
@@ -16,7 +18,8 @@ pub(super) struct Native {
 }
 
 impl Native {
-    pub(super) fn new(server: &str, transport: Transport, timeout: Duration) -> Result<Native, Failure> {
+    pub(super) fn new(args: &CliArgs, timeout: Duration) -> Result<Native, Failure> {
+        let (server, transport) = (args.server.as_str(), args.transport());
         // The library tries again for as long as a request may take; whoever sits at a prompt wants to know at once.
         drop(stream::connect(server, timeout)?);
         let mut config = Config::new(server.strip_prefix("tcp://").unwrap_or(server));
@@ -24,6 +27,15 @@ impl Native {
             Transport::Auto => torc_client::Transport::Auto,
             Transport::Socket => torc_client::Transport::Socket,
             Transport::Shm | Transport::ShmRead => torc_client::Transport::SharedMemory,
+            Transport::Rdma | Transport::RdmaRead => torc_client::Transport::Rdma,
+        };
+        config.rdma = RdmaConfig {
+            device: args.device.device.clone(),
+            port: args.device.port,
+            gid: args.device.gid,
+            traffic_class: args.device.traffic_class,
+            reads: transport == Transport::RdmaRead,
+            ..RdmaConfig::default()
         };
         config.one_sided = transport != Transport::Shm;
         config.timeout = timeout;
@@ -56,7 +68,7 @@ impl Speaker for Native {
 
     fn transport(&mut self) -> Result<String, Failure> {
         self.client.ping().wait().map_err(Failure::failed)?;
-        Ok(carrier(self.client.transport(), &self.client.one_sided()))
+        Ok(carrier(self.client.transport(), &self.client.one_sided()) + &fallbacks(&self.client.rdma()))
     }
 
     fn verbs(&self) -> &'static [&'static str] {
@@ -68,6 +80,7 @@ impl Speaker for Native {
 fn carrier(transport: Option<torc_client::Transport>, reads: &OneSidedReads) -> String {
     let mut text = match transport {
         Some(torc_client::Transport::SharedMemory) => "shared memory".to_owned(),
+        Some(torc_client::Transport::Rdma) => "RDMA".to_owned(),
         _ => "a socket".to_owned(),
     };
     match &reads.why_not {
@@ -83,6 +96,14 @@ fn carrier(transport: Option<torc_client::Transport>, reads: &OneSidedReads) -> 
         text.push_str(&format!("; asked for all the same: {}", causes.join(", ")));
     }
     text
+}
+
+/// What RDMA was given up for, or not come to, if it was.
+fn fallbacks(rdma: &RdmaUse) -> String {
+    let Some(last) = &rdma.last else { return String::new() };
+    let causes: Vec<String> =
+        rdma.fallbacks.iter().map(|(cause, count)| format!("{cause} {count}")).collect();
+    format!("; RDMA failed: {}; at last: {last}", causes.join(", "))
 }
 
 /// Why a line came to nothing.
@@ -467,6 +488,15 @@ mod tests {
         let refused = OneSidedReads { why_not: Some("why".into()), ..OneSidedReads::default() };
         assert_eq!(carrier(shared, &refused), "shared memory, gets are asked for: why");
         assert_eq!(carrier(Some(torc_client::Transport::Socket), &OneSidedReads::default()), "a socket");
+        assert_eq!(carrier(Some(torc_client::Transport::Rdma), &OneSidedReads::default()), "RDMA");
+    }
+
+    #[test]
+    fn rdma_that_came_to_nothing_is_told_with_its_causes() {
+        assert_eq!(fallbacks(&RdmaUse::default()), "");
+        let fallen = vec![("link", 2), ("refused", 1)];
+        let rdma = RdmaUse { fallbacks: fallen, last: Some("why".into()), ..RdmaUse::default() };
+        assert_eq!(fallbacks(&rdma), "; RDMA failed: link 2, refused 1; at last: why");
     }
 
     #[test]

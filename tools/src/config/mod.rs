@@ -11,6 +11,7 @@
 
 mod error;
 mod file;
+mod rdma;
 pub(crate) mod settings;
 mod shared_memory;
 pub(crate) mod sources;
@@ -80,6 +81,7 @@ impl Config {
         let announce_host = r.announce_host(&listen)?;
         let transport = r.one("transport", |text| text.parse(), ToString::to_string)?;
         let shared_memory = r.shared_memory(&listen)?;
+        let rdma = r.rdma()?;
         let cpus = r.cpus(machine)?;
         let (shards, cpus) = r.shards(cpus, machine)?;
         let shard_port_base = r.shard_ports(&listen, shards)?;
@@ -154,6 +156,7 @@ impl Config {
             spin,
             min_wait,
             shared_memory,
+            rdma,
             output_bytes_max,
             subscriber_bytes_max,
             subscriptions_max,

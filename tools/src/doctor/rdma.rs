@@ -34,8 +34,7 @@ fn port(survey: &Survey, device: &SurveyedDevice, at: usize) -> Check {
         Ok((gid, mtu)) => {
             let gids = gids(kernel, Some(gid.index));
             let found = format!("usable: MTU {}, {}{node}; {gids}", mtu.bytes(), kernel.rate);
-            Check::new(&name, State::Limited, found)
-                .follows(format!("this release does not use it; {OTHERS_SERVE}"))
+            Check::new(&name, State::Found, found).follows("native clients may go on over it: see --rdma")
         }
         Err(why) => {
             let found = format!("{why}; {}{node}; {}", kernel.rate, gids(kernel, None));

@@ -10,6 +10,7 @@ use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 use torc_engine::stats;
 use torc_net::metrics::{BUCKETS, Histogram};
+use torc_net::rdma::RdmaStatus;
 use torc_net::server::{RearmError, RunningTier, Server, ServerConfig, StartError, Stats, client_memory};
 use torc_net::transport::choice::Chosen;
 
@@ -101,9 +102,17 @@ impl Running {
             Chosen::Uring => "uring: the kernel grants io_uring and all that is used of it".into(),
             Chosen::Epoll(reason) => format!("epoll: {reason}; see `torc doctor`"),
         };
-        match self.server.min_wait_refusal() {
+        let transport = match self.server.min_wait_refusal() {
             Some(reason) => format!("{transport}; --min-wait is off: {reason}"),
             None => transport,
+        };
+        match self.server.rdma() {
+            RdmaStatus::Off => transport,
+            RdmaStatus::On(device) => format!("{transport}; RDMA: {device}"),
+            RdmaStatus::Unavailable { why, cure, .. } => {
+                let cure = cure.map_or(String::new(), |cure| format!(" ({cure})"));
+                format!("{transport}; no RDMA: {why}{cure}")
+            }
         }
     }
 

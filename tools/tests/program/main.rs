@@ -14,6 +14,8 @@ mod harness;
 mod imports;
 mod limits;
 mod metrics;
+mod rdma;
+mod rdma_client;
 mod ready;
 mod refused;
 mod shared_memory;

@@ -11,10 +11,9 @@ use crate::steps::{Fault, interrupt, put_in};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
-const KEYS: u64 = 12;
+pub(super) const KEYS: u64 = 12;
 const ROUNDS: u64 = 300;
 /// Seeds of a run without a fault, and seeds within which each fault must show.
 const SEEDS: u64 = 60;
@@ -45,36 +44,36 @@ impl Listener for Gone {
 }
 
 /// What is known of a key: the number in its value, or that it is not in DRAM, if it is there.
-type Seen = Option<u64>;
+pub(super) type Seen = Option<u64>;
 const ELSEWHERE: u64 = u64::MAX;
 
 /// A reader in the same process, or one that has a mapping and a clock of its own.
 #[derive(Clone)]
 #[expect(clippy::large_enum_variant, reason = "there are two of them")]
-enum Either {
+pub(super) enum Either {
     Sibling(ShardReader),
     /// It remembers where it has found keys.
     Mapped(MappedShard, Rc<MappedClock>, Rc<RefCell<HashMap<u64, Place>>>),
 }
 
-struct World {
-    shard: Shard,
+pub(super) struct World {
+    pub(super) shard: Shard,
     /// What all reads are done by.
-    reader: Either,
-    clock: ClockWords,
+    pub(super) reader: Either,
+    pub(super) clock: ClockWords,
     gone: Gone,
-    random: Random,
+    pub(super) random: Random,
     /// Bytes of all values: long ones fill segments soon, short ones make the index grow.
     value_bytes: usize,
     /// Number of the next value, and of the next key that nobody asks for.
     next: u64,
     fillers: u64,
     /// Time of the last command.
-    now: Millis,
+    pub(super) now: Millis,
 }
 
 impl World {
-    fn new(seed: u64, is_mapped: bool) -> World {
+    pub(super) fn new(seed: u64, is_mapped: bool) -> World {
         let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) + 1);
         random.below(2);
         let value_bytes = [8, 3000][random.below(2) as usize];
@@ -83,7 +82,7 @@ impl World {
         let gone = Gone::default();
         shard.listen(Box::new(gone.clone()));
         let clock = if is_mapped { ClockWords::shared().unwrap() } else { ClockWords::private() };
-        clock.began().store(NOW * 1_000_000, Ordering::Release);
+        clock.raise(NOW * 1_000_000);
         let reader = match shard.to_read().unwrap() {
             None => Either::Sibling(shard.reader()),
             Some(file) => {
@@ -95,16 +94,16 @@ impl World {
     }
 
     /// A millisecond passes, for all who have the clock.
-    fn tick(&mut self) {
+    pub(super) fn tick(&mut self) {
         self.now += 1;
-        self.clock.began().store(self.now * 1_000_000, Ordering::Release);
+        self.clock.raise(self.now * 1_000_000);
     }
 
-    fn key(number: u64) -> Vec<u8> {
+    pub(super) fn key(number: u64) -> Vec<u8> {
         format!("key-{number:04}").into_bytes()
     }
 
-    fn write(&mut self, key: &[u8], expiry: Expiry) {
+    pub(super) fn write(&mut self, key: &[u8], expiry: Expiry) {
         let number = self.next;
         self.next += 1;
         let value = number.to_le_bytes().repeat(self.value_bytes / 8);
@@ -113,15 +112,20 @@ impl World {
     }
 
     /// One command or some, of which one at most is about `key`. Returns what the key was meanwhile and is now.
-    fn act(&mut self, key: u64) -> Vec<Seen> {
+    pub(super) fn act(&mut self, key: u64) -> Vec<Seen> {
+        self.act_by(key, World::command)
+    }
+
+    /// As [`World::act`], with these commands.
+    pub(super) fn act_by(&mut self, key: u64, commands: impl FnOnce(&mut World, &[u8])) -> Vec<Seen> {
         let hash = self.shard.hash(0, &World::key(key));
         self.gone.0.lock().unwrap().clear();
-        self.command(&World::key(key));
+        commands(self, &World::key(key));
         let was_gone = self.gone.0.lock().unwrap().iter().any(|&gone| gone == hash || gone == 0);
         [Some(None).filter(|_| was_gone), Some(self.look(key))].into_iter().flatten().collect()
     }
 
-    fn command(&mut self, key: &[u8]) {
+    pub(super) fn command(&mut self, key: &[u8]) {
         match self.random.below(29) {
             0..8 => self.write(key, Expiry::Never),
             8 => {
@@ -141,7 +145,7 @@ impl World {
         }
     }
 
-    fn swap(&mut self) {
+    pub(super) fn swap(&mut self) {
         let table = self.shard.spaces().swapped(0, 1, self.shard.version() + 1);
         self.shard.set_spaces(&table, self.now);
     }
@@ -161,7 +165,7 @@ impl World {
     }
 
     /// All segments are used again, while the key is asked for often enough to stay.
-    fn turn_over(&mut self, key: &[u8]) {
+    pub(super) fn turn_over(&mut self, key: &[u8]) {
         for _ in 0..10 {
             self.fill(60);
             ask(&mut self.shard, key, Op::Read(Read::default()), self.now);
@@ -169,7 +173,7 @@ impl World {
     }
 
     /// Writes keys that nobody asks for: segments are evicted and used again, the index grows.
-    fn fill(&mut self, most: u64) {
+    pub(super) fn fill(&mut self, most: u64) {
         for _ in 0..1 + self.random.below(most) {
             self.fillers += 1;
             let key = format!("filler-{}", self.fillers % 20_000);
@@ -178,7 +182,7 @@ impl World {
     }
 
     /// What the owner says of a key.
-    fn look(&mut self, key: u64) -> Seen {
+    pub(super) fn look(&mut self, key: u64) -> Seen {
         let read = Op::Read(Read { peek: true, ..Read::default() });
         match ask(&mut self.shard, &World::key(key), read, self.now) {
             Outcome::Item(found) => Some(number_in(&bytes_of(found.value))),
@@ -195,7 +199,7 @@ fn number_in(value: &[u8]) -> u64 {
 }
 
 /// What a reader says of a key; `again`: first where it was found before, if the reader remembers that.
-fn read(
+pub(super) fn read(
     reader: &Either,
     (key, hash): (u64, u64),
     now: Millis,
@@ -219,7 +223,7 @@ fn read(
     }
 }
 
-fn seen_in(look: Look<'_>) -> (Seen, Option<Place>) {
+pub(super) fn seen_in(look: Look<'_>) -> (Seen, Option<Place>) {
     match look {
         Look::Hit { found, place, .. } => (Some(number_in(&bytes_of(found.value))), Some(place)),
         Look::Miss | Look::Expired | Look::Flushed => (None, None),

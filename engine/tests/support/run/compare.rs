@@ -41,6 +41,7 @@ pub(super) fn seen(outcome: Outcome<'_>) -> Seen {
         Outcome::Untouched => Seen::Untouched,
         Outcome::Counter { number, meta } => Seen::Counter(number, meta),
         Outcome::Refused(refusal) => Seen::Refused(refusal),
+        Outcome::Number(_) | Outcome::Fields(_) => panic!("no step looks at bits: {outcome:?}"),
         Outcome::Pending(ticket) => panic!("nothing waits in a shard without a second tier: {ticket:?}"),
     }
 }

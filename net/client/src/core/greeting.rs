@@ -1,10 +1,12 @@
-//! What is said on a connection before calls are: hello, slot map, and whether it goes on over shared memory.
+//! What is said on a connection before calls are: hello, slot map, and whether it goes on over shared memory or RDMA.
 
 use super::Core;
-use super::peer::{Entry, Peer, State};
+use super::peer::{Entry, Over, Peer, State};
+use super::rdma::Offer;
 use crate::Transport;
 use std::time::Instant;
 use torc_proto::native::attach::FEATURE_SHARED_MEMORY;
+use torc_proto::native::pair::FEATURE_RDMA;
 use torc_proto::native::{Hello, HelloAnswer, Op, Options, Topology, VERSION};
 
 impl Core {
@@ -12,7 +14,7 @@ impl Core {
         let hello = Hello {
             version_min: VERSION,
             version_max: VERSION,
-            features: if self.config.transport == Transport::Socket { 0 } else { FEATURE_SHARED_MEMORY },
+            features: self.shared_memory_feature() | self.rdma_feature(index),
             session: self.identity,
             boot_id: self.peers[index].boot_id,
         };
@@ -21,6 +23,13 @@ impl Core {
         let name = self.config.name.as_bytes();
         let name = &name[..name.len().min(64)];
         self.peers[index].send(Op::Hello, 0, &Options::NONE, name, &value, Entry::Hello);
+    }
+
+    fn shared_memory_feature(&self) -> u32 {
+        match self.config.transport {
+            Transport::Auto | Transport::SharedMemory => FEATURE_SHARED_MEMORY,
+            Transport::Socket | Transport::Rdma => 0,
+        }
     }
 
     pub(super) fn ask_map(&mut self) {
@@ -37,52 +46,72 @@ impl Core {
             self.greet(index);
         }
         // The seed waits for its map, too.
-        if index != 0 {
+        if index != 0 && !self.peers[index].is_moving() {
             self.ready(index, now);
         }
     }
 
-    /// Whether the connection shall go on over memory that the server shares. Nothing but hello and slot map was asked yet.
+    /// Whether the connection shall go on elsewhere: over memory that the server shares, else over RDMA. Nothing but hello and slot
+    /// map was asked yet. An error means that it must be closed, as it is of no use.
     pub(super) fn consider(
         &mut self,
         index: usize,
         hello: &HelloAnswer,
         path: Option<&str>,
+        now: Instant,
     ) -> Result<(), String> {
         let peer = &mut self.peers[index];
-        let may = index == 0 && !peer.over_rings && matches!(peer.state, State::Greeting { .. });
-        if !may || self.config.transport == Transport::Socket {
+        peer.server_has_rdma = peer.is_tcp() && hello.features & FEATURE_RDMA != 0;
+        if peer.server_has_rdma {
+            self.rdma.server = hello.boot_id;
+        }
+        if peer.over != Over::Socket || peer.is_moving() || !matches!(peer.state, State::Greeting { .. }) {
             return Ok(());
         }
-        peer.offer = path.map(|path| (path.to_owned(), hello.boot_id));
-        match (self.config.transport, path) {
-            (Transport::SharedMemory, None) => Err("the server shares no memory".into()),
-            _ => Ok(()),
+        let may_attach = index == 0 && self.shared_memory_feature() != 0;
+        match path.filter(|_| may_attach) {
+            Some(path) => {
+                self.peers[index].offer = Some(Offer::SharedMemory(path.to_owned(), hello.boot_id));
+                Ok(())
+            }
+            None if index == 0 && self.config.transport == Transport::SharedMemory => {
+                Err("the server shares no memory".into())
+            }
+            None => self.consider_rdma(index, now),
         }
     }
 
     /// Where a connection shall go on; it waits until the driver has told what came of it.
-    pub(crate) fn offer(&self, index: usize) -> Option<(String, u64)> {
-        self.peers[index].offer.clone()
+    pub(crate) fn offer(&self, index: usize) -> Option<Offer> {
+        let peer = &self.peers[index];
+        // [N-RDMA-2]
+        peer.offer.clone().filter(|offer| *offer != Offer::Rdma || peer.is_quiet())
     }
 
-    /// The connection goes on over rings: greet anew.
-    pub(crate) fn moved(&mut self, index: usize, now: Instant) {
+    /// The connection goes on there: greet anew.
+    pub(crate) fn moved(&mut self, index: usize, over: Over, now: Instant) {
         self.peers[index].reset();
-        self.peers[index].over_rings = true;
+        self.peers[index].over = over;
         self.connected(index, now);
     }
 
-    /// It stays where it is. An error means that it must be closed: nothing but shared memory will do.
-    pub(crate) fn not_moved(&mut self, index: usize, cause: &str, now: Instant) -> Result<(), String> {
+    /// The server's memory cannot be attached to. An error means that the connection must be closed: nothing else will do.
+    pub(crate) fn not_attached(&mut self, index: usize, why: &str, now: Instant) -> Result<(), String> {
         self.peers[index].offer = None;
         if self.config.transport == Transport::SharedMemory {
-            return Err(cause.to_owned());
+            return Err(why.to_owned());
         }
-        if !self.peers[index].in_flight().any(|entry| matches!(entry, Entry::Map)) {
+        self.consider_rdma(index, now)?;
+        self.stay(index, now);
+        Ok(())
+    }
+
+    /// The connection serves where it is, unless something is still to be tried, or to come.
+    pub(super) fn stay(&mut self, index: usize, now: Instant) {
+        let peer = &mut self.peers[index];
+        if !peer.is_moving() && !peer.in_flight().any(|entry| matches!(entry, Entry::Map)) {
             self.ready(index, now);
         }
-        Ok(())
     }
 
     /// Sends what has waited for this peer. It may have to go elsewhere by now.
@@ -92,6 +121,7 @@ impl Core {
         }
         self.peers[index].state = State::Ready;
         self.peers[index].failures = 0;
+        self.note_ready(index, now);
         self.dispatch_waiting(index, now);
     }
 
@@ -102,7 +132,7 @@ impl Core {
         self.shard_peers = vec![0; shards];
         for shard in &map.shards {
             let nowhere =
-                self.peers[0].over_rings || (shard.host.is_empty() && seed_host.starts_with("unix"));
+                self.peers[0].over == Over::Rings || (shard.host.is_empty() && seed_host.starts_with("unix"));
             if shard.port == 0 || map.shards.len() < 2 || nowhere {
                 continue;
             }
@@ -112,7 +142,8 @@ impl Core {
             } else {
                 format!("{host}:{}", shard.port)
             };
-            let known = self.peers.iter().position(|peer| peer.address == address);
+            let known =
+                self.peers.iter().position(|peer| peer.address == address && peer.scouts_for.is_none());
             let index = known.unwrap_or_else(|| {
                 self.peers.push(Peer::new(address, now));
                 self.peers.len() - 1
@@ -122,7 +153,7 @@ impl Core {
             self.shard_peers[usize::from(shard.shard)] = index;
         }
         self.map = map;
-        if self.peers[0].offer.is_none() {
+        if !self.peers[0].is_moving() {
             self.ready(0, now);
         }
         self.reroute_waiting(now);

@@ -12,29 +12,40 @@
 //! parked: the window of numbered changes is full; everything behind waits too, to keep the order
 //! ```
 //!
+//! How connections come to RDMA is told in `rdma.rs`.
+//!
 //! Peer 0 is the seed: the common port. It is ready when hello *and* slot map are there. It serves every key, so it also
 //! stands in for a shard's port that cannot be reached.
 
 mod greeting;
 mod numbers;
 pub(crate) mod peer;
+pub(crate) mod rdma;
 mod sending;
 
 use crate::call::{Call, Reply};
 use crate::one_sided::Told;
 use crate::{Config, Error};
 use numbers::Numbers;
-use peer::{Entry, Peer, State, backoff};
+use peer::{Entry, Over, Peer, State, backoff};
+use rdma::{Pairing, Rdma};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
+use torc_proto::native::pair::PairEnd;
 use torc_proto::native::topology::WrongOwner;
-use torc_proto::native::{Answer, HelloAnswer, ItemFacts, Op, Status, Topology};
+use torc_proto::native::{
+    Answer, HelloAnswer, ItemFacts, Op, Options, ReadsAsked, ReadsGiven, Status, Topology,
+};
 use torc_proto::slot::slot_of;
+use torc_rdma::Cause;
 
 /// Times that a call follows `wrong-owner` before it gives up.
 const MOVES_MAX: u8 = 8;
 /// Failed tries after which the seed stands in for a shard's own port.
 const FAILURES_BEFORE_DETOUR: u32 = 2;
+
+/// What a peer lets us read, by its answer to what was asked then.
+pub(crate) type Given = (usize, Instant, Result<ReadsGiven, Status>);
 
 #[derive(Debug)]
 pub(crate) struct Core {
@@ -50,6 +61,8 @@ pub(crate) struct Core {
     /// A newer map than ours exists.
     map_stale: bool,
     numbers: Numbers,
+    rdma: Rdma,
+    given: Vec<Given>,
     parked: VecDeque<Box<Call>>,
     /// Calls that are not completed.
     open: usize,
@@ -72,6 +85,8 @@ impl Core {
             key_bytes_max: 0,
             map_stale: false,
             numbers: Numbers::new(),
+            rdma: Rdma::new(&config),
+            given: Vec::new(),
             parked: VecDeque::new(),
             open: 0,
             earliest_due: None,
@@ -92,7 +107,31 @@ impl Core {
     /// The slot map, and the longest key, once the connection to the common port is ready and goes over rings.
     pub(crate) fn readable(&self) -> Option<(&Topology, u32)> {
         let peer = &self.peers[0];
-        (peer.over_rings && peer.state == State::Ready).then_some((&self.map, self.key_bytes_max))
+        (peer.over == Over::Rings && peer.state == State::Ready).then_some((&self.map, self.key_bytes_max))
+    }
+
+    /// Whether a connection is ready over RDMA, and the slot map is there.
+    pub(crate) fn is_readable_far(&self, index: usize) -> bool {
+        let peer = &self.peers[index];
+        let is_asked = self.config.one_sided && self.config.rdma.reads;
+        is_asked && peer.over == Over::Rdma && peer.state == State::Ready && !self.map.shards.is_empty()
+    }
+
+    /// Asks what may be read over a connection that is ready.
+    pub(crate) fn ask_reads(&mut self, index: usize, asked: &ReadsAsked, now: Instant) {
+        let mut value = Vec::new();
+        asked.compose(&mut value);
+        self.peers[index].send(Op::Reads, 0, &Options::NONE, b"", &value, Entry::Reads(now));
+    }
+
+    /// What peers have answered since.
+    pub(crate) fn take_given(&mut self) -> Vec<Given> {
+        std::mem::take(&mut self.given)
+    }
+
+    /// The slot map, and the longest key.
+    pub(crate) fn server(&self) -> (&Topology, u32) {
+        (&self.map, self.key_bytes_max)
     }
 
     /// Requests that tell the server of reads; whatever comes of them.
@@ -104,6 +143,15 @@ impl Core {
 
     pub(crate) fn connect_timeout(&self) -> Duration {
         self.config.connect_timeout
+    }
+
+    /// When a connection that is being made is given up.
+    pub(crate) fn gives_up_at(&self, index: usize) -> Option<Instant> {
+        let peer = &self.peers[index];
+        let (State::Connecting { since } | State::Greeting { since }) = peer.state else { return None };
+        let timeout =
+            if peer.tries_rdma() { self.config.rdma.connect_timeout } else { self.config.connect_timeout };
+        Some(since + timeout)
     }
 
     /// Takes new calls; neighbouring gets for one peer share a frame.
@@ -158,19 +206,22 @@ impl Core {
         result
     }
 
-    /// A connection is gone, or could not be made. What it owes is sent again or ended.
-    pub(crate) fn lost(&mut self, index: usize, cause: &str, now: Instant) {
+    /// A connection is gone, or could not be made. What it owes is sent again or ended. `rdma`: why, if that was over RDMA, as far as
+    /// it is known.
+    pub(crate) fn lost(&mut self, index: usize, cause: &str, rdma: Option<Cause>, now: Instant) {
+        let over_rdma = self.lost_rdma(index, cause, rdma, now);
         let peer = &mut self.peers[index];
         peer.last_error = cause.to_owned();
         let was_ready = peer.state == State::Ready;
-        peer.failures = if was_ready { 0 } else { peer.failures.saturating_add(1) };
+        // TCP may go on at once where RDMA does not.
+        peer.failures = if was_ready || over_rdma { 0 } else { peer.failures.saturating_add(1) };
         let owed = peer.reset();
         let mut again: VecDeque<Box<Call>> = VecDeque::new();
         for entry in owed {
             match entry {
                 Entry::Call(call) => again.extend(self.outlives_connection(call)),
                 Entry::Abandoned { number, .. } => self.numbers.settle(number),
-                Entry::Hello | Entry::Map | Entry::Over => {}
+                Entry::Hello | Entry::Map | Entry::Pair | Entry::Reads(_) | Entry::Over => {}
             }
         }
         again.extend(std::mem::take(&mut self.peers[index].waiting));
@@ -181,12 +232,14 @@ impl Core {
                 backoff(failures - 1, self.config.backoff_min, self.config.backoff_max, random)
             }
         };
-        if index == 0 && !was_ready && !self.config.addresses.is_empty() {
+        if index == 0 && !was_ready && !over_rdma && !self.config.addresses.is_empty() {
             self.seed = (self.seed + 1) % self.config.addresses.len();
             self.peers[0].address = self.config.addresses[self.seed].clone();
         }
         self.peers[index].state =
             if again.is_empty() { State::Idle } else { State::Backoff { until: now + wait } };
+        // What is parked is newer.
+        again.append(&mut self.parked);
         for call in again {
             self.dispatch(call, now);
         }
@@ -206,7 +259,7 @@ impl Core {
                 peer.state = if peer.is_needed() { State::Wanted } else { State::Idle };
             }
         }
-        if self.map_stale && self.peers[0].state == State::Ready {
+        if self.map_stale && self.peers[0].is_open() {
             self.map_stale = false;
             self.ask_map();
         }
@@ -214,14 +267,11 @@ impl Core {
 
     /// When [`Core::tick`] has something to do.
     pub(crate) fn next_timeout(&self) -> Option<Instant> {
-        let peers = self.peers.iter().filter_map(|peer| match peer.state {
+        let peers = (0..self.peers.len()).filter_map(|index| match self.peers[index].state {
             State::Backoff { until } => Some(until),
-            State::Connecting { since } | State::Greeting { since } => {
-                Some(since + self.config.connect_timeout)
-            }
-            State::Idle | State::Wanted | State::Ready => None,
+            _ => self.gives_up_at(index),
         });
-        peers.chain(self.earliest_due).min()
+        peers.chain(self.earliest_due).chain(self.rdma_due_at()).chain(self.held_until()).min()
     }
 
     fn next_random(&mut self) -> u64 {
@@ -257,7 +307,7 @@ impl Core {
 
     fn send_to(&mut self, index: usize, call: Box<Call>, now: Instant) {
         match self.peers[index].state {
-            State::Ready => self.send(index, call, now),
+            State::Ready if self.peers[index].is_open() => self.send(index, call, now),
             // Only the server that was read is to know.
             _ if call.op.tells_reads() => self.complete(call, Err(Error::Closed)),
             State::Idle => {
@@ -288,13 +338,26 @@ impl Core {
             }
             Some(Entry::Hello) => {
                 let hello = HelloAnswer::parse(answer.value).map_err(|invalid| invalid.to_string())?;
-                self.consider(index, &hello, HelloAnswer::shared_memory_path(answer.value))?;
+                self.consider(index, &hello, HelloAnswer::shared_memory_path(answer.value), now)?;
                 self.greeted(index, &hello, now);
             }
             Some(Entry::Map) => {
                 let map = Topology::parse(answer.value).map_err(|invalid| invalid.to_string())?;
                 self.learn(map, now);
             }
+            Some(Entry::Pair) if header.status() == Status::Ok => {
+                let end = PairEnd::parse(answer.value).map_err(|invalid| invalid.to_string())?;
+                self.peers[index].pairing = Pairing::Answered(end);
+            }
+            Some(Entry::Pair) => {
+                let why = words("the server does not go on over RDMA");
+                self.not_paired(index, (Cause::Refused, &why), now)?;
+            }
+            Some(Entry::Reads(asked_at)) if header.status() == Status::Ok => {
+                let given = ReadsGiven::parse(answer.value).map_err(|invalid| invalid.to_string())?;
+                self.given.push((index, asked_at, Ok(given)));
+            }
+            Some(Entry::Reads(asked_at)) => self.given.push((index, asked_at, Err(header.status()))),
             Some(Entry::Abandoned { number, .. }) => self.numbers.settle(number),
             Some(Entry::Over) | None => return Err(words("the server answered what was not asked")),
         }
@@ -310,9 +373,10 @@ impl Core {
         }
     }
 
-    /// Calls that wait for a connection may belong to another owner by the new map.
+    /// Calls that wait for a connection may belong to another owner by the new map; those that wait for the seed go before what is
+    /// asked for from here on.
     fn reroute_waiting(&mut self, now: Instant) {
-        for index in 1..self.peers.len() {
+        for index in 0..self.peers.len() {
             self.dispatch_waiting(index, now);
         }
     }

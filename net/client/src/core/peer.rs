@@ -1,5 +1,6 @@
 //! One connection to one port of the server: frames out, answers in. No socket.
 
+use super::rdma::{Offer, Pairing};
 use crate::call::Call;
 use crate::order::Ticket;
 use std::collections::VecDeque;
@@ -39,6 +40,9 @@ pub(crate) enum Entry {
     Call(Box<Call>),
     Hello,
     Map,
+    Pair,
+    /// What the server lets this client read; it was asked then.
+    Reads(Instant),
     /// The caller gave up; the number of its change stays taken until the answer comes.
     Abandoned {
         number: u64,
@@ -48,14 +52,30 @@ pub(crate) enum Entry {
     Over,
 }
 
+/// What carries a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Over {
+    Socket,
+    /// Rings in shared memory.
+    Rings,
+    Rdma,
+}
+
 #[derive(Debug)]
 pub(crate) struct Peer {
     pub(crate) address: String,
     pub(crate) state: State,
-    /// It is rings in shared memory.
-    pub(crate) over_rings: bool,
-    /// Where the server shares its memory, and its boot id: the connection shall go on there before anything is asked over it.
-    pub(crate) offer: Option<(String, u64)>,
+    pub(crate) over: Over,
+    /// The connection shall go on there before anything is asked over it.
+    pub(crate) offer: Option<Offer>,
+    pub(super) pairing: Pairing,
+    /// By its last hello.
+    pub(super) server_has_rdma: bool,
+    /// The peer that tries RDMA for this one, and the one that this one tries it for.
+    pub(super) scout: Option<usize>,
+    pub(super) scouts_for: Option<usize>,
+    /// Nothing is sent any more since then: a scout takes its place when it owes nothing.
+    pub(super) held: Option<Instant>,
     /// Boot id from the last hello, 0: none yet.
     pub(crate) boot_id: u64,
     /// Failed tries since it was last ready.
@@ -78,8 +98,13 @@ impl Peer {
         Peer {
             address,
             state: State::Idle,
-            over_rings: false,
+            over: Over::Socket,
             offer: None,
+            pairing: Pairing::No,
+            server_has_rdma: false,
+            scout: None,
+            scouts_for: None,
+            held: None,
             boot_id: 0,
             failures: 0,
             last_error: "not tried yet".into(),
@@ -90,6 +115,11 @@ impl Peer {
             out: Vec::new(),
             input: Vec::new(),
         }
+    }
+
+    /// One that tries RDMA for another one.
+    pub(super) fn scout(main: usize, now: Instant) -> Peer {
+        Peer { scouts_for: Some(main), ..Peer::new(String::new(), now) }
     }
 
     /// Composes a frame whose answer is `entry`'s.
@@ -135,12 +165,39 @@ impl Peer {
 
     /// Forgets the connection and gives back all that it owes, in the order of sending.
     pub(crate) fn reset(&mut self) -> VecDeque<Entry> {
-        self.over_rings = false;
+        self.over = Over::Socket;
         self.offer = None;
+        self.pairing = Pairing::No;
+        self.held = None;
         self.out.clear();
         self.input = Vec::new();
         self.first_id = self.next_id();
         std::mem::take(&mut self.in_flight)
+    }
+
+    /// Whether calls are sent over it.
+    pub(super) fn is_open(&self) -> bool {
+        self.state == State::Ready && self.held.is_none()
+    }
+
+    /// Whether it shall go on elsewhere first.
+    pub(super) fn is_moving(&self) -> bool {
+        self.offer.is_some() || self.pairing != Pairing::No
+    }
+
+    /// Whether it is over RDMA, or about to be.
+    pub(super) fn tries_rdma(&self) -> bool {
+        self.over == Over::Rdma || self.pairing != Pairing::No
+    }
+
+    /// RDMA is paired over TCP alone: addresses of both are the network's.
+    pub(super) fn is_tcp(&self) -> bool {
+        !self.address.starts_with("unix:") && !self.address.starts_with("shm:")
+    }
+
+    /// Whether nothing is owed.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.in_flight.is_empty()
     }
 
     /// Whether anything is owed or waits.

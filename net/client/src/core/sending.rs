@@ -1,7 +1,7 @@
 //! Calls become frames.
 
 use super::Core;
-use super::peer::{Entry, State};
+use super::peer::Entry;
 use crate::Error;
 use crate::call::Call;
 use std::time::Instant;
@@ -56,7 +56,7 @@ impl Core {
 
     /// Sends gets of one kind in frames of many keys.
     pub(super) fn flush_group(&mut self, index: usize, group: &mut Vec<Box<Call>>, now: Instant) {
-        if group.len() < 2 || self.peers[index].state != State::Ready {
+        if group.len() < 2 || !self.peers[index].is_open() {
             return group.drain(..).for_each(|call| self.dispatch(call, now));
         }
         let mut value = Vec::new();

@@ -58,6 +58,8 @@ pub(crate) struct State {
     pub(crate) boot_id: u64,
     pub(crate) epoch: u64,
     pub(crate) credit: u32,
+    /// What its hello says that it can.
+    pub(crate) features: u32,
     /// How often each key was changed.
     pub(crate) changes: HashMap<Vec<u8>, usize>,
     /// Session and number of the changes done.
@@ -82,6 +84,7 @@ impl Fake {
             boot_id: 1,
             epoch: 1,
             credit: 256,
+            features: 0,
             changes: HashMap::new(),
             done: HashSet::new(),
             behaviour: Box::new(|_| Action::Serve),
@@ -191,6 +194,7 @@ impl State {
                     shard,
                     shard_count: self.shards.len() as u16,
                     credit: self.credit,
+                    features: self.features,
                     session: hello.session,
                     boot_id: self.boot_id,
                     epoch: self.epoch,
@@ -206,6 +210,7 @@ impl State {
                 self.map().compose(&mut value);
                 return Some(frame(request, Status::Ok, &value));
             }
+            Op::Pair => return Some(frame(request, Status::Busy, b"rdma-clients")),
             Op::MultiGet => return Some(self.multi_get(shard, request)),
             _ => {}
         }

@@ -3,7 +3,20 @@
 use super::Invalid;
 
 /// Why a client asked, in the order of the value's words.
-pub const CAUSES: [&str; 8] = ["index", "gone", "long", "elsewhere", "flush", "lease", "recovery", "order"];
+pub const CAUSES: [&str; 12] = [
+    "index",
+    "gone",
+    "long",
+    "elsewhere",
+    "flush",
+    "lease",
+    "recovery",
+    "order",
+    "expiry",
+    "epoch",
+    "late",
+    "unregistered",
+];
 
 /// So many of [`CAUSES`], the first, are checks that failed, as something was changing.
 pub const FAILED_CHECKS: usize = 2;
@@ -44,11 +57,11 @@ mod tests {
 
     #[test]
     fn doubts_survive_the_wire_and_may_be_shorter_or_longer() {
-        let doubts = Doubts([1, u64::MAX, 3, 4, 5, 6, 7, 8]);
+        let doubts = Doubts([1, u64::MAX, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]);
         let mut bytes = Vec::new();
         doubts.compose(&mut bytes);
         assert_eq!(Doubts::parse(&bytes), Ok(doubts));
-        assert_eq!(Doubts::parse(&bytes[..16]), Ok(Doubts([1, u64::MAX, 0, 0, 0, 0, 0, 0])));
+        assert_eq!(Doubts::parse(&bytes[..16]), Ok(Doubts([1, u64::MAX, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])));
         assert_eq!(Doubts::parse(&[]), Ok(Doubts::default()));
         bytes.resize(8 * WORDS_MAX, 0xEE);
         assert_eq!(Doubts::parse(&bytes), Ok(doubts));

@@ -8,7 +8,7 @@
 //! ```text
 //! request  [ header 16 ][ extensions ][ key ][ value ]      frame.rs: headers and whole frames
 //! answer   [ header 24 ][ extensions ][ key ][ value ]      extension.rs: options of a request, facts of an item
-//!                                                           hello.rs, topology.rs, attach.rs, pair.rs, keys.rs: values with a layout
+//!                                                           hello.rs, topology.rs, attach.rs, pair.rs, reads.rs, keys.rs: values with a layout
 //! ```
 
 pub mod accesses;
@@ -21,6 +21,8 @@ pub mod hello;
 pub mod keys;
 pub mod op;
 pub mod pair;
+pub mod reads;
+pub mod told;
 pub mod topology;
 
 pub use accesses::{Accessed, Accesses};
@@ -32,6 +34,8 @@ pub use hello::{Hello, HelloAnswer};
 pub use keys::Keys;
 pub use op::{Op, Status, flags, marks};
 pub use pair::PairEnd;
+pub use reads::{ReadablePiece, ReadsAsked, ReadsGiven};
+pub use told::{ReadCounts, Untold};
 pub use topology::{ShardAddress, SlotRange, Topology};
 
 /// First byte of every native frame: no ASCII, and none of 0x80, 0x81 (memcached binary) and 0x16 (TLS).

@@ -17,6 +17,7 @@ pub enum Op {
     Accesses = 0x08,
     Doubts = 0x09,
     Pair = 0x0A,
+    Reads = 0x0B,
     Get = 0x10,
     MultiGet = 0x11,
     Set = 0x20,
@@ -34,7 +35,7 @@ pub enum Op {
 
 impl Op {
     /// Every operation, in the order of the codes.
-    pub const ALL: [Op; 23] = [
+    pub const ALL: [Op; 24] = [
         Op::Hello,
         Op::Ping,
         Op::Noop,
@@ -45,6 +46,7 @@ impl Op {
         Op::Accesses,
         Op::Doubts,
         Op::Pair,
+        Op::Reads,
         Op::Get,
         Op::MultiGet,
         Op::Set,
@@ -73,6 +75,7 @@ impl Op {
             0x08 => Op::Accesses,
             0x09 => Op::Doubts,
             0x0A => Op::Pair,
+            0x0B => Op::Reads,
             0x10 => Op::Get,
             0x11 => Op::MultiGet,
             0x20 => Op::Set,

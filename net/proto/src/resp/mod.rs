@@ -19,6 +19,7 @@
 //! redis-server 7.0 where that says nothing.
 
 pub mod compose;
+pub mod dump;
 pub mod fuzz;
 pub mod glob;
 mod inline;

@@ -29,13 +29,23 @@ impl Part {
     }
 }
 
-/// In the order of the stream.
-#[derive(Debug, Default)]
+/// In the order of the stream. Not more than there are receives, and units of the landing.
+#[derive(Debug)]
 pub(super) struct Inbox(VecDeque<Part>);
 
 impl Inbox {
+    /// With room for so many that no more is needed most times.
+    pub(super) fn new(parts: usize) -> Inbox {
+        Inbox(VecDeque::with_capacity(parts))
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
     }
 
     pub(super) fn push(&mut self, part: Part) {

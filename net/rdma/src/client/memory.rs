@@ -19,9 +19,9 @@ pub(super) struct Memory<V: Verbs> {
     receives_at: usize,
     pub(super) receive_bytes: usize,
     /// Written by the server.
-    pub(super) landing: Registered<V>,
+    pub(super) landing: Option<Registered<V>>,
     /// Read by the server.
-    pub(super) lending: Registered<V>,
+    pub(super) lending: Option<Registered<V>>,
 }
 
 impl<V: Verbs> Memory<V> {
@@ -37,13 +37,17 @@ impl<V: Verbs> Memory<V> {
             Ok::<Registered<V>, VerbsError>((memory, region))
         };
         let receive_bytes = sizes.receive_bytes as usize;
-        let receives = usize::from(sizes.receives + SPARE_RECEIVES) * receive_bytes;
+        let window = |bytes: usize, access: Access| match bytes {
+            0 => Ok(None),
+            bytes => register(bytes, access).map(Some),
+        };
+        let receives = usize::from(sizes.receives) + usize::from(SPARE_RECEIVES);
         Ok(Memory {
-            slots: register(slots_bytes + receives, Access::Local)?,
+            slots: register(slots_bytes + receives * receive_bytes, Access::Local)?,
             receives_at: slots_bytes,
             receive_bytes,
-            landing: register(sizes.landing_bytes, Access::RemoteWrite)?,
-            lending: register(sizes.lending_bytes, Access::RemoteRead)?,
+            landing: window(sizes.landing_bytes, Access::RemoteWrite)?,
+            lending: window(sizes.lending_bytes, Access::RemoteRead)?,
         })
     }
 
@@ -55,11 +59,9 @@ impl<V: Verbs> Memory<V> {
 
     /// Copies the next bytes of a part.
     pub(super) fn read(&self, part: &Part, to: &mut [u8]) {
-        match part.landed {
-            true => self.landing.0.read(part.place + part.read(), to),
-            false => {
-                self.slots.0.read(self.receives_at + part.place * self.receive_bytes + part.read(), to);
-            }
+        match &self.landing {
+            Some((landing, _)) if part.landed => landing.read(part.place + part.read(), to),
+            _ => self.slots.0.read(self.receives_at + part.place * self.receive_bytes + part.read(), to),
         }
     }
 }

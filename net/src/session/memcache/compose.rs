@@ -135,7 +135,7 @@ pub(super) fn problem(answer: &Answer<'_>, out: &mut Output) {
             Refusal::ValueTooLarge => TOO_LARGE,
             Refusal::KeyTooLarge => Invalid::Format.line(),
             Refusal::OutOfMemory => b"SERVER_ERROR out of memory storing object\r\n",
-            Refusal::NotANumber | Refusal::Overflow => {
+            Refusal::NotANumber | Refusal::Overflow | Refusal::RangeTooLong | Refusal::BadPacked => {
                 b"CLIENT_ERROR cannot increment or decrement non-numeric value\r\n"
             }
         },

@@ -50,7 +50,10 @@ pub(super) fn outcome(reply: &ReplyKind, key: &[u8], outcome: &Outcome<'_>, now:
             text(reply, shard_refusal(*why), key, &why.to_string(), out);
         }
         // The worker composes a part only when it is answered.
-        Outcome::Pending(_) => text(reply, Status::NotSupported, key, "the answer is not there", out),
+        // No native request asks for them.
+        Outcome::Number(_) | Outcome::Fields(_) | Outcome::Pending(_) => {
+            text(reply, Status::NotSupported, key, "the answer is not there", out)
+        }
     }
 }
 
@@ -75,8 +78,12 @@ pub(super) fn other(reply: &ReplyKind, key: &[u8], answer: &Answer<'_>, out: &mu
         | Answer::Published(_)
         | Answer::Inspected(_)
         | Answer::Attach(_)
+        | Answer::Pair(_)
+        | Answer::Reads(_)
         | Answer::Outcome(_)
         | Answer::Scanned { .. }
+        | Answer::Walked { .. }
+        | Answer::NotWalked(_)
         | Answer::Local => text(reply, Status::NotSupported, key, "no answer to this operation", out),
     }
 }
@@ -272,6 +279,6 @@ fn shard_refusal(refusal: ShardRefusal) -> Status {
         ShardRefusal::KeyTooLarge => Status::KeyTooLong,
         ShardRefusal::OutOfMemory => Status::OutOfMemory,
         ShardRefusal::NotANumber => Status::NotANumber,
-        ShardRefusal::Overflow => Status::Overflow,
+        ShardRefusal::Overflow | ShardRefusal::RangeTooLong | ShardRefusal::BadPacked => Status::Overflow,
     }
 }

@@ -223,6 +223,11 @@ impl Session {
         Ok(wanted_bytes)
     }
 
+    /// Of its session; 0: it has none.
+    pub fn identity(&self) -> u64 {
+        self.identity
+    }
+
     /// The identity of a numbered change ([N-ONCE-1], [N-ONCE-2], [N-HELLO-4]).
     fn numbered(&self, asked: &Asked<'_>) -> Result<Option<Once>, Refusal> {
         match asked.change {
@@ -395,6 +400,8 @@ impl Session {
             Kind::Hello => self.compose_hello(&reply, echo, context, out),
             Kind::Topology => server::topology(&reply, context.server, out),
             Kind::Attach => server::attach(&reply, answer, context, out),
+            Kind::Pair => server::pair(&reply, answer, out),
+            Kind::Reads => server::reads(&reply, answer, out),
             Kind::Statistics => server::statistics(&reply, echo, context, out),
             Kind::Outcome | Kind::Refused(_) | Kind::Echo => {
                 reply.compose(key, echo, answer, context.now, out);

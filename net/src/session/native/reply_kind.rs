@@ -62,5 +62,7 @@ pub(super) enum Kind {
     Echo,
     Topology,
     Attach,
+    Pair,
+    Reads,
     Statistics,
 }

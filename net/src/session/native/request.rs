@@ -13,8 +13,8 @@ use torc_engine::command::{
 use torc_proto::native::attach::{FEATURE_READS, LAYOUT};
 use torc_proto::native::extension::kind;
 use torc_proto::native::{
-    self, Accesses, Attach, Change, Doubts, Hello, Invalid, Op, Options, Request, RequestHeader, VERSION,
-    flags,
+    self, Accesses, Attach, Change, Doubts, Hello, Invalid, Op, Options, PairEnd, ReadsAsked, Request,
+    RequestHeader, VERSION, flags,
 };
 
 impl From<Invalid> for Refusal {
@@ -76,9 +76,14 @@ pub(super) fn check_header(header: &RequestHeader, limits: &Limits) -> Result<Op
 fn check_value(op: Op, value_bytes: u32, limits: &Limits) -> Result<(), Refusal> {
     let allowed = match op {
         _ if op.is_write() => limits.value_bytes_max,
-        Op::Hello | Op::Ping | Op::Attach | Op::Pair | Op::Accesses | Op::Doubts | Op::MultiGet => {
-            limits.frame_bytes_max as u64
-        }
+        Op::Hello
+        | Op::Ping
+        | Op::Attach
+        | Op::Pair
+        | Op::Reads
+        | Op::Accesses
+        | Op::Doubts
+        | Op::MultiGet => limits.frame_bytes_max as u64,
         Op::Increment | Op::Decrement | Op::AddSigned | Op::AddFloat if value_bytes == 8 => 8,
         Op::Increment | Op::Decrement | Op::AddSigned | Op::AddFloat => return Err(Refusal::Step),
         _ => return Err(Refusal::UnexpectedValue),
@@ -325,6 +330,14 @@ fn about_server<'a>(
             }
             let reads = attach.features & FEATURE_READS != 0;
             Asked { work: Work::Attach { reads }, ..Asked::local(Kind::Attach, &[]) }
+        }
+        Op::Pair => {
+            PairEnd::parse(request.value).map_err(|_| Refusal::PairTooShort)?;
+            Asked { work: Work::Pair { client: request.value }, ..Asked::local(Kind::Pair, &[]) }
+        }
+        Op::Reads => {
+            ReadsAsked::parse(request.value).map_err(|_| Refusal::ReadsTooShort)?;
+            Asked { work: Work::Reads { asked: request.value }, ..Asked::local(Kind::Reads, &[]) }
         }
         Op::Accesses => {
             Accesses::parse(request.value).map_err(|_| Refusal::Accesses)?;

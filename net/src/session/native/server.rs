@@ -3,12 +3,15 @@
 use super::compose;
 use super::reply_kind::ReplyKind;
 use super::told::{CREDIT, LimitsTold};
-use crate::session::answer::{Answer, AttachRefusal, Shares};
+use crate::session::answer::{Answer, AttachRefusal, PairRefusal, Shares};
 use crate::session::context::{ComposeContext, ServerView};
 use crate::session::output::Output;
 use std::fmt::Write;
 use torc_proto::native::attach::{FEATURE_SHARED_MEMORY, LAYOUT};
-use torc_proto::native::{Attached, Hello, HelloAnswer, ShardAddress, SlotRange, Status, Topology, VERSION};
+use torc_proto::native::pair::FEATURE_RDMA;
+use torc_proto::native::{
+    Attached, Hello, HelloAnswer, PairEnd, ShardAddress, SlotRange, Status, Topology, VERSION,
+};
 use torc_shm::{Pair, WORDS_BYTES};
 
 /// The figures of the section `figures`; each is a name of [`ServerView::figure`].
@@ -36,11 +39,13 @@ pub(super) fn hello(
 ) {
     let server = context.server;
     let path = server.shared_memory_path().filter(|_| hello.features & FEATURE_SHARED_MEMORY != 0);
+    let rdma = server.has_rdma() && hello.features & FEATURE_RDMA != 0;
     let answer = HelloAnswer {
         version: VERSION,
         shard: server.shard(),
         shard_count: server.shard_count(),
-        features: if path.is_some() { FEATURE_SHARED_MEMORY } else { 0 },
+        features: if path.is_some() { FEATURE_SHARED_MEMORY } else { 0 }
+            | if rdma { FEATURE_RDMA } else { 0 },
         credit: CREDIT,
         session: hello.session,
         boot_id: server.boot_id(),
@@ -107,6 +112,53 @@ pub(super) fn attach(reply: &ReplyKind, answer: &Answer<'_>, context: &ComposeCo
         }
         Answer::DeadlineExceeded => (Status::DeadlineExceeded, ""),
         _ => (Status::NotSupported, "this server shares no memory: see --shared-memory"),
+    };
+    compose::small(reply, status, words.as_bytes(), out);
+}
+
+/// The server's end of a queue pair, or why there is none ([N-RDMA-2], [N-RDMA-3]).
+pub(super) fn pair(reply: &ReplyKind, answer: &Answer<'_>, out: &mut Output) {
+    if let Answer::Pair(Ok(end)) = answer {
+        let mut value = Vec::with_capacity(PairEnd::BYTES);
+        end.compose(&mut value);
+        return compose::small(reply, Status::Ok, &value, out);
+    }
+    not_paired(reply, answer, out);
+}
+
+/// What may be read of this shard, or why nothing.
+pub(super) fn reads(reply: &ReplyKind, answer: &Answer<'_>, out: &mut Output) {
+    match answer {
+        Answer::Reads(Ok(value)) => compose::small(reply, Status::Ok, value, out),
+        Answer::Reads(Err(PairRefusal::Off)) => {
+            let words = b"this shard is not read by RDMA: see --rdma-reads";
+            compose::small(reply, Status::NotSupported, words, out);
+        }
+        &Answer::Reads(Err(why)) => not_paired(reply, &Answer::Pair(Err(why)), out),
+        other => not_paired(reply, other, out),
+    }
+}
+
+fn not_paired(reply: &ReplyKind, answer: &Answer<'_>, out: &mut Output) {
+    let (status, words) = match answer {
+        Answer::Pair(Err(PairRefusal::Gone)) => {
+            (Status::NotSupported, "the server's RDMA device is gone, for now")
+        }
+        Answer::Pair(Err(PairRefusal::Already)) => {
+            (Status::BadArgument, "this connection is paired, or attached")
+        }
+        // As for every limit: its name.
+        Answer::Pair(Err(PairRefusal::Full)) => (Status::Busy, "rdma-clients"),
+        Answer::Pair(Err(PairRefusal::TooMany)) => (Status::Busy, "rdma-pairs"),
+        Answer::Pair(Err(PairRefusal::Memory)) => (Status::Busy, "client-memory"),
+        Answer::Pair(Err(PairRefusal::Peer)) => {
+            (Status::BadArgument, "no queue pair can be connected with what the client tells of its own")
+        }
+        Answer::Pair(Err(PairRefusal::Device)) => {
+            (Status::NotSupported, "the server's RDMA device refused a queue pair")
+        }
+        Answer::DeadlineExceeded => (Status::DeadlineExceeded, ""),
+        _ => (Status::NotSupported, "this server has no RDMA: see --rdma"),
     };
     compose::small(reply, status, words.as_bytes(), out);
 }

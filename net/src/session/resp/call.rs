@@ -35,10 +35,7 @@ impl<'r, 'a> Call<'r, 'a> {
     #[inline]
     pub(super) fn argument(&self, index: usize) -> &'a [u8] {
         let argument = self.spans.get(index).map(|span| span.of(self.frame)).unwrap_or_default();
-        match self.is_escaped {
-            false => argument,
-            true => self.scratch.keep(&inline_word(argument)),
-        }
+        if self.is_escaped { self.scratch.keep(&inline_word(argument)) } else { argument }
     }
 
     /// The arguments from `index` on.

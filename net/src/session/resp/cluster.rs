@@ -1,8 +1,13 @@
 //! CLUSTER: each shard is what Redis Cluster calls a node.
 
+use super::call::Call;
 use super::client::Client;
+use super::error::Error;
+use super::keyspace;
 use super::local::{LocalCall, Subcommand};
 use crate::session::context::ServerView;
+use crate::session::part::Part;
+use crate::session::walk::Over;
 use std::fmt::Write;
 use torc_proto::resp::compose::{self, Version};
 use torc_proto::slot::{SLOTS, slot_of};
@@ -20,7 +25,8 @@ const CLUSTER: &[Subcommand] = &[
     Subcommand { name: "info", arity: 2, run: info },
     Subcommand { name: "myid", arity: 2, run: my_id },
     Subcommand { name: "keyslot", arity: 3, run: key_slot },
-    Subcommand { name: "countkeysinslot", arity: 3, run: count_keys },
+    Subcommand { name: "myshardid", arity: 2, run: my_id },
+    Subcommand { name: "links", arity: 2, run: |_, _, out| compose::array(out, 0) },
 ];
 
 fn bulk(out: &mut Vec<u8>, text: &str) {
@@ -126,6 +132,25 @@ fn key_slot(_: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
     compose::integer(out, slot_of(call.word(2)).into());
 }
 
-fn count_keys(_: &mut Client, _: &LocalCall<'_>, out: &mut Vec<u8>) {
-    compose::error(out, b"ERR keys are not counted by slot");
+/// Subcommands that look at keys.
+pub(super) fn parts<'a>(call: &Call<'_, 'a>, parts: &mut Vec<Part<'a>>) -> Result<bool, Error> {
+    let is = |name: &str| call.argument(1).eq_ignore_ascii_case(name.as_bytes());
+    let over = match call.len() {
+        3 if is("COUNTKEYSINSLOT") => Over::SlotCount { slot: slot(call)? },
+        4 if is("GETKEYSINSLOT") => {
+            let slot = slot(call)?;
+            let keys_max = u32::try_from(call.integer(3)?).map_err(|_| Error::SlotOrCount)?;
+            Over::SlotKeys { slot, keys_max }
+        }
+        _ if is("COUNTKEYSINSLOT") => return Err(Error::WrongArguments("cluster|countkeysinslot")),
+        _ if is("GETKEYSINSLOT") => return Err(Error::WrongArguments("cluster|getkeysinslot")),
+        _ => return Ok(false),
+    };
+    keyspace::walk(over, &[], parts);
+    Ok(true)
+}
+
+fn slot(call: &Call<'_, '_>) -> Result<u16, Error> {
+    let slot = u16::try_from(call.integer(2)?).ok().filter(|slot| *slot < SLOTS);
+    slot.ok_or(if call.len() == 3 { Error::Slot } else { Error::SlotOrCount })
 }

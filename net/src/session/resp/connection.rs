@@ -146,7 +146,7 @@ fn greet(client: &Client, context: &ComposeContext<'_>, out: &mut Vec<u8>) {
     compose::array(out, 0);
 }
 
-fn version_number(version: Version) -> i64 {
+pub(super) fn version_number(version: Version) -> i64 {
     match version {
         Version::Resp2 => 2,
         Version::Resp3 => 3,
@@ -173,51 +173,17 @@ pub(super) fn client(client: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8
 
 const CLIENT: &[Subcommand] = &[
     Subcommand { name: "id", arity: 2, run: |_, call, out| compose::integer(out, id(call.context)) },
-    Subcommand { name: "info", arity: 2, run: describe },
-    Subcommand { name: "list", arity: -2, run: list },
     Subcommand { name: "setname", arity: 3, run: set_name },
     Subcommand { name: "getname", arity: 2, run: name },
     Subcommand { name: "setinfo", arity: 4, run: set_info },
     Subcommand { name: "reply", arity: 3, run: reply },
-    Subcommand { name: "no-evict", arity: 3, run: no_evict },
+    Subcommand { name: "no-evict", arity: 3, run: on_or_off },
+    Subcommand { name: "no-touch", arity: 3, run: on_or_off },
+    Subcommand { name: "pause", arity: -3, run: pause },
+    Subcommand { name: "unpause", arity: 2, run: go_on },
+    Subcommand { name: "unblock", arity: -3, run: unblock },
     Subcommand { name: "getredir", arity: 2, run: |_, _, out| compose::integer(out, -1) },
 ];
-
-fn describe(client: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
-    let line = description(client, call);
-    compose::verbatim(out, &line, client.version);
-}
-
-/// This connection alone: the others belong to other shards.
-fn list(client: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
-    if call.words.len() > 2 {
-        return compose::error(out, b"ERR syntax error");
-    }
-    describe(client, call, out);
-}
-
-fn description(client: &Client, call: &LocalCall<'_>) -> String {
-    let subscribed = client.subscribed.as_deref().copied().unwrap_or_default();
-    let context = call.context;
-    format!(
-        "id={} addr={} laddr={} fd=0 name={} age=0 idle=0 flags={} db={} sub={} psub={} ssub={} multi=-1 qbuf=0 \
-         qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem=0 tot-mem=0 events=r cmd=client|{} \
-         user=default redir=-1 resp={} lib-name={} lib-ver={}\n",
-        id(context),
-        context.peer,
-        context.local,
-        String::from_utf8_lossy(&client.name),
-        if subscribed.total() > 0 { 'P' } else { 'N' },
-        client.database,
-        subscribed.named,
-        subscribed.matching,
-        subscribed.sharded,
-        String::from_utf8_lossy(call.word(1)).to_lowercase(),
-        version_number(client.version),
-        String::from_utf8_lossy(&client.library_name),
-        String::from_utf8_lossy(&client.library_version),
-    )
-}
 
 fn set_name(client: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
     if rename(&mut client.name, call.word(2), "Client names", out) {
@@ -292,7 +258,46 @@ fn reply(client: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
     }
 }
 
-fn no_evict(_: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
+fn pause(_: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
+    let all = match call.words.len() {
+        3 => true,
+        4 if call.is(3, "ALL") => true,
+        4 if call.is(3, "WRITE") => false,
+        4 => return compose::error(out, b"ERR CLIENT PAUSE mode must be WRITE or ALL"),
+        _ => {
+            let text = b"ERR unknown subcommand or wrong number of arguments for 'PAUSE'. Try CLIENT HELP.";
+            return compose::error(out, text);
+        }
+    };
+    let Some(ms) = parse_i64(call.word(2)) else {
+        return compose::error(out, b"ERR timeout is not an integer or out of range");
+    };
+    let Ok(ms) = u64::try_from(ms) else { return compose::error(out, b"ERR timeout is negative") };
+    let now = call.context.now;
+    call.context.server.pause(now, now.saturating_add(ms), all);
+    compose::simple(out, "OK");
+}
+
+fn go_on(_: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
+    call.context.server.go_on();
+    compose::simple(out, "OK");
+}
+
+/// No client is ever blocked.
+fn unblock(_: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
+    let known = call.words.len() == 3 || call.is(3, "TIMEOUT") || call.is(3, "ERROR");
+    match parse_i64(call.word(2)) {
+        _ if call.words.len() > 4 || !known => {
+            compose::error(out, b"ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR");
+        }
+        None => compose::error(out, b"ERR value is not an integer or out of range"),
+        Some(_) => compose::integer(out, 0),
+    }
+}
+
+/// What makes no difference to answers: who holds much memory may be closed all the same, and accesses are
+/// [parsing's](super::clients::touch) affair.
+fn on_or_off(_: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
     if call.is(2, "ON") || call.is(2, "OFF") {
         compose::simple(out, "OK");
     } else {

@@ -2,16 +2,17 @@
 
 use crate::session::bad_input::BadInput;
 use torc_proto::resp::ProtocolError;
+use torc_proto::resp::dump::BadDump;
 
 /// Why a request is refused. The words are Redis' own where it has some.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Error {
     /// The frame says which, and with what arguments.
     UnknownCommand,
-    /// Of the command with this name.
-    WrongArguments(&'static str),
     /// The frame says which.
     UnknownSubcommand,
+    /// Of the command with this name.
+    WrongArguments(&'static str),
     /// The frame says of which subcommand.
     SubcommandSyntax,
     /// Of the command with this name, which subscribers cannot use in RESP2; the frame says which subcommand.
@@ -23,6 +24,18 @@ pub(super) enum Error {
     /// Of the command with this name.
     InvalidExpire(&'static str),
     OffsetOutOfRange,
+    BitOffset,
+    /// SETBIT: neither 0 nor 1.
+    Bit,
+    /// BITPOS: the same.
+    BitArgument,
+    BitfieldType,
+    OverflowType,
+    BitfieldReadOnly,
+    /// OBJECT FREQ.
+    NoFrequency,
+    /// SET: a value that is received in slices cannot be compared.
+    ComparedTooLong,
     /// On a shard's own port: keys of several slots.
     CrossSlot,
     DecrementOverflow,
@@ -36,6 +49,23 @@ pub(super) enum Error {
     IncompatibleNx,
     IncompatibleGtLt,
     InvalidCursor,
+    /// RESTORE: the payload, and its options.
+    BadDump(BadDump),
+    BusyKey,
+    RestoredTtl,
+    RestoredIdleTime,
+    RestoredFrequency,
+    /// DUMP: it would take too long.
+    DumpTooLong,
+    /// CLUSTER: there is no such slot.
+    Slot,
+    SlotOrCount,
+    ClientId,
+    /// CLIENT KILL: it is not positive.
+    KilledId,
+    /// The argument with this number.
+    ClientType(u32),
+    User(u32),
     /// SWAPDB: an argument is no number.
     FirstDatabase,
     SecondDatabase,
@@ -57,7 +87,7 @@ impl Error {
             Error::UnknownCommand => BadInput::UnknownCommand,
             Error::KeyTooLong => BadInput::Key,
             Error::ValueTooLong | Error::PairsTooLong | Error::StringTooLong => BadInput::ValueTooLong,
-            Error::PatternTooLong | Error::TooManyNames => BadInput::Limit,
+            Error::PatternTooLong | Error::TooManyNames | Error::ComparedTooLong => BadInput::Limit,
             Error::FrameTooLong
             | Error::Protocol(ProtocolError::TooManyArguments | ProtocolError::TooBigInline) => {
                 BadInput::Limit

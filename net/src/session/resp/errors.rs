@@ -1,15 +1,18 @@
 //! The words of errors: Redis 7.0's own wherever it has some, since clients look at them.
 
 use super::error::Error;
+use super::facts;
 use super::reply_kind::Kind;
 use crate::session::answer::NotFlushed;
+use crate::session::walk::NotWalked;
 use torc_engine::command::Refusal;
+use torc_proto::resp::dump::BadDump;
 use torc_proto::resp::request::{self, Arguments};
 use torc_proto::resp::{ProtocolError, compose};
 
 /// Steps that one command may spend on matching patterns: some milliseconds. A usual pattern takes two steps for each
 /// byte of a key.
-pub(super) const PATTERN_STEPS_MAX: usize = 1 << 20;
+pub(crate) const PATTERN_STEPS_MAX: usize = 1 << 20;
 
 /// What an unknown command repeats of its name, and of all its arguments together, bytes.
 const REPEATED_BYTES_MAX: usize = 128;
@@ -18,15 +21,24 @@ const REPEATED_BYTES_MAX: usize = 128;
 pub(super) fn write(error: Error, frame: &[u8], out: &mut Vec<u8>) {
     match error {
         Error::UnknownCommand => compose::error(out, &unknown_command(&words(frame))),
+        Error::UnknownSubcommand => {
+            let words = words(frame);
+            let [command, asked] =
+                [0, 1].map(|index| words.get(index).map(Vec::as_slice).unwrap_or_default());
+            unknown_subcommand(&String::from_utf8_lossy(command), asked, out);
+        }
+        Error::ClientType(index) | Error::User(index) => {
+            let words = words(frame);
+            let name = words.get(index as usize).map(|word| repeated(word)).unwrap_or_default();
+            let what = if matches!(error, Error::User(_)) { "No such user" } else { "Unknown client type" };
+            compose::error(out, &[b"ERR ", what.as_bytes(), b" '", name, b"'"].concat());
+        }
         Error::UnsupportedOption(index) => {
             let words = words(frame);
             let option = words.get(index as usize).map(|word| c_string(word)).unwrap_or_default();
             compose::error(out, &[b"ERR Unsupported option ", option].concat());
         }
-        Error::UnknownSubcommand => unknown_subcommand(&words(frame), b"", out),
-        Error::SubcommandSyntax => {
-            unknown_subcommand(&words(frame), b" or wrong number of arguments for", out)
-        }
+        Error::SubcommandSyntax => subcommand_syntax(&words(frame), out),
         Error::AmongMessages(command) => among_messages(command, &words(frame), out),
         Error::WrongArguments(command) => wrong_arguments(command, out),
         Error::InvalidExpire(command) => {
@@ -43,23 +55,25 @@ pub(super) fn write(error: Error, frame: &[u8], out: &mut Vec<u8>) {
     }
 }
 
+pub(super) fn unknown_subcommand(command: &str, asked: &[u8], out: &mut Vec<u8>) {
+    let help = format!("'. Try {} HELP.", command.to_uppercase());
+    compose::error(out, &[b"ERR unknown subcommand '", repeated(asked), help.as_bytes()].concat());
+}
+
 pub(super) fn wrong_arguments(command: &str, out: &mut Vec<u8>) {
     compose::error(out, format!("ERR wrong number of arguments for '{command}' command").as_bytes());
 }
 
-/// `what` stands between the start of the text and the subcommand.
-pub(super) fn unknown_subcommand(words: &[Vec<u8>], what: &[u8], out: &mut Vec<u8>) {
+fn subcommand_syntax(words: &[Vec<u8>], out: &mut Vec<u8>) {
     let word = |index: usize| words.get(index).map(Vec::as_slice).unwrap_or_default();
     let help = [b"'. Try ", &word(0).to_ascii_uppercase()[..], b" HELP."].concat();
-    compose::error(out, &[b"ERR unknown subcommand", what, b" '", repeated(word(1)), &help].concat());
+    let what = b"ERR unknown subcommand or wrong number of arguments for '";
+    compose::error(out, &[&what[..], repeated(word(1)), &help].concat());
 }
-
-/// Commands whose second word is a command, too.
-const CONTAINERS: [&str; 5] = ["client", "cluster", "command", "config", "pubsub"];
 
 fn among_messages(command: &str, words: &[Vec<u8>], out: &mut Vec<u8>) {
     let mut name = command.as_bytes().to_vec();
-    if let Some(subcommand) = words.get(1).filter(|_| CONTAINERS.contains(&command)) {
+    if let Some(subcommand) = words.get(1).filter(|_| !facts::subcommands(command).is_empty()) {
         name.push(b'|');
         name.extend_from_slice(&repeated(subcommand).to_ascii_lowercase());
     }
@@ -75,6 +89,19 @@ fn fixed(error: Error) -> &'static str {
         Error::NotFinite => "ERR increment would produce NaN or Infinity",
         Error::CrossSlot => "CROSSSLOT Keys in request don't hash to the same slot",
         Error::OffsetOutOfRange => "ERR offset is out of range",
+        Error::BitOffset => "ERR bit offset is not an integer or out of range",
+        Error::Bit => "ERR bit is not an integer or out of range",
+        Error::BitArgument => "ERR The bit argument must be 1 or 0.",
+        Error::BitfieldType => {
+            "ERR Invalid bitfield type. Use something like i16 u8. Note that u64 is not supported but i64 is."
+        }
+        Error::OverflowType => "ERR Invalid OVERFLOW type specified",
+        Error::BitfieldReadOnly => "ERR BITFIELD_RO only supports the GET subcommand",
+        Error::NoFrequency => {
+            "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when \
+             switching between policies at runtime LRU and LFU data will take some time to adjust."
+        }
+        Error::ComparedTooLong => "ERR a value with IFEQ must not be longer than --stream-above",
         Error::DecrementOverflow => "ERR decrement would overflow",
         Error::StringTooLong => "ERR string exceeds maximum allowed size (proto-max-bulk-len)",
         Error::KeyTooLong => "ERR key longer than --max-key",
@@ -83,6 +110,17 @@ fn fixed(error: Error) -> &'static str {
         Error::IncompatibleNx => "ERR NX and XX, GT or LT options at the same time are not compatible",
         Error::IncompatibleGtLt => "ERR GT and LT options at the same time are not compatible",
         Error::InvalidCursor => "ERR invalid cursor",
+        Error::Slot => "ERR Invalid slot",
+        Error::SlotOrCount => "ERR Invalid slot or number of keys",
+        Error::ClientId => "ERR Invalid client ID",
+        Error::KilledId => "ERR client-id should be greater than 0",
+        Error::BadDump(BadDump::Footer) => "ERR DUMP payload version or checksum are wrong",
+        Error::BadDump(BadDump::Format) => "ERR Bad data format",
+        Error::BusyKey => "BUSYKEY Target key name already exists.",
+        Error::RestoredTtl => "ERR Invalid TTL value, must be >= 0",
+        Error::RestoredIdleTime => "ERR Invalid IDLETIME value, must be >= 0",
+        Error::RestoredFrequency => "ERR Invalid FREQ value, must be >= 0 and <= 255",
+        Error::DumpTooLong => "ERR a value longer than 16777216 bytes cannot be dumped",
         Error::FirstDatabase => "ERR invalid first DB index",
         Error::SecondDatabase => "ERR invalid second DB index",
         Error::NoDatabase => "ERR DB index is out of range",
@@ -94,6 +132,8 @@ fn fixed(error: Error) -> &'static str {
         | Error::UnknownSubcommand
         | Error::SubcommandSyntax
         | Error::AmongMessages(_)
+        | Error::ClientType(_)
+        | Error::User(_)
         | Error::UnsupportedOption(_)
         | Error::WrongArguments(_)
         | Error::InvalidExpire(_)
@@ -113,6 +153,13 @@ pub(super) fn not_flushed(why: NotFlushed) -> &'static [u8] {
     }
 }
 
+pub(super) fn not_walked(why: NotWalked) -> &'static [u8] {
+    match why {
+        NotWalked::TooMuch => b"ERR too much is found to be answered at once: use SCAN",
+        NotWalked::Pattern => fixed(Error::PatternTooLong).as_bytes(),
+    }
+}
+
 /// What the shard refuses, in the words of the command that asked.
 pub(super) fn refusal(refusal: Refusal, kind: Kind) -> &'static str {
     match refusal {
@@ -123,6 +170,11 @@ pub(super) fn refusal(refusal: Refusal, kind: Kind) -> &'static str {
         Refusal::NotANumber => fixed(Error::NotAnInteger),
         Refusal::Overflow if kind == Kind::Float => fixed(Error::NotFinite),
         Refusal::Overflow => "ERR increment or decrement would overflow",
+        Refusal::BadPacked => fixed(Error::BadDump(BadDump::Format)),
+        Refusal::RangeTooLong if matches!(kind, Kind::Fields | Kind::Field) => {
+            "ERR integers of one command must lie within 1048576 bytes"
+        }
+        Refusal::RangeTooLong => "ERR bits of more than 16777216 bytes at once: give a range",
     }
 }
 

@@ -5,6 +5,7 @@ use super::reply_kind::Kind;
 use super::reply_kind::Position;
 use crate::session::answer::{Answer, NotFlushed};
 use crate::session::context::ComposeContext;
+use crate::session::walk::NotWalked;
 use torc_engine::command::{Outcome, Refusal};
 use torc_proto::resp::compose;
 
@@ -51,6 +52,7 @@ pub(super) enum Failure {
     Busy { limit: &'static str },
     OutcomeUnknown,
     NotFlushed(NotFlushed),
+    NotWalked(NotWalked),
 }
 
 impl Failure {
@@ -61,6 +63,7 @@ impl Failure {
             // A ticket is the worker's affair; nobody is told of it.
             Answer::Outcome(Outcome::Pending(_)) => Some(Failure::OutcomeUnknown),
             Answer::Moved { slot, shard, .. } => Some(Failure::Moved { slot, shard }),
+            Answer::NotWalked(why) => Some(Failure::NotWalked(why)),
             Answer::NotFlushed(why) => Some(Failure::NotFlushed(why)),
             Answer::Busy { limit } => Some(Failure::Busy { limit }),
             // Only native clients give deadlines.
@@ -80,6 +83,7 @@ impl Failure {
                 let limit = limit.trim_start_matches('-');
                 compose::error(out, format!("ERR busy: limit --{limit} reached").as_bytes());
             }
+            Failure::NotWalked(why) => compose::error(out, errors::not_walked(why)),
             Failure::NotFlushed(why) => compose::error(out, errors::not_flushed(why)),
             Failure::OutcomeUnknown => compose::error(out, b"ERR outcome unknown"),
         }

@@ -1,18 +1,21 @@
 //! INFO: sections of `name:value` lines, in Redis' names where the thing is the same.
 
 use super::client::Client;
+use super::config::POLICY;
 use super::connection::REDIS_VERSION;
 use super::local::LocalCall;
+use crate::session::protocol::Port;
 use std::fmt::Write;
 use torc_proto::resp::compose;
 
 /// Writes the lines of a section.
 type Lines = fn(&LocalCall<'_>, &mut String);
 
-const SECTIONS: [(&str, Lines); 7] = [
+const SECTIONS: [(&str, Lines); 8] = [
     ("Server", server),
     ("Clients", clients),
     ("Memory", memory),
+    ("Persistence", persistence),
     ("Stats", stats),
     ("Replication", replication),
     ("Cluster", cluster),
@@ -66,11 +69,14 @@ fn server(call: &LocalCall<'_>, text: &mut String) {
     line(text, format_args!("uptime_in_seconds:{uptime_seconds}"));
     line(text, format_args!("uptime_in_days:{}", uptime_seconds / 86_400));
     line(text, format_args!("shards:{}", server.shard_count()));
+    line(text, format_args!("executable:"));
+    line(text, format_args!("config_file:"));
 }
 
 /// Redis' names, each with the server's figure.
 pub(crate) const CLIENTS: &[(&str, &str)] = &[
     ("connected_clients", "connections"),
+    ("maxclients", "connections_max"),
     ("shared_memory_clients", "rings"),
     ("shared_memory_clients_hot", "rings_hot"),
     ("shared_memory_clients_reading", "rings_reading"),
@@ -81,6 +87,7 @@ pub(crate) const MEMORY: &[(&str, &str)] = &[
     ("used_memory_dataset", "bytes_live"),
     ("used_memory_index", "bytes_index"),
     ("used_memory_segments", "bytes_segments"),
+    ("used_memory_rss", "resident_bytes"),
     ("maxmemory", "memory_max_bytes"),
 ];
 
@@ -114,14 +121,52 @@ pub(crate) const STATS: &[(&str, &str)] = &[
 
 fn clients(call: &LocalCall<'_>, text: &mut String) {
     figures(call, text, CLIENTS);
+    line(text, format_args!("blocked_clients:0"));
 }
 
 fn memory(call: &LocalCall<'_>, text: &mut String) {
     figures(call, text, MEMORY);
+    for (name, figure) in [("used_memory", "memory_used_bytes"), ("maxmemory", "memory_max_bytes")] {
+        line(text, format_args!("{name}_human:{}", human(call.figure(figure))));
+    }
+    let (resident, used) = (call.figure("resident_bytes"), call.figure("memory_used_bytes"));
+    line(text, format_args!("maxmemory_policy:{POLICY}"));
+    line(text, format_args!("mem_fragmentation_ratio:{:.2}", resident as f64 / used.max(1) as f64));
 }
 
+/// Bytes with a unit, as Redis writes them.
+fn human(bytes: u64) -> String {
+    let units = [(1 << 40, 'T'), (1 << 30, 'G'), (1 << 20, 'M'), (1 << 10, 'K')];
+    match units.into_iter().find(|(unit, _)| bytes >= *unit) {
+        Some((unit, name)) => format!("{:.2}{name}", bytes as f64 / unit as f64),
+        None => format!("{bytes}B"),
+    }
+}
+
+/// What a tier has is told of in the statistics; Redis' two ways of saving are not there.
+fn persistence(_: &LocalCall<'_>, text: &mut String) {
+    for (name, value) in [
+        ("loading", "0"),
+        ("rdb_changes_since_last_save", "0"),
+        ("rdb_bgsave_in_progress", "0"),
+        ("rdb_last_bgsave_status", "ok"),
+        ("aof_enabled", "0"),
+        ("aof_rewrite_in_progress", "0"),
+        ("aof_last_bgrewrite_status", "ok"),
+    ] {
+        line(text, format_args!("{name}:{value}"));
+    }
+}
+
+/// Counted from the last CONFIG RESETSTAT, at the common port.
 fn stats(call: &LocalCall<'_>, text: &mut String) {
-    figures(call, text, STATS);
+    for (redis, ours) in STATS {
+        let value = match call.port {
+            Port::Common => call.context.server.figure_since_reset(ours),
+            Port::Shard => call.figure(ours),
+        };
+        line(text, format_args!("{redis}:{value}"));
+    }
 }
 
 fn figures(call: &LocalCall<'_>, text: &mut String, names: &[(&str, &str)]) {
@@ -133,6 +178,7 @@ fn figures(call: &LocalCall<'_>, text: &mut String, names: &[(&str, &str)]) {
 fn replication(_: &LocalCall<'_>, text: &mut String) {
     line(text, format_args!("role:master"));
     line(text, format_args!("connected_slaves:0"));
+    line(text, format_args!("master_repl_offset:0"));
 }
 
 fn cluster(_: &LocalCall<'_>, text: &mut String) {

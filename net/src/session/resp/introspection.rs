@@ -4,10 +4,11 @@ use super::client::Client;
 use super::error::Error;
 use super::errors;
 use super::errors::PATTERN_STEPS_MAX;
+use super::facts;
 use super::local::{LocalCall, Subcommand};
-use super::row::{Class, Row};
+use super::row::Row;
 use super::table::{ROWS, lookup};
-use torc_proto::resp::compose::{self, Version};
+use torc_proto::resp::compose;
 use torc_proto::resp::glob;
 
 pub(super) fn dbsize(client: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
@@ -16,10 +17,18 @@ pub(super) fn dbsize(client: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8
     compose::integer(out, i64::try_from(keys).unwrap_or(i64::MAX));
 }
 
+pub(super) fn time(_: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
+    let now = call.context.now;
+    compose::array(out, 2);
+    for number in [now / 1000, now % 1000 * 1000] {
+        compose::bulk(out, itoa::Buffer::new().format(number).as_bytes());
+    }
+}
+
 pub(super) fn command(client: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
     if call.words.len() == 1 {
         compose::array(out, ROWS.len());
-        return ROWS.iter().for_each(|row| describe(row, client.version, out));
+        return ROWS.iter().for_each(|row| facts::tell(row, client.version, out));
     }
     if let Some(run) = call.subcommand(COMMAND, out) {
         run(client, call, out);
@@ -32,42 +41,8 @@ const COMMAND: &[Subcommand] = &[
     Subcommand { name: "docs", arity: -2, run: docs },
     Subcommand { name: "list", arity: -2, run: list },
     Subcommand { name: "getkeys", arity: -4, run: keys },
+    Subcommand { name: "getkeysandflags", arity: -4, run: keys_and_flags },
 ];
-
-fn describe(row: &Row, version: Version, out: &mut Vec<u8>) {
-    compose::array(out, 10);
-    compose::bulk(out, row.name.as_bytes());
-    compose::integer(out, row.arity.into());
-    compose::set(out, row.flags.len(), version);
-    row.flags.iter().for_each(|flag| compose::simple(out, flag));
-    for position in [row.keys.first, row.keys.last, row.keys.step] {
-        compose::integer(out, position.into());
-    }
-    let categories = categories(row);
-    compose::set(out, categories.len(), version);
-    categories.iter().for_each(|category| compose::simple(out, category));
-    // Tips, key specifications and subcommands: the positions above say all there is.
-    (0..3).for_each(|_| compose::array(out, 0));
-}
-
-/// The ACL categories, as Redis would put the command.
-fn categories(row: &Row) -> Vec<&'static str> {
-    let mut categories = match row.class {
-        Class::Read => vec!["@read"],
-        Class::Write => vec!["@write"],
-        Class::Connection => vec!["@connection"],
-        Class::Messages => vec!["@pubsub"],
-        Class::Server => vec![],
-        Class::Dangerous => vec!["@keyspace", "@write", "@dangerous"],
-    };
-    match row.group {
-        "string" => categories.push("@string"),
-        "generic" => categories.push("@keyspace"),
-        _ => {}
-    }
-    categories.push(if row.flags.contains(&"fast") { "@fast" } else { "@slow" });
-    categories
-}
 
 /// Names that one COMMAND may ask for: an answer is a hundred times as long as a name.
 const NAMES_MAX: usize = 1000;
@@ -79,13 +54,18 @@ fn info(client: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
     }
     if call.words.len() == 2 {
         compose::array(out, ROWS.len());
-        return ROWS.iter().for_each(|row| describe(row, version, out));
+        return ROWS.iter().for_each(|row| facts::tell(row, version, out));
     }
     compose::array(out, call.words.len() - 2);
     for name in &call.words[2..] {
-        match lookup(name) {
-            Some((_, row)) => describe(row, version, out),
-            None => compose::null(out, version),
+        let name = String::from_utf8_lossy(name).to_lowercase();
+        let command = name.split('|').next().unwrap_or_default();
+        match lookup(command.as_bytes()) {
+            Some((_, row)) if command == name => facts::tell(row, version, out),
+            Some((_, row)) if facts::subcommands(row.name).contains(&&name[command.len() + 1..]) => {
+                facts::tell_subcommand(&name, version, out);
+            }
+            _ => compose::null(out, version),
         }
     }
 }
@@ -118,9 +98,10 @@ fn list(client: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
         2 => Box::new(|_| Some(true)),
         5 if call.is(2, "FILTERBY") && call.is(3, "MODULE") => Box::new(|_| Some(false)),
         5 if call.is(2, "FILTERBY") && call.is(3, "ACLCAT") => {
-            let category = [b"@", call.word(4)].concat();
+            let category = call.word(4).to_ascii_lowercase();
             Box::new(move |row| {
-                Some(categories(row).iter().any(|name| name.as_bytes().eq_ignore_ascii_case(&category)))
+                let categories = facts::of(row.name).map(|facts| &facts.categories[..]).unwrap_or_default();
+                Some(categories.iter().any(|name| name.as_bytes() == category))
             })
         }
         5 if call.is(2, "FILTERBY") && call.is(3, "PATTERN") => {
@@ -138,17 +119,57 @@ fn list(client: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
     rows.iter().for_each(|row| compose::bulk(out, row.name.as_bytes()));
 }
 
-fn keys(_: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
+fn keys(client: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
+    tell_keys(client, call, false, out);
+}
+
+fn keys_and_flags(client: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
+    tell_keys(client, call, true, out);
+}
+
+fn tell_keys(client: &Client, call: &LocalCall<'_>, with_flags: bool, out: &mut Vec<u8>) {
     let asked = call.words.get(2..).unwrap_or_default();
-    let Some((_, row)) = asked.first().and_then(|name| lookup(name)) else {
+    let Some(row) = asked.first().and_then(|name| lookup(name)).map(|(_, row)| row) else {
         return compose::error(out, b"ERR Invalid command specified");
     };
-    if row.keys.step == 0 {
+    let name = match (facts::subcommands(row.name), asked.get(1)) {
+        ([_, ..], Some(word)) => format!("{}|{}", row.name, String::from_utf8_lossy(word).to_lowercase()),
+        _ => row.name.to_owned(),
+    };
+    let Some(facts) = facts::of(&name) else {
+        return compose::error(out, b"ERR Invalid command specified");
+    };
+    let is_long_enough = match facts.arity {
+        arity @ 0.. => asked.len() as i64 == i64::from(arity),
+        arity => asked.len() as i64 >= -i64::from(arity),
+    };
+    if facts.keys.step == 0 {
         return compose::error(out, b"ERR The command has no key arguments");
     }
-    if !row.takes(asked.len()) {
+    if !is_long_enough {
         return compose::error(out, b"ERR Invalid number of arguments specified for command");
     }
-    compose::array(out, row.keys.of(asked.len()).count());
-    row.keys.of(asked.len()).for_each(|index| compose::bulk(out, &asked[index]));
+    compose::array(out, facts.keys.of(asked.len()).count());
+    for (number, index) in facts.keys.of(asked.len()).enumerate() {
+        if with_flags {
+            compose::array(out, 2);
+        }
+        compose::bulk(out, &asked[index]);
+        if with_flags {
+            let access = access(row.name, asked, facts.access(number));
+            compose::set(out, access.len(), client.version);
+            access.iter().for_each(|flag| compose::simple(out, flag));
+        }
+    }
+}
+
+/// How a key is used by a request: what depends on its options is decided.
+fn access<'f>(name: &str, asked: &[Vec<u8>], access: &'f [&'static str]) -> &'f [&'static str] {
+    let has =
+        |words: &[&[u8]]| asked.iter().any(|word| words.iter().any(|name| word.eq_ignore_ascii_case(name)));
+    match name {
+        "set" if !asked[3..].iter().any(|word| word.eq_ignore_ascii_case(b"GET")) => &["OW", "update"],
+        "bitfield" if !has(&[b"SET", b"INCRBY"]) => &["RO", "access"],
+        _ => access,
+    }
 }

@@ -4,6 +4,7 @@ use super::call::{Call, keyed, part};
 use super::error::Error;
 use super::reply_kind::Kind;
 use crate::session::part::{DatabasesChange, Part, Work};
+use crate::session::walk::Over;
 use torc_engine::command::{Op, Read};
 use torc_proto::resp::parse_i64;
 
@@ -78,6 +79,21 @@ pub(super) fn scan<'a>(call: &Call<'_, 'a>, parts: Parts<'_, 'a>) -> Result<(), 
     let kind = Kind::Keys { pattern: pattern.is_some(), strings };
     parts.push(part(Work::Scan { database: 0, cursor, count }, kind, pattern.unwrap_or_default()));
     Ok(())
+}
+
+pub(super) fn keys<'a>(call: &Call<'_, 'a>, parts: Parts<'_, 'a>) -> Result<(), Error> {
+    walk(Over::Keys, call.argument(1), parts);
+    Ok(())
+}
+
+pub(super) fn random_key<'a>(_: &Call<'_, 'a>, parts: Parts<'_, 'a>) -> Result<(), Error> {
+    walk(Over::AnyKey, &[], parts);
+    Ok(())
+}
+
+/// Appends a walk over all shards.
+pub(super) fn walk<'a>(over: Over, echo: &'a [u8], parts: Parts<'_, 'a>) {
+    parts.push(part(Work::Walk { database: 0, over }, Kind::Walked(over), echo));
 }
 
 fn cursor(digits: &[u8]) -> Option<u64> {

@@ -2,10 +2,12 @@
 
 use super::client::Client;
 use super::errors;
+use super::facts;
 use super::row::Row;
 use crate::session::context::ComposeContext;
 use crate::session::protocol::Port;
 use torc_engine::stats::DatabaseFigures;
+use torc_proto::resp::compose;
 
 /// One such command.
 pub(super) struct LocalCall<'c> {
@@ -48,6 +50,17 @@ impl LocalCall<'_> {
         self.word(index).eq_ignore_ascii_case(name.as_bytes())
     }
 
+    /// Names the subcommands.
+    fn help(&self, out: &mut Vec<u8>) {
+        let command = self.row.name.to_uppercase();
+        let names = facts::subcommands(self.row.name);
+        compose::array(out, names.len() + 2);
+        let first = format!("{command} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:");
+        compose::simple(out, &first);
+        names.iter().for_each(|name| compose::simple(out, &name.to_uppercase()));
+        compose::simple(out, "    HELP prints this help.");
+    }
+
     /// The function of the subcommand that is asked for, if there is one and the number of arguments is
     /// right; else the error is written.
     pub(super) fn subcommand(
@@ -55,8 +68,12 @@ impl LocalCall<'_> {
         subcommands: &'static [Subcommand],
         out: &mut Vec<u8>,
     ) -> Option<fn(&mut Client, &LocalCall<'_>, &mut Vec<u8>)> {
+        if self.is(1, "help") && self.words.len() == 2 {
+            self.help(out);
+            return None;
+        }
         let Some(subcommand) = subcommands.iter().find(|subcommand| self.is(1, subcommand.name)) else {
-            errors::unknown_subcommand(&self.words, b"", out);
+            errors::unknown_subcommand(self.row.name, self.word(1), out);
             return None;
         };
         let count = i32::try_from(self.words.len()).unwrap_or(i32::MAX);

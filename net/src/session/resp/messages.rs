@@ -7,8 +7,9 @@
 use super::call::{Call, local, part};
 use super::connection::Hello;
 use super::error::Error;
+use super::facts;
 use super::reply_kind::Kind;
-use super::row::{Row, Run};
+use super::row::{Row, Run, takes};
 use super::{Session, Turn};
 use crate::session::answer::Answer;
 use crate::session::messages::{About, Channels, Inspect, Subscribed};
@@ -59,11 +60,8 @@ impl Session {
     ) -> Guarded {
         let is_ping = row.name == "ping";
         let is_free = matches!(row.run, Run::Listens { .. } | Run::Quit) || row.name == "reset";
-        let is_wrong = match row.name {
-            "ping" => arguments.spans.len() > 2,
-            "pubsub" => Asked::of(&turn.call(row, frame, arguments)).is_err(),
-            _ => false,
-        };
+        let call = turn.call(row, frame, arguments);
+        let is_wrong = (is_ping && call.len() > 2) || has_wrong_subcommand(&call);
         if self.version == Version::Resp3 || is_free || is_wrong {
             return Guarded::Passes;
         }
@@ -73,7 +71,7 @@ impl Session {
             return Guarded::Waits;
         }
         if is_ping {
-            let echo = turn.call(row, frame, arguments).argument(1);
+            let echo = call.argument(1);
             turn.parts.push(local(Kind::PongAmongMessages, echo));
         } else {
             turn.error(Error::AmongMessages(row.name), frame);
@@ -88,6 +86,18 @@ impl Session {
             self.version = hello.version.unwrap_or(self.version);
         }
     }
+}
+
+/// Whether a subcommand is none, or has another number of arguments: that is said before it is asked who may use it.
+fn has_wrong_subcommand(call: &Call<'_, '_>) -> bool {
+    let names = facts::subcommands(call.row.name);
+    if names.is_empty() || call.len() < 2 {
+        return false;
+    }
+    let asked = call.argument(1).to_ascii_lowercase();
+    let Some(name) = names.iter().find(|name| name.as_bytes() == asked) else { return true };
+    let facts = facts::of(&format!("{}|{name}", call.row.name));
+    facts.is_some_and(|facts| !takes(facts.arity, call.len()))
 }
 
 /// What ends all subscriptions of a kind.

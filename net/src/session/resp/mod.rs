@@ -18,21 +18,29 @@
 //! Goals: the words of Redis 7.0 to the byte, errors too; no allocation for GET and SET; the same answers
 //! however the input is cut. Non-goals: transactions, scripts, types other than strings.
 
+mod bits;
 mod call;
 mod client;
+mod clients;
 mod cluster;
+mod config;
 mod connection;
 mod counters;
+mod dump;
 mod error;
 mod errors;
 mod expiry;
+mod facts;
 mod gather;
 mod hand_out;
 pub(crate) mod info;
 mod introspection;
 mod keyspace;
 mod local;
+mod memory;
 mod messages;
+mod object;
+mod observe;
 mod options;
 mod reply;
 pub(super) mod reply_kind;
@@ -42,7 +50,10 @@ mod storage;
 mod stream;
 mod strings;
 mod table;
+mod walked;
 
+pub(crate) use clients::{ClientFacts, ClientFilter};
+pub(crate) use errors::PATTERN_STEPS_MAX;
 pub use reply::Free;
 pub use reply_kind::ReplyKind;
 
@@ -62,7 +73,7 @@ use reply_kind::Kind;
 use row::{Row, Run, Values};
 use stream::State;
 use table::row_of;
-use torc_engine::command::Millis;
+use torc_engine::command::{Command, Millis, Op};
 use torc_proto::resp::ProtocolError;
 use torc_proto::resp::compose::{self, Version};
 use torc_proto::resp::request::{self, Arguments, SMALL_ARGUMENTS_MAX, Span, Step};
@@ -80,6 +91,8 @@ pub struct Session {
     unsettled: bool,
     /// What may be asked, or how it is answered, may depend on subscriptions.
     guarded: bool,
+    /// What is parsed now counts no accesses (CLIENT NO-TOUCH).
+    no_touch: bool,
     state: State,
     /// The places of arguments, of an unfinished request too.
     arguments: Arguments,
@@ -137,8 +150,17 @@ impl Session {
     /// What was parsed since the last choice is about the database that is chosen.
     #[inline]
     fn set_database(&self, turn: &mut Turn<'_, '_>) {
-        if self.database != 0 {
-            turn.parts[turn.from..].iter_mut().for_each(|part| part.work.set_database(self.database));
+        if self.database != 0 || self.no_touch {
+            self.set_choices(&mut turn.parts[turn.from..]);
+        }
+    }
+
+    fn set_choices(&self, parts: &mut [Part<'_>]) {
+        for part in parts {
+            part.work.set_database(self.database);
+            if let Work::Keyed(Command { op: Op::Read(read), .. }) = &mut part.work {
+                read.peek |= self.no_touch;
+            }
         }
     }
 
@@ -147,9 +169,11 @@ impl Session {
         let chosen = match call.row.name {
             "hello" => return self.choose_version(call),
             "reset" => {
+                self.set_database(turn);
                 turn.parts.push(messages::forget());
                 self.unsettle();
                 self.version = Version::default();
+                (self.no_touch, turn.from) = (false, turn.parts.len());
                 Some(0)
             }
             _ => connection::chosen(call.argument(1), self.port, call.limits.databases),
@@ -236,6 +260,11 @@ impl Session {
         out: &mut Output,
     ) {
         self.composer.compose(reply, echo, answer, context, out);
+    }
+
+    /// See [`super::Session::client_line`].
+    pub(crate) fn client_line(&self, facts: &ClientFacts<'_>, out: &mut Vec<u8>) {
+        facts.line(self.composer.client(), out);
     }
 
     /// See [`super::Session::takes_pushes`].
@@ -384,6 +413,17 @@ impl Session {
                 self.state = State::Closed;
                 Ok(())
             }
+            (Run::Mixed(parts, _), _) => {
+                if let Some(no_touch) = clients::touch(&call) {
+                    self.set_database(turn);
+                    (self.no_touch, turn.from) = (no_touch, turn.parts.len());
+                }
+                parts(&call, turn.parts).map(|begun| {
+                    if !begun {
+                        turn.parts.push(call::local(Kind::Local(index as u8), frame));
+                    }
+                })
+            }
             (Run::Chooses(_), _) => {
                 self.choose(&call, turn);
                 turn.parts.push(call::local(Kind::Local(index as u8), frame));
@@ -481,8 +521,8 @@ impl<'t, 'a> Turn<'t, 'a> {
     where
         't: 'r,
     {
-        let (scratch, now, limits) = (self.scratch, self.now, self.limits);
-        Call { row, frame, spans: &arguments.spans, is_escaped: arguments.escaped, scratch, now, limits }
+        let (spans, is_escaped) = (&arguments.spans, arguments.escaped);
+        Call { row, frame, spans, is_escaped, scratch: self.scratch, now: self.now, limits: self.limits }
     }
 
     fn error(&mut self, error: Error, frame: &'a [u8]) {
@@ -492,6 +532,8 @@ impl<'t, 'a> Turn<'t, 'a> {
             | Error::UnknownSubcommand
             | Error::SubcommandSyntax
             | Error::AmongMessages(_)
+            | Error::ClientType(_)
+            | Error::User(_)
             | Error::UnsupportedOption(_) => frame,
             _ => &[],
         };

@@ -9,6 +9,8 @@ use torc_proto::resp::parse_i64;
 pub(super) struct Options<'a> {
     pub add: bool,
     pub replace: bool,
+    /// SET: only if this is the value.
+    pub equal: Option<&'a [u8]>,
     /// SET: answer with the old value.
     pub get: bool,
     pub keep_ttl: bool,
@@ -82,10 +84,13 @@ impl<'a> Options<'a> {
             let is = |name: &str| word.eq_ignore_ascii_case(name.as_bytes());
             let set = dialect == Dialect::Set;
             let timed = options.time.is_some();
-            if set && is("NX") && !options.replace {
+            let equal = options.equal.is_some();
+            if set && is("NX") && !options.replace && !equal {
                 options.add = true;
-            } else if set && is("XX") && !options.add {
+            } else if set && is("XX") && !options.add && !equal {
                 options.replace = true;
+            } else if set && is("IFEQ") && !options.replace && !options.add && !equal {
+                options.equal = Some(arguments.next().ok_or(Error::Syntax)?);
             } else if set && is("GET") {
                 options.get = true;
             } else if set && is("KEEPTTL") && !timed {
@@ -154,10 +159,16 @@ mod tests {
             "EX",
             "FOO",
             "EX 1 EXAT",
+            "IFEQ",
+            "IFEQ a NX",
+            "XX IFEQ a",
+            "IFEQ a IFEQ b",
         ] {
             assert_eq!(set(text), Err(Error::Syntax), "{text}");
         }
-        for text in ["NX", "xx GET", "EX 1", "EX 1 EX 2", "NX GET PXAT 5", "KEEPTTL KEEPTTL", ""] {
+        for text in
+            ["NX", "xx GET", "EX 1", "EX 1 EX 2", "NX GET PXAT 5", "KEEPTTL KEEPTTL", "IFEQ NX GET EX 1", ""]
+        {
             assert!(set(text).is_ok(), "{text}");
         }
     }

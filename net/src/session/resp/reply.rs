@@ -1,14 +1,17 @@
 //! How parts are answered: the words on the wire.
 
 use super::client::{Client, Mute};
+use super::dump;
 use super::error::Error;
 use super::errors::{self, PATTERN_STEPS_MAX};
 use super::gather::{Failure, Gather};
 use super::local::LocalCall;
 use super::messages;
+use super::object;
 use super::reply_kind::{Clock, Kind, ReplyKind};
 use super::row::Run;
 use super::table::ROWS;
+use super::walked;
 use crate::session::answer::Answer;
 use crate::session::bad_input::BadInput;
 use crate::session::context::ComposeContext;
@@ -16,6 +19,7 @@ use crate::session::messages::Subscribed;
 use crate::session::output::Output;
 use crate::session::protocol::Port;
 use crate::session::push::Push;
+use torc_engine::bits::results;
 use torc_engine::bytes::Bytes;
 use torc_engine::command::{Found, Meta, Millis, Number, Outcome, Value};
 use torc_engine::words;
@@ -114,7 +118,9 @@ impl Composer {
     /// Runs the command in row `index`, which came as `frame`.
     fn run(&mut self, index: u8, frame: &[u8], context: &ComposeContext<'_>, out: &mut Vec<u8>) {
         let Some(row) = ROWS.get(usize::from(index)) else { return };
-        let (Run::Local(function) | Run::Chooses(function)) = row.run else { return };
+        let (Run::Local(function) | Run::Chooses(function) | Run::Mixed(_, function)) = row.run else {
+            return;
+        };
         let call = LocalCall { row, words: errors::words(frame), context, port: self.client.port };
         function(&mut self.client, &call, out);
     }
@@ -178,6 +184,10 @@ impl Composer {
         }
     }
 
+    pub(super) fn client(&self) -> &Client {
+        &self.client
+    }
+
     /// RESP2 knows only answers, but for messages, which a subscriber gets as arrays.
     pub(super) fn takes_pushes(&self) -> bool {
         self.client.version == Version::Resp3 || self.client.subscribed.is_some()
@@ -223,6 +233,7 @@ impl Free {
             (Kind::Ok, _) => compose::simple(out.tail(), "OK"),
             (Kind::Pong, _) => compose::simple(out.tail(), "PONG"),
             (Kind::Message, _) => compose::bulk(out.tail(), echo),
+            (Kind::Help(lines), _) => help(lines, out.tail()),
             (Kind::Error(error), _) => failed(error, echo, out),
             (Kind::Silent, _) => {}
             (
@@ -244,6 +255,9 @@ impl Free {
         let Free { kind, version } = self;
         let outcome = match answer {
             Answer::Outcome(outcome) => outcome,
+            Answer::Walked { count, found } => {
+                return walked::write(kind, (*count, found), version, out.tail());
+            }
             Answer::Scanned { cursor, keys } => return scanned(kind, echo, *cursor, keys, out),
             _ => return compose::simple(out.tail(), "OK"),
         };
@@ -264,9 +278,27 @@ impl Free {
             | (Kind::Length | Kind::StoredLength, Outcome::Stored { meta, .. }) => {
                 compose::integer(out.tail(), signed(meta.value_bytes));
             }
+            (Kind::Field | Kind::Fields, Outcome::Fields(results)) => {
+                fields(kind, *results, version, out.tail())
+            }
+            (Kind::NumberElse(_), Outcome::Number(number)) => compose::integer(out.tail(), *number),
+            (Kind::NumberElse(number) | Kind::ErrorElse(number, _), Outcome::Miss) => {
+                compose::integer(out.tail(), number);
+            }
+            (Kind::Dump, Outcome::Item(found)) => dump::write(found.value, out),
+            (Kind::Dump, _) => compose::null(out.tail(), version),
+            (Kind::Restored, Outcome::Stored { .. }) => compose::simple(out.tail(), "OK"),
+            (Kind::BusyOr(error), Outcome::Miss) => failed(error, &[], out),
+            (Kind::Restored | Kind::BusyOr(_), _) => failed(Error::BusyKey, &[], out),
+            (Kind::ErrorElse(_, error), _) => failed(error, &[], out),
+            (Kind::Object(_), Outcome::Miss) => compose::null(out.tail(), version),
+            (Kind::Object(fact), Outcome::Item(found)) => {
+                object::tell(fact, (found, echo.len()), context.now, out.tail())
+            }
             (Kind::Number, Outcome::Counter { number, .. }) => compose::integer(out.tail(), integer(*number)),
             (Kind::Float, Outcome::Counter { number, .. }) => float(*number, out.tail()),
-            (Kind::StoredFlag, Outcome::Stored { .. }) | (Kind::Changed, Outcome::Touched { .. }) => {
+            (Kind::StoredFlag, Outcome::Stored { .. })
+            | (Kind::Changed, Outcome::Touched { .. } | Outcome::Deleted { .. }) => {
                 compose::integer(out.tail(), 1);
             }
             (Kind::Expiry(clock), Outcome::Item(found)) => {
@@ -281,7 +313,7 @@ impl Free {
 }
 
 /// An error that the session has found itself.
-fn failed(error: Error, frame: &[u8], out: &mut Output) {
+pub(super) fn failed(error: Error, frame: &[u8], out: &mut Output) {
     out.count_error(error.kind());
     errors::write(error, frame, out.tail());
 }
@@ -359,6 +391,26 @@ fn float(number: Number, out: &mut Vec<u8>) {
         Number::Extended(number) => compose::bulk(out, number.to_string().as_bytes()),
         other => compose::bulk(out, integer(other).to_string().as_bytes()),
     }
+}
+
+/// What came of the steps on integers.
+fn fields(kind: Kind, packed: Bytes<'_>, version: Version, out: &mut Vec<u8>) {
+    packed.with_copy(|packed| {
+        let results = results(packed);
+        if kind == Kind::Fields {
+            compose::array(out, results.len());
+        }
+        results.for_each(|result| match result {
+            Some(number) => compose::integer(out, number),
+            None => compose::null(out, version),
+        });
+    });
+}
+
+/// The lines that HELP answers with.
+pub(super) fn help(lines: &[&str], out: &mut Vec<u8>) {
+    compose::array(out, lines.len());
+    lines.iter().for_each(|line| compose::simple(out, line));
 }
 
 /// -1 without an expiry. Seconds are rounded to the nearest, as in Redis.

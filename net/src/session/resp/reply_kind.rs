@@ -2,6 +2,7 @@
 
 use super::error::Error;
 use crate::session::messages::{Channels, Inspect};
+use crate::session::walk::Over;
 
 /// How a part is answered.
 #[derive(Debug, Clone, Copy)]
@@ -37,6 +38,17 @@ pub(super) enum Kind {
     Count(Position),
     Number,
     Float,
+    /// The result of the only step on an integer: GETBIT, SETBIT.
+    Field,
+    /// The results of all: BITFIELD.
+    Fields,
+    /// This without a key: BITCOUNT, BITPOS.
+    NumberElse(i64),
+    /// The error, but this number without a key.
+    ErrorElse(i64, Error),
+    Object(Fact),
+    /// Lines of text.
+    Help(&'static [&'static str]),
     /// 1 or 0: EXPIRE family, PERSIST.
     Changed,
     Expiry(Clock),
@@ -47,6 +59,14 @@ pub(super) enum Kind {
         pattern: bool,
         strings: bool,
     },
+    /// What a walk over the shards has found.
+    Walked(Over),
+    /// The value in Redis' own format: DUMP.
+    Dump,
+    /// `OK`, or that the key is there: RESTORE.
+    Restored,
+    /// That the key is there, else the error.
+    BusyOr(Error),
     /// Null without a key, else the error.
     NullOr(Error),
     /// `OK`.
@@ -86,6 +106,17 @@ impl Kind {
             _ => true,
         }
     }
+}
+
+/// What OBJECT tells of a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fact {
+    Encoding,
+    /// Seconds since it was written, as no accesses are dated.
+    Age,
+    References,
+    /// Bytes of memory; the echo is the key.
+    Usage,
 }
 
 /// How an expiry is told.

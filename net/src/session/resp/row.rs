@@ -16,9 +16,9 @@ pub(super) struct Row {
     pub name: &'static str,
     /// Number of arguments with the name; negative: at least as many.
     pub arity: i32,
+    /// What COMMAND tells beside is in `facts`.
     pub flags: &'static [&'static str],
     pub keys: Keys,
-    pub class: Class,
     pub group: &'static str,
     /// The version of Redis that had it first.
     pub since: &'static str,
@@ -30,9 +30,14 @@ pub(super) struct Row {
 impl Row {
     /// Whether `count` arguments, the name among them, are as many as the command takes.
     pub(super) fn takes(&self, count: usize) -> bool {
-        let count = i32::try_from(count).unwrap_or(i32::MAX);
-        (self.arity >= 0 && count == self.arity) || (self.arity < 0 && count >= -self.arity)
+        takes(self.arity, count)
     }
+}
+
+/// As [`Row::takes`], by the arity alone.
+pub(super) fn takes(arity: i32, count: usize) -> bool {
+    let count = i32::try_from(count).unwrap_or(i32::MAX);
+    (arity >= 0 && count == arity) || (arity < 0 && count >= -arity)
 }
 
 /// Where the keys are among the arguments: first, last (negative: from the end), step; zeros for no key.
@@ -58,23 +63,6 @@ impl Keys {
         let step = (self.step as usize).max(1);
         (place(self.first) + done * step..end.min(count)).step_by(step)
     }
-}
-
-/// What a principal must be allowed to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Class {
-    /// Look at keys.
-    Read,
-    /// Change keys.
-    Write,
-    /// The connection's own affairs.
-    Connection,
-    /// Send messages, and get them.
-    Messages,
-    /// Ask about the server.
-    Server,
-    /// Touch every key of a server at once.
-    Dangerous,
 }
 
 /// Which arguments may be values, that is long.
@@ -114,7 +102,12 @@ pub(super) enum Run {
     Store(for<'r, 'a> fn(&Call<'r, 'a>) -> Result<Storage<'a>, Error>),
     /// Needs no shard; run when its answer is composed.
     Local(fn(&mut Client, &LocalCall<'_>, &mut Vec<u8>)),
-    /// The same, and what comes behind it is about another database.
+    /// As `Local`, but some of its subcommands need shards: the first function appends their parts, and says whether this is one.
+    Mixed(
+        for<'r, 'a> fn(&Call<'r, 'a>, &mut Vec<Part<'a>>) -> Result<bool, Error>,
+        fn(&mut Client, &LocalCall<'_>, &mut Vec<u8>),
+    ),
+    /// As `Local`, and what comes behind it is about another database.
     Chooses(fn(&mut Client, &LocalCall<'_>, &mut Vec<u8>)),
     /// Answers `+OK`, then the connection is closed.
     Quit,
@@ -128,6 +121,7 @@ impl std::fmt::Debug for Run {
             Run::Listens { .. } => "Listens",
             Run::Store(_) => "Store",
             Run::Local(_) => "Local",
+            Run::Mixed(..) => "Mixed",
             Run::Chooses(_) => "Chooses",
             Run::Quit => "Quit",
         })

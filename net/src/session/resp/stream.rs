@@ -59,7 +59,7 @@ impl Session {
     ) {
         let spans = arguments.spans.get(..index).unwrap_or_default();
         let behind = arguments.announced.saturating_sub(index + 1);
-        let &mut Turn { scratch, now, limits, .. } = turn;
+        let (scratch, now, limits) = (turn.scratch, turn.now, turn.limits);
         let call = Call { row, frame, spans, is_escaped: false, scratch, now, limits };
         match storage(&call, len) {
             Err(error) => {
@@ -212,6 +212,9 @@ fn finished<'a>(
     now: u64,
 ) -> Result<(Work<'a>, Kind), Error> {
     let options = options?;
+    if options.equal.is_some() {
+        return Err(Error::ComparedTooLong);
+    }
     if value.arguments > 0 {
         let work = Work::ValueEndWith {
             mode: options.mode(),

@@ -6,7 +6,7 @@ use super::options::{Dialect, Options, Time, Unit};
 use super::reply_kind::Kind;
 use super::storage::Storage;
 use crate::session::part::Part;
-use torc_engine::command::{Delete, Expiry, Op, Read, Write, WriteMode};
+use torc_engine::command::{Delete, Expiry, IfEqual, Op, Read, Then, Write, WriteMode};
 
 /// How GET looks.
 pub(super) const READ: Op<'static> = Op::Read(Read {
@@ -46,6 +46,14 @@ pub(super) fn getdel<'a>(call: &Call<'_, 'a>, parts: Parts<'_, 'a>) -> Result<()
     Ok(())
 }
 
+pub(super) fn delifeq<'a>(call: &Call<'_, 'a>, parts: Parts<'_, 'a>) -> Result<(), Error> {
+    let bytes = call.argument(2);
+    // A request is far shorter than 4 GiB.
+    let ask = IfEqual { bytes, expected_len: bytes.len() as u32, then: Then::Delete };
+    parts.push(keyed(call.key(1)?, Op::IfEqual(ask), Kind::Changed));
+    Ok(())
+}
+
 pub(super) fn getex<'a>(call: &Call<'_, 'a>, parts: Parts<'_, 'a>) -> Result<(), Error> {
     let key = call.key(1)?;
     let options = Options::parse(call.arguments_from(2), Dialect::GetEx)?;
@@ -76,6 +84,13 @@ pub(super) fn store_one<'a>(
         storage.mode = options.mode();
         storage.want_old = options.get;
         storage.kind = set_kind(options.get);
+        if let Some(expected) = options.equal {
+            let then = Then::Write { expiry, want_old: options.get };
+            let bytes = [expected, call.argument(value_index)].concat();
+            let ask = IfEqual { bytes: call.scratch.keep(&bytes), expected_len: expected.len() as u32, then };
+            parts.push(keyed(storage.key, Op::IfEqual(ask), storage.kind));
+            return Ok(());
+        }
     } else if let Some(ms) = storage.to_live_ms {
         expiry = moment(ms, call)?;
     }

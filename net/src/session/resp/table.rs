@@ -3,9 +3,10 @@
 //! A row says what COMMAND tells clients, which arguments are keys, and how the command is worked off. Lookup is a
 //! perfect hash over the name in lower case, made at compile time.
 
-use super::row::{Class, Keys, Row, Run, Values};
+use super::row::{Keys, Row, Run, Values};
 use super::{
-    cluster, connection, counters, expiry, info, introspection, keyspace, messages, several, strings,
+    bits, clients, cluster, config, connection, counters, dump, expiry, info, introspection, keyspace,
+    memory, messages, object, observe, several, strings,
 };
 use crate::session::messages::Channels;
 use torc_proto::resp::Arguments;
@@ -17,145 +18,187 @@ const ALL: Keys = Keys { first: 1, last: -1, step: 1 };
 const PAIRS: Keys = Keys { first: 1, last: -1, step: 2 };
 
 macro_rules! rows {
-    ($($name:literal $arity:literal [$($flag:literal)*] $keys:ident $class:ident $group:literal $since:literal
+    ($($name:literal $arity:literal [$($flag:literal)*] $keys:ident $group:literal $since:literal
        $values:expr, $run:expr, $summary:literal;)*) => {
         const NAMES: &[&str] = &[$($name),*];
 
         /// Every command. GET and SET in their usual form are found before anybody looks here.
         pub(super) static ROWS: [Row; NAMES.len()] = [$(Row {
-            name: $name, arity: $arity, flags: &[$($flag),*], keys: $keys, class: Class::$class, group: $group,
+            name: $name, arity: $arity, flags: &[$($flag),*], keys: $keys, group: $group,
             since: $since, summary: $summary, values: $values, run: $run,
         }),*];
     };
 }
 
-use Run::{Chooses, Listens, Local, Parts, Quit, Store};
+use Run::{Chooses, Listens, Local, Mixed, Parts, Quit, Store};
 use Values::{Pairs, Streamed};
 
 rows! {
-    "get" 2 ["readonly" "fast"] ONE Read "string" "1.0.0"
+    "get" 2 ["readonly" "fast"] ONE "string" "1.0.0"
         Values::None, Parts(strings::value), "The value of a key";
-    "set" -3 ["write" "denyoom"] ONE Write "string" "1.0.0"
+    "set" -3 ["write" "denyoom"] ONE "string" "1.0.0"
         Streamed(2), Store(strings::set), "Store a value, with conditions and expiry";
-    "setex" 4 ["write" "denyoom"] ONE Write "string" "2.0.0"
+    "setex" 4 ["write" "denyoom"] ONE "string" "2.0.0"
         Streamed(3), Store(strings::setex), "Store a value that expires after seconds";
-    "psetex" 4 ["write" "denyoom"] ONE Write "string" "2.6.0"
+    "psetex" 4 ["write" "denyoom"] ONE "string" "2.6.0"
         Streamed(3), Store(strings::psetex), "Store a value that expires after milliseconds";
-    "setnx" 3 ["write" "denyoom" "fast"] ONE Write "string" "1.0.0"
+    "setnx" 3 ["write" "denyoom" "fast"] ONE "string" "1.0.0"
         Streamed(2), Store(strings::setnx), "Store a value if there is none";
-    "getset" 3 ["write" "denyoom" "fast"] ONE Write "string" "1.0.0"
+    "getset" 3 ["write" "denyoom" "fast"] ONE "string" "1.0.0"
         Streamed(2), Store(strings::getset), "Store a value and give the old one";
-    "append" 3 ["write" "denyoom" "fast"] ONE Write "string" "2.0.0"
+    "append" 3 ["write" "denyoom" "fast"] ONE "string" "2.0.0"
         Streamed(2), Store(strings::append), "Put bytes behind a value";
-    "getdel" 2 ["write" "fast"] ONE Write "string" "6.2.0"
+    "getdel" 2 ["write" "fast"] ONE "string" "6.2.0"
         Values::None, Parts(strings::getdel), "The value of a key, which is removed";
-    "getex" -2 ["write" "fast"] ONE Write "string" "6.2.0"
+    "getex" -2 ["write" "fast"] ONE "string" "6.2.0"
         Values::None, Parts(strings::getex), "The value of a key, with a new expiry";
-    "mget" -2 ["readonly" "fast"] ALL Read "string" "1.0.0"
+    "mget" -2 ["readonly" "fast"] ALL "string" "1.0.0"
         Values::None, Run::Keys(several::check, several::mget), "The values of several keys";
-    "mset" -3 ["write" "denyoom"] PAIRS Write "string" "1.0.1"
+    "mset" -3 ["write" "denyoom"] PAIRS "string" "1.0.1"
         Pairs, Run::Keys(several::check_pairs, several::mset), "Store several values; not atomic over shards";
-    "strlen" 2 ["readonly" "fast"] ONE Read "string" "2.2.0"
+    "strlen" 2 ["readonly" "fast"] ONE "string" "2.2.0"
         Values::None, Parts(strings::strlen), "Length of a value in bytes";
-    "getrange" 4 ["readonly"] ONE Read "string" "2.4.0"
+    "getrange" 4 ["readonly"] ONE "string" "2.4.0"
         Values::None, Parts(strings::getrange), "Part of a value";
-    "substr" 4 ["readonly"] ONE Read "string" "1.0.0"
+    "substr" 4 ["readonly"] ONE "string" "1.0.0"
         Values::None, Parts(strings::getrange), "Part of a value, the old name of GETRANGE";
-    "setrange" 4 ["write" "denyoom"] ONE Write "string" "2.2.0"
+    "setrange" 4 ["write" "denyoom"] ONE "string" "2.2.0"
         Streamed(3), Store(strings::setrange), "Overwrite part of a value";
-    "incr" 2 ["write" "denyoom" "fast"] ONE Write "string" "1.0.0"
+    "incr" 2 ["write" "denyoom" "fast"] ONE "string" "1.0.0"
         Values::None, Parts(counters::incr), "Add one to a counter";
-    "decr" 2 ["write" "denyoom" "fast"] ONE Write "string" "1.0.0"
+    "decr" 2 ["write" "denyoom" "fast"] ONE "string" "1.0.0"
         Values::None, Parts(counters::decr), "Take one from a counter";
-    "incrby" 3 ["write" "denyoom" "fast"] ONE Write "string" "1.0.0"
+    "incrby" 3 ["write" "denyoom" "fast"] ONE "string" "1.0.0"
         Values::None, Parts(counters::incrby), "Add to a counter";
-    "decrby" 3 ["write" "denyoom" "fast"] ONE Write "string" "1.0.0"
+    "decrby" 3 ["write" "denyoom" "fast"] ONE "string" "1.0.0"
         Values::None, Parts(counters::decrby), "Take from a counter";
-    "incrbyfloat" 3 ["write" "denyoom" "fast"] ONE Write "string" "2.6.0"
+    "incrbyfloat" 3 ["write" "denyoom" "fast"] ONE "string" "2.6.0"
         Values::None, Parts(counters::incrbyfloat), "Add a fraction to a counter";
-    "del" -2 ["write"] ALL Write "generic" "1.0.0"
+    "delifeq" 3 ["write" "fast"] ONE "string" "9.0.0"
+        Values::None, Parts(strings::delifeq), "Remove a key if it has this value (Valkey)";
+    "getbit" 3 ["readonly" "fast"] ONE "bitmap" "2.2.0"
+        Values::None, Parts(bits::getbit), "A bit of a value";
+    "setbit" 4 ["write" "denyoom"] ONE "bitmap" "2.2.0"
+        Values::None, Parts(bits::setbit), "Change a bit of a value";
+    "bitcount" -2 ["readonly"] ONE "bitmap" "2.6.0"
+        Values::None, Parts(bits::bitcount), "How many bits of a value are set";
+    "bitpos" -3 ["readonly"] ONE "bitmap" "2.8.7"
+        Values::None, Parts(bits::bitpos), "The first bit of a value that is set, or is not";
+    "bitfield" -2 ["write" "denyoom"] ONE "bitmap" "3.2.0"
+        Values::None, Parts(bits::bitfield), "Look at integers in a value, and change them";
+    "bitfield_ro" -2 ["readonly" "fast"] ONE "bitmap" "6.0.0"
+        Values::None, Parts(bits::bitfield_ro), "Look at integers in a value";
+    "del" -2 ["write"] ALL "generic" "1.0.0"
         Values::None, Run::Keys(several::check, several::del), "Remove keys";
-    "unlink" -2 ["write" "fast"] ALL Write "generic" "4.0.0"
+    "unlink" -2 ["write" "fast"] ALL "generic" "4.0.0"
         Values::None, Run::Keys(several::check, several::del), "Remove keys; the same as DEL here";
-    "exists" -2 ["readonly" "fast"] ALL Read "generic" "1.0.0"
+    "exists" -2 ["readonly" "fast"] ALL "generic" "1.0.0"
         Values::None, Run::Keys(several::check, several::exists), "How many of the keys are there";
-    "touch" -2 ["readonly" "fast"] ALL Read "generic" "3.2.1"
+    "touch" -2 ["readonly" "fast"] ALL "generic" "3.2.1"
         Values::None, Run::Keys(several::check, several::touch), "Mark keys as used, and count them";
-    "type" 2 ["readonly" "fast"] ONE Read "generic" "1.0.0"
+    "type" 2 ["readonly" "fast"] ONE "generic" "1.0.0"
         Values::None, Parts(keyspace::type_of), "The type of a key: string or none";
-    "scan" -2 ["readonly"] NONE Read "generic" "2.8.0"
+    "object" -2 [] NONE "generic" "2.2.3"
+        Values::None, Parts(object::object), "Facts of a value";
+    "dump" 2 ["readonly"] ONE "generic" "2.6.0"
+        Values::None, Parts(dump::dump), "A value in Redis' own format";
+    "restore" -4 ["write" "denyoom"] ONE "generic" "2.6.0"
+        Values::None, Parts(dump::restore), "Store a value that was dumped";
+    "keys" 2 ["readonly"] NONE "generic" "1.0.0"
+        Values::None, Parts(keyspace::keys), "All keys that match a pattern; bounded, SCAN is not";
+    "randomkey" 1 ["readonly"] NONE "generic" "1.0.0"
+        Values::None, Parts(keyspace::random_key), "One of the keys";
+    "scan" -2 ["readonly"] NONE "generic" "2.8.0"
         Values::None, Parts(keyspace::scan), "Walk over all keys step by step";
-    "expire" -3 ["write" "fast"] ONE Write "generic" "1.0.0"
+    "expire" -3 ["write" "fast"] ONE "generic" "1.0.0"
         Values::None, Parts(expiry::expire), "Let a key expire after seconds";
-    "pexpire" -3 ["write" "fast"] ONE Write "generic" "2.6.0"
+    "pexpire" -3 ["write" "fast"] ONE "generic" "2.6.0"
         Values::None, Parts(expiry::pexpire), "Let a key expire after milliseconds";
-    "expireat" -3 ["write" "fast"] ONE Write "generic" "1.2.0"
+    "expireat" -3 ["write" "fast"] ONE "generic" "1.2.0"
         Values::None, Parts(expiry::expireat), "Let a key expire at a second of the Unix epoch";
-    "pexpireat" -3 ["write" "fast"] ONE Write "generic" "2.6.0"
+    "pexpireat" -3 ["write" "fast"] ONE "generic" "2.6.0"
         Values::None, Parts(expiry::pexpireat), "Let a key expire at a millisecond of the Unix epoch";
-    "ttl" 2 ["readonly" "fast"] ONE Read "generic" "1.0.0"
+    "ttl" 2 ["readonly" "fast"] ONE "generic" "1.0.0"
         Values::None, Parts(expiry::ttl), "Seconds that a key has left";
-    "pttl" 2 ["readonly" "fast"] ONE Read "generic" "2.6.0"
+    "pttl" 2 ["readonly" "fast"] ONE "generic" "2.6.0"
         Values::None, Parts(expiry::pttl), "Milliseconds that a key has left";
-    "expiretime" 2 ["readonly" "fast"] ONE Read "generic" "7.0.0"
+    "expiretime" 2 ["readonly" "fast"] ONE "generic" "7.0.0"
         Values::None, Parts(expiry::expiretime), "The second at which a key expires";
-    "pexpiretime" 2 ["readonly" "fast"] ONE Read "generic" "7.0.0"
+    "pexpiretime" 2 ["readonly" "fast"] ONE "generic" "7.0.0"
         Values::None, Parts(expiry::pexpiretime), "The millisecond at which a key expires";
-    "persist" 2 ["write" "fast"] ONE Write "generic" "2.2.0"
+    "persist" 2 ["write" "fast"] ONE "generic" "2.2.0"
         Values::None, Parts(expiry::persist), "Let a key never expire";
-    "flushall" -1 ["write"] NONE Dangerous "server" "1.0.0"
+    "flushall" -1 ["write"] NONE "server" "1.0.0"
         Values::None, Parts(keyspace::flush), "Remove every key of all databases";
-    "flushdb" -1 ["write"] NONE Dangerous "server" "1.0.0"
+    "flushdb" -1 ["write"] NONE "server" "1.0.0"
         Values::None, Parts(keyspace::flush_database), "Remove every key of a database";
-    "swapdb" 3 ["write" "fast"] NONE Dangerous "server" "4.0.0"
+    "swapdb" 3 ["write" "fast"] NONE "server" "4.0.0"
         Values::None, Parts(keyspace::swap), "Give two databases each other's keys";
-    "dbsize" 1 ["readonly" "fast"] NONE Read "server" "1.0.0"
+    "dbsize" 1 ["readonly" "fast"] NONE "server" "1.0.0"
         Values::None, Local(introspection::dbsize), "Number of keys of the database";
-    "info" -1 ["loading" "stale"] NONE Server "server" "1.0.0"
+    "info" -1 ["loading" "stale"] NONE "server" "1.0.0"
         Values::None, Local(info::info), "Figures of the server in sections";
-    "command" -1 ["loading" "stale"] NONE Server "server" "2.8.13"
+    "time" 1 ["loading" "stale" "fast"] NONE "server" "2.6.0"
+        Values::None, Local(introspection::time), "Seconds of the Unix epoch, and microseconds";
+    "config" -2 [] NONE "server" "2.0.0"
+        Values::None, Local(config::config), "What the server is set to";
+    "memory" -2 [] NONE "server" "4.0.0"
+        Values::None, Mixed(memory::parts, memory::memory), "What keys and the server take";
+    "slowlog" -2 [] NONE "server" "2.2.12"
+        Values::None, Local(observe::slow_log), "Slow commands; none are kept";
+    "latency" -2 [] NONE "server" "2.8.13"
+        Values::None, Local(observe::latency), "Samples of latency; none are kept";
+    "debug" -2 ["admin" "noscript" "loading" "stale"] NONE "server" "1.0.0"
+        Values::None, Local(observe::debug), "Refused";
+    "role" 1 ["noscript" "loading" "stale" "fast"] NONE "server" "2.8.12"
+        Values::None, Local(observe::role), "Always that of a primary";
+    "lastsave" 1 ["loading" "stale" "fast"] NONE "server" "1.0.0"
+        Values::None, Local(observe::last_save), "When the server started";
+    "wait" 3 ["noscript"] NONE "generic" "3.0.0"
+        Values::None, Local(observe::wait), "How many replicas have a change: none";
+    "command" -1 ["loading" "stale"] NONE "server" "2.8.13"
         Values::None, Local(introspection::command), "What commands there are";
-    "ping" -1 ["fast"] NONE Connection "connection" "1.0.0"
+    "ping" -1 ["fast"] NONE "connection" "1.0.0"
         Values::None, Parts(connection::ping), "Answers PONG, or the message";
-    "echo" 2 ["loading" "stale" "fast"] NONE Connection "connection" "1.0.0"
+    "echo" 2 ["loading" "stale" "fast"] NONE "connection" "1.0.0"
         Values::None, Parts(connection::echo), "Answers the message";
-    "hello" -1 ["noscript" "loading" "stale" "fast" "no_auth" "allow_busy"] NONE Connection "connection" "6.0.0"
+    "hello" -1 ["noscript" "loading" "stale" "fast" "no_auth" "allow_busy"] NONE "connection" "6.0.0"
         Values::None, Chooses(connection::hello), "Choose RESP2 or RESP3";
-    "auth" -2 ["noscript" "loading" "stale" "fast" "no_auth" "allow_busy"] NONE Connection "connection" "1.0.0"
+    "auth" -2 ["noscript" "loading" "stale" "fast" "no_auth" "allow_busy"] NONE "connection" "1.0.0"
         Values::None, Local(connection::auth), "Log in; there is no password yet";
-    "quit" -1 ["noscript" "loading" "stale" "fast" "no_auth" "allow_busy"] NONE Connection "connection" "1.0.0"
+    "quit" -1 ["noscript" "loading" "stale" "fast" "no_auth" "allow_busy"] NONE "connection" "1.0.0"
         Values::None, Quit, "Close the connection";
-    "reset" 1 ["noscript" "loading" "stale" "fast" "no_auth" "allow_busy"] NONE Connection "connection" "6.2.0"
+    "reset" 1 ["noscript" "loading" "stale" "fast" "no_auth" "allow_busy"] NONE "connection" "6.2.0"
         Values::None, Chooses(connection::reset), "Make the connection as new";
-    "select" 2 ["loading" "stale" "fast"] NONE Connection "connection" "1.0.0"
+    "select" 2 ["loading" "stale" "fast"] NONE "connection" "1.0.0"
         Values::None, Chooses(connection::select), "Choose the database";
-    "client" -2 [] NONE Connection "connection" "2.4.0"
-        Values::None, Local(connection::client), "Names and facts of this connection";
-    "cluster" -2 [] NONE Server "cluster" "3.0.0"
-        Values::None, Local(cluster::cluster), "Which shard owns which slot";
-    "readonly" 1 ["loading" "stale" "fast"] NONE Connection "cluster" "3.0.0"
+    "client" -2 [] NONE "connection" "2.4.0"
+        Values::None, Mixed(clients::parts, connection::client), "Names and facts of this connection";
+    "cluster" -2 [] NONE "cluster" "3.0.0"
+        Values::None, Mixed(cluster::parts, cluster::cluster), "Which shard owns which slot";
+    "readonly" 1 ["loading" "stale" "fast"] NONE "cluster" "3.0.0"
         Values::None, Local(connection::accepted), "Accepted; every shard is a primary";
-    "readwrite" 1 ["loading" "stale" "fast"] NONE Connection "cluster" "3.0.0"
+    "readwrite" 1 ["loading" "stale" "fast"] NONE "cluster" "3.0.0"
         Values::None, Local(connection::accepted), "Accepted; every shard is a primary";
-    "subscribe" -2 ["pubsub" "noscript" "loading" "stale"] NONE Messages "pubsub" "2.0.0"
+    "subscribe" -2 ["pubsub" "noscript" "loading" "stale"] NONE "pubsub" "2.0.0"
         Values::None, Listens { begins: true, of: Channels::Named }, "Get the messages of channels";
-    "unsubscribe" -1 ["pubsub" "noscript" "loading" "stale"] NONE Messages "pubsub" "2.0.0"
+    "unsubscribe" -1 ["pubsub" "noscript" "loading" "stale"] NONE "pubsub" "2.0.0"
         Values::None, Listens { begins: false, of: Channels::Named }, "Get them no longer";
-    "psubscribe" -2 ["pubsub" "noscript" "loading" "stale"] NONE Messages "pubsub" "2.0.0"
+    "psubscribe" -2 ["pubsub" "noscript" "loading" "stale"] NONE "pubsub" "2.0.0"
         Values::None, Listens { begins: true, of: Channels::Matching }, "Get the messages of all channels that match patterns";
-    "punsubscribe" -1 ["pubsub" "noscript" "loading" "stale"] NONE Messages "pubsub" "2.0.0"
+    "punsubscribe" -1 ["pubsub" "noscript" "loading" "stale"] NONE "pubsub" "2.0.0"
         Values::None, Listens { begins: false, of: Channels::Matching }, "Get them no longer";
-    "ssubscribe" -2 ["pubsub" "noscript" "loading" "stale"] ALL Messages "pubsub" "7.0.0"
+    "ssubscribe" -2 ["pubsub" "noscript" "loading" "stale"] ALL "pubsub" "7.0.0"
         Values::None, Listens { begins: true, of: Channels::Sharded }, "Get the messages of sharded channels";
-    "sunsubscribe" -1 ["pubsub" "noscript" "loading" "stale"] ALL Messages "pubsub" "7.0.0"
+    "sunsubscribe" -1 ["pubsub" "noscript" "loading" "stale"] ALL "pubsub" "7.0.0"
         Values::None, Listens { begins: false, of: Channels::Sharded }, "Get them no longer";
-    "publish" 3 ["pubsub" "loading" "stale" "fast"] NONE Messages "pubsub" "2.0.0"
+    "publish" 3 ["pubsub" "loading" "stale" "fast"] NONE "pubsub" "2.0.0"
         Pairs, Parts(messages::publish), "Send a message to the subscribers of a channel";
-    "spublish" 3 ["pubsub" "loading" "stale" "fast"] ONE Messages "pubsub" "7.0.0"
+    "spublish" 3 ["pubsub" "loading" "stale" "fast"] ONE "pubsub" "7.0.0"
         Pairs, Parts(messages::publish_sharded), "Send a message to the subscribers of a sharded channel";
-    "pubsub" -2 [] NONE Server "pubsub" "2.8.0"
+    "pubsub" -2 [] NONE "pubsub" "2.8.0"
         Values::None, Parts(messages::pubsub), "What subscriptions there are";
-    "asking" 1 ["fast"] NONE Connection "cluster" "3.0.0"
+    "asking" 1 ["fast"] NONE "cluster" "3.0.0"
         Values::None, Local(connection::accepted), "Accepted; no slot is on the move";
 }
 
@@ -239,6 +282,24 @@ mod tests {
             for name in [row.name.to_uppercase(), row.name.to_lowercase()] {
                 assert_eq!(lookup(name.as_bytes()).map(|(at, _)| at), Some(index), "{name}");
             }
+        }
+    }
+
+    /// `docs/commands.md` says of every command of Redis whether it is there.
+    #[test]
+    fn the_table_of_all_commands_is_true() {
+        let text = include_str!("../../../../docs/commands.md");
+        let mut told = Vec::new();
+        for line in text.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| command")) {
+            let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+            let is_there = lookup(cells[1].as_bytes()).is_some();
+            assert_eq!(is_there, cells[2] == "there", "{line}");
+            assert!(["there", "not there", "planned"].contains(&cells[2]), "{line}");
+            told.push(cells[1].to_lowercase());
+        }
+        assert!(told.is_sorted(), "in order");
+        for row in &ROWS {
+            assert!(told.iter().any(|name| name == row.name), "{} is not told of", row.name);
         }
     }
 

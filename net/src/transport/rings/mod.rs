@@ -32,6 +32,7 @@ mod turn;
 
 pub(crate) use attach::RingsConfig;
 pub(crate) use buffers::{BUFFER_BYTES, BUFFERS};
+pub(crate) use turn::SKIPS_MAX;
 
 use super::{BufferId, ConnId, Event, NotAttached, Notice, Pieces, Transport, Waker};
 use bells::Bells;
@@ -209,6 +210,14 @@ impl<T: Transport> Transport for Rings<T> {
         self.config.stats.rings_reading.add(u64::from(reads_shards));
         self.config.stats.ring_bytes.add(bytes as u64);
         Ok(bytes)
+    }
+
+    fn watch(&mut self, descriptor: BorrowedFd<'_>) -> io::Result<()> {
+        self.sockets.watch(descriptor)
+    }
+
+    fn unwatch(&mut self) {
+        self.sockets.unwatch();
     }
 
     fn socket(&self, conn: ConnId) -> Option<BorrowedFd<'_>> {

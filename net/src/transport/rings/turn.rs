@@ -7,7 +7,7 @@ use std::io;
 use std::time::Duration;
 
 /// Turns of the sockets' transport that are left out in a row: what it has to do by the clock must not wait for ever.
-pub(super) const SKIPS_MAX: u32 = 32;
+pub(crate) const SKIPS_MAX: u32 = 32;
 
 impl<T: Transport> Rings<T> {
     /// [`Transport::turn`]

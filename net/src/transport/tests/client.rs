@@ -13,13 +13,16 @@ const PATIENCE_MS: i32 = 20_000;
 pub(super) enum Client {
     Socket(TcpStream),
     Rings(Connected),
+    Pair(Box<super::super::rdma::tests::Client>),
 }
 
 impl Client {
     /// Leaves without a word.
     pub(super) fn break_off(self) {
-        if let Client::Socket(socket) = self {
-            SockRef::from(&socket).set_linger(Some(Duration::ZERO)).unwrap();
+        match &self {
+            Client::Socket(socket) => SockRef::from(socket).set_linger(Some(Duration::ZERO)).unwrap(),
+            Client::Pair(pair) => SockRef::from(&pair.socket).set_linger(Some(Duration::ZERO)).unwrap(),
+            Client::Rings(_) => {}
         }
     }
 }
@@ -28,6 +31,7 @@ impl Read for Client {
     fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
         let rings = match self {
             Client::Socket(socket) => return socket.read(room),
+            Client::Pair(pair) => return pair.read(room),
             Client::Rings(rings) => rings,
         };
         let mut bytes = Vec::new();
@@ -49,6 +53,7 @@ impl Write for Client {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let rings = match self {
             Client::Socket(socket) => return socket.write(bytes),
+            Client::Pair(pair) => return pair.write(bytes),
             Client::Rings(rings) => rings,
         };
         loop {
@@ -84,6 +89,7 @@ fn sleep(rings: &mut Connected, for_room: bool) -> io::Result<bool> {
 pub(super) fn drain(client: &mut Client, wait: bool, bytes: &mut Vec<u8>) {
     let socket = match client {
         Client::Socket(socket) => socket,
+        Client::Pair(pair) => return pair.drain(bytes),
         Client::Rings(rings) => {
             while rings.read_some(usize::MAX, bytes).unwrap() > 0 {}
             rings.wake_server();

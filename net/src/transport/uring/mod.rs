@@ -33,6 +33,7 @@ mod batch;
 mod buffers;
 mod end;
 mod enter;
+mod notices;
 mod probe;
 mod quick;
 mod receive;
@@ -54,7 +55,7 @@ use io_uring::{IoUring, cqueue, opcode, squeue};
 use socket::Sockets;
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use torc_engine::segments::Room;
@@ -104,6 +105,10 @@ pub struct Uring {
     completions: Vec<cqueue::Entry>,
     /// Receives, sends and the waker's read that the kernel has: their memory is not ours.
     in_flight: usize,
+    /// What is watched, see [`notices`].
+    watched: Option<RawFd>,
+    /// How often something was watched.
+    watches: u32,
 }
 
 impl Uring {
@@ -135,6 +140,8 @@ impl Uring {
             pending: Vec::new(),
             completions: Vec::with_capacity(EVENTS_MAX),
             in_flight: 0,
+            watched: None,
+            watches: 0,
         };
         // SAFETY: the mappings of `buffers` do not move with the struct, and `drop` ends all receives, or leaks
         // the mappings, before they are unmapped.
@@ -221,6 +228,7 @@ impl Uring {
             Operation::QuickSend => self.sent(conn, result, events),
             Operation::Cancel => self.cancelled(conn, result),
             Operation::Watch => self.watched(conn, result),
+            Operation::Notice => self.noticed(conn, result, flags, events),
             Operation::Wake => {
                 self.in_flight -= 1;
                 events.push(Event::Woken);
@@ -423,6 +431,15 @@ impl Transport for Uring {
             say(&socket.fd, words);
         }
         self.close(conn);
+    }
+
+    fn watch(&mut self, descriptor: BorrowedFd<'_>) -> io::Result<()> {
+        self.begin_watch(descriptor.as_raw_fd());
+        Ok(())
+    }
+
+    fn unwatch(&mut self) {
+        self.end_watch();
     }
 
     fn socket(&self, conn: ConnId) -> Option<BorrowedFd<'_>> {

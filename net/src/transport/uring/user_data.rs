@@ -23,9 +23,10 @@ pub(super) enum Operation {
     Wake = 5,
     QuickSend = 6,
     Watch = 7,
+    Notice = 8,
 }
 
-const OPERATIONS: [Operation; 7] = [
+const OPERATIONS: [Operation; 8] = [
     Operation::Accept,
     Operation::Receive,
     Operation::Send,
@@ -33,6 +34,7 @@ const OPERATIONS: [Operation; 7] = [
     Operation::Wake,
     Operation::QuickSend,
     Operation::Watch,
+    Operation::Notice,
 ];
 
 /// For an operation whose completion is ignored.
@@ -65,6 +67,6 @@ mod tests {
             }
         }
         assert_eq!(decode(NONE), None);
-        assert_eq!(decode(8), None);
+        assert_eq!(decode(9), None);
     }
 }

@@ -1,6 +1,6 @@
 //! What travels between two shards: requests, and the answers beside them.
 
-use crate::session::{Deadline, FreeReply, Inspect, Once, Wish};
+use crate::session::{Deadline, FreeReply, Inspect, OfClients, Once, Wish};
 use crate::transport::ConnId;
 use crate::worker::owned::{Options, OwnedAnswer, strip_op};
 use torc_engine::command::{Body, Millis, Op, Write};
@@ -160,6 +160,13 @@ pub(crate) enum What {
     Notice,
     /// What the owner's clients are subscribed to.
     Inspect(Inspect),
+    /// Clients from a place on: see `clients.rs`.
+    Clients {
+        place: u32,
+        of: OfClients,
+        /// Number of the client that asks.
+        asker: u64,
+    },
 }
 
 /// The bytes of a request.

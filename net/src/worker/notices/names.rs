@@ -2,7 +2,9 @@
 
 use super::Notices;
 use crate::event_classes::EventClasses;
-use torc_engine::command::{Command, Delta, Expiry, Millis, Op, Outcome, WriteMode};
+use torc_engine::command::{
+    Bits, Command, Delta, Expiry, IfEqual, Millis, Op, Outcome, Then, Unpack, WriteMode,
+};
 
 /// What a key was before a command, if somebody has looked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +36,11 @@ pub(super) fn note(
     if misses && looks {
         tell(EventClasses::MISS, "keymiss");
     }
-    let stores = matches!(outcome, Outcome::Stored { .. } | Outcome::Counter { .. });
+    let stores = match outcome {
+        Outcome::Stored { .. } | Outcome::Counter { .. } => true,
+        Outcome::Fields(_) => command.op.changes(),
+        _ => false,
+    };
     if stores && before == Before::Absent {
         tell(EventClasses::NEW, "new");
     }
@@ -54,8 +60,18 @@ pub(super) fn note(
                 tell(EventClasses::GENERIC, "expire");
             }
         }
+        (Op::IfEqual(IfEqual { then: Then::Write { expiry, .. }, .. }), Outcome::Stored { .. })
+        | (Op::Unpack(Unpack { expiry, .. }), Outcome::Stored { .. }) => {
+            tell(EventClasses::STRING, "set");
+            if let Expiry::At(_) = expiry {
+                tell(EventClasses::GENERIC, "expire");
+            }
+        }
+        (Op::Bits(Bits::Fields { writes: true, .. }), Outcome::Fields(_)) => {
+            tell(EventClasses::STRING, "setbit");
+        }
         (Op::SetRange { .. }, Outcome::Stored { .. }) => tell(EventClasses::STRING, "setrange"),
-        (Op::Delete(_), Outcome::Deleted { .. }) => tell(EventClasses::GENERIC, "del"),
+        (Op::Delete(_) | Op::IfEqual(_), Outcome::Deleted { .. }) => tell(EventClasses::GENERIC, "del"),
         (Op::Arithmetic(arithmetic), Outcome::Counter { .. }) => {
             let is_float = matches!(arithmetic.delta, Delta::Float(_) | Delta::Extended(_));
             tell(EventClasses::STRING, if is_float { "incrbyfloat" } else { "incrby" });

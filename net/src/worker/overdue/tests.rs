@@ -12,13 +12,9 @@ const SECOND_NS: u64 = 1_000_000_000;
 fn state() -> WorkerState {
     let mut state = state_of(1);
     let settings = &mut state.settings;
-    let times = [
-        &mut settings.idle_ms_max,
-        &mut settings.slow_ms_max,
-        &mut settings.request_ms_max,
-        &mut settings.drain_ms_max,
-    ];
+    let times = [&mut settings.slow_ms_max, &mut settings.request_ms_max, &mut settings.drain_ms_max];
     times.into_iter().for_each(|ms| *ms = 2000);
+    state.shared.tunables.set_idle_ms_max(2000);
     state
 }
 

@@ -5,8 +5,8 @@
 //! seed gives the same run. Time is counted in steps.
 //!
 //! What it is stricter in than most devices: keys are never used twice; a send queue has room again only when a completion was
-//! polled. What it is kinder in: requests of one queue pair never overlap, though a device may do a SEND or WRITE before a READ
-//! that was posted before it has ended.
+//! polled; a SEND or WRITE may be done before a READ that was posted before it has ended. What it is kinder in: other requests of one
+//! queue pair never overlap.
 //!
 //! | module | holds |
 //! |---|---|

@@ -55,7 +55,6 @@ pub(super) fn create(domain: &Domain, options: &PairOptions<'_, Device>) -> Resu
         taken: 0,
         silent: 0,
         requests: VecDeque::new(),
-        transfer: None,
         ready_at: 0,
         retries: 0,
         not_ready_retries: 0,
@@ -106,7 +105,8 @@ impl Pair {
             }
             Action::Read { into, from } => (Kind::Read { from: *from }, Bytes::Pieces(raw(into)?)),
         };
-        Ok(Request { id: work.id, kind, bytes, signaled: work.signaled, solicited: work.solicited })
+        let Work { id, signaled, solicited, .. } = *work;
+        Ok(Request { id, kind, bytes, signaled, solicited, transfer: None, done: None })
     }
 
     fn post_one(&self, state: &mut RefMut<'_, State>, work: &Work<'_, Registered>) -> Result<(), VerbsError> {

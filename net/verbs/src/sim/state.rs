@@ -104,9 +104,19 @@ pub(super) struct Request {
     pub(super) bytes: Bytes,
     pub(super) signaled: bool,
     pub(super) solicited: bool,
+    /// What of it is under way.
+    pub(super) transfer: Option<Transfer>,
+    /// It is done, before one that was posted before it.
+    pub(super) done: Option<Done>,
 }
 
-/// What is under way of the first request.
+impl Request {
+    pub(super) fn is_read(&self) -> bool {
+        matches!(self.kind, Kind::Read { .. })
+    }
+}
+
+/// What is under way of a request.
 #[derive(Debug)]
 pub(super) struct Transfer {
     /// The other end, as it was found.
@@ -136,8 +146,7 @@ pub(super) struct PairRecord {
     /// Requests that are over, and covered by no completion yet.
     pub(super) silent: u32,
     pub(super) requests: VecDeque<Request>,
-    pub(super) transfer: Option<Transfer>,
-    /// When the first request goes on, and how many more times it is tried.
+    /// When a request goes on, and how many more times it is tried.
     pub(super) ready_at: u64,
     pub(super) retries: u8,
     pub(super) not_ready_retries: u8,
@@ -188,6 +197,20 @@ impl State {
         self.now + self.random.below(self.weather.delay_max + 1)
     }
 
+    /// A request of a pair is done; it is over when all before it are.
+    pub(super) fn done(&mut self, pair: u32, at: usize, done: Done) {
+        if let Some(request) = self.request(pair, at) {
+            request.done = Some(done);
+        }
+        while let Some(done) = self.request(pair, 0).and_then(|request| request.done.take()) {
+            self.finish(pair, Ok(done));
+        }
+    }
+
+    fn request(&mut self, pair: u32, at: usize) -> Option<&mut Request> {
+        self.pairs.get_mut(&pair)?.requests.get_mut(at)
+    }
+
     /// The first request of a pair is over: its completion will be seen, if it has one.
     pub(super) fn finish(&mut self, pair: u32, result: Result<Done, Failure>) {
         let at = self.delay();
@@ -230,7 +253,6 @@ impl State {
             return;
         }
         record.state = PairState::Failed;
-        record.transfer = None;
         let own = (!record.is_shared).then_some(record.receives);
         let receiving = record.receiving.take();
         for _ in 0..record.requests.len() {

@@ -9,11 +9,13 @@ use crate::work::Remote;
 /// Bytes that are copied at a time, at least and at most, unless there would be more than [`PARTS_MAX`] parts.
 const PART_BYTES: [usize; 2] = [8, 64];
 const PARTS_MAX: usize = 256;
+/// So many times of a thousand what is behind a READ goes on before it.
+const OVERTAKING: u32 = 500;
 
 enum Next {
     /// The first completion of a pair that is due becomes visible.
     See(u32),
-    /// The first request of a pair goes on.
+    /// A request of a pair goes on.
     GoOn(u32),
 }
 
@@ -74,29 +76,41 @@ enum Stop {
     Fails { why: Failure, peer: Option<u32> },
 }
 
+/// The first request that is not done; or, while that is a READ, the first other one: it need not wait.
+fn next(state: &mut State, number: u32) -> Option<usize> {
+    let overtakes = state.random.chance(OVERTAKING);
+    let requests = &state.pairs.get(&number)?.requests;
+    let first = requests.iter().position(|request| request.done.is_none())?;
+    let other = requests.iter().position(|request| request.done.is_none() && !request.is_read());
+    Some(if overtakes { other.unwrap_or(first) } else { first })
+}
+
 fn go_on(state: &mut State, number: u32) {
     let at = state.delay();
+    let Some(which) = next(state, number) else { return };
     let Some(pair) = state.pairs.get_mut(&number) else { return };
     pair.ready_at = at;
-    let transfer = pair.transfer.take();
+    let transfer = pair.requests[which].transfer.take();
     let result = match transfer {
-        None => start(state, number).map(Some),
-        Some(transfer) => copy(state, number, transfer),
+        None => start(state, number, which).map(Some),
+        Some(transfer) => copy(state, (number, which), transfer),
     };
     match result {
         Ok(transfer) => {
             let Some(pair) = state.pairs.get_mut(&number) else { return };
-            pair.transfer = transfer;
+            if transfer.is_some() {
+                pair.requests[which].transfer = transfer;
+            }
             // It goes through: what was counted is over.
             if let Some(path) = pair.path {
                 (pair.retries, pair.not_ready_retries) = (path.retries, path.not_ready_retries);
             }
         }
-        Err(stop) => stopped(state, number, stop),
+        Err(stop) => stopped(state, (number, which), stop),
     }
 }
 
-fn stopped(state: &mut State, number: u32, stop: Stop) {
+fn stopped(state: &mut State, (number, which): (u32, usize), stop: Stop) {
     let again = state.now + state.weather.retry_delay;
     let Some(pair) = state.pairs.get_mut(&number) else { return };
     let never_ends = pair.path.is_none_or(|path| path.timeout == 0);
@@ -111,6 +125,7 @@ fn stopped(state: &mut State, number: u32, stop: Stop) {
     match left {
         Ok(()) => pair.ready_at = again,
         Err(why) => {
+            (0..which).for_each(|_| state.finish(number, Err(Failure::Flushed)));
             state.finish(number, Err(why));
             state.fail(number);
         }
@@ -142,10 +157,10 @@ fn reach(state: &State, number: u32) -> Result<u32, Stop> {
 }
 
 /// Looks whether the first request of a pair can be done, and takes what it needs.
-fn start(state: &mut State, number: u32) -> Result<Transfer, Stop> {
+fn start(state: &mut State, number: u32, which: usize) -> Result<Transfer, Stop> {
     let to = reach(state, number)?;
     let pair = &state.pairs[&number];
-    let request = &pair.requests[0];
+    let request = &pair.requests[which];
     let total = match &request.bytes {
         Bytes::Inline(bytes) => bytes.len(),
         Bytes::Pieces(pieces) => len(pieces),
@@ -193,30 +208,39 @@ fn parts(state: &mut State, total: usize) -> Vec<(usize, usize)> {
 }
 
 /// Copies one more part; when none is left the request is over.
-fn copy(state: &mut State, number: u32, mut transfer: Transfer) -> Result<Option<Transfer>, Stop> {
+fn copy(
+    state: &mut State,
+    (number, which): (u32, usize),
+    mut transfer: Transfer,
+) -> Result<Option<Transfer>, Stop> {
     // The other end may have gone meanwhile; what it lost cannot be found again, but what is under way waits for its wire.
     match reach(state, number) {
         Ok(to) if to == transfer.to => {}
         Ok(_) => return Err(Stop::NoAnswer),
         Err(stop) => {
             if let Some(pair) = state.pairs.get_mut(&number) {
-                pair.transfer = Some(transfer);
+                pair.requests[which].transfer = Some(transfer);
             }
             return Err(stop);
         }
     }
     let Some((at, len)) = transfer.parts.pop() else {
-        end(state, number, transfer);
+        end(state, (number, which), transfer);
         return Ok(None);
     };
-    copy_part(state, number, &transfer, at, len)?;
+    copy_part(state, (number, which), &transfer, (at, len))?;
     Ok(Some(transfer))
 }
 
-fn copy_part(state: &mut State, number: u32, transfer: &Transfer, at: usize, len: usize) -> Result<(), Stop> {
+fn copy_part(
+    state: &mut State,
+    (number, which): (u32, usize),
+    transfer: &Transfer,
+    (at, len): (usize, usize),
+) -> Result<(), Stop> {
     let pair = &state.pairs[&number];
     let domains = (pair.domain, state.pairs[&transfer.to].domain);
-    let Request { kind, bytes, .. } = &pair.requests[0];
+    let Request { kind, bytes, .. } = &pair.requests[which];
     let mut copied = vec![0; len];
     let ours = Stop::Fails { why: Failure::Local, peer: None };
     let theirs = |why| Stop::Fails { why, peer: Some(transfer.to) };
@@ -255,8 +279,8 @@ fn copy_part(state: &mut State, number: u32, transfer: &Transfer, at: usize, len
 }
 
 /// All is copied: both ends learn of it.
-fn end(state: &mut State, number: u32, transfer: Transfer) {
-    let request = &state.pairs[&number].requests[0];
+fn end(state: &mut State, (number, which): (u32, usize), transfer: Transfer) {
+    let request = &state.pairs[&number].requests[which];
     let (solicited, len) = (request.solicited, transfer.len as u32);
     let (done, told) = match request.kind {
         Kind::Read { .. } => (Done::Read, None),
@@ -270,5 +294,5 @@ fn end(state: &mut State, number: u32, transfer: Transfer) {
     {
         state.received(transfer.to, receive.id, Ok(told), solicited);
     }
-    state.finish(number, Ok(done));
+    state.done(number, which, done);
 }

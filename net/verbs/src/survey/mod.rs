@@ -63,9 +63,13 @@ impl NotOpened {
 
 /// Looks at this machine. Devices are opened for a moment.
 pub fn here() -> Survey {
+    let kernel = sysfs::devices(Path::new("/"));
+    if kernel.is_empty() {
+        return Survey { library: library::look(), memlock: memlock::limit(), devices: Vec::new() };
+    }
     let library = library::load().map(drop);
     let names = device::names().unwrap_or_default();
-    let devices = sysfs::devices(Path::new("/"))
+    let devices = kernel
         .into_iter()
         .map(|kernel| {
             let opened = match &library {

@@ -246,3 +246,32 @@ fn a_receive_that_a_message_was_coming_into_is_flushed() {
     }
     assert!(cut_off > 0);
 }
+
+#[test]
+fn a_send_overtakes_a_read_and_its_completion_does_not() {
+    let (mut overtaken, mut torn) = (0, 0);
+    for seed in 0..SEEDS {
+        let world = Simulated::new(seed);
+        let ends = connect(&world, &readable());
+        ends[1].memory.write(0, &[1; LEN]);
+        ends[1].receive(3, LEN, LEN);
+        read(&ends[1], &ends[0], 1, LEN);
+        ends[0].send(2, LEN, 1);
+        // Whoever changes what is read when a message behind the READ comes is too early.
+        assert!(ends[1].received(&world, 3).is_ok());
+        let mut completions = taken(&ends[0].sends);
+        overtaken += u64::from(completions.is_empty());
+        ends[1].memory.write(0, &[2; LEN]);
+        let mut last = 0;
+        while last < 2 {
+            turn(&world, 1);
+            completions.extend(taken(&ends[0].sends));
+            for completion in completions.drain(..) {
+                assert_eq!(completion.id, last + 1, "in their order");
+                last = completion.id;
+            }
+        }
+        torn += u64::from(ends[0].memory.bytes(0, LEN).contains(&2));
+    }
+    assert!(overtaken > 0 && torn > 0, "overtaken {overtaken}, torn {torn}");
+}

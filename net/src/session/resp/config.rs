@@ -1,0 +1,190 @@
+//! CONFIG: what the server is set to, under Redis' names; some of it can be changed.
+//!
+//! Most settings are those of the start. To set one of these to what it is already is no error, as many clients do so.
+
+use super::client::Client;
+use super::error::Error;
+use super::errors::{self, PATTERN_STEPS_MAX};
+use super::info;
+use super::local::{LocalCall, Subcommand};
+use crate::event_classes::EventClasses;
+use crate::session::context::Changeable;
+use torc_proto::resp::{compose, glob, parse_i64};
+
+pub(super) fn config(client: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
+    if let Some(run) = call.subcommand(CONFIG, out) {
+        run(client, call, out);
+    }
+}
+
+const CONFIG: &[Subcommand] = &[
+    Subcommand { name: "get", arity: -3, run: get },
+    Subcommand { name: "set", arity: -4, run: set },
+    Subcommand { name: "resetstat", arity: 2, run: reset },
+    Subcommand { name: "rewrite", arity: 2, run: rewrite },
+];
+
+/// What Redis' name of a setting stands for here.
+#[derive(Debug, Clone, Copy)]
+enum Meaning {
+    /// Always this.
+    Is(&'static str),
+    /// A figure of the server, see [`figure`](crate::session::ServerView::figure).
+    Figure(&'static str),
+    Databases,
+    Port,
+    EventClasses,
+    Changeable(Changeable),
+}
+
+/// Eviction goes by accesses, and takes any key: of Redis' policies that is the nearest.
+pub(super) const POLICY: &str = "allkeys-lru";
+
+const SETTINGS: &[(&str, Meaning)] = &[
+    ("appendfsync", Meaning::Is("everysec")),
+    ("appendonly", Meaning::Is("no")),
+    ("bind", Meaning::Is("")),
+    ("cluster-enabled", Meaning::Is("yes")),
+    ("daemonize", Meaning::Is("no")),
+    ("databases", Meaning::Databases),
+    ("dbfilename", Meaning::Is("")),
+    ("dir", Meaning::Is("")),
+    ("enable-debug-command", Meaning::Is("no")),
+    ("hash-max-listpack-entries", Meaning::Is("512")),
+    ("hz", Meaning::Is("10")),
+    ("io-threads", Meaning::Is("1")),
+    ("latency-monitor-threshold", Meaning::Is("0")),
+    ("lfu-decay-time", Meaning::Is("1")),
+    ("lfu-log-factor", Meaning::Is("10")),
+    ("maxclients", Meaning::Changeable(Changeable::Connections)),
+    ("maxmemory", Meaning::Figure("memory_max_bytes")),
+    ("maxmemory-clients", Meaning::Figure("client_bytes_max")),
+    ("maxmemory-policy", Meaning::Is(POLICY)),
+    ("maxmemory-samples", Meaning::Is("5")),
+    ("notify-keyspace-events", Meaning::EventClasses),
+    ("port", Meaning::Port),
+    ("proto-max-bulk-len", Meaning::Figure("value_bytes_max")),
+    ("replica-read-only", Meaning::Is("yes")),
+    ("requirepass", Meaning::Is("")),
+    ("save", Meaning::Is("")),
+    ("slowlog-log-slower-than", Meaning::Is("-1")),
+    ("slowlog-max-len", Meaning::Is("0")),
+    ("timeout", Meaning::Changeable(Changeable::IdleSeconds)),
+];
+
+fn value(meaning: Meaning, call: &LocalCall<'_>) -> String {
+    let server = call.context.server;
+    match meaning {
+        Meaning::Is(value) => value.to_owned(),
+        Meaning::Figure(name) => server.figure(name).to_string(),
+        Meaning::Databases => server.databases().to_string(),
+        Meaning::Port => call.context.local.rsplit(':').next().unwrap_or("0").to_owned(),
+        Meaning::EventClasses => server.event_classes().to_string(),
+        Meaning::Changeable(what) => server.changeable(what).to_string(),
+    }
+}
+
+fn get(client: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
+    let mut steps = PATTERN_STEPS_MAX;
+    let mut found: Vec<&(&str, Meaning)> = Vec::new();
+    for setting in SETTINGS {
+        for pattern in &call.words[2..] {
+            match glob::matches(&pattern.to_ascii_lowercase(), setting.0.as_bytes(), &mut steps) {
+                Some(true) => {
+                    found.push(setting);
+                    break;
+                }
+                Some(false) => {}
+                None => return errors::write(Error::PatternTooLong, &[], out),
+            }
+        }
+    }
+    compose::map(out, found.len(), client.version);
+    for (name, meaning) in found {
+        compose::bulk(out, name.as_bytes());
+        compose::bulk(out, value(*meaning, call).as_bytes());
+    }
+}
+
+/// Settings and values, checked as a whole before one is changed.
+fn set(_: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
+    if !call.words.len().is_multiple_of(2) {
+        return errors::wrong_arguments("config|set", out);
+    }
+    let mut changes: Vec<Change> = Vec::new();
+    let mut named: Vec<&str> = Vec::new();
+    for pair in call.words[2..].chunks(2) {
+        let name = String::from_utf8_lossy(&pair[0]).to_lowercase();
+        let Some((name, meaning)) = SETTINGS.iter().find(|(known, _)| *known == name) else {
+            let text = format!("ERR Unknown option or number of arguments for CONFIG SET - '{name}'");
+            return compose::error(out, text.as_bytes());
+        };
+        let checked = match named.contains(name) {
+            true => Err("duplicate parameter".to_owned()),
+            false => check(*meaning, &pair[1], call),
+        };
+        named.push(name);
+        match checked {
+            Ok(change) => changes.extend(change),
+            Err(why) => return failed(name, &why, out),
+        }
+    }
+    for change in changes {
+        match change {
+            Change::Number(what, number) => call.context.server.change(what, number),
+            Change::EventClasses(classes) => call.context.server.set_event_classes(classes),
+        }
+    }
+    compose::simple(out, "OK");
+}
+
+fn failed(name: &str, why: &str, out: &mut Vec<u8>) {
+    let text = format!("ERR CONFIG SET failed (possibly related to argument '{name}') - {why}");
+    compose::error(out, text.as_bytes());
+}
+
+/// What is set to what.
+enum Change {
+    Number(Changeable, u64),
+    EventClasses(EventClasses),
+}
+
+/// What is to be changed for a setting, if anything.
+fn check(meaning: Meaning, word: &[u8], call: &LocalCall<'_>) -> Result<Option<Change>, String> {
+    if let Meaning::EventClasses = meaning {
+        let classes = EventClasses::parse(&String::from_utf8_lossy(word));
+        let wrong = "Invalid event class character. Use 'Ag$lshzxeKEtmdn'.";
+        return classes.map(|classes| Some(Change::EventClasses(classes))).ok_or(wrong.to_owned());
+    }
+    let Meaning::Changeable(what) = meaning else {
+        let is_so = value(meaning, call).as_bytes().eq_ignore_ascii_case(word);
+        return if is_so { Ok(None) } else { Err("can't set immutable config".to_owned()) };
+    };
+    let (least, most) = call.context.server.changeable_limits(what);
+    let number = parse_i64(word).ok_or("argument couldn't be parsed into an integer")?;
+    let number = u64::try_from(number).ok().filter(|number| (least..=most).contains(number));
+    match number {
+        Some(number) => Ok(Some(Change::Number(what, number))),
+        None => Err(format!("argument must be between {least} and {most} inclusive")),
+    }
+}
+
+fn reset(_: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
+    let names: Vec<&'static str> = info::STATS.iter().map(|(_, figure)| *figure).collect();
+    call.context.server.reset_figures(&names);
+    compose::simple(out, "OK");
+}
+
+fn rewrite(_: &mut Client, _: &LocalCall<'_>, out: &mut Vec<u8>) {
+    compose::error(out, b"ERR The server is running without a config file");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_are_in_order_and_each_is_named_once() {
+        assert!(SETTINGS.windows(2).all(|pair| pair[0].0 < pair[1].0));
+    }
+}

@@ -1,0 +1,268 @@
+//! Walks over all shards for one command: KEYS, RANDOMKEY, the keys of a slot, CLIENT LIST and KILL.
+//!
+//! ```text
+//!   begin_walk --> a step here, one a turn ------------------+--> the walk has what it wants, or was everywhere: answered
+//!        ^    \--> a step of another shard, asked by mail ---+--> else the part is the first of the deferred ones again
+//!        +------------------------------------------------------------/
+//! ```
+//!
+//! A step is as short as one of SCAN, and others are served in between. Nothing of the connection is begun meanwhile. What is
+//! found is bounded, and charged to the connection.
+
+use super::connection::Connection;
+use super::mail::{Ask, AskBytes, AskKind, What};
+use super::owned::OwnedPart;
+use super::scan::{CURSOR_BITS, SCAN_ROOM};
+use super::state::WorkerState;
+use super::walking::Walk;
+use crate::metrics::{CommandClass, OutcomeClass};
+use crate::session::resp::PATTERN_STEPS_MAX;
+use crate::session::{Answer, NotWalked, OfClients, Over, Part, Work};
+use torc_engine::words;
+use torc_proto::resp::glob;
+use torc_proto::slot::slot_of;
+
+/// Most bytes that one walk gathers, and the share of the memory for clients that it may take.
+const WALK_BYTES_MAX: usize = 16 << 20;
+const GRANT_SHARE: usize = 8;
+/// Keys that one step looks for.
+const STEP_KEYS: u32 = 1000;
+
+/// What comes of a step.
+enum Came {
+    More,
+    Done,
+    Not(NotWalked),
+}
+
+impl WorkerState {
+    /// One step of a walk, at the shard that is next. False: others are to come, or something has to be known first.
+    pub(super) fn begin_walk(
+        &mut self,
+        conn: &mut Connection,
+        part: &Part<'_>,
+        over: Over,
+        read_ns: u64,
+    ) -> bool {
+        // What is asked of another shard is taken back until the walk is over: nothing may be behind it.
+        if !conn.queue.is_empty() {
+            return false;
+        }
+        let mut walk = conn.walk.take().unwrap_or_else(|| Box::new(self.walk(conn, part, over)));
+        let shard = (walk.cursor >> CURSOR_BITS) as u16;
+        if shard == self.number {
+            let Some((cursor, found)) = self.walk_here(conn, part, &walk) else {
+                conn.walk = Some(walk);
+                return false;
+            };
+            let came = walk.take(cursor, &found, part.echo, self.walk_bytes_max());
+            self.pool.give(found);
+            return self.go_on(conn, part, walk, came, read_ns);
+        }
+        let local = walk.cursor & ((1 << CURSOR_BITS) - 1);
+        let what = match over {
+            Over::Clients(of) => What::Clients { place: local as u32, of, asker: conn.number },
+            _ if self.waits_to_scan(shard) => {
+                conn.walk = Some(walk);
+                self.ask_later(conn);
+                return false;
+            }
+            _ => What::Scan { cursor: local, count: walk.step_keys() },
+        };
+        conn.walk = Some(walk);
+        let database = part.work.database();
+        let ask = Ask { database, room: SCAN_ROOM, ..Ask::plain(conn.next_address(), what) };
+        let asked = self.ask(conn, shard, &ask, AskBytes { echo: part.echo, ..AskBytes::default() });
+        if asked {
+            self.wait_for(conn, part, read_ns, (1, SCAN_ROOM), None);
+            conn.asks_alone = true;
+        }
+        asked
+    }
+
+    /// Bytes that one walk may gather.
+    fn walk_bytes_max(&self) -> usize {
+        WALK_BYTES_MAX.min(self.budget.grant() / GRANT_SHARE)
+    }
+
+    /// A walk before its first step.
+    fn walk(&self, conn: &Connection, part: &Part<'_>, over: Over) -> Walk {
+        let here = u64::from(self.number) << CURSOR_BITS;
+        let cursor = match over {
+            _ if conn.on_shard_port => here,
+            Over::Clients(OfClients::Own) => here,
+            Over::AnyKey => self.anywhere(part.work.database(), self.turn.began_ns ^ conn.number << 32),
+            Over::SlotCount { slot } | Over::SlotKeys { slot, .. } => {
+                u64::from(self.shared.slots.owner(slot)) << CURSOR_BITS
+            }
+            Over::Keys | Over::Clients(_) => 0,
+        };
+        let from_start = !matches!(over, Over::AnyKey);
+        Walk { over, cursor, from_start, count: 0, found: Vec::new() }
+    }
+
+    /// A place among the keys of a database, each shard being as likely as it has keys.
+    fn anywhere(&self, database: u16, seed: u64) -> u64 {
+        let keys = |shard| {
+            let figures = self.shared.database(database.into(), Some(shard));
+            figures.items + figures.only
+        };
+        let all: u64 = (0..self.mail.shards()).map(keys).sum();
+        let random = mixed(seed);
+        let mut left = random % all.max(1);
+        for shard in 0..self.mail.shards() {
+            let here = keys(shard);
+            if left < here {
+                return u64::from(shard) << CURSOR_BITS | mixed(random) >> (u64::BITS - CURSOR_BITS);
+            }
+            left -= here;
+        }
+        0
+    }
+
+    /// A step at this shard: the next cursor, and what was found. `None`: it has to wait.
+    fn walk_here(&mut self, conn: &mut Connection, part: &Part<'_>, walk: &Walk) -> Option<(u64, Vec<u8>)> {
+        let local = walk.cursor & ((1 << CURSOR_BITS) - 1);
+        if let Over::Clients(of) = walk.over {
+            let mut found = self.pool.take();
+            let next = self.clients(local as u32, (of, conn.number), part.echo, &mut found);
+            if local == 0 {
+                self.own_client(conn, of, part.echo, &mut found);
+            }
+            let here = u64::from(self.number) << CURSOR_BITS;
+            let only_here = conn.on_shard_port || of == OfClients::Own;
+            return Some((self.cursor_behind(here, next.into(), only_here), found));
+        }
+        let step = self.step_here(conn, part.work.database(), local, walk.step_keys())?;
+        Some((step.cursor, step.keys))
+    }
+
+    /// Another shard has done a step. The part begins anew with the next one, or is answered.
+    pub(super) fn walked(
+        &mut self,
+        conn: &mut Connection,
+        kind: &AskKind,
+        bytes: AskBytes<'_>,
+        (cursor, found): (u64, &[u8]),
+    ) {
+        let (Some(mut walk), Some(asked)) = (conn.walk.take(), conn.queue.take_back()) else { return };
+        let work = Work::Walk { database: kind.database, over: walk.over };
+        let part = Part { work, reply: asked.reply, echo: bytes.echo, once: None };
+        let came = walk.take(cursor, found, bytes.echo, self.walk_bytes_max());
+        conn.asks_alone = false;
+        if !self.go_on(conn, &part, walk, came, asked.read_ns) {
+            conn.deferred.push_front(OwnedPart::copy(&part, asked.read_ns, &mut self.pool));
+        }
+    }
+
+    /// Answers what has come to an end. False: another step is due, in the next turn.
+    fn go_on(
+        &mut self,
+        conn: &mut Connection,
+        part: &Part<'_>,
+        mut walk: Box<Walk>,
+        came: Came,
+        read_ns: u64,
+    ) -> bool {
+        let answer = match came {
+            Came::More if self.passes(&mut walk, conn) => {
+                conn.walk = Some(walk);
+                if !conn.dirty {
+                    conn.dirty = true;
+                    self.dirty.push(conn.id);
+                }
+                return false;
+            }
+            Came::More | Came::Done => Answer::Walked { count: walk.count, found: &walk.found },
+            Came::Not(why) => Answer::NotWalked(why),
+        };
+        self.stats.request(CommandClass::Scan, OutcomeClass::Done);
+        self.finish(conn, part, &[], read_ns, answer);
+        true
+    }
+
+    /// Whether there is somewhere to go on.
+    fn passes(&self, walk: &mut Walk, conn: &Connection) -> bool {
+        let shard = (walk.cursor >> CURSOR_BITS) as u16;
+        match walk.over {
+            Over::SlotCount { slot } | Over::SlotKeys { slot, .. } if !conn.on_shard_port => {
+                walk.cursor != 0 && shard == self.shared.slots.owner(slot)
+            }
+            _ if walk.cursor != 0 => true,
+            // A walk that began in between goes once more from the start to the end.
+            _ => {
+                if conn.on_shard_port {
+                    walk.cursor = u64::from(self.number) << CURSOR_BITS;
+                }
+                !std::mem::replace(&mut walk.from_start, true)
+            }
+        }
+    }
+}
+
+impl Walk {
+    fn step_keys(&self) -> u32 {
+        if self.over == Over::AnyKey { 1 } else { STEP_KEYS }
+    }
+
+    /// Takes what a step has found, unless all is more than `bytes_max` bytes then. `pattern` is for keys.
+    fn take(&mut self, cursor: u64, found: &[u8], pattern: &[u8], bytes_max: usize) -> Came {
+        self.cursor = cursor;
+        let came = match self.over {
+            Over::Keys => self.take_matching(found, pattern),
+            Over::AnyKey => match words::each(found).next() {
+                Some(key) => {
+                    self.push(key);
+                    Came::Done
+                }
+                None => Came::More,
+            },
+            Over::SlotCount { slot } => {
+                self.count += words::each(found).filter(|key| slot_of(key) == slot).count() as u64;
+                Came::More
+            }
+            Over::SlotKeys { slot, keys_max } => {
+                let wanted = u64::from(keys_max).saturating_sub(self.count) as usize;
+                words::each(found).filter(|key| slot_of(key) == slot).take(wanted).for_each(|key| {
+                    self.count += 1;
+                    self.push(key);
+                });
+                if self.count >= keys_max.into() { Came::Done } else { Came::More }
+            }
+            Over::Clients(OfClients::Kill | OfClients::KillOne) => {
+                self.count += found.len() as u64;
+                Came::More
+            }
+            Over::Clients(OfClients::Own | OfClients::List) => {
+                self.found.extend_from_slice(found);
+                Came::More
+            }
+        };
+        if self.found.len() > bytes_max { Came::Not(NotWalked::TooMuch) } else { came }
+    }
+
+    fn take_matching(&mut self, found: &[u8], pattern: &[u8]) -> Came {
+        let mut steps = PATTERN_STEPS_MAX;
+        for key in words::each(found) {
+            match glob::matches(pattern, key, &mut steps) {
+                Some(true) => self.push(key),
+                Some(false) => {}
+                None => return Came::Not(NotWalked::Pattern),
+            }
+        }
+        Came::More
+    }
+
+    fn push(&mut self, key: &[u8]) {
+        words::begin(key.len() as u32, &mut self.found);
+        self.found.extend_from_slice(key);
+    }
+}
+
+/// A number that looks random (the finalizer of SplitMix64).
+fn mixed(seed: u64) -> u64 {
+    let seed = seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    let seed = (seed ^ seed >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let seed = (seed ^ seed >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
+    seed ^ seed >> 31
+}
