@@ -114,7 +114,7 @@ pub enum Doubt {
     Long,
     /// It is not in DRAM, and may be elsewhere, as something is.
     Elsewhere,
-    /// A flush is due, or databases are being flushed or swapped.
+    /// A flush is due, databases are being flushed or swapped, or a transaction holds keys of the shard.
     Flush,
     /// Who knows leases is told the item's state, which its owner may have to change.
     Lease,

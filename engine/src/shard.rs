@@ -344,6 +344,11 @@ impl Shard {
         self.memory_bytes
     }
 
+    /// As long as it holds them, whoever reads this shard without asking it is in doubt: for changes that are to be seen together.
+    pub fn hold_readers(&self, holds: bool) {
+        self.spaces.words.hold(holds);
+    }
+
     /// From now on this listener is told of every change.
     pub fn listen(&mut self, listener: Box<dyn Listener>) {
         self.listeners.push(listener);

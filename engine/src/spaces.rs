@@ -18,6 +18,8 @@
 //! ```
 //!
 //! Whoever sees something of T2 at S2 or later sees T1 at S4. So what S3 came to was so in that space while the database had it.
+//!
+//! The sequence is odd, too, as long as a transaction holds keys of the shard: what it changes is seen by nobody before all of it is.
 
 use crate::shared::{Published, acquire};
 use std::sync::atomic::{AtomicU64, Ordering, fence};
@@ -102,9 +104,9 @@ impl SpaceWords {
     }
 
     fn publish(&self, numbers: &[u16; DATABASES_MAX]) {
-        // Only the owner writes it.
+        // Only the owner writes it. It is odd before if readers are held.
         let sequence = self.words[0].load(Ordering::Relaxed);
-        self.words[0].store(sequence.wrapping_add(1), Ordering::Relaxed);
+        self.words[0].store(sequence | 1, Ordering::Relaxed);
         // T1 before T2: who sees one of these words, by whichever load, sees an odd sequence behind a fence.
         fence(Ordering::Release);
         for (word, numbers) in self.words[1..].iter().zip(numbers.chunks(PER_WORD)) {
@@ -116,6 +118,18 @@ impl SpaceWords {
         #[cfg(test)]
         crate::steps::step();
         self.words[0].store(sequence.wrapping_add(2), Ordering::Release);
+    }
+
+    /// From now on every reader is in doubt (T1), or none for this cause any more (T3).
+    pub(crate) fn hold(&self, holds: bool) {
+        let sequence = self.words[0].load(Ordering::Relaxed);
+        if holds != sequence.is_multiple_of(2) {
+            return;
+        }
+        // Release: who sees it even sees all that was changed while it was odd.
+        self.words[0].store(sequence.wrapping_add(1), Ordering::Release);
+        // Before what is changed behind it, as in `publish`.
+        fence(Ordering::Release);
     }
 
     /// S1 and S2: the space of a database, and the sequence. `None`: the table is being changed.
@@ -159,6 +173,24 @@ mod tests {
             assert!(spaces.words.is_still(sequence));
         }
         assert_eq!((spaces.shows(5, 9), spaces.shows(64, 9), spaces.zero_is_gone), (false, true, false));
+    }
+
+    #[test]
+    fn held_readers_are_in_doubt_whatever_becomes_of_the_table_meanwhile() {
+        let mut spaces = Spaces::new(Published::zeros());
+        let (_, before) = spaces.words.of(0).unwrap();
+        for _ in 0..2 {
+            spaces.words.hold(true);
+            assert!(spaces.words.of(0).is_none());
+        }
+        assert!(!spaces.words.is_still(before));
+        spaces.set(&SpaceTable::default().flushed(0, 1, |_| true).unwrap());
+        assert!(spaces.words.of(0).is_none(), "a table that is set lets nobody go");
+        for _ in 0..2 {
+            spaces.words.hold(false);
+            assert!(spaces.words.of(0).is_some());
+        }
+        assert!(!spaces.words.is_still(before), "who began before looks again");
     }
 
     #[test]

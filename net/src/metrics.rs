@@ -99,6 +99,9 @@ pub struct WorkerStats {
     pub tier_unsaved: Counter,
     pub mailbox_waiting: Counter,
     pub outcomes_bytes: Counter,
+    pub held_keys: Counter,
+    pub holds_waiting: Counter,
+    pub watched_keys: Counter,
     pub turns: Counter,
     pub rounds: Counter,
     /// From the end of the wait until the last answer is handed over. No request that has arrived waits longer.
@@ -443,6 +446,9 @@ impl WorkerStats {
                 "Requests at other shards that are not answered yet.",
                 &self.mailbox_waiting,
             ),
+            gauge("held_keys", "Keys that transactions hold.", &self.held_keys),
+            gauge("holds_waiting", "Transactions that wait for keys of the shard.", &self.holds_waiting),
+            gauge("watched_keys", "Keys that clients watch (WATCH).", &self.watched_keys),
             gauge(
                 "bytes_outcomes",
                 "Bytes of the outcomes kept for changes that may be repeated.",

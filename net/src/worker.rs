@@ -37,7 +37,9 @@ mod ending;
 mod events;
 mod execute;
 mod forward;
+mod holds;
 mod input;
+mod joint;
 #[cfg(test)]
 mod left_over;
 pub(crate) mod mail;
@@ -67,11 +69,13 @@ mod sweep;
 #[cfg(test)]
 mod testing;
 mod tier;
+mod transaction;
 mod upload;
 mod uploads;
 pub(crate) mod view;
 mod walk;
 mod walking;
+mod watches;
 
 use self::budget::round_parts;
 pub(crate) use self::budget::{BudgetConfig, FLOOR_SHARE, round_bytes};
@@ -241,6 +245,7 @@ impl<T: Transport, C: Clock> Worker<T, C> {
         self.state.sweep_on(&mut self.transport);
         self.state.close_hoarders(&mut self.transport);
         self.rounds();
+        self.state.go_on_with_transactions();
         self.state.give_notices();
         self.state.settle(&mut self.transport);
         self.state.publish_mail();
@@ -280,8 +285,10 @@ impl<T: Transport, C: Clock> Worker<T, C> {
         if !may_wait || !self.state.announce_sleep() {
             return Duration::ZERO;
         }
-        let is_watched =
-            self.state.is_draining() || self.state.is_watched() || self.state.watches_deadlines();
+        let is_watched = self.state.is_draining()
+            || self.state.is_watched()
+            || self.state.watches_deadlines()
+            || self.state.waits_for_keys();
         let tick = if is_watched { SHORT_TICK } else { TICK };
         tick.min(self.state.until_save().max(SHORT_TICK))
     }

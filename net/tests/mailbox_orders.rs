@@ -67,3 +67,34 @@ fn mailbox_message_is_never_slept_over() {
         sending.join().unwrap();
     });
 }
+
+#[test]
+fn mailbox_message_in_an_express_lane_is_never_slept_over() {
+    loom::model(|| {
+        let (mut sender, mut receiver) = ring(2);
+        let bell = Arc::new(Doorbell::default());
+        let event = Arc::new(loom::sync::Notify::new());
+        let (other_bell, other_event) = (bell.clone(), event.clone());
+        let sending = loom::thread::spawn(move || {
+            other_bell.open_express();
+            sender.send(7).unwrap();
+            if sender.publish() && other_bell.ring() {
+                other_event.notify();
+            }
+        });
+        let message = loop {
+            if bell.is_express()
+                && let Some(message) = receiver.receive()
+            {
+                break message;
+            }
+            bell.announce_sleep();
+            if !bell.is_express() || receiver.is_empty() {
+                event.wait();
+            }
+            bell.awake();
+        };
+        assert_eq!(message, 7);
+        sending.join().unwrap();
+    });
+}

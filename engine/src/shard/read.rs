@@ -6,6 +6,7 @@ use crate::changes::Cause;
 use crate::command::{Expiry, Found, Lease, Meta, Millis, Outcome, Read, Value};
 use crate::index::{Place, Slot};
 use crate::item::{Header, state};
+use crate::spaces::mixed;
 
 impl Shard {
     #[inline]
@@ -51,6 +52,20 @@ impl Shard {
         }
         if slot.frequency() < self.frequency_max {
             self.index.replace(place, slot.with_frequency(slot.frequency() + 1));
+        }
+    }
+
+    /// Whether a key has a value, without an access. `None`: its item is not in DRAM, or nobody knows yet. `hash` as for [`Shard::execute`].
+    pub fn is_there(&self, database: u16, key: &[u8], hash: u64, now: Millis) -> Option<bool> {
+        let space = self.spaces.of(database);
+        let key = Key { bytes: key, space, hash: mixed(hash, space) };
+        match self.find(key) {
+            Some((_, slot)) => {
+                let item = self.segments.item(slot.location());
+                let flushed = if now >= self.flush_at { u64::MAX } else { self.flushed };
+                Some(item.is_live(now, flushed) && !item.is(state::PLACEHOLDER))
+            }
+            None => self.ticket(key, false).is_none().then_some(false),
         }
     }
 

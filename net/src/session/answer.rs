@@ -69,6 +69,35 @@ pub enum NotFlushed {
     Cluster,
 }
 
+/// What became of a command about several keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Jointly {
+    Done,
+    /// A key has a value that must have none.
+    NotDone,
+    /// There is no such item.
+    NoItem,
+}
+
+/// What became of a transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exec {
+    /// A command could not be queued, so none is run.
+    Aborted,
+    /// A watched key has changed, so none is run.
+    Changed,
+    /// So many commands are run; their answers follow.
+    Begun(u32),
+    /// Their answers are written.
+    Ended,
+    /// Its keys were not to be had in time, so none is run.
+    TimedOut,
+    /// It has more keys than a transaction may have.
+    TooManyKeys,
+    /// More keys would be watched than may be.
+    TooManyWatched,
+}
+
 /// What came of a part.
 #[derive(Debug)]
 pub enum Answer<'s> {
@@ -81,6 +110,8 @@ pub enum Answer<'s> {
     },
     Flushed,
     NotFlushed(NotFlushed),
+    Exec(Exec),
+    Jointly(Jointly),
     /// Keys found, as [`torc_engine::words`]; the next cursor, 0 at the end.
     Scanned {
         cursor: u64,

@@ -32,7 +32,9 @@ mod scratch;
 mod walk;
 mod wish;
 
-pub use answer::{ATTACH_REFUSALS, Answer, AttachRefusal, NotFlushed, PAIR_REFUSALS, PairRefusal, Shares};
+pub use answer::{
+    ATTACH_REFUSALS, Answer, AttachRefusal, Exec, Jointly, NotFlushed, PAIR_REFUSALS, PairRefusal, Shares,
+};
 pub use bad_input::{BAD_INPUTS, BadInput, Errors};
 pub use context::{Changeable, ComposeContext, ServerView};
 pub use deadline::Deadline;
@@ -41,10 +43,11 @@ pub use messages::{About, Channels, Inspect, Subscribed};
 pub(crate) use output::lent_cost;
 pub use output::{Output, Piece};
 pub use parsing::{Limits, Parsed};
-pub use part::{DatabasesChange, Once, Part, ReplyKind, Told, Work};
+pub use part::{DatabasesChange, Joint, Once, Part, ReplyKind, Told, Work};
 pub use protocol::{PROTOCOLS, Port, Protocol};
 pub use push::Push;
 pub use refused::Refused;
+pub use resp::Transaction;
 pub use scratch::Scratch;
 pub use walk::{NotWalked, OfClients, Over};
 pub use wish::Wish;
@@ -149,6 +152,30 @@ impl Session {
         }
     }
 
+    /// What [`Work::Transaction`] is about, when its turn has come: only then is more of the connection parsed. `None`: a command could not
+    /// be queued.
+    pub fn take_transaction(&mut self) -> Option<Transaction> {
+        match self {
+            Session::Resp(session) => session.take_transaction(),
+            Session::Undecided(_) | Session::Memcache(_) | Session::Native(_) => None,
+        }
+    }
+
+    /// Appends the next parts of a transaction, as [`Session::parse`] does.
+    pub fn replay<'a>(
+        &mut self,
+        transaction: &'a mut Transaction,
+        scratch: &'a Scratch,
+        now: Millis,
+        limits: &Limits,
+        parts: &mut Vec<Part<'a>>,
+        parts_max: usize,
+    ) {
+        if let Session::Resp(session) = self {
+            session.replay(transaction, scratch, now, limits, parts, parts_max);
+        }
+    }
+
     /// How many of the next bytes belong to a long value. They need not be offered to `parse`: [`Session::value_passed`]
     /// can be told of them instead. The last byte of a request is never one of them.
     pub fn value_left(&self) -> u64 {
@@ -231,6 +258,8 @@ impl Session {
                 session.compose(reply, key, echo, answer, context, out)
             }
             (_, ReplyKind::Refused(refused)) => refused.compose(out),
+            // The worker keeps what it needs of it.
+            (_, ReplyKind::Step) => {}
             (session, ReplyKind::Push) => {
                 session.push(Push::of_bytes(echo), out);
             }

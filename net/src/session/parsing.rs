@@ -9,6 +9,11 @@ pub struct Parsed {
     pub missing: usize,
 }
 
+impl Parsed {
+    /// Missing bytes of who parses nothing before what was parsed is done, whatever is there.
+    pub const HALTED: usize = usize::MAX;
+}
+
 /// The limits that parsing keeps, all settings.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {

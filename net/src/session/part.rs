@@ -27,7 +27,13 @@ impl Part<'_> {
     pub fn wished(&self) -> Option<(Wish, bool)> {
         let changes = match &self.work {
             Work::Keyed(command) => command.op.changes(),
-            work => work.ends_value() || matches!(work, Work::Flush { .. } | Work::Databases(_)),
+            work => {
+                work.ends_value()
+                    || matches!(
+                        work,
+                        Work::Flush { .. } | Work::Databases(_) | Work::Transaction | Work::Joint { .. }
+                    )
+            }
         };
         changes.then(|| (self.reply.wish(), self.once.is_some()))
     }
@@ -57,6 +63,22 @@ pub enum Work<'a> {
     ValueAbort,
     /// Databases are flushed or swapped, in every shard.
     Databases(DatabasesChange),
+    /// Whether the key changes from here on decides about the connection's next transaction.
+    Watch {
+        database: u16,
+        key: &'a [u8],
+    },
+    /// It decides no more.
+    Unwatch,
+    /// What the session has queued is run together: see [`Session::take_transaction`](super::Session::take_transaction).
+    Transaction,
+    /// A command about several keys, which is done as one.
+    Joint {
+        joint: Joint,
+        database: u16,
+        /// As [`torc_engine::words`]: keys and their values; or the key of the item, and the one that it gets.
+        words: &'a [u8],
+    },
     /// Every shard forgets everything, at once or from `at` on.
     Flush {
         at: Option<Millis>,
@@ -116,7 +138,10 @@ impl Work<'_> {
     pub fn database(&self) -> u16 {
         match self {
             Work::Keyed(command) | Work::ValueBegin { command, .. } => command.database,
-            Work::Scan { database, .. } | Work::Walk { database, .. } => *database,
+            Work::Scan { database, .. }
+            | Work::Walk { database, .. }
+            | Work::Watch { database, .. }
+            | Work::Joint { database, .. } => *database,
             _ => 0,
         }
     }
@@ -127,9 +152,9 @@ impl Work<'_> {
             Work::Keyed(command) | Work::ValueBegin { command, .. } => command.database = chosen,
             Work::Scan { database, .. }
             | Work::Walk { database, .. }
-            | Work::Databases(DatabasesChange::Flush { database }) => {
-                *database = chosen;
-            }
+            | Work::Watch { database, .. }
+            | Work::Joint { database, .. }
+            | Work::Databases(DatabasesChange::Flush { database }) => *database = chosen,
             _ => {}
         }
     }
@@ -139,6 +164,21 @@ impl Work<'_> {
     pub fn ends_value(&self) -> bool {
         matches!(self, Work::ValueEnd | Work::ValueEndWith { .. })
     }
+}
+
+/// What is done with several keys as one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Joint {
+    /// Keys get values, if none of them has one.
+    SetIfNone,
+    /// A key of the database `to` gets what another key has: value, flags and expiry.
+    Copy {
+        to: u16,
+        /// Whatever it has.
+        replaces: bool,
+        /// The other one has nothing then.
+        removes: bool,
+    },
 }
 
 /// What becomes of databases.
@@ -167,6 +207,8 @@ pub enum ReplyKind {
     Native(native::ReplyKind),
     /// The client speaks a protocol that is not served: it is told so.
     Refused(Refused),
+    /// A step of a command that is done in several: no client sees the answer.
+    Step,
     /// No answer, but a push that waited behind answers; the echo holds its bytes.
     Push,
 }

@@ -46,6 +46,28 @@ pub(super) enum Action {
     GetShared {
         key: String,
     },
+    /// A transaction that gives all keys of a group the same value.
+    SetTogether {
+        keys: Vec<String>,
+        value: Vec<u8>,
+    },
+    /// One that reads them.
+    GetTogether {
+        keys: Vec<String>,
+    },
+    /// A read of one key of the group.
+    GetOneOf {
+        key: String,
+    },
+    /// A counter is watched and read.
+    WatchCount {
+        key: String,
+    },
+    /// It is counted up from what was read, if nobody has meanwhile.
+    CountWatched {
+        key: String,
+        to: i64,
+    },
     Scan {
         cursor: String,
         count: usize,
@@ -82,6 +104,16 @@ impl Action {
         matches!(self, Action::Set { .. } | Action::SetShared { .. } | Action::Delete { .. })
     }
 
+    /// Answers before the one that counts.
+    pub(super) fn answers_before(&self) -> usize {
+        match self {
+            Action::SetTogether { keys, .. } | Action::GetTogether { keys } => 1 + keys.len(),
+            Action::WatchCount { .. } => 1,
+            Action::CountWatched { .. } => 2,
+            _ => 0,
+        }
+    }
+
     /// The keys that it names.
     pub(super) fn keys(&self) -> Vec<&String> {
         match self {
@@ -90,9 +122,15 @@ impl Action {
             | Action::Delete { key }
             | Action::Increment { key }
             | Action::SetShared { key, .. }
-            | Action::GetShared { key } => vec![key],
+            | Action::GetShared { key }
+            | Action::GetOneOf { key }
+            | Action::WatchCount { key }
+            | Action::CountWatched { key, .. } => vec![key],
             Action::SetMany { pairs } => pairs.iter().map(|(key, _)| key).collect(),
-            Action::GetMany { keys } | Action::DeleteMany { keys } => keys.iter().collect(),
+            Action::GetMany { keys }
+            | Action::DeleteMany { keys }
+            | Action::SetTogether { keys, .. }
+            | Action::GetTogether { keys } => keys.iter().collect(),
             Action::Scan { .. }
             | Action::Flush { .. }
             | Action::Select { .. }

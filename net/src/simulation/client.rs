@@ -36,6 +36,9 @@ pub(super) struct Client {
     /// Bytes of values that it may still write.
     budget: usize,
     scan: Option<Scan>,
+    /// It watches a counter, or is about to, so it runs no other transaction; and what it has read.
+    watches: bool,
+    read_count: Option<i64>,
     /// The end of what it has to send, and when it sends that: until then it stands still.
     held: Vec<u8>,
     held_until: Millis,
@@ -101,9 +104,12 @@ impl Client {
             2 | 3 => Speech::Memcache,
             _ => Speech::Native,
         };
+        // Where transactions are drawn, most clients have the same keys to run them on.
+        let joins = world.together_percent > 50 && !world.flushes && number % 4 != 3 && !floods;
+        let speech = if joins { Speech::Resp } else { speech };
         let deep = random.chance(if world.tight { 50 } else { 15 });
-        let shard_port = speech == Speech::Resp && random.chance(20);
-        let chooses = speech == Speech::Resp && !shard_port && random.chance(60);
+        let shard_port = speech == Speech::Resp && !joins && random.chance(20);
+        let chooses = speech == Speech::Resp && !joins && !shard_port && random.chance(60);
         Client {
             number,
             speech,
@@ -135,6 +141,8 @@ impl Client {
             values: 0,
             budget: world.write_bytes / world.clients,
             scan: None,
+            watches: false,
+            read_count: None,
             held: Vec::new(),
             held_until: 0,
             stands_still: false,
@@ -177,6 +185,7 @@ impl Client {
         self.input.clear();
         self.held.clear();
         self.scan = None;
+        (self.watches, self.read_count) = (false, None);
         self.link = None;
         self.stands_still = false;
         (self.silent_steps, self.moved) = (0, 0);
@@ -327,8 +336,13 @@ impl Client {
                 continue;
             }
             model.end(&call, &reply, now)?;
-            if let Action::Scan { .. } = call.action {
-                self.take_page(reply, model)?;
+            match call.action {
+                Action::Scan { .. } => self.take_page(reply, model)?,
+                Action::WatchCount { .. } => {
+                    let digits = if let Reply::Value(digits) = reply { digits } else { b"0".to_vec() };
+                    self.read_count = String::from_utf8_lossy(&digits).parse().ok();
+                }
+                _ => {}
             }
         }
         self.input.drain(..start);

@@ -13,7 +13,7 @@
 //! servers stop or crash and begin anew over what the medium kept: see `restart.rs`.
 //!
 //! A failing seed is printed; `TORC_SIM_SEED=n cargo test -p torc-net simulation` replays it, and
-//! `TORC_SIM_STEPS=n` goes on for so many steps.
+//! `TORC_SIM_STEPS=n` goes on for so many steps, and `TORC_SIM_BUG=name` puts in that bug alone.
 
 mod action;
 mod client;

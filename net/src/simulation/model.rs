@@ -64,6 +64,10 @@ struct Flush {
 pub(super) struct Model {
     own: HashMap<String, Own>,
     shared: HashMap<String, Vec<SharedWrite>>,
+    /// What transactions have written to a group of keys, by database; each key has what the last of them wrote.
+    together: HashMap<u16, Vec<SharedWrite>>,
+    /// Numbers that a watched counter was given, by its key.
+    counted: HashMap<String, HashSet<i64>>,
     flushes: Vec<Flush>,
     /// All keys that a command has named.
     named: HashSet<String>,
@@ -94,6 +98,10 @@ impl Model {
             Action::SetShared { key, value } => {
                 let write = SharedWrite { value: value.clone(), begun: self.order, ended: None, ended_at: 0 };
                 self.shared.entry(key.clone()).or_default().push(write);
+            }
+            Action::SetTogether { keys, value } => {
+                let write = SharedWrite { value: value.clone(), begun: self.order, ended: None, ended_at: 0 };
+                self.together.entry(database_of(keys)).or_default().push(write);
             }
             Action::Flush { everywhere } => {
                 self.flushes.push(Flush {
@@ -259,6 +267,31 @@ impl Model {
                 flushes.for_each(|flush| (flush.ended, flush.ended_at) = (Some(ended), at));
                 *reply == Reply::Ok
             }
+            Action::SetTogether { keys, .. } => {
+                let ended = self.order;
+                let writes = self.together.get_mut(&database_of(keys)).into_iter().flatten();
+                writes.filter(|write| write.begun == call.begun).for_each(|write| {
+                    write.ended = Some(write.ended.unwrap_or(ended));
+                });
+                matches!(reply, Reply::Array(all) if all.iter().all(|one| *one == Reply::Ok))
+            }
+            Action::GetTogether { keys } => match reply {
+                Reply::Array(values) => self.reads_together(database_of(keys), call.begun, values),
+                _ => false,
+            },
+            Action::GetOneOf { key } => {
+                self.reads_together(parts(key).0, call.begun, std::slice::from_ref(reply))
+            }
+            Action::WatchCount { .. } => matches!(reply, Reply::Nothing | Reply::Value(_)),
+            Action::CountWatched { key, to } => match reply {
+                Reply::Nothing => true,
+                Reply::Array(_) => {
+                    let is_new = self.counted.entry(key.clone()).or_default().insert(*to);
+                    // A crash may bring the number before back.
+                    is_new || self.has_tier
+                }
+                _ => false,
+            },
             Action::Ping | Action::Select { .. } => *reply == Reply::Ok,
             // The client puts the pages together.
             Action::Scan { .. } => matches!(reply, Reply::Array(_)),
@@ -443,6 +476,35 @@ impl Model {
         goes_on || (!must && *number == 1)
     }
 
+    /// Whether all values of a group are of one write, which no other one has followed that was answered, or seen, before the read.
+    fn reads_together(&mut self, database: u16, read_begun: u64, values: &[Reply]) -> bool {
+        // After a crash a transaction may be half there.
+        if self.has_tier {
+            return values.iter().all(|value| matches!(value, Reply::Value(_) | Reply::Nothing));
+        }
+        if values.iter().any(|value| *value != values[0]) {
+            return false;
+        }
+        let now = self.order;
+        let writes = self.together.entry(database).or_default();
+        let overwritten = |after: u64| {
+            writes
+                .iter()
+                .any(|other| other.begun > after && other.ended.is_some_and(|ended| ended < read_begun))
+        };
+        match &values[0] {
+            Reply::Nothing => !overwritten(0),
+            Reply::Value(read) => {
+                let Some(place) = writes.iter().position(|write| write.value == *read) else { return false };
+                let is_over = writes[place].ended.is_some_and(overwritten);
+                // Whoever reads from now on reads this or a later one.
+                writes[place].ended.get_or_insert(now);
+                !is_over
+            }
+            _ => false,
+        }
+    }
+
     fn may_read_shared(&self, key: &str, read_begun: u64, reply: &Reply) -> bool {
         let writes = self.shared.get(key).map(Vec::as_slice).unwrap_or_default();
         let overwritten = |after: u64| {
@@ -462,6 +524,11 @@ impl Model {
             _ => false,
         }
     }
+}
+
+/// The database of keys that are in one.
+fn database_of(keys: &[String]) -> u16 {
+    keys.first().map_or(0, |key| parts(key).0)
 }
 
 fn is_out_of_memory(reply: &Reply) -> bool {

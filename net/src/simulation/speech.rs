@@ -22,6 +22,10 @@ impl Speech {
                     | Action::Increment { .. }
                     | Action::SetMany { .. }
                     | Action::DeleteMany { .. }
+                    | Action::SetTogether { .. }
+                    | Action::GetTogether { .. }
+                    | Action::WatchCount { .. }
+                    | Action::CountWatched { .. }
                     | Action::Scan { .. }
                     | Action::Select { .. }
                     | Action::FlushDatabase { .. }
@@ -33,6 +37,7 @@ impl Speech {
                     | Action::Delete { .. }
                     | Action::SetShared { .. }
                     | Action::GetShared { .. }
+                    | Action::GetOneOf { .. }
                     | Action::Ping
             ),
         }
@@ -51,7 +56,13 @@ impl Speech {
     /// protocol names it.
     pub(super) fn reply(self, input: &[u8], action: &Action) -> Option<(Option<u32>, Reply, usize)> {
         match self {
-            Speech::Resp => resp_reply(input).map(|(reply, end)| (None, reply, end)),
+            Speech::Resp => {
+                let mut end = 0;
+                for _ in 0..action.answers_before() {
+                    end += resp_reply(&input[end..])?.1;
+                }
+                resp_reply(&input[end..]).map(|(reply, bytes)| (None, reply, end + bytes))
+            }
             Speech::Memcache => memcache_reply(input, action).map(|(reply, end)| (None, reply, end)),
             Speech::Native => native_reply(input),
         }
@@ -59,6 +70,42 @@ impl Speech {
 }
 
 fn resp_request(action: &Action) -> Vec<u8> {
+    let key_of = |key: &String| parts(key).1.as_bytes().to_vec();
+    let commands = match action {
+        Action::SetTogether { keys, value } => {
+            let set = |key| vec![b"SET".to_vec(), key_of(key), value.clone()];
+            in_transaction(keys.iter().map(set))
+        }
+        Action::GetTogether { keys } => {
+            in_transaction(keys.iter().map(|key| vec![b"GET".to_vec(), key_of(key)]))
+        }
+        Action::WatchCount { key } => {
+            ["WATCH", "GET"].map(|name| vec![name.into(), key_of(key)]).into_iter().collect()
+        }
+        Action::CountWatched { key, to } => {
+            in_transaction([vec![b"SET".to_vec(), key_of(key), to.to_string().into()]].into_iter())
+        }
+        _ => vec![resp_words(action)],
+    };
+    commands.iter().flat_map(|words| array(words)).collect()
+}
+
+fn in_transaction(commands: impl Iterator<Item = Vec<Vec<u8>>>) -> Vec<Vec<Vec<u8>>> {
+    let one = |name: &str| vec![name.as_bytes().to_vec()];
+    [one("MULTI")].into_iter().chain(commands).chain([one("EXEC")]).collect()
+}
+
+fn array(words: &[Vec<u8>]) -> Vec<u8> {
+    let mut request = format!("*{}\r\n", words.len()).into_bytes();
+    for word in words {
+        request.extend(format!("${}\r\n", word.len()).bytes());
+        request.extend(word);
+        request.extend(b"\r\n");
+    }
+    request
+}
+
+fn resp_words(action: &Action) -> Vec<Vec<u8>> {
     let mut words: Vec<Vec<u8>> = Vec::new();
     let mut add = |word: &[u8]| words.push(word.to_vec());
     match action {
@@ -72,7 +119,7 @@ fn resp_request(action: &Action) -> Vec<u8> {
         Action::SetShared { key, value } => {
             [b"SET", parts(key).1.as_bytes(), value].into_iter().for_each(add)
         }
-        Action::Get { key } | Action::GetShared { key } => {
+        Action::Get { key } | Action::GetShared { key } | Action::GetOneOf { key } => {
             [b"GET", parts(key).1.as_bytes()].into_iter().for_each(add)
         }
         Action::Delete { key } => [b"DEL", parts(key).1.as_bytes()].into_iter().for_each(add),
@@ -99,15 +146,10 @@ fn resp_request(action: &Action) -> Vec<u8> {
         Action::Select { database } => {
             [&b"SELECT"[..], database.to_string().as_bytes()].into_iter().for_each(add)
         }
-        Action::Ping => add(b"PING"),
+        // The others are several commands.
+        _ => add(b"PING"),
     }
-    let mut request = format!("*{}\r\n", words.len()).into_bytes();
-    for word in words {
-        request.extend(format!("${}\r\n", word.len()).bytes());
-        request.extend(word);
-        request.extend(b"\r\n");
-    }
-    request
+    words
 }
 
 fn memcache_request(action: &Action) -> Vec<u8> {
@@ -118,7 +160,9 @@ fn memcache_request(action: &Action) -> Vec<u8> {
             request.extend(b"\r\n");
             request
         }
-        Action::Get { key } | Action::GetShared { key } => format!("get {key}\r\n").into_bytes(),
+        Action::Get { key } | Action::GetShared { key } | Action::GetOneOf { key } => {
+            format!("get {key}\r\n").into_bytes()
+        }
         Action::GetMany { keys } => format!("get {}\r\n", keys.join(" ")).into_bytes(),
         Action::Delete { key } => format!("delete {key}\r\n").into_bytes(),
         Action::Flush { .. } => b"flush_all\r\n".to_vec(),
@@ -131,7 +175,9 @@ fn native_request(action: &Action, id: u32, is_durable: bool) -> Vec<u8> {
         Action::Set { key, value, .. } | Action::SetShared { key, value } => {
             (Op::Set, key.as_str(), &value[..])
         }
-        Action::Get { key } | Action::GetShared { key } => (Op::Get, key.as_str(), &[][..]),
+        Action::Get { key } | Action::GetShared { key } | Action::GetOneOf { key } => {
+            (Op::Get, key.as_str(), &[][..])
+        }
         Action::Delete { key } => (Op::Delete, key.as_str(), &[][..]),
         _ => (Op::Ping, "", &[][..]),
     };
@@ -155,7 +201,7 @@ fn resp_reply(input: &[u8]) -> Option<(Reply, usize)> {
     Some(match (kind, rest.parse::<i64>()) {
         ("+", _) => (Reply::Ok, end),
         (":", Ok(number)) => (Reply::Number(number), end),
-        ("$", Ok(-1)) => (Reply::Nothing, end),
+        ("$" | "*", Ok(-1)) => (Reply::Nothing, end),
         ("$", Ok(bytes)) => {
             let value_end = end + bytes as usize;
             (Reply::Value(input.get(end..value_end)?.to_vec()), input.get(..value_end + 2)?.len())

@@ -2,7 +2,7 @@
 //!
 //! What is checked: who was told of its subscription before a message was sent, and asked for the end of it only after its publisher was
 //! answered, has got it when it is told of that end; nobody gets a message twice, of another channel, before one that the same
-//! publisher sent earlier, or when it was told of the end; and a publisher is told a number of subscribers that is possible.
+//! connection sent earlier, or when it was told of the end; and a publisher is told a number of subscribers that is possible.
 
 use super::world::World;
 use crate::transport::sim::{LinkId, Network, Random};
@@ -34,15 +34,19 @@ pub(super) struct Talk {
 
 #[derive(Debug)]
 struct Message {
-    publisher: usize,
+    publisher: Publisher,
     channel: usize,
     begun: u64,
     /// When its publisher was answered.
     ended: Option<u64>,
 }
 
+/// A talker, and how many connections it had before.
+type Publisher = (usize, usize);
+
 #[derive(Debug, Default)]
 struct Talker {
+    lost: usize,
     link: Option<LinkId>,
     /// It understands messages between answers.
     modern: bool,
@@ -62,6 +66,13 @@ enum Asked {
     Subscribe(usize),
     Unsubscribe(usize),
     Publish(usize),
+    /// MULTI, or a command behind it.
+    Queued,
+    /// The end of a transaction of a command about a key and so many messages from this one on.
+    Exec {
+        first: usize,
+        count: usize,
+    },
 }
 
 #[derive(Debug, Default)]
@@ -71,7 +82,7 @@ struct Subscription {
     over: u64,
     heard: HashSet<usize>,
     /// By publisher: the last message.
-    last: HashMap<usize, usize>,
+    last: HashMap<Publisher, usize>,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq)]
@@ -185,6 +196,7 @@ impl Talk {
         talker.asked.clear();
         talker.input.clear();
         talker.link = None;
+        talker.lost += 1;
         Ok(())
     }
 
@@ -195,14 +207,28 @@ impl Talk {
         let may_publish = self.talkers[number].publishes && (self.talkers[number].modern || !listens);
         let changes = self.talkers[number].modern || !self.talkers[number].publishes;
         if may_publish && self.left > 0 && self.random.chance(60) {
-            for _ in 0..1 + self.random.below(BURST.min(self.left)) {
-                let channel = self.random.below(CHANNELS);
-                let text = format!("m{}", self.messages.len());
-                bytes.extend(request(&["PUBLISH", NAMES[channel], &text]));
-                self.talkers[number].asked.push_back(Asked::Publish(self.messages.len()));
-                self.messages.push(Message { publisher: number, channel, begun: self.now, ended: None });
-                self.left -= 1;
+            let count = 1 + self.random.below(BURST.min(self.left));
+            let is_transaction = self.random.chance(30);
+            let first = self.messages.len();
+            let publisher = (number, self.talkers[number].lost);
+            let asked = &mut self.talkers[number].asked;
+            if is_transaction {
+                // One of few keys, so that others wait for it while it is held.
+                let key = format!("talk{}", self.random.below(3));
+                bytes.extend([request(&["MULTI"]), request(&["GET", &key])].concat());
+                asked.extend([Asked::Queued; 2]);
             }
+            for id in first..first + count {
+                let channel = self.random.below(CHANNELS);
+                bytes.extend(request(&["PUBLISH", NAMES[channel], &format!("m{id}")]));
+                asked.push_back(if is_transaction { Asked::Queued } else { Asked::Publish(id) });
+                self.messages.push(Message { publisher, channel, begun: self.now, ended: None });
+            }
+            if is_transaction {
+                bytes.extend(request(&["EXEC"]));
+                asked.push_back(Asked::Exec { first, count });
+            }
+            self.left -= count;
         } else if changes {
             let of = self.random.below(CHANNELS + 1);
             bytes.extend(self.change(number, of));
@@ -296,11 +322,15 @@ impl Talk {
                 let subscription = std::mem::replace(&mut subscriptions[of], over);
                 self.all_were_heard(of, &subscription)
             }
-            (Some(Asked::Publish(id)), [count, ..]) if count.starts_with(':') => {
-                let count = count[1..].parse().map_err(|_| format!("{count} is no count"))?;
-                self.messages[id].ended = Some(now);
-                self.count_is_possible(id, count)
+            (Some(Asked::Publish(id)), [count, ..]) if count.starts_with(':') => self.published(id, count),
+            (Some(Asked::Queued), ["+OK" | "+QUEUED", ..]) => Ok(()),
+            (Some(Asked::Exec { first, count }), [length, _, counts @ ..])
+                if *length == format!("*{}", count + 1) && counts.len() > count =>
+            {
+                (first..first + count).zip(counts).try_for_each(|(id, count)| self.published(id, count))
             }
+            // It did not get its key in time, and has sent nothing.
+            (Some(Asked::Exec { .. }), [error, ..]) if error.starts_with("-ERR the transaction") => Ok(()),
             // Memory for clients is short.
             (Some(Asked::Subscribe(of)), [error, ..]) if self.may_close && error.starts_with("-ERR busy") => {
                 subscriptions[of].state = State::Off;
@@ -308,6 +338,12 @@ impl Talk {
             }
             (asked, lines) => Err(format!("{asked:?} was answered {lines:?}")),
         }
+    }
+
+    fn published(&mut self, id: usize, count: &str) -> Result<(), String> {
+        let number = count.strip_prefix(':').and_then(|number| number.parse().ok());
+        self.messages[id].ended = Some(self.now);
+        self.count_is_possible(id, number.ok_or_else(|| format!("{count} is no count"))?)
     }
 
     fn all_were_heard(&self, of: usize, subscription: &Subscription) -> Result<(), String> {

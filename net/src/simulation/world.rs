@@ -37,6 +37,8 @@ pub(super) struct World {
     pub(super) reads_siblings: bool,
     pub(super) flushes: bool,
     pub(super) scans: bool,
+    /// How often clients are about keys of transactions, percent.
+    pub(super) together_percent: u32,
     /// One client pipelines without end.
     pub(super) flood: bool,
     /// Parts after which a turn begins no other round.
@@ -106,8 +108,10 @@ impl World {
         // Of its own, so that what else a seed draws stays what it is.
         let mut of_tier = Random::new(!seed);
         let has_tier = !lends && of_tier.chance(TIER_PERCENT);
+        let together_percent = if Random::new(seed.rotate_left(32)).chance(30) { 80 } else { 6 };
         World {
             may_close: false,
+            together_percent,
             tier: has_tier.then(|| TierWorld::new(&mut of_tier, shards)),
             shards,
             slots: SlotMap::even(shards),

@@ -90,11 +90,17 @@ pub(crate) enum Bug {
     KeptSubscription,
     /// Now and then a message does not go to all shards.
     UntoldShard,
+    /// Who asks for a held key does not wait.
+    OpenHolds,
+    /// A transaction gives each shard's keys back before it asks the next one.
+    EarlyRelease,
+    /// No change of a watched key is told.
+    BlindWatch,
 }
 
 impl Bug {
     /// All but [`Bug::None`].
-    pub(crate) const ALL: [Bug; 39] = [
+    pub(crate) const ALL: [Bug; 42] = [
         Bug::LostAnswer,
         Bug::SwappedAnswers,
         Bug::MissedExpiry,
@@ -134,6 +140,9 @@ impl Bug {
         Bug::UntoldSpaces,
         Bug::KeptSubscription,
         Bug::UntoldShard,
+        Bug::OpenHolds,
+        Bug::EarlyRelease,
+        Bug::BlindWatch,
     ];
 
     /// One in so many chances is taken.

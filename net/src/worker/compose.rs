@@ -19,6 +19,9 @@ impl WorkerState {
         (key, echo): (&[u8], &[u8]),
         answer: &Answer<'_>,
     ) {
+        if matches!(reply, ReplyKind::Step) {
+            return conn.take_step(answer).into_iter().for_each(|lent| self.release(lent));
+        }
         if conn.phase != Phase::Open {
             return;
         }

@@ -12,18 +12,22 @@
 
 use super::attaching::Attaching;
 use super::input::Input;
+use super::joint::JointRun;
 use super::mail::Address;
 use super::messages::Shares;
 use super::owned::OwnedPart;
 use super::queue::Queue;
 use super::rounds::RoundMarks;
 use super::step::Step;
+use super::transaction::Running;
 use super::upload::Upload;
 use super::walking::Walk;
-use crate::session::{Output, ReplyKind, Session};
+use super::watches::Watched;
+use crate::session::{Answer, Output, ReplyKind, Session};
 use crate::transport::{ConnId, Pieces};
 use std::collections::VecDeque;
 use torc_engine::command::{Millis, UploadId};
+use torc_engine::segments::Lent;
 
 /// How far a connection is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,6 +112,18 @@ pub(crate) struct Connection {
     pub(crate) walk: Option<Box<Walk>>,
     /// It has closed itself, and is answered that.
     pub(crate) ends_behind_answer: bool,
+    /// Its transaction, from EXEC on.
+    pub(crate) transaction: Option<Box<Running>>,
+    /// The command about several keys that it goes on with.
+    pub(crate) joint: Option<Box<JointRun>>,
+    /// All keys of its transaction are held, and its commands are run.
+    pub(crate) in_transaction: bool,
+    /// The client is gone, but not its transaction.
+    pub(crate) is_ghost: bool,
+    /// Counts its transactions.
+    pub(crate) attempts: u32,
+    /// The keys that it watches.
+    pub(crate) watched: Option<Box<Watched>>,
     /// In the line of those that are not read for want of memory.
     pub(crate) waits_for_memory: bool,
     /// What it was charged with last, bytes.
@@ -188,6 +204,12 @@ impl Connection {
             scans: None,
             walk: None,
             ends_behind_answer: false,
+            transaction: None,
+            joint: None,
+            in_transaction: false,
+            is_ghost: false,
+            attempts: 0,
+            watched: None,
             waits_for_memory: false,
             charged: 0,
             sending_content: 0,
@@ -224,9 +246,25 @@ impl Connection {
         let bytes = self.input.bytes_held() + self.output.bytes_held() + self.sending_bytes;
         let scanned = self.scans.as_ref().map_or(0, |step| step.keys.capacity());
         let walked = self.walk.as_ref().map_or(0, |walk| walk.found.capacity());
-        let waiting = self.queue.bytes_held() + deferred + scanned + walked;
+        let waiting = self.queue.bytes_held() + deferred + scanned + walked + self.transaction_bytes();
         let messages = self.subscription_bytes + self.shares.bytes_held();
         CONNECTION_BYTES + bytes + waiting + self.session.bytes_held() + messages
+    }
+
+    /// Memory of its transaction, and of what it watches.
+    #[inline]
+    fn transaction_bytes(&self) -> usize {
+        if self.transaction.is_none() && self.watched.is_none() && self.joint.is_none() {
+            return 0;
+        }
+        let watched = self.watched.as_ref().map_or(0, |watched| watched.bytes_held());
+        let joint = self.joint.as_ref().map_or(0, |run| run.bytes_held());
+        watched + joint + self.transaction.as_ref().map_or(0, |running| running.bytes_held())
+    }
+
+    /// Takes the answer to a step of the command about several keys. What was lent for it is to be released.
+    pub(crate) fn take_step(&mut self, answer: &Answer<'_>) -> Vec<Lent> {
+        self.joint.as_mut().map_or_else(Vec::new, |run| run.take(answer))
     }
 
     /// Bytes that it has waiting, in and out, without the buffers around them: those are the worker's choice.
@@ -303,6 +341,10 @@ pub(crate) fn is_protocol_refusal(reply: &ReplyKind) -> bool {
 pub(crate) struct Connections {
     // Boxed: a connection is large, and most places of a long table may be empty.
     places: Vec<Option<Box<Connection>>>,
+    /// Those whose clients are gone, and whose transactions are not over.
+    // Boxed as in their places.
+    #[allow(clippy::vec_box)]
+    ghosts: Vec<Box<Connection>>,
     count: usize,
     /// Connections that there have been.
     total: u64,
@@ -326,7 +368,10 @@ impl Connections {
     }
 
     pub(crate) fn find(&mut self, id: ConnId) -> Option<&mut Connection> {
-        self.places.get_mut(id.index as usize)?.as_deref_mut().filter(|connection| connection.id == id)
+        match self.places.get_mut(id.index as usize) {
+            Some(Some(connection)) if connection.id == id => Some(connection),
+            _ => self.ghosts.iter_mut().find(|ghost| ghost.id == id).map(|ghost| &mut **ghost),
+        }
     }
 
     pub(crate) fn remove(&mut self, id: ConnId) -> Option<Box<Connection>> {
@@ -339,11 +384,26 @@ impl Connections {
     /// look for it meanwhile, and [`Connections::put`] must follow.
     #[inline]
     pub(crate) fn take(&mut self, id: ConnId) -> Option<Box<Connection>> {
-        self.places.get_mut(id.index as usize)?.take_if(|connection| connection.id == id)
+        let there = self.places.get_mut(id.index as usize)?.take_if(|connection| connection.id == id);
+        if there.is_some() { there } else { self.take_ghost(id) }
+    }
+
+    #[cold]
+    fn take_ghost(&mut self, id: ConnId) -> Option<Box<Connection>> {
+        let place = self.ghosts.iter().position(|ghost| ghost.id == id)?;
+        Some(self.ghosts.swap_remove(place))
+    }
+
+    #[cfg(test)]
+    pub(crate) fn ghosts(&self) -> &[Box<Connection>] {
+        &self.ghosts
     }
 
     #[inline]
     pub(crate) fn put(&mut self, connection: Box<Connection>) {
+        if connection.is_ghost {
+            return self.ghosts.push(connection);
+        }
         let index = connection.id.index as usize;
         self.places[index] = Some(connection);
     }

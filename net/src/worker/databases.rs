@@ -21,6 +21,7 @@ impl WorkerState {
             return;
         }
         self.shard.set_spaces(&table, self.now);
+        self.look_at_watches();
     }
 
     /// Says what this shard has left of databases that were flushed, once a turn.

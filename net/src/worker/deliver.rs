@@ -14,20 +14,20 @@ const BATCHES_MAX: usize = 4;
 impl WorkerState {
     /// Delivers other shards' answers and executes their requests.
     pub(super) fn read_mail(&mut self) {
-        for shard in 0..self.mail.shards() {
-            while let Some(batch) = self.mail.lane(shard).and_then(|lane| lane.next_answered()) {
-                self.deliver(shard, batch);
+        for lane in 0..self.mail.lanes() {
+            while let Some(batch) = self.mail.lane(lane).and_then(|lane| lane.next_answered()) {
+                self.deliver(lane, batch);
             }
             for _ in 0..BATCHES_MAX {
-                let Some(batch) = self.mail.lane(shard).and_then(|lane| lane.next_asked()) else { break };
-                self.serve(shard, batch);
+                let Some(batch) = self.mail.lane(lane).and_then(|lane| lane.next_asked()) else { break };
+                self.serve(lane, batch);
             }
         }
         self.resume_stalled();
     }
 
     /// Composes or keeps the answers of a batch that has come home.
-    fn deliver(&mut self, shard: u16, mut batch: Box<Batch>) {
+    fn deliver(&mut self, lane: u16, mut batch: Box<Batch>) {
         self.take_released(&mut batch);
         let mut owned = std::mem::take(&mut batch.owned);
         let mut owned_answers = owned.drain(..);
@@ -38,6 +38,10 @@ impl WorkerState {
             start = end as usize;
             let owned = if with == AnsweredWith::Owned { owned_answers.next() } else { None };
             let from = batch.asks[number].from;
+            // Its address may be another shard's.
+            if with == AnsweredWith::Nothing && batch.kind_of(number).what.is_notice() {
+                continue;
+            }
             #[cfg(test)]
             if with != AnsweredWith::Nothing && self.strikes(super::bug::Bug::LostAnswer) {
                 self.discard(owned.and_then(|(_, chain)| chain));
@@ -72,7 +76,7 @@ impl WorkerState {
         self.leave(current);
         drop(owned_answers);
         batch.owned = owned;
-        if let Some(lane) = self.mail.lane(shard) {
+        if let Some(lane) = self.mail.lane(lane) {
             lane.recycle(batch);
         }
     }

@@ -136,12 +136,13 @@ impl WorkerState {
     pub(super) fn closed(&mut self, id: ConnId, mut pieces: Pieces) {
         pieces.drain().for_each(|piece| self.take_back(piece));
         let Some(mut conn) = self.connections.remove(id) else { return };
+        let stays = self.leave_transaction(&mut conn);
         #[cfg(test)]
         if self.strikes(super::bug::Bug::KeptCharge) {
             conn.charged = 0;
         }
         self.budget.discharge(&conn);
-        self.budget.rings -= conn.ring_bytes;
+        self.budget.rings -= std::mem::take(&mut conn.ring_bytes);
         self.shared.pairs.leave(conn.paired_as);
         self.readers.iter_mut().for_each(|readers| readers.close(conn.number));
         // Relaxed: as in `admit`.
@@ -150,9 +151,20 @@ impl WorkerState {
         if conn.phase != Phase::Closing {
             self.stats.close(CloseReason::Client);
         }
-        if conn.parked {
+        if std::mem::take(&mut conn.parked) {
             self.stats.parked.subtract(1);
         }
+        if stays {
+            (conn.is_ghost, conn.charged, conn.phase) = (true, 0, Phase::Closing);
+            self.budget.charge(&mut conn);
+            self.connections.put(conn);
+            return self.mark_dirty(id);
+        }
+        self.clear_away(*conn);
+    }
+
+    /// Gives back what a connection holds that nobody needs any more.
+    fn clear_away(&mut self, mut conn: Connection) {
         self.end_subscriptions(&conn);
         self.abandon_upload(&mut conn);
         while let Some(piece) = conn.output.take(Vec::new) {
@@ -166,5 +178,16 @@ impl WorkerState {
         }
         conn.deferred.drain(..).for_each(|part| self.pool.give(part.into_bytes()));
         self.pool.give(conn.input.into_buffer());
+    }
+
+    /// Looks after a ghost. Its transaction may be over: then nothing stays of it.
+    pub(super) fn settle_ghost(&mut self, mut conn: Box<Connection>) {
+        self.go_on_as_ghost(&mut conn);
+        if conn.transaction.is_some() {
+            self.budget.charge(&mut conn);
+            return self.connections.put(conn);
+        }
+        self.budget.discharge(&conn);
+        self.clear_away(*conn);
     }
 }

@@ -4,6 +4,7 @@
 use super::bug::Bug;
 use super::compose::wait_behind;
 use super::connection::{Connection, Phase, is_protocol_refusal};
+use super::joint;
 use super::notices::Notices;
 use super::outcomes::{Lookup, Outcomes};
 use super::owned::OwnedPart;
@@ -91,7 +92,7 @@ impl WorkerState {
             // The part before may have pinned segments.
             let room = if self.shard.is_short_of_pins() { 0 } else { output_bytes_max };
             let waits = !conn.queue.is_empty() || !conn.deferred.is_empty() || is_paused;
-            let direct = !waits && conn.output.bytes() <= room;
+            let direct = !waits && conn.output.bytes() <= room && !self.holds.is_any();
             match &part.work {
                 Work::Keyed(command)
                     if direct
@@ -222,16 +223,36 @@ impl WorkerState {
     }
 
     /// Begins a part. False: there is no room for its answer, or no place at the shard that has to give it.
-    fn begin(&mut self, conn: &mut Connection, part: &Part<'_>, prepared: Prepared, read_ns: u64) -> bool {
+    pub(super) fn begin(
+        &mut self,
+        conn: &mut Connection,
+        part: &Part<'_>,
+        prepared: Prepared,
+        read_ns: u64,
+    ) -> bool {
         conn.asks_alone &= !conn.queue.is_empty();
-        if conn.asks_alone || !conn.has_room(self.output_bytes_max()) {
+        if conn.asks_alone || !conn.in_transaction && !conn.has_room(self.output_bytes_max()) {
             return false;
         }
-        if self.is_paused_for(part) {
+        // Keys that are held for it wait no longer than they must.
+        if !conn.in_transaction && self.is_paused_for(part) {
             self.ask_later(conn);
             return false;
         }
         match &part.work {
+            Work::Keyed(command)
+                if conn.in_transaction
+                    && !matches!(part.reply, ReplyKind::Step)
+                    && self.is_too_long_to_run(conn, command, prepared.hash) =>
+            {
+                // What other shards answer may be shorter than the room that is set aside for it.
+                if !conn.queue.is_empty() {
+                    return false;
+                }
+                self.stats.request(CommandClass::of(&command.op), OutcomeClass::Refused);
+                self.finish(conn, part, command.key, read_ns, Answer::Busy { limit: MAX_VALUE });
+                true
+            }
             Work::Keyed(command) => match self.destination(conn, command.key, prepared.shard) {
                 Destination::Here if self.would_pin(command, prepared.hash).is_some() => {
                     self.ask_later(conn);
@@ -244,6 +265,12 @@ impl WorkerState {
                 }
                 Destination::Here if self.is_held(command, || part.reply.wish()) => {
                     self.hold(conn);
+                    false
+                }
+                Destination::Here
+                    if self.holds.blocks(command.database, prepared.hash) && !conn.in_transaction =>
+                {
+                    self.wait_for_key(conn);
                     false
                 }
                 Destination::Here => self.perform_here(conn, part, command, prepared.hash, read_ns),
@@ -270,6 +297,19 @@ impl WorkerState {
             {
                 self.stats.request(CommandClass::Flush, OutcomeClass::Refused);
                 self.finish(conn, part, &[], read_ns, Answer::Busy { limit: DURABILITY });
+                true
+            }
+            // It may tell of all shards, and what is behind it must not be done by then.
+            Work::Local if conn.in_transaction && !conn.queue.is_empty() => false,
+            Work::Transaction => self.begin_transaction(conn, part, read_ns),
+            Work::Joint { joint, database, words } => {
+                let asked = joint::Asked { joint: *joint, database: *database, words };
+                self.begin_joint(conn, part, asked, read_ns)
+            }
+            Work::Watch { database, key } => self.begin_watch(conn, part, (*database, key), read_ns),
+            Work::Unwatch => {
+                self.unwatch_all(conn);
+                self.finish(conn, part, &[], read_ns, Answer::Local);
                 true
             }
             Work::Databases(change) => self.begin_databases(conn, part, *change, read_ns),
@@ -307,6 +347,8 @@ impl WorkerState {
                 Work::Keyed(_)
                     | Work::Flush { .. }
                     | Work::Databases(_)
+                    | Work::Transaction
+                    | Work::Joint { .. }
                     | Work::Scan { .. }
                     | Work::ValueEnd
                     | Work::ValueEndWith { .. }
@@ -336,6 +378,11 @@ impl WorkerState {
     ) -> bool {
         let (outcomes, stats) = ((&mut self.outcomes, &mut self.notices), &self.stats);
         let ticket = match perform(&mut self.shard, outcomes, stats, command, hash, part.once, self.now) {
+            Ok(answer) if matches!(part.reply, ReplyKind::Step) && conn.queue.is_empty() => {
+                let lent = conn.take_step(&answer);
+                lent.into_iter().for_each(|lent| self.release(lent));
+                return true;
+            }
             Ok(answer) if conn.queue.is_empty() => {
                 conn.output.prepare(|| self.pool.take());
                 let context = context(conn.number, &conn.peer, &conn.local, self.now, &self.view);
@@ -368,6 +415,9 @@ impl WorkerState {
     ) {
         if !conn.queue.is_empty() {
             return wait_behind(conn, part, (key, answer, read_ns), &mut self.pool, (self.now, &self.view));
+        }
+        if matches!(part.reply, ReplyKind::Step) {
+            return conn.take_step(&answer).into_iter().for_each(|lent| self.release(lent));
         }
         if conn.phase != Phase::Open {
             return;
@@ -416,6 +466,9 @@ impl WorkerState {
         }
     }
 }
+
+/// The setting that bounds what a transaction may answer.
+const MAX_VALUE: &str = "max-value";
 
 /// Where a key is served.
 pub(super) enum Destination {

@@ -66,7 +66,24 @@ impl WorkerState {
         ask: &Ask<'_>,
         bytes: AskBytes<'_>,
     ) -> bool {
-        let Some(lane) = self.mail.lane(shard) else { return false };
+        let lane = self.lane_of(conn, shard);
+        self.ask_in(conn, lane, ask, bytes)
+    }
+
+    /// The number of the lane in which a connection asks a shard. If its keys are held, nothing may stand before what it asks.
+    pub(super) fn lane_of(&self, conn: &Connection, shard: u16) -> u16 {
+        if conn.in_transaction { self.mail.express(shard) } else { shard }
+    }
+
+    /// Asks in the lane with this number.
+    pub(super) fn ask_in(
+        &mut self,
+        conn: &mut Connection,
+        lane: u16,
+        ask: &Ask<'_>,
+        bytes: AskBytes<'_>,
+    ) -> bool {
+        let Some(lane) = self.mail.lane(lane) else { return false };
         if lane.ask(ask, bytes) {
             self.stats.forwarded.add(1);
             return true;

@@ -2,11 +2,25 @@
 
 use super::rounds::{CONNECTION_PARTS, TURN_CONNECTION_PARTS};
 use super::state::WorkerState;
+use std::collections::VecDeque;
 
 /// What clients may hold beyond their memory: answers to the parts of the round that used it up.
 const ROUND_BYTES: usize = 256 << 10;
 
 impl WorkerState {
+    /// What transactions have left, and how much of it.
+    fn transactions_left(&self) -> [(&'static str, u64); 5] {
+        let (keys, waiting) = self.holds.figures();
+        [
+            ("held keys", keys),
+            ("transactions that wait for keys", waiting),
+            ("connections that wait for held keys", self.holds.conns_waiting()),
+            ("transactions that are given up after a time", self.acquiring.len()),
+            ("ghosts", self.connections.ghosts().len()),
+        ]
+        .map(|(what, count)| (what, count as u64))
+    }
+
     /// Whether nobody was given more than a share of the turn.
     ///
     /// # Errors
@@ -37,6 +51,7 @@ impl WorkerState {
             }
             charged += conn.charged;
         }
+        charged += self.connections.ghosts().iter().map(|ghost| ghost.charged).sum::<usize>();
         let (told, used, grant) = (self.budget.charged(), self.budget.used(), self.budget.grant());
         if charged != told {
             return Err(format!("connections are charged for {charged} bytes, the account is {told}"));
@@ -103,6 +118,9 @@ impl WorkerState {
             ("connections to be parsed", u64::from(!self.rounds.is_empty())),
         ];
         counts.extend(self.tier.iter().flat_map(|tier| tier.under_way()));
+        counts.extend(self.transactions_left());
+        let stopped = self.stopped.iter().map(VecDeque::len).sum::<usize>();
+        counts.push(("batches that have stopped", stopped as u64));
         let mut charged = 0;
         let mut subscribed = 0;
         for place in 0..self.connections.places() {

@@ -14,6 +14,10 @@
 //! deadlock. A connection that finds no place waits in the lane's line. When places are free again, only as many connections
 //! go on as there are places, in their order. So the cost of a request is the same however many wait.
 //!
+//! Between two shards there is a second pair of lanes, the *express* lanes. A batch may have to stop at a key that a transaction holds, and
+//! all behind it in its lane; what transactions say to each other's shards, and ask about keys that they hold, goes by express, where
+//! nothing waits for a held key. They are looked at from when one is used.
+//!
 //! Lent bytes that go home need no answer. They travel with the next batch in either direction, and may overtake requests
 //! that were sent before, as answers are read first. Everything else keeps the order of the requests.
 
@@ -47,8 +51,11 @@ pub(crate) const LEFT_PLACES: usize = BATCH_ASKS;
 
 /// A shard's lanes to all others.
 pub(crate) struct Mail {
-    /// By shard; `None` at the shard's own place.
+    /// By shard; `None` at the shard's own place. Behind them the express lanes.
     lanes: Vec<Option<Lane>>,
+    /// Those that a turn looks at: without the express lanes as long as no transaction has used one.
+    in_use: usize,
+    shards: u16,
     /// Rung by the others when this shard sleeps.
     bell: Arc<Doorbell>,
     wakers: Vec<Option<Arc<dyn Waker>>>,
@@ -64,40 +71,44 @@ impl Mail {
             (BATCHES.min(fitting) / others).clamp(*BATCHES_PER_LANE.start(), *BATCHES_PER_LANE.end());
         let bells: Vec<Arc<Doorbell>> = (0..shards).map(|_| Arc::default()).collect();
         let mut sets: Vec<Vec<Option<Lane>>> =
-            (0..shards).map(|_| (0..shards).map(|_| None).collect()).collect();
-        for low in 0..shards {
-            for high in low + 1..shards {
-                let (low_asks, high_asked) = mailbox::ring(batches_max);
-                let (high_asks, low_asked) = mailbox::ring(batches_max);
-                let (low_answers, high_answered) = mailbox::ring(batches_max);
-                let (high_answers, low_answered) = mailbox::ring(batches_max);
-                let lane = |other: u16, asks_out, asks_in, answers_out, answers_in| {
-                    Some(Lane {
-                        asks_out,
-                        asks_in,
-                        answers_out,
-                        answers_in,
-                        batches_max,
-                        under_way: 0,
-                        bytes_under_way: 0,
-                        asks_under_way: 0,
-                        open: Box::default(),
-                        spare: Vec::new(),
-                        released: Vec::new(),
-                        reports: Vec::new(),
-                        reports_since: 0,
-                        now: 0,
-                        line: VecDeque::new(),
-                        bell: bells[other as usize].clone(),
-                    })
-                };
-                sets[low as usize][high as usize] =
-                    lane(high, low_asks, low_asked, low_answers, low_answered);
-                sets[high as usize][low as usize] =
-                    lane(low, high_asks, high_asked, high_answers, high_answered);
-            }
+            (0..shards).map(|_| (0..2 * shards).map(|_| None).collect()).collect();
+        for (low, high, first) in pairs(shards) {
+            let (low_asks, high_asked) = mailbox::ring(batches_max);
+            let (high_asks, low_asked) = mailbox::ring(batches_max);
+            let (low_answers, high_answered) = mailbox::ring(batches_max);
+            let (high_answers, low_answered) = mailbox::ring(batches_max);
+            let lane = |other: u16, asks_out, asks_in, answers_out, answers_in| {
+                Some(Lane {
+                    asks_out,
+                    asks_in,
+                    answers_out,
+                    answers_in,
+                    batches_max,
+                    under_way: 0,
+                    bytes_under_way: 0,
+                    asks_under_way: 0,
+                    open: Box::default(),
+                    spare: Vec::new(),
+                    released: Vec::new(),
+                    reports: Vec::new(),
+                    reports_since: 0,
+                    now: 0,
+                    line: VecDeque::new(),
+                    bell: bells[other as usize].clone(),
+                })
+            };
+            sets[low as usize][(first + high) as usize] =
+                lane(high, low_asks, low_asked, low_answers, low_answered);
+            sets[high as usize][(first + low) as usize] =
+                lane(low, high_asks, high_asked, high_answers, high_answered);
         }
-        let mail = |(lanes, bell)| Mail { lanes, bell, wakers: vec![None; shards as usize] };
+        let mail = |(lanes, bell)| Mail {
+            lanes,
+            in_use: shards.into(),
+            shards,
+            bell,
+            wakers: vec![None; shards as usize],
+        };
         sets.into_iter().zip(bells).map(mail).collect()
     }
 
@@ -107,37 +118,74 @@ impl Mail {
     }
 
     pub(crate) fn is_alone(&self) -> bool {
-        self.lanes.len() == 1
+        self.shards == 1
     }
 
     pub(crate) fn shards(&self) -> u16 {
-        self.lanes.len() as u16
+        self.shards
     }
 
-    /// The lane to another shard; `None` for the own one.
-    pub(crate) fn lane(&mut self, shard: u16) -> Option<&mut Lane> {
-        self.lanes.get_mut(shard as usize)?.as_mut()
+    /// The lane with this number, which is that of the shard it leads to, or its express number; `None` for the own shard.
+    pub(crate) fn lane(&mut self, lane: u16) -> Option<&mut Lane> {
+        if usize::from(lane) >= self.in_use {
+            self.open_express();
+        }
+        self.lanes.get_mut(lane as usize)?.as_mut()
+    }
+
+    /// The number of a shard's express lane.
+    pub(crate) fn express(&self, shard: u16) -> u16 {
+        self.shards + shard
+    }
+
+    /// Whether a lane is one of those that no held key stops.
+    #[inline]
+    pub(crate) fn is_express(&self, lane: u16) -> bool {
+        lane >= self.shards
+    }
+
+    /// The shard that a lane leads to.
+    #[inline]
+    pub(crate) fn shard_of(&self, lane: u16) -> u16 {
+        if self.is_express(lane) { lane - self.shards } else { lane }
+    }
+
+    /// Lanes in which something may come.
+    #[inline]
+    pub(crate) fn lanes(&mut self) -> u16 {
+        if self.in_use < self.lanes.len() && self.bell.is_express() {
+            self.open_express();
+        }
+        self.in_use as u16
+    }
+
+    #[cold]
+    fn open_express(&mut self) {
+        let now = self.lanes.iter().flatten().map(|lane| lane.now).max().unwrap_or(0);
+        self.in_use = self.lanes.len();
+        self.pass_time(now);
+        self.lanes.iter().flatten().for_each(|lane| lane.bell.open_express());
     }
 
     /// The first shard to which fewer than `count` short requests can be sent now.
     pub(crate) fn shard_without_places(&self, count: usize) -> Option<u16> {
         let full = |lane: &Option<Lane>| lane.as_ref().is_some_and(|lane| lane.places() < count);
-        self.lanes.iter().position(full).map(|shard| shard as u16)
+        self.lanes[..usize::from(self.shards)].iter().position(full).map(|shard| shard as u16)
     }
 
     /// Whether a connection waits in a line though there are places for it.
     pub(crate) fn has_resumable(&self) -> bool {
-        self.lanes.iter().flatten().any(Lane::has_resumable)
+        self.lanes[..self.in_use].iter().flatten().any(Lane::has_resumable)
     }
 
     /// Takes all connections out of their lines for which there are places now.
     pub(crate) fn take_resumable(&mut self, resumed: &mut Vec<ConnId>) {
-        self.lanes.iter_mut().flatten().for_each(|lane| lane.take_resumable(resumed));
+        self.lanes[..self.in_use].iter_mut().flatten().for_each(|lane| lane.take_resumable(resumed));
     }
 
     /// Shows the other shards what was written for them, and wakes those that sleep.
     pub(crate) fn publish(&mut self) {
-        for (lane, waker) in self.lanes.iter_mut().zip(&self.wakers) {
+        for (lane, waker) in self.lanes[..self.in_use].iter_mut().zip(self.wakers.iter().cycle()) {
             let wake = lane.as_mut().is_some_and(Lane::publish);
             waker.iter().filter(|_| wake).for_each(|waker| waker.wake());
         }
@@ -151,7 +199,8 @@ impl Mail {
 
     /// Whether another shard has sent something that is not read yet.
     pub(crate) fn has_come(&mut self) -> bool {
-        !self.lanes.iter_mut().flatten().all(Lane::is_quiet)
+        let lanes = usize::from(self.lanes());
+        !self.lanes[..lanes].iter_mut().flatten().all(Lane::is_quiet)
     }
 
     /// A turn of this shard begins.
@@ -162,29 +211,36 @@ impl Mail {
 
     /// What is sent from now on goes with this time.
     pub(crate) fn pass_time(&mut self, now: Millis) {
-        self.lanes.iter_mut().flatten().for_each(|lane| lane.now = now);
+        self.lanes[..self.in_use].iter_mut().flatten().for_each(|lane| lane.now = now);
     }
 
     /// Whether every request has gone, and all that was lent.
     pub(crate) fn has_sent_all(&self) -> bool {
-        self.lanes.iter().flatten().all(Lane::has_sent_all)
+        self.lanes[..self.in_use].iter().flatten().all(Lane::has_sent_all)
     }
 
     /// Gives back what batches beyond so many bytes hold that are not in use.
     pub(crate) fn trim(&mut self, bytes: usize) {
-        let each = bytes / self.lanes.len();
-        self.lanes.iter_mut().flatten().for_each(|lane| lane.trim(each));
+        let each = bytes / self.in_use;
+        self.lanes[..self.in_use].iter_mut().flatten().for_each(|lane| lane.trim(each));
     }
 
     /// Memory of this shard's batches.
     pub(crate) fn bytes_held(&self) -> usize {
-        self.lanes.iter().flatten().map(Lane::bytes_held).sum()
+        self.lanes[..self.in_use].iter().flatten().map(Lane::bytes_held).sum()
     }
 
     /// Requests at other shards.
     pub(crate) fn under_way(&self) -> usize {
-        self.lanes.iter().flatten().map(|lane| lane.asks_under_way).sum()
+        self.lanes[..self.in_use].iter().flatten().map(|lane| lane.asks_under_way).sum()
     }
+}
+
+/// Each two shards, lower and higher, once for their lanes and once for their express lanes, with the number of the first of these.
+fn pairs(shards: u16) -> impl Iterator<Item = (u16, u16, u16)> {
+    let pairs =
+        move |first| (0..shards).flat_map(move |low| (low + 1..shards).map(move |high| (low, high, first)));
+    [0, shards].into_iter().flat_map(pairs)
 }
 
 #[cfg(test)]

@@ -7,8 +7,8 @@ use super::mail::AskBytes;
 use super::pool::Pool;
 use super::queue::Asked;
 use crate::session::{
-    About, Answer, AttachRefusal, DatabasesChange, NotFlushed, NotWalked, Once, Over, PairRefusal, Part,
-    ReplyKind, Shares, Told, Work, lent_cost,
+    About, Answer, AttachRefusal, DatabasesChange, Exec, Joint, Jointly, NotFlushed, NotWalked, Once, Over,
+    PairRefusal, Part, ReplyKind, Shares, Told, Work, lent_cost,
 };
 use torc_engine::bytes::Bytes;
 use torc_engine::command::{
@@ -26,6 +26,10 @@ pub(crate) enum OwnedWork {
     ValueEnd(Option<Options>),
     ValueAbort,
     Databases(DatabasesChange),
+    Watch,
+    Unwatch,
+    Transaction,
+    Joint(Joint),
     Flush { at: Option<Millis> },
     Scan { cursor: u64, count: u32 },
     Walk(Over),
@@ -88,6 +92,10 @@ impl OwnedPart {
             }
             Work::ValueAbort => (OwnedWork::ValueAbort, &b""[..], &b""[..]),
             Work::Databases(change) => (OwnedWork::Databases(change), &b""[..], &b""[..]),
+            Work::Watch { key, .. } => (OwnedWork::Watch, key, &b""[..]),
+            Work::Unwatch => (OwnedWork::Unwatch, &b""[..], &b""[..]),
+            Work::Transaction => (OwnedWork::Transaction, &b""[..], &b""[..]),
+            Work::Joint { joint, words, .. } => (OwnedWork::Joint(joint), &b""[..], words),
             Work::Flush { at } => (OwnedWork::Flush { at }, &b""[..], &b""[..]),
             Work::Scan { cursor, count, .. } => (OwnedWork::Scan { cursor, count }, &b""[..], &b""[..]),
             Work::Walk { over, .. } => (OwnedWork::Walk(over), &b""[..], &b""[..]),
@@ -111,6 +119,13 @@ impl OwnedPart {
         }
     }
 
+    /// Bytes of a value, as a step of something.
+    pub(crate) fn data(bytes: Vec<u8>, read_ns: u64) -> OwnedPart {
+        let value_end = bytes.len();
+        let (work, reply) = (OwnedWork::ValueData, ReplyKind::Step);
+        OwnedPart { work, database: 0, reply, once: None, read_ns, bytes, key_end: 0, value_end }
+    }
+
     /// The part as it was parsed.
     pub(crate) fn part(&self) -> Part<'_> {
         let (key, rest) = self.bytes.split_at(self.key_end);
@@ -127,6 +142,10 @@ impl OwnedPart {
             }
             OwnedWork::ValueAbort => Work::ValueAbort,
             OwnedWork::Databases(change) => Work::Databases(change),
+            OwnedWork::Watch => Work::Watch { database: self.database, key },
+            OwnedWork::Unwatch => Work::Unwatch,
+            OwnedWork::Transaction => Work::Transaction,
+            OwnedWork::Joint(joint) => Work::Joint { joint, database: self.database, words: value },
             OwnedWork::Flush { at } => Work::Flush { at },
             OwnedWork::Scan { cursor, count } => Work::Scan { database: self.database, cursor, count },
             OwnedWork::Walk(over) => Work::Walk { database: self.database, over },
@@ -241,6 +260,8 @@ pub(crate) enum OwnedAnswer {
     },
     Flushed,
     NotFlushed(NotFlushed),
+    Exec(Exec),
+    Jointly(Jointly),
     Scanned {
         cursor: u64,
     },
@@ -328,6 +349,8 @@ impl OwnedAnswer {
             Answer::Moved { slot, shard, epoch } => OwnedAnswer::Moved { slot, shard, epoch },
             Answer::Flushed => OwnedAnswer::Flushed,
             Answer::NotFlushed(why) => OwnedAnswer::NotFlushed(why),
+            Answer::Exec(what) => OwnedAnswer::Exec(what),
+            Answer::Jointly(what) => OwnedAnswer::Jointly(what),
             Answer::Scanned { cursor, keys } => {
                 bytes.extend_from_slice(keys);
                 OwnedAnswer::Scanned { cursor }
@@ -369,6 +392,8 @@ impl OwnedAnswer {
             OwnedAnswer::Moved { slot, shard, epoch } => Answer::Moved { slot, shard, epoch },
             OwnedAnswer::Flushed => Answer::Flushed,
             OwnedAnswer::NotFlushed(why) => Answer::NotFlushed(why),
+            OwnedAnswer::Exec(what) => Answer::Exec(what),
+            OwnedAnswer::Jointly(what) => Answer::Jointly(what),
             OwnedAnswer::Scanned { cursor } => Answer::Scanned { cursor, keys: bytes },
             OwnedAnswer::Subscribed(count) => Answer::Subscribed(count),
             OwnedAnswer::Unsubscribed { left } => Answer::Unsubscribed { names: bytes, left },

@@ -156,9 +156,7 @@ impl WorkerState {
         let parts_max = before + parts_of_connection;
         let parsed = conn.session.parse(bytes, scratch, self.now, &self.settings.limits, parts, parts_max);
         self.rounds.parsed(&mut conn.marks, parts.len() - before);
-        // A session that lacks nothing and leaves something waits until what it has handed out is executed.
-        let waits = parsed.missing == 0 && parsed.consumed < bytes.len();
-        let cut = parts.len() >= parts_max || waits;
+        let cut = parts.len() >= parts_max || parsed.missing == Parsed::HALTED;
         (parsed, cut)
     }
 

@@ -262,6 +262,10 @@ impl Queue {
 
     /// The words of an answer that was taken.
     pub(crate) fn words_of(&self, composed: &Composed) -> &[u8] {
+        // The buffer may be gone that an answer without words had its place in.
+        if composed.len == 0 {
+            return &[];
+        }
         &self.words[composed.start as usize..][..composed.len as usize]
     }
 
@@ -281,7 +285,9 @@ impl Queue {
         for waiting in &mut self.waiting {
             if let Waiting::Composed(composed) = waiting {
                 let start = words.len() as u32;
-                words.extend_from_slice(&self.words[composed.start as usize..][..composed.len as usize]);
+                if composed.len > 0 {
+                    words.extend_from_slice(&self.words[composed.start as usize..][..composed.len as usize]);
+                }
                 composed.start = start;
             }
         }

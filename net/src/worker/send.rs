@@ -21,6 +21,10 @@ impl WorkerState {
         for id in dirty.drain(..) {
             let Some(mut conn) = self.connections.take(id) else { continue };
             conn.dirty = false;
+            if conn.is_ghost {
+                self.settle_ghost(conn);
+                continue;
+            }
             self.settle_one(&mut conn, transport);
             self.budget.charge(&mut conn);
             self.connections.put(conn);

@@ -1,7 +1,8 @@
 //! What other shards ask of this one: each answer is written behind its request.
 
 use super::execute::perform;
-use super::mail::{AnsweredWith, AskBytes, AskKind, Batch, OwnedAnswered, Posted, What};
+use super::holds::Holder;
+use super::mail::{Address, AnsweredWith, AskBytes, AskKind, Batch, OwnedAnswered, Posted, What};
 use super::owned::{OwnedAnswer, fill_command};
 use super::scan::CURSOR_BITS;
 use super::state::WorkerState;
@@ -9,7 +10,6 @@ use super::tier::DURABILITY;
 use super::upload::ForeignUpload;
 use super::view::context;
 use crate::metrics::{CommandClass, OutcomeClass};
-use crate::transport::ConnId;
 use torc_engine::command::{Op, Ticket};
 use torc_engine::segments::LentChain;
 
@@ -20,7 +20,7 @@ const COPIED_BYTES_MAX: usize = 512 << 10;
 
 impl WorkerState {
     /// Executes what another shard asks, with the same stages as a round.
-    pub(super) fn serve(&mut self, shard: u16, mut batch: Box<Batch>) {
+    pub(super) fn serve(&mut self, lane: u16, mut batch: Box<Batch>) {
         // What clients of the other shard were shown as expired is expired here.
         if batch.now > self.now {
             self.now = batch.now;
@@ -32,15 +32,15 @@ impl WorkerState {
         self.take_released(&mut batch);
         self.take_reports(&mut batch);
         self.stats.served_for_others.add(batch.asks.len() as u64);
-        if self.has_stopped(shard) {
-            self.wait_behind_stopped(shard, batch);
+        if self.has_stopped(lane) {
+            self.wait_behind_stopped(lane, batch);
         } else {
-            self.serve_on(shard, batch, 0);
+            self.serve_on(lane, batch, 0);
         }
     }
 
     /// Executes a batch from a request on, and sends it home. False: it stops at a request that has to wait.
-    pub(super) fn serve_on(&mut self, shard: u16, mut batch: Box<Batch>, served: usize) -> bool {
+    pub(super) fn serve_on(&mut self, lane: u16, mut batch: Box<Batch>, served: usize) -> bool {
         for first in (served..batch.asks.len()).step_by(STAGE_ASKS) {
             let stage = first..(first + STAGE_ASKS).min(batch.asks.len());
             // A request without a key has the hash 0, and fetches a bucket that nobody needs.
@@ -51,26 +51,26 @@ impl WorkerState {
                 self.shard.prefetch_item(batch.kind_of(number).database, batch.asks[number].hash);
             }
             for number in stage {
-                if !self.answer(shard, &mut batch, number) {
-                    self.stop(shard, batch, number);
+                if !self.answer(lane, &mut batch, number) {
+                    self.stop(lane, batch, number);
                     return false;
                 }
             }
         }
-        self.send_home(shard, batch);
+        self.send_home(lane, batch);
         true
     }
 
     /// Writes the answer to a request of a batch behind it. False: an item has to be fetched, or other changes saved, first.
-    pub(super) fn answer(&mut self, shard: u16, batch: &mut Batch, number: usize) -> bool {
+    pub(super) fn answer(&mut self, lane: u16, batch: &mut Batch, number: usize) -> bool {
         // Taken out, so that the request's bytes can be read while the answer's are written.
         let mut out = std::mem::take(&mut batch.answer_bytes);
         let Posted { from, deadline, .. } = batch.asks[number];
         let late = deadline.is_past(self.now);
         let answered = match &batch.kind_of(number).what {
-            What::Keyed(op) if !late => self.answer_keyed(batch, number, op, &mut out),
+            What::Keyed(op) if !late => self.answer_keyed((lane, batch), number, op, &mut out),
             _ => {
-                let answer = self.answer_other(batch, number, (shard, from.conn), late, &mut out);
+                let answer = self.answer_other((lane, batch), number, from, late, &mut out);
                 answer.map(|answer| match answer {
                     (None, _) => (AnsweredWith::Nothing, None),
                     (Some(answer), chain) => (AnsweredWith::Owned, Some((answer, chain))),
@@ -89,7 +89,7 @@ impl WorkerState {
     #[inline]
     fn answer_keyed(
         &mut self,
-        batch: &Batch,
+        (lane, batch): (u16, &Batch),
         number: usize,
         op: &Op<'static>,
         out: &mut Vec<u8>,
@@ -108,7 +108,7 @@ impl WorkerState {
         if self.refuses(&command, wish) {
             return Some((AnsweredWith::Owned, Some((OwnedAnswer::Busy { limit: DURABILITY }, None))));
         }
-        if self.is_held(&command, || wish) {
+        if self.is_held(&command, || wish) || self.is_stopped_by_hold(lane, database, hash) {
             return None;
         }
         let (outcomes, stats) = ((&mut self.outcomes, &mut self.notices), &self.stats);
@@ -121,7 +121,7 @@ impl WorkerState {
             }
             Err(ticket) => {
                 let is_there = self.fetch(self.shard.item_hash(database, hash), ticket, None);
-                return if is_there { self.answer_keyed(batch, number, op, out) } else { None };
+                return if is_there { self.answer_keyed((lane, batch), number, op, out) } else { None };
             }
         };
         let Some(reply) = reply.filter(|_| !answer.is_lent()) else {
@@ -138,14 +138,16 @@ impl WorkerState {
     /// Answers a request that is not a command on a key, or that came too late. `None`: it has to wait.
     fn answer_other(
         &mut self,
-        batch: &Batch,
+        (lane, batch): (u16, &Batch),
         number: usize,
-        upload: (u16, ConnId),
+        from: Address,
         late: bool,
         out: &mut Vec<u8>,
     ) -> Option<(Option<OwnedAnswer>, Option<Box<LentChain>>)> {
         let (bytes, &AskKind { what, database, once, wish, .. }) =
             (batch.bytes_of(number), batch.kind_of(number));
+        let shard = self.mail.shard_of(lane);
+        let (upload, holder) = ((shard, from.conn), Holder { shard, conn: from.conn });
         Some(match what {
             What::Keyed(op) => {
                 self.stats.request(CommandClass::of(&op), OutcomeClass::Refused);
@@ -175,13 +177,33 @@ impl WorkerState {
                 self.forget_upload(upload);
                 (Some(OwnedAnswer::DeadlineExceeded), None)
             }
-            What::UploadEnd(options) => return self.end_foreign(upload, (options, wish), out),
+            What::UploadEnd(options) => return self.end_foreign((lane, upload), (options, wish), out),
             What::UploadAbort => {
                 self.forget_upload(upload);
                 (Some(OwnedAnswer::Local), None)
             }
             What::UploadForget => {
                 self.forget_upload(upload);
+                (None, None)
+            }
+            What::Hold => {
+                self.request_hold(holder, from.sequence, bytes.value);
+                (None, None)
+            }
+            What::Granted { changed } => {
+                self.take_grant(from.conn, from.sequence, shard, changed);
+                (None, None)
+            }
+            What::Release => {
+                self.release_hold(holder);
+                (None, None)
+            }
+            What::Watch => {
+                let (answer, _) = OwnedAnswer::of(self.watch(holder, database, bytes.key), out, 0);
+                (Some(answer), None)
+            }
+            What::Unwatch => {
+                self.unwatch(holder);
                 (None, None)
             }
             What::Databases => {
@@ -211,7 +233,7 @@ impl WorkerState {
                 (Some(OwnedAnswer::Scanned { cursor }), None)
             }
             What::Scan { cursor, count } => {
-                let cursor = self.scan_for(upload.0, database, (cursor, count), out)?;
+                let cursor = self.scan_for(lane, database, (cursor, count), out)?;
                 (Some(OwnedAnswer::Scanned { cursor }), None)
             }
         })

@@ -6,7 +6,8 @@ use super::bug::{Bug, Bugs};
 use super::connection::Connections;
 use super::drain::Drain;
 use super::durations::TurnTimes;
-use super::mail::Mail;
+use super::holds::Holds;
+use super::mail::{Batch, Mail};
 use super::messages::Subscriptions;
 use super::notices::Notices;
 use super::outcomes::Outcomes;
@@ -23,7 +24,7 @@ use crate::session::native::CREDIT;
 use crate::session::{Limits, Output, Protocol};
 use crate::shared::Shared;
 use crate::transport::ConnId;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use torc_engine::Shard;
 use torc_engine::command::Millis;
@@ -111,6 +112,11 @@ pub(crate) struct WorkerState {
     pub(super) foreign_uploads: HashMap<(u16, ConnId), ForeignUpload>,
     /// Of this shard's clients; `None` while there are none.
     pub(super) subscriptions: Option<Box<Subscriptions>>,
+    /// By lane: batches that wait, each from the request with this number on.
+    pub(super) stopped: Vec<VecDeque<(Box<Batch>, usize)>>,
+    pub(super) holds: Holds,
+    /// Connections whose transactions wait for keys.
+    pub(super) acquiring: Vec<ConnId>,
     pub(super) sweep: Sweep,
     /// The table of spaces up to which the server was told that nothing is left of what was dropped.
     pub(super) told_dropped: u64,
@@ -126,6 +132,7 @@ const ONCE_SESSIONS_MAX: usize = 4096;
 impl WorkerState {
     pub(crate) fn new(parts: WorkerParts) -> WorkerState {
         let WorkerParts { shard, mail, siblings, shared, number, settings, now, tier, readers } = parts;
+        let stopped = (0..2 * mail.shards()).map(|_| VecDeque::new()).collect();
         WorkerState {
             stats: shared.worker_stats[number as usize].clone(),
             view: View::new(shared.clone(), number),
@@ -150,6 +157,9 @@ impl WorkerState {
             apart: Output::default(),
             foreign_uploads: HashMap::new(),
             subscriptions: None,
+            stopped,
+            holds: Holds::default(),
+            acquiring: Vec::new(),
             sweep: Sweep::default(),
             told_dropped: 0,
             drain: Drain::default(),
@@ -232,6 +242,8 @@ impl WorkerState {
             && !self.has_more_to_return()
             && !self.has_more_to_walk()
             && !self.shard.has_known()
+            && !self.holds.has_news()
+            && !self.notices.has_news()
     }
 
     /// Tells the other shards that this one is about to sleep. False: something came from them, it must not.

@@ -95,7 +95,7 @@ impl WorkerState {
         tier.spare.push(batch);
     }
 
-    fn let_go_on(&mut self, id: ConnId) {
+    pub(super) fn let_go_on(&mut self, id: ConnId) {
         if let Some(conn) = self.connections.find(id) {
             conn.waits_for_tier = false;
             self.mark_dirty(id);

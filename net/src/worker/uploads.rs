@@ -147,6 +147,10 @@ impl WorkerState {
                     self.hold(conn);
                     conn.upload = Some(upload);
                     return false;
+                } else if self.holds.blocks(command.database, hash) && !conn.in_transaction {
+                    self.wait_for_key(conn);
+                    conn.upload = Some(upload);
+                    return false;
                 } else if !self.perform_here(conn, part, &command, hash, read_ns) {
                     conn.upload = Some(upload);
                     return false;
@@ -183,7 +187,9 @@ impl WorkerState {
         if self.has(super::bug::Bug::KeptUpload) {
             return;
         }
-        if let Some(lane) = self.mail.lane(shard) {
+        // Behind its beginning.
+        let lane = if conn.in_transaction { self.mail.express(shard) } else { shard };
+        if let Some(lane) = self.mail.lane(lane) {
             lane.ask_anyway(&Ask::plain(conn.next_address(), What::UploadForget));
             conn.slices_under_way += 1;
         }
@@ -192,7 +198,7 @@ impl WorkerState {
     /// `None`: it has to wait.
     pub(super) fn end_foreign(
         &mut self,
-        upload: (u16, ConnId),
+        (lane, upload): (u16, (u16, ConnId)),
         (options, wish): (Option<Options>, Wish),
         out: &mut Vec<u8>,
     ) -> Option<(Option<OwnedAnswer>, Option<Box<LentChain>>)> {
@@ -208,7 +214,7 @@ impl WorkerState {
                     self.shard.upload_abort(id);
                     return Some((Some(OwnedAnswer::Busy { limit: DURABILITY }), None));
                 }
-                if self.is_held(&command, || wish) {
+                if self.is_held(&command, || wish) || self.is_stopped_by_hold(lane, foreign.database, hash) {
                     self.foreign_uploads.insert(upload, foreign);
                     return None;
                 }
@@ -222,7 +228,11 @@ impl WorkerState {
                         let hash = self.shard.item_hash(foreign.database, hash);
                         self.foreign_uploads.insert(upload, foreign);
                         let is_there = self.fetch(hash, ticket, None);
-                        return if is_there { self.end_foreign(upload, (options, wish), out) } else { None };
+                        return if is_there {
+                            self.end_foreign((lane, upload), (options, wish), out)
+                        } else {
+                            None
+                        };
                     }
                 }
             }

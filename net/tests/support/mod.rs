@@ -13,8 +13,8 @@ use torc_engine::command::{Body, Command, Millis, Op, Outcome, Refusal, UploadId
 use torc_engine::segments::Lent;
 use torc_engine::{Shard, ShardConfig};
 use torc_net::session::{
-    Answer, ComposeContext, DatabasesChange, Limits, Output, Piece, Port, Protocol, ReplyKind, Scratch,
-    ServerView, Session, Work,
+    Answer, ComposeContext, DatabasesChange, Exec, Jointly, Limits, Output, Piece, Port, Protocol, ReplyKind,
+    Scratch, ServerView, Session, Work,
 };
 
 /// What executes commands: the model or a real shard.
@@ -209,10 +209,16 @@ impl Connection {
                 };
                 self.compose(reply, &[], echo, &answer, now);
             }
+            // A store of one key at a time does none of it.
+            Work::Joint { .. } => self.compose(reply, &[], echo, &Answer::Jointly(Jointly::NotDone), now),
+            Work::Transaction => self.run_transaction(reply, store, now),
+            // Nobody else changes anything.
+            Work::Watch { .. } | Work::Unwatch | Work::Local | Work::Told(..) => {
+                self.compose(reply, &[], echo, &Answer::Local, now)
+            }
             Work::Walk { .. } => {
                 self.compose(reply, &[], echo, &Answer::Walked { count: 0, found: &[] }, now);
             }
-            Work::Local | Work::Told(..) => self.compose(reply, &[], echo, &Answer::Local, now),
             Work::Attach { .. } => {
                 let answer = Answer::Attach(Err(torc_net::session::AttachRefusal::Off));
                 self.compose(reply, &[], echo, &answer, now);
@@ -230,6 +236,23 @@ impl Connection {
                 self.closed = true;
             }
         }
+    }
+
+    fn run_transaction(&mut self, reply: ReplyKind, store: &mut impl Store, now: Millis) {
+        let Some(mut transaction) = self.session.take_transaction() else {
+            return self.compose(reply, &[], &[], &Answer::Exec(Exec::Aborted), now);
+        };
+        let begun = Answer::Exec(Exec::Begun(transaction.commands()));
+        self.compose(reply, &[], &[], &begun, now);
+        while !transaction.is_parsed() {
+            let (scratch, mut parts) = (Scratch::default(), Vec::new());
+            let limits = self.limits;
+            self.session.replay(&mut transaction, &scratch, now, &limits, &mut parts, self.parts_max);
+            for part in parts {
+                self.execute(&part.work, part.reply, part.echo, store, now);
+            }
+        }
+        self.compose(reply, &[], &[], &Answer::Exec(Exec::Ended), now);
     }
 
     fn end_value(

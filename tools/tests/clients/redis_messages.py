@@ -43,6 +43,17 @@ def plain(r):
     pubsub.close()
 
 
+def in_a_transaction(r):
+    pubsub = r.pubsub()
+    pubsub.subscribe("together")
+    assert pubsub.get_message(timeout=5)["type"] == "subscribe"
+    with r.pipeline(transaction=True) as pipeline:
+        pipeline.set("k1", "v").publish("together", "1").set("k2", "v").publish("together", "2").get("k1")
+        assert pipeline.execute() == [True, 1, True, 1, b"v"]
+    assert [data for _, _, data in take(pubsub, 2)] == [b"1", b"2"]
+    pubsub.close()
+
+
 def sharded(r):
     pubsub = r.pubsub()
     pubsub.ssubscribe("shard")
@@ -133,7 +144,7 @@ def of_cluster(port):
 def main(url, cluster_port):
     for protocol in (2, 3):
         with redis.from_url(url, protocol=protocol) as r:
-            for scenario in (plain, sharded, by_thread, changes):
+            for scenario in (plain, in_a_transaction, sharded, by_thread, changes):
                 scenario(r)
         asyncio.run(asynchronous(url, protocol))
     of_cluster(int(cluster_port))

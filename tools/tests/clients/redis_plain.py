@@ -90,6 +90,39 @@ def pipeline(r):
     assert answers[1::2] == [str(i).encode() for i in range(1000)]
 
 
+def transactions(r):
+    p = r.pipeline()
+    for i in range(100):
+        p.set(f"t{i}", i)
+        p.incr(f"t{i}")
+    assert p.execute()[1::2] == [i + 1 for i in range(100)]
+    p.set("t0", "word")
+    p.incr("t0")
+    p.get("t0")
+    answers = p.execute(raise_on_error=False)
+    assert isinstance(answers[1], redis.ResponseError) and answers[2] == b"word"
+
+    def double(p):
+        number = int(p.get("t1"))
+        p.multi()
+        p.set("t1", 2 * number)
+
+    assert r.transaction(double, "t1") == [True]
+    with r.pipeline() as p:
+        p.watch("t1")
+        r.set("t1", "changed")
+        p.multi()
+        p.set("t1", "lost")
+        try:
+            p.execute()
+            raise AssertionError("a watched key has changed")
+        except redis.WatchError:
+            pass
+    assert r.rename("t1", "renamed") and r.get("renamed") == b"changed"
+    assert r.msetnx({"n1": 1, "n2": 2}) and not r.msetnx({"n2": 3, "n3": 4})
+    assert r.copy("n1", "n3") and not r.renamenx("n1", "n2")
+
+
 def databases(r):
     pool, own = r.connection_pool, r.get_connection_kwargs()
     kind = pool.connection_class
@@ -133,7 +166,7 @@ def server(r):
 def main(url):
     for protocol in (2, 3):
         r = redis.Redis.from_url(url, protocol=protocol)
-        for scenario in (strings, counters, many, expiry, large_and_binary, pipeline, databases, server):
+        for scenario in (strings, counters, many, expiry, large_and_binary, pipeline, transactions, databases, server):
             scenario(r)
             print("ok", protocol, scenario.__name__)
         r.close()

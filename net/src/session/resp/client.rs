@@ -14,6 +14,12 @@ pub(super) struct Client {
     pub mute: Option<Mute>,
     /// `None`: to nothing.
     pub subscribed: Option<Box<Subscribed>>,
+    /// What is answered now is part of a transaction's answer.
+    pub in_transaction: bool,
+    /// The answer behind that of the transaction is not wanted.
+    pub skips_next: bool,
+    /// A queued command is for another shard.
+    pub is_spoilt: bool,
     pub name: Vec<u8>,
     pub library_name: Vec<u8>,
     pub library_version: Vec<u8>,

@@ -252,7 +252,10 @@ fn reply(client: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
     } else if call.is(2, "OFF") {
         client.mute = Some(Mute::Off);
     } else if call.is(2, "SKIP") {
-        client.mute.get_or_insert(Mute::Skip);
+        match client.in_transaction {
+            true => client.skips_next = client.mute != Some(Mute::Off),
+            false => _ = client.mute.get_or_insert(Mute::Skip),
+        }
     } else {
         compose::error(out, b"ERR syntax error");
     }

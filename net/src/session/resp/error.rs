@@ -49,6 +49,17 @@ pub(super) enum Error {
     IncompatibleNx,
     IncompatibleGtLt,
     InvalidCursor,
+    NestedMulti,
+    ExecWithoutMulti,
+    DiscardWithoutMulti,
+    /// Of EXEC.
+    ExecArguments,
+    WatchInMulti,
+    SsubscribeInMulti,
+    /// The command cannot be queued.
+    NotInTransaction,
+    /// All that is queued is longer than `--max-frame` and `--max-value` together, or more than `--max-arguments`.
+    TransactionTooLong,
     /// RESTORE: the payload, and its options.
     BadDump(BadDump),
     BusyKey,
@@ -71,6 +82,11 @@ pub(super) enum Error {
     SecondDatabase,
     /// There are fewer.
     NoDatabase,
+    NotA32BitNumber,
+    /// COPY, MOVE: a key to itself.
+    SameObject,
+    CopyInCluster,
+    MoveInCluster,
     /// It takes more steps than a command may.
     PatternTooLong,
     /// COMMAND: more names than are answered at once.
@@ -87,7 +103,10 @@ impl Error {
             Error::UnknownCommand => BadInput::UnknownCommand,
             Error::KeyTooLong => BadInput::Key,
             Error::ValueTooLong | Error::PairsTooLong | Error::StringTooLong => BadInput::ValueTooLong,
-            Error::PatternTooLong | Error::TooManyNames | Error::ComparedTooLong => BadInput::Limit,
+            Error::PatternTooLong
+            | Error::TooManyNames
+            | Error::ComparedTooLong
+            | Error::TransactionTooLong => BadInput::Limit,
             Error::FrameTooLong
             | Error::Protocol(ProtocolError::TooManyArguments | ProtocolError::TooBigInline) => {
                 BadInput::Limit

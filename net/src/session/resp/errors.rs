@@ -3,7 +3,7 @@
 use super::error::Error;
 use super::facts;
 use super::reply_kind::Kind;
-use crate::session::answer::NotFlushed;
+use crate::session::answer::{Exec, NotFlushed};
 use crate::session::walk::NotWalked;
 use torc_engine::command::Refusal;
 use torc_proto::resp::dump::BadDump;
@@ -77,8 +77,12 @@ fn among_messages(command: &str, words: &[Vec<u8>], out: &mut Vec<u8>) {
         name.push(b'|');
         name.extend_from_slice(&repeated(subcommand).to_ascii_lowercase());
     }
+    let before: &[u8] = match command {
+        "exec" => b"EXECABORT Transaction discarded because of: Can't execute '",
+        _ => b"ERR Can't execute '",
+    };
     let rest = b"': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context";
-    compose::error(out, &[b"ERR Can't execute '", &name[..], rest].concat());
+    compose::error(out, &[before, &name[..], rest].concat());
 }
 
 fn fixed(error: Error) -> &'static str {
@@ -110,6 +114,18 @@ fn fixed(error: Error) -> &'static str {
         Error::IncompatibleNx => "ERR NX and XX, GT or LT options at the same time are not compatible",
         Error::IncompatibleGtLt => "ERR GT and LT options at the same time are not compatible",
         Error::InvalidCursor => "ERR invalid cursor",
+        Error::NestedMulti => "ERR MULTI calls can not be nested",
+        Error::ExecWithoutMulti => "ERR EXEC without MULTI",
+        Error::ExecArguments => {
+            "EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' command"
+        }
+        Error::DiscardWithoutMulti => "ERR DISCARD without MULTI",
+        Error::WatchInMulti => "ERR WATCH inside MULTI is not allowed",
+        Error::SsubscribeInMulti => "ERR SSUBSCRIBE isn't allowed for a DENY BLOCKING client",
+        Error::NotInTransaction => "ERR Command not allowed inside a transaction",
+        Error::TransactionTooLong => {
+            "ERR queued commands exceed maximum allowed size (--max-value, --max-arguments)"
+        }
         Error::Slot => "ERR Invalid slot",
         Error::SlotOrCount => "ERR Invalid slot or number of keys",
         Error::ClientId => "ERR Invalid client ID",
@@ -124,6 +140,10 @@ fn fixed(error: Error) -> &'static str {
         Error::FirstDatabase => "ERR invalid first DB index",
         Error::SecondDatabase => "ERR invalid second DB index",
         Error::NoDatabase => "ERR DB index is out of range",
+        Error::NotA32BitNumber => "ERR value is out of range, value must between -2147483648 and 2147483647",
+        Error::SameObject => "ERR source and destination objects are the same",
+        Error::CopyInCluster => "ERR Copying to another database is not allowed in cluster mode",
+        Error::MoveInCluster => "ERR MOVE is not allowed in cluster mode",
         Error::PatternTooLong => "ERR the pattern takes more than 1048576 steps",
         Error::TooManyNames => "ERR more than 1000 names in one command",
         Error::FrameTooLong => "ERR Protocol error: request longer than --max-frame",
@@ -150,6 +170,18 @@ pub(super) fn not_flushed(why: NotFlushed) -> &'static [u8] {
         NotFlushed::NotAlone => {
             b"ERR this shard has keys of other databases: FLUSHALL, or FLUSHDB at the common port"
         }
+    }
+}
+
+pub(super) fn not_run(why: Exec) -> &'static [u8] {
+    match why {
+        Exec::Aborted => b"EXECABORT Transaction discarded because of previous errors.",
+        Exec::TimedOut => {
+            b"ERR the transaction did not get its keys in time, and has done nothing: try again"
+        }
+        Exec::TooManyKeys => b"ERR a transaction of more than 65536 keys",
+        Exec::TooManyWatched => b"ERR too many watched keys",
+        Exec::Changed | Exec::Begun(_) | Exec::Ended => b"ERR outcome unknown",
     }
 }
 

@@ -3,7 +3,7 @@
 use super::errors;
 use super::reply_kind::Kind;
 use super::reply_kind::Position;
-use crate::session::answer::{Answer, NotFlushed};
+use crate::session::answer::{Answer, Exec, NotFlushed};
 use crate::session::context::ComposeContext;
 use crate::session::walk::NotWalked;
 use torc_engine::command::{Outcome, Refusal};
@@ -52,6 +52,7 @@ pub(super) enum Failure {
     Busy { limit: &'static str },
     OutcomeUnknown,
     NotFlushed(NotFlushed),
+    NotRun(Exec),
     NotWalked(NotWalked),
 }
 
@@ -65,6 +66,7 @@ impl Failure {
             Answer::Moved { slot, shard, .. } => Some(Failure::Moved { slot, shard }),
             Answer::NotWalked(why) => Some(Failure::NotWalked(why)),
             Answer::NotFlushed(why) => Some(Failure::NotFlushed(why)),
+            Answer::Exec(why) => Some(Failure::NotRun(why)),
             Answer::Busy { limit } => Some(Failure::Busy { limit }),
             // Only native clients give deadlines.
             Answer::OutcomeUnknown | Answer::DeadlineExceeded => Some(Failure::OutcomeUnknown),
@@ -83,6 +85,7 @@ impl Failure {
                 let limit = limit.trim_start_matches('-');
                 compose::error(out, format!("ERR busy: limit --{limit} reached").as_bytes());
             }
+            Failure::NotRun(why) => compose::error(out, errors::not_run(why)),
             Failure::NotWalked(why) => compose::error(out, errors::not_walked(why)),
             Failure::NotFlushed(why) => compose::error(out, errors::not_flushed(why)),
             Failure::OutcomeUnknown => compose::error(out, b"ERR outcome unknown"),

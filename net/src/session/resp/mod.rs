@@ -7,6 +7,7 @@
 //!            |   ^                |         |
 //!            |   +----------------+---------+
 //!            +--> Several --> Request              keys left: the same bytes again, from the next key on
+//!            +--> Queueing --> Exec --> Request       MULTI; then EXEC, until its transaction is taken
 //!            +--> Closed                              QUIT, or bytes that are no RESP
 //! ```
 //!
@@ -16,7 +17,7 @@
 //! answer is due ([`local`]), since HELLO and CLIENT change how later answers look.
 //!
 //! Goals: the words of Redis 7.0 to the byte, errors too; no allocation for GET and SET; the same answers
-//! however the input is cut. Non-goals: transactions, scripts, types other than strings.
+//! however the input is cut. Non-goals: scripts, types other than strings.
 
 mod bits;
 mod call;
@@ -35,6 +36,7 @@ mod gather;
 mod hand_out;
 pub(crate) mod info;
 mod introspection;
+mod joint;
 mod keyspace;
 mod local;
 mod memory;
@@ -50,15 +52,18 @@ mod storage;
 mod stream;
 mod strings;
 mod table;
+mod transaction;
 mod walked;
 
 pub(crate) use clients::{ClientFacts, ClientFilter};
 pub(crate) use errors::PATTERN_STEPS_MAX;
 pub use reply::Free;
 pub use reply_kind::ReplyKind;
+pub use transaction::Transaction;
 
 use super::answer::Answer;
 use super::context::ComposeContext;
+use super::messages::Channels;
 use super::output::Output;
 use super::parsing::{Limits, Parsed};
 use super::part::{Part, Work};
@@ -77,6 +82,7 @@ use torc_engine::command::{Command, Millis, Op};
 use torc_proto::resp::ProtocolError;
 use torc_proto::resp::compose::{self, Version};
 use torc_proto::resp::request::{self, Arguments, SMALL_ARGUMENTS_MAX, Span, Step};
+use transaction::Queue;
 
 /// State of one connection.
 #[derive(Debug, Default)]
@@ -99,6 +105,8 @@ pub struct Session {
     /// Bytes that the input must have before it is worth a look.
     wanted: usize,
     composer: Composer,
+    /// Between MULTI and EXEC.
+    queue: Option<Box<Queue>>,
 }
 
 /// A connection keeps the memory for so many arguments (8 bytes each); what a longer request took is given back.
@@ -110,6 +118,8 @@ enum Progress {
     Consumed(usize),
     /// So many are missing at least.
     Missing(usize),
+    /// Nothing more is looked at before a transaction has been taken.
+    Halted,
 }
 
 impl Session {
@@ -120,7 +130,9 @@ impl Session {
 
     /// Memory that it holds beside itself: the places of the arguments of a request, mostly.
     pub(crate) fn bytes_held(&self) -> usize {
-        self.arguments.spans.capacity() * size_of::<Span>() + self.composer.bytes_held()
+        self.arguments.spans.capacity() * size_of::<Span>()
+            + self.composer.bytes_held()
+            + self.queue.as_ref().map_or(0, |queue| queue.bytes_held())
     }
 
     /// Appends the parts of all complete requests in `input`: see [`super::Session::parse`].
@@ -141,7 +153,7 @@ impl Session {
         }
         let resumed = std::mem::take(&mut self.wanted) > 0;
         let from = parts.len();
-        let mut turn = Turn { scratch, now, limits, parts, parts_max, from };
+        let mut turn = Turn { scratch, now, limits, parts, parts_max, from, is_replay: false };
         let parsed = self.parse_all(input, resumed, &mut turn);
         self.set_database(&mut turn);
         parsed
@@ -170,7 +182,8 @@ impl Session {
             "hello" => return self.choose_version(call),
             "reset" => {
                 self.set_database(turn);
-                turn.parts.push(messages::forget());
+                turn.parts.extend([part(Work::Unwatch, Kind::Silent, &[]), messages::forget()]);
+                (self.queue, self.state) = (None, State::Request);
                 self.unsettle();
                 self.version = Version::default();
                 (self.no_touch, turn.from) = (false, turn.parts.len());
@@ -202,9 +215,10 @@ impl Session {
                     self.wanted = rest.len().saturating_add(missing);
                     return Parsed { consumed: at, missing };
                 }
+                Progress::Halted => return Parsed { consumed: at, missing: Parsed::HALTED },
             }
         }
-        Parsed { consumed: at, missing: 0 }
+        Parsed { consumed: at, missing: if at < input.len() { Parsed::HALTED } else { 0 } }
     }
 
     /// Works off a whole array of few short arguments, which is what clients mostly send. Returns the bytes consumed.
@@ -280,7 +294,8 @@ impl Session {
     /// One step. `resumed`: the input ended here before, and has grown.
     fn step<'a>(&mut self, rest: &'a [u8], resumed: bool, turn: &mut Turn<'_, 'a>) -> Progress {
         match self.state {
-            State::Request => self.request(rest, resumed, turn),
+            State::Request | State::Queueing => self.request(rest, resumed, turn),
+            State::Exec => Progress::Halted,
             State::Several(several) => self.go_on(several, rest, turn),
             State::Closed => Progress::Consumed(rest.len()),
             _ => self.stream(rest, turn),
@@ -293,6 +308,10 @@ impl Session {
         let find = if resumed { request::resume } else { request::parse };
         let progress = match find(rest, turn.limits.arguments_max, &mut arguments) {
             Step::Empty { consumed } => Progress::Consumed(consumed),
+            Step::Complete { consumed } if self.queue.is_some() => {
+                self.enqueue(&rest[..consumed], &arguments, turn);
+                Progress::Consumed(consumed)
+            }
             Step::Complete { consumed }
                 if rest[0] != b'*' && !is_array_alike(&rest[..consumed], &arguments, turn) =>
             {
@@ -336,7 +355,7 @@ impl Session {
             match self.step(&array[at..], false, turn) {
                 Progress::Consumed(0) => return false,
                 Progress::Consumed(consumed) => at += consumed,
-                Progress::Missing(_) => break,
+                Progress::Missing(_) | Progress::Halted => break,
             }
         }
         true
@@ -355,7 +374,7 @@ impl Session {
             return consumed;
         };
         if !row.takes(arguments.spans.len()) {
-            turn.error(Error::WrongArguments(row.name), frame);
+            self.refuse_arguments(row, frame, turn);
             return consumed;
         }
         if self.guarded {
@@ -393,6 +412,9 @@ impl Session {
                 Ok(()) => return self.hand_out(&call, 0, turn),
                 Err(error) => Err(error),
             },
+            (Run::Listens { begins: true, of: Channels::Sharded }, _) if turn.is_replay => {
+                Err(Error::SsubscribeInMulti)
+            }
             (Run::Listens { of, .. }, _) => match several::check(&call) {
                 Ok(()) if call.len() > 1 => {
                     self.unsettle();
@@ -411,6 +433,11 @@ impl Session {
             (Run::Quit, _) => {
                 turn.parts.push(part(Work::Close, Kind::Ok, &[]));
                 self.state = State::Closed;
+                Ok(())
+            }
+            (Run::Joint(read, kind), _) => self.joint(&call, (read, kind), turn),
+            (Run::Queue(act), _) => {
+                act(self, turn);
                 Ok(())
             }
             (Run::Mixed(parts, _), _) => {
@@ -441,6 +468,19 @@ impl Session {
         frame.len()
     }
 
+    fn joint<'a>(
+        &self,
+        call: &Call<'_, 'a>,
+        (read, kind): (joint::Read, Kind),
+        turn: &mut Turn<'_, 'a>,
+    ) -> Result<(), Error> {
+        let database = self.database;
+        let joint = read(call, joint::Place { port: self.port, database })?;
+        let words = turn.scratch.keep(&joint::words_of(call, joint));
+        turn.parts.push(part(Work::Joint { joint, database, words }, kind, &[]));
+        Ok(())
+    }
+
     /// What can be done about a request that is not all there: begin a long value, or refuse it early.
     fn incomplete<'a>(
         &mut self,
@@ -453,6 +493,11 @@ impl Session {
         let row = arguments.spans.first().and_then(|name| table::lookup(name.of(rest))).map(|(_, row)| row);
         if exceeds(row, arguments, rest.len(), total, turn.limits) {
             return self.close(Error::FrameTooLong, rest.len(), turn);
+        }
+        if self.queue.is_some() {
+            let row = row.filter(|row| row.takes(arguments.announced));
+            let place = row.and_then(|row| long_value(row, arguments, turn.limits));
+            return self.incomplete_queued(place, (rest, missing), arguments, turn);
         }
         self.begin_early(row, rest, arguments, turn).unwrap_or(Progress::Missing(missing))
     }
@@ -481,7 +526,7 @@ impl Session {
         arguments: &Arguments,
         turn: &mut Turn<'_, 'a>,
     ) -> Option<Progress> {
-        let row = row.filter(|row| row.takes(arguments.announced))?;
+        let row = row.filter(|row| row.takes(arguments.announced) && self.queue.is_none())?;
         let place = long_value(row, arguments, turn.limits)?;
         if self.guarded {
             match self.guard(row, &rest[..place.start], arguments, turn) {
@@ -514,6 +559,8 @@ struct Turn<'t, 'a> {
     parts_max: usize,
     /// The first part that no database was chosen for.
     from: usize,
+    /// Requests were accepted before, and are parsed again to be run.
+    is_replay: bool,
 }
 
 impl<'t, 'a> Turn<'t, 'a> {

@@ -12,7 +12,7 @@ use super::reply_kind::{Clock, Kind, ReplyKind};
 use super::row::Run;
 use super::table::ROWS;
 use super::walked;
-use crate::session::answer::Answer;
+use crate::session::answer::{Answer, Exec, Jointly};
 use crate::session::bad_input::BadInput;
 use crate::session::context::ComposeContext;
 use crate::session::messages::Subscribed;
@@ -49,9 +49,8 @@ impl Composer {
     /// later answers look.
     #[inline]
     pub(super) fn free(&self, reply: &ReplyKind) -> Option<Free> {
-        let bound =
-            matches!(reply.0, Kind::Element { .. } | Kind::Count(_) | Kind::StoredAll(_) | Kind::Local(_));
-        (!bound && self.client.mute.is_none()).then_some(Free { kind: reply.0, version: self.client.version })
+        (!reply.0.is_bound() && self.client.mute.is_none())
+            .then_some(Free { kind: reply.0, version: self.client.version })
     }
 
     /// Writes the answer to one part.
@@ -65,14 +64,12 @@ impl Composer {
         out: &mut Output,
     ) {
         if self.client.mute.is_some() {
-            return self.compose_muted(reply.0, echo, answer, context, out);
+            return self.compose_muted(reply.0, (echo, answer), context, out);
         }
-        match reply.0 {
-            kind @ (Kind::Element { .. } | Kind::Count(_) | Kind::StoredAll(_) | Kind::Local(_)) => {
-                self.compose_bound(kind, echo, answer, context, out);
-            }
-            kind => Free { kind, version: self.client.version }.compose(echo, answer, context, out),
+        if reply.0.is_bound() {
+            return self.compose_bound(reply.0, echo, answer, context, out);
         }
+        Free { kind: reply.0, version: self.client.version }.compose(echo, answer, context, out);
     }
 
     /// An answer that depends on others, or on which others depend.
@@ -97,12 +94,20 @@ impl Composer {
                     }
                 }
             }
-            Kind::StoredAll(position) => match self.gather.add(position, 1, failure) {
-                Some(Ok(_)) => compose::simple(out.tail(), "OK"),
-                Some(Err(failure)) => failure.write(kind, context, out.tail()),
-                None => {}
-            },
-            kind => Free { kind, version: self.client.version }.compose(echo, answer, context, out),
+            Kind::Multi => {
+                self.client.is_spoilt = false;
+                compose::simple(out.tail(), "OK");
+            }
+            Kind::Queued(slot) => self.queued(slot, context, out),
+            Kind::Exec => self.exec(answer, context, out),
+            Kind::StoredAll(position) | Kind::Watched(position) => {
+                match self.gather.add(position, 1, failure) {
+                    Some(Ok(_)) => compose::simple(out.tail(), "OK"),
+                    Some(Err(failure)) => failure.write(kind, context, out.tail()),
+                    None => {}
+                }
+            }
+            kind => Free { kind, version: self.client.version }.compose_any(echo, answer, context, out),
         }
     }
 
@@ -130,13 +135,17 @@ impl Composer {
     fn compose_muted(
         &mut self,
         kind: Kind,
-        echo: &[u8],
-        answer: &Answer<'_>,
+        (echo, answer): (&[u8], &Answer<'_>),
         context: &ComposeContext<'_>,
         out: &mut Output,
     ) {
         let skip = self.client.mute == Some(Mute::Skip);
-        if skip && kind.ends_command() {
+        match kind {
+            Kind::Exec => self.note_exec(answer, out),
+            Kind::Multi => self.client.is_spoilt = false,
+            _ => {}
+        }
+        if skip && kind.ends_command() && !self.client.in_transaction {
             self.client.mute = None;
         }
         if let Kind::Subscription { .. } | Kind::Unsubscriptions(_) = kind {
@@ -148,6 +157,54 @@ impl Composer {
             if !skip && self.client.mute.is_none() {
                 out.tail().extend_from_slice(&unsent);
             }
+        }
+    }
+
+    /// A command was queued, unless its keys belong to another shard than the port's.
+    fn queued(&mut self, slot: Option<u16>, context: &ComposeContext<'_>, out: &mut Output) {
+        let own = context.server.shard();
+        let owner = |slot| {
+            let ranges = context.server.slot_ranges();
+            ranges.into_iter().find(|(range, _)| range.contains(&slot)).map_or(own, |(_, shard)| shard)
+        };
+        let Some((slot, shard)) = slot.map(|slot| (slot, owner(slot))).filter(|(_, shard)| *shard != own)
+        else {
+            return compose::simple(out.tail(), "QUEUED");
+        };
+        self.client.is_spoilt = true;
+        Failure::Moved { slot, shard }.write(Kind::Ok, context, out.tail());
+    }
+
+    /// Whether a queued command was for another shard.
+    pub(super) fn take_spoilt(&mut self) -> bool {
+        std::mem::take(&mut self.client.is_spoilt)
+    }
+
+    fn exec(&mut self, answer: &Answer<'_>, context: &ComposeContext<'_>, out: &mut Output) {
+        self.note_exec(answer, out);
+        match answer {
+            Answer::Exec(Exec::Changed) => match self.client.version {
+                Version::Resp2 => out.tail().extend_from_slice(b"*-1\r\n"),
+                Version::Resp3 => compose::null(out.tail(), Version::Resp3),
+            },
+            Answer::Exec(Exec::Begun(commands)) => compose::array(out.tail(), *commands as usize),
+            Answer::Exec(Exec::Ended) => {}
+            other => {
+                let failure = Failure::of(other).unwrap_or(Failure::OutcomeUnknown);
+                failure.write(Kind::Exec, context, out.tail());
+            }
+        }
+    }
+
+    /// Follows a transaction from its first answer to its last.
+    fn note_exec(&mut self, answer: &Answer<'_>, out: &mut Output) {
+        self.client.in_transaction = matches!(answer, Answer::Exec(Exec::Begun(_)));
+        if self.client.in_transaction {
+            return;
+        }
+        self.write_pushes(out);
+        if std::mem::take(&mut self.client.skips_next) {
+            self.client.mute.get_or_insert(Mute::Skip);
         }
     }
 
@@ -179,7 +236,14 @@ impl Composer {
             }
             self.gather.within_array = !last;
         }
-        if last && !self.pushes.is_empty() {
+        if last && !self.client.in_transaction {
+            self.write_pushes(out);
+        }
+    }
+
+    /// Writes what has waited for the end of an array.
+    fn write_pushes(&mut self, out: &mut Output) {
+        if !self.pushes.is_empty() {
             out.tail().extend_from_slice(&std::mem::take(&mut self.pushes));
         }
     }
@@ -200,7 +264,8 @@ impl Composer {
 
     /// Writes a frame that answers no request.
     pub(super) fn push(&mut self, push: Push<'_>, out: &mut Output) -> bool {
-        let out = if self.gather.within_array { &mut self.pushes } else { out.tail() };
+        let is_within = self.gather.within_array || self.client.in_transaction;
+        let out = if is_within { &mut self.pushes } else { out.tail() };
         messages::head(self.client.version, push.words().count(), out);
         push.words().for_each(|word| compose::bulk(out, word));
         true
@@ -241,8 +306,7 @@ impl Free {
                 | Kind::Subscription { .. }
                 | Kind::Unsubscriptions(_)
                 | Kind::Published
-                | Kind::Inspected(_)
-                | Kind::PubsubHelp,
+                | Kind::Inspected(_),
                 None,
             ) => messages::compose(self.kind, echo, answer, self.version, out),
             (kind, Some(failure)) => failure.write(kind, context, out.tail()),
@@ -255,6 +319,7 @@ impl Free {
         let Free { kind, version } = self;
         let outcome = match answer {
             Answer::Outcome(outcome) => outcome,
+            Answer::Jointly(jointly) => return done_jointly(kind, *jointly, out),
             Answer::Walked { count, found } => {
                 return walked::write(kind, (*count, found), version, out.tail());
             }
@@ -309,6 +374,17 @@ impl Free {
             (Kind::Type, _) => compose::simple(out.tail(), "none"),
             _ => compose::integer(out.tail(), 0),
         }
+    }
+}
+
+/// The answer to a command about several keys.
+fn done_jointly(kind: Kind, jointly: Jointly, out: &mut Output) {
+    match (kind, jointly) {
+        (Kind::Renamed | Kind::RenamedFlag, Jointly::NoItem) => {
+            compose::error(out.tail(), b"ERR no such key")
+        }
+        (Kind::Renamed, _) => compose::simple(out.tail(), "OK"),
+        (_, jointly) => compose::integer(out.tail(), (jointly == Jointly::Done).into()),
     }
 }
 

@@ -86,9 +86,22 @@ pub(super) enum Kind {
     Published,
     /// PUBSUB; the echo is what was asked for.
     Inspected(Inspect),
-    PubsubHelp,
     /// The echo, as a bulk string.
     Message,
+    /// `OK`, or that there is no such key: RENAME.
+    Renamed,
+    /// 1 or 0, or that there is no such key: RENAMENX.
+    RenamedFlag,
+    /// 1 or 0: MSETNX, COPY, MOVE.
+    Jointly,
+    /// `OK` behind the last of several, if nothing is wrong: WATCH.
+    Watched(Position),
+    /// `OK`: MULTI.
+    Multi,
+    /// `QUEUED`, if the shard of the port has this slot.
+    Queued(Option<u16>),
+    /// Beginning and end of what a transaction is answered with: EXEC.
+    Exec,
     /// The command in this row of the table; the echo is the request.
     Local(u8),
     /// The echo is the request.
@@ -98,11 +111,27 @@ pub(super) enum Kind {
 }
 
 impl Kind {
+    /// Whether the words depend on those of other answers, or others on this one.
+    #[inline]
+    pub(super) fn is_bound(self) -> bool {
+        matches!(
+            self,
+            Kind::Element { .. }
+                | Kind::Count(_)
+                | Kind::StoredAll(_)
+                | Kind::Watched(_)
+                | Kind::Multi
+                | Kind::Queued(_)
+                | Kind::Exec
+                | Kind::Local(_)
+        )
+    }
+
     /// Whether the command has no part behind this one.
     pub(super) fn ends_command(self) -> bool {
         match self {
             Kind::Element { last, .. } => last,
-            Kind::Count(position) | Kind::StoredAll(position) => position.last,
+            Kind::Count(position) | Kind::StoredAll(position) | Kind::Watched(position) => position.last,
             _ => true,
         }
     }

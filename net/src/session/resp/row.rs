@@ -3,9 +3,11 @@
 use super::call::Call;
 use super::client::Client;
 use super::error::Error;
+use super::joint;
 use super::local::LocalCall;
-use super::reply_kind::Position;
+use super::reply_kind::{Kind, Position};
 use super::storage::Storage;
+use super::{Session, Turn};
 use crate::session::messages::Channels;
 use crate::session::part::Part;
 
@@ -49,6 +51,8 @@ pub(super) struct Keys {
 }
 
 impl Keys {
+    pub(super) const NONE: Keys = Keys { first: 0, last: 0, step: 0 };
+
     /// The numbers of the arguments that are keys, of `count` arguments with the name.
     pub(super) fn of(self, count: usize) -> impl ExactSizeIterator<Item = usize> {
         self.behind(0, count)
@@ -109,6 +113,10 @@ pub(super) enum Run {
     ),
     /// As `Local`, and what comes behind it is about another database.
     Chooses(fn(&mut Client, &LocalCall<'_>, &mut Vec<u8>)),
+    /// Is about several keys, and done as one: what is to be done, and how it is answered.
+    Joint(joint::Read, Kind),
+    /// Begins or ends a queue of commands.
+    Queue(for<'s, 't, 'p, 'a> fn(&'s mut Session, &'t mut Turn<'p, 'a>)),
     /// Answers `+OK`, then the connection is closed.
     Quit,
 }
@@ -123,6 +131,8 @@ impl std::fmt::Debug for Run {
             Run::Local(_) => "Local",
             Run::Mixed(..) => "Mixed",
             Run::Chooses(_) => "Chooses",
+            Run::Joint(..) => "Joint",
+            Run::Queue(_) => "Queue",
             Run::Quit => "Quit",
         })
     }

@@ -27,6 +27,10 @@ pub(super) enum State {
     Skip { bytes: u64, arguments: usize },
     /// Within a request of several keys, of which some are handed out.
     Several(Several),
+    /// Before a request that is queued: behind MULTI.
+    Queueing,
+    /// Behind EXEC, before its transaction has been taken.
+    Exec,
     /// Nothing more is looked at.
     Closed,
 }
@@ -113,7 +117,9 @@ impl Session {
             }
             State::Options(value) => self.options(value, rest, turn),
             State::Skip { bytes, arguments } => self.skip(bytes, arguments, rest, turn),
-            State::Request | State::Several(_) | State::Closed => Progress::Consumed(0),
+            State::Request | State::Several(_) | State::Queueing | State::Exec | State::Closed => {
+                Progress::Consumed(0)
+            }
         }
     }
 
@@ -179,7 +185,7 @@ impl Session {
 
     fn leave_skip(&mut self) {
         if let State::Skip { bytes: 0, arguments: 0 } = self.state {
-            self.state = State::Request;
+            self.state = self.idle();
         }
     }
 }

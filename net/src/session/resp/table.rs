@@ -3,18 +3,20 @@
 //! A row says what COMMAND tells clients, which arguments are keys, and how the command is worked off. Lookup is a
 //! perfect hash over the name in lower case, made at compile time.
 
+use super::reply_kind::Kind;
 use super::row::{Keys, Row, Run, Values};
 use super::{
-    bits, clients, cluster, config, connection, counters, dump, expiry, info, introspection, keyspace,
-    memory, messages, object, observe, several, strings,
+    Session, bits, clients, cluster, config, connection, counters, dump, expiry, info, introspection, joint,
+    keyspace, memory, messages, object, observe, several, strings, transaction,
 };
 use crate::session::messages::Channels;
 use torc_proto::resp::Arguments;
 use torc_proto::resp::request::inline_word;
 
-const NONE: Keys = Keys { first: 0, last: 0, step: 0 };
+const NONE: Keys = Keys::NONE;
 const ONE: Keys = Keys { first: 1, last: 1, step: 1 };
 const ALL: Keys = Keys { first: 1, last: -1, step: 1 };
+const TWO: Keys = Keys { first: 1, last: 2, step: 1 };
 const PAIRS: Keys = Keys { first: 1, last: -1, step: 2 };
 
 macro_rules! rows {
@@ -30,7 +32,7 @@ macro_rules! rows {
     };
 }
 
-use Run::{Chooses, Listens, Local, Mixed, Parts, Quit, Store};
+use Run::{Chooses, Listens, Local, Mixed, Parts, Queue, Quit, Store};
 use Values::{Pairs, Streamed};
 
 rows! {
@@ -56,6 +58,8 @@ rows! {
         Values::None, Run::Keys(several::check, several::mget), "The values of several keys";
     "mset" -3 ["write" "denyoom"] PAIRS "string" "1.0.1"
         Pairs, Run::Keys(several::check_pairs, several::mset), "Store several values; not atomic over shards";
+    "msetnx" -3 ["write" "denyoom"] PAIRS "string" "1.0.1"
+        Pairs, Run::Joint(joint::msetnx, Kind::Jointly), "Store several values if no key has one";
     "strlen" 2 ["readonly" "fast"] ONE "string" "2.2.0"
         Values::None, Parts(strings::strlen), "Length of a value in bytes";
     "getrange" 4 ["readonly"] ONE "string" "2.4.0"
@@ -96,6 +100,14 @@ rows! {
         Values::None, Run::Keys(several::check, several::exists), "How many of the keys are there";
     "touch" -2 ["readonly" "fast"] ALL "generic" "3.2.1"
         Values::None, Run::Keys(several::check, several::touch), "Mark keys as used, and count them";
+    "rename" 3 ["write"] TWO "generic" "1.0.0"
+        Values::None, Run::Joint(joint::rename, Kind::Renamed), "Give what a key has to another one";
+    "renamenx" 3 ["write" "fast"] TWO "generic" "1.0.0"
+        Values::None, Run::Joint(joint::renamenx, Kind::RenamedFlag), "The same, if that one has nothing";
+    "copy" -3 ["write" "denyoom"] TWO "generic" "6.2.0"
+        Values::None, Run::Joint(joint::copy, Kind::Jointly), "Give a copy of what a key has to another one";
+    "move" 3 ["write" "fast"] ONE "generic" "1.0.0"
+        Values::None, Run::Joint(joint::move_to, Kind::Jointly), "Give what a key has to another database";
     "type" 2 ["readonly" "fast"] ONE "generic" "1.0.0"
         Values::None, Parts(keyspace::type_of), "The type of a key: string or none";
     "object" -2 [] NONE "generic" "2.2.3"
@@ -174,6 +186,16 @@ rows! {
         Values::None, Chooses(connection::select), "Choose the database";
     "client" -2 [] NONE "connection" "2.4.0"
         Values::None, Mixed(clients::parts, connection::client), "Names and facts of this connection";
+    "multi" 1 ["noscript" "loading" "stale" "fast" "allow_busy"] NONE "transactions" "1.2.0"
+        Values::None, Queue(Session::begin_queue), "Queue the commands that follow";
+    "exec" 1 ["noscript" "loading" "stale" "skip_slowlog"] NONE "transactions" "1.2.0"
+        Values::None, Queue(Session::end_queue), "Run all queued commands, and nobody else's in between";
+    "discard" 1 ["noscript" "loading" "stale" "fast" "allow_busy"] NONE "transactions" "2.0.0"
+        Values::None, Queue(Session::drop_queue), "Forget the queued commands";
+    "watch" -2 ["noscript" "loading" "stale" "fast" "allow_busy"] ALL "transactions" "2.2.0"
+        Values::None, Run::Keys(several::check, transaction::watch), "EXEC does nothing if a key changes before it";
+    "unwatch" 1 ["noscript" "loading" "stale" "fast" "allow_busy"] NONE "transactions" "2.2.0"
+        Values::None, Parts(transaction::unwatch), "Watch no key any more";
     "cluster" -2 [] NONE "cluster" "3.0.0"
         Values::None, Mixed(cluster::parts, cluster::cluster), "Which shard owns which slot";
     "readonly" 1 ["loading" "stale" "fast"] NONE "cluster" "3.0.0"
@@ -223,7 +245,7 @@ fn pack(name: &[u8]) -> Option<u128> {
 }
 
 const LOWER: u128 = u128::from_le_bytes([0x20; NAME_BYTES_MAX]);
-const SLOT_BITS: u32 = 9;
+const SLOT_BITS: u32 = 10;
 const EMPTY: u8 = u8::MAX;
 
 const fn hash(name: u128, multiplier: u64) -> usize {
@@ -306,7 +328,7 @@ mod tests {
     #[test]
     fn what_is_no_name_is_not_found() {
         let unknown: [&[u8]; 8] =
-            [b"", b"ge", b"gett", b"get\0", b"g\x05t", b"\x47\x45\x34", b"incrbyfloatincrbyfloat", b"multi"];
+            [b"", b"ge", b"gett", b"get\0", b"g\x05t", b"\x47\x45\x34", b"incrbyfloatincrbyfloat", b"mult1"];
         for name in unknown {
             assert!(lookup(name).is_none(), "{}", name.escape_ascii());
         }
@@ -326,7 +348,7 @@ mod tests {
 
     #[test]
     fn keys_go_on_behind_those_that_are_done() {
-        for keys in [NONE, ONE, ALL, PAIRS] {
+        for keys in [NONE, ONE, TWO, ALL, PAIRS] {
             for (count, done) in (1..8).flat_map(|count| (0..8).map(move |done| (count, done))) {
                 assert!(keys.behind(done, count).eq(keys.of(count).skip(done)), "{keys:?} {count} {done}");
             }

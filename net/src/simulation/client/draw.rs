@@ -11,6 +11,8 @@ use std::collections::HashSet;
 /// Keys that are written once, in the first commands, and then only scanned.
 const STEADY_KEYS: usize = 5;
 const SHARED_KEYS: usize = 3;
+/// Keys that are written together.
+const GROUP_KEYS: usize = 5;
 
 impl Client {
     pub(super) fn draw(&mut self, model: &Model, random: &mut Random, world: &World) -> Action {
@@ -25,7 +27,10 @@ impl Client {
             let key = named(self.database, &format!("steady:{}:{}", self.number, self.values));
             return Action::Set { key, value: self.value(random, world), ttl_ms: None };
         }
-        let action = self.draw_any(model, random, world);
+        let action = match self.may_join(world) && random.chance(world.together_percent) {
+            true => self.draw_together(random, world),
+            false => self.draw_any(model, random, world),
+        };
         match self.speech.has(&action) {
             true => action,
             false => Action::Get { key: self.key(random, world) },
@@ -60,6 +65,34 @@ impl Client {
                 Action::FlushDatabase { database: self.database }
             }
             _ => Action::Ping,
+        }
+    }
+
+    /// On a shard's own port keys of several shards are no transaction's; where memory is short keys go one by one.
+    fn may_join(&self, world: &World) -> bool {
+        !self.habits.shard_port && !world.lossy && !world.flushes
+    }
+
+    fn draw_together(&mut self, random: &mut Random, world: &World) -> Action {
+        let named = |key: String| named(self.database, &key);
+        let key = named("watched".into());
+        if let Some(to) = self.read_count.take() {
+            self.watches = false;
+            return Action::CountWatched { key, to: to + 1 };
+        }
+        let keys: Vec<String> = (0..GROUP_KEYS).map(|number| named(format!("together:{number}"))).collect();
+        match random.below(6) {
+            // EXEC would end the watch.
+            _ if self.watches || self.speech != Speech::Resp => {
+                Action::GetOneOf { key: keys[random.below(GROUP_KEYS)].clone() }
+            }
+            0 => Action::SetTogether { keys, value: self.short_value(random, world) },
+            1 | 2 => Action::GetTogether { keys },
+            3 => {
+                self.watches = true;
+                Action::WatchCount { key }
+            }
+            _ => Action::GetOneOf { key: keys[random.below(GROUP_KEYS)].clone() },
         }
     }
 

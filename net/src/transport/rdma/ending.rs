@@ -84,6 +84,7 @@ impl<T: Transport, V: Verbs> Rdma<T, V> {
                 hub.memory.release(number);
             }
         }
+        hub.fill_shared();
         match read.take() {
             Some(Reading::Room(room, _)) => events.push(Event::Filled { conn, room, len: 0 }),
             Some(Reading::Pull(number, _)) => hub.memory.release_pull(number),

@@ -84,6 +84,16 @@ impl<V: Verbs> Hub<V> {
         !self.completions.is_empty() || self.failed.is_some()
     }
 
+    /// Posts the receives that nobody else posts: those that came to connections which end. Without them a client that sent more than
+    /// it may would have taken those of all others.
+    pub(super) fn fill_shared(&mut self) {
+        if let Some(receives) = &self.receives
+            && let Err(error) = self.memory.fill_shared(receives)
+        {
+            self.failed = Some(error);
+        }
+    }
+
     /// Takes all that the queue has before a queue pair goes: some devices forget the completions of one that is gone, and with them
     /// receives that all connections need.
     pub(super) fn take_all(&mut self) {

@@ -175,6 +175,12 @@ impl<V: Verbs> Memory<V> {
         self.free_pulls.len() == PULLS && !self.owners.contains(&Owner::Held)
     }
 
+    /// Whether as many receives are posted as there should be.
+    #[cfg(test)]
+    pub(super) fn is_full(&self) -> bool {
+        self.posted >= self.wanted || self.free.is_empty()
+    }
+
     /// Whether each receive is free or posted, and counted once.
     #[cfg(test)]
     pub(super) fn is_whole(&self) -> bool {

@@ -53,6 +53,7 @@ impl<T: Transport, V: Verbs> Rdma<T, V> {
             completions.drain(..).for_each(|completion| self.completed(&completion, events));
             if let Some(hub) = &mut self.hub {
                 hub.completions = completions;
+                hub.fill_shared();
             }
         }
         self.looks += 1;

@@ -145,6 +145,17 @@ pub(crate) enum What {
     UploadForget,
     /// Databases have other spaces: see `databases.rs`.
     Databases,
+    /// Keys for a transaction; the sequence number of the address is that of the attempt. There is no answer, but a request that comes
+    /// back: `Granted`.
+    Hold,
+    Granted {
+        changed: bool,
+    },
+    /// Its keys are free again, or not wanted any more. No answer.
+    Release,
+    Watch,
+    /// No answer.
+    Unwatch,
     Flush {
         at: Option<Millis>,
     },
@@ -167,6 +178,13 @@ pub(crate) enum What {
         /// Number of the client that asks.
         asker: u64,
     },
+}
+
+impl What {
+    /// What shards say to each other without an answer.
+    pub(crate) fn is_notice(self) -> bool {
+        matches!(self, What::Hold | What::Granted { .. } | What::Release | What::Unwatch | What::Notice)
+    }
 }
 
 /// The bytes of a request.
@@ -284,6 +302,11 @@ impl Batch {
     /// When the changes among its requests are to be answered.
     pub(crate) fn wished(&self) -> impl Iterator<Item = Wish> + '_ {
         self.kinds.iter().filter(|kind| kind.changes()).map(|kind| kind.wish)
+    }
+
+    /// Whether it has nothing but [notices](What::is_notice).
+    pub(crate) fn has_only_notices(&self) -> bool {
+        self.kinds.iter().all(|kind| kind.what.is_notice())
     }
 
     /// The bytes of a request by its number.

@@ -121,7 +121,7 @@ impl Lane {
         resumed.extend(self.line.drain(..count));
     }
 
-    /// Sends a request with the next batch even if there is no place for it. Only for requests that free memory.
+    /// Sends a request with the next batch even if there is no place for it. Only for requests that free memory, or answer one.
     pub(crate) fn ask_anyway(&mut self, ask: &Ask<'_>) {
         self.open.add(ask, AskBytes::default());
     }

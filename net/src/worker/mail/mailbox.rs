@@ -154,6 +154,8 @@ impl<T: Send> Receiver<T> {
 #[derive(Debug, Default)]
 pub(super) struct Doorbell {
     asleep: CachePadded<AtomicBool>,
+    /// The receiver looks at its express lanes, too.
+    express: AtomicBool,
 }
 
 impl Doorbell {
@@ -168,6 +170,18 @@ impl Doorbell {
     pub(super) fn awake(&self) {
         // Relaxed: a sender that still sees "asleep" wakes once too often, nothing worse.
         self.asleep.store(false, Ordering::Relaxed);
+    }
+
+    /// A sender has published in an express lane.
+    pub(super) fn open_express(&self) {
+        // Relaxed: `ring` comes behind it, as behind what was published.
+        self.express.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether anybody ever has.
+    #[inline]
+    pub(super) fn is_express(&self) -> bool {
+        self.express.load(Ordering::Relaxed)
     }
 
     /// The sender asks, after it has published, whether the receiver has to be woken. One sender is told yes.

@@ -50,7 +50,8 @@ impl WorkerState {
     /// on when it has.
     pub(super) fn has_room_at_listeners(&mut self, conn: &mut Connection, length: usize) -> bool {
         for shard in (0..self.mail.shards()).filter(|&shard| self.shared.subscribers.has(shard)) {
-            let Some(lane) = self.mail.lane(shard) else { continue };
+            let number = self.lane_of(conn, shard);
+            let Some(lane) = self.mail.lane(number) else { continue };
             if lane.has_room_for(length) {
                 continue;
             }

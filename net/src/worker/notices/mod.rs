@@ -30,6 +30,8 @@ pub(crate) struct Notices {
     classes: EventClasses,
     /// Of each notice the event, the key and the database (two bytes), as words.
     waiting: Vec<u8>,
+    /// They wait for a place at another shard.
+    is_stopped: bool,
     dropped: u64,
 }
 
@@ -43,6 +45,12 @@ impl Notices {
     #[inline]
     pub(super) fn has_misses(&self) -> bool {
         self.classes.has(EventClasses::MISS)
+    }
+
+    /// Whether some could be told at once.
+    #[inline]
+    pub(super) fn has_news(&self) -> bool {
+        !self.waiting.is_empty() && !self.is_stopped
     }
 
     fn note(&mut self, class: EventClasses, event: &str, database: u16, key: &[u8]) {
@@ -131,6 +139,7 @@ impl WorkerState {
         let given = self.give_waiting(&waiting);
         self.notices.waiting = waiting;
         self.notices.waiting.drain(..given);
+        self.notices.is_stopped = !self.notices.waiting.is_empty();
         if self.notices.waiting.is_empty() && self.notices.waiting.capacity() > NOTICES_BYTES_MAX / 64 {
             self.notices.waiting = Vec::new();
         }

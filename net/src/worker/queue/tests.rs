@@ -108,3 +108,18 @@ fn a_place_is_a_question_or_a_row_of_composed_answers_of_one_turn() {
     }
     assert_eq!(queue.len(), 17);
 }
+
+/// The buffer of the words was taken away while an answer without any had its place in it.
+#[test]
+fn an_answer_without_words_needs_no_buffer() {
+    let mut queue = Queue::default();
+    queue.ask(asked(0), None);
+    compose(&mut queue, "before", 5);
+    queue.ask(asked(0), None);
+    compose(&mut queue, "", 5);
+    assert!(matches!(queue.answered(0, 0), Place::First(_)));
+    assert_eq!(ready(&mut queue), [("before".to_owned(), 1)]);
+    assert!(queue.unused_words().is_some());
+    assert!(matches!(queue.answered(2, 0), Place::First(_)));
+    assert_eq!(ready(&mut queue), [(String::new(), 1)]);
+}

@@ -116,6 +116,9 @@ impl Tier {
 
     /// Whether another shard's batch goes home when what has changed is saved.
     fn sends_late(&self, batch: &Batch) -> bool {
+        if batch.has_only_notices() {
+            return false;
+        }
         let mut wished = batch.wished().peekable();
         // What was only read may have been changed before by one who waits.
         let is_read = wished.peek().is_none();

@@ -93,9 +93,7 @@ pub(crate) struct Tier {
     pub(super) returns: Returns,
     /// Connections whose changes wait until others are saved, or whose scans until others are done.
     pub(super) holding: Vec<ConnId>,
-    /// By shard: batches that wait, each from the request with this number on.
-    pub(super) stopped: Vec<VecDeque<(Box<Batch>, usize)>>,
-    /// By shard: the step of a scan at which its first batch has stopped.
+    /// By lane: the step of a scan at which its first batch has stopped.
     pub(super) steps: Vec<Option<Step>>,
     pub(super) is_ended: bool,
     pub(super) standing: Standing,
@@ -177,8 +175,7 @@ impl Tier {
             fetching: HashMap::new(),
             returns: Returns::default(),
             holding: Vec::new(),
-            stopped: (0..shards).map(|_| VecDeque::new()).collect(),
-            steps: (0..shards).map(|_| None).collect(),
+            steps: (0..2 * shards).map(|_| None).collect(),
             is_ended: false,
             standing: Standing::default(),
             unknown: Unknown::default(),
@@ -197,14 +194,13 @@ impl Tier {
 
     /// Whatever somebody waits for, or holds memory for, and how much of it there is.
     #[cfg(test)]
-    pub(in crate::worker) fn under_way(&self) -> [(&'static str, u64); 9] {
-        let Tier { fetching, returns, holding, stopped, steps, unknown, unanswered, saving, .. } = self;
+    pub(in crate::worker) fn under_way(&self) -> [(&'static str, u64); 8] {
+        let Tier { fetching, returns, holding, steps, unknown, unanswered, saving, .. } = self;
         [
             ("items that are fetched", fetching.len()),
             ("values that come back", returns.under_way.len() + returns.waiting.len()),
             ("chunks that come back", returns.chunks.len()),
             ("connections that are held", holding.len()),
-            ("batches that have stopped", stopped.iter().map(VecDeque::len).sum()),
             ("steps of scans", steps.iter().flatten().count()),
             ("keys that somebody waits to know", unknown.keys.len() + unknown.scans.len()),
             ("answers that are not safe", unanswered.len()),

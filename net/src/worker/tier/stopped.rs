@@ -1,28 +1,28 @@
-//! Batches of other shards that have stopped at a request which has to wait.
+//! Batches of other shards that have stopped at a request which has to wait: for the tier, or for a key that is held.
 
 use crate::worker::mail::{Batch, What};
 use crate::worker::owned::fill_command;
 use crate::worker::state::WorkerState;
-use std::collections::VecDeque;
 
 impl WorkerState {
-    /// Whether batches of a shard wait, so that others of it must, too.
-    pub(in crate::worker) fn has_stopped(&self, shard: u16) -> bool {
-        self.tier.as_ref().is_some_and(|tier| !tier.stopped[usize::from(shard)].is_empty())
+    /// Whether batches of a lane wait, so that others of it must, too.
+    pub(in crate::worker) fn has_stopped(&self, lane: u16) -> bool {
+        !self.stopped[usize::from(lane)].is_empty()
     }
 
     /// Lets a batch wait that has been served up to a request.
-    pub(in crate::worker) fn stop(&mut self, shard: u16, batch: Box<Batch>, served: usize) {
+    pub(in crate::worker) fn stop(&mut self, lane: u16, batch: Box<Batch>, served: usize) {
         self.fetch_asked(&batch, served);
         // A value that waits for the room of others must not wait for those behind it in its own line.
         if !matches!(batch.kind_of(served).what, What::UploadBegin { .. }) {
-            self.let_values_wait(shard, true);
+            self.let_values_wait(lane, true);
         }
-        self.stopped(shard).push_front((batch, served));
+        self.stopped[usize::from(lane)].push_front((batch, served));
     }
 
     /// The values that come from a shard wait for the tier as its batches do, or no more.
-    fn let_values_wait(&mut self, shard: u16, waits: bool) {
+    fn let_values_wait(&mut self, lane: u16, waits: bool) {
+        let shard = self.mail.shard_of(lane);
         for ((from, _), foreign) in &self.foreign_uploads {
             if let Some(id) = foreign.place.ok().filter(|_| *from == shard) {
                 self.shard.upload_waits(id, waits);
@@ -30,15 +30,10 @@ impl WorkerState {
         }
     }
 
-    /// Lets a batch wait behind others of its shard.
-    pub(in crate::worker) fn wait_behind_stopped(&mut self, shard: u16, batch: Box<Batch>) {
+    /// Lets a batch wait behind others of its lane.
+    pub(in crate::worker) fn wait_behind_stopped(&mut self, lane: u16, batch: Box<Batch>) {
         self.fetch_asked(&batch, 0);
-        self.stopped(shard).push_back((batch, 0));
-    }
-
-    pub(in crate::worker) fn stopped(&mut self, shard: u16) -> &mut VecDeque<(Box<Batch>, usize)> {
-        let Some(tier) = &mut self.tier else { unreachable!("without a tier nothing waits for it") };
-        &mut tier.stopped[usize::from(shard)]
+        self.stopped[usize::from(lane)].push_back((batch, 0));
     }
 
     /// Has the items of a batch's requests fetched, from one on, before it goes on.
@@ -53,12 +48,10 @@ impl WorkerState {
     }
 
     pub(in crate::worker) fn resume_batches(&mut self) {
-        for shard in 0..self.mail.shards() {
-            loop {
-                let stopped = self.tier.as_mut().map(|tier| &mut tier.stopped[usize::from(shard)]);
-                let Some((batch, served)) = stopped.and_then(VecDeque::pop_front) else { break };
-                self.let_values_wait(shard, false);
-                if !self.serve_on(shard, batch, served) {
+        for lane in 0..self.mail.lanes() {
+            while let Some((batch, served)) = self.stopped[usize::from(lane)].pop_front() {
+                self.let_values_wait(lane, false);
+                if !self.serve_on(lane, batch, served) {
                     break;
                 }
             }

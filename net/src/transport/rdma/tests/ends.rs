@@ -132,6 +132,11 @@ fn all_comes_back_however_connections_end() {
                     event => panic!("{event:?}"),
                 }
             }
+            if let Some(hub) = &world.rdma.hub
+                && hub.completions.is_empty()
+            {
+                assert!(hub.memory.is_full(), "others have no receives");
+            }
             while !held.is_empty() && random.chance(60) {
                 let buffer = held.swap_remove(random.below(held.len()));
                 world.rdma.recycle(buffer);

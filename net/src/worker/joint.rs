@@ -1,0 +1,306 @@
+//! Commands about several keys that are done as one, whatever their shards: MSETNX, RENAME, RENAMENX, COPY, MOVE.
+//!
+//! ```text
+//!   keys are held --> look: the item, whether other keys have one --> write --> remove the item that was moved --> keys are released
+//! ```
+//!
+//! Each step is one of parts that are begun as a client's are, at the shards of their keys, and the next one begins when all are
+//! answered. Among the commands of a transaction the keys are held already; else the command is one of its own: see
+//! [`transaction.rs`](super::transaction).
+
+use super::connection::Connection;
+use super::execute::Destination;
+use super::holds::HeldKey;
+use super::owned::{OwnedAnswer, OwnedPart};
+use super::state::WorkerState;
+use crate::metrics::{CommandClass, OutcomeClass};
+use crate::session::{Answer, Joint, Jointly, Part, ReplyKind, Work};
+use std::collections::{HashSet, VecDeque};
+use torc_engine::command::{
+    Body, Command, Delete, Expiry, Found, Meta, Op, Outcome, Read, Value, Write, WriteMode,
+};
+use torc_engine::segments::Lent;
+use torc_engine::words;
+
+/// A command about several keys, under way.
+#[derive(Debug, Default)]
+pub(crate) struct JointRun {
+    step: Step,
+    /// Parts of this step that are not begun.
+    left: VecDeque<OwnedPart>,
+    /// Its parts that are answered.
+    answers: usize,
+    /// The first look is for an item, which is to be copied or moved.
+    wants_item: bool,
+    item: Option<(Meta, Vec<u8>)>,
+    /// A key has a value that may have to have none.
+    is_there: bool,
+    /// The answer to a part that did not do what it should.
+    failed: Option<OwnedAnswer>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Step {
+    #[default]
+    Look,
+    Write,
+    Remove,
+}
+
+/// A key with its database.
+type Key<'a> = (u16, &'a [u8]);
+
+/// What is to be done, and with what.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asked<'a> {
+    pub(super) joint: Joint,
+    pub(super) database: u16,
+    pub(super) words: &'a [u8],
+}
+
+impl<'a> Asked<'a> {
+    /// The keys, each with its database.
+    fn keys(self) -> impl Iterator<Item = Key<'a>> {
+        let (step, last) = match self.joint {
+            Joint::SetIfNone => (2, self.database),
+            Joint::Copy { to, .. } => (1, to),
+        };
+        let keys = words::each(self.words).step_by(step).enumerate();
+        keys.map(move |(place, key)| (if place == 0 { self.database } else { last }, key))
+    }
+
+    /// Database and key of the item, and those that it gets.
+    fn ends(self) -> Option<(Key<'a>, Key<'a>)> {
+        let mut keys = self.keys();
+        keys.next().zip(keys.next())
+    }
+}
+
+impl JointRun {
+    /// Memory that it takes.
+    pub(super) fn bytes_held(&self) -> usize {
+        let left: usize = self.left.iter().map(OwnedPart::bytes_held).sum();
+        size_of::<JointRun>() + left + self.item.as_ref().map_or(0, |(_, value)| value.capacity())
+    }
+
+    /// Takes the answer to a part. What was lent for it is to be released.
+    pub(super) fn take(&mut self, answer: &Answer<'_>) -> Vec<Lent> {
+        let mut lent = Vec::new();
+        let is_item = self.wants_item && self.answers == 0;
+        self.answers += 1;
+        match (self.step, answer) {
+            (Step::Look, Answer::Outcome(Outcome::Item(found))) => match is_item {
+                true => self.item = Some((found.meta, bytes_of(found, &mut lent))),
+                false => self.is_there = true,
+            },
+            (Step::Look, Answer::Outcome(Outcome::Miss))
+            | (Step::Write, Answer::Outcome(Outcome::Stored { .. }))
+            // It may be over by now.
+            | (Step::Remove, Answer::Outcome(Outcome::Deleted { .. } | Outcome::Miss)) => {}
+            (_, Answer::Outcome(Outcome::Refused(refusal))) => {
+                self.failed = Some(OwnedAnswer::refused(*refusal));
+            }
+            (_, Answer::Busy { limit }) => self.failed = Some(OwnedAnswer::Busy { limit }),
+            _ => self.failed = Some(OwnedAnswer::OutcomeUnknown),
+        }
+        lent
+    }
+}
+
+/// The bytes of a value; another shard lends those of a long one.
+fn bytes_of(found: &Found<'_>, lent: &mut Vec<Lent>) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(found.value.len() as usize);
+    match found.value {
+        Value::Inline(value) => value.append_to(&mut bytes),
+        Value::Chained(chain) => {
+            lent.extend(chain.lend(0..chain.len()));
+            lent.iter().for_each(|slice| slice.bytes().append_to(&mut bytes));
+        }
+    }
+    bytes
+}
+
+impl WorkerState {
+    /// Begins a command about several keys, or goes on with it. False: it waits.
+    pub(super) fn begin_joint(
+        &mut self,
+        conn: &mut Connection,
+        part: &Part<'_>,
+        asked: Asked<'_>,
+        read_ns: u64,
+    ) -> bool {
+        if !conn.queue.is_empty() {
+            return false;
+        }
+        if !conn.in_transaction && !self.hold_for(conn, part, asked, read_ns) {
+            // It waits, or is answered.
+            return conn.transaction.is_none();
+        }
+        if conn.joint.is_none() {
+            let (left, wants_item) = (self.looks(asked, read_ns), asked.joint != Joint::SetIfNone);
+            conn.joint = Some(Box::new(JointRun { left, wants_item, ..JointRun::default() }));
+        }
+        while self.begin_steps(conn, read_ns) {
+            let Some(run) = conn.joint.as_mut() else { return true };
+            let Some(answer) = self.next_step(run, asked, read_ns) else { continue };
+            conn.joint = None;
+            self.end_lone(conn);
+            let outcome = match &answer {
+                OwnedAnswer::Jointly(Jointly::Done) => OutcomeClass::Done,
+                OwnedAnswer::Jointly(_) => OutcomeClass::NotDone,
+                _ => OutcomeClass::Refused,
+            };
+            self.stats.request(CommandClass::Transaction, outcome);
+            self.finish(conn, part, &[], read_ns, answer.answer(&[], None));
+            return true;
+        }
+        false
+    }
+
+    /// Begins the parts of a step. False: some are not begun, or not answered.
+    fn begin_steps(&mut self, conn: &mut Connection, read_ns: u64) -> bool {
+        while let Some(owned) = conn.joint.as_mut().and_then(|run| run.left.pop_front()) {
+            let part = owned.part();
+            let prepared = self.prepare_part(&part);
+            if !self.begin(conn, &part, prepared, read_ns) {
+                if let Some(run) = &mut conn.joint {
+                    run.left.push_front(owned);
+                }
+                return false;
+            }
+            self.pool.give(owned.into_bytes());
+        }
+        conn.queue.is_empty()
+    }
+
+    /// Holds the keys of a command that is no part of a transaction. False: it waits, or is answered.
+    fn hold_for(&mut self, conn: &mut Connection, part: &Part<'_>, asked: Asked<'_>, read_ns: u64) -> bool {
+        let running = match conn.transaction.take() {
+            Some(running) => running,
+            None => {
+                let elsewhere =
+                    asked.keys().find_map(|(_, key)| match self.destination(conn, key, self.owner(key)) {
+                        Destination::Moved(answer) => Some(answer),
+                        Destination::Here | Destination::There(_) => None,
+                    });
+                if let Some(answer) = elsewhere {
+                    self.finish(conn, part, &[], read_ns, answer);
+                    return false;
+                }
+                let mut named = HashSet::new();
+                let keys = asked.keys().filter(|key| named.insert(*key));
+                let keys = keys.map(|(database, key)| HeldKey { database, is_watched: false, key });
+                let running = self.to_hold(conn, &keys.collect::<Vec<_>>(), None);
+                conn.attempts = running.attempt();
+                running
+            }
+        };
+        match self.acquire(conn, running) {
+            Ok(Some(running)) => {
+                conn.transaction = Some(running);
+                conn.in_transaction = true;
+                true
+            }
+            Ok(None) => false,
+            Err(why) => {
+                self.finish(conn, part, &[], read_ns, Answer::Exec(why));
+                false
+            }
+        }
+    }
+
+    /// The parts that find out what there is.
+    fn looks(&mut self, asked: Asked<'_>, read_ns: u64) -> VecDeque<OwnedPart> {
+        let asks_all = !matches!(asked.joint, Joint::Copy { replaces: true, .. });
+        let is_item = |place| place == 0 && asked.joint != Joint::SetIfNone;
+        let mut looks = VecDeque::new();
+        for (place, (database, key)) in asked.keys().enumerate() {
+            if asks_all || is_item(place) {
+                let op = Op::Read(Read { peek: !is_item(place), ..Read::default() });
+                looks.push_back(self.step_part(Work::Keyed(Command { database, key, op }), read_ns));
+            }
+        }
+        looks
+    }
+
+    fn step_part(&mut self, work: Work<'_>, read_ns: u64) -> OwnedPart {
+        let part = Part { work, reply: ReplyKind::Step, echo: &[], once: None };
+        OwnedPart::copy(&part, read_ns, &mut self.pool)
+    }
+
+    /// Puts the parts of the next step together, or says how the command ends.
+    fn next_step(&mut self, run: &mut JointRun, asked: Asked<'_>, read_ns: u64) -> Option<OwnedAnswer> {
+        run.answers = 0;
+        if let Some(failed) = run.failed.take() {
+            return Some(failed);
+        }
+        match (run.step, asked.joint) {
+            (Step::Look, _) => {
+                if let Some(end) = self.end_by_look(run, asked) {
+                    return Some(OwnedAnswer::Jointly(end));
+                }
+                run.step = Step::Write;
+                self.add_writes(run, asked, read_ns);
+            }
+            (Step::Write, Joint::Copy { removes: true, .. }) => {
+                run.step = Step::Remove;
+                let (database, key) = asked.keys().next()?;
+                let op = Op::Delete(Delete::default());
+                run.left.push_back(self.step_part(Work::Keyed(Command { database, key, op }), read_ns));
+            }
+            (Step::Write | Step::Remove, _) => return Some(OwnedAnswer::Jointly(Jointly::Done)),
+        }
+        None
+    }
+
+    /// How the command ends by what there is, if it does.
+    fn end_by_look(&self, run: &JointRun, asked: Asked<'_>) -> Option<Jointly> {
+        if run.wants_item && run.item.is_none() {
+            return Some(Jointly::NoItem);
+        }
+        // To itself: it is there.
+        if run.wants_item && asked.ends().is_some_and(|(from, to)| from == to) {
+            let replaces = matches!(asked.joint, Joint::Copy { replaces: true, .. });
+            return Some(if replaces { Jointly::Done } else { Jointly::NotDone });
+        }
+        run.is_there.then_some(Jointly::NotDone)
+    }
+
+    fn add_writes(&mut self, run: &mut JointRun, asked: Asked<'_>, read_ns: u64) {
+        let Some((meta, value)) = run.item.take() else {
+            let mut pairs = words::each(asked.words);
+            while let Some((key, value)) = pairs.next().zip(pairs.next()) {
+                let key = (asked.database, key);
+                self.add_write(&mut run.left, key, (0, Expiry::Never), value.to_vec(), read_ns);
+            }
+            return;
+        };
+        if let Some((_, to)) = asked.ends() {
+            let expiry = meta.expiry.map_or(Expiry::Never, Expiry::At);
+            self.add_write(&mut run.left, to, (meta.flags, expiry), value, read_ns);
+        }
+    }
+
+    /// Adds the parts that give a key a value: one, or those of a long value.
+    fn add_write(
+        &mut self,
+        left: &mut VecDeque<OwnedPart>,
+        (database, key): (u16, &[u8]),
+        (flags, expiry): (u32, Expiry),
+        value: Vec<u8>,
+        read_ns: u64,
+    ) {
+        let write = Write { flags, expiry, ..Write::set(&[]) };
+        if value.len() <= self.settings.limits.value_bytes_inline {
+            let op = Op::Write(write.with_value(Body::Bytes(&value)));
+            left.push_back(self.step_part(Work::Keyed(Command { database, key, op }), read_ns));
+            return;
+        }
+        let command = Command { database, key, op: Op::Write(write) };
+        let bytes = value.len() as u64;
+        left.push_back(self.step_part(Work::ValueBegin { command, bytes }, read_ns));
+        left.push_back(OwnedPart::data(value, read_ns));
+        let end = Work::ValueEndWith { mode: WriteMode::Set, expiry, want_old: false };
+        left.push_back(self.step_part(end, read_ns));
+    }
+}
