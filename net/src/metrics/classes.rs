@@ -22,13 +22,15 @@ pub enum CommandClass {
     IfEqual,
     Flush,
     Scan,
+    /// About channels and their messages.
+    Messages,
     /// Commands that are run together (EXEC); each of them is counted, too.
     Transaction,
     /// Answered without a shard (PING, INFO, errors).
     Local,
 }
 
-pub(super) const COMMANDS: [&str; 15] = [
+pub(super) const COMMANDS: [&str; 16] = [
     "read",
     "read_and_expire",
     "write",
@@ -42,6 +44,7 @@ pub(super) const COMMANDS: [&str; 15] = [
     "if_equal",
     "flush",
     "scan",
+    "messages",
     "transaction",
     "local",
 ];
@@ -131,9 +134,11 @@ pub enum CloseReason {
     Killed,
     /// Its changes could not be saved before they were answered (`--durability always`).
     Storage,
+    /// It did not take the messages that it had subscribed to.
+    Subscriber,
 }
 
-pub(super) const CLOSE_REASONS: [&str; 11] = [
+pub(super) const CLOSE_REASONS: [&str; 12] = [
     "client",
     "answered",
     "slow",
@@ -145,4 +150,5 @@ pub(super) const CLOSE_REASONS: [&str; 11] = [
     "memory",
     "killed",
     "storage",
+    "subscriber",
 ];

@@ -8,7 +8,7 @@ use super::call::{self, Call, part};
 use super::error::Error;
 use super::facts;
 use super::reply_kind::Kind;
-use super::row::{Origin, Row, Run};
+use super::row::{Keys, Origin, Row, Run};
 use super::stream::State;
 use super::table::row_of;
 use super::{Place, Progress, Session, Turn, connection, exceeds, long_value, pairs_bytes_max};
@@ -86,7 +86,9 @@ impl Transaction {
         while let Step::Complete { consumed } = request::parse(rest, limits.arguments_max, &mut arguments) {
             if let Some((_, row)) = row_of(rest, &arguments) {
                 let argument = |index: usize| arguments.spans.get(index).map(|span| span.of(rest));
-                for key in row.keys.of(arguments.spans.len()).filter_map(argument) {
+                // Names of channels belong to slots as keys do, and are none.
+                let keys = if row.flags.contains(&"pubsub") { Keys::NONE } else { row.keys };
+                for key in keys.of(arguments.spans.len()).filter_map(argument) {
                     visit(database, key);
                 }
                 // Their subcommands have one.
@@ -110,7 +112,7 @@ impl Transaction {
                         visit(to, key);
                     }
                 }
-                if let (Run::Chooses(_), Some(word)) = (&row.run, argument(1)) {
+                if let ("select", Some(word)) = (row.name, argument(1)) {
                     database = connection::chosen(word, self.port, limits.databases).unwrap_or(database);
                 }
             }
@@ -258,8 +260,7 @@ impl Session {
             return Progress::Missing(missing);
         };
         self.spoil(Error::ValueTooLong, rest, turn);
-        let behind = arguments.announced.saturating_sub(place.index + 1);
-        self.state = State::Skip { bytes: place.len + 2, arguments: behind };
+        self.pass_over(arguments, place);
         Progress::Consumed(place.start)
     }
 
@@ -283,8 +284,11 @@ impl Session {
         parts: &mut Vec<Part<'a>>,
         parts_max: usize,
     ) {
+        if self.guarded {
+            self.settle();
+        }
         let from = parts.len();
-        let mut turn = Turn { scratch, now, limits, parts, parts_max, from };
+        let mut turn = Turn { scratch, now, limits, parts, parts_max, from, is_replay: true };
         // Step by step: the quick way for small requests stays in the one place where it counts.
         let Transaction { frames, parsed, .. } = transaction;
         let frames: &'a [u8] = frames;
