@@ -14,7 +14,7 @@ use super::attaching::Attaching;
 use super::input::Input;
 use super::joint::JointRun;
 use super::mail::Address;
-use super::messages::Shares;
+use super::messages::shares::Shares;
 use super::owned::OwnedPart;
 use super::queue::Queue;
 use super::rounds::RoundMarks;
