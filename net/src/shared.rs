@@ -5,6 +5,7 @@ use crate::databases::Databases;
 use crate::metrics::WorkerStats;
 use crate::rdma::{PairsByClient, Watcher};
 use crate::readable::Readable;
+use crate::scripts::Scripts;
 use crate::session::Protocol;
 use crate::slots::SlotMap;
 use crate::tier::TierFigures;
@@ -47,6 +48,7 @@ pub(crate) struct Shared {
     /// `--max-connections`: what [`Tunables`] has instead is not more.
     pub(crate) connections_max: usize,
     pub(crate) tunables: Tunables,
+    pub(crate) scripts: Scripts,
     /// Resident memory of the process when it was last measured, bytes.
     pub(crate) resident_bytes: AtomicU64,
     pub(crate) value_bytes_max: u64,

@@ -18,6 +18,13 @@ impl Buffer {
         result
     }
 
+    /// As [`Buffer::fill`], behind what is there.
+    pub(crate) fn append(&self, add: impl FnOnce(&mut Vec<u8>)) {
+        let mut bytes = self.0.take();
+        add(&mut bytes);
+        self.0.set(bytes);
+    }
+
     /// What it was filled with last; it is not used beyond the next time.
     pub(crate) fn bytes<'b>(&self) -> &'b [u8] {
         // SAFETY: only `fill` and `trim` change it. Functions use the bytes before they call anything that calls these: the script that they

@@ -4,7 +4,7 @@
 
 use crate::buffer::Buffer;
 use crate::host::{Host, Stop};
-use crate::random;
+use crate::{json, random};
 use mlua_sys as ffi;
 use std::alloc::{Layout, alloc, dealloc, realloc};
 use std::cell::Cell;
@@ -38,6 +38,8 @@ pub(crate) struct Context {
     pub(crate) resp3: Cell<bool>,
     /// State of `math.random`: 48 bits.
     pub(crate) random: Cell<u64>,
+    /// How JSON is written and read.
+    pub(crate) json: Cell<json::Config>,
     /// Most bytes of a reply.
     pub(crate) reply_max: Cell<usize>,
     /// Kept for their room.
@@ -58,6 +60,7 @@ impl Default for Context {
             host: Cell::new(None),
             resp3: Cell::new(false),
             random: Cell::new(random::START),
+            json: Cell::default(),
             reply_max: Cell::new(usize::MAX),
             request: Buffer::default(),
             answer: Buffer::default(),
@@ -92,6 +95,7 @@ impl Context {
         self.steps.set(0);
         self.stopped.set(None);
         self.resp3.set(false);
+        self.json.set(json::Config::default());
     }
 
     /// It has ended.

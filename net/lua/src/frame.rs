@@ -14,6 +14,8 @@ pub(crate) enum Raise {
     Text(&'static CStr),
     /// About the argument with this number.
     Argument(c_int, &'static CStr),
+    /// The same, with the topmost string.
+    ArgumentTop(c_int),
     /// The argument with this number is of another type.
     Type(c_int, &'static CStr),
     /// With the topmost string behind the place in the script.
@@ -107,7 +109,7 @@ impl Frame {
         unsafe { ffi::lua_tonumber(self.state, at) }
     }
 
-    fn is_number(&self, at: c_int) -> bool {
+    pub(crate) fn is_number(&self, at: c_int) -> bool {
         // SAFETY: see above.
         unsafe { ffi::lua_isnumber(self.state, at) != 0 }
     }
@@ -314,6 +316,45 @@ impl Frame {
         if result == ffi::LUA_OK { Ok(()) } else { Err(result) }
     }
 
+    /// An error with words that are put together, behind the place in the script.
+    pub(crate) fn error(&self, words: std::fmt::Arguments<'_>) -> Raise {
+        use std::io::Write;
+        let text = &self.context().text;
+        // Writing to memory does not fail.
+        text.fill(|out| out.write_fmt(words).unwrap_or_default());
+        self.push_bytes(text.bytes());
+        Raise::Top
+    }
+
+    /// What stands for nothing in formats that have a word for that.
+    pub(crate) fn push_null(&self) {
+        // SAFETY: see above.
+        unsafe { ffi::lua_pushlightuserdata(self.state, std::ptr::null_mut()) }
+    }
+
+    /// Whether it is that.
+    pub(crate) fn is_null(&self, at: c_int) -> bool {
+        // SAFETY: see above.
+        unsafe {
+            ffi::lua_type(self.state, at) == ffi::LUA_TLIGHTUSERDATA
+                && ffi::lua_touserdata(self.state, at).is_null()
+        }
+    }
+
+    /// The name of a value's type.
+    pub(crate) fn type_name(&self, at: c_int) -> &'static str {
+        match self.kind(at) {
+            Kind::None => "no value",
+            Kind::Nil => "nil",
+            Kind::Boolean => "boolean",
+            Kind::Number => "number",
+            Kind::String => "string",
+            Kind::Table => "table",
+            Kind::Function => "function",
+            Kind::Other => "userdata",
+        }
+    }
+
     /// Ends the function with an error.
     fn raise(&self, raise: Raise) -> ! {
         // SAFETY: see above. Nothing of this frame, nor of `enter`'s, has a destructor.
@@ -326,6 +367,10 @@ impl Frame {
                 }
                 Raise::Argument(number, text) => {
                     ffi::luaL_argerror(self.state, number, text.as_ptr());
+                }
+                Raise::ArgumentTop(number) => {
+                    let text = ffi::lua_tolstring(self.state, -1, std::ptr::null_mut());
+                    ffi::luaL_argerror(self.state, number, text);
                 }
                 Raise::Type(number, name) => {
                     ffi::luaL_typerror(self.state, number, name.as_ptr());

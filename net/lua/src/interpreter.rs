@@ -1,6 +1,7 @@
 //! A Lua state, the scripts that it has compiled, and how one of them is run.
 
 use crate::context::{self, Context};
+use crate::digest::{Digest, digits};
 use crate::frame::{Frame, Kind};
 use crate::host::{Host, Stop};
 use crate::reply::Reply;
@@ -76,14 +77,19 @@ impl Drop for Interpreter {
 impl Interpreter {
     /// A new state; `version` is what scripts are told of Redis. `None`: there is no memory.
     pub fn new(version: &str) -> Option<Interpreter> {
+        let mut made = Interpreter::empty()?;
+        made.protected(|frame| sandbox::build(frame, version)).ok()?;
+        made.idle_bytes = made.bytes_held();
+        Some(made)
+    }
+
+    /// A state without any functions.
+    fn empty() -> Option<Interpreter> {
         let context = Box::<Context>::default();
         let address = std::ptr::from_ref::<Context>(&context).cast_mut().cast::<c_void>();
         // SAFETY: the allocator's user data is the context, which lives as long as the state.
         let state = NonNull::new(unsafe { ffi::lua_newstate(context::allocate, address) })?;
-        let mut made = Interpreter { state, context, idle_bytes: 0, scripts: 0 };
-        made.protected(|frame| sandbox::build(frame, version)).ok()?;
-        made.idle_bytes = made.bytes_held();
-        Some(made)
+        Some(Interpreter { state, context, idle_bytes: 0, scripts: 0 })
     }
 
     /// Memory that it has, bytes.
@@ -125,16 +131,14 @@ impl Interpreter {
     ///
     /// # Errors
     /// What is wrong with it; empty if there is no memory.
-    pub fn load(&mut self, digest: &[u8; 20], text: &[u8]) -> Result<(), Vec<u8>> {
+    pub fn load(&mut self, digest: &Digest, text: &[u8]) -> Result<(), Vec<u8>> {
         let mut error = None;
         let run = self.protected(|frame| {
             frame.raw_field(REGISTRY, SCRIPTS);
             frame.push_bytes(digest);
-            // Compiled text is none.
-            let is_text = text.first() != Some(&0x1B);
-            match frame.compile(if is_text { text } else { b"?" }, NAME) {
+            match compile(frame, text) {
                 Ok(()) => frame.raw_set(-3),
-                Err(_) => error = Some(frame.bytes(-1).unwrap_or_default().to_vec()),
+                Err(words) => error = Some(words),
             }
         });
         match (run, error) {
@@ -147,7 +151,7 @@ impl Interpreter {
     }
 
     /// Whether a script is loaded.
-    pub fn has(&mut self, digest: &[u8; 20]) -> bool {
+    pub fn has(&mut self, digest: &Digest) -> bool {
         let mut has = false;
         let _ = self.protected(|frame| {
             frame.raw_field(REGISTRY, SCRIPTS);
@@ -159,7 +163,7 @@ impl Interpreter {
     }
 
     /// Forgets those scripts of which `keep` says so.
-    pub fn retain(&mut self, mut keep: impl FnMut(&[u8; 20]) -> bool) {
+    pub fn retain(&mut self, mut keep: impl FnMut(&Digest) -> bool) {
         let mut kept = 0;
         let _ = self.protected(|frame| {
             frame.raw_field(REGISTRY, SCRIPTS);
@@ -220,6 +224,34 @@ impl Interpreter {
     }
 }
 
+/// Whether a text could be compiled.
+///
+/// # Errors
+/// What is wrong with it; empty if there is no memory.
+pub fn check(text: &[u8]) -> Result<(), Vec<u8>> {
+    let mut interpreter = Interpreter::empty().ok_or_else(Vec::new)?;
+    let mut error = None;
+    let run = interpreter.protected(|frame| {
+        if let Err(words) = compile(frame, text) {
+            error = Some(words);
+        }
+    });
+    match (run, error) {
+        (Ok(()), None) => Ok(()),
+        (_, error) => Err(error.unwrap_or_default()),
+    }
+}
+
+/// Pushes the function of a script.
+fn compile(frame: &Frame, text: &[u8]) -> Result<(), Vec<u8>> {
+    // What is compiled already is no text.
+    let text = if text.first() == Some(&0x1B) { b"?" } else { text };
+    match frame.compile(text, NAME) {
+        Ok(()) => Ok(()),
+        Err(_) => Err(frame.bytes(-1).unwrap_or_default().to_vec()),
+    }
+}
+
 fn run(frame: &Frame, invocation: &Invocation<'_>, reply: &mut Vec<u8>) -> Ended {
     for (name, words) in [("KEYS", invocation.keys), ("ARGV", invocation.arguments)] {
         frame.push_table();
@@ -261,7 +293,7 @@ fn run(frame: &Frame, invocation: &Invocation<'_>, reply: &mut Vec<u8>) -> Ended
 }
 
 /// Writes the error that is the topmost value.
-fn fail(frame: &Frame, digest: &[u8; 20], answer: &mut Reply<'_>) {
+fn fail(frame: &Frame, digest: &Digest, answer: &mut Reply<'_>) {
     if frame.kind(-1) != Kind::Table {
         return answer.line(b'-', b"ERR Error running script");
     }
@@ -273,11 +305,9 @@ fn fail(frame: &Frame, digest: &[u8; 20], answer: &mut Reply<'_>) {
     let place = frame.bytes(-2).zip(frame.bytes(-1));
     let mut line = text.to_vec();
     if let Some((source, number)) = place {
-        line.extend_from_slice(b" script: ");
-        for byte in digest {
-            line.extend_from_slice(format!("{byte:02x}").as_bytes());
-        }
-        line.extend_from_slice(&[b", on ", source, b":", number, b"."].concat());
+        line.extend_from_slice(
+            &[b" script: ", &digits(digest)[..], b", on ", source, b":", number, b"."].concat(),
+        );
     }
     answer.line(b'-', &line);
 }

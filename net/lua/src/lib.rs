@@ -19,14 +19,19 @@
 //! has a destructor and giving it back (buffers live in the [`context::Context`], and are taken out of it for a moment) nothing is called that
 //! may raise, but for want of memory, when the buffer is leaked.
 
+mod bit;
 mod buffer;
 mod chunk;
 mod context;
+mod digest;
 mod frame;
 mod handler;
 mod host;
 mod interpreter;
+mod json;
+mod msgpack;
 mod number;
+mod packed;
 mod pattern;
 mod protected;
 mod random;
@@ -38,5 +43,6 @@ mod strings;
 mod tests;
 mod values;
 
+pub use digest::{Digest, digest, digits, from_digits};
 pub use host::{Host, Level, Stop};
-pub use interpreter::{Ended, Interpreter, Invocation, Limits};
+pub use interpreter::{Ended, Interpreter, Invocation, Limits, check};

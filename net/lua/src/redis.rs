@@ -1,9 +1,9 @@
 //! The library `redis`.
 
+use crate::digest::{digest, digits};
 use crate::frame::{Frame, Function, Kind, Raise};
 use crate::host::Level;
 use crate::{number, values};
-use sha1::{Digest, Sha1};
 use std::ffi::c_int;
 
 /// Its functions.
@@ -120,15 +120,7 @@ fn sha1hex(frame: &Frame) -> Result<c_int, Raise> {
     if frame.context().charge_bytes(bytes.len() * 8) {
         return Err(Raise::Stopped);
     }
-    let mut hex = [0; 40];
-    let digest = Sha1::digest(bytes);
-    for (pair, byte) in hex.chunks_exact_mut(2).zip(digest) {
-        pair.copy_from_slice(&[
-            b"0123456789abcdef"[usize::from(byte >> 4)],
-            b"0123456789abcdef"[usize::from(byte & 15)],
-        ]);
-    }
-    frame.push_bytes(&hex);
+    frame.push_bytes(&digits(&digest(bytes)));
     Ok(1)
 }
 

@@ -9,7 +9,7 @@
 //! What functions of Lua put into such a table by themselves (`table.insert`) is taken away when the script has ended.
 
 use crate::frame::{Frame, Function, Kind, Raise};
-use crate::{chunk, handler, protected, random, redis, strings};
+use crate::{bit, chunk, handler, json, msgpack, packed, protected, random, redis, strings};
 use mlua_sys as ffi;
 use std::ffi::{CStr, c_int};
 
@@ -56,7 +56,8 @@ const REPLACED: [(&str, Function); 8] = [
     ("loadstring", chunk::loadstring),
     ("load", chunk::load),
 ];
-const LIBRARIES: [&str; 5] = ["coroutine", "math", "string", "table", "redis"];
+const LIBRARIES: [&str; 9] =
+    ["coroutine", "math", "string", "table", "redis", "bit", "cjson", "cmsgpack", "struct"];
 
 /// Sequences that are longer are not compared by Lua itself: that could take the square of the length.
 const SORTED_MAX: usize = 64;
@@ -81,6 +82,16 @@ pub(crate) fn build(frame: &Frame, version: &str) {
         frame.set_field(REGISTRY, LESS);
     }
     add_redis(frame, version);
+    add_library(frame, "bit", &bit::FUNCTIONS);
+    add_library(frame, "struct", &packed::FUNCTIONS);
+    add_library(frame, "cmsgpack", &msgpack::FUNCTIONS);
+    add_texts(frame, "cmsgpack", &msgpack::TEXTS);
+    add_library(frame, "cjson", &json::FUNCTIONS);
+    add_texts(frame, "cjson", &json::TEXTS);
+    frame.raw_field(-1, "cjson");
+    frame.push_null();
+    frame.set_field(-2, "null");
+    frame.pop(1);
     frame.push_function(handler::handle);
     frame.set_field(REGISTRY, HANDLER);
     for name in [LOCKED, SCRIPTS] {
@@ -126,6 +137,15 @@ fn add_library(frame: &Frame, name: &str, functions: &[(&str, Function)]) {
         frame.set_field(-3, name);
     }
     add_functions(frame, functions);
+    frame.pop(1);
+}
+
+fn add_texts(frame: &Frame, name: &str, texts: &[(&str, &str)]) {
+    frame.raw_field(-1, name);
+    for (name, text) in texts {
+        frame.push_bytes(text.as_bytes());
+        frame.set_field(-2, name);
+    }
     frame.pop(1);
 }
 

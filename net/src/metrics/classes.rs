@@ -24,11 +24,13 @@ pub enum CommandClass {
     Scan,
     /// Commands that are run together (EXEC); each of them is counted, too.
     Transaction,
+    /// Scripts (EVAL); what they call is not counted.
+    Script,
     /// Answered without a shard (PING, INFO, errors).
     Local,
 }
 
-pub(super) const COMMANDS: [&str; 15] = [
+pub(super) const COMMANDS: [&str; 16] = [
     "read",
     "read_and_expire",
     "write",
@@ -43,6 +45,7 @@ pub(super) const COMMANDS: [&str; 15] = [
     "flush",
     "scan",
     "transaction",
+    "script",
     "local",
 ];
 

@@ -11,6 +11,7 @@ use super::mail::{Batch, Mail};
 use super::outcomes::Outcomes;
 use super::pool::Pool;
 use super::rounds::Rounds;
+use super::scripts::ScriptEngine;
 use super::siblings::Siblings;
 use super::sweep::Sweep;
 use super::tier::state::Tier;
@@ -58,6 +59,8 @@ pub(crate) struct Settings {
     pub(crate) pairs_max: usize,
     /// Length of a ring in shared memory, bytes; 0: none is shared.
     pub(crate) ring_bytes: usize,
+    /// Of each script.
+    pub(crate) scripts: torc_lua::Limits,
     /// For the outcomes of numbered changes.
     pub(crate) outcomes_bytes_max: usize,
     pub(crate) budget: BudgetConfig,
@@ -106,6 +109,8 @@ pub(crate) struct WorkerState {
     /// By lane: batches that wait, each from the request with this number on.
     pub(super) stopped: Vec<VecDeque<(Box<Batch>, usize)>>,
     pub(super) holds: Holds,
+    /// What runs scripts, once there was one.
+    pub(super) scripts: Option<Box<ScriptEngine>>,
     /// Connections whose transactions wait for keys.
     pub(super) acquiring: Vec<ConnId>,
     pub(super) sweep: Sweep,
@@ -148,6 +153,7 @@ impl WorkerState {
             foreign_uploads: HashMap::new(),
             stopped,
             holds: Holds::default(),
+            scripts: None,
             acquiring: Vec::new(),
             sweep: Sweep::default(),
             told_dropped: 0,

@@ -56,6 +56,7 @@ pub(super) const SUBCOMMANDS: &[(&str, &[&str])] = &[
     ("latency", &["doctor", "graph", "help", "histogram", "history", "latest", "reset"]),
     ("memory", &["doctor", "help", "malloc-stats", "purge", "stats", "usage"]),
     ("object", &["encoding", "freq", "help", "idletime", "refcount"]),
+    ("script", &["debug", "exists", "flush", "help", "kill", "load", "show"]),
     ("slowlog", &["get", "help", "len", "reset"]),
 ];
 

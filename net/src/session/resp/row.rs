@@ -6,6 +6,7 @@ use super::error::Error;
 use super::joint;
 use super::local::LocalCall;
 use super::reply_kind::{Kind, Position};
+use super::scripting;
 use super::storage::Storage;
 use super::{Session, Turn};
 use crate::session::part::Part;
@@ -95,6 +96,8 @@ pub(super) enum Run {
     Chooses(fn(&mut Client, &LocalCall<'_>, &mut Vec<u8>)),
     /// Is about several keys, and done as one: what is to be done, and how it is answered.
     Joint(joint::Read, Kind),
+    /// Runs a script.
+    Script(scripting::Kind),
     /// Begins or ends a queue of commands.
     Queue(for<'s, 't, 'p, 'a> fn(&'s mut Session, &'t mut Turn<'p, 'a>)),
     /// Answers `+OK`, then the connection is closed.
@@ -111,6 +114,7 @@ impl std::fmt::Debug for Run {
             Run::Mixed(..) => "Mixed",
             Run::Chooses(_) => "Chooses",
             Run::Joint(..) => "Joint",
+            Run::Script(_) => "Script",
             Run::Queue(_) => "Queue",
             Run::Quit => "Quit",
         })

@@ -7,7 +7,7 @@ use super::reply_kind::Kind;
 use super::row::{Keys, Row, Run, Values};
 use super::{
     Session, bits, clients, cluster, config, connection, counters, dump, expiry, info, introspection, joint,
-    keyspace, memory, object, observe, several, strings, transaction,
+    keyspace, memory, object, observe, scripting, several, strings, transaction,
 };
 use torc_proto::resp::Arguments;
 use torc_proto::resp::request::inline_word;
@@ -195,6 +195,16 @@ rows! {
         Values::None, Run::Keys(several::check, transaction::watch), "EXEC does nothing if a key changes before it";
     "unwatch" 1 ["noscript" "loading" "stale" "fast" "allow_busy"] NONE "transactions" "2.2.0"
         Values::None, Parts(transaction::unwatch), "Watch no key any more";
+    "eval" -3 ["noscript" "stale" "skip_monitor" "no_mandatory_keys" "movablekeys"] NONE "scripting" "2.6.0"
+        Pairs, Run::Script(scripting::EVAL), "Run a script";
+    "evalsha" -3 ["noscript" "stale" "skip_monitor" "no_mandatory_keys" "movablekeys"] NONE "scripting" "2.6.0"
+        Pairs, Run::Script(scripting::EVALSHA), "Run a script that is known, by its SHA-1";
+    "eval_ro" -3 ["readonly" "noscript" "stale" "skip_monitor" "no_mandatory_keys" "movablekeys"] NONE "scripting" "7.0.0"
+        Pairs, Run::Script(scripting::EVAL_RO), "Run a script that changes nothing";
+    "evalsha_ro" -3 ["readonly" "noscript" "stale" "skip_monitor" "no_mandatory_keys" "movablekeys"] NONE "scripting" "7.0.0"
+        Pairs, Run::Script(scripting::EVALSHA_RO), "The same, by its SHA-1";
+    "script" -2 [] NONE "scripting" "2.6.0"
+        Pairs, Local(scripting::script), "The scripts that are known";
     "cluster" -2 [] NONE "cluster" "3.0.0"
         Values::None, Mixed(cluster::parts, cluster::cluster), "Which shard owns which slot";
     "readonly" 1 ["loading" "stale" "fast"] NONE "cluster" "3.0.0"
@@ -226,7 +236,7 @@ fn pack(name: &[u8]) -> Option<u128> {
 }
 
 const LOWER: u128 = u128::from_le_bytes([0x20; NAME_BYTES_MAX]);
-const SLOT_BITS: u32 = 9;
+const SLOT_BITS: u32 = 10;
 const EMPTY: u8 = u8::MAX;
 
 const fn hash(name: u128, multiplier: u64) -> usize {
