@@ -345,6 +345,7 @@ fn shared(
         connections_max: config.connections_max,
         tunables: Tunables::new(ms(config.idle_timeout), config.connections_max),
         scripts: Scripts::new(config.script_cache_bytes_max),
+        script_ms_max: config.script_time_max.as_millis() as u64,
         resident_bytes: 0.into(),
         value_bytes_max: config.value_bytes_max,
         baseline: Mutex::default(),

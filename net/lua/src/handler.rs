@@ -45,9 +45,12 @@ fn push_text(frame: &Frame, at: c_int) {
     }
 }
 
-/// Source and line of the function of the script that runs: what has raised the error, or has called that.
+/// Levels that are looked at: what has raised the error, what has called that, and what has called a function that stands for one of Lua's.
+const LEVELS: c_int = 3;
+
+/// Source and line of the function of the script that runs.
 fn place<'f>(frame: &Frame) -> Option<(&'f CStr, c_int)> {
-    for level in 1..3 {
+    for level in 1..=LEVELS {
         let mut info = MaybeUninit::<ffi::lua_Debug>::zeroed();
         // SAFETY: the state calls this; `info` is room for what Lua tells, and its texts stay as long as the functions do that are told of.
         unsafe {
@@ -57,7 +60,7 @@ fn place<'f>(frame: &Frame) -> Option<(&'f CStr, c_int)> {
                 return None;
             }
             let info = info.assume_init();
-            if CStr::from_ptr(info.what) != c"C" || level == 2 {
+            if CStr::from_ptr(info.what) != c"C" || level == LEVELS {
                 return Some((CStr::from_ptr(info.source), info.currentline));
             }
         }

@@ -102,7 +102,7 @@ fn write_number(number: f64, out: &mut Vec<u8>) {
         return out.extend_from_slice(&number.to_be_bytes());
     }
     let (kind, bytes) = match integer {
-        0..=127 | -32..0 => return out.push(integer as u8),
+        -32..=127 => return out.push(integer as u8),
         128..=0xff => (0xcc, 1),
         0x100..=0xffff => (0xcd, 2),
         0x1_0000..=0xffff_ffff => (0xce, 4),

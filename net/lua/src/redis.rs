@@ -224,21 +224,20 @@ fn replicate_commands(frame: &Frame) -> Result<c_int, Raise> {
 
 fn set_repl(frame: &Frame) -> Result<c_int, Raise> {
     if frame.top() != 1 {
-        return error(frame, b"ERR redis.set_repl() requires one argument.");
+        return error(frame, b"ERR redis.set_repl() requires two arguments.");
     }
     match number::to_i64(frame.number(1)) {
         0..=3 => Ok(0),
-        _ => error(
-            frame,
-            b"ERR Invalid replication flags. Please use REPL_AOF, REPL_REPLICA, REPL_ALL or REPL_NONE.",
-        ),
+        _ => {
+            error(frame, b"ERR Invalid replication flags. Use REPL_AOF, REPL_REPLICA, REPL_ALL or REPL_NONE.")
+        }
     }
 }
 
 /// Everybody may do everything.
 fn acl_check_cmd(frame: &Frame) -> Result<c_int, Raise> {
     if frame.top() == 0 {
-        return error(frame, b"ERR Please specify at least one argument for this redis.acl_check_cmd() call");
+        return error(frame, b"ERR Please specify at least one argument for this redis lib call");
     }
     frame.push_boolean(true);
     Ok(1)

@@ -82,10 +82,12 @@ impl Reply<'_> {
         frame.raw_field(-1, "big_number");
         if frame.kind(-1) == Kind::String {
             let bytes = frame.bytes(-1).unwrap_or_default();
-            if self.resp3 {
-                self.line(b'(', bytes)
-            } else {
-                self.bulk(bytes)
+            match self.resp3 {
+                true => self.line(b'(', bytes),
+                false => {
+                    self.header(b'$', bytes.len());
+                    self.text(bytes);
+                }
             }
             return Some(true);
         }
@@ -218,8 +220,12 @@ impl Reply<'_> {
 
     /// A line: ends of lines within it become blanks.
     pub(crate) fn line(&mut self, kind: u8, text: &[u8]) {
-        let blank = |&byte: &u8| if matches!(byte, b'\r' | b'\n') { b' ' } else { byte };
         self.out.push(kind);
+        self.text(text);
+    }
+
+    fn text(&mut self, text: &[u8]) {
+        let blank = |&byte: &u8| if matches!(byte, b'\r' | b'\n') { b' ' } else { byte };
         self.out.extend(text.iter().map(blank));
         self.out.extend_from_slice(b"\r\n");
     }

@@ -72,6 +72,10 @@ pub(crate) fn build(frame: &Frame, version: &str) {
     }
     add_functions(frame, &REPLACED);
     add_library(frame, "string", &strings::FUNCTIONS);
+    frame.raw_field(-1, "string");
+    frame.raw_field(-1, "gmatch");
+    frame.set_field(-2, "gfind");
+    frame.pop(1);
     add_library(frame, "math", &[("random", random::random), ("randomseed", random::randomseed)]);
     frame.raw_field(-1, "table");
     frame.raw_field(-1, "sort");
@@ -325,6 +329,10 @@ fn setmetatable(frame: &Frame) -> Result<c_int, Raise> {
 fn collectgarbage(frame: &Frame) -> Result<c_int, Raise> {
     match frame.bytes(1) {
         Some(b"count") => gcinfo(frame),
+        Some(b"step") => {
+            frame.push_boolean(false);
+            Ok(1)
+        }
         _ => {
             frame.push_number(0.0);
             Ok(1)

@@ -446,6 +446,7 @@ pub(crate) fn shared(shards: u16) -> Shared {
         connections_max: 100,
         tunables: Tunables::new(0, 100),
         scripts: Scripts::new(64 << 10),
+        script_ms_max: 100,
         resident_bytes: 0.into(),
         value_bytes_max: 1 << 20,
         baseline: Mutex::default(),

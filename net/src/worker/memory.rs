@@ -79,6 +79,9 @@ impl WorkerState {
         }
         let mail = self.mail.bytes_held();
         let scripts = self.scripts.as_ref().map_or(0, |scripts| scripts.bytes_held());
+        if scripts > 0 {
+            self.stats.script_bytes.set(scripts as u64);
+        }
         self.budget.common = mail + self.pool.bytes_held() + self.budget.rings + scripts;
         self.stats.mail_bytes.set(mail as u64);
         self.stats.fixed_bytes.set(self.budget.fixed as u64);

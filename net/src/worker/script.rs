@@ -361,8 +361,14 @@ impl WorkerState {
             Ended::Returned => run.outcome = OutcomeClass::Done,
             Ended::Failed => {}
             Ended::Stopped(Stop::Host) => return self.restart_script(conn, run, wanted),
-            Ended::Stopped(Stop::Time) => return Progress::Ends(OwnedAnswer::Busy { limit: TIME }),
-            Ended::Stopped(Stop::Memory) => return Progress::Ends(OwnedAnswer::Busy { limit: MEMORY }),
+            Ended::Stopped(Stop::Time) => {
+                self.stats.scripts_out_of_time.add(1);
+                return Progress::Ends(OwnedAnswer::Busy { limit: TIME });
+            }
+            Ended::Stopped(Stop::Memory) => {
+                self.stats.scripts_out_of_memory.add(1);
+                return Progress::Ends(OwnedAnswer::Busy { limit: MEMORY });
+            }
             Ended::Unknown => return Progress::Ends(OwnedAnswer::OutcomeUnknown),
         }
         conn.fetched = Some(Box::default());
@@ -384,6 +390,7 @@ impl WorkerState {
             return refuse(run, b"ERR in a transaction a script may use those keys alone that it is given");
         }
         run.attempts += 1;
+        self.stats.scripts_begun_again.add(1);
         if run.attempts > ATTEMPTS_MAX {
             return refuse(run, b"ERR a script has used too many keys that it was not given");
         }

@@ -97,6 +97,8 @@ impl WorkerState {
         };
         engine.lua.load(&digest, script.text()).map_err(|error| not_compiled(&error))?;
         engine.scripts.insert(digest, script.clone());
+        let compiled = engine.scripts.len();
+        self.stats.compiled_scripts.set(compiled as u64);
         Ok((digest, script))
     }
 }

@@ -67,18 +67,24 @@ impl Tried {
     }
 
     fn run_as(&mut self, text: &str, resp3: bool) -> (Ended, String) {
+        let (ended, reply) = self.run_bytes(text, resp3);
+        (ended, String::from_utf8_lossy(&reply).into_owned())
+    }
+
+    fn run_bytes(&mut self, text: &str, resp3: bool) -> (Ended, Vec<u8>) {
         let digest: [u8; 20] = Sha1::digest(text).into();
         if !self.interpreter.has(&digest)
             && let Err(error) = self.interpreter.load(&digest, text.as_bytes())
         {
-            return (Ended::Failed, format!("-{}\r\n", String::from_utf8_lossy(&error)));
+            let words = [b"-ERR Error compiling script (new function): ", &error[..], b"\r\n"].concat();
+            return (Ended::Failed, words);
         }
         let (keys, arguments) = ([&b"k1"[..], b"k2"], [&b"a1"[..], b"a2"]);
         let invocation =
             Invocation { digest: &digest, keys: &keys, arguments: &arguments, resp3, limits: LIMITS };
         let mut reply = Vec::new();
         let ended = self.interpreter.run(&mut self.store, &invocation, &mut reply);
-        (ended, String::from_utf8_lossy(&reply).into_owned())
+        (ended, reply)
     }
 
     /// The reply; errors without what tells of the script.
@@ -143,7 +149,10 @@ fn replies_and_errors_are_redis_own() {
         ("error({err='MYERR oops'})", "-MYERR oops@"),
         ("error()", "-ERR nil@"),
         ("error(42)", "-ERR user_script:1: 42@"),
-        ("return 1 +", "-user_script:1: unexpected symbol near '<eof>'|"),
+        (
+            "return 1 +",
+            "-ERR Error compiling script (new function): user_script:1: unexpected symbol near '<eof>'|",
+        ),
         ("local x = nil; return x.y", "-ERR user_script:1: attempt to index local 'x' (a nil value)@"),
         ("return redis.sha1hex('abc')", "$40|a9993e364706816aba3e25717850c26c9cd0d89d|"),
         ("return redis.sha1hex()", "-ERR wrong number of arguments@"),
@@ -208,6 +217,35 @@ fn replies_and_errors_are_redis_own() {
         let got = tried.run(text);
         if got != expected {
             wrong += &format!("{text}\n  {got}\n  {expected}\n");
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+}
+
+/// Bytes as `vectors.txt` has them.
+fn shown(bytes: &[u8]) -> String {
+    let show = |byte: &u8| match byte {
+        0x20..=0x7E if *byte != b'\\' => char::from(*byte).to_string(),
+        other => format!("\\x{other:02x}"),
+    };
+    bytes.iter().map(show).collect()
+}
+
+#[test]
+fn libraries_do_what_they_do_in_redis() {
+    let (mut tried, mut wrong) = (Tried::new(), String::new());
+    let lines = include_str!("vectors.txt").lines().filter(|line| !line.starts_with('#'));
+    for (text, expected) in lines.filter_map(|line| line.split_once(" --> ")) {
+        let got = match tried.run_bytes(text, false) {
+            (Ended::Stopped(why), _) => format!("{why:?}"),
+            (_, reply) => shown(&reply).replace("\\x0d\\x0a", "|"),
+        };
+        let got = match got.split_once(" script: ") {
+            Some((error, rest)) => format!("{error}{}", &rest[40..]).replace(", on @user_script:1.", "@"),
+            None => got,
+        };
+        if got != expected {
+            wrong += &format!("{text}\n  got      {got}\n  expected {expected}\n");
         }
     }
     assert!(wrong.is_empty(), "{wrong}");
