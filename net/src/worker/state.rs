@@ -11,7 +11,7 @@ use super::mail::{Batch, Mail};
 use super::outcomes::Outcomes;
 use super::pool::Pool;
 use super::rounds::Rounds;
-use super::scripts::ScriptEngine;
+use super::script::ScriptEngine;
 use super::siblings::Siblings;
 use super::sweep::Sweep;
 use super::tier::state::Tier;

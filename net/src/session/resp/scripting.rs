@@ -4,8 +4,8 @@ use super::call::{Call, part};
 use super::client::Client;
 use super::error::Error;
 use super::local::{LocalCall, Subcommand};
-use super::reply_kind;
-use super::row::{Row, Run};
+use super::reply_kind::Kind;
+use super::row::{Row, Run, ScriptKind};
 use super::{Session, Turn};
 use crate::session::part::{Script, Work};
 use crate::session::protocol::Port;
@@ -14,18 +14,6 @@ use torc_engine::words;
 use torc_lua::{digits, from_digits};
 use torc_proto::resp::{compose, parse_i64};
 use torc_proto::slot::slot_of;
-
-/// Which of the commands it is.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Kind {
-    by_digits: bool,
-    read_only: bool,
-}
-
-pub(super) const EVAL: Kind = Kind { by_digits: false, read_only: false };
-pub(super) const EVALSHA: Kind = Kind { by_digits: true, read_only: false };
-pub(super) const EVAL_RO: Kind = Kind { by_digits: false, read_only: true };
-pub(super) const EVALSHA_RO: Kind = Kind { by_digits: true, read_only: true };
 
 /// Of EVAL's arguments the first that may be a key.
 const FIRST_KEY: usize = 3;
@@ -42,7 +30,7 @@ impl Session {
     pub(super) fn script<'a>(
         &self,
         call: &Call<'_, 'a>,
-        kind: Kind,
+        kind: ScriptKind,
         turn: &mut Turn<'_, 'a>,
     ) -> Result<(), Error> {
         let told = call.integer(2)?;
@@ -66,7 +54,7 @@ impl Session {
         }
         let script = Script { by_digits: kind.by_digits, read_only: kind.read_only, keys };
         let work = Work::Script { script, database: self.database, words: turn.scratch.keep(&all) };
-        turn.parts.push(part(work, reply_kind::Kind::Script, &[]));
+        turn.parts.push(part(work, Kind::Script, &[]));
         Ok(())
     }
 }

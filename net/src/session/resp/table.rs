@@ -4,10 +4,10 @@
 //! perfect hash over the name in lower case, made at compile time.
 
 use super::reply_kind::Kind;
-use super::row::{Keys, Row, Run, Values};
+use super::row::{Keys, Queueing, Row, Run, ScriptKind, Values};
 use super::{
-    Session, bits, clients, cluster, config, connection, counters, dump, expiry, info, introspection, joint,
-    keyspace, memory, object, observe, scripting, several, strings, transaction,
+    bits, clients, cluster, config, connection, counters, dump, expiry, info, introspection, joint, keyspace,
+    memory, object, observe, scripting, several, strings, watch,
 };
 use torc_proto::resp::Arguments;
 use torc_proto::resp::request::inline_word;
@@ -17,6 +17,11 @@ const ONE: Keys = Keys { first: 1, last: 1, step: 1 };
 const ALL: Keys = Keys { first: 1, last: -1, step: 1 };
 const TWO: Keys = Keys { first: 1, last: 2, step: 1 };
 const PAIRS: Keys = Keys { first: 1, last: -1, step: 2 };
+
+const EVAL: ScriptKind = ScriptKind { by_digits: false, read_only: false };
+const EVALSHA: ScriptKind = ScriptKind { by_digits: true, read_only: false };
+const EVAL_RO: ScriptKind = ScriptKind { by_digits: false, read_only: true };
+const EVALSHA_RO: ScriptKind = ScriptKind { by_digits: true, read_only: true };
 
 macro_rules! rows {
     ($($name:literal $arity:literal [$($flag:literal)*] $keys:ident $group:literal $since:literal
@@ -186,23 +191,23 @@ rows! {
     "client" -2 [] NONE "connection" "2.4.0"
         Values::None, Mixed(clients::parts, connection::client), "Names and facts of this connection";
     "multi" 1 ["noscript" "loading" "stale" "fast" "allow_busy"] NONE "transactions" "1.2.0"
-        Values::None, Queue(Session::begin_queue), "Queue the commands that follow";
+        Values::None, Queue(Queueing::Begin), "Queue the commands that follow";
     "exec" 1 ["noscript" "loading" "stale" "skip_slowlog"] NONE "transactions" "1.2.0"
-        Values::None, Queue(Session::end_queue), "Run all queued commands, and nobody else's in between";
+        Values::None, Queue(Queueing::Run), "Run all queued commands, and nobody else's in between";
     "discard" 1 ["noscript" "loading" "stale" "fast" "allow_busy"] NONE "transactions" "2.0.0"
-        Values::None, Queue(Session::drop_queue), "Forget the queued commands";
+        Values::None, Queue(Queueing::Drop), "Forget the queued commands";
     "watch" -2 ["noscript" "loading" "stale" "fast" "allow_busy"] ALL "transactions" "2.2.0"
-        Values::None, Run::Keys(several::check, transaction::watch), "EXEC does nothing if a key changes before it";
+        Values::None, Run::Keys(several::check, watch::watch), "EXEC does nothing if a key changes before it";
     "unwatch" 1 ["noscript" "loading" "stale" "fast" "allow_busy"] NONE "transactions" "2.2.0"
-        Values::None, Parts(transaction::unwatch), "Watch no key any more";
+        Values::None, Parts(watch::unwatch), "Watch no key any more";
     "eval" -3 ["noscript" "stale" "skip_monitor" "no_mandatory_keys" "movablekeys"] NONE "scripting" "2.6.0"
-        Pairs, Run::Script(scripting::EVAL), "Run a script";
+        Pairs, Run::Script(EVAL), "Run a script";
     "evalsha" -3 ["noscript" "stale" "skip_monitor" "no_mandatory_keys" "movablekeys"] NONE "scripting" "2.6.0"
-        Pairs, Run::Script(scripting::EVALSHA), "Run a script that is known, by its SHA-1";
+        Pairs, Run::Script(EVALSHA), "Run a script that is known, by its SHA-1";
     "eval_ro" -3 ["readonly" "noscript" "stale" "skip_monitor" "no_mandatory_keys" "movablekeys"] NONE "scripting" "7.0.0"
-        Pairs, Run::Script(scripting::EVAL_RO), "Run a script that changes nothing";
+        Pairs, Run::Script(EVAL_RO), "Run a script that changes nothing";
     "evalsha_ro" -3 ["readonly" "noscript" "stale" "skip_monitor" "no_mandatory_keys" "movablekeys"] NONE "scripting" "7.0.0"
-        Pairs, Run::Script(scripting::EVALSHA_RO), "The same, by its SHA-1";
+        Pairs, Run::Script(EVALSHA_RO), "The same, by its SHA-1";
     "script" -2 [] NONE "scripting" "2.6.0"
         Pairs, Local(scripting::script), "The scripts that are known";
     "cluster" -2 [] NONE "cluster" "3.0.0"

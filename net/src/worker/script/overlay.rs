@@ -1,106 +1,16 @@
 //! What a script sees of the shards while it runs: copies of the values of its keys, in a store of its own.
 
-use super::holds::HeldKey;
-use super::joint;
-use super::view::{View, context};
-use crate::session::{Answer, Joint, Jointly, Limits, NotCalled, Output, Part, Piece, Scratch, Work, resp};
-use std::collections::HashMap;
-use torc_engine::Shard;
-use torc_engine::command::{
-    Body, Command, Delete, Expire, ExpireCondition, Expiry, Meta, Millis, Op, Outcome, Read, Refusal, Value,
-    Write, WriteMode,
+use super::known::{Change, Item, Key, Known, Touched};
+use crate::session::{
+    Answer, ComposeContext, Joint, Jointly, Limits, NotCalled, Output, Part, Piece, ReplyKind, Scratch, Work,
+    resp,
 };
+use crate::worker::joint::Asked;
+use crate::worker::view::{View, context};
+use torc_engine::Shard;
+use torc_engine::command::{Command, Delete, Expiry, Meta, Millis, Op, Outcome, Read, Refusal, Value, Write};
 use torc_lua::{Host, Level, Stop};
 use torc_proto::resp::compose;
-
-/// A key with its database.
-pub(super) type Key = (u16, Box<[u8]>);
-
-/// What a key has: its value, with flags and expiry.
-pub(super) type Item = (Meta, Vec<u8>);
-
-/// What has become of a key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Touched {
-    Not,
-    /// When it ends is another time.
-    Expiry,
-    Value,
-}
-
-/// Keys that a script may use, in the order in which they were named first.
-#[derive(Debug, Default)]
-pub(super) struct Known {
-    keys: Vec<(Key, Touched)>,
-    places: HashMap<Key, usize>,
-    bytes: usize,
-}
-
-impl Known {
-    pub(super) fn bytes_held(&self) -> usize {
-        self.bytes
-    }
-
-    /// Adds a key, unless it is known.
-    pub(super) fn add(&mut self, database: u16, key: &[u8]) {
-        let entry = (database, Box::from(key));
-        if !self.places.contains_key(&entry) {
-            self.bytes += 2 * (key.len() + size_of::<(Key, Touched)>());
-            self.places.insert(entry.clone(), self.keys.len());
-            self.keys.push((entry, Touched::Not));
-        }
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.keys.len()
-    }
-
-    pub(super) fn get(&self, place: usize) -> Option<&Key> {
-        self.keys.get(place).map(|(key, _)| key)
-    }
-
-    pub(super) fn keys(&self) -> impl Iterator<Item = &Key> {
-        self.keys.iter().map(|(key, _)| key)
-    }
-
-    pub(super) fn to_hold(&self) -> Vec<HeldKey<'_>> {
-        self.keys().map(|(database, key)| HeldKey { database: *database, is_watched: false, key }).collect()
-    }
-
-    fn place(&self, database: u16, key: &[u8]) -> Option<usize> {
-        // A few are compared faster than hashed.
-        if self.keys.len() <= FEW {
-            return self.keys.iter().position(|((other, of), _)| *other == database && **of == *key);
-        }
-        self.places.get(&(database, Box::from(key))).copied()
-    }
-
-    fn touch(&mut self, (database, key): (u16, &[u8]), touched: Touched) {
-        if let Some(place) = self.place(database, key) {
-            let before = &mut self.keys[place].1;
-            *before = touched.max(*before);
-        }
-    }
-
-    fn touched(&self) -> impl Iterator<Item = (&Key, Touched)> {
-        self.keys.iter().filter(|(_, touched)| *touched != Touched::Not).map(|(key, touched)| (key, *touched))
-    }
-
-    /// Nothing has become of any of them.
-    pub(super) fn forget_touched(&mut self) {
-        self.keys.iter_mut().for_each(|(_, touched)| *touched = Touched::Not);
-    }
-}
-
-const FEW: usize = 8;
-
-/// A change that is to be made.
-#[derive(Debug)]
-pub(super) enum Change {
-    Write(Item),
-    Expire(Expiry),
-    Delete,
-}
 
 /// The host of a script that runs.
 pub(super) struct Overlay<'o> {
@@ -176,7 +86,7 @@ impl Overlay<'_> {
         match &part.work {
             Work::Keyed(command) => want(command.database, command.key),
             Work::Joint { joint, database, words } => {
-                let asked = joint::Asked { joint: *joint, database: *database, words };
+                let asked = Asked { joint: *joint, database: *database, words };
                 asked.keys().for_each(|(database, key)| want(database, key));
             }
             Work::Local => {}
@@ -208,7 +118,7 @@ impl Overlay<'_> {
                 self.known.touch((command.database, command.key), touched);
             }
             Work::Joint { joint, database, words } => {
-                let asked = joint::Asked { joint: *joint, database: *database, words };
+                let asked = Asked { joint: *joint, database: *database, words };
                 let done = self.join(asked)?;
                 let context = context_of(self.view, self.now);
                 self.session.compose(
@@ -226,7 +136,7 @@ impl Overlay<'_> {
     }
 
     /// A command about several keys.
-    fn join(&mut self, asked: joint::Asked<'_>) -> Result<Jointly, Stop> {
+    fn join(&mut self, asked: Asked<'_>) -> Result<Jointly, Stop> {
         match asked.joint {
             Joint::SetIfNone => {
                 let keys: Vec<(u16, &[u8])> = asked.keys().collect();
@@ -281,13 +191,13 @@ impl Overlay<'_> {
     }
 }
 
-fn context_of(view: &View, now: Millis) -> crate::session::ComposeContext<'_> {
+fn context_of(view: &View, now: Millis) -> ComposeContext<'_> {
     context(0, "", "", now, view)
 }
 
 fn resp_reply(part: &Part<'_>) -> resp::ReplyKind {
     match part.reply {
-        crate::session::ReplyKind::Resp(reply) => reply,
+        ReplyKind::Resp(reply) => reply,
         _ => resp::ReplyKind::SILENT,
     }
 }
@@ -306,34 +216,6 @@ pub(super) fn item_in(store: &mut Shard, (database, key): (u16, &[u8]), now: Mil
             Some((found.meta, bytes))
         }
         _ => None,
-    }
-}
-
-impl Change {
-    /// The change as a command; `None`: the value is too long for one.
-    pub(super) fn op(&self, value_bytes_inline: usize) -> Option<Op<'_>> {
-        Some(match self {
-            Change::Write((_, value)) if value.len() > value_bytes_inline => return None,
-            Change::Write((_, value)) => Op::Write(self.write()?.with_value(Body::Bytes(value))),
-            Change::Expire(expiry) => {
-                Op::Expire(Expire { expiry: *expiry, condition: ExpireCondition::Always, leases: false })
-            }
-            Change::Delete => Op::Delete(Delete::default()),
-        })
-    }
-
-    /// A write without its value.
-    pub(super) fn write(&self) -> Option<Write<'static>> {
-        let Change::Write((meta, _)) = self else { return None };
-        let expiry = meta.expiry.map_or(Expiry::Never, Expiry::At);
-        Some(Write { mode: WriteMode::Set, flags: meta.flags, expiry, ..Write::set(&[]) })
-    }
-
-    pub(super) fn value(&self) -> &[u8] {
-        match self {
-            Change::Write((_, value)) => value,
-            Change::Expire(_) | Change::Delete => &[],
-        }
     }
 }
 
