@@ -18,7 +18,11 @@ pub(crate) fn push(frame: &Frame, bytes: &mut &[u8]) -> Result<(), Raise> {
     let line = line(bytes);
     match kind {
         b'+' => named(frame, "ok", line),
-        b'-' => named(frame, "err", line),
+        b'-' => {
+            named(frame, "err", line);
+            frame.push_boolean(true);
+            frame.set_field(-2, "ignore_error_stats_update");
+        }
         b':' => frame.push_number(integer(line) as f64),
         b'$' | b'*' if line.starts_with(b"-") => frame.push_boolean(false),
         b'$' => frame.push_bytes(content(bytes, line)),

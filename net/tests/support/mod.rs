@@ -5,6 +5,7 @@
 
 pub mod memcached;
 pub mod model;
+pub mod redis;
 pub mod vectors;
 
 use torc_engine::command::{Body, Command, Millis, Op, Outcome, Refusal, UploadId, Write};

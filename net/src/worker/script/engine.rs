@@ -11,8 +11,10 @@ use std::sync::Arc;
 use torc_engine::{Shard, ShardConfig};
 use torc_lua::{Digest, Interpreter};
 
-/// Share of its store that a script's values may take: what it replaces takes room, too.
-const VALUES_SHARE: u64 = 4;
+/// Its store has so many times the memory that a script's values may take: what it replaces takes room, too.
+const VALUES_SHARE: u64 = 2;
+/// A store that has taken more is given back when the script has ended, bytes.
+const STORE_BYTES_KEPT: u64 = 2 << 20;
 /// Least memory of that store, bytes.
 const STORE_BYTES_MIN: u64 = 4 << 20;
 /// Segments of that store, about.
@@ -29,21 +31,34 @@ pub(crate) struct ScriptEngine {
     pub(super) epoch: u64,
 }
 
+/// An empty store for scripts that may take so much memory.
+fn store(memory_bytes: u64, now: u64) -> Option<Shard> {
+    let bytes = (VALUES_SHARE * memory_bytes).max(STORE_BYTES_MIN);
+    let segment_bytes = ((bytes / SEGMENTS).next_power_of_two() as usize).clamp(64 << 10, 1 << 20);
+    let config = ShardConfig { segment_bytes, value_bytes_max: memory_bytes, now, ..ShardConfig::new(bytes) };
+    Shard::new(config).ok()
+}
+
 impl ScriptEngine {
     /// `None`: there is no memory.
     pub(super) fn new(memory_bytes: u64, now: u64) -> Option<Box<ScriptEngine>> {
-        let bytes = (VALUES_SHARE * memory_bytes).max(STORE_BYTES_MIN);
-        let segment_bytes = ((bytes / SEGMENTS).next_power_of_two() as usize).clamp(64 << 10, 1 << 20);
-        let config =
-            ShardConfig { segment_bytes, value_bytes_max: memory_bytes, now, ..ShardConfig::new(bytes) };
         Some(Box::new(ScriptEngine {
             lua: Interpreter::new(resp::REDIS_VERSION)?,
-            store: Shard::new(config).ok()?,
+            store: store(memory_bytes, now)?,
             session: resp::Session::default(),
             output: Output::default(),
             scripts: HashMap::new(),
             epoch: 0,
         }))
+    }
+
+    /// Gives memory back that a script has taken.
+    pub(super) fn trim(&mut self, memory_bytes: u64, now: u64) {
+        if self.store.bytes_held() > STORE_BYTES_KEPT
+            && let Some(store) = store(memory_bytes, now)
+        {
+            self.store = store;
+        }
     }
 
     /// Memory that it takes.

@@ -241,6 +241,7 @@ impl WorkerState {
             run.changes = Overlay::changes(&mut engine.store, &run.known, now);
         }
         Overlay::clear(&mut engine.store, &run.known, now);
+        engine.trim(limits.memory_bytes as u64, now);
         self.scripts = Some(engine);
         self.after_script(conn, run, (ended, wanted))
     }
