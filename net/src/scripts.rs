@@ -28,10 +28,16 @@ pub(crate) struct Script {
     pub(crate) whole: Box<[u8]>,
     /// Where the text that is compiled begins: behind what the first line says of it.
     start: usize,
-    /// It says that it changes nothing.
+    pub(crate) flags: ScriptFlags,
+}
+
+/// What the first line of a script says of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct ScriptFlags {
+    /// Anything at all.
+    pub(crate) are_told: bool,
+    /// That it changes nothing.
     pub(crate) no_writes: bool,
-    /// It says something of itself.
-    pub(crate) has_flags: bool,
 }
 
 #[derive(Debug)]
@@ -146,40 +152,44 @@ impl Scripts {
     }
 }
 
-/// Why the first line of a script is refused.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct BadHeader(pub(crate) Vec<u8>);
-
 impl Script {
-    /// Reads a script: a first line `#!lua flags=no-writes,...` says something of it. The line's end stays, so that places are told right.
+    /// Reads a script for a table, and sees whether it can be compiled.
     ///
     /// # Errors
-    /// [`BadHeader`].
-    pub(crate) fn read(text: &[u8]) -> Result<Script, BadHeader> {
-        let mut script = Script { whole: text.into(), start: 0, no_writes: false, has_flags: false };
+    /// The words of the answer: why it is none.
+    pub(crate) fn read(text: &[u8], table: &Scripts) -> Result<Script, Vec<u8>> {
+        // One that is too long would take long to be compiled.
+        if text.len() * (1 + COMPILED) > table.bytes_max {
+            return Err(NO_ROOM.to_vec());
+        }
+        let script = Script::with_flags(text)?;
+        torc_lua::check(script.text()).map_err(|error| not_compiled(&error))?;
+        Ok(script)
+    }
+
+    /// A first line `#!lua flags=no-writes,...` says something of a script. The line's end stays, so that places are told right.
+    fn with_flags(text: &[u8]) -> Result<Script, Vec<u8>> {
+        let mut script = Script { whole: text.into(), start: 0, flags: ScriptFlags::default() };
         let Some(rest) = text.strip_prefix(b"#!") else { return Ok(script) };
         let end = rest.iter().position(|byte| *byte == b'\n');
-        let end = end.ok_or_else(|| BadHeader(b"ERR Invalid script shebang".to_vec()))?;
+        let end = end.ok_or(b"ERR Invalid script shebang")?;
         let mut words = rest[..end].split(|byte| byte.is_ascii_whitespace()).filter(|word| !word.is_empty());
-        match words.next() {
-            Some(b"lua") => {}
-            other => {
-                let engine = other.unwrap_or_default();
-                return Err(bad(b"ERR Unexpected engine in script shebang: #!", engine));
-            }
+        let engine = words.next().unwrap_or_default();
+        if engine != b"lua" {
+            return Err(bad(b"ERR Unexpected engine in script shebang: #!", engine));
         }
         for word in words {
             let flags = word.strip_prefix(b"flags=");
             let flags = flags.ok_or_else(|| bad(b"ERR Unknown lua shebang option: ", word))?;
             for flag in flags.split(|byte| *byte == b',').filter(|flag| !flag.is_empty()) {
                 match flag {
-                    b"no-writes" => script.no_writes = true,
+                    b"no-writes" => script.flags.no_writes = true,
                     b"allow-oom" | b"allow-stale" | b"no-cluster" | b"allow-cross-slot-keys" => {}
                     _ => return Err(bad(b"ERR Unexpected flag in script shebang: ", flag)),
                 }
             }
         }
-        script.has_flags = true;
+        script.flags.are_told = true;
         script.start = text.len() - rest.len() + end;
         Ok(script)
     }
@@ -190,8 +200,8 @@ impl Script {
     }
 }
 
-fn bad(text: &[u8], word: &[u8]) -> BadHeader {
-    BadHeader([text, word].concat())
+fn bad(text: &[u8], word: &[u8]) -> Vec<u8> {
+    [text, word].concat()
 }
 
 #[cfg(test)]
@@ -200,7 +210,7 @@ mod tests {
     use torc_lua::digest;
 
     fn add(scripts: &Scripts, text: &str, stays: bool) -> bool {
-        let script = Script::read(text.as_bytes()).expect("no header");
+        let script = Script::with_flags(text.as_bytes()).expect("no header");
         scripts.add(digest(text.as_bytes()), script, stays).is_some()
     }
 
@@ -225,18 +235,18 @@ mod tests {
 
     #[test]
     fn first_lines_say_what_a_script_does() {
-        let read = |text: &str| Script::read(text.as_bytes());
+        let read = |text: &str| Script::with_flags(text.as_bytes());
         let script = read("#!lua flags=no-writes,allow-stale\nreturn 1").expect("good");
-        assert!(script.no_writes && script.has_flags);
+        assert!(script.flags.no_writes && script.flags.are_told);
         assert_eq!(script.text(), b"\nreturn 1");
-        assert!(!read("#!lua\nreturn 1").expect("good").no_writes);
+        assert!(!read("#!lua\nreturn 1").expect("good").flags.no_writes);
         for (text, why) in [
             ("#!lua", "ERR Invalid script shebang"),
             ("#!js\n", "ERR Unexpected engine in script shebang: #!js"),
             ("#!lua name=x\n", "ERR Unknown lua shebang option: name=x"),
             ("#!lua flags=x\n", "ERR Unexpected flag in script shebang: x"),
         ] {
-            assert_eq!(read(text).expect_err("bad"), BadHeader(why.into()));
+            assert_eq!(read(text).expect_err("bad"), why.as_bytes());
         }
     }
 }

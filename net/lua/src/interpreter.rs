@@ -134,7 +134,7 @@ impl Interpreter {
     pub fn load(&mut self, digest: &Digest, text: &[u8]) -> Result<(), Vec<u8>> {
         let mut error = None;
         let run = self.protected(|frame| {
-            frame.raw_field(REGISTRY, SCRIPTS);
+            frame.raw_get_at(REGISTRY, SCRIPTS);
             frame.push_bytes(digest);
             match compile(frame, text) {
                 Ok(()) => frame.raw_set(-3),
@@ -154,7 +154,7 @@ impl Interpreter {
     pub fn has(&mut self, digest: &Digest) -> bool {
         let mut has = false;
         let _ = self.protected(|frame| {
-            frame.raw_field(REGISTRY, SCRIPTS);
+            frame.raw_get_at(REGISTRY, SCRIPTS);
             frame.push_bytes(digest);
             frame.raw_get(-2);
             has = frame.kind(-1) == Kind::Function;
@@ -166,7 +166,7 @@ impl Interpreter {
     pub fn retain(&mut self, mut keep: impl FnMut(&Digest) -> bool) {
         let mut kept = 0;
         let _ = self.protected(|frame| {
-            frame.raw_field(REGISTRY, SCRIPTS);
+            frame.raw_get_at(REGISTRY, SCRIPTS);
             frame.push_nil();
             while frame.next(1) {
                 frame.pop(1);
@@ -199,7 +199,13 @@ impl Interpreter {
         let Limits { memory_bytes, time } = invocation.limits;
         context.begin(memory_bytes, time);
         let mut ended = Ended::Stopped(Stop::Memory);
-        let run = context.with_host(host, || self.protected(|frame| ended = run(frame, invocation, reply)));
+        let run = context.with_host(host, || {
+            self.protected(|frame| {
+                ended = run(frame, invocation, reply);
+                frame.set_top(0);
+                tidy(frame);
+            })
+        });
         if run.is_err() {
             ended = Ended::Stopped(Stop::Memory);
         }
@@ -210,13 +216,9 @@ impl Interpreter {
         if let Ended::Stopped(_) = ended {
             reply.truncate(start);
         }
-        let _ = self.protected(|frame| {
-            frame.push_nil();
-            sandbox::set_global(frame, "KEYS");
-            frame.push_nil();
-            sandbox::set_global(frame, "ARGV");
-            sandbox::restore(frame);
-        });
+        if run.is_err() {
+            let _ = self.protected(tidy);
+        }
         if self.bytes_held() > self.idle_bytes + GARBAGE_BYTES_MAX {
             self.collect();
         }
@@ -252,6 +254,15 @@ fn compile(frame: &Frame, text: &[u8]) -> Result<(), Vec<u8>> {
     }
 }
 
+/// Takes away what a script has left.
+fn tidy(frame: &Frame) {
+    for name in ["KEYS", "ARGV"] {
+        frame.push_nil();
+        sandbox::set_global(frame, name);
+    }
+    sandbox::restore(frame);
+}
+
 fn run(frame: &Frame, invocation: &Invocation<'_>, reply: &mut Vec<u8>) -> Ended {
     for (name, words) in [("KEYS", invocation.keys), ("ARGV", invocation.arguments)] {
         frame.push_table();
@@ -261,8 +272,8 @@ fn run(frame: &Frame, invocation: &Invocation<'_>, reply: &mut Vec<u8>) -> Ended
         }
         sandbox::set_global(frame, name);
     }
-    frame.raw_field(REGISTRY, HANDLER);
-    frame.raw_field(REGISTRY, SCRIPTS);
+    frame.raw_get_at(REGISTRY, HANDLER);
+    frame.raw_get_at(REGISTRY, SCRIPTS);
     frame.push_bytes(invocation.digest);
     frame.raw_get(-2);
     if frame.kind(-1) != Kind::Function {

@@ -16,14 +16,14 @@ use std::ffi::{CStr, c_int};
 const REGISTRY: c_int = ffi::LUA_REGISTRYINDEX;
 const GLOBALS: c_int = ffi::LUA_GLOBALSINDEX;
 
-/// In the registry: what globals there are; tables that cannot be changed, as a sequence and as keys; compiled scripts; the handler of
+/// Places in the registry: what globals there are; tables that cannot be changed, as a sequence and as keys; compiled scripts; the handler of
 /// errors; and Lua's own `table.sort`, with what compares for it.
-pub(crate) const BASE: &str = "base";
-const LOCKED: &str = "locked";
-pub(crate) const SCRIPTS: &str = "scripts";
-pub(crate) const HANDLER: &str = "handler";
-const SORT: &str = "sort";
-const LESS: &str = "less";
+pub(crate) const BASE: c_int = 1;
+const LOCKED: c_int = 2;
+pub(crate) const SCRIPTS: c_int = 3;
+pub(crate) const HANDLER: c_int = 4;
+const SORT: c_int = 5;
+const LESS: c_int = 6;
 
 /// Lua's own globals that scripts have. Some are replaced below.
 const KEPT: [&str; 18] = [
@@ -79,11 +79,11 @@ pub(crate) fn build(frame: &Frame, version: &str) {
     add_library(frame, "math", &[("random", random::random), ("randomseed", random::randomseed)]);
     frame.raw_field(-1, "table");
     frame.raw_field(-1, "sort");
-    frame.set_field(REGISTRY, SORT);
+    frame.raw_set_at(REGISTRY, SORT);
     frame.pop(1);
     add_library(frame, "table", &[("sort", sort)]);
     if frame.compile(b"local a, b = ... return a < b", c"=?").is_ok() {
-        frame.set_field(REGISTRY, LESS);
+        frame.raw_set_at(REGISTRY, LESS);
     }
     add_redis(frame, version);
     add_library(frame, "bit", &bit::FUNCTIONS);
@@ -97,10 +97,10 @@ pub(crate) fn build(frame: &Frame, version: &str) {
     frame.set_field(-2, "null");
     frame.pop(1);
     frame.push_function(handler::handle);
-    frame.set_field(REGISTRY, HANDLER);
-    for name in [LOCKED, SCRIPTS] {
+    frame.raw_set_at(REGISTRY, HANDLER);
+    for place in [LOCKED, SCRIPTS] {
         frame.push_table();
-        frame.set_field(REGISTRY, name);
+        frame.raw_set_at(REGISTRY, place);
     }
     lock_all(frame);
 }
@@ -172,7 +172,7 @@ fn add_redis(frame: &Frame, version: &str) {
 /// Locks the libraries in the topmost table, puts it behind the globals, and locks these.
 fn lock_all(frame: &Frame) {
     frame.push_value(-1);
-    frame.set_field(REGISTRY, BASE);
+    frame.raw_set_at(REGISTRY, BASE);
     for name in LIBRARIES {
         frame.raw_field(-1, name);
         push_locked(frame);
@@ -219,7 +219,7 @@ fn lock(frame: &Frame) {
     frame.push_table();
     frame.set_field(-2, "__metatable");
     frame.set_metatable(-2);
-    frame.raw_field(REGISTRY, LOCKED);
+    frame.raw_get_at(REGISTRY, LOCKED);
     frame.push_value(-2);
     frame.push_boolean(true);
     frame.raw_set(-3);
@@ -230,7 +230,7 @@ fn lock(frame: &Frame) {
 
 /// Empties what cannot be changed, and was.
 pub(crate) fn restore(frame: &Frame) {
-    frame.raw_field(REGISTRY, LOCKED);
+    frame.raw_get_at(REGISTRY, LOCKED);
     for index in 1..=frame.len(-1) as c_int {
         frame.raw_get_at(-1, index);
         clear(frame, frame.top());
@@ -254,7 +254,7 @@ fn clear(frame: &Frame, table: c_int) {
 
 /// Gives a global to the script that is about to run, nil to take it away: the topmost value.
 pub(crate) fn set_global(frame: &Frame, name: &str) {
-    frame.raw_field(REGISTRY, BASE);
+    frame.raw_get_at(REGISTRY, BASE);
     frame.insert(-2);
     frame.set_field(-2, name);
     frame.pop(1);
@@ -279,7 +279,7 @@ fn no_global(frame: &Frame) -> Result<c_int, Raise> {
 /// An error without a place, if the first argument cannot be changed.
 fn check_open(frame: &Frame) -> Result<(), Raise> {
     frame.check_table(1)?;
-    frame.raw_field(REGISTRY, LOCKED);
+    frame.raw_get_at(REGISTRY, LOCKED);
     frame.push_value(1);
     frame.raw_get(-2);
     let is_locked = frame.is_true(-1);
@@ -353,10 +353,10 @@ fn sort(frame: &Frame) -> Result<c_int, Raise> {
     }
     frame.set_top(2);
     if frame.len(1) > SORTED_MAX && frame.kind(2) == Kind::Nil {
-        frame.raw_field(REGISTRY, LESS);
+        frame.raw_get_at(REGISTRY, LESS);
         frame.replace(2);
     }
-    frame.raw_field(REGISTRY, SORT);
+    frame.raw_get_at(REGISTRY, SORT);
     frame.insert(1);
     frame.call(2, 0);
     Ok(0)

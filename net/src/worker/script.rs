@@ -21,10 +21,9 @@ pub(crate) use engine::ScriptEngine;
 
 use super::owned::OwnedAnswer;
 use crate::metrics::OutcomeClass;
-use crate::scripts::Script;
+use crate::scripts::ScriptFlags;
 use crate::session::Answer;
 use known::{Change, Item, Key, Known};
-use std::sync::Arc;
 use torc_engine::command::{Outcome, Value};
 use torc_engine::segments::Lent;
 use torc_lua::Digest;
@@ -33,7 +32,7 @@ use torc_lua::Digest;
 #[derive(Debug)]
 pub(crate) struct ScriptRun {
     digest: Digest,
-    script: Arc<Script>,
+    flags: ScriptFlags,
     known: Known,
     step: Step,
     /// It is none of a transaction's commands: it holds its keys itself.

@@ -1,6 +1,6 @@
 //! What sessions see of the server.
 
-use crate::scripts::{BadHeader, NO_ROOM, Script, not_compiled};
+use crate::scripts::{NO_ROOM, Script};
 use crate::session::{Changeable, ComposeContext, ServerView};
 use crate::shared::Shared;
 use std::ops::RangeInclusive;
@@ -129,8 +129,7 @@ impl ServerView for View {
     }
 
     fn load_script(&self, text: &[u8]) -> Result<[u8; 20], Vec<u8>> {
-        let script = Script::read(text).map_err(|BadHeader(words)| words)?;
-        torc_lua::check(script.text()).map_err(|error| not_compiled(&error))?;
+        let script = Script::read(text, &self.shared.scripts)?;
         let digest = torc_lua::digest(text);
         match self.shared.scripts.add(digest, script, true) {
             Some(_) => Ok(digest),

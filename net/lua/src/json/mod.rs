@@ -67,7 +67,7 @@ fn change(frame: &Frame, change: impl FnOnce(&mut Config)) {
 
 /// There is one for all of a script.
 fn new(frame: &Frame) -> Result<c_int, Raise> {
-    frame.raw_field(mlua_sys::LUA_REGISTRYINDEX, crate::sandbox::BASE);
+    frame.raw_get_at(mlua_sys::LUA_REGISTRYINDEX, crate::sandbox::BASE);
     frame.raw_field(-1, "cjson");
     Ok(1)
 }

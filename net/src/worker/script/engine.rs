@@ -3,11 +3,10 @@
 //! A script works on copies. The values of its keys are put into a store of its own, where its commands are executed as a shard executes
 //! them; what they have changed is written to the shards when the script has ended. So a script that is stopped has changed nothing.
 
-use crate::scripts::{Script, Scripts};
+use crate::scripts::{ScriptFlags, Scripts};
 use crate::session::Output;
 use crate::session::resp;
 use std::collections::HashMap;
-use std::sync::Arc;
 use torc_engine::{Shard, ShardConfig};
 use torc_lua::{Digest, Interpreter};
 
@@ -26,7 +25,7 @@ pub(crate) struct ScriptEngine {
     pub(super) session: resp::Session,
     pub(super) output: Output,
     /// Those that are compiled.
-    pub(super) scripts: HashMap<Digest, Arc<Script>>,
+    pub(super) scripts: HashMap<Digest, ScriptFlags>,
     /// Of the table of all scripts, when it was last looked at.
     pub(super) epoch: u64,
 }

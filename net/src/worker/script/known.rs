@@ -34,11 +34,15 @@ impl Known {
 
     /// Adds a key, unless it is known.
     pub(super) fn add(&mut self, database: u16, key: &[u8]) {
-        let entry = (database, Box::from(key));
-        if !self.places.contains_key(&entry) {
-            self.bytes += 2 * (key.len() + size_of::<(Key, Touched)>());
-            self.places.insert(entry.clone(), self.keys.len());
-            self.keys.push((entry, Touched::Not));
+        if self.place(database, key).is_some() {
+            return;
+        }
+        self.bytes += 2 * (key.len() + size_of::<(Key, Touched)>());
+        self.keys.push(((database, Box::from(key)), Touched::Not));
+        if self.keys.len() > FEW {
+            let from = self.places.len();
+            let more = (from..).zip(&self.keys[from..]).map(|(place, (key, _))| (key.clone(), place));
+            self.places.extend(more);
         }
     }
 

@@ -104,15 +104,15 @@ impl WorkerState {
     /// # Errors
     /// The words of the answer: why it does not.
     fn new_run(&mut self, conn: &Connection, asked: Asked<'_>) -> Result<Box<ScriptRun>, Vec<u8>> {
-        let (digest, script) = self.find_script(asked.named, asked.name())?;
-        if asked.named.read_only && script.has_flags && !script.no_writes {
+        let (digest, flags) = self.find_script(asked.named, asked.name())?;
+        if asked.named.read_only && flags.are_told && !flags.no_writes {
             return Err(b"ERR Can not execute a script with write flag using *_ro command.".to_vec());
         }
         let mut known = Known::default();
         asked.keys().for_each(|key| known.add(asked.database, key));
         Ok(Box::new(ScriptRun {
             digest,
-            script,
+            flags,
             known,
             step: Step::Hold,
             is_alone: !conn.in_transaction,
@@ -225,7 +225,7 @@ impl WorkerState {
             limits: &script_limits(&self.settings.limits),
             now,
             known: &mut run.known,
-            may_change: !asked.named.read_only && !run.script.no_writes,
+            may_change: !asked.named.read_only && !run.flags.no_writes,
             wanted: Vec::new(),
         };
         let mut ended = match has_room {
