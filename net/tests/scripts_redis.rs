@@ -2,14 +2,15 @@
 //!
 //! Skipped, loudly, where there is no redis-server 7.0.
 
+#[path = "support/redis.rs"]
+mod redis;
 mod servers;
-mod support;
 
+use redis::Redis;
 use servers::{address, config, end, start};
 use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::time::Duration;
-use support::redis::Redis;
 use torc_net::transport::choice::TransportChoice;
 use torc_proto::resp::compose;
 use torc_proto::resp::reply::{Parsed, parse};

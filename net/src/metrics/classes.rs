@@ -22,6 +22,8 @@ pub enum CommandClass {
     IfEqual,
     Flush,
     Scan,
+    /// About channels and their messages.
+    Messages,
     /// Commands that are run together (EXEC); each of them is counted, too.
     Transaction,
     /// Scripts (EVAL); what they call is not counted.
@@ -30,7 +32,7 @@ pub enum CommandClass {
     Local,
 }
 
-pub(super) const COMMANDS: [&str; 16] = [
+pub(super) const COMMANDS: [&str; 17] = [
     "read",
     "read_and_expire",
     "write",
@@ -44,6 +46,7 @@ pub(super) const COMMANDS: [&str; 16] = [
     "if_equal",
     "flush",
     "scan",
+    "messages",
     "transaction",
     "script",
     "local",
@@ -134,9 +137,11 @@ pub enum CloseReason {
     Killed,
     /// Its changes could not be saved before they were answered (`--durability always`).
     Storage,
+    /// It did not take the messages that it had subscribed to.
+    Subscriber,
 }
 
-pub(super) const CLOSE_REASONS: [&str; 11] = [
+pub(super) const CLOSE_REASONS: [&str; 12] = [
     "client",
     "answered",
     "slow",
@@ -148,4 +153,5 @@ pub(super) const CLOSE_REASONS: [&str; 11] = [
     "memory",
     "killed",
     "storage",
+    "subscriber",
 ];

@@ -7,7 +7,7 @@ use super::mail::AskBytes;
 use super::pool::Pool;
 use super::queue::Asked;
 use crate::session::{
-    Answer, AttachRefusal, DatabasesChange, Exec, Joint, Jointly, NotFlushed, NotWalked, Once, Over,
+    About, Answer, AttachRefusal, DatabasesChange, Exec, Joint, Jointly, NotFlushed, NotWalked, Once, Over,
     PairRefusal, Part, ReplyKind, Script, Shares, Told, Work, lent_cost,
 };
 use torc_engine::bytes::Bytes;
@@ -38,6 +38,7 @@ pub(crate) enum OwnedWork {
     Pair,
     Reads,
     Told(Told),
+    Messages(About),
     Local,
     Close,
 }
@@ -104,6 +105,7 @@ impl OwnedPart {
             Work::Pair { client } => (OwnedWork::Pair, &b""[..], client),
             Work::Reads { asked } => (OwnedWork::Reads, &b""[..], asked),
             Work::Told(told, value) => (OwnedWork::Told(told), &b""[..], value),
+            Work::Messages { about, name, message } => (OwnedWork::Messages(about), name, message),
             Work::Local => (OwnedWork::Local, &b""[..], &b""[..]),
             Work::Close => (OwnedWork::Close, &b""[..], &b""[..]),
         };
@@ -152,6 +154,7 @@ impl OwnedPart {
             OwnedWork::Walk(over) => Work::Walk { database: self.database, over },
             OwnedWork::Told(told) => Work::Told(told, value),
             OwnedWork::Attach { reads } => Work::Attach { reads },
+            OwnedWork::Messages(about) => Work::Messages { about, name: key, message: value },
             OwnedWork::Pair => Work::Pair { client: value },
             OwnedWork::Reads => Work::Reads { asked: value },
             OwnedWork::Local => Work::Local,
@@ -266,6 +269,12 @@ pub(crate) enum OwnedAnswer {
     Scanned {
         cursor: u64,
     },
+    Subscribed(u64),
+    Unsubscribed {
+        left: u64,
+    },
+    Published(u64),
+    Inspected,
     Walked {
         count: u64,
     },
@@ -354,6 +363,16 @@ impl OwnedAnswer {
                 bytes.extend_from_slice(keys);
                 OwnedAnswer::Scanned { cursor }
             }
+            Answer::Subscribed(count) => OwnedAnswer::Subscribed(count),
+            Answer::Unsubscribed { names, left } => {
+                bytes.extend_from_slice(names);
+                OwnedAnswer::Unsubscribed { left }
+            }
+            Answer::Published(count) => OwnedAnswer::Published(count),
+            Answer::Inspected(found) => {
+                bytes.extend_from_slice(found);
+                OwnedAnswer::Inspected
+            }
             Answer::Walked { count, found } => {
                 bytes.extend_from_slice(found);
                 OwnedAnswer::Walked { count }
@@ -385,6 +404,10 @@ impl OwnedAnswer {
             OwnedAnswer::Jointly(what) => Answer::Jointly(what),
             OwnedAnswer::Script => Answer::Script(bytes),
             OwnedAnswer::Scanned { cursor } => Answer::Scanned { cursor, keys: bytes },
+            OwnedAnswer::Subscribed(count) => Answer::Subscribed(count),
+            OwnedAnswer::Unsubscribed { left } => Answer::Unsubscribed { names: bytes, left },
+            OwnedAnswer::Published(count) => Answer::Published(count),
+            OwnedAnswer::Inspected => Answer::Inspected(bytes),
             OwnedAnswer::Walked { count } => Answer::Walked { count, found: bytes },
             OwnedAnswer::NotWalked(why) => Answer::NotWalked(why),
             OwnedAnswer::Busy { limit } => Answer::Busy { limit },

@@ -56,6 +56,7 @@ pub(super) const SUBCOMMANDS: &[(&str, &[&str])] = &[
     ("latency", &["doctor", "graph", "help", "histogram", "history", "latest", "reset"]),
     ("memory", &["doctor", "help", "malloc-stats", "purge", "stats", "usage"]),
     ("object", &["encoding", "freq", "help", "idletime", "refcount"]),
+    ("pubsub", &["channels", "help", "numpat", "numsub", "shardchannels", "shardnumsub"]),
     ("script", &["debug", "exists", "flush", "help", "kill", "load", "show"]),
     ("slowlog", &["get", "help", "len", "reset"]),
 ];
@@ -85,6 +86,12 @@ impl Facts {
         let (categories, tips) = (list(words.next()?, ','), list(words.next()?, ','));
         let accesses = list(words.next()?, ';').into_iter().map(|access| list(access, ',')).collect();
         Some(Facts { name, arity, flags, keys, categories, tips, accesses })
+    }
+
+    /// Whether it may have so many arguments, its name included.
+    pub(super) fn takes(&self, arguments: usize) -> bool {
+        let least = self.arity.unsigned_abs() as usize;
+        if self.arity < 0 { arguments >= least } else { arguments == least }
     }
 
     /// How the key with this number among the command's keys is used.

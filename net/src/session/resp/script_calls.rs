@@ -71,7 +71,8 @@ impl Session {
             found.and_then(|(index, row)| check(row, frame, &arguments, may_change).map(|()| (index, row)));
         let result = checked.map(|(index, row)| {
             let from = parts.len();
-            let mut turn = Turn { scratch, now, limits, parts, parts_max: usize::MAX, from };
+            let mut turn =
+                Turn { scratch, now, limits, parts, parts_max: usize::MAX, from, is_replay: false };
             let mut consumed = self.run(index, row, frame, &arguments, &mut turn);
             while consumed < frame.len()
                 && let Progress::Consumed(more) = self.step(&frame[consumed..], false, &mut turn)

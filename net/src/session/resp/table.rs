@@ -7,12 +7,13 @@ use super::reply_kind::Kind;
 use super::row::{Keys, Queueing, Row, Run, ScriptKind, Values};
 use super::{
     bits, clients, cluster, config, connection, counters, dump, expiry, info, introspection, joint, keyspace,
-    memory, object, observe, scripting, several, strings, watch,
+    memory, messages, object, observe, scripting, several, strings, watch,
 };
+use crate::session::messages::Channels;
 use torc_proto::resp::Arguments;
 use torc_proto::resp::request::inline_word;
 
-const NONE: Keys = Keys { first: 0, last: 0, step: 0 };
+const NONE: Keys = Keys::NONE;
 const ONE: Keys = Keys { first: 1, last: 1, step: 1 };
 const ALL: Keys = Keys { first: 1, last: -1, step: 1 };
 const TWO: Keys = Keys { first: 1, last: 2, step: 1 };
@@ -36,7 +37,7 @@ macro_rules! rows {
     };
 }
 
-use Run::{Chooses, Local, Mixed, Parts, Queue, Quit, Store};
+use Run::{Chooses, Listens, Local, Mixed, Parts, Queue, Quit, Store};
 use Values::{Pairs, Streamed};
 
 rows! {
@@ -151,7 +152,7 @@ rows! {
     "swapdb" 3 ["write" "fast"] NONE "server" "4.0.0"
         Values::None, Parts(keyspace::swap), "Give two databases each other's keys";
     "dbsize" 1 ["readonly" "fast"] NONE "server" "1.0.0"
-        Values::None, Local(introspection::dbsize), "Number of keys of the database";
+        Values::None, Parts(keyspace::dbsize), "Number of keys of the database";
     "info" -1 ["loading" "stale"] NONE "server" "1.0.0"
         Values::None, Local(info::info), "Figures of the server in sections";
     "time" 1 ["loading" "stale" "fast"] NONE "server" "2.6.0"
@@ -179,7 +180,7 @@ rows! {
     "echo" 2 ["loading" "stale" "fast"] NONE "connection" "1.0.0"
         Values::None, Parts(connection::echo), "Answers the message";
     "hello" -1 ["noscript" "loading" "stale" "fast" "no_auth" "allow_busy"] NONE "connection" "6.0.0"
-        Values::None, Local(connection::hello), "Choose RESP2 or RESP3";
+        Values::None, Chooses(connection::hello), "Choose RESP2 or RESP3";
     "auth" -2 ["noscript" "loading" "stale" "fast" "no_auth" "allow_busy"] NONE "connection" "1.0.0"
         Values::None, Local(connection::auth), "Log in; there is no password yet";
     "quit" -1 ["noscript" "loading" "stale" "fast" "no_auth" "allow_busy"] NONE "connection" "1.0.0"
@@ -216,6 +217,24 @@ rows! {
         Values::None, Local(connection::accepted), "Accepted; every shard is a primary";
     "readwrite" 1 ["loading" "stale" "fast"] NONE "cluster" "3.0.0"
         Values::None, Local(connection::accepted), "Accepted; every shard is a primary";
+    "subscribe" -2 ["pubsub" "noscript" "loading" "stale"] NONE "pubsub" "2.0.0"
+        Values::None, Listens { begins: true, of: Channels::Named }, "Get the messages of channels";
+    "unsubscribe" -1 ["pubsub" "noscript" "loading" "stale"] NONE "pubsub" "2.0.0"
+        Values::None, Listens { begins: false, of: Channels::Named }, "Get them no longer";
+    "psubscribe" -2 ["pubsub" "noscript" "loading" "stale"] NONE "pubsub" "2.0.0"
+        Values::None, Listens { begins: true, of: Channels::Matching }, "Get the messages of all channels that match patterns";
+    "punsubscribe" -1 ["pubsub" "noscript" "loading" "stale"] NONE "pubsub" "2.0.0"
+        Values::None, Listens { begins: false, of: Channels::Matching }, "Get them no longer";
+    "ssubscribe" -2 ["pubsub" "noscript" "loading" "stale"] ALL "pubsub" "7.0.0"
+        Values::None, Listens { begins: true, of: Channels::Sharded }, "Get the messages of sharded channels";
+    "sunsubscribe" -1 ["pubsub" "noscript" "loading" "stale"] ALL "pubsub" "7.0.0"
+        Values::None, Listens { begins: false, of: Channels::Sharded }, "Get them no longer";
+    "publish" 3 ["pubsub" "loading" "stale" "fast"] NONE "pubsub" "2.0.0"
+        Pairs, Parts(messages::publish), "Send a message to the subscribers of a channel";
+    "spublish" 3 ["pubsub" "loading" "stale" "fast"] ONE "pubsub" "7.0.0"
+        Pairs, Parts(messages::publish_sharded), "Send a message to the subscribers of a sharded channel";
+    "pubsub" -2 [] NONE "pubsub" "2.8.0"
+        Values::None, Parts(messages::pubsub), "What subscriptions there are";
     "asking" 1 ["fast"] NONE "cluster" "3.0.0"
         Values::None, Local(connection::accepted), "Accepted; no slot is on the move";
 }
@@ -334,7 +353,7 @@ mod tests {
     fn values_and_keys_lie_within_the_fewest_arguments() {
         for row in &ROWS {
             let fewest = row.arity.unsigned_abs() as usize;
-            assert!(row.keys.first < row.arity.abs().max(1), "{}", row.name);
+            assert!(row.keys.of(fewest).all(|index| index < fewest), "{}", row.name);
             if let Values::Streamed(index) = row.values {
                 assert!(index < fewest, "{}", row.name);
             }

@@ -6,8 +6,9 @@
 
 use super::call::{self, Call, part};
 use super::error::Error;
+use super::facts;
 use super::reply_kind::Kind;
-use super::row::{Origin, Row, Run};
+use super::row::{Keys, Origin, Row, Run};
 use super::scripting;
 use super::stream::State;
 use super::table::row_of;
@@ -20,6 +21,22 @@ use torc_engine::command::Millis;
 use torc_proto::resp::compose;
 use torc_proto::resp::request::{self, Arguments, Step};
 use torc_proto::slot::slot_of;
+
+/// Whether the command's subcommand is one, and has as many arguments as it may.
+fn check_subcommand(row: &Row, frame: &[u8], arguments: &Arguments) -> Result<(), Error> {
+    let (subcommands, Some(word)) = (facts::subcommands(row.name), arguments.spans.get(1)) else {
+        return Ok(());
+    };
+    if subcommands.is_empty() {
+        return Ok(());
+    }
+    let is_it = |name: &&&str| word.of(frame).eq_ignore_ascii_case(name.as_bytes());
+    let name = subcommands.iter().find(is_it).ok_or(Error::UnknownSubcommand)?;
+    match facts::of(&format!("{}|{name}", row.name)) {
+        Some(facts) if !facts.takes(arguments.spans.len()) => Err(Error::WrongArguments(facts.name)),
+        _ => Ok(()),
+    }
+}
 
 /// Commands that wait for EXEC.
 #[derive(Debug, Default)]
@@ -70,7 +87,9 @@ impl Transaction {
         while let Step::Complete { consumed } = request::parse(rest, limits.arguments_max, &mut arguments) {
             if let Some((_, row)) = row_of(rest, &arguments) {
                 let argument = |index: usize| arguments.spans.get(index).map(|span| span.of(rest));
-                for key in row.keys.of(arguments.spans.len()).filter_map(argument) {
+                // Names of channels belong to slots as keys do, and are none.
+                let keys = if row.flags.contains(&"pubsub") { Keys::NONE } else { row.keys };
+                for key in keys.of(arguments.spans.len()).filter_map(argument) {
                     visit(database, key);
                 }
                 let keys = scripting::keys(row, arguments.spans.len(), argument(2));
@@ -96,7 +115,7 @@ impl Transaction {
                         visit(to, key);
                     }
                 }
-                if let (Run::Chooses(_), Some(word)) = (&row.run, argument(1)) {
+                if let ("select", Some(word)) = (row.name, argument(1)) {
                     database = connection::chosen(word, self.port, limits.databases).unwrap_or(database);
                 }
             }
@@ -174,6 +193,7 @@ impl Session {
         if row.flags.contains(&"no_multi") {
             return Err(Error::NotInTransaction);
         }
+        check_subcommand(row, frame, arguments)?;
         if long_value(row, arguments, turn.limits)
             .is_some_and(|value| value.len > turn.limits.value_bytes_max)
         {
@@ -247,8 +267,7 @@ impl Session {
             return Progress::Missing(missing);
         };
         self.spoil(Error::ValueTooLong, rest, turn);
-        let behind = arguments.announced.saturating_sub(place.index + 1);
-        self.state = State::Skip { bytes: place.len + 2, arguments: behind };
+        self.pass_over(arguments, place);
         Progress::Consumed(place.start)
     }
 
@@ -272,8 +291,11 @@ impl Session {
         parts: &mut Vec<Part<'a>>,
         parts_max: usize,
     ) {
+        if self.guarded {
+            self.settle();
+        }
         let from = parts.len();
-        let mut turn = Turn { scratch, now, limits, parts, parts_max, from };
+        let mut turn = Turn { scratch, now, limits, parts, parts_max, from, is_replay: true };
         // Step by step: the quick way for small requests stays in the one place where it counts.
         let Transaction { frames, parsed, .. } = transaction;
         let frames: &'a [u8] = frames;
