@@ -6,6 +6,7 @@ pub mod metrics;
 pub mod pin;
 pub mod rdma;
 mod readable;
+mod scripts;
 pub mod server;
 pub mod session;
 mod shared;

@@ -26,6 +26,7 @@ use crate::databases::Databases;
 use crate::metrics::WorkerStats;
 use crate::pin::pin_to;
 use crate::rdma::{CLIENT_BYTES, PairsByClient, Rdma, RdmaChoice, RdmaStatus, Readers, ReadersBy};
+use crate::scripts::Scripts;
 use crate::session::{Limits, Protocol};
 use crate::shared::{Shared, Subscribers};
 use crate::slots::SlotMap;
@@ -343,6 +344,8 @@ fn shared(
         memory_bytes: config.memory_bytes,
         connections_max: config.connections_max,
         tunables: Tunables::new(ms(config.idle_timeout), config.connections_max),
+        scripts: Scripts::new(config.script_cache_bytes_max),
+        script_ms_max: config.script_time_max.as_millis() as u64,
         resident_bytes: 0.into(),
         value_bytes_max: config.value_bytes_max,
         baseline: Mutex::default(),
@@ -392,9 +395,20 @@ fn settings(
         pairs_max: config.rdma.pairs_max,
         ring_bytes: config.shared_memory.as_ref().map_or(0, |shared| shared.ring_bytes),
         outcomes_bytes_max: outcomes_bytes(config) as usize,
+        scripts: script_limits(config),
         budget: budget(config),
     }
 }
+
+/// What a script may take.
+fn script_limits(config: &ServerConfig) -> torc_lua::Limits {
+    let of_memory = config.memory_bytes / u64::from(config.shards.max(1)) / SCRIPT_SHARE;
+    let memory_bytes = config.script_memory_bytes_max.unwrap_or(of_memory.clamp(1 << 20, 32 << 20)) as usize;
+    torc_lua::Limits { memory_bytes, time: config.script_time_max }
+}
+
+/// Share of a shard's memory that a script may take if nothing is said of it.
+const SCRIPT_SHARE: u64 = 16;
 
 /// Lets the time go on from that of the runs before, as their items' expiries do.
 fn go_on_from(clock: &MachineClock, tier: &Tier) {

@@ -26,11 +26,13 @@ pub enum CommandClass {
     Messages,
     /// Commands that are run together (EXEC); each of them is counted, too.
     Transaction,
+    /// Scripts (EVAL); what they call is not counted.
+    Script,
     /// Answered without a shard (PING, INFO, errors).
     Local,
 }
 
-pub(super) const COMMANDS: [&str; 16] = [
+pub(super) const COMMANDS: [&str; 17] = [
     "read",
     "read_and_expire",
     "write",
@@ -46,6 +48,7 @@ pub(super) const COMMANDS: [&str; 16] = [
     "scan",
     "messages",
     "transaction",
+    "script",
     "local",
 ];
 

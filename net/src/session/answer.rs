@@ -112,6 +112,8 @@ pub enum Answer<'s> {
     NotFlushed(NotFlushed),
     Exec(Exec),
     Jointly(Jointly),
+    /// What a script returns, in the client's words.
+    Script(&'s [u8]),
     /// Keys found, as [`torc_engine::words`]; the next cursor, 0 at the end.
     Scanned {
         cursor: u64,

@@ -9,6 +9,7 @@ use super::error::Error;
 use super::facts;
 use super::reply_kind::Kind;
 use super::row::{Keys, Origin, Row, Run};
+use super::scripting;
 use super::stream::State;
 use super::table::row_of;
 use super::{Place, Progress, Session, Turn, connection, exceeds, long_value, pairs_bytes_max};
@@ -75,6 +76,8 @@ impl Transaction {
                 for key in keys.of(arguments.spans.len()).filter_map(argument) {
                     visit(database, key);
                 }
+                let keys = scripting::keys(row, arguments.spans.len(), argument(2));
+                keys.filter_map(argument).for_each(|key| visit(database, key));
                 // Their subcommands have one.
                 if let ("object" | "memory", Some(key)) = (row.name, argument(2)) {
                     visit(database, key);
@@ -186,10 +189,14 @@ impl Session {
         let slot = match self.port {
             Port::Common => None,
             Port::Shard => {
-                let mut slots = row.keys.of(arguments.spans.len()).map(|index| match &words {
-                    Some(words) => slot_of(&words[index]),
-                    None => slot_of(arguments.spans[index].of(frame)),
-                });
+                let argument = |index: usize| match &words {
+                    Some(words) => words[index].as_slice(),
+                    None => arguments.spans[index].of(frame),
+                };
+                let count = arguments.spans.len();
+                let named = (count > 2).then(|| argument(2));
+                let keys = row.keys.of(count).chain(scripting::keys(row, count, named));
+                let mut slots = keys.map(|index| slot_of(argument(index)));
                 let slot = slots.next();
                 if slots.any(|other| Some(other) != slot) {
                     return Err(Error::CrossSlot);
