@@ -202,6 +202,12 @@ impl Server {
         &self.rdma
     }
 
+    /// What the RDMA device that is in use counts itself of trouble on its wire, by the [names](crate::rdma::DEVICE_EVENTS) of its
+    /// driver; without one, nothing.
+    pub fn rdma_device_events(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        self.shared.rdma.iter().flat_map(|watcher| watcher.figures.events.iter())
+    }
+
     /// Why `--min-wait` is not kept, if it was asked for and is not.
     pub fn min_wait_refusal(&self) -> Option<&'static str> {
         self.min_wait_refusal

@@ -12,6 +12,7 @@
 mod arenas;
 mod clients;
 mod config;
+mod events;
 mod readers;
 mod register;
 #[cfg(test)]
@@ -22,6 +23,7 @@ pub use crate::transport::rdma::CONNECTION_BYTES as CLIENT_BYTES;
 pub(crate) use arenas::Arenas;
 pub(crate) use clients::PairsByClient;
 pub use config::{Rdma, RdmaChoice, RdmaStatus};
+pub use events::DEVICE_EVENTS;
 pub(crate) use readers::{Readers, ReadersBy};
 pub(crate) use watch::{Watcher, begin};
 

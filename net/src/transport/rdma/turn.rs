@@ -86,6 +86,7 @@ impl<T: Transport, V: Verbs> Rdma<T, V> {
             }
         }
         it.end.settle(hub.memory.region())?;
+        self.config.stats.pair_posted.add(it.posted_since());
         if waits_for_room {
             self.touch(conn);
         }
