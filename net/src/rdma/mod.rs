@@ -25,6 +25,8 @@ pub(crate) use clients::PairsByClient;
 pub use config::{Rdma, RdmaChoice, RdmaStatus};
 pub use events::DEVICE_EVENTS;
 pub(crate) use readers::{Readers, ReadersBy};
+#[cfg(test)]
+pub(crate) use register::Registrar;
 pub(crate) use watch::{Watcher, begin};
 
 use std::sync::atomic::{AtomicU64, Ordering};
