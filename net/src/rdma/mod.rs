@@ -21,10 +21,10 @@ mod watch;
 
 pub use crate::transport::rdma::CONNECTION_BYTES as CLIENT_BYTES;
 pub(crate) use arenas::Arenas;
-pub(crate) use clients::PairsByClient;
+pub(crate) use clients::{Admitted, Pairings, PairsByClient};
 pub use config::{Rdma, RdmaChoice, RdmaStatus};
 pub use events::DEVICE_EVENTS;
-pub(crate) use readers::{Readers, ReadersBy};
+pub(crate) use readers::{Asker, Readers, ReadersBy, ReadersLimits};
 #[cfg(test)]
 pub(crate) use register::Registrar;
 pub(crate) use watch::{Watcher, begin};
