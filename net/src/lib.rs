@@ -14,4 +14,5 @@ pub mod slots;
 pub mod tier;
 pub mod transport;
 mod tunables;
+pub mod users;
 mod worker;

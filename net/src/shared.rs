@@ -9,6 +9,7 @@ use crate::session::Protocol;
 use crate::slots::SlotMap;
 use crate::tier::TierFigures;
 use crate::tunables::Tunables;
+use crate::users::Users;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::ops::Range;
@@ -27,6 +28,7 @@ pub(crate) struct Shared {
     /// How many clients may choose from.
     pub(crate) databases_count: u16,
     pub(crate) databases: Databases,
+    pub(crate) users: Users,
     /// It says when the server started.
     pub(crate) wall: Arc<Wall>,
     pub(crate) boot_id: u64,

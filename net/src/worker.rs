@@ -34,6 +34,7 @@ mod deliver;
 mod drain;
 mod durations;
 mod ending;
+mod enter;
 mod events;
 mod execute;
 mod forward;

@@ -403,6 +403,7 @@ proptest! {
             arguments_max,
             databases: 16,
             makes_durable: false,
+            has_password: false,
         };
         let mut model = Model::default();
         for piece in input.chunks(piece) {

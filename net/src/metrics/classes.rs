@@ -131,9 +131,11 @@ pub enum CloseReason {
     Killed,
     /// Its changes could not be saved before they were answered (`--durability always`).
     Storage,
+    /// It gave no password in time, or sent too much without one, or too many wrong ones were given.
+    Unauthenticated,
 }
 
-pub(super) const CLOSE_REASONS: [&str; 11] = [
+pub(super) const CLOSE_REASONS: [&str; 12] = [
     "client",
     "answered",
     "slow",
@@ -145,4 +147,5 @@ pub(super) const CLOSE_REASONS: [&str; 11] = [
     "memory",
     "killed",
     "storage",
+    "unauthenticated",
 ];

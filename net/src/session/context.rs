@@ -67,6 +67,14 @@ pub trait ServerView {
     fn pause(&self, _now: Millis, _until: Millis, _all: bool) {}
     /// Ends that.
     fn go_on(&self) {}
+    /// Whether clients have to give a password.
+    fn has_password(&self) -> bool {
+        false
+    }
+    /// Whether this is one of a user's.
+    fn admits(&self, _user: &[u8], _password: &[u8]) -> bool {
+        false
+    }
     fn started_at(&self) -> Millis;
     /// 64 random bits of this start: a client that sees another number knows of a restart.
     fn boot_id(&self) -> u64;

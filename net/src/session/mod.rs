@@ -18,6 +18,7 @@ mod context;
 mod deadline;
 pub mod detect;
 mod free;
+pub(crate) mod locked;
 pub mod memcache;
 pub mod native;
 mod output;
@@ -73,6 +74,36 @@ impl Session {
         }
     }
 
+    /// As [`Session::new`], of a client that has to give a password first.
+    pub fn locked(protocol: Option<Protocol>, port: Port) -> Session {
+        match Session::new(protocol, port) {
+            Session::Resp(session) => Session::Resp(session.lock()),
+            Session::Memcache(session) => Session::Memcache(session.lock()),
+            Session::Native(session) => Session::Native(session.lock()),
+            undecided @ Session::Undecided(_) => undecided,
+        }
+    }
+
+    /// Whether its client has to give a password before anything is done for it, where there is one.
+    pub fn is_locked(&self) -> bool {
+        match self {
+            Session::Undecided(_) => true,
+            Session::Resp(session) => session.is_locked(),
+            Session::Memcache(session) => session.is_locked(),
+            Session::Native(session) => session.is_locked(),
+        }
+    }
+
+    /// Whether the password of [`Work::Enter`] was right. Only then is more of the connection parsed.
+    pub fn entered(&mut self, is_through: bool) {
+        match self {
+            Session::Undecided(_) => {}
+            Session::Resp(session) => session.entered(is_through),
+            Session::Memcache(session) => session.entered(is_through),
+            Session::Native(session) => session.entered(is_through),
+        }
+    }
+
     /// Memory that it holds beside itself.
     pub(crate) fn bytes_held(&self) -> usize {
         match self {
@@ -124,7 +155,10 @@ impl Session {
         if let Session::Undecided(port) = *self {
             match detect::detect(input) {
                 detect::Detected::Unclear => return Parsed { consumed: 0, missing: 1 },
-                detect::Detected::Protocol(protocol) => *self = Session::new(Some(protocol), port),
+                detect::Detected::Protocol(protocol) => {
+                    let session = if limits.has_password { Session::locked } else { Session::new };
+                    *self = session(Some(protocol), port);
+                }
                 detect::Detected::Refused(refused) => {
                     let reply = ReplyKind::Refused(refused);
                     parts.push(Part { work: Work::Close, reply, echo: &[], once: None });

@@ -31,4 +31,6 @@ pub struct Limits {
     pub databases: u16,
     /// A change can be safe before it is answered: there is a tier that outlives a crash.
     pub makes_durable: bool,
+    /// Clients have to give a password first.
+    pub has_password: bool,
 }

@@ -110,6 +110,12 @@ pub enum Work<'a> {
     },
     /// What the client tells of reads of its own.
     Told(Told, &'a [u8]),
+    /// The client proves who it is; nothing behind it is parsed before its session has heard
+    /// [what came of that](super::Session::entered).
+    Enter {
+        user: &'a [u8],
+        password: &'a [u8],
+    },
     /// Nothing for a shard: `compose` is called with [`Answer::Local`](super::answer::Answer::Local) and `echo` holds the frame.
     Local,
     /// Answer what is due, then close the connection. `compose` is called first, as for `Local`.

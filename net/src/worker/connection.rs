@@ -133,6 +133,8 @@ pub(crate) struct Connection {
     pub(crate) received_bytes: u64,
     /// When it came.
     pub(crate) accepted_at: Millis,
+    /// When its wrong password is answered; 0: it has given none.
+    pub(crate) refused_until: Millis,
     /// Requests answered.
     pub(crate) answered: u64,
     /// When a send last began, was over or was seen to go on.
@@ -207,6 +209,7 @@ impl Connection {
             received_at: now,
             received_bytes: 0,
             accepted_at: now,
+            refused_until: 0,
             answered: 0,
             sent_at: now,
             taken: 0,

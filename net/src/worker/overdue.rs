@@ -53,6 +53,8 @@ impl WorkerState {
                 "closed a client that did not finish its request in {request_ms_max} ms (--request-timeout)"
             );
             Some(CloseReason::Unfinished)
+        } else if self.is_out_of_patience(conn) {
+            Some(CloseReason::Unauthenticated)
         } else if idle_ms_max > 0 && conn.phase == Phase::Open && conn.is_idle() && silent_ms > idle_ms_max {
             Some(CloseReason::Idle)
         } else {

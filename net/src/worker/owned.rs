@@ -21,7 +21,10 @@ use torc_engine::segments::LentChain;
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum OwnedWork {
     Keyed(Op<'static>),
-    ValueBegin { op: Op<'static>, bytes: u64 },
+    ValueBegin {
+        op: Op<'static>,
+        bytes: u64,
+    },
     ValueData,
     ValueEnd(Option<Options>),
     ValueAbort,
@@ -30,13 +33,22 @@ pub(crate) enum OwnedWork {
     Unwatch,
     Transaction,
     Joint(Joint),
-    Flush { at: Option<Millis> },
-    Scan { cursor: u64, count: u32 },
+    Flush {
+        at: Option<Millis>,
+    },
+    Scan {
+        cursor: u64,
+        count: u32,
+    },
     Walk(Over),
-    Attach { reads: bool },
+    Attach {
+        reads: bool,
+    },
     Pair,
     Reads,
     Told(Told),
+    /// The user is the key, the password the value.
+    Enter,
     Local,
     Close,
 }
@@ -102,6 +114,7 @@ impl OwnedPart {
             Work::Pair { client } => (OwnedWork::Pair, &b""[..], client),
             Work::Reads { asked } => (OwnedWork::Reads, &b""[..], asked),
             Work::Told(told, value) => (OwnedWork::Told(told), &b""[..], value),
+            Work::Enter { user, password } => (OwnedWork::Enter, user, password),
             Work::Local => (OwnedWork::Local, &b""[..], &b""[..]),
             Work::Close => (OwnedWork::Close, &b""[..], &b""[..]),
         };
@@ -151,6 +164,7 @@ impl OwnedPart {
             OwnedWork::Attach { reads } => Work::Attach { reads },
             OwnedWork::Pair => Work::Pair { client: value },
             OwnedWork::Reads => Work::Reads { asked: value },
+            OwnedWork::Enter => Work::Enter { user: key, password: value },
             OwnedWork::Local => Work::Local,
             OwnedWork::Close => Work::Close,
         };
@@ -274,6 +288,7 @@ pub(crate) enum OwnedAnswer {
     Reads(Option<PairRefusal>),
     OutcomeUnknown,
     DeadlineExceeded,
+    Entered(bool),
     Local,
     /// The value is too long to be copied and cannot be lent now. The asker asks again later.
     Later,
@@ -361,6 +376,7 @@ impl OwnedAnswer {
             Answer::Pair(paired) => OwnedAnswer::Pair(paired.err().unwrap_or(PairRefusal::Off)),
             Answer::OutcomeUnknown => OwnedAnswer::OutcomeUnknown,
             Answer::DeadlineExceeded => OwnedAnswer::DeadlineExceeded,
+            Answer::Entered(is_through) => OwnedAnswer::Entered(is_through),
             Answer::Local => OwnedAnswer::Local,
         };
         (plain, None)
@@ -384,6 +400,7 @@ impl OwnedAnswer {
             OwnedAnswer::Reads(why) => Answer::Reads(why.map_or(Ok(bytes), Err)),
             OwnedAnswer::OutcomeUnknown => Answer::OutcomeUnknown,
             OwnedAnswer::DeadlineExceeded => Answer::DeadlineExceeded,
+            OwnedAnswer::Entered(is_through) => Answer::Entered(is_through),
             OwnedAnswer::Local => Answer::Local,
             OwnedAnswer::Later => Answer::Busy { limit: "client-memory" },
         }

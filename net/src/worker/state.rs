@@ -6,6 +6,7 @@ use super::bug::{Bug, Bugs};
 use super::connection::Connections;
 use super::drain::Drain;
 use super::durations::TurnTimes;
+use super::enter::Gate;
 use super::holds::Holds;
 use super::mail::{Batch, Mail};
 use super::outcomes::Outcomes;
@@ -51,6 +52,7 @@ pub(crate) struct Settings {
     /// 0: never; so are the others.
     pub(crate) slow_ms_max: u64,
     pub(crate) request_ms_max: u64,
+    pub(crate) auth_ms_max: u64,
     pub(crate) drain_ms_max: u64,
     /// How long a worker that has worked looks for more before it sleeps.
     pub(crate) spin_ns: u64,
@@ -112,6 +114,7 @@ pub(crate) struct WorkerState {
     /// The table of spaces up to which the server was told that nothing is left of what was dropped.
     pub(super) told_dropped: u64,
     pub(super) drain: Drain,
+    pub(super) gate: Gate,
     pub(super) accept_failure_logged: bool,
     #[cfg(test)]
     pub(super) bugs: Bugs,
@@ -152,6 +155,7 @@ impl WorkerState {
             sweep: Sweep::default(),
             told_dropped: 0,
             drain: Drain::default(),
+            gate: Gate::default(),
             accept_failure_logged: false,
             #[cfg(test)]
             bugs: Bugs::default(),

@@ -106,6 +106,14 @@ impl ServerView for View {
         self.shared.tunables.go_on();
     }
 
+    fn has_password(&self) -> bool {
+        !self.shared.users.is_empty()
+    }
+
+    fn admits(&self, user: &[u8], password: &[u8]) -> bool {
+        self.shared.users.admit(user, password)
+    }
+
     fn started_at(&self) -> Millis {
         self.shared.wall.began()
     }

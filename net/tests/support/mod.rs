@@ -76,6 +76,7 @@ pub const LIMITS: Limits = Limits {
     arguments_max: 1024,
     databases: 16,
     makes_durable: true,
+    has_password: false,
 };
 
 /// One connection.
@@ -109,6 +110,13 @@ impl Connection {
             parts_max: 64,
             closed: false,
         }
+    }
+
+    /// One that has to give the password `s3cret` first.
+    pub fn locked(protocol: Option<Protocol>) -> Connection {
+        let session = Session::locked(protocol, Port::Common);
+        let limits = Limits { has_password: true, ..LIMITS };
+        Connection { session, limits, ..Connection::new(protocol) }
     }
 
     /// Receives bytes and gives back what is answered to them.
@@ -214,6 +222,11 @@ impl Connection {
             Work::Pair { .. } => {
                 let answer = Answer::Pair(Err(torc_net::session::PairRefusal::Off));
                 self.compose(reply, &[], echo, &answer, now);
+            }
+            Work::Enter { user, password } => {
+                let is_through = (*user, *password) == (b"default", b"s3cret");
+                self.session.entered(is_through);
+                self.compose(reply, &[], echo, &Answer::Entered(is_through), now);
             }
             Work::Close => {
                 self.compose(reply, &[], echo, &Answer::Local, now);

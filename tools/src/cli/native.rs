@@ -9,7 +9,8 @@ use crate::config::value::duration;
 use crate::exit::Failure;
 use std::time::Duration;
 use torc_client::{
-    Changed, Client, Config, Done, Error, Expiry, Item, Lease, OneSidedReads, RdmaConfig, RdmaUse, TouchIf,
+    Changed, Client, Config, Credentials, Done, Error, Expiry, Item, Lease, OneSidedReads, RdmaConfig,
+    RdmaUse, TouchIf,
 };
 
 /// A client that speaks native.
@@ -40,6 +41,8 @@ impl Native {
         config.one_sided = transport != Transport::Shm;
         config.timeout = timeout;
         config.connect_timeout = timeout;
+        let login = args.login.read().map_err(Failure::Failed)?;
+        config.credentials = login.map(|(user, password)| Credentials { user, password });
         config.name = "torc-cli".into();
         Client::with(config).map(|client| Native { client }).map_err(Failure::failed)
     }

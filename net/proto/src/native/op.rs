@@ -210,11 +210,12 @@ pub enum Status {
     DeadlineExceeded = 0x2C,
     OutcomeUnknown = 0x2D,
     NotSupported = 0x2E,
+    Unauthenticated = 0x2F,
 }
 
 impl Status {
     /// Every status, in the order of the codes.
-    pub const ALL: [Status; 20] = [
+    pub const ALL: [Status; 21] = [
         Status::Ok,
         Status::Miss,
         Status::NotStored,
@@ -235,6 +236,7 @@ impl Status {
         Status::DeadlineExceeded,
         Status::OutcomeUnknown,
         Status::NotSupported,
+        Status::Unauthenticated,
     ];
 
     /// The status with this code; an unknown one is taken as [N-ANS-3] says.
@@ -260,6 +262,7 @@ impl Status {
             0x2B => Status::WrongOwner,
             0x2C => Status::DeadlineExceeded,
             0x2D => Status::OutcomeUnknown,
+            0x2F => Status::Unauthenticated,
             _ => Status::NotSupported,
         }
     }

@@ -1,5 +1,6 @@
 //! With which kind of reply a part is answered: plain data that is kept with the part.
 
+use super::locked::Denial;
 use torc_proto::memcache::{Invalid, MetaFlags, MetaVerb};
 
 /// How a part is answered.
@@ -23,6 +24,10 @@ pub(super) enum Kind {
     /// An `ms` whose value was streamed: the session kept what is to be repeated.
     StreamedMeta(MetaReply),
     Stats(Topic),
+    /// The client has given no password.
+    Denied(Denial),
+    /// It has given one.
+    Entered,
 }
 
 /// Which one-line answer.

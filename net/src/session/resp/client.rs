@@ -10,6 +10,8 @@ pub(super) struct Client {
     pub version: Version,
     /// That what is answered now is about.
     pub database: u16,
+    /// It has to give a password first.
+    pub is_locked: bool,
     pub mute: Option<Mute>,
     /// What is answered now is part of a transaction's answer.
     pub in_transaction: bool,

@@ -33,6 +33,8 @@ enum Meaning {
     Databases,
     Port,
     Changeable(Changeable),
+    /// Whether there is one is told, and not what it is.
+    Password,
 }
 
 /// Eviction goes by accesses, and takes any key: of Redis' policies that is the nearest.
@@ -62,7 +64,7 @@ const SETTINGS: &[(&str, Meaning)] = &[
     ("port", Meaning::Port),
     ("proto-max-bulk-len", Meaning::Figure("value_bytes_max")),
     ("replica-read-only", Meaning::Is("yes")),
-    ("requirepass", Meaning::Is("")),
+    ("requirepass", Meaning::Password),
     ("save", Meaning::Is("")),
     ("slowlog-log-slower-than", Meaning::Is("-1")),
     ("slowlog-max-len", Meaning::Is("0")),
@@ -77,6 +79,7 @@ fn value(meaning: Meaning, call: &LocalCall<'_>) -> String {
         Meaning::Databases => server.databases().to_string(),
         Meaning::Port => call.context.local.rsplit(':').next().unwrap_or("0").to_owned(),
         Meaning::Changeable(what) => server.changeable(what).to_string(),
+        Meaning::Password => if server.has_password() { "(hidden)" } else { "" }.to_owned(),
     }
 }
 
@@ -139,7 +142,8 @@ fn failed(name: &str, why: &str, out: &mut Vec<u8>) {
 /// What is to be changed for a setting, if anything.
 fn check(meaning: Meaning, word: &[u8], call: &LocalCall<'_>) -> Result<Option<(Changeable, u64)>, String> {
     let Meaning::Changeable(what) = meaning else {
-        let is_so = value(meaning, call).as_bytes().eq_ignore_ascii_case(word);
+        let is_so = value(meaning, call).as_bytes().eq_ignore_ascii_case(word)
+            && !(matches!(meaning, Meaning::Password) && call.context.server.has_password());
         return if is_so { Ok(None) } else { Err("can't set immutable config".to_owned()) };
     };
     let (least, most) = call.context.server.changeable_limits(what);

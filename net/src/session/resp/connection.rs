@@ -4,10 +4,12 @@ use super::call::{Call, local};
 use super::client::{Client, Mute};
 use super::error::Error;
 use super::local::{LocalCall, Subcommand};
+use super::locked::is_admitted;
 use super::reply_kind::Kind;
 use crate::session::context::ComposeContext;
 use crate::session::part::Part;
 use crate::session::protocol::Port;
+use crate::users::DEFAULT_USER;
 use torc_proto::resp::compose::{self, Version};
 use torc_proto::resp::parse_i64;
 
@@ -58,19 +60,22 @@ pub(super) fn select(client: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8
 }
 
 pub(super) fn auth(_: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
-    match call.words.len() {
-        2 => compose::error(
-            out,
-            b"ERR AUTH <password> called without any password configured for the default user. \
+    let (user, password) = match call.words.len() {
+        2 if !call.context.server.has_password() => {
+            return compose::error(
+                out,
+                b"ERR AUTH <password> called without any password configured for the default user. \
               Are you sure your configuration is correct?",
-        ),
-        3 if call.word(1) == b"default" => compose::simple(out, "OK"),
-        3 => compose::error(out, WRONG_PASSWORD),
-        _ => compose::error(out, b"ERR syntax error"),
+            );
+        }
+        2 => (DEFAULT_USER.as_bytes(), call.word(1)),
+        3 => (call.word(1), call.word(2)),
+        _ => return compose::error(out, b"ERR syntax error"),
+    };
+    if is_admitted(call, user, password, out) {
+        compose::simple(out, "OK");
     }
 }
-
-const WRONG_PASSWORD: &[u8] = b"WRONGPASS invalid username-password pair or user is disabled.";
 
 pub(super) fn hello(client: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
     let mut version = None;
@@ -88,9 +93,8 @@ pub(super) fn hello(client: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>
     while index < call.words.len() {
         let behind = call.words.len() - 1 - index;
         if call.is(index, "AUTH") && behind >= 2 {
-            // Without passwords the default user gets in with any, as in Redis.
-            if call.word(index + 1) != b"default" {
-                return compose::error(out, WRONG_PASSWORD);
+            if !is_admitted(call, call.word(index + 1), call.word(index + 2), out) {
+                return;
             }
             index += 3;
         } else if call.is(index, "SETNAME") && behind >= 1 {
@@ -102,6 +106,13 @@ pub(super) fn hello(client: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>
             let text = [b"ERR Syntax error in HELLO option '", call.word(index), b"'"].concat();
             return compose::error(out, &text);
         }
+    }
+    if client.is_locked {
+        return compose::error(
+            out,
+            b"NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO AUTH <user> \
+              <pass> option can be used to authenticate the client and select the RESP protocol version at the same time",
+        );
     }
     client.version = version.unwrap_or(client.version);
     greet(client, call.context, out);
@@ -137,10 +148,11 @@ fn id(context: &ComposeContext<'_>) -> i64 {
     i64::try_from(context.connection).unwrap_or(i64::MAX)
 }
 
-pub(super) fn reset(client: &mut Client, _: &LocalCall<'_>, out: &mut Vec<u8>) {
+pub(super) fn reset(client: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
     client.version = Version::Resp2;
     client.mute = None;
     client.database = 0;
+    client.is_locked = call.context.server.has_password();
     client.name.clear();
     compose::simple(out, "RESET");
 }

@@ -86,6 +86,11 @@ pub(super) enum Error {
     PatternTooLong,
     /// COMMAND: more names than are answered at once.
     TooManyNames,
+    /// A password is to be given first.
+    NoAuth,
+    /// The same, of a request with too many arguments, and with one that is too long.
+    LockedCount,
+    LockedBulk,
     Protocol(ProtocolError),
     /// The frame is longer than `--max-frame`.
     FrameTooLong,
@@ -96,6 +101,7 @@ impl Error {
     pub(super) fn kind(self) -> BadInput {
         match self {
             Error::UnknownCommand => BadInput::UnknownCommand,
+            Error::NoAuth => BadInput::Unauthenticated,
             Error::KeyTooLong => BadInput::Key,
             Error::ValueTooLong | Error::PairsTooLong | Error::StringTooLong => BadInput::ValueTooLong,
             Error::PatternTooLong
@@ -103,6 +109,8 @@ impl Error {
             | Error::ComparedTooLong
             | Error::TransactionTooLong => BadInput::Limit,
             Error::FrameTooLong
+            | Error::LockedCount
+            | Error::LockedBulk
             | Error::Protocol(ProtocolError::TooManyArguments | ProtocolError::TooBigInline) => {
                 BadInput::Limit
             }

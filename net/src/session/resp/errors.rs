@@ -121,6 +121,9 @@ fn fixed(error: Error) -> &'static str {
         Error::MoveInCluster => "ERR MOVE is not allowed in cluster mode",
         Error::PatternTooLong => "ERR the pattern takes more than 1048576 steps",
         Error::TooManyNames => "ERR more than 1000 names in one command",
+        Error::NoAuth => "NOAUTH Authentication required.",
+        Error::LockedCount => "ERR Protocol error: unauthenticated multibulk length",
+        Error::LockedBulk => "ERR Protocol error: unauthenticated bulk length",
         Error::FrameTooLong => "ERR Protocol error: request longer than --max-frame",
         // Written with their details above.
         Error::UnknownCommand

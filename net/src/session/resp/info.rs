@@ -99,6 +99,7 @@ pub(crate) const STATS: &[(&str, &str)] = &[
     ("total_net_output_bytes", "bytes_sent"),
     ("keyspace_hits", "hits"),
     ("keyspace_misses", "misses"),
+    ("acl_access_denied_auth", "auth_failures"),
     ("expired_keys", "expirations"),
     ("evicted_keys", "evictions"),
     ("one_sided_hits", "one_sided_hits"),

@@ -39,6 +39,7 @@ mod introspection;
 mod joint;
 mod keyspace;
 mod local;
+mod locked;
 mod memory;
 mod object;
 mod observe;
@@ -97,6 +98,10 @@ pub struct Session {
     composer: Composer,
     /// Between MULTI and EXEC.
     queue: Option<Box<Queue>>,
+    /// It has to give a password first.
+    is_locked: bool,
+    /// Requests that it was refused for want of one.
+    refused: u8,
 }
 
 /// A connection keeps the memory for so many arguments (8 bytes each); what a longer request took is given back.
@@ -116,6 +121,13 @@ impl Session {
     /// A session of a client that came by such a port.
     pub fn new(port: Port) -> Session {
         Session { port, composer: Composer::new(port), ..Session::default() }
+    }
+
+    /// Nothing is done for its client before it has given a password.
+    pub(super) fn lock(mut self) -> Session {
+        (self.is_locked, self.state) = (true, State::Locked);
+        self.composer.lock();
+        self
     }
 
     /// Memory that it holds beside itself: the places of the arguments of a request, mostly.
@@ -277,7 +289,8 @@ impl Session {
     fn step<'a>(&mut self, rest: &'a [u8], resumed: bool, turn: &mut Turn<'_, 'a>) -> Progress {
         match self.state {
             State::Request | State::Queueing => self.request(rest, resumed, turn),
-            State::Exec => Progress::Halted,
+            State::Exec | State::Entering => Progress::Halted,
+            State::Locked => self.locked(rest, turn),
             State::Several(several) => self.go_on(several, rest, turn),
             State::Closed => Progress::Consumed(rest.len()),
             _ => self.stream(rest, turn),
@@ -412,12 +425,15 @@ impl Session {
             (Run::Chooses(_), _) => {
                 self.choose(&call, turn);
                 if call.len() == 1 {
-                    (self.queue, self.state) = (None, State::Request);
+                    self.is_locked |= turn.limits.has_password;
+                    self.state = if self.is_locked { State::Locked } else { State::Request };
+                    self.queue = None;
                     turn.parts.push(part(Work::Unwatch, Kind::Silent, &[]));
                 }
                 turn.parts.push(call::local(Kind::Local(index as u8), frame));
                 Ok(())
             }
+            (Run::Enters(_), _) if self.enter(index, &call, turn) => Ok(()),
             // The table has fewer than 256 rows.
             _ => {
                 turn.parts.push(call::local(Kind::Local(index as u8), frame));

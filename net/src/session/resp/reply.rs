@@ -38,6 +38,11 @@ impl Composer {
         Composer { client: Client { port, ..Client::default() }, ..Composer::default() }
     }
 
+    /// Its client has to give a password first.
+    pub(super) fn lock(&mut self) {
+        self.client.is_locked = true;
+    }
+
     /// Memory that it holds beside itself.
     pub(super) fn bytes_held(&self) -> usize {
         self.pushes.capacity()
@@ -81,7 +86,11 @@ impl Composer {
     ) {
         let failure = Failure::of(answer);
         match kind {
-            Kind::Local(row) => self.local(row, echo, context, out),
+            Kind::Local(row) => self.local((row, None), echo, context, out),
+            Kind::Entered(row) => {
+                let entered = self.entered(answer);
+                self.local((row, entered), echo, context, out);
+            }
             Kind::Element { header, last } => self.element(header, last, answer, failure, context, out),
             Kind::Count(position) => {
                 let found = matches!(answer, Answer::Outcome(Outcome::Deleted { .. } | Outcome::Item(_)));
@@ -110,21 +119,42 @@ impl Composer {
     }
 
     /// A command that needs no shard. Its errors are all about its arguments.
-    fn local(&mut self, row: u8, frame: &[u8], context: &ComposeContext<'_>, out: &mut Output) {
+    fn local(
+        &mut self,
+        asked: (u8, Option<bool>),
+        frame: &[u8],
+        context: &ComposeContext<'_>,
+        out: &mut Output,
+    ) {
         let start = out.tail().len();
-        self.run(row, frame, context, out.tail());
+        self.run(asked, frame, context, out.tail());
         if out.tail().get(start) == Some(&b'-') {
             out.count_error(BadInput::Arguments);
         }
     }
 
+    /// Whether a password was right. If so, the client may do all.
+    fn entered(&mut self, answer: &Answer<'_>) -> Option<bool> {
+        let is_through = matches!(answer, Answer::Entered(true));
+        self.client.is_locked &= !is_through;
+        Some(is_through)
+    }
+
     /// Runs the command in row `index`, which came as `frame`.
-    fn run(&mut self, index: u8, frame: &[u8], context: &ComposeContext<'_>, out: &mut Vec<u8>) {
+    fn run(
+        &mut self,
+        (index, entered): (u8, Option<bool>),
+        frame: &[u8],
+        context: &ComposeContext<'_>,
+        out: &mut Vec<u8>,
+    ) {
         let Some(row) = ROWS.get(usize::from(index)) else { return };
-        let (Run::Local(function) | Run::Chooses(function) | Run::Mixed(_, function)) = row.run else {
+        let (Run::Local(function) | Run::Enters(function) | Run::Chooses(function) | Run::Mixed(_, function)) =
+            row.run
+        else {
             return;
         };
-        let call = LocalCall { row, words: errors::words(frame), context, port: self.client.port };
+        let call = LocalCall { row, words: errors::words(frame), context, port: self.client.port, entered };
         function(&mut self.client, &call, out);
     }
 
@@ -145,9 +175,14 @@ impl Composer {
         if skip && kind.ends_command() && !self.client.in_transaction {
             self.client.mute = None;
         }
-        if let Kind::Local(row) = kind {
+        let asked = match kind {
+            Kind::Local(row) => Some((row, None)),
+            Kind::Entered(row) => Some((row, self.entered(answer))),
+            _ => None,
+        };
+        if let Some(asked) = asked {
             let mut unsent = Vec::new();
-            self.run(row, echo, context, &mut unsent);
+            self.run(asked, echo, context, &mut unsent);
             if !skip && self.client.mute.is_none() {
                 out.tail().extend_from_slice(&unsent);
             }

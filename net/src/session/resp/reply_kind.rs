@@ -90,6 +90,8 @@ pub(super) enum Kind {
     Exec,
     /// The command in this row of the table; the echo is the request.
     Local(u8),
+    /// The same, of a request that names a password.
+    Entered(u8),
     /// The echo is the request.
     Error(Error),
     /// Nothing at all.
@@ -110,6 +112,7 @@ impl Kind {
                 | Kind::Queued(_)
                 | Kind::Exec
                 | Kind::Local(_)
+                | Kind::Entered(_)
         )
     }
 

@@ -91,6 +91,8 @@ pub(super) enum Run {
         for<'r, 'a> fn(&Call<'r, 'a>, &mut Vec<Part<'a>>) -> Result<bool, Error>,
         fn(&mut Client, &LocalCall<'_>, &mut Vec<u8>),
     ),
+    /// As `Local`, but what it names is looked at by the worker, if there are passwords: who the client is.
+    Enters(fn(&mut Client, &LocalCall<'_>, &mut Vec<u8>)),
     /// As `Local`, and what comes behind it is about another database.
     Chooses(fn(&mut Client, &LocalCall<'_>, &mut Vec<u8>)),
     /// Is about several keys, and done as one: what is to be done, and how it is answered.
@@ -109,6 +111,7 @@ impl std::fmt::Debug for Run {
             Run::Store(_) => "Store",
             Run::Local(_) => "Local",
             Run::Mixed(..) => "Mixed",
+            Run::Enters(_) => "Enters",
             Run::Chooses(_) => "Chooses",
             Run::Joint(..) => "Joint",
             Run::Queue(_) => "Queue",

@@ -31,6 +31,10 @@ pub(super) enum State {
     Queueing,
     /// Behind EXEC, before its transaction has been taken.
     Exec,
+    /// Before a request of a client that has to give a password first.
+    Locked,
+    /// Behind a password that is looked at.
+    Entering,
     /// Nothing more is looked at.
     Closed,
 }
@@ -111,9 +115,13 @@ impl Session {
             }
             State::Options(value) => self.options(value, rest, turn),
             State::Skip { bytes, arguments } => self.skip(bytes, arguments, rest, turn),
-            State::Request | State::Several(_) | State::Queueing | State::Exec | State::Closed => {
-                Progress::Consumed(0)
-            }
+            State::Request
+            | State::Several(_)
+            | State::Queueing
+            | State::Exec
+            | State::Locked
+            | State::Entering
+            | State::Closed => Progress::Consumed(0),
         }
     }
 

@@ -31,7 +31,7 @@ macro_rules! rows {
     };
 }
 
-use Run::{Chooses, Local, Mixed, Parts, Queue, Quit, Store};
+use Run::{Chooses, Enters, Local, Mixed, Parts, Queue, Quit, Store};
 use Values::{Pairs, Streamed};
 
 rows! {
@@ -174,9 +174,9 @@ rows! {
     "echo" 2 ["loading" "stale" "fast"] NONE "connection" "1.0.0"
         Values::None, Parts(connection::echo), "Answers the message";
     "hello" -1 ["noscript" "loading" "stale" "fast" "no_auth" "allow_busy"] NONE "connection" "6.0.0"
-        Values::None, Local(connection::hello), "Choose RESP2 or RESP3";
+        Values::None, Enters(connection::hello), "Choose RESP2 or RESP3";
     "auth" -2 ["noscript" "loading" "stale" "fast" "no_auth" "allow_busy"] NONE "connection" "1.0.0"
-        Values::None, Local(connection::auth), "Log in; there is no password yet";
+        Values::None, Enters(connection::auth), "Give a password";
     "quit" -1 ["noscript" "loading" "stale" "fast" "no_auth" "allow_busy"] NONE "connection" "1.0.0"
         Values::None, Quit, "Close the connection";
     "reset" 1 ["noscript" "loading" "stale" "fast" "no_auth" "allow_busy"] NONE "connection" "6.2.0"

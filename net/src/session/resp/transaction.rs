@@ -277,6 +277,8 @@ impl Session {
         parts_max: usize,
     ) {
         let from = parts.len();
+        // Whoever queues commands is through: a password among them is looked at as it is run.
+        let limits = &Limits { has_password: false, ..*limits };
         let mut turn = Turn { scratch, now, limits, parts, parts_max, from };
         // Step by step: the quick way for small requests stays in the one place where it counts.
         let Transaction { frames, parsed, .. } = transaction;

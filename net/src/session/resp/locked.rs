@@ -1,0 +1,134 @@
+//! Clients that have to give a password first: AUTH, HELLO with AUTH, and what may be said without one.
+//!
+//! As in Redis a command that does not exist, or has a wrong number of arguments, is told so before anything else; QUIT and RESET are
+//! taken. Arguments are bounded as there: 10 of them, of 16 KiB; all of a request by less than that.
+
+use super::call::{Call, part};
+use super::error::Error;
+use super::local::LocalCall;
+use super::reply_kind::Kind;
+use super::stream::State;
+use super::table::row_of;
+use super::{Progress, Session, Turn};
+use crate::session::locked::{self, REQUEST_BYTES_MAX};
+use crate::session::part::Work;
+use crate::users::DEFAULT_USER;
+use torc_proto::resp::ProtocolError;
+use torc_proto::resp::compose;
+use torc_proto::resp::parse_i64;
+use torc_proto::resp::request::{self, Arguments, Step};
+
+/// Most arguments of a request.
+const ARGUMENTS_MAX: usize = 10;
+
+impl Session {
+    /// The request at the start of `rest`, of a client that has given no password.
+    pub(super) fn locked<'a>(&mut self, rest: &'a [u8], turn: &mut Turn<'_, 'a>) -> Progress {
+        let mut arguments = Arguments::default();
+        let too_long = Error::LockedBulk;
+        match request::parse(rest, ARGUMENTS_MAX, &mut arguments) {
+            Step::Empty { consumed } => Progress::Consumed(consumed),
+            Step::Complete { consumed } if consumed > REQUEST_BYTES_MAX => {
+                self.close(too_long, rest.len(), turn)
+            }
+            Step::Complete { consumed } => {
+                self.locked_request(&rest[..consumed], &arguments, turn);
+                Progress::Consumed(consumed)
+            }
+            Step::Incomplete { missing } if rest.len().saturating_add(missing) > REQUEST_BYTES_MAX => {
+                self.close(too_long, rest.len(), turn)
+            }
+            Step::Incomplete { missing } => Progress::Missing(missing),
+            Step::Invalid(ProtocolError::TooManyArguments) => {
+                self.close(Error::LockedCount, rest.len(), turn)
+            }
+            Step::Invalid(error) => self.close(Error::Protocol(error), rest.len(), turn),
+        }
+    }
+
+    fn locked_request<'a>(&mut self, frame: &'a [u8], arguments: &Arguments, turn: &mut Turn<'_, 'a>) {
+        let before = turn.parts.len();
+        match row_of(frame, arguments) {
+            None => turn.error(Error::UnknownCommand, frame),
+            Some((_, row)) if !row.takes(arguments.spans.len()) => {
+                turn.error(Error::WrongArguments(row.name), frame);
+            }
+            Some((index, row)) if row.flags.contains(&"no_auth") => {
+                self.run(index, row, frame, arguments, turn);
+            }
+            Some(_) => turn.error(Error::NoAuth, frame),
+        }
+        if matches!(self.state, State::Locked) && !locked::count(&mut self.refused) {
+            turn.parts.truncate(before);
+            self.close(Error::NoAuth, frame.len(), turn);
+        }
+    }
+
+    /// Lets the worker see what a client proves itself by, if its request does that. Nothing behind it is looked at before.
+    pub(super) fn enter<'a>(&mut self, index: usize, call: &Call<'_, 'a>, turn: &mut Turn<'_, 'a>) -> bool {
+        if !call.limits.has_password {
+            return false;
+        }
+        let Some([user, password]) = credentials(call) else { return false };
+        // The table has fewer than 256 rows.
+        turn.parts.push(part(Work::Enter { user, password }, Kind::Entered(index as u8), call.frame));
+        self.state = State::Entering;
+        true
+    }
+
+    /// See [`crate::session::Session::entered`].
+    pub fn entered(&mut self, is_through: bool) {
+        self.is_locked &= !is_through;
+        self.state = if self.is_locked { State::Locked } else { self.idle() };
+    }
+
+    pub fn is_locked(&self) -> bool {
+        self.is_locked
+    }
+}
+
+/// User and password of a request that is right as a whole.
+fn credentials<'a>(call: &Call<'_, 'a>) -> Option<[&'a [u8]; 2]> {
+    match (call.row.name, call.len()) {
+        ("auth", 2) => Some([DEFAULT_USER.as_bytes(), call.argument(1)]),
+        ("auth", 3) => Some([call.argument(1), call.argument(2)]),
+        ("hello", 5..) => of_hello(call),
+        _ => None,
+    }
+}
+
+/// HELLO with the option AUTH. What is wrong with it otherwise is found when it is [run](super::connection::hello).
+fn of_hello<'a>(call: &Call<'_, 'a>) -> Option<[&'a [u8]; 2]> {
+    let mut found = None;
+    let mut index = 2;
+    parse_i64(call.argument(1)).filter(|version| matches!(version, 2 | 3))?;
+    while index < call.len() {
+        let name = call.argument(index);
+        if name.eq_ignore_ascii_case(b"AUTH") && index + 2 < call.len() {
+            found = Some([call.argument(index + 1), call.argument(index + 2)]);
+            index += 3;
+        } else if name.eq_ignore_ascii_case(b"SETNAME") && index + 1 < call.len() {
+            index += 2;
+        } else {
+            return None;
+        }
+    }
+    found
+}
+
+/// Whether the password of a request was right, which is written if it was not.
+pub(super) fn is_admitted(call: &LocalCall<'_>, user: &[u8], password: &[u8], out: &mut Vec<u8>) -> bool {
+    let server = call.context.server;
+    // Without passwords the default user gets in with any, as in Redis.
+    let is_admitted = match call.entered {
+        Some(is_through) => is_through,
+        None if server.has_password() => server.admits(user, password),
+        None => user == DEFAULT_USER.as_bytes(),
+    };
+    if !is_admitted {
+        compose::error(out, WRONG_PASSWORD);
+    }
+    is_admitted
+}
+
+const WRONG_PASSWORD: &[u8] = b"WRONGPASS invalid username-password pair or user is disabled.";
