@@ -2,6 +2,7 @@
 pub mod clock;
 mod databases;
 pub mod metrics;
+pub mod observed;
 pub mod pin;
 pub mod rdma;
 mod readable;

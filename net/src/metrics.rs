@@ -4,14 +4,17 @@
 
 mod classes;
 mod histogram;
+mod times;
 
+pub(crate) use classes::Counted;
 pub use classes::{CloseReason, CommandClass, OutcomeClass};
 pub use histogram::{BUCKETS, Histogram};
+pub use times::CommandTimes;
 
 use crate::session::{
     ATTACH_REFUSALS, AttachRefusal, BAD_INPUTS, PAIR_REFUSALS, PROTOCOLS, PairRefusal, Protocol,
 };
-use classes::{CLOSE_REASONS, COMMANDS, OUTCOMES};
+use classes::{CLOSE_REASONS, COMMAND_NAMES, COMMANDS, OUTCOMES};
 use std::sync::Arc;
 use torc_engine::reader::Doubt;
 use torc_engine::stats::{Counter, FigureKind};
@@ -38,6 +41,8 @@ const RING_ERRORS: [&str; 2] = ["backwards", "too_far"];
 #[repr(align(128))]
 pub struct WorkerStats {
     requests: [[Counter; OUTCOMES.len()]; COMMANDS.len()],
+    /// Of the turns in which they were executed.
+    command_times: [Histogram; COMMANDS.len()],
     closes: [Counter; CLOSE_REASONS.len()],
     errors: [[Counter; BAD_INPUTS.len()]; PROTOCOLS.len()],
     pub connections: Counter,
@@ -125,6 +130,25 @@ impl WorkerStats {
     #[inline]
     pub fn request(&self, command: CommandClass, outcome: OutcomeClass) {
         self.requests[command as usize][outcome as usize].add(1);
+    }
+
+    /// A turn of `ns` is over: whatever was executed since `before` was executed in it.
+    pub(crate) fn end_turn(&self, before: &mut [u64; COMMANDS.len()], ns: u64) {
+        for ((outcomes, times), before) in self.requests.iter().zip(&self.command_times).zip(before) {
+            let count = outcomes.iter().map(Counter::read).sum::<u64>();
+            if count != *before {
+                times.record_many(ns, count - *before);
+                *before = count;
+            }
+        }
+    }
+
+    /// What commands took, by kind.
+    pub fn command_times(&self) -> impl Iterator<Item = CommandTimes> + '_ {
+        COMMAND_NAMES
+            .iter()
+            .zip(&self.command_times)
+            .filter_map(|(name, times)| CommandTimes::of(name, times))
     }
 
     pub fn close(&self, reason: CloseReason) {

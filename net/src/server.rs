@@ -24,6 +24,7 @@ pub use tier::RunningTier;
 use crate::clock::{BEHIND_MAX_MS, Clock, MachineClock};
 use crate::databases::Databases;
 use crate::metrics::WorkerStats;
+use crate::observed::Observed;
 use crate::pin::pin_to;
 use crate::rdma::{CLIENT_BYTES, PairsByClient, Rdma, RdmaChoice, RdmaStatus, Readers, ReadersBy};
 use crate::session::{Limits, Protocol};
@@ -344,6 +345,7 @@ fn shared(
         memory_bytes: config.memory_bytes,
         connections_max: config.connections_max,
         tunables: Tunables::new(ms(config.idle_timeout), config.connections_max),
+        observed: Observed::default(),
         resident_bytes: 0.into(),
         value_bytes_max: config.value_bytes_max,
         baseline: Mutex::default(),

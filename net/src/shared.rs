@@ -2,7 +2,8 @@
 
 use crate::clock::Wall;
 use crate::databases::Databases;
-use crate::metrics::WorkerStats;
+use crate::metrics::{CommandTimes, WorkerStats};
+use crate::observed::Observed;
 use crate::rdma::{PairsByClient, Watcher};
 use crate::readable::Readable;
 use crate::session::Protocol;
@@ -49,6 +50,7 @@ pub(crate) struct Shared {
     /// `--max-connections`: what [`Tunables`] has instead is not more.
     pub(crate) connections_max: usize,
     pub(crate) tunables: Tunables,
+    pub(crate) observed: Observed,
     /// Resident memory of the process when it was last measured, bytes.
     pub(crate) resident_bytes: AtomicU64,
     pub(crate) value_bytes_max: u64,
@@ -141,6 +143,18 @@ impl Shared {
         let some =
             shard.map_or(all, |shard| all.get(usize::from(shard)..=usize::from(shard)).unwrap_or_default());
         some.iter().fold(DatabaseFigures::default(), |sum, stats| sum.with(&stats.database(number)))
+    }
+
+    /// What commands took, over all shards.
+    pub(crate) fn command_times(&self) -> Vec<CommandTimes> {
+        let mut all: Vec<CommandTimes> = Vec::new();
+        for times in self.worker_stats.iter().flat_map(|stats| stats.command_times()) {
+            match all.iter_mut().find(|known| known.name == times.name) {
+                Some(known) => known.add(&times),
+                None => all.push(times),
+            }
+        }
+        all
     }
 
     fn all(&self) -> Figures<'_> {

@@ -61,6 +61,7 @@ mod scan;
 mod send;
 mod serve;
 mod siblings;
+mod slow;
 mod spin;
 mod state;
 mod step;
@@ -354,7 +355,7 @@ impl<T: Transport, C: Clock> Worker<T, C> {
             let is_empty = parts.len() == before;
             self.spans.push(Span { conn: source.conn, parsed, parts_end: parts.len(), is_empty, cut });
         }
-        execute(&mut self.state, &parts, &self.spans, &mut self.prepared);
+        execute(&mut self.state, &self.clock, &parts, &self.spans, &mut self.prepared);
         let parsed_parts = parts.len();
         self.parts = recycled(parts);
         self.scratch.reset();
@@ -433,7 +434,13 @@ impl<T: Transport, C: Clock> Worker<T, C> {
 
 /// Executes a round's parts in order, batch by batch: all hashes and buckets first, then the items, then the
 /// commands, so that the cache misses of a batch overlap.
-fn execute(state: &mut WorkerState, parts: &[Part<'_>], spans: &[Span], prepared: &mut [Prepared]) {
+fn execute(
+    state: &mut WorkerState,
+    clock: &impl Clock,
+    parts: &[Part<'_>],
+    spans: &[Span],
+    prepared: &mut [Prepared],
+) {
     let mut span = 0;
     for (number, batch) in parts.chunks(BATCH_PARTS).enumerate() {
         let mut values_end = false;
@@ -461,8 +468,29 @@ fn execute(state: &mut WorkerState, parts: &[Part<'_>], spans: &[Span], prepared
             }
             let stop = end.min(spans[span].parts_end);
             let within = at - number * BATCH_PARTS..stop - number * BATCH_PARTS;
-            state.execute(spans[span].conn, &batch[within.clone()], &prepared[within]);
+            if state.times_each() {
+                execute_timed(state, clock, spans[span].conn, (&batch[within.clone()], &prepared[within]));
+            } else {
+                state.execute(spans[span].conn, &batch[within.clone()], &prepared[within]);
+            }
             at = stop;
+        }
+    }
+}
+
+/// Executes parts of a connection one by one, and notes those that take long.
+#[cold]
+fn execute_timed(
+    state: &mut WorkerState,
+    clock: &impl Clock,
+    conn: ConnId,
+    (parts, prepared): (&[Part<'_>], &[Prepared]),
+) {
+    for (part, prepared) in parts.iter().zip(prepared) {
+        let (began_ns, answered) = (clock.nanos(), state.answered_of(conn));
+        state.execute(conn, std::slice::from_ref(part), std::slice::from_ref(prepared));
+        if state.answered_of(conn) > answered {
+            state.note_part(conn, part, clock.nanos() - began_ns);
         }
     }
 }

@@ -46,6 +46,15 @@ pub(super) const COMMANDS: [&str; 15] = [
     "local",
 ];
 
+/// What Redis calls the commonest command of each kind.
+pub(super) const COMMAND_NAMES: [&str; COMMANDS.len()] = [
+    "get", "getex", "set", "cas", "del", "incr", "decr", "expire", "setrange", "bitfield", "delifeq",
+    "flushall", "scan", "exec", "ping",
+];
+
+/// How many requests of each kind there were when the last turn ended.
+pub(crate) type Counted = [u64; COMMANDS.len()];
+
 impl CommandClass {
     #[inline]
     pub fn of(op: &Op<'_>) -> CommandClass {

@@ -120,6 +120,14 @@ impl Session {
         }
     }
 
+    /// The name that its client has given itself.
+    pub(crate) fn client_name(&self) -> &[u8] {
+        match self {
+            Session::Resp(session) => session.client_name(),
+            _ => &[],
+        }
+    }
+
     /// Appends the line of CLIENT LIST about its client.
     pub(crate) fn client_line(&self, facts: &resp::ClientFacts<'_>, out: &mut Vec<u8>) {
         match self {

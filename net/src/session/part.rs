@@ -221,6 +221,20 @@ impl ReplyKind {
         }
     }
 
+    /// What was asked, as far as that can be told from the answer's kind, the key and the echo; `None`: no client has asked it, or it is
+    /// not to be shown.
+    pub fn words(&self, key: &[u8], echo: &[u8]) -> Option<Vec<Vec<u8>>> {
+        let verb = match self {
+            ReplyKind::Resp(reply) if reply.is_whole() => return Some(reply.request(echo)),
+            ReplyKind::Resp(reply) => reply.verb(),
+            ReplyKind::Memcache(reply) => reply.verb(),
+            ReplyKind::Native(reply) => reply.verb(),
+            ReplyKind::Refused(_) | ReplyKind::Step | ReplyKind::Push => return None,
+        };
+        let words = [verb.as_bytes(), key].into_iter().filter(|word| !word.is_empty());
+        Some(words.map(<[u8]>::to_vec).collect())
+    }
+
     /// When a change is to be answered.
     #[inline]
     pub fn wish(&self) -> Wish {

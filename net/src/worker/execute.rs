@@ -386,6 +386,7 @@ impl WorkerState {
                 conn.session.compose(part.reply, command.key, part.echo, &answer, &context, &mut conn.output);
                 self.turn.waited.add(read_ns);
                 conn.answered += 1;
+                self.note_waited(conn, &part.reply, (command.key, part.echo), read_ns);
                 return true;
             }
             Ok(answer) => {
@@ -423,6 +424,7 @@ impl WorkerState {
         self.compose(conn, part, key, &answer);
         self.turn.waited.add(read_ns);
         conn.answered += 1;
+        self.note_waited(conn, &part.reply, (key, part.echo), read_ns);
         if conn.ends_behind_answer {
             conn.phase = Phase::Finishing(CloseReason::Killed);
         }

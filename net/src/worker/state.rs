@@ -13,6 +13,7 @@ use super::outcomes::Outcomes;
 use super::pool::Pool;
 use super::rounds::Rounds;
 use super::siblings::Siblings;
+use super::slow::Slow;
 use super::sweep::Sweep;
 use super::tier::state::Tier;
 use super::upload::ForeignUpload;
@@ -99,6 +100,7 @@ pub(crate) struct WorkerState {
     /// Milliseconds of the clock, for time-outs: the wall clock, which `now` follows, may step ahead.
     pub(super) ticks: Millis,
     pub(super) turn: TurnTimes,
+    pub(super) slow: Slow,
     /// Connections to look after at the end of the turn.
     pub(super) dirty: Vec<ConnId>,
     pub(super) rounds: Rounds,
@@ -145,6 +147,7 @@ impl WorkerState {
             now,
             ticks: 0,
             turn: TurnTimes::default(),
+            slow: Slow::default(),
             dirty: Vec::new(),
             rounds: Rounds::default(),
             apart: Output::default(),
@@ -189,6 +192,7 @@ impl WorkerState {
         self.mail.begin_turn(now);
         self.rounds.begin_turn();
         self.turn.began_ns = began_ns;
+        self.slow.begin_turn(&self.shared.observed, began_ns);
         self.ticks = began_ns / 1_000_000;
         if self.readers.is_some() {
             self.follow_readers();
@@ -256,6 +260,7 @@ impl WorkerState {
 
     pub(super) fn end_turn(&mut self, ns: u64) {
         self.report_drained();
+        self.note_turn(ns);
         self.turn.end(ns, &self.stats);
     }
 }

@@ -62,6 +62,36 @@ impl Op {
         Op::AddFloat,
     ];
 
+    /// Its name in the specification.
+    pub fn name(self) -> &'static str {
+        match self {
+            Op::Hello => "hello",
+            Op::Ping => "ping",
+            Op::Noop => "noop",
+            Op::Topology => "topology",
+            Op::Statistics => "statistics",
+            Op::Flush => "flush",
+            Op::Attach => "attach",
+            Op::Accesses => "accesses",
+            Op::Doubts => "doubts",
+            Op::Pair => "pair",
+            Op::Reads => "reads",
+            Op::Get => "get",
+            Op::MultiGet => "multi-get",
+            Op::Set => "set",
+            Op::Add => "add",
+            Op::Replace => "replace",
+            Op::Append => "append",
+            Op::Prepend => "prepend",
+            Op::Delete => "delete",
+            Op::Expire => "expire",
+            Op::Increment => "increment",
+            Op::Decrement => "decrement",
+            Op::AddSigned => "add-signed",
+            Op::AddFloat => "add-float",
+        }
+    }
+
     /// The operation with this code.
     pub fn from_wire(code: u8) -> Option<Op> {
         Some(match code {

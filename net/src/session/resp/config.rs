@@ -53,7 +53,7 @@ const SETTINGS: &[(&str, Meaning)] = &[
     ("hash-max-listpack-entries", Meaning::Is("512")),
     ("hz", Meaning::Is("10")),
     ("io-threads", Meaning::Is("1")),
-    ("latency-monitor-threshold", Meaning::Is("0")),
+    ("latency-monitor-threshold", Meaning::Changeable(Changeable::EventsFromMs)),
     ("lfu-decay-time", Meaning::Is("1")),
     ("lfu-log-factor", Meaning::Is("10")),
     ("maxclients", Meaning::Changeable(Changeable::Connections)),
@@ -66,8 +66,8 @@ const SETTINGS: &[(&str, Meaning)] = &[
     ("replica-read-only", Meaning::Is("yes")),
     ("requirepass", Meaning::Password),
     ("save", Meaning::Is("")),
-    ("slowlog-log-slower-than", Meaning::Is("-1")),
-    ("slowlog-max-len", Meaning::Is("0")),
+    ("slowlog-log-slower-than", Meaning::Changeable(Changeable::SlowerThanUs)),
+    ("slowlog-max-len", Meaning::Changeable(Changeable::SlowLogMax)),
     ("timeout", Meaning::Changeable(Changeable::IdleSeconds)),
 ];
 
@@ -110,7 +110,7 @@ fn set(_: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
     if !call.words.len().is_multiple_of(2) {
         return errors::wrong_arguments("config|set", out);
     }
-    let mut changes: Vec<(&str, Changeable, u64)> = Vec::new();
+    let mut changes: Vec<(&str, Changeable, i64)> = Vec::new();
     let mut named: Vec<&str> = Vec::new();
     for pair in call.words[2..].chunks(2) {
         let name = String::from_utf8_lossy(&pair[0]).to_lowercase();
@@ -140,7 +140,7 @@ fn failed(name: &str, why: &str, out: &mut Vec<u8>) {
 }
 
 /// What is to be changed for a setting, if anything.
-fn check(meaning: Meaning, word: &[u8], call: &LocalCall<'_>) -> Result<Option<(Changeable, u64)>, String> {
+fn check(meaning: Meaning, word: &[u8], call: &LocalCall<'_>) -> Result<Option<(Changeable, i64)>, String> {
     let Meaning::Changeable(what) = meaning else {
         let is_so = value(meaning, call).as_bytes().eq_ignore_ascii_case(word)
             && !(matches!(meaning, Meaning::Password) && call.context.server.has_password());
@@ -148,10 +148,9 @@ fn check(meaning: Meaning, word: &[u8], call: &LocalCall<'_>) -> Result<Option<(
     };
     let (least, most) = call.context.server.changeable_limits(what);
     let number = parse_i64(word).ok_or("argument couldn't be parsed into an integer")?;
-    let number = u64::try_from(number).ok().filter(|number| (least..=most).contains(number));
-    match number {
-        Some(number) => Ok(Some((what, number))),
-        None => Err(format!("argument must be between {least} and {most} inclusive")),
+    match (least..=most).contains(&number) {
+        true => Ok(Some((what, number))),
+        false => Err(format!("argument must be between {least} and {most} inclusive")),
     }
 }
 

@@ -270,6 +270,10 @@ impl Session {
         self.composer.compose(reply, echo, answer, context, out);
     }
 
+    pub(crate) fn client_name(&self) -> &[u8] {
+        &self.composer.client().name
+    }
+
     /// See [`super::Session::client_line`].
     pub(crate) fn client_line(&self, facts: &ClientFacts<'_>, out: &mut Vec<u8>) {
         facts.line(self.composer.client(), out);

@@ -156,9 +156,9 @@ rows! {
     "memory" -2 [] NONE "server" "4.0.0"
         Values::None, Mixed(memory::parts, memory::memory), "What keys and the server take";
     "slowlog" -2 [] NONE "server" "2.2.12"
-        Values::None, Local(observe::slow_log), "Slow commands; none are kept";
+        Values::None, Local(observe::slow_log), "Requests that took long";
     "latency" -2 [] NONE "server" "2.8.13"
-        Values::None, Local(observe::latency), "Samples of latency; none are kept";
+        Values::None, Local(observe::latency), "What commands and turns took";
     "debug" -2 ["admin" "noscript" "loading" "stale"] NONE "server" "1.0.0"
         Values::None, Local(observe::debug), "Refused";
     "role" 1 ["noscript" "loading" "stale" "fast"] NONE "server" "2.8.12"
