@@ -405,14 +405,6 @@ impl Shard {
         (item.present() & present::CHAIN_HEAD != 0).then(|| value_in(&self.segments, &item).len())
     }
 
-    /// Bytes of segments that are free, and could be set aside at once.
-    pub fn bytes_free(&self) -> u64 {
-        if self.segments.file().is_some() {
-            return 0;
-        }
-        (self.segments.free() * self.segments.segment_bytes()) as u64
-    }
-
     /// Takes lent bytes back.
     ///
     /// # Panics

@@ -54,7 +54,7 @@ pub(crate) enum Fault {
     FarLease,
     FarLeaseAnew,
     /// It takes what lies at a remembered place for what lay there.
-    FarGeneration,
+    FarPlace,
     /// It takes any item with the tag for the key's.
     FarKey,
     /// It does not mind what the owner says of its memory.

@@ -3,7 +3,7 @@
 //! ```text
 //!   word 0     buckets, BUCKETS_MAX of them
 //!   256        an item, as far as readers copy one
-//!   768        a generation, or an entry of the table of chunks
+//!   768        an entry of the table of chunks
 //!   776        heads, up to three
 //! ```
 
@@ -87,7 +87,7 @@ impl ReadList {
         ReadList::default().and(at, count * BUCKET_BYTES / WORD, landed * BUCKET_WORDS)
     }
 
-    /// So many bytes of an item at most, then the generation of its segment, then the head. `None`: there is no such segment.
+    /// So many bytes of an item at most, then the head. `None`: there is no such segment.
     pub(super) fn item(layout: &Layout, location: u64, bytes: usize) -> Option<ReadList> {
         let segment = usize::try_from(location >> layout.frame_shift).ok()?;
         if segment >= layout.frames_max {
@@ -95,8 +95,7 @@ impl ReadList {
         }
         let end = (segment as u64 + 1) << layout.frame_shift;
         let bytes = bytes.min(ITEM_BYTES_MAX).min((end - location) as usize).next_multiple_of(WORD);
-        let list = ReadList::default().and(layout.head_bytes as u64 + location, bytes / WORD, ITEM);
-        Some(list.and(((layout.generations().start + segment) * WORD) as u64, 1, WORD_AT).and_head(0))
+        Some(ReadList::default().and(layout.head_bytes as u64 + location, bytes / WORD, ITEM).and_head(0))
     }
 }
 

@@ -12,31 +12,31 @@
 //!   F3  a slot names an item                              L1  a freed segment rests until those leases have ended that were
 //!                                                             given before it was freed
 //!   F4  the item, by the length that the slot gives       O3  dead, before it can be missed, or another one seen
-//!   F5  the generation of its segment                     O5  rises before the first byte changes
-//!   F6  the head, once: epoch, clock, sequences           L2  the clock's word rises here before a time is shown that goes by it
-//!   F7  the lease that ran before F2 runs still           L3  if that takes too long, nobody reads any more, and then L1 ends
-//!   F8  key, dead, flushed, expired
+//!   F5  the head, once: epoch, clock, sequences           L2  the clock's word rises here before a time is shown that goes by it
+//!   F6  the lease that ran before F2 runs still           L3  if that takes too long, nobody reads any more, and then L1 ends
+//!   F7  key, dead, flushed, expired
 //! ```
 //!
-//! F4 to F6 are posted behind one doorbell, on one queue pair, which executes READs one behind the other; it may read the words of
+//! F4 and F5 are posted behind one doorbell, on one queue pair, which executes READs one behind the other; it may read the words of
 //! each in any order, and others may be written meanwhile. Why that is enough:
 //!
 //! - *The item is whole, and the slot's.* The slot named it at F3, so its segment was freed later, if at all, and the lease had been
-//!   given before: by L1 no byte but its state changes before the lease ends, and F7 says that all was read before that. No slot is looked at again.
+//!   given before: by L1 no byte but its state changes before the lease ends, and F6 says that all was read before that. No slot is looked at again.
 //! - *It is the key's.* It was not dead at F4. As O3 comes before anything that shows otherwise, it was the key's value then, and F4 lies
 //!   between the start and the end of the read. That holds wherever the slot was found: a hit does not need the geometry to have stayed.
-//! - *It is not flushed, and of the database.* Flushes and spaces were read at F1, and at F6 their sequences are what they were. So
+//! - *It is not flushed, and of the database.* Flushes and spaces were read at F1, and at F5 their sequences are what they were. So
 //!   they were so at F4, too.
 //! - *It is not expired.* The reader knows how long the server's clock has run, at the most, when the read begins; when that clock began is
-//!   a word at F6. Whatever time was shown before the read, the word is that, or a later one (L2). What may be over by that time is not
+//!   a word at F5. Whatever time was shown before the read, the word is that, or a later one (L2). What may be over by that time is not
 //!   called a miss, as it may not be: it is doubt.
-//! - *A miss* is true at some moment between F1 and F6, as the sequence of the geometry, and so all of its words, were at F6 what they were
+//! - *A miss* is true at some moment between F1 and F5, as the sequence of the geometry, and so all of its words, were at F5 what they were
 //!   at F1: whatever lay in memory all that time had one slot, in reach of its home. The home itself is not read again: a reach
 //!   falls only when nothing of its home lies elsewhere (O2).
 //!
-//! A *remembered place* does without F2 and F3: F4 to F6, F8, and the generation must be the one that was learned at F5 under a lease. It
-//! rises before a byte changes, and F5 is executed behind F4, so the item is the one that was there; and as that is dead before its key is
-//! missed, or has another value, no lease is needed. An index that has grown since voids it: a step of growth may lose an item first.
+//! A *remembered place* does without F2 and F3, as long as the lease runs under which its item was last seen alive: its segment was freed
+//! after that lease was given, if at all, so by L1 the item is the one that was there. F4, F5 and F7, and F6 for that lease; if it is alive the
+//! place holds until the lease ends that ran when this read began. An index that has grown since voids it: a step of growth may lose an
+//! item first.
 //!
 //! The epoch is the owner's word that what it has told of its memory is over, by which keys it is read above all. It protects no read: keys
 //! that have ended end the queue pair. But a reader learns by it that he has to say hello again, before they do.
@@ -51,7 +51,7 @@
 //! | `remote/shard.rs` | what is kept of a shard between reads |
 //! | `remote/list.rs` | READs and where they land |
 //! | `remote/image.rs` | what has landed, as buckets and items |
-//! | `remote/head.rs` | the head, F1 and F6 |
+//! | `remote/head.rs` | the head, F1 and F5 |
 //! | `remote/places.rs` | remembered places |
 //! | `remote/pieces.rs` | the owner's side: memory to be registered |
 //!

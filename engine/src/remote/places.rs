@@ -14,11 +14,22 @@ pub(super) struct Known {
     /// Of the item.
     pub(super) bytes: u16,
     reads: u8,
+    /// When the lease ends under which the item was last seen alive: its segment, if it is freed, rests until then.
+    until: u64,
 }
 
 impl Known {
-    pub(super) fn new(place: Place, bytes: usize) -> Known {
-        Known { place, bytes: bytes as u16, reads: 0 }
+    pub(super) fn new(place: Place, bytes: usize, until: u64) -> Known {
+        Known { place, bytes: bytes as u16, reads: 0, until }
+    }
+
+    /// From when on something else may lie there; by the reader's clock.
+    pub(super) fn until(&self) -> u64 {
+        #[cfg(test)]
+        if crate::steps::has(crate::steps::Fault::FarPlace) {
+            return u64::MAX;
+        }
+        self.until
     }
 }
 
@@ -38,10 +49,10 @@ impl Places {
         self.0.get_mut(hash as usize & mask)
     }
 
-    /// Where an item was, if the index has not grown since.
-    pub(super) fn find(&mut self, hash: u64, growth: u64) -> Option<Known> {
+    /// Where an item was, if the index has not grown since, and nothing else can lie there yet.
+    pub(super) fn find(&mut self, hash: u64, growth: u64, now: u64) -> Option<Known> {
         let known = self.entry(hash)?.filter(|known| known.place.hash == hash)?;
-        (known.place.growth == growth).then_some(known)
+        (known.place.growth == growth && now < known.until()).then_some(known)
     }
 
     pub(super) fn learn(&mut self, known: Known) {
@@ -56,10 +67,11 @@ impl Places {
         }
     }
 
-    /// Counts a read of a place; whether its owner is to be told.
-    pub(super) fn count(&mut self, hash: u64) -> bool {
+    /// Counts a read of a place, whose item was alive under a lease that ends then; whether its owner is to be told.
+    pub(super) fn count(&mut self, hash: u64, lease_end: u64) -> bool {
         let Some(Some(known)) = self.entry(hash) else { return false };
         known.reads = (known.reads + 1) % TOLD_EVERY;
+        known.until = known.until.max(lease_end);
         known.reads == 0
     }
 }
@@ -87,7 +99,7 @@ mod tests {
     use super::*;
 
     fn known(hash: u64, growth: u64) -> Known {
-        Known::new(Place { hash, location: 8, generation: 1, version: 1, growth }, 64)
+        Known::new(Place { hash, location: 8, generation: 0, version: 1, growth }, 64, 10)
     }
 
     #[test]
@@ -95,25 +107,37 @@ mod tests {
         let mut places = Places::new(3);
         places.learn(known(5, 2));
         assert_eq!(
-            (places.find(5, 2), places.find(9, 2), places.find(5, 4)),
+            (places.find(5, 2, 9), places.find(9, 2, 9), places.find(5, 4, 9)),
             (Some(known(5, 2)), None, None)
         );
         places.forget(9);
-        assert!(places.find(5, 2).is_some());
+        assert!(places.find(5, 2, 9).is_some());
         places.learn(known(9, 2));
-        assert!(places.find(5, 2).is_none() && places.find(9, 2).is_some());
+        assert!(places.find(5, 2, 9).is_none() && places.find(9, 2, 9).is_some());
         places.forget(9);
-        assert!(places.find(9, 2).is_none());
+        assert!(places.find(9, 2, 9).is_none());
         let mut none = Places::new(0);
         none.learn(known(5, 2));
-        assert!(none.find(5, 2).is_none() && !none.count(5));
+        assert!(none.find(5, 2, 9).is_none() && !none.count(5, 20));
+    }
+
+    #[test]
+    fn a_place_holds_until_the_last_lease_ends_under_which_its_item_was_seen() {
+        let mut places = Places::new(4);
+        places.learn(known(5, 2));
+        let is_found = |places: &mut Places, now| places.find(5, 2, now).is_some();
+        assert!(is_found(&mut places, 9) && !is_found(&mut places, 10));
+        places.count(5, 20);
+        assert!(is_found(&mut places, 19) && !is_found(&mut places, 20));
+        places.count(5, 15);
+        assert!(is_found(&mut places, 19), "that a lease is refused takes nothing of an earlier one");
     }
 
     #[test]
     fn one_read_in_some_is_told() {
         let mut places = Places::new(4);
         places.learn(known(5, 2));
-        let told: Vec<usize> = (1..=64).filter(|_| places.count(5)).collect();
+        let told: Vec<usize> = (1..=64).filter(|_| places.count(5, 20)).collect();
         assert_eq!(told.len(), 64 / usize::from(TOLD_EVERY));
     }
 

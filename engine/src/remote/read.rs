@@ -209,7 +209,7 @@ impl RemoteRead {
                 self.miss(shard, &Closing::of(landing.head(0)))?;
                 Ok(Step::Done(Ok(Look::Miss)))
             }
-            Stage::Again(known) => match self.again(shard, query, landing, &known, room)? {
+            Stage::Again(known) => match self.again(shard, query, landing, now, &known, room)? {
                 Some(look) => Ok(Step::Done(Ok(look))),
                 None => {
                     shard.places.forget(self.hash);
@@ -234,7 +234,7 @@ impl RemoteRead {
         (self.space, self.spaces) = shard.head.spaces.of(query.database).ok_or(Doubt::Flush)?;
         self.hash = mixed(query.hash, self.space);
         self.growth = shard.head.geometry.sequence();
-        if again && let Some(known) = shard.places.find(self.hash, self.growth) {
+        if again && let Some(known) = shard.places.find(self.hash, self.growth, now) {
             self.stage = Stage::Again(known);
             let Known { place, bytes, .. } = known;
             return ReadList::item(&shard.layout, place.location, bytes.into()).ok_or(Doubt::Gone);
@@ -304,7 +304,7 @@ impl RemoteRead {
         }
     }
 
-    /// F7 and F8, after F4 to F6.
+    /// F6 and F7, after F4 and F5.
     fn item<'r>(
         &mut self,
         shard: &mut RemoteShard,
@@ -339,7 +339,7 @@ impl RemoteRead {
         let place = Place {
             hash: self.hash,
             location: slot.location(),
-            generation: landing.word().load(Ordering::Relaxed),
+            generation: 0,
             version: 0,
             growth: self.growth,
         };
@@ -350,7 +350,7 @@ impl RemoteRead {
                 if let Look::Hit { place, .. } = &look
                     && closing.geometry == self.growth
                 {
-                    shard.places.learn(Known::new(*place, bytes));
+                    shard.places.learn(Known::new(*place, bytes, self.times.lease_end));
                 }
                 Ok(Step::Done(Ok(look)))
             }
@@ -379,6 +379,7 @@ impl RemoteRead {
         shard: &mut RemoteShard,
         query: &Query<'_>,
         landing: Landing<'_>,
+        now: u64,
         known: &Known,
         room: &'r mut ReadRoom,
     ) -> Result<Option<Look<'r>>, Stop> {
@@ -387,11 +388,8 @@ impl RemoteRead {
         if closing.geometry != self.growth {
             shard.head.forget();
         }
-        let generation_stays = landing.word().load(Ordering::Relaxed) == known.place.generation;
         let growth_stays = closing.geometry == self.growth;
-        #[cfg(test)]
-        let generation_stays = generation_stays || has(Fault::FarGeneration);
-        if !generation_stays || !growth_stays {
+        if now >= known.until() || !growth_stays {
             return Ok(None);
         }
         let Ok(time) = self.check(shard, &closing).and_then(|()| self.time(shard, &closing)) else {
@@ -403,7 +401,7 @@ impl RemoteRead {
         if !item.is_ok_and(|item| known.place.is_of(&item, self.space, query.key)) {
             return Ok(None);
         }
-        let is_told = shard.places.count(self.hash);
+        let is_told = shard.places.count(self.hash, self.times.lease_end);
         let look = shard.head.flushes.judge(known.place, is_told, query.read, time, words);
         let hit = look.ok().filter(|look| matches!(look, Look::Hit { .. }));
         shard.counts.remembered += u64::from(hit.is_some());

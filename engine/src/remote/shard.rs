@@ -97,6 +97,12 @@ impl RemoteShard {
         self.counts.looks.doubts[doubt as usize] += 1;
     }
 
+    /// Its queue pair is another one: leases that were given before are no more.
+    #[cfg(test)]
+    pub(crate) fn forget_places(&mut self) {
+        self.places = Places::new(64);
+    }
+
     pub(super) fn count(&mut self, look: &Result<Look<'_>, Doubt>) {
         match look {
             Ok(Look::Hit { .. }) => self.counts.looks.hits += 1,

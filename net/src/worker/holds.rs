@@ -12,15 +12,10 @@
 //!
 //! A key is held by its hash, in its database: two keys that share one wait for each other without need.
 
-#[cfg(test)]
-use super::bug::Bug;
-use super::connection::Connection;
-use super::mail::{Address, Ask, What};
-use super::state::WorkerState;
-use crate::session::Wish;
+mod owner;
+
 use crate::transport::ConnId;
 use std::collections::{HashMap, HashSet, VecDeque};
-use torc_engine::command::{Command, Op, Read};
 use torc_engine::words;
 
 /// Keys of one transaction, at most.
@@ -136,149 +131,5 @@ impl Holds {
     #[cfg(test)]
     pub(super) fn conns_waiting(&self) -> usize {
         self.conns.len()
-    }
-}
-
-impl WorkerState {
-    /// A transaction wants these keys of this shard, all together. It is told when it has them.
-    pub(super) fn request_hold(&mut self, holder: Holder, attempt: u32, keys: &[u8]) {
-        let hash = |key: HeldKey<'_>| held_hash(key.database, self.shard.key_hash(key.key));
-        let mut hashes: Vec<u64> = HeldKey::each(keys).map(hash).collect();
-        hashes.sort_unstable();
-        hashes.dedup();
-        let keys = keys.to_vec();
-        self.holds.waiting.push_back(Request { holder, attempt, keys, hashes, fetched: 0 });
-        self.grant_holds();
-    }
-
-    /// Gives keys to those who may have theirs now.
-    pub(super) fn grant_holds(&mut self) {
-        let mut before = HashSet::new();
-        let mut place = 0;
-        while place < self.holds.waiting.len().min(LOOKED_AT_MAX)
-            && let Some(request) = self.holds.waiting.get(place)
-        {
-            if !self.holds.is_blocked(request, &before)
-                && self.fetch_wanted(place)
-                && let Some(request) = self.holds.waiting.remove(place)
-            {
-                self.grant(request);
-                continue;
-            }
-            before.extend(self.holds.waiting[place].hashes.iter());
-            place += 1;
-        }
-    }
-
-    /// Has the keys of a request fetched from the tier. False: some are not there yet.
-    fn fetch_wanted(&mut self, place: usize) -> bool {
-        if self.tier.is_none() {
-            return true;
-        }
-        let Some(request) = self.holds.waiting.get_mut(place) else { return false };
-        let keys = std::mem::take(&mut request.keys);
-        let mut fetched = request.fetched;
-        let mut is_there = true;
-        for key in HeldKey::each(&keys).skip(fetched).take(FETCHED_AT_ONCE) {
-            let command = Command { database: key.database, key: key.key, op: Op::Read(Read::default()) };
-            let hash = self.shard.key_hash(key.key);
-            if let Some(ticket) = self.shard.ticket_for(&command, hash, self.now) {
-                let item_hash = self.shard.item_hash(key.database, hash);
-                is_there &= self.fetch(item_hash, ticket, None);
-            }
-            fetched += usize::from(is_there);
-        }
-        let is_all = is_there && HeldKey::each(&keys).nth(fetched).is_none();
-        if let Some(request) = self.holds.waiting.get_mut(place) {
-            (request.keys, request.fetched) = (keys, fetched);
-        }
-        is_all || is_there && self.fetch_wanted(place)
-    }
-
-    fn grant(&mut self, request: Request) {
-        let Request { holder, attempt, keys, hashes, .. } = request;
-        if !self.holds.is_any() {
-            self.shard.hold_readers(true);
-        }
-        #[cfg(test)]
-        let hashes = if self.has(Bug::OpenHolds) { Vec::new() } else { hashes };
-        self.holds.keys.extend(hashes.iter().map(|hash| (*hash, holder)));
-        self.holds.held.insert(holder, hashes);
-        self.count_holds();
-        let changed = self.take_watches(holder, &keys);
-        if holder.shard == self.number {
-            return self.holds.granted.push((holder.conn, attempt, changed));
-        }
-        let lane = self.mail.express(holder.shard);
-        let from = Address { conn: holder.conn, sequence: attempt };
-        let ask = Ask { wish: Wish::AtOnce, ..Ask::plain(from, What::Granted { changed }) };
-        self.mail.lane(lane).into_iter().for_each(|lane| lane.ask_anyway(&ask));
-    }
-
-    fn count_holds(&self) {
-        let (keys, waiting) = self.holds.figures();
-        self.stats.held_keys.set(keys as u64);
-        self.stats.holds_waiting.set(waiting as u64);
-    }
-
-    /// A transaction has ended, or wants its keys no more.
-    pub(super) fn release_hold(&mut self, holder: Holder) {
-        self.holds.waiting.retain(|request| request.holder != holder);
-        // Those who have waited behind it may have theirs, too.
-        self.holds.has_released = true;
-        let Some(hashes) = self.holds.held.remove(&holder) else { return };
-        for hash in hashes {
-            self.holds.keys.remove(&hash);
-        }
-        if !self.holds.is_any() {
-            self.shard.hold_readers(false);
-        }
-    }
-
-    /// Whether a request of another shard has to wait for a held key: not in an express lane, where who holds it asks.
-    #[inline]
-    pub(super) fn is_stopped_by_hold(&self, lane: u16, database: u16, key_hash: u64) -> bool {
-        self.holds.blocks(database, key_hash) && !self.mail.is_express(lane)
-    }
-
-    /// Lets a connection of this shard wait until keys are released.
-    pub(super) fn wait_for_key(&mut self, conn: &mut Connection) {
-        if !conn.waits_for_tier {
-            conn.waits_for_tier = true;
-            self.holds.conns.push(conn.id);
-        }
-    }
-
-    /// What is to be done for transactions, once a turn.
-    pub(super) fn go_on_with_transactions(&mut self) {
-        if self.holds.has_news() || self.holds.is_wanted() {
-            self.go_on_behind_holds();
-        }
-        if !self.acquiring.is_empty() {
-            self.give_up_transactions();
-        }
-    }
-
-    /// Whether somebody waits for keys who does not wait for ever, or for what tells nobody that it is there.
-    pub(super) fn waits_for_keys(&self) -> bool {
-        self.holds.is_wanted() || !self.acquiring.is_empty()
-    }
-
-    /// Lets those go on who have waited for keys.
-    fn go_on_behind_holds(&mut self) {
-        for (id, attempt, changed) in std::mem::take(&mut self.holds.granted) {
-            self.take_grant(id, attempt, self.number, changed);
-        }
-        if self.holds.has_released {
-            self.holds.has_released = false;
-            for id in std::mem::take(&mut self.holds.conns) {
-                self.let_go_on(id);
-            }
-            self.grant_holds();
-            self.resume_batches();
-            self.count_holds();
-        } else if self.holds.is_wanted() && self.tier.is_some() {
-            self.grant_holds();
-        }
     }
 }

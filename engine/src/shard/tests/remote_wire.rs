@@ -111,6 +111,7 @@ impl Far {
     pub(super) fn begin(&mut self, key: u64) -> Option<Result<Seen, Doubt>> {
         if self.wire.broken.0.take() {
             self.lease_end = 0;
+            self.shard.forget_places();
         }
         self.wire.left.clear();
         let name = World::key(key);

@@ -2,40 +2,31 @@
 
 use super::call::Call;
 use super::error::Error;
+use super::row::Origin;
 use super::several;
 use crate::session::part::Joint;
 use crate::session::protocol::Port;
 use torc_engine::words;
 use torc_proto::resp::parse_i64;
 
-/// What such a command is to do.
-pub(super) type Read = for<'r, 'a> fn(&Call<'r, 'a>, Place) -> Result<Joint, Error>;
-
-/// Where it came from: which port, and which database is chosen.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Place {
-    pub port: Port,
-    pub database: u16,
-}
-
-pub(super) fn msetnx(call: &Call<'_, '_>, _: Place) -> Result<Joint, Error> {
+pub(super) fn msetnx(call: &Call<'_, '_>, _: Origin) -> Result<Joint, Error> {
     several::check_pairs(call)?;
     Ok(Joint::SetIfNone)
 }
 
-pub(super) fn rename(call: &Call<'_, '_>, place: Place) -> Result<Joint, Error> {
+pub(super) fn rename(call: &Call<'_, '_>, origin: Origin) -> Result<Joint, Error> {
     several::check(call)?;
-    Ok(Joint::Copy { to: place.database, replaces: true, removes: true })
+    Ok(Joint::Copy { to: origin.database, replaces: true, removes: true })
 }
 
-pub(super) fn renamenx(call: &Call<'_, '_>, place: Place) -> Result<Joint, Error> {
+pub(super) fn renamenx(call: &Call<'_, '_>, origin: Origin) -> Result<Joint, Error> {
     several::check(call)?;
-    Ok(Joint::Copy { to: place.database, replaces: false, removes: true })
+    Ok(Joint::Copy { to: origin.database, replaces: false, removes: true })
 }
 
-pub(super) fn copy(call: &Call<'_, '_>, place: Place) -> Result<Joint, Error> {
+pub(super) fn copy(call: &Call<'_, '_>, origin: Origin) -> Result<Joint, Error> {
     several::check(call)?;
-    let (mut to, mut replaces) = (place.database, false);
+    let (mut to, mut replaces) = (origin.database, false);
     let mut index = 3;
     while index < call.len() {
         let option = call.argument(index);
@@ -49,22 +40,22 @@ pub(super) fn copy(call: &Call<'_, '_>, place: Place) -> Result<Joint, Error> {
         }
         index += 1;
     }
-    if place.port == Port::Shard && to != 0 {
+    if origin.port == Port::Shard && to != 0 {
         return Err(Error::CopyInCluster);
     }
-    match to == place.database && call.argument(1) == call.argument(2) {
+    match to == origin.database && call.argument(1) == call.argument(2) {
         true => Err(Error::SameObject),
         false => Ok(Joint::Copy { to, replaces, removes: false }),
     }
 }
 
-pub(super) fn move_to(call: &Call<'_, '_>, place: Place) -> Result<Joint, Error> {
+pub(super) fn move_to(call: &Call<'_, '_>, origin: Origin) -> Result<Joint, Error> {
     several::check(call)?;
-    if place.port == Port::Shard {
+    if origin.port == Port::Shard {
         return Err(Error::MoveInCluster);
     }
     let to = database(call, 2)?;
-    match to == place.database {
+    match to == origin.database {
         true => Err(Error::SameObject),
         false => Ok(Joint::Copy { to, replaces: false, removes: true }),
     }

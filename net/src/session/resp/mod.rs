@@ -54,6 +54,7 @@ mod strings;
 mod table;
 mod transaction;
 mod walked;
+mod watch;
 
 pub(crate) use clients::{ClientFacts, ClientFilter};
 pub(crate) use errors::PATTERN_STEPS_MAX;
@@ -73,7 +74,7 @@ use call::{Call, part};
 use error::Error;
 use reply::Composer;
 use reply_kind::Kind;
-use row::{Row, Run, Values};
+use row::{JointRead, Origin, Queueing, Row, Run, Values};
 use stream::State;
 use table::row_of;
 use torc_engine::command::{Command, Millis, Op};
@@ -411,8 +412,12 @@ impl Session {
                 Ok(())
             }
             (Run::Joint(read, kind), _) => self.joint(&call, (read, kind), turn),
-            (Run::Queue(act), _) => {
-                act(self, turn);
+            (Run::Queue(step), _) => {
+                match step {
+                    Queueing::Begin => self.begin_queue(turn),
+                    Queueing::Run => self.end_queue(turn),
+                    Queueing::Drop => self.drop_queue(turn),
+                }
                 Ok(())
             }
             (Run::Mixed(parts, _), _) => {
@@ -453,11 +458,11 @@ impl Session {
     fn joint<'a>(
         &self,
         call: &Call<'_, 'a>,
-        (read, kind): (joint::Read, Kind),
+        (read, kind): (JointRead, Kind),
         turn: &mut Turn<'_, 'a>,
     ) -> Result<(), Error> {
         let database = self.database;
-        let joint = read(call, joint::Place { port: self.port, database })?;
+        let joint = read(call, Origin { port: self.port, database })?;
         let words = turn.scratch.keep(&joint::words_of(call, joint));
         turn.parts.push(part(Work::Joint { joint, database, words }, kind, &[]));
         Ok(())

@@ -3,12 +3,11 @@
 use super::call::Call;
 use super::client::Client;
 use super::error::Error;
-use super::joint;
 use super::local::LocalCall;
 use super::reply_kind::{Kind, Position};
 use super::storage::Storage;
-use super::{Session, Turn};
-use crate::session::part::Part;
+use crate::session::part::{Joint, Part};
+use crate::session::protocol::Port;
 
 /// One command.
 #[derive(Debug)]
@@ -96,11 +95,29 @@ pub(super) enum Run {
     /// As `Local`, and what comes behind it is about another database.
     Chooses(fn(&mut Client, &LocalCall<'_>, &mut Vec<u8>)),
     /// Is about several keys, and done as one: what is to be done, and how it is answered.
-    Joint(joint::Read, Kind),
+    Joint(JointRead, Kind),
     /// Begins or ends a queue of commands.
-    Queue(for<'s, 't, 'p, 'a> fn(&'s mut Session, &'t mut Turn<'p, 'a>)),
+    Queue(Queueing),
     /// Answers `+OK`, then the connection is closed.
     Quit,
+}
+
+/// What a command about several keys that is done as one is to do.
+pub(super) type JointRead = for<'r, 'a> fn(&Call<'r, 'a>, Origin) -> Result<Joint, Error>;
+
+/// Where a command came from: which port, and which database is chosen.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Origin {
+    pub port: Port,
+    pub database: u16,
+}
+
+/// What becomes of a queue of commands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Queueing {
+    Begin,
+    Run,
+    Drop,
 }
 
 impl std::fmt::Debug for Run {

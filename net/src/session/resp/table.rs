@@ -4,10 +4,10 @@
 //! perfect hash over the name in lower case, made at compile time.
 
 use super::reply_kind::Kind;
-use super::row::{Keys, Row, Run, Values};
+use super::row::{Keys, Queueing, Row, Run, Values};
 use super::{
-    Session, bits, clients, cluster, config, connection, counters, dump, expiry, info, introspection, joint,
-    keyspace, memory, object, observe, several, strings, transaction,
+    bits, clients, cluster, config, connection, counters, dump, expiry, info, introspection, joint, keyspace,
+    memory, object, observe, several, strings, watch,
 };
 use torc_proto::resp::Arguments;
 use torc_proto::resp::request::inline_word;
@@ -186,15 +186,15 @@ rows! {
     "client" -2 [] NONE "connection" "2.4.0"
         Values::None, Mixed(clients::parts, connection::client), "Names and facts of this connection";
     "multi" 1 ["noscript" "loading" "stale" "fast" "allow_busy"] NONE "transactions" "1.2.0"
-        Values::None, Queue(Session::begin_queue), "Queue the commands that follow";
+        Values::None, Queue(Queueing::Begin), "Queue the commands that follow";
     "exec" 1 ["noscript" "loading" "stale" "skip_slowlog"] NONE "transactions" "1.2.0"
-        Values::None, Queue(Session::end_queue), "Run all queued commands, and nobody else's in between";
+        Values::None, Queue(Queueing::Run), "Run all queued commands, and nobody else's in between";
     "discard" 1 ["noscript" "loading" "stale" "fast" "allow_busy"] NONE "transactions" "2.0.0"
-        Values::None, Queue(Session::drop_queue), "Forget the queued commands";
+        Values::None, Queue(Queueing::Drop), "Forget the queued commands";
     "watch" -2 ["noscript" "loading" "stale" "fast" "allow_busy"] ALL "transactions" "2.2.0"
-        Values::None, Run::Keys(several::check, transaction::watch), "EXEC does nothing if a key changes before it";
+        Values::None, Run::Keys(several::check, watch::watch), "EXEC does nothing if a key changes before it";
     "unwatch" 1 ["noscript" "loading" "stale" "fast" "allow_busy"] NONE "transactions" "2.2.0"
-        Values::None, Parts(transaction::unwatch), "Watch no key any more";
+        Values::None, Parts(watch::unwatch), "Watch no key any more";
     "cluster" -2 [] NONE "cluster" "3.0.0"
         Values::None, Mixed(cluster::parts, cluster::cluster), "Which shard owns which slot";
     "readonly" 1 ["loading" "stale" "fast"] NONE "cluster" "3.0.0"

@@ -6,9 +6,8 @@
 
 use super::call::{self, Call, part};
 use super::error::Error;
-use super::joint;
-use super::reply_kind::{Kind, Position};
-use super::row::{Row, Run};
+use super::reply_kind::Kind;
+use super::row::{Origin, Row, Run};
 use super::stream::State;
 use super::table::row_of;
 use super::{Place, Progress, Session, Turn, connection, exceeds, long_value, pairs_bytes_max};
@@ -20,16 +19,6 @@ use torc_engine::command::Millis;
 use torc_proto::resp::compose;
 use torc_proto::resp::request::{self, Arguments, Step};
 use torc_proto::slot::slot_of;
-
-pub(super) fn watch<'a>(call: &Call<'_, 'a>, index: usize, position: Position, parts: &mut Vec<Part<'a>>) {
-    let work = Work::Watch { database: 0, key: call.argument(index) };
-    parts.push(part(work, Kind::Watched(position), &[]));
-}
-
-pub(super) fn unwatch<'a>(_: &Call<'_, 'a>, parts: &mut Vec<Part<'a>>) -> Result<(), Error> {
-    parts.push(part(Work::Unwatch, Kind::Ok, &[]));
-    Ok(())
-}
 
 /// Commands that wait for EXEC.
 #[derive(Debug, Default)]
@@ -99,7 +88,7 @@ impl Transaction {
                     };
                     // The other database's key is the last one.
                     let key = row.keys.of(arguments.spans.len()).filter_map(argument).last();
-                    let joint = read(&call, joint::Place { port: self.port, database });
+                    let joint = read(&call, Origin { port: self.port, database });
                     if let (Ok(Joint::Copy { to, .. }), Some(key)) = (joint, key) {
                         visit(to, key);
                     }

@@ -9,7 +9,7 @@ use crate::harness::{Server, sum_of};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use watch::{neighbour, resident_bytes, resident_peak};
+use watch::{Waited, neighbour, resident_bytes, resident_peak};
 
 /// Most of `--memory` that may be resident at any moment, in percent.
 const RESIDENT_MAX: f64 = 105.0;
@@ -17,8 +17,7 @@ const RESIDENT_MAX: f64 = 105.0;
 const FULL: &[(usize, f64)] = &[(64, 95.0), (16, 90.0)];
 /// MiB of a shard: `--shards auto` gives none less.
 const SHARD_LEAST: usize = 16;
-/// A neighbour never waits so long. Alone on two processors it is at most 1.5 s, nearly all of it the attackers' own
-/// turns on them; the tests beside this one take their part, too.
+/// A neighbour never waits so long for the server.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Of a hundred of its requests 99 are answered within this.
 const P99_MAX: Duration = Duration::from_secs(2);
@@ -221,7 +220,8 @@ fn attack(
     let address = server.address();
     floods::fill(address, "fill", memory << 20);
     let kept_before = unaccounted(server);
-    let (neighbour, resident) = (neighbour(address), resident_peak(process(server)));
+    let process = process(server);
+    let (neighbour, resident) = (neighbour(address, Waited { process, shards }), resident_peak(process));
     let attackers = std::thread::spawn(move || flood(address));
     let excess = watch_bound(server, shards, memory, || attackers.is_finished());
     let done = attackers.join().map(drop);

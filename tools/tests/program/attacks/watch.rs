@@ -8,6 +8,10 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+/// Ticks a second, in which the kernel counts times of CPUs (`proc(5)`), and one of them, by which each sum may be off.
+const TICKS: u64 = 100;
+const TICK: Duration = Duration::from_millis(1000 / TICKS);
+
 /// A thread that does something again and again until it is asked for its result.
 pub(super) struct Watch<T> {
     stop: Arc<AtomicBool>,
@@ -54,6 +58,44 @@ pub(super) fn resident_bytes(process: u64) -> u64 {
     kib << 10
 }
 
+/// A server that is waited for.
+#[derive(Clone, Copy)]
+pub(super) struct Waited {
+    pub(super) process: u64,
+    pub(super) shards: u64,
+}
+
+/// A moment of a wait.
+struct Moment {
+    at: Instant,
+    /// CPU that the server has had, by shards, and that nobody on the machine has wanted.
+    worked: Duration,
+    idle: Duration,
+}
+
+impl Waited {
+    fn now(self) -> Moment {
+        let read = |path: &str| std::fs::read_to_string(path).expect("the kernel tells of it");
+        let fields = |line: &str| line.split_whitespace().map(|field| field.parse().unwrap_or(0)).collect();
+        let process = read(&format!("/proc/{}/stat", self.process));
+        // The name before may have spaces.
+        let process: Vec<u64> = fields(process.rsplit(')').next().unwrap_or_default());
+        let machine: Vec<u64> = fields(read("/proc/stat").lines().next().unwrap_or_default());
+        // utime and stime; idle and iowait.
+        let ticks = |times: &[u64]| Duration::from_millis(times.iter().sum::<u64>() * 1000 / TICKS);
+        let worked = ticks(&process[11..13]) / self.shards as u32;
+        Moment { at: Instant::now(), worked, idle: ticks(&machine[4..6]) }
+    }
+
+    /// How long the wait since then was for the server's doing. Time that others than the server take from a machine which has none to
+    /// spare does not count.
+    fn since(self, start: &Moment) -> Duration {
+        let end = self.now();
+        let on_server = (end.worked - start.worked) + end.idle.saturating_sub(start.idle) + TICK;
+        (end.at - start.at).min(on_server)
+    }
+}
+
 /// What a neighbour saw.
 #[derive(Default)]
 pub(super) struct Seen {
@@ -72,7 +114,7 @@ impl Seen {
 }
 
 /// A client that sets and gets a small value every few milliseconds.
-pub(super) fn neighbour(server: SocketAddr) -> Watch<Seen> {
+pub(super) fn neighbour(server: SocketAddr, waited: Waited) -> Watch<Seen> {
     let mut stream = connect(server);
     stream.set_nodelay(true).expect("no delay");
     let set = request(&[b"SET", b"neighbour", &[b'n'; 100]]);
@@ -83,9 +125,9 @@ pub(super) fn neighbour(server: SocketAddr) -> Watch<Seen> {
             return;
         }
         sets = !sets;
-        let start = Instant::now();
+        let start = waited.now();
         let answer = ask(&mut stream, if sets { &set } else { &get });
-        seen.durations.push(start.elapsed());
+        seen.durations.push(waited.since(&start));
         match answer {
             Ok(answer) if sets && answer == b"+OK\r\n" => {}
             // Whether the value is still there is eviction's business.

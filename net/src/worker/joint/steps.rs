@@ -1,0 +1,198 @@
+//! The steps of a command about several keys, at the shard that the client speaks to.
+
+use super::{Asked, JointRun, Step};
+use crate::metrics::{CommandClass, OutcomeClass};
+use crate::session::{Answer, Joint, Jointly, Part, ReplyKind, Work};
+use crate::worker::connection::Connection;
+use crate::worker::execute::Destination;
+use crate::worker::holds::HeldKey;
+use crate::worker::owned::{OwnedAnswer, OwnedPart};
+use crate::worker::state::WorkerState;
+use std::collections::{HashSet, VecDeque};
+use torc_engine::command::{Body, Command, Delete, Expiry, Op, Read, Write, WriteMode};
+use torc_engine::words;
+
+impl WorkerState {
+    /// Begins a command about several keys, or goes on with it. False: it waits.
+    pub(in crate::worker) fn begin_joint(
+        &mut self,
+        conn: &mut Connection,
+        part: &Part<'_>,
+        asked: Asked<'_>,
+        read_ns: u64,
+    ) -> bool {
+        if !conn.queue.is_empty() {
+            return false;
+        }
+        if !conn.in_transaction && !self.hold_for(conn, part, asked, read_ns) {
+            // It waits, or is answered.
+            return conn.transaction.is_none();
+        }
+        if conn.joint.is_none() {
+            let (left, wants_item) = (self.looks(asked, read_ns), asked.joint != Joint::SetIfNone);
+            conn.joint = Some(Box::new(JointRun { left, wants_item, ..JointRun::default() }));
+        }
+        while self.begin_steps(conn, read_ns) {
+            let Some(run) = conn.joint.as_mut() else { return true };
+            let Some(answer) = self.next_step(run, asked, read_ns) else { continue };
+            conn.joint = None;
+            self.end_lone(conn);
+            let outcome = match &answer {
+                OwnedAnswer::Jointly(Jointly::Done) => OutcomeClass::Done,
+                OwnedAnswer::Jointly(_) => OutcomeClass::NotDone,
+                _ => OutcomeClass::Refused,
+            };
+            self.stats.request(CommandClass::Transaction, outcome);
+            self.finish(conn, part, &[], read_ns, answer.answer(&[], None));
+            return true;
+        }
+        false
+    }
+
+    /// Begins the parts of a step. False: some are not begun, or not answered.
+    fn begin_steps(&mut self, conn: &mut Connection, read_ns: u64) -> bool {
+        while let Some(owned) = conn.joint.as_mut().and_then(|run| run.left.pop_front()) {
+            let part = owned.part();
+            let prepared = self.prepare_part(&part);
+            if !self.begin(conn, &part, prepared, read_ns) {
+                if let Some(run) = &mut conn.joint {
+                    run.left.push_front(owned);
+                }
+                return false;
+            }
+            self.pool.give(owned.into_bytes());
+        }
+        conn.queue.is_empty()
+    }
+
+    /// Holds the keys of a command that is no part of a transaction. False: it waits, or is answered.
+    fn hold_for(&mut self, conn: &mut Connection, part: &Part<'_>, asked: Asked<'_>, read_ns: u64) -> bool {
+        let running = match conn.transaction.take() {
+            Some(running) => running,
+            None => {
+                let elsewhere =
+                    asked.keys().find_map(|(_, key)| match self.destination(conn, key, self.owner(key)) {
+                        Destination::Moved(answer) => Some(answer),
+                        Destination::Here | Destination::There(_) => None,
+                    });
+                if let Some(answer) = elsewhere {
+                    self.finish(conn, part, &[], read_ns, answer);
+                    return false;
+                }
+                let mut named = HashSet::new();
+                let keys = asked.keys().filter(|key| named.insert(*key));
+                let keys = keys.map(|(database, key)| HeldKey { database, is_watched: false, key });
+                let running = self.to_hold(conn, &keys.collect::<Vec<_>>(), None);
+                conn.attempts = running.attempt();
+                running
+            }
+        };
+        match self.acquire(conn, running) {
+            Ok(Some(running)) => {
+                conn.transaction = Some(running);
+                conn.in_transaction = true;
+                true
+            }
+            Ok(None) => false,
+            Err(why) => {
+                self.finish(conn, part, &[], read_ns, Answer::Exec(why));
+                false
+            }
+        }
+    }
+
+    /// The parts that find out what there is.
+    fn looks(&mut self, asked: Asked<'_>, read_ns: u64) -> VecDeque<OwnedPart> {
+        let asks_all = !matches!(asked.joint, Joint::Copy { replaces: true, .. });
+        let is_item = |place| place == 0 && asked.joint != Joint::SetIfNone;
+        let mut looks = VecDeque::new();
+        for (place, (database, key)) in asked.keys().enumerate() {
+            if asks_all || is_item(place) {
+                let op = Op::Read(Read { peek: !is_item(place), ..Read::default() });
+                looks.push_back(self.step_part(Work::Keyed(Command { database, key, op }), read_ns));
+            }
+        }
+        looks
+    }
+
+    fn step_part(&mut self, work: Work<'_>, read_ns: u64) -> OwnedPart {
+        let part = Part { work, reply: ReplyKind::Step, echo: &[], once: None };
+        OwnedPart::copy(&part, read_ns, &mut self.pool)
+    }
+
+    /// Puts the parts of the next step together, or says how the command ends.
+    fn next_step(&mut self, run: &mut JointRun, asked: Asked<'_>, read_ns: u64) -> Option<OwnedAnswer> {
+        run.answers = 0;
+        if let Some(failed) = run.failed.take() {
+            return Some(failed);
+        }
+        match (run.step, asked.joint) {
+            (Step::Look, _) => {
+                if let Some(end) = self.end_by_look(run, asked) {
+                    return Some(OwnedAnswer::Jointly(end));
+                }
+                run.step = Step::Write;
+                self.add_writes(run, asked, read_ns);
+            }
+            (Step::Write, Joint::Copy { removes: true, .. }) => {
+                run.step = Step::Remove;
+                let (database, key) = asked.keys().next()?;
+                let op = Op::Delete(Delete::default());
+                run.left.push_back(self.step_part(Work::Keyed(Command { database, key, op }), read_ns));
+            }
+            (Step::Write | Step::Remove, _) => return Some(OwnedAnswer::Jointly(Jointly::Done)),
+        }
+        None
+    }
+
+    /// How the command ends by what there is, if it does.
+    fn end_by_look(&self, run: &JointRun, asked: Asked<'_>) -> Option<Jointly> {
+        if run.wants_item && run.item.is_none() {
+            return Some(Jointly::NoItem);
+        }
+        // To itself: it is there.
+        if run.wants_item && asked.ends().is_some_and(|(from, to)| from == to) {
+            let replaces = matches!(asked.joint, Joint::Copy { replaces: true, .. });
+            return Some(if replaces { Jointly::Done } else { Jointly::NotDone });
+        }
+        run.is_there.then_some(Jointly::NotDone)
+    }
+
+    fn add_writes(&mut self, run: &mut JointRun, asked: Asked<'_>, read_ns: u64) {
+        let Some((meta, value)) = run.item.take() else {
+            let mut pairs = words::each(asked.words);
+            while let Some((key, value)) = pairs.next().zip(pairs.next()) {
+                let key = (asked.database, key);
+                self.add_write(&mut run.left, key, (0, Expiry::Never), value.to_vec(), read_ns);
+            }
+            return;
+        };
+        if let Some((_, to)) = asked.ends() {
+            let expiry = meta.expiry.map_or(Expiry::Never, Expiry::At);
+            self.add_write(&mut run.left, to, (meta.flags, expiry), value, read_ns);
+        }
+    }
+
+    /// Adds the parts that give a key a value: one, or those of a long value.
+    fn add_write(
+        &mut self,
+        left: &mut VecDeque<OwnedPart>,
+        (database, key): (u16, &[u8]),
+        (flags, expiry): (u32, Expiry),
+        value: Vec<u8>,
+        read_ns: u64,
+    ) {
+        let write = Write { flags, expiry, ..Write::set(&[]) };
+        if value.len() <= self.settings.limits.value_bytes_inline {
+            let op = Op::Write(write.with_value(Body::Bytes(&value)));
+            left.push_back(self.step_part(Work::Keyed(Command { database, key, op }), read_ns));
+            return;
+        }
+        let command = Command { database, key, op: Op::Write(write) };
+        let bytes = value.len() as u64;
+        left.push_back(self.step_part(Work::ValueBegin { command, bytes }, read_ns));
+        left.push_back(OwnedPart::data(value, read_ns));
+        let end = Work::ValueEndWith { mode: WriteMode::Set, expiry, want_old: false };
+        left.push_back(self.step_part(end, read_ns));
+    }
+}
