@@ -29,6 +29,7 @@ mod load;
 mod login;
 mod one_sided;
 mod process;
+mod protocol;
 mod rdma;
 mod replay;
 mod report;

@@ -9,7 +9,7 @@ use std::{
 use clap::Args;
 use torc_proto::native::{Answer, FrameLimits, Hello, Op, Options, ParseError, Status, VERSION, frame};
 
-use crate::{error::BenchError, load::Protocol};
+use crate::{error::BenchError, protocol::Protocol};
 
 /// Who the client is.
 #[derive(Args, Clone, Debug)]

@@ -38,6 +38,7 @@ mod enter;
 mod events;
 mod execute;
 mod forward;
+mod gate;
 mod holds;
 mod input;
 mod joint;
@@ -45,6 +46,9 @@ mod joint;
 mod left_over;
 pub(crate) mod mail;
 mod memory;
+mod monitor;
+mod monitoring;
+mod note;
 mod outcomes;
 mod overdue;
 mod owned;
@@ -246,6 +250,7 @@ impl<T: Transport, C: Clock> Worker<T, C> {
         self.state.close_hoarders(&mut self.transport);
         self.rounds();
         self.state.go_on_with_transactions();
+        self.state.tell_monitors();
         self.state.settle(&mut self.transport);
         self.state.publish_mail();
         let budget = if busy { MAINTAIN_BUSY } else { MAINTAIN_IDLE };
@@ -287,7 +292,8 @@ impl<T: Transport, C: Clock> Worker<T, C> {
         let is_watched = self.state.is_draining()
             || self.state.is_watched()
             || self.state.watches_deadlines()
-            || self.state.waits_for_keys();
+            || self.state.waits_for_keys()
+            || self.state.has_monitors();
         let tick = if is_watched { SHORT_TICK } else { TICK };
         tick.min(self.state.until_save().max(SHORT_TICK))
     }

@@ -3,9 +3,11 @@
 //! One for all shards. Whoever was fast comes nowhere near its locks; with `slowlog-log-slower-than 0` everybody does.
 
 mod events;
+mod monitors;
 mod slow_log;
 
 pub use events::{Event, EventFigures, HISTORY_MAX, Occurrence};
+pub use monitors::{MONITOR_BYTES_MAX, MONITORS_MAX, Monitor, Monitors};
 pub use slow_log::{SLOW_LOG_MAX, SlowEntry};
 
 use events::Events;
@@ -26,6 +28,7 @@ pub struct Observed {
     /// Milliseconds from which on a moment is an event; 0: none is.
     events_from_ms: AtomicU64,
     slow_log: Mutex<SlowLog>,
+    pub monitors: Monitors,
     events: Mutex<Events>,
 }
 
@@ -35,6 +38,7 @@ impl Default for Observed {
             slower_than_us: SLOWER_THAN_US.into(),
             events_from_ms: 0.into(),
             slow_log: Mutex::new(SlowLog::new(SLOW_LOG_LEN)),
+            monitors: Monitors::default(),
             events: Mutex::default(),
         }
     }

@@ -53,6 +53,15 @@ pub use wish::Wish;
 
 use torc_engine::command::Millis;
 
+/// Words as they are shown to who monitors the server, and a line end.
+pub(crate) fn monitor_line(words: &[Vec<u8>], out: &mut Vec<u8>) {
+    for (number, word) in words.iter().enumerate() {
+        out.extend_from_slice(if number > 0 { b" " } else { b"" });
+        resp::quote(word, out);
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
 /// The protocol of one connection and its state. Each variant offers the same two calls.
 #[derive(Debug)]
 pub enum Session {

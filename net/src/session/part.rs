@@ -110,6 +110,10 @@ pub enum Work<'a> {
     },
     /// What the client tells of reads of its own.
     Told(Told, &'a [u8]),
+    /// The client is shown what all others ask for, or no more.
+    Monitor {
+        begins: bool,
+    },
     /// The client proves who it is; nothing behind it is parsed before its session has heard
     /// [what came of that](super::Session::entered).
     Enter {

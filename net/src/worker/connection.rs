@@ -22,9 +22,11 @@ use super::transaction::Running;
 use super::upload::Upload;
 use super::walking::Walk;
 use super::watches::Watched;
+use crate::observed::Monitor;
 use crate::session::{Answer, Output, ReplyKind, Session};
 use crate::transport::{ConnId, Pieces};
 use std::collections::VecDeque;
+use std::sync::Arc;
 use torc_engine::command::{Millis, UploadId};
 use torc_engine::segments::Lent;
 
@@ -135,6 +137,8 @@ pub(crate) struct Connection {
     pub(crate) accepted_at: Millis,
     /// When its wrong password is answered; 0: it has given none.
     pub(crate) refused_until: Millis,
+    /// It is shown what all clients ask for.
+    pub(crate) monitor: Option<Arc<Monitor>>,
     /// Requests answered.
     pub(crate) answered: u64,
     /// When a send last began, was over or was seen to go on.
@@ -210,6 +214,7 @@ impl Connection {
             received_bytes: 0,
             accepted_at: now,
             refused_until: 0,
+            monitor: None,
             answered: 0,
             sent_at: now,
             taken: 0,

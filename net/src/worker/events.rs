@@ -137,6 +137,7 @@ impl WorkerState {
     pub(super) fn closed(&mut self, id: ConnId, mut pieces: Pieces) {
         pieces.drain().for_each(|piece| self.take_back(piece));
         let Some(mut conn) = self.connections.remove(id) else { return };
+        self.end_monitor(&mut conn);
         let stays = self.leave_transaction(&mut conn);
         #[cfg(test)]
         if self.strikes(super::bug::Bug::KeptCharge) {

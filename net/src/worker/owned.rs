@@ -47,6 +47,9 @@ pub(crate) enum OwnedWork {
     Pair,
     Reads,
     Told(Told),
+    Monitor {
+        begins: bool,
+    },
     /// The user is the key, the password the value.
     Enter,
     Local,
@@ -114,6 +117,7 @@ impl OwnedPart {
             Work::Pair { client } => (OwnedWork::Pair, &b""[..], client),
             Work::Reads { asked } => (OwnedWork::Reads, &b""[..], asked),
             Work::Told(told, value) => (OwnedWork::Told(told), &b""[..], value),
+            Work::Monitor { begins } => (OwnedWork::Monitor { begins }, &b""[..], &b""[..]),
             Work::Enter { user, password } => (OwnedWork::Enter, user, password),
             Work::Local => (OwnedWork::Local, &b""[..], &b""[..]),
             Work::Close => (OwnedWork::Close, &b""[..], &b""[..]),
@@ -164,6 +168,7 @@ impl OwnedPart {
             OwnedWork::Attach { reads } => Work::Attach { reads },
             OwnedWork::Pair => Work::Pair { client: value },
             OwnedWork::Reads => Work::Reads { asked: value },
+            OwnedWork::Monitor { begins } => Work::Monitor { begins },
             OwnedWork::Enter => Work::Enter { user: key, password: value },
             OwnedWork::Local => Work::Local,
             OwnedWork::Close => Work::Close,

@@ -161,9 +161,17 @@ impl WorkerState {
         };
         let before = parts.len();
         let parts_max = before + parts_of_connection;
+        scratch.set_noting(self.monitoring.is_on);
         let parsed = conn.session.parse(bytes, scratch, self.now, &self.settings.limits, parts, parts_max);
         self.rounds.parsed(&mut conn.marks, parts.len() - before);
+
         let cut = parts.len() >= parts_max || parsed.missing == Parsed::HALTED;
+        if self.monitoring.is_on
+            && let Some(conn) = self.connections.take(id)
+        {
+            self.note_asked(&conn, scratch, &parts[before..]);
+            self.connections.put(conn);
+        }
         (parsed, cut)
     }
 

@@ -6,9 +6,10 @@ use super::bug::{Bug, Bugs};
 use super::connection::Connections;
 use super::drain::Drain;
 use super::durations::TurnTimes;
-use super::enter::Gate;
+use super::gate::Gate;
 use super::holds::Holds;
 use super::mail::{Batch, Mail};
+use super::monitoring::Monitoring;
 use super::outcomes::Outcomes;
 use super::pool::Pool;
 use super::rounds::Rounds;
@@ -101,6 +102,7 @@ pub(crate) struct WorkerState {
     pub(super) ticks: Millis,
     pub(super) turn: TurnTimes,
     pub(super) slow: Slow,
+    pub(super) monitoring: Monitoring,
     /// Connections to look after at the end of the turn.
     pub(super) dirty: Vec<ConnId>,
     pub(super) rounds: Rounds,
@@ -148,6 +150,7 @@ impl WorkerState {
             ticks: 0,
             turn: TurnTimes::default(),
             slow: Slow::default(),
+            monitoring: Monitoring::default(),
             dirty: Vec::new(),
             rounds: Rounds::default(),
             apart: Output::default(),
@@ -192,6 +195,7 @@ impl WorkerState {
         self.mail.begin_turn(now);
         self.rounds.begin_turn();
         self.turn.began_ns = began_ns;
+        self.monitoring.is_on = self.shared.observed.monitors.is_any();
         self.slow.begin_turn(&self.shared.observed, began_ns);
         self.ticks = began_ns / 1_000_000;
         if self.readers.is_some() {

@@ -205,7 +205,7 @@ impl Connection {
             Work::Joint { .. } => self.compose(reply, &[], echo, &Answer::Jointly(Jointly::NotDone), now),
             Work::Transaction => self.run_transaction(reply, store, now),
             // Nobody else changes anything.
-            Work::Watch { .. } | Work::Unwatch | Work::Local | Work::Told(..) => {
+            Work::Watch { .. } | Work::Unwatch | Work::Local | Work::Told(..) | Work::Monitor { .. } => {
                 self.compose(reply, &[], echo, &Answer::Local, now)
             }
             Work::Walk { .. } => {

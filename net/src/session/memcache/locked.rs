@@ -2,46 +2,14 @@
 //! not looked at.
 
 use super::lower::part;
-use super::reply_kind::Kind;
+use super::reply_kind::{Denial, Kind};
 use super::{Reading, Session, Step};
-use crate::session::bad_input::BadInput;
 use crate::session::locked::{self, REQUEST_BYTES_MAX};
-use crate::session::output::Output;
 use crate::session::part::{Part, Work};
 use torc_proto::memcache::LINE_END;
 
 /// Longest line without an end, bytes.
 const LINE_BYTES_MAX: usize = 2048;
-
-/// Why a client is not even looked at.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Denial {
-    /// It has sent something else than a `set`.
-    Unauthenticated,
-    /// The value does not end where its line said.
-    Termination,
-    /// The value is no two words.
-    Words,
-}
-
-impl Denial {
-    pub(super) fn compose(self, out: &mut Output) {
-        out.count_error(BadInput::Unauthenticated);
-        out.tail().extend_from_slice(match self {
-            Denial::Unauthenticated => b"CLIENT_ERROR unauthenticated\r\n",
-            Denial::Termination => b"CLIENT_ERROR bad command line termination\r\n",
-            Denial::Words => b"CLIENT_ERROR bad authentication token format\r\n",
-        });
-    }
-}
-
-/// The answer to a client whose words were looked at.
-pub(super) fn compose_entered(is_through: bool, out: &mut Output) {
-    out.tail().extend_from_slice(match is_through {
-        true => b"STORED\r\n",
-        false => b"CLIENT_ERROR authentication failure\r\n",
-    });
-}
 
 impl Session {
     /// Nothing is done for its client before it has given a password.

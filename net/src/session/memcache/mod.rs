@@ -65,8 +65,8 @@ impl ReplyKind {
             Kind::Meta(reply) | Kind::StreamedMeta(reply) => {
                 meta::compose(reply, key, echo, answer, context, out);
             }
-            Kind::Denied(denial) => denial.compose(out),
-            Kind::Entered => locked::compose_entered(matches!(answer, Answer::Entered(true)), out),
+            Kind::Denied(denial) => compose::denied(denial, out),
+            Kind::Entered => compose::entered(matches!(answer, Answer::Entered(true)), out),
             Kind::Stats(topic) => stats::compose(topic, context, out),
             Kind::Line(kind) => compose::line(kind, answer, out),
         }

@@ -1,6 +1,5 @@
 //! With which kind of reply a part is answered: plain data that is kept with the part.
 
-use super::locked::Denial;
 use torc_proto::memcache::{Invalid, MetaFlags, MetaVerb};
 
 /// How a part is answered.
@@ -107,4 +106,15 @@ pub(super) enum Topic {
     Sizes,
     Connections,
     Reset,
+}
+
+/// Why a client that has given no password is not even looked at.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Denial {
+    /// It has sent something else than a `set`.
+    Unauthenticated,
+    /// The value does not end where its line said.
+    Termination,
+    /// The value is no two words.
+    Words,
 }

@@ -4,7 +4,6 @@ use super::call::{Call, local};
 use super::client::{Client, Mute};
 use super::error::Error;
 use super::local::{LocalCall, Subcommand};
-use super::locked::is_admitted;
 use super::reply_kind::Kind;
 use crate::session::context::ComposeContext;
 use crate::session::part::Part;
@@ -76,6 +75,23 @@ pub(super) fn auth(_: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
         compose::simple(out, "OK");
     }
 }
+
+/// Whether the password of a request was right, which is written if it was not.
+fn is_admitted(call: &LocalCall<'_>, user: &[u8], password: &[u8], out: &mut Vec<u8>) -> bool {
+    let server = call.context.server;
+    // Without passwords the default user gets in with any, as in Redis.
+    let is_admitted = match call.entered {
+        Some(is_through) => is_through,
+        None if server.has_password() => server.admits(user, password),
+        None => user == DEFAULT_USER.as_bytes(),
+    };
+    if !is_admitted {
+        compose::error(out, WRONG_PASSWORD);
+    }
+    is_admitted
+}
+
+const WRONG_PASSWORD: &[u8] = b"WRONGPASS invalid username-password pair or user is disabled.";
 
 pub(super) fn hello(client: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
     let mut version = None;

@@ -5,7 +5,6 @@
 
 use super::call::{Call, part};
 use super::error::Error;
-use super::local::LocalCall;
 use super::reply_kind::Kind;
 use super::stream::State;
 use super::table::row_of;
@@ -14,7 +13,6 @@ use crate::session::locked::{self, REQUEST_BYTES_MAX};
 use crate::session::part::Work;
 use crate::users::DEFAULT_USER;
 use torc_proto::resp::ProtocolError;
-use torc_proto::resp::compose;
 use torc_proto::resp::parse_i64;
 use torc_proto::resp::request::{self, Arguments, Step};
 
@@ -115,20 +113,3 @@ fn of_hello<'a>(call: &Call<'_, 'a>) -> Option<[&'a [u8]; 2]> {
     }
     found
 }
-
-/// Whether the password of a request was right, which is written if it was not.
-pub(super) fn is_admitted(call: &LocalCall<'_>, user: &[u8], password: &[u8], out: &mut Vec<u8>) -> bool {
-    let server = call.context.server;
-    // Without passwords the default user gets in with any, as in Redis.
-    let is_admitted = match call.entered {
-        Some(is_through) => is_through,
-        None if server.has_password() => server.admits(user, password),
-        None => user == DEFAULT_USER.as_bytes(),
-    };
-    if !is_admitted {
-        compose::error(out, WRONG_PASSWORD);
-    }
-    is_admitted
-}
-
-const WRONG_PASSWORD: &[u8] = b"WRONGPASS invalid username-password pair or user is disabled.";

@@ -41,6 +41,7 @@ mod keyspace;
 mod local;
 mod locked;
 mod memory;
+mod monitor;
 mod object;
 mod observe;
 mod options;
@@ -58,6 +59,7 @@ mod watch;
 
 pub(crate) use clients::{ClientFacts, ClientFilter};
 pub(crate) use errors::PATTERN_STEPS_MAX;
+pub(in crate::session) use monitor::quote;
 pub use reply::Free;
 pub use reply_kind::ReplyKind;
 pub use transaction::Transaction;
@@ -228,6 +230,7 @@ impl Session {
         }
         let [name, key, value] = [spans[0].of(rest), spans[1].of(rest), spans[2].of(rest)];
         let short = name.len() == 3
+            && !turn.scratch.is_noting()
             && key.len() <= limits.key_bytes_max
             && value.len() <= limits.value_bytes_inline
             && value.len() as u64 <= limits.value_bytes_max
@@ -396,6 +399,9 @@ impl Session {
         turn: &mut Turn<'_, 'a>,
     ) -> usize {
         let call = turn.call(row, frame, arguments);
+        if turn.scratch.is_noting() {
+            self.note(&call);
+        }
         let result = match (row.run, row.values) {
             _ if self.port == Port::Shard && !call.has_one_slot() => Err(Error::CrossSlot),
             (Run::Parts(parts), _) => parts(&call, turn.parts),
@@ -437,6 +443,7 @@ impl Session {
                     self.is_locked |= turn.limits.has_password;
                     self.state = if self.is_locked { State::Locked } else { State::Request };
                     self.queue = None;
+                    turn.parts.push(part(Work::Monitor { begins: false }, Kind::Silent, &[]));
                     turn.parts.push(part(Work::Unwatch, Kind::Silent, &[]));
                 }
                 turn.parts.push(call::local(Kind::Local(index as u8), frame));
@@ -466,6 +473,15 @@ impl Session {
         let words = turn.scratch.keep(&joint::words_of(call, joint));
         turn.parts.push(part(Work::Joint { joint, database, words }, kind, &[]));
         Ok(())
+    }
+
+    /// Notes a request for those who monitor the server.
+    #[cold]
+    fn note(&self, call: &Call<'_, '_>) {
+        if monitor::is_shown(call.row, (call.len() > 1).then(|| call.argument(1))) {
+            call.scratch
+                .note(self.database, |out| monitor::show(call.frame, call.spans, call.is_escaped, out));
+        }
     }
 
     /// What can be done about a request that is not all there: begin a long value, or refuse it early.

@@ -1,8 +1,12 @@
 //! SLOWLOG and LATENCY: what was slow.
 
+use super::call::{Call, part};
 use super::client::Client;
+use super::error::Error;
 use super::local::{LocalCall, Subcommand};
+use super::reply_kind::{Kind, Position};
 use crate::observed::{Event, Occurrence};
+use crate::session::part::{Part, Work};
 use torc_proto::resp::{compose, parse_i64};
 
 pub(super) fn slow_log(client: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
@@ -55,6 +59,12 @@ fn slow_log_len(_: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
 fn clear_slow_log(_: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
     call.context.server.observed().into_iter().for_each(|observed| observed.clear_slow_log());
     compose::simple(out, "OK");
+}
+
+/// The client is shown what all others ask for.
+pub(super) fn monitor<'a>(_: &Call<'_, 'a>, parts: &mut Vec<Part<'a>>) -> Result<(), Error> {
+    parts.push(part(Work::Monitor { begins: true }, Kind::StoredAll(Position::of(0, 1)), &[]));
+    Ok(())
 }
 
 pub(super) fn latency(client: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {

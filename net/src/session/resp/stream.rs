@@ -69,6 +69,9 @@ impl Session {
         let behind = arguments.announced.saturating_sub(index + 1);
         let (scratch, now, limits) = (turn.scratch, turn.now, turn.limits);
         let call = Call { row, frame, spans, is_escaped: false, scratch, now, limits };
+        if scratch.is_noting() {
+            self.note(&call);
+        }
         match storage(&call, len) {
             Err(error) => {
                 turn.error(error, &frame[..start]);

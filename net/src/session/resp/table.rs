@@ -159,6 +159,8 @@ rows! {
         Values::None, Local(observe::slow_log), "Requests that took long";
     "latency" -2 [] NONE "server" "2.8.13"
         Values::None, Local(observe::latency), "What commands and turns took";
+    "monitor" 1 ["admin" "noscript" "loading" "stale"] NONE "server" "1.0.0"
+        Values::None, Parts(observe::monitor), "Show what all clients ask for";
     "debug" -2 ["admin" "noscript" "loading" "stale"] NONE "server" "1.0.0"
         Values::None, Local(observe::debug), "Refused";
     "role" 1 ["noscript" "loading" "stale" "fast"] NONE "server" "2.8.12"
