@@ -9,9 +9,9 @@ use torc_engine::command::Millis;
 /// One request of so many is counted, on average.
 pub const SAMPLE: u32 = 64;
 /// Keys of a sketch.
-pub const ENTRIES: usize = 64;
+const ENTRIES: usize = 64;
 /// Milliseconds after which counts are halved.
-pub const HALVED_MS: Millis = 10_000;
+const HALVED_MS: Millis = 10_000;
 /// Bytes that are kept of a key.
 const KEY_BYTES_MAX: usize = 256;
 
@@ -82,7 +82,8 @@ impl HotKeys {
             self.halve(now);
         }
         (self.total, self.has_changed) = (self.total + 1, true);
-        let known = self.entries.iter_mut().find(|entry| entry.hash == hash && entry.hot.database == database);
+        let known =
+            self.entries.iter_mut().find(|entry| entry.hash == hash && entry.hot.database == database);
         if let Some(known) = known {
             known.hot.count += 1;
             return;

@@ -3,10 +3,13 @@
 //! One for all shards. Whoever was fast comes nowhere near its locks; with `slowlog-log-slower-than 0` everybody does.
 
 mod events;
+mod hot_keys;
 mod monitors;
 mod slow_log;
 
 pub use events::{Event, EventFigures, HISTORY_MAX, Occurrence};
+pub(crate) use hot_keys::HotKeys;
+pub use hot_keys::{HotKey, SAMPLE};
 pub use monitors::{MONITOR_BYTES_MAX, MONITORS_MAX, Monitor, Monitors};
 pub use slow_log::{SLOW_LOG_MAX, SlowEntry};
 
@@ -29,6 +32,8 @@ pub struct Observed {
     events_from_ms: AtomicU64,
     slow_log: Mutex<SlowLog>,
     pub monitors: Monitors,
+    /// By shard: its hottest keys, and the sampled requests of all keys.
+    hot: Mutex<Vec<(Vec<HotKey>, u64)>>,
     events: Mutex<Events>,
 }
 
@@ -39,6 +44,7 @@ impl Default for Observed {
             events_from_ms: 0.into(),
             slow_log: Mutex::new(SlowLog::new(SLOW_LOG_LEN)),
             monitors: Monitors::default(),
+            hot: Mutex::default(),
             events: Mutex::default(),
         }
     }
@@ -110,6 +116,23 @@ impl Observed {
     /// Forgets what has happened of a kind. False: nothing has.
     pub fn forget(&self, event: Event) -> bool {
         self.events().forget(event)
+    }
+
+    /// A shard tells of its hottest keys.
+    pub(crate) fn tell_hot_keys(&self, shard: u16, keys: Vec<HotKey>, total: u64) {
+        let mut hot = self.hot.lock().unwrap_or_else(PoisonError::into_inner);
+        let shard = usize::from(shard);
+        if hot.len() <= shard {
+            hot.resize_with(shard + 1, Default::default);
+        }
+        hot[shard] = (keys, total);
+    }
+
+    /// The hottest keys of all shards, the hottest first, and the sampled requests of all keys.
+    pub fn hot_keys(&self) -> (Vec<HotKey>, u64) {
+        let hot = self.hot.lock().unwrap_or_else(PoisonError::into_inner);
+        let keys = hot_keys::together(hot.iter().map(|(keys, _)| &keys[..]));
+        (keys, hot.iter().map(|(_, total)| total).sum())
     }
 
     fn slow_log(&self) -> MutexGuard<'_, SlowLog> {

@@ -42,7 +42,7 @@ pub use free::FreeReply;
 pub(crate) use output::lent_cost;
 pub use output::{Output, Piece};
 pub use parsing::{Limits, Parsed};
-pub use part::{DatabasesChange, Joint, Once, Part, ReplyKind, Told, Work};
+pub use part::{DatabasesChange, IfThere, Joint, Once, Part, ReplyKind, Told, Work};
 pub use protocol::{PROTOCOLS, Port, Protocol};
 pub use push::Push;
 pub use refused::Refused;

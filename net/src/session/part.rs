@@ -168,11 +168,20 @@ impl Work<'_> {
     }
 }
 
+/// What keys have to be that get values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IfThere {
+    None,
+    All,
+}
+
 /// What is done with several keys as one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Joint {
     /// Keys get values, if none of them has one.
     SetIfNone,
+    /// Keys get values and an expiry; all of them have to have one already, or none.
+    Set { condition: Option<IfThere>, expiry: Expiry },
     /// A key of the database `to` gets what another key has: value, flags and expiry.
     Copy {
         to: u16,

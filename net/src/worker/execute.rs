@@ -83,6 +83,7 @@ impl WorkerState {
         let changes = self.changes_before(|| parts.iter().filter_map(Part::wished));
         let output_bytes_max = self.output_bytes_max();
         let is_paused = self.shared.tunables.paused(self.now).is_some();
+        self.sample(parts, prepared);
         let mut answered = 0;
         for (part, prepared) in parts.iter().zip(prepared) {
             if conn.phase != Phase::Open {
@@ -139,6 +140,18 @@ impl WorkerState {
             self.dirty.push(id);
         }
         self.connections.put(conn);
+    }
+
+    /// Counts the keys of a few requests, to know which are asked for most.
+    #[inline]
+    fn sample(&mut self, parts: &[Part<'_>], prepared: &[Prepared]) {
+        let mut from = 0;
+        while let Some(place) = self.hot.next(parts.len(), from) {
+            if let Work::Keyed(command) = &parts[place].work {
+                self.hot.count(prepared[place].hash, command.database, command.key, self.ticks);
+            }
+            from = place + 1;
+        }
     }
 
     /// False: the item has to be fetched first.

@@ -19,6 +19,7 @@ impl WorkerState {
             return;
         }
         self.sweep.at = self.ticks;
+        self.tell_hot_keys();
         let places = self.connections.places();
         for _ in 0..places.min(SWEEP_PLACES) {
             self.sweep.place = (self.sweep.place + 1) % places;
@@ -31,6 +32,15 @@ impl WorkerState {
                 self.close(&mut conn, reason, transport);
             }
             self.connections.put(conn);
+        }
+    }
+
+    /// Tells all threads which keys are asked for most.
+    fn tell_hot_keys(&mut self) {
+        if let Some((keys, total)) = self.hot.take() {
+            let most = keys.iter().map(|hot| hot.count - hot.over).max().unwrap_or_default();
+            self.stats.hottest_key_permille.set((most * 1000).checked_div(total).unwrap_or_default());
+            self.shared.observed.tell_hot_keys(self.number, keys, total);
         }
     }
 

@@ -20,6 +20,7 @@ use super::tier::state::Tier;
 use super::upload::ForeignUpload;
 use super::view::View;
 use crate::metrics::WorkerStats;
+use crate::observed::HotKeys;
 use crate::rdma::Readers;
 use crate::session::native::CREDIT;
 use crate::session::{Limits, Output, Protocol};
@@ -102,6 +103,7 @@ pub(crate) struct WorkerState {
     pub(super) ticks: Millis,
     pub(super) turn: TurnTimes,
     pub(super) slow: Slow,
+    pub(super) hot: HotKeys,
     pub(super) monitoring: Monitoring,
     /// Connections to look after at the end of the turn.
     pub(super) dirty: Vec<ConnId>,
@@ -150,6 +152,7 @@ impl WorkerState {
             ticks: 0,
             turn: TurnTimes::default(),
             slow: Slow::default(),
+            hot: HotKeys::default(),
             monitoring: Monitoring::default(),
             dirty: Vec::new(),
             rounds: Rounds::default(),

@@ -14,6 +14,9 @@ pub(super) enum Error {
     /// Of the command with this name.
     WrongArguments(&'static str),
     Syntax,
+    /// MSETEX: no number of keys, and one that does not fit.
+    KeyCount,
+    PairCount,
     NotAnInteger,
     NotAFloat,
     NotFinite,

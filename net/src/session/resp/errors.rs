@@ -64,6 +64,8 @@ pub(super) fn wrong_arguments(command: &str, out: &mut Vec<u8>) {
 fn fixed(error: Error) -> &'static str {
     match error {
         Error::Syntax => "ERR syntax error",
+        Error::KeyCount => "ERR invalid numkeys value",
+        Error::PairCount => "ERR wrong number of key-value pairs",
         Error::NotAnInteger => "ERR value is not an integer or out of range",
         Error::NotAFloat => "ERR value is not a valid float",
         Error::NotFinite => "ERR increment would produce NaN or Infinity",

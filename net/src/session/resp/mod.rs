@@ -34,6 +34,7 @@ mod expiry;
 mod facts;
 mod gather;
 mod hand_out;
+mod hot_keys;
 pub(crate) mod info;
 mod introspection;
 mod joint;

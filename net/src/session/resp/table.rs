@@ -6,8 +6,8 @@
 use super::reply_kind::Kind;
 use super::row::{Keys, Queueing, Row, Run, Values};
 use super::{
-    bits, clients, cluster, config, connection, counters, dump, expiry, info, introspection, joint, keyspace,
-    memory, object, observe, several, strings, watch,
+    bits, clients, cluster, config, connection, counters, dump, expiry, hot_keys, info, introspection, joint,
+    keyspace, memory, object, observe, several, strings, watch,
 };
 use torc_proto::resp::Arguments;
 use torc_proto::resp::request::inline_word;
@@ -59,6 +59,8 @@ rows! {
         Pairs, Run::Keys(several::check_pairs, several::mset), "Store several values; not atomic over shards";
     "msetnx" -3 ["write" "denyoom"] PAIRS "string" "1.0.1"
         Pairs, Run::Joint(joint::msetnx, Kind::Jointly), "Store several values if no key has one";
+    "msetex" -4 ["write" "denyoom" "movablekeys"] NONE "string" "8.4.0"
+        Pairs, Run::Joint(joint::msetex, Kind::Jointly), "Store several values with an expiry, if all keys have one, or none";
     "strlen" 2 ["readonly" "fast"] ONE "string" "2.2.0"
         Values::None, Parts(strings::strlen), "Length of a value in bytes";
     "getrange" 4 ["readonly"] ONE "string" "2.4.0"
@@ -159,6 +161,8 @@ rows! {
         Values::None, Local(observe::slow_log), "Requests that took long";
     "latency" -2 [] NONE "server" "2.8.13"
         Values::None, Local(observe::latency), "What commands and turns took";
+    "hotkeys" -2 [] NONE "server" "8.6.0"
+        Values::None, Local(hot_keys::hot_keys), "The keys that are asked for most";
     "monitor" 1 ["admin" "noscript" "loading" "stale"] NONE "server" "1.0.0"
         Values::None, Parts(observe::monitor), "Show what all clients ask for";
     "debug" -2 ["admin" "noscript" "loading" "stale"] NONE "server" "1.0.0"

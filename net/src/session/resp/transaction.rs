@@ -69,7 +69,8 @@ impl Transaction {
         while let Step::Complete { consumed } = request::parse(rest, limits.arguments_max, &mut arguments) {
             if let Some((_, row)) = row_of(rest, &arguments) {
                 let argument = |index: usize| arguments.spans.get(index).map(|span| span.of(rest));
-                for key in row.keys.of(arguments.spans.len()).filter_map(argument) {
+                let first = argument(1).unwrap_or_default();
+                for key in row.keys_of(arguments.spans.len(), first).filter_map(argument) {
                     visit(database, key);
                 }
                 // Their subcommands have one.
@@ -180,7 +181,11 @@ impl Session {
         let slot = match self.port {
             Port::Common => None,
             Port::Shard => {
-                let mut slots = row.keys.of(arguments.spans.len()).map(|index| match &words {
+                let first = match &words {
+                    Some(words) => words.get(1).map(Vec::as_slice).unwrap_or_default(),
+                    None => arguments.spans.get(1).map(|span| span.of(frame)).unwrap_or_default(),
+                };
+                let mut slots = row.keys_of(arguments.spans.len(), first).map(|index| match &words {
                     Some(words) => slot_of(&words[index]),
                     None => slot_of(arguments.spans[index].of(frame)),
                 });
