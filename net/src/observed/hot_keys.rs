@@ -129,7 +129,7 @@ pub(crate) fn together<'k>(of_shards: impl Iterator<Item = &'k [HotKey]>) -> Vec
             None => all.push(hot.clone()),
         }
     }
-    all.sort_by(|one, other| other.count.cmp(&one.count));
+    all.sort_by_key(|hot| std::cmp::Reverse(hot.count));
     all
 }
 

@@ -4,7 +4,7 @@ mod native;
 pub(crate) mod print;
 mod prompt;
 mod resp;
-mod stream;
+pub(crate) mod stream;
 mod words;
 
 use crate::exit::{self, Failure};

@@ -88,7 +88,7 @@ impl Transaction {
                         limits,
                     };
                     // The other database's key is the last one.
-                    let key = row.keys.of(arguments.spans.len()).filter_map(argument).last();
+                    let key = row.keys.of(arguments.spans.len()).filter_map(argument).next_back();
                     let joint = read(&call, Origin { port: self.port, database });
                     if let (Ok(Joint::Copy { to, .. }), Some(key)) = (joint, key) {
                         visit(to, key);
