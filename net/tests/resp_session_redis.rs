@@ -2,64 +2,18 @@
 //!
 //! Skipped, loudly, where there is no redis-server 7.0. Cases with waits are left out: real time is not exact.
 
+#[path = "support/redis.rs"]
+mod redis;
 mod support;
 #[path = "support/resp_vectors.rs"]
 mod vectors;
 
+use redis::Redis;
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 use torc_engine::extended::Extended;
 use torc_net::session::Protocol;
 use vectors::{Case, array, cases};
-
-/// A server of this test alone, on a Unix socket in a folder of its own.
-struct Redis {
-    child: Child,
-    folder: PathBuf,
-}
-
-impl Redis {
-    /// `None` if there is no redis-server of the release whose words we speak.
-    fn start(test: &str) -> Option<Redis> {
-        let version = Command::new("redis-server").arg("--version").output().ok()?;
-        if !String::from_utf8_lossy(&version.stdout).contains("v=7.0.") {
-            return None;
-        }
-        let folder = std::env::temp_dir().join(format!("torc-resp-{test}-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).expect("a temporary folder");
-        let child = Command::new("redis-server")
-            .args(["--port", "0", "--save", "", "--appendonly", "no", "--unixsocket"])
-            .arg(folder.join("socket"))
-            .arg("--dir")
-            .arg(&folder)
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("redis-server starts");
-        Some(Redis { child, folder })
-    }
-
-    fn connect(&self) -> UnixStream {
-        for _ in 0..500 {
-            if let Ok(stream) = UnixStream::connect(self.folder.join("socket")) {
-                stream.set_read_timeout(Some(Duration::from_secs(5))).expect("a socket");
-                return stream;
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        panic!("redis-server does not listen");
-    }
-}
-
-impl Drop for Redis {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        let _ = std::fs::remove_dir_all(&self.folder);
-    }
-}
 
 /// Reads as many bytes as are expected, or less if the server says less. What it says more shows up later.
 fn receive(stream: &mut UnixStream, expected: &[u8]) -> Vec<u8> {

@@ -87,6 +87,12 @@ impl Facts {
         Some(Facts { name, arity, flags, keys, categories, tips, accesses })
     }
 
+    /// Whether it may have so many arguments, its name included.
+    pub(super) fn takes(&self, arguments: usize) -> bool {
+        let least = self.arity.unsigned_abs() as usize;
+        if self.arity < 0 { arguments >= least } else { arguments == least }
+    }
+
     /// How the key with this number among the command's keys is used.
     pub(super) fn access(&self, number: usize) -> &[&'static str] {
         let last = self.accesses.len().saturating_sub(1);

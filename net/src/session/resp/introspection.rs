@@ -1,4 +1,4 @@
-//! COMMAND and DBSIZE: what the server says of its commands and its keys.
+//! COMMAND and TIME: what the server says of its commands, and its clock.
 
 use super::client::Client;
 use super::error::Error;
@@ -10,12 +10,6 @@ use super::row::Row;
 use super::table::{ROWS, lookup};
 use torc_proto::resp::compose;
 use torc_proto::resp::glob;
-
-pub(super) fn dbsize(client: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
-    let figures = call.database(client.database);
-    let keys = figures.items + figures.only;
-    compose::integer(out, i64::try_from(keys).unwrap_or(i64::MAX));
-}
 
 pub(super) fn time(_: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
     let now = call.context.now;

@@ -148,7 +148,7 @@ rows! {
     "swapdb" 3 ["write" "fast"] NONE "server" "4.0.0"
         Values::None, Parts(keyspace::swap), "Give two databases each other's keys";
     "dbsize" 1 ["readonly" "fast"] NONE "server" "1.0.0"
-        Values::None, Local(introspection::dbsize), "Number of keys of the database";
+        Values::None, Parts(keyspace::dbsize), "Number of keys of the database";
     "info" -1 ["loading" "stale"] NONE "server" "1.0.0"
         Values::None, Local(info::info), "Figures of the server in sections";
     "time" 1 ["loading" "stale" "fast"] NONE "server" "2.6.0"

@@ -6,6 +6,7 @@
 
 use super::call::{self, Call, part};
 use super::error::Error;
+use super::facts;
 use super::reply_kind::Kind;
 use super::row::{Origin, Row, Run};
 use super::stream::State;
@@ -19,6 +20,22 @@ use torc_engine::command::Millis;
 use torc_proto::resp::compose;
 use torc_proto::resp::request::{self, Arguments, Step};
 use torc_proto::slot::slot_of;
+
+/// Whether the command's subcommand is one, and has as many arguments as it may.
+fn check_subcommand(row: &Row, frame: &[u8], arguments: &Arguments) -> Result<(), Error> {
+    let (subcommands, Some(word)) = (facts::subcommands(row.name), arguments.spans.get(1)) else {
+        return Ok(());
+    };
+    if subcommands.is_empty() {
+        return Ok(());
+    }
+    let is_it = |name: &&&str| word.of(frame).eq_ignore_ascii_case(name.as_bytes());
+    let name = subcommands.iter().find(is_it).ok_or(Error::UnknownSubcommand)?;
+    match facts::of(&format!("{}|{name}", row.name)) {
+        Some(facts) if !facts.takes(arguments.spans.len()) => Err(Error::WrongArguments(facts.name)),
+        _ => Ok(()),
+    }
+}
 
 /// Commands that wait for EXEC.
 #[derive(Debug, Default)]
@@ -172,6 +189,7 @@ impl Session {
         if row.flags.contains(&"no_multi") {
             return Err(Error::NotInTransaction);
         }
+        check_subcommand(row, frame, arguments)?;
         if long_value(row, arguments, turn.limits)
             .is_some_and(|value| value.len > turn.limits.value_bytes_max)
         {
