@@ -30,6 +30,7 @@ pub(crate) struct Shared {
     pub(crate) databases_count: u16,
     pub(crate) databases: Databases,
     pub(crate) users: Users,
+    pub(crate) debug_commands: bool,
     /// It says when the server started.
     pub(crate) wall: Arc<Wall>,
     pub(crate) boot_id: u64,

@@ -65,6 +65,7 @@ mod scan;
 mod send;
 mod serve;
 mod siblings;
+mod sleep;
 mod slow;
 mod spin;
 mod state;

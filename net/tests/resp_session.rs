@@ -403,6 +403,7 @@ proptest! {
             databases: 16,
             makes_durable: false,
             has_password: false,
+        debug_commands: false,
         };
         let mut model = Model::default();
         for piece in input.chunks(piece) {

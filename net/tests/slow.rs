@@ -150,3 +150,43 @@ fn commands_are_counted_with_what_they_took() {
         assert_eq!(format!("{:?}", buckets.last()), "Some(Integer(10))", "the last bucket has all");
     });
 }
+
+#[test]
+fn debug_is_there_only_where_it_is_allowed() {
+    for config in kinds() {
+        let server = start(config.clone());
+        let mut client = connect(address(&server));
+        exchange(&mut client, b"DEBUG SLEEP 0.1\r\n", b"-ERR DEBUG command not allowed.");
+        end(server);
+        let server = start(ServerConfig { debug_commands: true, ..config });
+        let (mut client, mut other) = (connect(address(&server)), connect(address(&server)));
+        exchange(&mut client, b"DEBUG OBJECT k\r\nSET k value\r\n", b"-ERR no such key\r\n+OK\r\n");
+        exchange(
+            &mut client,
+            b"DEBUG OBJECT k\r\n",
+            b"+Value at:0x0 refcount:1 encoding:embstr serializedlength:6 lru:0 lru_seconds_idle:0\r\n",
+        );
+        exchange(
+            &mut client,
+            b"DEBUG SET-ACTIVE-EXPIRE 0\r\nDEBUG SET-ACTIVE-EXPIRE 1\r\n",
+            b"+OK\r\n+OK\r\n",
+        );
+        exchange(
+            &mut client,
+            b"DEBUG JMAP\r\n",
+            b"-ERR unknown subcommand or wrong number of arguments for 'JMAP'. Try DEBUG HELP.\r\n",
+        );
+        let begun = std::time::Instant::now();
+        client.write_all(b"DEBUG SLEEP 0.3\r\nGET k\r\n").unwrap();
+        std::thread::sleep(Duration::from_millis(50));
+        exchange(&mut other, b"PING\r\nGET k\r\n", b"+PONG\r\n$5\r\nvalue\r\n");
+        assert!(begun.elapsed() >= Duration::from_millis(250), "others wait: {:?}", begun.elapsed());
+        expect(&mut client, b"+OK\r\n$5\r\nvalue\r\n");
+        exchange(
+            &mut client,
+            b"CONFIG GET enable-debug-command\r\n",
+            b"*2\r\n$20\r\nenable-debug-command\r\n$3\r\nyes\r\n",
+        );
+        end(server);
+    }
+}

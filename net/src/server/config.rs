@@ -70,6 +70,8 @@ pub struct ServerConfig {
     pub users: Users,
     /// `--auth-timeout`: clients that give no password are closed. Default: 30 s.
     pub auth_timeout: Option<Duration>,
+    /// `--enable-debug-command`. Default: false.
+    pub debug_commands: bool,
     /// `--shards`. Default: 1.
     pub shards: u16,
     /// `--cpus`: shard `n` is pinned to the `n`-th, counted around. Default, empty: not pinned.
@@ -153,6 +155,7 @@ impl Default for ServerConfig {
             shard_port_base: None,
             announce_host: None,
             users: Users::default(),
+            debug_commands: false,
             auth_timeout: Some(Duration::from_secs(30)),
             shards: 1,
             cpus: Vec::new(),

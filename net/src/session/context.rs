@@ -83,6 +83,10 @@ pub trait ServerView {
     fn pause(&self, _now: Millis, _until: Millis, _all: bool) {}
     /// Ends that.
     fn go_on(&self) {}
+    /// Whether clients may use DEBUG.
+    fn has_debug_commands(&self) -> bool {
+        false
+    }
     /// Whether clients have to give a password.
     fn has_password(&self) -> bool {
         false

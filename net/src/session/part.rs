@@ -114,6 +114,10 @@ pub enum Work<'a> {
     Monitor {
         begins: bool,
     },
+    /// Nothing, for so long; others wait meanwhile.
+    Sleep {
+        ms: u64,
+    },
     /// The client proves who it is; nothing behind it is parsed before its session has heard
     /// [what came of that](super::Session::entered).
     Enter {

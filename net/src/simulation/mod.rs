@@ -429,6 +429,7 @@ pub(crate) fn shared(shards: u16) -> Shared {
         databases_count: 16,
         databases: Databases::new(shards),
         users: Default::default(),
+        debug_commands: false,
         observed: Default::default(),
         wall: Arc::new(Wall::new(START * 1_000_000)),
         boot_id: 1,

@@ -169,6 +169,7 @@ impl World {
                 databases: 16,
                 makes_durable: self.tier.as_ref().is_some_and(TierWorld::makes_durable),
                 has_password: false,
+                debug_commands: false,
                 key_bytes_max: 250,
                 value_bytes_max: 1 << 20,
                 value_bytes_inline: 64 + random.below(4000),

@@ -135,8 +135,8 @@ pub(crate) struct Connection {
     pub(crate) received_bytes: u64,
     /// When it came.
     pub(crate) accepted_at: Millis,
-    /// When its wrong password is answered; 0: it has given none.
-    pub(crate) refused_until: Millis,
+    /// When its wrong password is answered, or it has slept; 0: it waits for neither.
+    pub(crate) waits_until: Millis,
     /// It is shown what all clients ask for.
     pub(crate) monitor: Option<Arc<Monitor>>,
     /// Requests answered.
@@ -213,7 +213,7 @@ impl Connection {
             received_at: now,
             received_bytes: 0,
             accepted_at: now,
-            refused_until: 0,
+            waits_until: 0,
             monitor: None,
             answered: 0,
             sent_at: now,

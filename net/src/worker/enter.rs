@@ -18,7 +18,7 @@ impl WorkerState {
         if !conn.queue.is_empty() {
             return false;
         }
-        let is_through = match conn.refused_until {
+        let is_through = match conn.waits_until {
             0 => self.shared.users.admit(user, password),
             until if self.ticks < until => {
                 self.ask_later(conn);
@@ -26,10 +26,10 @@ impl WorkerState {
             }
             _ => false,
         };
-        if !is_through && conn.refused_until == 0 {
+        if !is_through && conn.waits_until == 0 {
             return self.put_off(conn);
         }
-        conn.refused_until = 0;
+        conn.waits_until = 0;
         let outcome = if is_through { OutcomeClass::Done } else { OutcomeClass::Refused };
         self.stats.request(CommandClass::Local, outcome);
         conn.session.entered(is_through);
@@ -45,7 +45,7 @@ impl WorkerState {
         }
         match self.gate.put_off(self.ticks) {
             Some(at) => {
-                conn.refused_until = at;
+                conn.waits_until = at;
                 self.ask_later(conn);
                 false
             }

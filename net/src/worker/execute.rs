@@ -332,6 +332,7 @@ impl WorkerState {
             Work::Reads { asked } => self.give_reads(conn, part, asked, read_ns),
             Work::Pair { client } => self.begin_pair(conn, part, client, read_ns),
             Work::Monitor { begins } => self.begin_monitor(conn, part, *begins, read_ns),
+            Work::Sleep { ms } => self.begin_sleep(conn, part, *ms, read_ns),
             Work::Enter { user, password } => self.begin_enter(conn, part, (user, password), read_ns),
             Work::Told(told, value) => {
                 self.take_told(*told, value);

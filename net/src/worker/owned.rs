@@ -50,6 +50,9 @@ pub(crate) enum OwnedWork {
     Monitor {
         begins: bool,
     },
+    Sleep {
+        ms: u64,
+    },
     /// The user is the key, the password the value.
     Enter,
     Local,
@@ -118,6 +121,7 @@ impl OwnedPart {
             Work::Reads { asked } => (OwnedWork::Reads, &b""[..], asked),
             Work::Told(told, value) => (OwnedWork::Told(told), &b""[..], value),
             Work::Monitor { begins } => (OwnedWork::Monitor { begins }, &b""[..], &b""[..]),
+            Work::Sleep { ms } => (OwnedWork::Sleep { ms }, &b""[..], &b""[..]),
             Work::Enter { user, password } => (OwnedWork::Enter, user, password),
             Work::Local => (OwnedWork::Local, &b""[..], &b""[..]),
             Work::Close => (OwnedWork::Close, &b""[..], &b""[..]),
@@ -169,6 +173,7 @@ impl OwnedPart {
             OwnedWork::Pair => Work::Pair { client: value },
             OwnedWork::Reads => Work::Reads { asked: value },
             OwnedWork::Monitor { begins } => Work::Monitor { begins },
+            OwnedWork::Sleep { ms } => Work::Sleep { ms },
             OwnedWork::Enter => Work::Enter { user: key, password: value },
             OwnedWork::Local => Work::Local,
             OwnedWork::Close => Work::Close,

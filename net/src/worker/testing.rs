@@ -45,6 +45,7 @@ fn state_at(number: u16, mail: Mail, shared: Arc<Shared>) -> WorkerState {
         databases: 16,
         makes_durable: true,
         has_password: false,
+        debug_commands: false,
     };
     let settings = Settings {
         limits,

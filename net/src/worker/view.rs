@@ -125,6 +125,10 @@ impl ServerView for View {
         self.shared.tunables.go_on();
     }
 
+    fn has_debug_commands(&self) -> bool {
+        self.shared.debug_commands
+    }
+
     fn has_password(&self) -> bool {
         !self.shared.users.is_empty()
     }

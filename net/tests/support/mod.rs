@@ -77,6 +77,7 @@ pub const LIMITS: Limits = Limits {
     databases: 16,
     makes_durable: true,
     has_password: false,
+    debug_commands: false,
 };
 
 /// One connection.
@@ -205,9 +206,12 @@ impl Connection {
             Work::Joint { .. } => self.compose(reply, &[], echo, &Answer::Jointly(Jointly::NotDone), now),
             Work::Transaction => self.run_transaction(reply, store, now),
             // Nobody else changes anything.
-            Work::Watch { .. } | Work::Unwatch | Work::Local | Work::Told(..) | Work::Monitor { .. } => {
-                self.compose(reply, &[], echo, &Answer::Local, now)
-            }
+            Work::Watch { .. }
+            | Work::Unwatch
+            | Work::Local
+            | Work::Told(..)
+            | Work::Monitor { .. }
+            | Work::Sleep { .. } => self.compose(reply, &[], echo, &Answer::Local, now),
             Work::Walk { .. } => {
                 self.compose(reply, &[], echo, &Answer::Walked { count: 0, found: &[] }, now);
             }

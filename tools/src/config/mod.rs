@@ -80,6 +80,7 @@ impl Config {
         let users = r.users_let_in()?;
         let show = |time: &Option<Duration>| show_duration(*time);
         let auth_timeout = r.one("auth-timeout", value::duration, show)?;
+        let debug_commands = r.one("enable-debug-command", switch, bool::to_string)?;
         let listen = r.listen(allow_remote || !users.is_empty())?;
         let announce_host = r.announce_host(&listen)?;
         let transport = r.one("transport", |text| text.parse(), ToString::to_string)?;
@@ -136,6 +137,7 @@ impl Config {
             announce_host,
             users,
             auth_timeout,
+            debug_commands,
             shards,
             cpus,
             memory_bytes,

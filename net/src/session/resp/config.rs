@@ -33,6 +33,7 @@ enum Meaning {
     Databases,
     Port,
     Changeable(Changeable),
+    DebugCommands,
     /// Whether there is one is told, and not what it is.
     Password,
 }
@@ -49,7 +50,7 @@ const SETTINGS: &[(&str, Meaning)] = &[
     ("databases", Meaning::Databases),
     ("dbfilename", Meaning::Is("")),
     ("dir", Meaning::Is("")),
-    ("enable-debug-command", Meaning::Is("no")),
+    ("enable-debug-command", Meaning::DebugCommands),
     ("hash-max-listpack-entries", Meaning::Is("512")),
     ("hz", Meaning::Is("10")),
     ("io-threads", Meaning::Is("1")),
@@ -79,6 +80,7 @@ fn value(meaning: Meaning, call: &LocalCall<'_>) -> String {
         Meaning::Databases => server.databases().to_string(),
         Meaning::Port => call.context.local.rsplit(':').next().unwrap_or("0").to_owned(),
         Meaning::Changeable(what) => server.changeable(what).to_string(),
+        Meaning::DebugCommands => if server.has_debug_commands() { "yes" } else { "no" }.to_owned(),
         Meaning::Password => if server.has_password() { "(hidden)" } else { "" }.to_owned(),
     }
 }

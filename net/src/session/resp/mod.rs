@@ -27,6 +27,7 @@ mod cluster;
 mod config;
 mod connection;
 mod counters;
+mod debug;
 mod dump;
 mod error;
 mod errors;

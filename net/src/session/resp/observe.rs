@@ -223,12 +223,3 @@ pub(super) fn last_save(_: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>)
     let seconds = call.context.server.started_at() / 1000;
     compose::integer(out, i64::try_from(seconds).unwrap_or(i64::MAX));
 }
-
-pub(super) fn debug(_: &mut Client, _: &LocalCall<'_>, out: &mut Vec<u8>) {
-    compose::error(
-        out,
-        b"ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you can run it from a \
-          local connection, otherwise you need to set this option in the configuration file, and then restart the \
-          server.",
-    );
-}

@@ -7,7 +7,7 @@ use super::errors::{self, PATTERN_STEPS_MAX};
 use super::gather::{Failure, Gather};
 use super::local::LocalCall;
 use super::object;
-use super::reply_kind::{Clock, Kind, ReplyKind};
+use super::reply_kind::{Clock, Fact, Kind, ReplyKind};
 use super::row::Run;
 use super::table::ROWS;
 use super::walked;
@@ -374,6 +374,7 @@ impl Free {
             (Kind::BusyOr(error), Outcome::Miss) => failed(error, &[], out),
             (Kind::Restored | Kind::BusyOr(_), _) => failed(Error::BusyKey, &[], out),
             (Kind::ErrorElse(_, error), _) => failed(error, &[], out),
+            (Kind::Object(Fact::All), Outcome::Miss) => compose::error(out.tail(), b"ERR no such key"),
             (Kind::Object(_), Outcome::Miss) => compose::null(out.tail(), version),
             (Kind::Object(fact), Outcome::Item(found)) => {
                 object::tell(fact, (found, echo.len()), context.now, out.tail())

@@ -192,6 +192,8 @@ pub(super) enum Fact {
     References,
     /// Bytes of memory; the echo is the key.
     Usage,
+    /// What DEBUG OBJECT tells.
+    All,
 }
 
 /// How an expiry is told.

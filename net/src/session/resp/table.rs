@@ -6,8 +6,8 @@
 use super::reply_kind::Kind;
 use super::row::{Keys, Queueing, Row, Run, Values};
 use super::{
-    bits, clients, cluster, config, connection, counters, dump, expiry, hot_keys, info, introspection, joint,
-    keyspace, memory, object, observe, several, strings, watch,
+    bits, clients, cluster, config, connection, counters, debug, dump, expiry, hot_keys, info, introspection,
+    joint, keyspace, memory, object, observe, several, strings, watch,
 };
 use torc_proto::resp::Arguments;
 use torc_proto::resp::request::inline_word;
@@ -166,7 +166,7 @@ rows! {
     "monitor" 1 ["admin" "noscript" "loading" "stale"] NONE "server" "1.0.0"
         Values::None, Parts(observe::monitor), "Show what all clients ask for";
     "debug" -2 ["admin" "noscript" "loading" "stale"] NONE "server" "1.0.0"
-        Values::None, Local(observe::debug), "Refused";
+        Values::None, Mixed(debug::parts, debug::debug), "For tests; refused without --enable-debug-command";
     "role" 1 ["noscript" "loading" "stale" "fast"] NONE "server" "2.8.12"
         Values::None, Local(observe::role), "Always that of a primary";
     "lastsave" 1 ["loading" "stale" "fast"] NONE "server" "1.0.0"
