@@ -27,14 +27,14 @@ const SLOWEST: i64 = 10;
 fn slowest(_: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
     let count = match call.words.len() {
         2 => Some(SLOWEST),
-        3 => parse_i64(call.word(2)),
-        _ => return super::errors::wrong_arguments("slowlog|get", out),
+        3 => parse_i64(call.word(2)).filter(|count| *count >= -1),
+        _ => {
+            let text = b"ERR unknown subcommand or wrong number of arguments for 'GET'. Try SLOWLOG HELP.";
+            return compose::error(out, text);
+        }
     };
-    let Some(count @ -1..) = count else {
-        return match count {
-            None => compose::error(out, b"ERR value is not an integer or out of range"),
-            Some(_) => compose::error(out, b"ERR count should be greater than or equal to -1"),
-        };
+    let Some(count) = count else {
+        return compose::error(out, b"ERR count should be greater than or equal to -1");
     };
     let count = usize::try_from(count).unwrap_or(usize::MAX);
     let entries = call.context.server.observed().map(|observed| observed.slowest(count)).unwrap_or_default();
