@@ -1,6 +1,7 @@
 //! Sessions, transports and the worker loop of Torc.
 pub mod clock;
 mod databases;
+pub mod event_classes;
 pub mod metrics;
 pub mod observed;
 pub mod pin;
@@ -12,6 +13,7 @@ mod shared;
 #[cfg(test)]
 mod simulation;
 pub mod slots;
+mod subscribers;
 pub mod tier;
 pub mod transport;
 mod tunables;

@@ -28,7 +28,7 @@ use crate::observed::Observed;
 use crate::pin::pin_to;
 use crate::rdma::{CLIENT_BYTES, PairsByClient, Rdma, RdmaChoice, RdmaStatus, Readers, ReadersBy};
 use crate::session::{Limits, Protocol};
-use crate::shared::Shared;
+use crate::shared::{Shared, Subscribers};
 use crate::slots::SlotMap;
 use crate::tier::{Durability, Opened, Port, TierConfig, time_before};
 use crate::transport::choice::{Chosen, choose, without_min_wait};
@@ -355,6 +355,8 @@ fn shared(
         connections: 0.into(),
         recovering: (0..config.shards).map(|_| false.into()).collect(),
         tier: OnceLock::new(),
+        subscribers: Subscribers::new(config.shards),
+        event_classes: config.event_classes.bits().into(),
         draining: false.into(),
         drained: 0.into(),
     }
@@ -384,6 +386,8 @@ fn settings(
         },
         listeners,
         output_bytes_max: config.output_bytes_max,
+        subscriber_bytes_max: config.subscriber_bytes_max,
+        subscriptions_max: config.subscriptions_max,
         queue_parts_max: config.queue_parts_max.max(1),
         room_bytes_min: ROOM_BYTES_MIN,
         input_bytes_max: input_bytes_max(config),

@@ -8,6 +8,7 @@ use crate::rdma::{PairsByClient, Watcher};
 use crate::readable::Readable;
 use crate::session::Protocol;
 use crate::slots::SlotMap;
+pub(crate) use crate::subscribers::Subscribers;
 use crate::tier::TierFigures;
 use crate::tunables::Tunables;
 use crate::users::Users;
@@ -15,7 +16,7 @@ use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::ops::Range;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU16, AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use torc_engine::stats::{DatabaseFigures, ShardStats};
 
@@ -68,6 +69,9 @@ pub(crate) struct Shared {
     pub(crate) tier: OnceLock<Arc<TierFigures>>,
     /// By shard: it does not know all that a tier holds for it. Once false, it stays so.
     pub(crate) recovering: Vec<AtomicBool>,
+    pub(crate) subscribers: Subscribers,
+    /// [`EventClasses`](crate::event_classes::EventClasses) that clients are told of, as bits.
+    pub(crate) event_classes: AtomicU16,
     pub(crate) draining: AtomicBool,
     /// Shards that have no connections any more, while draining.
     pub(crate) drained: AtomicUsize,

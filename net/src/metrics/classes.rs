@@ -22,13 +22,15 @@ pub enum CommandClass {
     IfEqual,
     Flush,
     Scan,
+    /// About channels and their messages.
+    Messages,
     /// Commands that are run together (EXEC); each of them is counted, too.
     Transaction,
     /// Answered without a shard (PING, INFO, errors).
     Local,
 }
 
-pub(super) const COMMANDS: [&str; 15] = [
+pub(super) const COMMANDS: [&str; 16] = [
     "read",
     "read_and_expire",
     "write",
@@ -42,6 +44,7 @@ pub(super) const COMMANDS: [&str; 15] = [
     "if_equal",
     "flush",
     "scan",
+    "messages",
     "transaction",
     "local",
 ];
@@ -49,7 +52,7 @@ pub(super) const COMMANDS: [&str; 15] = [
 /// What Redis calls the commonest command of each kind.
 pub(super) const COMMAND_NAMES: [&str; COMMANDS.len()] = [
     "get", "getex", "set", "cas", "del", "incr", "decr", "expire", "setrange", "bitfield", "delifeq",
-    "flushall", "scan", "exec", "ping",
+    "flushall", "scan", "publish", "exec", "ping",
 ];
 
 /// How many requests of each kind there were when the last turn ended.
@@ -142,9 +145,11 @@ pub enum CloseReason {
     Storage,
     /// It gave no password in time, or sent too much without one, or too many wrong ones were given.
     Unauthenticated,
+    /// It did not take the messages that it had subscribed to.
+    Subscriber,
 }
 
-pub(super) const CLOSE_REASONS: [&str; 12] = [
+pub(super) const CLOSE_REASONS: [&str; 13] = [
     "client",
     "answered",
     "slow",
@@ -157,4 +162,5 @@ pub(super) const CLOSE_REASONS: [&str; 12] = [
     "killed",
     "storage",
     "unauthenticated",
+    "subscriber",
 ];

@@ -1,5 +1,6 @@
 //! What a server is made from, and why it cannot start.
 
+use crate::event_classes::EventClasses;
 use crate::rdma::{Rdma, RdmaChoice};
 use crate::session::Protocol;
 use crate::tier::{TierConfig, TierError};
@@ -114,6 +115,13 @@ pub struct ServerConfig {
     pub rdma: Rdma,
     /// `--output-limit`: answers that wait for one connection, bytes; lent values count a sixteenth. Default: 1 MiB.
     pub output_bytes_max: usize,
+    /// `--subscriber-limit`: answers and messages that wait for a connection which gets messages, bytes; beyond that it is closed.
+    /// Default: 32 MiB.
+    pub subscriber_bytes_max: usize,
+    /// `--notify-keyspace-events`. Default: none.
+    pub event_classes: EventClasses,
+    /// `--max-subscriptions`: channels and patterns of one connection. Default: 100,000.
+    pub subscriptions_max: usize,
     /// Requests of one connection that wait for other shards; answers in a row between them count as one. Default: 512.
     pub queue_parts_max: usize,
     /// Receive buffers of a shard. Default: by its memory, a 64th of it in buffers of 16 KiB, 16 to 1024.
@@ -177,6 +185,9 @@ impl Default for ServerConfig {
             shared_memory: None,
             rdma: Rdma::default(),
             output_bytes_max: 1 << 20,
+            subscriber_bytes_max: 32 << 20,
+            event_classes: EventClasses::default(),
+            subscriptions_max: 100_000,
             queue_parts_max: 512,
             receive_buffers: None,
             idle_timeout: None,

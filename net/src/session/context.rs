@@ -1,5 +1,6 @@
 //! What composing may look at beside the answer.
 
+use crate::event_classes::EventClasses;
 use crate::metrics::CommandTimes;
 use crate::observed::Observed;
 use torc_engine::command::Millis;
@@ -54,6 +55,12 @@ pub trait ServerView {
         let keys = if own { self.own_figure("keys") } else { self.figure("keys") };
         DatabaseFigures { items: if number == 0 { keys } else { 0 }, ..DatabaseFigures::default() }
     }
+    /// Which changes of keys clients are told of.
+    fn event_classes(&self) -> EventClasses {
+        EventClasses::default()
+    }
+    /// From now on clients are told of these.
+    fn set_event_classes(&self, _: EventClasses) {}
     /// Named figures for INFO and stats, summed over the shards: see `crate::metrics`.
     fn figure(&self, name: &str) -> u64;
     /// As `figure`, of this shard alone.

@@ -20,6 +20,7 @@ pub mod detect;
 mod free;
 pub(crate) mod locked;
 pub mod memcache;
+mod messages;
 pub mod native;
 mod output;
 mod parsing;
@@ -39,6 +40,7 @@ pub use bad_input::{BAD_INPUTS, BadInput, Errors};
 pub use context::{Changeable, ComposeContext, ServerView};
 pub use deadline::Deadline;
 pub use free::FreeReply;
+pub use messages::{About, Channels, Inspect, Subscribed};
 pub(crate) use output::lent_cost;
 pub use output::{Output, Piece};
 pub use parsing::{Limits, Parsed};
@@ -246,7 +248,14 @@ impl Session {
         }
     }
 
-    /// Whether [`Session::push`] writes anything now.
+    /// The worker says what the connection is subscribed to, whenever that changes.
+    pub fn has_subscribed(&mut self, to: Subscribed) {
+        if let Session::Resp(session) = self {
+            session.has_subscribed(to);
+        }
+    }
+
+    /// Whether [`Session::push`] may be called now.
     pub fn takes_pushes(&self) -> bool {
         match self {
             Session::Resp(session) => session.takes_pushes(),

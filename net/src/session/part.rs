@@ -2,6 +2,7 @@
 
 use super::deadline::Deadline;
 use super::memcache::reply_kind as memcache;
+use super::messages::About;
 use super::native::reply_kind as native;
 use super::refused::Refused;
 use super::resp::reply_kind as resp;
@@ -123,6 +124,13 @@ pub enum Work<'a> {
     Enter {
         user: &'a [u8],
         password: &'a [u8],
+    },
+    /// About channels and their messages. `name`: of the channel, or a pattern, or several names as
+    /// [`torc_engine::words`].
+    Messages {
+        about: About,
+        name: &'a [u8],
+        message: &'a [u8],
     },
     /// Nothing for a shard: `compose` is called with [`Answer::Local`](super::answer::Answer::Local) and `echo` holds the frame.
     Local,

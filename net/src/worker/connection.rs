@@ -14,6 +14,7 @@ use super::attaching::Attaching;
 use super::input::Input;
 use super::joint::JointRun;
 use super::mail::Address;
+use super::messages::shares::Shares;
 use super::owned::OwnedPart;
 use super::queue::Queue;
 use super::rounds::RoundMarks;
@@ -74,6 +75,14 @@ pub(crate) struct Connection {
     /// So many of those at the front had their items fetched from the tier, should they need any.
     pub(crate) ahead: usize,
     pub(crate) upload: Option<Upload>,
+    /// What shards are to answer together.
+    pub(crate) shares: Shares,
+    /// All that other shards are asked for it is to give messages to their clients.
+    pub(crate) only_publishes: bool,
+    /// Memory of what it is subscribed to, bytes.
+    pub(crate) subscription_bytes: usize,
+    /// It did not take the messages that were for it, and is to be closed.
+    pub(crate) lags: bool,
     /// The value whose next bytes the transport receives where they will stay.
     pub(crate) receives_into: Option<UploadId>,
     /// Buffers with bytes of it that nobody has looked at.
@@ -181,6 +190,10 @@ impl Connection {
             deferred: VecDeque::new(),
             ahead: 0,
             upload: None,
+            shares: Shares::default(),
+            only_publishes: false,
+            subscription_bytes: 0,
+            lags: false,
             receives_into: None,
             arrivals: 0,
             slices_under_way: 0,
@@ -242,7 +255,8 @@ impl Connection {
         let scanned = self.scans.as_ref().map_or(0, |step| step.keys.capacity());
         let walked = self.walk.as_ref().map_or(0, |walk| walk.found.capacity());
         let waiting = self.queue.bytes_held() + deferred + scanned + walked + self.transaction_bytes();
-        CONNECTION_BYTES + bytes + waiting + self.session.bytes_held()
+        let messages = self.subscription_bytes + self.shares.bytes_held();
+        CONNECTION_BYTES + bytes + waiting + self.session.bytes_held() + messages
     }
 
     /// Memory of its transaction, and of what it watches.
@@ -265,7 +279,8 @@ impl Connection {
     pub(crate) fn content_bytes(&self) -> usize {
         let deferred = self.deferred.iter().map(OwnedPart::bytes_held).sum::<usize>();
         let sending = if self.sending { self.sending_content } else { 0 };
-        self.input.len() + self.output.bytes() + sending + self.queue.content_bytes() + deferred
+        let answers = self.output.bytes() + sending + self.queue.content_bytes();
+        self.input.len() + answers + deferred + self.subscription_bytes
     }
 
     /// Whether its input is worth parsing.

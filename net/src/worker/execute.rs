@@ -5,6 +5,7 @@ use super::bug::Bug;
 use super::compose::wait_behind;
 use super::connection::{Connection, Phase, is_protocol_refusal};
 use super::joint;
+use super::notices::Notices;
 use super::outcomes::{Lookup, Outcomes};
 use super::owned::OwnedPart;
 use super::read_there::is_plain_read;
@@ -163,7 +164,7 @@ impl WorkerState {
         command: &Command<'_>,
         hash: u64,
     ) -> bool {
-        let (outcomes, stats) = (&mut self.outcomes, &self.stats);
+        let (outcomes, stats) = ((&mut self.outcomes, &mut self.notices), &self.stats);
         let ticket = match perform(&mut self.shard, outcomes, stats, command, hash, part.once, self.now) {
             Ok(answer) => {
                 let context = context(conn.number, &conn.peer, &conn.local, self.now, &self.view);
@@ -329,6 +330,9 @@ impl WorkerState {
             Work::Scan { cursor, count, .. } => self.begin_scan(conn, part, (*cursor, *count), read_ns),
             Work::Walk { over, .. } => self.begin_walk(conn, part, *over, read_ns),
             Work::Attach { reads } => self.begin_attach(conn, part, *reads, read_ns),
+            Work::Messages { about, name, message } => {
+                self.begin_messages(conn, part, (*about, name, message), read_ns)
+            }
             Work::Reads { asked } => self.give_reads(conn, part, asked, read_ns),
             Work::Pair { client } => self.begin_pair(conn, part, client, read_ns),
             Work::Monitor { begins } => self.begin_monitor(conn, part, *begins, read_ns),
@@ -388,7 +392,7 @@ impl WorkerState {
         hash: u64,
         read_ns: u64,
     ) -> bool {
-        let (outcomes, stats) = (&mut self.outcomes, &self.stats);
+        let (outcomes, stats) = ((&mut self.outcomes, &mut self.notices), &self.stats);
         let ticket = match perform(&mut self.shard, outcomes, stats, command, hash, part.once, self.now) {
             Ok(answer) if matches!(part.reply, ReplyKind::Step) && conn.queue.is_empty() => {
                 let lent = conn.take_step(&answer);
@@ -505,7 +509,7 @@ fn is_refused_late(work: &Work<'_>) -> bool {
 #[inline]
 pub(super) fn perform<'s>(
     shard: &'s mut Shard,
-    outcomes: &mut Outcomes,
+    (outcomes, notices): (&mut Outcomes, &mut Notices),
     stats: &WorkerStats,
     command: &Command<'_>,
     hash: u64,
@@ -513,10 +517,10 @@ pub(super) fn perform<'s>(
     now: Millis,
 ) -> Result<Answer<'s>, Ticket> {
     let outcome = match once {
-        None => shard.execute(command, hash, now),
+        None => execute(shard, notices, command, hash, now),
         Some(once) => match outcomes.lookup(once) {
             Lookup::New => {
-                let outcome = shard.execute(command, hash, now);
+                let outcome = execute(shard, notices, command, hash, now);
                 outcomes.record(once, &outcome);
                 stats.outcomes_bytes.set(outcomes.bytes() as u64);
                 outcome
@@ -536,6 +540,20 @@ pub(super) fn perform<'s>(
     }
     stats.request(CommandClass::of(&command.op), OutcomeClass::of(&outcome));
     Ok(Answer::Outcome(outcome))
+}
+
+#[inline]
+fn execute<'s>(
+    shard: &'s mut Shard,
+    notices: &mut Notices,
+    command: &Command<'_>,
+    hash: u64,
+    now: Millis,
+) -> Outcome<'s> {
+    if notices.are_off() {
+        return shard.execute(command, hash, now);
+    }
+    notices.execute(shard, command, hash, now)
 }
 
 /// A long value that came again for a change that is not done again.

@@ -7,7 +7,7 @@ use super::mail::AskBytes;
 use super::pool::Pool;
 use super::queue::Asked;
 use crate::session::{
-    Answer, AttachRefusal, DatabasesChange, Exec, Joint, Jointly, NotFlushed, NotWalked, Once, Over,
+    About, Answer, AttachRefusal, DatabasesChange, Exec, Joint, Jointly, NotFlushed, NotWalked, Once, Over,
     PairRefusal, Part, ReplyKind, Shares, Told, Work, lent_cost,
 };
 use torc_engine::bytes::Bytes;
@@ -55,6 +55,7 @@ pub(crate) enum OwnedWork {
     },
     /// The user is the key, the password the value.
     Enter,
+    Messages(About),
     Local,
     Close,
 }
@@ -123,6 +124,7 @@ impl OwnedPart {
             Work::Monitor { begins } => (OwnedWork::Monitor { begins }, &b""[..], &b""[..]),
             Work::Sleep { ms } => (OwnedWork::Sleep { ms }, &b""[..], &b""[..]),
             Work::Enter { user, password } => (OwnedWork::Enter, user, password),
+            Work::Messages { about, name, message } => (OwnedWork::Messages(about), name, message),
             Work::Local => (OwnedWork::Local, &b""[..], &b""[..]),
             Work::Close => (OwnedWork::Close, &b""[..], &b""[..]),
         };
@@ -170,6 +172,7 @@ impl OwnedPart {
             OwnedWork::Walk(over) => Work::Walk { database: self.database, over },
             OwnedWork::Told(told) => Work::Told(told, value),
             OwnedWork::Attach { reads } => Work::Attach { reads },
+            OwnedWork::Messages(about) => Work::Messages { about, name: key, message: value },
             OwnedWork::Pair => Work::Pair { client: value },
             OwnedWork::Reads => Work::Reads { asked: value },
             OwnedWork::Monitor { begins } => Work::Monitor { begins },
@@ -286,6 +289,12 @@ pub(crate) enum OwnedAnswer {
     Scanned {
         cursor: u64,
     },
+    Subscribed(u64),
+    Unsubscribed {
+        left: u64,
+    },
+    Published(u64),
+    Inspected,
     Walked {
         count: u64,
     },
@@ -371,6 +380,16 @@ impl OwnedAnswer {
                 bytes.extend_from_slice(keys);
                 OwnedAnswer::Scanned { cursor }
             }
+            Answer::Subscribed(count) => OwnedAnswer::Subscribed(count),
+            Answer::Unsubscribed { names, left } => {
+                bytes.extend_from_slice(names);
+                OwnedAnswer::Unsubscribed { left }
+            }
+            Answer::Published(count) => OwnedAnswer::Published(count),
+            Answer::Inspected(found) => {
+                bytes.extend_from_slice(found);
+                OwnedAnswer::Inspected
+            }
             Answer::Walked { count, found } => {
                 bytes.extend_from_slice(found);
                 OwnedAnswer::Walked { count }
@@ -402,6 +421,10 @@ impl OwnedAnswer {
             OwnedAnswer::Exec(what) => Answer::Exec(what),
             OwnedAnswer::Jointly(what) => Answer::Jointly(what),
             OwnedAnswer::Scanned { cursor } => Answer::Scanned { cursor, keys: bytes },
+            OwnedAnswer::Subscribed(count) => Answer::Subscribed(count),
+            OwnedAnswer::Unsubscribed { left } => Answer::Unsubscribed { names: bytes, left },
+            OwnedAnswer::Published(count) => Answer::Published(count),
+            OwnedAnswer::Inspected => Answer::Inspected(bytes),
             OwnedAnswer::Walked { count } => Answer::Walked { count, found: bytes },
             OwnedAnswer::NotWalked(why) => Answer::NotWalked(why),
             OwnedAnswer::Busy { limit } => Answer::Busy { limit },

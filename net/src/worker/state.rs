@@ -9,7 +9,9 @@ use super::durations::TurnTimes;
 use super::gate::Gate;
 use super::holds::Holds;
 use super::mail::{Batch, Mail};
+use super::messages::table::Subscriptions;
 use super::monitoring::Monitoring;
+use super::notices::Notices;
 use super::outcomes::Outcomes;
 use super::pool::Pool;
 use super::rounds::Rounds;
@@ -47,6 +49,10 @@ pub(crate) struct Settings {
     /// By number, as the transport names them.
     pub(crate) listeners: Vec<ListenerKind>,
     pub(crate) output_bytes_max: usize,
+    /// Bytes of answers and messages that wait for a connection which gets messages: beyond that it is closed.
+    pub(crate) subscriber_bytes_max: usize,
+    /// Channels and patterns of one connection.
+    pub(crate) subscriptions_max: usize,
     pub(crate) queue_parts_max: usize,
     /// So many bytes of a long value must be missing for them to be received where they will stay.
     pub(crate) room_bytes_min: u64,
@@ -96,6 +102,7 @@ pub(crate) struct WorkerState {
     pub(super) view: View,
     pub(super) connections: Connections,
     pub(super) outcomes: Outcomes,
+    pub(super) notices: Notices,
     pub(super) pool: Pool,
     pub(super) budget: Budget,
     pub(super) now: Millis,
@@ -111,6 +118,8 @@ pub(crate) struct WorkerState {
     /// Answers to other shards are written through it; empty between two answers.
     pub(super) apart: Output,
     pub(super) foreign_uploads: HashMap<(u16, ConnId), ForeignUpload>,
+    /// Of this shard's clients; `None` while there are none.
+    pub(super) subscriptions: Option<Box<Subscriptions>>,
     /// By lane: batches that wait, each from the request with this number on.
     pub(super) stopped: Vec<VecDeque<(Box<Batch>, usize)>>,
     pub(super) holds: Holds,
@@ -146,6 +155,7 @@ impl WorkerState {
             connections: Connections::default(),
             outcomes: Outcomes::new(ONCE_SESSIONS_MAX, CREDIT as usize, settings.outcomes_bytes_max),
             budget: Budget::new(settings.budget),
+            notices: Notices::default(),
             settings,
             pool: Pool::default(),
             now,
@@ -158,6 +168,7 @@ impl WorkerState {
             rounds: Rounds::default(),
             apart: Output::default(),
             foreign_uploads: HashMap::new(),
+            subscriptions: None,
             stopped,
             holds: Holds::default(),
             acquiring: Vec::new(),
@@ -197,6 +208,7 @@ impl WorkerState {
     pub(super) fn begin_turn(&mut self, began_ns: u64, now: Millis) {
         self.mail.begin_turn(now);
         self.rounds.begin_turn();
+        self.look_for_listeners();
         self.turn.began_ns = began_ns;
         self.monitoring.is_on = self.shared.observed.monitors.is_any();
         self.slow.begin_turn(&self.shared.observed, began_ns);
@@ -246,6 +258,7 @@ impl WorkerState {
             && !self.has_more_to_walk()
             && !self.shard.has_known()
             && !self.holds.has_news()
+            && !self.notices.has_news()
     }
 
     /// Tells the other shards that this one is about to sleep. False: something came from them, it must not.

@@ -1,11 +1,13 @@
 //! What sessions see of the server.
 
+use crate::event_classes::EventClasses;
 use crate::metrics::CommandTimes;
 use crate::observed::{Observed, SLOW_LOG_MAX};
 use crate::session::{Changeable, ComposeContext, ServerView};
 use crate::shared::Shared;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use torc_engine::command::Millis;
 use torc_engine::stats::DatabaseFigures;
 use torc_proto::native::Descriptor;
@@ -58,6 +60,15 @@ impl ServerView for View {
 
     fn database(&self, number: u16, own: bool) -> DatabaseFigures {
         self.shared.database(number.into(), own.then_some(self.shard))
+    }
+
+    fn event_classes(&self) -> EventClasses {
+        EventClasses::of_bits(self.shared.event_classes.load(Relaxed))
+    }
+
+    fn set_event_classes(&self, classes: EventClasses) {
+        // Relaxed: each shard looks when its turn begins.
+        self.shared.event_classes.store(classes.bits(), Relaxed);
     }
 
     fn figure(&self, name: &str) -> u64 {

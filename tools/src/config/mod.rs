@@ -30,6 +30,7 @@ use std::time::Duration;
 use torc_engine::eviction::Algorithm;
 use torc_engine::item::KEY_BYTES_MAX;
 use torc_engine::spaces::DATABASES_MAX;
+use torc_net::event_classes::EventClasses;
 use torc_net::server::{Endpoint, Listen, ServerConfig, overlap, value_bytes_possible};
 use value::{show_cpus, show_duration, show_listen, show_short_time};
 
@@ -113,6 +114,13 @@ impl Config {
         let key_bytes_max = r.size("max-key", 1, KEY_BYTES_MAX as u64)? as usize;
         let connections_max = r.one("max-connections", count::<1, CONNECTIONS_MAX>, u64::to_string)? as usize;
         let output_bytes_max = r.size("output-limit", 64 << 10, 1 << 40)? as usize;
+        let subscriber_bytes_max = r.size("subscriber-limit", 64 << 10, 1 << 40)? as usize;
+        let subscriptions_max = r.one("max-subscriptions", count::<1, 100_000_000>, u64::to_string)? as usize;
+        let event_classes =
+            r.one("notify-keyspace-events", event_classes, |classes| match classes.to_string() {
+                none if none.is_empty() => "off".into(),
+                letters => letters,
+            })?;
         let frame_bytes_max = r.size("max-frame", 4 << 10, 64 << 20)? as usize;
         let databases = r.one("databases", count::<1, { DATABASES_MAX as u64 }>, u64::to_string)? as u16;
         let arguments_max = r.one("max-arguments", count::<16, 1_048_576>, u64::to_string)? as usize;
@@ -158,6 +166,9 @@ impl Config {
             shared_memory,
             rdma,
             output_bytes_max,
+            subscriber_bytes_max,
+            subscriptions_max,
+            event_classes,
             queue_parts_max,
             receive_buffers: receive_buffers.map(|count| count as u16),
             idle_timeout,
@@ -538,6 +549,13 @@ fn one_of<T: Clone>(text: &str, choices: &[(&str, T)]) -> Parse<T> {
 
 fn eviction(text: &str) -> Parse<Algorithm> {
     Algorithm::by_name(text).ok_or_else(|| format!("is none of {}", settings::EVICTIONS.join(", ")))
+}
+
+fn event_classes(text: &str) -> Parse<EventClasses> {
+    if text == "off" {
+        return Ok(EventClasses::default());
+    }
+    EventClasses::parse(text).ok_or_else(|| "has letters beside Ag$lshzxeKEtmdn".into())
 }
 
 fn segment_size(text: &str) -> Parse<Size> {

@@ -390,6 +390,21 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "1m",
         "Most bytes of answers that wait for one connection; it is not read meanwhile",
     ),
+    one(
+        LIMITS,
+        "subscriber-limit",
+        "SIZE",
+        "32m",
+        "Most bytes of messages and answers that wait for a client which gets messages; beyond that it is disconnected",
+    ),
+    one(LIMITS, "max-subscriptions", "COUNT", "100000", "Most channels and patterns of one connection"),
+    one(
+        LIMITS,
+        "notify-keyspace-events",
+        "LETTERS",
+        "off",
+        "Changes of keys that Redis clients are told of as messages, in the letters of Redis: KEA for all",
+    ),
     one(LIMITS, "max-frame", "SIZE", "1m", "Longest request without its value"),
     one(
         LIMITS,

@@ -75,7 +75,11 @@ pub(super) fn other(reply: &ReplyKind, key: &[u8], answer: &Answer<'_>, out: &mu
             bare(reply, Status::BadArgument, key, out)
         }
         Answer::Flushed => bare(reply, Status::Ok, key, out),
-        Answer::Attach(_)
+        Answer::Subscribed(_)
+        | Answer::Unsubscribed { .. }
+        | Answer::Published(_)
+        | Answer::Inspected(_)
+        | Answer::Attach(_)
         | Answer::Pair(_)
         | Answer::Reads(_)
         | Answer::Outcome(_)

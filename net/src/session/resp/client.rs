@@ -1,5 +1,6 @@
 //! What HELLO and CLIENT have settled with a client: how its answers look, and what it is called.
 
+use crate::session::messages::Subscribed;
 use crate::session::protocol::Port;
 use torc_proto::resp::compose::Version;
 
@@ -13,6 +14,8 @@ pub(super) struct Client {
     /// It has to give a password first.
     pub is_locked: bool,
     pub mute: Option<Mute>,
+    /// `None`: to nothing.
+    pub subscribed: Option<Box<Subscribed>>,
     /// What is answered now is part of a transaction's answer.
     pub in_transaction: bool,
     /// The answer behind that of the transaction is not wanted.
@@ -20,8 +23,8 @@ pub(super) struct Client {
     /// A queued command is for another shard.
     pub is_spoilt: bool,
     pub name: Vec<u8>,
-    pub library_name: Vec<u8>,
-    pub library_version: Vec<u8>,
+    pub library_name: Box<[u8]>,
+    pub library_version: Box<[u8]>,
 }
 
 /// Answers that the client does not want: CLIENT REPLY.

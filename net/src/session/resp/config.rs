@@ -7,6 +7,7 @@ use super::error::Error;
 use super::errors::{self, PATTERN_STEPS_MAX};
 use super::info;
 use super::local::{LocalCall, Subcommand};
+use crate::event_classes::EventClasses;
 use crate::session::context::Changeable;
 use torc_proto::resp::{compose, glob, parse_i64};
 
@@ -32,6 +33,7 @@ enum Meaning {
     Figure(&'static str),
     Databases,
     Port,
+    EventClasses,
     Changeable(Changeable),
     DebugCommands,
     /// Whether there is one is told, and not what it is.
@@ -62,6 +64,7 @@ const SETTINGS: &[(&str, Meaning)] = &[
     ("maxmemory-clients", Meaning::Figure("client_bytes_max")),
     ("maxmemory-policy", Meaning::Is(POLICY)),
     ("maxmemory-samples", Meaning::Is("5")),
+    ("notify-keyspace-events", Meaning::EventClasses),
     ("port", Meaning::Port),
     ("proto-max-bulk-len", Meaning::Figure("value_bytes_max")),
     ("replica-read-only", Meaning::Is("yes")),
@@ -79,6 +82,7 @@ fn value(meaning: Meaning, call: &LocalCall<'_>) -> String {
         Meaning::Figure(name) => server.figure(name).to_string(),
         Meaning::Databases => server.databases().to_string(),
         Meaning::Port => call.context.local.rsplit(':').next().unwrap_or("0").to_owned(),
+        Meaning::EventClasses => server.event_classes().to_string(),
         Meaning::Changeable(what) => server.changeable(what).to_string(),
         Meaning::DebugCommands => if server.has_debug_commands() { "yes" } else { "no" }.to_owned(),
         Meaning::Password => if server.has_password() { "(hidden)" } else { "" }.to_owned(),
@@ -112,7 +116,7 @@ fn set(_: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
     if !call.words.len().is_multiple_of(2) {
         return errors::wrong_arguments("config|set", out);
     }
-    let mut changes: Vec<(&str, Changeable, i64)> = Vec::new();
+    let mut changes: Vec<Change> = Vec::new();
     let mut named: Vec<&str> = Vec::new();
     for pair in call.words[2..].chunks(2) {
         let name = String::from_utf8_lossy(&pair[0]).to_lowercase();
@@ -126,12 +130,15 @@ fn set(_: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
         };
         named.push(name);
         match checked {
-            Ok(change) => changes.extend(change.map(|(what, number)| (*name, what, number))),
+            Ok(change) => changes.extend(change),
             Err(why) => return failed(name, &why, out),
         }
     }
-    for (_, what, number) in changes {
-        call.context.server.change(what, number);
+    for change in changes {
+        match change {
+            Change::Number(what, number) => call.context.server.change(what, number),
+            Change::EventClasses(classes) => call.context.server.set_event_classes(classes),
+        }
     }
     compose::simple(out, "OK");
 }
@@ -141,8 +148,19 @@ fn failed(name: &str, why: &str, out: &mut Vec<u8>) {
     compose::error(out, text.as_bytes());
 }
 
+/// What is set to what.
+enum Change {
+    Number(Changeable, i64),
+    EventClasses(EventClasses),
+}
+
 /// What is to be changed for a setting, if anything.
-fn check(meaning: Meaning, word: &[u8], call: &LocalCall<'_>) -> Result<Option<(Changeable, i64)>, String> {
+fn check(meaning: Meaning, word: &[u8], call: &LocalCall<'_>) -> Result<Option<Change>, String> {
+    if let Meaning::EventClasses = meaning {
+        let classes = EventClasses::parse(&String::from_utf8_lossy(word));
+        let wrong = "Invalid event class character. Use 'Ag$lshzxeKEtmdn'.";
+        return classes.map(|classes| Some(Change::EventClasses(classes))).ok_or(wrong.to_owned());
+    }
     let Meaning::Changeable(what) = meaning else {
         let is_so = value(meaning, call).as_bytes().eq_ignore_ascii_case(word)
             && !(matches!(meaning, Meaning::Password) && call.context.server.has_password());
@@ -151,7 +169,7 @@ fn check(meaning: Meaning, word: &[u8], call: &LocalCall<'_>) -> Result<Option<(
     let (least, most) = call.context.server.changeable_limits(what);
     let number = parse_i64(word).ok_or("argument couldn't be parsed into an integer")?;
     match (least..=most).contains(&number) {
-        true => Ok(Some((what, number))),
+        true => Ok(Some(Change::Number(what, number))),
         false => Err(format!("argument must be between {least} and {most} inclusive")),
     }
 }

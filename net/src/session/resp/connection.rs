@@ -93,46 +93,78 @@ fn is_admitted(call: &LocalCall<'_>, user: &[u8], password: &[u8], out: &mut Vec
 
 const WRONG_PASSWORD: &[u8] = b"WRONGPASS invalid username-password pair or user is disabled.";
 
-pub(super) fn hello(client: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
-    let mut version = None;
-    if call.words.len() > 1 {
-        version = match parse_i64(call.word(1)) {
-            None => {
-                return compose::error(out, b"ERR Protocol version is not an integer or out of range");
-            }
-            Some(2) => Some(Version::Resp2),
-            Some(3) => Some(Version::Resp3),
-            Some(_) => return compose::error(out, b"NOPROTO unsupported protocol version"),
-        };
-    }
-    let mut index = 2;
-    while index < call.words.len() {
-        let behind = call.words.len() - 1 - index;
-        if call.is(index, "AUTH") && behind >= 2 {
-            if !is_admitted(call, call.word(index + 1), call.word(index + 2), out) {
-                return;
-            }
-            index += 3;
-        } else if call.is(index, "SETNAME") && behind >= 1 {
-            if !rename(&mut client.name, call.word(index + 1), "Client names", out) {
-                return;
-            }
-            index += 2;
-        } else {
-            let text = [b"ERR Syntax error in HELLO option '", call.word(index), b"'"].concat();
-            return compose::error(out, &text);
+/// What a HELLO asks for.
+pub(super) struct Hello<'w> {
+    pub version: Option<Version>,
+    name: Option<&'w [u8]>,
+    /// User and password.
+    pub credentials: Option<(&'w [u8], &'w [u8])>,
+}
+
+impl<'w> Hello<'w> {
+    /// Whether it is accepted without that anybody looks at a password. Without passwords the default user gets in with any, as in Redis.
+    pub(super) fn is_accepted(&self, is_locked: bool) -> bool {
+        match self.credentials {
+            None => !is_locked,
+            Some((user, _)) => user == DEFAULT_USER.as_bytes(),
         }
     }
-    if client.is_locked {
-        return compose::error(
-            out,
-            b"NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO AUTH <user> \
-              <pass> option can be used to authenticate the client and select the RESP protocol version at the same time",
-        );
+
+    /// Reads the words of a request.
+    ///
+    /// # Errors
+    /// The text of the error that it is answered with.
+    pub(super) fn of(words: &[&'w [u8]]) -> Result<Hello<'w>, Vec<u8>> {
+        let mut hello = Hello { version: None, name: None, credentials: None };
+        if let Some(version) = words.get(1) {
+            hello.version = match parse_i64(version) {
+                None => return Err(b"ERR Protocol version is not an integer or out of range".to_vec()),
+                Some(2) => Some(Version::Resp2),
+                Some(3) => Some(Version::Resp3),
+                Some(_) => return Err(b"NOPROTO unsupported protocol version".to_vec()),
+            };
+        }
+        let mut rest = words.get(2..).unwrap_or_default();
+        while let Some((option, behind)) = rest.split_first() {
+            rest = match behind {
+                [user, password, behind @ ..] if option.eq_ignore_ascii_case(b"AUTH") => {
+                    hello.credentials = Some((user, password));
+                    behind
+                }
+                [name, behind @ ..] if option.eq_ignore_ascii_case(b"SETNAME") => {
+                    check_name(name, "Client names")?;
+                    hello.name = Some(name);
+                    behind
+                }
+                _ => return Err([b"ERR Syntax error in HELLO option '", *option, b"'"].concat()),
+            };
+        }
+        Ok(hello)
     }
-    client.version = version.unwrap_or(client.version);
-    greet(client, call.context, out);
 }
+
+pub(super) fn hello(client: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
+    let words: Vec<&[u8]> = call.words.iter().map(Vec::as_slice).collect();
+    match Hello::of(&words) {
+        Err(text) => compose::error(out, &text),
+        Ok(hello) => {
+            if let Some((user, password)) = hello.credentials
+                && !is_admitted(call, user, password, out)
+            {
+                return;
+            }
+            if client.is_locked {
+                return compose::error(out, HELLO_LOCKED);
+            }
+            hello.name.into_iter().for_each(|name| name.clone_into(&mut client.name));
+            client.version = hello.version.unwrap_or(client.version);
+            greet(client, call.context, out);
+        }
+    }
+}
+
+const HELLO_LOCKED: &[u8] = b"NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO AUTH \
+    <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the same time";
 
 fn greet(client: &Client, context: &ComposeContext<'_>, out: &mut Vec<u8>) {
     let bulk = |out: &mut Vec<u8>, text: &str| compose::bulk(out, text.as_bytes());
@@ -212,17 +244,31 @@ const NAME_BYTES_MAX: usize = 256;
 
 /// Takes a name that can stand in a line of CLIENT LIST; else the error is written.
 fn rename(kept: &mut Vec<u8>, name: &[u8], what: &str, out: &mut Vec<u8>) -> bool {
-    let printable = name.iter().all(|byte| (b'!'..=b'~').contains(byte));
-    if !printable {
-        let text = format!("ERR {what} cannot contain spaces, newlines or special characters.");
-        compose::error(out, text.as_bytes());
-    } else if name.len() > NAME_BYTES_MAX {
-        compose::error(out, format!("ERR {what} cannot be longer than {NAME_BYTES_MAX} bytes").as_bytes());
-    } else {
-        name.clone_into(kept);
-        return true;
+    match check_name(name, what) {
+        Err(text) => {
+            compose::error(out, &text);
+            false
+        }
+        Ok(()) => {
+            name.clone_into(kept);
+            true
+        }
     }
-    false
+}
+
+/// Whether a name can stand there.
+///
+/// # Errors
+/// The text of the error.
+fn check_name(name: &[u8], what: &str) -> Result<(), Vec<u8>> {
+    let is_printable = name.iter().all(|byte| (b'!'..=b'~').contains(byte));
+    match is_printable {
+        false => Err(format!("ERR {what} cannot contain spaces, newlines or special characters.").into()),
+        true if name.len() > NAME_BYTES_MAX => {
+            Err(format!("ERR {what} cannot be longer than {NAME_BYTES_MAX} bytes").into())
+        }
+        true => Ok(()),
+    }
 }
 
 fn set_info(client: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
@@ -234,7 +280,9 @@ fn set_info(client: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
         let text = [b"ERR Unrecognized option '", call.word(2), b"'"].concat();
         return compose::error(out, &text);
     };
-    if rename(kept, call.word(3), what, out) {
+    let mut name = Vec::new();
+    if rename(&mut name, call.word(3), what, out) {
+        *kept = name.into_boxed_slice();
         compose::simple(out, "OK");
     }
 }

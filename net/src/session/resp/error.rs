@@ -13,6 +13,10 @@ pub(super) enum Error {
     UnknownSubcommand,
     /// Of the command with this name.
     WrongArguments(&'static str),
+    /// The frame says of which subcommand.
+    SubcommandSyntax,
+    /// Of the command with this name, which subscribers cannot use in RESP2; the frame says which subcommand.
+    AmongMessages(&'static str),
     Syntax,
     /// MSETEX: no number of keys, and one that does not fit.
     KeyCount,
@@ -54,6 +58,7 @@ pub(super) enum Error {
     /// Of EXEC.
     ExecArguments,
     WatchInMulti,
+    SsubscribeInMulti,
     /// The command cannot be queued.
     NotInTransaction,
     /// All that is queued is longer than `--max-frame` and `--max-value` together, or more than `--max-arguments`.

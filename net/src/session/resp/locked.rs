@@ -4,6 +4,7 @@
 //! taken. Arguments are bounded as there: 10 of them, of 16 KiB; all of a request by less than that.
 
 use super::call::{Call, part};
+use super::connection::Hello;
 use super::error::Error;
 use super::reply_kind::Kind;
 use super::stream::State;
@@ -13,7 +14,7 @@ use crate::session::locked::{self, REQUEST_BYTES_MAX};
 use crate::session::part::Work;
 use crate::users::DEFAULT_USER;
 use torc_proto::resp::ProtocolError;
-use torc_proto::resp::parse_i64;
+use torc_proto::resp::compose::Version;
 use torc_proto::resp::request::{self, Arguments, Step};
 
 /// Most arguments of a request.
@@ -21,7 +22,7 @@ const ARGUMENTS_MAX: usize = 10;
 
 impl Session {
     /// The request at the start of `rest`, of a client that has given no password.
-    pub(super) fn locked<'a>(&mut self, rest: &'a [u8], turn: &mut Turn<'_, 'a>) -> Progress {
+    pub(super) fn locked<'a>(&mut self, rest: &'a [u8], refused: u8, turn: &mut Turn<'_, 'a>) -> Progress {
         let mut arguments = Arguments::default();
         let too_long = Error::LockedBulk;
         match request::parse(rest, ARGUMENTS_MAX, &mut arguments) {
@@ -30,7 +31,7 @@ impl Session {
                 self.close(too_long, rest.len(), turn)
             }
             Step::Complete { consumed } => {
-                self.locked_request(&rest[..consumed], &arguments, turn);
+                self.locked_request(&rest[..consumed], &arguments, refused, turn);
                 Progress::Consumed(consumed)
             }
             Step::Incomplete { missing } if rest.len().saturating_add(missing) > REQUEST_BYTES_MAX => {
@@ -44,7 +45,13 @@ impl Session {
         }
     }
 
-    fn locked_request<'a>(&mut self, frame: &'a [u8], arguments: &Arguments, turn: &mut Turn<'_, 'a>) {
+    fn locked_request<'a>(
+        &mut self,
+        frame: &'a [u8],
+        arguments: &Arguments,
+        mut refused: u8,
+        turn: &mut Turn<'_, 'a>,
+    ) {
         let before = turn.parts.len();
         match row_of(frame, arguments) {
             None => turn.error(Error::UnknownCommand, frame),
@@ -56,9 +63,14 @@ impl Session {
             }
             Some(_) => turn.error(Error::NoAuth, frame),
         }
-        if matches!(self.state, State::Locked) && !locked::count(&mut self.refused) {
-            turn.parts.truncate(before);
-            self.close(Error::NoAuth, frame.len(), turn);
+        let goes_on = locked::count(&mut refused);
+        match self.state {
+            State::Locked { .. } if !goes_on => {
+                turn.parts.truncate(before);
+                self.close(Error::NoAuth, frame.len(), turn);
+            }
+            State::Locked { .. } => self.state = State::Locked { refused },
+            _ => {}
         }
     }
 
@@ -67,49 +79,42 @@ impl Session {
         if !call.limits.has_password {
             return false;
         }
-        let Some([user, password]) = credentials(call) else { return false };
+        let Some(([user, password], version)) = credentials(call) else { return false };
+        let refused = if let State::Locked { refused } = self.state { Some(refused) } else { None };
+        let version = version.unwrap_or(self.version);
         // The table has fewer than 256 rows.
         turn.parts.push(part(Work::Enter { user, password }, Kind::Entered(index as u8), call.frame));
-        self.state = State::Entering;
+        self.state = State::Entering { version, refused };
         true
     }
 
     /// See [`crate::session::Session::entered`].
     pub fn entered(&mut self, is_through: bool) {
-        self.is_locked &= !is_through;
-        self.state = if self.is_locked { State::Locked } else { self.idle() };
+        let State::Entering { version, refused } = self.state else { return };
+        self.state = match refused.filter(|_| !is_through) {
+            Some(refused) => State::Locked { refused },
+            None => self.idle(),
+        };
+        if is_through {
+            self.version = version;
+        }
     }
 
     pub fn is_locked(&self) -> bool {
-        self.is_locked
+        matches!(self.state, State::Locked { .. } | State::Entering { refused: Some(_), .. })
     }
 }
 
-/// User and password of a request that is right as a whole.
-fn credentials<'a>(call: &Call<'_, 'a>) -> Option<[&'a [u8]; 2]> {
+/// User and password of a request that is right as a whole, and the version that it chooses.
+fn credentials<'a>(call: &Call<'_, 'a>) -> Option<([&'a [u8]; 2], Option<Version>)> {
     match (call.row.name, call.len()) {
-        ("auth", 2) => Some([DEFAULT_USER.as_bytes(), call.argument(1)]),
-        ("auth", 3) => Some([call.argument(1), call.argument(2)]),
-        ("hello", 5..) => of_hello(call),
+        ("auth", 2) => Some(([DEFAULT_USER.as_bytes(), call.argument(1)], None)),
+        ("auth", 3) => Some(([call.argument(1), call.argument(2)], None)),
+        ("hello", 5..) => {
+            let words: Vec<&[u8]> = call.arguments_from(0).collect();
+            let hello = Hello::of(&words).ok()?;
+            hello.credentials.map(|(user, password)| ([user, password], hello.version))
+        }
         _ => None,
     }
-}
-
-/// HELLO with the option AUTH. What is wrong with it otherwise is found when it is [run](super::connection::hello).
-fn of_hello<'a>(call: &Call<'_, 'a>) -> Option<[&'a [u8]; 2]> {
-    let mut found = None;
-    let mut index = 2;
-    parse_i64(call.argument(1)).filter(|version| matches!(version, 2 | 3))?;
-    while index < call.len() {
-        let name = call.argument(index);
-        if name.eq_ignore_ascii_case(b"AUTH") && index + 2 < call.len() {
-            found = Some([call.argument(index + 1), call.argument(index + 2)]);
-            index += 3;
-        } else if name.eq_ignore_ascii_case(b"SETNAME") && index + 1 < call.len() {
-            index += 2;
-        } else {
-            return None;
-        }
-    }
-    found
 }

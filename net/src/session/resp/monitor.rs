@@ -2,6 +2,7 @@
 
 use super::facts;
 use super::row::Row;
+use super::subcommands::subcommands;
 use torc_proto::resp::Span;
 use torc_proto::resp::request::inline_word;
 
@@ -11,7 +12,7 @@ const WORD_BYTES_MAX: usize = 1024;
 
 /// Whether a request is shown. Passwords are not, nor what administers the server.
 pub(super) fn is_shown(row: &Row, subcommand: Option<&[u8]>) -> bool {
-    let name = match subcommand.filter(|_| !facts::subcommands(row.name).is_empty()) {
+    let name = match subcommand.filter(|_| !subcommands(row.name).is_empty()) {
         Some(word) => format!("{}|{}", row.name, String::from_utf8_lossy(word).to_lowercase()),
         None => row.name.to_owned(),
     };

@@ -1,6 +1,7 @@
 //! With which kind of reply a part is answered: plain data that is kept with the part.
 
 use super::error::Error;
+use crate::session::messages::{Channels, Inspect};
 use crate::session::walk::Over;
 
 /// How a part is answered.
@@ -72,6 +73,19 @@ pub(super) enum Kind {
     Ok,
     /// `PONG`.
     Pong,
+    /// The same, to a subscriber in RESP2: an array with the echo behind it.
+    PongAmongMessages,
+    /// SUBSCRIBE and its like: the echo is the name.
+    Subscription {
+        begins: bool,
+        of: Channels,
+    },
+    /// UNSUBSCRIBE and its like, from all.
+    Unsubscriptions(Channels),
+    /// PUBLISH, SPUBLISH.
+    Published,
+    /// PUBSUB; the echo is what was asked for.
+    Inspected(Inspect),
     /// The echo, as a bulk string.
     Message,
     /// `OK`, or that there is no such key: RENAME.
@@ -140,7 +154,11 @@ impl ReplyKind {
             Kind::Dump => "dump",
             Kind::Restored | Kind::BusyOr(_) => "restore",
             Kind::NullOr(_) => "get",
-            Kind::Pong => "ping",
+            Kind::Pong | Kind::PongAmongMessages => "ping",
+            Kind::Subscription { begins: true, .. } => "subscribe",
+            Kind::Subscription { .. } | Kind::Unsubscriptions(_) => "unsubscribe",
+            Kind::Published => "publish",
+            Kind::Inspected(_) => "pubsub",
             Kind::Message => "echo",
             Kind::Renamed | Kind::RenamedFlag => "rename",
             Kind::Jointly => "msetnx",

@@ -6,6 +6,7 @@ use super::error::Error;
 use super::local::LocalCall;
 use super::reply_kind::{Kind, Position};
 use super::storage::Storage;
+use crate::session::messages::Channels;
 use crate::session::part::{Joint, Part};
 use crate::session::protocol::Port;
 use torc_proto::resp::parse_i64;
@@ -41,9 +42,14 @@ impl Row {
 
     /// Whether `count` arguments, the name among them, are as many as the command takes.
     pub(super) fn takes(&self, count: usize) -> bool {
-        let count = i32::try_from(count).unwrap_or(i32::MAX);
-        (self.arity >= 0 && count == self.arity) || (self.arity < 0 && count >= -self.arity)
+        takes(self.arity, count)
     }
+}
+
+/// As [`Row::takes`], by the arity alone.
+pub(super) fn takes(arity: i32, count: usize) -> bool {
+    let count = i32::try_from(count).unwrap_or(i32::MAX);
+    (arity >= 0 && count == arity) || (arity < 0 && count >= -arity)
 }
 
 /// Where the keys are among the arguments: first, last (negative: from the end), step; zeros for no key.
@@ -57,6 +63,8 @@ pub(super) struct Keys {
 const PAIRS_FROM_TWO: Keys = Keys { first: 2, last: -1, step: 2 };
 
 impl Keys {
+    pub(super) const NONE: Keys = Keys { first: 0, last: 0, step: 0 };
+
     /// The numbers of the arguments that are keys, of `count` arguments with the name.
     pub(super) fn of(self, count: usize) -> std::iter::StepBy<std::ops::Range<usize>> {
         self.behind(0, count)
@@ -83,6 +91,16 @@ pub(super) enum Values {
     Pairs,
 }
 
+impl Row {
+    /// The arguments that are handed out one by one: keys, or names of channels.
+    pub(super) fn handed_out(&self) -> Keys {
+        match self.run {
+            Run::Listens { .. } => Keys { first: 1, last: -1, step: 1 },
+            _ => self.keys,
+        }
+    }
+}
+
 /// How a command is worked off.
 #[derive(Clone, Copy)]
 pub(super) enum Run {
@@ -94,6 +112,8 @@ pub(super) enum Run {
         for<'r, 'a> fn(&Call<'r, 'a>) -> Result<(), Error>,
         for<'r, 'a> fn(&Call<'r, 'a>, usize, Position, &mut Vec<Part<'a>>),
     ),
+    /// A client begins to listen to such channels, or ends it; all arguments are names.
+    Listens { begins: bool, of: Channels },
     /// Stores one value: the function reads what stands before the value.
     Store(for<'r, 'a> fn(&Call<'r, 'a>) -> Result<Storage<'a>, Error>),
     /// Needs no shard; run when its answer is composed.
@@ -138,6 +158,7 @@ impl std::fmt::Debug for Run {
         f.write_str(match self {
             Run::Parts(_) => "Parts",
             Run::Keys(..) => "Keys",
+            Run::Listens { .. } => "Listens",
             Run::Store(_) => "Store",
             Run::Local(_) => "Local",
             Run::Mixed(..) => "Mixed",

@@ -11,6 +11,7 @@ use super::strings::set_kind;
 use super::{Place, Progress, Session, Turn};
 use crate::session::part::Work;
 use torc_engine::command::{Expiry, WriteMode};
+use torc_proto::resp::compose::Version;
 use torc_proto::resp::request::{self, Arguments, Step};
 
 /// Where in the input the session stands.
@@ -32,9 +33,17 @@ pub(super) enum State {
     /// Behind EXEC, before its transaction has been taken.
     Exec,
     /// Before a request of a client that has to give a password first.
-    Locked,
+    Locked {
+        /// Requests that it was refused for want of one.
+        refused: u8,
+    },
     /// Behind a password that is looked at.
-    Entering,
+    Entering {
+        /// How is answered what comes behind it, if it is right.
+        version: Version,
+        /// As of a client that has to give one first; `None`: it has given one before.
+        refused: Option<u8>,
+    },
     /// Nothing more is looked at.
     Closed,
 }
@@ -75,7 +84,7 @@ impl Session {
         match storage(&call, len) {
             Err(error) => {
                 turn.error(error, &frame[..start]);
-                self.state = State::Skip { bytes: len + 2, arguments: behind };
+                self.pass_over(arguments, Place { index, start, len });
             }
             Ok(storage) => {
                 let work = Work::ValueBegin { command: storage.command(&[], Expiry::Never), bytes: len };
@@ -92,6 +101,12 @@ impl Session {
                 });
             }
         }
+    }
+
+    /// Throws away a long value and what is behind it: its request is answered.
+    pub(super) fn pass_over(&mut self, arguments: &Arguments, Place { index, len, .. }: Place) {
+        let behind = arguments.announced.saturating_sub(index + 1);
+        self.state = State::Skip { bytes: len + 2, arguments: behind };
     }
 
     /// Goes on where the last input ended.
@@ -122,8 +137,8 @@ impl Session {
             | State::Several(_)
             | State::Queueing
             | State::Exec
-            | State::Locked
-            | State::Entering
+            | State::Locked { .. }
+            | State::Entering { .. }
             | State::Closed => Progress::Consumed(0),
         }
     }

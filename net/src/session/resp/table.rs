@@ -7,12 +7,13 @@ use super::reply_kind::Kind;
 use super::row::{Keys, Queueing, Row, Run, Values};
 use super::{
     bits, clients, cluster, config, connection, counters, debug, dump, expiry, hot_keys, info, introspection,
-    joint, keyspace, memory, object, observe, several, strings, watch,
+    joint, keyspace, memory, messages, object, observe, several, strings, watch,
 };
+use crate::session::messages::Channels;
 use torc_proto::resp::Arguments;
 use torc_proto::resp::request::inline_word;
 
-const NONE: Keys = Keys { first: 0, last: 0, step: 0 };
+const NONE: Keys = Keys::NONE;
 const ONE: Keys = Keys { first: 1, last: 1, step: 1 };
 const ALL: Keys = Keys { first: 1, last: -1, step: 1 };
 const TWO: Keys = Keys { first: 1, last: 2, step: 1 };
@@ -31,7 +32,7 @@ macro_rules! rows {
     };
 }
 
-use Run::{Chooses, Enters, Local, Mixed, Parts, Queue, Quit, Store};
+use Run::{Chooses, Enters, Listens, Local, Mixed, Parts, Queue, Quit, Store};
 use Values::{Pairs, Streamed};
 
 rows! {
@@ -207,6 +208,24 @@ rows! {
         Values::None, Local(connection::accepted), "Accepted; every shard is a primary";
     "readwrite" 1 ["loading" "stale" "fast"] NONE "cluster" "3.0.0"
         Values::None, Local(connection::accepted), "Accepted; every shard is a primary";
+    "subscribe" -2 ["pubsub" "noscript" "loading" "stale"] NONE "pubsub" "2.0.0"
+        Values::None, Listens { begins: true, of: Channels::Named }, "Get the messages of channels";
+    "unsubscribe" -1 ["pubsub" "noscript" "loading" "stale"] NONE "pubsub" "2.0.0"
+        Values::None, Listens { begins: false, of: Channels::Named }, "Get them no longer";
+    "psubscribe" -2 ["pubsub" "noscript" "loading" "stale"] NONE "pubsub" "2.0.0"
+        Values::None, Listens { begins: true, of: Channels::Matching }, "Get the messages of all channels that match patterns";
+    "punsubscribe" -1 ["pubsub" "noscript" "loading" "stale"] NONE "pubsub" "2.0.0"
+        Values::None, Listens { begins: false, of: Channels::Matching }, "Get them no longer";
+    "ssubscribe" -2 ["pubsub" "noscript" "loading" "stale"] ALL "pubsub" "7.0.0"
+        Values::None, Listens { begins: true, of: Channels::Sharded }, "Get the messages of sharded channels";
+    "sunsubscribe" -1 ["pubsub" "noscript" "loading" "stale"] ALL "pubsub" "7.0.0"
+        Values::None, Listens { begins: false, of: Channels::Sharded }, "Get them no longer";
+    "publish" 3 ["pubsub" "loading" "stale" "fast"] NONE "pubsub" "2.0.0"
+        Pairs, Parts(messages::publish), "Send a message to the subscribers of a channel";
+    "spublish" 3 ["pubsub" "loading" "stale" "fast"] ONE "pubsub" "7.0.0"
+        Pairs, Parts(messages::publish_sharded), "Send a message to the subscribers of a sharded channel";
+    "pubsub" -2 [] NONE "pubsub" "2.8.0"
+        Values::None, Parts(messages::pubsub), "What subscriptions there are";
     "asking" 1 ["fast"] NONE "cluster" "3.0.0"
         Values::None, Local(connection::accepted), "Accepted; no slot is on the move";
 }
@@ -232,7 +251,7 @@ fn pack(name: &[u8]) -> Option<u128> {
 }
 
 const LOWER: u128 = u128::from_le_bytes([0x20; NAME_BYTES_MAX]);
-const SLOT_BITS: u32 = 9;
+const SLOT_BITS: u32 = 10;
 const EMPTY: u8 = u8::MAX;
 
 const fn hash(name: u128, multiplier: u64) -> usize {
@@ -325,7 +344,7 @@ mod tests {
     fn values_and_keys_lie_within_the_fewest_arguments() {
         for row in &ROWS {
             let fewest = row.arity.unsigned_abs() as usize;
-            assert!(row.keys.first < row.arity.abs().max(1), "{}", row.name);
+            assert!(row.keys.of(fewest).all(|index| index < fewest), "{}", row.name);
             if let Values::Streamed(index) = row.values {
                 assert!(index < fewest, "{}", row.name);
             }

@@ -21,22 +21,6 @@ use torc_proto::resp::compose;
 use torc_proto::resp::request::{self, Arguments, Step};
 use torc_proto::slot::slot_of;
 
-/// Whether the command's subcommand is one, and has as many arguments as it may.
-fn check_subcommand(row: &Row, frame: &[u8], arguments: &Arguments) -> Result<(), Error> {
-    let (subcommands, Some(word)) = (facts::subcommands(row.name), arguments.spans.get(1)) else {
-        return Ok(());
-    };
-    if subcommands.is_empty() {
-        return Ok(());
-    }
-    let is_it = |name: &&&str| word.of(frame).eq_ignore_ascii_case(name.as_bytes());
-    let name = subcommands.iter().find(is_it).ok_or(Error::UnknownSubcommand)?;
-    match facts::of(&format!("{}|{name}", row.name)) {
-        Some(facts) if !facts.takes(arguments.spans.len()) => Err(Error::WrongArguments(facts.name)),
-        _ => Ok(()),
-    }
-}
-
 /// Commands that wait for EXEC.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
@@ -86,8 +70,10 @@ impl Transaction {
         while let Step::Complete { consumed } = request::parse(rest, limits.arguments_max, &mut arguments) {
             if let Some((_, row)) = row_of(rest, &arguments) {
                 let argument = |index: usize| arguments.spans.get(index).map(|span| span.of(rest));
+                // Names of channels belong to slots as keys do, and are none.
+                let count = if row.flags.contains(&"pubsub") { 0 } else { arguments.spans.len() };
                 let first = argument(1).unwrap_or_default();
-                for key in row.keys_of(arguments.spans.len(), first).filter_map(argument) {
+                for key in row.keys_of(count, first).filter_map(argument) {
                     visit(database, key);
                 }
                 // Their subcommands have one.
@@ -111,7 +97,7 @@ impl Transaction {
                         visit(to, key);
                     }
                 }
-                if let (Run::Chooses(_), Some(word)) = (&row.run, argument(1)) {
+                if let ("select", Some(word)) = (row.name, argument(1)) {
                     database = connection::chosen(word, self.port, limits.databases).unwrap_or(database);
                 }
             }
@@ -189,7 +175,9 @@ impl Session {
         if row.flags.contains(&"no_multi") {
             return Err(Error::NotInTransaction);
         }
-        check_subcommand(row, frame, arguments)?;
+        if let Some(word) = arguments.spans.get(1) {
+            facts::check_subcommand(row.name, word.of(frame), arguments.spans.len())?;
+        }
         if long_value(row, arguments, turn.limits)
             .is_some_and(|value| value.len > turn.limits.value_bytes_max)
         {
@@ -263,8 +251,7 @@ impl Session {
             return Progress::Missing(missing);
         };
         self.spoil(Error::ValueTooLong, rest, turn);
-        let behind = arguments.announced.saturating_sub(place.index + 1);
-        self.state = State::Skip { bytes: place.len + 2, arguments: behind };
+        self.pass_over(arguments, place);
         Progress::Consumed(place.start)
     }
 
@@ -288,10 +275,13 @@ impl Session {
         parts: &mut Vec<Part<'a>>,
         parts_max: usize,
     ) {
+        if self.guarded {
+            self.settle();
+        }
         let from = parts.len();
         // Whoever queues commands is through: a password among them is looked at as it is run.
         let limits = &Limits { has_password: false, ..*limits };
-        let mut turn = Turn { scratch, now, limits, parts, parts_max, from };
+        let mut turn = Turn { scratch, now, limits, parts, parts_max, from, is_replay: true };
         // Step by step: the quick way for small requests stays in the one place where it counts.
         let Transaction { frames, parsed, .. } = transaction;
         let frames: &'a [u8] = frames;
