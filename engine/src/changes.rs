@@ -1,6 +1,6 @@
 //! What becomes of keys, told as it happens.
 //!
-//! A shard tells its one [`Listener`] of every change to a key, in the order in which it makes them: whatever keeps a copy
+//! A shard tells each [`Listener`] of every change to a key, in the order in which it makes them: whatever keeps a copy
 //! (a tier, a replica, a client's cache) can be kept right by listening alone. Without a listener a change costs the test
 //! whether there is one, and a read nothing.
 
@@ -42,7 +42,7 @@ pub struct Change<'s> {
     pub item: Option<(ItemRef<'s>, Value<'s>)>,
 }
 
-/// Who is told. One a shard; it must be quick, as the shard waits.
+/// Who is told. It must be quick, as the shard waits.
 pub trait Listener: std::any::Any + std::fmt::Debug + Send {
     fn changed(&mut self, change: &Change<'_>);
 }

@@ -134,12 +134,12 @@ pub struct Shard {
     uploads: Uploads,
     /// Results of the last command on integers in a value.
     fields: Vec<u8>,
-    listener: Option<Box<dyn Listener>>,
+    listeners: Vec<Box<dyn Listener>>,
     /// What a tier has not got yet; `None`: there is no tier.
     unsaved: Option<Box<Marks>>,
     /// What a tier holds is not all known.
     recovery: Option<Box<Recovery>>,
-    /// Somebody is to be told of changes: one of the two.
+    /// Somebody is to be told of changes: one of these.
     tells: bool,
     memory_bytes: u64,
     /// Most items that are not in DRAM and are named.
@@ -209,7 +209,7 @@ impl Shard {
             dropping: Dropping::default(),
             uploads: Uploads::default(),
             fields: Vec::new(),
-            listener: None,
+            listeners: Vec::new(),
             unsaved: None,
             recovery: None,
             tells: false,
@@ -352,20 +352,25 @@ impl Shard {
 
     /// From now on this listener is told of every change.
     pub fn listen(&mut self, listener: Box<dyn Listener>) {
-        self.listener = Some(listener);
+        self.listeners.push(listener);
         self.tells = true;
     }
 
-    /// The listener, if it is one of this type.
+    /// The first listener of this type.
     pub fn listener_mut<L: Listener>(&mut self) -> Option<&mut L> {
-        let listener: &mut dyn std::any::Any = self.listener.as_deref_mut()?;
-        listener.downcast_mut()
+        self.listeners.iter_mut().find_map(|listener| {
+            let listener: &mut dyn std::any::Any = listener.as_mut();
+            listener.downcast_mut()
+        })
     }
 
-    /// Nobody listens any more.
-    pub fn listen_no_more(&mut self) {
-        self.listener = None;
-        self.tells = self.unsaved.is_some();
+    /// Listeners of this type are told no more.
+    pub fn listen_no_more<L: Listener>(&mut self) {
+        self.listeners.retain(|listener| {
+            let listener: &dyn std::any::Any = listener.as_ref();
+            !listener.is::<L>()
+        });
+        self.tells = self.unsaved.is_some() || !self.listeners.is_empty();
     }
 
     /// Sets memory aside for what lies beside the store: its clients, mostly. Segments go as far as that takes, one at a
@@ -520,7 +525,7 @@ impl Shard {
         let item_and_value = (item, value_in(&self.segments, &item));
         let (space, key) = (item.space(), item.key());
         let change = Change { cause, space, key, hash, version, item: Some(item_and_value) };
-        self.listener.iter_mut().for_each(|listener| listener.changed(&change));
+        self.listeners.iter_mut().for_each(|listener| listener.changed(&change));
     }
 
     /// Tells of a change to a key that has no item.
@@ -528,7 +533,7 @@ impl Shard {
     fn tell_of_missing(&mut self, cause: Cause, key: Key<'_>, version: u64) {
         let Key { bytes, space, hash } = key;
         let change = Change { cause, space, key: Bytes::from(bytes), hash, version, item: None };
-        self.listener.iter_mut().for_each(|listener| listener.changed(&change));
+        self.listeners.iter_mut().for_each(|listener| listener.changed(&change));
     }
 
     /// What a client may see of the item at `at`.

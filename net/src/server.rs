@@ -26,8 +26,9 @@ use crate::databases::Databases;
 use crate::metrics::WorkerStats;
 use crate::pin::pin_to;
 use crate::rdma::{CLIENT_BYTES, Rdma, RdmaChoice, RdmaStatus, Readers, ReadersBy, ReadersLimits};
+use crate::scripts::Scripts;
 use crate::session::{Limits, Protocol};
-use crate::shared::Shared;
+use crate::shared::{Shared, Subscribers};
 use crate::slots::SlotMap;
 use crate::tier::{Durability, Opened, Port, TierConfig, time_before};
 use crate::transport::choice::{Chosen, choose, without_min_wait};
@@ -349,6 +350,8 @@ fn shared(
         memory_bytes: config.memory_bytes,
         connections_max: config.connections_max,
         tunables: Tunables::new(ms(config.idle_timeout), config.connections_max),
+        scripts: Scripts::new(config.script_cache_bytes_max),
+        script_ms_max: config.script_time_max.as_millis() as u64,
         resident_bytes: 0.into(),
         value_bytes_max: config.value_bytes_max,
         baseline: Mutex::default(),
@@ -357,6 +360,8 @@ fn shared(
         connections: 0.into(),
         recovering: (0..config.shards).map(|_| false.into()).collect(),
         tier: OnceLock::new(),
+        subscribers: Subscribers::new(config.shards),
+        event_classes: config.event_classes.bits().into(),
         draining: false.into(),
         drained: 0.into(),
     }
@@ -384,6 +389,8 @@ fn settings(
         },
         listeners,
         output_bytes_max: config.output_bytes_max,
+        subscriber_bytes_max: config.subscriber_bytes_max,
+        subscriptions_max: config.subscriptions_max,
         queue_parts_max: config.queue_parts_max.max(1),
         room_bytes_min: ROOM_BYTES_MIN,
         input_bytes_max: input_bytes_max(config),
@@ -394,9 +401,20 @@ fn settings(
         pairs_max: config.rdma.pairs_max,
         ring_bytes: config.shared_memory.as_ref().map_or(0, |shared| shared.ring_bytes),
         outcomes_bytes_max: outcomes_bytes(config) as usize,
+        scripts: script_limits(config),
         budget: budget(config),
     }
 }
+
+/// What a script may take.
+fn script_limits(config: &ServerConfig) -> torc_lua::Limits {
+    let of_memory = config.memory_bytes / u64::from(config.shards.max(1)) / SCRIPT_SHARE;
+    let memory_bytes = config.script_memory_bytes_max.unwrap_or(of_memory.clamp(1 << 20, 32 << 20)) as usize;
+    torc_lua::Limits { memory_bytes, time: config.script_time_max }
+}
+
+/// Share of a shard's memory that a script may take if nothing is said of it.
+const SCRIPT_SHARE: u64 = 16;
 
 /// Lets the time go on from that of the runs before, as their items' expiries do.
 fn go_on_from(clock: &MachineClock, tier: &Tier) {

@@ -5,15 +5,17 @@ use crate::databases::Databases;
 use crate::metrics::WorkerStats;
 use crate::rdma::{PairsByClient, Watcher};
 use crate::readable::Readable;
+use crate::scripts::Scripts;
 use crate::session::Protocol;
 use crate::slots::SlotMap;
+pub(crate) use crate::subscribers::Subscribers;
 use crate::tier::TierFigures;
 use crate::tunables::Tunables;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::ops::Range;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU16, AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use torc_engine::stats::{DatabaseFigures, ShardStats};
 
@@ -47,6 +49,9 @@ pub(crate) struct Shared {
     /// `--max-connections`: what [`Tunables`] has instead is not more.
     pub(crate) connections_max: usize,
     pub(crate) tunables: Tunables,
+    pub(crate) scripts: Scripts,
+    /// `--script-time-max`, milliseconds.
+    pub(crate) script_ms_max: u64,
     /// Resident memory of the process when it was last measured, bytes.
     pub(crate) resident_bytes: AtomicU64,
     pub(crate) value_bytes_max: u64,
@@ -63,6 +68,9 @@ pub(crate) struct Shared {
     pub(crate) tier: OnceLock<Arc<TierFigures>>,
     /// By shard: it does not know all that a tier holds for it. Once false, it stays so.
     pub(crate) recovering: Vec<AtomicBool>,
+    pub(crate) subscribers: Subscribers,
+    /// [`EventClasses`](crate::event_classes::EventClasses) that clients are told of, as bits.
+    pub(crate) event_classes: AtomicU16,
     pub(crate) draining: AtomicBool,
     /// Shards that have no connections any more, while draining.
     pub(crate) drained: AtomicUsize,
@@ -187,6 +195,9 @@ impl Figures<'_> {
             "connections_max" => self.shared.tunables.connections_max() as u64,
             "resident_bytes" => self.shared.resident_bytes.load(Relaxed),
             "value_bytes_max" => self.shared.value_bytes_max,
+            "script_ms_max" => self.shared.script_ms_max,
+            "known_scripts" => self.shared.scripts.figures().0,
+            "known_script_bytes" => self.shared.scripts.figures().1,
             "memory_used_bytes" | "bytes_used" => {
                 of_shards(&["bytes_segments", "bytes_index", "bytes_bookkeeping"])
             }

@@ -325,6 +325,7 @@ fn rough_requests() -> impl Strategy<Value = Vec<u8>> {
         4 => proptest::sample::select(vec![
             "GET", "SET", "DEL", "MGET", "MSET", "INCR", "APPEND", "SETEX", "GETRANGE", "SETRANGE", "PING", "EXPIRE",
             "TTL", "k", "l", "m", "1", "-1", "100", "EX", "NX", "XX", "GET", "", "HELLO", "3", "FOO", "QUIT",
+            "SUBSCRIBE", "UNSUBSCRIBE", "PSUBSCRIBE", "SSUBSCRIBE", "PUBLISH", "PUBSUB", "NUMSUB", "CHANNELS", "RESET", "2",
             "MULTI", "MULTI", "EXEC", "EXEC", "DISCARD", "WATCH", "UNWATCH", "SELECT", "RESET", "RENAME", "COPY", "MOVE", "MSETNX",
         ]).prop_map(|word| word.as_bytes().to_vec()),
         1 => (0usize..200).prop_map(|len| vec![b'v'; len]),

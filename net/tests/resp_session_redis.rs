@@ -8,7 +8,7 @@ mod support;
 #[path = "support/resp_vectors.rs"]
 mod vectors;
 
-use redis::Redis;
+use redis::{Redis, read_some};
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use torc_engine::extended::Extended;
@@ -29,16 +29,6 @@ fn receive(stream: &mut UnixStream, expected: &[u8]) -> Vec<u8> {
     }
     received.truncate(len);
     received
-}
-
-/// A read with a time-out is not restarted when the thread is stopped for a moment (signal(7)).
-fn read_some(stream: &mut UnixStream, buffer: &mut [u8]) -> std::io::Result<usize> {
-    loop {
-        match stream.read(buffer) {
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            read => return read,
-        }
-    }
 }
 
 /// Takes whatever is answered to what was sent.

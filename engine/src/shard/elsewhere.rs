@@ -263,7 +263,7 @@ impl Shard {
         self.mark_lost();
         self.stats.places_lost.add(1);
         self.supersede(hash);
-        if let Some(listener) = &mut self.listener {
+        for listener in &mut self.listeners {
             let (cause, key) = (Cause::Evicted, Bytes::default());
             listener.changed(&Change { cause, space: 0, key, hash, version: 0, item: None });
         }

@@ -279,7 +279,7 @@ impl Shard {
         self.publish_flushes();
         self.mark_flushed();
         self.index.flush_elsewhere();
-        if let Some(listener) = &mut self.listener {
+        for listener in &mut self.listeners {
             let (cause, version, key) = (Cause::Flushed, self.flushed, Bytes::default());
             listener.changed(&Change { cause, space: 0, key, hash: 0, version, item: None });
         }

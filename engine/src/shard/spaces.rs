@@ -57,13 +57,18 @@ impl Shard {
         self.publish_only();
         self.abort_moved_uploads();
         self.mark_spaces();
-        if let Some(listener) = &mut self.listener {
+        for listener in &mut self.listeners {
             let (cause, version, key) = (Cause::Spaces, table.version, Bytes::default());
             listener.changed(&Change { cause, space: 0, key, hash: 0, version, item: None });
         }
         if self.holds_nothing() {
             self.void_all(now);
         }
+    }
+
+    /// The database that shows what has this space and version, if one does.
+    pub fn database_of(&self, space: u16, version: u64) -> Option<usize> {
+        self.spaces.database_of(space, version)
     }
 
     /// A version above all before, for a change of the table, unless there is none below the ceiling: then the last one.

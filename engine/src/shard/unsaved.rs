@@ -101,7 +101,7 @@ impl Shard {
     pub fn forget_changes(&mut self) {
         self.end_recovery();
         self.unsaved = None;
-        self.tells = self.listener.is_some();
+        self.tells = !self.listeners.is_empty();
     }
 
     #[inline(never)]

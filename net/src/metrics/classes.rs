@@ -22,13 +22,17 @@ pub enum CommandClass {
     IfEqual,
     Flush,
     Scan,
+    /// About channels and their messages.
+    Messages,
     /// Commands that are run together (EXEC); each of them is counted, too.
     Transaction,
+    /// Scripts (EVAL); what they call is not counted.
+    Script,
     /// Answered without a shard (PING, INFO, errors).
     Local,
 }
 
-pub(super) const COMMANDS: [&str; 15] = [
+pub(super) const COMMANDS: [&str; 17] = [
     "read",
     "read_and_expire",
     "write",
@@ -42,7 +46,9 @@ pub(super) const COMMANDS: [&str; 15] = [
     "if_equal",
     "flush",
     "scan",
+    "messages",
     "transaction",
+    "script",
     "local",
 ];
 
@@ -131,9 +137,11 @@ pub enum CloseReason {
     Killed,
     /// Its changes could not be saved before they were answered (`--durability always`).
     Storage,
+    /// It did not take the messages that it had subscribed to.
+    Subscriber,
 }
 
-pub(super) const CLOSE_REASONS: [&str; 11] = [
+pub(super) const CLOSE_REASONS: [&str; 12] = [
     "client",
     "answered",
     "slow",
@@ -145,4 +153,5 @@ pub(super) const CLOSE_REASONS: [&str; 11] = [
     "memory",
     "killed",
     "storage",
+    "subscriber",
 ];

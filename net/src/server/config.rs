@@ -1,5 +1,6 @@
 //! What a server is made from, and why it cannot start.
 
+use crate::event_classes::EventClasses;
 use crate::rdma::{Rdma, RdmaChoice};
 use crate::session::Protocol;
 use crate::tier::{TierConfig, TierError};
@@ -107,6 +108,13 @@ pub struct ServerConfig {
     pub rdma: Rdma,
     /// `--output-limit`: answers that wait for one connection, bytes; lent values count a sixteenth. Default: 1 MiB.
     pub output_bytes_max: usize,
+    /// `--subscriber-limit`: answers and messages that wait for a connection which gets messages, bytes; beyond that it is closed.
+    /// Default: 32 MiB.
+    pub subscriber_bytes_max: usize,
+    /// `--notify-keyspace-events`. Default: none.
+    pub event_classes: EventClasses,
+    /// `--max-subscriptions`: channels and patterns of one connection. Default: 100,000.
+    pub subscriptions_max: usize,
     /// Requests of one connection that wait for other shards; answers in a row between them count as one. Default: 512.
     pub queue_parts_max: usize,
     /// Receive buffers of a shard. Default: by its memory, a 64th of it in buffers of 16 KiB, 16 to 1024.
@@ -121,6 +129,12 @@ pub struct ServerConfig {
     pub tcp_keepalive: Option<Duration>,
     /// `--tcp-user-timeout`: a peer that acknowledges nothing for so long is gone. Default: 30 s.
     pub tcp_user_timeout: Option<Duration>,
+    /// `--script-time-max`: how long a script may run. Default: 100 ms.
+    pub script_time_max: Duration,
+    /// `--script-memory-max`: what a script may take, and the values that it is about, bytes. Default: a sixteenth of the shard's memory, 1 to 32 MiB.
+    pub script_memory_bytes_max: Option<u64>,
+    /// `--script-cache-max`: what the scripts may take that are known, bytes. Default: 4 MiB.
+    pub script_cache_bytes_max: usize,
     /// `--drain-timeout`. Default: 10 s.
     pub drain_timeout: Duration,
 }
@@ -167,6 +181,9 @@ impl Default for ServerConfig {
             shared_memory: None,
             rdma: Rdma::default(),
             output_bytes_max: 1 << 20,
+            subscriber_bytes_max: 32 << 20,
+            event_classes: EventClasses::default(),
+            subscriptions_max: 100_000,
             queue_parts_max: 512,
             receive_buffers: None,
             idle_timeout: None,
@@ -174,6 +191,9 @@ impl Default for ServerConfig {
             request_timeout: Some(Duration::from_secs(30)),
             tcp_keepalive: Some(Duration::from_secs(60)),
             tcp_user_timeout: Some(Duration::from_secs(30)),
+            script_time_max: Duration::from_millis(100),
+            script_memory_bytes_max: None,
+            script_cache_bytes_max: 4 << 20,
             drain_timeout: Duration::from_secs(10),
         }
     }

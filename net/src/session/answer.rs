@@ -116,6 +116,8 @@ pub enum Answer<'s> {
     NotFlushed(NotFlushed),
     Exec(Exec),
     Jointly(Jointly),
+    /// What a script returns, in the client's words.
+    Script(&'s [u8]),
     /// Keys found, as [`torc_engine::words`]; the next cursor, 0 at the end.
     Scanned {
         cursor: u64,
@@ -133,6 +135,18 @@ pub enum Answer<'s> {
     },
     /// A change repeated after a restart: nobody knows whether it was done.
     OutcomeUnknown,
+    /// A subscription was begun or ended; how many of its kind the connection has.
+    Subscribed(u64),
+    /// All subscriptions of a kind were ended: the names, as [`torc_engine::words`], and how many others the connection has.
+    Unsubscribed {
+        names: &'s [u8],
+        left: u64,
+    },
+    /// How many have got the message.
+    Published(u64),
+    /// What the shards say of their subscriptions, one behind the other, as [`torc_engine::words`]: names, or numbers of eight bytes
+    /// (little-endian) in the order in which they were asked for.
+    Inspected(&'s [u8]),
     /// The connection's bytes go through shared memory from here on, or why not.
     Attach(Result<Shares, AttachRefusal>),
     /// The connection's bytes go by a queue pair from here on, or why not.

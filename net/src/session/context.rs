@@ -1,5 +1,6 @@
 //! What composing may look at beside the answer.
 
+use crate::event_classes::EventClasses;
 use torc_engine::command::Millis;
 use torc_engine::stats::DatabaseFigures;
 use torc_proto::native::Descriptor;
@@ -46,6 +47,12 @@ pub trait ServerView {
         let keys = if own { self.own_figure("keys") } else { self.figure("keys") };
         DatabaseFigures { items: if number == 0 { keys } else { 0 }, ..DatabaseFigures::default() }
     }
+    /// Which changes of keys clients are told of.
+    fn event_classes(&self) -> EventClasses {
+        EventClasses::default()
+    }
+    /// From now on clients are told of these.
+    fn set_event_classes(&self, _: EventClasses) {}
     /// Named figures for INFO and stats, summed over the shards: see `crate::metrics`.
     fn figure(&self, name: &str) -> u64;
     /// As `figure`, of this shard alone.
@@ -77,6 +84,22 @@ pub trait ServerView {
     fn has_rdma(&self) -> bool {
         false
     }
+    /// Adds a script to those that are known: its SHA-1.
+    ///
+    /// # Errors
+    /// The words of an answer that say why not.
+    fn load_script(&self, _text: &[u8]) -> Result<[u8; 20], Vec<u8>> {
+        Err(b"ERR there are no scripts".to_vec())
+    }
+    /// The text of a script, if it is known.
+    fn script_text(&self, _digest: &[u8; 20]) -> Option<Vec<u8>> {
+        None
+    }
+    fn has_script(&self, _digest: &[u8; 20]) -> bool {
+        false
+    }
+    /// No script is known any more.
+    fn flush_scripts(&self) {}
     /// What clients may read of its memory.
     fn readable(&self) -> Vec<Descriptor> {
         Vec::new()

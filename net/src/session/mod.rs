@@ -19,6 +19,7 @@ mod deadline;
 pub mod detect;
 mod free;
 pub mod memcache;
+mod messages;
 pub mod native;
 mod output;
 mod parsing;
@@ -38,13 +39,15 @@ pub use bad_input::{BAD_INPUTS, BadInput, Errors};
 pub use context::{Changeable, ComposeContext, ServerView};
 pub use deadline::Deadline;
 pub use free::FreeReply;
+pub use messages::{About, Channels, Inspect, Subscribed};
 pub(crate) use output::lent_cost;
 pub use output::{Output, Piece};
 pub use parsing::{Limits, Parsed};
-pub use part::{DatabasesChange, Joint, Once, Part, ReplyKind, Told, Work};
+pub use part::{DatabasesChange, Joint, Once, Part, ReplyKind, Script, Told, Work};
 pub use protocol::{PROTOCOLS, Port, Protocol};
 pub use push::Push;
 pub use refused::Refused;
+pub(crate) use resp::NotCalled;
 pub use resp::Transaction;
 pub use scratch::Scratch;
 pub use walk::{NotWalked, OfClients, Over};
@@ -195,7 +198,14 @@ impl Session {
         }
     }
 
-    /// Whether [`Session::push`] writes anything now.
+    /// The worker says what the connection is subscribed to, whenever that changes.
+    pub fn has_subscribed(&mut self, to: Subscribed) {
+        if let Session::Resp(session) = self {
+            session.has_subscribed(to);
+        }
+    }
+
+    /// Whether [`Session::push`] may be called now.
     pub fn takes_pushes(&self) -> bool {
         match self {
             Session::Resp(session) => session.takes_pushes(),

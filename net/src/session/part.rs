@@ -2,6 +2,7 @@
 
 use super::deadline::Deadline;
 use super::memcache::reply_kind as memcache;
+use super::messages::About;
 use super::native::reply_kind as native;
 use super::refused::Refused;
 use super::resp::reply_kind as resp;
@@ -30,7 +31,11 @@ impl Part<'_> {
                 work.ends_value()
                     || matches!(
                         work,
-                        Work::Flush { .. } | Work::Databases(_) | Work::Transaction | Work::Joint { .. }
+                        Work::Flush { .. }
+                            | Work::Databases(_)
+                            | Work::Transaction
+                            | Work::Joint { .. }
+                            | Work::Script { .. }
                     )
             }
         };
@@ -78,6 +83,13 @@ pub enum Work<'a> {
         /// As [`torc_engine::words`]: keys and their values; or the key of the item, and the one that it gets.
         words: &'a [u8],
     },
+    /// A script.
+    Script {
+        script: Script,
+        database: u16,
+        /// As [`torc_engine::words`]: its text or digits, its keys, its arguments.
+        words: &'a [u8],
+    },
     /// Every shard forgets everything, at once or from `at` on.
     Flush {
         at: Option<Millis>,
@@ -110,6 +122,13 @@ pub enum Work<'a> {
     },
     /// What the client tells of reads of its own.
     Told(Told, &'a [u8]),
+    /// About channels and their messages. `name`: of the channel, or a pattern, or several names as
+    /// [`torc_engine::words`].
+    Messages {
+        about: About,
+        name: &'a [u8],
+        message: &'a [u8],
+    },
     /// Nothing for a shard: `compose` is called with [`Answer::Local`](super::answer::Answer::Local) and `echo` holds the frame.
     Local,
     /// Answer what is due, then close the connection. `compose` is called first, as for `Local`.
@@ -133,7 +152,8 @@ impl Work<'_> {
             Work::Scan { database, .. }
             | Work::Walk { database, .. }
             | Work::Watch { database, .. }
-            | Work::Joint { database, .. } => *database,
+            | Work::Joint { database, .. }
+            | Work::Script { database, .. } => *database,
             _ => 0,
         }
     }
@@ -146,6 +166,7 @@ impl Work<'_> {
             | Work::Walk { database, .. }
             | Work::Watch { database, .. }
             | Work::Joint { database, .. }
+            | Work::Script { database, .. }
             | Work::Databases(DatabasesChange::Flush { database }) => *database = chosen,
             _ => {}
         }
@@ -171,6 +192,17 @@ pub enum Joint {
         /// The other one has nothing then.
         removes: bool,
     },
+}
+
+/// How a script is named, and what it may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Script {
+    /// By the digits of its digest, not by its text.
+    pub by_digits: bool,
+    /// It may change nothing.
+    pub read_only: bool,
+    /// How many of the words behind its name are keys.
+    pub keys: u32,
 }
 
 /// What becomes of databases.

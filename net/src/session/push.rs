@@ -34,22 +34,28 @@ impl<'p> Push<'p> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Output, Port, Protocol, Session};
+    use super::super::{Output, Port, Protocol, Session, Subscribed};
     use super::*;
 
     #[test]
     fn a_protocol_without_pushes_takes_none() {
         let mut buffer = Vec::new();
         let push = Push::new(&[b"message"], &mut buffer);
-        for (protocol, taken) in [
-            (None, false),
-            (Some(Protocol::Memcache), false),
-            (Some(Protocol::Resp), false),
-            (Some(Protocol::Native), true),
-        ] {
+        for (protocol, taken) in
+            [(None, false), (Some(Protocol::Memcache), false), (Some(Protocol::Native), true)]
+        {
             let mut out = Output::default();
             assert_eq!(Session::new(protocol, Port::Common).push(push, &mut out), taken, "{protocol:?}");
             assert_eq!(out.is_empty(), !taken);
+        }
+    }
+
+    #[test]
+    fn a_redis_client_of_resp2_takes_pushes_while_it_is_subscribed() {
+        let mut session = Session::new(Some(Protocol::Resp), Port::Common);
+        for (named, takes) in [(0, false), (1, true), (0, false)] {
+            session.has_subscribed(Subscribed { named, ..Subscribed::default() });
+            assert_eq!(session.takes_pushes(), takes);
         }
     }
 }

@@ -22,6 +22,7 @@ mod own;
 mod restart;
 mod sleeper;
 mod speech;
+mod talk;
 mod tests;
 mod tier;
 mod world;
@@ -29,7 +30,8 @@ mod world;
 use crate::clock::Wall;
 use crate::databases::Databases;
 use crate::metrics::WorkerStats;
-use crate::shared::Shared;
+use crate::scripts::Scripts;
+use crate::shared::{Shared, Subscribers};
 use crate::slots::SlotMap;
 use crate::tier::{Durability, TierFigures};
 use crate::transport::sim::{Faults, Network, Random, Sim};
@@ -44,6 +46,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, OnceLock};
+use talk::Talk;
 use tier::{Backing, Resting};
 use torc_engine::Shard;
 use torc_engine::command::Millis;
@@ -92,6 +95,7 @@ struct Simulation {
     backing: Option<Backing>,
     clients: Vec<Client>,
     model: Model,
+    talk: Talk,
     steps: u64,
     /// Requests that earlier servers answered.
     requests: u64,
@@ -131,6 +135,7 @@ impl Simulation {
         let plan = Plan { faults, buffers, buffer_bytes, window_bytes, settings, hash_seed };
         let shared = Arc::new(shared(world.shards));
         let model = Model::new(world.excuses(), world.tier.is_some());
+        let talk = Talk::new(&world, seed);
         let clients = (0..world.clients).map(|number| Client::new(number, &world, &mut random)).collect();
         let (workers, wakers, backing) = (Vec::new(), Vec::new(), None);
         let (steps, requests, snapshots) = (0, 0, [0; 2]);
@@ -147,6 +152,7 @@ impl Simulation {
             backing,
             clients,
             model,
+            talk,
             steps,
             requests,
             snapshots,
@@ -241,6 +247,7 @@ impl Simulation {
         }
         self.network.borrow_mut().heal();
         self.clients.iter_mut().for_each(Client::read_fast);
+        self.talk.read_fast();
         self.until_all_are_done()?;
         self.clients.iter_mut().for_each(Client::stop_flooding);
         self.until_all_are_done()?;
@@ -275,6 +282,12 @@ impl Simulation {
             }
             self.step()?;
         }
+        while !self.talk.is_done() {
+            if self.steps > limit {
+                return Err(format!("not all is said: {:?}", self.talk));
+            }
+            self.step()?;
+        }
         Ok(())
     }
 
@@ -302,6 +315,7 @@ impl Simulation {
         }
         let now = self.clock.get();
         self.turn_clients(now)?;
+        self.talk.step(&mut self.network.borrow_mut(), &self.world)?;
         self.turn_tier(now)?;
         for worker in &mut self.workers {
             // A shard may be late by some turns.
@@ -444,12 +458,16 @@ pub(crate) fn shared(shards: u16) -> Shared {
         beyond: 0.into(),
         connections_max: 100,
         tunables: Tunables::new(0, 100),
+        scripts: Scripts::new(64 << 10),
+        script_ms_max: 100,
         resident_bytes: 0.into(),
         value_bytes_max: 1 << 20,
         baseline: Mutex::default(),
         connections: 0.into(),
         recovering: (0..shards).map(|_| false.into()).collect(),
         tier: OnceLock::new(),
+        subscribers: Subscribers::new(shards),
+        event_classes: 0.into(),
         draining: false.into(),
         drained: 0.into(),
     }

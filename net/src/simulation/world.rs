@@ -186,6 +186,8 @@ impl World {
                 _ => 100 + random.below(50_000),
             },
             room_bytes_min: 1 + random.below(5000) as u64,
+            subscriber_bytes_max: 1 << 20,
+            subscriptions_max: 100,
             queue_parts_max: 1 + random.below(if self.tight { 500 } else { 100 }),
             input_bytes_max: 256 << 10,
             slow_ms_max: 0,
@@ -194,6 +196,7 @@ impl World {
             ring_bytes: 0,
             spin_ns: SPINS_NS[random.below(SPINS_NS.len())],
             outcomes_bytes_max: 1 << 20,
+            scripts: torc_lua::Limits { memory_bytes: 1 << 20, time: std::time::Duration::from_secs(10) },
             budget: self.budget(fixed),
         }
     }

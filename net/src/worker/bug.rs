@@ -86,6 +86,10 @@ pub(crate) enum Bug {
     UntakenSpaces,
     /// A tier is not told that databases have other spaces.
     UntoldSpaces,
+    /// Now and then a subscription is answered to have ended, and has not.
+    KeptSubscription,
+    /// Now and then a message does not go to all shards.
+    UntoldShard,
     /// Who asks for a held key does not wait.
     OpenHolds,
     /// A transaction gives each shard's keys back before it asks the next one.
@@ -96,7 +100,7 @@ pub(crate) enum Bug {
 
 impl Bug {
     /// All but [`Bug::None`].
-    pub(crate) const ALL: [Bug; 40] = [
+    pub(crate) const ALL: [Bug; 42] = [
         Bug::LostAnswer,
         Bug::SwappedAnswers,
         Bug::MissedExpiry,
@@ -134,6 +138,8 @@ impl Bug {
         Bug::Undrained,
         Bug::UntakenSpaces,
         Bug::UntoldSpaces,
+        Bug::KeptSubscription,
+        Bug::UntoldShard,
         Bug::OpenHolds,
         Bug::EarlyRelease,
         Bug::BlindWatch,
@@ -152,6 +158,8 @@ impl Bug {
             | Bug::KeptCharge
             | Bug::FreeInput
             | Bug::LostFetch
+            | Bug::KeptSubscription
+            | Bug::UntoldShard
             | Bug::LostPlace
             | Bug::LostTombstone => 5,
             _ => 1,

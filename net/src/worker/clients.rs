@@ -71,6 +71,7 @@ fn facts(conn: &Connection, ticks: u64) -> ClientFacts<'_> {
         input_bytes: conn.input.len(),
         output_bytes: conn.output.bytes(),
         bytes_held: conn.bytes_held(),
+        subscribes: conn.subscription_bytes > 0,
         command: "NULL",
     }
 }

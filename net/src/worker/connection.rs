@@ -14,9 +14,11 @@ use super::attaching::Attaching;
 use super::input::Input;
 use super::joint::JointRun;
 use super::mail::Address;
+use super::messages::shares::Shares;
 use super::owned::OwnedPart;
 use super::queue::Queue;
 use super::rounds::RoundMarks;
+use super::script::{Fetched, ScriptRun};
 use super::step::Step;
 use super::transaction::Running;
 use super::upload::Upload;
@@ -73,6 +75,14 @@ pub(crate) struct Connection {
     /// So many of those at the front had their items fetched from the tier, should they need any.
     pub(crate) ahead: usize,
     pub(crate) upload: Option<Upload>,
+    /// What shards are to answer together.
+    pub(crate) shares: Shares,
+    /// All that other shards are asked for it is to give messages to their clients.
+    pub(crate) only_publishes: bool,
+    /// Memory of what it is subscribed to, bytes.
+    pub(crate) subscription_bytes: usize,
+    /// It did not take the messages that were for it, and is to be closed.
+    pub(crate) lags: bool,
     /// The value whose next bytes the transport receives where they will stay.
     pub(crate) receives_into: Option<UploadId>,
     /// Buffers with bytes of it that nobody has looked at.
@@ -109,6 +119,9 @@ pub(crate) struct Connection {
     pub(crate) transaction: Option<Box<Running>>,
     /// The command about several keys that it goes on with.
     pub(crate) joint: Option<Box<JointRun>>,
+    /// The script that it goes on with, and the answers to what was asked for it.
+    pub(crate) script: Option<Box<ScriptRun>>,
+    pub(crate) fetched: Option<Box<Fetched>>,
     /// All keys of its transaction are held, and its commands are run.
     pub(crate) in_transaction: bool,
     /// The client is gone, but not its transaction.
@@ -177,6 +190,10 @@ impl Connection {
             deferred: VecDeque::new(),
             ahead: 0,
             upload: None,
+            shares: Shares::default(),
+            only_publishes: false,
+            subscription_bytes: 0,
+            lags: false,
             receives_into: None,
             arrivals: 0,
             slices_under_way: 0,
@@ -196,6 +213,8 @@ impl Connection {
             ends_behind_answer: false,
             transaction: None,
             joint: None,
+            script: None,
+            fetched: None,
             in_transaction: false,
             is_ghost: false,
             attempts: 0,
@@ -237,30 +256,42 @@ impl Connection {
         let scanned = self.scans.as_ref().map_or(0, |step| step.keys.capacity());
         let walked = self.walk.as_ref().map_or(0, |walk| walk.found.capacity());
         let waiting = self.queue.bytes_held() + deferred + scanned + walked + self.transaction_bytes();
-        CONNECTION_BYTES + bytes + waiting + self.session.bytes_held()
+        let messages = self.subscription_bytes + self.shares.bytes_held();
+        CONNECTION_BYTES + bytes + waiting + self.session.bytes_held() + messages
     }
 
     /// Memory of its transaction, and of what it watches.
     #[inline]
     fn transaction_bytes(&self) -> usize {
-        if self.transaction.is_none() && self.watched.is_none() && self.joint.is_none() {
+        if self.transaction.is_none()
+            && self.watched.is_none()
+            && self.joint.is_none()
+            && self.script.is_none()
+        {
             return 0;
         }
         let watched = self.watched.as_ref().map_or(0, |watched| watched.bytes_held());
         let joint = self.joint.as_ref().map_or(0, |run| run.bytes_held());
-        watched + joint + self.transaction.as_ref().map_or(0, |running| running.bytes_held())
+        let fetched = self.fetched.as_ref().map_or(0, |fetched| fetched.bytes_held());
+        let script = fetched + self.script.as_ref().map_or(0, |run| run.bytes_held());
+        watched + joint + script + self.transaction.as_ref().map_or(0, |running| running.bytes_held())
     }
 
     /// Takes the answer to a step of the command about several keys. What was lent for it is to be released.
     pub(crate) fn take_step(&mut self, answer: &Answer<'_>) -> Vec<Lent> {
-        self.joint.as_mut().map_or_else(Vec::new, |run| run.take(answer))
+        match (&mut self.fetched, &mut self.joint) {
+            (Some(fetched), _) => fetched.take(answer),
+            (None, Some(run)) => run.take(answer),
+            (None, None) => Vec::new(),
+        }
     }
 
     /// Bytes that it has waiting, in and out, without the buffers around them: those are the worker's choice.
     pub(crate) fn content_bytes(&self) -> usize {
         let deferred = self.deferred.iter().map(OwnedPart::bytes_held).sum::<usize>();
         let sending = if self.sending { self.sending_content } else { 0 };
-        self.input.len() + self.output.bytes() + sending + self.queue.content_bytes() + deferred
+        let answers = self.output.bytes() + sending + self.queue.content_bytes();
+        self.input.len() + answers + deferred + self.subscription_bytes
     }
 
     /// Whether its input is worth parsing.

@@ -61,6 +61,9 @@ impl WorkerState {
                 (_, Some((OwnedAnswer::Later, _))) if conn.queue.is_alone(from.sequence) => {
                     self.ask_again(conn, batch.kind_of(number), batch.bytes_of(number));
                 }
+                (_, Some((answer @ (OwnedAnswer::Published(_) | OwnedAnswer::Inspected), _))) => {
+                    self.take_share(conn, from.sequence, batch.bytes_of(number), (&answer, bytes));
+                }
                 (_, Some((OwnedAnswer::Scanned { cursor }, _))) if conn.walk.is_some() => {
                     self.walked(conn, batch.kind_of(number), batch.bytes_of(number), (cursor, bytes));
                 }
@@ -125,6 +128,21 @@ impl WorkerState {
                 }
                 self.compose_ready(conn);
             }
+        }
+    }
+
+    /// Takes an answer that several shards give together.
+    fn take_share(
+        &mut self,
+        conn: &mut Connection,
+        sequence: u32,
+        bytes: AskBytes<'_>,
+        (answer, words): (&OwnedAnswer, &[u8]),
+    ) {
+        match conn.shares.add(sequence, answer, words) {
+            Some((whole, words)) => self.take_answer(conn, sequence, bytes, &words, (whole, None)),
+            // It only counts the shard.
+            None => self.take_answer(conn, sequence, bytes, &[], (OwnedAnswer::Inspected, None)),
         }
     }
 

@@ -5,6 +5,7 @@ use super::bug::Bug;
 use super::compose::wait_behind;
 use super::connection::{Connection, Phase, is_protocol_refusal};
 use super::joint;
+use super::notices::Notices;
 use super::outcomes::{Lookup, Outcomes};
 use super::owned::OwnedPart;
 use super::read_there::is_plain_read;
@@ -150,7 +151,7 @@ impl WorkerState {
         command: &Command<'_>,
         hash: u64,
     ) -> bool {
-        let (outcomes, stats) = (&mut self.outcomes, &self.stats);
+        let (outcomes, stats) = ((&mut self.outcomes, &mut self.notices), &self.stats);
         let ticket = match perform(&mut self.shard, outcomes, stats, command, hash, part.once, self.now) {
             Ok(answer) => {
                 let context = context(conn.number, &conn.peer, &conn.local, self.now, &self.view);
@@ -305,6 +306,9 @@ impl WorkerState {
                 let asked = joint::Asked { joint: *joint, database: *database, words };
                 self.begin_joint(conn, part, asked, read_ns)
             }
+            Work::Script { script, database, words } => {
+                self.begin_script(conn, part, (*script, *database, words), read_ns)
+            }
             Work::Watch { database, key } => self.begin_watch(conn, part, (*database, key), read_ns),
             Work::Unwatch => {
                 self.unwatch_all(conn);
@@ -316,6 +320,9 @@ impl WorkerState {
             Work::Scan { cursor, count, .. } => self.begin_scan(conn, part, (*cursor, *count), read_ns),
             Work::Walk { over, .. } => self.begin_walk(conn, part, *over, read_ns),
             Work::Attach { reads } => self.begin_attach(conn, part, *reads, read_ns),
+            Work::Messages { about, name, message } => {
+                self.begin_messages(conn, part, (*about, name, message), read_ns)
+            }
             Work::Reads { asked } => self.give_reads(conn, part, asked, read_ns),
             Work::Pair { client } => self.begin_pair(conn, part, client, read_ns),
             Work::Told(told, value) => {
@@ -345,6 +352,7 @@ impl WorkerState {
                     | Work::Databases(_)
                     | Work::Transaction
                     | Work::Joint { .. }
+                    | Work::Script { .. }
                     | Work::Scan { .. }
                     | Work::ValueEnd
                     | Work::ValueEndWith { .. }
@@ -372,7 +380,7 @@ impl WorkerState {
         hash: u64,
         read_ns: u64,
     ) -> bool {
-        let (outcomes, stats) = (&mut self.outcomes, &self.stats);
+        let (outcomes, stats) = ((&mut self.outcomes, &mut self.notices), &self.stats);
         let ticket = match perform(&mut self.shard, outcomes, stats, command, hash, part.once, self.now) {
             Ok(answer) if matches!(part.reply, ReplyKind::Step) && conn.queue.is_empty() => {
                 let lent = conn.take_step(&answer);
@@ -487,7 +495,7 @@ fn is_refused_late(work: &Work<'_>) -> bool {
 #[inline]
 pub(super) fn perform<'s>(
     shard: &'s mut Shard,
-    outcomes: &mut Outcomes,
+    (outcomes, notices): (&mut Outcomes, &mut Notices),
     stats: &WorkerStats,
     command: &Command<'_>,
     hash: u64,
@@ -495,10 +503,10 @@ pub(super) fn perform<'s>(
     now: Millis,
 ) -> Result<Answer<'s>, Ticket> {
     let outcome = match once {
-        None => shard.execute(command, hash, now),
+        None => execute(shard, notices, command, hash, now),
         Some(once) => match outcomes.lookup(once) {
             Lookup::New => {
-                let outcome = shard.execute(command, hash, now);
+                let outcome = execute(shard, notices, command, hash, now);
                 outcomes.record(once, &outcome);
                 stats.outcomes_bytes.set(outcomes.bytes() as u64);
                 outcome
@@ -518,6 +526,20 @@ pub(super) fn perform<'s>(
     }
     stats.request(CommandClass::of(&command.op), OutcomeClass::of(&outcome));
     Ok(Answer::Outcome(outcome))
+}
+
+#[inline]
+fn execute<'s>(
+    shard: &'s mut Shard,
+    notices: &mut Notices,
+    command: &Command<'_>,
+    hash: u64,
+    now: Millis,
+) -> Outcome<'s> {
+    if notices.are_off() {
+        return shard.execute(command, hash, now);
+    }
+    notices.execute(shard, command, hash, now)
 }
 
 /// A long value that came again for a change that is not done again.

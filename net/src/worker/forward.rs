@@ -53,6 +53,7 @@ impl WorkerState {
         (shards, room): (u16, u32),
         hash: Option<u64>,
     ) {
+        conn.only_publishes = false;
         let free = conn.session.free(&part.reply).is_some();
         let asked_ns = self.turn.began_ns;
         conn.queue.ask(Asked { reply: part.reply, free, shards, room, read_ns, asked_ns }, hash);
@@ -65,9 +66,13 @@ impl WorkerState {
         ask: &Ask<'_>,
         bytes: AskBytes<'_>,
     ) -> bool {
-        // Its keys are held: nothing may stand before what it asks.
-        let lane = if conn.in_transaction { self.mail.express(shard) } else { shard };
+        let lane = self.lane_of(conn, shard);
         self.ask_in(conn, lane, ask, bytes)
+    }
+
+    /// The number of the lane in which a connection asks a shard. If its keys are held, nothing may stand before what it asks.
+    pub(super) fn lane_of(&self, conn: &Connection, shard: u16) -> u16 {
+        if conn.in_transaction { self.mail.express(shard) } else { shard }
     }
 
     /// Asks in the lane with this number.

@@ -122,9 +122,11 @@ impl WorkerState {
         let stopped = self.stopped.iter().map(VecDeque::len).sum::<usize>();
         counts.push(("batches that have stopped", stopped as u64));
         let mut charged = 0;
+        let mut subscribed = 0;
         for place in 0..self.connections.places() {
             let Some(conn) = self.connections.at(place) else { continue };
             charged += conn.charged;
+            subscribed += conn.subscription_bytes;
             counts.extend([
                 ("parts that wait for answers", conn.queue.len() as u64),
                 ("parts that are not begun", conn.deferred.len() as u64),
@@ -135,6 +137,8 @@ impl WorkerState {
                 ("connections that wait for the tier", u64::from(conn.waits_for_tier)),
             ]);
         }
+        let nobodys = self.subscriptions.is_some() && subscribed == 0;
+        counts.push(("subscriptions of nobody", u64::from(nobodys)));
         counts.push(("bytes charged to nobody", self.budget.charged().abs_diff(charged) as u64));
         counts.retain(|(_, count)| *count > 0);
         match counts.is_empty() {

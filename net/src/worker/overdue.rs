@@ -53,11 +53,16 @@ impl WorkerState {
                 "closed a client that did not finish its request in {request_ms_max} ms (--request-timeout)"
             );
             Some(CloseReason::Unfinished)
-        } else if idle_ms_max > 0 && conn.phase == Phase::Open && conn.is_idle() && silent_ms > idle_ms_max {
+        } else if idle_ms_max > 0 && self.is_idle(conn) && silent_ms > idle_ms_max {
             Some(CloseReason::Idle)
         } else {
             None
         }
+    }
+
+    /// Whether the client could be missed. One that waits for messages is silent by its nature.
+    fn is_idle(&self, conn: &Connection) -> bool {
+        conn.phase == Phase::Open && conn.is_idle() && conn.subscription_bytes == 0
     }
 
     /// Whether the client has taken nothing for too long. A long send is over only as a whole, so the transport is

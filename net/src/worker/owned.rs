@@ -7,8 +7,8 @@ use super::mail::AskBytes;
 use super::pool::Pool;
 use super::queue::Asked;
 use crate::session::{
-    Answer, AttachRefusal, DatabasesChange, Exec, Joint, Jointly, NotFlushed, NotWalked, Once, Over,
-    PairRefusal, Part, ReplyKind, Shares, Told, Work, lent_cost,
+    About, Answer, AttachRefusal, DatabasesChange, Exec, Joint, Jointly, NotFlushed, NotWalked, Once, Over,
+    PairRefusal, Part, ReplyKind, Script, Shares, Told, Work, lent_cost,
 };
 use torc_engine::bytes::Bytes;
 use torc_engine::command::{
@@ -30,6 +30,7 @@ pub(crate) enum OwnedWork {
     Unwatch,
     Transaction,
     Joint(Joint),
+    Script(Script),
     Flush { at: Option<Millis> },
     Scan { cursor: u64, count: u32 },
     Walk(Over),
@@ -37,6 +38,7 @@ pub(crate) enum OwnedWork {
     Pair,
     Reads,
     Told(Told),
+    Messages(About),
     Local,
     Close,
 }
@@ -95,6 +97,7 @@ impl OwnedPart {
             Work::Unwatch => (OwnedWork::Unwatch, &b""[..], &b""[..]),
             Work::Transaction => (OwnedWork::Transaction, &b""[..], &b""[..]),
             Work::Joint { joint, words, .. } => (OwnedWork::Joint(joint), &b""[..], words),
+            Work::Script { script, words, .. } => (OwnedWork::Script(script), &b""[..], words),
             Work::Flush { at } => (OwnedWork::Flush { at }, &b""[..], &b""[..]),
             Work::Scan { cursor, count, .. } => (OwnedWork::Scan { cursor, count }, &b""[..], &b""[..]),
             Work::Walk { over, .. } => (OwnedWork::Walk(over), &b""[..], &b""[..]),
@@ -102,6 +105,7 @@ impl OwnedPart {
             Work::Pair { client } => (OwnedWork::Pair, &b""[..], client),
             Work::Reads { asked } => (OwnedWork::Reads, &b""[..], asked),
             Work::Told(told, value) => (OwnedWork::Told(told), &b""[..], value),
+            Work::Messages { about, name, message } => (OwnedWork::Messages(about), name, message),
             Work::Local => (OwnedWork::Local, &b""[..], &b""[..]),
             Work::Close => (OwnedWork::Close, &b""[..], &b""[..]),
         };
@@ -144,11 +148,13 @@ impl OwnedPart {
             OwnedWork::Unwatch => Work::Unwatch,
             OwnedWork::Transaction => Work::Transaction,
             OwnedWork::Joint(joint) => Work::Joint { joint, database: self.database, words: value },
+            OwnedWork::Script(script) => Work::Script { script, database: self.database, words: value },
             OwnedWork::Flush { at } => Work::Flush { at },
             OwnedWork::Scan { cursor, count } => Work::Scan { database: self.database, cursor, count },
             OwnedWork::Walk(over) => Work::Walk { database: self.database, over },
             OwnedWork::Told(told) => Work::Told(told, value),
             OwnedWork::Attach { reads } => Work::Attach { reads },
+            OwnedWork::Messages(about) => Work::Messages { about, name: key, message: value },
             OwnedWork::Pair => Work::Pair { client: value },
             OwnedWork::Reads => Work::Reads { asked: value },
             OwnedWork::Local => Work::Local,
@@ -259,9 +265,16 @@ pub(crate) enum OwnedAnswer {
     NotFlushed(NotFlushed),
     Exec(Exec),
     Jointly(Jointly),
+    Script,
     Scanned {
         cursor: u64,
     },
+    Subscribed(u64),
+    Unsubscribed {
+        left: u64,
+    },
+    Published(u64),
+    Inspected,
     Walked {
         count: u64,
     },
@@ -342,9 +355,23 @@ impl OwnedAnswer {
             Answer::NotFlushed(why) => OwnedAnswer::NotFlushed(why),
             Answer::Exec(what) => OwnedAnswer::Exec(what),
             Answer::Jointly(what) => OwnedAnswer::Jointly(what),
+            Answer::Script(reply) => {
+                bytes.extend_from_slice(reply);
+                OwnedAnswer::Script
+            }
             Answer::Scanned { cursor, keys } => {
                 bytes.extend_from_slice(keys);
                 OwnedAnswer::Scanned { cursor }
+            }
+            Answer::Subscribed(count) => OwnedAnswer::Subscribed(count),
+            Answer::Unsubscribed { names, left } => {
+                bytes.extend_from_slice(names);
+                OwnedAnswer::Unsubscribed { left }
+            }
+            Answer::Published(count) => OwnedAnswer::Published(count),
+            Answer::Inspected(found) => {
+                bytes.extend_from_slice(found);
+                OwnedAnswer::Inspected
             }
             Answer::Walked { count, found } => {
                 bytes.extend_from_slice(found);
@@ -375,7 +402,12 @@ impl OwnedAnswer {
             OwnedAnswer::NotFlushed(why) => Answer::NotFlushed(why),
             OwnedAnswer::Exec(what) => Answer::Exec(what),
             OwnedAnswer::Jointly(what) => Answer::Jointly(what),
+            OwnedAnswer::Script => Answer::Script(bytes),
             OwnedAnswer::Scanned { cursor } => Answer::Scanned { cursor, keys: bytes },
+            OwnedAnswer::Subscribed(count) => Answer::Subscribed(count),
+            OwnedAnswer::Unsubscribed { left } => Answer::Unsubscribed { names: bytes, left },
+            OwnedAnswer::Published(count) => Answer::Published(count),
+            OwnedAnswer::Inspected => Answer::Inspected(bytes),
             OwnedAnswer::Walked { count } => Answer::Walked { count, found: bytes },
             OwnedAnswer::NotWalked(why) => Answer::NotWalked(why),
             OwnedAnswer::Busy { limit } => Answer::Busy { limit },

@@ -48,7 +48,7 @@ pub(crate) struct Span {
     pub(super) parts_end: usize,
     /// No part came of it, so nothing is executed for it.
     pub(super) is_empty: bool,
-    /// It has as many parts as a round allows, or one that others must not be parsed before: there may be more in its bytes.
+    /// It has as many parts as a round allows, or waits for its parts to be executed: there may be more in its bytes.
     pub(super) cut: bool,
 }
 

@@ -42,10 +42,15 @@ impl Pool {
         }
     }
 
+    /// An empty buffer with room for so many bytes of answers, and for more only if it is a large one.
+    pub(crate) fn take_for(&mut self, bytes: usize) -> Vec<u8> {
+        if bytes <= SMALL_BYTES { self.take_small() } else { self.take() }
+    }
+
     /// A buffer with a copy of the slices, one behind the other.
     pub(crate) fn copy(&mut self, slices: &[&[u8]]) -> Vec<u8> {
         let bytes: usize = slices.iter().map(|slice| slice.len()).sum();
-        let mut buffer = if bytes <= SMALL_BYTES { self.take_small() } else { self.take() };
+        let mut buffer = self.take_for(bytes);
         slices.iter().for_each(|slice| buffer.extend_from_slice(slice));
         buffer
     }

@@ -1,32 +1,66 @@
 //! Frames that answer no request, on their way out between answers.
+//!
+//! A client that does not take what it is sent so is closed: nobody waits for it, and what it has missed it would never know.
 
-use super::connection::Phase;
+use super::budget::{Pressure, SHORT_BYTES};
+use super::connection::{Connection, Phase};
 use super::owned::Kept;
 use super::state::WorkerState;
 use crate::session::{Answer, Part, Push, ReplyKind, Work};
 use crate::transport::ConnId;
 
+/// While clients hold more than they may, a client that has nothing else waiting is pushed so many bytes.
+const OVERDRAWN_BYTES: usize = 2 << 10;
+
 impl WorkerState {
     /// Sends a frame behind the answers of all that the client's requests have done so far. False: the client cannot be
     /// told, since it is gone, its protocol has no such frames, or it does not take what waits for it already.
-    #[cfg_attr(not(test), expect(dead_code, reason = "no command subscribes to anything yet"))]
     pub(super) fn push(&mut self, id: ConnId, push: Push<'_>) -> bool {
-        let output_bytes_max = self.output_bytes_max();
         let Some(mut conn) = self.connections.take(id) else { return false };
-        let room = conn.has_room(output_bytes_max) && conn.session.bytes_held() <= output_bytes_max;
-        let taken = room && conn.phase == Phase::Open && conn.session.takes_pushes();
-        if taken && conn.queue.is_empty() {
-            conn.output.prepare(|| self.pool.take());
+        let taken = self.push_to(&mut conn, push);
+        self.connections.put(conn);
+        taken
+    }
+
+    /// As [`WorkerState::push`], to a client that was taken out.
+    pub(super) fn push_to(&mut self, conn: &mut Connection, push: Push<'_>) -> bool {
+        if conn.phase != Phase::Open || conn.lags || !conn.session.takes_pushes() {
+            return false;
+        }
+        if !conn.dirty {
+            conn.dirty = true;
+            self.dirty.push(conn.id);
+        }
+        conn.lags = !self.takes_more(conn, push.bytes().len());
+        if conn.lags {
+            return false;
+        }
+        if conn.queue.is_empty() {
+            conn.output.prepare(|| self.pool.take_for(push.bytes().len()));
             conn.session.push(push, &mut conn.output);
-        } else if taken {
+        } else {
             let part = Part { work: Work::Local, reply: ReplyKind::Push, echo: push.bytes(), once: None };
             let kept = Kept::take_over(&part, self.turn.began_ns, &[], Answer::Local, &mut self.pool);
             conn.queue.keep(kept);
         }
-        self.budget.charge(&mut conn);
-        self.connections.put(conn);
-        self.mark_dirty(id);
-        taken
+        self.budget.charge(conn);
+        true
+    }
+
+    /// Whether so many bytes may wait for a client beside what does. Where memory is short, that depends on whether it has taken
+    /// what it was sent last.
+    fn takes_more(&self, conn: &Connection, bytes: usize) -> bool {
+        let held = conn.output.bytes() + conn.queue.content_bytes();
+        if self.budget.is_overdrawn() {
+            return held == 0 && bytes <= OVERDRAWN_BYTES;
+        }
+        let max = match self.budget.pressure() {
+            _ if !conn.sending => self.settings.subscriber_bytes_max,
+            Pressure::None => self.settings.subscriber_bytes_max,
+            Pressure::Short => SHORT_BYTES,
+            Pressure::Exhausted => 0,
+        };
+        held <= max
     }
 }
 

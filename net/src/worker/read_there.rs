@@ -35,7 +35,7 @@ impl WorkerState {
         let may_have_asked = conn.queue.may_have_asked(hash);
         #[cfg(test)]
         let may_have_asked = may_have_asked && !self.has(super::bug::Bug::EarlyRead);
-        if !read.is_plain() || may_have_asked {
+        if !read.is_plain() || may_have_asked || self.notices.has_misses() {
             return false;
         }
         // Taken out, as the answer lies in it while the worker is changed.

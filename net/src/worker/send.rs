@@ -41,6 +41,14 @@ impl WorkerState {
         if conn.is_untrue {
             return self.close(conn, CloseReason::Storage, transport);
         }
+        if conn.lags {
+            tracing::info!(
+                shard = self.number,
+                peer = %conn.peer,
+                "closed a subscriber that did not take its messages (--subscriber-limit, --client-memory)"
+            );
+            return self.close(conn, CloseReason::Subscriber, transport);
+        }
         if !conn.deferred.is_empty() && !conn.marks.stalled {
             self.advance(conn);
         }

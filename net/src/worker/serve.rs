@@ -27,6 +27,8 @@ impl WorkerState {
             // Nor may a third shard take it for alive when clients of this one ask there.
             self.mail.pass_time(self.now);
         }
+        // Its clients may have been told meanwhile that they are subscribed.
+        self.look_for_listeners();
         self.take_released(&mut batch);
         self.take_reports(&mut batch);
         self.stats.served_for_others.add(batch.asks.len() as u64);
@@ -109,7 +111,7 @@ impl WorkerState {
         if self.is_held(&command, || wish) || self.is_stopped_by_hold(lane, database, hash) {
             return None;
         }
-        let (outcomes, stats) = (&mut self.outcomes, &self.stats);
+        let (outcomes, stats) = ((&mut self.outcomes, &mut self.notices), &self.stats);
         let answer = match perform(&mut self.shard, outcomes, stats, &command, hash, once, self.now) {
             Ok(answer) => answer,
             // The shard that asks has asked nothing else for that client: see `WorkerState::begin`.
@@ -211,6 +213,18 @@ impl WorkerState {
             What::Flush { at } => {
                 self.shard.flush(at, self.now);
                 (Some(OwnedAnswer::Flushed), None)
+            }
+            What::Publish { sharded } => {
+                let count = self.give_message(sharded, bytes.key, bytes.value, None);
+                (Some(OwnedAnswer::Published(count)), None)
+            }
+            What::Notice => {
+                self.give_notice(database, bytes.value, bytes.key);
+                (None, None)
+            }
+            What::Inspect(inspect) => {
+                self.inspect(inspect, bytes.key, out);
+                (Some(OwnedAnswer::Inspected), None)
             }
             What::Clients { place, of, asker } => {
                 let next = self.clients(place, (of, asker), bytes.echo, out);

@@ -8,9 +8,12 @@ use super::drain::Drain;
 use super::durations::TurnTimes;
 use super::holds::Holds;
 use super::mail::{Batch, Mail};
+use super::messages::table::Subscriptions;
+use super::notices::Notices;
 use super::outcomes::Outcomes;
 use super::pool::Pool;
 use super::rounds::Rounds;
+use super::script::ScriptEngine;
 use super::siblings::Siblings;
 use super::sweep::Sweep;
 use super::tier::state::Tier;
@@ -43,6 +46,10 @@ pub(crate) struct Settings {
     /// By number, as the transport names them.
     pub(crate) listeners: Vec<ListenerKind>,
     pub(crate) output_bytes_max: usize,
+    /// Bytes of answers and messages that wait for a connection which gets messages: beyond that it is closed.
+    pub(crate) subscriber_bytes_max: usize,
+    /// Channels and patterns of one connection.
+    pub(crate) subscriptions_max: usize,
     pub(crate) queue_parts_max: usize,
     /// So many bytes of a long value must be missing for them to be received where they will stay.
     pub(crate) room_bytes_min: u64,
@@ -58,6 +65,8 @@ pub(crate) struct Settings {
     pub(crate) pairs_max: usize,
     /// Length of a ring in shared memory, bytes; 0: none is shared.
     pub(crate) ring_bytes: usize,
+    /// Of each script.
+    pub(crate) scripts: torc_lua::Limits,
     /// For the outcomes of numbered changes.
     pub(crate) outcomes_bytes_max: usize,
     pub(crate) budget: BudgetConfig,
@@ -91,6 +100,7 @@ pub(crate) struct WorkerState {
     pub(super) view: View,
     pub(super) connections: Connections,
     pub(super) outcomes: Outcomes,
+    pub(super) notices: Notices,
     pub(super) pool: Pool,
     pub(super) budget: Budget,
     pub(super) now: Millis,
@@ -103,9 +113,13 @@ pub(crate) struct WorkerState {
     /// Answers to other shards are written through it; empty between two answers.
     pub(super) apart: Output,
     pub(super) foreign_uploads: HashMap<(u16, ConnId), ForeignUpload>,
+    /// Of this shard's clients; `None` while there are none.
+    pub(super) subscriptions: Option<Box<Subscriptions>>,
     /// By lane: batches that wait, each from the request with this number on.
     pub(super) stopped: Vec<VecDeque<(Box<Batch>, usize)>>,
     pub(super) holds: Holds,
+    /// What runs scripts, once there was one.
+    pub(super) scripts: Option<Box<ScriptEngine>>,
     /// Connections whose transactions wait for keys.
     pub(super) acquiring: Vec<ConnId>,
     pub(super) sweep: Sweep,
@@ -137,6 +151,7 @@ impl WorkerState {
             connections: Connections::default(),
             outcomes: Outcomes::new(ONCE_SESSIONS_MAX, CREDIT as usize, settings.outcomes_bytes_max),
             budget: Budget::new(settings.budget),
+            notices: Notices::default(),
             settings,
             pool: Pool::default(),
             now,
@@ -146,8 +161,10 @@ impl WorkerState {
             rounds: Rounds::default(),
             apart: Output::default(),
             foreign_uploads: HashMap::new(),
+            subscriptions: None,
             stopped,
             holds: Holds::default(),
+            scripts: None,
             acquiring: Vec::new(),
             sweep: Sweep::default(),
             told_dropped: 0,
@@ -184,6 +201,7 @@ impl WorkerState {
     pub(super) fn begin_turn(&mut self, began_ns: u64, now: Millis) {
         self.mail.begin_turn(now);
         self.rounds.begin_turn();
+        self.look_for_listeners();
         self.turn.began_ns = began_ns;
         self.ticks = began_ns / 1_000_000;
         if self.readers.is_some() {
@@ -231,6 +249,7 @@ impl WorkerState {
             && !self.has_more_to_walk()
             && !self.shard.has_known()
             && !self.holds.has_news()
+            && !self.notices.has_news()
     }
 
     /// Tells the other shards that this one is about to sleep. False: something came from them, it must not.

@@ -218,7 +218,7 @@ impl WorkerState {
                     self.foreign_uploads.insert(upload, foreign);
                     return None;
                 }
-                let (outcomes, once) = (&mut self.outcomes, foreign.once);
+                let (outcomes, once) = ((&mut self.outcomes, &mut self.notices), foreign.once);
                 match perform(&mut self.shard, outcomes, &self.stats, &command, hash, once, self.now) {
                     Ok(answer) => {
                         let (answer, chain) = OwnedAnswer::of(answer, out, 0);

@@ -1,9 +1,12 @@
 //! What sessions see of the server.
 
+use crate::event_classes::EventClasses;
+use crate::scripts::{NO_ROOM, Script};
 use crate::session::{Changeable, ComposeContext, ServerView};
 use crate::shared::Shared;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use torc_engine::command::Millis;
 use torc_engine::stats::DatabaseFigures;
 use torc_proto::native::Descriptor;
@@ -56,6 +59,15 @@ impl ServerView for View {
 
     fn database(&self, number: u16, own: bool) -> DatabaseFigures {
         self.shared.database(number.into(), own.then_some(self.shard))
+    }
+
+    fn event_classes(&self) -> EventClasses {
+        EventClasses::of_bits(self.shared.event_classes.load(Relaxed))
+    }
+
+    fn set_event_classes(&self, classes: EventClasses) {
+        // Relaxed: each shard looks when its turn begins.
+        self.shared.event_classes.store(classes.bits(), Relaxed);
     }
 
     fn figure(&self, name: &str) -> u64 {
@@ -125,6 +137,27 @@ impl ServerView for View {
 
     fn shared_memory_path(&self) -> Option<String> {
         self.shared.shared_memory_path.clone()
+    }
+
+    fn load_script(&self, text: &[u8]) -> Result<[u8; 20], Vec<u8>> {
+        let script = Script::read(text, &self.shared.scripts)?;
+        let digest = torc_lua::digest(text);
+        match self.shared.scripts.add(digest, script, true) {
+            Some(_) => Ok(digest),
+            None => Err(NO_ROOM.to_vec()),
+        }
+    }
+
+    fn script_text(&self, digest: &[u8; 20]) -> Option<Vec<u8>> {
+        self.shared.scripts.find(digest).map(|script| script.whole.to_vec())
+    }
+
+    fn has_script(&self, digest: &[u8; 20]) -> bool {
+        self.shared.scripts.find(digest).is_some()
+    }
+
+    fn flush_scripts(&self) {
+        self.shared.scripts.flush();
     }
 
     fn readable(&self) -> Vec<Descriptor> {

@@ -14,7 +14,7 @@ mod servers;
 
 use commands::Random;
 use redis::Redis;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use torc_net::server::ServerConfig;
@@ -69,11 +69,9 @@ impl<S: Read + Write> Client<S> {
 
     fn read(&mut self) {
         let mut more = [0; 4096];
-        match self.stream.read(&mut more) {
+        match redis::read_some(&mut self.stream, &mut more) {
             Ok(0) => panic!("the server has closed the connection"),
             Ok(count) => self.input.extend_from_slice(&more[..count]),
-            // A read with a time-out is not restarted when the thread is stopped for a moment (signal(7)).
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => panic!("reading an answer: {error}"),
         }
     }

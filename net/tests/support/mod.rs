@@ -4,9 +4,11 @@
 #![allow(dead_code, unreachable_pub, reason = "every test binary has its own copy and uses another part")]
 
 pub mod memcached;
+pub mod messages;
 pub mod model;
 pub mod vectors;
 
+use messages::{Subscriptions, Told};
 use torc_engine::command::{Body, Command, Millis, Op, Outcome, Refusal, UploadId, Write};
 use torc_engine::segments::Lent;
 use torc_engine::{Shard, ShardConfig};
@@ -84,6 +86,7 @@ pub struct Connection {
     /// Received and not worked off.
     input: Vec<u8>,
     upload: Option<Upload>,
+    subscriptions: Subscriptions,
     output: Output,
     pub limits: Limits,
     /// Parts of a round.
@@ -104,6 +107,7 @@ impl Connection {
             session: Session::new(protocol, Port::Common),
             input: Vec::new(),
             upload: None,
+            subscriptions: Subscriptions::default(),
             output: Output::default(),
             limits: LIMITS,
             parts_max: 64,
@@ -193,8 +197,21 @@ impl Connection {
             Work::Scan { .. } => {
                 self.compose(reply, &[], echo, &Answer::Scanned { cursor: 0, keys: &[] }, now);
             }
+            Work::Messages { about, name, message } => {
+                let asked = (*about, *name, *message);
+                let told = self.subscriptions.execute(asked, echo, &mut self.session, &mut self.output);
+                let answer = match &told {
+                    Told::Local => Answer::Local,
+                    Told::Subscribed(count) => Answer::Subscribed(*count),
+                    Told::Unsubscribed { names, left } => Answer::Unsubscribed { names, left: *left },
+                    Told::Published(count) => Answer::Published(*count),
+                    Told::Inspected(found) => Answer::Inspected(found),
+                };
+                self.compose(reply, &[], echo, &answer, now);
+            }
             // A store of one key at a time does none of it.
             Work::Joint { .. } => self.compose(reply, &[], echo, &Answer::Jointly(Jointly::NotDone), now),
+            Work::Script { .. } => self.compose(reply, &[], echo, &Answer::Script(b"$-1\r\n"), now),
             Work::Transaction => self.run_transaction(reply, store, now),
             // Nobody else changes anything.
             Work::Watch { .. } | Work::Unwatch | Work::Local | Work::Told(..) => {

@@ -197,6 +197,7 @@ fn errors_name_the_setting_its_origin_and_the_cure() {
         (&["TORC_SPIN=2ms"], &["--spin", "TORC_SPIN", "from 1us to 1ms"]),
         (&["min-wait = '1s'"], &["--min-wait", "torc.toml:1", "from 1us to 1ms"]),
         (&["--output-limit=1"], &["--output-limit", "64k"]),
+        (&["--notify-keyspace-events=KQ"], &["--notify-keyspace-events", "Ag$lshzxeKEtmdn"]),
     ] {
         let error = load(sources).err().unwrap_or_else(|| panic!("{sources:?} is accepted")).to_string();
         for part in parts {

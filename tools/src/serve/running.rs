@@ -194,7 +194,11 @@ fn limits(config: &ServerConfig) -> Family {
         ("max-arguments", config.arguments_max as u64),
         ("max-waiting", config.queue_parts_max as u64),
         ("output-limit", config.output_bytes_max as u64),
+        ("subscriber-limit", config.subscriber_bytes_max as u64),
+        ("max-subscriptions", config.subscriptions_max as u64),
         ("stream-above", config.value_bytes_inline as u64),
+        ("script-time-max-ms", config.script_time_max.as_millis() as u64),
+        ("script-cache-max", config.script_cache_bytes_max as u64),
     ];
     let sample = |(name, value): (&str, u64)| Sample {
         labels: vec![("setting".to_owned(), name.to_owned())],

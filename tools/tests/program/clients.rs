@@ -55,6 +55,16 @@ fn redis_py_speaks_both_versions_of_resp() {
 }
 
 #[test]
+fn redis_py_gets_messages_in_both_versions_and_asynchronously() {
+    for transport in ["auto", "epoll"] {
+        let server =
+            Server::start(&["--shards=2", "--transport", transport, "--notify-keyspace-events", "KEA"]);
+        let cluster = server.addresses("shard_listen")[0].port().to_string();
+        script("redis_messages.py", &[&format!("redis://{}", server.address()), &cluster]);
+    }
+}
+
+#[test]
 fn redis_py_speaks_resp_over_a_unix_socket() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("torc.sock");

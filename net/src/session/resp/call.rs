@@ -17,9 +17,9 @@ pub(super) struct Call<'r, 'a> {
     /// The request, or its start as far as it is here.
     pub frame: &'a [u8],
     pub spans: &'r [Span],
-    /// The request is a line with escapes.
+    /// Whether the request is a line with escapes.
     pub is_escaped: bool,
-    /// Where what is made of arguments is kept.
+    /// Where arguments are decoded, and what is made of them is kept.
     pub scratch: &'a Scratch,
     pub now: Millis,
     pub limits: &'r Limits,

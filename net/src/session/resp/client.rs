@@ -1,5 +1,6 @@
 //! What HELLO and CLIENT have settled with a client: how its answers look, and what it is called.
 
+use crate::session::messages::Subscribed;
 use crate::session::protocol::Port;
 use torc_proto::resp::compose::Version;
 
@@ -11,6 +12,8 @@ pub(super) struct Client {
     /// That what is answered now is about.
     pub database: u16,
     pub mute: Option<Mute>,
+    /// `None`: to nothing.
+    pub subscribed: Option<Box<Subscribed>>,
     /// What is answered now is part of a transaction's answer.
     pub in_transaction: bool,
     /// The answer behind that of the transaction is not wanted.

@@ -43,6 +43,8 @@ pub(crate) struct ClientFilter {
     local: Option<Vec<u8>>,
     /// None are there of the wanted type.
     nobody: bool,
+    /// Whether they are subscribed to anything.
+    subscribes: Option<bool>,
     skips_asker: bool,
 }
 
@@ -73,7 +75,10 @@ impl ClientFilter {
         while index < words.len() {
             let Some(value) = words.get(index + 1) else { return Err(Error::Syntax) };
             match () {
-                () if is(index, "TYPE") => filter.nobody |= is_of_no_client(value, index + 1)?,
+                () if is(index, "TYPE") => match is_subscriber(value, index + 1)? {
+                    None => filter.nobody = true,
+                    subscribes => filter.subscribes = subscribes,
+                },
                 () if !kills => return Err(Error::Syntax),
                 () if is(index, "ID") => {
                     let id = parse_i64(value).ok_or(Error::KilledId)?;
@@ -100,18 +105,20 @@ impl ClientFilter {
     pub(crate) fn takes(&self, facts: &ClientFacts<'_>, asker: u64) -> bool {
         let skipped = self.nobody || (self.skips_asker && facts.number == asker);
         !skipped
+            && self.subscribes.is_none_or(|subscribes| subscribes == facts.subscribes)
             && self.ids.as_ref().is_none_or(|ids| ids.contains(&facts.number))
             && self.peer.as_ref().is_none_or(|peer| peer == facts.peer.as_bytes())
             && self.local.as_ref().is_none_or(|local| local == facts.local.as_bytes())
     }
 }
 
-/// Whether a type of Redis' clients is one that nobody has here.
-fn is_of_no_client(name: &[u8], index: usize) -> Result<bool, Error> {
+/// Whether clients of one of Redis' types are subscribed to anything; `None`: nobody here has the type.
+fn is_subscriber(name: &[u8], index: usize) -> Result<Option<bool>, Error> {
     let is = |name_of_type: &str| name.eq_ignore_ascii_case(name_of_type.as_bytes());
     match () {
-        () if is("normal") => Ok(false),
-        () if ["master", "slave", "replica", "pubsub"].into_iter().any(is) => Ok(true),
+        () if is("normal") => Ok(Some(false)),
+        () if is("pubsub") => Ok(Some(true)),
+        () if ["master", "slave", "replica"].into_iter().any(is) => Ok(None),
         () => Err(Error::ClientType(index as u32)),
     }
 }
@@ -129,6 +136,8 @@ pub(crate) struct ClientFacts<'c> {
     pub(crate) input_bytes: usize,
     pub(crate) output_bytes: usize,
     pub(crate) bytes_held: usize,
+    /// It is subscribed to something.
+    pub(crate) subscribes: bool,
     /// Only of the client that asks it is known.
     pub(crate) command: &'static str,
 }
@@ -140,8 +149,9 @@ impl ClientFacts<'_> {
     }
 
     pub(super) fn line(&self, client: &Client, out: &mut Vec<u8>) {
+        let subscribed = client.subscribed.as_deref().copied().unwrap_or_default();
         let line = format!(
-            "id={} addr={} laddr={} fd={} name={} age={} idle={} flags=N db={} sub=0 psub=0 ssub=0 multi=-1 \
+            "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub={} psub={} ssub={} multi=-1 \
              qbuf={} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl={} oll=0 omem=0 tot-mem={} events=r \
              cmd={} user=default redir=-1 resp={} lib-name={} lib-ver={}\n",
             self.number,
@@ -151,7 +161,11 @@ impl ClientFacts<'_> {
             String::from_utf8_lossy(&client.name),
             self.age_seconds,
             self.idle_seconds,
+            if subscribed.total() > 0 { 'P' } else { 'N' },
             client.database,
+            subscribed.named,
+            subscribed.matching,
+            subscribed.sharded,
             self.input_bytes,
             self.output_bytes,
             self.bytes_held,
@@ -179,6 +193,7 @@ mod tests {
             input_bytes: 0,
             output_bytes: 0,
             bytes_held: 0,
+            subscribes: false,
             command: "NULL",
         }
     }

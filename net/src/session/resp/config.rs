@@ -7,6 +7,7 @@ use super::error::Error;
 use super::errors::{self, PATTERN_STEPS_MAX};
 use super::info;
 use super::local::{LocalCall, Subcommand};
+use crate::event_classes::EventClasses;
 use crate::session::context::Changeable;
 use torc_proto::resp::{compose, glob, parse_i64};
 
@@ -32,6 +33,7 @@ enum Meaning {
     Figure(&'static str),
     Databases,
     Port,
+    EventClasses,
     Changeable(Changeable),
 }
 
@@ -42,6 +44,7 @@ const SETTINGS: &[(&str, Meaning)] = &[
     ("appendfsync", Meaning::Is("everysec")),
     ("appendonly", Meaning::Is("no")),
     ("bind", Meaning::Is("")),
+    ("busy-reply-threshold", Meaning::Figure("script_ms_max")),
     ("cluster-enabled", Meaning::Is("yes")),
     ("daemonize", Meaning::Is("no")),
     ("databases", Meaning::Databases),
@@ -54,11 +57,13 @@ const SETTINGS: &[(&str, Meaning)] = &[
     ("latency-monitor-threshold", Meaning::Is("0")),
     ("lfu-decay-time", Meaning::Is("1")),
     ("lfu-log-factor", Meaning::Is("10")),
+    ("lua-time-limit", Meaning::Figure("script_ms_max")),
     ("maxclients", Meaning::Changeable(Changeable::Connections)),
     ("maxmemory", Meaning::Figure("memory_max_bytes")),
     ("maxmemory-clients", Meaning::Figure("client_bytes_max")),
     ("maxmemory-policy", Meaning::Is(POLICY)),
     ("maxmemory-samples", Meaning::Is("5")),
+    ("notify-keyspace-events", Meaning::EventClasses),
     ("port", Meaning::Port),
     ("proto-max-bulk-len", Meaning::Figure("value_bytes_max")),
     ("replica-read-only", Meaning::Is("yes")),
@@ -76,6 +81,7 @@ fn value(meaning: Meaning, call: &LocalCall<'_>) -> String {
         Meaning::Figure(name) => server.figure(name).to_string(),
         Meaning::Databases => server.databases().to_string(),
         Meaning::Port => call.context.local.rsplit(':').next().unwrap_or("0").to_owned(),
+        Meaning::EventClasses => server.event_classes().to_string(),
         Meaning::Changeable(what) => server.changeable(what).to_string(),
     }
 }
@@ -107,7 +113,7 @@ fn set(_: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
     if !call.words.len().is_multiple_of(2) {
         return errors::wrong_arguments("config|set", out);
     }
-    let mut changes: Vec<(&str, Changeable, u64)> = Vec::new();
+    let mut changes: Vec<Change> = Vec::new();
     let mut named: Vec<&str> = Vec::new();
     for pair in call.words[2..].chunks(2) {
         let name = String::from_utf8_lossy(&pair[0]).to_lowercase();
@@ -121,12 +127,15 @@ fn set(_: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
         };
         named.push(name);
         match checked {
-            Ok(change) => changes.extend(change.map(|(what, number)| (*name, what, number))),
+            Ok(change) => changes.extend(change),
             Err(why) => return failed(name, &why, out),
         }
     }
-    for (_, what, number) in changes {
-        call.context.server.change(what, number);
+    for change in changes {
+        match change {
+            Change::Number(what, number) => call.context.server.change(what, number),
+            Change::EventClasses(classes) => call.context.server.set_event_classes(classes),
+        }
     }
     compose::simple(out, "OK");
 }
@@ -136,8 +145,19 @@ fn failed(name: &str, why: &str, out: &mut Vec<u8>) {
     compose::error(out, text.as_bytes());
 }
 
+/// What is set to what.
+enum Change {
+    Number(Changeable, u64),
+    EventClasses(EventClasses),
+}
+
 /// What is to be changed for a setting, if anything.
-fn check(meaning: Meaning, word: &[u8], call: &LocalCall<'_>) -> Result<Option<(Changeable, u64)>, String> {
+fn check(meaning: Meaning, word: &[u8], call: &LocalCall<'_>) -> Result<Option<Change>, String> {
+    if let Meaning::EventClasses = meaning {
+        let classes = EventClasses::parse(&String::from_utf8_lossy(word));
+        let wrong = "Invalid event class character. Use 'Ag$lshzxeKEtmdn'.";
+        return classes.map(|classes| Some(Change::EventClasses(classes))).ok_or(wrong.to_owned());
+    }
     let Meaning::Changeable(what) = meaning else {
         let is_so = value(meaning, call).as_bytes().eq_ignore_ascii_case(word);
         return if is_so { Ok(None) } else { Err("can't set immutable config".to_owned()) };
@@ -146,7 +166,7 @@ fn check(meaning: Meaning, word: &[u8], call: &LocalCall<'_>) -> Result<Option<(
     let number = parse_i64(word).ok_or("argument couldn't be parsed into an integer")?;
     let number = u64::try_from(number).ok().filter(|number| (least..=most).contains(number));
     match number {
-        Some(number) => Ok(Some((what, number))),
+        Some(number) => Ok(Some(Change::Number(what, number))),
         None => Err(format!("argument must be between {least} and {most} inclusive")),
     }
 }

@@ -12,7 +12,7 @@ use torc_proto::resp::compose::{self, Version};
 use torc_proto::resp::parse_i64;
 
 /// The release of Redis whose commands and words are spoken.
-pub(super) const REDIS_VERSION: &str = "7.0.15";
+pub(crate) const REDIS_VERSION: &str = "7.0.15";
 
 type Parts<'p, 'a> = &'p mut Vec<Part<'a>>;
 
@@ -72,39 +72,59 @@ pub(super) fn auth(_: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
 
 const WRONG_PASSWORD: &[u8] = b"WRONGPASS invalid username-password pair or user is disabled.";
 
-pub(super) fn hello(client: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
-    let mut version = None;
-    if call.words.len() > 1 {
-        version = match parse_i64(call.word(1)) {
-            None => {
-                return compose::error(out, b"ERR Protocol version is not an integer or out of range");
-            }
-            Some(2) => Some(Version::Resp2),
-            Some(3) => Some(Version::Resp3),
-            Some(_) => return compose::error(out, b"NOPROTO unsupported protocol version"),
-        };
+/// What a HELLO asks for.
+pub(super) struct Hello<'w> {
+    pub version: Option<Version>,
+    name: Option<&'w [u8]>,
+}
+
+impl<'w> Hello<'w> {
+    /// Reads the words of a request.
+    ///
+    /// # Errors
+    /// The text of the error that it is answered with.
+    pub(super) fn of(words: &[&'w [u8]]) -> Result<Hello<'w>, Vec<u8>> {
+        let mut hello = Hello { version: None, name: None };
+        if let Some(version) = words.get(1) {
+            hello.version = match parse_i64(version) {
+                None => return Err(b"ERR Protocol version is not an integer or out of range".to_vec()),
+                Some(2) => Some(Version::Resp2),
+                Some(3) => Some(Version::Resp3),
+                Some(_) => return Err(b"NOPROTO unsupported protocol version".to_vec()),
+            };
+        }
+        let mut rest = words.get(2..).unwrap_or_default();
+        while let Some((option, behind)) = rest.split_first() {
+            rest = match behind {
+                [user, _, behind @ ..] if option.eq_ignore_ascii_case(b"AUTH") => {
+                    // Without passwords the default user gets in with any, as in Redis.
+                    if *user != b"default" {
+                        return Err(WRONG_PASSWORD.to_vec());
+                    }
+                    behind
+                }
+                [name, behind @ ..] if option.eq_ignore_ascii_case(b"SETNAME") => {
+                    check_name(name, "Client names")?;
+                    hello.name = Some(name);
+                    behind
+                }
+                _ => return Err([b"ERR Syntax error in HELLO option '", *option, b"'"].concat()),
+            };
+        }
+        Ok(hello)
     }
-    let mut index = 2;
-    while index < call.words.len() {
-        let behind = call.words.len() - 1 - index;
-        if call.is(index, "AUTH") && behind >= 2 {
-            // Without passwords the default user gets in with any, as in Redis.
-            if call.word(index + 1) != b"default" {
-                return compose::error(out, WRONG_PASSWORD);
-            }
-            index += 3;
-        } else if call.is(index, "SETNAME") && behind >= 1 {
-            if !rename(&mut client.name, call.word(index + 1), "Client names", out) {
-                return;
-            }
-            index += 2;
-        } else {
-            let text = [b"ERR Syntax error in HELLO option '", call.word(index), b"'"].concat();
-            return compose::error(out, &text);
+}
+
+pub(super) fn hello(client: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
+    let words: Vec<&[u8]> = call.words.iter().map(Vec::as_slice).collect();
+    match Hello::of(&words) {
+        Err(text) => compose::error(out, &text),
+        Ok(hello) => {
+            hello.name.into_iter().for_each(|name| name.clone_into(&mut client.name));
+            client.version = hello.version.unwrap_or(client.version);
+            greet(client, call.context, out);
         }
     }
-    client.version = version.unwrap_or(client.version);
-    greet(client, call.context, out);
 }
 
 fn greet(client: &Client, context: &ComposeContext<'_>, out: &mut Vec<u8>) {
@@ -184,17 +204,31 @@ const NAME_BYTES_MAX: usize = 256;
 
 /// Takes a name that can stand in a line of CLIENT LIST; else the error is written.
 fn rename(kept: &mut Vec<u8>, name: &[u8], what: &str, out: &mut Vec<u8>) -> bool {
-    let printable = name.iter().all(|byte| (b'!'..=b'~').contains(byte));
-    if !printable {
-        let text = format!("ERR {what} cannot contain spaces, newlines or special characters.");
-        compose::error(out, text.as_bytes());
-    } else if name.len() > NAME_BYTES_MAX {
-        compose::error(out, format!("ERR {what} cannot be longer than {NAME_BYTES_MAX} bytes").as_bytes());
-    } else {
-        name.clone_into(kept);
-        return true;
+    match check_name(name, what) {
+        Err(text) => {
+            compose::error(out, &text);
+            false
+        }
+        Ok(()) => {
+            name.clone_into(kept);
+            true
+        }
     }
-    false
+}
+
+/// Whether a name can stand there.
+///
+/// # Errors
+/// The text of the error.
+fn check_name(name: &[u8], what: &str) -> Result<(), Vec<u8>> {
+    let is_printable = name.iter().all(|byte| (b'!'..=b'~').contains(byte));
+    match is_printable {
+        false => Err(format!("ERR {what} cannot contain spaces, newlines or special characters.").into()),
+        true if name.len() > NAME_BYTES_MAX => {
+            Err(format!("ERR {what} cannot be longer than {NAME_BYTES_MAX} bytes").into())
+        }
+        true => Ok(()),
+    }
 }
 
 fn set_info(client: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {

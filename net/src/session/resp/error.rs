@@ -13,6 +13,10 @@ pub(super) enum Error {
     UnknownSubcommand,
     /// Of the command with this name.
     WrongArguments(&'static str),
+    /// The frame says of which subcommand.
+    SubcommandSyntax,
+    /// Of the command with this name, which subscribers cannot use in RESP2; the frame says which subcommand.
+    AmongMessages(&'static str),
     Syntax,
     NotAnInteger,
     NotAFloat,
@@ -51,6 +55,7 @@ pub(super) enum Error {
     /// Of EXEC.
     ExecArguments,
     WatchInMulti,
+    SsubscribeInMulti,
     /// The command cannot be queued.
     NotInTransaction,
     /// All that is queued is longer than `--max-frame` and `--max-value` together, or more than `--max-arguments`.
@@ -80,6 +85,9 @@ pub(super) enum Error {
     NotA32BitNumber,
     /// COPY, MOVE: a key to itself.
     SameObject,
+    /// EVAL: more keys than arguments.
+    TooManyScriptKeys,
+    NegativeScriptKeys,
     CopyInCluster,
     MoveInCluster,
     /// It takes more steps than a command may.

@@ -2,6 +2,7 @@
 
 use super::error::Error;
 use super::reply_kind::Kind;
+use super::subcommands::subcommands;
 use crate::session::answer::{Exec, NotFlushed};
 use crate::session::walk::NotWalked;
 use torc_engine::command::Refusal;
@@ -37,6 +38,8 @@ pub(super) fn write(error: Error, frame: &[u8], out: &mut Vec<u8>) {
             let option = words.get(index as usize).map(|word| c_string(word)).unwrap_or_default();
             compose::error(out, &[b"ERR Unsupported option ", option].concat());
         }
+        Error::SubcommandSyntax => subcommand_syntax(&words(frame), out),
+        Error::AmongMessages(command) => among_messages(command, &words(frame), out),
         Error::WrongArguments(command) => wrong_arguments(command, out),
         Error::InvalidExpire(command) => {
             compose::error(out, format!("ERR invalid expire time in '{command}' command").as_bytes());
@@ -59,6 +62,27 @@ pub(super) fn unknown_subcommand(command: &str, asked: &[u8], out: &mut Vec<u8>)
 
 pub(super) fn wrong_arguments(command: &str, out: &mut Vec<u8>) {
     compose::error(out, format!("ERR wrong number of arguments for '{command}' command").as_bytes());
+}
+
+fn subcommand_syntax(words: &[Vec<u8>], out: &mut Vec<u8>) {
+    let word = |index: usize| words.get(index).map(Vec::as_slice).unwrap_or_default();
+    let help = [b"'. Try ", &word(0).to_ascii_uppercase()[..], b" HELP."].concat();
+    let what = b"ERR unknown subcommand or wrong number of arguments for '";
+    compose::error(out, &[&what[..], repeated(word(1)), &help].concat());
+}
+
+fn among_messages(command: &str, words: &[Vec<u8>], out: &mut Vec<u8>) {
+    let mut name = command.as_bytes().to_vec();
+    if let Some(subcommand) = words.get(1).filter(|_| !subcommands(command).is_empty()) {
+        name.push(b'|');
+        name.extend_from_slice(&repeated(subcommand).to_ascii_lowercase());
+    }
+    let before: &[u8] = match command {
+        "exec" => b"EXECABORT Transaction discarded because of: Can't execute '",
+        _ => b"ERR Can't execute '",
+    };
+    let rest = b"': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context";
+    compose::error(out, &[before, &name[..], rest].concat());
 }
 
 fn fixed(error: Error) -> &'static str {
@@ -97,6 +121,7 @@ fn fixed(error: Error) -> &'static str {
         }
         Error::DiscardWithoutMulti => "ERR DISCARD without MULTI",
         Error::WatchInMulti => "ERR WATCH inside MULTI is not allowed",
+        Error::SsubscribeInMulti => "ERR SSUBSCRIBE isn't allowed for a DENY BLOCKING client",
         Error::NotInTransaction => "ERR Command not allowed inside a transaction",
         Error::TransactionTooLong => {
             "ERR queued commands exceed maximum allowed size (--max-value, --max-arguments)"
@@ -117,6 +142,8 @@ fn fixed(error: Error) -> &'static str {
         Error::NoDatabase => "ERR DB index is out of range",
         Error::NotA32BitNumber => "ERR value is out of range, value must between -2147483648 and 2147483647",
         Error::SameObject => "ERR source and destination objects are the same",
+        Error::TooManyScriptKeys => "ERR Number of keys can't be greater than number of args",
+        Error::NegativeScriptKeys => "ERR Number of keys can't be negative",
         Error::CopyInCluster => "ERR Copying to another database is not allowed in cluster mode",
         Error::MoveInCluster => "ERR MOVE is not allowed in cluster mode",
         Error::PatternTooLong => "ERR the pattern takes more than 1048576 steps",
@@ -125,6 +152,8 @@ fn fixed(error: Error) -> &'static str {
         // Written with their details above.
         Error::UnknownCommand
         | Error::UnknownSubcommand
+        | Error::SubcommandSyntax
+        | Error::AmongMessages(_)
         | Error::ClientType(_)
         | Error::User(_)
         | Error::UnsupportedOption(_)

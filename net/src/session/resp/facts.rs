@@ -3,7 +3,9 @@
 //! Clients choose by them where a command goes, and rules about users go by them. They are Redis' own, kept as text
 //! (`facts.txt`) and read when somebody first asks.
 
-use super::row::{Keys, Row};
+use super::error::Error;
+use super::row::{Keys, Row, takes};
+use super::subcommands::subcommands;
 use std::sync::LazyLock;
 use torc_proto::resp::compose::{self, Version};
 
@@ -26,42 +28,18 @@ static FACTS: LazyLock<Vec<Facts>> = LazyLock::new(|| {
     lines.filter_map(Facts::read).collect()
 });
 
-/// The subcommands that are served, by command.
-pub(super) const SUBCOMMANDS: &[(&str, &[&str])] = &[
-    (
-        "client",
-        &[
-            "getname", "getredir", "help", "id", "info", "kill", "list", "no-evict", "no-touch", "pause",
-            "reply", "setinfo", "setname", "unblock", "unpause",
-        ],
-    ),
-    (
-        "cluster",
-        &[
-            "countkeysinslot",
-            "getkeysinslot",
-            "help",
-            "info",
-            "keyslot",
-            "links",
-            "myid",
-            "myshardid",
-            "nodes",
-            "shards",
-            "slots",
-        ],
-    ),
-    ("command", &["count", "docs", "getkeys", "getkeysandflags", "help", "info", "list"]),
-    ("config", &["get", "help", "resetstat", "rewrite", "set"]),
-    ("latency", &["doctor", "graph", "help", "histogram", "history", "latest", "reset"]),
-    ("memory", &["doctor", "help", "malloc-stats", "purge", "stats", "usage"]),
-    ("object", &["encoding", "freq", "help", "idletime", "refcount"]),
-    ("slowlog", &["get", "help", "len", "reset"]),
-];
-
-/// The subcommands of a command.
-pub(super) fn subcommands(command: &str) -> &'static [&'static str] {
-    SUBCOMMANDS.iter().find(|(name, _)| *name == command).map_or(&[], |(_, names)| names)
+/// Whether a word names a subcommand, if the command has any, and takes so many arguments with both names.
+pub(super) fn check_subcommand(command: &str, word: &[u8], count: usize) -> Result<(), Error> {
+    let names = subcommands(command);
+    if names.is_empty() {
+        return Ok(());
+    }
+    let is_it = |name: &&&str| word.eq_ignore_ascii_case(name.as_bytes());
+    let name = names.iter().find(is_it).ok_or(Error::UnknownSubcommand)?;
+    match of(&format!("{command}|{name}")) {
+        Some(facts) if !takes(facts.arity, count) => Err(Error::WrongArguments(facts.name)),
+        _ => Ok(()),
+    }
 }
 
 /// The facts of a command, or of a subcommand as `command|subcommand`.
@@ -84,12 +62,6 @@ impl Facts {
         let (categories, tips) = (list(words.next()?, ','), list(words.next()?, ','));
         let accesses = list(words.next()?, ';').into_iter().map(|access| list(access, ',')).collect();
         Some(Facts { name, arity, flags, keys, categories, tips, accesses })
-    }
-
-    /// Whether it may have so many arguments, its name included.
-    pub(super) fn takes(&self, arguments: usize) -> bool {
-        let least = self.arity.unsigned_abs() as usize;
-        if self.arity < 0 { arguments >= least } else { arguments == least }
     }
 
     /// How the key with this number among the command's keys is used.
@@ -133,12 +105,25 @@ impl Facts {
             1 => (first, last),
             _ => (first + number as i32 * step, 0),
         };
-        compose::map(out, 3, version);
+        let is_told = self.flags.contains(&"movablekeys");
+        compose::map(out, if is_told { 4 } else { 3 }, version);
+        if is_told {
+            let access = if self.access(number).contains(&"RW") { "RW and UPDATE" } else { "RO and ACCESS" };
+            let worst = "We cannot tell how the keys will be used so we assume the worst";
+            bulk(out, "notes");
+            bulk(out, &format!("{worst}, {access}"));
+        }
         bulk(out, "flags");
         let access = self.access(number);
         compose::set(out, access.len(), version);
         access.iter().for_each(|flag| compose::simple(out, flag));
         bulk(out, "begin_search");
+        if is_told {
+            // Scripts: how many there are is the second argument.
+            search(out, "index", &[("index", 2)], version);
+            bulk(out, "find_keys");
+            return search(out, "keynum", &[("keynumidx", 0), ("firstkey", 1), ("keystep", 1)], version);
+        }
         search(out, "index", &[("index", begin)], version);
         bulk(out, "find_keys");
         search(out, "range", &[("lastkey", last), ("keystep", step), ("limit", 0)], version);

@@ -3,11 +3,13 @@
 //! What is wrong with a request is found before its first key is handed out. A request of which keys are left stays in
 //! the input, and the places of its arguments stay in the session, so that it is not read again.
 
-use super::call::Call;
-use super::reply_kind::Position;
+use super::call::{Call, part};
+use super::reply_kind::{Kind, Position};
 use super::row::{Row, Run};
 use super::stream::State;
 use super::{Progress, Session, Turn};
+use crate::session::messages::{About, Channels};
+use crate::session::part::{Part, Work};
 
 /// A request at the start of the input of which some keys are handed out.
 #[derive(Debug, Clone, Copy)]
@@ -27,15 +29,19 @@ impl Session {
         turn: &mut Turn<'_, 'a>,
     ) -> usize {
         self.state = State::Request;
-        let Run::Keys(_, append) = call.row.run else { return call.frame.len() };
-        let count = call.row.keys.of(call.len()).len();
-        for (number, index) in (done..).zip(call.row.keys.behind(done, call.len())) {
+        let arguments = call.row.handed_out();
+        let count = arguments.of(call.len()).len();
+        for (number, index) in (done..).zip(arguments.behind(done, call.len())) {
             if turn.parts.len() >= turn.parts_max {
                 let (row, bytes) = (call.row, call.frame.len());
                 self.state = State::Several(Several { row, bytes, keys_done: number });
                 return 0;
             }
-            append(call, index, Position::of(number, count), turn.parts);
+            match call.row.run {
+                Run::Keys(_, append) => append(call, index, Position::of(number, count), turn.parts),
+                Run::Listens { begins, of } => turn.parts.push(listens(begins, of, call.argument(index))),
+                _ => {}
+            }
         }
         call.frame.len()
     }
@@ -56,4 +62,9 @@ impl Session {
         self.put_back(arguments);
         Progress::Consumed(consumed)
     }
+}
+
+fn listens(begins: bool, of: Channels, name: &[u8]) -> Part<'_> {
+    let about = if begins { About::Subscribe(of) } else { About::Unsubscribe(of) };
+    part(Work::Messages { about, name: &[], message: &[] }, Kind::Subscription { begins, of }, name)
 }

@@ -17,7 +17,7 @@
 //! answer is due ([`local`]), since HELLO and CLIENT change how later answers look.
 //!
 //! Goals: the words of Redis 7.0 to the byte, errors too; no allocation for GET and SET; the same answers
-//! however the input is cut. Non-goals: pub/sub, scripts, types other than strings.
+//! however the input is cut. Non-goals: types other than strings.
 
 mod bits;
 mod call;
@@ -33,6 +33,7 @@ mod errors;
 mod expiry;
 mod facts;
 mod gather;
+mod guard;
 mod hand_out;
 pub(crate) mod info;
 mod introspection;
@@ -40,29 +41,36 @@ mod joint;
 mod keyspace;
 mod local;
 mod memory;
+mod messages;
 mod object;
 mod observe;
 mod options;
 mod reply;
 pub(super) mod reply_kind;
 mod row;
+mod script_calls;
+mod scripting;
 mod several;
 mod storage;
 mod stream;
 mod strings;
+mod subcommands;
 mod table;
 mod transaction;
 mod walked;
 mod watch;
 
 pub(crate) use clients::{ClientFacts, ClientFilter};
+pub(crate) use connection::REDIS_VERSION;
 pub(crate) use errors::PATTERN_STEPS_MAX;
 pub use reply::Free;
 pub use reply_kind::ReplyKind;
+pub(crate) use script_calls::NotCalled;
 pub use transaction::Transaction;
 
 use super::answer::Answer;
 use super::context::ComposeContext;
+use super::messages::Channels;
 use super::output::Output;
 use super::parsing::{Limits, Parsed};
 use super::part::{Part, Work};
@@ -78,7 +86,7 @@ use stream::State;
 use table::row_of;
 use torc_engine::command::{Command, Millis, Op};
 use torc_proto::resp::ProtocolError;
-use torc_proto::resp::compose;
+use torc_proto::resp::compose::{self, Version};
 use torc_proto::resp::request::{self, Arguments, SMALL_ARGUMENTS_MAX, Span, Step};
 use transaction::Queue;
 
@@ -88,6 +96,13 @@ pub struct Session {
     port: Port,
     /// What is parsed now is about.
     database: u16,
+    /// How what is parsed now is answered.
+    version: Version,
+    is_subscribed: bool,
+    /// A change of subscriptions was handed out and may not be executed.
+    unsettled: bool,
+    /// What may be asked, or how it is answered, may depend on subscriptions.
+    guarded: bool,
     /// What is parsed now counts no accesses (CLIENT NO-TOUCH).
     no_touch: bool,
     state: State,
@@ -102,6 +117,16 @@ pub struct Session {
 
 /// A connection keeps the memory for so many arguments (8 bytes each); what a longer request took is given back.
 const ARGUMENTS_KEPT: usize = 512;
+
+/// What a request comes to while subscriptions matter.
+enum Guarded {
+    /// It is worked off as ever.
+    Passes,
+    /// It has to wait for what was asked before.
+    Waits,
+    /// It is answered.
+    Answered,
+}
 
 /// What came of a step of parsing.
 enum Progress {
@@ -139,9 +164,12 @@ impl Session {
         if input.len() < self.wanted {
             return Parsed { consumed: 0, missing: self.wanted - input.len() };
         }
+        if self.guarded {
+            self.settle();
+        }
         let resumed = std::mem::take(&mut self.wanted) > 0;
         let from = parts.len();
-        let mut turn = Turn { scratch, now, limits, parts, parts_max, from };
+        let mut turn = Turn { scratch, now, limits, parts, parts_max, from, is_replay: false };
         let parsed = self.parse_all(input, resumed, &mut turn);
         self.set_database(&mut turn);
         parsed
@@ -166,10 +194,14 @@ impl Session {
 
     /// What comes behind this request is about another database, if it may choose that.
     fn choose(&mut self, call: &Call<'_, '_>, turn: &mut Turn<'_, '_>) {
-        let chosen = match call.len() {
-            // RESET.
-            1 => {
+        let chosen = match call.row.name {
+            "hello" => return self.choose_version(call),
+            "reset" => {
                 self.set_database(turn);
+                turn.parts.extend([part(Work::Unwatch, Kind::Silent, &[]), messages::forget()]);
+                (self.queue, self.state) = (None, State::Request);
+                self.unsettle();
+                self.version = Version::default();
                 (self.no_touch, turn.from) = (false, turn.parts.len());
                 Some(0)
             }
@@ -202,7 +234,7 @@ impl Session {
                 Progress::Halted => return Parsed { consumed: at, missing: Parsed::HALTED },
             }
         }
-        Parsed { consumed: at, missing: 0 }
+        Parsed { consumed: at, missing: if at < input.len() { Parsed::HALTED } else { 0 } }
     }
 
     /// Works off a whole array of few short arguments, which is what clients mostly send. Returns the bytes consumed.
@@ -219,7 +251,8 @@ impl Session {
             && key.len() <= limits.key_bytes_max
             && value.len() <= limits.value_bytes_inline
             && value.len() as u64 <= limits.value_bytes_max
-            && consumed <= limits.frame_bytes_max;
+            && consumed <= limits.frame_bytes_max
+            && !self.guarded;
         if short && count == 2 && name.eq_ignore_ascii_case(b"get") {
             turn.parts.push(call::keyed(key, strings::READ, Kind::Value));
         } else if short && count == 3 && name.eq_ignore_ascii_case(b"set") {
@@ -298,8 +331,8 @@ impl Session {
             Step::Complete { consumed }
                 if rest[0] != b'*' && !is_array_alike(&rest[..consumed], &arguments, turn) =>
             {
-                self.inline(&rest[..consumed], &arguments, turn);
-                Progress::Consumed(consumed)
+                let is_done = self.inline(&rest[..consumed], &arguments, turn);
+                Progress::Consumed(if is_done { consumed } else { 0 })
             }
             Step::Complete { consumed } => {
                 Progress::Consumed(self.dispatch(&rest[..consumed], &arguments, turn))
@@ -328,18 +361,20 @@ impl Session {
     }
 
     /// Works off an inline request as the array that the client could have sent instead. For requests whose words are not
-    /// slices of the line, or may be too long for one part.
-    fn inline<'a>(&mut self, line: &[u8], arguments: &Arguments, turn: &mut Turn<'_, 'a>) {
+    /// slices of the line, or may be too long for one part. False: it has to wait.
+    fn inline<'a>(&mut self, line: &[u8], arguments: &Arguments, turn: &mut Turn<'_, 'a>) -> bool {
         let mut array = Vec::new();
         compose::request(&mut array, &request::inline_words(line, arguments));
         let array = turn.scratch.keep(&array);
         let mut at = 0;
         while at < array.len() {
             match self.step(&array[at..], false, turn) {
+                Progress::Consumed(0) => return false,
                 Progress::Consumed(consumed) => at += consumed,
                 Progress::Missing(_) | Progress::Halted => break,
             }
         }
+        true
     }
 
     /// Works a whole request off, and says how many of its bytes: less than all if it has a long value.
@@ -357,6 +392,13 @@ impl Session {
         if !row.takes(arguments.spans.len()) {
             self.refuse_arguments(row, frame, turn);
             return consumed;
+        }
+        if self.guarded {
+            match self.guard(row, frame, arguments, turn) {
+                Guarded::Passes => {}
+                Guarded::Waits => return 0,
+                Guarded::Answered => return consumed,
+            }
         }
         if row.values == Values::Pairs && consumed > pairs_bytes_max(turn.limits) {
             turn.error(Error::PairsTooLong, frame);
@@ -386,6 +428,21 @@ impl Session {
                 Ok(()) => return self.hand_out(&call, 0, turn),
                 Err(error) => Err(error),
             },
+            (Run::Listens { begins: true, of: Channels::Sharded }, _) if turn.is_replay => {
+                Err(Error::SsubscribeInMulti)
+            }
+            (Run::Listens { of, .. }, _) => match several::check(&call) {
+                Ok(()) if call.len() > 1 => {
+                    self.unsettle();
+                    return self.hand_out(&call, 0, turn);
+                }
+                Ok(()) => {
+                    self.unsettle();
+                    turn.parts.push(messages::unsubscribe_all(of));
+                    Ok(())
+                }
+                Err(error) => Err(error),
+            },
             (Run::Store(storage), Values::Streamed(value)) => {
                 storage(&call).and_then(|storage| strings::store_one(&call, turn.parts, storage, value))
             }
@@ -395,6 +452,7 @@ impl Session {
                 Ok(())
             }
             (Run::Joint(read, kind), _) => self.joint(&call, (read, kind), turn),
+            (Run::Script(script), _) => self.script(&call, script, turn),
             (Run::Queue(step), _) => {
                 match step {
                     Queueing::Begin => self.begin_queue(turn),
@@ -416,10 +474,6 @@ impl Session {
             }
             (Run::Chooses(_), _) => {
                 self.choose(&call, turn);
-                if call.len() == 1 {
-                    (self.queue, self.state) = (None, State::Request);
-                    turn.parts.push(part(Work::Unwatch, Kind::Silent, &[]));
-                }
                 turn.parts.push(call::local(Kind::Local(index as u8), frame));
                 Ok(())
             }
@@ -495,6 +549,16 @@ impl Session {
     ) -> Option<Progress> {
         let row = row.filter(|row| row.takes(arguments.announced) && self.queue.is_none())?;
         let place = long_value(row, arguments, turn.limits)?;
+        if self.guarded {
+            match self.guard(row, &rest[..place.start], arguments, turn) {
+                Guarded::Passes => {}
+                Guarded::Waits => return Some(Progress::Consumed(0)),
+                Guarded::Answered => {
+                    self.pass_over(arguments, place);
+                    return Some(Progress::Consumed(place.start));
+                }
+            }
+        }
         self.begin(row, rest, arguments, place, turn);
         Some(Progress::Consumed(place.start))
     }
@@ -516,6 +580,8 @@ struct Turn<'t, 'a> {
     parts_max: usize,
     /// The first part that no database was chosen for.
     from: usize,
+    /// Requests were accepted before, and are parsed again to be run.
+    is_replay: bool,
 }
 
 impl<'t, 'a> Turn<'t, 'a> {
@@ -532,6 +598,8 @@ impl<'t, 'a> Turn<'t, 'a> {
         let echo = match error {
             Error::UnknownCommand
             | Error::UnknownSubcommand
+            | Error::SubcommandSyntax
+            | Error::AmongMessages(_)
             | Error::ClientType(_)
             | Error::User(_)
             | Error::UnsupportedOption(_) => frame,
@@ -545,7 +613,8 @@ impl<'t, 'a> Turn<'t, 'a> {
 /// would not outlast the call.
 fn is_array_alike(line: &[u8], arguments: &Arguments, turn: &Turn<'_, '_>) -> bool {
     (!arguments.escaped && line.len() <= turn.limits.value_bytes_inline)
-        || row_of(line, arguments).is_some_and(|(_, row)| matches!(row.run, Run::Keys(..)))
+        || row_of(line, arguments)
+            .is_some_and(|(_, row)| matches!(row.run, Run::Keys(..) | Run::Listens { .. }))
 }
 
 /// Whether a request of which `have` bytes are here, and which has at least `total`, is longer than allowed. A

@@ -6,6 +6,7 @@ use super::error::Error;
 use super::errors::{self, PATTERN_STEPS_MAX};
 use super::gather::{Failure, Gather};
 use super::local::LocalCall;
+use super::messages;
 use super::object;
 use super::reply_kind::{Clock, Kind, ReplyKind};
 use super::row::Run;
@@ -14,6 +15,7 @@ use super::walked;
 use crate::session::answer::{Answer, Exec, Jointly};
 use crate::session::bad_input::BadInput;
 use crate::session::context::ComposeContext;
+use crate::session::messages::Subscribed;
 use crate::session::output::Output;
 use crate::session::protocol::Port;
 use crate::session::push::Push;
@@ -41,6 +43,10 @@ impl Composer {
     /// Memory that it holds beside itself.
     pub(super) fn bytes_held(&self) -> usize {
         self.pushes.capacity()
+    }
+
+    pub(super) fn set_version(&mut self, version: Version) {
+        self.client.version = version;
     }
 
     /// See [`crate::session::Session::free`]. Not free: one of several parts of a command, and commands that change how
@@ -128,7 +134,8 @@ impl Composer {
         function(&mut self.client, &call, out);
     }
 
-    /// The answer to a client that does not want any: only what changes the connection is done.
+    /// The answer to a client that does not want any: only what changes the connection is done, and what it is told of its
+    /// subscriptions and their messages comes all the same.
     fn compose_muted(
         &mut self,
         kind: Kind,
@@ -138,12 +145,15 @@ impl Composer {
     ) {
         let skip = self.client.mute == Some(Mute::Skip);
         match kind {
-            Kind::Exec => self.note_exec(answer),
+            Kind::Exec => self.note_exec(answer, out),
             Kind::Multi => self.client.is_spoilt = false,
             _ => {}
         }
         if skip && kind.ends_command() && !self.client.in_transaction {
             self.client.mute = None;
+        }
+        if let Kind::Subscription { .. } | Kind::Unsubscriptions(_) = kind {
+            Free { kind, version: self.client.version }.compose(echo, answer, context, out);
         }
         if let Kind::Local(row) = kind {
             let mut unsent = Vec::new();
@@ -175,14 +185,14 @@ impl Composer {
     }
 
     fn exec(&mut self, answer: &Answer<'_>, context: &ComposeContext<'_>, out: &mut Output) {
-        self.note_exec(answer);
+        self.note_exec(answer, out);
         match answer {
             Answer::Exec(Exec::Changed) => match self.client.version {
                 Version::Resp2 => out.tail().extend_from_slice(b"*-1\r\n"),
                 Version::Resp3 => compose::null(out.tail(), Version::Resp3),
             },
             Answer::Exec(Exec::Begun(commands)) => compose::array(out.tail(), *commands as usize),
-            Answer::Exec(Exec::Ended) => self.write_pushes(out),
+            Answer::Exec(Exec::Ended) => {}
             other => {
                 let failure = Failure::of(other).unwrap_or(Failure::OutcomeUnknown);
                 failure.write(Kind::Exec, context, out.tail());
@@ -191,9 +201,13 @@ impl Composer {
     }
 
     /// Follows a transaction from its first answer to its last.
-    fn note_exec(&mut self, answer: &Answer<'_>) {
+    fn note_exec(&mut self, answer: &Answer<'_>, out: &mut Output) {
         self.client.in_transaction = matches!(answer, Answer::Exec(Exec::Begun(_)));
-        if !self.client.in_transaction && std::mem::take(&mut self.client.skips_next) {
+        if self.client.in_transaction {
+            return;
+        }
+        self.write_pushes(out);
+        if std::mem::take(&mut self.client.skips_next) {
             self.client.mute.get_or_insert(Mute::Skip);
         }
     }
@@ -242,22 +256,21 @@ impl Composer {
         &self.client
     }
 
-    /// RESP2 knows only answers.
+    /// RESP2 knows only answers, but for messages, which a subscriber gets as arrays.
     pub(super) fn takes_pushes(&self) -> bool {
-        self.client.version == Version::Resp3
+        self.client.version == Version::Resp3 || self.client.subscribed.is_some()
+    }
+
+    /// See [`crate::session::Session::has_subscribed`].
+    pub(super) fn has_subscribed(&mut self, to: Subscribed) {
+        self.client.subscribed = (to.total() > 0).then(|| Box::new(to));
     }
 
     /// Writes a frame that answers no request.
     pub(super) fn push(&mut self, push: Push<'_>, out: &mut Output) -> bool {
-        if !self.takes_pushes() {
-            return false;
-        }
-        let out = if self.gather.within_array || self.client.in_transaction {
-            &mut self.pushes
-        } else {
-            out.tail()
-        };
-        compose::push(out, push.words().count());
+        let is_within = self.gather.within_array || self.client.in_transaction;
+        let out = if is_within { &mut self.pushes } else { out.tail() };
+        messages::head(self.client.version, push.words().count(), out);
         push.words().for_each(|word| compose::bulk(out, word));
         true
     }
@@ -292,6 +305,14 @@ impl Free {
             (Kind::Help(lines), _) => help(lines, out.tail()),
             (Kind::Error(error), _) => failed(error, echo, out),
             (Kind::Silent, _) => {}
+            (
+                Kind::PongAmongMessages
+                | Kind::Subscription { .. }
+                | Kind::Unsubscriptions(_)
+                | Kind::Published
+                | Kind::Inspected(_),
+                None,
+            ) => messages::compose(self.kind, echo, answer, self.version, out),
             (kind, Some(failure)) => failure.write(kind, context, out.tail()),
             (_, None) => self.single(echo, answer, context, out),
         }
@@ -303,6 +324,7 @@ impl Free {
         let outcome = match answer {
             Answer::Outcome(outcome) => outcome,
             Answer::Jointly(jointly) => return done_jointly(kind, *jointly, out),
+            Answer::Script(reply) => return out.tail().extend_from_slice(reply),
             Answer::Walked { count, found } => {
                 return walked::write(kind, (*count, found), version, out.tail());
             }

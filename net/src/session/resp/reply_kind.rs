@@ -1,11 +1,17 @@
 //! With which kind of reply a part is answered: plain data that is kept with the part.
 
 use super::error::Error;
+use crate::session::messages::{Channels, Inspect};
 use crate::session::walk::Over;
 
 /// How a part is answered.
 #[derive(Debug, Clone, Copy)]
 pub struct ReplyKind(pub(super) Kind);
+
+impl ReplyKind {
+    /// There is no answer.
+    pub(crate) const SILENT: ReplyKind = ReplyKind(Kind::Silent);
+}
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Kind {
@@ -72,6 +78,19 @@ pub(super) enum Kind {
     Ok,
     /// `PONG`.
     Pong,
+    /// The same, to a subscriber in RESP2: an array with the echo behind it.
+    PongAmongMessages,
+    /// SUBSCRIBE and its like: the echo is the name.
+    Subscription {
+        begins: bool,
+        of: Channels,
+    },
+    /// UNSUBSCRIBE and its like, from all.
+    Unsubscriptions(Channels),
+    /// PUBLISH, SPUBLISH.
+    Published,
+    /// PUBSUB; the echo is what was asked for.
+    Inspected(Inspect),
     /// The echo, as a bulk string.
     Message,
     /// `OK`, or that there is no such key: RENAME.
@@ -80,6 +99,8 @@ pub(super) enum Kind {
     RenamedFlag,
     /// 1 or 0: MSETNX, COPY, MOVE.
     Jointly,
+    /// What a script returns: EVAL.
+    Script,
     /// `OK` behind the last of several, if nothing is wrong: WATCH.
     Watched(Position),
     /// `OK`: MULTI.

@@ -6,6 +6,7 @@ use super::error::Error;
 use super::local::LocalCall;
 use super::reply_kind::{Kind, Position};
 use super::storage::Storage;
+use crate::session::messages::Channels;
 use crate::session::part::{Joint, Part};
 use crate::session::protocol::Port;
 
@@ -30,9 +31,14 @@ pub(super) struct Row {
 impl Row {
     /// Whether `count` arguments, the name among them, are as many as the command takes.
     pub(super) fn takes(&self, count: usize) -> bool {
-        let count = i32::try_from(count).unwrap_or(i32::MAX);
-        (self.arity >= 0 && count == self.arity) || (self.arity < 0 && count >= -self.arity)
+        takes(self.arity, count)
     }
+}
+
+/// As [`Row::takes`], by the arity alone.
+pub(super) fn takes(arity: i32, count: usize) -> bool {
+    let count = i32::try_from(count).unwrap_or(i32::MAX);
+    (arity >= 0 && count == arity) || (arity < 0 && count >= -arity)
 }
 
 /// Where the keys are among the arguments: first, last (negative: from the end), step; zeros for no key.
@@ -44,6 +50,8 @@ pub(super) struct Keys {
 }
 
 impl Keys {
+    pub(super) const NONE: Keys = Keys { first: 0, last: 0, step: 0 };
+
     /// The numbers of the arguments that are keys, of `count` arguments with the name.
     pub(super) fn of(self, count: usize) -> impl ExactSizeIterator<Item = usize> {
         self.behind(0, count)
@@ -70,6 +78,16 @@ pub(super) enum Values {
     Pairs,
 }
 
+impl Row {
+    /// The arguments that are handed out one by one: keys, or names of channels.
+    pub(super) fn handed_out(&self) -> Keys {
+        match self.run {
+            Run::Listens { .. } => Keys { first: 1, last: -1, step: 1 },
+            _ => self.keys,
+        }
+    }
+}
+
 /// How a command is worked off.
 #[derive(Clone, Copy)]
 pub(super) enum Run {
@@ -81,6 +99,8 @@ pub(super) enum Run {
         for<'r, 'a> fn(&Call<'r, 'a>) -> Result<(), Error>,
         for<'r, 'a> fn(&Call<'r, 'a>, usize, Position, &mut Vec<Part<'a>>),
     ),
+    /// A client begins to listen to such channels, or ends it; all arguments are names.
+    Listens { begins: bool, of: Channels },
     /// Stores one value: the function reads what stands before the value.
     Store(for<'r, 'a> fn(&Call<'r, 'a>) -> Result<Storage<'a>, Error>),
     /// Needs no shard; run when its answer is composed.
@@ -94,6 +114,8 @@ pub(super) enum Run {
     Chooses(fn(&mut Client, &LocalCall<'_>, &mut Vec<u8>)),
     /// Is about several keys, and done as one: what is to be done, and how it is answered.
     Joint(JointRead, Kind),
+    /// Runs a script.
+    Script(ScriptKind),
     /// Begins or ends a queue of commands.
     Queue(Queueing),
     /// Answers `+OK`, then the connection is closed.
@@ -110,6 +132,15 @@ pub(super) struct Origin {
     pub database: u16,
 }
 
+/// How a command names a script, and what that may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ScriptKind {
+    /// By the digits of its digest, not by its text.
+    pub by_digits: bool,
+    /// It may change nothing.
+    pub read_only: bool,
+}
+
 /// What becomes of a queue of commands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Queueing {
@@ -123,11 +154,13 @@ impl std::fmt::Debug for Run {
         f.write_str(match self {
             Run::Parts(_) => "Parts",
             Run::Keys(..) => "Keys",
+            Run::Listens { .. } => "Listens",
             Run::Store(_) => "Store",
             Run::Local(_) => "Local",
             Run::Mixed(..) => "Mixed",
             Run::Chooses(_) => "Chooses",
             Run::Joint(..) => "Joint",
+            Run::Script(_) => "Script",
             Run::Queue(_) => "Queue",
             Run::Quit => "Quit",
         })

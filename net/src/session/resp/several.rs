@@ -7,9 +7,9 @@ use super::storage::Storage;
 use crate::session::part::{Part, Work};
 use torc_engine::command::{Delete, Expiry, Op, Read};
 
-/// Nothing but keys: none is too long.
+/// Nothing but keys, or names of channels: none is too long.
 pub(super) fn check(call: &Call<'_, '_>) -> Result<(), Error> {
-    call.row.keys.of(call.len()).try_for_each(|index| call.key(index).map(|_| ()))
+    call.row.handed_out().of(call.len()).try_for_each(|index| call.key(index).map(|_| ()))
 }
 
 /// Keys with their values.

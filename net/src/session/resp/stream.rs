@@ -68,7 +68,7 @@ impl Session {
         match storage(&call, len) {
             Err(error) => {
                 turn.error(error, &frame[..start]);
-                self.state = State::Skip { bytes: len + 2, arguments: behind };
+                self.pass_over(arguments, Place { index, start, len });
             }
             Ok(storage) => {
                 let work = Work::ValueBegin { command: storage.command(&[], Expiry::Never), bytes: len };
@@ -85,6 +85,12 @@ impl Session {
                 });
             }
         }
+    }
+
+    /// Throws away a long value and what is behind it: its request is answered.
+    pub(super) fn pass_over(&mut self, arguments: &Arguments, Place { index, len, .. }: Place) {
+        let behind = arguments.announced.saturating_sub(index + 1);
+        self.state = State::Skip { bytes: len + 2, arguments: behind };
     }
 
     /// Goes on where the last input ended.

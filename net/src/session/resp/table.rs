@@ -4,19 +4,25 @@
 //! perfect hash over the name in lower case, made at compile time.
 
 use super::reply_kind::Kind;
-use super::row::{Keys, Queueing, Row, Run, Values};
+use super::row::{Keys, Queueing, Row, Run, ScriptKind, Values};
 use super::{
     bits, clients, cluster, config, connection, counters, dump, expiry, info, introspection, joint, keyspace,
-    memory, object, observe, several, strings, watch,
+    memory, messages, object, observe, scripting, several, strings, watch,
 };
+use crate::session::messages::Channels;
 use torc_proto::resp::Arguments;
 use torc_proto::resp::request::inline_word;
 
-const NONE: Keys = Keys { first: 0, last: 0, step: 0 };
+const NONE: Keys = Keys::NONE;
 const ONE: Keys = Keys { first: 1, last: 1, step: 1 };
 const ALL: Keys = Keys { first: 1, last: -1, step: 1 };
 const TWO: Keys = Keys { first: 1, last: 2, step: 1 };
 const PAIRS: Keys = Keys { first: 1, last: -1, step: 2 };
+
+const EVAL: ScriptKind = ScriptKind { by_digits: false, read_only: false };
+const EVALSHA: ScriptKind = ScriptKind { by_digits: true, read_only: false };
+const EVAL_RO: ScriptKind = ScriptKind { by_digits: false, read_only: true };
+const EVALSHA_RO: ScriptKind = ScriptKind { by_digits: true, read_only: true };
 
 macro_rules! rows {
     ($($name:literal $arity:literal [$($flag:literal)*] $keys:ident $group:literal $since:literal
@@ -31,7 +37,7 @@ macro_rules! rows {
     };
 }
 
-use Run::{Chooses, Local, Mixed, Parts, Queue, Quit, Store};
+use Run::{Chooses, Listens, Local, Mixed, Parts, Queue, Quit, Store};
 use Values::{Pairs, Streamed};
 
 rows! {
@@ -174,7 +180,7 @@ rows! {
     "echo" 2 ["loading" "stale" "fast"] NONE "connection" "1.0.0"
         Values::None, Parts(connection::echo), "Answers the message";
     "hello" -1 ["noscript" "loading" "stale" "fast" "no_auth" "allow_busy"] NONE "connection" "6.0.0"
-        Values::None, Local(connection::hello), "Choose RESP2 or RESP3";
+        Values::None, Chooses(connection::hello), "Choose RESP2 or RESP3";
     "auth" -2 ["noscript" "loading" "stale" "fast" "no_auth" "allow_busy"] NONE "connection" "1.0.0"
         Values::None, Local(connection::auth), "Log in; there is no password yet";
     "quit" -1 ["noscript" "loading" "stale" "fast" "no_auth" "allow_busy"] NONE "connection" "1.0.0"
@@ -195,12 +201,40 @@ rows! {
         Values::None, Run::Keys(several::check, watch::watch), "EXEC does nothing if a key changes before it";
     "unwatch" 1 ["noscript" "loading" "stale" "fast" "allow_busy"] NONE "transactions" "2.2.0"
         Values::None, Parts(watch::unwatch), "Watch no key any more";
+    "eval" -3 ["noscript" "stale" "skip_monitor" "no_mandatory_keys" "movablekeys"] NONE "scripting" "2.6.0"
+        Pairs, Run::Script(EVAL), "Run a script";
+    "evalsha" -3 ["noscript" "stale" "skip_monitor" "no_mandatory_keys" "movablekeys"] NONE "scripting" "2.6.0"
+        Pairs, Run::Script(EVALSHA), "Run a script that is known, by its SHA-1";
+    "eval_ro" -3 ["readonly" "noscript" "stale" "skip_monitor" "no_mandatory_keys" "movablekeys"] NONE "scripting" "7.0.0"
+        Pairs, Run::Script(EVAL_RO), "Run a script that changes nothing";
+    "evalsha_ro" -3 ["readonly" "noscript" "stale" "skip_monitor" "no_mandatory_keys" "movablekeys"] NONE "scripting" "7.0.0"
+        Pairs, Run::Script(EVALSHA_RO), "The same, by its SHA-1";
+    "script" -2 [] NONE "scripting" "2.6.0"
+        Pairs, Local(scripting::script), "The scripts that are known";
     "cluster" -2 [] NONE "cluster" "3.0.0"
         Values::None, Mixed(cluster::parts, cluster::cluster), "Which shard owns which slot";
     "readonly" 1 ["loading" "stale" "fast"] NONE "cluster" "3.0.0"
         Values::None, Local(connection::accepted), "Accepted; every shard is a primary";
     "readwrite" 1 ["loading" "stale" "fast"] NONE "cluster" "3.0.0"
         Values::None, Local(connection::accepted), "Accepted; every shard is a primary";
+    "subscribe" -2 ["pubsub" "noscript" "loading" "stale"] NONE "pubsub" "2.0.0"
+        Values::None, Listens { begins: true, of: Channels::Named }, "Get the messages of channels";
+    "unsubscribe" -1 ["pubsub" "noscript" "loading" "stale"] NONE "pubsub" "2.0.0"
+        Values::None, Listens { begins: false, of: Channels::Named }, "Get them no longer";
+    "psubscribe" -2 ["pubsub" "noscript" "loading" "stale"] NONE "pubsub" "2.0.0"
+        Values::None, Listens { begins: true, of: Channels::Matching }, "Get the messages of all channels that match patterns";
+    "punsubscribe" -1 ["pubsub" "noscript" "loading" "stale"] NONE "pubsub" "2.0.0"
+        Values::None, Listens { begins: false, of: Channels::Matching }, "Get them no longer";
+    "ssubscribe" -2 ["pubsub" "noscript" "loading" "stale"] ALL "pubsub" "7.0.0"
+        Values::None, Listens { begins: true, of: Channels::Sharded }, "Get the messages of sharded channels";
+    "sunsubscribe" -1 ["pubsub" "noscript" "loading" "stale"] ALL "pubsub" "7.0.0"
+        Values::None, Listens { begins: false, of: Channels::Sharded }, "Get them no longer";
+    "publish" 3 ["pubsub" "loading" "stale" "fast"] NONE "pubsub" "2.0.0"
+        Pairs, Parts(messages::publish), "Send a message to the subscribers of a channel";
+    "spublish" 3 ["pubsub" "loading" "stale" "fast"] ONE "pubsub" "7.0.0"
+        Pairs, Parts(messages::publish_sharded), "Send a message to the subscribers of a sharded channel";
+    "pubsub" -2 [] NONE "pubsub" "2.8.0"
+        Values::None, Parts(messages::pubsub), "What subscriptions there are";
     "asking" 1 ["fast"] NONE "cluster" "3.0.0"
         Values::None, Local(connection::accepted), "Accepted; no slot is on the move";
 }
@@ -226,7 +260,7 @@ fn pack(name: &[u8]) -> Option<u128> {
 }
 
 const LOWER: u128 = u128::from_le_bytes([0x20; NAME_BYTES_MAX]);
-const SLOT_BITS: u32 = 9;
+const SLOT_BITS: u32 = 10;
 const EMPTY: u8 = u8::MAX;
 
 const fn hash(name: u128, multiplier: u64) -> usize {
@@ -319,7 +353,7 @@ mod tests {
     fn values_and_keys_lie_within_the_fewest_arguments() {
         for row in &ROWS {
             let fewest = row.arity.unsigned_abs() as usize;
-            assert!(row.keys.first < row.arity.abs().max(1), "{}", row.name);
+            assert!(row.keys.of(fewest).all(|index| index < fewest), "{}", row.name);
             if let Values::Streamed(index) = row.values {
                 assert!(index < fewest, "{}", row.name);
             }

@@ -8,7 +8,8 @@ use super::call::{self, Call, part};
 use super::error::Error;
 use super::facts;
 use super::reply_kind::Kind;
-use super::row::{Origin, Row, Run};
+use super::row::{Keys, Origin, Row, Run};
+use super::scripting;
 use super::stream::State;
 use super::table::row_of;
 use super::{Place, Progress, Session, Turn, connection, exceeds, long_value, pairs_bytes_max};
@@ -20,22 +21,6 @@ use torc_engine::command::Millis;
 use torc_proto::resp::compose;
 use torc_proto::resp::request::{self, Arguments, Step};
 use torc_proto::slot::slot_of;
-
-/// Whether the command's subcommand is one, and has as many arguments as it may.
-fn check_subcommand(row: &Row, frame: &[u8], arguments: &Arguments) -> Result<(), Error> {
-    let (subcommands, Some(word)) = (facts::subcommands(row.name), arguments.spans.get(1)) else {
-        return Ok(());
-    };
-    if subcommands.is_empty() {
-        return Ok(());
-    }
-    let is_it = |name: &&&str| word.of(frame).eq_ignore_ascii_case(name.as_bytes());
-    let name = subcommands.iter().find(is_it).ok_or(Error::UnknownSubcommand)?;
-    match facts::of(&format!("{}|{name}", row.name)) {
-        Some(facts) if !facts.takes(arguments.spans.len()) => Err(Error::WrongArguments(facts.name)),
-        _ => Ok(()),
-    }
-}
 
 /// Commands that wait for EXEC.
 #[derive(Debug, Default)]
@@ -86,9 +71,13 @@ impl Transaction {
         while let Step::Complete { consumed } = request::parse(rest, limits.arguments_max, &mut arguments) {
             if let Some((_, row)) = row_of(rest, &arguments) {
                 let argument = |index: usize| arguments.spans.get(index).map(|span| span.of(rest));
-                for key in row.keys.of(arguments.spans.len()).filter_map(argument) {
+                // Names of channels belong to slots as keys do, and are none.
+                let keys = if row.flags.contains(&"pubsub") { Keys::NONE } else { row.keys };
+                for key in keys.of(arguments.spans.len()).filter_map(argument) {
                     visit(database, key);
                 }
+                let keys = scripting::keys(row, arguments.spans.len(), argument(2));
+                keys.filter_map(argument).for_each(|key| visit(database, key));
                 // Their subcommands have one.
                 if let ("object" | "memory", Some(key)) = (row.name, argument(2)) {
                     visit(database, key);
@@ -110,7 +99,7 @@ impl Transaction {
                         visit(to, key);
                     }
                 }
-                if let (Run::Chooses(_), Some(word)) = (&row.run, argument(1)) {
+                if let ("select", Some(word)) = (row.name, argument(1)) {
                     database = connection::chosen(word, self.port, limits.databases).unwrap_or(database);
                 }
             }
@@ -188,7 +177,9 @@ impl Session {
         if row.flags.contains(&"no_multi") {
             return Err(Error::NotInTransaction);
         }
-        check_subcommand(row, frame, arguments)?;
+        if let Some(word) = arguments.spans.get(1) {
+            facts::check_subcommand(row.name, word.of(frame), arguments.spans.len())?;
+        }
         if long_value(row, arguments, turn.limits)
             .is_some_and(|value| value.len > turn.limits.value_bytes_max)
         {
@@ -198,10 +189,14 @@ impl Session {
         let slot = match self.port {
             Port::Common => None,
             Port::Shard => {
-                let mut slots = row.keys.of(arguments.spans.len()).map(|index| match &words {
-                    Some(words) => slot_of(&words[index]),
-                    None => slot_of(arguments.spans[index].of(frame)),
-                });
+                let argument = |index: usize| match &words {
+                    Some(words) => words[index].as_slice(),
+                    None => arguments.spans[index].of(frame),
+                };
+                let count = arguments.spans.len();
+                let named = (count > 2).then(|| argument(2));
+                let keys = row.keys.of(count).chain(scripting::keys(row, count, named));
+                let mut slots = keys.map(|index| slot_of(argument(index)));
                 let slot = slots.next();
                 if slots.any(|other| Some(other) != slot) {
                     return Err(Error::CrossSlot);
@@ -258,8 +253,7 @@ impl Session {
             return Progress::Missing(missing);
         };
         self.spoil(Error::ValueTooLong, rest, turn);
-        let behind = arguments.announced.saturating_sub(place.index + 1);
-        self.state = State::Skip { bytes: place.len + 2, arguments: behind };
+        self.pass_over(arguments, place);
         Progress::Consumed(place.start)
     }
 
@@ -283,8 +277,11 @@ impl Session {
         parts: &mut Vec<Part<'a>>,
         parts_max: usize,
     ) {
+        if self.guarded {
+            self.settle();
+        }
         let from = parts.len();
-        let mut turn = Turn { scratch, now, limits, parts, parts_max, from };
+        let mut turn = Turn { scratch, now, limits, parts, parts_max, from, is_replay: true };
         // Step by step: the quick way for small requests stays in the one place where it counts.
         let Transaction { frames, parsed, .. } = transaction;
         let frames: &'a [u8] = frames;

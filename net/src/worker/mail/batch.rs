@@ -1,6 +1,6 @@
 //! What travels between two shards: requests, and the answers beside them.
 
-use crate::session::{Deadline, FreeReply, OfClients, Once, Wish};
+use crate::session::{Deadline, FreeReply, Inspect, OfClients, Once, Wish};
 use crate::transport::ConnId;
 use crate::worker::owned::{Options, OwnedAnswer, strip_op};
 use torc_engine::command::{Body, Millis, Op, Write};
@@ -163,6 +163,14 @@ pub(crate) enum What {
         cursor: u64,
         count: u32,
     },
+    /// The owner's clients get a message: the key is the channel, the value the message.
+    Publish {
+        sharded: bool,
+    },
+    /// The owner's clients are told of a change: the value is the event. There is no answer.
+    Notice,
+    /// What the owner's clients are subscribed to.
+    Inspect(Inspect),
     /// Clients from a place on: see `clients.rs`.
     Clients {
         place: u32,
@@ -173,9 +181,9 @@ pub(crate) enum What {
 }
 
 impl What {
-    /// What shards say to each other about transactions, without an answer.
+    /// What shards say to each other without an answer.
     pub(crate) fn is_notice(self) -> bool {
-        matches!(self, What::Hold | What::Granted { .. } | What::Release | What::Unwatch)
+        matches!(self, What::Hold | What::Granted { .. } | What::Release | What::Unwatch | What::Notice)
     }
 }
 

@@ -58,6 +58,12 @@ impl Lane {
         true
     }
 
+    /// Whether a request with so many bytes, whose answer has no value, can be taken now.
+    pub(crate) fn has_room_for(&self, length: usize) -> bool {
+        let left = self.batches_max - self.under_way;
+        left > usize::from(!self.open.takes(length, 0))
+    }
+
     /// Requests that can be taken now, if they are short.
     pub(crate) fn places(&self) -> usize {
         let left = self.batches_max - self.under_way;

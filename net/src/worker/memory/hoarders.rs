@@ -66,8 +66,8 @@ impl WorkerState {
             _ => self.budget.used().saturating_sub(left + closing),
         };
         self.budget.closes = closing > 0 || !hoarders.is_empty();
-        hoarders.sort_unstable_by_key(|&(bytes, _)| std::cmp::Reverse(bytes));
-        for (bytes, id) in hoarders {
+        hoarders.sort_unstable_by_key(|&(lags, bytes, _)| std::cmp::Reverse((lags, bytes)));
+        for (_, bytes, id) in hoarders {
             let Some(conn) = self.connections.find(id) else { continue };
             if wanted == 0 && !(short_of_pins && conn.lends) {
                 continue;
@@ -79,7 +79,7 @@ impl WorkerState {
 
     /// Connections that hold more than `least` bytes and have moved little of them since the last look, though they could; and
     /// what those are charged with that are being closed.
-    fn hoarders(&mut self, overdrawn: bool, least: usize) -> (Vec<(usize, ConnId)>, usize) {
+    fn hoarders(&mut self, overdrawn: bool, least: usize) -> (Vec<(bool, usize, ConnId)>, usize) {
         let (mut found, mut closing) = (Vec::new(), 0);
         let counted = self.now.saturating_sub(self.budget.moving_since) >= LOOK_MS;
         if counted {
@@ -97,7 +97,9 @@ impl WorkerState {
             let holds = conn.lends || content > least;
             let stands_still = moved < content / MOVED_SHARE && !waits_for_shard(conn);
             if holds && (overdrawn || stands_still) {
-                found.push((content.saturating_sub(moved), conn.id));
+                // Nobody else is closed for messages that a subscriber does not take.
+                let lags = conn.subscription_bytes > 0 && conn.sending;
+                found.push((lags, content.saturating_sub(moved), conn.id));
             }
         }
         (found, closing)

@@ -101,7 +101,7 @@ impl WorkerState {
         let keys = watches.keys;
         self.stats.watched_keys.set(keys as u64);
         if keys == 0 {
-            self.shard.listen_no_more();
+            self.shard.listen_no_more::<Watches>();
         }
         watcher
     }

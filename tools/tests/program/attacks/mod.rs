@@ -3,6 +3,7 @@
 
 mod crowds;
 mod floods;
+mod messages;
 mod watch;
 
 use crate::harness::{Server, sum_of};
@@ -79,6 +80,16 @@ fn a_scan_of_everything_at_once_keeps_to_memory() {
 #[test]
 fn single_bytes_that_nobody_reads_pin_few_segments() {
     withstand(EVERYWHERE, 64, Charge::Memory, floods::single_bytes_unread);
+}
+
+#[test]
+fn messages_that_nobody_reads_keep_to_memory() {
+    withstand(EVERYWHERE, 64, Charge::Memory, messages::unread_messages);
+}
+
+#[test]
+fn a_million_subscriptions_keep_to_memory() {
+    withstand(EACH_ONCE, 256, Charge::Memory, messages::a_million_subscriptions);
 }
 
 #[test]
