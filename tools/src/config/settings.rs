@@ -115,7 +115,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         kind: SettingKind::Switch,
         value: "",
         default: "false",
-        help: "Allow addresses that other machines can reach though no password is asked for; for --admin always",
+        help: "Allow addresses that other machines can reach though no password is asked for; for the admin address always",
         choices: &[],
         group: NETWORK,
     },
