@@ -4,8 +4,10 @@ use super::deadline::Deadline;
 use super::memcache::reply_kind as memcache;
 use super::messages::About;
 use super::native::reply_kind as native;
+use super::push;
 use super::refused::Refused;
 use super::resp::reply_kind as resp;
+use super::tracking::Tracking;
 use super::walk::Over;
 use super::wish::Wish;
 use torc_engine::command::{Command, Expiry, Millis, WriteMode};
@@ -118,6 +120,11 @@ pub enum Work<'a> {
         name: &'a [u8],
         message: &'a [u8],
     },
+    /// About keys of which the client keeps copies. `prefixes`: as [`torc_engine::words`].
+    Tracking {
+        asked: Tracking,
+        prefixes: &'a [u8],
+    },
     /// Nothing for a shard: `compose` is called with [`Answer::Local`](super::answer::Answer::Local) and `echo` holds the frame.
     Local,
     /// Answer what is due, then close the connection. `compose` is called first, as for `Local`.
@@ -210,7 +217,7 @@ pub enum ReplyKind {
     /// A step of a command that is done in several: no client sees the answer.
     Step,
     /// No answer, but a push that waited behind answers; the echo holds its bytes.
-    Push,
+    Push(push::About),
 }
 
 impl ReplyKind {

@@ -78,7 +78,7 @@ impl WorkerState {
             self.mail.trim(stock);
         }
         let mail = self.mail.bytes_held();
-        let stock = self.pool.bytes_held() + self.notices.bytes_held();
+        let stock = self.pool.bytes_held() + self.notices.bytes_held() + self.tracking_bytes();
         self.budget.common = mail + stock + self.budget.rings;
         self.stats.mail_bytes.set(mail as u64);
         self.stats.fixed_bytes.set(self.budget.fixed as u64);

@@ -7,9 +7,10 @@ use super::mail::AskBytes;
 use super::pool::Pool;
 use super::queue::Asked;
 use crate::session::{
-    About, Answer, AttachRefusal, DatabasesChange, Exec, Joint, Jointly, NotFlushed, NotWalked, Once, Over,
-    PairRefusal, Part, ReplyKind, Shares, Told, Work, lent_cost,
+    About, Answer, AttachRefusal, DatabasesChange, Exec, Joint, Jointly, NotFlushed, NotTracked, NotWalked,
+    Once, Over, PairRefusal, Part, ReplyKind, Shares, Told, Tracked, Tracking, Work, lent_cost,
 };
+use crate::transport::ConnId;
 use torc_engine::bytes::Bytes;
 use torc_engine::command::{
     Bits, Body, Command, Expiry, Found, IfEqual, Meta, Millis, Number, Op, Outcome, Refusal, Ticket, Unpack,
@@ -38,6 +39,7 @@ pub(crate) enum OwnedWork {
     Reads,
     Told(Told),
     Messages(About),
+    Tracking(Tracking),
     Local,
     Close,
 }
@@ -104,6 +106,7 @@ impl OwnedPart {
             Work::Reads { asked } => (OwnedWork::Reads, &b""[..], asked),
             Work::Told(told, value) => (OwnedWork::Told(told), &b""[..], value),
             Work::Messages { about, name, message } => (OwnedWork::Messages(about), name, message),
+            Work::Tracking { asked, prefixes } => (OwnedWork::Tracking(asked), &b""[..], prefixes),
             Work::Local => (OwnedWork::Local, &b""[..], &b""[..]),
             Work::Close => (OwnedWork::Close, &b""[..], &b""[..]),
         };
@@ -154,6 +157,7 @@ impl OwnedPart {
             OwnedWork::Messages(about) => Work::Messages { about, name: key, message: value },
             OwnedWork::Pair => Work::Pair { client: value },
             OwnedWork::Reads => Work::Reads { asked: value },
+            OwnedWork::Tracking(asked) => Work::Tracking { asked, prefixes: value },
             OwnedWork::Local => Work::Local,
             OwnedWork::Close => Work::Close,
         };
@@ -271,6 +275,9 @@ pub(crate) enum OwnedAnswer {
     },
     Published(u64),
     Inspected,
+    Tracking(Result<Tracked, NotTracked>),
+    /// The client that is to be told in place of another, if it is there.
+    Target(Option<ConnId>),
     Walked {
         count: u64,
     },
@@ -365,6 +372,10 @@ impl OwnedAnswer {
                 bytes.extend_from_slice(found);
                 OwnedAnswer::Inspected
             }
+            Answer::Tracking { outcome, words } => {
+                bytes.extend_from_slice(words);
+                OwnedAnswer::Tracking(outcome)
+            }
             Answer::Walked { count, found } => {
                 bytes.extend_from_slice(found);
                 OwnedAnswer::Walked { count }
@@ -399,6 +410,8 @@ impl OwnedAnswer {
             OwnedAnswer::Unsubscribed { left } => Answer::Unsubscribed { names: bytes, left },
             OwnedAnswer::Published(count) => Answer::Published(count),
             OwnedAnswer::Inspected => Answer::Inspected(bytes),
+            OwnedAnswer::Tracking(outcome) => Answer::Tracking { outcome, words: bytes },
+            OwnedAnswer::Target(_) => Answer::Local,
             OwnedAnswer::Walked { count } => Answer::Walked { count, found: bytes },
             OwnedAnswer::NotWalked(why) => Answer::NotWalked(why),
             OwnedAnswer::Busy { limit } => Answer::Busy { limit },

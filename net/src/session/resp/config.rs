@@ -70,6 +70,7 @@ const SETTINGS: &[(&str, Meaning)] = &[
     ("slowlog-log-slower-than", Meaning::Is("-1")),
     ("slowlog-max-len", Meaning::Is("0")),
     ("timeout", Meaning::Changeable(Changeable::IdleSeconds)),
+    ("tracking-table-max-keys", Meaning::Figure("tracking_keys_max")),
 ];
 
 fn value(meaning: Meaning, call: &LocalCall<'_>) -> String {

@@ -120,7 +120,7 @@ pub(super) fn hello(client: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>
     match Hello::of(&words) {
         Err(text) => compose::error(out, &text),
         Ok(hello) => {
-            hello.name.into_iter().for_each(|name| name.clone_into(&mut client.name));
+            hello.name.into_iter().for_each(|name| client.name = name.into());
             client.version = hello.version.unwrap_or(client.version);
             greet(client, call.context, out);
         }
@@ -161,7 +161,7 @@ pub(super) fn reset(client: &mut Client, _: &LocalCall<'_>, out: &mut Vec<u8>) {
     client.version = Version::Resp2;
     client.mute = None;
     client.database = 0;
-    client.name.clear();
+    client.name = Box::default();
     compose::simple(out, "RESET");
 }
 
@@ -182,7 +182,6 @@ const CLIENT: &[Subcommand] = &[
     Subcommand { name: "pause", arity: -3, run: pause },
     Subcommand { name: "unpause", arity: 2, run: go_on },
     Subcommand { name: "unblock", arity: -3, run: unblock },
-    Subcommand { name: "getredir", arity: 2, run: |_, _, out| compose::integer(out, -1) },
 ];
 
 fn set_name(client: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
@@ -203,14 +202,14 @@ fn name(client: &mut Client, _: &LocalCall<'_>, out: &mut Vec<u8>) {
 const NAME_BYTES_MAX: usize = 256;
 
 /// Takes a name that can stand in a line of CLIENT LIST; else the error is written.
-fn rename(kept: &mut Vec<u8>, name: &[u8], what: &str, out: &mut Vec<u8>) -> bool {
+fn rename(kept: &mut Box<[u8]>, name: &[u8], what: &str, out: &mut Vec<u8>) -> bool {
     match check_name(name, what) {
         Err(text) => {
             compose::error(out, &text);
             false
         }
         Ok(()) => {
-            name.clone_into(kept);
+            *kept = name.into();
             true
         }
     }

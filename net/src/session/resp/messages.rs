@@ -10,6 +10,7 @@ use super::error::Error;
 use super::facts;
 use super::reply_kind::Kind;
 use super::row::{Row, Run, takes};
+use super::tracking::Caching;
 use super::{Session, Turn};
 use crate::session::answer::Answer;
 use crate::session::messages::{About, Channels, Inspect, Subscribed};
@@ -34,13 +35,14 @@ pub(super) enum Guarded {
 impl Session {
     /// What was parsed before is executed: the worker parses nothing else of a connection before that.
     pub(super) fn settle(&mut self) {
-        (self.guarded, self.unsettled) = (self.is_subscribed, false);
+        self.unsettled = false;
+        self.guarded = self.is_subscribed || self.caching != Caching::Not;
     }
 
     /// See [`crate::session::Session::has_subscribed`].
     pub fn has_subscribed(&mut self, to: Subscribed) {
         self.is_subscribed = to.total() > 0;
-        self.guarded = self.unsettled || self.is_subscribed;
+        self.guarded |= self.is_subscribed;
         self.composer.has_subscribed(to);
     }
 
@@ -63,6 +65,9 @@ impl Session {
         let is_free = matches!(row.run, Run::Listens { .. } | Run::Quit)
             || row.name == "reset"
             || turn.is_replay && !is_ping;
+        if !self.is_subscribed && !self.unsettled {
+            return Guarded::Passes;
+        }
         let call = turn.call(row, frame, arguments);
         let is_wrong = (is_ping && call.len() > 2) || has_wrong_subcommand(&call);
         if self.version == Version::Resp3 || is_free || is_wrong {

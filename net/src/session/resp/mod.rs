@@ -52,6 +52,7 @@ mod storage;
 mod stream;
 mod strings;
 mod table;
+mod tracking;
 mod transaction;
 mod walked;
 mod watch;
@@ -83,6 +84,7 @@ use torc_engine::command::{Command, Millis, Op};
 use torc_proto::resp::ProtocolError;
 use torc_proto::resp::compose::{self, Version};
 use torc_proto::resp::request::{self, Arguments, SMALL_ARGUMENTS_MAX, Span, Step};
+use tracking::Caching;
 use transaction::Queue;
 
 /// State of one connection.
@@ -98,6 +100,7 @@ pub struct Session {
     unsettled: bool,
     /// What may be asked, or how it is answered, may depend on subscriptions.
     guarded: bool,
+    caching: Caching,
     /// What is parsed now counts no accesses (CLIENT NO-TOUCH).
     no_touch: bool,
     state: State,
@@ -183,7 +186,12 @@ impl Session {
             "hello" => return self.choose_version(call),
             "reset" => {
                 self.set_database(turn);
-                turn.parts.extend([part(Work::Unwatch, Kind::Silent, &[]), messages::forget()]);
+                turn.parts.extend([
+                    part(Work::Unwatch, Kind::Silent, &[]),
+                    messages::forget(),
+                    tracking::end(),
+                ]);
+                self.caching = Caching::Not;
                 (self.queue, self.state) = (None, State::Request);
                 self.unsettle();
                 self.version = Version::default();
@@ -384,6 +392,7 @@ impl Session {
                 Guarded::Waits => return 0,
                 Guarded::Answered => return consumed,
             }
+            self.pass_caching(row, turn);
         }
         if row.values == Values::Pairs && consumed > pairs_bytes_max(turn.limits) {
             turn.error(Error::PairsTooLong, frame);
@@ -449,6 +458,9 @@ impl Session {
                 if let Some(no_touch) = clients::touch(&call) {
                     self.set_database(turn);
                     (self.no_touch, turn.from) = (no_touch, turn.parts.len());
+                }
+                if tracking::is_caching(&call) {
+                    self.begin_caching(turn);
                 }
                 parts(&call, turn.parts).map(|begun| {
                     if !begun {
@@ -542,6 +554,7 @@ impl Session {
                     return Some(Progress::Consumed(place.start));
                 }
             }
+            self.pass_caching(row, turn);
         }
         self.begin(row, rest, arguments, place, turn);
         Some(Progress::Consumed(place.start))
@@ -586,6 +599,7 @@ impl<'t, 'a> Turn<'t, 'a> {
             | Error::AmongMessages(_)
             | Error::ClientType(_)
             | Error::User(_)
+            | Error::PrefixesOverlap(..)
             | Error::UnsupportedOption(_) => frame,
             _ => &[],
         };

@@ -1,6 +1,7 @@
 //! With which kind of reply a part is answered: plain data that is kept with the part.
 
 use super::error::Error;
+use super::tracking::Told;
 use crate::session::messages::{Channels, Inspect};
 use crate::session::walk::Over;
 
@@ -86,6 +87,8 @@ pub(super) enum Kind {
     Published,
     /// PUBSUB; the echo is what was asked for.
     Inspected(Inspect),
+    /// CLIENT TRACKING and its like.
+    Tracking(Told),
     /// The echo, as a bulk string.
     Message,
     /// `OK`, or that there is no such key: RENAME.

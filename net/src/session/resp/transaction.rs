@@ -10,6 +10,7 @@ use super::reply_kind::Kind;
 use super::row::{Keys, Origin, Row, Run};
 use super::stream::State;
 use super::table::row_of;
+use super::tracking::Caching;
 use super::{Place, Progress, Session, Turn, connection, exceeds, long_value, pairs_bytes_max};
 use crate::session::parsing::Limits;
 use crate::session::part::{Joint, Part, Work};
@@ -153,6 +154,9 @@ impl Session {
             return turn.error(Error::WatchInMulti, &[]);
         }
         if row.is_run_in_queue() {
+            if self.caching != Caching::Not {
+                self.pass_caching(row, turn);
+            }
             self.run(index, row, frame, arguments, turn);
             return;
         }
