@@ -161,7 +161,7 @@ impl Step {
 }
 
 /// The steps of a command, in order. Bytes that are no whole step are left out.
-pub(crate) fn steps(packed: &[u8]) -> impl Iterator<Item = Step> + Clone + '_ {
+pub fn steps(packed: &[u8]) -> impl Iterator<Item = Step> + Clone + '_ {
     packed.as_chunks::<STEP_BYTES>().0.iter().map(Step::unpack)
 }
 

@@ -79,6 +79,7 @@ pub use returning::{Chunk, Returning};
 pub use unknown::{Known, Recovered};
 
 use self::spaces::Dropping;
+use crate::bytes::Bytes;
 use crate::chain::ChainList;
 use crate::changes::{Cause, Change, Listener};
 use crate::command::{Command, Found, Meta, Millis, Op, Outcome, Refusal, Value};
@@ -415,14 +416,6 @@ impl Shard {
         (item.present() & present::CHAIN_HEAD != 0).then(|| value_in(&self.segments, &item).len())
     }
 
-    /// Bytes of segments that are free, and could be set aside at once.
-    pub fn bytes_free(&self) -> u64 {
-        if self.segments.file().is_some() {
-            return 0;
-        }
-        (self.segments.free() * self.segments.segment_bytes()) as u64
-    }
-
     /// Takes lent bytes back.
     ///
     /// # Panics
@@ -537,6 +530,14 @@ impl Shard {
         let item_and_value = (item, value_in(&self.segments, &item));
         let (space, key) = (item.space(), item.key());
         let change = Change { cause, space, key, hash, version, item: Some(item_and_value) };
+        self.listeners.iter_mut().for_each(|listener| listener.changed(&change));
+    }
+
+    /// Tells of a change to a key that has no item.
+    #[cold]
+    fn tell_of_missing(&mut self, cause: Cause, key: Key<'_>, version: u64) {
+        let Key { bytes, space, hash } = key;
+        let change = Change { cause, space, key: Bytes::from(bytes), hash, version, item: None };
         self.listeners.iter_mut().for_each(|listener| listener.changed(&change));
     }
 

@@ -7,6 +7,8 @@
 #   TORC=PATH           the program (target/release/torc)
 #   ROUNDS=N            rounds, of which the medians are shown (5)
 #   SECONDS_EACH=S      how long each of Torc's loads runs (2)
+#   APART=1             SoftRoCE: what comes to an end is worked off by the processor that the program at that end runs on (0 and 1), as on
+#                       two machines. Without it the sender's processor does all, for both ends
 #
 # It needs perftest (ib_send_lat, ib_read_lat, ib_write_bw), and prints one line a figure: its name, round and value; then the medians
 # and ratios. Microseconds, and MB/s of 10^6 bytes.
@@ -35,6 +37,17 @@ address() {
     printf '%d.%d.%d.%d\n' "0x${hex:0:2}" "0x${hex:2:2}" "0x${hex:4:2}" "0x${hex:6:2}"
 }
 
+# Has a processor, by its mask, work off what comes to a device's interface (receive packet steering).
+steer() {
+    local queue
+    for queue in "/sys/class/net/$(cat "/sys/class/infiniband/$1/parent")"/queues/rx-*/rps_cpus; do echo "$2" >"$queue"; done
+}
+
+if [ "${APART:-}" = 1 ]; then
+    steer "$server" 1
+    steer "$client" 2
+fi
+
 # A tool of perftest at both ends; the field of its result line.
 perftest() {
     local field=$1 tool=$2
@@ -52,6 +65,7 @@ perftest() {
 # Starts a server; $url is where.
 serve() {
     port=$((port + 1)) url=127.0.0.1:$port
+    rm -f "$work/ready"
     "$torc" serve --listen "$url" --shards 1 --cpus 0 --memory 512m --admin off --rdma require --rdma-device "$server" --rdma-reads \
         "$@" >"$work/ready" 2>"$work/log" &
     pids+=($!)

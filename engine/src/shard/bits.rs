@@ -7,7 +7,7 @@
 use super::{Key, Shard};
 use crate::bits::{Step, push_result, steps};
 use crate::bytes::Bytes;
-use crate::command::{BitRange, Bits, Body, Millis, Outcome, Refusal, Value};
+use crate::command::{BitRange, Bits, Body, Millis, Outcome, Refusal, Value, Writes};
 use crate::index::{Place, Slot};
 use std::ops::Range;
 
@@ -46,7 +46,7 @@ impl Shard {
         &mut self,
         key: Key<'_>,
         packed: &[u8],
-        writes: bool,
+        writes: Writes,
         found: Option<(Place, Slot)>,
         now: Millis,
     ) -> Outcome<'_> {
@@ -54,7 +54,7 @@ impl Shard {
             Some((place, slot)) => self.count_hit(place, slot),
             None => self.stats.misses.add(1),
         }
-        let written = if writes { written(packed) } else { None };
+        let written = if writes == Writes::Never { None } else { written(packed) };
         let span = written.unwrap_or_default();
         if let Err(refusal) = self.check(key, span.end) {
             return Outcome::Refused(refusal);
@@ -65,14 +65,19 @@ impl Shard {
         let value = found
             .map(|(_, slot)| self.found(slot.location()).value)
             .unwrap_or_else(|| Value::Inline(Bytes::default()));
-        let mut window = vec![0; (span.end - span.start) as usize];
+        let (mut window, len) = (vec![0; (span.end - span.start) as usize], value.len());
         copy(&value, span.start, &mut window);
+        let before = if writes == Writes::IfOther { window.clone() } else { Vec::new() };
         let mut results = Vec::with_capacity(packed.len() / 2);
+        let mut is_written = false;
         for step in steps(packed) {
-            push_result(run(&step, &value, span.start, &mut window), &mut results);
+            let result = run(&step, &value, span.start, &mut window);
+            is_written |= step.writes() && result.is_some();
+            push_result(result, &mut results);
         }
         self.fields = results;
-        if !window.is_empty() {
+        let stays = found.is_some() && len >= span.end && (!is_written || window == before);
+        if !window.is_empty() && !stays {
             if let Err(refusal) = self.change_range(key, span.start, Body::Bytes(&window), now) {
                 return Outcome::Refused(refusal);
             }

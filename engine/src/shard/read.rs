@@ -105,7 +105,9 @@ impl Shard {
         let expiry_before = self.segments.item(at).expiry();
         let lease = if read.leases { self.lease(at, read, now) } else { Lease::None };
         let expired = matches!(read.expiry, Expiry::At(end) if end <= now);
-        if read.expiry != Expiry::Keep && !expired {
+        let stays =
+            matches!(read.expiry, Expiry::Keep) || (read.expiry, expiry_before) == (Expiry::Never, None);
+        if !stays && !expired {
             match self.rewrite_expiry(key, read.expiry, now) {
                 Ok(Some(moved)) => at = moved,
                 Ok(None) => return Outcome::Miss,

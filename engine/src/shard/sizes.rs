@@ -149,9 +149,28 @@ impl Shard {
         (left / self.segments.segment_bytes()).min(self.segments.reserved_beside(items))
     }
 
+    /// Segments that there are in any case. Writers need some beside those that are pinned, which were fewer than a share when they were
+    /// pinned, and may be nearly all by now.
+    fn segments_least(&self) -> usize {
+        match self.segments.file() {
+            None => SEGMENTS_MIN + self.segments.pinned(),
+            Some(_) => SEGMENTS_MIN,
+        }
+    }
+
+    /// Bytes of segments that are free, and could be set aside at once.
+    pub fn bytes_free(&self) -> u64 {
+        if self.segments.file().is_some() {
+            return 0;
+        }
+        let free = self.segments.free();
+        let kept = (self.segments_least() + free).saturating_sub(self.segments.count());
+        (free.saturating_sub(kept) * self.segments.segment_bytes()) as u64
+    }
+
     /// Whether there are more segments than there should be.
     pub(super) fn has_too_many_segments(&self) -> bool {
-        let wanted = self.segments_wanted(self.index.bytes()).max(SEGMENTS_MIN);
+        let wanted = self.segments_wanted(self.index.bytes()).max(self.segments_least());
         wanted < self.segments.count_max() || self.segments.count() > self.segments.count_max()
     }
 
@@ -159,7 +178,7 @@ impl Shard {
     /// writer waits for more than one. `false`: not there yet, or that would be too few.
     pub(super) fn fit(&mut self, index_bytes: usize) -> bool {
         let wanted = self.segments_wanted(index_bytes);
-        let count_max = wanted.max(SEGMENTS_MIN);
+        let count_max = wanted.max(self.segments_least());
         if count_max > self.segments.count_max() {
             self.segments.limit(count_max);
         }

@@ -219,6 +219,10 @@ impl Shard {
         });
         if old.is_none() {
             self.mark_missing(key.space, key.bytes, key.hash, now);
+            // It was there for a moment.
+            if self.tells {
+                self.tell_of_missing(Cause::Deleted, key, version);
+            }
         }
         let meta = Meta {
             version,

@@ -5,6 +5,8 @@
 pub enum Over {
     /// Keys that match the pattern in the echo (KEYS).
     Keys,
+    /// How many there are (DBSIZE): nobody is asked, but what came before has been done, and what comes behind has not.
+    Count,
     /// One key, whichever (RANDOMKEY).
     AnyKey,
     /// How many keys a slot has (CLUSTER COUNTKEYSINSLOT).

@@ -474,6 +474,11 @@ pub(crate) struct Kept {
 }
 
 impl Kept {
+    /// Whether it answers nothing.
+    pub(crate) fn is_push(&self) -> bool {
+        matches!(self.reply, ReplyKind::Push(_))
+    }
+
     /// Keeps what a shard answers to a part that the turn of `read_ns` has read.
     pub(crate) fn take_over(
         part: &Part<'_>,

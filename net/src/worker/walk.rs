@@ -90,7 +90,7 @@ impl WorkerState {
         let here = u64::from(self.number) << CURSOR_BITS;
         let cursor = match over {
             _ if conn.on_shard_port => here,
-            Over::Clients(OfClients::Own) => here,
+            Over::Count | Over::Clients(OfClients::Own) => here,
             Over::AnyKey => self.anywhere(part.work.database(), self.turn.began_ns ^ conn.number << 32),
             Over::SlotCount { slot } | Over::SlotKeys { slot, .. } => {
                 u64::from(self.shared.slots.owner(slot)) << CURSOR_BITS
@@ -132,6 +132,13 @@ impl WorkerState {
             let here = u64::from(self.number) << CURSOR_BITS;
             let only_here = conn.on_shard_port || of == OfClients::Own;
             return Some((self.cursor_behind(here, next.into(), only_here), found));
+        }
+        if walk.over == Over::Count {
+            let own = conn.on_shard_port.then_some(self.number);
+            let figures = self.shared.database(part.work.database().into(), own);
+            let mut found = self.pool.take();
+            found.extend_from_slice(&(figures.items + figures.only).to_le_bytes());
+            return Some((0, found));
         }
         let step = self.step_here(conn, part.work.database(), local, walk.step_keys())?;
         Some((step.cursor, step.keys))
@@ -210,6 +217,10 @@ impl Walk {
         self.cursor = cursor;
         let came = match self.over {
             Over::Keys => self.take_matching(found, pattern),
+            Over::Count => {
+                self.count = found.try_into().map_or(0, u64::from_le_bytes);
+                Came::Done
+            }
             Over::AnyKey => match words::each(found).next() {
                 Some(key) => {
                     self.push(key);

@@ -1,7 +1,7 @@
 //! What one call may cost, however large the shard is and whatever is in it.
 
 use super::*;
-use crate::segments::Queue;
+use crate::segments::{Queue, Room};
 
 const SEGMENT: usize = 64 << 10;
 
@@ -260,6 +260,28 @@ fn a_shard_that_has_to_give_back_what_is_pinned_sleeps_until_it_is_not() {
     lent.into_iter().for_each(|lent| shard.release(lent));
     drain(&mut shard, NOW + 4_000);
     assert!(shard.bytes_held() <= 2 << 20, "{}", shard.bytes_held());
+}
+
+/// Values under way pin a segment each. That was a small share of the memory when they began, and is nearly all of what clients leave.
+#[test]
+fn a_writer_finds_room_beside_what_is_pinned_when_memory_is_set_aside() {
+    let mut shard = shard_of(16 << 20);
+    let rooms: Vec<Room> = (0..20u8)
+        .map(|number| {
+            let id = shard.upload_begin(0, &[b'u', number], 60_000, NOW).unwrap();
+            shard.upload_room(id, 6_000, NOW).unwrap().unwrap()
+        })
+        .collect();
+    (0..20_000u32).for_each(|number| set(&mut shard, &number.to_le_bytes(), &[7; 1000]));
+    shard.set_aside(15 << 20);
+    drain(&mut shard, NOW);
+    shard.set_aside(15 << 20 | shard.bytes_free());
+    (0..1_000u32).for_each(|number| set(&mut shard, &number.to_le_bytes(), &[7; 1000]));
+    shard.audit().unwrap();
+    let least = (SEGMENTS_MIN + rooms.len()) * shard.segments.segment_bytes();
+    let beside = shard.bytes_held() - shard.bytes_free() - shard.index.bytes() as u64;
+    assert!(beside >= least as u64, "what writers need is not offered: {beside}");
+    rooms.into_iter().for_each(|room| shard.release_room(room));
 }
 
 /// An open segment is not reclaimed as long as it takes items; where nothing else is left, it is.

@@ -1,9 +1,8 @@
 //! The words of errors: Redis 7.0's own wherever it has some, since clients look at them.
 
 use super::error::Error;
-use super::facts;
 use super::reply_kind::Kind;
-use super::tracking;
+use super::subcommands::subcommands;
 use crate::session::answer::{Exec, NotFlushed};
 use crate::session::walk::NotWalked;
 use torc_engine::command::Refusal;
@@ -44,7 +43,7 @@ pub(super) fn write(error: Error, frame: &[u8], out: &mut Vec<u8>) {
         Error::PrefixesOverlap(one, other) => {
             let words = words(frame);
             let word = |index: u32| words.get(index as usize).map(Vec::as_slice).unwrap_or_default();
-            tracking::overlap(repeated(word(one)), repeated(word(other)), "another provided", out);
+            overlap(repeated(word(one)), repeated(word(other)), "another provided", out);
         }
         Error::WrongArguments(command) => wrong_arguments(command, out),
         Error::InvalidExpire(command) => {
@@ -79,7 +78,7 @@ fn subcommand_syntax(words: &[Vec<u8>], out: &mut Vec<u8>) {
 
 fn among_messages(command: &str, words: &[Vec<u8>], out: &mut Vec<u8>) {
     let mut name = command.as_bytes().to_vec();
-    if let Some(subcommand) = words.get(1).filter(|_| !facts::subcommands(command).is_empty()) {
+    if let Some(subcommand) = words.get(1).filter(|_| !subcommands(command).is_empty()) {
         name.push(b'|');
         name.extend_from_slice(&repeated(subcommand).to_ascii_lowercase());
     }
@@ -89,6 +88,20 @@ fn among_messages(command: &str, words: &[Vec<u8>], out: &mut Vec<u8>) {
     };
     let rest = b"': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context";
     compose::error(out, &[before, &name[..], rest].concat());
+}
+
+/// Says which two prefixes overlap; `what` is the second one.
+pub(super) fn overlap(new: &[u8], other: &[u8], what: &str, out: &mut Vec<u8>) {
+    let text = [
+        b"ERR Prefix '",
+        new,
+        b"' overlaps with ",
+        what.as_bytes(),
+        b" prefix '",
+        other,
+        b"'. Prefixes for a single client must not overlap.",
+    ];
+    compose::error(out, &text.concat());
 }
 
 fn fixed(error: Error) -> &'static str {

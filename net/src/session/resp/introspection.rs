@@ -1,4 +1,4 @@
-//! COMMAND and DBSIZE: what the server says of its commands and its keys.
+//! COMMAND and TIME: what the server says of its commands, and its clock.
 
 use super::client::Client;
 use super::error::Error;
@@ -7,15 +7,10 @@ use super::errors::PATTERN_STEPS_MAX;
 use super::facts;
 use super::local::{LocalCall, Subcommand};
 use super::row::Row;
+use super::subcommands::subcommands;
 use super::table::{ROWS, lookup};
 use torc_proto::resp::compose;
 use torc_proto::resp::glob;
-
-pub(super) fn dbsize(client: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
-    let figures = call.database(client.database);
-    let keys = figures.items + figures.only;
-    compose::integer(out, i64::try_from(keys).unwrap_or(i64::MAX));
-}
 
 pub(super) fn time(_: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
     let now = call.context.now;
@@ -62,7 +57,7 @@ fn info(client: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
         let command = name.split('|').next().unwrap_or_default();
         match lookup(command.as_bytes()) {
             Some((_, row)) if command == name => facts::tell(row, version, out),
-            Some((_, row)) if facts::subcommands(row.name).contains(&&name[command.len() + 1..]) => {
+            Some((_, row)) if subcommands(row.name).contains(&&name[command.len() + 1..]) => {
                 facts::tell_subcommand(&name, version, out);
             }
             _ => compose::null(out, version),
@@ -132,7 +127,7 @@ fn tell_keys(client: &Client, call: &LocalCall<'_>, with_flags: bool, out: &mut 
     let Some(row) = asked.first().and_then(|name| lookup(name)).map(|(_, row)| row) else {
         return compose::error(out, b"ERR Invalid command specified");
     };
-    let name = match (facts::subcommands(row.name), asked.get(1)) {
+    let name = match (subcommands(row.name), asked.get(1)) {
         ([_, ..], Some(word)) => format!("{}|{}", row.name, String::from_utf8_lossy(word).to_lowercase()),
         _ => row.name.to_owned(),
     };

@@ -86,6 +86,11 @@ pub(super) fn keys<'a>(call: &Call<'_, 'a>, parts: Parts<'_, 'a>) -> Result<(), 
     Ok(())
 }
 
+pub(super) fn dbsize<'a>(_: &Call<'_, 'a>, parts: Parts<'_, 'a>) -> Result<(), Error> {
+    walk(Over::Count, &[], parts);
+    Ok(())
+}
+
 pub(super) fn random_key<'a>(_: &Call<'_, 'a>, parts: Parts<'_, 'a>) -> Result<(), Error> {
     walk(Over::AnyKey, &[], parts);
     Ok(())

@@ -33,6 +33,7 @@ mod errors;
 mod expiry;
 mod facts;
 mod gather;
+mod guard;
 mod hand_out;
 pub(crate) mod info;
 mod introspection;
@@ -51,6 +52,7 @@ mod several;
 mod storage;
 mod stream;
 mod strings;
+mod subcommands;
 mod table;
 mod tracking;
 mod transaction;
@@ -74,7 +76,6 @@ use super::push::Push;
 use super::scratch::Scratch;
 use call::{Call, part};
 use error::Error;
-use messages::Guarded;
 use reply::Composer;
 use reply_kind::Kind;
 use row::{JointRead, Origin, Queueing, Row, Run, Values};
@@ -84,7 +85,6 @@ use torc_engine::command::{Command, Millis, Op};
 use torc_proto::resp::ProtocolError;
 use torc_proto::resp::compose::{self, Version};
 use torc_proto::resp::request::{self, Arguments, SMALL_ARGUMENTS_MAX, Span, Step};
-use tracking::Caching;
 use transaction::Queue;
 
 /// State of one connection.
@@ -115,6 +115,27 @@ pub struct Session {
 
 /// A connection keeps the memory for so many arguments (8 bytes each); what a longer request took is given back.
 const ARGUMENTS_KEPT: usize = 512;
+
+/// What a request comes to while subscriptions matter.
+enum Guarded {
+    /// It is worked off as ever.
+    Passes,
+    /// It has to wait for what was asked before.
+    Waits,
+    /// It is answered.
+    Answered,
+}
+
+/// Where a client stands that has said CLIENT CACHING.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Caching {
+    #[default]
+    Not,
+    /// It is about the next command.
+    Begun,
+    /// It was about the last one.
+    Over,
+}
 
 /// What came of a step of parsing.
 enum Progress {

@@ -308,7 +308,10 @@ impl Free {
                 | Kind::Inspected(_),
                 None,
             ) => messages::compose(self.kind, echo, answer, self.version, out),
-            (Kind::Tracking(told), None) => tracking::compose(told, answer, self.version, out),
+            (Kind::Tracking(told), None) => {
+                tracking::compose(told, answer, self.version, out.tail())
+                    .unwrap_or_else(|error| failed(error, &[], out));
+            }
             (kind, Some(failure)) => failure.write(kind, context, out.tail()),
             (_, None) => self.single(echo, answer, context, out),
         }

@@ -1,9 +1,16 @@
 //! With which kind of reply a part is answered: plain data that is kept with the part.
 
 use super::error::Error;
-use super::tracking::Told;
 use crate::session::messages::{Channels, Inspect};
 use crate::session::walk::Over;
+
+/// What a client is answered about keys that it keeps copies of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::session) enum OfTracking {
+    Ok,
+    Redirect,
+    Info,
+}
 
 /// How a part is answered.
 #[derive(Debug, Clone, Copy)]
@@ -88,7 +95,7 @@ pub(super) enum Kind {
     /// PUBSUB; the echo is what was asked for.
     Inspected(Inspect),
     /// CLIENT TRACKING and its like.
-    Tracking(Told),
+    Tracking(OfTracking),
     /// The echo, as a bulk string.
     Message,
     /// `OK`, or that there is no such key: RENAME.

@@ -147,7 +147,7 @@ rows! {
     "swapdb" 3 ["write" "fast"] NONE "server" "4.0.0"
         Values::None, Parts(keyspace::swap), "Give two databases each other's keys";
     "dbsize" 1 ["readonly" "fast"] NONE "server" "1.0.0"
-        Values::None, Local(introspection::dbsize), "Number of keys of the database";
+        Values::None, Parts(keyspace::dbsize), "Number of keys of the database";
     "info" -1 ["loading" "stale"] NONE "server" "1.0.0"
         Values::None, Local(info::info), "Figures of the server in sections";
     "time" 1 ["loading" "stale" "fast"] NONE "server" "2.6.0"
@@ -310,7 +310,8 @@ mod tests {
     /// `docs/commands.md` says of every command of Redis whether it is there.
     #[test]
     fn the_table_of_all_commands_is_true() {
-        let text = include_str!("../../../../docs/commands.md");
+        // Behind it stands another table.
+        let text = include_str!("../../../../docs/commands.md").split("\n## ").next().unwrap_or_default();
         let mut told = Vec::new();
         for line in text.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| command")) {
             let cells: Vec<&str> = line.split('|').map(str::trim).collect();

@@ -5,12 +5,12 @@
 
 use super::call::{Call, part};
 use super::error::Error;
+use super::errors;
 use super::messages;
-use super::reply_kind::Kind;
+use super::reply_kind::{Kind, OfTracking};
 use super::row::Row;
-use super::{Session, Turn};
+use super::{Caching, Session, Turn};
 use crate::session::answer::Answer;
-use crate::session::output::Output;
 use crate::session::part::{Part, Work};
 use crate::session::push::{About, Push};
 use crate::session::tracking::{Mode, NotTracked, Tracked, Tracking, Which};
@@ -20,25 +20,6 @@ use torc_proto::resp::compose::{self, Version};
 /// The channel on which a subscriber in RESP2 is told.
 const CHANNEL: &[u8] = b"__redis__:invalidate";
 
-/// How an answer is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::session) enum Told {
-    Ok,
-    Redirect,
-    Info,
-}
-
-/// Where a client stands that has said CACHING.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) enum Caching {
-    #[default]
-    Not,
-    /// It is about the next command.
-    Begun,
-    /// It was about the last one.
-    Over,
-}
-
 /// Appends the part of a subcommand that is one of these, and says whether it is.
 pub(super) fn parts<'a>(call: &Call<'_, 'a>, parts: &mut Vec<Part<'a>>) -> Result<bool, Error> {
     let is = |index: usize, name: &str| call.argument(index).eq_ignore_ascii_case(name.as_bytes());
@@ -46,13 +27,13 @@ pub(super) fn parts<'a>(call: &Call<'_, 'a>, parts: &mut Vec<Part<'a>>) -> Resul
         0..3 if is(1, "TRACKING") => return Err(Error::WrongArguments("client|tracking")),
         _ if is(1, "TRACKING") => {
             let (asked, prefixes) = tracking(call)?;
-            (asked, Told::Ok, prefixes)
+            (asked, OfTracking::Ok, prefixes)
         }
-        3 if is(1, "CACHING") => (Tracking::Caching(caching(call)?), Told::Ok, &[][..]),
+        3 if is(1, "CACHING") => (Tracking::Caching(caching(call)?), OfTracking::Ok, &[][..]),
         _ if is(1, "CACHING") => return Err(Error::WrongArguments("client|caching")),
-        2 if is(1, "GETREDIR") => (Tracking::Look, Told::Redirect, &[][..]),
+        2 if is(1, "GETREDIR") => (Tracking::Look, OfTracking::Redirect, &[][..]),
         _ if is(1, "GETREDIR") => return Err(Error::WrongArguments("client|getredir")),
-        2 if is(1, "TRACKINGINFO") => (Tracking::Look, Told::Info, &[][..]),
+        2 if is(1, "TRACKINGINFO") => (Tracking::Look, OfTracking::Info, &[][..]),
         _ if is(1, "TRACKINGINFO") => return Err(Error::WrongArguments("client|trackinginfo")),
         _ => return Ok(false),
     };
@@ -147,20 +128,6 @@ fn words_of(all: &[&[u8]]) -> Vec<u8> {
     list
 }
 
-/// Says which two prefixes overlap.
-pub(super) fn overlap(new: &[u8], other: &[u8], what: &str, out: &mut Vec<u8>) {
-    let text = [
-        b"ERR Prefix '",
-        new,
-        b"' overlaps with ",
-        what.as_bytes(),
-        b" prefix '",
-        other,
-        b"'. Prefixes for a single client must not overlap.",
-    ];
-    compose::error(out, &text.concat());
-}
-
 impl Session {
     /// A CACHING is handed out. In a transaction it is about all that follows there.
     pub(super) fn begin_caching(&mut self, turn: &Turn<'_, '_>) {
@@ -188,14 +155,31 @@ impl Session {
 }
 
 /// Writes the answer to a part of this kind.
-pub(super) fn compose(told: Told, answer: &Answer<'_>, version: Version, out: &mut Output) {
-    let Answer::Tracking { outcome, words } = answer else { return compose::simple(out.tail(), "OK") };
+///
+/// # Errors
+/// What is to be written in place of it.
+pub(super) fn compose(
+    told: OfTracking,
+    answer: &Answer<'_>,
+    version: Version,
+    out: &mut Vec<u8>,
+) -> Result<(), Error> {
+    let Answer::Tracking { outcome, words } = answer else {
+        compose::simple(out, "OK");
+        return Ok(());
+    };
     match (outcome, told) {
-        (Err(why), _) => refused(*why, words, out),
-        (Ok(_), Told::Ok) => compose::simple(out.tail(), "OK"),
-        (Ok(tracked), Told::Redirect) => compose::integer(out.tail(), redirect(tracked)),
-        (Ok(tracked), Told::Info) => info(tracked, words, version, out.tail()),
+        (Err(NotTracked::Overlaps), _) => {
+            let mut prefixes = words::each(words);
+            let (new, other) = (prefixes.next().unwrap_or_default(), prefixes.next().unwrap_or_default());
+            errors::overlap(new, other, "an existing", out);
+        }
+        (Err(why), _) => return Err(refused(*why)),
+        (Ok(_), OfTracking::Ok) => compose::simple(out, "OK"),
+        (Ok(tracked), OfTracking::Redirect) => compose::integer(out, redirect(tracked)),
+        (Ok(tracked), OfTracking::Info) => info(tracked, words, version, out),
     }
+    Ok(())
 }
 
 /// -1: it is not told.
@@ -203,22 +187,16 @@ pub(super) fn redirect(tracked: &Tracked) -> i64 {
     tracked.mode.map_or(-1, |mode| i64::try_from(mode.redirect).unwrap_or(i64::MAX))
 }
 
-fn refused(why: NotTracked, words: &[u8], out: &mut Output) {
-    let error = match why {
-        NotTracked::Overlaps => {
-            let mut prefixes = words::each(words);
-            let (new, other) = (prefixes.next().unwrap_or_default(), prefixes.next().unwrap_or_default());
-            return overlap(new, other, "an existing", out.tail());
-        }
-        NotTracked::NoClient => Error::NoRedirect,
+fn refused(why: NotTracked) -> Error {
+    match why {
+        NotTracked::NoClient | NotTracked::Overlaps => Error::NoRedirect,
         NotTracked::SwitchesPrefixes => Error::SwitchesBcast,
         NotTracked::SwitchesOpt => Error::SwitchesOpt,
         NotTracked::NotCaching => Error::NotCaching,
         NotTracked::NoOptIn => Error::CachingWithoutOptIn,
         NotTracked::NoOptOut => Error::CachingWithoutOptOut,
         NotTracked::TooManyPrefixes => Error::TooManyPrefixes,
-    };
-    super::reply::failed(error, &[], out);
+    }
 }
 
 fn info(tracked: &Tracked, prefixes: &[u8], version: Version, out: &mut Vec<u8>) {

@@ -6,12 +6,12 @@
 
 use super::call::{self, Call, part};
 use super::error::Error;
+use super::facts;
 use super::reply_kind::Kind;
 use super::row::{Keys, Origin, Row, Run};
 use super::stream::State;
 use super::table::row_of;
-use super::tracking::Caching;
-use super::{Place, Progress, Session, Turn, connection, exceeds, long_value, pairs_bytes_max};
+use super::{Caching, Place, Progress, Session, Turn, connection, exceeds, long_value, pairs_bytes_max};
 use crate::session::parsing::Limits;
 use crate::session::part::{Joint, Part, Work};
 use crate::session::protocol::Port;
@@ -176,6 +176,9 @@ impl Session {
     ) -> Result<Option<u16>, Error> {
         if row.flags.contains(&"no_multi") {
             return Err(Error::NotInTransaction);
+        }
+        if let Some(word) = arguments.spans.get(1) {
+            facts::check_subcommand(row.name, word.of(frame), arguments.spans.len())?;
         }
         if long_value(row, arguments, turn.limits)
             .is_some_and(|value| value.len > turn.limits.value_bytes_max)

@@ -21,7 +21,7 @@ pub(super) fn write(kind: Kind, (count, found): (u64, &[u8]), version: Version, 
         }
         Over::Clients(OfClients::KillOne) if count == 0 => compose::error(out, b"ERR No such client"),
         Over::Clients(OfClients::KillOne) => compose::simple(out, "OK"),
-        Over::SlotCount { .. } | Over::Clients(OfClients::Kill) => {
+        Over::Count | Over::SlotCount { .. } | Over::Clients(OfClients::Kill) => {
             compose::integer(out, i64::try_from(count).unwrap_or(i64::MAX));
         }
     }

@@ -2,8 +2,10 @@
 
 use super::Notices;
 use crate::event_classes::EventClasses;
+use torc_engine::bits::{self, Action};
+use torc_engine::bytes::Bytes;
 use torc_engine::command::{
-    Bits, Command, Delta, Expiry, IfEqual, Millis, Op, Outcome, Then, Unpack, WriteMode,
+    Bits, Command, Delta, Expiry, IfEqual, Millis, Op, Outcome, Then, Unpack, WriteMode, Writes,
 };
 
 /// What a key was before a command, if somebody has looked.
@@ -67,9 +69,11 @@ pub(super) fn note(
                 tell(EventClasses::GENERIC, "expire");
             }
         }
-        (Op::Bits(Bits::Fields { writes: true, .. }), Outcome::Fields(_)) => {
-            tell(EventClasses::STRING, "setbit");
-        }
+        (Op::Bits(Bits::Fields { writes, steps }), Outcome::Fields(results)) => match writes {
+            Writes::Never => {}
+            Writes::IfOther if before != Before::Absent && is_set_already(steps, results) => {}
+            _ => tell(EventClasses::STRING, "setbit"),
+        },
         (Op::SetRange { .. }, Outcome::Stored { .. }) => tell(EventClasses::STRING, "setrange"),
         (Op::Delete(_) | Op::IfEqual(_), Outcome::Deleted { .. }) => tell(EventClasses::GENERIC, "del"),
         (Op::Arithmetic(arithmetic), Outcome::Counter { .. }) => {
@@ -81,6 +85,13 @@ pub(super) fn note(
         }
         _ => {}
     }
+}
+
+/// Whether a bit was what it was set to.
+fn is_set_already(packed: &[u8], results: &Bytes<'_>) -> bool {
+    let was = bits::results(&results.to_vec()).next().flatten();
+    let step = bits::steps(packed).next();
+    step.is_some_and(|step| matches!(step.action, Action::Set(bit) if Some(bit) == was))
 }
 
 /// What a new expiry is called.

@@ -3,7 +3,7 @@
 use super::{Item, Model};
 use torc_engine::bits::results;
 use torc_engine::bytes::Bytes;
-use torc_engine::command::{BitRange, Bits, Delete, IfEqual, Millis, Outcome, Then, Write};
+use torc_engine::command::{BitRange, Bits, Delete, IfEqual, Millis, Outcome, Then, Write, Writes};
 
 fn bit(value: &[u8], at: usize) -> bool {
     value.get(at / 8).is_some_and(|byte| byte >> (7 - at % 8) & 1 == 1)
@@ -50,7 +50,8 @@ impl Model {
     }
 
     /// Each step is `kind, overflow, bits, offset, number`, as the engine's packed steps are laid out.
-    fn fields(&mut self, key: &[u8], steps: &[u8], writes: bool, before: Item) -> Outcome<'_> {
+    fn fields(&mut self, key: &[u8], steps: &[u8], writes: Writes, before: Item) -> Outcome<'_> {
+        let old = self.there(key, false).map(|item| item.value.clone());
         let mut item = Item { version: self.version, token: self.version, fetched: true, ..before };
         let number = |bytes: &[u8]| i64::from_le_bytes(bytes.try_into().expect("eight bytes"));
         let each = steps.chunks(19).map(|step| {
@@ -93,8 +94,12 @@ impl Model {
             self.fields.push(result.is_some().into());
             self.fields.extend_from_slice(&(result.unwrap_or_default() as i64).to_le_bytes());
         }
-        if writes {
+        let is_other = old.as_ref() != Some(&item.value);
+        if writes == Writes::Always || writes == Writes::IfOther && is_other {
             self.items.insert(key.to_vec(), Item { stale: false, lease_given: false, ..item });
+        }
+        if let Some(there) = self.items.get_mut(key) {
+            there.fetched = true;
         }
         assert_eq!(results(&self.fields).len(), steps.len() / 19);
         Outcome::Fields(Bytes::from(&self.fields[..]))
