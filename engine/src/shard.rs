@@ -340,6 +340,11 @@ impl Shard {
         }
     }
 
+    /// When a flush is due that was asked for; `Millis::MAX`: none is.
+    pub fn flushes_at(&self) -> Millis {
+        self.flush_at
+    }
+
     /// For segments, index, bookkeeping and what is set aside together, bytes.
     pub fn memory_bytes(&self) -> u64 {
         self.memory_bytes

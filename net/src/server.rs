@@ -366,6 +366,9 @@ fn shared(
         tier: OnceLock::new(),
         subscribers: Subscribers::new(config.shards),
         event_classes: config.event_classes.bits().into(),
+        trackers: Subscribers::new(config.shards),
+        broadcasts: Subscribers::new(config.shards),
+        tracking_keys_max: config.tracking_keys_max,
         draining: false.into(),
         drained: 0.into(),
     }
@@ -397,6 +400,7 @@ fn settings(
         output_bytes_max: config.output_bytes_max,
         subscriber_bytes_max: config.subscriber_bytes_max,
         subscriptions_max: config.subscriptions_max,
+        tracking_keys_max: config.tracking_keys_max,
         queue_parts_max: config.queue_parts_max.max(1),
         room_bytes_min: ROOM_BYTES_MIN,
         input_bytes_max: input_bytes_max(config),

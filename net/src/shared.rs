@@ -74,6 +74,11 @@ pub(crate) struct Shared {
     /// By shard: it does not know all that a tier holds for it. Once false, it stays so.
     pub(crate) recovering: Vec<AtomicBool>,
     pub(crate) subscribers: Subscribers,
+    /// Clients that are told of keys that they keep copies of, and those among them that are told by prefixes.
+    pub(crate) trackers: Subscribers,
+    pub(crate) broadcasts: Subscribers,
+    /// `--tracking-table-max`.
+    pub(crate) tracking_keys_max: usize,
     /// [`EventClasses`](crate::event_classes::EventClasses) that clients are told of, as bits.
     pub(crate) event_classes: AtomicU16,
     pub(crate) draining: AtomicBool,
@@ -209,6 +214,7 @@ impl Figures<'_> {
             "memory_max" | "memory_max_bytes" | "bytes_limit" => {
                 self.shared.memory_bytes / self.shared.worker_stats.len() as u64 * self.shards.len() as u64
             }
+            "tracking_keys_max" => self.shared.tracking_keys_max as u64,
             "connections_max" => self.shared.tunables.connections_max() as u64,
             "resident_bytes" => self.shared.resident_bytes.load(Relaxed),
             "value_bytes_max" => self.shared.value_bytes_max,

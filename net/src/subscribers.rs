@@ -1,4 +1,4 @@
-//! Which shards have clients that wait for messages.
+//! Which shards have clients that wait for messages, or to be told of keys.
 
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::{Acquire, Release};

@@ -77,6 +77,7 @@ mod sweep;
 #[cfg(test)]
 mod testing;
 mod tier;
+mod tracking;
 mod transaction;
 mod upload;
 mod uploads;
@@ -256,10 +257,14 @@ impl<T: Transport, C: Clock> Worker<T, C> {
         self.state.go_on_with_transactions();
         self.state.tell_monitors();
         self.state.give_notices();
+        self.state.tell_news(None);
         self.state.settle(&mut self.transport);
+        self.state.tell_news(None);
         self.state.publish_mail();
         let budget = if busy { MAINTAIN_BUSY } else { MAINTAIN_IDLE };
-        self.more_to_maintain = self.state.maintain(budget) | self.state.go_on_leaving();
+        self.more_to_maintain =
+            self.state.maintain(budget) | self.state.go_on_leaving() | self.state.go_on_untracking();
+        self.state.tell_news(None);
         self.state.save();
         self.state.balance();
         self.state.end_turn(self.clock.nanos() - began_ns);
@@ -300,6 +305,7 @@ impl<T: Transport, C: Clock> Worker<T, C> {
             || self.state.waits_for_keys()
             || self.state.has_monitors();
         let tick = if is_watched { SHORT_TICK } else { TICK };
+        let tick = self.state.until_tracked_end().map_or(tick, |end| tick.min(end.max(SHORT_TICK)));
         tick.min(self.state.until_save().max(SHORT_TICK))
     }
 

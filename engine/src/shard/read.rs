@@ -69,6 +69,13 @@ impl Shard {
         }
     }
 
+    /// When the time of a key's item is over, if it is in DRAM and has one; without an access.
+    pub fn expiry_of(&self, database: u16, key: &[u8], hash: u64) -> Option<Millis> {
+        let space = self.spaces.of(database);
+        let (_, slot) = self.find(Key { bytes: key, space, hash: mixed(hash, space) })?;
+        self.meta(slot.location()).expiry
+    }
+
     /// Counts an access that a [reader](crate::reader) has reported, unless its item is elsewhere by now.
     pub fn count_read(&mut self, hash: u64, location: u64) {
         let named = self.index.find(hash, |slot| slot.location() == location);

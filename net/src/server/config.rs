@@ -122,6 +122,9 @@ pub struct ServerConfig {
     pub event_classes: EventClasses,
     /// `--max-subscriptions`: channels and patterns of one connection. Default: 100,000.
     pub subscriptions_max: usize,
+    /// `--tracking-table-max`: keys of which clients keep copies (CLIENT TRACKING); beyond that clients are told to drop some. Default:
+    /// 1,000,000.
+    pub tracking_keys_max: usize,
     /// Requests of one connection that wait for other shards; answers in a row between them count as one. Default: 512.
     pub queue_parts_max: usize,
     /// Receive buffers of a shard. Default: by its memory, a 64th of it in buffers of 16 KiB, 16 to 1024.
@@ -194,6 +197,7 @@ impl Default for ServerConfig {
             subscriber_bytes_max: 32 << 20,
             event_classes: EventClasses::default(),
             subscriptions_max: 100_000,
+            tracking_keys_max: 1_000_000,
             queue_parts_max: 512,
             receive_buffers: None,
             idle_timeout: None,

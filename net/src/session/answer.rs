@@ -1,5 +1,6 @@
 //! What came of a part, before a protocol has words for it.
 
+use super::tracking::{NotTracked, Tracked};
 use super::walk::NotWalked;
 use torc_engine::command::{Outcome, Value};
 use torc_proto::native::PairEnd;
@@ -147,6 +148,12 @@ pub enum Answer<'s> {
     /// What the shards say of their subscriptions, one behind the other, as [`torc_engine::words`]: names, or numbers of eight bytes
     /// (little-endian) in the order in which they were asked for.
     Inspected(&'s [u8]),
+    /// How the client is told of keys that it keeps copies of, or why not as it wants; its prefixes, or those that overlap, as
+    /// [`torc_engine::words`].
+    Tracking {
+        outcome: Result<Tracked, NotTracked>,
+        words: &'s [u8],
+    },
     /// The connection's bytes go through shared memory from here on, or why not.
     Attach(Result<Shares, AttachRefusal>),
     /// The connection's bytes go by a queue pair from here on, or why not.

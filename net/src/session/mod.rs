@@ -30,6 +30,7 @@ mod push;
 mod refused;
 pub mod resp;
 mod scratch;
+mod tracking;
 mod walk;
 mod wish;
 
@@ -46,11 +47,12 @@ pub use output::{Output, Piece};
 pub use parsing::{Limits, Parsed};
 pub use part::{DatabasesChange, IfThere, Joint, Once, Part, ReplyKind, Script, Told, Work};
 pub use protocol::{PROTOCOLS, Port, Protocol};
-pub use push::Push;
+pub use push::{About as PushAbout, Push};
 pub use refused::Refused;
 pub(crate) use resp::NotCalled;
 pub use resp::Transaction;
 pub use scratch::Scratch;
+pub use tracking::{Mode, NotTracked, Refused as NotTold, Tracked, Tracking, Wanted, Which};
 pub use walk::{NotWalked, OfClients, Over};
 pub use wish::Wish;
 
@@ -312,8 +314,8 @@ impl Session {
             (_, ReplyKind::Refused(refused)) => refused.compose(out),
             // The worker keeps what it needs of it.
             (_, ReplyKind::Step) => {}
-            (session, ReplyKind::Push) => {
-                session.push(Push::of_bytes(echo), out);
+            (session, ReplyKind::Push(about)) => {
+                session.push(Push::of_bytes(about, echo), out);
             }
             _ => unreachable!("a part is answered by the session that parsed it"),
         }

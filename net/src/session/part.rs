@@ -4,8 +4,10 @@ use super::deadline::Deadline;
 use super::memcache::reply_kind as memcache;
 use super::messages::About;
 use super::native::reply_kind as native;
+use super::push;
 use super::refused::Refused;
 use super::resp::reply_kind as resp;
+use super::tracking::Tracking;
 use super::walk::Over;
 use super::wish::Wish;
 use torc_engine::command::{Command, Expiry, Millis, WriteMode};
@@ -143,6 +145,11 @@ pub enum Work<'a> {
         name: &'a [u8],
         message: &'a [u8],
     },
+    /// About keys of which the client keeps copies. `prefixes`: as [`torc_engine::words`].
+    Tracking {
+        asked: Tracking,
+        prefixes: &'a [u8],
+    },
     /// Nothing for a shard: `compose` is called with [`Answer::Local`](super::answer::Answer::Local) and `echo` holds the frame.
     Local,
     /// Answer what is due, then close the connection. `compose` is called first, as for `Local`.
@@ -257,7 +264,7 @@ pub enum ReplyKind {
     /// A step of a command that is done in several: no client sees the answer.
     Step,
     /// No answer, but a push that waited behind answers; the echo holds its bytes.
-    Push,
+    Push(push::About),
 }
 
 impl ReplyKind {
@@ -278,7 +285,7 @@ impl ReplyKind {
             ReplyKind::Resp(reply) => reply.verb(),
             ReplyKind::Memcache(reply) => reply.verb(),
             ReplyKind::Native(reply) => reply.verb(),
-            ReplyKind::Refused(_) | ReplyKind::Step | ReplyKind::Push => return None,
+            ReplyKind::Refused(_) | ReplyKind::Step | ReplyKind::Push(_) => return None,
         };
         let words = [verb.as_bytes(), key].into_iter().filter(|word| !word.is_empty());
         Some(words.map(<[u8]>::to_vec).collect())

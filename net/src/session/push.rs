@@ -5,7 +5,21 @@ use torc_engine::words;
 /// Words for a client; the first one says what they are about. A push may have to wait: then its bytes are kept, and the
 /// protocol writes them when its turn comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Push<'p>(&'p [u8]);
+pub struct Push<'p> {
+    about: About,
+    bytes: &'p [u8],
+}
+
+/// What the words of a push are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum About {
+    /// The frame itself.
+    Words,
+    /// Keys of which the client has copies, and that have changed; none: all may have. `redirected`: another client has the copies.
+    Keys { redirected: bool },
+    /// The number (little-endian) of a client that was told in place of this one, and is gone.
+    Broken,
+}
 
 impl<'p> Push<'p> {
     /// Puts words together in `buffer`, which is empty. A word of 4 GiB and more, and what is behind it, is left out.
@@ -15,20 +29,33 @@ impl<'p> Push<'p> {
             words::begin(len, buffer);
             buffer.extend_from_slice(word);
         }
-        Push(buffer)
+        Push { about: About::Words, bytes: buffer }
+    }
+
+    /// `keys`: as [`torc_engine::words`].
+    pub fn keys(keys: &'p [u8], redirected: bool) -> Push<'p> {
+        Push { about: About::Keys { redirected }, bytes: keys }
+    }
+
+    pub fn broken(number: &[u8], buffer: &'p mut Vec<u8>) -> Push<'p> {
+        Push { about: About::Broken, ..Push::new(&[number], buffer) }
     }
 
     /// A push that has waited.
-    pub fn of_bytes(bytes: &'p [u8]) -> Push<'p> {
-        Push(bytes)
+    pub fn of_bytes(about: About, bytes: &'p [u8]) -> Push<'p> {
+        Push { about, bytes }
+    }
+
+    pub fn about(self) -> About {
+        self.about
     }
 
     pub fn bytes(self) -> &'p [u8] {
-        self.0
+        self.bytes
     }
 
     pub fn words(self) -> impl Iterator<Item = &'p [u8]> + Clone {
-        words::each(self.0)
+        words::each(self.bytes)
     }
 }
 

@@ -17,6 +17,7 @@
 
 mod action;
 mod client;
+mod copies;
 mod model;
 mod own;
 mod restart;
@@ -40,6 +41,7 @@ use crate::tunables::Tunables;
 use crate::worker::mail::Mail;
 use crate::worker::{Bug, Settings, Siblings, Tier as WorkerTier, Worker, WorkerParts, WorkerState};
 use client::Client;
+use copies::Copies;
 use model::Model;
 use sleeper::{SimClock, Sleeper};
 use std::cell::{Cell, RefCell};
@@ -96,6 +98,7 @@ struct Simulation {
     clients: Vec<Client>,
     model: Model,
     talk: Talk,
+    copies: Copies,
     steps: u64,
     /// Requests that earlier servers answered.
     requests: u64,
@@ -136,6 +139,7 @@ impl Simulation {
         let shared = Arc::new(shared(world.shards));
         let model = Model::new(world.excuses(), world.tier.is_some());
         let talk = Talk::new(&world, seed);
+        let copies = Copies::new(&world, seed);
         let clients = (0..world.clients).map(|number| Client::new(number, &world, &mut random)).collect();
         let (workers, wakers, backing) = (Vec::new(), Vec::new(), None);
         let (steps, requests, snapshots) = (0, 0, [0; 2]);
@@ -153,6 +157,7 @@ impl Simulation {
             clients,
             model,
             talk,
+            copies,
             steps,
             requests,
             snapshots,
@@ -248,6 +253,7 @@ impl Simulation {
         self.network.borrow_mut().heal();
         self.clients.iter_mut().for_each(Client::read_fast);
         self.talk.read_fast();
+        self.copies.read_fast();
         self.until_all_are_done()?;
         self.clients.iter_mut().for_each(Client::stop_flooding);
         self.until_all_are_done()?;
@@ -288,6 +294,12 @@ impl Simulation {
             }
             self.step()?;
         }
+        while !self.copies.is_done(self.clock.get()) {
+            if self.steps > limit {
+                return Err(format!("old copies are left: {:?}", self.copies));
+            }
+            self.step()?;
+        }
         Ok(())
     }
 
@@ -316,6 +328,7 @@ impl Simulation {
         let now = self.clock.get();
         self.turn_clients(now)?;
         self.talk.step(&mut self.network.borrow_mut(), &self.world)?;
+        self.copies.step(&mut self.network.borrow_mut(), &self.world, now)?;
         self.turn_tier(now)?;
         for worker in &mut self.workers {
             // A shard may be late by some turns.
@@ -471,6 +484,9 @@ pub(crate) fn shared(shards: u16) -> Shared {
         tier: OnceLock::new(),
         subscribers: Subscribers::new(shards),
         event_classes: 0.into(),
+        trackers: Subscribers::new(shards),
+        broadcasts: Subscribers::new(shards),
+        tracking_keys_max: 1_000_000,
         draining: false.into(),
         drained: 0.into(),
     }

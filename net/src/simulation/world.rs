@@ -52,6 +52,8 @@ pub(super) struct World {
     pub(super) tier: Option<TierWorld>,
     /// Clients may be cut off, as the tier has failed.
     pub(super) may_close: bool,
+    /// Few keys are tracked at a time.
+    pub(super) forgets: bool,
 }
 
 pub(super) const SEGMENT_BYTES: usize = 64 << 10;
@@ -111,6 +113,7 @@ impl World {
         let together_percent = if Random::new(seed.rotate_left(32)).chance(30) { 80 } else { 6 };
         World {
             may_close: false,
+            forgets: Random::new(seed.rotate_left(16)).chance(20),
             together_percent,
             tier: has_tier.then(|| TierWorld::new(&mut of_tier, shards)),
             shards,
@@ -190,6 +193,7 @@ impl World {
             room_bytes_min: 1 + random.below(5000) as u64,
             subscriber_bytes_max: 1 << 20,
             subscriptions_max: 100,
+            tracking_keys_max: if self.forgets { 3 } else { 1_000_000 },
             queue_parts_max: 1 + random.below(if self.tight { 500 } else { 100 }),
             input_bytes_max: 256 << 10,
             slow_ms_max: 0,

@@ -90,6 +90,14 @@ pub(crate) enum Bug {
     KeptSubscription,
     /// Now and then a message does not go to all shards.
     UntoldShard,
+    /// Now and then a read of a client that keeps a copy is not put into the table of tracked keys.
+    UntrackedRead,
+    /// News of keys that clients keep copies of are looked at now and then alone.
+    LateNews,
+    /// A client that keeps copies is answered from another shard's memory.
+    UntoldRead,
+    /// A push is not repeated behind the answers that its client waits for.
+    LonePush,
     /// Who asks for a held key does not wait.
     OpenHolds,
     /// A transaction gives each shard's keys back before it asks the next one.
@@ -100,7 +108,7 @@ pub(crate) enum Bug {
 
 impl Bug {
     /// All but [`Bug::None`].
-    pub(crate) const ALL: [Bug; 42] = [
+    pub(crate) const ALL: [Bug; 46] = [
         Bug::LostAnswer,
         Bug::SwappedAnswers,
         Bug::MissedExpiry,
@@ -140,6 +148,10 @@ impl Bug {
         Bug::UntoldSpaces,
         Bug::KeptSubscription,
         Bug::UntoldShard,
+        Bug::UntrackedRead,
+        Bug::LateNews,
+        Bug::UntoldRead,
+        Bug::LonePush,
         Bug::OpenHolds,
         Bug::EarlyRelease,
         Bug::BlindWatch,
@@ -149,6 +161,7 @@ impl Bug {
     fn every(self) -> u64 {
         match self {
             Bug::LostAnswer | Bug::SwappedAnswers | Bug::LostSlice => 50,
+            Bug::LateNews => 30,
             Bug::LostRelease
             | Bug::LostInput
             | Bug::BlindScan
@@ -160,6 +173,7 @@ impl Bug {
             | Bug::LostFetch
             | Bug::KeptSubscription
             | Bug::UntoldShard
+            | Bug::UntrackedRead
             | Bug::LostPlace
             | Bug::LostTombstone => 5,
             _ => 1,

@@ -72,6 +72,7 @@ fn facts(conn: &Connection, ticks: u64) -> ClientFacts<'_> {
         output_bytes: conn.output.bytes(),
         bytes_held: conn.bytes_held(),
         subscribes: conn.subscription_bytes > 0,
+        tracked: conn.tracking.as_ref().map(|tracking| tracking.told()),
         command: "NULL",
     }
 }

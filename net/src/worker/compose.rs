@@ -25,7 +25,7 @@ impl WorkerState {
         if conn.phase != Phase::Open {
             return;
         }
-        if !matches!(reply, ReplyKind::Push) {
+        if !matches!(reply, ReplyKind::Push(_)) {
             self.turn.waited.add(read_ns);
             conn.answered += 1;
             self.note_waited(conn, &reply, (key, echo), read_ns);

@@ -20,6 +20,7 @@ use super::queue::Queue;
 use super::rounds::RoundMarks;
 use super::script::{Fetched, ScriptRun};
 use super::step::Step;
+use super::tracking::Tracking;
 use super::transaction::Running;
 use super::upload::Upload;
 use super::walking::Walk;
@@ -83,6 +84,10 @@ pub(crate) struct Connection {
     pub(crate) only_publishes: bool,
     /// Memory of what it is subscribed to, bytes.
     pub(crate) subscription_bytes: usize,
+    /// How it is told of keys that it keeps copies of.
+    pub(crate) tracking: Option<Box<Tracking>>,
+    /// It was told before, or is.
+    pub(crate) has_tracked: bool,
     /// It did not take the messages that were for it, and is to be closed.
     pub(crate) lags: bool,
     /// The value whose next bytes the transport receives where they will stay.
@@ -199,6 +204,8 @@ impl Connection {
             shares: Shares::default(),
             only_publishes: false,
             subscription_bytes: 0,
+            tracking: None,
+            has_tracked: false,
             lags: false,
             receives_into: None,
             arrivals: 0,
@@ -264,7 +271,8 @@ impl Connection {
         let scanned = self.scans.as_ref().map_or(0, |step| step.keys.capacity());
         let walked = self.walk.as_ref().map_or(0, |walk| walk.found.capacity());
         let waiting = self.queue.bytes_held() + deferred + scanned + walked + self.transaction_bytes();
-        let messages = self.subscription_bytes + self.shares.bytes_held();
+        let tracking = self.tracking.as_ref().map_or(0, |tracking| tracking.bytes_held());
+        let messages = self.subscription_bytes + self.shares.bytes_held() + tracking;
         CONNECTION_BYTES + bytes + waiting + self.session.bytes_held() + messages
     }
 

@@ -28,6 +28,8 @@ impl WorkerState {
 
     /// Composes or keeps the answers of a batch that has come home.
     fn deliver(&mut self, lane: u16, mut batch: Box<Batch>) {
+        // What had changed before these answers were given is told before them.
+        self.tell_news(None);
         self.take_released(&mut batch);
         let mut owned = std::mem::take(&mut batch.owned);
         let mut owned_answers = owned.drain(..);
@@ -66,6 +68,11 @@ impl WorkerState {
                 }
                 (_, Some((answer @ (OwnedAnswer::Published(_) | OwnedAnswer::Inspected), _))) => {
                     self.take_share(conn, from.sequence, batch.bytes_of(number), (&answer, bytes));
+                }
+                (_, Some((OwnedAnswer::Target(target), _))) => {
+                    if let What::Target(mode) = batch.kind_of(number).what {
+                        self.take_target(conn, (mode, from.sequence), batch.bytes_of(number), target);
+                    }
                 }
                 (_, Some((OwnedAnswer::Scanned { cursor }, _))) if conn.walk.is_some() => {
                     self.walked(conn, batch.kind_of(number), batch.bytes_of(number), (cursor, bytes));

@@ -168,6 +168,7 @@ impl WorkerState {
     /// Gives back what a connection holds that nobody needs any more.
     fn clear_away(&mut self, mut conn: Connection) {
         self.end_subscriptions(&conn);
+        self.leave_tracking(&mut conn);
         self.abandon_upload(&mut conn);
         while let Some(piece) = conn.output.take(Vec::new) {
             self.take_back(piece);

@@ -4,6 +4,7 @@
 use super::bug::Bug;
 use super::compose::wait_behind;
 use super::connection::{Connection, Phase, is_protocol_refusal};
+use super::holds::Holder;
 use super::joint;
 use super::notices::Notices;
 use super::outcomes::{Lookup, Outcomes};
@@ -85,6 +86,7 @@ impl WorkerState {
         let output_bytes_max = self.output_bytes_max();
         let is_paused = self.shared.tunables.paused(self.now).is_some();
         self.sample(parts, prepared);
+        self.write_as(self.number, id);
         let mut answered = 0;
         for (part, prepared) in parts.iter().zip(prepared) {
             if conn.phase != Phase::Open {
@@ -93,7 +95,8 @@ impl WorkerState {
             // The part before may have pinned segments.
             let room = if self.shard.is_short_of_pins() { 0 } else { output_bytes_max };
             let waits = !conn.queue.is_empty() || !conn.deferred.is_empty() || is_paused;
-            let direct = !waits && conn.output.bytes() <= room && !self.holds.is_any();
+            let direct =
+                !waits && conn.output.bytes() <= room && !self.holds.is_any() && conn.tracking.is_none();
             match &part.work {
                 Work::Keyed(command)
                     if direct
@@ -252,10 +255,14 @@ impl WorkerState {
             self.ask_later(conn);
             return false;
         }
+        self.write_as(self.number, conn.id);
+        if conn.tracking.is_some() {
+            self.tell_news(Some(conn));
+        }
         match &part.work {
             Work::Keyed(command)
                 if conn.in_transaction
-                    && !matches!(part.reply, ReplyKind::Step)
+                    && !is_step(part)
                     && self.is_too_long_to_run(conn, command, prepared.hash) =>
             {
                 // What other shards answer may be shorter than the room that is set aside for it.
@@ -294,7 +301,10 @@ impl WorkerState {
                         return false;
                     }
                     let keyed = (command, prepared.hash);
-                    let begun = self.read_there(conn, part, keyed, shard, Some(read_ns))
+                    let may_read = conn.tracking.is_none();
+                    #[cfg(test)]
+                    let may_read = may_read || self.has(Bug::UntoldRead);
+                    let begun = may_read && self.read_there(conn, part, keyed, shard, Some(read_ns))
                         || self.ask_keyed(conn, shard, part, keyed, read_ns);
                     conn.asks_alone = begun && is_alone;
                     begun
@@ -335,6 +345,9 @@ impl WorkerState {
             Work::Attach { reads } => self.begin_attach(conn, part, *reads, read_ns),
             Work::Messages { about, name, message } => {
                 self.begin_messages(conn, part, (*about, name, message), read_ns)
+            }
+            Work::Tracking { asked, prefixes } => {
+                self.begin_tracking(conn, part, (*asked, prefixes), read_ns)
             }
             Work::Reads { asked } => self.give_reads(conn, part, asked, read_ns),
             Work::Pair { client } => self.begin_pair(conn, part, client, read_ns),
@@ -396,9 +409,13 @@ impl WorkerState {
         hash: u64,
         read_ns: u64,
     ) -> bool {
+        if conn.tracking.is_some() {
+            let tracks = self.tracks(conn, command, is_step(part));
+            self.track(Holder { shard: self.number, conn: conn.id }, tracks, command, hash);
+        }
         let (outcomes, stats) = ((&mut self.outcomes, &mut self.notices), &self.stats);
         let ticket = match perform(&mut self.shard, outcomes, stats, command, hash, part.once, self.now) {
-            Ok(answer) if matches!(part.reply, ReplyKind::Step) && conn.queue.is_empty() => {
+            Ok(answer) if is_step(part) && conn.queue.is_empty() => {
                 let lent = conn.take_step(&answer);
                 lent.into_iter().for_each(|lent| self.release(lent));
                 return true;
@@ -437,7 +454,7 @@ impl WorkerState {
         if !conn.queue.is_empty() {
             return wait_behind(conn, part, (key, answer, read_ns), &mut self.pool, (self.now, &self.view));
         }
-        if matches!(part.reply, ReplyKind::Step) {
+        if is_step(part) {
             return conn.take_step(&answer).into_iter().for_each(|lent| self.release(lent));
         }
         if conn.phase != Phase::Open {
@@ -498,6 +515,11 @@ pub(super) enum Destination {
     There(u16),
     /// Elsewhere, and the client is told so.
     Moved(Answer<'static>),
+}
+
+/// Whether no client sees the answer.
+pub(super) fn is_step(part: &Part<'_>) -> bool {
+    matches!(part.reply, ReplyKind::Step)
 }
 
 /// Whether a late part needs nothing but the refusal. The end of a value does: its upload has to be given up.

@@ -1,6 +1,7 @@
 //! What a client asks of other shards: their keys, a flush of all.
 
 use super::connection::Connection;
+use super::execute::is_step;
 use super::mail::{Ask, AskBytes, AskWhat, What};
 use super::owned::op_value;
 use super::queue::Asked;
@@ -34,6 +35,7 @@ impl WorkerState {
             deadline,
             room,
             wish: part.reply.wish(),
+            tracks: self.tracks(conn, command, is_step(part)),
         };
         let bytes = AskBytes { key: command.key, value: op_value(&command.op), echo: part.echo };
         if !self.ask(conn, shard, &ask, bytes) {

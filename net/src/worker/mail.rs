@@ -26,6 +26,7 @@ mod lane;
 mod mailbox;
 #[cfg(test)]
 mod mailbox_tests;
+mod news;
 mod sync;
 
 pub(crate) use batch::{
@@ -37,6 +38,7 @@ pub(crate) use lane::Lane;
 use crate::transport::{ConnId, Waker};
 use batch::BATCH_BYTES_KEPT;
 use mailbox::Doorbell;
+use news::NewsLane;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use torc_engine::command::Millis;
@@ -55,6 +57,8 @@ pub(crate) struct Mail {
     lanes: Vec<Option<Lane>>,
     /// Those that a turn looks at: without the express lanes as long as no transaction has used one.
     in_use: usize,
+    /// By shard, too.
+    news: Vec<Option<NewsLane>>,
     shards: u16,
     /// Rung by the others when this shard sleeps.
     bell: Arc<Doorbell>,
@@ -102,14 +106,16 @@ impl Mail {
             sets[high as usize][(first + low) as usize] =
                 lane(low, high_asks, high_asked, high_answers, high_answered);
         }
-        let mail = |(lanes, bell)| Mail {
+        let news = news::among(&bells);
+        let mail = |((lanes, news), bell)| Mail {
             lanes,
             in_use: shards.into(),
+            news,
             shards,
             bell,
             wakers: vec![None; shards as usize],
         };
-        sets.into_iter().zip(bells).map(mail).collect()
+        sets.into_iter().zip(news).zip(bells).map(mail).collect()
     }
 
     /// How to wake the other shards' loops.
@@ -191,6 +197,26 @@ impl Mail {
         }
     }
 
+    /// Adds to what another shard is told; `None`: anything may have changed.
+    pub(crate) fn add_news(&mut self, shard: u16, news: Option<&[u8]>) {
+        if let Some(Some(lane)) = self.news.get_mut(usize::from(shard)) {
+            lane.add(news);
+        }
+    }
+
+    /// What another shard has told; `None` in it: anything may have changed.
+    pub(crate) fn next_news(&mut self, shard: u16) -> Option<Option<Vec<u8>>> {
+        self.news.get_mut(usize::from(shard))?.as_mut()?.next()
+    }
+
+    /// Shows the other shards what they are told, and wakes those that sleep: before any answer of this turn leaves.
+    pub(crate) fn publish_news(&mut self) {
+        for (lane, waker) in self.news.iter_mut().zip(&self.wakers) {
+            let wake = lane.as_mut().is_some_and(NewsLane::publish);
+            waker.iter().filter(|_| wake).for_each(|waker| waker.wake());
+        }
+    }
+
     /// Says that this shard is about to sleep. False: something came, do not.
     pub(crate) fn announce_sleep(&mut self) -> bool {
         self.bell.announce_sleep();
@@ -200,7 +226,8 @@ impl Mail {
     /// Whether another shard has sent something that is not read yet.
     pub(crate) fn has_come(&mut self) -> bool {
         let lanes = usize::from(self.lanes());
-        !self.lanes[..lanes].iter_mut().flatten().all(Lane::is_quiet)
+        let has_news = self.news.iter_mut().flatten().any(NewsLane::has_come);
+        has_news || !self.lanes[..lanes].iter_mut().flatten().all(Lane::is_quiet)
     }
 
     /// A turn of this shard begins.
@@ -227,7 +254,8 @@ impl Mail {
 
     /// Memory of this shard's batches.
     pub(crate) fn bytes_held(&self) -> usize {
-        self.lanes[..self.in_use].iter().flatten().map(Lane::bytes_held).sum()
+        let lanes: usize = self.lanes[..self.in_use].iter().flatten().map(Lane::bytes_held).sum();
+        lanes + self.news.iter().flatten().map(NewsLane::bytes_held).sum::<usize>()
     }
 
     /// Requests at other shards.

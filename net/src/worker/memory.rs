@@ -82,7 +82,7 @@ impl WorkerState {
         if scripts > 0 {
             self.stats.script_bytes.set(scripts as u64);
         }
-        let stock = self.pool.bytes_held() + self.notices.bytes_held();
+        let stock = self.pool.bytes_held() + self.notices.bytes_held() + self.tracking_bytes();
         self.budget.common = mail + stock + self.budget.rings + scripts;
         self.stats.mail_bytes.set(mail as u64);
         self.stats.fixed_bytes.set(self.budget.fixed as u64);

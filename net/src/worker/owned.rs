@@ -7,9 +7,10 @@ use super::mail::AskBytes;
 use super::pool::Pool;
 use super::queue::Asked;
 use crate::session::{
-    About, Answer, AttachRefusal, DatabasesChange, Exec, Joint, Jointly, NotFlushed, NotWalked, Once, Over,
-    PairRefusal, Part, ReplyKind, Script, Shares, Told, Work, lent_cost,
+    About, Answer, AttachRefusal, DatabasesChange, Exec, Joint, Jointly, NotFlushed, NotTracked, NotWalked,
+    Once, Over, PairRefusal, Part, ReplyKind, Script, Shares, Told, Tracked, Tracking, Work, lent_cost,
 };
+use crate::transport::ConnId;
 use torc_engine::bytes::Bytes;
 use torc_engine::command::{
     Bits, Body, Command, Expiry, Found, IfEqual, Meta, Millis, Number, Op, Outcome, Refusal, Ticket, Unpack,
@@ -57,6 +58,7 @@ pub(crate) enum OwnedWork {
     /// The user is the key, the password the value.
     Enter,
     Messages(About),
+    Tracking(Tracking),
     Local,
     Close,
 }
@@ -127,6 +129,7 @@ impl OwnedPart {
             Work::Sleep { ms } => (OwnedWork::Sleep { ms }, &b""[..], &b""[..]),
             Work::Enter { user, password } => (OwnedWork::Enter, user, password),
             Work::Messages { about, name, message } => (OwnedWork::Messages(about), name, message),
+            Work::Tracking { asked, prefixes } => (OwnedWork::Tracking(asked), &b""[..], prefixes),
             Work::Local => (OwnedWork::Local, &b""[..], &b""[..]),
             Work::Close => (OwnedWork::Close, &b""[..], &b""[..]),
         };
@@ -181,6 +184,7 @@ impl OwnedPart {
             OwnedWork::Monitor { begins } => Work::Monitor { begins },
             OwnedWork::Sleep { ms } => Work::Sleep { ms },
             OwnedWork::Enter => Work::Enter { user: key, password: value },
+            OwnedWork::Tracking(asked) => Work::Tracking { asked, prefixes: value },
             OwnedWork::Local => Work::Local,
             OwnedWork::Close => Work::Close,
         };
@@ -299,6 +303,9 @@ pub(crate) enum OwnedAnswer {
     },
     Published(u64),
     Inspected,
+    Tracking(Result<Tracked, NotTracked>),
+    /// The client that is to be told in place of another, if it is there.
+    Target(Option<ConnId>),
     Walked {
         count: u64,
     },
@@ -398,6 +405,10 @@ impl OwnedAnswer {
                 bytes.extend_from_slice(found);
                 OwnedAnswer::Inspected
             }
+            Answer::Tracking { outcome, words } => {
+                bytes.extend_from_slice(words);
+                OwnedAnswer::Tracking(outcome)
+            }
             Answer::Walked { count, found } => {
                 bytes.extend_from_slice(found);
                 OwnedAnswer::Walked { count }
@@ -434,6 +445,8 @@ impl OwnedAnswer {
             OwnedAnswer::Unsubscribed { left } => Answer::Unsubscribed { names: bytes, left },
             OwnedAnswer::Published(count) => Answer::Published(count),
             OwnedAnswer::Inspected => Answer::Inspected(bytes),
+            OwnedAnswer::Tracking(outcome) => Answer::Tracking { outcome, words: bytes },
+            OwnedAnswer::Target(_) => Answer::Local,
             OwnedAnswer::Walked { count } => Answer::Walked { count, found: bytes },
             OwnedAnswer::NotWalked(why) => Answer::NotWalked(why),
             OwnedAnswer::Busy { limit } => Answer::Busy { limit },
@@ -497,6 +510,11 @@ pub(crate) struct Kept {
 }
 
 impl Kept {
+    /// Whether it answers nothing.
+    pub(crate) fn is_push(&self) -> bool {
+        matches!(self.reply, ReplyKind::Push(_))
+    }
+
     /// Keeps what a shard answers to a part that the turn of `read_ns` has read.
     pub(crate) fn take_over(
         part: &Part<'_>,

@@ -24,6 +24,35 @@ impl WorkerState {
 
     /// As [`WorkerState::push`], to a client that was taken out.
     pub(super) fn push_to(&mut self, conn: &mut Connection, push: Push<'_>) -> bool {
+        if !self.may_push(conn, push) {
+            return false;
+        }
+        match conn.queue.is_empty() {
+            true => self.write_push(conn, push),
+            false => self.keep_push(conn, push),
+        }
+        self.budget.charge(conn);
+        true
+    }
+
+    /// As [`WorkerState::push_to`], before all answers that the client waits for, and behind them once more.
+    pub(super) fn push_ahead(&mut self, conn: &mut Connection, push: Push<'_>) -> bool {
+        if !self.may_push(conn, push) {
+            return false;
+        }
+        self.write_push(conn, push);
+        let repeats = !conn.queue.is_empty();
+        #[cfg(test)]
+        let repeats = repeats && !self.has(super::bug::Bug::LonePush);
+        if repeats {
+            self.keep_push(conn, push);
+        }
+        self.budget.charge(conn);
+        true
+    }
+
+    /// Whether a client can be told. If it does not take what waits for it, it is to be closed.
+    fn may_push(&mut self, conn: &mut Connection, push: Push<'_>) -> bool {
         if conn.phase != Phase::Open || conn.lags || !conn.session.takes_pushes() {
             return false;
         }
@@ -32,19 +61,19 @@ impl WorkerState {
             self.dirty.push(conn.id);
         }
         conn.lags = !self.takes_more(conn, push.bytes().len());
-        if conn.lags {
-            return false;
-        }
-        if conn.queue.is_empty() {
-            conn.output.prepare(|| self.pool.take_for(push.bytes().len()));
-            conn.session.push(push, &mut conn.output);
-        } else {
-            let part = Part { work: Work::Local, reply: ReplyKind::Push, echo: push.bytes(), once: None };
-            let kept = Kept::take_over(&part, self.turn.began_ns, &[], Answer::Local, &mut self.pool);
-            conn.queue.keep(kept);
-        }
-        self.budget.charge(conn);
-        true
+        !conn.lags
+    }
+
+    fn write_push(&mut self, conn: &mut Connection, push: Push<'_>) {
+        conn.output.prepare(|| self.pool.take_for(push.bytes().len()));
+        conn.session.push(push, &mut conn.output);
+    }
+
+    fn keep_push(&mut self, conn: &mut Connection, push: Push<'_>) {
+        let reply = ReplyKind::Push(push.about());
+        let part = Part { work: Work::Local, reply, echo: push.bytes(), once: None };
+        let kept = Kept::take_over(&part, self.turn.began_ns, &[], Answer::Local, &mut self.pool);
+        conn.queue.keep(kept);
     }
 
     /// Whether so many bytes may wait for a client beside what does. Where memory is short, that depends on whether it has taken

@@ -213,16 +213,19 @@ impl Queue {
         Place::First(asked)
     }
 
-    /// Whether a part that another shard was asked for is all that waits.
+    /// Whether a part that another shard was asked for is all that waits, but for pushes behind it.
     pub(crate) fn is_alone(&self, sequence: u32) -> bool {
-        self.waiting.len() == 1 && sequence == self.first
+        let is_push = |waiting: &Waiting| matches!(waiting, Waiting::Kept(kept) if kept.is_push());
+        sequence == self.first && self.waiting.iter().skip(1).all(is_push)
     }
 
-    /// Takes the last part back, as if no shard had been asked for it.
+    /// Takes the part back that is [alone](Queue::is_alone), as if no shard had been asked for it.
     pub(crate) fn take_back(&mut self) -> Option<Asked> {
-        let Some(Waiting::Asked(asked)) = self.waiting.back() else { return None };
-        let asked = *asked;
-        self.waiting.pop_back();
+        let &Waiting::Asked(asked) = self.waiting.front()? else { return None };
+        if !self.is_alone(self.first) {
+            return None;
+        }
+        self.pass();
         self.room -= asked.room as usize;
         self.bound -= usize::from(!asked.free);
         Some(asked)

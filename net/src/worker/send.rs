@@ -52,6 +52,8 @@ impl WorkerState {
         if !conn.deferred.is_empty() && !conn.marks.stalled {
             self.advance(conn);
         }
+        // What has changed meanwhile is told before these answers leave.
+        self.tell_news(Some(conn));
         if conn.attaching.is_some() {
             self.move_if_idle(conn, transport);
         }

@@ -29,6 +29,7 @@ impl WorkerState {
         }
         // Its clients may have been told meanwhile that they are subscribed.
         self.look_for_listeners();
+        self.look_for_trackers();
         self.take_released(&mut batch);
         self.take_reports(&mut batch);
         self.stats.served_for_others.add(batch.asks.len() as u64);
@@ -95,7 +96,7 @@ impl WorkerState {
         out: &mut Vec<u8>,
     ) -> Option<(AnsweredWith, Option<OwnedAnswered>)> {
         let Posted { hash, tag, .. } = batch.asks[number];
-        let &AskKind { database, once, reply, wish, .. } = batch.kind_of(number);
+        let &AskKind { database, once, reply, wish, tracks, .. } = batch.kind_of(number);
         let AskBytes { key, value, echo } = batch.bytes_of(number);
         let command = fill_command(database, key, op, value);
         // The fewer segments may still be pinned, the less is lent: what is not too long is copied first, then the
@@ -111,6 +112,9 @@ impl WorkerState {
         if self.is_held(&command, || wish) || self.is_stopped_by_hold(lane, database, hash) {
             return None;
         }
+        let (shard, conn) = (self.mail.shard_of(lane), batch.asks[number].from.conn);
+        self.write_as(shard, conn);
+        self.track(Holder { shard, conn }, tracks, &command, hash);
         let (outcomes, stats) = ((&mut self.outcomes, &mut self.notices), &self.stats);
         let answer = match perform(&mut self.shard, outcomes, stats, &command, hash, once, self.now) {
             Ok(answer) => answer,
@@ -148,6 +152,7 @@ impl WorkerState {
             (batch.bytes_of(number), batch.kind_of(number));
         let shard = self.mail.shard_of(lane);
         let (upload, holder) = ((shard, from.conn), Holder { shard, conn: from.conn });
+        self.write_as(shard, from.conn);
         Some(match what {
             What::Keyed(op) => {
                 self.stats.request(CommandClass::of(&op), OutcomeClass::Refused);
@@ -225,6 +230,15 @@ impl WorkerState {
             What::Inspect(inspect) => {
                 self.inspect(inspect, bytes.key, out);
                 (Some(OwnedAnswer::Inspected), None)
+            }
+            What::Target(mode) => {
+                let target = self.find_target(mode);
+                target.into_iter().for_each(|target| self.add_target(target));
+                (Some(OwnedAnswer::Target(target)), None)
+            }
+            What::Untrack => {
+                self.untrack(holder);
+                (None, None)
             }
             What::Clients { place, of, asker } => {
                 let next = self.clients(place, (of, asker), bytes.echo, out);

@@ -20,6 +20,7 @@ use super::siblings::Siblings;
 use super::slow::Slow;
 use super::sweep::Sweep;
 use super::tier::state::Tier;
+use super::tracking::Trackers;
 use super::upload::ForeignUpload;
 use super::view::View;
 use crate::metrics::WorkerStats;
@@ -54,6 +55,8 @@ pub(crate) struct Settings {
     pub(crate) subscriber_bytes_max: usize,
     /// Channels and patterns of one connection.
     pub(crate) subscriptions_max: usize,
+    /// Keys of all shards that clients keep copies of: beyond that they are told to drop some.
+    pub(crate) tracking_keys_max: usize,
     pub(crate) queue_parts_max: usize,
     /// So many bytes of a long value must be missing for them to be received where they will stay.
     pub(crate) room_bytes_min: u64,
@@ -106,6 +109,7 @@ pub(crate) struct WorkerState {
     pub(super) connections: Connections,
     pub(super) outcomes: Outcomes,
     pub(super) notices: Notices,
+    pub(super) trackers: Trackers,
     pub(super) pool: Pool,
     pub(super) budget: Budget,
     pub(super) now: Millis,
@@ -161,6 +165,7 @@ impl WorkerState {
             outcomes: Outcomes::new(ONCE_SESSIONS_MAX, CREDIT as usize, settings.outcomes_bytes_max),
             budget: Budget::new(settings.budget),
             notices: Notices::default(),
+            trackers: Trackers::default(),
             settings,
             pool: Pool::default(),
             now,
@@ -227,6 +232,7 @@ impl WorkerState {
             return;
         }
         self.now = now;
+        self.look_for_trackers();
     }
 
     pub(super) fn mark_dirty(&mut self, id: ConnId) {

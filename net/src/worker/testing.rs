@@ -53,6 +53,7 @@ fn state_at(number: u16, mail: Mail, shared: Arc<Shared>) -> WorkerState {
         output_bytes_max: 1000,
         subscriber_bytes_max: 1000,
         subscriptions_max: 5,
+        tracking_keys_max: 100,
         queue_parts_max: 10,
         room_bytes_min: 1000,
         input_bytes_max: 1000,

@@ -8,7 +8,7 @@ mod support;
 mod over_model;
 mod over_shard;
 
-use torc_net::session::{Output, Port, Protocol, Push, Session};
+use torc_net::session::{Output, Port, Protocol, Push, PushAbout, Session};
 use torc_proto::native::{AnswerHeader, Op, Status};
 
 /// [N-PUSH-1]
@@ -23,6 +23,6 @@ fn a_push_answers_no_request() {
     assert_eq!(out.tail()[1], 0xFF);
     let value = &out.tail()[24..];
     assert_eq!(value.len(), header.value_bytes as usize);
-    assert!(Push::of_bytes(value).words().eq(words));
+    assert!(Push::of_bytes(PushAbout::Words, value).words().eq(words));
     assert!(Op::from_wire(header.op).is_none());
 }

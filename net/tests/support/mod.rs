@@ -6,6 +6,7 @@
 pub mod memcached;
 pub mod messages;
 pub mod model;
+pub mod tracking;
 pub mod vectors;
 
 use messages::{Subscriptions, Told};
@@ -16,6 +17,7 @@ use torc_net::session::{
     Answer, ComposeContext, DatabasesChange, Exec, Jointly, Limits, Output, Piece, Port, Protocol, ReplyKind,
     Scratch, ServerView, Session, Work,
 };
+use tracking::Tracker;
 
 /// What executes commands: the model or a real shard.
 pub trait Store {
@@ -89,6 +91,7 @@ pub struct Connection {
     input: Vec<u8>,
     upload: Option<Upload>,
     subscriptions: Subscriptions,
+    tracker: Tracker,
     output: Output,
     pub limits: Limits,
     /// Parts of a round.
@@ -110,6 +113,7 @@ impl Connection {
             input: Vec::new(),
             upload: None,
             subscriptions: Subscriptions::default(),
+            tracker: Tracker::default(),
             output: Output::default(),
             limits: LIMITS,
             parts_max: 64,
@@ -164,8 +168,10 @@ impl Connection {
     ) {
         match work {
             Work::Keyed(command) => {
-                let answer = Answer::Outcome(store.execute(command, now));
-                self.compose(reply, command.key, echo, &answer, now);
+                let outcome = store.execute(command, now);
+                let has_changed = Tracker::changes(command, &outcome);
+                self.compose(reply, command.key, echo, &Answer::Outcome(outcome), now);
+                self.tracker.executed(command, has_changed, &mut self.session, &mut self.output);
             }
             Work::ValueBegin { command, bytes } => {
                 let op = match &command.op {
@@ -198,10 +204,12 @@ impl Connection {
             Work::Databases(change) => {
                 store.change_databases(*change, now);
                 self.compose(reply, &[], echo, &Answer::Flushed, now);
+                self.tracker.flushed(&mut self.session, &mut self.output);
             }
             Work::Flush { at } => {
                 store.flush(*at, now);
                 self.compose(reply, &[], echo, &Answer::Flushed, now);
+                self.tracker.flushed(&mut self.session, &mut self.output);
             }
             Work::Scan { .. } => {
                 self.compose(reply, &[], echo, &Answer::Scanned { cursor: 0, keys: &[] }, now);
@@ -217,6 +225,10 @@ impl Connection {
                     Told::Inspected(found) => Answer::Inspected(found),
                 };
                 self.compose(reply, &[], echo, &answer, now);
+            }
+            Work::Tracking { asked, prefixes } => {
+                let (outcome, words) = self.tracker.ask(*asked, prefixes);
+                self.compose(reply, &[], echo, &Answer::Tracking { outcome, words: &words }, now);
             }
             // A store of one key at a time does none of it.
             Work::Joint { .. } => self.compose(reply, &[], echo, &Answer::Jointly(Jointly::NotDone), now),

@@ -116,6 +116,8 @@ impl Config {
         let output_bytes_max = r.size("output-limit", 64 << 10, 1 << 40)? as usize;
         let subscriber_bytes_max = r.size("subscriber-limit", 64 << 10, 1 << 40)? as usize;
         let subscriptions_max = r.one("max-subscriptions", count::<1, 100_000_000>, u64::to_string)? as usize;
+        let tracking_keys_max =
+            r.one("tracking-table-max", count::<1, 1_000_000_000>, u64::to_string)? as usize;
         let event_classes =
             r.one("notify-keyspace-events", event_classes, |classes| match classes.to_string() {
                 none if none.is_empty() => "off".into(),
@@ -174,6 +176,7 @@ impl Config {
             output_bytes_max,
             subscriber_bytes_max,
             subscriptions_max,
+            tracking_keys_max,
             event_classes,
             queue_parts_max,
             receive_buffers: receive_buffers.map(|count| count as u16),

@@ -400,6 +400,13 @@ pub(crate) const SETTINGS: &[Setting] = &[
     one(LIMITS, "max-subscriptions", "COUNT", "100000", "Most channels and patterns of one connection"),
     one(
         LIMITS,
+        "tracking-table-max",
+        "COUNT",
+        "1000000",
+        "Most keys that clients are told of (CLIENT TRACKING); beyond that they are told to drop some",
+    ),
+    one(
+        LIMITS,
         "notify-keyspace-events",
         "LETTERS",
         "off",

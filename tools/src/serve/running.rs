@@ -196,6 +196,7 @@ fn limits(config: &ServerConfig) -> Family {
         ("output-limit", config.output_bytes_max as u64),
         ("subscriber-limit", config.subscriber_bytes_max as u64),
         ("max-subscriptions", config.subscriptions_max as u64),
+        ("tracking-table-max", config.tracking_keys_max as u64),
         ("stream-above", config.value_bytes_inline as u64),
         ("script-time-max-ms", config.script_time_max.as_millis() as u64),
         ("script-cache-max", config.script_cache_bytes_max as u64),

@@ -65,6 +65,14 @@ fn redis_py_gets_messages_in_both_versions_and_asynchronously() {
 }
 
 #[test]
+fn redis_py_keeps_copies_that_are_never_old() {
+    for transport in ["auto", "epoll"] {
+        let server = Server::start(&["--shards=2", "--transport", transport]);
+        script("redis_caching.py", &[&format!("redis://{}", server.address())]);
+    }
+}
+
+#[test]
 fn redis_py_speaks_resp_over_a_unix_socket() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("torc.sock");

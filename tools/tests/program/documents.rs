@@ -47,8 +47,13 @@ fn every_kept_run_is_linked_by_a_page() {
 fn every_setting_and_its_default_is_documented() {
     let operating = read(&root().join("docs/operating.md"));
     let output = crate::harness::finish(crate::harness::torc().args(["serve", "--help"]));
-    let help = String::from_utf8_lossy(&output.stdout).split_whitespace().collect::<Vec<_>>().join(" ");
-    let settings: Vec<&str> = help.split(" --").skip(1).filter(|text| text.contains("[default: ")).collect();
+    // A setting begins with its line; others may be named in what is said of it.
+    let mut help = String::new();
+    for line in String::from_utf8_lossy(&output.stdout).lines() {
+        help += if line.trim_start().starts_with("--") { "\n" } else { " " };
+        help += &line.split_whitespace().collect::<Vec<_>>().join(" ");
+    }
+    let settings: Vec<&str> = help.split("\n--").skip(1).filter(|text| text.contains("[default: ")).collect();
     assert!(settings.len() > 15, "{help}");
     for setting in settings {
         let name = setting.split([' ', '[']).next().unwrap_or_default();

@@ -79,6 +79,7 @@ pub(super) fn other(reply: &ReplyKind, key: &[u8], answer: &Answer<'_>, out: &mu
         | Answer::Unsubscribed { .. }
         | Answer::Published(_)
         | Answer::Inspected(_)
+        | Answer::Tracking { .. }
         | Answer::Attach(_)
         | Answer::Pair(_)
         | Answer::Reads(_)

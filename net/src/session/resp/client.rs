@@ -22,7 +22,7 @@ pub(super) struct Client {
     pub skips_next: bool,
     /// A queued command is for another shard.
     pub is_spoilt: bool,
-    pub name: Vec<u8>,
+    pub name: Box<[u8]>,
     pub library_name: Box<[u8]>,
     pub library_version: Box<[u8]>,
 }

@@ -6,7 +6,9 @@ use super::connection::version_number;
 use super::error::Error;
 use super::errors;
 use super::keyspace;
+use super::tracking;
 use crate::session::part::Part;
+use crate::session::tracking::{Tracked, Which};
 use crate::session::walk::{OfClients, Over};
 use torc_proto::resp::parse_i64;
 
@@ -20,7 +22,7 @@ pub(super) fn parts<'a>(call: &Call<'_, 'a>, parts: &mut Vec<Part<'a>>) -> Resul
         0..3 if is("KILL") => return Err(Error::WrongArguments("client|kill")),
         3 if is("KILL") => OfClients::KillOne,
         _ if is("KILL") => OfClients::Kill,
-        _ => return Ok(false),
+        _ => return tracking::parts(call, parts),
     };
     let words: Vec<Vec<u8>> = call.arguments_from(0).map(<[u8]>::to_vec).collect();
     ClientFilter::read(&words)?;
@@ -138,6 +140,8 @@ pub(crate) struct ClientFacts<'c> {
     pub(crate) bytes_held: usize,
     /// It is subscribed to something.
     pub(crate) subscribes: bool,
+    /// How it is told of keys that it keeps copies of.
+    pub(crate) tracked: Option<Tracked>,
     /// Only of the client that asks it is known.
     pub(crate) command: &'static str,
 }
@@ -148,12 +152,26 @@ impl ClientFacts<'_> {
         self.line(&Client::default(), out);
     }
 
+    /// In the letters of Redis.
+    fn flags(&self, subscribes: bool) -> String {
+        let mode = self.tracked.and_then(|tracked| tracked.mode);
+        let by_prefixes = mode.is_some_and(|mode| mode.which == Which::Prefixes);
+        let letters = [
+            ('P', subscribes),
+            ('t', mode.is_some()),
+            ('R', self.tracked.is_some_and(|tracked| tracked.is_broken)),
+            ('B', by_prefixes),
+        ];
+        let flags: String = letters.into_iter().filter(|(_, is)| *is).map(|(letter, _)| letter).collect();
+        if flags.is_empty() { "N".to_owned() } else { flags }
+    }
+
     pub(super) fn line(&self, client: &Client, out: &mut Vec<u8>) {
         let subscribed = client.subscribed.as_deref().copied().unwrap_or_default();
         let line = format!(
             "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub={} psub={} ssub={} multi=-1 \
              qbuf={} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl={} oll=0 omem=0 tot-mem={} events=r \
-             cmd={} user=default redir=-1 resp={} lib-name={} lib-ver={}\n",
+             cmd={} user=default redir={} resp={} lib-name={} lib-ver={}\n",
             self.number,
             self.peer,
             self.local,
@@ -161,7 +179,7 @@ impl ClientFacts<'_> {
             String::from_utf8_lossy(&client.name),
             self.age_seconds,
             self.idle_seconds,
-            if subscribed.total() > 0 { 'P' } else { 'N' },
+            self.flags(subscribed.total() > 0),
             client.database,
             subscribed.named,
             subscribed.matching,
@@ -170,6 +188,7 @@ impl ClientFacts<'_> {
             self.output_bytes,
             self.bytes_held,
             self.command,
+            self.tracked.as_ref().map_or(-1, tracking::redirect),
             version_number(client.version),
             String::from_utf8_lossy(&client.library_name),
             String::from_utf8_lossy(&client.library_version),
@@ -194,6 +213,7 @@ mod tests {
             output_bytes: 0,
             bytes_held: 0,
             subscribes: false,
+            tracked: None,
             command: "NULL",
         }
     }

@@ -75,6 +75,7 @@ const SETTINGS: &[(&str, Meaning)] = &[
     ("slowlog-log-slower-than", Meaning::Changeable(Changeable::SlowerThanUs)),
     ("slowlog-max-len", Meaning::Changeable(Changeable::SlowLogMax)),
     ("timeout", Meaning::Changeable(Changeable::IdleSeconds)),
+    ("tracking-table-max-keys", Meaning::Figure("tracking_keys_max")),
 ];
 
 fn value(meaning: Meaning, call: &LocalCall<'_>) -> String {

@@ -156,7 +156,7 @@ pub(super) fn hello(client: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>
             if client.is_locked {
                 return compose::error(out, HELLO_LOCKED);
             }
-            hello.name.into_iter().for_each(|name| name.clone_into(&mut client.name));
+            hello.name.into_iter().for_each(|name| client.name = name.into());
             client.version = hello.version.unwrap_or(client.version);
             greet(client, call.context, out);
         }
@@ -201,7 +201,7 @@ pub(super) fn reset(client: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>
     client.mute = None;
     client.database = 0;
     client.is_locked = call.context.server.has_password();
-    client.name.clear();
+    client.name = Box::default();
     compose::simple(out, "RESET");
 }
 
@@ -222,7 +222,6 @@ const CLIENT: &[Subcommand] = &[
     Subcommand { name: "pause", arity: -3, run: pause },
     Subcommand { name: "unpause", arity: 2, run: go_on },
     Subcommand { name: "unblock", arity: -3, run: unblock },
-    Subcommand { name: "getredir", arity: 2, run: |_, _, out| compose::integer(out, -1) },
 ];
 
 fn set_name(client: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
@@ -243,14 +242,14 @@ fn name(client: &mut Client, _: &LocalCall<'_>, out: &mut Vec<u8>) {
 const NAME_BYTES_MAX: usize = 256;
 
 /// Takes a name that can stand in a line of CLIENT LIST; else the error is written.
-fn rename(kept: &mut Vec<u8>, name: &[u8], what: &str, out: &mut Vec<u8>) -> bool {
+fn rename(kept: &mut Box<[u8]>, name: &[u8], what: &str, out: &mut Vec<u8>) -> bool {
     match check_name(name, what) {
         Err(text) => {
             compose::error(out, &text);
             false
         }
         Ok(()) => {
-            name.clone_into(kept);
+            *kept = name.into();
             true
         }
     }
@@ -280,9 +279,7 @@ fn set_info(client: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
         let text = [b"ERR Unrecognized option '", call.word(2), b"'"].concat();
         return compose::error(out, &text);
     };
-    let mut name = Vec::new();
-    if rename(&mut name, call.word(3), what, out) {
-        *kept = name.into_boxed_slice();
+    if rename(kept, call.word(3), what, out) {
         compose::simple(out, "OK");
     }
 }

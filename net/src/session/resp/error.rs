@@ -58,6 +58,20 @@ pub(super) enum Error {
     /// Of EXEC.
     ExecArguments,
     WatchInMulti,
+    /// CLIENT TRACKING: what does not go together, and what it has not.
+    SecondRedirect,
+    NoRedirect,
+    PrefixWithoutBcast,
+    OptWithBcast,
+    OptInAndOut,
+    /// The arguments with these numbers.
+    PrefixesOverlap(u32, u32),
+    SwitchesBcast,
+    SwitchesOpt,
+    TooManyPrefixes,
+    NotCaching,
+    CachingWithoutOptIn,
+    CachingWithoutOptOut,
     SsubscribeInMulti,
     /// The command cannot be queued.
     NotInTransaction,

@@ -40,6 +40,11 @@ pub(super) fn write(error: Error, frame: &[u8], out: &mut Vec<u8>) {
         }
         Error::SubcommandSyntax => subcommand_syntax(&words(frame), out),
         Error::AmongMessages(command) => among_messages(command, &words(frame), out),
+        Error::PrefixesOverlap(one, other) => {
+            let words = words(frame);
+            let word = |index: u32| words.get(index as usize).map(Vec::as_slice).unwrap_or_default();
+            overlap(repeated(word(one)), repeated(word(other)), "another provided", out);
+        }
         Error::WrongArguments(command) => wrong_arguments(command, out),
         Error::InvalidExpire(command) => {
             compose::error(out, format!("ERR invalid expire time in '{command}' command").as_bytes());
@@ -85,6 +90,20 @@ fn among_messages(command: &str, words: &[Vec<u8>], out: &mut Vec<u8>) {
     compose::error(out, &[before, &name[..], rest].concat());
 }
 
+/// Says which two prefixes overlap; `what` is the second one.
+pub(super) fn overlap(new: &[u8], other: &[u8], what: &str, out: &mut Vec<u8>) {
+    let text = [
+        b"ERR Prefix '",
+        new,
+        b"' overlaps with ",
+        what.as_bytes(),
+        b" prefix '",
+        other,
+        b"'. Prefixes for a single client must not overlap.",
+    ];
+    compose::error(out, &text.concat());
+}
+
 fn fixed(error: Error) -> &'static str {
     match error {
         Error::Syntax => "ERR syntax error",
@@ -123,6 +142,27 @@ fn fixed(error: Error) -> &'static str {
         }
         Error::DiscardWithoutMulti => "ERR DISCARD without MULTI",
         Error::WatchInMulti => "ERR WATCH inside MULTI is not allowed",
+        Error::SecondRedirect => "ERR A client can only redirect to a single other client",
+        Error::NoRedirect => "ERR The client ID you want redirect to does not exist",
+        Error::PrefixWithoutBcast => "ERR PREFIX option requires BCAST mode to be enabled",
+        Error::OptWithBcast => "ERR OPTIN and OPTOUT are not compatible with BCAST",
+        Error::OptInAndOut => "ERR You can't specify both OPTIN mode and OPTOUT mode",
+        Error::SwitchesBcast => {
+            "ERR You can't switch BCAST mode on/off before disabling tracking for this client, and then re-enabling it with a different mode."
+        }
+        Error::SwitchesOpt => {
+            "ERR You can't switch OPTIN/OPTOUT mode before disabling tracking for this client, and then re-enabling it with a different mode."
+        }
+        Error::TooManyPrefixes => "ERR busy: limit --max-subscriptions reached",
+        Error::NotCaching => {
+            "ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or OPTOUT mode enabled"
+        }
+        Error::CachingWithoutOptIn => {
+            "ERR CLIENT CACHING YES is only valid when tracking is enabled in OPTIN mode."
+        }
+        Error::CachingWithoutOptOut => {
+            "ERR CLIENT CACHING NO is only valid when tracking is enabled in OPTOUT mode."
+        }
         Error::SsubscribeInMulti => "ERR SSUBSCRIBE isn't allowed for a DENY BLOCKING client",
         Error::NotInTransaction => "ERR Command not allowed inside a transaction",
         Error::TransactionTooLong => {
@@ -159,6 +199,7 @@ fn fixed(error: Error) -> &'static str {
         | Error::UnknownSubcommand
         | Error::SubcommandSyntax
         | Error::AmongMessages(_)
+        | Error::PrefixesOverlap(..)
         | Error::ClientType(_)
         | Error::User(_)
         | Error::UnsupportedOption(_)

@@ -16,8 +16,8 @@ pub(super) struct Gather {
     failure: Option<Failure>,
     /// MGET: an error was the answer, so its other parts say nothing.
     pub abandoned: bool,
-    /// MGET: some elements are written, and others are still to come.
-    pub within_array: bool,
+    /// Some parts of a command are answered, and others are still to come.
+    pub within_command: bool,
 }
 
 impl Gather {
@@ -28,6 +28,7 @@ impl Gather {
         count: i64,
         failure: Option<Failure>,
     ) -> Option<Result<i64, Failure>> {
+        self.within_command = !position.last;
         if position.first {
             (self.sum, self.failure) = (0, None);
         }

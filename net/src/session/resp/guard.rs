@@ -10,7 +10,7 @@ use super::error::Error;
 use super::facts;
 use super::reply_kind::Kind;
 use super::row::{Row, Run};
-use super::{Guarded, Session, Turn};
+use super::{Caching, Guarded, Session, Turn};
 use crate::session::messages::Subscribed;
 use torc_proto::resp::Arguments;
 use torc_proto::resp::compose::Version;
@@ -18,13 +18,14 @@ use torc_proto::resp::compose::Version;
 impl Session {
     /// What was parsed before is executed: the worker parses nothing else of a connection before that.
     pub(super) fn settle(&mut self) {
-        (self.guarded, self.unsettled) = (self.is_subscribed, false);
+        self.unsettled = false;
+        self.guarded = self.is_subscribed || self.caching != Caching::Not;
     }
 
     /// See [`crate::session::Session::has_subscribed`].
     pub fn has_subscribed(&mut self, to: Subscribed) {
         self.is_subscribed = to.total() > 0;
-        self.guarded = self.unsettled || self.is_subscribed;
+        self.guarded |= self.is_subscribed;
         self.composer.has_subscribed(to);
     }
 
@@ -42,6 +43,9 @@ impl Session {
         arguments: &Arguments,
         turn: &mut Turn<'_, 'a>,
     ) -> Guarded {
+        if !self.is_subscribed && !self.unsettled {
+            return Guarded::Passes;
+        }
         let is_ping = row.name == "ping";
         // What was queued was accepted before, but its PING is answered by what the client is subscribed to when it is run.
         let is_free = matches!(row.run, Run::Listens { .. } | Run::Quit)

@@ -90,6 +90,7 @@ fn server(call: &LocalCall<'_>, text: &mut String) {
 pub(crate) const CLIENTS: &[(&str, &str)] = &[
     ("connected_clients", "connections"),
     ("maxclients", "connections_max"),
+    ("tracking_clients", "tracking_clients"),
     ("shared_memory_clients", "rings"),
     ("shared_memory_clients_hot", "rings_hot"),
     ("shared_memory_clients_reading", "rings_reading"),
@@ -118,6 +119,9 @@ pub(crate) const STATS: &[(&str, &str)] = &[
     ("acl_access_denied_auth", "auth_failures"),
     ("expired_keys", "expirations"),
     ("evicted_keys", "evictions"),
+    ("tracking_total_keys", "tracked_keys"),
+    ("tracking_total_items", "tracked_items"),
+    ("tracking_total_prefixes", "tracking_prefixes"),
     ("one_sided_hits", "one_sided_hits"),
     ("one_sided_misses", "one_sided_misses"),
     ("one_sided_failed_checks", "one_sided_failed_checks"),

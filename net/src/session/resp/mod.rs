@@ -60,6 +60,7 @@ mod stream;
 mod strings;
 mod subcommands;
 mod table;
+mod tracking;
 mod transaction;
 mod walked;
 mod watch;
@@ -108,6 +109,7 @@ pub struct Session {
     unsettled: bool,
     /// What may be asked, or how it is answered, may depend on subscriptions.
     guarded: bool,
+    caching: Caching,
     /// What is parsed now counts no accesses (CLIENT NO-TOUCH).
     no_touch: bool,
     state: State,
@@ -131,6 +133,17 @@ enum Guarded {
     Waits,
     /// It is answered.
     Answered,
+}
+
+/// Where a client stands that has said CLIENT CACHING.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Caching {
+    #[default]
+    Not,
+    /// It is about the next command.
+    Begun,
+    /// It was about the last one.
+    Over,
 }
 
 /// What came of a step of parsing.
@@ -209,8 +222,13 @@ impl Session {
         let chosen = match call.row.name {
             "reset" => {
                 self.set_database(turn);
-                turn.parts.extend([part(Work::Unwatch, Kind::Silent, &[]), messages::forget()]);
-                turn.parts.push(part(Work::Monitor { begins: false }, Kind::Silent, &[]));
+                turn.parts.extend([
+                    part(Work::Unwatch, Kind::Silent, &[]),
+                    messages::forget(),
+                    tracking::end(),
+                    part(Work::Monitor { begins: false }, Kind::Silent, &[]),
+                ]);
+                self.caching = Caching::Not;
                 self.state = match (call.limits.has_password, self.state) {
                     (_, locked @ State::Locked { .. }) => locked,
                     (true, _) => State::Locked { refused: 0 },
@@ -422,6 +440,7 @@ impl Session {
                 Guarded::Waits => return 0,
                 Guarded::Answered => return consumed,
             }
+            self.pass_caching(row, turn);
         }
         if row.values == Values::Pairs && consumed > pairs_bytes_max(turn.limits) {
             turn.error(Error::PairsTooLong, frame);
@@ -491,6 +510,9 @@ impl Session {
                 if let Some(no_touch) = clients::touch(&call) {
                     self.set_database(turn);
                     (self.no_touch, turn.from) = (no_touch, turn.parts.len());
+                }
+                if tracking::is_caching(&call) {
+                    self.begin_caching(turn);
                 }
                 parts(&call, turn.parts).map(|begun| {
                     if !begun {
@@ -599,6 +621,7 @@ impl Session {
                     return Some(Progress::Consumed(place.start));
                 }
             }
+            self.pass_caching(row, turn);
         }
         self.begin(row, rest, arguments, place, turn);
         Some(Progress::Consumed(place.start))
@@ -643,6 +666,7 @@ impl<'t, 'a> Turn<'t, 'a> {
             | Error::AmongMessages(_)
             | Error::ClientType(_)
             | Error::User(_)
+            | Error::PrefixesOverlap(..)
             | Error::UnsupportedOption(_) => frame,
             _ => &[],
         };

@@ -11,6 +11,7 @@ use super::object;
 use super::reply_kind::{Clock, Fact, Kind, ReplyKind};
 use super::row::Run;
 use super::table::ROWS;
+use super::tracking;
 use super::walked;
 use crate::session::answer::{Answer, Exec, Jointly};
 use crate::session::bad_input::BadInput;
@@ -121,6 +122,9 @@ impl Composer {
                 }
             }
             kind => Free { kind, version: self.client.version }.compose_any(echo, answer, context, out),
+        }
+        if !self.gather.within_command && !self.client.in_transaction {
+            self.write_pushes(out);
         }
     }
 
@@ -273,10 +277,7 @@ impl Composer {
                 }
                 Some(failure) => failure.write(kind, context, out.tail()),
             }
-            self.gather.within_array = !last;
-        }
-        if last && !self.client.in_transaction {
-            self.write_pushes(out);
+            self.gather.within_command = !last;
         }
     }
 
@@ -303,11 +304,9 @@ impl Composer {
 
     /// Writes a frame that answers no request.
     pub(super) fn push(&mut self, push: Push<'_>, out: &mut Output) -> bool {
-        let is_within = self.gather.within_array || self.client.in_transaction;
+        let is_within = self.gather.within_command || self.client.in_transaction;
         let out = if is_within { &mut self.pushes } else { out.tail() };
-        messages::head(self.client.version, push.words().count(), out);
-        push.words().for_each(|word| compose::bulk(out, word));
-        true
+        tracking::push(push, self.client.version, self.client.subscribed.is_some(), out)
     }
 }
 
@@ -348,6 +347,10 @@ impl Free {
                 | Kind::Inspected(_),
                 None,
             ) => messages::compose(self.kind, echo, answer, self.version, out),
+            (Kind::Tracking(told), None) => {
+                tracking::compose(told, answer, self.version, out.tail())
+                    .unwrap_or_else(|error| failed(error, &[], out));
+            }
             (kind, Some(failure)) => failure.write(kind, context, out.tail()),
             (_, None) => self.single(echo, answer, context, out),
         }

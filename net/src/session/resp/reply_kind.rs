@@ -4,6 +4,14 @@ use super::error::Error;
 use crate::session::messages::{Channels, Inspect};
 use crate::session::walk::Over;
 
+/// What a client is answered about keys that it keeps copies of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::session) enum OfTracking {
+    Ok,
+    Redirect,
+    Info,
+}
+
 /// How a part is answered.
 #[derive(Debug, Clone, Copy)]
 pub struct ReplyKind(pub(super) Kind);
@@ -91,6 +99,8 @@ pub(super) enum Kind {
     Published,
     /// PUBSUB; the echo is what was asked for.
     Inspected(Inspect),
+    /// CLIENT TRACKING and its like.
+    Tracking(OfTracking),
     /// The echo, as a bulk string.
     Message,
     /// `OK`, or that there is no such key: RENAME.
@@ -174,6 +184,7 @@ impl ReplyKind {
             Kind::Queued(_) => "queued",
             Kind::Exec => "exec",
             Kind::Script => "eval",
+            Kind::Tracking(_) => "client",
             Kind::Help(_) | Kind::Ok | Kind::Local(_) | Kind::Entered(_) | Kind::Error(_) | Kind::Silent => {
                 "other"
             }

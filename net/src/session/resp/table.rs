@@ -331,7 +331,8 @@ mod tests {
     /// `docs/commands.md` says of every command of Redis whether it is there.
     #[test]
     fn the_table_of_all_commands_is_true() {
-        let text = include_str!("../../../../docs/commands.md");
+        // Behind it stands another table.
+        let text = include_str!("../../../../docs/commands.md").split("\n## ").next().unwrap_or_default();
         let mut told = Vec::new();
         for line in text.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| command")) {
             let cells: Vec<&str> = line.split('|').map(str::trim).collect();

@@ -12,7 +12,7 @@ use super::row::{Origin, Row, Run};
 use super::scripting;
 use super::stream::State;
 use super::table::row_of;
-use super::{Place, Progress, Session, Turn, connection, exceeds, long_value, pairs_bytes_max};
+use super::{Caching, Place, Progress, Session, Turn, connection, exceeds, long_value, pairs_bytes_max};
 use crate::session::parsing::Limits;
 use crate::session::part::{Joint, Part, Work};
 use crate::session::protocol::Port;
@@ -158,6 +158,9 @@ impl Session {
             return turn.error(Error::WatchInMulti, &[]);
         }
         if row.is_run_in_queue() {
+            if self.caching != Caching::Not {
+                self.pass_caching(row, turn);
+            }
             self.run(index, row, frame, arguments, turn);
             return;
         }

@@ -1,8 +1,9 @@
 //! What travels between two shards: requests, and the answers beside them.
 
-use crate::session::{Deadline, FreeReply, Inspect, OfClients, Once, Wish};
+use crate::session::{Deadline, FreeReply, Inspect, Mode, OfClients, Once, Wish};
 use crate::transport::ConnId;
 use crate::worker::owned::{Options, OwnedAnswer, strip_op};
+use crate::worker::tracking::Tracks;
 use torc_engine::command::{Body, Millis, Op, Write};
 use torc_engine::segments::{Lent, LentChain};
 
@@ -50,6 +51,8 @@ pub(crate) struct Ask<'a> {
     pub(crate) room: u32,
     /// When a change is to be answered.
     pub(crate) wish: Wish,
+    /// Whether the asker keeps a copy of what it reads.
+    pub(crate) tracks: Tracks,
 }
 
 /// What is asked, where it is.
@@ -74,6 +77,7 @@ impl Ask<'_> {
             deadline: Deadline::NONE,
             room: 0,
             wish: Wish::AsSet,
+            tracks: Tracks::No,
         }
     }
 }
@@ -88,6 +92,8 @@ pub(crate) struct AskKind {
     pub(crate) reply: Option<FreeReply>,
     /// When a change is to be answered.
     pub(crate) wish: Wish,
+    /// Whether the asker keeps a copy of what it reads.
+    pub(crate) tracks: Tracks,
 }
 
 impl AskKind {
@@ -96,7 +102,8 @@ impl AskKind {
             AskWhat::Keyed(op) => What::Keyed(strip_op(*op)),
             AskWhat::Other(what) => what,
         };
-        AskKind { what, database: ask.database, once: ask.once, reply: ask.reply, wish: ask.wish }
+        let &Ask { database, once, reply, wish, tracks, .. } = ask;
+        AskKind { what, database, once, reply, wish, tracks }
     }
 
     fn is_of(&self, ask: &Ask<'_>) -> bool {
@@ -112,6 +119,7 @@ impl AskKind {
             && self.once == ask.once
             && self.reply == ask.reply
             && self.wish == ask.wish
+            && self.tracks == ask.tracks
     }
 
     fn changes(&self) -> bool {
@@ -171,6 +179,10 @@ pub(crate) enum What {
     Notice,
     /// What the owner's clients are subscribed to.
     Inspect(Inspect),
+    /// The client that is to be told in place of the asker's: see `tracking/`. The value is the prefixes of that one.
+    Target(Mode),
+    /// The client that asks is gone: it is not told of keys any more. No answer.
+    Untrack,
     /// Clients from a place on: see `clients.rs`.
     Clients {
         place: u32,
@@ -183,7 +195,10 @@ pub(crate) enum What {
 impl What {
     /// What shards say to each other without an answer.
     pub(crate) fn is_notice(self) -> bool {
-        matches!(self, What::Hold | What::Granted { .. } | What::Release | What::Unwatch | What::Notice)
+        matches!(
+            self,
+            What::Hold | What::Granted { .. } | What::Release | What::Unwatch | What::Notice | What::Untrack
+        )
     }
 }
 

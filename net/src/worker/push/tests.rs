@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::session::Protocol;
-use crate::worker::testing::{CONN, execute, key_of, resp, sent, with_client};
+use crate::worker::testing::{CONN, exchange, execute, key_of, pair, resp, sent, with_client};
 
 fn push(state: &mut WorkerState, word: &str) -> bool {
     let mut buffer = Vec::new();
@@ -47,6 +47,28 @@ fn a_push_waits_behind_another_shards_answer() {
     state.compose_ready(&mut conn);
     state.connections.put(conn);
     assert_eq!(sent(&mut state), "_\r\n>2\r\n$7\r\nmessage\r\n$6\r\nbehind\r\n");
+}
+
+/// It was taken for another part that waits, and the walk was never answered.
+#[test]
+fn a_walk_goes_on_with_a_push_behind_it() {
+    let (mut first, mut second) = pair(Protocol::Resp);
+    execute(&mut first, &resp(&["HELLO", "3"]), 1);
+    sent(&mut first);
+    execute(&mut first, &resp(&["KEYS", "*"]), 1);
+    let mut conn = first.connections.take(CONN).expect("it is there");
+    first.advance(&mut conn);
+    assert!(!conn.queue.is_empty(), "the other shard is asked");
+    first.connections.put(conn);
+    assert!(push(&mut first, "behind"));
+    for _ in 0..5 {
+        exchange(&mut first, &mut second);
+        let mut conn = first.connections.take(CONN).expect("it is there");
+        first.advance(&mut conn);
+        first.connections.put(conn);
+    }
+    let sent = sent(&mut first);
+    assert!(sent.contains("*0\r\n") && sent.contains("behind"), "{sent}");
 }
 
 #[test]

@@ -1,7 +1,8 @@
 use super::*;
+use crate::session::PushAbout;
 
 fn asked(room: u32) -> Asked {
-    Asked { reply: ReplyKind::Push, free: true, shards: 1, room, read_ns: 1, asked_ns: 2 }
+    Asked { reply: ReplyKind::Push(PushAbout::Words), free: true, shards: 1, room, read_ns: 1, asked_ns: 2 }
 }
 
 fn compose(queue: &mut Queue, words: &str, read_ns: u64) {

@@ -1,0 +1,253 @@
+//! What is told to whom, and when.
+
+use super::table::Table;
+use crate::session::Protocol;
+use crate::transport::{ConnId, Pieces};
+use crate::worker::state::WorkerState;
+use crate::worker::testing::{
+    CONN, NOW, add_client_at, exchange, execute, execute_of, key_of, pair, resp, sent, sent_to,
+};
+use torc_engine::command::Millis;
+
+const OTHER: ConnId = ConnId { index: 1, generation: 0 };
+
+/// Two shards; the first has a client that keeps copies, and each has another one.
+fn tracked(options: &[&str]) -> (WorkerState, WorkerState) {
+    let (mut first, mut second) = pair(Protocol::Resp);
+    for state in [&mut first, &mut second] {
+        add_client_at(state, OTHER, Protocol::Resp);
+    }
+    execute(&mut first, &resp(&["HELLO", "3"]), 1);
+    execute(&mut first, &resp(&[&["CLIENT", "TRACKING", "ON"], options].concat()), 1);
+    sent(&mut first);
+    (first, second)
+}
+
+fn other(state: &mut WorkerState, words: &[&str]) {
+    execute_of(state, OTHER, 0, (&resp(words), 64));
+}
+
+/// The ends of turns, until nothing is left to be told.
+fn turns(first: &mut WorkerState, second: &mut WorkerState) {
+    for _ in 0..6 {
+        for state in [&mut *first, &mut *second] {
+            state.begin_turn(0, state.now);
+            state.tell_news(None);
+        }
+        exchange(first, second);
+    }
+}
+
+fn told(key: &str) -> String {
+    format!(">2\r\n$10\r\ninvalidate\r\n*1\r\n${}\r\n{key}\r\n", key.len())
+}
+
+const ALL: &str = ">2\r\n$10\r\ninvalidate\r\n_\r\n";
+
+fn keys(state: &mut WorkerState) -> usize {
+    state.shard.listener_mut::<Table>().map_or(0, |table| table.figures().0)
+}
+
+#[test]
+fn a_client_is_told_of_keys_of_all_shards_when_others_change_them() {
+    let (mut first, mut second) = tracked(&[]);
+    let [here, there] = [0, 1].map(|shard| key_of(&first, shard));
+    execute(&mut first, &[resp(&["GET", &here]), resp(&["GET", &there])].concat(), 2);
+    turns(&mut first, &mut second);
+    assert_eq!((sent(&mut first), keys(&mut first), keys(&mut second)), ("_\r\n_\r\n".into(), 1, 1));
+    other(&mut first, &["SET", &here, "v"]);
+    other(&mut second, &["SET", &there, "v"]);
+    turns(&mut first, &mut second);
+    assert_eq!(sent(&mut first), told(&here) + &told(&there));
+    assert_eq!((keys(&mut first), keys(&mut second)), (0, 0));
+    // Once.
+    other(&mut second, &["SET", &there, "w"]);
+    turns(&mut first, &mut second);
+    assert_eq!(sent(&mut first), "");
+    assert_eq!(first.stats.invalidations.read(), 2);
+}
+
+#[test]
+fn a_change_is_told_before_the_next_part_of_the_client_is_begun_and_before_answers_of_others() {
+    let (mut first, mut second) = tracked(&[]);
+    let [here, there] = [0, 1].map(|shard| key_of(&first, shard));
+    let pipeline = [resp(&["GET", &here]), resp(&["SET", &here, "v"]), resp(&["GET", &here])].concat();
+    execute(&mut first, &pipeline, 3);
+    assert_eq!(sent(&mut first), format!("_\r\n+OK\r\n{}$1\r\nv\r\n", told(&here)));
+    // Asked before the change and executed after it, with a copy from before.
+    execute(&mut first, &resp(&["GET", &there]), 1);
+    turns(&mut first, &mut second);
+    assert_eq!(sent(&mut first), "_\r\n");
+    other(&mut second, &["SET", &there, "v"]);
+    execute(&mut first, &resp(&["GET", &there]), 1);
+    second.tell_news(None);
+    exchange(&mut first, &mut second);
+    // The answer may be as it was before: so it is told once more behind it.
+    assert_eq!(sent(&mut first), format!("{}$1\r\nv\r\n{}", told(&there), told(&there)));
+}
+
+#[test]
+fn a_value_from_before_the_change_is_followed_by_the_news() {
+    let (mut first, mut second) = tracked(&[]);
+    let there = key_of(&first, 1);
+    execute(&mut first, &resp(&["GET", &there]), 1);
+    first.publish_mail();
+    second.read_mail();
+    other(&mut second, &["SET", &there, "v"]);
+    second.tell_news(None);
+    first.tell_news(None);
+    second.publish_mail();
+    first.read_mail();
+    assert_eq!(sent(&mut first), format!("{}_\r\n{}", told(&there), told(&there)));
+}
+
+#[test]
+fn a_copy_whose_time_is_over_is_told_of_though_nobody_asks() {
+    let (mut first, mut second) = tracked(&[]);
+    let [here, there] = [0, 1].map(|shard| key_of(&first, shard));
+    for key in [&here, &there] {
+        other(&mut first, &["SET", key, "v", "PXAT", &(NOW + 5000).to_string()]);
+        turns(&mut first, &mut second);
+        execute(&mut first, &resp(&["GET", key]), 1);
+        turns(&mut first, &mut second);
+    }
+    sent(&mut first);
+    for (now, heard) in [(4990, 0), (5000, 2)] {
+        for state in [&mut first, &mut second] {
+            let left = state.until_tracked_end().expect("a time");
+            assert!(left.as_millis() as Millis <= 5000, "{left:?}");
+            state.begin_turn(0, NOW + now);
+        }
+        turns(&mut first, &mut second);
+        let heard_now = sent(&mut first);
+        assert_eq!(heard_now.matches("invalidate").count(), heard, "{heard_now}");
+    }
+    assert_eq!((first.until_tracked_end(), second.until_tracked_end()), (None, None));
+}
+
+#[test]
+fn a_flush_is_told_by_each_shard_and_what_has_no_room_is_told_and_counted() {
+    let (mut first, mut second) = tracked(&[]);
+    turns(&mut first, &mut second);
+    other(&mut second, &["FLUSHALL"]);
+    turns(&mut first, &mut second);
+    assert_eq!(sent(&mut first), ALL.repeat(2));
+    // 100 keys of two shards.
+    let mut heard = String::new();
+    for number in 0..200 {
+        execute(&mut first, &resp(&["GET", &format!("k{number}")]), 1);
+        turns(&mut first, &mut second);
+        heard += &sent(&mut first);
+    }
+    assert_eq!((keys(&mut first), keys(&mut second)), (50, 50));
+    let forced = first.stats.tracked_keys_forced.read() + second.stats.tracked_keys_forced.read();
+    assert_eq!((forced, heard.matches("invalidate").count()), (100, 100));
+}
+
+#[test]
+fn more_than_there_is_room_for_is_told_as_all() {
+    let (mut first, mut second) = tracked(&["BCAST"]);
+    let there = key_of(&first, 1);
+    second.begin_turn(0, NOW);
+    for _ in 0..30_000 {
+        other(&mut second, &["SET", &there, "v"]);
+        sent_to(&mut second, OTHER);
+    }
+    turns(&mut first, &mut second);
+    assert_eq!(sent(&mut first), ALL);
+    other(&mut second, &["SET", &there, "v"]);
+    turns(&mut first, &mut second);
+    assert_eq!(sent(&mut first), told(&there));
+}
+
+#[test]
+fn prefixes_are_those_of_keys_of_all_shards_and_each_is_told_apart() {
+    let (mut first, mut second) = tracked(&["BCAST", "NOLOOP", "PREFIX", "a", "PREFIX", "b"]);
+    turns(&mut first, &mut second);
+    for key in ["a1", "b1", "a2", "c1", "a1"] {
+        other(&mut first, &["SET", key, "v"]);
+        execute(&mut first, &resp(&["SET", &format!("{key}own"), "v"]), 1);
+    }
+    turns(&mut first, &mut second);
+    let heard = sent(&mut first);
+    for (key, is_told) in [("a1", true), ("a2", true), ("b1", true), ("c1", false), ("a1own", false)] {
+        assert_eq!(heard.contains(&format!("\r\n{key}\r\n")), is_told, "{key}: {heard}");
+    }
+    assert_eq!(first.stats.tracking_prefixes.read(), 2);
+    execute(&mut first, &resp(&["CLIENT", "TRACKING", "OFF"]), 1);
+    turns(&mut first, &mut second);
+    assert!(first.shard.listener_mut::<Table>().is_none() && second.shard.listener_mut::<Table>().is_none());
+    assert_eq!((first.stats.tracking_prefixes.read(), first.stats.tracking_clients.read()), (0, 0));
+}
+
+#[test]
+fn who_is_gone_is_taken_out_of_the_tables_of_all_shards() {
+    let (mut first, mut second) = tracked(&[]);
+    // Another one keeps the tables.
+    execute_of(&mut second, OTHER, 0, (&resp(&["CLIENT", "TRACKING", "ON"]), 1));
+    for number in 0..20 {
+        execute(&mut first, &resp(&["GET", &format!("k{number}")]), 1);
+        turns(&mut first, &mut second);
+    }
+    assert_eq!(keys(&mut first) + keys(&mut second), 20);
+    first.closed(CONN, Pieces::default());
+    turns(&mut first, &mut second);
+    for state in [&mut first, &mut second] {
+        assert!(!state.go_on_untracking());
+        assert_eq!((keys(state), state.stats.tracked_items.read()), (0, 0));
+    }
+}
+
+#[test]
+fn another_client_is_told_in_its_place_until_it_is_gone() {
+    for (shard, options) in [(0u16, ["2", "3"]), (1, ["2", "3"])] {
+        let (mut first, mut second) = pair(Protocol::Resp);
+        let key = key_of(&first, 1);
+        let state = if shard == 0 { &mut first } else { &mut second };
+        add_client_at(state, OTHER, Protocol::Resp);
+        // The numbers of a shard's clients, as they are given out.
+        let number = 2 * 5 + u64::from(shard);
+        state.connections.find(OTHER).expect("it is there").number = number;
+        other(state, &["HELLO", options[0]]);
+        other(state, &["SUBSCRIBE", "__redis__:invalidate"]);
+        sent_to(state, OTHER);
+        execute(&mut first, &resp(&["HELLO", options[1]]), 1);
+        let number = number.to_string();
+        execute(&mut first, &resp(&["CLIENT", "TRACKING", "ON", "REDIRECT", &number]), 1);
+        turns(&mut first, &mut second);
+        execute(&mut first, &[resp(&["CLIENT", "GETREDIR"]), resp(&["GET", &key])].concat(), 2);
+        turns(&mut first, &mut second);
+        assert!(sent(&mut first).ends_with(&format!("+OK\r\n:{number}\r\n_\r\n")));
+        execute(&mut first, &resp(&["SET", &key, "v"]), 1);
+        turns(&mut first, &mut second);
+        let state = if shard == 0 { &mut first } else { &mut second };
+        let message = format!(
+            "*3\r\n$7\r\nmessage\r\n$20\r\n__redis__:invalidate\r\n*1\r\n${}\r\n{key}\r\n",
+            key.len()
+        );
+        assert_eq!(sent_to(state, OTHER), message);
+        state.closed(OTHER, Pieces::default());
+        execute(&mut first, &resp(&["GET", &key]), 1);
+        turns(&mut first, &mut second);
+        execute(&mut first, &resp(&["SET", &key, "v"]), 1);
+        turns(&mut first, &mut second);
+        let broken = format!("+OK\r\n$1\r\nv\r\n+OK\r\n>2\r\n$21\r\ntracking-redir-broken\r\n:{number}\r\n");
+        assert_eq!(sent(&mut first), broken, "{shard}");
+        let unknown = (number.parse::<u64>().expect("a number") + 100).to_string();
+        execute(&mut first, &resp(&["CLIENT", "TRACKING", "ON", "REDIRECT", &unknown]), 1);
+        turns(&mut first, &mut second);
+        assert!(sent(&mut first).contains("The client ID you want redirect to does not exist"));
+    }
+}
+
+#[test]
+fn who_keeps_no_copies_pays_nothing() {
+    let (mut first, mut second) = pair(Protocol::Resp);
+    let there = key_of(&first, 1);
+    execute(&mut first, &resp(&["GET", &there]), 1);
+    turns(&mut first, &mut second);
+    for state in [&mut first, &mut second] {
+        assert!(!state.trackers.has_table && state.shard.listener_mut::<Table>().is_none());
+        assert_eq!(state.tracking_bytes(), 0);
+    }
+}
