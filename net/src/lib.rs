@@ -7,6 +7,7 @@ pub mod observed;
 pub mod pin;
 pub mod rdma;
 mod readable;
+mod scripts;
 pub mod server;
 pub mod session;
 mod shared;

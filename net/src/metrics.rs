@@ -88,6 +88,8 @@ pub struct WorkerStats {
     pub pairs: Counter,
     pub read_pairs: Arc<Counter>,
     pub pair_bytes: Counter,
+    /// SENDs, WRITEs and READs.
+    pub pair_posted: Counter,
     pub pair_completions: Counter,
     /// Completions that the last look found.
     pub pair_queue: Counter,
@@ -110,6 +112,12 @@ pub struct WorkerStats {
     pub held_keys: Counter,
     pub holds_waiting: Counter,
     pub watched_keys: Counter,
+    /// Scripts that were stopped for want of time, and of memory; and that began again for keys that they had named.
+    pub scripts_out_of_time: Counter,
+    pub scripts_out_of_memory: Counter,
+    pub scripts_begun_again: Counter,
+    pub script_bytes: Counter,
+    pub compiled_scripts: Counter,
     pub turns: Counter,
     pub rounds: Counter,
     /// From the end of the wait until the last answer is handed over. No request that has arrived waits longer.
@@ -394,6 +402,7 @@ impl WorkerStats {
             gauge("rdma_pairs", "Connections over RDMA that are open.", &self.pairs),
             gauge("rdma_read_pairs", "Queue pairs by which clients read the shard themselves.", &self.read_pairs),
             gauge("bytes_rdma", "Memory that is locked for them; part of that held for clients.", &self.pair_bytes),
+            counter("rdma_posted", "Work requests that were posted to queue pairs: SENDs, WRITEs and READs.", &self.pair_posted),
             counter("rdma_completions", "Work requests and messages of RDMA that were completed.", &self.pair_completions),
             gauge("rdma_queue", "Completions that the last look at the queue found.", &self.pair_queue),
             counter("bells_rung", "Wake-ups of clients of shared memory that slept.", &self.bells_rung),
@@ -479,6 +488,23 @@ impl WorkerStats {
             gauge("held_keys", "Keys that transactions hold.", &self.held_keys),
             gauge("holds_waiting", "Transactions that wait for keys of the shard.", &self.holds_waiting),
             gauge("watched_keys", "Keys that clients watch (WATCH).", &self.watched_keys),
+            counter(
+                "scripts_out_of_time",
+                "Scripts that were stopped by --script-time-max.",
+                &self.scripts_out_of_time,
+            ),
+            counter(
+                "scripts_out_of_memory",
+                "Scripts that were stopped by --script-memory-max.",
+                &self.scripts_out_of_memory,
+            ),
+            counter(
+                "scripts_begun_again",
+                "Times that a script began again with a key that it had not been given.",
+                &self.scripts_begun_again,
+            ),
+            gauge("script_bytes", "Bytes of what runs scripts, between two of them.", &self.script_bytes),
+            gauge("compiled_scripts", "Scripts that the shard has compiled.", &self.compiled_scripts),
             gauge(
                 "bytes_outcomes",
                 "Bytes of the outcomes kept for changes that may be repeated.",

@@ -26,7 +26,8 @@ use crate::databases::Databases;
 use crate::metrics::WorkerStats;
 use crate::observed::Observed;
 use crate::pin::pin_to;
-use crate::rdma::{CLIENT_BYTES, PairsByClient, Rdma, RdmaChoice, RdmaStatus, Readers, ReadersBy};
+use crate::rdma::{CLIENT_BYTES, Rdma, RdmaChoice, RdmaStatus, Readers, ReadersBy, ReadersLimits};
+use crate::scripts::Scripts;
 use crate::session::{Limits, Protocol};
 use crate::shared::{Shared, Subscribers};
 use crate::slots::SlotMap;
@@ -203,6 +204,12 @@ impl Server {
         &self.rdma
     }
 
+    /// What the RDMA device that is in use counts itself of trouble on its wire, by the [names](crate::rdma::DEVICE_EVENTS) of its
+    /// driver; without one, nothing.
+    pub fn rdma_device_events(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        self.shared.rdma.iter().flat_map(|watcher| watcher.figures.events.iter())
+    }
+
     /// Why `--min-wait` is not kept, if it was asked for and is not.
     pub fn min_wait_refusal(&self) -> Option<&'static str> {
         self.min_wait_refusal
@@ -338,7 +345,7 @@ fn shared(
         shared_memory_path,
         readable: Arc::default(),
         rdma: None,
-        pairs: PairsByClient::default(),
+        pairs: Arc::default(),
         announce_host: host.unwrap_or_else(|| "127.0.0.1".into()),
         ports: ports.collect(),
         worker_stats: (0..config.shards).map(|_| Arc::default()).collect(),
@@ -346,6 +353,8 @@ fn shared(
         memory_bytes: config.memory_bytes,
         connections_max: config.connections_max,
         tunables: Tunables::new(ms(config.idle_timeout), config.connections_max),
+        scripts: Scripts::new(config.script_cache_bytes_max),
+        script_ms_max: config.script_time_max.as_millis() as u64,
         observed: Observed::default(),
         resident_bytes: 0.into(),
         value_bytes_max: config.value_bytes_max,
@@ -399,9 +408,20 @@ fn settings(
         pairs_max: config.rdma.pairs_max,
         ring_bytes: config.shared_memory.as_ref().map_or(0, |shared| shared.ring_bytes),
         outcomes_bytes_max: outcomes_bytes(config) as usize,
+        scripts: script_limits(config),
         budget: budget(config),
     }
 }
+
+/// What a script may take.
+fn script_limits(config: &ServerConfig) -> torc_lua::Limits {
+    let of_memory = config.memory_bytes / u64::from(config.shards.max(1)) / SCRIPT_SHARE;
+    let memory_bytes = config.script_memory_bytes_max.unwrap_or(of_memory.clamp(1 << 20, 32 << 20)) as usize;
+    torc_lua::Limits { memory_bytes, time: config.script_time_max }
+}
+
+/// Share of a shard's memory that a script may take if nothing is said of it.
+const SCRIPT_SHARE: u64 = 16;
 
 /// Lets the time go on from that of the runs before, as their items' expiries do.
 fn go_on_from(clock: &MachineClock, tier: &Tier) {
@@ -669,7 +689,12 @@ impl ShardStart {
         let tier = tier.map(|(port, how)| Box::new(WorkerTier::new(port, how, memory_bytes, shards)));
         let readers = rdma.reads.then(|| shared.rdma.as_ref()).flatten().map(|watcher| {
             let count = shared.worker_stats[usize::from(number)].read_pairs.clone();
-            let readers = ReadersBy::new(watcher.state.clone(), number, rdma.clients_max, count);
+            let limits = ReadersLimits {
+                pairs_max: rdma.clients_max,
+                of_client_max: settings.pairs_max,
+                clients: shared.pairs.clone(),
+            };
+            let readers = ReadersBy::new(watcher.state.clone(), number, limits, count);
             clock.show_in(&shard);
             shard.let_read_leases(LeaseLimits::default(), readers.revoker());
             Box::new(readers) as Box<dyn Readers>

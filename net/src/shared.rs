@@ -6,6 +6,7 @@ use crate::metrics::{CommandTimes, WorkerStats};
 use crate::observed::Observed;
 use crate::rdma::{PairsByClient, Watcher};
 use crate::readable::Readable;
+use crate::scripts::Scripts;
 use crate::session::Protocol;
 use crate::slots::SlotMap;
 pub(crate) use crate::subscribers::Subscribers;
@@ -41,7 +42,7 @@ pub(crate) struct Shared {
     pub(crate) readable: Arc<Readable>,
     /// The RDMA device, if there was one at the start.
     pub(crate) rdma: Option<Watcher>,
-    pub(crate) pairs: PairsByClient,
+    pub(crate) pairs: Arc<PairsByClient>,
     pub(crate) announce_host: String,
     /// Port of each shard that clients are told.
     pub(crate) ports: Vec<u16>,
@@ -52,6 +53,9 @@ pub(crate) struct Shared {
     /// `--max-connections`: what [`Tunables`] has instead is not more.
     pub(crate) connections_max: usize,
     pub(crate) tunables: Tunables,
+    pub(crate) scripts: Scripts,
+    /// `--script-time-max`, milliseconds.
+    pub(crate) script_ms_max: u64,
     pub(crate) observed: Observed,
     /// Resident memory of the process when it was last measured, bytes.
     pub(crate) resident_bytes: AtomicU64,
@@ -208,6 +212,9 @@ impl Figures<'_> {
             "connections_max" => self.shared.tunables.connections_max() as u64,
             "resident_bytes" => self.shared.resident_bytes.load(Relaxed),
             "value_bytes_max" => self.shared.value_bytes_max,
+            "script_ms_max" => self.shared.script_ms_max,
+            "known_scripts" => self.shared.scripts.figures().0,
+            "known_script_bytes" => self.shared.scripts.figures().1,
             "memory_used_bytes" | "bytes_used" => {
                 of_shards(&["bytes_segments", "bytes_index", "bytes_bookkeeping"])
             }

@@ -64,6 +64,7 @@ mod reads;
 mod room;
 mod rounds;
 mod scan;
+mod script;
 mod send;
 mod serve;
 mod siblings;

@@ -26,11 +26,13 @@ pub enum CommandClass {
     Messages,
     /// Commands that are run together (EXEC); each of them is counted, too.
     Transaction,
+    /// Scripts (EVAL); what they call is not counted.
+    Script,
     /// Answered without a shard (PING, INFO, errors).
     Local,
 }
 
-pub(super) const COMMANDS: [&str; 16] = [
+pub(super) const COMMANDS: [&str; 17] = [
     "read",
     "read_and_expire",
     "write",
@@ -46,13 +48,14 @@ pub(super) const COMMANDS: [&str; 16] = [
     "scan",
     "messages",
     "transaction",
+    "script",
     "local",
 ];
 
 /// What Redis calls the commonest command of each kind.
 pub(super) const COMMAND_NAMES: [&str; COMMANDS.len()] = [
     "get", "getex", "set", "cas", "del", "incr", "decr", "expire", "setrange", "bitfield", "delifeq",
-    "flushall", "scan", "publish", "exec", "ping",
+    "flushall", "scan", "publish", "exec", "eval", "ping",
 ];
 
 /// How many requests of each kind there were when the last turn ended.

@@ -136,6 +136,12 @@ pub struct ServerConfig {
     pub tcp_keepalive: Option<Duration>,
     /// `--tcp-user-timeout`: a peer that acknowledges nothing for so long is gone. Default: 30 s.
     pub tcp_user_timeout: Option<Duration>,
+    /// `--script-time-max`: how long a script may run. Default: 100 ms.
+    pub script_time_max: Duration,
+    /// `--script-memory-max`: what a script may take, and the values that it is about, bytes. Default: a sixteenth of the shard's memory, 1 to 32 MiB.
+    pub script_memory_bytes_max: Option<u64>,
+    /// `--script-cache-max`: what the scripts may take that are known, bytes. Default: 4 MiB.
+    pub script_cache_bytes_max: usize,
     /// `--drain-timeout`. Default: 10 s.
     pub drain_timeout: Duration,
 }
@@ -195,6 +201,9 @@ impl Default for ServerConfig {
             request_timeout: Some(Duration::from_secs(30)),
             tcp_keepalive: Some(Duration::from_secs(60)),
             tcp_user_timeout: Some(Duration::from_secs(30)),
+            script_time_max: Duration::from_millis(100),
+            script_memory_bytes_max: None,
+            script_cache_bytes_max: 4 << 20,
             drain_timeout: Duration::from_secs(10),
         }
     }

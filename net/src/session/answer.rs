@@ -46,8 +46,12 @@ pub enum PairRefusal {
     Full,
     /// The client has as many as it may.
     TooMany,
+    /// Too many were made for the connection a moment ago.
+    TooOften,
     /// They have what they may of the memory for clients.
     Memory,
+    /// The client speaks other messages.
+    Version,
     /// Nothing that the client told of can be reached.
     Peer,
     /// The device refused what is needed.
@@ -55,8 +59,8 @@ pub enum PairRefusal {
 }
 
 /// Their names, in figures.
-pub const PAIR_REFUSALS: [&str; 8] =
-    ["off", "gone", "already", "full", "too_many", "memory", "peer", "device"];
+pub const PAIR_REFUSALS: [&str; 10] =
+    ["off", "gone", "already", "full", "too_many", "too_often", "memory", "version", "peer", "device"];
 
 /// Why databases are not flushed, or not swapped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,6 +116,8 @@ pub enum Answer<'s> {
     NotFlushed(NotFlushed),
     Exec(Exec),
     Jointly(Jointly),
+    /// What a script returns, in the client's words.
+    Script(&'s [u8]),
     /// Keys found, as [`torc_engine::words`]; the next cursor, 0 at the end.
     Scanned {
         cursor: u64,

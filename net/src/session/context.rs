@@ -112,6 +112,22 @@ pub trait ServerView {
     fn has_rdma(&self) -> bool {
         false
     }
+    /// Adds a script to those that are known: its SHA-1.
+    ///
+    /// # Errors
+    /// The words of an answer that say why not.
+    fn load_script(&self, _text: &[u8]) -> Result<[u8; 20], Vec<u8>> {
+        Err(b"ERR there are no scripts".to_vec())
+    }
+    /// The text of a script, if it is known.
+    fn script_text(&self, _digest: &[u8; 20]) -> Option<Vec<u8>> {
+        None
+    }
+    fn has_script(&self, _digest: &[u8; 20]) -> bool {
+        false
+    }
+    /// No script is known any more.
+    fn flush_scripts(&self) {}
     /// What clients may read of its memory.
     fn readable(&self) -> Vec<Descriptor> {
         Vec::new()

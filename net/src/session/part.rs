@@ -31,7 +31,11 @@ impl Part<'_> {
                 work.ends_value()
                     || matches!(
                         work,
-                        Work::Flush { .. } | Work::Databases(_) | Work::Transaction | Work::Joint { .. }
+                        Work::Flush { .. }
+                            | Work::Databases(_)
+                            | Work::Transaction
+                            | Work::Joint { .. }
+                            | Work::Script { .. }
                     )
             }
         };
@@ -77,6 +81,13 @@ pub enum Work<'a> {
         joint: Joint,
         database: u16,
         /// As [`torc_engine::words`]: keys and their values; or the key of the item, and the one that it gets.
+        words: &'a [u8],
+    },
+    /// A script.
+    Script {
+        script: Script,
+        database: u16,
+        /// As [`torc_engine::words`]: its text or digits, its keys, its arguments.
         words: &'a [u8],
     },
     /// Every shard forgets everything, at once or from `at` on.
@@ -155,7 +166,8 @@ impl Work<'_> {
             Work::Scan { database, .. }
             | Work::Walk { database, .. }
             | Work::Watch { database, .. }
-            | Work::Joint { database, .. } => *database,
+            | Work::Joint { database, .. }
+            | Work::Script { database, .. } => *database,
             _ => 0,
         }
     }
@@ -168,6 +180,7 @@ impl Work<'_> {
             | Work::Walk { database, .. }
             | Work::Watch { database, .. }
             | Work::Joint { database, .. }
+            | Work::Script { database, .. }
             | Work::Databases(DatabasesChange::Flush { database }) => *database = chosen,
             _ => {}
         }
@@ -202,6 +215,17 @@ pub enum Joint {
         /// The other one has nothing then.
         removes: bool,
     },
+}
+
+/// How a script is named, and what it may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Script {
+    /// By the digits of its digest, not by its text.
+    pub by_digits: bool,
+    /// It may change nothing.
+    pub read_only: bool,
+    /// How many of the words behind its name are keys.
+    pub keys: u32,
 }
 
 /// What becomes of databases.

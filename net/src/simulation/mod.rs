@@ -30,6 +30,7 @@ mod world;
 use crate::clock::Wall;
 use crate::databases::Databases;
 use crate::metrics::WorkerStats;
+use crate::scripts::Scripts;
 use crate::shared::{Shared, Subscribers};
 use crate::slots::SlotMap;
 use crate::tier::{Durability, TierFigures};
@@ -460,6 +461,8 @@ pub(crate) fn shared(shards: u16) -> Shared {
         beyond: 0.into(),
         connections_max: 100,
         tunables: Tunables::new(0, 100),
+        scripts: Scripts::new(64 << 10),
+        script_ms_max: 100,
         resident_bytes: 0.into(),
         value_bytes_max: 1 << 20,
         baseline: Mutex::default(),

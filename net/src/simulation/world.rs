@@ -199,6 +199,7 @@ impl World {
             ring_bytes: 0,
             spin_ns: SPINS_NS[random.below(SPINS_NS.len())],
             outcomes_bytes_max: 1 << 20,
+            scripts: torc_lua::Limits { memory_bytes: 1 << 20, time: std::time::Duration::from_secs(10) },
             budget: self.budget(fixed),
         }
     }

@@ -18,12 +18,14 @@ use super::messages::shares::Shares;
 use super::owned::OwnedPart;
 use super::queue::Queue;
 use super::rounds::RoundMarks;
+use super::script::{Fetched, ScriptRun};
 use super::step::Step;
 use super::transaction::Running;
 use super::upload::Upload;
 use super::walking::Walk;
 use super::watches::Watched;
 use crate::observed::Monitor;
+use crate::rdma::{Admitted, Pairings};
 use crate::session::{Answer, Output, ReplyKind, Session};
 use crate::transport::{ConnId, Pieces};
 use std::collections::VecDeque;
@@ -104,8 +106,9 @@ pub(crate) struct Connection {
     pub(crate) is_untrue: bool,
     /// It has asked for shared memory or a queue pair, and is not answered.
     pub(crate) attaching: Option<Box<Attaching>>,
-    /// The session that its queue pair counts for; 0: none.
-    pub(crate) paired_as: u64,
+    /// What its queue pair counts as.
+    pub(crate) paired: Option<Admitted>,
+    pub(crate) pairings: Pairings,
     /// Memory of its rings, or for its queue pair, bytes; 0: it has none.
     pub(crate) ring_bytes: usize,
     /// The first of its deferred parts is a step of a scan that has begun.
@@ -118,6 +121,9 @@ pub(crate) struct Connection {
     pub(crate) transaction: Option<Box<Running>>,
     /// The command about several keys that it goes on with.
     pub(crate) joint: Option<Box<JointRun>>,
+    /// The script that it goes on with, and the answers to what was asked for it.
+    pub(crate) script: Option<Box<ScriptRun>>,
+    pub(crate) fetched: Option<Box<Fetched>>,
     /// All keys of its transaction are held, and its commands are run.
     pub(crate) in_transaction: bool,
     /// The client is gone, but not its transaction.
@@ -205,13 +211,16 @@ impl Connection {
             answers_after: 0,
             is_untrue: false,
             attaching: None,
-            paired_as: 0,
+            paired: None,
+            pairings: Pairings::default(),
             ring_bytes: 0,
             scans: None,
             walk: None,
             ends_behind_answer: false,
             transaction: None,
             joint: None,
+            script: None,
+            fetched: None,
             in_transaction: false,
             is_ghost: false,
             attempts: 0,
@@ -262,17 +271,27 @@ impl Connection {
     /// Memory of its transaction, and of what it watches.
     #[inline]
     fn transaction_bytes(&self) -> usize {
-        if self.transaction.is_none() && self.watched.is_none() && self.joint.is_none() {
+        if self.transaction.is_none()
+            && self.watched.is_none()
+            && self.joint.is_none()
+            && self.script.is_none()
+        {
             return 0;
         }
         let watched = self.watched.as_ref().map_or(0, |watched| watched.bytes_held());
         let joint = self.joint.as_ref().map_or(0, |run| run.bytes_held());
-        watched + joint + self.transaction.as_ref().map_or(0, |running| running.bytes_held())
+        let fetched = self.fetched.as_ref().map_or(0, |fetched| fetched.bytes_held());
+        let script = fetched + self.script.as_ref().map_or(0, |run| run.bytes_held());
+        watched + joint + script + self.transaction.as_ref().map_or(0, |running| running.bytes_held())
     }
 
     /// Takes the answer to a step of the command about several keys. What was lent for it is to be released.
     pub(crate) fn take_step(&mut self, answer: &Answer<'_>) -> Vec<Lent> {
-        self.joint.as_mut().map_or_else(Vec::new, |run| run.take(answer))
+        match (&mut self.fetched, &mut self.joint) {
+            (Some(fetched), _) => fetched.take(answer),
+            (None, Some(run)) => run.take(answer),
+            (None, None) => Vec::new(),
+        }
     }
 
     /// Bytes that it has waiting, in and out, without the buffers around them: those are the worker's choice.

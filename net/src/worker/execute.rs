@@ -319,6 +319,9 @@ impl WorkerState {
                 let asked = joint::Asked { joint: *joint, database: *database, words };
                 self.begin_joint(conn, part, asked, read_ns)
             }
+            Work::Script { script, database, words } => {
+                self.begin_script(conn, part, (*script, *database, words), read_ns)
+            }
             Work::Watch { database, key } => self.begin_watch(conn, part, (*database, key), read_ns),
             Work::Unwatch => {
                 self.unwatch_all(conn);
@@ -365,6 +368,7 @@ impl WorkerState {
                     | Work::Databases(_)
                     | Work::Transaction
                     | Work::Joint { .. }
+                    | Work::Script { .. }
                     | Work::Scan { .. }
                     | Work::ValueEnd
                     | Work::ValueEndWith { .. }

@@ -57,7 +57,7 @@ pub(super) struct Asked<'a> {
 
 impl<'a> Asked<'a> {
     /// The keys, each with its database.
-    fn keys(self) -> impl Iterator<Item = Key<'a>> {
+    pub(super) fn keys(self) -> impl Iterator<Item = Key<'a>> {
         let (step, last) = match self.joint {
             Joint::SetIfNone | Joint::Set { .. } => (2, self.database),
             Joint::Copy { to, .. } => (1, to),
@@ -66,8 +66,13 @@ impl<'a> Asked<'a> {
         keys.map(move |(place, key)| (if place == 0 { self.database } else { last }, key))
     }
 
+    /// The values behind the keys.
+    pub(super) fn values(self) -> impl Iterator<Item = &'a [u8]> {
+        words::each(self.words).skip(1).step_by(2)
+    }
+
     /// Database and key of the item, and those that it gets.
-    fn ends(self) -> Option<(Key<'a>, Key<'a>)> {
+    pub(super) fn ends(self) -> Option<(Key<'a>, Key<'a>)> {
         let mut keys = self.keys();
         keys.next().zip(keys.next())
     }

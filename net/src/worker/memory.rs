@@ -78,8 +78,12 @@ impl WorkerState {
             self.mail.trim(stock);
         }
         let mail = self.mail.bytes_held();
+        let scripts = self.scripts.as_ref().map_or(0, |scripts| scripts.bytes_held());
+        if scripts > 0 {
+            self.stats.script_bytes.set(scripts as u64);
+        }
         let stock = self.pool.bytes_held() + self.notices.bytes_held();
-        self.budget.common = mail + stock + self.budget.rings;
+        self.budget.common = mail + stock + self.budget.rings + scripts;
         self.stats.mail_bytes.set(mail as u64);
         self.stats.fixed_bytes.set(self.budget.fixed as u64);
         self.stats.client_bytes.set(self.budget.used() as u64);

@@ -8,7 +8,7 @@ use super::pool::Pool;
 use super::queue::Asked;
 use crate::session::{
     About, Answer, AttachRefusal, DatabasesChange, Exec, Joint, Jointly, NotFlushed, NotWalked, Once, Over,
-    PairRefusal, Part, ReplyKind, Shares, Told, Work, lent_cost,
+    PairRefusal, Part, ReplyKind, Script, Shares, Told, Work, lent_cost,
 };
 use torc_engine::bytes::Bytes;
 use torc_engine::command::{
@@ -33,6 +33,7 @@ pub(crate) enum OwnedWork {
     Unwatch,
     Transaction,
     Joint(Joint),
+    Script(Script),
     Flush {
         at: Option<Millis>,
     },
@@ -114,6 +115,7 @@ impl OwnedPart {
             Work::Unwatch => (OwnedWork::Unwatch, &b""[..], &b""[..]),
             Work::Transaction => (OwnedWork::Transaction, &b""[..], &b""[..]),
             Work::Joint { joint, words, .. } => (OwnedWork::Joint(joint), &b""[..], words),
+            Work::Script { script, words, .. } => (OwnedWork::Script(script), &b""[..], words),
             Work::Flush { at } => (OwnedWork::Flush { at }, &b""[..], &b""[..]),
             Work::Scan { cursor, count, .. } => (OwnedWork::Scan { cursor, count }, &b""[..], &b""[..]),
             Work::Walk { over, .. } => (OwnedWork::Walk(over), &b""[..], &b""[..]),
@@ -167,6 +169,7 @@ impl OwnedPart {
             OwnedWork::Unwatch => Work::Unwatch,
             OwnedWork::Transaction => Work::Transaction,
             OwnedWork::Joint(joint) => Work::Joint { joint, database: self.database, words: value },
+            OwnedWork::Script(script) => Work::Script { script, database: self.database, words: value },
             OwnedWork::Flush { at } => Work::Flush { at },
             OwnedWork::Scan { cursor, count } => Work::Scan { database: self.database, cursor, count },
             OwnedWork::Walk(over) => Work::Walk { database: self.database, over },
@@ -286,6 +289,7 @@ pub(crate) enum OwnedAnswer {
     NotFlushed(NotFlushed),
     Exec(Exec),
     Jointly(Jointly),
+    Script,
     Scanned {
         cursor: u64,
     },
@@ -376,6 +380,10 @@ impl OwnedAnswer {
             Answer::NotFlushed(why) => OwnedAnswer::NotFlushed(why),
             Answer::Exec(what) => OwnedAnswer::Exec(what),
             Answer::Jointly(what) => OwnedAnswer::Jointly(what),
+            Answer::Script(reply) => {
+                bytes.extend_from_slice(reply);
+                OwnedAnswer::Script
+            }
             Answer::Scanned { cursor, keys } => {
                 bytes.extend_from_slice(keys);
                 OwnedAnswer::Scanned { cursor }
@@ -420,6 +428,7 @@ impl OwnedAnswer {
             OwnedAnswer::NotFlushed(why) => Answer::NotFlushed(why),
             OwnedAnswer::Exec(what) => Answer::Exec(what),
             OwnedAnswer::Jointly(what) => Answer::Jointly(what),
+            OwnedAnswer::Script => Answer::Script(bytes),
             OwnedAnswer::Scanned { cursor } => Answer::Scanned { cursor, keys: bytes },
             OwnedAnswer::Subscribed(count) => Answer::Subscribed(count),
             OwnedAnswer::Unsubscribed { left } => Answer::Unsubscribed { names: bytes, left },

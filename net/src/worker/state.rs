@@ -15,6 +15,7 @@ use super::notices::Notices;
 use super::outcomes::Outcomes;
 use super::pool::Pool;
 use super::rounds::Rounds;
+use super::script::ScriptEngine;
 use super::siblings::Siblings;
 use super::slow::Slow;
 use super::sweep::Sweep;
@@ -69,6 +70,8 @@ pub(crate) struct Settings {
     pub(crate) pairs_max: usize,
     /// Length of a ring in shared memory, bytes; 0: none is shared.
     pub(crate) ring_bytes: usize,
+    /// Of each script.
+    pub(crate) scripts: torc_lua::Limits,
     /// For the outcomes of numbered changes.
     pub(crate) outcomes_bytes_max: usize,
     pub(crate) budget: BudgetConfig,
@@ -123,6 +126,8 @@ pub(crate) struct WorkerState {
     /// By lane: batches that wait, each from the request with this number on.
     pub(super) stopped: Vec<VecDeque<(Box<Batch>, usize)>>,
     pub(super) holds: Holds,
+    /// What runs scripts, once there was one.
+    pub(super) scripts: Option<Box<ScriptEngine>>,
     /// Connections whose transactions wait for keys.
     pub(super) acquiring: Vec<ConnId>,
     pub(super) sweep: Sweep,
@@ -171,6 +176,7 @@ impl WorkerState {
             subscriptions: None,
             stopped,
             holds: Holds::default(),
+            scripts: None,
             acquiring: Vec::new(),
             sweep: Sweep::default(),
             told_dropped: 0,

@@ -64,6 +64,7 @@ fn state_at(number: u16, mail: Mail, shared: Arc<Shared>) -> WorkerState {
         pairs_max: 1,
         ring_bytes: 0,
         outcomes_bytes_max: 0,
+        scripts: torc_lua::Limits { memory_bytes: 2 << 20, time: std::time::Duration::from_millis(100) },
         budget: BudgetConfig { memory: 16 << 20, clients: 8 << 20, floor: 4 << 20, fixed: 0, lends: false },
     };
     let config = ShardConfig { shard: number, now: NOW, ..ShardConfig::new(16 << 20) };

@@ -3,6 +3,7 @@
 use crate::event_classes::EventClasses;
 use crate::metrics::CommandTimes;
 use crate::observed::{Observed, SLOW_LOG_MAX};
+use crate::scripts::{NO_ROOM, Script};
 use crate::session::{Changeable, ComposeContext, ServerView};
 use crate::shared::Shared;
 use std::ops::RangeInclusive;
@@ -167,6 +168,27 @@ impl ServerView for View {
 
     fn shared_memory_path(&self) -> Option<String> {
         self.shared.shared_memory_path.clone()
+    }
+
+    fn load_script(&self, text: &[u8]) -> Result<[u8; 20], Vec<u8>> {
+        let script = Script::read(text, &self.shared.scripts)?;
+        let digest = torc_lua::digest(text);
+        match self.shared.scripts.add(digest, script, true) {
+            Some(_) => Ok(digest),
+            None => Err(NO_ROOM.to_vec()),
+        }
+    }
+
+    fn script_text(&self, digest: &[u8; 20]) -> Option<Vec<u8>> {
+        self.shared.scripts.find(digest).map(|script| script.whole.to_vec())
+    }
+
+    fn has_script(&self, digest: &[u8; 20]) -> bool {
+        self.shared.scripts.find(digest).is_some()
+    }
+
+    fn flush_scripts(&self) {
+        self.shared.scripts.flush();
     }
 
     fn readable(&self) -> Vec<Descriptor> {

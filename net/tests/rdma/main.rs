@@ -7,14 +7,17 @@
 #[path = "../support/native.rs"]
 mod native;
 
+mod changes;
 mod deaths;
 mod ends;
+mod history;
 mod hostile;
 mod link;
 mod load;
 mod once;
 mod raw;
 mod reads;
+mod times;
 mod values;
 mod vectors;
 mod wire;
@@ -45,6 +48,18 @@ mod over_real_devices {
             the_library_reads_while_others_write,
             a_server_that_lets_nobody_read_is_asked,
         }
+        changes {
+            what_was_flushed_is_not_read,
+            databases_that_are_swapped_are_read_as_clients_see_them,
+            an_index_that_grows_is_read_meanwhile,
+            readers_under_pressure_ask_and_read_on,
+            what_is_on_a_tier_is_asked_for,
+            a_device_that_goes_ends_reads_and_comes_back,
+        }
+        times {
+            nothing_is_read_after_its_time,
+            a_delayed_flush_comes_in_its_time,
+        }
         vectors {
             every_request_is_answered_as_over_tcp,
         }
@@ -67,6 +82,7 @@ mod over_real_devices {
             garbage_ends_its_connection_alone,
             keys_that_are_wrong_end_their_connection_alone,
             pairings_beyond_the_limit_are_refused_and_cost_nothing,
+            queue_pairs_in_a_loop_are_refused,
         }
         link {
             a_link_that_goes_down_for_a_moment_hangs_nobody,

@@ -124,6 +124,12 @@ impl Config {
         let frame_bytes_max = r.size("max-frame", 4 << 10, 64 << 20)? as usize;
         let databases = r.one("databases", count::<1, { DATABASES_MAX as u64 }>, u64::to_string)? as u16;
         let arguments_max = r.one("max-arguments", count::<16, 1_048_576>, u64::to_string)? as usize;
+        let script_time_max = r.script_time()?;
+        let script_memory = r.one("script-memory-max", auto(script_memory), |size| match size {
+            Some(size) => size.to_string(),
+            None => "auto".into(),
+        })?;
+        let script_cache_bytes_max = r.size("script-cache-max", 64 << 10, 1 << 30)? as usize;
         let queue_parts_max = r.one("max-waiting", count::<1, 65536>, u64::to_string)? as usize;
         let value_bytes_inline = r.size("stream-above", 1 << 10, 1 << 20)? as usize;
         let show = |time: &Option<Duration>| show_duration(*time);
@@ -176,10 +182,27 @@ impl Config {
             request_timeout,
             tcp_keepalive,
             tcp_user_timeout,
+            script_time_max,
+            script_memory_bytes_max: script_memory.map(|Size(bytes)| bytes),
+            script_cache_bytes_max,
             drain_timeout,
         };
         server.value_bytes_max = r.value_max(&server)?;
         Ok(Config { server, admin, log, log_level, entries: reader.entries, warnings: Vec::new() })
+    }
+}
+
+/// How long a script may be let run.
+const SCRIPT_TIME_MIN: Duration = Duration::from_millis(1);
+const SCRIPT_TIME_MAX: Duration = Duration::from_secs(60);
+
+/// What a script may take.
+fn script_memory(text: &str) -> Result<Size, String> {
+    let Size(bytes) = value::size(text)?;
+    if (256 << 10..=1 << 30).contains(&bytes) {
+        Ok(Size(bytes))
+    } else {
+        Err("is not from 256k to 1g".into())
     }
 }
 
@@ -268,6 +291,18 @@ impl Reader<'_> {
             return Err(self.error(name, format!("is too large; the most is {}", Size(most))));
         }
         Ok(bytes)
+    }
+
+    fn script_time(&mut self) -> Result<Duration, ConfigError> {
+        const NAME: &str = "script-time-max";
+        let time = self.one(NAME, value::duration, |time| show_duration(*time))?;
+        match time.filter(|time| (SCRIPT_TIME_MIN..=SCRIPT_TIME_MAX).contains(time)) {
+            Some(time) => Ok(time),
+            None => {
+                Err(self
+                    .error(NAME, "is not from 1ms to 60s: a shard does nothing else meanwhile".to_owned()))
+            }
+        }
     }
 
     /// A default that no shard can keep is lowered; what somebody has asked for is not.

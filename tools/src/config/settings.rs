@@ -209,7 +209,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "rdma-pairs",
         "COUNT",
         "64",
-        "Queue pairs that one client has at most over all shards; beyond that its requests are passed on between shards",
+        "Queue pairs that one client has at most over all shards, those that it reads by among them; beyond that its requests are passed on between shards",
     ),
     Setting {
         name: "rdma-reads",
@@ -414,6 +414,27 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "Databases that Redis clients may SELECT, at most 64; others use 0",
     ),
     one(LIMITS, "max-arguments", "COUNT", "65536", "Most keys or arguments of one request"),
+    one(
+        LIMITS,
+        "script-time-max",
+        "TIME",
+        "100ms",
+        "A script (EVAL) that runs for so long is stopped, and has changed nothing; its shard does nothing else meanwhile",
+    ),
+    one(
+        LIMITS,
+        "script-memory-max",
+        "SIZE",
+        "auto",
+        "What a script may take, its reply, and the values of its keys; auto: a sixteenth of the shard's memory, 1m to 32m",
+    ),
+    one(
+        LIMITS,
+        "script-cache-max",
+        "SIZE",
+        "4m",
+        "What known scripts may take: five times their text, and a little more for each",
+    ),
     one(
         LIMITS,
         "max-waiting",

@@ -142,6 +142,7 @@ impl Running {
     pub(super) fn families(&self) -> Vec<Family> {
         let mut families = vec![info(self.transport()), self.limits.clone()];
         families.extend(memory(self.server.unaccounted_bytes()));
+        families.push(device_events(self.server.rdma_device_events()));
         families.extend(self.server.tier().map(tier::families).into_iter().flatten());
         for (shard, stats) in self.server.stats().iter().enumerate() {
             let shard = shard.to_string();
@@ -165,6 +166,20 @@ fn info(transport: &str) -> Family {
     }
 }
 
+/// Without samples where there is no device.
+fn device_events(events: impl Iterator<Item = (&'static str, u64)>) -> Family {
+    let sample = |(name, count): (&str, u64)| Sample {
+        labels: vec![("event".to_owned(), name.to_owned())],
+        value: Value::Number(count as f64),
+    };
+    Family {
+        name: "rdma_device_events_total".into(),
+        help: "Trouble on the wire as the RDMA device counts it itself, by the driver's names.".into(),
+        kind: MetricKind::Counter,
+        samples: events.map(sample).collect(),
+    }
+}
+
 /// The numeric settings as they are used.
 fn limits(config: &ServerConfig) -> Family {
     let limits = [
@@ -182,6 +197,8 @@ fn limits(config: &ServerConfig) -> Family {
         ("subscriber-limit", config.subscriber_bytes_max as u64),
         ("max-subscriptions", config.subscriptions_max as u64),
         ("stream-above", config.value_bytes_inline as u64),
+        ("script-time-max-ms", config.script_time_max.as_millis() as u64),
+        ("script-cache-max", config.script_cache_bytes_max as u64),
     ];
     let sample = |(name, value): (&str, u64)| Sample {
         labels: vec![("setting".to_owned(), name.to_owned())],

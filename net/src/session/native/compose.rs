@@ -71,7 +71,7 @@ pub(super) fn other(reply: &ReplyKind, key: &[u8], answer: &Answer<'_>, out: &mu
         }
         Answer::DeadlineExceeded => text(reply, Status::DeadlineExceeded, key, "", out),
         // Databases are the affair of Redis' clients.
-        Answer::NotFlushed(_) | Answer::Exec(_) | Answer::Jointly(_) => {
+        Answer::NotFlushed(_) | Answer::Exec(_) | Answer::Jointly(_) | Answer::Script(_) => {
             bare(reply, Status::BadArgument, key, out)
         }
         Answer::Flushed => bare(reply, Status::Ok, key, out),

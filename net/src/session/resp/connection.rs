@@ -13,7 +13,7 @@ use torc_proto::resp::compose::{self, Version};
 use torc_proto::resp::parse_i64;
 
 /// The release of Redis whose commands and words are spoken.
-pub(super) const REDIS_VERSION: &str = "7.0.15";
+pub(crate) const REDIS_VERSION: &str = "7.0.15";
 
 type Parts<'p, 'a> = &'p mut Vec<Part<'a>>;
 

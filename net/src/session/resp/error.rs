@@ -88,6 +88,9 @@ pub(super) enum Error {
     NotA32BitNumber,
     /// COPY, MOVE: a key to itself.
     SameObject,
+    /// EVAL: more keys than arguments.
+    TooManyScriptKeys,
+    NegativeScriptKeys,
     CopyInCluster,
     MoveInCluster,
     /// It takes more steps than a command may.

@@ -144,6 +144,8 @@ fn fixed(error: Error) -> &'static str {
         Error::NoDatabase => "ERR DB index is out of range",
         Error::NotA32BitNumber => "ERR value is out of range, value must between -2147483648 and 2147483647",
         Error::SameObject => "ERR source and destination objects are the same",
+        Error::TooManyScriptKeys => "ERR Number of keys can't be greater than number of args",
+        Error::NegativeScriptKeys => "ERR Number of keys can't be negative",
         Error::CopyInCluster => "ERR Copying to another database is not allowed in cluster mode",
         Error::MoveInCluster => "ERR MOVE is not allowed in cluster mode",
         Error::PatternTooLong => "ERR the pattern takes more than 1048576 steps",

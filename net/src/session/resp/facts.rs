@@ -105,12 +105,25 @@ impl Facts {
             1 => (first, last),
             _ => (first + number as i32 * step, 0),
         };
-        compose::map(out, 3, version);
+        let is_told = self.flags.contains(&"movablekeys");
+        compose::map(out, if is_told { 4 } else { 3 }, version);
+        if is_told {
+            let access = if self.access(number).contains(&"RW") { "RW and UPDATE" } else { "RO and ACCESS" };
+            let worst = "We cannot tell how the keys will be used so we assume the worst";
+            bulk(out, "notes");
+            bulk(out, &format!("{worst}, {access}"));
+        }
         bulk(out, "flags");
         let access = self.access(number);
         compose::set(out, access.len(), version);
         access.iter().for_each(|flag| compose::simple(out, flag));
         bulk(out, "begin_search");
+        if is_told {
+            // Scripts: how many there are is the second argument.
+            search(out, "index", &[("index", 2)], version);
+            bulk(out, "find_keys");
+            return search(out, "keynum", &[("keynumidx", 0), ("firstkey", 1), ("keystep", 1)], version);
+        }
         search(out, "index", &[("index", begin)], version);
         bulk(out, "find_keys");
         search(out, "range", &[("lastkey", last), ("keystep", step), ("limit", 0)], version);

@@ -101,6 +101,9 @@ pub(crate) const MEMORY: &[(&str, &str)] = &[
     ("used_memory_index", "bytes_index"),
     ("used_memory_segments", "bytes_segments"),
     ("used_memory_rss", "resident_bytes"),
+    ("used_memory_scripts", "script_bytes"),
+    ("used_memory_scripts_eval", "known_script_bytes"),
+    ("number_of_cached_scripts", "known_scripts"),
     ("maxmemory", "memory_max_bytes"),
 ];
 

@@ -6,7 +6,8 @@ use super::errors;
 use super::errors::PATTERN_STEPS_MAX;
 use super::facts;
 use super::local::{LocalCall, Subcommand};
-use super::row::Row;
+use super::row::{Row, Run};
+use super::scripting;
 use super::subcommands::subcommands;
 use super::table::{ROWS, lookup};
 use torc_proto::resp::compose;
@@ -138,14 +139,18 @@ fn tell_keys(client: &Client, call: &LocalCall<'_>, with_flags: bool, out: &mut 
         arity @ 0.. => asked.len() as i64 == i64::from(arity),
         arity => asked.len() as i64 >= -i64::from(arity),
     };
-    if facts.keys.step == 0 {
+    let places: Vec<usize> = match facts.keys.step {
+        0 => scripting::keys(row, asked.len(), asked.get(2).map(Vec::as_slice)).collect(),
+        _ => facts.keys.of(asked.len()).collect(),
+    };
+    if facts.keys.step == 0 && !matches!(row.run, Run::Script(_)) {
         return compose::error(out, b"ERR The command has no key arguments");
     }
     if !is_long_enough {
         return compose::error(out, b"ERR Invalid number of arguments specified for command");
     }
-    compose::array(out, facts.keys.of(asked.len()).count());
-    for (number, index) in facts.keys.of(asked.len()).enumerate() {
+    compose::array(out, places.len());
+    for (number, index) in places.into_iter().enumerate() {
         if with_flags {
             compose::array(out, 2);
         }

@@ -17,7 +17,7 @@
 //! answer is due ([`local`]), since HELLO and CLIENT change how later answers look.
 //!
 //! Goals: the words of Redis 7.0 to the byte, errors too; no allocation for GET and SET; the same answers
-//! however the input is cut. Non-goals: scripts, types other than strings.
+//! however the input is cut. Non-goals: types other than strings.
 
 mod bits;
 mod call;
@@ -52,6 +52,8 @@ mod options;
 mod reply;
 pub(super) mod reply_kind;
 mod row;
+mod script_calls;
+mod scripting;
 mod several;
 mod storage;
 mod stream;
@@ -63,10 +65,12 @@ mod walked;
 mod watch;
 
 pub(crate) use clients::{ClientFacts, ClientFilter};
+pub(crate) use connection::REDIS_VERSION;
 pub(crate) use errors::PATTERN_STEPS_MAX;
 pub(in crate::session) use monitor::quote;
 pub use reply::Free;
 pub use reply_kind::ReplyKind;
+pub(crate) use script_calls::NotCalled;
 pub use transaction::Transaction;
 
 use super::answer::Answer;
@@ -474,6 +478,7 @@ impl Session {
                 Ok(())
             }
             (Run::Joint(read, kind), _) => self.joint(&call, (read, kind), turn),
+            (Run::Script(script), _) => self.script(&call, script, turn),
             (Run::Queue(step), _) => {
                 match step {
                     Queueing::Begin => self.begin_queue(turn),

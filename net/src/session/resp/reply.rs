@@ -50,6 +50,10 @@ impl Composer {
         self.pushes.capacity()
     }
 
+    pub(super) fn set_version(&mut self, version: Version) {
+        self.client.version = version;
+    }
+
     /// See [`crate::session::Session::free`]. Not free: one of several parts of a command, and commands that change how
     /// later answers look.
     #[inline]
@@ -355,6 +359,7 @@ impl Free {
         let outcome = match answer {
             Answer::Outcome(outcome) => outcome,
             Answer::Jointly(jointly) => return done_jointly(kind, *jointly, out),
+            Answer::Script(reply) => return out.tail().extend_from_slice(reply),
             Answer::Walked { count, found } => {
                 return walked::write(kind, (*count, found), version, out.tail());
             }

@@ -8,6 +8,11 @@ use crate::session::walk::Over;
 #[derive(Debug, Clone, Copy)]
 pub struct ReplyKind(pub(super) Kind);
 
+impl ReplyKind {
+    /// There is no answer.
+    pub(crate) const SILENT: ReplyKind = ReplyKind(Kind::Silent);
+}
+
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Kind {
     /// The value or null: GET, GETEX, GETDEL.
@@ -94,6 +99,8 @@ pub(super) enum Kind {
     RenamedFlag,
     /// 1 or 0: MSETNX, COPY, MOVE.
     Jointly,
+    /// What a script returns: EVAL.
+    Script,
     /// `OK` behind the last of several, if nothing is wrong: WATCH.
     Watched(Position),
     /// `OK`: MULTI.
@@ -166,6 +173,7 @@ impl ReplyKind {
             Kind::Multi => "multi",
             Kind::Queued(_) => "queued",
             Kind::Exec => "exec",
+            Kind::Script => "eval",
             Kind::Help(_) | Kind::Ok | Kind::Local(_) | Kind::Entered(_) | Kind::Error(_) | Kind::Silent => {
                 "other"
             }

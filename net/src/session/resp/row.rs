@@ -129,6 +129,8 @@ pub(super) enum Run {
     Chooses(fn(&mut Client, &LocalCall<'_>, &mut Vec<u8>)),
     /// Is about several keys, and done as one: what is to be done, and how it is answered.
     Joint(JointRead, Kind),
+    /// Runs a script.
+    Script(ScriptKind),
     /// Begins or ends a queue of commands.
     Queue(Queueing),
     /// Answers `+OK`, then the connection is closed.
@@ -143,6 +145,15 @@ pub(super) type JointRead = for<'r, 'a> fn(&Call<'r, 'a>, Origin) -> Result<Join
 pub(super) struct Origin {
     pub port: Port,
     pub database: u16,
+}
+
+/// How a command names a script, and what that may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ScriptKind {
+    /// By the digits of its digest, not by its text.
+    pub by_digits: bool,
+    /// It may change nothing.
+    pub read_only: bool,
 }
 
 /// What becomes of a queue of commands.
@@ -165,6 +176,7 @@ impl std::fmt::Debug for Run {
             Run::Enters(_) => "Enters",
             Run::Chooses(_) => "Chooses",
             Run::Joint(..) => "Joint",
+            Run::Script(_) => "Script",
             Run::Queue(_) => "Queue",
             Run::Quit => "Quit",
         })

@@ -32,6 +32,7 @@ pub(super) const SUBCOMMANDS: &[(&str, &[&str])] = &[
     ("memory", &["doctor", "help", "malloc-stats", "purge", "stats", "usage"]),
     ("object", &["encoding", "freq", "help", "idletime", "refcount"]),
     ("pubsub", &["channels", "help", "numpat", "numsub", "shardchannels", "shardnumsub"]),
+    ("script", &["debug", "exists", "flush", "help", "kill", "load", "show"]),
     ("slowlog", &["get", "help", "len", "reset"]),
 ];
 

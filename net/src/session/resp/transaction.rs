@@ -9,6 +9,7 @@ use super::error::Error;
 use super::facts;
 use super::reply_kind::Kind;
 use super::row::{Origin, Row, Run};
+use super::scripting;
 use super::stream::State;
 use super::table::row_of;
 use super::{Place, Progress, Session, Turn, connection, exceeds, long_value, pairs_bytes_max};
@@ -76,6 +77,8 @@ impl Transaction {
                 for key in row.keys_of(count, first).filter_map(argument) {
                     visit(database, key);
                 }
+                let keys = scripting::keys(row, arguments.spans.len(), argument(2));
+                keys.filter_map(argument).for_each(|key| visit(database, key));
                 // Their subcommands have one.
                 if let ("object" | "memory", Some(key)) = (row.name, argument(2)) {
                     visit(database, key);
@@ -187,14 +190,15 @@ impl Session {
         let slot = match self.port {
             Port::Common => None,
             Port::Shard => {
-                let first = match &words {
-                    Some(words) => words.get(1).map(Vec::as_slice).unwrap_or_default(),
-                    None => arguments.spans.get(1).map(|span| span.of(frame)).unwrap_or_default(),
+                let argument = |index: usize| match &words {
+                    Some(words) => words[index].as_slice(),
+                    None => arguments.spans[index].of(frame),
                 };
-                let mut slots = row.keys_of(arguments.spans.len(), first).map(|index| match &words {
-                    Some(words) => slot_of(&words[index]),
-                    None => slot_of(arguments.spans[index].of(frame)),
-                });
+                let count = arguments.spans.len();
+                let first = if count > 1 { argument(1) } else { &[] };
+                let named = (count > 2).then(|| argument(2));
+                let keys = row.keys_of(count, first).chain(scripting::keys(row, count, named));
+                let mut slots = keys.map(|index| slot_of(argument(index)));
                 let slot = slots.next();
                 if slots.any(|other| Some(other) != slot) {
                     return Err(Error::CrossSlot);

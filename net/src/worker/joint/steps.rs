@@ -2,7 +2,7 @@
 
 use super::{Asked, JointRun, Step};
 use crate::metrics::{CommandClass, OutcomeClass};
-use crate::session::{Answer, IfThere, Joint, Jointly, Part, ReplyKind, Work};
+use crate::session::{Answer, Exec, IfThere, Joint, Jointly, Part, ReplyKind, Work};
 use crate::worker::connection::Connection;
 use crate::worker::execute::Destination;
 use crate::worker::holds::HeldKey;
@@ -68,38 +68,52 @@ impl WorkerState {
 
     /// Holds the keys of a command that is no part of a transaction. False: it waits, or is answered.
     fn hold_for(&mut self, conn: &mut Connection, part: &Part<'_>, asked: Asked<'_>, read_ns: u64) -> bool {
-        let running = match conn.transaction.take() {
-            Some(running) => running,
-            None => {
-                let elsewhere =
-                    asked.keys().find_map(|(_, key)| match self.destination(conn, key, self.owner(key)) {
-                        Destination::Moved(answer) => Some(answer),
-                        Destination::Here | Destination::There(_) => None,
-                    });
-                if let Some(answer) = elsewhere {
-                    self.finish(conn, part, &[], read_ns, answer);
-                    return false;
-                }
-                let mut named = HashSet::new();
-                let keys = asked.keys().filter(|key| named.insert(*key));
-                let keys = keys.map(|(database, key)| HeldKey { database, is_watched: false, key });
-                let running = self.to_hold(conn, &keys.collect::<Vec<_>>(), None);
-                conn.attempts = running.attempt();
-                running
+        if conn.transaction.is_none() {
+            let elsewhere =
+                asked.keys().find_map(|(_, key)| match self.destination(conn, key, self.owner(key)) {
+                    Destination::Moved(answer) => Some(answer),
+                    Destination::Here | Destination::There(_) => None,
+                });
+            if let Some(answer) = elsewhere {
+                self.finish(conn, part, &[], read_ns, answer);
+                return false;
             }
+        }
+        let keys = || {
+            let mut named = HashSet::new();
+            let keys = asked.keys().filter(|key| named.insert(*key));
+            keys.map(|(database, key)| HeldKey { database, is_watched: false, key }).collect()
         };
-        match self.acquire(conn, running) {
-            Ok(Some(running)) => {
-                conn.transaction = Some(running);
-                conn.in_transaction = true;
-                true
-            }
-            Ok(None) => false,
+        match self.hold_alone(conn, keys) {
+            Ok(is_held) => is_held,
             Err(why) => {
                 self.finish(conn, part, &[], read_ns, Answer::Exec(why));
                 false
             }
         }
+    }
+
+    /// Holds keys, which are all different, for one command. False: it waits.
+    ///
+    /// # Errors
+    /// Why it does not get them.
+    pub(in crate::worker) fn hold_alone<'k>(
+        &mut self,
+        conn: &mut Connection,
+        keys: impl FnOnce() -> Vec<HeldKey<'k>>,
+    ) -> Result<bool, Exec> {
+        let running = match conn.transaction.take() {
+            Some(running) => running,
+            None => {
+                let running = self.to_hold(conn, &keys(), None);
+                conn.attempts = running.attempt();
+                running
+            }
+        };
+        let Some(running) = self.acquire(conn, running)? else { return Ok(false) };
+        conn.transaction = Some(running);
+        conn.in_transaction = true;
+        Ok(true)
     }
 
     /// The parts that find out what there is.

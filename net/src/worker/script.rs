@@ -1,0 +1,123 @@
+//! A script of a client: EVAL and its kind.
+//!
+//! ```text
+//!   keys are held --> their values are fetched --> the script runs, on copies --> what it has changed is written --> keys are released
+//!        ^                                            |
+//!        +------- it names another key ---------------+
+//! ```
+//!
+//! The script itself runs without a pause. Until it has ended nothing is changed: it may begin again with a key more, and be stopped. Among the
+//! commands of a transaction the keys are held already. Where all keys are this shard's and nobody holds any, nothing is held: all is
+//! done before anybody else has a turn.
+
+mod engine;
+mod find;
+mod known;
+mod overlay;
+mod run;
+mod write;
+
+pub(crate) use engine::ScriptEngine;
+
+use super::owned::OwnedAnswer;
+use crate::metrics::OutcomeClass;
+use crate::scripts::ScriptFlags;
+use crate::session::Answer;
+use known::{Change, Item, Key, Known};
+use torc_engine::command::{Outcome, Value};
+use torc_engine::segments::Lent;
+use torc_lua::Digest;
+
+/// A script under way.
+#[derive(Debug)]
+pub(crate) struct ScriptRun {
+    digest: Digest,
+    flags: ScriptFlags,
+    known: Known,
+    step: Step,
+    /// It is none of a transaction's commands: it holds its keys itself.
+    is_alone: bool,
+    /// Its keys are held, or it needs none to be.
+    is_held: bool,
+    /// It could not be done at once.
+    has_waited: bool,
+    attempts: u32,
+    changes: Vec<(Key, Change)>,
+    reply: Vec<u8>,
+    outcome: OutcomeClass,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    Hold,
+    /// So many values are asked for.
+    Fetch(usize),
+    Run,
+    /// So many changes are begun, of the last one so many parts.
+    Write(usize, usize),
+}
+
+/// Answers to what was asked for a script.
+#[derive(Debug, Default)]
+pub(crate) struct Fetched {
+    items: Vec<Option<Item>>,
+    bytes: usize,
+    bytes_max: usize,
+    failed: Option<OwnedAnswer>,
+}
+
+impl Fetched {
+    pub(super) fn bytes_held(&self) -> usize {
+        self.bytes
+    }
+
+    /// Takes an answer. What was lent for it is to be released.
+    pub(super) fn take(&mut self, answer: &Answer<'_>) -> Vec<Lent> {
+        let mut lent = Vec::new();
+        let item = match answer {
+            Answer::Outcome(Outcome::Item(found)) => {
+                self.bytes = self.bytes.saturating_add(found.value.len() as usize);
+                if self.bytes > self.bytes_max {
+                    self.failed = Some(OwnedAnswer::Busy { limit: MEMORY });
+                    return lent;
+                }
+                let mut bytes = Vec::with_capacity(found.value.len() as usize);
+                match found.value {
+                    Value::Inline(value) => value.append_to(&mut bytes),
+                    Value::Chained(chain) => {
+                        lent.extend(chain.lend(0..chain.len()));
+                        lent.iter().for_each(|slice| slice.bytes().append_to(&mut bytes));
+                    }
+                }
+                Some((found.meta, bytes))
+            }
+            Answer::Outcome(Outcome::Refused(refusal)) => {
+                self.failed = Some(OwnedAnswer::refused(*refusal));
+                None
+            }
+            Answer::Busy { limit } => {
+                self.failed = Some(OwnedAnswer::Busy { limit });
+                None
+            }
+            Answer::Outcome(_) => None,
+            _ => {
+                self.failed = Some(OwnedAnswer::OutcomeUnknown);
+                None
+            }
+        };
+        self.items.push(item);
+        lent
+    }
+}
+
+/// Limits, by the names of their settings.
+const MEMORY: &str = "script-memory-max";
+const TIME: &str = "script-time-max";
+
+impl ScriptRun {
+    pub(super) fn bytes_held(&self) -> usize {
+        let changes: usize =
+            self.changes.iter().map(|((_, key), change)| key.len() + change.value().len()).sum();
+        size_of::<ScriptRun>() + self.known.bytes_held() + self.reply.capacity() + changes
+    }
+}

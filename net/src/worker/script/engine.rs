@@ -1,0 +1,77 @@
+//! What a shard runs scripts with, made when the first one comes: a Lua state, and a store for the values that a script is about.
+//!
+//! A script works on copies. The values of its keys are put into a store of its own, where its commands are executed as a shard executes
+//! them; what they have changed is written to the shards when the script has ended. So a script that is stopped has changed nothing.
+
+use crate::scripts::{ScriptFlags, Scripts};
+use crate::session::Output;
+use crate::session::resp;
+use std::collections::HashMap;
+use torc_engine::{Shard, ShardConfig};
+use torc_lua::{Digest, Interpreter};
+
+/// Its store has so many times the memory that a script's values may take: what it replaces takes room, too.
+const VALUES_SHARE: u64 = 2;
+/// A store that has taken more is given back when the script has ended, bytes.
+const STORE_BYTES_KEPT: u64 = 2 << 20;
+/// Least memory of that store, bytes.
+const STORE_BYTES_MIN: u64 = 4 << 20;
+/// Segments of that store, about.
+const SEGMENTS: u64 = 32;
+#[derive(Debug)]
+pub(crate) struct ScriptEngine {
+    pub(super) lua: Interpreter,
+    pub(super) store: Shard,
+    pub(super) session: resp::Session,
+    pub(super) output: Output,
+    /// Those that are compiled.
+    pub(super) scripts: HashMap<Digest, ScriptFlags>,
+    /// Of the table of all scripts, when it was last looked at.
+    pub(super) epoch: u64,
+}
+
+/// An empty store for scripts that may take so much memory.
+fn store(memory_bytes: u64, now: u64) -> Option<Shard> {
+    let bytes = (VALUES_SHARE * memory_bytes).max(STORE_BYTES_MIN);
+    let segment_bytes = ((bytes / SEGMENTS).next_power_of_two() as usize).clamp(64 << 10, 1 << 20);
+    let config = ShardConfig { segment_bytes, value_bytes_max: memory_bytes, now, ..ShardConfig::new(bytes) };
+    Shard::new(config).ok()
+}
+
+impl ScriptEngine {
+    /// `None`: there is no memory.
+    pub(super) fn new(memory_bytes: u64, now: u64) -> Option<Box<ScriptEngine>> {
+        Some(Box::new(ScriptEngine {
+            lua: Interpreter::new(resp::REDIS_VERSION)?,
+            store: store(memory_bytes, now)?,
+            session: resp::Session::default(),
+            output: Output::default(),
+            scripts: HashMap::new(),
+            epoch: 0,
+        }))
+    }
+
+    /// Gives memory back that a script has taken.
+    pub(super) fn trim(&mut self, memory_bytes: u64, now: u64) {
+        if self.store.bytes_held() > STORE_BYTES_KEPT
+            && let Some(store) = store(memory_bytes, now)
+        {
+            self.store = store;
+        }
+    }
+
+    /// Memory that it takes.
+    pub(in crate::worker) fn bytes_held(&self) -> usize {
+        self.lua.bytes_held() + self.store.bytes_held() as usize
+    }
+}
+
+impl ScriptEngine {
+    /// Forgets what the table has not got any more.
+    pub(super) fn forget(&mut self, table: &Scripts) {
+        self.epoch = table.epoch();
+        let ScriptEngine { scripts, lua, .. } = self;
+        table.known(|is_known| scripts.retain(|digest, _| is_known(digest)));
+        lua.retain(|digest| scripts.contains_key(digest));
+    }
+}

@@ -1,0 +1,126 @@
+//! The keys of a script, and what becomes of them.
+
+use crate::worker::holds::HeldKey;
+use std::collections::HashMap;
+use torc_engine::command::{Body, Delete, Expire, ExpireCondition, Expiry, Meta, Op, Write, WriteMode};
+
+/// A key with its database.
+pub(super) type Key = (u16, Box<[u8]>);
+
+/// What a key has: its value, with flags and expiry.
+pub(super) type Item = (Meta, Vec<u8>);
+
+/// What has become of a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Touched {
+    Not,
+    /// When it ends is another time.
+    Expiry,
+    Value,
+}
+
+/// Keys that a script may use, in the order in which they were named first.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    keys: Vec<(Key, Touched)>,
+    places: HashMap<Key, usize>,
+    bytes: usize,
+}
+
+impl Known {
+    pub(super) fn bytes_held(&self) -> usize {
+        self.bytes
+    }
+
+    /// Adds a key, unless it is known.
+    pub(super) fn add(&mut self, database: u16, key: &[u8]) {
+        if self.place(database, key).is_some() {
+            return;
+        }
+        self.bytes += 2 * (key.len() + size_of::<(Key, Touched)>());
+        self.keys.push(((database, Box::from(key)), Touched::Not));
+        if self.keys.len() > FEW {
+            let from = self.places.len();
+            let more = (from..).zip(&self.keys[from..]).map(|(place, (key, _))| (key.clone(), place));
+            self.places.extend(more);
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    pub(super) fn get(&self, place: usize) -> Option<&Key> {
+        self.keys.get(place).map(|(key, _)| key)
+    }
+
+    pub(super) fn keys(&self) -> impl Iterator<Item = &Key> {
+        self.keys.iter().map(|(key, _)| key)
+    }
+
+    pub(super) fn to_hold(&self) -> Vec<HeldKey<'_>> {
+        self.keys().map(|(database, key)| HeldKey { database: *database, is_watched: false, key }).collect()
+    }
+
+    pub(super) fn place(&self, database: u16, key: &[u8]) -> Option<usize> {
+        // A few are compared faster than hashed.
+        if self.keys.len() <= FEW {
+            return self.keys.iter().position(|((other, of), _)| *other == database && **of == *key);
+        }
+        self.places.get(&(database, Box::from(key))).copied()
+    }
+
+    pub(super) fn touch(&mut self, (database, key): (u16, &[u8]), touched: Touched) {
+        if let Some(place) = self.place(database, key) {
+            let before = &mut self.keys[place].1;
+            *before = touched.max(*before);
+        }
+    }
+
+    pub(super) fn touched(&self) -> impl Iterator<Item = (&Key, Touched)> {
+        self.keys.iter().filter(|(_, touched)| *touched != Touched::Not).map(|(key, touched)| (key, *touched))
+    }
+
+    /// Nothing has become of any of them.
+    pub(super) fn forget_touched(&mut self) {
+        self.keys.iter_mut().for_each(|(_, touched)| *touched = Touched::Not);
+    }
+}
+
+const FEW: usize = 8;
+
+/// A change that is to be made.
+#[derive(Debug)]
+pub(super) enum Change {
+    Write(Item),
+    Expire(Expiry),
+    Delete,
+}
+
+impl Change {
+    /// The change as a command; `None`: the value is too long for one.
+    pub(super) fn op(&self, value_bytes_inline: usize) -> Option<Op<'_>> {
+        Some(match self {
+            Change::Write((_, value)) if value.len() > value_bytes_inline => return None,
+            Change::Write((_, value)) => Op::Write(self.write()?.with_value(Body::Bytes(value))),
+            Change::Expire(expiry) => {
+                Op::Expire(Expire { expiry: *expiry, condition: ExpireCondition::Always, leases: false })
+            }
+            Change::Delete => Op::Delete(Delete::default()),
+        })
+    }
+
+    /// A write without its value.
+    pub(super) fn write(&self) -> Option<Write<'static>> {
+        let Change::Write((meta, _)) = self else { return None };
+        let expiry = meta.expiry.map_or(Expiry::Never, Expiry::At);
+        Some(Write { mode: WriteMode::Set, flags: meta.flags, expiry, ..Write::set(&[]) })
+    }
+
+    pub(super) fn value(&self) -> &[u8] {
+        match self {
+            Change::Write((_, value)) => value,
+            Change::Expire(_) | Change::Delete => &[],
+        }
+    }
+}

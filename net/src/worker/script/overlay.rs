@@ -1,0 +1,268 @@
+//! What a script sees of the shards while it runs: copies of the values of its keys, in a store of its own.
+
+use super::known::{Change, Item, Key, Known, Touched};
+use crate::session::{
+    Answer, ComposeContext, IfThere, Joint, Jointly, Limits, NotCalled, Output, Part, Piece, ReplyKind,
+    Scratch, Work, resp,
+};
+use crate::worker::joint::Asked;
+use crate::worker::view::{View, context};
+use torc_engine::Shard;
+use torc_engine::command::{Command, Delete, Expiry, Meta, Millis, Op, Outcome, Read, Refusal, Value, Write};
+use torc_lua::{Host, Level, Stop};
+use torc_proto::resp::compose;
+
+/// The host of a script that runs.
+pub(super) struct Overlay<'o> {
+    pub(super) store: &'o mut Shard,
+    pub(super) session: &'o mut resp::Session,
+    pub(super) output: &'o mut Output,
+    pub(super) view: &'o View,
+    pub(super) limits: &'o Limits,
+    pub(super) now: Millis,
+    pub(super) known: &'o mut Known,
+    pub(super) may_change: bool,
+    /// Keys that it has named and may not use yet: it is to begin again with them.
+    pub(super) wanted: Vec<Key>,
+}
+
+impl Overlay<'_> {
+    /// Puts what a key has into the store. False: there is no room.
+    pub(super) fn put(
+        store: &mut Shard,
+        (database, key): (u16, &[u8]),
+        (meta, value): &Item,
+        now: Millis,
+    ) -> bool {
+        let expiry = meta.expiry.map_or(Expiry::Never, Expiry::At);
+        let write = Write { flags: meta.flags, expiry, ..Write::set(value) };
+        let command = Command { database, key, op: Op::Write(write) };
+        let hash = store.key_hash(key);
+        matches!(store.execute(&command, hash, now), Outcome::Stored { .. })
+    }
+
+    fn execute(&mut self, command: &Command<'_>) -> Outcome<'_> {
+        let hash = self.store.key_hash(command.key);
+        self.store.execute(command, hash, self.now)
+    }
+
+    /// What a key has in the store.
+    fn item(&mut self, (database, key): (u16, &[u8])) -> Option<Item> {
+        item_in(self.store, (database, key), self.now)
+    }
+
+    /// The changes that are to be made, each with its key; the store is empty then.
+    pub(super) fn changes(store: &mut Shard, known: &Known, now: Millis) -> Vec<(Key, Change)> {
+        let mut changes = Vec::new();
+        for ((database, key), touched) in known.touched() {
+            let change = match (item_in(store, (*database, key), now), touched) {
+                (None, _) => Change::Delete,
+                (Some((meta, _)), Touched::Expiry) => {
+                    Change::Expire(meta.expiry.map_or(Expiry::Never, Expiry::At))
+                }
+                (Some(item), _) => Change::Write(item),
+            };
+            changes.push(((*database, key.clone()), change));
+        }
+        changes
+    }
+
+    /// Takes everything out of the store.
+    pub(super) fn clear(store: &mut Shard, known: &Known, now: Millis) {
+        for (database, key) in known.keys() {
+            let command = Command { database: *database, key, op: Op::Delete(Delete::default()) };
+            let hash = store.key_hash(key);
+            store.execute(&command, hash, now);
+        }
+    }
+
+    /// The keys that a part is about. `None`: scripts cannot do that.
+    fn check_keys(&mut self, part: &Part<'_>) -> Result<(), NotCalled> {
+        let mut want = |database: u16, key: &[u8]| {
+            if self.known.place(database, key).is_none() {
+                self.wanted.push((database, key.into()));
+            }
+        };
+        match &part.work {
+            Work::Keyed(command) => want(command.database, command.key),
+            Work::Joint { joint, database, words } => {
+                let asked = Asked { joint: *joint, database: *database, words };
+                asked.keys().for_each(|(database, key)| want(database, key));
+            }
+            Work::Local => {}
+            _ => return Err(NotCalled::Forbidden),
+        }
+        Ok(())
+    }
+
+    /// Does a part of a command and writes its answer.
+    fn do_part(&mut self, part: &Part<'_>) -> Result<(), Stop> {
+        let Overlay { store, session, output, view, now, .. } = self;
+        let context = context(0, "", "", *now, view);
+        let mut answer_with = |key: &[u8], answer: &Answer<'_>| {
+            session.compose(resp_reply(part), key, part.echo, answer, &context, output);
+        };
+        match &part.work {
+            Work::Keyed(command) => {
+                let hash = store.key_hash(command.key);
+                let outcome = store.execute(command, hash, *now);
+                if let Outcome::Refused(Refusal::OutOfMemory) = outcome {
+                    return Err(Stop::Memory);
+                }
+                answer_with(command.key, &Answer::Outcome(outcome));
+                let touched = match command.op {
+                    Op::Expire(_) => Touched::Expiry,
+                    op if op.changes() => Touched::Value,
+                    _ => Touched::Not,
+                };
+                self.known.touch((command.database, command.key), touched);
+            }
+            Work::Joint { joint, database, words } => {
+                let asked = Asked { joint: *joint, database: *database, words };
+                let done = self.join(asked)?;
+                let context = context_of(self.view, self.now);
+                self.session.compose(
+                    resp_reply(part),
+                    &[],
+                    part.echo,
+                    &Answer::Jointly(done),
+                    &context,
+                    self.output,
+                );
+            }
+            _ => answer_with(&[], &Answer::Local),
+        }
+        Ok(())
+    }
+
+    /// A command about several keys.
+    fn join(&mut self, asked: Asked<'_>) -> Result<Jointly, Stop> {
+        match asked.joint {
+            Joint::SetIfNone => return self.set_all(asked, Some(IfThere::None), Expiry::Never),
+            Joint::Set { condition, expiry } => return self.set_all(asked, condition, expiry),
+            Joint::Copy { replaces, removes, .. } => {
+                let Some((from, to)) = asked.ends() else { return Ok(Jointly::NotDone) };
+                let Some(item) = self.item(from) else { return Ok(Jointly::NoItem) };
+                if from == to {
+                    return Ok(if replaces { Jointly::Done } else { Jointly::NotDone });
+                }
+                if !replaces && self.item(to).is_some() {
+                    return Ok(Jointly::NotDone);
+                }
+                self.give(to, &item)?;
+                if removes {
+                    self.execute(&Command {
+                        database: from.0,
+                        key: from.1,
+                        op: Op::Delete(Delete::default()),
+                    });
+                    self.known.touch(from, Touched::Value);
+                }
+            }
+        }
+        Ok(Jointly::Done)
+    }
+
+    fn set_all(
+        &mut self,
+        asked: Asked<'_>,
+        condition: Option<IfThere>,
+        expiry: Expiry,
+    ) -> Result<Jointly, Stop> {
+        let keys: Vec<(u16, &[u8])> = asked.keys().collect();
+        let is_wrong = match condition {
+            None => false,
+            Some(IfThere::None) => keys.iter().any(|key| self.item(*key).is_some()),
+            Some(IfThere::All) => keys.iter().any(|key| self.item(*key).is_none()),
+        };
+        if is_wrong {
+            return Ok(Jointly::NotDone);
+        }
+        for (key, value) in keys.into_iter().zip(asked.values()) {
+            let expiry = match expiry {
+                Expiry::Never => None,
+                Expiry::At(end) => Some(end),
+                Expiry::Keep => self.item(key).and_then(|(meta, _)| meta.expiry),
+            };
+            self.give(key, &(Meta { expiry, ..Meta::default() }, value.to_vec()))?;
+        }
+        Ok(Jointly::Done)
+    }
+
+    fn give(&mut self, key: (u16, &[u8]), item: &Item) -> Result<(), Stop> {
+        self.known.touch(key, Touched::Value);
+        if Overlay::put(self.store, key, item, self.now) { Ok(()) } else { Err(Stop::Memory) }
+    }
+
+    /// Appends what was composed, and gives back what the store has lent for it.
+    fn take_output(&mut self, answer: &mut Vec<u8>) {
+        let mut lent: Vec<_> = self.output.copied().collect();
+        while let Some(piece) = self.output.take(Vec::new) {
+            match piece {
+                Piece::Bytes(bytes) => answer.extend_from_slice(&bytes),
+                Piece::Lent(slice) => {
+                    slice.bytes().append_to(answer);
+                    lent.push(slice);
+                }
+            }
+        }
+        lent.into_iter().for_each(|lent| self.store.release(lent));
+    }
+}
+
+fn context_of(view: &View, now: Millis) -> ComposeContext<'_> {
+    context(0, "", "", now, view)
+}
+
+fn resp_reply(part: &Part<'_>) -> resp::ReplyKind {
+    match part.reply {
+        ReplyKind::Resp(reply) => reply,
+        _ => resp::ReplyKind::SILENT,
+    }
+}
+
+/// What a key has in a store.
+pub(super) fn item_in(store: &mut Shard, (database, key): (u16, &[u8]), now: Millis) -> Option<Item> {
+    let read = Read { peek: true, ..Read::default() };
+    let hash = store.key_hash(key);
+    match store.execute(&Command { database, key, op: Op::Read(read) }, hash, now) {
+        Outcome::Item(found) => {
+            let mut bytes = Vec::with_capacity(found.value.len() as usize);
+            match found.value {
+                Value::Inline(value) => value.append_to(&mut bytes),
+                Value::Chained(chain) => chain.slices().for_each(|slice| slice.append_to(&mut bytes)),
+            }
+            Some((found.meta, bytes))
+        }
+        _ => None,
+    }
+}
+
+impl Host for Overlay<'_> {
+    fn call(&mut self, request: &[u8], _: usize, resp3: bool, answer: &mut Vec<u8>) -> Result<(), Stop> {
+        let (scratch, mut parts) = (Scratch::default(), Vec::new());
+        self.session.set_version(resp3);
+        let parsed =
+            self.session.parse_call(request, &scratch, (self.now, self.limits), &mut parts, self.may_change);
+        let checked = parsed.and_then(|()| parts.iter().try_for_each(|part| self.check_keys(part)));
+        if let Err(why) = checked {
+            compose::error(answer, why.words());
+            return Ok(());
+        }
+        if !self.wanted.is_empty() {
+            return Err(Stop::Host);
+        }
+        parts.iter().try_for_each(|part| self.do_part(part))?;
+        self.take_output(answer);
+        Ok(())
+    }
+
+    fn log(&mut self, level: Level, text: &[u8]) {
+        let text = String::from_utf8_lossy(text);
+        match level {
+            Level::Debug | Level::Verbose => tracing::debug!("script: {text}"),
+            Level::Notice => tracing::info!("script: {text}"),
+            Level::Warning => tracing::warn!("script: {text}"),
+        }
+    }
+}

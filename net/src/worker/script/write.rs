@@ -1,0 +1,67 @@
+//! What a script has changed is written.
+
+use super::run::Progress;
+use super::{MEMORY, ScriptRun, Step};
+use crate::session::Work;
+use crate::worker::connection::Connection;
+use crate::worker::owned::OwnedAnswer;
+use crate::worker::state::WorkerState;
+use torc_engine::command::{Command, Expiry, Op, WriteMode};
+
+impl WorkerState {
+    /// Makes the changes that are left.
+    pub(super) fn write_for_script(
+        &mut self,
+        conn: &mut Connection,
+        run: &mut ScriptRun,
+        (mut place, mut parts): (usize, usize),
+        read_ns: u64,
+    ) -> Progress {
+        let inline = self.settings.limits.value_bytes_inline;
+        if !run.is_held && run.changes.iter().any(|(_, change)| change.value().len() > inline) {
+            // It may have to wait for room. Nobody has had a turn since it has run, so the keys are free.
+            match self.hold_alone(conn, || run.known.to_hold()) {
+                Ok(true) => run.is_held = true,
+                Ok(false) | Err(_) => return Progress::Ends(OwnedAnswer::Busy { limit: MEMORY }),
+            }
+        }
+        // Those who ask nobody see all of them or none.
+        let holds_readers = run.changes.len() > 1 && !self.holds.is_any() && place == 0 && parts == 0;
+        if holds_readers {
+            self.shard.hold_readers(true);
+        }
+        let mut waits = false;
+        while let Some(((database, key), change)) = run.changes.get(place) {
+            let work = match (change.op(inline), parts) {
+                (Some(op), _) => Work::Keyed(Command { database: *database, key, op }),
+                (None, 0) => {
+                    let Some(write) = change.write() else { break };
+                    let command = Command { database: *database, key, op: Op::Write(write) };
+                    Work::ValueBegin { command, bytes: change.value().len() as u64 }
+                }
+                (None, 1) => Work::ValueData(change.value()),
+                (None, _) => {
+                    let expiry = change.write().map_or(Expiry::Never, |write| write.expiry);
+                    Work::ValueEndWith { mode: WriteMode::Set, expiry, want_old: false }
+                }
+            };
+            let is_whole = matches!(work, Work::Keyed(_) | Work::ValueEndWith { .. });
+            if !self.begin_step(conn, work, read_ns) {
+                waits = true;
+                break;
+            }
+            (place, parts) = if is_whole { (place + 1, 0) } else { (place, parts + 1) };
+        }
+        if holds_readers {
+            self.shard.hold_readers(false);
+        }
+        run.step = Step::Write(place, parts);
+        if waits || !conn.queue.is_empty() {
+            return Progress::Waits;
+        }
+        match conn.fetched.take().and_then(|fetched| fetched.failed) {
+            Some(failed) => Progress::Ends(failed),
+            None => Progress::Ends(OwnedAnswer::Script),
+        }
+    }
+}

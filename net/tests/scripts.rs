@@ -1,0 +1,388 @@
+//! Scripts over two shards and both transports: nobody sees half of one, what is stopped has changed nothing, and attacks stop nobody else.
+
+mod servers;
+
+use servers::*;
+use std::io::Write;
+use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+use torc_net::server::{Server, ServerConfig};
+use torc_proto::resp::compose;
+use torc_proto::resp::reply::{Parsed, parse};
+
+const KEYS: [&str; 8] = ["key0", "key1", "key2", "key3", "key4", "key5", "key6", "key7"];
+
+fn on_each(scenario: impl Fn(&Server)) {
+    for config in kinds() {
+        eprintln!("{}, {} shards", config.transport, config.shards);
+        let server = start(ServerConfig { databases: 16, ..config });
+        scenario(&server);
+        end(server);
+    }
+}
+
+struct Client {
+    stream: TcpStream,
+    input: Vec<u8>,
+}
+
+impl Client {
+    fn new(address: SocketAddr) -> Client {
+        Client { stream: connect(address), input: Vec::new() }
+    }
+
+    fn send(&mut self, words: &[&str]) {
+        let mut bytes = Vec::new();
+        compose::request(&mut bytes, words);
+        self.stream.write_all(&bytes).unwrap();
+    }
+
+    fn receive(&mut self) -> String {
+        loop {
+            if let Parsed::Complete { consumed, .. } = parse(&self.input) {
+                let answer = String::from_utf8_lossy(&self.input[..consumed]).into_owned();
+                self.input.drain(..consumed);
+                return answer;
+            }
+            read_more(&mut self.stream, &mut self.input);
+        }
+    }
+
+    fn ask(&mut self, words: &[&str]) -> String {
+        self.send(words);
+        self.receive()
+    }
+
+    fn eval(&mut self, script: &str, keys: &[&str], arguments: &[&str]) -> String {
+        let count = keys.len().to_string();
+        let words: Vec<&str> = ["EVAL", script, &count]
+            .into_iter()
+            .chain(keys.iter().copied())
+            .chain(arguments.iter().copied())
+            .collect();
+        self.ask(&words)
+    }
+}
+
+const SET_ALL: &str = "for _, key in ipairs(KEYS) do redis.call('set', key, ARGV[1]) end return 1";
+const GET_ALL: &str = "return redis.call('mget', unpack(KEYS))";
+
+#[test]
+fn nobody_sees_half_of_a_script() {
+    on_each(|server| {
+        let address = address(server);
+        let is_over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let writers: Vec<_> = (0..2)
+                .map(|writer| {
+                    scope.spawn(move || {
+                        let mut client = Client::new(address);
+                        for round in 0..200 {
+                            let value = format!("{writer}-{round}");
+                            assert_eq!(client.eval(SET_ALL, &KEYS, &[&value]), ":1\r\n");
+                        }
+                    })
+                })
+                .collect();
+            for reader in 0..2 {
+                let is_over = &is_over;
+                scope.spawn(move || {
+                    let mut client = Client::new(address);
+                    while !is_over.load(Relaxed) {
+                        let answer = match reader {
+                            0 => client.eval(GET_ALL, &KEYS, &[]),
+                            _ => {
+                                client.send(&["MULTI"]);
+                                KEYS.iter().for_each(|key| client.send(&["GET", key]));
+                                client.send(&["EXEC"]);
+                                (0..=KEYS.len()).for_each(|_| drop(client.receive()));
+                                client.receive()
+                            }
+                        };
+                        let values: std::collections::HashSet<&str> = answer
+                            .split("\r\n")
+                            .skip(2)
+                            .step_by(2)
+                            .filter(|value| !value.is_empty())
+                            .collect();
+                        assert!(values.len() <= 1, "{answer:?}");
+                    }
+                });
+            }
+            writers.into_iter().for_each(|writer| writer.join().unwrap());
+            is_over.store(true, Relaxed);
+        });
+    });
+}
+
+/// Reads that ask nobody: who has seen one of its changes sees the others.
+#[test]
+fn who_has_seen_one_key_of_a_script_sees_the_others() {
+    on_each(|server| {
+        let address = address(server);
+        let is_over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let writer = scope.spawn(move || {
+                let mut client = Client::new(address);
+                for round in 0..400 {
+                    client.eval(SET_ALL, &KEYS, &[&round.to_string()]);
+                }
+            });
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    let mut client = Client::new(address);
+                    let mut before = 0;
+                    while !is_over.load(Relaxed) {
+                        for key in KEYS {
+                            let answer = client.ask(&["GET", key]);
+                            let number: usize = answer
+                                .split("\r\n")
+                                .nth(1)
+                                .and_then(|digits| digits.parse().ok())
+                                .unwrap_or(0);
+                            assert!(before <= number, "{key} has {number} behind {before}");
+                            before = number;
+                        }
+                    }
+                });
+            }
+            writer.join().unwrap();
+            is_over.store(true, Relaxed);
+        });
+    });
+}
+
+/// What a script reads is what it changes: by keys that it was given, and by those that it names itself.
+#[test]
+fn counts_lose_nothing() {
+    const GIVEN: &str =
+        "local n = tonumber(redis.call('get', KEYS[1]) or 0) redis.call('set', KEYS[1], n + 1) return n";
+    const NAMED: &str = "local n = tonumber(redis.call('get', ARGV[1]) or 0)
+        redis.call('set', ARGV[1], n + 1) redis.call('incr', ARGV[2]) redis.call('incr', ARGV[3]) return n";
+    on_each(|server| {
+        let address = address(server);
+        std::thread::scope(|scope| {
+            for number in 0..4 {
+                scope.spawn(move || {
+                    let mut client = Client::new(address);
+                    for _ in 0..50 {
+                        let answer = match number % 2 {
+                            0 => client.eval(GIVEN, &["count"], &[]),
+                            _ => client.eval(NAMED, &[], &["count", "key1", "key2"]),
+                        };
+                        assert!(answer.starts_with(':'), "{answer}");
+                    }
+                });
+            }
+        });
+        let mut client = Client::new(address);
+        assert_eq!(client.ask(&["GET", "count"]), "$3\r\n200\r\n");
+        assert_eq!(client.ask(&["MGET", "key1", "key2"]), "*2\r\n$3\r\n100\r\n$3\r\n100\r\n");
+        wait_until("nothing is held", || sum(server, |stats| stats.held_keys.read()) == 0);
+    });
+}
+
+#[test]
+fn a_script_that_is_stopped_has_changed_nothing_and_one_that_fails_has() {
+    const LIMIT: &str = "-ERR busy: limit --script-";
+    on_each(|server| {
+        let mut client = Client::new(address(server));
+        let endings = [
+            ("while true do end", false),
+            ("local t = {} while true do t[#t + 1] = ('x'):rep(10000) .. #t end", false),
+            ("return string.find(('a'):rep(50), ('a*'):rep(30) .. 'b')", false),
+            ("while true do redis.pcall('incr', KEYS[1]) end", false),
+            ("error('x')", true),
+            ("return redis.call('nope')", true),
+            ("return 1", true),
+        ];
+        for (ending, stays) in endings {
+            let script = format!("{SET_ALL_NO_RETURN} {ending}");
+            client.ask(&["DEL", "key0", "key1", "key2", "key3", "key4", "key5", "key6", "key7"]);
+            let answer = client.eval(&script, &KEYS, &["v"]);
+            assert_eq!(answer.starts_with(LIMIT), !stays, "{ending}: {answer}");
+            let all: Vec<&str> = ["EXISTS"].into_iter().chain(KEYS).collect();
+            let expected = if stays { ":8\r\n" } else { ":0\r\n" };
+            assert_eq!(client.ask(&all), expected, "{ending}");
+        }
+        assert!(sum(server, |stats| stats.scripts_out_of_time.read()) >= 2);
+        assert!(sum(server, |stats| stats.scripts_out_of_memory.read()) >= 1);
+    });
+}
+
+const SET_ALL_NO_RETURN: &str = "for _, key in ipairs(KEYS) do redis.call('set', key, ARGV[1]) end";
+
+#[test]
+fn commands_do_in_scripts_what_they_do_elsewhere() {
+    on_each(|server| {
+        let mut client = Client::new(address(server));
+        let table = [
+            ("return redis.call('set', 'k', 'v')", "+OK\r\n"),
+            ("return redis.call('get', 'k')", "$1\r\nv\r\n"),
+            ("return redis.call('append', 'k', 'w')", ":2\r\n"),
+            ("return {redis.call('expire', 'k', 100), redis.call('ttl', 'k')}", "*2\r\n:1\r\n:100\r\n"),
+            ("return redis.call('persist', 'k')", ":1\r\n"),
+            ("return redis.call('mset', 'a', '1', 'b', '2')", "+OK\r\n"),
+            ("return redis.call('mget', 'a', 'b', 'nothing')", "*3\r\n$1\r\n1\r\n$1\r\n2\r\n$-1\r\n"),
+            ("return redis.call('msetnx', 'b', '1', 'c', '2')", ":0\r\n"),
+            ("return redis.call('msetnx', 'c', '1', 'd', '2')", ":1\r\n"),
+            ("return redis.call('rename', 'c', 'e')", "+OK\r\n"),
+            ("return redis.call('rename', 'c', 'e')", "-ERR no such key"),
+            ("return redis.call('copy', 'e', 'f')", ":1\r\n"),
+            ("return redis.call('exists', 'c', 'd', 'e', 'f')", ":3\r\n"),
+            ("return redis.call('del', 'e', 'f', 'c')", ":2\r\n"),
+            ("return redis.call('setbit', 'bits', 7, 1)", ":0\r\n"),
+            ("return redis.call('bitcount', 'bits')", ":1\r\n"),
+            ("return redis.call('setrange', 'r', 3, 'x')", ":4\r\n"),
+            ("return redis.call('getdel', 'r')", "$4\r\n\0\0\0x\r\n"),
+            ("return redis.call('set', 'k', 'n', 'get')", "$2\r\nvw\r\n"),
+            ("return redis.call('incrbyfloat', 'fl', '0.1')", "$3\r\n0.1\r\n"),
+            ("return redis.call('type', 'k')", "+string\r\n"),
+            (
+                "redis.call('select', 3) redis.call('set', 'there', 1) return redis.call('exists', 'there')",
+                ":1\r\n",
+            ),
+            ("return redis.call('exists', 'there')", ":0\r\n"),
+            ("return redis.call('move', 'a', 3)", ":1\r\n"),
+            ("redis.call('select', 3) return redis.call('get', 'a')", "$1\r\n1\r\n"),
+            ("return redis.call('keys', '*')", "-ERR This Redis command is not allowed from script"),
+            ("return redis.call('flushall')", "-ERR This Redis command is not allowed from script"),
+            ("return redis.call('config', 'get', '*')", "-ERR This Redis command is not allowed from script"),
+            (
+                "return redis.call('client', 'reply', 'off')",
+                "-ERR This Redis command is not allowed from script",
+            ),
+            ("return redis.call('ping')", "+PONG\r\n"),
+        ];
+        for (script, expected) in table {
+            let answer = client.eval(script, &[], &[]);
+            assert!(answer.starts_with(expected), "{script}: {answer}");
+        }
+        let long = "x".repeat(100_000);
+        assert_eq!(client.eval("return redis.call('set', KEYS[1], ARGV[1])", &["long"], &[&long]), "+OK\r\n");
+        assert_eq!(client.ask(&["STRLEN", "long"]), ":100000\r\n");
+        assert_eq!(client.eval("return #redis.call('get', KEYS[1])", &["long"], &[]), ":100000\r\n");
+        assert_eq!(
+            client.eval("return redis.call('setrange', KEYS[1], 99999, 'yz')", &["long"], &[]),
+            ":100001\r\n"
+        );
+        assert_eq!(client.ask(&["GETRANGE", "long", "99998", "-1"]), "$3\r\nxyz\r\n");
+    });
+}
+
+#[test]
+fn scripts_are_known_to_all_shards_until_they_are_flushed() {
+    on_each(|server| {
+        let address = address(server);
+        let digest = "e0e1f9fabfc9d4800c877a703b823ac0578ff8db";
+        let mut clients: Vec<Client> = (0..8).map(|_| Client::new(address)).collect();
+        assert_eq!(
+            clients[0].ask(&["EVALSHA", digest, "0"]),
+            "-NOSCRIPT No matching script. Please use EVAL.\r\n"
+        );
+        assert_eq!(clients[0].ask(&["SCRIPT", "LOAD", "return 1"]), format!("$40\r\n{digest}\r\n"));
+        for client in &mut clients {
+            assert_eq!(client.ask(&["EVALSHA", digest, "0"]), ":1\r\n");
+            assert_eq!(client.ask(&["EVALSHA_RO", &digest.to_uppercase(), "0"]), ":1\r\n");
+        }
+        assert_eq!(clients[1].ask(&["SCRIPT", "SHOW", digest]), "$8\r\nreturn 1\r\n");
+        assert_eq!(clients[1].ask(&["SCRIPT", "EXISTS", digest, "x"]), "*2\r\n:1\r\n:0\r\n");
+        assert_eq!(clients[2].ask(&["SCRIPT", "FLUSH"]), "+OK\r\n");
+        for client in &mut clients {
+            assert!(client.ask(&["EVALSHA", digest, "0"]).starts_with("-NOSCRIPT"));
+        }
+        let refused = [
+            (
+                &["EVAL_RO", "return redis.call('set', 'k', 1)", "0"][..],
+                "-ERR Write commands are not allowed from read-only scripts.",
+            ),
+            (
+                &["EVAL", "#!lua flags=no-writes\nreturn redis.call('set', 'k', 1)", "0"],
+                "-ERR Write commands are not allowed from read-only scripts.",
+            ),
+            (
+                &["EVAL_RO", "#!lua\nreturn 1", "0"],
+                "-ERR Can not execute a script with write flag using *_ro command.",
+            ),
+            (&["EVAL", "#!lua flags=x\nreturn 1", "0"], "-ERR Unexpected flag in script shebang: x"),
+            (&["EVAL", "return 1", "x"], "-ERR value is not an integer or out of range"),
+            (&["EVAL", "return 1", "1"], "-ERR Number of keys can't be greater than number of args"),
+            (&["EVAL", "return 1", "-1"], "-ERR Number of keys can't be negative"),
+            (&["EVAL", "return +", "0"], "-ERR Error compiling script (new function): user_script:1:"),
+            (&["SCRIPT", "KILL"], "-NOTBUSY No scripts in execution right now."),
+        ];
+        for (words, expected) in refused {
+            let answer = clients[3].ask(words);
+            assert!(answer.starts_with(expected), "{words:?}: {answer}");
+        }
+        // Texts that are all different take no more than they may.
+        for number in 0..4000 {
+            assert_eq!(
+                clients[4].eval(&format!("return {number} -- {}", "x".repeat(500)), &[], &[]),
+                format!(":{number}\r\n")
+            );
+        }
+        let info = clients[5].ask(&["INFO", "memory"]);
+        let known =
+            info.lines().find_map(|line| line.strip_prefix("used_memory_scripts_eval:")).expect("a figure");
+        assert!(known.trim().parse::<u64>().expect("a number") <= 4 << 20, "{known}");
+    });
+}
+
+#[test]
+fn scripts_are_commands_of_transactions() {
+    on_each(|server| {
+        let mut client = Client::new(address(server));
+        client.send(&["MULTI"]);
+        client.send(&["EVAL", SET_ALL, "2", "key1", "key2", "7"]);
+        client.send(&["INCR", "key1"]);
+        client.send(&["EVAL", "return redis.call('get', KEYS[1])", "1", "key1"]);
+        client.send(&["EVAL", "return redis.call('get', 'elsewhere')", "0"]);
+        client.send(&["EXEC"]);
+        (0..5).for_each(|_| drop(client.receive()));
+        let expected = "*4\r\n:1\r\n:8\r\n$1\r\n8\r\n-ERR in a transaction a script may use those keys alone that it is given\r\n";
+        assert_eq!(client.receive(), expected);
+    });
+}
+
+/// Many clients whose scripts do not end, and one that wants something else meanwhile.
+#[test]
+fn attacks_stop_nobody_else_for_long() {
+    on_each(|server| {
+        let address = address(server);
+        let attacks = [
+            "while true do end",
+            "local s = ('x'):rep(1e6) local t = {} for i = 1, 1000 do t[i] = s end return t",
+            "while true do pcall(string.find, ('a'):rep(50), ('a*'):rep(30) .. 'b') end",
+            "local function f() return pcall(f) end return f()",
+            "for i = 1, 1e9 do redis.call('set', 'attack' .. i, i) end",
+        ];
+        let mut attackers: Vec<Client> = (0..20).map(|_| Client::new(address)).collect();
+        for (number, client) in attackers.iter_mut().enumerate() {
+            client.send(&["EVAL", attacks[number % attacks.len()], "0"]);
+        }
+        let mut client = Client::new(address);
+        let began = Instant::now();
+        assert_eq!(client.ask(&["SET", "neighbour", "1"]), "+OK\r\n");
+        assert_eq!(client.eval("return redis.call('incr', KEYS[1])", &["neighbour"], &[]), ":2\r\n");
+        let waited = began.elapsed();
+        assert!(waited < Duration::from_secs(15), "{waited:?}");
+        for (number, attacker) in attackers.iter_mut().enumerate() {
+            let answer = attacker.receive();
+            assert!(answer.starts_with("-ERR") || answer == ":1\r\n", "{number}: {answer}");
+        }
+        // Some that leave half-way.
+        for _ in 0..10 {
+            Client::new(address).send(&[
+                "EVAL",
+                "redis.call('incr', KEYS[1]) while true do end",
+                "2",
+                "key1",
+                "key2",
+            ]);
+        }
+        wait_until("nothing is held", || sum(server, |stats| stats.held_keys.read()) == 0);
+        assert_eq!(client.ask(&["EXISTS", "key1"]), ":0\r\n");
+    });
+}
