@@ -153,7 +153,8 @@ impl Shard {
     /// pinned, and may be nearly all by now.
     fn segments_least(&self) -> usize {
         match self.segments.file() {
-            None => SEGMENTS_MIN + self.segments.pinned(),
+            // There is no room in the range for more than that.
+            None => (SEGMENTS_MIN + self.segments.pinned()).min(self.segments.reserved_beside(0)),
             Some(_) => SEGMENTS_MIN,
         }
     }
