@@ -331,6 +331,27 @@ fn scripts_are_known_to_all_shards_until_they_are_flushed() {
 }
 
 #[test]
+fn messages_go_when_their_script_has_ended() {
+    on_each(|server| {
+        let address = address(server);
+        let (mut client, mut subscriber) = (Client::new(address), Client::new(address));
+        subscriber.ask(&["SUBSCRIBE", "news"]);
+        client.eval("redis.call('publish', 'news', 'never') while true do end", &[], &[]);
+        let refused = client.ask(&["EVAL_RO", "return redis.call('publish', 'news', 'x')", "0"]);
+        assert!(refused.starts_with("-ERR Write commands are not allowed"), "{refused}");
+        let script = "redis.call('publish', 'news', 'one') redis.call('set', KEYS[1], 'v') redis.call('set', KEYS[2], 'v')
+            redis.call('publish', 'news', ARGV[1]) return 1";
+        let long = "x".repeat(50_000);
+        assert_eq!(client.eval(script, &["key1", "key2"], &[&long]), ":1\r\n");
+        let message =
+            |text: &str| format!("*3\r\n$7\r\nmessage\r\n$4\r\nnews\r\n${}\r\n{text}\r\n", text.len());
+        assert_eq!(subscriber.receive(), message("one"));
+        assert_eq!(client.ask(&["MGET", "key1", "key2"]), "*2\r\n$1\r\nv\r\n$1\r\nv\r\n");
+        assert_eq!(subscriber.receive(), message(&long));
+    });
+}
+
+#[test]
 fn scripts_are_commands_of_transactions() {
     on_each(|server| {
         let mut client = Client::new(address(server));
