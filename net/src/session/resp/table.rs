@@ -326,6 +326,8 @@ mod tests {
     #[test]
     fn the_table_of_all_commands_is_true() {
         let text = include_str!("../../../../docs/commands.md");
+        // What comes behind is about some of them.
+        let text = text.split("\n## ").next().unwrap_or_default();
         let mut told = Vec::new();
         for line in text.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| command")) {
             let cells: Vec<&str> = line.split('|').map(str::trim).collect();
