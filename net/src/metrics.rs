@@ -80,6 +80,8 @@ pub struct WorkerStats {
     pub pairs: Counter,
     pub read_pairs: Arc<Counter>,
     pub pair_bytes: Counter,
+    /// SENDs, WRITEs and READs.
+    pub pair_posted: Counter,
     pub pair_completions: Counter,
     /// Completions that the last look found.
     pub pair_queue: Counter,
@@ -370,6 +372,7 @@ impl WorkerStats {
             gauge("rdma_pairs", "Connections over RDMA that are open.", &self.pairs),
             gauge("rdma_read_pairs", "Queue pairs by which clients read the shard themselves.", &self.read_pairs),
             gauge("bytes_rdma", "Memory that is locked for them; part of that held for clients.", &self.pair_bytes),
+            counter("rdma_posted", "Work requests that were posted to queue pairs: SENDs, WRITEs and READs.", &self.pair_posted),
             counter("rdma_completions", "Work requests and messages of RDMA that were completed.", &self.pair_completions),
             gauge("rdma_queue", "Completions that the last look at the queue found.", &self.pair_queue),
             counter("bells_rung", "Wake-ups of clients of shared memory that slept.", &self.bells_rung),

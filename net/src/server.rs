@@ -25,7 +25,7 @@ use crate::clock::{BEHIND_MAX_MS, Clock, MachineClock};
 use crate::databases::Databases;
 use crate::metrics::WorkerStats;
 use crate::pin::pin_to;
-use crate::rdma::{CLIENT_BYTES, PairsByClient, Rdma, RdmaChoice, RdmaStatus, Readers, ReadersBy};
+use crate::rdma::{CLIENT_BYTES, Rdma, RdmaChoice, RdmaStatus, Readers, ReadersBy, ReadersLimits};
 use crate::scripts::Scripts;
 use crate::session::{Limits, Protocol};
 use crate::shared::{Shared, Subscribers};
@@ -203,6 +203,12 @@ impl Server {
         &self.rdma
     }
 
+    /// What the RDMA device that is in use counts itself of trouble on its wire, by the [names](crate::rdma::DEVICE_EVENTS) of its
+    /// driver; without one, nothing.
+    pub fn rdma_device_events(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        self.shared.rdma.iter().flat_map(|watcher| watcher.figures.events.iter())
+    }
+
     /// Why `--min-wait` is not kept, if it was asked for and is not.
     pub fn min_wait_refusal(&self) -> Option<&'static str> {
         self.min_wait_refusal
@@ -336,7 +342,7 @@ fn shared(
         shared_memory_path,
         readable: Arc::default(),
         rdma: None,
-        pairs: PairsByClient::default(),
+        pairs: Arc::default(),
         announce_host: host.unwrap_or_else(|| "127.0.0.1".into()),
         ports: ports.collect(),
         worker_stats: (0..config.shards).map(|_| Arc::default()).collect(),
@@ -676,7 +682,12 @@ impl ShardStart {
         let tier = tier.map(|(port, how)| Box::new(WorkerTier::new(port, how, memory_bytes, shards)));
         let readers = rdma.reads.then(|| shared.rdma.as_ref()).flatten().map(|watcher| {
             let count = shared.worker_stats[usize::from(number)].read_pairs.clone();
-            let readers = ReadersBy::new(watcher.state.clone(), number, rdma.clients_max, count);
+            let limits = ReadersLimits {
+                pairs_max: rdma.clients_max,
+                of_client_max: settings.pairs_max,
+                clients: shared.pairs.clone(),
+            };
+            let readers = ReadersBy::new(watcher.state.clone(), number, limits, count);
             clock.show_in(&shard);
             shard.let_read_leases(LeaseLimits::default(), readers.revoker());
             Box::new(readers) as Box<dyn Readers>

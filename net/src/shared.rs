@@ -38,7 +38,7 @@ pub(crate) struct Shared {
     pub(crate) readable: Arc<Readable>,
     /// The RDMA device, if there was one at the start.
     pub(crate) rdma: Option<Watcher>,
-    pub(crate) pairs: PairsByClient,
+    pub(crate) pairs: Arc<PairsByClient>,
     pub(crate) announce_host: String,
     /// Port of each shard that clients are told.
     pub(crate) ports: Vec<u16>,

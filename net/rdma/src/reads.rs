@@ -27,8 +27,13 @@ use torc_verbs::work::{Action, Piece, Remote, Work};
 
 /// READs of a look that are posted together, at most.
 const READS_MAX: usize = 4;
-/// A READ that takes longer will not come: the queue pair is given up.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// A READ that takes longer will not come: the queue pair is given up. A path sends packets anew for so long; a device may take several
+/// times as long to say so, and by then the server has answered who asks it.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// So much of it counts at most between two looks at the clock: a thread that was stopped has not waited.
+const WAITED_MAX: Duration = Duration::from_millis(10);
+/// Looks for a READ between two at the clock.
+const LOOKS: u32 = 1024;
 /// Clocks of two machines run equally fast but for one part in so many, or less.
 const RATE_SHARE: u64 = 1024;
 /// The server is asked again so long after it has given no lease.
@@ -368,12 +373,18 @@ impl<V: Verbs> Wire<V> {
 
     /// Looks until the last READ has completed; false: it will not.
     fn wait(&self) -> bool {
-        let until = Instant::now() + PATIENCE;
+        let (mut waited, mut looked_at) = (Duration::ZERO, Instant::now());
         let mut completions = [Completion::NONE; READS_MAX];
         for looks in 1u32.. {
             match self.queue.poll(&mut completions) {
                 Err(_) => return false,
-                Ok(0) if looks.is_multiple_of(1024) && Instant::now() >= until => return false,
+                Ok(0) if looks.is_multiple_of(LOOKS) => {
+                    waited += looked_at.elapsed().min(WAITED_MAX);
+                    looked_at = Instant::now();
+                    if waited >= PATIENCE {
+                        return false;
+                    }
+                }
                 Ok(0) => (self.idle)(),
                 Ok(count) => {
                     let all = &completions[..count];
@@ -389,5 +400,23 @@ impl<V: Verbs> Wire<V> {
             }
         }
         false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_servers_clock_may_run_faster_than_ours_and_has_answered_at_once() {
+        let asked_at = Instant::now();
+        let given = Given { asked_at, lease: Duration::ZERO, passed_ns: 5_000 };
+        let after = |since: Duration| given.passed_max(asked_at + since);
+        assert_eq!(after(Duration::ZERO), 5_001);
+        assert_eq!(after(Duration::from_nanos(RATE_SHARE)), 5_000 + RATE_SHARE + 2);
+        let hour = Duration::from_secs(3600).as_nanos() as u64;
+        assert_eq!(after(Duration::from_secs(3600)), 5_001 + hour + hour / RATE_SHARE);
+        let late = Given { passed_ns: u64::MAX - 1, ..given };
+        assert_eq!(late.passed_max(asked_at + Duration::from_secs(1)), u64::MAX);
     }
 }

@@ -67,7 +67,7 @@ impl Sends {
 
     /// Notes what is posted next; its number, and whether it has to be signaled.
     pub(crate) fn post(&mut self, what: Posted) -> (u64, bool) {
-        let id = self.first + self.posted.len() as u64;
+        let id = self.ever();
         match what {
             Posted::Message { slot: true } => {
                 self.next = (self.next + 1) % self.slots;
@@ -127,6 +127,11 @@ impl Sends {
 
     pub(crate) fn count(&self) -> usize {
         self.posted.len()
+    }
+
+    /// How many were posted, ever.
+    pub(crate) fn ever(&self) -> u64 {
+        self.first + self.posted.len() as u64
     }
 }
 

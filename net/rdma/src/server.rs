@@ -152,6 +152,11 @@ impl<V: Verbs> ServerEnd<V> {
         self.link.sends().count()
     }
 
+    /// Requests that were posted, ever.
+    pub fn posted_ever(&self) -> u64 {
+        self.link.sends().ever()
+    }
+
     /// WRITEs that are not over.
     pub fn writes_out(&self) -> usize {
         self.link.sends().writes()

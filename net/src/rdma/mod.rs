@@ -12,6 +12,7 @@
 mod arenas;
 mod clients;
 mod config;
+mod events;
 mod readers;
 mod register;
 #[cfg(test)]
@@ -20,9 +21,12 @@ mod watch;
 
 pub use crate::transport::rdma::CONNECTION_BYTES as CLIENT_BYTES;
 pub(crate) use arenas::Arenas;
-pub(crate) use clients::PairsByClient;
+pub(crate) use clients::{Admitted, Pairings, PairsByClient};
 pub use config::{Rdma, RdmaChoice, RdmaStatus};
-pub(crate) use readers::{Readers, ReadersBy};
+pub use events::DEVICE_EVENTS;
+pub(crate) use readers::{Asker, Readers, ReadersBy, ReadersLimits};
+#[cfg(test)]
+pub(crate) use register::Registrar;
 pub(crate) use watch::{Watcher, begin};
 
 use std::sync::atomic::{AtomicU64, Ordering};

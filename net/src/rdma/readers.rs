@@ -4,7 +4,7 @@
 //! shard gives the lease. When it needs memory back before all leases are over, it takes the right to read from everybody: the queue
 //! pairs are destroyed ([`Revoke`]); the clients' others, by which they ask, stay.
 
-use super::{Arenas, DeviceState, Opened};
+use super::{Admitted, Arenas, DeviceState, Opened, PairsByClient};
 use crate::session::PairRefusal;
 use std::cell::RefCell;
 use std::fmt::Debug;
@@ -15,15 +15,35 @@ use torc_engine::Shard;
 use torc_engine::segments::Revoke;
 use torc_engine::stats::Counter;
 use torc_proto::native::{PairEnd, ReadsAsked, ReadsGiven};
+use torc_rdma::Refused;
 use torc_rdma::server::read_pair;
 use torc_rdma::verbs::seam::{QueuePair, Verbs};
 
+/// Who asks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asker {
+    /// The connection's number.
+    pub(crate) conn: u64,
+    /// By session identity; 0: nobody's.
+    pub(crate) client: u64,
+}
+
+/// How many may read.
+#[derive(Debug)]
+pub(crate) struct ReadersLimits {
+    /// Queue pairs of the shard to read by.
+    pub(crate) pairs_max: usize,
+    /// Queue pairs of one client, of all kinds and shards.
+    pub(crate) of_client_max: usize,
+    pub(crate) clients: Arc<PairsByClient>,
+}
+
 /// What the worker's loop wants of them; it does not know the device.
 pub(crate) trait Readers: Debug {
-    /// What a connection, by its number, may read. `now`: of the machine, milliseconds; `passed_ns`: how long the server's clock has run.
+    /// What a connection may read. `now`: of the machine, milliseconds; `passed_ns`: how long the server's clock has run.
     fn give(
         &mut self,
-        conn: u64,
+        asker: Asker,
         asked: &ReadsAsked,
         shard: &mut Shard,
         now: u64,
@@ -40,11 +60,19 @@ pub(crate) trait Readers: Debug {
     fn revoker(&self) -> Box<dyn Revoke>;
 }
 
+/// A queue pair that reads, of a connection.
+#[derive(Debug)]
+struct Reading<P> {
+    conn: u64,
+    pair: P,
+    _counts: Admitted,
+}
+
 /// Queue pairs that read, and the device that they are of.
 #[derive(Debug)]
 struct Open<V: Verbs> {
     // Queue pairs go first.
-    pairs: Vec<(u64, V::Pair)>,
+    pairs: Vec<Reading<V::Pair>>,
     queue: V::Queue,
     arenas: Arc<Arenas<V>>,
     opened: Arc<Opened<V>>,
@@ -56,8 +84,7 @@ pub(crate) struct ReadersBy<V: Verbs> {
     device: Arc<DeviceState<V>>,
     open: Rc<RefCell<Option<Open<V>>>>,
     shard: u16,
-    /// Queue pairs at most.
-    max: usize,
+    limits: ReadersLimits,
     count: Arc<Counter>,
 }
 
@@ -70,7 +97,7 @@ struct Revoker<V: Verbs> {
 impl<V: Verbs + 'static> Revoke for Revoker<V> {
     fn revoke(&mut self) {
         if let Some(open) = &mut *self.open.borrow_mut() {
-            for (_, pair) in open.pairs.drain(..) {
+            for Reading { pair, .. } in open.pairs.drain(..) {
                 // What cannot be destroyed answers no READ any more all the same; and if this fails, the device is gone.
                 let _ = pair.fail();
             }
@@ -80,8 +107,13 @@ impl<V: Verbs + 'static> Revoke for Revoker<V> {
 }
 
 impl<V: Verbs + 'static> ReadersBy<V> {
-    pub(crate) fn new(device: Arc<DeviceState<V>>, shard: u16, max: usize, count: Arc<Counter>) -> Self {
-        ReadersBy { device, open: Rc::default(), shard, max, count }
+    pub(crate) fn new(
+        device: Arc<DeviceState<V>>,
+        shard: u16,
+        limits: ReadersLimits,
+        count: Arc<Counter>,
+    ) -> Self {
+        ReadersBy { device, open: Rc::default(), shard, limits, count }
     }
 
     /// What is open, opening it if that was not done. Readers are shown of which epoch it is.
@@ -100,22 +132,28 @@ impl<V: Verbs + 'static> ReadersBy<V> {
     }
 
     fn is_paired(&self, conn: u64) -> bool {
-        self.open.borrow().as_ref().is_some_and(|open| open.pairs.iter().any(|(other, _)| *other == conn))
+        self.open.borrow().as_ref().is_some_and(|open| open.pairs.iter().any(|other| other.conn == conn))
     }
 
-    fn pair(&self, open: &mut Open<V>, conn: u64, client: &PairEnd) -> Result<PairEnd, PairRefusal> {
-        open.pairs.retain(|(other, _)| *other != conn);
-        if open.pairs.len() >= self.max {
+    fn pair(&self, open: &mut Open<V>, asker: Asker, client: &PairEnd) -> Result<PairEnd, PairRefusal> {
+        open.pairs.retain(|other| other.conn != asker.conn);
+        if open.pairs.len() >= self.limits.pairs_max {
             return Err(PairRefusal::Full);
         }
+        let admitted = self.limits.clients.admit(asker.client, self.limits.of_client_max);
+        let admitted = admitted.ok_or(PairRefusal::TooMany)?;
         let first = RandomState::new().build_hasher().finish() as u32;
         let place = (&open.opened.device, &open.opened.domain, &open.opened.place);
         let made = read_pair(place, &open.queue, first, client);
-        let (pair, answer) = made.map_err(|refused| {
-            tracing::info!(shard = self.shard, "a client got no queue pair to read by: {refused}");
-            PairRefusal::Device
+        let (pair, answer) = made.map_err(|refused| match refused {
+            Refused::Version => PairRefusal::Version,
+            Refused::Impossible => PairRefusal::Peer,
+            Refused::Verbs(error) => {
+                tracing::info!(shard = self.shard, "a client got no queue pair to read by: {error}");
+                PairRefusal::Device
+            }
         })?;
-        open.pairs.push((conn, pair));
+        open.pairs.push(Reading { conn: asker.conn, pair, _counts: admitted });
         Ok(PairEnd { shard: self.shard, ..answer })
     }
 }
@@ -123,7 +161,7 @@ impl<V: Verbs + 'static> ReadersBy<V> {
 impl<V: Verbs + 'static> Readers for ReadersBy<V> {
     fn give(
         &mut self,
-        conn: u64,
+        asker: Asker,
         asked: &ReadsAsked,
         shard: &mut Shard,
         now: u64,
@@ -132,13 +170,14 @@ impl<V: Verbs + 'static> Readers for ReadersBy<V> {
         self.follow(shard);
         self.opened(shard)?;
         // The lease first: it may have everybody leave, and then this one with them. It is for nothing without a queue pair.
-        let is_of_use = asked.pair.is_some() || self.is_paired(conn);
+        let is_of_use = asked.pair.is_some() || self.is_paired(asker.conn);
         let lease_ms = if is_of_use { shard.read_lease(now).unwrap_or(0) as u32 } else { 0 };
         let mut open = self.open.borrow_mut();
         let open = open.as_mut().ok_or(PairRefusal::Gone)?;
-        let pair = asked.pair.map(|client| self.pair(open, conn, &client)).transpose()?;
+        let pair = asked.pair.map(|client| self.pair(open, asker, &client)).transpose();
         self.count.set(open.pairs.len() as u64);
-        let is_unpaired = !open.pairs.iter().any(|(other, _)| *other == conn);
+        let pair = pair?;
+        let is_unpaired = !open.pairs.iter().any(|other| other.conn == asker.conn);
         let epoch = open.arenas.epoch();
         let known = if asked.epoch == epoch { asked.known } else { 0 };
         Ok(ReadsGiven {
@@ -155,7 +194,7 @@ impl<V: Verbs + 'static> Readers for ReadersBy<V> {
 
     fn close(&mut self, conn: u64) {
         if let Some(open) = &mut *self.open.borrow_mut() {
-            open.pairs.retain(|(other, _)| *other != conn);
+            open.pairs.retain(|other| other.conn != conn);
             self.count.set(open.pairs.len() as u64);
         }
     }

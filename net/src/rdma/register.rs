@@ -32,7 +32,7 @@ unsafe impl Memory for Registrable {
 
 /// What is to be registered, and until when keys are good.
 #[derive(Debug)]
-pub(super) struct Registrar<V: Verbs> {
+pub(crate) struct Registrar<V: Verbs> {
     /// By shard; empty if their memory is no file.
     memory: Vec<RemoteMemory>,
     /// What readers may do with it.
@@ -49,7 +49,7 @@ pub(super) struct Registrar<V: Verbs> {
 }
 
 impl<V: Verbs> Registrar<V> {
-    pub(super) fn new(memory: Vec<RemoteMemory>, is_read: bool, keys_for: Option<Duration>) -> Registrar<V> {
+    pub(crate) fn new(memory: Vec<RemoteMemory>, is_read: bool, keys_for: Option<Duration>) -> Registrar<V> {
         let access = if is_read { Access::RemoteRead } else { Access::Local };
         Registrar {
             memory,
@@ -70,7 +70,7 @@ impl<V: Verbs> Registrar<V> {
     }
 
     /// Registers what has been committed since; replaces keys that are old. True: the shards have to look, for old keys are about to end.
-    pub(super) fn go_on(&mut self, opened: &Opened<V>) -> bool {
+    pub(crate) fn go_on(&mut self, opened: &Opened<V>) -> bool {
         self.end_old();
         if self.failed_at.is_some_and(|at| at.elapsed() < PAUSE) {
             return self.has_old();

@@ -1,9 +1,11 @@
 //! The thread that opens the device, and watches it.
 
+use super::events::DeviceEvents;
 use super::register::Registrar;
 use super::{DeviceState, Opened, Rdma, RdmaChoice, RdmaStatus, lock};
 use crate::transport::Waker;
 use std::os::fd::AsRawFd;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -16,6 +18,8 @@ use torc_rdma::{Cause, Local, Unavailable};
 
 /// How often the thread looks at what does not wake it.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// How often it reads what the device counts itself, which may be a question to the device.
+const COUNT_EVERY: Duration = Duration::from_secs(1);
 /// Pauses between two tries to open a device: the first, doubled up to the last.
 const PAUSE_MIN: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(30);
@@ -57,6 +61,7 @@ pub(crate) struct DeviceFigures {
     /// Times that a device was opened, and given up.
     pub(crate) opened: AtomicU64,
     pub(crate) given_up: AtomicU64,
+    pub(crate) events: DeviceEvents,
 }
 
 /// The thread, and what it publishes.
@@ -104,6 +109,7 @@ impl Watcher {
             wakers,
             down_since: None,
             pause: PAUSE_MIN,
+            counted_at: Instant::now(),
         };
         let thread = std::thread::Builder::new().name("torc-rdma".into()).spawn(move || watch.run())?;
         *lock(&self.thread) = Some(thread);
@@ -129,6 +135,7 @@ impl Drop for Watcher {
 fn publish(state: &DeviceState<Device>, figures: &DeviceFigures, local: Local) {
     // Nothing that a client was told of the last device's keys is taken for this one's.
     let epoch = (state.generation() + 1) << 32;
+    figures.events.begin(Path::new("/"), &local.choice.device, local.place.port);
     state.replace(Some(Arc::new(Opened::new(local.device, local.domain, local.place, epoch))));
     figures.is_open.store(true, Ordering::Relaxed);
     figures.is_up.store(true, Ordering::Relaxed);
@@ -144,6 +151,7 @@ struct Watch {
     wakers: Vec<Arc<dyn Waker>>,
     down_since: Option<Instant>,
     pause: Duration,
+    counted_at: Instant,
 }
 
 impl Watch {
@@ -169,6 +177,10 @@ impl Watch {
             self.wakers.iter().for_each(|waker| waker.wake());
         }
         wait(&opened.device);
+        if self.counted_at.elapsed() >= COUNT_EVERY {
+            self.counted_at = Instant::now();
+            self.figures.events.look();
+        }
         let mut is_gone = false;
         loop {
             match opened.device.next_event() {
@@ -217,6 +229,7 @@ impl Watch {
         self.figures.is_open.store(false, Ordering::Relaxed);
         self.figures.is_up.store(false, Ordering::Relaxed);
         self.figures.given_up.fetch_add(1, Ordering::Relaxed);
+        self.figures.events.end();
         (self.down_since, self.pause) = (None, PAUSE_MIN);
         let Some(before) = before else { return };
         while Arc::strong_count(&before) > 1 && !self.ends.load(Ordering::Relaxed) {

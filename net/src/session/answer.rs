@@ -46,8 +46,12 @@ pub enum PairRefusal {
     Full,
     /// The client has as many as it may.
     TooMany,
+    /// Too many were made for the connection a moment ago.
+    TooOften,
     /// They have what they may of the memory for clients.
     Memory,
+    /// The client speaks other messages.
+    Version,
     /// Nothing that the client told of can be reached.
     Peer,
     /// The device refused what is needed.
@@ -55,8 +59,8 @@ pub enum PairRefusal {
 }
 
 /// Their names, in figures.
-pub const PAIR_REFUSALS: [&str; 8] =
-    ["off", "gone", "already", "full", "too_many", "memory", "peer", "device"];
+pub const PAIR_REFUSALS: [&str; 10] =
+    ["off", "gone", "already", "full", "too_many", "too_often", "memory", "version", "peer", "device"];
 
 /// Why databases are not flushed, or not swapped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -14,7 +14,7 @@ use super::attaching::Attaching;
 use super::input::Input;
 use super::joint::JointRun;
 use super::mail::Address;
-use super::messages::Shares;
+use super::messages::shares::Shares;
 use super::owned::OwnedPart;
 use super::queue::Queue;
 use super::rounds::RoundMarks;
@@ -24,6 +24,7 @@ use super::transaction::Running;
 use super::upload::Upload;
 use super::walking::Walk;
 use super::watches::Watched;
+use crate::rdma::{Admitted, Pairings};
 use crate::session::{Answer, Output, ReplyKind, Session};
 use crate::transport::{ConnId, Pieces};
 use std::collections::VecDeque;
@@ -103,8 +104,9 @@ pub(crate) struct Connection {
     pub(crate) is_untrue: bool,
     /// It has asked for shared memory or a queue pair, and is not answered.
     pub(crate) attaching: Option<Box<Attaching>>,
-    /// The session that its queue pair counts for; 0: none.
-    pub(crate) paired_as: u64,
+    /// What its queue pair counts as.
+    pub(crate) paired: Option<Admitted>,
+    pub(crate) pairings: Pairings,
     /// Memory of its rings, or for its queue pair, bytes; 0: it has none.
     pub(crate) ring_bytes: usize,
     /// The first of its deferred parts is a step of a scan that has begun.
@@ -203,7 +205,8 @@ impl Connection {
             answers_after: 0,
             is_untrue: false,
             attaching: None,
-            paired_as: 0,
+            paired: None,
+            pairings: Pairings::default(),
             ring_bytes: 0,
             scans: None,
             walk: None,

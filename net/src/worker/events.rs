@@ -143,7 +143,7 @@ impl WorkerState {
         }
         self.budget.discharge(&conn);
         self.budget.rings -= std::mem::take(&mut conn.ring_bytes);
-        self.shared.pairs.leave(conn.paired_as);
+        drop(conn.paired.take());
         self.readers.iter_mut().for_each(|readers| readers.close(conn.number));
         // Relaxed: as in `admit`.
         self.shared.connections.fetch_sub(1, Relaxed);

@@ -4,7 +4,7 @@ use super::attaching::{Attaching, Wants};
 use super::connection::Connection;
 use super::state::WorkerState;
 use crate::metrics::{CommandClass, OutcomeClass};
-use crate::rdma::Watcher;
+use crate::rdma::{Admitted, Watcher};
 use crate::session::{Answer, PairRefusal, Part, ReplyKind};
 use crate::transport::rdma::CONNECTION_BYTES;
 use crate::transport::{NotPaired, Transport};
@@ -41,24 +41,14 @@ impl WorkerState {
         (reply, client): (ReplyKind, &PairEnd),
         transport: &mut impl Transport,
     ) {
-        let client_id = conn.session.identity();
-        let is_usable = self.shared.rdma.as_ref().is_none_or(Watcher::is_usable);
-        let made = if !is_usable {
-            Err(PairRefusal::Gone)
-        } else if !self.budget.admits_rings(CONNECTION_BYTES) {
-            Err(PairRefusal::Memory)
-        } else if !self.shared.pairs.admit(client_id, self.settings.pairs_max) {
-            Err(PairRefusal::TooMany)
-        } else {
-            let made = transport.pair(conn.id, client);
-            if made.is_err() {
-                self.shared.pairs.leave(client_id);
-            }
-            made.map_err(|why| self.why_not_paired(conn, why))
-        };
+        let made = self.admit_pair(conn).and_then(|admitted| {
+            let made = transport.pair(conn.id, client).map_err(|why| self.why_not_paired(conn, why));
+            conn.pairings.made(&made, self.ticks);
+            made.map(|made| (made, admitted))
+        });
         let words = match made {
-            Ok((end, bytes)) => {
-                conn.paired_as = client_id;
+            Ok(((end, bytes), admitted)) => {
+                conn.paired = Some(admitted);
                 conn.ring_bytes = bytes;
                 self.budget.rings += bytes;
                 self.stats.request(CommandClass::Local, OutcomeClass::Done);
@@ -73,13 +63,29 @@ impl WorkerState {
         conn.output.tail().extend_from_slice(&words);
     }
 
+    /// What can be said before the device is asked.
+    fn admit_pair(&self, conn: &Connection) -> Result<Admitted, PairRefusal> {
+        if !self.shared.rdma.as_ref().is_none_or(Watcher::is_usable) {
+            return Err(PairRefusal::Gone);
+        }
+        if !self.budget.admits_rings(CONNECTION_BYTES) {
+            return Err(PairRefusal::Memory);
+        }
+        if !conn.pairings.admit(self.ticks) {
+            return Err(PairRefusal::TooOften);
+        }
+        let admitted = self.shared.pairs.admit(conn.session.identity(), self.settings.pairs_max);
+        admitted.ok_or(PairRefusal::TooMany)
+    }
+
     fn why_not_paired(&self, conn: &Connection, why: NotPaired) -> PairRefusal {
         let told = match why {
             NotPaired::Off => return PairRefusal::Off,
             NotPaired::Gone => return PairRefusal::Gone,
             NotPaired::Already => return PairRefusal::Already,
             NotPaired::Full => return PairRefusal::Full,
-            NotPaired::Refused(Refused::Version | Refused::Impossible) => return PairRefusal::Peer,
+            NotPaired::Refused(Refused::Version) => return PairRefusal::Version,
+            NotPaired::Refused(Refused::Impossible) => return PairRefusal::Peer,
             NotPaired::Refused(Refused::Verbs(error)) => error.to_string(),
             NotPaired::Failed(error) => error.to_string(),
         };

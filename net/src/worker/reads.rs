@@ -3,6 +3,7 @@
 use super::connection::Connection;
 use super::state::WorkerState;
 use crate::metrics::{CommandClass, OutcomeClass};
+use crate::rdma::Asker;
 use crate::session::{Answer, PairRefusal, Part};
 use torc_proto::native::ReadsAsked;
 
@@ -26,9 +27,17 @@ impl WorkerState {
         let given = match (&mut self.readers, ReadsAsked::parse(asked)) {
             (None, _) => Err(PairRefusal::Off),
             (_, Err(_)) => Err(PairRefusal::Peer),
+            (Some(_), Ok(asked)) if asked.pair.is_some() && !conn.pairings.admit(self.ticks) => {
+                Err(PairRefusal::TooOften)
+            }
             (Some(readers), Ok(asked)) => {
+                let asker = Asker { conn: conn.number, client: conn.session.identity() };
                 // The turn began after the request had come, so no earlier than it was sent.
-                readers.give(conn.number, &asked, &mut self.shard, self.ticks, self.turn.began_ns)
+                let given = readers.give(asker, &asked, &mut self.shard, self.ticks, self.turn.began_ns);
+                if asked.pair.is_some() {
+                    conn.pairings.made(&given, self.ticks);
+                }
+                given
             }
         };
         let mut value = Vec::new();

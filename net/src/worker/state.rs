@@ -8,7 +8,7 @@ use super::drain::Drain;
 use super::durations::TurnTimes;
 use super::holds::Holds;
 use super::mail::{Batch, Mail};
-use super::messages::Subscriptions;
+use super::messages::table::Subscriptions;
 use super::notices::Notices;
 use super::outcomes::Outcomes;
 use super::pool::Pool;

@@ -7,14 +7,17 @@
 #[path = "../support/native.rs"]
 mod native;
 
+mod changes;
 mod deaths;
 mod ends;
+mod history;
 mod hostile;
 mod link;
 mod load;
 mod once;
 mod raw;
 mod reads;
+mod times;
 mod values;
 mod vectors;
 mod wire;
@@ -44,6 +47,18 @@ mod over_real_devices {
             keys_are_replaced_while_clients_read,
             the_library_reads_while_others_write,
             a_server_that_lets_nobody_read_is_asked,
+        }
+        changes {
+            what_was_flushed_is_not_read,
+            databases_that_are_swapped_are_read_as_clients_see_them,
+            an_index_that_grows_is_read_meanwhile,
+            readers_under_pressure_ask_and_read_on,
+            what_is_on_a_tier_is_asked_for,
+            a_device_that_goes_ends_reads_and_comes_back,
+        }
+        times {
+            nothing_is_read_after_its_time,
+            a_delayed_flush_comes_in_its_time,
         }
         vectors {
             every_request_is_answered_as_over_tcp,

@@ -113,15 +113,15 @@ pub(crate) fn keys_are_replaced_while_clients_read(devices: &Devices) {
         std::thread::sleep(Duration::from_millis(20));
         is_replaced |= !is_replaced && get(&mut leaked, b"key") == Err("epoch".into());
     }
-    assert!(
-        is_replaced && get(&mut leaked, b"key").is_err() && leaked.is_broken(),
-        "the old keys are good still"
-    );
+    let found = get(&mut leaked, b"key");
+    let counts = leaked.counts();
+    assert!(is_replaced, "nobody was told that the keys would end: {found:?}, {counts:?}");
+    assert!(found.is_err() && leaked.is_broken(), "the old keys are good still: {found:?}, {counts:?}");
     println!("{:?}", end.counts());
 }
 
 /// A value of some version: its number, then bytes that belong to it.
-fn versioned(version: u64) -> Vec<u8> {
+pub(crate) fn versioned(version: u64) -> Vec<u8> {
     let mut value = version.to_le_bytes().to_vec();
     value.extend(pattern(version as usize % 700, version as usize));
     value

@@ -188,7 +188,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "rdma-pairs",
         "COUNT",
         "64",
-        "Queue pairs that one client has at most over all shards; beyond that its requests are passed on between shards",
+        "Queue pairs that one client has at most over all shards, those that it reads by among them; beyond that its requests are passed on between shards",
     ),
     Setting {
         name: "rdma-reads",

@@ -142,6 +142,7 @@ impl Running {
     pub(super) fn families(&self) -> Vec<Family> {
         let mut families = vec![info(self.transport()), self.limits.clone()];
         families.extend(memory(self.server.unaccounted_bytes()));
+        families.push(device_events(self.server.rdma_device_events()));
         families.extend(self.server.tier().map(tier::families).into_iter().flatten());
         for (shard, stats) in self.server.stats().iter().enumerate() {
             let shard = shard.to_string();
@@ -162,6 +163,20 @@ fn info(transport: &str) -> Family {
             labels: labels.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(),
             value: Value::Number(1.0),
         }],
+    }
+}
+
+/// Without samples where there is no device.
+fn device_events(events: impl Iterator<Item = (&'static str, u64)>) -> Family {
+    let sample = |(name, count): (&str, u64)| Sample {
+        labels: vec![("event".to_owned(), name.to_owned())],
+        value: Value::Number(count as f64),
+    };
+    Family {
+        name: "rdma_device_events_total".into(),
+        help: "Trouble on the wire as the RDMA device counts it itself, by the driver's names.".into(),
+        kind: MetricKind::Counter,
+        samples: events.map(sample).collect(),
     }
 }
 

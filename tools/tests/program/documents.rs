@@ -68,6 +68,16 @@ fn every_metric_is_documented() {
     }
 }
 
+/// Without a device none of them is in the figures.
+#[test]
+fn every_event_of_an_rdma_device_is_documented() {
+    let operating = read(&root().join("docs/operating.md"));
+    for event in torc_net::rdma::DEVICE_EVENTS {
+        assert!(operating.contains(&format!("`{event}`")), "{event}");
+    }
+    assert!(operating.contains("| `torc_rdma_device_events_total` | counter |"));
+}
+
 #[test]
 fn the_readme_shows_the_example_that_is_compiled() {
     let readme = read(&root().join("README.md"));

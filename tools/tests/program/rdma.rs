@@ -53,6 +53,17 @@ fn a_server_serves_and_its_banner_says_what_it_has() {
     assert!(!said.contains("RDMA"), "{said}");
 }
 
+/// SoftRoCE counts them all from the start.
+#[test]
+fn what_the_device_counts_is_shown_where_there_is_one() {
+    let Some((has_device, _, _)) = state() else { return };
+    let (_, metrics) = Server::start(&[]).admin("/metrics");
+    for event in ["completer_retry_err", "rcvd_rnr_err", "out_of_seq_request"] {
+        let series = format!("torc_rdma_device_events_total{{event=\"{event}\"}} ");
+        assert_eq!(metrics.contains(&series), has_device, "{metrics}");
+    }
+}
+
 #[test]
 fn who_requires_it_gets_it_or_hears_why_not() {
     let Some((has_device, _, banner)) = state() else { return };

@@ -15,6 +15,11 @@ fn ready() -> (Network, Owner, Device, ReadEnd<Device>) {
     (network, owner, client, end)
 }
 
+/// A connection of a client of its own.
+fn another(conn: u64) -> Asker {
+    Asker { conn, client: conn }
+}
+
 fn value() -> Get {
     Ok(Some(b"value".to_vec()))
 }
@@ -72,6 +77,45 @@ fn who_is_made_to_leave_is_told_and_reads_nothing() {
 }
 
 #[test]
+fn who_is_made_to_leave_reads_nothing_though_nobody_has_told_it() {
+    let (_network, owner, _, mut reader) = ready();
+    assert_eq!(get(&mut reader, b"key"), value());
+    owner.readers.revoker().revoke();
+    assert_eq!(get(&mut reader, b"key"), Err(Doubt::Gone));
+    assert!(reader.is_broken());
+}
+
+#[test]
+fn a_lease_counts_from_when_it_was_asked_for() {
+    let (_network, mut owner, client, _) = ready();
+    let mut reader = end(&client, step);
+    let given = owner.answer(&reader.asked()).expect("an answer");
+    assert!(given.lease_ms > 0);
+    // The answer took as long as the lease.
+    let asked_at = Instant::now() - Duration::from_millis(given.lease_ms.into());
+    reader.given(&given, asked_at).expect("it can be read");
+    assert_eq!(get(&mut reader, b"key"), Err(Doubt::Late));
+    assert!(!reader.is_broken() && reader.asks_at() <= Instant::now());
+    owner.give(&mut reader).expect("another one");
+    assert_eq!(get(&mut reader, b"key"), value());
+}
+
+#[test]
+fn nothing_rests_for_who_has_no_queue_pair() {
+    let (_network, mut owner, _, _reader) = ready();
+    let given = |owner: &Owner| owner.shard.stats().read_leases_given.read();
+    let before = given(&owner);
+    let asked = ReadsAsked { epoch: 0, known: 0, pair: None };
+    let answer = owner.readers.give(another(100), &asked, &mut owner.shard, NOW, 0).expect("an answer");
+    assert!(answer.is_unpaired && answer.lease_ms == 0 && !answer.pieces.is_empty());
+    assert_eq!(given(&owner), before);
+    // Nor when the client's end cannot be.
+    let asked = ReadsAsked { pair: Some(PairEnd::default()), ..asked };
+    assert!(owner.readers.give(another(100), &asked, &mut owner.shard, NOW, 0).is_err());
+    assert_eq!(owner.pairs.read(), 1);
+}
+
+#[test]
 fn a_device_that_is_given_up_is_let_go_and_another_one_has_other_keys() {
     let (_network, mut owner, client, mut reader) = ready();
     assert_eq!(get(&mut reader, b"key"), value());
@@ -94,14 +138,57 @@ fn no_more_queue_pairs_are_made_than_may_be() {
     let (_network, mut owner, client, _reader) = ready();
     for conn in 100..103 {
         let asked = end(&client, step).asked();
-        owner.readers.give(conn, &asked, &mut owner.shard, NOW, 0).expect("there is room");
+        owner.readers.give(another(conn), &asked, &mut owner.shard, NOW, 0).expect("there is room");
     }
     let asked = end(&client, step).asked();
-    let refused = owner.readers.give(103, &asked, &mut owner.shard, NOW, 0);
+    let refused = owner.readers.give(another(103), &asked, &mut owner.shard, NOW, 0);
     assert_eq!(refused.err(), Some(PairRefusal::Full));
     // In place of its own it gets another one.
-    owner.readers.give(102, &asked, &mut owner.shard, NOW, 0).expect("an answer");
+    owner.readers.give(another(102), &asked, &mut owner.shard, NOW, 0).expect("an answer");
     assert_eq!(owner.pairs.read(), 4);
+}
+
+#[test]
+fn a_client_has_so_many_queue_pairs_by_all_of_its_connections() {
+    let (_network, mut owner, client, _reader) = ready();
+    let mut give = |conn, of| {
+        let asked = end(&client, step).asked();
+        let asker = Asker { conn, client: of };
+        let given = owner.readers.give(asker, &asked, &mut owner.shard, NOW, 0);
+        (given.map(|given| given.is_unpaired), owner.pairs.read())
+    };
+    assert_eq!(give(100, ASKER.client), (Ok(false), 2));
+    assert_eq!(give(101, ASKER.client), (Err(PairRefusal::TooMany), 2));
+    assert_eq!(give(100, ASKER.client), (Ok(false), 2), "another one in its place");
+    assert_eq!(give(102, 0), (Ok(false), 3), "nobody's");
+    owner.readers.close(100);
+    let mut give = |conn| {
+        let asked = end(&client, step).asked();
+        let asker = Asker { conn, client: ASKER.client };
+        owner.readers.give(asker, &asked, &mut owner.shard, NOW, 0).map(drop)
+    };
+    assert_eq!((give(101), give(103)), (Ok(()), Err(PairRefusal::TooMany)));
+    owner.readers.revoker().revoke();
+    let asked = end(&client, step).asked();
+    let given = owner.readers.give(another(ASKER.client), &asked, &mut owner.shard, NOW, 0);
+    assert!(given.is_ok(), "those that were taken away do not count");
+}
+
+#[test]
+fn ends_that_cannot_be_are_told_apart_from_a_device_that_gives_nothing() {
+    let (_network, mut owner, client, _reader) = ready();
+    let good = end(&client, step).asked();
+    let own = good.pair.expect("the first time");
+    let cases = [
+        (PairEnd { version_min: 2, version_max: 9, ..own }, PairRefusal::Version),
+        (PairEnd { mtu: 3, ..own }, PairRefusal::Peer),
+    ];
+    for (pair, why) in cases {
+        let asked = ReadsAsked { pair: Some(pair), ..good };
+        let refused = owner.readers.give(another(100), &asked, &mut owner.shard, NOW, 0);
+        assert_eq!(refused.err(), Some(why));
+    }
+    assert_eq!(owner.pairs.read(), 1);
 }
 
 /// Answers of a server that means harm.
@@ -145,7 +232,7 @@ fn a_server_that_tells_of_what_cannot_be_is_refused_or_read_in_vain() {
             world(seed, Weather { retry_delay: 1, ..Weather::default() }, 2 << 20);
         let mut end = end(&client, step);
         let asked = end.asked();
-        let given = owner.readers.give(CONN, &asked, &mut owner.shard, NOW, 0).expect("an answer");
+        let given = owner.readers.give(ASKER, &asked, &mut owner.shard, NOW, 0).expect("an answer");
         for _ in 0..4 {
             let mut pair = given.pair.filter(|_| random.below(4) > 0);
             if let Some(pair) = pair.as_mut().filter(|_| random.below(4) == 0) {

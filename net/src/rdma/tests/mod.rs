@@ -3,14 +3,14 @@
 mod cases;
 mod seeds;
 
-use super::readers::{Readers, ReadersBy};
+use super::readers::{Asker, Readers, ReadersBy, ReadersLimits};
 use super::register::Registrar;
 use super::{DeviceState, Opened};
 use crate::session::PairRefusal;
 use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use torc_engine::command::{Command, Delete, Op, Outcome, Read, Value, Write};
+use torc_engine::command::{Command, Delete, Expiry, Op, Outcome, Read, Value, Write};
 use torc_engine::segments::LeaseLimits;
 use torc_engine::stats::Counter;
 use torc_engine::{Shard, ShardConfig};
@@ -25,6 +25,7 @@ use torc_rdma::verbs::sim::{Device, Network, Weather};
 const NOW: u64 = 1_000_000;
 /// Of the connection by which the client asks.
 const CONN: u64 = 7;
+const ASKER: Asker = Asker { conn: CONN, client: 70 };
 
 /// splitmix64 (Steele, Lea and Flood, 2014).
 struct Random(u64);
@@ -65,7 +66,8 @@ impl Owner {
         };
         let mut shard = Shard::new(config).expect("memory");
         let (state, pairs) = (Arc::<DeviceState<Device>>::default(), Arc::<Counter>::default());
-        let readers = ReadersBy::new(state.clone(), 0, 4, pairs.clone());
+        let limits = ReadersLimits { pairs_max: 4, of_client_max: 2, clients: Arc::default() };
+        let readers = ReadersBy::new(state.clone(), 0, limits, pairs.clone());
         shard.let_read_leases(LeaseLimits::default(), readers.revoker());
         let memory = shard.remote_memory().expect("it is a file's");
         let registrar = Registrar::new(vec![memory], true, None);
@@ -104,8 +106,13 @@ impl Owner {
         self.registrar.keys_for = None;
     }
 
+    /// How long the clock has run that the server's time is of, nanoseconds.
+    fn passed_ns(&self) -> u64 {
+        NOW * 1_000_000 + self.began.elapsed().as_nanos() as u64
+    }
+
     fn now(&self) -> u64 {
-        NOW + self.began.elapsed().as_millis() as u64
+        self.passed_ns() / 1_000_000
     }
 
     /// A turn of the shard begins.
@@ -115,9 +122,9 @@ impl Owner {
         self.readers.follow(&mut self.shard);
     }
 
-    fn execute(&mut self, key: &[u8], op: Op<'_>) -> Option<Vec<u8>> {
+    fn execute(&mut self, database: u16, key: &[u8], op: Op<'_>) -> Option<Vec<u8>> {
         let (hash, now) = (self.shard.key_hash(key), self.now());
-        let found = match self.shard.execute(&Command { database: 0, key, op }, hash, now) {
+        let found = match self.shard.execute(&Command { database, key, op }, hash, now) {
             Outcome::Item(found) => match found.value {
                 Value::Inline(bytes) => Some(bytes.to_vec()),
                 Value::Chained(_) => panic!("no value is that long"),
@@ -130,22 +137,30 @@ impl Owner {
     }
 
     fn set(&mut self, key: &[u8], value: &[u8]) {
-        self.execute(key, Op::Write(Write::set(value)));
+        self.execute(0, key, Op::Write(Write::set(value)));
     }
 
     /// As a client asks for it; whoever does first makes it one that others may read.
     fn get(&mut self, key: &[u8]) -> Option<Vec<u8>> {
-        self.execute(key, Op::Read(Read { leases: true, ..Read::default() }))
+        self.execute(0, key, Op::Read(Read { leases: true, ..Read::default() }))
     }
 
     fn delete(&mut self, key: &[u8]) {
-        self.execute(key, Op::Delete(Delete::default()));
+        self.execute(0, key, Op::Delete(Delete::default()));
+    }
+
+    /// Databases 0 and 1 change places.
+    fn swap(&mut self) {
+        let now = self.now();
+        let version = self.shard.draw_version(now);
+        let table = self.shard.spaces().swapped(0, 1, version);
+        self.shard.set_spaces(&table, now);
     }
 
     fn answer(&mut self, asked: &ReadsAsked) -> Result<ReadsGiven, PairRefusal> {
         self.turn();
-        let now = self.now();
-        self.readers.give(CONN, asked, &mut self.shard, now, now * 1_000_000)
+        let passed_ns = self.passed_ns();
+        self.readers.give(ASKER, asked, &mut self.shard, passed_ns / 1_000_000, passed_ns)
     }
 
     /// The client asks what it may read.

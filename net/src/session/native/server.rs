@@ -150,7 +150,11 @@ fn not_paired(reply: &ReplyKind, answer: &Answer<'_>, out: &mut Output) {
         // As for every limit: its name.
         Answer::Pair(Err(PairRefusal::Full)) => (Status::Busy, "rdma-clients"),
         Answer::Pair(Err(PairRefusal::TooMany)) => (Status::Busy, "rdma-pairs"),
+        Answer::Pair(Err(PairRefusal::TooOften)) => (Status::Busy, "rdma-pairings"),
         Answer::Pair(Err(PairRefusal::Memory)) => (Status::Busy, "client-memory"),
+        Answer::Pair(Err(PairRefusal::Version)) => {
+            (Status::UnsupportedVersion, "this server speaks version 1 of the messages over RDMA")
+        }
         Answer::Pair(Err(PairRefusal::Peer)) => {
             (Status::BadArgument, "no queue pair can be connected with what the client tells of its own")
         }

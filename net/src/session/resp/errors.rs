@@ -1,8 +1,8 @@
 //! The words of errors: Redis 7.0's own wherever it has some, since clients look at them.
 
 use super::error::Error;
-use super::facts;
 use super::reply_kind::Kind;
+use super::subcommands::subcommands;
 use crate::session::answer::{Exec, NotFlushed};
 use crate::session::walk::NotWalked;
 use torc_engine::command::Refusal;
@@ -73,7 +73,7 @@ fn subcommand_syntax(words: &[Vec<u8>], out: &mut Vec<u8>) {
 
 fn among_messages(command: &str, words: &[Vec<u8>], out: &mut Vec<u8>) {
     let mut name = command.as_bytes().to_vec();
-    if let Some(subcommand) = words.get(1).filter(|_| !facts::subcommands(command).is_empty()) {
+    if let Some(subcommand) = words.get(1).filter(|_| !subcommands(command).is_empty()) {
         name.push(b'|');
         name.extend_from_slice(&repeated(subcommand).to_ascii_lowercase());
     }

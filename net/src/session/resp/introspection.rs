@@ -8,6 +8,7 @@ use super::facts;
 use super::local::{LocalCall, Subcommand};
 use super::row::{Row, Run};
 use super::scripting;
+use super::subcommands::subcommands;
 use super::table::{ROWS, lookup};
 use torc_proto::resp::compose;
 use torc_proto::resp::glob;
@@ -57,7 +58,7 @@ fn info(client: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
         let command = name.split('|').next().unwrap_or_default();
         match lookup(command.as_bytes()) {
             Some((_, row)) if command == name => facts::tell(row, version, out),
-            Some((_, row)) if facts::subcommands(row.name).contains(&&name[command.len() + 1..]) => {
+            Some((_, row)) if subcommands(row.name).contains(&&name[command.len() + 1..]) => {
                 facts::tell_subcommand(&name, version, out);
             }
             _ => compose::null(out, version),
@@ -127,7 +128,7 @@ fn tell_keys(client: &Client, call: &LocalCall<'_>, with_flags: bool, out: &mut 
     let Some(row) = asked.first().and_then(|name| lookup(name)).map(|(_, row)| row) else {
         return compose::error(out, b"ERR Invalid command specified");
     };
-    let name = match (facts::subcommands(row.name), asked.get(1)) {
+    let name = match (subcommands(row.name), asked.get(1)) {
         ([_, ..], Some(word)) => format!("{}|{}", row.name, String::from_utf8_lossy(word).to_lowercase()),
         _ => row.name.to_owned(),
     };

@@ -2,8 +2,8 @@
 
 use super::client::Client;
 use super::errors;
-use super::facts;
 use super::row::Row;
+use super::subcommands::subcommands;
 use crate::session::context::ComposeContext;
 use crate::session::protocol::Port;
 use torc_engine::stats::DatabaseFigures;
@@ -53,7 +53,7 @@ impl LocalCall<'_> {
     /// Names the subcommands.
     fn help(&self, out: &mut Vec<u8>) {
         let command = self.row.name.to_uppercase();
-        let names = facts::subcommands(self.row.name);
+        let names = subcommands(self.row.name);
         compose::array(out, names.len() + 2);
         let first = format!("{command} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:");
         compose::simple(out, &first);

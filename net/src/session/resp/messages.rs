@@ -1,107 +1,16 @@
-//! Messages: who may ask what while it is subscribed, PUBLISH, PUBSUB, and what subscribers are told.
-//!
-//! In RESP2 a client that is subscribed to anything may only change that, and its PING is answered otherwise. What it is subscribed
-//! to is known when its request is executed, which is later than it is parsed: so nothing that depends on it is parsed as long as
-//! a change of it is not executed ([`Session::settle`]).
+//! Messages: PUBLISH, PUBSUB, and what subscribers are told.
 
 use super::call::{Call, local, part};
-use super::connection::Hello;
 use super::error::Error;
-use super::facts;
 use super::reply_kind::Kind;
-use super::row::{Row, Run, takes};
-use super::{Session, Turn};
 use crate::session::answer::Answer;
-use crate::session::messages::{About, Channels, Inspect, Subscribed};
+use crate::session::messages::{About, Channels, Inspect};
 use crate::session::output::Output;
 use crate::session::part::{Part, Work};
 use torc_engine::words;
-use torc_proto::resp::Arguments;
 use torc_proto::resp::compose::{self, Version};
 
 type Parts<'p, 'a> = &'p mut Vec<Part<'a>>;
-
-/// What a request comes to while subscriptions matter.
-pub(super) enum Guarded {
-    /// It is worked off as ever.
-    Passes,
-    /// It has to wait for what was asked before.
-    Waits,
-    /// It is answered.
-    Answered,
-}
-
-impl Session {
-    /// What was parsed before is executed: the worker parses nothing else of a connection before that.
-    pub(super) fn settle(&mut self) {
-        (self.guarded, self.unsettled) = (self.is_subscribed, false);
-    }
-
-    /// See [`crate::session::Session::has_subscribed`].
-    pub fn has_subscribed(&mut self, to: Subscribed) {
-        self.is_subscribed = to.total() > 0;
-        self.guarded = self.unsettled || self.is_subscribed;
-        self.composer.has_subscribed(to);
-    }
-
-    /// A change of subscriptions is handed out.
-    pub(super) fn unsettle(&mut self) {
-        (self.unsettled, self.guarded) = (true, true);
-    }
-
-    /// Looks at a request whose number of arguments is right.
-    #[cold]
-    pub(super) fn guard<'a>(
-        &mut self,
-        row: &'static Row,
-        frame: &'a [u8],
-        arguments: &Arguments,
-        turn: &mut Turn<'_, 'a>,
-    ) -> Guarded {
-        let is_ping = row.name == "ping";
-        // What was queued was accepted before, but its PING is answered by what the client is subscribed to when it is run.
-        let is_free = matches!(row.run, Run::Listens { .. } | Run::Quit)
-            || row.name == "reset"
-            || turn.is_replay && !is_ping;
-        let call = turn.call(row, frame, arguments);
-        let is_wrong = (is_ping && call.len() > 2) || has_wrong_subcommand(&call);
-        if self.version == Version::Resp3 || is_free || is_wrong {
-            return Guarded::Passes;
-        }
-        if self.unsettled {
-            // The caller offers it again when all before it is executed.
-            turn.parts_max = turn.parts.len();
-            return Guarded::Waits;
-        }
-        if is_ping {
-            let echo = call.argument(1);
-            turn.parts.push(local(Kind::PongAmongMessages, echo));
-        } else {
-            turn.error(Error::AmongMessages(row.name), frame);
-        }
-        Guarded::Answered
-    }
-
-    /// What comes behind a HELLO is said in the version that it chooses, if that is accepted.
-    pub(super) fn choose_version(&mut self, call: &Call<'_, '_>) {
-        let words: Vec<&[u8]> = call.arguments_from(0).collect();
-        if let Ok(hello) = Hello::of(&words) {
-            self.version = hello.version.unwrap_or(self.version);
-        }
-    }
-}
-
-/// Whether a subcommand is none, or has another number of arguments: that is said before it is asked who may use it.
-fn has_wrong_subcommand(call: &Call<'_, '_>) -> bool {
-    let names = facts::subcommands(call.row.name);
-    if names.is_empty() || call.len() < 2 {
-        return false;
-    }
-    let asked = call.argument(1).to_ascii_lowercase();
-    let Some(name) = names.iter().find(|name| name.as_bytes() == asked) else { return true };
-    let facts = facts::of(&format!("{}|{name}", call.row.name));
-    facts.is_some_and(|facts| !takes(facts.arity, call.len()))
-}
 
 /// What ends all subscriptions of a kind.
 pub(super) fn unsubscribe_all<'a>(of: Channels) -> Part<'a> {

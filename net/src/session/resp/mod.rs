@@ -33,6 +33,7 @@ mod errors;
 mod expiry;
 mod facts;
 mod gather;
+mod guard;
 mod hand_out;
 pub(crate) mod info;
 mod introspection;
@@ -53,6 +54,7 @@ mod several;
 mod storage;
 mod stream;
 mod strings;
+mod subcommands;
 mod table;
 mod transaction;
 mod walked;
@@ -77,7 +79,6 @@ use super::push::Push;
 use super::scratch::Scratch;
 use call::{Call, part};
 use error::Error;
-use messages::Guarded;
 use reply::Composer;
 use reply_kind::Kind;
 use row::{JointRead, Origin, Queueing, Row, Run, Values};
@@ -116,6 +117,16 @@ pub struct Session {
 
 /// A connection keeps the memory for so many arguments (8 bytes each); what a longer request took is given back.
 const ARGUMENTS_KEPT: usize = 512;
+
+/// What a request comes to while subscriptions matter.
+enum Guarded {
+    /// It is worked off as ever.
+    Passes,
+    /// It has to wait for what was asked before.
+    Waits,
+    /// It is answered.
+    Answered,
+}
 
 /// What came of a step of parsing.
 enum Progress {

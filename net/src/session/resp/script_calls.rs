@@ -1,19 +1,26 @@
 //! Commands that scripts call: parsed and answered by a session of their own.
 
+use super::call::{Call, part};
+use super::error::Error;
 use super::facts;
 use super::reply::Composer;
-use super::row::{Row, Run};
+use super::reply_kind::Kind;
+use super::row::{Row, Run, ScriptKind};
+use super::scripting::FIRST_KEY;
 use super::stream::State;
+use super::subcommands::subcommands;
 use super::table::row_of;
 use super::{Progress, Session, Turn};
 use crate::session::parsing::Limits;
-use crate::session::part::Part;
+use crate::session::part::{Part, Script, Work};
 use crate::session::protocol::Port;
 use crate::session::scratch::Scratch;
 use torc_engine::command::Millis;
+use torc_engine::words;
 use torc_proto::resp::Arguments;
 use torc_proto::resp::compose::Version;
 use torc_proto::resp::request::{self, Step};
+use torc_proto::slot::slot_of;
 
 /// Why a command is not called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,7 +100,7 @@ fn check(row: &Row, frame: &[u8], arguments: &Arguments, may_change: bool) -> Re
     if row.flags.contains(&"noscript") || matches!(row.run, Run::Script(_) | Run::Queue(_) | Run::Quit) {
         return Err(NotCalled::Forbidden);
     }
-    if let ([_, ..], Some(word)) = (facts::subcommands(row.name), arguments.spans.get(1)) {
+    if let ([_, ..], Some(word)) = (subcommands(row.name), arguments.spans.get(1)) {
         let name = format!("{}|{}", row.name, String::from_utf8_lossy(word.of(frame)).to_lowercase());
         let facts = facts::of(&name).ok_or(NotCalled::Unknown)?;
         if facts.flags.contains(&"noscript") {
@@ -104,4 +111,38 @@ fn check(row: &Row, frame: &[u8], arguments: &Arguments, may_change: bool) -> Re
         return Err(NotCalled::Changes);
     }
     Ok(())
+}
+
+impl Session {
+    /// Appends the part of a script.
+    pub(super) fn script<'a>(
+        &self,
+        call: &Call<'_, 'a>,
+        kind: ScriptKind,
+        turn: &mut Turn<'_, 'a>,
+    ) -> Result<(), Error> {
+        let told = call.integer(2)?;
+        if told > (call.len() - FIRST_KEY) as i64 {
+            return Err(Error::TooManyScriptKeys);
+        }
+        let keys = u32::try_from(told).map_err(|_| Error::NegativeScriptKeys)?;
+        let places = FIRST_KEY..FIRST_KEY + keys as usize;
+        places.clone().try_for_each(|index| call.key(index).map(|_| ()))?;
+        if self.port == Port::Shard {
+            let mut slots = places.map(|index| slot_of(call.argument(index)));
+            let first = slots.next();
+            if slots.any(|slot| Some(slot) != first) {
+                return Err(Error::CrossSlot);
+            }
+        }
+        let mut all = Vec::new();
+        for word in std::iter::once(call.argument(1)).chain(call.arguments_from(FIRST_KEY)) {
+            words::begin(word.len() as u32, &mut all);
+            all.extend_from_slice(word);
+        }
+        let script = Script { by_digits: kind.by_digits, read_only: kind.read_only, keys };
+        let work = Work::Script { script, database: self.database, words: turn.scratch.keep(&all) };
+        turn.parts.push(part(work, Kind::Script, &[]));
+        Ok(())
+    }
 }

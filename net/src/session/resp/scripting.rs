@@ -1,62 +1,20 @@
 //! Scripts: EVAL and its kind, and SCRIPT.
 
-use super::call::{Call, part};
 use super::client::Client;
-use super::error::Error;
 use super::local::{LocalCall, Subcommand};
-use super::reply_kind::Kind;
-use super::row::{Row, Run, ScriptKind};
-use super::{Session, Turn};
-use crate::session::part::{Script, Work};
-use crate::session::protocol::Port;
+use super::row::{Row, Run};
 use std::ops::Range;
-use torc_engine::words;
 use torc_lua::{digits, from_digits};
 use torc_proto::resp::{compose, parse_i64};
-use torc_proto::slot::slot_of;
 
 /// Of EVAL's arguments the first that may be a key.
-const FIRST_KEY: usize = 3;
+pub(super) const FIRST_KEY: usize = 3;
 
 /// The numbers of those arguments of a script's command that are keys; `told`: the one that says how many.
 pub(super) fn keys(row: &Row, count: usize, told: Option<&[u8]>) -> Range<usize> {
     let told = told.filter(|_| matches!(row.run, Run::Script(_))).and_then(parse_i64);
     let keys = told.and_then(|keys| usize::try_from(keys).ok()).unwrap_or(0);
     FIRST_KEY..FIRST_KEY.saturating_add(keys).min(count).max(FIRST_KEY)
-}
-
-impl Session {
-    /// Appends the part of a script.
-    pub(super) fn script<'a>(
-        &self,
-        call: &Call<'_, 'a>,
-        kind: ScriptKind,
-        turn: &mut Turn<'_, 'a>,
-    ) -> Result<(), Error> {
-        let told = call.integer(2)?;
-        if told > (call.len() - FIRST_KEY) as i64 {
-            return Err(Error::TooManyScriptKeys);
-        }
-        let keys = u32::try_from(told).map_err(|_| Error::NegativeScriptKeys)?;
-        let places = FIRST_KEY..FIRST_KEY + keys as usize;
-        places.clone().try_for_each(|index| call.key(index).map(|_| ()))?;
-        if self.port == Port::Shard {
-            let mut slots = places.map(|index| slot_of(call.argument(index)));
-            let first = slots.next();
-            if slots.any(|slot| Some(slot) != first) {
-                return Err(Error::CrossSlot);
-            }
-        }
-        let mut all = Vec::new();
-        for word in std::iter::once(call.argument(1)).chain(call.arguments_from(FIRST_KEY)) {
-            words::begin(word.len() as u32, &mut all);
-            all.extend_from_slice(word);
-        }
-        let script = Script { by_digits: kind.by_digits, read_only: kind.read_only, keys };
-        let work = Work::Script { script, database: self.database, words: turn.scratch.keep(&all) };
-        turn.parts.push(part(work, Kind::Script, &[]));
-        Ok(())
-    }
 }
 
 pub(super) fn script(client: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {

@@ -22,22 +22,6 @@ use torc_proto::resp::compose;
 use torc_proto::resp::request::{self, Arguments, Step};
 use torc_proto::slot::slot_of;
 
-/// Whether the command's subcommand is one, and has as many arguments as it may.
-fn check_subcommand(row: &Row, frame: &[u8], arguments: &Arguments) -> Result<(), Error> {
-    let (subcommands, Some(word)) = (facts::subcommands(row.name), arguments.spans.get(1)) else {
-        return Ok(());
-    };
-    if subcommands.is_empty() {
-        return Ok(());
-    }
-    let is_it = |name: &&&str| word.of(frame).eq_ignore_ascii_case(name.as_bytes());
-    let name = subcommands.iter().find(is_it).ok_or(Error::UnknownSubcommand)?;
-    match facts::of(&format!("{}|{name}", row.name)) {
-        Some(facts) if !facts.takes(arguments.spans.len()) => Err(Error::WrongArguments(facts.name)),
-        _ => Ok(()),
-    }
-}
-
 /// Commands that wait for EXEC.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
@@ -193,7 +177,9 @@ impl Session {
         if row.flags.contains(&"no_multi") {
             return Err(Error::NotInTransaction);
         }
-        check_subcommand(row, frame, arguments)?;
+        if let Some(word) = arguments.spans.get(1) {
+            facts::check_subcommand(row.name, word.of(frame), arguments.spans.len())?;
+        }
         if long_value(row, arguments, turn.limits)
             .is_some_and(|value| value.len > turn.limits.value_bytes_max)
         {

@@ -60,6 +60,8 @@ pub(super) struct Conn<V: Verbs> {
     pub(super) sending: Pieces,
     pub(super) sent: usize,
     pub(super) notice: Notice,
+    /// Of its requests, those that are in the figures.
+    counted: u64,
     /// In the list of those that the next turn goes on with.
     pub(super) touched: bool,
     /// Since when it is [finishing](Phase::Finishing).
@@ -88,6 +90,7 @@ impl<V: Verbs> Conn<V> {
             sending: Pieces::default(),
             sent: 0,
             notice: Notice::Soon,
+            counted: 0,
             touched: false,
             finishes_since: None,
             heard: true,
@@ -95,6 +98,13 @@ impl<V: Verbs> Conn<V> {
             pinged: false,
             progress: 0,
         }
+    }
+
+    /// Requests that were posted since this was asked last.
+    #[inline]
+    pub(super) fn posted_since(&mut self) -> u64 {
+        let ever = self.end.posted_ever();
+        ever - std::mem::replace(&mut self.counted, ever)
     }
 
     pub(super) fn has_sent_all(&self) -> bool {

@@ -64,7 +64,8 @@ impl<T: Transport, V: Verbs> Rdma<T, V> {
 
     /// The socket of a connection is gone.
     pub(super) fn end(&mut self, conn: ConnId, of_socket: Pieces, events: &mut Vec<Event>) {
-        let Some(it) = self.conns.remove(conn) else { return };
+        let Some(mut it) = self.conns.remove(conn) else { return };
+        self.config.stats.pair_posted.add(it.posted_since());
         let Some(hub) = &mut self.hub else { return };
         let Conn { end, lane, phase, inbox, mut read, mut room, sending, .. } = *it;
         if phase != Phase::Closing {

@@ -46,6 +46,7 @@ impl<T: Transport, V: Verbs> Rdma<T, V> {
     /// Takes what has completed, and goes on with those that it concerns.
     fn poll(&mut self, events: &mut Vec<Event>) {
         let Some(hub) = &mut self.hub else { return };
+        self.looks += 1;
         if hub.has_completions() {
             let mut completions = std::mem::take(&mut hub.completions);
             self.config.stats.pair_completions.add(completions.len() as u64);
@@ -56,7 +57,6 @@ impl<T: Transport, V: Verbs> Rdma<T, V> {
                 hub.fill_shared();
             }
         }
-        self.looks += 1;
         self.touch_those_that_wait();
         let mut touched = std::mem::take(&mut self.touched);
         for conn in touched.drain(..) {
@@ -86,6 +86,7 @@ impl<T: Transport, V: Verbs> Rdma<T, V> {
             }
         }
         it.end.settle(hub.memory.region())?;
+        self.config.stats.pair_posted.add(it.posted_since());
         if waits_for_room {
             self.touch(conn);
         }

@@ -17,6 +17,7 @@ impl<T: Transport, V: Verbs> Rdma<T, V> {
         if let Err(broken) = it.write_on(hub) {
             return self.fail(conn, broken);
         }
+        self.config.stats.pair_posted.add(it.posted_since());
         if it.has_sent_all() {
             let sent = Event::Sent { conn, pieces: std::mem::take(&mut it.sending) };
             match notice {

@@ -17,11 +17,8 @@
 
 mod inspect;
 mod publish;
-mod shares;
-mod table;
-
-pub(crate) use shares::Shares;
-pub(crate) use table::Subscriptions;
+pub(super) mod shares;
+pub(super) mod table;
 
 use super::budget::{Pressure, SHORT_BYTES};
 use super::connection::Connection;

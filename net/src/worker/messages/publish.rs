@@ -1,6 +1,7 @@
 //! A message on its way to all subscribers.
 
-use super::{Subscriptions, matches};
+use super::matches;
+use super::table::Subscriptions;
 use crate::metrics::{CommandClass, OutcomeClass};
 use crate::session::{Answer, Channels, Part, Push};
 use crate::transport::ConnId;

@@ -2,9 +2,12 @@
 
 use super::*;
 use crate::session::Protocol;
+use crate::worker::notices::gone::Gone;
+use crate::worker::state::WorkerState;
 use crate::worker::testing::{
     CONN, NOW, add_client_at, exchange, execute, execute_of, key_of, pair, resp, sent, sent_to,
 };
+use std::sync::atomic::Ordering::Relaxed;
 
 const LISTENER: ConnId = ConnId { index: 1, generation: 0 };
 

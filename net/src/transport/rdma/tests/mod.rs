@@ -2,6 +2,7 @@
 //! devices, under seeds, beside sockets of this machine.
 
 mod ends;
+mod rooms;
 mod stays;
 mod steps;
 

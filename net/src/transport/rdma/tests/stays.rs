@@ -4,6 +4,38 @@ use super::receives::PULL_BYTES;
 use super::*;
 use std::io::Write;
 
+/// Answers are counted when they are handed to the device, whether anything of them has completed or not.
+#[test]
+fn what_is_posted_is_counted() {
+    under_seeds(|mut world, _| {
+        let (conn, mut client) = world.paired();
+        let posted = |world: &World<Epoll>| world.rdma.config.stats.pair_posted.read();
+        assert_eq!(posted(&world), 0);
+        for number in 1..=10 {
+            world.send(conn, vec![7; 100]);
+            assert_eq!(posted(&world), number, "one message each");
+            client.drain(&mut Vec::new());
+            (0..20).for_each(|_| drop(world.turn()));
+        }
+        // What it returns of credits, and the ping that its end waits for, are requests, too.
+        for number in 0..200u8 {
+            client.write_all(&[number]).unwrap();
+            let buffer = world.until("a byte", |_, event| match event {
+                Event::Received { buffer, .. } => Some(buffer),
+                event => panic!("{event:?}"),
+            });
+            world.rdma.recycle(buffer);
+        }
+        let returned = posted(&world) - 10;
+        assert!((1..200).contains(&returned), "{returned}");
+        let before = posted(&world);
+        world.send(conn, vec![7; 100]);
+        world.rdma.close(conn);
+        world.until("the end", |_, event| matches!(event, Event::Closed { .. }).then_some(()));
+        assert_eq!(posted(&world) - before, 2);
+    });
+}
+
 /// Whether the shard would sleep, if it were for the queue pairs.
 fn is_idle(world: &mut World<Epoll>) -> bool {
     let rdma = &mut world.rdma;
