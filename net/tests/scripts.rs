@@ -200,6 +200,8 @@ fn a_script_that_is_stopped_has_changed_nothing_and_one_that_fails_has() {
         for (ending, stays) in endings {
             let script = format!("{SET_ALL_NO_RETURN} {ending}");
             client.ask(&["DEL", "key0", "key1", "key2", "key3", "key4", "key5", "key6", "key7"]);
+            let seen = client.eval("return redis.call('exists', unpack(KEYS))", &KEYS, &[]);
+            assert_eq!(seen, ":0\r\n", "nothing is left of the script before");
             let answer = client.eval(&script, &KEYS, &["v"]);
             assert_eq!(answer.starts_with(LIMIT), !stays, "{ending}: {answer}");
             let all: Vec<&str> = ["EXISTS"].into_iter().chain(KEYS).collect();
