@@ -26,8 +26,10 @@ mod generator;
 mod idle;
 mod lab;
 mod load;
+mod login;
 mod one_sided;
 mod process;
+mod protocol;
 mod rdma;
 mod replay;
 mod report;
@@ -44,6 +46,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 
 pub use error::BenchError;
+pub use login::LoginArgs;
 pub use rdma::RdmaArgs;
 
 /// Measures a cache server: one load without a subcommand

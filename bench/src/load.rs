@@ -6,6 +6,7 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use crate::{
+    LoginArgs,
     codec::Tally,
     error::BenchError,
     generator::{Plan, address::Address, drive, measure::Figures, pace::Pace},
@@ -16,26 +17,7 @@ use crate::{
     workload::{Mixed, Sweep, args::WorkloadArgs, mix::Operation, objects::Objects},
 };
 
-/// A protocol that servers of keys and values speak.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ValueEnum, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Protocol {
-    Resp,
-    Memcache,
-    Native,
-}
-
-impl Protocol {
-    pub(crate) const ALL: [Self; 3] = [Self::Resp, Self::Memcache, Self::Native];
-
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Resp => "resp",
-            Self::Memcache => "memcache",
-            Self::Native => "native",
-        }
-    }
-}
+pub(crate) use crate::protocol::Protocol;
 
 /// Runs `$body` with `$codec` bound to the codec of a [`Protocol`]: each protocol gets its own
 /// compiled load loop.
@@ -98,6 +80,8 @@ pub(crate) struct LoadArgs {
     pub(crate) forget: bool,
     #[command(flatten)]
     rdma: RdmaArgs,
+    #[command(flatten)]
+    login: LoginArgs,
     /// What to speak
     #[arg(long, value_enum, default_value_t = Protocol::Resp)]
     protocol: Protocol,
@@ -219,7 +203,13 @@ impl LoadArgs {
                 "shm-read and rdma-read read one key at a time: leave out --depth, --window and --rate";
             return Err(BenchError::setting("transport", reason));
         }
-        Ok(servers)
+        match self.login.login(self.protocol)? {
+            None => Ok(servers),
+            Some(_) if self.transport != Transport::Socket || !servers.iter().all(is_socket) => {
+                Err(BenchError::setting("password-file", "a password is given over sockets alone"))
+            }
+            Some(login) => Ok(servers.into_iter().map(|server| server.for_user(&login)).collect()),
+        }
     }
 
     fn plan(&self) -> Result<Plan, BenchError> {

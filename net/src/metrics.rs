@@ -4,14 +4,17 @@
 
 mod classes;
 mod histogram;
+mod times;
 
+pub(crate) use classes::Counted;
 pub use classes::{CloseReason, CommandClass, OutcomeClass};
 pub use histogram::{BUCKETS, Histogram};
+pub use times::CommandTimes;
 
 use crate::session::{
     ATTACH_REFUSALS, AttachRefusal, BAD_INPUTS, PAIR_REFUSALS, PROTOCOLS, PairRefusal, Protocol,
 };
-use classes::{CLOSE_REASONS, COMMANDS, OUTCOMES};
+use classes::{CLOSE_REASONS, COMMAND_NAMES, COMMANDS, OUTCOMES};
 use std::sync::Arc;
 use torc_engine::reader::Doubt;
 use torc_engine::stats::{Counter, FigureKind};
@@ -38,6 +41,8 @@ const RING_ERRORS: [&str; 2] = ["backwards", "too_far"];
 #[repr(align(128))]
 pub struct WorkerStats {
     requests: [[Counter; OUTCOMES.len()]; COMMANDS.len()],
+    /// Of the turns in which they were executed.
+    command_times: [Histogram; COMMANDS.len()],
     closes: [Counter; CLOSE_REASONS.len()],
     errors: [[Counter; BAD_INPUTS.len()]; PROTOCOLS.len()],
     pub connections: Counter,
@@ -46,6 +51,9 @@ pub struct WorkerStats {
     pub received_bytes: Counter,
     pub sent_bytes: Counter,
     pub protocol_refusals: Counter,
+    pub auth_failures: Counter,
+    pub monitors_lost: Counter,
+    pub hottest_key_permille: Counter,
     pub parked: Counter,
     pub parks: Counter,
     pub client_bytes: Counter,
@@ -135,6 +143,25 @@ impl WorkerStats {
     #[inline]
     pub fn request(&self, command: CommandClass, outcome: OutcomeClass) {
         self.requests[command as usize][outcome as usize].add(1);
+    }
+
+    /// A turn of `ns` is over: whatever was executed since `before` was executed in it.
+    pub(crate) fn end_turn(&self, before: &mut [u64; COMMANDS.len()], ns: u64) {
+        for ((outcomes, times), before) in self.requests.iter().zip(&self.command_times).zip(before) {
+            let count = outcomes.iter().map(Counter::read).sum::<u64>();
+            if count != *before {
+                times.record_many(ns, count - *before);
+                *before = count;
+            }
+        }
+    }
+
+    /// What commands took, by kind.
+    pub fn command_times(&self) -> impl Iterator<Item = CommandTimes> + '_ {
+        COMMAND_NAMES
+            .iter()
+            .zip(&self.command_times)
+            .filter_map(|(name, times)| CommandTimes::of(name, times))
     }
 
     pub fn close(&self, reason: CloseReason) {
@@ -365,6 +392,9 @@ impl WorkerStats {
                 "Connections that spoke a protocol which is not served.",
                 &self.protocol_refusals,
             ),
+            gauge("hottest_key_permille", "Share of the requests that the hottest key has at least, in a thousand, by a sample.", &self.hottest_key_permille),
+            counter("monitors_lost", "Clients that monitored the server and were cut off, as they were slower than others asked.", &self.monitors_lost),
+            counter("auth_failures", "Wrong passwords that clients gave.", &self.auth_failures),
             gauge("rings", "Connections over shared memory that are open.", &self.rings),
             gauge("rings_hot", "Of these, those that each turn looks at; the others ring first.", &self.rings_hot),
             gauge("rings_reading", "Of these, those whose clients can read the shards themselves.", &self.rings_reading),

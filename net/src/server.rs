@@ -24,6 +24,7 @@ pub use tier::RunningTier;
 use crate::clock::{BEHIND_MAX_MS, Clock, MachineClock};
 use crate::databases::Databases;
 use crate::metrics::WorkerStats;
+use crate::observed::Observed;
 use crate::pin::pin_to;
 use crate::rdma::{CLIENT_BYTES, Rdma, RdmaChoice, RdmaStatus, Readers, ReadersBy, ReadersLimits};
 use crate::scripts::Scripts;
@@ -336,6 +337,8 @@ fn shared(
         slots: SlotMap::even(config.shards),
         databases_count: config.databases,
         databases: Databases::new(config.shards),
+        users: config.users.clone(),
+        debug_commands: config.debug_commands,
         wall: clock.wall(),
         boot_id: random(),
         transport: chosen.name(),
@@ -352,6 +355,7 @@ fn shared(
         tunables: Tunables::new(ms(config.idle_timeout), config.connections_max),
         scripts: Scripts::new(config.script_cache_bytes_max),
         script_ms_max: config.script_time_max.as_millis() as u64,
+        observed: Observed::default(),
         resident_bytes: 0.into(),
         value_bytes_max: config.value_bytes_max,
         baseline: Mutex::default(),
@@ -386,6 +390,8 @@ fn settings(
             arguments_max: config.arguments_max,
             databases: config.databases,
             makes_durable,
+            has_password: !config.users.is_empty(),
+            debug_commands: config.debug_commands,
         },
         listeners,
         output_bytes_max: config.output_bytes_max,
@@ -396,6 +402,7 @@ fn settings(
         input_bytes_max: input_bytes_max(config),
         slow_ms_max: ms(config.slow_client_timeout),
         request_ms_max: ms(config.request_timeout),
+        auth_ms_max: ms(config.auth_timeout),
         drain_ms_max: config.drain_timeout.as_millis() as u64,
         spin_ns: config.spin.as_nanos() as u64,
         pairs_max: config.rdma.pairs_max,

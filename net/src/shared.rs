@@ -2,7 +2,8 @@
 
 use crate::clock::Wall;
 use crate::databases::Databases;
-use crate::metrics::WorkerStats;
+use crate::metrics::{CommandTimes, WorkerStats};
+use crate::observed::Observed;
 use crate::rdma::{PairsByClient, Watcher};
 use crate::readable::Readable;
 use crate::scripts::Scripts;
@@ -11,6 +12,7 @@ use crate::slots::SlotMap;
 pub(crate) use crate::subscribers::Subscribers;
 use crate::tier::TierFigures;
 use crate::tunables::Tunables;
+use crate::users::Users;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::ops::Range;
@@ -29,6 +31,8 @@ pub(crate) struct Shared {
     /// How many clients may choose from.
     pub(crate) databases_count: u16,
     pub(crate) databases: Databases,
+    pub(crate) users: Users,
+    pub(crate) debug_commands: bool,
     /// It says when the server started.
     pub(crate) wall: Arc<Wall>,
     pub(crate) boot_id: u64,
@@ -52,6 +56,7 @@ pub(crate) struct Shared {
     pub(crate) scripts: Scripts,
     /// `--script-time-max`, milliseconds.
     pub(crate) script_ms_max: u64,
+    pub(crate) observed: Observed,
     /// Resident memory of the process when it was last measured, bytes.
     pub(crate) resident_bytes: AtomicU64,
     pub(crate) value_bytes_max: u64,
@@ -147,6 +152,18 @@ impl Shared {
         let some =
             shard.map_or(all, |shard| all.get(usize::from(shard)..=usize::from(shard)).unwrap_or_default());
         some.iter().fold(DatabaseFigures::default(), |sum, stats| sum.with(&stats.database(number)))
+    }
+
+    /// What commands took, over all shards.
+    pub(crate) fn command_times(&self) -> Vec<CommandTimes> {
+        let mut all: Vec<CommandTimes> = Vec::new();
+        for times in self.worker_stats.iter().flat_map(|stats| stats.command_times()) {
+            match all.iter_mut().find(|known| known.name == times.name) {
+                Some(known) => known.add(&times),
+                None => all.push(times),
+            }
+        }
+        all
     }
 
     fn all(&self) -> Figures<'_> {

@@ -34,9 +34,11 @@ mod deliver;
 mod drain;
 mod durations;
 mod ending;
+mod enter;
 mod events;
 mod execute;
 mod forward;
+mod gate;
 mod holds;
 mod input;
 mod joint;
@@ -45,6 +47,9 @@ mod left_over;
 pub(crate) mod mail;
 mod memory;
 mod messages;
+mod monitor;
+mod monitoring;
+mod note;
 mod notices;
 mod outcomes;
 mod overdue;
@@ -63,6 +68,8 @@ mod script;
 mod send;
 mod serve;
 mod siblings;
+mod sleep;
+mod slow;
 mod spin;
 mod state;
 mod step;
@@ -247,6 +254,7 @@ impl<T: Transport, C: Clock> Worker<T, C> {
         self.state.close_hoarders(&mut self.transport);
         self.rounds();
         self.state.go_on_with_transactions();
+        self.state.tell_monitors();
         self.state.give_notices();
         self.state.settle(&mut self.transport);
         self.state.publish_mail();
@@ -289,7 +297,8 @@ impl<T: Transport, C: Clock> Worker<T, C> {
         let is_watched = self.state.is_draining()
             || self.state.is_watched()
             || self.state.watches_deadlines()
-            || self.state.waits_for_keys();
+            || self.state.waits_for_keys()
+            || self.state.has_monitors();
         let tick = if is_watched { SHORT_TICK } else { TICK };
         tick.min(self.state.until_save().max(SHORT_TICK))
     }
@@ -357,7 +366,7 @@ impl<T: Transport, C: Clock> Worker<T, C> {
             let is_empty = parts.len() == before;
             self.spans.push(Span { conn: source.conn, parsed, parts_end: parts.len(), is_empty, cut });
         }
-        execute(&mut self.state, &parts, &self.spans, &mut self.prepared);
+        execute(&mut self.state, &self.clock, &parts, &self.spans, &mut self.prepared);
         let parsed_parts = parts.len();
         self.parts = recycled(parts);
         self.scratch.reset();
@@ -436,7 +445,13 @@ impl<T: Transport, C: Clock> Worker<T, C> {
 
 /// Executes a round's parts in order, batch by batch: all hashes and buckets first, then the items, then the
 /// commands, so that the cache misses of a batch overlap.
-fn execute(state: &mut WorkerState, parts: &[Part<'_>], spans: &[Span], prepared: &mut [Prepared]) {
+fn execute(
+    state: &mut WorkerState,
+    clock: &impl Clock,
+    parts: &[Part<'_>],
+    spans: &[Span],
+    prepared: &mut [Prepared],
+) {
     let mut span = 0;
     for (number, batch) in parts.chunks(BATCH_PARTS).enumerate() {
         let mut values_end = false;
@@ -464,8 +479,29 @@ fn execute(state: &mut WorkerState, parts: &[Part<'_>], spans: &[Span], prepared
             }
             let stop = end.min(spans[span].parts_end);
             let within = at - number * BATCH_PARTS..stop - number * BATCH_PARTS;
-            state.execute(spans[span].conn, &batch[within.clone()], &prepared[within]);
+            if state.times_each() {
+                execute_timed(state, clock, spans[span].conn, (&batch[within.clone()], &prepared[within]));
+            } else {
+                state.execute(spans[span].conn, &batch[within.clone()], &prepared[within]);
+            }
             at = stop;
+        }
+    }
+}
+
+/// Executes parts of a connection one by one, and notes those that take long.
+#[cold]
+fn execute_timed(
+    state: &mut WorkerState,
+    clock: &impl Clock,
+    conn: ConnId,
+    (parts, prepared): (&[Part<'_>], &[Prepared]),
+) {
+    for (part, prepared) in parts.iter().zip(prepared) {
+        let (began_ns, answered) = (clock.nanos(), state.answered_of(conn));
+        state.execute(conn, std::slice::from_ref(part), std::slice::from_ref(prepared));
+        if state.answered_of(conn) > answered {
+            state.note_part(conn, part, clock.nanos() - began_ns);
         }
     }
 }

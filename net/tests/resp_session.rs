@@ -403,6 +403,8 @@ proptest! {
             arguments_max,
             databases: 16,
             makes_durable: false,
+            has_password: false,
+        debug_commands: false,
         };
         let mut model = Model::default();
         for piece in input.chunks(piece) {

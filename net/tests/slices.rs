@@ -4,11 +4,11 @@
 mod support;
 
 use support::{Connection, LIMITS, Store, model::Model};
-use torc_engine::command::{Op as Do, Outcome};
+use torc_engine::command::{Command, Op as Do, Outcome, Read};
 use torc_net::session::{Parsed, Part, Port, Protocol, Scratch, Session, Work};
 use torc_proto::native::frame::compose_request;
 use torc_proto::native::keys::push_key;
-use torc_proto::native::{Op, Options, flags};
+use torc_proto::native::{Hello, Op, Options, flags};
 
 const NOW: u64 = 1_000_000_000;
 const SLICES: [usize; 4] = [1, 2, 3, 128];
@@ -225,5 +225,46 @@ fn a_command_in_slices_changes_what_the_whole_does() {
             op: Do::Read(Default::default()),
         };
         assert_eq!(matches!(store.execute(&get, NOW), Outcome::Item(_)), there, "{key}");
+    }
+}
+
+/// What a client is told, and whether it is let in, does not depend on how its bytes arrive; and none of them does anything before it is let in.
+#[test]
+fn passwords_are_taken_however_they_are_cut() {
+    let mut hello = Vec::new();
+    Hello { version_min: 1, version_max: 1, ..Hello::default() }.compose(&mut hello);
+    Hello::compose_credentials(b"default", b"s3cret", &mut hello);
+    let mut native = Vec::new();
+    for (op, key, value) in
+        [(Op::Hello, &b""[..], &hello[..24]), (Op::Hello, b"", &hello), (Op::Set, b"k", b"v")]
+    {
+        compose_request(&mut native, op, 0, 1, &Options::NONE, key, value).unwrap();
+    }
+    let streams: [(&[u8], bool); 6] = [
+        (b"PING\r\nAUTH no\r\nAUTH s3cret\r\nSET k v\r\n", true),
+        (b"*2\r\n$4\r\nAUTH\r\n$6\r\ns3cret\r\n*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1\r\nv\r\n", true),
+        (b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1\r\nv\r\n*2\r\n$4\r\nAUTH\r\n$2\r\nno\r\nSET k v\r\n", false),
+        (b"set a 0 0 14\r\ndefault s3cret\r\nset k 0 0 1\r\nv\r\n", true),
+        (b"set k 0 0 10\r\ndefault no\r\nset k 0 0 1\r\nvx\r\n", false),
+        (&native, true),
+    ];
+    for (stream, is_let_in) in streams {
+        let told = |cuts: [usize; 2]| {
+            let mut store = Model::default();
+            let mut connection = Connection::locked(None);
+            let [first, second] = cuts;
+            let pieces = [&stream[..first], &stream[first..second], &stream[second..]];
+            let answers: Vec<u8> =
+                pieces.iter().flat_map(|piece| connection.send(piece, &mut store, NOW)).collect();
+            let read = Command { database: 0, key: b"k", op: Do::Read(Read::default()) };
+            (answers, matches!(store.execute(&read, NOW), Outcome::Item(_)))
+        };
+        let whole = told([0, 0]);
+        assert_eq!(whole.1, is_let_in, "{}", stream.escape_ascii());
+        for first in 0..stream.len() {
+            for second in [first, first + 1, (first + stream.len()) / 2] {
+                assert_eq!(told([first, second]), whole, "{} at {first}, {second}", stream.escape_ascii());
+            }
+        }
     }
 }

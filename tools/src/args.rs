@@ -22,6 +22,8 @@ pub(crate) enum Action {
     Serve(ServeArgs),
     /// Ask a server: one command, or a prompt
     Cli(crate::cli::CliArgs),
+    /// Bring what a Redis or memcached holds to a server
+    Import(crate::import::ImportArgs),
     /// Load a server and measure what a request costs it
     Bench(Box<torc_bench::BenchArgs>),
     /// Tell what this machine offers the server, and how to get what is missing

@@ -6,6 +6,7 @@ mod cli;
 mod config;
 mod doctor;
 mod exit;
+mod import;
 mod logging;
 mod machine;
 mod serve;
@@ -26,6 +27,7 @@ fn run(action: Action) -> Result<ExitCode, Failure> {
     match action {
         Action::Serve(args) => serve::run(&args)?,
         Action::Cli(args) => return cli::run(&args),
+        Action::Import(args) => import::run(&args)?,
         Action::Bench(args) => return torc_bench::run(*args).map_err(Failure::failed),
         Action::Doctor(args) => doctor::run(&args)?,
         Action::Tier(args) => return tier::run(&args),

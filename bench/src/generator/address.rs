@@ -2,7 +2,9 @@
 //! Over RDMA it is `HOST:PORT` and a device of this machine.
 
 use std::{
-    fmt, io,
+    fmt,
+    fs::File,
+    io,
     net::{SocketAddr, TcpStream, ToSocketAddrs},
     os::{fd::OwnedFd, unix::net::UnixStream},
     path::PathBuf,
@@ -12,7 +14,7 @@ use std::{
 
 use torc_rdma::Local;
 
-use crate::error::BenchError;
+use crate::{error::BenchError, login::Login};
 
 /// The RDMA device of this machine, for all connections.
 #[derive(Clone, Debug)]
@@ -34,6 +36,8 @@ pub(crate) enum Address {
     Rings(PathBuf),
     /// Where a server listens that goes on over RDMA.
     Rdma(SocketAddr, Device),
+    /// One that asks for a password.
+    Locked(Box<Address>, Login),
 }
 
 impl Address {
@@ -51,14 +55,26 @@ impl Address {
                 stream.set_nonblocking(true)?;
                 Ok(stream.into())
             }
+            Self::Locked(address, login) => {
+                let mut stream = File::from(address.connect()?);
+                rustix::io::ioctl_fionbio(&stream, false)?;
+                login.say(&mut stream)?;
+                rustix::io::ioctl_fionbio(&stream, true)?;
+                Ok(stream.into())
+            }
         }
+    }
+
+    /// The same server, which asks for a password.
+    pub(crate) fn for_user(self, login: &Login) -> Self {
+        Self::Locked(Box::new(self), login.clone())
     }
 
     /// Where the server there shares its memory; it is asked, if the address does not tell.
     pub(crate) fn rings(&self) -> Result<Self, BenchError> {
         let path = match self {
             Self::Rings(path) | Self::Unix(path) => path.clone(),
-            Self::Tcp(_) | Self::Rdma(..) => {
+            Self::Tcp(_) | Self::Rdma(..) | Self::Locked(..) => {
                 let found = torc_shm::find(&mut self.connect_blocking()?);
                 let found =
                     found.map_err(BenchError::io(format!("asking {self} where it shares its memory")))?;
@@ -112,6 +128,7 @@ impl fmt::Display for Address {
             Self::Rdma(address, _) => write!(f, "rdma:{address}"),
             Self::Rings(path) => write!(f, "shm:{}", path.display()),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Locked(address, _) => address.fmt(f),
         }
     }
 }

@@ -72,6 +72,32 @@ impl RdmaConfig {
     }
 }
 
+/// Who a client is, for a server that asks for a password.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credentials {
+    pub user: String,
+    /// At most 512 bytes.
+    pub password: Vec<u8>,
+}
+
+impl Credentials {
+    /// The user `default`.
+    pub fn password(password: impl Into<Vec<u8>>) -> Credentials {
+        Credentials { user: "default".into(), password: password.into() }
+    }
+
+    pub(crate) fn words(&self) -> (&[u8], &[u8]) {
+        (self.user.as_bytes(), &self.password)
+    }
+}
+
+/// The password does not belong into a log.
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Credentials").field("user", &self.user).finish_non_exhaustive()
+    }
+}
+
 /// How a client connects and how long it waits. Make one with [`Config::new`] and change fields.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -100,6 +126,8 @@ pub struct Config {
     /// Number the changes, so that each is done once even if its connection is lost. Without it such a change ends
     /// with [`crate::Error::OutcomeUnknown`].
     pub session: bool,
+    /// What the server is told of who the client is, on each connection. Whoever can listen on the network between them can read it.
+    pub credentials: Option<Credentials>,
     /// Name of the client that the server is told.
     pub name: String,
 }
@@ -119,6 +147,7 @@ impl Config {
             requests_max: 65_536,
             value_bytes_max: 256 << 20,
             session: true,
+            credentials: None,
             name: "torc-client".into(),
         }
     }

@@ -283,8 +283,12 @@ impl Driver {
         one_sided.map(reads, key_bytes_max);
     }
 
-    fn attaching(&self) -> Attaching {
-        Attaching { timeout: self.core.connect_timeout(), to_read: self.common.one_sided.is_some() }
+    fn attaching(&self) -> Attaching<'_> {
+        Attaching {
+            timeout: self.core.connect_timeout(),
+            to_read: self.common.one_sided.is_some(),
+            credentials: self.core.credentials(),
+        }
     }
 
     /// Goes on elsewhere, if the server has just told that it could; else as before.

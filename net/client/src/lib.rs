@@ -59,7 +59,7 @@ pub mod request;
 mod stream;
 
 pub use client::Client;
-pub use config::{Config, RdmaConfig, Transport};
+pub use config::{Config, Credentials, RdmaConfig, Transport};
 pub use error::Error;
 pub use item::{Changed, Done, Item, Lease};
 pub use one_sided::OneSidedReads;

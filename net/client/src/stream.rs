@@ -1,5 +1,6 @@
 //! What carries the bytes of one connection: a socket, rings in memory that a server on this host shares, or a queue pair.
 
+use crate::Credentials;
 use mio::net::{TcpStream, UnixStream};
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
@@ -42,17 +43,18 @@ pub(crate) struct Rdma {
 
 /// How memory is attached to.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Attaching {
+pub(crate) struct Attaching<'c> {
     /// Bounds each wait for the server.
     pub(crate) timeout: Duration,
     /// The shards are wanted, too.
     pub(crate) to_read: bool,
+    pub(crate) credentials: Option<&'c Credentials>,
 }
 
 impl Stream {
     /// Begins to connect. Names are looked up here, and memory is attached to, both of which may block the thread. A refusal shows
     /// only later, so the try after `failures` failures begins with another one of the name's addresses.
-    pub(crate) fn open(address: &str, failures: usize, attaching: Attaching) -> io::Result<Stream> {
+    pub(crate) fn open(address: &str, failures: usize, attaching: Attaching<'_>) -> io::Result<Stream> {
         if let Some(path) = address.strip_prefix("unix:") {
             return UnixStream::connect(path).map(Stream::Unix);
         }
@@ -74,9 +76,10 @@ impl Stream {
     }
 
     /// Rings at the server that listens at `path`. `boot_id`: it must be this start of it.
-    pub(crate) fn attach(path: &Path, boot_id: Option<u64>, attaching: Attaching) -> io::Result<Stream> {
-        let connect = if attaching.to_read { torc_shm::connect_to_read } else { torc_shm::connect };
-        let mut rings = connect(path, attaching.timeout).map_err(|error| match error {
+    pub(crate) fn attach(path: &Path, boot_id: Option<u64>, attaching: Attaching<'_>) -> io::Result<Stream> {
+        let Attaching { timeout, to_read, credentials } = attaching;
+        let rings = torc_shm::connect_as(path, to_read, credentials.map(Credentials::words), timeout);
+        let mut rings = rings.map_err(|error| match error {
             ConnectError::Socket(error) => error,
             other => io::Error::other(other),
         })?;

@@ -14,7 +14,8 @@ use std::time::Duration;
 use torc_proto::native::attach::LAYOUT;
 use torc_proto::native::frame::compose_request;
 use torc_proto::native::{
-    Answer, Attach, Attached, Descriptor, DescriptorKind, FrameLimits, Op, Options, ParseError, Status,
+    Answer, Attach, Attached, Descriptor, DescriptorKind, FrameLimits, Hello, Invalid, Op, Options,
+    ParseError, Status, VERSION,
 };
 
 /// Longest answer that is read: its descriptors are bounded.
@@ -136,7 +137,7 @@ impl Connected {
 /// # Errors
 /// [`ConnectError`].
 pub fn connect(path: &Path, timeout: Duration) -> Result<Connected, ConnectError> {
-    attach(path, &Attach::OURS, timeout)
+    attach(path, &Attach::OURS, None, timeout)
 }
 
 /// As [`connect`]; the server's shards, too, are among [`Connected::others`], if it shares them.
@@ -144,20 +145,50 @@ pub fn connect(path: &Path, timeout: Duration) -> Result<Connected, ConnectError
 /// # Errors
 /// [`ConnectError`].
 pub fn connect_to_read(path: &Path, timeout: Duration) -> Result<Connected, ConnectError> {
-    attach(path, &Attach::READS, timeout)
+    attach(path, &Attach::READS, None, timeout)
 }
 
-fn attach(path: &Path, attach: &Attach, timeout: Duration) -> Result<Connected, ConnectError> {
+/// As [`connect`], or [`connect_to_read`], of a client that gives a user and its password first.
+///
+/// # Errors
+/// [`ConnectError`].
+pub fn connect_as(
+    path: &Path,
+    to_read: bool,
+    credentials: Option<(&[u8], &[u8])>,
+    timeout: Duration,
+) -> Result<Connected, ConnectError> {
+    attach(path, if to_read { &Attach::READS } else { &Attach::OURS }, credentials, timeout)
+}
+
+/// Gives user and password ([N-AUTH-1]).
+fn greet(socket: &mut UnixStream, (user, password): (&[u8], &[u8])) -> Result<(), ConnectError> {
+    let (mut request, mut value) = (Vec::new(), Vec::new());
+    Hello { version_min: VERSION, version_max: VERSION, ..Hello::default() }.compose(&mut value);
+    Hello::compose_credentials(user, password, &mut value);
+    compose_request(&mut request, Op::Hello, 0, 1, &Options::NONE, b"", &value)
+        .map_err(|invalid| ConnectError::Protocol(invalid.to_string()))?;
+    socket.write_all(&request)?;
+    answer(socket, &mut VecDeque::new(), |_| Ok(()))
+}
+
+fn attach(
+    path: &Path,
+    attach: &Attach,
+    credentials: Option<(&[u8], &[u8])>,
+    timeout: Duration,
+) -> Result<Connected, ConnectError> {
     let mut socket = UnixStream::connect(path)?;
     socket.set_read_timeout(Some(timeout))?;
     socket.set_write_timeout(Some(timeout))?;
+    credentials.map_or(Ok(()), |credentials| greet(&mut socket, credentials))?;
     let (mut request, mut value) = (Vec::new(), Vec::new());
     attach.compose(&mut value);
     compose_request(&mut request, Op::Attach, 0, 1, &Options::NONE, b"", &value)
         .map_err(|invalid| ConnectError::Protocol(invalid.to_string()))?;
     socket.write_all(&request)?;
     let mut files = VecDeque::new();
-    let attached = answer(&socket, &mut files)?;
+    let attached = answer(&socket, &mut files, Attached::parse)?;
     // What follows the answer is a byte for each message of descriptors; bells come only when there are rings.
     while files.len() < attached.descriptors.len() {
         if receive_or_end(&socket, 1, &mut Vec::new(), &mut files)? == 0 {
@@ -184,14 +215,17 @@ fn receive_or_end(
 }
 
 /// Reads the one answer, and no byte more.
-fn answer(socket: &UnixStream, files: &mut VecDeque<OwnedFd>) -> Result<Attached, ConnectError> {
+fn answer<T>(
+    socket: &UnixStream,
+    files: &mut VecDeque<OwnedFd>,
+    read: impl Fn(&[u8]) -> Result<T, Invalid>,
+) -> Result<T, ConnectError> {
     let limits = FrameLimits { value_bytes_max: ANSWER_BYTES_MAX };
     let mut bytes = Vec::new();
     loop {
         let missing = match Answer::parse(&bytes, &limits) {
             Ok((answer, _)) if answer.header.status() == Status::Ok => {
-                return Attached::parse(answer.value)
-                    .map_err(|invalid| ConnectError::Protocol(invalid.to_string()));
+                return read(answer.value).map_err(|invalid| ConnectError::Protocol(invalid.to_string()));
             }
             Ok((answer, _)) => {
                 return Err(ConnectError::Refused(String::from_utf8_lossy(answer.value).into_owned()));

@@ -41,7 +41,7 @@ pub mod steps;
 mod sync;
 mod words;
 
-pub use connect::{ConnectError, Connected, connect, connect_to_read};
+pub use connect::{ConnectError, Connected, connect, connect_as, connect_to_read};
 pub use end::{Broken, End, RING_BYTES_MAX, RING_BYTES_MIN};
 pub use find::find;
 pub use pair::Pair;

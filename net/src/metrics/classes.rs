@@ -52,6 +52,15 @@ pub(super) const COMMANDS: [&str; 17] = [
     "local",
 ];
 
+/// What Redis calls the commonest command of each kind.
+pub(super) const COMMAND_NAMES: [&str; COMMANDS.len()] = [
+    "get", "getex", "set", "cas", "del", "incr", "decr", "expire", "setrange", "bitfield", "delifeq",
+    "flushall", "scan", "publish", "exec", "eval", "ping",
+];
+
+/// How many requests of each kind there were when the last turn ended.
+pub(crate) type Counted = [u64; COMMANDS.len()];
+
 impl CommandClass {
     #[inline]
     pub fn of(op: &Op<'_>) -> CommandClass {
@@ -137,11 +146,13 @@ pub enum CloseReason {
     Killed,
     /// Its changes could not be saved before they were answered (`--durability always`).
     Storage,
+    /// It gave no password in time, or sent too much without one, or too many wrong ones were given.
+    Unauthenticated,
     /// It did not take the messages that it had subscribed to.
     Subscriber,
 }
 
-pub(super) const CLOSE_REASONS: [&str; 12] = [
+pub(super) const CLOSE_REASONS: [&str; 13] = [
     "client",
     "answered",
     "slow",
@@ -153,5 +164,6 @@ pub(super) const CLOSE_REASONS: [&str; 12] = [
     "memory",
     "killed",
     "storage",
+    "unauthenticated",
     "subscriber",
 ];

@@ -5,6 +5,7 @@ use crate::rdma::{Rdma, RdmaChoice};
 use crate::session::Protocol;
 use crate::tier::{TierConfig, TierError};
 use crate::transport::choice::TransportChoice;
+use crate::users::Users;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -66,6 +67,12 @@ pub struct ServerConfig {
     pub shard_port_base: Option<u16>,
     /// `--announce-host`: what clients are told. Default: the first TCP address.
     pub announce_host: Option<String>,
+    /// `--requirepass-file`, `--auth-file`: who is let in. Default: everybody.
+    pub users: Users,
+    /// `--auth-timeout`: clients that give no password are closed. Default: 30 s.
+    pub auth_timeout: Option<Duration>,
+    /// `--enable-debug-command`. Default: false.
+    pub debug_commands: bool,
     /// `--shards`. Default: 1.
     pub shards: u16,
     /// `--cpus`: shard `n` is pinned to the `n`-th, counted around. Default, empty: not pinned.
@@ -161,6 +168,9 @@ impl Default for ServerConfig {
             }],
             shard_port_base: None,
             announce_host: None,
+            users: Users::default(),
+            debug_commands: false,
+            auth_timeout: Some(Duration::from_secs(30)),
             shards: 1,
             cpus: Vec::new(),
             memory_bytes: 1 << 30,

@@ -155,6 +155,8 @@ pub enum Answer<'s> {
     Reads(Result<&'s [u8], PairRefusal>),
     /// Not executed: the part's [`ReplyKind::deadline`](super::part::ReplyKind::deadline) was over before.
     DeadlineExceeded,
+    /// Whether the password was right.
+    Entered(bool),
     Local,
 }
 

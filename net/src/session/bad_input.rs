@@ -16,11 +16,13 @@ pub enum BadInput {
     ValueTooLong,
     /// Over another limit: `--max-frame`, `--max-arguments`, the protocol's own.
     Limit,
+    /// Before a password was given.
+    Unauthenticated,
 }
 
 /// Names of the kinds, in their order.
-pub const BAD_INPUTS: [&str; 6] =
-    ["malformed", "unknown_command", "arguments", "key", "value_too_long", "limit"];
+pub const BAD_INPUTS: [&str; 7] =
+    ["malformed", "unknown_command", "arguments", "key", "value_too_long", "limit", "unauthenticated"];
 
 /// Errors that were answered and are not yet counted in the figures.
 #[derive(Debug, Default)]
@@ -52,7 +54,7 @@ mod tests {
         let mut errors = Errors::default();
         assert_eq!(errors.take(), None);
         [BadInput::Malformed, BadInput::Limit, BadInput::Limit].into_iter().for_each(|what| errors.add(what));
-        assert_eq!(errors.take(), Some([1, 0, 0, 0, 0, 2]));
+        assert_eq!(errors.take(), Some([1, 0, 0, 0, 0, 2, 0]));
         assert_eq!(errors.take(), None);
     }
 }

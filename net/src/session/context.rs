@@ -1,6 +1,8 @@
 //! What composing may look at beside the answer.
 
 use crate::event_classes::EventClasses;
+use crate::metrics::CommandTimes;
+use crate::observed::Observed;
 use torc_engine::command::Millis;
 use torc_engine::stats::DatabaseFigures;
 use torc_proto::native::Descriptor;
@@ -22,6 +24,12 @@ pub enum Changeable {
     IdleSeconds,
     /// Most connections, over all listeners.
     Connections,
+    /// Microseconds from which on a request is slow; -1: none is.
+    SlowerThanUs,
+    /// Most slow requests that are kept.
+    SlowLogMax,
+    /// Milliseconds from which on a moment is an event; 0: none is.
+    EventsFromMs,
 }
 
 /// What sessions may ask of the server to answer INFO, stats, CLUSTER, HELLO. Never on the path of a GET.
@@ -62,18 +70,38 @@ pub trait ServerView {
     /// Lets `figure_since_reset` count these figures from 0 again; all other readers see them run on.
     fn reset_figures(&self, names: &[&'static str]);
     /// A setting that can be changed while the server runs.
-    fn changeable(&self, _: Changeable) -> u64 {
+    fn changeable(&self, _: Changeable) -> i64 {
         0
     }
     /// The least and the greatest that it may be.
-    fn changeable_limits(&self, _: Changeable) -> (u64, u64) {
+    fn changeable_limits(&self, _: Changeable) -> (i64, i64) {
         (0, 0)
     }
-    fn change(&self, _: Changeable, _: u64) {}
+    fn change(&self, _: Changeable, _: i64) {}
+    /// Slow requests and slow moments; `None`: nobody looks.
+    fn observed(&self) -> Option<&Observed> {
+        None
+    }
+    /// Name, number and durations of each kind of command that was executed.
+    fn command_times(&self) -> Vec<CommandTimes> {
+        Vec::new()
+    }
     /// Lets commands of clients wait until then; not only those that may change something, if `all`.
     fn pause(&self, _now: Millis, _until: Millis, _all: bool) {}
     /// Ends that.
     fn go_on(&self) {}
+    /// Whether clients may use DEBUG.
+    fn has_debug_commands(&self) -> bool {
+        false
+    }
+    /// Whether clients have to give a password.
+    fn has_password(&self) -> bool {
+        false
+    }
+    /// Whether this is one of a user's.
+    fn admits(&self, _user: &[u8], _password: &[u8]) -> bool {
+        false
+    }
     fn started_at(&self) -> Millis;
     /// 64 random bits of this start: a client that sees another number knows of a restart.
     fn boot_id(&self) -> u64;

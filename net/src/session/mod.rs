@@ -18,6 +18,7 @@ mod context;
 mod deadline;
 pub mod detect;
 mod free;
+pub(crate) mod locked;
 pub mod memcache;
 mod messages;
 pub mod native;
@@ -43,7 +44,7 @@ pub use messages::{About, Channels, Inspect, Subscribed};
 pub(crate) use output::lent_cost;
 pub use output::{Output, Piece};
 pub use parsing::{Limits, Parsed};
-pub use part::{DatabasesChange, Joint, Once, Part, ReplyKind, Script, Told, Work};
+pub use part::{DatabasesChange, IfThere, Joint, Once, Part, ReplyKind, Script, Told, Work};
 pub use protocol::{PROTOCOLS, Port, Protocol};
 pub use push::Push;
 pub use refused::Refused;
@@ -54,6 +55,15 @@ pub use walk::{NotWalked, OfClients, Over};
 pub use wish::Wish;
 
 use torc_engine::command::Millis;
+
+/// Words as they are shown to who monitors the server, and a line end.
+pub(crate) fn monitor_line(words: &[Vec<u8>], out: &mut Vec<u8>) {
+    for (number, word) in words.iter().enumerate() {
+        out.extend_from_slice(if number > 0 { b" " } else { b"" });
+        resp::quote(word, out);
+    }
+    out.extend_from_slice(b"\r\n");
+}
 
 /// The protocol of one connection and its state. Each variant offers the same two calls.
 #[derive(Debug)]
@@ -76,6 +86,36 @@ impl Session {
         }
     }
 
+    /// As [`Session::new`], of a client that has to give a password first.
+    pub fn locked(protocol: Option<Protocol>, port: Port) -> Session {
+        match Session::new(protocol, port) {
+            Session::Resp(session) => Session::Resp(session.lock()),
+            Session::Memcache(session) => Session::Memcache(session.lock()),
+            Session::Native(session) => Session::Native(session.lock()),
+            undecided @ Session::Undecided(_) => undecided,
+        }
+    }
+
+    /// Whether its client has to give a password before anything is done for it, where there is one.
+    pub fn is_locked(&self) -> bool {
+        match self {
+            Session::Undecided(_) => true,
+            Session::Resp(session) => session.is_locked(),
+            Session::Memcache(session) => session.is_locked(),
+            Session::Native(session) => session.is_locked(),
+        }
+    }
+
+    /// Whether the password of [`Work::Enter`] was right. Only then is more of the connection parsed.
+    pub fn entered(&mut self, is_through: bool) {
+        match self {
+            Session::Undecided(_) => {}
+            Session::Resp(session) => session.entered(is_through),
+            Session::Memcache(session) => session.entered(is_through),
+            Session::Native(session) => session.entered(is_through),
+        }
+    }
+
     /// Memory that it holds beside itself.
     pub(crate) fn bytes_held(&self) -> usize {
         match self {
@@ -89,6 +129,14 @@ impl Session {
         match self {
             Session::Native(session) => session.identity(),
             Session::Undecided(_) | Session::Memcache(_) | Session::Resp(_) => 0,
+        }
+    }
+
+    /// The name that its client has given itself.
+    pub(crate) fn client_name(&self) -> &[u8] {
+        match self {
+            Session::Resp(session) => session.client_name(),
+            _ => &[],
         }
     }
 
@@ -127,7 +175,10 @@ impl Session {
         if let Session::Undecided(port) = *self {
             match detect::detect(input) {
                 detect::Detected::Unclear => return Parsed { consumed: 0, missing: 1 },
-                detect::Detected::Protocol(protocol) => *self = Session::new(Some(protocol), port),
+                detect::Detected::Protocol(protocol) => {
+                    let session = if limits.has_password { Session::locked } else { Session::new };
+                    *self = session(Some(protocol), port);
+                }
                 detect::Detected::Refused(refused) => {
                     let reply = ReplyKind::Refused(refused);
                     parts.push(Part { work: Work::Close, reply, echo: &[], once: None });

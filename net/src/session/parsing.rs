@@ -31,4 +31,8 @@ pub struct Limits {
     pub databases: u16,
     /// A change can be safe before it is answered: there is a tier that outlives a crash.
     pub makes_durable: bool,
+    /// `--enable-debug-command`.
+    pub debug_commands: bool,
+    /// Clients have to give a password first.
+    pub has_password: bool,
 }

@@ -122,6 +122,20 @@ pub enum Work<'a> {
     },
     /// What the client tells of reads of its own.
     Told(Told, &'a [u8]),
+    /// The client is shown what all others ask for, or no more.
+    Monitor {
+        begins: bool,
+    },
+    /// Nothing, for so long; others wait meanwhile.
+    Sleep {
+        ms: u64,
+    },
+    /// The client proves who it is; nothing behind it is parsed before its session has heard
+    /// [what came of that](super::Session::entered).
+    Enter {
+        user: &'a [u8],
+        password: &'a [u8],
+    },
     /// About channels and their messages. `name`: of the channel, or a pattern, or several names as
     /// [`torc_engine::words`].
     Messages {
@@ -179,11 +193,20 @@ impl Work<'_> {
     }
 }
 
+/// What keys have to be that get values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IfThere {
+    None,
+    All,
+}
+
 /// What is done with several keys as one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Joint {
     /// Keys get values, if none of them has one.
     SetIfNone,
+    /// Keys get values and an expiry; all of them have to have one already, or none.
+    Set { condition: Option<IfThere>, expiry: Expiry },
     /// A key of the database `to` gets what another key has: value, flags and expiry.
     Copy {
         to: u16,
@@ -245,6 +268,20 @@ impl ReplyKind {
             ReplyKind::Native(reply) => reply.deadline(),
             _ => Deadline::NONE,
         }
+    }
+
+    /// What was asked, as far as that can be told from the answer's kind, the key and the echo; `None`: no client has asked it, or it is
+    /// not to be shown.
+    pub fn words(&self, key: &[u8], echo: &[u8]) -> Option<Vec<Vec<u8>>> {
+        let verb = match self {
+            ReplyKind::Resp(reply) if reply.is_whole() => return Some(reply.request(echo)),
+            ReplyKind::Resp(reply) => reply.verb(),
+            ReplyKind::Memcache(reply) => reply.verb(),
+            ReplyKind::Native(reply) => reply.verb(),
+            ReplyKind::Refused(_) | ReplyKind::Step | ReplyKind::Push => return None,
+        };
+        let words = [verb.as_bytes(), key].into_iter().filter(|word| !word.is_empty());
+        Some(words.map(<[u8]>::to_vec).collect())
     }
 
     /// When a change is to be answered.

@@ -168,6 +168,8 @@ impl World {
             limits: Limits {
                 databases: 16,
                 makes_durable: self.tier.as_ref().is_some_and(TierWorld::makes_durable),
+                has_password: false,
+                debug_commands: false,
                 key_bytes_max: 250,
                 value_bytes_max: 1 << 20,
                 value_bytes_inline: 64 + random.below(4000),
@@ -192,6 +194,7 @@ impl World {
             input_bytes_max: 256 << 10,
             slow_ms_max: 0,
             request_ms_max: 0,
+            auth_ms_max: 0,
             drain_ms_max: DRAIN_MS,
             ring_bytes: 0,
             spin_ns: SPINS_NS[random.below(SPINS_NS.len())],

@@ -28,6 +28,7 @@ impl WorkerState {
         if !matches!(reply, ReplyKind::Push) {
             self.turn.waited.add(read_ns);
             conn.answered += 1;
+            self.note_waited(conn, &reply, (key, echo), read_ns);
         }
         conn.output.prepare(|| self.pool.take());
         let context = context(conn.number, &conn.peer, &conn.local, self.now, &self.view);

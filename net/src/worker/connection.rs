@@ -24,10 +24,12 @@ use super::transaction::Running;
 use super::upload::Upload;
 use super::walking::Walk;
 use super::watches::Watched;
+use crate::observed::Monitor;
 use crate::rdma::{Admitted, Pairings};
 use crate::session::{Answer, Output, ReplyKind, Session};
 use crate::transport::{ConnId, Pieces};
 use std::collections::VecDeque;
+use std::sync::Arc;
 use torc_engine::command::{Millis, UploadId};
 use torc_engine::segments::Lent;
 
@@ -148,6 +150,10 @@ pub(crate) struct Connection {
     pub(crate) received_bytes: u64,
     /// When it came.
     pub(crate) accepted_at: Millis,
+    /// When its wrong password is answered, or it has slept; 0: it waits for neither.
+    pub(crate) waits_until: Millis,
+    /// It is shown what all clients ask for.
+    pub(crate) monitor: Option<Arc<Monitor>>,
     /// Requests answered.
     pub(crate) answered: u64,
     /// When a send last began, was over or was seen to go on.
@@ -229,6 +235,8 @@ impl Connection {
             received_at: now,
             received_bytes: 0,
             accepted_at: now,
+            waits_until: 0,
+            monitor: None,
             answered: 0,
             sent_at: now,
             taken: 0,

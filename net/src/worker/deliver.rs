@@ -57,7 +57,10 @@ impl WorkerState {
             };
             conn.is_untrue |= batch.is_untrue && self.is_untrue(batch.kind_of(number).wish);
             match (with, owned) {
-                (AnsweredWith::Words, _) => self.take_words(conn, from.sequence, bytes),
+                (AnsweredWith::Words, _) => {
+                    let AskBytes { key, echo, .. } = batch.bytes_of(number);
+                    self.take_words(conn, from.sequence, (key, echo), bytes);
+                }
                 (_, Some((OwnedAnswer::Later, _))) if conn.queue.is_alone(from.sequence) => {
                     self.ask_again(conn, batch.kind_of(number), batch.bytes_of(number));
                 }
@@ -108,11 +111,18 @@ impl WorkerState {
     }
 
     /// Takes an answer in the protocol's words.
-    pub(super) fn take_words(&mut self, conn: &mut Connection, sequence: u32, words: &[u8]) {
+    pub(super) fn take_words(
+        &mut self,
+        conn: &mut Connection,
+        sequence: u32,
+        keyed: (&[u8], &[u8]),
+        words: &[u8],
+    ) {
         match conn.queue.answered(sequence, words.len()) {
             Place::None => {}
             Place::Behind(asked) => {
                 self.turn.forwarded.add(asked.asked_ns);
+                self.note_waited(conn, &asked.reply, keyed, asked.read_ns);
                 let behind = conn.queue.words(|| self.pool.take());
                 let before = behind.len();
                 behind.extend_from_slice(words);
@@ -125,6 +135,7 @@ impl WorkerState {
                     conn.output.tail().extend_from_slice(words);
                     self.turn.waited.add(asked.read_ns);
                     conn.answered += 1;
+                    self.note_waited(conn, &asked.reply, keyed, asked.read_ns);
                 }
                 self.compose_ready(conn);
             }
@@ -162,6 +173,7 @@ impl WorkerState {
                 self.turn.forwarded.add(asked.asked_ns);
                 if asked.free && conn.queue.composes() && chain.is_none() {
                     let answer = answer.answer(value, None);
+                    self.note_waited(conn, &asked.reply, keyed, asked.read_ns);
                     return self.compose_behind(conn, (&asked, sequence), keyed, &answer);
                 }
                 let kept = Kept::copy(&asked, bytes, value, (answer, chain), &mut self.pool);

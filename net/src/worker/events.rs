@@ -29,8 +29,9 @@ impl WorkerState {
             kind.unwrap_or(ListenerKind { protocol: None, shard_port: false });
         // Connections of all shards get different numbers.
         let number = total * u64::from(self.mail.shards()) + u64::from(self.number);
+        let session = if self.settings.limits.has_password { Session::locked } else { Session::new };
         let port = if shard_port { Port::Shard } else { Port::Common };
-        let mut conn = Connection::new(id, number, Session::new(protocol, port), self.ticks);
+        let mut conn = Connection::new(id, number, session(protocol, port), self.ticks);
         conn.on_shard_port = shard_port;
         let (peer, local) = addresses();
         (conn.peer, conn.local) = (peer.into(), local.into());
@@ -136,6 +137,7 @@ impl WorkerState {
     pub(super) fn closed(&mut self, id: ConnId, mut pieces: Pieces) {
         pieces.drain().for_each(|piece| self.take_back(piece));
         let Some(mut conn) = self.connections.remove(id) else { return };
+        self.end_monitor(&mut conn);
         let stays = self.leave_transaction(&mut conn);
         #[cfg(test)]
         if self.strikes(super::bug::Bug::KeptCharge) {

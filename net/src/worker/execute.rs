@@ -84,6 +84,7 @@ impl WorkerState {
         let changes = self.changes_before(|| parts.iter().filter_map(Part::wished));
         let output_bytes_max = self.output_bytes_max();
         let is_paused = self.shared.tunables.paused(self.now).is_some();
+        self.sample(parts, prepared);
         let mut answered = 0;
         for (part, prepared) in parts.iter().zip(prepared) {
             if conn.phase != Phase::Open {
@@ -140,6 +141,18 @@ impl WorkerState {
             self.dirty.push(id);
         }
         self.connections.put(conn);
+    }
+
+    /// Counts the keys of a few requests, to know which are asked for most.
+    #[inline]
+    fn sample(&mut self, parts: &[Part<'_>], prepared: &[Prepared]) {
+        let mut from = 0;
+        while let Some(place) = self.hot.next(parts.len(), from) {
+            if let Work::Keyed(command) = &parts[place].work {
+                self.hot.count(prepared[place].hash, command.database, command.key, self.ticks);
+            }
+            from = place + 1;
+        }
     }
 
     /// False: the item has to be fetched first.
@@ -325,6 +338,9 @@ impl WorkerState {
             }
             Work::Reads { asked } => self.give_reads(conn, part, asked, read_ns),
             Work::Pair { client } => self.begin_pair(conn, part, client, read_ns),
+            Work::Monitor { begins } => self.begin_monitor(conn, part, *begins, read_ns),
+            Work::Sleep { ms } => self.begin_sleep(conn, part, *ms, read_ns),
+            Work::Enter { user, password } => self.begin_enter(conn, part, (user, password), read_ns),
             Work::Told(told, value) => {
                 self.take_told(*told, value);
                 self.stats.request(CommandClass::Local, OutcomeClass::Done);
@@ -393,6 +409,7 @@ impl WorkerState {
                 conn.session.compose(part.reply, command.key, part.echo, &answer, &context, &mut conn.output);
                 self.turn.waited.add(read_ns);
                 conn.answered += 1;
+                self.note_waited(conn, &part.reply, (command.key, part.echo), read_ns);
                 return true;
             }
             Ok(answer) => {
@@ -430,6 +447,7 @@ impl WorkerState {
         self.compose(conn, part, key, &answer);
         self.turn.waited.add(read_ns);
         conn.answered += 1;
+        self.note_waited(conn, &part.reply, (key, part.echo), read_ns);
         if conn.ends_behind_answer {
             conn.phase = Phase::Finishing(CloseReason::Killed);
         }

@@ -30,6 +30,8 @@ pub(crate) struct JointRun {
     item: Option<(Meta, Vec<u8>)>,
     /// A key has a value that may have to have none.
     is_there: bool,
+    /// A key has none that may have to have one.
+    is_missing: bool,
     /// The answer to a part that did not do what it should.
     failed: Option<OwnedAnswer>,
 }
@@ -57,7 +59,7 @@ impl<'a> Asked<'a> {
     /// The keys, each with its database.
     pub(super) fn keys(self) -> impl Iterator<Item = Key<'a>> {
         let (step, last) = match self.joint {
-            Joint::SetIfNone => (2, self.database),
+            Joint::SetIfNone | Joint::Set { .. } => (2, self.database),
             Joint::Copy { to, .. } => (1, to),
         };
         let keys = words::each(self.words).step_by(step).enumerate();
@@ -93,8 +95,8 @@ impl JointRun {
                 true => self.item = Some((found.meta, bytes_of(found, &mut lent))),
                 false => self.is_there = true,
             },
-            (Step::Look, Answer::Outcome(Outcome::Miss))
-            | (Step::Write, Answer::Outcome(Outcome::Stored { .. }))
+            (Step::Look, Answer::Outcome(Outcome::Miss)) => self.is_missing = true,
+            (Step::Write, Answer::Outcome(Outcome::Stored { .. }))
             // It may be over by now.
             | (Step::Remove, Answer::Outcome(Outcome::Deleted { .. } | Outcome::Miss)) => {}
             (_, Answer::Outcome(Outcome::Refused(refusal))) => {

@@ -19,6 +19,7 @@ impl WorkerState {
             return;
         }
         self.sweep.at = self.ticks;
+        self.tell_hot_keys();
         let places = self.connections.places();
         for _ in 0..places.min(SWEEP_PLACES) {
             self.sweep.place = (self.sweep.place + 1) % places;
@@ -31,6 +32,15 @@ impl WorkerState {
                 self.close(&mut conn, reason, transport);
             }
             self.connections.put(conn);
+        }
+    }
+
+    /// Tells all threads which keys are asked for most.
+    fn tell_hot_keys(&mut self) {
+        if let Some((keys, total)) = self.hot.take() {
+            let most = keys.iter().map(|hot| hot.count - hot.over).max().unwrap_or_default();
+            self.stats.hottest_key_permille.set((most * 1000).checked_div(total).unwrap_or_default());
+            self.shared.observed.tell_hot_keys(self.number, keys, total);
         }
     }
 
@@ -53,6 +63,8 @@ impl WorkerState {
                 "closed a client that did not finish its request in {request_ms_max} ms (--request-timeout)"
             );
             Some(CloseReason::Unfinished)
+        } else if self.is_out_of_patience(conn) {
+            Some(CloseReason::Unauthenticated)
         } else if idle_ms_max > 0 && self.is_idle(conn) && silent_ms > idle_ms_max {
             Some(CloseReason::Idle)
         } else {

@@ -21,7 +21,10 @@ use torc_engine::segments::LentChain;
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum OwnedWork {
     Keyed(Op<'static>),
-    ValueBegin { op: Op<'static>, bytes: u64 },
+    ValueBegin {
+        op: Op<'static>,
+        bytes: u64,
+    },
     ValueData,
     ValueEnd(Option<Options>),
     ValueAbort,
@@ -31,13 +34,28 @@ pub(crate) enum OwnedWork {
     Transaction,
     Joint(Joint),
     Script(Script),
-    Flush { at: Option<Millis> },
-    Scan { cursor: u64, count: u32 },
+    Flush {
+        at: Option<Millis>,
+    },
+    Scan {
+        cursor: u64,
+        count: u32,
+    },
     Walk(Over),
-    Attach { reads: bool },
+    Attach {
+        reads: bool,
+    },
     Pair,
     Reads,
     Told(Told),
+    Monitor {
+        begins: bool,
+    },
+    Sleep {
+        ms: u64,
+    },
+    /// The user is the key, the password the value.
+    Enter,
     Messages(About),
     Local,
     Close,
@@ -105,6 +123,9 @@ impl OwnedPart {
             Work::Pair { client } => (OwnedWork::Pair, &b""[..], client),
             Work::Reads { asked } => (OwnedWork::Reads, &b""[..], asked),
             Work::Told(told, value) => (OwnedWork::Told(told), &b""[..], value),
+            Work::Monitor { begins } => (OwnedWork::Monitor { begins }, &b""[..], &b""[..]),
+            Work::Sleep { ms } => (OwnedWork::Sleep { ms }, &b""[..], &b""[..]),
+            Work::Enter { user, password } => (OwnedWork::Enter, user, password),
             Work::Messages { about, name, message } => (OwnedWork::Messages(about), name, message),
             Work::Local => (OwnedWork::Local, &b""[..], &b""[..]),
             Work::Close => (OwnedWork::Close, &b""[..], &b""[..]),
@@ -157,6 +178,9 @@ impl OwnedPart {
             OwnedWork::Messages(about) => Work::Messages { about, name: key, message: value },
             OwnedWork::Pair => Work::Pair { client: value },
             OwnedWork::Reads => Work::Reads { asked: value },
+            OwnedWork::Monitor { begins } => Work::Monitor { begins },
+            OwnedWork::Sleep { ms } => Work::Sleep { ms },
+            OwnedWork::Enter => Work::Enter { user: key, password: value },
             OwnedWork::Local => Work::Local,
             OwnedWork::Close => Work::Close,
         };
@@ -287,6 +311,7 @@ pub(crate) enum OwnedAnswer {
     Reads(Option<PairRefusal>),
     OutcomeUnknown,
     DeadlineExceeded,
+    Entered(bool),
     Local,
     /// The value is too long to be copied and cannot be lent now. The asker asks again later.
     Later,
@@ -388,6 +413,7 @@ impl OwnedAnswer {
             Answer::Pair(paired) => OwnedAnswer::Pair(paired.err().unwrap_or(PairRefusal::Off)),
             Answer::OutcomeUnknown => OwnedAnswer::OutcomeUnknown,
             Answer::DeadlineExceeded => OwnedAnswer::DeadlineExceeded,
+            Answer::Entered(is_through) => OwnedAnswer::Entered(is_through),
             Answer::Local => OwnedAnswer::Local,
         };
         (plain, None)
@@ -416,6 +442,7 @@ impl OwnedAnswer {
             OwnedAnswer::Reads(why) => Answer::Reads(why.map_or(Ok(bytes), Err)),
             OwnedAnswer::OutcomeUnknown => Answer::OutcomeUnknown,
             OwnedAnswer::DeadlineExceeded => Answer::DeadlineExceeded,
+            OwnedAnswer::Entered(is_through) => Answer::Entered(is_through),
             OwnedAnswer::Local => Answer::Local,
             OwnedAnswer::Later => Answer::Busy { limit: "client-memory" },
         }

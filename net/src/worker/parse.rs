@@ -20,6 +20,7 @@ use super::mail::{LEFT_PLACES, RESUME_PLACES};
 use super::rounds::{CONNECTION_PARTS, Rounds};
 use super::state::WorkerState;
 use crate::metrics::CloseReason;
+use crate::session::locked;
 use crate::session::{Parsed, Part, Scratch};
 use crate::transport::ConnId;
 
@@ -78,6 +79,12 @@ impl WorkerState {
     pub(super) fn append_input(&mut self, id: ConnId, bytes: &[u8]) {
         let Some(conn) = self.connections.find(id).filter(|conn| conn.phase == Phase::Open) else { return };
         conn.input.append(bytes, &mut self.pool);
+        if conn.input.len() > locked::INPUT_BYTES_MAX
+            && self.settings.limits.has_password
+            && conn.session.is_locked()
+        {
+            conn.phase = Phase::Finishing(CloseReason::Unauthenticated);
+        }
         make_ready(&mut self.rounds, conn);
         self.budget.charge(conn);
         // It may have to be paused.
@@ -154,9 +161,17 @@ impl WorkerState {
         };
         let before = parts.len();
         let parts_max = before + parts_of_connection;
+        scratch.set_noting(self.monitoring.is_on);
         let parsed = conn.session.parse(bytes, scratch, self.now, &self.settings.limits, parts, parts_max);
         self.rounds.parsed(&mut conn.marks, parts.len() - before);
+
         let cut = parts.len() >= parts_max || parsed.missing == Parsed::HALTED;
+        if self.monitoring.is_on
+            && let Some(conn) = self.connections.take(id)
+        {
+            self.note_asked(&conn, scratch, &parts[before..]);
+            self.connections.put(conn);
+        }
         (parsed, cut)
     }
 

@@ -6,20 +6,24 @@ use super::bug::{Bug, Bugs};
 use super::connection::Connections;
 use super::drain::Drain;
 use super::durations::TurnTimes;
+use super::gate::Gate;
 use super::holds::Holds;
 use super::mail::{Batch, Mail};
 use super::messages::table::Subscriptions;
+use super::monitoring::Monitoring;
 use super::notices::Notices;
 use super::outcomes::Outcomes;
 use super::pool::Pool;
 use super::rounds::Rounds;
 use super::script::ScriptEngine;
 use super::siblings::Siblings;
+use super::slow::Slow;
 use super::sweep::Sweep;
 use super::tier::state::Tier;
 use super::upload::ForeignUpload;
 use super::view::View;
 use crate::metrics::WorkerStats;
+use crate::observed::HotKeys;
 use crate::rdma::Readers;
 use crate::session::native::CREDIT;
 use crate::session::{Limits, Output, Protocol};
@@ -58,6 +62,7 @@ pub(crate) struct Settings {
     /// 0: never; so are the others.
     pub(crate) slow_ms_max: u64,
     pub(crate) request_ms_max: u64,
+    pub(crate) auth_ms_max: u64,
     pub(crate) drain_ms_max: u64,
     /// How long a worker that has worked looks for more before it sleeps.
     pub(crate) spin_ns: u64,
@@ -107,6 +112,9 @@ pub(crate) struct WorkerState {
     /// Milliseconds of the clock, for time-outs: the wall clock, which `now` follows, may step ahead.
     pub(super) ticks: Millis,
     pub(super) turn: TurnTimes,
+    pub(super) slow: Slow,
+    pub(super) hot: HotKeys,
+    pub(super) monitoring: Monitoring,
     /// Connections to look after at the end of the turn.
     pub(super) dirty: Vec<ConnId>,
     pub(super) rounds: Rounds,
@@ -126,6 +134,7 @@ pub(crate) struct WorkerState {
     /// The table of spaces up to which the server was told that nothing is left of what was dropped.
     pub(super) told_dropped: u64,
     pub(super) drain: Drain,
+    pub(super) gate: Gate,
     pub(super) accept_failure_logged: bool,
     #[cfg(test)]
     pub(super) bugs: Bugs,
@@ -157,6 +166,9 @@ impl WorkerState {
             now,
             ticks: 0,
             turn: TurnTimes::default(),
+            slow: Slow::default(),
+            hot: HotKeys::default(),
+            monitoring: Monitoring::default(),
             dirty: Vec::new(),
             rounds: Rounds::default(),
             apart: Output::default(),
@@ -169,6 +181,7 @@ impl WorkerState {
             sweep: Sweep::default(),
             told_dropped: 0,
             drain: Drain::default(),
+            gate: Gate::default(),
             accept_failure_logged: false,
             #[cfg(test)]
             bugs: Bugs::default(),
@@ -203,6 +216,8 @@ impl WorkerState {
         self.rounds.begin_turn();
         self.look_for_listeners();
         self.turn.began_ns = began_ns;
+        self.monitoring.is_on = self.shared.observed.monitors.is_any();
+        self.slow.begin_turn(&self.shared.observed, began_ns);
         self.ticks = began_ns / 1_000_000;
         if self.readers.is_some() {
             self.follow_readers();
@@ -271,6 +286,7 @@ impl WorkerState {
 
     pub(super) fn end_turn(&mut self, ns: u64) {
         self.report_drained();
+        self.note_turn(ns);
         self.turn.end(ns, &self.stats);
     }
 }

@@ -44,6 +44,8 @@ fn state_at(number: u16, mail: Mail, shared: Arc<Shared>) -> WorkerState {
         arguments_max: 10,
         databases: 16,
         makes_durable: true,
+        has_password: false,
+        debug_commands: false,
     };
     let settings = Settings {
         limits,
@@ -56,6 +58,7 @@ fn state_at(number: u16, mail: Mail, shared: Arc<Shared>) -> WorkerState {
         input_bytes_max: 1000,
         slow_ms_max: 0,
         request_ms_max: 0,
+        auth_ms_max: 0,
         drain_ms_max: 0,
         spin_ns: 0,
         pairs_max: 1,

@@ -1,6 +1,8 @@
 //! What sessions see of the server.
 
 use crate::event_classes::EventClasses;
+use crate::metrics::CommandTimes;
+use crate::observed::{Observed, SLOW_LOG_MAX};
 use crate::scripts::{NO_ROOM, Script};
 use crate::session::{Changeable, ComposeContext, ServerView};
 use crate::shared::Shared;
@@ -86,28 +88,45 @@ impl ServerView for View {
         self.shared.reset(names);
     }
 
-    fn changeable(&self, what: Changeable) -> u64 {
-        let tunables = &self.shared.tunables;
+    fn changeable(&self, what: Changeable) -> i64 {
+        let (tunables, observed) = (&self.shared.tunables, &self.shared.observed);
         match what {
             // Less than a second is not told as never.
-            Changeable::IdleSeconds => tunables.idle_ms_max().div_ceil(1000),
-            Changeable::Connections => tunables.connections_max() as u64,
+            Changeable::IdleSeconds => tunables.idle_ms_max().div_ceil(1000) as i64,
+            Changeable::Connections => tunables.connections_max() as i64,
+            Changeable::SlowerThanUs => observed.slower_than_us(),
+            Changeable::SlowLogMax => observed.slow_log_max() as i64,
+            Changeable::EventsFromMs => observed.events_from_ms() as i64,
         }
     }
 
-    fn changeable_limits(&self, what: Changeable) -> (u64, u64) {
+    fn changeable_limits(&self, what: Changeable) -> (i64, i64) {
         match what {
-            Changeable::IdleSeconds => (0, i32::MAX as u64),
-            Changeable::Connections => (1, self.shared.connections_max as u64),
+            Changeable::IdleSeconds => (0, i32::MAX.into()),
+            Changeable::Connections => (1, self.shared.connections_max as i64),
+            Changeable::SlowerThanUs => (-1, i64::MAX / 1000),
+            Changeable::SlowLogMax => (0, SLOW_LOG_MAX as i64),
+            Changeable::EventsFromMs => (0, i64::MAX / 1000),
         }
     }
 
-    fn change(&self, what: Changeable, number: u64) {
-        let tunables = &self.shared.tunables;
+    fn change(&self, what: Changeable, number: i64) {
+        let (tunables, observed) = (&self.shared.tunables, &self.shared.observed);
         match what {
-            Changeable::IdleSeconds => tunables.set_idle_ms_max(number * 1000),
+            Changeable::IdleSeconds => tunables.set_idle_ms_max(number as u64 * 1000),
             Changeable::Connections => tunables.set_connections_max(number as usize),
+            Changeable::SlowerThanUs => observed.set_slower_than_us(number),
+            Changeable::SlowLogMax => observed.set_slow_log_max(number as usize),
+            Changeable::EventsFromMs => observed.set_events_from_ms(number as u64),
         }
+    }
+
+    fn observed(&self) -> Option<&Observed> {
+        Some(&self.shared.observed)
+    }
+
+    fn command_times(&self) -> Vec<CommandTimes> {
+        self.shared.command_times()
     }
 
     fn pause(&self, now: Millis, until: Millis, all: bool) {
@@ -116,6 +135,18 @@ impl ServerView for View {
 
     fn go_on(&self) {
         self.shared.tunables.go_on();
+    }
+
+    fn has_debug_commands(&self) -> bool {
+        self.shared.debug_commands
+    }
+
+    fn has_password(&self) -> bool {
+        !self.shared.users.is_empty()
+    }
+
+    fn admits(&self, user: &[u8], password: &[u8]) -> bool {
+        self.shared.users.admit(user, password)
     }
 
     fn started_at(&self) -> Millis {

@@ -8,7 +8,8 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 use torc_net::metrics::CloseReason;
 use torc_proto::native::pair::Window;
-use torc_proto::native::{Op, Options, Status};
+use torc_proto::native::{Op, Options, ReadsGiven, Status};
+use torc_rdma::reads::ReadEnd;
 
 /// Far beyond what one answer takes in the guest.
 const AT_ONCE: Duration = Duration::from_secs(2);
@@ -154,8 +155,50 @@ pub(crate) fn pairings_beyond_the_limit_are_refused_and_cost_nothing(devices: &D
         let impossible = torc_proto::native::pair::PairEnd { mtu: 3, ..offer(&local) };
         assert_eq!(ask(&mut socket, &impossible).expect_err("it cannot be").0, Status::BadArgument as u8);
     }
+    let later = torc_proto::native::pair::PairEnd { version_min: 2, version_max: 9, ..offer(&local) };
+    let refused = ask(&mut socket, &later).expect_err("nobody speaks that");
+    assert_eq!(refused.0, Status::UnsupportedVersion as u8, "{}", refused.1);
+    assert_eq!(["version", "peer", "too_often"].map(|why| sample(&server, "rdma_refusals", why)), [1, 50, 0]);
     wires.push(Wire::new(&server, &local));
     wires.iter_mut().for_each(is_served);
     drop((wires, socket));
+    nothing_is_left(&server);
+}
+
+/// Each takes the place of the one before, so no other limit is met.
+pub(crate) fn queue_pairs_in_a_loop_are_refused(devices: &Devices) {
+    const TRIES: u64 = 40;
+    let server = start(devices, |config| config.rdma.reads = true);
+    let local = local(devices);
+    let (mut neighbour, mut wire) = (Wire::new(&server, &local), Wire::new(&server, &local));
+    neighbour.set(b"long", &pattern(2 << 20, 1));
+    let (began, mut made) = (Instant::now(), 0);
+    for _ in 0..TRIES {
+        let end = ReadEnd::new(&local.device, &local.domain, &local.place, 7).expect("an end");
+        let mut value = Vec::new();
+        end.asked().compose(&mut value);
+        let (_, status, words) = wire.try_do(Op::Reads, b"", &value).expect("it goes on");
+        match status {
+            status if status == Status::Ok as u8 => made += 1,
+            status => assert_eq!((status, &words[..]), (Status::Busy as u8, &b"rdma-pairings"[..])),
+        }
+    }
+    // The connection's own counts, too. By the seconds of the server.
+    let most = 10 * (began.elapsed().as_secs() + 2);
+    let refused = sample(&server, "rdma_refusals", "too_often");
+    println!("{made} of {TRIES} were made in {:?}", began.elapsed());
+    assert!(made >= 9 && made <= most && refused == TRIES - made, "{made} made, {refused} refused");
+    assert_eq!(sum(&server, |stats| stats.read_pairs.read()), 1);
+    is_served(&mut neighbour);
+    wait_until("it gets another one", || {
+        let mut end = ReadEnd::new(&local.device, &local.domain, &local.place, 7).expect("an end");
+        let mut value = Vec::new();
+        end.asked().compose(&mut value);
+        let asked_at = Instant::now();
+        let (_, status, value) = wire.try_do(Op::Reads, b"", &value).expect("it goes on");
+        let given = ReadsGiven::parse(&value).ok().filter(|_| status == Status::Ok as u8);
+        given.is_some_and(|given| end.given(&given, asked_at).is_ok())
+    });
+    drop((neighbour, wire));
     nothing_is_left(&server);
 }

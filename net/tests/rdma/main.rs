@@ -82,6 +82,7 @@ mod over_real_devices {
             garbage_ends_its_connection_alone,
             keys_that_are_wrong_end_their_connection_alone,
             pairings_beyond_the_limit_are_refused_and_cost_nothing,
+            queue_pairs_in_a_loop_are_refused,
         }
         link {
             a_link_that_goes_down_for_a_moment_hangs_nobody,

@@ -4,7 +4,7 @@ use crate::wire::{Devices, PATIENCE, Wire, address, local, pattern, start, sum, 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use torc_client::{Client, Config, RdmaConfig, Transport};
-use torc_proto::native::{Op, Status};
+use torc_proto::native::{Op, ReadsGiven, Status};
 use torc_rdma::connect::first;
 use torc_rdma::reads::{Look, ReadEnd, Value};
 use torc_rdma::verbs::device::Device;
@@ -62,7 +62,7 @@ pub(crate) fn what_is_written_is_read_without_asking(devices: &Devices) {
     println!("{counts:?}");
 }
 
-/// All of the memory is registered before the client asks for the first time, and nothing more is after that.
+/// All of the memory is registered before the client asks for the first time, and nothing more is after that. Leases alone cost turns.
 pub(crate) fn a_read_costs_the_shard_no_turn(devices: &Devices) {
     const READS: u64 = 20_000;
     let server = start(devices, |config| config.rdma.reads = true);
@@ -77,11 +77,11 @@ pub(crate) fn a_read_costs_the_shard_no_turn(devices: &Devices) {
     let turns = |server: &_| sum(server, |stats| stats.turns.read());
     let (began, before) = (Instant::now(), turns(&server));
     for _ in 0..READS {
-        assert_eq!(
-            get(&mut end, b"key"),
-            Ok(Some(pattern(100, 1))),
-            "no lease is needed where it was before"
-        );
+        // Twice a second.
+        if Instant::now() >= end.asks_at() {
+            wire.ask_reads(&mut end);
+        }
+        assert_eq!(get(&mut end, b"key"), Ok(Some(pattern(100, 1))));
     }
     let (took, turns) = (began.elapsed(), turns(&server) - before);
     println!("{READS} reads in {took:?}, {turns} turns");
@@ -104,6 +104,16 @@ pub(crate) fn keys_are_replaced_while_clients_read(devices: &Devices) {
     wire.ask_reads(&mut end);
     other.ask_reads(&mut leaked);
     assert_eq!(get_at_last(&mut other, &mut leaked, b"key"), Some(b"value".to_vec()));
+    let epoch = leaked.asked().epoch;
+    // A lease, and nothing of other keys.
+    let mut give_lease = |leaked: &mut ReadEnd<Device>| {
+        let (mut value, asked_at) = (Vec::new(), Instant::now());
+        leaked.asked().compose(&mut value);
+        let (_, status, value) = other.try_do(Op::Reads, b"", &value).expect("it goes on");
+        assert_eq!(status, Status::Ok as u8);
+        let given = ReadsGiven::parse(&value).expect("what is given");
+        leaked.given(&ReadsGiven { epoch, pieces: Vec::new(), ..given }, asked_at).expect("a lease");
+    };
     let began = Instant::now();
     let mut is_replaced = false;
     // Keys are replaced every five seconds, the time for which the old ones are good.
@@ -111,8 +121,12 @@ pub(crate) fn keys_are_replaced_while_clients_read(devices: &Devices) {
         assert_eq!(get_at_last(&mut wire, &mut end, b"key"), Some(b"value".to_vec()));
         assert!(!end.is_broken(), "who asks in time goes on");
         std::thread::sleep(Duration::from_millis(20));
-        is_replaced |= !is_replaced && get(&mut leaked, b"key") == Err("epoch".into());
+        if !is_replaced {
+            give_lease(&mut leaked);
+            is_replaced = get(&mut leaked, b"key") == Err("epoch".into());
+        }
     }
+    give_lease(&mut leaked);
     let found = get(&mut leaked, b"key");
     let counts = leaked.counts();
     assert!(is_replaced, "nobody was told that the keys would end: {found:?}, {counts:?}");

@@ -78,6 +78,8 @@ pub const LIMITS: Limits = Limits {
     arguments_max: 1024,
     databases: 16,
     makes_durable: true,
+    has_password: false,
+    debug_commands: false,
 };
 
 /// One connection.
@@ -113,6 +115,13 @@ impl Connection {
             parts_max: 64,
             closed: false,
         }
+    }
+
+    /// One that has to give the password `s3cret` first.
+    pub fn locked(protocol: Option<Protocol>) -> Connection {
+        let session = Session::locked(protocol, Port::Common);
+        let limits = Limits { has_password: true, ..LIMITS };
+        Connection { session, limits, ..Connection::new(protocol) }
     }
 
     /// Receives bytes and gives back what is answered to them.
@@ -214,9 +223,12 @@ impl Connection {
             Work::Script { .. } => self.compose(reply, &[], echo, &Answer::Script(b"$-1\r\n"), now),
             Work::Transaction => self.run_transaction(reply, store, now),
             // Nobody else changes anything.
-            Work::Watch { .. } | Work::Unwatch | Work::Local | Work::Told(..) => {
-                self.compose(reply, &[], echo, &Answer::Local, now)
-            }
+            Work::Watch { .. }
+            | Work::Unwatch
+            | Work::Local
+            | Work::Told(..)
+            | Work::Monitor { .. }
+            | Work::Sleep { .. } => self.compose(reply, &[], echo, &Answer::Local, now),
             Work::Walk { .. } => {
                 self.compose(reply, &[], echo, &Answer::Walked { count: 0, found: &[] }, now);
             }
@@ -231,6 +243,11 @@ impl Connection {
             Work::Pair { .. } => {
                 let answer = Answer::Pair(Err(torc_net::session::PairRefusal::Off));
                 self.compose(reply, &[], echo, &answer, now);
+            }
+            Work::Enter { user, password } => {
+                let is_through = (*user, *password) == (b"default", b"s3cret");
+                self.session.entered(is_through);
+                self.compose(reply, &[], echo, &Answer::Entered(is_through), now);
             }
             Work::Close => {
                 self.compose(reply, &[], echo, &Answer::Local, now);

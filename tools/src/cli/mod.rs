@@ -4,7 +4,7 @@ mod native;
 pub(crate) mod print;
 mod prompt;
 mod resp;
-mod stream;
+pub(crate) mod stream;
 mod words;
 
 use crate::exit::{self, Failure};
@@ -12,7 +12,7 @@ use clap::{Args, ValueEnum};
 use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::time::Duration;
-use torc_bench::RdmaArgs;
+use torc_bench::{LoginArgs, RdmaArgs};
 
 /// What `torc cli` is told.
 #[derive(Debug, Args)]
@@ -33,6 +33,8 @@ pub(crate) struct CliArgs {
     rdma: bool,
     #[command(flatten)]
     device: RdmaArgs,
+    #[command(flatten)]
+    login: LoginArgs,
     /// Says on stderr, at the end, what carried the requests, and how many gets needed none
     #[arg(long)]
     show_transport: bool,
@@ -99,7 +101,11 @@ pub(crate) fn run(args: &CliArgs) -> Result<ExitCode, Failure> {
     let mut speaker: Box<dyn Speaker> = match args.protocol {
         Protocol::Native => Box::new(native::Native::new(args, timeout)?),
         Protocol::Resp => match args.wants_native() {
-            None => Box::new(resp::Resp::new(stream::connect(&args.server, timeout)?)),
+            None => {
+                let mut speaker = resp::Resp::new(stream::connect(&args.server, timeout)?);
+                args.login.read().map_err(Failure::Failed)?.map_or(Ok(()), |login| speaker.log_in(login))?;
+                Box::new(speaker)
+            }
             Some(what) => {
                 let reason = "carries the native protocol alone: leave --protocol or --transport out";
                 return Err(Failure::Failed(format!("{what} {reason}")));

@@ -9,7 +9,8 @@ use crate::config::value::duration;
 use crate::exit::Failure;
 use std::time::Duration;
 use torc_client::{
-    Changed, Client, Config, Done, Error, Expiry, Item, Lease, OneSidedReads, RdmaConfig, RdmaUse, TouchIf,
+    Changed, Client, Config, Credentials, Done, Error, Expiry, Item, Lease, OneSidedReads, RdmaConfig,
+    RdmaUse, TouchIf,
 };
 
 /// A client that speaks native.
@@ -40,6 +41,8 @@ impl Native {
         config.one_sided = transport != Transport::Shm;
         config.timeout = timeout;
         config.connect_timeout = timeout;
+        let login = args.login.read().map_err(Failure::Failed)?;
+        config.credentials = login.map(|(user, password)| Credentials { user, password });
         config.name = "torc-cli".into();
         Client::with(config).map(|client| Native { client }).map_err(Failure::failed)
     }
@@ -153,6 +156,7 @@ const VERBS: &[&str] = &[
     "decrement",
     "ping",
     "statistics",
+    "hotkeys",
     "topology",
     "flush",
     "help",
@@ -211,6 +215,7 @@ const COMMANDS: &[Command] = &[
     }),
     command("ping", "", (0, 0), &[], |c, _| Ok(c.ping().wait().map(|()| "pong\n".to_owned())?)),
     command("statistics", "[SECTION]", (0, 1), &[], statistics),
+    command("hotkeys", "[COUNT]", (0, 1), &[], hot_keys),
     command("topology", "", (0, 0), &[], topology),
     command("flush", "[after=TIME] [durable|at-once]", (0, 0), &["after", "durable", "at-once"], flush),
     command("help", "", (0, 0), &[], |_, _| Ok(help())),
@@ -384,6 +389,31 @@ fn count(mut request: CountRequest, line: &Line<'_>) -> Result<String, Trouble> 
         Some(number) => format!("{number}\n"),
         None => "(missing)\n".into(),
     })
+}
+
+/// Lines that `hotkeys` shows without a number.
+const HOT_KEYS: usize = 16;
+
+/// The keys that are asked for most: the share of a sample of requests that each has, and the database, if it is not 0.
+fn hot_keys(client: &Client, line: &Line<'_>) -> Result<String, Trouble> {
+    let count = match line.bytes(0) {
+        b"" => Ok(HOT_KEYS),
+        word => String::from_utf8_lossy(word).parse(),
+    };
+    let count = count.map_err(|_| Trouble::Usage("COUNT is a number".into()))?;
+    let figures = client.statistics("hotkeys").wait()?;
+    let mut lines = figures.iter();
+    let sampled =
+        lines.next().and_then(|(_, value)| value.parse::<f64>().ok()).filter(|sampled| *sampled > 0.0);
+    let Some(sampled) = sampled else { return Ok("no requests were sampled yet\n".into()) };
+    let mut text = String::new();
+    for (key, value) in lines.take(count) {
+        let (requests, database) = value.split_once(' ').unwrap_or((value, "0"));
+        let share = requests.parse::<f64>().unwrap_or_default() * 100.0 / sampled;
+        let database = if database == "0" { String::new() } else { format!(" in database {database}") };
+        text.push_str(&format!("{share:6.2}% {key}{database}\n"));
+    }
+    Ok(text)
 }
 
 fn statistics(client: &Client, line: &Line<'_>) -> Result<String, Trouble> {

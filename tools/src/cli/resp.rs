@@ -18,6 +18,18 @@ impl Resp {
         Resp { stream, input: Vec::new() }
     }
 
+    /// Gives a password.
+    pub(super) fn log_in(&mut self, (user, password): (String, Vec<u8>)) -> Result<(), Failure> {
+        let answered = self.ask(&[b"AUTH".to_vec(), user.into_bytes(), password])?;
+        match answered.is_error {
+            false => Ok(()),
+            true => Err(Failure::Failed(format!(
+                "the server lets nobody in with that: {}",
+                answered.text.trim_end()
+            ))),
+        }
+    }
+
     fn receive(&mut self) -> Result<Reply, Failure> {
         loop {
             match reply::parse(&self.input) {

@@ -16,6 +16,7 @@ pub(crate) mod settings;
 mod shared_memory;
 pub(crate) mod sources;
 mod tier;
+mod users;
 pub(crate) mod value;
 
 pub(crate) use error::ConfigError;
@@ -77,7 +78,11 @@ impl Config {
         let r = &mut reader;
 
         let allow_remote = r.one("allow-remote", switch, bool::to_string)?;
-        let listen = r.listen(allow_remote)?;
+        let users = r.users_let_in()?;
+        let show = |time: &Option<Duration>| show_duration(*time);
+        let auth_timeout = r.one("auth-timeout", value::duration, show)?;
+        let debug_commands = r.one("enable-debug-command", switch, bool::to_string)?;
+        let listen = r.listen(allow_remote || !users.is_empty())?;
         let announce_host = r.announce_host(&listen)?;
         let transport = r.one("transport", |text| text.parse(), ToString::to_string)?;
         let shared_memory = r.shared_memory(&listen)?;
@@ -144,6 +149,9 @@ impl Config {
             listen,
             shard_port_base,
             announce_host,
+            users,
+            auth_timeout,
+            debug_commands,
             shards,
             cpus,
             memory_bytes,
@@ -529,13 +537,14 @@ fn taken(listen: &[Listen], shard_port_base: Option<u16>, shards: u16) -> Vec<So
     taken
 }
 
-/// Nobody is asked for a password yet, so reach is the only protection.
+/// Where nobody is asked for a password, reach is the only protection.
 fn local_or_allowed(address: SocketAddr, allow_remote: bool) -> Parse<()> {
     if allow_remote || address.ip().is_loopback() {
         return Ok(());
     }
     Err("can be reached from other machines, and without authentication whoever reaches it may read and \
-         delete everything; listen on 127.0.0.1, or say --allow-remote if the network is closed"
+         delete everything; listen on 127.0.0.1, give clients a password (--requirepass-file), or say --allow-remote if the \
+         network is closed"
         .into())
 }
 

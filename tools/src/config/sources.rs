@@ -51,7 +51,8 @@ pub(crate) const CONFIG_VARIABLE: &str = "TORC_CONFIG";
 /// otherwise be overlooked in silence.
 pub(crate) fn misspelt<'n>(names: impl Iterator<Item = &'n str>) -> Vec<String> {
     let known = |name: &str| {
-        [CONFIG_VARIABLE, SERVER_VARIABLE].contains(&name)
+        CONFIG_VARIABLE == name
+            || CLI_VARIABLES.contains(&name)
             || SETTINGS.iter().any(|setting| setting.variable() == name)
     };
     let warning = |name: &str| {
@@ -66,8 +67,8 @@ pub(crate) fn misspelt<'n>(names: impl Iterator<Item = &'n str>) -> Vec<String> 
 }
 
 const PREFIX: &str = "TORC_";
-/// The variable that `torc cli` reads.
-const SERVER_VARIABLE: &str = "TORC_SERVER";
+/// The variables that `torc cli` and `torc bench` read.
+const CLI_VARIABLES: [&str; 3] = ["TORC_SERVER", "TORC_PASSWORD_FILE", "TORC_USER"];
 
 /// One text a setting, the one that counts.
 pub(crate) fn merge(

@@ -41,7 +41,7 @@ fn load_from(sources: &[&str], machine: &Machine) -> Result<Config, ConfigError>
     Config::from_texts(&texts, machine)
 }
 
-fn load(sources: &[&str]) -> Result<Config, ConfigError> {
+pub(super) fn load(sources: &[&str]) -> Result<Config, ConfigError> {
     load_from(sources, &machine())
 }
 

@@ -11,6 +11,7 @@ mod config;
 mod doctor;
 mod documents;
 mod harness;
+mod importing;
 mod imports;
 mod limits;
 mod metrics;

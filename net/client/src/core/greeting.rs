@@ -3,7 +3,7 @@
 use super::Core;
 use super::peer::{Entry, Over, Peer, State};
 use super::rdma::Offer;
-use crate::Transport;
+use crate::{Credentials, Transport};
 use std::time::Instant;
 use torc_proto::native::attach::FEATURE_SHARED_MEMORY;
 use torc_proto::native::pair::FEATURE_RDMA;
@@ -20,6 +20,9 @@ impl Core {
         };
         let mut value = Vec::with_capacity(Hello::BYTES);
         hello.compose(&mut value);
+        if let Some((user, password)) = self.config.credentials.as_ref().map(Credentials::words) {
+            Hello::compose_credentials(user, password, &mut value);
+        }
         let name = self.config.name.as_bytes();
         let name = &name[..name.len().min(64)];
         self.peers[index].send(Op::Hello, 0, &Options::NONE, name, &value, Entry::Hello);

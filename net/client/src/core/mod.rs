@@ -23,6 +23,7 @@ pub(crate) mod peer;
 pub(crate) mod rdma;
 mod sending;
 
+use crate::Credentials;
 use crate::call::{Call, Reply};
 use crate::one_sided::Told;
 use crate::{Config, Error};
@@ -139,6 +140,10 @@ impl Core {
         let allowed = self.config.timeout;
         let call = |(op, value)| Box::new(Call::unheard(op, value, now, allowed));
         self.submit(told.into_iter().map(call).collect(), now);
+    }
+
+    pub(crate) fn credentials(&self) -> Option<&Credentials> {
+        self.config.credentials.as_ref()
     }
 
     pub(crate) fn connect_timeout(&self) -> Duration {

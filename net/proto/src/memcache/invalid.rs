@@ -55,6 +55,15 @@ pub enum Invalid {
     /// `shutdown`, which a client may not ask for.
     Shutdown,
     StatsDetail,
+    /// `cache_memlimit`: less than the protocol allows, bytes rather than megabytes, or any other size.
+    MemoryTooSmall,
+    MemoryInBytes,
+    MemoryFixed,
+    /// `lru_crawler metadump` and `mgdump`: keys are not told.
+    Metadump,
+    Mgdump,
+    /// `watch`: there is no log.
+    Watch,
 }
 
 impl Invalid {
@@ -89,6 +98,12 @@ impl Invalid {
             Invalid::FrameTooLong => b"CLIENT_ERROR request longer than --max-frame\r\n",
             Invalid::TooManyKeys => b"CLIENT_ERROR more keys in one request than --max-arguments\r\n",
             Invalid::Shutdown => b"ERROR: shutdown not enabled\r\n",
+            Invalid::MemoryTooSmall => b"MEMLIMIT_TOO_SMALL cannot set maxbytes to less than 8m\r\n",
+            Invalid::MemoryInBytes => b"MEMLIMIT_ADJUST_FAILED input value is megabytes not bytes\r\n",
+            Invalid::MemoryFixed => b"MEMLIMIT_ADJUST_FAILED out of bounds or unable to adjust\r\n",
+            Invalid::Metadump => b"ERROR metadump not allowed\r\n",
+            Invalid::Mgdump => b"ERROR mgdump not allowed\r\n",
+            Invalid::Watch => b"CLIENT_ERROR watch commands not allowed\r\n",
             Invalid::StatsDetail => b"CLIENT_ERROR usage: stats detail on|off|dump\r\n",
         }
     }

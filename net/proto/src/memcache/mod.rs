@@ -10,7 +10,8 @@
 //!
 //! Goals: memcached's answers, word for word, where a client could tell the difference; one cheap pass.
 //! Non-goals: the binary protocol, UDP, authentication, the commands that steer memcached's own memory
-//! (`slabs`, `lru`, `lru_crawler`, `watch`, `cache_memlimit`), which are unknown commands here.
+//! (`slabs`, `lru`, `lru_crawler`), which are unknown commands here. `cache_memlimit`, `watch` and `lru_crawler metadump` are answered as
+//! by a memcached that does not allow them.
 //!
 //! Where this parser is stricter than memcached: keys hold no control characters, numbers are digits only
 //! (and one `-` where negative values have a meaning), and numbers that do not fit are refused, not cut off.

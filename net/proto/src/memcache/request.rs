@@ -235,7 +235,9 @@ fn invalid(line: &[u8], error: Invalid, consumed: usize) -> Unparsed {
     let mut words = Words::new(line);
     let (may_be_silent, value_bytes) = match words.next() {
         Some(b"set" | b"add" | b"replace" | b"append" | b"prepend" | b"cas") => (true, words.nth(3)),
-        Some(b"delete" | b"incr" | b"decr" | b"touch" | b"flush_all" | b"verbosity") => (true, None),
+        Some(b"delete" | b"incr" | b"decr" | b"touch" | b"flush_all" | b"verbosity" | b"cache_memlimit") => {
+            (true, None)
+        }
         Some(b"ms") => (false, words.nth(1)),
         _ => (false, None),
     };
@@ -284,6 +286,9 @@ fn rare_command<'a>(verb: &[u8], mut words: Words<'a>, limits: &LineLimits) -> R
         b"stats" => Ok(Request::Stats { what: words.next() }),
         b"quit" => Ok(Request::Quit),
         b"shutdown" => Err(Invalid::Shutdown),
+        b"cache_memlimit" => Err(memory_limit(words)),
+        b"lru_crawler" => Err(crawler(words)),
+        b"watch" => Err(Invalid::Watch),
         _ => Err(Invalid::Command),
     }
 }
@@ -409,9 +414,51 @@ fn verbosity<'a>(mut words: Words<'_>) -> Result<Request<'a>, Invalid> {
     Ok(Request::Verbosity { noreply })
 }
 
+/// The memory is that of the start: no other size is taken.
+fn memory_limit(mut words: Words<'_>) -> Invalid {
+    const MEGABYTES_MIN: u64 = 8;
+    const MEGABYTES_MAX: u64 = 1_000_000_000;
+    match words.next().and_then(unsigned) {
+        None => Invalid::Command,
+        Some(..MEGABYTES_MIN) => Invalid::MemoryTooSmall,
+        Some(megabytes) if megabytes > MEGABYTES_MAX => Invalid::MemoryInBytes,
+        Some(_) => Invalid::MemoryFixed,
+    }
+}
+
+/// Nothing crawls: what has expired goes with its segment.
+fn crawler(mut words: Words<'_>) -> Invalid {
+    match (words.next(), words.next()) {
+        (Some(b"metadump"), Some(_)) => Invalid::Metadump,
+        (Some(b"mgdump"), Some(_)) => Invalid::Mgdump,
+        _ => Invalid::Command,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_known_and_not_there_is_refused_in_its_own_words() {
+        for (line, error) in [
+            (&b"cache_memlimit 100\r\n"[..], Invalid::MemoryFixed),
+            (b"cache_memlimit 7\r\n", Invalid::MemoryTooSmall),
+            (b"cache_memlimit 1000000001\r\n", Invalid::MemoryInBytes),
+            (b"cache_memlimit x\r\n", Invalid::Command),
+            (b"cache_memlimit\r\n", Invalid::Command),
+            (b"lru_crawler metadump all\r\n", Invalid::Metadump),
+            (b"lru_crawler mgdump all\r\n", Invalid::Mgdump),
+            (b"lru_crawler enable\r\n", Invalid::Command),
+            (b"lru_crawler metadump\r\n", Invalid::Command),
+            (b"watch fetchers\r\n", Invalid::Watch),
+        ] {
+            let Err(Unparsed::Invalid { error: got, consumed, .. }) = parse(line, 0, &LIMITS) else {
+                panic!("{}", line.escape_ascii());
+            };
+            assert_eq!((got, consumed), (error, line.len()), "{}", line.escape_ascii());
+        }
+    }
 
     const LIMITS: LineLimits = LineLimits { line_bytes_max: 8192, key_bytes_max: 250, keys_max: 4 };
 

@@ -30,6 +30,24 @@ impl Hello {
         })
     }
 
+    /// What the client proves itself by, if the value says so behind the other fields: user and password ([N-AUTH-1]).
+    pub fn credentials(value: &[u8]) -> Option<(&[u8], &[u8])> {
+        let mut reader = Reader(value.get(Hello::BYTES..)?);
+        let (user, password) = (reader.u16().ok()?, reader.u16().ok()?);
+        reader.u32().ok()?;
+        Some((reader.bytes(user.into()).ok()?, reader.bytes(password.into()).ok()?))
+    }
+
+    /// Appends them; what is longer than 65,535 bytes is cut there.
+    pub fn compose_credentials(user: &[u8], password: &[u8], out: &mut Vec<u8>) {
+        let [user, password] = [user, password].map(|word| &word[..word.len().min(usize::from(u16::MAX))]);
+        out.extend_from_slice(&(user.len() as u16).to_le_bytes());
+        out.extend_from_slice(&(password.len() as u16).to_le_bytes());
+        out.extend_from_slice(&[0; 4]);
+        out.extend_from_slice(user);
+        out.extend_from_slice(password);
+    }
+
     pub fn compose(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.version_min.to_le_bytes());
         out.extend_from_slice(&self.version_max.to_le_bytes());
@@ -133,6 +151,18 @@ mod tests {
         assert_eq!(Hello::parse(&bytes[..Hello::BYTES - 1]), Err(Invalid::Layout));
         bytes.extend_from_slice(b"of a later version");
         assert_eq!(Hello::parse(&bytes), Ok(hello));
+    }
+
+    /// [N-AUTH-1]
+    #[test]
+    fn credentials_stand_behind_the_fields_or_are_none() {
+        let mut bytes = Vec::new();
+        Hello::default().compose(&mut bytes);
+        assert_eq!(Hello::credentials(&bytes), None);
+        Hello::compose_credentials(b"app", b"a secret", &mut bytes);
+        assert_eq!(Hello::parse(&bytes), Ok(Hello::default()));
+        assert_eq!(Hello::credentials(&bytes), Some((&b"app"[..], &b"a secret"[..])));
+        assert!((0..bytes.len()).all(|end| Hello::credentials(&bytes[..end]).is_none()));
     }
 
     #[test]

@@ -62,6 +62,36 @@ impl Op {
         Op::AddFloat,
     ];
 
+    /// Its name in the specification.
+    pub fn name(self) -> &'static str {
+        match self {
+            Op::Hello => "hello",
+            Op::Ping => "ping",
+            Op::Noop => "noop",
+            Op::Topology => "topology",
+            Op::Statistics => "statistics",
+            Op::Flush => "flush",
+            Op::Attach => "attach",
+            Op::Accesses => "accesses",
+            Op::Doubts => "doubts",
+            Op::Pair => "pair",
+            Op::Reads => "reads",
+            Op::Get => "get",
+            Op::MultiGet => "multi-get",
+            Op::Set => "set",
+            Op::Add => "add",
+            Op::Replace => "replace",
+            Op::Append => "append",
+            Op::Prepend => "prepend",
+            Op::Delete => "delete",
+            Op::Expire => "expire",
+            Op::Increment => "increment",
+            Op::Decrement => "decrement",
+            Op::AddSigned => "add-signed",
+            Op::AddFloat => "add-float",
+        }
+    }
+
     /// The operation with this code.
     pub fn from_wire(code: u8) -> Option<Op> {
         Some(match code {
@@ -210,11 +240,12 @@ pub enum Status {
     DeadlineExceeded = 0x2C,
     OutcomeUnknown = 0x2D,
     NotSupported = 0x2E,
+    Unauthenticated = 0x2F,
 }
 
 impl Status {
     /// Every status, in the order of the codes.
-    pub const ALL: [Status; 20] = [
+    pub const ALL: [Status; 21] = [
         Status::Ok,
         Status::Miss,
         Status::NotStored,
@@ -235,6 +266,7 @@ impl Status {
         Status::DeadlineExceeded,
         Status::OutcomeUnknown,
         Status::NotSupported,
+        Status::Unauthenticated,
     ];
 
     /// The status with this code; an unknown one is taken as [N-ANS-3] says.
@@ -260,6 +292,7 @@ impl Status {
             0x2B => Status::WrongOwner,
             0x2C => Status::DeadlineExceeded,
             0x2D => Status::OutcomeUnknown,
+            0x2F => Status::Unauthenticated,
             _ => Status::NotSupported,
         }
     }

@@ -1,6 +1,6 @@
 //! Answers of the text commands, and what all answers share.
 
-use super::reply_kind::LineKind;
+use super::reply_kind::{Denial, LineKind};
 use crate::session::answer::Answer;
 use crate::session::bad_input::BadInput;
 use crate::session::output::Output;
@@ -117,6 +117,26 @@ pub(super) fn invalid(error: Invalid, out: &mut Output) {
         _ => BadInput::Arguments,
     });
     out.tail().extend_from_slice(error.line());
+}
+
+/// The client has given no password.
+#[cold]
+pub(super) fn denied(denial: Denial, out: &mut Output) {
+    out.count_error(BadInput::Unauthenticated);
+    out.tail().extend_from_slice(match denial {
+        Denial::Unauthenticated => b"CLIENT_ERROR unauthenticated\r\n",
+        Denial::Termination => b"CLIENT_ERROR bad command line termination\r\n",
+        Denial::Words => b"CLIENT_ERROR bad authentication token format\r\n",
+    });
+}
+
+/// Whether the password that the client has given was right.
+#[cold]
+pub(super) fn entered(is_through: bool, out: &mut Output) {
+    out.tail().extend_from_slice(match is_through {
+        true => b"STORED\r\n",
+        false => b"CLIENT_ERROR authentication failure\r\n",
+    });
 }
 
 const TOO_LARGE: &[u8] = b"SERVER_ERROR object too large for cache\r\n";

@@ -26,6 +26,7 @@
 //!   memcached, so that nobody reads a value that its writer believes replaced.
 
 mod compose;
+mod locked;
 mod lower;
 mod meta;
 pub(super) mod reply_kind;
@@ -64,6 +65,8 @@ impl ReplyKind {
             Kind::Meta(reply) | Kind::StreamedMeta(reply) => {
                 meta::compose(reply, key, echo, answer, context, out);
             }
+            Kind::Denied(denial) => compose::denied(denial, out),
+            Kind::Entered => compose::entered(matches!(answer, Answer::Entered(true)), out),
             Kind::Stats(topic) => stats::compose(topic, context, out),
             Kind::Line(kind) => compose::line(kind, answer, out),
         }
@@ -80,6 +83,8 @@ pub struct Session {
     echoes: VecDeque<meta::Echo>,
     /// A key of the retrieval that is being answered failed. The error was written and ends the answer.
     retrieval_failed: bool,
+    /// Requests that its client was refused for want of a password.
+    refused: u8,
 }
 
 /// What the next bytes are.
@@ -93,6 +98,10 @@ enum Reading {
     Value { left: u64, end: Kind, abort: Kind, echo: meta::Echo },
     /// A line of checked keys, of which `keys` bytes are not handed out; behind them come `line_end` bytes.
     Keys { retrieval: lower::Retrieval, keys: usize, line_end: usize },
+    /// Lines of a client that has to give a password first.
+    Locked,
+    /// Behind a password that is looked at.
+    Entering,
     /// All further input is dropped.
     Closed,
 }
@@ -151,6 +160,8 @@ impl Session {
                 Reading::Keys { retrieval, keys, line_end } => {
                     self.keys(rest, retrieval, keys, line_end, parts, parts_max)
                 }
+                Reading::Locked => self.locked(rest, parts),
+                Reading::Entering => Step::Needs(Parsed::HALTED),
                 Reading::Closed => Step::Took(rest.len()),
             };
             match step {

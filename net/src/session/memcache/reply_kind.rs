@@ -6,6 +6,32 @@ use torc_proto::memcache::{Invalid, MetaFlags, MetaVerb};
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ReplyKind(pub(super) Kind);
 
+impl ReplyKind {
+    /// The commonest command that is answered so.
+    pub(in crate::session) fn verb(&self) -> &'static str {
+        match self.0 {
+            Kind::Item { cas: false, .. } => "get",
+            Kind::Item { .. } => "gets",
+            Kind::Line(LineKind::Store | LineKind::TooLarge) => "set",
+            Kind::Line(LineKind::Delete) => "delete",
+            Kind::Line(LineKind::Touch) => "touch",
+            Kind::Line(LineKind::Count) => "incr",
+            Kind::Line(LineKind::Ok) => "flush_all",
+            Kind::Line(LineKind::Version) => "version",
+            Kind::Line(LineKind::MetaNoop) => "mn",
+            Kind::Meta(reply) | Kind::StreamedMeta(reply) => match reply.verb {
+                MetaVerb::Get => "mg",
+                MetaVerb::Set => "ms",
+                MetaVerb::Delete => "md",
+                MetaVerb::Arithmetic => "ma",
+                MetaVerb::Debug => "me",
+            },
+            Kind::Stats(_) => "stats",
+            Kind::Silent | Kind::Invalid(_) | Kind::Denied(_) | Kind::Entered => "other",
+        }
+    }
+}
+
 /// How a part is answered.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Kind {
@@ -23,6 +49,10 @@ pub(super) enum Kind {
     /// An `ms` whose value was streamed: the session kept what is to be repeated.
     StreamedMeta(MetaReply),
     Stats(Topic),
+    /// The client has given no password.
+    Denied(Denial),
+    /// It has given one.
+    Entered,
 }
 
 /// Which one-line answer.
@@ -76,4 +106,15 @@ pub(super) enum Topic {
     Sizes,
     Connections,
     Reset,
+}
+
+/// Why a client that has given no password is not even looked at.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Denial {
+    /// It has sent something else than a `set`.
+    Unauthenticated,
+    /// The value does not end where its line said.
+    Termination,
+    /// The value is no two words.
+    Words,
 }

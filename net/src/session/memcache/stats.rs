@@ -76,6 +76,7 @@ pub(crate) const COUNTERS: &[(&str, &str)] = &[
     ("touch_misses", "touch_misses"),
     ("store_too_large", "values_too_long"),
     ("store_no_memory", "refused_memory"),
+    ("auth_errors", "auth_failures"),
     ("bytes_read", "bytes_received"),
     ("bytes_written", "bytes_sent"),
     ("total_items", "items_stored"),
@@ -155,7 +156,7 @@ fn settings(context: &ComposeContext<'_>, tail: &mut Vec<u8>) {
     stat("detail_enabled", "no", tail);
     stat("shutdown_command", "no", tail);
     stat("auth_enabled_sasl", "no", tail);
-    stat("auth_enabled_ascii", "no", tail);
+    stat("auth_enabled_ascii", if server.has_password() { "yes" } else { "no" }, tail);
     stat("ssl_enabled", "no", tail);
     stat("binding_protocol", "ascii", tail);
 }

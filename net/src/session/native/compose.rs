@@ -86,6 +86,7 @@ pub(super) fn other(reply: &ReplyKind, key: &[u8], answer: &Answer<'_>, out: &mu
         | Answer::Scanned { .. }
         | Answer::Walked { .. }
         | Answer::NotWalked(_)
+        | Answer::Entered(_)
         | Answer::Local => text(reply, Status::NotSupported, key, "no answer to this operation", out),
     }
 }

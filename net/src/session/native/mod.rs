@@ -23,6 +23,7 @@
 //! | `server.rs` | the answers about the server: hello, topology, statistics |
 
 mod compose;
+mod locked;
 mod plain;
 mod refusal;
 pub(super) mod reply_kind;
@@ -59,6 +60,8 @@ pub struct Session {
     /// The limits that the answer to the last hello tells.
     limits_told: LimitsTold,
     backlog: Backlog,
+    /// Requests that its client was refused for want of a password.
+    refused: u8,
 }
 
 /// Where the next byte belongs.
@@ -81,6 +84,10 @@ enum State {
     Skip {
         remaining: u64,
     },
+    /// Frames of a client that has to give a password first.
+    Locked,
+    /// Behind a password that is looked at.
+    Entering,
     Closed,
 }
 
@@ -156,6 +163,17 @@ impl Session {
                     consumed += taken;
                     let remaining = remaining - taken as u64;
                     self.state = if remaining == 0 { State::Frames } else { State::Skip { remaining } };
+                }
+                State::Locked => match self.locked(rest, now, limits, parts) {
+                    Ok(bytes) => consumed += bytes,
+                    Err(bytes) => {
+                        missing = bytes;
+                        break;
+                    }
+                },
+                State::Entering => {
+                    missing = Parsed::HALTED;
+                    break;
                 }
                 State::Closed => consumed = input.len(),
             }
@@ -397,6 +415,10 @@ impl Session {
         out: &mut Output,
     ) {
         match reply.kind {
+            Kind::Hello if matches!(answer, Answer::Entered(false)) => {
+                let kind = Kind::Refused(Refusal::Unauthenticated);
+                ReplyKind { kind, ..reply }.compose(key, &[], answer, context.now, out);
+            }
             Kind::Hello => self.compose_hello(&reply, echo, context, out),
             Kind::Topology => server::topology(&reply, context.server, out),
             Kind::Attach => server::attach(&reply, answer, context, out),

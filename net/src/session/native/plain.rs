@@ -111,6 +111,8 @@ mod tests {
         arguments_max: 4,
         databases: 16,
         makes_durable: true,
+        has_password: false,
+        debug_commands: false,
     };
 
     /// Each frame that this way takes gives the same part and length as the general way; all others are left to that.

@@ -41,6 +41,7 @@ pub(super) enum Refusal {
     Deadline,
     NoSession,
     OutcomeUnknown,
+    Unauthenticated,
 }
 
 impl Refusal {
@@ -87,6 +88,9 @@ impl Refusal {
                 (BadArgument, "a numbered change needs a hello with a session, and a number from 1 on")
             }
             Refusal::OutcomeUnknown => (OutcomeUnknown, "the server was restarted since"),
+            Refusal::Unauthenticated => {
+                (Unauthenticated, "a hello with a user and its password is to come first")
+            }
         }
     }
 }
@@ -98,6 +102,7 @@ impl Refusal {
             Refusal::Deadline | Refusal::OutcomeUnknown | Refusal::NotDurable => return None,
             Refusal::Malformed | Refusal::Extension => BadInput::Malformed,
             Refusal::UnknownOperation | Refusal::UnknownExtension => BadInput::UnknownCommand,
+            Refusal::Unauthenticated => BadInput::Unauthenticated,
             Refusal::KeyLength => BadInput::Key,
             Refusal::ValueLength => BadInput::ValueTooLong,
             Refusal::ValueOverFrame | Refusal::FrameLength | Refusal::TooManyKeys => BadInput::Limit,

@@ -27,6 +27,10 @@ impl ReplyKind {
         matches!(self.kind, Kind::Outcome | Kind::Refused(_) | Kind::Echo).then_some(*self)
     }
 
+    pub(in crate::session) fn verb(&self) -> &'static str {
+        torc_proto::native::Op::from_wire(self.op).map_or("other", torc_proto::native::Op::name)
+    }
+
     pub fn id(&self) -> u32 {
         self.id
     }

@@ -178,6 +178,14 @@ pub(super) fn statistics(reply: &ReplyKind, section: &[u8], context: &ComposeCon
             line(&mut lines, name, context.server.figure(name));
         }
     }
+    if section == b"hotkeys" {
+        let (keys, total) = context.server.observed().map(|observed| observed.hot_keys()).unwrap_or_default();
+        line(&mut lines, "sampled", total);
+        for hot in keys {
+            let (key, count, database) = (hot.key.escape_ascii(), hot.count, hot.database);
+            line(&mut lines, &key.to_string().replace(' ', "\\x20"), format_args!("{count} {database}"));
+        }
+    }
     let status = if lines.is_empty() { Status::Miss } else { Status::Ok };
     compose::small(reply, status, lines.as_bytes(), out);
 }

@@ -49,13 +49,18 @@ impl<'r, 'a> Call<'r, 'a> {
         if key.len() > self.limits.key_bytes_max { Err(Error::KeyTooLong) } else { Ok(key) }
     }
 
+    /// The numbers of the arguments that are keys.
+    pub(super) fn keys(&self) -> impl ExactSizeIterator<Item = usize> {
+        self.row.keys_of(self.len(), self.argument(1))
+    }
+
     pub(super) fn integer(&self, index: usize) -> Result<i64, Error> {
         parse_i64(self.argument(index)).ok_or(Error::NotAnInteger)
     }
 
     /// Whether all keys are of one slot, so that one node can do all of the command.
     pub(super) fn has_one_slot(&self) -> bool {
-        let mut slots = self.row.keys.of(self.len()).map(|index| slot_of(self.argument(index)));
+        let mut slots = self.keys().map(|index| slot_of(self.argument(index)));
         slots.next().is_none_or(|first| slots.all(|slot| slot == first))
     }
 }

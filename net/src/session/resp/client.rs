@@ -11,6 +11,8 @@ pub(super) struct Client {
     pub version: Version,
     /// That what is answered now is about.
     pub database: u16,
+    /// It has to give a password first.
+    pub is_locked: bool,
     pub mute: Option<Mute>,
     /// `None`: to nothing.
     pub subscribed: Option<Box<Subscribed>>,
@@ -21,8 +23,8 @@ pub(super) struct Client {
     /// A queued command is for another shard.
     pub is_spoilt: bool,
     pub name: Vec<u8>,
-    pub library_name: Vec<u8>,
-    pub library_version: Vec<u8>,
+    pub library_name: Box<[u8]>,
+    pub library_version: Box<[u8]>,
 }
 
 /// Answers that the client does not want: CLIENT REPLY.

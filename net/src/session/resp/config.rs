@@ -35,6 +35,9 @@ enum Meaning {
     Port,
     EventClasses,
     Changeable(Changeable),
+    DebugCommands,
+    /// Whether there is one is told, and not what it is.
+    Password,
 }
 
 /// Eviction goes by accesses, and takes any key: of Redis' policies that is the nearest.
@@ -50,11 +53,11 @@ const SETTINGS: &[(&str, Meaning)] = &[
     ("databases", Meaning::Databases),
     ("dbfilename", Meaning::Is("")),
     ("dir", Meaning::Is("")),
-    ("enable-debug-command", Meaning::Is("no")),
+    ("enable-debug-command", Meaning::DebugCommands),
     ("hash-max-listpack-entries", Meaning::Is("512")),
     ("hz", Meaning::Is("10")),
     ("io-threads", Meaning::Is("1")),
-    ("latency-monitor-threshold", Meaning::Is("0")),
+    ("latency-monitor-threshold", Meaning::Changeable(Changeable::EventsFromMs)),
     ("lfu-decay-time", Meaning::Is("1")),
     ("lfu-log-factor", Meaning::Is("10")),
     ("lua-time-limit", Meaning::Figure("script_ms_max")),
@@ -67,10 +70,10 @@ const SETTINGS: &[(&str, Meaning)] = &[
     ("port", Meaning::Port),
     ("proto-max-bulk-len", Meaning::Figure("value_bytes_max")),
     ("replica-read-only", Meaning::Is("yes")),
-    ("requirepass", Meaning::Is("")),
+    ("requirepass", Meaning::Password),
     ("save", Meaning::Is("")),
-    ("slowlog-log-slower-than", Meaning::Is("-1")),
-    ("slowlog-max-len", Meaning::Is("0")),
+    ("slowlog-log-slower-than", Meaning::Changeable(Changeable::SlowerThanUs)),
+    ("slowlog-max-len", Meaning::Changeable(Changeable::SlowLogMax)),
     ("timeout", Meaning::Changeable(Changeable::IdleSeconds)),
 ];
 
@@ -83,6 +86,8 @@ fn value(meaning: Meaning, call: &LocalCall<'_>) -> String {
         Meaning::Port => call.context.local.rsplit(':').next().unwrap_or("0").to_owned(),
         Meaning::EventClasses => server.event_classes().to_string(),
         Meaning::Changeable(what) => server.changeable(what).to_string(),
+        Meaning::DebugCommands => if server.has_debug_commands() { "yes" } else { "no" }.to_owned(),
+        Meaning::Password => if server.has_password() { "(hidden)" } else { "" }.to_owned(),
     }
 }
 
@@ -147,7 +152,7 @@ fn failed(name: &str, why: &str, out: &mut Vec<u8>) {
 
 /// What is set to what.
 enum Change {
-    Number(Changeable, u64),
+    Number(Changeable, i64),
     EventClasses(EventClasses),
 }
 
@@ -159,15 +164,15 @@ fn check(meaning: Meaning, word: &[u8], call: &LocalCall<'_>) -> Result<Option<C
         return classes.map(|classes| Some(Change::EventClasses(classes))).ok_or(wrong.to_owned());
     }
     let Meaning::Changeable(what) = meaning else {
-        let is_so = value(meaning, call).as_bytes().eq_ignore_ascii_case(word);
+        let is_so = value(meaning, call).as_bytes().eq_ignore_ascii_case(word)
+            && !(matches!(meaning, Meaning::Password) && call.context.server.has_password());
         return if is_so { Ok(None) } else { Err("can't set immutable config".to_owned()) };
     };
     let (least, most) = call.context.server.changeable_limits(what);
     let number = parse_i64(word).ok_or("argument couldn't be parsed into an integer")?;
-    let number = u64::try_from(number).ok().filter(|number| (least..=most).contains(number));
-    match number {
-        Some(number) => Ok(Some(Change::Number(what, number))),
-        None => Err(format!("argument must be between {least} and {most} inclusive")),
+    match (least..=most).contains(&number) {
+        true => Ok(Some(Change::Number(what, number))),
+        false => Err(format!("argument must be between {least} and {most} inclusive")),
     }
 }
 

@@ -8,6 +8,7 @@ use super::reply_kind::Kind;
 use crate::session::context::ComposeContext;
 use crate::session::part::Part;
 use crate::session::protocol::Port;
+use crate::users::DEFAULT_USER;
 use torc_proto::resp::compose::{self, Version};
 use torc_proto::resp::parse_i64;
 
@@ -58,16 +59,36 @@ pub(super) fn select(client: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8
 }
 
 pub(super) fn auth(_: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
-    match call.words.len() {
-        2 => compose::error(
-            out,
-            b"ERR AUTH <password> called without any password configured for the default user. \
+    let (user, password) = match call.words.len() {
+        2 if !call.context.server.has_password() => {
+            return compose::error(
+                out,
+                b"ERR AUTH <password> called without any password configured for the default user. \
               Are you sure your configuration is correct?",
-        ),
-        3 if call.word(1) == b"default" => compose::simple(out, "OK"),
-        3 => compose::error(out, WRONG_PASSWORD),
-        _ => compose::error(out, b"ERR syntax error"),
+            );
+        }
+        2 => (DEFAULT_USER.as_bytes(), call.word(1)),
+        3 => (call.word(1), call.word(2)),
+        _ => return compose::error(out, b"ERR syntax error"),
+    };
+    if is_admitted(call, user, password, out) {
+        compose::simple(out, "OK");
     }
+}
+
+/// Whether the password of a request was right, which is written if it was not.
+fn is_admitted(call: &LocalCall<'_>, user: &[u8], password: &[u8], out: &mut Vec<u8>) -> bool {
+    let server = call.context.server;
+    // Without passwords the default user gets in with any, as in Redis.
+    let is_admitted = match call.entered {
+        Some(is_through) => is_through,
+        None if server.has_password() => server.admits(user, password),
+        None => user == DEFAULT_USER.as_bytes(),
+    };
+    if !is_admitted {
+        compose::error(out, WRONG_PASSWORD);
+    }
+    is_admitted
 }
 
 const WRONG_PASSWORD: &[u8] = b"WRONGPASS invalid username-password pair or user is disabled.";
@@ -76,15 +97,25 @@ const WRONG_PASSWORD: &[u8] = b"WRONGPASS invalid username-password pair or user
 pub(super) struct Hello<'w> {
     pub version: Option<Version>,
     name: Option<&'w [u8]>,
+    /// User and password.
+    pub credentials: Option<(&'w [u8], &'w [u8])>,
 }
 
 impl<'w> Hello<'w> {
+    /// Whether it is accepted without that anybody looks at a password. Without passwords the default user gets in with any, as in Redis.
+    pub(super) fn is_accepted(&self, is_locked: bool) -> bool {
+        match self.credentials {
+            None => !is_locked,
+            Some((user, _)) => user == DEFAULT_USER.as_bytes(),
+        }
+    }
+
     /// Reads the words of a request.
     ///
     /// # Errors
     /// The text of the error that it is answered with.
     pub(super) fn of(words: &[&'w [u8]]) -> Result<Hello<'w>, Vec<u8>> {
-        let mut hello = Hello { version: None, name: None };
+        let mut hello = Hello { version: None, name: None, credentials: None };
         if let Some(version) = words.get(1) {
             hello.version = match parse_i64(version) {
                 None => return Err(b"ERR Protocol version is not an integer or out of range".to_vec()),
@@ -96,11 +127,8 @@ impl<'w> Hello<'w> {
         let mut rest = words.get(2..).unwrap_or_default();
         while let Some((option, behind)) = rest.split_first() {
             rest = match behind {
-                [user, _, behind @ ..] if option.eq_ignore_ascii_case(b"AUTH") => {
-                    // Without passwords the default user gets in with any, as in Redis.
-                    if *user != b"default" {
-                        return Err(WRONG_PASSWORD.to_vec());
-                    }
+                [user, password, behind @ ..] if option.eq_ignore_ascii_case(b"AUTH") => {
+                    hello.credentials = Some((user, password));
                     behind
                 }
                 [name, behind @ ..] if option.eq_ignore_ascii_case(b"SETNAME") => {
@@ -120,12 +148,23 @@ pub(super) fn hello(client: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>
     match Hello::of(&words) {
         Err(text) => compose::error(out, &text),
         Ok(hello) => {
+            if let Some((user, password)) = hello.credentials
+                && !is_admitted(call, user, password, out)
+            {
+                return;
+            }
+            if client.is_locked {
+                return compose::error(out, HELLO_LOCKED);
+            }
             hello.name.into_iter().for_each(|name| name.clone_into(&mut client.name));
             client.version = hello.version.unwrap_or(client.version);
             greet(client, call.context, out);
         }
     }
 }
+
+const HELLO_LOCKED: &[u8] = b"NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO AUTH \
+    <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the same time";
 
 fn greet(client: &Client, context: &ComposeContext<'_>, out: &mut Vec<u8>) {
     let bulk = |out: &mut Vec<u8>, text: &str| compose::bulk(out, text.as_bytes());
@@ -157,10 +196,11 @@ fn id(context: &ComposeContext<'_>) -> i64 {
     i64::try_from(context.connection).unwrap_or(i64::MAX)
 }
 
-pub(super) fn reset(client: &mut Client, _: &LocalCall<'_>, out: &mut Vec<u8>) {
+pub(super) fn reset(client: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
     client.version = Version::Resp2;
     client.mute = None;
     client.database = 0;
+    client.is_locked = call.context.server.has_password();
     client.name.clear();
     compose::simple(out, "RESET");
 }
@@ -240,7 +280,9 @@ fn set_info(client: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
         let text = [b"ERR Unrecognized option '", call.word(2), b"'"].concat();
         return compose::error(out, &text);
     };
-    if rename(kept, call.word(3), what, out) {
+    let mut name = Vec::new();
+    if rename(&mut name, call.word(3), what, out) {
+        *kept = name.into_boxed_slice();
         compose::simple(out, "OK");
     }
 }

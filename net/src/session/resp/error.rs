@@ -18,6 +18,9 @@ pub(super) enum Error {
     /// Of the command with this name, which subscribers cannot use in RESP2; the frame says which subcommand.
     AmongMessages(&'static str),
     Syntax,
+    /// MSETEX: no number of keys, and one that does not fit.
+    KeyCount,
+    PairCount,
     NotAnInteger,
     NotAFloat,
     NotFinite,
@@ -94,6 +97,11 @@ pub(super) enum Error {
     PatternTooLong,
     /// COMMAND: more names than are answered at once.
     TooManyNames,
+    /// A password is to be given first.
+    NoAuth,
+    /// The same, of a request with too many arguments, and with one that is too long.
+    LockedCount,
+    LockedBulk,
     Protocol(ProtocolError),
     /// The frame is longer than `--max-frame`.
     FrameTooLong,
@@ -104,6 +112,7 @@ impl Error {
     pub(super) fn kind(self) -> BadInput {
         match self {
             Error::UnknownCommand => BadInput::UnknownCommand,
+            Error::NoAuth => BadInput::Unauthenticated,
             Error::KeyTooLong => BadInput::Key,
             Error::ValueTooLong | Error::PairsTooLong | Error::StringTooLong => BadInput::ValueTooLong,
             Error::PatternTooLong
@@ -111,6 +120,8 @@ impl Error {
             | Error::ComparedTooLong
             | Error::TransactionTooLong => BadInput::Limit,
             Error::FrameTooLong
+            | Error::LockedCount
+            | Error::LockedBulk
             | Error::Protocol(ProtocolError::TooManyArguments | ProtocolError::TooBigInline) => {
                 BadInput::Limit
             }

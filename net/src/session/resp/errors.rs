@@ -88,6 +88,8 @@ fn among_messages(command: &str, words: &[Vec<u8>], out: &mut Vec<u8>) {
 fn fixed(error: Error) -> &'static str {
     match error {
         Error::Syntax => "ERR syntax error",
+        Error::KeyCount => "ERR invalid numkeys value",
+        Error::PairCount => "ERR wrong number of key-value pairs",
         Error::NotAnInteger => "ERR value is not an integer or out of range",
         Error::NotAFloat => "ERR value is not a valid float",
         Error::NotFinite => "ERR increment would produce NaN or Infinity",
@@ -148,6 +150,9 @@ fn fixed(error: Error) -> &'static str {
         Error::MoveInCluster => "ERR MOVE is not allowed in cluster mode",
         Error::PatternTooLong => "ERR the pattern takes more than 1048576 steps",
         Error::TooManyNames => "ERR more than 1000 names in one command",
+        Error::NoAuth => "NOAUTH Authentication required.",
+        Error::LockedCount => "ERR Protocol error: unauthenticated multibulk length",
+        Error::LockedBulk => "ERR Protocol error: unauthenticated bulk length",
         Error::FrameTooLong => "ERR Protocol error: request longer than --max-frame",
         // Written with their details above.
         Error::UnknownCommand

@@ -70,7 +70,9 @@ impl Session {
     /// What comes behind a HELLO is said in the version that it chooses, if that is accepted.
     pub(super) fn choose_version(&mut self, call: &Call<'_, '_>) {
         let words: Vec<&[u8]> = call.arguments_from(0).collect();
-        if let Ok(hello) = Hello::of(&words) {
+        if let Ok(hello) = Hello::of(&words)
+            && hello.is_accepted(self.is_locked())
+        {
             self.version = hello.version.unwrap_or(self.version);
         }
     }

@@ -11,13 +11,14 @@ use torc_proto::resp::compose;
 /// Writes the lines of a section.
 type Lines = fn(&LocalCall<'_>, &mut String);
 
-const SECTIONS: [(&str, Lines); 8] = [
+const SECTIONS: [(&str, Lines); 9] = [
     ("Server", server),
     ("Clients", clients),
     ("Memory", memory),
     ("Persistence", persistence),
     ("Stats", stats),
     ("Replication", replication),
+    (COMMAND_STATS, command_stats),
     ("Cluster", cluster),
     ("Keyspace", keyspace),
 ];
@@ -25,12 +26,11 @@ const SECTIONS: [(&str, Lines); 8] = [
 pub(super) fn info(client: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
     let asked = call.words.get(1..).unwrap_or_default();
     let wanted = |name: &str| {
-        asked.is_empty()
+        asked.is_empty() && name != COMMAND_STATS
             || asked.iter().any(|word| {
                 word.eq_ignore_ascii_case(name.as_bytes())
-                    || ["all", "default", "everything"]
-                        .iter()
-                        .any(|every| word.eq_ignore_ascii_case(every.as_bytes()))
+                    || ["all", "everything"].iter().any(|every| word.eq_ignore_ascii_case(every.as_bytes()))
+                    || word.eq_ignore_ascii_case(b"default") && name != COMMAND_STATS
             })
     };
     let mut text = String::new();
@@ -44,6 +44,19 @@ pub(super) fn info(client: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>)
         }
     }
     compose::verbatim(out, &text, client.version);
+}
+
+/// Told only to who asks for it.
+const COMMAND_STATS: &str = "Commandstats";
+
+/// What commands took, by kind.
+fn command_stats(call: &LocalCall<'_>, text: &mut String) {
+    for times in call.context.server.command_times() {
+        let (calls, us) = (times.calls, times.sum_ns / 1000);
+        let each = us as f64 / calls as f64;
+        let name = times.name;
+        line(text, format_args!("cmdstat_{name}:calls={calls},usec={us},usec_per_call={each:.2}"));
+    }
 }
 
 fn line(text: &mut String, line: std::fmt::Arguments<'_>) {
@@ -102,6 +115,7 @@ pub(crate) const STATS: &[(&str, &str)] = &[
     ("total_net_output_bytes", "bytes_sent"),
     ("keyspace_hits", "hits"),
     ("keyspace_misses", "misses"),
+    ("acl_access_denied_auth", "auth_failures"),
     ("expired_keys", "expirations"),
     ("evicted_keys", "evictions"),
     ("one_sided_hits", "one_sided_hits"),

@@ -1,10 +1,11 @@
-//! Commands about several keys that are done as one: MSETNX, RENAME, RENAMENX, COPY, MOVE.
+//! Commands about several keys that are done as one: MSETNX, MSETEX, RENAME, RENAMENX, COPY, MOVE.
 
 use super::call::Call;
 use super::error::Error;
+use super::options::{Dialect, Options};
 use super::row::Origin;
 use super::several;
-use crate::session::part::Joint;
+use crate::session::part::{IfThere, Joint};
 use crate::session::protocol::Port;
 use torc_engine::words;
 use torc_proto::resp::parse_i64;
@@ -12,6 +13,31 @@ use torc_proto::resp::parse_i64;
 pub(super) fn msetnx(call: &Call<'_, '_>, _: Origin) -> Result<Joint, Error> {
     several::check_pairs(call)?;
     Ok(Joint::SetIfNone)
+}
+
+/// `MSETEX numkeys key value ... [NX|XX] [EX|PX|EXAT|PXAT time|KEEPTTL]`, as Redis 8.4 and Valkey 9.1 have it.
+pub(super) fn msetex(call: &Call<'_, '_>, _: Origin) -> Result<Joint, Error> {
+    let pairs = parse_i64(call.argument(1)).filter(|count| (1..=i64::from(i32::MAX)).contains(count));
+    let pairs = usize::try_from(pairs.ok_or(Error::KeyCount)?).unwrap_or(usize::MAX);
+    if pairs > (call.len() - 2) / 2 {
+        return Err(Error::PairCount);
+    }
+    for index in call.keys() {
+        call.key(index)?;
+        if call.argument(index + 1).len() as u64 > call.limits.value_bytes_max {
+            return Err(Error::ValueTooLong);
+        }
+    }
+    let options = Options::parse(call.arguments_from(2 + 2 * pairs), Dialect::Set)?;
+    if options.get || options.equal.is_some() {
+        return Err(Error::Syntax);
+    }
+    let condition = match (options.add, options.replace) {
+        (true, _) => Some(IfThere::None),
+        (_, true) => Some(IfThere::All),
+        _ => None,
+    };
+    Ok(Joint::Set { condition, expiry: options.expiry(call.now, call.row.name)? })
 }
 
 pub(super) fn rename(call: &Call<'_, '_>, origin: Origin) -> Result<Joint, Error> {
@@ -77,6 +103,10 @@ pub(super) fn words_of(call: &Call<'_, '_>, joint: Joint) -> Vec<u8> {
     };
     match joint {
         Joint::SetIfNone => call.arguments_from(1).for_each(add),
+        Joint::Set { .. } => call.keys().for_each(|index| {
+            add(call.argument(index));
+            add(call.argument(index + 1));
+        }),
         Joint::Copy { .. } => {
             add(call.argument(1));
             // MOVE names one key.

@@ -17,6 +17,8 @@ pub(super) struct LocalCall<'c> {
     pub context: &'c ComposeContext<'c>,
     /// The port by which the client came: it decides whether one shard or the whole server is asked.
     pub port: Port,
+    /// Whether the password that the request names was right, if somebody has looked at it.
+    pub entered: Option<bool>,
 }
 
 impl LocalCall<'_> {

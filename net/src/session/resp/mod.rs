@@ -27,6 +27,7 @@ mod cluster;
 mod config;
 mod connection;
 mod counters;
+mod debug;
 mod dump;
 mod error;
 mod errors;
@@ -35,13 +36,16 @@ mod facts;
 mod gather;
 mod guard;
 mod hand_out;
+mod hot_keys;
 pub(crate) mod info;
 mod introspection;
 mod joint;
 mod keyspace;
 mod local;
+mod locked;
 mod memory;
 mod messages;
+mod monitor;
 mod object;
 mod observe;
 mod options;
@@ -63,6 +67,7 @@ mod watch;
 pub(crate) use clients::{ClientFacts, ClientFilter};
 pub(crate) use connection::REDIS_VERSION;
 pub(crate) use errors::PATTERN_STEPS_MAX;
+pub(in crate::session) use monitor::quote;
 pub use reply::Free;
 pub use reply_kind::ReplyKind;
 pub(crate) use script_calls::NotCalled;
@@ -144,6 +149,13 @@ impl Session {
         Session { port, composer: Composer::new(port), ..Session::default() }
     }
 
+    /// Nothing is done for its client before it has given a password.
+    pub(super) fn lock(mut self) -> Session {
+        self.state = State::Locked { refused: 0 };
+        self.composer.lock();
+        self
+    }
+
     /// Memory that it holds beside itself: the places of the arguments of a request, mostly.
     pub(crate) fn bytes_held(&self) -> usize {
         self.arguments.spans.capacity() * size_of::<Span>()
@@ -195,11 +207,16 @@ impl Session {
     /// What comes behind this request is about another database, if it may choose that.
     fn choose(&mut self, call: &Call<'_, '_>, turn: &mut Turn<'_, '_>) {
         let chosen = match call.row.name {
-            "hello" => return self.choose_version(call),
             "reset" => {
                 self.set_database(turn);
                 turn.parts.extend([part(Work::Unwatch, Kind::Silent, &[]), messages::forget()]);
-                (self.queue, self.state) = (None, State::Request);
+                turn.parts.push(part(Work::Monitor { begins: false }, Kind::Silent, &[]));
+                self.state = match (call.limits.has_password, self.state) {
+                    (_, locked @ State::Locked { .. }) => locked,
+                    (true, _) => State::Locked { refused: 0 },
+                    (false, _) => State::Request,
+                };
+                self.queue = None;
                 self.unsettle();
                 self.version = Version::default();
                 (self.no_touch, turn.from) = (false, turn.parts.len());
@@ -248,6 +265,7 @@ impl Session {
         }
         let [name, key, value] = [spans[0].of(rest), spans[1].of(rest), spans[2].of(rest)];
         let short = name.len() == 3
+            && !turn.scratch.is_noting()
             && key.len() <= limits.key_bytes_max
             && value.len() <= limits.value_bytes_inline
             && value.len() as u64 <= limits.value_bytes_max
@@ -292,6 +310,10 @@ impl Session {
         self.composer.compose(reply, echo, answer, context, out);
     }
 
+    pub(crate) fn client_name(&self) -> &[u8] {
+        &self.composer.client().name
+    }
+
     /// See [`super::Session::client_line`].
     pub(crate) fn client_line(&self, facts: &ClientFacts<'_>, out: &mut Vec<u8>) {
         facts.line(self.composer.client(), out);
@@ -311,7 +333,8 @@ impl Session {
     fn step<'a>(&mut self, rest: &'a [u8], resumed: bool, turn: &mut Turn<'_, 'a>) -> Progress {
         match self.state {
             State::Request | State::Queueing => self.request(rest, resumed, turn),
-            State::Exec => Progress::Halted,
+            State::Exec | State::Entering { .. } => Progress::Halted,
+            State::Locked { refused } => self.locked(rest, refused, turn),
             State::Several(several) => self.go_on(several, rest, turn),
             State::Closed => Progress::Consumed(rest.len()),
             _ => self.stream(rest, turn),
@@ -421,6 +444,9 @@ impl Session {
         turn: &mut Turn<'_, 'a>,
     ) -> usize {
         let call = turn.call(row, frame, arguments);
+        if turn.scratch.is_noting() {
+            self.note(&call);
+        }
         let result = match (row.run, row.values) {
             _ if self.port == Port::Shard && !call.has_one_slot() => Err(Error::CrossSlot),
             (Run::Parts(parts), _) => parts(&call, turn.parts),
@@ -477,6 +503,12 @@ impl Session {
                 turn.parts.push(call::local(Kind::Local(index as u8), frame));
                 Ok(())
             }
+            (Run::Enters(_), _) if self.enter(index, &call, turn) => Ok(()),
+            (Run::Enters(_), _) => {
+                self.choose_version(&call);
+                turn.parts.push(call::local(Kind::Local(index as u8), frame));
+                Ok(())
+            }
             // The table has fewer than 256 rows.
             _ => {
                 turn.parts.push(call::local(Kind::Local(index as u8), frame));
@@ -500,6 +532,15 @@ impl Session {
         let words = turn.scratch.keep(&joint::words_of(call, joint));
         turn.parts.push(part(Work::Joint { joint, database, words }, kind, &[]));
         Ok(())
+    }
+
+    /// Notes a request for those who monitor the server.
+    #[cold]
+    fn note(&self, call: &Call<'_, '_>) {
+        if monitor::is_shown(call.row, (call.len() > 1).then(|| call.argument(1))) {
+            call.scratch
+                .note(self.database, |out| monitor::show(call.frame, call.spans, call.is_escaped, out));
+        }
     }
 
     /// What can be done about a request that is not all there: begin a long value, or refuse it early.

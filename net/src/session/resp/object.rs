@@ -52,9 +52,14 @@ const INTEGER_BYTES_MAX: u64 = 20;
 pub(super) fn tell(fact: Fact, (found, key_len): (&Found<'_>, usize), now: Millis, out: &mut Vec<u8>) {
     match fact {
         Fact::Encoding => compose::bulk(out, encoding(found.value)),
-        Fact::Age => {
-            let seconds = now.saturating_sub(torc_engine::version::millis(found.meta.version)) / 1000;
-            compose::integer(out, i64::try_from(seconds).unwrap_or(i64::MAX));
+        Fact::Age => compose::integer(out, i64::try_from(age(found, now)).unwrap_or(i64::MAX)),
+        Fact::All => {
+            let (encoding, bytes, age) = (encoding(found.value), found.value.len() + 1, age(found, now));
+            let encoding = String::from_utf8_lossy(encoding);
+            let text = format!(
+                "Value at:0x0 refcount:1 encoding:{encoding} serializedlength:{bytes} lru:0 lru_seconds_idle:{age}"
+            );
+            compose::simple(out, &text);
         }
         Fact::References => compose::integer(out, 1),
         Fact::Usage => {
@@ -62,6 +67,11 @@ pub(super) fn tell(fact: Fact, (found, key_len): (&Found<'_>, usize), now: Milli
             compose::integer(out, i64::try_from(bytes).unwrap_or(i64::MAX));
         }
     }
+}
+
+/// Seconds since the value was written.
+fn age(found: &Found<'_>, now: Millis) -> u64 {
+    now.saturating_sub(torc_engine::version::millis(found.meta.version)) / 1000
 }
 
 /// What Redis calls a string that it has just stored.

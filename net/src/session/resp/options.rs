@@ -120,8 +120,13 @@ impl<'a> Options<'a> {
 
     /// The expiry of what SET stores.
     pub(super) fn set_expiry(&self, now: Millis) -> Result<Expiry, Error> {
+        self.expiry(now, "set")
+    }
+
+    /// The same, of another command.
+    pub(super) fn expiry(&self, now: Millis, command: &'static str) -> Result<Expiry, Error> {
         match self.time {
-            Some(time) => time.expiry(now, "set"),
+            Some(time) => time.expiry(now, command),
             None if self.keep_ttl => Ok(Expiry::Keep),
             None => Ok(Expiry::Never),
         }

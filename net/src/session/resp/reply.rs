@@ -8,7 +8,7 @@ use super::gather::{Failure, Gather};
 use super::local::LocalCall;
 use super::messages;
 use super::object;
-use super::reply_kind::{Clock, Kind, ReplyKind};
+use super::reply_kind::{Clock, Fact, Kind, ReplyKind};
 use super::row::Run;
 use super::table::ROWS;
 use super::walked;
@@ -38,6 +38,11 @@ pub(super) struct Composer {
 impl Composer {
     pub(super) fn new(port: Port) -> Composer {
         Composer { client: Client { port, ..Client::default() }, ..Composer::default() }
+    }
+
+    /// Its client has to give a password first.
+    pub(super) fn lock(&mut self) {
+        self.client.is_locked = true;
     }
 
     /// Memory that it holds beside itself.
@@ -87,7 +92,11 @@ impl Composer {
     ) {
         let failure = Failure::of(answer);
         match kind {
-            Kind::Local(row) => self.local(row, echo, context, out),
+            Kind::Local(row) => self.local((row, None), echo, context, out),
+            Kind::Entered(row) => {
+                let entered = self.entered(answer);
+                self.local((row, entered), echo, context, out);
+            }
             Kind::Element { header, last } => self.element(header, last, answer, failure, context, out),
             Kind::Count(position) => {
                 let found = matches!(answer, Answer::Outcome(Outcome::Deleted { .. } | Outcome::Item(_)));
@@ -116,21 +125,42 @@ impl Composer {
     }
 
     /// A command that needs no shard. Its errors are all about its arguments.
-    fn local(&mut self, row: u8, frame: &[u8], context: &ComposeContext<'_>, out: &mut Output) {
+    fn local(
+        &mut self,
+        asked: (u8, Option<bool>),
+        frame: &[u8],
+        context: &ComposeContext<'_>,
+        out: &mut Output,
+    ) {
         let start = out.tail().len();
-        self.run(row, frame, context, out.tail());
+        self.run(asked, frame, context, out.tail());
         if out.tail().get(start) == Some(&b'-') {
             out.count_error(BadInput::Arguments);
         }
     }
 
+    /// Whether a password was right. If so, the client may do all.
+    fn entered(&mut self, answer: &Answer<'_>) -> Option<bool> {
+        let is_through = matches!(answer, Answer::Entered(true));
+        self.client.is_locked &= !is_through;
+        Some(is_through)
+    }
+
     /// Runs the command in row `index`, which came as `frame`.
-    fn run(&mut self, index: u8, frame: &[u8], context: &ComposeContext<'_>, out: &mut Vec<u8>) {
+    fn run(
+        &mut self,
+        (index, entered): (u8, Option<bool>),
+        frame: &[u8],
+        context: &ComposeContext<'_>,
+        out: &mut Vec<u8>,
+    ) {
         let Some(row) = ROWS.get(usize::from(index)) else { return };
-        let (Run::Local(function) | Run::Chooses(function) | Run::Mixed(_, function)) = row.run else {
+        let (Run::Local(function) | Run::Enters(function) | Run::Chooses(function) | Run::Mixed(_, function)) =
+            row.run
+        else {
             return;
         };
-        let call = LocalCall { row, words: errors::words(frame), context, port: self.client.port };
+        let call = LocalCall { row, words: errors::words(frame), context, port: self.client.port, entered };
         function(&mut self.client, &call, out);
     }
 
@@ -152,12 +182,17 @@ impl Composer {
         if skip && kind.ends_command() && !self.client.in_transaction {
             self.client.mute = None;
         }
+        let asked = match kind {
+            Kind::Local(row) => Some((row, None)),
+            Kind::Entered(row) => Some((row, self.entered(answer))),
+            _ => None,
+        };
         if let Kind::Subscription { .. } | Kind::Unsubscriptions(_) = kind {
             Free { kind, version: self.client.version }.compose(echo, answer, context, out);
         }
-        if let Kind::Local(row) = kind {
+        if let Some(asked) = asked {
             let mut unsent = Vec::new();
-            self.run(row, echo, context, &mut unsent);
+            self.run(asked, echo, context, &mut unsent);
             if !skip && self.client.mute.is_none() {
                 out.tail().extend_from_slice(&unsent);
             }
@@ -361,6 +396,7 @@ impl Free {
             (Kind::BusyOr(error), Outcome::Miss) => failed(error, &[], out),
             (Kind::Restored | Kind::BusyOr(_), _) => failed(Error::BusyKey, &[], out),
             (Kind::ErrorElse(_, error), _) => failed(error, &[], out),
+            (Kind::Object(Fact::All), Outcome::Miss) => compose::error(out.tail(), b"ERR no such key"),
             (Kind::Object(_), Outcome::Miss) => compose::null(out.tail(), version),
             (Kind::Object(fact), Outcome::Item(found)) => {
                 object::tell(fact, (found, echo.len()), context.now, out.tail())

@@ -111,10 +111,74 @@ pub(super) enum Kind {
     Exec,
     /// The command in this row of the table; the echo is the request.
     Local(u8),
+    /// The same, of a request that names a password.
+    Entered(u8),
     /// The echo is the request.
     Error(Error),
     /// Nothing at all.
     Silent,
+}
+
+impl ReplyKind {
+    /// Whether the echo is the whole request.
+    pub(in crate::session) fn is_whole(&self) -> bool {
+        matches!(self.0, Kind::Local(_) | Kind::Entered(_))
+    }
+
+    /// The words of such a request; what it says of passwords is left out.
+    pub(in crate::session) fn request(&self, echo: &[u8]) -> Vec<Vec<u8>> {
+        let mut words = super::errors::words(echo);
+        if matches!(words.first(), Some(name) if name.eq_ignore_ascii_case(b"auth") || name.eq_ignore_ascii_case(b"hello"))
+        {
+            words[1..].iter_mut().for_each(|word| *word = b"(redacted)".to_vec());
+        }
+        words
+    }
+
+    /// The commonest command that is answered so.
+    pub(in crate::session) fn verb(&self) -> &'static str {
+        match self.0 {
+            Kind::Value => "get",
+            Kind::Range { .. } => "getrange",
+            Kind::Length => "strlen",
+            Kind::Stored => "set",
+            Kind::StoredOld => "getset",
+            Kind::StoredFlag => "setnx",
+            Kind::StoredLength => "append",
+            Kind::StoredAll(_) => "mset",
+            Kind::Element { .. } => "mget",
+            Kind::Count(_) => "del",
+            Kind::Number | Kind::ErrorElse(..) | Kind::NumberElse(_) => "incr",
+            Kind::Float => "incrbyfloat",
+            Kind::Field | Kind::Fields => "bitfield",
+            Kind::Object(_) => "object",
+            Kind::Changed => "expire",
+            Kind::Expiry(_) => "ttl",
+            Kind::Type => "type",
+            Kind::Flushed => "flushall",
+            Kind::Keys { .. } => "scan",
+            Kind::Walked(_) => "keys",
+            Kind::Dump => "dump",
+            Kind::Restored | Kind::BusyOr(_) => "restore",
+            Kind::NullOr(_) => "get",
+            Kind::Pong | Kind::PongAmongMessages => "ping",
+            Kind::Subscription { begins: true, .. } => "subscribe",
+            Kind::Subscription { .. } | Kind::Unsubscriptions(_) => "unsubscribe",
+            Kind::Published => "publish",
+            Kind::Inspected(_) => "pubsub",
+            Kind::Message => "echo",
+            Kind::Renamed | Kind::RenamedFlag => "rename",
+            Kind::Jointly => "msetnx",
+            Kind::Watched(_) => "watch",
+            Kind::Multi => "multi",
+            Kind::Queued(_) => "queued",
+            Kind::Exec => "exec",
+            Kind::Script => "eval",
+            Kind::Help(_) | Kind::Ok | Kind::Local(_) | Kind::Entered(_) | Kind::Error(_) | Kind::Silent => {
+                "other"
+            }
+        }
+    }
 }
 
 impl Kind {
@@ -131,6 +195,7 @@ impl Kind {
                 | Kind::Queued(_)
                 | Kind::Exec
                 | Kind::Local(_)
+                | Kind::Entered(_)
         )
     }
 
@@ -153,6 +218,8 @@ pub(super) enum Fact {
     References,
     /// Bytes of memory; the echo is the key.
     Usage,
+    /// What DEBUG OBJECT tells.
+    All,
 }
 
 /// How an expiry is told.

@@ -9,6 +9,7 @@ use super::storage::Storage;
 use crate::session::messages::Channels;
 use crate::session::part::{Joint, Part};
 use crate::session::protocol::Port;
+use torc_proto::resp::parse_i64;
 
 /// One command.
 #[derive(Debug)]
@@ -29,6 +30,16 @@ pub(super) struct Row {
 }
 
 impl Row {
+    /// The numbers of the arguments that are keys, of `count` arguments with the name; `first` is the one behind the name.
+    pub(super) fn keys_of(&self, count: usize, first: &[u8]) -> impl ExactSizeIterator<Item = usize> + use<> {
+        if self.name != "msetex" {
+            return self.keys.of(count);
+        }
+        // It says how many there are.
+        let pairs = parse_i64(first).and_then(|pairs| usize::try_from(pairs).ok()).unwrap_or_default();
+        PAIRS_FROM_TWO.of(count.min(pairs.saturating_mul(2).saturating_add(2)))
+    }
+
     /// Whether `count` arguments, the name among them, are as many as the command takes.
     pub(super) fn takes(&self, count: usize) -> bool {
         takes(self.arity, count)
@@ -49,16 +60,18 @@ pub(super) struct Keys {
     pub step: i32,
 }
 
+const PAIRS_FROM_TWO: Keys = Keys { first: 2, last: -1, step: 2 };
+
 impl Keys {
     pub(super) const NONE: Keys = Keys { first: 0, last: 0, step: 0 };
 
     /// The numbers of the arguments that are keys, of `count` arguments with the name.
-    pub(super) fn of(self, count: usize) -> impl ExactSizeIterator<Item = usize> {
+    pub(super) fn of(self, count: usize) -> std::iter::StepBy<std::ops::Range<usize>> {
         self.behind(0, count)
     }
 
     /// As [`Keys::of`], without the first `done` keys.
-    pub(super) fn behind(self, done: usize, count: usize) -> impl ExactSizeIterator<Item = usize> {
+    pub(super) fn behind(self, done: usize, count: usize) -> std::iter::StepBy<std::ops::Range<usize>> {
         let place = |at: i32| usize::try_from(at).unwrap_or(count.saturating_sub(at.unsigned_abs() as usize));
         // Without keys the step is zero.
         let end = if self.step > 0 { place(self.last) + 1 } else { 0 };
@@ -110,6 +123,8 @@ pub(super) enum Run {
         for<'r, 'a> fn(&Call<'r, 'a>, &mut Vec<Part<'a>>) -> Result<bool, Error>,
         fn(&mut Client, &LocalCall<'_>, &mut Vec<u8>),
     ),
+    /// As `Local`, but what it names is looked at by the worker, if there are passwords: who the client is.
+    Enters(fn(&mut Client, &LocalCall<'_>, &mut Vec<u8>)),
     /// As `Local`, and what comes behind it is about another database.
     Chooses(fn(&mut Client, &LocalCall<'_>, &mut Vec<u8>)),
     /// Is about several keys, and done as one: what is to be done, and how it is answered.
@@ -158,6 +173,7 @@ impl std::fmt::Debug for Run {
             Run::Store(_) => "Store",
             Run::Local(_) => "Local",
             Run::Mixed(..) => "Mixed",
+            Run::Enters(_) => "Enters",
             Run::Chooses(_) => "Chooses",
             Run::Joint(..) => "Joint",
             Run::Script(_) => "Script",

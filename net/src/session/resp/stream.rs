@@ -11,6 +11,7 @@ use super::strings::set_kind;
 use super::{Place, Progress, Session, Turn};
 use crate::session::part::Work;
 use torc_engine::command::{Expiry, WriteMode};
+use torc_proto::resp::compose::Version;
 use torc_proto::resp::request::{self, Arguments, Step};
 
 /// Where in the input the session stands.
@@ -31,6 +32,18 @@ pub(super) enum State {
     Queueing,
     /// Behind EXEC, before its transaction has been taken.
     Exec,
+    /// Before a request of a client that has to give a password first.
+    Locked {
+        /// Requests that it was refused for want of one.
+        refused: u8,
+    },
+    /// Behind a password that is looked at.
+    Entering {
+        /// How is answered what comes behind it, if it is right.
+        version: Version,
+        /// As of a client that has to give one first; `None`: it has given one before.
+        refused: Option<u8>,
+    },
     /// Nothing more is looked at.
     Closed,
 }
@@ -65,6 +78,9 @@ impl Session {
         let behind = arguments.announced.saturating_sub(index + 1);
         let (scratch, now, limits) = (turn.scratch, turn.now, turn.limits);
         let call = Call { row, frame, spans, is_escaped: false, scratch, now, limits };
+        if scratch.is_noting() {
+            self.note(&call);
+        }
         match storage(&call, len) {
             Err(error) => {
                 turn.error(error, &frame[..start]);
@@ -117,9 +133,13 @@ impl Session {
             }
             State::Options(value) => self.options(value, rest, turn),
             State::Skip { bytes, arguments } => self.skip(bytes, arguments, rest, turn),
-            State::Request | State::Several(_) | State::Queueing | State::Exec | State::Closed => {
-                Progress::Consumed(0)
-            }
+            State::Request
+            | State::Several(_)
+            | State::Queueing
+            | State::Exec
+            | State::Locked { .. }
+            | State::Entering { .. }
+            | State::Closed => Progress::Consumed(0),
         }
     }
 

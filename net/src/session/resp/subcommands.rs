@@ -27,6 +27,7 @@ pub(super) const SUBCOMMANDS: &[(&str, &[&str])] = &[
     ),
     ("command", &["count", "docs", "getkeys", "getkeysandflags", "help", "info", "list"]),
     ("config", &["get", "help", "resetstat", "rewrite", "set"]),
+    ("hotkeys", &["get", "help"]),
     ("latency", &["doctor", "graph", "help", "histogram", "history", "latest", "reset"]),
     ("memory", &["doctor", "help", "malloc-stats", "purge", "stats", "usage"]),
     ("object", &["encoding", "freq", "help", "idletime", "refcount"]),

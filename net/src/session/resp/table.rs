@@ -6,8 +6,8 @@
 use super::reply_kind::Kind;
 use super::row::{Keys, Queueing, Row, Run, ScriptKind, Values};
 use super::{
-    bits, clients, cluster, config, connection, counters, dump, expiry, info, introspection, joint, keyspace,
-    memory, messages, object, observe, scripting, several, strings, watch,
+    bits, clients, cluster, config, connection, counters, debug, dump, expiry, hot_keys, info, introspection,
+    joint, keyspace, memory, messages, object, observe, scripting, several, strings, watch,
 };
 use crate::session::messages::Channels;
 use torc_proto::resp::Arguments;
@@ -37,7 +37,7 @@ macro_rules! rows {
     };
 }
 
-use Run::{Chooses, Listens, Local, Mixed, Parts, Queue, Quit, Store};
+use Run::{Chooses, Enters, Listens, Local, Mixed, Parts, Queue, Quit, Store};
 use Values::{Pairs, Streamed};
 
 rows! {
@@ -65,6 +65,8 @@ rows! {
         Pairs, Run::Keys(several::check_pairs, several::mset), "Store several values; not atomic over shards";
     "msetnx" -3 ["write" "denyoom"] PAIRS "string" "1.0.1"
         Pairs, Run::Joint(joint::msetnx, Kind::Jointly), "Store several values if no key has one";
+    "msetex" -4 ["write" "denyoom" "movablekeys"] NONE "string" "8.4.0"
+        Pairs, Run::Joint(joint::msetex, Kind::Jointly), "Store several values with an expiry, if all keys have one, or none";
     "strlen" 2 ["readonly" "fast"] ONE "string" "2.2.0"
         Values::None, Parts(strings::strlen), "Length of a value in bytes";
     "getrange" 4 ["readonly"] ONE "string" "2.4.0"
@@ -162,11 +164,15 @@ rows! {
     "memory" -2 [] NONE "server" "4.0.0"
         Values::None, Mixed(memory::parts, memory::memory), "What keys and the server take";
     "slowlog" -2 [] NONE "server" "2.2.12"
-        Values::None, Local(observe::slow_log), "Slow commands; none are kept";
+        Values::None, Local(observe::slow_log), "Requests that took long";
     "latency" -2 [] NONE "server" "2.8.13"
-        Values::None, Local(observe::latency), "Samples of latency; none are kept";
+        Values::None, Local(observe::latency), "What commands and turns took";
+    "hotkeys" -2 [] NONE "server" "8.6.0"
+        Values::None, Local(hot_keys::hot_keys), "The keys that are asked for most";
+    "monitor" 1 ["admin" "noscript" "loading" "stale"] NONE "server" "1.0.0"
+        Values::None, Parts(observe::monitor), "Show what all clients ask for";
     "debug" -2 ["admin" "noscript" "loading" "stale"] NONE "server" "1.0.0"
-        Values::None, Local(observe::debug), "Refused";
+        Values::None, Mixed(debug::parts, debug::debug), "For tests; refused without --enable-debug-command";
     "role" 1 ["noscript" "loading" "stale" "fast"] NONE "server" "2.8.12"
         Values::None, Local(observe::role), "Always that of a primary";
     "lastsave" 1 ["loading" "stale" "fast"] NONE "server" "1.0.0"
@@ -180,9 +186,9 @@ rows! {
     "echo" 2 ["loading" "stale" "fast"] NONE "connection" "1.0.0"
         Values::None, Parts(connection::echo), "Answers the message";
     "hello" -1 ["noscript" "loading" "stale" "fast" "no_auth" "allow_busy"] NONE "connection" "6.0.0"
-        Values::None, Chooses(connection::hello), "Choose RESP2 or RESP3";
+        Values::None, Enters(connection::hello), "Choose RESP2 or RESP3";
     "auth" -2 ["noscript" "loading" "stale" "fast" "no_auth" "allow_busy"] NONE "connection" "1.0.0"
-        Values::None, Local(connection::auth), "Log in; there is no password yet";
+        Values::None, Enters(connection::auth), "Give a password";
     "quit" -1 ["noscript" "loading" "stale" "fast" "no_auth" "allow_busy"] NONE "connection" "1.0.0"
         Values::None, Quit, "Close the connection";
     "reset" 1 ["noscript" "loading" "stale" "fast" "no_auth" "allow_busy"] NONE "connection" "6.2.0"

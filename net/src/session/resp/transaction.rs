@@ -8,7 +8,7 @@ use super::call::{self, Call, part};
 use super::error::Error;
 use super::facts;
 use super::reply_kind::Kind;
-use super::row::{Keys, Origin, Row, Run};
+use super::row::{Origin, Row, Run};
 use super::scripting;
 use super::stream::State;
 use super::table::row_of;
@@ -72,8 +72,9 @@ impl Transaction {
             if let Some((_, row)) = row_of(rest, &arguments) {
                 let argument = |index: usize| arguments.spans.get(index).map(|span| span.of(rest));
                 // Names of channels belong to slots as keys do, and are none.
-                let keys = if row.flags.contains(&"pubsub") { Keys::NONE } else { row.keys };
-                for key in keys.of(arguments.spans.len()).filter_map(argument) {
+                let count = if row.flags.contains(&"pubsub") { 0 } else { arguments.spans.len() };
+                let first = argument(1).unwrap_or_default();
+                for key in row.keys_of(count, first).filter_map(argument) {
                     visit(database, key);
                 }
                 let keys = scripting::keys(row, arguments.spans.len(), argument(2));
@@ -93,7 +94,7 @@ impl Transaction {
                         limits,
                     };
                     // The other database's key is the last one.
-                    let key = row.keys.of(arguments.spans.len()).filter_map(argument).last();
+                    let key = row.keys.of(arguments.spans.len()).filter_map(argument).next_back();
                     let joint = read(&call, Origin { port: self.port, database });
                     if let (Ok(Joint::Copy { to, .. }), Some(key)) = (joint, key) {
                         visit(to, key);
@@ -194,8 +195,9 @@ impl Session {
                     None => arguments.spans[index].of(frame),
                 };
                 let count = arguments.spans.len();
+                let first = if count > 1 { argument(1) } else { &[] };
                 let named = (count > 2).then(|| argument(2));
-                let keys = row.keys.of(count).chain(scripting::keys(row, count, named));
+                let keys = row.keys_of(count, first).chain(scripting::keys(row, count, named));
                 let mut slots = keys.map(|index| slot_of(argument(index)));
                 let slot = slots.next();
                 if slots.any(|other| Some(other) != slot) {
@@ -281,6 +283,8 @@ impl Session {
             self.settle();
         }
         let from = parts.len();
+        // Whoever queues commands is through: a password among them is looked at as it is run.
+        let limits = &Limits { has_password: false, ..*limits };
         let mut turn = Turn { scratch, now, limits, parts, parts_max, from, is_replay: true };
         // Step by step: the quick way for small requests stays in the one place where it counts.
         let Transaction { frames, parsed, .. } = transaction;

@@ -2,7 +2,7 @@
 
 use super::{Asked, JointRun, Step};
 use crate::metrics::{CommandClass, OutcomeClass};
-use crate::session::{Answer, Exec, Joint, Jointly, Part, ReplyKind, Work};
+use crate::session::{Answer, Exec, IfThere, Joint, Jointly, Part, ReplyKind, Work};
 use crate::worker::connection::Connection;
 use crate::worker::execute::Destination;
 use crate::worker::holds::HeldKey;
@@ -29,7 +29,8 @@ impl WorkerState {
             return conn.transaction.is_none();
         }
         if conn.joint.is_none() {
-            let (left, wants_item) = (self.looks(asked, read_ns), asked.joint != Joint::SetIfNone);
+            let wants_item = matches!(asked.joint, Joint::Copy { .. });
+            let left = self.looks(asked, read_ns);
             conn.joint = Some(Box::new(JointRun { left, wants_item, ..JointRun::default() }));
         }
         while self.begin_steps(conn, read_ns) {
@@ -117,8 +118,9 @@ impl WorkerState {
 
     /// The parts that find out what there is.
     fn looks(&mut self, asked: Asked<'_>, read_ns: u64) -> VecDeque<OwnedPart> {
-        let asks_all = !matches!(asked.joint, Joint::Copy { replaces: true, .. });
-        let is_item = |place| place == 0 && asked.joint != Joint::SetIfNone;
+        let asks_all =
+            !matches!(asked.joint, Joint::Copy { replaces: true, .. } | Joint::Set { condition: None, .. });
+        let is_item = |place| place == 0 && matches!(asked.joint, Joint::Copy { .. });
         let mut looks = VecDeque::new();
         for (place, (database, key)) in asked.keys().enumerate() {
             if asks_all || is_item(place) {
@@ -169,15 +171,21 @@ impl WorkerState {
             let replaces = matches!(asked.joint, Joint::Copy { replaces: true, .. });
             return Some(if replaces { Jointly::Done } else { Jointly::NotDone });
         }
-        run.is_there.then_some(Jointly::NotDone)
+        let is_wrong = match asked.joint {
+            Joint::Set { condition: Some(IfThere::All), .. } => run.is_missing,
+            Joint::Set { condition: None, .. } => false,
+            _ => run.is_there,
+        };
+        is_wrong.then_some(Jointly::NotDone)
     }
 
     fn add_writes(&mut self, run: &mut JointRun, asked: Asked<'_>, read_ns: u64) {
         let Some((meta, value)) = run.item.take() else {
             let mut pairs = words::each(asked.words);
+            let expiry = if let Joint::Set { expiry, .. } = asked.joint { expiry } else { Expiry::Never };
             while let Some((key, value)) = pairs.next().zip(pairs.next()) {
                 let key = (asked.database, key);
-                self.add_write(&mut run.left, key, (0, Expiry::Never), value.to_vec(), read_ns);
+                self.add_write(&mut run.left, key, (0, expiry), value.to_vec(), read_ns);
             }
             return;
         };

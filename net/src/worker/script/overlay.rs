@@ -2,8 +2,8 @@
 
 use super::known::{Change, Item, Key, Known, Touched};
 use crate::session::{
-    About, Answer, ComposeContext, Joint, Jointly, Limits, NotCalled, Output, Part, Piece, ReplyKind,
-    Scratch, Work, resp,
+    About, Answer, ComposeContext, IfThere, Joint, Jointly, Limits, NotCalled, Output, Part, Piece,
+    ReplyKind, Scratch, Work, resp,
 };
 use crate::worker::joint::Asked;
 use crate::worker::view::{View, context};
@@ -158,15 +158,8 @@ impl Overlay<'_> {
     /// A command about several keys.
     fn join(&mut self, asked: Asked<'_>) -> Result<Jointly, Stop> {
         match asked.joint {
-            Joint::SetIfNone => {
-                let keys: Vec<(u16, &[u8])> = asked.keys().collect();
-                if keys.iter().any(|key| self.item(*key).is_some()) {
-                    return Ok(Jointly::NotDone);
-                }
-                for (key, value) in keys.into_iter().zip(asked.values()) {
-                    self.give(key, &(Meta::default(), value.to_vec()))?;
-                }
-            }
+            Joint::SetIfNone => return self.set_all(asked, Some(IfThere::None), Expiry::Never),
+            Joint::Set { condition, expiry } => return self.set_all(asked, condition, expiry),
             Joint::Copy { replaces, removes, .. } => {
                 let Some((from, to)) = asked.ends() else { return Ok(Jointly::NotDone) };
                 let Some(item) = self.item(from) else { return Ok(Jointly::NoItem) };
@@ -186,6 +179,32 @@ impl Overlay<'_> {
                     self.known.touch(from, Touched::Value);
                 }
             }
+        }
+        Ok(Jointly::Done)
+    }
+
+    fn set_all(
+        &mut self,
+        asked: Asked<'_>,
+        condition: Option<IfThere>,
+        expiry: Expiry,
+    ) -> Result<Jointly, Stop> {
+        let keys: Vec<(u16, &[u8])> = asked.keys().collect();
+        let is_wrong = match condition {
+            None => false,
+            Some(IfThere::None) => keys.iter().any(|key| self.item(*key).is_some()),
+            Some(IfThere::All) => keys.iter().any(|key| self.item(*key).is_none()),
+        };
+        if is_wrong {
+            return Ok(Jointly::NotDone);
+        }
+        for (key, value) in keys.into_iter().zip(asked.values()) {
+            let expiry = match expiry {
+                Expiry::Never => None,
+                Expiry::At(end) => Some(end),
+                Expiry::Keep => self.item(key).and_then(|(meta, _)| meta.expiry),
+            };
+            self.give(key, &(Meta { expiry, ..Meta::default() }, value.to_vec()))?;
         }
         Ok(Jointly::Done)
     }

@@ -246,7 +246,11 @@ impl WorkerState {
         let (scratch, mut parts) = (Scratch::default(), Vec::new());
         let limits = &self.settings.limits;
         let Some(transaction) = transaction else { return 0 };
+        scratch.set_noting(self.monitoring.is_on);
         conn.session.replay(transaction, &scratch, self.now, limits, &mut parts, PARTS);
+        if self.monitoring.is_on {
+            self.note_asked(conn, &scratch, &parts);
+        }
         for part in &parts {
             let prepared = self.prepare_part(part);
             if !left.is_empty() || !self.begin(conn, part, prepared, read_ns) {

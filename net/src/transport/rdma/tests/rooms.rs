@@ -221,7 +221,11 @@ fn slices_are_written_from_where_they_lie_and_lent_until_that_is_over() {
         for _ in 0..TURNS_MAX {
             for event in world.turn() {
                 match event {
-                    Event::Sent { pieces, .. } => sent = Some(pieces),
+                    Event::Sent { pieces, .. } => {
+                        let it = world.rdma.conns.find(conn).expect("it is open");
+                        assert_eq!(it.end.writes_out(), 0, "the device still reads them");
+                        sent = Some(pieces);
+                    }
                     other => panic!("{other:?}"),
                 }
             }

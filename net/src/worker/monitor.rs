@@ -1,0 +1,122 @@
+//! MONITOR: shows clients what all others ask for. Nobody who is not monitored pays for more than a look at a flag.
+
+use super::connection::{Connection, Phase};
+use super::state::WorkerState;
+use crate::metrics::{CloseReason, CommandClass, OutcomeClass};
+use crate::session::{Answer, Part, ReplyKind, Scratch, Work, monitor_line};
+
+/// What a client is told when there are as many monitors as may be.
+const MONITORS: &str = "monitors";
+
+impl WorkerState {
+    /// Lets a client monitor the server, or no more.
+    #[cold]
+    pub(super) fn begin_monitor(
+        &mut self,
+        conn: &mut Connection,
+        part: &Part<'_>,
+        begins: bool,
+        read_ns: u64,
+    ) -> bool {
+        if !begins {
+            self.end_monitor(conn);
+        } else if conn.monitor.is_none() {
+            conn.monitor = self.shared.observed.monitors.begin();
+            if conn.monitor.is_none() {
+                self.stats.request(CommandClass::Local, OutcomeClass::Refused);
+                self.finish(conn, part, &[], read_ns, Answer::Busy { limit: MONITORS });
+                return true;
+            }
+            self.monitoring.here.push(conn.id);
+        }
+        self.stats.request(CommandClass::Local, OutcomeClass::Done);
+        self.finish(conn, part, &[], read_ns, Answer::Local);
+        true
+    }
+
+    pub(super) fn end_monitor(&mut self, conn: &mut Connection) {
+        if let Some(monitor) = conn.monitor.take() {
+            self.shared.observed.monitors.end(&monitor);
+            self.monitoring.here.retain(|id| *id != conn.id);
+        }
+    }
+
+    /// Notes what a connection has asked for: `parts` were parsed, and RESP has noted its own words.
+    #[cold]
+    pub(super) fn note_asked(&mut self, conn: &Connection, scratch: &Scratch, parts: &[Part<'_>]) {
+        let (seconds, us) = (self.now / 1000, self.now % 1000 * 1000);
+        let (peer, lines) = (&conn.peer, &mut self.monitoring.lines);
+        scratch.take_notes(|database, words| {
+            lines.extend_from_slice(format!("+{seconds}.{us:06} [{database} {peer}] ").as_bytes());
+            lines.extend_from_slice(words);
+            lines.extend_from_slice(b"\r\n");
+        });
+        for part in parts.iter().filter(|part| !matches!(part.reply, ReplyKind::Resp(_))) {
+            let key = match &part.work {
+                Work::Keyed(command) | Work::ValueBegin { command, .. } => command.key,
+                Work::Flush { .. } => &[],
+                _ => continue,
+            };
+            let Some(words) = part.reply.words(key, part.echo) else { continue };
+            lines.extend_from_slice(format!("+{seconds}.{us:06} [0 {peer}] ").as_bytes());
+            monitor_line(&words, lines);
+        }
+    }
+
+    /// Tells monitors what this turn has noted, and this shard's clients what all have.
+    #[inline]
+    pub(super) fn tell_monitors(&mut self) {
+        if self.monitoring.is_on || !self.monitoring.here.is_empty() {
+            self.tell_all_monitors();
+        }
+    }
+
+    #[cold]
+    fn tell_all_monitors(&mut self) {
+        if !self.monitoring.lines.is_empty() {
+            self.shared.observed.monitors.tell(&self.monitoring.lines);
+            self.monitoring.lines.clear();
+            self.monitoring.lines.shrink_to(16 << 10);
+        }
+        // A client that is cut off leaves the list.
+        let mut place = 0;
+        while let Some(&id) = self.monitoring.here.get(place) {
+            if let Some(mut conn) = self.connections.take(id) {
+                self.feed(&mut conn);
+                self.connections.put(conn);
+            }
+            place += usize::from(self.monitoring.here.get(place) == Some(&id));
+        }
+    }
+
+    /// Gives a client the lines that wait for it, if nothing else is being written for it. One that is slower than others ask is cut off.
+    fn feed(&mut self, conn: &mut Connection) {
+        let Some(monitor) = conn.monitor.clone().filter(|monitor| monitor.has_news()) else { return };
+        let is_between = conn.queue.is_empty()
+            && conn.deferred.is_empty()
+            && !conn.in_transaction
+            && !conn.session.is_within_request();
+        if monitor.is_lost() {
+            self.stats.monitors_lost.add(1);
+            self.end_monitor(conn);
+            if conn.phase == Phase::Open {
+                conn.phase = Phase::Finishing(CloseReason::Slow);
+            }
+        } else if is_between && conn.phase == Phase::Open && conn.has_room(self.output_bytes_max()) {
+            conn.output.prepare(|| self.pool.take());
+            monitor.take(conn.output.tail());
+        } else {
+            return;
+        }
+        self.budget.charge(conn);
+        if !conn.dirty {
+            conn.dirty = true;
+            self.dirty.push(conn.id);
+        }
+    }
+
+    /// Whether this shard has to look often whether others have noted something.
+    pub(super) fn has_monitors(&self) -> bool {
+        !self.monitoring.here.is_empty()
+    }
+}
