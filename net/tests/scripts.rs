@@ -200,6 +200,8 @@ fn a_script_that_is_stopped_has_changed_nothing_and_one_that_fails_has() {
         for (ending, stays) in endings {
             let script = format!("{SET_ALL_NO_RETURN} {ending}");
             client.ask(&["DEL", "key0", "key1", "key2", "key3", "key4", "key5", "key6", "key7"]);
+            let seen = client.eval("return redis.call('exists', unpack(KEYS))", &KEYS, &[]);
+            assert_eq!(seen, ":0\r\n", "nothing is left of the script before");
             let answer = client.eval(&script, &KEYS, &["v"]);
             assert_eq!(answer.starts_with(LIMIT), !stays, "{ending}: {answer}");
             let all: Vec<&str> = ["EXISTS"].into_iter().chain(KEYS).collect();
@@ -327,6 +329,27 @@ fn scripts_are_known_to_all_shards_until_they_are_flushed() {
         let known =
             info.lines().find_map(|line| line.strip_prefix("used_memory_scripts_eval:")).expect("a figure");
         assert!(known.trim().parse::<u64>().expect("a number") <= 4 << 20, "{known}");
+    });
+}
+
+#[test]
+fn messages_go_when_their_script_has_ended() {
+    on_each(|server| {
+        let address = address(server);
+        let (mut client, mut subscriber) = (Client::new(address), Client::new(address));
+        subscriber.ask(&["SUBSCRIBE", "news"]);
+        client.eval("redis.call('publish', 'news', 'never') while true do end", &[], &[]);
+        let refused = client.ask(&["EVAL_RO", "return redis.call('publish', 'news', 'x')", "0"]);
+        assert!(refused.starts_with("-ERR Write commands are not allowed"), "{refused}");
+        let script = "redis.call('publish', 'news', 'one') redis.call('set', KEYS[1], 'v') redis.call('set', KEYS[2], 'v')
+            redis.call('publish', 'news', ARGV[1]) return 1";
+        let long = "x".repeat(50_000);
+        assert_eq!(client.eval(script, &["key1", "key2"], &[&long]), ":1\r\n");
+        let message =
+            |text: &str| format!("*3\r\n$7\r\nmessage\r\n$4\r\nnews\r\n${}\r\n{text}\r\n", text.len());
+        assert_eq!(subscriber.receive(), message("one"));
+        assert_eq!(client.ask(&["MGET", "key1", "key2"]), "*2\r\n$1\r\nv\r\n$1\r\nv\r\n");
+        assert_eq!(subscriber.receive(), message(&long));
     });
 }
 

@@ -99,7 +99,7 @@ impl Fetched {
                 self.failed = Some(OwnedAnswer::Busy { limit });
                 None
             }
-            Answer::Outcome(_) => None,
+            Answer::Outcome(_) | Answer::Published(_) => None,
             _ => {
                 self.failed = Some(OwnedAnswer::OutcomeUnknown);
                 None

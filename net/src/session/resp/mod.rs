@@ -20,6 +20,7 @@
 //! however the input is cut. Non-goals: types other than strings.
 
 mod bits;
+mod caching;
 mod call;
 mod client;
 mod clients;

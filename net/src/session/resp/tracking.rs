@@ -1,15 +1,13 @@
 //! CLIENT TRACKING, CACHING, GETREDIR and TRACKINGINFO, and what a client is told of keys that have changed.
 //!
 //! Which commands CACHING is about is found when they are parsed: behind the next command, or the transaction that begins with it, stands a
-//! part that ends it ([`Session::pass_caching`]).
+//! part that ends it (`caching.rs`).
 
 use super::call::{Call, part};
 use super::error::Error;
 use super::errors;
 use super::messages;
 use super::reply_kind::{Kind, OfTracking};
-use super::row::Row;
-use super::{Caching, Session, Turn};
 use crate::session::answer::Answer;
 use crate::session::part::{Part, Work};
 use crate::session::push::{About, Push};
@@ -126,32 +124,6 @@ fn words_of(all: &[&[u8]]) -> Vec<u8> {
         list.extend_from_slice(word);
     }
     list
-}
-
-impl Session {
-    /// A CACHING is handed out. In a transaction it is about all that follows there.
-    pub(super) fn begin_caching(&mut self, turn: &Turn<'_, '_>) {
-        self.caching = if turn.is_replay { Caching::Over } else { Caching::Begun };
-        self.guarded = true;
-    }
-
-    /// A command that is not queued is about to be handed out.
-    #[cold]
-    pub(super) fn pass_caching(&mut self, row: &Row, turn: &mut Turn<'_, '_>) {
-        match self.caching {
-            _ if turn.is_replay => {}
-            Caching::Over => {
-                self.caching = Caching::Not;
-                turn.parts.push(part(
-                    Work::Tracking { asked: Tracking::CachingOver, prefixes: &[] },
-                    Kind::Silent,
-                    &[],
-                ));
-            }
-            Caching::Begun if !matches!(row.name, "client" | "multi") => self.caching = Caching::Over,
-            Caching::Not | Caching::Begun => {}
-        }
-    }
 }
 
 /// Writes the answer to a part of this kind.

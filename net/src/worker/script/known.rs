@@ -95,6 +95,11 @@ pub(super) enum Change {
     Write(Item),
     Expire(Expiry),
     Delete,
+    /// Subscribers get a message: the key is the name of their channel.
+    Publish {
+        sharded: bool,
+        message: Vec<u8>,
+    },
 }
 
 impl Change {
@@ -107,7 +112,13 @@ impl Change {
                 Op::Expire(Expire { expiry: *expiry, condition: ExpireCondition::Always, leases: false })
             }
             Change::Delete => Op::Delete(Delete::default()),
+            Change::Publish { .. } => return None,
         })
+    }
+
+    /// Whether it is a value that is received in slices.
+    pub(super) fn is_long(&self, value_bytes_inline: usize) -> bool {
+        matches!(self, Change::Write((_, value)) if value.len() > value_bytes_inline)
     }
 
     /// A write without its value.
@@ -120,6 +131,7 @@ impl Change {
     pub(super) fn value(&self) -> &[u8] {
         match self {
             Change::Write((_, value)) => value,
+            Change::Publish { message, .. } => message,
             Change::Expire(_) | Change::Delete => &[],
         }
     }

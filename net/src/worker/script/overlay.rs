@@ -2,8 +2,8 @@
 
 use super::known::{Change, Item, Key, Known, Touched};
 use crate::session::{
-    Answer, ComposeContext, IfThere, Joint, Jointly, Limits, NotCalled, Output, Part, Piece, ReplyKind,
-    Scratch, Work, resp,
+    About, Answer, ComposeContext, IfThere, Joint, Jointly, Limits, NotCalled, Output, Part, Piece,
+    ReplyKind, Scratch, Work, resp,
 };
 use crate::worker::joint::Asked;
 use crate::worker::view::{View, context};
@@ -11,6 +11,9 @@ use torc_engine::Shard;
 use torc_engine::command::{Command, Delete, Expiry, Meta, Millis, Op, Outcome, Read, Refusal, Value, Write};
 use torc_lua::{Host, Level, Stop};
 use torc_proto::resp::compose;
+
+/// What a message takes beside its bytes.
+const MESSAGE_BYTES: usize = 64;
 
 /// The host of a script that runs.
 pub(super) struct Overlay<'o> {
@@ -22,6 +25,10 @@ pub(super) struct Overlay<'o> {
     pub(super) now: Millis,
     pub(super) known: &'o mut Known,
     pub(super) may_change: bool,
+    pub(super) bytes_max: usize,
+    /// Messages that it has sent: they go when it has ended.
+    pub(super) published: Vec<(Key, Change)>,
+    pub(super) published_bytes: usize,
     /// Keys that it has named and may not use yet: it is to begin again with them.
     pub(super) wanted: Vec<Key>,
 }
@@ -89,7 +96,10 @@ impl Overlay<'_> {
                 let asked = Asked { joint: *joint, database: *database, words };
                 asked.keys().for_each(|(database, key)| want(database, key));
             }
-            Work::Local => {}
+            Work::Messages { about: About::Publish { .. }, .. } if !self.may_change => {
+                return Err(NotCalled::Changes);
+            }
+            Work::Local | Work::Messages { about: About::Publish { .. }, .. } => {}
             _ => return Err(NotCalled::Forbidden),
         }
         Ok(())
@@ -129,6 +139,16 @@ impl Overlay<'_> {
                     &context,
                     self.output,
                 );
+            }
+            Work::Messages { about: About::Publish { sharded }, name, message } => {
+                // Nobody knows yet who will get it.
+                answer_with(&[], &Answer::Published(0));
+                self.published_bytes += MESSAGE_BYTES + name.len() + message.len();
+                if self.published_bytes > self.bytes_max {
+                    return Err(Stop::Memory);
+                }
+                let change = Change::Publish { sharded: *sharded, message: message.to_vec() };
+                self.published.push(((0, Box::from(*name)), change));
             }
             _ => answer_with(&[], &Answer::Local),
         }

@@ -225,20 +225,24 @@ impl WorkerState {
             limits: &script_limits(&self.settings.limits),
             now,
             known: &mut run.known,
+            bytes_max: limits.memory_bytes,
             may_change: !asked.named.read_only && !run.flags.no_writes,
+            published: Vec::new(),
+            published_bytes: 0,
             wanted: Vec::new(),
         };
         let mut ended = match has_room {
             true => engine.lua.run(&mut overlay, &invocation, &mut run.reply),
             false => Ended::Stopped(Stop::Memory),
         };
-        let wanted = overlay.wanted;
+        let Overlay { wanted, published, .. } = overlay;
         if engine.store.stats().segments_evicted.read() != evicted {
             // Something that it has written is lost.
             ended = Ended::Stopped(Stop::Memory);
         }
         if matches!(ended, Ended::Returned | Ended::Failed) {
             run.changes = Overlay::changes(&mut engine.store, &run.known, now);
+            run.changes.extend(published);
         }
         Overlay::clear(&mut engine.store, &run.known, now);
         engine.trim(limits.memory_bytes as u64, now);

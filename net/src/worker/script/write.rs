@@ -1,8 +1,9 @@
 //! What a script has changed is written.
 
+use super::known::Change;
 use super::run::Progress;
 use super::{MEMORY, ScriptRun, Step};
-use crate::session::Work;
+use crate::session::{About, Work};
 use crate::worker::connection::Connection;
 use crate::worker::owned::OwnedAnswer;
 use crate::worker::state::WorkerState;
@@ -18,7 +19,7 @@ impl WorkerState {
         read_ns: u64,
     ) -> Progress {
         let inline = self.settings.limits.value_bytes_inline;
-        if !run.is_held && run.changes.iter().any(|(_, change)| change.value().len() > inline) {
+        if !run.is_held && run.changes.iter().any(|(_, change)| change.is_long(inline)) {
             // It may have to wait for room. Nobody has had a turn since it has run, so the keys are free.
             match self.hold_alone(conn, || run.known.to_hold()) {
                 Ok(true) => run.is_held = true,
@@ -26,6 +27,7 @@ impl WorkerState {
             }
         }
         // Those who ask nobody see all of them or none.
+        // Messages come last, when all is done.
         let holds_readers = run.changes.len() > 1 && !self.holds.is_any() && place == 0 && parts == 0;
         if holds_readers {
             self.shard.hold_readers(true);
@@ -34,6 +36,10 @@ impl WorkerState {
         while let Some(((database, key), change)) = run.changes.get(place) {
             let work = match (change.op(inline), parts) {
                 (Some(op), _) => Work::Keyed(Command { database: *database, key, op }),
+                (None, _) if matches!(change, Change::Publish { .. }) => {
+                    let sharded = matches!(change, Change::Publish { sharded: true, .. });
+                    Work::Messages { about: About::Publish { sharded }, name: key, message: change.value() }
+                }
                 (None, 0) => {
                     let Some(write) = change.write() else { break };
                     let command = Command { database: *database, key, op: Op::Write(write) };
@@ -45,7 +51,7 @@ impl WorkerState {
                     Work::ValueEndWith { mode: WriteMode::Set, expiry, want_old: false }
                 }
             };
-            let is_whole = matches!(work, Work::Keyed(_) | Work::ValueEndWith { .. });
+            let is_whole = !matches!(work, Work::ValueBegin { .. } | Work::ValueData(_));
             if !self.begin_step(conn, work, read_ns) {
                 waits = true;
                 break;
