@@ -53,6 +53,7 @@ fn a_push_waits_behind_another_shards_answer() {
 #[test]
 fn a_walk_goes_on_with_a_push_behind_it() {
     let (mut first, mut second) = pair(Protocol::Resp);
+    first.settings.subscriber_bytes_max = 1 << 20;
     execute(&mut first, &resp(&["HELLO", "3"]), 1);
     sent(&mut first);
     execute(&mut first, &resp(&["KEYS", "*"]), 1);
