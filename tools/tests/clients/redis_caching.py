@@ -5,6 +5,11 @@ import time
 
 import redis
 from redis.cache import CacheConfig
+from redis.connection import CacheProxyConnection
+
+# It takes Redis alone for a server that tells of changes, and from 7.4 on.
+CacheProxyConnection.DEFAULT_SERVER_NAME = "torc"
+CacheProxyConnection.MIN_ALLOWED_VERSION = "7.0.0"
 
 KEYS = [f"cached{number}" for number in range(40)]
 
