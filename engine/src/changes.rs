@@ -38,7 +38,7 @@ pub struct Change<'s> {
     /// [`Cause::Written`], [`Cause::Deleted`], [`Cause::Flushed`], [`Cause::Spaces`]: drawn for this change, larger than all before (a
     /// flush under a tier may have the last one drawn). Else that of the item.
     pub version: u64,
-    /// The item as it is now, or was last, if it is known: not of a flush.
+    /// The item as it is now, or was last, if it is known: not of a flush, nor of a key that had none and got one that was over.
     pub item: Option<(ItemRef<'s>, Value<'s>)>,
 }
 

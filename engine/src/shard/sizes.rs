@@ -7,6 +7,8 @@ use crate::segments::RELOCATION_RESERVE;
 
 /// Share of the memory that is kept for what grows of the bookkeeping, where memory that was taken cannot be given back.
 const BOOKKEEPING_SHARE: usize = 16;
+/// Pinned segments beside which there are [`SEGMENTS_MIN`] for writers.
+const PINNED_BESIDE_MAX: usize = 16;
 /// What eviction remembers of an item, at most, bytes.
 const REMEMBERED_BYTES: u64 = 8;
 
@@ -149,12 +151,15 @@ impl Shard {
         (left / self.segments.segment_bytes()).min(self.segments.reserved_beside(items))
     }
 
-    /// Segments that there are in any case. Writers need some beside those that are pinned, which were fewer than a share when they were
-    /// pinned, and may be nearly all by now.
+    /// Segments that there are in any case. Writers need some beside those that are pinned, which were a small share when they were
+    /// pinned, and may be nearly all of a small shard's by now.
     fn segments_least(&self) -> usize {
         match self.segments.file() {
             // There is no room in the range for more than that.
-            None => (SEGMENTS_MIN + self.segments.pinned()).min(self.segments.reserved_beside(0)),
+            None => {
+                let beside = self.segments.pinned().min(PINNED_BESIDE_MAX);
+                (SEGMENTS_MIN + beside).min(self.segments.reserved_beside(0))
+            }
             Some(_) => SEGMENTS_MIN,
         }
     }

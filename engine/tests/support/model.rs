@@ -173,7 +173,7 @@ impl Model {
         if !peek {
             entry.fetched = Some(true);
         }
-        if expiry == Expiry::Keep {
+        if expiry == Expiry::Keep || (expiry, entry.expiry) == (Expiry::Never, None) {
             return Expected::Item { entry: before, lease, changed: false };
         }
         if over(expiry, now) {

@@ -52,7 +52,9 @@ impl Replica {
             }
             Cause::Deleted => {
                 self.rise(change.version);
-                assert!(self.items.remove(&key).is_some(), "what is deleted was there");
+                // Without an item it was over when it was set, and the key had none before.
+                let was_there = self.items.remove(&key).is_some();
+                assert_eq!(was_there, change.item.is_some(), "what is deleted was there");
             }
             Cause::Expired => {
                 assert_eq!(before, Some(change.version));

@@ -266,7 +266,7 @@ fn a_shard_that_has_to_give_back_what_is_pinned_sleeps_until_it_is_not() {
 #[test]
 fn a_writer_finds_room_beside_what_is_pinned_when_memory_is_set_aside() {
     let mut shard = shard_of(16 << 20);
-    let rooms: Vec<Room> = (0..20u8)
+    let rooms: Vec<Room> = (0..16u8)
         .map(|number| {
             let id = shard.upload_begin(0, &[b'u', number], 60_000, NOW).unwrap();
             shard.upload_room(id, 6_000, NOW).unwrap().unwrap()
