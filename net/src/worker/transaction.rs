@@ -31,7 +31,7 @@ const TURN_PARTS: usize = 512;
 pub(crate) struct Running {
     /// What was queued; a command that is a transaction by itself has nothing.
     transaction: Option<Transaction>,
-    /// In ascending order, each with its keys: [`HeldKey`]s.
+    /// In ascending order, each with its keys: [`HeldKey`](super::holds::HeldKey)s.
     shards: Vec<(u16, Vec<u8>)>,
     /// So many of the shards were asked, and so many have given their keys.
     asked: usize,
@@ -44,7 +44,7 @@ pub(crate) struct Running {
     has_changed: bool,
     /// All keys are held, and commands are run.
     is_run: bool,
-    /// It is among those that are [given up](WorkerState::give_up_transactions) after a time.
+    /// It is among those that are [given up](super::state::WorkerState::give_up_transactions) after a time.
     has_waited: bool,
     /// Parsed, and not begun.
     left: VecDeque<OwnedPart>,

@@ -24,7 +24,7 @@ use torc_bench::LoginArgs;
 /// What `torc import` is told.
 #[derive(Debug, Args)]
 pub(crate) struct ImportArgs {
-    /// Where from: redis://[USER@]HOST:PORT[/DB] or memcache://HOST:PORT
+    /// Where from: `redis://[USER@]HOST:PORT[/DB]` or `memcache://HOST:PORT`
     source: String,
     /// A file with the source's password, if it asks for one
     #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath)]

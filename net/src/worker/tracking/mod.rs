@@ -70,7 +70,7 @@ pub(crate) struct Trackers {
     prefixes: usize,
     /// Those that others are told by.
     targets: Vec<ConnId>,
-    /// This shard has a [`Table`]: somebody is told, here or elsewhere.
+    /// This shard has a [`Table`](table::Table): somebody is told, here or elsewhere.
     pub(super) has_table: bool,
 }
 
