@@ -155,6 +155,7 @@ impl Shard {
     /// pinned, and may be nearly all of a small shard's by now.
     fn segments_least(&self) -> usize {
         match self.segments.file() {
+            None if self.segments.pinned() * 2 <= self.segments.count_max() => SEGMENTS_MIN,
             // There is no room in the range for more than that.
             None => {
                 let beside = self.segments.pinned().min(PINNED_BESIDE_MAX);
