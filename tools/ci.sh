@@ -8,8 +8,9 @@
 #   bash tools/ci.sh sanitize   ThreadSanitizer and Miri, where there is a nightly toolchain with rust-src and miri
 #   bash tools/ci.sh test       tests, with real clients
 #
-# It needs a Rust toolchain and a C compiler; what else it needs (Python with venv, redis-cli, libmemcached's
-# tools, the headers of libibverbs) it installs with apt where it may, and says so where it may not. Environment:
+# It needs a Rust toolchain and a C compiler; what else it needs (Python with venv, node with npm, redis-cli,
+# libmemcached's tools, the headers of libibverbs) it installs with apt where it may, and says so where it may
+# not. Environment:
 #   TORC_SKIP_CLIENTS=1         leave the real clients out (their tests then say that they were skipped)
 #   TORC_SKIP_RDMA_SYS=1        leave the package rdma-sys out (it needs headers of libibverbs, and libclang)
 #   TORC_SKIP_GUEST=1           leave the guest out (it needs Debian's packages of QEMU and a kernel, unpacked in target/)
@@ -19,6 +20,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 target="${CARGO_TARGET_DIR:-$PWD/target}"
 venv="$target/clients"
 requirements=tools/tests/clients/requirements.txt
+node="$target/clients-node"
+lock=tools/tests/clients/package-lock.json
 
 say() { printf '\n== %s\n' "$*"; }
 fail() { printf 'ci: %s\n' "$*" >&2; exit 1; }
@@ -61,13 +64,13 @@ install_missing() {
     install_packages TORC_SKIP_CLIENTS "${missing[@]}"
 }
 
-# A virtual environment with the pinned clients, made again when the pins change.
+# A virtual environment and a folder of node's packages with the pinned clients, made again when the pins change.
 clients() {
-    local packages=(python3:python3 redis-cli:redis-tools memccat:libmemcached-tools)
+    local needed=(python3:python3 node:nodejs npm:npm redis-cli:redis-tools memccat:libmemcached-tools)
     # The servers that the wire vectors are compared with; on a person's machine, installed if they want it.
     # And what traces the system calls of a tier.
-    [ -z "${CI:-}" ] || packages+=(redis-server:redis-server memcached:memcached strace:strace)
-    install_missing "${packages[@]}"
+    [ -z "${CI:-}" ] || needed+=(redis-server:redis-server memcached:memcached strace:strace)
+    install_missing "${needed[@]}"
     if ! cmp -s "$requirements" "$venv/requirements.txt"; then
         say "installing the pinned clients"
         rm -rf "$venv"
@@ -78,6 +81,16 @@ clients() {
         cp "$requirements" "$venv/requirements.txt"
     fi
     export TORC_TEST_PYTHON="$venv/bin/python3"
+    if ! cmp -s "$lock" "$node/installed.json"; then
+        say "installing the pinned clients of node"
+        rm -rf "$node"
+        mkdir -p "$node"
+        cp tools/tests/clients/{package.json,package-lock.json,.npmrc} "$node"
+        retry npm --prefix "$node" ci --silent --ignore-scripts --no-audit --no-fund \
+            || fail "npm ci failed three times: check the network, or set TORC_SKIP_CLIENTS=1"
+        cp "$lock" "$node/installed.json"
+    fi
+    export TORC_TEST_NODE="$node/node_modules"
 }
 
 lint() {
