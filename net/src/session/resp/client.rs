@@ -20,6 +20,8 @@ pub(super) struct Client {
     pub in_transaction: bool,
     /// The answer behind that of the transaction is not wanted.
     pub skips_next: bool,
+    /// It has just asked for answers, which is answered even where the answer would be skipped.
+    pub is_heard: bool,
     /// A queued command is for another shard.
     pub is_spoilt: bool,
     pub name: Box<[u8]>,

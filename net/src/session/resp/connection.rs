@@ -287,6 +287,7 @@ fn set_info(client: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
 fn reply(client: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
     if call.is(2, "ON") {
         client.mute = None;
+        client.is_heard = true;
         compose::simple(out, "OK");
     } else if call.is(2, "OFF") {
         client.mute = Some(Mute::Off);

@@ -196,8 +196,9 @@ impl Composer {
         }
         if let Some(asked) = asked {
             let mut unsent = Vec::new();
+            self.client.is_heard = false;
             self.run(asked, echo, context, &mut unsent);
-            if !skip && self.client.mute.is_none() {
+            if self.client.is_heard || !skip && self.client.mute.is_none() {
                 out.tail().extend_from_slice(&unsent);
             }
         }
