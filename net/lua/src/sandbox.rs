@@ -9,11 +9,11 @@
 //! What functions of Lua put into such a table by themselves (`table.insert`) is taken away when the script has ended.
 
 use crate::frame::{Frame, Function, Kind, Raise};
-use crate::{bit, chunk, handler, json, msgpack, packed, protected, random, redis, strings};
+use crate::{bit, chunk, handler, json, msgpack, packed, protected, random, redis, strings, tables};
 use mlua_sys as ffi;
 use std::ffi::{CStr, c_int};
 
-const REGISTRY: c_int = ffi::LUA_REGISTRYINDEX;
+pub(crate) const REGISTRY: c_int = ffi::LUA_REGISTRYINDEX;
 const GLOBALS: c_int = ffi::LUA_GLOBALSINDEX;
 
 /// Places in the registry: what globals there are; tables that cannot be changed, as a sequence and as keys; compiled scripts; the handler of
@@ -22,11 +22,11 @@ pub(crate) const BASE: c_int = 1;
 const LOCKED: c_int = 2;
 pub(crate) const SCRIPTS: c_int = 3;
 pub(crate) const HANDLER: c_int = 4;
-const SORT: c_int = 5;
-const LESS: c_int = 6;
+pub(crate) const SORT: c_int = 5;
+pub(crate) const LESS: c_int = 6;
 
 /// Lua's own globals that scripts have. Some are replaced below.
-const KEPT: [&str; 18] = [
+const KEPT: [&str; 17] = [
     "_VERSION",
     "assert",
     "error",
@@ -40,13 +40,12 @@ const KEPT: [&str; 18] = [
     "tonumber",
     "tostring",
     "type",
-    "unpack",
     "coroutine",
     "math",
     "string",
     "table",
 ];
-const REPLACED: [(&str, Function); 8] = [
+const REPLACED: [(&str, Function); 9] = [
     ("pcall", protected::pcall),
     ("xpcall", protected::xpcall),
     ("rawset", rawset),
@@ -55,12 +54,10 @@ const REPLACED: [(&str, Function); 8] = [
     ("gcinfo", gcinfo),
     ("loadstring", chunk::loadstring),
     ("load", chunk::load),
+    ("unpack", tables::unpack),
 ];
 const LIBRARIES: [&str; 9] =
     ["coroutine", "math", "string", "table", "redis", "bit", "cjson", "cmsgpack", "struct"];
-
-/// Sequences that are longer are not compared by Lua itself: that could take the square of the length.
-const SORTED_MAX: usize = 64;
 
 /// Makes a new state one for scripts. `version`: what they are told of Redis.
 pub(crate) fn build(frame: &Frame, version: &str) {
@@ -81,7 +78,7 @@ pub(crate) fn build(frame: &Frame, version: &str) {
     frame.raw_field(-1, "sort");
     frame.raw_set_at(REGISTRY, SORT);
     frame.pop(1);
-    add_library(frame, "table", &[("sort", sort)]);
+    add_library(frame, "table", &tables::FUNCTIONS);
     if frame.compile(b"local a, b = ... return a < b", c"=?").is_ok() {
         frame.raw_set_at(REGISTRY, LESS);
     }
@@ -343,21 +340,4 @@ fn collectgarbage(frame: &Frame) -> Result<c_int, Raise> {
 fn gcinfo(frame: &Frame) -> Result<c_int, Raise> {
     frame.push_number(frame.context().used() as f64 / 1024.0);
     Ok(1)
-}
-
-/// Long sequences are compared by a function of Lua, so that time is counted.
-fn sort(frame: &Frame) -> Result<c_int, Raise> {
-    frame.check_table(1)?;
-    if !matches!(frame.kind(2), Kind::None | Kind::Nil | Kind::Function) {
-        return Err(Raise::Type(2, c"function"));
-    }
-    frame.set_top(2);
-    if frame.len(1) > SORTED_MAX && frame.kind(2) == Kind::Nil {
-        frame.raw_get_at(REGISTRY, LESS);
-        frame.replace(2);
-    }
-    frame.raw_get_at(REGISTRY, SORT);
-    frame.insert(1);
-    frame.call(2, 0);
-    Ok(0)
 }

@@ -293,6 +293,8 @@ fn what_does_not_end_is_stopped_and_cannot_catch_that() {
         "local s = ('a'):rep(5e6) while true do local x = s:upper() end",
         "local s = ('a'):rep(5e6) while true do local x = s .. 'b' end",
         "local t = {} for i = 1, 3e5 do t[i] = i end while true do table.insert(t, 1, 0) table.remove(t, 1) end",
+        "while true do pcall(table.insert, {}, -2147483648, 1) pcall(table.insert, {}, -1000, 1) end",
+        "while true do pcall(unpack, {}, -2147483648, 2147483647) pcall(unpack, {}, 1, 7000) end",
         "local t = {} for i = 1, 1e9 do table.insert(t, 1, i % 7) if i > 1e4 then table.sort(t) end end",
         "while true do coroutine.wrap(function() while true do end end)() end",
         "local function f() while true do end end while true do pcall(coroutine.wrap(f)) end",
