@@ -1,5 +1,6 @@
 //! Sessions, transports and the worker loop of Torc.
 pub mod clock;
+mod cpu_time;
 mod databases;
 pub mod event_classes;
 pub mod metrics;

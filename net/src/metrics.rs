@@ -3,18 +3,19 @@
 //! [`WorkerStats::samples`] names them all, for `/metrics`, INFO and stats.
 
 mod classes;
+mod commands;
 mod histogram;
 mod times;
 
-pub(crate) use classes::Counted;
 pub use classes::{CloseReason, CommandClass, OutcomeClass};
 pub use histogram::{BUCKETS, Histogram};
 pub use times::CommandTimes;
 
 use crate::session::{
-    ATTACH_REFUSALS, AttachRefusal, BAD_INPUTS, PAIR_REFUSALS, PROTOCOLS, PairRefusal, Protocol,
+    ATTACH_REFUSALS, AttachRefusal, BAD_INPUTS, Calls, PAIR_REFUSALS, PROTOCOLS, PairRefusal, Protocol,
 };
-use classes::{CLOSE_REASONS, COMMAND_NAMES, COMMANDS, OUTCOMES};
+use classes::{CLOSE_REASONS, COMMANDS, OUTCOMES};
+use commands::CommandStats;
 use std::sync::Arc;
 use torc_engine::reader::Doubt;
 use torc_engine::stats::{Counter, FigureKind};
@@ -41,8 +42,7 @@ const RING_ERRORS: [&str; 2] = ["backwards", "too_far"];
 #[repr(align(128))]
 pub struct WorkerStats {
     requests: [[Counter; OUTCOMES.len()]; COMMANDS.len()],
-    /// Of the turns in which they were executed.
-    command_times: [Histogram; COMMANDS.len()],
+    by_command: CommandStats,
     closes: [Counter; CLOSE_REASONS.len()],
     errors: [[Counter; BAD_INPUTS.len()]; PROTOCOLS.len()],
     pub connections: Counter,
@@ -151,23 +151,14 @@ impl WorkerStats {
         self.requests[command as usize][outcome as usize].add(1);
     }
 
-    /// A turn of `ns` is over: whatever was executed since `before` was executed in it.
-    pub(crate) fn end_turn(&self, before: &mut [u64; COMMANDS.len()], ns: u64) {
-        for ((outcomes, times), before) in self.requests.iter().zip(&self.command_times).zip(before) {
-            let count = outcomes.iter().map(Counter::read).sum::<u64>();
-            if count != *before {
-                times.record_many(ns, count - *before);
-                *before = count;
-            }
-        }
+    /// A turn of `ns` is over, in which these were read.
+    pub(crate) fn end_turn(&self, calls: &Calls, ns: u64) {
+        self.by_command.end_turn(calls, ns);
     }
 
-    /// What commands took, by kind.
+    /// What commands of Redis took.
     pub fn command_times(&self) -> impl Iterator<Item = CommandTimes> + '_ {
-        COMMAND_NAMES
-            .iter()
-            .zip(&self.command_times)
-            .filter_map(|(name, times)| CommandTimes::of(name, times))
+        self.by_command.times()
     }
 
     pub fn close(&self, reason: CloseReason) {

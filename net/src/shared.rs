@@ -62,6 +62,8 @@ pub(crate) struct Shared {
     pub(crate) value_bytes_max: u64,
     /// Figures as they were when a client reset them; only `stats` takes the lock.
     pub(crate) baseline: Mutex<Vec<(&'static str, u64)>>,
+    /// What commands had taken when that was last reset.
+    pub(crate) times_before: Mutex<Vec<CommandTimes>>,
     /// Memory that each shard accounts for, bytes: of the store, of clients, fixed.
     pub(crate) accounts: Vec<AtomicU64>,
     /// Resident memory of the process that no account knows of, bytes; below 0 while accounts hold memory that was never
@@ -159,8 +161,27 @@ impl Shared {
         some.iter().fold(DatabaseFigures::default(), |sum, stats| sum.with(&stats.database(number)))
     }
 
-    /// What commands took, over all shards.
+    /// What commands took, over all shards, since [`Shared::reset_command_times`].
     pub(crate) fn command_times(&self) -> Vec<CommandTimes> {
+        let before = self.times_before();
+        let since = |times: CommandTimes| match before.iter().find(|known| known.name == times.name) {
+            Some(known) => times.since(known),
+            None => Some(times),
+        };
+        self.all_command_times().into_iter().filter_map(since).collect()
+    }
+
+    pub(crate) fn reset_command_times(&self) {
+        let now = self.all_command_times();
+        *self.times_before() = now;
+    }
+
+    fn times_before(&self) -> MutexGuard<'_, Vec<CommandTimes>> {
+        // Nobody panics while holding the lock, and the list is replaced as a whole.
+        self.times_before.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn all_command_times(&self) -> Vec<CommandTimes> {
         let mut all: Vec<CommandTimes> = Vec::new();
         for times in self.worker_stats.iter().flat_map(|stats| stats.command_times()) {
             match all.iter_mut().find(|known| known.name == times.name) {

@@ -169,6 +169,7 @@ pub(crate) struct Worker<T: Transport, C: Clock> {
 impl<T: Transport, C: Clock> Worker<T, C> {
     pub(crate) fn new(transport: T, clock: C, state: WorkerState) -> Self {
         let parts = Vec::with_capacity(round_parts(state.settings.budget.memory));
+        let scratch = Scratch::counting(state.calls.clone());
         Worker {
             spin: Spin::new(state.settings.spin_ns),
             transport,
@@ -180,7 +181,7 @@ impl<T: Transport, C: Clock> Worker<T, C> {
             spans: Vec::new(),
             prepared: vec![Prepared::default(); BATCH_PARTS],
             parts,
-            scratch: Scratch::default(),
+            scratch,
             more_to_maintain: false,
             turn_parts: TURN_PARTS,
             #[cfg(test)]

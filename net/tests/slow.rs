@@ -152,6 +152,45 @@ fn commands_are_counted_with_what_they_took() {
 }
 
 #[test]
+fn commands_are_counted_by_name_and_by_what_became_of_them() {
+    on_each(|server| {
+        let mut client = enter(server);
+        exchange(&mut client, b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\nget k\r\n", b"$-1\r\n$-1\r\n");
+        exchange(&mut client, b"GET\r\n", b"-ERR wrong number of arguments for 'get' command\r\n");
+        exchange(&mut client, b"SET k v EX x\r\n", b"-ERR value is not an integer or out of range\r\n");
+        exchange(
+            &mut client,
+            b"MULTI\r\nINCR n\r\nINCR n\r\nEXEC\r\n",
+            b"+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n:1\r\n:2\r\n",
+        );
+        exchange(&mut client, b"MGET k k n\r\n", b"*3\r\n$-1\r\n$-1\r\n$1\r\n2\r\n");
+        let long = [&b"*3\r\n$3\r\nSET\r\n$4\r\nlong\r\n$300000\r\n"[..], &[b'x'; 300_000], b"\r\n"].concat();
+        exchange(&mut client, &long, b"+OK\r\n");
+        let told = shown(&ask(&mut client, &["INFO", "commandstats"]));
+        for (name, calls, counts) in [
+            ("get", 2, "rejected_calls=1,failed_calls=0"),
+            ("set", 2, "rejected_calls=0,failed_calls=1"),
+            ("incr", 2, "rejected_calls=0,failed_calls=0"),
+            ("exec", 1, "rejected_calls=0,failed_calls=0"),
+            ("mget", 1, "rejected_calls=0,failed_calls=0"),
+        ] {
+            let line =
+                told.lines().find(|line| line.starts_with(&format!("cmdstat_{name}:calls={calls},usec=")));
+            assert!(line.is_some_and(|line| line.ends_with(counts)), "{name}: {told}");
+        }
+        let told = shown(&ask(&mut client, &["INFO", "latencystats", "cpu"]));
+        assert!(
+            told.contains("latency_percentiles_usec_get:p50=") && told.contains("used_cpu_user:"),
+            "{told}"
+        );
+        exchange(&mut client, b"CONFIG RESETSTAT\r\n", b"+OK\r\n");
+        let told = shown(&ask(&mut client, &["INFO", "commandstats"]));
+        assert!(told.contains("cmdstat_config:calls=1,") && !told.contains("cmdstat_get"), "{told}");
+        assert!(!shown(&ask(&mut client, &["INFO"])).contains("cmdstat"));
+    });
+}
+
+#[test]
 fn debug_is_there_only_where_it_is_allowed() {
     for config in kinds() {
         let server = start(config.clone());

@@ -52,15 +52,6 @@ pub(super) const COMMANDS: [&str; 17] = [
     "local",
 ];
 
-/// What Redis calls the commonest command of each kind.
-pub(super) const COMMAND_NAMES: [&str; COMMANDS.len()] = [
-    "get", "getex", "set", "cas", "del", "incr", "decr", "expire", "setrange", "bitfield", "delifeq",
-    "flushall", "scan", "publish", "exec", "eval", "ping",
-];
-
-/// How many requests of each kind there were when the last turn ended.
-pub(crate) type Counted = [u64; COMMANDS.len()];
-
 impl CommandClass {
     #[inline]
     pub fn of(op: &Op<'_>) -> CommandClass {

@@ -82,10 +82,11 @@ pub trait ServerView {
     fn observed(&self) -> Option<&Observed> {
         None
     }
-    /// Name, number and durations of each kind of command that was executed.
+    /// Name, numbers and durations of each command of Redis that was asked for, since the last `reset_command_times`.
     fn command_times(&self) -> Vec<CommandTimes> {
         Vec::new()
     }
+    fn reset_command_times(&self) {}
     /// Lets commands of clients wait until then; not only those that may change something, if `all`.
     fn pause(&self, _now: Millis, _until: Millis, _all: bool) {}
     /// Ends that.

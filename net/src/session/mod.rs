@@ -14,6 +14,7 @@
 
 mod answer;
 mod bad_input;
+mod calls;
 mod context;
 mod deadline;
 pub mod detect;
@@ -38,6 +39,9 @@ pub use answer::{
     ATTACH_REFUSALS, Answer, AttachRefusal, Exec, Jointly, NotFlushed, PAIR_REFUSALS, PairRefusal, Shares,
 };
 pub use bad_input::{BAD_INPUTS, BadInput, Errors};
+pub(crate) use calls::Calls;
+#[cfg(test)]
+pub(crate) use calls::Fate;
 pub use context::{Changeable, ComposeContext, ServerView};
 pub use deadline::Deadline;
 pub use free::FreeReply;
@@ -49,8 +53,8 @@ pub use part::{DatabasesChange, IfThere, Joint, Once, Part, ReplyKind, Script, T
 pub use protocol::{PROTOCOLS, Port, Protocol};
 pub use push::{About as PushAbout, Push};
 pub use refused::Refused;
-pub(crate) use resp::NotCalled;
 pub use resp::Transaction;
+pub(crate) use resp::{COMMANDS, NotCalled, command_name};
 pub use scratch::Scratch;
 pub use tracking::{Mode, NotTracked, Refused as NotTold, Tracked, Tracking, Wanted, Which};
 pub use walk::{NotWalked, OfClients, Over};

@@ -1,8 +1,10 @@
 //! Bytes that parsing has to make: what a request says in another form than the engine wants it, such as a
 //! key in base64. They live as long as the parts of the turn; almost no request needs any.
 
+use super::calls::{Calls, Fate};
 use bumpalo::Bump;
 use std::cell::{Cell, RefCell};
+use std::sync::Arc;
 
 /// Append-only memory of one turn of the loop. Reset at its end; the memory is kept and used again.
 #[derive(Debug, Default)]
@@ -12,12 +14,27 @@ pub struct Scratch {
     is_noting: Cell<bool>,
     /// What was parsed: for each request its database, the length of its words (16 and 32 bits), and these as they are shown.
     notes: RefCell<Vec<u8>>,
+    /// Where requests are counted, if they are.
+    calls: Option<Arc<Calls>>,
 }
 
 impl Scratch {
     /// Copies `bytes`; the copy lives until [`Scratch::reset`].
     pub fn keep(&self, bytes: &[u8]) -> &[u8] {
         self.bump.alloc_slice_copy(bytes)
+    }
+
+    /// Requests whose parts it keeps are counted there.
+    pub(crate) fn counting(calls: Arc<Calls>) -> Scratch {
+        Scratch { calls: Some(calls), ..Scratch::default() }
+    }
+
+    /// Counts a request for the command of this number.
+    #[inline]
+    pub(crate) fn count(&self, command: usize, fate: Fate) {
+        if let Some(calls) = &self.calls {
+            calls.add(command, fate);
+        }
     }
 
     /// Whether requests are to be [noted](Scratch::note).

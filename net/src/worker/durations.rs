@@ -1,6 +1,7 @@
 //! Durations of requests, without a look at the clock for each: those that began in one turn took equally long.
 
-use crate::metrics::{Counted, Histogram, WorkerStats};
+use crate::metrics::{Histogram, WorkerStats};
+use crate::session::Calls;
 
 /// When requests began, until their end is known.
 #[derive(Debug, Default)]
@@ -44,16 +45,14 @@ pub(crate) struct TurnTimes {
     pub(super) waited: Durations,
     /// Requests that other shards answered in this turn.
     pub(super) forwarded: Durations,
-    /// What had been executed when the last turn ended.
-    counted: Counted,
 }
 
 impl TurnTimes {
-    /// Records the turn, which took `ns`.
-    pub(super) fn end(&mut self, ns: u64, stats: &WorkerStats) {
+    /// Records the turn, which took `ns` and has read these.
+    pub(super) fn end(&mut self, ns: u64, calls: &Calls, stats: &WorkerStats) {
         stats.turns.add(1);
         stats.turn_time.record(ns);
-        stats.end_turn(&mut self.counted, ns);
+        stats.end_turn(calls, ns);
         // What was answered goes out with the next system call, which comes at once.
         stats.request_time.record_many(ns, std::mem::take(&mut self.answered));
         self.waited.record(self.began_ns + ns, &stats.request_time);

@@ -27,7 +27,7 @@ use crate::metrics::WorkerStats;
 use crate::observed::HotKeys;
 use crate::rdma::Readers;
 use crate::session::native::CREDIT;
-use crate::session::{Limits, Output, Protocol};
+use crate::session::{Calls, Limits, Output, Protocol};
 use crate::shared::Shared;
 use crate::transport::ConnId;
 use std::collections::{HashMap, VecDeque};
@@ -116,6 +116,7 @@ pub(crate) struct WorkerState {
     /// Milliseconds of the clock, for time-outs: the wall clock, which `now` follows, may step ahead.
     pub(super) ticks: Millis,
     pub(super) turn: TurnTimes,
+    pub(super) calls: Arc<Calls>,
     pub(super) slow: Slow,
     pub(super) hot: HotKeys,
     pub(super) monitoring: Monitoring,
@@ -171,6 +172,7 @@ impl WorkerState {
             now,
             ticks: 0,
             turn: TurnTimes::default(),
+            calls: Arc::default(),
             slow: Slow::default(),
             hot: HotKeys::default(),
             monitoring: Monitoring::default(),
@@ -293,6 +295,6 @@ impl WorkerState {
     pub(super) fn end_turn(&mut self, ns: u64) {
         self.report_drained();
         self.note_turn(ns);
-        self.turn.end(ns, &self.stats);
+        self.turn.end(ns, &self.calls, &self.stats);
     }
 }

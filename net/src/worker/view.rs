@@ -125,6 +125,10 @@ impl ServerView for View {
         Some(&self.shared.observed)
     }
 
+    fn reset_command_times(&self) {
+        self.shared.reset_command_times();
+    }
+
     fn command_times(&self) -> Vec<CommandTimes> {
         self.shared.command_times()
     }

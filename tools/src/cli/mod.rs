@@ -1,5 +1,6 @@
 //! `torc cli`: one command from the arguments, lines from a pipe, or a prompt.
 
+mod big_keys;
 mod native;
 pub(crate) mod print;
 mod prompt;
@@ -102,9 +103,8 @@ pub(crate) fn run(args: &CliArgs) -> Result<ExitCode, Failure> {
         Protocol::Native => Box::new(native::Native::new(args, timeout)?),
         Protocol::Resp => match args.wants_native() {
             None => {
-                let mut speaker = resp::Resp::new(stream::connect(&args.server, timeout)?);
-                args.login.read().map_err(Failure::Failed)?.map_or(Ok(()), |login| speaker.log_in(login))?;
-                Box::new(speaker)
+                let login = args.login.read().map_err(Failure::Failed)?;
+                Box::new(resp::Resp::open(&args.server, timeout, login)?)
             }
             Some(what) => {
                 let reason = "carries the native protocol alone: leave --protocol or --transport out";

@@ -4,7 +4,8 @@
 //! A line is `verb operands options`, options as `name=value` or a bare name: `set k v ttl=60s old`.
 
 use super::print::quoted;
-use super::{Answered, CliArgs, Speaker, Transport, stream};
+use super::resp::{Login, Resp};
+use super::{Answered, CliArgs, Speaker, Transport, big_keys, stream};
 use crate::config::value::duration;
 use crate::exit::Failure;
 use std::time::Duration;
@@ -16,6 +17,9 @@ use torc_client::{
 /// A client that speaks native.
 pub(super) struct Native {
     client: Client,
+    server: String,
+    timeout: Duration,
+    login: Option<Login>,
 }
 
 impl Native {
@@ -42,9 +46,17 @@ impl Native {
         config.timeout = timeout;
         config.connect_timeout = timeout;
         let login = args.login.read().map_err(Failure::Failed)?;
-        config.credentials = login.map(|(user, password)| Credentials { user, password });
+        config.credentials = login.clone().map(|(user, password)| Credentials { user, password });
         config.name = "torc-cli".into();
-        Client::with(config).map(|client| Native { client }).map_err(Failure::failed)
+        let client = Client::with(config).map_err(Failure::failed)?;
+        Ok(Native { client, server: server.to_owned(), timeout, login })
+    }
+
+    /// The keys that take most memory. The native protocol has no walk over keys.
+    fn big_keys(&self, line: &Line<'_>) -> Result<String, Trouble> {
+        let count = line.shown(big_keys::SHOWN)?.min(big_keys::SHOWN_MAX);
+        let mut server = Resp::open(&self.server, self.timeout, self.login.clone())?;
+        Ok(big_keys::find(&mut server, count)?)
     }
 }
 
@@ -59,12 +71,17 @@ impl Speaker for Native {
         let Some(line) = Line::read(words, verb) else {
             return error(format!("usage: {} {}", verb.name, verb.usage));
         };
-        match (verb.run)(&self.client, &line) {
+        let answered = match verb.run {
+            Run::Asks(run) => run(&self.client, &line),
+            Run::Walks => self.big_keys(&line),
+        };
+        match answered {
             Ok(text) => Ok(Answered { text, is_error: false }),
             Err(Trouble::Usage(reason)) => error(format!("{reason}; usage: {} {}", verb.name, verb.usage)),
             Err(Trouble::Client(Error::Unreachable { address, cause })) => Err(Failure::Failed(format!(
                 "{address}: {cause}; is the server running there? Start one with: torc serve"
             ))),
+            Err(Trouble::Failed(failure)) => Err(failure),
             Err(Trouble::Client(refused)) => error(refused.to_string()),
         }
     }
@@ -113,6 +130,13 @@ fn fallbacks(rdma: &RdmaUse) -> String {
 enum Trouble {
     Usage(String),
     Client(Error),
+    Failed(Failure),
+}
+
+impl From<Failure> for Trouble {
+    fn from(failure: Failure) -> Trouble {
+        Trouble::Failed(failure)
+    }
 }
 
 impl From<Error> for Trouble {
@@ -121,7 +145,14 @@ impl From<Error> for Trouble {
     }
 }
 
-type Run = fn(&Client, &Line<'_>) -> Result<String, Trouble>;
+#[derive(Clone, Copy)]
+enum Run {
+    Asks(Ask),
+    /// Looks at all keys, which is not in the native protocol.
+    Walks,
+}
+
+type Ask = fn(&Client, &Line<'_>) -> Result<String, Trouble>;
 
 struct Command {
     name: &'static str,
@@ -137,9 +168,9 @@ const fn command(
     usage: &'static str,
     operands: (usize, usize),
     options: &'static [&'static str],
-    run: Run,
+    ask: Ask,
 ) -> Command {
-    Command { name, usage, operands, options, run }
+    Command { name, usage, operands, options, run: Run::Asks(ask) }
 }
 
 /// In the order of [`COMMANDS`], for completion.
@@ -157,6 +188,7 @@ const VERBS: &[&str] = &[
     "ping",
     "statistics",
     "hotkeys",
+    "bigkeys",
     "topology",
     "flush",
     "help",
@@ -216,6 +248,7 @@ const COMMANDS: &[Command] = &[
     command("ping", "", (0, 0), &[], |c, _| Ok(c.ping().wait().map(|()| "pong\n".to_owned())?)),
     command("statistics", "[SECTION]", (0, 1), &[], statistics),
     command("hotkeys", "[COUNT]", (0, 1), &[], hot_keys),
+    Command { name: "bigkeys", usage: "[COUNT]", operands: (0, 1), options: &[], run: Run::Walks },
     command("topology", "", (0, 0), &[], topology),
     command("flush", "[after=TIME] [durable|at-once]", (0, 0), &["after", "durable", "at-once"], flush),
     command("help", "", (0, 0), &[], |_, _| Ok(help())),
@@ -254,6 +287,17 @@ impl<'w> Line<'w> {
     /// An operand; those that a command asks for are there.
     fn bytes(&self, index: usize) -> &'w [u8] {
         self.operands.get(index).copied().unwrap_or_default()
+    }
+
+    /// How many lines are to be shown.
+    fn shown(&self, usually: usize) -> Result<usize, Trouble> {
+        match self.bytes(0) {
+            b"" => Ok(usually),
+            word => {
+                let count = String::from_utf8_lossy(word).parse();
+                count.map_err(|_| Trouble::Usage("COUNT is a number".into()))
+            }
+        }
     }
 
     fn option(&self, name: &str) -> Option<&'w str> {
@@ -396,11 +440,7 @@ const HOT_KEYS: usize = 16;
 
 /// The keys that are asked for most: the share of a sample of requests that each has, and the database, if it is not 0.
 fn hot_keys(client: &Client, line: &Line<'_>) -> Result<String, Trouble> {
-    let count = match line.bytes(0) {
-        b"" => Ok(HOT_KEYS),
-        word => String::from_utf8_lossy(word).parse(),
-    };
-    let count = count.map_err(|_| Trouble::Usage("COUNT is a number".into()))?;
+    let count = line.shown(HOT_KEYS)?;
     let figures = client.statistics("hotkeys").wait()?;
     let mut lines = figures.iter();
     let sampled =

@@ -1,11 +1,16 @@
 //! Any command, sent as RESP and answered in words.
 
 use super::print;
-use super::stream::Stream;
+use super::stream::{self, Stream};
 use super::{Answered, Speaker};
 use crate::exit::Failure;
 use std::io::ErrorKind;
+use std::time::Duration;
+use torc_proto::resp::compose;
 use torc_proto::resp::reply::{self, Parsed, Reply};
+
+/// A user and a password.
+pub(super) type Login = (String, Vec<u8>);
 
 /// A connection that speaks RESP.
 pub(super) struct Resp {
@@ -14,12 +19,14 @@ pub(super) struct Resp {
 }
 
 impl Resp {
-    pub(super) fn new(stream: Box<dyn Stream>) -> Resp {
-        Resp { stream, input: Vec::new() }
+    /// Connects, and gives a password if there is one.
+    pub(super) fn open(server: &str, timeout: Duration, login: Option<Login>) -> Result<Resp, Failure> {
+        let mut resp = Resp { stream: stream::connect(server, timeout)?, input: Vec::new() };
+        login.map_or(Ok(()), |login| resp.log_in(login))?;
+        Ok(resp)
     }
 
-    /// Gives a password.
-    pub(super) fn log_in(&mut self, (user, password): (String, Vec<u8>)) -> Result<(), Failure> {
+    fn log_in(&mut self, (user, password): Login) -> Result<(), Failure> {
         let answered = self.ask(&[b"AUTH".to_vec(), user.into_bytes(), password])?;
         match answered.is_error {
             false => Ok(()),
@@ -28,6 +35,22 @@ impl Resp {
                 answered.text.trim_end()
             ))),
         }
+    }
+
+    /// Asks all of it at once, and waits for all answers.
+    pub(super) fn ask_all<W: AsRef<[u8]>, R: AsRef<[W]>>(
+        &mut self,
+        requests: impl IntoIterator<Item = R>,
+    ) -> Result<Vec<Reply>, Failure> {
+        let (mut bytes, mut count) = (Vec::new(), 0);
+        for words in requests {
+            compose::request(&mut bytes, words.as_ref());
+            count += 1;
+        }
+        self.stream
+            .write_all(&bytes)
+            .map_err(|error| Failure::Failed(format!("the request cannot be sent: {error}")))?;
+        (0..count).map(|_| self.receive()).collect()
     }
 
     fn receive(&mut self) -> Result<Reply, Failure> {
@@ -62,16 +85,7 @@ impl Resp {
 
 impl Speaker for Resp {
     fn ask(&mut self, words: &[Vec<u8>]) -> Result<Answered, Failure> {
-        let mut request = format!("*{}\r\n", words.len()).into_bytes();
-        for word in words {
-            request.extend(format!("${}\r\n", word.len()).as_bytes());
-            request.extend(word);
-            request.extend(b"\r\n");
-        }
-        self.stream
-            .write_all(&request)
-            .map_err(|error| Failure::Failed(format!("the request cannot be sent: {error}")))?;
-        let reply = self.receive()?;
+        let reply = self.ask_all([words])?.remove(0);
         Ok(Answered { text: print::reply(&reply), is_error: matches!(reply, Reply::Error(_)) })
     }
 

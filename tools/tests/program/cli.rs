@@ -38,6 +38,12 @@ fn native_verbs_do_what_they_say() {
     assert_eq!(ask("delete k"), "deleted\n");
     assert_eq!(ask("ping"), "pong\n");
     assert!(ask("statistics").lines().count() > 5);
+    let (big, small) = ("x".repeat(5000), "y");
+    ask(&format!("set big {big}"));
+    ask(&format!("set small {small}"));
+    let biggest = ask("bigkeys 1");
+    assert!(biggest.contains(" \"big\"\n") && !biggest.contains("small"), "{biggest}");
+    assert!(biggest.contains("3 keys of "), "{biggest}");
     let topology = ask("topology");
     assert!(topology.contains("shard 0") && topology.contains("shard 1"), "{topology}");
     assert_eq!(ask("flush"), "flushed\n");

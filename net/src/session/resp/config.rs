@@ -180,6 +180,7 @@ fn check(meaning: Meaning, word: &[u8], call: &LocalCall<'_>) -> Result<Option<C
 fn reset(_: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
     let names: Vec<&'static str> = info::STATS.iter().map(|(_, figure)| *figure).collect();
     call.context.server.reset_figures(&names);
+    call.context.server.reset_command_times();
     compose::simple(out, "OK");
 }
 

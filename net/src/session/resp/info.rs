@@ -4,6 +4,8 @@ use super::client::Client;
 use super::config::POLICY;
 use super::connection::REDIS_VERSION;
 use super::local::LocalCall;
+use crate::cpu_time::CpuTime;
+use crate::metrics::CommandTimes;
 use crate::session::protocol::Port;
 use std::fmt::Write;
 use torc_proto::resp::compose;
@@ -11,26 +13,31 @@ use torc_proto::resp::compose;
 /// Writes the lines of a section.
 type Lines = fn(&LocalCall<'_>, &mut String);
 
-const SECTIONS: [(&str, Lines); 9] = [
+const SECTIONS: [(&str, Lines); 11] = [
     ("Server", server),
     ("Clients", clients),
     ("Memory", memory),
     ("Persistence", persistence),
     ("Stats", stats),
     ("Replication", replication),
-    (COMMAND_STATS, command_stats),
+    ("CPU", cpu),
+    ("Commandstats", command_stats),
+    ("Latencystats", latency_stats),
     ("Cluster", cluster),
     ("Keyspace", keyspace),
 ];
 
+/// Told only to who asks for them.
+const EXTRA: [&str; 2] = ["Commandstats", "Latencystats"];
+
 pub(super) fn info(client: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
     let asked = call.words.get(1..).unwrap_or_default();
     let wanted = |name: &str| {
-        asked.is_empty() && name != COMMAND_STATS
+        asked.is_empty() && !EXTRA.contains(&name)
             || asked.iter().any(|word| {
                 word.eq_ignore_ascii_case(name.as_bytes())
                     || ["all", "everything"].iter().any(|every| word.eq_ignore_ascii_case(every.as_bytes()))
-                    || word.eq_ignore_ascii_case(b"default") && name != COMMAND_STATS
+                    || word.eq_ignore_ascii_case(b"default") && !EXTRA.contains(&name)
             })
     };
     let mut text = String::new();
@@ -46,16 +53,38 @@ pub(super) fn info(client: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>)
     compose::verbatim(out, &text, client.version);
 }
 
-/// Told only to who asks for it.
-const COMMAND_STATS: &str = "Commandstats";
-
-/// What commands took, by kind.
+/// What commands took: their shares of the turns that read them.
 fn command_stats(call: &LocalCall<'_>, text: &mut String) {
-    for times in call.context.server.command_times() {
-        let (calls, us) = (times.calls, times.sum_ns / 1000);
-        let each = us as f64 / calls as f64;
+    for CommandTimes { name, calls, failed, rejected, spent_ns, .. } in call.context.server.command_times() {
+        let us = spent_ns / 1000;
+        let each = if calls > 0 { spent_ns as f64 / 1000.0 / calls as f64 } else { 0.0 };
+        let counts = format_args!("rejected_calls={rejected},failed_calls={failed}");
+        line(text, format_args!("cmdstat_{name}:calls={calls},usec={us},usec_per_call={each:.2},{counts}"));
+    }
+}
+
+/// Within which time they were answered: the durations of these turns.
+fn latency_stats(call: &LocalCall<'_>, text: &mut String) {
+    for times in call.context.server.command_times().iter().filter(|times| times.calls > 0) {
+        let [half, most, nearly_all] = [0.5, 0.99, 0.999].map(|share| times.percentile(share));
         let name = times.name;
-        line(text, format_args!("cmdstat_{name}:calls={calls},usec={us},usec_per_call={each:.2}"));
+        line(
+            text,
+            format_args!(
+                "latency_percentiles_usec_{name}:p50={half}.000,p99={most}.000,p99.9={nearly_all}.000"
+            ),
+        );
+    }
+}
+
+/// Of the process, all threads together.
+fn cpu(_: &LocalCall<'_>, text: &mut String) {
+    let used = CpuTime::of_process();
+    for (name, time) in [("sys", used.system), ("user", used.user)] {
+        line(text, format_args!("used_cpu_{name}:{}.{:06}", time.as_secs(), time.subsec_micros()));
+    }
+    for name in ["sys", "user"] {
+        line(text, format_args!("used_cpu_{name}_children:0.000000"));
     }
 }
 

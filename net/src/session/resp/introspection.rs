@@ -85,34 +85,44 @@ fn docs(client: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
     }
 }
 
-/// Whether a row is listed; `None` if that takes too many steps.
-type Filter = Box<dyn FnMut(&Row) -> Option<bool>>;
+/// Whether a command or subcommand is listed, by its name; `None` if that takes too many steps.
+type Filter = Box<dyn FnMut(&str) -> Option<bool>>;
 
 fn list(client: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
     let mut steps = PATTERN_STEPS_MAX;
-    let filter: Filter = match call.words.len() {
+    let mut filter: Filter = match call.words.len() {
         2 => Box::new(|_| Some(true)),
         5 if call.is(2, "FILTERBY") && call.is(3, "MODULE") => Box::new(|_| Some(false)),
         5 if call.is(2, "FILTERBY") && call.is(3, "ACLCAT") => {
             let category = call.word(4).to_ascii_lowercase();
-            Box::new(move |row| {
-                let categories = facts::of(row.name).map(|facts| &facts.categories[..]).unwrap_or_default();
+            Box::new(move |name| {
+                let categories = facts::of(name).map(|facts| &facts.categories[..]).unwrap_or_default();
                 Some(categories.iter().any(|name| name.as_bytes() == category))
             })
         }
         5 if call.is(2, "FILTERBY") && call.is(3, "PATTERN") => {
             let pattern = call.word(4).to_ascii_lowercase();
-            Box::new(move |row| glob::matches(&pattern, row.name.as_bytes(), &mut steps))
+            Box::new(move |name| glob::matches(&pattern, name.as_bytes(), &mut steps))
         }
         _ => return compose::error(out, b"ERR syntax error"),
     };
-    let Some(matched) = ROWS.iter().map(filter).collect::<Option<Vec<bool>>>() else {
+    let mut names = all_names();
+    let Some(matched) = names.iter().map(|name| filter(name)).collect::<Option<Vec<bool>>>() else {
         return errors::write(Error::PatternTooLong, &[], out);
     };
-    let rows: Vec<&Row> =
-        ROWS.iter().zip(matched).filter(|(_, matched)| *matched).map(|(row, _)| row).collect();
-    compose::set(out, rows.len(), client.version);
-    rows.iter().for_each(|row| compose::bulk(out, row.name.as_bytes()));
+    let mut matched = matched.into_iter();
+    names.retain(|_| matched.next() == Some(true));
+    compose::set(out, names.len(), client.version);
+    names.iter().for_each(|name| compose::bulk(out, name.as_bytes()));
+}
+
+/// Names of all commands, each before those of its subcommands.
+fn all_names() -> Vec<String> {
+    let with_subcommands = |row: &Row| {
+        let subcommands = subcommands(row.name).iter().map(|name| format!("{}|{name}", row.name));
+        std::iter::once(row.name.to_owned()).chain(subcommands).collect::<Vec<_>>()
+    };
+    ROWS.iter().flat_map(with_subcommands).collect()
 }
 
 fn keys(client: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {

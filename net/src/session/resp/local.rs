@@ -70,8 +70,11 @@ impl LocalCall<'_> {
         subcommands: &'static [Subcommand],
         out: &mut Vec<u8>,
     ) -> Option<fn(&mut Client, &LocalCall<'_>, &mut Vec<u8>)> {
-        if self.is(1, "help") && self.words.len() == 2 {
-            self.help(out);
+        if self.is(1, "help") {
+            match self.words.len() {
+                2 => self.help(out),
+                _ => errors::wrong_arguments(&format!("{}|help", self.row.name), out),
+            }
             return None;
         }
         let Some(subcommand) = subcommands.iter().find(|subcommand| self.is(1, subcommand.name)) else {

@@ -10,6 +10,7 @@ use super::reply_kind::Kind;
 use super::stream::State;
 use super::table::row_of;
 use super::{Progress, Session, Turn};
+use crate::session::calls::Fate;
 use crate::session::locked::{self, REQUEST_BYTES_MAX};
 use crate::session::part::Work;
 use crate::users::DEFAULT_USER;
@@ -55,13 +56,17 @@ impl Session {
         let before = turn.parts.len();
         match row_of(frame, arguments) {
             None => turn.error(Error::UnknownCommand, frame),
-            Some((_, row)) if !row.takes(arguments.spans.len()) => {
+            Some((index, row)) if !row.takes(arguments.spans.len()) => {
+                turn.scratch.count(index, Fate::Rejected);
                 turn.error(Error::WrongArguments(row.name), frame);
             }
             Some((index, row)) if row.flags.contains(&"no_auth") => {
                 self.run(index, row, frame, arguments, turn);
             }
-            Some(_) => turn.error(Error::NoAuth, frame),
+            Some((index, _)) => {
+                turn.scratch.count(index, Fate::Rejected);
+                turn.error(Error::NoAuth, frame);
+            }
         }
         let goes_on = locked::count(&mut refused);
         match self.state {

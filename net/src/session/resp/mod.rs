@@ -67,6 +67,14 @@ mod walked;
 mod watch;
 
 pub(crate) use clients::{ClientFacts, ClientFilter};
+
+/// How many commands there are.
+pub(crate) const COMMANDS: usize = table::NAMES.len();
+
+/// Name of the command with a number.
+pub(crate) fn command_name(number: usize) -> &'static str {
+    table::NAMES[number]
+}
 pub(crate) use connection::REDIS_VERSION;
 pub(crate) use errors::PATTERN_STEPS_MAX;
 pub(in crate::session) use monitor::quote;
@@ -76,6 +84,7 @@ pub(crate) use script_calls::NotCalled;
 pub use transaction::Transaction;
 
 use super::answer::Answer;
+use super::calls::Fate;
 use super::context::ComposeContext;
 use super::messages::Channels;
 use super::output::Output;
@@ -292,8 +301,10 @@ impl Session {
             && !self.guarded;
         if short && count == 2 && name.eq_ignore_ascii_case(b"get") {
             turn.parts.push(call::keyed(key, strings::READ, Kind::Value));
+            turn.scratch.count(table::GET, Fate::Called);
         } else if short && count == 3 && name.eq_ignore_ascii_case(b"set") {
             turn.parts.push(strings::plain_set(key, value));
+            turn.scratch.count(table::SET, Fate::Called);
         } else {
             return Some(self.any_small(&rest[..consumed], &spans[..count], turn));
         }
@@ -432,6 +443,7 @@ impl Session {
             return consumed;
         };
         if !row.takes(arguments.spans.len()) {
+            turn.scratch.count(index, Fate::Rejected);
             self.refuse_arguments(row, frame, turn);
             return consumed;
         }
@@ -439,7 +451,10 @@ impl Session {
             match self.guard(row, frame, arguments, turn) {
                 Guarded::Passes => {}
                 Guarded::Waits => return 0,
-                Guarded::Answered => return consumed,
+                Guarded::Answered => {
+                    turn.scratch.count(index, Fate::Rejected);
+                    return consumed;
+                }
             }
             self.pass_caching(row, turn);
         }
@@ -448,7 +463,7 @@ impl Session {
             return consumed;
         }
         if let Some(place) = long_value(row, arguments, turn.limits) {
-            self.begin(row, frame, arguments, place, turn);
+            self.begin((index, row), frame, arguments, place, turn);
             return place.start;
         }
         self.run(index, row, frame, arguments, turn)
@@ -463,6 +478,7 @@ impl Session {
         arguments: &Arguments,
         turn: &mut Turn<'_, 'a>,
     ) -> usize {
+        turn.scratch.count(index, Fate::Called);
         let call = turn.call(row, frame, arguments);
         if turn.scratch.is_noting() {
             self.note(&call);
@@ -539,6 +555,7 @@ impl Session {
             }
         };
         if let Err(error) = result {
+            turn.scratch.count(index, Fate::Failed);
             turn.error(error, frame);
         }
         frame.len()
@@ -575,7 +592,8 @@ impl Session {
         turn: &mut Turn<'_, 'a>,
     ) -> Progress {
         let total = rest.len().saturating_add(missing);
-        let row = arguments.spans.first().and_then(|name| table::lookup(name.of(rest))).map(|(_, row)| row);
+        let called = arguments.spans.first().and_then(|name| table::lookup(name.of(rest)));
+        let row = called.map(|(_, row)| row);
         if exceeds(row, arguments, rest.len(), total, turn.limits) {
             return self.close(Error::FrameTooLong, rest.len(), turn);
         }
@@ -584,7 +602,7 @@ impl Session {
             let place = row.and_then(|row| long_value(row, arguments, turn.limits));
             return self.incomplete_queued(place, (rest, missing), arguments, turn);
         }
-        self.begin_early(row, rest, arguments, turn).unwrap_or(Progress::Missing(missing))
+        self.begin_early(called, rest, arguments, turn).unwrap_or(Progress::Missing(missing))
     }
 
     /// The request is wrong at some place. A long value before that place is begun first, as it would have been if the
@@ -596,8 +614,8 @@ impl Session {
         arguments: &Arguments,
         turn: &mut Turn<'_, 'a>,
     ) -> Progress {
-        let row = arguments.spans.first().and_then(|name| table::lookup(name.of(rest))).map(|(_, row)| row);
-        match self.begin_early(row, rest, arguments, turn) {
+        let called = arguments.spans.first().and_then(|name| table::lookup(name.of(rest)));
+        match self.begin_early(called, rest, arguments, turn) {
             Some(progress) => progress,
             None => self.close(Error::Protocol(error), rest.len(), turn),
         }
@@ -606,25 +624,27 @@ impl Session {
     /// Begins a long value of a request whose end is not here.
     fn begin_early<'a>(
         &mut self,
-        row: Option<&'static Row>,
+        called: Option<(usize, &'static Row)>,
         rest: &'a [u8],
         arguments: &Arguments,
         turn: &mut Turn<'_, 'a>,
     ) -> Option<Progress> {
-        let row = row.filter(|row| row.takes(arguments.announced) && self.queue.is_none())?;
+        let (index, row) =
+            called.filter(|(_, row)| row.takes(arguments.announced) && self.queue.is_none())?;
         let place = long_value(row, arguments, turn.limits)?;
         if self.guarded {
             match self.guard(row, &rest[..place.start], arguments, turn) {
                 Guarded::Passes => {}
                 Guarded::Waits => return Some(Progress::Consumed(0)),
                 Guarded::Answered => {
+                    turn.scratch.count(index, Fate::Rejected);
                     self.pass_over(arguments, place);
                     return Some(Progress::Consumed(place.start));
                 }
             }
             self.pass_caching(row, turn);
         }
-        self.begin(row, rest, arguments, place, turn);
+        self.begin((index, row), rest, arguments, place, turn);
         Some(Progress::Consumed(place.start))
     }
 

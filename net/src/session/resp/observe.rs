@@ -120,7 +120,7 @@ fn forget(_: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
     compose::integer(out, forgotten as i64);
 }
 
-/// What commands took, by kind: the time of the turns in which they were executed.
+/// What commands took: the time of the turns that read them.
 fn histogram(client: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
     let mut times = call.context.server.command_times();
     let asked = &call.words[2..];

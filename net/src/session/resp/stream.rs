@@ -9,6 +9,7 @@ use super::row::{Row, Run, Values};
 use super::storage::Storage;
 use super::strings::set_kind;
 use super::{Place, Progress, Session, Turn};
+use crate::session::calls::Fate;
 use crate::session::part::Work;
 use torc_engine::command::{Expiry, WriteMode};
 use torc_proto::resp::compose::Version;
@@ -68,12 +69,13 @@ impl Session {
     /// Begins a long value at its place in the frame, or refuses its request and throws away the rest of it.
     pub(super) fn begin<'a>(
         &mut self,
-        row: &'static Row,
+        (command, row): (usize, &'static Row),
         frame: &'a [u8],
         arguments: &Arguments,
         Place { index, start, len }: Place,
         turn: &mut Turn<'_, 'a>,
     ) {
+        turn.scratch.count(command, Fate::Called);
         let spans = arguments.spans.get(..index).unwrap_or_default();
         let behind = arguments.announced.saturating_sub(index + 1);
         let (scratch, now, limits) = (turn.scratch, turn.now, turn.limits);
@@ -83,6 +85,7 @@ impl Session {
         }
         match storage(&call, len) {
             Err(error) => {
+                turn.scratch.count(command, Fate::Failed);
                 turn.error(error, &frame[..start]);
                 self.pass_over(arguments, Place { index, start, len });
             }

@@ -27,7 +27,7 @@ const EVALSHA_RO: ScriptKind = ScriptKind { by_digits: true, read_only: true };
 macro_rules! rows {
     ($($name:literal $arity:literal [$($flag:literal)*] $keys:ident $group:literal $since:literal
        $values:expr, $run:expr, $summary:literal;)*) => {
-        const NAMES: &[&str] = &[$($name),*];
+        pub(super) const NAMES: &[&str] = &[$($name),*];
 
         /// Every command. GET and SET in their usual form are found before anybody looks here.
         pub(super) static ROWS: [Row; NAMES.len()] = [$(Row {
@@ -36,6 +36,10 @@ macro_rules! rows {
         }),*];
     };
 }
+
+/// The numbers of those that are found before anybody looks here.
+pub(super) const GET: usize = 0;
+pub(super) const SET: usize = 1;
 
 use Run::{Chooses, Enters, Listens, Local, Mixed, Parts, Queue, Quit, Store};
 use Values::{Pairs, Streamed};
@@ -320,6 +324,7 @@ mod tests {
 
     #[test]
     fn every_name_is_found_in_any_case() {
+        assert_eq!((ROWS[GET].name, ROWS[SET].name), ("get", "set"));
         for (index, row) in ROWS.iter().enumerate() {
             assert!(row.name.len() <= NAME_BYTES_MAX);
             for name in [row.name.to_uppercase(), row.name.to_lowercase()] {

@@ -13,6 +13,7 @@ use super::scripting;
 use super::stream::State;
 use super::table::row_of;
 use super::{Caching, Place, Progress, Session, Turn, connection, exceeds, long_value, pairs_bytes_max};
+use crate::session::calls::Fate;
 use crate::session::parsing::Limits;
 use crate::session::part::{Joint, Part, Work};
 use crate::session::protocol::Port;
@@ -152,9 +153,11 @@ impl Session {
         }
         let Some((index, row)) = row else { return self.spoil(Error::UnknownCommand, frame, turn) };
         if !row.takes(arguments.spans.len()) {
+            turn.scratch.count(index, Fate::Rejected);
             return self.refuse_arguments(row, frame, turn);
         }
         if row.name == "watch" {
+            turn.scratch.count(index, Fate::Rejected);
             return turn.error(Error::WatchInMulti, &[]);
         }
         if row.is_run_in_queue() {
@@ -166,7 +169,10 @@ impl Session {
         }
         match self.queued(row, frame, arguments, turn) {
             Ok(slot) => turn.parts.push(call::local(Kind::Queued(slot), &[])),
-            Err(error) => self.spoil(error, frame, turn),
+            Err(error) => {
+                turn.scratch.count(index, Fate::Rejected);
+                self.spoil(error, frame, turn);
+            }
         }
     }
 

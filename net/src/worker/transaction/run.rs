@@ -243,7 +243,7 @@ impl WorkerState {
     /// Parses a few more parts and begins them. Returns how many.
     fn parse_and_begin(&mut self, conn: &mut Connection, running: &mut Running, read_ns: u64) -> usize {
         let Running { transaction, left, .. } = running;
-        let (scratch, mut parts) = (Scratch::default(), Vec::new());
+        let (scratch, mut parts) = (Scratch::counting(self.calls.clone()), Vec::new());
         let limits = &self.settings.limits;
         let Some(transaction) = transaction else { return 0 };
         scratch.set_noting(self.monitoring.is_on);
