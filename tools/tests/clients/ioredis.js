@@ -12,7 +12,7 @@ async function strings(redis) {
   assert.equal(await redis.get("a"), "1");
   assert.equal(await redis.incrby("a", 41), 42);
   assert.equal(await redis.incrbyfloat("a", 0.5), "42.5");
-  assert.equal(await redis.ttl("a"), 100);
+  assert.ok([99, 100].includes(await redis.ttl("a")));
   const bytes = Buffer.from(range(256));
   await redis.set(bytes, bytes);
   assert.deepEqual(await redis.getBuffer(bytes), bytes);

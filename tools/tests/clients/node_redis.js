@@ -15,7 +15,7 @@ async function plain(client) {
   assert.equal(await client.set("a", "1", { expiration: { type: "EX", value: 100 }, condition: "NX" }), "OK");
   assert.equal(await client.get("a"), "1");
   assert.equal(await client.incrBy("a", 4), 5);
-  assert.equal(await client.ttl("a"), 100);
+  assert.ok([99, 100].includes(await client.ttl("a")));
   // What is asked for at once goes as one pipeline.
   await Promise.all(range(500).map((number) => client.set(`k${number}`, number)));
   assert.deepEqual(await client.mGet(range(500).map((number) => `k${number}`)), range(500).map(String));

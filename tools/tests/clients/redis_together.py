@@ -40,7 +40,7 @@ def at_once(work):
         try:
             work(number)
         except BaseException as error:
-            failures.append(error)
+            failures.append(repr(error))
 
     threads = [threading.Thread(target=guarded, args=(number,)) for number in range(CLIENTS)]
     for thread in threads:
