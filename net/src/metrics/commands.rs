@@ -93,11 +93,11 @@ mod tests {
     #[test]
     fn calls_share_the_time_of_their_turn() {
         let (stats, calls) = (CommandStats::default(), Calls::default());
-        calls.add(0, Fate::Called);
-        calls.add(0, Fate::Called);
-        calls.add(0, Fate::Failed);
-        calls.add(1, Fate::Called);
-        calls.add(2, Fate::Rejected);
+        calls.add(0, Fate::Called, 1);
+        calls.add(0, Fate::Called, 1);
+        calls.add(0, Fate::Failed, 1);
+        calls.add(1, Fate::Called, 1);
+        calls.add(2, Fate::Rejected, 1);
         stats.end_turn(&calls, 3000);
         stats.end_turn(&calls, 9000);
         let times: Vec<_> = stats.times().collect();

@@ -35,16 +35,11 @@ impl Default for Calls {
 }
 
 impl Calls {
-    /// Counts a request for the command of this number.
-    #[inline]
-    pub(crate) fn add(&self, command: usize, fate: Fate) {
-        let count = &self.counts[command][fate as usize];
-        let before = count.read();
-        count.set(before + 1);
-        if before == 0 {
-            let seen = &self.seen[command / u64::BITS as usize];
-            seen.set(seen.read() | 1 << (command % u64::BITS as usize));
-        }
+    /// Counts requests for the command of this number.
+    pub(crate) fn add(&self, command: usize, fate: Fate, requests: u64) {
+        self.counts[command][fate as usize].add(requests);
+        let seen = &self.seen[command / u64::BITS as usize];
+        seen.set(seen.read() | 1 << (command % u64::BITS as usize));
     }
 
     /// Hands out number and counts (by [`Fate`]) of each command that was asked for, and forgets them.
@@ -83,11 +78,11 @@ mod tests {
     #[test]
     fn what_is_taken_is_what_was_added_and_is_taken_once() {
         let calls = Calls::default();
-        calls.add(0, Fate::Called);
-        calls.add(0, Fate::Called);
-        calls.add(COMMANDS - 1, Fate::Called);
-        calls.add(COMMANDS - 1, Fate::Failed);
-        calls.add(64, Fate::Rejected);
+        calls.add(0, Fate::Called, 1);
+        calls.add(0, Fate::Called, 1);
+        calls.add(COMMANDS - 1, Fate::Called, 1);
+        calls.add(COMMANDS - 1, Fate::Failed, 1);
+        calls.add(64, Fate::Rejected, 1);
         assert_eq!(calls.called(), 3);
         let mut taken = Vec::new();
         calls.take(|command, counts| taken.push((command, counts)));

@@ -30,10 +30,14 @@ impl Scratch {
     }
 
     /// Counts a request for the command of this number.
-    #[inline]
     pub(crate) fn count(&self, command: usize, fate: Fate) {
-        if let Some(calls) = &self.calls {
-            calls.add(command, fate);
+        self.count_many(command, fate, 1);
+    }
+
+    /// As [`Scratch::count`], of several or none.
+    pub(crate) fn count_many(&self, command: usize, fate: Fate, requests: u64) {
+        if let Some(calls) = self.calls.as_ref().filter(|_| requests > 0) {
+            calls.add(command, fate, requests);
         }
     }
 

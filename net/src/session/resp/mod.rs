@@ -203,9 +203,10 @@ impl Session {
             self.settle();
         }
         let resumed = std::mem::take(&mut self.wanted) > 0;
-        let from = parts.len();
-        let mut turn = Turn { scratch, now, limits, parts, parts_max, from, is_replay: false };
+        let mut turn = Turn::new(scratch, now, limits, parts, parts_max);
         let parsed = self.parse_all(input, resumed, &mut turn);
+        scratch.count_many(table::GET, Fate::Called, turn.gets);
+        scratch.count_many(table::SET, Fate::Called, turn.sets);
         self.set_database(&mut turn);
         parsed
     }
@@ -301,10 +302,10 @@ impl Session {
             && !self.guarded;
         if short && count == 2 && name.eq_ignore_ascii_case(b"get") {
             turn.parts.push(call::keyed(key, strings::READ, Kind::Value));
-            turn.scratch.count(table::GET, Fate::Called);
+            turn.gets += 1;
         } else if short && count == 3 && name.eq_ignore_ascii_case(b"set") {
             turn.parts.push(strings::plain_set(key, value));
-            turn.scratch.count(table::SET, Fate::Called);
+            turn.sets += 1;
         } else {
             return Some(self.any_small(&rest[..consumed], &spans[..count], turn));
         }
@@ -667,9 +668,23 @@ struct Turn<'t, 'a> {
     from: usize,
     /// Requests were accepted before, and are parsed again to be run.
     is_replay: bool,
+    /// GETs and SETs in their usual form, which are so quick that they are counted together.
+    gets: u64,
+    sets: u64,
 }
 
 impl<'t, 'a> Turn<'t, 'a> {
+    fn new(
+        scratch: &'a Scratch,
+        now: Millis,
+        limits: &'t Limits,
+        parts: &'t mut Vec<Part<'a>>,
+        parts_max: usize,
+    ) -> Turn<'t, 'a> {
+        let from = parts.len();
+        Turn { scratch, now, limits, parts, parts_max, from, is_replay: false, gets: 0, sets: 0 }
+    }
+
     fn call<'r>(&self, row: &'static Row, frame: &'a [u8], arguments: &'r Arguments) -> Call<'r, 'a>
     where
         't: 'r,

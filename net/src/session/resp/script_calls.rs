@@ -77,9 +77,7 @@ impl Session {
         let checked =
             found.and_then(|(index, row)| check(row, frame, &arguments, may_change).map(|()| (index, row)));
         let result = checked.map(|(index, row)| {
-            let from = parts.len();
-            let mut turn =
-                Turn { scratch, now, limits, parts, parts_max: usize::MAX, from, is_replay: false };
+            let mut turn = Turn::new(scratch, now, limits, parts, usize::MAX);
             let mut consumed = self.run(index, row, frame, &arguments, &mut turn);
             while consumed < frame.len()
                 && let Progress::Consumed(more) = self.step(&frame[consumed..], false, &mut turn)

@@ -291,10 +291,9 @@ impl Session {
         if self.guarded {
             self.settle();
         }
-        let from = parts.len();
         // Whoever queues commands is through: a password among them is looked at as it is run.
         let limits = &Limits { has_password: false, ..*limits };
-        let mut turn = Turn { scratch, now, limits, parts, parts_max, from, is_replay: true };
+        let mut turn = Turn { is_replay: true, ..Turn::new(scratch, now, limits, parts, parts_max) };
         // Step by step: the quick way for small requests stays in the one place where it counts.
         let Transaction { frames, parsed, .. } = transaction;
         let frames: &'a [u8] = frames;
