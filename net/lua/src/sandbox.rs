@@ -6,7 +6,7 @@
 //!   string, redis, ... (each empty, in the same way) --index--> the library's functions
 //! ```
 //!
-//! What functions of Lua put into such a table by themselves (`table.insert`) is taken away when the script has ended.
+//! Functions that write to a table by themselves (`rawset`, `table.insert`) ask whether it can be changed.
 
 use crate::frame::{Frame, Function, Kind, Raise};
 use crate::{bit, chunk, handler, json, msgpack, packed, protected, random, redis, strings, tables};
@@ -16,7 +16,7 @@ use std::ffi::{CStr, c_int};
 pub(crate) const REGISTRY: c_int = ffi::LUA_REGISTRYINDEX;
 const GLOBALS: c_int = ffi::LUA_GLOBALSINDEX;
 
-/// Places in the registry: what globals there are; tables that cannot be changed, as a sequence and as keys; compiled scripts; the handler of
+/// Places in the registry: what globals there are; tables that cannot be changed, as keys; compiled scripts; the handler of
 /// errors; and Lua's own `table.sort`, with what compares for it.
 pub(crate) const BASE: c_int = 1;
 const LOCKED: c_int = 2;
@@ -74,14 +74,7 @@ pub(crate) fn build(frame: &Frame, version: &str) {
     frame.set_field(-2, "gfind");
     frame.pop(1);
     add_library(frame, "math", &[("random", random::random), ("randomseed", random::randomseed)]);
-    frame.raw_field(-1, "table");
-    frame.raw_field(-1, "sort");
-    frame.raw_set_at(REGISTRY, SORT);
-    frame.pop(1);
-    add_library(frame, "table", &tables::FUNCTIONS);
-    if frame.compile(b"local a, b = ... return a < b", c"=?").is_ok() {
-        frame.raw_set_at(REGISTRY, LESS);
-    }
+    tables::replace(frame);
     add_redis(frame, version);
     add_library(frame, "bit", &bit::FUNCTIONS);
     add_library(frame, "struct", &packed::FUNCTIONS);
@@ -129,7 +122,7 @@ pub(crate) fn add_functions(frame: &Frame, functions: &[(&str, Function)]) {
 }
 
 /// Adds functions to a library in the topmost table.
-fn add_library(frame: &Frame, name: &str, functions: &[(&str, Function)]) {
+pub(crate) fn add_library(frame: &Frame, name: &str, functions: &[(&str, Function)]) {
     frame.raw_field(-1, name);
     if frame.kind(-1) != Kind::Table {
         frame.pop(1);
@@ -213,26 +206,14 @@ fn lock(frame: &Frame) {
     frame.set_field(-2, "__index");
     frame.push_function(no_change);
     frame.set_field(-2, "__newindex");
-    frame.push_table();
+    // What a script is told in place of the metatable, so that it cannot change that.
+    frame.push_boolean(false);
     frame.set_field(-2, "__metatable");
     frame.set_metatable(-2);
     frame.raw_get_at(REGISTRY, LOCKED);
     frame.push_value(-2);
     frame.push_boolean(true);
     frame.raw_set(-3);
-    frame.push_value(-2);
-    frame.raw_set_at(-2, frame.len(-2) as c_int + 1);
-    frame.pop(1);
-}
-
-/// Empties what cannot be changed, and was.
-pub(crate) fn restore(frame: &Frame) {
-    frame.raw_get_at(REGISTRY, LOCKED);
-    for index in 1..=frame.len(-1) as c_int {
-        frame.raw_get_at(-1, index);
-        clear(frame, frame.top());
-        frame.pop(1);
-    }
     frame.pop(1);
 }
 
@@ -274,7 +255,7 @@ fn no_global(frame: &Frame) -> Result<c_int, Raise> {
 }
 
 /// An error without a place, if the first argument cannot be changed.
-fn check_open(frame: &Frame) -> Result<(), Raise> {
+pub(crate) fn check_open(frame: &Frame) -> Result<(), Raise> {
     frame.check_table(1)?;
     frame.raw_get_at(REGISTRY, LOCKED);
     frame.push_value(1);
