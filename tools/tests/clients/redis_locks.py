@@ -9,7 +9,7 @@ import redis
 import redis.asyncio
 from redis.exceptions import LockError, LockNotOwnedError
 
-CONTENDERS, ROUNDS = 8, 25
+CONTENDERS, ROUNDS = 6, 15
 
 
 def refuses(error, call):

@@ -6,7 +6,7 @@ import time
 
 import redis
 
-CLIENTS, ROUNDS = 8, 40
+CLIENTS, ROUNDS = 6, 25
 KEYS = [f"account{number}" for number in range(16)]
 
 # What a rate limiter does: so many in a window, and how long to wait when there are no more.
