@@ -68,7 +68,7 @@ def crowd(url, protocol):
                     with own.lock("crowd", timeout=30, sleep=0.001, blocking_timeout=60):
                         own.set("guarded", int(own.get("guarded")) + 1)
         except Exception as error:
-            failures.append(repr(error))
+            failures.append(f"{type(error).__name__}: {error}")
 
     threads = [threading.Thread(target=add) for _ in range(CONTENDERS)]
     for thread in threads:

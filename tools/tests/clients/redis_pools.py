@@ -80,7 +80,7 @@ def bounded(url):
             for turn in range(50):
                 assert r.set(f"b{number}", turn) and int(r.get(f"b{number}")) == turn
         except Exception as error:
-            failures.append(repr(error))
+            failures.append(f"{type(error).__name__}: {error}")
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(10)]
     for thread in threads:

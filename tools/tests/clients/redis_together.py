@@ -40,7 +40,7 @@ def at_once(work):
         try:
             work(number)
         except BaseException as error:
-            failures.append(repr(error))
+            failures.append(f"{type(error).__name__}: {error}")
 
     threads = [threading.Thread(target=guarded, args=(number,)) for number in range(CLIENTS)]
     for thread in threads:
