@@ -27,6 +27,8 @@ use torc_proto::slot::slot_of;
 /// Most bytes that one walk gathers, and the share of the memory for clients that it may take.
 const WALK_BYTES_MAX: usize = 16 << 20;
 const GRANT_SHARE: usize = 8;
+/// A dump goes on when no more than so many bytes of it wait for its client: it has no end of them, so it takes less than other answers may.
+const DUMP_BYTES_MAX: usize = 64 << 10;
 /// Keys that one step looks for.
 const STEP_KEYS: u32 = 1000;
 
@@ -47,7 +49,7 @@ impl WorkerState {
         read_ns: u64,
     ) -> bool {
         // What is asked of another shard is taken back until the walk is over: nothing may be behind it.
-        if !conn.queue.is_empty() {
+        if !conn.queue.is_empty() || matches!(over, Over::Dump(_)) && !conn.has_room(DUMP_BYTES_MAX) {
             return false;
         }
         let mut walk = conn.walk.take().unwrap_or_else(|| Box::new(self.walk(conn, part, over)));
