@@ -5,6 +5,7 @@ mod servers;
 use servers::*;
 use std::io::Write;
 use std::net::TcpStream;
+use std::time::Instant;
 use torc_net::observed::WATCHERS_MAX;
 use torc_net::server::Server;
 
@@ -184,7 +185,9 @@ fn a_slow_watcher_loses_lines_and_stays() {
         });
         // It reads all that waits, and is told how many it has lost with the next line that fits.
         let mut input = Vec::new();
+        let begun = Instant::now();
         while !String::from_utf8_lossy(&input).contains("skipped=") {
+            assert!(begun.elapsed() < PATIENCE, "nothing is told of lost lines");
             client.write_all(b"get after\r\n").unwrap();
             expect(&mut client, b"END\r\n");
             read_more(&mut slow, &mut input);
