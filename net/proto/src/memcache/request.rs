@@ -50,7 +50,7 @@ pub enum Request<'a> {
     },
     /// `cache_memlimit`
     MemoryLimit {
-        megabytes: u64,
+        megabytes: u32,
         noreply: bool,
     },
     /// All keys, or none: the classes that were asked for have no items.

@@ -77,10 +77,11 @@ fn last_may_be_noreply<'a>(words: &mut Words<'a>) -> Result<(&'a [u8], bool), In
 }
 
 pub(super) fn memory_limit<'a>(mut words: Words<'_>) -> Result<Request<'a>, Invalid> {
-    const MEGABYTES_MIN: u64 = 8;
-    const MEGABYTES_MAX: u64 = 1_000_000_000;
+    const MEGABYTES_MIN: u32 = 8;
+    const MEGABYTES_MAX: u32 = 1_000_000_000;
     let (limit, noreply) = last_may_be_noreply(&mut words)?;
-    match unsigned(limit).ok_or(Invalid::Command)? {
+    let megabytes = unsigned(limit).ok_or(Invalid::Command)?;
+    match u32::try_from(megabytes).unwrap_or(u32::MAX) {
         ..MEGABYTES_MIN => Err(Invalid::MemoryTooSmall),
         megabytes if megabytes > MEGABYTES_MAX => Err(Invalid::MemoryInBytes),
         megabytes => Ok(Request::MemoryLimit { megabytes, noreply }),

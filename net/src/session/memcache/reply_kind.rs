@@ -59,7 +59,7 @@ pub(super) enum Kind {
     Dump(Dump),
     /// `cache_memlimit`: whether it is what there is.
     MemoryLimit {
-        megabytes: u64,
+        megabytes: u32,
         noreply: bool,
     },
     /// `watch`
