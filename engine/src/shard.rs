@@ -77,6 +77,7 @@ pub use config::{SEGMENT_BYTES, SEGMENTS_MIN, ShardConfig, StoreError};
 pub use marks::{Unsaved, What};
 pub use offered::OfferLimits;
 pub use returning::{Chunk, Returning};
+pub use scan::Tells;
 pub use unknown::{Known, Recovered};
 
 use self::spaces::Dropping;
@@ -480,6 +481,7 @@ impl Shard {
         }
         if version > self.flushed {
             self.stats.expirations.add(1);
+            self.stats.expirations_unread.add(u64::from(!item.is(state::FETCHED)));
             self.remove(place, slot, hash, Cause::Expired, version);
         } else {
             // Listeners were told of the flush itself.

@@ -211,12 +211,16 @@ figures! {
     deletions: Counter,
     /// Items dropped to make room.
     evictions: Counter,
+    /// Of the items that were evicted, those that nobody had read.
+    evictions_unread: Counter,
     /// Items among these that a tier which takes what eviction drops had not got by then: they are lost.
     demotions_missed: Counter,
     /// Items among these that a tier which takes everything had not got by then, for want of other room: they are lost.
     evictions_unsaved: Counter,
     /// Items dropped because their time was over.
     expirations: Counter,
+    /// Of these, items that nobody had read.
+    expirations_unread: Counter,
     /// Items that the index names on a tier, whether they are in DRAM, too, or not.
     tier_items: Gauge,
     /// Keys of which the only item is on a tier. With `torc_items`: all keys, as DBSIZE tells.

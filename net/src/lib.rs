@@ -12,6 +12,7 @@ mod scripts;
 pub mod server;
 pub mod session;
 mod shared;
+mod shutdown;
 #[cfg(test)]
 mod simulation;
 pub mod slots;

@@ -14,6 +14,7 @@ mod listen;
 mod sizes;
 mod tier;
 
+pub use crate::shutdown::OnShutdown;
 pub use crate::tier::RearmError;
 pub use config::{Endpoint, Listen, ServerConfig, SharedMemory, StartError};
 pub use listen::overlap;
@@ -339,6 +340,7 @@ fn shared(
         databases: Databases::new(config.shards),
         users: config.users.clone(),
         debug_commands: config.debug_commands,
+        on_shutdown: config.on_shutdown.clone(),
         wall: clock.wall(),
         boot_id: random(),
         transport: chosen.name(),

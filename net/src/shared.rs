@@ -2,12 +2,13 @@
 
 use crate::clock::Wall;
 use crate::databases::Databases;
-use crate::metrics::{CommandTimes, WorkerStats};
+use crate::metrics::{CloseReason, CommandTimes, WorkerStats};
 use crate::observed::Observed;
 use crate::rdma::{PairsByClient, Watcher};
 use crate::readable::Readable;
 use crate::scripts::Scripts;
 use crate::session::Protocol;
+use crate::shutdown::OnShutdown;
 use crate::slots::SlotMap;
 pub(crate) use crate::subscribers::Subscribers;
 use crate::tier::TierFigures;
@@ -33,6 +34,7 @@ pub(crate) struct Shared {
     pub(crate) databases: Databases,
     pub(crate) users: Users,
     pub(crate) debug_commands: bool,
+    pub(crate) on_shutdown: Option<OnShutdown>,
     /// It says when the server started.
     pub(crate) wall: Arc<Wall>,
     pub(crate) boot_id: u64,
@@ -235,6 +237,7 @@ impl Figures<'_> {
             "memory_max" | "memory_max_bytes" | "bytes_limit" => {
                 self.shared.memory_bytes / self.shared.worker_stats.len() as u64 * self.shards.len() as u64
             }
+            "watchers" => self.shared.observed.monitors.watchers(),
             "tracking_keys_max" => self.shared.tracking_keys_max as u64,
             "connections_max" => self.shared.tunables.connections_max() as u64,
             "resident_bytes" => self.shared.resident_bytes.load(Relaxed),
@@ -252,8 +255,10 @@ impl Figures<'_> {
             "refusals" => self.of_workers(|stats| stats.outcomes("refused")),
             "commands" | "requests" => self.of_workers(WorkerStats::requests_total),
             "connections_total" => self.of_workers(|stats| stats.accepted.read()),
-            "connections_refused" => {
-                self.of_workers(|stats| stats.closes(crate::metrics::CloseReason::TooMany))
+            "connections_refused" => self.of_workers(|stats| stats.closes(CloseReason::TooMany)),
+            "idle_kicks" => self.of_workers(|stats| stats.closes(CloseReason::Idle)),
+            "auth_commands" => {
+                self.of_workers(|stats| stats.auth_failures.read() + stats.auth_successes.read())
             }
             "bytes_received" => self.of_workers(|stats| stats.received_bytes.read()),
             "bytes_sent" => self.of_workers(|stats| stats.sent_bytes.read()),

@@ -1,5 +1,7 @@
 //! Random commands on few keys, put to memcached itself and to a session over a shard: leases, stale items, tokens,
-//! modes, expiry and the fetched mark.
+//! modes, expiry and the fetched mark; and lines that are wrong.
+//!
+//! `TORC_TEST_COMMANDS` is how many commands there are, `TORC_TEST_SEED` which ones.
 //!
 //! Method: after each command `me` tells both sides' tokens, so that later commands can name one that is right, too
 //! low or too high. Answers are compared without tokens, and with times to live to 20 seconds. What is documented as
@@ -16,7 +18,7 @@ use torc_engine::Shard;
 use torc_net::session::Protocol;
 
 const NOW: u64 = 1_800_000_000_000;
-const STEPS: usize = 20_000;
+const COMMANDS: u64 = 100_000;
 /// Of two things that are wrong memcached names an empty value before its token.
 const NOT_A_NUMBER: &[u8] = b"CLIENT_ERROR cannot increment";
 /// Keys; the last one never has a placeholder, which `gat` meets in another way.
@@ -47,7 +49,7 @@ fn command(random: &mut Random, key: &str) -> String {
     let value = random.of(&["500", "12x", "", "700"]);
     let bytes = value.len();
     let exptime = random.of(&["0", "100", "500", "1000", "-1"]);
-    match random.below(20) {
+    match random.below(26) {
         0..6 => format!("mg {key}{}\r\n", get_flags(random, key)),
         6..9 => format!("ms {key} {bytes}{}\r\n{value}\r\n", set_flags(random)),
         9..11 => format!("md {key}{}\r\n", flags(random, &["C", "I", "I", "T", "q", "k", "O7"])),
@@ -61,8 +63,89 @@ fn command(random: &mut Random, key: &str) -> String {
         16 => format!("touch {key} {exptime}\r\n"),
         17 => format!("{} {key} 1\r\n", random.of(&["incr", "decr"])),
         18 if key == KEYS[2] => format!("gat {exptime} {key}\r\n"),
+        20..22 => wrong(random, key),
+        22 => {
+            let verb = random.of(&["set", "add", "replace", "append", "prepend"]);
+            format!("{verb} {key} {} {exptime} {bytes} noreply\r\n{value}\r\n", random.below(3))
+        }
+        23 => format!("{} {} none {}\r\n", random.of(&["get", "bget", "gat 100"]), KEYS[2], KEYS[2]),
+        24 => {
+            let delta = random.of(&["0", "00", "1 noreply", "0 x"]);
+            format!("{} {key} {delta}\r\n", random.of(&["incr", "decr"]))
+        }
+        // The name of the last key in base64, which memcached gives back as it was set.
+        25 => format!("mg cGxhaW4= b{}\r\n", flags(random, &["v", "t", "f", "O7", "q", "u"])),
         _ => format!("mg {key} v t f h u\r\n"),
     }
+}
+
+/// A line that is not quite one: each is refused, or means the same to both.
+fn wrong(random: &mut Random, key: &str) -> String {
+    const LINES: [&str; 61] = [
+        "get",
+        "gets",
+        "gat",
+        "gat x {key}",
+        "mg",
+        "mg {key} v v",
+        "mg {key} Z",
+        "mg {key} T",
+        "mg {key} Tx",
+        "mg {key} N1.5",
+        "mg {key} O0123456789012345678901234567890",
+        "mg none O01234567890123456789012345678901",
+        "mg {key} O1 O2",
+        "mg !!! b",
+        "mg {long} v",
+        "me",
+        "me {long}",
+        "md",
+        "md {key} Z",
+        "md {key} q q",
+        "md {key} Cx",
+        "md {long}",
+        "ma",
+        "ma {key} MX",
+        "ma {key} MID",
+        "ma {key} Dx",
+        "ma {key} D-1",
+        "ma {key} Jx",
+        "ma {long}",
+        "incr",
+        "incr {key}",
+        "incr {key} x",
+        "incr {key} -1",
+        "incr {key} 1 2 3",
+        "incr {key} 18446744073709551616",
+        "decr {key} 1.5",
+        "touch",
+        "touch {key}",
+        "touch {key} x",
+        "touch {key} 1 2 3",
+        "delete",
+        "delete {key} 1",
+        "delete {key} a b",
+        "delete {key} a b c",
+        "get {long}",
+        "get none {long}",
+        "set {key}",
+        "add {key} 0 0",
+        "verbosity",
+        "verbosity x",
+        "verbosity 0 0 0",
+        "flush_all x",
+        "flush_all 0 0 0",
+        "cache_memlimit",
+        "cache_memlimit 7",
+        "stats nonsense",
+        "stats detail",
+        "slabs reassign 1 1",
+        "slabs reassign x 1",
+        "lru tune 90 90 1 1",
+        "mx {key}",
+    ];
+    let line = random.of(&LINES).replace("{long}", &"k".repeat(251)).replace("{key}", key);
+    format!("{line}{}", random.of(&["\r\n", "\n"]))
 }
 
 fn token(random: &mut Random) -> &'static str {
@@ -209,8 +292,14 @@ fn random_commands_are_answered_as_memcached_answers_them() {
     };
     let connection = Connection::new(Some(Protocol::Memcache));
     let mut pair = Pair { memcached: memcached.connect(), connection, shard: shard(NOW), past: Vec::new() };
-    let (mut random, mut tokens) = (Random(0x9E37_79B9_7F4A_7C15), [(2, 2); KEYS.len()]);
-    for _ in 0..STEPS {
+    let mut tokens = [(2, 2); KEYS.len()];
+    let from_environment = |name: &str, otherwise: u64| {
+        std::env::var(name).map_or(otherwise, |text| text.parse().expect("a number"))
+    };
+    let seed = from_environment("TORC_TEST_SEED", 1);
+    let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15).max(1));
+    eprintln!("seed {seed}");
+    for _ in 0..from_environment("TORC_TEST_COMMANDS", COMMANDS) {
         let at = random.below(KEYS.len());
         let command = command(&mut random, KEYS[at]);
         tokens[at] = pair.step(&command, KEYS[at], tokens[at]);

@@ -199,4 +199,84 @@ fn the_other_statistics_say_what_there_is_to_say() {
     assert_eq!(connections.len(), 4, "{connections:?}");
     assert!(connections.values().any(|value| *value == format!("tcp:{}", address(&server))));
     assert_eq!(client.ask("stats nonsense"), ["ERROR"]);
+    assert_eq!(client.ask("cache_memlimit 64\r\ncache_memlimit 64 noreply"), ["OK"]);
+    let refused = "MEMLIMIT_ADJUST_FAILED out of bounds or unable to adjust";
+    assert_eq!(client.ask("cache_memlimit 63\r\ncache_memlimit 65"), [refused; 2]);
+}
+
+/// What programs read that gather metrics: the exporter of Prometheus, telegraf, memcached-tool, phpMemcachedAdmin.
+const FIELDS: &[(&str, &str)] = &[
+    (
+        "",
+        "pid uptime time version pointer_size rusage_user rusage_system curr_items total_items bytes max_connections curr_connections \
+         total_connections rejected_connections connection_structures cmd_get cmd_set cmd_flush cmd_touch get_hits get_misses \
+         get_expired get_flushed delete_misses delete_hits incr_misses incr_hits decr_misses decr_hits cas_misses cas_hits \
+         cas_badval touch_hits touch_misses store_too_large store_no_memory auth_cmds auth_errors idle_kicks evictions reclaimed \
+         bytes_read bytes_written limit_maxbytes accepting_conns listen_disabled_num time_in_listen_disabled_us threads \
+         conn_yields hash_power_level hash_bytes hash_is_expanding expired_unfetched evicted_unfetched evicted_active \
+         slab_reassign_running slabs_moved crawler_reclaimed crawler_items_checked lrutail_reflocked moves_to_cold \
+         moves_to_warm moves_within_lru direct_reclaims lru_crawler_starts lru_maintainer_juggles slab_global_page_pool \
+         slab_reassign_rescues slab_reassign_evictions_nomem slab_reassign_chunk_rescues slab_reassign_inline_reclaim \
+         slab_reassign_busy_items log_worker_dropped log_worker_written log_watcher_skipped log_watcher_sent log_watchers \
+         malloc_fails lru_bumps_dropped",
+    ),
+    (
+        "settings",
+        "maxbytes maxconns tcpport udpport inter verbosity oldest evictions domain_socket num_threads stat_key_prefix \
+         detail_enabled cas_enabled auth_enabled_sasl item_size_max maxconns_fast slab_reassign slab_automove lru_crawler \
+         lru_crawler_sleep lru_crawler_tocrawl flush_enabled dump_enabled lru_maintainer_thread hot_lru_pct warm_lru_pct \
+         hot_max_factor warm_max_factor temp_lru idle_timeout shutdown_command",
+    ),
+    (
+        "items",
+        "items:1:number items:1:age items:1:mem_requested items:1:evicted items:1:evicted_nonzero items:1:evicted_time \
+         items:1:outofmemory items:1:tailrepairs items:1:reclaimed items:1:expired_unfetched items:1:evicted_unfetched \
+         items:1:crawler_reclaimed items:1:lrutail_reflocked items:1:moves_to_cold items:1:moves_to_warm",
+    ),
+    (
+        "slabs",
+        "1:chunk_size 1:chunks_per_page 1:total_pages 1:total_chunks 1:used_chunks 1:free_chunks 1:free_chunks_end \
+         1:mem_requested 1:get_hits 1:cmd_set 1:delete_hits 1:incr_hits 1:decr_hits 1:cas_hits 1:cas_badval 1:touch_hits \
+         active_slabs total_malloced",
+    ),
+];
+
+#[test]
+fn every_field_is_there_that_programs_read() {
+    let server = start(kinds().remove(0));
+    let mut client = Client::new(connect(address(&server)));
+    let keys: String =
+        (0..1000).map(|key| format!("set key{key} 0 0 100\r\n{}\r\n", "v".repeat(100))).collect();
+    client.ask(&keys);
+    for (what, fields) in FIELDS {
+        let stats = client.stats(what);
+        for field in fields.split_whitespace() {
+            assert!(stats.contains_key(field), "stats {what}: no {field}");
+        }
+    }
+    // What is told of memory fits together.
+    let slabs = client.stats("slabs");
+    let number = |name: &str| slabs[name].parse::<u64>().expect("a number");
+    assert_eq!(number("1:used_chunks") + number("1:free_chunks"), number("1:total_chunks"));
+    assert!(number("1:used_chunks") == 1000 && (100..200).contains(&number("1:chunk_size")), "{slabs:?}");
+    let allocated = number("1:total_chunks") * number("1:chunk_size");
+    assert!(allocated.abs_diff(number("total_malloced")) <= 1 << 20, "{slabs:?}");
+    let stats = client.stats("");
+    assert!(stats["rusage_user"].parse::<f64>().is_ok_and(|seconds| seconds >= 0.0), "{stats:?}");
+}
+
+#[test]
+fn connections_of_all_shards_are_told_of() {
+    for config in kinds() {
+        let server = start(config);
+        let others: Vec<_> = (0..10).map(|_| Client::new(connect(address(&server)))).collect();
+        let mut client = Client::new(connect(address(&server)));
+        wait_until("all are there", || {
+            let stats = client.stats("conns");
+            let states: Vec<&String> =
+                stats.iter().filter(|(name, _)| name.ends_with(":state")).map(|(_, state)| state).collect();
+            states.len() == 11 && states.iter().filter(|state| **state == "conn_parse_cmd").count() == 1
+        });
+        drop(others);
+    }
 }

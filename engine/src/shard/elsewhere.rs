@@ -6,6 +6,7 @@
 //! A blind write needs no item: it takes the entry's place.
 
 use super::returning::Returning;
+use super::scan::Tells;
 use super::write::is_expired;
 use super::{Key, Shard, hash_of};
 use crate::bytes::Bytes;
@@ -15,7 +16,6 @@ use crate::command::{Command, Expiry, Millis, Op, Refusal, Ticket, Write, WriteM
 use crate::index::{Elsewhere, Full, PLACES, Position, Role};
 use crate::item::{HEADER_BYTES, ItemRef, present, state};
 use crate::spaces::mixed;
-use crate::words;
 
 impl Shard {
     /// Takes an item out of DRAM, whose bytes lie at `place` of a medium now; of a long value those of its head, and those of its
@@ -112,14 +112,14 @@ impl Shard {
         (hash, ticket): (u64, Ticket),
         bytes: &[u8],
         now: Millis,
-        keys: &mut Vec<u8>,
+        (tells, keys): (Tells, &mut Vec<u8>),
     ) {
         let is_named = self.entry_at(hash, ticket).is_some();
         let takes = |found: &Fetched<'_>| self.is_item_of(found, hash, now) && self.takes(found, hash);
         let Some(found) = Fetched::read(bytes).filter(|found| is_named && takes(found)) else { return };
         if found.item.space() == self.spaces.of(database) && !found.item.is(state::PLACEHOLDER) {
-            words::begin(found.item.key_len() as u32, keys);
-            found.item.key().append_to(keys);
+            let value_bytes = || found.list.map_or(found.item.value_len() as u64, |list| list.value_bytes());
+            tells.push(&found.item, value_bytes, keys);
         }
     }
 

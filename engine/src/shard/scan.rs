@@ -1,9 +1,9 @@
 //! Walking the keys.
 
-use super::{Shard, hash_of};
+use super::{Shard, hash_of, value_in};
 use crate::command::{Millis, Ticket};
 use crate::index::{Entry, Role, SCAN_STEP, Slot};
-use crate::item::state;
+use crate::item::{ItemRef, state};
 use crate::words;
 use std::ops::ControlFlow;
 
@@ -18,8 +18,29 @@ pub(super) const SCAN_BYTES_MAX: usize = 64 << 10;
 /// The index of a shard with 2 GiB begins with as many, so a small cache is walked in one step.
 pub(super) const SCAN_HOMES_MAX: usize = 64 << 10;
 
+/// What a scan tells of each item.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tells {
+    /// Its key.
+    Keys,
+    /// Its key, and behind it [`Meta::to_bytes`](crate::meta::Meta::to_bytes) as a word of its own.
+    Items,
+}
+
+impl Tells {
+    pub(super) fn push(self, item: &ItemRef<'_>, value_bytes: impl FnOnce() -> u64, to: &mut Vec<u8>) {
+        words::begin(item.key_len() as u32, to);
+        item.key().append_to(to);
+        if self == Tells::Items {
+            let meta = item.meta(value_bytes()).to_bytes();
+            words::begin(meta.len() as u32, to);
+            to.extend_from_slice(&meta);
+        }
+    }
+}
+
 impl Shard {
-    /// One step over the keys of a database: appends live keys to `keys`, as [`words::each`] reads them, until they are
+    /// One step over the keys of a database: appends live keys, or [more](Tells), to `keys`, as [`words::each`] reads them, until they are
     /// `count`, the bound of a step is met or there are no more. The rest of the last home comes with them.
     /// Returns the next cursor, 48 bits wide, 0 at the end; a scan begins with 0.
     ///
@@ -31,8 +52,8 @@ impl Shard {
     pub fn scan(
         &self,
         database: u16,
-        cursor: u64,
-        count: u32,
+        (cursor, count): (u64, u32),
+        tells: Tells,
         now: Millis,
         keys: &mut Vec<u8>,
         elsewhere: &mut Vec<(u64, Ticket)>,
@@ -59,8 +80,7 @@ impl Shard {
                 && item.is_live(now, flushed)
                 && !item.is(state::PLACEHOLDER)
             {
-                words::begin(item.key_len() as u32, keys);
-                item.key().append_to(keys);
+                tells.push(&item, || value_in(&self.segments, &item).len(), keys);
                 found += 1;
             }
             if found >= count || looked_at >= SCAN_ITEMS_MAX || keys.len() >= bytes_max {

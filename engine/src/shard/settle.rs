@@ -164,7 +164,9 @@ impl Shard {
     }
 
     fn evict(&mut self, place: Place, slot: Slot, hash: u64) {
-        let version = self.segments.item(slot.location()).version();
+        let item = self.segments.item(slot.location());
+        let version = item.version();
+        self.stats.evictions_unread.add(u64::from(!item.is(state::FETCHED)));
         let queue = self.queue_of(slot);
         self.stats.evictions_unsaved.add(u64::from(self.is_being_saved(hash)));
         self.remove(place, slot, hash, Cause::Evicted, version);

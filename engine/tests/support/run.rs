@@ -21,7 +21,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use torc_engine::Shard;
 use torc_engine::command::{Command, Delete, Expire, Expiry, Op, Read, WriteMode};
-use torc_engine::shard::SEGMENTS_MIN;
+use torc_engine::shard::{SEGMENTS_MIN, Tells};
 use torc_engine::spaces::SpaceTable;
 use torc_engine::words;
 
@@ -217,7 +217,14 @@ impl Run {
         let mut cursor = 0;
         for _ in 0..100_000 {
             let mut found = Vec::new();
-            cursor = self.shard.scan(database, cursor, count, self.now, &mut found, &mut Vec::new());
+            cursor = self.shard.scan(
+                database,
+                (cursor, count),
+                Tells::Keys,
+                self.now,
+                &mut found,
+                &mut Vec::new(),
+            );
             keys.extend(words::each(&found).map(|key| in_database(database, key)));
             if cursor == 0 {
                 return;

@@ -10,7 +10,7 @@ mod slow_log;
 pub use events::{Event, EventFigures, HISTORY_MAX, Occurrence};
 pub(crate) use hot_keys::HotKeys;
 pub use hot_keys::{HotKey, SAMPLE};
-pub use monitors::{MONITOR_BYTES_MAX, MONITORS_MAX, Monitor, Monitors};
+pub use monitors::{EventLines, MONITOR_BYTES_MAX, MONITORS_MAX, Monitor, Monitors, Sees, WATCHERS_MAX};
 pub use slow_log::{SLOW_LOG_MAX, SlowEntry};
 
 use events::Events;

@@ -3,6 +3,7 @@
 use crate::event_classes::EventClasses;
 use crate::rdma::{Rdma, RdmaChoice};
 use crate::session::Protocol;
+use crate::shutdown::OnShutdown;
 use crate::tier::{TierConfig, TierError};
 use crate::transport::choice::TransportChoice;
 use crate::users::Users;
@@ -73,6 +74,8 @@ pub struct ServerConfig {
     pub auth_timeout: Option<Duration>,
     /// `--enable-debug-command`. Default: false.
     pub debug_commands: bool,
+    /// What `shutdown` of memcached clients does (`--enable-shutdown-command`). Default, `None`: they may not.
+    pub on_shutdown: Option<OnShutdown>,
     /// `--shards`. Default: 1.
     pub shards: u16,
     /// `--cpus`: shard `n` is pinned to the `n`-th, counted around. Default, empty: not pinned.
@@ -173,6 +176,7 @@ impl Default for ServerConfig {
             announce_host: None,
             users: Users::default(),
             debug_commands: false,
+            on_shutdown: None,
             auth_timeout: Some(Duration::from_secs(30)),
             shards: 1,
             cpus: Vec::new(),

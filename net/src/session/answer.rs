@@ -124,7 +124,7 @@ pub enum Answer<'s> {
         cursor: u64,
         keys: &'s [u8],
     },
-    /// What a walk over the shards has found: see [`Over`](super::Over).
+    /// What a walk over the shards has found: see [`Over`](super::Over). A dump is told piece by piece, and `count` is 0 until its last one.
     Walked {
         count: u64,
         found: &'s [u8],

@@ -95,6 +95,12 @@ pub trait ServerView {
     fn has_debug_commands(&self) -> bool {
         false
     }
+    /// Whether clients may end the server.
+    fn has_shutdown_command(&self) -> bool {
+        false
+    }
+    /// Asks whoever started the server to end it as a signal does.
+    fn shut_down(&self) {}
     /// Whether clients have to give a password.
     fn has_password(&self) -> bool {
         false

@@ -5,16 +5,16 @@
 //! | `*` | RESP |
 //! | the native magic | native |
 //! | a command of Redis as the first word (any case, but for memcached's own words in small letters), or an empty line | RESP, inline |
-//! | an HTTP request line, memcached's binary magic (0x80, 0x81), a TLS record (0x16) | refused by name |
+//! | an HTTP request line, memcached's binary magic (0x80), a TLS record (0x16) | refused by name |
 //! | other text | memcached |
 //!
-//! At most [`WORD_BYTES_MAX`] bytes are waited for, and behind an HTTP method in capitals the end of the line, up to
+//! At most [`WORD_BYTES_MAX`] bytes are waited for, a whole header of the binary protocol, and behind an HTTP method in capitals the end of the line, up to
 //! [`HTTP_LINE_BYTES_MAX`]. memcached's words are in small letters, so a method in capitals is none of them.
 
 mod words;
 
 use super::protocol::Protocol;
-use super::refused::Refused;
+use super::refused::{BINARY_HEADER_BYTES, BINARY_REQUEST, Refused};
 use words::{REDIS_BYTES_MAX, is_of_redis};
 
 /// What the first bytes tell.
@@ -35,7 +35,8 @@ pub fn detect(input: &[u8]) -> Detected {
         None => Detected::Unclear,
         Some(b'*') => Detected::Protocol(Protocol::Resp),
         Some(&torc_proto::native::MAGIC) => Detected::Protocol(Protocol::Native),
-        Some(0x80 | 0x81) => Detected::Refused(Refused::MemcacheBinary),
+        Some(&BINARY_REQUEST) if input.len() < BINARY_HEADER_BYTES => Detected::Unclear,
+        Some(&BINARY_REQUEST) => Detected::Refused(Refused::MemcacheBinary),
         Some(&TLS_HANDSHAKE) => Detected::Refused(Refused::Tls),
         Some(_) => detect_text(input),
     }
@@ -141,8 +142,8 @@ mod tests {
             (b"DELETE a:1 2\n", MEMCACHE),
             (b"GET http://a/ HTTP/1.0\n", HTTP),
             (b"POST /?a=b HTTP/2\r\n", HTTP),
-            (b"\x80\x00", Detected::Refused(Refused::MemcacheBinary)),
-            (b"\x81", Detected::Refused(Refused::MemcacheBinary)),
+            (&[0x80; BINARY_HEADER_BYTES], Detected::Refused(Refused::MemcacheBinary)),
+            (b"\x81\r\n", MEMCACHE),
             (b"\x16\x03\x01", Detected::Refused(Refused::Tls)),
         ];
         for (input, expected) in table {
@@ -159,7 +160,7 @@ mod tests {
     fn no_more_is_waited_for_than_decides() {
         for first in 0..=u8::MAX {
             for rest in [b'a', 0, 0xFF] {
-                let input = [&[first][..], &[rest; WORD_BYTES_MAX - 1]].concat();
+                let input = [&[first][..], &[rest; BINARY_HEADER_BYTES - 1]].concat();
                 assert_ne!(detect(&input), Detected::Unclear, "{first}");
             }
         }
@@ -178,7 +179,7 @@ mod tests {
     fn what_is_refused_is_told_in_its_own_words() {
         let said = |refused: Refused| {
             let mut out = Output::default();
-            refused.compose(&mut out);
+            refused.compose(b"\x80\x07\0\0\0\0\0\0\0\0\0\0abcd", &mut out);
             out.tail().clone()
         };
         let http = String::from_utf8(said(Refused::Http)).unwrap();
@@ -186,7 +187,10 @@ mod tests {
         assert!(head.starts_with("HTTP/1.1 400 "));
         assert!(head.contains(&format!("Content-Length: {}", body.len())));
         assert!(body.contains("--admin") && body.ends_with('\n'));
-        assert!(said(Refused::MemcacheBinary).starts_with(b"SERVER_ERROR "));
+        let binary = said(Refused::MemcacheBinary);
+        assert!(binary.starts_with(b"\x81\x07\0\0\0\0\0\x83") && &binary[12..16] == b"abcd");
+        let body_bytes = u32::from_be_bytes([binary[8], binary[9], binary[10], binary[11]]) as usize;
+        assert_eq!(BINARY_HEADER_BYTES + body_bytes, binary.len());
         let alert = said(Refused::Tls);
         assert_eq!(usize::from(u16::from_be_bytes([alert[3], alert[4]])), alert.len() - 5);
     }

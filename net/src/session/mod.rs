@@ -187,7 +187,8 @@ impl Session {
                 }
                 detect::Detected::Refused(refused) => {
                     let reply = ReplyKind::Refused(refused);
-                    parts.push(Part { work: Work::Close, reply, echo: &[], once: None });
+                    let echo = &input[..input.len().min(refused::BINARY_HEADER_BYTES)];
+                    parts.push(Part { work: Work::Close, reply, echo, once: None });
                     return Parsed { consumed: input.len(), missing: 0 };
                 }
             }
@@ -315,7 +316,7 @@ impl Session {
             (Session::Native(session), ReplyKind::Native(reply)) => {
                 session.compose(reply, key, echo, answer, context, out)
             }
-            (_, ReplyKind::Refused(refused)) => refused.compose(out),
+            (_, ReplyKind::Refused(refused)) => refused.compose(echo, out),
             // The worker keeps what it needs of it.
             (_, ReplyKind::Step) => {}
             (session, ReplyKind::Push(about)) => {

@@ -10,6 +10,7 @@ use super::resp::reply_kind as resp;
 use super::tracking::Tracking;
 use super::walk::Over;
 use super::wish::Wish;
+use crate::observed::Sees;
 use torc_engine::command::{Command, Expiry, Millis, WriteMode};
 
 /// One step of a request, in the order of the connection.
@@ -124,9 +125,9 @@ pub enum Work<'a> {
     },
     /// What the client tells of reads of its own.
     Told(Told, &'a [u8]),
-    /// The client is shown what all others ask for, or no more.
+    /// The client is shown what others do, or no more.
     Monitor {
-        begins: bool,
+        sees: Option<Sees>,
     },
     /// Nothing, for so long; others wait meanwhile.
     Sleep {

@@ -1,5 +1,7 @@
 //! What is gathered from all shards, a step at a time: keys, clients.
 
+use torc_proto::memcache::Dump;
+
 /// What a walk over the shards is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Over {
@@ -13,6 +15,8 @@ pub enum Over {
     SlotCount { slot: u16 },
     /// Some of them (CLUSTER GETKEYSINSLOT).
     SlotKeys { slot: u16, keys_max: u32 },
+    /// All keys, with what is known of their items (`lru_crawler metadump` and its like).
+    Dump(Dump),
     /// Clients; the echo is the request, which says of whom.
     Clients(OfClients),
 }
@@ -24,6 +28,8 @@ pub enum OfClients {
     Own,
     /// All are told of (CLIENT LIST).
     List,
+    /// So they are, in the words of `stats conns`.
+    Stats,
     /// They are closed, and counted (CLIENT KILL).
     Kill,
     /// The one is closed (CLIENT KILL with nothing but an address).

@@ -457,6 +457,7 @@ pub(crate) fn shared(shards: u16) -> Shared {
         databases: Databases::new(shards),
         users: Default::default(),
         debug_commands: false,
+        on_shutdown: None,
         observed: Default::default(),
         wall: Arc::new(Wall::new(START * 1_000_000)),
         boot_id: 1,

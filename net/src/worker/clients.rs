@@ -4,6 +4,7 @@ use super::connection::{Connection, Phase};
 use super::state::WorkerState;
 use crate::metrics::CloseReason;
 use crate::session::OfClients;
+use crate::session::memcache::stats;
 use crate::session::resp::{ClientFacts, ClientFilter};
 
 /// Places that one step looks at.
@@ -31,12 +32,16 @@ impl WorkerState {
                 continue;
             }
             let id = conn.id;
-            if of == OfClients::List {
-                conn.session.client_line(&facts(conn, self.ticks), out);
-            } else {
-                conn.phase = Phase::Finishing(CloseReason::Killed);
-                out.push(b'x');
-                self.mark_dirty(id);
+            match of {
+                OfClients::Own | OfClients::List => {
+                    conn.session.client_line(&facts(conn, self.ticks), out);
+                }
+                OfClients::Stats => stats::connection(&facts(conn, self.ticks), false, out),
+                OfClients::Kill | OfClients::KillOne => {
+                    conn.phase = Phase::Finishing(CloseReason::Killed);
+                    out.push(b'x');
+                    self.mark_dirty(id);
+                }
             }
         }
         if end < places { end } else { 0 }
@@ -51,6 +56,7 @@ impl WorkerState {
         }
         match of {
             OfClients::Own | OfClients::List => conn.session.client_line(&facts, out),
+            OfClients::Stats => stats::connection(&facts, true, out),
             OfClients::Kill | OfClients::KillOne => {
                 conn.ends_behind_answer = true;
                 out.push(b'x');

@@ -27,7 +27,7 @@ use super::walking::Walk;
 use super::watches::Watched;
 use crate::observed::Monitor;
 use crate::rdma::{Admitted, Pairings};
-use crate::session::{Answer, Output, ReplyKind, Session};
+use crate::session::{Answer, Output, Session};
 use crate::transport::{ConnId, Pieces};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -258,6 +258,11 @@ impl Connection {
         self.moved += len as usize;
     }
 
+    /// Whether it is told of the keys of this shard alone: at a shard's own port, where its protocol knows of shards.
+    pub(crate) fn is_of_one_shard(&self) -> bool {
+        self.on_shard_port && !matches!(self.session, Session::Memcache(_))
+    }
+
     /// Whether its bytes may be parsed.
     pub(crate) fn is_parsed(&self) -> bool {
         self.phase == Phase::Open && !self.parked
@@ -365,11 +370,6 @@ impl Connection {
 pub(super) const CONNECTION_BYTES: usize = size_of::<Connection>() + 512;
 /// Answers of more bytes wait for no others.
 const HELD_BYTES_MAX: usize = 16 << 10;
-
-/// Refused protocols are counted.
-pub(crate) fn is_protocol_refusal(reply: &ReplyKind) -> bool {
-    matches!(reply, ReplyKind::Refused(_))
-}
 
 /// The connections of a worker by place.
 #[derive(Debug, Default)]

@@ -32,6 +32,7 @@ impl WorkerState {
         conn.waits_until = 0;
         let outcome = if is_through { OutcomeClass::Done } else { OutcomeClass::Refused };
         self.stats.request(CommandClass::Local, outcome);
+        self.stats.auth_successes.add(u64::from(is_through));
         conn.session.entered(is_through);
         self.finish(conn, part, &[], read_ns, Answer::Entered(is_through));
         true

@@ -38,6 +38,7 @@ impl WorkerState {
         if self.drain.has_begun() {
             conn.phase = Phase::Finishing(CloseReason::Drained);
         }
+        self.note_came(id, &conn.peer);
         self.budget.charge(&mut conn);
         self.connections.insert(conn);
         self.stats.connections.set(self.connections.len() as u64);
@@ -152,6 +153,7 @@ impl WorkerState {
         self.stats.connections.set(self.connections.len() as u64);
         if conn.phase != Phase::Closing {
             self.stats.close(CloseReason::Client);
+            self.note_goes(id, &conn.peer, CloseReason::Client);
         }
         if std::mem::take(&mut conn.parked) {
             self.stats.parked.subtract(1);

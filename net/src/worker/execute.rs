@@ -3,7 +3,7 @@
 #[cfg(test)]
 use super::bug::Bug;
 use super::compose::wait_behind;
-use super::connection::{Connection, Phase, is_protocol_refusal};
+use super::connection::{Connection, Phase};
 use super::holds::Holder;
 use super::joint;
 use super::notices::Notices;
@@ -15,7 +15,7 @@ use super::tier::DURABILITY;
 use super::upload::UploadPlace;
 use super::view::context;
 use crate::metrics::{CloseReason, CommandClass, OutcomeClass, WorkerStats};
-use crate::session::{Answer, Once, Part, ReplyKind, Session, Wish, Work};
+use crate::session::{Answer, Once, Part, ReplyKind, Wish, Work};
 use crate::transport::ConnId;
 use crate::tunables::Pause;
 use torc_engine::Shard;
@@ -351,7 +351,7 @@ impl WorkerState {
             }
             Work::Reads { asked } => self.give_reads(conn, part, asked, read_ns),
             Work::Pair { client } => self.begin_pair(conn, part, client, read_ns),
-            Work::Monitor { begins } => self.begin_monitor(conn, part, *begins, read_ns),
+            Work::Monitor { sees } => self.begin_monitor(conn, part, *sees, read_ns),
             Work::Sleep { ms } => self.begin_sleep(conn, part, *ms, read_ns),
             Work::Enter { user, password } => self.begin_enter(conn, part, (user, password), read_ns),
             Work::Told(told, value) => {
@@ -474,7 +474,13 @@ impl WorkerState {
     }
 
     pub(super) fn end_by_answer(&mut self, conn: &mut Connection, reply: &ReplyKind) {
-        self.stats.protocol_refusals.add(u64::from(is_protocol_refusal(reply)));
+        if let ReplyKind::Refused(refused) = reply {
+            self.stats.protocol_refusals.add(1);
+            if self.refusals_told.is_due(self.ticks) {
+                let (shard, peer) = (self.number, &*conn.peer);
+                tracing::info!(shard, %peer, "a client spoke {refused}, which is not served; others within 10 s are not told");
+            }
+        }
         conn.phase = Phase::Finishing(CloseReason::Answered);
     }
 
@@ -498,7 +504,7 @@ impl WorkerState {
         }
         if shard == self.number {
             Destination::Here
-        } else if conn.on_shard_port && !matches!(conn.session, Session::Memcache(_)) {
+        } else if conn.is_of_one_shard() {
             Destination::Moved(Answer::Moved { slot: slot_of(key), shard, epoch: self.shared.slots.epoch() })
         } else {
             Destination::There(shard)

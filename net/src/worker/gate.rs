@@ -17,8 +17,24 @@ const LOG_MS: Millis = 10_000;
 pub(super) struct Gate {
     /// When the next one is answered at the earliest, by the clock of time-outs.
     line_end: Millis,
-    /// When the next one is told in the log.
+    /// Which are told in the log.
+    told: Seldom,
+}
+
+/// What clients can bring about is told in the log now and then.
+#[derive(Debug, Default)]
+pub(super) struct Seldom {
     silent_until: Millis,
+}
+
+impl Seldom {
+    pub(super) fn is_due(&mut self, now: Millis) -> bool {
+        let is_due = now >= self.silent_until;
+        if is_due {
+            self.silent_until = now + LOG_MS;
+        }
+        is_due
+    }
 }
 
 impl Gate {
@@ -32,11 +48,7 @@ impl Gate {
     }
 
     pub(super) fn is_told(&mut self, now: Millis) -> bool {
-        let is_told = now >= self.silent_until;
-        if is_told {
-            self.silent_until = now + LOG_MS;
-        }
-        is_told
+        self.told.is_due(now)
     }
 }
 

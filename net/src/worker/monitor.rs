@@ -1,33 +1,37 @@
-//! MONITOR: shows clients what all others ask for. Nobody who is not monitored pays for more than a look at a flag.
+//! MONITOR shows clients what all others ask for, `watch` what becomes of items (noted in `notices/`). Nobody who is not monitored pays for more than a look at a flag.
 
 use super::connection::{Connection, Phase};
 use super::state::WorkerState;
 use crate::metrics::{CloseReason, CommandClass, OutcomeClass};
+use crate::observed::Sees;
 use crate::session::{Answer, Part, ReplyKind, Scratch, Work, monitor_line};
 
 /// What a client is told when there are as many monitors as may be.
 const MONITORS: &str = "monitors";
 
 impl WorkerState {
-    /// Lets a client monitor the server, or no more.
+    /// Lets a client monitor the server, or no more. Who watches events may choose others.
     #[cold]
     pub(super) fn begin_monitor(
         &mut self,
         conn: &mut Connection,
         part: &Part<'_>,
-        begins: bool,
+        sees: Option<Sees>,
         read_ns: u64,
     ) -> bool {
-        if !begins {
+        let goes_on = sees == Some(Sees::Requests) && conn.monitor.is_some();
+        if !goes_on {
             self.end_monitor(conn);
-        } else if conn.monitor.is_none() {
-            conn.monitor = self.shared.observed.monitors.begin();
+        }
+        if let Some(sees) = sees.filter(|_| !goes_on) {
+            conn.monitor = self.shared.observed.monitors.begin(sees);
             if conn.monitor.is_none() {
                 self.stats.request(CommandClass::Local, OutcomeClass::Refused);
                 self.finish(conn, part, &[], read_ns, Answer::Busy { limit: MONITORS });
                 return true;
             }
             self.monitoring.here.push(conn.id);
+            self.look_for_listeners();
         }
         self.stats.request(CommandClass::Local, OutcomeClass::Done);
         self.finish(conn, part, &[], read_ns, Answer::Local);

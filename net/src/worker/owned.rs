@@ -6,6 +6,7 @@
 use super::mail::AskBytes;
 use super::pool::Pool;
 use super::queue::Asked;
+use crate::observed::Sees;
 use crate::session::{
     About, Answer, AttachRefusal, DatabasesChange, Exec, Joint, Jointly, NotFlushed, NotTracked, NotWalked,
     Once, Over, PairRefusal, Part, ReplyKind, Script, Shares, Told, Tracked, Tracking, Work, lent_cost,
@@ -50,7 +51,7 @@ pub(crate) enum OwnedWork {
     Reads,
     Told(Told),
     Monitor {
-        begins: bool,
+        sees: Option<Sees>,
     },
     Sleep {
         ms: u64,
@@ -125,7 +126,7 @@ impl OwnedPart {
             Work::Pair { client } => (OwnedWork::Pair, &b""[..], client),
             Work::Reads { asked } => (OwnedWork::Reads, &b""[..], asked),
             Work::Told(told, value) => (OwnedWork::Told(told), &b""[..], value),
-            Work::Monitor { begins } => (OwnedWork::Monitor { begins }, &b""[..], &b""[..]),
+            Work::Monitor { sees } => (OwnedWork::Monitor { sees }, &b""[..], &b""[..]),
             Work::Sleep { ms } => (OwnedWork::Sleep { ms }, &b""[..], &b""[..]),
             Work::Enter { user, password } => (OwnedWork::Enter, user, password),
             Work::Messages { about, name, message } => (OwnedWork::Messages(about), name, message),
@@ -181,7 +182,7 @@ impl OwnedPart {
             OwnedWork::Messages(about) => Work::Messages { about, name: key, message: value },
             OwnedWork::Pair => Work::Pair { client: value },
             OwnedWork::Reads => Work::Reads { asked: value },
-            OwnedWork::Monitor { begins } => Work::Monitor { begins },
+            OwnedWork::Monitor { sees } => Work::Monitor { sees },
             OwnedWork::Sleep { ms } => Work::Sleep { ms },
             OwnedWork::Enter => Work::Enter { user: key, password: value },
             OwnedWork::Tracking(asked) => Work::Tracking { asked, prefixes: value },

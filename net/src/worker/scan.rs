@@ -6,6 +6,7 @@ use super::state::WorkerState;
 use super::step::{Scanner, Step};
 use crate::metrics::{CommandClass, OutcomeClass};
 use crate::session::{Answer, Part};
+use torc_engine::shard::Tells;
 
 /// Bits of a scan's cursor that belong to the shard's own; the shard is above them.
 pub(super) const CURSOR_BITS: u32 = 48;
@@ -27,7 +28,9 @@ impl WorkerState {
         };
         let (database, local) = (part.work.database(), cursor & ((1 << CURSOR_BITS) - 1));
         if shard == self.number {
-            let Some(step) = self.step_here(conn, database, local, count) else { return false };
+            let Some(step) = self.step_here(conn, database, (local, count, Tells::Keys)) else {
+                return false;
+            };
             self.stats.request(CommandClass::Scan, OutcomeClass::Done);
             let answer = Answer::Scanned { cursor: step.cursor, keys: &step.keys };
             self.finish(conn, part, &[], read_ns, answer);
@@ -43,7 +46,7 @@ impl WorkerState {
             self.ask_later(conn);
             return false;
         }
-        let what = What::Scan { cursor: local, count };
+        let what = What::Scan { cursor: local, count, tells: Tells::Keys };
         let ask = Ask { database, room: SCAN_ROOM, ..Ask::plain(conn.next_address(), what) };
         let asked = self.ask(conn, shard, &ask, AskBytes { echo: part.echo, ..AskBytes::default() });
         if asked {
@@ -57,8 +60,7 @@ impl WorkerState {
         &mut self,
         conn: &mut Connection,
         database: u16,
-        local: u64,
-        count: u32,
+        from: (u64, u32, Tells),
     ) -> Option<Step> {
         let step = match conn.scans.take() {
             Some(step) => *step,
@@ -72,7 +74,7 @@ impl WorkerState {
             }
             None => {
                 let keys = self.pool.take();
-                self.scan(database, local, count, conn.on_shard_port, keys, Scanner::Client(conn.id))
+                self.scan(database, from, conn.is_of_one_shard(), keys, Scanner::Client(conn.id))
             }
         };
         if step.missing > 0 {
@@ -97,7 +99,7 @@ impl WorkerState {
         &mut self,
         shard: u16,
         database: u16,
-        (local, count): (u64, u32),
+        from: (u64, u32, Tells),
         out: &mut Vec<u8>,
     ) -> Option<u64> {
         let step = match self.take_step(shard) {
@@ -105,7 +107,7 @@ impl WorkerState {
             None if !self.may_scan() => return None,
             None => {
                 let keys = self.pool.take();
-                self.scan(database, local, count, false, keys, Scanner::Shard(shard))
+                self.scan(database, from, false, keys, Scanner::Shard(shard))
             }
         };
         if step.missing > 0 {
@@ -122,21 +124,20 @@ impl WorkerState {
     fn scan(
         &mut self,
         database: u16,
-        local: u64,
-        count: u32,
+        (local, count, tells): (u64, u32, Tells),
         only_here: bool,
         mut keys: Vec<u8>,
         scanner: Scanner,
     ) -> Step {
         let mut elsewhere = Vec::new();
-        let next = self.shard.scan(database, local, count, self.now, &mut keys, &mut elsewhere);
+        let next = self.shard.scan(database, (local, count), tells, self.now, &mut keys, &mut elsewhere);
         #[cfg(test)]
         if self.strikes(super::bug::Bug::BlindScan) {
             keys.clear();
         }
         let here = u64::from(self.number) << CURSOR_BITS;
         let cursor = self.cursor_behind(here, next, only_here);
-        let mut step = Step { database, cursor, keys, missing: 0 };
+        let mut step = Step { database, tells, cursor, keys, missing: 0 };
         self.fetch_keys(&elsewhere, &mut step, scanner);
         step
     }

@@ -157,6 +157,7 @@ impl WorkerState {
         transport: &mut impl Transport,
     ) {
         self.stats.close(reason);
+        self.note_goes(conn.id, &conn.peer, reason);
         conn.phase = Phase::Closing;
         transport.close(conn.id);
     }

@@ -246,8 +246,8 @@ impl WorkerState {
                 let cursor = self.cursor_behind(here, next.into(), false);
                 (Some(OwnedAnswer::Scanned { cursor }), None)
             }
-            What::Scan { cursor, count } => {
-                let cursor = self.scan_for(lane, database, (cursor, count), out)?;
+            What::Scan { cursor, count, tells } => {
+                let cursor = self.scan_for(lane, database, (cursor, count, tells), out)?;
                 (Some(OwnedAnswer::Scanned { cursor }), None)
             }
         })

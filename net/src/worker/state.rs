@@ -6,7 +6,7 @@ use super::bug::{Bug, Bugs};
 use super::connection::Connections;
 use super::drain::Drain;
 use super::durations::TurnTimes;
-use super::gate::Gate;
+use super::gate::{Gate, Seldom};
 use super::holds::Holds;
 use super::mail::{Batch, Mail};
 use super::messages::table::Subscriptions;
@@ -140,6 +140,8 @@ pub(crate) struct WorkerState {
     pub(super) told_dropped: u64,
     pub(super) drain: Drain,
     pub(super) gate: Gate,
+    /// Clients of protocols that are not served.
+    pub(super) refusals_told: Seldom,
     pub(super) accept_failure_logged: bool,
     #[cfg(test)]
     pub(super) bugs: Bugs,
@@ -189,6 +191,7 @@ impl WorkerState {
             told_dropped: 0,
             drain: Drain::default(),
             gate: Gate::default(),
+            refusals_told: Seldom::default(),
             accept_failure_logged: false,
             #[cfg(test)]
             bugs: Bugs::default(),

@@ -6,6 +6,7 @@ use crate::observed::{Observed, SLOW_LOG_MAX};
 use crate::scripts::{NO_ROOM, Script};
 use crate::session::{Changeable, ComposeContext, ServerView};
 use crate::shared::Shared;
+use crate::shutdown::OnShutdown;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -143,6 +144,14 @@ impl ServerView for View {
 
     fn has_debug_commands(&self) -> bool {
         self.shared.debug_commands
+    }
+
+    fn has_shutdown_command(&self) -> bool {
+        self.shared.on_shutdown.is_some()
+    }
+
+    fn shut_down(&self) {
+        self.shared.on_shutdown.iter().for_each(OnShutdown::ask);
     }
 
     fn has_password(&self) -> bool {

@@ -1,4 +1,4 @@
-//! Walks over all shards for one command: KEYS, RANDOMKEY, the keys of a slot, CLIENT LIST and KILL.
+//! Walks over all shards for one command: KEYS, RANDOMKEY, the keys of a slot, `lru_crawler metadump`, CLIENT LIST and KILL.
 //!
 //! ```text
 //!   begin_walk --> a step here, one a turn ------------------+--> the walk has what it wants, or was everywhere: answered
@@ -7,9 +7,9 @@
 //! ```
 //!
 //! A step is as short as one of SCAN, and others are served in between. Nothing of the connection is begun meanwhile. What is
-//! found is bounded, and charged to the connection.
+//! found is bounded, and charged to the connection. A dump is answered step by step, and waits while its client takes nothing.
 
-use super::connection::Connection;
+use super::connection::{Connection, Phase};
 use super::mail::{Ask, AskBytes, AskKind, What};
 use super::owned::OwnedPart;
 use super::scan::{CURSOR_BITS, SCAN_ROOM};
@@ -18,13 +18,17 @@ use super::walking::Walk;
 use crate::metrics::{CommandClass, OutcomeClass};
 use crate::session::resp::PATTERN_STEPS_MAX;
 use crate::session::{Answer, NotWalked, OfClients, Over, Part, Work};
+use torc_engine::shard::Tells;
 use torc_engine::words;
+use torc_proto::memcache::Dump;
 use torc_proto::resp::glob;
 use torc_proto::slot::slot_of;
 
 /// Most bytes that one walk gathers, and the share of the memory for clients that it may take.
 const WALK_BYTES_MAX: usize = 16 << 20;
 const GRANT_SHARE: usize = 8;
+/// A dump goes on when no more than so many bytes of it wait for its client: it has no end of them, so it takes less than other answers may.
+const DUMP_BYTES_MAX: usize = 64 << 10;
 /// Keys that one step looks for.
 const STEP_KEYS: u32 = 1000;
 
@@ -45,7 +49,7 @@ impl WorkerState {
         read_ns: u64,
     ) -> bool {
         // What is asked of another shard is taken back until the walk is over: nothing may be behind it.
-        if !conn.queue.is_empty() {
+        if !conn.queue.is_empty() || matches!(over, Over::Dump(_)) && !conn.has_room(DUMP_BYTES_MAX) {
             return false;
         }
         let mut walk = conn.walk.take().unwrap_or_else(|| Box::new(self.walk(conn, part, over)));
@@ -67,7 +71,7 @@ impl WorkerState {
                 self.ask_later(conn);
                 return false;
             }
-            _ => What::Scan { cursor: local, count: walk.step_keys() },
+            _ => What::Scan { cursor: local, count: walk.step_keys(), tells: walk.tells() },
         };
         conn.walk = Some(walk);
         let database = part.work.database();
@@ -89,13 +93,13 @@ impl WorkerState {
     fn walk(&self, conn: &Connection, part: &Part<'_>, over: Over) -> Walk {
         let here = u64::from(self.number) << CURSOR_BITS;
         let cursor = match over {
-            _ if conn.on_shard_port => here,
+            _ if conn.is_of_one_shard() => here,
             Over::Count | Over::Clients(OfClients::Own) => here,
             Over::AnyKey => self.anywhere(part.work.database(), self.turn.began_ns ^ conn.number << 32),
             Over::SlotCount { slot } | Over::SlotKeys { slot, .. } => {
                 u64::from(self.shared.slots.owner(slot)) << CURSOR_BITS
             }
-            Over::Keys | Over::Clients(_) => 0,
+            Over::Keys | Over::Dump(_) | Over::Clients(_) => 0,
         };
         let from_start = !matches!(over, Over::AnyKey);
         Walk { over, cursor, from_start, count: 0, found: Vec::new() }
@@ -130,17 +134,17 @@ impl WorkerState {
                 self.own_client(conn, of, part.echo, &mut found);
             }
             let here = u64::from(self.number) << CURSOR_BITS;
-            let only_here = conn.on_shard_port || of == OfClients::Own;
+            let only_here = conn.is_of_one_shard() || of == OfClients::Own;
             return Some((self.cursor_behind(here, next.into(), only_here), found));
         }
         if walk.over == Over::Count {
-            let own = conn.on_shard_port.then_some(self.number);
+            let own = conn.is_of_one_shard().then_some(self.number);
             let figures = self.shared.database(part.work.database().into(), own);
             let mut found = self.pool.take();
             found.extend_from_slice(&(figures.items + figures.only).to_le_bytes());
             return Some((0, found));
         }
-        let step = self.step_here(conn, part.work.database(), local, walk.step_keys())?;
+        let step = self.step_here(conn, part.work.database(), (local, walk.step_keys(), walk.tells()))?;
         Some((step.cursor, step.keys))
     }
 
@@ -173,12 +177,16 @@ impl WorkerState {
     ) -> bool {
         let answer = match came {
             Came::More if self.passes(&mut walk, conn) => {
+                self.tell_part(conn, part, &mut walk);
                 conn.walk = Some(walk);
                 if !conn.dirty {
                     conn.dirty = true;
                     self.dirty.push(conn.id);
                 }
                 return false;
+            }
+            Came::More | Came::Done if matches!(walk.over, Over::Dump(_)) => {
+                Answer::Walked { count: 1, found: &walk.found }
             }
             Came::More | Came::Done => Answer::Walked { count: walk.count, found: &walk.found },
             Came::Not(why) => Answer::NotWalked(why),
@@ -188,17 +196,27 @@ impl WorkerState {
         true
     }
 
+    /// What a dump has found is written after each step: who does not take it stops the walk.
+    fn tell_part(&mut self, conn: &mut Connection, part: &Part<'_>, walk: &mut Walk) {
+        if matches!(walk.over, Over::Dump(_)) && conn.phase == Phase::Open {
+            conn.output.prepare(|| self.pool.take());
+            self.compose(conn, part, &[], &Answer::Walked { count: 0, found: &walk.found });
+            walk.found.clear();
+            self.budget.charge(conn);
+        }
+    }
+
     /// Whether there is somewhere to go on.
     fn passes(&self, walk: &mut Walk, conn: &Connection) -> bool {
         let shard = (walk.cursor >> CURSOR_BITS) as u16;
         match walk.over {
-            Over::SlotCount { slot } | Over::SlotKeys { slot, .. } if !conn.on_shard_port => {
+            Over::SlotCount { slot } | Over::SlotKeys { slot, .. } if !conn.is_of_one_shard() => {
                 walk.cursor != 0 && shard == self.shared.slots.owner(slot)
             }
             _ if walk.cursor != 0 => true,
             // A walk that began in between goes once more from the start to the end.
             _ => {
-                if conn.on_shard_port {
+                if conn.is_of_one_shard() {
                     walk.cursor = u64::from(self.number) << CURSOR_BITS;
                 }
                 !std::mem::replace(&mut walk.from_start, true)
@@ -210,6 +228,10 @@ impl WorkerState {
 impl Walk {
     fn step_keys(&self) -> u32 {
         if self.over == Over::AnyKey { 1 } else { STEP_KEYS }
+    }
+
+    fn tells(&self) -> Tells {
+        if matches!(self.over, Over::Dump(_)) { Tells::Items } else { Tells::Keys }
     }
 
     /// Takes what a step has found, unless all is more than `bytes_max` bytes then. `pattern` is for keys.
@@ -244,12 +266,31 @@ impl Walk {
                 self.count += found.len() as u64;
                 Came::More
             }
-            Over::Clients(OfClients::Own | OfClients::List) => {
+            Over::Dump(dump) => self.take_items(found, dump),
+            Over::Clients(OfClients::Own | OfClients::List | OfClients::Stats) => {
                 self.found.extend_from_slice(found);
                 Came::More
             }
         };
-        if self.found.len() > bytes_max { Came::Not(NotWalked::TooMuch) } else { came }
+        // What a dump has found goes out after each step.
+        let is_gathered = !matches!(self.over, Over::Dump(_));
+        if is_gathered && self.found.len() > bytes_max { Came::Not(NotWalked::TooMuch) } else { came }
+    }
+
+    /// Keys and facts come in turn.
+    fn take_items(&mut self, found: &[u8], dump: Dump) -> Came {
+        let Dump::Items { max } = dump else {
+            self.found.extend_from_slice(found);
+            return Came::More;
+        };
+        let wanted = u64::from(max).saturating_sub(self.count) as usize;
+        let mut words = words::each(found);
+        for (key, facts) in std::iter::from_fn(|| words.next().zip(words.next())).take(wanted) {
+            self.count += 1;
+            self.push(key);
+            self.push(facts);
+        }
+        if self.count >= max.into() { Came::Done } else { Came::More }
     }
 
     fn take_matching(&mut self, found: &[u8], pattern: &[u8]) -> Came {

@@ -14,8 +14,8 @@ use torc_engine::command::{Body, Command, Millis, Op, Outcome, Refusal, UploadId
 use torc_engine::segments::Lent;
 use torc_engine::{Shard, ShardConfig};
 use torc_net::session::{
-    Answer, ComposeContext, DatabasesChange, Exec, Jointly, Limits, Output, Piece, Port, Protocol, ReplyKind,
-    Scratch, ServerView, Session, Work,
+    Answer, ComposeContext, DatabasesChange, Exec, Jointly, Limits, Output, Over, Piece, Port, Protocol,
+    ReplyKind, Scratch, ServerView, Session, Work,
 };
 use tracking::Tracker;
 
@@ -241,8 +241,10 @@ impl Connection {
             | Work::Told(..)
             | Work::Monitor { .. }
             | Work::Sleep { .. } => self.compose(reply, &[], echo, &Answer::Local, now),
-            Work::Walk { .. } => {
-                self.compose(reply, &[], echo, &Answer::Walked { count: 0, found: &[] }, now);
+            // A dump is told that nothing more comes.
+            Work::Walk { over, .. } => {
+                let count = u64::from(matches!(over, Over::Dump(_)));
+                self.compose(reply, &[], echo, &Answer::Walked { count, found: &[] }, now);
             }
             Work::Attach { .. } => {
                 let answer = Answer::Attach(Err(torc_net::session::AttachRefusal::Off));

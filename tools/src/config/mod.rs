@@ -45,6 +45,8 @@ pub(crate) enum LogFormat {
 #[derive(Debug, Clone)]
 pub(crate) struct Config {
     pub(crate) server: ServerConfig,
+    /// Clients may end the server.
+    pub(crate) shutdown_command: bool,
     pub(crate) admin: Option<SocketAddr>,
     pub(crate) log: LogFormat,
     pub(crate) log_level: tracing::Level,
@@ -82,6 +84,7 @@ impl Config {
         let show = |time: &Option<Duration>| show_duration(*time);
         let auth_timeout = r.one("auth-timeout", value::duration, show)?;
         let debug_commands = r.one("enable-debug-command", switch, bool::to_string)?;
+        let shutdown_command = r.one("enable-shutdown-command", switch, bool::to_string)?;
         let listen = r.listen(allow_remote || !users.is_empty())?;
         let announce_host = r.announce_host(&listen)?;
         let transport = r.one("transport", |text| text.parse(), ToString::to_string)?;
@@ -154,6 +157,7 @@ impl Config {
             users,
             auth_timeout,
             debug_commands,
+            on_shutdown: None,
             shards,
             cpus,
             memory_bytes,
@@ -191,7 +195,15 @@ impl Config {
             drain_timeout,
         };
         server.value_bytes_max = r.value_max(&server)?;
-        Ok(Config { server, admin, log, log_level, entries: reader.entries, warnings: Vec::new() })
+        Ok(Config {
+            server,
+            shutdown_command,
+            admin,
+            log,
+            log_level,
+            entries: reader.entries,
+            warnings: Vec::new(),
+        })
     }
 }
 

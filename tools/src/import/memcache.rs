@@ -5,6 +5,7 @@ use super::{Batch, Item, Source};
 use crate::cli::stream::{self, Stream};
 use crate::exit::Failure;
 use std::time::Duration;
+use torc_proto::memcache::{KEY_BYTES_MAX, is_key, key64};
 
 /// Keys that are asked for together.
 const KEYS: usize = 128;
@@ -87,14 +88,17 @@ impl Memcache {
         Ok(Memcache { dump, items, name: name.clone() })
     }
 
-    /// The next keys, and whether there are no more.
-    fn keys(&mut self) -> Result<(Vec<Vec<u8>>, bool), String> {
-        let mut keys = Vec::new();
+    /// The next keys, how many there are that memcached's protocol cannot ask for, and whether there are no more.
+    fn keys(&mut self) -> Result<(Vec<Vec<u8>>, u64, bool), String> {
+        let (mut keys, mut others) = (Vec::new(), 0);
         while keys.len() < KEYS {
             let line = self.dump.line()?;
             match line.strip_prefix(b"key=") {
-                Some(rest) => keys.push(decoded(rest.split(|&byte| byte == b' ').next().unwrap_or_default())),
-                None if line == b"END" => return Ok((keys, true)),
+                Some(rest) => {
+                    let key = decoded(rest.split(|&byte| byte == b' ').next().unwrap_or_default());
+                    if can_be_asked_for(&key) { keys.push(key) } else { others += 1 }
+                }
+                None if line == b"END" => return Ok((keys, others, true)),
                 None if line.starts_with(b"CLIENT_ERROR unauthenticated") => {
                     return Err("it asks for a password; give --source-password-file, and the user as in memcache://USER@HOST".into());
                 }
@@ -106,14 +110,12 @@ impl Memcache {
                 }
             }
         }
-        Ok((keys, false))
+        Ok((keys, others, false))
     }
 
     fn items(&mut self, keys: Vec<Vec<u8>>) -> Result<Vec<Item>, String> {
         let mut requests = Vec::new();
-        for key in &keys {
-            requests.extend_from_slice(&[b"mg ", &key[..], b" v f t\r\n"].concat());
-        }
+        keys.iter().for_each(|key| request(key, &mut requests));
         self.items.send(&requests)?;
         let mut items = Vec::new();
         for key in keys {
@@ -149,15 +151,34 @@ impl Source for Memcache {
     }
 
     fn next(&mut self) -> Result<Batch, Failure> {
-        let fetched = self.keys().and_then(|(keys, is_last)| Ok((self.items(keys)?, is_last)));
-        let (items, is_last) =
+        let fetched =
+            self.keys().and_then(|(keys, others, is_last)| Ok((self.items(keys)?, others, is_last)));
+        let (items, others, is_last) =
             fetched.map_err(|error| Failure::Failed(format!("the source {}: {error}", self.name)))?;
-        Ok(Batch { items, others: 0, is_last })
+        Ok(Batch { items, others, is_last })
     }
 
     fn place(&self) -> Option<u64> {
         None
     }
+}
+
+/// Whether a request can name it. A Torc that is read has longer keys, too.
+fn can_be_asked_for(key: &[u8]) -> bool {
+    let base64_bytes = key.len().div_ceil(3) * 4;
+    !key.is_empty() && if is_key(key) { key.len() } else { base64_bytes } <= KEY_BYTES_MAX
+}
+
+/// Appends the `mg` of a key: in base64 if it cannot stand in a line.
+fn request(key: &[u8], to: &mut Vec<u8>) {
+    to.extend_from_slice(b"mg ");
+    if is_key(key) {
+        to.extend_from_slice(key);
+    } else {
+        key64::encode(key, to);
+        to.extend_from_slice(b" b");
+    }
+    to.extend_from_slice(b" v f t\r\n");
 }
 
 /// A key as metadump writes it: `%20` for a byte that no URL has.
@@ -183,6 +204,19 @@ fn decoded(text: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn keys_that_a_line_cannot_have_are_asked_for_in_base64() {
+        let mut requests = Vec::new();
+        request(b"a:b", &mut requests);
+        request(b"a b\n", &mut requests);
+        assert_eq!(requests, b"mg a:b v f t\r\nmg YSBiCg== b v f t\r\n");
+        for (key, can) in
+            [(vec![b'k'; 250], true), (vec![b'k'; 251], false), (vec![0; 186], true), (vec![0; 189], false)]
+        {
+            assert_eq!(can_be_asked_for(&key), can, "{}", key.len());
+        }
+    }
 
     #[test]
     fn keys_are_decoded() {

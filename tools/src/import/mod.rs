@@ -119,7 +119,7 @@ impl std::fmt::Display for Told {
         writeln!(f, "{items} items, {bytes} bytes of values")?;
         for (count, what) in [
             (kept, "kept as the server had them (--keep)"),
-            (others, "left out: their values are no strings"),
+            (others, "left out: their values are no strings, or no request can name their keys"),
             (
                 refused,
                 "refused by the server, as key or value is longer than it takes, or its memory is full",

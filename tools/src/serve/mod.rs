@@ -31,6 +31,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Notify;
+use torc_net::server::OnShutdown;
 use torc_net::tier::Durability;
 
 pub(crate) fn run(args: &ServeArgs) -> Result<(), Failure> {
@@ -83,8 +85,12 @@ fn fit_files(config: &mut Config, files: u64) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn serve(config: Config, machine: &Machine) -> Result<(), Failure> {
+async fn serve(mut config: Config, machine: &Machine) -> Result<(), Failure> {
     let mut stop = Stop::new()?;
+    if config.shutdown_command {
+        let asked = stop.asked.clone();
+        config.server.on_shutdown = Some(OnShutdown::new(move || asked.notify_one()));
+    }
     let running: Arc<OnceLock<Running>> = Arc::default();
     let (figures, tier, rearmed) = (running.clone(), running.clone(), running.clone());
     let is_always = config.server.tier.as_ref().is_some_and(|tier| tier.durability == Durability::Always);
@@ -154,11 +160,12 @@ fn announce(line: &str) -> Result<(), Failure> {
     }
 }
 
-/// SIGTERM and SIGINT, which mean the same; and SIGXFSZ, which is caught so that a tier beyond the limit of file sizes (ulimit
+/// SIGTERM and SIGINT, which mean the same, as does `shutdown` of a client; and SIGXFSZ, which is caught so that a tier beyond the limit of file sizes (ulimit
 /// -f) is refused with words.
 struct Stop {
     terminate: Signal,
     interrupt: Signal,
+    asked: Arc<Notify>,
     _file_size: Signal,
 }
 
@@ -168,6 +175,7 @@ impl Stop {
         Ok(Stop {
             terminate: signal(SignalKind::terminate()).map_err(fail)?,
             interrupt: signal(SignalKind::interrupt()).map_err(fail)?,
+            asked: Arc::default(),
             _file_size: signal(SignalKind::from_raw(libc::SIGXFSZ)).map_err(fail)?,
         })
     }
@@ -176,6 +184,7 @@ impl Stop {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
+            () = self.asked.notified() => {}
         }
     }
 }

@@ -1,7 +1,10 @@
-//! `torc import`, from a server that speaks Redis' protocol: expiry, what is kept, what goes wrong and what is then told.
+//! `torc import`, from servers that speak Redis' or memcached's protocol: expiry, what is kept, what goes wrong and what is then told.
 
-use crate::harness::{Server, finish, stderr_of, torc};
+use crate::harness::{Client, PATIENCE, Server, finish, stderr_of, torc};
 use std::io::Write;
+use std::net::{TcpListener, TcpStream};
+use std::process::Command;
+use std::time::{Duration, Instant};
 
 fn import(source: &str, server: &Server, more: &[&str]) -> (Option<i32>, String, String) {
     let address = server.address().to_string();
@@ -39,6 +42,66 @@ fn all_that_a_database_holds_is_brought_over_with_its_expiry() {
     let (_, told, _) = import(&name, &target, &[]);
     assert!(told.starts_with("1000 items"), "{told}");
     client.ask(b"GET key:1\r\n", b"$7\r\nvalue-1\r\n");
+}
+
+/// What a memcached holds, or a Torc that is read as one; `client` has stored it.
+fn brought_over(source: &str) {
+    let target = Server::start(&["--shards=2"]);
+    let (code, told, errors) = import(&format!("memcache://{source}"), &target, &[]);
+    assert_eq!(code, Some(0), "{errors}");
+    assert!(told.starts_with("1001 items, 8895 bytes"), "{told}");
+    let mut client = target.connect();
+    client.ask(
+        b"get key:7 key:998\r\n",
+        b"VALUE key:7 7 7\r\nvalue-7\r\nVALUE key:998 998 9\r\nvalue-998\r\nEND\r\n",
+    );
+    client.ask(b"mg key:999 t\r\nmg AAogLw== b v\r\n", b"HD t-1\r\nVA 5\r\nbytes\r\n");
+    client.send(b"mg key:998 t\r\n");
+    let ttl = String::from_utf8(client.read_some()).unwrap();
+    let ttl: u32 = ttl.trim_start_matches("HD t").trim_end().parse().unwrap();
+    assert!((900..=1000).contains(&ttl), "{ttl}");
+}
+
+/// A thousand items, half of which expire, and one whose key is no text.
+fn store_items(mut client: Client) {
+    for number in 0..1000 {
+        let (ttl, value) = (if number % 2 == 0 { 1000 } else { 0 }, format!("value-{number}"));
+        let set = format!("set key:{number} {number} {ttl} {}\r\n{value}\r\n", value.len());
+        client.ask(set.as_bytes(), b"STORED\r\n");
+    }
+    client.ask(b"ms AAogLw== 5 b\r\nbytes\r\n", b"HD\r\n");
+}
+
+#[test]
+fn what_memcached_and_torc_hold_is_brought_over_by_memcacheds_protocol() {
+    let source = Server::start(&["--shards=2"]);
+    store_items(source.connect());
+    brought_over(&source.address().to_string());
+    // A port that was free a moment ago.
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let address = format!("127.0.0.1:{port}");
+    let mut command = Command::new("memcached");
+    let Ok(mut memcached) =
+        command.args(["-l", "127.0.0.1", "-U", "0", "-u", "root", "-p", &port.to_string()]).spawn()
+    else {
+        eprintln!("SKIPPED: memcached is not installed, so nothing was imported from it");
+        return;
+    };
+    let begun = Instant::now();
+    let stream = loop {
+        match TcpStream::connect(&address) {
+            Ok(stream) => break stream,
+            Err(error) => assert!(begun.elapsed() < PATIENCE, "{error}"),
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    };
+    let outcome = std::panic::catch_unwind(|| {
+        store_items(Client::new(stream));
+        brought_over(&address);
+    });
+    memcached.kill().unwrap();
+    memcached.wait().unwrap();
+    outcome.unwrap();
 }
 
 #[test]

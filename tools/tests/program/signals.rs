@@ -21,6 +21,23 @@ fn a_signal_ends_an_idle_server_with_code_zero() {
     }
 }
 
+#[test]
+fn a_client_ends_the_server_where_it_may() {
+    for mode in ["shutdown", "shutdown graceful"] {
+        let mut server = Server::start(&["--enable-shutdown-command"]);
+        let mut client = server.connect();
+        client.ask(b"set a 0 0 1\r\nx\r\n", b"STORED\r\n");
+        client.send(format!("{mode}\r\n").as_bytes());
+        let (status, stderr) = server.wait();
+        assert_eq!(status.code(), Some(0), "{stderr}");
+        assert!(stderr.contains("draining") && stderr.contains("stopped"), "{stderr}");
+        assert!(client.rest().is_empty());
+    }
+    let server = Server::start(&[]);
+    server.connect().ask(b"shutdown\r\n", b"ERROR: shutdown not enabled\r\n");
+    server.connect().ask(b"mn\r\n", b"MN\r\n");
+}
+
 /// Values of 1,000 bytes in pipelines of 16: answers are often under way when the signal comes.
 const DEPTH: usize = 16;
 const VALUE: [u8; 1000] = [b'v'; 1000];

@@ -139,7 +139,7 @@ fn scan_all(shard: &Shard, count: u32) -> (usize, usize, usize) {
     let (mut cursor, mut steps, mut seen, mut longest) = (0, 0, std::collections::HashSet::new(), 0);
     loop {
         let mut keys = Vec::new();
-        cursor = shard.scan(0, cursor, count, NOW, &mut keys, &mut Vec::new());
+        cursor = shard.scan(0, (cursor, count), Tells::Keys, NOW, &mut keys, &mut Vec::new());
         steps += 1;
         longest = longest.max(keys.len());
         seen.extend(words::each(&keys).map(<[u8]>::to_vec));
@@ -172,7 +172,7 @@ fn a_step_of_a_scan_is_bounded_in_items_and_bytes_whatever_is_asked_for() {
     // Keys that are not live are work, too, although none is found.
     let mut found = Vec::new();
     shard.flush(None, NOW);
-    assert_ne!(shard.scan(0, 0, 10, NOW, &mut found, &mut Vec::new()), 0);
+    assert_ne!(shard.scan(0, (0, 10), Tells::Keys, NOW, &mut found, &mut Vec::new()), 0);
     assert!(found.is_empty());
     let mut shard = shard_of(64 << 20);
     (0..300u32).for_each(|number| set(&mut shard, &number.to_le_bytes().repeat(1000), b"v"));

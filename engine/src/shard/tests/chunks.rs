@@ -138,7 +138,7 @@ fn a_chain_whose_chunk_has_left_is_a_miss_before_anything_is_fetched() {
         // Nor does a scan give its key.
         let (hash, mut keys) = (shard.hash(0, b"long"), Vec::new());
         let (ticket, bytes) = tier.items.iter().next().unwrap();
-        shard.scan_elsewhere(0, (hash, Ticket(*ticket)), bytes, NOW, &mut keys);
+        shard.scan_elsewhere(0, (hash, Ticket(*ticket)), bytes, NOW, (Tells::Keys, &mut keys));
         assert!(keys.is_empty());
     };
     assert_eq!(answered(left), None);
@@ -172,7 +172,7 @@ fn a_scan_does_not_ask_for_chunks() {
     evict_all(&mut shard);
     let (mut keys, mut elsewhere, mut cursor) = (Vec::new(), Vec::new(), 0);
     loop {
-        cursor = shard.scan(0, cursor, 1000, NOW, &mut keys, &mut elsewhere);
+        cursor = shard.scan(0, (cursor, 1000), Tells::Keys, NOW, &mut keys, &mut elsewhere);
         if cursor == 0 {
             break;
         }
@@ -180,7 +180,7 @@ fn a_scan_does_not_ask_for_chunks() {
     let head = &told[told.len() - 1];
     assert_eq!(elsewhere, [(head.hash, Ticket(head.place.unwrap()))]);
     keys.clear();
-    shard.scan_elsewhere(0, elsewhere[0], &tier.items[&head.place.unwrap()], NOW, &mut keys);
+    shard.scan_elsewhere(0, elsewhere[0], &tier.items[&head.place.unwrap()], NOW, (Tells::Keys, &mut keys));
     assert_eq!(words::each(&keys).collect::<Vec<_>>(), [b"long"]);
 }
 

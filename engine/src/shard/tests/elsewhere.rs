@@ -168,7 +168,7 @@ fn a_scan_gives_the_keys_in_dram_and_asks_for_the_others() {
     (0..3_000u32).step_by(3).for_each(|number| drop(medium.ask(&mut shard, &key(number), GET, NOW)));
     let (mut cursor, mut keys, mut elsewhere) = (0, Vec::new(), Vec::new());
     loop {
-        cursor = shard.scan(0, cursor, 100, NOW, &mut keys, &mut elsewhere);
+        cursor = shard.scan(0, (cursor, 100), Tells::Keys, NOW, &mut keys, &mut elsewhere);
         if cursor == 0 {
             break;
         }

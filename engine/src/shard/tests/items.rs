@@ -143,7 +143,7 @@ fn a_scan_over_a_growing_index_sees_every_key() {
     let (mut cursor, mut seen, mut more) = (0, std::collections::HashSet::new(), 5_000u32);
     loop {
         let mut keys = Vec::new();
-        cursor = shard.scan(0, cursor, 50, NOW, &mut keys, &mut Vec::new());
+        cursor = shard.scan(0, (cursor, 50), Tells::Keys, NOW, &mut keys, &mut Vec::new());
         seen.extend(words::each(&keys).map(<[u8]>::to_vec));
         if cursor == 0 {
             break;
@@ -162,7 +162,7 @@ fn a_flush_that_is_due_is_neither_put_off_nor_overlooked() {
     set(&mut shard, b"k", b"v");
     shard.flush(Some(NOW + 1000), NOW);
     let mut keys = Vec::new();
-    shard.scan(0, 0, 1000, NOW + 1000, &mut keys, &mut Vec::new());
+    shard.scan(0, (0, 1000), Tells::Keys, NOW + 1000, &mut keys, &mut Vec::new());
     assert!(keys.is_empty(), "a scan sees the flush that no command has met yet");
     shard.flush(Some(NOW + 9000), NOW + 1000);
     assert_eq!(get(&mut shard, b"k", NOW + 1000), None);

@@ -40,7 +40,7 @@ fn fill(shard: &mut Shard, count: u32) {
 fn scan_of(shard: &Shard, space: u16) -> BTreeSet<Vec<u8>> {
     let (mut cursor, mut keys) = (0, Vec::new());
     loop {
-        cursor = shard.scan(space, cursor, 100, NOW, &mut keys, &mut Vec::new());
+        cursor = shard.scan(space, (cursor, 100), Tells::Keys, NOW, &mut keys, &mut Vec::new());
         if cursor == 0 {
             break;
         }

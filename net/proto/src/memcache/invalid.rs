@@ -52,18 +52,32 @@ pub enum Invalid {
     FrameTooLong,
     /// Over the server's `--max-arguments`.
     TooManyKeys,
-    /// `shutdown`, which a client may not ask for.
+    /// `shutdown`, where clients may not ask for it.
     Shutdown,
+    /// In another way than there is.
+    ShutdownMode,
     StatsDetail,
-    /// `cache_memlimit`: less than the protocol allows, bytes rather than megabytes, or any other size.
+    /// Requests are not counted by the prefix of their keys.
+    StatsDetailOn,
+    /// `stats cachedump` without its words, or of a class that cannot be.
+    StatsWords,
+    StatsClass,
+    /// `cache_memlimit`: less than the protocol allows, bytes rather than megabytes, or not the present size.
     MemoryTooSmall,
     MemoryInBytes,
     MemoryFixed,
-    /// `lru_crawler metadump` and `mgdump`: keys are not told.
-    Metadump,
-    Mgdump,
-    /// `watch`: there is no log.
-    Watch,
+    /// `lru_crawler`: no such class, no class at all, too long a sleep.
+    CrawlerClass,
+    CrawlerNotStarted,
+    CrawlerSleep,
+    /// `slabs reassign`: there is but one class.
+    SlabClass,
+    SameClass,
+    /// `lru tune`
+    LruShares,
+    LruFactors,
+    /// As many watch as may.
+    TooManyWatchers,
 }
 
 impl Invalid {
@@ -101,9 +115,18 @@ impl Invalid {
             Invalid::MemoryTooSmall => b"MEMLIMIT_TOO_SMALL cannot set maxbytes to less than 8m\r\n",
             Invalid::MemoryInBytes => b"MEMLIMIT_ADJUST_FAILED input value is megabytes not bytes\r\n",
             Invalid::MemoryFixed => b"MEMLIMIT_ADJUST_FAILED out of bounds or unable to adjust\r\n",
-            Invalid::Metadump => b"ERROR metadump not allowed\r\n",
-            Invalid::Mgdump => b"ERROR mgdump not allowed\r\n",
-            Invalid::Watch => b"CLIENT_ERROR watch commands not allowed\r\n",
+            Invalid::ShutdownMode => b"CLIENT_ERROR invalid shutdown mode\r\n",
+            Invalid::CrawlerClass => b"BADCLASS invalid class id\r\n",
+            Invalid::CrawlerNotStarted => b"NOTSTARTED no items to crawl\r\n",
+            Invalid::CrawlerSleep => b"CLIENT_ERROR sleep must be one second or less\r\n",
+            Invalid::SlabClass => b"BADCLASS invalid src or dst class id\r\n",
+            Invalid::SameClass => b"SAME src and dst class are identical\r\n",
+            Invalid::LruShares => b"ERROR hot and warm pcts must not exceed 80\r\n",
+            Invalid::LruFactors => b"ERROR hot/warm age factors must be greater than 0\r\n",
+            Invalid::TooManyWatchers => b"WATCHER_TOO_MANY log watcher limit reached\r\n",
+            Invalid::StatsDetailOn => b"SERVER_ERROR requests are not counted by prefix\r\n",
+            Invalid::StatsWords => b"CLIENT_ERROR bad command line\r\n",
+            Invalid::StatsClass => b"CLIENT_ERROR Illegal slab id\r\n",
             Invalid::StatsDetail => b"CLIENT_ERROR usage: stats detail on|off|dump\r\n",
         }
     }

@@ -9,9 +9,8 @@
 //! [`compose`] are the client's side. Everything borrows from the input, nothing allocates.
 //!
 //! Goals: memcached's answers, word for word, where a client could tell the difference; one cheap pass.
-//! Non-goals: the binary protocol, UDP, authentication, the commands that steer memcached's own memory
-//! (`slabs`, `lru`, `lru_crawler`), which are unknown commands here. `cache_memlimit`, `watch` and `lru_crawler metadump` are answered as
-//! by a memcached that does not allow them.
+//! Non-goals: the binary protocol, UDP, and to steer memory as memcached's is steered (`slabs`, `lru`, `lru_crawler`): these commands
+//! are checked, and answered as memcached does, but change nothing.
 //!
 //! Where this parser is stricter than memcached: keys hold no control characters, numbers are digits only
 //! (and one `-` where negative values have a meaning), and numbers that do not fit are refused, not cut off.
@@ -25,6 +24,7 @@ mod meta;
 mod number;
 pub mod reply;
 pub mod request;
+mod steering;
 mod words;
 
 pub use bounds::{KEY_BYTES_MAX, LINE_BYTES_MAX, LINE_END, OPAQUE_BYTES_MAX, VALUE_BYTES_MAX};
@@ -32,6 +32,7 @@ pub use flags::MetaFlags;
 pub use invalid::{Invalid, Unparsed};
 pub use meta::{Meta, MetaVerb};
 pub use number::{length, signed, unsigned};
+pub use steering::{CLASS, Dump, Watched};
 pub use words::{Words, is_key};
 
 /// What stands behind a storage command's line.

@@ -4,6 +4,7 @@ use super::bounds::{KEY_BYTES_MAX, LINE_BYTES_MAX, LINE_END};
 use super::invalid::{Invalid, Unparsed};
 use super::meta::{Meta, MetaVerb};
 use super::number::{length, signed, unsigned};
+use super::steering::{self, Dump, Watched};
 use super::words::{Words, plain_bytes};
 
 /// One command line.
@@ -43,8 +44,26 @@ pub enum Request<'a> {
         noreply: bool,
     },
     Version,
-    Verbosity {
+    /// A command that is well-formed, and has nothing to change: `verbosity`, `lru`, most of `lru_crawler`.
+    Accepted {
         noreply: bool,
+    },
+    /// `cache_memlimit`
+    MemoryLimit {
+        megabytes: u32,
+        noreply: bool,
+    },
+    /// All keys, or none: the classes that were asked for have no items.
+    Dump {
+        dump: Dump,
+        has_any: bool,
+    },
+    Watch {
+        watched: Watched,
+    },
+    /// `is_known`: in a way that there is.
+    Shutdown {
+        is_known: bool,
     },
     Stats {
         what: Option<&'a [u8]>,
@@ -225,7 +244,7 @@ fn line_bytes_max(input: &[u8], limits: &LineLimits) -> usize {
     // The first word decides, so look no further than the longest name of a retrieval and the space behind it.
     let start = input.get(..LINE_BYTES_MAX.min(input.len())).unwrap_or_default();
     match Words::new(start).next() {
-        Some(b"get" | b"gets" | b"gat" | b"gats") => limits.line_bytes_max,
+        Some(b"get" | b"bget" | b"gets" | b"gat" | b"gats") => limits.line_bytes_max,
         _ => limits.line_bytes_max.min(LINE_BYTES_MAX),
     }
 }
@@ -261,6 +280,7 @@ fn command<'a>(line: &'a [u8], limits: &LineLimits) -> Result<Request<'a>, Inval
 
 fn rare_command<'a>(verb: &[u8], mut words: Words<'a>, limits: &LineLimits) -> Result<Request<'a>, Invalid> {
     match verb {
+        b"bget" => get(words, limits, false, None),
         b"gets" => get(words, limits, true, None),
         b"gat" | b"gats" => {
             let exptime = words.next().ok_or(Invalid::Command)?;
@@ -281,14 +301,16 @@ fn rare_command<'a>(verb: &[u8], mut words: Words<'a>, limits: &LineLimits) -> R
         b"decr" => count(words, limits, true),
         b"touch" => touch(words, limits),
         b"flush_all" => flush(words),
-        b"verbosity" => verbosity(words),
+        b"verbosity" => steering::verbosity(words),
         b"version" => Ok(Request::Version),
-        b"stats" => Ok(Request::Stats { what: words.next() }),
+        b"stats" => steering::stats(words),
         b"quit" => Ok(Request::Quit),
-        b"shutdown" => Err(Invalid::Shutdown),
-        b"cache_memlimit" => Err(memory_limit(words)),
-        b"lru_crawler" => Err(crawler(words)),
-        b"watch" => Err(Invalid::Watch),
+        b"shutdown" => Ok(steering::shutdown(words)),
+        b"cache_memlimit" => steering::memory_limit(words),
+        b"lru_crawler" => steering::crawler(words),
+        b"lru" => steering::lru(words),
+        b"slabs" => steering::slabs(words),
+        b"watch" => steering::watch(words),
         _ => Err(Invalid::Command),
     }
 }
@@ -406,59 +428,9 @@ fn flush<'a>(mut words: Words<'_>) -> Result<Request<'a>, Invalid> {
     }
 }
 
-/// The level is checked and changes nothing: what is logged is a setting of the server.
-fn verbosity<'a>(mut words: Words<'_>) -> Result<Request<'a>, Invalid> {
-    let level = words.next().ok_or(Invalid::Command)?;
-    let noreply = words.last() == Some(b"noreply");
-    unsigned(level).ok_or(Invalid::Format)?;
-    Ok(Request::Verbosity { noreply })
-}
-
-/// The memory is that of the start: no other size is taken.
-fn memory_limit(mut words: Words<'_>) -> Invalid {
-    const MEGABYTES_MIN: u64 = 8;
-    const MEGABYTES_MAX: u64 = 1_000_000_000;
-    match words.next().and_then(unsigned) {
-        None => Invalid::Command,
-        Some(..MEGABYTES_MIN) => Invalid::MemoryTooSmall,
-        Some(megabytes) if megabytes > MEGABYTES_MAX => Invalid::MemoryInBytes,
-        Some(_) => Invalid::MemoryFixed,
-    }
-}
-
-/// Nothing crawls: what has expired goes with its segment.
-fn crawler(mut words: Words<'_>) -> Invalid {
-    match (words.next(), words.next()) {
-        (Some(b"metadump"), Some(_)) => Invalid::Metadump,
-        (Some(b"mgdump"), Some(_)) => Invalid::Mgdump,
-        _ => Invalid::Command,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_is_known_and_not_there_is_refused_in_its_own_words() {
-        for (line, error) in [
-            (&b"cache_memlimit 100\r\n"[..], Invalid::MemoryFixed),
-            (b"cache_memlimit 7\r\n", Invalid::MemoryTooSmall),
-            (b"cache_memlimit 1000000001\r\n", Invalid::MemoryInBytes),
-            (b"cache_memlimit x\r\n", Invalid::Command),
-            (b"cache_memlimit\r\n", Invalid::Command),
-            (b"lru_crawler metadump all\r\n", Invalid::Metadump),
-            (b"lru_crawler mgdump all\r\n", Invalid::Mgdump),
-            (b"lru_crawler enable\r\n", Invalid::Command),
-            (b"lru_crawler metadump\r\n", Invalid::Command),
-            (b"watch fetchers\r\n", Invalid::Watch),
-        ] {
-            let Err(Unparsed::Invalid { error: got, consumed, .. }) = parse(line, 0, &LIMITS) else {
-                panic!("{}", line.escape_ascii());
-            };
-            assert_eq!((got, consumed), (error, line.len()), "{}", line.escape_ascii());
-        }
-    }
 
     const LIMITS: LineLimits = LineLimits { line_bytes_max: 8192, key_bytes_max: 250, keys_max: 4 };
 

@@ -3,6 +3,7 @@
 use super::reply_kind::{Denial, LineKind};
 use crate::session::answer::Answer;
 use crate::session::bad_input::BadInput;
+use crate::session::context::ServerView;
 use crate::session::output::Output;
 use torc_engine::command::{Found, Number, Outcome, Refusal, Value};
 use torc_proto::memcache::{Invalid, LINE_END};
@@ -106,6 +107,39 @@ pub(super) fn line(kind: LineKind, answer: &Answer<'_>, out: &mut Output) {
     out.tail().extend_from_slice(text);
 }
 
+/// The memory is that of the start: no other size is taken.
+#[cold]
+pub(super) fn memory_limit(megabytes: u32, noreply: bool, server: &dyn ServerView, out: &mut Output) {
+    if noreply {
+        return;
+    }
+    // The shards' parts may be some bytes less together.
+    let present = (server.figure("memory_max") + (1 << 19)) >> 20;
+    match present == u64::from(megabytes) {
+        true => out.tail().extend_from_slice(b"OK\r\n"),
+        false => invalid(Invalid::MemoryFixed, out),
+    }
+}
+
+/// Whether the client is one more that watches.
+#[cold]
+pub(super) fn watch(answer: &Answer<'_>, out: &mut Output) {
+    match answer {
+        Answer::Busy { .. } => invalid(Invalid::TooManyWatchers, out),
+        _ => out.tail().extend_from_slice(b"OK\r\n"),
+    }
+}
+
+/// The end of the server is its answer, as in memcached.
+#[cold]
+pub(super) fn shutdown(is_known: bool, server: &dyn ServerView, out: &mut Output) {
+    match is_known {
+        _ if !server.has_shutdown_command() => invalid(Invalid::Shutdown, out),
+        false => invalid(Invalid::ShutdownMode, out),
+        true => server.shut_down(),
+    }
+}
+
 /// An error that the session has found itself.
 #[cold]
 pub(super) fn invalid(error: Invalid, out: &mut Output) {
@@ -114,6 +148,7 @@ pub(super) fn invalid(error: Invalid, out: &mut Output) {
         Invalid::Key | Invalid::Key64 => BadInput::Key,
         Invalid::DataChunk => BadInput::Malformed,
         Invalid::LineTooLong | Invalid::FrameTooLong | Invalid::TooManyKeys => BadInput::Limit,
+        Invalid::TooManyWatchers => BadInput::Limit,
         _ => BadInput::Arguments,
     });
     out.tail().extend_from_slice(error.line());
@@ -159,6 +194,7 @@ pub(super) fn problem(answer: &Answer<'_>, out: &mut Output) {
                 b"CLIENT_ERROR cannot increment or decrement non-numeric value\r\n"
             }
         },
+        Answer::NotWalked(_) => b"SERVER_ERROR out of memory writing stats\r\n",
         _ => b"SERVER_ERROR unexpected outcome\r\n",
     };
     tail.extend_from_slice(text);

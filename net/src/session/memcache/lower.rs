@@ -2,7 +2,9 @@
 
 use super::reply_kind::{Kind, LineKind, ReplyKind};
 use super::stats;
+use crate::observed::Sees;
 use crate::session::part::{self, Part, Work};
+use crate::session::walk::Over;
 use torc_engine::command::{
     Arithmetic, Body, Command, Delete, Delta, Expire, ExpireCondition, Expiry, Millis, Number, Op, Read,
     Write, WriteMode,
@@ -95,10 +97,19 @@ pub(super) fn plain<'a>(request: &Request<'a>, now: Millis) -> Part<'a> {
             };
             part(Work::Flush { at }, said(noreply, LineKind::Ok))
         }
-        Request::Verbosity { noreply } => part(Work::Local, said(noreply, LineKind::Ok)),
+        Request::Accepted { noreply } => part(Work::Local, said(noreply, LineKind::Ok)),
+        Request::MemoryLimit { megabytes, noreply } => {
+            part(Work::Local, Kind::MemoryLimit { megabytes, noreply })
+        }
+        Request::Dump { dump, has_any } => {
+            let over = Over::Dump(dump);
+            part(if has_any { Work::Walk { database: 0, over } } else { Work::Local }, Kind::Dump(dump))
+        }
         Request::Version => part(Work::Local, Kind::Line(LineKind::Version)),
         Request::MetaNoop => part(Work::Local, Kind::Line(LineKind::MetaNoop)),
-        Request::Stats { what } => part(Work::Local, stats::kind(what)),
+        Request::Watch { watched } => part(Work::Monitor { sees: Some(Sees::Events(watched)) }, Kind::Watch),
+        Request::Shutdown { is_known } => part(Work::Local, Kind::Shutdown { is_known }),
+        Request::Stats { what } => stats::part(what),
         Request::Quit | Request::Get(_) | Request::Store(_) | Request::Meta(_) => {
             part(Work::Local, Kind::Silent)
         }

@@ -26,6 +26,7 @@
 //!   memcached, so that nobody reads a value that its writer believes replaced.
 
 mod compose;
+pub(crate) mod dump;
 mod locked;
 mod lower;
 mod meta;
@@ -38,7 +39,8 @@ use super::answer::Answer;
 use super::context::ComposeContext;
 use super::output::Output;
 use super::parsing::{Limits, Parsed};
-use super::part::{Part, Work};
+use super::part::{self, Part, Work};
+use super::refused::{self, BINARY_HEADER_BYTES, Refused};
 use super::scratch::Scratch;
 use lower::part;
 use reply_kind::{Kind, LineKind, MetaReply};
@@ -67,7 +69,14 @@ impl ReplyKind {
             }
             Kind::Denied(denial) => compose::denied(denial, out),
             Kind::Entered => compose::entered(matches!(answer, Answer::Entered(true)), out),
-            Kind::Stats(topic) => stats::compose(topic, context, out),
+            Kind::Stats(topic) => stats::write(topic, context, out),
+            Kind::Connections => stats::connections(answer, out),
+            Kind::Dump(dump) => dump::compose(dump, answer, out),
+            Kind::Watch => compose::watch(answer, out),
+            Kind::Shutdown { is_known } => compose::shutdown(is_known, context.server, out),
+            Kind::MemoryLimit { megabytes, noreply } => {
+                compose::memory_limit(megabytes, noreply, context.server, out);
+            }
             Kind::Line(kind) => compose::line(kind, answer, out),
         }
     }
@@ -233,11 +242,22 @@ impl Session {
                 self.searched = 0;
                 self.request(line, rest, around, parts)
             }
-            Err(Unparsed::Incomplete) => {
+            Err(unparsed) => self.no_request(unparsed, rest, parts),
+        }
+    }
+
+    /// What is no command line, or none yet.
+    #[cold]
+    fn no_request<'a>(&mut self, unparsed: Unparsed, rest: &'a [u8], parts: &mut Vec<Part<'a>>) -> Step {
+        if let Some(missing) = refused::is_binary(rest) {
+            return self.refuse_binary(missing, rest, parts);
+        }
+        match unparsed {
+            Unparsed::Incomplete => {
                 self.searched = rest.len();
                 Step::Needs(1)
             }
-            Err(Unparsed::Invalid { error, consumed, value_bytes, noreply }) => {
+            Unparsed::Invalid { error, consumed, value_bytes, noreply } => {
                 self.searched = 0;
                 self.refuse(error, value_bytes, noreply, parts);
                 Step::Took(consumed)
@@ -420,6 +440,18 @@ impl Session {
             left => Reading::Skip { left },
         };
         Step::Took(bytes)
+    }
+
+    /// On a listener for this protocol alone nobody has looked which one the client speaks.
+    #[cold]
+    fn refuse_binary<'a>(&mut self, missing: usize, rest: &'a [u8], parts: &mut Vec<Part<'a>>) -> Step {
+        if missing > 0 {
+            return Step::Needs(missing);
+        }
+        self.reading = Reading::Closed;
+        let (reply, echo) = (part::ReplyKind::Refused(Refused::MemcacheBinary), &rest[..BINARY_HEADER_BYTES]);
+        parts.push(Part { work: Work::Close, reply, echo, once: None });
+        Step::Took(rest.len())
     }
 
     /// Says what is wrong with a line, and skips the value behind it.

@@ -1,6 +1,6 @@
 //! With which kind of reply a part is answered: plain data that is kept with the part.
 
-use torc_proto::memcache::{Invalid, MetaFlags, MetaVerb};
+use torc_proto::memcache::{Dump, Invalid, MetaFlags, MetaVerb};
 
 /// How a part is answered.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -26,7 +26,11 @@ impl ReplyKind {
                 MetaVerb::Arithmetic => "ma",
                 MetaVerb::Debug => "me",
             },
-            Kind::Stats(_) => "stats",
+            Kind::Stats(_) | Kind::Connections | Kind::Dump(Dump::Items { .. }) => "stats",
+            Kind::Dump(_) => "lru_crawler",
+            Kind::MemoryLimit { .. } => "cache_memlimit",
+            Kind::Watch => "watch",
+            Kind::Shutdown { .. } => "shutdown",
             Kind::Silent | Kind::Invalid(_) | Kind::Denied(_) | Kind::Entered => "other",
         }
     }
@@ -49,6 +53,21 @@ pub(super) enum Kind {
     /// An `ms` whose value was streamed: the session kept what is to be repeated.
     StreamedMeta(MetaReply),
     Stats(Topic),
+    /// `stats conns`
+    Connections,
+    /// Keys, as they are found.
+    Dump(Dump),
+    /// `cache_memlimit`: whether it is what there is.
+    MemoryLimit {
+        megabytes: u32,
+        noreply: bool,
+    },
+    /// `watch`
+    Watch,
+    /// `shutdown`
+    Shutdown {
+        is_known: bool,
+    },
     /// The client has given no password.
     Denied(Denial),
     /// It has given one.
@@ -62,7 +81,7 @@ pub(super) enum LineKind {
     Delete,
     Touch,
     Count,
-    /// `flush_all`, `verbosity`
+    /// `flush_all`, and what changes nothing.
     Ok,
     Version,
     MetaNoop,
@@ -104,7 +123,6 @@ pub(super) enum Topic {
     Items,
     Slabs,
     Sizes,
-    Connections,
     Reset,
 }
 

@@ -237,7 +237,7 @@ impl Session {
                     part(Work::Unwatch, Kind::Silent, &[]),
                     messages::forget(),
                     tracking::end(),
-                    part(Work::Monitor { begins: false }, Kind::Silent, &[]),
+                    part(Work::Monitor { sees: None }, Kind::Silent, &[]),
                 ]);
                 self.caching = Caching::Not;
                 self.state = match (call.limits.has_password, self.state) {

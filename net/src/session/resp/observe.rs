@@ -5,7 +5,7 @@ use super::client::Client;
 use super::error::Error;
 use super::local::{LocalCall, Subcommand};
 use super::reply_kind::{Kind, Position};
-use crate::observed::{Event, Occurrence};
+use crate::observed::{Event, Occurrence, Sees};
 use crate::session::part::{Part, Work};
 use torc_proto::resp::{compose, parse_i64};
 
@@ -63,7 +63,7 @@ fn clear_slow_log(_: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
 
 /// The client is shown what all others ask for.
 pub(super) fn monitor<'a>(_: &Call<'_, 'a>, parts: &mut Vec<Part<'a>>) -> Result<(), Error> {
-    parts.push(part(Work::Monitor { begins: true }, Kind::StoredAll(Position::of(0, 1)), &[]));
+    parts.push(part(Work::Monitor { sees: Some(Sees::Requests) }, Kind::StoredAll(Position::of(0, 1)), &[]));
     Ok(())
 }
 

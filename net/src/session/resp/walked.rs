@@ -8,7 +8,7 @@ use torc_proto::resp::compose::{self, Version};
 pub(super) fn write(kind: Kind, (count, found): (u64, &[u8]), version: Version, out: &mut Vec<u8>) {
     let Kind::Walked(over) = kind else { return };
     match over {
-        Over::Keys | Over::SlotKeys { .. } => {
+        Over::Keys | Over::SlotKeys { .. } | Over::Dump(_) => {
             compose::array(out, words::each(found).count());
             words::each(found).for_each(|key| compose::bulk(out, key));
         }
@@ -16,7 +16,7 @@ pub(super) fn write(kind: Kind, (count, found): (u64, &[u8]), version: Version, 
             Some(key) => compose::bulk(out, key),
             None => compose::null(out, version),
         },
-        Over::Clients(OfClients::Own | OfClients::List) => {
+        Over::Clients(OfClients::Own | OfClients::List | OfClients::Stats) => {
             compose::verbatim(out, &String::from_utf8_lossy(found), version);
         }
         Over::Clients(OfClients::KillOne) if count == 0 => compose::error(out, b"ERR No such client"),

@@ -100,7 +100,7 @@ fn chunks_without_a_head_take_no_place_in_the_index_after_a_start() {
     let image = medium.sim.crash_point().image(|_| true);
     let mut after = start(Arc::new(Sim::of_image(image, 512)), 1);
     let (mut keys, mut elsewhere) = (Vec::new(), Vec::new());
-    after.shards[0].scan(0, 0, 1000, NOW, &mut keys, &mut elsewhere);
+    after.shards[0].scan(0, (0, 1000), torc_engine::shard::Tells::Keys, NOW, &mut keys, &mut elsewhere);
     assert!(keys.is_empty() && elsewhere.is_empty());
     assert_eq!(after.get(b"long"), None);
 }

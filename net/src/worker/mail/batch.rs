@@ -6,6 +6,7 @@ use crate::worker::owned::{Options, OwnedAnswer, strip_op};
 use crate::worker::tracking::Tracks;
 use torc_engine::command::{Body, Millis, Op, Write};
 use torc_engine::segments::{Lent, LentChain};
+use torc_engine::shard::Tells;
 
 /// Requests in a batch, at most.
 pub(crate) const BATCH_ASKS: usize = 256;
@@ -170,6 +171,7 @@ pub(crate) enum What {
     Scan {
         cursor: u64,
         count: u32,
+        tells: Tells,
     },
     /// The owner's clients get a message: the key is the channel, the value the message.
     Publish {

@@ -2,6 +2,7 @@
 
 use crate::event_classes::EventClasses;
 use torc_engine::changes::{Cause, Change, Listener};
+use torc_engine::command::Meta;
 
 /// Keys that are remembered in a turn, at most.
 const GONE_MAX: usize = 1 << 16;
@@ -20,6 +21,8 @@ pub(super) struct GoneKey {
     pub(super) space: u16,
     pub(super) version: u64,
     pub(super) key: Vec<u8>,
+    /// What is known of one that was evicted.
+    pub(super) evicted: Option<Meta>,
 }
 
 impl Gone {
@@ -42,6 +45,8 @@ impl Listener for Gone {
             return;
         }
         let (space, version, key) = (change.space, change.version, change.key.to_vec());
-        self.keys.push(GoneKey { class, event, space, version, key });
+        let is_evicted = change.cause == Cause::Evicted;
+        let evicted = change.item.filter(|_| is_evicted).map(|(item, value)| item.meta(value.len()));
+        self.keys.push(GoneKey { class, event, space, version, key, evicted });
     }
 }

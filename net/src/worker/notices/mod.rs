@@ -1,12 +1,13 @@
-//! Changes of keys that clients are told of as messages: Redis' keyspace notifications.
+//! What clients are told of keys: changes as messages (Redis' keyspace notifications), events as lines (memcached's `watch`).
 //!
 //! The shard that owns a key notes what a command has done to it ([`names`]), and which keys went by themselves ([`gone`]). At the end of
 //! the turn it tells its own subscribers and every other shard that has some. Nothing is noted while no class is wanted or nobody is
-//! subscribed to anything: then a command costs one look at a word of this shard.
+//! subscribed to anything, or watches: then a command costs one look at a byte of this shard.
 
 mod gone;
 mod names;
 mod owner;
+mod watched;
 
 use super::mail::Address;
 use crate::event_classes::EventClasses;
@@ -15,6 +16,8 @@ use names::Before;
 use torc_engine::Shard;
 use torc_engine::command::{Command, Expiry, Millis, Op, Outcome, Read};
 use torc_engine::words;
+use torc_proto::memcache::Watched;
+use watched::{Look, WatchedEvents};
 
 /// Bytes of notices that wait for a place at another shard; beyond that they are dropped, and counted.
 const NOTICES_BYTES_MAX: usize = 4 << 20;
@@ -24,8 +27,11 @@ const NOBODY: Address = Address { conn: ConnId { index: u32::MAX, generation: u3
 /// What a shard has to tell.
 #[derive(Debug, Default)]
 pub(crate) struct Notices {
+    /// Something is to be noted.
+    is_on: bool,
     /// None while nobody could hear of it.
     classes: EventClasses,
+    pub(super) watched: WatchedEvents,
     /// Of each notice the event, the key and the database (two bytes), as words.
     waiting: Vec<u8>,
     /// They wait for a place at another shard.
@@ -36,19 +42,19 @@ pub(crate) struct Notices {
 impl Notices {
     #[inline]
     pub(super) fn are_off(&self) -> bool {
-        self.classes == EventClasses::default()
+        !self.is_on
     }
 
-    /// Whether reads of keys that are not there are noted: then their shard has to be asked.
+    /// Whether all reads, or those of keys that are not there, are noted: then their shard has to be asked.
     #[inline]
     pub(super) fn has_misses(&self) -> bool {
-        self.classes.has(EventClasses::MISS)
+        self.classes.has(EventClasses::MISS) || self.watched.has(Watched::FETCHERS)
     }
 
     /// Whether some could be told at once.
     #[inline]
     pub(super) fn has_news(&self) -> bool {
-        !self.waiting.is_empty() && !self.is_stopped
+        !self.waiting.is_empty() && !self.is_stopped || !self.watched.is_empty()
     }
 
     fn note(&mut self, class: EventClasses, event: &str, database: u16, key: &[u8]) {
@@ -74,6 +80,10 @@ impl Notices {
         hash: u64,
         now: Millis,
     ) -> Outcome<'s> {
+        let looked = match self.watched.are_of_items() {
+            true => WatchedEvents::look(shard, command, hash, now),
+            false => Look::Unknown,
+        };
         let persists = matches!(command.op, Op::Read(Read { expiry: Expiry::Never, .. }));
         let before = if persists || self.classes.has(EventClasses::NEW) {
             let look = Op::Read(Read { peek: true, ..Read::default() });
@@ -87,12 +97,15 @@ impl Notices {
         };
         let outcome = shard.execute(command, hash, now);
         names::note(self, command, &outcome, before, now);
+        if self.watched.are_of_items() {
+            self.watched.note(command, &outcome, looked, now);
+        }
         outcome
     }
 
     /// Memory of what waits.
     pub(super) fn bytes_held(&self) -> usize {
-        self.waiting.capacity()
+        self.waiting.capacity() + self.watched.bytes_held()
     }
 }
 

@@ -3,10 +3,13 @@
 use super::gone::Gone;
 use super::{NOBODY, NOTICES_BYTES_MAX};
 use crate::event_classes::EventClasses;
+use crate::metrics::CloseReason;
+use crate::transport::ConnId;
 use crate::worker::mail::{Ask, AskBytes, What};
 use crate::worker::state::WorkerState;
 use std::sync::atomic::Ordering::Relaxed;
 use torc_engine::words;
+use torc_proto::memcache::Watched;
 
 impl WorkerState {
     /// Looks whether changes are to be noted: when a turn begins, and whenever somebody may have begun to listen since.
@@ -14,17 +17,21 @@ impl WorkerState {
     pub(in crate::worker) fn look_for_listeners(&mut self) {
         // Relaxed: a setting.
         let wanted = self.shared.event_classes.load(Relaxed);
-        if wanted != 0 || !self.notices.are_off() {
-            self.begin_noting(EventClasses::of_bits(wanted));
+        let watched = self.shared.observed.monitors.watched();
+        if wanted != 0 || watched != Watched::default() || !self.notices.are_off() {
+            self.begin_noting(EventClasses::of_bits(wanted), watched);
         }
     }
 
     #[cold]
-    fn begin_noting(&mut self, wanted: EventClasses) {
+    fn begin_noting(&mut self, wanted: EventClasses, watched: Watched) {
         let is_heard = wanted.tells() && self.shared.subscribers.any();
         self.notices.classes = if is_heard { wanted } else { EventClasses::default() };
+        self.notices.watched.watch(watched, self.mail.shards());
+        self.notices.is_on = self.notices.classes != EventClasses::default() || watched != Watched::default();
         let goes = EventClasses::parse("xe").unwrap_or_default();
-        match (self.notices.classes.has(goes), self.shard.listener_mut::<Gone>().is_some()) {
+        let listens = self.notices.classes.has(goes) || watched.has(Watched::EVICTIONS);
+        match (listens, self.shard.listener_mut::<Gone>().is_some()) {
             (true, false) => self.shard.listen(Box::<Gone>::default()),
             (false, true) => self.shard.listen_no_more::<Gone>(),
             _ => {}
@@ -36,6 +43,9 @@ impl WorkerState {
     pub(in crate::worker) fn give_notices(&mut self) {
         if !self.notices.are_off() || !self.notices.waiting.is_empty() {
             self.give_some_notices();
+        }
+        if !self.notices.watched.is_empty() {
+            self.tell_watchers();
         }
     }
 
@@ -76,6 +86,7 @@ impl WorkerState {
         let (gone, dropped) = gone.take();
         self.notices.dropped += dropped;
         for item in gone {
+            self.notices.watched.note_eviction(&item, self.now);
             if let Some(database) = self.shard.database_of(item.space, item.version) {
                 self.notices.note(item.class, item.event, database as u16, &item.key);
             }
@@ -123,5 +134,42 @@ impl WorkerState {
             }
         }
         self.pool.give(name);
+    }
+
+    /// Notes a client that has come.
+    #[inline]
+    pub(in crate::worker) fn note_came(&mut self, conn: ConnId, peer: &str) {
+        if self.notices.watched.has(Watched::CONNECTIONS) {
+            self.notices.watched.of_client(self.number, conn);
+            self.notices.watched.note_connection("conn_new", peer, None);
+        }
+    }
+
+    /// Notes a client that goes.
+    #[inline]
+    pub(in crate::worker) fn note_goes(&mut self, conn: ConnId, peer: &str, reason: CloseReason) {
+        if self.notices.watched.has(Watched::CONNECTIONS) {
+            let reason = match reason {
+                CloseReason::Client | CloseReason::Answered => "normal",
+                CloseReason::Idle => "idle_timeout",
+                CloseReason::Drained => "shutdown",
+                _ => "error",
+            };
+            self.notices.watched.of_client(self.number, conn);
+            self.notices.watched.note_connection("conn_close", peer, Some(reason));
+        }
+    }
+
+    /// Tells watchers what was noted since the last turn's end.
+    #[cold]
+    pub(super) fn tell_watchers(&mut self) {
+        let monitors = &self.shared.observed.monitors;
+        let events = self.notices.watched.len();
+        let (lines, dropped) = self.notices.watched.take(monitors.event_numbers(events), self.now);
+        let (told, skipped) = monitors.tell_events(&lines);
+        self.stats.watched_events.add(events);
+        self.stats.watched_events_dropped.add(dropped);
+        self.stats.watched_lines.add(told);
+        self.stats.watched_lines_skipped.add(skipped);
     }
 }

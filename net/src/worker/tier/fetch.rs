@@ -154,7 +154,13 @@ impl WorkerState {
                     step.missing += 1;
                 }
                 Fetched::Item(item) | Fetched::Kept(item) => {
-                    self.shard.scan_elsewhere(step.database, (hash, ticket), item, self.now, &mut step.keys);
+                    self.shard.scan_elsewhere(
+                        step.database,
+                        (hash, ticket),
+                        item,
+                        self.now,
+                        (step.tells, &mut step.keys),
+                    );
                 }
                 Fetched::Gone => _ = self.shard.forget_elsewhere(hash, ticket),
             }
@@ -176,7 +182,7 @@ impl WorkerState {
         };
         let Some(step) = step else { return };
         if let Some(item) = item {
-            self.shard.scan_elsewhere(step.database, there, item, self.now, &mut step.keys);
+            self.shard.scan_elsewhere(step.database, there, item, self.now, (step.tells, &mut step.keys));
         }
         step.missing = step.missing.saturating_sub(1);
         let is_whole = step.missing == 0;

@@ -50,6 +50,7 @@ impl WorkerState {
     /// The changes that follow are made by this client.
     #[inline]
     pub(in crate::worker) fn write_as(&mut self, shard: u16, conn: ConnId) {
+        self.notices.watched.of_client(shard, conn);
         if self.trackers.has_table
             && let Some(table) = self.shard.listener_mut::<Table>()
         {

@@ -2,6 +2,7 @@ use crate::session::Protocol;
 use crate::transport::Pieces;
 use crate::worker::mail::{Address, Ask, AskBytes, What};
 use crate::worker::testing::{CONN, exchange, execute, key_of, pair, resp};
+use torc_engine::shard::Tells;
 
 /// Answers are read before requests, so what goes home with them may overtake a request that was sent earlier.
 #[test]
@@ -11,7 +12,10 @@ fn the_news_that_a_client_is_gone_does_not_overtake_the_value_that_it_began() {
     execute(&mut asker, &set[..1000], 2);
     assert!(asker.connections.find(CONN).unwrap().upload.is_some());
     asker.publish_mail();
-    let ask = Ask::plain(Address { conn: CONN, sequence: 0 }, What::Scan { cursor: 0, count: 1 });
+    let ask = Ask::plain(
+        Address { conn: CONN, sequence: 0 },
+        What::Scan { cursor: 0, count: 1, tells: Tells::Keys },
+    );
     assert!(owner.mail.lane(0).unwrap().ask(&ask, AskBytes::default()));
     owner.publish_mail();
     asker.closed(CONN, Pieces::default());
