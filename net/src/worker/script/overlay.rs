@@ -1,11 +1,13 @@
 //! What a script sees of the shards while it runs: copies of the values of its keys, in a store of its own.
 
-use super::known::{Change, Item, Key, Known, Touched};
+use super::known::{Change, Item, Key, Known, Named, Touched};
 use crate::session::{
     About, Answer, ComposeContext, IfThere, Joint, Jointly, Limits, NotCalled, Output, Part, Piece,
     ReplyKind, Scratch, Work, resp,
 };
 use crate::worker::joint::Asked;
+use crate::worker::joint::gather::Gathering;
+use crate::worker::owned::OwnedAnswer;
 use crate::worker::view::{View, context};
 use torc_engine::Shard;
 use torc_engine::command::{Command, Delete, Expiry, Meta, Millis, Op, Outcome, Read, Refusal, Value, Write};
@@ -34,18 +36,21 @@ pub(super) struct Overlay<'o> {
 }
 
 impl Overlay<'_> {
-    /// Puts what a key has into the store. False: there is no room.
+    /// Puts what a key has into the store, and returns its version there. `None`: there is no room.
     pub(super) fn put(
         store: &mut Shard,
         (database, key): (u16, &[u8]),
         (meta, value): &Item,
         now: Millis,
-    ) -> bool {
+    ) -> Option<u64> {
         let expiry = meta.expiry.map_or(Expiry::Never, Expiry::At);
         let write = Write { flags: meta.flags, expiry, ..Write::set(value) };
         let command = Command { database, key, op: Op::Write(write) };
         let hash = store.key_hash(key);
-        matches!(store.execute(&command, hash, now), Outcome::Stored { .. })
+        match store.execute(&command, hash, now) {
+            Outcome::Stored { meta, .. } => Some(meta.version),
+            _ => None,
+        }
     }
 
     fn execute(&mut self, command: &Command<'_>) -> Outcome<'_> {
@@ -61,15 +66,25 @@ impl Overlay<'_> {
     /// The changes that are to be made, each with its key; the store is empty then.
     pub(super) fn changes(store: &mut Shard, known: &Known, now: Millis) -> Vec<(Key, Change)> {
         let mut changes = Vec::new();
-        for ((database, key), touched) in known.touched() {
-            let change = match (item_in(store, (*database, key), now), touched) {
+        for Named { key, touched, before, has_come } in known.touched() {
+            let (database, name) = key;
+            let item = item_in(store, (*database, name), now);
+            if item.as_ref().map(|(meta, _)| meta.version) == *before {
+                if item.is_none() && *has_come {
+                    // It has come and gone: who watches it, or keeps copies, is told.
+                    let empty = (Meta::default(), Vec::new());
+                    changes.extend([(key.clone(), Change::Write(empty)), (key.clone(), Change::Delete)]);
+                }
+                continue;
+            }
+            let change = match (item, *touched) {
                 (None, _) => Change::Delete,
                 (Some((meta, _)), Touched::Expiry) => {
                     Change::Expire(meta.expiry.map_or(Expiry::Never, Expiry::At))
                 }
                 (Some(item), _) => Change::Write(item),
             };
-            changes.push(((*database, key.clone()), change));
+            changes.push((key.clone(), change));
         }
         changes
     }
@@ -119,26 +134,26 @@ impl Overlay<'_> {
                 if let Outcome::Refused(Refusal::OutOfMemory) = outcome {
                     return Err(Stop::Memory);
                 }
+                let has_come =
+                    matches!(outcome, Outcome::Stored { .. } | Outcome::Counter { .. } | Outcome::Fields(_));
                 answer_with(command.key, &Answer::Outcome(outcome));
                 let touched = match command.op {
                     Op::Expire(_) => Touched::Expiry,
+                    Op::Read(read) if read.changes() => Touched::Expiry,
                     op if op.changes() => Touched::Value,
                     _ => Touched::Not,
                 };
                 self.known.touch((command.database, command.key), touched);
+                if has_come && command.op.changes() {
+                    self.known.come((command.database, command.key));
+                }
             }
             Work::Joint { joint, database, words } => {
                 let asked = Asked { joint: *joint, database: *database, words };
-                let done = self.join(asked)?;
+                let (done, found) = self.join(asked)?;
                 let context = context_of(self.view, self.now);
-                self.session.compose(
-                    resp_reply(part),
-                    &[],
-                    part.echo,
-                    &Answer::Jointly(done),
-                    &context,
-                    self.output,
-                );
+                let answer = done.answer(&found, None);
+                self.session.compose(resp_reply(part), &[], part.echo, &answer, &context, self.output);
             }
             Work::Messages { about: About::Publish { sharded }, name, message } => {
                 // Nobody knows yet who will get it.
@@ -155,32 +170,72 @@ impl Overlay<'_> {
         Ok(())
     }
 
-    /// A command about several keys.
-    fn join(&mut self, asked: Asked<'_>) -> Result<Jointly, Stop> {
-        match asked.joint {
-            Joint::SetIfNone => return self.set_all(asked, Some(IfThere::None), Expiry::Never),
-            Joint::Set { condition, expiry } => return self.set_all(asked, condition, expiry),
-            Joint::Copy { replaces, removes, .. } => {
-                let Some((from, to)) = asked.ends() else { return Ok(Jointly::NotDone) };
-                let Some(item) = self.item(from) else { return Ok(Jointly::NoItem) };
-                if from == to {
-                    return Ok(if replaces { Jointly::Done } else { Jointly::NotDone });
-                }
-                if !replaces && self.item(to).is_some() {
-                    return Ok(Jointly::NotDone);
-                }
-                self.give(to, &item)?;
-                if removes {
-                    self.execute(&Command {
-                        database: from.0,
-                        key: from.1,
-                        op: Op::Delete(Delete::default()),
-                    });
-                    self.known.touch(from, Touched::Value);
-                }
-            }
+    /// A command about several keys: how it ends, and what it has found.
+    fn join(&mut self, asked: Asked<'_>) -> Result<(OwnedAnswer, Vec<u8>), Stop> {
+        let done = match asked.joint {
+            Joint::SetIfNone => self.set_all(asked, Some(IfThere::None), Expiry::Never)?,
+            Joint::Set { condition, expiry } => self.set_all(asked, condition, expiry)?,
+            Joint::Copy { replaces, removes, .. } => self.copy(asked, replaces, removes)?,
+            Joint::Combine(_) | Joint::Compare(_) => return self.gather(asked),
+        };
+        Ok((OwnedAnswer::Jointly(done), Vec::new()))
+    }
+
+    fn copy(&mut self, asked: Asked<'_>, replaces: bool, removes: bool) -> Result<Jointly, Stop> {
+        let Some((from, to)) = asked.ends() else { return Ok(Jointly::NotDone) };
+        let Some(item) = self.item(from) else { return Ok(Jointly::NoItem) };
+        if from == to {
+            return Ok(if replaces { Jointly::Done } else { Jointly::NotDone });
+        }
+        if !replaces && self.item(to).is_some() {
+            return Ok(Jointly::NotDone);
+        }
+        self.give(to, &item)?;
+        if removes {
+            self.remove(from);
         }
         Ok(Jointly::Done)
+    }
+
+    fn remove(&mut self, (database, key): (u16, &[u8])) {
+        self.execute(&Command { database, key, op: Op::Delete(Delete::default()) });
+        self.known.touch((database, key), Touched::Value);
+    }
+
+    /// BITOP and LCS, at once.
+    fn gather(&mut self, asked: Asked<'_>) -> Result<(OwnedAnswer, Vec<u8>), Stop> {
+        let Some(mut gathering) = Gathering::of(asked) else {
+            return Ok((OwnedAnswer::OutcomeUnknown, Vec::new()));
+        };
+        while let Some(key) = gathering.next_key(asked.words) {
+            let read = Op::Read(Read::default());
+            let command = Command { database: asked.database, key, op: read };
+            let hash = self.store.key_hash(key);
+            let found = match self.store.execute(&command, hash, self.now) {
+                Outcome::Item(found) => Some(found),
+                _ => None,
+            };
+            if let Err(too_long) = gathering.take(found.as_ref()) {
+                return Ok((too_long, Vec::new()));
+            }
+            while let Some(lent) = gathering.take_lent() {
+                self.store.release(lent);
+            }
+        }
+        if let Joint::Compare(_) = asked.joint {
+            return Ok(gathering.compared_at_once());
+        }
+        let Some(value) = gathering.combined_at_once() else {
+            return Ok((OwnedAnswer::OutcomeUnknown, Vec::new()));
+        };
+        let length = value.len() as u64;
+        if let Some(to) = asked.keys().next() {
+            match value.is_empty() {
+                true => self.remove(to),
+                false => self.give(to, &(Meta::default(), value))?,
+            }
+        }
+        Ok((OwnedAnswer::Jointly(Jointly::Length(length)), Vec::new()))
     }
 
     fn set_all(
@@ -211,7 +266,8 @@ impl Overlay<'_> {
 
     fn give(&mut self, key: (u16, &[u8]), item: &Item) -> Result<(), Stop> {
         self.known.touch(key, Touched::Value);
-        if Overlay::put(self.store, key, item, self.now) { Ok(()) } else { Err(Stop::Memory) }
+        self.known.come(key);
+        Overlay::put(self.store, key, item, self.now).map(|_| ()).ok_or(Stop::Memory)
     }
 
     /// Appends what was composed, and gives back what the store has lent for it.

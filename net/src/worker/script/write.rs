@@ -1,10 +1,10 @@
 //! What a script has changed is written.
 
 use super::known::Change;
-use super::run::Progress;
 use super::{MEMORY, ScriptRun, Step};
 use crate::session::{About, Work};
 use crate::worker::connection::Connection;
+use crate::worker::joint::Progress;
 use crate::worker::owned::OwnedAnswer;
 use crate::worker::state::WorkerState;
 use torc_engine::command::{Command, Expiry, Op, WriteMode};
