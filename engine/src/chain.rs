@@ -231,6 +231,8 @@ pub(crate) struct Upload {
     pub(crate) bytes: u64,
     /// Memory that they will take in the end, in whole chunks.
     pub(crate) cost: u64,
+    /// Memory that chunks of a client's value have taken, a segment of its own as a whole.
+    pub(crate) taken: u64,
     pub(crate) received: u64,
     pub(crate) chain: u64,
     /// All of them chunks, with ordinals from 0.

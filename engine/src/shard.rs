@@ -15,7 +15,7 @@
 //! | `shard/write.rs`, `shard/place.rs` | storing: conditions; room and index |
 //! | `shard/change.rs`, `shard/numbers.rs` | delete, arithmetic, expiry, ranges |
 //! | `shard/bits.rs`, `shard/equal.rs` | bits of values; changes of values that are certain ones |
-//! | `shard/upload.rs`, `shard/uploads.rs`, `shard/rooms.rs` | long values, received in slices, or where they will stay |
+//! | `shard/upload.rs`, `shard/uploads.rs`, `shard/upload_share.rs`, `shard/rooms.rs` | long values, received in slices, or where they will stay; how many at a time |
 //! | `shard/edit.rs`, `shard/stretches.rs`, `shard/overlay.rs` | a part of a value changes |
 //! | `shard/reclaim.rs`, `shard/job.rs` | eviction, compaction, expiry, flush: making segments free |
 //! | `shard/settle.rs` | what becomes of the items that are met there |
@@ -67,6 +67,7 @@ mod tests;
 mod unknown;
 mod unsaved;
 mod upload;
+mod upload_share;
 mod uploads;
 mod weight;
 mod write;

@@ -213,6 +213,11 @@ impl Shard {
     }
 
     fn audit_memory(&self) -> Result<(), String> {
+        let (told, counted) =
+            (self.uploads.taken_bytes(), self.uploads.of_clients().map(|upload| upload.taken).sum());
+        check(told == counted, || {
+            format!("values under way have taken {counted} bytes; the table tells {told}")
+        })?;
         let segments = self.segments.in_use() * self.segments.segment_bytes() + self.segments.table_bytes();
         // What grows of the rest of the bookkeeping is made room for within a second.
         let all = (segments + self.index.bytes()) as u64;

@@ -137,6 +137,7 @@ impl Shard {
             key: key.bytes.into(),
             bytes: list.stored_bytes(),
             cost,
+            taken: 0,
             received: 0,
             chain: list.chain(),
             extents: Vec::with_capacity(list.len()),

@@ -7,19 +7,8 @@ use crate::command::{Body, Millis, Refusal, UploadId};
 use crate::item::{Header, present};
 use crate::segments::{CLASS_CHUNK, RELOCATION_RESERVE};
 
-/// Share of the segments that uploads under way may fill: they cannot be evicted.
-const UPLOADS_SHARE: u64 = 4;
-/// Share of the segments that may be pinned for a new upload to begin: a slow one pins whole segments for a
-/// chunk each, and so does a client that takes its long answers slowly.
-const PINNED_SHARE: u64 = 2;
-/// A value comes back as long as all but this share of the segments are pinned at most.
-const RETURNS_PINNED_SHARE: u64 = 4;
-/// An upload that began no chunk for so long may be ended for another one.
-const STILL_MS: u64 = 1000;
 /// Chunks that fill a segment.
 const CHUNKS: usize = 8;
-/// Most of such uploads that are ended for a new one.
-const ENDED_MAX: usize = 16;
 
 impl Shard {
     /// Begins to receive a value of `bytes` bytes, to be stored by a command with [`Body::Upload`] for the same key of the database.
@@ -50,7 +39,7 @@ impl Shard {
         if header.item_len(key.bytes.len(), list_bytes(chunks as usize)) > self.item_bytes_max() {
             return Err(Refusal::ValueTooLarge);
         }
-        if cost > self.uploads_room() && !self.take_from_still_uploads(cost, now) {
+        if !self.may_begin(cost, cost.div_ceil(chunks.max(1)), now) {
             return Err(out_of_memory(&self.stats));
         }
         let upload = Upload {
@@ -60,6 +49,7 @@ impl Shard {
             key: key.bytes.into(),
             bytes,
             cost,
+            taken: 0,
             received: 0,
             chain: self.clock.next(now),
             extents: Vec::with_capacity(chunks as usize),
@@ -75,7 +65,7 @@ impl Shard {
     }
 
     /// The chunks of a value of `bytes` bytes, and the memory that they take.
-    fn upload_cost(&self, key: Key<'_>, bytes: u64) -> (u64, u64) {
+    pub(super) fn upload_cost(&self, key: Key<'_>, bytes: u64) -> (u64, u64) {
         let chunks = bytes.div_ceil(self.chunk_bytes(key) as u64);
         let beside = self.chunk_header(key, 0).bytes() + key.bytes.len() + ORDINAL_BYTES;
         (chunks, bytes + chunks * beside as u64)
@@ -85,48 +75,6 @@ impl Shard {
     /// among those that share their part of the memory; and others may wait for its room.
     pub fn upload_waits(&mut self, id: UploadId, waits: bool) {
         self.uploads.wait(id, waits);
-    }
-
-    /// Whether there is no room for a value of `bytes` bytes before some are stored that wait for a tier.
-    pub fn waits_for_room(&self, database: u16, key: &[u8], bytes: u64) -> bool {
-        if self.uploads.waiting_bytes() == 0 {
-            return false;
-        }
-        let (_, cost) = self.upload_cost(Key { bytes: key, space: self.spaces.of(database), hash: 0 }, bytes);
-        cost > self.uploads_room() && cost <= self.uploads_room_max()
-    }
-
-    /// Memory that a value under way may take if it is alone and nothing is pinned.
-    pub(super) fn uploads_room_max(&self) -> u64 {
-        self.segments.count_max() as u64 * self.segments.segment_bytes() as u64 / PINNED_SHARE
-    }
-
-    /// Memory that another value may take that comes back from a medium. Such values do not share the room of those that clients
-    /// send, and may begin when these may not: what is still to come of these may stand behind the command that waits.
-    pub(super) fn returns_room(&self) -> u64 {
-        let segment_bytes = self.segments.segment_bytes() as u64;
-        let capacity = self.segments.count_max() as u64 * segment_bytes;
-        let pinned = self.segments.pinned() as u64 * segment_bytes;
-        let returning = self.uploads.returning_bytes();
-        let share = if returning == 0 { PINNED_SHARE } else { UPLOADS_SHARE };
-        let left = (capacity / share).saturating_sub(returning);
-        left.min((capacity - capacity / RETURNS_PINNED_SHARE).saturating_sub(pinned))
-    }
-
-    /// Memory that another value under way may take.
-    pub(super) fn uploads_room(&self) -> u64 {
-        let segment_bytes = self.segments.segment_bytes() as u64;
-        let capacity = self.segments.count_max() as u64 * segment_bytes;
-        // What comes back from a medium has a share of its own.
-        let pinned = self.segments.pinned() as u64 * segment_bytes;
-        let pinned = pinned.saturating_sub(self.uploads.returning_bytes());
-        // One alone may be longer: no other waits for its end, and a longest value must not depend on how much of the
-        // memory clients hold.
-        let share = if self.uploads.is_empty() { PINNED_SHARE } else { UPLOADS_SHARE };
-        // Those that wait for a tier wait for no client.
-        let coming = self.uploads.bytes() - self.uploads.waiting_bytes();
-        let left = (capacity / share).saturating_sub(coming);
-        left.min((capacity / PINNED_SHARE).saturating_sub(pinned))
     }
 
     /// Adds the next bytes of a value under way.
@@ -185,33 +133,22 @@ impl Shard {
         let left = upload.bytes - upload.received;
         let key = Key { bytes: &upload.key, space: upload.space, hash: 0 };
         let data = left.min(self.chunk_bytes(key) as u64) as usize;
-        upload.own = self.own_segment(upload.own, left, now);
+        let chunk = self.upload_cost(key, data as u64).1;
+        if !self.may_take(upload, chunk, now) {
+            return Err(out_of_memory(&self.stats));
+        }
+        let before = upload.own;
+        if before.is_some() || !self.first_chunks_share(upload) {
+            upload.own = self.own_segment(before, left, now);
+        }
         let extent =
             self.add_chunk(key, (upload.chain, upload.extents.len() as u64), data, upload.own, now)?;
+        self.uploads.take_memory(upload, self.memory_taken(before, upload.own, chunk));
         upload.extents.push(extent);
         upload.room_at = self.data_at(extent).unwrap_or_default();
         upload.room = data;
         upload.moved_at = now;
         Ok(())
-    }
-
-    /// Ends uploads that stand still until there is room for another one: a client that drips keeps nobody out for long.
-    /// Its next bytes are refused. `false`: that is not enough.
-    #[cold]
-    fn take_from_still_uploads(&mut self, cost: u64, now: Millis) -> bool {
-        for _ in 0..ENDED_MAX {
-            let stands_still =
-                |upload: &&Upload| !upload.waits && now.saturating_sub(upload.moved_at) >= STILL_MS;
-            let still = self.uploads.iter().filter(stands_still);
-            let Some(id) = still.min_by_key(|upload| upload.moved_at).map(|upload| upload.id) else {
-                return false;
-            };
-            self.upload_abort(id);
-            if cost <= self.uploads_room() {
-                return true;
-            }
-        }
-        false
     }
 
     /// The segment of its own into which the next chunk of a value goes, if `left` more bytes of it fill most of one. Of

@@ -22,8 +22,10 @@ pub(super) struct Uploads {
     returning_bytes: u64,
     /// Memory of their keys and lists of extents.
     list_bytes: usize,
-    /// Memory of those among them that wait for a tier.
+    /// Memory that those among them that wait for a tier will take in the end.
     waiting_bytes: u64,
+    /// Memory that those from clients have taken that do not wait for a tier: these wait for no client.
+    taken_bytes: u64,
 }
 
 impl Uploads {
@@ -66,6 +68,7 @@ impl Uploads {
     pub(super) fn end(&mut self, upload: &Upload) {
         self.count(upload, -1);
         self.waiting_bytes -= if upload.waits { upload.cost } else { 0 };
+        self.taken_bytes -= if upload.waits { 0 } else { upload.taken };
         self.list_bytes -= upload.table_bytes();
         self.free.push(place_of(upload.id) as u16);
     }
@@ -74,15 +77,35 @@ impl Uploads {
     pub(super) fn wait(&mut self, id: UploadId, waits: bool) {
         let upload = self.places.get_mut(place_of(id)).and_then(Option::as_mut);
         if let Some(upload) = upload.filter(|upload| upload.id == id) {
-            self.waiting_bytes -= if upload.waits { upload.cost } else { 0 };
+            if upload.waits == waits {
+                return;
+            }
             upload.waits = waits;
-            self.waiting_bytes += if waits { upload.cost } else { 0 };
+            let by = if waits { 1 } else { -1 };
+            self.waiting_bytes = self.waiting_bytes.wrapping_add_signed(by * upload.cost as i64);
+            self.taken_bytes = self.taken_bytes.wrapping_add_signed(-by * upload.taken as i64);
         }
     }
 
-    /// Memory of those from clients that wait for a tier.
+    /// One that was taken out has taken more memory.
+    pub(super) fn take_memory(&mut self, upload: &mut Upload, bytes: u64) {
+        upload.taken += bytes;
+        self.taken_bytes += if upload.waits { 0 } else { bytes };
+    }
+
+    /// Memory that those from clients will take in the end that wait for a tier.
     pub(super) fn waiting_bytes(&self) -> u64 {
         self.waiting_bytes
+    }
+
+    /// The same of those that do not wait.
+    pub(super) fn coming_bytes(&self) -> u64 {
+        self.bytes - self.waiting_bytes
+    }
+
+    /// Memory that those from clients have taken that do not wait for a tier.
+    pub(super) fn taken_bytes(&self) -> u64 {
+        self.taken_bytes
     }
 
     fn count(&mut self, upload: &Upload, by: i8) {
@@ -95,9 +118,9 @@ impl Uploads {
         }
     }
 
-    /// Whether no client sends a value.
-    pub(super) fn is_empty(&self) -> bool {
-        self.from_clients == 0
+    /// Values that clients send.
+    pub(super) fn clients(&self) -> usize {
+        self.from_clients
     }
 
     /// Memory that the values under way from clients will take in the end.
@@ -117,6 +140,11 @@ impl Uploads {
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Upload> {
         self.places.iter().flatten()
+    }
+
+    /// Those from clients that wait for no tier.
+    pub(super) fn of_clients(&self) -> impl Iterator<Item = &Upload> {
+        self.iter().filter(|upload| !upload.returns && !upload.waits)
     }
 }
 
@@ -138,6 +166,7 @@ mod tests {
             key: (*b"key").into(),
             bytes: cost,
             cost,
+            taken: 0,
             received: 0,
             chain,
             extents: Vec::with_capacity(2),

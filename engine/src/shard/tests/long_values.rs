@@ -228,18 +228,57 @@ fn a_range_is_received_in_slices_and_written_into_any_value() {
 }
 
 #[test]
-fn values_under_way_are_refused_by_the_cap_and_count_in_whole_chunks() {
+fn of_values_under_way_the_oldest_goes_on_and_the_youngest_is_given_up() {
+    const LEN: usize = 6 << 20;
     let mut shard = shard_of(64 << 20);
-    let ids: Vec<UploadId> = (0..16).map_while(|_| shard.upload_begin(0, b"k", 6 << 20, NOW).ok()).collect();
-    assert_eq!(ids.len(), 2, "a quarter of 64 MiB");
-    assert!(shard.held().1 > 12 << 20 && shard.uploads_room() < 6 << 20);
-    ids.into_iter().for_each(|id| shard.upload_abort(id));
-    assert_eq!(shard.held().1, 0);
+    let ids: Vec<UploadId> = (0..16).map(|_| shard.upload_begin(0, b"k", LEN as u64, NOW).unwrap()).collect();
+    let share = (shard.segments.count_max() * shard.segments.segment_bytes() / 4) as u64;
+    let mut refused_first = None;
+    for _ in 0..LEN / 100_000 {
+        for (number, &id) in ids.iter().enumerate() {
+            if shard.upload_append(id, &[1; 100_000], NOW).is_err() {
+                refused_first.get_or_insert(number);
+            }
+            assert!(shard.uploads.taken_bytes() <= share);
+        }
+    }
+    assert_eq!(refused_first, Some(15));
+    let left: Vec<_> = ids.iter().filter(|id| shard.is_under_way(**id)).copied().collect();
+    assert_eq!(left, ids[..2], "a quarter of 64 MiB");
+    assert!(shard.upload_begin(0, b"k", LEN as u64, NOW).is_ok_and(|id| {
+        let refused = (0..60).any(|_| shard.upload_append(id, &[1; 100_000], NOW).is_err());
+        refused && left.iter().all(|id| shard.is_under_way(*id))
+    }));
+    left.into_iter().for_each(|id| shard.upload_abort(id));
+    assert_eq!((shard.held().1, shard.uploads.taken_bytes()), (0, 0));
+    shard.audit().unwrap();
+}
+
+#[test]
+fn values_under_way_count_in_whole_chunks() {
+    let mut shard = shard_of(64 << 20);
     // A long key is in every chunk.
     let key = [b'k'; 4_000];
     let id = shard.upload_begin(0, &key, 500_000, NOW).unwrap();
     assert!(shard.held().1 > 900_000);
     shard.upload_abort(id);
+}
+
+/// A hundred clients that announced long values kept out every other one for a second, and for ever if they came again.
+#[test]
+fn who_announces_much_and_sends_little_keeps_nobody_out() {
+    let mut shard = shard_of(256 << 20);
+    for round in 0..3 {
+        for _ in 0..50 {
+            let id = shard.upload_begin(0, b"drip", 7 << 20, NOW).unwrap();
+            shard.upload_append(id, &[1; 20_000], NOW).unwrap();
+        }
+        let other = shard.upload_begin(0, b"other", 4 << 20, NOW).unwrap();
+        let stored = (0..4).all(|_| shard.upload_append(other, &[2; 1 << 20], NOW).is_ok());
+        assert!(stored, "round {round}");
+        assert!(shard.segments.pinned() * 3 < shard.segments.count_max(), "{}", shard.segments.pinned());
+        shard.upload_abort(other);
+    }
 }
 
 /// What a medium, a page or a replica holds of values: no location, in any order, whatever has happened to them.
@@ -298,11 +337,14 @@ fn chains_are_whole_without_the_places_where_they_lie() {
 fn bytes_of_a_value_that_was_given_up_go_to_no_other_one() {
     let mut shard = shard_of(16 << 20);
     let mut still = Vec::new();
-    while let Ok(id) = shard.upload_begin(0, b"still", 400 << 10, NOW) {
+    while let Ok(id) = shard.upload_begin(0, b"still", 400 << 10, NOW)
+        && shard.upload_append(id, &[0; 300 << 10], NOW).is_ok()
+    {
         still.push(id);
     }
     let later = NOW + 64 * 16;
     let other = shard.upload_begin(0, b"other", 400 << 10, later).unwrap();
+    shard.upload_append(other, &[2; 400 << 10], later).unwrap();
     let ended: Vec<_> = still.iter().filter(|&&id| !shard.is_under_way(id)).copied().collect();
     assert!(!ended.is_empty() && !still.contains(&other));
     assert!(ended.iter().all(|&id| shard.upload_append(id, &[1; 10], later).is_err()));
@@ -316,12 +358,14 @@ fn bytes_of_a_value_that_was_given_up_go_to_no_other_one() {
 fn uploads_that_stand_still_make_room_for_one_that_moves() {
     let mut shard = shard_of(16 << 20);
     let mut dripping = Vec::new();
-    while let Ok(id) = shard.upload_begin(0, b"drip", 400 << 10, NOW) {
-        shard.upload_append(id, &[1; 10], NOW).unwrap();
+    while let Ok(id) = shard.upload_begin(0, b"drip", 400 << 10, NOW)
+        && shard.upload_append(id, &[1; 300 << 10], NOW).is_ok()
+    {
         dripping.push(id);
     }
     assert!(dripping.len() > 5, "{}", dripping.len());
-    assert!(shard.upload_begin(0, b"other", 1 << 20, NOW + 500).is_err());
+    let early = shard.upload_begin(0, b"other", 1 << 20, NOW + 500);
+    assert!(early.and_then(|id| shard.upload_append(id, &[2; 1 << 20], NOW + 500)).is_err());
     dripping.iter().for_each(|&id| shard.upload_append(id, &[1], NOW + 900).unwrap());
     let other = shard.upload_begin(0, b"other", 1 << 20, NOW + 1000).unwrap();
     shard.upload_append(other, &[2; 1 << 20], NOW + 1000).unwrap();

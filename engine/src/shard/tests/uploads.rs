@@ -80,27 +80,25 @@ fn a_value_that_waits_for_a_tier_leaves_others_their_room_and_is_not_given_up_fo
     const LEN: u64 = 300_000;
     let mut shard = shard_of(4 << 20);
     let begin = |shard: &mut Shard, now| shard.upload_begin(0, b"k", LEN, now);
-    let whole = |shard: &mut Shard| {
-        let id = begin(shard, NOW).unwrap();
-        shard.upload_append(id, &[1; LEN as usize], NOW).unwrap();
-        id
+    let whole = |shard: &mut Shard, now| {
+        let id = begin(shard, now)?;
+        shard.upload_append(id, &[1; LEN as usize], now).map(|()| id)
     };
-    let waiting = [(); 3].map(|()| whole(&mut shard));
-    assert_eq!(begin(&mut shard, NOW), Err(Refusal::OutOfMemory), "a quarter of the memory is under way");
+    let waiting = [(); 3].map(|()| whole(&mut shard, NOW).unwrap());
+    assert_eq!(whole(&mut shard, NOW), Err(Refusal::OutOfMemory), "a quarter of the memory is under way");
     assert!(!shard.waits_for_room(0, b"k", LEN), "nobody knows how long that takes");
     waiting.iter().for_each(|&id| shard.upload_waits(id, true));
-    let coming = [(); 3].map(|()| whole(&mut shard));
-    assert_eq!(begin(&mut shard, NOW), Err(Refusal::OutOfMemory), "nearly half of it is pinned");
+    let coming = [(); 3].map(|()| whole(&mut shard, NOW).unwrap());
+    assert_eq!(whole(&mut shard, NOW), Err(Refusal::OutOfMemory), "nearly half of it is pinned");
     assert!(shard.waits_for_room(0, b"k", LEN) && !shard.waits_for_room(0, b"k", 3 << 20));
     // Those that come from clients stand still by now.
     let late = NOW + 2000;
-    let other = begin(&mut shard, late).unwrap();
+    whole(&mut shard, late).unwrap();
     let under_way =
         |shard: &Shard, ids: &[UploadId]| ids.iter().filter(|id| shard.is_under_way(**id)).count();
     assert_eq!((under_way(&shard, &waiting), under_way(&shard, &coming)), (3, 2));
-    shard.upload_append(other, &[1; LEN as usize], late).unwrap();
     waiting.iter().for_each(|&id| shard.upload_waits(id, false));
-    assert!(begin(&mut shard, late).is_ok());
+    assert!(whole(&mut shard, late).is_ok());
     assert!(under_way(&shard, &waiting) < 3, "now they stand still, too");
     for id in waiting.into_iter().chain(coming) {
         shard.upload_waits(id, true);

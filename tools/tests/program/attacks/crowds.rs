@@ -67,7 +67,8 @@ pub(super) fn long_values_beside_writers(server: SocketAddr) -> Vec<TcpStream> {
     streams
 }
 
-/// 100 long values that drip a byte now and then, while another client sets values of 1 MB, each of which must be stored.
+/// 100 long values that drip a byte now and then, and others that begin all the time, while another client sets values of 1 MB, each
+/// of which must be stored.
 pub(super) fn dripping_uploads(server: SocketAddr) -> Vec<TcpStream> {
     let drip = |number: usize| {
         let mut stream = connect(server);
@@ -80,17 +81,9 @@ pub(super) fn dripping_uploads(server: SocketAddr) -> Vec<TcpStream> {
     let mut number = 0;
     while Instant::now() < end {
         streams.iter_mut().for_each(|stream| push(stream, b"d"));
-        // Right after values were given up for another one, a next one may find none that is still.
-        let value = set(&format!("mb{}", number % 5), 1 << 20);
-        let is_stored = (0..10).any(|_| {
-            let stored = all_ok(server, std::slice::from_ref(&value)).is_ok();
-            if !stored {
-                streams.iter_mut().for_each(|stream| push(stream, b"d"));
-                std::thread::sleep(Duration::from_millis(200));
-            }
-            stored
-        });
-        assert!(is_stored, "a value of 1 MB beside those that drip");
+        all_ok(server, &[set(&format!("mb{}", number % 5), 1 << 20)])
+            .expect("a value of 1 MB beside those that drip");
+        streams.extend((0..5).map(|more| drip(100 + 5 * number + more)));
         number += 1;
         std::thread::sleep(Duration::from_millis(100));
     }

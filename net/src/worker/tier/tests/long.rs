@@ -245,11 +245,11 @@ fn a_long_value_that_waits_for_memory_goes_on_with_the_pins_that_are_given_back(
 fn a_long_value_does_not_wait_for_values_of_clients() {
     let (mut state, hand) = alone();
     let long = put_long_elsewhere(&mut state, "long", 40);
-    let begin = || state.shard.upload_begin(0, b"k", 700_000, NOW).ok();
+    let begin = || {
+        let id = state.shard.upload_begin(0, b"k", 700_000, NOW).ok()?;
+        state.shard.upload_append(id, &[1; 600_000], NOW).ok().map(|()| id)
+    };
     let ids: Vec<_> = std::iter::from_fn(begin).collect();
-    for &id in &ids {
-        state.shard.upload_append(id, &[1; 1000], NOW).unwrap();
-    }
     ask(&mut state, CONN, &["STRLEN", "long"]);
     fetch_all(&mut state, &hand, &[&long]);
     assert!(ids.len() > 3 && sent(&mut state) == format!(":{LEN}\r\n"));
