@@ -245,6 +245,31 @@ fn bits_of_more_than_16_mib_are_refused() {
     });
 }
 
+/// What has no memory is refused, and lets go of what was lent for it.
+#[test]
+fn what_clients_have_no_memory_for_is_refused_and_pins_nothing() {
+    let set = |config: ServerConfig| ServerConfig { client_memory_bytes: Some(4 << 20), ..config };
+    on_each_kind(set, |server| {
+        let mut stream = connect(address(server));
+        let long = random(7 << 20, 3);
+        for key in ["a", "b", "c"] {
+            self::set(&mut stream, key, &long);
+            let refused = "-ERR busy: limit --client-memory reached\r\n";
+            assert_eq!(ask_line(&mut stream, &format!("BITOP OR to {key} none")), refused);
+            assert_eq!(
+                ask_lines(&mut stream, &["MULTI", &format!("BITOP ONE to none {key}"), "EXEC"])[2],
+                format!("*1\r\n{refused}")
+            );
+        }
+        let pinned =
+            || -> u64 { server.stats().iter().map(|stats| stats.shard.segments_pinned.read()).sum() };
+        wait_until("nothing is pinned", || pinned() == 0);
+        assert_eq!(ask_line(&mut stream, "EXISTS to"), ":0\r\n");
+        self::set(&mut stream, "d", b"short");
+        assert_eq!(ask_line(&mut stream, "BITOP NOT to d"), ":5\r\n");
+    });
+}
+
 /// Two keys that are always written together are always the same.
 #[test]
 fn all_values_are_of_one_moment() {

@@ -14,12 +14,7 @@ use torc_proto::resp::reply::{Parsed, parse};
 const KEYS: [&str; 8] = ["key0", "key1", "key2", "key3", "key4", "key5", "key6", "key7"];
 
 fn on_each(scenario: impl Fn(&Server)) {
-    for config in kinds() {
-        eprintln!("{}, {} shards", config.transport, config.shards);
-        let server = start(ServerConfig { databases: 16, ..config });
-        scenario(&server);
-        end(server);
-    }
+    on_each_kind(|config| ServerConfig { databases: 16, ..config }, scenario);
 }
 
 struct Client {

@@ -14,7 +14,11 @@ mod combine;
 mod compare;
 pub(super) mod gather;
 mod gathering;
+mod hold;
+mod share;
 mod steps;
+
+pub(super) use share::Share;
 
 use super::owned::{OwnedAnswer, OwnedPart};
 use crate::session::{Answer, Joint};
@@ -65,7 +69,7 @@ pub(super) enum Progress {
 }
 
 /// A key with its database.
-type Key<'a> = (u16, &'a [u8]);
+pub(super) type Key<'a> = (u16, &'a [u8]);
 
 /// What is to be done, and with what.
 #[derive(Debug, Clone, Copy)]

@@ -33,11 +33,16 @@ pub(crate) fn ask_raw<W: AsRef<[u8]>>(stream: &mut TcpStream, requests: &[Vec<W>
     answers
 }
 
+/// The same as text.
+pub(crate) fn ask_words<W: AsRef<[u8]>>(stream: &mut TcpStream, requests: &[Vec<W>]) -> Vec<String> {
+    let answers = ask_raw(stream, requests);
+    answers.iter().map(|answer| String::from_utf8_lossy(answer).into_owned()).collect()
+}
+
 /// The same of lines whose words stand between spaces.
 pub(crate) fn ask_lines<L: AsRef<str>>(stream: &mut TcpStream, lines: &[L]) -> Vec<String> {
     let requests: Vec<Vec<&str>> = lines.iter().map(|line| line.as_ref().split(' ').collect()).collect();
-    let answers = ask_raw(stream, &requests);
-    answers.iter().map(|answer| String::from_utf8_lossy(answer).into_owned()).collect()
+    ask_words(stream, &requests)
 }
 
 /// The same of one line.

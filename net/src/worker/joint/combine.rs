@@ -7,8 +7,8 @@ use crate::session::BitOperation;
 use std::collections::VecDeque;
 use torc_engine::bytes::Bytes;
 
-/// Bytes of a block: what is combined, or stored, in one turn.
-pub(super) const BLOCK_BYTES: usize = 1 << 20;
+/// Bytes of a block: what is stored in one turn.
+const BLOCK_BYTES: usize = 256 << 10;
 /// Bytes that are copied at a time, to where they can be combined.
 const COPIED_BYTES: usize = 4 << 10;
 
@@ -40,9 +40,9 @@ impl Combination {
         self.combined.iter().chain(&self.beside).map(Vec::capacity).sum()
     }
 
-    /// Memory that it takes more, at most, when a value of so many bytes has been taken.
+    /// Memory that it takes more, about, when a value of so many bytes has been taken.
     pub(super) fn bytes_for(&self, len: usize) -> usize {
-        len.saturating_sub(self.len).next_multiple_of(BLOCK_BYTES) * if self.keeps_beside() { 2 } else { 1 }
+        len.saturating_sub(self.len) * if self.keeps_beside() { 2 } else { 1 }
     }
 
     fn keeps_beside(&self) -> bool {

@@ -14,8 +14,6 @@ use crate::session::{Compare, Stretch};
 
 /// Longest value that is compared, bytes. The time is the product of the lengths by 64: some ten milliseconds, in steps.
 pub(super) const BYTES_MAX: u64 = 32 << 10;
-/// Words that are reckoned in a turn: half a millisecond.
-pub(super) const TURN_WORDS: usize = 1 << 19;
 /// Rows of a block.
 const ROWS: usize = 128;
 
@@ -93,11 +91,10 @@ impl Comparison {
         Comparison::bytes_for([rows.len(), columns.len()])
     }
 
-    /// Goes on for about so many words. Whether it has come to its end.
-    pub(super) fn go_on(&mut self, words: usize) -> bool {
-        let mut budget = words;
+    /// Goes on for about so many words, which are taken off. Whether it has come to its end.
+    pub(super) fn go_on(&mut self, words: &mut usize) -> bool {
         while self.rows < self.values[0].len() {
-            if budget == 0 {
+            if *words == 0 {
                 return false;
             }
             if self.rows.is_multiple_of(ROWS) && self.asked != Compare::Length {
@@ -106,28 +103,28 @@ impl Comparison {
             let byte = self.values[0][self.rows];
             reckon(&mut self.row, columns(&self.columns, &self.columns_of, byte));
             self.rows += 1;
-            budget = budget.saturating_sub(self.words.max(1));
+            *words = words.saturating_sub(self.words.max(1));
         }
         if self.left.is_none() {
             self.length = self.row.iter().map(|word| u64::from(word.count_zeros())).sum();
             let is_all = self.asked == Compare::Length;
             self.left = Some(if is_all { (0, 0) } else { (self.values[0].len(), self.values[1].len()) });
         }
-        self.walk_back(budget)
+        self.walk_back(words)
     }
 
     /// Walks back from the end, through about so many words of blocks. Whether it has come to the start.
-    fn walk_back(&mut self, mut budget: usize) -> bool {
+    fn walk_back(&mut self, words: &mut usize) -> bool {
         let (mut row, mut column) = self.left.unwrap_or_default();
         while row > 0 && column > 0 {
             let from = (row - 1) / ROWS * ROWS;
             if self.block_from != Some(from) {
-                if budget == 0 {
+                if *words == 0 {
                     self.left = Some((row, column));
                     return false;
                 }
                 self.reckon_block(from, row);
-                budget = budget.saturating_sub(self.block.len().max(1));
+                *words = words.saturating_sub(self.block.len().max(1));
             }
             if self.values[0][row - 1] == self.values[1][column - 1] {
                 (row, column) = (row - 1, column - 1);
@@ -237,11 +234,11 @@ mod tests {
     fn compared(asked: Compare, values: [&[u8]; 2], words: usize) -> (u64, Vec<u8>) {
         let mut comparison = Comparison::new(asked, values.map(<[u8]>::to_vec));
         let mut turns = 0;
-        while !comparison.go_on(words) {
+        while !comparison.go_on(&mut { words }) {
             turns += 1;
             assert!(turns < 100_000, "it comes to an end");
         }
-        assert!(comparison.go_on(words), "and stays there");
+        assert!(comparison.go_on(&mut { words }), "and stays there");
         comparison.into_found()
     }
 
@@ -281,7 +278,7 @@ mod tests {
         let one: Vec<u8> = (0..5000u32).map(|at| ((at * at) >> 5) as u8).collect();
         let other: Vec<u8> = (0..3000u32).map(|at| ((at * 7) >> 3) as u8).collect();
         let mut comparison = Comparison::new(Compare::Bytes, [one, other]);
-        assert!(comparison.go_on(usize::MAX));
+        assert!(comparison.go_on(&mut { usize::MAX }));
         let Comparison { columns, row, kept, block, found, .. } = &comparison;
         let words: usize = [columns, row, kept, block].map(Vec::len).iter().sum();
         assert!(words * 8 + found.len() <= comparison.bytes_held());

@@ -133,7 +133,7 @@ impl Gathering {
         self.lent
     }
 
-    /// Memory that what is lent will take, at most.
+    /// Memory that what is lent will take, about.
     pub(super) fn bytes_for_lent(&self) -> usize {
         let bytes: usize = self.lent.iter().map(|lent| lent.bytes().len()).sum();
         match &self.what {
@@ -154,7 +154,8 @@ impl Gathering {
     pub(in crate::worker) fn compared_at_once(mut self) -> (OwnedAnswer, Vec<u8>) {
         self.begin_comparison();
         if let Some(comparison) = self.comparison() {
-            while !comparison.go_on(usize::MAX) {}
+            let mut words = usize::MAX;
+            while !comparison.go_on(&mut words) {}
         }
         self.into_compared()
     }

@@ -1,7 +1,5 @@
 //! The steps of a command that gathers values: BITOP, LCS.
 
-use super::combine::BLOCK_BYTES;
-use super::compare::TURN_WORDS;
 use super::gather::Gathering;
 use super::{Asked, JointRun, Progress, Step};
 use crate::session::{Joint, Jointly, Work};
@@ -10,8 +8,6 @@ use crate::worker::owned::{OwnedAnswer, OwnedPart};
 use crate::worker::state::WorkerState;
 use torc_engine::command::{Command, Expiry, Op, Read, Write, WriteMode};
 
-/// Bytes that are taken in a turn.
-const TURN_BYTES: usize = BLOCK_BYTES;
 /// What a value has no memory for.
 const CLIENT_MEMORY: &str = "client-memory";
 
@@ -43,13 +39,14 @@ impl WorkerState {
         if !self.has_memory_for(gathering.bytes_for_lent()) {
             return Progress::Ends(OwnedAnswer::Busy { limit: CLIENT_MEMORY });
         }
-        while gathering.taken < TURN_BYTES
+        let bytes_max = self.share.bytes();
+        while gathering.taken < bytes_max
             && let Some(lent) = gathering.take_lent()
         {
             self.release(lent);
         }
-        if gathering.taken >= TURN_BYTES {
-            gathering.taken = 0;
+        if gathering.taken >= bytes_max {
+            self.share.take(std::mem::take(&mut gathering.taken));
             return self.in_next_turn(conn);
         }
         if let Some(key) = gathering.next_key(asked.words) {
@@ -98,6 +95,7 @@ impl WorkerState {
         };
         let len = combination.len();
         if let Some(block) = combination.next_block() {
+            self.share.take(block.len());
             run.left.push_back(OwnedPart::data(block, read_ns));
             if combination.is_given() {
                 let end = Work::ValueEndWith { mode: WriteMode::Set, expiry: Expiry::Never, want_old: false };
@@ -110,7 +108,11 @@ impl WorkerState {
 
     fn compare_on(&mut self, conn: &mut Connection, run: &mut JointRun) -> Progress {
         let comparison = run.gathering.as_mut().and_then(Gathering::comparison);
-        if comparison.is_some_and(|comparison| !comparison.go_on(TURN_WORDS)) {
+        let words_max = self.share.words();
+        let mut left = words_max;
+        let is_over = comparison.is_none_or(|comparison| comparison.go_on(&mut left));
+        self.share.take_words(words_max - left);
+        if !is_over {
             return self.in_next_turn(conn);
         }
         let compared = run.gathering.take().map(Gathering::into_compared);

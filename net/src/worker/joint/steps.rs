@@ -3,13 +3,11 @@
 use super::gather::Gathering;
 use super::{Asked, JointRun, Progress, Step};
 use crate::metrics::{CommandClass, OutcomeClass};
-use crate::session::{Answer, Exec, IfThere, Joint, Jointly, Part, ReplyKind, Work};
+use crate::session::{IfThere, Joint, Jointly, Part, ReplyKind, Work};
 use crate::worker::connection::Connection;
-use crate::worker::execute::Destination;
-use crate::worker::holds::HeldKey;
 use crate::worker::owned::{OwnedAnswer, OwnedPart};
 use crate::worker::state::WorkerState;
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use torc_engine::command::{Body, Command, Delete, Expiry, Op, Read, Write, WriteMode};
 use torc_engine::words;
 
@@ -26,9 +24,15 @@ impl WorkerState {
             return false;
         }
         let holds = conn.joint.as_ref().is_none_or(|run| run.step != Step::Compare);
-        if holds && !conn.in_transaction && !self.hold_for(conn, part, asked, read_ns) {
-            // It waits, or is answered.
-            return conn.transaction.is_none();
+        if holds && !conn.in_transaction {
+            match self.hold_for(conn, asked) {
+                Progress::Goes => {}
+                Progress::Waits => return false,
+                Progress::Ends(answer) => {
+                    self.finish(conn, part, &[], read_ns, answer.answer(&[], None));
+                    return true;
+                }
+            }
         }
         if conn.joint.is_none() {
             let wants_item = matches!(asked.joint, Joint::Copy { .. });
@@ -91,54 +95,13 @@ impl WorkerState {
         conn.queue.is_empty()
     }
 
-    /// Holds the keys of a command that is no part of a transaction. False: it waits, or is answered.
-    fn hold_for(&mut self, conn: &mut Connection, part: &Part<'_>, asked: Asked<'_>, read_ns: u64) -> bool {
-        if conn.transaction.is_none() {
-            let elsewhere =
-                asked.keys().find_map(|(_, key)| match self.destination(conn, key, self.owner(key)) {
-                    Destination::Moved(answer) => Some(answer),
-                    Destination::Here | Destination::There(_) => None,
-                });
-            if let Some(answer) = elsewhere {
-                self.finish(conn, part, &[], read_ns, answer);
-                return false;
-            }
+    /// Holds the keys of a command that is no part of a transaction.
+    fn hold_for(&mut self, conn: &mut Connection, asked: Asked<'_>) -> Progress {
+        let elsewhere = if conn.transaction.is_none() { self.elsewhere(conn, asked.keys()) } else { None };
+        match elsewhere {
+            Some(answer) => Progress::Ends(answer),
+            None => self.hold_alone(conn, || asked.keys()),
         }
-        let keys = || {
-            let mut named = HashSet::new();
-            let keys = asked.keys().filter(|key| named.insert(*key));
-            keys.map(|(database, key)| HeldKey { database, is_watched: false, key }).collect()
-        };
-        match self.hold_alone(conn, keys) {
-            Ok(is_held) => is_held,
-            Err(why) => {
-                self.finish(conn, part, &[], read_ns, Answer::Exec(why));
-                false
-            }
-        }
-    }
-
-    /// Holds keys, which are all different, for one command. False: it waits.
-    ///
-    /// # Errors
-    /// Why it does not get them.
-    pub(in crate::worker) fn hold_alone<'k>(
-        &mut self,
-        conn: &mut Connection,
-        keys: impl FnOnce() -> Vec<HeldKey<'k>>,
-    ) -> Result<bool, Exec> {
-        let running = match conn.transaction.take() {
-            Some(running) => running,
-            None => {
-                let running = self.to_hold(conn, &keys(), None);
-                conn.attempts = running.attempt();
-                running
-            }
-        };
-        let Some(running) = self.acquire(conn, running)? else { return Ok(false) };
-        conn.transaction = Some(running);
-        conn.in_transaction = true;
-        Ok(true)
     }
 
     /// The parts that find out what there is.

@@ -1,6 +1,5 @@
 //! The keys of a script, and what becomes of them.
 
-use crate::worker::holds::HeldKey;
 use std::collections::HashMap;
 use torc_engine::command::{Body, Delete, Expire, ExpireCondition, Expiry, Meta, Op, Write, WriteMode};
 
@@ -74,8 +73,9 @@ impl Known {
         self.keys.iter().map(|named| &named.key)
     }
 
-    pub(super) fn to_hold(&self) -> Vec<HeldKey<'_>> {
-        self.keys().map(|(database, key)| HeldKey { database: *database, is_watched: false, key }).collect()
+    /// The keys, each with its database.
+    pub(super) fn named(&self) -> impl Iterator<Item = (u16, &[u8])> {
+        self.keys().map(|(database, key)| (*database, &**key))
     }
 
     pub(super) fn place(&self, database: u16, key: &[u8]) -> Option<usize> {

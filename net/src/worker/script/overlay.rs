@@ -2,12 +2,9 @@
 
 use super::known::{Change, Item, Key, Known, Named, Touched};
 use crate::session::{
-    About, Answer, ComposeContext, IfThere, Joint, Jointly, Limits, NotCalled, Output, Part, Piece,
-    ReplyKind, Scratch, Work, resp,
+    About, Answer, ComposeContext, Limits, NotCalled, Output, Part, Piece, ReplyKind, Scratch, Work, resp,
 };
 use crate::worker::joint::Asked;
-use crate::worker::joint::gather::Gathering;
-use crate::worker::owned::OwnedAnswer;
 use crate::worker::view::{View, context};
 use torc_engine::Shard;
 use torc_engine::command::{Command, Delete, Expiry, Meta, Millis, Op, Outcome, Read, Refusal, Value, Write};
@@ -53,13 +50,13 @@ impl Overlay<'_> {
         }
     }
 
-    fn execute(&mut self, command: &Command<'_>) -> Outcome<'_> {
+    pub(super) fn execute(&mut self, command: &Command<'_>) -> Outcome<'_> {
         let hash = self.store.key_hash(command.key);
         self.store.execute(command, hash, self.now)
     }
 
     /// What a key has in the store.
-    fn item(&mut self, (database, key): (u16, &[u8])) -> Option<Item> {
+    pub(super) fn item(&mut self, (database, key): (u16, &[u8])) -> Option<Item> {
         item_in(self.store, (database, key), self.now)
     }
 
@@ -168,106 +165,6 @@ impl Overlay<'_> {
             _ => answer_with(&[], &Answer::Local),
         }
         Ok(())
-    }
-
-    /// A command about several keys: how it ends, and what it has found.
-    fn join(&mut self, asked: Asked<'_>) -> Result<(OwnedAnswer, Vec<u8>), Stop> {
-        let done = match asked.joint {
-            Joint::SetIfNone => self.set_all(asked, Some(IfThere::None), Expiry::Never)?,
-            Joint::Set { condition, expiry } => self.set_all(asked, condition, expiry)?,
-            Joint::Copy { replaces, removes, .. } => self.copy(asked, replaces, removes)?,
-            Joint::Combine(_) | Joint::Compare(_) => return self.gather(asked),
-        };
-        Ok((OwnedAnswer::Jointly(done), Vec::new()))
-    }
-
-    fn copy(&mut self, asked: Asked<'_>, replaces: bool, removes: bool) -> Result<Jointly, Stop> {
-        let Some((from, to)) = asked.ends() else { return Ok(Jointly::NotDone) };
-        let Some(item) = self.item(from) else { return Ok(Jointly::NoItem) };
-        if from == to {
-            return Ok(if replaces { Jointly::Done } else { Jointly::NotDone });
-        }
-        if !replaces && self.item(to).is_some() {
-            return Ok(Jointly::NotDone);
-        }
-        self.give(to, &item)?;
-        if removes {
-            self.remove(from);
-        }
-        Ok(Jointly::Done)
-    }
-
-    fn remove(&mut self, (database, key): (u16, &[u8])) {
-        self.execute(&Command { database, key, op: Op::Delete(Delete::default()) });
-        self.known.touch((database, key), Touched::Value);
-    }
-
-    /// BITOP and LCS, at once.
-    fn gather(&mut self, asked: Asked<'_>) -> Result<(OwnedAnswer, Vec<u8>), Stop> {
-        let Some(mut gathering) = Gathering::of(asked) else {
-            return Ok((OwnedAnswer::OutcomeUnknown, Vec::new()));
-        };
-        while let Some(key) = gathering.next_key(asked.words) {
-            let read = Op::Read(Read::default());
-            let command = Command { database: asked.database, key, op: read };
-            let hash = self.store.key_hash(key);
-            let found = match self.store.execute(&command, hash, self.now) {
-                Outcome::Item(found) => Some(found),
-                _ => None,
-            };
-            if let Err(too_long) = gathering.take(found.as_ref()) {
-                return Ok((too_long, Vec::new()));
-            }
-            while let Some(lent) = gathering.take_lent() {
-                self.store.release(lent);
-            }
-        }
-        if let Joint::Compare(_) = asked.joint {
-            return Ok(gathering.compared_at_once());
-        }
-        let Some(value) = gathering.combined_at_once() else {
-            return Ok((OwnedAnswer::OutcomeUnknown, Vec::new()));
-        };
-        let length = value.len() as u64;
-        if let Some(to) = asked.keys().next() {
-            match value.is_empty() {
-                true => self.remove(to),
-                false => self.give(to, &(Meta::default(), value))?,
-            }
-        }
-        Ok((OwnedAnswer::Jointly(Jointly::Length(length)), Vec::new()))
-    }
-
-    fn set_all(
-        &mut self,
-        asked: Asked<'_>,
-        condition: Option<IfThere>,
-        expiry: Expiry,
-    ) -> Result<Jointly, Stop> {
-        let keys: Vec<(u16, &[u8])> = asked.keys().collect();
-        let is_wrong = match condition {
-            None => false,
-            Some(IfThere::None) => keys.iter().any(|key| self.item(*key).is_some()),
-            Some(IfThere::All) => keys.iter().any(|key| self.item(*key).is_none()),
-        };
-        if is_wrong {
-            return Ok(Jointly::NotDone);
-        }
-        for (key, value) in keys.into_iter().zip(asked.values()) {
-            let expiry = match expiry {
-                Expiry::Never => None,
-                Expiry::At(end) => Some(end),
-                Expiry::Keep => self.item(key).and_then(|(meta, _)| meta.expiry),
-            };
-            self.give(key, &(Meta { expiry, ..Meta::default() }, value.to_vec()))?;
-        }
-        Ok(Jointly::Done)
-    }
-
-    fn give(&mut self, key: (u16, &[u8]), item: &Item) -> Result<(), Stop> {
-        self.known.touch(key, Touched::Value);
-        self.known.come(key);
-        Overlay::put(self.store, key, item, self.now).map(|_| ()).ok_or(Stop::Memory)
     }
 
     /// Appends what was composed, and gives back what the store has lent for it.

@@ -6,7 +6,7 @@ use super::{Fetched, MEMORY, ScriptRun, Step, TIME};
 use crate::metrics::{CommandClass, OutcomeClass};
 use crate::session::{Answer, Limits, Part, Port, ReplyKind, Script as Named, Work};
 use crate::worker::connection::Connection;
-use crate::worker::execute::{Destination, Prepared};
+use crate::worker::execute::Prepared;
 use crate::worker::joint::Progress;
 use crate::worker::owned::OwnedAnswer;
 use crate::worker::state::WorkerState;
@@ -129,20 +129,14 @@ impl WorkerState {
     }
 
     fn hold_for_script(&mut self, conn: &mut Connection, run: &mut ScriptRun) -> Progress {
-        let elsewhere =
-            run.known.keys().find_map(|(_, key)| match self.destination(conn, key, self.owner(key)) {
-                Destination::Moved(answer) => Some(answer),
-                Destination::Here | Destination::There(_) => None,
-            });
-        if let Some(Answer::Moved { slot, shard, epoch }) = elsewhere {
+        if let Some(moved) = self.elsewhere(conn, run.known.named()) {
             run.outcome = OutcomeClass::Moved;
-            return Progress::Ends(OwnedAnswer::Moved { slot, shard, epoch });
+            return Progress::Ends(moved);
         }
         if run.is_alone && run.known.len() > 0 && (run.has_waited || !self.is_all_here(conn, &run.known)) {
-            match self.hold_alone(conn, || run.known.to_hold()) {
-                Ok(true) => run.is_held = true,
-                Ok(false) => return Progress::Waits,
-                Err(why) => return Progress::Ends(OwnedAnswer::Exec(why)),
+            match self.hold_alone(conn, || run.known.named()) {
+                Progress::Goes => run.is_held = true,
+                other => return other,
             }
         }
         let bytes_max = self.settings.scripts.memory_bytes;
