@@ -14,6 +14,9 @@ use std::time::Duration;
 const REGISTRY: c_int = ffi::LUA_REGISTRYINDEX;
 /// What places in scripts are told of.
 const NAME: &CStr = c"@user_script";
+/// Words of a script that may stay until the next one comes, and how long each is at most.
+const WORDS_KEPT: usize = 32;
+const WORD_BYTES_KEPT: usize = 1024;
 /// Garbage that may lie about between two scripts, bytes.
 const GARBAGE_BYTES_MAX: usize = 1 << 20;
 
@@ -35,6 +38,14 @@ pub struct Invocation<'i> {
     /// The reply is in the words of RESP3.
     pub resp3: bool,
     pub limits: Limits,
+}
+
+impl Invocation<'_> {
+    /// Whether its words are not to stay until the next one comes.
+    fn is_long(&self) -> bool {
+        let mut words = self.keys.iter().chain(self.arguments);
+        self.keys.len() + self.arguments.len() > WORDS_KEPT || words.any(|word| word.len() > WORD_BYTES_KEPT)
+    }
 }
 
 /// How a script has ended.
@@ -203,7 +214,9 @@ impl Interpreter {
             self.protected(|frame| {
                 ended = run(frame, invocation, reply);
                 frame.set_top(0);
-                tidy(frame);
+                if invocation.is_long() {
+                    tidy(frame);
+                }
             })
         });
         if run.is_err() {
@@ -254,13 +267,12 @@ fn compile(frame: &Frame, text: &[u8]) -> Result<(), Vec<u8>> {
     }
 }
 
-/// Takes away what a script has left.
+/// Takes the words away that a script was given.
 fn tidy(frame: &Frame) {
     for name in ["KEYS", "ARGV"] {
         frame.push_nil();
         sandbox::set_global(frame, name);
     }
-    sandbox::restore(frame);
 }
 
 fn run(frame: &Frame, invocation: &Invocation<'_>, reply: &mut Vec<u8>) -> Ended {

@@ -39,6 +39,7 @@ mod redis;
 mod reply;
 mod sandbox;
 mod strings;
+mod tables;
 #[cfg(test)]
 mod tests;
 mod values;

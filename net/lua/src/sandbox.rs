@@ -6,24 +6,24 @@
 //!   string, redis, ... (each empty, in the same way) --index--> the library's functions
 //! ```
 //!
-//! What functions of Lua put into such a table by themselves (`table.insert`) is taken away when the script has ended.
+//! Functions that write to a table by themselves (`rawset`, `table.insert`) ask whether it can be changed.
 
 use crate::frame::{Frame, Function, Kind, Raise};
-use crate::{bit, chunk, handler, json, msgpack, packed, protected, random, redis, strings};
+use crate::{bit, chunk, handler, json, msgpack, packed, protected, random, redis, strings, tables};
 use mlua_sys as ffi;
 use std::ffi::{CStr, c_int};
 
-const REGISTRY: c_int = ffi::LUA_REGISTRYINDEX;
+pub(crate) const REGISTRY: c_int = ffi::LUA_REGISTRYINDEX;
 const GLOBALS: c_int = ffi::LUA_GLOBALSINDEX;
 
-/// Places in the registry: what globals there are; tables that cannot be changed, as a sequence and as keys; compiled scripts; the handler of
+/// Places in the registry: what globals there are; tables that cannot be changed, as keys; compiled scripts; the handler of
 /// errors; and Lua's own `table.sort`, with what compares for it.
 pub(crate) const BASE: c_int = 1;
 const LOCKED: c_int = 2;
 pub(crate) const SCRIPTS: c_int = 3;
 pub(crate) const HANDLER: c_int = 4;
-const SORT: c_int = 5;
-const LESS: c_int = 6;
+pub(crate) const SORT: c_int = 5;
+pub(crate) const LESS: c_int = 6;
 
 /// Lua's own globals that scripts have. Some are replaced below.
 const KEPT: [&str; 18] = [
@@ -59,9 +59,6 @@ const REPLACED: [(&str, Function); 8] = [
 const LIBRARIES: [&str; 9] =
     ["coroutine", "math", "string", "table", "redis", "bit", "cjson", "cmsgpack", "struct"];
 
-/// Sequences that are longer are not compared by Lua itself: that could take the square of the length.
-const SORTED_MAX: usize = 64;
-
 /// Makes a new state one for scripts. `version`: what they are told of Redis.
 pub(crate) fn build(frame: &Frame, version: &str) {
     open(frame);
@@ -77,14 +74,7 @@ pub(crate) fn build(frame: &Frame, version: &str) {
     frame.set_field(-2, "gfind");
     frame.pop(1);
     add_library(frame, "math", &[("random", random::random), ("randomseed", random::randomseed)]);
-    frame.raw_field(-1, "table");
-    frame.raw_field(-1, "sort");
-    frame.raw_set_at(REGISTRY, SORT);
-    frame.pop(1);
-    add_library(frame, "table", &[("sort", sort)]);
-    if frame.compile(b"local a, b = ... return a < b", c"=?").is_ok() {
-        frame.raw_set_at(REGISTRY, LESS);
-    }
+    tables::replace(frame);
     add_redis(frame, version);
     add_library(frame, "bit", &bit::FUNCTIONS);
     add_library(frame, "struct", &packed::FUNCTIONS);
@@ -132,7 +122,7 @@ pub(crate) fn add_functions(frame: &Frame, functions: &[(&str, Function)]) {
 }
 
 /// Adds functions to a library in the topmost table.
-fn add_library(frame: &Frame, name: &str, functions: &[(&str, Function)]) {
+pub(crate) fn add_library(frame: &Frame, name: &str, functions: &[(&str, Function)]) {
     frame.raw_field(-1, name);
     if frame.kind(-1) != Kind::Table {
         frame.pop(1);
@@ -216,26 +206,14 @@ fn lock(frame: &Frame) {
     frame.set_field(-2, "__index");
     frame.push_function(no_change);
     frame.set_field(-2, "__newindex");
-    frame.push_table();
+    // What a script is told in place of the metatable, so that it cannot change that.
+    frame.push_boolean(false);
     frame.set_field(-2, "__metatable");
     frame.set_metatable(-2);
     frame.raw_get_at(REGISTRY, LOCKED);
     frame.push_value(-2);
     frame.push_boolean(true);
     frame.raw_set(-3);
-    frame.push_value(-2);
-    frame.raw_set_at(-2, frame.len(-2) as c_int + 1);
-    frame.pop(1);
-}
-
-/// Empties what cannot be changed, and was.
-pub(crate) fn restore(frame: &Frame) {
-    frame.raw_get_at(REGISTRY, LOCKED);
-    for index in 1..=frame.len(-1) as c_int {
-        frame.raw_get_at(-1, index);
-        clear(frame, frame.top());
-        frame.pop(1);
-    }
     frame.pop(1);
 }
 
@@ -277,7 +255,7 @@ fn no_global(frame: &Frame) -> Result<c_int, Raise> {
 }
 
 /// An error without a place, if the first argument cannot be changed.
-fn check_open(frame: &Frame) -> Result<(), Raise> {
+pub(crate) fn check_open(frame: &Frame) -> Result<(), Raise> {
     frame.check_table(1)?;
     frame.raw_get_at(REGISTRY, LOCKED);
     frame.push_value(1);
@@ -343,21 +321,4 @@ fn collectgarbage(frame: &Frame) -> Result<c_int, Raise> {
 fn gcinfo(frame: &Frame) -> Result<c_int, Raise> {
     frame.push_number(frame.context().used() as f64 / 1024.0);
     Ok(1)
-}
-
-/// Long sequences are compared by a function of Lua, so that time is counted.
-fn sort(frame: &Frame) -> Result<c_int, Raise> {
-    frame.check_table(1)?;
-    if !matches!(frame.kind(2), Kind::None | Kind::Nil | Kind::Function) {
-        return Err(Raise::Type(2, c"function"));
-    }
-    frame.set_top(2);
-    if frame.len(1) > SORTED_MAX && frame.kind(2) == Kind::Nil {
-        frame.raw_get_at(REGISTRY, LESS);
-        frame.replace(2);
-    }
-    frame.raw_get_at(REGISTRY, SORT);
-    frame.insert(1);
-    frame.call(2, 0);
-    Ok(0)
 }

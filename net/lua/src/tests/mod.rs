@@ -351,9 +351,13 @@ fn scripts_leave_nothing_for_others() {
         "table.insert(redis, 1, 'x') return 1",
         "getmetatable('').x = 1",
         "getmetatable(_G).__index = 1",
+        "getmetatable(string).x = 1",
+        "setmetatable(getmetatable(''), nil).x = 1",
     ] {
-        tried.run(text);
+        assert!(tried.run(text).starts_with("-ERR "), "{text}");
     }
+    let metatables = "for _, t in ipairs({_G, string, redis, getmetatable('')}) do if getmetatable(t) then return 0 end end";
+    assert_eq!(tried.run(&format!("{metatables} return 1")), ":1|", "nothing is told that could be changed");
     assert_eq!(
         tried.run("return {rawget(_G, 1) == nil, rawget(string, 1) == nil, rawget(redis, 1) == nil}"),
         "*3|:1|:1|:1|"

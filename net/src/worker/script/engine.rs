@@ -3,6 +3,7 @@
 //! A script works on copies. The values of its keys are put into a store of its own, where its commands are executed as a shard executes
 //! them; what they have changed is written to the shards when the script has ended. So a script that is stopped has changed nothing.
 
+use super::find::Recent;
 use crate::scripts::{ScriptFlags, Scripts};
 use crate::session::Output;
 use crate::session::resp;
@@ -16,14 +17,16 @@ const VALUES_SHARE: u64 = 2;
 const STORE_BYTES_KEPT: u64 = 2 << 20;
 /// Least memory of that store, bytes.
 const STORE_BYTES_MIN: u64 = 4 << 20;
-/// Segments of that store, about.
-const SEGMENTS: u64 = 32;
+/// Segments of that store, about: some are open at a time, and they are far less than what is kept.
+const SEGMENTS: u64 = 128;
+
 #[derive(Debug)]
 pub(crate) struct ScriptEngine {
     pub(super) lua: Interpreter,
     pub(super) store: Shard,
     pub(super) session: resp::Session,
     pub(super) output: Output,
+    pub(super) recent: Recent,
     /// Those that are compiled.
     pub(super) scripts: HashMap<Digest, ScriptFlags>,
     /// Of the table of all scripts, when it was last looked at.
@@ -46,12 +49,13 @@ impl ScriptEngine {
             store: store(memory_bytes, now)?,
             session: resp::Session::default(),
             output: Output::default(),
+            recent: Recent::default(),
             scripts: HashMap::new(),
             epoch: 0,
         }))
     }
 
-    /// Gives memory back that a script has taken.
+    /// Gives memory back that scripts have taken.
     pub(super) fn trim(&mut self, memory_bytes: u64, now: u64) {
         if self.store.bytes_held() > STORE_BYTES_KEPT
             && let Some(store) = store(memory_bytes, now)

@@ -11,6 +11,8 @@ use torc_engine::command::{Command, Delete, Expiry, Meta, Millis, Op, Outcome, R
 use torc_lua::{Host, Level, Stop};
 use torc_proto::resp::compose;
 
+/// Memory for answers that stays for the next one, at most.
+const ANSWER_BYTES_KEPT: usize = 64 << 10;
 /// What a message takes beside its bytes.
 const MESSAGE_BYTES: usize = 64;
 
@@ -170,14 +172,23 @@ impl Overlay<'_> {
     /// Appends what was composed, and gives back what the store has lent for it.
     fn take_output(&mut self, answer: &mut Vec<u8>) {
         let mut lent: Vec<_> = self.output.copied().collect();
-        while let Some(piece) = self.output.take(Vec::new) {
+        let mut spare = Vec::new();
+        while let Some(piece) = self.output.take(|| std::mem::take(&mut spare)) {
             match piece {
-                Piece::Bytes(bytes) => answer.extend_from_slice(&bytes),
+                Piece::Bytes(mut bytes) => {
+                    answer.extend_from_slice(&bytes);
+                    bytes.clear();
+                    spare = bytes;
+                }
                 Piece::Lent(slice) => {
                     slice.bytes().append_to(answer);
                     lent.push(slice);
                 }
             }
+        }
+        // The next answer is composed into the same memory.
+        if spare.capacity() <= ANSWER_BYTES_KEPT {
+            self.output.prepare(|| spare);
         }
         lent.into_iter().for_each(|lent| self.store.release(lent));
     }
