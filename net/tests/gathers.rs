@@ -15,6 +15,15 @@ fn words(line: &str) -> Vec<Vec<u8>> {
     line.split(' ').map(|word| word.as_bytes().to_vec()).collect()
 }
 
+/// Lets other threads end when this one does, however it ends.
+struct Ending<'a>(&'a AtomicBool);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Relaxed);
+    }
+}
+
 /// Stores a value of any bytes.
 fn set(stream: &mut TcpStream, key: &str, value: &[u8]) {
     assert_eq!(ask_raw(stream, &[vec![b"SET", key.as_bytes(), value]]), [b"+OK\r\n"]);
@@ -199,12 +208,12 @@ fn long_values_are_compared_in_steps_and_longer_ones_refused() {
                 }
                 assert!(asked > 10, "{asked} answers meanwhile");
             });
+            let _ending = Ending(&is_over);
             for _ in 0..5 {
                 assert!(ask_raw(&mut stream, &[vec!["LCS", "two", "one"]])[0] == bulk(&two));
                 let answers = ask_lines(&mut stream, &["MULTI", "LCS one one LEN", "EXEC"]);
                 assert_eq!(answers[2], "*1\r\n:32768\r\n");
             }
-            is_over.store(true, Relaxed);
         });
         ask_line(&mut stream, "APPEND two xxxxxxxxxxxxxxxxx");
         ask_line(&mut stream, "APPEND one x");
@@ -289,6 +298,7 @@ fn all_values_are_of_one_moment() {
                     }
                 });
             }
+            let _ending = Ending(&is_over);
             let mut stream = connect(address);
             for _ in 0..300 {
                 ask_line(&mut stream, "BITOP XOR to a b");
@@ -298,7 +308,6 @@ fn all_values_are_of_one_moment() {
                 let numbers: Vec<&str> = answers[4].split("\r\n").skip(1).collect();
                 assert!(numbers[0] == numbers[1] && numbers[1] == numbers[2], "{numbers:?}");
             }
-            is_over.store(true, Relaxed);
         });
     });
 }
