@@ -20,6 +20,7 @@ pub mod codec;
 mod compare;
 mod echo;
 mod error;
+mod features;
 mod floor;
 mod footprint;
 mod generator;
@@ -81,6 +82,8 @@ enum BenchCommand {
     Values(Box<values::ValuesArgs>),
     /// A second tier: what it costs, what safe changes cost beside redis-server, how fast a restart is warm, how many reads hit
     Tier(Box<tier::TierArgs>),
+    /// Messages, scripts, transactions and idle clients beside redis-server
+    Features(Box<features::FeaturesArgs>),
     /// A bare echo server (started by other commands)
     #[command(hide = true)]
     Echo(echo::EchoArgs),
@@ -100,6 +103,7 @@ pub fn run(args: BenchArgs) -> Result<ExitCode, BenchError> {
         Some(BenchCommand::Wait(args)) => wait::run(&args)?,
         Some(BenchCommand::Values(args)) => values::run(&args)?,
         Some(BenchCommand::Tier(args)) => tier::run(&args)?,
+        Some(BenchCommand::Features(args)) => features::run(&args)?,
         Some(BenchCommand::Echo(args)) => echo::run(&args)?,
     }
     Ok(ExitCode::SUCCESS)

@@ -147,15 +147,36 @@ impl TorcArgs {
         cpus: &[usize],
         memory_bytes: u64,
     ) -> Result<Contender, BenchError> {
+        let cpu_list = cpus.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+        self.start_shards(arguments, (cpus.len(), &cpu_list), cpus, memory_bytes)
+    }
+
+    /// As [`TorcArgs::start_with`], with several shards that share one core.
+    pub(crate) fn start_on_one(
+        &self,
+        arguments: &[String],
+        shards: usize,
+        cpu: usize,
+        memory_bytes: u64,
+    ) -> Result<Contender, BenchError> {
+        self.start_shards(arguments, (shards, "auto"), &[cpu], memory_bytes)
+    }
+
+    fn start_shards(
+        &self,
+        arguments: &[String],
+        (shards, pinned): (usize, &str),
+        cpus: &[usize],
+        memory_bytes: u64,
+    ) -> Result<Contender, BenchError> {
         let program = self.torc.clone().map_or_else(this_program, Ok)?;
         let version = first_line(&program, &["--version"]).unwrap_or_default();
-        let cpu_list = cpus.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
         // Several shards get ports of their own, for clients that know the slots.
-        let shard_ports = if cpus.len() > 1 { "0" } else { "off" };
+        let shard_ports = if shards > 1 { "0" } else { "off" };
         let mut command = Command::new(program);
         command
-            .args(["serve", "--listen", "127.0.0.1:0", "--shards", &cpus.len().to_string()])
-            .args(["--shard-port-base", shard_ports, "--cpus", &cpu_list])
+            .args(["serve", "--listen", "127.0.0.1:0", "--shards", &shards.to_string()])
+            .args(["--shard-port-base", shard_ports, "--cpus", pinned])
             .args(["--memory", &format!("{}k", memory_bytes.div_ceil(1 << 10)), "--admin", "127.0.0.1:0"])
             .args(arguments)
             .args(&self.torc_arg);

@@ -123,6 +123,27 @@ fn ways_to_wait_are_held_against_sleeping() {
 }
 
 #[test]
+fn features_are_measured_beside_redis() {
+    if !has_two_cores() {
+        return;
+    }
+    let directory = tempfile::tempdir().expect("a directory");
+    let folder = directory.path().join("features");
+    let mut command = torc();
+    command.args(["bench", "features", "--rounds=1", "--seconds=0.1", "--warmup=0.1"]);
+    command.args(["--subscribers=20", "--idle-clients=50", "--rate=1000", "--out"]).arg(&folder);
+    let output = finish(&mut command);
+    assert!(output.status.success(), "{}", stderr_of(&output));
+    let runs = measurements(&folder, "runs");
+    for kind in ["messages", "scripts", "transactions", "idle-clients"] {
+        let of_kind: Vec<_> = runs.iter().filter(|run| run["kind"] == kind).collect();
+        assert!(of_kind.len() >= 4, "{kind}: {}", of_kind.len());
+        // A busy machine may leave a short one without.
+        assert!(of_kind.iter().any(|run| run["figures"]["operations"].as_u64() > Some(0)), "{kind}");
+    }
+}
+
+#[test]
 fn a_tier_is_measured_in_cost_durability_restarts_and_hits() {
     if !has_two_cores() {
         return;
