@@ -9,6 +9,9 @@
 
 use std::ops::Range;
 
+/// Most bytes in which one command counts, looks for or combines bits: some milliseconds.
+pub const BYTES_MAX: u64 = 16 << 20;
+
 /// What a step does with its integer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {

@@ -6,46 +6,16 @@ use servers::*;
 use std::io::Write;
 use std::net::TcpStream;
 use torc_net::server::{Server, ServerConfig};
-use torc_proto::resp::compose;
-use torc_proto::resp::reply::{Parsed, parse};
 
 const KEYS: usize = 300;
 
 fn on_each(scenario: impl Fn(&Server)) {
-    for config in kinds() {
-        eprintln!("{}, {} shards", config.transport, config.shards);
-        let server = start(ServerConfig { shard_port_base: Some(0), databases: 16, ..config });
-        scenario(&server);
-        end(server);
-    }
-}
-
-/// Sends requests together, and reads their answers.
-fn ask_all(stream: &mut TcpStream, requests: &[Vec<String>]) -> Vec<String> {
-    let mut bytes = Vec::new();
-    requests.iter().for_each(|words| compose::request(&mut bytes, words));
-    stream.write_all(&bytes).unwrap();
-    let (mut answers, mut input) = (Vec::new(), Vec::new());
-    while answers.len() < requests.len() {
-        match parse(&input) {
-            Parsed::Complete { consumed, .. } => {
-                answers.push(String::from_utf8_lossy(&input[..consumed]).into_owned());
-                input.drain(..consumed);
-            }
-            _ => read_more(stream, &mut input),
-        }
-    }
-    answers
-}
-
-fn ask(stream: &mut TcpStream, words: &str) -> String {
-    let words = words.split(' ').map(str::to_owned).collect();
-    ask_all(stream, &[words]).remove(0)
+    on_each_kind(|config| ServerConfig { shard_port_base: Some(0), databases: 16, ..config }, scenario);
 }
 
 fn client_of(server: &Server, database: u16) -> TcpStream {
     let mut stream = connect(address(server));
-    assert_eq!(ask(&mut stream, &format!("SELECT {database}")), "+OK\r\n");
+    assert_eq!(ask_line(&mut stream, &format!("SELECT {database}")), "+OK\r\n");
     stream
 }
 
@@ -63,14 +33,14 @@ fn fill(stream: &mut TcpStream, database: u16) {
         }
         words
     };
-    let answers = ask_all(stream, &(0..KEYS).map(set).collect::<Vec<_>>());
+    let answers = ask_words(stream, &(0..KEYS).map(set).collect::<Vec<_>>());
     assert!(answers.iter().all(|answer| answer == "+OK\r\n"), "{answers:?}");
 }
 
 /// Whose values the keys of a database are; `None`: there are none.
 fn holds(stream: &mut TcpStream) -> Option<u16> {
     let gets: Vec<_> = (0..KEYS).map(|number| vec!["GET".into(), format!("key{number}")]).collect();
-    let answers = ask_all(stream, &gets);
+    let answers = ask_words(stream, &gets);
     let whose = |database: u16| {
         let bulk = |number| format!("${}\r\n{}\r\n", value(database, number).len(), value(database, number));
         (0..KEYS).all(|number| answers[number] == bulk(number))
@@ -86,7 +56,7 @@ fn holds(stream: &mut TcpStream) -> Option<u16> {
 fn scanned(stream: &mut TcpStream) -> usize {
     let (mut cursor, mut count) = ("0".to_owned(), 0);
     loop {
-        let page = ask(stream, &format!("SCAN {cursor} COUNT 100"));
+        let page = ask_line(stream, &format!("SCAN {cursor} COUNT 100"));
         cursor = page.lines().nth(2).unwrap().into();
         count += page.matches("key").count();
         if cursor == "0" {
@@ -105,38 +75,38 @@ fn databases_are_apart_and_flushed_and_swapped_each_by_itself() {
         }
         for (database, client) in &mut clients {
             assert_eq!(holds(client), Some(*database));
-            assert_eq!((ask(client, "DBSIZE"), scanned(client)), (format!(":{KEYS}\r\n"), KEYS));
-            let info = ask(client, "INFO keyspace");
+            assert_eq!((ask_line(client, "DBSIZE"), scanned(client)), (format!(":{KEYS}\r\n"), KEYS));
+            let info = ask_line(client, "INFO keyspace");
             let line = info.lines().find(|line| line.starts_with(&format!("db{database}:"))).unwrap();
             let ttl: u64 = line.rsplit('=').next().unwrap().parse().unwrap();
             assert!(line.contains(&format!("keys={KEYS},expires={},", KEYS / 3)), "{line}");
             assert!((990_000..=1_001_000).contains(&ttl), "{line}");
-            assert!(ask(client, "CLIENT INFO").contains(&format!(" db={database} ")));
+            assert!(ask_line(client, "CLIENT INFO").contains(&format!(" db={database} ")));
         }
         let [(_, zero), (_, one), (_, last)] = &mut clients[..] else { unreachable!("there are three") };
-        assert_eq!(ask(one, "FLUSHDB"), "+OK\r\n");
+        assert_eq!(ask_line(one, "FLUSHDB"), "+OK\r\n");
         assert_eq!([holds(zero), holds(one), holds(last)], [Some(0), None, Some(15)]);
-        assert_eq!((ask(one, "DBSIZE"), scanned(one)), (":0\r\n".into(), 0));
-        assert_eq!(ask(last, "SWAPDB 0 1"), "+OK\r\n");
+        assert_eq!((ask_line(one, "DBSIZE"), scanned(one)), (":0\r\n".into(), 0));
+        assert_eq!(ask_line(last, "SWAPDB 0 1"), "+OK\r\n");
         assert_eq!([holds(zero), holds(one), holds(last)], [None, Some(0), Some(15)]);
-        assert_eq!(ask(one, "DBSIZE"), format!(":{KEYS}\r\n"));
+        assert_eq!(ask_line(one, "DBSIZE"), format!(":{KEYS}\r\n"));
         fill(zero, 7);
         // What was asked before a flush on the same connection is flushed, what comes behind it is not.
         let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
         let both =
             ["SET key0 before", "SET key1 before", "FLUSHDB", "SET key2 behind", "MGET key0 key1 key2"];
-        let answers = ask_all(zero, &both.map(words));
+        let answers = ask_words(zero, &both.map(words));
         assert_eq!(answers[4], "*3\r\n$-1\r\n$-1\r\n$6\r\nbehind\r\n");
         // In one pipeline, too.
         let hops =
             ["SELECT 15", "GET key1", "SELECT 99", "GET key1", "SELECT 1", "GET key1", "RESET", "GET key2"];
-        let answers = ask_all(zero, &hops.map(words));
+        let answers = ask_words(zero, &hops.map(words));
         let bulk = |database| format!("${}\r\n{}\r\n", value(database, 1).len(), value(database, 1));
         assert_eq!([&answers[1], &answers[3], &answers[5]], [&bulk(15), &bulk(15), &bulk(0)]);
         assert_eq!(answers[7], "$6\r\nbehind\r\n");
-        assert_eq!(ask(last, "FLUSHALL"), "+OK\r\n");
+        assert_eq!(ask_line(last, "FLUSHALL"), "+OK\r\n");
         assert_eq!([holds(zero), holds(one), holds(last)], [None; 3]);
-        assert!(!ask(zero, "INFO keyspace").contains("db"));
+        assert!(!ask_line(zero, "INFO keyspace").contains("db"));
     });
 }
 
@@ -155,13 +125,13 @@ fn memcached_has_database_0_whatever_that_shows() {
             answer
         };
         assert_eq!(said("set k 0 0 3\r\nold\r\n", "\r\n"), "STORED\r\n");
-        assert_eq!(ask(&mut zero, "GET k"), "$3\r\nold\r\n");
-        assert_eq!(ask(&mut nine, "SET k nine"), "+OK\r\n");
-        assert_eq!(ask(&mut nine, "SWAPDB 9 0"), "+OK\r\n");
+        assert_eq!(ask_line(&mut zero, "GET k"), "$3\r\nold\r\n");
+        assert_eq!(ask_line(&mut nine, "SET k nine"), "+OK\r\n");
+        assert_eq!(ask_line(&mut nine, "SWAPDB 9 0"), "+OK\r\n");
         assert_eq!(said("get k\r\n", "END\r\n"), "VALUE k 0 4\r\nnine\r\nEND\r\n");
-        assert_eq!(ask(&mut zero, "FLUSHDB"), "+OK\r\n");
+        assert_eq!(ask_line(&mut zero, "FLUSHDB"), "+OK\r\n");
         assert_eq!(said("get k\r\n", "END\r\n"), "END\r\n");
-        assert_eq!(ask(&mut nine, "GET k"), "$3\r\nold\r\n");
+        assert_eq!(ask_line(&mut nine, "GET k"), "$3\r\nold\r\n");
     });
 }
 
@@ -170,19 +140,19 @@ fn a_shards_port_has_one_database_as_a_node_of_a_cluster() {
     on_each(|server| {
         let Some(port) = server.shard_addresses().first() else { return };
         let mut node = connect(*port);
-        assert_eq!(ask(&mut node, "SELECT 0"), "+OK\r\n");
-        assert_eq!(ask(&mut node, "SELECT 1"), "-ERR SELECT is not allowed in cluster mode\r\n");
-        assert_eq!(ask(&mut node, "SWAPDB 0 1"), "-ERR SWAPDB is not allowed in cluster mode\r\n");
+        assert_eq!(ask_line(&mut node, "SELECT 0"), "+OK\r\n");
+        assert_eq!(ask_line(&mut node, "SELECT 1"), "-ERR SELECT is not allowed in cluster mode\r\n");
+        assert_eq!(ask_line(&mut node, "SWAPDB 0 1"), "-ERR SWAPDB is not allowed in cluster mode\r\n");
         let mut one = client_of(server, 1);
         fill(&mut one, 1);
-        let refused = ask(&mut node, "FLUSHDB");
+        let refused = ask_line(&mut node, "FLUSHDB");
         assert!(refused.starts_with("-ERR this shard has keys of other databases"), "{refused}");
         assert_eq!(holds(&mut one), Some(1));
-        assert_eq!(ask(&mut one, "FLUSHDB"), "+OK\r\n");
+        assert_eq!(ask_line(&mut one, "FLUSHDB"), "+OK\r\n");
         let mut zero = client_of(server, 0);
         fill(&mut zero, 0);
-        assert_eq!(ask(&mut node, "FLUSHDB"), "+OK\r\n");
-        assert_eq!(ask(&mut node, "DBSIZE"), ":0\r\n");
+        assert_eq!(ask_line(&mut node, "FLUSHDB"), "+OK\r\n");
+        assert_eq!(ask_line(&mut node, "DBSIZE"), ":0\r\n");
     });
 }
 
@@ -191,14 +161,14 @@ fn memory_of_flushed_databases_comes_back() {
     on_each(|server| {
         let mut client = client_of(server, 3);
         let mut other = client_of(server, 0);
-        assert_eq!(ask(&mut other, "SET stays here"), "+OK\r\n");
+        assert_eq!(ask_line(&mut other, "SET stays here"), "+OK\r\n");
         let live = |server: &Server| -> u64 {
             server.stats().iter().map(|stats| stats.shard.bytes_live.read()).sum()
         };
         for _ in 0..20 {
             fill(&mut client, 3);
             assert!(live(server) > 200_000);
-            assert_eq!(ask(&mut client, "FLUSHDB"), "+OK\r\n");
+            assert_eq!(ask_line(&mut client, "FLUSHDB"), "+OK\r\n");
             assert!(live(server) < 1000, "it counts no more at once");
         }
         let used = || -> u64 {
@@ -212,6 +182,6 @@ fn memory_of_flushed_databases_comes_back() {
             bytes("bytes_segments")
         };
         wait_until("segments are free again", || used() <= 3 * server.stats().len() as u64 * (1 << 20));
-        assert_eq!(ask(&mut other, "GET stays"), "$4\r\nhere\r\n");
+        assert_eq!(ask_line(&mut other, "GET stays"), "$4\r\nhere\r\n");
     });
 }

@@ -10,12 +10,7 @@ use torc_net::observed::{MONITOR_BYTES_MAX, MONITORS_MAX};
 use torc_net::server::Server;
 
 fn on_each(scenario: impl Fn(&Server)) {
-    for config in kinds() {
-        eprintln!("{}, {} shards", config.transport, config.shards);
-        let server = start(config);
-        scenario(&server);
-        end(server);
-    }
+    on_each_kind(|config| config, scenario);
 }
 
 /// Reads lines until `last` is among them: what stands behind the address of each.

@@ -6,12 +6,7 @@ use servers::*;
 use torc_net::server::Server;
 
 fn on_each(scenario: impl Fn(&Server)) {
-    for config in kinds() {
-        eprintln!("{}, {} shards", config.transport, config.shards);
-        let server = start(config);
-        scenario(&server);
-        end(server);
-    }
+    on_each_kind(|config| config, scenario);
 }
 
 #[test]

@@ -66,6 +66,13 @@ EXPIRE c -1
 EXPIRE c 1
 PEXPIREAT j 1
 EXPIREAT k 99999999999
+SET {s}1 v
+BITOP OR {s}bits {s}1 {s}1
+BITOP AND {s}bits {s}1 {s}nope
+BITOP XOR {s}bits {s}nope {s}nobody
+BITOP NOT {s}bits {s}nope
+LCS {s}1 {s}bits
+LCS {s}nope {s}1 LEN
 SELECT 1
 SET other v
 GET none

@@ -23,12 +23,7 @@ fn users() -> Users {
 }
 
 fn on_each(scenario: impl Fn(&Server)) {
-    for config in kinds() {
-        eprintln!("{}, {} shards", config.transport, config.shards);
-        let server = start(ServerConfig { users: users(), ..config });
-        scenario(&server);
-        end(server);
-    }
+    on_each_kind(|config| ServerConfig { users: users(), ..config }, scenario);
 }
 
 #[test]

@@ -327,8 +327,16 @@ fn rough_requests() -> impl Strategy<Value = Vec<u8>> {
             "TTL", "k", "l", "m", "1", "-1", "100", "EX", "NX", "XX", "GET", "", "HELLO", "3", "FOO", "QUIT",
             "SUBSCRIBE", "UNSUBSCRIBE", "PSUBSCRIBE", "SSUBSCRIBE", "PUBLISH", "PUBSUB", "NUMSUB", "CHANNELS", "RESET", "2",
             "MULTI", "MULTI", "EXEC", "EXEC", "DISCARD", "WATCH", "UNWATCH", "SELECT", "RESET", "RENAME", "COPY", "MOVE", "MSETNX",
+            "AUTH", "default", "EVAL", "EVALSHA", "SCRIPT", "LOAD", "return 1", "0", "BITOP", "AND", "NOT", "DIFF", "LCS", "IDX",
+            "LEN", "MINMATCHLEN", "MSETEX", "SETBIT", "GETBIT", "BITCOUNT", "BITPOS", "BITFIELD", "u8", "#1", "i64", "OVERFLOW",
+            "INCRBY", "DUMP", "RESTORE", "REPLACE", "GETEX", "GETDEL", "IFEQ", "DELIFEQ", "CLIENT", "TRACKING", "ON", "OFF", "BCAST",
+            "PREFIX", "OPTIN", "CACHING", "YES", "TRACKINGINFO", "COMMAND", "GETKEYS",
         ]).prop_map(|word| word.as_bytes().to_vec()),
         1 => (0usize..200).prop_map(|len| vec![b'v'; len]),
+        1 => proptest::sample::select(vec![
+            &b"\x00\x03abc\n\x00\xd9\xac0=Ar\xa2\xe2"[..], b"\x00\xc0\n\n\x00n\x9fWE\x0e\xaec\xbb",
+            b"\x00\xc3\t@d\x01xx\xe0W\x00\x01xx\n\x00]\xb7\xf6c\xbb\x08b_", b"\x00\x03abd\n\x00\xd9\xac0=Ar\xa2\xe2",
+        ]).prop_map(<[u8]>::to_vec),
     ];
     let request = prop_oneof![
         8 => proptest::collection::vec(word.clone(), 1..6).prop_map(|words| {

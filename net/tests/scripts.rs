@@ -14,12 +14,7 @@ use torc_proto::resp::reply::{Parsed, parse};
 const KEYS: [&str; 8] = ["key0", "key1", "key2", "key3", "key4", "key5", "key6", "key7"];
 
 fn on_each(scenario: impl Fn(&Server)) {
-    for config in kinds() {
-        eprintln!("{}, {} shards", config.transport, config.shards);
-        let server = start(ServerConfig { databases: 16, ..config });
-        scenario(&server);
-        end(server);
-    }
+    on_each_kind(|config| ServerConfig { databases: 16, ..config }, scenario);
 }
 
 struct Client {
@@ -407,5 +402,40 @@ fn attacks_stop_nobody_else_for_long() {
         }
         wait_until("nothing is held", || sum(server, |stats| stats.held_keys.read()) == 0);
         assert_eq!(client.ask(&["EXISTS", "key1"]), ":0\r\n");
+    });
+}
+
+/// Commands that came to nothing counted once as changes: a transaction was not run, and caches were told.
+#[test]
+fn what_a_script_has_not_changed_counts_as_unchanged() {
+    on_each(|server| {
+        let (mut one, mut other) = (Client::new(address(server)), Client::new(address(server)));
+        for key in ["a", "b", "c", "d"] {
+            for (before, script, changes) in [
+                (Some("1"), "redis.call('setnx', KEYS[1], 2)", false),
+                (Some("1"), "redis.pcall('incrby', KEYS[1], 'x')", false),
+                (Some("1"), "redis.call('getex', KEYS[1])", false),
+                (Some("1"), "redis.call('persist', KEYS[1])", false),
+                (Some("1"), "redis.call('expire', KEYS[1], 100, 'XX')", false),
+                (None, "redis.call('del', KEYS[1])", false),
+                (None, "redis.call('set', KEYS[1], 1) redis.call('del', KEYS[1])", true),
+                (Some("1"), "redis.call('set', KEYS[1], 1)", true),
+                (Some("1"), "redis.call('expire', KEYS[1], 100)", true),
+                (Some("1"), "redis.call('getex', KEYS[1], 'EX', 100)", true),
+                (Some("1"), "redis.call('del', KEYS[1])", true),
+                (None, "redis.call('append', KEYS[1], 'x')", true),
+            ] {
+                other.ask(&["DEL", key]);
+                if let Some(value) = before {
+                    other.ask(&["SET", key, value]);
+                }
+                one.ask(&["WATCH", key]);
+                other.eval(script, &[key], &[]);
+                one.ask(&["MULTI"]);
+                one.ask(&["PING"]);
+                let expected = if changes { "*-1\r\n" } else { "*1\r\n+PONG\r\n" };
+                assert_eq!(one.ask(&["EXEC"]), expected, "{script} on {before:?}");
+            }
+        }
     });
 }

@@ -2,10 +2,16 @@
 //!
 //! Skipped, loudly, where there is no redis-server 7.0.
 
+#[path = "support/random.rs"]
+mod random;
+#[path = "support/random_scripts.rs"]
+mod random_scripts;
 #[path = "support/redis.rs"]
 mod redis;
 mod servers;
 
+use random::Random;
+use random_scripts::{plain, script};
 use redis::Redis;
 use servers::{address, config, end, start};
 use std::fmt::Write as _;
@@ -19,25 +25,8 @@ const SCRIPTS: usize = 3000;
 const KEYS: [&str; 6] = ["k1", "k2", "k3", "k4", "k5", "k6"];
 const SEED: u64 = 0x5EED_0000_0000_0001;
 
-/// Splitmix64 (Steele, Lea and Flood, 2014).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut word = self.0;
-        word = (word ^ word >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        word = (word ^ word >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
-        ((word ^ word >> 31) % bound as u64) as usize
-    }
-
-    fn pick<T: Copy>(&mut self, from: &[T]) -> T {
-        from[self.below(from.len())]
-    }
-}
-
-/// Commands, and what their arguments are: `k`ey, `v`alue, `n`umber, tim`e`, `w`ord; capitals are there sometimes.
-const COMMANDS: [&str; 40] = [
+/// Commands, and what their arguments are: `k`ey, `v`alue, `n`umber, tim`e`, `w`ord, bit `o`peration; capitals are there sometimes.
+const COMMANDS: [&str; 42] = [
     "get k",
     "set kv",
     "set kvW",
@@ -78,26 +67,13 @@ const COMMANDS: [&str; 40] = [
     "object wk",
     "touch kK",
     "unlink k",
-];
-const VALUES: [&str; 14] = [
-    "''",
-    "'v'",
-    "'12'",
-    "'-7'",
-    "'3.25'",
-    "'a b'",
-    "('x'):rep(100)",
-    "12",
-    "-1",
-    "0.1",
-    "1e20",
-    "'\\0\\1'",
-    "ARGV[1]",
-    "KEYS[2]",
+    "bitop okkK",
+    "bitop okk",
 ];
 const NUMBERS: [&str; 12] = ["0", "1", "-1", "7", "8", "64", "'x'", "''", "1.5", "'1.5'", "100000", "-100"];
 /// Long ago or long hence, as both clocks are not one.
 const TIMES: [&str; 6] = ["100000", "-100", "0", "'x'", "1.5", "100000000"];
+const OPERATIONS: [&str; 6] = ["'AND'", "'or'", "'XOR'", "'NOT'", "'what'", "1"];
 const WORDS: [&str; 10] = [
     "'NX'",
     "'XX'",
@@ -114,22 +90,23 @@ const WRONG: [&str; 4] = ["nil", "true", "{}", "function() end"];
 
 fn argument(random: &mut Random, kind: u8) -> Option<String> {
     if random.below(40) == 0 {
-        return Some(random.pick(&WRONG).to_owned());
+        return Some(random.of(&WRONG).to_owned());
     }
     if kind.is_ascii_uppercase() && random.below(2) == 0 {
         return None;
     }
     Some(match kind.to_ascii_lowercase() {
-        b'k' => format!("'{}'", random.pick(&KEYS)),
-        b'v' => random.pick(&VALUES).to_owned(),
-        b'e' => random.pick(&TIMES).to_owned(),
-        b'n' => random.pick(&NUMBERS).to_owned(),
-        _ => random.pick(&WORDS).to_owned(),
+        b'k' => format!("'{}'", random.of(&KEYS)),
+        b'v' => plain(random).to_owned(),
+        b'e' => random.of(&TIMES).to_owned(),
+        b'n' => random.of(&NUMBERS).to_owned(),
+        b'o' => random.of(&OPERATIONS).to_owned(),
+        _ => random.of(&WORDS).to_owned(),
     })
 }
 
 fn call(random: &mut Random) -> String {
-    let (name, shape) = random.pick(&COMMANDS).split_once(' ').expect("a shape");
+    let (name, shape) = random.of(&COMMANDS).split_once(' ').expect("a shape");
     let mut text = format!("redis.{}('{name}'", if random.below(3) == 0 { "call" } else { "pcall" });
     for kind in shape.bytes() {
         if let Some(argument) = argument(random, kind) {
@@ -137,50 +114,6 @@ fn call(random: &mut Random) -> String {
         }
     }
     text + ")"
-}
-
-/// What is done with an answer, or a value by itself.
-fn value(random: &mut Random, depth: usize) -> String {
-    match random.below(if depth > 2 { 4 } else { 12 }) {
-        0 => call(random),
-        1 => random.pick(&VALUES).to_owned(),
-        2 => random.pick(&["nil", "true", "false", "1.7", "-2.5", "2^53", "1/3"]).to_owned(),
-        3 => random.pick(&["{ok='fine'}", "{err='ERR bad'}", "{double=1.5}", "{}", "{map={a=1}}"]).to_owned(),
-        4 => format!("{{{}, {}}}", value(random, depth + 1), value(random, depth + 1)),
-        5 => format!("type({})", value(random, depth + 1)),
-        6 => format!("tostring(({}) == nil)", value(random, depth + 1)),
-        7 => format!("select(2, pcall(redis.call, 'incr', '{}'))", random.pick(&KEYS)),
-        8 => format!("cjson.encode({{{}}})", value(random, depth + 1)),
-        9 => format!("cmsgpack.pack({})", random.pick(&VALUES)),
-        10 => format!("#tostring({})", random.pick(&VALUES)),
-        _ => format!("({}) or 'other'", value(random, depth + 1)),
-    }
-}
-
-fn script(random: &mut Random) -> String {
-    let mut text = String::new();
-    if random.below(8) == 0 {
-        text += "redis.setresp(3) ";
-    }
-    for _ in 0..random.below(4) {
-        let _ = match random.below(6) {
-            0 => write!(text, "for i = 1, {} do {} end ", random.below(4), call(random)),
-            1 => write!(
-                text,
-                "if redis.call('exists', '{}') == 1 then {} end ",
-                random.pick(&KEYS),
-                call(random)
-            ),
-            2 => write!(text, "local r{0} = {1} ", random.below(3), value(random, 1)),
-            _ => write!(text, "{} ", call(random)),
-        };
-    }
-    match random.below(12) {
-        0 => text + "error('words')",
-        1 => text + "error({err='MINE words'})",
-        2 => text + "return unknown",
-        _ => text + "return " + &value(random, 0),
-    }
 }
 
 /// Sends a request and reads its answer.
@@ -226,7 +159,7 @@ fn random_scripts_do_what_they_do_in_redis() {
             ask(&mut theirs, &hello);
             ask(&mut stream, &hello);
         }
-        let text = script(&mut random);
+        let text = script(&mut random, &call);
         let named = if number % 2 == 0 { 6 } else { 2 };
         let count = named.to_string();
         let mut words = vec!["EVAL", &text, &count];

@@ -12,14 +12,9 @@ use torc_proto::resp::compose;
 use torc_proto::resp::reply::{Parsed, Reply, parse};
 
 fn on_each(scenario: impl Fn(&Server)) {
-    for config in kinds() {
-        eprintln!("{}, {} shards", config.transport, config.shards);
-        let mut users = Users::default();
-        users.add(b"default", b"s3cret").unwrap();
-        let server = start(ServerConfig { users, ..config });
-        scenario(&server);
-        end(server);
-    }
+    let mut users = Users::default();
+    users.add(b"default", b"s3cret").unwrap();
+    on_each_kind(|config| ServerConfig { users: users.clone(), ..config }, scenario);
 }
 
 fn ask(client: &mut TcpStream, words: &[&str]) -> Reply {

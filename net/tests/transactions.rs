@@ -8,19 +8,13 @@ use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use torc_net::server::{Server, ServerConfig};
 use torc_proto::resp::compose;
-use torc_proto::resp::reply::{Parsed, parse};
 
 /// Keys of both shards.
 const KEYS: usize = 8;
 const ROUNDS: usize = 300;
 
 fn on_each(scenario: impl Fn(&Server)) {
-    for config in kinds() {
-        eprintln!("{}, {} shards", config.transport, config.shards);
-        let server = start(ServerConfig { databases: 16, ..config });
-        scenario(&server);
-        end(server);
-    }
+    on_each_kind(|config| ServerConfig { databases: 16, ..config }, scenario);
 }
 
 fn requests(lines: &[String]) -> Vec<u8> {
@@ -32,31 +26,11 @@ fn requests(lines: &[String]) -> Vec<u8> {
     bytes
 }
 
-/// Sends requests together, and reads their answers.
-fn ask_all(stream: &mut TcpStream, lines: &[String]) -> Vec<String> {
-    stream.write_all(&requests(lines)).unwrap();
-    let (mut answers, mut input) = (Vec::new(), Vec::new());
-    while answers.len() < lines.len() {
-        match parse(&input) {
-            Parsed::Complete { consumed, .. } => {
-                answers.push(String::from_utf8_lossy(&input[..consumed]).into_owned());
-                input.drain(..consumed);
-            }
-            _ => read_more(stream, &mut input),
-        }
-    }
-    answers
-}
-
-fn ask(stream: &mut TcpStream, line: &str) -> String {
-    ask_all(stream, &[line.to_owned()]).remove(0)
-}
-
 /// The commands between MULTI and EXEC; the answer of EXEC.
 fn run(stream: &mut TcpStream, commands: impl Iterator<Item = String>) -> String {
     let lines: Vec<String> =
         ["MULTI".to_owned()].into_iter().chain(commands).chain(["EXEC".to_owned()]).collect();
-    ask_all(stream, &lines).pop().expect("an answer")
+    ask_lines(stream, &lines).pop().expect("an answer")
 }
 
 fn all(command: &str, value: &str) -> impl Iterator<Item = String> {
@@ -116,7 +90,7 @@ fn who_has_seen_one_key_of_a_transaction_sees_the_others() {
                     let mut before = 0;
                     while !is_over.load(Relaxed) {
                         for key in 0..KEYS {
-                            let answer = ask(&mut stream, &format!("GET key{key}"));
+                            let answer = ask_line(&mut stream, &format!("GET key{key}"));
                             let digits = answer.split("\r\n").nth(1).unwrap_or_default();
                             let number: usize = digits.parse().unwrap_or(0);
                             assert!(before <= number, "key{key} has {number} behind {before}");
@@ -141,8 +115,7 @@ fn counts_that_are_watched_lose_nothing() {
                     let mut stream = connect(address);
                     let mut done = 0;
                     while done < 50 {
-                        let read =
-                            ask_all(&mut stream, &["WATCH count".into(), "GET count".into()]).remove(1);
+                        let read = ask_lines(&mut stream, &["WATCH count", "GET count"]).remove(1);
                         let number: u32 =
                             read.split("\r\n").nth(1).and_then(|digits| digits.parse().ok()).unwrap_or(0);
                         let answer = run(&mut stream, [format!("SET count {}", number + 1)].into_iter());
@@ -151,7 +124,7 @@ fn counts_that_are_watched_lose_nothing() {
                 });
             }
         });
-        assert_eq!(ask(&mut connect(address), "GET count"), "$3\r\n200\r\n");
+        assert_eq!(ask_line(&mut connect(address), "GET count"), "$3\r\n200\r\n");
     });
 }
 
@@ -177,25 +150,25 @@ fn what_changes_a_watched_key_is_what_redis_says() {
         ];
         for key in ["a", "b", "c", "d"] {
             for (before, meanwhile, changes) in cases {
-                ask(&mut other, "FLUSHALL");
+                ask_line(&mut other, "FLUSHALL");
                 let named = |line: &str| line.replace(" k", &format!(" {key}"));
-                ask(&mut other, &named(before));
-                ask(&mut one, &format!("WATCH {key}"));
-                ask(&mut other, &named(meanwhile));
+                ask_line(&mut other, &named(before));
+                ask_line(&mut one, &format!("WATCH {key}"));
+                ask_line(&mut other, &named(meanwhile));
                 let answer = run(&mut one, ["PING".to_owned()].into_iter());
                 let expected = if changes { "*-1\r\n" } else { "*1\r\n+PONG\r\n" };
                 assert_eq!(answer, expected, "{before}, then {meanwhile}");
             }
             // What comes back to what it was has changed all the same; and what is over.
-            ask(&mut one, &format!("WATCH {key}"));
-            ask_all(&mut other, &[format!("SET {key} 1"), format!("DEL {key}")]);
+            ask_line(&mut one, &format!("WATCH {key}"));
+            ask_lines(&mut other, &[format!("SET {key} 1"), format!("DEL {key}")]);
             assert_eq!(run(&mut one, ["PING".to_owned()].into_iter()), "*-1\r\n");
-            ask(&mut other, &format!("SET {key} 1 PX 30"));
-            ask(&mut one, &format!("WATCH {key}"));
+            ask_line(&mut other, &format!("SET {key} 1 PX 30"));
+            ask_line(&mut one, &format!("WATCH {key}"));
             std::thread::sleep(std::time::Duration::from_millis(60));
             assert_eq!(run(&mut one, ["PING".to_owned()].into_iter()), "*-1\r\n");
-            ask_all(&mut one, &[format!("WATCH {key}"), "UNWATCH".into()]);
-            ask(&mut other, &format!("SET {key} 1"));
+            ask_lines(&mut one, &[format!("WATCH {key}"), "UNWATCH".into()]);
+            ask_line(&mut other, &format!("SET {key} 1"));
             assert_eq!(run(&mut one, ["PING".to_owned()].into_iter()), "*1\r\n+PONG\r\n");
         }
     });
@@ -208,27 +181,27 @@ fn values_of_any_length_go_to_other_keys_and_databases() {
         for length in [0, 5, 5_000, 300_000] {
             let value = "v".repeat(length);
             for to in 0..6 {
-                assert_eq!(ask(&mut stream, "FLUSHALL"), "+OK\r\n");
+                assert_eq!(ask_line(&mut stream, "FLUSHALL"), "+OK\r\n");
                 let set = [format!("SET from {value} EX 100"), format!("COPY from to{to}")];
-                assert_eq!(ask_all(&mut stream, &set), ["+OK\r\n", ":1\r\n"]);
-                assert_eq!(ask(&mut stream, &format!("RENAMENX from to{to}")), ":0\r\n");
-                assert_eq!(ask(&mut stream, &format!("RENAME from to{to}")), "+OK\r\n");
-                assert_eq!(ask(&mut stream, "EXISTS from"), ":0\r\n");
-                assert_eq!(ask(&mut stream, &format!("MOVE to{to} 3")), ":1\r\n");
-                assert_eq!(ask(&mut stream, "DBSIZE"), ":0\r\n");
+                assert_eq!(ask_lines(&mut stream, &set), ["+OK\r\n", ":1\r\n"]);
+                assert_eq!(ask_line(&mut stream, &format!("RENAMENX from to{to}")), ":0\r\n");
+                assert_eq!(ask_line(&mut stream, &format!("RENAME from to{to}")), "+OK\r\n");
+                assert_eq!(ask_line(&mut stream, "EXISTS from"), ":0\r\n");
+                assert_eq!(ask_line(&mut stream, &format!("MOVE to{to} 3")), ":1\r\n");
+                assert_eq!(ask_line(&mut stream, "DBSIZE"), ":0\r\n");
                 let there =
                     ["SELECT 3".into(), format!("GET to{to}"), format!("TTL to{to}"), "SELECT 0".into()];
-                let answers = ask_all(&mut stream, &there);
+                let answers = ask_lines(&mut stream, &there);
                 assert_eq!(answers[1], format!("${length}\r\n{value}\r\n"));
                 assert_eq!(answers[2], ":100\r\n");
             }
         }
         let pairs =
             |from: usize| (from..from + 8).map(|key| format!("m{key} {key}")).collect::<Vec<_>>().join(" ");
-        assert_eq!(ask(&mut stream, &format!("MSETNX {}", pairs(0))), ":1\r\n");
-        assert_eq!(ask(&mut stream, &format!("MSETNX {}", pairs(7))), ":0\r\n");
-        assert_eq!(ask(&mut stream, "EXISTS m7 m8 m14"), ":1\r\n", "nothing of it is done");
-        assert_eq!(ask(&mut stream, "RENAME nothing m1"), "-ERR no such key\r\n");
+        assert_eq!(ask_line(&mut stream, &format!("MSETNX {}", pairs(0))), ":1\r\n");
+        assert_eq!(ask_line(&mut stream, &format!("MSETNX {}", pairs(7))), ":0\r\n");
+        assert_eq!(ask_line(&mut stream, "EXISTS m7 m8 m14"), ":1\r\n", "nothing of it is done");
+        assert_eq!(ask_line(&mut stream, "RENAME nothing m1"), "-ERR no such key\r\n");
     });
 }
 
@@ -260,11 +233,11 @@ fn clients_that_leave_half_way_leave_nothing_held() {
         wait_until("nothing is held", || sum(server, |stats| stats.held_keys.read()) == 0);
         let counts = counts();
         assert!(counts.iter().all(|count| *count == counts[0]), "{counts:?}");
-        assert_eq!(ask(&mut stream, "SET key1 x"), "+OK\r\n");
+        assert_eq!(ask_line(&mut stream, "SET key1 x"), "+OK\r\n");
         // Watchers are gone with their connections, and bounded.
         let many = (0..20_000).map(|key| format!("w{key}")).collect::<Vec<_>>();
         let mut watcher = connect(address);
-        let answers = ask_all(
+        let answers = ask_lines(
             &mut watcher,
             &many.chunks(500).map(|keys| format!("WATCH {}", keys.join(" "))).collect::<Vec<_>>(),
         );

@@ -5,48 +5,19 @@ mod servers;
 
 use servers::*;
 use std::collections::HashSet;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::net::TcpStream;
 use torc_net::server::{Server, ServerConfig};
-use torc_proto::resp::compose;
-use torc_proto::resp::reply::{Parsed, parse};
 use torc_proto::slot::slot_of;
 
 const KEYS: usize = 5000;
 
 fn on_each(scenario: impl Fn(&Server)) {
-    for config in kinds() {
-        eprintln!("{}, {} shards", config.transport, config.shards);
-        let server = start(ServerConfig { shard_port_base: Some(0), databases: 16, ..config });
-        scenario(&server);
-        end(server);
-    }
-}
-
-/// Sends requests together, and reads their answers.
-fn ask_all(stream: &mut TcpStream, requests: &[Vec<String>]) -> Vec<String> {
-    let mut bytes = Vec::new();
-    requests.iter().for_each(|words| compose::request(&mut bytes, words));
-    stream.write_all(&bytes).unwrap();
-    let (mut answers, mut input) = (Vec::new(), Vec::new());
-    while answers.len() < requests.len() {
-        match parse(&input) {
-            Parsed::Complete { consumed, .. } => {
-                answers.push(String::from_utf8_lossy(&input[..consumed]).into_owned());
-                input.drain(..consumed);
-            }
-            _ => read_more(stream, &mut input),
-        }
-    }
-    answers
+    on_each_kind(|config| ServerConfig { shard_port_base: Some(0), databases: 16, ..config }, scenario);
 }
 
 fn words(text: &str) -> Vec<String> {
     text.split(' ').map(str::to_owned).collect()
-}
-
-fn ask(stream: &mut TcpStream, text: &str) -> String {
-    ask_all(stream, &[words(text)]).remove(0)
 }
 
 /// The bulk strings of an array.
@@ -61,7 +32,7 @@ fn key(number: usize) -> String {
 
 fn fill(stream: &mut TcpStream, count: usize) {
     let sets: Vec<_> = (0..count).map(|number| words(&format!("SET {} v", key(number)))).collect();
-    let answers = ask_all(stream, &sets);
+    let answers = ask_words(stream, &sets);
     assert!(answers.iter().all(|answer| answer == "+OK\r\n"));
 }
 
@@ -71,21 +42,21 @@ fn keys_of_all_shards_are_found_and_others_are_served_in_between() {
         let mut stream = connect(address(server));
         fill(&mut stream, KEYS);
         let all: HashSet<String> = (0..KEYS).map(key).collect();
-        let answer = ask(&mut stream, "KEYS *");
+        let answer = ask_line(&mut stream, "KEYS *");
         let found = listed(&answer);
         assert_eq!(found.len(), KEYS);
         assert_eq!(found.iter().map(|key| (*key).to_owned()).collect::<HashSet<_>>(), all);
-        let answer = ask(&mut stream, "KEYS key:12[0-4]?");
+        let answer = ask_line(&mut stream, "KEYS key:12[0-4]?");
         assert_eq!(listed(&answer).len(), 50);
-        assert_eq!(ask(&mut stream, "KEYS none*"), "*0\r\n");
+        assert_eq!(ask_line(&mut stream, "KEYS none*"), "*0\r\n");
         // In their order among other commands.
         let many = ["SET new 1", "KEYS ne?", "DEL new", "KEYS ne?", "GET key:7", "RANDOMKEY", "PING"];
-        let answers = ask_all(&mut stream, &many.map(words));
+        let answers = ask_words(&mut stream, &many.map(words));
         assert_eq!(answers[..5], ["+OK\r\n", "*1\r\n$3\r\nnew\r\n", ":1\r\n", "*0\r\n", "$1\r\nv\r\n"]);
         assert_eq!(answers[6], "+PONG\r\n");
         // Another database has none of them.
         let others = ["SELECT 3", "KEYS *", "RANDOMKEY", "SET only 1", "KEYS *", "RANDOMKEY"];
-        let answers = ask_all(&mut stream, &others.map(words));
+        let answers = ask_words(&mut stream, &others.map(words));
         assert_eq!(answers[1..3], ["*0\r\n", "$-1\r\n"]);
         assert_eq!(answers[4..], ["*1\r\n$4\r\nonly\r\n", "$4\r\nonly\r\n"]);
     });
@@ -95,11 +66,11 @@ fn keys_of_all_shards_are_found_and_others_are_served_in_between() {
 fn any_key_may_be_the_random_one() {
     on_each(|server| {
         let mut stream = connect(address(server));
-        assert_eq!(ask(&mut stream, "RANDOMKEY"), "$-1\r\n");
+        assert_eq!(ask_line(&mut stream, "RANDOMKEY"), "$-1\r\n");
         fill(&mut stream, 10);
         let mut found = HashSet::new();
         for _ in 0..2000 {
-            found.insert(ask(&mut stream, "RANDOMKEY"));
+            found.insert(ask_line(&mut stream, "RANDOMKEY"));
         }
         assert_eq!(found.len(), 10, "{found:?}");
     });
@@ -112,13 +83,13 @@ fn what_is_found_is_bounded() {
     let mut stream = connect(address(&server));
     let long = |number: usize| vec!["SET".to_owned(), format!("{number:04000}"), "v".to_owned()];
     let sets: Vec<_> = (0..4300).map(long).collect();
-    sets.chunks(100).for_each(|sets| drop(ask_all(&mut stream, sets)));
-    let answer = ask(&mut stream, "KEYS *");
+    sets.chunks(100).for_each(|sets| drop(ask_words(&mut stream, sets)));
+    let answer = ask_line(&mut stream, "KEYS *");
     assert_eq!(answer, "-ERR too much is found to be answered at once: use SCAN\r\n");
-    assert_eq!(listed(&ask(&mut stream, "KEYS *42")).len(), 43);
+    assert_eq!(listed(&ask_line(&mut stream, "KEYS *42")).len(), 43);
     let pattern = format!("KEYS *{}b", "0".repeat(500));
-    assert!(ask(&mut stream, &pattern).starts_with("-ERR the pattern takes more than"));
-    assert_eq!(ask(&mut stream, "PING"), "+PONG\r\n");
+    assert!(ask_line(&mut stream, &pattern).starts_with("-ERR the pattern takes more than"));
+    assert_eq!(ask_line(&mut stream, "PING"), "+PONG\r\n");
     end(server);
 }
 
@@ -130,13 +101,15 @@ fn the_keys_of_a_slot_are_counted_and_listed() {
         let slot = slot_of(key(0).as_bytes());
         let there: HashSet<String> =
             (0..KEYS).map(key).filter(|key| slot_of(key.as_bytes()) == slot).collect();
-        let counted = ask(&mut stream, &format!("CLUSTER COUNTKEYSINSLOT {slot}"));
+        let counted = ask_line(&mut stream, &format!("CLUSTER COUNTKEYSINSLOT {slot}"));
         assert_eq!(counted, format!(":{}\r\n", there.len()));
-        let answer = ask(&mut stream, &format!("CLUSTER GETKEYSINSLOT {slot} 100"));
+        let answer = ask_line(&mut stream, &format!("CLUSTER GETKEYSINSLOT {slot} 100"));
         assert_eq!(listed(&answer).into_iter().map(str::to_owned).collect::<HashSet<_>>(), there);
-        assert_eq!(listed(&ask(&mut stream, &format!("CLUSTER GETKEYSINSLOT {slot} 0"))).len(), 0);
-        assert_eq!(ask(&mut stream, "CLUSTER COUNTKEYSINSLOT 16384"), "-ERR Invalid slot\r\n");
-        assert!(ask(&mut stream, "CLUSTER GETKEYSINSLOT 5 x").starts_with("-ERR value is not an integer"));
+        assert_eq!(listed(&ask_line(&mut stream, &format!("CLUSTER GETKEYSINSLOT {slot} 0"))).len(), 0);
+        assert_eq!(ask_line(&mut stream, "CLUSTER COUNTKEYSINSLOT 16384"), "-ERR Invalid slot\r\n");
+        assert!(
+            ask_line(&mut stream, "CLUSTER GETKEYSINSLOT 5 x").starts_with("-ERR value is not an integer")
+        );
     });
 }
 
@@ -146,12 +119,12 @@ fn clients_of_all_shards_are_listed_and_killed() {
         let mut streams: Vec<TcpStream> = (0..20).map(|_| connect(address(server))).collect();
         let mut ids = Vec::new();
         for (number, stream) in streams.iter_mut().enumerate() {
-            assert_eq!(ask(stream, &format!("CLIENT SETNAME name{number}")), "+OK\r\n");
-            ids.push(ask(stream, "CLIENT ID").trim_matches([':', '\r', '\n']).to_owned());
+            assert_eq!(ask_line(stream, &format!("CLIENT SETNAME name{number}")), "+OK\r\n");
+            ids.push(ask_line(stream, "CLIENT ID").trim_matches([':', '\r', '\n']).to_owned());
         }
         assert_eq!(ids.iter().collect::<HashSet<_>>().len(), streams.len());
         let mut asker = connect(address(server));
-        let list = ask(&mut asker, "CLIENT LIST");
+        let list = ask_line(&mut asker, "CLIENT LIST");
         for (number, id) in ids.iter().enumerate() {
             let line =
                 list.lines().find(|line| line.contains(&format!("name=name{number} "))).expect("listed");
@@ -160,21 +133,21 @@ fn clients_of_all_shards_are_listed_and_killed() {
                 "{line}"
             );
         }
-        let info = ask(&mut asker, "CLIENT INFO");
+        let info = ask_line(&mut asker, "CLIENT INFO");
         assert!(info.contains("cmd=client|info"), "{info}");
-        let own = ask(&mut asker, "CLIENT ID").trim_matches([':', '\r', '\n']).to_owned();
+        let own = ask_line(&mut asker, "CLIENT ID").trim_matches([':', '\r', '\n']).to_owned();
         assert!(list.contains(&format!("id={own} ")));
-        let one = ask(&mut asker, &format!("CLIENT LIST ID {} {}", ids[3], ids[4]));
+        let one = ask_line(&mut asker, &format!("CLIENT LIST ID {} {}", ids[3], ids[4]));
         assert_eq!(one.matches("id=").count(), 2, "{one}");
-        assert_eq!(ask(&mut asker, &format!("CLIENT KILL ID {}", ids[3])), ":1\r\n");
+        assert_eq!(ask_line(&mut asker, &format!("CLIENT KILL ID {}", ids[3])), ":1\r\n");
         assert_eq!(streams[3].read(&mut [0; 16]).unwrap_or(0), 0, "it is closed");
-        assert_eq!(ask(&mut asker, &format!("CLIENT KILL ID {}", ids[3])), ":0\r\n");
+        assert_eq!(ask_line(&mut asker, &format!("CLIENT KILL ID {}", ids[3])), ":0\r\n");
         let peer = streams[5].local_addr().unwrap();
-        assert_eq!(ask(&mut asker, &format!("CLIENT KILL {peer}")), "+OK\r\n");
-        assert_eq!(ask(&mut asker, &format!("CLIENT KILL {peer}")), "-ERR No such client\r\n");
+        assert_eq!(ask_line(&mut asker, &format!("CLIENT KILL {peer}")), "+OK\r\n");
+        assert_eq!(ask_line(&mut asker, &format!("CLIENT KILL {peer}")), "-ERR No such client\r\n");
         // All but the one that asks, and then that one, too.
-        assert_eq!(ask(&mut asker, "CLIENT KILL TYPE normal"), ":18\r\n");
-        assert_eq!(ask(&mut asker, "CLIENT KILL TYPE normal SKIPME no"), ":1\r\n");
+        assert_eq!(ask_line(&mut asker, "CLIENT KILL TYPE normal"), ":18\r\n");
+        assert_eq!(ask_line(&mut asker, "CLIENT KILL TYPE normal SKIPME no"), ":1\r\n");
         assert_eq!(asker.read(&mut [0; 16]).unwrap_or(0), 0, "it is closed");
     });
 }

@@ -5,14 +5,12 @@
 //! nobody else is served meanwhile.
 
 use super::{Key, Shard};
-use crate::bits::{Step, push_result, steps};
+use crate::bits::{BYTES_MAX, Step, push_result, steps};
 use crate::bytes::Bytes;
 use crate::command::{BitRange, Bits, Body, Millis, Outcome, Refusal, Value, Writes};
 use crate::index::{Place, Slot};
 use std::ops::Range;
 
-/// Most bytes in which one command counts or looks for bits: some milliseconds.
-const BITS_BYTES_MAX: u64 = 16 << 20;
 /// First and last byte that the steps of one command write may be so far apart: what they lie in is copied.
 const FIELDS_SPAN_MAX: u64 = 1 << 20;
 
@@ -177,7 +175,7 @@ impl Masked {
                 last: 0xFF << (7 - last % 8),
             },
         };
-        let is_short = masked.bytes.end - masked.bytes.start <= BITS_BYTES_MAX;
+        let is_short = masked.bytes.end - masked.bytes.start <= BYTES_MAX;
         if is_short { Ok(masked) } else { Err(Refusal::RangeTooLong) }
     }
 

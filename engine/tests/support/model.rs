@@ -32,6 +32,8 @@ impl Entry {
 /// What an operation must answer.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Expected {
+    /// Results of steps on integers.
+    Fields(Vec<u8>),
     Miss,
     /// The entry as it was read; `changed`: under a new version.
     Item {
@@ -63,6 +65,7 @@ pub(crate) enum Expected {
     Refused(Refusal),
 }
 
+#[derive(Default)]
 pub(crate) struct Write {
     pub(crate) mode: WriteMode,
     pub(crate) value: Vec<u8>,

@@ -4,9 +4,11 @@
 //! |---|---|
 //! | `run.rs` | the run: its beginning, steps without a key, its end |
 //! | `run/keyed.rs` | steps with a key |
+//! | `run/bits.rs` | integers in values, packed values |
 //! | `run/slices.rs` | uploads and lent values |
 //! | `run/compare.rs` | answers beside what the model expects |
 
+mod bits;
 mod compare;
 mod keyed;
 mod slices;

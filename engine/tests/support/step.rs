@@ -1,5 +1,6 @@
 //! One operation, decoded from a few bytes. Zeros are the simplest one, so that failures shrink to it.
 
+use torc_engine::bits::Action;
 use torc_engine::command::{ExpireCondition, WriteMode};
 
 /// Bytes of an encoded step.
@@ -97,6 +98,20 @@ pub(crate) enum Step {
         /// Received in slices.
         upload: bool,
     },
+    /// An integer of eight bits, at any bit.
+    Field {
+        key: usize,
+        offset: u64,
+        action: Action,
+        /// Only if it becomes another one.
+        if_other: bool,
+    },
+    /// Any bytes, as a packed value of so many.
+    Unpack {
+        key: usize,
+        packed: [u8; 9],
+        len: u32,
+    },
     Advance(u64),
     Maintain(u32),
     Flush(Option<u64>),
@@ -137,6 +152,16 @@ fn step(bytes: &[u8; STEP_BYTES]) -> Step {
     let [what, key, a, b, c, d, e, f, g, h, i, j] = *bytes;
     let key = usize::from(key);
     match what % 32 {
+        6 if h & 1 == 1 => Step::Field {
+            key,
+            offset: u64::from(a) * [0, 1, 9, 1100][usize::from(b & 3)] + u64::from(c & 7),
+            action: match d & 3 {
+                0 => Action::Get,
+                1 => Action::Add(i64::from(e)),
+                _ => Action::Set(i64::from(e)),
+            },
+            if_other: f & 1 == 1,
+        },
         0..=6 => Step::Read {
             key,
             expiry: if a & 3 == 3 { when(b) } else { When::Keep },
@@ -185,6 +210,9 @@ fn step(bytes: &[u8; STEP_BYTES]) -> Step {
             upload: e & 1 == 1,
         },
         23 => Step::Advance([0, 1, 10, 999, 1000, 3_000, 70_000, 600_000][usize::from(a & 7)]),
+        24 if j & 1 == 1 => {
+            Step::Unpack { key, packed: [a & 31, b, c, d, e, f, g, h, i], len: u32::from(j >> 1) }
+        }
         24 => Step::Maintain(u32::from(a)),
         25 if a < 40 => Step::Flush((a & 3 != 0).then(|| u64::from(b) * 20)),
         25 if a < 60 => Step::FlushDatabase { number: usize::from(a & 1) },

@@ -4,7 +4,7 @@
 mod support;
 
 use support::{Random, corpus};
-use torc_proto::resp::fuzz::fuzz_resp_request;
+use torc_proto::resp::fuzz::{fuzz_resp_dump, fuzz_resp_request};
 
 /// Changed inputs made of each kept one.
 const CHANGED: usize = 3_000;
@@ -18,6 +18,38 @@ fn kept_inputs_and_changes_of_them() {
         for _ in 0..CHANGED {
             let other = &inputs[random.below(inputs.len())];
             fuzz_resp_request(&changed(input, other, &mut random));
+        }
+    }
+}
+
+/// A value, its length in each of its forms, integers, and packed bytes; then changes of them.
+#[test]
+fn packed_values_and_changes_of_them() {
+    let inputs: [&[u8]; 8] = [
+        b"\x00\x05hello",
+        b"\x00\x40\x05hello",
+        b"\x00\x80\x00\x00\x00\x05hello",
+        b"\x00\x81\x00\x00\x00\x00\x00\x00\x00\x05hello",
+        b"\x00\xc0\n",
+        b"\x00\xc1\x00\x01",
+        b"\x00\xc2\x00\x01\x02\x03",
+        b"\x00\xc3\t@d\x01xx\xe0W\x00\x01xx",
+    ];
+    let mut random = Random(0xD0_5EED);
+    for input in inputs {
+        fuzz_resp_dump(input);
+        for _ in 0..CHANGED {
+            let mut bytes = input.to_vec();
+            for _ in 0..1 + random.below(3) {
+                let at = random.below(bytes.len() + 1);
+                match random.below(4) {
+                    0 => bytes.insert(at, random.below(256) as u8),
+                    1 => bytes.truncate(at),
+                    _ if at < bytes.len() => bytes[at] = random.below(256) as u8,
+                    _ => {}
+                }
+            }
+            fuzz_resp_dump(&bytes);
         }
     }
 }

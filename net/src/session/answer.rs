@@ -1,5 +1,6 @@
 //! What came of a part, before a protocol has words for it.
 
+use super::joint::Compare;
 use super::tracking::{NotTracked, Tracked};
 use super::walk::NotWalked;
 use torc_engine::command::{Outcome, Value};
@@ -82,6 +83,10 @@ pub enum Jointly {
     NotDone,
     /// There is no such item.
     NoItem,
+    /// A value is longer than the command takes.
+    TooLong,
+    /// A key has a value of so many bytes; none, if they are none.
+    Length(u64),
 }
 
 /// What became of a transaction.
@@ -117,6 +122,12 @@ pub enum Answer<'s> {
     NotFlushed(NotFlushed),
     Exec(Exec),
     Jointly(Jointly),
+    /// What two values have in common: the length of it, and its bytes, or its [`Stretch`](super::Stretch)es.
+    Compared {
+        asked: Compare,
+        length: u64,
+        found: &'s [u8],
+    },
     /// What a script returns, in the client's words.
     Script(&'s [u8]),
     /// Keys found, as [`torc_engine::words`]; the next cursor, 0 at the end.

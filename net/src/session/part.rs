@@ -1,6 +1,7 @@
 //! What a request is cut into, and what the worker does for it.
 
 use super::deadline::Deadline;
+use super::joint::Joint;
 use super::memcache::reply_kind as memcache;
 use super::messages::About;
 use super::native::reply_kind as native;
@@ -30,15 +31,12 @@ impl Part<'_> {
     pub fn wished(&self) -> Option<(Wish, bool)> {
         let changes = match &self.work {
             Work::Keyed(command) => command.op.changes(),
+            Work::Joint { joint, .. } => joint.changes(),
             work => {
                 work.ends_value()
                     || matches!(
                         work,
-                        Work::Flush { .. }
-                            | Work::Databases(_)
-                            | Work::Transaction
-                            | Work::Joint { .. }
-                            | Work::Script { .. }
+                        Work::Flush { .. } | Work::Databases(_) | Work::Transaction | Work::Script { .. }
                     )
             }
         };
@@ -83,7 +81,7 @@ pub enum Work<'a> {
     Joint {
         joint: Joint,
         database: u16,
-        /// As [`torc_engine::words`]: keys and their values; or the key of the item, and the one that it gets.
+        /// As [`torc_engine::words`]: keys and their values; or the key of the item, and the one that it gets; or keys alone.
         words: &'a [u8],
     },
     /// A script.
@@ -199,30 +197,6 @@ impl Work<'_> {
     pub fn ends_value(&self) -> bool {
         matches!(self, Work::ValueEnd | Work::ValueEndWith { .. })
     }
-}
-
-/// What keys have to be that get values.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum IfThere {
-    None,
-    All,
-}
-
-/// What is done with several keys as one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Joint {
-    /// Keys get values, if none of them has one.
-    SetIfNone,
-    /// Keys get values and an expiry; all of them have to have one already, or none.
-    Set { condition: Option<IfThere>, expiry: Expiry },
-    /// A key of the database `to` gets what another key has: value, flags and expiry.
-    Copy {
-        to: u16,
-        /// Whatever it has.
-        replaces: bool,
-        /// The other one has nothing then.
-        removes: bool,
-    },
 }
 
 /// How a script is named, and what it may do.

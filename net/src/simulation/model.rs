@@ -535,7 +535,11 @@ fn is_out_of_memory(reply: &Reply) -> bool {
     matches!(reply, Reply::Error(text) if text.to_ascii_lowercase().contains("memory") || text.contains("OOM"))
 }
 
-/// Whether a change was refused as the tier has failed.
+/// Whether a change, or one of a transaction's, was refused as the tier has failed.
 fn is_refused_for_tier(reply: &Reply) -> bool {
-    matches!(reply, Reply::Error(text) if text.contains("durability") || text == "Busy")
+    match reply {
+        Reply::Error(text) => text.contains("durability") || text == "Busy",
+        Reply::Array(all) => all.iter().any(is_refused_for_tier),
+        _ => false,
+    }
 }

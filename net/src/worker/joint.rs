@@ -1,17 +1,28 @@
-//! Commands about several keys that are done as one, whatever their shards: MSETNX, RENAME, RENAMENX, COPY, MOVE.
+//! Commands about several keys that are done as one, whatever their shards: MSETNX, MSETEX, RENAME, RENAMENX, COPY, MOVE, BITOP, LCS.
 //!
 //! ```text
 //!   keys are held --> look: the item, whether other keys have one --> write --> remove the item that was moved --> keys are released
+//!                 --> look: value after value, which are combined --> write, a block a turn --> keys are released
+//!                 --> look: value after value                     --> keys are released --> compare them, a part a turn
 //! ```
 //!
 //! Each step is one of parts that are begun as a client's are, at the shards of their keys, and the next one begins when all are
 //! answered. Among the commands of a transaction the keys are held already; else the command is one of its own: see
 //! [`transaction.rs`](super::transaction).
 
+mod combine;
+mod compare;
+pub(super) mod gather;
+mod gathering;
+mod hold;
+mod share;
 mod steps;
+
+pub(super) use share::Share;
 
 use super::owned::{OwnedAnswer, OwnedPart};
 use crate::session::{Answer, Joint};
+use gather::Gathering;
 use std::collections::VecDeque;
 use torc_engine::command::{Found, Meta, Outcome, Value};
 use torc_engine::segments::Lent;
@@ -28,10 +39,14 @@ pub(crate) struct JointRun {
     /// The first look is for an item, which is to be copied or moved.
     wants_item: bool,
     item: Option<(Meta, Vec<u8>)>,
+    /// What values are gathered for.
+    gathering: Option<Gathering>,
     /// A key has a value that may have to have none.
     is_there: bool,
     /// A key has none that may have to have one.
     is_missing: bool,
+    /// What was found by comparing.
+    found: Vec<u8>,
     /// The answer to a part that did not do what it should.
     failed: Option<OwnedAnswer>,
 }
@@ -42,10 +57,19 @@ enum Step {
     Look,
     Write,
     Remove,
+    /// What was gathered is compared; no key is held.
+    Compare,
+}
+
+/// How far a command has come that is done in several steps.
+pub(super) enum Progress {
+    Goes,
+    Waits,
+    Ends(OwnedAnswer),
 }
 
 /// A key with its database.
-type Key<'a> = (u16, &'a [u8]);
+pub(super) type Key<'a> = (u16, &'a [u8]);
 
 /// What is to be done, and with what.
 #[derive(Debug, Clone, Copy)]
@@ -60,6 +84,7 @@ impl<'a> Asked<'a> {
     pub(super) fn keys(self) -> impl Iterator<Item = Key<'a>> {
         let (step, last) = match self.joint {
             Joint::SetIfNone | Joint::Set { .. } => (2, self.database),
+            Joint::Combine(_) | Joint::Compare(_) => (1, self.database),
             Joint::Copy { to, .. } => (1, to),
         };
         let keys = words::each(self.words).step_by(step).enumerate();
@@ -82,7 +107,13 @@ impl JointRun {
     /// Memory that it takes.
     pub(super) fn bytes_held(&self) -> usize {
         let left: usize = self.left.iter().map(OwnedPart::bytes_held).sum();
-        size_of::<JointRun>() + left + self.item.as_ref().map_or(0, |(_, value)| value.capacity())
+        let gathered = self.gathering.as_ref().map_or(0, Gathering::bytes_held);
+        size_of::<JointRun>() + left + gathered + self.item.as_ref().map_or(0, |(_, value)| value.capacity())
+    }
+
+    /// Whether the command changes nothing.
+    pub(super) fn only_reads(&self) -> bool {
+        self.gathering.as_ref().is_some_and(Gathering::is_to_compare)
     }
 
     /// Takes the answer to a part. What was lent for it is to be released.
@@ -90,6 +121,17 @@ impl JointRun {
         let mut lent = Vec::new();
         let is_item = self.wants_item && self.answers == 0;
         self.answers += 1;
+        if let (Step::Look, Some(gathering)) = (self.step, &mut self.gathering) {
+            let found = match answer {
+                Answer::Outcome(Outcome::Item(found)) => Some(Some(found)),
+                Answer::Outcome(Outcome::Miss) => Some(None),
+                _ => None,
+            };
+            if let Some(found) = found {
+                self.failed = gathering.take(found).err();
+                return lent;
+            }
+        }
         match (self.step, answer) {
             (Step::Look, Answer::Outcome(Outcome::Item(found))) => match is_item {
                 true => self.item = Some((found.meta, bytes_of(found, &mut lent))),

@@ -8,8 +8,9 @@ use super::pool::Pool;
 use super::queue::Asked;
 use crate::observed::Sees;
 use crate::session::{
-    About, Answer, AttachRefusal, DatabasesChange, Exec, Joint, Jointly, NotFlushed, NotTracked, NotWalked,
-    Once, Over, PairRefusal, Part, ReplyKind, Script, Shares, Told, Tracked, Tracking, Work, lent_cost,
+    About, Answer, AttachRefusal, Compare, DatabasesChange, Exec, Joint, Jointly, NotFlushed, NotTracked,
+    NotWalked, Once, Over, PairRefusal, Part, ReplyKind, Script, Shares, Told, Tracked, Tracking, Work,
+    lent_cost,
 };
 use crate::transport::ConnId;
 use torc_engine::bytes::Bytes;
@@ -294,6 +295,10 @@ pub(crate) enum OwnedAnswer {
     NotFlushed(NotFlushed),
     Exec(Exec),
     Jointly(Jointly),
+    Compared {
+        asked: Compare,
+        length: u64,
+    },
     Script,
     Scanned {
         cursor: u64,
@@ -388,6 +393,10 @@ impl OwnedAnswer {
             Answer::NotFlushed(why) => OwnedAnswer::NotFlushed(why),
             Answer::Exec(what) => OwnedAnswer::Exec(what),
             Answer::Jointly(what) => OwnedAnswer::Jointly(what),
+            Answer::Compared { asked, length, found } => {
+                bytes.extend_from_slice(found);
+                OwnedAnswer::Compared { asked, length }
+            }
             Answer::Script(reply) => {
                 bytes.extend_from_slice(reply);
                 OwnedAnswer::Script
@@ -440,6 +449,7 @@ impl OwnedAnswer {
             OwnedAnswer::NotFlushed(why) => Answer::NotFlushed(why),
             OwnedAnswer::Exec(what) => Answer::Exec(what),
             OwnedAnswer::Jointly(what) => Answer::Jointly(what),
+            OwnedAnswer::Compared { asked, length } => Answer::Compared { asked, length, found: bytes },
             OwnedAnswer::Script => Answer::Script(bytes),
             OwnedAnswer::Scanned { cursor } => Answer::Scanned { cursor, keys: bytes },
             OwnedAnswer::Subscribed(count) => Answer::Subscribed(count),

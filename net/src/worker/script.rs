@@ -15,6 +15,7 @@ mod find;
 mod known;
 mod overlay;
 mod run;
+mod several;
 mod write;
 
 pub(crate) use engine::ScriptEngine;

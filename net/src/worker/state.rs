@@ -8,6 +8,7 @@ use super::drain::Drain;
 use super::durations::TurnTimes;
 use super::gate::{Gate, Seldom};
 use super::holds::Holds;
+use super::joint::Share;
 use super::mail::{Batch, Mail};
 use super::messages::table::Subscriptions;
 use super::monitoring::Monitoring;
@@ -122,6 +123,8 @@ pub(crate) struct WorkerState {
     pub(super) monitoring: Monitoring,
     /// Connections to look after at the end of the turn.
     pub(super) dirty: Vec<ConnId>,
+    /// What commands that go on from turn to turn may do in this one: see [`Share`](super::joint::Share).
+    pub(super) share: Share,
     pub(super) rounds: Rounds,
     /// Answers to other shards are written through it; empty between two answers.
     pub(super) apart: Output,
@@ -179,6 +182,7 @@ impl WorkerState {
             hot: HotKeys::default(),
             monitoring: Monitoring::default(),
             dirty: Vec::new(),
+            share: Share::default(),
             rounds: Rounds::default(),
             apart: Output::default(),
             foreign_uploads: HashMap::new(),
@@ -226,6 +230,7 @@ impl WorkerState {
         self.rounds.begin_turn();
         self.look_for_listeners();
         self.turn.began_ns = began_ns;
+        self.share = Share::default();
         self.monitoring.is_on = self.shared.observed.monitors.is_any();
         self.slow.begin_turn(&self.shared.observed, began_ns);
         self.ticks = began_ns / 1_000_000;

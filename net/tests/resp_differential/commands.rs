@@ -1,33 +1,14 @@
 //! Random commands with nasty arguments.
 
 use super::Words;
+use super::random::Random;
+use super::{scripts, sessions};
 
-/// The same numbers for the same seed (xorshift64).
-pub(crate) struct Random(u64);
-
-impl Random {
-    pub(crate) fn new(seed: u64) -> Random {
-        Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
-    }
-
-    pub(crate) fn below(&mut self, count: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 % count as u64) as usize
-    }
-
-    pub(crate) fn one_in(&mut self, count: usize) -> bool {
-        self.below(count) == 0
-    }
-
-    fn of<T: Copy>(&mut self, all: &[T]) -> T {
-        all[self.below(all.len())]
-    }
-}
-
-const KEYS: [&str; 12] = ["a", "b", "c", "d", "e", "f", "{t}1", "{t}2", "", "\0\r\n", "nobody", "A"];
-const NUMBERS: [&str; 28] = [
+pub(crate) const KEYS: [&str; 12] =
+    ["a", "b", "c", "d", "e", "f", "{t}1", "{t}2", "", "\0\r\n", "nobody", "A"];
+/// Keys whose values stay short: Redis compares two values by a table of all their bytes.
+pub(crate) const SHORT_KEYS: [&str; 4] = ["l1", "l2", "l3", "{t}4"];
+pub(crate) const NUMBERS: [&str; 28] = [
     "0",
     "1",
     "-1",
@@ -86,27 +67,41 @@ const MILLISECONDS: [&str; 8] = [
 ];
 const OFFSETS: [&str; 12] =
     ["0", "1", "-1", "5", "-5", "7", "8", "100", "-100", "4000", "abc", "9223372036854775808"];
-const WORDS: [&str; 8] =
+pub(crate) const WORDS: [&str; 8] =
     ["", "x", "hello", "\0\u{7f}\r\n", "10", "-3", "3.0", "a longer value of some forty-five bytes or so"];
 const SMALL: [&str; 6] = ["0", "1", "2", "3", "15", "16"];
 const TYPES: [&str; 12] = ["u8", "i8", "u1", "i64", "u63", "u64", "i5", "u16", "i0", "x8", "u", "i65"];
 
-fn words(all: &[&str]) -> Words {
+pub(crate) fn words(all: &[&str]) -> Words {
     all.iter().map(|word| word.as_bytes().to_vec()).collect()
 }
 
 /// One command; now and then with a word too many or too few.
 pub(crate) fn command(random: &mut Random) -> Words {
-    let mut command = match random.below(100) {
+    match random.below(20) {
+        0 => scripts::scripted(random),
+        1 => changed(random, sessions::sessions),
+        _ => any_command(random),
+    }
+}
+
+/// The same, but for scripts and what is about the session.
+pub(crate) fn any_command(random: &mut Random) -> Words {
+    changed(random, |random| match random.below(106) {
         0..24 => reads(random),
         24..48 => writes(random),
         48..56 => counters(random),
         56..66 => expiries(random),
-        66..76 => bits(random),
-        76..86 => several(random),
-        86..94 => transactions(random),
+        66..77 => bits(random),
+        77..82 => compared(random),
+        82..92 => several(random),
+        92..100 => transactions(random),
         _ => others(random),
-    };
+    })
+}
+
+fn changed(random: &mut Random, command: impl Fn(&mut Random) -> Words) -> Words {
+    let mut command = command(random);
     if random.one_in(60) {
         command.pop();
     } else if random.one_in(60) {
@@ -227,7 +222,8 @@ fn expiries(random: &mut Random) -> Words {
 
 fn bits(random: &mut Random) -> Words {
     let (key, offset) = (random.of(&KEYS), random.of(&OFFSETS));
-    match random.below(8) {
+    match random.below(10) {
+        8.. => combined(random),
         0..2 => words(&["SETBIT", key, offset, random.of(&["0", "1", "2", "x"])]),
         2 => words(&["GETBIT", key, offset]),
         3 => {
@@ -245,6 +241,42 @@ fn bits(random: &mut Random) -> Words {
             let mut command = words(&[name, key]);
             for _ in 0..random.below(4) {
                 command.extend(field(random));
+            }
+            command
+        }
+    }
+}
+
+/// BITOP.
+fn combined(random: &mut Random) -> Words {
+    let operation = random.of(&["AND", "OR", "XOR", "NOT", "and", "Not", "what"]);
+    let mut command = words(&["BITOP", operation, random.of(&KEYS)]);
+    for _ in 0..if random.one_in(3) { 1 } else { random.below(5) } {
+        command.extend(words(&[random.of(&KEYS)]));
+    }
+    command
+}
+
+/// LCS, and what changes the values that it compares.
+fn compared(random: &mut Random) -> Words {
+    let (one, other) = (random.of(&SHORT_KEYS), random.of(&SHORT_KEYS));
+    match random.below(8) {
+        0 => words(&["SET", one, random.of(&WORDS)]),
+        1 => {
+            let letters: Vec<u8> = (0..random.below(200)).map(|_| b"abc"[random.below(3)]).collect();
+            words(&["SET", one]).into_iter().chain([letters]).collect()
+        }
+        2 => words(&["DEL", one]),
+        _ => {
+            let mut command = words(&[random.of(&["LCS", "lcs"]), one, other]);
+            for _ in 0..random.below(4) {
+                command.extend(match random.below(6) {
+                    0..2 => words(&["IDX"]),
+                    2 => words(&["len"]),
+                    3 => words(&["WITHMATCHLEN"]),
+                    4 => words(&["MINMATCHLEN", random.of(&NUMBERS)]),
+                    _ => words(&[random.of(&["MINMATCHLEN", "what"])]),
+                });
             }
             command
         }

@@ -15,6 +15,15 @@ pub(crate) fn are_the_same(words: &Words, theirs: &Reply, ours: &Reply) -> bool 
         return true;
     }
     match (theirs, ours) {
+        // Whether the client is there to which is redirected is looked at last: another shard may know it.
+        (Reply::Error(theirs), Reply::Error(_)) if is_of(words, "client") || is_of(words, "exec") => {
+            theirs == b"ERR The client ID you want redirect to does not exist"
+        }
+        (Reply::Map(theirs), Reply::Map(ours)) if theirs.len() == ours.len() => {
+            theirs.iter().zip(ours).all(|(theirs, ours)| {
+                are_the_same(words, &theirs.0, &ours.0) && are_the_same(words, &theirs.1, &ours.1)
+            })
+        }
         // Keys have no order. Of EXEC each answer stands for itself, whatever its command was.
         (Reply::Array(theirs), Reply::Array(ours)) if theirs.len() == ours.len() => {
             let is_list = theirs.iter().all(|reply| matches!(reply, Reply::Bulk(_)));

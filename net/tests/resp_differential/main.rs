@@ -7,16 +7,24 @@
 
 mod commands;
 mod exceptions;
+#[path = "../support/random.rs"]
+mod random;
+#[path = "../support/random_scripts.rs"]
+mod random_scripts;
 #[path = "../support/redis.rs"]
 mod redis;
+mod scripts;
 #[path = "../servers/mod.rs"]
 mod servers;
+mod sessions;
 
-use commands::Random;
+use commands::words;
+use random::Random;
 use redis::Redis;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
+use std::time::Duration;
 use torc_net::server::ServerConfig;
 use torc_net::transport::choice::TransportChoice;
 use torc_proto::resp::compose;
@@ -54,12 +62,15 @@ impl<S: Read + Write> Client<S> {
         commands.iter().map(|_| self.reply()).collect()
     }
 
+    /// The next answer. What the server tells of keys that the client keeps copies of is compared elsewhere.
     fn reply(&mut self) -> Reply {
         loop {
             match parse(&self.input) {
                 Parsed::Complete { reply, consumed } => {
                     self.input.drain(..consumed);
-                    return reply;
+                    if !matches!(reply, Reply::Push(_)) {
+                        return reply;
+                    }
                 }
                 Parsed::Incomplete => self.read(),
                 Parsed::Invalid(why) => panic!("no answer: {why}: {}", self.input.escape_ascii()),
@@ -118,10 +129,11 @@ impl Pair {
         Ok(())
     }
 
-    /// Begins anew: no keys, no transactions, database 0.
-    fn reset(&mut self) {
+    /// Begins anew: no keys, no transactions, database 0, and this or that version of the protocol.
+    fn reset(&mut self, random: &mut Random) {
         for (theirs, ours) in self.theirs.iter_mut().zip(&mut self.ours) {
-            let commands = ["RESET", "FLUSHALL"].map(|word| vec![word.as_bytes().to_vec()]);
+            let hello = words(&["HELLO", random.of(&["2", "3"])]);
+            let commands = [words(&["RESET"]), words(&["FLUSHALL"]), hello];
             theirs.ask(&commands);
             ours.ask(&commands);
         }
@@ -134,7 +146,7 @@ fn compare(redis: &Redis, ours: SocketAddr, seed: u64, count: u64) -> Vec<String
     let theirs = (0..CLIENTS).map(|_| Client::new(redis.connect())).collect();
     let ours = (0..CLIENTS).map(|_| Client::new(servers::connect(ours))).collect();
     let mut pair = Pair { theirs, ours, past: Vec::new() };
-    let mut random = Random::new(seed);
+    let mut random = Random(seed);
     let (mut done, mut reset_at, mut differences) = (0, FLUSHED_AFTER, Vec::new());
     while done < count && differences.len() < DIFFERENCES_MAX {
         let client = random.below(CLIENTS);
@@ -143,7 +155,7 @@ fn compare(redis: &Redis, ours: SocketAddr, seed: u64, count: u64) -> Vec<String
         let asked = pair.ask(client, &commands);
         done += commands.len() as u64;
         if asked.is_err() || done > reset_at {
-            pair.reset();
+            pair.reset(&mut random);
             reset_at = done + FLUSHED_AFTER;
         }
         differences.extend(asked.err());
@@ -158,7 +170,9 @@ fn random_commands_are_answered_as_redis_answers_them() {
         return;
     };
     let config = servers::config(TransportChoice::Auto, 2);
-    let server = servers::start(ServerConfig { databases: 16, ..config });
+    // The time of a script is no matter here.
+    let script_time_max = Duration::from_secs(10);
+    let server = servers::start(ServerConfig { databases: 16, script_time_max, ..config });
     let seed = from_environment("TORC_TEST_SEED", 1);
     let count = from_environment("TORC_TEST_COMMANDS", COMMANDS);
     let differences = compare(&redis, servers::address(&server), seed, count);

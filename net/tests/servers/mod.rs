@@ -1,6 +1,9 @@
 //! Starts real servers for tests: on loopback, on any free port, on each transport and with one and two shards.
-#![allow(dead_code, reason = "every test file uses a part of it")]
+#![allow(dead_code, unused_imports, reason = "every test file uses a part of it")]
 
+mod asking;
+
+pub(crate) use asking::*;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};

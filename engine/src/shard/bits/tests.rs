@@ -182,7 +182,7 @@ fn what_takes_too_long_or_too_much_is_refused_and_changes_nothing() {
     assert_eq!(fields(&mut shard, &both[..1]), Some(vec![Some(0)]));
     assert_eq!(fields(&mut shard, &[unsigned(Action::Set(1), 1, 64 << 23)]), None);
     assert_eq!(value(&mut shard), Some(vec![0x80]));
-    assert_eq!(fields(&mut shard, &[unsigned(Action::Set(1), 1, BITS_BYTES_MAX * 8)]), Some(vec![Some(0)]));
+    assert_eq!(fields(&mut shard, &[unsigned(Action::Set(1), 1, BYTES_MAX * 8)]), Some(vec![Some(0)]));
     let too_long = Outcome::Refused(Refusal::RangeTooLong);
     let is = |outcome: Outcome<'_>| format!("{outcome:?}") == format!("{too_long:?}");
     assert!(is(ask(&mut shard, Op::Bits(Bits::Count { range: None }))));

@@ -16,6 +16,7 @@ pub(super) enum Seen {
     Touched(Meta),
     Untouched,
     Counter(Number, Meta),
+    Fields(Vec<u8>),
     Refused(Refusal),
 }
 
@@ -41,7 +42,8 @@ pub(super) fn seen(outcome: Outcome<'_>) -> Seen {
         Outcome::Untouched => Seen::Untouched,
         Outcome::Counter { number, meta } => Seen::Counter(number, meta),
         Outcome::Refused(refusal) => Seen::Refused(refusal),
-        Outcome::Number(_) | Outcome::Fields(_) => panic!("no step looks at bits: {outcome:?}"),
+        Outcome::Fields(results) => Seen::Fields(results.to_vec()),
+        Outcome::Number(_) => panic!("no step counts bits: {outcome:?}"),
         Outcome::Pending(ticket) => panic!("nothing waits in a shard without a second tier: {ticket:?}"),
     }
 }
@@ -76,6 +78,7 @@ impl Run {
             (Seen::Miss, Expected::Miss)
             | (Seen::Exists, Expected::Exists)
             | (Seen::Untouched, Expected::Untouched) => {}
+            (Seen::Fields(results), Expected::Fields(wanted)) => assert_eq!(results, wanted),
             (Seen::Refused(refusal), Expected::Refused(wanted)) => assert_eq!(refusal, wanted),
             (Seen::Item(meta, value), Expected::Item { entry, lease, changed }) => {
                 assert!(value == &entry.value, "another value than the newest");

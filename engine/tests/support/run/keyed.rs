@@ -16,6 +16,8 @@ impl Run {
             | Step::Count { key, .. }
             | Step::Expire { key, .. }
             | Step::SetRange { key, .. }
+            | Step::Field { key, .. }
+            | Step::Unpack { key, .. }
             | Step::Lend { key, .. } => key,
             _ => unreachable!("the caller has the others"),
         };
@@ -114,6 +116,8 @@ impl Run {
                     before,
                 );
             }
+            Step::Field { offset, action, if_other, .. } => self.field(&key, offset, action, if_other),
+            Step::Unpack { packed, len, .. } => self.unpack(&key, &packed, len),
             Step::Lend { from, to, .. } => self.lend(&key, from, to),
             _ => unreachable!("the caller has the others"),
         }

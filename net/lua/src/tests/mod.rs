@@ -1,5 +1,7 @@
 //! Scripts, their replies and errors.
 
+mod hostile;
+
 use crate::{Ended, Host, Interpreter, Invocation, Level, Limits, Stop};
 use sha1::{Digest, Sha1};
 use std::collections::HashMap;
@@ -72,16 +74,19 @@ impl Tried {
     }
 
     fn run_bytes(&mut self, text: &str, resp3: bool) -> (Ended, Vec<u8>) {
+        self.run_with(text.as_bytes(), &[b"a1", b"a2"], resp3)
+    }
+
+    fn run_with(&mut self, text: &[u8], arguments: &[&[u8]], resp3: bool) -> (Ended, Vec<u8>) {
         let digest: [u8; 20] = Sha1::digest(text).into();
         if !self.interpreter.has(&digest)
-            && let Err(error) = self.interpreter.load(&digest, text.as_bytes())
+            && let Err(error) = self.interpreter.load(&digest, text)
         {
             let words = [b"-ERR Error compiling script (new function): ", &error[..], b"\r\n"].concat();
             return (Ended::Failed, words);
         }
-        let (keys, arguments) = ([&b"k1"[..], b"k2"], [&b"a1"[..], b"a2"]);
-        let invocation =
-            Invocation { digest: &digest, keys: &keys, arguments: &arguments, resp3, limits: LIMITS };
+        let keys = [&b"k1"[..], b"k2"];
+        let invocation = Invocation { digest: &digest, keys: &keys, arguments, resp3, limits: LIMITS };
         let mut reply = Vec::new();
         let ended = self.interpreter.run(&mut self.store, &invocation, &mut reply);
         (ended, reply)

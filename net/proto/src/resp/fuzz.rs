@@ -1,5 +1,6 @@
 //! Fuzz bodies: ordinary functions that panic when a promise is broken.
 
+use super::dump::{self, Dumped, FOOTER_BYTES};
 use super::reply;
 use super::request::{self, Arguments, SMALL_ARGUMENTS_MAX, Span, Step};
 
@@ -26,6 +27,17 @@ pub fn fuzz_resp_request(input: &[u8]) {
         }
     }
     let _ = reply::parse(input);
+}
+
+/// Any bytes as what RESTORE takes, with their own checksum and with a right one: what is read lies within them.
+pub fn fuzz_resp_dump(input: &[u8]) {
+    let _ = dump::read(input);
+    let sealed = dump::sealed(input);
+    match dump::read(&sealed) {
+        Ok(Dumped::Plain(value)) => assert!(value.len() + FOOTER_BYTES < sealed.len()),
+        Ok(Dumped::Lzf(packed, _)) => assert!(packed.len() + FOOTER_BYTES < sealed.len()),
+        Ok(Dumped::Integer(_)) | Err(_) => {}
+    }
 }
 
 fn check_spans(rest: &[u8], arguments: &Arguments, step: Step) {

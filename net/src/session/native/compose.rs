@@ -71,9 +71,11 @@ pub(super) fn other(reply: &ReplyKind, key: &[u8], answer: &Answer<'_>, out: &mu
         }
         Answer::DeadlineExceeded => text(reply, Status::DeadlineExceeded, key, "", out),
         // Databases are the affair of Redis' clients.
-        Answer::NotFlushed(_) | Answer::Exec(_) | Answer::Jointly(_) | Answer::Script(_) => {
-            bare(reply, Status::BadArgument, key, out)
-        }
+        Answer::NotFlushed(_)
+        | Answer::Exec(_)
+        | Answer::Jointly(_)
+        | Answer::Compared { .. }
+        | Answer::Script(_) => bare(reply, Status::BadArgument, key, out),
         Answer::Flushed => bare(reply, Status::Ok, key, out),
         Answer::Subscribed(_)
         | Answer::Unsubscribed { .. }

@@ -3,6 +3,9 @@
 use super::call::{Call, keyed};
 use super::error::Error;
 use super::reply_kind::Kind;
+use super::row::Origin;
+use super::several;
+use crate::session::joint::{BitOperation, Joint};
 use crate::session::part::Part;
 use torc_engine::bits::{Action, Overflow, Step};
 use torc_engine::command::{BitRange, Bits, Op, Read, Writes};
@@ -188,4 +191,30 @@ fn integer_of(word: &[u8]) -> Option<(bool, u8)> {
     let bits = u8::try_from(parse_i64(digits)?).ok()?;
     let most = if is_signed { 64 } else { 63 };
     (1..=most).contains(&bits).then_some((is_signed, bits))
+}
+
+/// `BITOP operation destination key ...`; the later operations are those of Redis 8.2.
+pub(super) fn bitop(call: &Call<'_, '_>, _: Origin) -> Result<Joint, Error> {
+    const OPERATIONS: [(&str, BitOperation); 8] = [
+        ("AND", BitOperation::And),
+        ("OR", BitOperation::Or),
+        ("XOR", BitOperation::Xor),
+        ("NOT", BitOperation::Not),
+        ("DIFF", BitOperation::Diff),
+        ("DIFF1", BitOperation::Diff1),
+        ("ANDOR", BitOperation::AndOr),
+        ("ONE", BitOperation::One),
+    ];
+    let word = call.argument(1);
+    let found = OPERATIONS.iter().find(|(name, _)| word.eq_ignore_ascii_case(name.as_bytes()));
+    let &(name, operation) = found.ok_or(Error::Syntax)?;
+    match (operation, call.len() - 3) {
+        (BitOperation::Not, 2..) => return Err(Error::SeveralSources),
+        (BitOperation::Diff | BitOperation::Diff1 | BitOperation::AndOr, 1) => {
+            return Err(Error::FewSources(name));
+        }
+        _ => {}
+    }
+    several::check(call)?;
+    Ok(Joint::Combine(operation))
 }

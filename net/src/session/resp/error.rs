@@ -35,6 +35,15 @@ pub(super) enum Error {
     BitfieldType,
     OverflowType,
     BitfieldReadOnly,
+    /// BITOP NOT.
+    SeveralSources,
+    /// Of this operation of BITOP.
+    FewSources(&'static str),
+    /// BITOP, LCS: a value that is too long for it.
+    CombinedTooLong,
+    ComparedTextTooLong,
+    /// LCS.
+    LengthAndStretches,
     /// OBJECT FREQ.
     NoFrequency,
     /// SET: a value that is received in slices cannot be compared.
@@ -132,6 +141,8 @@ impl Error {
             Error::PatternTooLong
             | Error::TooManyNames
             | Error::ComparedTooLong
+            | Error::CombinedTooLong
+            | Error::ComparedTextTooLong
             | Error::TransactionTooLong => BadInput::Limit,
             Error::FrameTooLong
             | Error::LockedCount

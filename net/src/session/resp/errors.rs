@@ -46,6 +46,10 @@ pub(super) fn write(error: Error, frame: &[u8], out: &mut Vec<u8>) {
             overlap(repeated(word(one)), repeated(word(other)), "another provided", out);
         }
         Error::WrongArguments(command) => wrong_arguments(command, out),
+        Error::FewSources(operation) => {
+            let text = format!("ERR BITOP {operation} must be called with at least two source keys.");
+            compose::error(out, text.as_bytes());
+        }
         Error::InvalidExpire(command) => {
             compose::error(out, format!("ERR invalid expire time in '{command}' command").as_bytes());
         }
@@ -122,6 +126,10 @@ fn fixed(error: Error) -> &'static str {
         }
         Error::OverflowType => "ERR Invalid OVERFLOW type specified",
         Error::BitfieldReadOnly => "ERR BITFIELD_RO only supports the GET subcommand",
+        Error::SeveralSources => "ERR BITOP NOT must be called with a single source key.",
+        Error::CombinedTooLong => "ERR BITOP of a value longer than 16777216 bytes",
+        Error::ComparedTextTooLong => "ERR LCS of a value longer than 32768 bytes",
+        Error::LengthAndStretches => "ERR If you want both the length and indexes, please just use IDX.",
         Error::NoFrequency => {
             "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when \
              switching between policies at runtime LRU and LFU data will take some time to adjust."
@@ -198,6 +206,7 @@ fn fixed(error: Error) -> &'static str {
         Error::UnknownCommand
         | Error::UnknownSubcommand
         | Error::SubcommandSyntax
+        | Error::FewSources(_)
         | Error::AmongMessages(_)
         | Error::PrefixesOverlap(..)
         | Error::ClientType(_)

@@ -103,6 +103,10 @@ impl Facts {
         let (begin, last) = match self.accesses.len() {
             1 if last >= 0 => (first, last - first),
             1 => (first, last),
+            // But for the last one, if the keys go on to the end.
+            specifications if number + 1 == specifications && last < 0 => {
+                (first + number as i32 * step, last)
+            }
             _ => (first + number as i32 * step, 0),
         };
         let is_told = self.flags.contains(&"movablekeys");

@@ -175,11 +175,24 @@ fn tell_keys(client: &Client, call: &LocalCall<'_>, with_flags: bool, out: &mut 
 
 /// How a key is used by a request: what depends on its options is decided.
 fn access<'f>(name: &str, asked: &[Vec<u8>], access: &'f [&'static str]) -> &'f [&'static str] {
-    let has =
-        |words: &[&[u8]]| asked.iter().any(|word| words.iter().any(|name| word.eq_ignore_ascii_case(name)));
     match name {
         "set" if !asked[3..].iter().any(|word| word.eq_ignore_ascii_case(b"GET")) => &["OW", "update"],
-        "bitfield" if !has(&[b"SET", b"INCRBY"]) => &["RO", "access"],
+        "bitfield" if only_reads(&asked[2..]) => &["RO", "access"],
+        "set" | "bitfield" => &["RW", "access", "update"],
         _ => access,
     }
+}
+
+/// Whether all steps of a BITFIELD are GETs, as far as they can be read.
+fn only_reads(mut steps: &[Vec<u8>]) -> bool {
+    while let Some((step, rest)) = steps.split_first() {
+        let words = match () {
+            () if step.eq_ignore_ascii_case(b"GET") => 2,
+            () if step.eq_ignore_ascii_case(b"OVERFLOW") => 1,
+            () => return false,
+        };
+        let Some(rest) = rest.get(words..) else { return false };
+        steps = rest;
+    }
+    true
 }

@@ -1,11 +1,11 @@
-//! Commands about several keys that are done as one: MSETNX, MSETEX, RENAME, RENAMENX, COPY, MOVE.
+//! Commands about several keys that are done as one: MSETNX, MSETEX, RENAME, RENAMENX, COPY, MOVE; and their words.
 
 use super::call::Call;
 use super::error::Error;
 use super::options::{Dialect, Options};
 use super::row::Origin;
 use super::several;
-use crate::session::part::{IfThere, Joint};
+use crate::session::joint::{IfThere, Joint};
 use crate::session::protocol::Port;
 use torc_engine::words;
 use torc_proto::resp::parse_i64;
@@ -94,7 +94,7 @@ fn database(call: &Call<'_, '_>, index: usize) -> Result<u16, Error> {
     u16::try_from(number).ok().filter(|number| *number < call.limits.databases).ok_or(Error::NoDatabase)
 }
 
-/// The words that it is about: keys and their values; or the key of the item, and the one that it gets.
+/// The words that it is about: keys and their values; or the key of the item, and the one that it gets; or keys alone.
 pub(super) fn words_of(call: &Call<'_, '_>, joint: Joint) -> Vec<u8> {
     let mut all = Vec::new();
     let mut add = |word: &[u8]| {
@@ -107,6 +107,7 @@ pub(super) fn words_of(call: &Call<'_, '_>, joint: Joint) -> Vec<u8> {
             add(call.argument(index));
             add(call.argument(index + 1));
         }),
+        Joint::Combine(_) | Joint::Compare(_) => call.keys().for_each(|index| add(call.argument(index))),
         Joint::Copy { .. } => {
             add(call.argument(1));
             // MOVE names one key.

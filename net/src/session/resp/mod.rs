@@ -25,6 +25,7 @@ mod call;
 mod client;
 mod clients;
 mod cluster;
+mod compare;
 mod config;
 mod connection;
 mod counters;

@@ -1,6 +1,7 @@
 //! How parts are answered: the words on the wire.
 
 use super::client::{Client, Mute};
+use super::compare;
 use super::dump;
 use super::error::Error;
 use super::errors::{self, PATTERN_STEPS_MAX};
@@ -350,7 +351,7 @@ impl Free {
             ) => messages::compose(self.kind, echo, answer, self.version, out),
             (Kind::Tracking(told), None) => {
                 tracking::compose(told, answer, self.version, out.tail())
-                    .unwrap_or_else(|error| failed(error, &[], out));
+                    .unwrap_or_else(|error| failed(error, echo, out));
             }
             (kind, Some(failure)) => failure.write(kind, context, out.tail()),
             (_, None) => self.single(echo, answer, context, out),
@@ -363,6 +364,9 @@ impl Free {
         let outcome = match answer {
             Answer::Outcome(outcome) => outcome,
             Answer::Jointly(jointly) => return done_jointly(kind, *jointly, out),
+            Answer::Compared { asked, length, found } => {
+                return compare::write(*asked, (*length, found), version, out.tail());
+            }
             Answer::Script(reply) => return out.tail().extend_from_slice(reply),
             Answer::Walked { count, found } => {
                 return walked::write(kind, (*count, found), version, out.tail());
@@ -429,6 +433,9 @@ fn done_jointly(kind: Kind, jointly: Jointly, out: &mut Output) {
             compose::error(out.tail(), b"ERR no such key")
         }
         (Kind::Renamed, _) => compose::simple(out.tail(), "OK"),
+        (_, Jointly::Length(length)) => compose::integer(out.tail(), signed(length)),
+        (Kind::Combined, Jointly::TooLong) => failed(Error::CombinedTooLong, &[], out),
+        (_, Jointly::TooLong) => failed(Error::ComparedTextTooLong, &[], out),
         (_, jointly) => compose::integer(out.tail(), (jointly == Jointly::Done).into()),
     }
 }

@@ -6,10 +6,14 @@ use crate::session::walk::Over;
 
 /// What a client is answered about keys that it keeps copies of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::session) enum OfTracking {
+pub(super) enum OfTracking {
     Ok,
     Redirect,
     Info,
+    /// CACHING with a word that it does not know.
+    BadCaching,
+    /// TRACKING with options that do not fit together; the echo is the request.
+    Unfit(Error),
 }
 
 /// How a part is answered.
@@ -109,6 +113,10 @@ pub(super) enum Kind {
     RenamedFlag,
     /// 1 or 0: MSETNX, COPY, MOVE.
     Jointly,
+    /// Length of what was stored: BITOP.
+    Combined,
+    /// What two values have in common: LCS.
+    Compared,
     /// What a script returns: EVAL.
     Script,
     /// `OK` behind the last of several, if nothing is wrong: WATCH.
@@ -179,6 +187,8 @@ impl ReplyKind {
             Kind::Message => "echo",
             Kind::Renamed | Kind::RenamedFlag => "rename",
             Kind::Jointly => "msetnx",
+            Kind::Combined => "bitop",
+            Kind::Compared => "lcs",
             Kind::Watched(_) => "watch",
             Kind::Multi => "multi",
             Kind::Queued(_) => "queued",

@@ -6,8 +6,9 @@ use super::error::Error;
 use super::local::LocalCall;
 use super::reply_kind::{Kind, Position};
 use super::storage::Storage;
+use crate::session::joint::Joint;
 use crate::session::messages::Channels;
-use crate::session::part::{Joint, Part};
+use crate::session::part::Part;
 use crate::session::protocol::Port;
 use torc_proto::resp::parse_i64;
 

@@ -6,8 +6,8 @@
 use super::reply_kind::Kind;
 use super::row::{Keys, Queueing, Row, Run, ScriptKind, Values};
 use super::{
-    bits, clients, cluster, config, connection, counters, debug, dump, expiry, hot_keys, info, introspection,
-    joint, keyspace, memory, messages, object, observe, scripting, several, strings, watch,
+    bits, clients, cluster, compare, config, connection, counters, debug, dump, expiry, hot_keys, info,
+    introspection, joint, keyspace, memory, messages, object, observe, scripting, several, strings, watch,
 };
 use crate::session::messages::Channels;
 use torc_proto::resp::Arguments;
@@ -17,6 +17,7 @@ const NONE: Keys = Keys::NONE;
 const ONE: Keys = Keys { first: 1, last: 1, step: 1 };
 const ALL: Keys = Keys { first: 1, last: -1, step: 1 };
 const TWO: Keys = Keys { first: 1, last: 2, step: 1 };
+const FROM_TWO: Keys = Keys { first: 2, last: -1, step: 1 };
 const PAIRS: Keys = Keys { first: 1, last: -1, step: 2 };
 
 const EVAL: ScriptKind = ScriptKind { by_digits: false, read_only: false };
@@ -71,6 +72,8 @@ rows! {
         Pairs, Run::Joint(joint::msetnx, Kind::Jointly), "Store several values if no key has one";
     "msetex" -4 ["write" "denyoom" "movablekeys"] NONE "string" "8.4.0"
         Pairs, Run::Joint(joint::msetex, Kind::Jointly), "Store several values with an expiry, if all keys have one, or none";
+    "lcs" -3 ["readonly"] TWO "string" "7.0.0"
+        Values::None, Run::Joint(compare::lcs, Kind::Compared), "What two values have in common, in this order";
     "strlen" 2 ["readonly" "fast"] ONE "string" "2.2.0"
         Values::None, Parts(strings::strlen), "Length of a value in bytes";
     "getrange" 4 ["readonly"] ONE "string" "2.4.0"
@@ -103,6 +106,8 @@ rows! {
         Values::None, Parts(bits::bitfield), "Look at integers in a value, and change them";
     "bitfield_ro" -2 ["readonly" "fast"] ONE "bitmap" "6.0.0"
         Values::None, Parts(bits::bitfield_ro), "Look at integers in a value";
+    "bitop" -4 ["write" "denyoom"] FROM_TWO "bitmap" "2.6.0"
+        Values::None, Run::Joint(bits::bitop, Kind::Combined), "Combine the bits of several values, and store them";
     "del" -2 ["write"] ALL "generic" "1.0.0"
         Values::None, Run::Keys(several::check, several::del), "Remove keys";
     "unlink" -2 ["write" "fast"] ALL "generic" "4.0.0"
@@ -376,7 +381,7 @@ mod tests {
 
     #[test]
     fn keys_go_on_behind_those_that_are_done() {
-        for keys in [NONE, ONE, TWO, ALL, PAIRS] {
+        for keys in [NONE, ONE, TWO, ALL, FROM_TWO, PAIRS] {
             for (count, done) in (1..8).flat_map(|count| (0..8).map(move |done| (count, done))) {
                 assert!(keys.behind(done, count).eq(keys.of(count).skip(done)), "{keys:?} {count} {done}");
             }

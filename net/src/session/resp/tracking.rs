@@ -21,21 +21,27 @@ const CHANNEL: &[u8] = b"__redis__:invalidate";
 /// Appends the part of a subcommand that is one of these, and says whether it is.
 pub(super) fn parts<'a>(call: &Call<'_, 'a>, parts: &mut Vec<Part<'a>>) -> Result<bool, Error> {
     let is = |index: usize, name: &str| call.argument(index).eq_ignore_ascii_case(name.as_bytes());
-    let (asked, told, prefixes) = match call.len() {
+    let (asked, told, prefixes, echo) = match call.len() {
         0..3 if is(1, "TRACKING") => return Err(Error::WrongArguments("client|tracking")),
         _ if is(1, "TRACKING") => {
-            let (asked, prefixes) = tracking(call)?;
-            (asked, OfTracking::Ok, prefixes)
+            let (asked, prefixes, unfit) = tracking(call)?;
+            match unfit {
+                None => (asked, OfTracking::Ok, prefixes, &[][..]),
+                Some(error) => (Tracking::Look, OfTracking::Unfit(error), &[][..], call.frame),
+            }
         }
-        3 if is(1, "CACHING") => (Tracking::Caching(caching(call)?), OfTracking::Ok, &[][..]),
+        3 if is(1, "CACHING") => match caching(call) {
+            Some(caches) => (Tracking::Caching(caches), OfTracking::Ok, &[][..], &[][..]),
+            None => (Tracking::Look, OfTracking::BadCaching, &[][..], &[][..]),
+        },
         _ if is(1, "CACHING") => return Err(Error::WrongArguments("client|caching")),
-        2 if is(1, "GETREDIR") => (Tracking::Look, OfTracking::Redirect, &[][..]),
+        2 if is(1, "GETREDIR") => (Tracking::Look, OfTracking::Redirect, &[][..], &[][..]),
         _ if is(1, "GETREDIR") => return Err(Error::WrongArguments("client|getredir")),
-        2 if is(1, "TRACKINGINFO") => (Tracking::Look, OfTracking::Info, &[][..]),
+        2 if is(1, "TRACKINGINFO") => (Tracking::Look, OfTracking::Info, &[][..], &[][..]),
         _ if is(1, "TRACKINGINFO") => return Err(Error::WrongArguments("client|trackinginfo")),
         _ => return Ok(false),
     };
-    parts.push(part(Work::Tracking { asked, prefixes }, Kind::Tracking(told), &[]));
+    parts.push(part(Work::Tracking { asked, prefixes }, Kind::Tracking(told), echo));
     Ok(true)
 }
 
@@ -44,11 +50,11 @@ pub(super) fn end<'a>() -> Part<'a> {
     part(Work::Tracking { asked: Tracking::End, prefixes: &[] }, Kind::Silent, &[])
 }
 
-fn caching(call: &Call<'_, '_>) -> Result<bool, Error> {
+fn caching(call: &Call<'_, '_>) -> Option<bool> {
     match &call.argument(2).to_ascii_lowercase()[..] {
-        b"yes" => Ok(true),
-        b"no" => Ok(false),
-        _ => Err(Error::Syntax),
+        b"yes" => Some(true),
+        b"no" => Some(false),
+        _ => None,
     }
 }
 
@@ -57,11 +63,12 @@ pub(super) fn is_caching(call: &Call<'_, '_>) -> bool {
     call.row.name == "client"
         && call.len() == 3
         && call.argument(1).eq_ignore_ascii_case(b"CACHING")
-        && caching(call).is_ok()
+        && caching(call).is_some()
 }
 
-/// Reads the options of TRACKING: what is asked, and the prefixes as words.
-fn tracking<'a>(call: &Call<'_, 'a>) -> Result<(Tracking, &'a [u8]), Error> {
+/// Reads the options of TRACKING: what is asked, the prefixes as words, and what does not fit together, which is looked at when it is
+/// known how the client is told by now.
+fn tracking<'a>(call: &Call<'_, 'a>) -> Result<(Tracking, &'a [u8], Option<Error>), Error> {
     let (mut mode, mut opt_in, mut opt_out, mut by_prefixes) = (Mode::default(), false, false, false);
     let mut prefixes: Vec<&[u8]> = Vec::new();
     let mut index = 3;
@@ -90,15 +97,16 @@ fn tracking<'a>(call: &Call<'_, 'a>) -> Result<(Tracking, &'a [u8]), Error> {
         index += 1;
     }
     match &call.argument(2).to_ascii_lowercase()[..] {
-        b"off" => return Ok((Tracking::End, &[])),
+        b"off" => return Ok((Tracking::End, &[], None)),
         b"on" => {}
         _ => return Err(Error::Syntax),
     }
+    let unfit = |error| Ok((Tracking::Look, &[][..], Some(error)));
     mode.which = match (by_prefixes, opt_in, opt_out) {
         (false, ..) if !prefixes.is_empty() => return Err(Error::PrefixWithoutBcast),
         (true, false, false) => Which::Prefixes,
-        (true, ..) => return Err(Error::OptWithBcast),
-        (false, true, true) => return Err(Error::OptInAndOut),
+        (true, ..) => return unfit(Error::OptWithBcast),
+        (false, true, true) => return unfit(Error::OptInAndOut),
         (false, true, false) => Which::OptIn,
         (false, false, true) => Which::OptOut,
         (false, false, false) => Which::Read,
@@ -106,10 +114,10 @@ fn tracking<'a>(call: &Call<'_, 'a>) -> Result<(Tracking, &'a [u8]), Error> {
     for (number, prefix) in prefixes.iter().enumerate() {
         let overlaps = |other: &&&[u8]| other.starts_with(prefix) || prefix.starts_with(other);
         if let Some(other) = prefixes[number + 1..].iter().find(overlaps) {
-            return Err(Error::PrefixesOverlap(place_of(call, prefix), place_of(call, other)));
+            return unfit(Error::PrefixesOverlap(place_of(call, prefix), place_of(call, other)));
         }
     }
-    Ok((Tracking::Begin(mode), call.scratch.keep(&words_of(&prefixes))))
+    Ok((Tracking::Begin(mode), call.scratch.keep(&words_of(&prefixes)), None))
 }
 
 /// The number of the last argument that is this one: where two are equal, either may be named.
@@ -147,6 +155,16 @@ pub(super) fn compose(
             errors::overlap(new, other, "an existing", out);
         }
         (Err(why), _) => return Err(refused(*why)),
+        // Redis looks at the word last.
+        (Ok(Tracked { mode: None, .. }), OfTracking::BadCaching) => return Err(Error::NotCaching),
+        (Ok(_), OfTracking::BadCaching) => return Err(Error::Syntax),
+        // What is unfit without prefixes is OPTIN with OPTOUT alone.
+        (Ok(Tracked { mode: Some(mode), .. }), OfTracking::Unfit(error))
+            if (mode.which == Which::Prefixes) == (error == Error::OptInAndOut) =>
+        {
+            return Err(Error::SwitchesBcast);
+        }
+        (Ok(_), OfTracking::Unfit(error)) => return Err(error),
         (Ok(_), OfTracking::Ok) => compose::simple(out, "OK"),
         (Ok(tracked), OfTracking::Redirect) => compose::integer(out, redirect(tracked)),
         (Ok(tracked), OfTracking::Info) => info(tracked, words, version, out),

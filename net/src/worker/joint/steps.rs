@@ -1,14 +1,13 @@
 //! The steps of a command about several keys, at the shard that the client speaks to.
 
-use super::{Asked, JointRun, Step};
+use super::gather::Gathering;
+use super::{Asked, JointRun, Progress, Step};
 use crate::metrics::{CommandClass, OutcomeClass};
-use crate::session::{Answer, Exec, IfThere, Joint, Jointly, Part, ReplyKind, Work};
+use crate::session::{IfThere, Joint, Jointly, Part, ReplyKind, Work};
 use crate::worker::connection::Connection;
-use crate::worker::execute::Destination;
-use crate::worker::holds::HeldKey;
 use crate::worker::owned::{OwnedAnswer, OwnedPart};
 use crate::worker::state::WorkerState;
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use torc_engine::command::{Body, Command, Delete, Expiry, Op, Read, Write, WriteMode};
 use torc_engine::words;
 
@@ -24,30 +23,60 @@ impl WorkerState {
         if !conn.queue.is_empty() {
             return false;
         }
-        if !conn.in_transaction && !self.hold_for(conn, part, asked, read_ns) {
-            // It waits, or is answered.
-            return conn.transaction.is_none();
+        let holds = conn.joint.as_ref().is_none_or(|run| run.step != Step::Compare);
+        if holds && !conn.in_transaction {
+            match self.hold_for(conn, asked) {
+                Progress::Goes => {}
+                Progress::Waits => return false,
+                Progress::Ends(answer) => {
+                    self.finish(conn, part, &[], read_ns, answer.answer(&[], None));
+                    return true;
+                }
+            }
         }
         if conn.joint.is_none() {
             let wants_item = matches!(asked.joint, Joint::Copy { .. });
-            let left = self.looks(asked, read_ns);
-            conn.joint = Some(Box::new(JointRun { left, wants_item, ..JointRun::default() }));
+            let gathering = Gathering::of(asked);
+            let left = if gathering.is_some() { VecDeque::new() } else { self.looks(asked, read_ns) };
+            conn.joint = Some(Box::new(JointRun { left, wants_item, gathering, ..JointRun::default() }));
         }
         while self.begin_steps(conn, read_ns) {
-            let Some(run) = conn.joint.as_mut() else { return true };
-            let Some(answer) = self.next_step(run, asked, read_ns) else { continue };
-            conn.joint = None;
-            self.end_lone(conn);
-            let outcome = match &answer {
-                OwnedAnswer::Jointly(Jointly::Done) => OutcomeClass::Done,
-                OwnedAnswer::Jointly(_) => OutcomeClass::NotDone,
-                _ => OutcomeClass::Refused,
-            };
-            self.stats.request(CommandClass::Transaction, outcome);
-            self.finish(conn, part, &[], read_ns, answer.answer(&[], None));
-            return true;
+            let Some(mut run) = conn.joint.take() else { return true };
+            match self.next_step(conn, &mut run, asked, read_ns) {
+                Progress::Goes => conn.joint = Some(run),
+                Progress::Waits => {
+                    conn.joint = Some(run);
+                    return false;
+                }
+                Progress::Ends(answer) => {
+                    self.end_joint(conn, part, run, (answer, read_ns));
+                    return true;
+                }
+            }
         }
         false
+    }
+
+    /// Answers a command about several keys.
+    fn end_joint(
+        &mut self,
+        conn: &mut Connection,
+        part: &Part<'_>,
+        run: Box<JointRun>,
+        (answer, read_ns): (OwnedAnswer, u64),
+    ) {
+        self.end_lone(conn);
+        let outcome = match &answer {
+            OwnedAnswer::Jointly(Jointly::Done | Jointly::Length(_)) | OwnedAnswer::Compared { .. } => {
+                OutcomeClass::Done
+            }
+            OwnedAnswer::Jointly(Jointly::NotDone | Jointly::NoItem) => OutcomeClass::NotDone,
+            _ => OutcomeClass::Refused,
+        };
+        self.stats.request(CommandClass::Transaction, outcome);
+        let JointRun { gathering, found, .. } = *run;
+        gathering.into_iter().flat_map(Gathering::into_lent).for_each(|lent| self.release(lent));
+        self.finish(conn, part, &[], read_ns, answer.answer(&found, None));
     }
 
     /// Begins the parts of a step. False: some are not begun, or not answered.
@@ -66,54 +95,13 @@ impl WorkerState {
         conn.queue.is_empty()
     }
 
-    /// Holds the keys of a command that is no part of a transaction. False: it waits, or is answered.
-    fn hold_for(&mut self, conn: &mut Connection, part: &Part<'_>, asked: Asked<'_>, read_ns: u64) -> bool {
-        if conn.transaction.is_none() {
-            let elsewhere =
-                asked.keys().find_map(|(_, key)| match self.destination(conn, key, self.owner(key)) {
-                    Destination::Moved(answer) => Some(answer),
-                    Destination::Here | Destination::There(_) => None,
-                });
-            if let Some(answer) = elsewhere {
-                self.finish(conn, part, &[], read_ns, answer);
-                return false;
-            }
+    /// Holds the keys of a command that is no part of a transaction.
+    fn hold_for(&mut self, conn: &mut Connection, asked: Asked<'_>) -> Progress {
+        let elsewhere = if conn.transaction.is_none() { self.elsewhere(conn, asked.keys()) } else { None };
+        match elsewhere {
+            Some(answer) => Progress::Ends(answer),
+            None => self.hold_alone(conn, || asked.keys()),
         }
-        let keys = || {
-            let mut named = HashSet::new();
-            let keys = asked.keys().filter(|key| named.insert(*key));
-            keys.map(|(database, key)| HeldKey { database, is_watched: false, key }).collect()
-        };
-        match self.hold_alone(conn, keys) {
-            Ok(is_held) => is_held,
-            Err(why) => {
-                self.finish(conn, part, &[], read_ns, Answer::Exec(why));
-                false
-            }
-        }
-    }
-
-    /// Holds keys, which are all different, for one command. False: it waits.
-    ///
-    /// # Errors
-    /// Why it does not get them.
-    pub(in crate::worker) fn hold_alone<'k>(
-        &mut self,
-        conn: &mut Connection,
-        keys: impl FnOnce() -> Vec<HeldKey<'k>>,
-    ) -> Result<bool, Exec> {
-        let running = match conn.transaction.take() {
-            Some(running) => running,
-            None => {
-                let running = self.to_hold(conn, &keys(), None);
-                conn.attempts = running.attempt();
-                running
-            }
-        };
-        let Some(running) = self.acquire(conn, running)? else { return Ok(false) };
-        conn.transaction = Some(running);
-        conn.in_transaction = true;
-        Ok(true)
     }
 
     /// The parts that find out what there is.
@@ -131,34 +119,47 @@ impl WorkerState {
         looks
     }
 
-    fn step_part(&mut self, work: Work<'_>, read_ns: u64) -> OwnedPart {
+    pub(super) fn step_part(&mut self, work: Work<'_>, read_ns: u64) -> OwnedPart {
         let part = Part { work, reply: ReplyKind::Step, echo: &[], once: None };
         OwnedPart::copy(&part, read_ns, &mut self.pool)
     }
 
     /// Puts the parts of the next step together, or says how the command ends.
-    fn next_step(&mut self, run: &mut JointRun, asked: Asked<'_>, read_ns: u64) -> Option<OwnedAnswer> {
+    fn next_step(
+        &mut self,
+        conn: &mut Connection,
+        run: &mut JointRun,
+        asked: Asked<'_>,
+        read_ns: u64,
+    ) -> Progress {
         run.answers = 0;
         if let Some(failed) = run.failed.take() {
-            return Some(failed);
+            return Progress::Ends(failed);
         }
         match (run.step, asked.joint) {
+            (_, Joint::Combine(_) | Joint::Compare(_)) => {
+                return self.go_on_gathering(conn, run, asked, read_ns);
+            }
             (Step::Look, _) => {
                 if let Some(end) = self.end_by_look(run, asked) {
-                    return Some(OwnedAnswer::Jointly(end));
+                    return Progress::Ends(OwnedAnswer::Jointly(end));
                 }
                 run.step = Step::Write;
                 self.add_writes(run, asked, read_ns);
             }
-            (Step::Write, Joint::Copy { removes: true, .. }) => {
-                run.step = Step::Remove;
-                let (database, key) = asked.keys().next()?;
-                let op = Op::Delete(Delete::default());
-                run.left.push_back(self.step_part(Work::Keyed(Command { database, key, op }), read_ns));
-            }
-            (Step::Write | Step::Remove, _) => return Some(OwnedAnswer::Jointly(Jointly::Done)),
+            (Step::Write, Joint::Copy { removes: true, .. }) => self.add_removal(run, asked, read_ns),
+            (_, _) => return Progress::Ends(OwnedAnswer::Jointly(Jointly::Done)),
         }
-        None
+        Progress::Goes
+    }
+
+    /// The first key is to have nothing any more.
+    pub(super) fn add_removal(&mut self, run: &mut JointRun, asked: Asked<'_>, read_ns: u64) {
+        run.step = Step::Remove;
+        if let Some((database, key)) = asked.keys().next() {
+            let op = Op::Delete(Delete::default());
+            run.left.push_back(self.step_part(Work::Keyed(Command { database, key, op }), read_ns));
+        }
     }
 
     /// How the command ends by what there is, if it does.
@@ -196,7 +197,7 @@ impl WorkerState {
     }
 
     /// Adds the parts that give a key a value: one, or those of a long value.
-    fn add_write(
+    pub(super) fn add_write(
         &mut self,
         left: &mut VecDeque<OwnedPart>,
         (database, key): (u16, &[u8]),

@@ -1,6 +1,5 @@
 //! The keys of a script, and what becomes of them.
 
-use crate::worker::holds::HeldKey;
 use std::collections::HashMap;
 use torc_engine::command::{Body, Delete, Expire, ExpireCondition, Expiry, Meta, Op, Write, WriteMode};
 
@@ -19,10 +18,21 @@ pub(super) enum Touched {
     Value,
 }
 
+/// A key that a script may use.
+#[derive(Debug)]
+pub(super) struct Named {
+    pub(super) key: Key,
+    pub(super) touched: Touched,
+    /// The version of its copy when the script began, if it had a value.
+    pub(super) before: Option<u64>,
+    /// It has had a value since.
+    pub(super) has_come: bool,
+}
+
 /// Keys that a script may use, in the order in which they were named first.
 #[derive(Debug, Default)]
 pub(super) struct Known {
-    keys: Vec<(Key, Touched)>,
+    keys: Vec<Named>,
     places: HashMap<Key, usize>,
     bytes: usize,
 }
@@ -37,11 +47,16 @@ impl Known {
         if self.place(database, key).is_some() {
             return;
         }
-        self.bytes += 2 * (key.len() + size_of::<(Key, Touched)>());
-        self.keys.push(((database, Box::from(key)), Touched::Not));
+        self.bytes += 2 * (key.len() + size_of::<Named>());
+        self.keys.push(Named {
+            key: (database, Box::from(key)),
+            touched: Touched::Not,
+            before: None,
+            has_come: false,
+        });
         if self.keys.len() > FEW {
             let from = self.places.len();
-            let more = (from..).zip(&self.keys[from..]).map(|(place, (key, _))| (key.clone(), place));
+            let more = (from..).zip(&self.keys[from..]).map(|(place, named)| (named.key.clone(), place));
             self.places.extend(more);
         }
     }
@@ -51,39 +66,56 @@ impl Known {
     }
 
     pub(super) fn get(&self, place: usize) -> Option<&Key> {
-        self.keys.get(place).map(|(key, _)| key)
+        self.keys.get(place).map(|named| &named.key)
     }
 
     pub(super) fn keys(&self) -> impl Iterator<Item = &Key> {
-        self.keys.iter().map(|(key, _)| key)
+        self.keys.iter().map(|named| &named.key)
     }
 
-    pub(super) fn to_hold(&self) -> Vec<HeldKey<'_>> {
-        self.keys().map(|(database, key)| HeldKey { database: *database, is_watched: false, key }).collect()
+    /// The keys, each with its database.
+    pub(super) fn named(&self) -> impl Iterator<Item = (u16, &[u8])> {
+        self.keys().map(|(database, key)| (*database, &**key))
     }
 
     pub(super) fn place(&self, database: u16, key: &[u8]) -> Option<usize> {
         // A few are compared faster than hashed.
         if self.keys.len() <= FEW {
-            return self.keys.iter().position(|((other, of), _)| *other == database && **of == *key);
+            let is_it = |named: &Named| named.key.0 == database && *named.key.1 == *key;
+            return self.keys.iter().position(is_it);
         }
         self.places.get(&(database, Box::from(key))).copied()
     }
 
     pub(super) fn touch(&mut self, (database, key): (u16, &[u8]), touched: Touched) {
         if let Some(place) = self.place(database, key) {
-            let before = &mut self.keys[place].1;
+            let before = &mut self.keys[place].touched;
             *before = touched.max(*before);
         }
     }
 
-    pub(super) fn touched(&self) -> impl Iterator<Item = (&Key, Touched)> {
-        self.keys.iter().filter(|(_, touched)| *touched != Touched::Not).map(|(key, touched)| (key, *touched))
+    /// Keys that something may have become of.
+    pub(super) fn touched(&self) -> impl Iterator<Item = &Named> {
+        self.keys.iter().filter(|named| named.touched != Touched::Not)
+    }
+
+    /// A key has got a value.
+    pub(super) fn come(&mut self, (database, key): (u16, &[u8])) {
+        if let Some(place) = self.place(database, key) {
+            self.keys[place].has_come = true;
+        }
+    }
+
+    /// Which version the copy of a key has before the script runs.
+    pub(super) fn set_before(&mut self, place: usize, version: Option<u64>) {
+        if let Some(named) = self.keys.get_mut(place) {
+            (named.before, named.has_come) = (version, false);
+        }
     }
 
     /// Nothing has become of any of them.
     pub(super) fn forget_touched(&mut self) {
-        self.keys.iter_mut().for_each(|(_, touched)| *touched = Touched::Not);
+        self.keys.iter_mut().for_each(|named| named.touched = Touched::Not);
     }
 }
 

@@ -1,9 +1,8 @@
 //! What a script sees of the shards while it runs: copies of the values of its keys, in a store of its own.
 
-use super::known::{Change, Item, Key, Known, Touched};
+use super::known::{Change, Item, Key, Known, Named, Touched};
 use crate::session::{
-    About, Answer, ComposeContext, IfThere, Joint, Jointly, Limits, NotCalled, Output, Part, Piece,
-    ReplyKind, Scratch, Work, resp,
+    About, Answer, ComposeContext, Limits, NotCalled, Output, Part, Piece, ReplyKind, Scratch, Work, resp,
 };
 use crate::worker::joint::Asked;
 use crate::worker::view::{View, context};
@@ -36,42 +35,55 @@ pub(super) struct Overlay<'o> {
 }
 
 impl Overlay<'_> {
-    /// Puts what a key has into the store. False: there is no room.
+    /// Puts what a key has into the store, and returns its version there. `None`: there is no room.
     pub(super) fn put(
         store: &mut Shard,
         (database, key): (u16, &[u8]),
         (meta, value): &Item,
         now: Millis,
-    ) -> bool {
+    ) -> Option<u64> {
         let expiry = meta.expiry.map_or(Expiry::Never, Expiry::At);
         let write = Write { flags: meta.flags, expiry, ..Write::set(value) };
         let command = Command { database, key, op: Op::Write(write) };
         let hash = store.key_hash(key);
-        matches!(store.execute(&command, hash, now), Outcome::Stored { .. })
+        match store.execute(&command, hash, now) {
+            Outcome::Stored { meta, .. } => Some(meta.version),
+            _ => None,
+        }
     }
 
-    fn execute(&mut self, command: &Command<'_>) -> Outcome<'_> {
+    pub(super) fn execute(&mut self, command: &Command<'_>) -> Outcome<'_> {
         let hash = self.store.key_hash(command.key);
         self.store.execute(command, hash, self.now)
     }
 
     /// What a key has in the store.
-    fn item(&mut self, (database, key): (u16, &[u8])) -> Option<Item> {
+    pub(super) fn item(&mut self, (database, key): (u16, &[u8])) -> Option<Item> {
         item_in(self.store, (database, key), self.now)
     }
 
     /// The changes that are to be made, each with its key; the store is empty then.
     pub(super) fn changes(store: &mut Shard, known: &Known, now: Millis) -> Vec<(Key, Change)> {
         let mut changes = Vec::new();
-        for ((database, key), touched) in known.touched() {
-            let change = match (item_in(store, (*database, key), now), touched) {
+        for Named { key, touched, before, has_come } in known.touched() {
+            let (database, name) = key;
+            let item = item_in(store, (*database, name), now);
+            if item.as_ref().map(|(meta, _)| meta.version) == *before {
+                if item.is_none() && *has_come {
+                    // It has come and gone: who watches it, or keeps copies, is told.
+                    let empty = (Meta::default(), Vec::new());
+                    changes.extend([(key.clone(), Change::Write(empty)), (key.clone(), Change::Delete)]);
+                }
+                continue;
+            }
+            let change = match (item, *touched) {
                 (None, _) => Change::Delete,
                 (Some((meta, _)), Touched::Expiry) => {
                     Change::Expire(meta.expiry.map_or(Expiry::Never, Expiry::At))
                 }
                 (Some(item), _) => Change::Write(item),
             };
-            changes.push(((*database, key.clone()), change));
+            changes.push((key.clone(), change));
         }
         changes
     }
@@ -121,26 +133,26 @@ impl Overlay<'_> {
                 if let Outcome::Refused(Refusal::OutOfMemory) = outcome {
                     return Err(Stop::Memory);
                 }
+                let has_come =
+                    matches!(outcome, Outcome::Stored { .. } | Outcome::Counter { .. } | Outcome::Fields(_));
                 answer_with(command.key, &Answer::Outcome(outcome));
                 let touched = match command.op {
                     Op::Expire(_) => Touched::Expiry,
+                    Op::Read(read) if read.changes() => Touched::Expiry,
                     op if op.changes() => Touched::Value,
                     _ => Touched::Not,
                 };
                 self.known.touch((command.database, command.key), touched);
+                if has_come && command.op.changes() {
+                    self.known.come((command.database, command.key));
+                }
             }
             Work::Joint { joint, database, words } => {
                 let asked = Asked { joint: *joint, database: *database, words };
-                let done = self.join(asked)?;
+                let (done, found) = self.join(asked)?;
                 let context = context_of(self.view, self.now);
-                self.session.compose(
-                    resp_reply(part),
-                    &[],
-                    part.echo,
-                    &Answer::Jointly(done),
-                    &context,
-                    self.output,
-                );
+                let answer = done.answer(&found, None);
+                self.session.compose(resp_reply(part), &[], part.echo, &answer, &context, self.output);
             }
             Work::Messages { about: About::Publish { sharded }, name, message } => {
                 // Nobody knows yet who will get it.
@@ -155,65 +167,6 @@ impl Overlay<'_> {
             _ => answer_with(&[], &Answer::Local),
         }
         Ok(())
-    }
-
-    /// A command about several keys.
-    fn join(&mut self, asked: Asked<'_>) -> Result<Jointly, Stop> {
-        match asked.joint {
-            Joint::SetIfNone => return self.set_all(asked, Some(IfThere::None), Expiry::Never),
-            Joint::Set { condition, expiry } => return self.set_all(asked, condition, expiry),
-            Joint::Copy { replaces, removes, .. } => {
-                let Some((from, to)) = asked.ends() else { return Ok(Jointly::NotDone) };
-                let Some(item) = self.item(from) else { return Ok(Jointly::NoItem) };
-                if from == to {
-                    return Ok(if replaces { Jointly::Done } else { Jointly::NotDone });
-                }
-                if !replaces && self.item(to).is_some() {
-                    return Ok(Jointly::NotDone);
-                }
-                self.give(to, &item)?;
-                if removes {
-                    self.execute(&Command {
-                        database: from.0,
-                        key: from.1,
-                        op: Op::Delete(Delete::default()),
-                    });
-                    self.known.touch(from, Touched::Value);
-                }
-            }
-        }
-        Ok(Jointly::Done)
-    }
-
-    fn set_all(
-        &mut self,
-        asked: Asked<'_>,
-        condition: Option<IfThere>,
-        expiry: Expiry,
-    ) -> Result<Jointly, Stop> {
-        let keys: Vec<(u16, &[u8])> = asked.keys().collect();
-        let is_wrong = match condition {
-            None => false,
-            Some(IfThere::None) => keys.iter().any(|key| self.item(*key).is_some()),
-            Some(IfThere::All) => keys.iter().any(|key| self.item(*key).is_none()),
-        };
-        if is_wrong {
-            return Ok(Jointly::NotDone);
-        }
-        for (key, value) in keys.into_iter().zip(asked.values()) {
-            let expiry = match expiry {
-                Expiry::Never => None,
-                Expiry::At(end) => Some(end),
-                Expiry::Keep => self.item(key).and_then(|(meta, _)| meta.expiry),
-            };
-            self.give(key, &(Meta { expiry, ..Meta::default() }, value.to_vec()))?;
-        }
-        Ok(Jointly::Done)
-    }
-
-    fn give(&mut self, key: (u16, &[u8]), item: &Item) -> Result<(), Stop> {
-        self.known.touch(key, Touched::Value);
-        if Overlay::put(self.store, key, item, self.now) { Ok(()) } else { Err(Stop::Memory) }
     }
 
     /// Appends what was composed, and gives back what the store has lent for it.

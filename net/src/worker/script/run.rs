@@ -6,7 +6,8 @@ use super::{Fetched, MEMORY, ScriptRun, Step, TIME};
 use crate::metrics::{CommandClass, OutcomeClass};
 use crate::session::{Answer, Limits, Part, Port, ReplyKind, Script as Named, Work};
 use crate::worker::connection::Connection;
-use crate::worker::execute::{Destination, Prepared};
+use crate::worker::execute::Prepared;
+use crate::worker::joint::Progress;
 use crate::worker::owned::OwnedAnswer;
 use crate::worker::state::WorkerState;
 use torc_engine::command::{Command, Op, Read};
@@ -16,13 +17,6 @@ use torc_proto::resp::compose;
 
 /// A script begins again for keys that it names so many times at most.
 const ATTEMPTS_MAX: u32 = 100;
-
-/// How far a step has come.
-pub(super) enum Progress {
-    Goes,
-    Waits,
-    Ends(OwnedAnswer),
-}
 
 /// What the client has asked for.
 #[derive(Debug, Clone, Copy)]
@@ -135,20 +129,14 @@ impl WorkerState {
     }
 
     fn hold_for_script(&mut self, conn: &mut Connection, run: &mut ScriptRun) -> Progress {
-        let elsewhere =
-            run.known.keys().find_map(|(_, key)| match self.destination(conn, key, self.owner(key)) {
-                Destination::Moved(answer) => Some(answer),
-                Destination::Here | Destination::There(_) => None,
-            });
-        if let Some(Answer::Moved { slot, shard, epoch }) = elsewhere {
+        if let Some(moved) = self.elsewhere(conn, run.known.named()) {
             run.outcome = OutcomeClass::Moved;
-            return Progress::Ends(OwnedAnswer::Moved { slot, shard, epoch });
+            return Progress::Ends(moved);
         }
         if run.is_alone && run.known.len() > 0 && (run.has_waited || !self.is_all_here(conn, &run.known)) {
-            match self.hold_alone(conn, || run.known.to_hold()) {
-                Ok(true) => run.is_held = true,
-                Ok(false) => return Progress::Waits,
-                Err(why) => return Progress::Ends(OwnedAnswer::Exec(why)),
+            match self.hold_alone(conn, || run.known.named()) {
+                Progress::Goes => run.is_held = true,
+                other => return other,
             }
         }
         let bytes_max = self.settings.scripts.memory_bytes;
@@ -200,10 +188,14 @@ impl WorkerState {
         let (now, limits) = (self.now, self.settings.scripts);
         let evicted = engine.store.stats().segments_evicted.read();
         let mut has_room = true;
-        for ((database, key), item) in run.known.keys().zip(&items) {
-            if let Some(item) = item {
-                has_room &= Overlay::put(&mut engine.store, (*database, key), item, now);
-            }
+        for (place, item) in items.iter().enumerate() {
+            let (Some((database, key)), Some(item)) = (run.known.get(place), item) else {
+                run.known.set_before(place, None);
+                continue;
+            };
+            let version = Overlay::put(&mut engine.store, (*database, key), item, now);
+            has_room &= version.is_some();
+            run.known.set_before(place, version);
         }
         let port = if conn.on_shard_port { Port::Shard } else { Port::Common };
         engine.session.begin_script(port, asked.database);

@@ -1,10 +1,10 @@
 //! What a script has changed is written.
 
 use super::known::Change;
-use super::run::Progress;
 use super::{MEMORY, ScriptRun, Step};
 use crate::session::{About, Work};
 use crate::worker::connection::Connection;
+use crate::worker::joint::Progress;
 use crate::worker::owned::OwnedAnswer;
 use crate::worker::state::WorkerState;
 use torc_engine::command::{Command, Expiry, Op, WriteMode};
@@ -21,9 +21,11 @@ impl WorkerState {
         let inline = self.settings.limits.value_bytes_inline;
         if !run.is_held && run.changes.iter().any(|(_, change)| change.is_long(inline)) {
             // It may have to wait for room. Nobody has had a turn since it has run, so the keys are free.
-            match self.hold_alone(conn, || run.known.to_hold()) {
-                Ok(true) => run.is_held = true,
-                Ok(false) | Err(_) => return Progress::Ends(OwnedAnswer::Busy { limit: MEMORY }),
+            match self.hold_alone(conn, || run.known.named()) {
+                Progress::Goes => run.is_held = true,
+                Progress::Waits | Progress::Ends(_) => {
+                    return Progress::Ends(OwnedAnswer::Busy { limit: MEMORY });
+                }
             }
         }
         // Those who ask nobody see all of them or none.

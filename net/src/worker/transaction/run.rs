@@ -261,7 +261,7 @@ impl WorkerState {
     }
 
     /// Looks after a connection in the next turn, be it settled now or taken out.
-    fn go_on_next_turn(&mut self, conn: &mut Connection) {
+    pub(in crate::worker) fn go_on_next_turn(&mut self, conn: &mut Connection) {
         if !conn.dirty {
             conn.dirty = true;
             self.dirty.push(conn.id);
