@@ -12,6 +12,7 @@ mod config;
 mod limits;
 mod listen;
 mod sizes;
+mod starting;
 mod tier;
 
 pub use crate::shutdown::OnShutdown;
@@ -22,49 +23,34 @@ pub use sizes::{client_memory, value_bytes_possible};
 pub(crate) use tier::Recovers;
 pub use tier::RunningTier;
 
-use crate::clock::{BEHIND_MAX_MS, Clock, MachineClock};
+use crate::clock::{BEHIND_MAX_MS, MachineClock};
 use crate::databases::Databases;
 use crate::metrics::WorkerStats;
 use crate::observed::Observed;
-use crate::pin::pin_to;
-use crate::rdma::{CLIENT_BYTES, Rdma, RdmaChoice, RdmaStatus, Readers, ReadersBy, ReadersLimits};
+use crate::rdma::{CLIENT_BYTES, RdmaChoice, RdmaStatus};
 use crate::scripts::Scripts;
 use crate::session::{Limits, Protocol};
 use crate::shared::{Shared, Subscribers};
 use crate::slots::SlotMap;
-use crate::tier::{Durability, Opened, Port, TierConfig, time_before};
+use crate::tier::{Durability, Opened, time_before};
+use crate::transport::Waker;
 use crate::transport::choice::{Chosen, choose, without_min_wait};
-use crate::transport::epoll::Epoll;
-use crate::transport::rdma::{Rdma as RdmaTransport, RdmaConfig};
-use crate::transport::rings::{Rings, RingsConfig};
-use crate::transport::sockets::SocketsConfig;
-use crate::transport::uring::Uring;
-use crate::transport::{Transport, Waker};
 use crate::tunables::Tunables;
 use crate::worker::mail::Mail;
-use crate::worker::{
-    ROOM_BYTES_MIN, Settings, Siblings, Tier as WorkerTier, Worker, WorkerParts, WorkerState,
-};
+use crate::worker::{ROOM_BYTES_MIN, Settings};
 use listen::{Bound, SocketFile};
 use sizes::{
-    MAIL_SHARE, RECEIVE_BYTES, beyond_at_start, budget, input_bytes_max, memory_of_shard, outcomes_bytes,
-    receive_buffers, store_config,
+    MAIL_SHARE, beyond_at_start, budget, input_bytes_max, memory_of_shard, outcomes_bytes, receive_buffers,
+    store_config,
 };
+use starting::{RdmaOfShard, Running, ShardStart, ShardThread, Starting};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, OnceLock};
-use std::thread::JoinHandle;
 use std::time::Duration;
-use torc_engine::reader::ShardReader;
-use torc_engine::remote::RemoteMemory;
-use torc_engine::segments::LeaseLimits;
 use torc_engine::stats::ShardStats;
-use torc_engine::{Shard, ShardConfig};
 use torc_pmem::tier::Tier;
-use torc_rdma::verbs::device::Device;
 use torc_shm::{Pair, RING_BYTES_MAX, RING_BYTES_MIN};
 
 /// A running server.
@@ -451,272 +437,4 @@ fn go_on_from(clock: &MachineClock, tier: &Tier) {
 /// 64 bits that nobody outside can guess.
 fn random() -> u64 {
     RandomState::new().build_hasher().finish()
-}
-
-/// What a shard's thread is told of RDMA.
-#[derive(Debug, Clone, Copy)]
-struct RdmaOfShard {
-    clients_max: usize,
-    reads: bool,
-    keepalive: Option<Duration>,
-    answer_timeout: Duration,
-}
-
-impl RdmaOfShard {
-    /// A queue pair has no keepalive of its own: that of TCP goes for it, too.
-    fn of(config: &ServerConfig) -> RdmaOfShard {
-        let answer_timeout = config.tcp_user_timeout.unwrap_or(Duration::from_secs(30));
-        let Rdma { clients_max, reads, .. } = config.rdma;
-        RdmaOfShard { clients_max, reads, keepalive: config.tcp_keepalive, answer_timeout }
-    }
-}
-
-/// What a shard's thread is told.
-struct ShardStart {
-    number: u16,
-    listeners: Vec<OwnedFd>,
-    mail: Mail,
-    chosen: Chosen,
-    shared: Arc<Shared>,
-    settings: Settings,
-    store: ShardConfig,
-    cpu: Option<usize>,
-    receive_buffers: u16,
-    shared_memory: Option<SharedMemory>,
-    rdma: RdmaOfShard,
-    min_wait: Duration,
-    clock: MachineClock,
-    recovers: Option<Recovers>,
-}
-
-/// What a shard's thread reports once it is ready to turn.
-struct Ready {
-    stats: Arc<ShardStats>,
-    waker: Arc<dyn Waker>,
-    reader: ShardReader,
-    /// For other processes to read it, if they may.
-    file: Option<OwnedFd>,
-    /// For a device to read and fill it.
-    memory: Option<RemoteMemory>,
-}
-
-type AllWakers = Vec<Arc<dyn Waker>>;
-
-/// What each thread is told of all shards.
-struct Go {
-    wakers: AllWakers,
-    readers: Vec<ShardReader>,
-    tier: Option<(Port, (Durability, bool))>,
-}
-
-type ShardThread = JoinHandle<std::io::Result<()>>;
-
-/// Threads that serve.
-struct Running {
-    threads: Vec<ShardThread>,
-    wakers: AllWakers,
-    /// Of each shard, if others may be shown it.
-    memory: Vec<RemoteMemory>,
-    tier: Option<RunningTier>,
-}
-
-/// Threads under way; dropped early, they end without serving.
-#[derive(Default)]
-struct Starting {
-    threads: Vec<ShardThread>,
-    ready: Vec<Receiver<Result<Ready, StartError>>>,
-    go: Vec<SyncSender<Go>>,
-}
-
-impl Starting {
-    fn spawn(&mut self, start: ShardStart) -> Result<(), StartError> {
-        let (ready_sender, ready) = sync_channel(1);
-        let (go, go_receiver) = sync_channel(1);
-        let shard = start.number;
-        let thread = std::thread::Builder::new()
-            .name(format!("torc-shard-{shard}"))
-            .spawn(move || start.run(&ready_sender, &go_receiver))
-            .map_err(|cause| StartError::Thread { shard, cause })?;
-        self.threads.push(thread);
-        self.ready.push(ready);
-        self.go.push(go);
-        Ok(())
-    }
-
-    fn finish(
-        self,
-        shared: &Shared,
-        config: &ServerConfig,
-        tier: Option<Tier>,
-        clock: &MachineClock,
-    ) -> Result<Running, StartError> {
-        let mut stats = Vec::new();
-        let (mut wakers, mut readers): (AllWakers, Vec<ShardReader>) = (Vec::new(), Vec::new());
-        let (mut files, mut memory) = (Vec::new(), Vec::new());
-        for (shard, ready) in self.ready.iter().enumerate() {
-            let gone = || std::io::Error::other("it ended while starting");
-            let ready = ready
-                .recv()
-                .unwrap_or_else(|_| Err(StartError::Thread { shard: shard as u16, cause: gone() }))?;
-            stats.push(ready.stats);
-            wakers.push(ready.waker);
-            readers.push(ready.reader);
-            files.extend(ready.file);
-            memory.extend(ready.memory);
-        }
-        let start =
-            |(tier, config): (Tier, &TierConfig)| RunningTier::start(tier, &wakers, shared, clock, config);
-        let started = tier.zip(config.tier.as_ref()).map(start).transpose()?;
-        let (tier, ports) = started.map_or((None, Vec::new()), |(tier, ports)| (Some(tier), ports));
-        let mut ports = ports.into_iter();
-        if let Some(clock) = clock.to_read().map_err(StartError::SharedMemory)? {
-            shared.readable.set(files, clock).map_err(StartError::SharedMemory)?;
-        }
-        // Set once: this is the only place, and a start happens once.
-        let _ = shared.shard_stats.set(stats);
-        let _ = tier.as_ref().map(|tier| shared.tier.set(tier.figures.clone()));
-        for sender in &self.go {
-            let tier = ports.next().zip(config.tier.as_ref().map(|tier| (tier.durability, tier.reads_wait)));
-            // A thread that is gone meanwhile is found by join.
-            let _ = sender.send(Go { wakers: wakers.clone(), readers: readers.clone(), tier });
-        }
-        Ok(Running { threads: self.threads, wakers, memory, tier })
-    }
-}
-
-impl ShardStart {
-    /// Runs on the shard's thread.
-    fn run(self, ready: &SyncSender<Result<Ready, StartError>>, go: &Receiver<Go>) -> std::io::Result<()> {
-        let shard = self.number;
-        let transport = self.chosen.name();
-        if let Some(cpu) = self.cpu
-            && let Err(cause) = pin_to(cpu)
-        {
-            let _ = ready.send(Err(StartError::Pin { shard, cpu, cause }));
-            return Ok(());
-        }
-        let store = Shard::new(self.store.clone()).map_err(StartError::from);
-        let store = match store {
-            Ok(mut store) => {
-                self.recovers.iter().for_each(|recovers| recovers.begin(&mut store, &self.shared, shard));
-                store
-            }
-            Err(error) => {
-                let _ = ready.send(Err(error));
-                return Ok(());
-            }
-        };
-        let chosen = self.chosen.clone();
-        let mut start = self;
-        let sockets = SocketsConfig {
-            listeners: std::mem::take(&mut start.listeners),
-            buffers: start.receive_buffers,
-            buffer_bytes: RECEIVE_BYTES,
-            // With rings or queue pairs it may have to know, too, whether there are news: see `Rings`.
-            spins: start.settings.spin_ns > 0 || start.shared_memory.is_some() || start.shared.rdma.is_some(),
-            min_wait: start.min_wait,
-        };
-        let open = |cause| StartError::Open { shard, transport, cause };
-        match chosen {
-            Chosen::Uring => start.serve_over(store, Uring::new(sockets).map_err(open), ready, go),
-            Chosen::Epoll(_) => start.serve_over(store, Epoll::new(sockets).map_err(open), ready, go),
-        }
-    }
-
-    fn rdma_config(&self, stats: &Arc<WorkerStats>) -> Option<RdmaConfig<Device>> {
-        let watcher = self.shared.rdma.as_ref()?;
-        let RdmaOfShard { clients_max, keepalive, answer_timeout, .. } = self.rdma;
-        Some(RdmaConfig {
-            device: watcher.state.clone(),
-            connections_max: clients_max,
-            shard: self.number,
-            keepalive,
-            answer_timeout,
-            stats: stats.clone(),
-        })
-    }
-
-    /// Serves over sockets alone, or with rings and queue pairs beside them: who shares no memory does not pay for asking.
-    fn serve_over<T: Transport>(
-        self,
-        shard: Shard,
-        sockets: Result<T, StartError>,
-        ready: &SyncSender<Result<Ready, StartError>>,
-        go: &Receiver<Go>,
-    ) -> std::io::Result<()> {
-        let stats = self.shared.worker_stats[usize::from(self.number)].clone();
-        let rdma = self.rdma_config(&stats);
-        if rdma.is_none() && self.shared_memory.is_none() {
-            return self.serve(shard, sockets, ready, go);
-        }
-        // Beside queue pairs there are always rings, if only for nobody: so there are fewer loops to compile.
-        let (users, ring_bytes) =
-            self.shared_memory.clone().map(|shared| (shared.users, shared.ring_bytes)).unwrap_or_default();
-        let rings = RingsConfig { ring_bytes, users, stats, readable: self.shared.readable.clone() };
-        let rings = sockets.map(|sockets| Rings::new(sockets, rings));
-        match rdma {
-            None => self.serve(shard, rings, ready, go),
-            Some(config) => {
-                self.serve(shard, rings.map(|rings| RdmaTransport::new(rings, config)), ready, go)
-            }
-        }
-    }
-
-    fn serve<T: Transport>(
-        self,
-        mut shard: Shard,
-        transport: Result<T, StartError>,
-        ready: &SyncSender<Result<Ready, StartError>>,
-        go: &Receiver<Go>,
-    ) -> std::io::Result<()> {
-        let transport = match transport {
-            Ok(transport) => transport,
-            Err(error) => {
-                // The starter waits for it; if it is gone there is nobody to tell.
-                let _ = ready.send(Err(error));
-                return Ok(());
-            }
-        };
-        let readied = shard.to_read().map_err(StartError::SharedMemory).map(|file| Ready {
-            stats: shard.stats().clone(),
-            waker: transport.waker(),
-            reader: shard.reader(),
-            file,
-            memory: shard.remote_memory(),
-        });
-        let _ = ready.send(readied);
-        let Ok(Go { wakers, readers: siblings, tier }) = go.recv() else { return Ok(()) };
-        let ShardStart { number, mut mail, shared, settings, clock, rdma, .. } = self;
-        mail.connect(&wakers);
-        let now = clock.millis();
-        let (memory_bytes, shards) = (settings.budget.memory, mail.shards());
-        if matches!(tier, Some((_, (Durability::None, _)))) {
-            shard.only_demote();
-        }
-        let tier = tier.map(|(port, how)| Box::new(WorkerTier::new(port, how, memory_bytes, shards)));
-        let readers = rdma.reads.then(|| shared.rdma.as_ref()).flatten().map(|watcher| {
-            let count = shared.worker_stats[usize::from(number)].read_pairs.clone();
-            let limits = ReadersLimits {
-                pairs_max: rdma.clients_max,
-                of_client_max: settings.pairs_max,
-                clients: shared.pairs.clone(),
-            };
-            let readers = ReadersBy::new(watcher.state.clone(), number, limits, count);
-            clock.show_in(&shard);
-            shard.let_read_leases(LeaseLimits::default(), readers.revoker());
-            Box::new(readers) as Box<dyn Readers>
-        });
-        let state = WorkerState::new(WorkerParts {
-            shard,
-            mail,
-            siblings: Siblings::new(siblings),
-            shared,
-            number,
-            settings,
-            now,
-            tier,
-            readers,
-        });
-        Worker::new(transport, clock, state).run()
-    }
 }

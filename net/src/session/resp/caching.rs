@@ -3,7 +3,8 @@
 use super::call::part;
 use super::reply_kind::Kind;
 use super::row::Row;
-use super::{Caching, Session, Turn};
+use super::turn::Turn;
+use super::{Caching, Session};
 use crate::session::part::Work;
 use crate::session::tracking::Tracking;
 

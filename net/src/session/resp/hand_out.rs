@@ -7,7 +7,8 @@ use super::call::{Call, part};
 use super::reply_kind::{Kind, Position};
 use super::row::{Row, Run};
 use super::stream::State;
-use super::{Progress, Session, Turn};
+use super::turn::Turn;
+use super::{Progress, Session};
 use crate::session::messages::{About, Channels};
 use crate::session::part::{Part, Work};
 

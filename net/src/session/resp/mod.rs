@@ -43,6 +43,7 @@ pub(crate) mod info;
 mod introspection;
 mod joint;
 mod keyspace;
+mod lengths;
 mod local;
 mod locked;
 mod memory;
@@ -64,6 +65,7 @@ mod subcommands;
 mod table;
 mod tracking;
 mod transaction;
+mod turn;
 mod walked;
 mod watch;
 
@@ -96,6 +98,7 @@ use super::push::Push;
 use super::scratch::Scratch;
 use call::{Call, part};
 use error::Error;
+use lengths::{exceeds, long_value, pairs_bytes_max};
 use reply::Composer;
 use reply_kind::Kind;
 use row::{JointRead, Origin, Queueing, Row, Run, Values};
@@ -106,6 +109,7 @@ use torc_proto::resp::ProtocolError;
 use torc_proto::resp::compose::{self, Version};
 use torc_proto::resp::request::{self, Arguments, SMALL_ARGUMENTS_MAX, Span, Step};
 use transaction::Queue;
+use turn::Turn;
 
 /// State of one connection.
 #[derive(Debug, Default)]
@@ -658,134 +662,10 @@ impl Session {
     }
 }
 
-/// What one call of `parse` works with.
-struct Turn<'t, 'a> {
-    scratch: &'a Scratch,
-    now: Millis,
-    limits: &'t Limits,
-    parts: &'t mut Vec<Part<'a>>,
-    parts_max: usize,
-    /// The first part that no database was chosen for.
-    from: usize,
-    /// Requests were accepted before, and are parsed again to be run.
-    is_replay: bool,
-    /// GETs and SETs in their usual form, which are so quick that they are counted together.
-    gets: u64,
-    sets: u64,
-}
-
-impl<'t, 'a> Turn<'t, 'a> {
-    fn new(
-        scratch: &'a Scratch,
-        now: Millis,
-        limits: &'t Limits,
-        parts: &'t mut Vec<Part<'a>>,
-        parts_max: usize,
-    ) -> Turn<'t, 'a> {
-        let from = parts.len();
-        Turn { scratch, now, limits, parts, parts_max, from, is_replay: false, gets: 0, sets: 0 }
-    }
-
-    fn call<'r>(&self, row: &'static Row, frame: &'a [u8], arguments: &'r Arguments) -> Call<'r, 'a>
-    where
-        't: 'r,
-    {
-        let (spans, is_escaped) = (&arguments.spans, arguments.escaped);
-        Call { row, frame, spans, is_escaped, scratch: self.scratch, now: self.now, limits: self.limits }
-    }
-
-    fn error(&mut self, error: Error, frame: &'a [u8]) {
-        // A part that has to wait is copied with its echo, so only errors that repeat the request have one.
-        let echo = match error {
-            Error::UnknownCommand
-            | Error::UnknownSubcommand
-            | Error::SubcommandSyntax
-            | Error::AmongMessages(_)
-            | Error::ClientType(_)
-            | Error::User(_)
-            | Error::PrefixesOverlap(..)
-            | Error::UnsupportedOption(_) => frame,
-            _ => &[],
-        };
-        self.parts.push(call::local(Kind::Error(error), echo));
-    }
-}
-
 /// Whether an inline request can be worked off where it lies. A request of several keys has to be: an array made of it
 /// would not outlast the call.
 fn is_array_alike(line: &[u8], arguments: &Arguments, turn: &Turn<'_, '_>) -> bool {
     (!arguments.escaped && line.len() <= turn.limits.value_bytes_inline)
         || row_of(line, arguments)
             .is_some_and(|(_, row)| matches!(row.run, Run::Keys(..) | Run::Listens { .. }))
-}
-
-/// Whether a request of which `have` bytes are here, and which has at least `total`, is longer than allowed. A
-/// value that may be long counts for itself: what stands before and behind it must each keep the limit.
-fn exceeds(row: Option<&Row>, arguments: &Arguments, have: usize, total: usize, limits: &Limits) -> bool {
-    let frame_max = limits.frame_bytes_max;
-    match values(row, arguments) {
-        Values::None => total > frame_max,
-        // What is too long is thrown away: see `long_value`.
-        Values::Pairs => false,
-        Values::Streamed(index) => {
-            if let Some(Place { start, len, .. }) = place(arguments, index) {
-                let behind = (total as u64).saturating_sub(start as u64 + len + 2);
-                let long = row.is_some_and(|row| is_long(row, len, limits));
-                start > frame_max || (!long && behind > frame_max as u64)
-            } else if let Some((start, len)) = arguments.unfinished {
-                start as u64 + len > frame_max as u64
-            } else {
-                have > frame_max
-            }
-        }
-    }
-}
-
-/// Which arguments may be long; none if their number is wrong.
-fn values(row: Option<&Row>, arguments: &Arguments) -> Values {
-    match row {
-        Some(row) if row.takes(arguments.announced) => row.values,
-        _ => Values::None,
-    }
-}
-
-/// Longest request of several values, bytes. All of it is buffered, so a command and one value at their limits are the
-/// bound, and so are the 32 bits in which the places of arguments are kept.
-fn pairs_bytes_max(limits: &Limits) -> usize {
-    let value_max = usize::try_from(limits.value_bytes_max).unwrap_or(usize::MAX);
-    value_max.saturating_add(limits.frame_bytes_max).min(u32::MAX as usize)
-}
-
-/// Where an argument is: its number, where its bytes start, and how many they are.
-#[derive(Debug, Clone, Copy)]
-struct Place {
-    index: usize,
-    start: usize,
-    len: u64,
-}
-
-/// The place of an argument, if its length is here.
-fn place(arguments: &Arguments, index: usize) -> Option<Place> {
-    let (start, len) = match arguments.spans.get(index) {
-        Some(span) => (span.start as usize, u64::from(span.len)),
-        None if arguments.spans.len() == index => arguments.unfinished?,
-        None => return None,
-    };
-    Some(Place { index, start, len })
-}
-
-/// Whether a value of `len` bytes is received in slices, or not at all.
-fn is_long(row: &Row, len: u64, limits: &Limits) -> bool {
-    len > limits.value_bytes_max
-        || (matches!(row.values, Values::Streamed(_)) && len > limits.value_bytes_inline as u64)
-}
-
-/// The place of an argument that is received in slices, or not at all.
-fn long_value(row: &Row, arguments: &Arguments, limits: &Limits) -> Option<Place> {
-    match row.values {
-        Values::Streamed(index) => place(arguments, index).filter(|place| is_long(row, place.len, limits)),
-        Values::Pairs => place(arguments, arguments.spans.len())
-            .filter(|place| place.start as u64 + place.len > pairs_bytes_max(limits) as u64),
-        Values::None => None,
-    }
 }

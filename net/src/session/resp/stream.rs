@@ -3,12 +3,14 @@
 use super::call::{Call, part};
 use super::error::Error;
 use super::hand_out::Several;
+use super::lengths::Place;
 use super::options::{Dialect, Options, Unit};
 use super::reply_kind::Kind;
 use super::row::{Row, Run, Values};
 use super::storage::Storage;
 use super::strings::set_kind;
-use super::{Place, Progress, Session, Turn};
+use super::turn::Turn;
+use super::{Progress, Session};
 use crate::session::calls::Fate;
 use crate::session::part::Work;
 use torc_engine::command::{Expiry, WriteMode};

@@ -7,12 +7,14 @@
 use super::call::{self, Call, part};
 use super::error::Error;
 use super::facts;
+use super::lengths::{Place, exceeds, long_value, pairs_bytes_max};
 use super::reply_kind::Kind;
 use super::row::{Origin, Row, Run};
 use super::scripting;
 use super::stream::State;
 use super::table::row_of;
-use super::{Caching, Place, Progress, Session, Turn, connection, exceeds, long_value, pairs_bytes_max};
+use super::turn::Turn;
+use super::{Caching, Progress, Session, connection};
 use crate::session::calls::Fate;
 use crate::session::joint::Joint;
 use crate::session::parsing::Limits;
