@@ -406,6 +406,33 @@ fn attacks_stop_nobody_else_for_long() {
 }
 
 /// Commands that came to nothing counted once as changes: a transaction was not run, and caches were told.
+/// A script that named one value thousands of times ended the process, and one that began again for each key had the time of
+/// a hundred.
+#[test]
+fn answers_to_scripts_and_all_their_attempts_are_bounded() {
+    on_each(|server| {
+        let mut client = Client::new(address(server));
+        let long = "v".repeat(1_000_000);
+        assert_eq!(client.ask(&["SET", "long", &long]), "+OK\r\n");
+        let often = "local t = {} for i = 1, 7000 do t[i] = KEYS[1] end return #redis.call('mget', unpack(t))";
+        let before = resident_bytes();
+        let answer = client.eval(often, &["long"], &[]);
+        assert!(answer.contains("limit --script-memory-max reached"), "{answer}");
+        assert!(resident_bytes() < before + (200 << 20), "{}", resident_bytes() - before);
+        assert_eq!(client.eval("return #redis.call('get', KEYS[1])", &["long"], &[]), ":1000000\r\n");
+        let busy = "local x = 0 for i = 1, 2e6 do x = x + i end for i = 1, 100 do redis.call('get', 'x' .. i) end";
+        let began = Instant::now();
+        let answer = client.eval(busy, &[], &[]);
+        assert!(answer.contains("limit --script-time-max reached"), "{answer}");
+        assert!(began.elapsed() < Duration::from_millis(1500), "{:?}", began.elapsed());
+    });
+}
+
+fn resident_bytes() -> u64 {
+    let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
+    pages.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096
+}
+
 #[test]
 fn what_a_script_has_not_changed_counts_as_unchanged() {
     on_each(|server| {

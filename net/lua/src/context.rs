@@ -105,6 +105,11 @@ impl Context {
         [&self.request, &self.answer, &self.text].into_iter().for_each(Buffer::trim);
     }
 
+    /// How long ago it has begun.
+    pub(crate) fn since(&self) -> Duration {
+        self.began.get().elapsed()
+    }
+
     pub(crate) fn stopped(&self) -> Option<Stop> {
         self.stopped.get()
     }
@@ -117,7 +122,7 @@ impl Context {
 
     /// Looks at the clock. True: the script is stopped.
     pub(crate) fn is_over(&self) -> bool {
-        if self.stopped.get().is_none() && self.began.get().elapsed() > self.time.get() {
+        if self.stopped.get().is_none() && self.since() > self.time.get() {
             self.stopped.set(Some(Stop::Time));
         }
         self.stopped.get().is_some()

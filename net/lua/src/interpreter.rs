@@ -108,6 +108,11 @@ impl Interpreter {
         Context::of(self.state.as_ptr()).used()
     }
 
+    /// How long ago the last script began to run.
+    pub fn since(&self) -> Duration {
+        Context::of(self.state.as_ptr()).since()
+    }
+
     /// Scripts that are loaded.
     pub fn scripts(&self) -> usize {
         self.scripts

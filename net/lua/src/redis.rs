@@ -2,7 +2,7 @@
 
 use crate::digest::{digest, digits};
 use crate::frame::{Frame, Function, Kind, Raise};
-use crate::host::Level;
+use crate::host::{Level, Stop};
 use crate::{number, values};
 use std::ffi::c_int;
 
@@ -55,9 +55,16 @@ fn run(frame: &Frame) -> Result<bool, Raise> {
         push_error(frame, b"ERR Please specify at least one argument for this redis lib call");
         return Ok(true);
     }
-    if !context.request.fill(|out| compose(frame, count, out)) {
-        push_error(frame, b"ERR Lua redis lib command arguments must be strings or integers");
-        return Ok(true);
+    match context.request.fill(|out| compose(frame, count, out)) {
+        Composed::Whole => {}
+        Composed::NoWord => {
+            push_error(frame, b"ERR Lua redis lib command arguments must be strings or integers");
+            return Ok(true);
+        }
+        Composed::TooLong => context.stop(Stop::Memory),
+    }
+    if context.stopped().is_some() {
+        return Err(Raise::Stopped);
     }
     let request = context.request.bytes();
     let resp3 = context.resp3.get();
@@ -66,17 +73,32 @@ fn run(frame: &Frame) -> Result<bool, Raise> {
     if let Some(Err(why)) = asked {
         context.stop(why);
     }
-    if context.stopped().is_some() || context.charge(50) {
+    let mut answer = context.answer.bytes();
+    if context.stopped().is_some()
+        || context.charge(CALL_STEPS)
+        || context.charge_bytes(request.len() + answer.len())
+    {
         return Err(Raise::Stopped);
     }
-    let mut answer = context.answer.bytes();
     let is_error = answer.first() == Some(&b'-');
     values::push(frame, &mut answer)?;
     Ok(is_error)
 }
 
-/// Puts a request together. False: an argument is neither a string nor a number.
-fn compose(frame: &Frame, count: c_int, out: &mut Vec<u8>) -> bool {
+/// Steps that a command takes beside its bytes.
+const CALL_STEPS: usize = 50;
+
+enum Composed {
+    Whole,
+    /// An argument is neither a string nor a number.
+    NoWord,
+    /// It takes more memory than the script may.
+    TooLong,
+}
+
+/// Puts a request together: a string can be named often, so that its length tells nothing of the memory that the script has.
+fn compose(frame: &Frame, count: c_int, out: &mut Vec<u8>) -> Composed {
+    let bytes_max = frame.context().reply_max.get();
     let mut digits = itoa::Buffer::new();
     out.push(b'*');
     out.extend_from_slice(digits.format(count).as_bytes());
@@ -89,15 +111,18 @@ fn compose(frame: &Frame, count: c_int, out: &mut Vec<u8>) -> bool {
                 number::write(frame.number(at), 17, &mut text);
                 &text
             }
-            _ => return false,
+            _ => return Composed::NoWord,
         };
+        if out.len() + word.len() > bytes_max {
+            return Composed::TooLong;
+        }
         out.push(b'$');
         out.extend_from_slice(digits.format(word.len()).as_bytes());
         out.extend_from_slice(b"\r\n");
         out.extend_from_slice(word);
         out.extend_from_slice(b"\r\n");
     }
-    true
+    Composed::Whole
 }
 
 /// Pushes an error as commands give it.

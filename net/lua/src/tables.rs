@@ -6,6 +6,8 @@ use std::ffi::c_int;
 
 /// Sequences that are longer are not compared by Lua itself: that could take the square of the length.
 const SORTED_MAX: usize = 64;
+/// In a heap that is larger there may be strings that take long to compare.
+const HEAP_BYTES_MAX: usize = 1 << 20;
 /// Values that are moved between two looks at the time.
 const MOVED: i64 = 1024;
 
@@ -67,14 +69,15 @@ pub(crate) fn unpack(frame: &Frame) -> Result<c_int, Raise> {
     }
 }
 
-/// Long sequences are compared by a function of Lua, so that time is counted.
+/// Long sequences are compared by a function of Lua, so that time is counted; so are all where there may be long strings.
 fn sort(frame: &Frame) -> Result<c_int, Raise> {
     frame.check_table(1)?;
     if !matches!(frame.kind(2), Kind::None | Kind::Nil | Kind::Function) {
         return Err(Raise::Type(2, c"function"));
     }
     frame.set_top(2);
-    if frame.len(1) > SORTED_MAX && frame.kind(2) == Kind::Nil {
+    let may_take_long = frame.len(1) > SORTED_MAX || frame.context().used() > HEAP_BYTES_MAX;
+    if may_take_long && frame.kind(2) == Kind::Nil {
         frame.raw_get_at(REGISTRY, LESS);
         frame.replace(2);
     }

@@ -1,7 +1,9 @@
 //! How often each command of Redis was asked for in a turn: written where requests are read, one number each.
 
-use super::resp::COMMANDS;
 use torc_engine::stats::Counter;
+
+/// How many commands there are: their table is held against it.
+pub(crate) const COMMANDS: usize = 103;
 
 const WORDS: usize = COMMANDS.div_ceil(u64::BITS as usize);
 

@@ -40,9 +40,9 @@ pub use answer::{
     ATTACH_REFUSALS, Answer, AttachRefusal, Exec, Jointly, NotFlushed, PAIR_REFUSALS, PairRefusal, Shares,
 };
 pub use bad_input::{BAD_INPUTS, BadInput, Errors};
-pub(crate) use calls::Calls;
 #[cfg(test)]
 pub(crate) use calls::Fate;
+pub(crate) use calls::{COMMANDS, Calls};
 pub use context::{Changeable, ComposeContext, ServerView};
 pub use deadline::Deadline;
 pub use free::FreeReply;
@@ -56,7 +56,7 @@ pub use protocol::{PROTOCOLS, Port, Protocol};
 pub use push::{About as PushAbout, Push};
 pub use refused::Refused;
 pub use resp::Transaction;
-pub(crate) use resp::{COMMANDS, NotCalled, command_name};
+pub(crate) use resp::{NotCalled, command_name};
 pub use scratch::Scratch;
 pub use tracking::{Mode, NotTracked, Refused as NotTold, Tracked, Tracking, Wanted, Which};
 pub use walk::{NotWalked, OfClients, Over};

@@ -25,6 +25,7 @@ use crate::metrics::OutcomeClass;
 use crate::scripts::ScriptFlags;
 use crate::session::Answer;
 use known::{Change, Item, Key, Known};
+use std::time::Duration;
 use torc_engine::command::{Outcome, Value};
 use torc_engine::segments::Lent;
 use torc_lua::Digest;
@@ -43,6 +44,8 @@ pub(crate) struct ScriptRun {
     /// It could not be done at once.
     has_waited: bool,
     attempts: u32,
+    /// Time that attempts have taken which have ended for another key.
+    used: Duration,
     changes: Vec<(Key, Change)>,
     reply: Vec<u8>,
     outcome: OutcomeClass,

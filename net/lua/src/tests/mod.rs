@@ -301,6 +301,7 @@ fn what_does_not_end_is_stopped_and_cannot_catch_that() {
         "while true do pcall(table.insert, {}, -2147483648, 1) pcall(table.insert, {}, -1000, 1) end",
         "while true do pcall(unpack, {}, -2147483648, 2147483647) pcall(unpack, {}, 1, 7000) end",
         "local t = {} for i = 1, 1e9 do table.insert(t, 1, i % 7) if i > 1e4 then table.sort(t) end end",
+        "local s = ('x'):rep(1.4e7) local t = {} for i = 1, 64 do t[i] = s end while true do table.sort(t) end",
         "while true do coroutine.wrap(function() while true do end end)() end",
         "local function f() while true do end end while true do pcall(coroutine.wrap(f)) end",
         "while true do loadstring('return 1') end",
@@ -322,6 +323,7 @@ fn what_does_not_end_is_stopped_and_cannot_catch_that() {
         "local s = 'x' while true do s = s .. s end",
         "local s = ('x'):rep(1e6) local t = {} for i = 1, 1000 do t[i] = s end return t",
         "local s = ('x'):rep(1e6) return s:gsub('x', s)",
+        "local s = ('x'):rep(2e6) local t = {} for i = 1, 7000 do t[i] = s end redis.pcall('ping', unpack(t))",
         "local t = {} for i = 1, 7000 do t[i] = 'x' end local s = ('%s'):rep(7000) s = s:format(unpack(t)) return (s:rep(9999))",
     ];
     for text in memory {

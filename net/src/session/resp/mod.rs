@@ -71,8 +71,7 @@ mod watch;
 
 pub(crate) use clients::{ClientFacts, ClientFilter};
 
-/// How many commands there are.
-pub(crate) const COMMANDS: usize = table::NAMES.len();
+const _: () = assert!(table::NAMES.len() == COMMANDS);
 
 /// Name of the command with a number.
 pub(crate) fn command_name(number: usize) -> &'static str {
@@ -87,7 +86,7 @@ pub(crate) use script_calls::NotCalled;
 pub use transaction::Transaction;
 
 use super::answer::Answer;
-use super::calls::Fate;
+use super::calls::{COMMANDS, Fate};
 use super::context::ComposeContext;
 use super::messages::Channels;
 use super::output::Output;

@@ -27,6 +27,8 @@ pub(super) struct Overlay<'o> {
     pub(super) known: &'o mut Known,
     pub(super) may_change: bool,
     pub(super) bytes_max: usize,
+    /// Bytes of values in the answer of the command under way.
+    pub(super) answer_bytes: usize,
     /// Messages that it has sent: they go when it has ended.
     pub(super) published: Vec<(Key, Change)>,
     pub(super) published_bytes: usize,
@@ -121,7 +123,7 @@ impl Overlay<'_> {
 
     /// Does a part of a command and writes its answer.
     fn do_part(&mut self, part: &Part<'_>) -> Result<(), Stop> {
-        let Overlay { store, session, output, view, now, .. } = self;
+        let Overlay { store, session, output, view, now, answer_bytes, bytes_max, .. } = self;
         let context = context(0, "", "", *now, view);
         let mut answer_with = |key: &[u8], answer: &Answer<'_>| {
             session.compose(resp_reply(part), key, part.echo, answer, &context, output);
@@ -130,7 +132,13 @@ impl Overlay<'_> {
             Work::Keyed(command) => {
                 let hash = store.key_hash(command.key);
                 let outcome = store.execute(command, hash, *now);
-                if let Outcome::Refused(Refusal::OutOfMemory) = outcome {
+                match &outcome {
+                    Outcome::Refused(Refusal::OutOfMemory) => return Err(Stop::Memory),
+                    // A value can be named often: all of them together are copied for the script.
+                    Outcome::Item(found) => *answer_bytes += found.value.len() as usize,
+                    _ => {}
+                }
+                if answer_bytes > bytes_max {
                     return Err(Stop::Memory);
                 }
                 let has_come =
@@ -236,9 +244,11 @@ impl Host for Overlay<'_> {
         if !self.wanted.is_empty() {
             return Err(Stop::Host);
         }
-        parts.iter().try_for_each(|part| self.do_part(part))?;
+        self.answer_bytes = 0;
+        let done = parts.iter().try_for_each(|part| self.do_part(part));
+        // Of one that is stopped, too: else it would stand before the answer of the next.
         self.take_output(answer);
-        Ok(())
+        done
     }
 
     fn log(&mut self, level: Level, text: &[u8]) {

@@ -10,9 +10,10 @@ use crate::worker::execute::Prepared;
 use crate::worker::joint::Progress;
 use crate::worker::owned::OwnedAnswer;
 use crate::worker::state::WorkerState;
+use std::time::Duration;
 use torc_engine::command::{Command, Op, Read};
 use torc_engine::words;
-use torc_lua::{Ended, Invocation, Stop};
+use torc_lua::{Ended, Invocation, Limits as TimeAndMemory, Stop};
 use torc_proto::resp::compose;
 
 /// A script begins again for keys that it names so many times at most.
@@ -113,6 +114,7 @@ impl WorkerState {
             is_held: conn.in_transaction,
             has_waited: false,
             attempts: 0,
+            used: Duration::ZERO,
             changes: Vec::new(),
             reply: Vec::new(),
             outcome: OutcomeClass::Refused,
@@ -186,6 +188,8 @@ impl WorkerState {
             return Progress::Ends(OwnedAnswer::OutcomeUnknown);
         };
         let (now, limits) = (self.now, self.settings.scripts);
+        // All attempts have the time of one.
+        let limits = TimeAndMemory { time: limits.time.saturating_sub(run.used), ..limits };
         let evicted = engine.store.stats().segments_evicted.read();
         let mut has_room = true;
         for (place, item) in items.iter().enumerate() {
@@ -218,6 +222,7 @@ impl WorkerState {
             now,
             known: &mut run.known,
             bytes_max: limits.memory_bytes,
+            answer_bytes: 0,
             may_change: !asked.named.read_only && !run.flags.no_writes,
             published: Vec::new(),
             published_bytes: 0,
@@ -228,6 +233,9 @@ impl WorkerState {
             false => Ended::Stopped(Stop::Memory),
         };
         let Overlay { wanted, published, .. } = overlay;
+        if let Ended::Stopped(Stop::Host) = ended {
+            run.used += engine.lua.since();
+        }
         if engine.store.stats().segments_evicted.read() != evicted {
             // Something that it has written is lost.
             ended = Ended::Stopped(Stop::Memory);
