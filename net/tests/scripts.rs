@@ -414,13 +414,15 @@ fn answers_to_scripts_and_all_their_attempts_are_bounded() {
         let mut client = Client::new(address(server));
         let long = "v".repeat(1_000_000);
         assert_eq!(client.ask(&["SET", "long", &long]), "+OK\r\n");
-        let often = "local t = {} for i = 1, 7000 do t[i] = KEYS[1] end return #redis.call('mget', unpack(t))";
+        let often =
+            "local t = {} for i = 1, 7000 do t[i] = KEYS[1] end return #redis.call('mget', unpack(t))";
         let before = resident_bytes();
         let answer = client.eval(often, &["long"], &[]);
         assert!(answer.contains("limit --script-memory-max reached"), "{answer}");
         assert!(resident_bytes() < before + (200 << 20), "{}", resident_bytes() - before);
         assert_eq!(client.eval("return #redis.call('get', KEYS[1])", &["long"], &[]), ":1000000\r\n");
-        let busy = "local x = 0 for i = 1, 2e6 do x = x + i end for i = 1, 100 do redis.call('get', 'x' .. i) end";
+        let busy =
+            "local x = 0 for i = 1, 2e6 do x = x + i end for i = 1, 100 do redis.call('get', 'x' .. i) end";
         let began = Instant::now();
         let answer = client.eval(busy, &[], &[]);
         assert!(answer.contains("limit --script-time-max reached"), "{answer}");

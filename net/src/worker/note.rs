@@ -56,7 +56,10 @@ impl WorkerState {
     fn note(&self, conn: &Connection, reply: &ReplyKind, (key, echo): (&[u8], &[u8]), ns: u64) {
         let observed = &self.shared.observed;
         observed.happened(Event::Request, self.now / 1000, ns / 1_000_000);
-        let Some(words) = reply.words(key, echo).filter(|_| ns >= self.slow.from_ns) else { return };
+        if ns < self.slow.from_ns {
+            return;
+        }
+        let Some(words) = reply.words(key, echo).filter(|_| self.slow.may_keep(self.ticks)) else { return };
         observed.add_slow(SlowEntry {
             id: 0,
             second: self.now / 1000,
