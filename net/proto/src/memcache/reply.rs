@@ -38,7 +38,7 @@ pub enum Reply<'a> {
     MetaNoop,
     /// `ME`: key and figures.
     MetaDebug(&'a [u8]),
-    /// `ERROR`, `CLIENT_ERROR ...` or `SERVER_ERROR ...`: the whole line.
+    /// `ERROR`, `CLIENT_ERROR ...`, `SERVER_ERROR ...`, or a refusal with a word of its own (`BADCLASS ...`): the whole line.
     Error(&'a [u8]),
 }
 
@@ -81,6 +81,10 @@ pub fn parse(input: &[u8]) -> Result<(Reply<'_>, usize), NoReply> {
             Reply::Meta { code: [first[0], first[1]], flags: rest, value: None }
         }
         b"ERROR" | b"ERROR:" | b"CLIENT_ERROR" | b"SERVER_ERROR" => Reply::Error(line),
+        // Refusals to administrators.
+        b"BADCLASS" | b"SAME" | b"NOTSTARTED" | b"MEMLIMIT_TOO_SMALL" | b"MEMLIMIT_ADJUST_FAILED" => {
+            Reply::Error(line)
+        }
         // memcached's old padding of a counter that became shorter may leave spaces behind the number.
         number => Reply::Number(unsigned(number).ok_or(NoReply::Invalid)?),
     };
