@@ -76,6 +76,7 @@ pub use anew::Again;
 pub use config::{SEGMENT_BYTES, SEGMENTS_MIN, ShardConfig, StoreError};
 pub use marks::{Unsaved, What};
 pub use offered::OfferLimits;
+pub use read::Glance;
 pub use returning::{Chunk, Returning};
 pub use scan::Tells;
 pub use unknown::{Known, Recovered};

@@ -3,10 +3,19 @@
 use super::{Key, Shard};
 use crate::bytes::Bytes;
 use crate::changes::Cause;
-use crate::command::{Expiry, Found, Lease, Meta, Millis, Outcome, Read, Value};
+use crate::command::{Command, Expiry, Found, Lease, Meta, Millis, Op, Outcome, Read, Value};
 use crate::index::{Place, Slot};
 use crate::item::{Header, state};
 use crate::spaces::mixed;
+
+/// What a look that is no access finds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Glance {
+    Found(Meta),
+    Absent,
+    /// The item is not in DRAM, or nobody knows yet.
+    Unknown,
+}
 
 impl Shard {
     #[inline]
@@ -57,15 +66,35 @@ impl Shard {
 
     /// Whether a key has a value, without an access. `None`: its item is not in DRAM, or nobody knows yet. `hash` as for [`Shard::execute`].
     pub fn is_there(&self, database: u16, key: &[u8], hash: u64, now: Millis) -> Option<bool> {
+        match self.glance_at((database, key), hash, now, false) {
+            Glance::Found(_) => Some(true),
+            Glance::Absent => Some(false),
+            Glance::Unknown => None,
+        }
+    }
+
+    /// What a command that is to be executed will find. It is no access, and counts as neither a hit nor a miss. `hash` as for
+    /// [`Shard::execute`].
+    pub fn glance(&self, command: &Command<'_>, hash: u64, now: Millis) -> Glance {
+        let is_plain = matches!(command.op, Op::Read(read) if read.is_plain());
+        self.glance_at((command.database, command.key), hash, now, is_plain)
+    }
+
+    /// `is_plain`: for a read that changes nothing, which need not wait until all is known.
+    fn glance_at(&self, (database, key): (u16, &[u8]), hash: u64, now: Millis, is_plain: bool) -> Glance {
         let space = self.spaces.of(database);
         let key = Key { bytes: key, space, hash: mixed(hash, space) };
         match self.find(key) {
             Some((_, slot)) => {
                 let item = self.segments.item(slot.location());
                 let flushed = if now >= self.flush_at { u64::MAX } else { self.flushed };
-                Some(item.is_live(now, flushed) && !item.is(state::PLACEHOLDER))
+                match item.is_live(now, flushed) && !item.is(state::PLACEHOLDER) {
+                    true => Glance::Found(self.meta(slot.location())),
+                    false => Glance::Absent,
+                }
             }
-            None => self.ticket(key, false).is_none().then_some(false),
+            None if self.ticket(key, is_plain).is_some() => Glance::Unknown,
+            None => Glance::Absent,
         }
     }
 

@@ -134,7 +134,7 @@ impl Monitors {
 
     /// Tells those of requests these lines.
     pub fn tell(&self, lines: &[u8]) {
-        for monitor in self.all().iter().filter(|monitor| monitor.sees == Sees::Requests) {
+        for monitor in self.those_now().iter().filter(|monitor| monitor.sees == Sees::Requests) {
             monitor.tell(lines);
         }
     }
@@ -142,13 +142,18 @@ impl Monitors {
     /// Tells watchers of events; how many lines they were given, and how many they lost.
     pub fn tell_events(&self, lines: &EventLines) -> (u64, u64) {
         let (mut told, mut skipped) = (0, 0);
-        for monitor in self.all().iter() {
+        for monitor in self.those_now() {
             if let Sees::Events(kinds) = monitor.sees {
                 let (more, lost) = monitor.tell_events(kinds, lines);
                 (told, skipped) = (told + more, skipped + lost);
             }
         }
         (told, skipped)
+    }
+
+    /// All of them, for work that shards need not queue for.
+    fn those_now(&self) -> Vec<Arc<Monitor>> {
+        self.all().clone()
     }
 
     fn all(&self) -> MutexGuard<'_, Vec<Arc<Monitor>>> {
@@ -208,6 +213,7 @@ impl Monitor {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::{Duration, Instant};
 
     #[test]
     fn each_monitor_is_told_what_comes_while_it_is_there() {
@@ -244,6 +250,26 @@ mod tests {
         all[0].take(&mut lines);
         assert_eq!((lines.len(), all[0].is_lost()), (MONITOR_BYTES_MAX + 1, false));
         assert!(all[1].has_news() && all[1].is_lost(), "it was slower");
+    }
+
+    /// A watcher whose lines are being taken or copied holds up who tells it, and nobody else.
+    #[test]
+    fn the_list_is_free_while_a_watcher_is_told() {
+        let monitors = Monitors::default();
+        let watcher = monitors.begin(Sees::Events(Watched::FETCHERS)).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(10);
+        std::thread::scope(|scope| {
+            let held = watcher.pending();
+            let teller = scope.spawn(|| monitors.tell_events(&lines(&[(Watched::FETCHERS, "f\n")])));
+            // The list's, this one's, and that of who tells it.
+            while Arc::strong_count(&watcher) < 3 {
+                assert!(Instant::now() < deadline, "it is told under the list's lock");
+                std::thread::yield_now();
+            }
+            assert_eq!(monitors.watchers(), 1);
+            drop(held);
+            assert_eq!(teller.join().unwrap(), (1, 0));
+        });
     }
 
     fn lines(all: &[(Watched, &str)]) -> EventLines {

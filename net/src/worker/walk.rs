@@ -49,8 +49,18 @@ impl WorkerState {
         read_ns: u64,
     ) -> bool {
         // What is asked of another shard is taken back until the walk is over: nothing may be behind it.
-        if !conn.queue.is_empty() || matches!(over, Over::Dump(_)) && !conn.has_room(DUMP_BYTES_MAX) {
+        if !conn.queue.is_empty() {
             return false;
+        }
+        if matches!(over, Over::Dump(_)) {
+            if is_in_vain(conn, over) {
+                conn.walk = None;
+                self.finish(conn, part, &[], read_ns, Answer::Walked { count: 1, found: &[] });
+                return true;
+            }
+            if !conn.has_room(DUMP_BYTES_MAX) {
+                return false;
+            }
         }
         let mut walk = conn.walk.take().unwrap_or_else(|| Box::new(self.walk(conn, part, over)));
         let shard = (walk.cursor >> CURSOR_BITS) as u16;
@@ -176,7 +186,7 @@ impl WorkerState {
         read_ns: u64,
     ) -> bool {
         let answer = match came {
-            Came::More if self.passes(&mut walk, conn) => {
+            Came::More if !is_in_vain(conn, walk.over) && self.passes(&mut walk, conn) => {
                 self.tell_part(conn, part, &mut walk);
                 conn.walk = Some(walk);
                 if !conn.dirty {
@@ -198,7 +208,7 @@ impl WorkerState {
 
     /// What a dump has found is written after each step: who does not take it stops the walk.
     fn tell_part(&mut self, conn: &mut Connection, part: &Part<'_>, walk: &mut Walk) {
-        if matches!(walk.over, Over::Dump(_)) && conn.phase == Phase::Open {
+        if matches!(walk.over, Over::Dump(_)) {
             conn.output.prepare(|| self.pool.take());
             self.compose(conn, part, &[], &Answer::Walked { count: 0, found: &walk.found });
             walk.found.clear();
@@ -311,6 +321,11 @@ impl Walk {
     }
 }
 
+/// Whether it is a dump for a client that is told nothing more. Its steps would be gathered until the connection is closed.
+fn is_in_vain(conn: &Connection, over: Over) -> bool {
+    matches!(over, Over::Dump(_)) && conn.phase != Phase::Open
+}
+
 /// A number that looks random (the finalizer of SplitMix64).
 fn mixed(seed: u64) -> u64 {
     let seed = seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
@@ -318,3 +333,6 @@ fn mixed(seed: u64) -> u64 {
     let seed = (seed ^ seed >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
     seed ^ seed >> 31
 }
+
+#[cfg(test)]
+mod tests;

@@ -135,6 +135,29 @@ fn a_new_value_has_not_been_read() {
 }
 
 #[test]
+fn a_glance_sees_what_a_read_would_and_counts_nothing() {
+    let mut shard = shard();
+    let glance = |shard: &Shard, now| {
+        let command = Command { database: 0, key: b"k", op: Op::Read(Read::default()) };
+        match shard.glance(&command, shard.hash(0, b"k"), now) {
+            Glance::Found(meta) => Some((meta.value_bytes, meta.fetched)),
+            Glance::Absent => None,
+            Glance::Unknown => panic!("all is in memory"),
+        }
+    };
+    let counted = |shard: &Shard| (shard.stats().hits.read(), shard.stats().misses.read());
+    assert_eq!(glance(&shard, NOW), None);
+    let write = Write { expiry: Expiry::At(NOW + 5), ..Write::set(b"123") };
+    ask(&mut shard, b"k", Op::Write(write), NOW);
+    let before = counted(&shard);
+    assert_eq!([(); 2].map(|()| glance(&shard, NOW)), [Some((3, false)); 2]);
+    assert_eq!([NOW + 4, NOW + 5].map(|now| glance(&shard, now).is_some()), [true, false]);
+    shard.flush(Some(NOW + 2), NOW);
+    assert_eq!([NOW + 1, NOW + 2].map(|now| glance(&shard, now).is_some()), [true, false]);
+    assert_eq!(counted(&shard), before);
+}
+
+#[test]
 fn a_scan_over_a_growing_index_sees_every_key() {
     let mut shard = shard();
     for number in 0..5_000u32 {

@@ -3,6 +3,7 @@
 use super::compose::{self, PROTOCOL_VERSION};
 use super::lower;
 use super::reply_kind::{Kind, Topic};
+use crate::cpu_time::CpuTime;
 use crate::observed::MONITOR_BYTES_MAX;
 use crate::session::answer::Answer;
 use crate::session::context::{Changeable, ComposeContext, ServerView};
@@ -214,9 +215,10 @@ fn general(context: &ComposeContext<'_>, tail: &mut Vec<u8>) {
     stat("version", PROTOCOL_VERSION, tail);
     stat("torc_version", env!("CARGO_PKG_VERSION"), tail);
     stat("pointer_size", usize::BITS, tail);
-    let [user, system] = cpu_seconds();
-    stat("rusage_user", format_args!("{user:.6}"), tail);
-    stat("rusage_system", format_args!("{system:.6}"), tail);
+    let used = CpuTime::of_process();
+    for (name, time) in [("rusage_user", used.user), ("rusage_system", used.system)] {
+        stat(name, format_args!("{}.{:06}", time.as_secs(), time.subsec_micros()), tail);
+    }
     stat("threads", server.shard_count(), tail);
     stat("accepting_conns", 1, tail);
     for (name, figure) in GAUGES {
@@ -228,15 +230,6 @@ fn general(context: &ComposeContext<'_>, tail: &mut Vec<u8>) {
     stat("hash_power_level", server.figure("index_buckets").checked_ilog2().unwrap_or(0), tail);
     NEVER.iter().for_each(|name| stat(name, 0, tail));
     stat("torc_transport", server.transport(), tail);
-}
-
-/// What a process has used of the CPUs, in seconds: as itself, and in the kernel.
-fn cpu_seconds() -> [f64; 2] {
-    // SAFETY: the structure is numbers alone, for which all zeros is a value.
-    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
-    // SAFETY: `usage` is writable for the length of the call, which keeps nothing of it.
-    unsafe { libc::getrusage(libc::RUSAGE_SELF, &mut usage) };
-    [usage.ru_utime, usage.ru_stime].map(|time| time.tv_sec as f64 + time.tv_usec as f64 / 1e6)
 }
 
 fn settings(context: &ComposeContext<'_>, tail: &mut Vec<u8>) {

@@ -12,12 +12,12 @@ mod watched;
 use super::mail::Address;
 use crate::event_classes::EventClasses;
 use crate::transport::ConnId;
-use names::Before;
 use torc_engine::Shard;
 use torc_engine::command::{Command, Expiry, Millis, Op, Outcome, Read};
+use torc_engine::shard::Glance;
 use torc_engine::words;
 use torc_proto::memcache::Watched;
-use watched::{Look, WatchedEvents};
+use watched::WatchedEvents;
 
 /// Bytes of notices that wait for a place at another shard; beyond that they are dropped, and counted.
 const NOTICES_BYTES_MAX: usize = 4 << 20;
@@ -80,25 +80,16 @@ impl Notices {
         hash: u64,
         now: Millis,
     ) -> Outcome<'s> {
-        let looked = match self.watched.are_of_items() {
-            true => WatchedEvents::look(shard, command, hash, now),
-            false => Look::Unknown,
-        };
         let persists = matches!(command.op, Op::Read(Read { expiry: Expiry::Never, .. }));
-        let before = if persists || self.classes.has(EventClasses::NEW) {
-            let look = Op::Read(Read { peek: true, ..Read::default() });
-            match shard.execute(&Command { op: look, ..*command }, hash, now) {
-                Outcome::Item(found) => Before::There { expires: found.meta.expiry.is_some() },
-                Outcome::Miss => Before::Absent,
-                _ => Before::Unknown,
-            }
-        } else {
-            Before::Unknown
+        // Commands alone count as hits and misses, however many listen.
+        let before = match persists || self.classes.has(EventClasses::NEW) || self.watched.are_of_items() {
+            true => shard.glance(command, hash, now),
+            false => Glance::Unknown,
         };
         let outcome = shard.execute(command, hash, now);
         names::note(self, command, &outcome, before, now);
         if self.watched.are_of_items() {
-            self.watched.note(command, &outcome, looked, now);
+            self.watched.note(command, &outcome, before, now);
         }
         outcome
     }

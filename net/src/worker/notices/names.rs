@@ -7,21 +7,14 @@ use torc_engine::bytes::Bytes;
 use torc_engine::command::{
     Bits, Command, Delta, Expiry, IfEqual, Millis, Op, Outcome, Then, Unpack, WriteMode, Writes,
 };
+use torc_engine::shard::Glance;
 
-/// What a key was before a command, if somebody has looked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Before {
-    Unknown,
-    Absent,
-    There { expires: bool },
-}
-
-/// Notes what came of a command.
+/// Notes what came of a command. `before`: what there was, if somebody has looked.
 pub(super) fn note(
     notices: &mut Notices,
     command: &Command<'_>,
     outcome: &Outcome<'_>,
-    before: Before,
+    before: Glance,
     now: Millis,
 ) {
     let mut tell = |class, event| notices.note(class, event, command.database, command.key);
@@ -43,13 +36,13 @@ pub(super) fn note(
         Outcome::Fields(_) => command.op.changes(),
         _ => false,
     };
-    if stores && before == Before::Absent {
+    if stores && before == Glance::Absent {
         tell(EventClasses::NEW, "new");
     }
     match (&command.op, outcome) {
         (Op::Read(read), Outcome::Item(_)) => match read.expiry {
             Expiry::Keep => {}
-            Expiry::Never if before == (Before::There { expires: true }) => {
+            Expiry::Never if matches!(before, Glance::Found(meta) if meta.expiry.is_some()) => {
                 tell(EventClasses::GENERIC, "persist")
             }
             Expiry::Never => {}
@@ -71,7 +64,7 @@ pub(super) fn note(
         }
         (Op::Bits(Bits::Fields { writes, steps }), Outcome::Fields(results)) => match writes {
             Writes::Never => {}
-            Writes::IfOther if before != Before::Absent && is_set_already(steps, results) => {}
+            Writes::IfOther if before != Glance::Absent && is_set_already(steps, results) => {}
             _ => tell(EventClasses::STRING, "setbit"),
         },
         (Op::SetRange { .. }, Outcome::Stored { .. }) => tell(EventClasses::STRING, "setrange"),

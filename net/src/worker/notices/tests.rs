@@ -1,6 +1,7 @@
 //! What is noted, told, passed to other shards and dropped.
 
 use super::*;
+use crate::observed::Sees;
 use crate::session::Protocol;
 use crate::worker::notices::gone::Gone;
 use crate::worker::state::WorkerState;
@@ -136,6 +137,40 @@ fn commands_have_the_names_of_redis() {
         sent(&mut first);
         first.give_notices();
         assert_eq!(events(heard(&mut first)), *expected, "{words:?}");
+    }
+}
+
+/// INFO tells the same figures whether somebody listens or not.
+#[test]
+fn who_listens_changes_no_count_of_hits_and_misses() {
+    let counts = |listens: bool, watches: bool| {
+        let (mut first, _) = if listens { listened("EAnm") } else { pair(Protocol::Resp) };
+        let kinds = Watched::FETCHERS.with(Watched::MUTATIONS).with(Watched::DELETIONS);
+        let watcher =
+            watches.then(|| first.shared.observed.monitors.begin(Sees::Events(kinds)).expect("one"));
+        first.look_for_listeners();
+        assert_eq!(first.notices.are_off(), !listens && !watches);
+        let key = key_of(&first, 0);
+        for words in [
+            &["GET", &key][..],
+            &["SET", &key, "v"],
+            &["GET", &key],
+            &["APPEND", &key, "w"],
+            &["GETEX", &key, "PERSIST"],
+            &["PEXPIREAT", &key, &(NOW + 5).to_string()],
+            &["DEL", &key],
+            &["DEL", &key],
+        ] {
+            execute(&mut first, &resp(words), 2);
+            sent(&mut first);
+        }
+        first.give_notices();
+        assert_eq!(watcher.is_some_and(|watcher| watcher.has_news()), watches);
+        (first.shard.stats().hits.read(), first.shard.stats().misses.read())
+    };
+    assert_eq!(counts(false, false), (2, 1));
+    for (listens, watches) in [(true, false), (false, true), (true, true)] {
+        assert_eq!(counts(listens, watches), (2, 1), "{listens} {watches}");
     }
 }
 

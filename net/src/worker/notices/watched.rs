@@ -16,10 +16,10 @@ use crate::observed::EventLines;
 use crate::session::memcache::dump::encode;
 use crate::transport::ConnId;
 use std::io::Write as _;
-use torc_engine::Shard;
 use torc_engine::command::{
-    Arithmetic, Body, Command, Expiry, Meta, Millis, Op, Outcome, Read, Refusal, Write, WriteMode,
+    Arithmetic, Body, Command, Expiry, Meta, Millis, Op, Outcome, Refusal, Write, WriteMode,
 };
+use torc_engine::shard::Glance;
 use torc_proto::memcache::{CLASS, Watched};
 
 /// Bytes of lines of one turn; beyond that they are dropped, and counted.
@@ -34,15 +34,6 @@ pub(crate) struct WatchedEvents {
     shards: u16,
     lines: EventLines,
     dropped: u64,
-}
-
-/// What a look has found before a command.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Look {
-    Found(Meta),
-    Absent,
-    /// Nobody has looked, or the item has to be fetched first.
-    Unknown,
 }
 
 impl WatchedEvents {
@@ -73,18 +64,8 @@ impl WatchedEvents {
         self.lines.ends.len() as u64
     }
 
-    /// Looks for the item of a command, as memcached does.
-    pub(super) fn look(shard: &mut Shard, command: &Command<'_>, hash: u64, now: Millis) -> Look {
-        let op = Op::Read(Read { peek: true, ..Read::default() });
-        match shard.execute(&Command { op, ..*command }, hash, now) {
-            Outcome::Item(found) => Look::Found(found.meta),
-            Outcome::Miss => Look::Absent,
-            _ => Look::Unknown,
-        }
-    }
-
-    /// Notes a command and what came of it.
-    pub(super) fn note(&mut self, command: &Command<'_>, outcome: &Outcome<'_>, before: Look, now: Millis) {
+    /// Notes a command, what there was before, and what came of it.
+    pub(super) fn note(&mut self, command: &Command<'_>, outcome: &Outcome<'_>, before: Glance, now: Millis) {
         // It is executed again when the item is there.
         if matches!(outcome, Outcome::Pending(_)) {
             return;
@@ -93,11 +74,11 @@ impl WatchedEvents {
         match &command.op {
             Op::Write(write) => self.note_store(command.key, write, outcome, now),
             Op::Delete(_) => {
-                if let (Outcome::Deleted { .. }, Look::Found(meta)) = (outcome, before) {
+                if let (Outcome::Deleted { .. }, Glance::Found(meta)) = (outcome, before) {
                     self.note_delete(command.key, &meta);
                 }
             }
-            Op::Arithmetic(Arithmetic { initial: Some(_), .. }) if before == Look::Absent => {
+            Op::Arithmetic(Arithmetic { initial: Some(_), .. }) if before == Glance::Absent => {
                 if let Outcome::Counter { meta, .. } = outcome {
                     self.note_stored(command.key, ("stored", "add"), ttl(meta.expiry, now), meta.value_bytes);
                 }
@@ -111,11 +92,11 @@ impl WatchedEvents {
         }
     }
 
-    fn note_fetch(&mut self, command: &Command<'_>, before: Look) {
+    fn note_fetch(&mut self, command: &Command<'_>, before: Glance) {
         let (status, class, bytes) = match before {
-            Look::Found(meta) => ("found", CLASS, meta.value_bytes),
-            Look::Absent => ("not_found", 0, 0),
-            Look::Unknown => return,
+            Glance::Found(meta) => ("found", CLASS, meta.value_bytes),
+            Glance::Absent => ("not_found", 0, 0),
+            Glance::Unknown => return,
         };
         let client = self.client_number();
         self.line(Watched::FETCHERS, |to| {
@@ -264,7 +245,7 @@ mod tests {
         let all = Watched::of_bits(u8::MAX);
         let set = command(Op::Write(Write::set(b"abc")));
         let lines = noted(all, |events| {
-            events.note(&set, &Outcome::Stored { meta, old: None }, Look::Absent, 1_795_995_240_000);
+            events.note(&set, &Outcome::Stored { meta, old: None }, Glance::Absent, 1_795_995_240_000);
             events.note_connection("conn_new", "127.0.0.1:80", None);
             events.note_connection("conn_close", "/run/a:1", Some("normal"));
             events.note_connection("conn_new", "[::1]:80", None);
@@ -285,11 +266,11 @@ mod tests {
     fn only_what_is_watched_is_noted_and_no_more_than_fits() {
         let set = Command { database: 0, key: b"k", op: Op::Write(Write::set(b"abc")) };
         let lines = noted(Watched::FETCHERS, |events| {
-            events.note(&set, &Outcome::NotStored { old: None }, Look::Found(Meta::default()), 0);
+            events.note(&set, &Outcome::NotStored { old: None }, Glance::Found(Meta::default()), 0);
         });
         assert_eq!(lines.len(), 1, "{lines:?}");
         let lines = noted(Watched::FETCHERS, |events| {
-            (0..10_000).for_each(|_| events.note(&set, &Outcome::Miss, Look::Absent, 0));
+            (0..10_000).for_each(|_| events.note(&set, &Outcome::Miss, Glance::Absent, 0));
             assert!(events.dropped > 0 && events.lines.bytes.len() < LINES_BYTES_MAX + 1024);
         });
         assert!(lines.len() < 10_000);
