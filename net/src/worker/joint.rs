@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   keys are held --> look: the item, whether other keys have one --> write --> remove the item that was moved --> keys are released
-//!                 --> look: value after value, which are combined --> write, a block a turn --> keys are released
+//!                 --> look: value after value, which are combined --> write, block by block --> keys are released
 //!                 --> look: value after value                     --> keys are released --> compare them, a part a turn
 //! ```
 //!
