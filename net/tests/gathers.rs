@@ -254,6 +254,20 @@ fn bits_of_more_than_16_mib_are_refused() {
     });
 }
 
+/// A command of some hundred bytes keeps a shard and its keys busy no longer than so many bytes take.
+#[test]
+fn values_that_are_too_long_together_are_refused_and_their_keys_let_go() {
+    let memory = |config: ServerConfig| ServerConfig { memory_bytes: 256 << 20, ..config };
+    let server = start(memory(kinds().remove(0)));
+    let mut stream = connect(address(&server));
+    ask_lines(&mut stream, &["SETBIT k 134217727 1", "SET d old"]);
+    let refused = "-ERR BITOP of values that are together longer than 536870912 bytes\r\n";
+    assert_eq!(ask_line(&mut stream, &format!("BITOP OR d{}", " k".repeat(33))), refused);
+    assert_eq!(ask_lines(&mut stream, &["GET d", "STRLEN k"]), ["$3\r\nold\r\n", ":16777216\r\n"]);
+    assert_eq!(ask_line(&mut stream, &format!("BITOP OR d{}", " k".repeat(32))), ":16777216\r\n");
+    end(server);
+}
+
 /// What has no memory is refused, and lets go of what was lent for it.
 #[test]
 fn what_clients_have_no_memory_for_is_refused_and_pins_nothing() {

@@ -85,6 +85,8 @@ pub enum Jointly {
     NoItem,
     /// A value is longer than the command takes.
     TooLong,
+    /// All values together are.
+    TooMuch,
     /// A key has a value of so many bytes; none, if they are none.
     Length(u64),
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   keys are held --> look: the item, whether other keys have one --> write --> remove the item that was moved --> keys are released
-//!                 --> look: value after value, which are combined --> write, a block a turn --> keys are released
+//!                 --> look: value after value, which are combined --> write, block by block --> keys are released
 //!                 --> look: value after value                     --> keys are released --> compare them, a part a turn
 //! ```
 //!
@@ -41,6 +41,10 @@ pub(crate) struct JointRun {
     item: Option<(Meta, Vec<u8>)>,
     /// What values are gathered for.
     gathering: Option<Gathering>,
+    /// The turn in which it has had its share, or nothing was left for it: see [`Share`].
+    waits_since: Option<u32>,
+    /// Its client was told that something has changed that it may have read for this command.
+    is_told: bool,
     /// A key has a value that may have to have none.
     is_there: bool,
     /// A key has none that may have to have one.
@@ -116,6 +120,11 @@ impl JointRun {
         self.gathering.as_ref().is_some_and(Gathering::is_to_compare)
     }
 
+    /// The client is told of changes. The answer may be from before them.
+    pub(super) fn note_told(&mut self) {
+        self.is_told |= self.only_reads();
+    }
+
     /// Takes the answer to a part. What was lent for it is to be released.
     pub(super) fn take(&mut self, answer: &Answer<'_>) -> Vec<Lent> {
         let mut lent = Vec::new();
@@ -163,3 +172,6 @@ fn bytes_of(found: &Found<'_>, lent: &mut Vec<Lent>) -> Vec<u8> {
     }
     bytes
 }
+
+#[cfg(test)]
+mod tests;

@@ -230,7 +230,7 @@ impl WorkerState {
         self.rounds.begin_turn();
         self.look_for_listeners();
         self.turn.began_ns = began_ns;
-        self.share = Share::default();
+        self.share.renew();
         self.monitoring.is_on = self.shared.observed.monitors.is_any();
         self.slow.begin_turn(&self.shared.observed, began_ns);
         self.ticks = began_ns / 1_000_000;

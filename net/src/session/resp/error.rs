@@ -41,6 +41,8 @@ pub(super) enum Error {
     FewSources(&'static str),
     /// BITOP, LCS: a value that is too long for it.
     CombinedTooLong,
+    /// BITOP: all values together.
+    CombinedTooMuch,
     ComparedTextTooLong,
     /// LCS.
     LengthAndStretches,
@@ -142,6 +144,7 @@ impl Error {
             | Error::TooManyNames
             | Error::ComparedTooLong
             | Error::CombinedTooLong
+            | Error::CombinedTooMuch
             | Error::ComparedTextTooLong
             | Error::TransactionTooLong => BadInput::Limit,
             Error::FrameTooLong

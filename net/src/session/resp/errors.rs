@@ -128,6 +128,7 @@ fn fixed(error: Error) -> &'static str {
         Error::BitfieldReadOnly => "ERR BITFIELD_RO only supports the GET subcommand",
         Error::SeveralSources => "ERR BITOP NOT must be called with a single source key.",
         Error::CombinedTooLong => "ERR BITOP of a value longer than 16777216 bytes",
+        Error::CombinedTooMuch => "ERR BITOP of values that are together longer than 536870912 bytes",
         Error::ComparedTextTooLong => "ERR LCS of a value longer than 32768 bytes",
         Error::LengthAndStretches => "ERR If you want both the length and indexes, please just use IDX.",
         Error::NoFrequency => {

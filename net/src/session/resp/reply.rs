@@ -435,6 +435,7 @@ fn done_jointly(kind: Kind, jointly: Jointly, out: &mut Output) {
         (Kind::Renamed, _) => compose::simple(out.tail(), "OK"),
         (_, Jointly::Length(length)) => compose::integer(out.tail(), signed(length)),
         (Kind::Combined, Jointly::TooLong) => failed(Error::CombinedTooLong, &[], out),
+        (_, Jointly::TooMuch) => failed(Error::CombinedTooMuch, &[], out),
         (_, Jointly::TooLong) => failed(Error::ComparedTextTooLong, &[], out),
         (_, jointly) => compose::integer(out.tail(), (jointly == Jointly::Done).into()),
     }

@@ -3,12 +3,13 @@
 //! Values are taken one after the other, each in pieces. Nothing is kept of them but what they come to so far, in blocks that can be
 //! stored one by one.
 
+use super::share::LEAST_BYTES;
 use crate::session::BitOperation;
 use std::collections::VecDeque;
 use torc_engine::bytes::Bytes;
 
-/// Bytes of a block: what is stored in one turn.
-const BLOCK_BYTES: usize = 256 << 10;
+/// Bytes of a block: what is stored at a time, and in a turn at least.
+const BLOCK_BYTES: usize = LEAST_BYTES;
 /// Bytes that are copied at a time, to where they can be combined.
 const COPIED_BYTES: usize = 4 << 10;
 
@@ -20,15 +21,20 @@ pub(super) struct Combination {
     beside: VecDeque<Vec<u8>>,
     /// Length of the longest value that was taken.
     len: usize,
+    /// Length of the shortest one. Behind it AND has zeros, whatever was combined there.
+    shortest: usize,
     values: usize,
     /// Bytes that were taken of the next value.
     taken: usize,
+    /// Bytes that were given.
+    given: usize,
 }
 
 impl Combination {
     pub(super) fn new(operation: BitOperation) -> Combination {
         let (combined, beside) = (VecDeque::new(), VecDeque::new());
-        Combination { operation, combined, beside, len: 0, values: 0, taken: 0 }
+        let (len, shortest) = (0, usize::MAX);
+        Combination { operation, combined, beside, len, shortest, values: 0, taken: 0, given: 0 }
     }
 
     /// Length of the longest value that was taken.
@@ -68,16 +74,8 @@ impl Combination {
 
     /// The value ends here; one that is not there has no bytes. What is behind it counts as zeros.
     pub(super) fn end_value(&mut self) {
-        if self.operation == BitOperation::And {
-            let (block, from) = (self.taken / BLOCK_BYTES, self.taken % BLOCK_BYTES);
-            let mut behind = self.combined.iter_mut().skip(block);
-            if let Some(cut) = behind.next() {
-                let from = from.min(cut.len());
-                cut[from..].fill(0);
-            }
-            behind.for_each(|block| block.fill(0));
-        }
         self.len = self.len.max(self.taken);
+        self.shortest = self.shortest.min(self.taken);
         self.values += 1;
         self.taken = 0;
     }
@@ -106,8 +104,13 @@ impl Combination {
             BitOperation::Diff1 | BitOperation::One => {
                 each(&mut block, &beside, |byte, without| byte & !without);
             }
-            BitOperation::And | BitOperation::Or | BitOperation::Xor | BitOperation::Diff => {}
+            BitOperation::And => {
+                let kept = self.shortest.saturating_sub(self.given).min(block.len());
+                block[kept..].fill(0);
+            }
+            BitOperation::Or | BitOperation::Xor | BitOperation::Diff => {}
         }
+        self.given += block.len();
         Some(block)
     }
 }
@@ -225,6 +228,17 @@ mod tests {
             }
             prop_assert_eq!(combined(operation, &values, piece), model(operation, &values));
         }
+    }
+
+    /// There may be 65,000 of them.
+    #[test]
+    fn a_short_value_costs_nothing_behind_its_end() {
+        let mut combination = Combination::new(BitOperation::And);
+        combination.take(Bytes::from(&[0xFF; 2 * BLOCK_BYTES][..]));
+        combination.end_value();
+        combination.end_value();
+        assert!(combination.combined.iter().all(|block| block.iter().all(|byte| *byte == 0xFF)));
+        assert!(combination.rest() == [0; 2 * BLOCK_BYTES]);
     }
 
     #[test]

@@ -24,9 +24,12 @@ pub(super) struct Comparison {
     values: [Vec<u8>; 2],
     /// Words of a row.
     words: usize,
-    /// The columns of each byte that the second value has, as bits, and where those of a byte begin.
+    /// The columns of each byte that both values have, as bits, and where those of a byte begin.
     columns: Vec<u64>,
     columns_of: Box<[Option<u32>; 256]>,
+    /// The bytes that the first value has, and how many of the second were looked at for them.
+    wanted: Box<[bool; 256]>,
+    seen: usize,
     /// The last row that was reckoned: a bit is 0 where the length grows.
     row: Vec<u64>,
     rows: usize,
@@ -47,19 +50,15 @@ pub(super) struct Comparison {
 impl Comparison {
     pub(super) fn new(asked: Compare, values: [Vec<u8>; 2]) -> Comparison {
         let words = values[1].len().div_ceil(64);
-        let (mut columns, mut columns_of) = (Vec::new(), Box::new([None; 256]));
-        for (column, byte) in values[1].iter().enumerate() {
-            let from = *columns_of[usize::from(*byte)].get_or_insert_with(|| {
-                columns.resize(columns.len() + words, 0);
-                (columns.len() - words) as u32
-            });
-            columns[from as usize + column / 64] |= 1 << (column % 64);
-        }
+        let mut wanted = Box::new([false; 256]);
+        values[0].iter().for_each(|byte| wanted[usize::from(*byte)] = true);
         Comparison {
             asked,
             words,
-            columns,
-            columns_of,
+            columns: Vec::new(),
+            columns_of: Box::new([None; 256]),
+            wanted,
+            seen: 0,
             row: vec![u64::MAX; words],
             rows: 0,
             kept: Vec::new(),
@@ -79,9 +78,10 @@ impl Comparison {
 
     /// Memory that comparing values of such lengths takes at most, bytes.
     pub(super) fn bytes_for([rows, columns]: [usize; 2]) -> usize {
-        let kept = rows.div_ceil(ROWS) + ROWS + columns.min(256) + 1;
+        let kept = rows.div_ceil(ROWS) + ROWS + rows.min(columns).min(256) + 1;
         size_of::<Comparison>()
             + size_of::<[Option<u32>; 256]>()
+            + size_of::<[bool; 256]>()
             + 2 * (rows + columns)
             + 8 * columns.div_ceil(64) * kept
     }
@@ -91,10 +91,14 @@ impl Comparison {
         Comparison::bytes_for([rows.len(), columns.len()])
     }
 
-    /// Goes on for about so many words, which are taken off. Whether it has come to its end.
-    pub(super) fn go_on(&mut self, words: &mut usize) -> bool {
+    /// Goes on for about so many words. All that it does is taken off, so that they may come to be less than none. Whether it has come to
+    /// its end.
+    pub(super) fn go_on(&mut self, words: &mut isize) -> bool {
+        if !self.find_columns(words) {
+            return false;
+        }
         while self.rows < self.values[0].len() {
-            if *words == 0 {
+            if *words <= 0 {
                 return false;
             }
             if self.rows.is_multiple_of(ROWS) && self.asked != Compare::Length {
@@ -103,7 +107,7 @@ impl Comparison {
             let byte = self.values[0][self.rows];
             reckon(&mut self.row, columns(&self.columns, &self.columns_of, byte));
             self.rows += 1;
-            *words = words.saturating_sub(self.words.max(1));
+            *words -= self.words.max(1) as isize;
         }
         if self.left.is_none() {
             self.length = self.row.iter().map(|word| u64::from(word.count_zeros())).sum();
@@ -113,18 +117,39 @@ impl Comparison {
         self.walk_back(words)
     }
 
+    /// Finds the columns of the bytes that both values have. Whether all are found.
+    fn find_columns(&mut self, words: &mut isize) -> bool {
+        while let Some(bytes) = self.values[1].get(self.seen..).filter(|bytes| !bytes.is_empty()) {
+            if *words <= 0 {
+                return false;
+            }
+            let bytes = &bytes[..bytes.len().min(64)];
+            for (bit, byte) in (0..).zip(bytes).filter(|(_, byte)| self.wanted[usize::from(**byte)]) {
+                let from = *self.columns_of[usize::from(*byte)].get_or_insert_with(|| {
+                    *words -= self.words as isize;
+                    self.columns.resize(self.columns.len() + self.words, 0);
+                    (self.columns.len() - self.words) as u32
+                });
+                self.columns[from as usize + self.seen / 64] |= 1u64 << bit;
+            }
+            *words -= bytes.len() as isize;
+            self.seen += bytes.len();
+        }
+        true
+    }
+
     /// Walks back from the end, through about so many words of blocks. Whether it has come to the start.
-    fn walk_back(&mut self, words: &mut usize) -> bool {
+    fn walk_back(&mut self, words: &mut isize) -> bool {
         let (mut row, mut column) = self.left.unwrap_or_default();
         while row > 0 && column > 0 {
             let from = (row - 1) / ROWS * ROWS;
             if self.block_from != Some(from) {
-                if *words == 0 {
+                if *words <= 0 {
                     self.left = Some((row, column));
                     return false;
                 }
                 self.reckon_block(from, row);
-                *words = words.saturating_sub(self.block.len().max(1));
+                *words -= self.block.len().max(1) as isize;
             }
             if self.values[0][row - 1] == self.values[1][column - 1] {
                 (row, column) = (row - 1, column - 1);
@@ -231,7 +256,7 @@ mod tests {
         (table[one.len()][other.len()], bytes, stretches)
     }
 
-    fn compared(asked: Compare, values: [&[u8]; 2], words: usize) -> (u64, Vec<u8>) {
+    fn compared(asked: Compare, values: [&[u8]; 2], words: isize) -> (u64, Vec<u8>) {
         let mut comparison = Comparison::new(asked, values.map(<[u8]>::to_vec));
         let mut turns = 0;
         while !comparison.go_on(&mut { words }) {
@@ -242,7 +267,7 @@ mod tests {
         comparison.into_found()
     }
 
-    fn is_as_the_model([one, other]: [&[u8]; 2], bytes_min: u64, words: usize) {
+    fn is_as_the_model([one, other]: [&[u8]; 2], bytes_min: u64, words: isize) {
         let (length, bytes, stretches) = model([one, other], bytes_min);
         assert_eq!(compared(Compare::Length, [one, other], words), (length, Vec::new()));
         assert_eq!(compared(Compare::Bytes, [one, other], words), (length, bytes));
@@ -257,7 +282,7 @@ mod tests {
             one in prop::collection::vec(b'a'..b'd', 0..300),
             other in prop::collection::vec(b'a'..b'e', 0..200),
             bytes_min in 0..5u64,
-            words in 1..2000usize,
+            words in 1..2000isize,
         ) {
             is_as_the_model([&one, &other], bytes_min, words);
         }
@@ -274,11 +299,36 @@ mod tests {
     }
 
     #[test]
+    fn all_that_is_done_is_taken_off_however_little_may_be_done_at_a_time() {
+        let long: Vec<u8> = (0..5000u32).map(|at| ((at * at) >> 5) as u8).collect();
+        let done = |one: &[u8], words: isize| {
+            let mut comparison = Comparison::new(Compare::Bytes, [one.to_vec(), long.clone()]);
+            let (mut done, mut turns) = (0, 1);
+            loop {
+                let mut left = words;
+                let is_over = comparison.go_on(&mut left);
+                done += words - left;
+                if is_over {
+                    return (done, turns);
+                }
+                turns += 1;
+            }
+        };
+        let (all, _) = done(&long, isize::MAX);
+        let (in_parts, turns) = done(&long, 1000);
+        assert_eq!(all, in_parts);
+        // Rows, each block of them once more, and columns.
+        assert!(all >= 2 * 5000 * 79 && turns > 100, "{all}, {turns} turns");
+        let (for_a_byte, turns) = done(b"a", 1000);
+        assert!(for_a_byte < 6000 && turns >= 5, "{for_a_byte}, {turns} turns");
+    }
+
+    #[test]
     fn no_more_memory_is_taken_than_is_said() {
         let one: Vec<u8> = (0..5000u32).map(|at| ((at * at) >> 5) as u8).collect();
         let other: Vec<u8> = (0..3000u32).map(|at| ((at * 7) >> 3) as u8).collect();
         let mut comparison = Comparison::new(Compare::Bytes, [one, other]);
-        assert!(comparison.go_on(&mut { usize::MAX }));
+        assert!(comparison.go_on(&mut { isize::MAX }));
         let Comparison { columns, row, kept, block, found, .. } = &comparison;
         let words: usize = [columns, row, kept, block].map(Vec::len).iter().sum();
         assert!(words * 8 + found.len() <= comparison.bytes_held());

@@ -15,6 +15,8 @@ use torc_engine::command::{Found, Value};
 use torc_engine::segments::Lent;
 use torc_engine::words;
 
+/// The longest that all values of BITOP may be together: a month of days, each as long as may be. Keys are held until all are taken.
+const TOGETHER_BYTES_MAX: u64 = 32 * bits::BYTES_MAX;
 /// What a key costs of a turn beside its bytes.
 const KEY_COST: usize = 64;
 
@@ -25,8 +27,12 @@ pub(in crate::worker) struct Gathering {
     asked: usize,
     /// A long value, of which these slices are to be taken.
     lent: VecDeque<Lent>,
-    /// Bytes that were taken in this turn.
-    pub(super) taken: usize,
+    /// Bytes of all values so far.
+    together: u64,
+    /// Bytes that were taken and not charged for.
+    taken: usize,
+    /// Bytes that were charged for in this turn.
+    charged: usize,
 }
 
 #[derive(Debug)]
@@ -55,7 +61,7 @@ impl Gathering {
 
     /// `asked`: how many bytes of the command's words name no source.
     fn new(what: Gathered, asked: usize) -> Gathering {
-        Gathering { what, asked, lent: VecDeque::new(), taken: 0 }
+        Gathering { what, asked, lent: VecDeque::new(), together: 0, taken: 0, charged: 0 }
     }
 
     pub(super) fn bytes_held(&self) -> usize {
@@ -77,15 +83,20 @@ impl Gathering {
     /// Takes what a key has. A long value is lent: its slices are taken one by one.
     ///
     /// # Errors
-    /// It is too long.
+    /// It is too long, or all values together are.
     pub(in crate::worker) fn take(&mut self, found: Option<&Found<'_>>) -> Result<(), OwnedAnswer> {
         self.taken += KEY_COST;
         let bytes_max = match self.what {
             Gathered::Bits(_) => bits::BYTES_MAX,
             _ => compare::BYTES_MAX,
         };
-        match found.map(|found| found.value) {
+        let value = found.map(|found| found.value);
+        self.together = self.together.saturating_add(value.map_or(0, |value| value.len()));
+        match value {
             Some(value) if value.len() > bytes_max => return Err(OwnedAnswer::Jointly(Jointly::TooLong)),
+            Some(_) if self.together > TOGETHER_BYTES_MAX => {
+                return Err(OwnedAnswer::Jointly(Jointly::TooMuch));
+            }
             Some(Value::Chained(chain)) if !chain.is_empty() => {
                 self.lent.extend(chain.lend(0..chain.len()));
                 return Ok(());
@@ -128,6 +139,28 @@ impl Gathering {
         Some(lent)
     }
 
+    /// So many bytes more are done.
+    pub(super) fn has_done(&mut self, bytes: usize) {
+        self.taken += bytes;
+    }
+
+    /// What is to be charged for since the last time.
+    pub(super) fn charge(&mut self) -> usize {
+        let taken = std::mem::take(&mut self.taken);
+        self.charged += taken;
+        taken
+    }
+
+    /// What was charged for in this turn.
+    pub(super) fn charged(&self) -> usize {
+        self.charged
+    }
+
+    /// It goes on in another turn.
+    pub(super) fn end_turn(&mut self) {
+        self.charged = 0;
+    }
+
     /// What is lent and was not taken, to be released.
     pub(super) fn into_lent(self) -> VecDeque<Lent> {
         self.lent
@@ -154,7 +187,7 @@ impl Gathering {
     pub(in crate::worker) fn compared_at_once(mut self) -> (OwnedAnswer, Vec<u8>) {
         self.begin_comparison();
         if let Some(comparison) = self.comparison() {
-            let mut words = usize::MAX;
+            let mut words = isize::MAX;
             while !comparison.go_on(&mut words) {}
         }
         self.into_compared()
@@ -192,5 +225,26 @@ impl Gathering {
             let values = std::mem::take(values);
             self.what = Gathered::Compared(Box::new(Comparison::new(*asked, values)));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::BitOperation;
+    use torc_engine::command::Meta;
+
+    #[test]
+    fn values_that_are_too_long_together_are_refused() {
+        let mut gathering = Gathering::new(Gathered::Bits(Combination::new(BitOperation::Or)), 0);
+        let mut take = |len: usize, together: u64| {
+            gathering.together = together;
+            let value = vec![1; len];
+            let found = Found { meta: Meta::default(), value: Value::Inline(Bytes::from(value.as_slice())) };
+            gathering.take(Some(&found))
+        };
+        assert!(take(100, TOGETHER_BYTES_MAX - 100).is_ok());
+        assert!(matches!(take(101, TOGETHER_BYTES_MAX - 100), Err(OwnedAnswer::Jointly(Jointly::TooMuch))));
+        assert!(gathering.take(None).is_ok());
     }
 }

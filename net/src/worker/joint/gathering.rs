@@ -20,6 +20,13 @@ impl WorkerState {
         asked: Asked<'_>,
         read_ns: u64,
     ) -> Progress {
+        // Nothing is written yet, and nobody waits for it. What is one of a transaction's commands is done with the others.
+        if run.step == Step::Look && conn.is_ghost && conn.transaction.is_some() {
+            return Progress::Ends(OwnedAnswer::OutcomeUnknown);
+        }
+        if run.step != Step::Remove && !self.may_go_on(conn, run) {
+            return Progress::Waits;
+        }
         match run.step {
             Step::Look => self.gather(conn, run, asked, read_ns),
             Step::Write => self.write_block(conn, run, read_ns),
@@ -39,15 +46,13 @@ impl WorkerState {
         if !self.has_memory_for(gathering.bytes_for_lent()) {
             return Progress::Ends(OwnedAnswer::Busy { limit: CLIENT_MEMORY });
         }
-        let bytes_max = self.share.bytes();
-        while gathering.taken < bytes_max
-            && let Some(lent) = gathering.take_lent()
-        {
+        let mut has_had_its_share = self.share.charge(gathering);
+        while !has_had_its_share && let Some(lent) = gathering.take_lent() {
+            has_had_its_share = self.share.charge(gathering);
             self.release(lent);
         }
-        if gathering.taken >= bytes_max {
-            self.share.take(std::mem::take(&mut gathering.taken));
-            return self.in_next_turn(conn);
+        if has_had_its_share {
+            return self.in_next_turn(conn, run);
         }
         if let Some(key) = gathering.next_key(asked.words) {
             let command = Command { database: asked.database, key, op: Op::Read(Read::default()) };
@@ -80,6 +85,7 @@ impl WorkerState {
         run.step = Step::Write;
         if len <= self.settings.limits.value_bytes_inline {
             let value = combination.rest();
+            self.share.take(len);
             self.add_write(&mut run.left, (database, key), (0, Expiry::Never), value, read_ns);
         } else {
             let command = Command { database, key, op: Op::Write(Write::set(&[])) };
@@ -88,22 +94,25 @@ impl WorkerState {
         Progress::Goes
     }
 
-    /// Stores the next block, in a turn of its own, or what ends the value.
+    /// Stores the next block, and what ends the value behind the last one.
     fn write_block(&mut self, conn: &mut Connection, run: &mut JointRun, read_ns: u64) -> Progress {
-        let Some(combination) = run.gathering.as_mut().and_then(Gathering::combination) else {
+        let Some(gathering) = &mut run.gathering else { return Progress::Ends(OwnedAnswer::OutcomeUnknown) };
+        let Some(combination) = gathering.combination() else {
             return Progress::Ends(OwnedAnswer::OutcomeUnknown);
         };
         let len = combination.len();
-        if let Some(block) = combination.next_block() {
-            self.share.take(block.len());
-            run.left.push_back(OwnedPart::data(block, read_ns));
-            if combination.is_given() {
-                let end = Work::ValueEndWith { mode: WriteMode::Set, expiry: Expiry::Never, want_old: false };
-                run.left.push_back(self.step_part(end, read_ns));
-            }
-            return self.in_next_turn(conn);
+        let Some(block) = combination.next_block() else {
+            return Progress::Ends(OwnedAnswer::Jointly(Jointly::Length(len as u64)));
+        };
+        let is_last = combination.is_given();
+        gathering.has_done(block.len());
+        let has_had_its_share = self.share.charge(gathering);
+        run.left.push_back(OwnedPart::data(block, read_ns));
+        if is_last {
+            let end = Work::ValueEndWith { mode: WriteMode::Set, expiry: Expiry::Never, want_old: false };
+            run.left.push_back(self.step_part(end, read_ns));
         }
-        Progress::Ends(OwnedAnswer::Jointly(Jointly::Length(len as u64)))
+        if has_had_its_share { self.in_next_turn(conn, run) } else { Progress::Goes }
     }
 
     fn compare_on(&mut self, conn: &mut Connection, run: &mut JointRun) -> Progress {
@@ -113,7 +122,7 @@ impl WorkerState {
         let is_over = comparison.is_none_or(|comparison| comparison.go_on(&mut left));
         self.share.take_words(words_max - left);
         if !is_over {
-            return self.in_next_turn(conn);
+            return self.in_next_turn(conn, run);
         }
         let compared = run.gathering.take().map(Gathering::into_compared);
         let (answer, found) = compared.unwrap_or((OwnedAnswer::OutcomeUnknown, Vec::new()));
@@ -121,7 +130,23 @@ impl WorkerState {
         Progress::Ends(answer)
     }
 
-    fn in_next_turn(&mut self, conn: &mut Connection) -> Progress {
+    /// Whether a command may go on in this turn: it has not had its share of it, and something is left, or it has waited for that.
+    fn may_go_on(&mut self, conn: &mut Connection, run: &mut JointRun) -> bool {
+        let waits = match run.waits_since {
+            Some(turn) => turn == self.share.turn(),
+            None => self.share.is_used_up(),
+        };
+        if waits {
+            self.in_next_turn(conn, run);
+        } else {
+            run.waits_since = None;
+        }
+        !waits
+    }
+
+    fn in_next_turn(&mut self, conn: &mut Connection, run: &mut JointRun) -> Progress {
+        run.waits_since = Some(self.share.turn());
+        run.gathering.iter_mut().for_each(Gathering::end_turn);
         self.go_on_next_turn(conn);
         Progress::Waits
     }

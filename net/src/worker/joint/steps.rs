@@ -3,7 +3,7 @@
 use super::gather::Gathering;
 use super::{Asked, JointRun, Progress, Step};
 use crate::metrics::{CommandClass, OutcomeClass};
-use crate::session::{IfThere, Joint, Jointly, Part, ReplyKind, Work};
+use crate::session::{IfThere, Joint, Jointly, Part, Push, ReplyKind, Work};
 use crate::worker::connection::Connection;
 use crate::worker::owned::{OwnedAnswer, OwnedPart};
 use crate::worker::state::WorkerState;
@@ -74,9 +74,14 @@ impl WorkerState {
             _ => OutcomeClass::Refused,
         };
         self.stats.request(CommandClass::Transaction, outcome);
-        let JointRun { gathering, found, .. } = *run;
+        let JointRun { mut gathering, found, is_told, .. } = *run;
+        gathering.iter_mut().for_each(|gathering| _ = self.share.charge(gathering));
         gathering.into_iter().flat_map(Gathering::into_lent).for_each(|lent| self.release(lent));
         self.finish(conn, part, &[], read_ns, answer.answer(&found, None));
+        if is_told && let Work::Joint { words, .. } = part.work {
+            // A copy from before the change is forgotten, whatever the client has made of the answer.
+            self.push_to(conn, Push::keys(words, false));
+        }
     }
 
     /// Begins the parts of a step. False: some are not begun, or not answered.

@@ -132,7 +132,10 @@ impl WorkerState {
             state.stats.invalidations.add(1);
             match tracking.target {
                 Some(target) => redirected = Some(target),
-                None => _ = state.push_ahead(conn, Push::keys(keys, false)),
+                None => {
+                    conn.joint.iter_mut().for_each(|run| run.note_told());
+                    state.push_ahead(conn, Push::keys(keys, false));
+                }
             }
         });
         let from = Holder { shard: self.number, conn: id };

@@ -42,6 +42,12 @@ fn told(key: &str) -> String {
     format!(">2\r\n$10\r\ninvalidate\r\n*1\r\n${}\r\n{key}\r\n", key.len())
 }
 
+fn advance(state: &mut WorkerState) {
+    let mut conn = state.connections.take(CONN).expect("it is there");
+    state.advance(&mut conn);
+    state.connections.put(conn);
+}
+
 const ALL: &str = ">2\r\n$10\r\ninvalidate\r\n_\r\n";
 
 fn keys(state: &mut WorkerState) -> usize {
@@ -249,5 +255,52 @@ fn who_keeps_no_copies_pays_nothing() {
     for state in [&mut first, &mut second] {
         assert!(!state.trackers.has_table && state.shard.listener_mut::<Table>().is_none());
         assert_eq!(state.tracking_bytes(), 0);
+    }
+}
+
+/// It compares values as they were before, and lets go of their keys meanwhile.
+#[test]
+fn what_changes_while_values_are_compared_is_told_again_behind_the_answer() {
+    for shard in [0, 1] {
+        let (mut first, mut second) = tracked(&[]);
+        let tag = key_of(&first, shard);
+        let [a, b] = ["a", "b"].map(|name| format!("{{{tag}}}{name}"));
+        for key in [&a, &b] {
+            other(&mut first, &["SETBIT", key, "131071", "1"]);
+            turns(&mut first, &mut second);
+        }
+        sent_to(&mut first, OTHER);
+        execute(&mut first, &resp(&["LCS", &a, &b, "LEN"]), 1);
+        turns(&mut first, &mut second);
+        let compares = |state: &mut WorkerState| {
+            let conn = state.connections.find(CONN).expect("it is there");
+            conn.joint.is_some() && !conn.in_transaction
+        };
+        let mut asked = 0;
+        while !compares(&mut first) {
+            advance(&mut first);
+            turns(&mut first, &mut second);
+            asked += 1;
+            assert!(asked < 20, "it has its values");
+        }
+        assert_eq!((sent(&mut first), first.holds.is_any() || second.holds.is_any()), ("".into(), false));
+        other(&mut first, &["SET", &a, "v"]);
+        turns(&mut first, &mut second);
+        assert_eq!((sent_to(&mut first, OTHER), sent(&mut first)), ("+OK\r\n".into(), told(&a)));
+        let mut answer = String::new();
+        for _ in 0..1000 {
+            first.begin_turn(0, NOW);
+            advance(&mut first);
+            answer += &sent(&mut first);
+        }
+        let both = format!("*2\r\n${}\r\n{a}\r\n${}\r\n{b}\r\n", a.len(), b.len());
+        assert_eq!(answer, format!(":16384\r\n>2\r\n$10\r\ninvalidate\r\n{both}"), "{shard}");
+        // Nothing is told twice of what did not change.
+        execute(&mut first, &resp(&["LCS", &a, &b, "LEN"]), 1);
+        for _ in 0..10 {
+            turns(&mut first, &mut second);
+            advance(&mut first);
+        }
+        assert_eq!(sent(&mut first), ":0\r\n");
     }
 }
