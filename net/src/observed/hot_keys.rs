@@ -7,7 +7,7 @@
 use torc_engine::command::Millis;
 
 /// One request of so many is counted, on average.
-pub const SAMPLE: u32 = 64;
+pub const SAMPLE: u32 = 128;
 /// Keys of a sketch.
 const ENTRIES: usize = 64;
 /// Milliseconds after which counts are halved.

@@ -332,7 +332,7 @@ impl Session {
     }
 
     /// Writes the answer to one part.
-    #[inline]
+    #[inline(always)]
     pub fn compose(
         &mut self,
         reply: ReplyKind,
