@@ -123,7 +123,7 @@ pub(crate) struct WorkerState {
     pub(super) monitoring: Monitoring,
     /// Connections to look after at the end of the turn.
     pub(super) dirty: Vec<ConnId>,
-    /// What commands that go on from turn to turn may do in this one: see [`Share`](super::joint::Share).
+    /// What commands that go on from turn to turn may do in this one: see [`Share`].
     pub(super) share: Share,
     pub(super) rounds: Rounds,
     /// Answers to other shards are written through it; empty between two answers.
