@@ -39,7 +39,7 @@ fn the_key_that_is_asked_for_most_is_told_first() {
             }
         }
         assert!(
-            told.starts_with("*8\r\n$15\r\ntracking-active\r\n:1\r\n$12\r\nsample-ratio\r\n:64\r\n"),
+            told.starts_with("*8\r\n$15\r\ntracking-active\r\n:1\r\n$12\r\nsample-ratio\r\n:128\r\n"),
             "{told}"
         );
         assert!(told.contains("*2\r\n$7\r\nhot-key\r\n:"), "{told}");
