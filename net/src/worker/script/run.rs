@@ -125,9 +125,14 @@ impl WorkerState {
     fn is_all_here(&self, conn: &Connection, known: &Known) -> bool {
         self.tier.is_none()
             && conn.transaction.is_none()
-            && !self.holds.is_any()
-            && !self.holds.is_wanted()
             && known.keys().all(|(_, key)| self.owner(key) == self.number)
+            && !self.is_any_held(known)
+    }
+
+    /// Whether somebody holds one of these keys of this shard.
+    pub(super) fn is_any_held(&self, known: &Known) -> bool {
+        self.holds.is_any()
+            && known.named().any(|(database, key)| self.holds.blocks(database, self.shard.key_hash(key)))
     }
 
     fn hold_for_script(&mut self, conn: &mut Connection, run: &mut ScriptRun) -> Progress {
