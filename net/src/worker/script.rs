@@ -10,6 +10,7 @@
 //! commands of a transaction the keys are held already. Where all keys are this shard's and nobody holds one of them, nothing is held: all is
 //! done before anybody else has a turn.
 
+mod copies;
 mod engine;
 mod find;
 mod known;

@@ -202,9 +202,8 @@ mod tests {
 
     #[test]
     fn who_waits_for_steps_of_its_own_is_read_on_until_it_floods() {
-        let script = |first: &WorkerState| {
-            resp(&["EVAL", "return 1", "2", &key_of(first, 0), &key_of(first, 1)])
-        };
+        let script =
+            |first: &WorkerState| resp(&["EVAL", "return 1", "2", &key_of(first, 0), &key_of(first, 1)]);
         let rename = |first: &WorkerState| resp(&["RENAME", &key_of(first, 0), &key_of(first, 1)]);
         for request in [script, rename] {
             let (mut first, _second) = pair(Protocol::Resp);
