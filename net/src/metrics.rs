@@ -414,7 +414,7 @@ impl WorkerStats {
             gauge("rdma_queue", "Completions that the last look at the queue found.", &self.pair_queue),
             counter("bells_rung", "Wake-ups of clients of shared memory that slept.", &self.bells_rung),
             counter("bells_heard", "Wake-ups by such clients while nobody looked at their rings.", &self.bells_heard),
-            gauge("connections_parked", "Connections that are not read because answers wait.", &self.parked),
+            gauge("connections_parked", "Connections that are not parsed because answers wait.", &self.parked),
             gauge(
                 "bytes_client",
                 "Memory held for clients: input, answers, requests that wait, mail.",

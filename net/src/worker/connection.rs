@@ -268,6 +268,11 @@ impl Connection {
         self.phase == Phase::Open && !self.parked
     }
 
+    /// Whether all that is not begun waits for one command that is done in steps: a script, a command about several keys, a transaction.
+    pub(crate) fn waits_for_steps(&self) -> bool {
+        self.deferred.front().is_some_and(OwnedPart::is_in_steps)
+    }
+
     /// Memory that it holds.
     #[inline]
     pub(crate) fn bytes_held(&self) -> usize {

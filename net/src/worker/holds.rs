@@ -5,7 +5,7 @@
 //! ```
 //!
 //! Who asks for a held key waits until it is released, be it a client of this shard, a batch of another one, or another
-//! transaction. A reader that asks nobody is in doubt about all keys of the shard as long as one is held, and so asks.
+//! transaction. Those who have waited for a key and hold none have a go before it is held anew: a row of transactions keeps nobody out. A reader that asks nobody is in doubt about all keys of the shard as long as one is held, and so asks.
 //!
 //! Locks on keys are all taken before the first is given back (two-phase locking; Eswaran, Gray, Lorie and Traiger, 1976), and in ascending
 //! order of shards. So whoever waits at the highest shard waits for somebody who waits for nobody: there is no deadlock.
@@ -45,6 +45,8 @@ pub(crate) struct Holds {
     granted: Vec<(ConnId, u32, bool)>,
     /// Keys were released: somebody may go on.
     has_released: bool,
+    /// Keys are given in the next turn: those who have waited for one and hold nothing go first.
+    gives_next_turn: bool,
 }
 
 /// A transaction that waits for keys of this shard.
@@ -96,14 +98,14 @@ impl Holds {
         !self.keys.is_empty()
     }
 
-    /// Whether somebody waits for keys.
+    /// Whether a transaction waits for keys.
     pub(super) fn is_wanted(&self) -> bool {
         !self.waiting.is_empty()
     }
 
     /// Whether somebody may go on.
     pub(super) fn has_news(&self) -> bool {
-        self.has_released || !self.granted.is_empty()
+        self.has_released || self.gives_next_turn || !self.granted.is_empty()
     }
 
     /// Whether a transaction of this shard was given its keys just now, and whether a watched one has changed.
@@ -133,3 +135,6 @@ impl Holds {
         self.conns.len()
     }
 }
+
+#[cfg(test)]
+mod tests;

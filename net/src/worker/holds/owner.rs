@@ -19,7 +19,15 @@ impl WorkerState {
         hashes.dedup();
         let keys = keys.to_vec();
         self.holds.waiting.push_back(Request { holder, attempt, keys, hashes, fetched: 0 });
-        self.grant_holds();
+        if !self.is_others_turn() {
+            self.grant_holds();
+        }
+    }
+
+    /// Whether somebody who holds nothing has waited for what was released in this turn, and is to go before keys are given again.
+    fn is_others_turn(&self) -> bool {
+        let has_waited = || !self.holds.conns.is_empty() || self.stopped.iter().any(|lane| !lane.is_empty());
+        self.holds.gives_next_turn || self.holds.has_released && has_waited()
     }
 
     /// Gives keys to those who may have theirs now.
@@ -137,19 +145,22 @@ impl WorkerState {
 
     /// Lets those go on who have waited for keys.
     fn go_on_behind_holds(&mut self) {
+        let is_due = std::mem::take(&mut self.holds.gives_next_turn);
+        let has_released = std::mem::take(&mut self.holds.has_released);
+        if has_released {
+            let waited = std::mem::take(&mut self.holds.conns);
+            // They go on when their connections are settled, in this turn. Not twice in a row: who wants to hold keys has a go, too.
+            self.holds.gives_next_turn = !waited.is_empty() && !is_due;
+            waited.into_iter().for_each(|id| self.let_go_on(id));
+            self.resume_batches();
+        }
+        let are_given = has_released || is_due || self.holds.is_wanted() && self.tier.is_some();
+        if are_given && !self.holds.gives_next_turn {
+            self.grant_holds();
+        }
         for (id, attempt, changed) in std::mem::take(&mut self.holds.granted) {
             self.take_grant(id, attempt, self.number, changed);
         }
-        if self.holds.has_released {
-            self.holds.has_released = false;
-            for id in std::mem::take(&mut self.holds.conns) {
-                self.let_go_on(id);
-            }
-            self.grant_holds();
-            self.resume_batches();
-            self.count_holds();
-        } else if self.holds.is_wanted() && self.tier.is_some() {
-            self.grant_holds();
-        }
+        self.count_holds();
     }
 }

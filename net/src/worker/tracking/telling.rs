@@ -52,6 +52,13 @@ impl WorkerState {
         self.mail.publish_news();
     }
 
+    /// Drops what others have told while no client is told anything: nobody else would take it, and it would keep the shard awake.
+    pub(in crate::worker) fn drop_nobodys_news(&mut self) {
+        if !self.trackers.has_table && !self.trackers.is_any() {
+            (0..self.mail.shards()).for_each(|shard| while self.mail.next_news(shard).is_some() {});
+        }
+    }
+
     fn take_news(&mut self, news: &[u8], mut current: Option<&mut Connection>) {
         let mut broadcast: Vec<(Option<Holder>, &[u8])> = Vec::new();
         for news in News::each(news) {

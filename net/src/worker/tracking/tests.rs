@@ -304,3 +304,19 @@ fn what_changes_while_values_are_compared_is_told_again_behind_the_answer() {
         assert_eq!(sent(&mut first), ":0\r\n");
     }
 }
+
+/// The last client that was told of keys may go while other shards tell of them.
+#[test]
+fn news_for_clients_that_are_gone_keep_no_shard_awake() {
+    let (mut first, mut second) = pair(Protocol::Resp);
+    for news in [Some(&b"news"[..]), None] {
+        second.mail.add_news(0, news);
+        second.mail.publish_news();
+        assert!(first.has_mail());
+        assert!(first.announce_sleep());
+        second.mail.add_news(0, news);
+        second.mail.publish_news();
+        assert!(!first.announce_sleep());
+        assert!(first.announce_sleep());
+    }
+}
