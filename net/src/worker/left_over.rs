@@ -135,6 +135,7 @@ impl WorkerState {
                 ("values half received", u64::from(conn.upload.is_some())),
                 ("bytes of input", conn.input.len() as u64),
                 ("connections that wait for the tier", u64::from(conn.waits_for_tier)),
+                ("scripts that were sent back", u64::from(conn.keeps_script)),
             ]);
         }
         let nobodys = self.subscriptions.is_some() && subscribed == 0;

@@ -8,18 +8,23 @@
 //!
 //! The script itself runs without a pause. Until it has ended nothing is changed: it may begin again with a key more, and be stopped. Among the
 //! commands of a transaction the keys are held already. Where all keys are this shard's and nobody holds one of them, nothing is held: all is
-//! done before anybody else has a turn.
+//! done before anybody else has a turn. Where they are all another shard's, that one is asked to do so: see [`shipped`].
 
 mod copies;
 mod engine;
 mod find;
+mod homebound;
 mod known;
 mod overlay;
 mod run;
+mod served;
 mod several;
+mod shipped;
 mod write;
 
 pub(crate) use engine::ScriptEngine;
+pub(crate) use homebound::Homebound;
+pub(super) use run::Asked as ScriptAsked;
 
 use super::owned::OwnedAnswer;
 use crate::metrics::OutcomeClass;
@@ -126,3 +131,6 @@ impl ScriptRun {
         size_of::<ScriptRun>() + self.known.bytes_held() + self.reply.capacity() + changes
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -54,9 +54,15 @@ impl WorkerState {
             return false;
         }
         let asked = Asked { named, database, words };
+        if let Some(shard) = self.ships_to(conn, part, asked) {
+            return self.ship_script(conn, shard, part, asked, read_ns);
+        }
         let run = match conn.script.take() {
             Some(run) => Ok(run),
-            None => self.new_run(conn.in_transaction, asked).map(Box::new),
+            None => {
+                conn.keeps_script = false;
+                self.new_run(conn.in_transaction, asked).map(Box::new)
+            }
         };
         let mut run = match run {
             Ok(run) => run,
