@@ -451,6 +451,9 @@ impl WorkerState {
                 return true;
             }
             Ok(answer) => {
+                if let Some(tracking) = &mut conn.tracking {
+                    tracking.waiting.begin(conn.queue.end(), hash);
+                }
                 let keyed = (command.key, answer, read_ns);
                 wait_behind(conn, part, keyed, &mut self.pool, (self.now, &self.view));
                 return true;

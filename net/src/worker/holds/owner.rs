@@ -1,6 +1,6 @@
 //! What the owner of held keys does: requests in their order, and who goes on when keys are released.
 
-use super::{FETCHED_AT_ONCE, HeldKey, Holder, LOOKED_AT_MAX, Request, held_hash};
+use super::{FETCHED_AT_ONCE, Grant, HeldKey, Holder, Holds, LOOKED_AT_MAX, Request, held_hash};
 use crate::session::Wish;
 #[cfg(test)]
 use crate::worker::bug::Bug;
@@ -11,17 +11,44 @@ use std::collections::HashSet;
 use torc_engine::command::{Command, Op, Read};
 
 impl WorkerState {
-    /// A transaction wants these keys of this shard, all together. It is told when it has them.
-    pub(in crate::worker) fn request_hold(&mut self, holder: Holder, attempt: u32, keys: &[u8]) {
+    /// A transaction wants these keys of this shard, all together. It is told when it has them; `at_once`: or else that it has not.
+    pub(in crate::worker) fn request_hold(
+        &mut self,
+        holder: Holder,
+        attempt: u32,
+        keys: &[u8],
+        at_once: bool,
+    ) {
         let hash = |key: HeldKey<'_>| held_hash(key.database, self.shard.key_hash(key.key));
         let mut hashes: Vec<u64> = HeldKey::each(keys).map(hash).collect();
         hashes.sort_unstable();
         hashes.dedup();
-        let keys = keys.to_vec();
-        self.holds.waiting.push_back(Request { holder, attempt, keys, hashes, fetched: 0 });
+        let request = Request { holder, attempt, keys: keys.to_vec(), hashes, fetched: 0 };
+        if at_once {
+            if self.is_free(&request) {
+                self.grant(request);
+            } else {
+                self.answer_hold(holder, attempt, Grant::NotNow);
+            }
+            return;
+        }
+        self.holds.waiting.push_back(request);
         if !self.is_others_turn() {
             self.grant_holds();
         }
+    }
+
+    /// Whether nobody holds one of the keys, or waits for one.
+    fn is_free(&self, request: &Request) -> bool {
+        #[cfg(test)]
+        if self.has(Bug::CarelessHolds) {
+            return true;
+        }
+        let Holds { keys, waiting, .. } = &self.holds;
+        let is_waited_for = |hash| waiting.iter().any(|before| before.hashes.binary_search(hash).is_ok());
+        waiting.len() <= LOOKED_AT_MAX
+            && !self.is_others_turn()
+            && !request.hashes.iter().any(|hash| keys.contains_key(hash) || is_waited_for(hash))
     }
 
     /// Whether somebody who holds nothing has waited for what was released in this turn, and is to go before keys are given again.
@@ -84,13 +111,17 @@ impl WorkerState {
         self.holds.keys.extend(hashes.iter().map(|hash| (*hash, holder)));
         self.holds.held.insert(holder, hashes);
         self.count_holds();
-        let changed = self.take_watches(holder, &keys);
+        let has_changed = self.take_watches(holder, &keys);
+        self.answer_hold(holder, attempt, if has_changed { Grant::Changed } else { Grant::Keys });
+    }
+
+    fn answer_hold(&mut self, holder: Holder, attempt: u32, grant: Grant) {
         if holder.shard == self.number {
-            return self.holds.granted.push((holder.conn, attempt, changed));
+            return self.holds.granted.push((holder.conn, attempt, grant));
         }
         let lane = self.mail.express(holder.shard);
         let from = Address { conn: holder.conn, sequence: attempt };
-        let ask = Ask { wish: Wish::AtOnce, ..Ask::plain(from, What::Granted { changed }) };
+        let ask = Ask { wish: Wish::AtOnce, ..Ask::plain(from, What::Granted(grant)) };
         self.mail.lane(lane).into_iter().for_each(|lane| lane.ask_anyway(&ask));
     }
 
@@ -158,8 +189,8 @@ impl WorkerState {
         if are_given && !self.holds.gives_next_turn {
             self.grant_holds();
         }
-        for (id, attempt, changed) in std::mem::take(&mut self.holds.granted) {
-            self.take_grant(id, attempt, self.number, changed);
+        for (id, attempt, grant) in std::mem::take(&mut self.holds.granted) {
+            self.take_grant(id, attempt, self.number, grant);
         }
         self.count_holds();
     }

@@ -17,7 +17,7 @@ fn holder(number: u32) -> Holder {
 fn ask_to_hold(state: &mut WorkerState, holder: Holder, key: &str) {
     let mut keys = Vec::new();
     HeldKey { database: 0, is_watched: false, key: key.as_bytes() }.append(&mut keys);
-    state.request_hold(holder, 1, &keys);
+    state.request_hold(holder, 1, &keys, false);
 }
 
 fn holds(state: &WorkerState, holder: Holder) -> bool {
@@ -103,7 +103,7 @@ fn a_long_value_of_a_script_waits_for_those_who_want_its_keys() {
     for key in [&held, &free] {
         HeldKey { database: 0, is_watched: false, key: key.as_bytes() }.append(&mut keys);
     }
-    own.request_hold(holder(1), 1, &keys);
+    own.request_hold(holder(1), 1, &keys, false);
     let script = "redis.call('set', KEYS[1], string.rep('v', 2000)) return redis.call('strlen', KEYS[1])";
     execute(&mut own, &resp(&["EVAL", script, "1", &free]), 1);
     turn(&mut own);
