@@ -30,7 +30,7 @@ fn hold(state: &mut WorkerState, key: &str) -> Holder {
     let holder = Holder { shard: 0, conn: ConnId { index: 100, generation: 0 } };
     let mut keys = Vec::new();
     HeldKey { database: 0, is_watched: false, key: key.as_bytes() }.append(&mut keys);
-    state.request_hold(holder, 1, &keys);
+    state.request_hold(holder, 1, &keys, false);
     holder
 }
 
