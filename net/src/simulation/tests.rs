@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicU64;
 /// Steps that every test run takes.
 const STEPS: u64 = 1_000_000;
 /// Seeds within which a bug must show.
-const SEEDS: u64 = 300;
+const SEEDS: u64 = 500;
 
 fn run(seed: u64, bug: Bug) -> Result<Took, String> {
     Simulation::new(seed, bug).run()
@@ -97,7 +97,8 @@ fn bugs_put_in_on_purpose_are_caught() {
                 let wrong = |seed| {
                     std::panic::catch_unwind(|| run(seed, bug).err()).unwrap_or(Some("a panic".into()))
                 };
-                let caught = (0..SEEDS).find_map(|seed| wrong(seed).map(|wrong| (seed, wrong)));
+                let seeds = number_from("TORC_SIM_SEEDS").unwrap_or(SEEDS);
+                let caught = (0..seeds).find_map(|seed| wrong(seed).map(|wrong| (seed, wrong)));
                 let (seed, wrong) = caught.unwrap_or_else(|| panic!("{bug:?} was not caught by any seed"));
                 eprintln!("{bug:?}, seed {seed}: {}", wrong.chars().take(200).collect::<String>());
             });

@@ -108,11 +108,13 @@ pub(crate) enum Bug {
     KeptKeys,
     /// No change of a watched key is told.
     BlindWatch,
+    /// Who holds nothing has a go between two holders, and then nobody has.
+    LostGo,
 }
 
 impl Bug {
     /// All but [`Bug::None`].
-    pub(crate) const ALL: [Bug; 48] = [
+    pub(crate) const ALL: [Bug; 49] = [
         Bug::LostAnswer,
         Bug::SwappedAnswers,
         Bug::MissedExpiry,
@@ -161,6 +163,7 @@ impl Bug {
         Bug::CarelessHolds,
         Bug::KeptKeys,
         Bug::BlindWatch,
+        Bug::LostGo,
     ];
 
     /// One in so many chances is taken.
