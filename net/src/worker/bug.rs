@@ -104,11 +104,17 @@ pub(crate) enum Bug {
     EarlyRelease,
     /// No change of a watched key is told.
     BlindWatch,
+    /// The keys of a script are not held.
+    OpenScript,
+    /// What a script has had stays for the next one.
+    KeptCopies,
+    /// What a script reads may miss until all is known of it.
+    HastyScript,
 }
 
 impl Bug {
     /// All but [`Bug::None`].
-    pub(crate) const ALL: [Bug; 46] = [
+    pub(crate) const ALL: [Bug; 49] = [
         Bug::LostAnswer,
         Bug::SwappedAnswers,
         Bug::MissedExpiry,
@@ -155,6 +161,9 @@ impl Bug {
         Bug::OpenHolds,
         Bug::EarlyRelease,
         Bug::BlindWatch,
+        Bug::OpenScript,
+        Bug::KeptCopies,
+        Bug::HastyScript,
     ];
 
     /// One in so many chances is taken.

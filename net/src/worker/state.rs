@@ -285,12 +285,12 @@ impl WorkerState {
 
     /// Tells the other shards that this one is about to sleep. False: something came from them, it must not.
     pub(super) fn announce_sleep(&mut self) -> bool {
-        self.mail.is_alone() || self.mail.announce_sleep()
+        self.mail.is_alone() || self.mail.announce_sleep(self.takes_news())
     }
 
     /// Whether another shard has sent something.
     pub(super) fn has_mail(&mut self) -> bool {
-        self.mail.has_come()
+        self.mail.has_come(self.takes_news())
     }
 
     pub(super) fn publish_mail(&mut self) {

@@ -5,6 +5,8 @@ use super::overlay::Overlay;
 use super::{Fetched, MEMORY, ScriptRun, Step, TIME};
 use crate::metrics::{CommandClass, OutcomeClass};
 use crate::session::{Answer, Limits, Part, Port, ReplyKind, Script as Named, Work};
+#[cfg(test)]
+use crate::worker::bug::Bug;
 use crate::worker::connection::Connection;
 use crate::worker::execute::Prepared;
 use crate::worker::joint::Progress;
@@ -107,7 +109,7 @@ impl WorkerState {
         asked.keys().for_each(|key| known.add(asked.database, key));
         Ok(Box::new(ScriptRun {
             digest,
-            flags,
+            may_change: !asked.named.read_only && !flags.no_writes,
             known,
             step: Step::Hold,
             is_alone: !conn.in_transaction,
@@ -135,7 +137,15 @@ impl WorkerState {
             run.outcome = OutcomeClass::Moved;
             return Progress::Ends(moved);
         }
-        if run.is_alone && run.known.len() > 0 && (run.has_waited || !self.is_all_here(conn, &run.known)) {
+        let holds =
+            run.is_alone && run.known.len() > 0 && (run.has_waited || !self.is_all_here(conn, &run.known));
+        #[cfg(test)]
+        let holds = holds && !self.has(Bug::OpenScript);
+        #[cfg(test)]
+        if self.has(Bug::OpenScript) {
+            run.is_held = true;
+        }
+        if holds {
             match self.hold_alone(conn, || run.known.named()) {
                 Progress::Goes => run.is_held = true,
                 other => return other,
@@ -155,9 +165,13 @@ impl WorkerState {
         place: usize,
         read_ns: u64,
     ) -> Progress {
+        let decides = run.may_change;
+        #[cfg(test)]
+        let decides = decides && !self.has(Bug::HastyScript);
+        let read = Read { decides, ..Read::default() };
         for place in place..run.known.len() {
             let Some((database, key)) = run.known.get(place) else { break };
-            let command = Command { database: *database, key, op: Op::Read(Read::default()) };
+            let command = Command { database: *database, key, op: Op::Read(read) };
             if !self.begin_step(conn, Work::Keyed(command), read_ns) {
                 // What is not held may be another thing by then.
                 run.has_waited = true;
@@ -223,7 +237,7 @@ impl WorkerState {
             known: &mut run.known,
             bytes_max: limits.memory_bytes,
             answer_bytes: 0,
-            may_change: !asked.named.read_only && !run.flags.no_writes,
+            may_change: run.may_change,
             published: Vec::new(),
             published_bytes: 0,
             wanted: Vec::new(),
@@ -244,7 +258,12 @@ impl WorkerState {
             run.changes = Overlay::changes(&mut engine.store, &run.known, now);
             run.changes.extend(published);
         }
-        Overlay::clear(&mut engine.store, &run.known, now);
+        let to_clear = &run.known;
+        #[cfg(test)]
+        let (nothing, keeps) = (Known::default(), self.has(Bug::KeptCopies));
+        #[cfg(test)]
+        let to_clear = if keeps { &nothing } else { to_clear };
+        Overlay::clear(&mut engine.store, to_clear, now);
         engine.trim(limits.memory_bytes as u64, now);
         self.scripts = Some(engine);
         self.after_script(conn, run, (ended, wanted))

@@ -14,9 +14,15 @@ impl WorkerState {
     /// Passes on what this shard has to tell, and takes what others have told. `current`: a client that was taken out.
     #[inline]
     pub(in crate::worker) fn tell_news(&mut self, current: Option<&mut Connection>) {
-        if self.trackers.has_table || self.trackers.is_any() {
+        if self.takes_news() {
             self.tell_some_news(current);
         }
+    }
+
+    /// Whether news from other shards may be for a client of this one.
+    #[inline]
+    pub(in crate::worker) fn takes_news(&self) -> bool {
+        self.trackers.has_table || self.trackers.is_any()
     }
 
     #[cold]
