@@ -63,7 +63,7 @@ fn no_seed_shows_a_wrong_or_missing_answer() {
 
 #[test]
 fn one_seed_is_one_run() {
-    for seed in [7, 8, 9, 10, 17, 19, 223, 724] {
+    for seed in [7, 8, 9, 10, 17, 19, 78, 223, 442, 724] {
         assert_eq!(run(seed, Bug::None), run(seed, Bug::None));
     }
 }
@@ -104,6 +104,23 @@ fn bugs_put_in_on_purpose_are_caught() {
             });
         }
     });
+}
+
+/// While a tier was read, what scripts, RENAME, MSETNX and BITOP read of keys that nobody knew yet missed, and what they wrote by that took
+/// the place of what the tier had.
+#[test]
+fn what_decides_on_a_change_waits_until_a_tier_is_known() {
+    for seed in [78, 442, 1386] {
+        run(seed, Bug::None).unwrap_or_else(|wrong| panic!("seed {seed}: {wrong}"));
+    }
+}
+
+/// News of keys that came when nobody was told any more were never taken, and their shard never slept again.
+#[test]
+fn news_that_nobody_takes_keep_no_shard_awake() {
+    for seed in [1295, 4625] {
+        run(seed, Bug::None).unwrap_or_else(|wrong| panic!("seed {seed}: {wrong}"));
+    }
 }
 
 /// Keys that a step of SCAN got from the tier were not charged to its client as they came, but in its next turn.

@@ -28,7 +28,6 @@ pub(super) use run::Asked as ScriptAsked;
 
 use super::owned::OwnedAnswer;
 use crate::metrics::OutcomeClass;
-use crate::scripts::ScriptFlags;
 use crate::session::Answer;
 use known::{Change, Item, Key, Known};
 use std::time::Duration;
@@ -40,7 +39,7 @@ use torc_lua::Digest;
 #[derive(Debug)]
 pub(crate) struct ScriptRun {
     digest: Digest,
-    flags: ScriptFlags,
+    may_change: bool,
     known: Known,
     step: Step,
     /// It is none of a transaction's commands: it holds its keys itself.

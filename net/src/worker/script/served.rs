@@ -9,6 +9,8 @@ use super::run::{ATTEMPTS_MAX, Asked};
 use super::{MEMORY, ScriptRun};
 use crate::metrics::{CommandClass, OutcomeClass};
 use crate::session::{Answer, Port};
+#[cfg(test)]
+use crate::worker::bug::Bug;
 use crate::worker::execute::perform;
 use crate::worker::owned::OwnedAnswer;
 use crate::worker::state::WorkerState;
@@ -136,6 +138,10 @@ impl WorkerState {
         self.stats.request(CommandClass::Script, outcome);
         if let Some(failed) = self.change_at_once(run) {
             return failed;
+        }
+        #[cfg(test)]
+        if self.strikes(Bug::ScriptDoneTwice) {
+            return OwnedAnswer::Later;
         }
         out.extend_from_slice(&run.reply);
         OwnedAnswer::Script

@@ -12,6 +12,8 @@
 
 use super::run::Asked;
 use crate::session::Part;
+#[cfg(test)]
+use crate::worker::bug::Bug;
 use crate::worker::connection::Connection;
 use crate::worker::mail::{Ask, AskBytes, What};
 use crate::worker::state::WorkerState;
@@ -70,12 +72,20 @@ impl WorkerState {
         self.wait_for(conn, part, read_ns, (1, room), None);
         // It may be sent back, and what is behind it must not be done before.
         conn.asks_alone = true;
+        #[cfg(test)]
+        if self.has(Bug::OvertakenScript) {
+            conn.asks_alone = false;
+        }
         true
     }
 
     /// A script was sent back. It is the first of the connection's deferred parts.
     #[cold]
     pub(in crate::worker) fn keep_script(&mut self, conn: &mut Connection, words: &[u8]) {
+        #[cfg(test)]
+        if self.has(Bug::ShuttledScript) {
+            return;
+        }
         conn.keeps_script = true;
         self.stats.scripts_sent_back.add(1);
         let name = words::each(words).next().unwrap_or_default();
