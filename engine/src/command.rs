@@ -141,6 +141,8 @@ pub struct Read {
     pub inspect: bool,
     /// No access: neither the frequency nor the fetched mark changes (EXISTS, TTL, TYPE, meta without bump).
     pub peek: bool,
+    /// What it finds decides on a change (RENAME, MSETNX, a script): like a change it waits until all is known of its key.
+    pub decides: bool,
 }
 
 impl Read {
@@ -149,6 +151,12 @@ impl Read {
     #[inline]
     pub fn is_plain(&self) -> bool {
         !self.changes() && self.recache_below_ms.is_none() && !self.inspect
+    }
+
+    /// Whether it may miss while nobody knows what a tier has of its key.
+    #[inline]
+    pub fn may_miss(&self) -> bool {
+        self.is_plain() && !self.decides
     }
 
     /// Whether it may give the item another version.

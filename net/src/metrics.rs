@@ -128,6 +128,9 @@ pub struct WorkerStats {
     pub scripts_out_of_time: Counter,
     pub scripts_out_of_memory: Counter,
     pub scripts_begun_again: Counter,
+    /// Scripts that the shard of their keys was asked to run, and those of them that it sent back.
+    pub scripts_sent: Counter,
+    pub scripts_sent_back: Counter,
     pub script_bytes: Counter,
     pub compiled_scripts: Counter,
     pub turns: Counter,
@@ -529,6 +532,12 @@ impl WorkerStats {
                 "scripts_begun_again",
                 "Times that a script began again with a key that it had not been given.",
                 &self.scripts_begun_again,
+            ),
+            counter("scripts_sent", "Scripts that were sent to the shard of their keys.", &self.scripts_sent),
+            counter(
+                "scripts_sent_back",
+                "Scripts that this shard sent to the shard of their keys, and ran itself in the end.",
+                &self.scripts_sent_back,
             ),
             gauge("script_bytes", "Bytes of what runs scripts, between two of them.", &self.script_bytes),
             gauge("compiled_scripts", "Scripts that the shard has compiled.", &self.compiled_scripts),

@@ -12,6 +12,11 @@ use torc_proto::resp::compose;
 use torc_proto::resp::reply::{Parsed, parse};
 
 const KEYS: [&str; 8] = ["key0", "key1", "key2", "key3", "key4", "key5", "key6", "key7"];
+/// Of one shard, and of the other one where there are two.
+const TAGGED: [[&str; 8]; 2] = [
+    ["{a}0", "{a}1", "{a}2", "{a}3", "{a}4", "{a}5", "{a}6", "{a}7"],
+    ["{b}0", "{b}1", "{b}2", "{b}3", "{b}4", "{b}5", "{b}6", "{b}7"],
+];
 
 fn on_each(scenario: impl Fn(&Server)) {
     on_each_kind(|config| ServerConfig { databases: 16, ..config }, scenario);
@@ -66,48 +71,47 @@ const GET_ALL: &str = "return redis.call('mget', unpack(KEYS))";
 #[test]
 fn nobody_sees_half_of_a_script() {
     on_each(|server| {
-        let address = address(server);
-        let is_over = AtomicBool::new(false);
-        std::thread::scope(|scope| {
-            let writers: Vec<_> = (0..2)
-                .map(|writer| {
-                    scope.spawn(move || {
-                        let mut client = Client::new(address);
-                        for round in 0..200 {
-                            let value = format!("{writer}-{round}");
-                            assert_eq!(client.eval(SET_ALL, &KEYS, &[&value]), ":1\r\n");
-                        }
-                    })
-                })
-                .collect();
-            for reader in 0..2 {
-                let is_over = &is_over;
+        [KEYS, TAGGED[0], TAGGED[1]].into_iter().for_each(|keys| see_no_half(address(server), keys));
+    });
+}
+
+fn see_no_half(address: SocketAddr, keys: [&'static str; 8]) {
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let writers: Vec<_> = (0..2)
+            .map(|writer| {
                 scope.spawn(move || {
                     let mut client = Client::new(address);
-                    while !is_over.load(Relaxed) {
-                        let answer = match reader {
-                            0 => client.eval(GET_ALL, &KEYS, &[]),
-                            _ => {
-                                client.send(&["MULTI"]);
-                                KEYS.iter().for_each(|key| client.send(&["GET", key]));
-                                client.send(&["EXEC"]);
-                                (0..=KEYS.len()).for_each(|_| drop(client.receive()));
-                                client.receive()
-                            }
-                        };
-                        let values: std::collections::HashSet<&str> = answer
-                            .split("\r\n")
-                            .skip(2)
-                            .step_by(2)
-                            .filter(|value| !value.is_empty())
-                            .collect();
-                        assert!(values.len() <= 1, "{answer:?}");
+                    for round in 0..200 {
+                        let value = format!("{writer}-{round}");
+                        assert_eq!(client.eval(SET_ALL, &keys, &[&value]), ":1\r\n");
                     }
-                });
-            }
-            writers.into_iter().for_each(|writer| writer.join().unwrap());
-            is_over.store(true, Relaxed);
-        });
+                })
+            })
+            .collect();
+        for reader in 0..2 {
+            let is_over = &is_over;
+            scope.spawn(move || {
+                let mut client = Client::new(address);
+                while !is_over.load(Relaxed) {
+                    let answer = match reader {
+                        0 => client.eval(GET_ALL, &keys, &[]),
+                        _ => {
+                            client.send(&["MULTI"]);
+                            keys.iter().for_each(|key| client.send(&["GET", key]));
+                            client.send(&["EXEC"]);
+                            (0..=keys.len()).for_each(|_| drop(client.receive()));
+                            client.receive()
+                        }
+                    };
+                    let values: std::collections::HashSet<&str> =
+                        answer.split("\r\n").skip(2).step_by(2).filter(|value| !value.is_empty()).collect();
+                    assert!(values.len() <= 1, "{answer:?}");
+                }
+            });
+        }
+        writers.into_iter().for_each(|writer| writer.join().unwrap());
+        is_over.store(true, Relaxed);
     });
 }
 
@@ -115,36 +119,36 @@ fn nobody_sees_half_of_a_script() {
 #[test]
 fn who_has_seen_one_key_of_a_script_sees_the_others() {
     on_each(|server| {
-        let address = address(server);
-        let is_over = AtomicBool::new(false);
-        std::thread::scope(|scope| {
-            let writer = scope.spawn(move || {
+        [KEYS, TAGGED[0], TAGGED[1]].into_iter().for_each(|keys| see_all(address(server), keys));
+    });
+}
+
+fn see_all(address: SocketAddr, keys: [&'static str; 8]) {
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(move || {
+            let mut client = Client::new(address);
+            for round in 0..400 {
+                client.eval(SET_ALL, &keys, &[&round.to_string()]);
+            }
+        });
+        for _ in 0..2 {
+            scope.spawn(|| {
                 let mut client = Client::new(address);
-                for round in 0..400 {
-                    client.eval(SET_ALL, &KEYS, &[&round.to_string()]);
+                let mut before = 0;
+                while !is_over.load(Relaxed) {
+                    for key in keys {
+                        let answer = client.ask(&["GET", key]);
+                        let number: usize =
+                            answer.split("\r\n").nth(1).and_then(|digits| digits.parse().ok()).unwrap_or(0);
+                        assert!(before <= number, "{key} has {number} behind {before}");
+                        before = number;
+                    }
                 }
             });
-            for _ in 0..2 {
-                scope.spawn(|| {
-                    let mut client = Client::new(address);
-                    let mut before = 0;
-                    while !is_over.load(Relaxed) {
-                        for key in KEYS {
-                            let answer = client.ask(&["GET", key]);
-                            let number: usize = answer
-                                .split("\r\n")
-                                .nth(1)
-                                .and_then(|digits| digits.parse().ok())
-                                .unwrap_or(0);
-                            assert!(before <= number, "{key} has {number} behind {before}");
-                            before = number;
-                        }
-                    }
-                });
-            }
-            writer.join().unwrap();
-            is_over.store(true, Relaxed);
-        });
+        }
+        writer.join().unwrap();
+        is_over.store(true, Relaxed);
     });
 }
 
@@ -364,6 +368,58 @@ fn scripts_are_commands_of_transactions() {
     });
 }
 
+/// By counts, not by time: each is one request to the shard of its keys.
+#[test]
+fn scripts_of_one_shard_are_run_there() {
+    on_each(|server| {
+        let address = address(server);
+        let (mut asked, mut elsewhere) = (0, 0);
+        for number in 0..20 {
+            let mut client = Client::new(address);
+            for keys in TAGGED {
+                let value = number.to_string();
+                assert_eq!(client.eval(SET_ALL, &keys, &[&value]), ":1\r\n");
+                assert_eq!(
+                    client.eval("return redis.call('get', KEYS[1])", &keys[7..], &[]).split("\r\n").nth(1),
+                    Some(&*value)
+                );
+                asked += 2;
+            }
+            elsewhere = sum(server, |stats| stats.scripts_sent.read());
+        }
+        let is_alone = server.stats().len() == 1;
+        // Those of one of the two keys are always another shard's.
+        assert_eq!(elsewhere, if is_alone { 0 } else { asked / 2 });
+        assert_eq!(sum(server, |stats| stats.scripts_sent_back.read()), 0);
+        assert_eq!(sum(server, |stats| stats.held_keys.read()), 0);
+    });
+}
+
+/// Scripts over two shards hold a key; those of one shard wait for it, and never begin to hold it themselves.
+#[test]
+fn a_hot_key_comes_back_to_speed() {
+    const COUNT: &str = "return redis.call('incr', KEYS[1])";
+    on_each(|server| {
+        let address = address(server);
+        std::thread::scope(|scope| {
+            for number in 0..16 {
+                scope.spawn(move || {
+                    let mut client = Client::new(address);
+                    for _ in 0..100 {
+                        let keys: &[&str] = if number % 4 == 0 { &["{a}0", "{b}0"] } else { &["{a}0"] };
+                        assert!(client.eval(COUNT, keys, &[]).starts_with(':'));
+                    }
+                });
+            }
+        });
+        assert_eq!(Client::new(address).ask(&["GET", "{a}0"]), "$4\r\n1600\r\n");
+        assert_eq!(sum(server, |stats| stats.scripts_sent_back.read()), 0);
+        wait_until("nothing is held", || {
+            sum(server, |stats| stats.held_keys.read() + stats.holds_waiting.read()) == 0
+        });
+    });
+}
+
 /// Many clients whose scripts do not end, and one that wants something else meanwhile.
 #[test]
 fn attacks_stop_nobody_else_for_long() {
@@ -402,6 +458,35 @@ fn attacks_stop_nobody_else_for_long() {
         }
         wait_until("nothing is held", || sum(server, |stats| stats.held_keys.read()) == 0);
         assert_eq!(client.ask(&["EXISTS", "key1"]), ":0\r\n");
+    });
+}
+
+/// What a shard runs for clients of another one is bounded in each turn: the rest is run by the shard of these clients.
+#[test]
+fn attacks_by_way_of_another_shard_stop_nobody_for_long() {
+    on_each(|server| {
+        let address = address(server);
+        let mut attackers: Vec<Client> = (0..20).map(|_| Client::new(address)).collect();
+        for client in &mut attackers {
+            client.send(&["EVAL", "redis.call('incr', KEYS[1]) while true do end", "1", "{a}0"]);
+        }
+        let began = Instant::now();
+        assert_eq!(Client::new(address).ask(&["INCR", "{a}1"]), ":1\r\n");
+        assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+        for attacker in &mut attackers {
+            let answer = attacker.receive();
+            assert!(answer.contains("limit --script-time-max reached"), "{answer}");
+        }
+        for _ in 0..10 {
+            Client::new(address).send(&[
+                "EVAL",
+                "redis.call('incr', KEYS[1]) while true do end",
+                "1",
+                "{a}0",
+            ]);
+        }
+        wait_until("nothing is held", || sum(server, |stats| stats.held_keys.read()) == 0);
+        assert_eq!(Client::new(address).ask(&["EXISTS", "{a}0"]), ":0\r\n");
     });
 }
 

@@ -160,24 +160,24 @@ impl Shard {
         let key = Key { bytes: command.key, space, hash: mixed(hash, space) };
         match command.op {
             Op::Read(_) if self.find(key).is_some() => None,
-            Op::Read(read) => self.ticket(key, read.is_plain()),
+            Op::Read(read) => self.ticket(key, read.may_miss()),
             _ => self.ticket_of(key, &command.op, now),
         }
     }
 
-    /// The ticket of an item that was not found in DRAM. `is_plain`: by a read that changes nothing.
+    /// The ticket of an item that was not found in DRAM. `may_miss`: by a read that need not wait until all is known.
     #[inline]
-    pub(super) fn ticket(&self, key: Key<'_>, is_plain: bool) -> Option<Ticket> {
-        if self.index.may_be_elsewhere() { self.ticket_elsewhere(key, is_plain) } else { None }
+    pub(super) fn ticket(&self, key: Key<'_>, may_miss: bool) -> Option<Ticket> {
+        if self.index.may_be_elsewhere() { self.ticket_elsewhere(key, may_miss) } else { None }
     }
 
     #[inline(never)]
-    fn ticket_elsewhere(&self, key: Key<'_>, is_plain: bool) -> Option<Ticket> {
+    fn ticket_elsewhere(&self, key: Key<'_>, may_miss: bool) -> Option<Ticket> {
         let ticket = match self.index.find_elsewhere(key.hash).filter(|(_, entry)| !entry.is_chunk()) {
-            Some(_) if self.waits_for_chunks(key) && is_plain && !self.reads_wait() => return None,
+            Some(_) if self.waits_for_chunks(key) && may_miss && !self.reads_wait() => return None,
             Some(_) if self.waits_for_chunks(key) => Ticket::UNKNOWN,
             Some((_, entry)) => Ticket(entry.place),
-            None if self.waits_to_know(key, is_plain) => Ticket::UNKNOWN,
+            None if self.waits_to_know(key, may_miss) => Ticket::UNKNOWN,
             None => return None,
         };
         // The item of another key with the same hash is in DRAM: this key has none.

@@ -21,7 +21,7 @@ impl Shard {
     #[inline]
     pub(super) fn read(&mut self, key: Key<'_>, read: &Read, now: Millis) -> Outcome<'_> {
         let Some((place, slot)) = self.find(key) else {
-            if let Some(ticket) = self.ticket(key, read.is_plain()) {
+            if let Some(ticket) = self.ticket(key, read.may_miss()) {
                 return Outcome::Pending(ticket);
             }
             self.stats.misses.add(1);
@@ -76,12 +76,12 @@ impl Shard {
     /// What a command that is to be executed will find. It is no access, and counts as neither a hit nor a miss. `hash` as for
     /// [`Shard::execute`].
     pub fn glance(&self, command: &Command<'_>, hash: u64, now: Millis) -> Glance {
-        let is_plain = matches!(command.op, Op::Read(read) if read.is_plain());
-        self.glance_at((command.database, command.key), hash, now, is_plain)
+        let may_miss = matches!(command.op, Op::Read(read) if read.may_miss());
+        self.glance_at((command.database, command.key), hash, now, may_miss)
     }
 
-    /// `is_plain`: for a read that changes nothing, which need not wait until all is known.
-    fn glance_at(&self, (database, key): (u16, &[u8]), hash: u64, now: Millis, is_plain: bool) -> Glance {
+    /// `may_miss`: for a read that need not wait until all is known.
+    fn glance_at(&self, (database, key): (u16, &[u8]), hash: u64, now: Millis, may_miss: bool) -> Glance {
         let space = self.spaces.of(database);
         let key = Key { bytes: key, space, hash: mixed(hash, space) };
         match self.find(key) {
@@ -93,7 +93,7 @@ impl Shard {
                     false => Glance::Absent,
                 }
             }
-            None if self.ticket(key, is_plain).is_some() => Glance::Unknown,
+            None if self.ticket(key, may_miss).is_some() => Glance::Unknown,
             None => Glance::Absent,
         }
     }

@@ -222,9 +222,9 @@ impl Shard {
     }
 
     /// Whether a command has to wait until more is known of a key that has no item in DRAM or index.
-    pub(super) fn waits_to_know(&self, key: Key<'_>, is_plain: bool) -> bool {
+    pub(super) fn waits_to_know(&self, key: Key<'_>, may_miss: bool) -> bool {
         self.recovery.as_ref().is_some_and(|recovery| {
-            let waits = !is_plain || recovery.reads_wait;
+            let waits = !may_miss || recovery.reads_wait;
             waits
                 && !recovery.is_cut
                 && !recovery.is_gone(key.hash)

@@ -1,5 +1,6 @@
 //! What simulated clients ask, and the answers as they read them.
 
+use super::scripts::Script;
 use torc_engine::command::Millis;
 
 /// An answer as the client reads it.
@@ -11,6 +12,16 @@ pub(super) enum Reply {
     Number(i64),
     Array(Vec<Reply>),
     Error(String),
+}
+
+impl Reply {
+    /// The only one within an array.
+    pub(super) fn only(self) -> Reply {
+        match self {
+            Reply::Array(mut all) if all.len() == 1 => all.remove(0),
+            other => other,
+        }
+    }
 }
 
 /// A command and where its truth lies.
@@ -105,7 +116,7 @@ impl Action {
     }
 
     /// Answers before the one that counts.
-    pub(super) fn answers_before(&self) -> usize {
+    fn answers_before(&self) -> usize {
         match self {
             Action::SetTogether { keys, .. } | Action::GetTogether { keys } => 1 + keys.len(),
             Action::WatchCount { .. } => 1,
@@ -149,4 +160,13 @@ pub(super) struct Call {
     pub(super) begun: u64,
     /// Once it is answered, no crash undoes it.
     pub(super) is_durable: bool,
+    /// A script did it.
+    pub(super) script: Option<Script>,
+}
+
+impl Call {
+    /// Answers before the one that counts.
+    pub(super) fn answers_before(&self) -> usize {
+        self.script.map_or(self.action.answers_before(), Script::answers_before)
+    }
 }

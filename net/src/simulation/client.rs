@@ -4,6 +4,7 @@ mod draw;
 
 use super::action::{Action, Call, Reply, named};
 use super::model::Model;
+use super::scripts::Scripts;
 use super::speech::Speech;
 use super::tier::TierWorld;
 use super::world::World;
@@ -32,6 +33,7 @@ pub(super) struct Client {
     /// It reads at most so many bytes a step; 0 in some steps makes it slow.
     read_max: usize,
     habits: Habits,
+    scripts: Scripts,
     values: u64,
     /// Bytes of values that it may still write.
     budget: usize,
@@ -138,6 +140,7 @@ impl Client {
                 tagged: random.chance(20),
                 stalls: world.stalls && random.chance(60),
             },
+            scripts: Scripts::new(world, number, shard_port),
             values: 0,
             budget: world.write_bytes / world.clients,
             scan: None,
@@ -185,6 +188,7 @@ impl Client {
         self.input.clear();
         self.held.clear();
         self.scan = None;
+        self.scripts.forget();
         (self.watches, self.read_count) = (false, None);
         self.link = None;
         self.stands_still = false;
@@ -297,8 +301,14 @@ impl Client {
                 && self.speech == Speech::Native
                 && action.changes()
                 && random.chance(20);
-            bytes.extend(self.speech.request(&action, self.ids, asks_durable));
+            let by_script = (self.speech == Speech::Resp).then(|| self.scripts.instead(&action)).flatten();
+            let (script, request) = match by_script {
+                Some((script, request)) => (Some(script), request),
+                None => (None, self.speech.request(&action, self.ids, asks_durable)),
+            };
+            bytes.extend(request);
             let mut call = model.begin(action, now);
+            call.script = script;
             call.is_durable = asks_durable || tier.is_some_and(TierWorld::is_always);
             self.calls.push_back((self.ids, call));
         }
@@ -325,14 +335,14 @@ impl Client {
             let Some((_, first)) = self.calls.front() else {
                 return Err(format!("nobody asked for {:?}", String::from_utf8_lossy(&self.input[start..])));
             };
-            let Some((id, reply, bytes)) = self.speech.reply(&self.input[start..], &first.action) else {
+            let Some((id, reply, bytes)) = self.speech.reply(&self.input[start..], first) else {
                 break;
             };
             start += bytes;
             let place = id.map_or(Some(0), |id| self.calls.iter().position(|(other, _)| *other == id));
             let call = place.and_then(|place| self.calls.remove(place));
             let (_, call) = call.ok_or_else(|| format!("nobody asked for {id:?}: {reply:?}"))?;
-            if self.habits.shard_port && refused_rightly(&call.action, &reply, shard, world)? {
+            if self.habits.shard_port && refused_rightly(&call, &reply, shard, world)? {
                 continue;
             }
             model.end(&call, &reply, now)?;
@@ -376,20 +386,29 @@ impl Client {
     }
 }
 
+/// What a script is refused for.
+const NOT_LOCAL: &str = "Script attempted to access a non local key";
+
 /// On a shard's own port: whether the command was refused, as keys of another shard and keys of several slots must be.
 ///
 /// # Errors
 /// It was refused, or served, wrongly.
-fn refused_rightly(action: &Action, reply: &Reply, shard: u16, world: &World) -> Result<bool, String> {
+fn refused_rightly(call: &Call, reply: &Reply, shard: u16, world: &World) -> Result<bool, String> {
+    let action = &call.action;
     let slots: HashSet<u16> = action.keys().iter().map(|key| slot_of(key.as_bytes())).collect();
     let Some(&slot) = slots.iter().next() else { return Ok(false) };
     let expected = match (slots.len(), world.slots.owner(slot) == shard) {
         (1, true) => None,
+        // It has named the key while it ran.
+        (1, false) if call.script.is_some_and(|script| !script.is_told_all) => {
+            Some(format!("ERR {NOT_LOCAL}"))
+        }
         (1, false) => Some(format!("MOVED {slot} ")),
         _ => Some("CROSSSLOT".into()),
     };
     let refusal = match reply {
-        Reply::Error(text) if text.starts_with("MOVED") || text.starts_with("CROSSSLOT") => Some(text),
+        Reply::Error(text) if ["MOVED", "CROSSSLOT"].iter().any(|word| text.starts_with(word)) => Some(text),
+        Reply::Error(text) if text.contains(NOT_LOCAL) => Some(text),
         _ => None,
     };
     match (&expected, refusal) {

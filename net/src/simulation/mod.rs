@@ -21,6 +21,7 @@ mod copies;
 mod model;
 mod own;
 mod restart;
+mod scripts;
 mod sleeper;
 mod speech;
 mod talk;
@@ -62,7 +63,9 @@ const FAULT_STEPS: u64 = 20_000;
 /// Clients check that something moves meanwhile.
 const HEAL_STEPS: u64 = 1_000_000;
 /// Steps after the last answer in which all that was done for clients must be gone.
-const REST_STEPS: u64 = 1_000;
+const REST_STEPS: u64 = 200;
+/// The same where a tier may be slow.
+const TIER_REST_STEPS: u64 = 2_000;
 /// Steps after which all shards sleep: an index that grows moves one home a turn.
 const SLEEP_STEPS: u64 = 5_000;
 /// Steps of a drain, a millisecond each: fewer than it takes until a drain is cut short.
@@ -350,7 +353,8 @@ impl Simulation {
     /// Nobody asks any more: what was done for clients must go without their help, and without an idle tick. Then all sleep.
     fn rest(&mut self) -> Result<(), String> {
         let mut left = Ok(());
-        for _ in 0..REST_STEPS {
+        let steps = if self.world.tier.is_some() { TIER_REST_STEPS } else { REST_STEPS };
+        for _ in 0..steps {
             self.step()?;
             left = self.workers.iter_mut().try_for_each(|sleeper| sleeper.worker.state().left_over());
             left = left.and(self.backing.as_ref().map_or(Ok(()), Backing::left_over));
@@ -368,7 +372,10 @@ impl Simulation {
             }
             self.step()?;
         }
-        Err("a worker turns without anything to do".into())
+        let awake =
+            |sleeper: &mut Sleeper| format!("{:?}", (sleeper.until, sleeper.worker.state().keeps_awake()));
+        let words: Vec<String> = self.workers.iter_mut().map(awake).collect();
+        Err(format!("a worker turns without anything to do: {words:?}"))
     }
 
     /// Eviction may take keys where memory is short, but not more than it has to.

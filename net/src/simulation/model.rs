@@ -125,7 +125,7 @@ impl Model {
             }
             _ => {}
         }
-        Call { action, begun_at: now, begun: self.order, is_durable: false }
+        Call { action, begun_at: now, begun: self.order, is_durable: false, script: None }
     }
 
     /// The connection broke before the answer came.
@@ -218,7 +218,8 @@ impl Model {
         self.order += 1;
         let is_excused = self.excuses.memory && is_out_of_memory(reply)
             || self.excuses.refusals && is_refused_for_tier(reply)
-            || is_out_of_memory(reply) && self.was_given_up(call);
+            || is_out_of_memory(reply) && self.was_given_up(call)
+            || self.has_tier && has_waited_for_keys(reply);
         if is_excused {
             self.broken(call, now);
             return Ok(());
@@ -533,6 +534,11 @@ fn database_of(keys: &[String]) -> u16 {
 
 fn is_out_of_memory(reply: &Reply) -> bool {
     matches!(reply, Reply::Error(text) if text.to_ascii_lowercase().contains("memory") || text.contains("OOM"))
+}
+
+/// Whether keys were held for too long, by somebody who waits for a tier.
+fn has_waited_for_keys(reply: &Reply) -> bool {
+    matches!(reply, Reply::Error(text) if text.contains("did not get its keys in time"))
 }
 
 /// Whether a change, or one of a transaction's, was refused as the tier has failed.

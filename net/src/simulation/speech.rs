@@ -1,6 +1,6 @@
 //! The three protocols as a simulated client speaks them.
 
-use super::action::{Action, Reply, parts};
+use super::action::{Action, Call, Reply, parts};
 use torc_proto::native::{Answer, FrameLimits, Op, Options, Status, flags, frame};
 
 /// Which protocol a client speaks.
@@ -52,18 +52,20 @@ impl Speech {
         }
     }
 
-    /// The first whole answer, to `action` unless it names its request itself, and its bytes. An answer of the native
+    /// The first whole answer, to `call` unless it names its request itself, and its bytes. An answer of the native
     /// protocol names it.
-    pub(super) fn reply(self, input: &[u8], action: &Action) -> Option<(Option<u32>, Reply, usize)> {
+    pub(super) fn reply(self, input: &[u8], call: &Call) -> Option<(Option<u32>, Reply, usize)> {
         match self {
             Speech::Resp => {
                 let mut end = 0;
-                for _ in 0..action.answers_before() {
+                for _ in 0..call.answers_before() {
                     end += resp_reply(&input[end..])?.1;
                 }
-                resp_reply(&input[end..]).map(|(reply, bytes)| (None, reply, end + bytes))
+                let (reply, bytes) = resp_reply(&input[end..])?;
+                let is_within = call.script.is_some_and(|script| script.answers_within(&call.action));
+                Some((None, if is_within { reply.only() } else { reply }, end + bytes))
             }
-            Speech::Memcache => memcache_reply(input, action).map(|(reply, end)| (None, reply, end)),
+            Speech::Memcache => memcache_reply(input, &call.action).map(|(reply, end)| (None, reply, end)),
             Speech::Native => native_reply(input),
         }
     }
@@ -82,20 +84,18 @@ fn resp_request(action: &Action) -> Vec<u8> {
         Action::WatchCount { key } => {
             ["WATCH", "GET"].map(|name| vec![name.into(), key_of(key)]).into_iter().collect()
         }
-        Action::CountWatched { key, to } => {
-            in_transaction([vec![b"SET".to_vec(), key_of(key), to.to_string().into()]].into_iter())
-        }
+        Action::CountWatched { .. } => in_transaction([resp_words(action)].into_iter()),
         _ => vec![resp_words(action)],
     };
     commands.iter().flat_map(|words| array(words)).collect()
 }
 
-fn in_transaction(commands: impl Iterator<Item = Vec<Vec<u8>>>) -> Vec<Vec<Vec<u8>>> {
+pub(super) fn in_transaction(commands: impl Iterator<Item = Vec<Vec<u8>>>) -> Vec<Vec<Vec<u8>>> {
     let one = |name: &str| vec![name.as_bytes().to_vec()];
     [one("MULTI")].into_iter().chain(commands).chain([one("EXEC")]).collect()
 }
 
-fn array(words: &[Vec<u8>]) -> Vec<u8> {
+pub(super) fn array(words: &[Vec<u8>]) -> Vec<u8> {
     let mut request = format!("*{}\r\n", words.len()).into_bytes();
     for word in words {
         request.extend(format!("${}\r\n", word.len()).bytes());
@@ -105,7 +105,7 @@ fn array(words: &[Vec<u8>]) -> Vec<u8> {
     request
 }
 
-fn resp_words(action: &Action) -> Vec<Vec<u8>> {
+pub(super) fn resp_words(action: &Action) -> Vec<Vec<u8>> {
     let mut words: Vec<Vec<u8>> = Vec::new();
     let mut add = |word: &[u8]| words.push(word.to_vec());
     match action {
@@ -118,6 +118,9 @@ fn resp_words(action: &Action) -> Vec<Vec<u8>> {
         }
         Action::SetShared { key, value } => {
             [b"SET", parts(key).1.as_bytes(), value].into_iter().for_each(add)
+        }
+        Action::CountWatched { key, to } => {
+            [b"SET", parts(key).1.as_bytes(), to.to_string().as_bytes()].into_iter().for_each(add)
         }
         Action::Get { key } | Action::GetShared { key } | Action::GetOneOf { key } => {
             [b"GET", parts(key).1.as_bytes()].into_iter().for_each(add)

@@ -6,6 +6,7 @@ use crate::session::Limits;
 use crate::slots::SlotMap;
 use crate::transport::sim::Random;
 use crate::worker::{BudgetConfig, FLOOR_SHARE, ListenerKind, Settings};
+use std::time::Duration;
 use torc_engine::ShardConfig;
 use torc_engine::command::Millis;
 
@@ -39,6 +40,11 @@ pub(super) struct World {
     pub(super) scans: bool,
     /// How often clients are about keys of transactions, percent.
     pub(super) together_percent: u32,
+    /// The keys of a transaction are of one slot.
+    pub(super) together_tagged: bool,
+    /// How often clients run scripts, percent, and what these are drawn from.
+    pub(super) scripts_percent: u32,
+    pub(super) scripts_seed: u64,
     /// One client pipelines without end.
     pub(super) flood: bool,
     /// Parts after which a turn begins no other round.
@@ -82,6 +88,13 @@ pub(super) const DRAIN_MS: Millis = 1000;
 const SPINS_NS: [u64; 3] = [0, 0, 30_000_000];
 /// Clients, at most.
 const CLIENTS_MAX: usize = 8;
+/// Worlds in which scripts are run, percent.
+const SCRIPTS_PERCENT: u32 = 60;
+/// Of those among them that flush, or have a tier that makes changes durable, percent in which they are.
+const RARE_PERCENT: u32 = 25;
+/// What a script may take: as much as its values and answers do, and time that no run takes, so that no clock decides.
+const SCRIPT_BYTES: usize = 4 << 20;
+const SCRIPT_TIME: Duration = Duration::from_secs(86_400);
 /// Worlds with a tier, percent of those whose memory clients do not share.
 const TIER_PERCENT: u32 = 35;
 /// Keys of a client where the index has to grow.
@@ -111,11 +124,23 @@ impl World {
         let mut of_tier = Random::new(!seed);
         let has_tier = !lends && of_tier.chance(TIER_PERCENT);
         let together_percent = if Random::new(seed.rotate_left(32)).chance(30) { 80 } else { 6 };
+        let mut of_scripts = Random::new(seed.rotate_left(48));
+        let together_tagged = of_scripts.chance(50);
+        let scripts_percent =
+            if of_scripts.chance(SCRIPTS_PERCENT) { [10, 50, 90][of_scripts.below(3)] } else { 0 };
+        let scripts_seed = of_scripts.number();
+        let tier = has_tier.then(|| TierWorld::new(&mut of_tier, shards));
+        // Worlds of which there are few, and in which each bug of theirs is to show, too.
+        let is_rare = flushes || tier.as_ref().is_some_and(TierWorld::makes_durable);
+        let scripts_percent = if is_rare && !of_scripts.chance(RARE_PERCENT) { 0 } else { scripts_percent };
         World {
             may_close: false,
             forgets: Random::new(seed.rotate_left(16)).chance(20),
             together_percent,
-            tier: has_tier.then(|| TierWorld::new(&mut of_tier, shards)),
+            together_tagged,
+            scripts_percent,
+            scripts_seed,
+            tier,
             shards,
             slots: SlotMap::even(shards),
             clients,
@@ -203,7 +228,7 @@ impl World {
             ring_bytes: 0,
             spin_ns: SPINS_NS[random.below(SPINS_NS.len())],
             outcomes_bytes_max: 1 << 20,
-            scripts: torc_lua::Limits { memory_bytes: 1 << 20, time: std::time::Duration::from_secs(10) },
+            scripts: torc_lua::Limits { memory_bytes: SCRIPT_BYTES, time: SCRIPT_TIME },
             budget: self.budget(fixed),
         }
     }

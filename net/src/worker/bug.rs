@@ -108,11 +108,25 @@ pub(crate) enum Bug {
     KeptKeys,
     /// No change of a watched key is told.
     BlindWatch,
+    /// Who holds nothing has a go between two holders, and then nobody has.
+    LostGo,
+    /// What is behind a script that may be sent back is begun.
+    OvertakenScript,
+    /// Now and then a script is sent back when its changes are made.
+    ScriptDoneTwice,
+    /// A script that was sent back is sent there again.
+    ShuttledScript,
+    /// The keys of a script are not held.
+    OpenScript,
+    /// What a script has had stays for the next one.
+    KeptCopies,
+    /// What a script reads may miss until all is known of it.
+    HastyScript,
 }
 
 impl Bug {
     /// All but [`Bug::None`].
-    pub(crate) const ALL: [Bug; 48] = [
+    pub(crate) const ALL: [Bug; 55] = [
         Bug::LostAnswer,
         Bug::SwappedAnswers,
         Bug::MissedExpiry,
@@ -161,6 +175,13 @@ impl Bug {
         Bug::CarelessHolds,
         Bug::KeptKeys,
         Bug::BlindWatch,
+        Bug::LostGo,
+        Bug::OvertakenScript,
+        Bug::ScriptDoneTwice,
+        Bug::ShuttledScript,
+        Bug::OpenScript,
+        Bug::KeptCopies,
+        Bug::HastyScript,
     ];
 
     /// One in so many chances is taken.
@@ -180,6 +201,7 @@ impl Bug {
             | Bug::KeptSubscription
             | Bug::UntoldShard
             | Bug::UntrackedRead
+            | Bug::ScriptDoneTwice
             | Bug::LostPlace
             | Bug::LostTombstone => 5,
             _ => 1,

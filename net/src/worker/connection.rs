@@ -129,6 +129,8 @@ pub(crate) struct Connection {
     /// The script that it goes on with, and the answers to what was asked for it.
     pub(crate) script: Option<Box<ScriptRun>>,
     pub(crate) fetched: Option<Box<Fetched>>,
+    /// The first of its deferred parts is a script that the shard of its keys has sent back: it is run here.
+    pub(crate) keeps_script: bool,
     /// All keys of its transaction are held, and its commands are run.
     pub(crate) in_transaction: bool,
     /// The client is gone, but not its transaction.
@@ -228,6 +230,7 @@ impl Connection {
             joint: None,
             script: None,
             fetched: None,
+            keeps_script: false,
             in_transaction: false,
             is_ghost: false,
             attempts: 0,

@@ -91,15 +91,23 @@ impl WorkerState {
         }
     }
 
-    /// Another shard cannot lend a long value now. The connection has asked nothing since, so it can ask again later without
-    /// changing the order of its requests.
+    /// Another shard cannot lend a long value now, or run a script at once. The connection has asked nothing since, so it can ask again
+    /// later, or run the script itself, without changing the order of its requests.
     fn ask_again(&mut self, conn: &mut Connection, kind: &AskKind, bytes: AskBytes<'_>) {
-        let What::Keyed(op) = kind.what else { return };
+        let work = match kind.what {
+            What::Keyed(op) => Work::Keyed(fill_command(kind.database, bytes.key, &op, bytes.value)),
+            What::Script { script, .. } => {
+                Work::Script { script, database: kind.database, words: bytes.value }
+            }
+            _ => return,
+        };
         let Some(asked) = conn.queue.take_back() else { return };
-        let work = Work::Keyed(fill_command(kind.database, bytes.key, &op, bytes.value));
         let part = Part { work, reply: asked.reply, echo: bytes.echo, once: kind.once };
         conn.deferred.push_front(OwnedPart::copy(&part, asked.read_ns, &mut self.pool));
-        self.ask_later(conn);
+        match kind.what {
+            What::Script { .. } => self.keep_script(conn, bytes.value),
+            _ => self.ask_later(conn),
+        }
     }
 
     /// Ends the delivery to a connection.

@@ -102,6 +102,22 @@ impl WorkerState {
         self.budget.charged()
     }
 
+    /// What keeps the worker from waiting, for a report.
+    pub(crate) fn keeps_awake(&self) -> Vec<&'static str> {
+        let all = [
+            ("rounds", !self.rounds.is_empty()),
+            ("connections to look after", !self.dirty.is_empty()),
+            ("batches to go on with", self.mail.has_resumable()),
+            ("keys of a tier to learn", self.has_more_to_learn()),
+            ("long values that return", self.has_more_to_return()),
+            ("a walk", self.has_more_to_walk()),
+            ("known keys", self.shard.has_known()),
+            ("holds", self.holds.has_news()),
+            ("notices", self.notices.has_news()),
+        ];
+        all.into_iter().filter(|(_, does)| *does).map(|(what, _)| what).collect()
+    }
+
     /// Compares every account with a recount, and looks for what clients have left behind.
     ///
     /// # Errors
@@ -135,6 +151,7 @@ impl WorkerState {
                 ("values half received", u64::from(conn.upload.is_some())),
                 ("bytes of input", conn.input.len() as u64),
                 ("connections that wait for the tier", u64::from(conn.waits_for_tier)),
+                ("scripts that were sent back", u64::from(conn.keeps_script)),
             ]);
         }
         let nobodys = self.subscriptions.is_some() && subscribed == 0;

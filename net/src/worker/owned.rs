@@ -331,7 +331,8 @@ pub(crate) enum OwnedAnswer {
     DeadlineExceeded,
     Entered(bool),
     Local,
-    /// The value is too long to be copied and cannot be lent now. The asker asks again later.
+    /// The value is too long to be copied and cannot be lent now. The asker asks again later. Or a script cannot be run at once: the
+    /// asker runs it.
     Later,
 }
 

@@ -8,22 +8,26 @@
 //!
 //! The script itself runs without a pause. Until it has ended nothing is changed: it may begin again with a key more, and be stopped. Among the
 //! commands of a transaction the keys are held already. Where all keys are this shard's and nobody holds one of them, nothing is held: all is
-//! done before anybody else has a turn.
+//! done before anybody else has a turn. Where they are all another shard's, that one is asked to do so: see [`shipped`].
 
 mod copies;
 mod engine;
 mod find;
+mod homebound;
 mod known;
 mod overlay;
 mod run;
+mod served;
 mod several;
+mod shipped;
 mod write;
 
 pub(crate) use engine::ScriptEngine;
+pub(crate) use homebound::Homebound;
+pub(super) use run::Asked as ScriptAsked;
 
 use super::owned::OwnedAnswer;
 use crate::metrics::OutcomeClass;
-use crate::scripts::ScriptFlags;
 use crate::session::Answer;
 use known::{Change, Item, Key, Known};
 use std::time::Duration;
@@ -35,7 +39,7 @@ use torc_lua::Digest;
 #[derive(Debug)]
 pub(crate) struct ScriptRun {
     digest: Digest,
-    flags: ScriptFlags,
+    may_change: bool,
     known: Known,
     step: Step,
     /// It is none of a transaction's commands: it holds its keys itself.
@@ -126,3 +130,6 @@ impl ScriptRun {
         size_of::<ScriptRun>() + self.known.bytes_held() + self.reply.capacity() + changes
     }
 }
+
+#[cfg(test)]
+mod tests;

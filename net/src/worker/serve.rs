@@ -5,6 +5,7 @@ use super::holds::Holder;
 use super::mail::{Address, AnsweredWith, AskBytes, AskKind, Batch, OwnedAnswered, Posted, What};
 use super::owned::{OwnedAnswer, fill_command};
 use super::scan::CURSOR_BITS;
+use super::script::ScriptAsked;
 use super::state::WorkerState;
 use super::tier::DURABILITY;
 use super::upload::ForeignUpload;
@@ -218,6 +219,14 @@ impl WorkerState {
             What::Flush { at } => {
                 self.shard.flush(at, self.now);
                 (Some(OwnedAnswer::Flushed), None)
+            }
+            What::Script { .. } if late => {
+                self.stats.request(CommandClass::Script, OutcomeClass::Refused);
+                (Some(OwnedAnswer::DeadlineExceeded), None)
+            }
+            What::Script { script, resp3 } => {
+                let asked = ScriptAsked { named: script, database, words: bytes.value };
+                (Some(self.serve_script(lane, asked, resp3, out)?), None)
             }
             What::Publish { sharded } => {
                 let count = self.give_message(sharded, bytes.key, bytes.value, None);

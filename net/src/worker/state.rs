@@ -16,7 +16,7 @@ use super::notices::Notices;
 use super::outcomes::Outcomes;
 use super::pool::Pool;
 use super::rounds::Rounds;
-use super::script::ScriptEngine;
+use super::script::{Homebound, ScriptEngine};
 use super::siblings::Siblings;
 use super::slow::Slow;
 use super::sweep::Sweep;
@@ -33,6 +33,7 @@ use crate::shared::Shared;
 use crate::transport::ConnId;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 use torc_engine::Shard;
 use torc_engine::command::Millis;
 
@@ -136,6 +137,9 @@ pub(crate) struct WorkerState {
     pub(super) holds: Holds,
     /// What runs scripts, once there was one.
     pub(super) scripts: Option<Box<ScriptEngine>>,
+    /// What scripts of other shards' clients have taken of this turn.
+    pub(super) scripts_served: Duration,
+    pub(super) homebound: Homebound,
     /// Connections whose transactions wait for keys.
     pub(super) acquiring: Vec<ConnId>,
     pub(super) sweep: Sweep,
@@ -190,6 +194,8 @@ impl WorkerState {
             stopped,
             holds: Holds::default(),
             scripts: None,
+            scripts_served: Duration::ZERO,
+            homebound: Homebound::default(),
             acquiring: Vec::new(),
             sweep: Sweep::default(),
             told_dropped: 0,
@@ -231,6 +237,7 @@ impl WorkerState {
         self.look_for_listeners();
         self.turn.began_ns = began_ns;
         self.share.renew();
+        self.scripts_served = Duration::ZERO;
         self.monitoring.is_on = self.shared.observed.monitors.is_any();
         self.slow.begin_turn(&self.shared.observed, began_ns);
         self.ticks = began_ns / 1_000_000;

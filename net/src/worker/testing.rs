@@ -148,6 +148,22 @@ pub(super) fn exchange(first: &mut WorkerState, second: &mut WorkerState) {
     }
 }
 
+/// A turn of a shard, without its transport.
+pub(super) fn turn(state: &mut WorkerState) {
+    state.begin_turn(0, NOW);
+    state.read_mail();
+    state.go_on_with_transactions();
+    for id in std::mem::take(&mut state.dirty) {
+        let Some(mut conn) = state.connections.take(id) else { continue };
+        conn.dirty = false;
+        if !conn.marks.stalled {
+            state.advance(&mut conn);
+        }
+        state.connections.put(conn);
+    }
+    state.publish_mail();
+}
+
 /// Takes what is composed for the client.
 pub(super) fn sent(state: &mut WorkerState) -> String {
     sent_to(state, CONN)

@@ -64,6 +64,7 @@ fn demoted(count: u32) -> (Shard, Medium) {
 }
 
 const GET: Op<'static> = Op::Read(Read {
+    decides: false,
     expiry: Expiry::Keep,
     vivify: None,
     token: None,

@@ -19,6 +19,7 @@ pub(super) const READ: Op<'static> = Op::Read(Read {
     leases: false,
     inspect: false,
     peek: false,
+    decides: false,
 });
 
 type Parts<'p, 'a> = &'p mut Vec<Part<'a>>;

@@ -14,6 +14,14 @@ const SHARED_KEYS: usize = 3;
 /// Keys that are written together.
 const GROUP_KEYS: usize = 5;
 
+/// A key that is written together with others.
+fn group_key(number: usize, world: &World) -> String {
+    match world.together_tagged {
+        true => format!("{{together}}:{number}"),
+        false => format!("together:{number}"),
+    }
+}
+
 impl Client {
     pub(super) fn draw(&mut self, model: &Model, random: &mut Random, world: &World) -> Action {
         if self.looks_last {
@@ -80,13 +88,17 @@ impl Client {
             self.watches = false;
             return Action::CountWatched { key, to: to + 1 };
         }
-        let keys: Vec<String> = (0..GROUP_KEYS).map(|number| named(format!("together:{number}"))).collect();
+        let keys: Vec<String> = (0..GROUP_KEYS).map(|number| named(group_key(number, world))).collect();
         match random.below(6) {
             // EXEC would end the watch.
             _ if self.watches || self.speech != Speech::Resp => {
                 Action::GetOneOf { key: keys[random.below(GROUP_KEYS)].clone() }
             }
-            0 => Action::SetTogether { keys, value: self.short_value(random, world) },
+            0 => {
+                let bytes = random.below(world.value_bytes);
+                let long = self.scripts.long_bytes();
+                Action::SetTogether { keys, value: self.value_of(long.unwrap_or(bytes)) }
+            }
             1 | 2 => Action::GetTogether { keys },
             3 => {
                 self.watches = true;

@@ -5,7 +5,7 @@ use crate::session::Protocol;
 use crate::transport::ConnId;
 use crate::worker::state::WorkerState;
 use crate::worker::testing::{
-    CONN, NOW, add_client_at, execute, execute_of, key_of, pair, resp, sent, sent_to,
+    CONN, add_client_at, execute, execute_of, key_of, pair, resp, sent, sent_to, turn,
 };
 
 const OTHER: ConnId = ConnId { index: 1, generation: 0 };
@@ -22,20 +22,6 @@ fn ask_to_hold(state: &mut WorkerState, holder: Holder, key: &str) {
 
 fn holds(state: &WorkerState, holder: Holder) -> bool {
     state.holds.held.contains_key(&holder)
-}
-
-/// A turn of a shard, without its transport.
-fn turn(state: &mut WorkerState) {
-    state.begin_turn(0, NOW);
-    state.read_mail();
-    state.go_on_with_transactions();
-    for id in std::mem::take(&mut state.dirty) {
-        let mut conn = state.connections.take(id).expect("it is there");
-        conn.dirty = false;
-        state.advance(&mut conn);
-        state.connections.put(conn);
-    }
-    state.publish_mail();
 }
 
 #[test]

@@ -55,7 +55,8 @@ impl WorkerState {
             return self.in_next_turn(conn, run);
         }
         if let Some(key) = gathering.next_key(asked.words) {
-            let command = Command { database: asked.database, key, op: Op::Read(Read::default()) };
+            let read = Read { decides: matches!(asked.joint, Joint::Combine(_)), ..Read::default() };
+            let command = Command { database: asked.database, key, op: Op::Read(read) };
             run.left.push_back(self.step_part(Work::Keyed(command), read_ns));
             return Progress::Goes;
         }

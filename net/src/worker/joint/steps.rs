@@ -117,7 +117,7 @@ impl WorkerState {
         let mut looks = VecDeque::new();
         for (place, (database, key)) in asked.keys().enumerate() {
             if asks_all || is_item(place) {
-                let op = Op::Read(Read { peek: !is_item(place), ..Read::default() });
+                let op = Op::Read(Read { peek: !is_item(place), decides: true, ..Read::default() });
                 looks.push_back(self.step_part(Work::Keyed(Command { database, key, op }), read_ns));
             }
         }

@@ -1,6 +1,6 @@
 //! What travels between two shards: requests, and the answers beside them.
 
-use crate::session::{Deadline, FreeReply, Inspect, Mode, OfClients, Once, Wish};
+use crate::session::{Deadline, FreeReply, Inspect, Mode, OfClients, Once, Script, Wish};
 use crate::transport::ConnId;
 use crate::worker::holds::Grant;
 use crate::worker::owned::{Options, OwnedAnswer, strip_op};
@@ -127,7 +127,12 @@ impl AskKind {
     fn changes(&self) -> bool {
         match &self.what {
             What::Keyed(op) => op.changes(),
-            what => matches!(what, What::UploadEnd(_) | What::Flush { .. } | What::Databases),
+            what => {
+                matches!(
+                    what,
+                    What::UploadEnd(_) | What::Flush { .. } | What::Databases | What::Script { .. }
+                )
+            }
         }
     }
 }
@@ -168,6 +173,12 @@ pub(crate) enum What {
     Unwatch,
     Flush {
         at: Option<Millis>,
+    },
+    /// A script, to be run at once: the value is its words. Its keys are all the owner's.
+    Script {
+        script: Script,
+        /// The reply is in the words of RESP3.
+        resp3: bool,
     },
     Scan {
         cursor: u64,

@@ -198,3 +198,24 @@ fn what_has_no_place_waits_and_what_is_too_much_is_dropped_and_counted() {
     assert_eq!(told, [count - dropped; 2]);
     assert!(first.notices.bytes_held() < 1 << 20);
 }
+
+#[test]
+fn what_a_script_does_at_another_shard_is_told_once() {
+    let (mut first, mut second) = listened("EA");
+    let key = key_of(&first, 1);
+    let script =
+        "redis.call('set', KEYS[1], 1) redis.call('incr', KEYS[1]) return redis.call('expire', KEYS[1], 9)";
+    execute(&mut first, &resp(&["EVAL", script, "1", &key]), 1);
+    for _ in 0..3 {
+        exchange(&mut first, &mut second);
+        [&mut first, &mut second].into_iter().for_each(WorkerState::give_notices);
+    }
+    assert_eq!((&*sent(&mut first), first.stats.scripts_sent.read()), (":1\r\n", 1));
+    let own = key_of(&first, 0);
+    let told = events(heard(&mut first));
+    execute(&mut first, &resp(&["EVAL", script, "1", &own]), 1);
+    first.give_notices();
+    assert!(!told.is_empty());
+    assert_eq!(told, events(heard(&mut first)));
+    assert_eq!(told, events(heard(&mut second)));
+}

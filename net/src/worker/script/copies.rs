@@ -1,11 +1,15 @@
 //! A run of a script, on copies of what its keys have.
 
+#[cfg(test)]
+use super::known::Known;
 use super::known::{Item, Key};
 use super::overlay::Overlay;
 use super::run::Asked;
 use super::{MEMORY, ScriptRun, TIME};
 use crate::metrics::OutcomeClass;
 use crate::session::{Limits, Port};
+#[cfg(test)]
+use crate::worker::bug::Bug;
 use crate::worker::owned::OwnedAnswer;
 use crate::worker::state::WorkerState;
 use torc_lua::{Ended, Invocation, Limits as TimeAndMemory, Stop};
@@ -50,7 +54,7 @@ impl WorkerState {
             known: &mut run.known,
             bytes_max: limits.memory_bytes,
             answer_bytes: 0,
-            may_change: !asked.named.read_only && !run.flags.no_writes,
+            may_change: run.may_change,
             published: Vec::new(),
             published_bytes: 0,
             wanted: Vec::new(),
@@ -71,7 +75,12 @@ impl WorkerState {
             run.changes = Overlay::changes(&mut engine.store, &run.known, now);
             run.changes.extend(published);
         }
-        Overlay::clear(&mut engine.store, &run.known, now);
+        let to_clear = &run.known;
+        #[cfg(test)]
+        let (nothing, keeps) = (Known::default(), self.has(Bug::KeptCopies));
+        #[cfg(test)]
+        let to_clear = if keeps { &nothing } else { to_clear };
+        Overlay::clear(&mut engine.store, to_clear, now);
         engine.trim(limits.memory_bytes as u64, now);
         self.scripts = Some(engine);
         (ended, wanted)

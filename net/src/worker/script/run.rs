@@ -5,6 +5,8 @@ use super::known::{Key, Known};
 use super::{Fetched, ScriptRun, Step};
 use crate::metrics::{CommandClass, OutcomeClass};
 use crate::session::{Answer, Part, Port, ReplyKind, Script as Named, Work};
+#[cfg(test)]
+use crate::worker::bug::Bug;
 use crate::worker::connection::Connection;
 use crate::worker::execute::Prepared;
 use crate::worker::joint::Progress;
@@ -54,9 +56,15 @@ impl WorkerState {
             return false;
         }
         let asked = Asked { named, database, words };
+        if let Some(shard) = self.ships_to(conn, part, asked) {
+            return self.ship_script(conn, shard, part, asked, read_ns);
+        }
         let run = match conn.script.take() {
             Some(run) => Ok(run),
-            None => self.new_run(conn.in_transaction, asked).map(Box::new),
+            None => {
+                conn.keeps_script = false;
+                self.new_run(conn.in_transaction, asked).map(Box::new)
+            }
         };
         let mut run = match run {
             Ok(run) => run,
@@ -107,7 +115,7 @@ impl WorkerState {
         asked.keys().for_each(|key| known.add(asked.database, key));
         Ok(ScriptRun {
             digest,
-            flags,
+            may_change: !asked.named.read_only && !flags.no_writes,
             known,
             step: Step::Hold,
             is_alone: !is_held,
@@ -140,7 +148,15 @@ impl WorkerState {
             run.outcome = OutcomeClass::Moved;
             return Progress::Ends(moved);
         }
-        if run.is_alone && run.known.len() > 0 && (run.has_waited || !self.is_all_here(conn, &run.known)) {
+        let holds =
+            run.is_alone && run.known.len() > 0 && (run.has_waited || !self.is_all_here(conn, &run.known));
+        #[cfg(test)]
+        let holds = holds && !self.has(Bug::OpenScript);
+        #[cfg(test)]
+        if self.has(Bug::OpenScript) {
+            run.is_held = true;
+        }
+        if holds {
             match self.hold_alone(conn, || run.known.named()) {
                 Progress::Goes => run.is_held = true,
                 other => return other,
@@ -160,9 +176,13 @@ impl WorkerState {
         place: usize,
         read_ns: u64,
     ) -> Progress {
+        let decides = run.may_change;
+        #[cfg(test)]
+        let decides = decides && !self.has(Bug::HastyScript);
+        let read = Read { decides, ..Read::default() };
         for place in place..run.known.len() {
             let Some((database, key)) = run.known.get(place) else { break };
-            let command = Command { database: *database, key, op: Op::Read(Read::default()) };
+            let command = Command { database: *database, key, op: Op::Read(read) };
             if !self.begin_step(conn, Work::Keyed(command), read_ns) {
                 // What is not held may be another thing by then.
                 run.has_waited = true;

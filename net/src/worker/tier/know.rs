@@ -39,7 +39,7 @@ impl WorkerState {
         let (mut woken, now) = (Vec::new(), self.now);
         self.shard.take_known(|hash| woken.extend(unknown.keys.remove(&hash).into_iter().flatten()));
         if !self.shared.is_recovering(self.number) {
-            woken.extend(unknown.keys.drain().flat_map(|(_, waiting)| waiting));
+            woken.extend(std::mem::take(&mut unknown.keys).into_values().flatten());
             woken.append(&mut unknown.scans);
             unknown.deadlines.clear();
         }

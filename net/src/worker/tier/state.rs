@@ -7,7 +7,7 @@ use crate::transport::ConnId;
 use crate::worker::bug::Bugs;
 use crate::worker::mail::Batch;
 use crate::worker::step::{Scanner, Step};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use torc_engine::Shard;
 use torc_engine::command::{Millis, Ticket};
 use torc_engine::shard::{Again, Chunk, Returning};
@@ -106,7 +106,7 @@ pub(crate) struct Tier {
 #[derive(Debug, Default)]
 pub(super) struct Unknown {
     /// By hash of the key.
-    pub(super) keys: HashMap<u64, Vec<ConnId>>,
+    pub(super) keys: BTreeMap<u64, Vec<ConnId>>,
     /// Those among them whose commands are not done after a time.
     pub(super) deadlines: Vec<(Deadline, ConnId)>,
     /// Who walks all keys.

@@ -340,3 +340,26 @@ fn news_for_clients_that_are_gone_keep_no_shard_awake() {
         assert!(first.announce_sleep());
     }
 }
+
+#[test]
+fn a_script_that_is_run_at_another_shard_changes_keys_as_its_client() {
+    let script = "redis.call('incr', KEYS[1]) return redis.call('pexpire', KEYS[1], 5000)";
+    for (options, is_told) in [(&["NOLOOP"][..], false), (&[], true)] {
+        let (mut first, mut second) = tracked(options);
+        let key = key_of(&first, 1);
+        execute(&mut first, &resp(&["GET", &key]), 1);
+        turns(&mut first, &mut second);
+        execute(&mut first, &resp(&["EVAL", script, "1", &key]), 1);
+        turns(&mut first, &mut second);
+        let told = if is_told { told(&key) } else { String::new() };
+        assert_eq!(sent(&mut first), format!("_\r\n:1\r\n{told}"));
+        assert_eq!(first.stats.scripts_sent.read(), 1);
+        // What another client's script has changed is told in any case.
+        execute(&mut first, &resp(&["GET", &key]), 1);
+        turns(&mut first, &mut second);
+        assert_eq!(sent(&mut first), "$1\r\n1\r\n");
+        other(&mut first, &["EVAL", script, "1", &key]);
+        turns(&mut first, &mut second);
+        assert_eq!(sent(&mut first), self::told(&key));
+    }
+}
