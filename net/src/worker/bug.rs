@@ -102,6 +102,10 @@ pub(crate) enum Bug {
     OpenHolds,
     /// A transaction gives each shard's keys back before it asks the next one.
     EarlyRelease,
+    /// Who asks all shards at once is given keys that others hold.
+    CarelessHolds,
+    /// A transaction that is not given all its keys at once keeps what it has while it waits for the others.
+    KeptKeys,
     /// No change of a watched key is told.
     BlindWatch,
     /// The keys of a script are not held.
@@ -114,7 +118,7 @@ pub(crate) enum Bug {
 
 impl Bug {
     /// All but [`Bug::None`].
-    pub(crate) const ALL: [Bug; 49] = [
+    pub(crate) const ALL: [Bug; 51] = [
         Bug::LostAnswer,
         Bug::SwappedAnswers,
         Bug::MissedExpiry,
@@ -160,6 +164,8 @@ impl Bug {
         Bug::LonePush,
         Bug::OpenHolds,
         Bug::EarlyRelease,
+        Bug::CarelessHolds,
+        Bug::KeptKeys,
         Bug::BlindWatch,
         Bug::OpenScript,
         Bug::KeptCopies,

@@ -218,15 +218,15 @@ impl Mail {
     }
 
     /// Says that this shard is about to sleep. False: something came, do not.
-    pub(crate) fn announce_sleep(&mut self, takes_news: bool) -> bool {
+    pub(crate) fn announce_sleep(&mut self) -> bool {
         self.bell.announce_sleep();
-        !self.has_come(takes_news)
+        !self.has_come()
     }
 
-    /// Whether another shard has sent something that is not read yet. News that nobody takes any more stay where they are.
-    pub(crate) fn has_come(&mut self, takes_news: bool) -> bool {
+    /// Whether another shard has sent something that is not read yet.
+    pub(crate) fn has_come(&mut self) -> bool {
         let lanes = usize::from(self.lanes());
-        let has_news = takes_news && self.news.iter_mut().flatten().any(NewsLane::has_come);
+        let has_news = self.news.iter_mut().flatten().any(NewsLane::has_come);
         has_news || !self.lanes[..lanes].iter_mut().flatten().all(Lane::is_quiet)
     }
 

@@ -64,8 +64,13 @@ impl Composer {
             .then_some(Free { kind: reply.0, version: self.client.version })
     }
 
+    /// See [`crate::session::Session::compose_usual`].
+    #[inline(always)]
+    pub(super) fn compose_usual(&self, reply: ReplyKind, answer: &Answer<'_>, out: &mut Output) -> bool {
+        self.client.mute.is_none() && usual(reply.0, answer, out)
+    }
+
     /// Writes the answer to one part.
-    #[inline]
     pub(super) fn compose(
         &mut self,
         reply: ReplyKind,
@@ -322,14 +327,8 @@ pub struct Free {
 impl Free {
     #[inline]
     pub fn compose(self, echo: &[u8], answer: &Answer<'_>, context: &ComposeContext<'_>, out: &mut Output) {
-        match (self.kind, answer) {
-            (Kind::Value, Answer::Outcome(Outcome::Item(Found { value: Value::Inline(bytes), .. }))) => {
-                bulk(*bytes, out);
-            }
-            (Kind::Stored, Answer::Outcome(Outcome::Stored { .. })) => {
-                out.tail().extend_from_slice(b"+OK\r\n");
-            }
-            _ => self.compose_any(echo, answer, context, out),
+        if !usual(self.kind, answer, out) {
+            self.compose_any(echo, answer, context, out);
         }
     }
 
@@ -424,6 +423,21 @@ impl Free {
             _ => compose::integer(out.tail(), 0),
         }
     }
+}
+
+/// Writes what GET and SET are mostly answered. False: it is something else.
+#[inline(always)]
+fn usual(kind: Kind, answer: &Answer<'_>, out: &mut Output) -> bool {
+    match (kind, answer) {
+        (Kind::Value, Answer::Outcome(Outcome::Item(Found { value: Value::Inline(bytes), .. }))) => {
+            bulk(*bytes, out);
+        }
+        (Kind::Stored, Answer::Outcome(Outcome::Stored { .. })) => {
+            out.tail().extend_from_slice(b"+OK\r\n");
+        }
+        _ => return false,
+    }
+    true
 }
 
 /// The answer to a command about several keys.

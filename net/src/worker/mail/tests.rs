@@ -159,11 +159,11 @@ fn requests_keep_their_bytes_apart() {
 #[test]
 fn nobody_sleeps_over_a_batch() {
     let mut mail = Mail::among(3, u64::MAX);
-    assert!(mail[2].announce_sleep(true));
+    assert!(mail[2].announce_sleep());
     assert!(mail[0].lane(2).unwrap().ask(&ask(0), AskBytes::default()));
     assert!(mail[0].lane(2).unwrap().publish(), "the sleeper must be woken");
     mail[2].begin_turn(0);
-    assert!(!mail[2].announce_sleep(true));
+    assert!(!mail[2].announce_sleep());
 }
 
 #[test]
