@@ -3,6 +3,7 @@
 //! What is checked: when a client is answered what was written after a write of another key had been answered, it has been told before that
 //! its copy of that key is old; and in the end, when nobody writes any more, no client has an old copy, nor one whose time is over.
 
+use super::scripts;
 use super::world::World;
 use crate::transport::sim::{LinkId, Network, Random};
 use std::collections::{HashMap, VecDeque};
@@ -29,6 +30,9 @@ pub(super) struct Copies {
     /// Requests still to be sent.
     left: usize,
     may_close: bool,
+    /// Writes that a script does, percent, drawn of their own.
+    by_script: Random,
+    script_percent: u32,
 }
 
 /// A key that one client writes.
@@ -108,7 +112,16 @@ impl Copies {
         let cachers: Vec<Cacher> = cachers.collect();
         let keys = (0..if keeps { KEYS } else { 0 }).map(|_| Key::new(random.below(count))).collect();
         let left = if keeps { 50 + random.below(1000) } else { 0 };
-        Copies { random, cachers, keys, now: 0, left, may_close: world.closes() }
+        Copies {
+            random,
+            cachers,
+            keys,
+            now: 0,
+            left,
+            may_close: world.closes(),
+            by_script: Random::new(world.scripts_seed ^ 0xC0B1E5),
+            script_percent: scripts::percent(world),
+        }
     }
 
     pub(super) fn read_fast(&mut self) {
@@ -224,10 +237,12 @@ impl Copies {
             self.keys[key].writes.push(Write { begun: self.now, ended: None, expiry });
             cacher.asked.push_back(Asked::Write { key, value });
             let (value, end) = (value.to_string(), expiry.unwrap_or_default().to_string());
-            return match expiry {
-                Some(_) => request(&["SET", &name, &value, "PXAT", &end]),
-                None => request(&["SET", &name, &value]),
+            let script: &[&str] = match self.by_script.chance(self.script_percent) {
+                true => &["EVAL", scripts::ANY, "1", &name],
+                false => &[],
             };
+            let until: &[&str] = if expiry.is_some() { &["PXAT", &end] } else { &[] };
+            return request(&[script, &["SET", &name, &value], until].concat());
         }
         let mut bytes = Vec::new();
         let caches = cacher.style == Style::OptIn && self.random.chance(60);

@@ -63,9 +63,7 @@ const FAULT_STEPS: u64 = 20_000;
 /// Clients check that something moves meanwhile.
 const HEAL_STEPS: u64 = 1_000_000;
 /// Steps after the last answer in which all that was done for clients must be gone.
-const REST_STEPS: u64 = 200;
-/// The same where a tier may be slow.
-const TIER_REST_STEPS: u64 = 2_000;
+const REST_STEPS: u64 = 2_000;
 /// Steps after which all shards sleep: an index that grows moves one home a turn.
 const SLEEP_STEPS: u64 = 5_000;
 /// Steps of a drain, a millisecond each: fewer than it takes until a drain is cut short.
@@ -353,8 +351,7 @@ impl Simulation {
     /// Nobody asks any more: what was done for clients must go without their help, and without an idle tick. Then all sleep.
     fn rest(&mut self) -> Result<(), String> {
         let mut left = Ok(());
-        let steps = if self.world.tier.is_some() { TIER_REST_STEPS } else { REST_STEPS };
-        for _ in 0..steps {
+        for _ in 0..REST_STEPS {
             self.step()?;
             left = self.workers.iter_mut().try_for_each(|sleeper| sleeper.worker.state().left_over());
             left = left.and(self.backing.as_ref().map_or(Ok(()), Backing::left_over));

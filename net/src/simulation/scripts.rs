@@ -17,7 +17,7 @@ const LONG_BYTES: usize = 9_000;
 const REQUEST_BYTES_MAX: usize = 60 << 10;
 
 /// Runs a command, without its keys, with one key ahead, and with the keys of a group, ahead or not.
-const ANY: &str = "return redis.call(unpack(ARGV))";
+pub(super) const ANY: &str = "return redis.call(unpack(ARGV))";
 const ONE: &str = "return redis.call(ARGV[1], KEYS[1], unpack(ARGV, 2))";
 const SET_ALL: &str =
     "local r = {} for i, k in ipairs(KEYS) do r[i] = redis.call('set', k, ARGV[1]) end return r";
@@ -25,6 +25,12 @@ const SET_NAMED: &str =
     "local r = {} for i = 2, #ARGV do r[i - 1] = redis.call('set', ARGV[i], ARGV[1]) end return r";
 const GET_ALL: &str = "local r = {} for i, k in ipairs(KEYS) do r[i] = redis.call('get', k) end return r";
 const GET_NAMED: &str = "local r = {} for i, k in ipairs(ARGV) do r[i] = redis.call('get', k) end return r";
+
+/// How often clients run scripts, percent.
+pub(super) fn percent(world: &World) -> u32 {
+    // What scripts run with takes more than clients may hold there, or is lent.
+    if world.lends || world.tight { 0 } else { world.scripts_percent }
+}
 
 /// A client's habit to run scripts.
 #[derive(Debug)]
@@ -62,8 +68,7 @@ impl Script {
 
 impl Scripts {
     pub(super) fn new(world: &World, client: usize, on_shard_port: bool) -> Scripts {
-        // What scripts run with takes more than clients may hold there, or is lent.
-        let percent = if world.lends || world.tight { 0 } else { world.scripts_percent };
+        let percent = percent(world);
         let random = Random::new(world.scripts_seed ^ client as u64);
         Scripts { random, percent, on_shard_port, loaded: Vec::new() }
     }

@@ -15,15 +15,9 @@ impl WorkerState {
     /// Passes on what this shard has to tell, and takes what others have told. `current`: a client that was taken out.
     #[inline]
     pub(in crate::worker) fn tell_news(&mut self, current: Option<&mut Connection>) {
-        if self.takes_news() {
+        if self.trackers.has_table || self.trackers.is_any() {
             self.tell_some_news(current);
         }
-    }
-
-    /// Whether news from other shards may be for a client of this one.
-    #[inline]
-    pub(in crate::worker) fn takes_news(&self) -> bool {
-        self.trackers.has_table || self.trackers.is_any()
     }
 
     #[cold]
@@ -61,7 +55,7 @@ impl WorkerState {
 
     /// Drops what others have told while no client is told anything: nobody else would take it, and it would keep the shard awake.
     pub(in crate::worker) fn drop_nobodys_news(&mut self) {
-        if !self.takes_news() {
+        if !self.trackers.has_table && !self.trackers.is_any() {
             (0..self.mail.shards()).for_each(|shard| while self.mail.next_news(shard).is_some() {});
         }
     }
