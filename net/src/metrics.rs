@@ -12,7 +12,8 @@ pub use histogram::{BUCKETS, Histogram};
 pub use times::CommandTimes;
 
 use crate::session::{
-    ATTACH_REFUSALS, AttachRefusal, BAD_INPUTS, Calls, PAIR_REFUSALS, PROTOCOLS, PairRefusal, Protocol,
+    ATTACH_REFUSALS, AttachRefusal, BAD_INPUTS, Calls, Errors, PAIR_REFUSALS, PROTOCOLS, PairRefusal,
+    Protocol,
 };
 use classes::{CLOSE_REASONS, COMMANDS, OUTCOMES};
 use commands::CommandStats;
@@ -214,10 +215,11 @@ impl WorkerStats {
     }
 
     /// Counts errors that were answered, by kind.
-    pub fn errors_answered(&self, protocol: Protocol, counts: [u32; BAD_INPUTS.len()]) {
-        for (counter, count) in self.errors[protocol as usize].iter().zip(counts) {
+    pub fn errors_answered(&self, protocol: Protocol, errors: &Errors) {
+        for (counter, count) in self.errors[protocol as usize].iter().zip(errors.counts) {
             counter.add(u64::from(count));
         }
+        errors.failed.iter().for_each(|command| self.by_command.failed(usize::from(*command)));
     }
 
     /// Errors of one kind that were answered in one protocol, by the kind's name.

@@ -230,11 +230,12 @@ impl WorkerState {
         self.count_errors(conn);
     }
 
+    #[inline]
     pub(super) fn count_errors(&self, conn: &mut Connection) {
-        if let Some(counts) = conn.output.errors().take()
+        if let Some(errors) = conn.output.errors().take()
             && let Some(protocol) = conn.session.protocol()
         {
-            self.stats.errors_answered(protocol, counts);
+            self.stats.errors_answered(protocol, &errors);
         }
     }
 

@@ -19,6 +19,7 @@ mod several;
 mod write;
 
 pub(crate) use engine::ScriptEngine;
+pub(super) use overlay::Shown;
 
 use super::owned::OwnedAnswer;
 use crate::metrics::OutcomeClass;

@@ -188,6 +188,7 @@ fn meta_read(flags: &MetaFlags, now: Millis) -> Read {
         leases: true,
         inspect: false,
         peek: flags.has(b'u'),
+        uncounted: false,
     }
 }
 

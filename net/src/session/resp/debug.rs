@@ -25,7 +25,7 @@ pub(super) fn parts<'a>(call: &Call<'_, 'a>, parts: &mut Vec<Part<'a>>) -> Resul
         let ms = (seconds.unwrap_or_default() * 1000.0).clamp(0.0, SLEEP_MS_MAX) as u64;
         parts.push(part(Work::Sleep { ms }, Kind::Ok, &[]));
     } else if word.eq_ignore_ascii_case(b"OBJECT") && call.len() == 3 {
-        let op = Op::Read(Read { peek: true, ..Read::default() });
+        let op = Op::Read(Read::LOOK);
         parts.push(keyed(call.key(2)?, op, Kind::Object(Fact::All)));
     } else {
         return Ok(false);

@@ -19,6 +19,7 @@ pub(super) const READ: Op<'static> = Op::Read(Read {
     leases: false,
     inspect: false,
     peek: false,
+    uncounted: false,
 });
 
 type Parts<'p, 'a> = &'p mut Vec<Part<'a>>;
@@ -96,7 +97,7 @@ pub(super) fn store_one<'a>(
     }
     let value = call.argument(value_index);
     if storage.offset.is_some() && value.is_empty() {
-        parts.push(keyed(storage.key, Op::Read(Read { peek: true, ..Read::default() }), Kind::Length));
+        parts.push(keyed(storage.key, Op::Read(Read::LOOK), Kind::Length));
         return Ok(());
     }
     storage.fits(value.len() as u64, call.limits)?;

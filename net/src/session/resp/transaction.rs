@@ -115,31 +115,34 @@ impl Transaction {
 
 impl Session {
     /// MULTI.
-    pub(super) fn begin_queue(&mut self, turn: &mut Turn<'_, '_>) {
+    pub(super) fn begin_queue(&mut self, turn: &mut Turn<'_, '_>) -> Result<(), Error> {
         if self.queue.is_some() {
-            return turn.error(Error::NestedMulti, &[]);
+            return Err(Error::NestedMulti);
         }
         self.queue = Some(Box::default());
         self.state = State::Queueing;
         turn.parts.push(call::local(Kind::Multi, &[]));
+        Ok(())
     }
 
     /// EXEC.
-    pub(super) fn end_queue(&mut self, turn: &mut Turn<'_, '_>) {
+    pub(super) fn end_queue(&mut self, turn: &mut Turn<'_, '_>) -> Result<(), Error> {
         if self.queue.is_none() {
-            return turn.error(Error::ExecWithoutMulti, &[]);
+            return Err(Error::ExecWithoutMulti);
         }
         self.state = State::Exec;
         turn.parts.push(part(Work::Transaction, Kind::Exec, &[]));
+        Ok(())
     }
 
     /// DISCARD.
-    pub(super) fn drop_queue(&mut self, turn: &mut Turn<'_, '_>) {
+    pub(super) fn drop_queue(&mut self, turn: &mut Turn<'_, '_>) -> Result<(), Error> {
         if self.queue.take().is_none() {
-            return turn.error(Error::DiscardWithoutMulti, &[]);
+            return Err(Error::DiscardWithoutMulti);
         }
         self.state = State::Request;
         turn.parts.push(part(Work::Unwatch, Kind::Ok, &[]));
+        Ok(())
     }
 
     /// Between requests: whether they are queued.
@@ -156,11 +159,11 @@ impl Session {
         }
         let Some((index, row)) = row else { return self.spoil(Error::UnknownCommand, frame, turn) };
         if !row.takes(arguments.spans.len()) {
-            turn.scratch.count(index, Fate::Rejected);
+            turn.scratch.count(index as u8, Fate::Rejected);
             return self.refuse_arguments(row, frame, turn);
         }
         if row.name == "watch" {
-            turn.scratch.count(index, Fate::Rejected);
+            [Fate::Called, Fate::Failed].into_iter().for_each(|fate| turn.scratch.count(index as u8, fate));
             return turn.error(Error::WatchInMulti, &[]);
         }
         if row.is_run_in_queue() {
@@ -173,7 +176,7 @@ impl Session {
         match self.queued(row, frame, arguments, turn) {
             Ok(slot) => turn.parts.push(call::local(Kind::Queued(slot), &[])),
             Err(error) => {
-                turn.scratch.count(index, Fate::Rejected);
+                turn.scratch.count(index as u8, Fate::Rejected);
                 self.spoil(error, frame, turn);
             }
         }

@@ -13,8 +13,33 @@ use torc_proto::resp::compose;
 
 /// Memory for answers that stays for the next one, at most.
 const ANSWER_BYTES_KEPT: usize = 64 << 10;
+/// Most that monitors are shown of the commands that a script calls, bytes: who takes its lines is not to be cut off by one script.
+pub(super) const SHOWN_BYTES_MAX: usize = 64 << 10;
 /// What a message takes beside its bytes.
 const MESSAGE_BYTES: usize = 64;
+
+/// The commands that a script has called, as they are shown.
+#[derive(Debug, Default)]
+pub(in crate::worker) struct Shown {
+    /// The databases and words of the first ones.
+    pub(in crate::worker) calls: Vec<(u16, Vec<u8>)>,
+    bytes: usize,
+    /// How many more there were.
+    pub(in crate::worker) more: u64,
+}
+
+impl Shown {
+    fn take(&mut self, scratch: &Scratch) {
+        scratch.take_notes(|database, words| {
+            self.bytes += words.len();
+            if self.bytes > SHOWN_BYTES_MAX {
+                self.more += 1;
+            } else {
+                self.calls.push((database, words.to_vec()));
+            }
+        });
+    }
+}
 
 /// The host of a script that runs.
 pub(super) struct Overlay<'o> {
@@ -32,6 +57,8 @@ pub(super) struct Overlay<'o> {
     /// Messages that it has sent: they go when it has ended.
     pub(super) published: Vec<(Key, Change)>,
     pub(super) published_bytes: usize,
+    /// What monitors are shown of its commands, if there are any.
+    pub(super) shown: Option<Shown>,
     /// Keys that it has named and may not use yet: it is to begin again with them.
     pub(super) wanted: Vec<Key>,
 }
@@ -215,7 +242,7 @@ fn resp_reply(part: &Part<'_>) -> resp::ReplyKind {
 
 /// What a key has in a store.
 pub(super) fn item_in(store: &mut Shard, (database, key): (u16, &[u8]), now: Millis) -> Option<Item> {
-    let read = Read { peek: true, ..Read::default() };
+    let read = Read::LOOK;
     let hash = store.key_hash(key);
     match store.execute(&Command { database, key, op: Op::Read(read) }, hash, now) {
         Outcome::Item(found) => {
@@ -233,6 +260,7 @@ pub(super) fn item_in(store: &mut Shard, (database, key): (u16, &[u8]), now: Mil
 impl Host for Overlay<'_> {
     fn call(&mut self, request: &[u8], _: usize, resp3: bool, answer: &mut Vec<u8>) -> Result<(), Stop> {
         let (scratch, mut parts) = (Scratch::default(), Vec::new());
+        scratch.set_noting(self.shown.is_some());
         self.session.set_version(resp3);
         let parsed =
             self.session.parse_call(request, &scratch, (self.now, self.limits), &mut parts, self.may_change);
@@ -244,6 +272,7 @@ impl Host for Overlay<'_> {
         if !self.wanted.is_empty() {
             return Err(Stop::Host);
         }
+        self.shown.iter_mut().for_each(|shown| shown.take(&scratch));
         self.answer_bytes = 0;
         let done = parts.iter().try_for_each(|part| self.do_part(part));
         // Of one that is stopped, too: else it would stand before the answer of the next.

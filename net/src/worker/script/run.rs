@@ -1,7 +1,7 @@
 //! How a script goes on, at the shard that its client speaks to.
 
 use super::known::{Key, Known};
-use super::overlay::Overlay;
+use super::overlay::{Overlay, Shown};
 use super::{Fetched, MEMORY, ScriptRun, Step, TIME};
 use crate::metrics::{CommandClass, OutcomeClass};
 use crate::session::{Answer, Limits, Part, Port, ReplyKind, Script as Named, Work};
@@ -226,15 +226,18 @@ impl WorkerState {
             may_change: !asked.named.read_only && !run.flags.no_writes,
             published: Vec::new(),
             published_bytes: 0,
+            shown: self.monitoring.is_on.then(Shown::default),
             wanted: Vec::new(),
         };
         let mut ended = match has_room {
             true => engine.lua.run(&mut overlay, &invocation, &mut run.reply),
             false => Ended::Stopped(Stop::Memory),
         };
-        let Overlay { wanted, published, .. } = overlay;
+        let Overlay { wanted, published, shown, .. } = overlay;
         if let Ended::Stopped(Stop::Host) = ended {
             run.used += engine.lua.since();
+        } else if let Some(shown) = shown {
+            self.note_called(&shown);
         }
         if engine.store.stats().segments_evicted.read() != evicted {
             // Something that it has written is lost.
