@@ -632,6 +632,6 @@ mod tests {
 
     #[test]
     fn a_part_keeps_little_for_its_answer() {
-        assert!(size_of::<ReplyKind>() <= 32, "{}", size_of::<ReplyKind>());
+        assert!(size_of::<ReplyKind>() <= 40, "{}", size_of::<ReplyKind>());
     }
 }
