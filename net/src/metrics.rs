@@ -61,6 +61,7 @@ pub struct WorkerStats {
     pub watched_lines_skipped: Counter,
     pub hottest_key_permille: Counter,
     pub parked: Counter,
+    pub blocked: Counter,
     pub parks: Counter,
     pub client_bytes: Counter,
     pub client_bytes_max: Counter,
@@ -417,6 +418,7 @@ impl WorkerStats {
             counter("bells_rung", "Wake-ups of clients of shared memory that slept.", &self.bells_rung),
             counter("bells_heard", "Wake-ups by such clients while nobody looked at their rings.", &self.bells_heard),
             gauge("connections_parked", "Connections that are not read because answers wait.", &self.parked),
+            gauge("connections_blocked", "Connections that wait for the end of CLIENT PAUSE.", &self.blocked),
             gauge(
                 "bytes_client",
                 "Memory held for clients: input, answers, requests that wait, mail.",

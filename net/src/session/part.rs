@@ -36,7 +36,10 @@ impl Part<'_> {
                 work.ends_value()
                     || matches!(
                         work,
-                        Work::Flush { .. } | Work::Databases(_) | Work::Transaction | Work::Script { .. }
+                        Work::Flush { .. }
+                            | Work::Databases(_)
+                            | Work::Transaction { .. }
+                            | Work::Script { .. }
                     )
             }
         };
@@ -76,7 +79,10 @@ pub enum Work<'a> {
     /// It decides no more.
     Unwatch,
     /// What the session has queued is run together: see [`Session::take_transaction`](super::Session::take_transaction).
-    Transaction,
+    Transaction {
+        /// Some of it may change something, or sends a message.
+        changes: bool,
+    },
     /// A command about several keys, which is done as one.
     Joint {
         joint: Joint,

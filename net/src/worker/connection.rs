@@ -100,6 +100,8 @@ pub(crate) struct Connection {
     pub(crate) parked: bool,
     /// The transport does not read from it.
     pub(crate) paused: bool,
+    /// It waits for the end of a pause (CLIENT PAUSE).
+    pub(crate) is_blocked: bool,
     /// What it asks for cannot be lent now, or is not known yet, so its deferred parts are not begun.
     pub(crate) asks_later: bool,
     /// What it has asked last may have to be asked again, so nothing is begun behind it.
@@ -212,6 +214,7 @@ impl Connection {
             slices_under_way: 0,
             parked: false,
             paused: false,
+            is_blocked: false,
             asks_later: false,
             asks_alone: false,
             waits_for_tier: false,

@@ -15,7 +15,7 @@ use super::tier::DURABILITY;
 use super::upload::UploadPlace;
 use super::view::context;
 use crate::metrics::{CloseReason, CommandClass, OutcomeClass, WorkerStats};
-use crate::session::{Answer, Once, Part, ReplyKind, Wish, Work};
+use crate::session::{About, Answer, Once, Part, ReplyKind, Wish, Work};
 use crate::transport::ConnId;
 use crate::tunables::Pause;
 use torc_engine::Shard;
@@ -223,6 +223,7 @@ impl WorkerState {
                 }
                 break;
             }
+            self.unblock(conn);
             conn.ahead = conn.ahead.saturating_sub(1);
             self.pool.give(deferred.into_bytes());
         }
@@ -253,6 +254,7 @@ impl WorkerState {
         }
         // Keys that are held for it wait no longer than they must.
         if !conn.in_transaction && self.is_paused_for(part) {
+            self.block(conn);
             self.ask_later(conn);
             return false;
         }
@@ -325,7 +327,7 @@ impl WorkerState {
             }
             // It may tell of all shards, and what is behind it must not be done by then.
             Work::Local if conn.in_transaction && !conn.queue.is_empty() => false,
-            Work::Transaction => self.begin_transaction(conn, part, read_ns),
+            Work::Transaction { .. } => self.begin_transaction(conn, part, read_ns),
             Work::Joint { joint, database, words } => {
                 let asked = joint::Asked { joint: *joint, database: *database, words };
                 self.begin_joint(conn, part, asked, read_ns)
@@ -374,19 +376,40 @@ impl WorkerState {
     fn is_paused_for(&self, part: &Part<'_>) -> bool {
         match self.shared.tunables.paused(self.now) {
             None => false,
-            Some(Pause::Changes) => part.wished().is_some(),
+            Some(Pause::Changes) => match part.work {
+                Work::Script { script, .. } => !script.read_only,
+                Work::Transaction { changes } => changes,
+                Work::Messages { about: About::Publish { .. }, .. } => true,
+                _ => part.wished().is_some(),
+            },
             Some(Pause::All) => matches!(
                 part.work,
                 Work::Keyed(_)
                     | Work::Flush { .. }
                     | Work::Databases(_)
-                    | Work::Transaction
+                    | Work::Transaction { .. }
                     | Work::Joint { .. }
                     | Work::Script { .. }
                     | Work::Scan { .. }
                     | Work::ValueEnd
                     | Work::ValueEndWith { .. }
             ),
+        }
+    }
+
+    /// A connection waits for the end of a pause: INFO tells of it.
+    #[cold]
+    fn block(&self, conn: &mut Connection) {
+        if !conn.is_blocked {
+            conn.is_blocked = true;
+            self.stats.blocked.add(1);
+        }
+    }
+
+    pub(super) fn unblock(&self, conn: &mut Connection) {
+        if conn.is_blocked {
+            conn.is_blocked = false;
+            self.stats.blocked.subtract(1);
         }
     }
 

@@ -32,6 +32,8 @@ pub(super) struct Queue {
     /// Their requests, each an array.
     frames: Vec<u8>,
     commands: u32,
+    /// One of them may change something, or sends a message.
+    changes: bool,
     /// A command could not be queued.
     is_spoilt: bool,
 }
@@ -127,11 +129,9 @@ impl Session {
 
     /// EXEC.
     pub(super) fn end_queue(&mut self, turn: &mut Turn<'_, '_>) -> Result<(), Error> {
-        if self.queue.is_none() {
-            return Err(Error::ExecWithoutMulti);
-        }
+        let Some(queue) = &self.queue else { return Err(Error::ExecWithoutMulti) };
         self.state = State::Exec;
-        turn.parts.push(part(Work::Transaction, Kind::Exec, &[]));
+        turn.parts.push(part(Work::Transaction { changes: queue.changes }, Kind::Exec, &[]));
         Ok(())
     }
 
@@ -228,6 +228,9 @@ impl Session {
             return Err(Error::TransactionTooLong);
         }
         queue.commands += 1;
+        queue.changes |= row.flags.contains(&"write")
+            || matches!(row.run, Run::Script(script) if !script.read_only)
+            || matches!(row.name, "publish" | "spublish");
         match words {
             Some(words) => compose::request(&mut queue.frames, &words),
             None => queue.frames.extend_from_slice(frame),

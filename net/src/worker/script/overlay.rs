@@ -6,6 +6,7 @@ use crate::session::{
 };
 use crate::worker::joint::Asked;
 use crate::worker::view::{View, context};
+use std::time::Instant;
 use torc_engine::Shard;
 use torc_engine::command::{Command, Delete, Expiry, Meta, Millis, Op, Outcome, Read, Refusal, Value, Write};
 use torc_lua::{Host, Level, Stop};
@@ -51,6 +52,10 @@ pub(super) struct Overlay<'o> {
     pub(super) now: Millis,
     pub(super) known: &'o mut Known,
     pub(super) may_change: bool,
+    /// When it has run for as long as it may.
+    pub(super) ends: Instant,
+    /// It has called a command that only reads.
+    pub(super) has_read: bool,
     pub(super) bytes_max: usize,
     /// Bytes of values in the answer of the command under way.
     pub(super) answer_bytes: usize,
@@ -264,14 +269,20 @@ impl Host for Overlay<'_> {
         self.session.set_version(resp3);
         let parsed =
             self.session.parse_call(request, &scratch, (self.now, self.limits), &mut parts, self.may_change);
-        let checked = parsed.and_then(|()| parts.iter().try_for_each(|part| self.check_keys(part)));
-        if let Err(why) = checked {
-            compose::error(answer, why.words());
-            return Ok(());
-        }
+        let checked = parsed.and_then(|only_reads| {
+            parts.iter().try_for_each(|part| self.check_keys(part)).map(|()| only_reads)
+        });
+        let only_reads = match checked {
+            Ok(only_reads) => only_reads,
+            Err(why) => {
+                compose::error(answer, why.words());
+                return Ok(());
+            }
+        };
         if !self.wanted.is_empty() {
             return Err(Stop::Host);
         }
+        self.has_read |= only_reads;
         self.shown.iter_mut().for_each(|shown| shown.take(&scratch));
         self.answer_bytes = 0;
         let done = parts.iter().try_for_each(|part| self.do_part(part));

@@ -1,6 +1,6 @@
 //! How a script goes on, at the shard that its client speaks to.
 
-use super::known::{Key, Known};
+use super::known::{Change, Key, Known};
 use super::overlay::{Overlay, Shown};
 use super::{Fetched, MEMORY, ScriptRun, Step, TIME};
 use crate::metrics::{CommandClass, OutcomeClass};
@@ -10,7 +10,7 @@ use crate::worker::execute::Prepared;
 use crate::worker::joint::Progress;
 use crate::worker::owned::OwnedAnswer;
 use crate::worker::state::WorkerState;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use torc_engine::command::{Command, Op, Read};
 use torc_engine::words;
 use torc_lua::{Ended, Invocation, Limits as TimeAndMemory, Stop};
@@ -224,6 +224,8 @@ impl WorkerState {
             bytes_max: limits.memory_bytes,
             answer_bytes: 0,
             may_change: !asked.named.read_only && !run.flags.no_writes,
+            ends: Instant::now() + limits.time,
+            has_read: false,
             published: Vec::new(),
             published_bytes: 0,
             shown: self.monitoring.is_on.then(Shown::default),
@@ -233,7 +235,7 @@ impl WorkerState {
             true => engine.lua.run(&mut overlay, &invocation, &mut run.reply),
             false => Ended::Stopped(Stop::Memory),
         };
-        let Overlay { wanted, published, shown, .. } = overlay;
+        let Overlay { wanted, published, shown, has_read, .. } = overlay;
         if let Ended::Stopped(Stop::Host) = ended {
             run.used += engine.lua.since();
         } else if let Some(shown) = shown {
@@ -244,7 +246,8 @@ impl WorkerState {
             ended = Ended::Stopped(Stop::Memory);
         }
         if matches!(ended, Ended::Returned | Ended::Failed) {
-            run.changes = Overlay::changes(&mut engine.store, &run.known, now);
+            run.changes = if has_read { looks_told(conn, &run.known) } else { Vec::new() };
+            run.changes.extend(Overlay::changes(&mut engine.store, &run.known, now));
             run.changes.extend(published);
         }
         Overlay::clear(&mut engine.store, &run.known, now);
@@ -275,7 +278,7 @@ impl WorkerState {
             }
             Ended::Unknown => return Progress::Ends(OwnedAnswer::OutcomeUnknown),
         }
-        conn.fetched = Some(Box::default());
+        conn.fetched = Some(Box::new(Fetched { is_told: true, ..Fetched::default() }));
         run.step = Step::Write(0, 0);
         Progress::Goes
     }
@@ -304,6 +307,15 @@ impl WorkerState {
         wanted.iter().for_each(|(database, key)| run.known.add(*database, key));
         run.step = Step::Hold;
         Progress::Goes
+    }
+}
+
+/// If its client keeps copies, and the script has read: looks at its keys, by which their shards remember to tell it. Nobody changes
+/// them meanwhile; and before the script's own changes, which the client is told then, as these may have come behind the reads.
+fn looks_told(conn: &Connection, known: &Known) -> Vec<(Key, Change)> {
+    match conn.tracking.as_ref().is_some_and(|tracking| tracking.reads()) {
+        true => known.keys().map(|key| (key.clone(), Change::Look)).collect(),
+        false => Vec::new(),
     }
 }
 
