@@ -177,3 +177,29 @@ fn what_scripts_call_is_shown_behind_them() {
         assert_eq!(shown[cut], format!("0 lua \"... ({} more commands)\"", 10_001 - first));
     });
 }
+
+#[test]
+fn a_transaction_is_shown_behind_what_it_has_run() {
+    on_each(|server| {
+        let mut monitor = connect(address(server));
+        exchange(&mut monitor, b"MONITOR\r\n", b"+OK\r\n");
+        let mut client = connect(address(server));
+        exchange(
+            &mut client,
+            b"SELECT 2\r\nMULTI\r\nSET a 1\r\nSET b 2\r\nEXEC\r\nEXEC\r\nPING last\r\n",
+            b"+OK\r\n+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n+OK\r\n+OK\r\n-ERR EXEC without MULTI\r\n$4\r\nlast\r\n",
+        );
+        let shown = seen(&mut monitor, "last");
+        let words: Vec<&str> = shown.iter().map(|line| line.as_str()).collect();
+        let expected = [
+            r#"2 "SELECT" "2""#,
+            r#"2 "MULTI""#,
+            r#"2 "SET" "a" "1""#,
+            r#"2 "SET" "b" "2""#,
+            r#"2 "EXEC""#,
+            r#"2 "EXEC""#,
+            r#"2 "PING" "last""#,
+        ];
+        assert_eq!(words[1..], expected[1..], "{words:#?}");
+    });
+}

@@ -207,6 +207,11 @@ fn debug_is_there_only_where_it_is_allowed() {
         );
         exchange(
             &mut client,
+            b"DEBUG ERROR \"LOADING so\\r\\nit is\"\r\n",
+            b"-LOADING so  it is\r\n",
+        );
+        exchange(
+            &mut client,
             b"DEBUG JMAP\r\n",
             b"-ERR unknown subcommand or wrong number of arguments for 'JMAP'. Try DEBUG HELP.\r\n",
         );

@@ -62,6 +62,13 @@ impl Scratch {
         notes[at..at + 4].copy_from_slice(&len.to_le_bytes());
     }
 
+    /// What was noted, with the databases; it is forgotten.
+    pub(crate) fn notes(&self) -> Vec<(u16, Vec<u8>)> {
+        let mut notes = Vec::new();
+        self.take_notes(|database, words| notes.push((database, words.to_vec())));
+        notes
+    }
+
     /// Hands out what was noted, and forgets it.
     pub(crate) fn take_notes(&self, mut take: impl FnMut(u16, &[u8])) {
         let mut notes = self.notes.take();

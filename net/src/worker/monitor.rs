@@ -57,10 +57,16 @@ impl WorkerState {
 
     /// Notes what a connection has asked for: `parts` were parsed, and RESP has noted its own words.
     #[cold]
-    pub(super) fn note_asked(&mut self, conn: &Connection, scratch: &Scratch, parts: &[Part<'_>]) {
+    pub(super) fn note_asked(&mut self, conn: &mut Connection, scratch: &Scratch, parts: &[Part<'_>]) {
         let (now, peer, lines) = (self.now, &conn.peer, &mut self.monitoring.lines);
-        scratch.take_notes(|database, words| {
-            begin_line(now, database, peer, lines);
+        let mut notes = scratch.notes();
+        // EXEC is shown when what it runs has been.
+        let is_exec = matches!(parts.last(), Some(Part { work: Work::Transaction { .. }, .. }));
+        if is_exec {
+            conn.noted_exec = notes.pop().map(Box::new);
+        }
+        notes.iter().for_each(|(database, words)| {
+            begin_line(now, *database, peer, lines);
             lines.extend_from_slice(words);
             lines.extend_from_slice(b"\r\n");
         });
@@ -73,6 +79,17 @@ impl WorkerState {
             let Some(words) = part.reply.words(key, part.echo) else { continue };
             begin_line(now, 0, peer, lines);
             monitor_line(&words, lines);
+        }
+    }
+
+    /// A transaction has ended, or was refused: shows the EXEC of it.
+    #[inline]
+    pub(super) fn note_exec(&mut self, conn: &mut Connection) {
+        if let Some(exec) = conn.noted_exec.take() {
+            let (database, words) = *exec;
+            begin_line(self.now, database, &conn.peer, &mut self.monitoring.lines);
+            self.monitoring.lines.extend_from_slice(&words);
+            self.monitoring.lines.extend_from_slice(b"\r\n");
         }
     }
 

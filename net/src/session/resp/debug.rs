@@ -46,6 +46,9 @@ pub(super) fn debug(_: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
         // What has expired is never told, whether it has been removed or not.
         return compose::simple(out, "OK");
     }
+    if call.is(1, "ERROR") && call.words.len() == 3 {
+        return compose::error(out, call.word(2));
+    }
     if call.is(1, "HELP") && call.words.len() == 2 {
         compose::array(out, HELP.len());
         return HELP.iter().for_each(|line| compose::simple(out, line));
@@ -56,6 +59,8 @@ pub(super) fn debug(_: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
 
 const HELP: &[&str] = &[
     "DEBUG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+    "ERROR <string>",
+    "    Answers with this error, so that clients can try what they do about it.",
     "OBJECT <key>",
     "    Facts of a value.",
     "SET-ACTIVE-EXPIRE <0|1>",

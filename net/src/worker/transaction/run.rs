@@ -48,6 +48,7 @@ impl WorkerState {
         }
         conn.in_transaction = false;
         self.release_all(conn, &running);
+        self.note_exec(conn);
         self.stats.request(CommandClass::Transaction, OutcomeClass::Done);
         self.finish(conn, part, &[], read_ns, Answer::Exec(Exec::Ended));
         true
@@ -100,6 +101,7 @@ impl WorkerState {
         read_ns: u64,
     ) -> bool {
         self.unwatch_all(conn);
+        self.note_exec(conn);
         let outcome = if why == Exec::Changed { OutcomeClass::NotDone } else { OutcomeClass::Refused };
         self.stats.request(CommandClass::Transaction, outcome);
         self.finish(conn, part, &[], read_ns, Answer::Exec(why));
